@@ -1,0 +1,38 @@
+# make        builds bin/sdr
+# make run    the main job on the images in testdata: about 5 minutes on 2 cores
+# make test   the tests
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+RUN     := runs/quickstart
+
+# One setting for build, tests and vet, so that they share the build cache; and
+# the program stays static, as Beam's cloud workers need it.
+export CGO_ENABLED := 0
+
+.PHONY: build run test lint generate generated clean
+
+build:
+	go build -ldflags "-s -w -X main.version=$(VERSION)" -o bin/sdr ./pipelines/sdr
+
+run: build
+	bin/sdr pretrain --recipe quickstart --data testdata/pool --tasks testdata/tasks --out $(RUN) --overwrite
+
+test:
+	go test -ldflags "-s -w" ./...
+
+# What else guards the project; .ci/run runs it all.
+lint:
+	@files=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$files" || { echo "run gofmt -w on $$files" >&2; exit 1; }
+	go vet ./...
+	go tool staticcheck ./...
+
+generate:
+	go generate ./...
+
+# Fails when generated code or go.mod is out of step with its source.
+generated: generate
+	go mod tidy
+	@git diff --exit-code --stat -- . || { echo "generated files are out of step: commit what 'make generate' and 'go mod tidy' made" >&2; exit 1; }
+
+clean:
+	rm -rf bin runs

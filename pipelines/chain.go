@@ -1,0 +1,163 @@
+// Package pipelines holds the jobs of the sdr program, one file a job. A job
+// chains stages into Beam pipelines; what only one machine has to do, such as
+// checking arguments and reading back small results, it does around them.
+package pipelines
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+
+	"github.com/sdr-ml/sdr/stages/run"
+	"github.com/sdr-ml/sdr/transforms/arrowio"
+	"github.com/sdr-ml/sdr/transforms/batch"
+	"github.com/sdr-ml/sdr/transforms/files"
+)
+
+// step is one stage of a chain.
+type step struct {
+	name   string
+	needs  []string // the steps whose output it takes, in order
+	inputs string   // digest of everything that decides its output
+	build  func(s beam.Scope, in []beam.PCollection) beam.PCollection
+}
+
+// chain runs steps whose outputs are kept in a run folder. A step whose
+// manifest says that it was made from the same inputs is not run again: that
+// is how a run resumes, on every runner.
+type chain struct {
+	folder *run.Folder
+	runner string
+	steps  []step
+}
+
+// outDir is where the output batches of a step with these inputs go. Their
+// names are digests of their content, so what an attempt that was cut off left
+// there belongs to the next.
+func outDir(folder *run.Folder, step, inputs string) string {
+	return files.Join(folder.StageDir(step), "out-"+inputs)
+}
+
+// out is where the output batches of one of the chain's steps go.
+func (c *chain) out(name string) string {
+	at := slices.IndexFunc(c.steps, func(st step) bool { return st.name == name })
+	return outDir(c.folder, name, c.steps[at].inputs)
+}
+
+// run runs every step that is not done: each as a Beam job of its own, or all
+// in one.
+func (c *chain) run(ctx context.Context, singleJob bool) error {
+	var todo []step
+	for _, st := range c.steps {
+		m, err := c.folder.ReadManifest(ctx, st.name)
+		if err != nil {
+			return err
+		}
+		if m != nil && m.Inputs == st.inputs {
+			slog.Info("stage is done already", "stage", st.name)
+			continue
+		}
+		todo = append(todo, st)
+	}
+	if singleJob {
+		return c.job(ctx, todo)
+	}
+	for _, st := range todo {
+		if err := c.job(ctx, []step{st}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// job runs steps in one Beam pipeline and marks them as done.
+func (c *chain) job(ctx context.Context, steps []step) error {
+	if len(steps) == 0 {
+		return nil
+	}
+	start := time.Now()
+	p, s := beam.NewPipelineWithRoot()
+	made := map[string]beam.PCollection{}
+	for _, st := range steps {
+		slog.Info("stage begins", "stage", st.name)
+		var in []beam.PCollection
+		for _, need := range st.needs {
+			if _, ok := made[need]; !ok {
+				made[need] = arrowio.Read(s, c.out(need))
+			}
+			in = append(in, made[need])
+		}
+		made[st.name] = st.build(s, in)
+		arrowio.Write(s, c.out(st.name), made[st.name])
+	}
+	if err := runPipeline(ctx, c.runner, p); err != nil {
+		return err
+	}
+	for _, st := range steps {
+		out, err := files.List(ctx, files.Join(files.Quote(c.out(st.name)), "*.arrow"))
+		if err != nil {
+			return err
+		}
+		if len(out) == 0 {
+			return fmt.Errorf("stage %s ended without output: the job was cancelled or lost its workers; continue with --resume", st.name)
+		}
+		for i := range out {
+			out[i] = path.Base(out[i])
+		}
+		m := &run.Manifest{Stage: st.name, Inputs: st.inputs, Outputs: out, Seconds: time.Since(start).Seconds(), Finished: time.Now()}
+		if err := c.folder.WriteManifest(ctx, m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// runPipeline runs a Beam pipeline to its end.
+func runPipeline(ctx context.Context, runner string, p *beam.Pipeline) error {
+	_, err := beam.Run(ctx, runner, p)
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil:
+		slog.Debug("the pipeline failed", "error", err)
+		return errors.New(cause(err.Error()))
+	}
+	return nil
+}
+
+// cause returns what a DoFn said, of an error that a runner wrapped into its
+// plan; only text survives the way.
+func cause(text string) string {
+	const mark = "] failed:"
+	if at := strings.LastIndex(text, mark); at >= 0 && strings.Contains(text, "DoFn[") {
+		return strings.TrimSpace(text[at+len(mark):])
+	}
+	return text
+}
+
+// readOut reads the rows that a step left.
+func readOut[T any](ctx context.Context, dir string) ([]T, error) {
+	paths, err := files.List(ctx, files.Join(files.Quote(dir), "*.arrow"))
+	if err != nil {
+		return nil, err
+	}
+	var rows []T
+	for _, path := range paths {
+		err := arrowio.Each(ctx, path, func(b *batch.Batch) error {
+			got, err := batch.Rows[T](b)
+			rows = append(rows, got...)
+			return err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	return rows, nil
+}

@@ -1,0 +1,99 @@
+package pipelines
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+
+	"github.com/sdr-ml/sdr/stages/evaluate"
+	"github.com/sdr-ml/sdr/stages/route"
+	"github.com/sdr-ml/sdr/stages/run"
+	"github.com/sdr-ml/sdr/stages/train"
+	"github.com/sdr-ml/sdr/transforms/arrowio"
+	"github.com/sdr-ml/sdr/transforms/batch"
+	"github.com/sdr-ml/sdr/transforms/files"
+)
+
+// EvaluateOptions are the arguments of Evaluate.
+type EvaluateOptions struct {
+	// Run is the run folder.
+	Run string
+	// Tasks is a folder of downstream tasks.
+	Tasks string
+	// Protocols are some of evaluate.Protocols.
+	Protocols []string
+	// Runner is a registered Beam runner.
+	Runner string
+	// Out is a Parquet file for every figure; empty writes none.
+	Out string
+}
+
+// Evaluate routes every task to a sub-net on its training images and measures
+// every net of the run on its test images.
+func Evaluate(ctx context.Context, o EvaluateOptions) (*evaluate.Results, error) {
+	if err := CheckProtocols(o.Protocols); err != nil {
+		return nil, err
+	}
+	folder, models, err := openTrained(ctx, o.Run)
+	if err != nil {
+		return nil, err
+	}
+	found, err := findTasks(ctx, o.Tasks)
+	if err != nil {
+		return nil, err
+	}
+	dir := files.Join(folder.StageDir("evaluations"), run.Digest(found, o.Protocols))
+	p, s := beam.NewPipelineWithRoot()
+	nets := createModels(s, models)
+	scores := route.Route(s, route.Config{Tasks: found, Scorer: route.KNN}, nets)
+	arrowio.Write(s, dir, evaluate.Evaluate(s, evaluate.Config{Tasks: found, Protocols: o.Protocols}, nets, scores))
+	if err := runPipeline(ctx, o.Runner, p); err != nil {
+		return nil, err
+	}
+	rows, err := readOut[evaluate.Row](ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	if o.Out != "" {
+		slices.SortFunc(rows, func(a, b evaluate.Row) int {
+			return strings.Compare(a.Task+"/"+a.Protocol+"/"+a.Subnet, b.Task+"/"+b.Protocol+"/"+b.Subnet)
+		})
+		if err := arrowio.WriteParquet(ctx, o.Out, batch.Of(rows).Record); err != nil {
+			return nil, err
+		}
+	}
+	return evaluate.Collect(rows), nil
+}
+
+// CheckProtocols refuses a protocol that does not exist.
+func CheckProtocols(protocols []string) error {
+	for _, p := range protocols {
+		if !slices.Contains(evaluate.Protocols, p) {
+			return run.Usagef("--protocol %s: want some of %s", p, strings.Join(evaluate.Protocols, ","))
+		}
+	}
+	return nil
+}
+
+// openTrained opens a run and lists its nets.
+func openTrained(ctx context.Context, dir string) (*run.Folder, []train.Model, error) {
+	folder, err := run.Open(ctx, dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	models, err := train.ReadModels(ctx, dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !slices.ContainsFunc(models, train.Model.Candidate) {
+		return nil, nil, run.Usagef("%s has no finished net yet: continue it with `sdr pretrain --resume`", dir)
+	}
+	return folder, models, nil
+}
+
+// createModels puts rows of models into a pipeline, as train emits them.
+func createModels(s beam.Scope, models []train.Model) beam.PCollection {
+	return beam.Create(s, batch.Of(models))
+}

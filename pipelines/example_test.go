@@ -1,0 +1,67 @@
+package pipelines_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"os"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	"github.com/google/uuid"
+
+	"github.com/sdr-ml/sdr/stages/evaluate"
+	"github.com/sdr-ml/sdr/stages/features"
+	"github.com/sdr-ml/sdr/stages/ingest"
+	"github.com/sdr-ml/sdr/stages/partition"
+	"github.com/sdr-ml/sdr/stages/recipe"
+	"github.com/sdr-ml/sdr/stages/report"
+	"github.com/sdr-ml/sdr/stages/route"
+	"github.com/sdr-ml/sdr/stages/run"
+	"github.com/sdr-ml/sdr/stages/tasks"
+	"github.com/sdr-ml/sdr/stages/train"
+	"github.com/sdr-ml/sdr/transforms/imageio"
+)
+
+// All stages in one Beam pipeline, as a user's own program would chain them.
+func Example() {
+	ctx := context.Background()
+	dir := must(os.MkdirTemp("", "sdr"))
+	defer os.RemoveAll(dir)
+	r := must(recipe.Load("smoke", []string{"train.images=1280", "train.norm_images=256", "train.baselines=[]"}))
+	must(run.Create(ctx, dir, run.Fresh, run.Info{ID: uuid.New()}, r.Marshal()))
+	splits := must(imageio.Plan(ctx, []string{"../testdata/fixtures/folder"}, ingest.ShardRows))
+	of := []tasks.Task{{Name: "fruit", Train: "../testdata/fixtures/folder/train", Test: "../testdata/fixtures/folder/test", Metric: tasks.Top1}}
+	_, branching := r.Levels()
+	training := train.Config{Dir: dir, Recipe: string(r.Marshal())}
+
+	p, s := beam.NewPipelineWithRoot()
+	refs := ingest.Ingest(s, ingest.Config{Splits: splits, Size: r.Input.Size, Dir: dir + "/ingest", DeadLetter: dir + "/dead-letter.parquet"})
+	training.Arms = []string{train.Phase0}
+	phase0 := train.Train(s, training, refs)
+	rows := features.Extract(s, train.Phase0, refs, phase0)
+	subsets := partition.Partition(s, partition.Config{Shards: dir + "/ingest/shards", Dir: dir + "/partition", Branching: branching, Iterations: 10, Seed: r.Seed}, rows)
+	training.Arms = []string{train.SDR}
+	models := train.Train(s, training, subsets)
+	scores := route.Route(s, route.Config{Tasks: of, Scorer: route.KNN}, models)
+	results := evaluate.Evaluate(s, evaluate.Config{Tasks: of, Protocols: []string{evaluate.KNN}}, models, scores)
+	route.Deliver(s, route.DeliverConfig{Dir: dir + "/routed"}, scores)
+	report.Report(s, report.Config{Dir: dir}, subsets, results)
+	must(beam.Run(ctx, "prism", p))
+
+	for _, file := range []string{"report.html", "results.json", "routed/model.safetensors"} {
+		_, err := os.Stat(dir + "/" + file)
+		fmt.Println(file, err == nil)
+	}
+	// Output:
+	// report.html true
+	// results.json true
+	// routed/model.safetensors true
+}
+
+// must ends the program on an error.
+func must[T any](v T, err error) T {
+	if err != nil {
+		log.Fatal(err)
+	}
+	return v
+}

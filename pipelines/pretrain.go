@@ -1,0 +1,238 @@
+package pipelines
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	"github.com/google/uuid"
+
+	"github.com/sdr-ml/sdr/stages/evaluate"
+	"github.com/sdr-ml/sdr/stages/features"
+	"github.com/sdr-ml/sdr/stages/ingest"
+	"github.com/sdr-ml/sdr/stages/partition"
+	"github.com/sdr-ml/sdr/stages/recipe"
+	"github.com/sdr-ml/sdr/stages/report"
+	"github.com/sdr-ml/sdr/stages/route"
+	"github.com/sdr-ml/sdr/stages/run"
+	"github.com/sdr-ml/sdr/stages/tasks"
+	"github.com/sdr-ml/sdr/stages/train"
+	"github.com/sdr-ml/sdr/transforms/files"
+	"github.com/sdr-ml/sdr/transforms/imageio"
+)
+
+// PretrainOptions are the arguments of Pretrain.
+type PretrainOptions struct {
+	// Data are folders and files of unlabelled images.
+	Data []string
+	// Out is the run folder.
+	Out string
+	// Recipe is what to train.
+	Recipe *recipe.Recipe
+	// Runner is a registered Beam runner.
+	Runner string
+	// Mode says what to do when Out is there already.
+	Mode run.Mode
+	// SingleJob chains all stages in one Beam pipeline instead of one each.
+	SingleJob bool
+	// MaxBad is the share of unreadable images above which the run stops.
+	MaxBad float64
+	// Tasks is a folder of downstream tasks to route for and evaluate on when
+	// the training is over; empty leaves that out.
+	Tasks string
+	// Protocols are those of the evaluation.
+	Protocols []string
+	// Version and Command are kept with the run.
+	Version string
+	Command []string
+	// Started is called once the arguments are found good and the run folder is
+	// made, before the first stage.
+	Started func(*run.Folder)
+}
+
+// Pretrained is what Pretrain made.
+type Pretrained struct {
+	// Folder is the run.
+	Folder *run.Folder
+	// Dead are the images that could not be read.
+	Dead int64
+	// Models are the finished nets.
+	Models []train.Model
+	// Results are those of the evaluation, where Tasks was given.
+	Results *evaluate.Results
+	// Written are the files for people and for use.
+	Written []string
+}
+
+// Pretrain trains an SDRnet on unlabelled images: ingest, phase 0, features,
+// partition, train; and, where tasks are given, route and evaluate.
+func Pretrain(ctx context.Context, o PretrainOptions) (*Pretrained, error) {
+	splits, found, err := o.check(ctx)
+	if err != nil {
+		return nil, err
+	}
+	folder, err := run.Create(ctx, o.Out, o.Mode, run.Info{
+		ID: uuid.Must(uuid.NewV7()), Version: o.Version, Created: time.Now(), Command: o.Command, Data: o.Data,
+	}, o.Recipe.Marshal())
+	if err != nil {
+		return nil, err
+	}
+	if o.Started != nil {
+		o.Started(folder)
+	}
+	c := o.chain(folder, splits, found)
+	if err := c.run(ctx, o.SingleJob); err != nil {
+		return nil, err
+	}
+	made := &Pretrained{Folder: folder}
+	if made.Models, err = train.ReadModels(ctx, folder.Dir); err != nil {
+		return nil, err
+	}
+	dead, err := ingest.ReadDead(ctx, folder.DeadLetterPath())
+	if err != nil {
+		return nil, err
+	}
+	made.Dead = int64(len(dead))
+	if len(found) == 0 {
+		return made, nil
+	}
+	reports, err := readOut[report.File](ctx, c.out("report"))
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range reports {
+		made.Written = append(made.Written, f.Path)
+	}
+	deliveries, err := readOut[route.Delivery](ctx, c.out("deliver"))
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range deliveries {
+		made.Written = append(made.Written, files.Join(d.Dir, "model.safetensors"))
+	}
+	rows, err := readOut[evaluate.Row](ctx, c.out("evaluate"))
+	if err != nil {
+		return nil, err
+	}
+	made.Results = evaluate.Collect(rows)
+	return made, nil
+}
+
+// check finds whatever is wrong with the arguments before anything is written.
+func (o *PretrainOptions) check(ctx context.Context) ([]imageio.Split, []tasks.Task, error) {
+	if err := o.Recipe.Validate(); err != nil {
+		return nil, nil, run.Usage(err)
+	}
+	if err := run.Check(ctx, o.Out, o.Mode); err != nil {
+		return nil, nil, err
+	}
+	splits, err := imageio.Plan(ctx, o.Data, ingest.ShardRows)
+	if err != nil {
+		return nil, nil, run.Usage(err)
+	}
+	if o.Tasks == "" {
+		return splits, nil, nil
+	}
+	found, err := findTasks(ctx, o.Tasks)
+	return splits, found, err
+}
+
+// findTasks lists the tasks of a folder and makes sure that they have labels.
+func findTasks(ctx context.Context, dir string) ([]tasks.Task, error) {
+	found, err := tasks.Find(dir)
+	if err != nil {
+		return nil, run.Usage(err)
+	}
+	for _, t := range found {
+		for _, path := range []string{t.Train, t.Test} {
+			if err := tasks.CheckLabels(ctx, path); err != nil {
+				return nil, run.Usage(err)
+			}
+		}
+	}
+	return found, nil
+}
+
+// chain lists the stages of the run.
+func (o *PretrainOptions) chain(folder *run.Folder, splits []imageio.Split, found []tasks.Task) *chain {
+	r := o.Recipe
+	inputs := run.Digest("v1", string(r.Marshal()), fingerprint(splits))
+	config := train.Config{Dir: folder.Dir, Recipe: string(r.Marshal()), Inputs: inputs}
+	trainer := func(arms ...string) func(beam.Scope, []beam.PCollection) beam.PCollection {
+		return func(s beam.Scope, in []beam.PCollection) beam.PCollection {
+			config.Arms = arms
+			return train.Train(s, config, in[0])
+		}
+	}
+	steps := []step{
+		{"ingest", nil, inputs, func(s beam.Scope, _ []beam.PCollection) beam.PCollection {
+			return ingest.Ingest(s, ingest.Config{
+				Splits: splits, Size: r.Input.Size, Dir: folder.StageDir("ingest"),
+				DeadLetter: folder.DeadLetterPath(), MaxBad: o.MaxBad,
+			})
+		}},
+		{"phase0", []string{"ingest"}, inputs, trainer(train.Phase0)},
+	}
+	models, subsets := "phase0", "ingest"
+	if _, branching := r.Levels(); len(branching) > 0 {
+		models, subsets = "train", "partition"
+		steps = append(steps,
+			step{"features", []string{"ingest", "phase0"}, inputs, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
+				return features.Extract(s, train.Phase0, in[0], in[1])
+			}},
+			step{"partition", []string{"features"}, inputs, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
+				return partition.Partition(s, partition.Config{
+					Shards: files.Join(folder.StageDir("ingest"), "shards"), Dir: folder.StageDir("partition"), Branching: branching, Whiten: r.Partition.Whiten,
+					Iterations: r.Partition.Iterations, Balance: r.Partition.Balance, Seed: r.Seed,
+				}, in[0])
+			}},
+			step{"train", []string{"partition"}, inputs, trainer(append([]string{train.SDR}, r.Train.Baselines...)...)},
+		)
+	}
+	if len(found) > 0 {
+		judged := run.Digest(inputs, o.Protocols, found, stamps(found))
+		steps = append(steps,
+			step{"route", []string{models}, judged, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
+				return route.Route(s, route.Config{Tasks: found, Scorer: route.KNN}, in[0])
+			}},
+			step{"evaluate", []string{models, "route"}, judged, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
+				return evaluate.Evaluate(s, evaluate.Config{Tasks: found, Protocols: o.Protocols}, in[0], in[1])
+			}},
+			step{"deliver", []string{"route"}, judged, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
+				return route.Deliver(s, route.DeliverConfig{Dir: folder.StageDir("routed"), PerTask: true, Run: folder.Info.ID.String()}, in[0])
+			}},
+			step{"report", []string{subsets, "evaluate"}, judged, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
+				return report.Report(s, report.Config{Dir: folder.Dir}, in[0], in[1])
+			}},
+		)
+	}
+	return &chain{folder: folder, runner: o.Runner, steps: steps}
+}
+
+// fingerprint describes the images without reading them: local files also by
+// their size and time of change.
+func fingerprint(splits []imageio.Split) []any {
+	var all []any
+	for _, sp := range splits {
+		all = append(all, sp, stamp(sp.Path))
+	}
+	return all
+}
+
+// stamps describes the files of tasks likewise.
+func stamps(found []tasks.Task) []any {
+	var all []any
+	for _, t := range found {
+		all = append(all, stamp(t.Train), stamp(t.Test))
+	}
+	return all
+}
+
+// stamp is the size and time of change of a local file or folder.
+func stamp(path string) [2]int64 {
+	if info, err := os.Stat(path); err == nil && files.IsLocal(path) {
+		return [2]int64{info.Size(), info.ModTime().UnixNano()}
+	}
+	return [2]int64{}
+}

@@ -1,0 +1,64 @@
+package pipelines
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+
+	"github.com/sdr-ml/sdr/stages/route"
+	"github.com/sdr-ml/sdr/stages/run"
+	"github.com/sdr-ml/sdr/stages/tasks"
+	"github.com/sdr-ml/sdr/transforms/arrowio"
+	"github.com/sdr-ml/sdr/transforms/files"
+)
+
+// RouteOptions are the arguments of Route.
+type RouteOptions struct {
+	// Run is the run folder.
+	Run string
+	// Task holds the labelled training images: a Parquet file, a folder with
+	// train/CLASS/*, or a folder CLASS/*.
+	Task string
+	// Out is the folder for scores.parquet, model.safetensors and model.json.
+	Out string
+	// Scorer is one of route.Scorers.
+	Scorer string
+	// Runner is a registered Beam runner.
+	Runner string
+}
+
+// Route chooses a sub-net for a task by its training images and hands it out.
+func Route(ctx context.Context, o RouteOptions) (*route.Delivery, error) {
+	if !slices.Contains(route.Scorers, o.Scorer) {
+		return nil, run.Usagef("--scorer %s: want one of %s", o.Scorer, strings.Join(route.Scorers, ", "))
+	}
+	folder, models, err := openTrained(ctx, o.Run)
+	if err != nil {
+		return nil, err
+	}
+	task, err := tasks.Open(o.Task)
+	if err != nil {
+		return nil, run.Usage(err)
+	}
+	if err := tasks.CheckLabels(ctx, task.Train); err != nil {
+		return nil, run.Usage(err)
+	}
+	dir := files.Join(folder.StageDir("routings"), run.Digest(task, o))
+	p, s := beam.NewPipelineWithRoot()
+	scores := route.Route(s, route.Config{Tasks: []tasks.Task{task}, Scorer: o.Scorer}, createModels(s, models))
+	arrowio.Write(s, dir, route.Deliver(s, route.DeliverConfig{Dir: o.Out, Run: folder.Info.ID.String()}, scores))
+	if err := runPipeline(ctx, o.Runner, p); err != nil {
+		return nil, err
+	}
+	rows, err := readOut[route.Delivery](ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	if len(rows) == 0 {
+		return nil, fmt.Errorf("route: the job ended without a result: it was cancelled or lost its workers; run it again")
+	}
+	return &rows[0], nil
+}

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+
+	beamlog "github.com/apache/beam/sdks/v2/go/pkg/beam/log"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/sdr-ml/sdr/stages/progress"
+	"github.com/sdr-ml/sdr/stages/run"
+)
+
+// setUpLog sends the log to standard error, and Beam's own warnings with it.
+func setUpLog(c *cobra.Command) error {
+	text, err := c.Flags().GetString("log-level")
+	if err != nil {
+		return err
+	}
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(text)); err != nil {
+		return run.Usagef("--log-level %s: want debug, info, warn or error", text)
+	}
+	logTo(level, os.Stderr)
+	if term.IsTerminal(int(os.Stderr.Fd())) {
+		progress.ShowBars(os.Stderr)
+	}
+	return nil
+}
+
+func logTo(level slog.Level, w io.Writer) {
+	slog.SetDefault(slog.New(&handler{Handler: slog.NewTextHandler(w, &slog.HandlerOptions{
+		Level: level,
+		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+			if a.Key == slog.TimeKey {
+				a.Value = slog.StringValue(a.Value.Time().Format("15:04:05"))
+			}
+			return a
+		},
+	})}))
+	beamlog.SetLogger(&beamLogger{level: max(level, slog.LevelWarn)})
+}
+
+// handler leaves out what Beam's in-process runner says of its own workings.
+type handler struct{ slog.Handler }
+
+func (h *handler) Handle(ctx context.Context, r slog.Record) error {
+	fromBeam := slices.ContainsFunc([]string{"[SDK]", "Serving JobManagement", "stopping worker"}, func(start string) bool {
+		return strings.HasPrefix(r.Message, start)
+	})
+	r.Attrs(func(a slog.Attr) bool {
+		fromBeam = fromBeam || slices.Contains([]string{"job", "job.key", "worker", "transform", "bundle"}, a.Key)
+		return !fromBeam
+	})
+	if fromBeam && !h.Enabled(ctx, slog.LevelDebug) {
+		return nil // a failure comes back as the job's error
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+// beamLogger passes Beam's log on from a level.
+type beamLogger struct{ level slog.Level }
+
+func (l *beamLogger) Log(ctx context.Context, severity beamlog.Severity, _ int, message string) {
+	level := slog.LevelDebug
+	switch {
+	case severity >= beamlog.SevError:
+		level = slog.LevelError
+	case severity >= beamlog.SevWarn:
+		level = slog.LevelWarn
+	}
+	if level >= l.level {
+		slog.Log(ctx, level, strings.TrimSpace(message))
+	}
+}
+
+// keepLog also writes the log to the run folder.
+func keepLog(c *cobra.Command, folder *run.Folder) (close func(), err error) {
+	f, err := os.OpenFile(folder.LogPath(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	text, _ := c.Flags().GetString("log-level")
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(text)) // setUpLog has read it
+	logTo(level, io.MultiWriter(os.Stderr, f))
+	return func() { _ = f.Close() }, nil
+}

@@ -1,0 +1,140 @@
+// Command sdr turns one pile of unlabelled images into a backbone customised
+// for each downstream task: it pre-trains an SDRnet (arXiv 2205.13267), routes
+// tasks to its sub-nets and hands them out as ordinary ResNets.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	"github.com/spf13/cobra"
+
+	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/io/filesystem/gcs"
+	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/io/filesystem/local"
+	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/dataflow"
+	//lint:ignore SA1019 --runner=direct is offered for comparison with prism
+	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/direct"
+	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/flink"
+	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/prism"
+
+	"github.com/sdr-ml/sdr/stages/run"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+// Exit codes.
+const (
+	exitFailed      = 1   // the work failed
+	exitUsage       = 2   // a different command line would mend it
+	exitInterrupted = 130 // by a signal
+)
+
+func main() {
+	if slices.ContainsFunc(os.Args[1:], func(a string) bool { return strings.HasPrefix(a, "--worker=") || a == "--worker" }) {
+		flag.Parse()
+		beam.Init() // serves as a Beam worker and does not return
+	}
+	if err := flag.CommandLine.Parse(nil); err != nil {
+		panic(err) // there is nothing to parse
+	}
+	beam.Init()
+	// A signal's first arrival cancels the work, its second ends the program.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	err := newRoot().ExecuteContext(ctx)
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		fmt.Fprintln(os.Stderr, "sdr: interrupted; the same command with --resume continues")
+		os.Exit(exitInterrupted)
+	case errors.Is(err, run.ErrUsage):
+		fmt.Fprintln(os.Stderr, "sdr:", err)
+		os.Exit(exitUsage)
+	default:
+		fmt.Fprintln(os.Stderr, "sdr:", err)
+		os.Exit(exitFailed)
+	}
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "sdr",
+		Short: "Turn a pile of unlabelled images into a backbone for each task",
+		Long: `sdr pre-trains on unlabelled images and hands out, for each downstream task, the
+sub-net that suits it best: "Task-Customized Self-Supervised Pre-Training with
+Scalable Dynamic Routing" (AAAI-22), as Apache Beam pipelines in one binary.
+
+  pretrain   images in, a run folder with sub-nets out
+  route      the best sub-net for one task, as an ordinary ResNet
+  evaluate   a table: unified net, routed sub-net, all sub-nets, task by task
+
+Results go to standard output, logs to standard error. Exit codes: 0 done,
+1 failed, 2 the command line or the input needs mending, 130 interrupted.`,
+		Version:       version,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			hint := ""
+			if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+				hint = fmt.Sprintf("; did you mean %q?", near[0])
+			}
+			return run.Usagef("there is no command %q%s", args[0], hint)
+		},
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	root.SuggestionsMinimumDistance = 2
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return run.Usagef("%w; see `%s --help`", err, c.CommandPath())
+	})
+	root.PersistentFlags().String("log-level", "info", "debug, info, warn or error")
+	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error { return setUpLog(c) }
+	root.AddCommand(newPretrain(), newRoute(), newEvaluate(), newEmbed(), newExport(), newInspect())
+	return root
+}
+
+// noArgs refuses positional arguments with the usage exit code.
+func noArgs(c *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return run.Usagef("unexpected argument %q; see `%s --help`", args[0], c.CommandPath())
+	}
+	return nil
+}
+
+// required refuses a command line that lacks one of the flags.
+func required(c *cobra.Command, names ...string) error {
+	for _, name := range names {
+		if !c.Flags().Changed(name) {
+			return run.Usagef("--%s is missing; see `%s --help`", name, c.CommandPath())
+		}
+	}
+	return nil
+}
+
+// addRunner adds --runner, and Beam's own flags for the distant runners.
+func addRunner(c *cobra.Command, runner *string) {
+	c.Flags().StringVar(runner, "runner", "prism", "where the Beam pipeline runs: prism or direct (this process), flink, dataflow")
+	c.Flags().AddGoFlagSet(flag.CommandLine)
+	flag.CommandLine.VisitAll(func(f *flag.Flag) {
+		_ = c.Flags().MarkHidden(f.Name) // it was added above
+	})
+}
+
+// checkRunner refuses a runner that is not there.
+func checkRunner(runner string) error {
+	if known := []string{"prism", "direct", "flink", "dataflow"}; !slices.Contains(known, runner) {
+		return run.Usagef("--runner %s: want one of %s", runner, strings.Join(known, ", "))
+	}
+	return nil
+}

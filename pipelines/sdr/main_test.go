@@ -1,0 +1,279 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"flag"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// asProgram makes the test binary behave as the program, so that tests run it
+// as a user does, and kill it.
+const asProgram = "SDR_TEST_AS_PROGRAM"
+
+var (
+	kills    = flag.Int("kills", 2, "how many runs TestKillAndResume kills")
+	killSeed = flag.Uint64("kill-seed", uint64(time.Now().UnixNano()), "seed of the moments at which they are killed")
+)
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+		return
+	}
+	flag.Parse()
+	os.Exit(m.Run())
+}
+
+const (
+	testdata = "../../testdata"
+	folder   = testdata + "/fixtures/folder"
+	tiny     = testdata + "/fixtures/tiny.parquet"
+)
+
+// program returns the command to run the program with arguments.
+func program(args ...string) *exec.Cmd {
+	c := exec.Command(os.Args[0], args...)
+	c.Env = append(os.Environ(), asProgram+"=1")
+	return c
+}
+
+// sdr runs the program to its end.
+func sdr(t *testing.T, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
+	var out, log bytes.Buffer
+	c := program(args...)
+	c.Stdout, c.Stderr = &out, &log
+	err := c.Run()
+	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
+		require.NoError(t, err)
+	}
+	return out.String(), log.String(), c.ProcessState.ExitCode()
+}
+
+// mustSDR runs the program and expects it to end well.
+func mustSDR(t *testing.T, args ...string) string {
+	t.Helper()
+	out, log, code := sdr(t, args...)
+	require.Zero(t, code, "%v\n%s", args, log)
+	return out
+}
+
+// quick trains everything there is, in a few steps.
+var quick = []string{
+	"pretrain", "--data", testdata + "/pool/emoji.parquet", "--recipe", "smoke",
+	"--set", "train.batch=32", "--set", "train.images=1920", "--set", "train.norm_images=256", "--set", "partition.iterations=4",
+}
+
+func quickRun(out string, more ...string) []string {
+	return append(append(append([]string{}, quick...), "--out", out), more...)
+}
+
+// weights reads every model file of a run.
+func weights(t *testing.T, run string) map[string][]byte {
+	t.Helper()
+	paths, err := filepath.Glob(filepath.Join(run, "models", "*.safetensors"))
+	require.NoError(t, err)
+	models := map[string][]byte{}
+	for _, p := range paths {
+		data, err := os.ReadFile(p)
+		require.NoError(t, err)
+		models[filepath.Base(p)] = data
+	}
+	return models
+}
+
+// sameWeights compares the model files of two runs.
+func sameWeights(t *testing.T, want, got map[string][]byte) {
+	t.Helper()
+	require.Len(t, got, len(want))
+	for name, data := range want {
+		require.True(t, bytes.Equal(data, got[name]), "%s differs", name)
+	}
+}
+
+// Whatever runs the stages, and however they are cut into jobs, the weights
+// are the same; and what the run leaves serves all the other commands.
+func TestPretrain(t *testing.T) {
+	dir := t.TempDir()
+	first := filepath.Join(dir, "first")
+	tasks := filepath.Join(dir, "tasks")
+	require.NoError(t, os.CopyFS(filepath.Join(tasks, "fruit"), os.DirFS(folder)))
+	out := mustSDR(t, quickRun(first, "--tasks", tasks, "--protocol", "knn,linear")...)
+	for _, want := range []string{"fruit", "linear", "report.html", "results.json", "routed/fruit/model.safetensors"} {
+		require.Contains(t, out, want)
+	}
+	want := weights(t, first)
+	for _, name := range []string{"phase0", "root", "0", "1", "00", "11", "unified", "unified_subset_batches"} {
+		require.Contains(t, want, name+".safetensors")
+	}
+
+	direct := filepath.Join(dir, "direct")
+	mustSDR(t, quickRun(direct, "--runner", "direct")...)
+	sameWeights(t, want, weights(t, direct))
+	single := filepath.Join(dir, "single")
+	mustSDR(t, quickRun(single, "--single-job", "--tasks", tasks)...)
+	sameWeights(t, want, weights(t, single))
+	require.FileExists(t, filepath.Join(single, "report.html"))
+
+	require.Contains(t, mustSDR(t, "inspect", first), "unified_subset_batches")
+
+	var results struct {
+		Tasks []map[string]any          `json:"tasks"`
+		Mean  map[string]map[string]any `json:"mean"`
+	}
+	require.NoError(t, json.Unmarshal([]byte(mustSDR(t, "evaluate", "--run", first, "--tasks", tasks, "--protocol", "knn,linear", "--format", "json", "--out", filepath.Join(dir, "f.parquet"))), &results))
+	require.Len(t, results.Tasks, 2)
+	for _, key := range []string{"name", "metric", "protocol", "unified", "unified_subset_batches", "routed", "subnet", "mean", "oracle", "test_images"} {
+		require.Contains(t, results.Tasks[0], key)
+		require.NotNil(t, results.Tasks[0][key], key)
+	}
+	require.Contains(t, results.Mean, "knn")
+	require.Contains(t, results.Mean, "linear")
+	require.FileExists(t, filepath.Join(dir, "f.parquet"))
+
+	routed := filepath.Join(dir, "routed")
+	mustSDR(t, "route", "--run", first, "--task", filepath.Join(tasks, "fruit"), "--out", routed)
+	for _, name := range []string{"scores.parquet", "model.safetensors", "model.json"} {
+		require.FileExists(t, filepath.Join(routed, name))
+	}
+	features := filepath.Join(dir, "features.parquet")
+	require.Contains(t, mustSDR(t, "embed", "--model", filepath.Join(routed, "model.safetensors"), "--data", testdata+"/fixtures/odd", "--out", features), "of them could not be read")
+	require.FileExists(t, features)
+	mustSDR(t, "export", "--run", first, "--subnet", "01", "--out", filepath.Join(dir, "01.safetensors"))
+	mustSDR(t, "export", "--run", first, "--subnet", "unified", "--out", filepath.Join(dir, "u.safetensors"))
+
+	// a run that is over has nothing left to do
+	before := stamps(t, first)
+	mustSDR(t, quickRun(first, "--resume", "--tasks", tasks, "--protocol", "knn,linear")...)
+	require.Equal(t, before, stamps(t, first))
+	// but other tasks are routed and evaluated without training anew
+	require.NoError(t, os.Rename(filepath.Join(tasks, "fruit"), filepath.Join(tasks, "groceries")))
+	require.Contains(t, mustSDR(t, quickRun(first, "--resume", "--tasks", tasks)...), "groceries")
+	require.Equal(t, before, stamps(t, first))
+}
+
+// stamps returns the time of change of every model of a run.
+func stamps(t *testing.T, run string) map[string]time.Time {
+	t.Helper()
+	all := map[string]time.Time{}
+	require.NoError(t, filepath.WalkDir(filepath.Join(run, "models"), func(p string, d fs.DirEntry, err error) error {
+		require.NoError(t, err)
+		info, err := d.Info()
+		all[p] = info.ModTime()
+		return err
+	}))
+	return all
+}
+
+// A run that is killed again and again, at any moment, ends with the weights
+// of one that was left alone.
+func TestKillAndResume(t *testing.T) {
+	dir := t.TempDir()
+	whole := filepath.Join(dir, "whole")
+	start := time.Now()
+	mustSDR(t, quickRun(whole)...)
+	took := time.Since(start)
+	want := weights(t, whole)
+	random := rand.New(rand.NewPCG(*killSeed, 0))
+	t.Logf("-kill-seed %d", *killSeed)
+	for i := range *kills {
+		run := filepath.Join(dir, "killed")
+		args := quickRun(run, "--resume", "--set", "train.checkpoint_seconds=30")
+		at := time.Duration(random.Float64() * float64(took))
+		c := program(args...)
+		require.NoError(t, c.Start())
+		time.Sleep(at)
+		_ = c.Process.Kill() // it may have ended
+		_ = c.Wait()
+		mustSDR(t, args...)
+		sameWeights(t, want, weights(t, run))
+		require.NoError(t, os.RemoveAll(run), "kill %d after %v", i, at)
+	}
+}
+
+// What another command line would mend is one line, exit code 2, and nothing
+// is written.
+func TestUsageErrors(t *testing.T) {
+	dir := t.TempDir()
+	empty := filepath.Join(dir, "empty")
+	require.NoError(t, os.Mkdir(empty, 0o755))
+	used := filepath.Join(dir, "used")
+	require.NoError(t, os.MkdirAll(filepath.Join(used, "x"), 0o755))
+	unlabelled := filepath.Join(dir, "unlabelled")
+	require.NoError(t, os.Mkdir(unlabelled, 0o755))
+	for _, split := range []string{"train", "test"} {
+		data, err := os.ReadFile(testdata + "/pool/emoji.parquet")
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(filepath.Join(unlabelled, "t-"+split+".parquet"), data, 0o644))
+	}
+	out := filepath.Join(dir, "out")
+	for _, c := range []struct {
+		want string
+		args []string
+	}{
+		{"--data is missing", []string{"pretrain", "--out", out}},
+		{"does not exist", []string{"pretrain", "--data", filepath.Join(dir, "none"), "--out", out}},
+		{"image", []string{"pretrain", "--data", empty, "--out", out}},
+		{"holds no run", []string{"pretrain", "--data", tiny, "--out", used}},
+		{`did you mean "train.lr"?`, []string{"pretrain", "--data", tiny, "--out", out, "--set", "train.lrr=1"}},
+		{"label", []string{"pretrain", "--data", tiny, "--out", out, "--tasks", unlabelled}},
+		{"holds no task", []string{"pretrain", "--data", tiny, "--out", out, "--tasks", empty}},
+		{"--runner", []string{"pretrain", "--data", tiny, "--out", out, "--runner", "spark"}},
+		{"contradict", []string{"pretrain", "--data", tiny, "--out", out, "--resume", "--overwrite"}},
+		{"--max-bad", []string{"pretrain", "--data", tiny, "--out", out, "--max-bad", "2"}},
+		{"unknown flag", []string{"pretrain", "--dta", tiny}},
+		{`did you mean "pretrain"?`, []string{"pretrian"}},
+		{"is not a run", []string{"evaluate", "--run", empty, "--tasks", folder}},
+		{"--protocol", []string{"evaluate", "--run", empty, "--tasks", folder, "--protocol", "svm"}},
+		{"is not a run", []string{"route", "--run", empty, "--task", folder, "--out", out}},
+		{"is not a run", []string{"export", "--run", empty, "--subnet", "0", "--out", out}},
+		{"is not a run", []string{"inspect", empty}},
+		{"no such file", []string{"embed", "--model", filepath.Join(dir, "none"), "--data", tiny, "--out", out}},
+	} {
+		stdout, stderr, code := sdr(t, c.args...)
+		require.Equal(t, exitUsage, code, "%v: %s", c.args, stderr)
+		require.Contains(t, stderr, c.want, "%v", c.args)
+		require.Equal(t, 1, bytes.Count([]byte(stderr), []byte("\n")), "%v: more than one line:\n%s", c.args, stderr)
+		require.Empty(t, stdout)
+		require.NoFileExists(t, out)
+	}
+}
+
+// An unreadable image is listed; too many of them stop the run.
+func TestDeadLetter(t *testing.T) {
+	dir := t.TempDir()
+	data := filepath.Join(dir, "data")
+	require.NoError(t, os.CopyFS(data, os.DirFS(folder)))
+	require.NoError(t, os.WriteFile(filepath.Join(data, "broken.jpg"), []byte("\xff\xd8 no more"), 0o644))
+	run := filepath.Join(dir, "run")
+	args := []string{"pretrain", "--data", data, "--out", run, "--recipe", "smoke", "--set", "train.batch=8", "--set", "train.images=160", "--set", "train.norm_images=16", "--set", "train.baselines=[]"}
+	_, stderr, code := sdr(t, args...)
+	require.Equal(t, exitFailed, code)
+	require.Contains(t, stderr, "broken.jpg")
+	require.Contains(t, stderr, "--max-bad")
+	last := strings.TrimSpace(stderr[strings.LastIndex(strings.TrimSpace(stderr), "\n")+1:])
+	require.True(t, strings.HasPrefix(last, "sdr: ingest: 1 of 37 images cannot be read"), last)
+	require.Contains(t, mustSDR(t, append(args, "--resume", "--max-bad", "0.1")...), "1 images could not be read")
+	require.FileExists(t, filepath.Join(run, "dead-letter.parquet"))
+}
+
+func TestHelp(t *testing.T) {
+	require.Contains(t, mustSDR(t, "--version"), "sdr version")
+	for _, command := range []string{"pretrain", "evaluate", "route", "embed", "export", "inspect"} {
+		out := mustSDR(t, command, "--help")
+		require.Contains(t, out, "Examples:")
+		require.NotContains(t, out, "--job_endpoint", "Beam's flags are hidden")
+	}
+	require.Contains(t, mustSDR(t, "completion", "bash"), "sdr")
+}

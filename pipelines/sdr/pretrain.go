@@ -1,0 +1,116 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sdr-ml/sdr/pipelines"
+	"github.com/sdr-ml/sdr/stages/recipe"
+	"github.com/sdr-ml/sdr/stages/run"
+)
+
+func newPretrain() *cobra.Command {
+	var o pipelines.PretrainOptions
+	var name string
+	var set []string
+	var resume, overwrite bool
+	var seed uint64
+	var maxBad float64
+	c := &cobra.Command{
+		Use:   "pretrain --data PATH [--data PATH ...] --out RUN",
+		Short: "Train sub-nets on unlabelled images",
+		Long: `Reads images from folders, HuggingFace Parquet, tar archives (WebDataset) and IDX
+files, clusters them into subsets and trains an SDRnet with a sub-net for each.
+
+Labels are never looked at. An image that cannot be read goes to
+RUN/dead-letter.parquet; above --max-bad of them the run stops.
+
+A run that was interrupted or killed continues with --resume, and ends with
+exactly the weights it would have had.
+
+Recipes: ` + strings.Join(recipe.Names(), ", ") + `, or a YAML file. Keys for --set:
+  ` + strings.Join(recipe.Keys(), "\n  "),
+		Example: `  sdr pretrain --data photos/ --out runs/first
+  sdr pretrain --data photos/ --out runs/first --resume
+  sdr pretrain --data pool.parquet --data more.tar --out runs/wide --set backbone.width=32 --set train.images=2000000
+  sdr pretrain --data photos/ --tasks tasks/ --out runs/judged --recipe mine.yaml --seed 3`,
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := required(c, "data", "out"); err != nil {
+				return err
+			}
+			if err := checkRunner(o.Runner); err != nil {
+				return err
+			}
+			if err := pipelines.CheckProtocols(o.Protocols); err != nil {
+				return err
+			}
+			if c.Flags().Changed("seed") {
+				set = append(set, fmt.Sprint("seed=", seed))
+			}
+			var err error
+			if o.Recipe, err = recipe.Load(name, set); err != nil {
+				return run.Usage(err)
+			}
+			switch {
+			case resume && overwrite:
+				return run.Usagef("--resume and --overwrite contradict each other")
+			case resume:
+				o.Mode = run.Resume
+			case overwrite:
+				o.Mode = run.Overwrite
+			}
+			if maxBad < 0 || maxBad > 1 {
+				return run.Usagef("--max-bad %v: want a share between 0 and 1", maxBad)
+			}
+			o.MaxBad, o.Version, o.Command = maxBad, version, os.Args
+			return pretrain(c, o)
+		},
+	}
+	f := c.Flags()
+	f.StringArrayVar(&o.Data, "data", nil, "folder or file of images; may be given several times")
+	f.StringVar(&o.Out, "out", "", "run folder to create")
+	f.StringVar(&name, "recipe", recipe.Default, "built-in recipe or YAML file")
+	f.StringArrayVar(&set, "set", nil, "key=value, over the recipe; may be given several times")
+	f.Uint64Var(&seed, "seed", 1, "seed of every random stream, over the recipe's")
+	f.BoolVar(&resume, "resume", false, "continue the run in --out")
+	f.BoolVar(&overwrite, "overwrite", false, "replace the run in --out")
+	f.BoolVar(&o.SingleJob, "single-job", false, "chain all stages in one Beam pipeline; the weights are the same")
+	f.Float64Var(&maxBad, "max-bad", .01, "share of unreadable images above which the run stops")
+	f.StringVar(&o.Tasks, "tasks", "", "folder of downstream tasks: route and evaluate when the training is over")
+	f.StringSliceVar(&o.Protocols, "protocol", []string{"knn"}, "protocols of that evaluation: knn, linear")
+	addRunner(c, &o.Runner)
+	return c
+}
+
+// pretrain runs the job, keeps its log and prints what it made.
+func pretrain(c *cobra.Command, o pipelines.PretrainOptions) error {
+	closeLog := func() {}
+	defer func() { closeLog() }()
+	o.Started = func(folder *run.Folder) {
+		if stop, err := keepLog(c, folder); err == nil { // the run goes on without a log file
+			closeLog = stop
+		}
+	}
+	made, err := pipelines.Pretrain(c.Context(), o)
+	if err != nil {
+		return err
+	}
+	out := c.OutOrStdout()
+	if made.Results != nil {
+		if err := made.Results.WriteTable(out); err != nil {
+			return err
+		}
+	}
+	if made.Dead > 0 {
+		fmt.Fprintf(out, "%d images could not be read: %s\n", made.Dead, made.Folder.DeadLetterPath())
+	}
+	fmt.Fprintf(out, "%d nets in %s\n", len(made.Models), made.Folder.Dir)
+	for _, path := range made.Written {
+		fmt.Fprintln(out, path)
+	}
+	return nil
+}

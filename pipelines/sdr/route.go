@@ -1,0 +1,50 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sdr-ml/sdr/pipelines"
+	"github.com/sdr-ml/sdr/stages/route"
+)
+
+func newRoute() *cobra.Command {
+	var o pipelines.RouteOptions
+	c := &cobra.Command{
+		Use:   "route --run RUN --task PATH --out DIR",
+		Short: "Hand out the sub-net that suits a task best",
+		Long: `Scores every sub-net on the task's labelled training images and writes to DIR
+
+  scores.parquet      the score of every sub-net, best first
+  model.safetensors   the winner's backbone, under torchvision's names
+  model.json          what it is and how its images are prepared
+
+PATH is a Parquet file with labels, a folder CLASS/*, or a task folder, of which
+only train/CLASS/* is read.`,
+		Example: `  sdr route --run runs/first --task pets-train.parquet --out pets/
+  sdr route --run runs/first --task flowers/ --out flowers-model/`,
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := required(c, "run", "task", "out"); err != nil {
+				return err
+			}
+			if err := checkRunner(o.Runner); err != nil {
+				return err
+			}
+			made, err := pipelines.Route(c.Context(), o)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(c.OutOrStdout(), "%s: sub-net %s, %s score %.1f %%, in %s\n", made.Task, made.Subnet, made.Scorer, made.Score, made.Dir)
+			return nil
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&o.Run, "run", "", "run folder")
+	f.StringVar(&o.Task, "task", "", "labelled training images")
+	f.StringVar(&o.Out, "out", "", "folder for the model")
+	f.StringVar(&o.Scorer, "scorer", route.KNN, "how sub-nets are scored: knn (leave-one-out)")
+	addRunner(c, &o.Runner)
+	return c
+}

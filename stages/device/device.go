@@ -1,0 +1,33 @@
+// Package device hands the processors of this process to one piece of heavy
+// work at a time: runners call DoFns from several goroutines, and two
+// trainings at once would only share the cores and double the memory.
+package device
+
+import (
+	"sync"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+
+	"github.com/sdr-ml/sdr/tensorops/kernels"
+)
+
+var (
+	lock sync.Mutex
+	pool = sync.OnceValue(func() *kernels.Pool { return kernels.NewPool(0) })
+)
+
+// Run waits until the device is free and does work with its threads, as many
+// as GOMAXPROCS was when they were first asked for. The work must not call Run.
+func Run(work func(threads *kernels.Pool) error) error {
+	lock.Lock()
+	defer lock.Unlock()
+	return work(pool())
+}
+
+// ParDo is beam.ParDo for a DoFn whose elements each take long. It spreads the
+// elements over the workers, and cuts the DoFn off from what comes before and
+// after: prism (Beam 2.77) spins a core for as long as a stage is busy that
+// reads a side input or has no output of its own.
+func ParDo(s beam.Scope, doFn any, in beam.PCollection) beam.PCollection {
+	return beam.Reshuffle(s, beam.ParDo(s, doFn, beam.Reshuffle(s, in)))
+}

@@ -1,0 +1,151 @@
+package evaluate
+
+import (
+	"cmp"
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
+)
+
+// Results is what an evaluation found: the JSON form of `sdr evaluate`.
+type Results struct {
+	// Tasks holds one entry for each task and protocol.
+	Tasks []Task `json:"tasks"`
+	// Mean holds, for each protocol, the means over the tasks.
+	Mean map[string]Mean `json:"mean"`
+}
+
+// Task is how the nets of a run do on one task under one protocol. Figures are
+// percentages on the task's test images; nil where the run has no such net.
+type Task struct {
+	Name string `json:"name"`
+	// Metric is "top1" or "mean_per_class".
+	Metric string `json:"metric"`
+	// Protocol is "knn" or "linear".
+	Protocol string `json:"protocol"`
+	// Unified is the net trained on all images with mixed mini-batches.
+	Unified *float64 `json:"unified"`
+	// UnifiedSubsetBatches is the one trained with one-subset mini-batches.
+	UnifiedSubsetBatches *float64 `json:"unified_subset_batches"`
+	// Routed is the sub-net that the router chose on the training images.
+	Routed *float64 `json:"routed"`
+	// Subnet is that sub-net's name.
+	Subnet string `json:"subnet"`
+	// Mean and Oracle are the mean and the best over all candidates.
+	Mean   *float64 `json:"mean"`
+	Oracle *float64 `json:"oracle"`
+	// TestImages is the number of test images.
+	TestImages int64 `json:"test_images"`
+}
+
+// Mean holds the means over tasks; nil where a task has no figure.
+type Mean struct {
+	Unified              *float64 `json:"unified"`
+	UnifiedSubsetBatches *float64 `json:"unified_subset_batches"`
+	Routed               *float64 `json:"routed"`
+	Mean                 *float64 `json:"mean"`
+	Oracle               *float64 `json:"oracle"`
+}
+
+func newResults(tasks []Task) *Results {
+	slices.SortFunc(tasks, func(a, b Task) int {
+		return cmp.Or(cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.Name, b.Name))
+	})
+	r := &Results{Tasks: tasks, Mean: map[string]Mean{}}
+	byProtocol := map[string][]Task{}
+	for _, t := range tasks {
+		byProtocol[t.Protocol] = append(byProtocol[t.Protocol], t)
+	}
+	for protocol, tasks := range byProtocol {
+		over := func(figure func(Task) *float64) *float64 {
+			var sum float64
+			for _, t := range tasks {
+				f := figure(t)
+				if f == nil {
+					return nil
+				}
+				sum += *f
+			}
+			return new(sum / float64(len(tasks)))
+		}
+		r.Mean[protocol] = Mean{
+			Unified:              over(func(t Task) *float64 { return t.Unified }),
+			UnifiedSubsetBatches: over(func(t Task) *float64 { return t.UnifiedSubsetBatches }),
+			Routed:               over(func(t Task) *float64 { return t.Routed }),
+			Mean:                 over(func(t Task) *float64 { return t.Mean }),
+			Oracle:               over(func(t Task) *float64 { return t.Oracle }),
+		}
+	}
+	return r
+}
+
+// WriteJSON writes the results as indented JSON.
+func (r *Results) WriteJSON(w io.Writer) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(r)
+}
+
+// WriteCSV writes one line a task and protocol; a figure that is not there is empty.
+func (r *Results) WriteCSV(w io.Writer) error {
+	c := csv.NewWriter(w)
+	figure := func(f *float64) string {
+		if f == nil {
+			return ""
+		}
+		return strconv.FormatFloat(*f, 'f', 4, 64)
+	}
+	if err := c.Write([]string{"task", "metric", "protocol", "unified", "unified_subset_batches", "routed", "subnet", "mean", "oracle", "test_images"}); err != nil {
+		return err
+	}
+	for _, t := range r.Tasks {
+		if err := c.Write([]string{t.Name, t.Metric, t.Protocol, figure(t.Unified), figure(t.UnifiedSubsetBatches), figure(t.Routed), t.Subnet, figure(t.Mean), figure(t.Oracle), fmt.Sprint(t.TestImages)}); err != nil {
+			return err
+		}
+	}
+	c.Flush()
+	return c.Error()
+}
+
+// WriteTable writes a table a protocol, for people.
+func (r *Results) WriteTable(w io.Writer) error {
+	figure := func(f *float64) string {
+		if f == nil {
+			return "-"
+		}
+		return fmt.Sprintf("%.1f", *f)
+	}
+	for i, task := range r.Tasks {
+		if i > 0 && r.Tasks[i-1].Protocol == task.Protocol {
+			continue
+		}
+		t := table.NewWriter()
+		t.SetStyle(table.StyleLight)
+		t.Style().Format.Header = text.FormatDefault
+		t.Style().Format.Footer = text.FormatDefault
+		t.SetTitle("%s, %% on the test images", task.Protocol)
+		t.AppendHeader(table.Row{"task", "metric", "unified", "unified,\none-subset batches", "routed", "sub-net", "mean of\nsub-nets", "best\nsub-net", "test\nimages"})
+		for _, row := range r.Tasks {
+			if row.Protocol == task.Protocol {
+				t.AppendRow(table.Row{row.Name, row.Metric, figure(row.Unified), figure(row.UnifiedSubsetBatches), figure(row.Routed), row.Subnet, figure(row.Mean), figure(row.Oracle), row.TestImages})
+			}
+		}
+		m := r.Mean[task.Protocol]
+		t.AppendFooter(table.Row{"mean", "", figure(m.Unified), figure(m.UnifiedSubsetBatches), figure(m.Routed), "", figure(m.Mean), figure(m.Oracle), ""})
+		var configs []table.ColumnConfig
+		for _, n := range []int{3, 4, 5, 7, 8, 9} {
+			configs = append(configs, table.ColumnConfig{Number: n, Align: text.AlignRight, AlignHeader: text.AlignRight, AlignFooter: text.AlignRight})
+		}
+		t.SetColumnConfigs(configs)
+		if _, err := fmt.Fprintln(w, t.Render()); err != nil {
+			return err
+		}
+	}
+	return nil
+}

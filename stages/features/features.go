@@ -1,0 +1,111 @@
+// Package features is the stage that describes every image by the features of
+// the net that phase 0 trained, for partition to cluster.
+package features
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
+
+	"github.com/sdr-ml/sdr/stages/device"
+	"github.com/sdr-ml/sdr/stages/progress"
+	"github.com/sdr-ml/sdr/stages/shards"
+	"github.com/sdr-ml/sdr/stages/train"
+	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/transforms/batch"
+	"github.com/sdr-ml/sdr/transforms/inference"
+)
+
+// Row is a row of what Extract emits.
+type Row struct {
+	// Shard is the name of the file that holds the image, without its folder, so
+	// that what is computed from rows does not depend on where a run lies; and
+	// Row is the image's number there.
+	Shard string `arrow:"shard"`
+	Row   int64  `arrow:"row"`
+	// Feature is its description, of the backbone's feature dimension.
+	Feature []float32 `arrow:"feature"`
+}
+
+// batchRows bounds the rows of an emitted batch.
+const batchRows = 1024
+
+func init() {
+	register.DoFn2x3[*batch.Batch, func(**batch.Batch) bool, string, *batch.Batch, error](&modelFn{})
+	register.DoFn4x1[context.Context, string, *batch.Batch, func(*batch.Batch), error](&extractFn{})
+	register.Iter1[*batch.Batch]()
+	register.Emitter1[*batch.Batch]()
+}
+
+// Extract computes the features of every image under the model of a name.
+//
+// in: *batch.Batch of shards.Ref and, as a side input, of train.Model. out:
+// *batch.Batch of Row.
+func Extract(s beam.Scope, subnet string, refs, models beam.PCollection) beam.PCollection {
+	s = s.Scope("features.Extract")
+	work := beam.ParDo(s, &modelFn{Subnet: subnet}, refs, beam.SideInput{Input: models})
+	return device.ParDo(s, &extractFn{}, work)
+}
+
+// modelFn gives every batch of references the path of the model.
+type modelFn struct{ Subnet string }
+
+func (fn *modelFn) ProcessElement(refs *batch.Batch, models func(**batch.Batch) bool) (string, *batch.Batch, error) {
+	found, err := batch.All[train.Model](models)
+	if err != nil {
+		return "", nil, err
+	}
+	for _, m := range found {
+		if m.Subnet == fn.Subnet {
+			return m.Path, refs, nil
+		}
+	}
+	return "", nil, fmt.Errorf("features: there is no model %q", fn.Subnet)
+}
+
+type extractFn struct{}
+
+func (*extractFn) ProcessElement(ctx context.Context, model string, refs *batch.Batch, emit func(*batch.Batch)) error {
+	rows, err := batch.Rows[shards.Ref](refs)
+	if err != nil {
+		return err
+	}
+	return extract(ctx, model, rows, emit)
+}
+
+func extract(ctx context.Context, modelPath string, refs []shards.Ref, emit func(*batch.Batch)) (err error) {
+	model, err := inference.Load(ctx, modelPath)
+	if err != nil {
+		return err
+	}
+	for _, ref := range refs {
+		images, err := shards.Open(ctx, []shards.Ref{ref})
+		if err != nil {
+			return err
+		}
+		err = device.Run(func(pool *kernels.Pool) error {
+			bar := progress.Start("features", "images", 0, ref.Rows)
+			defer bar.End()
+			e := inference.NewEmbedder(model, pool)
+			for from := 0; from < images.Len(); from += batchRows {
+				n := min(batchRows, images.Len()-from)
+				features := e.Embed(n, func(i int) []uint8 { return images.At(from + i) })
+				out := make([]Row, n)
+				for i := range out {
+					out[i] = Row{Shard: path.Base(ref.Path), Row: int64(from + i), Feature: features[i*e.Dim() : (i+1)*e.Dim()]}
+				}
+				emit(batch.Of(out))
+				bar.Add(int64(n))
+			}
+			return nil
+		})
+		if err := errors.Join(err, images.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,256 @@
+package ingest_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"image"
+	"image/color"
+	"image/png"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/io/filesystem/local"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/io/filesystem/memfs"
+	//lint:ignore SA1019 programs may still choose it, so its results must agree
+	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/direct"
+	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/prism"
+	"github.com/stretchr/testify/require"
+
+	"github.com/sdr-ml/sdr/stages/ingest"
+	"github.com/sdr-ml/sdr/stages/shards"
+	"github.com/sdr-ml/sdr/transforms/arrowio"
+	"github.com/sdr-ml/sdr/transforms/batch"
+	"github.com/sdr-ml/sdr/transforms/imageio"
+)
+
+func TestMain(m *testing.M) {
+	beam.Init()
+	os.Exit(m.Run())
+}
+
+// encoded is a PNG of one colour that names its index.
+func encoded(t testing.TB, i, width, height int) []byte {
+	im := image.NewNRGBA(image.Rect(0, 0, width, height))
+	for at := 0; at < len(im.Pix); at += 4 {
+		copy(im.Pix[at:], []uint8{uint8(i), uint8(i * 7), uint8(255 - i), 255})
+	}
+	im.SetNRGBA(0, 0, color.NRGBA{G: uint8(i), A: 255})
+	var b bytes.Buffer
+	require.NoError(t, png.Encode(&b, im))
+	return b.Bytes()
+}
+
+// collection writes a folder of n images in two classes and an IDX file of 5,
+// and returns its splits of at most 8 images.
+func collection(t testing.TB, n int, bad ...int) []imageio.Split {
+	dir := t.TempDir()
+	for _, class := range []string{"ant", "bee"} {
+		require.NoError(t, os.Mkdir(filepath.Join(dir, class), 0o755))
+	}
+	for i := range n {
+		data := encoded(t, i, 6+i%5, 9-i%4)
+		for _, b := range bad {
+			if b == i {
+				data = data[:len(data)-20]
+			}
+		}
+		class := []string{"ant", "bee"}[i*2/n]
+		require.NoError(t, os.WriteFile(filepath.Join(dir, class, fmt.Sprintf("%03d.png", i)), data, 0o644))
+	}
+	idx := binary.BigEndian.AppendUint32(nil, 0x803)
+	for _, v := range []uint32{5, 4, 3} {
+		idx = binary.BigEndian.AppendUint32(idx, v)
+	}
+	for i := range 5 * 4 * 3 {
+		idx = append(idx, uint8(i))
+	}
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "t10k-images-idx3-ubyte"), idx, 0o644))
+	splits, err := imageio.Plan(t.Context(), []string{dir}, 8)
+	require.NoError(t, err)
+	return splits
+}
+
+// run ingests and returns the references that came out, by way of files.
+func run(t testing.TB, runner string, cfg ingest.Config) ([]shards.Ref, error) {
+	p, s := beam.NewPipelineWithRoot()
+	out := t.TempDir()
+	arrowio.Write(s, out, ingest.Ingest(s, cfg))
+	if _, err := beam.Run(t.Context(), runner, p); err != nil {
+		return nil, err
+	}
+	paths, err := filepath.Glob(filepath.Join(out, "*.arrow"))
+	require.NoError(t, err)
+	var refs []shards.Ref
+	for _, path := range paths {
+		f, err := arrowio.OpenFile(t.Context(), path)
+		require.NoError(t, err)
+		for i := range f.NumRecords() {
+			rec, err := f.Record(i)
+			require.NoError(t, err)
+			rows, err := batch.Rows[shards.Ref](batch.New(rec))
+			require.NoError(t, err)
+			require.Len(t, rows, 1)
+			refs = append(refs, rows...)
+		}
+		require.NoError(t, f.Close())
+	}
+	shards.Sort(refs)
+	return refs, nil
+}
+
+func config(t testing.TB, splits []imageio.Split) ingest.Config {
+	dir := t.TempDir()
+	return ingest.Config{Splits: splits, Size: 6, Dir: dir, DeadLetter: filepath.Join(dir, "dead-letter.parquet"), MaxBad: .1}
+}
+
+func content(t testing.TB, refs []shards.Ref) (all [][]byte) {
+	for _, ref := range refs {
+		data, err := os.ReadFile(ref.Path)
+		require.NoError(t, err)
+		all = append(all, data)
+	}
+	return all
+}
+
+// Both runners, and a second run into the same folder, write the same bytes.
+func TestShardsAreTheSameEverywhere(t *testing.T) {
+	splits := collection(t, 30, 4)
+	require.Len(t, splits, 5)
+	var first [][]byte
+	for _, runner := range []string{"prism", "direct"} {
+		cfg := config(t, splits)
+		for range 2 {
+			refs, err := run(t, runner, cfg)
+			require.NoError(t, err)
+			require.Len(t, refs, 5)
+			var rows []int64
+			for i, ref := range refs {
+				require.Equal(t, filepath.Join(cfg.Dir, "shards", fmt.Sprintf("shard-%05d.arrow", i)), ref.Path)
+				rows = append(rows, ref.Rows)
+			}
+			require.Equal(t, []int64{7, 8, 8, 6, 5}, rows)
+			got := content(t, refs)
+			if first == nil {
+				first = got
+			}
+			require.Equal(t, first, got, runner)
+			dead, err := ingest.ReadDead(t.Context(), cfg.DeadLetter)
+			require.NoError(t, err)
+			require.Len(t, dead, 1)
+			require.Equal(t, "004.png", filepath.Base(dead[0].Path))
+			require.Contains(t, dead[0].Reason, "PNG")
+			entries, err := os.ReadDir(filepath.Join(cfg.Dir, "shards"))
+			require.NoError(t, err)
+			require.Len(t, entries, 5, "no temporary files stay")
+		}
+	}
+}
+
+// The stored images are those of the source, in its order, and have no label.
+func TestShardsHoldTheImages(t *testing.T) {
+	splits := collection(t, 20)
+	cfg := config(t, splits)
+	refs, err := run(t, "direct", cfg)
+	require.NoError(t, err)
+	images, err := shards.Open(t.Context(), refs)
+	require.NoError(t, err)
+	defer images.Close()
+	require.Equal(t, 25, images.Len())
+	require.Equal(t, 6, images.Size())
+	i := 0
+	for _, split := range splits {
+		require.NoError(t, imageio.Read(t.Context(), split, func(im imageio.Image) error {
+			rgb, err := imageio.Decode(im.Data)
+			require.NoError(t, err)
+			require.Equal(t, rgb.Square(6).Pix, images.At(i))
+			i++
+			return nil
+		}))
+	}
+	f, err := arrowio.OpenFile(t.Context(), refs[0].Path)
+	require.NoError(t, err)
+	defer f.Close()
+	require.True(t, f.Schema().Equal(shards.Schema(6)))
+	rec, err := f.Record(0)
+	require.NoError(t, err)
+	type row struct {
+		Source string `arrow:"source"`
+		Row    int64  `arrow:"row"`
+	}
+	rows, err := batch.Rows[row](batch.New(rec))
+	require.NoError(t, err)
+	require.Equal(t, "000.png", filepath.Base(rows[0].Source))
+	require.Len(t, f.Schema().Fields(), 3)
+}
+
+func TestTooManyBadImagesFail(t *testing.T) {
+	cfg := config(t, collection(t, 15, 1, 3, 7))
+	for _, runner := range []string{"prism", "direct"} {
+		_, err := run(t, runner, cfg)
+		require.ErrorContains(t, err, "3 of 20 images cannot be read")
+		require.ErrorContains(t, err, "001.png")
+		require.ErrorContains(t, err, "--max-bad")
+		require.ErrorContains(t, err, cfg.DeadLetter)
+		dead, err := ingest.ReadDead(t.Context(), cfg.DeadLetter)
+		require.NoError(t, err)
+		require.Len(t, dead, 3)
+	}
+	cfg.MaxBad = .15
+	_, err := run(t, "direct", cfg)
+	require.NoError(t, err)
+}
+
+func TestNoGoodImageFails(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "a.jpg"), []byte("no image"), 0o644))
+	splits, err := imageio.Plan(t.Context(), []string{dir}, 8)
+	require.NoError(t, err)
+	cfg := config(t, splits)
+	cfg.MaxBad = 1
+	_, err = run(t, "direct", cfg)
+	require.ErrorContains(t, err, "1 of 1 images cannot be read")
+}
+
+func TestDamagedCollectionFails(t *testing.T) {
+	splits := collection(t, 4)
+	idx := splits[len(splits)-1]
+	require.NoError(t, os.Truncate(idx.Path, 50))
+	_, err := run(t, "direct", config(t, splits))
+	require.ErrorContains(t, err, idx.Path)
+	require.ErrorContains(t, err, "truncated")
+}
+
+// Object stores work as local files do.
+func TestIngestOnAnotherFilesystem(t *testing.T) {
+	ctx := context.Background()
+	for i := range 3 {
+		memfs.Write(fmt.Sprintf("memfs://ingest/in/c/%d.png", i), encoded(t, i, 8, 8))
+	}
+	splits, err := imageio.Plan(ctx, []string{"memfs://ingest/in"}, 2)
+	require.NoError(t, err)
+	require.Len(t, splits, 2)
+	cfg := ingest.Config{Splits: splits, Size: 6, Dir: "memfs://ingest/run", DeadLetter: "memfs://ingest/run/dead.parquet"}
+	refs, err := run(t, "direct", cfg)
+	require.NoError(t, err)
+	require.Len(t, refs, 2)
+	images, err := shards.Open(ctx, refs)
+	require.NoError(t, err)
+	defer images.Close()
+	require.Equal(t, 3, images.Len())
+	rgb, err := imageio.Decode(encoded(t, 2, 8, 8))
+	require.NoError(t, err)
+	require.Equal(t, rgb.Square(6).Pix, images.At(2))
+	dead, err := ingest.ReadDead(ctx, cfg.DeadLetter)
+	require.NoError(t, err)
+	require.Empty(t, dead)
+}
+
+func TestDeadLetterMayBeMissing(t *testing.T) {
+	dead, err := ingest.ReadDead(t.Context(), filepath.Join(t.TempDir(), "none.parquet"))
+	require.NoError(t, err)
+	require.Empty(t, dead)
+}

@@ -1,0 +1,197 @@
+// Package partition is the stage that divides the images into subsets: the
+// features are clustered level by level, an image's code has one digit a
+// level, and every shard is rewritten sorted by code, so that each subset is a
+// run of record batches and only references to them travel.
+package partition
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/apache/arrow/go/v15/arrow"
+	"github.com/apache/arrow/go/v15/arrow/array"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
+
+	"github.com/sdr-ml/sdr/stages/shards"
+	"github.com/sdr-ml/sdr/transforms/arrowio"
+	"github.com/sdr-ml/sdr/transforms/batch"
+	"github.com/sdr-ml/sdr/transforms/files"
+	"github.com/sdr-ml/sdr/transforms/kmeans"
+)
+
+// Config says how to cluster and where to keep the sorted shards.
+type Config struct {
+	// Shards is the folder of the shards that the features are of.
+	Shards string
+	// Dir is the stage's folder; the shards go to its folder shards, the
+	// centroids to its folder centroids.
+	Dir string
+	// Branching is the number of subsets each subset splits into, by level.
+	Branching []int
+	// Whiten centres and PCA-whitens the features first.
+	Whiten bool
+	// Iterations, Balance and Seed are those of package kmeans.
+	Iterations int
+	Balance    float64
+	Seed       uint64
+}
+
+// whitenFloor is the least variance that whitening scales up to 1, as a
+// fraction of the largest: directions that hardly vary are noise.
+const whitenFloor = .01
+
+// assignment is a row of what kmeans emits of a row of features.
+type assignment struct {
+	Shard string `arrow:"shard"`
+	Row   int64  `arrow:"row"`
+	Code  string `arrow:"code"`
+}
+
+func init() {
+	register.DoFn3x1[context.Context, *batch.Batch, func(string, *batch.Batch), error](&keyFn{})
+	register.DoFn4x1[context.Context, string, func(**batch.Batch) bool, func(*batch.Batch), error](&sortFn{})
+	register.Emitter2[string, *batch.Batch]()
+	register.Emitter1[*batch.Batch]()
+	register.Iter1[*batch.Batch]()
+}
+
+// Partition clusters the features and rewrites the shards.
+//
+// in: *batch.Batch of features.Row. out: *batch.Batch of shards.Ref, one batch
+// a shard, one row a subset that the shard has images of.
+func Partition(s beam.Scope, cfg Config, features beam.PCollection) beam.PCollection {
+	s = s.Scope("partition.Partition")
+	k := kmeans.Config{
+		Column: "feature", Branching: cfg.Branching, Iterations: cfg.Iterations,
+		Balance: cfg.Balance, Seed: cfg.Seed,
+	}
+	if cfg.Whiten {
+		features = kmeans.Whiten(s, kmeans.WhitenConfig{Column: k.Column, Floor: whitenFloor, Normalize: true}, features)
+	}
+	assigned, centroids := kmeans.Cluster(s, k, features)
+	arrowio.Write(s, files.Join(cfg.Dir, "centroids"), centroids)
+	return beam.ParDo(s, &sortFn{Shards: cfg.Shards, Dir: cfg.Dir}, beam.GroupByKey(s, beam.ParDo(s, &keyFn{}, assigned)))
+}
+
+// keyFn keys assignments by shard.
+type keyFn struct{}
+
+func (*keyFn) ProcessElement(_ context.Context, b *batch.Batch, emit func(string, *batch.Batch)) error {
+	rows, err := batch.Rows[assignment](b)
+	if err != nil {
+		return err
+	}
+	shards := map[string][]assignment{}
+	for _, r := range rows {
+		shards[r.Shard] = append(shards[r.Shard], r)
+	}
+	for shard, rows := range shards {
+		emit(shard, batch.Of(rows))
+	}
+	return nil
+}
+
+// sortFn rewrites one shard sorted by code.
+type sortFn struct{ Shards, Dir string }
+
+func (fn *sortFn) ProcessElement(ctx context.Context, shard string, assigned func(**batch.Batch) bool, emit func(*batch.Batch)) error {
+	rows, err := batch.All[assignment](assigned)
+	if err != nil {
+		return err
+	}
+	refs, err := rewrite(ctx, files.Join(fn.Shards, shard), files.Join(fn.Dir, "shards", shard), rows)
+	if err != nil {
+		return fmt.Errorf("partition: shard %s: %w", shard, err)
+	}
+	emit(batch.Of(refs))
+	return nil
+}
+
+// rewrite writes the shard's images to a new file, one record batch a subset
+// in order of code, the images of a subset in their old order.
+func rewrite(ctx context.Context, shard, to string, rows []assignment) (refs []shards.Ref, err error) {
+	f, err := arrowio.OpenFile(ctx, shard)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	slices.SortFunc(rows, func(a, b assignment) int {
+		if c := strings.Compare(a.Code, b.Code); c != 0 {
+			return c
+		}
+		return int(a.Row - b.Row)
+	})
+	old, err := newReader(f)
+	if err != nil {
+		return nil, err
+	}
+	if old.len() != int64(len(rows)) {
+		return nil, fmt.Errorf("%d images, %d of them assigned", old.len(), len(rows))
+	}
+	var records []arrow.Record
+	for begin := 0; begin < len(rows); {
+		end := begin
+		for end < len(rows) && rows[end].Code == rows[begin].Code {
+			end++
+		}
+		rec, err := old.take(rows[begin:end])
+		if err != nil {
+			return nil, err
+		}
+		refs = append(refs, shards.Ref{Path: to, Batch: int64(len(records)), Rows: rec.NumRows(), Subset: rows[begin].Code})
+		records = append(records, rec)
+		begin = end
+	}
+	return refs, arrowio.WriteFile(ctx, to, f.Schema(), records...)
+}
+
+// reader finds rows of a shard by their number in the file.
+type reader struct {
+	records []arrow.Record
+	from    []int64
+}
+
+func newReader(f *arrowio.File) (*reader, error) {
+	r := &reader{from: []int64{0}}
+	for i := range f.NumRecords() {
+		rec, err := f.Record(i)
+		if err != nil {
+			return nil, err
+		}
+		r.records = append(r.records, rec)
+		r.from = append(r.from, r.len()+rec.NumRows())
+	}
+	return r, nil
+}
+
+func (r *reader) len() int64 { return r.from[len(r.from)-1] }
+
+// take copies the rows of the assignments into one record.
+func (r *reader) take(rows []assignment) (arrow.Record, error) {
+	b := array.NewRecordBuilder(batch.Mem, r.records[0].Schema())
+	defer b.Release()
+	source, row := b.Field(0).(*array.StringBuilder), b.Field(1).(*array.Int64Builder)
+	image := b.Field(2).(*array.FixedSizeBinaryBuilder)
+	for _, a := range rows {
+		at, found := slices.BinarySearch(r.from, a.Row)
+		if !found {
+			at--
+		}
+		if a.Row < 0 || a.Row >= r.len() {
+			return nil, fmt.Errorf("row %d of %d", a.Row, r.len())
+		}
+		rec, i := r.records[at], int(a.Row-r.from[at])
+		pixels, err := shards.Pixels(rec)
+		if err != nil {
+			return nil, err
+		}
+		source.Append(rec.Column(0).(*array.String).Value(i))
+		row.Append(rec.Column(1).(*array.Int64).Value(i))
+		image.Append(pixels.Value(i))
+	}
+	return b.NewRecord(), nil
+}

@@ -1,0 +1,153 @@
+// Package progress shows how far the work of this process has come: a bar on
+// a terminal, else one log line every few seconds.
+package progress
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+)
+
+// Interval is the time between two lines where there is no terminal.
+const Interval = 5 * time.Second
+
+// barInterval is the time between two drawings of a bar.
+const barInterval = 200 * time.Millisecond
+
+// bars is where bars are drawn; nil where lines are logged instead.
+var bars io.Writer
+
+// ShowBars draws bars on a terminal from now on, and logs lines again where it
+// is nil. It must not be called while a task is under way.
+func ShowBars(terminal io.Writer) { bars = terminal }
+
+// Task is one piece of work whose length is known. Its methods may be called
+// from several goroutines.
+type Task struct {
+	name  string
+	unit  string
+	total int64
+	begun int64 // units that were done before, which say nothing of the speed
+	start time.Time
+
+	mu      sync.Mutex
+	done    int64
+	logged  int64 // of done, what the last line said
+	shown   time.Time
+	details []any
+	bar     *progressbar.ProgressBar
+}
+
+// Start begins a task of total units, of which done were finished before.
+func Start(name, unit string, done, total int64) *Task {
+	now := time.Now()
+	t := &Task{name: name, unit: unit, total: total, begun: done, start: now, done: done, logged: -1, shown: now}
+	if bars != nil {
+		t.bar = progressbar.NewOptions64(total,
+			progressbar.OptionSetWriter(bars),
+			progressbar.OptionSetDescription(name),
+			progressbar.OptionShowCount(),
+			progressbar.OptionSetPredictTime(false), // it would count what was done before
+			progressbar.OptionSetElapsedTime(false),
+			progressbar.OptionFullWidth(),
+			progressbar.OptionClearOnFinish(),
+		)
+		_ = t.bar.Set64(done) // a bar that cannot be drawn is no reason to stop
+	}
+	return t
+}
+
+// Add reports that n more units are finished. The details, as in slog, are
+// shown beside: the loss, the share of time spent waiting for data.
+func (t *Task) Add(n int64, details ...any) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.done += n
+	t.details = details
+	interval := Interval
+	if t.bar != nil {
+		interval = barInterval
+	}
+	if time.Since(t.shown) < interval {
+		return
+	}
+	t.shown = time.Now()
+	if t.bar == nil {
+		t.log()
+		return
+	}
+	t.bar.Describe(t.name + " " + short(t.speed()))
+	_ = t.bar.Set64(t.done)
+}
+
+// End reports that the task is over, finished or not.
+func (t *Task) End() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.bar != nil {
+		_ = t.bar.Finish() // removes it
+	}
+	if t.logged != t.done {
+		t.log()
+	}
+}
+
+// Rate returns the units finished each second since the start.
+func (t *Task) Rate() float64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.rate()
+}
+
+func (t *Task) rate() float64 {
+	return float64(t.done-t.begun) / max(time.Since(t.start).Seconds(), 1e-9)
+}
+
+func (t *Task) log() {
+	t.logged = t.done
+	slog.Info(t.name, append([]any{"done", t.done, "of", t.total}, t.speed()...)...)
+}
+
+// speed lists the rate, the time that is left and the details.
+func (t *Task) speed() []any {
+	rate := t.rate()
+	args := []any{t.unit + "/s", fmt.Sprintf("%.1f", rate)}
+	if rate > 0 && t.done < t.total {
+		left := time.Duration(float64(t.total-t.done) / rate * float64(time.Second))
+		args = append(args, "left", left.Round(time.Second).String())
+	}
+	return append(args, t.details...)
+}
+
+// short writes keys and values on one line.
+func short(args []any) string {
+	var words []string
+	for _, a := range args {
+		words = append(words, fmt.Sprint(a))
+	}
+	return strings.Join(words, " ")
+}
+
+var noted = struct {
+	sync.Mutex
+	count map[string]int
+	shown map[string]time.Time
+}{count: map[string]int{}, shown: map[string]time.Time{}}
+
+// Note reports one more piece of a work whose length this process does not
+// know, such as the pairs that a runner hands to a DoFn: every Interval a line
+// with how many there were and the details of the last.
+func Note(name string, details ...any) {
+	noted.Lock()
+	defer noted.Unlock()
+	noted.count[name]++
+	if time.Since(noted.shown[name]) >= Interval {
+		noted.shown[name] = time.Now()
+		slog.Info(name, append([]any{"done", noted.count[name]}, details...)...)
+	}
+}

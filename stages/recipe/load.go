@@ -1,0 +1,132 @@
+package recipe
+
+import (
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+)
+
+//go:embed recipes/*.yaml
+var builtin embed.FS
+
+// Default is the recipe that all others are laid over; it has every key.
+const Default = "default"
+
+// Names lists the built-in recipes.
+func Names() []string {
+	entries, err := fs.ReadDir(builtin, "recipes")
+	if err != nil {
+		panic(err) // the folder is compiled in
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, strings.TrimSuffix(e.Name(), ".yaml"))
+	}
+	return names
+}
+
+// Load reads a built-in recipe by name, or a YAML file, lays its keys over the
+// default recipe, then applies key=value settings, and validates the result.
+func Load(nameOrFile string, set []string) (*Recipe, error) {
+	text, err := readText(nameOrFile)
+	if err != nil {
+		return nil, fmt.Errorf("recipe %s: %w", nameOrFile, err)
+	}
+	r, err := overDefault(text)
+	if err != nil {
+		return nil, fmt.Errorf("recipe %s: %w", nameOrFile, err)
+	}
+	for _, setting := range set {
+		if err := r.set(setting); err != nil {
+			return nil, fmt.Errorf("--set %s: %w", setting, err)
+		}
+	}
+	if err := r.Validate(); err != nil {
+		return nil, fmt.Errorf("recipe %s: %w", nameOrFile, err)
+	}
+	return r, nil
+}
+
+// Parse reads a recipe that Marshal wrote.
+func Parse(data []byte) (*Recipe, error) {
+	r, err := overDefault(data)
+	if err == nil {
+		err = r.Validate()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("recipe: %w", err)
+	}
+	return r, nil
+}
+
+// Marshal writes the recipe with every key.
+func (r *Recipe) Marshal() []byte {
+	data, err := yaml.Marshal(r)
+	if err != nil {
+		panic(err) // a Recipe holds only plain values
+	}
+	return data
+}
+
+func readText(nameOrFile string) ([]byte, error) {
+	if slices.Contains(Names(), nameOrFile) {
+		return builtin.ReadFile(path.Join("recipes", nameOrFile+".yaml"))
+	}
+	text, err := os.ReadFile(nameOrFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("neither a built-in recipe (%s) nor a file", strings.Join(Names(), ", "))
+	}
+	return text, err
+}
+
+// overDefault lays the keys of a YAML text over the default recipe.
+func overDefault(text []byte) (*Recipe, error) {
+	r := new(Recipe)
+	defaults, err := readText(Default)
+	if err != nil {
+		return nil, err
+	}
+	for _, text := range [][]byte{defaults, text} {
+		var keys map[string]any
+		if err := unmarshal(text, &keys); err != nil {
+			return nil, err
+		}
+		if err := r.overlay(keys); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+// set applies one key=value setting; the value is YAML.
+func (r *Recipe) set(setting string) error {
+	key, text, ok := strings.Cut(setting, "=")
+	if !ok {
+		return errors.New("want key=value, such as train.lr=0.06")
+	}
+	var value any
+	if err := unmarshal([]byte(text), &value); err != nil {
+		return fmt.Errorf("%s is not YAML: %w", show(text), err)
+	}
+	parts := strings.Split(key, ".")
+	for _, p := range slices.Backward(parts) {
+		value = map[string]any{p: value}
+	}
+	return r.overlay(value.(map[string]any))
+}
+
+// unmarshal reads YAML; its errors are one line.
+func unmarshal(text []byte, into any) error {
+	err := yaml.Unmarshal(text, into)
+	if located := yaml.Error(nil); errors.As(err, &located) {
+		return fmt.Errorf("line %d: %s", located.GetToken().Position.Line, located.GetMessage())
+	}
+	return err
+}

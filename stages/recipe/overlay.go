@@ -1,0 +1,169 @@
+package recipe
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/agnivade/levenshtein"
+)
+
+// Keys lists every key of a recipe in the order of its declaration.
+func Keys() []string {
+	var list func(t reflect.Type, prefix string) []string
+	list = func(t reflect.Type, prefix string) (keys []string) {
+		for i := range t.NumField() {
+			f := t.Field(i)
+			if f.Type.Kind() == reflect.Struct {
+				keys = append(keys, list(f.Type, prefix+keyOf(f)+".")...)
+			} else {
+				keys = append(keys, prefix+keyOf(f))
+			}
+		}
+		return keys
+	}
+	return list(reflect.TypeFor[Recipe](), "")
+}
+
+// keyOf is a field's key: its tag, or its name in small letters where it has
+// none, as YAML packages do.
+func keyOf(f reflect.StructField) string {
+	if tag := f.Tag.Get("yaml"); tag != "" {
+		return tag
+	}
+	return strings.ToLower(f.Name)
+}
+
+// overlay sets the recipe's fields from keys as YAML gives them. A key that a
+// recipe does not have is an error that names the nearest one.
+func (r *Recipe) overlay(keys map[string]any) error {
+	return overlay(reflect.ValueOf(r).Elem(), keys, "")
+}
+
+func overlay(section reflect.Value, keys map[string]any, prefix string) error {
+	for _, key := range slices.Sorted(maps.Keys(keys)) {
+		full, value := prefix+key, keys[key]
+		below, isMap := value.(map[string]any)
+		var field reflect.Value
+		for f, v := range section.Fields() {
+			if keyOf(f) == key {
+				field = v
+			}
+		}
+		switch {
+		case !field.IsValid() && len(below) == 0:
+			return unknownKey(full)
+		case !field.IsValid(), field.Kind() != reflect.Struct && len(below) > 0:
+			return unknownKey(full + "." + slices.Sorted(maps.Keys(below))[0])
+		case field.Kind() == reflect.Struct && isMap:
+			if err := overlay(field, below, full+"."); err != nil {
+				return err
+			}
+		case field.Kind() == reflect.Struct && value == nil: // a section whose keys are all commented out
+		case field.Kind() == reflect.Struct:
+			return fmt.Errorf("%s holds several keys; set one of them, such as %s.%s", full, full, keyOf(field.Type().Field(0)))
+		default:
+			if err := assign(field, value); err != nil {
+				return fmt.Errorf("%s: %s is %w", full, show(value), err)
+			}
+		}
+	}
+	return nil
+}
+
+// assign sets a field. The error completes the sentence "the value is ...".
+func assign(field reflect.Value, value any) error {
+	switch field.Kind() {
+	case reflect.String:
+		text, ok := value.(string)
+		if !ok {
+			return errors.New("not text; put it in quotes")
+		}
+		field.SetString(text)
+	case reflect.Int, reflect.Int64:
+		n, err := strconv.ParseInt(whole(value), 10, 64)
+		if err != nil || field.OverflowInt(n) {
+			return errors.New("not a whole number")
+		}
+		field.SetInt(n)
+	case reflect.Uint64:
+		n, err := strconv.ParseUint(whole(value), 10, 64)
+		if err != nil {
+			return errors.New("not a whole number of at least 0")
+		}
+		field.SetUint(n)
+	case reflect.Float32, reflect.Float64:
+		x, err := strconv.ParseFloat(fmt.Sprint(value), field.Type().Bits())
+		if err != nil || math.IsNaN(x) || math.IsInf(x, 0) {
+			return errors.New("not a number")
+		}
+		field.SetFloat(x)
+	case reflect.Bool:
+		b, ok := value.(bool)
+		if !ok {
+			return errors.New("neither true nor false")
+		}
+		field.SetBool(b)
+	case reflect.Array, reflect.Slice:
+		return assignList(field, value)
+	default:
+		panic(fmt.Sprintf("recipe: a key of type %v", field.Type())) // a mistake in the struct Recipe
+	}
+	return nil
+}
+
+func assignList(field reflect.Value, value any) error {
+	list, ok := value.([]any)
+	if !ok {
+		return errors.New("not a list, such as [a, b]")
+	}
+	if field.Kind() == reflect.Slice {
+		field.Set(reflect.MakeSlice(field.Type(), len(list), len(list)))
+	}
+	if len(list) != field.Len() {
+		return fmt.Errorf("a list of %d; want %d", len(list), field.Len())
+	}
+	for i, v := range list {
+		if err := assign(field.Index(i), v); err != nil {
+			return fmt.Errorf("a list in which %s is %w", show(v), err)
+		}
+	}
+	return nil
+}
+
+// whole writes a number without an exponent, 1e6 as 1000000. What is not a
+// whole number stays as it is.
+func whole(value any) string {
+	text := fmt.Sprint(value)
+	if x, err := strconv.ParseFloat(text, 64); err == nil && strings.ContainsAny(text, ".eE") && x == math.Trunc(x) {
+		return strconv.FormatFloat(x, 'f', -1, 64)
+	}
+	return text
+}
+
+// show writes a value on one line.
+func show(value any) string {
+	text, err := json.Marshal(value)
+	if err != nil { // NaN
+		return fmt.Sprint(value)
+	}
+	return string(text)
+}
+
+func unknownKey(key string) error {
+	last := func(key string) string { return key[strings.LastIndexByte(key, '.')+1:] }
+	distance := func(k string) int {
+		if last(k) == last(key) || strings.HasPrefix(key, k+".") {
+			return 0 // in the wrong section, or in none; or a key taken for a section
+		}
+		return min(levenshtein.ComputeDistance(key, k), 1+levenshtein.ComputeDistance(last(key), last(k)))
+	}
+	nearest := slices.MinFunc(Keys(), func(a, b string) int { return distance(a) - distance(b) })
+	return fmt.Errorf("there is no key %q; did you mean %q?", key, nearest)
+}

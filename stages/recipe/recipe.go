@@ -1,0 +1,323 @@
+// Package recipe says what to train: the size of the images, the backbone, the
+// paths of the SDRnet, the self-supervised loss and its optimizer. A recipe is
+// a small YAML file; several are built in. Every key has a default, an unknown
+// key is refused with the nearest one that exists, and `key=value` pairs given
+// on the command line go through the same check.
+package recipe
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/sdr-ml/sdr/tensorops/nn"
+)
+
+// Recipe is everything that decides the weights, besides the data.
+type Recipe struct {
+	// Name is printed and kept with the run: letters, digits, spaces and _.+-
+	Name string `yaml:"name"`
+	// Seed keys every random stream of the run.
+	Seed uint64 `yaml:"seed"`
+	// Input is how images are stored and seen.
+	Input Input `yaml:"input"`
+	// Backbone is the network that every sub-net is an instance of.
+	Backbone nn.Backbone `yaml:"backbone"`
+	// Paths is the number of choices in residual stages 1 to 4, such as
+	// "4x4x4x4" for 256 sub-nets or "1x1x1x4" for 4 that differ in the last.
+	Paths string `yaml:"paths"`
+	// Split says how residual stages split into those choices.
+	Split Split `yaml:"split"`
+	// Partition says how images are clustered into subsets.
+	Partition Partition `yaml:"partition"`
+	// SSL is the self-supervised loss and its heads.
+	SSL SSL `yaml:"ssl"`
+	// Train is the optimizer, the budget and its phases.
+	Train Train `yaml:"train"`
+}
+
+// Input is how images are stored and seen.
+type Input struct {
+	// Size is the height and width in pixels at which images are stored and
+	// evaluated.
+	Size int `yaml:"size"`
+	// Crop is the height and width in pixels of a training view.
+	Crop int `yaml:"crop"`
+	// Mean and Std normalise the red, green and blue channels, scaled to 0..1.
+	Mean [3]float32 `yaml:"mean"`
+	// Std is the divisor after Mean is subtracted.
+	Std [3]float32 `yaml:"std"`
+	// Blur is the probability of Gaussian blur in a view. The SimSiam recipe
+	// leaves it off at 32 px and uses 0.5 on larger images.
+	Blur float64 `yaml:"blur"`
+	// ScaleMin is the smallest share of an image's area that a view shows.
+	ScaleMin float64 `yaml:"scale_min"`
+}
+
+// Split says how the residual stages of the SDRnet split into sub-nets.
+type Split struct {
+	// Order lists the stages, 1 to 4, in the order in which they split. Stages
+	// with one choice are passed over.
+	Order []int `yaml:"order"`
+	// Shared is the fraction of the output filters of a split stage that all
+	// sub-nets have in common; the rest is one group for each choice.
+	Shared float64 `yaml:"shared"`
+	// Heads says whether the projector and predictor belong to each sub-net of
+	// the first split ("individual") or to all ("shared").
+	Heads string `yaml:"heads"`
+}
+
+// Partition says how images are clustered into subsets.
+type Partition struct {
+	// Whiten centres and PCA-whitens the features before clustering.
+	Whiten bool `yaml:"whiten"`
+	// Iterations bounds the Lloyd iterations at each level.
+	Iterations int `yaml:"iterations"`
+	// Balance bounds the size of a subset: no more than Balance times the mean
+	// of its siblings, no less than the mean divided by Balance. 0 sets no bound.
+	Balance float64 `yaml:"balance"`
+}
+
+// SSL is the self-supervised loss and its heads.
+type SSL struct {
+	// Method is "simsiam" (arXiv 2011.10566) or "ntxent" (SimCLR, arXiv 2002.05709).
+	Method string `yaml:"method"`
+	// Temperature divides the similarities of NT-Xent.
+	Temperature float64 `yaml:"temperature"`
+	// Hidden is the width of the projector's hidden layers.
+	Hidden int `yaml:"hidden"`
+	// Dim is the width of the projector's output, the embedding.
+	Dim int `yaml:"dim"`
+	// Predictor is the width of the predictor's hidden layer.
+	Predictor int `yaml:"predictor"`
+	// Distill is lambda, the weight of SiamKD: the distillation of each sub-net
+	// from the net that it split off from. 0 leaves it out.
+	Distill float64 `yaml:"distill"`
+}
+
+// Train is the optimizer, the budget and its phases.
+type Train struct {
+	// Batch is the number of images a step sees, each as two views.
+	Batch int `yaml:"batch"`
+	// Images is the budget: how many images the run sees in all phases together,
+	// counted once for both views. A baseline sees as many.
+	Images int64 `yaml:"images"`
+	// Phases are the shares of the budget at which the phases after the first
+	// begin, one for each stage that splits. None spreads them evenly over the
+	// second half.
+	Phases []float64 `yaml:"phases"`
+	// LR is the peak learning rate of SGD.
+	LR float64 `yaml:"lr"`
+	// Momentum of SGD.
+	Momentum float64 `yaml:"momentum"`
+	// WeightDecay of SGD, on every parameter.
+	WeightDecay float64 `yaml:"weight_decay"`
+	// Warmup is the share of the budget in which the learning rate rises
+	// linearly from zero; one cosine over all phases then brings it back to zero.
+	Warmup float64 `yaml:"warmup"`
+	// Root is the share of the steps after the first phase that train the root
+	// sub-net on all images.
+	Root float64 `yaml:"root"`
+	// Baselines are unified nets trained with the same budget for comparison:
+	// "unified" with mixed mini-batches, "unified_subset_batches" with each
+	// mini-batch drawn from one subset.
+	Baselines []string `yaml:"baselines"`
+	// NormImages is the number of images over which BatchNorm's running
+	// statistics are estimated when a sub-net is finished.
+	NormImages int `yaml:"norm_images"`
+	// CheckpointSeconds is the time between checkpoints.
+	CheckpointSeconds float64 `yaml:"checkpoint_seconds"`
+}
+
+// Names of the self-supervised methods and of the baselines.
+const (
+	SimSiam              = "simsiam"
+	NTXent               = "ntxent"
+	Unified              = "unified"
+	UnifiedSubsetBatches = "unified_subset_batches"
+)
+
+// Choices returns the number of choices of residual stages 1 to 4.
+func (r *Recipe) Choices() ([4]int, error) {
+	var m [4]int
+	parts := strings.Split(r.Paths, "x")
+	if len(parts) != 4 {
+		return m, fmt.Errorf("paths %q: want the choices of the four residual stages, such as 1x1x1x4", r.Paths)
+	}
+	for i, s := range parts {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 1 || n > 36 {
+			return m, fmt.Errorf("paths %q: stage %d has %q choices, want 1 to 36", r.Paths, i+1, s)
+		}
+		m[i] = n
+	}
+	return m, nil
+}
+
+// Levels returns, level by level, the residual stage (1 to 4) that splits and
+// into how many choices. Level l is the l-th digit of a subset's code.
+func (r *Recipe) Levels() (stages, branching []int) {
+	m, err := r.Choices()
+	if err != nil {
+		return nil, nil
+	}
+	for _, s := range r.Split.Order {
+		if m[s-1] > 1 {
+			stages = append(stages, s)
+			branching = append(branching, m[s-1])
+		}
+	}
+	return stages, branching
+}
+
+// Heads returns the heads that the loss needs on the backbone. A predictor
+// serves SimSiam and, for either method, SiamKD.
+func (r *Recipe) Heads() nn.Heads {
+	h := nn.Heads{ProjectorHidden: r.SSL.Hidden, ProjectorDim: r.SSL.Dim, ProjectorLayers: 2}
+	if r.SSL.Method == SimSiam {
+		h.ProjectorLayers, h.ProjectorBN = 3, true
+	}
+	if r.SSL.Method == SimSiam || r.SSL.Distill > 0 {
+		h.PredictorHidden = r.SSL.Predictor
+	}
+	return h
+}
+
+// Steps returns the number of optimizer steps of the whole budget.
+func (r *Recipe) Steps() int { return int(r.Train.Images / int64(r.Train.Batch)) }
+
+// phases returns the shares of the budget at which phases after the first begin.
+func (r *Recipe) phases() []float64 {
+	if len(r.Train.Phases) > 0 {
+		return r.Train.Phases
+	}
+	stages, _ := r.Levels()
+	shares := make([]float64, len(stages))
+	for i := range shares {
+		shares[i] = .5 + .5*float64(i)/float64(len(stages))
+	}
+	return shares
+}
+
+// PhaseStep returns the step at which a phase begins; phase 0 begins at 0 and
+// the phase after the last at Steps.
+func (r *Recipe) PhaseStep(phase int) int {
+	shares := r.phases()
+	switch {
+	case phase <= 0:
+		return 0
+	case phase > len(shares):
+		return r.Steps()
+	}
+	return int(shares[phase-1] * float64(r.Steps()))
+}
+
+var validName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9 _.+-]*$`)
+
+// Validate reports the first setting that cannot work and what would.
+func (r *Recipe) Validate() error {
+	if !validName.MatchString(r.Name) {
+		return fmt.Errorf("name: %q; want letters, digits, spaces and _.+- after a letter or digit", r.Name)
+	}
+	choices, err := r.Choices()
+	if err != nil {
+		return err
+	}
+	oneOf := func(key, value string, allowed ...string) error {
+		if !slices.Contains(allowed, value) {
+			return fmt.Errorf("%s: %q is not known; want one of %s", key, value, strings.Join(allowed, ", "))
+		}
+		return nil
+	}
+	within := func(key string, value, low, high float64) error {
+		if !(value >= low && value <= high) {
+			return fmt.Errorf("%s: %v is out of range; want %v to %v", key, value, low, high)
+		}
+		return nil
+	}
+	for _, err := range []error{
+		oneOf("ssl.method", r.SSL.Method, SimSiam, NTXent),
+		oneOf("backbone.arch", r.Backbone.Arch, "resnet18", "resnet50"),
+		oneOf("backbone.stem", r.Backbone.Stem, "small", "imagenet"),
+		oneOf("split.heads", r.Split.Heads, "shared", "individual"),
+		within("backbone.width", float64(r.Backbone.Width), 1, 256),
+		within("input.size", float64(r.Input.Size), 8, 512),
+		within("input.crop", float64(r.Input.Crop), 8, 512),
+		within("input.blur", r.Input.Blur, 0, 1),
+		within("input.scale_min", r.Input.ScaleMin, .01, 1),
+		within("split.shared", r.Split.Shared, 0, 1),
+		within("partition.iterations", float64(r.Partition.Iterations), 1, 1000),
+		within("ssl.temperature", r.SSL.Temperature, .01, 10),
+		within("ssl.hidden", float64(r.SSL.Hidden), 1, 1<<16),
+		within("ssl.dim", float64(r.SSL.Dim), 2, 1<<16),
+		within("ssl.predictor", float64(r.SSL.Predictor), 1, 1<<16),
+		within("ssl.distill", r.SSL.Distill, 0, 100),
+		within("train.batch", float64(r.Train.Batch), 2, 1<<16),
+		within("train.lr", r.Train.LR, 0, 100),
+		within("train.momentum", r.Train.Momentum, 0, 1),
+		within("train.weight_decay", r.Train.WeightDecay, 0, 1),
+		within("train.warmup", r.Train.Warmup, 0, 1),
+		within("train.root", r.Train.Root, 0, 1),
+		within("train.norm_images", float64(r.Train.NormImages), 2, 1<<30),
+		within("train.checkpoint_seconds", r.Train.CheckpointSeconds, 0, 1e9),
+	} {
+		if err != nil {
+			return err
+		}
+	}
+	for i, color := range []string{"red", "green", "blue"} {
+		if m := r.Input.Mean[i]; !(m >= 0 && m <= 1) {
+			return fmt.Errorf("input.mean: %s is %v; want 0 to 1, the scale on which white is 1", color, m)
+		}
+		if s := r.Input.Std[i]; !(s > 0 && s <= 1) {
+			return fmt.Errorf("input.std: %s is %v; want a number above 0 and up to 1, the scale on which white is 1", color, s)
+		}
+	}
+	if r.Partition.Balance != 0 {
+		if err := within("partition.balance", r.Partition.Balance, 1, 1e6); err != nil {
+			return fmt.Errorf("%w, or 0 for no bound", err)
+		}
+	}
+	seen := map[int]bool{}
+	for _, s := range r.Split.Order {
+		if s < 1 || s > 4 || seen[s] {
+			return fmt.Errorf("split.order: %v; want each of the stages 1 to 4 once", r.Split.Order)
+		}
+		seen[s] = true
+	}
+	stages, _ := r.Levels()
+	for s, m := range choices {
+		if m > 1 && !seen[s+1] {
+			return fmt.Errorf("split.order: %v leaves out stage %d, which has %d choices", r.Split.Order, s+1, m)
+		}
+	}
+	if n := len(r.Train.Phases); n > 0 && n != len(stages) {
+		return fmt.Errorf("train.phases: %d shares for %d stages that split (paths %s); want one each", len(r.Train.Phases), len(stages), r.Paths)
+	}
+	last := 0.
+	for _, p := range r.Train.Phases {
+		if !(p > last && p < 1) {
+			return fmt.Errorf("train.phases: %v; want shares of the budget that rise between 0 and 1", r.Train.Phases)
+		}
+		last = p
+	}
+	if r.Steps() < 1 {
+		return fmt.Errorf("train.images: %d is less than one batch of %d", r.Train.Images, r.Train.Batch)
+	}
+	for phase := range len(stages) + 1 {
+		if r.PhaseStep(phase) >= r.PhaseStep(phase+1) {
+			return fmt.Errorf("train.images: %d leaves phase %d without a step of %d images; raise it", r.Train.Images, phase, r.Train.Batch)
+		}
+	}
+	for i, b := range r.Train.Baselines {
+		if err := oneOf("train.baselines", b, Unified, UnifiedSubsetBatches); err != nil {
+			return err
+		}
+		if slices.Contains(r.Train.Baselines[:i], b) {
+			return fmt.Errorf("train.baselines: %s is there twice", b)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,131 @@
+package recipe_test
+
+import (
+	"math"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/sdr-ml/sdr/stages/recipe"
+	"github.com/sdr-ml/sdr/tensorops/nn"
+)
+
+// TestValidate breaks every rule of a good recipe, one at a time.
+func TestValidate(t *testing.T) {
+	nan := math.NaN()
+	for _, c := range []struct {
+		want string
+		do   func(*recipe.Recipe)
+	}{
+		{`name: ""; want letters`, func(r *recipe.Recipe) { r.Name = "" }},
+		{`name: "a\nb"; want letters`, func(r *recipe.Recipe) { r.Name = "a\nb" }},
+		{`ssl.method: "byol" is not known; want one of simsiam, ntxent`, func(r *recipe.Recipe) { r.SSL.Method = "byol" }},
+		{"backbone.arch", func(r *recipe.Recipe) { r.Backbone.Arch = "vgg" }},
+		{"backbone.stem", func(r *recipe.Recipe) { r.Backbone.Stem = "" }},
+		{"backbone.width: 0 is out of range; want 1 to 256", func(r *recipe.Recipe) { r.Backbone.Width = 0 }},
+		{"split.heads", func(r *recipe.Recipe) { r.Split.Heads = "none" }},
+		{"input.size: 7 is out of range; want 8 to 512", func(r *recipe.Recipe) { r.Input.Size = 7 }},
+		{"input.crop", func(r *recipe.Recipe) { r.Input.Crop = 513 }},
+		{"input.blur", func(r *recipe.Recipe) { r.Input.Blur = nan }},
+		{"input.scale_min", func(r *recipe.Recipe) { r.Input.ScaleMin = 0 }},
+		{"input.mean: green is NaN", func(r *recipe.Recipe) { r.Input.Mean[1] = float32(nan) }},
+		{"input.mean: blue is 124; want 0 to 1", func(r *recipe.Recipe) { r.Input.Mean[2] = 124 }},
+		{"input.std: red is 0; want a number above 0", func(r *recipe.Recipe) { r.Input.Std[0] = 0 }},
+		{"input.std: red is 58", func(r *recipe.Recipe) { r.Input.Std[0] = 58 }},
+		{`paths "4x4x4": want the choices of the four`, func(r *recipe.Recipe) { r.Paths = "4x4x4" }},
+		{`paths "1x1x1x37": stage 4 has "37" choices, want 1 to 36`, func(r *recipe.Recipe) { r.Paths = "1x1x1x37" }},
+		{`paths "1x0x1x4": stage 2 has "0" choices`, func(r *recipe.Recipe) { r.Paths = "1x0x1x4" }},
+		{`paths "1x1x x4": stage 3 has " " choices`, func(r *recipe.Recipe) { r.Paths = "1x1x x4" }},
+		{"split.order: [4 4]; want each of the stages 1 to 4 once", func(r *recipe.Recipe) { r.Split.Order = []int{4, 4} }},
+		{"split.order: [0 4]", func(r *recipe.Recipe) { r.Split.Order = []int{0, 4} }},
+		{"split.order: [5]", func(r *recipe.Recipe) { r.Split.Order = []int{5} }},
+		{"split.order: [1 2 3] leaves out stage 4, which has 4 choices", func(r *recipe.Recipe) { r.Split.Order = []int{1, 2, 3} }},
+		{"split.shared", func(r *recipe.Recipe) { r.Split.Shared = 1.1 }},
+		{"partition.iterations", func(r *recipe.Recipe) { r.Partition.Iterations = 0 }},
+		{"partition.balance: 0.5 is out of range; want 1 to 1e+06, or 0 for no bound", func(r *recipe.Recipe) { r.Partition.Balance = .5 }},
+		{"partition.balance", func(r *recipe.Recipe) { r.Partition.Balance = nan }},
+		{"ssl.temperature", func(r *recipe.Recipe) { r.SSL.Temperature = 0 }},
+		{"ssl.hidden", func(r *recipe.Recipe) { r.SSL.Hidden = 0 }},
+		{"ssl.dim", func(r *recipe.Recipe) { r.SSL.Dim = 1 }},
+		{"ssl.predictor", func(r *recipe.Recipe) { r.SSL.Predictor = -1 }},
+		{"ssl.distill", func(r *recipe.Recipe) { r.SSL.Distill = -1 }},
+		{"train.batch", func(r *recipe.Recipe) { r.Train.Batch = 1 }},
+		{"train.lr", func(r *recipe.Recipe) { r.Train.LR = math.Inf(1) }},
+		{"train.momentum", func(r *recipe.Recipe) { r.Train.Momentum = 2 }},
+		{"train.weight_decay", func(r *recipe.Recipe) { r.Train.WeightDecay = -1 }},
+		{"train.warmup", func(r *recipe.Recipe) { r.Train.Warmup = 2 }},
+		{"train.root", func(r *recipe.Recipe) { r.Train.Root = -.1 }},
+		{"train.norm_images", func(r *recipe.Recipe) { r.Train.NormImages = 1 }},
+		{"train.checkpoint_seconds", func(r *recipe.Recipe) { r.Train.CheckpointSeconds = nan }},
+		{"train.images: 127 is less than one batch of 128", func(r *recipe.Recipe) { r.Train.Images = 127 }},
+		{"train.images: -1 is less", func(r *recipe.Recipe) { r.Train.Images = -1 }},
+		{"train.images: 128 leaves phase 0 without a step of 128 images", func(r *recipe.Recipe) { r.Train.Images = 128 }},
+		{"train.images: 1280 leaves phase 0 without", func(r *recipe.Recipe) { r.Train.Images, r.Train.Phases = 1280, []float64{.01} }},
+		{"train.phases: 2 shares for 1 stages that split (paths 1x1x1x4)", func(r *recipe.Recipe) { r.Train.Phases = []float64{.3, .6} }},
+		{"train.phases: [0]; want shares of the budget that rise between 0 and 1", func(r *recipe.Recipe) { r.Train.Phases = []float64{0} }},
+		{"train.phases: [1]", func(r *recipe.Recipe) { r.Train.Phases = []float64{1} }},
+		{"train.phases: [NaN]", func(r *recipe.Recipe) { r.Train.Phases = []float64{nan} }},
+		{"train.phases: [0.5 0.5]", func(r *recipe.Recipe) { r.Paths, r.Train.Phases = "1x1x2x4", []float64{.5, .5} }},
+		{`train.baselines: "best" is not known; want one of unified, unified_subset_batches`, func(r *recipe.Recipe) { r.Train.Baselines = []string{"best"} }},
+		{"train.baselines: unified is there twice", func(r *recipe.Recipe) { r.Train.Baselines = []string{"unified", "unified"} }},
+	} {
+		r := load(t)
+		c.do(r)
+		require.ErrorContains(t, r.Validate(), c.want)
+	}
+}
+
+func TestLevels(t *testing.T) {
+	for _, c := range []struct {
+		grid              string
+		order             []int
+		stages, branching []int
+	}{
+		{"1x1x1x4", []int{4, 3, 2, 1}, []int{4}, []int{4}},
+		{"2x3x4x5", []int{4, 3, 2, 1}, []int{4, 3, 2, 1}, []int{5, 4, 3, 2}},
+		{"2x1x4x1", []int{1, 3}, []int{1, 3}, []int{2, 4}},
+		{"1x1x1x1", nil, nil, nil},
+		{"nonsense", []int{1}, nil, nil},
+	} {
+		stages, branching := (&recipe.Recipe{Paths: c.grid, Split: recipe.Split{Order: c.order}}).Levels()
+		require.Equal(t, c.stages, stages, c.grid)
+		require.Equal(t, c.branching, branching, c.grid)
+	}
+}
+
+func TestPhaseStep(t *testing.T) {
+	r := load(t, "paths=1x1x2x2", "train.phases=[0.25,0.6]", "train.batch=10", "train.images=1009")
+	require.Equal(t, 100, r.Steps())
+	for phase, want := range map[int]int{-1: 0, 0: 0, 1: 25, 2: 60, 3: 100, 9: 100} {
+		require.Equal(t, want, r.PhaseStep(phase), phase)
+	}
+	unsplit := load(t, "paths=1x1x1x1", "train.phases=[]")
+	require.Equal(t, unsplit.Steps(), unsplit.PhaseStep(1))
+}
+
+// TestPhasesAreNotEmpty checks what Validate promises.
+func TestPhasesAreNotEmpty(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		r := load(t, "paths=1x1x2x2", "train.phases=[0.3,0.6]")
+		r.Train.Images = rapid.Int64Range(0, 5000).Draw(t, "images")
+		second := rapid.Float64Range(0, 1).Draw(t, "second")
+		r.Train.Phases = []float64{second * rapid.Float64Range(0, 1).Draw(t, "first"), second}
+		if r.Validate() != nil {
+			return
+		}
+		for phase := range 3 {
+			require.Less(t, r.PhaseStep(phase), r.PhaseStep(phase+1))
+		}
+	})
+}
+
+func TestHeads(t *testing.T) {
+	r := load(t, "ssl={hidden: 7, dim: 5, predictor: 3}")
+	require.Equal(t, nn.Heads{ProjectorHidden: 7, ProjectorDim: 5, ProjectorLayers: 2}, r.Heads())
+	r.SSL.Distill = .5
+	require.Equal(t, nn.Heads{ProjectorHidden: 7, ProjectorDim: 5, ProjectorLayers: 2, PredictorHidden: 3}, r.Heads())
+	r.SSL.Method, r.SSL.Distill = recipe.SimSiam, 0
+	require.Equal(t, nn.Heads{ProjectorHidden: 7, ProjectorDim: 5, ProjectorLayers: 3, ProjectorBN: true, PredictorHidden: 3}, r.Heads())
+	require.NoError(t, r.Heads().Validate())
+}

@@ -1,0 +1,63 @@
+package report
+
+import (
+	"math"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"gonum.org/v1/plot/plotter"
+	"pgregory.net/rapid"
+)
+
+// TestThin checks that a curve is drawn with few points in order, none of them
+// outside what was measured.
+func TestThin(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n := rapid.OneOf(rapid.IntRange(0, 10), rapid.IntRange(points-2, 5*points)).Draw(t, "n")
+		value := rapid.OneOf(rapid.Float64Range(-5, 5), rapid.Just(math.NaN()), rapid.Just(math.Inf(-1)))
+		steps, values := make([]int, n), make([]float64, n)
+		low, high, finite := math.Inf(1), math.Inf(-1), 0
+		fill := value.Draw(t, "fill")
+		for i := range n {
+			steps[i], values[i] = 20*i, fill
+			if i%97 == 0 {
+				values[i] = value.Draw(t, "value")
+			}
+			if !math.IsNaN(values[i]) && !math.IsInf(values[i], 0) {
+				low, high = min(low, values[i]), max(high, values[i])
+				finite++
+			}
+		}
+		thinned := thin(steps, values)
+		require.LessOrEqual(t, len(thinned), points)
+		require.GreaterOrEqual(t, len(thinned), min(finite, points/2))
+		for i, p := range thinned {
+			require.GreaterOrEqual(t, p.Y, low-1e-9)
+			require.LessOrEqual(t, p.Y, high+1e-9)
+			if i > 0 {
+				require.Greater(t, p.X, thinned[i-1].X)
+			}
+		}
+	})
+	require.Equal(t, plotter.XYs{{X: 19, Y: 1}, {X: 59, Y: 3}}, thin([]int{19, 39, 59}, []float64{1, math.NaN(), 3}))
+}
+
+func TestPercentTicks(t *testing.T) {
+	for high, want := range map[float64][]string{
+		100: {"0", "20", "40", "60", "80", "100"},
+		93:  {"0", "20", "40", "60", "80"},
+		47:  {"0", "10", "20", "30", "40"},
+		3.5: {"0", "1", "2", "3"},
+	} {
+		var labels []string
+		for _, tick := range percentTicks(0, high) {
+			labels = append(labels, tick.Label)
+		}
+		require.Equal(t, want, labels)
+	}
+}
+
+func TestShorten(t *testing.T) {
+	require.Equal(t, "fashion_mnist", shorten("fashion_mnist"))
+	require.Equal(t, "äääääääääääääääääääääää…", shorten("ääääääääääääääääääääääääääää"))
+}

@@ -1,0 +1,140 @@
+package report
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
+
+	"github.com/dustin/go-humanize"
+
+	"github.com/sdr-ml/sdr/stages/evaluate"
+	"github.com/sdr-ml/sdr/stages/recipe"
+	"github.com/sdr-ml/sdr/stages/run"
+	"github.com/sdr-ml/sdr/stages/shards"
+	"github.com/sdr-ml/sdr/stages/train"
+	"github.com/sdr-ml/sdr/transforms/batch"
+	"github.com/sdr-ml/sdr/transforms/files"
+)
+
+// Sample is the number of images of each subset that a report shows.
+const Sample = 32
+
+// Config says what to report on.
+type Config struct {
+	// Dir is the run folder; the files are written there.
+	Dir string
+}
+
+// File is a row of what Report emits: a file that it wrote.
+type File struct {
+	// Path is the file's.
+	Path string `arrow:"path"`
+}
+
+func init() {
+	register.DoFn4x2[context.Context, []byte, func(**batch.Batch) bool, func(**batch.Batch) bool, *batch.Batch, error](&reportFn{})
+	register.Iter1[*batch.Batch]()
+}
+
+// Report writes report.html and, where there are results, results.json and
+// results.csv. What else is on the page it reads from the run folder.
+//
+// in: *batch.Batch of shards.Ref, the subsets to show samples of, and of
+// evaluate.Row; either may be none. out: one *batch.Batch of File.
+func Report(s beam.Scope, cfg Config, refs, results beam.PCollection) beam.PCollection {
+	s = s.Scope("report.Report")
+	return beam.ParDo(s, &reportFn{cfg}, beam.Impulse(s), beam.SideInput{Input: refs}, beam.SideInput{Input: results})
+}
+
+type reportFn struct{ Config Config }
+
+func (fn *reportFn) ProcessElement(ctx context.Context, _ []byte, refs, results func(**batch.Batch) bool) (*batch.Batch, error) {
+	rows, err := batch.All[evaluate.Row](results)
+	if err != nil {
+		return nil, err
+	}
+	subsets, err := batch.All[shards.Ref](refs)
+	if err != nil {
+		return nil, err
+	}
+	page, err := readPage(ctx, fn.Config.Dir)
+	if err != nil {
+		return nil, err
+	}
+	if page.Sheets, err = Sheets(ctx, subsets, Sample); err != nil {
+		return nil, err
+	}
+	var written []File
+	write := func(name string, content func(io.Writer) error) error {
+		path := files.Join(fn.Config.Dir, name)
+		written = append(written, File{path})
+		return files.Write(ctx, path, content)
+	}
+	if len(rows) > 0 {
+		page.Results = evaluate.Collect(rows)
+		if err := errors.Join(write("results.json", page.Results.WriteJSON), write("results.csv", page.Results.WriteCSV)); err != nil {
+			return nil, err
+		}
+		page.Files = append(page.Files, "results.json", "results.csv")
+	}
+	if err := write("report.html", func(w io.Writer) error { return Write(w, page) }); err != nil {
+		return nil, err
+	}
+	return batch.Of(written), nil
+}
+
+// readPage makes a page of what a run folder says of the run.
+func readPage(ctx context.Context, dir string) (*Page, error) {
+	folder, err := run.Open(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	text, err := files.Read(ctx, folder.RecipePath())
+	if err != nil {
+		return nil, err
+	}
+	r, err := recipe.Parse(text)
+	if err != nil {
+		return nil, err
+	}
+	p := &Page{
+		Title: "Run " + r.Name, RunID: folder.Info.ID.String(), Created: folder.Info.Created,
+		Command:    strings.Join(folder.Info.Command, " "),
+		HealthyStd: 1 / math.Sqrt(float64(r.SSL.Dim)),
+		Facts: [][2]string{
+			{"backbone", fmt.Sprintf("%s, width %d, %s stem, %d features", r.Backbone.Arch, r.Backbone.Width, r.Backbone.Stem, r.Backbone.FeatureDim())},
+			{"paths", r.Paths},
+			{"loss", fmt.Sprintf("%s, distillation weight %g", r.SSL.Method, r.SSL.Distill)},
+			{"images seen by each arm", humanize.Comma(r.Train.Images)},
+			{"views", fmt.Sprintf("%d px of images of %d px, batches of %d", r.Input.Crop, r.Input.Size, r.Train.Batch)},
+			{"data", strings.Join(folder.Info.Data, ", ")},
+		},
+	}
+	for _, arm := range slices.Concat([]string{train.SDR, train.Phase0}, r.Train.Baselines) {
+		points, err := train.ReadCurve(ctx, dir, arm)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		c := Curve{Name: arm}
+		for _, point := range points {
+			c.Steps, c.Loss, c.Std = append(c.Steps, point.Step), append(c.Loss, point.Loss), append(c.Std, point.Std)
+		}
+		p.Curves = append(p.Curves, c)
+	}
+	models, err := train.ReadModels(ctx, dir)
+	for _, m := range models {
+		p.Files = append(p.Files, strings.TrimPrefix(m.Path, files.Join(dir, "")+"/"))
+	}
+	return p, err
+}

@@ -1,0 +1,144 @@
+package route
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
+
+	"github.com/sdr-ml/sdr/tensorops/nn"
+	"github.com/sdr-ml/sdr/transforms/arrowio"
+	"github.com/sdr-ml/sdr/transforms/batch"
+	"github.com/sdr-ml/sdr/transforms/files"
+	"github.com/sdr-ml/sdr/transforms/inference"
+)
+
+// Card is model.json: what a delivered model is.
+type Card struct {
+	// Task is what it was chosen for, by its Score under Scorer, in percent.
+	Task   string  `json:"task"`
+	Subnet string  `json:"subnet"`
+	Scorer string  `json:"scorer"`
+	Score  float64 `json:"score"`
+	// Backbone and Input are its architecture and what it wants to see.
+	Backbone nn.Backbone     `json:"backbone"`
+	Input    inference.Input `json:"input"`
+	// Features is the number of features of an image.
+	Features int `json:"features"`
+	// Subset is the code of the images it was trained on; empty is all of them.
+	Subset string `json:"subset"`
+	// Run is the id of the run that trained it.
+	Run string `json:"run"`
+}
+
+// Delivery is a row of what Deliver emits: a model that was handed out.
+type Delivery struct {
+	Task   string  `arrow:"task"`
+	Subnet string  `arrow:"subnet"`
+	Scorer string  `arrow:"scorer"`
+	Score  float64 `arrow:"score"`
+	// Dir is the folder that holds the model.
+	Dir string `arrow:"dir"`
+}
+
+// DeliverConfig says where to hand out models.
+type DeliverConfig struct {
+	// Dir is the folder; with PerTask every task has a folder of its own in it.
+	Dir     string
+	PerTask bool
+	// Run is the id of the run.
+	Run string
+}
+
+func init() {
+	register.DoFn3x1[context.Context, *batch.Batch, func(string, *batch.Batch), error](&byTaskFn{})
+	register.Emitter2[string, *batch.Batch]()
+	register.DoFn3x2[context.Context, string, func(**batch.Batch) bool, *batch.Batch, error](&deliverFn{})
+	register.Iter1[*batch.Batch]()
+}
+
+// Deliver hands out, for every task, the sub-net with the best score: the
+// scores, best first, as scores.parquet, the backbone alone as
+// model.safetensors, and its card, model.json.
+//
+// in: *batch.Batch of Score. out: *batch.Batch of Delivery, one row a batch.
+func Deliver(s beam.Scope, cfg DeliverConfig, scores beam.PCollection) beam.PCollection {
+	s = s.Scope("route.Deliver")
+	return beam.ParDo(s, &deliverFn{cfg}, beam.GroupByKey(s, beam.ParDo(s, &byTaskFn{}, scores)))
+}
+
+// byTaskFn keys the scores of one task by its name.
+type byTaskFn struct{}
+
+func (*byTaskFn) ProcessElement(_ context.Context, b *batch.Batch, emit func(string, *batch.Batch)) error {
+	rows, err := batch.Rows[Score](b)
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		emit(r.Task, batch.Of([]Score{r}))
+	}
+	return nil
+}
+
+type deliverFn struct{ Config DeliverConfig }
+
+func (fn *deliverFn) ProcessElement(ctx context.Context, task string, scores func(**batch.Batch) bool) (*batch.Batch, error) {
+	rows, err := batch.All[Score](scores)
+	if err != nil {
+		return nil, err
+	}
+	dir := fn.Config.Dir
+	if fn.Config.PerTask {
+		dir = files.Join(dir, task)
+	}
+	best, err := deliver(ctx, dir, fn.Config.Run, rows)
+	if err != nil {
+		return nil, fmt.Errorf("route: task %s: %w", task, err)
+	}
+	return batch.Of([]Delivery{{Task: task, Subnet: best.Subnet, Scorer: best.Scorer, Score: best.Score, Dir: dir}}), nil
+}
+
+func deliver(ctx context.Context, dir, id string, scores []Score) (Score, error) {
+	best := Best(scores)
+	m, err := inference.Load(ctx, best.Model)
+	if err != nil {
+		return best, err
+	}
+	card := Card{
+		Task: best.Task, Subnet: best.Subnet, Scorer: best.Scorer, Score: best.Score,
+		Backbone: m.Backbone, Input: m.Input, Features: m.Backbone.FeatureDim(), Run: id,
+	}
+	if best.Level > 0 {
+		card.Subset = best.Subnet
+	}
+	sorted := slices.Clone(scores)
+	slices.SortFunc(sorted, func(a, b Score) int {
+		return cmp.Or(cmp.Compare(b.Score, a.Score), cmp.Compare(a.Level, b.Level), cmp.Compare(a.Subnet, b.Subnet))
+	})
+	if err := arrowio.WriteParquet(ctx, files.Join(dir, "scores.parquet"), batch.Of(sorted).Record); err != nil {
+		return best, err
+	}
+	if err := Export(ctx, m, files.Join(dir, "model.safetensors")); err != nil {
+		return best, err
+	}
+	text, err := json.MarshalIndent(card, "", "  ")
+	if err != nil {
+		return best, err
+	}
+	return best, files.WriteBytes(ctx, files.Join(dir, "model.json"), append(text, '\n'))
+}
+
+// Export writes a model's backbone, without the heads that training put on it,
+// under torchvision's names.
+func Export(ctx context.Context, m *inference.Model, path string) error {
+	b := m.WithoutHeads()
+	return files.Write(ctx, path, func(w io.Writer) error {
+		return nn.SaveModel(w, b.Backbone, b.Heads, b.Params, b.Stats, b.Meta)
+	})
+}

@@ -1,0 +1,147 @@
+package run
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/sdr-ml/sdr/transforms/files"
+)
+
+// Mode says what to do when the folder is there already.
+type Mode int
+
+const (
+	// Fresh refuses a folder that exists and is not empty.
+	Fresh Mode = iota
+	// Resume continues the run that the folder holds, or begins one.
+	Resume
+	// Overwrite removes the run that the folder holds.
+	Overwrite
+)
+
+// Check refuses, before anything is written, a folder that the mode cannot use.
+func Check(ctx context.Context, dir string, mode Mode) error {
+	_, err := check(ctx, dir, mode)
+	return err
+}
+
+// check also returns the files and folders of the run that the folder holds;
+// none where a run can begin. A folder that Create was about to prepare when
+// the process ended holds no run.
+func check(ctx context.Context, dir string, mode Mode) (begun []string, err error) {
+	paths, err := list(ctx, dir)
+	if err != nil || len(paths) == 0 {
+		return nil, err
+	}
+	_, err = Open(ctx, dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = Usagef("%s is not empty and holds no run (it has no %s): choose another --out", dir, infoFile)
+	} else if err != nil {
+		err = fmt.Errorf("%w: choose another --out", err)
+	}
+	if err != nil || len(paths) == 1 { // run.json alone
+		return nil, err
+	}
+	if mode == Fresh {
+		return nil, Usagef("%s holds a run already: continue it with --resume, replace it with --overwrite, or choose another --out", dir)
+	}
+	return paths, nil
+}
+
+// Create makes the folder, or opens or replaces it as the mode says. The
+// recipe is kept beside; a run can only be resumed with the recipe and the
+// data that it began with.
+func Create(ctx context.Context, dir string, mode Mode, info Info, recipe []byte) (*Folder, error) {
+	begun, err := check(ctx, dir, mode)
+	if err != nil {
+		return nil, err
+	}
+	if len(begun) > 0 && mode == Resume {
+		return resume(ctx, dir, info, recipe)
+	}
+	f := &Folder{Dir: dir, Info: info}
+	text, err := json.MarshalIndent(info, "", "  ")
+	if err != nil {
+		return nil, err
+	}
+	// run.json stays until it is replaced: whenever this ends too early, the
+	// folder is still known for a run's.
+	for _, path := range begun {
+		if path == files.Join(dir, infoFile) {
+			continue
+		}
+		if err := remove(ctx, path); err != nil {
+			return nil, fmt.Errorf("overwrite %s: %w", dir, err)
+		}
+	}
+	if err := files.WriteBytes(ctx, files.Join(dir, infoFile), append(text, '\n')); err != nil {
+		return nil, err
+	}
+	return f, files.WriteBytes(ctx, f.RecipePath(), recipe)
+}
+
+func resume(ctx context.Context, dir string, info Info, recipe []byte) (*Folder, error) {
+	f, err := Open(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	old, err := files.Read(ctx, f.RecipePath())
+	if err != nil {
+		return nil, Usagef("resume %s: %w; start anew with --overwrite", dir, err)
+	}
+	if string(old) != string(recipe) {
+		return nil, Usagef("%s began with another recipe: compare %s, or start anew with --overwrite", dir, f.RecipePath())
+	}
+	if !slices.Equal(f.Info.Data, info.Data) {
+		return nil, Usagef("%s began with --data %v, not %v: give the same, or start anew with --overwrite", dir, f.Info.Data, info.Data)
+	}
+	return f, nil
+}
+
+// maxDepth is that of a run folder's files, on filesystems without folders.
+const maxDepth = 4
+
+// list returns the paths of what is in a folder: files and folders where it is
+// local, else all files. What a killed process left of the files that Create
+// writes is not counted.
+func list(ctx context.Context, dir string) (paths []string, err error) {
+	if !files.IsLocal(dir) {
+		glob := files.Quote(dir)
+		for range maxDepth {
+			glob = files.Join(glob, "*")
+			found, err := files.List(ctx, glob)
+			if err != nil {
+				return nil, err
+			}
+			paths = append(paths, found...)
+		}
+		return paths, nil
+	}
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, Usagef("%s cannot be a run folder: %w", dir, err)
+	}
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), "."+infoFile+".") && !strings.HasPrefix(e.Name(), "."+recipeFile+".") {
+			paths = append(paths, files.Join(dir, e.Name()))
+		}
+	}
+	return paths, nil
+}
+
+// remove deletes a file, or a local folder with all that is in it.
+func remove(ctx context.Context, path string) error {
+	if files.IsLocal(path) {
+		return os.RemoveAll(path)
+	}
+	return files.Remove(ctx, path)
+}

@@ -1,0 +1,64 @@
+package run
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/zeebo/xxh3"
+
+	"github.com/sdr-ml/sdr/transforms/files"
+)
+
+// Manifest says that a stage is done, and from what. It is the last file that
+// a stage writes.
+type Manifest struct {
+	// Stage is the stage's name.
+	Stage string `json:"stage"`
+	// Inputs is the Digest of all that decides the stage's output.
+	Inputs string `json:"inputs"`
+	// Outputs are the names of the output batches, digests of their content.
+	Outputs []string `json:"outputs"`
+	// Seconds is how long the stage took.
+	Seconds float64 `json:"seconds"`
+	// Finished is when it ended.
+	Finished time.Time `json:"finished"`
+}
+
+// Digest hashes values by their JSON form, to 16 hexadecimal digits.
+func Digest(values ...any) string {
+	data, err := json.Marshal(values)
+	if err != nil {
+		panic(fmt.Sprintf("run.Digest: %v", err)) // a programming error: plain values only
+	}
+	return fmt.Sprintf("%016x", xxh3.Hash(data))
+}
+
+// ReadManifest returns a stage's manifest, or nil when the stage is not done.
+func (f *Folder) ReadManifest(ctx context.Context, stage string) (*Manifest, error) {
+	path := files.Join(f.StageDir(stage), "manifest.json")
+	data, err := files.Read(ctx, path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var m Manifest
+	if err := json.Unmarshal(data, &m); err != nil {
+		return nil, fmt.Errorf("%s: %w; remove the folder %s to run the stage again", path, err, f.StageDir(stage))
+	}
+	return &m, nil
+}
+
+// WriteManifest marks the manifest's stage as done.
+func (f *Folder) WriteManifest(ctx context.Context, m *Manifest) error {
+	data, err := json.MarshalIndent(m, "", "  ")
+	if err != nil {
+		return err
+	}
+	return files.WriteBytes(ctx, files.Join(f.StageDir(m.Stage), "manifest.json"), append(data, '\n'))
+}

@@ -1,0 +1,292 @@
+package run_test
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/io/filesystem/memfs"
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/sdr-ml/sdr/stages/run"
+	"github.com/sdr-ml/sdr/transforms/files"
+)
+
+// each runs a test with a folder that is not there yet, on every filesystem at
+// hand.
+func each(t *testing.T, test func(t *testing.T, dir string)) {
+	t.Run("local", func(t *testing.T) { test(t, filepath.Join(t.TempDir(), "runs", "a[1]")) })
+	t.Run("memfs", func(t *testing.T) { test(t, "memfs://"+t.Name()+"/runs/a[1]") })
+}
+
+var recipe = []byte("name: x\n")
+
+func newInfo() run.Info {
+	return run.Info{
+		ID: uuid.Must(uuid.NewV7()), Version: "v1", Created: time.Date(2026, 2, 3, 4, 5, 6, 7, time.UTC),
+		Command: []string{"sdr", "pretrain"}, Data: []string{"a", "b c"},
+	}
+}
+
+func create(t *testing.T, dir string, mode run.Mode) *run.Folder {
+	f, err := run.Create(t.Context(), dir, mode, newInfo(), recipe)
+	require.NoError(t, err)
+	return f
+}
+
+func put(t *testing.T, path string) {
+	require.NoError(t, files.WriteBytes(t.Context(), path, []byte("content")))
+}
+
+func exists(t *testing.T, path string) bool {
+	found, err := files.Exists(t.Context(), path)
+	require.NoError(t, err)
+	return found
+}
+
+// refused wants an error that a different command line would mend.
+func refused(t *testing.T, err error, message string) {
+	t.Helper()
+	require.ErrorIs(t, err, run.ErrUsage)
+	require.ErrorContains(t, err, message)
+}
+
+func TestCreate(t *testing.T) {
+	each(t, func(t *testing.T, dir string) {
+		for _, mode := range []run.Mode{run.Fresh, run.Resume, run.Overwrite} {
+			require.NoError(t, run.Check(t.Context(), dir, mode))
+		}
+		_, err := run.Open(t.Context(), dir)
+		require.ErrorIs(t, err, fs.ErrNotExist)
+		refused(t, err, dir+" is not a run: it has no run.json")
+
+		made := create(t, dir, run.Fresh)
+		opened, err := run.Open(t.Context(), dir)
+		require.NoError(t, err)
+		require.Equal(t, made, opened)
+		text, err := files.Read(t.Context(), made.RecipePath())
+		require.NoError(t, err)
+		require.Equal(t, recipe, text)
+
+		refused(t, run.Check(t.Context(), dir, run.Fresh), dir+" holds a run already: continue it with --resume, replace it with --overwrite, or choose another --out")
+		_, err = run.Create(t.Context(), dir, run.Fresh, newInfo(), recipe)
+		refused(t, err, "holds a run already")
+	})
+}
+
+func TestCreateInEmptyFolder(t *testing.T) {
+	for _, mode := range []run.Mode{run.Fresh, run.Resume, run.Overwrite} {
+		create(t, t.TempDir(), mode)
+		create(t, t.TempDir()+"/", mode)
+	}
+	t.Chdir(t.TempDir())
+	create(t, ".", run.Fresh)
+	require.Equal(t, "run.json", filepath.Base(files.Join(".", "run.json")))
+	create(t, ".", run.Overwrite)
+}
+
+func TestResume(t *testing.T) {
+	each(t, func(t *testing.T, dir string) {
+		made := create(t, dir, run.Resume)
+		put(t, run.ModelPath(dir, "0"))
+		require.NoError(t, run.Check(t.Context(), dir, run.Resume))
+		resumed := create(t, dir, run.Resume)
+		require.Equal(t, made, resumed, "the run keeps its id")
+		require.True(t, exists(t, run.ModelPath(dir, "0")))
+
+		_, err := run.Create(t.Context(), dir, run.Resume, newInfo(), []byte("name: y\n"))
+		refused(t, err, "began with another recipe: compare "+made.RecipePath())
+		other := newInfo()
+		other.Data = []string{"a b", "c"}
+		_, err = run.Create(t.Context(), dir, run.Resume, other, recipe)
+		refused(t, err, "began with --data [a b c], not [a b c]")
+
+		require.NoError(t, files.Remove(t.Context(), made.RecipePath()))
+		_, err = run.Create(t.Context(), dir, run.Resume, newInfo(), recipe)
+		refused(t, err, "start anew with --overwrite")
+	})
+}
+
+func TestOverwrite(t *testing.T) {
+	each(t, func(t *testing.T, dir string) {
+		first := create(t, dir, run.Overwrite)
+		old := []string{
+			run.ModelPath(dir, "03"), files.Join(dir, "ingest", "shards", "shard-00000.arrow"), first.LogPath(),
+			files.Join(first.StageDir("train"), "manifest.json"), files.Join(first.StageDir("train"), "out-1", "x.arrow"),
+		}
+		for _, path := range old {
+			put(t, path)
+		}
+		beside := dir + "-other"
+		put(t, files.Join(beside, "kept"))
+		second := create(t, dir, run.Overwrite)
+		require.NotEqual(t, first.Info.ID, second.Info.ID)
+		for _, path := range old {
+			require.False(t, exists(t, path), path)
+		}
+		require.True(t, exists(t, files.Join(beside, "kept")))
+		opened, err := run.Open(t.Context(), dir)
+		require.NoError(t, err)
+		require.Equal(t, second, opened)
+	})
+}
+
+// TestOverwriteBehindLink checks that the folder is emptied, not replaced.
+func TestOverwriteBehindLink(t *testing.T) {
+	dir := t.TempDir()
+	link := filepath.Join(t.TempDir(), "link")
+	require.NoError(t, os.Symlink(dir, link))
+	create(t, link, run.Fresh)
+	put(t, run.ModelPath(dir, "0"))
+	create(t, link, run.Overwrite)
+	require.True(t, exists(t, filepath.Join(dir, "run.json")))
+	require.False(t, exists(t, run.ModelPath(dir, "0")))
+}
+
+// TestNotARun checks that no mode touches a folder that is not a run.
+func TestNotARun(t *testing.T) {
+	for name, content := range map[string]string{
+		"photo.jpg": "x", "recipe.yaml": "name: mine", ".hidden": "x", "sub/deep/file": "x",
+		"run.json": `{"steps": 3}`, // another program's
+	} {
+		t.Run(name, func(t *testing.T) {
+			each(t, func(t *testing.T, dir string) {
+				if name == ".hidden" && !files.IsLocal(dir) {
+					t.Skip("object stores have no hidden files")
+				}
+				path := files.Join(dir, name)
+				require.NoError(t, files.WriteBytes(t.Context(), path, []byte(content)))
+				for _, mode := range []run.Mode{run.Fresh, run.Resume, run.Overwrite} {
+					refused(t, run.Check(t.Context(), dir, mode), "choose another --out")
+					_, err := run.Create(t.Context(), dir, mode, newInfo(), recipe)
+					refused(t, err, "choose another --out")
+				}
+				got, err := files.Read(t.Context(), path)
+				require.NoError(t, err)
+				require.Equal(t, content, string(got))
+			})
+		})
+	}
+}
+
+func TestFileInTheWay(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	put(t, path)
+	for _, dir := range []string{path, filepath.Join(path, "below")} {
+		for _, mode := range []run.Mode{run.Fresh, run.Resume, run.Overwrite} {
+			refused(t, run.Check(t.Context(), dir, mode), "cannot be a run folder")
+		}
+		_, err := run.Open(t.Context(), dir)
+		refused(t, err, "cannot be opened as a run")
+	}
+}
+
+// TestKilledInCreate stops Create after each of its steps, as a kill would, and
+// runs again.
+func TestKilledInCreate(t *testing.T) {
+	each(t, func(t *testing.T, dir string) {
+		for _, mode := range []run.Mode{run.Fresh, run.Resume, run.Overwrite} {
+			dir := files.Join(dir, []string{"fresh", "resume", "overwrite"}[mode])
+			if files.IsLocal(dir) {
+				put(t, files.Join(dir, ".run.json.0b5a")) // cut off while writing run.json
+				create(t, dir, mode)
+			} else {
+				create(t, dir, mode)
+			}
+			first, err := run.Open(t.Context(), dir)
+			require.NoError(t, err)
+			require.NoError(t, files.Remove(t.Context(), first.RecipePath())) // after it
+			if files.IsLocal(dir) {
+				put(t, files.Join(dir, ".recipe.yaml.0b5a"))
+			}
+			second := create(t, dir, mode)
+			require.NotEqual(t, first.Info.ID, second.Info.ID)
+			require.True(t, exists(t, second.RecipePath()))
+		}
+	})
+}
+
+// TestKilledInOverwrite checks that a half-emptied run can be overwritten.
+func TestKilledInOverwrite(t *testing.T) {
+	each(t, func(t *testing.T, dir string) {
+		f := create(t, dir, run.Fresh)
+		put(t, run.ModelPath(dir, "0"))
+		require.NoError(t, files.Remove(t.Context(), f.RecipePath()))
+		create(t, dir, run.Overwrite)
+		require.False(t, exists(t, run.ModelPath(dir, "0")))
+		require.True(t, exists(t, f.RecipePath()))
+	})
+}
+
+func TestDamagedInfo(t *testing.T) {
+	each(t, func(t *testing.T, dir string) {
+		create(t, dir, run.Fresh)
+		path := files.Join(dir, "run.json")
+		require.NoError(t, files.WriteBytes(t.Context(), path, []byte(`{"id": "01`)))
+		_, err := run.Open(t.Context(), dir)
+		refused(t, err, dir+" is not a run: "+path+": unexpected end of JSON input")
+	})
+}
+
+func TestManifest(t *testing.T) {
+	each(t, func(t *testing.T, dir string) {
+		f := create(t, dir, run.Fresh)
+		m, err := f.ReadManifest(t.Context(), "ingest")
+		require.NoError(t, err)
+		require.Nil(t, m)
+		want := &run.Manifest{Stage: "ingest", Inputs: run.Digest("x"), Outputs: []string{"a.arrow", "b.arrow"}, Seconds: 1.5, Finished: time.Now().UTC()}
+		require.NoError(t, f.WriteManifest(t.Context(), want))
+		m, err = f.ReadManifest(t.Context(), "ingest")
+		require.NoError(t, err)
+		require.Equal(t, want, m)
+		m, err = f.ReadManifest(t.Context(), "train")
+		require.NoError(t, err)
+		require.Nil(t, m)
+
+		path := files.Join(f.StageDir("ingest"), "manifest.json")
+		require.NoError(t, files.WriteBytes(t.Context(), path, []byte("{")))
+		_, err = f.ReadManifest(t.Context(), "ingest")
+		require.ErrorContains(t, err, path)
+		require.ErrorContains(t, err, "remove the folder "+f.StageDir("ingest"))
+	})
+}
+
+// TestDigest pins a value, since runs are resumed by later versions, and
+// checks that different inputs do not run into one another.
+func TestDigest(t *testing.T) {
+	require.Equal(t, "fad8481fb6d22e2b", run.Digest("recipe", 7, []string{"a", "b"}, map[string]int{"b": 2, "a": 1}))
+	seen := map[string]int{}
+	for i, values := range [][]any{
+		{}, {""}, {"", ""}, {"a", "b"}, {"ab"}, {[]string{"a", "b"}}, {"a,b"}, {1}, {"1"}, {1.5}, {nil}, {true}, {"b", "a"},
+		{struct{ A, B int }{1, 2}}, {struct{ A, B int }{2, 1}},
+	} {
+		digest := run.Digest(values...)
+		require.Len(t, digest, 16)
+		require.Equal(t, digest, run.Digest(values...))
+		require.NotContains(t, seen, digest, values)
+		seen[digest] = i
+	}
+	require.Panics(t, func() { run.Digest(func() {}) })
+}
+
+func TestUsage(t *testing.T) {
+	err := run.Usage(context.Canceled)
+	require.ErrorIs(t, err, run.ErrUsage)
+	require.ErrorIs(t, err, context.Canceled)
+	require.EqualError(t, err, context.Canceled.Error())
+	require.EqualError(t, run.Usagef("--x %d: 100%%", 3), "--x 3: 100%")
+	require.NotErrorIs(t, errors.New("other"), run.ErrUsage)
+}
+
+func TestSize(t *testing.T) {
+	f := create(t, filepath.Join(t.TempDir(), "a"), run.Fresh)
+	require.Zero(t, f.Size("models"))
+	put(t, run.ModelPath(f.Dir, "0"))
+	put(t, filepath.Join(f.Dir, "models", "more", "1"))
+	require.EqualValues(t, 2*len("content"), f.Size("models"))
+}

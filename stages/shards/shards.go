@@ -1,0 +1,174 @@
+// Package shards is how stages hand on images: the pixels stay in Arrow IPC
+// files and references to their record batches travel. Ingest writes shards,
+// partition rewrites them sorted by subset, and whoever needs pixels opens the
+// references it was given.
+package shards
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/apache/arrow/go/v15/arrow"
+	"github.com/apache/arrow/go/v15/arrow/array"
+
+	"github.com/sdr-ml/sdr/transforms/arrowio"
+)
+
+// Ref names one record batch of a shard: the schema of what ingest and
+// partition emit.
+type Ref struct {
+	// Path is the shard's file.
+	Path string `arrow:"path"`
+	// Batch is the record batch's number in the file.
+	Batch int64 `arrow:"batch"`
+	// Rows is its number of images.
+	Rows int64 `arrow:"rows"`
+	// Subset is the code of the subset that its images belong to; empty before
+	// partition.
+	Subset string `arrow:"subset"`
+}
+
+// Schema is that of a shard: where each image came from and its pixels, size x
+// size x 3 bytes, rows of red, green, blue. The metadata keeps the size.
+func Schema(size int) *arrow.Schema {
+	meta := arrow.NewMetadata([]string{"size"}, []string{strconv.Itoa(size)})
+	return arrow.NewSchema([]arrow.Field{
+		{Name: "source", Type: arrow.BinaryTypes.String},
+		{Name: "row", Type: arrow.PrimitiveTypes.Int64},
+		{Name: "image", Type: &arrow.FixedSizeBinaryType{ByteWidth: size * size * 3}},
+	}, &meta)
+}
+
+// Sort orders references by file and batch, the order in which all stages
+// number images.
+func Sort(refs []Ref) {
+	slices.SortFunc(refs, func(a, b Ref) int {
+		return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Batch, b.Batch))
+	})
+}
+
+// Images gives random access to the images of several record batches. Local
+// shards are mapped into memory, so that a pool larger than memory can be used.
+type Images struct {
+	// Refs are the batches in order.
+	Refs  []Ref
+	size  int
+	rows  []*array.FixedSizeBinary // one a batch
+	from  []int                    // index of a batch's first image; one more than batches
+	files []*arrowio.File
+}
+
+// Open opens the shards of the references, in any order. Shards that are
+// missing, are none or do not fit their references are errors, and so is a
+// list without any image.
+func Open(ctx context.Context, refs []Ref) (*Images, error) {
+	im := &Images{Refs: slices.Clone(refs), from: []int{0}}
+	Sort(im.Refs)
+	open := map[string]*arrowio.File{}
+	for _, ref := range im.Refs {
+		f := open[ref.Path]
+		if f == nil {
+			var err error
+			if f, err = arrowio.OpenFile(ctx, ref.Path); err != nil {
+				return nil, errors.Join(err, im.Close())
+			}
+			open[ref.Path] = f
+			im.files = append(im.files, f)
+		}
+		if err := im.add(f, ref); err != nil {
+			return nil, errors.Join(fmt.Errorf("shard %s, batch %d: %w", ref.Path, ref.Batch, err), im.Close())
+		}
+	}
+	if im.Len() == 0 {
+		return nil, errors.Join(errors.New("shards: no images"), im.Close())
+	}
+	return im, nil
+}
+
+func (im *Images) add(f *arrowio.File, ref Ref) error {
+	rec, err := f.Record(int(ref.Batch))
+	if err != nil {
+		return err
+	}
+	column, err := Pixels(rec)
+	if err != nil {
+		return err
+	}
+	size, err := Size(rec.Schema())
+	if err != nil {
+		return err
+	}
+	if im.size != 0 && size != im.size {
+		return fmt.Errorf("images of %d px among images of %d px", size, im.size)
+	}
+	if int64(column.Len()) != ref.Rows {
+		return fmt.Errorf("%d images, its reference says %d", column.Len(), ref.Rows)
+	}
+	if width := column.DataType().(*arrow.FixedSizeBinaryType).ByteWidth; width != 3*size*size {
+		return fmt.Errorf("images of %d bytes, %d px have %d", width, size, 3*size*size)
+	}
+	if column.NullN() > 0 {
+		return fmt.Errorf("%d images are null", column.NullN())
+	}
+	im.size = size
+	im.rows = append(im.rows, column)
+	im.from = append(im.from, im.Len()+column.Len())
+	return nil
+}
+
+// Pixels returns the image column of a shard's record batch.
+func Pixels(rec arrow.Record) (*array.FixedSizeBinary, error) {
+	at := rec.Schema().FieldIndices("image")
+	if len(at) == 1 {
+		if column, ok := rec.Column(at[0]).(*array.FixedSizeBinary); ok {
+			return column, nil
+		}
+	}
+	return nil, errors.New("no column image: fixed_size_binary; not a shard")
+}
+
+// Size returns the height and width in pixels of a shard's images.
+func Size(schema *arrow.Schema) (int, error) {
+	text, ok := schema.Metadata().GetValue("size")
+	size, err := strconv.Atoi(text)
+	if !ok || err != nil || size < 1 {
+		return 0, fmt.Errorf("the schema metadata gives size %q; want the images' height in pixels", text)
+	}
+	return size, nil
+}
+
+// Len returns the number of images.
+func (im *Images) Len() int { return im.from[len(im.from)-1] }
+
+// Size returns the height and width of every image, in pixels.
+func (im *Images) Size() int { return im.size }
+
+// At returns image i, [size,size,3] bytes, which must not be changed and are
+// valid until Close. Images are numbered in the order of Refs.
+func (im *Images) At(i int) []uint8 {
+	batch, found := slices.BinarySearch(im.from, i)
+	if !found {
+		batch--
+	}
+	for im.from[batch+1] == im.from[batch] {
+		batch++ // an empty batch begins where the next one does
+	}
+	return im.rows[batch].Value(i - im.from[batch])
+}
+
+// Range returns the indices of the images of batch b: begin, and one past the last.
+func (im *Images) Range(b int) (begin, end int) { return im.from[b], im.from[b+1] }
+
+// Close gives the shards back. There are no images afterwards: At panics.
+func (im *Images) Close() error {
+	var errs []error
+	for _, f := range im.files {
+		errs = append(errs, f.Close())
+	}
+	im.files, im.rows = nil, nil
+	return errors.Join(errs...)
+}

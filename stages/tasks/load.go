@@ -1,0 +1,181 @@
+package tasks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/sdr-ml/sdr/transforms/files"
+	"github.com/sdr-ml/sdr/transforms/imageio"
+)
+
+// Images are the labelled images of one split, all of one size.
+type Images struct {
+	// Size is the height and width in pixels.
+	Size int
+	// Pixels are [len(Labels), Size, Size, 3] bytes.
+	Pixels []uint8
+	// Labels number the classes, in the order of Classes.
+	Labels []int64
+	// Classes are the names of all classes of the task. A class that is known
+	// by its number only is called by that.
+	Classes []string
+	// Bad describes images that could not be read; they are left out.
+	Bad []string
+}
+
+// Len returns the number of images.
+func (im *Images) Len() int { return len(im.Labels) }
+
+// At returns image i, [Size,Size,3] bytes.
+func (im *Images) At(i int) []uint8 {
+	n := im.Size * im.Size * 3
+	return im.Pixels[i*n : (i+1)*n]
+}
+
+// errSeen ends a reading early.
+var errSeen = errors.New("seen")
+
+// CheckLabels returns an error for a split whose first image has no label.
+func CheckLabels(ctx context.Context, path string) error {
+	err := read(ctx, path, func(imageio.Image, string) error { return errSeen })
+	if errors.Is(err, errSeen) {
+		return nil
+	}
+	return err
+}
+
+// Load reads a split and brings its images to one size. Where the images have
+// numbers as labels, these number the classes; else the classes are sorted by
+// name: in a folder, the folders in it. classes are those of the training
+// images, which number the test images likewise; for the training images
+// themselves it is nil.
+func Load(ctx context.Context, path string, size int, classes []string) (*Images, error) {
+	im := &Images{Size: size}
+	var names []string
+	err := read(ctx, path, func(raw imageio.Image, class string) error {
+		rgb, err := imageio.Decode(raw.Data)
+		if err != nil {
+			im.Bad = append(im.Bad, fmt.Sprintf("%s, row %d: %v", raw.Source, raw.Row, err))
+			return nil
+		}
+		im.Pixels = append(im.Pixels, rgb.Square(size).Pix...)
+		im.Labels = append(im.Labels, raw.Label)
+		names = append(names, class)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if im.Len() == 0 {
+		return nil, fmt.Errorf("%s: none of its %d images can be read; the first: %s", path, len(im.Bad), im.Bad[0])
+	}
+	if slices.Min(im.Labels) >= 0 {
+		err = im.byNumber(names, classes)
+	} else if slices.Max(im.Labels) < 0 {
+		err = im.byName(names, classes)
+	} else {
+		err = errors.New("some images have numbers as labels, others only names of classes")
+	}
+	if err == nil && classes == nil && slices.Min(im.Labels) == slices.Max(im.Labels) {
+		err = fmt.Errorf("all images are of the class %q; a task needs at least two: %s", im.Classes[im.Labels[0]], wanted)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return im, nil
+}
+
+const wanted = "a folder for each class, a column label in Parquet, a .cls member for each image in tar, or a labels file beside IDX"
+
+// read gives all images at a path with the names of their classes, empty where
+// an image has only a number. An image with neither is an error.
+func read(ctx context.Context, path string, yield func(raw imageio.Image, class string) error) error {
+	splits, err := imageio.Plan(ctx, []string{path}, 1<<30)
+	if err != nil {
+		return err
+	}
+	for _, split := range splits {
+		err := imageio.Read(ctx, split, func(raw imageio.Image) error {
+			class := raw.Class
+			if split.Kind == imageio.Folder {
+				class = folderOf(split.Path, raw.Source)
+			}
+			if raw.Label < 0 && class == "" {
+				return fmt.Errorf("%s, row %d has no label; a task needs %s", raw.Source, raw.Row, wanted)
+			}
+			return yield(raw, class)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// folderOf returns the folder in root that holds a file, at any depth, as in
+// torchvision's ImageFolder; empty for a file of root itself.
+func folderOf(root, file string) string {
+	below := filepath.ToSlash(strings.TrimPrefix(file, files.Join(root)))
+	class, _, found := strings.Cut(strings.TrimPrefix(below, "/"), "/")
+	if !found {
+		return ""
+	}
+	return class
+}
+
+// maxClasses is more than any data set has: larger labels number something else.
+const maxClasses = 1 << 20
+
+// byNumber checks the labels, and that their names, where they have any, are
+// the same in both splits.
+func (im *Images) byNumber(names, classes []string) error {
+	last := slices.Max(im.Labels)
+	if last >= maxClasses {
+		return fmt.Errorf("label %d; want the numbers of classes, from 0", last)
+	}
+	im.Classes = classes
+	if classes == nil {
+		im.Classes = make([]string, last+1)
+		for i := range im.Classes {
+			im.Classes[i] = fmt.Sprint(i)
+		}
+		for i, name := range names {
+			if name != "" {
+				im.Classes[im.Labels[i]] = name
+			}
+		}
+	}
+	for i, l := range im.Labels {
+		if l >= int64(len(im.Classes)) {
+			return fmt.Errorf("label %d; the training images have 0 to %d", l, len(im.Classes)-1)
+		}
+		if class := im.Classes[l]; names[i] != "" && names[i] != class && class != fmt.Sprint(l) {
+			return fmt.Errorf("label %d means class %q here and %q elsewhere; both splits must number their classes alike", l, names[i], class)
+		}
+	}
+	return nil
+}
+
+// byName numbers images whose classes are known by name.
+func (im *Images) byName(names, classes []string) error {
+	if classes == nil {
+		classes = slices.Compact(slices.Sorted(slices.Values(names)))
+	}
+	number := map[string]int64{}
+	for i, class := range classes {
+		number[class] = int64(i)
+	}
+	im.Classes = classes
+	for i, name := range names {
+		label, ok := number[name]
+		if !ok {
+			return fmt.Errorf("class %q is not among the %d classes of the training images (%q, ...)", name, len(classes), classes[0])
+		}
+		im.Labels[i] = label
+	}
+	return nil
+}

@@ -1,0 +1,278 @@
+package tasks_test
+
+import (
+	"archive/tar"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"image"
+	"image/png"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/apache/arrow/go/v15/arrow"
+	"github.com/apache/arrow/go/v15/arrow/array"
+	"github.com/apache/arrow/go/v15/arrow/memory"
+	"github.com/apache/arrow/go/v15/parquet"
+	"github.com/apache/arrow/go/v15/parquet/pqarrow"
+	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/io/filesystem/memfs"
+	"github.com/stretchr/testify/require"
+
+	"github.com/sdr-ml/sdr/stages/tasks"
+	"github.com/sdr-ml/sdr/transforms/files"
+	"github.com/sdr-ml/sdr/transforms/imageio"
+)
+
+const fixtures = "../../testdata/fixtures"
+
+var groceries = []string{"Banana", "Carrots", "Lime"}
+
+// load loads a split as evaluate does.
+func load(t *testing.T, path string, classes []string) *tasks.Images {
+	t.Helper()
+	im, err := tasks.Load(t.Context(), path, 4, classes)
+	require.NoError(t, err)
+	require.Len(t, im.Pixels, im.Len()*4*4*3)
+	return im
+}
+
+// TestFixtures loads the same 18 images from every kind of source.
+func TestFixtures(t *testing.T) {
+	folder := load(t, fixtures+"/folder/train", nil)
+	require.Equal(t, groceries, folder.Classes)
+	require.Equal(t, []int64{0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2}, folder.Labels)
+	require.Empty(t, folder.Bad)
+	first, err := os.ReadFile(fixtures + "/folder/train/Carrots/Carrots_001.jpg")
+	require.NoError(t, err)
+	rgb, err := imageio.Decode(first)
+	require.NoError(t, err)
+	require.Equal(t, rgb.Square(4).Pix, folder.At(6))
+
+	require.Equal(t, folder, load(t, fixtures+"/tiny.parquet", nil))
+	require.Equal(t, folder, load(t, fixtures+"/folder/train/", nil))
+	archive := load(t, fixtures+"/webdataset.tar", nil)
+	require.Equal(t, []string{"0", "1", "2"}, archive.Classes, "it has numbers only")
+	require.Equal(t, folder.Pixels, archive.Pixels)
+	require.Equal(t, folder.Labels, archive.Labels)
+	for _, path := range []string{"/idx", "/idx/train-images-idx3-ubyte.gz"} {
+		idx := load(t, fixtures+path, nil)
+		require.Equal(t, folder.Labels, idx.Labels)
+		require.Equal(t, []string{"0", "1", "2"}, idx.Classes)
+	}
+	test := load(t, fixtures+"/folder/test", folder.Classes)
+	require.Equal(t, folder.Labels, test.Labels)
+	require.NotEqual(t, folder.Pixels, test.Pixels)
+	// A split of one kind serves as the test images of another.
+	require.Equal(t, folder.Labels, load(t, fixtures+"/tiny.parquet", folder.Classes).Labels)
+	require.Equal(t, folder.Labels, load(t, fixtures+"/webdataset.tar", folder.Classes).Labels)
+}
+
+func TestTestdataTasks(t *testing.T) {
+	found, err := tasks.Find("../../testdata/tasks")
+	require.NoError(t, err)
+	classes := map[string]int{"blood_cells": 3, "emoji": 9, "fashion_mnist": 10, "grocery": 81, "omniglot": 75, "quickdraw": 3}
+	for _, task := range found {
+		require.NoError(t, tasks.CheckLabels(t.Context(), task.Train))
+		require.NoError(t, tasks.CheckLabels(t.Context(), task.Test))
+		train := load(t, task.Train, nil)
+		require.Len(t, train.Classes, classes[task.Name])
+		test := load(t, task.Test, train.Classes)
+		require.Equal(t, train.Classes, test.Classes)
+		require.Empty(t, append(train.Bad, test.Bad...))
+	}
+	// The first and the last class of a file whose classes are not in the order of their names.
+	train := load(t, "../../testdata/tasks/fashion_mnist-train.parquet", nil)
+	require.Equal(t, "Ankle boot", train.Classes[0])
+}
+
+// pixel is an image of one colour.
+func pixel(shade uint8) []byte {
+	im := image.NewGray(image.Rect(0, 0, 4, 4))
+	for i := range im.Pix {
+		im.Pix[i] = shade
+	}
+	var b bytes.Buffer
+	if err := png.Encode(&b, im); err != nil {
+		panic(err)
+	}
+	return b.Bytes()
+}
+
+// folder writes images by their names.
+func folder(t *testing.T, dir string, names ...string) string {
+	for i, name := range names {
+		require.NoError(t, files.WriteBytes(t.Context(), files.Join(dir, name), pixel(uint8(i))))
+	}
+	return dir
+}
+
+// table writes a Parquet file of images with labels; -1 is null. names are the
+// classes' names in its metadata.
+func table(t *testing.T, labels []int64, names []string) string {
+	meta, err := json.Marshal(map[string]any{"info": map[string]any{"features": map[string]any{"label": map[string]any{"names": names}}}})
+	require.NoError(t, err)
+	metadata := arrow.NewMetadata([]string{"huggingface"}, []string{string(meta)})
+	schema := arrow.NewSchema([]arrow.Field{
+		{Name: "image", Type: arrow.BinaryTypes.Binary},
+		{Name: "label", Type: arrow.PrimitiveTypes.Int64, Nullable: true},
+	}, &metadata)
+	b := array.NewRecordBuilder(memory.DefaultAllocator, schema)
+	for i, l := range labels {
+		b.Field(0).(*array.BinaryBuilder).Append(pixel(uint8(i)))
+		if l < 0 {
+			b.Field(1).AppendNull()
+		} else {
+			b.Field(1).(*array.Int64Builder).Append(l)
+		}
+	}
+	path := filepath.Join(t.TempDir(), "some.parquet")
+	f, err := os.Create(path)
+	require.NoError(t, err)
+	w, err := pqarrow.NewFileWriter(schema, f, parquet.NewWriterProperties(), pqarrow.DefaultWriterProps())
+	require.NoError(t, err)
+	require.NoError(t, w.Write(b.NewRecord()))
+	require.NoError(t, w.Close())
+	return path
+}
+
+// TestParquetNumbers checks that the labels of a file number the classes, not
+// the order of the names of those classes that happen to be there.
+func TestParquetNumbers(t *testing.T) {
+	names := []string{"zebra", "cow", "ant", "bee"}
+	train := load(t, table(t, []int64{3, 0, 0, 3, 1}, names), nil)
+	require.Equal(t, []int64{3, 0, 0, 3, 1}, train.Labels)
+	require.Equal(t, []string{"zebra", "cow", "2", "bee"}, train.Classes)
+	test := load(t, table(t, []int64{1, 1, 3}, names), train.Classes)
+	require.Equal(t, []int64{1, 1, 3}, test.Labels, "a test split may lack classes")
+	require.Equal(t, train.Classes, test.Classes)
+	test = load(t, table(t, []int64{2}, names), train.Classes)
+	require.Equal(t, []int64{2}, test.Labels, "a name that the training images do not tell")
+	test = load(t, table(t, []int64{1}, nil), train.Classes)
+	require.Equal(t, []int64{1}, test.Labels, "no names")
+
+	swapped := table(t, []int64{0, 1}, []string{"cow", "zebra"})
+	_, err := tasks.Load(t.Context(), swapped, 4, train.Classes)
+	require.EqualError(t, err, swapped+`: label 0 means class "cow" here and "zebra" elsewhere; both splits must number their classes alike`)
+	outside := table(t, []int64{0, 4}, nil)
+	_, err = tasks.Load(t.Context(), outside, 4, train.Classes)
+	require.EqualError(t, err, outside+": label 4; the training images have 0 to 3")
+	ids := table(t, []int64{0, 1 << 40}, nil)
+	_, err = tasks.Load(t.Context(), ids, 4, nil)
+	require.EqualError(t, err, ids+": label 1099511627776; want the numbers of classes, from 0")
+}
+
+// TestFolderNames has classes by the first folder below the split.
+func TestFolderNames(t *testing.T) {
+	for _, dir := range []string{t.TempDir(), "memfs://" + t.Name()} {
+		train := folder(t, files.Join(dir, "train"), "dog/1.png", "cat/2.png", "cat/deep/er/3.png", "ant/4.png")
+		im := load(t, train, nil)
+		require.Equal(t, []string{"ant", "cat", "dog"}, im.Classes)
+		require.Equal(t, []int64{0, 1, 1, 2}, im.Labels)
+		require.Equal(t, []uint8{3, 1, 2, 0}, []uint8{im.At(0)[0], im.At(1)[0], im.At(2)[0], im.At(3)[0]})
+
+		test := folder(t, files.Join(dir, "test"), "dog/1.png", "cat/2.png")
+		require.Equal(t, []int64{1, 2}, load(t, test, im.Classes).Labels, "numbered as the training images")
+		more := folder(t, files.Join(dir, "more"), "cow/1.png", "cat/2.png")
+		_, err := tasks.Load(t.Context(), more, 4, im.Classes)
+		require.EqualError(t, err, more+`: class "cow" is not among the 3 classes of the training images ("ant", ...)`)
+	}
+	t.Chdir(folder(t, t.TempDir(), "dog/1.png", "cat/2.png"))
+	require.Equal(t, []string{"cat", "dog"}, load(t, ".", nil).Classes)
+}
+
+// archive writes a tar of files.
+func archive(t *testing.T, members ...string) string {
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for i := 0; i < len(members); i += 2 {
+		require.NoError(t, w.WriteHeader(&tar.Header{Name: members[i], Mode: 0o644, Size: int64(len(members[i+1]))}))
+		_, err := w.Write([]byte(members[i+1]))
+		require.NoError(t, err)
+	}
+	require.NoError(t, w.Close())
+	path := filepath.Join(t.TempDir(), "some.tar")
+	require.NoError(t, os.WriteFile(path, b.Bytes(), 0o644))
+	return path
+}
+
+func TestArchiveNames(t *testing.T) {
+	im := load(t, archive(t, "a.png", string(pixel(0)), "a.cls", "dog", "b.png", string(pixel(1)), "b.cls", "cat"), nil)
+	require.Equal(t, []string{"cat", "dog"}, im.Classes)
+	require.Equal(t, []int64{1, 0}, im.Labels)
+	im = load(t, archive(t, "x/dog/a.png", string(pixel(0)), "x/cat/b.png", string(pixel(1))), nil)
+	require.Equal(t, []string{"cat", "dog"}, im.Classes)
+}
+
+// TestNoLabels checks that images without labels are refused, with the file and
+// what would help, however they come.
+func TestNoLabels(t *testing.T) {
+	flat := folder(t, t.TempDir(), "1.png", "2.png")
+	both := folder(t, t.TempDir(), "cat/1.png", "dog/2.png", "loose.png")
+	null := table(t, []int64{0, -1}, nil)
+	loose := archive(t, "a.png", string(pixel(0)))
+	idx := t.TempDir()
+	pixels, err := os.ReadFile(fixtures + "/idx/train-images-idx3-ubyte.gz")
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(idx, "train-images-idx3-ubyte.gz"), pixels, 0o644))
+	for path, file := range map[string]string{
+		flat: filepath.Join(flat, "1.png"), both: filepath.Join(both, "loose.png"), null: null + ", row 1",
+		loose: loose + "!a.png", idx: filepath.Join(idx, "train-images-idx3-ubyte.gz"),
+		filepath.Join(flat, "1.png"): filepath.Join(flat, "1.png"), "../../testdata/pool/emoji.parquet": "emoji.parquet, row 0",
+	} {
+		_, err := tasks.Load(t.Context(), path, 4, nil)
+		require.ErrorContains(t, err, "has no label; a task needs a folder for each class")
+		require.ErrorContains(t, err, file)
+		if path != both && path != null { // whose first image has one
+			require.ErrorContains(t, tasks.CheckLabels(t.Context(), path), file)
+		}
+	}
+	for _, path := range []string{fixtures + "/folder/train", fixtures + "/tiny.parquet", fixtures + "/webdataset.tar", fixtures + "/idx"} {
+		require.NoError(t, tasks.CheckLabels(t.Context(), path))
+	}
+	require.ErrorContains(t, tasks.CheckLabels(t.Context(), filepath.Join(flat, "none")), "does not exist")
+}
+
+// TestOneClass has nothing to tell apart, such as a folder of folders.
+func TestOneClass(t *testing.T) {
+	for _, path := range []string{
+		folder(t, t.TempDir(), "photos/1.png", "photos/2.png"), table(t, []int64{2, 2}, nil), archive(t, "x/a.png", string(pixel(0)), "x/b.png", string(pixel(1))),
+	} {
+		_, err := tasks.Load(t.Context(), path, 4, nil)
+		require.ErrorContains(t, err, path+": all images are of the class ")
+		require.ErrorContains(t, err, "a task needs at least two")
+	}
+	load(t, table(t, []int64{2, 2}, nil), []string{"a", "b", "c"}) // as test images they will do
+}
+
+func TestMixedLabels(t *testing.T) {
+	dir := folder(t, t.TempDir(), "cat/1.png", "dog/2.png")
+	data, err := os.ReadFile(table(t, []int64{0, 1}, nil))
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "more.parquet"), data, 0o644))
+	_, err = tasks.Load(t.Context(), dir, 4, nil)
+	require.EqualError(t, err, dir+": some images have numbers as labels, others only names of classes")
+}
+
+// TestBad leaves unreadable images out and says which.
+func TestBad(t *testing.T) {
+	dir := folder(t, t.TempDir(), "cat/1.png", "cat/3.png", "dog/1.png")
+	bad := []string{filepath.Join(dir, "cat", "2.jpg"), filepath.Join(dir, "dog", "0.png")}
+	for i, name := range []string{"corrupt.jpg", "truncated.png"} {
+		data, err := os.ReadFile(filepath.Join(fixtures, "odd", name))
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(bad[i], data, 0o644))
+	}
+	im := load(t, dir, nil)
+	require.Equal(t, []int64{0, 0, 1}, im.Labels)
+	require.Equal(t, []uint8{0, 1, 2}, []uint8{im.At(0)[0], im.At(1)[0], im.At(2)[0]})
+	require.Len(t, im.Bad, 2)
+	for i, b := range im.Bad {
+		require.Contains(t, b, bad[i]+", row 0: ")
+	}
+	for _, name := range []string{"cat/1.png", "cat/3.png", "dog/1.png"} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), nil, 0o644))
+	}
+	_, err := tasks.Load(t.Context(), dir, 4, nil)
+	require.ErrorContains(t, err, fmt.Sprintf("%s: none of its 5 images can be read; the first: %s", dir, filepath.Join(dir, "cat", "1.png")))
+}

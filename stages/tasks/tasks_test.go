@@ -1,0 +1,99 @@
+package tasks_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sdr-ml/sdr/stages/tasks"
+)
+
+// touch makes empty files, and folders where a name ends in a slash.
+func touch(t *testing.T, names ...string) (dir string) {
+	dir = t.TempDir()
+	for _, name := range names {
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		if name[len(name)-1] == '/' {
+			require.NoError(t, os.MkdirAll(path, 0o755))
+		} else {
+			require.NoError(t, os.WriteFile(path, nil, 0o644))
+		}
+	}
+	return dir
+}
+
+func TestFind(t *testing.T) {
+	dir := touch(t, "b-train.parquet", "b-test.parquet", "flowers/train/", "flowers/test/", "README.md", "notes/",
+		"c-test.parquet", ".cache/train/", "train/a.jpg", ".d-train.parquet")
+	linked := touch(t, "train/", "test/")
+	require.NoError(t, os.Symlink(linked, filepath.Join(dir, "a")))
+	found, err := tasks.Find(dir)
+	require.NoError(t, err)
+	require.Equal(t, []tasks.Task{
+		{Name: "a", Train: filepath.Join(dir, "a", "train"), Test: filepath.Join(dir, "a", "test"), Metric: tasks.Top1},
+		{Name: "b", Train: filepath.Join(dir, "b-train.parquet"), Test: filepath.Join(dir, "b-test.parquet"), Metric: tasks.Top1},
+		{Name: "flowers", Train: filepath.Join(dir, "flowers", "train"), Test: filepath.Join(dir, "flowers", "test"), Metric: tasks.MeanPerClass},
+	}, found)
+
+	found, err = tasks.Find("../../testdata/tasks")
+	require.NoError(t, err)
+	require.Len(t, found, 6)
+}
+
+func TestFindErrors(t *testing.T) {
+	dir := touch(t, "a-train.parquet")
+	_, err := tasks.Find(dir)
+	require.ErrorContains(t, err, "task a: there is "+filepath.Join(dir, "a-train.parquet")+" but no "+filepath.Join(dir, "a-test.parquet"))
+	dir = touch(t, "a/train/")
+	_, err = tasks.Find(dir)
+	require.ErrorContains(t, err, "but no "+filepath.Join(dir, "a", "test"))
+	_, err = tasks.Find(touch(t, "a-train.parquet", "a-test.parquet", "a/train/", "a/test/"))
+	require.ErrorContains(t, err, "task a is there twice")
+	for _, dir := range []string{touch(t), touch(t, "a-test.parquet"), touch(t, "photos/a.jpg")} {
+		_, err = tasks.Find(dir)
+		require.ErrorContains(t, err, dir+" holds no task: want NAME-train.parquet with NAME-test.parquet, or NAME/train/CLASS/*")
+	}
+	_, err = tasks.Find(filepath.Join(dir, "none"))
+	require.ErrorContains(t, err, "no such file")
+	_, err = tasks.Find(filepath.Join(touch(t, "file"), "file"))
+	require.ErrorContains(t, err, "not a directory")
+}
+
+func TestOpen(t *testing.T) {
+	dir := touch(t, "emoji-train.parquet", "pets/train/cat/", "pets/test/", "birds/cat/", "web.tar.gz", "my.v2-train.parquet", "train-images-idx3-ubyte.gz")
+	for path, want := range map[string]tasks.Task{
+		"emoji-train.parquet":        {Name: "emoji", Train: "emoji-train.parquet", Metric: tasks.Top1},
+		"pets":                       {Name: "pets", Train: "pets/train", Metric: tasks.MeanPerClass},
+		"pets/":                      {Name: "pets", Train: "pets/train", Metric: tasks.MeanPerClass},
+		"pets/train":                 {Name: "pets", Train: "pets/train", Metric: tasks.MeanPerClass},
+		"birds":                      {Name: "birds", Train: "birds", Metric: tasks.Top1},
+		"web.tar.gz":                 {Name: "web", Train: "web.tar.gz", Metric: tasks.Top1},
+		"my.v2-train.parquet":        {Name: "my.v2", Train: "my.v2-train.parquet", Metric: tasks.Top1},
+		"train-images-idx3-ubyte.gz": {Name: "train-images-idx3-ubyte", Train: "train-images-idx3-ubyte.gz", Metric: tasks.Top1},
+	} {
+		got, err := tasks.Open(filepath.Join(dir, path))
+		require.NoError(t, err)
+		want.Train = filepath.Join(dir, want.Train)
+		require.Equal(t, want, got)
+	}
+	t.Chdir(filepath.Join(dir, "pets"))
+	got, err := tasks.Open(".")
+	require.NoError(t, err)
+	require.Equal(t, tasks.Task{Name: "pets", Train: "train", Metric: tasks.MeanPerClass}, got)
+	_, err = tasks.Open("none")
+	require.ErrorContains(t, err, "task none: ")
+	require.ErrorContains(t, err, "no such file")
+}
+
+func TestMetricOf(t *testing.T) {
+	for name, want := range map[string]string{
+		"flowers5": tasks.MeanPerClass, "caltech101": tasks.MeanPerClass, "cats_dogs": tasks.MeanPerClass, "Pets": tasks.MeanPerClass,
+		"oxford_flowers102": tasks.MeanPerClass, "FGVC-Aircraft": tasks.MeanPerClass, "oxford-iiit-pets": tasks.MeanPerClass,
+		"carpets": tasks.Top1, "cifar10": tasks.Top1, "food101": tasks.Top1, "": tasks.Top1, "1pets": tasks.Top1,
+	} {
+		require.Equal(t, want, tasks.MetricOf(name), name)
+	}
+}

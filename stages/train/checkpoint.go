@@ -1,0 +1,133 @@
+package train
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+
+	"github.com/sdr-ml/sdr/tensorops/safetensors"
+	"github.com/sdr-ml/sdr/transforms/files"
+)
+
+// progressState is what a checkpoint keeps besides the weights. The random
+// streams and the data order follow from the step and the counts.
+type progressState struct {
+	Inputs string             `json:"inputs"`
+	Arm    string             `json:"arm"`
+	Step   int                `json:"step"`
+	Phase  int                `json:"phase"`
+	Level  int                `json:"level"`
+	Taken  map[string]int64   `json:"taken"` // images drawn, by subset
+	Last   map[string]measure `json:"last"`
+	Models []Model            `json:"models"`
+	Sum    Point              `json:"sum"` // of the curve's point that is under way
+	Count  int                `json:"count"`
+}
+
+// CheckpointPath is where the state of an arm is kept.
+func CheckpointPath(dir, arm string) string {
+	return files.Join(dir, "checkpoints", arm+".safetensors")
+}
+
+// checkpoint writes the whole state of the arm.
+func (t *trainer) checkpoint(ctx context.Context) error {
+	if err := t.curve.write(ctx); err != nil {
+		return err
+	}
+	state := progressState{
+		Inputs: t.cfg.Inputs, Arm: t.arm, Step: t.step, Phase: t.phase, Level: t.nets.Level(),
+		Taken: map[string]int64{}, Last: t.last, Models: t.models,
+		Sum: t.curve.sum, Count: t.curve.count,
+	}
+	for code, s := range t.streams {
+		state.Taken[code] = s.taken
+	}
+	text, err := json.Marshal(state)
+	if err != nil {
+		return err
+	}
+	var tensors []safetensors.Tensor
+	for _, v := range t.nets.State() {
+		tensors = append(tensors, safetensors.Tensor{Name: v.Name, Shape: []int{len(v.Values)}, F32: v.Values})
+	}
+	if t.student.teachers != nil {
+		for _, v := range t.student.teachers.State() {
+			tensors = append(tensors, safetensors.Tensor{Name: "teacher." + v.Name, Shape: []int{len(v.Values)}, F32: v.Values})
+		}
+	}
+	return files.Write(ctx, CheckpointPath(t.cfg.Dir, t.arm), func(w io.Writer) error {
+		return safetensors.Write(w, tensors, map[string]string{"state": string(text)})
+	})
+}
+
+// restore continues from the arm's checkpoint. Where there is none of these
+// inputs, an arm after phase 0 begins with the net that phase 0 left.
+func (t *trainer) restore(ctx context.Context) error {
+	file, state, err := readCheckpoint(ctx, t.cfg.Dir, t.arm)
+	own := err == nil && state.Inputs == t.cfg.Inputs
+	switch {
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return err
+	case !own && t.arm == Phase0:
+		return nil
+	case !own:
+		if file, state, err = readCheckpoint(ctx, t.cfg.Dir, Phase0); err != nil {
+			return fmt.Errorf("the state that phase 0 should have left: %w", err)
+		}
+		if state.Inputs != t.cfg.Inputs {
+			return fmt.Errorf("%s is of another recipe or other images; train phase 0 anew", CheckpointPath(t.cfg.Dir, Phase0))
+		}
+	}
+	tensors := map[string][]float32{}
+	for _, tensor := range file.Tensors {
+		tensors[tensor.Name] = tensor.F32
+	}
+	get := func(prefix string) func(string) ([]float32, bool) {
+		return func(name string) ([]float32, bool) {
+			v, ok := tensors[prefix+name]
+			return v, ok
+		}
+	}
+	if state.Level > 0 && t.recipe.SSL.Distill > 0 {
+		teachers := t.nets.Clone()
+		if err := teachers.Restore(state.Level-1, get("teacher.")); err != nil {
+			return err
+		}
+		t.student.parent(teachers)
+	}
+	if err := t.nets.Restore(state.Level, get("")); err != nil {
+		return err
+	}
+	t.step = state.Step
+	if own {
+		t.phase, t.models, t.last = state.Phase, state.Models, state.Last
+		t.curve.sum, t.curve.count = state.Sum, state.Count
+		for code, taken := range state.Taken {
+			if s := t.streams[code]; s != nil {
+				s.taken = taken
+			}
+		}
+	}
+	return t.curve.read(ctx, t.step)
+}
+
+func readCheckpoint(ctx context.Context, dir, arm string) (*safetensors.File, *progressState, error) {
+	path := CheckpointPath(dir, arm)
+	data, err := files.Read(ctx, path)
+	if err != nil {
+		return nil, nil, err
+	}
+	file, err := safetensors.Read(bytes.NewReader(data))
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w; remove it to train the arm anew", path, err)
+	}
+	var state progressState
+	if err := json.Unmarshal([]byte(file.Metadata["state"]), &state); err != nil {
+		return nil, nil, fmt.Errorf("%s: %w; remove it to train the arm anew", path, err)
+	}
+	return file, &state, nil
+}

@@ -1,0 +1,115 @@
+package train
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/sdr-ml/sdr/transforms/files"
+)
+
+// measure is what is known of one step, or of the mean of several.
+type measure struct {
+	Step    int     `json:"step"`
+	Arm     string  `json:"arm"`
+	Subnet  string  `json:"subnet"` // code of the sub-net that was trained
+	Subset  string  `json:"subset"` // code of the subset its images came from
+	Loss    float64 `json:"loss"`
+	SSL     float64 `json:"ssl"`
+	Distill float64 `json:"distill"`
+	Std     float64 `json:"std"`
+	LR      float64 `json:"lr"`
+}
+
+// Point is a line of a metrics file: means over Every steps of an arm.
+type Point struct {
+	// Step is the last step of those that the means are over.
+	Step int `json:"step"`
+	// Loss is SSL plus lambda times Distill.
+	Loss    float64 `json:"loss"`
+	SSL     float64 `json:"ssl"`
+	Distill float64 `json:"distill"`
+	// Std is the collapse watch.
+	Std float64 `json:"std"`
+	// LR is the learning rate of the last step.
+	LR float64 `json:"lr"`
+}
+
+// Every is the number of steps that one line of a metrics file stands for.
+const Every = 20
+
+// curve collects an arm's measurements.
+type curve struct {
+	dir, arm string
+	points   []Point
+	sum      Point
+	count    int
+}
+
+// CurvePath is where the measurements of an arm are kept, one JSON line each.
+func CurvePath(dir, arm string) string { return files.Join(dir, "metrics", arm+".jsonl") }
+
+func (c *curve) add(m measure) {
+	if c.full() {
+		c.sum, c.count = Point{}, 0
+	}
+	c.sum.Loss += m.Loss
+	c.sum.SSL += m.SSL
+	c.sum.Distill += m.Distill
+	c.sum.Std += m.Std
+	c.sum.Step, c.sum.LR = m.Step, m.LR
+	c.count++
+	if c.full() {
+		p, n := c.sum, float64(c.count)
+		p.Loss, p.SSL, p.Distill, p.Std = p.Loss/n, p.SSL/n, p.Distill/n, p.Std/n
+		c.points = append(c.points, p)
+	}
+}
+
+// full reports whether the last measurement completed a point.
+func (c *curve) full() bool { return c.count == Every }
+
+func (c *curve) write(ctx context.Context) error {
+	var b bytes.Buffer
+	lines := json.NewEncoder(&b)
+	for _, p := range c.points {
+		if err := lines.Encode(p); err != nil {
+			return err
+		}
+	}
+	return files.WriteBytes(ctx, CurvePath(c.dir, c.arm), b.Bytes())
+}
+
+// read takes over what was measured before a step.
+func (c *curve) read(ctx context.Context, step int) error {
+	points, err := ReadCurve(ctx, c.dir, c.arm)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, p := range points {
+		if p.Step < step {
+			c.points = append(c.points, p)
+		}
+	}
+	return err
+}
+
+// ReadCurve reads the measurements of an arm.
+func ReadCurve(ctx context.Context, dir, arm string) ([]Point, error) {
+	data, err := files.Read(ctx, CurvePath(dir, arm))
+	if err != nil {
+		return nil, err
+	}
+	var points []Point
+	for lines := json.NewDecoder(bytes.NewReader(data)); lines.More(); {
+		var p Point
+		if err := lines.Decode(&p); err != nil {
+			return nil, fmt.Errorf("%s: %w", CurvePath(dir, arm), err)
+		}
+		points = append(points, p)
+	}
+	return points, nil
+}

@@ -1,0 +1,148 @@
+// Package train is the stage that trains: phase 0, one net on all images; then
+// an SDRnet whose sub-nets each see one subset of them, split phase by phase
+// and distilled from their parents; and the unified baselines that it is
+// compared with.
+//
+// What one trainer trains is called an arm. Arms are independent of each other
+// given the state at the end of phase 0, so a cluster trains them side by side
+// and one machine one after the other.
+package train
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
+
+	"github.com/sdr-ml/sdr/stages/device"
+	"github.com/sdr-ml/sdr/stages/recipe"
+	"github.com/sdr-ml/sdr/stages/shards"
+	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/transforms/batch"
+)
+
+// Arms besides the baselines of package recipe.
+const (
+	// Phase0 trains one net on all images until the first split.
+	Phase0 = "phase0"
+	// SDR splits it into sub-nets.
+	SDR = "sdr"
+)
+
+// Root is the name of the sub-net that goes on training on all images.
+const Root = "root"
+
+// Config says what to train and where to keep it.
+type Config struct {
+	// Dir is the run folder: checkpoints, metrics and models are kept there.
+	Dir string
+	// Recipe is the recipe in YAML, every key set.
+	Recipe string
+	// Arms are what to train.
+	Arms []string
+	// Inputs is a digest of the images and the recipe. A checkpoint of other
+	// inputs is not resumed.
+	Inputs string
+}
+
+// Model is a row of what Train emits: one finished net.
+type Model struct {
+	// Subnet is the net's name: phase0, root, the code of a sub-net or the name
+	// of a baseline.
+	Subnet string `arrow:"subnet"`
+	// Arm is what trained it.
+	Arm string `arrow:"arm"`
+	// Level is the number of digits of the code; 0 for nets that see all images.
+	Level int64 `arrow:"level"`
+	// Path is its file.
+	Path string `arrow:"path"`
+	// Images is how many images its arm had seen when it was finished, and
+	// SubsetImages how many are in its subset.
+	Images       int64 `arrow:"images"`
+	SubsetImages int64 `arrow:"subset_images"`
+	// Loss is the self-supervised loss of its last steps.
+	Loss float64 `arrow:"loss"`
+	// Std is the mean standard deviation of its l2-normalised embedding, about
+	// 1/sqrt(d) when healthy and 0 when collapsed.
+	Std float64 `arrow:"std"`
+}
+
+// Candidate reports whether a router may choose the net: every node of the tree
+// of sub-nets, the root and the parents included, or the unified net of a
+// recipe that never splits. A baseline is not one, since it was trained with a
+// budget of its own.
+func (m Model) Candidate() bool { return m.Arm == SDR || m.Arm == Phase0 && m.Subnet != Phase0 }
+
+func init() {
+	register.DoFn3x1[[]byte, func(**batch.Batch) bool, func(string, *batch.Batch), error](&armsFn{})
+	register.DoFn3x2[context.Context, string, *batch.Batch, *batch.Batch, error](&trainFn{})
+	register.Iter1[*batch.Batch]()
+	register.Emitter2[string, *batch.Batch]()
+}
+
+// Train trains the arms of the configuration on the images that refs name.
+//
+// in: *batch.Batch of shards.Ref. out: *batch.Batch of Model, one batch an arm.
+func Train(s beam.Scope, cfg Config, refs beam.PCollection) beam.PCollection {
+	s = s.Scope("train.Train")
+	arms := beam.ParDo(s, &armsFn{Arms: cfg.Arms}, beam.Impulse(s), beam.SideInput{Input: refs})
+	return device.ParDo(s, &trainFn{Config: cfg}, arms)
+}
+
+// armsFn gives every arm all references.
+type armsFn struct{ Arms []string }
+
+func (fn *armsFn) ProcessElement(_ []byte, refs func(**batch.Batch) bool, emit func(string, *batch.Batch)) error {
+	rows, err := batch.All[shards.Ref](refs)
+	if err != nil {
+		return err
+	}
+	shards.Sort(rows)
+	for _, arm := range fn.Arms {
+		emit(arm, batch.Of(rows))
+	}
+	return nil
+}
+
+type trainFn struct{ Config Config }
+
+func (fn *trainFn) ProcessElement(ctx context.Context, arm string, refs *batch.Batch) (*batch.Batch, error) {
+	rows, err := batch.Rows[shards.Ref](refs)
+	if err != nil {
+		return nil, err
+	}
+	var models []Model
+	err = device.Run(func(threads *kernels.Pool) (err error) {
+		models, err = trainArm(ctx, fn.Config, arm, rows, threads)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("train %s: %w", arm, err)
+	}
+	return batch.Of(models), nil
+}
+
+// trainArm trains one arm to its end, from its checkpoint where there is one.
+func trainArm(ctx context.Context, cfg Config, arm string, refs []shards.Ref, threads *kernels.Pool) ([]Model, error) {
+	r, err := recipe.Parse([]byte(cfg.Recipe))
+	if err != nil {
+		return nil, err
+	}
+	images, err := shards.Open(ctx, refs)
+	if err != nil {
+		return nil, err
+	}
+	defer images.Close()
+	t, err := newTrainer(cfg, r, arm, images, threads)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.restore(ctx); err != nil {
+		return nil, err
+	}
+	if err := t.run(ctx); err != nil {
+		return nil, err
+	}
+	return t.models, nil
+}

@@ -1,0 +1,223 @@
+package train
+
+import (
+	"context"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/apache/arrow/go/v15/arrow"
+	"github.com/apache/arrow/go/v15/arrow/array"
+	"github.com/stretchr/testify/require"
+
+	"github.com/sdr-ml/sdr/stages/recipe"
+	"github.com/sdr-ml/sdr/stages/shards"
+	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/transforms/arrowio"
+	"github.com/sdr-ml/sdr/transforms/batch"
+)
+
+// tiny is a recipe of two splits and a few steps.
+func tiny(t *testing.T, set ...string) *recipe.Recipe {
+	t.Helper()
+	r, err := recipe.Load("smoke", append([]string{
+		"train.batch=16", "train.images=480", "train.norm_images=64", "input.crop=12", "train.checkpoint_seconds=1e9",
+	}, set...))
+	require.NoError(t, err)
+	return r
+}
+
+// writeShards writes random images of the subsets, one record batch each.
+func writeShards(t *testing.T, dir string, subsets ...string) []shards.Ref {
+	t.Helper()
+	random := rand.New(rand.NewPCG(1, 2))
+	path := filepath.Join(dir, "shard.arrow")
+	var refs []shards.Ref
+	var records []arrow.Record
+	for i, code := range subsets {
+		b := array.NewRecordBuilder(batch.Mem, shards.Schema(32))
+		rows := 30 + 5*i
+		for range rows {
+			pixels := make([]byte, 32*32*3)
+			for j := range pixels {
+				pixels[j] = byte(40*i + random.IntN(100))
+			}
+			b.Field(0).(*array.StringBuilder).Append("x")
+			b.Field(1).(*array.Int64Builder).Append(0)
+			b.Field(2).(*array.FixedSizeBinaryBuilder).Append(pixels)
+		}
+		records = append(records, b.NewRecord())
+		refs = append(refs, shards.Ref{Path: path, Batch: int64(i), Rows: int64(rows), Subset: code})
+	}
+	require.NoError(t, arrowio.WriteFile(context.Background(), path, shards.Schema(32), records...))
+	return refs
+}
+
+// stopAfter is a context that is cancelled when its error has been asked for
+// so many times: once a step.
+type stopAfter struct {
+	context.Context
+	steps int
+}
+
+func (c *stopAfter) Err() error {
+	if c.steps == 0 {
+		return context.Canceled
+	}
+	c.steps--
+	return nil
+}
+
+func modelFiles(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	paths, err := filepath.Glob(filepath.Join(dir, "models", "*"))
+	require.NoError(t, err)
+	files := map[string]string{}
+	for _, p := range paths {
+		data, err := os.ReadFile(p)
+		require.NoError(t, err)
+		files[filepath.Base(p)] = string(data)
+	}
+	return files
+}
+
+// Whatever step an arm is cut off at, with whatever is between checkpoints, it
+// ends with the models and the curve of one that was left alone, also with
+// another number of threads.
+func TestResume(t *testing.T) {
+	ctx := context.Background()
+	for _, method := range []string{recipe.NTXent, recipe.SimSiam} {
+		t.Run(method, func(t *testing.T) {
+			whole, cut := t.TempDir(), t.TempDir()
+			refs := writeShards(t, t.TempDir(), "00", "01", "10", "11")
+			config := func(dir, seconds string) Config {
+				r := tiny(t, "ssl.method="+method, "train.checkpoint_seconds="+seconds)
+				return Config{Dir: dir, Recipe: string(r.Marshal()), Inputs: "same"}
+			}
+			one, two := kernels.NewPool(1), kernels.NewPool(2)
+			defer one.Close()
+			defer two.Close()
+			for _, arm := range []string{Phase0, SDR, recipe.UnifiedSubsetBatches} {
+				want, err := trainArm(ctx, config(whole, "1e9"), arm, refs, one)
+				require.NoError(t, err)
+				for _, attempt := range []struct {
+					steps   int
+					seconds string
+				}{{3, "0"}, {2, "1e9"}, {4, "0"}, {6, "0"}} {
+					_, err := trainArm(&stopAfter{ctx, attempt.steps}, config(cut, attempt.seconds), arm, refs, two)
+					if err != nil {
+						require.ErrorIs(t, err, context.Canceled)
+					}
+				}
+				got, err := trainArm(ctx, config(cut, "0"), arm, refs, two)
+				require.NoError(t, err)
+				for i := range got {
+					got[i].Path = want[i].Path
+				}
+				require.Equal(t, want, got)
+				wantCurve, err := ReadCurve(ctx, whole, arm)
+				require.NoError(t, err)
+				gotCurve, err := ReadCurve(ctx, cut, arm)
+				require.NoError(t, err)
+				require.Equal(t, wantCurve, gotCurve)
+			}
+			require.Equal(t, modelFiles(t, whole), modelFiles(t, cut))
+		})
+	}
+}
+
+// An SDR arm leaves the root, the leaves and, from the phase before, their
+// parents, each with the size of its subset.
+func TestModelsOfTheTree(t *testing.T) {
+	ctx := context.Background()
+	dir := t.TempDir()
+	refs := writeShards(t, t.TempDir(), "00", "01", "10", "11")
+	cfg := Config{Dir: dir, Recipe: string(tiny(t).Marshal())}
+	pool := kernels.NewPool(0)
+	defer pool.Close()
+	_, err := trainArm(ctx, cfg, SDR, refs, pool)
+	require.ErrorContains(t, err, "phase 0 should have left")
+	_, err = trainArm(ctx, cfg, Phase0, refs, pool)
+	require.NoError(t, err)
+	models, err := trainArm(ctx, cfg, SDR, refs, pool)
+	require.NoError(t, err)
+	sizes := map[string]int64{}
+	for _, m := range models {
+		sizes[m.Subnet] = m.SubsetImages
+		require.True(t, m.Candidate())
+		require.FileExists(t, m.Path)
+	}
+	require.Equal(t, map[string]int64{"0": 65, "1": 85, "00": 30, "01": 35, "10": 40, "11": 45, Root: 150}, sizes)
+
+	read, err := ReadModels(ctx, dir)
+	require.NoError(t, err)
+	require.Len(t, read, len(models)+1)
+	at := slices.IndexFunc(read, func(m Model) bool { return m.Subnet == Phase0 })
+	require.False(t, read[at].Candidate())
+}
+
+// A checkpoint of other inputs is not resumed.
+func TestOtherInputs(t *testing.T) {
+	ctx := context.Background()
+	dir, fresh := t.TempDir(), t.TempDir()
+	refs := writeShards(t, t.TempDir(), "")
+	pool := kernels.NewPool(0)
+	defer pool.Close()
+	first := Config{Dir: dir, Recipe: string(tiny(t).Marshal()), Inputs: "a"}
+	_, err := trainArm(ctx, first, Phase0, refs, pool)
+	require.NoError(t, err)
+	second := Config{Dir: dir, Recipe: string(tiny(t, "seed=2").Marshal()), Inputs: "b"}
+	_, err = trainArm(ctx, second, Phase0, refs, pool)
+	require.NoError(t, err)
+	second.Dir = fresh
+	_, err = trainArm(ctx, second, Phase0, refs, pool)
+	require.NoError(t, err)
+	require.Equal(t, modelFiles(t, fresh), modelFiles(t, dir))
+}
+
+// A recipe without splits trains the unified net alone.
+func TestWithoutSplits(t *testing.T) {
+	dir := t.TempDir()
+	refs := writeShards(t, t.TempDir(), "")
+	cfg := Config{Dir: dir, Recipe: string(tiny(t, "paths=1x1x1x1", "train.phases=[]", "ssl.distill=0").Marshal())}
+	pool := kernels.NewPool(0)
+	defer pool.Close()
+	models, err := trainArm(context.Background(), cfg, Phase0, refs, pool)
+	require.NoError(t, err)
+	require.Len(t, models, 1)
+	require.Equal(t, recipe.Unified, models[0].Subnet)
+	require.Equal(t, int64(480), models[0].Images)
+	require.True(t, models[0].Candidate())
+}
+
+// Every epoch of a stream is a permutation, no two alike, and what follows
+// depends only on how many were taken.
+func TestStream(t *testing.T) {
+	rows := []int32{3, 1, 4, 15, 9, 2, 6}
+	s := newStream(1, 2, rows)
+	var taken []int32
+	for range 3 * len(rows) {
+		taken = append(taken, s.next())
+	}
+	for epoch := range slices.Chunk(taken, len(rows)) {
+		require.ElementsMatch(t, rows, epoch)
+	}
+	require.NotEqual(t, taken[:len(rows)], taken[len(rows):2*len(rows)])
+	for at := range taken {
+		resumed := newStream(1, 2, rows)
+		resumed.taken = int64(at)
+		require.Equal(t, taken[at], resumed.next())
+	}
+	require.NotEqual(t, streamKey("01"), streamKey("1"))
+	require.NotEqual(t, streamKey(""), streamKey("0"))
+}
+
+func TestDivergence(t *testing.T) {
+	r := tiny(t)
+	tr := &trainer{recipe: r, last: map[string]measure{}, curve: &curve{}}
+	nan := measure{Subnet: "01"}
+	nan.Loss = nan.Loss / nan.Loss
+	require.ErrorContains(t, tr.watch(nan), "lower train.lr")
+}

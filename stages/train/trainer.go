@@ -1,0 +1,252 @@
+package train
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sdr-ml/sdr/stages/progress"
+	"github.com/sdr-ml/sdr/stages/recipe"
+	"github.com/sdr-ml/sdr/stages/shards"
+	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/tensorops/nn"
+	"github.com/sdr-ml/sdr/tensorops/optim"
+	"github.com/sdr-ml/sdr/tensorops/rng"
+	"github.com/sdr-ml/sdr/tensorops/sdrnet"
+)
+
+// trainer is the state of one arm.
+type trainer struct {
+	cfg    Config
+	recipe *recipe.Recipe
+	arm    string
+	images *shards.Images
+	leaves []string // codes of the finest subsets, in order; none in phase 0
+	phase  int      // current phase
+	end    int      // phase after the last
+
+	pool    *kernels.Pool
+	step    int // steps done since the beginning of phase 0
+	nets    *sdrnet.Net
+	streams map[string]*stream // by the code of the subset; "" is all images
+	student *student
+	curve   *curve
+	models  []Model
+	last    map[string]measure // of each sub-net, its last measurement
+	saved   time.Time
+}
+
+func newTrainer(cfg Config, r *recipe.Recipe, arm string, images *shards.Images, threads *kernels.Pool) (*trainer, error) {
+	t := &trainer{
+		cfg: cfg, recipe: r, arm: arm, images: images,
+		pool:    threads,
+		streams: map[string]*stream{},
+		last:    map[string]measure{},
+		curve:   &curve{dir: cfg.Dir, arm: arm},
+	}
+	if size := images.Size(); size != r.Input.Size {
+		return nil, fmt.Errorf("the images are %d px, the recipe's input.size is %d", size, r.Input.Size)
+	}
+	stages, branching := r.Levels()
+	t.phase, t.end = 1, len(stages)+1
+	if arm == Phase0 {
+		t.phase, t.end = 0, 1
+	}
+	layout := nn.NewLayout(r.Backbone, r.Heads())
+	params := make([]float32, layout.NumParams)
+	layout.Init(params, rng.New(r.Seed, rng.Weights))
+	var err error
+	t.nets, err = sdrnet.New(layout, sdrnet.Config{
+		Stages: stages, Branching: branching, Shared: r.Split.Shared,
+		IndividualHeads: r.Split.Heads == "individual",
+	}, params)
+	if err != nil {
+		return nil, err
+	}
+	t.subsets()
+	t.student = newStudent(r, images, t.pool)
+	return t, nil
+}
+
+// subsets makes the stream of every subset that the arm draws from.
+func (t *trainer) subsets() {
+	rows := map[string][]int32{}
+	for b, ref := range t.images.Refs {
+		begin, end := t.images.Range(b)
+		for i := begin; i < end; i++ {
+			for digits := range len(ref.Subset) + 1 {
+				code := ref.Subset[:digits]
+				rows[code] = append(rows[code], int32(i))
+			}
+		}
+		if ref.Subset != "" && !slices.Contains(t.leaves, ref.Subset) {
+			t.leaves = append(t.leaves, ref.Subset)
+		}
+	}
+	slices.Sort(t.leaves)
+	for code, list := range rows {
+		t.streams[code] = newStream(t.recipe.Seed, streamKey(code), list)
+	}
+}
+
+// streamKey numbers codes: a leading 1, then the digits in base 36.
+func streamKey(code string) uint64 {
+	key := uint64(1)
+	for _, c := range []byte(code) {
+		key = key*128 + uint64(c)
+	}
+	return key
+}
+
+// run trains from the current step to the end of the last phase.
+func (t *trainer) run(ctx context.Context) error {
+	total, last, first := t.recipe.Steps(), t.recipe.PhaseStep(t.end), 0
+	if t.arm != Phase0 {
+		first = t.recipe.PhaseStep(1)
+	}
+	batch := int64(t.recipe.Train.Batch)
+	bar := progress.Start("train "+t.arm, "images", int64(t.step-first)*batch, int64(last-first)*batch)
+	defer bar.End()
+	t.saved = time.Now()
+	for {
+		if t.step == t.recipe.PhaseStep(t.phase+1) {
+			if err := t.finishPhase(ctx, t.step == last); err != nil {
+				return err
+			}
+			if t.step == last {
+				return t.checkpoint(ctx)
+			}
+			t.phase++
+		}
+		if t.arm == SDR && t.nets.Level() < t.phase {
+			t.student.parent(t.nets.Clone())
+			t.nets.Split()
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		m := t.trainStep(optim.Cosine(t.step, total, int(t.recipe.Train.Warmup*float64(total)), t.recipe.Train.LR))
+		if err := t.watch(m); err != nil {
+			return err
+		}
+		t.step++
+		bar.Add(batch, "loss", fmt.Sprintf("%.3f", m.Loss), "std", fmt.Sprintf("%.3f", m.Std), "data_wait", fmt.Sprintf("%.0f%%", 100*t.student.wait()))
+		if time.Since(t.saved).Seconds() >= t.recipe.Train.CheckpointSeconds {
+			if err := t.checkpoint(ctx); err != nil {
+				return err
+			}
+			t.saved = time.Now()
+		}
+	}
+}
+
+// choose returns the sub-net that a step trains and the subset of its images.
+func (t *trainer) choose() (net, subset string) {
+	r := rng.New(t.recipe.Seed, rng.Subset, uint64(t.step))
+	root, at := r.Float64(), r.IntN(t.images.Len())
+	switch {
+	case t.arm == SDR && root >= t.recipe.Train.Root:
+		code := t.subsetOf(at)[:t.phase]
+		return code, code
+	case t.arm == recipe.UnifiedSubsetBatches:
+		return "", t.subsetOf(at)[:t.phase]
+	}
+	return "", ""
+}
+
+// subsetOf returns the subset of one image, so that a uniform image chooses
+// subsets in proportion to their sizes.
+func (t *trainer) subsetOf(image int) string {
+	for b, ref := range t.images.Refs {
+		if _, end := t.images.Range(b); image < end {
+			return ref.Subset
+		}
+	}
+	panic("train: image out of range")
+}
+
+// trainStep does one optimizer step and measures it.
+func (t *trainer) trainStep(lr float64) measure {
+	net, subset := t.choose()
+	m := measure{Step: t.step, Arm: t.arm, Subnet: net, Subset: subset, LR: lr}
+	st := t.student
+	st.load(t.step, t.streams[subset])
+	t.nets.Gather(net, st.net.Params)
+	m.Loss, m.SSL, m.Distill = st.gradient(net)
+	m.Std = st.std()
+	sgd := optim.SGD{Momentum: float32(t.recipe.Train.Momentum), WeightDecay: float32(t.recipe.Train.WeightDecay)}
+	t.nets.Update(net, func(params, velocity []float32) {
+		sgd.Step(params, st.net.Grads, velocity, float32(lr))
+	})
+	return m
+}
+
+// watch records a measurement and looks out for divergence and collapse.
+func (t *trainer) watch(m measure) error {
+	if math.IsNaN(m.Loss) || math.IsInf(m.Loss, 0) {
+		return fmt.Errorf("the loss of sub-net %q is %v at step %d: the training diverged; lower train.lr (now %v) or raise train.warmup", name(m.Subnet), m.Loss, m.Step, t.recipe.Train.LR)
+	}
+	t.last[m.Subnet] = m
+	t.curve.add(m)
+	healthy := 1 / math.Sqrt(float64(t.recipe.SSL.Dim))
+	if t.curve.full() && m.Std < healthy/10 {
+		slog.Warn("the embedding is collapsing", "subnet", name(m.Subnet), "step", m.Step, "std", m.Std, "healthy", healthy)
+	}
+	return nil
+}
+
+// name is the name under which a sub-net's code is shown and saved.
+func name(code string) string {
+	if code == "" {
+		return Root
+	}
+	return code
+}
+
+// finishPhase saves the nets that end with the current phase.
+func (t *trainer) finishPhase(ctx context.Context, last bool) error {
+	type net struct{ name, code, subset string }
+	var nets []net
+	switch {
+	case t.arm == SDR:
+		seen := map[string]bool{}
+		for _, leaf := range t.leaves {
+			if code := leaf[:t.phase]; !seen[code] {
+				seen[code] = true
+				nets = append(nets, net{code, code, code})
+			}
+		}
+		if last {
+			nets = append(nets, net{name: Root})
+		}
+	case last:
+		nets = []net{{name: t.arm}}
+		if _, branching := t.recipe.Levels(); t.arm == Phase0 && len(branching) == 0 {
+			nets = []net{{name: recipe.Unified}} // a recipe without splits trains the unified net
+		}
+	}
+	if len(nets) == 0 {
+		return nil
+	}
+	t.models = slices.DeleteFunc(t.models, func(m Model) bool { // a resumed run may finish a phase twice
+		return slices.ContainsFunc(nets, func(n net) bool { return n.name == m.Subnet })
+	})
+	f := newFinisher(t)
+	for _, n := range nets {
+		model := Model{
+			Subnet: n.name, Arm: t.arm, Level: int64(len(n.code)),
+			Images: int64(t.step) * int64(t.recipe.Train.Batch), SubsetImages: int64(len(t.streams[n.subset].rows)),
+			Loss: t.last[n.code].Loss, Std: t.last[n.code].Std,
+		}
+		if err := f.finish(ctx, &model, n.code, t.streams[n.subset].rows); err != nil {
+			return fmt.Errorf("sub-net %s: %w", n.name, err)
+		}
+		t.models = append(t.models, model)
+	}
+	slices.SortFunc(t.models, func(a, b Model) int { return strings.Compare(a.Subnet, b.Subnet) })
+	return nil
+}

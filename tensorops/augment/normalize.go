@@ -1,0 +1,34 @@
+package augment
+
+import "fmt"
+
+// Normalize is the path of images that are evaluated, not augmented: it writes
+// (src/255 - mean) / std to dst, as torchvision's ToTensor and Normalize do but
+// in the order of src [..., 3]. It panics if the lengths differ or are not a
+// multiple of 3.
+func Normalize(dst []float32, src []uint8, mean, std [3]float32) {
+	if len(dst) != len(src) || len(src)%3 != 0 {
+		panic(fmt.Sprintf("augment: %d bytes and %d values are not the same number of RGB pixels", len(src), len(dst)))
+	}
+	table := newNormTable(mean, std)
+	table.apply(dst, src)
+}
+
+// normTable holds the normalised value of every byte in every channel.
+type normTable [256][3]float32
+
+func newNormTable(mean, std [3]float32) (t normTable) {
+	for v := range t {
+		for c := range 3 {
+			t[v][c] = (float32(v)/255 - mean[c]) / std[c]
+		}
+	}
+	return t
+}
+
+func (t *normTable) apply(dst []float32, src []uint8) {
+	for i := 0; i < len(src); i += 3 {
+		p, q := (*[3]uint8)(src[i:]), (*[3]float32)(dst[i:])
+		q[0], q[1], q[2] = t[p[0]][0], t[p[1]][1], t[p[2]][2]
+	}
+}

@@ -1,0 +1,96 @@
+package kernels
+
+import "fmt"
+
+// Conv is the shape of a 2-D convolution without bias: N images of H x W pixels and Cin channels become N images of
+// OutH x OutW pixels and Cout channels, every output pixel being a weighted sum over KH x KW input pixels. Pad zeros
+// are put around the input on every side.
+type Conv struct {
+	N, H, W, Cin, Cout, KH, KW, Stride, Pad int
+}
+
+// OutH is the height of the output.
+func (c Conv) OutH() int { return (c.H+2*c.Pad-c.KH)/c.Stride + 1 }
+
+// OutW is the width of the output.
+func (c Conv) OutW() int { return (c.W+2*c.Pad-c.KW)/c.Stride + 1 }
+
+// check panics where there is nothing to compute.
+func (c Conv) check() {
+	if min(c.N, c.H, c.W, c.Cin, c.Cout, c.KH, c.KW, c.Stride) < 1 || c.Pad < 0 {
+		panic(fmt.Sprintf("kernels: convolution %+v: every field must be at least 1, Pad at least 0", c))
+	}
+	if c.KH > c.H+2*c.Pad || c.KW > c.W+2*c.Pad {
+		panic(fmt.Sprintf("kernels: convolution %+v: the kernel is larger than the padded image; raise Pad or the image size", c))
+	}
+}
+
+// ConvPlan computes one convolution and its gradients. It is made once per layer; its methods then allocate nothing.
+type ConvPlan struct {
+	conv       Conv
+	pool       *Pool
+	fwd, bwd   *correlation
+	bwdWeights *weightGradient
+}
+
+// NewConvPlan prepares the convolution c for the threads of p. It panics where c is no valid shape.
+func NewConvPlan(c Conv, p *Pool) *ConvPlan {
+	c.check()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	flat := c
+	if c.KH == 1 && c.KW == 1 && c.Stride == 1 && c.Pad == 0 {
+		flat.H, flat.W = 1, c.H*c.W // every pixel by itself: one long row
+	}
+	return &ConvPlan{
+		conv:       c,
+		pool:       p,
+		fwd:        newForward(flat, p),
+		bwd:        newBackwardData(flat, p),
+		bwdWeights: newWeightGradient(flat, p),
+	}
+}
+
+// Forward computes y [N,OutH,OutW,Cout] from x [N,H,W,Cin] and the weights w [KH,KW,Cin,Cout]. It panics where a
+// slice has another length. y must not overlap x or w.
+func (cp *ConvPlan) Forward(x, w, y []float32) {
+	cp.check("Forward", x, w, y)
+	cp.pool.mu.Lock()
+	defer cp.pool.mu.Unlock()
+	cp.fwd.compute(x, w, y)
+}
+
+// BackwardData computes the gradient dx [N,H,W,Cin] of the input, overwriting it, from the gradient
+// dy [N,OutH,OutW,Cout] of the output and the weights w [KH,KW,Cin,Cout].
+func (cp *ConvPlan) BackwardData(dy, w, dx []float32) {
+	cp.check("BackwardData", dx, w, dy)
+	cp.pool.mu.Lock()
+	defer cp.pool.mu.Unlock()
+	cp.bwd.compute(dy, w, dx)
+}
+
+// BackwardWeights computes the gradient dw [KH,KW,Cin,Cout] of the weights, overwriting it, from the input
+// x [N,H,W,Cin] and the gradient dy [N,OutH,OutW,Cout] of the output.
+func (cp *ConvPlan) BackwardWeights(x, dy, dw []float32) {
+	cp.check("BackwardWeights", x, dw, dy)
+	cp.pool.mu.Lock()
+	defer cp.pool.mu.Unlock()
+	cp.bwdWeights.compute(x, dy, dw)
+}
+
+// check panics where a slice does not have the length that the shape asks for.
+func (cp *ConvPlan) check(op string, in, w, out []float32) {
+	c := cp.conv
+	for _, s := range [...]struct {
+		name      string
+		got, want int
+	}{
+		{"the input side", len(in), c.N * c.H * c.W * c.Cin},
+		{"the weights", len(w), c.KH * c.KW * c.Cin * c.Cout},
+		{"the output side", len(out), c.N * c.OutH() * c.OutW() * c.Cout},
+	} {
+		if s.got != s.want {
+			panic(fmt.Sprintf("kernels: %s of convolution %+v: %s has %d floats, want %d", op, c, s.name, s.got, s.want))
+		}
+	}
+}

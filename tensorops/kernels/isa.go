@@ -1,0 +1,56 @@
+package kernels
+
+import (
+	"fmt"
+	"os"
+	"strings"
+)
+
+// isa is a set of micro-kernels for one instruction set.
+type isa struct {
+	name   string
+	widths []width // by growing nr
+}
+
+// width is the family of micro-kernels of one number of columns.
+type width struct {
+	nr    int           // columns
+	vecs  int           // vector registers that a row of C takes
+	tiles []func(*tile) // tiles[m-1] has m rows
+}
+
+var portable = &isa{name: "portable", widths: []width{{
+	nr: portableCols, vecs: portableCols,
+	tiles: []func(*tile){tilePortable, tilePortable, tilePortable, tilePortable},
+}}}
+
+// active is what new pools use.
+var active = choose(os.Getenv("SDR_CPU"))
+
+// ISA names the instruction set whose kernels new pools use: "portable", "avx2" or "avx512". It is the best that
+// the CPU has, unless the environment variable SDR_CPU names another.
+func ISA() string { return active.name }
+
+// ISAs names the instruction sets that this CPU has, the best one last.
+func ISAs() []string {
+	var names []string
+	for _, s := range supported() {
+		names = append(names, s.name)
+	}
+	return names
+}
+
+// choose returns the named instruction set, or the best one for "".
+func choose(name string) *isa {
+	all := supported()
+	if name == "" {
+		return all[len(all)-1]
+	}
+	for _, s := range all {
+		if s.name == name {
+			return s
+		}
+	}
+	panic(fmt.Sprintf("kernels: environment variable SDR_CPU=%q: this CPU has %s; unset it or name one of these",
+		name, strings.Join(ISAs(), ", ")))
+}

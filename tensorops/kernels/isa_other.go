@@ -1,0 +1,6 @@
+//go:build !amd64
+
+package kernels
+
+// supported lists the instruction sets that this CPU has, the best one last.
+func supported() []*isa { return []*isa{portable} }

@@ -1,0 +1,120 @@
+package kernels
+
+// panel is a range of columns of C that one family of micro-kernels handles.
+type panel struct {
+	col, cols int // cols <= width.nr
+	width     *width
+}
+
+// best returns the width that promises the least time for n columns of C whose rows come in runs of m.
+func (s *isa) best(n, m int, fetch float64) *width {
+	best, bestCost := &s.widths[0], 0.0
+	for i := range s.widths {
+		w := &s.widths[i]
+		cost := float64(n/w.nr) * w.cost(m, fetch)
+		if rest := n % w.nr; rest > 0 {
+			cost += s.fitting(rest).cost(m, fetch)
+		}
+		if i == 0 || cost < bestCost {
+			best, bestCost = w, cost
+		}
+	}
+	return best
+}
+
+// panels splits n columns of C, whose rows come in runs of m, into panels of the best width and one for the rest.
+func (s *isa) panels(n, m int, fetch float64) []panel {
+	var ps []panel
+	nr := s.best(n, m, fetch).nr
+	for col := 0; col < n; col += nr {
+		cols := min(n-col, nr)
+		ps = append(ps, panel{col: col, cols: cols, width: s.fitting(cols)})
+	}
+	return ps
+}
+
+// panelsCost is the cost of m rows of all panels.
+func panelsCost(ps []panel, m int, fetch float64) (total float64) {
+	for _, p := range ps {
+		total += p.width.cost(m, fetch)
+	}
+	return total
+}
+
+// fitting returns the narrowest width that has cols columns.
+func (s *isa) fitting(cols int) *width {
+	for i := range s.widths {
+		if w := &s.widths[i]; w.nr >= cols {
+			return w
+		}
+	}
+	panic("kernels: no micro-kernel is that wide")
+}
+
+// cost estimates the cycles that m rows of one panel take for a step of k: two multiply-adds and two loads a cycle,
+// no fewer than the four cycles that an addition takes to become the input of the next one, and some for bringing B
+// from the second-level cache.
+func (w *width) cost(m int, fetch float64) float64 {
+	total := 0.0
+	for s := w.split(m); s.next(); {
+		total += max(4, float64(s.rows*w.vecs)/2, float64(s.rows+w.vecs)/2) + 0.5 + fetch*float64(w.vecs)
+	}
+	return total
+}
+
+// split cuts m rows into as few tiles as possible, as even as possible.
+func (w *width) split(m int) splitter {
+	return splitter{left: m, tiles: (m + len(w.tiles) - 1) / len(w.tiles)}
+}
+
+// splitter walks over the tiles of a run of rows.
+type splitter struct {
+	row, rows   int // the present tile: first row, number of rows
+	left, tiles int // what is still to come
+}
+
+// next moves to the next tile and reports whether there was one.
+func (s *splitter) next() bool {
+	if s.tiles == 0 {
+		return false
+	}
+	s.row += s.rows
+	s.rows = (s.left + s.tiles - 1) / s.tiles
+	s.left -= s.rows
+	s.tiles--
+	return true
+}
+
+// packWork is the time that moving a float takes, in multiply-adds.
+const packWork = 16
+
+// packPanel copies B[k,j] = src[k*rs + j*cs], k < rows, j < cols, into dst[k*ld + j]. One of rs and cs should be 1.
+func packPanel(dst []float32, ld, rows, cols int, src []float32, rs, cs int) {
+	if cs == 1 {
+		for k := range rows {
+			copy(dst[k*ld:k*ld+cols], src[k*rs:])
+		}
+		return
+	}
+	j := 0
+	for ; j+4 <= cols; j += 4 {
+		s0, s1, s2, s3 := src[j*cs:], src[(j+1)*cs:], src[(j+2)*cs:], src[(j+3)*cs:]
+		for k := range rows {
+			d := dst[k*ld+j : k*ld+j+4 : k*ld+j+4]
+			d[0], d[1], d[2], d[3] = s0[k*rs], s1[k*rs], s2[k*rs], s3[k*rs]
+		}
+	}
+	for ; j < cols; j++ {
+		s := src[j*cs:]
+		for k := range rows {
+			dst[k*ld+j] = s[k*rs]
+		}
+	}
+}
+
+// fetchPacked is the cost in cycles of bringing one vector of a packed B from the second-level cache.
+const fetchPacked = 0.75
+
+// pitch returns at least n floats, an odd number of 64-byte cache lines: things that far apart do not meet in one
+// cache set, as they would with a power of two.
+func pitch(n int) int { return ((n+15)/16 | 1) * 16 }

@@ -1,0 +1,182 @@
+package kernels
+
+// weightGradient sums x times dy over all pixels. The batch is cut into chunks, each with its own partial sum, which
+// are then added in order; the work on a chunk is cut into parts of dw.
+type weightGradient struct {
+	pool       *Pool
+	n          int
+	pad        padding // of x, as far as it is read
+	top, left  int     // padding that is left out instead
+	stride     int
+	outH, outW int
+	kh         int
+	rowLen     int // floats of x that meet one row of the kernel: KW*Cin
+	cout       int
+	group      int // images in scratch at a time
+	chunk      int // images per chunk
+	chunks     int
+	jobs       []job
+	parts      int // parts that the jobs are dealt to
+	one        [1]float32
+
+	x, dy, dw []float32 // of the running call
+	itemFunc  func(worker, i int)
+	sumFunc   func(worker, i int)
+}
+
+// job is one tile of dw: rows [row,row+rows) of kernel row kh, columns of panel. The output pixels that meet x there
+// are those of rows [fromH,toH) and columns [fromW,toW).
+type job struct {
+	panel                  panel
+	kh, row, rows          int
+	fromH, toH, fromW, toW int
+}
+
+const (
+	pixelsPerTile = 256     // least pixels per visit to a tile of dw, so that reading and writing it stays cheap
+	stepsPerChunk = 256     // least pixels per partial sum, so that adding them up stays cheap
+	partialFloats = 8 << 20 // most floats of partial sums in all
+	sumFloats     = 4096    // floats of dw that one item adds up
+)
+
+func newWeightGradient(c Conv, p *Pool) *weightGradient {
+	r := &weightGradient{
+		pool: p, n: c.N, pad: inputPadding(c), stride: c.Stride, outH: c.OutH(), outW: c.OutW(),
+		kh: c.KH, rowLen: c.KW * c.Cin, cout: c.Cout, one: [1]float32{1},
+	}
+	r.top, r.pad.top, r.pad.bottom = r.pad.top, 0, 0
+	r.makeJobs(c)
+
+	size := c.KH * r.rowLen * c.Cout
+	r.chunks = max(1, min(minItems, c.N, c.N*r.outH*r.outW/stepsPerChunk, partialFloats/size))
+	r.chunk = (c.N + r.chunks - 1) / r.chunks
+	r.chunks = (c.N + r.chunk - 1) / r.chunk
+	r.parts = min(len(r.jobs), (minItems+r.chunks-1)/r.chunks)
+	r.group = max(1, min(r.chunk, max(maxScratch/r.pad.size(), pixelsPerTile/(r.outH*r.outW))))
+	shared, scratch := 0, 0
+	if r.chunks > 1 {
+		shared = r.chunks * size
+	}
+	if !r.pad.none() {
+		scratch = r.group * r.pad.size()
+	}
+	p.reserve(shared, scratch)
+	r.itemFunc, r.sumFunc = r.item, r.sum
+	return r
+}
+
+// makeJobs cuts dw into tiles. Tiles of one kernel column leave out the pixels that meet padding; tiles over all
+// columns may be fuller.
+func (r *weightGradient) makeJobs(c Conv) {
+	isa := r.pool.isa
+	panels, apart := isa.panels(c.Cout, r.rowLen, 0), isa.panels(c.Cout, c.Cin, 0)
+	columns, cost := 0, panelsCost(panels, r.rowLen, 0)*float64(r.outW)
+	for kw := range c.KW {
+		from, to := outputsInside(kw-c.Pad, c.W, r.outW, c.Stride)
+		columns += to - from
+	}
+	parts, rows := 1, r.rowLen
+	if c.Pad > 0 && panelsCost(apart, c.Cin, 0)*float64(columns) < cost {
+		panels, parts, rows = apart, c.KW, c.Cin
+		r.left, r.pad.left, r.pad.right = r.pad.left, 0, 0
+	}
+	for kh := range c.KH {
+		fromH, toH := outputsInside(kh-c.Pad, c.H, r.outH, c.Stride)
+		for part := range parts {
+			fromW, toW := 0, r.outW
+			if r.left > 0 {
+				fromW, toW = outputsInside(part-c.Pad, c.W, r.outW, c.Stride)
+			}
+			for _, pan := range panels {
+				for s := pan.width.split(rows); s.next(); {
+					r.jobs = append(r.jobs, job{pan, kh, part*rows + s.row, s.rows, fromH, toH, fromW, toW})
+				}
+			}
+		}
+	}
+}
+
+// outputsInside returns which of n outputs, that read pixels start, start+stride, ... of an axis, read one of its size
+// pixels.
+func outputsInside(start, size, n, stride int) (from, to int) {
+	from, to = max(0, stride-1-start)/stride, min(n, max(0, size-start+stride-1)/stride)
+	if from >= to {
+		return 0, 0
+	}
+	return from, to
+}
+
+func (r *weightGradient) compute(x, dy, dw []float32) {
+	r.x, r.dy, r.dw = x, dy, dw
+	r.pool.run(r.chunks*r.parts, r.n*r.outH*r.outW*len(dw), r.itemFunc)
+	if r.chunks > 1 {
+		r.pool.run((len(dw)+sumFloats-1)/sumFloats, r.chunks*len(dw)*packWork, r.sumFunc)
+	}
+	r.x, r.dy, r.dw = nil, nil, nil
+}
+
+// item computes one part of the partial sum of one chunk.
+func (r *weightGradient) item(worker, item int) {
+	me := &r.pool.workers[worker]
+	t := &me.tile
+	chunk, part := item/r.parts, item%r.parts
+	jobs := r.jobs[part*len(r.jobs)/r.parts : (part+1)*len(r.jobs)/r.parts]
+	out := r.dw
+	if r.chunks > 1 {
+		out = r.pool.shared[chunk*len(r.dw) : (chunk+1)*len(r.dw)]
+	}
+	end := min((chunk+1)*r.chunk, r.n)
+	row := r.pad.rowLen()
+	t.repeat(1, 0, 0)
+	t.ldc, t.acc = r.cout*f32, 0
+	for first := chunk * r.chunk; first < end; first += r.group {
+		images := min(r.group, end-first)
+		in := r.x[first*r.pad.rawSize():]
+		if !r.pad.none() {
+			in = me.scratch
+			for g := range images {
+				img := r.x[(first+g)*r.pad.rawSize():]
+				r.pad.fill(in[g*r.pad.size():(g+1)*r.pad.size()], img, 0, r.pad.height())
+			}
+		}
+		for _, j := range jobs {
+			h, w := j.toH-j.fromH, j.toW-j.fromW
+			t.setWindow(window{
+				ars: 1, aks: r.stride * r.pad.c, ass: r.stride * row, aos: r.pad.size(),
+				bks: r.cout, skip: r.outW - w, skipOut: (r.outH - h) * r.outW,
+				klen: w, segs: h, outer: images,
+			})
+			t.setCols(j.panel.cols)
+			t.a = at(in, 0)
+			if t.outer > 0 {
+				t.a = at(in, (j.fromH*r.stride+j.kh-r.top)*row+(j.fromW*r.stride-r.left)*r.pad.c+j.row)
+			}
+			t.b = at(r.dy, ((first*r.outH+j.fromH)*r.outW+j.fromW)*r.cout+j.panel.col)
+			t.c = at(out, (j.kh*r.rowLen+j.row)*r.cout+j.panel.col)
+			t.rows = j.rows
+			j.panel.width.tiles[j.rows-1](t)
+		}
+		t.acc = 1
+	}
+}
+
+// sum adds up the partial sums of one stretch of dw: a row of ones times the matrix of partial sums.
+func (r *weightGradient) sum(worker, i int) {
+	t := &r.pool.workers[worker].tile
+	start := i * sumFloats
+	end := min(start+sumFloats, len(r.dw))
+	t.setWindow(window{bks: len(r.dw), klen: r.chunks, segs: 1, outer: 1})
+	t.a, t.rows, t.acc = at(r.one[:], 0), 1, 0
+	t.repeat(1, 0, 0)
+	for col := start; col < end; {
+		w := &r.pool.isa.widths[len(r.pool.isa.widths)-1]
+		if end-col < w.nr {
+			w = r.pool.isa.fitting(end - col)
+		}
+		cols := min(w.nr, end-col)
+		t.setCols(cols)
+		t.b, t.c = at(r.pool.shared, col), at(r.dw, col)
+		w.tiles[0](t)
+		col += cols
+	}
+}

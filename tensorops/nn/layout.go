@@ -1,0 +1,96 @@
+package nn
+
+// Group says which part of the network a parameter belongs to.
+type Group int
+
+// The groups, in the order of the flat vectors.
+const (
+	Stem Group = iota
+	Stage1
+	Stage2
+	Stage3
+	Stage4
+	Projector
+	Predictor
+)
+
+func (g Group) String() string {
+	return [...]string{"stem", "stage1", "stage2", "stage3", "stage4", "projector", "predictor"}[g]
+}
+
+// Kind says what a parameter does in its layer.
+type Kind int
+
+// The kinds of parameters.
+const (
+	ConvWeight   Kind = iota // [KH, KW, Cin, Cout]
+	LinearWeight             // [In, Out]
+	Bias                     // of a linear layer [Out]
+	Scale                    // of a BatchNorm [C] (its "weight")
+	Shift                    // of a BatchNorm [C] (its "bias")
+)
+
+// Param is one parameter tensor in the flat vector of all parameters.
+type Param struct {
+	Name    string // torchvision's, e.g. layer4.0.conv1.weight; heads are projector.N.* and predictor.N.*
+	Shape   []int  // in memory, see Kind
+	Offset  int    // of its first element in the flat vector
+	Size    int    // number of elements
+	Filters int    // output filters, the last axis
+	Group   Group
+	Kind    Kind
+}
+
+// Stat is one BatchNorm running statistic in the flat vector of all statistics.
+type Stat struct {
+	Name   string // torchvision's, e.g. bn1.running_mean
+	Offset int
+	Size   int // channels
+	Group  Group
+}
+
+// Layout tells where every parameter and statistic of a network lies in the flat vectors. Parameters follow the order
+// of PyTorch's named_parameters: stem, stages 1 to 4, projector, predictor; so the layout without heads is a prefix of
+// the layout with heads.
+type Layout struct {
+	Params    []Param
+	Stats     []Stat
+	NumParams int // length of the flat vector of parameters
+	NumStats  int // length of the flat vector of statistics
+}
+
+// NewLayout lays out a network. It panics when Validate of its arguments fails.
+func NewLayout(b Backbone, h Heads) *Layout { return newDesign(b, h).layout }
+
+// Param returns the parameter of that name and whether there is one.
+func (l *Layout) Param(name string) (Param, bool) {
+	for _, p := range l.Params {
+		if p.Name == name {
+			return p, true
+		}
+	}
+	return Param{}, false
+}
+
+func (l *Layout) addParam(name string, group Group, kind Kind, shape ...int) span {
+	p := Param{Name: name, Shape: shape, Offset: l.NumParams, Size: 1, Filters: shape[len(shape)-1], Group: group, Kind: kind}
+	for _, d := range shape {
+		p.Size *= d
+	}
+	l.Params = append(l.Params, p)
+	l.NumParams += p.Size
+	return span{p.Offset, p.Offset + p.Size}
+}
+
+func (l *Layout) addStat(name string, group Group, channels int) span {
+	s := Stat{Name: name, Offset: l.NumStats, Size: channels, Group: group}
+	l.Stats = append(l.Stats, s)
+	l.NumStats += channels
+	return span{s.Offset, s.Offset + channels}
+}
+
+// span is a range of a flat vector.
+type span struct{ from, to int }
+
+// of cuts the range from a flat vector.
+func (s span) of(flat []float32) []float32 { return flat[s.from:s.to:s.to] }

@@ -1,0 +1,204 @@
+package nn
+
+import (
+	"math"
+	"slices"
+
+	"github.com/sdr-ml/sdr/tensorops/kernels"
+)
+
+// NegCosine is the symmetrised negative cosine similarity between what the student predicts from one view and a
+// constant target of the other view. With p1, p2 the predictions and t1, t2 the targets of both views,
+//
+//	loss = (D(p1, t2) + D(p2, t1)) / 2,  D(p, t) = -mean over images of p·t / (|p| |t|)
+//
+// Targets that are the network's own projections make it SimSiam's loss with stop-gradient (arXiv 2011.10566, eq. 2
+// and 4); targets that are a frozen parent's projections make it SiamKD's (arXiv 2205.13267). -1 is its minimum.
+type NegCosine struct {
+	batch, dim int
+	pool       *kernels.Pool
+	values     []float64 // of every row
+	p, t, dp   []float32
+	weight     float32
+	rowTask    func(worker, i int)
+}
+
+// NewNegCosine prepares the loss for batches of two equal consecutive parts, the two views; dim is the length of a
+// prediction.
+func NewNegCosine(batch, dim int, p *kernels.Pool) *NegCosine {
+	l := &NegCosine{batch: batch, dim: dim, pool: p, values: make([]float64, batch)}
+	l.rowTask = l.row
+	return l
+}
+
+// Loss returns the loss of predictions p [batch, dim] and targets t [batch, dim] and adds weight times its gradient
+// with respect to p to dp [batch, dim].
+func (l *NegCosine) Loss(p, t, dp []float32, weight float32) float64 {
+	size := l.batch * l.dim
+	mustLen("NegCosine.Loss: p", len(p), size)
+	mustLen("NegCosine.Loss: t", len(t), size)
+	mustLen("NegCosine.Loss: dp", len(dp), size)
+	l.p, l.t, l.dp, l.weight = p, t, dp, weight
+	l.pool.For(l.batch, l.rowTask)
+	return mean(l.values)
+}
+
+// row handles one prediction: with unit vectors u and v of p and t, D = -u·v and ∂D/∂p = (u·(u·v) - v) / |p|.
+func (l *NegCosine) row(_, i int) {
+	p := l.p[i*l.dim:][:l.dim]
+	t := l.t[(i+l.batch/2)%l.batch*l.dim:][:l.dim]
+	dp := l.dp[i*l.dim:][:l.dim]
+	var pp, tt, pt float64
+	for j, v := range p {
+		pp += float64(v) * float64(v)
+		tt += float64(t[j]) * float64(t[j])
+		pt += float64(v) * float64(t[j])
+	}
+	np, nt := max(math.Sqrt(pp), normFloor), max(math.Sqrt(tt), normFloor)
+	cosine := pt / (np * nt)
+	l.values[i] = -cosine
+	scale := float64(l.weight) / float64(l.batch)
+	a, b := float32(scale*cosine/(np*np)), float32(-scale/(np*nt))
+	for j, v := range p {
+		dp[j] += a*v + b*t[j]
+	}
+}
+
+// normFloor keeps the norm of a zero vector from dividing by zero, as the eps of PyTorch's normalize.
+const normFloor = 1e-12
+
+// NTXent is SimCLR's contrastive loss (arXiv 2002.05709, eq. 1): every row of the batch must find the other view of
+// its image among all other rows by cosine similarity over a temperature T,
+//
+//	loss = -mean over i of log( exp(s(i, other i)/T) / Σ over k≠i of exp(s(i, k)/T) )
+type NTXent struct {
+	batch, dim  int
+	temperature float64
+	pool        *kernels.Pool
+	values      []float64
+	norms       []float64
+	unit        []float32 // [batch, dim] normalised rows
+	sims        []float32 // [batch, batch] similarities, then gradients of the logits
+	dunit       []float32 // [batch, dim] gradient of the normalised rows
+	z, dz       []float32
+	weight      float32
+
+	normalizeTask, rowTask, symmetrizeTask, projectTask func(worker, i int)
+}
+
+// NewNTXent prepares the loss for batches of two equal consecutive parts, the two views; dim is the length of a
+// projection.
+func NewNTXent(batch, dim int, temperature float64, p *kernels.Pool) *NTXent {
+	l := &NTXent{
+		batch: batch, dim: dim, temperature: temperature, pool: p,
+		values: make([]float64, batch), norms: make([]float64, batch),
+		unit: make([]float32, batch*dim), sims: make([]float32, batch*batch), dunit: make([]float32, batch*dim),
+	}
+	l.normalizeTask, l.rowTask, l.symmetrizeTask, l.projectTask = l.normalize, l.row, l.symmetrize, l.project
+	return l
+}
+
+// Loss returns the loss of projections z [batch, dim] and adds weight times its gradient to dz [batch, dim].
+func (l *NTXent) Loss(z, dz []float32, weight float32) float64 {
+	b, d := l.batch, l.dim
+	mustLen("NTXent.Loss: z", len(z), b*d)
+	mustLen("NTXent.Loss: dz", len(dz), b*d)
+	l.z, l.dz, l.weight = z, dz, weight
+	l.pool.For(b, l.normalizeTask)
+	l.pool.Gemm(false, true, b, b, d, l.unit, d, l.unit, d, l.sims, b, false)
+	l.pool.For(b, l.rowTask)
+	l.pool.For(b, l.symmetrizeTask)
+	l.pool.Gemm(false, false, b, d, b, l.sims, b, l.unit, d, l.dunit, d, false)
+	l.pool.For(b, l.projectTask)
+	return mean(l.values)
+}
+
+func (l *NTXent) normalize(_, i int) {
+	z, u := l.z[i*l.dim:][:l.dim], l.unit[i*l.dim:][:l.dim]
+	var sum float64
+	for _, v := range z {
+		sum += float64(v) * float64(v)
+	}
+	l.norms[i] = max(math.Sqrt(sum), normFloor)
+	scale := float32(1 / l.norms[i])
+	for j, v := range z {
+		u[j] = scale * v
+	}
+}
+
+// row turns the similarities of row i into the gradient (softmax - one-hot)/T of the row's term.
+func (l *NTXent) row(_, i int) {
+	s := l.sims[i*l.batch:][:l.batch]
+	target := (i + l.batch/2) % l.batch
+	inv := 1 / l.temperature
+	logit := float64(s[target])
+	s[i] = float32(math.Inf(-1)) // a row is no candidate for itself
+	top := float64(slices.Max(s))
+	var sum float64
+	for k, v := range s {
+		e := math.Exp((float64(v) - top) * inv)
+		sum += e
+		s[k] = float32(e)
+	}
+	l.values[i] = (top-logit)*inv + math.Log(sum)
+	scale := float32(inv / sum)
+	for k := range s {
+		s[k] *= scale
+	}
+	s[target] -= float32(inv)
+}
+
+// symmetrize adds the transpose, since a similarity counts in two rows. Task i handles row i from the diagonal on and
+// its mirror image, so that no two tasks touch the same element.
+func (l *NTXent) symmetrize(_, i int) {
+	for k := i; k < l.batch; k++ {
+		sum := l.sims[i*l.batch+k] + l.sims[k*l.batch+i]
+		l.sims[i*l.batch+k], l.sims[k*l.batch+i] = sum, sum
+	}
+}
+
+// project takes the gradient of a normalised row back to the row.
+func (l *NTXent) project(_, i int) {
+	u, du, dz := l.unit[i*l.dim:][:l.dim], l.dunit[i*l.dim:][:l.dim], l.dz[i*l.dim:][:l.dim]
+	var dot float64
+	for j, v := range u {
+		dot += float64(v) * float64(du[j])
+	}
+	a, b := float32(float64(l.weight)/(float64(l.batch)*l.norms[i])), float32(dot)
+	for j, v := range u {
+		dz[j] += a * (du[j] - b*v)
+	}
+}
+
+// CollapseStd is the standard deviation over the batch of every dimension of the l2-normalised rows of z [n, dim],
+// averaged over the dimensions: about 1/√dim for healthy embeddings, 0 for collapsed ones (arXiv 2011.10566, sec. 4.1).
+func CollapseStd(z []float32, dim int) float64 {
+	n := len(z) / dim
+	sum, squares := make([]float64, dim), make([]float64, dim)
+	for i := range n {
+		row := z[i*dim:][:dim]
+		var norm float64
+		for _, v := range row {
+			norm += float64(v) * float64(v)
+		}
+		scale := 1 / max(math.Sqrt(norm), normFloor)
+		for j, v := range row {
+			u := float64(v) * scale
+			sum[j] += u
+			squares[j] += u * u
+		}
+	}
+	var total float64
+	for j, s := range sum {
+		total += math.Sqrt(max(0, squares[j]-s*s/float64(n)) / float64(max(1, n-1)))
+	}
+	return total / float64(dim)
+}
+
+func mean(s []float64) float64 {
+	var sum float64
+	for _, v := range s {
+		sum += v
+	}
+	return sum / float64(len(s))
+}

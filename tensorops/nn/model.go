@@ -1,0 +1,161 @@
+package nn
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/sdr-ml/sdr/tensorops/safetensors"
+)
+
+// Model is a network's weights as a model file holds them.
+type Model struct {
+	Backbone Backbone
+	Heads    Heads
+	Params   []float32 // laid out by NewLayout(Backbone, Heads)
+	Stats    []float32
+	Meta     map[string]string // further metadata of the file
+}
+
+// WithoutHeads is the model's backbone alone; it shares the model's memory.
+func (m *Model) WithoutHeads() *Model {
+	l := NewLayout(m.Backbone, Heads{})
+	return &Model{Backbone: m.Backbone, Params: m.Params[:l.NumParams], Stats: m.Stats[:l.NumStats], Meta: m.Meta}
+}
+
+// Metadata keys of a model file.
+const (
+	backboneKey = "backbone"
+	headsKey    = "heads"
+)
+
+// SaveModel writes a safetensors file with torchvision's names and layouts: convolutions [out, in, height, width],
+// linear layers [out, in], BatchNorm running statistics with num_batches_tracked. The architecture goes to the
+// metadata "backbone" and "heads" as JSON, beside meta. The same model gives the same bytes.
+func SaveModel(w io.Writer, b Backbone, h Heads, params, stats []float32, meta map[string]string) error {
+	l := NewLayout(b, h)
+	mustLen("SaveModel: params", len(params), l.NumParams)
+	mustLen("SaveModel: stats", len(stats), l.NumStats)
+	var tensors []safetensors.Tensor
+	for _, p := range l.Params {
+		shape, data := toFile(p, params[p.Offset:p.Offset+p.Size])
+		tensors = append(tensors, safetensors.Tensor{Name: p.Name, Shape: shape, F32: data})
+	}
+	for _, s := range l.Stats {
+		tensors = append(tensors, safetensors.Tensor{Name: s.Name, Shape: []int{s.Size}, F32: stats[s.Offset : s.Offset+s.Size]})
+		if bn, ok := strings.CutSuffix(s.Name, ".running_var"); ok {
+			tensors = append(tensors, safetensors.Tensor{Name: bn + ".num_batches_tracked", I64: []int64{0}})
+		}
+	}
+	metadata := map[string]string{"format": "pt"}
+	maps.Copy(metadata, meta)
+	for key, value := range map[string]any{backboneKey: b, headsKey: h} {
+		text, err := json.Marshal(value)
+		if err != nil {
+			return fmt.Errorf("nn: save model: %w", err)
+		}
+		metadata[key] = string(text)
+	}
+	if err := safetensors.Write(w, tensors, metadata); err != nil {
+		return fmt.Errorf("nn: save model: %w", err)
+	}
+	return nil
+}
+
+// LoadModel reads a file that SaveModel wrote, or another one with the same names, layouts and metadata. Tensors that
+// the architecture does not have are ignored.
+func LoadModel(r io.Reader) (*Model, error) {
+	f, err := safetensors.Read(r)
+	if err != nil {
+		return nil, fmt.Errorf("nn: load model: %w", err)
+	}
+	m := &Model{Meta: maps.Clone(f.Metadata)}
+	for key, value := range map[string]any{backboneKey: &m.Backbone, headsKey: &m.Heads} {
+		if err := json.Unmarshal([]byte(f.Metadata[key]), value); err != nil {
+			return nil, fmt.Errorf("nn: load model: metadata %q is %q, want a JSON object as SaveModel writes it", key, f.Metadata[key])
+		}
+		delete(m.Meta, key)
+	}
+	delete(m.Meta, "format")
+	for _, err := range []error{m.Backbone.Validate(), m.Heads.Validate()} {
+		if err != nil {
+			return nil, fmt.Errorf("nn: load model: metadata: %w", err)
+		}
+	}
+	l := NewLayout(m.Backbone, m.Heads)
+	m.Params, m.Stats = make([]float32, l.NumParams), make([]float32, l.NumStats)
+	for _, p := range l.Params {
+		t, err := f.Tensor(p.Name)
+		if err != nil {
+			return nil, fmt.Errorf("nn: load model: %w", err)
+		}
+		if err := fromFile(p, t, m.Params[p.Offset:p.Offset+p.Size]); err != nil {
+			return nil, err
+		}
+	}
+	for _, s := range l.Stats {
+		t, err := f.Tensor(s.Name)
+		if err != nil {
+			return nil, fmt.Errorf("nn: load model: %w", err)
+		}
+		if len(t.F32) != s.Size {
+			return nil, shapeError(t, []int{s.Size})
+		}
+		copy(m.Stats[s.Offset:], t.F32)
+	}
+	return m, nil
+}
+
+// fileShape is the shape of a parameter in a file: the filters come first.
+func fileShape(p Param) []int {
+	switch p.Kind {
+	case ConvWeight:
+		return []int{p.Shape[3], p.Shape[2], p.Shape[0], p.Shape[1]}
+	case LinearWeight:
+		return []int{p.Shape[1], p.Shape[0]}
+	}
+	return p.Shape
+}
+
+// toFile is a parameter in the layout of a file.
+func toFile(p Param, memory []float32) (shape []int, data []float32) {
+	data = make([]float32, len(memory))
+	fileOrder(p, func(file, mem int) { data[file] = memory[mem] })
+	return fileShape(p), data
+}
+
+// fromFile fills memory with a parameter from a file.
+func fromFile(p Param, t *safetensors.Tensor, memory []float32) error {
+	if want := fileShape(p); !slices.Equal(t.Shape, want) || len(t.F32) != p.Size {
+		return shapeError(t, want)
+	}
+	fileOrder(p, func(file, mem int) { memory[mem] = t.F32[file] })
+	return nil
+}
+
+func shapeError(t *safetensors.Tensor, want []int) error {
+	return fmt.Errorf("nn: load model: tensor %q has shape %v, the architecture in the metadata wants floats of shape %v", t.Name, t.Shape, want)
+}
+
+// fileOrder calls f with the index of every element in a file and in memory.
+func fileOrder(p Param, f func(file, mem int)) {
+	in, pixels := 1, 1
+	switch p.Kind {
+	case ConvWeight:
+		in, pixels = p.Shape[2], p.Shape[0]*p.Shape[1]
+	case LinearWeight:
+		in = p.Shape[0]
+	}
+	file := 0
+	for out := range p.Filters {
+		for i := range in {
+			for pixel := range pixels {
+				f(file, (pixel*in+i)*p.Filters+out)
+				file++
+			}
+		}
+	}
+}

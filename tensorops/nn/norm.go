@@ -1,0 +1,285 @@
+package nn
+
+import (
+	"math"
+
+	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/tensorops/vecs"
+)
+
+// BNMode says which mean and variance BatchNorm normalises with.
+type BNMode int
+
+const (
+	// BatchStats uses the statistics of the batch and leaves the running statistics alone.
+	BatchStats BNMode = iota
+	// UpdateStats uses the statistics of the batch and moves the running statistics towards them with momentum 0.1,
+	// view after view, as PyTorch does in training.
+	UpdateStats
+	// RunningStats uses the running statistics, as PyTorch does in evaluation.
+	RunningStats
+)
+
+const (
+	bnEpsilon  = 1e-5
+	bnMomentum = 0.1
+	normChunk  = 1 << 14 // floats that one task handles, small enough for a core's cache
+)
+
+// norm is what follows a layer's product: BatchNorm (arXiv 1502.03167) or a bias, then the residual sum and ReLU where
+// the network has them, fused. Data are rows of c channels. Each of the views is an equal consecutive part of the rows
+// with statistics of its own. Every view is cut into chunks, a function of the shape alone; sums are taken within each
+// chunk and then over the chunks in order, in double precision.
+type norm struct {
+	normalization
+	relu        bool
+	c           int
+	views, rows int // rows of one view
+	chunkRows   int // rows of a chunk; the last of a view may be shorter
+	chunks      int // chunks of one view
+	pool        *kernels.Pool
+
+	mean, vari []float64   // [views, c], as last used; variance without Bessel's correction
+	frozen     bool        // the last forward pass normalised with running statistics
+	parts      []float64   // [views·chunks, 2, c] sums of the chunks
+	scratch    [][]float32 // two tiles for each worker
+	tile       int         // length of a tile
+	center     []float32   // [views, tile] mean, rounded
+	k1, k2, k3 []float32   // [views, tile] coefficients of the elementwise passes
+
+	x, y, other, g1, g2, masked, dx []float32 // operands of the running pass
+
+	momentsTask, applyTask, gradTask, combineTask func(worker, i int)
+}
+
+func newNorm(spec normalization, relu bool, channels, rows, views int, p *kernels.Pool) *norm {
+	n := &norm{normalization: spec, relu: relu, c: channels, views: views, rows: rows / views, pool: p, tile: tileLen(channels)}
+	tileRows := n.tile / channels
+	n.chunkRows = max(1, normChunk/n.tile) * tileRows
+	n.chunks = (n.rows + n.chunkRows - 1) / n.chunkRows
+	n.mean, n.vari = make([]float64, views*channels), make([]float64, views*channels)
+	n.parts = make([]float64, views*n.chunks*2*channels)
+	n.scratch = make([][]float32, p.Threads())
+	for w := range n.scratch {
+		n.scratch[w] = make([]float32, 3*n.tile)
+	}
+	for _, k := range []*[]float32{&n.center, &n.k1, &n.k2, &n.k3} {
+		*k = make([]float32, views*n.tile)
+	}
+	n.momentsTask, n.applyTask, n.gradTask, n.combineTask = n.moments, n.apply, n.grad, n.combine
+	return n
+}
+
+// forward sets y from x; residual is added before ReLU and may be nil. y may be x. The parameters and statistics are
+// the flat vectors.
+func (n *norm) forward(x, residual, y, params, stats []float32, mode BNMode) {
+	n.x, n.other, n.y = x, residual, y
+	n.frozen = !n.batch || mode == RunningStats
+	switch {
+	case !n.batch:
+		fill(n.vari, 1-bnEpsilon) // factor 1
+	case mode == RunningStats:
+		for v := range n.views {
+			for c := range n.c {
+				n.mean[v*n.c+c] = float64(n.runningMean.of(stats)[c])
+				n.vari[v*n.c+c] = float64(n.runningVar.of(stats)[c])
+			}
+		}
+	default:
+		n.pool.For(n.views*n.chunks, n.momentsTask)
+		n.reduceMoments()
+		if mode == UpdateStats {
+			n.updateStats(stats)
+		}
+	}
+	scale, shift := n.scale.of(params), n.shift.of(params)
+	for v := range n.views {
+		a, b := n.k1[v*n.tile:][:n.tile], n.k2[v*n.tile:][:n.tile]
+		for c := range n.c {
+			factor, offset := n.factor(scale, v, c), 0.0
+			if len(shift) > 0 {
+				offset = float64(shift[c])
+			}
+			a[c], b[c] = float32(factor), float32(offset-factor*n.mean[v*n.c+c])
+		}
+		retile(a, n.c)
+		retile(b, n.c)
+	}
+	n.pool.For(n.views*n.chunks, n.applyTask)
+}
+
+// factor is what x-mean is multiplied by in channel c of view v.
+func (n *norm) factor(scale []float32, v, c int) float64 {
+	f := 1 / math.Sqrt(n.vari[v*n.c+c]+bnEpsilon)
+	if len(scale) > 0 {
+		f *= float64(scale[c])
+	}
+	return f
+}
+
+// chunk is the view, the range of elements and the sums of task i.
+func (n *norm) chunk(i int) (view, from, to int, s, q []float64) {
+	view = i / n.chunks
+	first := i % n.chunks * n.chunkRows
+	last := min(first+n.chunkRows, n.rows)
+	parts := n.parts[i*2*n.c:][:2*n.c]
+	return view, (view*n.rows + first) * n.c, (view*n.rows + last) * n.c, parts[:n.c], parts[n.c:]
+}
+
+// moments finds the mean and the sum of squared deviations from it of every channel of a chunk. Deviations are taken
+// from the chunk's first row, so that a large mean costs no precision.
+func (n *norm) moments(worker, i int) {
+	_, from, to, mean, m2 := n.chunk(i)
+	scratch := n.scratch[worker]
+	s, q, pivot := scratch[:n.tile], scratch[n.tile:2*n.tile], scratch[2*n.tile:]
+	clear(scratch[:2*n.tile])
+	copy(pivot, n.x[from:from+n.c])
+	retile(pivot, n.c)
+	vecs.Moments(s, q, n.x[from:to], pivot)
+	fold(s, n.c)
+	fold(q, n.c)
+	count := float64((to - from) / n.c)
+	for c := range n.c {
+		sum := float64(s[c])
+		mean[c] = float64(pivot[c]) + sum/count
+		m2[c] = max(0, float64(q[c])-sum*sum/count)
+	}
+}
+
+// reduceMoments combines the chunks' means and squared deviations (Chan et al. 1979).
+func (n *norm) reduceMoments() {
+	clear(n.mean)
+	clear(n.vari)
+	for i := range n.views * n.chunks {
+		view, from, to, mean, _ := n.chunk(i)
+		total, weight := n.mean[view*n.c:][:n.c], float64(to-from)/float64(n.rows*n.c)
+		for c, m := range mean {
+			total[c] += weight * m
+		}
+	}
+	for i := range n.views * n.chunks {
+		view, from, to, mean, m2 := n.chunk(i)
+		center, total := n.mean[view*n.c:][:n.c], n.vari[view*n.c:][:n.c]
+		count, scale := float64(to-from)/float64(n.c), 1/float64(n.rows)
+		for c, m := range mean {
+			d := m - center[c]
+			total[c] += (m2[c] + count*d*d) * scale
+		}
+	}
+}
+
+// unbiased is the factor from the variance of a view to the unbiased estimate.
+func (n *norm) unbiased() float64 { return float64(n.rows) / float64(max(1, n.rows-1)) }
+
+func (n *norm) updateStats(stats []float32) {
+	mean, vari := n.runningMean.of(stats), n.runningVar.of(stats)
+	for v := range n.views {
+		for c := range n.c {
+			mean[c] += bnMomentum * (float32(n.mean[v*n.c+c]) - mean[c])
+			vari[c] += bnMomentum * (float32(n.vari[v*n.c+c]*n.unbiased()) - vari[c])
+		}
+	}
+}
+
+func (n *norm) apply(_, i int) {
+	view, from, to, _, _ := n.chunk(i)
+	a, b := n.k1[view*n.tile:][:n.tile], n.k2[view*n.tile:][:n.tile]
+	x, y := n.x[from:to], n.y[from:to]
+	switch {
+	case n.other != nil:
+		vecs.ScaleShiftAddReLU(y, x, n.other[from:to], a, b)
+	case n.relu:
+		vecs.ScaleShiftReLU(y, x, a, b)
+	default:
+		vecs.ScaleShift(y, x, a, b)
+	}
+}
+
+// backward sets dx, the gradient of x, from the gradient g1 (+ g2 unless nil) of y, and the gradients of scale and
+// shift. With ReLU or g2, masked receives the gradient before ReLU and after the residual sum, which is also that of
+// the residual. masked may be g1 or dx; dx may be g1, g2 or masked. x and y are those of the forward pass.
+func (n *norm) backward(g1, g2, x, y, masked, dx, params, grads []float32) {
+	n.g1, n.g2, n.x, n.y, n.masked, n.dx = g1, g2, x, y, masked, dx
+	if !n.relu && g2 == nil {
+		n.masked = g1
+	}
+	for v := range n.views {
+		center := n.center[v*n.tile:][:n.tile]
+		for c := range n.c {
+			center[c] = float32(n.mean[v*n.c+c])
+		}
+		retile(center, n.c)
+	}
+	n.pool.For(n.views*n.chunks, n.gradTask)
+	n.reduceGrad(params, grads)
+	n.pool.For(n.views*n.chunks, n.combineTask)
+}
+
+// grad applies ReLU's mask to a chunk of the gradient and sums it.
+func (n *norm) grad(worker, i int) {
+	view, from, to, sum, dot := n.chunk(i)
+	var g2, y []float32
+	if n.g2 != nil {
+		g2 = n.g2[from:to]
+	}
+	if n.relu {
+		y = n.y[from:to]
+	}
+	scratch := n.scratch[worker]
+	s, q := scratch[:n.tile], scratch[n.tile:2*n.tile]
+	clear(scratch[:2*n.tile])
+	vecs.GradMoments(s, q, n.masked[from:to], n.g1[from:to], g2, y, n.x[from:to], n.center[view*n.tile:][:n.tile])
+	fold(s, n.c)
+	fold(q, n.c)
+	for c := range n.c {
+		sum[c], dot[c] = float64(s[c]), float64(q[c])
+	}
+}
+
+// reduceGrad adds up the chunks: with g the masked gradient, m the rows, f the factor, v the variance,
+//
+//	dshift = Σg, dscale = Σg·(x-mean)/√(v+ε)
+//	dx = f·(g - Σg/m - (x-mean)·Σg·(x-mean)/(m·(v+ε)))
+//
+// and dx = f·g when mean and variance are not those of the batch.
+func (n *norm) reduceGrad(params, grads []float32) {
+	scale, dscale, dshift := n.scale.of(params), n.scale.of(grads), n.shift.of(grads)
+	clear(dscale)
+	clear(dshift)
+	for v := range n.views {
+		a, b, c0 := n.k1[v*n.tile:][:n.tile], n.k2[v*n.tile:][:n.tile], n.k3[v*n.tile:][:n.tile]
+		for c := range n.c {
+			var sum, dot float64
+			for i := v * n.chunks; i < (v+1)*n.chunks; i++ {
+				sum += n.parts[2*i*n.c+c]
+				dot += n.parts[(2*i+1)*n.c+c]
+			}
+			at := v*n.c + c
+			off := float64(n.center[v*n.tile+c]) - n.mean[at]
+			dot += sum * off // sums were taken around the rounded mean
+			precision := 1 / (n.vari[at] + bnEpsilon)
+			if len(dscale) > 0 {
+				dscale[c] += float32(dot * math.Sqrt(precision))
+			}
+			if len(dshift) > 0 {
+				dshift[c] += float32(sum)
+			}
+			f := n.factor(scale, v, c)
+			a[c], b[c], c0[c] = float32(f), 0, 0
+			if !n.frozen {
+				slope := -f * precision * dot / float64(n.rows)
+				b[c] = float32(slope)
+				c0[c] = float32(slope*off - f*sum/float64(n.rows))
+			}
+		}
+		retile(a, n.c)
+		retile(b, n.c)
+		retile(c0, n.c)
+	}
+}
+
+func (n *norm) combine(_, i int) {
+	view, from, to, _, _ := n.chunk(i)
+	at := view * n.tile
+	vecs.Combine(n.dx[from:to], n.masked[from:to], n.x[from:to], n.k1[at:][:n.tile], n.k2[at:][:n.tile], n.k3[at:][:n.tile], n.center[at:][:n.tile])
+}

@@ -1,0 +1,43 @@
+package nn
+
+// Reestimator computes BatchNorm statistics anew from a network's batches, as PyTorch does with momentum=None: the
+// plain averages of the batch means and of the unbiased batch variances. Each view counts as a batch.
+//
+//	r := net.NewReestimator()
+//	for ... { net.Forward(images, nn.BatchStats); r.Add() }
+//	r.Store(net.Stats)
+type Reestimator struct {
+	net   *Net
+	sums  []float64 // laid out as Layout.Stats
+	count int
+}
+
+// NewReestimator returns a Reestimator that has seen no batch.
+func (n *Net) NewReestimator() *Reestimator {
+	return &Reestimator{net: n, sums: make([]float64, n.Layout.NumStats)}
+}
+
+// Add takes in the statistics of the network's last Forward, which must have been with BatchStats or UpdateStats.
+func (r *Reestimator) Add() {
+	for _, norm := range r.net.norms {
+		mean, vari := r.sums[norm.runningMean.from:], r.sums[norm.runningVar.from:]
+		for v := range norm.views {
+			for c := range norm.c {
+				mean[c] += norm.mean[v*norm.c+c]
+				vari[c] += norm.vari[v*norm.c+c] * norm.unbiased()
+			}
+		}
+	}
+	r.count += r.net.views
+}
+
+// Store writes the averages to stats, laid out as Layout.Stats. It panics when Add was never called.
+func (r *Reestimator) Store(stats []float32) {
+	mustLen("Reestimator.Store: stats", len(stats), len(r.sums))
+	if r.count == 0 {
+		panic("nn: Reestimator.Store before Add; run at least one batch")
+	}
+	for i, s := range r.sums {
+		stats[i] = float32(s / float64(r.count))
+	}
+}

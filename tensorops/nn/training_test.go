@@ -1,0 +1,138 @@
+package nn
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/tensorops/optim"
+)
+
+func TestLossesMatchPyTorch(t *testing.T) {
+	const batch, dim = 12, 7
+	pool := kernels.NewPool(2)
+	defer pool.Close()
+	f := readGolden(t, "losses")
+	x, target := hashed32("x", batch*dim), hashed32("t", batch*dim)
+	for name, loss := range map[string]func(dx []float32, weight float32) float64{
+		"cosine": func(dx []float32, weight float32) float64 {
+			return NewNegCosine(batch, dim, pool).Loss(x, target, dx, weight)
+		},
+		"ntxent": func(dx []float32, weight float32) float64 {
+			return NewNTXent(batch, dim, 0.2, pool).Loss(x, dx, weight)
+		},
+		"sharp": func(dx []float32, weight float32) float64 {
+			return NewNTXent(batch, dim, 0.005, pool).Loss(x, dx, weight)
+		},
+	} {
+		grad := make([]float32, batch*dim)
+		require.InEpsilon(t, goldenTensor(t, f, name)[0], loss(grad, 1), 1e-5, name)
+		want := goldenTensor(t, f, name+".grad")
+		requireClose(t, name, want, grad, 1e-4)
+		loss(grad, -2) // adds, with its weight
+		for i := range grad {
+			grad[i] = -grad[i]
+		}
+		requireClose(t, name+" weighted", want, grad, 1e-4)
+	}
+	require.InEpsilon(t, goldenTensor(t, f, "collapse")[0], CollapseStd(x, dim), 1e-5)
+	require.Zero(t, CollapseStd(make([]float32, batch*dim), dim))
+}
+
+// trainingImages is training_images of make_golden.py.
+func trainingImages(step int) []float32 {
+	colours, noise := hashed(fmt.Sprintf("colours %d", step), 16*3), hashed(fmt.Sprintf("noise %d", step), 32*16*16*3)
+	images := make([]float32, len(noise))
+	for i, v := range noise {
+		image, channel := i/(16*16*3)%16, i%3
+		images[i] = float32(colours[image*3+channel] + v/2)
+	}
+	return images
+}
+
+// TestTrainingMatchesPyTorch trains for 20 steps from the same weights on the same images as PyTorch did.
+func TestTrainingMatchesPyTorch(t *testing.T) {
+	pool := kernels.NewPool(2)
+	defer pool.Close()
+	const batch = 32
+	for _, c := range []struct {
+		name  string
+		heads Heads
+		lr    float32
+	}{
+		{"simsiam", simSiamHeads, 0.03},
+		{"ntxent", Heads{ProjectorHidden: 16, ProjectorDim: 12, ProjectorLayers: 2}, 0.004},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			want := goldenTensor(t, readGolden(t, "train_"+c.name), "losses")
+			n := New(Backbone{"resnet18", "small", 4}, c.heads, 16, batch, 2, pool, Train)
+			initialise(n.Layout, n.Params)
+			calm(n.Layout, n.Params)
+			step := newStep(n, c.name, pool)
+			for i, w := range want {
+				require.InEpsilon(t, w, step(trainingImages(i), c.lr), 1e-4, "step %d", i)
+			}
+		})
+	}
+}
+
+// newStep returns a training step of the method: SimSiam or NT-Xent.
+func newStep(n *Net, method string, pool *kernels.Pool) func(images []float32, lr float32) float64 {
+	dim := n.Heads.ProjectorDim
+	gradient, velocity := make([]float32, len(n.Z)), make([]float32, len(n.Params))
+	cosine, ntxent := NewNegCosine(n.batch, dim, pool), NewNTXent(n.batch, dim, 0.2, pool)
+	return func(images []float32, lr float32) (loss float64) {
+		n.Forward(images, UpdateStats)
+		clear(gradient)
+		if method == "simsiam" {
+			loss = cosine.Loss(n.P, n.Z, gradient, 1)
+			n.Backward(nil, gradient)
+		} else {
+			loss = ntxent.Loss(n.Z, gradient, 1)
+			n.Backward(gradient, nil)
+		}
+		optim.SGD{Momentum: 0.9, WeightDecay: 5e-4}.Step(n.Params, n.Grads, velocity, lr)
+		return loss
+	}
+}
+
+func TestStepAllocatesNothing(t *testing.T) {
+	pool := kernels.NewPool(2)
+	defer pool.Close()
+	for _, method := range []string{"simsiam", "ntxent"} {
+		n := New(Backbone{"resnet18", "imagenet", 4}, simSiamHeads, 32, 8, 2, pool, Train)
+		initialise(n.Layout, n.Params)
+		images := hashed32("images", 8*32*32*3)
+		step := newStep(n, method, pool)
+		require.Zero(t, testing.AllocsPerRun(3, func() { step(images, 0.01) }), method)
+	}
+}
+
+// BenchmarkStep measures whole training steps of 128 images with two views, without augmentation.
+func BenchmarkStep(b *testing.B) {
+	heads := map[string]Heads{
+		"simsiam": {ProjectorHidden: 512, ProjectorDim: 512, ProjectorLayers: 3, ProjectorBN: true, PredictorHidden: 128},
+		"ntxent":  {ProjectorHidden: 256, ProjectorDim: 128, ProjectorLayers: 2},
+	}
+	for _, method := range []string{"simsiam", "ntxent"} {
+		for _, width := range []int{8, 16} {
+			for _, size := range []int{20, 24, 32} {
+				b.Run(fmt.Sprintf("%s/width%d/%dpx", method, width, size), func(b *testing.B) {
+					pool := kernels.NewPool(0)
+					defer pool.Close()
+					n := New(Backbone{"resnet18", "small", width}, heads[method], size, 256, 2, pool, Train)
+					initialise(n.Layout, n.Params)
+					images := hashed32("images", 256*size*size*3)
+					step := newStep(n, method, pool)
+					step(images, 0.01)
+					for b.Loop() {
+						step(images, 0.01)
+					}
+					b.ReportMetric(128*float64(b.N)/b.Elapsed().Seconds(), "images/s")
+				})
+			}
+		}
+	}
+}

@@ -1,0 +1,109 @@
+package resample
+
+import "math"
+
+// precision is the number of fractional bits of a weight: 8 bits are the
+// pixel's and 2 spare ones hold the overshoot of filters with negative lobes.
+const precision = 32 - 8 - 2
+
+const half = 1 << (precision - 1) // rounds to nearest
+
+// span says which source positions, [first, first+n), make one output position.
+type span struct{ first, n int }
+
+// axis is one pass: for every output position its span and n weights.
+type axis struct {
+	in, out  int
+	from, to float64
+	filter   Filter
+
+	identity bool // the pass would copy
+	spans    []span
+	weights  []int32 // of all spans, one after the other
+	exact    []float64
+}
+
+// plan computes the weights that scale [from, to) of in positions to out,
+// unless they are those of the call before.
+func (a *axis) plan(in, out int, from, to float64, filter Filter) {
+	if a.in == in && a.out == out && a.from == from && a.to == to && a.filter == filter {
+		return
+	}
+	a.in, a.out, a.from, a.to, a.filter = in, out, from, to, filter
+	a.identity = in == out && from == 0 && to == float64(in)
+	if a.identity {
+		return
+	}
+	a.spans, a.weights = a.spans[:0], a.weights[:0]
+	left := float64(float32(from)) // Pillow keeps the box in float32
+	scale := float64(float32(to)-float32(from)) / float64(out)
+	stretch := max(scale, 1)
+	support := filter.support() * stretch
+	inverse := 1 / stretch
+	for i := range out {
+		center := left + float64((float64(i)+0.5)*scale)
+		first := max(int(center-support+0.5), 0)
+		n := min(int(center+support+0.5), in) - first
+		a.exact = a.exact[:0]
+		var sum float64
+		for j := range n {
+			w := filter.weight((float64(j+first) - center + 0.5) * inverse)
+			a.exact = append(a.exact, w)
+			sum += w
+		}
+		for _, w := range a.exact {
+			if sum != 0 {
+				w /= sum
+			}
+			a.weights = append(a.weights, int32(float64(w*(1<<precision))+math.Copysign(0.5, w)))
+		}
+		a.spans = append(a.spans, span{first, n})
+	}
+}
+
+// rows scales every one of height rows of width pixels.
+func (a *axis) rows(dst, src []uint8, width, height int) {
+	out := a.out
+	for y := range height {
+		row := src[y*width*3 : (y+1)*width*3]
+		to := dst[y*out*3 : (y+1)*out*3]
+		weights := a.weights
+		for i, s := range a.spans {
+			p := row[s.first*3 : (s.first+s.n)*3]
+			r, g, b := int32(half), int32(half), int32(half)
+			for _, w := range weights[:s.n] {
+				r += int32(p[0]) * w
+				g += int32(p[1]) * w
+				b += int32(p[2]) * w
+				p = p[3:]
+			}
+			weights = weights[s.n:]
+			q := to[i*3 : i*3+3]
+			q[0], q[1], q[2] = clip(r), clip(g), clip(b)
+		}
+	}
+}
+
+// columns scales every column of an image with rows of stride bytes that
+// begins with row first.
+func (a *axis) columns(dst, src []uint8, stride, first int) {
+	weights := a.weights
+	for y, s := range a.spans {
+		rows := src[(s.first-first)*stride : (s.first-first+s.n)*stride]
+		w := weights[:s.n]
+		weights = weights[s.n:]
+		to := dst[y*stride : (y+1)*stride]
+		for x := range to {
+			sum := int32(half)
+			at := x
+			for _, w := range w {
+				sum += int32(rows[at]) * w
+				at += stride
+			}
+			to[x] = clip(sum)
+		}
+	}
+}
+
+// clip rounds a fixed-point sum to a byte.
+func clip(v int32) uint8 { return uint8(min(max(v>>precision, 0), 255)) }

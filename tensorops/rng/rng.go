@@ -1,0 +1,36 @@
+// Package rng gives every random decision its own stream of numbers, keyed by
+// what the decision is about and never by when it is taken. Two workers that
+// draw for the same image therefore agree, and a resumed run continues with
+// the numbers it would have drawn.
+package rng
+
+import "math/rand/v2"
+
+// Purposes keep streams apart that are keyed by the same indices.
+const (
+	Weights  uint64 = iota + 1 // initial weights
+	Order                      // order of the training images
+	Subset                     // which subset a step trains
+	View                       // augmentation of one view of one image
+	Centroid                   // k-means starting points
+	Sample                     // any other random sample of rows
+)
+
+// New returns the stream for a seed and a key: a purpose, then indices. The
+// same arguments give the same numbers on every machine.
+func New(seed uint64, key ...uint64) *rand.Rand {
+	a, b := mix(seed), mix(seed+0x6a09e667f3bcc909)
+	for _, k := range key {
+		a = mix(a ^ mix(k))
+		b = mix(b + mix(k+0x3c6ef372fe94f82b))
+	}
+	return rand.New(rand.NewPCG(a, b))
+}
+
+// mix is the output function of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
+func mix(x uint64) uint64 {
+	x += 0x9e3779b97f4a7c15
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}

@@ -1,0 +1,182 @@
+package safetensors
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+)
+
+// Read reads a whole file. It accepts the dtypes F32, I64, F16 and BF16 (the
+// last two become F32) and rejects whatever the format forbids: a header that
+// is too long or not an object, repeated names, shapes that disagree with
+// their data, gaps, overlaps, and files that are cut short or too long.
+func Read(r io.Reader) (*File, error) {
+	header, err := readHeader(r)
+	if err != nil {
+		return nil, err
+	}
+	entries, metadata, err := decodeHeader(header)
+	if err != nil {
+		return nil, err
+	}
+	slices.SortStableFunc(entries, func(a, b named) int {
+		if a.Offsets[0] != b.Offsets[0] {
+			return a.Offsets[0] - b.Offsets[0]
+		}
+		return a.Offsets[1] - b.Offsets[1] // empty tensors first
+	})
+	end := 0
+	for _, e := range entries {
+		if err := e.check(end); err != nil {
+			return nil, err
+		}
+		end = e.Offsets[1]
+	}
+	data, err := io.ReadAll(io.LimitReader(r, int64(end)+1))
+	if err != nil {
+		return nil, fmt.Errorf("safetensors: read tensor data: %w", err)
+	}
+	if len(data) < end {
+		return nil, fmt.Errorf("safetensors: the file is cut short: %d of %d data bytes; copy it again", len(data), end)
+	}
+	if len(data) > end {
+		return nil, fmt.Errorf("safetensors: the file goes on after the %d data bytes its header describes", end)
+	}
+	f := &File{Metadata: metadata, Tensors: make([]Tensor, len(entries))}
+	for i, e := range entries {
+		f.Tensors[i] = e.decode(data[e.Offsets[0]:e.Offsets[1]])
+	}
+	return f, nil
+}
+
+func readHeader(r io.Reader) ([]byte, error) {
+	var word [8]byte
+	if _, err := io.ReadFull(r, word[:]); err != nil {
+		return nil, fmt.Errorf("safetensors: read header length: %w; the file is empty or cut short", err)
+	}
+	n := binary.LittleEndian.Uint64(word[:])
+	if n > maxHeaderLen {
+		return nil, fmt.Errorf("safetensors: header of %d bytes, the limit is %d; is this a safetensors file?", n, maxHeaderLen)
+	}
+	header, err := io.ReadAll(io.LimitReader(r, int64(n)))
+	if err != nil {
+		return nil, fmt.Errorf("safetensors: read header: %w", err)
+	}
+	if uint64(len(header)) < n {
+		return nil, fmt.Errorf("safetensors: the file is cut short: %d of %d header bytes; copy it again", len(header), n)
+	}
+	if n == 0 || header[0] != '{' {
+		return nil, errors.New("safetensors: the header does not start with '{'; is this a safetensors file?")
+	}
+	return header, nil
+}
+
+// named is a header entry with its key.
+type named struct {
+	entry
+	name string
+}
+
+// decodeHeader walks the object by tokens, since a map would hide repeated
+// names.
+func decodeHeader(header []byte) (entries []named, metadata map[string]string, err error) {
+	fail := func(err error) ([]named, map[string]string, error) {
+		return nil, nil, fmt.Errorf("safetensors: header: %w", err)
+	}
+	dec := json.NewDecoder(bytes.NewReader(header))
+	if _, err := dec.Token(); err != nil {
+		return fail(err)
+	}
+	seen := map[string]bool{}
+	for dec.More() {
+		key, err := dec.Token()
+		if err != nil {
+			return fail(err)
+		}
+		name := key.(string)
+		if seen[name] {
+			return fail(fmt.Errorf("%q occurs twice", name))
+		}
+		seen[name] = true
+		if name == metadataKey {
+			if err := dec.Decode(&metadata); err != nil {
+				return fail(fmt.Errorf("%q: %w", name, err))
+			}
+			continue
+		}
+		e := named{name: name}
+		if err := dec.Decode(&e.entry); err != nil {
+			return fail(fmt.Errorf("tensor %q: %w", name, err))
+		}
+		entries = append(entries, e)
+	}
+	if _, err := dec.Token(); err != nil {
+		return fail(err)
+	}
+	if rest := bytes.TrimRight(header[dec.InputOffset():], " "); len(rest) > 0 {
+		return fail(fmt.Errorf("%d bytes follow the JSON object", len(rest)))
+	}
+	return entries, metadata, nil
+}
+
+// check validates an entry whose data must begin at byte begin.
+func (e named) check(begin int) error {
+	w := width(e.Dtype)
+	if w == 0 {
+		return fmt.Errorf("safetensors: tensor %q has dtype %q; supported are F32, F16, BF16 and I64: convert it", e.name, e.Dtype)
+	}
+	n, ok := elements(e.Shape)
+	if !ok {
+		return fmt.Errorf("safetensors: tensor %q: invalid shape %v", e.name, e.Shape)
+	}
+	switch {
+	case e.Offsets[0] < begin:
+		return fmt.Errorf("safetensors: tensor %q: data at %v overlap the tensor before, which ends at %d", e.name, e.Offsets, begin)
+	case e.Offsets[0] > begin:
+		return fmt.Errorf("safetensors: tensor %q: data at %v leave a gap after byte %d", e.name, e.Offsets, begin)
+	case e.Offsets[1]-begin != n*w:
+		return fmt.Errorf("safetensors: tensor %q: %s %v needs %d bytes, data_offsets %v give %d",
+			e.name, e.Dtype, e.Shape, n*w, e.Offsets, e.Offsets[1]-begin)
+	}
+	return nil
+}
+
+func (e named) decode(data []byte) Tensor {
+	t := Tensor{Name: e.name, Shape: e.Shape}
+	n := len(data) / width(e.Dtype)
+	if e.Dtype == "I64" {
+		t.I64 = make([]int64, n)
+		for i := range t.I64 {
+			t.I64[i] = int64(binary.LittleEndian.Uint64(data[8*i:]))
+		}
+		return t
+	}
+	t.F32 = make([]float32, n)
+	for i := range t.F32 {
+		switch e.Dtype {
+		case "F32":
+			t.F32[i] = math.Float32frombits(binary.LittleEndian.Uint32(data[4*i:]))
+		case "BF16":
+			t.F32[i] = math.Float32frombits(uint32(binary.LittleEndian.Uint16(data[2*i:])) << 16)
+		case "F16":
+			t.F32[i] = widen(binary.LittleEndian.Uint16(data[2*i:]))
+		}
+	}
+	return t
+}
+
+// widen converts an IEEE 754 half to a float32 exactly, subnormals included
+// (which the Arrow float16 package flushes).
+func widen(h uint16) float32 {
+	sign, rest := uint32(h&0x8000)<<16, uint32(h&0x7fff)<<13
+	if h&0x7c00 == 0x7c00 { // infinity or NaN
+		return math.Float32frombits(sign | 0x7f800000 | rest)
+	}
+	const rebias = 0x1p112 // exponent bias 127 instead of 15
+	return math.Float32frombits(sign | math.Float32bits(math.Float32frombits(rest)*rebias))
+}

@@ -1,0 +1,71 @@
+// Package safetensors reads and writes the safetensors file format, so that
+// models travel between this project and Python:
+//
+//	8 bytes   header length N, little-endian
+//	N bytes   JSON {"name": {"dtype", "shape", "data_offsets": [begin, end]}, …,
+//	          "__metadata__": {"key": "value", …}}, padded with spaces
+//	rest      tensor data, little-endian, row-major, without gaps
+//
+// See https://github.com/huggingface/safetensors#format.
+package safetensors
+
+import (
+	"fmt"
+	"math"
+)
+
+// Tensor is a named array. Exactly one of F32 and I64 is set (both are nil in
+// a tensor with no elements); half-precision data are widened when read.
+type Tensor struct {
+	Name  string
+	Shape []int // empty for a scalar
+	F32   []float32
+	I64   []int64
+}
+
+// File is what a safetensors file holds.
+type File struct {
+	Tensors  []Tensor // in the order of their data
+	Metadata map[string]string
+}
+
+// Tensor returns the tensor of that name, or an error that names it.
+func (f *File) Tensor(name string) (*Tensor, error) {
+	for i := range f.Tensors {
+		if f.Tensors[i].Name == name {
+			return &f.Tensors[i], nil
+		}
+	}
+	return nil, fmt.Errorf("safetensors: no tensor %q in the file; is it a model of another architecture?", name)
+}
+
+const (
+	metadataKey  = "__metadata__"
+	maxHeaderLen = 100_000_000 // the reference implementation's limit
+)
+
+// width is the number of bytes an element of a supported dtype takes in the
+// file, 0 for any other dtype.
+func width(dtype string) int {
+	switch dtype {
+	case "I64":
+		return 8
+	case "F32":
+		return 4
+	case "F16", "BF16":
+		return 2
+	}
+	return 0
+}
+
+// elements is the product of a shape, and whether it is valid and fits an int.
+func elements(shape []int) (int, bool) {
+	n := 1
+	for _, d := range shape {
+		if d < 0 || d > 0 && n > math.MaxInt/8/d {
+			return 0, false
+		}
+		n *= d
+	}
+	return n, true
+}

@@ -1,0 +1,243 @@
+// Package sdrnet holds the weights of all sub-nets of an SDRnet (arXiv
+// 2205.13267, section 3.2): a plain ResNet whose residual stages each hold
+// filters that every sub-net shares and, once the stage has split, one group
+// of individual filters for each choice.
+//
+// Every sub-net is a plain ResNet of the full width: Gather writes its weights
+// in the flat order of nn.Layout, which is also how it trains, is saved and is
+// exported. The sub-net of a code computes each split stage with
+// [shared filters | filters of the group that its digit names]; where the code
+// has no digit for a stage, with [shared | the base's own group]. The empty
+// code is therefore the root sub-net, a path of its own through all stages.
+package sdrnet
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/sdr-ml/sdr/tensorops/nn"
+)
+
+// digits write the choice at one level of a code.
+const digits = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+// Config says how an SDRnet splits.
+type Config struct {
+	// Stages are the residual stages, 1 to 4, in the order in which they split:
+	// digit l of a code chooses the group of stage Stages[l].
+	Stages []int
+	// Branching is the number of choices at each level.
+	Branching []int
+	// Shared is the fraction of the output filters of a split stage that all
+	// sub-nets have in common.
+	Shared float64
+	// IndividualHeads gives each choice of the first level a projector and a
+	// predictor of its own.
+	IndividualHeads bool
+}
+
+// span is a run of elements of the flat vector that belong to a group.
+type span struct{ offset, size int }
+
+// bank is what one level splits: the elements of the flat vector that are
+// individual, and, once split, one copy of them for each choice.
+type bank struct {
+	spans  []span
+	size   int
+	values [][]float32 // [choice][size]; nil before the split
+	speeds [][]float32 // the optimizer's velocity, likewise
+}
+
+// Net holds the weights of all sub-nets and the velocities of their optimizer.
+type Net struct {
+	layout *nn.Layout
+	cfg    Config
+	base   []float32 // the root sub-net, [layout.NumParams]
+	speed  []float32
+	banks  []bank // one a level
+	level  int    // levels that have split
+
+	params, velocity []float32 // scratch of Update
+}
+
+// New returns an SDRnet that has not split: one net with the given weights,
+// which it copies.
+func New(layout *nn.Layout, cfg Config, params []float32) (*Net, error) {
+	if len(cfg.Stages) != len(cfg.Branching) {
+		return nil, fmt.Errorf("sdrnet: %d stages split into %d lists of choices", len(cfg.Stages), len(cfg.Branching))
+	}
+	if len(params) != layout.NumParams {
+		return nil, fmt.Errorf("sdrnet: %d weights for a net that has %d", len(params), layout.NumParams)
+	}
+	n := &Net{
+		layout: layout, cfg: cfg,
+		base: slices.Clone(params), speed: make([]float32, layout.NumParams),
+		params: make([]float32, layout.NumParams), velocity: make([]float32, layout.NumParams),
+	}
+	for level, stage := range cfg.Stages {
+		if stage < 1 || stage > 4 || cfg.Branching[level] < 2 || cfg.Branching[level] > len(digits) {
+			return nil, fmt.Errorf("sdrnet: level %d splits stage %d into %d; want stages 1 to 4 and 2 to %d choices", level, stage, cfg.Branching[level], len(digits))
+		}
+		var b bank
+		for _, p := range layout.Params {
+			switch {
+			case p.Group == nn.Stage1+nn.Group(stage-1):
+				b.add(p, int(cfg.Shared*float64(p.Filters)+.5))
+			case level == 0 && cfg.IndividualHeads && (p.Group == nn.Projector || p.Group == nn.Predictor):
+				b.add(p, 0)
+			}
+		}
+		n.banks = append(n.banks, b)
+	}
+	return n, nil
+}
+
+// add makes all but the first shared filters of a parameter individual.
+func (b *bank) add(p nn.Param, shared int) {
+	if shared >= p.Filters {
+		return
+	}
+	rows, width := p.Size/p.Filters, p.Filters-shared
+	if shared == 0 {
+		rows, width = 1, p.Size
+	}
+	for r := range rows {
+		b.spans = append(b.spans, span{p.Offset + r*p.Filters + shared, width})
+	}
+	b.size += rows * width
+}
+
+// Layout describes the flat vector of a sub-net's weights.
+func (n *Net) Layout() *nn.Layout { return n.layout }
+
+// Level returns the number of levels that have split.
+func (n *Net) Level() int { return n.level }
+
+// Split splits the next level: each new group starts as a copy of the weights
+// that its parent has, the optimizer's velocity included.
+func (n *Net) Split() {
+	b := &n.banks[n.level]
+	for range n.cfg.Branching[n.level] {
+		b.values = append(b.values, b.collect(n.base))
+		b.speeds = append(b.speeds, b.collect(n.speed))
+	}
+	n.level++
+}
+
+func (b *bank) collect(flat []float32) []float32 {
+	out := make([]float32, 0, b.size)
+	for _, s := range b.spans {
+		out = append(out, flat[s.offset:s.offset+s.size]...)
+	}
+	return out
+}
+
+// write copies a group's elements into the flat vector, read the other way.
+func (b *bank) write(flat, group []float32) {
+	for _, s := range b.spans {
+		copy(flat[s.offset:s.offset+s.size], group)
+		group = group[s.size:]
+	}
+}
+
+func (b *bank) read(flat, group []float32) {
+	for _, s := range b.spans {
+		copy(group[:s.size], flat[s.offset:])
+		group = group[s.size:]
+	}
+}
+
+// Gather writes the weights of a sub-net into params, [Layout().NumParams].
+func (n *Net) Gather(code string, params []float32) {
+	copy(params, n.base)
+	for level := range n.path(code) {
+		b := &n.banks[level]
+		b.write(params, b.values[n.choice(code, level)])
+	}
+}
+
+// Update gathers the weights and velocities of a sub-net, lets step change
+// them in place, and puts them back where they belong: shared elements into
+// every sub-net, individual ones into the groups of this code.
+func (n *Net) Update(code string, step func(params, velocity []float32)) {
+	n.Gather(code, n.params)
+	copy(n.velocity, n.speed)
+	levels := n.path(code)
+	for level := range levels {
+		b := &n.banks[level]
+		b.write(n.velocity, b.speeds[n.choice(code, level)])
+	}
+	step(n.params, n.velocity)
+	for level := range levels {
+		b, c := &n.banks[level], n.choice(code, level)
+		b.read(n.params, b.values[c])
+		b.read(n.velocity, b.speeds[c])
+		// what belongs to this code's group is not the base's
+		b.keep(n.params, n.base)
+		b.keep(n.velocity, n.speed)
+	}
+	copy(n.base, n.params)
+	copy(n.speed, n.velocity)
+}
+
+// keep restores in flat the elements of the bank that base holds.
+func (b *bank) keep(flat, base []float32) {
+	for _, s := range b.spans {
+		copy(flat[s.offset:s.offset+s.size], base[s.offset:])
+	}
+}
+
+// path returns the number of levels at which a code takes a group.
+func (n *Net) path(code string) int {
+	if len(code) > n.level {
+		panic(fmt.Sprintf("sdrnet: code %q has %d digits, %d levels have split", code, len(code), n.level))
+	}
+	return len(code)
+}
+
+func (n *Net) choice(code string, level int) int {
+	c := strings.IndexByte(digits, code[level])
+	if c < 0 || c >= n.cfg.Branching[level] {
+		panic(fmt.Sprintf("sdrnet: code %q: digit %d is not one of %q", code, level, digits[:n.cfg.Branching[level]]))
+	}
+	return c
+}
+
+// Clone returns a copy that later updates do not change, such as the frozen
+// parents that SiamKD distils from.
+func (n *Net) Clone() *Net {
+	c := *n
+	c.base, c.speed = slices.Clone(n.base), slices.Clone(n.speed)
+	c.params, c.velocity = slices.Clone(n.params), slices.Clone(n.velocity)
+	c.banks = slices.Clone(n.banks)
+	for i := range c.banks {
+		c.banks[i].values = cloneAll(c.banks[i].values)
+		c.banks[i].speeds = cloneAll(c.banks[i].speeds)
+	}
+	return &c
+}
+
+func cloneAll(vectors [][]float32) [][]float32 {
+	out := make([][]float32, len(vectors))
+	for i, v := range vectors {
+		out[i] = slices.Clone(v)
+	}
+	return out
+}
+
+// Codes returns the codes of the sub-nets of a level, in order: level 0 is the
+// empty code of the root, level 1 has one digit, and so on.
+func Codes(branching []int, level int) []string {
+	codes := []string{""}
+	for _, m := range branching[:level] {
+		var next []string
+		for _, c := range codes {
+			for j := range m {
+				next = append(next, c+digits[j:j+1])
+			}
+		}
+		codes = next
+	}
+	return codes
+}

@@ -1,0 +1,134 @@
+package sdrnet_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sdr-ml/sdr/tensorops/nn"
+	"github.com/sdr-ml/sdr/tensorops/rng"
+	"github.com/sdr-ml/sdr/tensorops/sdrnet"
+)
+
+func layout() *nn.Layout {
+	return nn.NewLayout(nn.Backbone{Arch: "resnet18", Stem: "small", Width: 4}, nn.Heads{ProjectorHidden: 8, ProjectorDim: 6, ProjectorLayers: 2})
+}
+
+func newNet(t *testing.T, cfg sdrnet.Config) (*sdrnet.Net, []float32) {
+	l := layout()
+	params := make([]float32, l.NumParams)
+	l.Init(params, rng.New(1, rng.Weights))
+	n, err := sdrnet.New(l, cfg, params)
+	require.NoError(t, err)
+	return n, params
+}
+
+func gather(n *sdrnet.Net, code string) []float32 {
+	p := make([]float32, n.Layout().NumParams)
+	n.Gather(code, p)
+	return p
+}
+
+// add is an update that moves every weight and velocity of a sub-net by one
+// amount, so that ownership shows.
+func add(n *sdrnet.Net, code string, by float32) {
+	n.Update(code, func(p, v []float32) {
+		for i := range p {
+			p[i] += by
+			v[i] += by
+		}
+	})
+}
+
+func TestSplitChangesNoSubnet(t *testing.T) {
+	n, params := newNet(t, sdrnet.Config{Stages: []int{4, 3}, Branching: []int{2, 3}, Shared: .5})
+	n.Split()
+	n.Split()
+	for _, code := range append(sdrnet.Codes([]int{2, 3}, 2), "", "0", "1") {
+		require.Equal(t, params, gather(n, code), code)
+	}
+}
+
+// An update of one sub-net reaches another exactly where the plain definition
+// of ownership says: shared filters always, individual ones where both codes
+// take the same group.
+func TestUpdateReachesWhatIsShared(t *testing.T) {
+	cfg := sdrnet.Config{Stages: []int{4, 3}, Branching: []int{2, 3}, Shared: .5, IndividualHeads: true}
+	n, params := newNet(t, cfg)
+	n.Split()
+	n.Split()
+	add(n, "12", 1)
+	level := map[nn.Group]int{nn.Stage4: 0, nn.Stage3: 1, nn.Projector: 0, nn.Predictor: 0}
+	for _, other := range []string{"", "0", "1", "00", "02", "10", "12"} {
+		got := gather(n, other)
+		for _, p := range n.Layout().Params {
+			l, splits := level[p.Group]
+			shared := p.Filters / 2
+			if p.Group >= nn.Projector {
+				shared = 0
+			}
+			for i := range p.Size {
+				moved := true
+				if splits && i%p.Filters >= shared {
+					moved = len(other) > l && other[l] == "12"[l]
+				}
+				want := params[p.Offset+i]
+				if moved {
+					want++
+				}
+				require.Equal(t, want, got[p.Offset+i], "%s: %s[%d]", other, p.Name, i)
+			}
+		}
+	}
+}
+
+func TestRootHasAGroupOfItsOwn(t *testing.T) {
+	n, params := newNet(t, sdrnet.Config{Stages: []int{4}, Branching: []int{2}, Shared: 0})
+	n.Split()
+	add(n, "", 1)
+	for _, p := range n.Layout().Params {
+		got := gather(n, "0")[p.Offset]
+		want := params[p.Offset]
+		if p.Group != nn.Stage4 {
+			want++
+		}
+		require.Equal(t, want, got, p.Name)
+	}
+}
+
+func TestCloneIsFrozen(t *testing.T) {
+	n, _ := newNet(t, sdrnet.Config{Stages: []int{4}, Branching: []int{2}, Shared: .5})
+	n.Split()
+	c := n.Clone()
+	before := gather(c, "1")
+	add(n, "1", 1)
+	require.Equal(t, before, gather(c, "1"))
+}
+
+func TestRestore(t *testing.T) {
+	cfg := sdrnet.Config{Stages: []int{4, 3}, Branching: []int{2, 2}, Shared: .5}
+	n, _ := newNet(t, cfg)
+	n.Split()
+	add(n, "1", 1)
+	state := map[string][]float32{}
+	for _, v := range n.State() {
+		state[v.Name] = slices.Clone(v.Values)
+	}
+	get := func(name string) ([]float32, bool) { v, ok := state[name]; return v, ok }
+
+	m, _ := newNet(t, cfg)
+	require.NoError(t, m.Restore(1, get))
+	add(m, "0", 2)
+	add(n, "0", 2)
+	require.Equal(t, n.State(), m.State())
+
+	require.ErrorContains(t, m.Restore(2, get), "lacks")
+	state["0.1"] = state["0.1"][1:]
+	require.ErrorContains(t, m.Restore(1, get), "another backbone")
+}
+
+func TestCodes(t *testing.T) {
+	require.Equal(t, []string{""}, sdrnet.Codes([]int{2, 3}, 0))
+	require.Equal(t, []string{"00", "01", "02", "10", "11", "12"}, sdrnet.Codes([]int{2, 3}, 2))
+}

@@ -1,0 +1,46 @@
+package sdrnet
+
+import "fmt"
+
+// Vector is one named part of a Net's state.
+type Vector struct {
+	// Name is "base", "base.velocity", or a level and choice such as "1.3".
+	Name string
+	// Values are the numbers themselves, not a copy.
+	Values []float32
+}
+
+// State lists all that training changes, in a fixed order: what a checkpoint
+// keeps.
+func (n *Net) State() []Vector {
+	out := []Vector{{"base", n.base}, {"base.velocity", n.speed}}
+	for level := range n.level {
+		for c, v := range n.banks[level].values {
+			name := fmt.Sprintf("%d.%d", level, c)
+			out = append(out, Vector{name, v}, Vector{name + ".velocity", n.banks[level].speeds[c]})
+		}
+	}
+	return out
+}
+
+// Restore splits the net to a level and takes over the state that State
+// listed, by name.
+func (n *Net) Restore(level int, values func(name string) ([]float32, bool)) error {
+	if level > len(n.banks) {
+		return fmt.Errorf("sdrnet: state of level %d for a net of %d levels", level, len(n.banks))
+	}
+	for n.level < level {
+		n.Split()
+	}
+	for _, v := range n.State() {
+		got, ok := values(v.Name)
+		if !ok {
+			return fmt.Errorf("sdrnet: the state lacks %q", v.Name)
+		}
+		if len(got) != len(v.Values) {
+			return fmt.Errorf("sdrnet: the state's %q holds %d numbers, the net %d: another backbone or recipe", v.Name, len(got), len(v.Values))
+		}
+		copy(v.Values, got)
+	}
+	return nil
+}

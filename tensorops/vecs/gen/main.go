@@ -1,0 +1,343 @@
+// Command gen writes the loops of package vecs in assembly, with their Go declarations. What each loop computes is
+// documented at the exported function of its name; their arguments are known not to be empty.
+package main
+
+import (
+	"strings"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	. "github.com/mmcloughlin/avo/reg"
+)
+
+// unroll is how many vectors a step of the main loop handles. Four vectors with two sums and a mean each fit the 16
+// registers of AVX2.
+const unroll = 4
+
+func main() {
+	ConstraintExpr("amd64")
+	lanes := GLOBL("lanes", RODATA|NOPTR)
+	for i := range 8 {
+		DATA(4*i, U32(i))
+	}
+	for _, s := range []isa{{"avx2", 8, lanes}, {"avx512", 16, lanes}} {
+		s.tiled("ScaleShift", "y, x", "a, b", func(v vector) {
+			v.store(v.scaleShift(), "y")
+		})
+		s.tiled("ScaleShiftReLU", "y, x", "a, b", func(v vector) {
+			v.store(v.rectify(v.scaleShift()), "y")
+		})
+		s.tiled("ScaleShiftAddReLU", "y, x, r", "a, b", func(v vector) {
+			sum := v.scaleShift()
+			VADDPS(v.operand("r"), sum, sum)
+			v.store(v.rectify(sum), "y")
+		})
+		s.tiled("Combine", "y, g, x", "a, b, c, mean", func(v vector) {
+			sum, deviation := v.load("c"), v.load("x")
+			VSUBPS(v.operand("mean"), deviation, deviation)
+			VFMADD231PS(v.operand("b"), deviation, sum)
+			VFMADD231PS(v.operand("a"), v.load("g"), sum)
+			v.store(sum, "y")
+		})
+		s.step()
+
+		s.summed("Moments", "s, q, x, mean", func(v vector) (value, deviation VecVirtual) {
+			deviation = v.load("x")
+			VSUBPS(v.mean, deviation, deviation)
+			return deviation, deviation
+		})
+		for _, gated := range []bool{false, true} {
+			for _, pair := range []bool{false, true} {
+				name := map[bool]string{true: "Gate"}[gated] + map[bool]string{true: "Add"}[pair] + "GradMoments"
+				s.summed(name, "s, q, d, g, h, y, x, mean", func(v vector) (value, deviation VecVirtual) {
+					value = v.load("g")
+					if pair {
+						VADDPS(v.operand("h"), value, value)
+					}
+					if gated {
+						v.gate(value, v.load("y"))
+					}
+					if gated || pair {
+						v.store(value, "d")
+					}
+					deviation = v.load("x")
+					VSUBPS(v.mean, deviation, deviation)
+					return value, deviation
+				})
+			}
+		}
+	}
+	Generate()
+}
+
+// isa writes loops for one instruction set.
+type isa struct {
+	name  string
+	width int // floats per vector
+	lanes Mem // the integers 0 to 7
+}
+
+func (s isa) evex() bool { return s.name == "avx512" }
+
+func (s isa) vec() VecVirtual {
+	if s.evex() {
+		return ZMM()
+	}
+	return YMM()
+}
+
+func (s isa) zero() VecVirtual {
+	z := s.vec()
+	if s.evex() {
+		VPXORD(z, z, z)
+	} else {
+		VXORPS(z, z, z)
+	}
+	return z
+}
+
+// loop is a function being written.
+type loop struct {
+	isa
+	bases  map[string]Register // of the slices
+	offset Register            // of the present element from the bases, in bytes
+	zeros  VecVirtual
+}
+
+// begin starts a function of slices.
+func (s isa) begin(name, slices, scalars string) *loop {
+	TEXT(s.name+name, NOSPLIT, "func("+slices+" []float32"+scalars+")")
+	Pragma("noescape")
+	return &loop{isa: s, bases: map[string]Register{}}
+}
+
+// base loads the addresses of slices.
+func (l *loop) base(slices string) {
+	for _, name := range strings.Split(slices, ", ") {
+		l.bases[name] = Load(Param(name).Base(), GP64())
+	}
+}
+
+// mask makes the mask that selects the first n lanes.
+func (l *loop) mask(n Register) Op {
+	if l.evex() {
+		bits := GP64()
+		MOVQ(I32(-1), bits)
+		BZHIQ(n, bits, bits)
+		k := K()
+		KMOVW(bits.As32(), k)
+		return k
+	}
+	x, m := XMM(), YMM()
+	VMOVD(n.(GPVirtual).As32(), x)
+	VPBROADCASTD(x, m)
+	VPCMPGTD(l.lanes, m, m)
+	return m
+}
+
+// across writes the steps over n elements: as many full steps of unroll vectors as there are, then single vectors,
+// then the rest under a mask; their number is left in n.
+func (l *loop) across(n Register, step func(vecs int, mask Op)) {
+	for _, vecs := range []int{unroll, 1} {
+		label := map[int]string{unroll: "unrolled", 1: "single"}[vecs]
+		SUBQ(I32(vecs*l.width), n)
+		JLT(LabelRef(label + "End"))
+		Label(label)
+		step(vecs, nil)
+		SUBQ(I32(vecs*l.width), n)
+		JGE(LabelRef(label))
+		Label(label + "End")
+		ADDQ(I32(vecs*l.width), n)
+	}
+	JZ(LabelRef("restEnd"))
+	step(1, l.mask(n))
+	Label("restEnd")
+}
+
+// tiled writes an elementwise loop over data and tiles.
+func (s isa) tiled(name, data, tiles string, body func(v vector)) {
+	l := s.begin(name, data+", "+tiles, "")
+	l.base(data + ", " + tiles)
+	n, tile := Load(Param("x").Len(), GP64()), Load(Param("a").Len(), GP64())
+	if strings.HasSuffix(name, "ReLU") {
+		l.zeros = s.zero()
+	}
+	left := GP64()
+	l.offset = GP64()
+	Label("tile")
+	MOVQ(tile, left)
+	CMPQ(n, left)
+	CMOVQLT(n, left)
+	SUBQ(left, n)
+	XORQ(l.offset, l.offset)
+	l.across(left, l.along(body))
+	LEAQ(Mem{Base: l.offset, Index: left, Scale: 4}, l.offset) // past the masked vector
+	for _, a := range strings.Split(data, ", ") {
+		ADDQ(l.offset, l.bases[a])
+	}
+	TESTQ(n, n)
+	JNZ(LabelRef("tile"))
+	VZEROUPPER()
+	RET()
+}
+
+// along is a step of an elementwise loop.
+func (l *loop) along(body func(v vector)) func(vecs int, mask Op) {
+	return func(vecs int, mask Op) {
+		for i := range vecs {
+			body(vector{loop: l, disp: i * l.width * 4, mask: mask})
+		}
+		if mask == nil {
+			ADDQ(I32(vecs*l.width*4), l.offset)
+		}
+	}
+}
+
+// step writes the loop of Step.
+func (s isa) step() {
+	l := s.begin("Step", "w, g, v", ", lr, momentum, decay float32")
+	l.base("w, g, v")
+	n := Load(Param("w").Len(), GP64())
+	scalars := map[string]VecVirtual{}
+	for _, name := range []string{"lr", "momentum", "decay"} {
+		x := Load(Param(name), XMM())
+		scalars[name] = s.vec()
+		VBROADCASTSS(x, scalars[name])
+	}
+	l.offset = GP64()
+	XORQ(l.offset, l.offset)
+	l.across(n, l.along(func(v vector) {
+		w, sum := v.load("w"), v.load("g")
+		VFMADD231PS(scalars["decay"], w, sum)
+		VFMADD231PS(v.operand("v"), scalars["momentum"], sum)
+		v.store(sum, "v")
+		VFNMADD231PS(scalars["lr"], sum, w)
+		v.store(w, "w")
+	}))
+	VZEROUPPER()
+	RET()
+}
+
+// summed writes a loop over rows as long as the tiles s, q and mean. body returns what is to be added to s, and what
+// that is to be multiplied with and added to q.
+func (s isa) summed(name, args string, body func(v vector) (value, deviation VecVirtual)) {
+	l := s.begin(name, args, "")
+	l.base(args)
+	size, cols, row := Load(Param("x").Len(), GP64()), Load(Param("s").Len(), GP64()), GP64()
+	SHLQ(U8(2), size)
+	MOVQ(cols, row)
+	SHLQ(U8(2), row)
+	if strings.HasPrefix(name, "Gate") {
+		l.zeros = s.zero()
+	}
+	l.offset = GP64()
+	l.across(cols, func(vecs int, mask Op) {
+		vs := make([]vector, vecs)
+		sums, squares := make([]VecVirtual, vecs), make([]VecVirtual, vecs)
+		XORQ(l.offset, l.offset)
+		for i := range vecs {
+			v := vector{loop: l, disp: i * l.width * 4, mask: mask}
+			sums[i], squares[i], v.mean = v.load("s"), v.load("q"), v.load("mean")
+			vs[i] = v
+		}
+		label := "row"
+		switch {
+		case mask != nil:
+			label = "rowMasked"
+		case vecs == unroll:
+			label = "rowUnrolled"
+		}
+		Label(label)
+		for i, v := range vs {
+			value, deviation := body(v)
+			VADDPS(value, sums[i], sums[i])
+			VFMADD231PS(value, deviation, squares[i])
+		}
+		ADDQ(row, l.offset)
+		CMPQ(l.offset, size)
+		JLT(LabelRef(label))
+		XORQ(l.offset, l.offset)
+		for i, v := range vs {
+			v.store(sums[i], "s")
+			v.store(squares[i], "q")
+		}
+		if mask == nil {
+			for _, a := range strings.Split(args, ", ") {
+				ADDQ(I32(vecs*l.width*4), l.bases[a])
+			}
+		}
+	})
+	VZEROUPPER()
+	RET()
+}
+
+// vector is a place in a loop where one vector of every slice is handled.
+type vector struct {
+	*loop
+	disp int        // bytes behind the offset
+	mask Op         // nil for a whole vector
+	mean VecVirtual // of summed
+}
+
+func (v vector) mem(slice string) Mem {
+	return Mem{Base: v.bases[slice], Index: v.offset, Scale: 1, Disp: v.disp}
+}
+
+// load returns a vector of a slice in a register of its own.
+func (v vector) load(slice string) VecVirtual {
+	r := v.vec()
+	switch {
+	case v.mask == nil:
+		VMOVUPS(v.mem(slice), r)
+	case v.evex():
+		VMOVUPS_Z(v.mem(slice), v.mask, r)
+	default:
+		VMASKMOVPS(v.mem(slice), v.mask, r)
+	}
+	return r
+}
+
+// operand returns a vector of a slice as the first operand of an instruction.
+func (v vector) operand(slice string) Op {
+	if v.mask == nil {
+		return v.mem(slice)
+	}
+	return v.load(slice)
+}
+
+func (v vector) store(r VecVirtual, slice string) {
+	switch {
+	case v.mask == nil:
+		VMOVUPS(r, v.mem(slice))
+	case v.evex():
+		VMOVUPS(r, v.mask, v.mem(slice))
+	default:
+		VMASKMOVPS(r, v.mask, v.mem(slice))
+	}
+}
+
+// scaleShift returns a*x + b.
+func (v vector) scaleShift() VecVirtual {
+	sum := v.load("b")
+	VFMADD231PS(v.operand("a"), v.load("x"), sum)
+	return sum
+}
+
+// rectify sets r to max(r, 0) and returns it. NaN stays NaN: of an unordered pair the first operand is taken.
+func (v vector) rectify(r VecVirtual) VecVirtual {
+	VMAXPS(r, v.zeros, r)
+	return r
+}
+
+// gate sets r to 0 where y is.
+func (v vector) gate(r, y VecVirtual) {
+	const notEqual = 4 // or unordered
+	if v.evex() {
+		k := K()
+		VCMPPS(U8(notEqual), v.zeros, y, k)
+		VMOVAPS_Z(r, k, r)
+		return
+	}
+	VCMPPS(U8(notEqual), v.zeros, y, y)
+	VANDPS(y, r, r)
+}

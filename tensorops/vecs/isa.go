@@ -1,0 +1,25 @@
+package vecs
+
+import "github.com/sdr-ml/sdr/tensorops/kernels"
+
+// isa is the loops for one instruction set, each like the exported function of its name. Their arguments have been
+// checked and are not empty; rows are cut to whole tiles where sums are taken.
+type isa struct {
+	scaleShift, scaleShiftReLU func(y, x, a, b []float32)
+	scaleShiftAddReLU          func(y, x, r, a, b []float32)
+	combine                    func(y, g, x, a, b, c, mean []float32)
+	step                       func(w, g, v []float32, lr, momentum, decay float32)
+	moments                    func(s, q, x, mean []float32)
+
+	// gradMoments[i] adds h if i&1 is set and gates if i&2 is; d is written if i is not 0.
+	gradMoments [4]func(s, q, d, g, h, y, x, mean []float32)
+}
+
+var portable = &isa{
+	scaleShift: scaleShift, scaleShiftReLU: scaleShiftReLU, scaleShiftAddReLU: scaleShiftAddReLU,
+	combine: combine, step: step, moments: moments,
+	gradMoments: [4]func(s, q, d, g, h, y, x, mean []float32){gradMoments, addGradMoments, gateGradMoments, gateAddGradMoments},
+}
+
+// active is what the exported functions use.
+var active = isas[kernels.ISA()]

@@ -1,0 +1,105 @@
+package vecs
+
+import "fmt"
+
+// ScaleShift sets y = a·x + b; a and b are tiles. y may be x.
+func ScaleShift(y, x, a, b []float32) {
+	if check("ScaleShift", y, x) && checkTiles("ScaleShift", a, b) {
+		active.scaleShift(y, x, a, b)
+	}
+}
+
+// ScaleShiftReLU sets y = max(a·x + b, 0); a and b are tiles. NaN stays NaN, so that a diverged run is seen. y may be x.
+func ScaleShiftReLU(y, x, a, b []float32) {
+	if check("ScaleShiftReLU", y, x) && checkTiles("ScaleShiftReLU", a, b) {
+		active.scaleShiftReLU(y, x, a, b)
+	}
+}
+
+// ScaleShiftAddReLU sets y = max(a·x + b + r, 0); a and b are tiles. NaN stays NaN. y may be x or r.
+func ScaleShiftAddReLU(y, x, r, a, b []float32) {
+	if check("ScaleShiftAddReLU", y, x, r) && checkTiles("ScaleShiftAddReLU", a, b) {
+		active.scaleShiftAddReLU(y, x, r, a, b)
+	}
+}
+
+// Combine sets y = a·g + b·(x-mean) + c; a, b, c and mean are tiles. y may be g or x.
+func Combine(y, g, x, a, b, c, mean []float32) {
+	if check("Combine", y, g, x) && checkTiles("Combine", a, b, c, mean) {
+		active.combine(y, g, x, a, b, c, mean)
+	}
+}
+
+// Step is a step of gradient descent with momentum and weight decay: v = momentum·v + (g + decay·w), then w = w - lr·v.
+func Step(w, g, v []float32, lr, momentum, decay float32) {
+	if check("Step", w, g, v) {
+		active.step(w, g, v, lr, momentum, decay)
+	}
+}
+
+// Moments adds x-pivot to the tile s and its square to the tile q; pivot is a tile. The sums are taken in float32, in
+// the order of x: call it on pieces of data that are short enough for the precision wanted.
+func Moments(s, q, x, pivot []float32) {
+	if !check("Moments", x) || !checkTiles("Moments", pivot, s, q) {
+		return
+	}
+	whole := len(x) - len(x)%len(pivot)
+	if whole > 0 {
+		active.moments(s, q, x[:whole], pivot)
+	}
+	if rest := len(x) - whole; rest > 0 {
+		active.moments(s[:rest], q[:rest], x[whole:], pivot[:rest])
+	}
+}
+
+// GradMoments sets d = g + h where y is not 0, and d = 0 where it is; it adds d to the tile s and d·(x-mean) to the
+// tile q, mean being a tile too. The sums are as those of Moments. h may be nil for zeros and y for ones; if both are,
+// g is summed and d is not touched. d may be g or h.
+func GradMoments(s, q, d, g, h, y, x, mean []float32) {
+	variant := 0
+	if h != nil {
+		variant |= 1
+	}
+	if y != nil {
+		variant |= 2
+	}
+	if variant == 0 {
+		d = g
+	}
+	if h == nil {
+		h = g
+	}
+	if y == nil {
+		y = g
+	}
+	if !check("GradMoments", x, d, g, h, y) || !checkTiles("GradMoments", mean, s, q) {
+		return
+	}
+	f := active.gradMoments[variant]
+	whole := len(x) - len(x)%len(mean)
+	if whole > 0 {
+		f(s, q, d[:whole], g[:whole], h[:whole], y[:whole], x[:whole], mean)
+	}
+	if rest := len(x) - whole; rest > 0 {
+		f(s[:rest], q[:rest], d[whole:], g[whole:], h[whole:], y[whole:], x[whole:], mean[:rest])
+	}
+}
+
+// check panics unless the operands have one length, and reports whether they have elements.
+func check(op string, operands ...[]float32) bool {
+	n := len(operands[0])
+	for _, o := range operands[1:] {
+		if len(o) != n {
+			panic(fmt.Sprintf("vecs: %s: operands of %d and %d elements; give slices of one length", op, n, len(o)))
+		}
+	}
+	return n > 0
+}
+
+// checkTiles is check for tiles, which must not be empty.
+func checkTiles(op string, tiles ...[]float32) bool {
+	if !check(op, tiles...) {
+		panic(fmt.Sprintf("vecs: %s: an empty tile; give at least one row of coefficients", op))
+	}
+	return true
+}

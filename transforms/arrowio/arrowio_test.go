@@ -1,0 +1,200 @@
+package arrowio_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/apache/arrow/go/v15/arrow"
+	"github.com/apache/arrow/go/v15/arrow/array"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/io/filesystem/local"
+	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/io/filesystem/memfs"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/testing/passert"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/testing/ptest"
+	"github.com/stretchr/testify/require"
+
+	"github.com/sdr-ml/sdr/transforms/arrowio"
+	"github.com/sdr-ml/sdr/transforms/batch"
+)
+
+func init() { register.Function2x1(rowStrings) }
+
+func TestMain(m *testing.M) { ptest.Main(m) }
+
+type row struct {
+	Name    string    `arrow:"name"`
+	Dead    bool      `arrow:"dead"`
+	Small   int32     `arrow:"small"`
+	Big     int64     `arrow:"big"`
+	Single  float32   `arrow:"single"`
+	Double  float64   `arrow:"double"`
+	Image   []byte    `arrow:"image"`
+	Feature []float32 `arrow:"feature"`
+}
+
+// golden are the rows of testdata/make_golden.py.
+var golden = []row{
+	{"a", true, -1, 1 << 40, 0.5, 1e300, []byte{}, []float32{1, 2}},
+	{"", false, 2, -5, -1.25, 0.1, []byte{0, 255}, []float32{3, 4}},
+	{"ü", true, 3, 6, 3, -2, []byte("xyz"), []float32{5, 6}},
+}
+
+func rowsOf(t *testing.T, recs ...arrow.Record) []row {
+	t.Helper()
+	var all []row
+	for _, rec := range recs {
+		rows, err := batch.Rows[row](batch.New(rec))
+		require.NoError(t, err)
+		all = append(all, rows...)
+	}
+	return all
+}
+
+func recordsOf(t *testing.T, path string) []arrow.Record {
+	t.Helper()
+	f, err := arrowio.OpenFile(t.Context(), path)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, f.Close()) })
+	recs := make([]arrow.Record, f.NumRecords())
+	for i := range recs {
+		recs[i], err = f.Record(i)
+		require.NoError(t, err)
+		require.True(t, recs[i].Schema().Equal(f.Schema()))
+	}
+	_, err = f.Record(len(recs))
+	require.EqualError(t, err, fmt.Sprintf("arrowio: %s has no record %d, only %d records", path, len(recs), len(recs)))
+	return recs
+}
+
+func TestGoldenFromPyarrow(t *testing.T) {
+	recs := recordsOf(t, "testdata/golden.arrow")
+	require.Len(t, recs, 2)
+	require.Equal(t, golden, rowsOf(t, recs...))
+
+	recs, err := arrowio.ReadParquet(t.Context(), "testdata/golden.parquet")
+	require.NoError(t, err)
+	require.Equal(t, golden, rowsOf(t, recs...))
+}
+
+func TestFilesOnEveryFilesystem(t *testing.T) {
+	whole := batch.Of(golden)
+	parts := []arrow.Record{whole.NewSlice(0, 2), whole.NewSlice(2, 3)}
+	for _, dir := range []string{filepath.Join(t.TempDir(), "new", "folder [a]"), "memfs://bucket/folder"} {
+		path := dir + "/x.arrow"
+		for range 2 { // the second time replaces the file
+			require.NoError(t, arrowio.WriteFile(t.Context(), path, whole.Schema(), parts...))
+			recs := recordsOf(t, path)
+			require.Len(t, recs, 2)
+			require.True(t, array.RecordEqual(parts[1], recs[1]))
+			require.Equal(t, golden, rowsOf(t, recs...))
+		}
+		path = dir + "/x.parquet"
+		require.NoError(t, arrowio.WriteParquet(t.Context(), path, parts...))
+		recs, err := arrowio.ReadParquet(t.Context(), path)
+		require.NoError(t, err)
+		require.Equal(t, golden, rowsOf(t, recs...))
+		require.True(t, arrow.TypeEqual(recs[0].Schema().Field(7).Type, whole.Schema().Field(7).Type), "got %v", recs[0].Schema())
+
+		path = dir + "/empty.arrow"
+		require.NoError(t, arrowio.WriteFile(t.Context(), path, whole.Schema()))
+		require.Empty(t, recordsOf(t, path))
+		require.ErrorContains(t, arrowio.WriteParquet(t.Context(), path), "no record to take the schema from")
+	}
+}
+
+func TestNoTemporaryFilesStay(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, arrowio.WriteFile(t.Context(), dir+"/x.arrow", batch.Of(golden).Schema()))
+	names, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Len(t, names, 1)
+}
+
+func TestErrors(t *testing.T) {
+	dir := t.TempDir()
+	_, err := arrowio.OpenFile(t.Context(), dir+"/none.arrow")
+	require.ErrorIs(t, err, os.ErrNotExist)
+	_, err = arrowio.ReadParquet(t.Context(), dir+"/none.parquet")
+	require.ErrorIs(t, err, os.ErrNotExist)
+	for _, content := range []string{"", "ARROW1", strings.Repeat("no arrow ", 99)} {
+		require.NoError(t, os.WriteFile(dir+"/bad", []byte(content), 0o600))
+		_, err = arrowio.OpenFile(t.Context(), dir+"/bad")
+		require.ErrorContains(t, err, "bad as an Arrow IPC file")
+		_, err = arrowio.ReadParquet(t.Context(), dir+"/bad")
+		require.ErrorContains(t, err, "bad as a Parquet file")
+	}
+	type other struct {
+		N int32 `arrow:"n"`
+	}
+	err = arrowio.WriteFile(t.Context(), dir+"/x.arrow", batch.Of(golden).Schema(), batch.Of([]other{{1}}).Record)
+	require.ErrorContains(t, err, "x.arrow: record 0")
+	require.NoFileExists(t, dir+"/x.arrow")
+	_, err = arrowio.OpenFile(t.Context(), "nofs://x")
+	require.ErrorContains(t, err, `"nofs" not registered`)
+}
+
+func rowStrings(b *batch.Batch, emit func(string)) error {
+	rows, err := batch.Rows[row](b)
+	for _, r := range rows {
+		emit(fmt.Sprintf("%v", r))
+	}
+	return err
+}
+
+// TestTransforms writes on one runner and reads on another; the names must be
+// the same, even where batches were sliced or went through a coder.
+func TestTransforms(t *testing.T) {
+	whole := batch.Of(golden)
+	sliced := []any{batch.New(whole.NewSlice(0, 2)), batch.New(whole.NewSlice(2, 3))}
+	fresh := []any{batch.Of(golden[:2]), batch.Of(golden[2:])}
+	var rows []any
+	for _, r := range golden {
+		rows = append(rows, fmt.Sprintf("%v", r))
+	}
+	dir := t.TempDir()
+	var names []string
+	for _, w := range []struct {
+		runner  string
+		batches []any
+	}{{"prism", sliced}, {"direct", fresh}, {"direct", sliced}} {
+		p, s := beam.NewPipelineWithRoot()
+		passert.Count(s, arrowio.Write(s, dir, beam.Create(s, w.batches...)), "paths", 2)
+		_, err := beam.Run(t.Context(), w.runner, p)
+		require.NoError(t, err)
+		got, err := filepath.Glob(dir + "/*")
+		require.NoError(t, err)
+		require.Len(t, got, 2)
+		if names != nil {
+			require.Equal(t, names, got)
+		}
+		names = got
+
+		p, s = beam.NewPipelineWithRoot()
+		passert.Equals(s, beam.ParDo(s, rowStrings, arrowio.Read(s, dir+"/")), rows...)
+		_, err = beam.Run(t.Context(), w.runner, p)
+		require.NoError(t, err)
+	}
+}
+
+func TestReadMissingFolder(t *testing.T) {
+	p, s := beam.NewPipelineWithRoot()
+	arrowio.Read(s, "memfs://bucket/missing")
+	_, err := beam.Run(t.Context(), "direct", p)
+	require.ErrorContains(t, err, "arrowio: no *.arrow file in memfs://bucket/missing")
+}
+
+// TestTruncatedFile opens beginnings of a file: an error, not a panic.
+func TestTruncatedFile(t *testing.T) {
+	good, err := os.ReadFile("testdata/golden.arrow")
+	require.NoError(t, err)
+	path := t.TempDir() + "/x.arrow"
+	for n := 0; n < len(good); n += 7 {
+		require.NoError(t, os.WriteFile(path, good[:n], 0o600))
+		_, err := arrowio.OpenFile(t.Context(), path)
+		require.ErrorContains(t, err, "x.arrow as an Arrow IPC file", "%d bytes", n)
+	}
+}

@@ -1,0 +1,108 @@
+package arrowio
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/apache/arrow/go/v15/arrow"
+	"github.com/apache/arrow/go/v15/arrow/ipc"
+
+	"github.com/sdr-ml/sdr/transforms/batch"
+	"github.com/sdr-ml/sdr/transforms/files"
+)
+
+// WriteFile writes records as an Arrow IPC file (the random access format).
+// Missing folders are created and an existing file is replaced in one step.
+// Equal records give equal bytes. A record with another schema is an error.
+func WriteFile(ctx context.Context, path string, schema *arrow.Schema, recs ...arrow.Record) error {
+	data, err := encode(schema, recs)
+	if err == nil {
+		err = files.WriteBytes(ctx, path, data)
+	}
+	if err != nil {
+		return fmt.Errorf("arrowio: writing %s: %w", path, err)
+	}
+	return nil
+}
+
+// encode is the content of an Arrow IPC file.
+func encode(schema *arrow.Schema, recs []arrow.Record) ([]byte, error) {
+	var f memFile
+	w, err := ipc.NewFileWriter(&f, ipc.WithSchema(schema), ipc.WithAllocator(batch.Mem))
+	if err != nil {
+		return nil, err
+	}
+	for i, rec := range recs {
+		compact, err := batch.Compact(rec)
+		if err == nil {
+			err = w.Write(compact)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("record %d: %w", i, err)
+		}
+	}
+	err = w.Close()
+	return f.Bytes(), err
+}
+
+// memFile is the io.WriteSeeker that ipc.NewFileWriter asks for; it is only
+// ever asked where it stands.
+type memFile struct{ bytes.Buffer }
+
+func (f *memFile) Seek(offset int64, whence int) (int64, error) {
+	if offset != 0 || whence != io.SeekCurrent {
+		return 0, errors.ErrUnsupported
+	}
+	return int64(f.Len()), nil
+}
+
+// File is an Arrow IPC file open for random access. It may be used by several
+// goroutines at once, except for Close.
+type File struct {
+	path    string
+	reader  *ipc.FileReader
+	release func() error
+}
+
+// OpenFile opens an Arrow IPC file: mapped into memory if it is local, read
+// completely if not. Truncated files are errors, but the content must come from
+// a trusted source: Arrow's reader believes the lengths in it.
+func OpenFile(ctx context.Context, path string) (*File, error) {
+	data, release, err := get(ctx, path)
+	if err != nil {
+		return nil, fmt.Errorf("arrowio: opening %s: %w", path, err)
+	}
+	reader, err := ipc.NewFileReader(bytes.NewReader(data), ipc.WithAllocator(batch.Mem))
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("arrowio: opening %s as an Arrow IPC file: %w", path, err), release())
+	}
+	return &File{path, reader, release}, nil
+}
+
+// NumRecords is the number of records in the file.
+func (f *File) NumRecords() int { return f.reader.NumRecords() }
+
+// Schema is the schema of every record.
+func (f *File) Schema() *arrow.Schema { return f.reader.Schema() }
+
+// Record reads record i, counted from 0. It must not be used after Close.
+func (f *File) Record(i int) (rec arrow.Record, err error) {
+	if i < 0 || i >= f.NumRecords() {
+		return nil, fmt.Errorf("arrowio: %s has no record %d, only %d records", f.path, i, f.NumRecords())
+	}
+	defer func() { // the reader panics on damaged content
+		if p := recover(); p != nil {
+			rec, err = nil, fmt.Errorf("arrowio: reading record %d of %s: %v", i, f.path, p)
+		}
+	}()
+	if rec, err = f.reader.RecordAt(i); err != nil {
+		return nil, fmt.Errorf("arrowio: reading record %d of %s: %w", i, f.path, err)
+	}
+	return rec, nil
+}
+
+// Close ends the use of the file and of its records.
+func (f *File) Close() error { return errors.Join(f.reader.Close(), f.release()) }

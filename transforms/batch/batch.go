@@ -1,0 +1,97 @@
+// Package batch holds the element that travels between Beam stages: a Batch,
+// which is one Arrow record, with its Beam coder and the conversions from and
+// to Go structs ([Of], [Rows]) and dense matrices ([Matrix], [Dense],
+// [FromDense]).
+//
+// All memory comes from Arrow's Go allocator and belongs to the garbage
+// collector. Nobody needs to call Retain or Release on a Batch, and nobody
+// should call Release: it would take the buffers away from other holders.
+package batch
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+
+	"github.com/apache/arrow/go/v15/arrow"
+	"github.com/apache/arrow/go/v15/arrow/array"
+	"github.com/apache/arrow/go/v15/arrow/ipc"
+	"github.com/apache/arrow/go/v15/arrow/memory"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
+)
+
+func init() {
+	beam.RegisterType(reflect.TypeFor[Batch]())
+	beam.RegisterCoder(reflect.TypeFor[*Batch](), Encode, Decode)
+	register.Emitter1[*Batch]()
+	register.Iter1[*Batch]()
+}
+
+// Mem is the allocator of every record this package makes.
+var Mem memory.Allocator = memory.NewGoAllocator()
+
+// Batch is one Arrow record as a Beam element; PCollections hold *Batch. Like
+// every Beam element it must not be changed after it was emitted.
+type Batch struct{ arrow.Record }
+
+// New wraps a record, which must not be released afterwards.
+func New(rec arrow.Record) *Batch { return &Batch{rec} }
+
+// Encode writes a batch as an Arrow IPC stream of one record; equal batches
+// give equal bytes. It is the encoder of the Beam coder.
+func Encode(b *Batch) ([]byte, error) {
+	if b == nil || b.Record == nil {
+		return nil, errors.New("batch: cannot encode a batch without a record; make it with batch.New or batch.Of")
+	}
+	rec, err := Compact(b.Record)
+	if err != nil {
+		return nil, err
+	}
+	var buf bytes.Buffer
+	w := ipc.NewWriter(&buf, ipc.WithSchema(rec.Schema()), ipc.WithAllocator(Mem))
+	if err := errors.Join(w.Write(rec), w.Close()); err != nil {
+		return nil, fmt.Errorf("batch: encoding a record with the columns %s: %w", describe(rec.Schema()), err)
+	}
+	return buf.Bytes(), nil
+}
+
+// Compact copies a record into buffers of its own that hold exactly its rows.
+// Equal records give equal bytes when written, wherever they were sliced from;
+// Arrow's writer otherwise pads with neighbouring rows, and fails on an empty
+// slice of a string column.
+func Compact(rec arrow.Record) (arrow.Record, error) {
+	if rec.NumRows() == 0 {
+		return array.NewRecordBuilder(Mem, rec.Schema()).NewRecord(), nil
+	}
+	cols := make([]arrow.Array, rec.NumCols())
+	for i, col := range rec.Columns() {
+		var err error
+		if cols[i], err = array.Concatenate([]arrow.Array{col}, Mem); err != nil {
+			return nil, fmt.Errorf("batch: copying column %q of type %v: %w", rec.ColumnName(i), col.DataType(), err)
+		}
+	}
+	return array.NewRecord(rec.Schema(), cols, rec.NumRows()), nil
+}
+
+// Decode reads what [Encode] wrote: an Arrow IPC stream that holds exactly one
+// record. It is the decoder of the Beam coder. Truncated streams are errors, but
+// data must come from a trusted source: Arrow's reader believes the lengths in
+// it and allocates as much.
+func Decode(data []byte) (*Batch, error) {
+	r, err := ipc.NewReader(bytes.NewReader(data), ipc.WithAllocator(Mem))
+	if err != nil {
+		return nil, fmt.Errorf("batch: decoding %d bytes as an Arrow IPC stream: %w", len(data), err)
+	}
+	rec, err := r.Read()
+	if err != nil {
+		return nil, fmt.Errorf("batch: decoding the record of an Arrow IPC stream of %d bytes: %w", len(data), err)
+	}
+	rec.Retain() // the reader releases its own reference on the next Read
+	if _, err := r.Read(); err != io.EOF {
+		return nil, fmt.Errorf("batch: an Arrow IPC stream of %d bytes holds more than one record", len(data))
+	}
+	return New(rec), nil
+}

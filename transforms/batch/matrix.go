@@ -1,0 +1,89 @@
+package batch
+
+import (
+	"fmt"
+
+	"github.com/apache/arrow/go/v15/arrow"
+	"github.com/apache/arrow/go/v15/arrow/array"
+	"github.com/apache/arrow/go/v15/arrow/memory"
+	"gorgonia.org/tensor"
+)
+
+// Matrix is a view, without a copy, of a column of vectors: data is
+// [NumRows, width] row-major and must not be changed. The column is a
+// fixed_size_list<float32>, or a list<float32> whose lists are equally long
+// (as Parquet readers give); slices of records are honoured and nulls are
+// errors. A list column without rows has width 0.
+func Matrix(b *Batch, column string) (data []float32, width int, err error) {
+	const want = "fixed_size_list<float32> or list<float32>"
+	col, err := find(b, column, want)
+	if err != nil {
+		return nil, 0, err
+	}
+	lists, ok := col.(array.ListLike)
+	var values *array.Float32
+	if ok {
+		values, ok = lists.ListValues().(*array.Float32)
+	}
+	if !ok {
+		return nil, 0, fmt.Errorf("batch: column %q: expected %s, got %v", column, want, col.DataType())
+	}
+	rows := lists.Len()
+	if t, ok := col.DataType().(*arrow.FixedSizeListType); ok {
+		width = int(t.Len())
+	} else if rows > 0 {
+		start, end := lists.ValueOffsets(0)
+		width = int(end - start)
+	}
+	if rows == 0 {
+		return []float32{}, width, nil
+	}
+	first, _ := lists.ValueOffsets(0)
+	for i := range rows {
+		if start, end := lists.ValueOffsets(i); start != first+int64(i*width) || end != start+int64(width) {
+			return nil, 0, fmt.Errorf("batch: column %q: row %d holds %d values, row 0 holds %d; all vectors of a column must be equally long", column, i, end-start, width)
+		}
+	}
+	last := int(first) + rows*width
+	if values.NullN() > 0 {
+		for i := int(first); i < last; i++ {
+			if values.IsNull(i) {
+				return nil, 0, fmt.Errorf("batch: column %q: expected %s without nulls, got a null in row %d", column, want, (i-int(first))/width)
+			}
+		}
+	}
+	return values.Float32Values()[first:last:last], width, nil
+}
+
+// Dense is [Matrix] as a gorgonia tensor of shape (NumRows, width) that shares
+// the batch's memory and must not be changed. A batch without rows is an
+// error, since a tensor cannot be empty.
+func Dense(b *Batch, column string) (*tensor.Dense, error) {
+	data, width, err := Matrix(b, column)
+	if err != nil {
+		return nil, err
+	}
+	if len(data) == 0 {
+		return nil, fmt.Errorf("batch: column %q: a tensor needs at least one value, got %d rows of width %d", column, b.NumRows(), width)
+	}
+	return tensor.New(tensor.WithShape(len(data)/width, width), tensor.WithBacking(data)), nil
+}
+
+// FromDense makes a fixed_size_list<float32> column from a float32 matrix of
+// shape (rows, width) without copying it; the tensor must not be changed
+// afterwards. The name is that of the column, for errors. Tensors of another
+// type or number of axes, transposed ones and strided views are errors.
+func FromDense(name string, t *tensor.Dense) (arrow.Array, error) {
+	if t.Dtype() != tensor.Float32 || t.Dims() != 2 {
+		return nil, fmt.Errorf("batch: column %q: expected a float32 matrix, got a tensor of %v with shape %v", name, t.Dtype(), t.Shape())
+	}
+	if t.RequiresIterator() || t.DataOrder().IsColMajor() {
+		return nil, fmt.Errorf("batch: column %q: expected a contiguous row-major matrix, got strides %v for shape %v; materialise it first", name, t.Strides(), t.Shape())
+	}
+	rows, width := t.Shape()[0], t.Shape()[1]
+	values := array.NewData(arrow.PrimitiveTypes.Float32, rows*width,
+		[]*memory.Buffer{nil, memory.NewBufferBytes(arrow.Float32Traits.CastToBytes(t.Data().([]float32)[:rows*width]))}, nil, 0, 0)
+	list := array.NewData(arrow.FixedSizeListOf(int32(width), arrow.PrimitiveTypes.Float32), rows,
+		[]*memory.Buffer{nil}, []arrow.ArrayData{values}, 0, 0)
+	return array.NewFixedSizeListData(list), nil
+}

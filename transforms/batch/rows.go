@@ -1,0 +1,280 @@
+package batch
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+
+	"github.com/apache/arrow/go/v15/arrow"
+	"github.com/apache/arrow/go/v15/arrow/array"
+)
+
+// column is one exported field of a row struct.
+type column struct {
+	name  string
+	index int
+	typ   reflect.Type
+}
+
+var (
+	bytesType  = reflect.TypeFor[[]byte]()
+	vectorType = reflect.TypeFor[[]float32]()
+)
+
+// columns lists the fields of T. It panics on a struct that can never be a
+// row, since that is a mistake in the program and not in the data.
+func columns[T any]() []column {
+	t := reflect.TypeFor[T]()
+	if t.Kind() != reflect.Struct {
+		panic(fmt.Sprintf("batch: rows must be structs, not %v", t))
+	}
+	var cols []column
+	for i := range t.NumField() {
+		f := t.Field(i)
+		if !f.IsExported() {
+			continue
+		}
+		name := f.Tag.Get("arrow")
+		if name == "" {
+			panic(fmt.Sprintf("batch: field %v.%s needs a tag `arrow:\"column name\"`", t, f.Name))
+		}
+		c := column{name: name, index: i, typ: f.Type}
+		dataType(c, 1) // panics on a type without a column
+		cols = append(cols, c)
+	}
+	if len(cols) == 0 {
+		panic(fmt.Sprintf("batch: %v has no exported fields", t))
+	}
+	return cols
+}
+
+// dataType is the Arrow type of a field; width is that of a []float32.
+func dataType(c column, width int) arrow.DataType {
+	switch c.typ {
+	case bytesType:
+		return arrow.BinaryTypes.Binary
+	case vectorType:
+		return arrow.FixedSizeListOf(int32(width), arrow.PrimitiveTypes.Float32)
+	}
+	switch c.typ.Kind() {
+	case reflect.String:
+		return arrow.BinaryTypes.String
+	case reflect.Bool:
+		return arrow.FixedWidthTypes.Boolean
+	case reflect.Int32:
+		return arrow.PrimitiveTypes.Int32
+	case reflect.Int64:
+		return arrow.PrimitiveTypes.Int64
+	case reflect.Float32:
+		return arrow.PrimitiveTypes.Float32
+	case reflect.Float64:
+		return arrow.PrimitiveTypes.Float64
+	}
+	panic(fmt.Sprintf("batch: column %q: Go type %v has no column type; use string, bool, int32, int64, float32, float64, []byte or []float32", c.name, c.typ))
+}
+
+// Schema is the Arrow schema of rows of type T: one non-nullable column for
+// every exported field, named by its `arrow` tag. A []float32 field becomes a
+// fixed_size_list<float32>; widths gives the list sizes in field order.
+// It panics if T cannot be a row or if the number of widths is wrong.
+func Schema[T any](widths ...int) *arrow.Schema {
+	cols := columns[T]()
+	fields := make([]arrow.Field, len(cols))
+	rest := widths
+	for i, c := range cols {
+		width := 1
+		if c.typ == vectorType {
+			if len(rest) == 0 || rest[0] < 1 {
+				panic(fmt.Sprintf("batch: Schema[%v]: column %q needs a width of at least 1; widths given: %v", reflect.TypeFor[T](), c.name, widths))
+			}
+			width, rest = rest[0], rest[1:]
+		}
+		fields[i] = arrow.Field{Name: c.name, Type: dataType(c, width)}
+	}
+	if len(rest) > 0 {
+		panic(fmt.Sprintf("batch: Schema[%v]: %d widths given, %d of them for no column", reflect.TypeFor[T](), len(widths), len(rest)))
+	}
+	return arrow.NewSchema(fields, nil)
+}
+
+// Of makes a batch of rows, whose exported fields carry `arrow:"name"` tags
+// and have the types string, bool, int32, int64, float32, float64, []byte or
+// []float32. A []float32 column is a fixed_size_list<float32> as wide as the
+// first row's slice (1 if there are no rows). Of copies everything. It panics
+// if T cannot be a row, or if vectors of one column are empty or differ in
+// length.
+func Of[T any](rows []T) *Batch {
+	cols := columns[T]()
+	var widths []int
+	for _, c := range cols {
+		if c.typ != vectorType {
+			continue
+		}
+		width := 1
+		if len(rows) > 0 {
+			width = reflect.ValueOf(&rows[0]).Elem().Field(c.index).Len()
+		}
+		if width == 0 {
+			panic(fmt.Sprintf("batch: column %q: row 0 holds an empty vector", c.name))
+		}
+		widths = append(widths, width)
+	}
+	schema := Schema[T](widths...)
+	b := array.NewRecordBuilder(Mem, schema)
+	b.Reserve(len(rows))
+	for i, c := range cols {
+		appendColumn(b.Field(i), c, rows)
+	}
+	return New(b.NewRecord())
+}
+
+// appendColumn appends one field of all rows to a column builder.
+func appendColumn[T any](b array.Builder, c column, rows []T) {
+	field := func(i int) reflect.Value { return reflect.ValueOf(&rows[i]).Elem().Field(c.index) }
+	switch b := b.(type) {
+	case *array.StringBuilder:
+		for i := range rows {
+			b.Append(field(i).String())
+		}
+	case *array.BooleanBuilder:
+		for i := range rows {
+			b.Append(field(i).Bool())
+		}
+	case *array.Int32Builder:
+		for i := range rows {
+			b.Append(int32(field(i).Int()))
+		}
+	case *array.Int64Builder:
+		for i := range rows {
+			b.Append(field(i).Int())
+		}
+	case *array.Float32Builder:
+		for i := range rows {
+			b.Append(float32(field(i).Float()))
+		}
+	case *array.Float64Builder:
+		for i := range rows {
+			b.Append(field(i).Float())
+		}
+	case *array.BinaryBuilder:
+		for i := range rows {
+			b.Append(append([]byte{}, field(i).Bytes()...)) // never nil, which would be a null
+		}
+	case *array.FixedSizeListBuilder:
+		values := b.ValueBuilder().(*array.Float32Builder)
+		width := int(b.Type().(*arrow.FixedSizeListType).Len())
+		values.Reserve(len(rows) * width)
+		for i := range rows {
+			v := field(i).Interface().([]float32)
+			if len(v) != width {
+				panic(fmt.Sprintf("batch: column %q: row %d holds %d values, row 0 holds %d; all vectors of a column must be equally long", c.name, i, len(v), width))
+			}
+			b.Append(true)
+			values.AppendValues(v, nil)
+		}
+	}
+}
+
+// Rows reads the columns named by T's `arrow` tags; other columns of the batch
+// are ignored. A missing column, a column of another type and a null are
+// errors that name the column. The rows share no memory with the batch.
+func Rows[T any](b *Batch) ([]T, error) {
+	rows := make([]T, b.NumRows())
+	for _, c := range columns[T]() {
+		if err := readColumn(b, c, rows); err != nil {
+			return nil, err
+		}
+	}
+	return rows, nil
+}
+
+// readColumn sets one field of all rows.
+func readColumn[T any](b *Batch, c column, rows []T) error {
+	field := func(i int) reflect.Value { return reflect.ValueOf(&rows[i]).Elem().Field(c.index) }
+	if c.typ == vectorType {
+		data, width, err := Matrix(b, c.name)
+		if err != nil {
+			return err
+		}
+		data = append([]float32{}, data...)
+		for i := range rows {
+			field(i).Set(reflect.ValueOf(data[i*width : (i+1)*width : (i+1)*width]))
+		}
+		return nil
+	}
+	col, err := find(b, c.name, dataType(c, 1).String())
+	if err != nil {
+		return err
+	}
+	if got, want := col.DataType(), dataType(c, 1); !arrow.TypeEqual(got, want) {
+		return fmt.Errorf("batch: column %q: expected %v, got %v", c.name, want, got)
+	}
+	switch col := col.(type) {
+	case *array.String:
+		for i := range rows {
+			field(i).SetString(strings.Clone(col.Value(i)))
+		}
+	case *array.Boolean:
+		for i := range rows {
+			field(i).SetBool(col.Value(i))
+		}
+	case *array.Int32:
+		for i := range rows {
+			field(i).SetInt(int64(col.Value(i)))
+		}
+	case *array.Int64:
+		for i := range rows {
+			field(i).SetInt(col.Value(i))
+		}
+	case *array.Float32:
+		for i := range rows {
+			field(i).SetFloat(float64(col.Value(i)))
+		}
+	case *array.Float64:
+		for i := range rows {
+			field(i).SetFloat(col.Value(i))
+		}
+	case *array.Binary:
+		for i := range rows {
+			field(i).SetBytes(append([]byte{}, col.Value(i)...))
+		}
+	}
+	return nil
+}
+
+// find returns a column without nulls; want describes the expected type.
+func find(b *Batch, name, want string) (arrow.Array, error) {
+	idx := b.Schema().FieldIndices(name)
+	if len(idx) != 1 {
+		return nil, fmt.Errorf("batch: expected one column %q of type %s, got %d in the columns %s", name, want, len(idx), describe(b.Schema()))
+	}
+	col := b.Column(idx[0])
+	if n := col.NullN(); n > 0 {
+		return nil, fmt.Errorf("batch: column %q: expected %s without nulls, got %d nulls in %d rows", name, want, n, col.Len())
+	}
+	return col, nil
+}
+
+// describe lists the columns of a schema as "name type, name type".
+func describe(s *arrow.Schema) string {
+	var d []string
+	for _, f := range s.Fields() {
+		d = append(d, fmt.Sprintf("%s %v", f.Name, f.Type))
+	}
+	return strings.Join(d, ", ")
+}
+
+// All reads the rows of every batch of a GroupByKey or side-input iterator,
+// in the order of arrival: sort them by their key before use.
+func All[T any](iter func(**Batch) bool) ([]T, error) {
+	var all []T
+	var b *Batch
+	for iter(&b) {
+		rows, err := Rows[T](b)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, rows...)
+	}
+	return all, nil
+}

@@ -1,0 +1,154 @@
+// Package files reads, writes and lists whole files on any Beam filesystem. A
+// file appears under its name only when it is complete. The filesystem of a
+// path is chosen by its scheme: paths without one are local, others (gs://,
+// s3://, memfs://) go to a filesystem that the program must import, as for
+// Beam's own textio.
+package files
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/io/filesystem"
+	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/io/filesystem/local" // for paths without a scheme
+)
+
+// IsLocal reports whether the path names a file of this machine.
+func IsLocal(path string) bool { return !strings.Contains(path, "://") }
+
+// Join appends elements to a folder of any filesystem.
+func Join(dir string, elem ...string) string {
+	if IsLocal(dir) {
+		return filepath.Join(append([]string{dir}, elem...)...)
+	}
+	return strings.TrimSuffix(dir, "/") + "/" + path.Join(elem...)
+}
+
+// Read returns a file's content. The error of a missing file is fs.ErrNotExist.
+func Read(ctx context.Context, path string) ([]byte, error) {
+	if IsLocal(path) {
+		return os.ReadFile(path)
+	}
+	if found, err := Exists(ctx, path); err != nil {
+		return nil, err
+	} else if !found {
+		return nil, fmt.Errorf("read %s: %w", path, fs.ErrNotExist)
+	}
+	var data []byte
+	err := on(ctx, "read", path, func(fsys filesystem.Interface) (err error) {
+		data, err = filesystem.Read(ctx, fsys, path)
+		return err
+	})
+	return data, err
+}
+
+// Exists reports whether there is a file of that name; a local folder counts
+// as one, other filesystems have none.
+func Exists(ctx context.Context, path string) (bool, error) {
+	if IsLocal(path) {
+		_, err := os.Stat(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return false, nil
+		}
+		return err == nil, err
+	}
+	var matches []string
+	err := on(ctx, "look for", path, func(fsys filesystem.Interface) (err error) {
+		matches, err = fsys.List(ctx, Quote(path))
+		return err
+	})
+	return slices.Contains(matches, path), err
+}
+
+// List returns the files that match a glob, sorted by name. Hidden files, whose
+// names begin with a dot, are left out: those that are still being written are
+// among them. A folder whose name may hold *, ? or [ goes through Quote.
+func List(ctx context.Context, glob string) ([]string, error) {
+	var matches []string
+	err := on(ctx, "list", glob, func(fsys filesystem.Interface) (err error) {
+		matches, err = fsys.List(ctx, glob)
+		return err
+	})
+	matches = slices.DeleteFunc(matches, func(m string) bool {
+		return strings.HasPrefix(m[strings.LastIndexByte(filepath.ToSlash(m), '/')+1:], ".")
+	})
+	slices.Sort(matches)
+	return matches, err
+}
+
+// Quote returns the glob that matches a path and nothing else. It is made of
+// character classes, which unlike backslashes all filesystems know.
+func Quote(path string) string {
+	special := []string{"*", "[*]", "?", "[?]", "[", "[[]"}
+	if filepath.Separator == '/' {
+		special = append(special, `\`, `[\\]`)
+	}
+	return strings.NewReplacer(special...).Replace(path)
+}
+
+// Remove deletes a file.
+func Remove(ctx context.Context, path string) error {
+	return on(ctx, "remove", path, func(fsys filesystem.Interface) error {
+		if remover, ok := fsys.(filesystem.Remover); ok {
+			return remover.Remove(ctx, path)
+		}
+		return fmt.Errorf("this filesystem cannot remove files: %w", errors.ErrUnsupported)
+	})
+}
+
+// Modified returns when a file last changed, and the zero time on filesystems
+// that do not tell.
+func Modified(ctx context.Context, path string) (at time.Time, err error) {
+	err = on(ctx, "look up", path, func(fsys filesystem.Interface) (err error) {
+		if getter, ok := fsys.(filesystem.LastModifiedGetter); ok {
+			at, err = getter.LastModified(ctx, path)
+		}
+		return err
+	})
+	return at, err
+}
+
+// on uses the filesystem of a path and says in an error what was to be done.
+func on(ctx context.Context, verb, path string, use func(filesystem.Interface) error) error {
+	fsys, err := filesystem.New(ctx, path)
+	if err == nil {
+		err = errors.Join(use(fsys), fsys.Close())
+	}
+	if err != nil {
+		return fmt.Errorf("%s %s: %w", verb, path, err)
+	}
+	return nil
+}
+
+// Write writes a file so that readers see the old content, or none, and then
+// all of the new, and makes its folder where that is needed. When write fails,
+// nothing changes.
+func Write(ctx context.Context, path string, write func(io.Writer) error) error {
+	var err error
+	if IsLocal(path) {
+		err = writeLocal(path, write)
+	} else {
+		err = writeRemote(ctx, path, write)
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}
+
+// WriteBytes is Write of content that is at hand.
+func WriteBytes(ctx context.Context, path string, data []byte) error {
+	return Write(ctx, path, func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	})
+}

@@ -1,0 +1,115 @@
+package imageio
+
+import (
+	"archive/tar"
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"os"
+	"testing"
+)
+
+// FuzzDecode: any bytes give an error, or pixels that fit the size, and never
+// panic.
+func FuzzDecode(f *testing.F) {
+	text, err := os.ReadFile("testdata/decode.json")
+	if err != nil {
+		f.Fatal(err)
+	}
+	var images map[string]struct{ Data []byte }
+	if err := json.Unmarshal(text, &images); err != nil {
+		f.Fatal(err)
+	}
+	for _, im := range images {
+		f.Add(im.Data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if format, ok := sniff(data); ok { // large images take long
+			config, err := format.config(bytes.NewReader(data))
+			if err == nil && config.Width*config.Height > 1<<16 {
+				t.Skip()
+			}
+		}
+		m, err := Decode(data)
+		if err == nil && (m.Width < 1 || m.Height < 1 || len(m.Pix) != m.Width*m.Height*3) {
+			t.Fatalf("%d x %d image of %d bytes", m.Width, m.Height, len(m.Pix))
+		}
+		if err != nil && m.Pix != nil {
+			t.Fatal("pixels beside an error")
+		}
+	})
+}
+
+// FuzzIDX: any bytes give at most the images asked for, each as large as the
+// header says, and never panic.
+func FuzzIDX(f *testing.F) {
+	header := func(dims ...uint32) (out []byte) {
+		out = binary.BigEndian.AppendUint32(nil, 0x803)
+		for _, d := range dims {
+			out = binary.BigEndian.AppendUint32(out, d)
+		}
+		return out
+	}
+	f.Add(append(header(2, 3, 2), make([]byte, 12)...), int64(0), int64(2))
+	f.Add(header(1<<31, 1<<31, 1<<31), int64(0), int64(1))
+	f.Add(header(9, 1<<20, 100), int64(8), int64(9))
+	f.Add([]byte{0, 0, 8, 1, 0, 0, 0, 1, 5}, int64(0), int64(1))
+	f.Fuzz(func(t *testing.T, data []byte, begin, end int64) {
+		if begin < 0 || end < begin || end > 1<<20 {
+			t.Skip()
+		}
+		next := begin
+		err := scanIDX(bytes.NewReader(data), begin, end, func(row int64, image []byte) error {
+			if row != next {
+				t.Fatalf("row %d, want %d", row, next)
+			}
+			next++
+			if _, err := Decode(image); err != nil {
+				t.Fatal(err)
+			}
+			return nil
+		})
+		if err == nil && next != end {
+			t.Fatalf("%d images of %d and no error", next-begin, end-begin)
+		}
+		_, _ = scanLabels(bytes.NewReader(data), begin, min(end, 1<<10))
+	})
+}
+
+// FuzzTar: any bytes give the images asked for or an error, and the same
+// however they are cut into ranges.
+func FuzzTar(f *testing.F) {
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, m := range [][2]string{{"a/1.png", "one"}, {"2.cls", "7"}, {"2.jpg", "two"}, {"2.b.jpg", ""}} {
+		_ = w.WriteHeader(&tar.Header{Name: m[0], Size: int64(len(m[1])), Typeflag: tar.TypeReg, Mode: 0o644})
+		_, _ = w.Write([]byte(m[1]))
+	}
+	_ = w.Close()
+	f.Add(b.Bytes())
+	f.Add(b.Bytes()[:900])
+	f.Add([]byte("not an archive"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if len(data) > 1<<16 {
+			t.Skip()
+		}
+		var all []Image
+		err := scanTar(bytes.NewReader(data), 0, 1<<40, func(im Image) error { all = append(all, im); return nil })
+		if err != nil {
+			return
+		}
+		for i, want := range all {
+			n := 0
+			err := scanTar(bytes.NewReader(data), int64(i), int64(i)+1, func(im Image) error {
+				n++
+				if im.Source != want.Source || im.Label != want.Label || im.Class != want.Class || !bytes.Equal(im.Data, want.Data) {
+					t.Fatalf("image %d is %+v, alone %+v", i, want, im)
+				}
+				return nil
+			})
+			if err != nil || n != 1 {
+				t.Fatalf("image %d alone: %d images, %v", i, n, err)
+			}
+		}
+	})
+}

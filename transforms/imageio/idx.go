@@ -1,0 +1,174 @@
+package imageio
+
+import (
+	"bufio"
+	"compress/gzip"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"strings"
+
+	"github.com/sdr-ml/sdr/transforms/files"
+)
+
+// stream is a file read from front to back, unpacked if its name ends in gz.
+type stream struct {
+	io.Reader
+	file io.Closer
+	at   int64 // bytes read so far, unpacked
+}
+
+func openStream(ctx context.Context, name string) (*stream, error) {
+	f, err := open(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	s := &stream{Reader: bufio.NewReaderSize(f, 1<<16), file: f}
+	if lower := strings.ToLower(name); strings.HasSuffix(lower, "gz") {
+		if s.Reader, err = gzip.NewReader(s.Reader); err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+	}
+	return s, nil
+}
+
+// Read reads and counts.
+func (s *stream) Read(p []byte) (int, error) {
+	n, err := s.Reader.Read(p)
+	s.at += int64(n)
+	return n, err
+}
+
+// Close closes the file.
+func (s *stream) Close() error { return s.file.Close() }
+
+// idxHeader reads the magic number and the dimensions of an IDX file of bytes
+// (yann.lecun.com/exdb/mnist): how many items and their height and width, which
+// are 1 for labels.
+func idxHeader(r io.Reader, dims int) (count int64, height, width int, err error) {
+	head := make([]uint32, 1+dims)
+	for i := range head {
+		if err := binary.Read(r, binary.BigEndian, &head[i]); err != nil {
+			return 0, 0, 0, truncated(err)
+		}
+		if want := uint32(0x800 | dims); head[0] != want {
+			return 0, 0, 0, fmt.Errorf("the file begins with %08x, want %08x: not an IDX file of bytes with %d dimensions", head[0], want, dims)
+		}
+	}
+	size := []int64{0, 1, 1}
+	for i, n := range head[1:] {
+		size[i] = int64(n)
+	}
+	if size[1] < 1 || size[2] < 1 || size[1] > maxPixels/size[2] {
+		return 0, 0, 0, fmt.Errorf("images of %d x %d pixels", size[2], size[1])
+	}
+	return size[0], int(size[1]), int(size[2]), nil
+}
+
+func countIDX(ctx context.Context, name string) (int64, error) {
+	s, err := openStream(ctx, name)
+	if err != nil {
+		return 0, fmt.Errorf("read %s: %w", name, err)
+	}
+	defer s.Close()
+	n, _, _, err := idxHeader(s, 3)
+	if err != nil {
+		return 0, fmt.Errorf("read %s: %w", name, err)
+	}
+	return n, nil
+}
+
+func readIDX(ctx context.Context, split Split, yield func(Image) error) error {
+	s, err := openStream(ctx, split.Path)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", split.Path, err)
+	}
+	defer s.Close()
+	labels, err := idxLabels(ctx, split)
+	if err != nil {
+		return err
+	}
+	images := scanIDX(s, split.Begin, split.End, func(row int64, data []byte) error {
+		label := int64(-1)
+		if labels != nil {
+			label = int64(labels[row-split.Begin])
+		}
+		return yield(Image{Source: split.Path, Row: row, Data: data, Label: label})
+	})
+	if images != nil {
+		return fmt.Errorf("read %s, byte %d: %w", split.Path, s.at, images)
+	}
+	return nil
+}
+
+// scanIDX reads images [begin, end) and gives each to yield as a PGM image.
+func scanIDX(r io.Reader, begin, end int64, yield func(row int64, data []byte) error) error {
+	n, height, width, err := idxHeader(r, 3)
+	if err != nil {
+		return err
+	}
+	if end > n {
+		return fmt.Errorf("image %d asked for, the file has %d", end-1, n)
+	}
+	if _, err := io.CopyN(io.Discard, r, begin*int64(height*width)); err != nil {
+		return truncated(err)
+	}
+	header := fmt.Appendf(nil, "P5\n%d %d\n255\n", width, height)
+	for row := begin; row < end; row++ {
+		pixels, err := io.ReadAll(io.LimitReader(r, int64(height*width))) // a false header must not take memory
+		if err == nil && len(pixels) < height*width {
+			err = io.ErrUnexpectedEOF
+		}
+		if err != nil {
+			return truncated(err)
+		}
+		if err := yield(row, append(header[:len(header):len(header)], pixels...)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// idxLabels reads the labels of a split from the labels file beside the
+// images, or returns nil if there is none.
+func idxLabels(ctx context.Context, split Split) ([]byte, error) {
+	base := path.Base(strings.ReplaceAll(split.Path, "\\", "/"))
+	name := split.Path[:len(split.Path)-len(base)] + strings.NewReplacer("images", "labels", "idx3", "idx1").Replace(base)
+	for _, name := range []string{name, name + ".gz", strings.TrimSuffix(name, ".gz")} {
+		if ok, err := files.Exists(ctx, name); err != nil {
+			return nil, fmt.Errorf("read %s: %w", name, err)
+		} else if !ok {
+			continue
+		}
+		s, err := openStream(ctx, name)
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", name, err)
+		}
+		defer s.Close()
+		labels, err := scanLabels(s, split.Begin, split.End)
+		if err != nil {
+			return nil, fmt.Errorf("read %s, byte %d: %w", name, s.at, err)
+		}
+		return labels, nil
+	}
+	return nil, nil
+}
+
+func scanLabels(r io.Reader, begin, end int64) ([]byte, error) {
+	n, _, _, err := idxHeader(r, 1)
+	if err != nil {
+		return nil, err
+	}
+	if end > n {
+		return nil, fmt.Errorf("%d labels for at least %d images", n, end)
+	}
+	if _, err := io.CopyN(io.Discard, r, begin); err != nil {
+		return nil, truncated(err)
+	}
+	labels := make([]byte, end-begin)
+	_, err = io.ReadFull(r, labels)
+	return labels, truncated(err)
+}

@@ -1,0 +1,182 @@
+package imageio
+
+import (
+	"fmt"
+	"image"
+	"image/color"
+	"math"
+
+	"github.com/sdr-ml/sdr/tensorops/resample"
+)
+
+// RGB is an 8-bit image. Pix is [Height, Width, 3]: rows of red, green, blue.
+type RGB struct {
+	Width, Height int
+	Pix           []uint8
+}
+
+func newRGB(r image.Rectangle) RGB {
+	return RGB{r.Dx(), r.Dy(), make([]uint8, r.Dx()*r.Dy()*3)}
+}
+
+func (m RGB) set(i int, r, g, b uint8) { p := m.Pix[3*i : 3*i+3]; p[0], p[1], p[2] = r, g, b }
+
+func (m RGB) gray(i int, v uint8) { m.set(i, v, v, v) }
+
+// Resize scales the image as Pillow's resize((width, height), BICUBIC) does,
+// byte for byte. The result shares the pixels if the size is the same.
+func (m RGB) Resize(width, height int) RGB {
+	if width == m.Width && height == m.Height {
+		return m
+	}
+	out := newRGB(image.Rect(0, 0, width, height))
+	box := [4]float64{0, 0, float64(m.Width), float64(m.Height)}
+	resample.Resize(out.Pix, width, height, m.Pix, m.Width, m.Height, box, resample.Bicubic, new(resample.Scratch))
+	return out
+}
+
+// Square scales the shorter side to size and cuts out the middle square,
+// as torchvision's Resize(size, BICUBIC) and CenterCrop(size) do. Of a strip
+// more than 64 times as long as wide only the middle is scaled, so that it
+// cannot take all memory.
+func (m RGB) Square(size int) RGB {
+	m = m.middle(min(m.Width, 64*m.Height), min(m.Height, 64*m.Width))
+	width, height := size, size
+	if m.Width < m.Height {
+		height = size * m.Height / m.Width
+	} else {
+		width = size * m.Width / m.Height
+	}
+	return m.Resize(width, height).middle(size, size)
+}
+
+// middle cuts out the middle as torchvision's CenterCrop does.
+func (m RGB) middle(width, height int) RGB {
+	if width == m.Width && height == m.Height {
+		return m
+	}
+	top := int(math.RoundToEven(float64(m.Height-height) / 2))
+	left := int(math.RoundToEven(float64(m.Width-width) / 2))
+	out := newRGB(image.Rect(0, 0, width, height))
+	for y := range height {
+		from := ((top+y)*m.Width + left) * 3
+		copy(out.Pix[y*width*3:], m.Pix[from:from+width*3])
+	}
+	return out
+}
+
+// orient applies an EXIF orientation, 1 to 8; any other value changes nothing.
+func (m RGB) orient(orientation int) RGB {
+	if orientation < 2 || orientation > 8 {
+		return m
+	}
+	out := newRGB(image.Rect(0, 0, m.Width, m.Height))
+	if orientation >= 5 {
+		out.Width, out.Height = m.Height, m.Width
+	}
+	for y := range out.Height {
+		for x := range out.Width {
+			sx, sy := x, y
+			if orientation >= 5 {
+				sx, sy = y, x
+			}
+			switch orientation {
+			case 2, 3, 7, 8:
+				sx = m.Width - 1 - sx
+			}
+			switch orientation {
+			case 3, 4, 6, 7:
+				sy = m.Height - 1 - sy
+			}
+			copy(out.Pix[(y*out.Width+x)*3:][:3], m.Pix[(sy*m.Width+sx)*3:])
+		}
+	}
+	return out
+}
+
+// fromImage converts what the decoders return by Pillow's rules.
+func fromImage(img image.Image) (RGB, error) {
+	out := newRGB(img.Bounds())
+	rows := func(pix []uint8, stride, bytes int, set func(i int, p []uint8)) {
+		for y := range out.Height {
+			row := pix[y*stride:]
+			for x := range out.Width {
+				set(y*out.Width+x, row[x*bytes:][:bytes:bytes])
+			}
+		}
+	}
+	switch img := img.(type) {
+	case *image.Gray:
+		rows(img.Pix, img.Stride, 1, func(i int, p []uint8) { out.gray(i, p[0]) })
+	case *image.Gray16:
+		rows(img.Pix, img.Stride, 2, func(i int, p []uint8) { out.gray(i, clip16(p[0], p[1])) })
+	case *image.NRGBA:
+		rows(img.Pix, img.Stride, 4, func(i int, p []uint8) { out.set(i, p[0], p[1], p[2]) })
+	case *image.NRGBA64:
+		rows(img.Pix, img.Stride, 8, func(i int, p []uint8) { out.set(i, p[0], p[2], p[4]) })
+	case *image.RGBA:
+		rows(img.Pix, img.Stride, 4, func(i int, p []uint8) {
+			out.set(i, unmultiply(p[0], p[3]), unmultiply(p[1], p[3]), unmultiply(p[2], p[3]))
+		})
+	case *image.RGBA64:
+		rows(img.Pix, img.Stride, 8, func(i int, p []uint8) {
+			out.set(i, unmultiply(p[0], p[6]), unmultiply(p[2], p[6]), unmultiply(p[4], p[6]))
+		})
+	case *image.CMYK:
+		rows(img.Pix, img.Stride, 4, func(i int, p []uint8) {
+			out.set(i, ink(p[0], p[3]), ink(p[1], p[3]), ink(p[2], p[3]))
+		})
+	case *image.Paletted:
+		colors := opaque(img.Palette)
+		rows(img.Pix, img.Stride, 1, func(i int, p []uint8) { c := colors[p[0]]; out.set(i, c[0], c[1], c[2]) })
+	default:
+		return RGB{}, fmt.Errorf("pixels of type %T are not supported", img)
+	}
+	return out, nil
+}
+
+// clip16 is a 16-bit grey value clipped to 8 bits, as Pillow converts I;16.
+func clip16(high, low uint8) uint8 {
+	if high > 0 {
+		return 255
+	}
+	return low
+}
+
+// unmultiply takes alpha out of a premultiplied channel, as Pillow reads RGBa.
+func unmultiply(v, alpha uint8) uint8 {
+	switch alpha {
+	case 255:
+		return v
+	case 0:
+		return 0
+	}
+	return uint8(min(int(v)*255/int(alpha), 255))
+}
+
+// ink is a channel of paper printed with an ink and black, by Pillow's formula.
+func ink(v, black uint8) uint8 {
+	paper := 255 - int(black)
+	t := int(v)*paper + 128
+	return uint8(max(paper-(t>>8+t)>>8, 0))
+}
+
+// opaque returns the palette's colours without alpha. Entries that the palette
+// lacks are grey, as in Pillow.
+func opaque(palette color.Palette) (colors [256][3]uint8) {
+	for i := range colors {
+		colors[i] = [3]uint8{uint8(i), uint8(i), uint8(i)}
+	}
+	for i, c := range palette[:min(len(palette), 256)] {
+		switch c := c.(type) {
+		case color.RGBA:
+			colors[i] = [3]uint8{c.R, c.G, c.B}
+		case color.NRGBA:
+			colors[i] = [3]uint8{c.R, c.G, c.B}
+		default:
+			r, g, b, _ := c.RGBA()
+			colors[i] = [3]uint8{uint8(r >> 8), uint8(g >> 8), uint8(b >> 8)}
+		}
+	}
+	return colors
+}

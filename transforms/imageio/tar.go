@@ -1,0 +1,161 @@
+package imageio
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"strconv"
+	"strings"
+
+	"github.com/sdr-ml/sdr/transforms/files"
+)
+
+// openTar opens an archive. offset tells how far it was read; a local archive
+// that is not compressed is not read but skipped through.
+func openTar(ctx context.Context, name string) (r io.Reader, offset func() int64, c io.Closer, err error) {
+	if files.IsLocal(name) && strings.HasSuffix(strings.ToLower(name), ".tar") {
+		f, err := open(ctx, name)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		seeker := f.(io.Seeker)
+		return f, func() int64 { at, _ := seeker.Seek(0, io.SeekCurrent); return at }, f, nil
+	}
+	s, err := openStream(ctx, name)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	return s, func() int64 { return s.at }, s, nil
+}
+
+func countTar(ctx context.Context, name string) (n int64, err error) {
+	r, offset, c, err := openTar(ctx, name)
+	if err != nil {
+		return 0, fmt.Errorf("read %s: %w", name, err)
+	}
+	defer c.Close()
+	err = eachMember(tar.NewReader(r), func(member string, _ *tar.Reader) error {
+		if kindOf(member) == Folder {
+			n++
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("read %s, byte %d: %w", name, offset(), err)
+	}
+	return n, nil
+}
+
+// eachMember visits the files of an archive, without hidden ones.
+func eachMember(r *tar.Reader, visit func(name string, r *tar.Reader) error) error {
+	for {
+		head, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return truncated(err)
+		}
+		if head.Typeflag != tar.TypeReg || strings.HasPrefix(path.Base(head.Name), ".") {
+			continue
+		}
+		if err := visit(head.Name, r); err != nil {
+			return err
+		}
+	}
+}
+
+func readTar(ctx context.Context, split Split, yield func(Image) error) error {
+	r, offset, c, err := openTar(ctx, split.Path)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", split.Path, err)
+	}
+	defer c.Close()
+	err = scanTar(r, split.Begin, split.End, func(im Image) error {
+		im.Source = split.Path + "!" + im.Source
+		return yield(im)
+	})
+	if err != nil {
+		return fmt.Errorf("read %s, byte %d: %w", split.Path, offset(), err)
+	}
+	return nil
+}
+
+// maxMember is the largest member that is read: a sparse or compressed archive
+// of a few bytes can claim to hold more than fits into memory.
+const maxMember = 1 << 29
+
+// errEnough ends a scan early.
+var errEnough = errors.New("enough")
+
+// scanTar gives the images [begin, end) of an archive to yield. Members of one
+// sample share their path up to the first dot of the file name and follow one
+// another, as in WebDataset; a .cls member labels the images of its sample.
+func scanTar(r io.Reader, begin, end int64, yield func(Image) error) error {
+	var (
+		n       int64   // images seen
+		key     string  // of the current sample
+		sample  []Image // its images that were asked for
+		label   = int64(-1)
+		class   string
+		labeled bool
+	)
+	flush := func() error {
+		for _, im := range sample {
+			if labeled {
+				im.Label, im.Class = label, class
+			}
+			if err := yield(im); err != nil {
+				return err
+			}
+		}
+		sample, label, class, labeled = nil, -1, "", false
+		if n >= end {
+			return errEnough
+		}
+		return nil
+	}
+	err := eachMember(tar.NewReader(r), func(name string, r *tar.Reader) error {
+		dir, base := path.Split(name)
+		stem, _, _ := strings.Cut(base, ".")
+		if dir+stem != key {
+			if err := flush(); err != nil {
+				return err
+			}
+			key = dir + stem
+		}
+		switch {
+		case strings.EqualFold(path.Ext(base), ".cls"):
+			text, err := io.ReadAll(io.LimitReader(r, 1<<12))
+			if err != nil {
+				return fmt.Errorf("member %s: %w", name, truncated(err))
+			}
+			class, labeled = strings.TrimSpace(string(text)), true
+			if v, err := strconv.ParseInt(class, 10, 64); err == nil {
+				label, class = v, ""
+			}
+		case kindOf(name) == Folder:
+			if n++; n <= begin || n > end {
+				return nil
+			}
+			data, err := io.ReadAll(io.LimitReader(r, maxMember+1))
+			if err == nil && len(data) > maxMember {
+				err = fmt.Errorf("larger than %d bytes", maxMember)
+			}
+			if err != nil {
+				return fmt.Errorf("member %s: %w", name, truncated(err))
+			}
+			sample = append(sample, Image{Source: name, Data: data, Label: -1, Class: parent(name)})
+		}
+		return nil
+	})
+	if err == nil {
+		err = flush()
+	}
+	if errors.Is(err, errEnough) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,102 @@
+package kmeans
+
+import (
+	"cmp"
+	"math"
+	"slices"
+
+	"github.com/apache/arrow/go/v15/arrow"
+	"github.com/apache/arrow/go/v15/arrow/array"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
+
+	"github.com/sdr-ml/sdr/transforms/batch"
+)
+
+func init() {
+	register.DoFn3x1[*batch.Batch, *model, func(*batch.Batch), error](&labelFn{})
+	register.DoFn2x0[*model, func(*batch.Batch)](&centroidsFn{})
+}
+
+// labelFn gives every row the cluster of a finished level: as clusterColumn
+// for the next level, or, after the last, as code and distance.
+type labelFn struct{ Config Config }
+
+func (fn *labelFn) ProcessElement(b *batch.Batch, m *model, emit func(*batch.Batch)) error {
+	final := m.Level == len(fn.Config.Branching)-1
+	if isMarker(b) {
+		if !final {
+			emit(b)
+		}
+		return nil
+	}
+	r, err := readRows(b, fn.Config.Column)
+	if err != nil {
+		return err
+	}
+	var rowKeys []rowKey
+	if len(m.Moves) > 0 {
+		if rowKeys, err = keys(b, fn.Config.Column, fn.Config.Seed); err != nil {
+			return err
+		}
+	}
+	clusters := array.NewInt32Builder(batch.Mem)
+	codes := array.NewStringBuilder(batch.Mem)
+	distances := array.NewFloat32Builder(batch.Mem)
+	for i := range int(b.NumRows()) {
+		x := r.vector(i)
+		g, square := m.nearest(x, r.parent(i))
+		if rowKeys != nil {
+			if j, ok := slices.BinarySearchFunc(m.Moves, rowKeys[i], func(a move, k rowKey) int { return a.Key.compare(k) }); ok {
+				g = m.Moves[j].To
+				square = m.square(x, g)
+			}
+		}
+		clusters.Append(int32(g))
+		codes.Append(m.code(g, fn.Config.Branching))
+		distances.Append(float32(math.Sqrt(square)))
+	}
+	var fields []arrow.Field
+	var cols []arrow.Array
+	for i, f := range b.Schema().Fields() {
+		if f.Name == clusterColumn || final && f.Name == fn.Config.Column {
+			continue
+		}
+		fields, cols = append(fields, f), append(cols, b.Column(i))
+	}
+	add := func(name string, col arrow.Array) {
+		fields, cols = append(fields, arrow.Field{Name: name, Type: col.DataType()}), append(cols, col)
+	}
+	if final {
+		add("code", codes.NewArray())
+		add("distance", distances.NewArray())
+	} else {
+		add(clusterColumn, clusters.NewArray())
+	}
+	metadata := b.Schema().Metadata()
+	emit(batch.New(array.NewRecord(arrow.NewSchema(fields, &metadata), cols, b.NumRows())))
+	return nil
+}
+
+// Centroid is a row of the second result of [Cluster].
+type Centroid struct {
+	Code     string    `arrow:"code"`     // one digit a level
+	Size     int64     `arrow:"size"`     // rows
+	Inertia  float64   `arrow:"inertia"`  // sum of the rows' squared distances
+	Centroid []float32 `arrow:"centroid"` // the point distances are measured from
+}
+
+// centroidsFn lists the clusters of a finished level that have rows, by code.
+type centroidsFn struct{ Config Config }
+
+func (fn *centroidsFn) ProcessElement(m *model, emit func(*batch.Batch)) {
+	var list []Centroid
+	for g, n := range m.Sizes {
+		if n > 0 {
+			list = append(list, Centroid{m.code(g, fn.Config.Branching), n, m.Inertia[g], m.centroid(g)})
+		}
+	}
+	slices.SortFunc(list, func(a, b Centroid) int { return cmp.Compare(a.Code, b.Code) })
+	if len(list) > 0 {
+		emit(batch.Of(list))
+	}
+}

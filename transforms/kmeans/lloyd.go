@@ -1,0 +1,187 @@
+package kmeans
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
+
+	"github.com/sdr-ml/sdr/transforms/batch"
+)
+
+func init() {
+	register.DoFn3x1[*batch.Batch, *model, func(*tally), error](&sumFn{})
+	register.DoFn2x1[*tally, *model, *model](&updateFn{})
+}
+
+// sumFn assigns the rows of a batch and sums them up by cluster: Sums is
+// [P*K, Width+2], the sum of the vectors, of the squared distances and of the
+// rows. In the last pass of a level the vectors are not needed and stay 0.
+// Where a parent has empty clusters, the farthest rows of its largest cluster
+// are reported, as many as there are empty ones.
+type sumFn struct {
+	Config Config
+	Last   bool
+}
+
+func (fn *sumFn) ProcessElement(b *batch.Batch, m *model, emit func(*tally)) error {
+	t := &tally{}
+	defer func() { emit(t) }()
+	if b.NumRows() == 0 || m.Done {
+		return nil
+	}
+	r, err := readRows(b, fn.Config.Column)
+	if err != nil {
+		return err
+	}
+	stride := m.Width + 2
+	t.Sums = make([]int64, len(m.Sizes)*stride)
+	far := map[int][]point{}
+	if !fn.Last {
+		far = m.hungry()
+	}
+	for i := range int(b.NumRows()) {
+		x := r.vector(i)
+		g, square := m.nearest(x, r.parent(i))
+		sums := t.Sums[g*stride : (g+1)*stride]
+		if !fn.Last {
+			for j, v := range x {
+				sums[j] += fix(float64(v), m.Unit)
+			}
+		}
+		sums[m.Width] += fix(square, m.Square)
+		sums[m.Width+1]++
+		if _, ok := far[g]; ok && square > 0 {
+			far[g] = append(far[g], point{Key: rowKey{Index: i}, From: g, Out: square})
+		}
+	}
+	return fn.report(t, b, m, r, far)
+}
+
+// report adds the farthest of the rows in far to the tally.
+func (fn *sumFn) report(t *tally, b *batch.Batch, m *model, r rows, far map[int][]point) error {
+	if len(far) == 0 {
+		return nil
+	}
+	keys, err := keys(b, fn.Config.Column, fn.Config.Seed)
+	if err != nil {
+		return err
+	}
+	for g, points := range far {
+		for i := range points {
+			points[i].Vector = r.vector(points[i].Key.Index)
+			points[i].Key = keys[points[i].Key.Index]
+		}
+		slices.SortFunc(points, farthestFirst)
+		points = points[:min(len(points), len(m.empty(g/m.K)))]
+		for i := range points {
+			points[i].Vector = slices.Clone(points[i].Vector)
+		}
+		t.Points = append(t.Points, points...)
+	}
+	return nil
+}
+
+func farthestFirst(a, b point) int {
+	return cmp.Or(cmp.Compare(b.Out, a.Out), a.Key.compare(b.Key))
+}
+
+// empty lists the clusters of parent p that had no rows when last counted.
+func (m *model) empty(p int) (empty []int) {
+	for g := p * m.K; g < (p+1)*m.K; g++ {
+		if m.Sizes[g] == 0 {
+			empty = append(empty, g)
+		}
+	}
+	return empty
+}
+
+// hungry has a key for the largest cluster of each parent that has rows and
+// was found to have empty clusters.
+func (m *model) hungry() map[int][]point {
+	found := map[int][]point{}
+	for p := range m.Parents {
+		largest := p * m.K
+		for g := largest; g < (p+1)*m.K; g++ {
+			if m.Sizes[g] > m.Sizes[largest] {
+				largest = g
+			}
+		}
+		if m.Sizes[largest] > 0 && len(m.empty(p)) > 0 {
+			found[largest] = nil
+		}
+	}
+	return found
+}
+
+// updateFn makes the next model of a level from the sums of one pass. The last
+// pass only records the sizes and distances.
+type updateFn struct {
+	Config Config
+	Step   int
+	Last   bool
+}
+
+func (fn *updateFn) ProcessElement(t *tally, m *model) *model {
+	if m.Done || t.Sums == nil {
+		return m
+	}
+	next := m.clone()
+	stride := m.Width + 2
+	for g := range m.Sizes {
+		next.Inertia[g] = float(t.Sums[g*stride+m.Width], m.Square)
+		next.Sizes[g] = t.Sums[g*stride+m.Width+1]
+	}
+	if fn.Last {
+		return next
+	}
+	changed := false
+	balanced := fn.Config.Balance > 0
+	moving := fn.Step < fn.Config.Iterations || balanced && fn.Step < fn.Config.Iterations+movingRounds
+	if moving {
+		for g, n := range next.Sizes {
+			if n > 0 {
+				changed = next.setCentroid(g, mean(t.Sums[g*stride:g*stride+m.Width], n, m.Unit)) || changed
+			}
+		}
+		changed = next.reseed(t.Points) || changed
+		for g, n := range next.Sizes {
+			// A cluster found empty just now gets a row from the next pass.
+			changed = changed || n == 0 && m.Parents[g/m.K] > 0 && (fn.Step == 0 || m.Sizes[g] > 0)
+		}
+	}
+	next.Priced = balanced && (m.Priced || !changed || fn.Step >= fn.Config.Iterations)
+	if next.Priced {
+		changed = next.reprice(fn.Config.Balance, moving) || changed
+	}
+	next.Done = !changed
+	return next
+}
+
+// mean is the mean of n vectors from their fixed-point sum.
+func mean(sums []int64, n int64, unit int) []float32 {
+	v := make([]float32, len(sums))
+	for i, sum := range sums {
+		v[i] = float32(float(sum, unit) / float64(n))
+	}
+	return v
+}
+
+// reseed moves empty clusters to the farthest rows reported, and reports
+// whether it did.
+func (m *model) reseed(points []point) (changed bool) {
+	points = slices.Clone(points)
+	slices.SortFunc(points, farthestFirst)
+	for p := range m.Parents {
+		empty := m.empty(p)
+		for _, x := range points {
+			if len(empty) > 0 && x.From/m.K == p {
+				g := empty[0]
+				empty = empty[1:]
+				changed = m.setCentroid(g, x.Vector) || changed
+				m.Prices[g], m.Steps[g], m.Signs[g] = 0, 0, 0
+			}
+		}
+	}
+	return changed
+}

@@ -1,0 +1,98 @@
+package kmeans
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
+	"github.com/zeebo/xxh3"
+
+	"github.com/sdr-ml/sdr/transforms/batch"
+)
+
+func init() {
+	register.DoFn2x1[*batch.Batch, func(*tally), error](&measureFn{})
+}
+
+// maxValue keeps squared distances well inside float32.
+const maxValue = 1e15
+
+// measureFn counts rows, finds the largest value and the width, and rejects
+// values that cannot be clustered.
+type measureFn struct {
+	Column   string
+	Reserved []string // columns the input must not have
+}
+
+func (fn *measureFn) ProcessElement(b *batch.Batch, emit func(*tally)) error {
+	if b.NumRows() == 0 {
+		emit(&tally{})
+		return nil
+	}
+	data, width, err := batch.Matrix(b, fn.Column)
+	if err != nil {
+		return fmt.Errorf("kmeans: %w", err)
+	}
+	if width == 0 {
+		return fmt.Errorf("kmeans: column %q holds empty vectors", fn.Column)
+	}
+	for _, name := range fn.Reserved {
+		if b.Schema().HasField(name) {
+			return fmt.Errorf("kmeans: the input has a column %q, which the output needs; rename it", name)
+		}
+	}
+	largest := 0.0
+	for i, v := range data {
+		x := math.Abs(float64(v))
+		if !(x <= maxValue) {
+			return fmt.Errorf("kmeans: column %q: row %d of a batch (%s) holds %v at index %d; values must be numbers of magnitude up to %g",
+				fn.Column, i/width, describe(b, fn.Column, i/width), v, i%width, maxValue)
+		}
+		largest = max(largest, x)
+	}
+	emit(&tally{Rows: b.NumRows(), Max: largest, Widths: []int{width}})
+	return nil
+}
+
+// describe names a row by its other columns.
+func describe(b *batch.Batch, vectors string, row int) string {
+	var parts []string
+	for i, col := range b.Columns() {
+		if name := b.ColumnName(i); name != vectors {
+			parts = append(parts, fmt.Sprintf("%s=%s", name, col.ValueStr(row)))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// keys identifies the rows of a batch by a seeded hash of what they hold.
+func keys(b *batch.Batch, vectors string, seed uint64) ([]rowKey, error) {
+	data, width, err := batch.Matrix(b, vectors)
+	if err != nil {
+		return nil, err
+	}
+	keys := make([]rowKey, b.NumRows())
+	var buf, all []byte
+	for i := range keys {
+		buf = buf[:0]
+		for _, v := range data[i*width : (i+1)*width] {
+			buf = binary.LittleEndian.AppendUint32(buf, math.Float32bits(v))
+		}
+		for c, col := range b.Columns() {
+			if name := b.ColumnName(c); name != vectors && name != clusterColumn {
+				value := col.ValueStr(i)
+				buf = binary.AppendUvarint(buf, uint64(len(value)))
+				buf = append(buf, value...)
+			}
+		}
+		keys[i] = rowKey{Row: xxh3.HashSeed(buf, seed), Index: i}
+		all = binary.LittleEndian.AppendUint64(all, keys[i].Row)
+	}
+	sum := xxh3.Hash(all)
+	for i := range keys {
+		keys[i].Batch = sum
+	}
+	return keys, nil
+}

@@ -1,0 +1,166 @@
+package kmeans
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/apache/arrow/go/v15/arrow/array"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
+	"gonum.org/v1/gonum/blas/gonum"
+
+	"github.com/sdr-ml/sdr/transforms/batch"
+)
+
+func init() {
+	register.DoFn1x2[*tally, *model, error](&startFn{})
+}
+
+// clusterColumn holds the cluster of each row at the level above (int32)
+// while the levels are worked on.
+const clusterColumn = "kmeans.cluster"
+
+// model is the state of one level. Cluster g = parent*K + j is the j-th of its
+// parent, and will be parent g of the next level.
+type model struct {
+	Level        int
+	K            int     // clusters of each parent
+	Width        int     // of the vectors
+	Unit, Square int     // fixed-point exponents: of values, of squared distances
+	Parents      []int64 // [P] rows of each parent
+
+	Centroids []float32 // [P*K, Width]
+	Norms     []float64 // [P*K] their squared lengths
+	Prices    []float64 // [P*K] added to squared distances
+	Steps     []float64 // [P*K] size of the last price change
+	Signs     []int     // [P*K] its direction
+
+	Sizes   []int64   // [P*K] rows when they were last counted
+	Inertia []float64 // [P*K] sum of squared distances at that time
+	Priced  bool      // prices have begun to move
+	Done    bool      // nothing changes any more
+	Moves   []move    // rows that leave their nearest cluster, by key
+}
+
+// move sends one row to another cluster.
+type move struct {
+	Key rowKey
+	To  int
+}
+
+// startFn makes the model above the first level: one cluster with all rows.
+type startFn struct{ Config Config }
+
+func (fn *startFn) ProcessElement(t *tally) (*model, error) {
+	if len(t.Widths) > 1 {
+		return nil, fmt.Errorf("kmeans: column %q: vectors of the different widths %v cannot be clustered together", fn.Config.Column, t.Widths)
+	}
+	m := &model{Level: -1, K: 1, Sizes: []int64{t.Rows}}
+	if t.Rows == 0 {
+		return m, nil
+	}
+	m.Width = t.Widths[0]
+	limit := t.Max
+	for i, p := range fn.Config.Start {
+		if len(p) != m.Width {
+			return nil, fmt.Errorf("kmeans: Start[%d] has width %d, the vectors of column %q have %d", i, len(p), fn.Config.Column, m.Width)
+		}
+		for _, v := range p {
+			if !(math.Abs(float64(v)) <= maxValue) {
+				return nil, fmt.Errorf("kmeans: Start[%d] holds %v; values must be numbers of magnitude up to %g", i, v, maxValue)
+			}
+			limit = max(limit, math.Abs(float64(v)))
+		}
+	}
+	m.Unit = unit(t.Rows, limit)
+	m.Square = unit(t.Rows, float64(m.Width)*4*limit*limit)
+	return m, nil
+}
+
+// clone copies what a step may change.
+func (m *model) clone() *model {
+	c := *m
+	c.Centroids = slices.Clone(m.Centroids)
+	c.Norms = slices.Clone(m.Norms)
+	c.Prices = slices.Clone(m.Prices)
+	c.Steps = slices.Clone(m.Steps)
+	c.Signs = slices.Clone(m.Signs)
+	c.Sizes = slices.Clone(m.Sizes)
+	c.Inertia = slices.Clone(m.Inertia)
+	return &c
+}
+
+// centroid is the vector of cluster g.
+func (m *model) centroid(g int) []float32 { return m.Centroids[g*m.Width : (g+1)*m.Width] }
+
+// setCentroid moves cluster g and reports whether that changed it.
+func (m *model) setCentroid(g int, vector []float32) bool {
+	c := m.centroid(g)
+	if slices.Equal(c, vector) {
+		return false
+	}
+	copy(c, vector)
+	m.Norms[g] = 0
+	for _, v := range c {
+		m.Norms[g] += float64(v) * float64(v)
+	}
+	return true
+}
+
+// nearest is the cluster of parent p with the least |x-c|^2 + price, the
+// lowest of equals, and the squared distance |x-c|^2.
+func (m *model) nearest(x []float32, p int) (g int, square float64) {
+	least := math.Inf(1)
+	for c := p * m.K; c < (p+1)*m.K; c++ {
+		dot := gonum.Implementation{}.Sdot(m.Width, x, 1, m.centroid(c), 1)
+		if cost := m.Norms[c] - 2*float64(dot) + m.Prices[c]; cost < least {
+			g, least = c, cost
+		}
+	}
+	return g, m.square(x, g)
+}
+
+// square is |x-c|^2 for cluster g.
+func (m *model) square(x []float32, g int) float64 {
+	var sum float64
+	for i, c := range m.centroid(g) {
+		d := float64(x[i]) - float64(c)
+		sum += d * d
+	}
+	return sum
+}
+
+// code is the cluster's digits from the first level to the model's.
+func (m *model) code(g int, branching []int) string {
+	code := make([]byte, m.Level+1)
+	for level := m.Level; level >= 0; level-- {
+		code[level] = digits[g%branching[level]]
+		g /= branching[level]
+	}
+	return string(code)
+}
+
+// rows gives the vectors of a batch and the parent of each. The parents of
+// the first level are nil, which stands for 0 throughout.
+type rows struct {
+	vectors []float32
+	parents *array.Int32
+	width   int
+}
+
+func readRows(b *batch.Batch, column string) (r rows, err error) {
+	r.vectors, r.width, err = batch.Matrix(b, column)
+	if i := b.Schema().FieldIndices(clusterColumn); len(i) > 0 {
+		r.parents = b.Column(i[0]).(*array.Int32)
+	}
+	return r, err
+}
+
+func (r rows) vector(i int) []float32 { return r.vectors[i*r.width : (i+1)*r.width] }
+
+func (r rows) parent(i int) int {
+	if r.parents == nil {
+		return 0
+	}
+	return int(r.parents.Value(i))
+}

@@ -1,0 +1,158 @@
+package probe_test
+
+import (
+	"encoding/json"
+	"math"
+	"math/rand/v2"
+	"os"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/transforms/knn"
+	"github.com/sdr-ml/sdr/transforms/probe"
+)
+
+// at is the default configuration with the given C.
+func at(c ...float64) probe.Config {
+	cfg := probe.Default
+	cfg.C = c
+	return cfg
+}
+
+// TestAgainstScikitLearn compares with what testdata/make_golden.py writes.
+func TestAgainstScikitLearn(t *testing.T) {
+	var cases []struct {
+		Dim, Classes int
+		C, Loss      float64
+		Train, Test  []float32
+		Labels, Pred []int64
+		Weight       []float64
+	}
+	data, err := os.ReadFile("testdata/golden.json")
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(data, &cases))
+	require.Len(t, cases, 4)
+	pool := kernels.NewPool(2)
+	defer pool.Close()
+	for _, c := range cases {
+		m, err := probe.Fit(c.Train, c.Dim, c.Labels, c.Classes, at(c.C), pool)
+		require.NoError(t, err)
+		require.Less(t, m.Iterations, probe.Default.MaxIterations)
+		require.Equal(t, c.C, m.C)
+		require.InDelta(t, c.Loss, m.Loss, 2e-5)
+		require.Len(t, m.Weight, len(c.Weight))
+		for i, w := range c.Weight {
+			require.InDelta(t, w, m.Weight[i], 2e-3, "C %v, weight %d", c.C, i)
+		}
+		pred, err := m.Predict(c.Test, pool)
+		require.NoError(t, err)
+		require.Equal(t, c.Pred, pred)
+	}
+}
+
+// clouds draws rows around one centre a class, at the given distance in units of the noise.
+func clouds(seed uint64, rows, dim, classes int, distance float64) ([]float32, []int64) {
+	centres := rand.New(rand.NewPCG(1, 1))
+	c := make([]float64, classes*dim)
+	for i := range c {
+		c[i] = distance * centres.NormFloat64() / math.Sqrt(float64(dim))
+	}
+	random := rand.New(rand.NewPCG(2, seed))
+	x, labels := make([]float32, rows*dim), make([]int64, rows)
+	for i := range rows {
+		labels[i] = int64(random.IntN(classes))
+		for j := range dim {
+			x[i*dim+j] = float32(c[int(labels[i])*dim+j] + random.NormFloat64())
+		}
+	}
+	return x, labels
+}
+
+// TestChoosesC checks that C is found in a noisy problem, where a weak penalty overfits, that the choice ends in the
+// very fit which that C alone gives, and that threads change no bit.
+func TestChoosesC(t *testing.T) {
+	const dim, classes = 60, 5
+	x, labels := clouds(3, 300, dim, classes, 2)
+	testX, truth := clouds(4, 2000, dim, classes, 2)
+	one, three := kernels.NewPool(1), kernels.NewPool(3)
+	defer one.Close()
+	defer three.Close()
+	m, err := probe.Fit(x, dim, labels, classes, at(1e3, 1e-9, 1e-2), three)
+	require.NoError(t, err)
+	require.Equal(t, 1e-2, m.C)
+	again, err := probe.Fit(x, dim, labels, classes, at(1e-2), one)
+	require.NoError(t, err)
+	require.Equal(t, again, m)
+	weak, err := probe.Fit(x, dim, labels, classes, at(1e3), three)
+	require.NoError(t, err)
+	accuracy := func(m *probe.Model) float64 {
+		pred, err := m.Predict(testX, three)
+		require.NoError(t, err)
+		return knn.Accuracy(pred, truth)
+	}
+	require.Greater(t, accuracy(m), accuracy(weak)+0.03)
+	require.Greater(t, accuracy(m), 0.7)
+}
+
+// TestSeparable fits what a hyperplane separates without an error, with absent classes and fewer rows than a fold.
+func TestSeparable(t *testing.T) {
+	pool := kernels.NewPool(1)
+	defer pool.Close()
+	x, labels := []float32{0, 1e6, 1, 1e6, 2, 1e6, 3, 1e6}, []int64{1, 1, 3, 3}
+	m, err := probe.Fit(x, 2, labels, 5, at(1e6), pool)
+	require.NoError(t, err)
+	pred, err := m.Predict(x, pool)
+	require.NoError(t, err)
+	require.Equal(t, labels, pred)
+	require.Less(t, m.Loss, 0.01)
+	m, err = probe.Fit(x, 2, labels, 5, probe.Default, pool)
+	require.NoError(t, err)
+	require.Equal(t, 1e-4, m.C, "without images to hold out the strongest penalty is the safest")
+	m, err = probe.Fit(x[:2], 2, []int64{0}, 1, probe.Default, pool)
+	require.NoError(t, err)
+	require.Zero(t, m.Loss)
+	pred, err = m.Predict(nil, pool)
+	require.NoError(t, err)
+	require.Empty(t, pred)
+}
+
+func TestErrors(t *testing.T) {
+	pool := kernels.NewPool(1)
+	defer pool.Close()
+	x, labels, inf := []float32{1, 2, 3, 4}, []int64{0, 1}, float32(math.Inf(1))
+	for _, c := range []struct {
+		want   string
+		x      []float32
+		dim    int
+		labels []int64
+		cfg    probe.Config
+	}{
+		{"probe: 4 values of features are no whole number of rows of 3", x, 3, labels, probe.Default},
+		{"probe: 2 rows of features for 1 labels, must be as many and not none", x, 2, labels[:1], probe.Default},
+		{"probe: 0 rows of features for 0 labels, must be as many and not none", nil, 2, nil, probe.Default},
+		{"probe: label of row 1 is -1, must be in [0, 2)", x, 2, []int64{0, -1}, probe.Default},
+		{"probe: features have a +Inf in row 1, column 0; did the model that made them diverge?", []float32{1, 1, inf, 1}, 2, labels, probe.Default},
+		{"probe: C is [], must be one or more numbers above 0", x, 2, labels, at()},
+		{"probe: C is [1 0], must be one or more numbers above 0", x, 2, labels, at(1, 0)},
+		{"probe: at most 0 iterations to tolerance 0, both must be above 0", x, 2, labels, probe.Config{C: []float64{1}}},
+	} {
+		_, err := probe.Fit(c.x, c.dim, c.labels, 2, c.cfg, pool)
+		require.EqualError(t, err, c.want)
+	}
+	m, err := probe.Fit(x, 2, labels, 2, at(1), pool)
+	require.NoError(t, err)
+	_, err = m.Predict(x[:3], pool)
+	require.EqualError(t, err, "probe: 3 values of features are no whole number of rows of 2")
+}
+
+func BenchmarkFit(b *testing.B) {
+	x, labels := clouds(5, 6000, 128, 100, 6)
+	pool := kernels.NewPool(0)
+	defer pool.Close()
+	for b.Loop() {
+		_, err := probe.Fit(x, 128, labels, 100, probe.Default, pool)
+		require.NoError(b, err)
+	}
+}
