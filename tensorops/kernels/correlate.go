@@ -294,38 +294,34 @@ func (r *correlation) blockPhase(t *tile, p panel, ph *phase, b block) {
 						break
 					}
 				}
-				t.b = at(weights, (h0*ph.kw+w0)*r.pad.c*p.cols)
 				t.setWindow(window{
 					ars: b.inImage, aks: 1, ass: inRow, bks: p.cols, skip: (ph.kw - w1 + w0) * r.pad.c,
 					klen: (w1 - w0) * r.pad.c, segs: h1 - h0, outer: 1,
 				})
 				t.repeat(n, inPixel, outPixel)
 				in := (row+h0-b.inRow)*inRow + (col+w0)*r.pad.c
-				r.tiles(t, p, b.in, in, b.inImage, out+j*outRow+i*outPixel, outImage, b.images)
+				taps := weights[min((h0*ph.kw+w0)*r.pad.c*p.cols, len(weights)):]
+				r.tiles(t, p, taps, b.in, in, b.inImage, out+j*outRow+i*outPixel, outImage, b.images)
 			}
 		}
 		return
 	}
 	in := (ph.inRow+b.from*r.stride-b.inRow)*inRow + ph.inCol*r.pad.c
-	t.b = at(r.packed(p, *ph), 0)
 	t.setWindow(window{ars: inPixel, aks: 1, ass: inRow, bks: p.cols, klen: ph.kw * r.pad.c, segs: ph.kh, outer: 1})
 	t.repeat(rows, r.stride*inRow, outRow)
 	for g := range b.images {
-		r.tiles(t, p, b.in, in+g*b.inImage, inPixel, out+g*outImage, outPixel, ph.cols)
+		r.tiles(t, p, r.packed(p, *ph), b.in, in+g*b.inImage, inPixel, out+g*outImage, outPixel, ph.cols)
 	}
 }
 
-// tiles runs the micro-kernel over m output pixels, outPixel apart from r.y[out] on, that read windows inPixel apart
-// from src[in] on.
-func (r *correlation) tiles(t *tile, p panel, src []float32, in, inPixel, out, outPixel, m int) {
+// tiles runs the micro-kernel over m output pixels, outPixel apart from r.y[out] on, that read packed weights and
+// windows inPixel apart from src[in] on.
+func (r *correlation) tiles(t *tile, p panel, weights, src []float32, in, inPixel, out, outPixel, m int) {
 	t.ldc = outPixel * f32
 	for s := p.width.split(m); s.next(); {
 		t.rows = s.rows
-		t.c = at(r.y, out+s.row*outPixel)
-		t.a = at(src, 0)
-		if t.outer > 0 {
-			t.a = at(src, in+s.row*inPixel)
-		}
+		t.read(src, in+s.row*inPixel, weights, 0)
+		t.write(r.y, out+s.row*outPixel)
 		p.width.tiles[s.rows-1](t)
 	}
 }

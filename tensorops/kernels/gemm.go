@@ -147,11 +147,11 @@ func (g *gemm) item(worker, item int) {
 	for i := p0; i < p1; i++ {
 		p := g.panel(i)
 		t.setCols(p.cols)
-		t.b = at(g.pool.shared, p.col*g.kn)
 		t.setWindow(window{ars: ars, aks: aks, bks: p.cols, klen: g.kn, segs: 1, outer: 1})
 		for s := g.width.split(rn); s.next(); {
-			t.a = at(a, s.row*ars*min(1, g.kn))
-			t.c, t.rows = at(g.c, (r0+s.row)*g.ldc+g.j0+p.col), s.rows
+			t.read(a, s.row*ars, g.pool.shared, p.col*g.kn)
+			t.write(g.c, (r0+s.row)*g.ldc+g.j0+p.col)
+			t.rows = s.rows
 			p.width.tiles[s.rows-1](t)
 		}
 	}

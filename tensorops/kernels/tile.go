@@ -64,10 +64,16 @@ func (t *tile) setCols(cols int) {
 	t.mask = unsafe.Pointer(&laneMasks[(8-cols%8)%8])
 }
 
-// at returns the address of s[i], or of its start where the sum is empty and i may lie behind the end.
-func at(s []float32, i int) unsafe.Pointer {
-	return unsafe.Add(unsafe.Pointer(unsafe.SliceData(s)), i*f32)
+// read makes the tile read A from a[i] on and B from b[j] on. Where the sum is empty, i and j may lie outside.
+func (t *tile) read(a []float32, i int, b []float32, j int) {
+	t.a, t.b = nil, nil
+	if t.outer > 0 {
+		t.a, t.b = unsafe.Pointer(&a[i]), unsafe.Pointer(&b[j])
+	}
 }
+
+// write makes the tile write C from c[i] on.
+func (t *tile) write(c []float32, i int) { t.c = unsafe.Pointer(&c[i]) }
 
 const (
 	portableRows = 4

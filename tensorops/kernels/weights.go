@@ -147,12 +147,9 @@ func (r *weightGradient) item(worker, item int) {
 				klen: w, segs: h, outer: images,
 			})
 			t.setCols(j.panel.cols)
-			t.a = at(in, 0)
-			if t.outer > 0 {
-				t.a = at(in, (j.fromH*r.stride+j.kh-r.top)*row+(j.fromW*r.stride-r.left)*r.pad.c+j.row)
-			}
-			t.b = at(r.dy, ((first*r.outH+j.fromH)*r.outW+j.fromW)*r.cout+j.panel.col)
-			t.c = at(out, (j.kh*r.rowLen+j.row)*r.cout+j.panel.col)
+			t.read(in, (j.fromH*r.stride+j.kh-r.top)*row+(j.fromW*r.stride-r.left)*r.pad.c+j.row,
+				r.dy, ((first*r.outH+j.fromH)*r.outW+j.fromW)*r.cout+j.panel.col)
+			t.write(out, (j.kh*r.rowLen+j.row)*r.cout+j.panel.col)
 			t.rows = j.rows
 			j.panel.width.tiles[j.rows-1](t)
 		}
@@ -166,7 +163,7 @@ func (r *weightGradient) sum(worker, i int) {
 	start := i * sumFloats
 	end := min(start+sumFloats, len(r.dw))
 	t.setWindow(window{bks: len(r.dw), klen: r.chunks, segs: 1, outer: 1})
-	t.a, t.rows, t.acc = at(r.one[:], 0), 1, 0
+	t.rows, t.acc = 1, 0
 	t.repeat(1, 0, 0)
 	for col := start; col < end; {
 		w := &r.pool.isa.widths[len(r.pool.isa.widths)-1]
@@ -175,7 +172,8 @@ func (r *weightGradient) sum(worker, i int) {
 		}
 		cols := min(w.nr, end-col)
 		t.setCols(cols)
-		t.b, t.c = at(r.pool.shared, col), at(r.dw, col)
+		t.read(r.one[:], 0, r.pool.shared, col)
+		t.write(r.dw, col)
 		w.tiles[0](t)
 		col += cols
 	}
