@@ -8,8 +8,10 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -25,7 +27,9 @@ import (
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/flink"
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/prism"
 
+	"github.com/sdr-ml/sdr/stages/device"
 	"github.com/sdr-ml/sdr/stages/run"
+	"github.com/sdr-ml/sdr/tensorops/kernels"
 )
 
 // version is set by the linker.
@@ -39,6 +43,7 @@ const (
 )
 
 func main() {
+	device.Tune(openTuning())
 	if slices.ContainsFunc(os.Args[1:], func(a string) bool { return strings.HasPrefix(a, "--worker=") || a == "--worker" }) {
 		flag.Parse()
 		beam.Init() // serves as a Beam worker and does not return
@@ -63,6 +68,20 @@ func main() {
 		fmt.Fprintln(os.Stderr, "sdr:", err)
 		os.Exit(exitFailed)
 	}
+}
+
+// openTuning opens the machine's table of the fastest algorithms. Where there is no folder for it, nothing is tuned:
+// two runs could not be told to choose the same.
+func openTuning() *kernels.Tuning {
+	dir, err := os.UserCacheDir()
+	if err == nil {
+		var table *kernels.Tuning
+		if table, err = kernels.OpenTuning(filepath.Join(dir, "sdr", "tuning.json")); err == nil {
+			return table
+		}
+	}
+	slog.Warn("convolutions are not tuned", "error", err)
+	return nil
 }
 
 func newRoot() *cobra.Command {
@@ -100,7 +119,7 @@ Results go to standard output, logs to standard error. Exit codes: 0 done,
 	})
 	root.PersistentFlags().String("log-level", "info", "debug, info, warn or error")
 	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error { return setUpLog(c) }
-	root.AddCommand(newPretrain(), newRoute(), newEvaluate(), newEmbed(), newExport(), newInspect())
+	root.AddCommand(newPretrain(), newRoute(), newEvaluate(), newEmbed(), newExport(), newInspect(), newBench())
 	return root
 }
 

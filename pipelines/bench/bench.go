@@ -1,0 +1,138 @@
+// Package bench measures the tensor engine: matrix products, convolutions, training steps, the training loop,
+// augmentation and inference; by itself, or in alternation with PyTorch on the same machine.
+//
+// In alternation means ours, theirs, ours, theirs, so that both meet the same clock rates and neighbours, and that one
+// side is idle while the other runs. PyTorch runs in one child process (torch_worker.py) that prepares every variant it
+// has of a case, eager in both memory formats and what else applies, and goes on with its fastest.
+//
+// A floating-point operation is counted where the plain algorithm has one: two for each multiply-add of a matrix
+// product or direct convolution, none for anything else. An algorithm that saves operations can therefore exceed the
+// machine's peak.
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sdr-ml/sdr/stages/run"
+	"github.com/sdr-ml/sdr/tensorops/kernels"
+)
+
+// Options says what to measure and how.
+type Options struct {
+	// Groups are the groups of cases to measure, of Groups.
+	Groups []string
+	// Filter chooses cases by their names; nil means all.
+	Filter *regexp.Regexp
+	// Threads is the number of threads of either side; 0 means all processors.
+	Threads int
+	// Rounds is how many measurements a side has. What is reported is their median.
+	Rounds int
+	// Time is how long one measurement shall take: a case is repeated that long, and at least once.
+	Time time.Duration
+	// Python is the interpreter that has torch; empty means that there is nothing to compare with.
+	Python string
+	// Compile lets PyTorch also try torch.compile for training steps, which takes minutes.
+	Compile bool
+	// BF16 lets PyTorch also try autocasting to bfloat16, which is less exact than what we compute.
+	BF16 bool
+}
+
+// group is a kind of cases.
+type group struct {
+	name  string
+	cases func(threads int) []benchmark
+}
+
+var groups = []group{
+	{"gemm", gemms},
+	{"conv", convs},
+	{"step", steps},
+}
+
+// Groups names the groups of cases in their order.
+func Groups() []string {
+	var names []string
+	for _, g := range groups {
+		names = append(names, g.name)
+	}
+	return names
+}
+
+// benchmark is one case: something that both sides can run again and again.
+type benchmark struct {
+	name    string
+	kind    string         // by which torch_worker.py knows what to run
+	sizes   map[string]any // its arguments
+	threads int
+	flops   float64 // of one run; 0 where they are not what counts
+	images  int     // that one run trains on or turns into features; 0 where it does neither
+	memory  bool    // the memory it takes counts too: it gets processes without a past
+	prepare func(p *kernels.Pool) (func(), error)
+}
+
+// Run measures the cases one after the other and gives each result to emit. It stops at the first error.
+func Run(ctx context.Context, o Options, emit func(Result) error) error {
+	if o.Threads <= 0 {
+		o.Threads = runtime.NumCPU()
+	}
+	cases, err := choose(o)
+	if err != nil {
+		return err
+	}
+	return measureAll(ctx, o, cases, emit)
+}
+
+// choose lists the cases that are asked for.
+func choose(o Options) ([]benchmark, error) {
+	for _, name := range o.Groups {
+		if !slices.Contains(Groups(), name) {
+			return nil, run.Usagef("there is no group of cases %q; want %s", name, strings.Join(Groups(), ", "))
+		}
+	}
+	var cases []benchmark
+	for _, g := range groups {
+		if !slices.Contains(o.Groups, g.name) {
+			continue
+		}
+		for _, b := range g.cases(o.Threads) {
+			if o.Filter == nil || o.Filter.MatchString(b.name) {
+				cases = append(cases, b)
+			}
+		}
+	}
+	if len(cases) == 0 {
+		return nil, run.Usagef("no case of %s has a name that matches %s", strings.Join(o.Groups, ", "), o.Filter)
+	}
+	return cases, nil
+}
+
+// measureAll is Run for chosen cases.
+func measureAll(ctx context.Context, o Options, cases []benchmark, emit func(Result) error) (err error) {
+	dir, err := os.MkdirTemp("", "sdr-bench-")
+	if err != nil {
+		return fmt.Errorf("bench: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	m := meter{Options: o, dir: dir, peaks: map[int]float64{}}
+	defer m.stopTorch()
+	for i, b := range cases {
+		slog.Info("measure", "case", b.name, "number", i+1, "of", len(cases))
+		r, err := m.measure(ctx, b)
+		if err != nil {
+			return fmt.Errorf("bench %s: %w", b.name, err)
+		}
+		if err := emit(r); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,43 @@
+package bench
+
+import (
+	"fmt"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
+)
+
+// Table sets results out for reading. Rates are in images/s where a case counts images, else in GFLOPS.
+func Table(results []Result) string {
+	t := table.NewWriter()
+	t.SetStyle(table.StyleLight)
+	t.AppendHeader(table.Row{"case", "threads", "ms", "rate", "of peak", "MiB", "torch ms", "torch rate", "torch MiB", "torch variant", "ratio"})
+	var right []table.ColumnConfig
+	for _, column := range []string{"threads", "ms", "rate", "of peak", "MiB", "torch ms", "torch rate", "torch MiB", "ratio"} {
+		right = append(right, table.ColumnConfig{Name: column, Align: text.AlignRight})
+	}
+	t.SetColumnConfigs(right)
+	for _, r := range results {
+		rate := func(images, gflops float64) string {
+			if r.ImagesPerSecond > 0 {
+				return number("%.1f images/s", images)
+			}
+			return number("%.1f GFLOPS", gflops)
+		}
+		t.AppendRow(table.Row{
+			r.Case, r.Threads,
+			number("%.3f", 1e3*r.Seconds), rate(r.ImagesPerSecond, r.GFLOPS), number("%.0f%%", 100*r.PeakShare), number("%.0f", r.MemoryMiB),
+			number("%.3f", 1e3*r.TorchSeconds), rate(r.TorchImagesPerSecond, r.TorchGFLOPS), number("%.0f", r.TorchMemoryMiB),
+			r.TorchVariant, number("%.2f", r.Ratio),
+		})
+	}
+	return t.Render()
+}
+
+// number is v, or nothing where nothing was measured.
+func number(format string, v float64) string {
+	if v == 0 {
+		return ""
+	}
+	return fmt.Sprintf(format, v)
+}

@@ -1,0 +1,252 @@
+"""The PyTorch side of `sdr bench --torch`: a process that speaks JSON lines over standard input and output.
+
+It writes {"torch": VERSION} first. A request {"case": KIND, "threads", "budget", ...sizes} builds every variant of the
+case, tries each for about `budget` seconds and keeps the fastest: {"variant", "seconds"} and, if "memory" is asked for
+and the system tells, "memory_mib", by how much that variant raised the resident memory. {"run": n} then runs it n
+times: {"seconds"}. What fails is answered by {"error"}, and by "missing" if a package could not be imported.
+"""
+
+import contextlib
+import ctypes
+import json
+import os
+import shutil
+import sys
+import time
+
+
+def gemm(torch, q):
+    a = torch.rand(q["k"], q["m"]).t() if q["trans_a"] else torch.rand(q["m"], q["k"])
+    b = torch.rand(q["n"], q["k"]).t() if q["trans_b"] else torch.rand(q["k"], q["n"])
+    c = torch.empty(q["m"], q["n"])
+    yield "eager", lambda: (lambda: torch.mm(a, b, out=c))
+
+
+def conv(torch, q):
+    size, stride, pad = q["size"], [q["stride"]] * 2, [q["pad"]] * 2
+
+    def build(form):
+        x = torch.rand(q["n"], q["in"], size, size).to(memory_format=form)
+        w = torch.rand(q["out"], q["in"], q["kernel"], q["kernel"]).to(memory_format=form)
+        if q["pass"] == "forward":
+            return lambda: torch.nn.functional.conv2d(x, w, None, stride, pad)
+        dy = torch.rand_like(torch.nn.functional.conv2d(x, w, None, stride, pad))
+        mask = [q["pass"] == "backward-data", q["pass"] == "backward-weights", False]
+        return lambda: torch.ops.aten.convolution_backward(dy, x, w, None, stride, pad, [1, 1], False, [0, 0], 1, mask)
+
+    for name, form in formats(torch):
+        yield name, lambda form=form: build(form)
+
+
+def formats(torch):
+    return [("eager", torch.contiguous_format), ("channels_last", torch.channels_last)]
+
+
+def step(torch, q):
+    size = q["size"]
+
+    def build(form, wrap, autocast):
+        train = trainer(torch, q, form, wrap, autocast)
+        views = [torch.rand(q["images"], 3, size, size).to(memory_format=form) for _ in range(2)]
+        return lambda: train(*views)
+
+    yield from training_variants(torch, q, build)
+
+
+def training_variants(torch, q, build):
+    casts = [("", contextlib.nullcontext)]
+    if q["bf16"]:
+        casts.append((" bf16", lambda: torch.autocast("cpu", dtype=torch.bfloat16)))
+    wraps = [("", lambda net: net)]
+    if q["compile"]:
+        if any(shutil.which(c) for c in (os.environ.get("CXX", "g++"), "g++", "clang++")):
+            wraps.append((" compiled", torch.compile))
+        else:
+            q["note"] = "torch.compile was not tried: it needs a C++ compiler"
+    for name, form in formats(torch):
+        for cast, autocast in casts:
+            for wrapped, wrap in wraps:
+                yield name + wrapped + cast, lambda form=form, wrap=wrap, autocast=autocast: build(form, wrap, autocast)
+
+
+def trainer(torch, q, form, wrap, autocast):
+    """A training step: two passes, one a view, so that BatchNorm takes the statistics of each; loss; backward; SGD."""
+    nn, F = torch.nn, torch.nn.functional
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.backbone, features = resnet18(torch, q["width"])
+            self.projector = projector(nn, features, q)
+            self.predictor = nn.Identity()
+            if q["predictor_hidden"]:
+                hidden, dim = q["predictor_hidden"], q["projector_dim"]
+                self.predictor = nn.Sequential(
+                    nn.Linear(dim, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU(inplace=True), nn.Linear(hidden, dim)
+                )
+
+        def forward(self, x):
+            z = self.projector(self.backbone(x))
+            return z, self.predictor(z)
+
+    def simsiam(z1, p1, z2, p2):
+        return -(F.cosine_similarity(p1, z2.detach()).mean() + F.cosine_similarity(p2, z1.detach()).mean()) / 2
+
+    def ntxent(z1, p1, z2, p2):
+        z = F.normalize(torch.cat([z1, z2]))
+        n = len(z1)
+        similar = z @ z.t() / 0.2
+        similar.fill_diagonal_(float("-inf"))
+        return F.cross_entropy(similar, torch.cat([torch.arange(n, 2 * n), torch.arange(n)]))
+
+    loss_of = {"simsiam": simsiam, "ntxent": ntxent}[q["method"]]
+    net = Net().to(memory_format=form).train()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.03, momentum=0.9, weight_decay=5e-4, fused=True)
+    wrapped = wrap(net)
+
+    def train(x1, x2):
+        with autocast():
+            loss = loss_of(*wrapped(x1), *wrapped(x2))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+
+    return train
+
+
+def resnet18(torch, width):
+    """torchvision's ResNet-18 with a 3x3 stem for small images, of any width, without the classifier."""
+    from torchvision.models.resnet import BasicBlock, conv1x1
+
+    nn = torch.nn
+    layers = [nn.Conv2d(3, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
+    channels = width
+    for stage in range(4):
+        out, stride, shortcut = width << stage, 2 if stage else 1, None
+        if stage:
+            shortcut = nn.Sequential(conv1x1(channels, out, stride), nn.BatchNorm2d(out))
+        layers += [BasicBlock(channels, out, stride, shortcut), BasicBlock(out, out)]
+        channels = out
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()), channels
+
+
+def projector(nn, features, q):
+    """Linear layers with ReLU between them; with BatchNorm after each, the last without scale and shift, or biases."""
+    layers = []
+    for i in range(q["projector_layers"]):
+        last = i == q["projector_layers"] - 1
+        out = q["projector_dim"] if last else q["projector_hidden"]
+        layers.append(nn.Linear(features, out, bias=not q["projector_bn"]))
+        if q["projector_bn"]:
+            layers.append(nn.BatchNorm1d(out, affine=not last))
+        if not last:
+            layers.append(nn.ReLU(inplace=True))
+        features = out
+    return nn.Sequential(*layers)
+
+
+CASES = {"gemm": gemm, "conv": conv, "step": step}
+
+
+def prepare(torch, q):
+    """Builds and tries every variant and returns the fastest one with what is to be said of it."""
+    torch.manual_seed(1)
+    torch.set_num_threads(q["threads"])
+    warm_up(torch)
+    best = best_once = None
+    for name, build in CASES[q["case"]](torch, q):
+        before = start_memory() if q["memory"] else 0
+        once = build()
+        once()
+        seconds = trial(once, q["budget"])
+        said = {"variant": name, "seconds": seconds}
+        if before:
+            said["memory_mib"] = status("VmHWM") - before
+        if best is None or seconds < best["seconds"]:
+            best, best_once = said, once
+        del once
+    if "tcmalloc" in os.environ.get("LD_PRELOAD", ""):
+        best["variant"] += ", tcmalloc"
+    if "note" in q:
+        best["note"] = q["note"]
+    return best, best_once
+
+
+def trial(once, budget):
+    """The seconds of a run, the shortest of three measurements."""
+    once()
+    start, n = time.perf_counter(), 0
+    while n == 0 or time.perf_counter() - start < budget / 3:
+        once()
+        n += 1
+    return min([(time.perf_counter() - start) / n] + [timed(once, n) / n for _ in range(2)])
+
+
+def timed(once, n):
+    start = time.perf_counter()
+    for _ in range(n):
+        once()
+    return time.perf_counter() - start
+
+
+def warm_up(torch):
+    """Loads what the first operations load, so that it does not count as memory of a net."""
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8))
+    net(torch.rand(16, 3, 32, 32)).sum().backward()
+
+
+def release():
+    """Gives freed memory back to the system."""
+    libraries = ctypes.CDLL(None)
+    for name, arguments in (("MallocExtension_ReleaseFreeMemory", []), ("malloc_trim", [0])):
+        with contextlib.suppress(AttributeError):
+            getattr(libraries, name)(*arguments)
+
+
+def start_memory():
+    """Forgets earlier peaks and returns the resident memory in MiB, 0 if the system does not tell."""
+    release()
+    try:
+        with open("/proc/self/clear_refs", "w") as f:
+            f.write("5")
+    except OSError:
+        return 0
+    return status("VmRSS")
+
+
+def status(field):
+    with open("/proc/self/status") as f:
+        return next((int(line.split()[1]) / 1024 for line in f if line.startswith(field + ":")), 0)
+
+
+def main():
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # what packages print must not mix with the answers
+
+    def answer(**said):
+        answers.write(json.dumps(said) + "\n")
+
+    try:
+        import torch
+    except ImportError as e:
+        answer(error=str(e), missing=e.name or "torch")
+        return
+    answer(torch=torch.__version__)
+    once = None
+    for line in sys.stdin:
+        q = json.loads(line)
+        try:
+            if "run" in q:
+                answer(seconds=timed(once, q["run"]))
+            else:
+                once = None
+                said, once = prepare(torch, q)
+                answer(**said)
+        except ImportError as e:
+            answer(error=str(e), missing=e.name or "a package")
+        except Exception as e:
+            answer(error=f"{type(e).__name__}: {e}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,197 @@
+package bench
+
+import (
+	"bufio"
+	"context"
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/sdr-ml/sdr/stages/run"
+)
+
+//go:embed torch_worker.py
+var workerScript []byte
+
+// Packages is what the Python side imports, as pip calls it.
+const Packages = "torch torchvision lightly pillow onnx onnxscript onnxruntime"
+
+// worker is the Python process that runs the other side. It speaks JSON lines over standard input and output:
+// a request {"case": KIND, "threads", "budget", ...sizes} prepares a case, {"run": n} runs it n times.
+type worker struct {
+	python  string
+	version string // of PyTorch
+	stop    context.CancelFunc
+	command *exec.Cmd
+	in      io.WriteCloser
+	out     *bufio.Reader
+	log     tail // what it wrote to standard error
+}
+
+// answer is any line that the worker writes.
+type answer struct {
+	Torch     string  // its version, in the first line
+	Variant   string  // the fastest one, in the answer to a case
+	Note      string  // what could not be tried
+	Seconds   float64 // of one run, in the answer to a case; of all runs, in that to run
+	MemoryMiB float64 `json:"memory_mib"`
+	Error     string  // alone
+	Missing   string  // with Error: the package that could not be imported
+}
+
+// startTorch makes the worker ready; a fresh one, without a past, if asked for.
+func (m *meter) startTorch(ctx context.Context, fresh bool) error {
+	if m.torch != nil && !fresh {
+		return nil
+	}
+	m.stopTorch()
+	script := filepath.Join(m.dir, "torch_worker.py")
+	if err := os.WriteFile(script, workerScript, 0o600); err != nil {
+		return err
+	}
+	w, err := startWorker(ctx, m.Python, script)
+	if err != nil {
+		return err
+	}
+	m.torch = w
+	return nil
+}
+
+// stopTorch ends the worker if there is one.
+func (m *meter) stopTorch() {
+	if m.torch != nil {
+		m.torch.close()
+		m.torch = nil
+	}
+}
+
+func startWorker(ctx context.Context, python, script string) (*worker, error) {
+	path, err := exec.LookPath(python)
+	if err != nil {
+		return nil, run.Usagef("--torch %s: %w; give a Python that has torch, or run `make bench-torch`, which makes one", python, err)
+	}
+	ctx, stop := context.WithCancel(ctx)
+	w := &worker{python: python, stop: stop, command: exec.CommandContext(ctx, path, script)}
+	w.command.Env = os.Environ()
+	if lib := tcmalloc(); lib != "" {
+		w.command.Env = append(w.command.Env, "LD_PRELOAD="+lib)
+	}
+	w.command.Stderr = &w.log
+	w.command.WaitDelay = time.Second
+	w.in, err = w.command.StdinPipe()
+	if err != nil {
+		stop()
+		return nil, err
+	}
+	out, err := w.command.StdoutPipe()
+	if err != nil {
+		stop()
+		return nil, err
+	}
+	w.out = bufio.NewReader(out)
+	if err := w.command.Start(); err != nil {
+		stop()
+		return nil, run.Usagef("--torch %s: %w", python, err)
+	}
+	hello, err := w.read()
+	if err != nil {
+		w.close()
+		return nil, err
+	}
+	w.version = hello.Torch
+	return w, nil
+}
+
+// tcmalloc finds the allocator that PyTorch is faster with; empty if it is not installed.
+func tcmalloc() string {
+	for _, pattern := range []string{"/usr/lib/*/libtcmalloc_minimal.so.4", "/usr/lib*/libtcmalloc_minimal.so.4", "/usr/local/lib/libtcmalloc_minimal.so.4"} {
+		if found, _ := filepath.Glob(pattern); len(found) > 0 {
+			return found[0]
+		}
+	}
+	return ""
+}
+
+// prepare makes a case ready and chooses its variant.
+func (w *worker) prepare(b benchmark, o Options) (answer, error) {
+	request := map[string]any{
+		"case": b.kind, "threads": b.threads, "budget": o.Time.Seconds(), "memory": b.memory,
+		"compile": o.Compile, "bf16": o.BF16,
+	}
+	maps.Copy(request, b.sizes)
+	return w.ask(request)
+}
+
+func (w *worker) run(n int) (float64, error) {
+	a, err := w.ask(map[string]any{"run": n})
+	return a.Seconds, err
+}
+
+// ask sends a request and waits for its answer.
+func (w *worker) ask(request map[string]any) (answer, error) {
+	line, err := json.Marshal(request)
+	if err != nil {
+		return answer{}, err
+	}
+	if _, err := w.in.Write(append(line, '\n')); err != nil {
+		return answer{}, w.died(err)
+	}
+	return w.read()
+}
+
+func (w *worker) read() (answer, error) {
+	line, err := w.out.ReadBytes('\n')
+	if err != nil {
+		return answer{}, w.died(err)
+	}
+	var a answer
+	if err := json.Unmarshal(line, &a); err != nil {
+		return a, fmt.Errorf("%s wrote %q where a line of JSON was due: %w", w.python, line, err)
+	}
+	switch {
+	case a.Missing != "":
+		return a, run.Usagef("--torch %s: it cannot import %s (%s); install what is missing with `%s -m pip install %s`",
+			w.python, a.Missing, a.Error, w.python, Packages)
+	case a.Error != "":
+		return a, fmt.Errorf("%s: %s", w.python, a.Error)
+	}
+	return a, nil
+}
+
+// died is the error of a worker that has ended unasked.
+func (w *worker) died(err error) error {
+	w.close() // now its log is complete
+	return fmt.Errorf("%s ended early (%w); its last words: %s", w.python, err, w.log.lastLine())
+}
+
+// close ends the worker, by force if it does not end by itself. It may be called again.
+func (w *worker) close() {
+	defer w.stop()
+	_ = w.in.Close()
+	timer := time.AfterFunc(10*time.Second, w.stop)
+	defer timer.Stop()
+	_ = w.command.Wait() // how it ends no longer matters
+}
+
+// tail keeps the end of what is written to it.
+type tail struct{ text []byte }
+
+func (t *tail) Write(p []byte) (int, error) {
+	const most = 4096
+	t.text = append(t.text, p...)
+	t.text = t.text[max(0, len(t.text)-most):]
+	return len(p), nil
+}
+
+// lastLine is the last line that is not empty.
+func (t *tail) lastLine() string {
+	lines := strings.Split(strings.TrimSpace(string(t.text)), "\n")
+	return lines[len(lines)-1]
+}

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sdr-ml/sdr/pipelines/bench"
+	"github.com/sdr-ml/sdr/stages/run"
+)
+
+func newBench() *cobra.Command {
+	var o bench.Options
+	var filter, format string
+	c := &cobra.Command{
+		Use:   "bench GROUP...",
+		Short: "Measure the tensor engine, alone or against PyTorch",
+		Long: `Measures how fast this machine trains: one line of JSON a case, with the median
+seconds, the rate in GFLOPS and its share of what the machine reached with
+matrices that stay in its cache. With --torch, the same cases run in that Python
+with PyTorch in alternation, and "ratio" above 1 says that sdr is faster.
+
+  gemm      matrix products
+  conv      convolutions of ResNet-18: forward and both gradients
+  step      training steps of SimSiam and NT-Xent, and the memory they take
+  all       all of these
+
+Nothing else should run on the machine. The environment variable SDR_CPU names
+another instruction set than the best: portable, avx2, avx512.`,
+		Example: `  sdr bench all --format table
+  sdr bench gemm conv --threads 1 --filter 'width64/layer4|1024'
+  sdr bench step --torch .cache/torch/bin/python --rounds 9
+  SDR_CPU=avx2 sdr bench step --filter simsiam/width16`,
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return run.Usagef("name what to measure: %s or all; see `%s --help`", strings.Join(bench.Groups(), ", "), c.CommandPath())
+			}
+			o.Groups = args
+			if slices.Contains(args, "all") {
+				o.Groups = bench.Groups()
+			}
+			if o.Rounds < 1 || o.Threads < 0 || o.Time <= 0 {
+				return run.Usagef("--rounds %d, --threads %d, --time %v: want at least 1, at least 0 and more than 0", o.Rounds, o.Threads, o.Time)
+			}
+			var err error
+			if o.Filter, err = regexp.Compile(filter); err != nil {
+				return run.Usagef("--filter: %w", err)
+			}
+			out := c.OutOrStdout()
+			switch format {
+			case "json":
+				lines := json.NewEncoder(out)
+				return bench.Run(c.Context(), o, func(r bench.Result) error { return lines.Encode(r) })
+			case "table":
+				var results []bench.Result
+				err := bench.Run(c.Context(), o, func(r bench.Result) error {
+					results = append(results, r)
+					return nil
+				})
+				if len(results) > 0 { // also what was measured before an error
+					fmt.Fprintln(out, bench.Table(results))
+				}
+				return err
+			}
+			return run.Usagef("--format %s: want json or table", format)
+		},
+	}
+	f := c.Flags()
+	f.IntVar(&o.Threads, "threads", 0, "threads of either side; 0 = all processors")
+	f.IntVar(&o.Rounds, "rounds", 5, "measurements of each side, whose median is reported")
+	f.DurationVar(&o.Time, "time", 500*time.Millisecond, "how long a measurement repeats a case, at least once")
+	f.StringVar(&filter, "filter", "", "regular expression that the names of cases must match")
+	f.StringVar(&format, "format", "json", "json or table")
+	f.StringVar(&o.Python, "torch", "", "Python with "+bench.Packages+", to compare with (`make bench-torch` makes one)")
+	f.BoolVar(&o.Compile, "compile", false, "let PyTorch try torch.compile for training steps as well, which takes minutes")
+	f.BoolVar(&o.BF16, "bf16", false, "let PyTorch try bfloat16 for training steps as well, which is less exact")
+	return c
+}
