@@ -8,7 +8,8 @@ type isa struct {
 	scaleShift, scaleShiftReLU func(y, x, a, b []float32)
 	scaleShiftAddReLU          func(y, x, r, a, b []float32)
 	combine                    func(y, g, x, a, b, c, mean []float32)
-	step                       func(w, g, v []float32, lr, momentum, decay float32)
+	step                       func(w, g, v []float32, scale, decay, momentum, a, b float32)
+	adamW                      func(w, g, m, v []float32, keep, a, b, size, floor float32)
 	moments                    func(s, q, x, mean []float32)
 
 	// gradMoments[i] adds h if i&1 is set and gates if i&2 is; d is written if i is not 0.
@@ -17,7 +18,7 @@ type isa struct {
 
 var portable = &isa{
 	scaleShift: scaleShift, scaleShiftReLU: scaleShiftReLU, scaleShiftAddReLU: scaleShiftAddReLU,
-	combine: combine, step: step, moments: moments,
+	combine: combine, step: step, adamW: adamW, moments: moments,
 	gradMoments: [4]func(s, q, d, g, h, y, x, mean []float32){gradMoments, addGradMoments, gateGradMoments, gateAddGradMoments},
 }
 

@@ -5,14 +5,14 @@ var isas = map[string]*isa{
 	"portable": portable,
 	"avx2": {
 		scaleShift: avx2ScaleShift, scaleShiftReLU: avx2ScaleShiftReLU, scaleShiftAddReLU: avx2ScaleShiftAddReLU,
-		combine: avx2Combine, step: avx2Step, moments: avx2Moments,
+		combine: avx2Combine, step: avx2Step, adamW: avx2AdamW, moments: avx2Moments,
 		gradMoments: [4]func(s, q, d, g, h, y, x, mean []float32){
 			avx2GradMoments, avx2AddGradMoments, avx2GateGradMoments, avx2GateAddGradMoments,
 		},
 	},
 	"avx512": {
 		scaleShift: avx512ScaleShift, scaleShiftReLU: avx512ScaleShiftReLU, scaleShiftAddReLU: avx512ScaleShiftAddReLU,
-		combine: avx512Combine, step: avx512Step, moments: avx512Moments,
+		combine: avx512Combine, step: avx512Step, adamW: avx512AdamW, moments: avx512Moments,
 		gradMoments: [4]func(s, q, d, g, h, y, x, mean []float32){
 			avx512GradMoments, avx512AddGradMoments, avx512GateGradMoments, avx512GateAddGradMoments,
 		},

@@ -64,12 +64,24 @@ func combine(y, g, x, a, b, c, mean []float32) {
 	}
 }
 
-func step(w, g, v []float32, lr, momentum, decay float32) {
+func step(w, g, v []float32, scale, decay, momentum, a, b float32) {
 	g, v = g[:len(w)], v[:len(w)]
 	for i, wi := range w {
-		vi := momentum*v[i] + (g[i] + decay*wi)
+		d := scale * (g[i] + decay*wi)
+		vi := momentum*v[i] + d
 		v[i] = vi
-		w[i] = wi - lr*vi
+		w[i] = wi - a*vi - b*d
+	}
+}
+
+func adamW(w, g, m, v []float32, keep, a, b, size, floor float32) {
+	g, m, v = g[:len(w)], m[:len(w)], v[:len(w)]
+	for i, wi := range w {
+		gi, mi, vi := g[i], m[i], v[i]
+		mi += a * (gi - mi)
+		vi += b * (gi*gi - vi)
+		m[i], v[i] = mi, vi
+		w[i] = keep*wi - size*(mi/(float32(math.Sqrt(float64(vi)))+floor))
 	}
 }
 

@@ -30,10 +30,19 @@ func Combine(y, g, x, a, b, c, mean []float32) {
 	}
 }
 
-// Step is a step of gradient descent with momentum and weight decay: v = momentum·v + (g + decay·w), then w = w - lr·v.
-func Step(w, g, v []float32, lr, momentum, decay float32) {
+// Step is a step of gradient descent with momentum and weight decay: d = scale·(g + decay·w), then v = momentum·v + d,
+// then w = w - a·v - b·d. Plain momentum has a = lr and b = 0, Nesterov's a = lr·momentum and b = lr.
+func Step(w, g, v []float32, scale, decay, momentum, a, b float32) {
 	if check("Step", w, g, v) {
-		active.step(w, g, v, lr, momentum, decay)
+		active.step(w, g, v, scale, decay, momentum, a, b)
+	}
+}
+
+// AdamW is a step by moving averages of the gradient and its square: m = m + a·(g-m) and v = v + b·(g²-v), then
+// w = keep·w - size·m / (√v + floor).
+func AdamW(w, g, m, v []float32, keep, a, b, size, floor float32) {
+	if check("AdamW", w, g, m, v) {
+		active.adamW(w, g, m, v, keep, a, b, size, floor)
 	}
 }
 

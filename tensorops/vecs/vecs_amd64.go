@@ -17,7 +17,10 @@ func avx2ScaleShiftAddReLU(y []float32, x []float32, r []float32, a []float32, b
 func avx2Combine(y []float32, g []float32, x []float32, a []float32, b []float32, c []float32, mean []float32)
 
 //go:noescape
-func avx2Step(w []float32, g []float32, v []float32, lr float32, momentum float32, decay float32)
+func avx2Step(w []float32, g []float32, v []float32, scale float32, decay float32, momentum float32, a float32, b float32)
+
+//go:noescape
+func avx2AdamW(w []float32, g []float32, m []float32, v []float32, keep float32, a float32, b float32, size float32, floor float32)
 
 //go:noescape
 func avx2Moments(s []float32, q []float32, x []float32, mean []float32)
@@ -47,7 +50,10 @@ func avx512ScaleShiftAddReLU(y []float32, x []float32, r []float32, a []float32,
 func avx512Combine(y []float32, g []float32, x []float32, a []float32, b []float32, c []float32, mean []float32)
 
 //go:noescape
-func avx512Step(w []float32, g []float32, v []float32, lr float32, momentum float32, decay float32)
+func avx512Step(w []float32, g []float32, v []float32, scale float32, decay float32, momentum float32, a float32, b float32)
+
+//go:noescape
+func avx512AdamW(w []float32, g []float32, m []float32, v []float32, keep float32, a float32, b float32, size float32, floor float32)
 
 //go:noescape
 func avx512Moments(s []float32, q []float32, x []float32, mean []float32)

@@ -361,52 +361,68 @@ restEnd:
 	VZEROUPPER
 	RET
 
-// func avx2Step(w []float32, g []float32, v []float32, lr float32, momentum float32, decay float32)
+// func avx2Step(w []float32, g []float32, v []float32, scale float32, decay float32, momentum float32, a float32, b float32)
 // Requires: AVX, AVX2, FMA3, SSE
-TEXT ·avx2Step(SB), NOSPLIT, $0-84
+TEXT ·avx2Step(SB), NOSPLIT, $0-92
 	MOVQ         w_base+0(FP), AX
 	MOVQ         g_base+24(FP), CX
 	MOVQ         v_base+48(FP), DX
 	MOVQ         w_len+8(FP), BX
-	MOVSS        lr+72(FP), X0
+	MOVSS        scale+72(FP), X0
 	VBROADCASTSS X0, Y0
-	MOVSS        momentum+76(FP), X1
+	MOVSS        decay+76(FP), X1
 	VBROADCASTSS X1, Y1
-	MOVSS        decay+80(FP), X2
+	MOVSS        momentum+80(FP), X2
 	VBROADCASTSS X2, Y2
+	MOVSS        a+84(FP), X3
+	VBROADCASTSS X3, Y3
+	MOVSS        b+88(FP), X4
+	VBROADCASTSS X4, Y4
 	XORQ         SI, SI
 	SUBQ         $+32, BX
 	JLT          unrolledEnd
 
 unrolled:
-	VMOVUPS      (AX)(SI*1), Y3
-	VMOVUPS      (CX)(SI*1), Y4
-	VFMADD231PS  Y2, Y3, Y4
-	VFMADD231PS  (DX)(SI*1), Y1, Y4
-	VMOVUPS      Y4, (DX)(SI*1)
-	VFNMADD231PS Y0, Y4, Y3
-	VMOVUPS      Y3, (AX)(SI*1)
-	VMOVUPS      32(AX)(SI*1), Y3
-	VMOVUPS      32(CX)(SI*1), Y4
-	VFMADD231PS  Y2, Y3, Y4
-	VFMADD231PS  32(DX)(SI*1), Y1, Y4
-	VMOVUPS      Y4, 32(DX)(SI*1)
-	VFNMADD231PS Y0, Y4, Y3
-	VMOVUPS      Y3, 32(AX)(SI*1)
-	VMOVUPS      64(AX)(SI*1), Y3
-	VMOVUPS      64(CX)(SI*1), Y4
-	VFMADD231PS  Y2, Y3, Y4
-	VFMADD231PS  64(DX)(SI*1), Y1, Y4
-	VMOVUPS      Y4, 64(DX)(SI*1)
-	VFNMADD231PS Y0, Y4, Y3
-	VMOVUPS      Y3, 64(AX)(SI*1)
-	VMOVUPS      96(AX)(SI*1), Y3
-	VMOVUPS      96(CX)(SI*1), Y4
-	VFMADD231PS  Y2, Y3, Y4
-	VFMADD231PS  96(DX)(SI*1), Y1, Y4
-	VMOVUPS      Y4, 96(DX)(SI*1)
-	VFNMADD231PS Y0, Y4, Y3
-	VMOVUPS      Y3, 96(AX)(SI*1)
+	VMOVUPS      (AX)(SI*1), Y5
+	VMOVUPS      (CX)(SI*1), Y6
+	VFMADD231PS  Y1, Y5, Y6
+	VMULPS       Y0, Y6, Y6
+	VMOVUPS      (DX)(SI*1), Y7
+	VFMADD213PS  Y6, Y2, Y7
+	VMOVUPS      Y7, (DX)(SI*1)
+	VFNMADD231PS Y3, Y7, Y5
+	VFNMADD231PS Y4, Y6, Y5
+	VMOVUPS      Y5, (AX)(SI*1)
+	VMOVUPS      32(AX)(SI*1), Y5
+	VMOVUPS      32(CX)(SI*1), Y6
+	VFMADD231PS  Y1, Y5, Y6
+	VMULPS       Y0, Y6, Y6
+	VMOVUPS      32(DX)(SI*1), Y7
+	VFMADD213PS  Y6, Y2, Y7
+	VMOVUPS      Y7, 32(DX)(SI*1)
+	VFNMADD231PS Y3, Y7, Y5
+	VFNMADD231PS Y4, Y6, Y5
+	VMOVUPS      Y5, 32(AX)(SI*1)
+	VMOVUPS      64(AX)(SI*1), Y5
+	VMOVUPS      64(CX)(SI*1), Y6
+	VFMADD231PS  Y1, Y5, Y6
+	VMULPS       Y0, Y6, Y6
+	VMOVUPS      64(DX)(SI*1), Y7
+	VFMADD213PS  Y6, Y2, Y7
+	VMOVUPS      Y7, 64(DX)(SI*1)
+	VFNMADD231PS Y3, Y7, Y5
+	VFNMADD231PS Y4, Y6, Y5
+	VMOVUPS      Y5, 64(AX)(SI*1)
+	VMOVUPS      96(AX)(SI*1), Y5
+	VMOVUPS      96(CX)(SI*1), Y6
+	VFMADD231PS  Y1, Y5, Y6
+	VMULPS       Y0, Y6, Y6
+	VMOVUPS      96(DX)(SI*1), Y7
+	VFMADD213PS  Y6, Y2, Y7
+	VMOVUPS      Y7, 96(DX)(SI*1)
+	VFNMADD231PS Y3, Y7, Y5
+	VFNMADD231PS Y4, Y6, Y5
+	VMOVUPS      Y5, 96(AX)(SI*1)
 	ADDQ         $+128, SI
 	SUBQ         $+32, BX
 	JGE          unrolled
@@ -417,13 +433,16 @@ unrolledEnd:
 	JLT  singleEnd
 
 single:
-	VMOVUPS      (AX)(SI*1), Y3
-	VMOVUPS      (CX)(SI*1), Y4
-	VFMADD231PS  Y2, Y3, Y4
-	VFMADD231PS  (DX)(SI*1), Y1, Y4
-	VMOVUPS      Y4, (DX)(SI*1)
-	VFNMADD231PS Y0, Y4, Y3
-	VMOVUPS      Y3, (AX)(SI*1)
+	VMOVUPS      (AX)(SI*1), Y5
+	VMOVUPS      (CX)(SI*1), Y6
+	VFMADD231PS  Y1, Y5, Y6
+	VMULPS       Y0, Y6, Y6
+	VMOVUPS      (DX)(SI*1), Y7
+	VFMADD213PS  Y6, Y2, Y7
+	VMOVUPS      Y7, (DX)(SI*1)
+	VFNMADD231PS Y3, Y7, Y5
+	VFNMADD231PS Y4, Y6, Y5
+	VMOVUPS      Y5, (AX)(SI*1)
 	ADDQ         $+32, SI
 	SUBQ         $+8, BX
 	JGE          single
@@ -431,17 +450,169 @@ single:
 singleEnd:
 	ADDQ         $+8, BX
 	JZ           restEnd
-	VMOVD        BX, X3
-	VPBROADCASTD X3, Y3
-	VPCMPGTD     lanes<>+0(SB), Y3, Y3
-	VMASKMOVPS   (AX)(SI*1), Y3, Y4
-	VMASKMOVPS   (CX)(SI*1), Y3, Y5
-	VFMADD231PS  Y2, Y4, Y5
-	VMASKMOVPS   (DX)(SI*1), Y3, Y2
-	VFMADD231PS  Y2, Y1, Y5
-	VMASKMOVPS   Y5, Y3, (DX)(SI*1)
-	VFNMADD231PS Y0, Y5, Y4
-	VMASKMOVPS   Y4, Y3, (AX)(SI*1)
+	VMOVD        BX, X5
+	VPBROADCASTD X5, Y5
+	VPCMPGTD     lanes<>+0(SB), Y5, Y5
+	VMASKMOVPS   (AX)(SI*1), Y5, Y6
+	VMASKMOVPS   (CX)(SI*1), Y5, Y7
+	VFMADD231PS  Y1, Y6, Y7
+	VMULPS       Y0, Y7, Y7
+	VMASKMOVPS   (DX)(SI*1), Y5, Y0
+	VFMADD213PS  Y7, Y2, Y0
+	VMASKMOVPS   Y0, Y5, (DX)(SI*1)
+	VFNMADD231PS Y3, Y0, Y6
+	VFNMADD231PS Y4, Y7, Y6
+	VMASKMOVPS   Y6, Y5, (AX)(SI*1)
+
+restEnd:
+	VZEROUPPER
+	RET
+
+// func avx2AdamW(w []float32, g []float32, m []float32, v []float32, keep float32, a float32, b float32, size float32, floor float32)
+// Requires: AVX, AVX2, FMA3, SSE
+TEXT ·avx2AdamW(SB), NOSPLIT, $0-116
+	MOVQ         w_base+0(FP), AX
+	MOVQ         g_base+24(FP), CX
+	MOVQ         m_base+48(FP), DX
+	MOVQ         v_base+72(FP), BX
+	MOVQ         w_len+8(FP), SI
+	MOVSS        keep+96(FP), X0
+	VBROADCASTSS X0, Y0
+	MOVSS        a+100(FP), X1
+	VBROADCASTSS X1, Y1
+	MOVSS        b+104(FP), X2
+	VBROADCASTSS X2, Y2
+	MOVSS        size+108(FP), X3
+	VBROADCASTSS X3, Y3
+	MOVSS        floor+112(FP), X4
+	VBROADCASTSS X4, Y4
+	XORQ         DI, DI
+	SUBQ         $+32, SI
+	JLT          unrolledEnd
+
+unrolled:
+	VMOVUPS      (DX)(DI*1), Y5
+	VMOVUPS      (BX)(DI*1), Y6
+	VMOVUPS      (CX)(DI*1), Y7
+	VSUBPS       Y5, Y7, Y8
+	VFMADD231PS  Y1, Y8, Y5
+	VMOVUPS      Y5, (DX)(DI*1)
+	VMULPS       Y7, Y7, Y7
+	VSUBPS       Y6, Y7, Y7
+	VFMADD231PS  Y2, Y7, Y6
+	VMOVUPS      Y6, (BX)(DI*1)
+	VSQRTPS      Y6, Y6
+	VADDPS       Y4, Y6, Y6
+	VDIVPS       Y6, Y5, Y5
+	VMOVUPS      (AX)(DI*1), Y6
+	VMULPS       Y0, Y6, Y6
+	VFNMADD231PS Y3, Y5, Y6
+	VMOVUPS      Y6, (AX)(DI*1)
+	VMOVUPS      32(DX)(DI*1), Y5
+	VMOVUPS      32(BX)(DI*1), Y6
+	VMOVUPS      32(CX)(DI*1), Y7
+	VSUBPS       Y5, Y7, Y8
+	VFMADD231PS  Y1, Y8, Y5
+	VMOVUPS      Y5, 32(DX)(DI*1)
+	VMULPS       Y7, Y7, Y7
+	VSUBPS       Y6, Y7, Y7
+	VFMADD231PS  Y2, Y7, Y6
+	VMOVUPS      Y6, 32(BX)(DI*1)
+	VSQRTPS      Y6, Y6
+	VADDPS       Y4, Y6, Y6
+	VDIVPS       Y6, Y5, Y5
+	VMOVUPS      32(AX)(DI*1), Y6
+	VMULPS       Y0, Y6, Y6
+	VFNMADD231PS Y3, Y5, Y6
+	VMOVUPS      Y6, 32(AX)(DI*1)
+	VMOVUPS      64(DX)(DI*1), Y5
+	VMOVUPS      64(BX)(DI*1), Y6
+	VMOVUPS      64(CX)(DI*1), Y7
+	VSUBPS       Y5, Y7, Y8
+	VFMADD231PS  Y1, Y8, Y5
+	VMOVUPS      Y5, 64(DX)(DI*1)
+	VMULPS       Y7, Y7, Y7
+	VSUBPS       Y6, Y7, Y7
+	VFMADD231PS  Y2, Y7, Y6
+	VMOVUPS      Y6, 64(BX)(DI*1)
+	VSQRTPS      Y6, Y6
+	VADDPS       Y4, Y6, Y6
+	VDIVPS       Y6, Y5, Y5
+	VMOVUPS      64(AX)(DI*1), Y6
+	VMULPS       Y0, Y6, Y6
+	VFNMADD231PS Y3, Y5, Y6
+	VMOVUPS      Y6, 64(AX)(DI*1)
+	VMOVUPS      96(DX)(DI*1), Y5
+	VMOVUPS      96(BX)(DI*1), Y6
+	VMOVUPS      96(CX)(DI*1), Y7
+	VSUBPS       Y5, Y7, Y8
+	VFMADD231PS  Y1, Y8, Y5
+	VMOVUPS      Y5, 96(DX)(DI*1)
+	VMULPS       Y7, Y7, Y7
+	VSUBPS       Y6, Y7, Y7
+	VFMADD231PS  Y2, Y7, Y6
+	VMOVUPS      Y6, 96(BX)(DI*1)
+	VSQRTPS      Y6, Y6
+	VADDPS       Y4, Y6, Y6
+	VDIVPS       Y6, Y5, Y5
+	VMOVUPS      96(AX)(DI*1), Y6
+	VMULPS       Y0, Y6, Y6
+	VFNMADD231PS Y3, Y5, Y6
+	VMOVUPS      Y6, 96(AX)(DI*1)
+	ADDQ         $+128, DI
+	SUBQ         $+32, SI
+	JGE          unrolled
+
+unrolledEnd:
+	ADDQ $+32, SI
+	SUBQ $+8, SI
+	JLT  singleEnd
+
+single:
+	VMOVUPS      (DX)(DI*1), Y5
+	VMOVUPS      (BX)(DI*1), Y6
+	VMOVUPS      (CX)(DI*1), Y7
+	VSUBPS       Y5, Y7, Y8
+	VFMADD231PS  Y1, Y8, Y5
+	VMOVUPS      Y5, (DX)(DI*1)
+	VMULPS       Y7, Y7, Y7
+	VSUBPS       Y6, Y7, Y7
+	VFMADD231PS  Y2, Y7, Y6
+	VMOVUPS      Y6, (BX)(DI*1)
+	VSQRTPS      Y6, Y6
+	VADDPS       Y4, Y6, Y6
+	VDIVPS       Y6, Y5, Y5
+	VMOVUPS      (AX)(DI*1), Y6
+	VMULPS       Y0, Y6, Y6
+	VFNMADD231PS Y3, Y5, Y6
+	VMOVUPS      Y6, (AX)(DI*1)
+	ADDQ         $+32, DI
+	SUBQ         $+8, SI
+	JGE          single
+
+singleEnd:
+	ADDQ         $+8, SI
+	JZ           restEnd
+	VMOVD        SI, X5
+	VPBROADCASTD X5, Y5
+	VPCMPGTD     lanes<>+0(SB), Y5, Y5
+	VMASKMOVPS   (DX)(DI*1), Y5, Y6
+	VMASKMOVPS   (BX)(DI*1), Y5, Y7
+	VMASKMOVPS   (CX)(DI*1), Y5, Y8
+	VSUBPS       Y6, Y8, Y9
+	VFMADD231PS  Y1, Y9, Y6
+	VMASKMOVPS   Y6, Y5, (DX)(DI*1)
+	VMULPS       Y8, Y8, Y8
+	VSUBPS       Y7, Y8, Y8
+	VFMADD231PS  Y2, Y8, Y7
+	VMASKMOVPS   Y7, Y5, (BX)(DI*1)
+	VSQRTPS      Y7, Y7
+	VADDPS       Y4, Y7, Y7
+	VDIVPS       Y7, Y6, Y6
+	VMASKMOVPS   (AX)(DI*1), Y5, Y1
+	VMULPS       Y0, Y1, Y1
+	VFNMADD231PS Y3, Y6, Y1
+	VMASKMOVPS   Y1, Y5, (AX)(DI*1)
 
 restEnd:
 	VZEROUPPER
@@ -1546,52 +1717,68 @@ restEnd:
 	VZEROUPPER
 	RET
 
-// func avx512Step(w []float32, g []float32, v []float32, lr float32, momentum float32, decay float32)
+// func avx512Step(w []float32, g []float32, v []float32, scale float32, decay float32, momentum float32, a float32, b float32)
 // Requires: AVX, AVX512F, BMI2, SSE
-TEXT ·avx512Step(SB), NOSPLIT, $0-84
+TEXT ·avx512Step(SB), NOSPLIT, $0-92
 	MOVQ         w_base+0(FP), AX
 	MOVQ         g_base+24(FP), CX
 	MOVQ         v_base+48(FP), DX
 	MOVQ         w_len+8(FP), BX
-	MOVSS        lr+72(FP), X0
+	MOVSS        scale+72(FP), X0
 	VBROADCASTSS X0, Z0
-	MOVSS        momentum+76(FP), X1
+	MOVSS        decay+76(FP), X1
 	VBROADCASTSS X1, Z1
-	MOVSS        decay+80(FP), X2
+	MOVSS        momentum+80(FP), X2
 	VBROADCASTSS X2, Z2
+	MOVSS        a+84(FP), X3
+	VBROADCASTSS X3, Z3
+	MOVSS        b+88(FP), X4
+	VBROADCASTSS X4, Z4
 	XORQ         SI, SI
 	SUBQ         $+64, BX
 	JLT          unrolledEnd
 
 unrolled:
-	VMOVUPS      (AX)(SI*1), Z3
-	VMOVUPS      (CX)(SI*1), Z4
-	VFMADD231PS  Z2, Z3, Z4
-	VFMADD231PS  (DX)(SI*1), Z1, Z4
-	VMOVUPS      Z4, (DX)(SI*1)
-	VFNMADD231PS Z0, Z4, Z3
-	VMOVUPS      Z3, (AX)(SI*1)
-	VMOVUPS      64(AX)(SI*1), Z3
-	VMOVUPS      64(CX)(SI*1), Z4
-	VFMADD231PS  Z2, Z3, Z4
-	VFMADD231PS  64(DX)(SI*1), Z1, Z4
-	VMOVUPS      Z4, 64(DX)(SI*1)
-	VFNMADD231PS Z0, Z4, Z3
-	VMOVUPS      Z3, 64(AX)(SI*1)
-	VMOVUPS      128(AX)(SI*1), Z3
-	VMOVUPS      128(CX)(SI*1), Z4
-	VFMADD231PS  Z2, Z3, Z4
-	VFMADD231PS  128(DX)(SI*1), Z1, Z4
-	VMOVUPS      Z4, 128(DX)(SI*1)
-	VFNMADD231PS Z0, Z4, Z3
-	VMOVUPS      Z3, 128(AX)(SI*1)
-	VMOVUPS      192(AX)(SI*1), Z3
-	VMOVUPS      192(CX)(SI*1), Z4
-	VFMADD231PS  Z2, Z3, Z4
-	VFMADD231PS  192(DX)(SI*1), Z1, Z4
-	VMOVUPS      Z4, 192(DX)(SI*1)
-	VFNMADD231PS Z0, Z4, Z3
-	VMOVUPS      Z3, 192(AX)(SI*1)
+	VMOVUPS      (AX)(SI*1), Z5
+	VMOVUPS      (CX)(SI*1), Z6
+	VFMADD231PS  Z1, Z5, Z6
+	VMULPS       Z0, Z6, Z6
+	VMOVUPS      (DX)(SI*1), Z7
+	VFMADD213PS  Z6, Z2, Z7
+	VMOVUPS      Z7, (DX)(SI*1)
+	VFNMADD231PS Z3, Z7, Z5
+	VFNMADD231PS Z4, Z6, Z5
+	VMOVUPS      Z5, (AX)(SI*1)
+	VMOVUPS      64(AX)(SI*1), Z5
+	VMOVUPS      64(CX)(SI*1), Z6
+	VFMADD231PS  Z1, Z5, Z6
+	VMULPS       Z0, Z6, Z6
+	VMOVUPS      64(DX)(SI*1), Z7
+	VFMADD213PS  Z6, Z2, Z7
+	VMOVUPS      Z7, 64(DX)(SI*1)
+	VFNMADD231PS Z3, Z7, Z5
+	VFNMADD231PS Z4, Z6, Z5
+	VMOVUPS      Z5, 64(AX)(SI*1)
+	VMOVUPS      128(AX)(SI*1), Z5
+	VMOVUPS      128(CX)(SI*1), Z6
+	VFMADD231PS  Z1, Z5, Z6
+	VMULPS       Z0, Z6, Z6
+	VMOVUPS      128(DX)(SI*1), Z7
+	VFMADD213PS  Z6, Z2, Z7
+	VMOVUPS      Z7, 128(DX)(SI*1)
+	VFNMADD231PS Z3, Z7, Z5
+	VFNMADD231PS Z4, Z6, Z5
+	VMOVUPS      Z5, 128(AX)(SI*1)
+	VMOVUPS      192(AX)(SI*1), Z5
+	VMOVUPS      192(CX)(SI*1), Z6
+	VFMADD231PS  Z1, Z5, Z6
+	VMULPS       Z0, Z6, Z6
+	VMOVUPS      192(DX)(SI*1), Z7
+	VFMADD213PS  Z6, Z2, Z7
+	VMOVUPS      Z7, 192(DX)(SI*1)
+	VFNMADD231PS Z3, Z7, Z5
+	VFNMADD231PS Z4, Z6, Z5
+	VMOVUPS      Z5, 192(AX)(SI*1)
 	ADDQ         $+256, SI
 	SUBQ         $+64, BX
 	JGE          unrolled
@@ -1602,13 +1789,16 @@ unrolledEnd:
 	JLT  singleEnd
 
 single:
-	VMOVUPS      (AX)(SI*1), Z3
-	VMOVUPS      (CX)(SI*1), Z4
-	VFMADD231PS  Z2, Z3, Z4
-	VFMADD231PS  (DX)(SI*1), Z1, Z4
-	VMOVUPS      Z4, (DX)(SI*1)
-	VFNMADD231PS Z0, Z4, Z3
-	VMOVUPS      Z3, (AX)(SI*1)
+	VMOVUPS      (AX)(SI*1), Z5
+	VMOVUPS      (CX)(SI*1), Z6
+	VFMADD231PS  Z1, Z5, Z6
+	VMULPS       Z0, Z6, Z6
+	VMOVUPS      (DX)(SI*1), Z7
+	VFMADD213PS  Z6, Z2, Z7
+	VMOVUPS      Z7, (DX)(SI*1)
+	VFNMADD231PS Z3, Z7, Z5
+	VFNMADD231PS Z4, Z6, Z5
+	VMOVUPS      Z5, (AX)(SI*1)
 	ADDQ         $+64, SI
 	SUBQ         $+16, BX
 	JGE          single
@@ -1619,14 +1809,166 @@ singleEnd:
 	MOVQ         $-1, DI
 	BZHIQ        BX, DI, DI
 	KMOVW        DI, K1
-	VMOVUPS.Z    (AX)(SI*1), K1, Z3
-	VMOVUPS.Z    (CX)(SI*1), K1, Z4
-	VFMADD231PS  Z2, Z3, Z4
-	VMOVUPS.Z    (DX)(SI*1), K1, Z2
-	VFMADD231PS  Z2, Z1, Z4
-	VMOVUPS      Z4, K1, (DX)(SI*1)
-	VFNMADD231PS Z0, Z4, Z3
-	VMOVUPS      Z3, K1, (AX)(SI*1)
+	VMOVUPS.Z    (AX)(SI*1), K1, Z5
+	VMOVUPS.Z    (CX)(SI*1), K1, Z6
+	VFMADD231PS  Z1, Z5, Z6
+	VMULPS       Z0, Z6, Z6
+	VMOVUPS.Z    (DX)(SI*1), K1, Z0
+	VFMADD213PS  Z6, Z2, Z0
+	VMOVUPS      Z0, K1, (DX)(SI*1)
+	VFNMADD231PS Z3, Z0, Z5
+	VFNMADD231PS Z4, Z6, Z5
+	VMOVUPS      Z5, K1, (AX)(SI*1)
+
+restEnd:
+	VZEROUPPER
+	RET
+
+// func avx512AdamW(w []float32, g []float32, m []float32, v []float32, keep float32, a float32, b float32, size float32, floor float32)
+// Requires: AVX, AVX512F, BMI2, SSE
+TEXT ·avx512AdamW(SB), NOSPLIT, $0-116
+	MOVQ         w_base+0(FP), AX
+	MOVQ         g_base+24(FP), CX
+	MOVQ         m_base+48(FP), DX
+	MOVQ         v_base+72(FP), BX
+	MOVQ         w_len+8(FP), SI
+	MOVSS        keep+96(FP), X0
+	VBROADCASTSS X0, Z0
+	MOVSS        a+100(FP), X1
+	VBROADCASTSS X1, Z1
+	MOVSS        b+104(FP), X2
+	VBROADCASTSS X2, Z2
+	MOVSS        size+108(FP), X3
+	VBROADCASTSS X3, Z3
+	MOVSS        floor+112(FP), X4
+	VBROADCASTSS X4, Z4
+	XORQ         DI, DI
+	SUBQ         $+64, SI
+	JLT          unrolledEnd
+
+unrolled:
+	VMOVUPS      (DX)(DI*1), Z5
+	VMOVUPS      (BX)(DI*1), Z6
+	VMOVUPS      (CX)(DI*1), Z7
+	VSUBPS       Z5, Z7, Z8
+	VFMADD231PS  Z1, Z8, Z5
+	VMOVUPS      Z5, (DX)(DI*1)
+	VMULPS       Z7, Z7, Z7
+	VSUBPS       Z6, Z7, Z7
+	VFMADD231PS  Z2, Z7, Z6
+	VMOVUPS      Z6, (BX)(DI*1)
+	VSQRTPS      Z6, Z6
+	VADDPS       Z4, Z6, Z6
+	VDIVPS       Z6, Z5, Z5
+	VMOVUPS      (AX)(DI*1), Z6
+	VMULPS       Z0, Z6, Z6
+	VFNMADD231PS Z3, Z5, Z6
+	VMOVUPS      Z6, (AX)(DI*1)
+	VMOVUPS      64(DX)(DI*1), Z5
+	VMOVUPS      64(BX)(DI*1), Z6
+	VMOVUPS      64(CX)(DI*1), Z7
+	VSUBPS       Z5, Z7, Z8
+	VFMADD231PS  Z1, Z8, Z5
+	VMOVUPS      Z5, 64(DX)(DI*1)
+	VMULPS       Z7, Z7, Z7
+	VSUBPS       Z6, Z7, Z7
+	VFMADD231PS  Z2, Z7, Z6
+	VMOVUPS      Z6, 64(BX)(DI*1)
+	VSQRTPS      Z6, Z6
+	VADDPS       Z4, Z6, Z6
+	VDIVPS       Z6, Z5, Z5
+	VMOVUPS      64(AX)(DI*1), Z6
+	VMULPS       Z0, Z6, Z6
+	VFNMADD231PS Z3, Z5, Z6
+	VMOVUPS      Z6, 64(AX)(DI*1)
+	VMOVUPS      128(DX)(DI*1), Z5
+	VMOVUPS      128(BX)(DI*1), Z6
+	VMOVUPS      128(CX)(DI*1), Z7
+	VSUBPS       Z5, Z7, Z8
+	VFMADD231PS  Z1, Z8, Z5
+	VMOVUPS      Z5, 128(DX)(DI*1)
+	VMULPS       Z7, Z7, Z7
+	VSUBPS       Z6, Z7, Z7
+	VFMADD231PS  Z2, Z7, Z6
+	VMOVUPS      Z6, 128(BX)(DI*1)
+	VSQRTPS      Z6, Z6
+	VADDPS       Z4, Z6, Z6
+	VDIVPS       Z6, Z5, Z5
+	VMOVUPS      128(AX)(DI*1), Z6
+	VMULPS       Z0, Z6, Z6
+	VFNMADD231PS Z3, Z5, Z6
+	VMOVUPS      Z6, 128(AX)(DI*1)
+	VMOVUPS      192(DX)(DI*1), Z5
+	VMOVUPS      192(BX)(DI*1), Z6
+	VMOVUPS      192(CX)(DI*1), Z7
+	VSUBPS       Z5, Z7, Z8
+	VFMADD231PS  Z1, Z8, Z5
+	VMOVUPS      Z5, 192(DX)(DI*1)
+	VMULPS       Z7, Z7, Z7
+	VSUBPS       Z6, Z7, Z7
+	VFMADD231PS  Z2, Z7, Z6
+	VMOVUPS      Z6, 192(BX)(DI*1)
+	VSQRTPS      Z6, Z6
+	VADDPS       Z4, Z6, Z6
+	VDIVPS       Z6, Z5, Z5
+	VMOVUPS      192(AX)(DI*1), Z6
+	VMULPS       Z0, Z6, Z6
+	VFNMADD231PS Z3, Z5, Z6
+	VMOVUPS      Z6, 192(AX)(DI*1)
+	ADDQ         $+256, DI
+	SUBQ         $+64, SI
+	JGE          unrolled
+
+unrolledEnd:
+	ADDQ $+64, SI
+	SUBQ $+16, SI
+	JLT  singleEnd
+
+single:
+	VMOVUPS      (DX)(DI*1), Z5
+	VMOVUPS      (BX)(DI*1), Z6
+	VMOVUPS      (CX)(DI*1), Z7
+	VSUBPS       Z5, Z7, Z8
+	VFMADD231PS  Z1, Z8, Z5
+	VMOVUPS      Z5, (DX)(DI*1)
+	VMULPS       Z7, Z7, Z7
+	VSUBPS       Z6, Z7, Z7
+	VFMADD231PS  Z2, Z7, Z6
+	VMOVUPS      Z6, (BX)(DI*1)
+	VSQRTPS      Z6, Z6
+	VADDPS       Z4, Z6, Z6
+	VDIVPS       Z6, Z5, Z5
+	VMOVUPS      (AX)(DI*1), Z6
+	VMULPS       Z0, Z6, Z6
+	VFNMADD231PS Z3, Z5, Z6
+	VMOVUPS      Z6, (AX)(DI*1)
+	ADDQ         $+64, DI
+	SUBQ         $+16, SI
+	JGE          single
+
+singleEnd:
+	ADDQ         $+16, SI
+	JZ           restEnd
+	MOVQ         $-1, R8
+	BZHIQ        SI, R8, R8
+	KMOVW        R8, K1
+	VMOVUPS.Z    (DX)(DI*1), K1, Z5
+	VMOVUPS.Z    (BX)(DI*1), K1, Z6
+	VMOVUPS.Z    (CX)(DI*1), K1, Z7
+	VSUBPS       Z5, Z7, Z8
+	VFMADD231PS  Z1, Z8, Z5
+	VMOVUPS      Z5, K1, (DX)(DI*1)
+	VMULPS       Z7, Z7, Z7
+	VSUBPS       Z6, Z7, Z7
+	VFMADD231PS  Z2, Z7, Z6
+	VMOVUPS      Z6, K1, (BX)(DI*1)
+	VSQRTPS      Z6, Z6
+	VADDPS       Z4, Z6, Z6
+	VDIVPS       Z6, Z5, Z5
+	VMOVUPS.Z    (AX)(DI*1), K1, Z1
+	VMULPS       Z0, Z1, Z1
+	VFNMADD231PS Z3, Z5, Z1
+	VMOVUPS      Z1, K1, (AX)(DI*1)
 
 restEnd:
 	VZEROUPPER

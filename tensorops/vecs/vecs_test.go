@@ -68,7 +68,11 @@ var awkward = []struct{ rows, tile, extra int }{
 	{2, 65, 64}, {4, 100, 0}, {2, 127, 5}, {3, 128, 64}, {1, 1000, 999},
 }
 
-const lr, momentum, decay = 0.3, 0.9, 0.01
+const (
+	scale, decay, momentum = 0.7, 0.01, 0.9 // of Step
+	keep, size, floor      = 0.9, 0.3, 0.5  // of AdamW
+	rateA, rateB           = 0.3, 0.2       // of both
+)
 
 // operations are the exported functions, with what they should compute, element by element, in double precision. want
 // returns the written values and the magnitude of the terms that they are sums of, and the summands of s and q.
@@ -93,10 +97,21 @@ var operations = []struct {
 		func(o *operands, i, t int) (out, v, s, q float64) {
 			return mul(o.a[t], o.g[i]) + float64(o.b[t])*(float64(o.x[i])-float64(o.s[t])) + float64(o.c[t]), same(o.v[i]), 0, 0
 		}},
-	{"Step", func(o *operands) { copy(o.out, o.w); Step(o.out, o.g, o.v, lr, momentum, decay) },
+	{"Step", func(o *operands) { copy(o.out, o.w); Step(o.out, o.g, o.v, scale, decay, momentum, rateA, rateB) },
 		func(o *operands, i, t int) (out, v, s, q float64) {
-			v = momentum*float64(o.v[i]) + float64(o.g[i]) + decay*float64(o.w[i])
-			return float64(o.w[i]) - lr*v, v, 0, 0
+			d := scale * (float64(o.g[i]) + decay*float64(o.w[i]))
+			v = momentum*float64(o.v[i]) + d
+			return float64(o.w[i]) - rateA*v - rateB*d, v, 0, 0
+		}},
+	{"AdamW", func(o *operands) { copy(o.out, o.w); AdamW(o.out, o.g, o.v, o.y, keep, rateA, rateB, size, floor) },
+		func(o *operands, i, t int) (out, v, s, q float64) {
+			m, square := o.averages(i)
+			return keep*float64(o.w[i]) - size*m/(math.Sqrt(square)+floor), m, 0, 0
+		}},
+	{"AdamW's squares", func(o *operands) { copy(o.out, o.y); AdamW(o.w, o.g, o.v, o.out, keep, rateA, rateB, size, floor) },
+		func(o *operands, i, t int) (out, v, s, q float64) {
+			m, square := o.averages(i)
+			return square, m, 0, 0
 		}},
 	{"Moments", func(o *operands) { Moments(o.s, o.q, o.x, o.a) },
 		func(o *operands, i, t int) (out, v, s, q float64) {
@@ -123,6 +138,12 @@ var operations = []struct {
 			out, s, q = o.grad(open(o.y[i], float64(o.g[i])+float64(o.h[i])), i, t)
 			return out, same(o.v[i]), s, q
 		}},
+}
+
+// averages are those of AdamW after a step.
+func (o *operands) averages(i int) (m, square float64) {
+	m = (1-rateA)*float64(o.v[i]) + rateA*float64(o.g[i])
+	return m, (1-rateB)*float64(o.y[i]) + rateB*mul(o.g[i], o.g[i])
 }
 
 func mul(a, b float32) float64 { return float64(a) * float64(b) }

@@ -39,7 +39,35 @@ func main() {
 			VFMADD231PS(v.operand("a"), v.load("g"), sum)
 			v.store(sum, "y")
 		})
-		s.step()
+		s.flat("Step", "w, g, v", "scale, decay, momentum, a, b", func(v vector, c map[string]VecVirtual) {
+			w, d := v.load("w"), v.load("g")
+			VFMADD231PS(c["decay"], w, d)
+			VMULPS(c["scale"], d, d)
+			speed := v.load("v")
+			VFMADD213PS(d, c["momentum"], speed)
+			v.store(speed, "v")
+			VFNMADD231PS(c["a"], speed, w)
+			VFNMADD231PS(c["b"], d, w)
+			v.store(w, "w")
+		})
+		s.flat("AdamW", "w, g, m, v", "keep, a, b, size, floor", func(v vector, c map[string]VecVirtual) {
+			mean, square, g := v.load("m"), v.load("v"), v.load("g")
+			change := s.vec()
+			VSUBPS(mean, g, change)
+			VFMADD231PS(c["a"], change, mean)
+			v.store(mean, "m")
+			VMULPS(g, g, g)
+			VSUBPS(square, g, g)
+			VFMADD231PS(c["b"], g, square)
+			v.store(square, "v")
+			VSQRTPS(square, square)
+			VADDPS(c["floor"], square, square)
+			VDIVPS(square, mean, mean)
+			w := v.load("w")
+			VMULPS(c["keep"], w, w)
+			VFNMADD231PS(c["size"], mean, w)
+			v.store(w, "w")
+		})
 
 		s.summed("Moments", "s, q, x, mean", func(v vector) (value, deviation VecVirtual) {
 			deviation = v.load("x")
@@ -193,27 +221,20 @@ func (l *loop) along(body func(v vector)) func(vecs int, mask Op) {
 	}
 }
 
-// step writes the loop of Step.
-func (s isa) step() {
-	l := s.begin("Step", "w, g, v", ", lr, momentum, decay float32")
-	l.base("w, g, v")
+// flat writes an elementwise loop over data with scalar coefficients.
+func (s isa) flat(name, data, coefficients string, body func(v vector, c map[string]VecVirtual)) {
+	l := s.begin(name, data, ", "+coefficients+" float32")
+	l.base(data)
 	n := Load(Param("w").Len(), GP64())
-	scalars := map[string]VecVirtual{}
-	for _, name := range []string{"lr", "momentum", "decay"} {
+	c := map[string]VecVirtual{}
+	for _, name := range strings.Split(coefficients, ", ") {
 		x := Load(Param(name), XMM())
-		scalars[name] = s.vec()
-		VBROADCASTSS(x, scalars[name])
+		c[name] = s.vec()
+		VBROADCASTSS(x, c[name])
 	}
 	l.offset = GP64()
 	XORQ(l.offset, l.offset)
-	l.across(n, l.along(func(v vector) {
-		w, sum := v.load("w"), v.load("g")
-		VFMADD231PS(scalars["decay"], w, sum)
-		VFMADD231PS(v.operand("v"), scalars["momentum"], sum)
-		v.store(sum, "v")
-		VFNMADD231PS(scalars["lr"], sum, w)
-		v.store(w, "w")
-	}))
+	l.across(n, l.along(func(v vector) { body(v, c) }))
 	VZEROUPPER()
 	RET()
 }
