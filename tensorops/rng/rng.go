@@ -19,12 +19,33 @@ const (
 // New returns the stream for a seed and a key: a purpose, then indices. The
 // same arguments give the same numbers on every machine.
 func New(seed uint64, key ...uint64) *rand.Rand {
+	g := NewGenerator()
+	g.Seek(seed, key...)
+	return g.Rand
+}
+
+// Generator gives the numbers of one stream after the other, without a new
+// generator for each. It must not be used by two goroutines at once.
+type Generator struct {
+	*rand.Rand
+	source *rand.PCG
+}
+
+// NewGenerator returns a generator whose first use is Seek.
+func NewGenerator() *Generator {
+	source := rand.NewPCG(0, 0)
+	return &Generator{rand.New(source), source}
+}
+
+// Seek goes to the beginning of the stream that New returns. It does not
+// allocate.
+func (g *Generator) Seek(seed uint64, key ...uint64) {
 	a, b := mix(seed), mix(seed+0x6a09e667f3bcc909)
 	for _, k := range key {
 		a = mix(a ^ mix(k))
 		b = mix(b + mix(k+0x3c6ef372fe94f82b))
 	}
-	return rand.New(rand.NewPCG(a, b))
+	g.source.Seed(a, b)
 }
 
 // mix is the output function of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).

@@ -15,6 +15,30 @@ func TestSameKeySameNumbers(t *testing.T) {
 	}
 }
 
+// The numbers of a stream are part of what a seed stands for: these are of the
+// first version.
+func TestNumbersStay(t *testing.T) {
+	r := rng.New(1, rng.View, 2, 3)
+	for _, want := range []uint64{0x6aa71261429c088a, 0xd206e26fb7c5d29d, 0x3eb2bc1d5f23e525} {
+		require.Equal(t, want, r.Uint64())
+	}
+}
+
+// A generator gives a stream's numbers wherever it was before.
+func TestSeek(t *testing.T) {
+	g := rng.NewGenerator()
+	for step := range uint64(3) {
+		want := rng.New(7, rng.View, step)
+		g.Seek(7, rng.View, step)
+		for range 3 {
+			require.Equal(t, want.NormFloat64(), g.NormFloat64())
+			require.Equal(t, want.IntN(10), g.IntN(10))
+			require.Equal(t, want.Uint32(), g.Uint32())
+		}
+	}
+	require.Zero(t, testing.AllocsPerRun(3, func() { g.Seek(7, rng.View, 1, 2) }))
+}
+
 // Streams whose keys differ in one place must be unrelated: the correlation of
 // their uniforms stays within four standard errors of zero.
 func TestNeighbouringKeysAreUnrelated(t *testing.T) {
