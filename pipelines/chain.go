@@ -15,6 +15,7 @@ import (
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
+	"github.com/sdr-ml/sdr/stages/device"
 	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
 	"github.com/sdr-ml/sdr/transforms/batch"
@@ -54,6 +55,9 @@ func (c *chain) out(name string) string {
 // run runs every step that is not done: each as a Beam job of its own, or all
 // in one.
 func (c *chain) run(ctx context.Context, singleJob bool) error {
+	if err := c.adoptTuning(ctx); err != nil {
+		return err
+	}
 	var todo []step
 	for _, st := range c.steps {
 		m, err := c.folder.ReadManifest(ctx, st.name)
@@ -73,6 +77,34 @@ func (c *chain) run(ctx context.Context, singleJob bool) error {
 		if err := c.job(ctx, []step{st}); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// adoptTuning makes a run go on with the algorithms that it began with.
+func (c *chain) adoptTuning(ctx context.Context) error {
+	table := device.Tuning()
+	if table == nil {
+		return nil
+	}
+	begun, err := files.Exists(ctx, c.folder.TuningPath())
+	if err != nil || !begun {
+		return err
+	}
+	data, err := files.Read(ctx, c.folder.TuningPath())
+	if err == nil {
+		err = table.Adopt(data)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.folder.TuningPath(), err)
+	}
+	return nil
+}
+
+// saveTuning writes the algorithms that were used into the run folder.
+func (c *chain) saveTuning(ctx context.Context) error {
+	if table := device.Tuning(); table != nil {
+		return files.WriteBytes(ctx, c.folder.TuningPath(), table.JSON())
 	}
 	return nil
 }
@@ -98,6 +130,9 @@ func (c *chain) job(ctx context.Context, steps []step) error {
 		arrowio.Write(s, c.out(st.name), made[st.name])
 	}
 	if err := runPipeline(ctx, c.runner, p); err != nil {
+		return err
+	}
+	if err := c.saveTuning(ctx); err != nil {
 		return err
 	}
 	for _, st := range steps {

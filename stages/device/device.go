@@ -12,9 +12,21 @@ import (
 )
 
 var (
-	lock sync.Mutex
-	pool = sync.OnceValue(func() *kernels.Pool { return kernels.NewPool(0) })
+	lock   sync.Mutex
+	tuning *kernels.Tuning
+	pool   = sync.OnceValue(func() *kernels.Pool {
+		p := kernels.NewPool(0)
+		p.Tune(tuning)
+		return p
+	})
 )
+
+// Tune makes the device choose algorithms by a table, nil for none. It is to
+// be called before the first Run.
+func Tune(t *kernels.Tuning) { tuning = t }
+
+// Tuning returns the table that Tune set.
+func Tuning() *kernels.Tuning { return tuning }
 
 // Run waits until the device is free and does work with its threads, as many
 // as GOMAXPROCS was when they were first asked for. The work must not call Run.

@@ -5,6 +5,7 @@
 //	run.json             id, version, command, time of creation; written first
 //	recipe.yaml          the recipe with every key
 //	train.log            what was logged
+//	tuning.json          which algorithms the convolutions used
 //	dead-letter.parquet  images that could not be read, and why
 //	STAGE/manifest.json  written last: the stage is done
 //	STAGE/out-DIGEST/    the stage's output batches
@@ -94,6 +95,9 @@ func (f *Folder) RecipePath() string { return files.Join(f.Dir, recipeFile) }
 
 // LogPath is where the program's log is kept.
 func (f *Folder) LogPath() string { return files.Join(f.Dir, "train.log") }
+
+// TuningPath is the file of the algorithms that the run's convolutions use.
+func (f *Folder) TuningPath() string { return files.Join(f.Dir, "tuning.json") }
 
 // DeadLetterPath is where unreadable images are listed.
 func (f *Folder) DeadLetterPath() string { return files.Join(f.Dir, "dead-letter.parquet") }

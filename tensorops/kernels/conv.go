@@ -27,59 +27,46 @@ func (c Conv) check() {
 
 // ConvPlan computes one convolution and its gradients. It is made once per layer; its methods then allocate nothing.
 type ConvPlan struct {
-	conv       Conv
-	pool       *Pool
-	fwd, bwd   *correlation
-	bwdWeights *weightGradient
+	conv   Conv
+	pool   *Pool
+	passes [3]computation
 }
 
 // NewConvPlan prepares the convolution c for the threads of p. It panics where c is no valid shape.
 func NewConvPlan(c Conv, p *Pool) *ConvPlan {
 	c.check()
+	cp := &ConvPlan{conv: c, pool: p}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	flat := c
-	if c.KH == 1 && c.KW == 1 && c.Stride == 1 && c.Pad == 0 {
-		flat.H, flat.W = 1, c.H*c.W // every pixel by itself: one long row
+	for what := range cp.passes {
+		cp.passes[what] = p.choose(c, pass(what)).prepare(c, pass(what), p)
 	}
-	return &ConvPlan{
-		conv:       c,
-		pool:       p,
-		fwd:        newForward(flat, p),
-		bwd:        newBackwardData(flat, p),
-		bwdWeights: newWeightGradient(flat, p),
-	}
+	return cp
 }
 
 // Forward computes y [N,OutH,OutW,Cout] from x [N,H,W,Cin] and the weights w [KH,KW,Cin,Cout]. It panics where a
 // slice has another length. y must not overlap x or w.
 func (cp *ConvPlan) Forward(x, w, y []float32) {
-	cp.check("Forward", x, w, y)
-	cp.pool.mu.Lock()
-	defer cp.pool.mu.Unlock()
-	cp.fwd.compute(x, w, y)
+	cp.check(forward, x, w, y)
+	cp.pool.compute(cp.passes[forward], x, w, y)
 }
 
 // BackwardData computes the gradient dx [N,H,W,Cin] of the input, overwriting it, from the gradient
 // dy [N,OutH,OutW,Cout] of the output and the weights w [KH,KW,Cin,Cout].
 func (cp *ConvPlan) BackwardData(dy, w, dx []float32) {
-	cp.check("BackwardData", dx, w, dy)
-	cp.pool.mu.Lock()
-	defer cp.pool.mu.Unlock()
-	cp.bwd.compute(dy, w, dx)
+	cp.check(backwardData, dx, w, dy)
+	cp.pool.compute(cp.passes[backwardData], dy, w, dx)
 }
 
 // BackwardWeights computes the gradient dw [KH,KW,Cin,Cout] of the weights, overwriting it, from the input
 // x [N,H,W,Cin] and the gradient dy [N,OutH,OutW,Cout] of the output.
 func (cp *ConvPlan) BackwardWeights(x, dy, dw []float32) {
-	cp.check("BackwardWeights", x, dw, dy)
-	cp.pool.mu.Lock()
-	defer cp.pool.mu.Unlock()
-	cp.bwdWeights.compute(x, dy, dw)
+	cp.check(backwardWeights, x, dw, dy)
+	cp.pool.compute(cp.passes[backwardWeights], x, dy, dw)
 }
 
 // check panics where a slice does not have the length that the shape asks for.
-func (cp *ConvPlan) check(op string, in, w, out []float32) {
+func (cp *ConvPlan) check(op pass, in, w, out []float32) {
 	c := cp.conv
 	for _, s := range [...]struct {
 		name      string

@@ -127,12 +127,12 @@ func (r *correlation) plan() {
 	}
 	// Small images make short tiles along their rows; tiles over a group of images do not depend on the image size.
 	const perTile = 12
-	r.panels = isa.panels(r.outC, cols, fetchPacked)
+	r.panels = isa.panels(r.outC, cols, isa.fetch)
 	if r.n > 1 && cols < perTile {
 		images := min(r.n, perTile)
-		byImage := isa.panels(r.outC, images, fetchPacked)
-		cost := r.tapsInside() * panelsCost(byImage, images, fetchPacked) / float64(images)
-		r.byImage = cost < 0.9*panelsCost(r.panels, cols, fetchPacked)/float64(cols)
+		byImage := isa.panels(r.outC, images, isa.fetch)
+		cost := r.tapsInside() * panelsCost(byImage, images, isa.fetch) / float64(images)
+		r.byImage = cost < 0.9*panelsCost(r.panels, cols, isa.fetch)/float64(cols)
 		if r.byImage {
 			r.panels = byImage
 			r.dropPadding()
@@ -224,7 +224,7 @@ func (r *correlation) pack(_, i int) {
 		dst := r.packed(p, ph)
 		for t, tap := range ph.taps {
 			src := r.w[tap*r.weightTap+p.col*r.weightCol:]
-			packPanel(dst[t*c*p.cols:], p.cols, c, p.cols, src, r.weightRow, r.weightCol)
+			r.pool.isa.packPanel(dst[t*c*p.cols:], p.cols, c, p.cols, src, r.weightRow, r.weightCol)
 		}
 	}
 }

@@ -12,4 +12,5 @@
 // shape alone. They differ in the last bits between instruction sets.
 package kernels
 
-//go:generate go run ./gen -out tiles_amd64.s -decls tiles_amd64.go
+//go:generate go run ./gen -kind tiles -out tiles_amd64.s -decls tiles_amd64.go
+//go:generate go run ./gen -kind transforms -out transforms_amd64.s -decls transforms_amd64.go

@@ -30,8 +30,9 @@ func checkMatrix(name string, trans bool, rows, cols int, s []float32, ld int) {
 	}
 }
 
-// gemm is the running matrix product of a Pool. B is packed in blocks of blockK x blockN that all threads share; an
-// item is a block of rows times some panels of the packed block.
+// gemm is the running matrix product of a Pool, cut into blocks of k. Few rows of C: the rows of A are copied together
+// first; an item is a panel of B, which its thread packs and multiplies with all rows. Many rows: a block of B is
+// packed first; an item is some of its panels and a block of rows, which its thread copies together.
 type gemm struct {
 	pool         *Pool
 	m, n, k      int
@@ -40,27 +41,28 @@ type gemm struct {
 	brs, bcs     int // strides of op(B)
 	ldc          int
 	accumulate   bool
-	packA        bool // copy the rows of an item together
-	k0, kn       int  // the present block of k
-	j0, jn       int  // the present block of n
 	width        *width
+	stepK        int // size of a block of k
+	k0, kn       int // the present block of k
+	j0, jn       int // the present block of columns
 	panels       int // in the present block
 	rows, blocks int // rows per item; items that cover all rows
 	perItem      int // panels per item
-	packFunc     func(worker, i int)
-	itemFunc     func(worker, i int)
+
+	gatherFunc, columnFunc, packFunc, itemFunc func(worker, i int)
 }
 
 const (
-	blockK      = 512  // a tile's rows of A stay in the first-level cache, a panel of B at least in the second
-	blockN      = 2048 // bounds the packed block of B to 4 MB
-	tilesPerRow = 4    // tiles per block of rows: the rows stay in the second-level cache
+	blockN      = 2048 // bounds the packed block of B
+	fewRows     = 192  // of which a block of k stays in the second-level cache
+	tilesPerRow = 8    // tiles per block of rows: they stay in the second-level cache
 	packFrom    = 128  // columns of C from which on copying the rows of A together pays
+	gatherRows  = 16   // rows of A that one item copies
 )
 
 func (g *gemm) init(p *Pool) {
 	g.pool = p
-	g.packFunc, g.itemFunc = g.pack, g.item
+	g.gatherFunc, g.columnFunc, g.packFunc, g.itemFunc = g.gather, g.column, g.pack, g.item
 }
 
 func (g *gemm) compute(transA, transB bool, m, n, k int, a []float32, lda int, b []float32, ldb int, c []float32, ldc int, accumulate bool) {
@@ -74,31 +76,82 @@ func (g *gemm) compute(transA, transB bool, m, n, k int, a []float32, lda int, b
 		g.brs, g.bcs = 1, ldb
 	}
 	g.c, g.ldc, g.accumulate = c, ldc, accumulate
-	g.packA = n >= packFrom
-	g.width = g.pool.isa.best(n, m, fetchPacked)
-	longest := len(g.width.tiles)
-	g.blocks = (m + longest*tilesPerRow - 1) / (longest * tilesPerRow)
-	g.rows = (m + g.blocks - 1) / g.blocks
-	g.blocks = (m + g.rows - 1) / g.rows
-	stepN, stepK := even(n, blockN, g.width.nr), even(k, blockK, 1)
-	scratch := 0
-	if g.packA {
-		scratch = max(g.rows*pitch(stepK), stepK*pitch(g.rows))
+	g.width = g.pool.isa.best(n, m, g.pool.isa.fetch)
+	g.stepK = even(k, g.pool.isa.depth, 1)
+	if m <= fewRows && !transA {
+		g.byColumns()
+	} else {
+		g.byBlocks()
 	}
-	g.pool.reserve(stepK*stepN, scratch)
-	for g.j0 = 0; g.j0 < n; g.j0 += stepN {
-		g.jn = min(stepN, n-g.j0)
+	g.a, g.b, g.c = nil, nil, nil
+}
+
+// byColumns is for few rows.
+func (g *gemm) byColumns() {
+	g.j0, g.jn = 0, g.n
+	g.panels = (g.n + g.width.nr - 1) / g.width.nr
+	packed := 0
+	if g.n >= packFrom {
+		packed = g.m * pitch(g.k)
+	}
+	g.pool.reserve(packed, g.stepK*g.width.nr)
+	if packed > 0 {
+		g.pool.run((g.m+gatherRows-1)/gatherRows, g.m*g.k*packWork, g.gatherFunc)
+		g.a, g.ars = g.pool.shared, pitch(g.k)
+	}
+	g.pool.run(g.panels, g.m*g.n*g.k, g.columnFunc)
+}
+
+// gather copies some rows of A together, so that they do not meet in a cache set.
+func (g *gemm) gather(_, i int) {
+	row := i * gatherRows
+	g.pool.isa.packPanel(g.pool.shared[row*pitch(g.k):], pitch(g.k), min(gatherRows, g.m-row), g.k, g.a[row*g.ars:], g.ars, 1)
+}
+
+// column computes one panel of columns of C.
+func (g *gemm) column(worker, i int) {
+	me := &g.pool.workers[worker]
+	t := &me.tile
+	p := g.panel(i)
+	t.setCols(p.cols)
+	for k0 := 0; k0 < max(g.k, 1); k0 += max(g.stepK, 1) {
+		kn := min(g.stepK, g.k-k0)
+		if kn > 0 {
+			g.pool.isa.packPanel(me.scratch, p.cols, kn, p.cols, g.b[k0*g.brs+p.col*g.bcs:], g.brs, g.bcs)
+		}
+		w := window{ars: g.ars, aks: g.aks, bks: p.cols, klen: kn, segs: 1, outer: 1}
+		acc := 0
+		if g.accumulate || k0 > 0 {
+			acc = 1
+		}
+		t.multiply(p, w, g.m, g.a[min(k0, len(g.a)):], me.scratch, g.c[p.col:], g.ldc, acc)
+	}
+}
+
+// byBlocks is for many rows.
+func (g *gemm) byBlocks() {
+	longest := len(g.width.tiles)
+	g.blocks = (g.m + longest*tilesPerRow - 1) / (longest * tilesPerRow)
+	g.rows = (g.m + g.blocks - 1) / g.blocks
+	g.blocks = (g.m + g.rows - 1) / g.rows
+	stepN := even(g.n, blockN, g.width.nr)
+	scratch := 0
+	if g.n >= packFrom {
+		scratch = max(g.rows*pitch(g.stepK), g.stepK*pitch(g.rows))
+	}
+	g.pool.reserve(g.stepK*stepN, scratch)
+	for g.j0 = 0; g.j0 < g.n; g.j0 += stepN {
+		g.jn = min(stepN, g.n-g.j0)
 		g.panels = (g.jn + g.width.nr - 1) / g.width.nr
 		splits := max(1, min(minItems/g.blocks, g.panels/4))
 		g.perItem = (g.panels + splits - 1) / splits
 		splits = (g.panels + g.perItem - 1) / g.perItem
-		for g.k0 = 0; g.k0 < max(k, 1); g.k0 += max(stepK, 1) {
-			g.kn = min(stepK, k-g.k0)
+		for g.k0 = 0; g.k0 < max(g.k, 1); g.k0 += max(g.stepK, 1) {
+			g.kn = min(g.stepK, g.k-g.k0)
 			g.pool.run(g.panels, g.kn*g.jn*packWork, g.packFunc)
 			g.pool.run(g.blocks*splits, g.m*g.jn*g.kn, g.itemFunc)
 		}
 	}
-	g.a, g.b, g.c = nil, nil, nil
 }
 
 // even cuts n into the fewest blocks of at most most, a multiple of unit each but the last, and returns their size.
@@ -119,51 +172,43 @@ func (g *gemm) panel(i int) panel {
 func (g *gemm) pack(_, i int) {
 	p := g.panel(i)
 	if g.kn > 0 {
-		packPanel(g.pool.shared[p.col*g.kn:], p.cols, g.kn, p.cols, g.b[g.k0*g.brs+(g.j0+p.col)*g.bcs:], g.brs, g.bcs)
+		g.pool.isa.packPanel(g.pool.shared[p.col*g.kn:], p.cols, g.kn, p.cols, g.b[g.k0*g.brs+(g.j0+p.col)*g.bcs:], g.brs, g.bcs)
 	}
 }
 
 // item computes one block of rows of some panels, for the present block of k.
 func (g *gemm) item(worker, item int) {
 	me := &g.pool.workers[worker]
-	t := &me.tile
 	r0 := item % g.blocks * g.rows
 	rn := min(g.rows, g.m-r0)
 	p0 := item / g.blocks * g.perItem
-	p1 := min(p0+g.perItem, g.panels)
 	a, ars, aks := g.a, g.ars, g.aks
 	if g.kn > 0 {
 		a = a[r0*ars+g.k0*aks:]
-		if g.packA {
-			a, ars, aks = packRows(me.scratch, a, rn, g.kn, ars, aks)
+		if g.n >= packFrom {
+			a, ars, aks = g.packRows(me.scratch, a, rn)
 		}
 	}
-	t.acc = 0
+	acc := 0
 	if g.accumulate || g.k0 > 0 {
-		t.acc = 1
+		acc = 1
 	}
-	t.ldc = g.ldc * f32
-	t.repeat(1, 0, 0)
-	for i := p0; i < p1; i++ {
+	w := window{ars: ars, aks: aks, klen: g.kn, segs: 1, outer: 1}
+	for i := p0; i < min(p0+g.perItem, g.panels); i++ {
 		p := g.panel(i)
-		t.setCols(p.cols)
-		t.setWindow(window{ars: ars, aks: aks, bks: p.cols, klen: g.kn, segs: 1, outer: 1})
-		for s := g.width.split(rn); s.next(); {
-			t.read(a, s.row*ars, g.pool.shared, p.col*g.kn)
-			t.write(g.c, (r0+s.row)*g.ldc+g.j0+p.col)
-			t.rows = s.rows
-			p.width.tiles[s.rows-1](t)
-		}
+		me.tile.setCols(p.cols)
+		w.bks = p.cols
+		me.tile.multiply(p, w, rn, a, g.pool.shared[p.col*g.kn:], g.c[r0*g.ldc+g.j0+p.col:], g.ldc, acc)
 	}
 }
 
-// packRows copies the block of m x k floats with strides ars and aks, of which one is 1, to dst, in which rows do not
-// meet in a cache set, and returns the block and its strides there.
-func packRows(dst, src []float32, m, k, ars, aks int) (block []float32, newARS, newAKS int) {
-	if aks == 1 {
-		packPanel(dst, pitch(k), m, k, src, ars, 1)
-		return dst, pitch(k), 1
+// packRows copies the present block of m rows of op(A) to dst, in which rows do not meet in a cache set, and returns
+// the block and its strides there.
+func (g *gemm) packRows(dst, src []float32, m int) (block []float32, ars, aks int) {
+	if g.aks == 1 {
+		g.pool.isa.packPanel(dst, pitch(g.kn), m, g.kn, src, g.ars, 1)
+		return dst, pitch(g.kn), 1
 	}
-	packPanel(dst, pitch(m), k, m, src, aks, 1)
+	g.pool.isa.packPanel(dst, pitch(m), g.kn, m, src, g.aks, 1)
 	return dst, 1, pitch(m)
 }

@@ -35,6 +35,8 @@ func TestNothingOutsideTheSlicesIsTouched(t *testing.T) {
 		{N: 1, H: 1, W: 9, Cin: 63, Cout: 47, KH: 1, KW: 1, Stride: 1},
 		{N: 14, H: 2, W: 2, Cin: 33, Cout: 15, KH: 3, KW: 3, Stride: 2, Pad: 1},
 		{N: 2, H: 9, W: 9, Cin: 5, Cout: 9, KH: 7, KW: 7, Stride: 2, Pad: 3},
+		{N: 2, H: 7, W: 5, Cin: 8, Cout: 24, KH: 3, KW: 3, Stride: 1, Pad: 1},
+		{N: 30, H: 4, W: 4, Cin: 24, Cout: 40, KH: 3, KW: 3, Stride: 1, Pad: 1},
 	}, mixedShapes...)
 	forEachISA(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(5, 5))
@@ -52,11 +54,13 @@ func TestNothingOutsideTheSlicesIsTouched(t *testing.T) {
 				p := newPool(t, 1)
 				nx, nw, ny := sizes(c)
 				x, w, y := floats(nx), floats(nw), floats(ny)
-				plan := NewConvPlan(c, p)
-				guardScratch(p)
-				plan.Forward(x, w, y)
-				plan.BackwardData(y, w, x)
-				plan.BackwardWeights(x, y, w)
+				for what, operands := range [3][3][]float32{{x, w, y}, {y, w, x}, {x, y, w}} {
+					for _, a := range algorithms(c, pass(what)) {
+						prepared := a.prepare(c, pass(what), p)
+						guardScratch(p)
+						prepared.compute(operands[0], operands[1], operands[2])
+					}
+				}
 			}
 			for _, s := range [][3]int{{1, 1, 1}, {23, 63, 30}, {100, 200, 64}} {
 				m, n, k := s[0], s[1], s[2]

@@ -4,12 +4,21 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"unsafe"
 )
 
 // isa is a set of micro-kernels for one instruction set.
 type isa struct {
-	name   string
-	widths []width // by growing nr
+	name     string
+	widths   []width      // by growing nr
+	depth    int          // rows of a packed panel of B, such that it stays in the first-level cache
+	fetch    float64      // cost in cycles of bringing one vector of a packed B to the registers
+	winograd []transforms // by growing m
+
+	// transpose copies n blocks of 8x8 floats: column i of a block, whose rows are srcRow bytes apart, becomes row i
+	// of its copy, whose rows are dstRow bytes apart. Blocks follow each other along the rows of src and down the
+	// columns of dst. It may be nil.
+	transpose func(dst, src unsafe.Pointer, dstRow, srcRow, n int)
 }
 
 // width is the family of micro-kernels of one number of columns.
@@ -22,7 +31,7 @@ type width struct {
 var portable = &isa{name: "portable", widths: []width{{
 	nr: portableCols, vecs: portableCols,
 	tiles: []func(*tile){tilePortable, tilePortable, tilePortable, tilePortable},
-}}}
+}}, depth: 512, fetch: 0.75, winograd: portableTransforms()}
 
 // active is what new pools use.
 var active = choose(os.Getenv("SDR_CPU"))

@@ -1,5 +1,7 @@
 package kernels
 
+import "unsafe"
+
 // panel is a range of columns of C that one family of micro-kernels handles.
 type panel struct {
 	col, cols int // cols <= width.nr
@@ -88,32 +90,32 @@ func (s *splitter) next() bool {
 // packWork is the time that moving a float takes, in multiply-adds.
 const packWork = 16
 
-// packPanel copies B[k,j] = src[k*rs + j*cs], k < rows, j < cols, into dst[k*ld + j]. One of rs and cs should be 1.
-func packPanel(dst []float32, ld, rows, cols int, src []float32, rs, cs int) {
+// packPanel copies B[k,j] = src[k*rs + j*cs], k < rows, j < cols, into dst[k*ld + j]. One of rs and cs must be 1.
+func (s *isa) packPanel(dst []float32, ld, rows, cols int, src []float32, rs, cs int) {
 	if cs == 1 {
 		for k := range rows {
 			copy(dst[k*ld:k*ld+cols], src[k*rs:])
 		}
 		return
 	}
+	const block = 8
 	j := 0
-	for ; j+4 <= cols; j += 4 {
-		s0, s1, s2, s3 := src[j*cs:], src[(j+1)*cs:], src[(j+2)*cs:], src[(j+3)*cs:]
-		for k := range rows {
-			d := dst[k*ld+j : k*ld+j+4 : k*ld+j+4]
-			d[0], d[1], d[2], d[3] = s0[k*rs], s1[k*rs], s2[k*rs], s3[k*rs]
+	for ; s.transpose != nil && rows >= block && j+block <= cols; j += block {
+		n := rows / block
+		s.transpose(unsafe.Pointer(&dst[j]), unsafe.Pointer(&src[j*cs]), ld*f32, cs*f32, n)
+		for k := n * block; k < rows; k++ {
+			for l := range block {
+				dst[k*ld+j+l] = src[k+(j+l)*cs]
+			}
 		}
 	}
 	for ; j < cols; j++ {
-		s := src[j*cs:]
-		for k := range rows {
-			dst[k*ld+j] = s[k*rs]
+		column := src[j*cs : j*cs+rows]
+		for k, v := range column {
+			dst[k*ld+j] = v
 		}
 	}
 }
-
-// fetchPacked is the cost in cycles of bringing one vector of a packed B from the second-level cache.
-const fetchPacked = 0.75
 
 // pitch returns at least n floats, an odd number of 64-byte cache lines: things that far apart do not meet in one
 // cache set, as they would with a power of two.

@@ -11,6 +11,7 @@ import (
 type Pool struct {
 	mu      sync.Mutex // held by the operation that is running
 	isa     *isa
+	tuning  *Tuning // nil: algorithms are chosen by estimate
 	workers []worker
 	shared  []float32 // packed weights, panels or partial sums of the running operation
 	gemm    gemm
@@ -44,6 +45,9 @@ func NewPool(threads int) *Pool {
 	}
 	return p
 }
+
+// Tune makes the pool choose algorithms by a table rather than by estimates. It is to be called before plans are made.
+func (p *Pool) Tune(t *Tuning) { p.tuning = t }
 
 // work is the life of worker w.
 func (p *Pool) work(w int) {

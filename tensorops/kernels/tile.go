@@ -75,6 +75,28 @@ func (t *tile) read(a []float32, i int, b []float32, j int) {
 // write makes the tile write C from c[i] on.
 func (t *tile) write(c []float32, i int) { t.c = unsafe.Pointer(&c[i]) }
 
+// multiply computes m rows of C, ldc floats apart, in one panel of columns from the rows of A and the packed panel b.
+// It adds to C, or overwrites it if acc is 0.
+func (t *tile) multiply(p panel, w window, m int, a, b, c []float32, ldc, acc int) {
+	t.setWindow(w)
+	t.setCols(p.cols)
+	t.ldc, t.acc = ldc*f32, acc
+	longest := len(p.width.tiles)
+	tiles := (m + longest - 1) / longest
+	row := 0
+	for _, g := range [2]struct{ reps, rows int }{{m % tiles, m/tiles + 1}, {tiles - m%tiles, m / tiles}} {
+		if g.reps == 0 {
+			continue
+		}
+		t.repeat(g.reps, g.rows*w.ars, g.rows*ldc)
+		t.rows = g.rows
+		t.read(a, row*w.ars, b, 0)
+		t.write(c, row*ldc)
+		p.width.tiles[g.rows-1](t)
+		row += g.reps * g.rows
+	}
+}
+
 const (
 	portableRows = 4
 	portableCols = 8

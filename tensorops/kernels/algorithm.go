@@ -1,0 +1,171 @@
+package kernels
+
+import (
+	"cmp"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/klauspost/cpuid/v2"
+)
+
+// pass is one of the three computations of a convolution.
+type pass int
+
+const (
+	forward         pass = iota // y from x and w
+	backwardData                // dx from dy and w
+	backwardWeights             // dw from x and dy
+)
+
+func (p pass) String() string {
+	return [...]string{"forward", "backward data", "backward weights"}[p]
+}
+
+// algorithm is a way to compute a pass: Winograd's F(mxm, 3x3), or directly if m is 0.
+type algorithm struct {
+	m      int
+	staged bool // transforms and products of many tiles in turn, rather than tile by tile within a thread
+}
+
+func (a algorithm) String() string {
+	if a.m == 0 {
+		return "direct"
+	}
+	return fmt.Sprintf("winograd%d", a.m) + map[bool]string{true: " staged"}[a.staged]
+}
+
+// algorithms lists what can compute a pass of c.
+func algorithms(c Conv, p pass) []algorithm {
+	all := []algorithm{{}}
+	if !suitsWinograd(c) {
+		return all
+	}
+	for _, m := range []int{2, 3, 4} {
+		all = append(all, algorithm{m: m, staged: true})
+		if p != backwardWeights {
+			all = append(all, algorithm{m: m})
+		}
+	}
+	return all
+}
+
+// computation is a prepared pass: c from a and b, in the order of ConvPlan's methods.
+type computation interface {
+	compute(a, b, c []float32)
+}
+
+// prepare makes the pass of c ready for p, by the given algorithm.
+func (a algorithm) prepare(c Conv, what pass, p *Pool) computation {
+	switch {
+	case a.m > 0 && what == backwardWeights:
+		return newWinogradGradient(c, a.m, p)
+	case a.m > 0:
+		return newWinogradConv(c, a.m, what == backwardData, a.staged, p)
+	}
+	if c.KH == 1 && c.KW == 1 && c.Stride == 1 && c.Pad == 0 {
+		c.H, c.W = 1, c.H*c.W // every pixel by itself: one long row
+	}
+	switch what {
+	case forward:
+		return newForward(c, p)
+	case backwardData:
+		return newBackwardData(c, p)
+	}
+	return newWeightGradient(c, p)
+}
+
+// cost estimates the time of a pass in multiply-adds.
+func (a algorithm) cost(c Conv) float64 {
+	if a.m == 0 {
+		return float64(c.N * c.OutH() * c.OutW() * c.KH * c.KW * c.Cin * c.Cout)
+	}
+	const (
+		transformed  = 4   // what transforming a value costs
+		productShare = 0.8 // pace of the products, as a share of that of a direct convolution
+		stagedShare  = 0.9 // pace of everything where planes go through the third-level cache
+		secondLevel  = 1 << 16
+	)
+	values := (a.m + 2) * (a.m + 2)
+	tiles := c.N * ((c.OutH() + a.m - 1) / a.m) * ((c.OutW() + a.m - 1) / a.m)
+	cost := float64(tiles*values) * (float64(c.Cin*c.Cout)/productShare + transformed*float64(c.Cin+c.Cout))
+	filters := float64(values * c.Cin * c.Cout)
+	cost += transformed * filters
+	if a.staged {
+		return cost / stagedShare
+	}
+	// Each block of tiles reads all filters again.
+	block := max(12, fusedFloats/(values*(c.Cin+c.Cout)))
+	return cost + filters*float64(tiles)/float64(block)
+}
+
+// choose returns the algorithm for a pass of c: what the tuning table says, or else what the estimate says.
+func (p *Pool) choose(c Conv, what pass) algorithm {
+	all := algorithms(c, what)
+	slices.SortStableFunc(all, func(a, b algorithm) int { return cmp.Compare(a.cost(c), b.cost(c)) })
+	if len(all) == 1 || p.tuning == nil {
+		return all[0]
+	}
+	byName := map[string]algorithm{}
+	for _, a := range all {
+		byName[a.String()] = a
+	}
+	name, err := p.tuning.choose(p.tuningKey(c, what),
+		func(name string) bool { _, ok := byName[name]; return ok },
+		func() string { return fastest(all, c, what, p.Threads()).String() })
+	if err != nil {
+		slog.Warn("convolutions are not tuned", "error", err)
+		return all[0]
+	}
+	return byName[name]
+}
+
+// tuningKey says for what a choice is made.
+func (p *Pool) tuningKey(c Conv, what pass) string {
+	return fmt.Sprintf("%s, %s, %d threads: %s of %dx%dx%dx%d to %d, pad %d",
+		cpuid.CPU.BrandName, p.isa.name, p.Threads(), what, c.N, c.H, c.W, c.Cin, c.Cout, c.Pad)
+}
+
+// fastest measures those of the algorithms, sorted by cost, that might be the fastest.
+func fastest(all []algorithm, c Conv, what pass, threads int) algorithm {
+	const (
+		slack  = 2.5 // by which the estimate may be wrong
+		rounds = 3
+	)
+	all = slices.DeleteFunc(slices.Clone(all), func(a algorithm) bool { return a.cost(c) > slack*all[0].cost(c) })
+	pool := NewPool(threads) // with scratch of its own
+	defer pool.Close()
+	in := NewFloats(c.N * c.H * c.W * c.Cin)
+	w := NewFloats(c.KH * c.KW * c.Cin * c.Cout)
+	out := NewFloats(c.N * c.OutH() * c.OutW() * c.Cout)
+	operands := [...][3][]float32{{in, w, out}, {out, w, in}, {in, out, w}}[what]
+	passes := make([]computation, len(all))
+	best := make([]time.Duration, len(all))
+	for round := range rounds + 1 {
+		for i, a := range all {
+			if round == 0 {
+				passes[i] = a.prepare(c, what, pool)
+			}
+			start := time.Now()
+			pool.compute(passes[i], operands[0], operands[1], operands[2])
+			if took := time.Since(start); round == 1 || round > 1 && took < best[i] {
+				best[i] = took
+			}
+		}
+	}
+	winner := 0
+	for i := range best {
+		if best[i] < best[winner] {
+			winner = i
+		}
+	}
+	return all[winner]
+}
+
+// compute runs a prepared pass.
+func (p *Pool) compute(c computation, a, b, out []float32) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c.compute(a, b, out)
+}

@@ -1,0 +1,122 @@
+package kernels
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/gofrs/flock"
+)
+
+// Tuning is a table of the fastest algorithm for each shape of convolution, as it was measured on a machine. Measured
+// once, a choice stays: the algorithms round differently, so results are bitwise the same only with the same table.
+type Tuning struct {
+	mu      sync.Mutex
+	path    string
+	choices map[string]string // asked for, or adopted
+}
+
+// OpenTuning returns the table that is kept in a file, which need not exist yet. Several processes may share it: the
+// first to measure a shape decides.
+func OpenTuning(path string) (*Tuning, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, fmt.Errorf("kernels: folder of the tuning table: %w", err)
+	}
+	t := &Tuning{path: path, choices: map[string]string{}}
+	_, err := t.read()
+	return t, err
+}
+
+// read returns what the file holds.
+func (t *Tuning) read() (map[string]string, error) {
+	choices := map[string]string{}
+	data, err := os.ReadFile(t.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return choices, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(data, &choices)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("kernels: tuning table %s: %w; delete it to measure anew", t.path, err)
+	}
+	return choices, nil
+}
+
+// Adopt makes choices hold, as JSON wrote them, that another table may contradict: those of an earlier part of a run.
+func (t *Tuning) Adopt(data []byte) error {
+	var choices map[string]string
+	if err := json.Unmarshal(data, &choices); err != nil {
+		return fmt.Errorf("kernels: tuning table: %w", err)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	maps.Copy(t.choices, choices)
+	return nil
+}
+
+// JSON returns the choices that were asked for or adopted.
+func (t *Tuning) JSON() []byte {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return encode(t.choices)
+}
+
+func encode(choices map[string]string) []byte {
+	data, err := json.MarshalIndent(choices, "", "  ")
+	if err != nil {
+		panic(err) // strings can always be written
+	}
+	return append(data, '\n')
+}
+
+// choose returns the choice for key, which measure makes where there is none that is valid.
+func (t *Tuning) choose(key string, valid func(string) bool, measure func() string) (string, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if c, ok := t.choices[key]; ok && valid(c) {
+		return c, nil
+	}
+	known, err := t.read()
+	if err != nil {
+		return "", err
+	}
+	choice, ok := known[key]
+	if !ok || !valid(choice) {
+		if choice, err = t.keep(key, valid, measure()); err != nil {
+			return "", err
+		}
+	}
+	t.choices[key] = choice
+	return choice, nil
+}
+
+// keep adds a choice to the file, unless another process did meanwhile, and returns the one that holds.
+func (t *Tuning) keep(key string, valid func(string) bool, choice string) (string, error) {
+	lock := flock.New(t.path + ".lock")
+	if err := lock.Lock(); err != nil {
+		return "", fmt.Errorf("kernels: tuning table %s: %w", t.path, err)
+	}
+	defer lock.Close()
+	known, err := t.read()
+	if err != nil {
+		return "", err
+	}
+	if c, ok := known[key]; ok && valid(c) {
+		return c, nil
+	}
+	known[key] = choice
+	temporary := t.path + ".tmp"
+	if err := os.WriteFile(temporary, encode(known), 0o644); err != nil {
+		return "", fmt.Errorf("kernels: tuning table: %w", err)
+	}
+	if err := os.Rename(temporary, t.path); err != nil {
+		return "", fmt.Errorf("kernels: tuning table: %w", err)
+	}
+	return choice, nil
+}

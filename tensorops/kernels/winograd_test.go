@@ -1,0 +1,176 @@
+package kernels
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+// relativeErrors bounds ‖y - y64‖ / ‖y64‖ of each algorithm, by the side of its tiles, against float64. Measured on
+// normally distributed values of up to 64 channels: direct 2e-7, 3e-7, 1e-6 and 2e-6; weight gradients, which sum over
+// pixels, up to twice that.
+var relativeErrors = map[int]float64{0: 1e-6, 2: 2e-6, 3: 5e-6, 4: 1e-5}
+
+// checkAlgorithms compares every algorithm for every pass of c with plain loops.
+func checkAlgorithms(t require.TestingT, p *Pool, c Conv, seed uint64) {
+	r := rand.New(rand.NewPCG(seed, 0))
+	nx, nw, ny := sizes(c)
+	x, w, dy := randomFloats(r, nx), randomFloats(r, nw), randomFloats(r, ny)
+	wants := [3]reference{newReference(ny), newReference(nx), newReference(nw)}
+	convReference(c, func(i, j, k int) {
+		wants[forward].add(k, x[i], w[j])
+		wants[backwardData].add(i, dy[k], w[j])
+		wants[backwardWeights].add(j, x[i], dy[k])
+	})
+	inputs := [3][2][]float32{{x, w}, {dy, w}, {x, dy}}
+	for what, want := range wants {
+		for _, a := range algorithms(c, pass(what)) {
+			got := randomFloats(r, len(want.sum)) // what was there before must not matter
+			p.compute(a.prepare(c, pass(what), p), inputs[what][0], inputs[what][1], got)
+			name := fmt.Sprintf("%v, %v of %+v", a, pass(what), c)
+			var off, all, worst float64
+			largest := slices.Max(want.abs) // tiles mix their pixels, so that an error may be as large for a small sum
+			for i, v := range want.sum {
+				d := float64(got[i]) - v
+				worst = max(worst, math.Abs(d))
+				off += d * d
+				all += v * v
+			}
+			require.LessOrEqual(t, worst, 10*relativeErrors[a.m]*largest, name)
+			require.LessOrEqual(t, math.Sqrt(off), relativeErrors[a.m]*math.Sqrt(all)+1e-30, name)
+		}
+	}
+}
+
+func TestWinogradAgainstPlainLoops(t *testing.T) {
+	shapes := []Conv{
+		{N: 2, H: 8, W: 8, Cin: 8, Cout: 16, KH: 3, KW: 3, Stride: 1, Pad: 1},
+		{N: 3, H: 5, W: 7, Cin: 16, Cout: 8, KH: 3, KW: 3, Stride: 1, Pad: 1},
+		{N: 3, H: 1, W: 1, Cin: 16, Cout: 24, KH: 3, KW: 3, Stride: 1, Pad: 1},
+		{N: 3, H: 5, W: 4, Cin: 16, Cout: 24, KH: 3, KW: 3, Stride: 1, Pad: 0},
+		{N: 3, H: 5, W: 4, Cin: 40, Cout: 24, KH: 3, KW: 3, Stride: 1, Pad: 2},
+		{N: 40, H: 8, W: 8, Cin: 64, Cout: 64, KH: 3, KW: 3, Stride: 1, Pad: 1},
+		{N: 5, H: 22, W: 21, Cin: 24, Cout: 8, KH: 3, KW: 3, Stride: 1, Pad: 1},
+	}
+	forEachISA(t, func(t *testing.T) {
+		p := newPool(t, 2)
+		for i, c := range shapes {
+			checkAlgorithms(t, p, c, uint64(i))
+		}
+	})
+}
+
+func TestWinogradRandomShapes(t *testing.T) {
+	forEachISA(t, func(t *testing.T) {
+		p := newPool(t, 2)
+		rapid.Check(t, func(t *rapid.T) {
+			c := Conv{
+				N: rapid.IntRange(1, 40).Draw(t, "n"), H: rapid.IntRange(1, 20).Draw(t, "h"), W: rapid.IntRange(1, 20).Draw(t, "w"),
+				Cin: 8 * rapid.IntRange(1, 9).Draw(t, "cin"), Cout: 8 * rapid.IntRange(1, 9).Draw(t, "cout"),
+				KH: 3, KW: 3, Stride: 1, Pad: rapid.IntRange(0, 2).Draw(t, "pad"),
+			}
+			if min(c.OutH(), c.OutW()) < 1 || c.N*c.H*c.W*c.Cin*c.Cout > 3e5 {
+				t.Skip("no output, or slow")
+			}
+			checkAlgorithms(t, p, c, rapid.Uint64().Draw(t, "seed"))
+		})
+	})
+}
+
+func TestWinogradIsBitwiseEqualForAnyNumberOfThreads(t *testing.T) {
+	c := Conv{N: 21, H: 9, W: 9, Cin: 32, Cout: 24, KH: 3, KW: 3, Stride: 1, Pad: 1}
+	r := rand.New(rand.NewPCG(3, 3))
+	nx, nw, ny := sizes(c)
+	operands := [3][]float32{randomFloats(r, nx), randomFloats(r, nw), randomFloats(r, ny)}
+	forEachISA(t, func(t *testing.T) {
+		for what, at := range [3][3]int{{0, 1, 2}, {2, 1, 0}, {0, 2, 1}} {
+			for _, a := range algorithms(c, pass(what)) {
+				var first []float32
+				for _, threads := range []int{1, 2, 3} {
+					p := newPool(t, threads)
+					got := make([]float32, len(operands[at[2]]))
+					p.compute(a.prepare(c, pass(what), p), operands[at[0]], operands[at[1]], got)
+					if first == nil {
+						first = got
+					}
+					requireSameBits(t, first, got)
+				}
+			}
+		}
+	})
+}
+
+func TestTuningDecidesOnceAndForAll(t *testing.T) {
+	c := Conv{N: 2, H: 6, W: 6, Cin: 8, Cout: 8, KH: 3, KW: 3, Stride: 1, Pad: 1}
+	path := filepath.Join(t.TempDir(), "cache", "tuning.json")
+	first, err := OpenTuning(path)
+	require.NoError(t, err)
+	second, err := OpenTuning(path)
+	require.NoError(t, err)
+	p, q := newPool(t, 2), newPool(t, 2)
+	p.Tune(first)
+	q.Tune(second)
+	for what := range pass(3) {
+		a := p.choose(c, what)
+		require.Contains(t, algorithms(c, what), a)
+		require.Equal(t, a, q.choose(c, what), "a second process keeps to the first one's choice")
+	}
+	require.Equal(t, first.JSON(), second.JSON())
+	kept, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, first.JSON(), kept)
+
+	// A run's own table wins over the machine's, unless it names what is unknown.
+	third, err := OpenTuning(filepath.Join(t.TempDir(), "tuning.json"))
+	require.NoError(t, err)
+	for _, name := range []string{"winograd2 staged", "winograd3", "direct"} {
+		q.Tune(third)
+		key := q.tuningKey(c, forward)
+		require.NoError(t, third.Adopt(fmt.Appendf(nil, "{%q: %q}", key, name)))
+		require.Equal(t, name, q.choose(c, forward).String())
+		require.NoError(t, third.Adopt(fmt.Appendf(nil, "{%q: %q}", key, "fft")))
+		require.NotEqual(t, "fft", q.choose(c, forward).String())
+	}
+
+	require.NoError(t, os.WriteFile(path, []byte("{"), 0o644))
+	_, err = OpenTuning(path)
+	require.ErrorContains(t, err, "delete it to measure anew")
+	require.Error(t, third.Adopt([]byte("[")))
+}
+
+func BenchmarkAlgorithms(b *testing.B) {
+	for _, width := range []int{16, 32, 64} {
+		layers := resNet18(128, 32, width)
+		for _, name := range []string{"1same", "2same", "3same", "4same"} {
+			c := layers[name]
+			nx, nw, ny := sizes(c)
+			operands := [3][]float32{NewFloats(nx), NewFloats(nw), NewFloats(ny)}
+			for i := range operands {
+				for j := range operands[i] {
+					operands[i][j] = float32(j%7) - 3
+				}
+			}
+			for _, threads := range []int{1, 2} {
+				p := newPool(b, threads)
+				for what, at := range [3][3]int{{0, 1, 2}, {2, 1, 0}, {0, 2, 1}} {
+					for _, a := range algorithms(c, pass(what)) {
+						b.Run(fmt.Sprintf("width=%d/%s/threads=%d/%v/%v", width, name, threads, pass(what), a), func(b *testing.B) {
+							prepared := a.prepare(c, pass(what), p)
+							for b.Loop() {
+								p.compute(prepared, operands[at[0]], operands[at[1]], operands[at[2]])
+							}
+							report(b, ny*c.KH*c.KW*c.Cin)
+						})
+					}
+				}
+			}
+		}
+	}
+}
