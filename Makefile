@@ -1,6 +1,7 @@
 # make        builds bin/sdr
 # make run    the main job on the images in testdata: about 5 minutes on 2 cores
 # make test   the tests
+# make bench-torch   how fast sdr and PyTorch are on this machine: about half an hour
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 RUN     := runs/quickstart
@@ -9,7 +10,7 @@ RUN     := runs/quickstart
 # the program stays static, as Beam's cloud workers need it.
 export CGO_ENABLED := 0
 
-.PHONY: build run test lint generate generated clean
+.PHONY: build run test bench-torch lint generate generated clean
 
 build:
 	go build -ldflags "-s -w -X main.version=$(VERSION)" -o bin/sdr ./pipelines/sdr
@@ -19,6 +20,17 @@ run: build
 
 test:
 	go test -ldflags "-s -w" ./...
+
+# PyTorch is faster with tcmalloc, which is used where it is installed (Debian: apt-get install libtcmalloc-minimal4),
+# and sdr bench --compile wants a C++ compiler.
+TORCH := .cache/torch
+bench-torch: build $(TORCH)/installed
+	bin/sdr bench all --torch $(TORCH)/bin/python --format table
+
+$(TORCH)/installed:
+	python3 -m venv $(TORCH)
+	$(TORCH)/bin/python -m pip install --quiet torch torchvision lightly pillow onnx onnxscript onnxruntime
+	touch $@
 
 # What else guards the project; .ci/run runs it all.
 lint:

@@ -12,10 +12,6 @@ package bench
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"log/slog"
-	"os"
 	"regexp"
 	"runtime"
 	"slices"
@@ -44,18 +40,25 @@ type Options struct {
 	Compile bool
 	// BF16 lets PyTorch also try autocasting to bfloat16, which is less exact than what we compute.
 	BF16 bool
+	// Tuning is the table by which our side chooses algorithms; nil means by estimate.
+	Tuning *kernels.Tuning
+	// Data is a collection of images for the training loop; empty means images made up.
+	Data string
 }
 
 // group is a kind of cases.
 type group struct {
 	name  string
-	cases func(threads int) []benchmark
+	cases func(threads int, data *pictures) []benchmark
 }
 
 var groups = []group{
 	{"gemm", gemms},
 	{"conv", convs},
 	{"step", steps},
+	{"loop", loops},
+	{"augment", augments},
+	{"forward", forwards},
 }
 
 // Groups names the groups of cases in their order.
@@ -74,9 +77,20 @@ type benchmark struct {
 	sizes   map[string]any // its arguments
 	threads int
 	flops   float64 // of one run; 0 where they are not what counts
-	images  int     // that one run trains on or turns into features; 0 where it does neither
+	images  int     // of one run; 0 where they are not what counts
+	stretch int     // how many times Options.Time a measurement takes; 0 counts as 1
 	memory  bool    // the memory it takes counts too: it gets processes without a past
-	prepare func(p *kernels.Pool) (func(), error)
+	encoded source  // the images that it reads; nil if none
+	prepare func(p *kernels.Pool, encoded [][]byte) (work, error)
+}
+
+// source gives encoded images.
+type source func(context.Context) ([][]byte, error)
+
+// work is a prepared case.
+type work struct {
+	run  func()
+	wait func() time.Duration // how long all runs so far have waited for their data; nil where there is none
 }
 
 // Run measures the cases one after the other and gives each result to emit. It stops at the first error.
@@ -88,7 +102,8 @@ func Run(ctx context.Context, o Options, emit func(Result) error) error {
 	if err != nil {
 		return err
 	}
-	return measureAll(ctx, o, cases, emit)
+	m := meter{Options: o, peaks: map[int]float64{}}
+	return m.measureAll(ctx, cases, emit)
 }
 
 // choose lists the cases that are asked for.
@@ -98,12 +113,13 @@ func choose(o Options) ([]benchmark, error) {
 			return nil, run.Usagef("there is no group of cases %q; want %s", name, strings.Join(Groups(), ", "))
 		}
 	}
+	data := &pictures{path: o.Data}
 	var cases []benchmark
 	for _, g := range groups {
 		if !slices.Contains(o.Groups, g.name) {
 			continue
 		}
-		for _, b := range g.cases(o.Threads) {
+		for _, b := range g.cases(o.Threads, data) {
 			if o.Filter == nil || o.Filter.MatchString(b.name) {
 				cases = append(cases, b)
 			}
@@ -113,26 +129,4 @@ func choose(o Options) ([]benchmark, error) {
 		return nil, run.Usagef("no case of %s has a name that matches %s", strings.Join(o.Groups, ", "), o.Filter)
 	}
 	return cases, nil
-}
-
-// measureAll is Run for chosen cases.
-func measureAll(ctx context.Context, o Options, cases []benchmark, emit func(Result) error) (err error) {
-	dir, err := os.MkdirTemp("", "sdr-bench-")
-	if err != nil {
-		return fmt.Errorf("bench: %w", err)
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	m := meter{Options: o, dir: dir, peaks: map[int]float64{}}
-	defer m.stopTorch()
-	for i, b := range cases {
-		slog.Info("measure", "case", b.name, "number", i+1, "of", len(cases))
-		r, err := m.measure(ctx, b)
-		if err != nil {
-			return fmt.Errorf("bench %s: %w", b.name, err)
-		}
-		if err := emit(r); err != nil {
-			return err
-		}
-	}
-	return nil
 }

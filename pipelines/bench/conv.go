@@ -24,7 +24,8 @@ func convolutions(b nn.Backbone, size, n int) []convolution {
 			continue
 		}
 		c := convolution{strings.TrimSuffix(p.Name, ".weight"), kernels.Conv{
-			N: n, H: size, W: size, Cin: p.Shape[2], Cout: p.Shape[3], KH: p.Shape[0], KW: p.Shape[1], Stride: 1, Pad: p.Shape[0] / 2,
+			N: n, H: size, W: size, Cin: p.Shape[2], Cout: p.Shape[3],
+			KH: p.Shape[0], KW: p.Shape[1], Stride: 1, Pad: p.Shape[0] / 2,
 		}}
 		var stage, block int
 		var layer string
@@ -59,7 +60,7 @@ func (c convolution) flops() float64 {
 }
 
 // convs are the different layers of ResNet-18 with the small stem for 64 images of 32 px in two views.
-func convs(threads int) []benchmark {
+func convs(threads int, _ *pictures) []benchmark {
 	var cases []benchmark
 	for _, width := range []int{16, 32, 64} {
 		cases = append(cases, layers(nn.Backbone{Arch: "resnet18", Stem: "small", Width: width}, 32, 128, threads)...)
@@ -95,14 +96,14 @@ func (c convolution) benchmark(name, pass string, threads int) benchmark {
 		},
 		threads: threads,
 		flops:   c.flops(),
-		prepare: func(p *kernels.Pool) (func(), error) {
+		prepare: func(p *kernels.Pool, _ [][]byte) (work, error) {
 			plan := kernels.NewConvPlan(c.Conv, p)
 			x, w, y := random(c.N*c.H*c.W*c.Cin), random(c.KH*c.KW*c.Cin*c.Cout), random(c.N*c.OutH()*c.OutW()*c.Cout)
-			return map[string]func(){
+			return work{run: map[string]func(){
 				"forward":          func() { plan.Forward(x, w, y) },
 				"backward-data":    func() { plan.BackwardData(y, w, x) },
 				"backward-weights": func() { plan.BackwardWeights(x, y, w) },
-			}[pass], nil
+			}[pass]}, nil
 		},
 	}
 }

@@ -30,7 +30,7 @@ func (s matrices) prepare(p *kernels.Pool) func() {
 
 // gemms are the products: a large square one, those of the heads with a batch of 128 and their gradients, 1x1
 // convolutions of ResNet-50 with 16 images of 224 px, and 3x3 convolutions of ResNet-18 as im2col would make them.
-func gemms(threads int) []benchmark {
+func gemms(threads int, _ *pictures) []benchmark {
 	square := matrices{m: 1024, k: 1024, n: 1024}
 	cases := []benchmark{square.benchmark(1)}
 	if threads > 1 {
@@ -63,7 +63,7 @@ func (s matrices) benchmark(threads int) benchmark {
 		sizes:   map[string]any{"m": s.m, "k": s.k, "n": s.n, "trans_a": s.transA, "trans_b": s.transB},
 		threads: threads,
 		flops:   s.flops(),
-		prepare: func(p *kernels.Pool) (func(), error) { return s.prepare(p), nil },
+		prepare: func(p *kernels.Pool, _ [][]byte) (work, error) { return work{run: s.prepare(p)}, nil },
 	}
 }
 

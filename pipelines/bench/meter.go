@@ -2,7 +2,12 @@ package bench
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"log/slog"
 	"math"
+	"os"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -22,41 +27,81 @@ type meter struct {
 // side is one of the two that are compared.
 type side interface {
 	// run runs the case n times.
-	run(n int) (seconds float64, err error)
+	run(n int) (spent, error)
 }
+
+// spent is the time that some runs took.
+type spent struct{ seconds, wait float64 }
 
 // engine is our side of a case.
 type engine struct {
 	threads int
-	once    func()
+	work
 }
 
-func (e engine) run(n int) (float64, error) {
+func (e engine) run(n int) (spent, error) {
 	// What the runtime does beside the work has no more processors than the work.
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(e.threads))
-	start := time.Now()
-	for range n {
-		e.once()
+	waited := func() float64 { return 0 }
+	if e.wait != nil {
+		waited = func() float64 { return e.wait().Seconds() }
 	}
-	return time.Since(start).Seconds(), nil
+	before, start := waited(), time.Now()
+	for range n {
+		e.work.run()
+	}
+	return spent{time.Since(start).Seconds(), waited() - before}, nil
+}
+
+// measureAll measures cases one after the other and gives each result to emit.
+func (m *meter) measureAll(ctx context.Context, cases []benchmark, emit func(Result) error) (err error) {
+	if m.dir, err = os.MkdirTemp("", "sdr-bench-"); err != nil {
+		return fmt.Errorf("bench: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(m.dir)) }()
+	defer m.stopTorch()
+	for i, b := range cases {
+		slog.Info("measure", "case", b.name, "number", i+1, "of", len(cases))
+		r, err := m.measure(ctx, b)
+		if err != nil {
+			return fmt.Errorf("bench %s: %w", b.name, err)
+		}
+		if err := emit(r); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // measure measures one case.
 func (m *meter) measure(ctx context.Context, b benchmark) (Result, error) {
 	r := Result{Case: b.name, Sizes: b.sizes, Threads: b.threads, ISA: kernels.ISA(), PeakGFLOPS: m.peak(b.threads)}
-	pool := kernels.NewPool(b.threads)
-	defer pool.Close()
+	var images [][]byte
+	if b.encoded != nil {
+		var err error
+		if images, err = b.encoded(ctx); err != nil {
+			return r, err
+		}
+	}
 	var before memory
 	if b.memory {
+		pool := m.pool(b.threads) // tunes what is not tuned yet, which takes memory of its own
+		if _, err := b.prepare(pool, images); err != nil {
+			return r, err
+		}
+		pool.Close()
 		debug.FreeOSMemory()
 		before = startMemory()
 	}
-	once, err := b.prepare(pool)
+	pool := m.pool(b.threads)
+	defer pool.Close()
+	made, err := b.prepare(pool, images)
 	if err != nil {
 		return r, err
 	}
-	ours := engine{b.threads, once}
-	sides, repeats := []side{ours}, []int{repeat(ours, m.Time)}
+	ours := engine{b.threads, made}
+	length := m.Time * time.Duration(max(1, b.stretch))
+	sides, repeats := []side{ours}, []int{repeat(ours, length)}
 	if b.memory {
 		r.MemoryMiB = before.growth()
 	}
@@ -64,27 +109,52 @@ func (m *meter) measure(ctx context.Context, b benchmark) (Result, error) {
 		if err := m.startTorch(ctx, b.memory); err != nil {
 			return r, err
 		}
-		made, err := m.torch.prepare(b, m.Options)
+		folder, err := m.write(images)
 		if err != nil {
 			return r, err
 		}
-		r.TorchVariant, r.TorchVersion, r.TorchNote, r.TorchMemoryMiB = made.Variant, m.torch.version, made.Note, made.MemoryMiB
-		sides, repeats = append(sides, m.torch), append(repeats, times(m.Time, made.Seconds))
+		made, err := m.torch.prepare(b, m.Options, length, folder)
+		if err != nil {
+			return r, err
+		}
+		r.TorchVariant, r.TorchVersion, r.TorchNote = made.Variant, m.torch.version, made.Note
+		r.TorchMemoryMiB = made.MemoryMiB
+		sides, repeats = append(sides, m.torch), append(repeats, times(length, made.Seconds))
 	}
-	measured, err := alternate(ctx, sides, repeats, m.Rounds)
+	rounds, neighbours, err := alternate(ctx, sides, repeats, m.Rounds)
 	if err != nil {
 		return r, err
 	}
-	r.fill(b, measured)
+	r.Neighbours = neighbours
+	r.fill(b, rounds)
 	return r, nil
 }
 
-// repeat warms a side up and returns how many runs fill the given time.
-func repeat(s engine, d time.Duration) int {
-	_, _ = s.run(1) // pages memory in, and may tune
+func (m *meter) pool(threads int) *kernels.Pool {
+	p := kernels.NewPool(threads)
+	p.Tune(m.Tuning)
+	return p
+}
+
+// write puts images in a new folder, for the other side.
+func (m *meter) write(images [][]byte) (folder string, err error) {
+	if folder, err = os.MkdirTemp(m.dir, "images-"); err != nil {
+		return "", err
+	}
+	for i, data := range images {
+		if err := os.WriteFile(filepath.Join(folder, fmt.Sprintf("%06d", i)), data, 0o600); err != nil {
+			return "", err
+		}
+	}
+	return folder, nil
+}
+
+// repeat warms our side up and returns how many runs fill the given time.
+func repeat(e engine, d time.Duration) int {
+	_, _ = e.run(1) // pages memory in, and may tune
 	for n := 1; ; n *= 4 {
-		if seconds, _ := s.run(n); seconds > d.Seconds()/10 || n >= 1<<20 {
-			return times(d, seconds/float64(n))
+		if s, _ := e.run(n); s.seconds > d.Seconds()/10 || n >= 1<<20 {
+			return times(d, s.seconds/float64(n))
 		}
 	}
 }
@@ -94,40 +164,56 @@ func times(d time.Duration, seconds float64) int {
 	return int(math.Min(1<<24, math.Max(1, math.Round(d.Seconds()/seconds))))
 }
 
-// pause lets the threads of the side that has run go to sleep.
-const pause = 20 * time.Millisecond
-
-// alternate measures the sides in turn and returns, of each, the seconds of a run in every round.
-func alternate(ctx context.Context, sides []side, repeats []int, rounds int) ([][]float64, error) {
-	measured := make([][]float64, len(sides))
+// alternate measures the sides in turn and returns, of each, what a run took in every round, and the share of the
+// processors that others were busy with in between.
+func alternate(
+	ctx context.Context, sides []side, repeats []int, rounds int,
+) (measured [][]spent, neighbours float64, err error) {
+	measured = make([][]spent, len(sides))
+	var pauses rests
 	for range rounds {
-		for i, s := range sides {
+		for i, side := range sides {
 			if err := ctx.Err(); err != nil {
-				return nil, err
+				return nil, 0, err
 			}
 			runtime.GC() // ours must not go on beside the other side
-			time.Sleep(pause)
-			seconds, err := s.run(repeats[i])
+			pauses.take()
+			s, err := side.run(repeats[i])
 			if err != nil {
-				return nil, err
+				return nil, 0, err
 			}
-			measured[i] = append(measured[i], seconds/float64(repeats[i]))
+			n := float64(repeats[i])
+			measured[i] = append(measured[i], spent{s.seconds / n, s.wait / n})
 		}
 	}
-	return measured, nil
+	return measured, pauses.neighbours(), nil
 }
 
-// fill sets what follows from the seconds of our side and, if there is one, of the other.
-func (r *Result) fill(b benchmark, measured [][]float64) {
-	r.Seconds, r.SecondsMin = median(measured[0]), slices.Min(measured[0])
+// fill sets what follows from the time of our side and, if there is one, of the other.
+func (r *Result) fill(b benchmark, measured [][]spent) {
+	r.Seconds, r.SecondsMin, r.DataWait = summary(measured[0])
 	r.GFLOPS = b.flops / r.Seconds / 1e9
 	r.PeakShare = r.GFLOPS / r.PeakGFLOPS
 	r.ImagesPerSecond = float64(b.images) / r.Seconds
 	if len(measured) == 1 {
 		return
 	}
-	r.TorchSeconds, r.TorchSecondsMin = median(measured[1]), slices.Min(measured[1])
+	r.TorchSeconds, r.TorchSecondsMin, r.TorchDataWait = summary(measured[1])
 	r.TorchGFLOPS = b.flops / r.TorchSeconds / 1e9
 	r.TorchImagesPerSecond = float64(b.images) / r.TorchSeconds
 	r.Ratio = r.TorchSeconds / r.Seconds
+}
+
+// summary of at least one round: the median and the least seconds, and the share of waiting.
+func summary(rounds []spent) (median, least, waiting float64) {
+	var sorted []float64
+	var sum spent
+	for _, s := range rounds {
+		sorted = append(sorted, s.seconds)
+		sum.seconds += s.seconds
+		sum.wait += s.wait
+	}
+	slices.Sort(sorted)
+	n := len(sorted)
+	return (sorted[(n-1)/2] + sorted[n/2]) / 2, sorted[0], sum.wait / sum.seconds
 }

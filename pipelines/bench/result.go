@@ -1,9 +1,5 @@
 package bench
 
-import (
-	"slices"
-)
-
 // Result is what was measured of one case. The fields of the other side are empty where there is none.
 type Result struct {
 	// Case is the case's name, GROUP/...
@@ -26,14 +22,20 @@ type Result struct {
 	PeakShare float64 `json:"peak_share,omitempty"`
 	// ImagesPerSecond is the rate at Seconds; two views of an image are one image.
 	ImagesPerSecond float64 `json:"images_per_second,omitempty"`
+	// DataWait is the share of the time that the training loop waited for its views.
+	DataWait float64 `json:"data_wait,omitempty"`
 	// MemoryMiB is by how much a step, with all that it keeps, raised the process's resident memory at its highest.
 	MemoryMiB float64 `json:"memory_mib,omitempty"`
+	// Neighbours is the share of the machine's processors that other programs kept busy in the pauses between the
+	// measurements. Unless it is near 0 the figures are worth little.
+	Neighbours float64 `json:"neighbours,omitempty"`
 
-	// TorchSeconds, and the next four, are as above.
+	// TorchSeconds, and the next five, are as above.
 	TorchSeconds         float64 `json:"torch_seconds,omitempty"`
 	TorchSecondsMin      float64 `json:"torch_seconds_min,omitempty"`
 	TorchGFLOPS          float64 `json:"torch_gflops,omitempty"`
 	TorchImagesPerSecond float64 `json:"torch_images_per_second,omitempty"`
+	TorchDataWait        float64 `json:"torch_data_wait,omitempty"`
 	TorchMemoryMiB       float64 `json:"torch_memory_mib,omitempty"`
 	// TorchVariant is the fastest of its variants, the one that was measured.
 	TorchVariant string `json:"torch_variant,omitempty"`
@@ -43,10 +45,4 @@ type Result struct {
 	TorchNote string `json:"torch_note,omitempty"`
 	// Ratio is TorchSeconds / Seconds: above 1 we are faster.
 	Ratio float64 `json:"ratio,omitempty"`
-}
-
-// median of at least one number.
-func median(s []float64) float64 {
-	s = slices.Sorted(slices.Values(s))
-	return (s[(len(s)-1)/2] + s[len(s)/2]) / 2
 }

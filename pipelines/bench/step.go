@@ -31,16 +31,18 @@ var sgd = optim.SGD{Momentum: 0.9, WeightDecay: 5e-4}
 func newTraining(method string, width int) training {
 	t := training{
 		method: method, backbone: nn.Backbone{Arch: "resnet18", Stem: "small", Width: width}, images: 64, size: 32,
-		heads: nn.Heads{ProjectorHidden: 2048, ProjectorDim: 2048, ProjectorLayers: 3, ProjectorBN: true, PredictorHidden: 512},
+		heads: nn.Heads{ProjectorHidden: 2048, ProjectorDim: 128, ProjectorLayers: 2},
 	}
-	if method == "ntxent" {
-		t.heads = nn.Heads{ProjectorHidden: 2048, ProjectorDim: 128, ProjectorLayers: 2}
+	if method == "simsiam" {
+		t.heads = nn.Heads{
+			ProjectorHidden: 2048, ProjectorDim: 2048, ProjectorLayers: 3, ProjectorBN: true, PredictorHidden: 512,
+		}
 	}
 	return t
 }
 
 // steps are whole training steps on views that are there already.
-func steps(threads int) []benchmark {
+func steps(threads int, _ *pictures) []benchmark {
 	var cases []benchmark
 	for _, t := range []training{
 		newTraining("simsiam", 16), newTraining("simsiam", 32), newTraining("simsiam", 64), newTraining("ntxent", 16),
@@ -59,9 +61,9 @@ func (t training) benchmark(threads int) benchmark {
 		flops:   t.flops(),
 		images:  t.images,
 		memory:  true,
-		prepare: func(p *kernels.Pool) (func(), error) {
+		prepare: func(p *kernels.Pool, _ [][]byte) (work, error) {
 			step, views := t.prepare(p), random(2*t.images*t.size*t.size*3)
-			return func() { step(views) }, nil
+			return work{run: func() { step(views) }}, nil
 		},
 	}
 }

@@ -11,12 +11,16 @@ import (
 func Table(results []Result) string {
 	t := table.NewWriter()
 	t.SetStyle(table.StyleLight)
-	t.AppendHeader(table.Row{"case", "threads", "ms", "rate", "of peak", "MiB", "torch ms", "torch rate", "torch MiB", "torch variant", "ratio"})
-	var right []table.ColumnConfig
-	for _, column := range []string{"threads", "ms", "rate", "of peak", "MiB", "torch ms", "torch rate", "torch MiB", "ratio"} {
-		right = append(right, table.ColumnConfig{Name: column, Align: text.AlignRight})
+	t.AppendHeader(table.Row{
+		"case", "threads", "ms", "rate", "of peak", "data wait", "MiB",
+		"torch ms", "torch rate", "torch wait", "torch MiB", "torch variant", "ratio", "neighbours",
+	})
+	var columns []table.ColumnConfig
+	for number := range 14 {
+		columns = append(columns, table.ColumnConfig{Number: number + 1, Align: text.AlignRight})
 	}
-	t.SetColumnConfigs(right)
+	columns[0].Align, columns[11].Align = text.AlignLeft, text.AlignLeft
+	t.SetColumnConfigs(columns)
 	for _, r := range results {
 		rate := func(images, gflops float64) string {
 			if r.ImagesPerSecond > 0 {
@@ -25,10 +29,11 @@ func Table(results []Result) string {
 			return number("%.1f GFLOPS", gflops)
 		}
 		t.AppendRow(table.Row{
-			r.Case, r.Threads,
-			number("%.3f", 1e3*r.Seconds), rate(r.ImagesPerSecond, r.GFLOPS), number("%.0f%%", 100*r.PeakShare), number("%.0f", r.MemoryMiB),
-			number("%.3f", 1e3*r.TorchSeconds), rate(r.TorchImagesPerSecond, r.TorchGFLOPS), number("%.0f", r.TorchMemoryMiB),
-			r.TorchVariant, number("%.2f", r.Ratio),
+			r.Case, r.Threads, number("%.3f", 1e3*r.Seconds), rate(r.ImagesPerSecond, r.GFLOPS),
+			number("%.0f%%", 100*r.PeakShare), number("%.1f%%", 100*r.DataWait), number("%.0f", r.MemoryMiB),
+			number("%.3f", 1e3*r.TorchSeconds), rate(r.TorchImagesPerSecond, r.TorchGFLOPS),
+			number("%.1f%%", 100*r.TorchDataWait), number("%.0f", r.TorchMemoryMiB), r.TorchVariant,
+			number("%.2f", r.Ratio), number("%.0f%%", 100*r.Neighbours),
 		})
 	}
 	return t.Render()

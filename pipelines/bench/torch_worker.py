@@ -3,11 +3,15 @@
 It writes {"torch": VERSION} first. A request {"case": KIND, "threads", "budget", ...sizes} builds every variant of the
 case, tries each for about `budget` seconds and keeps the fastest: {"variant", "seconds"} and, if "memory" is asked for
 and the system tells, "memory_mib", by how much that variant raised the resident memory. {"run": n} then runs it n
-times: {"seconds"}. What fails is answered by {"error"}, and by "missing" if a package could not be imported.
+times: {"seconds", "wait"}, the latter for data. What fails is answered by {"error"}, and by "missing" if a package
+could not be imported.
 """
 
 import contextlib
+import copy
 import ctypes
+import io
+import itertools
 import json
 import os
 import shutil
@@ -82,7 +86,10 @@ def trainer(torch, q, form, wrap, autocast):
             if q["predictor_hidden"]:
                 hidden, dim = q["predictor_hidden"], q["projector_dim"]
                 self.predictor = nn.Sequential(
-                    nn.Linear(dim, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU(inplace=True), nn.Linear(hidden, dim)
+                    nn.Linear(dim, hidden, bias=False),
+                    nn.BatchNorm1d(hidden),
+                    nn.ReLU(inplace=True),
+                    nn.Linear(hidden, dim),
                 )
 
         def forward(self, x):
@@ -145,48 +152,173 @@ def projector(nn, features, q):
     return nn.Sequential(*layers)
 
 
-CASES = {"gemm": gemm, "conv": conv, "step": step}
+def loop(torch, q):
+    """Lightly's loop: Pillow decodes, torchvision makes the views, workers or the process itself load the batches."""
+    from lightly.data.multi_view_collate import MultiViewCollate
+    from lightly.transforms import SimSiamTransform
+
+    encoded, transform = read(q), SimSiamTransform(input_size=q["size"], gaussian_blur=0.0)
+
+    class Images(torch.utils.data.Dataset):
+        batches = 1  # of an epoch
+
+        def __len__(self):
+            return self.batches * q["images"]
+
+        def __getitem__(self, i):
+            return transform(decode(encoded[i % len(encoded)])), 0, ""
+
+    def build(form, wrap, autocast, workers):
+        train = trainer(torch, q, form, wrap, autocast)
+        images = Images()
+        loader = torch.utils.data.DataLoader(
+            images, q["images"], num_workers=workers, persistent_workers=workers > 0, collate_fn=MultiViewCollate()
+        )
+        return Loop(images, loader, lambda views: train(*(v.to(memory_format=form) for v in views)))
+
+    for workers in (0, 2):
+        for name, make in training_variants(torch, q, lambda *wanted, workers=workers: build(*wanted, workers)):
+            yield f"{name}, {workers} workers", make
+
+
+class Loop:
+    """A loop that trains on batch after batch and knows how long it has waited for them."""
+
+    def __init__(self, images, loader, train):
+        self.images, self.loader, self.train = images, loader, train
+
+    def run(self, n):
+        """Runs n steps from the start, so that workers have made no batch before; they make none for later either."""
+        self.images.batches = n
+        wait, start = 0.0, time.perf_counter()
+        batches = iter(self.loader)
+        for _ in range(n):
+            before = time.perf_counter()
+            views, _, _ = next(batches)
+            wait += time.perf_counter() - before
+            self.train(views)
+        return time.perf_counter() - start, wait
+
+
+def augment(torch, q):
+    from PIL import Image
+    from torchvision import transforms as T
+
+    encoded, size = itertools.cycle(read(q)), q["size"]
+    if q["op"] == "decode-photo":
+        square = T.Compose([T.Resize(size, T.InterpolationMode.BICUBIC), T.CenterCrop(size)])
+        yield "pillow", lambda: (lambda: square(decode(next(encoded), (size, size))))
+    elif q["op"] == "view":
+        images = itertools.cycle([decode(data) for data in read(q)])
+        view = T.Compose([
+            T.RandomResizedCrop(size, (0.2, 1.0)),
+            T.RandomHorizontalFlip(),
+            T.RandomApply([T.ColorJitter(0.4, 0.4, 0.4, 0.1)], 0.8),
+            T.RandomGrayscale(0.2),
+            T.ToTensor(),
+            T.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+        ])
+        yield "torchvision", lambda: (lambda: view(next(images)))
+    else:
+        yield "pillow", lambda: (lambda: decode(next(encoded)))
+
+
+def decode(data, at_least=None):
+    """Decodes an image, a JPEG at the smallest scale that has at least the given size."""
+    from PIL import Image
+
+    image = Image.open(io.BytesIO(data))
+    if at_least:
+        image.draft("RGB", at_least)
+    return image.convert("RGB")
+
+
+def read(q):
+    """The encoded images of the case's folder."""
+    files = []
+    for name in sorted(os.listdir(q["folder"])):
+        with open(os.path.join(q["folder"], name), "rb") as f:
+            files.append(f.read())
+    return files
+
+
+def forward(torch, q):
+    import torchvision
+
+    net = torchvision.models.get_model(q["arch"], weights=None).eval()
+    net.fc = torch.nn.Identity()
+    x = torch.rand(q["images"], 3, q["size"], q["size"])
+
+    def build(form):
+        images, inference = x.to(memory_format=form), copy.deepcopy(net).to(memory_format=form)
+        return torch.inference_mode()(lambda: inference(images))
+
+    for name, form in formats(torch):
+        yield name, lambda form=form: build(form)
+    try:
+        session = onnx_session(torch, net, x, q)
+        yield "onnxruntime", lambda: (lambda: session.run(None, {"x": x.numpy()}))
+    except ImportError as e:
+        q["note"] = f"onnxruntime was not tried: {e}; install onnx, onnxscript and onnxruntime"
+
+
+def onnx_session(torch, net, x, q):
+    import onnxruntime
+
+    path = os.path.join(q["folder"], "net.onnx")
+    torch.onnx.export(net, (x,), path, input_names=["x"])
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = q["threads"]
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+CASES = {"gemm": gemm, "conv": conv, "step": step, "loop": loop, "augment": augment, "forward": forward}
+
+
+class Once:
+    """What is run again and again and waits for nothing."""
+
+    def __init__(self, once):
+        self.once = once
+
+    def run(self, n):
+        start = time.perf_counter()
+        for _ in range(n):
+            self.once()
+        return time.perf_counter() - start, 0.0
 
 
 def prepare(torch, q):
-    """Builds and tries every variant and returns the fastest one with what is to be said of it."""
+    """Builds and tries every variant and returns what is to be said of the fastest one, and that one."""
     torch.manual_seed(1)
     torch.set_num_threads(q["threads"])
     warm_up(torch)
-    best = best_once = None
+    best = fastest = None
     for name, build in CASES[q["case"]](torch, q):
         before = start_memory() if q["memory"] else 0
-        once = build()
-        once()
-        seconds = trial(once, q["budget"])
-        said = {"variant": name, "seconds": seconds}
+        made = build()
+        made = made if isinstance(made, Loop) else Once(made)
+        made.run(1)
+        said = {"variant": name, "seconds": trial(made, q["budget"])}
         if before:
             said["memory_mib"] = status("VmHWM") - before
-        if best is None or seconds < best["seconds"]:
-            best, best_once = said, once
-        del once
+        if best is None or said["seconds"] < best["seconds"]:
+            best, fastest = said, made
+        del made
     if "tcmalloc" in os.environ.get("LD_PRELOAD", ""):
         best["variant"] += ", tcmalloc"
     if "note" in q:
         best["note"] = q["note"]
-    return best, best_once
+    return best, fastest
 
 
-def trial(once, budget):
-    """The seconds of a run, the shortest of three measurements."""
-    once()
-    start, n = time.perf_counter(), 0
-    while n == 0 or time.perf_counter() - start < budget / 3:
-        once()
-        n += 1
-    return min([(time.perf_counter() - start) / n] + [timed(once, n) / n for _ in range(2)])
-
-
-def timed(once, n):
-    start = time.perf_counter()
-    for _ in range(n):
-        once()
-    return time.perf_counter() - start
+def trial(made, budget):
+    """The seconds of a run, the shorter of two measurements."""
+    n = 1
+    while (seconds := made.run(n)[0]) < budget / 10:
+        n *= 4
+    n = max(1, round(budget / 2 / seconds * n))
+    return min(made.run(n)[0] / n for _ in range(2))
 
 
 def warm_up(torch):
@@ -232,15 +364,16 @@ def main():
         answer(error=str(e), missing=e.name or "torch")
         return
     answer(torch=torch.__version__)
-    once = None
+    fastest = None
     for line in sys.stdin:
         q = json.loads(line)
         try:
             if "run" in q:
-                answer(seconds=timed(once, q["run"]))
+                seconds, wait = fastest.run(q["run"])
+                answer(seconds=seconds, wait=wait)
             else:
-                once = None
-                said, once = prepare(torch, q)
+                fastest = None
+                said, fastest = prepare(torch, q)
                 answer(**said)
         except ImportError as e:
             answer(error=str(e), missing=e.name or "a package")

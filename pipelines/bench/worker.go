@@ -24,7 +24,8 @@ var workerScript []byte
 const Packages = "torch torchvision lightly pillow onnx onnxscript onnxruntime"
 
 // worker is the Python process that runs the other side. It speaks JSON lines over standard input and output:
-// a request {"case": KIND, "threads", "budget", ...sizes} prepares a case, {"run": n} runs it n times.
+// a request {"case": KIND, "threads", "budget", ...sizes} prepares a
+// case, {"run": n} runs it n times.
 type worker struct {
 	python  string
 	version string // of PyTorch
@@ -41,6 +42,7 @@ type answer struct {
 	Variant   string  // the fastest one, in the answer to a case
 	Note      string  // what could not be tried
 	Seconds   float64 // of one run, in the answer to a case; of all runs, in that to run
+	Wait      float64 // of Seconds, how long the runs waited for their data
 	MemoryMiB float64 `json:"memory_mib"`
 	Error     string  // alone
 	Missing   string  // with Error: the package that could not be imported
@@ -75,7 +77,8 @@ func (m *meter) stopTorch() {
 func startWorker(ctx context.Context, python, script string) (*worker, error) {
 	path, err := exec.LookPath(python)
 	if err != nil {
-		return nil, run.Usagef("--torch %s: %w; give a Python that has torch, or run `make bench-torch`, which makes one", python, err)
+		return nil, run.Usagef("--torch %s: %w; give a Python that has torch, or run `make bench-torch`, which makes one",
+			python, err)
 	}
 	ctx, stop := context.WithCancel(ctx)
 	w := &worker{python: python, stop: stop, command: exec.CommandContext(ctx, path, script)}
@@ -111,27 +114,27 @@ func startWorker(ctx context.Context, python, script string) (*worker, error) {
 
 // tcmalloc finds the allocator that PyTorch is faster with; empty if it is not installed.
 func tcmalloc() string {
-	for _, pattern := range []string{"/usr/lib/*/libtcmalloc_minimal.so.4", "/usr/lib*/libtcmalloc_minimal.so.4", "/usr/local/lib/libtcmalloc_minimal.so.4"} {
-		if found, _ := filepath.Glob(pattern); len(found) > 0 {
+	for _, folder := range []string{"/usr/lib/*", "/usr/lib*", "/usr/local/lib"} {
+		if found, _ := filepath.Glob(folder + "/libtcmalloc_minimal.so.4"); len(found) > 0 {
 			return found[0]
 		}
 	}
 	return ""
 }
 
-// prepare makes a case ready and chooses its variant.
-func (w *worker) prepare(b benchmark, o Options) (answer, error) {
+// prepare makes a case ready and chooses its variant. The images that the case reads are files in the folder.
+func (w *worker) prepare(b benchmark, o Options, length time.Duration, folder string) (answer, error) {
 	request := map[string]any{
-		"case": b.kind, "threads": b.threads, "budget": o.Time.Seconds(), "memory": b.memory,
-		"compile": o.Compile, "bf16": o.BF16,
+		"case": b.kind, "threads": b.threads, "budget": length.Seconds(), "memory": b.memory,
+		"compile": o.Compile, "bf16": o.BF16, "folder": folder,
 	}
 	maps.Copy(request, b.sizes)
 	return w.ask(request)
 }
 
-func (w *worker) run(n int) (float64, error) {
+func (w *worker) run(n int) (spent, error) {
 	a, err := w.ask(map[string]any{"run": n})
-	return a.Seconds, err
+	return spent{a.Seconds, a.Wait}, err
 }
 
 // ask sends a request and waits for its answer.
@@ -157,7 +160,7 @@ func (w *worker) read() (answer, error) {
 	}
 	switch {
 	case a.Missing != "":
-		return a, run.Usagef("--torch %s: it cannot import %s (%s); install what is missing with `%s -m pip install %s`",
+		return a, run.Usagef("--torch %s: cannot import %s (%s); install it with `%s -m pip install %s`",
 			w.python, a.Missing, a.Error, w.python, Packages)
 	case a.Error != "":
 		return a, fmt.Errorf("%s: %s", w.python, a.Error)

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sdr-ml/sdr/pipelines/bench"
+	"github.com/sdr-ml/sdr/stages/device"
 	"github.com/sdr-ml/sdr/stages/run"
 )
 
@@ -28,10 +30,14 @@ with PyTorch in alternation, and "ratio" above 1 says that sdr is faster.
   gemm      matrix products
   conv      convolutions of ResNet-18: forward and both gradients
   step      training steps of SimSiam and NT-Xent, and the memory they take
+  loop      training from encoded images: decode, two views, step
+  augment   one view, decoding one image
+  forward   features of ResNet-50
   all       all of these
 
-Nothing else should run on the machine. The environment variable SDR_CPU names
-another instruction set than the best: portable, avx2, avx512.`,
+Nothing else should run on the machine; "neighbours" says how busy others kept
+it. The environment variable SDR_CPU names another instruction set than the
+best: portable, avx2, avx512.`,
 		Example: `  sdr bench all --format table
   sdr bench gemm conv --threads 1 --filter 'width64/layer4|1024'
   sdr bench step --torch .cache/torch/bin/python --rounds 9
@@ -40,12 +46,15 @@ another instruction set than the best: portable, avx2, avx512.`,
 			if len(args) == 0 {
 				return run.Usagef("name what to measure: %s or all; see `%s --help`", strings.Join(bench.Groups(), ", "), c.CommandPath())
 			}
-			o.Groups = args
+			o.Groups, o.Tuning = args, device.Tuning()
 			if slices.Contains(args, "all") {
 				o.Groups = bench.Groups()
 			}
 			if o.Rounds < 1 || o.Threads < 0 || o.Time <= 0 {
 				return run.Usagef("--rounds %d, --threads %d, --time %v: want at least 1, at least 0 and more than 0", o.Rounds, o.Threads, o.Time)
+			}
+			if _, err := os.Stat(o.Data); err != nil && !c.Flags().Changed("data") {
+				o.Data = "" // there is no checkout here
 			}
 			var err error
 			if o.Filter, err = regexp.Compile(filter); err != nil {
@@ -76,6 +85,7 @@ another instruction set than the best: portable, avx2, avx512.`,
 	f.DurationVar(&o.Time, "time", 500*time.Millisecond, "how long a measurement repeats a case, at least once")
 	f.StringVar(&filter, "filter", "", "regular expression that the names of cases must match")
 	f.StringVar(&format, "format", "json", "json or table")
+	f.StringVar(&o.Data, "data", "testdata/pool", "images for loop and augment; made up if the default is missing")
 	f.StringVar(&o.Python, "torch", "", "Python with "+bench.Packages+", to compare with (`make bench-torch` makes one)")
 	f.BoolVar(&o.Compile, "compile", false, "let PyTorch try torch.compile for training steps as well, which takes minutes")
 	f.BoolVar(&o.BF16, "bf16", false, "let PyTorch try bfloat16 for training steps as well, which is less exact")

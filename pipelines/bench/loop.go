@@ -1,0 +1,109 @@
+package bench
+
+import (
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/sdr-ml/sdr/tensorops/augment"
+	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/tensorops/rng"
+	"github.com/sdr-ml/sdr/transforms/imageio"
+)
+
+// loops are whole training loops from encoded images in memory: decode, two views of each, the step. Training decodes
+// its images once, when it ingests them; here it is part of every step, as in the loops of PyTorch.
+func loops(threads int, data *pictures) []benchmark {
+	jpeg, png := data.encode("jpeg"), data.encode("png")
+	return []benchmark{
+		newTraining("simsiam", 16).loop(threads, "jpeg", jpeg),
+		newTraining("simsiam", 64).loop(threads, "jpeg", jpeg),
+		newTraining("simsiam", 16).loop(threads, "png", png),
+	}
+}
+
+func (t training) loop(threads int, format string, encoded source) benchmark {
+	sizes := map[string]any{"format": format}
+	maps.Copy(sizes, t.sizes())
+	return benchmark{
+		name:    fmt.Sprintf("loop/%s/width%d/%s", t.method, t.backbone.Width, format),
+		kind:    "loop",
+		sizes:   sizes,
+		threads: threads,
+		flops:   t.flops(),
+		images:  t.images,
+		stretch: 8, // PyTorch's worker processes take a while to get ahead
+		encoded: encoded,
+		prepare: t.prepareLoop,
+	}
+}
+
+// prepareLoop returns the loop as stages/train has it: all threads make views, then all threads train.
+func (t training) prepareLoop(p *kernels.Pool, encoded [][]byte) (work, error) {
+	step, views := t.prepare(p), newViewer(t.images, t.size, encoded, p)
+	var waited time.Duration
+	return work{
+		run: func() {
+			start := time.Now()
+			views.load()
+			waited += time.Since(start)
+			step(views.batch)
+		},
+		wait: func() time.Duration { return waited },
+	}, nil
+}
+
+// viewer decodes images, one batch after the other, and makes two views of each.
+type viewer struct {
+	encoded [][]byte
+	recipe  augment.Recipe
+	threads []viewMaker // one a thread
+	pool    *kernels.Pool
+	images  int       // of a batch
+	seen    int       // images of the batches before
+	batch   []float32 // [2*images, size, size, 3]: all first views, then all second ones
+}
+
+// viewMaker makes the views of one thread.
+type viewMaker struct {
+	*augment.Worker
+	random *rng.Generator
+}
+
+func newViewer(images, size int, encoded [][]byte, p *kernels.Pool) *viewer {
+	v := &viewer{
+		encoded: encoded, recipe: augment.SimSiam(size), pool: p,
+		images: images, batch: make([]float32, 2*images*size*size*3),
+	}
+	for range p.Threads() {
+		v.threads = append(v.threads, viewMaker{augment.NewWorker(&v.recipe), rng.NewGenerator()})
+	}
+	return v
+}
+
+// load makes the next batch.
+func (v *viewer) load() {
+	v.pool.For(v.images, v.make)
+	v.seen += v.images
+}
+
+// make makes the views of one image of the batch.
+func (v *viewer) make(thread, i int) {
+	t := v.threads[thread]
+	m := mustDecode(v.encoded[(v.seen+i)%len(v.encoded)])
+	size := len(v.batch) / (2 * v.images)
+	for view := range 2 {
+		at := view*v.images + i
+		t.random.Seek(1, rng.View, uint64(v.seen), uint64(at))
+		t.Apply(v.batch[at*size:][:size], m.Pix, m.Height, m.Width, v.recipe.Draw(t.random.Rand, m.Height, m.Width))
+	}
+}
+
+// mustDecode decodes an image that this package has encoded.
+func mustDecode(data []byte) imageio.RGB {
+	m, err := imageio.Decode(data)
+	if err != nil {
+		panic(err)
+	}
+	return m
+}

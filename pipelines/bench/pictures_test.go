@@ -1,0 +1,86 @@
+package bench
+
+import (
+	"bytes"
+	"image/jpeg"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sdr-ml/sdr/stages/run"
+	"github.com/sdr-ml/sdr/tensorops/augment"
+	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/tensorops/rng"
+)
+
+// What is made up is the same each time, differs from image to image, and needs about as many bytes as photographs.
+func TestMadeUp(t *testing.T) {
+	first, err := (&pictures{}).encode("jpeg")(t.Context())
+	require.NoError(t, err)
+	again, err := (&pictures{}).encode("jpeg")(t.Context())
+	require.NoError(t, err)
+	require.Len(t, first, smallCount)
+	require.Equal(t, first, again)
+	require.NotEqual(t, first[0], first[1])
+	m := mustDecode(first[0])
+	require.Equal(t, []int{smallSize, smallSize}, []int{m.Width, m.Height})
+
+	large, err := photo(t.Context())
+	require.NoError(t, err)
+	config, err := jpeg.DecodeConfig(bytes.NewReader(large[0]))
+	require.NoError(t, err)
+	require.Equal(t, []int{photoWidth, photoHeight}, []int{config.Width, config.Height})
+	require.Greater(t, len(large[0]), 50_000)
+	require.Less(t, len(large[0]), 800_000)
+}
+
+// PNG keeps every pixel.
+func TestEncode(t *testing.T) {
+	m := scene(rng.New(3), 20, 9)
+	data, err := encode(m, "png")
+	require.NoError(t, err)
+	require.Equal(t, m, mustDecode(data))
+}
+
+func TestCollection(t *testing.T) {
+	p := &pictures{path: filepath.Join("..", "..", "testdata", "pool")}
+	files, err := p.encode("png")(t.Context())
+	require.NoError(t, err)
+	require.InDelta(t, smallCount, len(files), 32) // the last splits of the files are shorter
+	for _, data := range files {
+		m := mustDecode(data)
+		require.Equal(t, []int{smallSize, smallSize}, []int{m.Width, m.Height})
+	}
+	_, err = (&pictures{path: filepath.Join(t.TempDir(), "none")}).encode("png")(t.Context())
+	require.ErrorIs(t, err, run.ErrUsage)
+	require.ErrorContains(t, err, "does not exist")
+}
+
+// A batch holds two views of each of the next images, whatever the threads.
+func TestViewer(t *testing.T) {
+	var files [][]byte
+	for i := range 5 {
+		data, err := encode(scene(rng.New(7, uint64(i)), 24, 18), "png")
+		require.NoError(t, err)
+		files = append(files, data)
+	}
+	one, two := kernels.NewPool(1), kernels.NewPool(2)
+	defer one.Close()
+	defer two.Close()
+	a, b := newViewer(3, 8, files, one), newViewer(3, 8, files, two)
+	recipe := augment.SimSiam(8)
+	worker, want := augment.NewWorker(&recipe), make([]float32, 8*8*3)
+	for _, images := range [][]int{{0, 1, 2}, {3, 4, 0}} {
+		seen := a.seen
+		a.load()
+		b.load()
+		require.Equal(t, a.batch, b.batch)
+		for at := range 6 {
+			m := mustDecode(files[images[at%3]])
+			params := recipe.Draw(rng.New(1, rng.View, uint64(seen), uint64(at)), m.Height, m.Width)
+			worker.Apply(want, m.Pix, m.Height, m.Width, params)
+			require.Equal(t, want, a.batch[at*len(want):][:len(want)])
+		}
+	}
+}
