@@ -31,7 +31,7 @@ func checkMatrix(name string, trans bool, rows, cols int, s []float32, ld int) {
 }
 
 // gemm is the running matrix product of a Pool, cut into blocks of k. Few rows of C: the rows of A are copied together
-// first; an item is a panel of B, which its thread packs and multiplies with all rows. Many rows: a block of B is
+// first; an item is some panels of B, which its thread packs and multiplies with all rows. Many rows: a block of B is
 // packed first; an item is some of its panels and a block of rows, which its thread copies together.
 type gemm struct {
 	pool         *Pool
@@ -58,6 +58,7 @@ const (
 	tilesPerRow = 8    // tiles per block of rows: they stay in the second-level cache
 	packFrom    = 128  // columns of C from which on copying the rows of A together pays
 	gatherRows  = 16   // rows of A that one item copies
+	widestItem  = 16   // panels of B per item: their rows lie in one page or two
 )
 
 func (g *gemm) init(p *Pool) {
@@ -94,12 +95,13 @@ func (g *gemm) byColumns() {
 	if g.n >= packFrom {
 		packed = g.m * pitch(g.k)
 	}
+	g.perItem = max(1, min(widestItem, 2*g.panels/minItems))
 	g.pool.reserve(packed, g.stepK*g.width.nr)
 	if packed > 0 {
 		g.pool.run((g.m+gatherRows-1)/gatherRows, g.m*g.k*packWork, g.gatherFunc)
 		g.a, g.ars = g.pool.shared, pitch(g.k)
 	}
-	g.pool.run(g.panels, g.m*g.n*g.k, g.columnFunc)
+	g.pool.run((g.panels+g.perItem-1)/g.perItem, g.m*g.n*g.k, g.columnFunc)
 }
 
 // gather copies some rows of A together, so that they do not meet in a cache set.
@@ -108,23 +110,24 @@ func (g *gemm) gather(_, i int) {
 	g.pool.isa.packPanel(g.pool.shared[row*pitch(g.k):], pitch(g.k), min(gatherRows, g.m-row), g.k, g.a[row*g.ars:], g.ars, 1)
 }
 
-// column computes one panel of columns of C.
+// column computes some panels of columns of C.
 func (g *gemm) column(worker, i int) {
 	me := &g.pool.workers[worker]
-	t := &me.tile
-	p := g.panel(i)
-	t.setCols(p.cols)
+	first, end := i*g.perItem, min((i+1)*g.perItem, g.panels)
 	for k0 := 0; k0 < max(g.k, 1); k0 += max(g.stepK, 1) {
 		kn := min(g.stepK, g.k-k0)
-		if kn > 0 {
-			g.pool.isa.packPanel(me.scratch, p.cols, kn, p.cols, g.b[k0*g.brs+p.col*g.bcs:], g.brs, g.bcs)
-		}
-		w := window{ars: g.ars, aks: g.aks, bks: p.cols, klen: kn, segs: 1, outer: 1}
 		acc := 0
 		if g.accumulate || k0 > 0 {
 			acc = 1
 		}
-		t.multiply(p, w, g.m, g.a[min(k0, len(g.a)):], me.scratch, g.c[p.col:], g.ldc, acc)
+		for j := first; j < end; j++ {
+			p := g.panel(j)
+			if kn > 0 {
+				g.pool.isa.packPanel(me.scratch, p.cols, kn, p.cols, g.b[k0*g.brs+p.col*g.bcs:], g.brs, g.bcs)
+			}
+			w := window{ars: g.ars, aks: g.aks, bks: p.cols, klen: kn, segs: 1, outer: 1}
+			me.tile.multiply(p, w, g.m, g.a[min(k0, len(g.a)):], me.scratch, g.c[p.col:], g.ldc, acc)
+		}
 	}
 }
 

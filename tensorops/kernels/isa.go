@@ -19,6 +19,9 @@ type isa struct {
 	// of its copy, whose rows are dstRow bytes apart. Blocks follow each other along the rows of src and down the
 	// columns of dst. It may be nil.
 	transpose func(dst, src unsafe.Pointer, dstRow, srcRow, n int)
+
+	// copy copies rows of so many vectors of eight floats, srcRow and dstRow bytes apart. It may be nil.
+	copy func(dst, src unsafe.Pointer, dstRow, srcRow, vecs, rows int)
 }
 
 // width is the family of micro-kernels of one number of columns.

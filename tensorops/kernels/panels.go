@@ -93,6 +93,11 @@ const packWork = 16
 // packPanel copies B[k,j] = src[k*rs + j*cs], k < rows, j < cols, into dst[k*ld + j]. One of rs and cs must be 1.
 func (s *isa) packPanel(dst []float32, ld, rows, cols int, src []float32, rs, cs int) {
 	if cs == 1 {
+		if s.copy != nil && cols%8 == 0 && rows > 0 && cols > 0 {
+			_, _ = dst[(rows-1)*ld+cols-1], src[(rows-1)*rs+cols-1]
+			s.copy(unsafe.Pointer(&dst[0]), unsafe.Pointer(&src[0]), ld*f32, rs*f32, cols/8, rows)
+			return
+		}
 		for k := range rows {
 			copy(dst[k*ld:k*ld+cols], src[k*rs:])
 		}

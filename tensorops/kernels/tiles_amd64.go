@@ -25,7 +25,7 @@ var avx2 = &isa{name: "avx2", widths: []width{
 		avx2Tile5x16,
 		avx2Tile6x16,
 	}},
-}, depth: 256, fetch: 0.25, winograd: avx2Transforms, transpose: avx2Transpose}
+}, depth: 256, fetch: 0.25, winograd: avx2Transforms, transpose: avx2Transpose, copy: avx2Copy}
 
 var avx512 = &isa{name: "avx512", widths: []width{
 	{nr: 8, vecs: 1, tiles: []func(*tile){
@@ -115,7 +115,7 @@ var avx512 = &isa{name: "avx512", widths: []width{
 		avx512Tile5x64,
 		avx512Tile6x64,
 	}},
-}, depth: 512, fetch: 0.75, winograd: avx2Transforms, transpose: avx2Transpose}
+}, depth: 512, fetch: 0.75, winograd: avx2Transforms, transpose: avx2Transpose, copy: avx2Copy}
 
 //go:noescape
 func avx2Tile1x8(t *tile)

@@ -57,3 +57,6 @@ func avx2FilterGrad4(dst, src, tmp unsafe.Pointer, dstRow, dstCol, srcRow, srcCo
 
 //go:noescape
 func avx2Transpose(dst, src unsafe.Pointer, dstRow, srcRow, n int)
+
+//go:noescape
+func avx2Copy(dst, src unsafe.Pointer, dstRow, srcRow, vecs, rows int)

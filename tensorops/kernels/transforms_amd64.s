@@ -70,6 +70,36 @@ block:
 	VZEROUPPER
 	RET
 
+// func avx2Copy(dst *byte, src *byte, dstRow int, srcRow int, vecs int, rows int)
+// Requires: AVX, MMX+
+TEXT ·avx2Copy(SB), NOSPLIT, $0-48
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ dstRow+16(FP), DX
+	MOVQ srcRow+24(FP), BX
+	MOVQ vecs+32(FP), SI
+	MOVQ rows+40(FP), DI
+
+row:
+	PREFETCHT0 (CX)(BX*8)
+	MOVQ       AX, R8
+	MOVQ       CX, R9
+	MOVQ       SI, R10
+
+vector:
+	VMOVUPS (R9), Y0
+	VMOVUPS Y0, (R8)
+	ADDQ    $0x20, R9
+	ADDQ    $0x20, R8
+	DECQ    R10
+	JNZ     vector
+	ADDQ    DX, AX
+	ADDQ    BX, CX
+	DECQ    DI
+	JNZ     row
+	VZEROUPPER
+	RET
+
 // func avx2Input2(dst *byte, src *byte, tmp *byte, dstRow int, dstCol int, srcRow int, srcCol int, n int)
 // Requires: AVX
 TEXT ·avx2Input2(SB), NOSPLIT, $0-64

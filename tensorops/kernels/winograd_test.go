@@ -56,7 +56,7 @@ func TestWinogradAgainstPlainLoops(t *testing.T) {
 		{N: 3, H: 1, W: 1, Cin: 16, Cout: 24, KH: 3, KW: 3, Stride: 1, Pad: 1},
 		{N: 3, H: 5, W: 4, Cin: 16, Cout: 24, KH: 3, KW: 3, Stride: 1, Pad: 0},
 		{N: 3, H: 5, W: 4, Cin: 40, Cout: 24, KH: 3, KW: 3, Stride: 1, Pad: 2},
-		{N: 40, H: 8, W: 8, Cin: 64, Cout: 64, KH: 3, KW: 3, Stride: 1, Pad: 1},
+		{N: 13, H: 8, W: 8, Cin: 64, Cout: 64, KH: 3, KW: 3, Stride: 1, Pad: 1},
 		{N: 5, H: 22, W: 21, Cin: 24, Cout: 8, KH: 3, KW: 3, Stride: 1, Pad: 1},
 	}
 	forEachISA(t, func(t *testing.T) {
@@ -76,7 +76,7 @@ func TestWinogradRandomShapes(t *testing.T) {
 				Cin: 8 * rapid.IntRange(1, 9).Draw(t, "cin"), Cout: 8 * rapid.IntRange(1, 9).Draw(t, "cout"),
 				KH: 3, KW: 3, Stride: 1, Pad: rapid.IntRange(0, 2).Draw(t, "pad"),
 			}
-			if min(c.OutH(), c.OutW()) < 1 || c.N*c.H*c.W*c.Cin*c.Cout > 3e5 {
+			if min(c.OutH(), c.OutW()) < 1 || c.N*c.H*c.W*c.Cin*c.Cout > 1e5 {
 				t.Skip("no output, or slow")
 			}
 			checkAlgorithms(t, p, c, rapid.Uint64().Draw(t, "seed"))

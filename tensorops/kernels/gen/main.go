@@ -114,7 +114,7 @@ func declarations() []byte {
 			}
 			b.WriteString("\t}},\n")
 		}
-		fmt.Fprintf(&b, "}, depth: %d, fetch: %v, winograd: avx2Transforms, transpose: avx2Transpose}\n", set.depth, set.fetch)
+		fmt.Fprintf(&b, "}, depth: %d, fetch: %v, winograd: avx2Transforms, transpose: avx2Transpose, copy: avx2Copy}\n", set.depth, set.fetch)
 	}
 	for _, f := range families {
 		b.WriteByte('\n')

@@ -27,6 +27,7 @@ func transformDeclarations() []byte {
 	}
 	b.WriteString("}\n")
 	fmt.Fprintf(&decls, "\n//go:noescape\nfunc avx2Transpose(dst, src unsafe.Pointer, dstRow, srcRow, n int)\n")
+	fmt.Fprintf(&decls, "\n//go:noescape\nfunc avx2Copy(dst, src unsafe.Pointer, dstRow, srcRow, vecs, rows int)\n")
 	return append(b.Bytes(), decls.Bytes()...)
 }
 
@@ -35,6 +36,7 @@ const transformArgs = "dst, src, tmp unsafe.Pointer, dstRow, dstCol, srcRow, src
 // writeTransforms writes all transforms.
 func writeTransforms() {
 	transpose()
+	copyRows()
 	w := transformer{constants: map[float64]Mem{}}
 	for _, a := range winograd.Algorithms {
 		for _, t := range a.Transforms() {
@@ -86,6 +88,35 @@ func transpose() {
 	ADDQ(U8(32), src)
 	DECQ(n)
 	JNZ(LabelRef("block"))
+	VZEROUPPER()
+	RET()
+}
+
+// copyRows writes the copying of rows. The contract is documented at the field copy of type isa.
+func copyRows() {
+	const ahead = 8 // rows whose first line is asked for before it is needed
+	TEXT("avx2Copy", NOSPLIT, "func(dst, src *byte, dstRow, srcRow, vecs, rows int)")
+	dst, src := Load(Param("dst"), GP64()), Load(Param("src"), GP64())
+	dstRow, srcRow := Load(Param("dstRow"), GP64()), Load(Param("srcRow"), GP64())
+	vecs, rows := Load(Param("vecs"), GP64()), Load(Param("rows"), GP64())
+	to, from, n := GP64(), GP64(), GP64()
+	Label("row")
+	PREFETCHT0(Mem{Base: src, Index: srcRow, Scale: ahead})
+	MOVQ(dst, to)
+	MOVQ(src, from)
+	MOVQ(vecs, n)
+	Label("vector")
+	v := YMM()
+	VMOVUPS(Mem{Base: from}, v)
+	VMOVUPS(v, Mem{Base: to})
+	ADDQ(U8(32), from)
+	ADDQ(U8(32), to)
+	DECQ(n)
+	JNZ(LabelRef("vector"))
+	ADDQ(dstRow, dst)
+	ADDQ(srcRow, src)
+	DECQ(rows)
+	JNZ(LabelRef("row"))
 	VZEROUPPER()
 	RET()
 }
