@@ -77,7 +77,12 @@ func TestSet(t *testing.T) {
 		"train.baselines=[unified]":           func(r *recipe.Recipe) { r.Train.Baselines = []string{"unified"} },
 		"train={lr: 0.5, momentum: 0}":        func(r *recipe.Recipe) { r.Train.LR, r.Train.Momentum = .5, 0 },
 		"backbone={arch: resnet50, width: 8}": func(r *recipe.Recipe) { r.Backbone.Arch, r.Backbone.Width = "resnet50", 8 },
-		"train={}":                            func(*recipe.Recipe) {},
+		"train.betas=[0.8, 0.95]":             func(r *recipe.Recipe) { r.Train.Betas = [2]float64{.8, .95} },
+		"train.epsilon=1e-6":                  func(r *recipe.Recipe) { r.Train.Epsilon = 1e-6 },
+		"train={optimizer: lars, trust: 0.02, nesterov: true}": func(r *recipe.Recipe) {
+			r.Train.Optimizer, r.Train.Trust, r.Train.Nesterov = recipe.LARS, .02, true
+		},
+		"train={}": func(*recipe.Recipe) {},
 	} {
 		want := load(t)
 		change(want)

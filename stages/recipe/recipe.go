@@ -108,12 +108,29 @@ type Train struct {
 	// begin, one for each stage that splits. None spreads them evenly over the
 	// second half.
 	Phases []float64 `yaml:"phases"`
-	// LR is the peak learning rate of SGD.
+	// Optimizer is "sgd", "lars" (arXiv 1708.03888) for large batches, or
+	// "adamw" (arXiv 1711.05101).
+	Optimizer string `yaml:"optimizer"`
+	// LR is the peak learning rate. What suits SGD is too high for AdamW, which
+	// moves every weight by about so much a step: use some 0.001. With LARS,
+	// SimCLR uses 0.3 for every 256 images of a batch.
 	LR float64 `yaml:"lr"`
-	// Momentum of SGD.
+	// Momentum of SGD and LARS.
 	Momentum float64 `yaml:"momentum"`
-	// WeightDecay of SGD, on every parameter.
+	// Nesterov makes the momentum of SGD and LARS look ahead.
+	Nesterov bool `yaml:"nesterov"`
+	// WeightDecay is on every parameter, but with LARS not on biases and
+	// BatchNorm parameters. AdamW's is decoupled from the gradient: a step takes
+	// the learning rate times WeightDecay of a weight.
 	WeightDecay float64 `yaml:"weight_decay"`
+	// Betas are the shares of AdamW's averages of the gradient and of its square
+	// that survive a step.
+	Betas [2]float64 `yaml:"betas"`
+	// Epsilon keeps AdamW from dividing by a gradient of zero.
+	Epsilon float64 `yaml:"epsilon"`
+	// Trust is the trust coefficient of LARS: the length of a step of a tensor
+	// at a learning rate of 1, as a share of the tensor's norm.
+	Trust float64 `yaml:"trust"`
 	// Warmup is the share of the budget in which the learning rate rises
 	// linearly from zero; one cosine over all phases then brings it back to zero.
 	Warmup float64 `yaml:"warmup"`
@@ -131,10 +148,13 @@ type Train struct {
 	CheckpointSeconds float64 `yaml:"checkpoint_seconds"`
 }
 
-// Names of the self-supervised methods and of the baselines.
+// Names of the self-supervised methods, the optimizers and the baselines.
 const (
 	SimSiam              = "simsiam"
 	NTXent               = "ntxent"
+	SGD                  = "sgd"
+	LARS                 = "lars"
+	AdamW                = "adamw"
 	Unified              = "unified"
 	UnifiedSubsetBatches = "unified_subset_batches"
 )
@@ -214,6 +234,9 @@ func (r *Recipe) PhaseStep(phase int) int {
 	return int(shares[phase-1] * float64(r.Steps()))
 }
 
+// maxAdamWRate is a learning rate far beyond what AdamW can train with.
+const maxAdamWRate = 0.1
+
 var validName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9 _.+-]*$`)
 
 // Validate reports the first setting that cannot work and what would.
@@ -254,10 +277,13 @@ func (r *Recipe) Validate() error {
 		within("ssl.dim", float64(r.SSL.Dim), 2, 1<<16),
 		within("ssl.predictor", float64(r.SSL.Predictor), 1, 1<<16),
 		within("ssl.distill", r.SSL.Distill, 0, 100),
+		oneOf("train.optimizer", r.Train.Optimizer, SGD, LARS, AdamW),
 		within("train.batch", float64(r.Train.Batch), 2, 1<<16),
 		within("train.lr", r.Train.LR, 0, 100),
 		within("train.momentum", r.Train.Momentum, 0, 1),
 		within("train.weight_decay", r.Train.WeightDecay, 0, 1),
+		within("train.epsilon", r.Train.Epsilon, 1e-16, 1),
+		within("train.trust", r.Train.Trust, 1e-6, 1),
 		within("train.warmup", r.Train.Warmup, 0, 1),
 		within("train.root", r.Train.Root, 0, 1),
 		within("train.norm_images", float64(r.Train.NormImages), 2, 1<<30),
@@ -266,6 +292,18 @@ func (r *Recipe) Validate() error {
 		if err != nil {
 			return err
 		}
+	}
+	for _, b := range r.Train.Betas {
+		if !(b >= 0 && b < 1) {
+			return fmt.Errorf("train.betas: %v is out of range; want two numbers from 0 to below 1, such as [0.9, 0.999]", b)
+		}
+	}
+	if adamW := r.Train.Optimizer == AdamW; r.Train.Nesterov && (adamW || r.Train.Momentum == 0) {
+		return fmt.Errorf("train.nesterov: %s with train.momentum %v cannot look ahead; want sgd or lars with a momentum above 0, or false",
+			r.Train.Optimizer, r.Train.Momentum)
+	} else if adamW && r.Train.LR > maxAdamWRate {
+		return fmt.Errorf("train.lr: %v is too high for adamw, which moves every weight by about so much a step; want some 0.001, at most %v",
+			r.Train.LR, maxAdamWRate)
 	}
 	for i, color := range []string{"red", "green", "blue"} {
 		if m := r.Input.Mean[i]; !(m >= 0 && m <= 1) {

@@ -49,6 +49,11 @@ type curve struct {
 	count    int
 }
 
+// newCurve returns an empty curve of at most so many steps.
+func newCurve(dir, arm string, steps int) *curve {
+	return &curve{dir: dir, arm: arm, points: make([]Point, 0, steps/Every)}
+}
+
 // CurvePath is where the measurements of an arm are kept, one JSON line each.
 func CurvePath(dir, arm string) string { return files.Join(dir, "metrics", arm+".jsonl") }
 

@@ -13,22 +13,27 @@ type stream struct {
 	rows  []int32
 	taken int64
 
-	epoch int64 // of perm
-	perm  []int
+	random *rng.Generator
+	epoch  int64   // of order
+	order  []int32 // the rows as they are seen
 }
 
 func newStream(seed, key uint64, rows []int32) *stream {
-	return &stream{seed: seed, key: key, rows: rows, epoch: -1}
+	return &stream{
+		seed: seed, key: key, rows: rows,
+		random: rng.NewGenerator(), epoch: -1, order: make([]int32, len(rows)),
+	}
 }
 
 // next returns the next image's index.
 func (s *stream) next() int32 {
 	n := int64(len(s.rows))
-	epoch, at := s.taken/n, s.taken%n
-	if epoch != s.epoch {
+	if epoch := s.taken / n; epoch != s.epoch {
 		s.epoch = epoch
-		s.perm = rng.New(s.seed, rng.Order, s.key, uint64(epoch)).Perm(len(s.rows))
+		copy(s.order, s.rows)
+		s.random.Seek(s.seed, rng.Order, s.key, uint64(epoch))
+		s.random.Shuffle(len(s.order), func(i, j int) { s.order[i], s.order[j] = s.order[j], s.order[i] })
 	}
 	s.taken++
-	return s.rows[s.perm[at]]
+	return s.order[(s.taken-1)%n]
 }

@@ -18,20 +18,29 @@ type student struct {
 	images  *shards.Images
 	pool    *kernels.Pool
 	augment augment.Recipe
-	workers []*augment.Worker
+	viewers []viewer // one a thread
 
 	net     *nn.Net
 	views   []float32 // [2*batch, crop, crop, 3]: all first views, then all second ones
 	indices []int32   // of the batch's images
 	dz, dp  []float32 // gradients of the embedding and the prediction
+	step    int       // that the views are made for
+	view    func(thread, i int)
 
 	cosine *nn.NegCosine // SimSiam and SiamKD
 	ntxent *nn.NTXent    // nil for SimSiam
+	watch  *nn.Collapse
 
 	teachers *sdrnet.Net // frozen, as the last phase left them
 	teacher  *nn.Net
 
 	loading, computing time.Duration
+}
+
+// viewer makes views on one thread.
+type viewer struct {
+	*augment.Worker
+	random *rng.Generator
 }
 
 func newStudent(r *recipe.Recipe, images *shards.Images, pool *kernels.Pool) *student {
@@ -48,11 +57,13 @@ func newStudent(r *recipe.Recipe, images *shards.Images, pool *kernels.Pool) *st
 	st.augment.ScaleMin = r.Input.ScaleMin
 	st.augment.Mean, st.augment.Std = r.Input.Mean, r.Input.Std
 	for range pool.Threads() {
-		st.workers = append(st.workers, augment.NewWorker(&st.augment))
+		st.viewers = append(st.viewers, viewer{augment.NewWorker(&st.augment), rng.NewGenerator()})
 	}
 	if heads.PredictorHidden > 0 {
 		st.dp = make([]float32, len(st.dz))
 	}
+	st.view = st.makeView
+	st.watch = nn.NewCollapse(r.SSL.Dim)
 	st.cosine = nn.NewNegCosine(2*n, r.SSL.Dim, pool)
 	if r.SSL.Method == recipe.NTXent {
 		st.ntxent = nn.NewNTXent(2*n, r.SSL.Dim, r.SSL.Temperature, pool)
@@ -78,13 +89,18 @@ func (st *student) load(step int, s *stream) {
 	for i := range st.indices {
 		st.indices[i] = s.next()
 	}
-	n, size, view := len(st.indices), st.images.Size(), len(st.views)/(2*len(st.indices))
-	st.pool.For(2*n, func(worker, i int) {
-		random := rng.New(st.recipe.Seed, rng.View, uint64(step), uint64(i))
-		params := st.augment.Draw(random, size, size)
-		st.workers[worker].Apply(st.views[i*view:(i+1)*view], st.images.At(int(st.indices[i%n])), size, size, params)
-	})
+	st.step = step
+	st.pool.For(2*len(st.indices), st.view)
 	st.loading += time.Since(start)
+}
+
+// makeView makes view i of the batch.
+func (st *student) makeView(thread, i int) {
+	v, n, size := st.viewers[thread], len(st.indices), st.images.Size()
+	v.random.Seek(st.recipe.Seed, rng.View, uint64(st.step), uint64(i))
+	params := st.augment.Draw(v.random.Rand, size, size)
+	pixels := len(st.views) / (2 * n)
+	v.Apply(st.views[i*pixels:][:pixels], st.images.At(int(st.indices[i%n])), size, size, params)
 }
 
 // gradient runs the sub-net of a code forward and backward on the loaded
@@ -114,7 +130,7 @@ func (st *student) gradient(code string) (loss, ssl, distill float64) {
 }
 
 // std is the collapse watch of the loaded batch.
-func (st *student) std() float64 { return nn.CollapseStd(st.net.Z, st.recipe.SSL.Dim) }
+func (st *student) std() float64 { return st.watch.Std(st.net.Z) }
 
 // wait is the share of the time that went into making views.
 func (st *student) wait() float64 {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/apache/arrow/go/v15/arrow"
@@ -88,12 +89,16 @@ func modelFiles(t *testing.T, dir string) map[string]string {
 // another number of threads.
 func TestResume(t *testing.T) {
 	ctx := context.Background()
-	for _, method := range []string{recipe.NTXent, recipe.SimSiam} {
-		t.Run(method, func(t *testing.T) {
+	for _, set := range [][]string{
+		{"ssl.method=ntxent"},
+		{"ssl.method=simsiam", "train={optimizer: lars, lr: 1, trust: 0.01, nesterov: true}"},
+		{"ssl.method=ntxent", "train={optimizer: adamw, lr: 0.001}"},
+	} {
+		t.Run(strings.Join(set, " "), func(t *testing.T) {
 			whole, cut := t.TempDir(), t.TempDir()
 			refs := writeShards(t, t.TempDir(), "00", "01", "10", "11")
 			config := func(dir, seconds string) Config {
-				r := tiny(t, "ssl.method="+method, "train.checkpoint_seconds="+seconds)
+				r := tiny(t, append(set, "train.checkpoint_seconds="+seconds)...)
 				return Config{Dir: dir, Recipe: string(r.Marshal()), Inputs: "same"}
 			}
 			one, two := kernels.NewPool(1), kernels.NewPool(2)

@@ -29,16 +29,33 @@ type trainer struct {
 	phase  int      // current phase
 	end    int      // phase after the last
 
-	pool    *kernels.Pool
-	step    int // steps done since the beginning of phase 0
-	nets    *sdrnet.Net
+	pool      *kernels.Pool
+	step      int // steps done since the beginning of phase 0
+	nets      *sdrnet.Net
+	optimizer optim.Optimizer
+	lr        float64        // of the present step
+	random    *rng.Generator // of choose
+	update    func(params, state []float32)
+
 	streams map[string]*stream // by the code of the subset; "" is all images
 	student *student
 	curve   *curve
 	models  []Model
 	last    map[string]measure // of each sub-net, its last measurement
 	saved   time.Time
+
+	// What the progress line shows: the numbers, and the keys and values.
+	loss, std, wait figure
+	details         []any
 }
+
+// figure is a number that is written only when it is shown.
+type figure struct {
+	format string
+	value  float64
+}
+
+func (f *figure) String() string { return fmt.Sprintf(f.format, f.value) }
 
 func newTrainer(cfg Config, r *recipe.Recipe, arm string, images *shards.Images, threads *kernels.Pool) (*trainer, error) {
 	t := &trainer{
@@ -46,8 +63,11 @@ func newTrainer(cfg Config, r *recipe.Recipe, arm string, images *shards.Images,
 		pool:    threads,
 		streams: map[string]*stream{},
 		last:    map[string]measure{},
-		curve:   &curve{dir: cfg.Dir, arm: arm},
+		curve:   newCurve(cfg.Dir, arm, r.Steps()),
+		random:  rng.NewGenerator(),
+		loss:    figure{format: "%.3f"}, std: figure{format: "%.3f"}, wait: figure{format: "%.0f%%"},
 	}
+	t.details = []any{"loss", &t.loss, "std", &t.std, "data_wait", &t.wait}
 	if size := images.Size(); size != r.Input.Size {
 		return nil, fmt.Errorf("the images are %d px, the recipe's input.size is %d", size, r.Input.Size)
 	}
@@ -59,11 +79,13 @@ func newTrainer(cfg Config, r *recipe.Recipe, arm string, images *shards.Images,
 	layout := nn.NewLayout(r.Backbone, r.Heads())
 	params := make([]float32, layout.NumParams)
 	layout.Init(params, rng.New(r.Seed, rng.Weights))
+	t.optimizer = newOptimizer(&r.Train, layout)
+	t.update = t.optimize
 	var err error
 	t.nets, err = sdrnet.New(layout, sdrnet.Config{
 		Stages: stages, Branching: branching, Shared: r.Split.Shared,
 		IndividualHeads: r.Split.Heads == "individual",
-	}, params)
+	}, params, t.optimizer.Vectors())
 	if err != nil {
 		return nil, err
 	}
@@ -129,12 +151,10 @@ func (t *trainer) run(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		m := t.trainStep(optim.Cosine(t.step, total, int(t.recipe.Train.Warmup*float64(total)), t.recipe.Train.LR))
-		if err := t.watch(m); err != nil {
+		if err := t.advance(total); err != nil {
 			return err
 		}
-		t.step++
-		bar.Add(batch, "loss", fmt.Sprintf("%.3f", m.Loss), "std", fmt.Sprintf("%.3f", m.Std), "data_wait", fmt.Sprintf("%.0f%%", 100*t.student.wait()))
+		bar.Add(batch, t.details...)
 		if time.Since(t.saved).Seconds() >= t.recipe.Train.CheckpointSeconds {
 			if err := t.checkpoint(ctx); err != nil {
 				return err
@@ -146,8 +166,8 @@ func (t *trainer) run(ctx context.Context) error {
 
 // choose returns the sub-net that a step trains and the subset of its images.
 func (t *trainer) choose() (net, subset string) {
-	r := rng.New(t.recipe.Seed, rng.Subset, uint64(t.step))
-	root, at := r.Float64(), r.IntN(t.images.Len())
+	t.random.Seek(t.recipe.Seed, rng.Subset, uint64(t.step))
+	root, at := t.random.Float64(), t.random.IntN(t.images.Len())
 	switch {
 	case t.arm == SDR && root >= t.recipe.Train.Root:
 		code := t.subsetOf(at)[:t.phase]
@@ -169,20 +189,35 @@ func (t *trainer) subsetOf(image int) string {
 	panic("train: image out of range")
 }
 
+// advance does one of total steps. It allocates nothing.
+func (t *trainer) advance(total int) error {
+	t.lr = optim.Cosine(t.step, total, int(t.recipe.Train.Warmup*float64(total)), t.recipe.Train.LR)
+	m := t.trainStep()
+	if err := t.watch(m); err != nil {
+		return err
+	}
+	t.loss.value, t.std.value, t.wait.value = m.Loss, m.Std, 100*t.student.wait()
+	t.step++
+	return nil
+}
+
 // trainStep does one optimizer step and measures it.
-func (t *trainer) trainStep(lr float64) measure {
+func (t *trainer) trainStep() measure {
 	net, subset := t.choose()
-	m := measure{Step: t.step, Arm: t.arm, Subnet: net, Subset: subset, LR: lr}
+	m := measure{Step: t.step, Arm: t.arm, Subnet: net, Subset: subset, LR: t.lr}
 	st := t.student
 	st.load(t.step, t.streams[subset])
 	t.nets.Gather(net, st.net.Params)
 	m.Loss, m.SSL, m.Distill = st.gradient(net)
 	m.Std = st.std()
-	sgd := optim.SGD{Momentum: float32(t.recipe.Train.Momentum), WeightDecay: float32(t.recipe.Train.WeightDecay)}
-	t.nets.Update(net, func(params, velocity []float32) {
-		sgd.Step(params, st.net.Grads, velocity, float32(lr))
-	})
+	t.nets.Update(net, t.update)
 	return m
+}
+
+// optimize is the update of a sub-net. AdamW counts the steps of the run: a
+// group that has split off goes on with the averages of its parent.
+func (t *trainer) optimize(params, state []float32) {
+	t.optimizer.Update(params, t.student.net.Grads, state, float32(t.lr), t.step+1)
 }
 
 // watch records a measurement and looks out for divergence and collapse.

@@ -170,13 +170,25 @@ func (l *NTXent) project(_, i int) {
 	}
 }
 
-// CollapseStd is the standard deviation over the batch of every dimension of the l2-normalised rows of z [n, dim],
-// averaged over the dimensions: about 1/√dim for healthy embeddings, 0 for collapsed ones (arXiv 2011.10566, sec. 4.1).
-func CollapseStd(z []float32, dim int) float64 {
-	n := len(z) / dim
-	sum, squares := make([]float64, dim), make([]float64, dim)
+// Collapse watches for embeddings that have become all alike.
+type Collapse struct {
+	dim          int
+	sum, squares []float64 // over the batch, of every dimension
+}
+
+// NewCollapse prepares the watch of embeddings of the given length.
+func NewCollapse(dim int) *Collapse {
+	return &Collapse{dim: dim, sum: make([]float64, dim), squares: make([]float64, dim)}
+}
+
+// Std is the standard deviation over the batch of every dimension of the l2-normalised rows of z [n, dim], averaged
+// over the dimensions: about 1/√dim for healthy embeddings, 0 for collapsed ones (arXiv 2011.10566, sec. 4.1).
+func (c *Collapse) Std(z []float32) float64 {
+	n := len(z) / c.dim
+	clear(c.sum)
+	clear(c.squares)
 	for i := range n {
-		row := z[i*dim:][:dim]
+		row := z[i*c.dim:][:c.dim]
 		var norm float64
 		for _, v := range row {
 			norm += float64(v) * float64(v)
@@ -184,15 +196,15 @@ func CollapseStd(z []float32, dim int) float64 {
 		scale := 1 / max(math.Sqrt(norm), normFloor)
 		for j, v := range row {
 			u := float64(v) * scale
-			sum[j] += u
-			squares[j] += u * u
+			c.sum[j] += u
+			c.squares[j] += u * u
 		}
 	}
 	var total float64
-	for j, s := range sum {
-		total += math.Sqrt(max(0, squares[j]-s*s/float64(n)) / float64(max(1, n-1)))
+	for j, s := range c.sum {
+		total += math.Sqrt(max(0, c.squares[j]-s*s/float64(n)) / float64(max(1, n-1)))
 	}
-	return total / float64(dim)
+	return total / float64(c.dim)
 }
 
 func mean(s []float64) float64 {

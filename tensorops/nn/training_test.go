@@ -37,8 +37,8 @@ func TestLossesMatchPyTorch(t *testing.T) {
 		}
 		requireClose(t, name+" weighted", want, grad, 1e-4)
 	}
-	require.InEpsilon(t, goldenTensor(t, f, "collapse")[0], CollapseStd(x, dim), 1e-5)
-	require.Zero(t, CollapseStd(make([]float32, batch*dim), dim))
+	require.InEpsilon(t, goldenTensor(t, f, "collapse")[0], NewCollapse(dim).Std(x), 1e-5)
+	require.Zero(t, NewCollapse(dim).Std(make([]float32, batch*dim)))
 }
 
 // trainingImages is training_images of make_golden.py.

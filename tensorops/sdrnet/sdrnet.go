@@ -40,30 +40,33 @@ type Config struct {
 // span is a run of elements of the flat vector that belong to a group.
 type span struct{ offset, size int }
 
-// bank is what one level splits: the elements of the flat vector that are
+// bank is what one level splits: the elements of a flat vector that are
 // individual, and, once split, one copy of them for each choice.
 type bank struct {
+	params int // length of a flat vector
 	spans  []span
 	size   int
 	values [][]float32 // [choice][size]; nil before the split
-	speeds [][]float32 // the optimizer's velocity, likewise
+	states [][]float32 // [choice][vectors, size] of the optimizer's state
 }
 
-// Net holds the weights of all sub-nets and the velocities of their optimizer.
+// Net holds the weights of all sub-nets and the state of their optimizer: some
+// vectors, each with an element for every weight.
 type Net struct {
 	layout *nn.Layout
 	cfg    Config
 	base   []float32 // the root sub-net, [layout.NumParams]
-	speed  []float32
-	banks  []bank // one a level
-	level  int    // levels that have split
+	state  []float32 // [vectors, layout.NumParams]
+	banks  []bank    // one a level
+	level  int       // levels that have split
 
-	params, velocity []float32 // scratch of Update
+	params, gathered []float32 // scratch of Update: a sub-net and its state
 }
 
 // New returns an SDRnet that has not split: one net with the given weights,
-// which it copies.
-func New(layout *nn.Layout, cfg Config, params []float32) (*Net, error) {
+// which it copies, for an optimizer that keeps the given number of state
+// vectors, zeros at first.
+func New(layout *nn.Layout, cfg Config, params []float32, vectors int) (*Net, error) {
 	if len(cfg.Stages) != len(cfg.Branching) {
 		return nil, fmt.Errorf("sdrnet: %d stages split into %d lists of choices", len(cfg.Stages), len(cfg.Branching))
 	}
@@ -72,14 +75,14 @@ func New(layout *nn.Layout, cfg Config, params []float32) (*Net, error) {
 	}
 	n := &Net{
 		layout: layout, cfg: cfg,
-		base: slices.Clone(params), speed: make([]float32, layout.NumParams),
-		params: make([]float32, layout.NumParams), velocity: make([]float32, layout.NumParams),
+		base: slices.Clone(params), state: make([]float32, vectors*layout.NumParams),
+		params: make([]float32, layout.NumParams), gathered: make([]float32, vectors*layout.NumParams),
 	}
 	for level, stage := range cfg.Stages {
 		if stage < 1 || stage > 4 || cfg.Branching[level] < 2 || cfg.Branching[level] > len(digits) {
 			return nil, fmt.Errorf("sdrnet: level %d splits stage %d into %d; want stages 1 to 4 and 2 to %d choices", level, stage, cfg.Branching[level], len(digits))
 		}
-		var b bank
+		b := bank{params: layout.NumParams}
 		for _, p := range layout.Params {
 			switch {
 			case p.Group == nn.Stage1+nn.Group(stage-1):
@@ -115,36 +118,45 @@ func (n *Net) Layout() *nn.Layout { return n.layout }
 func (n *Net) Level() int { return n.level }
 
 // Split splits the next level: each new group starts as a copy of the weights
-// that its parent has, the optimizer's velocity included.
+// that its parent has, the optimizer's state included.
 func (n *Net) Split() {
 	b := &n.banks[n.level]
 	for range n.cfg.Branching[n.level] {
-		b.values = append(b.values, b.collect(n.base))
-		b.speeds = append(b.speeds, b.collect(n.speed))
+		values, states := make([]float32, b.size), make([]float32, len(n.state)/b.params*b.size)
+		b.read(n.base, values)
+		b.read(n.state, states)
+		b.values, b.states = append(b.values, values), append(b.states, states)
 	}
 	n.level++
 }
 
-func (b *bank) collect(flat []float32) []float32 {
-	out := make([]float32, 0, b.size)
-	for _, s := range b.spans {
-		out = append(out, flat[s.offset:s.offset+s.size]...)
-	}
-	return out
-}
-
-// write copies a group's elements into the flat vector, read the other way.
+// write copies a group's elements into as many flat vectors as it has, one
+// behind the other.
 func (b *bank) write(flat, group []float32) {
-	for _, s := range b.spans {
-		copy(flat[s.offset:s.offset+s.size], group)
-		group = group[s.size:]
+	for ; len(flat) > 0; flat = flat[b.params:] {
+		for _, s := range b.spans {
+			copy(flat[s.offset:s.offset+s.size], group)
+			group = group[s.size:]
+		}
 	}
 }
 
+// read copies the other way.
 func (b *bank) read(flat, group []float32) {
-	for _, s := range b.spans {
-		copy(group[:s.size], flat[s.offset:])
-		group = group[s.size:]
+	for ; len(flat) > 0; flat = flat[b.params:] {
+		for _, s := range b.spans {
+			copy(group[:s.size], flat[s.offset:])
+			group = group[s.size:]
+		}
+	}
+}
+
+// keep restores in flat vectors the elements of the bank that base holds.
+func (b *bank) keep(flat, base []float32) {
+	for ; len(flat) > 0; flat, base = flat[b.params:], base[b.params:] {
+		for _, s := range b.spans {
+			copy(flat[s.offset:s.offset+s.size], base[s.offset:])
+		}
 	}
 }
 
@@ -157,35 +169,29 @@ func (n *Net) Gather(code string, params []float32) {
 	}
 }
 
-// Update gathers the weights and velocities of a sub-net, lets step change
-// them in place, and puts them back where they belong: shared elements into
-// every sub-net, individual ones into the groups of this code.
-func (n *Net) Update(code string, step func(params, velocity []float32)) {
+// Update gathers the weights of a sub-net and the state of the optimizer that
+// belongs to them (its vectors one behind the other), lets step change both in
+// place, and puts them back where they belong: shared elements into every
+// sub-net, individual ones into the groups of this code.
+func (n *Net) Update(code string, step func(params, state []float32)) {
 	n.Gather(code, n.params)
-	copy(n.velocity, n.speed)
+	copy(n.gathered, n.state)
 	levels := n.path(code)
 	for level := range levels {
 		b := &n.banks[level]
-		b.write(n.velocity, b.speeds[n.choice(code, level)])
+		b.write(n.gathered, b.states[n.choice(code, level)])
 	}
-	step(n.params, n.velocity)
+	step(n.params, n.gathered)
 	for level := range levels {
 		b, c := &n.banks[level], n.choice(code, level)
 		b.read(n.params, b.values[c])
-		b.read(n.velocity, b.speeds[c])
+		b.read(n.gathered, b.states[c])
 		// what belongs to this code's group is not the base's
 		b.keep(n.params, n.base)
-		b.keep(n.velocity, n.speed)
+		b.keep(n.gathered, n.state)
 	}
 	copy(n.base, n.params)
-	copy(n.speed, n.velocity)
-}
-
-// keep restores in flat the elements of the bank that base holds.
-func (b *bank) keep(flat, base []float32) {
-	for _, s := range b.spans {
-		copy(flat[s.offset:s.offset+s.size], base[s.offset:])
-	}
+	copy(n.state, n.gathered)
 }
 
 // path returns the number of levels at which a code takes a group.
@@ -208,12 +214,12 @@ func (n *Net) choice(code string, level int) int {
 // parents that SiamKD distils from.
 func (n *Net) Clone() *Net {
 	c := *n
-	c.base, c.speed = slices.Clone(n.base), slices.Clone(n.speed)
-	c.params, c.velocity = slices.Clone(n.params), slices.Clone(n.velocity)
+	c.base, c.state = slices.Clone(n.base), slices.Clone(n.state)
+	c.params, c.gathered = slices.Clone(n.params), slices.Clone(n.gathered)
 	c.banks = slices.Clone(n.banks)
 	for i := range c.banks {
 		c.banks[i].values = cloneAll(c.banks[i].values)
-		c.banks[i].speeds = cloneAll(c.banks[i].speeds)
+		c.banks[i].states = cloneAll(c.banks[i].states)
 	}
 	return &c
 }

@@ -2,6 +2,7 @@ package sdrnet_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -15,11 +16,14 @@ func layout() *nn.Layout {
 	return nn.NewLayout(nn.Backbone{Arch: "resnet18", Stem: "small", Width: 4}, nn.Heads{ProjectorHidden: 8, ProjectorDim: 6, ProjectorLayers: 2})
 }
 
+// vectors is the number of state vectors of the nets' optimizer.
+const vectors = 2
+
 func newNet(t *testing.T, cfg sdrnet.Config) (*sdrnet.Net, []float32) {
 	l := layout()
 	params := make([]float32, l.NumParams)
 	l.Init(params, rng.New(1, rng.Weights))
-	n, err := sdrnet.New(l, cfg, params)
+	n, err := sdrnet.New(l, cfg, params, vectors)
 	require.NoError(t, err)
 	return n, params
 }
@@ -30,13 +34,15 @@ func gather(n *sdrnet.Net, code string) []float32 {
 	return p
 }
 
-// add is an update that moves every weight and velocity of a sub-net by one
-// amount, so that ownership shows.
+// add is an update that moves every weight of a sub-net by one amount, and its
+// elements of the first and second state vector by other ones, so that
+// ownership shows.
 func add(n *sdrnet.Net, code string, by float32) {
-	n.Update(code, func(p, v []float32) {
+	n.Update(code, func(p, state []float32) {
 		for i := range p {
 			p[i] += by
-			v[i] += by
+			state[i] += 2 * by
+			state[len(p)+i] += 3 * by
 		}
 	})
 }
@@ -48,6 +54,40 @@ func TestSplitChangesNoSubnet(t *testing.T) {
 	for _, code := range append(sdrnet.Codes([]int{2, 3}, 2), "", "0", "1") {
 		require.Equal(t, params, gather(n, code), code)
 	}
+}
+
+// The state of the optimizer goes where the weights go: in a net of zeros, with
+// updates that move each by its amount, one follows from the other.
+func TestStateFollowsTheWeights(t *testing.T) {
+	cfg := sdrnet.Config{Stages: []int{4, 3}, Branching: []int{2, 3}, Shared: .5, IndividualHeads: true}
+	l := layout()
+	n, err := sdrnet.New(l, cfg, make([]float32, l.NumParams), vectors)
+	require.NoError(t, err)
+	add(n, "", 1)
+	n.Split()
+	add(n, "1", 10)
+	n.Split()
+	for i, code := range []string{"12", "", "02", "11", "12"} {
+		add(n, code, float32(100*(i+1)))
+	}
+	var moved []float32 // weights of the vector before
+	for _, v := range n.State() {
+		if !strings.HasSuffix(v.Name, ".optimizer") {
+			moved = v.Values
+			continue
+		}
+		require.Len(t, v.Values, vectors*len(moved), v.Name)
+		for i, w := range moved {
+			require.Equal(t, [vectors]float32{2 * w, 3 * w}, [vectors]float32{v.Values[i], v.Values[len(moved)+i]}, "%s[%d]", v.Name, i)
+		}
+	}
+}
+
+func TestUpdateAllocatesNothing(t *testing.T) {
+	n, _ := newNet(t, sdrnet.Config{Stages: []int{4, 3}, Branching: []int{2, 2}, Shared: .5})
+	n.Split()
+	n.Split()
+	require.Zero(t, testing.AllocsPerRun(3, func() { n.Update("01", func(_, _ []float32) {}) }))
 }
 
 // An update of one sub-net reaches another exactly where the plain definition

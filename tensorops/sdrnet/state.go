@@ -4,7 +4,8 @@ import "fmt"
 
 // Vector is one named part of a Net's state.
 type Vector struct {
-	// Name is "base", "base.velocity", or a level and choice such as "1.3".
+	// Name is "base", or a level and choice such as "1.3"; with ".optimizer" it
+	// is the optimizer's state of that.
 	Name string
 	// Values are the numbers themselves, not a copy.
 	Values []float32
@@ -13,11 +14,11 @@ type Vector struct {
 // State lists all that training changes, in a fixed order: what a checkpoint
 // keeps.
 func (n *Net) State() []Vector {
-	out := []Vector{{"base", n.base}, {"base.velocity", n.speed}}
+	out := []Vector{{"base", n.base}, {"base.optimizer", n.state}}
 	for level := range n.level {
 		for c, v := range n.banks[level].values {
 			name := fmt.Sprintf("%d.%d", level, c)
-			out = append(out, Vector{name, v}, Vector{name + ".velocity", n.banks[level].speeds[c]})
+			out = append(out, Vector{name, v}, Vector{name + ".optimizer", n.banks[level].states[c]})
 		}
 	}
 	return out
@@ -38,7 +39,7 @@ func (n *Net) Restore(level int, values func(name string) ([]float32, bool)) err
 			return fmt.Errorf("sdrnet: the state lacks %q", v.Name)
 		}
 		if len(got) != len(v.Values) {
-			return fmt.Errorf("sdrnet: the state's %q holds %d numbers, the net %d: another backbone or recipe", v.Name, len(got), len(v.Values))
+			return fmt.Errorf("sdrnet: the state's %q holds %d numbers, the net %d: another backbone, optimizer or recipe", v.Name, len(got), len(v.Values))
 		}
 		copy(v.Values, got)
 	}

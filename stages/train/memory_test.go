@@ -1,0 +1,82 @@
+package train
+
+import (
+	"runtime"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sdr-ml/sdr/stages/shards"
+	"github.com/sdr-ml/sdr/tensorops/augment"
+	"github.com/sdr-ml/sdr/tensorops/kernels"
+)
+
+// newLastPhase returns a trainer at the beginning of the SDR arm's last phase.
+func newLastPhase(t *testing.T, set ...string) *trainer {
+	t.Helper()
+	images, err := shards.Open(t.Context(), writeShards(t, t.TempDir(), "00", "01", "10", "11"))
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, images.Close()) })
+	pool := kernels.NewPool(2)
+	t.Cleanup(pool.Close)
+	tr, err := newTrainer(Config{Dir: t.TempDir()}, tiny(t, set...), SDR, images, pool)
+	require.NoError(t, err)
+	tr.nets.Split()
+	tr.nets.Split()
+	tr.student.parent(tr.nets.Clone())
+	tr.phase = 2
+
+	// Let the buffers of the views grow to the largest there are.
+	size := images.Size()
+	for _, v := range tr.student.viewers {
+		for width := size - 1; width <= size; width++ {
+			params := augment.Params{Box: augment.Box{Height: size, Width: width}, Blur: true, Sigma: 2}
+			v.Apply(slices.Clone(tr.student.views[:len(tr.student.views)/(2*len(tr.student.indices))]), images.At(0), size, size, params)
+		}
+	}
+	return tr
+}
+
+// steps trains for so many steps.
+func steps(t *testing.T, tr *trainer, n int) {
+	for range n {
+		require.NoError(t, tr.advance(1000))
+	}
+}
+
+// A step allocates nothing: views, forward, loss, backward, update and
+// measurements, of any sub-net, by any method and optimizer.
+func TestStepAllocatesNothing(t *testing.T) {
+	for _, set := range [][]string{
+		{"ssl.method=ntxent", "train={optimizer: sgd}"},
+		{"ssl.method=simsiam", "train={optimizer: lars}"},
+		{"ssl.method=ntxent", "train={optimizer: adamw, lr: 0.001}"},
+	} {
+		tr := newLastPhase(t, append(set, "train.images=16000", "input.blur=0.5")...)
+		steps(t, tr, 40)
+		require.Len(t, tr.last, 5, "all sub-nets have been trained")
+		require.Zero(t, testing.AllocsPerRun(40, func() {
+			if err := tr.advance(1000); err != nil {
+				panic(err)
+			}
+		}), set)
+	}
+}
+
+// Thousands of steps leave nothing behind on the heap.
+func TestHeapDoesNotGrow(t *testing.T) {
+	tr := newLastPhase(t, "train={batch: 2, images: 4400}", "input.crop=8", "backbone.width=1", "train.phases=[0.2,0.4]")
+	heap := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.GC() // what finalizers and pools kept through the first
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	steps(t, tr, 200)
+	before := heap()
+	steps(t, tr, 2000)
+	require.Less(t, heap(), before+8<<10)
+	runtime.KeepAlive(tr)
+}

@@ -1,0 +1,24 @@
+package train
+
+import (
+	"github.com/sdr-ml/sdr/stages/recipe"
+	"github.com/sdr-ml/sdr/tensorops/nn"
+	"github.com/sdr-ml/sdr/tensorops/optim"
+)
+
+// newOptimizer returns the recipe's optimizer for the sub-nets of a layout.
+func newOptimizer(r *recipe.Train, layout *nn.Layout) optim.Optimizer {
+	sgd := optim.SGD{Momentum: float32(r.Momentum), WeightDecay: float32(r.WeightDecay), Nesterov: r.Nesterov}
+	switch r.Optimizer {
+	case recipe.AdamW:
+		return optim.AdamW{Beta1: r.Betas[0], Beta2: r.Betas[1], Epsilon: r.Epsilon, WeightDecay: r.WeightDecay}
+	case recipe.LARS:
+		var tensors []optim.Tensor
+		for _, p := range layout.Params {
+			weight := p.Kind == nn.ConvWeight || p.Kind == nn.LinearWeight
+			tensors = append(tensors, optim.Tensor{Size: p.Size, Adapt: weight})
+		}
+		return optim.NewLARS(sgd, r.Trust, tensors)
+	}
+	return sgd
+}
