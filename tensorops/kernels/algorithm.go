@@ -23,14 +23,19 @@ func (p pass) String() string {
 	return [...]string{"forward", "backward data", "backward weights"}[p]
 }
 
-// algorithm is a way to compute a pass: Winograd's F(mxm, 3x3), or directly if m is 0.
+// algorithm is a way to compute a pass: Winograd's F(mxm, 3x3) if m is not 0, by matrix products of pixels copied
+// together, or directly.
 type algorithm struct {
-	m      int
-	staged bool // transforms and products of many tiles in turn, rather than tile by tile within a thread
+	m        int
+	staged   bool // transforms and products of many tiles in turn, rather than tile by tile within a thread
+	gathered bool
 }
 
 func (a algorithm) String() string {
-	if a.m == 0 {
+	switch {
+	case a.gathered:
+		return "gathered"
+	case a.m == 0:
 		return "direct"
 	}
 	return fmt.Sprintf("winograd%d", a.m) + map[bool]string{true: " staged"}[a.staged]
@@ -39,6 +44,9 @@ func (a algorithm) String() string {
 // algorithms lists what can compute a pass of c.
 func algorithms(c Conv, p pass) []algorithm {
 	all := []algorithm{{}}
+	if p == backwardWeights && c.Cin >= transformLanes || c.isPixelwise() {
+		all = append(all, algorithm{gathered: true})
+	}
 	if !suitsWinograd(c) {
 		return all
 	}
@@ -63,8 +71,12 @@ func (a algorithm) prepare(c Conv, what pass, p *Pool) computation {
 		return newWinogradGradient(c, a.m, p)
 	case a.m > 0:
 		return newWinogradConv(c, a.m, what == backwardData, a.staged, p)
+	case a.gathered && c.isPixelwise():
+		return &product{p, what, c.N * c.H * c.W, c.Cin, c.Cout}
+	case a.gathered:
+		return newGatheredGradient(c, p)
 	}
-	if c.KH == 1 && c.KW == 1 && c.Stride == 1 && c.Pad == 0 {
+	if c.isPixelwise() {
 		c.H, c.W = 1, c.H*c.W // every pixel by itself: one long row
 	}
 	switch what {
@@ -76,10 +88,22 @@ func (a algorithm) prepare(c Conv, what pass, p *Pool) computation {
 	return newWeightGradient(c, p)
 }
 
+// isPixelwise says whether every output pixel depends on the one input pixel in its place.
+func (c Conv) isPixelwise() bool { return c.KH == 1 && c.KW == 1 && c.Stride == 1 && c.Pad == 0 }
+
 // cost estimates the time of a pass in multiply-adds.
-func (a algorithm) cost(c Conv) float64 {
+func (a algorithm) cost(c Conv, what pass) float64 {
+	const copied = 24 // what copying a value costs
 	if a.m == 0 {
-		return float64(c.N * c.OutH() * c.OutW() * c.KH * c.KW * c.Cin * c.Cout)
+		outputs := float64(c.N * c.OutH() * c.OutW())
+		cost := outputs * float64(c.KH*c.KW*c.Cin*c.Cout)
+		switch {
+		case !a.gathered && what == backwardWeights:
+			return 2 * cost // x and dy lie far apart
+		case a.gathered:
+			return cost + copied*outputs*float64(c.KH*c.KW*c.Cin+c.Cout)
+		}
+		return cost
 	}
 	const (
 		transformed  = 4   // what transforming a value costs
@@ -103,7 +127,7 @@ func (a algorithm) cost(c Conv) float64 {
 // choose returns the algorithm for a pass of c: what the tuning table says, or else what the estimate says.
 func (p *Pool) choose(c Conv, what pass) algorithm {
 	all := algorithms(c, what)
-	slices.SortStableFunc(all, func(a, b algorithm) int { return cmp.Compare(a.cost(c), b.cost(c)) })
+	slices.SortStableFunc(all, func(a, b algorithm) int { return cmp.Compare(a.cost(c, what), b.cost(c, what)) })
 	if len(all) == 1 || p.tuning == nil {
 		return all[0]
 	}
@@ -123,8 +147,8 @@ func (p *Pool) choose(c Conv, what pass) algorithm {
 
 // tuningKey says for what a choice is made.
 func (p *Pool) tuningKey(c Conv, what pass) string {
-	return fmt.Sprintf("%s, %s, %d threads: %s of %dx%dx%dx%d to %d, pad %d",
-		cpuid.CPU.BrandName, p.isa.name, p.Threads(), what, c.N, c.H, c.W, c.Cin, c.Cout, c.Pad)
+	return fmt.Sprintf("%s, %s, %d threads: %s of %dx%dx%dx%d to %d by %dx%d, stride %d, pad %d",
+		cpuid.CPU.BrandName, p.isa.name, p.Threads(), what, c.N, c.H, c.W, c.Cin, c.Cout, c.KH, c.KW, c.Stride, c.Pad)
 }
 
 // fastest measures those of the algorithms, sorted by cost, that might be the fastest.
@@ -133,7 +157,7 @@ func fastest(all []algorithm, c Conv, what pass, threads int) algorithm {
 		slack  = 2.5 // by which the estimate may be wrong
 		rounds = 3
 	)
-	all = slices.DeleteFunc(slices.Clone(all), func(a algorithm) bool { return a.cost(c) > slack*all[0].cost(c) })
+	all = slices.DeleteFunc(slices.Clone(all), func(a algorithm) bool { return a.cost(c, what) > slack*all[0].cost(c, what) })
 	pool := NewPool(threads) // with scratch of its own
 	defer pool.Close()
 	in := NewFloats(c.N * c.H * c.W * c.Cin)

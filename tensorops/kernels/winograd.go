@@ -38,15 +38,15 @@ type group struct {
 	col, cols, start, row int
 }
 
-// newPlanes lays out matrices as they are.
-func newPlanes(m, rows, cols int) planes {
+// matrices lays out matrices as they are.
+func matrices(count, rows, cols int) planes {
 	row := pitch(cols)
-	return planes{count: (m + 2) * (m + 2), size: rows*row + 16, groups: []group{{0, cols, 0, row}}}
+	return planes{count: count, size: rows*row + 16, groups: []group{{0, cols, 0, row}}}
 }
 
-// newPanels lays out matrices panel by panel, as the micro-kernels like to read B.
-func newPanels(m, rows int, panels []panel) planes {
-	p := planes{count: (m + 2) * (m + 2), size: 16}
+// paneled lays out matrices panel by panel, as the micro-kernels like to read B.
+func paneled(count, rows int, panels []panel) planes {
+	p := planes{count: count, size: 16}
 	for _, n := range panels {
 		p.groups = append(p.groups, group{n.col, n.cols, n.col * rows, n.cols})
 		p.size += n.cols * rows
@@ -187,6 +187,7 @@ type winogradConv struct {
 
 // newWinogradConv prepares the forward pass of c, or the gradient of its input.
 func newWinogradConv(c Conv, m int, backward, staged bool, p *Pool) *winogradConv {
+	values := (m + 2) * (m + 2)
 	r := &winogradConv{pool: p, f: p.isa.transformsOf(m), side: m + 2, turned: backward, staged: staged}
 	if backward {
 		c = Conv{N: c.N, H: c.OutH(), W: c.OutW(), Cin: c.Cout, Cout: c.Cin, KH: 3, KW: 3, Stride: 1, Pad: 2 - c.Pad}
@@ -196,7 +197,7 @@ func newWinogradConv(c Conv, m int, backward, staged bool, p *Pool) *winogradCon
 	r.tiles = c.N * r.in.rows * r.in.cols
 	perTile := r.side * r.side * (pitch(c.Cin) + pitch(c.Cout))
 	r.panels = p.isa.panels(c.Cout, 24, 0)
-	r.filters = newPanels(m, c.Cin, r.panels)
+	r.filters = paneled(values, c.Cin, r.panels)
 	longest := len(r.panels[0].width.tiles)
 	r.block = min(r.tiles, longest*max(1, fusedFloats/(longest*perTile)))
 	if !staged {
@@ -212,10 +213,10 @@ func newWinogradConv(c Conv, m int, backward, staged bool, p *Pool) *winogradCon
 	if staged {
 		r.chunk = min(r.blocks, max((leastStaged+r.block-1)/r.block, stagedFloats/(perTile*r.block)))
 		rows := r.chunk * r.block
-		r.v, r.p = newPlanes(m, rows, c.Cin), newPlanes(m, rows, c.Cout)
+		r.v, r.p = matrices(values, rows, c.Cin), matrices(values, rows, c.Cout)
 		shared += r.v.floats() + r.p.floats()
 	} else {
-		r.v, r.p = newPlanes(m, r.block, c.Cin), newPlanes(m, r.block, c.Cout)
+		r.v, r.p = matrices(values, r.block, c.Cin), matrices(values, r.block, c.Cout)
 		scratch += r.v.floats() + r.p.floats()
 	}
 	p.reserve(shared, scratch)
@@ -336,16 +337,17 @@ type winogradGradient struct {
 }
 
 func newWinogradGradient(c Conv, m int, p *Pool) *winogradGradient {
+	values := (m + 2) * (m + 2)
 	r := &winogradGradient{pool: p, f: p.isa.transformsOf(m), side: m + 2}
 	r.in = newTiling(c.H, c.W, c.Cin, c.OutH(), c.OutW(), m, m+2, c.Pad)
 	r.out = newTiling(c.OutH(), c.OutW(), c.Cout, c.OutH(), c.OutW(), m, m, 0)
 	r.tiles = c.N * r.in.rows * r.in.cols
 	r.panels = p.isa.panels(c.Cout, c.Cin, 0)
-	r.sums = newPlanes(m, c.Cin, c.Cout)
+	r.sums = matrices(values, c.Cin, c.Cout)
 	perTile := r.side * r.side * (pitch(c.Cin) + pitch(c.Cout))
 	r.block = 8
 	r.chunk = min(r.tiles, max(leastStaged, stagedFloats/perTile))
-	r.v, r.d = newPlanes(m, r.chunk, c.Cin), newPanels(m, r.chunk, r.panels)
+	r.v, r.d = matrices(values, r.chunk, c.Cin), paneled(values, r.chunk, r.panels)
 	p.reserve(r.sums.floats()+r.v.floats()+r.d.floats(), tmpFloats+r.side*r.side*max(c.Cin, c.Cout))
 	r.readFunc, r.multiplyFunc, r.writeFunc = r.read, r.product, r.write
 	return r

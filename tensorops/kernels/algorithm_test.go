@@ -49,7 +49,7 @@ func checkAlgorithms(t require.TestingT, p *Pool, c Conv, seed uint64) {
 	}
 }
 
-func TestWinogradAgainstPlainLoops(t *testing.T) {
+func TestAlgorithmsAgainstPlainLoops(t *testing.T) {
 	shapes := []Conv{
 		{N: 2, H: 8, W: 8, Cin: 8, Cout: 16, KH: 3, KW: 3, Stride: 1, Pad: 1},
 		{N: 3, H: 5, W: 7, Cin: 16, Cout: 8, KH: 3, KW: 3, Stride: 1, Pad: 1},
@@ -58,6 +58,10 @@ func TestWinogradAgainstPlainLoops(t *testing.T) {
 		{N: 3, H: 5, W: 4, Cin: 40, Cout: 24, KH: 3, KW: 3, Stride: 1, Pad: 2},
 		{N: 13, H: 8, W: 8, Cin: 64, Cout: 64, KH: 3, KW: 3, Stride: 1, Pad: 1},
 		{N: 5, H: 22, W: 21, Cin: 24, Cout: 8, KH: 3, KW: 3, Stride: 1, Pad: 1},
+		{N: 3, H: 21, W: 20, Cin: 48, Cout: 33, KH: 3, KW: 3, Stride: 2, Pad: 1},
+		{N: 2, H: 9, W: 9, Cin: 9, Cout: 5, KH: 7, KW: 7, Stride: 2, Pad: 3},
+		{N: 2, H: 20, W: 17, Cin: 65, Cout: 40, KH: 1, KW: 1, Stride: 1},
+		{N: 2, H: 20, W: 17, Cin: 24, Cout: 40, KH: 1, KW: 1, Stride: 2},
 	}
 	forEachISA(t, func(t *testing.T) {
 		p := newPool(t, 2)
@@ -67,7 +71,7 @@ func TestWinogradAgainstPlainLoops(t *testing.T) {
 	})
 }
 
-func TestWinogradRandomShapes(t *testing.T) {
+func TestAlgorithmsRandomShapes(t *testing.T) {
 	forEachISA(t, func(t *testing.T) {
 		p := newPool(t, 2)
 		rapid.Check(t, func(t *rapid.T) {
@@ -76,7 +80,12 @@ func TestWinogradRandomShapes(t *testing.T) {
 				Cin: 8 * rapid.IntRange(1, 9).Draw(t, "cin"), Cout: 8 * rapid.IntRange(1, 9).Draw(t, "cout"),
 				KH: 3, KW: 3, Stride: 1, Pad: rapid.IntRange(0, 2).Draw(t, "pad"),
 			}
-			if min(c.OutH(), c.OutW()) < 1 || c.N*c.H*c.W*c.Cin*c.Cout > 1e5 {
+			if rapid.Bool().Draw(t, "no Winograd") {
+				c.Cin, c.Cout = c.Cin+rapid.IntRange(0, 9).Draw(t, "more in"), c.Cout+rapid.IntRange(0, 9).Draw(t, "more out")
+				c.KH, c.KW = rapid.IntRange(1, 3).Draw(t, "kh"), rapid.IntRange(1, 3).Draw(t, "kw")
+				c.Stride = rapid.IntRange(1, 3).Draw(t, "stride")
+			}
+			if c.KH > c.H+2*c.Pad || c.KW > c.W+2*c.Pad || c.N*c.H*c.W*c.Cin*c.Cout > 1e5 {
 				t.Skip("no output, or slow")
 			}
 			checkAlgorithms(t, p, c, rapid.Uint64().Draw(t, "seed"))
@@ -84,7 +93,7 @@ func TestWinogradRandomShapes(t *testing.T) {
 	})
 }
 
-func TestWinogradIsBitwiseEqualForAnyNumberOfThreads(t *testing.T) {
+func TestAlgorithmsAreBitwiseEqualForAnyNumberOfThreads(t *testing.T) {
 	c := Conv{N: 21, H: 9, W: 9, Cin: 32, Cout: 24, KH: 3, KW: 3, Stride: 1, Pad: 1}
 	r := rand.New(rand.NewPCG(3, 3))
 	nx, nw, ny := sizes(c)

@@ -1,0 +1,109 @@
+package kernels
+
+// gatheredGradient computes the gradient of the weights as matrix products: chunk after chunk of output pixels, the
+// input pixels that meet each tap are copied together, and so is dy, panel by panel. Every part of dw is one thread's.
+type gatheredGradient struct {
+	pool   *Pool
+	conv   Conv
+	pixels int // of all outputs
+	panels []panel
+	x      planes // a matrix a tap, a row a pixel
+	dy     planes
+	chunk  int // pixels at a time
+	rows   int // of dw's matrix of a tap, per item
+	parts  int // items per tap
+
+	first                    int // pixel of the present chunk
+	in, out, dw              []float32
+	gatherFunc, multiplyFunc func(worker, i int)
+}
+
+const (
+	gatheredPixels = 512 // least pixels at a time, so that reading and writing dw stays cheap
+	gatherStep     = 16  // pixels that one item copies
+)
+
+func newGatheredGradient(c Conv, p *Pool) *gatheredGradient {
+	r := &gatheredGradient{pool: p, conv: c, pixels: c.N * c.OutH() * c.OutW()}
+	taps := c.KH * c.KW
+	r.panels = p.isa.panels(c.Cout, c.Cin, 0)
+	r.parts = max(1, min(minItems/taps, c.Cin/(2*len(r.panels[0].width.tiles))))
+	r.rows = (c.Cin + r.parts - 1) / r.parts
+	r.parts = (c.Cin + r.rows - 1) / r.rows
+	r.chunk = min(r.pixels, max(gatheredPixels, stagedFloats/(taps*pitch(c.Cin)+c.Cout)))
+	r.x = matrices(taps, r.chunk, c.Cin)
+	r.dy = paneled(1, r.chunk, r.panels)
+	p.reserve(r.x.floats()+r.dy.floats(), 0)
+	r.gatherFunc, r.multiplyFunc = r.gather, r.multiply
+	return r
+}
+
+func (r *gatheredGradient) compute(x, dy, dw []float32) {
+	r.in, r.out, r.dw = x, dy, dw
+	for r.first = 0; r.first < r.pixels; r.first += r.chunk {
+		n := min(r.chunk, r.pixels-r.first)
+		work := n * len(dw)
+		r.pool.run((n+gatherStep-1)/gatherStep, work, r.gatherFunc)
+		r.pool.run(r.x.count*r.parts, work, r.multiplyFunc)
+	}
+	r.in, r.out, r.dw = nil, nil, nil
+}
+
+// gather copies what some pixels need.
+func (r *gatheredGradient) gather(_, i int) {
+	c, isa := r.conv, r.pool.isa
+	shared, row := r.pool.shared, r.x.groups[0].row
+	from := i * gatherStep
+	n := min(gatherStep, r.chunk-from, r.pixels-r.first-from)
+	for _, g := range r.dy.groups {
+		isa.packPanel(shared[r.x.floats()+g.start+from*g.row:], g.row, n, g.cols, r.out[(r.first+from)*c.Cout+g.col:], c.Cout, 1)
+	}
+	for at := from; at < from+n; at++ {
+		pixel := r.first + at
+		ow, oh, image := pixel%c.OutW(), pixel/c.OutW()%c.OutH(), pixel/c.OutW()/c.OutH()
+		for kh := range c.KH {
+			ih := oh*c.Stride + kh - c.Pad
+			for kw := range c.KW {
+				iw := ow*c.Stride + kw - c.Pad
+				dst := shared[(kh*c.KW+kw)*r.x.size+at*row:][:c.Cin]
+				if ih < 0 || ih >= c.H || iw < 0 || iw >= c.W {
+					clear(dst)
+				} else {
+					copy(dst, r.in[((image*c.H+ih)*c.W+iw)*c.Cin:])
+				}
+			}
+		}
+	}
+}
+
+// multiply adds the products of the chunk to some rows of one tap.
+func (r *gatheredGradient) multiply(worker, i int) {
+	tap, first := i/r.parts, i%r.parts*r.rows
+	acc := 1
+	if r.first == 0 {
+		acc = 0
+	}
+	w := window{ars: 1, aks: r.x.groups[0].row, klen: min(r.chunk, r.pixels-r.first), segs: 1, outer: 1}
+	multiply(&r.pool.workers[worker].tile, r.panels, w, min(r.rows, r.conv.Cin-first), r.chunk,
+		r.pool.shared[tap*r.x.size+first:], r.pool.shared[r.x.floats():],
+		r.dw[(tap*r.conv.Cin+first)*r.conv.Cout:], r.conv.Cout, acc)
+}
+
+// product computes a convolution of single pixels as one matrix product.
+type product struct {
+	pool            *Pool
+	what            pass
+	pixels, in, out int
+}
+
+func (r *product) compute(a, b, c []float32) {
+	g := &r.pool.gemm
+	switch r.what {
+	case forward:
+		g.compute(false, false, r.pixels, r.out, r.in, a, r.in, b, r.out, c, r.out, false)
+	case backwardData:
+		g.compute(false, true, r.pixels, r.in, r.out, a, r.out, b, r.out, c, r.in, false)
+	default:
+		g.compute(true, false, r.in, r.out, r.pixels, a, r.in, b, r.out, c, r.out, false)
+	}
+}
