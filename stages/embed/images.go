@@ -55,8 +55,8 @@ func (fn *imagesFn) ProcessElement(ctx context.Context, split imageio.Split, emi
 	return device.Run(func(pool *kernels.Pool) error {
 		b := pending{embedder: inference.NewEmbedder(m, pool), size: m.Input.Size, emit: emit}
 		row := split.Begin
-		err := imageio.Read(ctx, split, func(raw imageio.Image) error {
-			b.add(Row{Split: split.Index, Row: row, Source: raw.Source, Label: raw.Label}, raw.Data)
+		err := imageio.Squares(ctx, split, m.Input.Size, func(raw imageio.Image, square imageio.RGB, damage error) error {
+			b.add(Row{Split: split.Index, Row: row, Source: raw.Source, Label: raw.Label}, square.Pix, damage)
 			row++
 			return nil
 		})
@@ -77,12 +77,9 @@ type pending struct {
 	pixels   [][]uint8
 }
 
-func (b *pending) add(row Row, data []byte) {
-	pixels := make([]uint8, b.size*b.size*3)
-	if rgb, err := imageio.Decode(data); err != nil {
-		row.Error = err.Error()
-	} else {
-		pixels = rgb.Square(b.size).Pix
+func (b *pending) add(row Row, pixels []uint8, damage error) {
+	if damage != nil {
+		pixels, row.Error = make([]uint8, b.size*b.size*3), damage.Error()
 	}
 	b.pixels = append(b.pixels, pixels)
 	if b.rows = append(b.rows, row); len(b.rows) == inference.Batch {

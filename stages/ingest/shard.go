@@ -3,8 +3,6 @@ package ingest
 import (
 	"context"
 	"fmt"
-	"runtime"
-	"sync"
 
 	"github.com/apache/arrow/go/v15/arrow"
 	"github.com/apache/arrow/go/v15/arrow/array"
@@ -31,17 +29,10 @@ type shardFn struct {
 }
 
 func (fn *shardFn) ProcessElement(ctx context.Context, split imageio.Split, emitRef, emitDead func(*batch.Batch)) error {
-	w := newWriter(fn.Size)
-	err := imageio.Read(ctx, split, func(im imageio.Image) error {
-		if w.pending = append(w.pending, im); len(w.pending) == cap(w.pending) {
-			w.flush()
-		}
-		return nil
-	})
-	if err != nil {
+	w := writer{size: fn.Size}
+	if err := imageio.Squares(ctx, split, fn.Size, w.add); err != nil {
 		return fmt.Errorf("ingest: %w", err)
 	}
-	w.flush()
 	imagesCounter.Inc(ctx, int64(len(w.rows)))
 	if len(w.dead) > 0 {
 		deadCounter.Inc(ctx, int64(len(w.dead)))
@@ -61,55 +52,21 @@ func (fn *shardFn) ProcessElement(ctx context.Context, split imageio.Split, emit
 // writer collects the columns of one shard.
 type writer struct {
 	size    int
-	pending []imageio.Image // read, not yet decoded
-	decoded []imageio.RGB
-	errs    []error
 	sources []string
 	rows    []int64
 	pixels  []uint8
 	dead    []Dead
 }
 
-// pendingImages is how many images are decoded at once.
-const pendingImages = 128
-
-func newWriter(size int) *writer {
-	return &writer{
-		size:    size,
-		pending: make([]imageio.Image, 0, pendingImages),
-		decoded: make([]imageio.RGB, pendingImages),
-		errs:    make([]error, pendingImages),
+func (w *writer) add(im imageio.Image, square imageio.RGB, damage error) error {
+	if damage != nil {
+		w.dead = append(w.dead, Dead{Path: im.Source, Row: im.Row, Reason: damage.Error()})
+		return nil
 	}
-}
-
-// flush decodes the pending images on all processors and appends them in order.
-func (w *writer) flush() {
-	workers := min(runtime.GOMAXPROCS(0), len(w.pending))
-	var group sync.WaitGroup
-	for first := range workers {
-		group.Go(func() {
-			for i := first; i < len(w.pending); i += workers {
-				rgb, err := imageio.Decode(w.pending[i].Data)
-				if err == nil {
-					rgb = rgb.Square(w.size)
-				}
-				w.decoded[i], w.errs[i] = rgb, err
-			}
-		})
-	}
-	group.Wait()
-	for i, im := range w.pending {
-		if err := w.errs[i]; err != nil {
-			w.dead = append(w.dead, Dead{Path: im.Source, Row: im.Row, Reason: err.Error()})
-			continue
-		}
-		w.sources = append(w.sources, im.Source)
-		w.rows = append(w.rows, im.Row)
-		w.pixels = append(w.pixels, w.decoded[i].Pix...)
-	}
-	clear(w.decoded)
-	clear(w.pending)
-	w.pending = w.pending[:0]
+	w.sources = append(w.sources, im.Source)
+	w.rows = append(w.rows, im.Row)
+	w.pixels = append(w.pixels, square.Pix...)
+	return nil
 }
 
 // record is the shard's record, in the schema of package shards.

@@ -1,6 +1,7 @@
 package tasks
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,7 +42,12 @@ var errSeen = errors.New("seen")
 
 // CheckLabels returns an error for a split whose first image has no label.
 func CheckLabels(ctx context.Context, path string) error {
-	err := read(ctx, path, func(imageio.Image, string) error { return errSeen })
+	err := each(ctx, path, func(split imageio.Split) error {
+		return imageio.Read(ctx, split, func(raw imageio.Image) error {
+			_, err := classOf(split, raw)
+			return cmp.Or(err, errSeen)
+		})
+	})
 	if errors.Is(err, errSeen) {
 		return nil
 	}
@@ -56,16 +62,21 @@ func CheckLabels(ctx context.Context, path string) error {
 func Load(ctx context.Context, path string, size int, classes []string) (*Images, error) {
 	im := &Images{Size: size}
 	var names []string
-	err := read(ctx, path, func(raw imageio.Image, class string) error {
-		rgb, err := imageio.Decode(raw.Data)
-		if err != nil {
-			im.Bad = append(im.Bad, fmt.Sprintf("%s, row %d: %v", raw.Source, raw.Row, err))
+	err := each(ctx, path, func(split imageio.Split) error {
+		return imageio.Squares(ctx, split, size, func(raw imageio.Image, square imageio.RGB, damage error) error {
+			class, err := classOf(split, raw)
+			if err != nil {
+				return err
+			}
+			if damage != nil {
+				im.Bad = append(im.Bad, fmt.Sprintf("%s, row %d: %v", raw.Source, raw.Row, damage))
+				return nil
+			}
+			im.Pixels = append(im.Pixels, square.Pix...)
+			im.Labels = append(im.Labels, raw.Label)
+			names = append(names, class)
 			return nil
-		}
-		im.Pixels = append(im.Pixels, rgb.Square(size).Pix...)
-		im.Labels = append(im.Labels, raw.Label)
-		names = append(names, class)
-		return nil
+		})
 	})
 	if err != nil {
 		return nil, err
@@ -91,29 +102,31 @@ func Load(ctx context.Context, path string, size int, classes []string) (*Images
 
 const wanted = "a folder for each class, a column label in Parquet, a .cls member for each image in tar, or a labels file beside IDX"
 
-// read gives all images at a path with the names of their classes, empty where
-// an image has only a number. An image with neither is an error.
-func read(ctx context.Context, path string, yield func(raw imageio.Image, class string) error) error {
+// each visits the splits of a path, in order.
+func each(ctx context.Context, path string, visit func(split imageio.Split) error) error {
 	splits, err := imageio.Plan(ctx, []string{path}, 1<<30)
 	if err != nil {
 		return err
 	}
 	for _, split := range splits {
-		err := imageio.Read(ctx, split, func(raw imageio.Image) error {
-			class := raw.Class
-			if split.Kind == imageio.Folder {
-				class = folderOf(split.Path, raw.Source)
-			}
-			if raw.Label < 0 && class == "" {
-				return fmt.Errorf("%s, row %d has no label; a task needs %s", raw.Source, raw.Row, wanted)
-			}
-			return yield(raw, class)
-		})
-		if err != nil {
+		if err := visit(split); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// classOf returns the name of an image's class, empty where the image has only a
+// number. An image with neither is an error.
+func classOf(split imageio.Split, raw imageio.Image) (string, error) {
+	class := raw.Class
+	if split.Kind == imageio.Folder {
+		class = folderOf(split.Path, raw.Source)
+	}
+	if raw.Label < 0 && class == "" {
+		return "", fmt.Errorf("%s, row %d has no label; a task needs %s", raw.Source, raw.Row, wanted)
+	}
+	return class, nil
 }
 
 // folderOf returns the folder in root that holds a file, at any depth, as in

@@ -45,9 +45,9 @@ func TestFixtures(t *testing.T) {
 	require.Empty(t, folder.Bad)
 	first, err := os.ReadFile(fixtures + "/folder/train/Carrots/Carrots_001.jpg")
 	require.NoError(t, err)
-	rgb, err := imageio.Decode(first)
+	square, err := imageio.DecodeSquare(first, 4)
 	require.NoError(t, err)
-	require.Equal(t, rgb.Square(4).Pix, folder.At(6))
+	require.Equal(t, square.Pix, folder.At(6))
 
 	require.Equal(t, folder, load(t, fixtures+"/tiny.parquet", nil))
 	require.Equal(t, folder, load(t, fixtures+"/folder/train/", nil))

@@ -2,17 +2,20 @@ package imageio
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"image"
 	"image/gif"
-	"image/jpeg"
 	"image/png"
 	"io"
 
 	"golang.org/x/image/bmp"
 	"golang.org/x/image/tiff"
 	"golang.org/x/image/webp"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/sdr-ml/sdr/transforms/imageio/jpeg"
 )
 
 // maxPixels is the size above which Pillow refuses an image as a
@@ -24,10 +27,13 @@ var ErrFormat = errors.New("not a JPEG, PNG, GIF, BMP, WebP, TIFF, PGM or PPM im
 
 // format is one image format: its reader and what to do around it.
 type format struct {
-	name   string
-	config func(io.Reader) (image.Config, error)
-	decode func(data []byte) (RGB, error)
-	exif   bool // may carry an orientation
+	name string
+	size func(data []byte) (width, height int, err error)
+	// decode decodes an image at 1/scale of its size; scale is 1 unless the
+	// format reduces.
+	decode  func(data []byte, scale int) (RGB, error)
+	exif    bool // may carry an orientation
+	reduces bool // can be decoded at a half, a quarter and an eighth
 }
 
 // sniff finds the format by the first bytes, as file names lie.
@@ -35,40 +41,72 @@ func sniff(data []byte) (format, bool) {
 	starts := func(magic string) bool { return bytes.HasPrefix(data, []byte(magic)) }
 	switch {
 	case starts("\xff\xd8\xff"):
-		return format{"JPEG", jpeg.DecodeConfig, decodeJPEG, true}, true
+		return format{"JPEG", jpeg.Size, decodeJPEG, true, true}, true
 	case starts("\x89PNG\r\n\x1a\n"):
-		return format{"PNG", png.DecodeConfig, decodePNG, true}, true
+		return format{"PNG", sizeBy(png.DecodeConfig), decodePNG, true, false}, true
 	case starts("GIF87a"), starts("GIF89a"):
-		return format{"GIF", gif.DecodeConfig, decodeGIF, false}, true
+		return format{"GIF", sizeBy(gif.DecodeConfig), decodeGIF, false, false}, true
 	case starts("BM"):
-		return format{"BMP", bmp.DecodeConfig, decodeBMP, false}, true
+		return format{"BMP", sizeBy(bmp.DecodeConfig), decodeBMP, false, false}, true
 	case starts("RIFF") && len(data) >= 12 && string(data[8:12]) == "WEBP":
-		return format{"WebP", webp.DecodeConfig, decodeWebP, true}, true
+		return format{"WebP", sizeBy(webp.DecodeConfig), decodeWebP, true, false}, true
 	case starts("II*\x00"), starts("MM\x00*"):
-		return format{"TIFF", tiff.DecodeConfig, decodeTIFF, true}, true
+		return format{"TIFF", sizeBy(tiff.DecodeConfig), decodeTIFF, true, false}, true
 	case starts("P5"), starts("P6"):
-		return format{"PNM", pnmConfig, decodePNM, false}, true
+		return format{"PNM", sizeBy(pnmConfig), decodePNM, false, false}, true
 	}
 	return format{}, false
 }
 
+func sizeBy(config func(io.Reader) (image.Config, error)) func([]byte) (width, height int, err error) {
+	return func(data []byte) (width, height int, err error) {
+		c, err := config(bytes.NewReader(data))
+		return c.Width, c.Height, err
+	}
+}
+
 // Decode decodes one image as Pillow's
-// ImageOps.exif_transpose(Image.open(f)).convert("RGB") does: the EXIF
-// orientation is applied, alpha is dropped and not composited, 16-bit grey is
-// clipped to 255, other 16-bit images keep their high bytes, CMYK goes through
-// Pillow's formula and an animation gives its first frame.
-//
-// All formats equal Pillow's pixels except JPEG, where a channel may differ by
-// a few units because the inverse transforms round differently.
+// ImageOps.exif_transpose(Image.open(f)).convert("RGB") does, byte for byte: the
+// EXIF orientation is applied, alpha is dropped and not composited, 16-bit grey
+// is clipped to 255, other 16-bit images keep their high bytes, CMYK goes
+// through Pillow's formula and an animation gives its first frame.
 //
 // Damaged and truncated images, images of more than 178,956,970 pixels
 // (Pillow's limit) and what the decoders do not know (RLE and 16-bit BMP;
 // CMYK and JPEG-compressed TIFF; arithmetic-coded JPEG; animated WebP) are
-// errors. Decode never panics.
-func Decode(data []byte) (rgb RGB, err error) {
+// errors. Decode never panics. It may be called by several goroutines; large
+// images wait for each other, so that memory stays bounded.
+func Decode(data []byte) (RGB, error) {
+	rgb, _, err := decode(data, 0)
+	return rgb, err
+}
+
+// DecodeSquare decodes one image as Decode does and brings it to size x size
+// pixels as RGB.Square does. Of a JPEG whose sides are at least 4, 8 or 16 times
+// the size it decodes a half, a quarter or an eighth, so that what is scaled down
+// is still at least twice the size, as Pillow's thumbnail does by reducing_gap=2.
+// That is several times faster; the pixels of photos brought to 32 px differ by
+// 0.24 of 255 in the mean from those of the whole.
+func DecodeSquare(data []byte, size int) (RGB, error) {
+	rgb, box, err := decode(data, 2*size)
+	if err != nil {
+		return RGB{}, err
+	}
+	return rgb.square(size, box), nil
+}
+
+// budget is how many pixels are decoded at once in the process. They take up to
+// 12 bytes each, in a progressive JPEG.
+const budget = 1 << 26
+
+var pixels = semaphore.NewWeighted(budget)
+
+// decode decodes an image, perhaps reduced, but to no less than enough pixels
+// across and down; 0 stands for all. The box is the image's place in the pixels.
+func decode(data []byte, enough int) (rgb RGB, in box, err error) {
 	f, ok := sniff(data)
 	if !ok {
-		return RGB{}, fmt.Errorf("decode image of %d bytes: %w", len(data), ErrFormat)
+		return RGB{}, box{}, fmt.Errorf("decode image of %d bytes: %w", len(data), ErrFormat)
 	}
 	defer func() {
 		if r := recover(); r != nil {
@@ -78,23 +116,46 @@ func Decode(data []byte) (rgb RGB, err error) {
 			rgb, err = RGB{}, fmt.Errorf("decode %s image of %d bytes: %w", f.name, len(data), err)
 		}
 	}()
-	config, err := f.config(bytes.NewReader(data))
+	width, height, err := f.size(data)
 	if err != nil {
-		return RGB{}, truncated(err)
+		return RGB{}, box{}, truncated(err)
 	}
-	if config.Width < 1 || config.Height < 1 {
-		return RGB{}, fmt.Errorf("%d x %d pixels", config.Width, config.Height)
+	if width < 1 || height < 1 {
+		return RGB{}, box{}, fmt.Errorf("%d x %d pixels", width, height)
 	}
-	if config.Width > maxPixels/config.Height {
-		return RGB{}, fmt.Errorf("%d x %d pixels are more than the limit of %d", config.Width, config.Height, maxPixels)
+	if width > maxPixels/height {
+		return RGB{}, box{}, fmt.Errorf("%d x %d pixels are more than the limit of %d", width, height, maxPixels)
 	}
-	if rgb, err = f.decode(data); err != nil {
-		return RGB{}, truncated(err)
+	weight := int64(min(width*height, budget))
+	if err := pixels.Acquire(context.Background(), weight); err != nil {
+		return RGB{}, box{}, err
+	}
+	defer pixels.Release(weight)
+	scale := 1
+	if f.reduces {
+		scale = draft(width, height, enough)
+	}
+	if rgb, err = f.decode(data, scale); err != nil {
+		return RGB{}, box{}, truncated(err)
+	}
+	if in = rgb.whole(); scale > 1 {
+		in[2], in[3] = float64(width)/float64(scale), float64(height)/float64(scale)
 	}
 	if f.exif {
-		rgb = rgb.orient(orientation(data))
+		rgb, in = rgb.orient(orientation(data), in)
 	}
-	return rgb, nil
+	return rgb, in, nil
+}
+
+// draft returns the largest scale, 1, 2, 4 or 8, that leaves enough pixels of
+// both sides; 0 stands for all. It is that of Pillow's Image.draft.
+func draft(width, height, enough int) int {
+	for scale := 8; enough > 0 && scale > 1; scale /= 2 {
+		if min(width, height)/scale >= enough {
+			return scale
+		}
+	}
+	return 1
 }
 
 // truncated says it in words if the data ended too early.
@@ -105,18 +166,24 @@ func truncated(err error) error {
 	return err
 }
 
-func decodeJPEG(data []byte) (RGB, error) {
-	img, err := jpeg.Decode(bytes.NewReader(withAdobe(data)))
-	if err != nil {
-		return RGB{}, err
+func decodeJPEG(data []byte, scale int) (RGB, error) {
+	img, err := jpeg.Decode(data, scale)
+	if err != nil || img.Channels == 3 {
+		return RGB{img.Width, img.Height, img.Pix}, err
 	}
-	if planes, ok := img.(*image.YCbCr); ok {
-		return fromJPEG(planes), nil
+	out := newRGB(image.Rect(0, 0, img.Width, img.Height))
+	for i := range img.Width * img.Height {
+		if img.Channels == 1 {
+			out.gray(i, img.Pix[i])
+			continue
+		}
+		p := img.Pix[4*i:][:4]
+		out.set(i, ink(p[0], p[3]), ink(p[1], p[3]), ink(p[2], p[3]))
 	}
-	return fromImage(img)
+	return out, nil
 }
 
-func decodePNG(data []byte) (RGB, error) {
+func decodePNG(data []byte, _ int) (RGB, error) {
 	img, err := png.Decode(bytes.NewReader(data))
 	if err != nil {
 		return RGB{}, err
@@ -131,7 +198,7 @@ func decodePNG(data []byte) (RGB, error) {
 	return fromImage(img)
 }
 
-func decodeBMP(data []byte) (RGB, error) {
+func decodeBMP(data []byte, _ int) (RGB, error) {
 	img, err := bmp.Decode(bytes.NewReader(data))
 	if err != nil {
 		return RGB{}, err
@@ -139,24 +206,10 @@ func decodeBMP(data []byte) (RGB, error) {
 	return fromImage(img)
 }
 
-func decodeTIFF(data []byte) (RGB, error) {
+func decodeTIFF(data []byte, _ int) (RGB, error) {
 	img, err := tiff.Decode(bytes.NewReader(data))
 	if err != nil {
 		return RGB{}, err
-	}
-	return fromImage(img)
-}
-
-func decodeWebP(data []byte) (RGB, error) {
-	img, err := webp.Decode(bytes.NewReader(data))
-	if err != nil {
-		return RGB{}, err
-	}
-	switch img := img.(type) {
-	case *image.YCbCr:
-		return fromWebP(img), nil
-	case *image.NYCbCrA:
-		return fromWebP(&img.YCbCr), nil
 	}
 	return fromImage(img)
 }

@@ -9,7 +9,7 @@ import (
 
 // decodeGIF draws the first frame on the canvas, which shows the transparent
 // colour, or colour 0, where the frame leaves it free.
-func decodeGIF(data []byte) (RGB, error) {
+func decodeGIF(data []byte, _ int) (RGB, error) {
 	config, err := gif.DecodeConfig(bytes.NewReader(data))
 	if err != nil {
 		return RGB{}, err

@@ -61,7 +61,7 @@ func pnmConfig(r io.Reader) (image.Config, error) {
 	return image.Config{ColorModel: color.RGBAModel, Width: width, Height: height}, err
 }
 
-func decodePNM(data []byte) (RGB, error) {
+func decodePNM(data []byte, _ int) (RGB, error) {
 	r := bufio.NewReader(bytes.NewReader(data))
 	width, height, channels, err := pnmHeader(r)
 	if err != nil {

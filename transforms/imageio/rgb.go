@@ -25,29 +25,44 @@ func (m RGB) gray(i int, v uint8) { m.set(i, v, v, v) }
 
 // Resize scales the image as Pillow's resize((width, height), BICUBIC) does,
 // byte for byte. The result shares the pixels if the size is the same.
-func (m RGB) Resize(width, height int) RGB {
-	if width == m.Width && height == m.Height {
+func (m RGB) Resize(width, height int) RGB { return m.resize(width, height, m.whole()) }
+
+// resize scales the part of the image in a box to a width and height.
+func (m RGB) resize(width, height int, box box) RGB {
+	if width == m.Width && height == m.Height && box == m.whole() {
 		return m
 	}
 	out := newRGB(image.Rect(0, 0, width, height))
-	box := [4]float64{0, 0, float64(m.Width), float64(m.Height)}
 	resample.Resize(out.Pix, width, height, m.Pix, m.Width, m.Height, box, resample.Bicubic, new(resample.Scratch))
 	return out
 }
+
+// box is left, top, right and bottom of a part of an image, in pixels. That of a
+// reduced image ends within its last column and row, if the whole one does.
+type box [4]float64
+
+func (m RGB) whole() box { return box{0, 0, float64(m.Width), float64(m.Height)} }
 
 // Square scales the shorter side to size and cuts out the middle square,
 // as torchvision's Resize(size, BICUBIC) and CenterCrop(size) do. Of a strip
 // more than 64 times as long as wide only the middle is scaled, so that it
 // cannot take all memory.
-func (m RGB) Square(size int) RGB {
-	m = m.middle(min(m.Width, 64*m.Height), min(m.Height, 64*m.Width))
-	width, height := size, size
-	if m.Width < m.Height {
-		height = size * m.Height / m.Width
-	} else {
-		width = size * m.Width / m.Height
+func (m RGB) Square(size int) RGB { return m.square(size, m.whole()) }
+
+// square is Square of the part in a box.
+func (m RGB) square(size int, box box) RGB {
+	if m.Width > 64*m.Height || m.Height > 64*m.Width {
+		m = m.middle(min(m.Width, 64*m.Height), min(m.Height, 64*m.Width))
+		box = m.whole()
 	}
-	return m.Resize(width, height).middle(size, size)
+	across, down := box[2]-box[0], box[3]-box[1]
+	width, height := size, size
+	if across < down {
+		height = int(float64(size) * down / across)
+	} else {
+		width = int(float64(size) * across / down)
+	}
+	return m.resize(width, height, box).middle(size, size)
 }
 
 // middle cuts out the middle as torchvision's CenterCrop does.
@@ -65,33 +80,45 @@ func (m RGB) middle(width, height int) RGB {
 	return out
 }
 
-// orient applies an EXIF orientation, 1 to 8; any other value changes nothing.
-func (m RGB) orient(orientation int) RGB {
+// orient applies an EXIF orientation, 1 to 8, to an image and a box in it; any
+// other value changes nothing.
+func (m RGB) orient(orientation int, in box) (RGB, box) {
 	if orientation < 2 || orientation > 8 {
-		return m
+		return m, in
+	}
+	left, right, top, bottom := in[0], in[2], in[1], in[3]
+	mirrored, upsideDown, swapped := false, false, orientation >= 5
+	switch orientation {
+	case 2, 3, 7, 8:
+		mirrored = true
+		left, right = float64(m.Width)-right, float64(m.Width)-left
+	}
+	switch orientation {
+	case 3, 4, 6, 7:
+		upsideDown = true
+		top, bottom = float64(m.Height)-bottom, float64(m.Height)-top
 	}
 	out := newRGB(image.Rect(0, 0, m.Width, m.Height))
-	if orientation >= 5 {
+	if swapped {
 		out.Width, out.Height = m.Height, m.Width
+		left, top, right, bottom = top, left, bottom, right
 	}
 	for y := range out.Height {
 		for x := range out.Width {
 			sx, sy := x, y
-			if orientation >= 5 {
+			if swapped {
 				sx, sy = y, x
 			}
-			switch orientation {
-			case 2, 3, 7, 8:
+			if mirrored {
 				sx = m.Width - 1 - sx
 			}
-			switch orientation {
-			case 3, 4, 6, 7:
+			if upsideDown {
 				sy = m.Height - 1 - sy
 			}
 			copy(out.Pix[(y*out.Width+x)*3:][:3], m.Pix[(sy*m.Width+sx)*3:])
 		}
 	}
-	return out
+	return out, box{left, top, right, bottom}
 }
 
 // fromImage converts what the decoders return by Pillow's rules.
@@ -121,10 +148,6 @@ func fromImage(img image.Image) (RGB, error) {
 	case *image.RGBA64:
 		rows(img.Pix, img.Stride, 8, func(i int, p []uint8) {
 			out.set(i, unmultiply(p[0], p[6]), unmultiply(p[2], p[6]), unmultiply(p[4], p[6]))
-		})
-	case *image.CMYK:
-		rows(img.Pix, img.Stride, 4, func(i int, p []uint8) {
-			out.set(i, ink(p[0], p[3]), ink(p[1], p[3]), ink(p[2], p[3]))
 		})
 	case *image.Paletted:
 		colors := opaque(img.Palette)

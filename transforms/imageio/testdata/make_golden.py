@@ -1,9 +1,11 @@
-"""Writes decode.json and resize.json: tiny images and what Pillow makes of them.
+"""Writes decode.json, resize.json and square.json: tiny images and what Pillow makes of them.
 
 decode.json: name -> {data, width, height, pix}, data and pix in base64, for
 every format, mode and orientation; no pix where Pillow raises an error.
 resize.json: for several shapes the RGB pixels of torchvision's
-Resize(size, BICUBIC) and CenterCrop(size). Run: python make_golden.py
+Resize(size, BICUBIC) and CenterCrop(size).
+square.json: the same from files, after Image.draft with twice the size and of its box.
+Run: python make_golden.py
 """
 import base64
 import io
@@ -165,3 +167,30 @@ for w, h, size in ((9, 7, 4), (7, 9, 4), (20, 31, 8), (31, 20, 9), (8, 8, 8), (8
     resize.append({"width": w, "height": h, "size": size, "src": base64.b64encode(im.tobytes()).decode(), "pix": base64.b64encode(got.tobytes()).decode()})
 with open("resize.json", "w") as f:
     json.dump(resize, f, indent=0)
+
+square = []
+turned = Image.Exif()
+turned[0x0112] = 6
+for name, data in (
+    ("4:2:0", save(Image.fromarray(smooth(70, 97)), "JPEG", quality=80, subsampling="4:2:0")),
+    ("4:4:4 progressive", save(Image.fromarray(smooth(97, 64)), "JPEG", quality=80, subsampling="4:4:4", progressive=True)),
+    ("grey", save(Image.fromarray(smooth(80, 80)[..., 0]), "JPEG", quality=80)),
+    ("CMYK", save(Image.fromarray(smooth(65, 66, 4), "CMYK"), "JPEG", quality=80)),
+    ("turned", save(Image.fromarray(smooth(70, 97)), "JPEG", quality=80, exif=turned)),
+    ("PNG", save(Image.fromarray(smooth(70, 97)), "PNG")),
+):
+    sizes = {}
+    for size in (4, 8, 9, 18):
+        im = Image.open(io.BytesIO(data))
+        w, h = im.size
+        drafted = im.draft(None, (2 * size, 2 * size))
+        box = drafted[1] if drafted else (0, 0, w, h)
+        if "turned" in name:  # right by a quarter, so that the bottom comes to the left
+            box, w, h = (im.height - box[3], 0, im.height, box[2]), h, w
+        im = ImageOps.exif_transpose(im).convert("RGB")
+        scaled = (size, size * h // w) if w < h else (size * w // h, size)
+        got = F.center_crop(im.resize(scaled, Image.Resampling.BICUBIC, box), size)
+        sizes[size] = base64.b64encode(got.tobytes()).decode()
+    square.append({"name": name, "data": base64.b64encode(data).decode(), "sizes": sizes})
+with open("square.json", "w") as f:
+    json.dump(square, f, indent=0)

@@ -1,0 +1,122 @@
+package jpeg
+
+import "errors"
+
+// image puts the components together.
+func (d *decoder) image() (Image, error) {
+	if d.n == 0 {
+		return Image{}, errors.New("no frame header")
+	}
+	for i := range d.n {
+		c := &d.components[i]
+		if !c.quant.defined {
+			return Image{}, errors.New("no scan of a component")
+		}
+		if d.progressive {
+			c.reconstructAll()
+		}
+	}
+	m := Image{
+		Width:    ceilDiv(d.width*d.dctSize, 8),
+		Height:   ceilDiv(d.height*d.dctSize, 8),
+		Channels: d.n,
+	}
+	m.Pix = make([]uint8, m.Width*m.Height*m.Channels)
+	var ups [4]upsampler
+	for i := range d.n {
+		ups[i] = d.upsampler(&d.components[i])
+	}
+	convert := d.converter()
+	stride := m.Width * m.Channels
+	var rows [4][]uint8
+	for y := range m.Height {
+		for i := range d.n {
+			rows[i] = ups[i].row(y)
+		}
+		convert(m.Pix[y*stride:(y+1)*stride], &rows)
+	}
+	return m, nil
+}
+
+// reconstructAll turns the coefficients of a progressive image into samples.
+func (c *component) reconstructAll() {
+	across := c.stride / c.dctSize
+	for y := range c.blocksY {
+		for x := range c.blocksX {
+			var b block
+			last := 0
+			for k, v := range c.coeffs[y*across+x] {
+				if v != 0 {
+					b[zigzag[k]] = int32(v) * c.quant.factors[k]
+					last = k
+				}
+			}
+			c.reconstruct(&b, last, x, y)
+		}
+	}
+}
+
+// converter returns how a row of components becomes pixels, by the rules by
+// which libjpeg guesses the colour space.
+func (d *decoder) converter() func(out []uint8, rows *[4][]uint8) {
+	switch d.n {
+	case 1:
+		return func(out []uint8, rows *[4][]uint8) { copy(out, rows[0]) }
+	case 4:
+		if d.adobe <= 1 {
+			return invert
+		}
+		return fromYCCK
+	}
+	id := func(i int) uint8 { return d.components[i].id }
+	letters := id(0) == 'R' && id(1) == 'G' && id(2) == 'B'
+	if !d.jfif && (d.adobe == 1 || d.adobe == 0 && letters) {
+		return interleave
+	}
+	return fromYCC
+}
+
+func interleave(out []uint8, rows *[4][]uint8) {
+	for x := range len(out) / 3 {
+		out[3*x], out[3*x+1], out[3*x+2] = rows[0][x], rows[1][x], rows[2][x]
+	}
+}
+
+// invert is of CMYK, which Adobe stores inverted, and so does everybody.
+func invert(out []uint8, rows *[4][]uint8) {
+	for i := range out {
+		out[i] = 255 - rows[i%4][i/4]
+	}
+}
+
+func fromYCC(out []uint8, rows *[4][]uint8) {
+	n := len(out) / 3
+	luma, blue, red := rows[0][:n], rows[1][:n], rows[2][:n]
+	for x, l := range luma {
+		p := (*[3]uint8)(out[3*x:])
+		p[0], p[1], p[2] = rgb(l, blue[x], red[x])
+	}
+}
+
+// fromYCCK is of CMY that was inverted to RGB, and of inverted black.
+func fromYCCK(out []uint8, rows *[4][]uint8) {
+	for x := range len(out) / 4 {
+		p := (*[4]uint8)(out[4*x:])
+		p[0], p[1], p[2] = rgb(rows[0][x], rows[1][x], rows[2][x])
+		p[3] = 255 - rows[3][x]
+	}
+}
+
+// rgb converts a pixel by the formula of JFIF, in fixed point.
+func rgb(luma, blue, red uint8) (r, g, b uint8) {
+	const half = 1 << 15
+	l, cb, cr := int32(luma), int32(blue)-128, int32(red)-128
+	return clip(l + (91881*cr+half)>>16), clip(l + (-22554*cb-46802*cr+half)>>16), clip(l + (116130*cb+half)>>16)
+}
+
+func clip(v int32) uint8 {
+	if uint32(v) > 255 { // seldom
+		return uint8(^v >> 31)
+	}
+	return uint8(v)
+}

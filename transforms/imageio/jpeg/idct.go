@@ -1,0 +1,167 @@
+package jpeg
+
+// The inverse transforms, in fixed point: of columns first, whose results keep
+// passBits fractional bits, then of rows. They equal libjpeg's bit for bit.
+const (
+	constBits = 13
+	passBits  = 2
+)
+
+// The constants of the transforms, scaled by 2^constBits.
+const (
+	fix0_211164243 = 1730
+	fix0_298631336 = 2446
+	fix0_390180644 = 3196
+	fix0_509795579 = 4176
+	fix0_541196100 = 4433
+	fix0_601344887 = 4926
+	fix0_720959822 = 5906
+	fix0_765366865 = 6270
+	fix0_850430095 = 6967
+	fix0_899976223 = 7373
+	fix1_061594337 = 8697
+	fix1_175875602 = 9633
+	fix1_272758580 = 10426
+	fix1_451774981 = 11893
+	fix1_501321110 = 12299
+	fix1_847759065 = 15137
+	fix1_961570560 = 16069
+	fix2_053119869 = 16819
+	fix2_172734803 = 17799
+	fix2_562915447 = 20995
+	fix3_072711026 = 25172
+	fix3_624509785 = 29692
+)
+
+// block is 8 x 8 coefficients, multiplied by their factors, in natural order.
+type block [64]int32
+
+// reconstruct turns the coefficients of a block into samples. last is the
+// number, in the file's order, of the last one that is not zero.
+func (c *component) reconstruct(b *block, last, x, y int) {
+	dst := c.pix[(y*c.stride+x)*c.dctSize:]
+	switch {
+	case last == 0 || c.dctSize == 1:
+		v := sample(descale(b[0], 3))
+		for y := range c.dctSize {
+			row := dst[y*c.stride:][:c.dctSize]
+			for x := range row {
+				row[x] = v
+			}
+		}
+	case c.dctSize == 8:
+		idct8(dst, c.stride, b)
+	case c.dctSize == 4:
+		idct4(dst, c.stride, b)
+	default:
+		idct2(dst, c.stride, b)
+	}
+}
+
+// descale divides by 2^n, rounded.
+func descale(v int32, n int) int32 { return (v + 1<<(n-1)) >> n }
+
+// sample shifts from -128..127 to 0..255 and clips.
+func sample(v int32) uint8 { return clip(v + 128) }
+
+// idct8 writes 8 x 8 samples.
+func idct8(dst []uint8, stride int, b *block) {
+	var work, out block
+	transform8(&work, b, constBits-passBits)
+	transform8(&out, &work, constBits+passBits+3)
+	for y := range 8 {
+		row := (*[8]uint8)(dst[y*stride:])
+		for x := range row {
+			row[x] = sample(out[8*y+x])
+		}
+	}
+}
+
+// transform8 makes rows of the inverse transforms of columns, times the square
+// root of 8 and 2^(constBits-shift).
+func transform8(out, in *block, shift int) {
+	round := int32(1) << (shift - 1)
+	for i := range 8 {
+		x0, x1, x2, x3 := in[i], in[8+i], in[16+i], in[24+i]
+		x4, x5, x6, x7 := in[32+i], in[40+i], in[48+i], in[56+i]
+		row := (*[8]int32)(out[8*i:])
+		if x1|x2|x3|x4|x5|x6|x7 == 0 {
+			v := (x0<<constBits + round) >> shift
+			*row = [8]int32{v, v, v, v, v, v, v, v}
+			continue
+		}
+		z := (x2 + x6) * fix0_541196100
+		t2, t3 := z-x6*fix1_847759065, z+x2*fix0_765366865
+		t0, t1 := (x0+x4)<<constBits+round, (x0-x4)<<constBits+round
+		e0, e1, e2, e3 := t0+t3, t1+t2, t1-t2, t0-t3
+
+		z1, z2, z3, z4 := (x7+x1)*-fix0_899976223, (x5+x3)*-fix2_562915447, x7+x3, x5+x1
+		z5 := (z3 + z4) * fix1_175875602
+		z3, z4 = z5-z3*fix1_961570560, z5-z4*fix0_390180644
+		o0 := x1*fix1_501321110 + z1 + z4
+		o1 := x3*fix3_072711026 + z2 + z3
+		o2 := x5*fix2_053119869 + z2 + z4
+		o3 := x7*fix0_298631336 + z1 + z3
+		row[0], row[7] = (e0+o0)>>shift, (e0-o0)>>shift
+		row[1], row[6] = (e1+o1)>>shift, (e1-o1)>>shift
+		row[2], row[5] = (e2+o2)>>shift, (e2-o2)>>shift
+		row[3], row[4] = (e3+o3)>>shift, (e3-o3)>>shift
+	}
+}
+
+// idct4 writes 4 x 4 samples.
+func idct4(dst []uint8, stride int, b *block) {
+	var work [4][8]int32
+	for x := range 8 {
+		if x == 4 { // which the rows do not use
+			continue
+		}
+		v := transform4(b[x], b[x+8], b[x+16], b[x+24],
+			b[x+40], b[x+48], b[x+56])
+		for y := range 4 {
+			work[y][x] = descale(v[y], constBits-passBits+1)
+		}
+	}
+	for y := range 4 {
+		w, out := &work[y], dst[y*stride:][:4]
+		v := transform4(w[0], w[1], w[2], w[3], w[5], w[6], w[7])
+		for x := range 4 {
+			out[x] = sample(descale(v[x], constBits+passBits+3+1))
+		}
+	}
+}
+
+// transform4 is the inverse transform to 4 values of 8, of which the fifth
+// plays no part, scaled by 2^(constBits+1) times the square root of 8.
+func transform4(x0, x1, x2, x3, x5, x6, x7 int32) [4]int32 {
+	t0, t2 := x0<<(constBits+1), x2*fix1_847759065-x6*fix0_765366865
+	e0, e1 := t0+t2, t0-t2
+	o1 := -x7*fix0_211164243 + x5*fix1_451774981 - x3*fix2_172734803 + x1*fix1_061594337
+	o0 := -x7*fix0_509795579 - x5*fix0_601344887 + x3*fix0_899976223 + x1*fix2_562915447
+	return [4]int32{e0 + o0, e1 + o1, e1 - o1, e0 - o0}
+}
+
+// idct2 writes 2 x 2 samples.
+func idct2(dst []uint8, stride int, b *block) {
+	var work [2][8]int32
+	for _, x := range [...]int{0, 1, 3, 5, 7} {
+		v0, v1 := transform2(b[x], b[x+8], b[x+24],
+			b[x+40], b[x+56])
+		work[0][x], work[1][x] = descale(v0, constBits-passBits+2), descale(v1, constBits-passBits+2)
+	}
+	for y := range 2 {
+		w, out := &work[y], dst[y*stride:][:2]
+		v0, v1 := transform2(w[0], w[1], w[3], w[5], w[7])
+		const shift = constBits + passBits + 3 + 2
+		out[0], out[1] = sample(descale(v0, shift)), sample(descale(v1, shift))
+	}
+}
+
+// transform2 is the inverse transform to 2 values of 8, of which only the first
+// and the odd ones play a part, scaled by 2^(constBits+2) times the square root
+// of 8.
+func transform2(x0, x1, x3, x5, x7 int32) (v0, v1 int32) {
+	even := x0 << (constBits + 2)
+	odd := -x7*fix0_720959822 + x5*fix0_850430095 - x3*fix1_272758580 + x1*fix3_624509785
+	return even + odd, even - odd
+}

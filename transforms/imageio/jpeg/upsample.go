@@ -1,0 +1,84 @@
+package jpeg
+
+// upsampler gives the rows of a component at the width and height of the image.
+type upsampler struct {
+	*component
+	// across and down are how many pixels share a sample.
+	across, down int
+	// fancy tells to interpolate where it is 2 pixels, else samples are repeated.
+	fancy bool
+	out   []uint8
+}
+
+func (d *decoder) upsampler(c *component) upsampler {
+	u := upsampler{component: c}
+	u.across = d.maxH * d.dctSize / (c.h * c.dctSize)
+	u.down = d.maxV * d.dctSize / (c.v * c.dctSize)
+	u.fancy = d.dctSize > 1 && (u.across == 1 || c.width > 2)
+	u.out = make([]uint8, c.width*u.across)
+	return u
+}
+
+// row returns row y of the image, valid until the next call.
+func (u *upsampler) row(y int) []uint8 {
+	switch {
+	case u.across == 1 && u.down == 1:
+		return u.samples(y)
+	case u.fancy && u.across == 2 && u.down == 1:
+		expand(u.out, u.samples(y))
+	case u.fancy && u.across == 1 && u.down == 2:
+		between(u.out, u.samples(y/2), u.samples(y/2-1+y%2*2), 1+y%2)
+	case u.fancy && u.across == 2 && u.down == 2:
+		expandBetween(u.out, u.samples(y/2), u.samples(y/2-1+y%2*2))
+	default:
+		for x, v := range u.samples(y / u.down) {
+			for i := range u.across {
+				u.out[x*u.across+i] = v
+			}
+		}
+	}
+	return u.out
+}
+
+// samples returns row y of the samples, or the nearest one there is.
+func (u *upsampler) samples(y int) []uint8 {
+	return u.pix[min(max(y, 0), u.height-1)*u.stride:][:u.width]
+}
+
+// expand writes for each sample two, 3/4 of it and 1/4 of the neighbour.
+func expand(out, in []uint8) {
+	before, here := int(in[0]), int(in[0])
+	for x := range in {
+		after := int(in[min(x+1, len(in)-1)])
+		two := out[2*x:][:2]
+		two[0] = uint8((3*here + before + 1) >> 2)
+		two[1] = uint8((3*here + after + 2) >> 2)
+		before, here = here, after
+	}
+}
+
+// between writes the samples of a row that lies between two, 3/4 of the nearer
+// and 1/4 of the farther.
+func between(out, near, far []uint8, bias int) {
+	far = far[:len(near)]
+	for x, v := range near {
+		out[x] = uint8((3*int(v) + int(far[x]) + bias) >> 2)
+	}
+}
+
+// expandBetween does what expand and between do, with one rounding.
+func expandBetween(out, near, far []uint8) {
+	far = far[:len(near)]
+	here := 3*int(near[0]) + int(far[0])
+	before := here
+	for x := range near[1:] {
+		after := 3*int(near[x+1]) + int(far[x+1])
+		two := out[2*x:][:2]
+		two[0] = uint8((3*here + before + 8) >> 4)
+		two[1] = uint8((3*here + after + 7) >> 4)
+		before, here = here, after
+	}
+	two := out[2*len(near)-2:][:2]
+	two[0] = uint8((3*here + before + 8) >> 4)
+	two[1] = uint8((4*here + 7) >> 4)
+}
