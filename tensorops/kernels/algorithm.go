@@ -106,7 +106,7 @@ func (a algorithm) cost(c Conv, what pass) float64 {
 		return cost
 	}
 	const (
-		transformed  = 4   // what transforming a value costs
+		transformed  = 10  // what transforming a value costs
 		productShare = 0.8 // pace of the products, as a share of that of a direct convolution
 		stagedShare  = 0.9 // pace of everything where planes go through the third-level cache
 		secondLevel  = 1 << 16

@@ -49,15 +49,18 @@ func portableTransform(p winograd.Matrix) transform {
 	}
 	const vectorBytes = transformLanes * f32
 	in := len(p[0])
-	return func(dst, src, tmp unsafe.Pointer, dstRow, dstCol, srcRow, srcCol, n int) {
-		for g := range n {
-			for j := range in {
-				combine(func(i int) *vector { return at(src, i*srcRow+j*srcCol+g*vectorBytes) },
-					func(i int) *vector { return at(tmp, (i*in+j)*vectorBytes) })
-			}
-			for i := range p {
-				combine(func(j int) *vector { return at(tmp, (i*in+j)*vectorBytes) },
-					func(j int) *vector { return at(dst, i*dstRow+j*dstCol+g*vectorBytes) })
+	return func(dst, src, tmp unsafe.Pointer, dstRow, dstCol, srcRow, srcCol, n, dstStep, srcStep, reps int) {
+		for r := range reps {
+			for g := range n {
+				from, to := r*(srcStep+n*vectorBytes)+g*vectorBytes, r*(dstStep+n*vectorBytes)+g*vectorBytes
+				for j := range in {
+					combine(func(i int) *vector { return at(src, from+i*srcRow+j*srcCol) },
+						func(i int) *vector { return at(tmp, (i*in+j)*vectorBytes) })
+				}
+				for i := range p {
+					combine(func(j int) *vector { return at(tmp, (i*in+j)*vectorBytes) },
+						func(j int) *vector { return at(dst, to+i*dstRow+j*dstCol) })
+				}
 			}
 		}
 	}

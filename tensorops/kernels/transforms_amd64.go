@@ -11,49 +11,49 @@ var avx2Transforms = []transforms{
 }
 
 //go:noescape
-func avx2Input2(dst, src, tmp unsafe.Pointer, dstRow, dstCol, srcRow, srcCol, n int)
+func avx2Input2(dst, src, tmp unsafe.Pointer, dstRow, dstCol, srcRow, srcCol, n, dstStep, srcStep, reps int)
 
 //go:noescape
-func avx2Filter2(dst, src, tmp unsafe.Pointer, dstRow, dstCol, srcRow, srcCol, n int)
+func avx2Filter2(dst, src, tmp unsafe.Pointer, dstRow, dstCol, srcRow, srcCol, n, dstStep, srcStep, reps int)
 
 //go:noescape
-func avx2OutputGrad2(dst, src, tmp unsafe.Pointer, dstRow, dstCol, srcRow, srcCol, n int)
+func avx2OutputGrad2(dst, src, tmp unsafe.Pointer, dstRow, dstCol, srcRow, srcCol, n, dstStep, srcStep, reps int)
 
 //go:noescape
-func avx2Output2(dst, src, tmp unsafe.Pointer, dstRow, dstCol, srcRow, srcCol, n int)
+func avx2Output2(dst, src, tmp unsafe.Pointer, dstRow, dstCol, srcRow, srcCol, n, dstStep, srcStep, reps int)
 
 //go:noescape
-func avx2FilterGrad2(dst, src, tmp unsafe.Pointer, dstRow, dstCol, srcRow, srcCol, n int)
+func avx2FilterGrad2(dst, src, tmp unsafe.Pointer, dstRow, dstCol, srcRow, srcCol, n, dstStep, srcStep, reps int)
 
 //go:noescape
-func avx2Input3(dst, src, tmp unsafe.Pointer, dstRow, dstCol, srcRow, srcCol, n int)
+func avx2Input3(dst, src, tmp unsafe.Pointer, dstRow, dstCol, srcRow, srcCol, n, dstStep, srcStep, reps int)
 
 //go:noescape
-func avx2Filter3(dst, src, tmp unsafe.Pointer, dstRow, dstCol, srcRow, srcCol, n int)
+func avx2Filter3(dst, src, tmp unsafe.Pointer, dstRow, dstCol, srcRow, srcCol, n, dstStep, srcStep, reps int)
 
 //go:noescape
-func avx2OutputGrad3(dst, src, tmp unsafe.Pointer, dstRow, dstCol, srcRow, srcCol, n int)
+func avx2OutputGrad3(dst, src, tmp unsafe.Pointer, dstRow, dstCol, srcRow, srcCol, n, dstStep, srcStep, reps int)
 
 //go:noescape
-func avx2Output3(dst, src, tmp unsafe.Pointer, dstRow, dstCol, srcRow, srcCol, n int)
+func avx2Output3(dst, src, tmp unsafe.Pointer, dstRow, dstCol, srcRow, srcCol, n, dstStep, srcStep, reps int)
 
 //go:noescape
-func avx2FilterGrad3(dst, src, tmp unsafe.Pointer, dstRow, dstCol, srcRow, srcCol, n int)
+func avx2FilterGrad3(dst, src, tmp unsafe.Pointer, dstRow, dstCol, srcRow, srcCol, n, dstStep, srcStep, reps int)
 
 //go:noescape
-func avx2Input4(dst, src, tmp unsafe.Pointer, dstRow, dstCol, srcRow, srcCol, n int)
+func avx2Input4(dst, src, tmp unsafe.Pointer, dstRow, dstCol, srcRow, srcCol, n, dstStep, srcStep, reps int)
 
 //go:noescape
-func avx2Filter4(dst, src, tmp unsafe.Pointer, dstRow, dstCol, srcRow, srcCol, n int)
+func avx2Filter4(dst, src, tmp unsafe.Pointer, dstRow, dstCol, srcRow, srcCol, n, dstStep, srcStep, reps int)
 
 //go:noescape
-func avx2OutputGrad4(dst, src, tmp unsafe.Pointer, dstRow, dstCol, srcRow, srcCol, n int)
+func avx2OutputGrad4(dst, src, tmp unsafe.Pointer, dstRow, dstCol, srcRow, srcCol, n, dstStep, srcStep, reps int)
 
 //go:noescape
-func avx2Output4(dst, src, tmp unsafe.Pointer, dstRow, dstCol, srcRow, srcCol, n int)
+func avx2Output4(dst, src, tmp unsafe.Pointer, dstRow, dstCol, srcRow, srcCol, n, dstStep, srcStep, reps int)
 
 //go:noescape
-func avx2FilterGrad4(dst, src, tmp unsafe.Pointer, dstRow, dstCol, srcRow, srcCol, n int)
+func avx2FilterGrad4(dst, src, tmp unsafe.Pointer, dstRow, dstCol, srcRow, srcCol, n, dstStep, srcStep, reps int)
 
 //go:noescape
 func avx2Transpose(dst, src unsafe.Pointer, dstRow, srcRow, n int)

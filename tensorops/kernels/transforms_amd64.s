@@ -100,9 +100,9 @@ vector:
 	VZEROUPPER
 	RET
 
-// func avx2Input2(dst *byte, src *byte, tmp *byte, dstRow int, dstCol int, srcRow int, srcCol int, n int)
+// func avx2Input2(dst *byte, src *byte, tmp *byte, dstRow int, dstCol int, srcRow int, srcCol int, n int, dstStep int, srcStep int, reps int)
 // Requires: AVX
-TEXT ·avx2Input2(SB), NOSPLIT, $0-64
+TEXT ·avx2Input2(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), AX
 	MOVQ src+8(FP), CX
 	MOVQ tmp+16(FP), DX
@@ -112,6 +112,8 @@ TEXT ·avx2Input2(SB), NOSPLIT, $0-64
 	LEAQ (DI)(DI*2), R8
 	MOVQ dstCol+32(FP), R9
 	LEAQ (R9)(R9*2), R10
+
+repeat:
 	MOVQ n+56(FP), R11
 
 group:
@@ -223,12 +225,16 @@ group:
 	ADDQ    $0x20, AX
 	DECQ    R11
 	JNZ     group
+	ADDQ    srcStep+72(FP), CX
+	ADDQ    dstStep+64(FP), AX
+	DECQ    reps+80(FP)
+	JNZ     repeat
 	VZEROUPPER
 	RET
 
-// func avx2Filter2(dst *byte, src *byte, tmp *byte, dstRow int, dstCol int, srcRow int, srcCol int, n int)
+// func avx2Filter2(dst *byte, src *byte, tmp *byte, dstRow int, dstCol int, srcRow int, srcCol int, n int, dstStep int, srcStep int, reps int)
 // Requires: AVX, FMA3
-TEXT ·avx2Filter2(SB), NOSPLIT, $0-64
+TEXT ·avx2Filter2(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), AX
 	MOVQ src+8(FP), CX
 	MOVQ tmp+16(FP), DX
@@ -237,6 +243,8 @@ TEXT ·avx2Filter2(SB), NOSPLIT, $0-64
 	MOVQ srcRow+40(FP), DI
 	MOVQ dstCol+32(FP), R8
 	LEAQ (R8)(R8*2), R9
+
+repeat:
 	MOVQ n+56(FP), R10
 
 group:
@@ -342,6 +350,10 @@ group:
 	ADDQ        $0x20, AX
 	DECQ        R10
 	JNZ         group
+	ADDQ        srcStep+72(FP), CX
+	ADDQ        dstStep+64(FP), AX
+	DECQ        reps+80(FP)
+	JNZ         repeat
 	VZEROUPPER
 	RET
 
@@ -355,9 +367,9 @@ DATA eight0<>+24(SB)/4, $0x3f000000
 DATA eight0<>+28(SB)/4, $0x3f000000
 GLOBL eight0<>(SB), RODATA|NOPTR, $32
 
-// func avx2OutputGrad2(dst *byte, src *byte, tmp *byte, dstRow int, dstCol int, srcRow int, srcCol int, n int)
+// func avx2OutputGrad2(dst *byte, src *byte, tmp *byte, dstRow int, dstCol int, srcRow int, srcCol int, n int, dstStep int, srcStep int, reps int)
 // Requires: AVX
-TEXT ·avx2OutputGrad2(SB), NOSPLIT, $0-64
+TEXT ·avx2OutputGrad2(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), AX
 	MOVQ src+8(FP), CX
 	MOVQ tmp+16(FP), DX
@@ -366,6 +378,8 @@ TEXT ·avx2OutputGrad2(SB), NOSPLIT, $0-64
 	MOVQ srcRow+40(FP), DI
 	MOVQ dstCol+32(FP), R8
 	LEAQ (R8)(R8*2), R9
+
+repeat:
 	MOVQ n+56(FP), R10
 
 group:
@@ -427,12 +441,16 @@ group:
 	ADDQ    $0x20, AX
 	DECQ    R10
 	JNZ     group
+	ADDQ    srcStep+72(FP), CX
+	ADDQ    dstStep+64(FP), AX
+	DECQ    reps+80(FP)
+	JNZ     repeat
 	VZEROUPPER
 	RET
 
-// func avx2Output2(dst *byte, src *byte, tmp *byte, dstRow int, dstCol int, srcRow int, srcCol int, n int)
+// func avx2Output2(dst *byte, src *byte, tmp *byte, dstRow int, dstCol int, srcRow int, srcCol int, n int, dstStep int, srcStep int, reps int)
 // Requires: AVX
-TEXT ·avx2Output2(SB), NOSPLIT, $0-64
+TEXT ·avx2Output2(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), AX
 	MOVQ src+8(FP), CX
 	MOVQ tmp+16(FP), DX
@@ -441,6 +459,8 @@ TEXT ·avx2Output2(SB), NOSPLIT, $0-64
 	MOVQ srcRow+40(FP), DI
 	LEAQ (DI)(DI*2), R8
 	MOVQ dstCol+32(FP), R9
+
+repeat:
 	MOVQ n+56(FP), R10
 
 group:
@@ -514,12 +534,16 @@ group:
 	ADDQ    $0x20, AX
 	DECQ    R10
 	JNZ     group
+	ADDQ    srcStep+72(FP), CX
+	ADDQ    dstStep+64(FP), AX
+	DECQ    reps+80(FP)
+	JNZ     repeat
 	VZEROUPPER
 	RET
 
-// func avx2FilterGrad2(dst *byte, src *byte, tmp *byte, dstRow int, dstCol int, srcRow int, srcCol int, n int)
+// func avx2FilterGrad2(dst *byte, src *byte, tmp *byte, dstRow int, dstCol int, srcRow int, srcCol int, n int, dstStep int, srcStep int, reps int)
 // Requires: AVX, FMA3
-TEXT ·avx2FilterGrad2(SB), NOSPLIT, $0-64
+TEXT ·avx2FilterGrad2(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), AX
 	MOVQ src+8(FP), CX
 	MOVQ tmp+16(FP), DX
@@ -528,6 +552,8 @@ TEXT ·avx2FilterGrad2(SB), NOSPLIT, $0-64
 	MOVQ srcRow+40(FP), DI
 	LEAQ (DI)(DI*2), R8
 	MOVQ dstCol+32(FP), R9
+
+repeat:
 	MOVQ n+56(FP), R10
 
 group:
@@ -640,12 +666,16 @@ group:
 	ADDQ        $0x20, AX
 	DECQ        R10
 	JNZ         group
+	ADDQ        srcStep+72(FP), CX
+	ADDQ        dstStep+64(FP), AX
+	DECQ        reps+80(FP)
+	JNZ         repeat
 	VZEROUPPER
 	RET
 
-// func avx2Input3(dst *byte, src *byte, tmp *byte, dstRow int, dstCol int, srcRow int, srcCol int, n int)
+// func avx2Input3(dst *byte, src *byte, tmp *byte, dstRow int, dstCol int, srcRow int, srcCol int, n int, dstStep int, srcStep int, reps int)
 // Requires: AVX, FMA3
-TEXT ·avx2Input3(SB), NOSPLIT, $0-64
+TEXT ·avx2Input3(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), AX
 	MOVQ src+8(FP), CX
 	MOVQ tmp+16(FP), DX
@@ -655,6 +685,8 @@ TEXT ·avx2Input3(SB), NOSPLIT, $0-64
 	LEAQ (DI)(DI*2), R8
 	MOVQ dstCol+32(FP), R9
 	LEAQ (R9)(R9*2), R10
+
+repeat:
 	MOVQ n+56(FP), R11
 
 group:
@@ -952,6 +984,10 @@ group:
 	ADDQ        $0x20, AX
 	DECQ        R11
 	JNZ         group
+	ADDQ        srcStep+72(FP), CX
+	ADDQ        dstStep+64(FP), AX
+	DECQ        reps+80(FP)
+	JNZ         repeat
 	VZEROUPPER
 	RET
 
@@ -985,9 +1021,9 @@ DATA eight3<>+24(SB)/4, $0xc0400000
 DATA eight3<>+28(SB)/4, $0xc0400000
 GLOBL eight3<>(SB), RODATA|NOPTR, $32
 
-// func avx2Filter3(dst *byte, src *byte, tmp *byte, dstRow int, dstCol int, srcRow int, srcCol int, n int)
+// func avx2Filter3(dst *byte, src *byte, tmp *byte, dstRow int, dstCol int, srcRow int, srcCol int, n int, dstStep int, srcStep int, reps int)
 // Requires: AVX, FMA3
-TEXT ·avx2Filter3(SB), NOSPLIT, $0-64
+TEXT ·avx2Filter3(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), AX
 	MOVQ src+8(FP), CX
 	MOVQ tmp+16(FP), DX
@@ -996,6 +1032,8 @@ TEXT ·avx2Filter3(SB), NOSPLIT, $0-64
 	MOVQ srcRow+40(FP), DI
 	MOVQ dstCol+32(FP), R8
 	LEAQ (R8)(R8*2), R9
+
+repeat:
 	MOVQ n+56(FP), R10
 
 group:
@@ -1203,6 +1241,10 @@ group:
 	ADDQ        $0x20, AX
 	DECQ        R10
 	JNZ         group
+	ADDQ        srcStep+72(FP), CX
+	ADDQ        dstStep+64(FP), AX
+	DECQ        reps+80(FP)
+	JNZ         repeat
 	VZEROUPPER
 	RET
 
@@ -1256,9 +1298,9 @@ DATA eight8<>+24(SB)/4, $0x3f2aaaab
 DATA eight8<>+28(SB)/4, $0x3f2aaaab
 GLOBL eight8<>(SB), RODATA|NOPTR, $32
 
-// func avx2OutputGrad3(dst *byte, src *byte, tmp *byte, dstRow int, dstCol int, srcRow int, srcCol int, n int)
+// func avx2OutputGrad3(dst *byte, src *byte, tmp *byte, dstRow int, dstCol int, srcRow int, srcCol int, n int, dstStep int, srcStep int, reps int)
 // Requires: AVX, FMA3
-TEXT ·avx2OutputGrad3(SB), NOSPLIT, $0-64
+TEXT ·avx2OutputGrad3(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), AX
 	MOVQ src+8(FP), CX
 	MOVQ tmp+16(FP), DX
@@ -1267,6 +1309,8 @@ TEXT ·avx2OutputGrad3(SB), NOSPLIT, $0-64
 	MOVQ srcRow+40(FP), DI
 	MOVQ dstCol+32(FP), R8
 	LEAQ (R8)(R8*2), R9
+
+repeat:
 	MOVQ n+56(FP), R10
 
 group:
@@ -1402,6 +1446,10 @@ group:
 	ADDQ        $0x20, AX
 	DECQ        R10
 	JNZ         group
+	ADDQ        srcStep+72(FP), CX
+	ADDQ        dstStep+64(FP), AX
+	DECQ        reps+80(FP)
+	JNZ         repeat
 	VZEROUPPER
 	RET
 
@@ -1415,9 +1463,9 @@ DATA eight9<>+24(SB)/4, $0x40800000
 DATA eight9<>+28(SB)/4, $0x40800000
 GLOBL eight9<>(SB), RODATA|NOPTR, $32
 
-// func avx2Output3(dst *byte, src *byte, tmp *byte, dstRow int, dstCol int, srcRow int, srcCol int, n int)
+// func avx2Output3(dst *byte, src *byte, tmp *byte, dstRow int, dstCol int, srcRow int, srcCol int, n int, dstStep int, srcStep int, reps int)
 // Requires: AVX, FMA3
-TEXT ·avx2Output3(SB), NOSPLIT, $0-64
+TEXT ·avx2Output3(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), AX
 	MOVQ src+8(FP), CX
 	MOVQ tmp+16(FP), DX
@@ -1426,6 +1474,8 @@ TEXT ·avx2Output3(SB), NOSPLIT, $0-64
 	MOVQ srcRow+40(FP), DI
 	LEAQ (DI)(DI*2), R8
 	MOVQ dstCol+32(FP), R9
+
+repeat:
 	MOVQ n+56(FP), R10
 
 group:
@@ -1577,12 +1627,16 @@ group:
 	ADDQ        $0x20, AX
 	DECQ        R10
 	JNZ         group
+	ADDQ        srcStep+72(FP), CX
+	ADDQ        dstStep+64(FP), AX
+	DECQ        reps+80(FP)
+	JNZ         repeat
 	VZEROUPPER
 	RET
 
-// func avx2FilterGrad3(dst *byte, src *byte, tmp *byte, dstRow int, dstCol int, srcRow int, srcCol int, n int)
+// func avx2FilterGrad3(dst *byte, src *byte, tmp *byte, dstRow int, dstCol int, srcRow int, srcCol int, n int, dstStep int, srcStep int, reps int)
 // Requires: AVX, FMA3
-TEXT ·avx2FilterGrad3(SB), NOSPLIT, $0-64
+TEXT ·avx2FilterGrad3(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), AX
 	MOVQ src+8(FP), CX
 	MOVQ tmp+16(FP), DX
@@ -1591,6 +1645,8 @@ TEXT ·avx2FilterGrad3(SB), NOSPLIT, $0-64
 	MOVQ srcRow+40(FP), DI
 	LEAQ (DI)(DI*2), R8
 	MOVQ dstCol+32(FP), R9
+
+repeat:
 	MOVQ n+56(FP), R10
 
 group:
@@ -1814,12 +1870,16 @@ group:
 	ADDQ        $0x20, AX
 	DECQ        R10
 	JNZ         group
+	ADDQ        srcStep+72(FP), CX
+	ADDQ        dstStep+64(FP), AX
+	DECQ        reps+80(FP)
+	JNZ         repeat
 	VZEROUPPER
 	RET
 
-// func avx2Input4(dst *byte, src *byte, tmp *byte, dstRow int, dstCol int, srcRow int, srcCol int, n int)
+// func avx2Input4(dst *byte, src *byte, tmp *byte, dstRow int, dstCol int, srcRow int, srcCol int, n int, dstStep int, srcStep int, reps int)
 // Requires: AVX, FMA3
-TEXT ·avx2Input4(SB), NOSPLIT, $0-64
+TEXT ·avx2Input4(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), AX
 	MOVQ src+8(FP), CX
 	MOVQ tmp+16(FP), DX
@@ -1831,6 +1891,8 @@ TEXT ·avx2Input4(SB), NOSPLIT, $0-64
 	MOVQ dstCol+32(FP), R10
 	LEAQ (R10)(R10*2), R11
 	LEAQ (R10)(R10*4), R12
+
+repeat:
 	MOVQ n+56(FP), R13
 
 group:
@@ -2234,6 +2296,10 @@ group:
 	ADDQ        $0x20, AX
 	DECQ        R13
 	JNZ         group
+	ADDQ        srcStep+72(FP), CX
+	ADDQ        dstStep+64(FP), AX
+	DECQ        reps+80(FP)
+	JNZ         repeat
 	VZEROUPPER
 	RET
 
@@ -2257,9 +2323,9 @@ DATA eight11<>+24(SB)/4, $0xc0800000
 DATA eight11<>+28(SB)/4, $0xc0800000
 GLOBL eight11<>(SB), RODATA|NOPTR, $32
 
-// func avx2Filter4(dst *byte, src *byte, tmp *byte, dstRow int, dstCol int, srcRow int, srcCol int, n int)
+// func avx2Filter4(dst *byte, src *byte, tmp *byte, dstRow int, dstCol int, srcRow int, srcCol int, n int, dstStep int, srcStep int, reps int)
 // Requires: AVX, FMA3
-TEXT ·avx2Filter4(SB), NOSPLIT, $0-64
+TEXT ·avx2Filter4(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), AX
 	MOVQ src+8(FP), CX
 	MOVQ tmp+16(FP), DX
@@ -2269,6 +2335,8 @@ TEXT ·avx2Filter4(SB), NOSPLIT, $0-64
 	MOVQ dstCol+32(FP), R8
 	LEAQ (R8)(R8*2), R9
 	LEAQ (R8)(R8*4), R10
+
+repeat:
 	MOVQ n+56(FP), R11
 
 group:
@@ -2483,6 +2551,10 @@ group:
 	ADDQ        $0x20, AX
 	DECQ        R11
 	JNZ         group
+	ADDQ        srcStep+72(FP), CX
+	ADDQ        dstStep+64(FP), AX
+	DECQ        reps+80(FP)
+	JNZ         repeat
 	VZEROUPPER
 	RET
 
@@ -2516,9 +2588,9 @@ DATA eight14<>+24(SB)/4, $0x3daaaaab
 DATA eight14<>+28(SB)/4, $0x3daaaaab
 GLOBL eight14<>(SB), RODATA|NOPTR, $32
 
-// func avx2OutputGrad4(dst *byte, src *byte, tmp *byte, dstRow int, dstCol int, srcRow int, srcCol int, n int)
+// func avx2OutputGrad4(dst *byte, src *byte, tmp *byte, dstRow int, dstCol int, srcRow int, srcCol int, n int, dstStep int, srcStep int, reps int)
 // Requires: AVX, FMA3
-TEXT ·avx2OutputGrad4(SB), NOSPLIT, $0-64
+TEXT ·avx2OutputGrad4(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), AX
 	MOVQ src+8(FP), CX
 	MOVQ tmp+16(FP), DX
@@ -2529,6 +2601,8 @@ TEXT ·avx2OutputGrad4(SB), NOSPLIT, $0-64
 	MOVQ dstCol+32(FP), R9
 	LEAQ (R9)(R9*2), R10
 	LEAQ (R9)(R9*4), R11
+
+repeat:
 	MOVQ n+56(FP), R12
 
 group:
@@ -2756,6 +2830,10 @@ group:
 	ADDQ        $0x20, AX
 	DECQ        R12
 	JNZ         group
+	ADDQ        srcStep+72(FP), CX
+	ADDQ        dstStep+64(FP), AX
+	DECQ        reps+80(FP)
+	JNZ         repeat
 	VZEROUPPER
 	RET
 
@@ -2769,9 +2847,9 @@ DATA eight15<>+24(SB)/4, $0x41000000
 DATA eight15<>+28(SB)/4, $0x41000000
 GLOBL eight15<>(SB), RODATA|NOPTR, $32
 
-// func avx2Output4(dst *byte, src *byte, tmp *byte, dstRow int, dstCol int, srcRow int, srcCol int, n int)
+// func avx2Output4(dst *byte, src *byte, tmp *byte, dstRow int, dstCol int, srcRow int, srcCol int, n int, dstStep int, srcStep int, reps int)
 // Requires: AVX, FMA3
-TEXT ·avx2Output4(SB), NOSPLIT, $0-64
+TEXT ·avx2Output4(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), AX
 	MOVQ src+8(FP), CX
 	MOVQ tmp+16(FP), DX
@@ -2782,6 +2860,8 @@ TEXT ·avx2Output4(SB), NOSPLIT, $0-64
 	LEAQ (DI)(DI*4), R9
 	MOVQ dstCol+32(FP), R10
 	LEAQ (R10)(R10*2), R11
+
+repeat:
 	MOVQ n+56(FP), R12
 
 group:
@@ -3029,12 +3109,16 @@ group:
 	ADDQ        $0x20, AX
 	DECQ        R12
 	JNZ         group
+	ADDQ        srcStep+72(FP), CX
+	ADDQ        dstStep+64(FP), AX
+	DECQ        reps+80(FP)
+	JNZ         repeat
 	VZEROUPPER
 	RET
 
-// func avx2FilterGrad4(dst *byte, src *byte, tmp *byte, dstRow int, dstCol int, srcRow int, srcCol int, n int)
+// func avx2FilterGrad4(dst *byte, src *byte, tmp *byte, dstRow int, dstCol int, srcRow int, srcCol int, n int, dstStep int, srcStep int, reps int)
 // Requires: AVX, FMA3
-TEXT ·avx2FilterGrad4(SB), NOSPLIT, $0-64
+TEXT ·avx2FilterGrad4(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), AX
 	MOVQ src+8(FP), CX
 	MOVQ tmp+16(FP), DX
@@ -3044,6 +3128,8 @@ TEXT ·avx2FilterGrad4(SB), NOSPLIT, $0-64
 	LEAQ (DI)(DI*2), R8
 	LEAQ (DI)(DI*4), R9
 	MOVQ dstCol+32(FP), R10
+
+repeat:
 	MOVQ n+56(FP), R11
 
 group:
@@ -3285,5 +3371,9 @@ group:
 	ADDQ        $0x20, AX
 	DECQ        R11
 	JNZ         group
+	ADDQ        srcStep+72(FP), CX
+	ADDQ        dstStep+64(FP), AX
+	DECQ        reps+80(FP)
+	JNZ         repeat
 	VZEROUPPER
 	RET

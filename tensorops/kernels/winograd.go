@@ -8,9 +8,24 @@ import "unsafe"
 // product. That takes (m+2)²/(9m²) of the multiplications; the transforms are additions, for the most part. The
 // gradient of the input is the same with turned filters, and that of the filters sums products of planes over tiles.
 
-// transform computes P X Pᵀ for n groups of eight channels, X being vectors of eight floats srcRow and srcCol bytes
-// apart from src on and the result vectors dstRow and dstCol bytes apart from dst on. tmp has room for 36 vectors.
-type transform func(dst, src, tmp unsafe.Pointer, dstRow, dstCol, srcRow, srcCol, n int)
+// transform computes P X Pᵀ for n groups of eight channels of reps tiles, X being vectors of eight floats srcRow and
+// srcCol bytes apart from src on and the result vectors dstRow and dstCol bytes apart from dst on. Groups follow each
+// other; from the last group of a tile to the first of the next it is srcStep and dstStep bytes more. tmp has room for
+// 36 vectors.
+type transform func(dst, src, tmp unsafe.Pointer, dstRow, dstCol, srcRow, srcCol, n, dstStep, srcStep, reps int)
+
+// matrix is where a transform reads or writes: vectors row and col floats apart, tiles (or the like) step floats apart.
+type matrix struct {
+	s              []float32
+	row, col, step int
+}
+
+// apply transforms so many channels of reps tiles.
+func (f transform) apply(dst, src matrix, tmp []float32, channels, reps int) {
+	f(unsafe.Pointer(&dst.s[0]), unsafe.Pointer(&src.s[0]), unsafe.Pointer(&tmp[0]),
+		dst.row*f32, dst.col*f32, src.row*f32, src.col*f32,
+		channels/transformLanes, (dst.step-channels)*f32, (src.step-channels)*f32, reps)
+}
 
 // transforms is what an instruction set has for the algorithm F(mxm, 3x3); see internal/winograd for the matrices.
 type transforms struct {
@@ -19,10 +34,12 @@ type transforms struct {
 }
 
 const (
-	transformLanes = 8        // channels that a transform handles at a time
-	fusedFloats    = 64 << 10 // planes of one item that stay in the second-level cache
-	stagedFloats   = 2 << 20  // planes of all items that stay in the third-level cache
-	leastStaged    = 128      // tiles at a time, so that reading the filters from memory stays cheap
+	transformLanes  = 8        // channels that a transform handles at a time
+	fusedFloats     = 64 << 10 // planes of one item that stay in the second-level cache
+	stagedFloats    = 2 << 20  // planes of all items that stay in the third-level cache
+	channelsPerItem = 8        // whose filters one item transforms
+	tilesPerItem    = 16       // that one item transforms
+	leastStaged     = 128      // tiles at a time, so that reading the filters from memory stays cheap
 )
 
 // planes is the transformed tiles, filters or products: for every pair of an output row and column of the transform a
@@ -56,7 +73,7 @@ func paneled(count, rows int, panels []panel) planes {
 
 func (p planes) floats() int { return p.count * p.size }
 
-// tiling is a cut of images [n,h,w,c] into square tiles, those at the border reaching beyond it.
+// tiling is a cut of images [n,h,w,c] into square tiles, those at the border reaching beyond it. Tiles come in lines.
 type tiling struct {
 	h, w, c    int
 	rows, cols int // tiles per image
@@ -69,80 +86,80 @@ func newTiling(h, w, c, outH, outW, m, size, pad int) tiling {
 	return tiling{h: h, w: w, c: c, rows: (outH + m - 1) / m, cols: (outW + m - 1) / m, size: size, step: m, pad: pad}
 }
 
-// patch is a tile's place.
-type patch struct {
-	start      int // index of its first pixel in the images, if whole
-	whole      bool
-	image      int // index of the image's first float
-	top, left  int // of the tile; may lie outside
-	fromH, toH int // its rows inside of the image
-	fromW, toW int
+// width is the pixels along a line of tiles.
+func (t tiling) width() int { return (t.cols-1)*t.step + t.size }
+
+// strip is the floats of a line of tiles.
+func (t tiling) strip() int { return t.size * t.width() * t.c }
+
+// line returns the image of a line, as the index of its first float, and the row of the line's first pixels.
+func (t tiling) line(i int) (image, top int) {
+	return i / t.rows * t.h * t.w * t.c, i%t.rows*t.step - t.pad
 }
 
-func (t tiling) patch(i int) patch {
-	perImage := t.rows * t.cols
-	image, at := i/perImage, i%perImage
-	p := patch{image: image * t.h * t.w * t.c, top: at/t.cols*t.step - t.pad, left: at%t.cols*t.step - t.pad}
-	p.fromH, p.toH = max(0, -p.top), min(t.size, t.h-p.top)
-	p.fromW, p.toW = max(0, -p.left), min(t.size, t.w-p.left)
-	p.whole = p.fromH == 0 && p.fromW == 0 && p.toH == t.size && p.toW == t.size
-	p.start = p.image + (p.top*t.w+p.left)*t.c
-	return p
+// inside says whether the line from row top on lies inside of the image.
+func (t tiling) inside(top int) bool {
+	return t.pad == 0 && top+t.size <= t.h && t.width() <= t.w
 }
 
-// read transforms n tiles of images from the first on into the rows of dst from row on.
+// read transforms n lines of tiles of images from the first on, into the rows of dst from row on.
 func (t tiling) read(f transform, scratch, images, dst []float32, p planes, side, first, row, n int) {
-	tmp, border := scratch[:tmpFloats], scratch[tmpFloats:]
-	for i := row; i < row+n; i++ {
-		src, line := border, t.size*t.c
-		if at := t.patch(first + i - row); at.whole {
-			src, line = images[at.start:], t.w*t.c
+	tmp, strip := scratch[:tmpFloats], scratch[tmpFloats:]
+	for i := range n {
+		image, top := t.line(first + i)
+		src := matrix{s: strip, row: t.width() * t.c, col: t.c, step: t.step * t.c}
+		if t.inside(top) {
+			src.s, src.row = images[image+top*t.w*t.c:], t.w*t.c
 		} else {
-			t.cut(images, border, at)
+			t.cut(images[image:image+t.h*t.w*t.c], strip, top)
 		}
 		for _, g := range p.groups {
-			f(unsafe.Pointer(&dst[g.start+i*g.row]), unsafe.Pointer(&src[g.col]), unsafe.Pointer(&tmp[0]),
-				side*p.size*f32, p.size*f32, line*f32, t.c*f32, g.cols/transformLanes)
+			to := matrix{s: dst[g.start+(row+i*t.cols)*g.row:], row: side * p.size, col: p.size, step: g.row}
+			f.apply(to, matrix{src.s[g.col:], src.row, src.col, src.step}, tmp, g.cols, t.cols)
 		}
 	}
 }
 
-// cut copies a tile to dst, with zeros where it lies outside.
-func (t tiling) cut(images, dst []float32, at patch) {
-	row := t.size * t.c
-	clear(dst[:t.size*row])
-	if at.fromW >= at.toW {
-		return
-	}
-	for r := at.fromH; r < at.toH; r++ {
-		start := at.image + ((at.top+r)*t.w+at.left+at.fromW)*t.c
-		copy(dst[r*row+at.fromW*t.c:], images[start:start+(at.toW-at.fromW)*t.c])
+// cut copies a line of tiles of an image to dst, with zeros where it lies outside.
+func (t tiling) cut(image, dst []float32, top int) {
+	row, left := t.width()*t.c, t.pad*t.c
+	n := min(t.w*t.c, row-left)
+	for r := range t.size {
+		line := dst[r*row : (r+1)*row]
+		if h := top + r; h < 0 || h >= t.h {
+			clear(line)
+			continue
+		}
+		clear(line[:left])
+		copy(line[left:left+n], image[(top+r)*t.w*t.c:])
+		clear(line[left+n:])
 	}
 }
 
-// write transforms the rows of src from row on into n tiles of images from the first on.
+// write transforms the rows of src from row on into n lines of tiles of images from the first on.
 func (t tiling) write(f transform, scratch, images, src []float32, p planes, side, first, row, n int) {
-	tmp, border := scratch[:tmpFloats], scratch[tmpFloats:]
-	for i := row; i < row+n; i++ {
-		dst, line := border, t.size*t.c
-		at := t.patch(first + i - row)
-		if at.whole {
-			dst, line = images[at.start:], t.w*t.c
+	tmp, strip := scratch[:tmpFloats], scratch[tmpFloats:]
+	for i := range n {
+		image, top := t.line(first + i)
+		dst := matrix{s: strip, row: t.width() * t.c, col: t.c, step: t.step * t.c}
+		inside := t.inside(top)
+		if inside {
+			dst.s, dst.row = images[image+top*t.w*t.c:], t.w*t.c
 		}
-		f(unsafe.Pointer(&dst[0]), unsafe.Pointer(&src[i*p.groups[0].row]), unsafe.Pointer(&tmp[0]),
-			line*f32, t.c*f32, side*p.size*f32, p.size*f32, t.c/transformLanes)
-		if !at.whole {
-			t.paste(images, border, at)
+		g := p.groups[0]
+		from := matrix{s: src[(row+i*t.cols)*g.row:], row: side * p.size, col: p.size, step: g.row}
+		f.apply(dst, from, tmp, t.c, t.cols)
+		if !inside {
+			t.paste(images[image:image+t.h*t.w*t.c], strip, top)
 		}
 	}
 }
 
-// paste copies what is inside of the image of a tile at src.
-func (t tiling) paste(images, src []float32, at patch) {
-	row := t.size * t.c
-	for r := at.fromH; r < at.toH; r++ {
-		start := at.image + ((at.top+r)*t.w+at.left+at.fromW)*t.c
-		copy(images[start:start+(at.toW-at.fromW)*t.c], src[r*row+at.fromW*t.c:])
+// paste copies what is inside of the image of a line of tiles.
+func (t tiling) paste(image, src []float32, top int) {
+	n := t.w * t.c
+	for r := range min(t.size, t.h-top) {
+		copy(image[(top+r)*n:(top+r+1)*n], src[r*t.width()*t.c:])
 	}
 }
 
@@ -170,12 +187,12 @@ type winogradConv struct {
 	turned  bool
 	in, out tiling
 	outC    int
-	tiles   int // of all images
+	lines   int // of tiles, of all images
 	panels  []panel
 	filters planes
 	flipped int    // floats of transposed filters
-	v, p    planes // of a block of tiles: input, product
-	block   int    // tiles per item
+	v, p    planes // of some lines: input, product
+	block   int    // lines per item
 	blocks  int
 	chunk   int // blocks at a time, if staged
 	staged  bool
@@ -194,29 +211,28 @@ func newWinogradConv(c Conv, m int, backward, staged bool, p *Pool) *winogradCon
 	}
 	r.in = newTiling(c.H, c.W, c.Cin, c.OutH(), c.OutW(), m, m+2, c.Pad)
 	r.out = newTiling(c.OutH(), c.OutW(), c.Cout, c.OutH(), c.OutW(), m, m, 0)
-	r.tiles = c.N * r.in.rows * r.in.cols
-	perTile := r.side * r.side * (pitch(c.Cin) + pitch(c.Cout))
+	r.lines = c.N * r.in.rows
+	perTile := values * (pitch(c.Cin) + pitch(c.Cout))
 	r.panels = p.isa.panels(c.Cout, 24, 0)
 	r.filters = paneled(values, c.Cin, r.panels)
 	longest := len(r.panels[0].width.tiles)
-	r.block = min(r.tiles, longest*max(1, fusedFloats/(longest*perTile)))
-	if !staged {
-		r.block = min(r.tiles, longest*max(2, fusedFloats/(longest*perTile)))
-	}
-	r.blocks = (r.tiles + r.block - 1) / r.block
+	tiles := longest * max(2, fusedFloats/(longest*perTile))
+	r.block = min(r.lines, (tiles+r.in.cols-1)/r.in.cols)
+	r.blocks = (r.lines + r.block - 1) / r.block
 	shared := r.filters.floats()
 	if r.turned {
 		r.flipped = 9 * c.Cin * c.Cout
 		shared += r.flipped
 	}
 	scratch := r.border()
+	perBlock := r.block * r.in.cols
 	if staged {
-		r.chunk = min(r.blocks, max((leastStaged+r.block-1)/r.block, stagedFloats/(perTile*r.block)))
-		rows := r.chunk * r.block
+		r.chunk = min(r.blocks, max((leastStaged+perBlock-1)/perBlock, stagedFloats/(perTile*perBlock)))
+		rows := r.chunk * perBlock
 		r.v, r.p = matrices(values, rows, c.Cin), matrices(values, rows, c.Cout)
 		shared += r.v.floats() + r.p.floats()
 	} else {
-		r.v, r.p = matrices(values, r.block, c.Cin), matrices(values, r.block, c.Cout)
+		r.v, r.p = matrices(values, perBlock, c.Cin), matrices(values, perBlock, c.Cout)
 		scratch += r.v.floats() + r.p.floats()
 	}
 	p.reserve(shared, scratch)
@@ -230,8 +246,8 @@ func (r *winogradConv) compute(x, w, y []float32) {
 	if r.turned {
 		r.pool.run(9, len(w)*packWork, r.turnFunc)
 	}
-	r.pool.run(r.in.c, len(w)*packWork, r.packFunc)
-	work := r.tiles * r.filters.count * r.in.c * r.out.c
+	r.pool.run((r.in.c+channelsPerItem-1)/channelsPerItem, len(w)*packWork, r.packFunc)
+	work := r.lines * r.in.cols * r.filters.count * r.in.c * r.out.c
 	if !r.staged {
 		r.pool.run(r.blocks, work, r.itemFunc)
 	} else {
@@ -245,8 +261,8 @@ func (r *winogradConv) compute(x, w, y []float32) {
 	r.x, r.w, r.y = nil, nil, nil
 }
 
-// border is the scratch that the transforms need, for themselves and for a tile at the border.
-func (r *winogradConv) border() int { return pitch(tmpFloats + r.side*r.side*max(r.in.c, r.out.c)) }
+// border is the scratch that the transforms need, for themselves and for a line of tiles.
+func (r *winogradConv) border() int { return pitch(tmpFloats + max(r.in.strip(), r.out.strip())) }
 
 // turn transposes the filters' matrix of one tap.
 func (r *winogradConv) turn(_, tap int) {
@@ -254,36 +270,38 @@ func (r *winogradConv) turn(_, tap int) {
 	r.pool.isa.packPanel(r.pool.shared[r.filters.floats()+tap*size:], r.out.c, r.in.c, r.out.c, r.w[tap*size:], 1, r.in.c)
 }
 
-// pack transforms the filters that read one input channel.
-func (r *winogradConv) pack(worker, channel int) {
-	src, row, col := r.w[channel*r.out.c:], 3*r.in.c*r.out.c, r.in.c*r.out.c
+// pack transforms the filters that read some input channels.
+func (r *winogradConv) pack(worker, i int) {
+	first := i * channelsPerItem
+	size := r.in.c * r.out.c
+	src := matrix{s: r.w, row: 3 * size, col: size, step: r.out.c}
 	if r.turned {
-		src = r.pool.shared[r.filters.floats()+8*col+channel*r.out.c:]
-		row, col = -row, -col
+		src.s, src.row, src.col = r.pool.shared[r.filters.floats()+8*size:], -src.row, -src.col
 	}
 	for _, g := range r.filters.groups {
-		r.f.filter(unsafe.Pointer(&r.pool.shared[g.start+channel*g.row]), unsafe.Pointer(&src[g.col]),
-			unsafe.Pointer(&r.pool.workers[worker].scratch[0]),
-			r.side*r.filters.size*f32, r.filters.size*f32, row*f32, col*f32, g.cols/transformLanes)
+		dst := matrix{r.pool.shared[g.start+first*g.row:], r.side * r.filters.size, r.filters.size, g.row}
+		r.f.filter.apply(dst, matrix{src.s[first*r.out.c+g.col:], src.row, src.col, src.step},
+			r.pool.workers[worker].scratch, g.cols, min(channelsPerItem, r.in.c-first))
 	}
 }
 
-// span is the tiles of a block.
-func (r *winogradConv) span(block int) (from, to int) {
-	return block * r.block, min((block+1)*r.block, r.tiles)
+// span is the lines of a block.
+func (r *winogradConv) span(block int) (first, n int) {
+	first = block * r.block
+	return first, min(r.block, r.lines-first)
 }
 
 // item computes one block of tiles.
 func (r *winogradConv) item(worker, block int) {
 	me := &r.pool.workers[worker]
-	from, to := r.span(block)
+	first, n := r.span(block)
 	v := me.scratch[r.border():]
 	p := v[r.v.floats():]
-	r.in.read(r.f.input, me.scratch, r.x, v, r.v, r.side, from, 0, to-from)
+	r.in.read(r.f.input, me.scratch, r.x, v, r.v, r.side, first, 0, n)
 	for i := range r.filters.count {
-		r.plane(&me.tile, i, v, p, to-from)
+		r.plane(&me.tile, i, v, p, n*r.in.cols)
 	}
-	r.out.write(r.f.output, me.scratch, r.y, p, r.p, r.side, from, 0, to-from)
+	r.out.write(r.f.output, me.scratch, r.y, p, r.p, r.side, first, 0, n)
 }
 
 // plane multiplies plane i of v with that of the filters.
@@ -301,20 +319,20 @@ func (r *winogradConv) stages() (v, p []float32) {
 
 func (r *winogradConv) read(worker, i int) {
 	v, _ := r.stages()
-	from, to := r.span(r.first + i)
-	r.in.read(r.f.input, r.pool.workers[worker].scratch, r.x, v, r.v, r.side, from, i*r.block, to-from)
+	first, n := r.span(r.first + i)
+	r.in.read(r.f.input, r.pool.workers[worker].scratch, r.x, v, r.v, r.side, first, i*r.block*r.in.cols, n)
 }
 
 func (r *winogradConv) product(worker, i int) {
 	v, p := r.stages()
-	from, to := r.first*r.block, min((r.first+r.chunk)*r.block, r.tiles)
-	r.plane(&r.pool.workers[worker].tile, i, v, p, to-from)
+	lines := min(r.chunk*r.block, r.lines-r.first*r.block)
+	r.plane(&r.pool.workers[worker].tile, i, v, p, lines*r.in.cols)
 }
 
 func (r *winogradConv) write(worker, i int) {
 	_, p := r.stages()
-	from, to := r.span(r.first + i)
-	r.out.write(r.f.output, r.pool.workers[worker].scratch, r.y, p, r.p, r.side, from, i*r.block, to-from)
+	first, n := r.span(r.first + i)
+	r.out.write(r.f.output, r.pool.workers[worker].scratch, r.y, p, r.p, r.side, first, i*r.block*r.in.cols, n)
 }
 
 // winogradGradient computes the gradient of the weights by Winograd's algorithm: chunk after chunk, the planes of x
@@ -324,12 +342,12 @@ type winogradGradient struct {
 	f       *transforms
 	side    int
 	in, out tiling
-	tiles   int
+	lines   int // of tiles, of all images
 	panels  []panel
 	sums    planes
 	v, d    planes
-	block   int // tiles per item of the transforms
-	chunk   int // tiles at a time
+	block   int // lines per item of the transforms
+	chunk   int // lines at a time
 
 	first                             int
 	x, dy, dw                         []float32
@@ -341,27 +359,28 @@ func newWinogradGradient(c Conv, m int, p *Pool) *winogradGradient {
 	r := &winogradGradient{pool: p, f: p.isa.transformsOf(m), side: m + 2}
 	r.in = newTiling(c.H, c.W, c.Cin, c.OutH(), c.OutW(), m, m+2, c.Pad)
 	r.out = newTiling(c.OutH(), c.OutW(), c.Cout, c.OutH(), c.OutW(), m, m, 0)
-	r.tiles = c.N * r.in.rows * r.in.cols
+	r.lines = c.N * r.in.rows
 	r.panels = p.isa.panels(c.Cout, c.Cin, 0)
 	r.sums = matrices(values, c.Cin, c.Cout)
 	perTile := r.side * r.side * (pitch(c.Cin) + pitch(c.Cout))
-	r.block = 8
-	r.chunk = min(r.tiles, max(leastStaged, stagedFloats/perTile))
-	r.v, r.d = matrices(values, r.chunk, c.Cin), paneled(values, r.chunk, r.panels)
-	p.reserve(r.sums.floats()+r.v.floats()+r.d.floats(), tmpFloats+r.side*r.side*max(c.Cin, c.Cout))
+	r.block = max(1, tilesPerItem/r.in.cols)
+	r.chunk = min(r.lines, max(leastStaged, stagedFloats/perTile)/r.in.cols+1)
+	tiles := r.chunk * r.in.cols
+	r.v, r.d = matrices(values, tiles, c.Cin), paneled(values, tiles, r.panels)
+	p.reserve(r.sums.floats()+r.v.floats()+r.d.floats(), tmpFloats+max(r.in.strip(), r.out.strip()))
 	r.readFunc, r.multiplyFunc, r.writeFunc = r.read, r.product, r.write
 	return r
 }
 
 func (r *winogradGradient) compute(x, dy, dw []float32) {
 	r.x, r.dy, r.dw = x, dy, dw
-	work := r.tiles * r.sums.count * r.in.c * r.out.c
-	for r.first = 0; r.first < r.tiles; r.first += r.chunk {
-		tiles := min(r.chunk, r.tiles-r.first)
-		r.pool.run(2*((tiles+r.block-1)/r.block), work, r.readFunc)
+	work := r.lines * r.in.cols * r.sums.count * r.in.c * r.out.c
+	for r.first = 0; r.first < r.lines; r.first += r.chunk {
+		lines := min(r.chunk, r.lines-r.first)
+		r.pool.run(2*((lines+r.block-1)/r.block), work, r.readFunc)
 		r.pool.run(r.sums.count, work, r.multiplyFunc)
 	}
-	r.pool.run(r.in.c, len(dw)*packWork, r.writeFunc)
+	r.pool.run((r.in.c+channelsPerItem-1)/channelsPerItem, len(dw)*packWork, r.writeFunc)
 	r.x, r.dy, r.dw = nil, nil, nil
 }
 
@@ -376,11 +395,11 @@ func (r *winogradGradient) read(worker, i int) {
 	scratch := r.pool.workers[worker].scratch
 	v, d := r.stages()
 	at := i / 2 * r.block
-	n := min(r.block, r.chunk-at, r.tiles-r.first-at)
+	n := min(r.block, r.chunk-at, r.lines-r.first-at)
 	if i%2 == 0 {
-		r.in.read(r.f.input, scratch, r.x, v, r.v, r.side, r.first+at, at, n)
+		r.in.read(r.f.input, scratch, r.x, v, r.v, r.side, r.first+at, at*r.in.cols, n)
 	} else {
-		r.out.read(r.f.outputGrad, scratch, r.dy, d, r.d, r.side, r.first+at, at, n)
+		r.out.read(r.f.outputGrad, scratch, r.dy, d, r.d, r.side, r.first+at, at*r.in.cols, n)
 	}
 }
 
@@ -390,14 +409,16 @@ func (r *winogradGradient) product(worker, i int) {
 	if r.first == 0 {
 		acc = 0
 	}
-	w := window{ars: 1, aks: r.v.groups[0].row, klen: min(r.chunk, r.tiles-r.first), segs: 1, outer: 1}
-	multiply(&r.pool.workers[worker].tile, r.panels, w, r.in.c, r.chunk, v[i*r.v.size:], d[i*r.d.size:],
+	cols := r.in.cols
+	w := window{ars: 1, aks: r.v.groups[0].row, klen: min(r.chunk, r.lines-r.first) * cols, segs: 1, outer: 1}
+	multiply(&r.pool.workers[worker].tile, r.panels, w, r.in.c, r.chunk*cols, v[i*r.v.size:], d[i*r.d.size:],
 		r.pool.shared[i*r.sums.size:], r.sums.groups[0].row, acc)
 }
 
-// write turns the sums of one input channel into the gradient of its filters.
-func (r *winogradGradient) write(worker, channel int) {
-	r.f.filterGrad(unsafe.Pointer(&r.dw[channel*r.out.c]), unsafe.Pointer(&r.pool.shared[channel*r.sums.groups[0].row]),
-		unsafe.Pointer(&r.pool.workers[worker].scratch[0]),
-		3*r.in.c*r.out.c*f32, r.in.c*r.out.c*f32, r.side*r.sums.size*f32, r.sums.size*f32, r.out.c/transformLanes)
+// write turns the sums of some input channels into the gradient of their filters.
+func (r *winogradGradient) write(worker, i int) {
+	first, size, row := i*channelsPerItem, r.in.c*r.out.c, r.sums.groups[0].row
+	r.f.filterGrad.apply(matrix{r.dw[first*r.out.c:], 3 * size, size, r.out.c},
+		matrix{r.pool.shared[first*row:], r.side * r.sums.size, r.sums.size, row},
+		r.pool.workers[worker].scratch, r.out.c, min(channelsPerItem, r.in.c-first))
 }

@@ -31,7 +31,7 @@ func transformDeclarations() []byte {
 	return append(b.Bytes(), decls.Bytes()...)
 }
 
-const transformArgs = "dst, src, tmp unsafe.Pointer, dstRow, dstCol, srcRow, srcCol, n int"
+const transformArgs = "dst, src, tmp unsafe.Pointer, dstRow, dstCol, srcRow, srcCol, n, dstStep, srcStep, reps int"
 
 // writeTransforms writes all transforms.
 func writeTransforms() {
@@ -135,14 +135,22 @@ type transformer struct {
 func (w *transformer) kernel(a winograd.Algorithm, tr winograd.Transform) {
 	p := tr.P
 	out, in := len(p), len(p[0])
-	TEXT(transformName(a, tr), NOSPLIT, "func(dst, src, tmp *byte, dstRow, dstCol, srcRow, srcCol, n int)")
+	TEXT(transformName(a, tr), NOSPLIT, "func(dst, src, tmp *byte, dstRow, dstCol, srcRow, srcCol, n, dstStep, srcStep, reps int)")
 	dst, src, tmp := Load(Param("dst"), GP64()), Load(Param("src"), GP64()), Load(Param("tmp"), GP64())
 	srcCol, dstRow := Load(Param("srcCol"), GP64()), Load(Param("dstRow"), GP64())
 	srcRow := multiples(Load(Param("srcRow"), GP64()), in)
 	dstCol := multiples(Load(Param("dstCol"), GP64()), out)
-	n := Load(Param("n"), GP64())
-	ptr := GP64()
+	n, ptr := GP64(), GP64()
+	argument := func(name string) Mem {
+		a, err := Param(name).Resolve()
+		if err != nil {
+			panic(err)
+		}
+		return a.Addr
+	}
 
+	Label("repeat")
+	MOVQ(argument("n"), n)
 	Label("group")
 	MOVQ(src, ptr)
 	for j := range in {
@@ -166,6 +174,10 @@ func (w *transformer) kernel(a winograd.Algorithm, tr winograd.Transform) {
 	ADDQ(U8(32), dst)
 	DECQ(n)
 	JNZ(LabelRef("group"))
+	ADDQ(argument("srcStep"), src)
+	ADDQ(argument("dstStep"), dst)
+	DECQ(argument("reps"))
+	JNZ(LabelRef("repeat"))
 	VZEROUPPER()
 	RET()
 }
