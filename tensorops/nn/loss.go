@@ -1,6 +1,7 @@
 package nn
 
 import (
+	"fmt"
 	"math"
 	"slices"
 
@@ -131,21 +132,26 @@ func (l *NTXent) row(_, i int) {
 	s := l.sims[i*l.batch:][:l.batch]
 	target := (i + l.batch/2) % l.batch
 	inv := 1 / l.temperature
-	logit := float64(s[target])
+	logit := float64(s[target]) * inv
 	s[i] = float32(math.Inf(-1)) // a row is no candidate for itself
-	top := float64(slices.Max(s))
+	l.values[i] = softmax(s, s, inv, inv) - logit
+	s[target] -= float32(inv)
+}
+
+// softmax sets p to scale times the softmax of inv·z, and returns the logarithm of the sum of exp(inv·z). p may be z.
+func softmax(p, z []float32, inv, scale float64) float64 {
+	top := float64(slices.Max(z))
 	var sum float64
-	for k, v := range s {
+	for k, v := range z {
 		e := math.Exp((float64(v) - top) * inv)
 		sum += e
-		s[k] = float32(e)
+		p[k] = float32(e)
 	}
-	l.values[i] = (top-logit)*inv + math.Log(sum)
-	scale := float32(inv / sum)
-	for k := range s {
-		s[k] *= scale
+	normalize := float32(scale / sum)
+	for k := range p {
+		p[k] *= normalize
 	}
-	s[target] -= float32(inv)
+	return top*inv + math.Log(sum)
 }
 
 // symmetrize adds the transpose, since a similarity counts in two rows. Task i handles row i from the diagonal on and
@@ -168,6 +174,69 @@ func (l *NTXent) project(_, i int) {
 	for j, v := range u {
 		dz[j] += a * (du[j] - b*v)
 	}
+}
+
+// CrossEntropy is the softmax cross-entropy of classification. With z a row of logits and q its target, which is
+// 1 - smoothing + smoothing/classes for the row's label and smoothing/classes for every other class,
+//
+//	loss = -mean over rows of Σ over k of q(k)·log softmax(z)(k)
+type CrossEntropy struct {
+	batch, classes  int
+	smoothing       float64
+	pool            *kernels.Pool
+	values          []float64
+	probabilities   []float32 // [threads, classes]
+	logits, dlogits []float32
+	labels          []int64
+	weight          float32
+	rowTask         func(worker, i int)
+}
+
+// NewCrossEntropy prepares the loss for batches of rows of logits, one a class. smoothing, the share of a target that
+// is spread over all classes, is usually 0 or 0.1.
+func NewCrossEntropy(batch, classes int, smoothing float64, p *kernels.Pool) *CrossEntropy {
+	l := &CrossEntropy{
+		batch: batch, classes: classes, smoothing: smoothing, pool: p,
+		values: make([]float64, batch), probabilities: make([]float32, p.Threads()*classes),
+	}
+	l.rowTask = l.row
+	return l
+}
+
+// Loss returns the loss of logits [batch, classes] for labels [batch] in [0, classes) and adds weight times its
+// gradient to dlogits [batch, classes]. It panics on a label out of range.
+func (l *CrossEntropy) Loss(logits []float32, labels []int64, dlogits []float32, weight float32) float64 {
+	mustLen("CrossEntropy.Loss: logits", len(logits), l.batch*l.classes)
+	mustLen("CrossEntropy.Loss: dlogits", len(dlogits), l.batch*l.classes)
+	if len(labels) != l.batch {
+		panic(fmt.Sprintf("nn: CrossEntropy.Loss: %d labels, want %d", len(labels), l.batch))
+	}
+	for i, c := range labels {
+		if c < 0 || c >= int64(l.classes) {
+			panic(fmt.Sprintf("nn: CrossEntropy.Loss: label %d of row %d; give labels from 0 to %d", c, i, l.classes-1))
+		}
+	}
+	l.logits, l.labels, l.dlogits, l.weight = logits, labels, dlogits, weight
+	l.pool.For(l.batch, l.rowTask)
+	return mean(l.values)
+}
+
+// row handles one row: ∂loss/∂z = softmax(z) - q.
+func (l *CrossEntropy) row(worker, i int) {
+	z, dz, label := l.logits[i*l.classes:][:l.classes], l.dlogits[i*l.classes:][:l.classes], l.labels[i]
+	p := l.probabilities[worker*l.classes:][:l.classes]
+	scale, spread := float64(l.weight)/float64(l.batch), l.smoothing/float64(l.classes)
+	l.values[i] = softmax(p, z, 1, scale) - (1-l.smoothing)*float64(z[label])
+	if spread != 0 {
+		for _, v := range z {
+			l.values[i] -= spread * float64(v)
+		}
+	}
+	other := float32(scale * spread)
+	for k, v := range p {
+		dz[k] += v - other
+	}
+	dz[label] -= float32(scale * (1 - l.smoothing))
 }
 
 // Collapse watches for embeddings that have become all alike.

@@ -10,37 +10,6 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/optim"
 )
 
-func TestLossesMatchPyTorch(t *testing.T) {
-	const batch, dim = 12, 7
-	pool := kernels.NewPool(2)
-	defer pool.Close()
-	f := readGolden(t, "losses")
-	x, target := hashed32("x", batch*dim), hashed32("t", batch*dim)
-	for name, loss := range map[string]func(dx []float32, weight float32) float64{
-		"cosine": func(dx []float32, weight float32) float64 {
-			return NewNegCosine(batch, dim, pool).Loss(x, target, dx, weight)
-		},
-		"ntxent": func(dx []float32, weight float32) float64 {
-			return NewNTXent(batch, dim, 0.2, pool).Loss(x, dx, weight)
-		},
-		"sharp": func(dx []float32, weight float32) float64 {
-			return NewNTXent(batch, dim, 0.005, pool).Loss(x, dx, weight)
-		},
-	} {
-		grad := make([]float32, batch*dim)
-		require.InEpsilon(t, goldenTensor(t, f, name)[0], loss(grad, 1), 1e-5, name)
-		want := goldenTensor(t, f, name+".grad")
-		requireClose(t, name, want, grad, 1e-4)
-		loss(grad, -2) // adds, with its weight
-		for i := range grad {
-			grad[i] = -grad[i]
-		}
-		requireClose(t, name+" weighted", want, grad, 1e-4)
-	}
-	require.InEpsilon(t, goldenTensor(t, f, "collapse")[0], NewCollapse(dim).Std(x), 1e-5)
-	require.Zero(t, NewCollapse(dim).Std(make([]float32, batch*dim)))
-}
-
 // trainingImages is training_images of make_golden.py.
 func trainingImages(step int) []float32 {
 	colours, noise := hashed(fmt.Sprintf("colours %d", step), 16*3), hashed(fmt.Sprintf("noise %d", step), 32*16*16*3)

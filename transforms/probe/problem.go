@@ -9,24 +9,26 @@ import (
 	"gonum.org/v1/gonum/optimize"
 
 	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/tensorops/nn"
 )
 
 // problem is the objective on one training set. Matrix products are float32; parameters, probabilities' logarithms and
 // sums over images are float64.
 type problem struct {
 	pool   *kernels.Pool
+	loss   *nn.CrossEntropy
 	model  Model     // all but what depends on C
 	x      []float32 // [rows, dim+1] standardised, the last column 1
 	labels []int64
 
 	weight  []float32 // [classes, dim+1], at rounded
-	logits  []float32 // [rows, classes], then the loss's gradient by them
-	product []float32 // [classes, dim+1], the mean loss's gradient by the weights
-	losses  []float64 // [rows]
+	logits  []float32 // [rows, classes]
+	errors  []float32 // [rows, classes], the loss's gradient by the logits
+	product []float32 // [classes, dim+1], and by the weights
 
 	c         float64
 	at        []float64 // the parameters, [classes, dim+1], that the following belong to
-	loss      float64   // mean cross-entropy
+	entropy   float64   // mean cross-entropy
 	objective float64
 	gradient  []float64 // of the objective
 	valid     bool
@@ -39,7 +41,8 @@ func newProblem(features []float32, dim int, labels []int64, classes int, pool *
 	params := classes * (dim + 1)
 	p.weight, p.product = make([]float32, params), make([]float32, params)
 	p.at, p.gradient = make([]float64, params), make([]float64, params)
-	p.logits, p.losses = make([]float32, len(labels)*classes), make([]float64, len(labels))
+	p.logits, p.errors = make([]float32, len(labels)*classes), make([]float32, len(labels)*classes)
+	p.loss = nn.NewCrossEntropy(len(labels), classes, 0, pool)
 	return p
 }
 
@@ -65,7 +68,7 @@ func (p *problem) fit(c float64, cfg Config) (*Model, error) {
 	}
 	p.evaluate(result.X)
 	m := p.model
-	m.C, m.Loss, m.Iterations, m.Weight = c, p.loss, result.MajorIterations, slices.Clone(p.weight)
+	m.C, m.Loss, m.Iterations, m.Weight = c, p.entropy, result.MajorIterations, slices.Clone(p.weight)
 	return &m, nil
 }
 
@@ -81,47 +84,19 @@ func (p *problem) evaluate(w []float64) {
 		p.weight[i] = float32(v)
 	}
 	p.pool.Gemm(false, true, rows, classes, width, p.x, width, p.weight, width, p.logits, classes, false)
-	p.pool.For(rows, func(_, i int) {
-		p.losses[i] = crossEntropy(p.logits[i*classes:][:classes], p.labels[i])
-	})
-	p.pool.Gemm(true, false, classes, width, rows, p.logits, classes, p.x, width, p.product, width, false)
+	clear(p.errors)
+	p.entropy = p.loss.Loss(p.logits, p.labels, p.errors, 1)
+	p.pool.Gemm(true, false, classes, width, rows, p.errors, classes, p.x, width, p.product, width, false)
 
-	p.loss = 0
-	for _, l := range p.losses {
-		p.loss += l
-	}
-	p.loss /= float64(rows)
 	squares, strength := 0.0, 1/(p.c*float64(rows))
 	for i, v := range w {
-		p.gradient[i] = float64(p.product[i]) / float64(rows)
+		p.gradient[i] = float64(p.product[i])
 		if i%width != width-1 {
 			p.gradient[i] += strength * v
 			squares += v * v
 		}
 	}
-	p.objective = p.loss + strength*squares/2
-}
-
-// crossEntropy returns the loss of one image and turns its logits into the loss's gradient by them.
-func crossEntropy(logits []float32, label int64) float64 {
-	highest, own := logits[0], logits[label]
-	for _, z := range logits {
-		if z > highest {
-			highest = z
-		}
-	}
-	sum := 0.0
-	for c, z := range logits {
-		e := math.Exp(float64(z - highest))
-		sum += e
-		logits[c] = float32(e)
-	}
-	scale := float32(1 / sum)
-	for c := range logits {
-		logits[c] *= scale
-	}
-	logits[label]--
-	return math.Log(sum) - float64(own-highest)
+	p.objective = p.entropy + strength*squares/2
 }
 
 // moments returns the mean of every column and the factor that brings its standard deviation to 1. Columns that do not

@@ -185,6 +185,11 @@ def reference_losses():
     for name, loss in {"cosine": cosine_loss(x, t), "ntxent": ntxent_loss(x, 0.2), "sharp": ntxent_loss(x, 0.005)}.items():
         out[name] = loss.detach()
         out[name + ".grad"], = torch.autograd.grad(loss, x)
+    labels = torch.arange(12) * 5 % 7
+    for name, smoothing in (("entropy", 0), ("smooth", 0.1)):
+        logits = (8 * x).detach().requires_grad_()
+        out[name] = F.cross_entropy(logits, labels, label_smoothing=smoothing)
+        out[name + ".grad"], = torch.autograd.grad(out[name], logits)
     out["collapse"] = F.normalize(x.detach()).std(dim=0).mean()
     save("losses", out)
 
