@@ -72,7 +72,7 @@ const (
 
 func main() {
 	decls := flag.String("decls", "", "file for the Go declarations")
-	kind := flag.String("kind", "tiles", "what to write: tiles or transforms")
+	kind := flag.String("kind", "tiles", "what to write: tiles or moves")
 	flag.Parse()
 	ConstraintExpr("amd64")
 	var source []byte
@@ -84,9 +84,9 @@ func main() {
 				f.kernel(rows)
 			}
 		}
-	case "transforms":
-		source = transformDeclarations()
-		writeTransforms()
+	case "moves":
+		source = moveDeclarations()
+		writeMoves()
 	}
 	source, err := format.Source(source)
 	if err != nil {
