@@ -79,34 +79,6 @@ func TestStepAllocatesNothing(t *testing.T) {
 	}
 }
 
-// BenchmarkTuned is temporary.
-func BenchmarkTuned(b *testing.B) {
-	heads := Heads{ProjectorHidden: 2048, ProjectorDim: 2048, ProjectorLayers: 3, ProjectorBN: true, PredictorHidden: 512}
-	for _, width := range []int{16, 32, 64} {
-		for _, tuned := range []bool{false, true} {
-			b.Run(fmt.Sprintf("width%d/%v", width, tuned), func(b *testing.B) {
-				pool := kernels.NewPool(0)
-				defer pool.Close()
-				tu, _ := kernels.OpenTuning(b.TempDir() + "/t.json")
-				if tuned {
-					pool.Tune(tu)
-				}
-				n := New(Backbone{"resnet18", "small", width}, heads, 32, 128, 2, pool, Train)
-				fmt.Println(string(tu.JSON()))
-				initialise(n.Layout, n.Params)
-				images := hashed32("images", 128*32*32*3)
-				step := newStep(n, "simsiam", pool)
-				step(images, 0.01)
-				b.ResetTimer()
-				for b.Loop() {
-					step(images, 0.01)
-				}
-				b.ReportMetric(64*float64(b.N)/b.Elapsed().Seconds(), "images/s")
-			})
-		}
-	}
-}
-
 // BenchmarkStep measures whole training steps of 128 images with two views, without augmentation.
 func BenchmarkStep(b *testing.B) {
 	heads := map[string]Heads{
