@@ -14,8 +14,6 @@ import (
 
 	"github.com/apache/arrow/go/v15/arrow"
 	"github.com/apache/arrow/go/v15/arrow/array"
-
-	"github.com/sdr-ml/sdr/transforms/arrowio"
 )
 
 // Ref names one record batch of a shard: the schema of what ingest and
@@ -52,14 +50,15 @@ func Sort(refs []Ref) {
 }
 
 // Images gives random access to the images of several record batches. Local
-// shards are mapped into memory, so that a pool larger than memory can be used.
+// shards are mapped into memory and their pixels used in place: the system's page
+// cache is the cache, and a pool larger than memory can be used.
 type Images struct {
 	// Refs are the batches in order.
-	Refs  []Ref
-	size  int
-	rows  []*array.FixedSizeBinary // one a batch
-	from  []int                    // index of a batch's first image; one more than batches
-	files []*arrowio.File
+	Refs   []Ref
+	size   int
+	pixels [][]uint8 // of one batch each
+	from   []int     // index of a batch's first image; one more than batches
+	files  []*file
 }
 
 // Open opens the shards of the references, in any order. Shards that are
@@ -68,12 +67,12 @@ type Images struct {
 func Open(ctx context.Context, refs []Ref) (*Images, error) {
 	im := &Images{Refs: slices.Clone(refs), from: []int{0}}
 	Sort(im.Refs)
-	open := map[string]*arrowio.File{}
+	open := map[string]*file{}
 	for _, ref := range im.Refs {
 		f := open[ref.Path]
 		if f == nil {
 			var err error
-			if f, err = arrowio.OpenFile(ctx, ref.Path); err != nil {
+			if f, err = openFile(ctx, ref.Path); err != nil {
 				return nil, errors.Join(err, im.Close())
 			}
 			open[ref.Path] = f
@@ -89,36 +88,25 @@ func Open(ctx context.Context, refs []Ref) (*Images, error) {
 	return im, nil
 }
 
-func (im *Images) add(f *arrowio.File, ref Ref) error {
-	rec, err := f.Record(int(ref.Batch))
+func (im *Images) add(f *file, ref Ref) error {
+	if im.size != 0 && f.size != im.size {
+		return fmt.Errorf("images of %d px among images of %d px", f.size, im.size)
+	}
+	pixels, err := f.pixels(int(ref.Batch))
 	if err != nil {
 		return err
 	}
-	column, err := Pixels(rec)
-	if err != nil {
-		return err
+	rows := len(pixels) / (3 * f.size * f.size)
+	if int64(rows) != ref.Rows {
+		return fmt.Errorf("%d images, its reference says %d", rows, ref.Rows)
 	}
-	size, err := Size(rec.Schema())
-	if err != nil {
-		return err
-	}
-	if im.size != 0 && size != im.size {
-		return fmt.Errorf("images of %d px among images of %d px", size, im.size)
-	}
-	if int64(column.Len()) != ref.Rows {
-		return fmt.Errorf("%d images, its reference says %d", column.Len(), ref.Rows)
-	}
-	if width := column.DataType().(*arrow.FixedSizeBinaryType).ByteWidth; width != 3*size*size {
-		return fmt.Errorf("images of %d bytes, %d px have %d", width, size, 3*size*size)
-	}
-	if column.NullN() > 0 {
-		return fmt.Errorf("%d images are null", column.NullN())
-	}
-	im.size = size
-	im.rows = append(im.rows, column)
-	im.from = append(im.from, im.Len()+column.Len())
+	im.size = f.size
+	im.pixels = append(im.pixels, pixels)
+	im.from = append(im.from, im.Len()+rows)
 	return nil
 }
+
+var errNoImages = errors.New("no column image: fixed_size_binary; not a shard")
 
 // Pixels returns the image column of a shard's record batch.
 func Pixels(rec arrow.Record) (*array.FixedSizeBinary, error) {
@@ -128,7 +116,7 @@ func Pixels(rec arrow.Record) (*array.FixedSizeBinary, error) {
 			return column, nil
 		}
 	}
-	return nil, errors.New("no column image: fixed_size_binary; not a shard")
+	return nil, errNoImages
 }
 
 // Size returns the height and width in pixels of a shard's images.
@@ -157,7 +145,9 @@ func (im *Images) At(i int) []uint8 {
 	for im.from[batch+1] == im.from[batch] {
 		batch++ // an empty batch begins where the next one does
 	}
-	return im.rows[batch].Value(i - im.from[batch])
+	n := 3 * im.size * im.size
+	k := i - im.from[batch]
+	return im.pixels[batch][k*n : (k+1)*n : (k+1)*n]
 }
 
 // Range returns the indices of the images of batch b: begin, and one past the last.
@@ -167,8 +157,8 @@ func (im *Images) Range(b int) (begin, end int) { return im.from[b], im.from[b+1
 func (im *Images) Close() error {
 	var errs []error
 	for _, f := range im.files {
-		errs = append(errs, f.Close())
+		errs = append(errs, f.release())
 	}
-	im.files, im.rows = nil, nil
+	im.files, im.pixels = nil, nil
 	return errors.Join(errs...)
 }

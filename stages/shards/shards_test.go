@@ -3,15 +3,18 @@ package shards_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"testing"
 
 	"github.com/apache/arrow/go/v15/arrow"
 	"github.com/apache/arrow/go/v15/arrow/array"
+	"github.com/apache/arrow/go/v15/arrow/ipc"
 	"github.com/apache/arrow/go/v15/arrow/memory"
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/io/filesystem/memfs"
 	"github.com/stretchr/testify/require"
@@ -180,6 +183,73 @@ func TestOpenErrors(t *testing.T) {
 		for _, want := range c.want {
 			require.ErrorContains(t, err, want)
 		}
+	}
+}
+
+// TestInPlace checks that the pixels of local shards take no memory.
+func TestInPlace(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("reads shards whole")
+	}
+	r := rand.New(rand.NewPCG(1, 1))
+	want := random(r, 1000, 32)
+	refs := write(t, filepath.Join(t.TempDir(), "a.arrow"), 32, want)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	images, err := shards.Open(ctx, refs)
+	require.NoError(t, err)
+	same := true
+	for i, w := range want {
+		same = same && bytes.Equal(w, images.At(i))
+	}
+	runtime.ReadMemStats(&after)
+	require.True(t, same)
+	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(1<<18), "3 MB of pixels")
+	require.NoError(t, images.Close())
+}
+
+// TestCompressed has pixels that cannot be used in place.
+func TestCompressed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.arrow")
+	f, err := os.Create(path)
+	require.NoError(t, err)
+	schema := shards.Schema(8)
+	w, err := ipc.NewFileWriter(f, ipc.WithSchema(schema), ipc.WithZstd())
+	require.NoError(t, err)
+	require.NoError(t, w.Write(record(schema, [][]uint8{make([]uint8, 192), make([]uint8, 192)})))
+	require.NoError(t, w.Close())
+	require.NoError(t, f.Close())
+	_, err = shards.Open(ctx, []shards.Ref{{Path: path, Rows: 2}})
+	require.ErrorContains(t, err, path+", batch 0: compressed")
+}
+
+// TestDamagedShards cuts a shard off and changes bytes between its schema and its
+// footer, whose lengths Arrow's reader believes: that may go unnoticed, but
+// neither panics nor gives images of a wrong size.
+func TestDamagedShards(t *testing.T) {
+	dir := t.TempDir()
+	r := rand.New(rand.NewPCG(1, 1))
+	refs := write(t, filepath.Join(dir, "a.arrow"), 2, random(r, 3, 2), random(r, 2, 2))
+	whole, err := os.ReadFile(refs[0].Path)
+	require.NoError(t, err)
+	begin := 16 + int(binary.LittleEndian.Uint32(whole[12:]))
+	end := len(whole) - 10 - int(binary.LittleEndian.Uint32(whole[len(whole)-10:]))
+	for i := range 3000 {
+		data := slices.Clone(whole)
+		data[begin+r.IntN(end-begin)] = uint8(r.Uint32())
+		if i%5 == 0 {
+			data = data[:r.IntN(len(data))]
+		}
+		require.NoError(t, os.WriteFile(refs[0].Path, data, 0o644))
+		images, err := shards.Open(ctx, refs)
+		if err != nil {
+			continue
+		}
+		require.Equal(t, 5, images.Len())
+		for k := range images.Len() {
+			require.Len(t, images.At(k), 12)
+		}
+		require.NoError(t, images.Close())
 	}
 }
 
