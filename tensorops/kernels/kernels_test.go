@@ -18,9 +18,13 @@ func use(t testing.TB, s *isa) {
 	t.Cleanup(func() { active = old })
 }
 
-// forEachISA runs f once for every instruction set that this CPU has.
+// forEachISA runs f once for every instruction set that this CPU has, with -short for the best one only.
 func forEachISA(t *testing.T, f func(t *testing.T)) {
-	for _, s := range supported() {
+	all := supported()
+	if testing.Short() {
+		all = all[len(all)-1:]
+	}
+	for _, s := range all {
 		t.Run(s.name, func(t *testing.T) {
 			use(t, s)
 			f(t)
