@@ -19,14 +19,14 @@ import sys
 import time
 
 
-def gemm(torch, q):
+def gemm(torch, q, notes):
     a = torch.rand(q["k"], q["m"]).t() if q["trans_a"] else torch.rand(q["m"], q["k"])
     b = torch.rand(q["n"], q["k"]).t() if q["trans_b"] else torch.rand(q["k"], q["n"])
     c = torch.empty(q["m"], q["n"])
     yield "eager", lambda: (lambda: torch.mm(a, b, out=c))
 
 
-def conv(torch, q):
+def conv(torch, q, notes):
     size, stride, pad = q["size"], [q["stride"]] * 2, [q["pad"]] * 2
 
     def build(form):
@@ -46,7 +46,7 @@ def formats(torch):
     return [("eager", torch.contiguous_format), ("channels_last", torch.channels_last)]
 
 
-def step(torch, q):
+def step(torch, q, notes):
     size = q["size"]
 
     def build(form, wrap, autocast):
@@ -54,10 +54,10 @@ def step(torch, q):
         views = [torch.rand(q["images"], 3, size, size).to(memory_format=form) for _ in range(2)]
         return lambda: train(*views)
 
-    yield from training_variants(torch, q, build)
+    yield from training_variants(torch, q, notes, build)
 
 
-def training_variants(torch, q, build):
+def training_variants(torch, q, notes, build):
     casts = [("", contextlib.nullcontext)]
     if q["bf16"]:
         casts.append((" bf16", lambda: torch.autocast("cpu", dtype=torch.bfloat16)))
@@ -66,7 +66,7 @@ def training_variants(torch, q, build):
         if any(shutil.which(c) for c in (os.environ.get("CXX", "g++"), "g++", "clang++")):
             wraps.append((" compiled", torch.compile))
         else:
-            q["note"] = "torch.compile was not tried: it needs a C++ compiler"
+            notes.append("torch.compile was not tried: it needs a C++ compiler")
     for name, form in formats(torch):
         for cast, autocast in casts:
             for wrapped, wrap in wraps:
@@ -152,7 +152,7 @@ def projector(nn, features, q):
     return nn.Sequential(*layers)
 
 
-def loop(torch, q):
+def loop(torch, q, notes):
     """Lightly's loop: Pillow decodes, torchvision makes the views, workers or the process itself load the batches."""
     from lightly.data.multi_view_collate import MultiViewCollate
     from lightly.transforms import SimSiamTransform
@@ -177,7 +177,7 @@ def loop(torch, q):
         return Loop(images, loader, lambda views: train(*(v.to(memory_format=form) for v in views)))
 
     for workers in (0, 2):
-        for name, make in training_variants(torch, q, lambda *wanted, workers=workers: build(*wanted, workers)):
+        for name, make in training_variants(torch, q, notes, lambda *wanted, workers=workers: build(*wanted, workers)):
             yield f"{name}, {workers} workers", make
 
 
@@ -200,7 +200,7 @@ class Loop:
         return time.perf_counter() - start, wait
 
 
-def augment(torch, q):
+def augment(torch, q, notes):
     from PIL import Image
     from torchvision import transforms as T
 
@@ -242,7 +242,7 @@ def read(q):
     return files
 
 
-def forward(torch, q):
+def forward(torch, q, notes):
     import torchvision
 
     net = torchvision.models.get_model(q["arch"], weights=None).eval()
@@ -259,7 +259,7 @@ def forward(torch, q):
         session = onnx_session(torch, net, x, q)
         yield "onnxruntime", lambda: (lambda: session.run(None, {"x": x.numpy()}))
     except ImportError as e:
-        q["note"] = f"onnxruntime was not tried: {e}; install onnx, onnxscript and onnxruntime"
+        notes.append(f"onnxruntime was not tried: {e}; install onnx, onnxscript and onnxruntime")
 
 
 def onnx_session(torch, net, x, q):
@@ -293,23 +293,42 @@ def prepare(torch, q):
     torch.manual_seed(1)
     torch.set_num_threads(q["threads"])
     warm_up(torch)
-    best = fastest = None
-    for name, build in CASES[q["case"]](torch, q):
-        before = start_memory() if q["memory"] else 0
-        made = build()
-        made = made if isinstance(made, Loop) else Once(made)
-        made.run(1)
-        said = {"variant": name, "seconds": trial(made, q["budget"])}
-        if before:
-            said["memory_mib"] = status("VmHWM") - before
+    best = fastest = failure = None
+    notes = []
+    for name, build in CASES[q["case"]](torch, q, notes):
+        try:
+            said, made = attempt(name, build, q)
+        except ImportError:
+            raise
+        except Exception as e:  # a compiler's, say; the other variants remain
+            notes.append(f"{name} failed: {describe(e)}")
+            failure = e
+            continue
         if best is None or said["seconds"] < best["seconds"]:
             best, fastest = said, made
         del made
+    if best is None:
+        raise failure
     if "tcmalloc" in os.environ.get("LD_PRELOAD", ""):
         best["variant"] += ", tcmalloc"
-    if "note" in q:
-        best["note"] = q["note"]
-    return best, fastest
+    return best | {"note": "; ".join(notes)}, fastest
+
+
+def attempt(name, build, q):
+    """Builds and tries one variant."""
+    before = start_memory() if q["memory"] else 0
+    made = build()
+    made = made if isinstance(made, Loop) else Once(made)
+    made.run(1)
+    said = {"variant": name, "seconds": trial(made, q["budget"])}
+    if before:
+        said["memory_mib"] = status("VmHWM") - before
+    return said, made
+
+
+def describe(e):
+    """An exception in one line."""
+    return f"{type(e).__name__}: {str(e).strip()}".splitlines()[0]
 
 
 def trial(made, budget):
@@ -378,7 +397,7 @@ def main():
         except ImportError as e:
             answer(error=str(e), missing=e.name or "a package")
         except Exception as e:
-            answer(error=f"{type(e).__name__}: {e}")
+            answer(error=describe(e))
 
 
 if __name__ == "__main__":

@@ -82,7 +82,7 @@ func startWorker(ctx context.Context, python, script string) (*worker, error) {
 	}
 	ctx, stop := context.WithCancel(ctx)
 	w := &worker{python: python, stop: stop, command: exec.CommandContext(ctx, path, script)}
-	w.command.Env = os.Environ()
+	w.command.Env = append(os.Environ(), "TORCHINDUCTOR_CACHE_DIR="+filepath.Join(filepath.Dir(script), "compiled"))
 	if lib := tcmalloc(); lib != "" {
 		w.command.Env = append(w.command.Env, "LD_PRELOAD="+lib)
 	}

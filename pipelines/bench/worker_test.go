@@ -15,6 +15,7 @@ import (
 
 	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/tensorops/nn"
 )
 
 // The test binary is the Python of these tests: how it behaves and where it keeps its diary.
@@ -173,8 +174,14 @@ func TestScript(t *testing.T) {
 
 	torch(`import sys
 from unittest.mock import MagicMock
+def to(memory_format):
+    if memory_format == "bad":
+        raise RuntimeError("no such format\nand more")
+    return torch
+torch = MagicMock(__version__="9.9", channels_last="bad")
+torch.rand.return_value.to = to
 print("noise")
-sys.modules[__name__] = MagicMock(__version__="9.9")
+sys.modules[__name__] = torch
 `)
 	gemm := matrices{m: 3, k: 5, n: 7, transA: true}.benchmark(1)
 	remembered := gemm
@@ -188,6 +195,13 @@ sys.modules[__name__] = MagicMock(__version__="9.9")
 		require.Positive(t, r.Ratio)
 	}
 	require.Zero(t, results[0].TorchMemoryMiB)
+	require.Zero(t, results[0].TorchNote)
+
+	// A variant that fails is left out.
+	conv := layers(nn.Backbone{Arch: "resnet18", Stem: "small", Width: 1}, 8, 1, 1)[0]
+	require.NoError(t, measure(conv))
+	require.Contains(t, results[2].TorchVariant, "eager")
+	require.Equal(t, "channels_last failed: RuntimeError: no such format", results[2].TorchNote)
 
 	unknown := gemm
 	unknown.kind = "other"

@@ -83,10 +83,10 @@ best: portable, avx2, avx512.`,
 	f.IntVar(&o.Threads, "threads", 0, "threads of either side; 0 = all processors")
 	f.IntVar(&o.Rounds, "rounds", 5, "measurements of each side, whose median is reported")
 	f.DurationVar(&o.Time, "time", 500*time.Millisecond, "how long a measurement repeats a case, at least once")
-	f.StringVar(&filter, "filter", "", "regular expression that the names of cases must match")
+	f.StringVar(&filter, "filter", "", "`REGEXP` that the names of cases must match")
 	f.StringVar(&format, "format", "json", "json or table")
 	f.StringVar(&o.Data, "data", "testdata/pool", "images for loop and augment; made up if the default is missing")
-	f.StringVar(&o.Python, "torch", "", "Python with "+bench.Packages+", to compare with (`make bench-torch` makes one)")
+	f.StringVar(&o.Python, "torch", "", "`PYTHON` to compare with, which has "+bench.Packages+"; make bench-torch makes one")
 	f.BoolVar(&o.Compile, "compile", false, "let PyTorch try torch.compile for training steps as well, which takes minutes")
 	f.BoolVar(&o.BF16, "bf16", false, "let PyTorch try bfloat16 for training steps as well, which is less exact")
 	return c
