@@ -84,7 +84,8 @@ func TestEmbed(t *testing.T) {
 			for _, i := range []int{0, 1, inference.Batch - 1, inference.Batch, n - 1} {
 				augment.Normalize(image, at(i), input.Mean, input.Std)
 				net.Forward(image, nn.RunningStats)
-				require.Equal(t, net.Features, got[i*dim:(i+1)*dim], "%s, %s, image %d", arch, stem, i)
+				// Another size of batch may choose other algorithms, which round differently.
+				require.InDeltaSlice(t, net.Features, got[i*dim:(i+1)*dim], 1e-4, "%s, %s, image %d", arch, stem, i)
 			}
 			require.NotEqual(t, got[:dim], got[dim:2*dim])
 		}
