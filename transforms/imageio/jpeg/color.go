@@ -91,7 +91,12 @@ func invert(out []uint8, rows *[4][]uint8) {
 
 func fromYCC(out []uint8, rows *[4][]uint8) {
 	n := len(out) / 3
-	luma, blue, red := rows[0][:n], rows[1][:n], rows[2][:n]
+	convertYCC(out, rows[0][:n], rows[1][:n], rows[2][:n])
+}
+
+// convertPixels is convertYCC in Go.
+func convertPixels(out, luma, blue, red []uint8) {
+	blue, red = blue[:len(luma)], red[:len(luma)]
 	for x, l := range luma {
 		p := (*[3]uint8)(out[3*x:])
 		p[0], p[1], p[2] = rgb(l, blue[x], red[x])

@@ -64,8 +64,8 @@ func descale(v int32, n int) int32 { return (v + 1<<(n-1)) >> n }
 // sample shifts from -128..127 to 0..255 and clips.
 func sample(v int32) uint8 { return clip(v + 128) }
 
-// idct8 writes 8 x 8 samples.
-func idct8(dst []uint8, stride int, b *block) {
+// idct8Pixels is idct8 in Go.
+func idct8Pixels(dst []uint8, stride int, b *block) {
 	var work, out block
 	transform8(&work, b, constBits-passBits)
 	transform8(&out, &work, constBits+passBits+3)
@@ -109,8 +109,8 @@ func transform8(out, in *block, shift int) {
 	}
 }
 
-// idct4 writes 4 x 4 samples.
-func idct4(dst []uint8, stride int, b *block) {
+// idct4Pixels is idct4 in Go.
+func idct4Pixels(dst []uint8, stride int, b *block) {
 	var work [4][8]int32
 	for x := range 8 {
 		if x == 4 { // which the rows do not use

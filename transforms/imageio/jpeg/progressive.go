@@ -91,22 +91,19 @@ func (s *scan) acRefine(h *huffman, b *[64]int16) error {
 // correct reads the corrections of coefficients from k on that are not zero, up
 // to the zero after a number of zeros, whose place it returns.
 func (s *scan) correct(b *[64]int16, k, zeros int) int {
-	for ; k <= s.last; k++ {
-		v := &b[k]
-		if *v == 0 {
-			if zeros == 0 {
-				break
-			}
+	band := b[k : s.last+1]
+	for i, v := range band {
+		switch {
+		case v == 0 && zeros == 0:
+			return k + i
+		case v == 0:
 			zeros--
-			continue
-		}
-		if s.take(1) == 1 && *v>>s.low&1 == 0 {
-			if *v > 0 {
-				*v += 1 << s.low
-			} else {
-				*v -= 1 << s.low
-			}
+		case s.take(1) == 0 || v>>s.low&1 != 0:
+		case v > 0:
+			band[i] += 1 << s.low
+		default:
+			band[i] -= 1 << s.low
 		}
 	}
-	return k
+	return s.last + 1
 }

@@ -1,7 +1,6 @@
 package jpeg
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 )
@@ -162,17 +161,23 @@ func (s *scan) restartBefore(mcu int) error {
 // block reads one block: of a sequential image to the end, of a progressive one
 // what this scan brings.
 func (s *scan) block(c *scanComponent, x, y int) error {
+	var (
+		b    block
+		last int
+		err  error
+	)
 	if s.d.progressive {
-		err := s.progress(c, &c.coeffs[y*c.stride/c.dctSize+x])
-		return cmp.Or(s.ended(), err)
+		err = s.progress(c, &c.coeffs[y*c.stride/c.dctSize+x])
+	} else {
+		last, err = s.sequential(c, &b)
 	}
-	var b block
-	last, err := s.sequential(c, &b)
-	if err := cmp.Or(s.ended(), err); err != nil {
-		return err
+	if ended := s.ended(); ended != nil {
+		return ended // rather than what the zeros behind the end seem to be
 	}
-	c.reconstruct(&b, last, x, y)
-	return nil
+	if err == nil && !s.d.progressive {
+		c.reconstruct(&b, last, x, y)
+	}
+	return err
 }
 
 // sequential reads all coefficients of a block and returns the number, in the

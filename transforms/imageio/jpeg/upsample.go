@@ -25,11 +25,11 @@ func (u *upsampler) row(y int) []uint8 {
 	case u.across == 1 && u.down == 1:
 		return u.samples(y)
 	case u.fancy && u.across == 2 && u.down == 1:
-		expand(u.out, u.samples(y))
+		expand(u.out, u.samples(y), u.samples(y), 4, 8)
 	case u.fancy && u.across == 1 && u.down == 2:
 		between(u.out, u.samples(y/2), u.samples(y/2-1+y%2*2), 1+y%2)
 	case u.fancy && u.across == 2 && u.down == 2:
-		expandBetween(u.out, u.samples(y/2), u.samples(y/2-1+y%2*2))
+		expand(u.out, u.samples(y/2), u.samples(y/2-1+y%2*2), 8, 7)
 	default:
 		for x, v := range u.samples(y / u.down) {
 			for i := range u.across {
@@ -45,18 +45,6 @@ func (u *upsampler) samples(y int) []uint8 {
 	return u.pix[min(max(y, 0), u.height-1)*u.stride:][:u.width]
 }
 
-// expand writes for each sample two, 3/4 of it and 1/4 of the neighbour.
-func expand(out, in []uint8) {
-	before, here := int(in[0]), int(in[0])
-	for x := range in {
-		after := int(in[min(x+1, len(in)-1)])
-		two := out[2*x:][:2]
-		two[0] = uint8((3*here + before + 1) >> 2)
-		two[1] = uint8((3*here + after + 2) >> 2)
-		before, here = here, after
-	}
-}
-
 // between writes the samples of a row that lies between two, 3/4 of the nearer
 // and 1/4 of the farther.
 func between(out, near, far []uint8, bias int) {
@@ -66,19 +54,18 @@ func between(out, near, far []uint8, bias int) {
 	}
 }
 
-// expandBetween does what expand and between do, with one rounding.
-func expandBetween(out, near, far []uint8) {
-	far = far[:len(near)]
-	here := 3*int(near[0]) + int(far[0])
-	before := here
-	for x := range near[1:] {
-		after := 3*int(near[x+1]) + int(far[x+1])
+// expandRange writes two pixels for each of some samples: 3/4 of it and 1/4 of the
+// neighbour, where a sample is 3/4 of that in the nearer row and 1/4 of that in
+// the farther. left and right, out of 16, are added before rounding down.
+func expandRange(out, near, far []uint8, left, right, begin, end int) {
+	last := len(near) - 1
+	sum := func(x int) int { return 3*int(near[x]) + int(far[x]) }
+	before, here := sum(max(begin-1, 0)), sum(begin)
+	for x := begin; x < end; x++ {
+		after := sum(min(x+1, last))
 		two := out[2*x:][:2]
-		two[0] = uint8((3*here + before + 8) >> 4)
-		two[1] = uint8((3*here + after + 7) >> 4)
+		two[0] = uint8((3*here + before + left) >> 4)
+		two[1] = uint8((3*here + after + right) >> 4)
 		before, here = here, after
 	}
-	two := out[2*len(near)-2:][:2]
-	two[0] = uint8((3*here + before + 8) >> 4)
-	two[1] = uint8((4*here + 7) >> 4)
 }
