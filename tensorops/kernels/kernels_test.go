@@ -58,11 +58,17 @@ func (r reference) add(i int, a, b float32) {
 
 func (r reference) check(t require.TestingT, what string, got []float32) {
 	require.Len(t, got, len(r.sum))
+	largest := 0.0 // algorithms that mix pixels leave such errors with small sums, too
+	for _, a := range r.abs {
+		if a > largest && !math.IsInf(a, 0) {
+			largest = a
+		}
+	}
 	for i, want := range r.sum {
 		if math.IsNaN(want) && math.IsNaN(float64(got[i])) || math.IsInf(want, 0) && want == float64(got[i]) {
 			continue
 		}
-		if !(math.Abs(float64(got[i])-want) <= 1e-5*r.abs[i]+1e-30) {
+		if !(math.Abs(float64(got[i])-want) <= 1e-5*(r.abs[i]+largest)+1e-30) {
 			require.FailNow(t, what, "element %d: got %v, want %v", i, got[i], want)
 		}
 	}
