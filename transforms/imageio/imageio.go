@@ -5,7 +5,8 @@
 // as MNIST has it, or a folder with any mix of these. Plan lists collections in
 // a stable order and cuts them into splits, units of work that can be read
 // anywhere; Read gives the encoded images of a split in order; Decode turns one
-// into pixels as Pillow would.
+// into pixels as Pillow would. Squares does both, on all processors, and brings
+// the images to one size.
 //
 // Paths without a scheme are local. Others (gs://, memfs://, ...) go to the
 // Beam filesystem of the scheme, which the program must import.
