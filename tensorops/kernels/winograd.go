@@ -186,7 +186,6 @@ type winogradConv struct {
 	side    int // m+2
 	turned  bool
 	in, out tiling
-	outC    int
 	lines   int // of tiles, of all images
 	panels  []panel
 	filters planes
