@@ -176,8 +176,8 @@ func TestOperations(t *testing.T) {
 				}
 				for i := range before.x {
 					out, v, s, q := op.want(before, i, i%tile)
-					require.InDelta(t, out, after.out[i], 2e-6, "%s: element %d", op.name, i)
-					require.InDelta(t, v, after.v[i], 1e-6, "%s: v, element %d", op.name, i)
+					require.InDelta(t, out, after.out[i], 1e-6*(2+math.Abs(out)), "%s: element %d", op.name, i)
+					require.InDelta(t, v, after.v[i], 1e-6*(1+math.Abs(v)), "%s: v, element %d", op.name, i)
 					sum[i%tile] += s
 					sum[tile+i%tile] += q
 					size[i%tile] += math.Abs(s)
