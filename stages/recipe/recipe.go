@@ -295,15 +295,16 @@ func (r *Recipe) Validate() error {
 	}
 	for _, b := range r.Train.Betas {
 		if !(b >= 0 && b < 1) {
-			return fmt.Errorf("train.betas: %v is out of range; want two numbers from 0 to below 1, such as [0.9, 0.999]", b)
+			return fmt.Errorf("train.betas: %v is out of range; want two numbers from 0 to below 1, "+
+				"such as [0.9, 0.999]", b)
 		}
 	}
 	if adamW := r.Train.Optimizer == AdamW; r.Train.Nesterov && (adamW || r.Train.Momentum == 0) {
-		return fmt.Errorf("train.nesterov: %s with train.momentum %v cannot look ahead; want sgd or lars with a momentum above 0, or false",
-			r.Train.Optimizer, r.Train.Momentum)
+		return fmt.Errorf("train.nesterov: %s with train.momentum %v cannot look ahead; "+
+			"want sgd or lars with a momentum above 0, or false", r.Train.Optimizer, r.Train.Momentum)
 	} else if adamW && r.Train.LR > maxAdamWRate {
-		return fmt.Errorf("train.lr: %v is too high for adamw, which moves every weight by about so much a step; want some 0.001, at most %v",
-			r.Train.LR, maxAdamWRate)
+		return fmt.Errorf("train.lr: %v is too high for adamw, which moves every weight by about so much a step; "+
+			"want some 0.001, at most %v", r.Train.LR, maxAdamWRate)
 	}
 	for i, color := range []string{"red", "green", "blue"} {
 		if m := r.Input.Mean[i]; !(m >= 0 && m <= 1) {

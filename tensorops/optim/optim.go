@@ -17,7 +17,7 @@ type Optimizer interface {
 // check panics unless the operands of op fit each other.
 func check(op string, w, g, state []float32, vectors int) {
 	if len(g) != len(w) || len(state) != vectors*len(w) {
-		panic(fmt.Sprintf("optim: %s: %d parameters, %d gradients, %d values of state; give as many gradients and %d times as many values",
-			op, len(w), len(g), len(state), vectors))
+		panic(fmt.Sprintf("optim: %s: %d parameters, %d gradients, %d values of state; "+
+			"give as many gradients and %d times as many values", op, len(w), len(g), len(state), vectors))
 	}
 }
