@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"regexp"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -192,6 +193,7 @@ func TestInterrupted(t *testing.T) {
 
 func TestMemory(t *testing.T) {
 	const size = 64 << 20
+	debug.FreeOSMemory() // or the new memory may be some that is resident already
 	before := startMemory()
 	data := slices.Repeat([]byte{1}, size)
 	growth := before.growth()
@@ -199,7 +201,7 @@ func TestMemory(t *testing.T) {
 	if growth == 0 {
 		t.Skip("the system does not tell")
 	}
-	require.Greater(t, growth, 60.)
+	require.Greater(t, growth, 48.) // the collector may return some of its own meanwhile
 	require.Less(t, growth, 100.)
 }
 
