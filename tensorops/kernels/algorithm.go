@@ -29,10 +29,14 @@ type algorithm struct {
 	m        int
 	staged   bool // transforms and products of many tiles in turn, rather than tile by tile within a thread
 	gathered bool
+	pairs    bool // of bfloat16 are multiplied
 }
 
 func (a algorithm) String() string {
 	switch {
+	case a.pairs:
+		a.pairs = false
+		return a.String() + " bf16"
 	case a.gathered:
 		return "gathered"
 	case a.m == 0:
@@ -42,10 +46,16 @@ func (a algorithm) String() string {
 }
 
 // algorithms lists what can compute a pass of c.
-func algorithms(c Conv, p pass) []algorithm {
-	all := []algorithm{{}}
+func algorithms(c Conv, p pass, precision Precision) (all []algorithm) {
+	if !c.isLinear() {
+		all = append(all, algorithm{})
+	}
 	if p == backwardWeights && c.Cin >= transformLanes || c.isPixelwise() {
 		all = append(all, algorithm{gathered: true})
+	}
+	if precision == BF16 {
+		gathered := p == backwardWeights || c.isPixelwise()
+		all = append(all, algorithm{gathered: gathered, pairs: true})
 	}
 	if !suitsWinograd(c) {
 		return all
@@ -72,18 +82,18 @@ func (a algorithm) prepare(c Conv, what pass, p *Pool) computation {
 	case a.m > 0:
 		return newWinogradConv(c, a.m, what == backwardData, a.staged, p)
 	case a.gathered && c.isPixelwise():
-		return &product{p, what, c.N * c.H * c.W, c.Cin, c.Cout}
+		return &product{p, what, a.pairs, c.N * c.H * c.W, c.Cin, c.Cout}
 	case a.gathered:
-		return newGatheredGradient(c, p)
+		return newGatheredGradient(c, a.pairs, p)
 	}
 	if c.isPixelwise() {
 		c.H, c.W = 1, c.H*c.W // every pixel by itself: one long row
 	}
 	switch what {
 	case forward:
-		return newForward(c, p)
+		return newForward(c, a.pairs, p)
 	case backwardData:
-		return newBackwardData(c, p)
+		return newBackwardData(c, a.pairs, p)
 	}
 	return newWeightGradient(c, p)
 }
@@ -91,17 +101,25 @@ func (a algorithm) prepare(c Conv, what pass, p *Pool) computation {
 // isPixelwise says whether every output pixel depends on the one input pixel in its place.
 func (c Conv) isPixelwise() bool { return c.KH == 1 && c.KW == 1 && c.Stride == 1 && c.Pad == 0 }
 
+// isLinear says whether an image is one pixel that becomes another.
+func (c Conv) isLinear() bool { return c.isPixelwise() && c.H == 1 && c.W == 1 }
+
 // cost estimates the time of a pass in multiply-adds.
-func (a algorithm) cost(c Conv, what pass) float64 {
+func (a algorithm) cost(c Conv, what pass, isa *isa) float64 {
 	const copied = 24 // what copying a value costs
 	if a.m == 0 {
 		outputs := float64(c.N * c.OutH() * c.OutW())
 		cost := outputs * float64(c.KH*c.KW*c.Cin*c.Cout)
+		if a.pairs {
+			cost /= isa.pairPace
+		}
 		switch {
 		case !a.gathered && what == backwardWeights:
 			return 2 * cost // x and dy lie far apart
 		case a.gathered:
 			return cost + copied*outputs*float64(c.KH*c.KW*c.Cin+c.Cout)
+		case a.pairs:
+			return cost + copied*float64(c.N*c.H*c.W*c.Cin)
 		}
 		return cost
 	}
@@ -125,9 +143,11 @@ func (a algorithm) cost(c Conv, what pass) float64 {
 }
 
 // choose returns the algorithm for a pass of c: what the tuning table says, or else what the estimate says.
-func (p *Pool) choose(c Conv, what pass) algorithm {
-	all := algorithms(c, what)
-	slices.SortStableFunc(all, func(a, b algorithm) int { return cmp.Compare(a.cost(c, what), b.cost(c, what)) })
+func (p *Pool) choose(c Conv, what pass, precision Precision) algorithm {
+	all := algorithms(c, what, precision)
+	slices.SortStableFunc(all, func(a, b algorithm) int {
+		return cmp.Compare(a.cost(c, what, p.isa), b.cost(c, what, p.isa))
+	})
 	if len(all) == 1 || p.tuning == nil {
 		return all[0]
 	}
@@ -135,7 +155,7 @@ func (p *Pool) choose(c Conv, what pass) algorithm {
 	for _, a := range all {
 		byName[a.String()] = a
 	}
-	name, err := p.tuning.choose(p.tuningKey(c, what),
+	name, err := p.tuning.choose(p.tuningKey(c, what, precision),
 		func(name string) bool { _, ok := byName[name]; return ok },
 		func() string { return fastest(all, c, what, p.Threads()).String() })
 	if err != nil {
@@ -146,9 +166,10 @@ func (p *Pool) choose(c Conv, what pass) algorithm {
 }
 
 // tuningKey says for what a choice is made.
-func (p *Pool) tuningKey(c Conv, what pass) string {
+func (p *Pool) tuningKey(c Conv, what pass, precision Precision) string {
 	return fmt.Sprintf("%s, %s, %d threads: %s of %dx%dx%dx%d to %d by %dx%d, stride %d, pad %d",
-		cpuid.CPU.BrandName, p.isa.name, p.Threads(), what, c.N, c.H, c.W, c.Cin, c.Cout, c.KH, c.KW, c.Stride, c.Pad)
+		cpuid.CPU.BrandName, p.isa.name, p.Threads(), what, c.N, c.H, c.W, c.Cin, c.Cout, c.KH, c.KW, c.Stride, c.Pad) +
+		map[Precision]string{BF16: ", bf16"}[precision]
 }
 
 // fastest measures those of the algorithms, sorted by cost, that might be the fastest.
@@ -157,9 +178,10 @@ func fastest(all []algorithm, c Conv, what pass, threads int) algorithm {
 		slack  = 2.5 // by which the estimate may be wrong
 		rounds = 3
 	)
-	all = slices.DeleteFunc(slices.Clone(all), func(a algorithm) bool { return a.cost(c, what) > slack*all[0].cost(c, what) })
 	pool := NewPool(threads) // with scratch of its own
 	defer pool.Close()
+	most := slack * all[0].cost(c, what, pool.isa)
+	all = slices.DeleteFunc(slices.Clone(all), func(a algorithm) bool { return a.cost(c, what, pool.isa) > most })
 	in := NewFloats(c.N * c.H * c.W * c.Cin)
 	w := NewFloats(c.KH * c.KW * c.Cin * c.Cout)
 	out := NewFloats(c.N * c.OutH() * c.OutW() * c.Cout)

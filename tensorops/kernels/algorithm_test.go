@@ -22,15 +22,14 @@ func checkAlgorithms(t require.TestingT, p *Pool, c Conv, seed uint64) {
 	r := rand.New(rand.NewPCG(seed, 0))
 	nx, nw, ny := sizes(c)
 	x, w, dy := randomFloats(r, nx), randomFloats(r, nw), randomFloats(r, ny)
-	wants := [3]reference{newReference(ny), newReference(nx), newReference(nw)}
-	convReference(c, func(i, j, k int) {
-		wants[forward].add(k, x[i], w[j])
-		wants[backwardData].add(i, dy[k], w[j])
-		wants[backwardWeights].add(j, x[i], dy[k])
-	})
+	exact, rounded := references(c, x, w, dy), references(c, bfloat16s(x), bfloat16s(w), bfloat16s(dy))
 	inputs := [3][2][]float32{{x, w}, {dy, w}, {x, dy}}
-	for what, want := range wants {
-		for _, a := range algorithms(c, pass(what)) {
+	for what := range exact {
+		for _, a := range algorithms(c, pass(what), BF16) {
+			want := exact[what]
+			if a.pairs {
+				want = rounded[what]
+			}
 			got := randomFloats(r, len(want.sum)) // what was there before must not matter
 			p.compute(a.prepare(c, pass(what), p), inputs[what][0], inputs[what][1], got)
 			name := fmt.Sprintf("%v, %v of %+v", a, pass(what), c)
@@ -48,6 +47,17 @@ func checkAlgorithms(t require.TestingT, p *Pool, c Conv, seed uint64) {
 	}
 }
 
+// references computes every pass with plain loops.
+func references(c Conv, x, w, dy []float32) [3]reference {
+	r := [3]reference{newReference(len(dy)), newReference(len(x)), newReference(len(w))}
+	convReference(c, func(i, j, k int) {
+		r[forward].add(k, x[i], w[j])
+		r[backwardData].add(i, dy[k], w[j])
+		r[backwardWeights].add(j, x[i], dy[k])
+	})
+	return r
+}
+
 func TestAlgorithmsAgainstPlainLoops(t *testing.T) {
 	shapes := []Conv{
 		{N: 2, H: 8, W: 8, Cin: 8, Cout: 16, KH: 3, KW: 3, Stride: 1, Pad: 1},
@@ -58,6 +68,9 @@ func TestAlgorithmsAgainstPlainLoops(t *testing.T) {
 		{N: 13, H: 8, W: 8, Cin: 64, Cout: 64, KH: 3, KW: 3, Stride: 1, Pad: 1},
 		{N: 5, H: 22, W: 21, Cin: 24, Cout: 8, KH: 3, KW: 3, Stride: 1, Pad: 1},
 		{N: 3, H: 21, W: 20, Cin: 48, Cout: 33, KH: 3, KW: 3, Stride: 2, Pad: 1},
+		{N: 1, H: 1, W: 1, Cin: 1, Cout: 1, KH: 1, KW: 1, Stride: 1},
+		{N: 300, H: 1, W: 1, Cin: 131, Cout: 200, KH: 1, KW: 1, Stride: 1},
+		{N: 33, H: 1, W: 1, Cin: 1200, Cout: 9, KH: 1, KW: 1, Stride: 1},
 		{N: 2, H: 9, W: 9, Cin: 9, Cout: 5, KH: 7, KW: 7, Stride: 2, Pad: 3},
 		{N: 2, H: 20, W: 17, Cin: 65, Cout: 40, KH: 1, KW: 1, Stride: 1},
 		{N: 2, H: 20, W: 17, Cin: 24, Cout: 40, KH: 1, KW: 1, Stride: 2},
@@ -99,7 +112,7 @@ func TestAlgorithmsAreBitwiseEqualForAnyNumberOfThreads(t *testing.T) {
 	operands := [3][]float32{randomFloats(r, nx), randomFloats(r, nw), randomFloats(r, ny)}
 	forEachISA(t, func(t *testing.T) {
 		for what, at := range [3][3]int{{0, 1, 2}, {2, 1, 0}, {0, 2, 1}} {
-			for _, a := range algorithms(c, pass(what)) {
+			for _, a := range algorithms(c, pass(what), BF16) {
 				var first []float32
 				for _, threads := range []int{1, 2, 3} {
 					p := newPool(t, threads)
@@ -126,9 +139,9 @@ func TestTuningDecidesOnceAndForAll(t *testing.T) {
 	p.Tune(first)
 	q.Tune(second)
 	for what := range pass(3) {
-		a := p.choose(c, what)
-		require.Contains(t, algorithms(c, what), a)
-		require.Equal(t, a, q.choose(c, what), "a second process keeps to the first one's choice")
+		a := p.choose(c, what, FP32)
+		require.Contains(t, algorithms(c, what, FP32), a)
+		require.Equal(t, a, q.choose(c, what, FP32), "a second process keeps to the first one's choice")
 	}
 	require.Equal(t, first.JSON(), second.JSON())
 	kept, err := os.ReadFile(path)
@@ -140,11 +153,11 @@ func TestTuningDecidesOnceAndForAll(t *testing.T) {
 	require.NoError(t, err)
 	for _, name := range []string{"winograd2 staged", "winograd3", "direct"} {
 		q.Tune(third)
-		key := q.tuningKey(c, forward)
+		key := q.tuningKey(c, forward, FP32)
 		require.NoError(t, third.Adopt(fmt.Appendf(nil, "{%q: %q}", key, name)))
-		require.Equal(t, name, q.choose(c, forward).String())
+		require.Equal(t, name, q.choose(c, forward, FP32).String())
 		require.NoError(t, third.Adopt(fmt.Appendf(nil, "{%q: %q}", key, "fft")))
-		require.NotEqual(t, "fft", q.choose(c, forward).String())
+		require.NotEqual(t, "fft", q.choose(c, forward, FP32).String())
 	}
 
 	require.NoError(t, os.WriteFile(path, []byte("{"), 0o644))
@@ -168,7 +181,7 @@ func BenchmarkAlgorithms(b *testing.B) {
 			for _, threads := range []int{1, 2} {
 				p := newPool(b, threads)
 				for what, at := range [3][3]int{{0, 1, 2}, {2, 1, 0}, {0, 2, 1}} {
-					for _, a := range algorithms(c, pass(what)) {
+					for _, a := range algorithms(c, pass(what), BF16) {
 						b.Run(fmt.Sprintf("width=%d/%s/threads=%d/%v/%v", width, name, threads, pass(what), a), func(b *testing.B) {
 							prepared := a.prepare(c, pass(what), p)
 							for b.Loop() {

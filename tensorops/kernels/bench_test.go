@@ -71,7 +71,7 @@ func benchmarkConv(b *testing.B, c Conv, threads int) {
 	r := rand.New(rand.NewPCG(1, 1))
 	nx, nw, ny := sizes(c)
 	x, w, y := randomFloats(r, nx), randomFloats(r, nw), randomFloats(r, ny)
-	plan := NewConvPlan(c, newPool(b, threads))
+	plan := NewConvPlan(c, FP32, newPool(b, threads))
 	multiplyAdds := ny * c.KH * c.KW * c.Cin
 	b.Run("Forward", func(b *testing.B) {
 		for b.Loop() {

@@ -33,13 +33,13 @@ type ConvPlan struct {
 }
 
 // NewConvPlan prepares the convolution c for the threads of p. It panics where c is no valid shape.
-func NewConvPlan(c Conv, p *Pool) *ConvPlan {
+func NewConvPlan(c Conv, precision Precision, p *Pool) *ConvPlan {
 	c.check()
 	cp := &ConvPlan{conv: c, pool: p}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for what := range cp.passes {
-		cp.passes[what] = p.choose(c, pass(what)).prepare(c, pass(what), p)
+		cp.passes[what] = p.choose(c, pass(what), precision).prepare(c, pass(what), p)
 	}
 	return cp
 }

@@ -13,9 +13,10 @@ type correlation struct {
 	step          int // distance of a phase's output pixels
 	phases        []phase
 	panels        []panel
-	weightRow     int  // rs of packPanel
-	weightCol     int  // cs of packPanel
-	weightTap     int  // floats of w per tap [Cin,Cout]
+	weightRow     int // rs of packPanel
+	weightCol     int // cs of packPanel
+	weightTap     int // floats of w per tap [Cin,Cout]
+	widths        widths
 	byImage       bool // tiles run over images rather than along rows of pixels
 	copied        bool // images are read from scratch
 	group, groups int  // images per item; items per band
@@ -47,7 +48,7 @@ const (
 )
 
 // newForward prepares y from x.
-func newForward(c Conv, p *Pool) *correlation {
+func newForward(c Conv, pairs bool, p *Pool) *correlation {
 	r := &correlation{
 		pool: p,
 		n:    c.N, stride: c.Stride,
@@ -61,12 +62,12 @@ func newForward(c Conv, p *Pool) *correlation {
 		all.taps = append(all.taps, t)
 	}
 	r.phases = []phase{all}
-	r.plan()
+	r.plan(pairs)
 	return r
 }
 
 // newBackwardData prepares dx from dy.
-func newBackwardData(c Conv, p *Pool) *correlation {
+func newBackwardData(c Conv, pairs bool, p *Pool) *correlation {
 	r := &correlation{
 		pool: p,
 		n:    c.N, stride: 1,
@@ -113,13 +114,17 @@ func newBackwardData(c Conv, p *Pool) *correlation {
 			}
 		}
 	}
-	r.plan()
+	r.plan(pairs)
 	return r
 }
 
-// plan chooses panels, tiles and the split into items, all from the shape alone.
-func (r *correlation) plan() {
+// plan chooses panels, tiles and the split into items, all from the shape alone. With pairs, bfloat16 is multiplied.
+func (r *correlation) plan(pairs bool) {
 	isa := r.pool.isa
+	r.widths, r.pad.pairs = isa.widths, pairs
+	if pairs {
+		r.widths = isa.pairs
+	}
 	rows, cols, taps := 0, 0, 0
 	for _, ph := range r.phases {
 		rows, cols = max(rows, ph.rows), max(cols, ph.cols)
@@ -127,10 +132,10 @@ func (r *correlation) plan() {
 	}
 	// Small images make short tiles along their rows; tiles over a group of images do not depend on the image size.
 	const perTile = 12
-	r.panels = isa.panels(r.outC, cols, isa.fetch)
+	r.panels = r.widths.panels(r.outC, cols, isa.fetch)
 	if r.n > 1 && cols < perTile {
 		images := min(r.n, perTile)
-		byImage := isa.panels(r.outC, images, isa.fetch)
+		byImage := r.widths.panels(r.outC, images, isa.fetch)
 		cost := r.tapsInside() * panelsCost(byImage, images, isa.fetch) / float64(images)
 		r.byImage = cost < 0.9*panelsCost(r.panels, cols, isa.fetch)/float64(cols)
 		if r.byImage {
@@ -139,9 +144,9 @@ func (r *correlation) plan() {
 		}
 	}
 	// Images may not lie so far apart that they meet in a few cache sets.
-	r.copied = !r.pad.none() || r.byImage && r.pad.rawSize()%256 == 0
+	r.copied = !r.pad.none() || pairs || r.byImage && r.pad.rawSize()%256 == 0
 
-	weights := taps * r.pad.c * r.outC
+	weights := taps * r.pad.pixel() * r.outC
 	scratch := min(maxScratch, max(minScratch, weights)) // large weights want many pixels for each time they are read
 	r.group = max(1, min(scratch/r.pad.size(), r.n/minItems))
 	if r.byImage {
@@ -205,7 +210,7 @@ func (r *correlation) dropPadding() {
 		r.phases[i].inRow -= r.pad.top
 		r.phases[i].inCol -= r.pad.left
 	}
-	r.pad = padding{h: r.pad.h, w: r.pad.w, c: r.pad.c}
+	r.pad = padding{h: r.pad.h, w: r.pad.w, c: r.pad.c, pairs: r.pad.pairs}
 }
 
 // compute overwrites y, x being the side that is read and y the side that is written.
@@ -219,19 +224,19 @@ func (r *correlation) compute(x, w, y []float32) {
 // pack brings panel i of the weights into the order in which the micro-kernel reads them: [phase][tap][channel][nr].
 func (r *correlation) pack(_, i int) {
 	p := r.panels[i]
-	c := r.pad.c
+	step := r.pad.pixel() * p.cols
 	for _, ph := range r.phases {
 		dst := r.packed(p, ph)
 		for t, tap := range ph.taps {
 			src := r.w[tap*r.weightTap+p.col*r.weightCol:]
-			r.pool.isa.packPanel(dst[t*c*p.cols:], p.cols, c, p.cols, src, r.weightRow, r.weightCol)
+			r.pool.isa.packB(r.pad.pairs, dst[t*step:], p.cols, r.pad.c, p.cols, src, r.weightRow, r.weightCol)
 		}
 	}
 }
 
 // packed returns the place of the packed weights of one panel and phase.
 func (r *correlation) packed(p panel, ph phase) []float32 {
-	c := r.pad.c
+	c := r.pad.pixel()
 	n := len(ph.taps) * c
 	start := ph.firstTap*c*r.outC + p.col*n
 	return r.pool.shared[start : start+n*p.cols]
@@ -259,7 +264,7 @@ func (r *correlation) item(worker, item int) {
 		b.in, b.inImage, b.inRow = me.scratch, r.bandLen, max(0, start)
 		to := max(b.inRow, min(r.pad.height(), start+r.bandRows))
 		for g := range b.images {
-			r.pad.fill(b.in[g*b.inImage:(g+1)*b.inImage], r.x[(b.first+g)*size:], b.inRow, to)
+			r.pad.fill(r.pool.isa, b.in[g*b.inImage:(g+1)*b.inImage], r.x[(b.first+g)*size:], b.inRow, to)
 		}
 	}
 	for _, p := range r.panels {
@@ -275,7 +280,8 @@ func (r *correlation) blockPhase(t *tile, p panel, ph *phase, b block) {
 	if rows <= 0 {
 		return
 	}
-	inRow, inPixel := r.pad.rowLen(), r.stride*r.pad.c
+	pixel := r.pad.pixel()
+	inRow, inPixel := r.pad.rowLen(), r.stride*pixel
 	outImage, outRow, outPixel := r.outH*r.outW*r.outC, r.step*r.outW*r.outC, r.step*r.outC
 	out := b.first*outImage + ph.row*r.outW*r.outC + b.from*outRow + ph.col*r.outC + p.col
 
@@ -295,19 +301,19 @@ func (r *correlation) blockPhase(t *tile, p panel, ph *phase, b block) {
 					}
 				}
 				t.setWindow(window{
-					ars: b.inImage, aks: 1, ass: inRow, bks: p.cols, skip: (ph.kw - w1 + w0) * r.pad.c,
-					klen: (w1 - w0) * r.pad.c, segs: h1 - h0, outer: 1,
+					ars: b.inImage, aks: 1, ass: inRow, bks: p.cols, skip: (ph.kw - w1 + w0) * pixel,
+					klen: (w1 - w0) * pixel, segs: h1 - h0, outer: 1,
 				})
 				t.repeat(n, inPixel, outPixel)
-				in := (row+h0-b.inRow)*inRow + (col+w0)*r.pad.c
-				taps := weights[min((h0*ph.kw+w0)*r.pad.c*p.cols, len(weights)):]
+				in := (row+h0-b.inRow)*inRow + (col+w0)*pixel
+				taps := weights[min((h0*ph.kw+w0)*pixel*p.cols, len(weights)):]
 				r.tiles(t, p, taps, b.in, in, b.inImage, out+j*outRow+i*outPixel, outImage, b.images)
 			}
 		}
 		return
 	}
-	in := (ph.inRow+b.from*r.stride-b.inRow)*inRow + ph.inCol*r.pad.c
-	t.setWindow(window{ars: inPixel, aks: 1, ass: inRow, bks: p.cols, klen: ph.kw * r.pad.c, segs: ph.kh, outer: 1})
+	in := (ph.inRow+b.from*r.stride-b.inRow)*inRow + ph.inCol*pixel
+	t.setWindow(window{ars: inPixel, aks: 1, ass: inRow, bks: p.cols, klen: ph.kw * pixel, segs: ph.kh, outer: 1})
 	t.repeat(rows, r.stride*inRow, outRow)
 	for g := range b.images {
 		r.tiles(t, p, r.packed(p, *ph), b.in, in+g*b.inImage, inPixel, out+g*outImage, outPixel, ph.cols)

@@ -6,36 +6,53 @@ type gatheredGradient struct {
 	pool   *Pool
 	conv   Conv
 	pixels int // of all outputs
+	pairs  bool
 	panels []panel
-	x      planes // a matrix a tap, a row a pixel
+	x      planes // a matrix a tap, a row a pixel, or two with pairs
 	dy     planes
 	chunk  int // pixels at a time
 	rows   int // of dw's matrix of a tap, per item
 	parts  int // items per tap
 
-	first                    int // pixel of the present chunk
+	zeros                    []float32 // of a pixel outside
+	first                    int       // pixel of the present chunk
 	in, out, dw              []float32
 	gatherFunc, multiplyFunc func(worker, i int)
 }
 
 const (
 	gatheredPixels = 512 // least pixels at a time, so that reading and writing dw stays cheap
-	gatherStep     = 16  // pixels that one item copies
+	gatherStep     = 16  // pixels that one item copies; even, as chunks are
 )
 
-func newGatheredGradient(c Conv, p *Pool) *gatheredGradient {
-	r := &gatheredGradient{pool: p, conv: c, pixels: c.N * c.OutH() * c.OutW()}
+func newGatheredGradient(c Conv, pairs bool, p *Pool) *gatheredGradient {
+	r := &gatheredGradient{
+		pool: p, conv: c, pixels: c.N * c.OutH() * c.OutW(), pairs: pairs,
+		zeros: make([]float32, max(c.Cin, c.Cout)),
+	}
 	taps := c.KH * c.KW
-	r.panels = p.isa.panels(c.Cout, c.Cin, 0)
+	widths := p.isa.widths
+	if pairs {
+		widths = p.isa.pairs
+	}
+	r.panels = widths.panels(c.Cout, c.Cin, 0)
 	r.parts = max(1, min(minItems/taps, c.Cin/(2*len(r.panels[0].width.tiles))))
 	r.rows = (c.Cin + r.parts - 1) / r.parts
 	r.parts = (c.Cin + r.rows - 1) / r.rows
-	r.chunk = min(r.pixels, max(gatheredPixels, stagedFloats/(taps*pitch(c.Cin)+c.Cout)))
-	r.x = matrices(taps, r.chunk, c.Cin)
-	r.dy = paneled(1, r.chunk, r.panels)
+	r.chunk = min(r.pixels, max(gatheredPixels, stagedFloats/(taps*pitch(c.Cin)+c.Cout)/2*2))
+	r.x = matrices(taps, r.matrixRows(r.chunk), c.Cin)
+	r.dy = paneled(1, r.matrixRows(r.chunk), r.panels)
 	p.reserve(r.x.floats()+r.dy.floats(), 0)
 	r.gatherFunc, r.multiplyFunc = r.gather, r.multiply
 	return r
+}
+
+// matrixRows is how many rows of the matrices so many pixels take.
+func (r *gatheredGradient) matrixRows(pixels int) int {
+	if r.pairs {
+		return words(pixels)
+	}
+	return pixels
 }
 
 func (r *gatheredGradient) compute(x, dy, dw []float32) {
@@ -52,28 +69,42 @@ func (r *gatheredGradient) compute(x, dy, dw []float32) {
 // gather copies what some pixels need.
 func (r *gatheredGradient) gather(_, i int) {
 	c, isa := r.conv, r.pool.isa
-	shared, row := r.pool.shared, r.x.groups[0].row
+	shared := r.pool.shared
 	from := i * gatherStep
 	n := min(gatherStep, r.chunk-from, r.pixels-r.first-from)
 	for _, g := range r.dy.groups {
-		isa.packPanel(shared[r.x.floats()+g.start+from*g.row:], g.row, n, g.cols, r.out[(r.first+from)*c.Cout+g.col:], c.Cout, 1)
+		dst := shared[r.x.floats()+g.start+r.matrixRows(from)*g.row:]
+		isa.packB(r.pairs, dst, g.row, n, g.cols, r.out[(r.first+from)*c.Cout+g.col:], c.Cout, 1)
 	}
-	for at := from; at < from+n; at++ {
-		pixel := r.first + at
-		ow, oh, image := pixel%c.OutW(), pixel/c.OutW()%c.OutH(), pixel/c.OutW()/c.OutH()
-		for kh := range c.KH {
-			ih := oh*c.Stride + kh - c.Pad
-			for kw := range c.KW {
-				iw := ow*c.Stride + kw - c.Pad
-				dst := shared[(kh*c.KW+kw)*r.x.size+at*row:][:c.Cin]
-				if ih < 0 || ih >= c.H || iw < 0 || iw >= c.W {
-					clear(dst)
-				} else {
-					copy(dst, r.in[((image*c.H+ih)*c.W+iw)*c.Cin:])
+	for tap := range c.KH * c.KW {
+		dst := shared[tap*r.x.size+r.matrixRows(from)*r.x.groups[0].row:]
+		for at := from; at < from+n; {
+			pixel := r.met(r.first+at, tap)
+			at++
+			if !r.pairs {
+				copy(dst[:c.Cin], pixel)
+			} else {
+				next := r.zeros
+				if at < from+n {
+					next = r.met(r.first+at, tap)
 				}
+				at++
+				isa.join(dst[:c.Cin], pixel, next)
 			}
+			dst = dst[r.x.groups[0].row:]
 		}
 	}
+}
+
+// met returns the input pixel that an output pixel meets at a tap, zeros outside.
+func (r *gatheredGradient) met(pixel, tap int) []float32 {
+	c := r.conv
+	ow, oh, image := pixel%c.OutW(), pixel/c.OutW()%c.OutH(), pixel/c.OutW()/c.OutH()
+	ih, iw := oh*c.Stride+tap/c.KW-c.Pad, ow*c.Stride+tap%c.KW-c.Pad
+	if ih < 0 || ih >= c.H || iw < 0 || iw >= c.W {
+		return r.zeros
+	}
+	return r.in[((image*c.H+ih)*c.W+iw)*c.Cin:]
 }
 
 // multiply adds the products of the chunk to some rows of one tap.
@@ -83,8 +114,8 @@ func (r *gatheredGradient) multiply(worker, i int) {
 	if r.first == 0 {
 		acc = 0
 	}
-	w := window{ars: 1, aks: r.x.groups[0].row, klen: min(r.chunk, r.pixels-r.first), segs: 1, outer: 1}
-	multiply(&r.pool.workers[worker].tile, r.panels, w, min(r.rows, r.conv.Cin-first), r.chunk,
+	w := window{ars: 1, aks: r.x.groups[0].row, klen: r.matrixRows(min(r.chunk, r.pixels-r.first)), segs: 1, outer: 1}
+	multiply(&r.pool.workers[worker].tile, r.panels, w, min(r.rows, r.conv.Cin-first), r.matrixRows(r.chunk),
 		r.pool.shared[tap*r.x.size+first:], r.pool.shared[r.x.floats():],
 		r.dw[(tap*r.conv.Cin+first)*r.conv.Cout:], r.conv.Cout, acc)
 }
@@ -93,6 +124,7 @@ func (r *gatheredGradient) multiply(worker, i int) {
 type product struct {
 	pool            *Pool
 	what            pass
+	pairs           bool
 	pixels, in, out int
 }
 
@@ -100,10 +132,10 @@ func (r *product) compute(a, b, c []float32) {
 	g := &r.pool.gemm
 	switch r.what {
 	case forward:
-		g.compute(false, false, r.pixels, r.out, r.in, a, r.in, b, r.out, c, r.out, false)
+		g.compute(r.pairs, false, false, r.pixels, r.out, r.in, a, r.in, b, r.out, c, r.out, false)
 	case backwardData:
-		g.compute(false, true, r.pixels, r.in, r.out, a, r.out, b, r.out, c, r.in, false)
+		g.compute(r.pairs, false, true, r.pixels, r.in, r.out, a, r.out, b, r.out, c, r.in, false)
 	default:
-		g.compute(true, false, r.in, r.out, r.pixels, a, r.in, b, r.out, c, r.out, false)
+		g.compute(r.pairs, true, false, r.in, r.out, r.pixels, a, r.in, b, r.out, c, r.out, false)
 	}
 }

@@ -14,7 +14,7 @@ func (p *Pool) Gemm(transA, transB bool, m, n, k int, a []float32, lda int, b []
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.gemm.compute(transA, transB, m, n, k, a, lda, b, ldb, c, ldc, accumulate)
+	p.gemm.compute(false, transA, transB, m, n, k, a, lda, b, ldb, c, ldc, accumulate)
 }
 
 // checkMatrix panics where rows x cols floats (cols x rows if transposed) do not fit.
@@ -41,6 +41,8 @@ type gemm struct {
 	brs, bcs     int // strides of op(B)
 	ldc          int
 	accumulate   bool
+	pairs        bool // of bfloat16 are multiplied
+	widths       widths
 	width        *width
 	stepK        int // size of a block of k
 	k0, kn       int // the present block of k
@@ -66,7 +68,7 @@ func (g *gemm) init(p *Pool) {
 	g.gatherFunc, g.columnFunc, g.packFunc, g.itemFunc = g.gather, g.column, g.pack, g.item
 }
 
-func (g *gemm) compute(transA, transB bool, m, n, k int, a []float32, lda int, b []float32, ldb int, c []float32, ldc int, accumulate bool) {
+func (g *gemm) compute(pairs, transA, transB bool, m, n, k int, a []float32, lda int, b []float32, ldb int, c []float32, ldc int, accumulate bool) {
 	g.m, g.n, g.k = m, n, k
 	g.a, g.ars, g.aks = a, lda, 1
 	if transA {
@@ -77,8 +79,14 @@ func (g *gemm) compute(transA, transB bool, m, n, k int, a []float32, lda int, b
 		g.brs, g.bcs = 1, ldb
 	}
 	g.c, g.ldc, g.accumulate = c, ldc, accumulate
-	g.width = g.pool.isa.best(n, m, g.pool.isa.fetch)
-	g.stepK = even(k, g.pool.isa.depth, 1)
+	isa := g.pool.isa
+	g.pairs, g.widths = pairs, isa.widths
+	g.stepK = even(k, isa.depth, 1)
+	if pairs {
+		g.widths = isa.pairs
+		g.stepK = even(k, 2*isa.depth, 2)
+	}
+	g.width = g.widths.best(n, m, isa.fetch)
 	if m <= fewRows && !transA {
 		g.byColumns()
 	} else {
@@ -87,19 +95,30 @@ func (g *gemm) compute(transA, transB bool, m, n, k int, a []float32, lda int, b
 	g.a, g.b, g.c = nil, nil, nil
 }
 
+// steps is how many steps of the micro-kernel so many elements along k take.
+func (g *gemm) steps(k int) int {
+	if g.pairs {
+		return words(k)
+	}
+	return k
+}
+
+// copiesA says whether the rows of A are copied together.
+func (g *gemm) copiesA() bool { return g.pairs || g.n >= packFrom }
+
 // byColumns is for few rows.
 func (g *gemm) byColumns() {
 	g.j0, g.jn = 0, g.n
 	g.panels = (g.n + g.width.nr - 1) / g.width.nr
 	packed := 0
-	if g.n >= packFrom {
-		packed = g.m * pitch(g.k)
+	if g.copiesA() {
+		packed = g.m * pitch(g.steps(g.k))
 	}
 	g.perItem = max(1, min(widestItem, 2*g.panels/minItems))
-	g.pool.reserve(packed, g.stepK*g.width.nr)
+	g.pool.reserve(packed, g.steps(g.stepK)*g.width.nr)
 	if packed > 0 {
 		g.pool.run((g.m+gatherRows-1)/gatherRows, g.m*g.k*packWork, g.gatherFunc)
-		g.a, g.ars = g.pool.shared, pitch(g.k)
+		g.a, g.ars = g.pool.shared, pitch(g.steps(g.k))
 	}
 	g.pool.run((g.panels+g.perItem-1)/g.perItem, g.m*g.n*g.k, g.columnFunc)
 }
@@ -107,7 +126,8 @@ func (g *gemm) byColumns() {
 // gather copies some rows of A together, so that they do not meet in a cache set.
 func (g *gemm) gather(_, i int) {
 	row := i * gatherRows
-	g.pool.isa.packPanel(g.pool.shared[row*pitch(g.k):], pitch(g.k), min(gatherRows, g.m-row), g.k, g.a[row*g.ars:], g.ars, 1)
+	ld := pitch(g.steps(g.k))
+	g.copyRows(g.pool.shared[row*ld:], ld, min(gatherRows, g.m-row), g.k, g.a[row*g.ars:])
 }
 
 // column computes some panels of columns of C.
@@ -123,10 +143,10 @@ func (g *gemm) column(worker, i int) {
 		for j := first; j < end; j++ {
 			p := g.panel(j)
 			if kn > 0 {
-				g.pool.isa.packPanel(me.scratch, p.cols, kn, p.cols, g.b[k0*g.brs+p.col*g.bcs:], g.brs, g.bcs)
+				g.pool.isa.packB(g.pairs, me.scratch, p.cols, kn, p.cols, g.b[k0*g.brs+p.col*g.bcs:], g.brs, g.bcs)
 			}
-			w := window{ars: g.ars, aks: g.aks, bks: p.cols, klen: kn, segs: 1, outer: 1}
-			me.tile.multiply(p, w, g.m, g.a[min(k0, len(g.a)):], me.scratch, g.c[p.col:], g.ldc, acc)
+			w := window{ars: g.ars, aks: g.aks, bks: p.cols, klen: g.steps(kn), segs: 1, outer: 1}
+			me.tile.multiply(p, w, g.m, g.a[min(g.steps(k0), len(g.a)):], me.scratch, g.c[p.col:], g.ldc, acc)
 		}
 	}
 }
@@ -139,10 +159,11 @@ func (g *gemm) byBlocks() {
 	g.blocks = (g.m + g.rows - 1) / g.rows
 	stepN := even(g.n, blockN, g.width.nr)
 	scratch := 0
-	if g.n >= packFrom {
-		scratch = max(g.rows*pitch(g.stepK), g.stepK*pitch(g.rows))
+	stepK := g.steps(g.stepK)
+	if g.copiesA() {
+		scratch = max(g.rows*pitch(stepK), stepK*pitch(g.rows))
 	}
-	g.pool.reserve(g.stepK*stepN, scratch)
+	g.pool.reserve(stepK*stepN, scratch)
 	for g.j0 = 0; g.j0 < g.n; g.j0 += stepN {
 		g.jn = min(stepN, g.n-g.j0)
 		g.panels = (g.jn + g.width.nr - 1) / g.width.nr
@@ -168,14 +189,14 @@ func even(n, most, unit int) int {
 func (g *gemm) panel(i int) panel {
 	col := i * g.width.nr
 	cols := min(g.width.nr, g.jn-col)
-	return panel{col: col, cols: cols, width: g.pool.isa.fitting(cols)}
+	return panel{col: col, cols: cols, width: g.widths.fitting(cols)}
 }
 
 // pack packs panel i of the present block of B as [kn][cols].
 func (g *gemm) pack(_, i int) {
 	p := g.panel(i)
 	if g.kn > 0 {
-		g.pool.isa.packPanel(g.pool.shared[p.col*g.kn:], p.cols, g.kn, p.cols, g.b[g.k0*g.brs+(g.j0+p.col)*g.bcs:], g.brs, g.bcs)
+		g.pool.isa.packB(g.pairs, g.pool.shared[p.col*g.steps(g.kn):], p.cols, g.kn, p.cols, g.b[g.k0*g.brs+(g.j0+p.col)*g.bcs:], g.brs, g.bcs)
 	}
 }
 
@@ -188,7 +209,7 @@ func (g *gemm) item(worker, item int) {
 	a, ars, aks := g.a, g.ars, g.aks
 	if g.kn > 0 {
 		a = a[r0*ars+g.k0*aks:]
-		if g.n >= packFrom {
+		if g.copiesA() {
 			a, ars, aks = g.packRows(me.scratch, a, rn)
 		}
 	}
@@ -196,12 +217,12 @@ func (g *gemm) item(worker, item int) {
 	if g.accumulate || g.k0 > 0 {
 		acc = 1
 	}
-	w := window{ars: ars, aks: aks, klen: g.kn, segs: 1, outer: 1}
+	w := window{ars: ars, aks: aks, klen: g.steps(g.kn), segs: 1, outer: 1}
 	for i := p0; i < min(p0+g.perItem, g.panels); i++ {
 		p := g.panel(i)
 		me.tile.setCols(p.cols)
 		w.bks = p.cols
-		me.tile.multiply(p, w, rn, a, g.pool.shared[p.col*g.kn:], g.c[r0*g.ldc+g.j0+p.col:], g.ldc, acc)
+		me.tile.multiply(p, w, rn, a, g.pool.shared[p.col*w.klen:], g.c[r0*g.ldc+g.j0+p.col:], g.ldc, acc)
 	}
 }
 
@@ -209,9 +230,21 @@ func (g *gemm) item(worker, item int) {
 // the block and its strides there.
 func (g *gemm) packRows(dst, src []float32, m int) (block []float32, ars, aks int) {
 	if g.aks == 1 {
-		g.pool.isa.packPanel(dst, pitch(g.kn), m, g.kn, src, g.ars, 1)
-		return dst, pitch(g.kn), 1
+		ld := pitch(g.steps(g.kn))
+		g.copyRows(dst, ld, m, g.kn, src)
+		return dst, ld, 1
 	}
-	g.pool.isa.packPanel(dst, pitch(m), g.kn, m, src, g.aks, 1)
+	g.pool.isa.packB(g.pairs, dst, pitch(m), g.kn, m, src, g.aks, 1)
 	return dst, 1, pitch(m)
+}
+
+// copyRows copies rows of n elements along k from A, which is not transposed, to rows ld apart.
+func (g *gemm) copyRows(dst []float32, ld, rows, n int, src []float32) {
+	if !g.pairs {
+		g.pool.isa.packPanel(dst, ld, rows, n, src, g.ars, 1)
+		return
+	}
+	for i := range rows {
+		g.pool.isa.joinNeighbours(dst[i*ld:], src[i*g.ars:][:n])
+	}
 }

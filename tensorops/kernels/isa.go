@@ -10,7 +10,9 @@ import (
 // isa is a set of micro-kernels for one instruction set.
 type isa struct {
 	name     string
-	widths   []width      // by growing nr
+	widths   widths       // by growing nr
+	pairs    widths       // the same over pairs of bfloat16, see bf16.go
+	pairPace float64      // multiply-adds of pairs in the time of one of widths
 	depth    int          // rows of a packed panel of B, such that it stays in the first-level cache
 	fetch    float64      // cost in cycles of bringing one vector of a packed B to the registers
 	winograd []transforms // by growing m
@@ -22,6 +24,15 @@ type isa struct {
 
 	// copy copies rows of so many vectors of eight floats, srcRow and dstRow bytes apart. It may be nil.
 	copy func(dst, src unsafe.Pointer, dstRow, srcRow, vecs, rows int)
+
+	// joinVectors makes n vectors of eight words: a word's halves are rounded floats, one from low and one from high.
+	joinVectors func(dst, low, high unsafe.Pointer, n int)
+
+	// joinNeighbourVectors makes n vectors of eight words: a word's halves are two neighbours of src, rounded.
+	joinNeighbourVectors func(dst, src unsafe.Pointer, n int)
+
+	// transposePairs is transpose with words made as joinNeighbourVectors makes them: of 8 columns of 16 floats.
+	transposePairs func(dst, src unsafe.Pointer, dstRow, srcRow, n int)
 }
 
 // width is the family of micro-kernels of one number of columns.
@@ -31,16 +42,23 @@ type width struct {
 	tiles []func(*tile) // tiles[m-1] has m rows
 }
 
-var portable = &isa{name: "portable", widths: []width{{
-	nr: portableCols, vecs: portableCols,
-	tiles: []func(*tile){tilePortable, tilePortable, tilePortable, tilePortable},
-}}, depth: 512, fetch: 0.75, winograd: portableTransforms()}
+var portable = &isa{
+	name:     "portable",
+	widths:   portableWidths(tilePortable),
+	pairs:    portableWidths(pairTilePortable),
+	pairPace: 0.5,
+	depth:    512, fetch: 0.75, winograd: portableTransforms(),
+}
+
+func portableWidths(f func(*tile)) widths {
+	return widths{{nr: portableCols, vecs: portableCols, tiles: []func(*tile){f, f, f, f}}}
+}
 
 // active is what new pools use.
 var active = choose(os.Getenv("SDR_CPU"))
 
-// ISA names the instruction set whose kernels new pools use: "portable", "avx2" or "avx512". It is the best that
-// the CPU has, unless the environment variable SDR_CPU names another.
+// ISA names the instruction set whose kernels new pools use: "portable", "avx2", "avx512" or "bf16", which is avx512 with
+// instructions for bfloat16. It is the best that the CPU has, unless the environment variable SDR_CPU names another.
 func ISA() string { return active.name }
 
 // ISAs names the instruction sets that this CPU has, the best one last.

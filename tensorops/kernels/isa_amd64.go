@@ -10,6 +10,9 @@ func supported() []*isa {
 	}
 	if cpuid.CPU.Supports(cpuid.AVX512F, cpuid.AVX512VL, cpuid.BMI2) {
 		all = append(all, avx512)
+		if cpuid.CPU.Supports(cpuid.AVX512BF16) {
+			all = append(all, bf16)
+		}
 	}
 	return all
 }

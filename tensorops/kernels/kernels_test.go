@@ -114,7 +114,7 @@ func checkConvOn(t require.TestingT, p *Pool, c Conv, x, w, dy []float32) {
 	nx, nw, ny := sizes(c)
 	// What was in the outputs before must not matter.
 	y, dx, dw := slices.Clone(dy), slices.Clone(x), slices.Clone(w)
-	plan := NewConvPlan(c, p)
+	plan := NewConvPlan(c, FP32, p)
 	plan.Forward(x, w, y)
 	plan.BackwardData(dy, w, dx)
 	plan.BackwardWeights(x, dy, dw)
@@ -273,7 +273,7 @@ func TestBitwiseEqualForAnyNumberOfThreads(t *testing.T) {
 			x, w, dy := randomFloats(r, nx), randomFloats(r, nw), randomFloats(r, ny)
 			var first [][]float32
 			for _, threads := range []int{1, 2, 3, 3} {
-				plan := NewConvPlan(c, newPool(t, threads))
+				plan := NewConvPlan(c, FP32, newPool(t, threads))
 				got := [][]float32{make([]float32, ny), make([]float32, nx), make([]float32, nw)}
 				plan.Forward(x, w, got[0])
 				plan.BackwardData(dy, w, got[1])
@@ -311,7 +311,7 @@ func TestCallsAllocateNothing(t *testing.T) {
 	for _, c := range mixedShapes {
 		nx, nw, ny := sizes(c)
 		x, w, y := make([]float32, nx), make([]float32, nw), make([]float32, ny)
-		plan := NewConvPlan(c, p)
+		plan := NewConvPlan(c, FP32, p)
 		require.Zero(t, testing.AllocsPerRun(3, func() {
 			plan.Forward(x, w, y)
 			plan.BackwardData(y, w, x)
@@ -328,9 +328,9 @@ func TestWrongSizesPanic(t *testing.T) {
 	p := newPool(t, 1)
 	require.PanicsWithValue(t, "kernels: convolution {N:1 H:2 W:2 Cin:1 Cout:1 KH:3 KW:3 Stride:1 Pad:0}: "+
 		"the kernel is larger than the padded image; raise Pad or the image size",
-		func() { NewConvPlan(Conv{N: 1, H: 2, W: 2, Cin: 1, Cout: 1, KH: 3, KW: 3, Stride: 1}, p) })
-	require.Panics(t, func() { NewConvPlan(Conv{N: 1, H: 2, W: 2, Cin: 1, Cout: 1, KH: 1, KW: 1}, p) })
-	plan := NewConvPlan(Conv{N: 1, H: 2, W: 2, Cin: 1, Cout: 1, KH: 1, KW: 1, Stride: 1}, p)
+		func() { NewConvPlan(Conv{N: 1, H: 2, W: 2, Cin: 1, Cout: 1, KH: 3, KW: 3, Stride: 1}, FP32, p) })
+	require.Panics(t, func() { NewConvPlan(Conv{N: 1, H: 2, W: 2, Cin: 1, Cout: 1, KH: 1, KW: 1}, FP32, p) })
+	plan := NewConvPlan(Conv{N: 1, H: 2, W: 2, Cin: 1, Cout: 1, KH: 1, KW: 1, Stride: 1}, FP32, p)
 	require.Panics(t, func() { plan.Forward(make([]float32, 3), make([]float32, 1), make([]float32, 4)) })
 	require.Panics(t, func() { plan.BackwardData(make([]float32, 5), make([]float32, 1), make([]float32, 4)) })
 	require.Panics(t, func() { plan.BackwardWeights(make([]float32, 4), make([]float32, 4), make([]float32, 2)) })
@@ -347,7 +347,7 @@ func TestInstructionSetIsChosenByName(t *testing.T) {
 	require.Equal(t, all[len(all)-1], choose(""))
 	require.Equal(t, portable, choose("portable"))
 	require.PanicsWithValue(t, `kernels: environment variable SDR_CPU="z80": this CPU has `+
-		map[int]string{1: "portable", 2: "portable, avx2", 3: "portable, avx2, avx512"}[len(all)]+
+		map[int]string{1: "portable", 2: "portable, avx2", 3: "portable, avx2, avx512", 4: "portable, avx2, avx512, bf16"}[len(all)]+
 		"; unset it or name one of these", func() { choose("z80") })
 	use(t, portable)
 	require.Equal(t, "portable", ISA())

@@ -59,4 +59,13 @@ func avx2FilterGrad4(dst, src, tmp unsafe.Pointer, dstRow, dstCol, srcRow, srcCo
 func avx2Transpose(dst, src unsafe.Pointer, dstRow, srcRow, n int)
 
 //go:noescape
+func avx2TransposePairs(dst, src unsafe.Pointer, dstRow, srcRow, n int)
+
+//go:noescape
 func avx2Copy(dst, src unsafe.Pointer, dstRow, srcRow, vecs, rows int)
+
+//go:noescape
+func avx2Join(dst, low, high unsafe.Pointer, n int)
+
+//go:noescape
+func avx2JoinNeighbours(dst, src unsafe.Pointer, n int)

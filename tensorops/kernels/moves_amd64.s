@@ -70,6 +70,262 @@ block:
 	VZEROUPPER
 	RET
 
+// func avx2TransposePairs(dst *byte, src *byte, dstRow int, srcRow int, n int)
+// Requires: AVX, AVX2
+TEXT ·avx2TransposePairs(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ srcRow+24(FP), DX
+	LEAQ (DX)(DX*2), BX
+	MOVQ dstRow+16(FP), SI
+	MOVQ n+32(FP), DI
+
+block:
+	LEAQ       (CX)(DX*4), R8
+	VMOVUPS    (CX), Y0
+	VPSRLD     $0x10, Y0, Y1
+	VPAND      lastBit<>+0(SB), Y1, Y1
+	VPADDD     Y0, Y1, Y1
+	VPADDD     belowHalf<>+0(SB), Y1, Y1
+	VCMPPS     $0x03, Y0, Y0, Y2
+	VORPS      quietNaN<>+0(SB), Y0, Y0
+	VBLENDVPS  Y2, Y0, Y1, Y1
+	VMOVUPS    32(CX), Y0
+	VPSRLD     $0x10, Y0, Y2
+	VPAND      lastBit<>+0(SB), Y2, Y2
+	VPADDD     Y0, Y2, Y2
+	VPADDD     belowHalf<>+0(SB), Y2, Y2
+	VCMPPS     $0x03, Y0, Y0, Y3
+	VORPS      quietNaN<>+0(SB), Y0, Y0
+	VBLENDVPS  Y3, Y0, Y2, Y2
+	VSHUFPS    $0x88, Y2, Y1, Y0
+	VSHUFPS    $0xdd, Y2, Y1, Y1
+	VPSRLD     $0x10, Y0, Y0
+	VPBLENDW   $0xaa, Y1, Y0, Y0
+	VPERMQ     $0xd8, Y0, Y0
+	VMOVUPS    (CX)(DX*1), Y1
+	VPSRLD     $0x10, Y1, Y2
+	VPAND      lastBit<>+0(SB), Y2, Y2
+	VPADDD     Y1, Y2, Y2
+	VPADDD     belowHalf<>+0(SB), Y2, Y2
+	VCMPPS     $0x03, Y1, Y1, Y3
+	VORPS      quietNaN<>+0(SB), Y1, Y1
+	VBLENDVPS  Y3, Y1, Y2, Y2
+	VMOVUPS    32(CX)(DX*1), Y1
+	VPSRLD     $0x10, Y1, Y3
+	VPAND      lastBit<>+0(SB), Y3, Y3
+	VPADDD     Y1, Y3, Y3
+	VPADDD     belowHalf<>+0(SB), Y3, Y3
+	VCMPPS     $0x03, Y1, Y1, Y4
+	VORPS      quietNaN<>+0(SB), Y1, Y1
+	VBLENDVPS  Y4, Y1, Y3, Y3
+	VSHUFPS    $0x88, Y3, Y2, Y1
+	VSHUFPS    $0xdd, Y3, Y2, Y2
+	VPSRLD     $0x10, Y1, Y1
+	VPBLENDW   $0xaa, Y2, Y1, Y1
+	VPERMQ     $0xd8, Y1, Y1
+	VMOVUPS    (CX)(DX*2), Y2
+	VPSRLD     $0x10, Y2, Y3
+	VPAND      lastBit<>+0(SB), Y3, Y3
+	VPADDD     Y2, Y3, Y3
+	VPADDD     belowHalf<>+0(SB), Y3, Y3
+	VCMPPS     $0x03, Y2, Y2, Y4
+	VORPS      quietNaN<>+0(SB), Y2, Y2
+	VBLENDVPS  Y4, Y2, Y3, Y3
+	VMOVUPS    32(CX)(DX*2), Y2
+	VPSRLD     $0x10, Y2, Y4
+	VPAND      lastBit<>+0(SB), Y4, Y4
+	VPADDD     Y2, Y4, Y4
+	VPADDD     belowHalf<>+0(SB), Y4, Y4
+	VCMPPS     $0x03, Y2, Y2, Y5
+	VORPS      quietNaN<>+0(SB), Y2, Y2
+	VBLENDVPS  Y5, Y2, Y4, Y4
+	VSHUFPS    $0x88, Y4, Y3, Y2
+	VSHUFPS    $0xdd, Y4, Y3, Y3
+	VPSRLD     $0x10, Y2, Y2
+	VPBLENDW   $0xaa, Y3, Y2, Y2
+	VPERMQ     $0xd8, Y2, Y2
+	VMOVUPS    (CX)(BX*1), Y3
+	VPSRLD     $0x10, Y3, Y4
+	VPAND      lastBit<>+0(SB), Y4, Y4
+	VPADDD     Y3, Y4, Y4
+	VPADDD     belowHalf<>+0(SB), Y4, Y4
+	VCMPPS     $0x03, Y3, Y3, Y5
+	VORPS      quietNaN<>+0(SB), Y3, Y3
+	VBLENDVPS  Y5, Y3, Y4, Y4
+	VMOVUPS    32(CX)(BX*1), Y3
+	VPSRLD     $0x10, Y3, Y5
+	VPAND      lastBit<>+0(SB), Y5, Y5
+	VPADDD     Y3, Y5, Y5
+	VPADDD     belowHalf<>+0(SB), Y5, Y5
+	VCMPPS     $0x03, Y3, Y3, Y6
+	VORPS      quietNaN<>+0(SB), Y3, Y3
+	VBLENDVPS  Y6, Y3, Y5, Y5
+	VSHUFPS    $0x88, Y5, Y4, Y3
+	VSHUFPS    $0xdd, Y5, Y4, Y4
+	VPSRLD     $0x10, Y3, Y3
+	VPBLENDW   $0xaa, Y4, Y3, Y3
+	VPERMQ     $0xd8, Y3, Y3
+	VMOVUPS    (R8), Y4
+	VPSRLD     $0x10, Y4, Y5
+	VPAND      lastBit<>+0(SB), Y5, Y5
+	VPADDD     Y4, Y5, Y5
+	VPADDD     belowHalf<>+0(SB), Y5, Y5
+	VCMPPS     $0x03, Y4, Y4, Y6
+	VORPS      quietNaN<>+0(SB), Y4, Y4
+	VBLENDVPS  Y6, Y4, Y5, Y5
+	VMOVUPS    32(R8), Y4
+	VPSRLD     $0x10, Y4, Y6
+	VPAND      lastBit<>+0(SB), Y6, Y6
+	VPADDD     Y4, Y6, Y6
+	VPADDD     belowHalf<>+0(SB), Y6, Y6
+	VCMPPS     $0x03, Y4, Y4, Y7
+	VORPS      quietNaN<>+0(SB), Y4, Y4
+	VBLENDVPS  Y7, Y4, Y6, Y6
+	VSHUFPS    $0x88, Y6, Y5, Y4
+	VSHUFPS    $0xdd, Y6, Y5, Y5
+	VPSRLD     $0x10, Y4, Y4
+	VPBLENDW   $0xaa, Y5, Y4, Y4
+	VPERMQ     $0xd8, Y4, Y4
+	VMOVUPS    (R8)(DX*1), Y5
+	VPSRLD     $0x10, Y5, Y6
+	VPAND      lastBit<>+0(SB), Y6, Y6
+	VPADDD     Y5, Y6, Y6
+	VPADDD     belowHalf<>+0(SB), Y6, Y6
+	VCMPPS     $0x03, Y5, Y5, Y7
+	VORPS      quietNaN<>+0(SB), Y5, Y5
+	VBLENDVPS  Y7, Y5, Y6, Y6
+	VMOVUPS    32(R8)(DX*1), Y5
+	VPSRLD     $0x10, Y5, Y7
+	VPAND      lastBit<>+0(SB), Y7, Y7
+	VPADDD     Y5, Y7, Y7
+	VPADDD     belowHalf<>+0(SB), Y7, Y7
+	VCMPPS     $0x03, Y5, Y5, Y8
+	VORPS      quietNaN<>+0(SB), Y5, Y5
+	VBLENDVPS  Y8, Y5, Y7, Y7
+	VSHUFPS    $0x88, Y7, Y6, Y5
+	VSHUFPS    $0xdd, Y7, Y6, Y6
+	VPSRLD     $0x10, Y5, Y5
+	VPBLENDW   $0xaa, Y6, Y5, Y5
+	VPERMQ     $0xd8, Y5, Y5
+	VMOVUPS    (R8)(DX*2), Y6
+	VPSRLD     $0x10, Y6, Y7
+	VPAND      lastBit<>+0(SB), Y7, Y7
+	VPADDD     Y6, Y7, Y7
+	VPADDD     belowHalf<>+0(SB), Y7, Y7
+	VCMPPS     $0x03, Y6, Y6, Y8
+	VORPS      quietNaN<>+0(SB), Y6, Y6
+	VBLENDVPS  Y8, Y6, Y7, Y7
+	VMOVUPS    32(R8)(DX*2), Y6
+	VPSRLD     $0x10, Y6, Y8
+	VPAND      lastBit<>+0(SB), Y8, Y8
+	VPADDD     Y6, Y8, Y8
+	VPADDD     belowHalf<>+0(SB), Y8, Y8
+	VCMPPS     $0x03, Y6, Y6, Y9
+	VORPS      quietNaN<>+0(SB), Y6, Y6
+	VBLENDVPS  Y9, Y6, Y8, Y8
+	VSHUFPS    $0x88, Y8, Y7, Y6
+	VSHUFPS    $0xdd, Y8, Y7, Y7
+	VPSRLD     $0x10, Y6, Y6
+	VPBLENDW   $0xaa, Y7, Y6, Y6
+	VPERMQ     $0xd8, Y6, Y6
+	VMOVUPS    (R8)(BX*1), Y7
+	VPSRLD     $0x10, Y7, Y8
+	VPAND      lastBit<>+0(SB), Y8, Y8
+	VPADDD     Y7, Y8, Y8
+	VPADDD     belowHalf<>+0(SB), Y8, Y8
+	VCMPPS     $0x03, Y7, Y7, Y9
+	VORPS      quietNaN<>+0(SB), Y7, Y7
+	VBLENDVPS  Y9, Y7, Y8, Y8
+	VMOVUPS    32(R8)(BX*1), Y7
+	VPSRLD     $0x10, Y7, Y9
+	VPAND      lastBit<>+0(SB), Y9, Y9
+	VPADDD     Y7, Y9, Y9
+	VPADDD     belowHalf<>+0(SB), Y9, Y9
+	VCMPPS     $0x03, Y7, Y7, Y10
+	VORPS      quietNaN<>+0(SB), Y7, Y7
+	VBLENDVPS  Y10, Y7, Y9, Y9
+	VSHUFPS    $0x88, Y9, Y8, Y7
+	VSHUFPS    $0xdd, Y9, Y8, Y8
+	VPSRLD     $0x10, Y7, Y7
+	VPBLENDW   $0xaa, Y8, Y7, Y7
+	VPERMQ     $0xd8, Y7, Y7
+	VUNPCKLPS  Y1, Y0, Y8
+	VUNPCKHPS  Y1, Y0, Y0
+	VUNPCKLPS  Y3, Y2, Y1
+	VUNPCKHPS  Y3, Y2, Y2
+	VUNPCKLPS  Y5, Y4, Y3
+	VUNPCKHPS  Y5, Y4, Y4
+	VUNPCKLPS  Y7, Y6, Y5
+	VUNPCKHPS  Y7, Y6, Y6
+	VUNPCKLPD  Y1, Y8, Y7
+	VUNPCKHPD  Y1, Y8, Y1
+	VUNPCKLPD  Y2, Y0, Y8
+	VUNPCKHPD  Y2, Y0, Y0
+	VUNPCKLPD  Y5, Y3, Y2
+	VUNPCKHPD  Y5, Y3, Y3
+	VUNPCKLPD  Y6, Y4, Y5
+	VUNPCKHPD  Y6, Y4, Y4
+	VPERM2F128 $0x20, Y2, Y7, Y6
+	VMOVUPS    Y6, (AX)
+	ADDQ       SI, AX
+	VPERM2F128 $0x20, Y3, Y1, Y6
+	VMOVUPS    Y6, (AX)
+	ADDQ       SI, AX
+	VPERM2F128 $0x20, Y5, Y8, Y6
+	VMOVUPS    Y6, (AX)
+	ADDQ       SI, AX
+	VPERM2F128 $0x20, Y4, Y0, Y6
+	VMOVUPS    Y6, (AX)
+	ADDQ       SI, AX
+	VPERM2F128 $0x31, Y2, Y7, Y2
+	VMOVUPS    Y2, (AX)
+	ADDQ       SI, AX
+	VPERM2F128 $0x31, Y3, Y1, Y1
+	VMOVUPS    Y1, (AX)
+	ADDQ       SI, AX
+	VPERM2F128 $0x31, Y5, Y8, Y1
+	VMOVUPS    Y1, (AX)
+	ADDQ       SI, AX
+	VPERM2F128 $0x31, Y4, Y0, Y0
+	VMOVUPS    Y0, (AX)
+	ADDQ       SI, AX
+	ADDQ       $0x40, CX
+	DECQ       DI
+	JNZ        block
+	VZEROUPPER
+	RET
+
+DATA lastBit<>+0(SB)/4, $0x00000001
+DATA lastBit<>+4(SB)/4, $0x00000001
+DATA lastBit<>+8(SB)/4, $0x00000001
+DATA lastBit<>+12(SB)/4, $0x00000001
+DATA lastBit<>+16(SB)/4, $0x00000001
+DATA lastBit<>+20(SB)/4, $0x00000001
+DATA lastBit<>+24(SB)/4, $0x00000001
+DATA lastBit<>+28(SB)/4, $0x00000001
+GLOBL lastBit<>(SB), RODATA|NOPTR, $32
+
+DATA belowHalf<>+0(SB)/4, $0x00007fff
+DATA belowHalf<>+4(SB)/4, $0x00007fff
+DATA belowHalf<>+8(SB)/4, $0x00007fff
+DATA belowHalf<>+12(SB)/4, $0x00007fff
+DATA belowHalf<>+16(SB)/4, $0x00007fff
+DATA belowHalf<>+20(SB)/4, $0x00007fff
+DATA belowHalf<>+24(SB)/4, $0x00007fff
+DATA belowHalf<>+28(SB)/4, $0x00007fff
+GLOBL belowHalf<>(SB), RODATA|NOPTR, $32
+
+DATA quietNaN<>+0(SB)/4, $0x00400000
+DATA quietNaN<>+4(SB)/4, $0x00400000
+DATA quietNaN<>+8(SB)/4, $0x00400000
+DATA quietNaN<>+12(SB)/4, $0x00400000
+DATA quietNaN<>+16(SB)/4, $0x00400000
+DATA quietNaN<>+20(SB)/4, $0x00400000
+DATA quietNaN<>+24(SB)/4, $0x00400000
+DATA quietNaN<>+28(SB)/4, $0x00400000
+GLOBL quietNaN<>(SB), RODATA|NOPTR, $32
+
 // func avx2Copy(dst *byte, src *byte, dstRow int, srcRow int, vecs int, rows int)
 // Requires: AVX, MMX+
 TEXT ·avx2Copy(SB), NOSPLIT, $0-48
@@ -97,6 +353,79 @@ vector:
 	ADDQ    BX, CX
 	DECQ    DI
 	JNZ     row
+	VZEROUPPER
+	RET
+
+// func avx2Join(dst *byte, low *byte, high *byte, n int)
+// Requires: AVX, AVX2
+TEXT ·avx2Join(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), AX
+	MOVQ n+24(FP), CX
+	MOVQ low+8(FP), DX
+	MOVQ high+16(FP), BX
+
+vector:
+	VMOVUPS   (DX), Y0
+	VPSRLD    $0x10, Y0, Y1
+	VPAND     lastBit<>+0(SB), Y1, Y1
+	VPADDD    Y0, Y1, Y1
+	VPADDD    belowHalf<>+0(SB), Y1, Y1
+	VCMPPS    $0x03, Y0, Y0, Y2
+	VORPS     quietNaN<>+0(SB), Y0, Y0
+	VBLENDVPS Y2, Y0, Y1, Y1
+	VMOVUPS   (BX), Y0
+	VPSRLD    $0x10, Y0, Y2
+	VPAND     lastBit<>+0(SB), Y2, Y2
+	VPADDD    Y0, Y2, Y2
+	VPADDD    belowHalf<>+0(SB), Y2, Y2
+	VCMPPS    $0x03, Y0, Y0, Y3
+	VORPS     quietNaN<>+0(SB), Y0, Y0
+	VBLENDVPS Y3, Y0, Y2, Y2
+	VPSRLD    $0x10, Y1, Y1
+	VPBLENDW  $0xaa, Y2, Y1, Y1
+	VMOVUPS   Y1, (AX)
+	ADDQ      $0x20, DX
+	ADDQ      $0x20, BX
+	ADDQ      $0x20, AX
+	DECQ      CX
+	JNZ       vector
+	VZEROUPPER
+	RET
+
+// func avx2JoinNeighbours(dst *byte, src *byte, n int)
+// Requires: AVX, AVX2
+TEXT ·avx2JoinNeighbours(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ n+16(FP), CX
+	MOVQ src+8(FP), DX
+
+vector:
+	VMOVUPS   (DX), Y0
+	VPSRLD    $0x10, Y0, Y1
+	VPAND     lastBit<>+0(SB), Y1, Y1
+	VPADDD    Y0, Y1, Y1
+	VPADDD    belowHalf<>+0(SB), Y1, Y1
+	VCMPPS    $0x03, Y0, Y0, Y2
+	VORPS     quietNaN<>+0(SB), Y0, Y0
+	VBLENDVPS Y2, Y0, Y1, Y1
+	VMOVUPS   32(DX), Y0
+	VPSRLD    $0x10, Y0, Y2
+	VPAND     lastBit<>+0(SB), Y2, Y2
+	VPADDD    Y0, Y2, Y2
+	VPADDD    belowHalf<>+0(SB), Y2, Y2
+	VCMPPS    $0x03, Y0, Y0, Y3
+	VORPS     quietNaN<>+0(SB), Y0, Y0
+	VBLENDVPS Y3, Y0, Y2, Y2
+	VSHUFPS   $0x88, Y2, Y1, Y0
+	VSHUFPS   $0xdd, Y2, Y1, Y1
+	VPSRLD    $0x10, Y0, Y0
+	VPBLENDW  $0xaa, Y1, Y0, Y0
+	VPERMQ    $0xd8, Y0, Y0
+	VMOVUPS   Y0, (AX)
+	ADDQ      $0x40, DX
+	ADDQ      $0x20, AX
+	DECQ      CX
+	JNZ       vector
 	VZEROUPPER
 	RET
 

@@ -1,9 +1,10 @@
 package kernels
 
-// padding describes images [H,W,C] with zeros around them.
+// padding describes images [H,W,C] with zeros around them, of floats or of words of neighbouring channels.
 type padding struct {
 	h, w, c                  int // the image itself
 	top, bottom, left, right int
+	pairs                    bool // words
 }
 
 // inputPadding is what the forward pass needs around x. Rows and columns that no window reaches get no zeros.
@@ -17,19 +18,42 @@ func inputPadding(c Conv) padding {
 
 func (p padding) none() bool   { return p.top == 0 && p.bottom == 0 && p.left == 0 && p.right == 0 }
 func (p padding) height() int  { return p.top + p.h + p.bottom }
-func (p padding) rowLen() int  { return (p.left + p.w + p.right) * p.c }
+func (p padding) rowLen() int  { return (p.left + p.w + p.right) * p.pixel() }
 func (p padding) size() int    { return p.height() * p.rowLen() }
 func (p padding) rawSize() int { return p.h * p.w * p.c }
 
+// pixel is the length of a pixel of the padded image.
+func (p padding) pixel() int {
+	if p.pairs {
+		return words(p.c)
+	}
+	return p.c
+}
+
 // fill writes the rows [from,to) of the padded image into dst.
-func (p padding) fill(dst, img []float32, from, to int) {
-	row, left, n := p.rowLen(), p.left*p.c, p.w*p.c
+func (p padding) fill(isa *isa, dst, img []float32, from, to int) {
+	row, left, n := p.rowLen(), p.left*p.pixel(), p.w*p.pixel()
 	first, end := max(from, p.top), min(to, p.top+p.h) // rows of the image itself
 	zero := 0                                          // dst is written so far
 	for r := first; r < end; r++ {
 		at := (r-from)*row + left
 		clear(dst[zero:at])
-		zero = at + copy(dst[at:at+n], img[(r-p.top)*n:])
+		p.fillRow(isa, dst[at:at+n], img[(r-p.top)*p.w*p.c:][:p.w*p.c])
+		zero = at + n
 	}
 	clear(dst[zero : (to-from)*row])
+}
+
+// fillRow copies a row of pixels.
+func (p padding) fillRow(isa *isa, dst, src []float32) {
+	switch {
+	case !p.pairs:
+		copy(dst, src)
+	case p.c%2 == 0:
+		isa.joinNeighbours(dst, src)
+	default:
+		for x := range p.w {
+			isa.joinNeighbours(dst[x*p.pixel():], src[x*p.c:(x+1)*p.c])
+		}
+	}
 }

@@ -8,11 +8,14 @@ type panel struct {
 	width     *width
 }
 
+// widths are families of micro-kernels by growing number of columns.
+type widths []width
+
 // best returns the width that promises the least time for n columns of C whose rows come in runs of m.
-func (s *isa) best(n, m int, fetch float64) *width {
-	best, bestCost := &s.widths[0], 0.0
-	for i := range s.widths {
-		w := &s.widths[i]
+func (s widths) best(n, m int, fetch float64) *width {
+	best, bestCost := &s[0], 0.0
+	for i := range s {
+		w := &s[i]
 		cost := float64(n/w.nr) * w.cost(m, fetch)
 		if rest := n % w.nr; rest > 0 {
 			cost += s.fitting(rest).cost(m, fetch)
@@ -25,7 +28,7 @@ func (s *isa) best(n, m int, fetch float64) *width {
 }
 
 // panels splits n columns of C, whose rows come in runs of m, into panels of the best width and one for the rest.
-func (s *isa) panels(n, m int, fetch float64) []panel {
+func (s widths) panels(n, m int, fetch float64) []panel {
 	var ps []panel
 	nr := s.best(n, m, fetch).nr
 	for col := 0; col < n; col += nr {
@@ -44,9 +47,9 @@ func panelsCost(ps []panel, m int, fetch float64) (total float64) {
 }
 
 // fitting returns the narrowest width that has cols columns.
-func (s *isa) fitting(cols int) *width {
-	for i := range s.widths {
-		if w := &s.widths[i]; w.nr >= cols {
+func (s widths) fitting(cols int) *width {
+	for i := range s {
+		if w := &s[i]; w.nr >= cols {
 			return w
 		}
 	}
@@ -89,6 +92,15 @@ func (s *splitter) next() bool {
 
 // packWork is the time that moving a float takes, in multiply-adds.
 const packWork = 16
+
+// packB is packPairs or packPanel.
+func (s *isa) packB(pairs bool, dst []float32, ld, rows, cols int, src []float32, rs, cs int) {
+	if pairs {
+		s.packPairs(dst, ld, rows, cols, src, rs, cs)
+	} else {
+		s.packPanel(dst, ld, rows, cols, src, rs, cs)
+	}
+}
 
 // packPanel copies B[k,j] = src[k*rs + j*cs], k < rows, j < cols, into dst[k*ld + j]. One of rs and cs must be 1.
 func (s *isa) packPanel(dst []float32, ld, rows, cols int, src []float32, rs, cs int) {

@@ -143,7 +143,11 @@ func (t *tile) portableRow(a, c int) {
 		a += t.outStep
 		b += t.bOutStep
 	}
-	sum := [portableCols]float32{s0, s1, s2, s3, s4, s5, s6, s7}
+	t.storeRow(c, &[portableCols]float32{s0, s1, s2, s3, s4, s5, s6, s7})
+}
+
+// storeRow writes the sums of one row of C, c bytes further on, or adds them to it.
+func (t *tile) storeRow(c int, sum *[portableCols]float32) {
 	out := unsafe.Slice((*float32)(unsafe.Add(t.c, c)), t.cols)
 	if t.acc == 0 {
 		copy(out, sum[:])

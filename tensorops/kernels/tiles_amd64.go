@@ -2,7 +2,19 @@
 
 package kernels
 
-var avx2 = &isa{name: "avx2", widths: []width{
+var avx2 = &isa{name: "avx2", widths: avx2Widths, pairs: avx2PairWidths, pairPace: 0.6, depth: 256, fetch: 0.25,
+	winograd: avx2Transforms, transpose: avx2Transpose, copy: avx2Copy,
+	joinVectors: avx2Join, joinNeighbourVectors: avx2JoinNeighbours, transposePairs: avx2TransposePairs}
+
+var avx512 = &isa{name: "avx512", widths: avx512Widths, pairs: avx2PairWidths, pairPace: 0.3, depth: 512, fetch: 0.75,
+	winograd: avx2Transforms, transpose: avx2Transpose, copy: avx2Copy,
+	joinVectors: avx2Join, joinNeighbourVectors: avx2JoinNeighbours, transposePairs: avx2TransposePairs}
+
+var bf16 = &isa{name: "bf16", widths: avx512Widths, pairs: avx512PairWidths, pairPace: 1.9, depth: 512, fetch: 0.75,
+	winograd: avx2Transforms, transpose: avx2Transpose, copy: avx2Copy,
+	joinVectors: avx2Join, joinNeighbourVectors: avx2JoinNeighbours, transposePairs: avx2TransposePairs}
+
+var avx2Widths = widths{
 	{nr: 8, vecs: 1, tiles: []func(*tile){
 		avx2Tile1x8,
 		avx2Tile2x8,
@@ -25,9 +37,9 @@ var avx2 = &isa{name: "avx2", widths: []width{
 		avx2Tile5x16,
 		avx2Tile6x16,
 	}},
-}, depth: 256, fetch: 0.25, winograd: avx2Transforms, transpose: avx2Transpose, copy: avx2Copy}
+}
 
-var avx512 = &isa{name: "avx512", widths: []width{
+var avx512Widths = widths{
 	{nr: 8, vecs: 1, tiles: []func(*tile){
 		avx512Tile1x8,
 		avx512Tile2x8,
@@ -115,7 +127,122 @@ var avx512 = &isa{name: "avx512", widths: []width{
 		avx512Tile5x64,
 		avx512Tile6x64,
 	}},
-}, depth: 512, fetch: 0.75, winograd: avx2Transforms, transpose: avx2Transpose, copy: avx2Copy}
+}
+
+var avx2PairWidths = widths{
+	{nr: 8, vecs: 1, tiles: []func(*tile){
+		avx2PairTile1x8,
+		avx2PairTile2x8,
+		avx2PairTile3x8,
+		avx2PairTile4x8,
+		avx2PairTile5x8,
+		avx2PairTile6x8,
+		avx2PairTile7x8,
+		avx2PairTile8x8,
+		avx2PairTile9x8,
+		avx2PairTile10x8,
+		avx2PairTile11x8,
+		avx2PairTile12x8,
+	}},
+	{nr: 16, vecs: 2, tiles: []func(*tile){
+		avx2PairTile1x16,
+		avx2PairTile2x16,
+		avx2PairTile3x16,
+		avx2PairTile4x16,
+		avx2PairTile5x16,
+		avx2PairTile6x16,
+	}},
+}
+
+var avx512PairWidths = widths{
+	{nr: 8, vecs: 1, tiles: []func(*tile){
+		avx512PairTile1x8,
+		avx512PairTile2x8,
+		avx512PairTile3x8,
+		avx512PairTile4x8,
+		avx512PairTile5x8,
+		avx512PairTile6x8,
+		avx512PairTile7x8,
+		avx512PairTile8x8,
+		avx512PairTile9x8,
+		avx512PairTile10x8,
+		avx512PairTile11x8,
+		avx512PairTile12x8,
+		avx512PairTile13x8,
+		avx512PairTile14x8,
+		avx512PairTile15x8,
+		avx512PairTile16x8,
+		avx512PairTile17x8,
+		avx512PairTile18x8,
+		avx512PairTile19x8,
+		avx512PairTile20x8,
+		avx512PairTile21x8,
+		avx512PairTile22x8,
+		avx512PairTile23x8,
+		avx512PairTile24x8,
+	}},
+	{nr: 16, vecs: 1, tiles: []func(*tile){
+		avx512PairTile1x16,
+		avx512PairTile2x16,
+		avx512PairTile3x16,
+		avx512PairTile4x16,
+		avx512PairTile5x16,
+		avx512PairTile6x16,
+		avx512PairTile7x16,
+		avx512PairTile8x16,
+		avx512PairTile9x16,
+		avx512PairTile10x16,
+		avx512PairTile11x16,
+		avx512PairTile12x16,
+		avx512PairTile13x16,
+		avx512PairTile14x16,
+		avx512PairTile15x16,
+		avx512PairTile16x16,
+		avx512PairTile17x16,
+		avx512PairTile18x16,
+		avx512PairTile19x16,
+		avx512PairTile20x16,
+		avx512PairTile21x16,
+		avx512PairTile22x16,
+		avx512PairTile23x16,
+		avx512PairTile24x16,
+	}},
+	{nr: 32, vecs: 2, tiles: []func(*tile){
+		avx512PairTile1x32,
+		avx512PairTile2x32,
+		avx512PairTile3x32,
+		avx512PairTile4x32,
+		avx512PairTile5x32,
+		avx512PairTile6x32,
+		avx512PairTile7x32,
+		avx512PairTile8x32,
+		avx512PairTile9x32,
+		avx512PairTile10x32,
+		avx512PairTile11x32,
+		avx512PairTile12x32,
+		avx512PairTile13x32,
+		avx512PairTile14x32,
+	}},
+	{nr: 48, vecs: 3, tiles: []func(*tile){
+		avx512PairTile1x48,
+		avx512PairTile2x48,
+		avx512PairTile3x48,
+		avx512PairTile4x48,
+		avx512PairTile5x48,
+		avx512PairTile6x48,
+		avx512PairTile7x48,
+		avx512PairTile8x48,
+		avx512PairTile9x48,
+	}},
+	{nr: 64, vecs: 4, tiles: []func(*tile){
+		avx512PairTile1x64,
+		avx512PairTile2x64,
+		avx512PairTile3x64,
+		avx512PairTile4x64,
+		avx512PairTile5x64,
+		avx512PairTile6x64,
+	}},
+}
 
 //go:noescape
 func avx2Tile1x8(t *tile)
@@ -401,3 +528,288 @@ func avx512Tile5x64(t *tile)
 
 //go:noescape
 func avx512Tile6x64(t *tile)
+
+//go:noescape
+func avx2PairTile1x8(t *tile)
+
+//go:noescape
+func avx2PairTile2x8(t *tile)
+
+//go:noescape
+func avx2PairTile3x8(t *tile)
+
+//go:noescape
+func avx2PairTile4x8(t *tile)
+
+//go:noescape
+func avx2PairTile5x8(t *tile)
+
+//go:noescape
+func avx2PairTile6x8(t *tile)
+
+//go:noescape
+func avx2PairTile7x8(t *tile)
+
+//go:noescape
+func avx2PairTile8x8(t *tile)
+
+//go:noescape
+func avx2PairTile9x8(t *tile)
+
+//go:noescape
+func avx2PairTile10x8(t *tile)
+
+//go:noescape
+func avx2PairTile11x8(t *tile)
+
+//go:noescape
+func avx2PairTile12x8(t *tile)
+
+//go:noescape
+func avx2PairTile1x16(t *tile)
+
+//go:noescape
+func avx2PairTile2x16(t *tile)
+
+//go:noescape
+func avx2PairTile3x16(t *tile)
+
+//go:noescape
+func avx2PairTile4x16(t *tile)
+
+//go:noescape
+func avx2PairTile5x16(t *tile)
+
+//go:noescape
+func avx2PairTile6x16(t *tile)
+
+//go:noescape
+func avx512PairTile1x8(t *tile)
+
+//go:noescape
+func avx512PairTile2x8(t *tile)
+
+//go:noescape
+func avx512PairTile3x8(t *tile)
+
+//go:noescape
+func avx512PairTile4x8(t *tile)
+
+//go:noescape
+func avx512PairTile5x8(t *tile)
+
+//go:noescape
+func avx512PairTile6x8(t *tile)
+
+//go:noescape
+func avx512PairTile7x8(t *tile)
+
+//go:noescape
+func avx512PairTile8x8(t *tile)
+
+//go:noescape
+func avx512PairTile9x8(t *tile)
+
+//go:noescape
+func avx512PairTile10x8(t *tile)
+
+//go:noescape
+func avx512PairTile11x8(t *tile)
+
+//go:noescape
+func avx512PairTile12x8(t *tile)
+
+//go:noescape
+func avx512PairTile13x8(t *tile)
+
+//go:noescape
+func avx512PairTile14x8(t *tile)
+
+//go:noescape
+func avx512PairTile15x8(t *tile)
+
+//go:noescape
+func avx512PairTile16x8(t *tile)
+
+//go:noescape
+func avx512PairTile17x8(t *tile)
+
+//go:noescape
+func avx512PairTile18x8(t *tile)
+
+//go:noescape
+func avx512PairTile19x8(t *tile)
+
+//go:noescape
+func avx512PairTile20x8(t *tile)
+
+//go:noescape
+func avx512PairTile21x8(t *tile)
+
+//go:noescape
+func avx512PairTile22x8(t *tile)
+
+//go:noescape
+func avx512PairTile23x8(t *tile)
+
+//go:noescape
+func avx512PairTile24x8(t *tile)
+
+//go:noescape
+func avx512PairTile1x16(t *tile)
+
+//go:noescape
+func avx512PairTile2x16(t *tile)
+
+//go:noescape
+func avx512PairTile3x16(t *tile)
+
+//go:noescape
+func avx512PairTile4x16(t *tile)
+
+//go:noescape
+func avx512PairTile5x16(t *tile)
+
+//go:noescape
+func avx512PairTile6x16(t *tile)
+
+//go:noescape
+func avx512PairTile7x16(t *tile)
+
+//go:noescape
+func avx512PairTile8x16(t *tile)
+
+//go:noescape
+func avx512PairTile9x16(t *tile)
+
+//go:noescape
+func avx512PairTile10x16(t *tile)
+
+//go:noescape
+func avx512PairTile11x16(t *tile)
+
+//go:noescape
+func avx512PairTile12x16(t *tile)
+
+//go:noescape
+func avx512PairTile13x16(t *tile)
+
+//go:noescape
+func avx512PairTile14x16(t *tile)
+
+//go:noescape
+func avx512PairTile15x16(t *tile)
+
+//go:noescape
+func avx512PairTile16x16(t *tile)
+
+//go:noescape
+func avx512PairTile17x16(t *tile)
+
+//go:noescape
+func avx512PairTile18x16(t *tile)
+
+//go:noescape
+func avx512PairTile19x16(t *tile)
+
+//go:noescape
+func avx512PairTile20x16(t *tile)
+
+//go:noescape
+func avx512PairTile21x16(t *tile)
+
+//go:noescape
+func avx512PairTile22x16(t *tile)
+
+//go:noescape
+func avx512PairTile23x16(t *tile)
+
+//go:noescape
+func avx512PairTile24x16(t *tile)
+
+//go:noescape
+func avx512PairTile1x32(t *tile)
+
+//go:noescape
+func avx512PairTile2x32(t *tile)
+
+//go:noescape
+func avx512PairTile3x32(t *tile)
+
+//go:noescape
+func avx512PairTile4x32(t *tile)
+
+//go:noescape
+func avx512PairTile5x32(t *tile)
+
+//go:noescape
+func avx512PairTile6x32(t *tile)
+
+//go:noescape
+func avx512PairTile7x32(t *tile)
+
+//go:noescape
+func avx512PairTile8x32(t *tile)
+
+//go:noescape
+func avx512PairTile9x32(t *tile)
+
+//go:noescape
+func avx512PairTile10x32(t *tile)
+
+//go:noescape
+func avx512PairTile11x32(t *tile)
+
+//go:noescape
+func avx512PairTile12x32(t *tile)
+
+//go:noescape
+func avx512PairTile13x32(t *tile)
+
+//go:noescape
+func avx512PairTile14x32(t *tile)
+
+//go:noescape
+func avx512PairTile1x48(t *tile)
+
+//go:noescape
+func avx512PairTile2x48(t *tile)
+
+//go:noescape
+func avx512PairTile3x48(t *tile)
+
+//go:noescape
+func avx512PairTile4x48(t *tile)
+
+//go:noescape
+func avx512PairTile5x48(t *tile)
+
+//go:noescape
+func avx512PairTile6x48(t *tile)
+
+//go:noescape
+func avx512PairTile7x48(t *tile)
+
+//go:noescape
+func avx512PairTile8x48(t *tile)
+
+//go:noescape
+func avx512PairTile9x48(t *tile)
+
+//go:noescape
+func avx512PairTile1x64(t *tile)
+
+//go:noescape
+func avx512PairTile2x64(t *tile)
+
+//go:noescape
+func avx512PairTile3x64(t *tile)
+
+//go:noescape
+func avx512PairTile4x64(t *tile)
+
+//go:noescape
+func avx512PairTile5x64(t *tile)
+
+//go:noescape
+func avx512PairTile6x64(t *tile)

@@ -5,7 +5,7 @@
 #include "textflag.h"
 
 // func avx2Tile1x8(t *byte)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·avx2Tile1x8(SB), NOSPLIT, $40-8
 	MOVQ    t+0(FP), AX
 	MOVQ    24(AX), CX
@@ -21,13 +21,15 @@ TEXT ·avx2Tile1x8(SB), NOSPLIT, $40-8
 	MOVQ    SI, 16(SP)
 
 tile:
-	VXORPS Y0, Y0, Y0
-	MOVQ   8(SP), DI
-	MOVQ   8(AX), BX
-	MOVQ   112(AX), SI
-	MOVQ   SI, 32(SP)
-	TESTQ  SI, SI
-	JZ     store
+	VXORPS     Y0, Y0, Y0
+	MOVQ       8(SP), DI
+	MOVQ       16(SP), SI
+	PREFETCHT0 (SI)
+	MOVQ       8(AX), BX
+	MOVQ       112(AX), SI
+	MOVQ       SI, 32(SP)
+	TESTQ      SI, SI
+	JZ         store
 
 outer:
 	MOVQ 104(AX), SI
@@ -38,9 +40,9 @@ segment:
 
 step:
 	VMASKMOVPS   (BX), Y15, Y1
-	ADDQ         CX, BX
 	VBROADCASTSS (DI), Y2
 	VFMADD231PS  Y1, Y2, Y0
+	ADDQ         CX, BX
 	ADDQ         DX, DI
 	DECQ         SI
 	JNZ          step
@@ -82,7 +84,7 @@ next:
 	RET
 
 // func avx2Tile2x8(t *byte)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·avx2Tile2x8(SB), NOSPLIT, $40-8
 	MOVQ    t+0(FP), AX
 	MOVQ    24(AX), CX
@@ -98,14 +100,18 @@ TEXT ·avx2Tile2x8(SB), NOSPLIT, $40-8
 	MOVQ    DI, 16(SP)
 
 tile:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	MOVQ   8(SP), R9
-	MOVQ   8(AX), SI
-	MOVQ   112(AX), R8
-	MOVQ   R8, 32(SP)
-	TESTQ  R8, R8
-	JZ     store
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	MOVQ       8(SP), R9
+	MOVQ       16(SP), DI
+	PREFETCHT0 (DI)
+	ADDQ       88(AX), DI
+	PREFETCHT0 (DI)
+	MOVQ       8(AX), SI
+	MOVQ       112(AX), R8
+	MOVQ       R8, 32(SP)
+	TESTQ      R8, R8
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R8
@@ -116,11 +122,11 @@ segment:
 
 step:
 	VMASKMOVPS   (SI), Y15, Y2
-	ADDQ         CX, SI
 	VBROADCASTSS (R9), Y3
 	VFMADD231PS  Y2, Y3, Y0
 	VBROADCASTSS (R9)(BX*1), Y3
 	VFMADD231PS  Y2, Y3, Y1
+	ADDQ         CX, SI
 	ADDQ         DX, R9
 	DECQ         DI
 	JNZ          step
@@ -169,7 +175,7 @@ next:
 	RET
 
 // func avx2Tile3x8(t *byte)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·avx2Tile3x8(SB), NOSPLIT, $40-8
 	MOVQ    t+0(FP), AX
 	MOVQ    24(AX), CX
@@ -185,15 +191,21 @@ TEXT ·avx2Tile3x8(SB), NOSPLIT, $40-8
 	MOVQ    DI, 16(SP)
 
 tile:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	MOVQ   8(SP), R9
-	MOVQ   8(AX), SI
-	MOVQ   112(AX), R8
-	MOVQ   R8, 32(SP)
-	TESTQ  R8, R8
-	JZ     store
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	MOVQ       8(SP), R9
+	MOVQ       16(SP), DI
+	PREFETCHT0 (DI)
+	ADDQ       88(AX), DI
+	PREFETCHT0 (DI)
+	ADDQ       88(AX), DI
+	PREFETCHT0 (DI)
+	MOVQ       8(AX), SI
+	MOVQ       112(AX), R8
+	MOVQ       R8, 32(SP)
+	TESTQ      R8, R8
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R8
@@ -204,13 +216,13 @@ segment:
 
 step:
 	VMASKMOVPS   (SI), Y15, Y3
-	ADDQ         CX, SI
 	VBROADCASTSS (R9), Y4
 	VFMADD231PS  Y3, Y4, Y0
 	VBROADCASTSS (R9)(BX*1), Y4
 	VFMADD231PS  Y3, Y4, Y1
 	VBROADCASTSS (R9)(BX*2), Y4
 	VFMADD231PS  Y3, Y4, Y2
+	ADDQ         CX, SI
 	ADDQ         DX, R9
 	DECQ         DI
 	JNZ          step
@@ -266,7 +278,7 @@ next:
 	RET
 
 // func avx2Tile4x8(t *byte)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·avx2Tile4x8(SB), NOSPLIT, $40-8
 	MOVQ    t+0(FP), AX
 	MOVQ    24(AX), CX
@@ -283,16 +295,24 @@ TEXT ·avx2Tile4x8(SB), NOSPLIT, $40-8
 	MOVQ    R8, 16(SP)
 
 tile:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	MOVQ   8(SP), R10
-	MOVQ   8(AX), DI
-	MOVQ   112(AX), R9
-	MOVQ   R9, 32(SP)
-	TESTQ  R9, R9
-	JZ     store
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	MOVQ       8(SP), R10
+	MOVQ       16(SP), R8
+	PREFETCHT0 (R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	MOVQ       8(AX), DI
+	MOVQ       112(AX), R9
+	MOVQ       R9, 32(SP)
+	TESTQ      R9, R9
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R9
@@ -303,7 +323,6 @@ segment:
 
 step:
 	VMASKMOVPS   (DI), Y15, Y4
-	ADDQ         CX, DI
 	VBROADCASTSS (R10), Y5
 	VFMADD231PS  Y4, Y5, Y0
 	VBROADCASTSS (R10)(BX*1), Y5
@@ -312,6 +331,7 @@ step:
 	VFMADD231PS  Y4, Y5, Y2
 	VBROADCASTSS (R10)(SI*1), Y5
 	VFMADD231PS  Y4, Y5, Y3
+	ADDQ         CX, DI
 	ADDQ         DX, R10
 	DECQ         R8
 	JNZ          step
@@ -374,7 +394,7 @@ next:
 	RET
 
 // func avx2Tile5x8(t *byte)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·avx2Tile5x8(SB), NOSPLIT, $40-8
 	MOVQ    t+0(FP), AX
 	MOVQ    24(AX), CX
@@ -391,17 +411,27 @@ TEXT ·avx2Tile5x8(SB), NOSPLIT, $40-8
 	MOVQ    R8, 16(SP)
 
 tile:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	MOVQ   8(SP), R10
-	MOVQ   8(AX), DI
-	MOVQ   112(AX), R9
-	MOVQ   R9, 32(SP)
-	TESTQ  R9, R9
-	JZ     store
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	MOVQ       8(SP), R10
+	MOVQ       16(SP), R8
+	PREFETCHT0 (R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	MOVQ       8(AX), DI
+	MOVQ       112(AX), R9
+	MOVQ       R9, 32(SP)
+	TESTQ      R9, R9
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R9
@@ -412,7 +442,6 @@ segment:
 
 step:
 	VMASKMOVPS   (DI), Y15, Y5
-	ADDQ         CX, DI
 	VBROADCASTSS (R10), Y6
 	VFMADD231PS  Y5, Y6, Y0
 	VBROADCASTSS (R10)(BX*1), Y6
@@ -423,6 +452,7 @@ step:
 	VFMADD231PS  Y5, Y6, Y3
 	VBROADCASTSS (R10)(BX*4), Y6
 	VFMADD231PS  Y5, Y6, Y4
+	ADDQ         CX, DI
 	ADDQ         DX, R10
 	DECQ         R8
 	JNZ          step
@@ -492,7 +522,7 @@ next:
 	RET
 
 // func avx2Tile6x8(t *byte)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·avx2Tile6x8(SB), NOSPLIT, $40-8
 	MOVQ    t+0(FP), AX
 	MOVQ    24(AX), CX
@@ -510,18 +540,30 @@ TEXT ·avx2Tile6x8(SB), NOSPLIT, $40-8
 	MOVQ    R9, 16(SP)
 
 tile:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	MOVQ   8(SP), R11
-	MOVQ   8(AX), R8
-	MOVQ   112(AX), R10
-	MOVQ   R10, 32(SP)
-	TESTQ  R10, R10
-	JZ     store
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	MOVQ       8(SP), R11
+	MOVQ       16(SP), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	MOVQ       8(AX), R8
+	MOVQ       112(AX), R10
+	MOVQ       R10, 32(SP)
+	TESTQ      R10, R10
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R10
@@ -532,7 +574,6 @@ segment:
 
 step:
 	VMASKMOVPS   (R8), Y15, Y6
-	ADDQ         CX, R8
 	VBROADCASTSS (R11), Y7
 	VFMADD231PS  Y6, Y7, Y0
 	VBROADCASTSS (R11)(BX*1), Y7
@@ -545,6 +586,7 @@ step:
 	VFMADD231PS  Y6, Y7, Y4
 	VBROADCASTSS (R11)(DI*1), Y7
 	VFMADD231PS  Y6, Y7, Y5
+	ADDQ         CX, R8
 	ADDQ         DX, R11
 	DECQ         R9
 	JNZ          step
@@ -621,7 +663,7 @@ next:
 	RET
 
 // func avx2Tile7x8(t *byte)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·avx2Tile7x8(SB), NOSPLIT, $40-8
 	MOVQ    t+0(FP), AX
 	MOVQ    24(AX), CX
@@ -639,19 +681,33 @@ TEXT ·avx2Tile7x8(SB), NOSPLIT, $40-8
 	MOVQ    R9, 16(SP)
 
 tile:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	MOVQ   8(SP), R11
-	MOVQ   8(AX), R8
-	MOVQ   112(AX), R10
-	MOVQ   R10, 32(SP)
-	TESTQ  R10, R10
-	JZ     store
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	MOVQ       8(SP), R11
+	MOVQ       16(SP), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	MOVQ       8(AX), R8
+	MOVQ       112(AX), R10
+	MOVQ       R10, 32(SP)
+	TESTQ      R10, R10
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R10
@@ -662,7 +718,6 @@ segment:
 
 step:
 	VMASKMOVPS   (R8), Y15, Y7
-	ADDQ         CX, R8
 	VBROADCASTSS (R11), Y8
 	VFMADD231PS  Y7, Y8, Y0
 	VBROADCASTSS (R11)(BX*1), Y8
@@ -677,6 +732,7 @@ step:
 	VFMADD231PS  Y7, Y8, Y5
 	VBROADCASTSS (R11)(SI*2), Y8
 	VFMADD231PS  Y7, Y8, Y6
+	ADDQ         CX, R8
 	ADDQ         DX, R11
 	DECQ         R9
 	JNZ          step
@@ -760,7 +816,7 @@ next:
 	RET
 
 // func avx2Tile8x8(t *byte)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·avx2Tile8x8(SB), NOSPLIT, $40-8
 	MOVQ    t+0(FP), AX
 	MOVQ    24(AX), CX
@@ -779,20 +835,36 @@ TEXT ·avx2Tile8x8(SB), NOSPLIT, $40-8
 	MOVQ    R10, 16(SP)
 
 tile:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	MOVQ   8(SP), R12
-	MOVQ   8(AX), R9
-	MOVQ   112(AX), R11
-	MOVQ   R11, 32(SP)
-	TESTQ  R11, R11
-	JZ     store
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	MOVQ       8(SP), R12
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R11
@@ -803,7 +875,6 @@ segment:
 
 step:
 	VMASKMOVPS   (R9), Y15, Y8
-	ADDQ         CX, R9
 	VBROADCASTSS (R12), Y9
 	VFMADD231PS  Y8, Y9, Y0
 	VBROADCASTSS (R12)(BX*1), Y9
@@ -820,6 +891,7 @@ step:
 	VFMADD231PS  Y8, Y9, Y6
 	VBROADCASTSS (R12)(R8*1), Y9
 	VFMADD231PS  Y8, Y9, Y7
+	ADDQ         CX, R9
 	ADDQ         DX, R12
 	DECQ         R10
 	JNZ          step
@@ -910,7 +982,7 @@ next:
 	RET
 
 // func avx2Tile9x8(t *byte)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·avx2Tile9x8(SB), NOSPLIT, $40-8
 	MOVQ    t+0(FP), AX
 	MOVQ    24(AX), CX
@@ -929,21 +1001,39 @@ TEXT ·avx2Tile9x8(SB), NOSPLIT, $40-8
 	MOVQ    R10, 16(SP)
 
 tile:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	MOVQ   8(SP), R12
-	MOVQ   8(AX), R9
-	MOVQ   112(AX), R11
-	MOVQ   R11, 32(SP)
-	TESTQ  R11, R11
-	JZ     store
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	MOVQ       8(SP), R12
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R11
@@ -954,7 +1044,6 @@ segment:
 
 step:
 	VMASKMOVPS   (R9), Y15, Y9
-	ADDQ         CX, R9
 	VBROADCASTSS (R12), Y10
 	VFMADD231PS  Y9, Y10, Y0
 	VBROADCASTSS (R12)(BX*1), Y10
@@ -973,6 +1062,7 @@ step:
 	VFMADD231PS  Y9, Y10, Y7
 	VBROADCASTSS (R12)(BX*8), Y10
 	VFMADD231PS  Y9, Y10, Y8
+	ADDQ         CX, R9
 	ADDQ         DX, R12
 	DECQ         R10
 	JNZ          step
@@ -1070,7 +1160,7 @@ next:
 	RET
 
 // func avx2Tile10x8(t *byte)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·avx2Tile10x8(SB), NOSPLIT, $40-8
 	MOVQ    t+0(FP), AX
 	MOVQ    24(AX), CX
@@ -1089,24 +1179,44 @@ TEXT ·avx2Tile10x8(SB), NOSPLIT, $40-8
 	MOVQ    R10, 16(SP)
 
 tile:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	MOVQ   8(SP), R12
-	LEAQ   (R12)(BX*8), R13
-	ADDQ   BX, R13
-	MOVQ   8(AX), R9
-	MOVQ   112(AX), R11
-	MOVQ   R11, 32(SP)
-	TESTQ  R11, R11
-	JZ     store
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	VXORPS     Y9, Y9, Y9
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R11
@@ -1117,7 +1227,6 @@ segment:
 
 step:
 	VMASKMOVPS   (R9), Y15, Y10
-	ADDQ         CX, R9
 	VBROADCASTSS (R12), Y11
 	VFMADD231PS  Y10, Y11, Y0
 	VBROADCASTSS (R12)(BX*1), Y11
@@ -1138,6 +1247,7 @@ step:
 	VFMADD231PS  Y10, Y11, Y8
 	VBROADCASTSS (R13), Y11
 	VFMADD231PS  Y10, Y11, Y9
+	ADDQ         CX, R9
 	ADDQ         DX, R12
 	ADDQ         DX, R13
 	DECQ         R10
@@ -1245,7 +1355,7 @@ next:
 	RET
 
 // func avx2Tile11x8(t *byte)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·avx2Tile11x8(SB), NOSPLIT, $40-8
 	MOVQ    t+0(FP), AX
 	MOVQ    24(AX), CX
@@ -1264,25 +1374,47 @@ TEXT ·avx2Tile11x8(SB), NOSPLIT, $40-8
 	MOVQ    R10, 16(SP)
 
 tile:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	VXORPS Y10, Y10, Y10
-	MOVQ   8(SP), R12
-	LEAQ   (R12)(BX*8), R13
-	ADDQ   BX, R13
-	MOVQ   8(AX), R9
-	MOVQ   112(AX), R11
-	MOVQ   R11, 32(SP)
-	TESTQ  R11, R11
-	JZ     store
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	VXORPS     Y9, Y9, Y9
+	VXORPS     Y10, Y10, Y10
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R11
@@ -1293,7 +1425,6 @@ segment:
 
 step:
 	VMASKMOVPS   (R9), Y15, Y11
-	ADDQ         CX, R9
 	VBROADCASTSS (R12), Y12
 	VFMADD231PS  Y11, Y12, Y0
 	VBROADCASTSS (R12)(BX*1), Y12
@@ -1316,6 +1447,7 @@ step:
 	VFMADD231PS  Y11, Y12, Y9
 	VBROADCASTSS (R13)(BX*1), Y12
 	VFMADD231PS  Y11, Y12, Y10
+	ADDQ         CX, R9
 	ADDQ         DX, R12
 	ADDQ         DX, R13
 	DECQ         R10
@@ -1430,7 +1562,7 @@ next:
 	RET
 
 // func avx2Tile12x8(t *byte)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·avx2Tile12x8(SB), NOSPLIT, $40-8
 	MOVQ    t+0(FP), AX
 	MOVQ    24(AX), CX
@@ -1449,26 +1581,50 @@ TEXT ·avx2Tile12x8(SB), NOSPLIT, $40-8
 	MOVQ    R10, 16(SP)
 
 tile:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	VXORPS Y10, Y10, Y10
-	VXORPS Y11, Y11, Y11
-	MOVQ   8(SP), R12
-	LEAQ   (R12)(BX*8), R13
-	ADDQ   BX, R13
-	MOVQ   8(AX), R9
-	MOVQ   112(AX), R11
-	MOVQ   R11, 32(SP)
-	TESTQ  R11, R11
-	JZ     store
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	VXORPS     Y9, Y9, Y9
+	VXORPS     Y10, Y10, Y10
+	VXORPS     Y11, Y11, Y11
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R11
@@ -1479,7 +1635,6 @@ segment:
 
 step:
 	VMASKMOVPS   (R9), Y15, Y12
-	ADDQ         CX, R9
 	VBROADCASTSS (R12), Y13
 	VFMADD231PS  Y12, Y13, Y0
 	VBROADCASTSS (R12)(BX*1), Y13
@@ -1504,6 +1659,7 @@ step:
 	VFMADD231PS  Y12, Y13, Y10
 	VBROADCASTSS (R13)(BX*2), Y13
 	VFMADD231PS  Y12, Y13, Y11
+	ADDQ         CX, R9
 	ADDQ         DX, R12
 	ADDQ         DX, R13
 	DECQ         R10
@@ -1625,7 +1781,7 @@ next:
 	RET
 
 // func avx2Tile1x16(t *byte)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·avx2Tile1x16(SB), NOSPLIT, $40-8
 	MOVQ    t+0(FP), AX
 	MOVQ    24(AX), CX
@@ -1641,14 +1797,16 @@ TEXT ·avx2Tile1x16(SB), NOSPLIT, $40-8
 	MOVQ    SI, 16(SP)
 
 tile:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	MOVQ   8(SP), DI
-	MOVQ   8(AX), BX
-	MOVQ   112(AX), SI
-	MOVQ   SI, 32(SP)
-	TESTQ  SI, SI
-	JZ     store
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	MOVQ       8(SP), DI
+	MOVQ       16(SP), SI
+	PREFETCHT0 (SI)
+	MOVQ       8(AX), BX
+	MOVQ       112(AX), SI
+	MOVQ       SI, 32(SP)
+	TESTQ      SI, SI
+	JZ         store
 
 outer:
 	MOVQ 104(AX), SI
@@ -1660,10 +1818,10 @@ segment:
 step:
 	VMOVUPS      (BX), Y2
 	VMASKMOVPS   32(BX), Y15, Y3
-	ADDQ         CX, BX
 	VBROADCASTSS (DI), Y4
 	VFMADD231PS  Y2, Y4, Y0
 	VFMADD231PS  Y3, Y4, Y1
+	ADDQ         CX, BX
 	ADDQ         DX, DI
 	DECQ         SI
 	JNZ          step
@@ -1709,7 +1867,7 @@ next:
 	RET
 
 // func avx2Tile2x16(t *byte)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·avx2Tile2x16(SB), NOSPLIT, $40-8
 	MOVQ    t+0(FP), AX
 	MOVQ    24(AX), CX
@@ -1725,16 +1883,20 @@ TEXT ·avx2Tile2x16(SB), NOSPLIT, $40-8
 	MOVQ    DI, 16(SP)
 
 tile:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	MOVQ   8(SP), R9
-	MOVQ   8(AX), SI
-	MOVQ   112(AX), R8
-	MOVQ   R8, 32(SP)
-	TESTQ  R8, R8
-	JZ     store
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	MOVQ       8(SP), R9
+	MOVQ       16(SP), DI
+	PREFETCHT0 (DI)
+	ADDQ       88(AX), DI
+	PREFETCHT0 (DI)
+	MOVQ       8(AX), SI
+	MOVQ       112(AX), R8
+	MOVQ       R8, 32(SP)
+	TESTQ      R8, R8
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R8
@@ -1746,13 +1908,13 @@ segment:
 step:
 	VMOVUPS      (SI), Y4
 	VMASKMOVPS   32(SI), Y15, Y5
-	ADDQ         CX, SI
 	VBROADCASTSS (R9), Y6
 	VFMADD231PS  Y4, Y6, Y0
 	VFMADD231PS  Y5, Y6, Y1
 	VBROADCASTSS (R9)(BX*1), Y6
 	VFMADD231PS  Y4, Y6, Y2
 	VFMADD231PS  Y5, Y6, Y3
+	ADDQ         CX, SI
 	ADDQ         DX, R9
 	DECQ         DI
 	JNZ          step
@@ -1809,7 +1971,7 @@ next:
 	RET
 
 // func avx2Tile3x16(t *byte)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·avx2Tile3x16(SB), NOSPLIT, $40-8
 	MOVQ    t+0(FP), AX
 	MOVQ    24(AX), CX
@@ -1825,18 +1987,24 @@ TEXT ·avx2Tile3x16(SB), NOSPLIT, $40-8
 	MOVQ    DI, 16(SP)
 
 tile:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	MOVQ   8(SP), R9
-	MOVQ   8(AX), SI
-	MOVQ   112(AX), R8
-	MOVQ   R8, 32(SP)
-	TESTQ  R8, R8
-	JZ     store
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	MOVQ       8(SP), R9
+	MOVQ       16(SP), DI
+	PREFETCHT0 (DI)
+	ADDQ       88(AX), DI
+	PREFETCHT0 (DI)
+	ADDQ       88(AX), DI
+	PREFETCHT0 (DI)
+	MOVQ       8(AX), SI
+	MOVQ       112(AX), R8
+	MOVQ       R8, 32(SP)
+	TESTQ      R8, R8
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R8
@@ -1848,7 +2016,6 @@ segment:
 step:
 	VMOVUPS      (SI), Y6
 	VMASKMOVPS   32(SI), Y15, Y7
-	ADDQ         CX, SI
 	VBROADCASTSS (R9), Y8
 	VFMADD231PS  Y6, Y8, Y0
 	VFMADD231PS  Y7, Y8, Y1
@@ -1858,6 +2025,7 @@ step:
 	VBROADCASTSS (R9)(BX*2), Y8
 	VFMADD231PS  Y6, Y8, Y4
 	VFMADD231PS  Y7, Y8, Y5
+	ADDQ         CX, SI
 	ADDQ         DX, R9
 	DECQ         DI
 	JNZ          step
@@ -1925,7 +2093,7 @@ next:
 	RET
 
 // func avx2Tile4x16(t *byte)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·avx2Tile4x16(SB), NOSPLIT, $40-8
 	MOVQ    t+0(FP), AX
 	MOVQ    24(AX), CX
@@ -1942,20 +2110,28 @@ TEXT ·avx2Tile4x16(SB), NOSPLIT, $40-8
 	MOVQ    R8, 16(SP)
 
 tile:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	MOVQ   8(SP), R10
-	MOVQ   8(AX), DI
-	MOVQ   112(AX), R9
-	MOVQ   R9, 32(SP)
-	TESTQ  R9, R9
-	JZ     store
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	MOVQ       8(SP), R10
+	MOVQ       16(SP), R8
+	PREFETCHT0 (R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	MOVQ       8(AX), DI
+	MOVQ       112(AX), R9
+	MOVQ       R9, 32(SP)
+	TESTQ      R9, R9
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R9
@@ -1967,7 +2143,6 @@ segment:
 step:
 	VMOVUPS      (DI), Y8
 	VMASKMOVPS   32(DI), Y15, Y9
-	ADDQ         CX, DI
 	VBROADCASTSS (R10), Y10
 	VFMADD231PS  Y8, Y10, Y0
 	VFMADD231PS  Y9, Y10, Y1
@@ -1980,6 +2155,7 @@ step:
 	VBROADCASTSS (R10)(SI*1), Y10
 	VFMADD231PS  Y8, Y10, Y6
 	VFMADD231PS  Y9, Y10, Y7
+	ADDQ         CX, DI
 	ADDQ         DX, R10
 	DECQ         R8
 	JNZ          step
@@ -2058,7 +2234,7 @@ next:
 	RET
 
 // func avx2Tile5x16(t *byte)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·avx2Tile5x16(SB), NOSPLIT, $40-8
 	MOVQ    t+0(FP), AX
 	MOVQ    24(AX), CX
@@ -2075,22 +2251,32 @@ TEXT ·avx2Tile5x16(SB), NOSPLIT, $40-8
 	MOVQ    R8, 16(SP)
 
 tile:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	MOVQ   8(SP), R10
-	MOVQ   8(AX), DI
-	MOVQ   112(AX), R9
-	MOVQ   R9, 32(SP)
-	TESTQ  R9, R9
-	JZ     store
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	VXORPS     Y9, Y9, Y9
+	MOVQ       8(SP), R10
+	MOVQ       16(SP), R8
+	PREFETCHT0 (R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	MOVQ       8(AX), DI
+	MOVQ       112(AX), R9
+	MOVQ       R9, 32(SP)
+	TESTQ      R9, R9
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R9
@@ -2102,7 +2288,6 @@ segment:
 step:
 	VMOVUPS      (DI), Y10
 	VMASKMOVPS   32(DI), Y15, Y11
-	ADDQ         CX, DI
 	VBROADCASTSS (R10), Y12
 	VFMADD231PS  Y10, Y12, Y0
 	VFMADD231PS  Y11, Y12, Y1
@@ -2118,6 +2303,7 @@ step:
 	VBROADCASTSS (R10)(BX*4), Y12
 	VFMADD231PS  Y10, Y12, Y8
 	VFMADD231PS  Y11, Y12, Y9
+	ADDQ         CX, DI
 	ADDQ         DX, R10
 	DECQ         R8
 	JNZ          step
@@ -2207,7 +2393,7 @@ next:
 	RET
 
 // func avx2Tile6x16(t *byte)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·avx2Tile6x16(SB), NOSPLIT, $40-8
 	MOVQ    t+0(FP), AX
 	MOVQ    24(AX), CX
@@ -2225,24 +2411,36 @@ TEXT ·avx2Tile6x16(SB), NOSPLIT, $40-8
 	MOVQ    R9, 16(SP)
 
 tile:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	VXORPS Y10, Y10, Y10
-	VXORPS Y11, Y11, Y11
-	MOVQ   8(SP), R11
-	MOVQ   8(AX), R8
-	MOVQ   112(AX), R10
-	MOVQ   R10, 32(SP)
-	TESTQ  R10, R10
-	JZ     store
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	VXORPS     Y9, Y9, Y9
+	VXORPS     Y10, Y10, Y10
+	VXORPS     Y11, Y11, Y11
+	MOVQ       8(SP), R11
+	MOVQ       16(SP), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	MOVQ       8(AX), R8
+	MOVQ       112(AX), R10
+	MOVQ       R10, 32(SP)
+	TESTQ      R10, R10
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R10
@@ -2254,7 +2452,6 @@ segment:
 step:
 	VMOVUPS      (R8), Y12
 	VMASKMOVPS   32(R8), Y15, Y13
-	ADDQ         CX, R8
 	VBROADCASTSS (R11), Y14
 	VFMADD231PS  Y12, Y14, Y0
 	VFMADD231PS  Y13, Y14, Y1
@@ -2273,6 +2470,7 @@ step:
 	VBROADCASTSS (R11)(DI*1), Y14
 	VFMADD231PS  Y12, Y14, Y10
 	VFMADD231PS  Y13, Y14, Y11
+	ADDQ         CX, R8
 	ADDQ         DX, R11
 	DECQ         R9
 	JNZ          step
@@ -2373,7 +2571,7 @@ next:
 	RET
 
 // func avx512Tile1x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2
+// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
 TEXT ·avx512Tile1x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -2391,13 +2589,15 @@ TEXT ·avx512Tile1x8(SB), NOSPLIT, $40-8
 	MOVQ  SI, 16(SP)
 
 tile:
-	VPXORD Y0, Y0, Y0
-	MOVQ   8(SP), DI
-	MOVQ   8(AX), BX
-	MOVQ   112(AX), SI
-	MOVQ   SI, 32(SP)
-	TESTQ  SI, SI
-	JZ     store
+	VPXORD     Y0, Y0, Y0
+	MOVQ       8(SP), DI
+	MOVQ       16(SP), SI
+	PREFETCHT0 (SI)
+	MOVQ       8(AX), BX
+	MOVQ       112(AX), SI
+	MOVQ       SI, 32(SP)
+	TESTQ      SI, SI
+	JZ         store
 
 outer:
 	MOVQ 104(AX), SI
@@ -2408,8 +2608,8 @@ segment:
 
 step:
 	VMOVUPS.Z        (BX), K1, Y1
-	ADDQ             CX, BX
 	VFMADD231PS.BCST (DI), Y1, Y0
+	ADDQ             CX, BX
 	ADDQ             DX, DI
 	DECQ             SI
 	JNZ              step
@@ -2443,7 +2643,7 @@ write:
 	RET
 
 // func avx512Tile2x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2
+// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
 TEXT ·avx512Tile2x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -2461,14 +2661,18 @@ TEXT ·avx512Tile2x8(SB), NOSPLIT, $40-8
 	MOVQ  DI, 16(SP)
 
 tile:
-	VPXORD Y0, Y0, Y0
-	VPXORD Y1, Y1, Y1
-	MOVQ   8(SP), R9
-	MOVQ   8(AX), SI
-	MOVQ   112(AX), R8
-	MOVQ   R8, 32(SP)
-	TESTQ  R8, R8
-	JZ     store
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	MOVQ       8(SP), R9
+	MOVQ       16(SP), DI
+	PREFETCHT0 (DI)
+	ADDQ       88(AX), DI
+	PREFETCHT0 (DI)
+	MOVQ       8(AX), SI
+	MOVQ       112(AX), R8
+	MOVQ       R8, 32(SP)
+	TESTQ      R8, R8
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R8
@@ -2479,9 +2683,9 @@ segment:
 
 step:
 	VMOVUPS.Z        (SI), K1, Y2
-	ADDQ             CX, SI
 	VFMADD231PS.BCST (R9), Y2, Y0
 	VFMADD231PS.BCST (R9)(BX*1), Y2, Y1
+	ADDQ             CX, SI
 	ADDQ             DX, R9
 	DECQ             DI
 	JNZ              step
@@ -2520,7 +2724,7 @@ write:
 	RET
 
 // func avx512Tile3x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2
+// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
 TEXT ·avx512Tile3x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -2538,15 +2742,21 @@ TEXT ·avx512Tile3x8(SB), NOSPLIT, $40-8
 	MOVQ  DI, 16(SP)
 
 tile:
-	VPXORD Y0, Y0, Y0
-	VPXORD Y1, Y1, Y1
-	VPXORD Y2, Y2, Y2
-	MOVQ   8(SP), R9
-	MOVQ   8(AX), SI
-	MOVQ   112(AX), R8
-	MOVQ   R8, 32(SP)
-	TESTQ  R8, R8
-	JZ     store
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	VPXORD     Y2, Y2, Y2
+	MOVQ       8(SP), R9
+	MOVQ       16(SP), DI
+	PREFETCHT0 (DI)
+	ADDQ       88(AX), DI
+	PREFETCHT0 (DI)
+	ADDQ       88(AX), DI
+	PREFETCHT0 (DI)
+	MOVQ       8(AX), SI
+	MOVQ       112(AX), R8
+	MOVQ       R8, 32(SP)
+	TESTQ      R8, R8
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R8
@@ -2557,10 +2767,10 @@ segment:
 
 step:
 	VMOVUPS.Z        (SI), K1, Y3
-	ADDQ             CX, SI
 	VFMADD231PS.BCST (R9), Y3, Y0
 	VFMADD231PS.BCST (R9)(BX*1), Y3, Y1
 	VFMADD231PS.BCST (R9)(BX*2), Y3, Y2
+	ADDQ             CX, SI
 	ADDQ             DX, R9
 	DECQ             DI
 	JNZ              step
@@ -2604,7 +2814,7 @@ write:
 	RET
 
 // func avx512Tile4x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2
+// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
 TEXT ·avx512Tile4x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -2623,16 +2833,24 @@ TEXT ·avx512Tile4x8(SB), NOSPLIT, $40-8
 	MOVQ  R8, 16(SP)
 
 tile:
-	VPXORD Y0, Y0, Y0
-	VPXORD Y1, Y1, Y1
-	VPXORD Y2, Y2, Y2
-	VPXORD Y3, Y3, Y3
-	MOVQ   8(SP), R10
-	MOVQ   8(AX), DI
-	MOVQ   112(AX), R9
-	MOVQ   R9, 32(SP)
-	TESTQ  R9, R9
-	JZ     store
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	VPXORD     Y2, Y2, Y2
+	VPXORD     Y3, Y3, Y3
+	MOVQ       8(SP), R10
+	MOVQ       16(SP), R8
+	PREFETCHT0 (R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	MOVQ       8(AX), DI
+	MOVQ       112(AX), R9
+	MOVQ       R9, 32(SP)
+	TESTQ      R9, R9
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R9
@@ -2643,11 +2861,11 @@ segment:
 
 step:
 	VMOVUPS.Z        (DI), K1, Y4
-	ADDQ             CX, DI
 	VFMADD231PS.BCST (R10), Y4, Y0
 	VFMADD231PS.BCST (R10)(BX*1), Y4, Y1
 	VFMADD231PS.BCST (R10)(BX*2), Y4, Y2
 	VFMADD231PS.BCST (R10)(SI*1), Y4, Y3
+	ADDQ             CX, DI
 	ADDQ             DX, R10
 	DECQ             R8
 	JNZ              step
@@ -2696,7 +2914,7 @@ write:
 	RET
 
 // func avx512Tile5x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2
+// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
 TEXT ·avx512Tile5x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -2715,17 +2933,27 @@ TEXT ·avx512Tile5x8(SB), NOSPLIT, $40-8
 	MOVQ  R8, 16(SP)
 
 tile:
-	VPXORD Y0, Y0, Y0
-	VPXORD Y1, Y1, Y1
-	VPXORD Y2, Y2, Y2
-	VPXORD Y3, Y3, Y3
-	VPXORD Y4, Y4, Y4
-	MOVQ   8(SP), R10
-	MOVQ   8(AX), DI
-	MOVQ   112(AX), R9
-	MOVQ   R9, 32(SP)
-	TESTQ  R9, R9
-	JZ     store
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	VPXORD     Y2, Y2, Y2
+	VPXORD     Y3, Y3, Y3
+	VPXORD     Y4, Y4, Y4
+	MOVQ       8(SP), R10
+	MOVQ       16(SP), R8
+	PREFETCHT0 (R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	MOVQ       8(AX), DI
+	MOVQ       112(AX), R9
+	MOVQ       R9, 32(SP)
+	TESTQ      R9, R9
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R9
@@ -2736,12 +2964,12 @@ segment:
 
 step:
 	VMOVUPS.Z        (DI), K1, Y5
-	ADDQ             CX, DI
 	VFMADD231PS.BCST (R10), Y5, Y0
 	VFMADD231PS.BCST (R10)(BX*1), Y5, Y1
 	VFMADD231PS.BCST (R10)(BX*2), Y5, Y2
 	VFMADD231PS.BCST (R10)(SI*1), Y5, Y3
 	VFMADD231PS.BCST (R10)(BX*4), Y5, Y4
+	ADDQ             CX, DI
 	ADDQ             DX, R10
 	DECQ             R8
 	JNZ              step
@@ -2795,7 +3023,7 @@ write:
 	RET
 
 // func avx512Tile6x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2
+// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
 TEXT ·avx512Tile6x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -2815,18 +3043,30 @@ TEXT ·avx512Tile6x8(SB), NOSPLIT, $40-8
 	MOVQ  R9, 16(SP)
 
 tile:
-	VPXORD Y0, Y0, Y0
-	VPXORD Y1, Y1, Y1
-	VPXORD Y2, Y2, Y2
-	VPXORD Y3, Y3, Y3
-	VPXORD Y4, Y4, Y4
-	VPXORD Y5, Y5, Y5
-	MOVQ   8(SP), R11
-	MOVQ   8(AX), R8
-	MOVQ   112(AX), R10
-	MOVQ   R10, 32(SP)
-	TESTQ  R10, R10
-	JZ     store
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	VPXORD     Y2, Y2, Y2
+	VPXORD     Y3, Y3, Y3
+	VPXORD     Y4, Y4, Y4
+	VPXORD     Y5, Y5, Y5
+	MOVQ       8(SP), R11
+	MOVQ       16(SP), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	MOVQ       8(AX), R8
+	MOVQ       112(AX), R10
+	MOVQ       R10, 32(SP)
+	TESTQ      R10, R10
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R10
@@ -2837,13 +3077,13 @@ segment:
 
 step:
 	VMOVUPS.Z        (R8), K1, Y6
-	ADDQ             CX, R8
 	VFMADD231PS.BCST (R11), Y6, Y0
 	VFMADD231PS.BCST (R11)(BX*1), Y6, Y1
 	VFMADD231PS.BCST (R11)(BX*2), Y6, Y2
 	VFMADD231PS.BCST (R11)(SI*1), Y6, Y3
 	VFMADD231PS.BCST (R11)(BX*4), Y6, Y4
 	VFMADD231PS.BCST (R11)(DI*1), Y6, Y5
+	ADDQ             CX, R8
 	ADDQ             DX, R11
 	DECQ             R9
 	JNZ              step
@@ -2902,7 +3142,7 @@ write:
 	RET
 
 // func avx512Tile7x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2
+// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
 TEXT ·avx512Tile7x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -2922,19 +3162,33 @@ TEXT ·avx512Tile7x8(SB), NOSPLIT, $40-8
 	MOVQ  R9, 16(SP)
 
 tile:
-	VPXORD Y0, Y0, Y0
-	VPXORD Y1, Y1, Y1
-	VPXORD Y2, Y2, Y2
-	VPXORD Y3, Y3, Y3
-	VPXORD Y4, Y4, Y4
-	VPXORD Y5, Y5, Y5
-	VPXORD Y6, Y6, Y6
-	MOVQ   8(SP), R11
-	MOVQ   8(AX), R8
-	MOVQ   112(AX), R10
-	MOVQ   R10, 32(SP)
-	TESTQ  R10, R10
-	JZ     store
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	VPXORD     Y2, Y2, Y2
+	VPXORD     Y3, Y3, Y3
+	VPXORD     Y4, Y4, Y4
+	VPXORD     Y5, Y5, Y5
+	VPXORD     Y6, Y6, Y6
+	MOVQ       8(SP), R11
+	MOVQ       16(SP), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	MOVQ       8(AX), R8
+	MOVQ       112(AX), R10
+	MOVQ       R10, 32(SP)
+	TESTQ      R10, R10
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R10
@@ -2945,7 +3199,6 @@ segment:
 
 step:
 	VMOVUPS.Z        (R8), K1, Y7
-	ADDQ             CX, R8
 	VFMADD231PS.BCST (R11), Y7, Y0
 	VFMADD231PS.BCST (R11)(BX*1), Y7, Y1
 	VFMADD231PS.BCST (R11)(BX*2), Y7, Y2
@@ -2953,6 +3206,7 @@ step:
 	VFMADD231PS.BCST (R11)(BX*4), Y7, Y4
 	VFMADD231PS.BCST (R11)(DI*1), Y7, Y5
 	VFMADD231PS.BCST (R11)(SI*2), Y7, Y6
+	ADDQ             CX, R8
 	ADDQ             DX, R11
 	DECQ             R9
 	JNZ              step
@@ -3016,7 +3270,7 @@ write:
 	RET
 
 // func avx512Tile8x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2
+// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
 TEXT ·avx512Tile8x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -3037,20 +3291,36 @@ TEXT ·avx512Tile8x8(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD Y0, Y0, Y0
-	VPXORD Y1, Y1, Y1
-	VPXORD Y2, Y2, Y2
-	VPXORD Y3, Y3, Y3
-	VPXORD Y4, Y4, Y4
-	VPXORD Y5, Y5, Y5
-	VPXORD Y6, Y6, Y6
-	VPXORD Y7, Y7, Y7
-	MOVQ   8(SP), R12
-	MOVQ   8(AX), R9
-	MOVQ   112(AX), R11
-	MOVQ   R11, 32(SP)
-	TESTQ  R11, R11
-	JZ     store
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	VPXORD     Y2, Y2, Y2
+	VPXORD     Y3, Y3, Y3
+	VPXORD     Y4, Y4, Y4
+	VPXORD     Y5, Y5, Y5
+	VPXORD     Y6, Y6, Y6
+	VPXORD     Y7, Y7, Y7
+	MOVQ       8(SP), R12
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R11
@@ -3061,7 +3331,6 @@ segment:
 
 step:
 	VMOVUPS.Z        (R9), K1, Y8
-	ADDQ             CX, R9
 	VFMADD231PS.BCST (R12), Y8, Y0
 	VFMADD231PS.BCST (R12)(BX*1), Y8, Y1
 	VFMADD231PS.BCST (R12)(BX*2), Y8, Y2
@@ -3070,6 +3339,7 @@ step:
 	VFMADD231PS.BCST (R12)(DI*1), Y8, Y5
 	VFMADD231PS.BCST (R12)(SI*2), Y8, Y6
 	VFMADD231PS.BCST (R12)(R8*1), Y8, Y7
+	ADDQ             CX, R9
 	ADDQ             DX, R12
 	DECQ             R10
 	JNZ              step
@@ -3138,7 +3408,7 @@ write:
 	RET
 
 // func avx512Tile9x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2
+// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
 TEXT ·avx512Tile9x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -3159,21 +3429,39 @@ TEXT ·avx512Tile9x8(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD Y0, Y0, Y0
-	VPXORD Y1, Y1, Y1
-	VPXORD Y2, Y2, Y2
-	VPXORD Y3, Y3, Y3
-	VPXORD Y4, Y4, Y4
-	VPXORD Y5, Y5, Y5
-	VPXORD Y6, Y6, Y6
-	VPXORD Y7, Y7, Y7
-	VPXORD Y8, Y8, Y8
-	MOVQ   8(SP), R12
-	MOVQ   8(AX), R9
-	MOVQ   112(AX), R11
-	MOVQ   R11, 32(SP)
-	TESTQ  R11, R11
-	JZ     store
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	VPXORD     Y2, Y2, Y2
+	VPXORD     Y3, Y3, Y3
+	VPXORD     Y4, Y4, Y4
+	VPXORD     Y5, Y5, Y5
+	VPXORD     Y6, Y6, Y6
+	VPXORD     Y7, Y7, Y7
+	VPXORD     Y8, Y8, Y8
+	MOVQ       8(SP), R12
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R11
@@ -3184,7 +3472,6 @@ segment:
 
 step:
 	VMOVUPS.Z        (R9), K1, Y9
-	ADDQ             CX, R9
 	VFMADD231PS.BCST (R12), Y9, Y0
 	VFMADD231PS.BCST (R12)(BX*1), Y9, Y1
 	VFMADD231PS.BCST (R12)(BX*2), Y9, Y2
@@ -3194,6 +3481,7 @@ step:
 	VFMADD231PS.BCST (R12)(SI*2), Y9, Y6
 	VFMADD231PS.BCST (R12)(R8*1), Y9, Y7
 	VFMADD231PS.BCST (R12)(BX*8), Y9, Y8
+	ADDQ             CX, R9
 	ADDQ             DX, R12
 	DECQ             R10
 	JNZ              step
@@ -3267,7 +3555,7 @@ write:
 	RET
 
 // func avx512Tile10x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2
+// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
 TEXT ·avx512Tile10x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -3288,24 +3576,44 @@ TEXT ·avx512Tile10x8(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD Y0, Y0, Y0
-	VPXORD Y1, Y1, Y1
-	VPXORD Y2, Y2, Y2
-	VPXORD Y3, Y3, Y3
-	VPXORD Y4, Y4, Y4
-	VPXORD Y5, Y5, Y5
-	VPXORD Y6, Y6, Y6
-	VPXORD Y7, Y7, Y7
-	VPXORD Y8, Y8, Y8
-	VPXORD Y9, Y9, Y9
-	MOVQ   8(SP), R12
-	LEAQ   (R12)(BX*8), R13
-	ADDQ   BX, R13
-	MOVQ   8(AX), R9
-	MOVQ   112(AX), R11
-	MOVQ   R11, 32(SP)
-	TESTQ  R11, R11
-	JZ     store
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	VPXORD     Y2, Y2, Y2
+	VPXORD     Y3, Y3, Y3
+	VPXORD     Y4, Y4, Y4
+	VPXORD     Y5, Y5, Y5
+	VPXORD     Y6, Y6, Y6
+	VPXORD     Y7, Y7, Y7
+	VPXORD     Y8, Y8, Y8
+	VPXORD     Y9, Y9, Y9
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R11
@@ -3316,7 +3624,6 @@ segment:
 
 step:
 	VMOVUPS.Z        (R9), K1, Y10
-	ADDQ             CX, R9
 	VFMADD231PS.BCST (R12), Y10, Y0
 	VFMADD231PS.BCST (R12)(BX*1), Y10, Y1
 	VFMADD231PS.BCST (R12)(BX*2), Y10, Y2
@@ -3327,6 +3634,7 @@ step:
 	VFMADD231PS.BCST (R12)(R8*1), Y10, Y7
 	VFMADD231PS.BCST (R12)(BX*8), Y10, Y8
 	VFMADD231PS.BCST (R13), Y10, Y9
+	ADDQ             CX, R9
 	ADDQ             DX, R12
 	ADDQ             DX, R13
 	DECQ             R10
@@ -3408,7 +3716,7 @@ write:
 	RET
 
 // func avx512Tile11x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2
+// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
 TEXT ·avx512Tile11x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -3429,25 +3737,47 @@ TEXT ·avx512Tile11x8(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD Y0, Y0, Y0
-	VPXORD Y1, Y1, Y1
-	VPXORD Y2, Y2, Y2
-	VPXORD Y3, Y3, Y3
-	VPXORD Y4, Y4, Y4
-	VPXORD Y5, Y5, Y5
-	VPXORD Y6, Y6, Y6
-	VPXORD Y7, Y7, Y7
-	VPXORD Y8, Y8, Y8
-	VPXORD Y9, Y9, Y9
-	VPXORD Y10, Y10, Y10
-	MOVQ   8(SP), R12
-	LEAQ   (R12)(BX*8), R13
-	ADDQ   BX, R13
-	MOVQ   8(AX), R9
-	MOVQ   112(AX), R11
-	MOVQ   R11, 32(SP)
-	TESTQ  R11, R11
-	JZ     store
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	VPXORD     Y2, Y2, Y2
+	VPXORD     Y3, Y3, Y3
+	VPXORD     Y4, Y4, Y4
+	VPXORD     Y5, Y5, Y5
+	VPXORD     Y6, Y6, Y6
+	VPXORD     Y7, Y7, Y7
+	VPXORD     Y8, Y8, Y8
+	VPXORD     Y9, Y9, Y9
+	VPXORD     Y10, Y10, Y10
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R11
@@ -3458,7 +3788,6 @@ segment:
 
 step:
 	VMOVUPS.Z        (R9), K1, Y11
-	ADDQ             CX, R9
 	VFMADD231PS.BCST (R12), Y11, Y0
 	VFMADD231PS.BCST (R12)(BX*1), Y11, Y1
 	VFMADD231PS.BCST (R12)(BX*2), Y11, Y2
@@ -3470,6 +3799,7 @@ step:
 	VFMADD231PS.BCST (R12)(BX*8), Y11, Y8
 	VFMADD231PS.BCST (R13), Y11, Y9
 	VFMADD231PS.BCST (R13)(BX*1), Y11, Y10
+	ADDQ             CX, R9
 	ADDQ             DX, R12
 	ADDQ             DX, R13
 	DECQ             R10
@@ -3556,7 +3886,7 @@ write:
 	RET
 
 // func avx512Tile12x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2
+// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
 TEXT ·avx512Tile12x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -3577,26 +3907,50 @@ TEXT ·avx512Tile12x8(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD Y0, Y0, Y0
-	VPXORD Y1, Y1, Y1
-	VPXORD Y2, Y2, Y2
-	VPXORD Y3, Y3, Y3
-	VPXORD Y4, Y4, Y4
-	VPXORD Y5, Y5, Y5
-	VPXORD Y6, Y6, Y6
-	VPXORD Y7, Y7, Y7
-	VPXORD Y8, Y8, Y8
-	VPXORD Y9, Y9, Y9
-	VPXORD Y10, Y10, Y10
-	VPXORD Y11, Y11, Y11
-	MOVQ   8(SP), R12
-	LEAQ   (R12)(BX*8), R13
-	ADDQ   BX, R13
-	MOVQ   8(AX), R9
-	MOVQ   112(AX), R11
-	MOVQ   R11, 32(SP)
-	TESTQ  R11, R11
-	JZ     store
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	VPXORD     Y2, Y2, Y2
+	VPXORD     Y3, Y3, Y3
+	VPXORD     Y4, Y4, Y4
+	VPXORD     Y5, Y5, Y5
+	VPXORD     Y6, Y6, Y6
+	VPXORD     Y7, Y7, Y7
+	VPXORD     Y8, Y8, Y8
+	VPXORD     Y9, Y9, Y9
+	VPXORD     Y10, Y10, Y10
+	VPXORD     Y11, Y11, Y11
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R11
@@ -3607,7 +3961,6 @@ segment:
 
 step:
 	VMOVUPS.Z        (R9), K1, Y12
-	ADDQ             CX, R9
 	VFMADD231PS.BCST (R12), Y12, Y0
 	VFMADD231PS.BCST (R12)(BX*1), Y12, Y1
 	VFMADD231PS.BCST (R12)(BX*2), Y12, Y2
@@ -3620,6 +3973,7 @@ step:
 	VFMADD231PS.BCST (R13), Y12, Y9
 	VFMADD231PS.BCST (R13)(BX*1), Y12, Y10
 	VFMADD231PS.BCST (R13)(BX*2), Y12, Y11
+	ADDQ             CX, R9
 	ADDQ             DX, R12
 	ADDQ             DX, R13
 	DECQ             R10
@@ -3711,7 +4065,7 @@ write:
 	RET
 
 // func avx512Tile13x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2
+// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
 TEXT ·avx512Tile13x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -3732,27 +4086,53 @@ TEXT ·avx512Tile13x8(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD Y0, Y0, Y0
-	VPXORD Y1, Y1, Y1
-	VPXORD Y2, Y2, Y2
-	VPXORD Y3, Y3, Y3
-	VPXORD Y4, Y4, Y4
-	VPXORD Y5, Y5, Y5
-	VPXORD Y6, Y6, Y6
-	VPXORD Y7, Y7, Y7
-	VPXORD Y8, Y8, Y8
-	VPXORD Y9, Y9, Y9
-	VPXORD Y10, Y10, Y10
-	VPXORD Y11, Y11, Y11
-	VPXORD Y12, Y12, Y12
-	MOVQ   8(SP), R12
-	LEAQ   (R12)(BX*8), R13
-	ADDQ   BX, R13
-	MOVQ   8(AX), R9
-	MOVQ   112(AX), R11
-	MOVQ   R11, 32(SP)
-	TESTQ  R11, R11
-	JZ     store
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	VPXORD     Y2, Y2, Y2
+	VPXORD     Y3, Y3, Y3
+	VPXORD     Y4, Y4, Y4
+	VPXORD     Y5, Y5, Y5
+	VPXORD     Y6, Y6, Y6
+	VPXORD     Y7, Y7, Y7
+	VPXORD     Y8, Y8, Y8
+	VPXORD     Y9, Y9, Y9
+	VPXORD     Y10, Y10, Y10
+	VPXORD     Y11, Y11, Y11
+	VPXORD     Y12, Y12, Y12
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R11
@@ -3763,7 +4143,6 @@ segment:
 
 step:
 	VMOVUPS.Z        (R9), K1, Y13
-	ADDQ             CX, R9
 	VFMADD231PS.BCST (R12), Y13, Y0
 	VFMADD231PS.BCST (R12)(BX*1), Y13, Y1
 	VFMADD231PS.BCST (R12)(BX*2), Y13, Y2
@@ -3777,6 +4156,7 @@ step:
 	VFMADD231PS.BCST (R13)(BX*1), Y13, Y10
 	VFMADD231PS.BCST (R13)(BX*2), Y13, Y11
 	VFMADD231PS.BCST (R13)(SI*1), Y13, Y12
+	ADDQ             CX, R9
 	ADDQ             DX, R12
 	ADDQ             DX, R13
 	DECQ             R10
@@ -3873,7 +4253,7 @@ write:
 	RET
 
 // func avx512Tile14x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2
+// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
 TEXT ·avx512Tile14x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -3894,28 +4274,56 @@ TEXT ·avx512Tile14x8(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD Y0, Y0, Y0
-	VPXORD Y1, Y1, Y1
-	VPXORD Y2, Y2, Y2
-	VPXORD Y3, Y3, Y3
-	VPXORD Y4, Y4, Y4
-	VPXORD Y5, Y5, Y5
-	VPXORD Y6, Y6, Y6
-	VPXORD Y7, Y7, Y7
-	VPXORD Y8, Y8, Y8
-	VPXORD Y9, Y9, Y9
-	VPXORD Y10, Y10, Y10
-	VPXORD Y11, Y11, Y11
-	VPXORD Y12, Y12, Y12
-	VPXORD Y13, Y13, Y13
-	MOVQ   8(SP), R12
-	LEAQ   (R12)(BX*8), R13
-	ADDQ   BX, R13
-	MOVQ   8(AX), R9
-	MOVQ   112(AX), R11
-	MOVQ   R11, 32(SP)
-	TESTQ  R11, R11
-	JZ     store
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	VPXORD     Y2, Y2, Y2
+	VPXORD     Y3, Y3, Y3
+	VPXORD     Y4, Y4, Y4
+	VPXORD     Y5, Y5, Y5
+	VPXORD     Y6, Y6, Y6
+	VPXORD     Y7, Y7, Y7
+	VPXORD     Y8, Y8, Y8
+	VPXORD     Y9, Y9, Y9
+	VPXORD     Y10, Y10, Y10
+	VPXORD     Y11, Y11, Y11
+	VPXORD     Y12, Y12, Y12
+	VPXORD     Y13, Y13, Y13
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R11
@@ -3926,7 +4334,6 @@ segment:
 
 step:
 	VMOVUPS.Z        (R9), K1, Y14
-	ADDQ             CX, R9
 	VFMADD231PS.BCST (R12), Y14, Y0
 	VFMADD231PS.BCST (R12)(BX*1), Y14, Y1
 	VFMADD231PS.BCST (R12)(BX*2), Y14, Y2
@@ -3941,6 +4348,7 @@ step:
 	VFMADD231PS.BCST (R13)(BX*2), Y14, Y11
 	VFMADD231PS.BCST (R13)(SI*1), Y14, Y12
 	VFMADD231PS.BCST (R13)(BX*4), Y14, Y13
+	ADDQ             CX, R9
 	ADDQ             DX, R12
 	ADDQ             DX, R13
 	DECQ             R10
@@ -4042,7 +4450,7 @@ write:
 	RET
 
 // func avx512Tile15x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2
+// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
 TEXT ·avx512Tile15x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -4063,29 +4471,59 @@ TEXT ·avx512Tile15x8(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD Y0, Y0, Y0
-	VPXORD Y1, Y1, Y1
-	VPXORD Y2, Y2, Y2
-	VPXORD Y3, Y3, Y3
-	VPXORD Y4, Y4, Y4
-	VPXORD Y5, Y5, Y5
-	VPXORD Y6, Y6, Y6
-	VPXORD Y7, Y7, Y7
-	VPXORD Y8, Y8, Y8
-	VPXORD Y9, Y9, Y9
-	VPXORD Y10, Y10, Y10
-	VPXORD Y11, Y11, Y11
-	VPXORD Y12, Y12, Y12
-	VPXORD Y13, Y13, Y13
-	VPXORD Y14, Y14, Y14
-	MOVQ   8(SP), R12
-	LEAQ   (R12)(BX*8), R13
-	ADDQ   BX, R13
-	MOVQ   8(AX), R9
-	MOVQ   112(AX), R11
-	MOVQ   R11, 32(SP)
-	TESTQ  R11, R11
-	JZ     store
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	VPXORD     Y2, Y2, Y2
+	VPXORD     Y3, Y3, Y3
+	VPXORD     Y4, Y4, Y4
+	VPXORD     Y5, Y5, Y5
+	VPXORD     Y6, Y6, Y6
+	VPXORD     Y7, Y7, Y7
+	VPXORD     Y8, Y8, Y8
+	VPXORD     Y9, Y9, Y9
+	VPXORD     Y10, Y10, Y10
+	VPXORD     Y11, Y11, Y11
+	VPXORD     Y12, Y12, Y12
+	VPXORD     Y13, Y13, Y13
+	VPXORD     Y14, Y14, Y14
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R11
@@ -4096,7 +4534,6 @@ segment:
 
 step:
 	VMOVUPS.Z        (R9), K1, Y15
-	ADDQ             CX, R9
 	VFMADD231PS.BCST (R12), Y15, Y0
 	VFMADD231PS.BCST (R12)(BX*1), Y15, Y1
 	VFMADD231PS.BCST (R12)(BX*2), Y15, Y2
@@ -4112,6 +4549,7 @@ step:
 	VFMADD231PS.BCST (R13)(SI*1), Y15, Y12
 	VFMADD231PS.BCST (R13)(BX*4), Y15, Y13
 	VFMADD231PS.BCST (R13)(DI*1), Y15, Y14
+	ADDQ             CX, R9
 	ADDQ             DX, R12
 	ADDQ             DX, R13
 	DECQ             R10
@@ -4218,7 +4656,7 @@ write:
 	RET
 
 // func avx512Tile16x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2
+// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
 TEXT ·avx512Tile16x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -4239,30 +4677,62 @@ TEXT ·avx512Tile16x8(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD Y0, Y0, Y0
-	VPXORD Y1, Y1, Y1
-	VPXORD Y2, Y2, Y2
-	VPXORD Y3, Y3, Y3
-	VPXORD Y4, Y4, Y4
-	VPXORD Y5, Y5, Y5
-	VPXORD Y6, Y6, Y6
-	VPXORD Y7, Y7, Y7
-	VPXORD Y8, Y8, Y8
-	VPXORD Y9, Y9, Y9
-	VPXORD Y10, Y10, Y10
-	VPXORD Y11, Y11, Y11
-	VPXORD Y12, Y12, Y12
-	VPXORD Y13, Y13, Y13
-	VPXORD Y14, Y14, Y14
-	VPXORD Y15, Y15, Y15
-	MOVQ   8(SP), R12
-	LEAQ   (R12)(BX*8), R13
-	ADDQ   BX, R13
-	MOVQ   8(AX), R9
-	MOVQ   112(AX), R11
-	MOVQ   R11, 32(SP)
-	TESTQ  R11, R11
-	JZ     store
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	VPXORD     Y2, Y2, Y2
+	VPXORD     Y3, Y3, Y3
+	VPXORD     Y4, Y4, Y4
+	VPXORD     Y5, Y5, Y5
+	VPXORD     Y6, Y6, Y6
+	VPXORD     Y7, Y7, Y7
+	VPXORD     Y8, Y8, Y8
+	VPXORD     Y9, Y9, Y9
+	VPXORD     Y10, Y10, Y10
+	VPXORD     Y11, Y11, Y11
+	VPXORD     Y12, Y12, Y12
+	VPXORD     Y13, Y13, Y13
+	VPXORD     Y14, Y14, Y14
+	VPXORD     Y15, Y15, Y15
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R11
@@ -4273,7 +4743,6 @@ segment:
 
 step:
 	VMOVUPS.Z        (R9), K1, Y16
-	ADDQ             CX, R9
 	VFMADD231PS.BCST (R12), Y16, Y0
 	VFMADD231PS.BCST (R12)(BX*1), Y16, Y1
 	VFMADD231PS.BCST (R12)(BX*2), Y16, Y2
@@ -4290,6 +4759,7 @@ step:
 	VFMADD231PS.BCST (R13)(BX*4), Y16, Y13
 	VFMADD231PS.BCST (R13)(DI*1), Y16, Y14
 	VFMADD231PS.BCST (R13)(SI*2), Y16, Y15
+	ADDQ             CX, R9
 	ADDQ             DX, R12
 	ADDQ             DX, R13
 	DECQ             R10
@@ -4401,7 +4871,7 @@ write:
 	RET
 
 // func avx512Tile17x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2
+// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
 TEXT ·avx512Tile17x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -4422,31 +4892,65 @@ TEXT ·avx512Tile17x8(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD Y0, Y0, Y0
-	VPXORD Y1, Y1, Y1
-	VPXORD Y2, Y2, Y2
-	VPXORD Y3, Y3, Y3
-	VPXORD Y4, Y4, Y4
-	VPXORD Y5, Y5, Y5
-	VPXORD Y6, Y6, Y6
-	VPXORD Y7, Y7, Y7
-	VPXORD Y8, Y8, Y8
-	VPXORD Y9, Y9, Y9
-	VPXORD Y10, Y10, Y10
-	VPXORD Y11, Y11, Y11
-	VPXORD Y12, Y12, Y12
-	VPXORD Y13, Y13, Y13
-	VPXORD Y14, Y14, Y14
-	VPXORD Y15, Y15, Y15
-	VPXORD Y16, Y16, Y16
-	MOVQ   8(SP), R12
-	LEAQ   (R12)(BX*8), R13
-	ADDQ   BX, R13
-	MOVQ   8(AX), R9
-	MOVQ   112(AX), R11
-	MOVQ   R11, 32(SP)
-	TESTQ  R11, R11
-	JZ     store
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	VPXORD     Y2, Y2, Y2
+	VPXORD     Y3, Y3, Y3
+	VPXORD     Y4, Y4, Y4
+	VPXORD     Y5, Y5, Y5
+	VPXORD     Y6, Y6, Y6
+	VPXORD     Y7, Y7, Y7
+	VPXORD     Y8, Y8, Y8
+	VPXORD     Y9, Y9, Y9
+	VPXORD     Y10, Y10, Y10
+	VPXORD     Y11, Y11, Y11
+	VPXORD     Y12, Y12, Y12
+	VPXORD     Y13, Y13, Y13
+	VPXORD     Y14, Y14, Y14
+	VPXORD     Y15, Y15, Y15
+	VPXORD     Y16, Y16, Y16
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R11
@@ -4457,7 +4961,6 @@ segment:
 
 step:
 	VMOVUPS.Z        (R9), K1, Y17
-	ADDQ             CX, R9
 	VFMADD231PS.BCST (R12), Y17, Y0
 	VFMADD231PS.BCST (R12)(BX*1), Y17, Y1
 	VFMADD231PS.BCST (R12)(BX*2), Y17, Y2
@@ -4475,6 +4978,7 @@ step:
 	VFMADD231PS.BCST (R13)(DI*1), Y17, Y14
 	VFMADD231PS.BCST (R13)(SI*2), Y17, Y15
 	VFMADD231PS.BCST (R13)(R8*1), Y17, Y16
+	ADDQ             CX, R9
 	ADDQ             DX, R12
 	ADDQ             DX, R13
 	DECQ             R10
@@ -4591,7 +5095,7 @@ write:
 	RET
 
 // func avx512Tile18x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2
+// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
 TEXT ·avx512Tile18x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -4612,32 +5116,68 @@ TEXT ·avx512Tile18x8(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD Y0, Y0, Y0
-	VPXORD Y1, Y1, Y1
-	VPXORD Y2, Y2, Y2
-	VPXORD Y3, Y3, Y3
-	VPXORD Y4, Y4, Y4
-	VPXORD Y5, Y5, Y5
-	VPXORD Y6, Y6, Y6
-	VPXORD Y7, Y7, Y7
-	VPXORD Y8, Y8, Y8
-	VPXORD Y9, Y9, Y9
-	VPXORD Y10, Y10, Y10
-	VPXORD Y11, Y11, Y11
-	VPXORD Y12, Y12, Y12
-	VPXORD Y13, Y13, Y13
-	VPXORD Y14, Y14, Y14
-	VPXORD Y15, Y15, Y15
-	VPXORD Y16, Y16, Y16
-	VPXORD Y17, Y17, Y17
-	MOVQ   8(SP), R12
-	LEAQ   (R12)(BX*8), R13
-	ADDQ   BX, R13
-	MOVQ   8(AX), R9
-	MOVQ   112(AX), R11
-	MOVQ   R11, 32(SP)
-	TESTQ  R11, R11
-	JZ     store
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	VPXORD     Y2, Y2, Y2
+	VPXORD     Y3, Y3, Y3
+	VPXORD     Y4, Y4, Y4
+	VPXORD     Y5, Y5, Y5
+	VPXORD     Y6, Y6, Y6
+	VPXORD     Y7, Y7, Y7
+	VPXORD     Y8, Y8, Y8
+	VPXORD     Y9, Y9, Y9
+	VPXORD     Y10, Y10, Y10
+	VPXORD     Y11, Y11, Y11
+	VPXORD     Y12, Y12, Y12
+	VPXORD     Y13, Y13, Y13
+	VPXORD     Y14, Y14, Y14
+	VPXORD     Y15, Y15, Y15
+	VPXORD     Y16, Y16, Y16
+	VPXORD     Y17, Y17, Y17
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R11
@@ -4648,7 +5188,6 @@ segment:
 
 step:
 	VMOVUPS.Z        (R9), K1, Y18
-	ADDQ             CX, R9
 	VFMADD231PS.BCST (R12), Y18, Y0
 	VFMADD231PS.BCST (R12)(BX*1), Y18, Y1
 	VFMADD231PS.BCST (R12)(BX*2), Y18, Y2
@@ -4667,6 +5206,7 @@ step:
 	VFMADD231PS.BCST (R13)(SI*2), Y18, Y15
 	VFMADD231PS.BCST (R13)(R8*1), Y18, Y16
 	VFMADD231PS.BCST (R13)(BX*8), Y18, Y17
+	ADDQ             CX, R9
 	ADDQ             DX, R12
 	ADDQ             DX, R13
 	DECQ             R10
@@ -4788,7 +5328,7 @@ write:
 	RET
 
 // func avx512Tile19x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2
+// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
 TEXT ·avx512Tile19x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -4809,35 +5349,73 @@ TEXT ·avx512Tile19x8(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD Y0, Y0, Y0
-	VPXORD Y1, Y1, Y1
-	VPXORD Y2, Y2, Y2
-	VPXORD Y3, Y3, Y3
-	VPXORD Y4, Y4, Y4
-	VPXORD Y5, Y5, Y5
-	VPXORD Y6, Y6, Y6
-	VPXORD Y7, Y7, Y7
-	VPXORD Y8, Y8, Y8
-	VPXORD Y9, Y9, Y9
-	VPXORD Y10, Y10, Y10
-	VPXORD Y11, Y11, Y11
-	VPXORD Y12, Y12, Y12
-	VPXORD Y13, Y13, Y13
-	VPXORD Y14, Y14, Y14
-	VPXORD Y15, Y15, Y15
-	VPXORD Y16, Y16, Y16
-	VPXORD Y17, Y17, Y17
-	VPXORD Y18, Y18, Y18
-	MOVQ   8(SP), R12
-	LEAQ   (R12)(BX*8), R13
-	ADDQ   BX, R13
-	LEAQ   (R13)(BX*8), R14
-	ADDQ   BX, R14
-	MOVQ   8(AX), R9
-	MOVQ   112(AX), R11
-	MOVQ   R11, 32(SP)
-	TESTQ  R11, R11
-	JZ     store
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	VPXORD     Y2, Y2, Y2
+	VPXORD     Y3, Y3, Y3
+	VPXORD     Y4, Y4, Y4
+	VPXORD     Y5, Y5, Y5
+	VPXORD     Y6, Y6, Y6
+	VPXORD     Y7, Y7, Y7
+	VPXORD     Y8, Y8, Y8
+	VPXORD     Y9, Y9, Y9
+	VPXORD     Y10, Y10, Y10
+	VPXORD     Y11, Y11, Y11
+	VPXORD     Y12, Y12, Y12
+	VPXORD     Y13, Y13, Y13
+	VPXORD     Y14, Y14, Y14
+	VPXORD     Y15, Y15, Y15
+	VPXORD     Y16, Y16, Y16
+	VPXORD     Y17, Y17, Y17
+	VPXORD     Y18, Y18, Y18
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	LEAQ       (R13)(BX*8), R14
+	ADDQ       BX, R14
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R11
@@ -4848,7 +5426,6 @@ segment:
 
 step:
 	VMOVUPS.Z        (R9), K1, Y19
-	ADDQ             CX, R9
 	VFMADD231PS.BCST (R12), Y19, Y0
 	VFMADD231PS.BCST (R12)(BX*1), Y19, Y1
 	VFMADD231PS.BCST (R12)(BX*2), Y19, Y2
@@ -4868,6 +5445,7 @@ step:
 	VFMADD231PS.BCST (R13)(R8*1), Y19, Y16
 	VFMADD231PS.BCST (R13)(BX*8), Y19, Y17
 	VFMADD231PS.BCST (R14), Y19, Y18
+	ADDQ             CX, R9
 	ADDQ             DX, R12
 	ADDQ             DX, R13
 	ADDQ             DX, R14
@@ -4997,7 +5575,7 @@ write:
 	RET
 
 // func avx512Tile20x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2
+// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
 TEXT ·avx512Tile20x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -5018,36 +5596,76 @@ TEXT ·avx512Tile20x8(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD Y0, Y0, Y0
-	VPXORD Y1, Y1, Y1
-	VPXORD Y2, Y2, Y2
-	VPXORD Y3, Y3, Y3
-	VPXORD Y4, Y4, Y4
-	VPXORD Y5, Y5, Y5
-	VPXORD Y6, Y6, Y6
-	VPXORD Y7, Y7, Y7
-	VPXORD Y8, Y8, Y8
-	VPXORD Y9, Y9, Y9
-	VPXORD Y10, Y10, Y10
-	VPXORD Y11, Y11, Y11
-	VPXORD Y12, Y12, Y12
-	VPXORD Y13, Y13, Y13
-	VPXORD Y14, Y14, Y14
-	VPXORD Y15, Y15, Y15
-	VPXORD Y16, Y16, Y16
-	VPXORD Y17, Y17, Y17
-	VPXORD Y18, Y18, Y18
-	VPXORD Y19, Y19, Y19
-	MOVQ   8(SP), R12
-	LEAQ   (R12)(BX*8), R13
-	ADDQ   BX, R13
-	LEAQ   (R13)(BX*8), R14
-	ADDQ   BX, R14
-	MOVQ   8(AX), R9
-	MOVQ   112(AX), R11
-	MOVQ   R11, 32(SP)
-	TESTQ  R11, R11
-	JZ     store
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	VPXORD     Y2, Y2, Y2
+	VPXORD     Y3, Y3, Y3
+	VPXORD     Y4, Y4, Y4
+	VPXORD     Y5, Y5, Y5
+	VPXORD     Y6, Y6, Y6
+	VPXORD     Y7, Y7, Y7
+	VPXORD     Y8, Y8, Y8
+	VPXORD     Y9, Y9, Y9
+	VPXORD     Y10, Y10, Y10
+	VPXORD     Y11, Y11, Y11
+	VPXORD     Y12, Y12, Y12
+	VPXORD     Y13, Y13, Y13
+	VPXORD     Y14, Y14, Y14
+	VPXORD     Y15, Y15, Y15
+	VPXORD     Y16, Y16, Y16
+	VPXORD     Y17, Y17, Y17
+	VPXORD     Y18, Y18, Y18
+	VPXORD     Y19, Y19, Y19
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	LEAQ       (R13)(BX*8), R14
+	ADDQ       BX, R14
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R11
@@ -5058,7 +5676,6 @@ segment:
 
 step:
 	VMOVUPS.Z        (R9), K1, Y20
-	ADDQ             CX, R9
 	VFMADD231PS.BCST (R12), Y20, Y0
 	VFMADD231PS.BCST (R12)(BX*1), Y20, Y1
 	VFMADD231PS.BCST (R12)(BX*2), Y20, Y2
@@ -5079,6 +5696,7 @@ step:
 	VFMADD231PS.BCST (R13)(BX*8), Y20, Y17
 	VFMADD231PS.BCST (R14), Y20, Y18
 	VFMADD231PS.BCST (R14)(BX*1), Y20, Y19
+	ADDQ             CX, R9
 	ADDQ             DX, R12
 	ADDQ             DX, R13
 	ADDQ             DX, R14
@@ -5213,7 +5831,7 @@ write:
 	RET
 
 // func avx512Tile21x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2
+// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
 TEXT ·avx512Tile21x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -5234,37 +5852,79 @@ TEXT ·avx512Tile21x8(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD Y0, Y0, Y0
-	VPXORD Y1, Y1, Y1
-	VPXORD Y2, Y2, Y2
-	VPXORD Y3, Y3, Y3
-	VPXORD Y4, Y4, Y4
-	VPXORD Y5, Y5, Y5
-	VPXORD Y6, Y6, Y6
-	VPXORD Y7, Y7, Y7
-	VPXORD Y8, Y8, Y8
-	VPXORD Y9, Y9, Y9
-	VPXORD Y10, Y10, Y10
-	VPXORD Y11, Y11, Y11
-	VPXORD Y12, Y12, Y12
-	VPXORD Y13, Y13, Y13
-	VPXORD Y14, Y14, Y14
-	VPXORD Y15, Y15, Y15
-	VPXORD Y16, Y16, Y16
-	VPXORD Y17, Y17, Y17
-	VPXORD Y18, Y18, Y18
-	VPXORD Y19, Y19, Y19
-	VPXORD Y20, Y20, Y20
-	MOVQ   8(SP), R12
-	LEAQ   (R12)(BX*8), R13
-	ADDQ   BX, R13
-	LEAQ   (R13)(BX*8), R14
-	ADDQ   BX, R14
-	MOVQ   8(AX), R9
-	MOVQ   112(AX), R11
-	MOVQ   R11, 32(SP)
-	TESTQ  R11, R11
-	JZ     store
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	VPXORD     Y2, Y2, Y2
+	VPXORD     Y3, Y3, Y3
+	VPXORD     Y4, Y4, Y4
+	VPXORD     Y5, Y5, Y5
+	VPXORD     Y6, Y6, Y6
+	VPXORD     Y7, Y7, Y7
+	VPXORD     Y8, Y8, Y8
+	VPXORD     Y9, Y9, Y9
+	VPXORD     Y10, Y10, Y10
+	VPXORD     Y11, Y11, Y11
+	VPXORD     Y12, Y12, Y12
+	VPXORD     Y13, Y13, Y13
+	VPXORD     Y14, Y14, Y14
+	VPXORD     Y15, Y15, Y15
+	VPXORD     Y16, Y16, Y16
+	VPXORD     Y17, Y17, Y17
+	VPXORD     Y18, Y18, Y18
+	VPXORD     Y19, Y19, Y19
+	VPXORD     Y20, Y20, Y20
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	LEAQ       (R13)(BX*8), R14
+	ADDQ       BX, R14
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R11
@@ -5275,7 +5935,6 @@ segment:
 
 step:
 	VMOVUPS.Z        (R9), K1, Y21
-	ADDQ             CX, R9
 	VFMADD231PS.BCST (R12), Y21, Y0
 	VFMADD231PS.BCST (R12)(BX*1), Y21, Y1
 	VFMADD231PS.BCST (R12)(BX*2), Y21, Y2
@@ -5297,6 +5956,7 @@ step:
 	VFMADD231PS.BCST (R14), Y21, Y18
 	VFMADD231PS.BCST (R14)(BX*1), Y21, Y19
 	VFMADD231PS.BCST (R14)(BX*2), Y21, Y20
+	ADDQ             CX, R9
 	ADDQ             DX, R12
 	ADDQ             DX, R13
 	ADDQ             DX, R14
@@ -5436,7 +6096,7 @@ write:
 	RET
 
 // func avx512Tile22x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2
+// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
 TEXT ·avx512Tile22x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -5457,38 +6117,82 @@ TEXT ·avx512Tile22x8(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD Y0, Y0, Y0
-	VPXORD Y1, Y1, Y1
-	VPXORD Y2, Y2, Y2
-	VPXORD Y3, Y3, Y3
-	VPXORD Y4, Y4, Y4
-	VPXORD Y5, Y5, Y5
-	VPXORD Y6, Y6, Y6
-	VPXORD Y7, Y7, Y7
-	VPXORD Y8, Y8, Y8
-	VPXORD Y9, Y9, Y9
-	VPXORD Y10, Y10, Y10
-	VPXORD Y11, Y11, Y11
-	VPXORD Y12, Y12, Y12
-	VPXORD Y13, Y13, Y13
-	VPXORD Y14, Y14, Y14
-	VPXORD Y15, Y15, Y15
-	VPXORD Y16, Y16, Y16
-	VPXORD Y17, Y17, Y17
-	VPXORD Y18, Y18, Y18
-	VPXORD Y19, Y19, Y19
-	VPXORD Y20, Y20, Y20
-	VPXORD Y21, Y21, Y21
-	MOVQ   8(SP), R12
-	LEAQ   (R12)(BX*8), R13
-	ADDQ   BX, R13
-	LEAQ   (R13)(BX*8), R14
-	ADDQ   BX, R14
-	MOVQ   8(AX), R9
-	MOVQ   112(AX), R11
-	MOVQ   R11, 32(SP)
-	TESTQ  R11, R11
-	JZ     store
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	VPXORD     Y2, Y2, Y2
+	VPXORD     Y3, Y3, Y3
+	VPXORD     Y4, Y4, Y4
+	VPXORD     Y5, Y5, Y5
+	VPXORD     Y6, Y6, Y6
+	VPXORD     Y7, Y7, Y7
+	VPXORD     Y8, Y8, Y8
+	VPXORD     Y9, Y9, Y9
+	VPXORD     Y10, Y10, Y10
+	VPXORD     Y11, Y11, Y11
+	VPXORD     Y12, Y12, Y12
+	VPXORD     Y13, Y13, Y13
+	VPXORD     Y14, Y14, Y14
+	VPXORD     Y15, Y15, Y15
+	VPXORD     Y16, Y16, Y16
+	VPXORD     Y17, Y17, Y17
+	VPXORD     Y18, Y18, Y18
+	VPXORD     Y19, Y19, Y19
+	VPXORD     Y20, Y20, Y20
+	VPXORD     Y21, Y21, Y21
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	LEAQ       (R13)(BX*8), R14
+	ADDQ       BX, R14
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R11
@@ -5499,7 +6203,6 @@ segment:
 
 step:
 	VMOVUPS.Z        (R9), K1, Y22
-	ADDQ             CX, R9
 	VFMADD231PS.BCST (R12), Y22, Y0
 	VFMADD231PS.BCST (R12)(BX*1), Y22, Y1
 	VFMADD231PS.BCST (R12)(BX*2), Y22, Y2
@@ -5522,6 +6225,7 @@ step:
 	VFMADD231PS.BCST (R14)(BX*1), Y22, Y19
 	VFMADD231PS.BCST (R14)(BX*2), Y22, Y20
 	VFMADD231PS.BCST (R14)(SI*1), Y22, Y21
+	ADDQ             CX, R9
 	ADDQ             DX, R12
 	ADDQ             DX, R13
 	ADDQ             DX, R14
@@ -5666,7 +6370,7 @@ write:
 	RET
 
 // func avx512Tile23x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2
+// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
 TEXT ·avx512Tile23x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -5687,39 +6391,85 @@ TEXT ·avx512Tile23x8(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD Y0, Y0, Y0
-	VPXORD Y1, Y1, Y1
-	VPXORD Y2, Y2, Y2
-	VPXORD Y3, Y3, Y3
-	VPXORD Y4, Y4, Y4
-	VPXORD Y5, Y5, Y5
-	VPXORD Y6, Y6, Y6
-	VPXORD Y7, Y7, Y7
-	VPXORD Y8, Y8, Y8
-	VPXORD Y9, Y9, Y9
-	VPXORD Y10, Y10, Y10
-	VPXORD Y11, Y11, Y11
-	VPXORD Y12, Y12, Y12
-	VPXORD Y13, Y13, Y13
-	VPXORD Y14, Y14, Y14
-	VPXORD Y15, Y15, Y15
-	VPXORD Y16, Y16, Y16
-	VPXORD Y17, Y17, Y17
-	VPXORD Y18, Y18, Y18
-	VPXORD Y19, Y19, Y19
-	VPXORD Y20, Y20, Y20
-	VPXORD Y21, Y21, Y21
-	VPXORD Y22, Y22, Y22
-	MOVQ   8(SP), R12
-	LEAQ   (R12)(BX*8), R13
-	ADDQ   BX, R13
-	LEAQ   (R13)(BX*8), R14
-	ADDQ   BX, R14
-	MOVQ   8(AX), R9
-	MOVQ   112(AX), R11
-	MOVQ   R11, 32(SP)
-	TESTQ  R11, R11
-	JZ     store
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	VPXORD     Y2, Y2, Y2
+	VPXORD     Y3, Y3, Y3
+	VPXORD     Y4, Y4, Y4
+	VPXORD     Y5, Y5, Y5
+	VPXORD     Y6, Y6, Y6
+	VPXORD     Y7, Y7, Y7
+	VPXORD     Y8, Y8, Y8
+	VPXORD     Y9, Y9, Y9
+	VPXORD     Y10, Y10, Y10
+	VPXORD     Y11, Y11, Y11
+	VPXORD     Y12, Y12, Y12
+	VPXORD     Y13, Y13, Y13
+	VPXORD     Y14, Y14, Y14
+	VPXORD     Y15, Y15, Y15
+	VPXORD     Y16, Y16, Y16
+	VPXORD     Y17, Y17, Y17
+	VPXORD     Y18, Y18, Y18
+	VPXORD     Y19, Y19, Y19
+	VPXORD     Y20, Y20, Y20
+	VPXORD     Y21, Y21, Y21
+	VPXORD     Y22, Y22, Y22
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	LEAQ       (R13)(BX*8), R14
+	ADDQ       BX, R14
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R11
@@ -5730,7 +6480,6 @@ segment:
 
 step:
 	VMOVUPS.Z        (R9), K1, Y23
-	ADDQ             CX, R9
 	VFMADD231PS.BCST (R12), Y23, Y0
 	VFMADD231PS.BCST (R12)(BX*1), Y23, Y1
 	VFMADD231PS.BCST (R12)(BX*2), Y23, Y2
@@ -5754,6 +6503,7 @@ step:
 	VFMADD231PS.BCST (R14)(BX*2), Y23, Y20
 	VFMADD231PS.BCST (R14)(SI*1), Y23, Y21
 	VFMADD231PS.BCST (R14)(BX*4), Y23, Y22
+	ADDQ             CX, R9
 	ADDQ             DX, R12
 	ADDQ             DX, R13
 	ADDQ             DX, R14
@@ -5903,7 +6653,7 @@ write:
 	RET
 
 // func avx512Tile24x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2
+// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
 TEXT ·avx512Tile24x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -5924,40 +6674,88 @@ TEXT ·avx512Tile24x8(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD Y0, Y0, Y0
-	VPXORD Y1, Y1, Y1
-	VPXORD Y2, Y2, Y2
-	VPXORD Y3, Y3, Y3
-	VPXORD Y4, Y4, Y4
-	VPXORD Y5, Y5, Y5
-	VPXORD Y6, Y6, Y6
-	VPXORD Y7, Y7, Y7
-	VPXORD Y8, Y8, Y8
-	VPXORD Y9, Y9, Y9
-	VPXORD Y10, Y10, Y10
-	VPXORD Y11, Y11, Y11
-	VPXORD Y12, Y12, Y12
-	VPXORD Y13, Y13, Y13
-	VPXORD Y14, Y14, Y14
-	VPXORD Y15, Y15, Y15
-	VPXORD Y16, Y16, Y16
-	VPXORD Y17, Y17, Y17
-	VPXORD Y18, Y18, Y18
-	VPXORD Y19, Y19, Y19
-	VPXORD Y20, Y20, Y20
-	VPXORD Y21, Y21, Y21
-	VPXORD Y22, Y22, Y22
-	VPXORD Y23, Y23, Y23
-	MOVQ   8(SP), R12
-	LEAQ   (R12)(BX*8), R13
-	ADDQ   BX, R13
-	LEAQ   (R13)(BX*8), R14
-	ADDQ   BX, R14
-	MOVQ   8(AX), R9
-	MOVQ   112(AX), R11
-	MOVQ   R11, 32(SP)
-	TESTQ  R11, R11
-	JZ     store
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	VPXORD     Y2, Y2, Y2
+	VPXORD     Y3, Y3, Y3
+	VPXORD     Y4, Y4, Y4
+	VPXORD     Y5, Y5, Y5
+	VPXORD     Y6, Y6, Y6
+	VPXORD     Y7, Y7, Y7
+	VPXORD     Y8, Y8, Y8
+	VPXORD     Y9, Y9, Y9
+	VPXORD     Y10, Y10, Y10
+	VPXORD     Y11, Y11, Y11
+	VPXORD     Y12, Y12, Y12
+	VPXORD     Y13, Y13, Y13
+	VPXORD     Y14, Y14, Y14
+	VPXORD     Y15, Y15, Y15
+	VPXORD     Y16, Y16, Y16
+	VPXORD     Y17, Y17, Y17
+	VPXORD     Y18, Y18, Y18
+	VPXORD     Y19, Y19, Y19
+	VPXORD     Y20, Y20, Y20
+	VPXORD     Y21, Y21, Y21
+	VPXORD     Y22, Y22, Y22
+	VPXORD     Y23, Y23, Y23
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	LEAQ       (R13)(BX*8), R14
+	ADDQ       BX, R14
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R11
@@ -5968,7 +6766,6 @@ segment:
 
 step:
 	VMOVUPS.Z        (R9), K1, Y24
-	ADDQ             CX, R9
 	VFMADD231PS.BCST (R12), Y24, Y0
 	VFMADD231PS.BCST (R12)(BX*1), Y24, Y1
 	VFMADD231PS.BCST (R12)(BX*2), Y24, Y2
@@ -5993,6 +6790,7 @@ step:
 	VFMADD231PS.BCST (R14)(SI*1), Y24, Y21
 	VFMADD231PS.BCST (R14)(BX*4), Y24, Y22
 	VFMADD231PS.BCST (R14)(DI*1), Y24, Y23
+	ADDQ             CX, R9
 	ADDQ             DX, R12
 	ADDQ             DX, R13
 	ADDQ             DX, R14
@@ -6147,7 +6945,7 @@ write:
 	RET
 
 // func avx512Tile1x16(t *byte)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile1x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -6165,13 +6963,15 @@ TEXT ·avx512Tile1x16(SB), NOSPLIT, $40-8
 	MOVQ  SI, 16(SP)
 
 tile:
-	VPXORD Z0, Z0, Z0
-	MOVQ   8(SP), DI
-	MOVQ   8(AX), BX
-	MOVQ   112(AX), SI
-	MOVQ   SI, 32(SP)
-	TESTQ  SI, SI
-	JZ     store
+	VPXORD     Z0, Z0, Z0
+	MOVQ       8(SP), DI
+	MOVQ       16(SP), SI
+	PREFETCHT0 (SI)
+	MOVQ       8(AX), BX
+	MOVQ       112(AX), SI
+	MOVQ       SI, 32(SP)
+	TESTQ      SI, SI
+	JZ         store
 
 outer:
 	MOVQ 104(AX), SI
@@ -6182,8 +6982,8 @@ segment:
 
 step:
 	VMOVUPS.Z        (BX), K1, Z1
-	ADDQ             CX, BX
 	VFMADD231PS.BCST (DI), Z1, Z0
+	ADDQ             CX, BX
 	ADDQ             DX, DI
 	DECQ             SI
 	JNZ              step
@@ -6217,7 +7017,7 @@ write:
 	RET
 
 // func avx512Tile2x16(t *byte)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile2x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -6235,14 +7035,18 @@ TEXT ·avx512Tile2x16(SB), NOSPLIT, $40-8
 	MOVQ  DI, 16(SP)
 
 tile:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	MOVQ   8(SP), R9
-	MOVQ   8(AX), SI
-	MOVQ   112(AX), R8
-	MOVQ   R8, 32(SP)
-	TESTQ  R8, R8
-	JZ     store
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	MOVQ       8(SP), R9
+	MOVQ       16(SP), DI
+	PREFETCHT0 (DI)
+	ADDQ       88(AX), DI
+	PREFETCHT0 (DI)
+	MOVQ       8(AX), SI
+	MOVQ       112(AX), R8
+	MOVQ       R8, 32(SP)
+	TESTQ      R8, R8
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R8
@@ -6253,9 +7057,9 @@ segment:
 
 step:
 	VMOVUPS.Z        (SI), K1, Z2
-	ADDQ             CX, SI
 	VFMADD231PS.BCST (R9), Z2, Z0
 	VFMADD231PS.BCST (R9)(BX*1), Z2, Z1
+	ADDQ             CX, SI
 	ADDQ             DX, R9
 	DECQ             DI
 	JNZ              step
@@ -6294,7 +7098,7 @@ write:
 	RET
 
 // func avx512Tile3x16(t *byte)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile3x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -6312,15 +7116,21 @@ TEXT ·avx512Tile3x16(SB), NOSPLIT, $40-8
 	MOVQ  DI, 16(SP)
 
 tile:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	MOVQ   8(SP), R9
-	MOVQ   8(AX), SI
-	MOVQ   112(AX), R8
-	MOVQ   R8, 32(SP)
-	TESTQ  R8, R8
-	JZ     store
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	MOVQ       8(SP), R9
+	MOVQ       16(SP), DI
+	PREFETCHT0 (DI)
+	ADDQ       88(AX), DI
+	PREFETCHT0 (DI)
+	ADDQ       88(AX), DI
+	PREFETCHT0 (DI)
+	MOVQ       8(AX), SI
+	MOVQ       112(AX), R8
+	MOVQ       R8, 32(SP)
+	TESTQ      R8, R8
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R8
@@ -6331,10 +7141,10 @@ segment:
 
 step:
 	VMOVUPS.Z        (SI), K1, Z3
-	ADDQ             CX, SI
 	VFMADD231PS.BCST (R9), Z3, Z0
 	VFMADD231PS.BCST (R9)(BX*1), Z3, Z1
 	VFMADD231PS.BCST (R9)(BX*2), Z3, Z2
+	ADDQ             CX, SI
 	ADDQ             DX, R9
 	DECQ             DI
 	JNZ              step
@@ -6378,7 +7188,7 @@ write:
 	RET
 
 // func avx512Tile4x16(t *byte)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile4x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -6397,16 +7207,24 @@ TEXT ·avx512Tile4x16(SB), NOSPLIT, $40-8
 	MOVQ  R8, 16(SP)
 
 tile:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	MOVQ   8(SP), R10
-	MOVQ   8(AX), DI
-	MOVQ   112(AX), R9
-	MOVQ   R9, 32(SP)
-	TESTQ  R9, R9
-	JZ     store
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	MOVQ       8(SP), R10
+	MOVQ       16(SP), R8
+	PREFETCHT0 (R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	MOVQ       8(AX), DI
+	MOVQ       112(AX), R9
+	MOVQ       R9, 32(SP)
+	TESTQ      R9, R9
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R9
@@ -6417,11 +7235,11 @@ segment:
 
 step:
 	VMOVUPS.Z        (DI), K1, Z4
-	ADDQ             CX, DI
 	VFMADD231PS.BCST (R10), Z4, Z0
 	VFMADD231PS.BCST (R10)(BX*1), Z4, Z1
 	VFMADD231PS.BCST (R10)(BX*2), Z4, Z2
 	VFMADD231PS.BCST (R10)(SI*1), Z4, Z3
+	ADDQ             CX, DI
 	ADDQ             DX, R10
 	DECQ             R8
 	JNZ              step
@@ -6470,7 +7288,7 @@ write:
 	RET
 
 // func avx512Tile5x16(t *byte)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile5x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -6489,17 +7307,27 @@ TEXT ·avx512Tile5x16(SB), NOSPLIT, $40-8
 	MOVQ  R8, 16(SP)
 
 tile:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	MOVQ   8(SP), R10
-	MOVQ   8(AX), DI
-	MOVQ   112(AX), R9
-	MOVQ   R9, 32(SP)
-	TESTQ  R9, R9
-	JZ     store
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	MOVQ       8(SP), R10
+	MOVQ       16(SP), R8
+	PREFETCHT0 (R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	MOVQ       8(AX), DI
+	MOVQ       112(AX), R9
+	MOVQ       R9, 32(SP)
+	TESTQ      R9, R9
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R9
@@ -6510,12 +7338,12 @@ segment:
 
 step:
 	VMOVUPS.Z        (DI), K1, Z5
-	ADDQ             CX, DI
 	VFMADD231PS.BCST (R10), Z5, Z0
 	VFMADD231PS.BCST (R10)(BX*1), Z5, Z1
 	VFMADD231PS.BCST (R10)(BX*2), Z5, Z2
 	VFMADD231PS.BCST (R10)(SI*1), Z5, Z3
 	VFMADD231PS.BCST (R10)(BX*4), Z5, Z4
+	ADDQ             CX, DI
 	ADDQ             DX, R10
 	DECQ             R8
 	JNZ              step
@@ -6569,7 +7397,7 @@ write:
 	RET
 
 // func avx512Tile6x16(t *byte)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile6x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -6589,18 +7417,30 @@ TEXT ·avx512Tile6x16(SB), NOSPLIT, $40-8
 	MOVQ  R9, 16(SP)
 
 tile:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	MOVQ   8(SP), R11
-	MOVQ   8(AX), R8
-	MOVQ   112(AX), R10
-	MOVQ   R10, 32(SP)
-	TESTQ  R10, R10
-	JZ     store
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	MOVQ       8(SP), R11
+	MOVQ       16(SP), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	MOVQ       8(AX), R8
+	MOVQ       112(AX), R10
+	MOVQ       R10, 32(SP)
+	TESTQ      R10, R10
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R10
@@ -6611,13 +7451,13 @@ segment:
 
 step:
 	VMOVUPS.Z        (R8), K1, Z6
-	ADDQ             CX, R8
 	VFMADD231PS.BCST (R11), Z6, Z0
 	VFMADD231PS.BCST (R11)(BX*1), Z6, Z1
 	VFMADD231PS.BCST (R11)(BX*2), Z6, Z2
 	VFMADD231PS.BCST (R11)(SI*1), Z6, Z3
 	VFMADD231PS.BCST (R11)(BX*4), Z6, Z4
 	VFMADD231PS.BCST (R11)(DI*1), Z6, Z5
+	ADDQ             CX, R8
 	ADDQ             DX, R11
 	DECQ             R9
 	JNZ              step
@@ -6676,7 +7516,7 @@ write:
 	RET
 
 // func avx512Tile7x16(t *byte)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile7x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -6696,19 +7536,33 @@ TEXT ·avx512Tile7x16(SB), NOSPLIT, $40-8
 	MOVQ  R9, 16(SP)
 
 tile:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	MOVQ   8(SP), R11
-	MOVQ   8(AX), R8
-	MOVQ   112(AX), R10
-	MOVQ   R10, 32(SP)
-	TESTQ  R10, R10
-	JZ     store
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	MOVQ       8(SP), R11
+	MOVQ       16(SP), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	MOVQ       8(AX), R8
+	MOVQ       112(AX), R10
+	MOVQ       R10, 32(SP)
+	TESTQ      R10, R10
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R10
@@ -6719,7 +7573,6 @@ segment:
 
 step:
 	VMOVUPS.Z        (R8), K1, Z7
-	ADDQ             CX, R8
 	VFMADD231PS.BCST (R11), Z7, Z0
 	VFMADD231PS.BCST (R11)(BX*1), Z7, Z1
 	VFMADD231PS.BCST (R11)(BX*2), Z7, Z2
@@ -6727,6 +7580,7 @@ step:
 	VFMADD231PS.BCST (R11)(BX*4), Z7, Z4
 	VFMADD231PS.BCST (R11)(DI*1), Z7, Z5
 	VFMADD231PS.BCST (R11)(SI*2), Z7, Z6
+	ADDQ             CX, R8
 	ADDQ             DX, R11
 	DECQ             R9
 	JNZ              step
@@ -6790,7 +7644,7 @@ write:
 	RET
 
 // func avx512Tile8x16(t *byte)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile8x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -6811,20 +7665,36 @@ TEXT ·avx512Tile8x16(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	MOVQ   8(SP), R12
-	MOVQ   8(AX), R9
-	MOVQ   112(AX), R11
-	MOVQ   R11, 32(SP)
-	TESTQ  R11, R11
-	JZ     store
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	MOVQ       8(SP), R12
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R11
@@ -6835,7 +7705,6 @@ segment:
 
 step:
 	VMOVUPS.Z        (R9), K1, Z8
-	ADDQ             CX, R9
 	VFMADD231PS.BCST (R12), Z8, Z0
 	VFMADD231PS.BCST (R12)(BX*1), Z8, Z1
 	VFMADD231PS.BCST (R12)(BX*2), Z8, Z2
@@ -6844,6 +7713,7 @@ step:
 	VFMADD231PS.BCST (R12)(DI*1), Z8, Z5
 	VFMADD231PS.BCST (R12)(SI*2), Z8, Z6
 	VFMADD231PS.BCST (R12)(R8*1), Z8, Z7
+	ADDQ             CX, R9
 	ADDQ             DX, R12
 	DECQ             R10
 	JNZ              step
@@ -6912,7 +7782,7 @@ write:
 	RET
 
 // func avx512Tile9x16(t *byte)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile9x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -6933,21 +7803,39 @@ TEXT ·avx512Tile9x16(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	MOVQ   8(SP), R12
-	MOVQ   8(AX), R9
-	MOVQ   112(AX), R11
-	MOVQ   R11, 32(SP)
-	TESTQ  R11, R11
-	JZ     store
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	MOVQ       8(SP), R12
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R11
@@ -6958,7 +7846,6 @@ segment:
 
 step:
 	VMOVUPS.Z        (R9), K1, Z9
-	ADDQ             CX, R9
 	VFMADD231PS.BCST (R12), Z9, Z0
 	VFMADD231PS.BCST (R12)(BX*1), Z9, Z1
 	VFMADD231PS.BCST (R12)(BX*2), Z9, Z2
@@ -6968,6 +7855,7 @@ step:
 	VFMADD231PS.BCST (R12)(SI*2), Z9, Z6
 	VFMADD231PS.BCST (R12)(R8*1), Z9, Z7
 	VFMADD231PS.BCST (R12)(BX*8), Z9, Z8
+	ADDQ             CX, R9
 	ADDQ             DX, R12
 	DECQ             R10
 	JNZ              step
@@ -7041,7 +7929,7 @@ write:
 	RET
 
 // func avx512Tile10x16(t *byte)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile10x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -7062,24 +7950,44 @@ TEXT ·avx512Tile10x16(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	MOVQ   8(SP), R12
-	LEAQ   (R12)(BX*8), R13
-	ADDQ   BX, R13
-	MOVQ   8(AX), R9
-	MOVQ   112(AX), R11
-	MOVQ   R11, 32(SP)
-	TESTQ  R11, R11
-	JZ     store
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R11
@@ -7090,7 +7998,6 @@ segment:
 
 step:
 	VMOVUPS.Z        (R9), K1, Z10
-	ADDQ             CX, R9
 	VFMADD231PS.BCST (R12), Z10, Z0
 	VFMADD231PS.BCST (R12)(BX*1), Z10, Z1
 	VFMADD231PS.BCST (R12)(BX*2), Z10, Z2
@@ -7101,6 +8008,7 @@ step:
 	VFMADD231PS.BCST (R12)(R8*1), Z10, Z7
 	VFMADD231PS.BCST (R12)(BX*8), Z10, Z8
 	VFMADD231PS.BCST (R13), Z10, Z9
+	ADDQ             CX, R9
 	ADDQ             DX, R12
 	ADDQ             DX, R13
 	DECQ             R10
@@ -7182,7 +8090,7 @@ write:
 	RET
 
 // func avx512Tile11x16(t *byte)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile11x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -7203,25 +8111,47 @@ TEXT ·avx512Tile11x16(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	MOVQ   8(SP), R12
-	LEAQ   (R12)(BX*8), R13
-	ADDQ   BX, R13
-	MOVQ   8(AX), R9
-	MOVQ   112(AX), R11
-	MOVQ   R11, 32(SP)
-	TESTQ  R11, R11
-	JZ     store
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R11
@@ -7232,7 +8162,6 @@ segment:
 
 step:
 	VMOVUPS.Z        (R9), K1, Z11
-	ADDQ             CX, R9
 	VFMADD231PS.BCST (R12), Z11, Z0
 	VFMADD231PS.BCST (R12)(BX*1), Z11, Z1
 	VFMADD231PS.BCST (R12)(BX*2), Z11, Z2
@@ -7244,6 +8173,7 @@ step:
 	VFMADD231PS.BCST (R12)(BX*8), Z11, Z8
 	VFMADD231PS.BCST (R13), Z11, Z9
 	VFMADD231PS.BCST (R13)(BX*1), Z11, Z10
+	ADDQ             CX, R9
 	ADDQ             DX, R12
 	ADDQ             DX, R13
 	DECQ             R10
@@ -7330,7 +8260,7 @@ write:
 	RET
 
 // func avx512Tile12x16(t *byte)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile12x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -7351,26 +8281,50 @@ TEXT ·avx512Tile12x16(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	MOVQ   8(SP), R12
-	LEAQ   (R12)(BX*8), R13
-	ADDQ   BX, R13
-	MOVQ   8(AX), R9
-	MOVQ   112(AX), R11
-	MOVQ   R11, 32(SP)
-	TESTQ  R11, R11
-	JZ     store
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R11
@@ -7381,7 +8335,6 @@ segment:
 
 step:
 	VMOVUPS.Z        (R9), K1, Z12
-	ADDQ             CX, R9
 	VFMADD231PS.BCST (R12), Z12, Z0
 	VFMADD231PS.BCST (R12)(BX*1), Z12, Z1
 	VFMADD231PS.BCST (R12)(BX*2), Z12, Z2
@@ -7394,6 +8347,7 @@ step:
 	VFMADD231PS.BCST (R13), Z12, Z9
 	VFMADD231PS.BCST (R13)(BX*1), Z12, Z10
 	VFMADD231PS.BCST (R13)(BX*2), Z12, Z11
+	ADDQ             CX, R9
 	ADDQ             DX, R12
 	ADDQ             DX, R13
 	DECQ             R10
@@ -7485,7 +8439,7 @@ write:
 	RET
 
 // func avx512Tile13x16(t *byte)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile13x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -7506,27 +8460,53 @@ TEXT ·avx512Tile13x16(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	MOVQ   8(SP), R12
-	LEAQ   (R12)(BX*8), R13
-	ADDQ   BX, R13
-	MOVQ   8(AX), R9
-	MOVQ   112(AX), R11
-	MOVQ   R11, 32(SP)
-	TESTQ  R11, R11
-	JZ     store
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R11
@@ -7537,7 +8517,6 @@ segment:
 
 step:
 	VMOVUPS.Z        (R9), K1, Z13
-	ADDQ             CX, R9
 	VFMADD231PS.BCST (R12), Z13, Z0
 	VFMADD231PS.BCST (R12)(BX*1), Z13, Z1
 	VFMADD231PS.BCST (R12)(BX*2), Z13, Z2
@@ -7551,6 +8530,7 @@ step:
 	VFMADD231PS.BCST (R13)(BX*1), Z13, Z10
 	VFMADD231PS.BCST (R13)(BX*2), Z13, Z11
 	VFMADD231PS.BCST (R13)(SI*1), Z13, Z12
+	ADDQ             CX, R9
 	ADDQ             DX, R12
 	ADDQ             DX, R13
 	DECQ             R10
@@ -7647,7 +8627,7 @@ write:
 	RET
 
 // func avx512Tile14x16(t *byte)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile14x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -7668,28 +8648,56 @@ TEXT ·avx512Tile14x16(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	MOVQ   8(SP), R12
-	LEAQ   (R12)(BX*8), R13
-	ADDQ   BX, R13
-	MOVQ   8(AX), R9
-	MOVQ   112(AX), R11
-	MOVQ   R11, 32(SP)
-	TESTQ  R11, R11
-	JZ     store
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R11
@@ -7700,7 +8708,6 @@ segment:
 
 step:
 	VMOVUPS.Z        (R9), K1, Z14
-	ADDQ             CX, R9
 	VFMADD231PS.BCST (R12), Z14, Z0
 	VFMADD231PS.BCST (R12)(BX*1), Z14, Z1
 	VFMADD231PS.BCST (R12)(BX*2), Z14, Z2
@@ -7715,6 +8722,7 @@ step:
 	VFMADD231PS.BCST (R13)(BX*2), Z14, Z11
 	VFMADD231PS.BCST (R13)(SI*1), Z14, Z12
 	VFMADD231PS.BCST (R13)(BX*4), Z14, Z13
+	ADDQ             CX, R9
 	ADDQ             DX, R12
 	ADDQ             DX, R13
 	DECQ             R10
@@ -7816,7 +8824,7 @@ write:
 	RET
 
 // func avx512Tile15x16(t *byte)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile15x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -7837,29 +8845,59 @@ TEXT ·avx512Tile15x16(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	MOVQ   8(SP), R12
-	LEAQ   (R12)(BX*8), R13
-	ADDQ   BX, R13
-	MOVQ   8(AX), R9
-	MOVQ   112(AX), R11
-	MOVQ   R11, 32(SP)
-	TESTQ  R11, R11
-	JZ     store
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R11
@@ -7870,7 +8908,6 @@ segment:
 
 step:
 	VMOVUPS.Z        (R9), K1, Z15
-	ADDQ             CX, R9
 	VFMADD231PS.BCST (R12), Z15, Z0
 	VFMADD231PS.BCST (R12)(BX*1), Z15, Z1
 	VFMADD231PS.BCST (R12)(BX*2), Z15, Z2
@@ -7886,6 +8923,7 @@ step:
 	VFMADD231PS.BCST (R13)(SI*1), Z15, Z12
 	VFMADD231PS.BCST (R13)(BX*4), Z15, Z13
 	VFMADD231PS.BCST (R13)(DI*1), Z15, Z14
+	ADDQ             CX, R9
 	ADDQ             DX, R12
 	ADDQ             DX, R13
 	DECQ             R10
@@ -7992,7 +9030,7 @@ write:
 	RET
 
 // func avx512Tile16x16(t *byte)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile16x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -8013,30 +9051,62 @@ TEXT ·avx512Tile16x16(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	MOVQ   8(SP), R12
-	LEAQ   (R12)(BX*8), R13
-	ADDQ   BX, R13
-	MOVQ   8(AX), R9
-	MOVQ   112(AX), R11
-	MOVQ   R11, 32(SP)
-	TESTQ  R11, R11
-	JZ     store
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R11
@@ -8047,7 +9117,6 @@ segment:
 
 step:
 	VMOVUPS.Z        (R9), K1, Z16
-	ADDQ             CX, R9
 	VFMADD231PS.BCST (R12), Z16, Z0
 	VFMADD231PS.BCST (R12)(BX*1), Z16, Z1
 	VFMADD231PS.BCST (R12)(BX*2), Z16, Z2
@@ -8064,6 +9133,7 @@ step:
 	VFMADD231PS.BCST (R13)(BX*4), Z16, Z13
 	VFMADD231PS.BCST (R13)(DI*1), Z16, Z14
 	VFMADD231PS.BCST (R13)(SI*2), Z16, Z15
+	ADDQ             CX, R9
 	ADDQ             DX, R12
 	ADDQ             DX, R13
 	DECQ             R10
@@ -8175,7 +9245,7 @@ write:
 	RET
 
 // func avx512Tile17x16(t *byte)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile17x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -8196,31 +9266,65 @@ TEXT ·avx512Tile17x16(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	VPXORD Z16, Z16, Z16
-	MOVQ   8(SP), R12
-	LEAQ   (R12)(BX*8), R13
-	ADDQ   BX, R13
-	MOVQ   8(AX), R9
-	MOVQ   112(AX), R11
-	MOVQ   R11, 32(SP)
-	TESTQ  R11, R11
-	JZ     store
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R11
@@ -8231,7 +9335,6 @@ segment:
 
 step:
 	VMOVUPS.Z        (R9), K1, Z17
-	ADDQ             CX, R9
 	VFMADD231PS.BCST (R12), Z17, Z0
 	VFMADD231PS.BCST (R12)(BX*1), Z17, Z1
 	VFMADD231PS.BCST (R12)(BX*2), Z17, Z2
@@ -8249,6 +9352,7 @@ step:
 	VFMADD231PS.BCST (R13)(DI*1), Z17, Z14
 	VFMADD231PS.BCST (R13)(SI*2), Z17, Z15
 	VFMADD231PS.BCST (R13)(R8*1), Z17, Z16
+	ADDQ             CX, R9
 	ADDQ             DX, R12
 	ADDQ             DX, R13
 	DECQ             R10
@@ -8365,7 +9469,7 @@ write:
 	RET
 
 // func avx512Tile18x16(t *byte)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile18x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -8386,32 +9490,68 @@ TEXT ·avx512Tile18x16(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	VPXORD Z16, Z16, Z16
-	VPXORD Z17, Z17, Z17
-	MOVQ   8(SP), R12
-	LEAQ   (R12)(BX*8), R13
-	ADDQ   BX, R13
-	MOVQ   8(AX), R9
-	MOVQ   112(AX), R11
-	MOVQ   R11, 32(SP)
-	TESTQ  R11, R11
-	JZ     store
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R11
@@ -8422,7 +9562,6 @@ segment:
 
 step:
 	VMOVUPS.Z        (R9), K1, Z18
-	ADDQ             CX, R9
 	VFMADD231PS.BCST (R12), Z18, Z0
 	VFMADD231PS.BCST (R12)(BX*1), Z18, Z1
 	VFMADD231PS.BCST (R12)(BX*2), Z18, Z2
@@ -8441,6 +9580,7 @@ step:
 	VFMADD231PS.BCST (R13)(SI*2), Z18, Z15
 	VFMADD231PS.BCST (R13)(R8*1), Z18, Z16
 	VFMADD231PS.BCST (R13)(BX*8), Z18, Z17
+	ADDQ             CX, R9
 	ADDQ             DX, R12
 	ADDQ             DX, R13
 	DECQ             R10
@@ -8562,7 +9702,7 @@ write:
 	RET
 
 // func avx512Tile19x16(t *byte)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile19x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -8583,35 +9723,73 @@ TEXT ·avx512Tile19x16(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	VPXORD Z16, Z16, Z16
-	VPXORD Z17, Z17, Z17
-	VPXORD Z18, Z18, Z18
-	MOVQ   8(SP), R12
-	LEAQ   (R12)(BX*8), R13
-	ADDQ   BX, R13
-	LEAQ   (R13)(BX*8), R14
-	ADDQ   BX, R14
-	MOVQ   8(AX), R9
-	MOVQ   112(AX), R11
-	MOVQ   R11, 32(SP)
-	TESTQ  R11, R11
-	JZ     store
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	VPXORD     Z18, Z18, Z18
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	LEAQ       (R13)(BX*8), R14
+	ADDQ       BX, R14
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R11
@@ -8622,7 +9800,6 @@ segment:
 
 step:
 	VMOVUPS.Z        (R9), K1, Z19
-	ADDQ             CX, R9
 	VFMADD231PS.BCST (R12), Z19, Z0
 	VFMADD231PS.BCST (R12)(BX*1), Z19, Z1
 	VFMADD231PS.BCST (R12)(BX*2), Z19, Z2
@@ -8642,6 +9819,7 @@ step:
 	VFMADD231PS.BCST (R13)(R8*1), Z19, Z16
 	VFMADD231PS.BCST (R13)(BX*8), Z19, Z17
 	VFMADD231PS.BCST (R14), Z19, Z18
+	ADDQ             CX, R9
 	ADDQ             DX, R12
 	ADDQ             DX, R13
 	ADDQ             DX, R14
@@ -8771,7 +9949,7 @@ write:
 	RET
 
 // func avx512Tile20x16(t *byte)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile20x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -8792,36 +9970,76 @@ TEXT ·avx512Tile20x16(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	VPXORD Z16, Z16, Z16
-	VPXORD Z17, Z17, Z17
-	VPXORD Z18, Z18, Z18
-	VPXORD Z19, Z19, Z19
-	MOVQ   8(SP), R12
-	LEAQ   (R12)(BX*8), R13
-	ADDQ   BX, R13
-	LEAQ   (R13)(BX*8), R14
-	ADDQ   BX, R14
-	MOVQ   8(AX), R9
-	MOVQ   112(AX), R11
-	MOVQ   R11, 32(SP)
-	TESTQ  R11, R11
-	JZ     store
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	VPXORD     Z18, Z18, Z18
+	VPXORD     Z19, Z19, Z19
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	LEAQ       (R13)(BX*8), R14
+	ADDQ       BX, R14
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R11
@@ -8832,7 +10050,6 @@ segment:
 
 step:
 	VMOVUPS.Z        (R9), K1, Z20
-	ADDQ             CX, R9
 	VFMADD231PS.BCST (R12), Z20, Z0
 	VFMADD231PS.BCST (R12)(BX*1), Z20, Z1
 	VFMADD231PS.BCST (R12)(BX*2), Z20, Z2
@@ -8853,6 +10070,7 @@ step:
 	VFMADD231PS.BCST (R13)(BX*8), Z20, Z17
 	VFMADD231PS.BCST (R14), Z20, Z18
 	VFMADD231PS.BCST (R14)(BX*1), Z20, Z19
+	ADDQ             CX, R9
 	ADDQ             DX, R12
 	ADDQ             DX, R13
 	ADDQ             DX, R14
@@ -8987,7 +10205,7 @@ write:
 	RET
 
 // func avx512Tile21x16(t *byte)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile21x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -9008,37 +10226,79 @@ TEXT ·avx512Tile21x16(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	VPXORD Z16, Z16, Z16
-	VPXORD Z17, Z17, Z17
-	VPXORD Z18, Z18, Z18
-	VPXORD Z19, Z19, Z19
-	VPXORD Z20, Z20, Z20
-	MOVQ   8(SP), R12
-	LEAQ   (R12)(BX*8), R13
-	ADDQ   BX, R13
-	LEAQ   (R13)(BX*8), R14
-	ADDQ   BX, R14
-	MOVQ   8(AX), R9
-	MOVQ   112(AX), R11
-	MOVQ   R11, 32(SP)
-	TESTQ  R11, R11
-	JZ     store
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	VPXORD     Z18, Z18, Z18
+	VPXORD     Z19, Z19, Z19
+	VPXORD     Z20, Z20, Z20
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	LEAQ       (R13)(BX*8), R14
+	ADDQ       BX, R14
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R11
@@ -9049,7 +10309,6 @@ segment:
 
 step:
 	VMOVUPS.Z        (R9), K1, Z21
-	ADDQ             CX, R9
 	VFMADD231PS.BCST (R12), Z21, Z0
 	VFMADD231PS.BCST (R12)(BX*1), Z21, Z1
 	VFMADD231PS.BCST (R12)(BX*2), Z21, Z2
@@ -9071,6 +10330,7 @@ step:
 	VFMADD231PS.BCST (R14), Z21, Z18
 	VFMADD231PS.BCST (R14)(BX*1), Z21, Z19
 	VFMADD231PS.BCST (R14)(BX*2), Z21, Z20
+	ADDQ             CX, R9
 	ADDQ             DX, R12
 	ADDQ             DX, R13
 	ADDQ             DX, R14
@@ -9210,7 +10470,7 @@ write:
 	RET
 
 // func avx512Tile22x16(t *byte)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile22x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -9231,38 +10491,82 @@ TEXT ·avx512Tile22x16(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	VPXORD Z16, Z16, Z16
-	VPXORD Z17, Z17, Z17
-	VPXORD Z18, Z18, Z18
-	VPXORD Z19, Z19, Z19
-	VPXORD Z20, Z20, Z20
-	VPXORD Z21, Z21, Z21
-	MOVQ   8(SP), R12
-	LEAQ   (R12)(BX*8), R13
-	ADDQ   BX, R13
-	LEAQ   (R13)(BX*8), R14
-	ADDQ   BX, R14
-	MOVQ   8(AX), R9
-	MOVQ   112(AX), R11
-	MOVQ   R11, 32(SP)
-	TESTQ  R11, R11
-	JZ     store
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	VPXORD     Z18, Z18, Z18
+	VPXORD     Z19, Z19, Z19
+	VPXORD     Z20, Z20, Z20
+	VPXORD     Z21, Z21, Z21
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	LEAQ       (R13)(BX*8), R14
+	ADDQ       BX, R14
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R11
@@ -9273,7 +10577,6 @@ segment:
 
 step:
 	VMOVUPS.Z        (R9), K1, Z22
-	ADDQ             CX, R9
 	VFMADD231PS.BCST (R12), Z22, Z0
 	VFMADD231PS.BCST (R12)(BX*1), Z22, Z1
 	VFMADD231PS.BCST (R12)(BX*2), Z22, Z2
@@ -9296,6 +10599,7 @@ step:
 	VFMADD231PS.BCST (R14)(BX*1), Z22, Z19
 	VFMADD231PS.BCST (R14)(BX*2), Z22, Z20
 	VFMADD231PS.BCST (R14)(SI*1), Z22, Z21
+	ADDQ             CX, R9
 	ADDQ             DX, R12
 	ADDQ             DX, R13
 	ADDQ             DX, R14
@@ -9440,7 +10744,7 @@ write:
 	RET
 
 // func avx512Tile23x16(t *byte)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile23x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -9461,39 +10765,85 @@ TEXT ·avx512Tile23x16(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	VPXORD Z16, Z16, Z16
-	VPXORD Z17, Z17, Z17
-	VPXORD Z18, Z18, Z18
-	VPXORD Z19, Z19, Z19
-	VPXORD Z20, Z20, Z20
-	VPXORD Z21, Z21, Z21
-	VPXORD Z22, Z22, Z22
-	MOVQ   8(SP), R12
-	LEAQ   (R12)(BX*8), R13
-	ADDQ   BX, R13
-	LEAQ   (R13)(BX*8), R14
-	ADDQ   BX, R14
-	MOVQ   8(AX), R9
-	MOVQ   112(AX), R11
-	MOVQ   R11, 32(SP)
-	TESTQ  R11, R11
-	JZ     store
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	VPXORD     Z18, Z18, Z18
+	VPXORD     Z19, Z19, Z19
+	VPXORD     Z20, Z20, Z20
+	VPXORD     Z21, Z21, Z21
+	VPXORD     Z22, Z22, Z22
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	LEAQ       (R13)(BX*8), R14
+	ADDQ       BX, R14
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R11
@@ -9504,7 +10854,6 @@ segment:
 
 step:
 	VMOVUPS.Z        (R9), K1, Z23
-	ADDQ             CX, R9
 	VFMADD231PS.BCST (R12), Z23, Z0
 	VFMADD231PS.BCST (R12)(BX*1), Z23, Z1
 	VFMADD231PS.BCST (R12)(BX*2), Z23, Z2
@@ -9528,6 +10877,7 @@ step:
 	VFMADD231PS.BCST (R14)(BX*2), Z23, Z20
 	VFMADD231PS.BCST (R14)(SI*1), Z23, Z21
 	VFMADD231PS.BCST (R14)(BX*4), Z23, Z22
+	ADDQ             CX, R9
 	ADDQ             DX, R12
 	ADDQ             DX, R13
 	ADDQ             DX, R14
@@ -9677,7 +11027,7 @@ write:
 	RET
 
 // func avx512Tile24x16(t *byte)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile24x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -9698,40 +11048,88 @@ TEXT ·avx512Tile24x16(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	VPXORD Z16, Z16, Z16
-	VPXORD Z17, Z17, Z17
-	VPXORD Z18, Z18, Z18
-	VPXORD Z19, Z19, Z19
-	VPXORD Z20, Z20, Z20
-	VPXORD Z21, Z21, Z21
-	VPXORD Z22, Z22, Z22
-	VPXORD Z23, Z23, Z23
-	MOVQ   8(SP), R12
-	LEAQ   (R12)(BX*8), R13
-	ADDQ   BX, R13
-	LEAQ   (R13)(BX*8), R14
-	ADDQ   BX, R14
-	MOVQ   8(AX), R9
-	MOVQ   112(AX), R11
-	MOVQ   R11, 32(SP)
-	TESTQ  R11, R11
-	JZ     store
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	VPXORD     Z18, Z18, Z18
+	VPXORD     Z19, Z19, Z19
+	VPXORD     Z20, Z20, Z20
+	VPXORD     Z21, Z21, Z21
+	VPXORD     Z22, Z22, Z22
+	VPXORD     Z23, Z23, Z23
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	LEAQ       (R13)(BX*8), R14
+	ADDQ       BX, R14
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R11
@@ -9742,7 +11140,6 @@ segment:
 
 step:
 	VMOVUPS.Z        (R9), K1, Z24
-	ADDQ             CX, R9
 	VFMADD231PS.BCST (R12), Z24, Z0
 	VFMADD231PS.BCST (R12)(BX*1), Z24, Z1
 	VFMADD231PS.BCST (R12)(BX*2), Z24, Z2
@@ -9767,6 +11164,7 @@ step:
 	VFMADD231PS.BCST (R14)(SI*1), Z24, Z21
 	VFMADD231PS.BCST (R14)(BX*4), Z24, Z22
 	VFMADD231PS.BCST (R14)(DI*1), Z24, Z23
+	ADDQ             CX, R9
 	ADDQ             DX, R12
 	ADDQ             DX, R13
 	ADDQ             DX, R14
@@ -9921,7 +11319,7 @@ write:
 	RET
 
 // func avx512Tile1x32(t *byte)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile1x32(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -9940,14 +11338,17 @@ TEXT ·avx512Tile1x32(SB), NOSPLIT, $40-8
 	MOVQ  SI, 16(SP)
 
 tile:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	MOVQ   8(SP), DI
-	MOVQ   8(AX), BX
-	MOVQ   112(AX), SI
-	MOVQ   SI, 32(SP)
-	TESTQ  SI, SI
-	JZ     store
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	MOVQ       8(SP), DI
+	MOVQ       16(SP), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	MOVQ       8(AX), BX
+	MOVQ       112(AX), SI
+	MOVQ       SI, 32(SP)
+	TESTQ      SI, SI
+	JZ         store
 
 outer:
 	MOVQ 104(AX), SI
@@ -9959,10 +11360,10 @@ segment:
 step:
 	VMOVUPS      (BX), Z2
 	VMOVUPS.Z    64(BX), K1, Z3
-	ADDQ         CX, BX
 	VBROADCASTSS (DI), Z4
 	VFMADD231PS  Z2, Z4, Z0
 	VFMADD231PS  Z3, Z4, Z1
+	ADDQ         CX, BX
 	ADDQ         DX, DI
 	DECQ         SI
 	JNZ          step
@@ -9999,7 +11400,7 @@ write:
 	RET
 
 // func avx512Tile2x32(t *byte)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile2x32(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -10018,16 +11419,22 @@ TEXT ·avx512Tile2x32(SB), NOSPLIT, $40-8
 	MOVQ  DI, 16(SP)
 
 tile:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	MOVQ   8(SP), R9
-	MOVQ   8(AX), SI
-	MOVQ   112(AX), R8
-	MOVQ   R8, 32(SP)
-	TESTQ  R8, R8
-	JZ     store
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	MOVQ       8(SP), R9
+	MOVQ       16(SP), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	ADDQ       88(AX), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	MOVQ       8(AX), SI
+	MOVQ       112(AX), R8
+	MOVQ       R8, 32(SP)
+	TESTQ      R8, R8
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R8
@@ -10039,13 +11446,13 @@ segment:
 step:
 	VMOVUPS      (SI), Z4
 	VMOVUPS.Z    64(SI), K1, Z5
-	ADDQ         CX, SI
 	VBROADCASTSS (R9), Z6
 	VFMADD231PS  Z4, Z6, Z0
 	VFMADD231PS  Z5, Z6, Z1
 	VBROADCASTSS (R9)(BX*1), Z6
 	VFMADD231PS  Z4, Z6, Z2
 	VFMADD231PS  Z5, Z6, Z3
+	ADDQ         CX, SI
 	ADDQ         DX, R9
 	DECQ         DI
 	JNZ          step
@@ -10090,7 +11497,7 @@ write:
 	RET
 
 // func avx512Tile3x32(t *byte)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile3x32(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -10109,18 +11516,27 @@ TEXT ·avx512Tile3x32(SB), NOSPLIT, $40-8
 	MOVQ  DI, 16(SP)
 
 tile:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	MOVQ   8(SP), R9
-	MOVQ   8(AX), SI
-	MOVQ   112(AX), R8
-	MOVQ   R8, 32(SP)
-	TESTQ  R8, R8
-	JZ     store
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	MOVQ       8(SP), R9
+	MOVQ       16(SP), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	ADDQ       88(AX), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	ADDQ       88(AX), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	MOVQ       8(AX), SI
+	MOVQ       112(AX), R8
+	MOVQ       R8, 32(SP)
+	TESTQ      R8, R8
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R8
@@ -10132,7 +11548,6 @@ segment:
 step:
 	VMOVUPS      (SI), Z6
 	VMOVUPS.Z    64(SI), K1, Z7
-	ADDQ         CX, SI
 	VBROADCASTSS (R9), Z8
 	VFMADD231PS  Z6, Z8, Z0
 	VFMADD231PS  Z7, Z8, Z1
@@ -10142,6 +11557,7 @@ step:
 	VBROADCASTSS (R9)(BX*2), Z8
 	VFMADD231PS  Z6, Z8, Z4
 	VFMADD231PS  Z7, Z8, Z5
+	ADDQ         CX, SI
 	ADDQ         DX, R9
 	DECQ         DI
 	JNZ          step
@@ -10194,7 +11610,7 @@ write:
 	RET
 
 // func avx512Tile4x32(t *byte)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile4x32(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -10214,20 +11630,32 @@ TEXT ·avx512Tile4x32(SB), NOSPLIT, $40-8
 	MOVQ  R8, 16(SP)
 
 tile:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	MOVQ   8(SP), R10
-	MOVQ   8(AX), DI
-	MOVQ   112(AX), R9
-	MOVQ   R9, 32(SP)
-	TESTQ  R9, R9
-	JZ     store
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	MOVQ       8(SP), R10
+	MOVQ       16(SP), R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	MOVQ       8(AX), DI
+	MOVQ       112(AX), R9
+	MOVQ       R9, 32(SP)
+	TESTQ      R9, R9
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R9
@@ -10239,7 +11667,6 @@ segment:
 step:
 	VMOVUPS      (DI), Z8
 	VMOVUPS.Z    64(DI), K1, Z9
-	ADDQ         CX, DI
 	VBROADCASTSS (R10), Z10
 	VFMADD231PS  Z8, Z10, Z0
 	VFMADD231PS  Z9, Z10, Z1
@@ -10252,6 +11679,7 @@ step:
 	VBROADCASTSS (R10)(SI*1), Z10
 	VFMADD231PS  Z8, Z10, Z6
 	VFMADD231PS  Z9, Z10, Z7
+	ADDQ         CX, DI
 	ADDQ         DX, R10
 	DECQ         R8
 	JNZ          step
@@ -10312,7 +11740,7 @@ write:
 	RET
 
 // func avx512Tile5x32(t *byte)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile5x32(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -10332,22 +11760,37 @@ TEXT ·avx512Tile5x32(SB), NOSPLIT, $40-8
 	MOVQ  R8, 16(SP)
 
 tile:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	MOVQ   8(SP), R10
-	MOVQ   8(AX), DI
-	MOVQ   112(AX), R9
-	MOVQ   R9, 32(SP)
-	TESTQ  R9, R9
-	JZ     store
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	MOVQ       8(SP), R10
+	MOVQ       16(SP), R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	MOVQ       8(AX), DI
+	MOVQ       112(AX), R9
+	MOVQ       R9, 32(SP)
+	TESTQ      R9, R9
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R9
@@ -10359,7 +11802,6 @@ segment:
 step:
 	VMOVUPS      (DI), Z10
 	VMOVUPS.Z    64(DI), K1, Z11
-	ADDQ         CX, DI
 	VBROADCASTSS (R10), Z12
 	VFMADD231PS  Z10, Z12, Z0
 	VFMADD231PS  Z11, Z12, Z1
@@ -10375,6 +11817,7 @@ step:
 	VBROADCASTSS (R10)(BX*4), Z12
 	VFMADD231PS  Z10, Z12, Z8
 	VFMADD231PS  Z11, Z12, Z9
+	ADDQ         CX, DI
 	ADDQ         DX, R10
 	DECQ         R8
 	JNZ          step
@@ -10443,7 +11886,7 @@ write:
 	RET
 
 // func avx512Tile6x32(t *byte)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile6x32(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -10464,24 +11907,42 @@ TEXT ·avx512Tile6x32(SB), NOSPLIT, $40-8
 	MOVQ  R9, 16(SP)
 
 tile:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	MOVQ   8(SP), R11
-	MOVQ   8(AX), R8
-	MOVQ   112(AX), R10
-	MOVQ   R10, 32(SP)
-	TESTQ  R10, R10
-	JZ     store
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	MOVQ       8(SP), R11
+	MOVQ       16(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	MOVQ       8(AX), R8
+	MOVQ       112(AX), R10
+	MOVQ       R10, 32(SP)
+	TESTQ      R10, R10
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R10
@@ -10493,7 +11954,6 @@ segment:
 step:
 	VMOVUPS      (R8), Z12
 	VMOVUPS.Z    64(R8), K1, Z13
-	ADDQ         CX, R8
 	VBROADCASTSS (R11), Z14
 	VFMADD231PS  Z12, Z14, Z0
 	VFMADD231PS  Z13, Z14, Z1
@@ -10512,6 +11972,7 @@ step:
 	VBROADCASTSS (R11)(DI*1), Z14
 	VFMADD231PS  Z12, Z14, Z10
 	VFMADD231PS  Z13, Z14, Z11
+	ADDQ         CX, R8
 	ADDQ         DX, R11
 	DECQ         R9
 	JNZ          step
@@ -10588,7 +12049,7 @@ write:
 	RET
 
 // func avx512Tile7x32(t *byte)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile7x32(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -10609,26 +12070,47 @@ TEXT ·avx512Tile7x32(SB), NOSPLIT, $40-8
 	MOVQ  R9, 16(SP)
 
 tile:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	MOVQ   8(SP), R11
-	MOVQ   8(AX), R8
-	MOVQ   112(AX), R10
-	MOVQ   R10, 32(SP)
-	TESTQ  R10, R10
-	JZ     store
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	MOVQ       8(SP), R11
+	MOVQ       16(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	MOVQ       8(AX), R8
+	MOVQ       112(AX), R10
+	MOVQ       R10, 32(SP)
+	TESTQ      R10, R10
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R10
@@ -10640,7 +12122,6 @@ segment:
 step:
 	VMOVUPS      (R8), Z14
 	VMOVUPS.Z    64(R8), K1, Z15
-	ADDQ         CX, R8
 	VBROADCASTSS (R11), Z16
 	VFMADD231PS  Z14, Z16, Z0
 	VFMADD231PS  Z15, Z16, Z1
@@ -10662,6 +12143,7 @@ step:
 	VBROADCASTSS (R11)(SI*2), Z16
 	VFMADD231PS  Z14, Z16, Z12
 	VFMADD231PS  Z15, Z16, Z13
+	ADDQ         CX, R8
 	ADDQ         DX, R11
 	DECQ         R9
 	JNZ          step
@@ -10746,7 +12228,7 @@ write:
 	RET
 
 // func avx512Tile8x32(t *byte)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile8x32(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -10768,28 +12250,52 @@ TEXT ·avx512Tile8x32(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	MOVQ   8(SP), R12
-	MOVQ   8(AX), R9
-	MOVQ   112(AX), R11
-	MOVQ   R11, 32(SP)
-	TESTQ  R11, R11
-	JZ     store
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	MOVQ       8(SP), R12
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R11
@@ -10801,7 +12307,6 @@ segment:
 step:
 	VMOVUPS      (R9), Z16
 	VMOVUPS.Z    64(R9), K1, Z17
-	ADDQ         CX, R9
 	VBROADCASTSS (R12), Z18
 	VFMADD231PS  Z16, Z18, Z0
 	VFMADD231PS  Z17, Z18, Z1
@@ -10826,6 +12331,7 @@ step:
 	VBROADCASTSS (R12)(R8*1), Z18
 	VFMADD231PS  Z16, Z18, Z14
 	VFMADD231PS  Z17, Z18, Z15
+	ADDQ         CX, R9
 	ADDQ         DX, R12
 	DECQ         R10
 	JNZ          step
@@ -10918,7 +12424,7 @@ write:
 	RET
 
 // func avx512Tile9x32(t *byte)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile9x32(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -10940,30 +12446,57 @@ TEXT ·avx512Tile9x32(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	VPXORD Z16, Z16, Z16
-	VPXORD Z17, Z17, Z17
-	MOVQ   8(SP), R12
-	MOVQ   8(AX), R9
-	MOVQ   112(AX), R11
-	MOVQ   R11, 32(SP)
-	TESTQ  R11, R11
-	JZ     store
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	MOVQ       8(SP), R12
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R11
@@ -10975,7 +12508,6 @@ segment:
 step:
 	VMOVUPS      (R9), Z18
 	VMOVUPS.Z    64(R9), K1, Z19
-	ADDQ         CX, R9
 	VBROADCASTSS (R12), Z20
 	VFMADD231PS  Z18, Z20, Z0
 	VFMADD231PS  Z19, Z20, Z1
@@ -11003,6 +12535,7 @@ step:
 	VBROADCASTSS (R12)(BX*8), Z20
 	VFMADD231PS  Z18, Z20, Z16
 	VFMADD231PS  Z19, Z20, Z17
+	ADDQ         CX, R9
 	ADDQ         DX, R12
 	DECQ         R10
 	JNZ          step
@@ -11103,7 +12636,7 @@ write:
 	RET
 
 // func avx512Tile10x32(t *byte)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile10x32(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -11125,34 +12658,64 @@ TEXT ·avx512Tile10x32(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	VPXORD Z16, Z16, Z16
-	VPXORD Z17, Z17, Z17
-	VPXORD Z18, Z18, Z18
-	VPXORD Z19, Z19, Z19
-	MOVQ   8(SP), R12
-	LEAQ   (R12)(BX*8), R13
-	ADDQ   BX, R13
-	MOVQ   8(AX), R9
-	MOVQ   112(AX), R11
-	MOVQ   R11, 32(SP)
-	TESTQ  R11, R11
-	JZ     store
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	VPXORD     Z18, Z18, Z18
+	VPXORD     Z19, Z19, Z19
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R11
@@ -11164,7 +12727,6 @@ segment:
 step:
 	VMOVUPS      (R9), Z20
 	VMOVUPS.Z    64(R9), K1, Z21
-	ADDQ         CX, R9
 	VBROADCASTSS (R12), Z22
 	VFMADD231PS  Z20, Z22, Z0
 	VFMADD231PS  Z21, Z22, Z1
@@ -11195,6 +12757,7 @@ step:
 	VBROADCASTSS (R13), Z22
 	VFMADD231PS  Z20, Z22, Z18
 	VFMADD231PS  Z21, Z22, Z19
+	ADDQ         CX, R9
 	ADDQ         DX, R12
 	ADDQ         DX, R13
 	DECQ         R10
@@ -11306,7 +12869,7 @@ write:
 	RET
 
 // func avx512Tile11x32(t *byte)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile11x32(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -11328,36 +12891,69 @@ TEXT ·avx512Tile11x32(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	VPXORD Z16, Z16, Z16
-	VPXORD Z17, Z17, Z17
-	VPXORD Z18, Z18, Z18
-	VPXORD Z19, Z19, Z19
-	VPXORD Z20, Z20, Z20
-	VPXORD Z21, Z21, Z21
-	MOVQ   8(SP), R12
-	LEAQ   (R12)(BX*8), R13
-	ADDQ   BX, R13
-	MOVQ   8(AX), R9
-	MOVQ   112(AX), R11
-	MOVQ   R11, 32(SP)
-	TESTQ  R11, R11
-	JZ     store
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	VPXORD     Z18, Z18, Z18
+	VPXORD     Z19, Z19, Z19
+	VPXORD     Z20, Z20, Z20
+	VPXORD     Z21, Z21, Z21
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R11
@@ -11369,7 +12965,6 @@ segment:
 step:
 	VMOVUPS      (R9), Z22
 	VMOVUPS.Z    64(R9), K1, Z23
-	ADDQ         CX, R9
 	VBROADCASTSS (R12), Z24
 	VFMADD231PS  Z22, Z24, Z0
 	VFMADD231PS  Z23, Z24, Z1
@@ -11403,6 +12998,7 @@ step:
 	VBROADCASTSS (R13)(BX*1), Z24
 	VFMADD231PS  Z22, Z24, Z20
 	VFMADD231PS  Z23, Z24, Z21
+	ADDQ         CX, R9
 	ADDQ         DX, R12
 	ADDQ         DX, R13
 	DECQ         R10
@@ -11522,7 +13118,7 @@ write:
 	RET
 
 // func avx512Tile12x32(t *byte)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile12x32(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -11544,38 +13140,74 @@ TEXT ·avx512Tile12x32(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	VPXORD Z16, Z16, Z16
-	VPXORD Z17, Z17, Z17
-	VPXORD Z18, Z18, Z18
-	VPXORD Z19, Z19, Z19
-	VPXORD Z20, Z20, Z20
-	VPXORD Z21, Z21, Z21
-	VPXORD Z22, Z22, Z22
-	VPXORD Z23, Z23, Z23
-	MOVQ   8(SP), R12
-	LEAQ   (R12)(BX*8), R13
-	ADDQ   BX, R13
-	MOVQ   8(AX), R9
-	MOVQ   112(AX), R11
-	MOVQ   R11, 32(SP)
-	TESTQ  R11, R11
-	JZ     store
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	VPXORD     Z18, Z18, Z18
+	VPXORD     Z19, Z19, Z19
+	VPXORD     Z20, Z20, Z20
+	VPXORD     Z21, Z21, Z21
+	VPXORD     Z22, Z22, Z22
+	VPXORD     Z23, Z23, Z23
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R11
@@ -11587,7 +13219,6 @@ segment:
 step:
 	VMOVUPS      (R9), Z24
 	VMOVUPS.Z    64(R9), K1, Z25
-	ADDQ         CX, R9
 	VBROADCASTSS (R12), Z26
 	VFMADD231PS  Z24, Z26, Z0
 	VFMADD231PS  Z25, Z26, Z1
@@ -11624,6 +13255,7 @@ step:
 	VBROADCASTSS (R13)(BX*2), Z26
 	VFMADD231PS  Z24, Z26, Z22
 	VFMADD231PS  Z25, Z26, Z23
+	ADDQ         CX, R9
 	ADDQ         DX, R12
 	ADDQ         DX, R13
 	DECQ         R10
@@ -11751,7 +13383,7 @@ write:
 	RET
 
 // func avx512Tile13x32(t *byte)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile13x32(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -11773,40 +13405,79 @@ TEXT ·avx512Tile13x32(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	VPXORD Z16, Z16, Z16
-	VPXORD Z17, Z17, Z17
-	VPXORD Z18, Z18, Z18
-	VPXORD Z19, Z19, Z19
-	VPXORD Z20, Z20, Z20
-	VPXORD Z21, Z21, Z21
-	VPXORD Z22, Z22, Z22
-	VPXORD Z23, Z23, Z23
-	VPXORD Z24, Z24, Z24
-	VPXORD Z25, Z25, Z25
-	MOVQ   8(SP), R12
-	LEAQ   (R12)(BX*8), R13
-	ADDQ   BX, R13
-	MOVQ   8(AX), R9
-	MOVQ   112(AX), R11
-	MOVQ   R11, 32(SP)
-	TESTQ  R11, R11
-	JZ     store
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	VPXORD     Z18, Z18, Z18
+	VPXORD     Z19, Z19, Z19
+	VPXORD     Z20, Z20, Z20
+	VPXORD     Z21, Z21, Z21
+	VPXORD     Z22, Z22, Z22
+	VPXORD     Z23, Z23, Z23
+	VPXORD     Z24, Z24, Z24
+	VPXORD     Z25, Z25, Z25
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R11
@@ -11818,7 +13489,6 @@ segment:
 step:
 	VMOVUPS      (R9), Z26
 	VMOVUPS.Z    64(R9), K1, Z27
-	ADDQ         CX, R9
 	VBROADCASTSS (R12), Z28
 	VFMADD231PS  Z26, Z28, Z0
 	VFMADD231PS  Z27, Z28, Z1
@@ -11858,6 +13528,7 @@ step:
 	VBROADCASTSS (R13)(SI*1), Z28
 	VFMADD231PS  Z26, Z28, Z24
 	VFMADD231PS  Z27, Z28, Z25
+	ADDQ         CX, R9
 	ADDQ         DX, R12
 	ADDQ         DX, R13
 	DECQ         R10
@@ -11993,7 +13664,7 @@ write:
 	RET
 
 // func avx512Tile14x32(t *byte)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile14x32(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -12015,42 +13686,84 @@ TEXT ·avx512Tile14x32(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	VPXORD Z16, Z16, Z16
-	VPXORD Z17, Z17, Z17
-	VPXORD Z18, Z18, Z18
-	VPXORD Z19, Z19, Z19
-	VPXORD Z20, Z20, Z20
-	VPXORD Z21, Z21, Z21
-	VPXORD Z22, Z22, Z22
-	VPXORD Z23, Z23, Z23
-	VPXORD Z24, Z24, Z24
-	VPXORD Z25, Z25, Z25
-	VPXORD Z26, Z26, Z26
-	VPXORD Z27, Z27, Z27
-	MOVQ   8(SP), R12
-	LEAQ   (R12)(BX*8), R13
-	ADDQ   BX, R13
-	MOVQ   8(AX), R9
-	MOVQ   112(AX), R11
-	MOVQ   R11, 32(SP)
-	TESTQ  R11, R11
-	JZ     store
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	VPXORD     Z18, Z18, Z18
+	VPXORD     Z19, Z19, Z19
+	VPXORD     Z20, Z20, Z20
+	VPXORD     Z21, Z21, Z21
+	VPXORD     Z22, Z22, Z22
+	VPXORD     Z23, Z23, Z23
+	VPXORD     Z24, Z24, Z24
+	VPXORD     Z25, Z25, Z25
+	VPXORD     Z26, Z26, Z26
+	VPXORD     Z27, Z27, Z27
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R11
@@ -12062,7 +13775,6 @@ segment:
 step:
 	VMOVUPS      (R9), Z28
 	VMOVUPS.Z    64(R9), K1, Z29
-	ADDQ         CX, R9
 	VBROADCASTSS (R12), Z30
 	VFMADD231PS  Z28, Z30, Z0
 	VFMADD231PS  Z29, Z30, Z1
@@ -12105,6 +13817,7 @@ step:
 	VBROADCASTSS (R13)(BX*4), Z30
 	VFMADD231PS  Z28, Z30, Z26
 	VFMADD231PS  Z29, Z30, Z27
+	ADDQ         CX, R9
 	ADDQ         DX, R12
 	ADDQ         DX, R13
 	DECQ         R10
@@ -12248,7 +13961,7 @@ write:
 	RET
 
 // func avx512Tile1x48(t *byte)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile1x48(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -12267,15 +13980,19 @@ TEXT ·avx512Tile1x48(SB), NOSPLIT, $40-8
 	MOVQ  SI, 16(SP)
 
 tile:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	MOVQ   8(SP), DI
-	MOVQ   8(AX), BX
-	MOVQ   112(AX), SI
-	MOVQ   SI, 32(SP)
-	TESTQ  SI, SI
-	JZ     store
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	MOVQ       8(SP), DI
+	MOVQ       16(SP), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	MOVQ       8(AX), BX
+	MOVQ       112(AX), SI
+	MOVQ       SI, 32(SP)
+	TESTQ      SI, SI
+	JZ         store
 
 outer:
 	MOVQ 104(AX), SI
@@ -12288,11 +14005,11 @@ step:
 	VMOVUPS      (BX), Z3
 	VMOVUPS      64(BX), Z4
 	VMOVUPS.Z    128(BX), K1, Z5
-	ADDQ         CX, BX
 	VBROADCASTSS (DI), Z6
 	VFMADD231PS  Z3, Z6, Z0
 	VFMADD231PS  Z4, Z6, Z1
 	VFMADD231PS  Z5, Z6, Z2
+	ADDQ         CX, BX
 	ADDQ         DX, DI
 	DECQ         SI
 	JNZ          step
@@ -12332,7 +14049,7 @@ write:
 	RET
 
 // func avx512Tile2x48(t *byte)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile2x48(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -12351,18 +14068,26 @@ TEXT ·avx512Tile2x48(SB), NOSPLIT, $40-8
 	MOVQ  DI, 16(SP)
 
 tile:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	MOVQ   8(SP), R9
-	MOVQ   8(AX), SI
-	MOVQ   112(AX), R8
-	MOVQ   R8, 32(SP)
-	TESTQ  R8, R8
-	JZ     store
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	MOVQ       8(SP), R9
+	MOVQ       16(SP), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	ADDQ       88(AX), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	MOVQ       8(AX), SI
+	MOVQ       112(AX), R8
+	MOVQ       R8, 32(SP)
+	TESTQ      R8, R8
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R8
@@ -12375,7 +14100,6 @@ step:
 	VMOVUPS      (SI), Z6
 	VMOVUPS      64(SI), Z7
 	VMOVUPS.Z    128(SI), K1, Z8
-	ADDQ         CX, SI
 	VBROADCASTSS (R9), Z9
 	VFMADD231PS  Z6, Z9, Z0
 	VFMADD231PS  Z7, Z9, Z1
@@ -12384,6 +14108,7 @@ step:
 	VFMADD231PS  Z6, Z9, Z3
 	VFMADD231PS  Z7, Z9, Z4
 	VFMADD231PS  Z8, Z9, Z5
+	ADDQ         CX, SI
 	ADDQ         DX, R9
 	DECQ         DI
 	JNZ          step
@@ -12434,7 +14159,7 @@ write:
 	RET
 
 // func avx512Tile3x48(t *byte)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile3x48(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -12453,21 +14178,33 @@ TEXT ·avx512Tile3x48(SB), NOSPLIT, $40-8
 	MOVQ  DI, 16(SP)
 
 tile:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	MOVQ   8(SP), R9
-	MOVQ   8(AX), SI
-	MOVQ   112(AX), R8
-	MOVQ   R8, 32(SP)
-	TESTQ  R8, R8
-	JZ     store
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	MOVQ       8(SP), R9
+	MOVQ       16(SP), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	ADDQ       88(AX), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	ADDQ       88(AX), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	MOVQ       8(AX), SI
+	MOVQ       112(AX), R8
+	MOVQ       R8, 32(SP)
+	TESTQ      R8, R8
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R8
@@ -12480,7 +14217,6 @@ step:
 	VMOVUPS      (SI), Z9
 	VMOVUPS      64(SI), Z10
 	VMOVUPS.Z    128(SI), K1, Z11
-	ADDQ         CX, SI
 	VBROADCASTSS (R9), Z12
 	VFMADD231PS  Z9, Z12, Z0
 	VFMADD231PS  Z10, Z12, Z1
@@ -12493,6 +14229,7 @@ step:
 	VFMADD231PS  Z9, Z12, Z6
 	VFMADD231PS  Z10, Z12, Z7
 	VFMADD231PS  Z11, Z12, Z8
+	ADDQ         CX, SI
 	ADDQ         DX, R9
 	DECQ         DI
 	JNZ          step
@@ -12554,7 +14291,7 @@ write:
 	RET
 
 // func avx512Tile4x48(t *byte)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile4x48(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -12574,24 +14311,40 @@ TEXT ·avx512Tile4x48(SB), NOSPLIT, $40-8
 	MOVQ  R8, 16(SP)
 
 tile:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	MOVQ   8(SP), R10
-	MOVQ   8(AX), DI
-	MOVQ   112(AX), R9
-	MOVQ   R9, 32(SP)
-	TESTQ  R9, R9
-	JZ     store
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	MOVQ       8(SP), R10
+	MOVQ       16(SP), R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	PREFETCHT0 128(R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	PREFETCHT0 128(R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	PREFETCHT0 128(R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	PREFETCHT0 128(R8)
+	MOVQ       8(AX), DI
+	MOVQ       112(AX), R9
+	MOVQ       R9, 32(SP)
+	TESTQ      R9, R9
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R9
@@ -12604,7 +14357,6 @@ step:
 	VMOVUPS      (DI), Z12
 	VMOVUPS      64(DI), Z13
 	VMOVUPS.Z    128(DI), K1, Z14
-	ADDQ         CX, DI
 	VBROADCASTSS (R10), Z15
 	VFMADD231PS  Z12, Z15, Z0
 	VFMADD231PS  Z13, Z15, Z1
@@ -12621,6 +14373,7 @@ step:
 	VFMADD231PS  Z12, Z15, Z9
 	VFMADD231PS  Z13, Z15, Z10
 	VFMADD231PS  Z14, Z15, Z11
+	ADDQ         CX, DI
 	ADDQ         DX, R10
 	DECQ         R8
 	JNZ          step
@@ -12693,7 +14446,7 @@ write:
 	RET
 
 // func avx512Tile5x48(t *byte)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile5x48(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -12713,27 +14466,47 @@ TEXT ·avx512Tile5x48(SB), NOSPLIT, $40-8
 	MOVQ  R8, 16(SP)
 
 tile:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	MOVQ   8(SP), R10
-	MOVQ   8(AX), DI
-	MOVQ   112(AX), R9
-	MOVQ   R9, 32(SP)
-	TESTQ  R9, R9
-	JZ     store
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	MOVQ       8(SP), R10
+	MOVQ       16(SP), R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	PREFETCHT0 128(R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	PREFETCHT0 128(R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	PREFETCHT0 128(R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	PREFETCHT0 128(R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	PREFETCHT0 128(R8)
+	MOVQ       8(AX), DI
+	MOVQ       112(AX), R9
+	MOVQ       R9, 32(SP)
+	TESTQ      R9, R9
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R9
@@ -12746,7 +14519,6 @@ step:
 	VMOVUPS      (DI), Z15
 	VMOVUPS      64(DI), Z16
 	VMOVUPS.Z    128(DI), K1, Z17
-	ADDQ         CX, DI
 	VBROADCASTSS (R10), Z18
 	VFMADD231PS  Z15, Z18, Z0
 	VFMADD231PS  Z16, Z18, Z1
@@ -12767,6 +14539,7 @@ step:
 	VFMADD231PS  Z15, Z18, Z12
 	VFMADD231PS  Z16, Z18, Z13
 	VFMADD231PS  Z17, Z18, Z14
+	ADDQ         CX, DI
 	ADDQ         DX, R10
 	DECQ         R8
 	JNZ          step
@@ -12850,7 +14623,7 @@ write:
 	RET
 
 // func avx512Tile6x48(t *byte)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile6x48(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -12871,30 +14644,54 @@ TEXT ·avx512Tile6x48(SB), NOSPLIT, $40-8
 	MOVQ  R9, 16(SP)
 
 tile:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	VPXORD Z16, Z16, Z16
-	VPXORD Z17, Z17, Z17
-	MOVQ   8(SP), R11
-	MOVQ   8(AX), R8
-	MOVQ   112(AX), R10
-	MOVQ   R10, 32(SP)
-	TESTQ  R10, R10
-	JZ     store
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	MOVQ       8(SP), R11
+	MOVQ       16(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	MOVQ       8(AX), R8
+	MOVQ       112(AX), R10
+	MOVQ       R10, 32(SP)
+	TESTQ      R10, R10
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R10
@@ -12907,7 +14704,6 @@ step:
 	VMOVUPS      (R8), Z18
 	VMOVUPS      64(R8), Z19
 	VMOVUPS.Z    128(R8), K1, Z20
-	ADDQ         CX, R8
 	VBROADCASTSS (R11), Z21
 	VFMADD231PS  Z18, Z21, Z0
 	VFMADD231PS  Z19, Z21, Z1
@@ -12932,6 +14728,7 @@ step:
 	VFMADD231PS  Z18, Z21, Z15
 	VFMADD231PS  Z19, Z21, Z16
 	VFMADD231PS  Z20, Z21, Z17
+	ADDQ         CX, R8
 	ADDQ         DX, R11
 	DECQ         R9
 	JNZ          step
@@ -13026,7 +14823,7 @@ write:
 	RET
 
 // func avx512Tile7x48(t *byte)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile7x48(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -13047,33 +14844,61 @@ TEXT ·avx512Tile7x48(SB), NOSPLIT, $40-8
 	MOVQ  R9, 16(SP)
 
 tile:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	VPXORD Z16, Z16, Z16
-	VPXORD Z17, Z17, Z17
-	VPXORD Z18, Z18, Z18
-	VPXORD Z19, Z19, Z19
-	VPXORD Z20, Z20, Z20
-	MOVQ   8(SP), R11
-	MOVQ   8(AX), R8
-	MOVQ   112(AX), R10
-	MOVQ   R10, 32(SP)
-	TESTQ  R10, R10
-	JZ     store
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	VPXORD     Z18, Z18, Z18
+	VPXORD     Z19, Z19, Z19
+	VPXORD     Z20, Z20, Z20
+	MOVQ       8(SP), R11
+	MOVQ       16(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	MOVQ       8(AX), R8
+	MOVQ       112(AX), R10
+	MOVQ       R10, 32(SP)
+	TESTQ      R10, R10
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R10
@@ -13086,7 +14911,6 @@ step:
 	VMOVUPS      (R8), Z21
 	VMOVUPS      64(R8), Z22
 	VMOVUPS.Z    128(R8), K1, Z23
-	ADDQ         CX, R8
 	VBROADCASTSS (R11), Z24
 	VFMADD231PS  Z21, Z24, Z0
 	VFMADD231PS  Z22, Z24, Z1
@@ -13115,6 +14939,7 @@ step:
 	VFMADD231PS  Z21, Z24, Z18
 	VFMADD231PS  Z22, Z24, Z19
 	VFMADD231PS  Z23, Z24, Z20
+	ADDQ         CX, R8
 	ADDQ         DX, R11
 	DECQ         R9
 	JNZ          step
@@ -13220,7 +15045,7 @@ write:
 	RET
 
 // func avx512Tile8x48(t *byte)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile8x48(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -13242,36 +15067,68 @@ TEXT ·avx512Tile8x48(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	VPXORD Z16, Z16, Z16
-	VPXORD Z17, Z17, Z17
-	VPXORD Z18, Z18, Z18
-	VPXORD Z19, Z19, Z19
-	VPXORD Z20, Z20, Z20
-	VPXORD Z21, Z21, Z21
-	VPXORD Z22, Z22, Z22
-	VPXORD Z23, Z23, Z23
-	MOVQ   8(SP), R12
-	MOVQ   8(AX), R9
-	MOVQ   112(AX), R11
-	MOVQ   R11, 32(SP)
-	TESTQ  R11, R11
-	JZ     store
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	VPXORD     Z18, Z18, Z18
+	VPXORD     Z19, Z19, Z19
+	VPXORD     Z20, Z20, Z20
+	VPXORD     Z21, Z21, Z21
+	VPXORD     Z22, Z22, Z22
+	VPXORD     Z23, Z23, Z23
+	MOVQ       8(SP), R12
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 128(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 128(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 128(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 128(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 128(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 128(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 128(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 128(R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R11
@@ -13284,7 +15141,6 @@ step:
 	VMOVUPS      (R9), Z24
 	VMOVUPS      64(R9), Z25
 	VMOVUPS.Z    128(R9), K1, Z26
-	ADDQ         CX, R9
 	VBROADCASTSS (R12), Z27
 	VFMADD231PS  Z24, Z27, Z0
 	VFMADD231PS  Z25, Z27, Z1
@@ -13317,6 +15173,7 @@ step:
 	VFMADD231PS  Z24, Z27, Z21
 	VFMADD231PS  Z25, Z27, Z22
 	VFMADD231PS  Z26, Z27, Z23
+	ADDQ         CX, R9
 	ADDQ         DX, R12
 	DECQ         R10
 	JNZ          step
@@ -13433,7 +15290,7 @@ write:
 	RET
 
 // func avx512Tile9x48(t *byte)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile9x48(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -13455,39 +15312,75 @@ TEXT ·avx512Tile9x48(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	VPXORD Z16, Z16, Z16
-	VPXORD Z17, Z17, Z17
-	VPXORD Z18, Z18, Z18
-	VPXORD Z19, Z19, Z19
-	VPXORD Z20, Z20, Z20
-	VPXORD Z21, Z21, Z21
-	VPXORD Z22, Z22, Z22
-	VPXORD Z23, Z23, Z23
-	VPXORD Z24, Z24, Z24
-	VPXORD Z25, Z25, Z25
-	VPXORD Z26, Z26, Z26
-	MOVQ   8(SP), R12
-	MOVQ   8(AX), R9
-	MOVQ   112(AX), R11
-	MOVQ   R11, 32(SP)
-	TESTQ  R11, R11
-	JZ     store
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	VPXORD     Z18, Z18, Z18
+	VPXORD     Z19, Z19, Z19
+	VPXORD     Z20, Z20, Z20
+	VPXORD     Z21, Z21, Z21
+	VPXORD     Z22, Z22, Z22
+	VPXORD     Z23, Z23, Z23
+	VPXORD     Z24, Z24, Z24
+	VPXORD     Z25, Z25, Z25
+	VPXORD     Z26, Z26, Z26
+	MOVQ       8(SP), R12
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 128(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 128(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 128(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 128(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 128(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 128(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 128(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 128(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 128(R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R11
@@ -13500,7 +15393,6 @@ step:
 	VMOVUPS      (R9), Z27
 	VMOVUPS      64(R9), Z28
 	VMOVUPS.Z    128(R9), K1, Z29
-	ADDQ         CX, R9
 	VBROADCASTSS (R12), Z30
 	VFMADD231PS  Z27, Z30, Z0
 	VFMADD231PS  Z28, Z30, Z1
@@ -13537,6 +15429,7 @@ step:
 	VFMADD231PS  Z27, Z30, Z24
 	VFMADD231PS  Z28, Z30, Z25
 	VFMADD231PS  Z29, Z30, Z26
+	ADDQ         CX, R9
 	ADDQ         DX, R12
 	DECQ         R10
 	JNZ          step
@@ -13664,7 +15557,7 @@ write:
 	RET
 
 // func avx512Tile1x64(t *byte)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile1x64(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -13683,16 +15576,21 @@ TEXT ·avx512Tile1x64(SB), NOSPLIT, $40-8
 	MOVQ  SI, 16(SP)
 
 tile:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	MOVQ   8(SP), DI
-	MOVQ   8(AX), BX
-	MOVQ   112(AX), SI
-	MOVQ   SI, 32(SP)
-	TESTQ  SI, SI
-	JZ     store
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	MOVQ       8(SP), DI
+	MOVQ       16(SP), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
+	MOVQ       8(AX), BX
+	MOVQ       112(AX), SI
+	MOVQ       SI, 32(SP)
+	TESTQ      SI, SI
+	JZ         store
 
 outer:
 	MOVQ 104(AX), SI
@@ -13706,12 +15604,12 @@ step:
 	VMOVUPS      64(BX), Z5
 	VMOVUPS      128(BX), Z6
 	VMOVUPS.Z    192(BX), K1, Z7
-	ADDQ         CX, BX
 	VBROADCASTSS (DI), Z8
 	VFMADD231PS  Z4, Z8, Z0
 	VFMADD231PS  Z5, Z8, Z1
 	VFMADD231PS  Z6, Z8, Z2
 	VFMADD231PS  Z7, Z8, Z3
+	ADDQ         CX, BX
 	ADDQ         DX, DI
 	DECQ         SI
 	JNZ          step
@@ -13754,7 +15652,7 @@ write:
 	RET
 
 // func avx512Tile2x64(t *byte)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile2x64(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -13773,20 +15671,30 @@ TEXT ·avx512Tile2x64(SB), NOSPLIT, $40-8
 	MOVQ  DI, 16(SP)
 
 tile:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	MOVQ   8(SP), R9
-	MOVQ   8(AX), SI
-	MOVQ   112(AX), R8
-	MOVQ   R8, 32(SP)
-	TESTQ  R8, R8
-	JZ     store
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	MOVQ       8(SP), R9
+	MOVQ       16(SP), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	PREFETCHT0 192(DI)
+	ADDQ       88(AX), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	PREFETCHT0 192(DI)
+	MOVQ       8(AX), SI
+	MOVQ       112(AX), R8
+	MOVQ       R8, 32(SP)
+	TESTQ      R8, R8
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R8
@@ -13800,7 +15708,6 @@ step:
 	VMOVUPS      64(SI), Z9
 	VMOVUPS      128(SI), Z10
 	VMOVUPS.Z    192(SI), K1, Z11
-	ADDQ         CX, SI
 	VBROADCASTSS (R9), Z12
 	VFMADD231PS  Z8, Z12, Z0
 	VFMADD231PS  Z9, Z12, Z1
@@ -13811,6 +15718,7 @@ step:
 	VFMADD231PS  Z9, Z12, Z5
 	VFMADD231PS  Z10, Z12, Z6
 	VFMADD231PS  Z11, Z12, Z7
+	ADDQ         CX, SI
 	ADDQ         DX, R9
 	DECQ         DI
 	JNZ          step
@@ -13867,7 +15775,7 @@ write:
 	RET
 
 // func avx512Tile3x64(t *byte)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile3x64(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -13886,24 +15794,39 @@ TEXT ·avx512Tile3x64(SB), NOSPLIT, $40-8
 	MOVQ  DI, 16(SP)
 
 tile:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	MOVQ   8(SP), R9
-	MOVQ   8(AX), SI
-	MOVQ   112(AX), R8
-	MOVQ   R8, 32(SP)
-	TESTQ  R8, R8
-	JZ     store
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	MOVQ       8(SP), R9
+	MOVQ       16(SP), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	PREFETCHT0 192(DI)
+	ADDQ       88(AX), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	PREFETCHT0 192(DI)
+	ADDQ       88(AX), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	PREFETCHT0 192(DI)
+	MOVQ       8(AX), SI
+	MOVQ       112(AX), R8
+	MOVQ       R8, 32(SP)
+	TESTQ      R8, R8
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R8
@@ -13917,7 +15840,6 @@ step:
 	VMOVUPS      64(SI), Z13
 	VMOVUPS      128(SI), Z14
 	VMOVUPS.Z    192(SI), K1, Z15
-	ADDQ         CX, SI
 	VBROADCASTSS (R9), Z16
 	VFMADD231PS  Z12, Z16, Z0
 	VFMADD231PS  Z13, Z16, Z1
@@ -13933,6 +15855,7 @@ step:
 	VFMADD231PS  Z13, Z16, Z9
 	VFMADD231PS  Z14, Z16, Z10
 	VFMADD231PS  Z15, Z16, Z11
+	ADDQ         CX, SI
 	ADDQ         DX, R9
 	DECQ         DI
 	JNZ          step
@@ -14003,7 +15926,7 @@ write:
 	RET
 
 // func avx512Tile4x64(t *byte)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile4x64(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -14023,28 +15946,48 @@ TEXT ·avx512Tile4x64(SB), NOSPLIT, $40-8
 	MOVQ  R8, 16(SP)
 
 tile:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	MOVQ   8(SP), R10
-	MOVQ   8(AX), DI
-	MOVQ   112(AX), R9
-	MOVQ   R9, 32(SP)
-	TESTQ  R9, R9
-	JZ     store
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	MOVQ       8(SP), R10
+	MOVQ       16(SP), R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	PREFETCHT0 128(R8)
+	PREFETCHT0 192(R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	PREFETCHT0 128(R8)
+	PREFETCHT0 192(R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	PREFETCHT0 128(R8)
+	PREFETCHT0 192(R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	PREFETCHT0 128(R8)
+	PREFETCHT0 192(R8)
+	MOVQ       8(AX), DI
+	MOVQ       112(AX), R9
+	MOVQ       R9, 32(SP)
+	TESTQ      R9, R9
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R9
@@ -14058,7 +16001,6 @@ step:
 	VMOVUPS      64(DI), Z17
 	VMOVUPS      128(DI), Z18
 	VMOVUPS.Z    192(DI), K1, Z19
-	ADDQ         CX, DI
 	VBROADCASTSS (R10), Z20
 	VFMADD231PS  Z16, Z20, Z0
 	VFMADD231PS  Z17, Z20, Z1
@@ -14079,6 +16021,7 @@ step:
 	VFMADD231PS  Z17, Z20, Z13
 	VFMADD231PS  Z18, Z20, Z14
 	VFMADD231PS  Z19, Z20, Z15
+	ADDQ         CX, DI
 	ADDQ         DX, R10
 	DECQ         R8
 	JNZ          step
@@ -14163,7 +16106,7 @@ write:
 	RET
 
 // func avx512Tile5x64(t *byte)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile5x64(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -14183,32 +16126,57 @@ TEXT ·avx512Tile5x64(SB), NOSPLIT, $40-8
 	MOVQ  R8, 16(SP)
 
 tile:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	VPXORD Z16, Z16, Z16
-	VPXORD Z17, Z17, Z17
-	VPXORD Z18, Z18, Z18
-	VPXORD Z19, Z19, Z19
-	MOVQ   8(SP), R10
-	MOVQ   8(AX), DI
-	MOVQ   112(AX), R9
-	MOVQ   R9, 32(SP)
-	TESTQ  R9, R9
-	JZ     store
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	VPXORD     Z18, Z18, Z18
+	VPXORD     Z19, Z19, Z19
+	MOVQ       8(SP), R10
+	MOVQ       16(SP), R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	PREFETCHT0 128(R8)
+	PREFETCHT0 192(R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	PREFETCHT0 128(R8)
+	PREFETCHT0 192(R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	PREFETCHT0 128(R8)
+	PREFETCHT0 192(R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	PREFETCHT0 128(R8)
+	PREFETCHT0 192(R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	PREFETCHT0 128(R8)
+	PREFETCHT0 192(R8)
+	MOVQ       8(AX), DI
+	MOVQ       112(AX), R9
+	MOVQ       R9, 32(SP)
+	TESTQ      R9, R9
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R9
@@ -14222,7 +16190,6 @@ step:
 	VMOVUPS      64(DI), Z21
 	VMOVUPS      128(DI), Z22
 	VMOVUPS.Z    192(DI), K1, Z23
-	ADDQ         CX, DI
 	VBROADCASTSS (R10), Z24
 	VFMADD231PS  Z20, Z24, Z0
 	VFMADD231PS  Z21, Z24, Z1
@@ -14248,6 +16215,7 @@ step:
 	VFMADD231PS  Z21, Z24, Z17
 	VFMADD231PS  Z22, Z24, Z18
 	VFMADD231PS  Z23, Z24, Z19
+	ADDQ         CX, DI
 	ADDQ         DX, R10
 	DECQ         R8
 	JNZ          step
@@ -14346,7 +16314,7 @@ write:
 	RET
 
 // func avx512Tile6x64(t *byte)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile6x64(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -14367,36 +16335,66 @@ TEXT ·avx512Tile6x64(SB), NOSPLIT, $40-8
 	MOVQ  R9, 16(SP)
 
 tile:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	VPXORD Z16, Z16, Z16
-	VPXORD Z17, Z17, Z17
-	VPXORD Z18, Z18, Z18
-	VPXORD Z19, Z19, Z19
-	VPXORD Z20, Z20, Z20
-	VPXORD Z21, Z21, Z21
-	VPXORD Z22, Z22, Z22
-	VPXORD Z23, Z23, Z23
-	MOVQ   8(SP), R11
-	MOVQ   8(AX), R8
-	MOVQ   112(AX), R10
-	MOVQ   R10, 32(SP)
-	TESTQ  R10, R10
-	JZ     store
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	VPXORD     Z18, Z18, Z18
+	VPXORD     Z19, Z19, Z19
+	VPXORD     Z20, Z20, Z20
+	VPXORD     Z21, Z21, Z21
+	VPXORD     Z22, Z22, Z22
+	VPXORD     Z23, Z23, Z23
+	MOVQ       8(SP), R11
+	MOVQ       16(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	MOVQ       8(AX), R8
+	MOVQ       112(AX), R10
+	MOVQ       R10, 32(SP)
+	TESTQ      R10, R10
+	JZ         store
 
 outer:
 	MOVQ 104(AX), R10
@@ -14410,7 +16408,6 @@ step:
 	VMOVUPS      64(R8), Z25
 	VMOVUPS      128(R8), Z26
 	VMOVUPS.Z    192(R8), K1, Z27
-	ADDQ         CX, R8
 	VBROADCASTSS (R11), Z28
 	VFMADD231PS  Z24, Z28, Z0
 	VFMADD231PS  Z25, Z28, Z1
@@ -14441,6 +16438,22797 @@ step:
 	VFMADD231PS  Z25, Z28, Z21
 	VFMADD231PS  Z26, Z28, Z22
 	VFMADD231PS  Z27, Z28, Z23
+	ADDQ         CX, R8
+	ADDQ         DX, R11
+	DECQ         R9
+	JNZ          step
+	ADDQ         48(AX), R11
+	ADDQ         72(AX), R8
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R11
+	ADDQ         80(AX), R8
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R11
+	MOVQ      88(AX), R10
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R11, R9
+	VMOVUPS   (R9), Z24
+	VADDPS    Z24, Z0, Z0
+	VMOVUPS   64(R9), Z24
+	VADDPS    Z24, Z1, Z1
+	VMOVUPS   128(R9), Z24
+	VADDPS    Z24, Z2, Z2
+	VMOVUPS.Z 192(R9), K1, Z24
+	VADDPS    Z24, Z3, Z3
+	ADDQ      R10, R9
+	VMOVUPS   (R9), Z24
+	VADDPS    Z24, Z4, Z4
+	VMOVUPS   64(R9), Z24
+	VADDPS    Z24, Z5, Z5
+	VMOVUPS   128(R9), Z24
+	VADDPS    Z24, Z6, Z6
+	VMOVUPS.Z 192(R9), K1, Z24
+	VADDPS    Z24, Z7, Z7
+	ADDQ      R10, R9
+	VMOVUPS   (R9), Z24
+	VADDPS    Z24, Z8, Z8
+	VMOVUPS   64(R9), Z24
+	VADDPS    Z24, Z9, Z9
+	VMOVUPS   128(R9), Z24
+	VADDPS    Z24, Z10, Z10
+	VMOVUPS.Z 192(R9), K1, Z24
+	VADDPS    Z24, Z11, Z11
+	ADDQ      R10, R9
+	VMOVUPS   (R9), Z24
+	VADDPS    Z24, Z12, Z12
+	VMOVUPS   64(R9), Z24
+	VADDPS    Z24, Z13, Z13
+	VMOVUPS   128(R9), Z24
+	VADDPS    Z24, Z14, Z14
+	VMOVUPS.Z 192(R9), K1, Z24
+	VADDPS    Z24, Z15, Z15
+	ADDQ      R10, R9
+	VMOVUPS   (R9), Z24
+	VADDPS    Z24, Z16, Z16
+	VMOVUPS   64(R9), Z24
+	VADDPS    Z24, Z17, Z17
+	VMOVUPS   128(R9), Z24
+	VADDPS    Z24, Z18, Z18
+	VMOVUPS.Z 192(R9), K1, Z24
+	VADDPS    Z24, Z19, Z19
+	ADDQ      R10, R9
+	VMOVUPS   (R9), Z24
+	VADDPS    Z24, Z20, Z20
+	VMOVUPS   64(R9), Z24
+	VADDPS    Z24, Z21, Z21
+	VMOVUPS   128(R9), Z24
+	VADDPS    Z24, Z22, Z22
+	VMOVUPS.Z 192(R9), K1, Z24
+	VADDPS    Z24, Z23, Z23
+
+write:
+	VMOVUPS Z0, (R11)
+	VMOVUPS Z1, 64(R11)
+	VMOVUPS Z2, 128(R11)
+	VMOVUPS Z3, K1, 192(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z4, (R11)
+	VMOVUPS Z5, 64(R11)
+	VMOVUPS Z6, 128(R11)
+	VMOVUPS Z7, K1, 192(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z8, (R11)
+	VMOVUPS Z9, 64(R11)
+	VMOVUPS Z10, 128(R11)
+	VMOVUPS Z11, K1, 192(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z12, (R11)
+	VMOVUPS Z13, 64(R11)
+	VMOVUPS Z14, 128(R11)
+	VMOVUPS Z15, K1, 192(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z16, (R11)
+	VMOVUPS Z17, 64(R11)
+	VMOVUPS Z18, 128(R11)
+	VMOVUPS Z19, K1, 192(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z20, (R11)
+	VMOVUPS Z21, 64(R11)
+	VMOVUPS Z22, 128(R11)
+	VMOVUPS Z23, K1, 192(R11)
+	MOVQ    144(AX), R9
+	ADDQ    R9, 8(SP)
+	MOVQ    152(AX), R9
+	ADDQ    R9, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx2PairTile1x8(t *byte)
+// Requires: AVX, AVX2, FMA3, MMX+
+TEXT ·avx2PairTile1x8(SB), NOSPLIT, $40-8
+	MOVQ    t+0(FP), AX
+	MOVQ    24(AX), CX
+	VMOVUPS (CX), Y15
+	MOVQ    64(AX), CX
+	MOVQ    40(AX), DX
+	MOVQ    32(AX), BX
+	MOVQ    136(AX), SI
+	MOVQ    SI, (SP)
+	MOVQ    (AX), SI
+	MOVQ    SI, 8(SP)
+	MOVQ    16(AX), SI
+	MOVQ    SI, 16(SP)
+
+tile:
+	VXORPS     Y0, Y0, Y0
+	MOVQ       8(SP), DI
+	MOVQ       16(SP), SI
+	PREFETCHT0 (SI)
+	MOVQ       8(AX), BX
+	MOVQ       112(AX), SI
+	MOVQ       SI, 32(SP)
+	TESTQ      SI, SI
+	JZ         store
+
+outer:
+	MOVQ 104(AX), SI
+	MOVQ SI, 24(SP)
+
+segment:
+	MOVQ 96(AX), SI
+
+step:
+	VMASKMOVPS   (BX), Y15, Y1
+	VANDPS       highHalves<>+0(SB), Y1, Y1
+	VBROADCASTSS (DI), Y2
+	VANDPS       highHalves<>+0(SB), Y2, Y2
+	VFMADD231PS  Y1, Y2, Y0
+	VMASKMOVPS   (BX), Y15, Y1
+	VPSLLD       $0x10, Y1, Y1
+	VBROADCASTSS (DI), Y2
+	VPSLLD       $0x10, Y2, Y2
+	VFMADD231PS  Y1, Y2, Y0
+	ADDQ         CX, BX
+	ADDQ         DX, DI
+	DECQ         SI
+	JNZ          step
+	ADDQ         48(AX), DI
+	ADDQ         72(AX), BX
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), DI
+	ADDQ         80(AX), BX
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ       16(SP), DI
+	MOVQ       88(AX), SI
+	CMPQ       128(AX), $0x00
+	JE         write
+	MOVQ       DI, SI
+	VMASKMOVPS (SI), Y15, Y1
+	VADDPS     Y1, Y0, Y0
+
+write:
+	CMPQ    120(AX), $0x08
+	JNE     masked
+	VMOVUPS Y0, (DI)
+	JMP     next
+
+masked:
+	VMASKMOVPS Y0, Y15, (DI)
+
+next:
+	MOVQ 144(AX), SI
+	ADDQ SI, 8(SP)
+	MOVQ 152(AX), SI
+	ADDQ SI, 16(SP)
+	DECQ (SP)
+	JNZ  tile
+	VZEROUPPER
+	RET
+
+DATA highHalves<>+0(SB)/4, $0xffff0000
+DATA highHalves<>+4(SB)/4, $0xffff0000
+DATA highHalves<>+8(SB)/4, $0xffff0000
+DATA highHalves<>+12(SB)/4, $0xffff0000
+DATA highHalves<>+16(SB)/4, $0xffff0000
+DATA highHalves<>+20(SB)/4, $0xffff0000
+DATA highHalves<>+24(SB)/4, $0xffff0000
+DATA highHalves<>+28(SB)/4, $0xffff0000
+GLOBL highHalves<>(SB), RODATA|NOPTR, $32
+
+// func avx2PairTile2x8(t *byte)
+// Requires: AVX, AVX2, FMA3, MMX+
+TEXT ·avx2PairTile2x8(SB), NOSPLIT, $40-8
+	MOVQ    t+0(FP), AX
+	MOVQ    24(AX), CX
+	VMOVUPS (CX), Y15
+	MOVQ    64(AX), CX
+	MOVQ    40(AX), DX
+	MOVQ    32(AX), BX
+	MOVQ    136(AX), DI
+	MOVQ    DI, (SP)
+	MOVQ    (AX), DI
+	MOVQ    DI, 8(SP)
+	MOVQ    16(AX), DI
+	MOVQ    DI, 16(SP)
+
+tile:
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	MOVQ       8(SP), R9
+	MOVQ       16(SP), DI
+	PREFETCHT0 (DI)
+	ADDQ       88(AX), DI
+	PREFETCHT0 (DI)
+	MOVQ       8(AX), SI
+	MOVQ       112(AX), R8
+	MOVQ       R8, 32(SP)
+	TESTQ      R8, R8
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R8
+	MOVQ R8, 24(SP)
+
+segment:
+	MOVQ 96(AX), DI
+
+step:
+	VMASKMOVPS   (SI), Y15, Y2
+	VANDPS       highHalves<>+0(SB), Y2, Y2
+	VBROADCASTSS (R9), Y3
+	VANDPS       highHalves<>+0(SB), Y3, Y3
+	VFMADD231PS  Y2, Y3, Y0
+	VBROADCASTSS (R9)(BX*1), Y3
+	VANDPS       highHalves<>+0(SB), Y3, Y3
+	VFMADD231PS  Y2, Y3, Y1
+	VMASKMOVPS   (SI), Y15, Y2
+	VPSLLD       $0x10, Y2, Y2
+	VBROADCASTSS (R9), Y3
+	VPSLLD       $0x10, Y3, Y3
+	VFMADD231PS  Y2, Y3, Y0
+	VBROADCASTSS (R9)(BX*1), Y3
+	VPSLLD       $0x10, Y3, Y3
+	VFMADD231PS  Y2, Y3, Y1
+	ADDQ         CX, SI
+	ADDQ         DX, R9
+	DECQ         DI
+	JNZ          step
+	ADDQ         48(AX), R9
+	ADDQ         72(AX), SI
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R9
+	ADDQ         80(AX), SI
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ       16(SP), R9
+	MOVQ       88(AX), R8
+	CMPQ       128(AX), $0x00
+	JE         write
+	MOVQ       R9, DI
+	VMASKMOVPS (DI), Y15, Y2
+	VADDPS     Y2, Y0, Y0
+	ADDQ       R8, DI
+	VMASKMOVPS (DI), Y15, Y2
+	VADDPS     Y2, Y1, Y1
+
+write:
+	CMPQ    120(AX), $0x08
+	JNE     masked
+	VMOVUPS Y0, (R9)
+	ADDQ    R8, R9
+	VMOVUPS Y1, (R9)
+	JMP     next
+
+masked:
+	VMASKMOVPS Y0, Y15, (R9)
+	ADDQ       R8, R9
+	VMASKMOVPS Y1, Y15, (R9)
+
+next:
+	MOVQ 144(AX), DI
+	ADDQ DI, 8(SP)
+	MOVQ 152(AX), DI
+	ADDQ DI, 16(SP)
+	DECQ (SP)
+	JNZ  tile
+	VZEROUPPER
+	RET
+
+// func avx2PairTile3x8(t *byte)
+// Requires: AVX, AVX2, FMA3, MMX+
+TEXT ·avx2PairTile3x8(SB), NOSPLIT, $40-8
+	MOVQ    t+0(FP), AX
+	MOVQ    24(AX), CX
+	VMOVUPS (CX), Y15
+	MOVQ    64(AX), CX
+	MOVQ    40(AX), DX
+	MOVQ    32(AX), BX
+	MOVQ    136(AX), DI
+	MOVQ    DI, (SP)
+	MOVQ    (AX), DI
+	MOVQ    DI, 8(SP)
+	MOVQ    16(AX), DI
+	MOVQ    DI, 16(SP)
+
+tile:
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	MOVQ       8(SP), R9
+	MOVQ       16(SP), DI
+	PREFETCHT0 (DI)
+	ADDQ       88(AX), DI
+	PREFETCHT0 (DI)
+	ADDQ       88(AX), DI
+	PREFETCHT0 (DI)
+	MOVQ       8(AX), SI
+	MOVQ       112(AX), R8
+	MOVQ       R8, 32(SP)
+	TESTQ      R8, R8
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R8
+	MOVQ R8, 24(SP)
+
+segment:
+	MOVQ 96(AX), DI
+
+step:
+	VMASKMOVPS   (SI), Y15, Y3
+	VANDPS       highHalves<>+0(SB), Y3, Y3
+	VBROADCASTSS (R9), Y4
+	VANDPS       highHalves<>+0(SB), Y4, Y4
+	VFMADD231PS  Y3, Y4, Y0
+	VBROADCASTSS (R9)(BX*1), Y4
+	VANDPS       highHalves<>+0(SB), Y4, Y4
+	VFMADD231PS  Y3, Y4, Y1
+	VBROADCASTSS (R9)(BX*2), Y4
+	VANDPS       highHalves<>+0(SB), Y4, Y4
+	VFMADD231PS  Y3, Y4, Y2
+	VMASKMOVPS   (SI), Y15, Y3
+	VPSLLD       $0x10, Y3, Y3
+	VBROADCASTSS (R9), Y4
+	VPSLLD       $0x10, Y4, Y4
+	VFMADD231PS  Y3, Y4, Y0
+	VBROADCASTSS (R9)(BX*1), Y4
+	VPSLLD       $0x10, Y4, Y4
+	VFMADD231PS  Y3, Y4, Y1
+	VBROADCASTSS (R9)(BX*2), Y4
+	VPSLLD       $0x10, Y4, Y4
+	VFMADD231PS  Y3, Y4, Y2
+	ADDQ         CX, SI
+	ADDQ         DX, R9
+	DECQ         DI
+	JNZ          step
+	ADDQ         48(AX), R9
+	ADDQ         72(AX), SI
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R9
+	ADDQ         80(AX), SI
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ       16(SP), R9
+	MOVQ       88(AX), R8
+	CMPQ       128(AX), $0x00
+	JE         write
+	MOVQ       R9, DI
+	VMASKMOVPS (DI), Y15, Y3
+	VADDPS     Y3, Y0, Y0
+	ADDQ       R8, DI
+	VMASKMOVPS (DI), Y15, Y3
+	VADDPS     Y3, Y1, Y1
+	ADDQ       R8, DI
+	VMASKMOVPS (DI), Y15, Y3
+	VADDPS     Y3, Y2, Y2
+
+write:
+	CMPQ    120(AX), $0x08
+	JNE     masked
+	VMOVUPS Y0, (R9)
+	ADDQ    R8, R9
+	VMOVUPS Y1, (R9)
+	ADDQ    R8, R9
+	VMOVUPS Y2, (R9)
+	JMP     next
+
+masked:
+	VMASKMOVPS Y0, Y15, (R9)
+	ADDQ       R8, R9
+	VMASKMOVPS Y1, Y15, (R9)
+	ADDQ       R8, R9
+	VMASKMOVPS Y2, Y15, (R9)
+
+next:
+	MOVQ 144(AX), DI
+	ADDQ DI, 8(SP)
+	MOVQ 152(AX), DI
+	ADDQ DI, 16(SP)
+	DECQ (SP)
+	JNZ  tile
+	VZEROUPPER
+	RET
+
+// func avx2PairTile4x8(t *byte)
+// Requires: AVX, AVX2, FMA3, MMX+
+TEXT ·avx2PairTile4x8(SB), NOSPLIT, $40-8
+	MOVQ    t+0(FP), AX
+	MOVQ    24(AX), CX
+	VMOVUPS (CX), Y15
+	MOVQ    64(AX), CX
+	MOVQ    40(AX), DX
+	MOVQ    32(AX), BX
+	LEAQ    (BX)(BX*2), SI
+	MOVQ    136(AX), R8
+	MOVQ    R8, (SP)
+	MOVQ    (AX), R8
+	MOVQ    R8, 8(SP)
+	MOVQ    16(AX), R8
+	MOVQ    R8, 16(SP)
+
+tile:
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	MOVQ       8(SP), R10
+	MOVQ       16(SP), R8
+	PREFETCHT0 (R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	MOVQ       8(AX), DI
+	MOVQ       112(AX), R9
+	MOVQ       R9, 32(SP)
+	TESTQ      R9, R9
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R9
+	MOVQ R9, 24(SP)
+
+segment:
+	MOVQ 96(AX), R8
+
+step:
+	VMASKMOVPS   (DI), Y15, Y4
+	VANDPS       highHalves<>+0(SB), Y4, Y4
+	VBROADCASTSS (R10), Y5
+	VANDPS       highHalves<>+0(SB), Y5, Y5
+	VFMADD231PS  Y4, Y5, Y0
+	VBROADCASTSS (R10)(BX*1), Y5
+	VANDPS       highHalves<>+0(SB), Y5, Y5
+	VFMADD231PS  Y4, Y5, Y1
+	VBROADCASTSS (R10)(BX*2), Y5
+	VANDPS       highHalves<>+0(SB), Y5, Y5
+	VFMADD231PS  Y4, Y5, Y2
+	VBROADCASTSS (R10)(SI*1), Y5
+	VANDPS       highHalves<>+0(SB), Y5, Y5
+	VFMADD231PS  Y4, Y5, Y3
+	VMASKMOVPS   (DI), Y15, Y4
+	VPSLLD       $0x10, Y4, Y4
+	VBROADCASTSS (R10), Y5
+	VPSLLD       $0x10, Y5, Y5
+	VFMADD231PS  Y4, Y5, Y0
+	VBROADCASTSS (R10)(BX*1), Y5
+	VPSLLD       $0x10, Y5, Y5
+	VFMADD231PS  Y4, Y5, Y1
+	VBROADCASTSS (R10)(BX*2), Y5
+	VPSLLD       $0x10, Y5, Y5
+	VFMADD231PS  Y4, Y5, Y2
+	VBROADCASTSS (R10)(SI*1), Y5
+	VPSLLD       $0x10, Y5, Y5
+	VFMADD231PS  Y4, Y5, Y3
+	ADDQ         CX, DI
+	ADDQ         DX, R10
+	DECQ         R8
+	JNZ          step
+	ADDQ         48(AX), R10
+	ADDQ         72(AX), DI
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R10
+	ADDQ         80(AX), DI
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ       16(SP), R10
+	MOVQ       88(AX), R9
+	CMPQ       128(AX), $0x00
+	JE         write
+	MOVQ       R10, R8
+	VMASKMOVPS (R8), Y15, Y4
+	VADDPS     Y4, Y0, Y0
+	ADDQ       R9, R8
+	VMASKMOVPS (R8), Y15, Y4
+	VADDPS     Y4, Y1, Y1
+	ADDQ       R9, R8
+	VMASKMOVPS (R8), Y15, Y4
+	VADDPS     Y4, Y2, Y2
+	ADDQ       R9, R8
+	VMASKMOVPS (R8), Y15, Y4
+	VADDPS     Y4, Y3, Y3
+
+write:
+	CMPQ    120(AX), $0x08
+	JNE     masked
+	VMOVUPS Y0, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Y1, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Y2, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Y3, (R10)
+	JMP     next
+
+masked:
+	VMASKMOVPS Y0, Y15, (R10)
+	ADDQ       R9, R10
+	VMASKMOVPS Y1, Y15, (R10)
+	ADDQ       R9, R10
+	VMASKMOVPS Y2, Y15, (R10)
+	ADDQ       R9, R10
+	VMASKMOVPS Y3, Y15, (R10)
+
+next:
+	MOVQ 144(AX), R8
+	ADDQ R8, 8(SP)
+	MOVQ 152(AX), R8
+	ADDQ R8, 16(SP)
+	DECQ (SP)
+	JNZ  tile
+	VZEROUPPER
+	RET
+
+// func avx2PairTile5x8(t *byte)
+// Requires: AVX, AVX2, FMA3, MMX+
+TEXT ·avx2PairTile5x8(SB), NOSPLIT, $40-8
+	MOVQ    t+0(FP), AX
+	MOVQ    24(AX), CX
+	VMOVUPS (CX), Y15
+	MOVQ    64(AX), CX
+	MOVQ    40(AX), DX
+	MOVQ    32(AX), BX
+	LEAQ    (BX)(BX*2), SI
+	MOVQ    136(AX), R8
+	MOVQ    R8, (SP)
+	MOVQ    (AX), R8
+	MOVQ    R8, 8(SP)
+	MOVQ    16(AX), R8
+	MOVQ    R8, 16(SP)
+
+tile:
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	MOVQ       8(SP), R10
+	MOVQ       16(SP), R8
+	PREFETCHT0 (R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	MOVQ       8(AX), DI
+	MOVQ       112(AX), R9
+	MOVQ       R9, 32(SP)
+	TESTQ      R9, R9
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R9
+	MOVQ R9, 24(SP)
+
+segment:
+	MOVQ 96(AX), R8
+
+step:
+	VMASKMOVPS   (DI), Y15, Y5
+	VANDPS       highHalves<>+0(SB), Y5, Y5
+	VBROADCASTSS (R10), Y6
+	VANDPS       highHalves<>+0(SB), Y6, Y6
+	VFMADD231PS  Y5, Y6, Y0
+	VBROADCASTSS (R10)(BX*1), Y6
+	VANDPS       highHalves<>+0(SB), Y6, Y6
+	VFMADD231PS  Y5, Y6, Y1
+	VBROADCASTSS (R10)(BX*2), Y6
+	VANDPS       highHalves<>+0(SB), Y6, Y6
+	VFMADD231PS  Y5, Y6, Y2
+	VBROADCASTSS (R10)(SI*1), Y6
+	VANDPS       highHalves<>+0(SB), Y6, Y6
+	VFMADD231PS  Y5, Y6, Y3
+	VBROADCASTSS (R10)(BX*4), Y6
+	VANDPS       highHalves<>+0(SB), Y6, Y6
+	VFMADD231PS  Y5, Y6, Y4
+	VMASKMOVPS   (DI), Y15, Y5
+	VPSLLD       $0x10, Y5, Y5
+	VBROADCASTSS (R10), Y6
+	VPSLLD       $0x10, Y6, Y6
+	VFMADD231PS  Y5, Y6, Y0
+	VBROADCASTSS (R10)(BX*1), Y6
+	VPSLLD       $0x10, Y6, Y6
+	VFMADD231PS  Y5, Y6, Y1
+	VBROADCASTSS (R10)(BX*2), Y6
+	VPSLLD       $0x10, Y6, Y6
+	VFMADD231PS  Y5, Y6, Y2
+	VBROADCASTSS (R10)(SI*1), Y6
+	VPSLLD       $0x10, Y6, Y6
+	VFMADD231PS  Y5, Y6, Y3
+	VBROADCASTSS (R10)(BX*4), Y6
+	VPSLLD       $0x10, Y6, Y6
+	VFMADD231PS  Y5, Y6, Y4
+	ADDQ         CX, DI
+	ADDQ         DX, R10
+	DECQ         R8
+	JNZ          step
+	ADDQ         48(AX), R10
+	ADDQ         72(AX), DI
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R10
+	ADDQ         80(AX), DI
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ       16(SP), R10
+	MOVQ       88(AX), R9
+	CMPQ       128(AX), $0x00
+	JE         write
+	MOVQ       R10, R8
+	VMASKMOVPS (R8), Y15, Y5
+	VADDPS     Y5, Y0, Y0
+	ADDQ       R9, R8
+	VMASKMOVPS (R8), Y15, Y5
+	VADDPS     Y5, Y1, Y1
+	ADDQ       R9, R8
+	VMASKMOVPS (R8), Y15, Y5
+	VADDPS     Y5, Y2, Y2
+	ADDQ       R9, R8
+	VMASKMOVPS (R8), Y15, Y5
+	VADDPS     Y5, Y3, Y3
+	ADDQ       R9, R8
+	VMASKMOVPS (R8), Y15, Y5
+	VADDPS     Y5, Y4, Y4
+
+write:
+	CMPQ    120(AX), $0x08
+	JNE     masked
+	VMOVUPS Y0, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Y1, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Y2, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Y3, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Y4, (R10)
+	JMP     next
+
+masked:
+	VMASKMOVPS Y0, Y15, (R10)
+	ADDQ       R9, R10
+	VMASKMOVPS Y1, Y15, (R10)
+	ADDQ       R9, R10
+	VMASKMOVPS Y2, Y15, (R10)
+	ADDQ       R9, R10
+	VMASKMOVPS Y3, Y15, (R10)
+	ADDQ       R9, R10
+	VMASKMOVPS Y4, Y15, (R10)
+
+next:
+	MOVQ 144(AX), R8
+	ADDQ R8, 8(SP)
+	MOVQ 152(AX), R8
+	ADDQ R8, 16(SP)
+	DECQ (SP)
+	JNZ  tile
+	VZEROUPPER
+	RET
+
+// func avx2PairTile6x8(t *byte)
+// Requires: AVX, AVX2, FMA3, MMX+
+TEXT ·avx2PairTile6x8(SB), NOSPLIT, $40-8
+	MOVQ    t+0(FP), AX
+	MOVQ    24(AX), CX
+	VMOVUPS (CX), Y15
+	MOVQ    64(AX), CX
+	MOVQ    40(AX), DX
+	MOVQ    32(AX), BX
+	LEAQ    (BX)(BX*2), SI
+	LEAQ    (BX)(BX*4), DI
+	MOVQ    136(AX), R9
+	MOVQ    R9, (SP)
+	MOVQ    (AX), R9
+	MOVQ    R9, 8(SP)
+	MOVQ    16(AX), R9
+	MOVQ    R9, 16(SP)
+
+tile:
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	MOVQ       8(SP), R11
+	MOVQ       16(SP), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	MOVQ       8(AX), R8
+	MOVQ       112(AX), R10
+	MOVQ       R10, 32(SP)
+	TESTQ      R10, R10
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R10
+	MOVQ R10, 24(SP)
+
+segment:
+	MOVQ 96(AX), R9
+
+step:
+	VMASKMOVPS   (R8), Y15, Y6
+	VANDPS       highHalves<>+0(SB), Y6, Y6
+	VBROADCASTSS (R11), Y7
+	VANDPS       highHalves<>+0(SB), Y7, Y7
+	VFMADD231PS  Y6, Y7, Y0
+	VBROADCASTSS (R11)(BX*1), Y7
+	VANDPS       highHalves<>+0(SB), Y7, Y7
+	VFMADD231PS  Y6, Y7, Y1
+	VBROADCASTSS (R11)(BX*2), Y7
+	VANDPS       highHalves<>+0(SB), Y7, Y7
+	VFMADD231PS  Y6, Y7, Y2
+	VBROADCASTSS (R11)(SI*1), Y7
+	VANDPS       highHalves<>+0(SB), Y7, Y7
+	VFMADD231PS  Y6, Y7, Y3
+	VBROADCASTSS (R11)(BX*4), Y7
+	VANDPS       highHalves<>+0(SB), Y7, Y7
+	VFMADD231PS  Y6, Y7, Y4
+	VBROADCASTSS (R11)(DI*1), Y7
+	VANDPS       highHalves<>+0(SB), Y7, Y7
+	VFMADD231PS  Y6, Y7, Y5
+	VMASKMOVPS   (R8), Y15, Y6
+	VPSLLD       $0x10, Y6, Y6
+	VBROADCASTSS (R11), Y7
+	VPSLLD       $0x10, Y7, Y7
+	VFMADD231PS  Y6, Y7, Y0
+	VBROADCASTSS (R11)(BX*1), Y7
+	VPSLLD       $0x10, Y7, Y7
+	VFMADD231PS  Y6, Y7, Y1
+	VBROADCASTSS (R11)(BX*2), Y7
+	VPSLLD       $0x10, Y7, Y7
+	VFMADD231PS  Y6, Y7, Y2
+	VBROADCASTSS (R11)(SI*1), Y7
+	VPSLLD       $0x10, Y7, Y7
+	VFMADD231PS  Y6, Y7, Y3
+	VBROADCASTSS (R11)(BX*4), Y7
+	VPSLLD       $0x10, Y7, Y7
+	VFMADD231PS  Y6, Y7, Y4
+	VBROADCASTSS (R11)(DI*1), Y7
+	VPSLLD       $0x10, Y7, Y7
+	VFMADD231PS  Y6, Y7, Y5
+	ADDQ         CX, R8
+	ADDQ         DX, R11
+	DECQ         R9
+	JNZ          step
+	ADDQ         48(AX), R11
+	ADDQ         72(AX), R8
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R11
+	ADDQ         80(AX), R8
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ       16(SP), R11
+	MOVQ       88(AX), R10
+	CMPQ       128(AX), $0x00
+	JE         write
+	MOVQ       R11, R9
+	VMASKMOVPS (R9), Y15, Y6
+	VADDPS     Y6, Y0, Y0
+	ADDQ       R10, R9
+	VMASKMOVPS (R9), Y15, Y6
+	VADDPS     Y6, Y1, Y1
+	ADDQ       R10, R9
+	VMASKMOVPS (R9), Y15, Y6
+	VADDPS     Y6, Y2, Y2
+	ADDQ       R10, R9
+	VMASKMOVPS (R9), Y15, Y6
+	VADDPS     Y6, Y3, Y3
+	ADDQ       R10, R9
+	VMASKMOVPS (R9), Y15, Y6
+	VADDPS     Y6, Y4, Y4
+	ADDQ       R10, R9
+	VMASKMOVPS (R9), Y15, Y6
+	VADDPS     Y6, Y5, Y5
+
+write:
+	CMPQ    120(AX), $0x08
+	JNE     masked
+	VMOVUPS Y0, (R11)
+	ADDQ    R10, R11
+	VMOVUPS Y1, (R11)
+	ADDQ    R10, R11
+	VMOVUPS Y2, (R11)
+	ADDQ    R10, R11
+	VMOVUPS Y3, (R11)
+	ADDQ    R10, R11
+	VMOVUPS Y4, (R11)
+	ADDQ    R10, R11
+	VMOVUPS Y5, (R11)
+	JMP     next
+
+masked:
+	VMASKMOVPS Y0, Y15, (R11)
+	ADDQ       R10, R11
+	VMASKMOVPS Y1, Y15, (R11)
+	ADDQ       R10, R11
+	VMASKMOVPS Y2, Y15, (R11)
+	ADDQ       R10, R11
+	VMASKMOVPS Y3, Y15, (R11)
+	ADDQ       R10, R11
+	VMASKMOVPS Y4, Y15, (R11)
+	ADDQ       R10, R11
+	VMASKMOVPS Y5, Y15, (R11)
+
+next:
+	MOVQ 144(AX), R9
+	ADDQ R9, 8(SP)
+	MOVQ 152(AX), R9
+	ADDQ R9, 16(SP)
+	DECQ (SP)
+	JNZ  tile
+	VZEROUPPER
+	RET
+
+// func avx2PairTile7x8(t *byte)
+// Requires: AVX, AVX2, FMA3, MMX+
+TEXT ·avx2PairTile7x8(SB), NOSPLIT, $40-8
+	MOVQ    t+0(FP), AX
+	MOVQ    24(AX), CX
+	VMOVUPS (CX), Y15
+	MOVQ    64(AX), CX
+	MOVQ    40(AX), DX
+	MOVQ    32(AX), BX
+	LEAQ    (BX)(BX*2), SI
+	LEAQ    (BX)(BX*4), DI
+	MOVQ    136(AX), R9
+	MOVQ    R9, (SP)
+	MOVQ    (AX), R9
+	MOVQ    R9, 8(SP)
+	MOVQ    16(AX), R9
+	MOVQ    R9, 16(SP)
+
+tile:
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	MOVQ       8(SP), R11
+	MOVQ       16(SP), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	MOVQ       8(AX), R8
+	MOVQ       112(AX), R10
+	MOVQ       R10, 32(SP)
+	TESTQ      R10, R10
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R10
+	MOVQ R10, 24(SP)
+
+segment:
+	MOVQ 96(AX), R9
+
+step:
+	VMASKMOVPS   (R8), Y15, Y7
+	VANDPS       highHalves<>+0(SB), Y7, Y7
+	VBROADCASTSS (R11), Y8
+	VANDPS       highHalves<>+0(SB), Y8, Y8
+	VFMADD231PS  Y7, Y8, Y0
+	VBROADCASTSS (R11)(BX*1), Y8
+	VANDPS       highHalves<>+0(SB), Y8, Y8
+	VFMADD231PS  Y7, Y8, Y1
+	VBROADCASTSS (R11)(BX*2), Y8
+	VANDPS       highHalves<>+0(SB), Y8, Y8
+	VFMADD231PS  Y7, Y8, Y2
+	VBROADCASTSS (R11)(SI*1), Y8
+	VANDPS       highHalves<>+0(SB), Y8, Y8
+	VFMADD231PS  Y7, Y8, Y3
+	VBROADCASTSS (R11)(BX*4), Y8
+	VANDPS       highHalves<>+0(SB), Y8, Y8
+	VFMADD231PS  Y7, Y8, Y4
+	VBROADCASTSS (R11)(DI*1), Y8
+	VANDPS       highHalves<>+0(SB), Y8, Y8
+	VFMADD231PS  Y7, Y8, Y5
+	VBROADCASTSS (R11)(SI*2), Y8
+	VANDPS       highHalves<>+0(SB), Y8, Y8
+	VFMADD231PS  Y7, Y8, Y6
+	VMASKMOVPS   (R8), Y15, Y7
+	VPSLLD       $0x10, Y7, Y7
+	VBROADCASTSS (R11), Y8
+	VPSLLD       $0x10, Y8, Y8
+	VFMADD231PS  Y7, Y8, Y0
+	VBROADCASTSS (R11)(BX*1), Y8
+	VPSLLD       $0x10, Y8, Y8
+	VFMADD231PS  Y7, Y8, Y1
+	VBROADCASTSS (R11)(BX*2), Y8
+	VPSLLD       $0x10, Y8, Y8
+	VFMADD231PS  Y7, Y8, Y2
+	VBROADCASTSS (R11)(SI*1), Y8
+	VPSLLD       $0x10, Y8, Y8
+	VFMADD231PS  Y7, Y8, Y3
+	VBROADCASTSS (R11)(BX*4), Y8
+	VPSLLD       $0x10, Y8, Y8
+	VFMADD231PS  Y7, Y8, Y4
+	VBROADCASTSS (R11)(DI*1), Y8
+	VPSLLD       $0x10, Y8, Y8
+	VFMADD231PS  Y7, Y8, Y5
+	VBROADCASTSS (R11)(SI*2), Y8
+	VPSLLD       $0x10, Y8, Y8
+	VFMADD231PS  Y7, Y8, Y6
+	ADDQ         CX, R8
+	ADDQ         DX, R11
+	DECQ         R9
+	JNZ          step
+	ADDQ         48(AX), R11
+	ADDQ         72(AX), R8
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R11
+	ADDQ         80(AX), R8
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ       16(SP), R11
+	MOVQ       88(AX), R10
+	CMPQ       128(AX), $0x00
+	JE         write
+	MOVQ       R11, R9
+	VMASKMOVPS (R9), Y15, Y7
+	VADDPS     Y7, Y0, Y0
+	ADDQ       R10, R9
+	VMASKMOVPS (R9), Y15, Y7
+	VADDPS     Y7, Y1, Y1
+	ADDQ       R10, R9
+	VMASKMOVPS (R9), Y15, Y7
+	VADDPS     Y7, Y2, Y2
+	ADDQ       R10, R9
+	VMASKMOVPS (R9), Y15, Y7
+	VADDPS     Y7, Y3, Y3
+	ADDQ       R10, R9
+	VMASKMOVPS (R9), Y15, Y7
+	VADDPS     Y7, Y4, Y4
+	ADDQ       R10, R9
+	VMASKMOVPS (R9), Y15, Y7
+	VADDPS     Y7, Y5, Y5
+	ADDQ       R10, R9
+	VMASKMOVPS (R9), Y15, Y7
+	VADDPS     Y7, Y6, Y6
+
+write:
+	CMPQ    120(AX), $0x08
+	JNE     masked
+	VMOVUPS Y0, (R11)
+	ADDQ    R10, R11
+	VMOVUPS Y1, (R11)
+	ADDQ    R10, R11
+	VMOVUPS Y2, (R11)
+	ADDQ    R10, R11
+	VMOVUPS Y3, (R11)
+	ADDQ    R10, R11
+	VMOVUPS Y4, (R11)
+	ADDQ    R10, R11
+	VMOVUPS Y5, (R11)
+	ADDQ    R10, R11
+	VMOVUPS Y6, (R11)
+	JMP     next
+
+masked:
+	VMASKMOVPS Y0, Y15, (R11)
+	ADDQ       R10, R11
+	VMASKMOVPS Y1, Y15, (R11)
+	ADDQ       R10, R11
+	VMASKMOVPS Y2, Y15, (R11)
+	ADDQ       R10, R11
+	VMASKMOVPS Y3, Y15, (R11)
+	ADDQ       R10, R11
+	VMASKMOVPS Y4, Y15, (R11)
+	ADDQ       R10, R11
+	VMASKMOVPS Y5, Y15, (R11)
+	ADDQ       R10, R11
+	VMASKMOVPS Y6, Y15, (R11)
+
+next:
+	MOVQ 144(AX), R9
+	ADDQ R9, 8(SP)
+	MOVQ 152(AX), R9
+	ADDQ R9, 16(SP)
+	DECQ (SP)
+	JNZ  tile
+	VZEROUPPER
+	RET
+
+// func avx2PairTile8x8(t *byte)
+// Requires: AVX, AVX2, FMA3, MMX+
+TEXT ·avx2PairTile8x8(SB), NOSPLIT, $40-8
+	MOVQ    t+0(FP), AX
+	MOVQ    24(AX), CX
+	VMOVUPS (CX), Y15
+	MOVQ    64(AX), CX
+	MOVQ    40(AX), DX
+	MOVQ    32(AX), BX
+	LEAQ    (BX)(BX*2), SI
+	LEAQ    (BX)(BX*4), DI
+	LEAQ    (SI)(BX*4), R8
+	MOVQ    136(AX), R10
+	MOVQ    R10, (SP)
+	MOVQ    (AX), R10
+	MOVQ    R10, 8(SP)
+	MOVQ    16(AX), R10
+	MOVQ    R10, 16(SP)
+
+tile:
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	MOVQ       8(SP), R12
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R11
+	MOVQ R11, 24(SP)
+
+segment:
+	MOVQ 96(AX), R10
+
+step:
+	VMASKMOVPS   (R9), Y15, Y8
+	VANDPS       highHalves<>+0(SB), Y8, Y8
+	VBROADCASTSS (R12), Y9
+	VANDPS       highHalves<>+0(SB), Y9, Y9
+	VFMADD231PS  Y8, Y9, Y0
+	VBROADCASTSS (R12)(BX*1), Y9
+	VANDPS       highHalves<>+0(SB), Y9, Y9
+	VFMADD231PS  Y8, Y9, Y1
+	VBROADCASTSS (R12)(BX*2), Y9
+	VANDPS       highHalves<>+0(SB), Y9, Y9
+	VFMADD231PS  Y8, Y9, Y2
+	VBROADCASTSS (R12)(SI*1), Y9
+	VANDPS       highHalves<>+0(SB), Y9, Y9
+	VFMADD231PS  Y8, Y9, Y3
+	VBROADCASTSS (R12)(BX*4), Y9
+	VANDPS       highHalves<>+0(SB), Y9, Y9
+	VFMADD231PS  Y8, Y9, Y4
+	VBROADCASTSS (R12)(DI*1), Y9
+	VANDPS       highHalves<>+0(SB), Y9, Y9
+	VFMADD231PS  Y8, Y9, Y5
+	VBROADCASTSS (R12)(SI*2), Y9
+	VANDPS       highHalves<>+0(SB), Y9, Y9
+	VFMADD231PS  Y8, Y9, Y6
+	VBROADCASTSS (R12)(R8*1), Y9
+	VANDPS       highHalves<>+0(SB), Y9, Y9
+	VFMADD231PS  Y8, Y9, Y7
+	VMASKMOVPS   (R9), Y15, Y8
+	VPSLLD       $0x10, Y8, Y8
+	VBROADCASTSS (R12), Y9
+	VPSLLD       $0x10, Y9, Y9
+	VFMADD231PS  Y8, Y9, Y0
+	VBROADCASTSS (R12)(BX*1), Y9
+	VPSLLD       $0x10, Y9, Y9
+	VFMADD231PS  Y8, Y9, Y1
+	VBROADCASTSS (R12)(BX*2), Y9
+	VPSLLD       $0x10, Y9, Y9
+	VFMADD231PS  Y8, Y9, Y2
+	VBROADCASTSS (R12)(SI*1), Y9
+	VPSLLD       $0x10, Y9, Y9
+	VFMADD231PS  Y8, Y9, Y3
+	VBROADCASTSS (R12)(BX*4), Y9
+	VPSLLD       $0x10, Y9, Y9
+	VFMADD231PS  Y8, Y9, Y4
+	VBROADCASTSS (R12)(DI*1), Y9
+	VPSLLD       $0x10, Y9, Y9
+	VFMADD231PS  Y8, Y9, Y5
+	VBROADCASTSS (R12)(SI*2), Y9
+	VPSLLD       $0x10, Y9, Y9
+	VFMADD231PS  Y8, Y9, Y6
+	VBROADCASTSS (R12)(R8*1), Y9
+	VPSLLD       $0x10, Y9, Y9
+	VFMADD231PS  Y8, Y9, Y7
+	ADDQ         CX, R9
+	ADDQ         DX, R12
+	DECQ         R10
+	JNZ          step
+	ADDQ         48(AX), R12
+	ADDQ         72(AX), R9
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R12
+	ADDQ         80(AX), R9
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ       16(SP), R12
+	MOVQ       88(AX), R11
+	CMPQ       128(AX), $0x00
+	JE         write
+	MOVQ       R12, R10
+	VMASKMOVPS (R10), Y15, Y8
+	VADDPS     Y8, Y0, Y0
+	ADDQ       R11, R10
+	VMASKMOVPS (R10), Y15, Y8
+	VADDPS     Y8, Y1, Y1
+	ADDQ       R11, R10
+	VMASKMOVPS (R10), Y15, Y8
+	VADDPS     Y8, Y2, Y2
+	ADDQ       R11, R10
+	VMASKMOVPS (R10), Y15, Y8
+	VADDPS     Y8, Y3, Y3
+	ADDQ       R11, R10
+	VMASKMOVPS (R10), Y15, Y8
+	VADDPS     Y8, Y4, Y4
+	ADDQ       R11, R10
+	VMASKMOVPS (R10), Y15, Y8
+	VADDPS     Y8, Y5, Y5
+	ADDQ       R11, R10
+	VMASKMOVPS (R10), Y15, Y8
+	VADDPS     Y8, Y6, Y6
+	ADDQ       R11, R10
+	VMASKMOVPS (R10), Y15, Y8
+	VADDPS     Y8, Y7, Y7
+
+write:
+	CMPQ    120(AX), $0x08
+	JNE     masked
+	VMOVUPS Y0, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y2, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y3, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y4, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y5, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y6, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y7, (R12)
+	JMP     next
+
+masked:
+	VMASKMOVPS Y0, Y15, (R12)
+	ADDQ       R11, R12
+	VMASKMOVPS Y1, Y15, (R12)
+	ADDQ       R11, R12
+	VMASKMOVPS Y2, Y15, (R12)
+	ADDQ       R11, R12
+	VMASKMOVPS Y3, Y15, (R12)
+	ADDQ       R11, R12
+	VMASKMOVPS Y4, Y15, (R12)
+	ADDQ       R11, R12
+	VMASKMOVPS Y5, Y15, (R12)
+	ADDQ       R11, R12
+	VMASKMOVPS Y6, Y15, (R12)
+	ADDQ       R11, R12
+	VMASKMOVPS Y7, Y15, (R12)
+
+next:
+	MOVQ 144(AX), R10
+	ADDQ R10, 8(SP)
+	MOVQ 152(AX), R10
+	ADDQ R10, 16(SP)
+	DECQ (SP)
+	JNZ  tile
+	VZEROUPPER
+	RET
+
+// func avx2PairTile9x8(t *byte)
+// Requires: AVX, AVX2, FMA3, MMX+
+TEXT ·avx2PairTile9x8(SB), NOSPLIT, $40-8
+	MOVQ    t+0(FP), AX
+	MOVQ    24(AX), CX
+	VMOVUPS (CX), Y15
+	MOVQ    64(AX), CX
+	MOVQ    40(AX), DX
+	MOVQ    32(AX), BX
+	LEAQ    (BX)(BX*2), SI
+	LEAQ    (BX)(BX*4), DI
+	LEAQ    (SI)(BX*4), R8
+	MOVQ    136(AX), R10
+	MOVQ    R10, (SP)
+	MOVQ    (AX), R10
+	MOVQ    R10, 8(SP)
+	MOVQ    16(AX), R10
+	MOVQ    R10, 16(SP)
+
+tile:
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	MOVQ       8(SP), R12
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R11
+	MOVQ R11, 24(SP)
+
+segment:
+	MOVQ 96(AX), R10
+
+step:
+	VMASKMOVPS   (R9), Y15, Y9
+	VANDPS       highHalves<>+0(SB), Y9, Y9
+	VBROADCASTSS (R12), Y10
+	VANDPS       highHalves<>+0(SB), Y10, Y10
+	VFMADD231PS  Y9, Y10, Y0
+	VBROADCASTSS (R12)(BX*1), Y10
+	VANDPS       highHalves<>+0(SB), Y10, Y10
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (R12)(BX*2), Y10
+	VANDPS       highHalves<>+0(SB), Y10, Y10
+	VFMADD231PS  Y9, Y10, Y2
+	VBROADCASTSS (R12)(SI*1), Y10
+	VANDPS       highHalves<>+0(SB), Y10, Y10
+	VFMADD231PS  Y9, Y10, Y3
+	VBROADCASTSS (R12)(BX*4), Y10
+	VANDPS       highHalves<>+0(SB), Y10, Y10
+	VFMADD231PS  Y9, Y10, Y4
+	VBROADCASTSS (R12)(DI*1), Y10
+	VANDPS       highHalves<>+0(SB), Y10, Y10
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (R12)(SI*2), Y10
+	VANDPS       highHalves<>+0(SB), Y10, Y10
+	VFMADD231PS  Y9, Y10, Y6
+	VBROADCASTSS (R12)(R8*1), Y10
+	VANDPS       highHalves<>+0(SB), Y10, Y10
+	VFMADD231PS  Y9, Y10, Y7
+	VBROADCASTSS (R12)(BX*8), Y10
+	VANDPS       highHalves<>+0(SB), Y10, Y10
+	VFMADD231PS  Y9, Y10, Y8
+	VMASKMOVPS   (R9), Y15, Y9
+	VPSLLD       $0x10, Y9, Y9
+	VBROADCASTSS (R12), Y10
+	VPSLLD       $0x10, Y10, Y10
+	VFMADD231PS  Y9, Y10, Y0
+	VBROADCASTSS (R12)(BX*1), Y10
+	VPSLLD       $0x10, Y10, Y10
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (R12)(BX*2), Y10
+	VPSLLD       $0x10, Y10, Y10
+	VFMADD231PS  Y9, Y10, Y2
+	VBROADCASTSS (R12)(SI*1), Y10
+	VPSLLD       $0x10, Y10, Y10
+	VFMADD231PS  Y9, Y10, Y3
+	VBROADCASTSS (R12)(BX*4), Y10
+	VPSLLD       $0x10, Y10, Y10
+	VFMADD231PS  Y9, Y10, Y4
+	VBROADCASTSS (R12)(DI*1), Y10
+	VPSLLD       $0x10, Y10, Y10
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (R12)(SI*2), Y10
+	VPSLLD       $0x10, Y10, Y10
+	VFMADD231PS  Y9, Y10, Y6
+	VBROADCASTSS (R12)(R8*1), Y10
+	VPSLLD       $0x10, Y10, Y10
+	VFMADD231PS  Y9, Y10, Y7
+	VBROADCASTSS (R12)(BX*8), Y10
+	VPSLLD       $0x10, Y10, Y10
+	VFMADD231PS  Y9, Y10, Y8
+	ADDQ         CX, R9
+	ADDQ         DX, R12
+	DECQ         R10
+	JNZ          step
+	ADDQ         48(AX), R12
+	ADDQ         72(AX), R9
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R12
+	ADDQ         80(AX), R9
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ       16(SP), R12
+	MOVQ       88(AX), R11
+	CMPQ       128(AX), $0x00
+	JE         write
+	MOVQ       R12, R10
+	VMASKMOVPS (R10), Y15, Y9
+	VADDPS     Y9, Y0, Y0
+	ADDQ       R11, R10
+	VMASKMOVPS (R10), Y15, Y9
+	VADDPS     Y9, Y1, Y1
+	ADDQ       R11, R10
+	VMASKMOVPS (R10), Y15, Y9
+	VADDPS     Y9, Y2, Y2
+	ADDQ       R11, R10
+	VMASKMOVPS (R10), Y15, Y9
+	VADDPS     Y9, Y3, Y3
+	ADDQ       R11, R10
+	VMASKMOVPS (R10), Y15, Y9
+	VADDPS     Y9, Y4, Y4
+	ADDQ       R11, R10
+	VMASKMOVPS (R10), Y15, Y9
+	VADDPS     Y9, Y5, Y5
+	ADDQ       R11, R10
+	VMASKMOVPS (R10), Y15, Y9
+	VADDPS     Y9, Y6, Y6
+	ADDQ       R11, R10
+	VMASKMOVPS (R10), Y15, Y9
+	VADDPS     Y9, Y7, Y7
+	ADDQ       R11, R10
+	VMASKMOVPS (R10), Y15, Y9
+	VADDPS     Y9, Y8, Y8
+
+write:
+	CMPQ    120(AX), $0x08
+	JNE     masked
+	VMOVUPS Y0, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y2, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y3, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y4, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y5, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y6, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y7, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y8, (R12)
+	JMP     next
+
+masked:
+	VMASKMOVPS Y0, Y15, (R12)
+	ADDQ       R11, R12
+	VMASKMOVPS Y1, Y15, (R12)
+	ADDQ       R11, R12
+	VMASKMOVPS Y2, Y15, (R12)
+	ADDQ       R11, R12
+	VMASKMOVPS Y3, Y15, (R12)
+	ADDQ       R11, R12
+	VMASKMOVPS Y4, Y15, (R12)
+	ADDQ       R11, R12
+	VMASKMOVPS Y5, Y15, (R12)
+	ADDQ       R11, R12
+	VMASKMOVPS Y6, Y15, (R12)
+	ADDQ       R11, R12
+	VMASKMOVPS Y7, Y15, (R12)
+	ADDQ       R11, R12
+	VMASKMOVPS Y8, Y15, (R12)
+
+next:
+	MOVQ 144(AX), R10
+	ADDQ R10, 8(SP)
+	MOVQ 152(AX), R10
+	ADDQ R10, 16(SP)
+	DECQ (SP)
+	JNZ  tile
+	VZEROUPPER
+	RET
+
+// func avx2PairTile10x8(t *byte)
+// Requires: AVX, AVX2, FMA3, MMX+
+TEXT ·avx2PairTile10x8(SB), NOSPLIT, $40-8
+	MOVQ    t+0(FP), AX
+	MOVQ    24(AX), CX
+	VMOVUPS (CX), Y15
+	MOVQ    64(AX), CX
+	MOVQ    40(AX), DX
+	MOVQ    32(AX), BX
+	LEAQ    (BX)(BX*2), SI
+	LEAQ    (BX)(BX*4), DI
+	LEAQ    (SI)(BX*4), R8
+	MOVQ    136(AX), R10
+	MOVQ    R10, (SP)
+	MOVQ    (AX), R10
+	MOVQ    R10, 8(SP)
+	MOVQ    16(AX), R10
+	MOVQ    R10, 16(SP)
+
+tile:
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	VXORPS     Y9, Y9, Y9
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R11
+	MOVQ R11, 24(SP)
+
+segment:
+	MOVQ 96(AX), R10
+
+step:
+	VMASKMOVPS   (R9), Y15, Y10
+	VANDPS       highHalves<>+0(SB), Y10, Y10
+	VBROADCASTSS (R12), Y11
+	VANDPS       highHalves<>+0(SB), Y11, Y11
+	VFMADD231PS  Y10, Y11, Y0
+	VBROADCASTSS (R12)(BX*1), Y11
+	VANDPS       highHalves<>+0(SB), Y11, Y11
+	VFMADD231PS  Y10, Y11, Y1
+	VBROADCASTSS (R12)(BX*2), Y11
+	VANDPS       highHalves<>+0(SB), Y11, Y11
+	VFMADD231PS  Y10, Y11, Y2
+	VBROADCASTSS (R12)(SI*1), Y11
+	VANDPS       highHalves<>+0(SB), Y11, Y11
+	VFMADD231PS  Y10, Y11, Y3
+	VBROADCASTSS (R12)(BX*4), Y11
+	VANDPS       highHalves<>+0(SB), Y11, Y11
+	VFMADD231PS  Y10, Y11, Y4
+	VBROADCASTSS (R12)(DI*1), Y11
+	VANDPS       highHalves<>+0(SB), Y11, Y11
+	VFMADD231PS  Y10, Y11, Y5
+	VBROADCASTSS (R12)(SI*2), Y11
+	VANDPS       highHalves<>+0(SB), Y11, Y11
+	VFMADD231PS  Y10, Y11, Y6
+	VBROADCASTSS (R12)(R8*1), Y11
+	VANDPS       highHalves<>+0(SB), Y11, Y11
+	VFMADD231PS  Y10, Y11, Y7
+	VBROADCASTSS (R12)(BX*8), Y11
+	VANDPS       highHalves<>+0(SB), Y11, Y11
+	VFMADD231PS  Y10, Y11, Y8
+	VBROADCASTSS (R13), Y11
+	VANDPS       highHalves<>+0(SB), Y11, Y11
+	VFMADD231PS  Y10, Y11, Y9
+	VMASKMOVPS   (R9), Y15, Y10
+	VPSLLD       $0x10, Y10, Y10
+	VBROADCASTSS (R12), Y11
+	VPSLLD       $0x10, Y11, Y11
+	VFMADD231PS  Y10, Y11, Y0
+	VBROADCASTSS (R12)(BX*1), Y11
+	VPSLLD       $0x10, Y11, Y11
+	VFMADD231PS  Y10, Y11, Y1
+	VBROADCASTSS (R12)(BX*2), Y11
+	VPSLLD       $0x10, Y11, Y11
+	VFMADD231PS  Y10, Y11, Y2
+	VBROADCASTSS (R12)(SI*1), Y11
+	VPSLLD       $0x10, Y11, Y11
+	VFMADD231PS  Y10, Y11, Y3
+	VBROADCASTSS (R12)(BX*4), Y11
+	VPSLLD       $0x10, Y11, Y11
+	VFMADD231PS  Y10, Y11, Y4
+	VBROADCASTSS (R12)(DI*1), Y11
+	VPSLLD       $0x10, Y11, Y11
+	VFMADD231PS  Y10, Y11, Y5
+	VBROADCASTSS (R12)(SI*2), Y11
+	VPSLLD       $0x10, Y11, Y11
+	VFMADD231PS  Y10, Y11, Y6
+	VBROADCASTSS (R12)(R8*1), Y11
+	VPSLLD       $0x10, Y11, Y11
+	VFMADD231PS  Y10, Y11, Y7
+	VBROADCASTSS (R12)(BX*8), Y11
+	VPSLLD       $0x10, Y11, Y11
+	VFMADD231PS  Y10, Y11, Y8
+	VBROADCASTSS (R13), Y11
+	VPSLLD       $0x10, Y11, Y11
+	VFMADD231PS  Y10, Y11, Y9
+	ADDQ         CX, R9
+	ADDQ         DX, R12
+	ADDQ         DX, R13
+	DECQ         R10
+	JNZ          step
+	ADDQ         48(AX), R12
+	ADDQ         48(AX), R13
+	ADDQ         72(AX), R9
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R12
+	ADDQ         56(AX), R13
+	ADDQ         80(AX), R9
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ       16(SP), R12
+	MOVQ       88(AX), R11
+	CMPQ       128(AX), $0x00
+	JE         write
+	MOVQ       R12, R10
+	VMASKMOVPS (R10), Y15, Y10
+	VADDPS     Y10, Y0, Y0
+	ADDQ       R11, R10
+	VMASKMOVPS (R10), Y15, Y10
+	VADDPS     Y10, Y1, Y1
+	ADDQ       R11, R10
+	VMASKMOVPS (R10), Y15, Y10
+	VADDPS     Y10, Y2, Y2
+	ADDQ       R11, R10
+	VMASKMOVPS (R10), Y15, Y10
+	VADDPS     Y10, Y3, Y3
+	ADDQ       R11, R10
+	VMASKMOVPS (R10), Y15, Y10
+	VADDPS     Y10, Y4, Y4
+	ADDQ       R11, R10
+	VMASKMOVPS (R10), Y15, Y10
+	VADDPS     Y10, Y5, Y5
+	ADDQ       R11, R10
+	VMASKMOVPS (R10), Y15, Y10
+	VADDPS     Y10, Y6, Y6
+	ADDQ       R11, R10
+	VMASKMOVPS (R10), Y15, Y10
+	VADDPS     Y10, Y7, Y7
+	ADDQ       R11, R10
+	VMASKMOVPS (R10), Y15, Y10
+	VADDPS     Y10, Y8, Y8
+	ADDQ       R11, R10
+	VMASKMOVPS (R10), Y15, Y10
+	VADDPS     Y10, Y9, Y9
+
+write:
+	CMPQ    120(AX), $0x08
+	JNE     masked
+	VMOVUPS Y0, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y2, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y3, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y4, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y5, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y6, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y7, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y8, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y9, (R12)
+	JMP     next
+
+masked:
+	VMASKMOVPS Y0, Y15, (R12)
+	ADDQ       R11, R12
+	VMASKMOVPS Y1, Y15, (R12)
+	ADDQ       R11, R12
+	VMASKMOVPS Y2, Y15, (R12)
+	ADDQ       R11, R12
+	VMASKMOVPS Y3, Y15, (R12)
+	ADDQ       R11, R12
+	VMASKMOVPS Y4, Y15, (R12)
+	ADDQ       R11, R12
+	VMASKMOVPS Y5, Y15, (R12)
+	ADDQ       R11, R12
+	VMASKMOVPS Y6, Y15, (R12)
+	ADDQ       R11, R12
+	VMASKMOVPS Y7, Y15, (R12)
+	ADDQ       R11, R12
+	VMASKMOVPS Y8, Y15, (R12)
+	ADDQ       R11, R12
+	VMASKMOVPS Y9, Y15, (R12)
+
+next:
+	MOVQ 144(AX), R10
+	ADDQ R10, 8(SP)
+	MOVQ 152(AX), R10
+	ADDQ R10, 16(SP)
+	DECQ (SP)
+	JNZ  tile
+	VZEROUPPER
+	RET
+
+// func avx2PairTile11x8(t *byte)
+// Requires: AVX, AVX2, FMA3, MMX+
+TEXT ·avx2PairTile11x8(SB), NOSPLIT, $40-8
+	MOVQ    t+0(FP), AX
+	MOVQ    24(AX), CX
+	VMOVUPS (CX), Y15
+	MOVQ    64(AX), CX
+	MOVQ    40(AX), DX
+	MOVQ    32(AX), BX
+	LEAQ    (BX)(BX*2), SI
+	LEAQ    (BX)(BX*4), DI
+	LEAQ    (SI)(BX*4), R8
+	MOVQ    136(AX), R10
+	MOVQ    R10, (SP)
+	MOVQ    (AX), R10
+	MOVQ    R10, 8(SP)
+	MOVQ    16(AX), R10
+	MOVQ    R10, 16(SP)
+
+tile:
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	VXORPS     Y9, Y9, Y9
+	VXORPS     Y10, Y10, Y10
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R11
+	MOVQ R11, 24(SP)
+
+segment:
+	MOVQ 96(AX), R10
+
+step:
+	VMASKMOVPS   (R9), Y15, Y11
+	VANDPS       highHalves<>+0(SB), Y11, Y11
+	VBROADCASTSS (R12), Y12
+	VANDPS       highHalves<>+0(SB), Y12, Y12
+	VFMADD231PS  Y11, Y12, Y0
+	VBROADCASTSS (R12)(BX*1), Y12
+	VANDPS       highHalves<>+0(SB), Y12, Y12
+	VFMADD231PS  Y11, Y12, Y1
+	VBROADCASTSS (R12)(BX*2), Y12
+	VANDPS       highHalves<>+0(SB), Y12, Y12
+	VFMADD231PS  Y11, Y12, Y2
+	VBROADCASTSS (R12)(SI*1), Y12
+	VANDPS       highHalves<>+0(SB), Y12, Y12
+	VFMADD231PS  Y11, Y12, Y3
+	VBROADCASTSS (R12)(BX*4), Y12
+	VANDPS       highHalves<>+0(SB), Y12, Y12
+	VFMADD231PS  Y11, Y12, Y4
+	VBROADCASTSS (R12)(DI*1), Y12
+	VANDPS       highHalves<>+0(SB), Y12, Y12
+	VFMADD231PS  Y11, Y12, Y5
+	VBROADCASTSS (R12)(SI*2), Y12
+	VANDPS       highHalves<>+0(SB), Y12, Y12
+	VFMADD231PS  Y11, Y12, Y6
+	VBROADCASTSS (R12)(R8*1), Y12
+	VANDPS       highHalves<>+0(SB), Y12, Y12
+	VFMADD231PS  Y11, Y12, Y7
+	VBROADCASTSS (R12)(BX*8), Y12
+	VANDPS       highHalves<>+0(SB), Y12, Y12
+	VFMADD231PS  Y11, Y12, Y8
+	VBROADCASTSS (R13), Y12
+	VANDPS       highHalves<>+0(SB), Y12, Y12
+	VFMADD231PS  Y11, Y12, Y9
+	VBROADCASTSS (R13)(BX*1), Y12
+	VANDPS       highHalves<>+0(SB), Y12, Y12
+	VFMADD231PS  Y11, Y12, Y10
+	VMASKMOVPS   (R9), Y15, Y11
+	VPSLLD       $0x10, Y11, Y11
+	VBROADCASTSS (R12), Y12
+	VPSLLD       $0x10, Y12, Y12
+	VFMADD231PS  Y11, Y12, Y0
+	VBROADCASTSS (R12)(BX*1), Y12
+	VPSLLD       $0x10, Y12, Y12
+	VFMADD231PS  Y11, Y12, Y1
+	VBROADCASTSS (R12)(BX*2), Y12
+	VPSLLD       $0x10, Y12, Y12
+	VFMADD231PS  Y11, Y12, Y2
+	VBROADCASTSS (R12)(SI*1), Y12
+	VPSLLD       $0x10, Y12, Y12
+	VFMADD231PS  Y11, Y12, Y3
+	VBROADCASTSS (R12)(BX*4), Y12
+	VPSLLD       $0x10, Y12, Y12
+	VFMADD231PS  Y11, Y12, Y4
+	VBROADCASTSS (R12)(DI*1), Y12
+	VPSLLD       $0x10, Y12, Y12
+	VFMADD231PS  Y11, Y12, Y5
+	VBROADCASTSS (R12)(SI*2), Y12
+	VPSLLD       $0x10, Y12, Y12
+	VFMADD231PS  Y11, Y12, Y6
+	VBROADCASTSS (R12)(R8*1), Y12
+	VPSLLD       $0x10, Y12, Y12
+	VFMADD231PS  Y11, Y12, Y7
+	VBROADCASTSS (R12)(BX*8), Y12
+	VPSLLD       $0x10, Y12, Y12
+	VFMADD231PS  Y11, Y12, Y8
+	VBROADCASTSS (R13), Y12
+	VPSLLD       $0x10, Y12, Y12
+	VFMADD231PS  Y11, Y12, Y9
+	VBROADCASTSS (R13)(BX*1), Y12
+	VPSLLD       $0x10, Y12, Y12
+	VFMADD231PS  Y11, Y12, Y10
+	ADDQ         CX, R9
+	ADDQ         DX, R12
+	ADDQ         DX, R13
+	DECQ         R10
+	JNZ          step
+	ADDQ         48(AX), R12
+	ADDQ         48(AX), R13
+	ADDQ         72(AX), R9
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R12
+	ADDQ         56(AX), R13
+	ADDQ         80(AX), R9
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ       16(SP), R12
+	MOVQ       88(AX), R11
+	CMPQ       128(AX), $0x00
+	JE         write
+	MOVQ       R12, R10
+	VMASKMOVPS (R10), Y15, Y11
+	VADDPS     Y11, Y0, Y0
+	ADDQ       R11, R10
+	VMASKMOVPS (R10), Y15, Y11
+	VADDPS     Y11, Y1, Y1
+	ADDQ       R11, R10
+	VMASKMOVPS (R10), Y15, Y11
+	VADDPS     Y11, Y2, Y2
+	ADDQ       R11, R10
+	VMASKMOVPS (R10), Y15, Y11
+	VADDPS     Y11, Y3, Y3
+	ADDQ       R11, R10
+	VMASKMOVPS (R10), Y15, Y11
+	VADDPS     Y11, Y4, Y4
+	ADDQ       R11, R10
+	VMASKMOVPS (R10), Y15, Y11
+	VADDPS     Y11, Y5, Y5
+	ADDQ       R11, R10
+	VMASKMOVPS (R10), Y15, Y11
+	VADDPS     Y11, Y6, Y6
+	ADDQ       R11, R10
+	VMASKMOVPS (R10), Y15, Y11
+	VADDPS     Y11, Y7, Y7
+	ADDQ       R11, R10
+	VMASKMOVPS (R10), Y15, Y11
+	VADDPS     Y11, Y8, Y8
+	ADDQ       R11, R10
+	VMASKMOVPS (R10), Y15, Y11
+	VADDPS     Y11, Y9, Y9
+	ADDQ       R11, R10
+	VMASKMOVPS (R10), Y15, Y11
+	VADDPS     Y11, Y10, Y10
+
+write:
+	CMPQ    120(AX), $0x08
+	JNE     masked
+	VMOVUPS Y0, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y2, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y3, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y4, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y5, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y6, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y7, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y8, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y9, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y10, (R12)
+	JMP     next
+
+masked:
+	VMASKMOVPS Y0, Y15, (R12)
+	ADDQ       R11, R12
+	VMASKMOVPS Y1, Y15, (R12)
+	ADDQ       R11, R12
+	VMASKMOVPS Y2, Y15, (R12)
+	ADDQ       R11, R12
+	VMASKMOVPS Y3, Y15, (R12)
+	ADDQ       R11, R12
+	VMASKMOVPS Y4, Y15, (R12)
+	ADDQ       R11, R12
+	VMASKMOVPS Y5, Y15, (R12)
+	ADDQ       R11, R12
+	VMASKMOVPS Y6, Y15, (R12)
+	ADDQ       R11, R12
+	VMASKMOVPS Y7, Y15, (R12)
+	ADDQ       R11, R12
+	VMASKMOVPS Y8, Y15, (R12)
+	ADDQ       R11, R12
+	VMASKMOVPS Y9, Y15, (R12)
+	ADDQ       R11, R12
+	VMASKMOVPS Y10, Y15, (R12)
+
+next:
+	MOVQ 144(AX), R10
+	ADDQ R10, 8(SP)
+	MOVQ 152(AX), R10
+	ADDQ R10, 16(SP)
+	DECQ (SP)
+	JNZ  tile
+	VZEROUPPER
+	RET
+
+// func avx2PairTile12x8(t *byte)
+// Requires: AVX, AVX2, FMA3, MMX+
+TEXT ·avx2PairTile12x8(SB), NOSPLIT, $40-8
+	MOVQ    t+0(FP), AX
+	MOVQ    24(AX), CX
+	VMOVUPS (CX), Y15
+	MOVQ    64(AX), CX
+	MOVQ    40(AX), DX
+	MOVQ    32(AX), BX
+	LEAQ    (BX)(BX*2), SI
+	LEAQ    (BX)(BX*4), DI
+	LEAQ    (SI)(BX*4), R8
+	MOVQ    136(AX), R10
+	MOVQ    R10, (SP)
+	MOVQ    (AX), R10
+	MOVQ    R10, 8(SP)
+	MOVQ    16(AX), R10
+	MOVQ    R10, 16(SP)
+
+tile:
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	VXORPS     Y9, Y9, Y9
+	VXORPS     Y10, Y10, Y10
+	VXORPS     Y11, Y11, Y11
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R11
+	MOVQ R11, 24(SP)
+
+segment:
+	MOVQ 96(AX), R10
+
+step:
+	VMASKMOVPS   (R9), Y15, Y12
+	VANDPS       highHalves<>+0(SB), Y12, Y12
+	VBROADCASTSS (R12), Y13
+	VANDPS       highHalves<>+0(SB), Y13, Y13
+	VFMADD231PS  Y12, Y13, Y0
+	VBROADCASTSS (R12)(BX*1), Y13
+	VANDPS       highHalves<>+0(SB), Y13, Y13
+	VFMADD231PS  Y12, Y13, Y1
+	VBROADCASTSS (R12)(BX*2), Y13
+	VANDPS       highHalves<>+0(SB), Y13, Y13
+	VFMADD231PS  Y12, Y13, Y2
+	VBROADCASTSS (R12)(SI*1), Y13
+	VANDPS       highHalves<>+0(SB), Y13, Y13
+	VFMADD231PS  Y12, Y13, Y3
+	VBROADCASTSS (R12)(BX*4), Y13
+	VANDPS       highHalves<>+0(SB), Y13, Y13
+	VFMADD231PS  Y12, Y13, Y4
+	VBROADCASTSS (R12)(DI*1), Y13
+	VANDPS       highHalves<>+0(SB), Y13, Y13
+	VFMADD231PS  Y12, Y13, Y5
+	VBROADCASTSS (R12)(SI*2), Y13
+	VANDPS       highHalves<>+0(SB), Y13, Y13
+	VFMADD231PS  Y12, Y13, Y6
+	VBROADCASTSS (R12)(R8*1), Y13
+	VANDPS       highHalves<>+0(SB), Y13, Y13
+	VFMADD231PS  Y12, Y13, Y7
+	VBROADCASTSS (R12)(BX*8), Y13
+	VANDPS       highHalves<>+0(SB), Y13, Y13
+	VFMADD231PS  Y12, Y13, Y8
+	VBROADCASTSS (R13), Y13
+	VANDPS       highHalves<>+0(SB), Y13, Y13
+	VFMADD231PS  Y12, Y13, Y9
+	VBROADCASTSS (R13)(BX*1), Y13
+	VANDPS       highHalves<>+0(SB), Y13, Y13
+	VFMADD231PS  Y12, Y13, Y10
+	VBROADCASTSS (R13)(BX*2), Y13
+	VANDPS       highHalves<>+0(SB), Y13, Y13
+	VFMADD231PS  Y12, Y13, Y11
+	VMASKMOVPS   (R9), Y15, Y12
+	VPSLLD       $0x10, Y12, Y12
+	VBROADCASTSS (R12), Y13
+	VPSLLD       $0x10, Y13, Y13
+	VFMADD231PS  Y12, Y13, Y0
+	VBROADCASTSS (R12)(BX*1), Y13
+	VPSLLD       $0x10, Y13, Y13
+	VFMADD231PS  Y12, Y13, Y1
+	VBROADCASTSS (R12)(BX*2), Y13
+	VPSLLD       $0x10, Y13, Y13
+	VFMADD231PS  Y12, Y13, Y2
+	VBROADCASTSS (R12)(SI*1), Y13
+	VPSLLD       $0x10, Y13, Y13
+	VFMADD231PS  Y12, Y13, Y3
+	VBROADCASTSS (R12)(BX*4), Y13
+	VPSLLD       $0x10, Y13, Y13
+	VFMADD231PS  Y12, Y13, Y4
+	VBROADCASTSS (R12)(DI*1), Y13
+	VPSLLD       $0x10, Y13, Y13
+	VFMADD231PS  Y12, Y13, Y5
+	VBROADCASTSS (R12)(SI*2), Y13
+	VPSLLD       $0x10, Y13, Y13
+	VFMADD231PS  Y12, Y13, Y6
+	VBROADCASTSS (R12)(R8*1), Y13
+	VPSLLD       $0x10, Y13, Y13
+	VFMADD231PS  Y12, Y13, Y7
+	VBROADCASTSS (R12)(BX*8), Y13
+	VPSLLD       $0x10, Y13, Y13
+	VFMADD231PS  Y12, Y13, Y8
+	VBROADCASTSS (R13), Y13
+	VPSLLD       $0x10, Y13, Y13
+	VFMADD231PS  Y12, Y13, Y9
+	VBROADCASTSS (R13)(BX*1), Y13
+	VPSLLD       $0x10, Y13, Y13
+	VFMADD231PS  Y12, Y13, Y10
+	VBROADCASTSS (R13)(BX*2), Y13
+	VPSLLD       $0x10, Y13, Y13
+	VFMADD231PS  Y12, Y13, Y11
+	ADDQ         CX, R9
+	ADDQ         DX, R12
+	ADDQ         DX, R13
+	DECQ         R10
+	JNZ          step
+	ADDQ         48(AX), R12
+	ADDQ         48(AX), R13
+	ADDQ         72(AX), R9
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R12
+	ADDQ         56(AX), R13
+	ADDQ         80(AX), R9
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ       16(SP), R12
+	MOVQ       88(AX), R11
+	CMPQ       128(AX), $0x00
+	JE         write
+	MOVQ       R12, R10
+	VMASKMOVPS (R10), Y15, Y12
+	VADDPS     Y12, Y0, Y0
+	ADDQ       R11, R10
+	VMASKMOVPS (R10), Y15, Y12
+	VADDPS     Y12, Y1, Y1
+	ADDQ       R11, R10
+	VMASKMOVPS (R10), Y15, Y12
+	VADDPS     Y12, Y2, Y2
+	ADDQ       R11, R10
+	VMASKMOVPS (R10), Y15, Y12
+	VADDPS     Y12, Y3, Y3
+	ADDQ       R11, R10
+	VMASKMOVPS (R10), Y15, Y12
+	VADDPS     Y12, Y4, Y4
+	ADDQ       R11, R10
+	VMASKMOVPS (R10), Y15, Y12
+	VADDPS     Y12, Y5, Y5
+	ADDQ       R11, R10
+	VMASKMOVPS (R10), Y15, Y12
+	VADDPS     Y12, Y6, Y6
+	ADDQ       R11, R10
+	VMASKMOVPS (R10), Y15, Y12
+	VADDPS     Y12, Y7, Y7
+	ADDQ       R11, R10
+	VMASKMOVPS (R10), Y15, Y12
+	VADDPS     Y12, Y8, Y8
+	ADDQ       R11, R10
+	VMASKMOVPS (R10), Y15, Y12
+	VADDPS     Y12, Y9, Y9
+	ADDQ       R11, R10
+	VMASKMOVPS (R10), Y15, Y12
+	VADDPS     Y12, Y10, Y10
+	ADDQ       R11, R10
+	VMASKMOVPS (R10), Y15, Y12
+	VADDPS     Y12, Y11, Y11
+
+write:
+	CMPQ    120(AX), $0x08
+	JNE     masked
+	VMOVUPS Y0, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y2, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y3, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y4, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y5, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y6, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y7, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y8, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y9, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y10, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y11, (R12)
+	JMP     next
+
+masked:
+	VMASKMOVPS Y0, Y15, (R12)
+	ADDQ       R11, R12
+	VMASKMOVPS Y1, Y15, (R12)
+	ADDQ       R11, R12
+	VMASKMOVPS Y2, Y15, (R12)
+	ADDQ       R11, R12
+	VMASKMOVPS Y3, Y15, (R12)
+	ADDQ       R11, R12
+	VMASKMOVPS Y4, Y15, (R12)
+	ADDQ       R11, R12
+	VMASKMOVPS Y5, Y15, (R12)
+	ADDQ       R11, R12
+	VMASKMOVPS Y6, Y15, (R12)
+	ADDQ       R11, R12
+	VMASKMOVPS Y7, Y15, (R12)
+	ADDQ       R11, R12
+	VMASKMOVPS Y8, Y15, (R12)
+	ADDQ       R11, R12
+	VMASKMOVPS Y9, Y15, (R12)
+	ADDQ       R11, R12
+	VMASKMOVPS Y10, Y15, (R12)
+	ADDQ       R11, R12
+	VMASKMOVPS Y11, Y15, (R12)
+
+next:
+	MOVQ 144(AX), R10
+	ADDQ R10, 8(SP)
+	MOVQ 152(AX), R10
+	ADDQ R10, 16(SP)
+	DECQ (SP)
+	JNZ  tile
+	VZEROUPPER
+	RET
+
+// func avx2PairTile1x16(t *byte)
+// Requires: AVX, AVX2, FMA3, MMX+
+TEXT ·avx2PairTile1x16(SB), NOSPLIT, $40-8
+	MOVQ    t+0(FP), AX
+	MOVQ    24(AX), CX
+	VMOVUPS (CX), Y15
+	MOVQ    64(AX), CX
+	MOVQ    40(AX), DX
+	MOVQ    32(AX), BX
+	MOVQ    136(AX), SI
+	MOVQ    SI, (SP)
+	MOVQ    (AX), SI
+	MOVQ    SI, 8(SP)
+	MOVQ    16(AX), SI
+	MOVQ    SI, 16(SP)
+
+tile:
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	MOVQ       8(SP), DI
+	MOVQ       16(SP), SI
+	PREFETCHT0 (SI)
+	MOVQ       8(AX), BX
+	MOVQ       112(AX), SI
+	MOVQ       SI, 32(SP)
+	TESTQ      SI, SI
+	JZ         store
+
+outer:
+	MOVQ 104(AX), SI
+	MOVQ SI, 24(SP)
+
+segment:
+	MOVQ 96(AX), SI
+
+step:
+	VMOVUPS      (BX), Y2
+	VMASKMOVPS   32(BX), Y15, Y3
+	VANDPS       highHalves<>+0(SB), Y2, Y2
+	VANDPS       highHalves<>+0(SB), Y3, Y3
+	VBROADCASTSS (DI), Y4
+	VANDPS       highHalves<>+0(SB), Y4, Y4
+	VFMADD231PS  Y2, Y4, Y0
+	VFMADD231PS  Y3, Y4, Y1
+	VMOVUPS      (BX), Y2
+	VMASKMOVPS   32(BX), Y15, Y3
+	VPSLLD       $0x10, Y2, Y2
+	VPSLLD       $0x10, Y3, Y3
+	VBROADCASTSS (DI), Y4
+	VPSLLD       $0x10, Y4, Y4
+	VFMADD231PS  Y2, Y4, Y0
+	VFMADD231PS  Y3, Y4, Y1
+	ADDQ         CX, BX
+	ADDQ         DX, DI
+	DECQ         SI
+	JNZ          step
+	ADDQ         48(AX), DI
+	ADDQ         72(AX), BX
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), DI
+	ADDQ         80(AX), BX
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ       16(SP), DI
+	MOVQ       88(AX), SI
+	CMPQ       128(AX), $0x00
+	JE         write
+	MOVQ       DI, SI
+	VMOVUPS    (SI), Y2
+	VADDPS     Y2, Y0, Y0
+	VMASKMOVPS 32(SI), Y15, Y2
+	VADDPS     Y2, Y1, Y1
+
+write:
+	CMPQ    120(AX), $0x10
+	JNE     masked
+	VMOVUPS Y0, (DI)
+	VMOVUPS Y1, 32(DI)
+	JMP     next
+
+masked:
+	VMOVUPS    Y0, (DI)
+	VMASKMOVPS Y1, Y15, 32(DI)
+
+next:
+	MOVQ 144(AX), SI
+	ADDQ SI, 8(SP)
+	MOVQ 152(AX), SI
+	ADDQ SI, 16(SP)
+	DECQ (SP)
+	JNZ  tile
+	VZEROUPPER
+	RET
+
+// func avx2PairTile2x16(t *byte)
+// Requires: AVX, AVX2, FMA3, MMX+
+TEXT ·avx2PairTile2x16(SB), NOSPLIT, $40-8
+	MOVQ    t+0(FP), AX
+	MOVQ    24(AX), CX
+	VMOVUPS (CX), Y15
+	MOVQ    64(AX), CX
+	MOVQ    40(AX), DX
+	MOVQ    32(AX), BX
+	MOVQ    136(AX), DI
+	MOVQ    DI, (SP)
+	MOVQ    (AX), DI
+	MOVQ    DI, 8(SP)
+	MOVQ    16(AX), DI
+	MOVQ    DI, 16(SP)
+
+tile:
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	MOVQ       8(SP), R9
+	MOVQ       16(SP), DI
+	PREFETCHT0 (DI)
+	ADDQ       88(AX), DI
+	PREFETCHT0 (DI)
+	MOVQ       8(AX), SI
+	MOVQ       112(AX), R8
+	MOVQ       R8, 32(SP)
+	TESTQ      R8, R8
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R8
+	MOVQ R8, 24(SP)
+
+segment:
+	MOVQ 96(AX), DI
+
+step:
+	VMOVUPS      (SI), Y4
+	VMASKMOVPS   32(SI), Y15, Y5
+	VANDPS       highHalves<>+0(SB), Y4, Y4
+	VANDPS       highHalves<>+0(SB), Y5, Y5
+	VBROADCASTSS (R9), Y6
+	VANDPS       highHalves<>+0(SB), Y6, Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VFMADD231PS  Y5, Y6, Y1
+	VBROADCASTSS (R9)(BX*1), Y6
+	VANDPS       highHalves<>+0(SB), Y6, Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VFMADD231PS  Y5, Y6, Y3
+	VMOVUPS      (SI), Y4
+	VMASKMOVPS   32(SI), Y15, Y5
+	VPSLLD       $0x10, Y4, Y4
+	VPSLLD       $0x10, Y5, Y5
+	VBROADCASTSS (R9), Y6
+	VPSLLD       $0x10, Y6, Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VFMADD231PS  Y5, Y6, Y1
+	VBROADCASTSS (R9)(BX*1), Y6
+	VPSLLD       $0x10, Y6, Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VFMADD231PS  Y5, Y6, Y3
+	ADDQ         CX, SI
+	ADDQ         DX, R9
+	DECQ         DI
+	JNZ          step
+	ADDQ         48(AX), R9
+	ADDQ         72(AX), SI
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R9
+	ADDQ         80(AX), SI
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ       16(SP), R9
+	MOVQ       88(AX), R8
+	CMPQ       128(AX), $0x00
+	JE         write
+	MOVQ       R9, DI
+	VMOVUPS    (DI), Y4
+	VADDPS     Y4, Y0, Y0
+	VMASKMOVPS 32(DI), Y15, Y4
+	VADDPS     Y4, Y1, Y1
+	ADDQ       R8, DI
+	VMOVUPS    (DI), Y4
+	VADDPS     Y4, Y2, Y2
+	VMASKMOVPS 32(DI), Y15, Y4
+	VADDPS     Y4, Y3, Y3
+
+write:
+	CMPQ    120(AX), $0x10
+	JNE     masked
+	VMOVUPS Y0, (R9)
+	VMOVUPS Y1, 32(R9)
+	ADDQ    R8, R9
+	VMOVUPS Y2, (R9)
+	VMOVUPS Y3, 32(R9)
+	JMP     next
+
+masked:
+	VMOVUPS    Y0, (R9)
+	VMASKMOVPS Y1, Y15, 32(R9)
+	ADDQ       R8, R9
+	VMOVUPS    Y2, (R9)
+	VMASKMOVPS Y3, Y15, 32(R9)
+
+next:
+	MOVQ 144(AX), DI
+	ADDQ DI, 8(SP)
+	MOVQ 152(AX), DI
+	ADDQ DI, 16(SP)
+	DECQ (SP)
+	JNZ  tile
+	VZEROUPPER
+	RET
+
+// func avx2PairTile3x16(t *byte)
+// Requires: AVX, AVX2, FMA3, MMX+
+TEXT ·avx2PairTile3x16(SB), NOSPLIT, $40-8
+	MOVQ    t+0(FP), AX
+	MOVQ    24(AX), CX
+	VMOVUPS (CX), Y15
+	MOVQ    64(AX), CX
+	MOVQ    40(AX), DX
+	MOVQ    32(AX), BX
+	MOVQ    136(AX), DI
+	MOVQ    DI, (SP)
+	MOVQ    (AX), DI
+	MOVQ    DI, 8(SP)
+	MOVQ    16(AX), DI
+	MOVQ    DI, 16(SP)
+
+tile:
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	MOVQ       8(SP), R9
+	MOVQ       16(SP), DI
+	PREFETCHT0 (DI)
+	ADDQ       88(AX), DI
+	PREFETCHT0 (DI)
+	ADDQ       88(AX), DI
+	PREFETCHT0 (DI)
+	MOVQ       8(AX), SI
+	MOVQ       112(AX), R8
+	MOVQ       R8, 32(SP)
+	TESTQ      R8, R8
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R8
+	MOVQ R8, 24(SP)
+
+segment:
+	MOVQ 96(AX), DI
+
+step:
+	VMOVUPS      (SI), Y6
+	VMASKMOVPS   32(SI), Y15, Y7
+	VANDPS       highHalves<>+0(SB), Y6, Y6
+	VANDPS       highHalves<>+0(SB), Y7, Y7
+	VBROADCASTSS (R9), Y8
+	VANDPS       highHalves<>+0(SB), Y8, Y8
+	VFMADD231PS  Y6, Y8, Y0
+	VFMADD231PS  Y7, Y8, Y1
+	VBROADCASTSS (R9)(BX*1), Y8
+	VANDPS       highHalves<>+0(SB), Y8, Y8
+	VFMADD231PS  Y6, Y8, Y2
+	VFMADD231PS  Y7, Y8, Y3
+	VBROADCASTSS (R9)(BX*2), Y8
+	VANDPS       highHalves<>+0(SB), Y8, Y8
+	VFMADD231PS  Y6, Y8, Y4
+	VFMADD231PS  Y7, Y8, Y5
+	VMOVUPS      (SI), Y6
+	VMASKMOVPS   32(SI), Y15, Y7
+	VPSLLD       $0x10, Y6, Y6
+	VPSLLD       $0x10, Y7, Y7
+	VBROADCASTSS (R9), Y8
+	VPSLLD       $0x10, Y8, Y8
+	VFMADD231PS  Y6, Y8, Y0
+	VFMADD231PS  Y7, Y8, Y1
+	VBROADCASTSS (R9)(BX*1), Y8
+	VPSLLD       $0x10, Y8, Y8
+	VFMADD231PS  Y6, Y8, Y2
+	VFMADD231PS  Y7, Y8, Y3
+	VBROADCASTSS (R9)(BX*2), Y8
+	VPSLLD       $0x10, Y8, Y8
+	VFMADD231PS  Y6, Y8, Y4
+	VFMADD231PS  Y7, Y8, Y5
+	ADDQ         CX, SI
+	ADDQ         DX, R9
+	DECQ         DI
+	JNZ          step
+	ADDQ         48(AX), R9
+	ADDQ         72(AX), SI
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R9
+	ADDQ         80(AX), SI
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ       16(SP), R9
+	MOVQ       88(AX), R8
+	CMPQ       128(AX), $0x00
+	JE         write
+	MOVQ       R9, DI
+	VMOVUPS    (DI), Y6
+	VADDPS     Y6, Y0, Y0
+	VMASKMOVPS 32(DI), Y15, Y6
+	VADDPS     Y6, Y1, Y1
+	ADDQ       R8, DI
+	VMOVUPS    (DI), Y6
+	VADDPS     Y6, Y2, Y2
+	VMASKMOVPS 32(DI), Y15, Y6
+	VADDPS     Y6, Y3, Y3
+	ADDQ       R8, DI
+	VMOVUPS    (DI), Y6
+	VADDPS     Y6, Y4, Y4
+	VMASKMOVPS 32(DI), Y15, Y6
+	VADDPS     Y6, Y5, Y5
+
+write:
+	CMPQ    120(AX), $0x10
+	JNE     masked
+	VMOVUPS Y0, (R9)
+	VMOVUPS Y1, 32(R9)
+	ADDQ    R8, R9
+	VMOVUPS Y2, (R9)
+	VMOVUPS Y3, 32(R9)
+	ADDQ    R8, R9
+	VMOVUPS Y4, (R9)
+	VMOVUPS Y5, 32(R9)
+	JMP     next
+
+masked:
+	VMOVUPS    Y0, (R9)
+	VMASKMOVPS Y1, Y15, 32(R9)
+	ADDQ       R8, R9
+	VMOVUPS    Y2, (R9)
+	VMASKMOVPS Y3, Y15, 32(R9)
+	ADDQ       R8, R9
+	VMOVUPS    Y4, (R9)
+	VMASKMOVPS Y5, Y15, 32(R9)
+
+next:
+	MOVQ 144(AX), DI
+	ADDQ DI, 8(SP)
+	MOVQ 152(AX), DI
+	ADDQ DI, 16(SP)
+	DECQ (SP)
+	JNZ  tile
+	VZEROUPPER
+	RET
+
+// func avx2PairTile4x16(t *byte)
+// Requires: AVX, AVX2, FMA3, MMX+
+TEXT ·avx2PairTile4x16(SB), NOSPLIT, $40-8
+	MOVQ    t+0(FP), AX
+	MOVQ    24(AX), CX
+	VMOVUPS (CX), Y15
+	MOVQ    64(AX), CX
+	MOVQ    40(AX), DX
+	MOVQ    32(AX), BX
+	LEAQ    (BX)(BX*2), SI
+	MOVQ    136(AX), R8
+	MOVQ    R8, (SP)
+	MOVQ    (AX), R8
+	MOVQ    R8, 8(SP)
+	MOVQ    16(AX), R8
+	MOVQ    R8, 16(SP)
+
+tile:
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	MOVQ       8(SP), R10
+	MOVQ       16(SP), R8
+	PREFETCHT0 (R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	MOVQ       8(AX), DI
+	MOVQ       112(AX), R9
+	MOVQ       R9, 32(SP)
+	TESTQ      R9, R9
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R9
+	MOVQ R9, 24(SP)
+
+segment:
+	MOVQ 96(AX), R8
+
+step:
+	VMOVUPS      (DI), Y8
+	VMASKMOVPS   32(DI), Y15, Y9
+	VANDPS       highHalves<>+0(SB), Y8, Y8
+	VANDPS       highHalves<>+0(SB), Y9, Y9
+	VBROADCASTSS (R10), Y10
+	VANDPS       highHalves<>+0(SB), Y10, Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (R10)(BX*1), Y10
+	VANDPS       highHalves<>+0(SB), Y10, Y10
+	VFMADD231PS  Y8, Y10, Y2
+	VFMADD231PS  Y9, Y10, Y3
+	VBROADCASTSS (R10)(BX*2), Y10
+	VANDPS       highHalves<>+0(SB), Y10, Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (R10)(SI*1), Y10
+	VANDPS       highHalves<>+0(SB), Y10, Y10
+	VFMADD231PS  Y8, Y10, Y6
+	VFMADD231PS  Y9, Y10, Y7
+	VMOVUPS      (DI), Y8
+	VMASKMOVPS   32(DI), Y15, Y9
+	VPSLLD       $0x10, Y8, Y8
+	VPSLLD       $0x10, Y9, Y9
+	VBROADCASTSS (R10), Y10
+	VPSLLD       $0x10, Y10, Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (R10)(BX*1), Y10
+	VPSLLD       $0x10, Y10, Y10
+	VFMADD231PS  Y8, Y10, Y2
+	VFMADD231PS  Y9, Y10, Y3
+	VBROADCASTSS (R10)(BX*2), Y10
+	VPSLLD       $0x10, Y10, Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (R10)(SI*1), Y10
+	VPSLLD       $0x10, Y10, Y10
+	VFMADD231PS  Y8, Y10, Y6
+	VFMADD231PS  Y9, Y10, Y7
+	ADDQ         CX, DI
+	ADDQ         DX, R10
+	DECQ         R8
+	JNZ          step
+	ADDQ         48(AX), R10
+	ADDQ         72(AX), DI
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R10
+	ADDQ         80(AX), DI
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ       16(SP), R10
+	MOVQ       88(AX), R9
+	CMPQ       128(AX), $0x00
+	JE         write
+	MOVQ       R10, R8
+	VMOVUPS    (R8), Y8
+	VADDPS     Y8, Y0, Y0
+	VMASKMOVPS 32(R8), Y15, Y8
+	VADDPS     Y8, Y1, Y1
+	ADDQ       R9, R8
+	VMOVUPS    (R8), Y8
+	VADDPS     Y8, Y2, Y2
+	VMASKMOVPS 32(R8), Y15, Y8
+	VADDPS     Y8, Y3, Y3
+	ADDQ       R9, R8
+	VMOVUPS    (R8), Y8
+	VADDPS     Y8, Y4, Y4
+	VMASKMOVPS 32(R8), Y15, Y8
+	VADDPS     Y8, Y5, Y5
+	ADDQ       R9, R8
+	VMOVUPS    (R8), Y8
+	VADDPS     Y8, Y6, Y6
+	VMASKMOVPS 32(R8), Y15, Y8
+	VADDPS     Y8, Y7, Y7
+
+write:
+	CMPQ    120(AX), $0x10
+	JNE     masked
+	VMOVUPS Y0, (R10)
+	VMOVUPS Y1, 32(R10)
+	ADDQ    R9, R10
+	VMOVUPS Y2, (R10)
+	VMOVUPS Y3, 32(R10)
+	ADDQ    R9, R10
+	VMOVUPS Y4, (R10)
+	VMOVUPS Y5, 32(R10)
+	ADDQ    R9, R10
+	VMOVUPS Y6, (R10)
+	VMOVUPS Y7, 32(R10)
+	JMP     next
+
+masked:
+	VMOVUPS    Y0, (R10)
+	VMASKMOVPS Y1, Y15, 32(R10)
+	ADDQ       R9, R10
+	VMOVUPS    Y2, (R10)
+	VMASKMOVPS Y3, Y15, 32(R10)
+	ADDQ       R9, R10
+	VMOVUPS    Y4, (R10)
+	VMASKMOVPS Y5, Y15, 32(R10)
+	ADDQ       R9, R10
+	VMOVUPS    Y6, (R10)
+	VMASKMOVPS Y7, Y15, 32(R10)
+
+next:
+	MOVQ 144(AX), R8
+	ADDQ R8, 8(SP)
+	MOVQ 152(AX), R8
+	ADDQ R8, 16(SP)
+	DECQ (SP)
+	JNZ  tile
+	VZEROUPPER
+	RET
+
+// func avx2PairTile5x16(t *byte)
+// Requires: AVX, AVX2, FMA3, MMX+
+TEXT ·avx2PairTile5x16(SB), NOSPLIT, $40-8
+	MOVQ    t+0(FP), AX
+	MOVQ    24(AX), CX
+	VMOVUPS (CX), Y15
+	MOVQ    64(AX), CX
+	MOVQ    40(AX), DX
+	MOVQ    32(AX), BX
+	LEAQ    (BX)(BX*2), SI
+	MOVQ    136(AX), R8
+	MOVQ    R8, (SP)
+	MOVQ    (AX), R8
+	MOVQ    R8, 8(SP)
+	MOVQ    16(AX), R8
+	MOVQ    R8, 16(SP)
+
+tile:
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	VXORPS     Y9, Y9, Y9
+	MOVQ       8(SP), R10
+	MOVQ       16(SP), R8
+	PREFETCHT0 (R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	MOVQ       8(AX), DI
+	MOVQ       112(AX), R9
+	MOVQ       R9, 32(SP)
+	TESTQ      R9, R9
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R9
+	MOVQ R9, 24(SP)
+
+segment:
+	MOVQ 96(AX), R8
+
+step:
+	VMOVUPS      (DI), Y10
+	VMASKMOVPS   32(DI), Y15, Y11
+	VANDPS       highHalves<>+0(SB), Y10, Y10
+	VANDPS       highHalves<>+0(SB), Y11, Y11
+	VBROADCASTSS (R10), Y12
+	VANDPS       highHalves<>+0(SB), Y12, Y12
+	VFMADD231PS  Y10, Y12, Y0
+	VFMADD231PS  Y11, Y12, Y1
+	VBROADCASTSS (R10)(BX*1), Y12
+	VANDPS       highHalves<>+0(SB), Y12, Y12
+	VFMADD231PS  Y10, Y12, Y2
+	VFMADD231PS  Y11, Y12, Y3
+	VBROADCASTSS (R10)(BX*2), Y12
+	VANDPS       highHalves<>+0(SB), Y12, Y12
+	VFMADD231PS  Y10, Y12, Y4
+	VFMADD231PS  Y11, Y12, Y5
+	VBROADCASTSS (R10)(SI*1), Y12
+	VANDPS       highHalves<>+0(SB), Y12, Y12
+	VFMADD231PS  Y10, Y12, Y6
+	VFMADD231PS  Y11, Y12, Y7
+	VBROADCASTSS (R10)(BX*4), Y12
+	VANDPS       highHalves<>+0(SB), Y12, Y12
+	VFMADD231PS  Y10, Y12, Y8
+	VFMADD231PS  Y11, Y12, Y9
+	VMOVUPS      (DI), Y10
+	VMASKMOVPS   32(DI), Y15, Y11
+	VPSLLD       $0x10, Y10, Y10
+	VPSLLD       $0x10, Y11, Y11
+	VBROADCASTSS (R10), Y12
+	VPSLLD       $0x10, Y12, Y12
+	VFMADD231PS  Y10, Y12, Y0
+	VFMADD231PS  Y11, Y12, Y1
+	VBROADCASTSS (R10)(BX*1), Y12
+	VPSLLD       $0x10, Y12, Y12
+	VFMADD231PS  Y10, Y12, Y2
+	VFMADD231PS  Y11, Y12, Y3
+	VBROADCASTSS (R10)(BX*2), Y12
+	VPSLLD       $0x10, Y12, Y12
+	VFMADD231PS  Y10, Y12, Y4
+	VFMADD231PS  Y11, Y12, Y5
+	VBROADCASTSS (R10)(SI*1), Y12
+	VPSLLD       $0x10, Y12, Y12
+	VFMADD231PS  Y10, Y12, Y6
+	VFMADD231PS  Y11, Y12, Y7
+	VBROADCASTSS (R10)(BX*4), Y12
+	VPSLLD       $0x10, Y12, Y12
+	VFMADD231PS  Y10, Y12, Y8
+	VFMADD231PS  Y11, Y12, Y9
+	ADDQ         CX, DI
+	ADDQ         DX, R10
+	DECQ         R8
+	JNZ          step
+	ADDQ         48(AX), R10
+	ADDQ         72(AX), DI
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R10
+	ADDQ         80(AX), DI
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ       16(SP), R10
+	MOVQ       88(AX), R9
+	CMPQ       128(AX), $0x00
+	JE         write
+	MOVQ       R10, R8
+	VMOVUPS    (R8), Y10
+	VADDPS     Y10, Y0, Y0
+	VMASKMOVPS 32(R8), Y15, Y10
+	VADDPS     Y10, Y1, Y1
+	ADDQ       R9, R8
+	VMOVUPS    (R8), Y10
+	VADDPS     Y10, Y2, Y2
+	VMASKMOVPS 32(R8), Y15, Y10
+	VADDPS     Y10, Y3, Y3
+	ADDQ       R9, R8
+	VMOVUPS    (R8), Y10
+	VADDPS     Y10, Y4, Y4
+	VMASKMOVPS 32(R8), Y15, Y10
+	VADDPS     Y10, Y5, Y5
+	ADDQ       R9, R8
+	VMOVUPS    (R8), Y10
+	VADDPS     Y10, Y6, Y6
+	VMASKMOVPS 32(R8), Y15, Y10
+	VADDPS     Y10, Y7, Y7
+	ADDQ       R9, R8
+	VMOVUPS    (R8), Y10
+	VADDPS     Y10, Y8, Y8
+	VMASKMOVPS 32(R8), Y15, Y10
+	VADDPS     Y10, Y9, Y9
+
+write:
+	CMPQ    120(AX), $0x10
+	JNE     masked
+	VMOVUPS Y0, (R10)
+	VMOVUPS Y1, 32(R10)
+	ADDQ    R9, R10
+	VMOVUPS Y2, (R10)
+	VMOVUPS Y3, 32(R10)
+	ADDQ    R9, R10
+	VMOVUPS Y4, (R10)
+	VMOVUPS Y5, 32(R10)
+	ADDQ    R9, R10
+	VMOVUPS Y6, (R10)
+	VMOVUPS Y7, 32(R10)
+	ADDQ    R9, R10
+	VMOVUPS Y8, (R10)
+	VMOVUPS Y9, 32(R10)
+	JMP     next
+
+masked:
+	VMOVUPS    Y0, (R10)
+	VMASKMOVPS Y1, Y15, 32(R10)
+	ADDQ       R9, R10
+	VMOVUPS    Y2, (R10)
+	VMASKMOVPS Y3, Y15, 32(R10)
+	ADDQ       R9, R10
+	VMOVUPS    Y4, (R10)
+	VMASKMOVPS Y5, Y15, 32(R10)
+	ADDQ       R9, R10
+	VMOVUPS    Y6, (R10)
+	VMASKMOVPS Y7, Y15, 32(R10)
+	ADDQ       R9, R10
+	VMOVUPS    Y8, (R10)
+	VMASKMOVPS Y9, Y15, 32(R10)
+
+next:
+	MOVQ 144(AX), R8
+	ADDQ R8, 8(SP)
+	MOVQ 152(AX), R8
+	ADDQ R8, 16(SP)
+	DECQ (SP)
+	JNZ  tile
+	VZEROUPPER
+	RET
+
+// func avx2PairTile6x16(t *byte)
+// Requires: AVX, AVX2, FMA3, MMX+
+TEXT ·avx2PairTile6x16(SB), NOSPLIT, $40-8
+	MOVQ    t+0(FP), AX
+	MOVQ    24(AX), CX
+	VMOVUPS (CX), Y15
+	MOVQ    64(AX), CX
+	MOVQ    40(AX), DX
+	MOVQ    32(AX), BX
+	LEAQ    (BX)(BX*2), SI
+	LEAQ    (BX)(BX*4), DI
+	MOVQ    136(AX), R9
+	MOVQ    R9, (SP)
+	MOVQ    (AX), R9
+	MOVQ    R9, 8(SP)
+	MOVQ    16(AX), R9
+	MOVQ    R9, 16(SP)
+
+tile:
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	VXORPS     Y9, Y9, Y9
+	VXORPS     Y10, Y10, Y10
+	VXORPS     Y11, Y11, Y11
+	MOVQ       8(SP), R11
+	MOVQ       16(SP), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	MOVQ       8(AX), R8
+	MOVQ       112(AX), R10
+	MOVQ       R10, 32(SP)
+	TESTQ      R10, R10
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R10
+	MOVQ R10, 24(SP)
+
+segment:
+	MOVQ 96(AX), R9
+
+step:
+	VMOVUPS      (R8), Y12
+	VMASKMOVPS   32(R8), Y15, Y13
+	VANDPS       highHalves<>+0(SB), Y12, Y12
+	VANDPS       highHalves<>+0(SB), Y13, Y13
+	VBROADCASTSS (R11), Y14
+	VANDPS       highHalves<>+0(SB), Y14, Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS (R11)(BX*1), Y14
+	VANDPS       highHalves<>+0(SB), Y14, Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VFMADD231PS  Y13, Y14, Y3
+	VBROADCASTSS (R11)(BX*2), Y14
+	VANDPS       highHalves<>+0(SB), Y14, Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y5
+	VBROADCASTSS (R11)(SI*1), Y14
+	VANDPS       highHalves<>+0(SB), Y14, Y14
+	VFMADD231PS  Y12, Y14, Y6
+	VFMADD231PS  Y13, Y14, Y7
+	VBROADCASTSS (R11)(BX*4), Y14
+	VANDPS       highHalves<>+0(SB), Y14, Y14
+	VFMADD231PS  Y12, Y14, Y8
+	VFMADD231PS  Y13, Y14, Y9
+	VBROADCASTSS (R11)(DI*1), Y14
+	VANDPS       highHalves<>+0(SB), Y14, Y14
+	VFMADD231PS  Y12, Y14, Y10
+	VFMADD231PS  Y13, Y14, Y11
+	VMOVUPS      (R8), Y12
+	VMASKMOVPS   32(R8), Y15, Y13
+	VPSLLD       $0x10, Y12, Y12
+	VPSLLD       $0x10, Y13, Y13
+	VBROADCASTSS (R11), Y14
+	VPSLLD       $0x10, Y14, Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS (R11)(BX*1), Y14
+	VPSLLD       $0x10, Y14, Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VFMADD231PS  Y13, Y14, Y3
+	VBROADCASTSS (R11)(BX*2), Y14
+	VPSLLD       $0x10, Y14, Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y5
+	VBROADCASTSS (R11)(SI*1), Y14
+	VPSLLD       $0x10, Y14, Y14
+	VFMADD231PS  Y12, Y14, Y6
+	VFMADD231PS  Y13, Y14, Y7
+	VBROADCASTSS (R11)(BX*4), Y14
+	VPSLLD       $0x10, Y14, Y14
+	VFMADD231PS  Y12, Y14, Y8
+	VFMADD231PS  Y13, Y14, Y9
+	VBROADCASTSS (R11)(DI*1), Y14
+	VPSLLD       $0x10, Y14, Y14
+	VFMADD231PS  Y12, Y14, Y10
+	VFMADD231PS  Y13, Y14, Y11
+	ADDQ         CX, R8
+	ADDQ         DX, R11
+	DECQ         R9
+	JNZ          step
+	ADDQ         48(AX), R11
+	ADDQ         72(AX), R8
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R11
+	ADDQ         80(AX), R8
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ       16(SP), R11
+	MOVQ       88(AX), R10
+	CMPQ       128(AX), $0x00
+	JE         write
+	MOVQ       R11, R9
+	VMOVUPS    (R9), Y12
+	VADDPS     Y12, Y0, Y0
+	VMASKMOVPS 32(R9), Y15, Y12
+	VADDPS     Y12, Y1, Y1
+	ADDQ       R10, R9
+	VMOVUPS    (R9), Y12
+	VADDPS     Y12, Y2, Y2
+	VMASKMOVPS 32(R9), Y15, Y12
+	VADDPS     Y12, Y3, Y3
+	ADDQ       R10, R9
+	VMOVUPS    (R9), Y12
+	VADDPS     Y12, Y4, Y4
+	VMASKMOVPS 32(R9), Y15, Y12
+	VADDPS     Y12, Y5, Y5
+	ADDQ       R10, R9
+	VMOVUPS    (R9), Y12
+	VADDPS     Y12, Y6, Y6
+	VMASKMOVPS 32(R9), Y15, Y12
+	VADDPS     Y12, Y7, Y7
+	ADDQ       R10, R9
+	VMOVUPS    (R9), Y12
+	VADDPS     Y12, Y8, Y8
+	VMASKMOVPS 32(R9), Y15, Y12
+	VADDPS     Y12, Y9, Y9
+	ADDQ       R10, R9
+	VMOVUPS    (R9), Y12
+	VADDPS     Y12, Y10, Y10
+	VMASKMOVPS 32(R9), Y15, Y12
+	VADDPS     Y12, Y11, Y11
+
+write:
+	CMPQ    120(AX), $0x10
+	JNE     masked
+	VMOVUPS Y0, (R11)
+	VMOVUPS Y1, 32(R11)
+	ADDQ    R10, R11
+	VMOVUPS Y2, (R11)
+	VMOVUPS Y3, 32(R11)
+	ADDQ    R10, R11
+	VMOVUPS Y4, (R11)
+	VMOVUPS Y5, 32(R11)
+	ADDQ    R10, R11
+	VMOVUPS Y6, (R11)
+	VMOVUPS Y7, 32(R11)
+	ADDQ    R10, R11
+	VMOVUPS Y8, (R11)
+	VMOVUPS Y9, 32(R11)
+	ADDQ    R10, R11
+	VMOVUPS Y10, (R11)
+	VMOVUPS Y11, 32(R11)
+	JMP     next
+
+masked:
+	VMOVUPS    Y0, (R11)
+	VMASKMOVPS Y1, Y15, 32(R11)
+	ADDQ       R10, R11
+	VMOVUPS    Y2, (R11)
+	VMASKMOVPS Y3, Y15, 32(R11)
+	ADDQ       R10, R11
+	VMOVUPS    Y4, (R11)
+	VMASKMOVPS Y5, Y15, 32(R11)
+	ADDQ       R10, R11
+	VMOVUPS    Y6, (R11)
+	VMASKMOVPS Y7, Y15, 32(R11)
+	ADDQ       R10, R11
+	VMOVUPS    Y8, (R11)
+	VMASKMOVPS Y9, Y15, 32(R11)
+	ADDQ       R10, R11
+	VMOVUPS    Y10, (R11)
+	VMASKMOVPS Y11, Y15, 32(R11)
+
+next:
+	MOVQ 144(AX), R9
+	ADDQ R9, 8(SP)
+	MOVQ 152(AX), R9
+	ADDQ R9, 16(SP)
+	DECQ (SP)
+	JNZ  tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile1x8(t *byte)
+// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+TEXT ·avx512PairTile1x8(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	MOVQ  136(AX), SI
+	MOVQ  SI, (SP)
+	MOVQ  (AX), SI
+	MOVQ  SI, 8(SP)
+	MOVQ  16(AX), SI
+	MOVQ  SI, 16(SP)
+
+tile:
+	VPXORD     Y0, Y0, Y0
+	MOVQ       8(SP), DI
+	MOVQ       16(SP), SI
+	PREFETCHT0 (SI)
+	MOVQ       8(AX), BX
+	MOVQ       112(AX), SI
+	MOVQ       SI, 32(SP)
+	TESTQ      SI, SI
+	JZ         store
+
+outer:
+	MOVQ 104(AX), SI
+	MOVQ SI, 24(SP)
+
+segment:
+	MOVQ 96(AX), SI
+
+step:
+	VMOVUPS.Z    (BX), K1, Y1
+	VBROADCASTSS (DI), Y2
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x6e
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xc1
+	ADDQ         CX, BX
+	ADDQ         DX, DI
+	DECQ         SI
+	JNZ          step
+	ADDQ         48(AX), DI
+	ADDQ         72(AX), BX
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), DI
+	ADDQ         80(AX), BX
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), DI
+	MOVQ      88(AX), SI
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      DI, SI
+	VMOVUPS.Z (SI), K1, Y1
+	VADDPS    Y1, Y0, Y0
+
+write:
+	VMOVUPS Y0, K1, (DI)
+	MOVQ    144(AX), SI
+	ADDQ    SI, 8(SP)
+	MOVQ    152(AX), SI
+	ADDQ    SI, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile2x8(t *byte)
+// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+TEXT ·avx512PairTile2x8(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	MOVQ  136(AX), DI
+	MOVQ  DI, (SP)
+	MOVQ  (AX), DI
+	MOVQ  DI, 8(SP)
+	MOVQ  16(AX), DI
+	MOVQ  DI, 16(SP)
+
+tile:
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	MOVQ       8(SP), R9
+	MOVQ       16(SP), DI
+	PREFETCHT0 (DI)
+	ADDQ       88(AX), DI
+	PREFETCHT0 (DI)
+	MOVQ       8(AX), SI
+	MOVQ       112(AX), R8
+	MOVQ       R8, 32(SP)
+	TESTQ      R8, R8
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R8
+	MOVQ R8, 24(SP)
+
+segment:
+	MOVQ 96(AX), DI
+
+step:
+	VMOVUPS.Z    (SI), K1, Y2
+	VBROADCASTSS (R9), Y3
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x66
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xc2
+	VBROADCASTSS (R9)(BX*1), Y3
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x66
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xca
+	ADDQ         CX, SI
+	ADDQ         DX, R9
+	DECQ         DI
+	JNZ          step
+	ADDQ         48(AX), R9
+	ADDQ         72(AX), SI
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R9
+	ADDQ         80(AX), SI
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R9
+	MOVQ      88(AX), R8
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R9, DI
+	VMOVUPS.Z (DI), K1, Y2
+	VADDPS    Y2, Y0, Y0
+	ADDQ      R8, DI
+	VMOVUPS.Z (DI), K1, Y2
+	VADDPS    Y2, Y1, Y1
+
+write:
+	VMOVUPS Y0, K1, (R9)
+	ADDQ    R8, R9
+	VMOVUPS Y1, K1, (R9)
+	MOVQ    144(AX), DI
+	ADDQ    DI, 8(SP)
+	MOVQ    152(AX), DI
+	ADDQ    DI, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile3x8(t *byte)
+// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+TEXT ·avx512PairTile3x8(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	MOVQ  136(AX), DI
+	MOVQ  DI, (SP)
+	MOVQ  (AX), DI
+	MOVQ  DI, 8(SP)
+	MOVQ  16(AX), DI
+	MOVQ  DI, 16(SP)
+
+tile:
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	VPXORD     Y2, Y2, Y2
+	MOVQ       8(SP), R9
+	MOVQ       16(SP), DI
+	PREFETCHT0 (DI)
+	ADDQ       88(AX), DI
+	PREFETCHT0 (DI)
+	ADDQ       88(AX), DI
+	PREFETCHT0 (DI)
+	MOVQ       8(AX), SI
+	MOVQ       112(AX), R8
+	MOVQ       R8, 32(SP)
+	TESTQ      R8, R8
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R8
+	MOVQ R8, 24(SP)
+
+segment:
+	MOVQ 96(AX), DI
+
+step:
+	VMOVUPS.Z    (SI), K1, Y3
+	VBROADCASTSS (R9), Y4
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x5e
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xc3
+	VBROADCASTSS (R9)(BX*1), Y4
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x5e
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xcb
+	VBROADCASTSS (R9)(BX*2), Y4
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x5e
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xd3
+	ADDQ         CX, SI
+	ADDQ         DX, R9
+	DECQ         DI
+	JNZ          step
+	ADDQ         48(AX), R9
+	ADDQ         72(AX), SI
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R9
+	ADDQ         80(AX), SI
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R9
+	MOVQ      88(AX), R8
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R9, DI
+	VMOVUPS.Z (DI), K1, Y3
+	VADDPS    Y3, Y0, Y0
+	ADDQ      R8, DI
+	VMOVUPS.Z (DI), K1, Y3
+	VADDPS    Y3, Y1, Y1
+	ADDQ      R8, DI
+	VMOVUPS.Z (DI), K1, Y3
+	VADDPS    Y3, Y2, Y2
+
+write:
+	VMOVUPS Y0, K1, (R9)
+	ADDQ    R8, R9
+	VMOVUPS Y1, K1, (R9)
+	ADDQ    R8, R9
+	VMOVUPS Y2, K1, (R9)
+	MOVQ    144(AX), DI
+	ADDQ    DI, 8(SP)
+	MOVQ    152(AX), DI
+	ADDQ    DI, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile4x8(t *byte)
+// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+TEXT ·avx512PairTile4x8(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	LEAQ  (BX)(BX*2), SI
+	MOVQ  136(AX), R8
+	MOVQ  R8, (SP)
+	MOVQ  (AX), R8
+	MOVQ  R8, 8(SP)
+	MOVQ  16(AX), R8
+	MOVQ  R8, 16(SP)
+
+tile:
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	VPXORD     Y2, Y2, Y2
+	VPXORD     Y3, Y3, Y3
+	MOVQ       8(SP), R10
+	MOVQ       16(SP), R8
+	PREFETCHT0 (R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	MOVQ       8(AX), DI
+	MOVQ       112(AX), R9
+	MOVQ       R9, 32(SP)
+	TESTQ      R9, R9
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R9
+	MOVQ R9, 24(SP)
+
+segment:
+	MOVQ 96(AX), R8
+
+step:
+	VMOVUPS.Z    (DI), K1, Y4
+	VBROADCASTSS (R10), Y5
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x56
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xc4
+	VBROADCASTSS (R10)(BX*1), Y5
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x56
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xcc
+	VBROADCASTSS (R10)(BX*2), Y5
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x56
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xd4
+	VBROADCASTSS (R10)(SI*1), Y5
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x56
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xdc
+	ADDQ         CX, DI
+	ADDQ         DX, R10
+	DECQ         R8
+	JNZ          step
+	ADDQ         48(AX), R10
+	ADDQ         72(AX), DI
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R10
+	ADDQ         80(AX), DI
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R10
+	MOVQ      88(AX), R9
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R10, R8
+	VMOVUPS.Z (R8), K1, Y4
+	VADDPS    Y4, Y0, Y0
+	ADDQ      R9, R8
+	VMOVUPS.Z (R8), K1, Y4
+	VADDPS    Y4, Y1, Y1
+	ADDQ      R9, R8
+	VMOVUPS.Z (R8), K1, Y4
+	VADDPS    Y4, Y2, Y2
+	ADDQ      R9, R8
+	VMOVUPS.Z (R8), K1, Y4
+	VADDPS    Y4, Y3, Y3
+
+write:
+	VMOVUPS Y0, K1, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Y1, K1, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Y2, K1, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Y3, K1, (R10)
+	MOVQ    144(AX), R8
+	ADDQ    R8, 8(SP)
+	MOVQ    152(AX), R8
+	ADDQ    R8, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile5x8(t *byte)
+// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+TEXT ·avx512PairTile5x8(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	LEAQ  (BX)(BX*2), SI
+	MOVQ  136(AX), R8
+	MOVQ  R8, (SP)
+	MOVQ  (AX), R8
+	MOVQ  R8, 8(SP)
+	MOVQ  16(AX), R8
+	MOVQ  R8, 16(SP)
+
+tile:
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	VPXORD     Y2, Y2, Y2
+	VPXORD     Y3, Y3, Y3
+	VPXORD     Y4, Y4, Y4
+	MOVQ       8(SP), R10
+	MOVQ       16(SP), R8
+	PREFETCHT0 (R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	MOVQ       8(AX), DI
+	MOVQ       112(AX), R9
+	MOVQ       R9, 32(SP)
+	TESTQ      R9, R9
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R9
+	MOVQ R9, 24(SP)
+
+segment:
+	MOVQ 96(AX), R8
+
+step:
+	VMOVUPS.Z    (DI), K1, Y5
+	VBROADCASTSS (R10), Y6
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x4e
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xc5
+	VBROADCASTSS (R10)(BX*1), Y6
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x4e
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xcd
+	VBROADCASTSS (R10)(BX*2), Y6
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x4e
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xd5
+	VBROADCASTSS (R10)(SI*1), Y6
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x4e
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xdd
+	VBROADCASTSS (R10)(BX*4), Y6
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x4e
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xe5
+	ADDQ         CX, DI
+	ADDQ         DX, R10
+	DECQ         R8
+	JNZ          step
+	ADDQ         48(AX), R10
+	ADDQ         72(AX), DI
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R10
+	ADDQ         80(AX), DI
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R10
+	MOVQ      88(AX), R9
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R10, R8
+	VMOVUPS.Z (R8), K1, Y5
+	VADDPS    Y5, Y0, Y0
+	ADDQ      R9, R8
+	VMOVUPS.Z (R8), K1, Y5
+	VADDPS    Y5, Y1, Y1
+	ADDQ      R9, R8
+	VMOVUPS.Z (R8), K1, Y5
+	VADDPS    Y5, Y2, Y2
+	ADDQ      R9, R8
+	VMOVUPS.Z (R8), K1, Y5
+	VADDPS    Y5, Y3, Y3
+	ADDQ      R9, R8
+	VMOVUPS.Z (R8), K1, Y5
+	VADDPS    Y5, Y4, Y4
+
+write:
+	VMOVUPS Y0, K1, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Y1, K1, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Y2, K1, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Y3, K1, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Y4, K1, (R10)
+	MOVQ    144(AX), R8
+	ADDQ    R8, 8(SP)
+	MOVQ    152(AX), R8
+	ADDQ    R8, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile6x8(t *byte)
+// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+TEXT ·avx512PairTile6x8(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	LEAQ  (BX)(BX*2), SI
+	LEAQ  (BX)(BX*4), DI
+	MOVQ  136(AX), R9
+	MOVQ  R9, (SP)
+	MOVQ  (AX), R9
+	MOVQ  R9, 8(SP)
+	MOVQ  16(AX), R9
+	MOVQ  R9, 16(SP)
+
+tile:
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	VPXORD     Y2, Y2, Y2
+	VPXORD     Y3, Y3, Y3
+	VPXORD     Y4, Y4, Y4
+	VPXORD     Y5, Y5, Y5
+	MOVQ       8(SP), R11
+	MOVQ       16(SP), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	MOVQ       8(AX), R8
+	MOVQ       112(AX), R10
+	MOVQ       R10, 32(SP)
+	TESTQ      R10, R10
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R10
+	MOVQ R10, 24(SP)
+
+segment:
+	MOVQ 96(AX), R9
+
+step:
+	VMOVUPS.Z    (R8), K1, Y6
+	VBROADCASTSS (R11), Y7
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x46
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xc6
+	VBROADCASTSS (R11)(BX*1), Y7
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x46
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xce
+	VBROADCASTSS (R11)(BX*2), Y7
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x46
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xd6
+	VBROADCASTSS (R11)(SI*1), Y7
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x46
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xde
+	VBROADCASTSS (R11)(BX*4), Y7
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x46
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xe6
+	VBROADCASTSS (R11)(DI*1), Y7
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x46
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xee
+	ADDQ         CX, R8
+	ADDQ         DX, R11
+	DECQ         R9
+	JNZ          step
+	ADDQ         48(AX), R11
+	ADDQ         72(AX), R8
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R11
+	ADDQ         80(AX), R8
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R11
+	MOVQ      88(AX), R10
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R11, R9
+	VMOVUPS.Z (R9), K1, Y6
+	VADDPS    Y6, Y0, Y0
+	ADDQ      R10, R9
+	VMOVUPS.Z (R9), K1, Y6
+	VADDPS    Y6, Y1, Y1
+	ADDQ      R10, R9
+	VMOVUPS.Z (R9), K1, Y6
+	VADDPS    Y6, Y2, Y2
+	ADDQ      R10, R9
+	VMOVUPS.Z (R9), K1, Y6
+	VADDPS    Y6, Y3, Y3
+	ADDQ      R10, R9
+	VMOVUPS.Z (R9), K1, Y6
+	VADDPS    Y6, Y4, Y4
+	ADDQ      R10, R9
+	VMOVUPS.Z (R9), K1, Y6
+	VADDPS    Y6, Y5, Y5
+
+write:
+	VMOVUPS Y0, K1, (R11)
+	ADDQ    R10, R11
+	VMOVUPS Y1, K1, (R11)
+	ADDQ    R10, R11
+	VMOVUPS Y2, K1, (R11)
+	ADDQ    R10, R11
+	VMOVUPS Y3, K1, (R11)
+	ADDQ    R10, R11
+	VMOVUPS Y4, K1, (R11)
+	ADDQ    R10, R11
+	VMOVUPS Y5, K1, (R11)
+	MOVQ    144(AX), R9
+	ADDQ    R9, 8(SP)
+	MOVQ    152(AX), R9
+	ADDQ    R9, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile7x8(t *byte)
+// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+TEXT ·avx512PairTile7x8(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	LEAQ  (BX)(BX*2), SI
+	LEAQ  (BX)(BX*4), DI
+	MOVQ  136(AX), R9
+	MOVQ  R9, (SP)
+	MOVQ  (AX), R9
+	MOVQ  R9, 8(SP)
+	MOVQ  16(AX), R9
+	MOVQ  R9, 16(SP)
+
+tile:
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	VPXORD     Y2, Y2, Y2
+	VPXORD     Y3, Y3, Y3
+	VPXORD     Y4, Y4, Y4
+	VPXORD     Y5, Y5, Y5
+	VPXORD     Y6, Y6, Y6
+	MOVQ       8(SP), R11
+	MOVQ       16(SP), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	MOVQ       8(AX), R8
+	MOVQ       112(AX), R10
+	MOVQ       R10, 32(SP)
+	TESTQ      R10, R10
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R10
+	MOVQ R10, 24(SP)
+
+segment:
+	MOVQ 96(AX), R9
+
+step:
+	VMOVUPS.Z    (R8), K1, Y7
+	VBROADCASTSS (R11), Y8
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x3e
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xc7
+	VBROADCASTSS (R11)(BX*1), Y8
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x3e
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xcf
+	VBROADCASTSS (R11)(BX*2), Y8
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x3e
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xd7
+	VBROADCASTSS (R11)(SI*1), Y8
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x3e
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xdf
+	VBROADCASTSS (R11)(BX*4), Y8
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x3e
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xe7
+	VBROADCASTSS (R11)(DI*1), Y8
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x3e
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xef
+	VBROADCASTSS (R11)(SI*2), Y8
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x3e
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xf7
+	ADDQ         CX, R8
+	ADDQ         DX, R11
+	DECQ         R9
+	JNZ          step
+	ADDQ         48(AX), R11
+	ADDQ         72(AX), R8
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R11
+	ADDQ         80(AX), R8
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R11
+	MOVQ      88(AX), R10
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R11, R9
+	VMOVUPS.Z (R9), K1, Y7
+	VADDPS    Y7, Y0, Y0
+	ADDQ      R10, R9
+	VMOVUPS.Z (R9), K1, Y7
+	VADDPS    Y7, Y1, Y1
+	ADDQ      R10, R9
+	VMOVUPS.Z (R9), K1, Y7
+	VADDPS    Y7, Y2, Y2
+	ADDQ      R10, R9
+	VMOVUPS.Z (R9), K1, Y7
+	VADDPS    Y7, Y3, Y3
+	ADDQ      R10, R9
+	VMOVUPS.Z (R9), K1, Y7
+	VADDPS    Y7, Y4, Y4
+	ADDQ      R10, R9
+	VMOVUPS.Z (R9), K1, Y7
+	VADDPS    Y7, Y5, Y5
+	ADDQ      R10, R9
+	VMOVUPS.Z (R9), K1, Y7
+	VADDPS    Y7, Y6, Y6
+
+write:
+	VMOVUPS Y0, K1, (R11)
+	ADDQ    R10, R11
+	VMOVUPS Y1, K1, (R11)
+	ADDQ    R10, R11
+	VMOVUPS Y2, K1, (R11)
+	ADDQ    R10, R11
+	VMOVUPS Y3, K1, (R11)
+	ADDQ    R10, R11
+	VMOVUPS Y4, K1, (R11)
+	ADDQ    R10, R11
+	VMOVUPS Y5, K1, (R11)
+	ADDQ    R10, R11
+	VMOVUPS Y6, K1, (R11)
+	MOVQ    144(AX), R9
+	ADDQ    R9, 8(SP)
+	MOVQ    152(AX), R9
+	ADDQ    R9, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile8x8(t *byte)
+// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+TEXT ·avx512PairTile8x8(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	LEAQ  (BX)(BX*2), SI
+	LEAQ  (BX)(BX*4), DI
+	LEAQ  (SI)(BX*4), R8
+	MOVQ  136(AX), R10
+	MOVQ  R10, (SP)
+	MOVQ  (AX), R10
+	MOVQ  R10, 8(SP)
+	MOVQ  16(AX), R10
+	MOVQ  R10, 16(SP)
+
+tile:
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	VPXORD     Y2, Y2, Y2
+	VPXORD     Y3, Y3, Y3
+	VPXORD     Y4, Y4, Y4
+	VPXORD     Y5, Y5, Y5
+	VPXORD     Y6, Y6, Y6
+	VPXORD     Y7, Y7, Y7
+	MOVQ       8(SP), R12
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R11
+	MOVQ R11, 24(SP)
+
+segment:
+	MOVQ 96(AX), R10
+
+step:
+	VMOVUPS.Z    (R9), K1, Y8
+	VBROADCASTSS (R12), Y9
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x36
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xc0
+	VBROADCASTSS (R12)(BX*1), Y9
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x36
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xc8
+	VBROADCASTSS (R12)(BX*2), Y9
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x36
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xd0
+	VBROADCASTSS (R12)(SI*1), Y9
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x36
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xd8
+	VBROADCASTSS (R12)(BX*4), Y9
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x36
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xe0
+	VBROADCASTSS (R12)(DI*1), Y9
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x36
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xe8
+	VBROADCASTSS (R12)(SI*2), Y9
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x36
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xf0
+	VBROADCASTSS (R12)(R8*1), Y9
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x36
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xf8
+	ADDQ         CX, R9
+	ADDQ         DX, R12
+	DECQ         R10
+	JNZ          step
+	ADDQ         48(AX), R12
+	ADDQ         72(AX), R9
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R12
+	ADDQ         80(AX), R9
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R12
+	MOVQ      88(AX), R11
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R12, R10
+	VMOVUPS.Z (R10), K1, Y8
+	VADDPS    Y8, Y0, Y0
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y8
+	VADDPS    Y8, Y1, Y1
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y8
+	VADDPS    Y8, Y2, Y2
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y8
+	VADDPS    Y8, Y3, Y3
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y8
+	VADDPS    Y8, Y4, Y4
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y8
+	VADDPS    Y8, Y5, Y5
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y8
+	VADDPS    Y8, Y6, Y6
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y8
+	VADDPS    Y8, Y7, Y7
+
+write:
+	VMOVUPS Y0, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y1, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y2, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y3, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y4, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y5, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y6, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y7, K1, (R12)
+	MOVQ    144(AX), R10
+	ADDQ    R10, 8(SP)
+	MOVQ    152(AX), R10
+	ADDQ    R10, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile9x8(t *byte)
+// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+TEXT ·avx512PairTile9x8(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	LEAQ  (BX)(BX*2), SI
+	LEAQ  (BX)(BX*4), DI
+	LEAQ  (SI)(BX*4), R8
+	MOVQ  136(AX), R10
+	MOVQ  R10, (SP)
+	MOVQ  (AX), R10
+	MOVQ  R10, 8(SP)
+	MOVQ  16(AX), R10
+	MOVQ  R10, 16(SP)
+
+tile:
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	VPXORD     Y2, Y2, Y2
+	VPXORD     Y3, Y3, Y3
+	VPXORD     Y4, Y4, Y4
+	VPXORD     Y5, Y5, Y5
+	VPXORD     Y6, Y6, Y6
+	VPXORD     Y7, Y7, Y7
+	VPXORD     Y8, Y8, Y8
+	MOVQ       8(SP), R12
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R11
+	MOVQ R11, 24(SP)
+
+segment:
+	MOVQ 96(AX), R10
+
+step:
+	VMOVUPS.Z    (R9), K1, Y9
+	VBROADCASTSS (R12), Y10
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x2e
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xc1
+	VBROADCASTSS (R12)(BX*1), Y10
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x2e
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xc9
+	VBROADCASTSS (R12)(BX*2), Y10
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x2e
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xd1
+	VBROADCASTSS (R12)(SI*1), Y10
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x2e
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xd9
+	VBROADCASTSS (R12)(BX*4), Y10
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x2e
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xe1
+	VBROADCASTSS (R12)(DI*1), Y10
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x2e
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xe9
+	VBROADCASTSS (R12)(SI*2), Y10
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x2e
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xf1
+	VBROADCASTSS (R12)(R8*1), Y10
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x2e
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xf9
+	VBROADCASTSS (R12)(BX*8), Y10
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x2e
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xc1
+	ADDQ         CX, R9
+	ADDQ         DX, R12
+	DECQ         R10
+	JNZ          step
+	ADDQ         48(AX), R12
+	ADDQ         72(AX), R9
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R12
+	ADDQ         80(AX), R9
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R12
+	MOVQ      88(AX), R11
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R12, R10
+	VMOVUPS.Z (R10), K1, Y9
+	VADDPS    Y9, Y0, Y0
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y9
+	VADDPS    Y9, Y1, Y1
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y9
+	VADDPS    Y9, Y2, Y2
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y9
+	VADDPS    Y9, Y3, Y3
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y9
+	VADDPS    Y9, Y4, Y4
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y9
+	VADDPS    Y9, Y5, Y5
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y9
+	VADDPS    Y9, Y6, Y6
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y9
+	VADDPS    Y9, Y7, Y7
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y9
+	VADDPS    Y9, Y8, Y8
+
+write:
+	VMOVUPS Y0, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y1, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y2, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y3, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y4, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y5, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y6, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y7, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y8, K1, (R12)
+	MOVQ    144(AX), R10
+	ADDQ    R10, 8(SP)
+	MOVQ    152(AX), R10
+	ADDQ    R10, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile10x8(t *byte)
+// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+TEXT ·avx512PairTile10x8(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	LEAQ  (BX)(BX*2), SI
+	LEAQ  (BX)(BX*4), DI
+	LEAQ  (SI)(BX*4), R8
+	MOVQ  136(AX), R10
+	MOVQ  R10, (SP)
+	MOVQ  (AX), R10
+	MOVQ  R10, 8(SP)
+	MOVQ  16(AX), R10
+	MOVQ  R10, 16(SP)
+
+tile:
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	VPXORD     Y2, Y2, Y2
+	VPXORD     Y3, Y3, Y3
+	VPXORD     Y4, Y4, Y4
+	VPXORD     Y5, Y5, Y5
+	VPXORD     Y6, Y6, Y6
+	VPXORD     Y7, Y7, Y7
+	VPXORD     Y8, Y8, Y8
+	VPXORD     Y9, Y9, Y9
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R11
+	MOVQ R11, 24(SP)
+
+segment:
+	MOVQ 96(AX), R10
+
+step:
+	VMOVUPS.Z    (R9), K1, Y10
+	VBROADCASTSS (R12), Y11
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x26
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xc2
+	VBROADCASTSS (R12)(BX*1), Y11
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x26
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xca
+	VBROADCASTSS (R12)(BX*2), Y11
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x26
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xd2
+	VBROADCASTSS (R12)(SI*1), Y11
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x26
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xda
+	VBROADCASTSS (R12)(BX*4), Y11
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x26
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xe2
+	VBROADCASTSS (R12)(DI*1), Y11
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x26
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xea
+	VBROADCASTSS (R12)(SI*2), Y11
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x26
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xf2
+	VBROADCASTSS (R12)(R8*1), Y11
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x26
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xfa
+	VBROADCASTSS (R12)(BX*8), Y11
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x26
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xc2
+	VBROADCASTSS (R13), Y11
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x26
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xca
+	ADDQ         CX, R9
+	ADDQ         DX, R12
+	ADDQ         DX, R13
+	DECQ         R10
+	JNZ          step
+	ADDQ         48(AX), R12
+	ADDQ         48(AX), R13
+	ADDQ         72(AX), R9
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R12
+	ADDQ         56(AX), R13
+	ADDQ         80(AX), R9
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R12
+	MOVQ      88(AX), R11
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R12, R10
+	VMOVUPS.Z (R10), K1, Y10
+	VADDPS    Y10, Y0, Y0
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y10
+	VADDPS    Y10, Y1, Y1
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y10
+	VADDPS    Y10, Y2, Y2
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y10
+	VADDPS    Y10, Y3, Y3
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y10
+	VADDPS    Y10, Y4, Y4
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y10
+	VADDPS    Y10, Y5, Y5
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y10
+	VADDPS    Y10, Y6, Y6
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y10
+	VADDPS    Y10, Y7, Y7
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y10
+	VADDPS    Y10, Y8, Y8
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y10
+	VADDPS    Y10, Y9, Y9
+
+write:
+	VMOVUPS Y0, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y1, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y2, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y3, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y4, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y5, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y6, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y7, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y8, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y9, K1, (R12)
+	MOVQ    144(AX), R10
+	ADDQ    R10, 8(SP)
+	MOVQ    152(AX), R10
+	ADDQ    R10, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile11x8(t *byte)
+// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+TEXT ·avx512PairTile11x8(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	LEAQ  (BX)(BX*2), SI
+	LEAQ  (BX)(BX*4), DI
+	LEAQ  (SI)(BX*4), R8
+	MOVQ  136(AX), R10
+	MOVQ  R10, (SP)
+	MOVQ  (AX), R10
+	MOVQ  R10, 8(SP)
+	MOVQ  16(AX), R10
+	MOVQ  R10, 16(SP)
+
+tile:
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	VPXORD     Y2, Y2, Y2
+	VPXORD     Y3, Y3, Y3
+	VPXORD     Y4, Y4, Y4
+	VPXORD     Y5, Y5, Y5
+	VPXORD     Y6, Y6, Y6
+	VPXORD     Y7, Y7, Y7
+	VPXORD     Y8, Y8, Y8
+	VPXORD     Y9, Y9, Y9
+	VPXORD     Y10, Y10, Y10
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R11
+	MOVQ R11, 24(SP)
+
+segment:
+	MOVQ 96(AX), R10
+
+step:
+	VMOVUPS.Z    (R9), K1, Y11
+	VBROADCASTSS (R12), Y12
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x1e
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xc3
+	VBROADCASTSS (R12)(BX*1), Y12
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x1e
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xcb
+	VBROADCASTSS (R12)(BX*2), Y12
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x1e
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xd3
+	VBROADCASTSS (R12)(SI*1), Y12
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x1e
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xdb
+	VBROADCASTSS (R12)(BX*4), Y12
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x1e
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xe3
+	VBROADCASTSS (R12)(DI*1), Y12
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x1e
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xeb
+	VBROADCASTSS (R12)(SI*2), Y12
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x1e
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xf3
+	VBROADCASTSS (R12)(R8*1), Y12
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x1e
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xfb
+	VBROADCASTSS (R12)(BX*8), Y12
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x1e
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xc3
+	VBROADCASTSS (R13), Y12
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x1e
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xcb
+	VBROADCASTSS (R13)(BX*1), Y12
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x1e
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xd3
+	ADDQ         CX, R9
+	ADDQ         DX, R12
+	ADDQ         DX, R13
+	DECQ         R10
+	JNZ          step
+	ADDQ         48(AX), R12
+	ADDQ         48(AX), R13
+	ADDQ         72(AX), R9
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R12
+	ADDQ         56(AX), R13
+	ADDQ         80(AX), R9
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R12
+	MOVQ      88(AX), R11
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R12, R10
+	VMOVUPS.Z (R10), K1, Y11
+	VADDPS    Y11, Y0, Y0
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y11
+	VADDPS    Y11, Y1, Y1
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y11
+	VADDPS    Y11, Y2, Y2
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y11
+	VADDPS    Y11, Y3, Y3
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y11
+	VADDPS    Y11, Y4, Y4
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y11
+	VADDPS    Y11, Y5, Y5
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y11
+	VADDPS    Y11, Y6, Y6
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y11
+	VADDPS    Y11, Y7, Y7
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y11
+	VADDPS    Y11, Y8, Y8
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y11
+	VADDPS    Y11, Y9, Y9
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y11
+	VADDPS    Y11, Y10, Y10
+
+write:
+	VMOVUPS Y0, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y1, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y2, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y3, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y4, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y5, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y6, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y7, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y8, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y9, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y10, K1, (R12)
+	MOVQ    144(AX), R10
+	ADDQ    R10, 8(SP)
+	MOVQ    152(AX), R10
+	ADDQ    R10, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile12x8(t *byte)
+// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+TEXT ·avx512PairTile12x8(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	LEAQ  (BX)(BX*2), SI
+	LEAQ  (BX)(BX*4), DI
+	LEAQ  (SI)(BX*4), R8
+	MOVQ  136(AX), R10
+	MOVQ  R10, (SP)
+	MOVQ  (AX), R10
+	MOVQ  R10, 8(SP)
+	MOVQ  16(AX), R10
+	MOVQ  R10, 16(SP)
+
+tile:
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	VPXORD     Y2, Y2, Y2
+	VPXORD     Y3, Y3, Y3
+	VPXORD     Y4, Y4, Y4
+	VPXORD     Y5, Y5, Y5
+	VPXORD     Y6, Y6, Y6
+	VPXORD     Y7, Y7, Y7
+	VPXORD     Y8, Y8, Y8
+	VPXORD     Y9, Y9, Y9
+	VPXORD     Y10, Y10, Y10
+	VPXORD     Y11, Y11, Y11
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R11
+	MOVQ R11, 24(SP)
+
+segment:
+	MOVQ 96(AX), R10
+
+step:
+	VMOVUPS.Z    (R9), K1, Y12
+	VBROADCASTSS (R12), Y13
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x16
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xc4
+	VBROADCASTSS (R12)(BX*1), Y13
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x16
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xcc
+	VBROADCASTSS (R12)(BX*2), Y13
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x16
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xd4
+	VBROADCASTSS (R12)(SI*1), Y13
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x16
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xdc
+	VBROADCASTSS (R12)(BX*4), Y13
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x16
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xe4
+	VBROADCASTSS (R12)(DI*1), Y13
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x16
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xec
+	VBROADCASTSS (R12)(SI*2), Y13
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x16
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xf4
+	VBROADCASTSS (R12)(R8*1), Y13
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x16
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xfc
+	VBROADCASTSS (R12)(BX*8), Y13
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x16
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xc4
+	VBROADCASTSS (R13), Y13
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x16
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xcc
+	VBROADCASTSS (R13)(BX*1), Y13
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x16
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xd4
+	VBROADCASTSS (R13)(BX*2), Y13
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x16
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xdc
+	ADDQ         CX, R9
+	ADDQ         DX, R12
+	ADDQ         DX, R13
+	DECQ         R10
+	JNZ          step
+	ADDQ         48(AX), R12
+	ADDQ         48(AX), R13
+	ADDQ         72(AX), R9
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R12
+	ADDQ         56(AX), R13
+	ADDQ         80(AX), R9
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R12
+	MOVQ      88(AX), R11
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R12, R10
+	VMOVUPS.Z (R10), K1, Y12
+	VADDPS    Y12, Y0, Y0
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y12
+	VADDPS    Y12, Y1, Y1
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y12
+	VADDPS    Y12, Y2, Y2
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y12
+	VADDPS    Y12, Y3, Y3
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y12
+	VADDPS    Y12, Y4, Y4
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y12
+	VADDPS    Y12, Y5, Y5
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y12
+	VADDPS    Y12, Y6, Y6
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y12
+	VADDPS    Y12, Y7, Y7
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y12
+	VADDPS    Y12, Y8, Y8
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y12
+	VADDPS    Y12, Y9, Y9
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y12
+	VADDPS    Y12, Y10, Y10
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y12
+	VADDPS    Y12, Y11, Y11
+
+write:
+	VMOVUPS Y0, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y1, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y2, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y3, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y4, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y5, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y6, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y7, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y8, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y9, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y10, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y11, K1, (R12)
+	MOVQ    144(AX), R10
+	ADDQ    R10, 8(SP)
+	MOVQ    152(AX), R10
+	ADDQ    R10, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile13x8(t *byte)
+// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+TEXT ·avx512PairTile13x8(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	LEAQ  (BX)(BX*2), SI
+	LEAQ  (BX)(BX*4), DI
+	LEAQ  (SI)(BX*4), R8
+	MOVQ  136(AX), R10
+	MOVQ  R10, (SP)
+	MOVQ  (AX), R10
+	MOVQ  R10, 8(SP)
+	MOVQ  16(AX), R10
+	MOVQ  R10, 16(SP)
+
+tile:
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	VPXORD     Y2, Y2, Y2
+	VPXORD     Y3, Y3, Y3
+	VPXORD     Y4, Y4, Y4
+	VPXORD     Y5, Y5, Y5
+	VPXORD     Y6, Y6, Y6
+	VPXORD     Y7, Y7, Y7
+	VPXORD     Y8, Y8, Y8
+	VPXORD     Y9, Y9, Y9
+	VPXORD     Y10, Y10, Y10
+	VPXORD     Y11, Y11, Y11
+	VPXORD     Y12, Y12, Y12
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R11
+	MOVQ R11, 24(SP)
+
+segment:
+	MOVQ 96(AX), R10
+
+step:
+	VMOVUPS.Z    (R9), K1, Y13
+	VBROADCASTSS (R12), Y14
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x0e
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xc5
+	VBROADCASTSS (R12)(BX*1), Y14
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x0e
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xcd
+	VBROADCASTSS (R12)(BX*2), Y14
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x0e
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xd5
+	VBROADCASTSS (R12)(SI*1), Y14
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x0e
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xdd
+	VBROADCASTSS (R12)(BX*4), Y14
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x0e
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xe5
+	VBROADCASTSS (R12)(DI*1), Y14
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x0e
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xed
+	VBROADCASTSS (R12)(SI*2), Y14
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x0e
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xf5
+	VBROADCASTSS (R12)(R8*1), Y14
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x0e
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xfd
+	VBROADCASTSS (R12)(BX*8), Y14
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x0e
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xc5
+	VBROADCASTSS (R13), Y14
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x0e
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xcd
+	VBROADCASTSS (R13)(BX*1), Y14
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x0e
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xd5
+	VBROADCASTSS (R13)(BX*2), Y14
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x0e
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xdd
+	VBROADCASTSS (R13)(SI*1), Y14
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x0e
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xe5
+	ADDQ         CX, R9
+	ADDQ         DX, R12
+	ADDQ         DX, R13
+	DECQ         R10
+	JNZ          step
+	ADDQ         48(AX), R12
+	ADDQ         48(AX), R13
+	ADDQ         72(AX), R9
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R12
+	ADDQ         56(AX), R13
+	ADDQ         80(AX), R9
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R12
+	MOVQ      88(AX), R11
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R12, R10
+	VMOVUPS.Z (R10), K1, Y13
+	VADDPS    Y13, Y0, Y0
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y13
+	VADDPS    Y13, Y1, Y1
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y13
+	VADDPS    Y13, Y2, Y2
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y13
+	VADDPS    Y13, Y3, Y3
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y13
+	VADDPS    Y13, Y4, Y4
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y13
+	VADDPS    Y13, Y5, Y5
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y13
+	VADDPS    Y13, Y6, Y6
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y13
+	VADDPS    Y13, Y7, Y7
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y13
+	VADDPS    Y13, Y8, Y8
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y13
+	VADDPS    Y13, Y9, Y9
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y13
+	VADDPS    Y13, Y10, Y10
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y13
+	VADDPS    Y13, Y11, Y11
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y13
+	VADDPS    Y13, Y12, Y12
+
+write:
+	VMOVUPS Y0, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y1, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y2, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y3, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y4, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y5, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y6, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y7, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y8, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y9, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y10, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y11, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y12, K1, (R12)
+	MOVQ    144(AX), R10
+	ADDQ    R10, 8(SP)
+	MOVQ    152(AX), R10
+	ADDQ    R10, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile14x8(t *byte)
+// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+TEXT ·avx512PairTile14x8(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	LEAQ  (BX)(BX*2), SI
+	LEAQ  (BX)(BX*4), DI
+	LEAQ  (SI)(BX*4), R8
+	MOVQ  136(AX), R10
+	MOVQ  R10, (SP)
+	MOVQ  (AX), R10
+	MOVQ  R10, 8(SP)
+	MOVQ  16(AX), R10
+	MOVQ  R10, 16(SP)
+
+tile:
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	VPXORD     Y2, Y2, Y2
+	VPXORD     Y3, Y3, Y3
+	VPXORD     Y4, Y4, Y4
+	VPXORD     Y5, Y5, Y5
+	VPXORD     Y6, Y6, Y6
+	VPXORD     Y7, Y7, Y7
+	VPXORD     Y8, Y8, Y8
+	VPXORD     Y9, Y9, Y9
+	VPXORD     Y10, Y10, Y10
+	VPXORD     Y11, Y11, Y11
+	VPXORD     Y12, Y12, Y12
+	VPXORD     Y13, Y13, Y13
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R11
+	MOVQ R11, 24(SP)
+
+segment:
+	MOVQ 96(AX), R10
+
+step:
+	VMOVUPS.Z    (R9), K1, Y14
+	VBROADCASTSS (R12), Y15
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x06
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xc6
+	VBROADCASTSS (R12)(BX*1), Y15
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x06
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xce
+	VBROADCASTSS (R12)(BX*2), Y15
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x06
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xd6
+	VBROADCASTSS (R12)(SI*1), Y15
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x06
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xde
+	VBROADCASTSS (R12)(BX*4), Y15
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x06
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xe6
+	VBROADCASTSS (R12)(DI*1), Y15
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x06
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xee
+	VBROADCASTSS (R12)(SI*2), Y15
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x06
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xf6
+	VBROADCASTSS (R12)(R8*1), Y15
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x06
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xfe
+	VBROADCASTSS (R12)(BX*8), Y15
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x06
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xc6
+	VBROADCASTSS (R13), Y15
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x06
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xce
+	VBROADCASTSS (R13)(BX*1), Y15
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x06
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xd6
+	VBROADCASTSS (R13)(BX*2), Y15
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x06
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xde
+	VBROADCASTSS (R13)(SI*1), Y15
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x06
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xe6
+	VBROADCASTSS (R13)(BX*4), Y15
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x06
+	BYTE         $0x28
+	BYTE         $0x52
+	BYTE         $0xee
+	ADDQ         CX, R9
+	ADDQ         DX, R12
+	ADDQ         DX, R13
+	DECQ         R10
+	JNZ          step
+	ADDQ         48(AX), R12
+	ADDQ         48(AX), R13
+	ADDQ         72(AX), R9
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R12
+	ADDQ         56(AX), R13
+	ADDQ         80(AX), R9
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R12
+	MOVQ      88(AX), R11
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R12, R10
+	VMOVUPS.Z (R10), K1, Y14
+	VADDPS    Y14, Y0, Y0
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y14
+	VADDPS    Y14, Y1, Y1
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y14
+	VADDPS    Y14, Y2, Y2
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y14
+	VADDPS    Y14, Y3, Y3
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y14
+	VADDPS    Y14, Y4, Y4
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y14
+	VADDPS    Y14, Y5, Y5
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y14
+	VADDPS    Y14, Y6, Y6
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y14
+	VADDPS    Y14, Y7, Y7
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y14
+	VADDPS    Y14, Y8, Y8
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y14
+	VADDPS    Y14, Y9, Y9
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y14
+	VADDPS    Y14, Y10, Y10
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y14
+	VADDPS    Y14, Y11, Y11
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y14
+	VADDPS    Y14, Y12, Y12
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y14
+	VADDPS    Y14, Y13, Y13
+
+write:
+	VMOVUPS Y0, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y1, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y2, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y3, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y4, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y5, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y6, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y7, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y8, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y9, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y10, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y11, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y12, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y13, K1, (R12)
+	MOVQ    144(AX), R10
+	ADDQ    R10, 8(SP)
+	MOVQ    152(AX), R10
+	ADDQ    R10, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile15x8(t *byte)
+// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+TEXT ·avx512PairTile15x8(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	LEAQ  (BX)(BX*2), SI
+	LEAQ  (BX)(BX*4), DI
+	LEAQ  (SI)(BX*4), R8
+	MOVQ  136(AX), R10
+	MOVQ  R10, (SP)
+	MOVQ  (AX), R10
+	MOVQ  R10, 8(SP)
+	MOVQ  16(AX), R10
+	MOVQ  R10, 16(SP)
+
+tile:
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	VPXORD     Y2, Y2, Y2
+	VPXORD     Y3, Y3, Y3
+	VPXORD     Y4, Y4, Y4
+	VPXORD     Y5, Y5, Y5
+	VPXORD     Y6, Y6, Y6
+	VPXORD     Y7, Y7, Y7
+	VPXORD     Y8, Y8, Y8
+	VPXORD     Y9, Y9, Y9
+	VPXORD     Y10, Y10, Y10
+	VPXORD     Y11, Y11, Y11
+	VPXORD     Y12, Y12, Y12
+	VPXORD     Y13, Y13, Y13
+	VPXORD     Y14, Y14, Y14
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R11
+	MOVQ R11, 24(SP)
+
+segment:
+	MOVQ 96(AX), R10
+
+step:
+	VMOVUPS.Z    (R9), K1, Y15
+	VBROADCASTSS (R12), Y16
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x7e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xc7
+	VBROADCASTSS (R12)(BX*1), Y16
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x7e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xcf
+	VBROADCASTSS (R12)(BX*2), Y16
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x7e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xd7
+	VBROADCASTSS (R12)(SI*1), Y16
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x7e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xdf
+	VBROADCASTSS (R12)(BX*4), Y16
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x7e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xe7
+	VBROADCASTSS (R12)(DI*1), Y16
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x7e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xef
+	VBROADCASTSS (R12)(SI*2), Y16
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x7e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xf7
+	VBROADCASTSS (R12)(R8*1), Y16
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x7e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xff
+	VBROADCASTSS (R12)(BX*8), Y16
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x7e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xc7
+	VBROADCASTSS (R13), Y16
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x7e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xcf
+	VBROADCASTSS (R13)(BX*1), Y16
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x7e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xd7
+	VBROADCASTSS (R13)(BX*2), Y16
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x7e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xdf
+	VBROADCASTSS (R13)(SI*1), Y16
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x7e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xe7
+	VBROADCASTSS (R13)(BX*4), Y16
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x7e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xef
+	VBROADCASTSS (R13)(DI*1), Y16
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x7e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xf7
+	ADDQ         CX, R9
+	ADDQ         DX, R12
+	ADDQ         DX, R13
+	DECQ         R10
+	JNZ          step
+	ADDQ         48(AX), R12
+	ADDQ         48(AX), R13
+	ADDQ         72(AX), R9
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R12
+	ADDQ         56(AX), R13
+	ADDQ         80(AX), R9
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R12
+	MOVQ      88(AX), R11
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R12, R10
+	VMOVUPS.Z (R10), K1, Y15
+	VADDPS    Y15, Y0, Y0
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y15
+	VADDPS    Y15, Y1, Y1
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y15
+	VADDPS    Y15, Y2, Y2
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y15
+	VADDPS    Y15, Y3, Y3
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y15
+	VADDPS    Y15, Y4, Y4
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y15
+	VADDPS    Y15, Y5, Y5
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y15
+	VADDPS    Y15, Y6, Y6
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y15
+	VADDPS    Y15, Y7, Y7
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y15
+	VADDPS    Y15, Y8, Y8
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y15
+	VADDPS    Y15, Y9, Y9
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y15
+	VADDPS    Y15, Y10, Y10
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y15
+	VADDPS    Y15, Y11, Y11
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y15
+	VADDPS    Y15, Y12, Y12
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y15
+	VADDPS    Y15, Y13, Y13
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y15
+	VADDPS    Y15, Y14, Y14
+
+write:
+	VMOVUPS Y0, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y1, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y2, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y3, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y4, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y5, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y6, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y7, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y8, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y9, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y10, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y11, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y12, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y13, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y14, K1, (R12)
+	MOVQ    144(AX), R10
+	ADDQ    R10, 8(SP)
+	MOVQ    152(AX), R10
+	ADDQ    R10, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile16x8(t *byte)
+// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+TEXT ·avx512PairTile16x8(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	LEAQ  (BX)(BX*2), SI
+	LEAQ  (BX)(BX*4), DI
+	LEAQ  (SI)(BX*4), R8
+	MOVQ  136(AX), R10
+	MOVQ  R10, (SP)
+	MOVQ  (AX), R10
+	MOVQ  R10, 8(SP)
+	MOVQ  16(AX), R10
+	MOVQ  R10, 16(SP)
+
+tile:
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	VPXORD     Y2, Y2, Y2
+	VPXORD     Y3, Y3, Y3
+	VPXORD     Y4, Y4, Y4
+	VPXORD     Y5, Y5, Y5
+	VPXORD     Y6, Y6, Y6
+	VPXORD     Y7, Y7, Y7
+	VPXORD     Y8, Y8, Y8
+	VPXORD     Y9, Y9, Y9
+	VPXORD     Y10, Y10, Y10
+	VPXORD     Y11, Y11, Y11
+	VPXORD     Y12, Y12, Y12
+	VPXORD     Y13, Y13, Y13
+	VPXORD     Y14, Y14, Y14
+	VPXORD     Y15, Y15, Y15
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R11
+	MOVQ R11, 24(SP)
+
+segment:
+	MOVQ 96(AX), R10
+
+step:
+	VMOVUPS.Z    (R9), K1, Y16
+	VBROADCASTSS (R12), Y17
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x76
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xc0
+	VBROADCASTSS (R12)(BX*1), Y17
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x76
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xc8
+	VBROADCASTSS (R12)(BX*2), Y17
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x76
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xd0
+	VBROADCASTSS (R12)(SI*1), Y17
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x76
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xd8
+	VBROADCASTSS (R12)(BX*4), Y17
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x76
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xe0
+	VBROADCASTSS (R12)(DI*1), Y17
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x76
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xe8
+	VBROADCASTSS (R12)(SI*2), Y17
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x76
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xf0
+	VBROADCASTSS (R12)(R8*1), Y17
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x76
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xf8
+	VBROADCASTSS (R12)(BX*8), Y17
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x76
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xc0
+	VBROADCASTSS (R13), Y17
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x76
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xc8
+	VBROADCASTSS (R13)(BX*1), Y17
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x76
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xd0
+	VBROADCASTSS (R13)(BX*2), Y17
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x76
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xd8
+	VBROADCASTSS (R13)(SI*1), Y17
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x76
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xe0
+	VBROADCASTSS (R13)(BX*4), Y17
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x76
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xe8
+	VBROADCASTSS (R13)(DI*1), Y17
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x76
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xf0
+	VBROADCASTSS (R13)(SI*2), Y17
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x76
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xf8
+	ADDQ         CX, R9
+	ADDQ         DX, R12
+	ADDQ         DX, R13
+	DECQ         R10
+	JNZ          step
+	ADDQ         48(AX), R12
+	ADDQ         48(AX), R13
+	ADDQ         72(AX), R9
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R12
+	ADDQ         56(AX), R13
+	ADDQ         80(AX), R9
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R12
+	MOVQ      88(AX), R11
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R12, R10
+	VMOVUPS.Z (R10), K1, Y16
+	VADDPS    Y16, Y0, Y0
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y16
+	VADDPS    Y16, Y1, Y1
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y16
+	VADDPS    Y16, Y2, Y2
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y16
+	VADDPS    Y16, Y3, Y3
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y16
+	VADDPS    Y16, Y4, Y4
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y16
+	VADDPS    Y16, Y5, Y5
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y16
+	VADDPS    Y16, Y6, Y6
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y16
+	VADDPS    Y16, Y7, Y7
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y16
+	VADDPS    Y16, Y8, Y8
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y16
+	VADDPS    Y16, Y9, Y9
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y16
+	VADDPS    Y16, Y10, Y10
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y16
+	VADDPS    Y16, Y11, Y11
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y16
+	VADDPS    Y16, Y12, Y12
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y16
+	VADDPS    Y16, Y13, Y13
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y16
+	VADDPS    Y16, Y14, Y14
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y16
+	VADDPS    Y16, Y15, Y15
+
+write:
+	VMOVUPS Y0, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y1, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y2, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y3, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y4, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y5, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y6, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y7, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y8, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y9, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y10, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y11, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y12, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y13, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y14, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y15, K1, (R12)
+	MOVQ    144(AX), R10
+	ADDQ    R10, 8(SP)
+	MOVQ    152(AX), R10
+	ADDQ    R10, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile17x8(t *byte)
+// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+TEXT ·avx512PairTile17x8(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	LEAQ  (BX)(BX*2), SI
+	LEAQ  (BX)(BX*4), DI
+	LEAQ  (SI)(BX*4), R8
+	MOVQ  136(AX), R10
+	MOVQ  R10, (SP)
+	MOVQ  (AX), R10
+	MOVQ  R10, 8(SP)
+	MOVQ  16(AX), R10
+	MOVQ  R10, 16(SP)
+
+tile:
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	VPXORD     Y2, Y2, Y2
+	VPXORD     Y3, Y3, Y3
+	VPXORD     Y4, Y4, Y4
+	VPXORD     Y5, Y5, Y5
+	VPXORD     Y6, Y6, Y6
+	VPXORD     Y7, Y7, Y7
+	VPXORD     Y8, Y8, Y8
+	VPXORD     Y9, Y9, Y9
+	VPXORD     Y10, Y10, Y10
+	VPXORD     Y11, Y11, Y11
+	VPXORD     Y12, Y12, Y12
+	VPXORD     Y13, Y13, Y13
+	VPXORD     Y14, Y14, Y14
+	VPXORD     Y15, Y15, Y15
+	VPXORD     Y16, Y16, Y16
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R11
+	MOVQ R11, 24(SP)
+
+segment:
+	MOVQ 96(AX), R10
+
+step:
+	VMOVUPS.Z    (R9), K1, Y17
+	VBROADCASTSS (R12), Y18
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x6e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xc1
+	VBROADCASTSS (R12)(BX*1), Y18
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x6e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xc9
+	VBROADCASTSS (R12)(BX*2), Y18
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x6e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xd1
+	VBROADCASTSS (R12)(SI*1), Y18
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x6e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xd9
+	VBROADCASTSS (R12)(BX*4), Y18
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x6e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xe1
+	VBROADCASTSS (R12)(DI*1), Y18
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x6e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xe9
+	VBROADCASTSS (R12)(SI*2), Y18
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x6e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xf1
+	VBROADCASTSS (R12)(R8*1), Y18
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x6e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xf9
+	VBROADCASTSS (R12)(BX*8), Y18
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x6e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xc1
+	VBROADCASTSS (R13), Y18
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x6e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xc9
+	VBROADCASTSS (R13)(BX*1), Y18
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x6e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xd1
+	VBROADCASTSS (R13)(BX*2), Y18
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x6e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xd9
+	VBROADCASTSS (R13)(SI*1), Y18
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x6e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xe1
+	VBROADCASTSS (R13)(BX*4), Y18
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x6e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xe9
+	VBROADCASTSS (R13)(DI*1), Y18
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x6e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xf1
+	VBROADCASTSS (R13)(SI*2), Y18
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x6e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xf9
+	VBROADCASTSS (R13)(R8*1), Y18
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x6e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xc1
+	ADDQ         CX, R9
+	ADDQ         DX, R12
+	ADDQ         DX, R13
+	DECQ         R10
+	JNZ          step
+	ADDQ         48(AX), R12
+	ADDQ         48(AX), R13
+	ADDQ         72(AX), R9
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R12
+	ADDQ         56(AX), R13
+	ADDQ         80(AX), R9
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R12
+	MOVQ      88(AX), R11
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R12, R10
+	VMOVUPS.Z (R10), K1, Y17
+	VADDPS    Y17, Y0, Y0
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y17
+	VADDPS    Y17, Y1, Y1
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y17
+	VADDPS    Y17, Y2, Y2
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y17
+	VADDPS    Y17, Y3, Y3
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y17
+	VADDPS    Y17, Y4, Y4
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y17
+	VADDPS    Y17, Y5, Y5
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y17
+	VADDPS    Y17, Y6, Y6
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y17
+	VADDPS    Y17, Y7, Y7
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y17
+	VADDPS    Y17, Y8, Y8
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y17
+	VADDPS    Y17, Y9, Y9
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y17
+	VADDPS    Y17, Y10, Y10
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y17
+	VADDPS    Y17, Y11, Y11
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y17
+	VADDPS    Y17, Y12, Y12
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y17
+	VADDPS    Y17, Y13, Y13
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y17
+	VADDPS    Y17, Y14, Y14
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y17
+	VADDPS    Y17, Y15, Y15
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y17
+	VADDPS    Y17, Y16, Y16
+
+write:
+	VMOVUPS Y0, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y1, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y2, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y3, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y4, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y5, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y6, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y7, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y8, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y9, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y10, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y11, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y12, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y13, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y14, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y15, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y16, K1, (R12)
+	MOVQ    144(AX), R10
+	ADDQ    R10, 8(SP)
+	MOVQ    152(AX), R10
+	ADDQ    R10, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile18x8(t *byte)
+// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+TEXT ·avx512PairTile18x8(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	LEAQ  (BX)(BX*2), SI
+	LEAQ  (BX)(BX*4), DI
+	LEAQ  (SI)(BX*4), R8
+	MOVQ  136(AX), R10
+	MOVQ  R10, (SP)
+	MOVQ  (AX), R10
+	MOVQ  R10, 8(SP)
+	MOVQ  16(AX), R10
+	MOVQ  R10, 16(SP)
+
+tile:
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	VPXORD     Y2, Y2, Y2
+	VPXORD     Y3, Y3, Y3
+	VPXORD     Y4, Y4, Y4
+	VPXORD     Y5, Y5, Y5
+	VPXORD     Y6, Y6, Y6
+	VPXORD     Y7, Y7, Y7
+	VPXORD     Y8, Y8, Y8
+	VPXORD     Y9, Y9, Y9
+	VPXORD     Y10, Y10, Y10
+	VPXORD     Y11, Y11, Y11
+	VPXORD     Y12, Y12, Y12
+	VPXORD     Y13, Y13, Y13
+	VPXORD     Y14, Y14, Y14
+	VPXORD     Y15, Y15, Y15
+	VPXORD     Y16, Y16, Y16
+	VPXORD     Y17, Y17, Y17
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R11
+	MOVQ R11, 24(SP)
+
+segment:
+	MOVQ 96(AX), R10
+
+step:
+	VMOVUPS.Z    (R9), K1, Y18
+	VBROADCASTSS (R12), Y19
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x66
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xc2
+	VBROADCASTSS (R12)(BX*1), Y19
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x66
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xca
+	VBROADCASTSS (R12)(BX*2), Y19
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x66
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xd2
+	VBROADCASTSS (R12)(SI*1), Y19
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x66
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xda
+	VBROADCASTSS (R12)(BX*4), Y19
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x66
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xe2
+	VBROADCASTSS (R12)(DI*1), Y19
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x66
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xea
+	VBROADCASTSS (R12)(SI*2), Y19
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x66
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xf2
+	VBROADCASTSS (R12)(R8*1), Y19
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x66
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xfa
+	VBROADCASTSS (R12)(BX*8), Y19
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x66
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xc2
+	VBROADCASTSS (R13), Y19
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x66
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xca
+	VBROADCASTSS (R13)(BX*1), Y19
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x66
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xd2
+	VBROADCASTSS (R13)(BX*2), Y19
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x66
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xda
+	VBROADCASTSS (R13)(SI*1), Y19
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x66
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xe2
+	VBROADCASTSS (R13)(BX*4), Y19
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x66
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xea
+	VBROADCASTSS (R13)(DI*1), Y19
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x66
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xf2
+	VBROADCASTSS (R13)(SI*2), Y19
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x66
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xfa
+	VBROADCASTSS (R13)(R8*1), Y19
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x66
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xc2
+	VBROADCASTSS (R13)(BX*8), Y19
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x66
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xca
+	ADDQ         CX, R9
+	ADDQ         DX, R12
+	ADDQ         DX, R13
+	DECQ         R10
+	JNZ          step
+	ADDQ         48(AX), R12
+	ADDQ         48(AX), R13
+	ADDQ         72(AX), R9
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R12
+	ADDQ         56(AX), R13
+	ADDQ         80(AX), R9
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R12
+	MOVQ      88(AX), R11
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R12, R10
+	VMOVUPS.Z (R10), K1, Y18
+	VADDPS    Y18, Y0, Y0
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y18
+	VADDPS    Y18, Y1, Y1
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y18
+	VADDPS    Y18, Y2, Y2
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y18
+	VADDPS    Y18, Y3, Y3
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y18
+	VADDPS    Y18, Y4, Y4
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y18
+	VADDPS    Y18, Y5, Y5
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y18
+	VADDPS    Y18, Y6, Y6
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y18
+	VADDPS    Y18, Y7, Y7
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y18
+	VADDPS    Y18, Y8, Y8
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y18
+	VADDPS    Y18, Y9, Y9
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y18
+	VADDPS    Y18, Y10, Y10
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y18
+	VADDPS    Y18, Y11, Y11
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y18
+	VADDPS    Y18, Y12, Y12
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y18
+	VADDPS    Y18, Y13, Y13
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y18
+	VADDPS    Y18, Y14, Y14
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y18
+	VADDPS    Y18, Y15, Y15
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y18
+	VADDPS    Y18, Y16, Y16
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y18
+	VADDPS    Y18, Y17, Y17
+
+write:
+	VMOVUPS Y0, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y1, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y2, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y3, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y4, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y5, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y6, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y7, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y8, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y9, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y10, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y11, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y12, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y13, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y14, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y15, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y16, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y17, K1, (R12)
+	MOVQ    144(AX), R10
+	ADDQ    R10, 8(SP)
+	MOVQ    152(AX), R10
+	ADDQ    R10, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile19x8(t *byte)
+// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+TEXT ·avx512PairTile19x8(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	LEAQ  (BX)(BX*2), SI
+	LEAQ  (BX)(BX*4), DI
+	LEAQ  (SI)(BX*4), R8
+	MOVQ  136(AX), R10
+	MOVQ  R10, (SP)
+	MOVQ  (AX), R10
+	MOVQ  R10, 8(SP)
+	MOVQ  16(AX), R10
+	MOVQ  R10, 16(SP)
+
+tile:
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	VPXORD     Y2, Y2, Y2
+	VPXORD     Y3, Y3, Y3
+	VPXORD     Y4, Y4, Y4
+	VPXORD     Y5, Y5, Y5
+	VPXORD     Y6, Y6, Y6
+	VPXORD     Y7, Y7, Y7
+	VPXORD     Y8, Y8, Y8
+	VPXORD     Y9, Y9, Y9
+	VPXORD     Y10, Y10, Y10
+	VPXORD     Y11, Y11, Y11
+	VPXORD     Y12, Y12, Y12
+	VPXORD     Y13, Y13, Y13
+	VPXORD     Y14, Y14, Y14
+	VPXORD     Y15, Y15, Y15
+	VPXORD     Y16, Y16, Y16
+	VPXORD     Y17, Y17, Y17
+	VPXORD     Y18, Y18, Y18
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	LEAQ       (R13)(BX*8), R14
+	ADDQ       BX, R14
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R11
+	MOVQ R11, 24(SP)
+
+segment:
+	MOVQ 96(AX), R10
+
+step:
+	VMOVUPS.Z    (R9), K1, Y19
+	VBROADCASTSS (R12), Y20
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x5e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xc3
+	VBROADCASTSS (R12)(BX*1), Y20
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x5e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xcb
+	VBROADCASTSS (R12)(BX*2), Y20
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x5e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xd3
+	VBROADCASTSS (R12)(SI*1), Y20
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x5e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xdb
+	VBROADCASTSS (R12)(BX*4), Y20
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x5e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xe3
+	VBROADCASTSS (R12)(DI*1), Y20
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x5e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xeb
+	VBROADCASTSS (R12)(SI*2), Y20
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x5e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xf3
+	VBROADCASTSS (R12)(R8*1), Y20
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x5e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xfb
+	VBROADCASTSS (R12)(BX*8), Y20
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x5e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xc3
+	VBROADCASTSS (R13), Y20
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x5e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xcb
+	VBROADCASTSS (R13)(BX*1), Y20
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x5e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xd3
+	VBROADCASTSS (R13)(BX*2), Y20
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x5e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xdb
+	VBROADCASTSS (R13)(SI*1), Y20
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x5e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xe3
+	VBROADCASTSS (R13)(BX*4), Y20
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x5e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xeb
+	VBROADCASTSS (R13)(DI*1), Y20
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x5e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xf3
+	VBROADCASTSS (R13)(SI*2), Y20
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x5e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xfb
+	VBROADCASTSS (R13)(R8*1), Y20
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x5e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xc3
+	VBROADCASTSS (R13)(BX*8), Y20
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x5e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xcb
+	VBROADCASTSS (R14), Y20
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x5e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xd3
+	ADDQ         CX, R9
+	ADDQ         DX, R12
+	ADDQ         DX, R13
+	ADDQ         DX, R14
+	DECQ         R10
+	JNZ          step
+	ADDQ         48(AX), R12
+	ADDQ         48(AX), R13
+	ADDQ         48(AX), R14
+	ADDQ         72(AX), R9
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R12
+	ADDQ         56(AX), R13
+	ADDQ         56(AX), R14
+	ADDQ         80(AX), R9
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R12
+	MOVQ      88(AX), R11
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R12, R10
+	VMOVUPS.Z (R10), K1, Y19
+	VADDPS    Y19, Y0, Y0
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y19
+	VADDPS    Y19, Y1, Y1
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y19
+	VADDPS    Y19, Y2, Y2
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y19
+	VADDPS    Y19, Y3, Y3
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y19
+	VADDPS    Y19, Y4, Y4
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y19
+	VADDPS    Y19, Y5, Y5
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y19
+	VADDPS    Y19, Y6, Y6
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y19
+	VADDPS    Y19, Y7, Y7
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y19
+	VADDPS    Y19, Y8, Y8
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y19
+	VADDPS    Y19, Y9, Y9
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y19
+	VADDPS    Y19, Y10, Y10
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y19
+	VADDPS    Y19, Y11, Y11
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y19
+	VADDPS    Y19, Y12, Y12
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y19
+	VADDPS    Y19, Y13, Y13
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y19
+	VADDPS    Y19, Y14, Y14
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y19
+	VADDPS    Y19, Y15, Y15
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y19
+	VADDPS    Y19, Y16, Y16
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y19
+	VADDPS    Y19, Y17, Y17
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y19
+	VADDPS    Y19, Y18, Y18
+
+write:
+	VMOVUPS Y0, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y1, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y2, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y3, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y4, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y5, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y6, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y7, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y8, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y9, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y10, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y11, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y12, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y13, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y14, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y15, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y16, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y17, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y18, K1, (R12)
+	MOVQ    144(AX), R10
+	ADDQ    R10, 8(SP)
+	MOVQ    152(AX), R10
+	ADDQ    R10, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile20x8(t *byte)
+// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+TEXT ·avx512PairTile20x8(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	LEAQ  (BX)(BX*2), SI
+	LEAQ  (BX)(BX*4), DI
+	LEAQ  (SI)(BX*4), R8
+	MOVQ  136(AX), R10
+	MOVQ  R10, (SP)
+	MOVQ  (AX), R10
+	MOVQ  R10, 8(SP)
+	MOVQ  16(AX), R10
+	MOVQ  R10, 16(SP)
+
+tile:
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	VPXORD     Y2, Y2, Y2
+	VPXORD     Y3, Y3, Y3
+	VPXORD     Y4, Y4, Y4
+	VPXORD     Y5, Y5, Y5
+	VPXORD     Y6, Y6, Y6
+	VPXORD     Y7, Y7, Y7
+	VPXORD     Y8, Y8, Y8
+	VPXORD     Y9, Y9, Y9
+	VPXORD     Y10, Y10, Y10
+	VPXORD     Y11, Y11, Y11
+	VPXORD     Y12, Y12, Y12
+	VPXORD     Y13, Y13, Y13
+	VPXORD     Y14, Y14, Y14
+	VPXORD     Y15, Y15, Y15
+	VPXORD     Y16, Y16, Y16
+	VPXORD     Y17, Y17, Y17
+	VPXORD     Y18, Y18, Y18
+	VPXORD     Y19, Y19, Y19
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	LEAQ       (R13)(BX*8), R14
+	ADDQ       BX, R14
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R11
+	MOVQ R11, 24(SP)
+
+segment:
+	MOVQ 96(AX), R10
+
+step:
+	VMOVUPS.Z    (R9), K1, Y20
+	VBROADCASTSS (R12), Y21
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x56
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xc4
+	VBROADCASTSS (R12)(BX*1), Y21
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x56
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xcc
+	VBROADCASTSS (R12)(BX*2), Y21
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x56
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xd4
+	VBROADCASTSS (R12)(SI*1), Y21
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x56
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xdc
+	VBROADCASTSS (R12)(BX*4), Y21
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x56
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xe4
+	VBROADCASTSS (R12)(DI*1), Y21
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x56
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xec
+	VBROADCASTSS (R12)(SI*2), Y21
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x56
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xf4
+	VBROADCASTSS (R12)(R8*1), Y21
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x56
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xfc
+	VBROADCASTSS (R12)(BX*8), Y21
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x56
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xc4
+	VBROADCASTSS (R13), Y21
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x56
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xcc
+	VBROADCASTSS (R13)(BX*1), Y21
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x56
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xd4
+	VBROADCASTSS (R13)(BX*2), Y21
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x56
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xdc
+	VBROADCASTSS (R13)(SI*1), Y21
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x56
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xe4
+	VBROADCASTSS (R13)(BX*4), Y21
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x56
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xec
+	VBROADCASTSS (R13)(DI*1), Y21
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x56
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xf4
+	VBROADCASTSS (R13)(SI*2), Y21
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x56
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xfc
+	VBROADCASTSS (R13)(R8*1), Y21
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x56
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xc4
+	VBROADCASTSS (R13)(BX*8), Y21
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x56
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xcc
+	VBROADCASTSS (R14), Y21
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x56
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xd4
+	VBROADCASTSS (R14)(BX*1), Y21
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x56
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xdc
+	ADDQ         CX, R9
+	ADDQ         DX, R12
+	ADDQ         DX, R13
+	ADDQ         DX, R14
+	DECQ         R10
+	JNZ          step
+	ADDQ         48(AX), R12
+	ADDQ         48(AX), R13
+	ADDQ         48(AX), R14
+	ADDQ         72(AX), R9
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R12
+	ADDQ         56(AX), R13
+	ADDQ         56(AX), R14
+	ADDQ         80(AX), R9
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R12
+	MOVQ      88(AX), R11
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R12, R10
+	VMOVUPS.Z (R10), K1, Y20
+	VADDPS    Y20, Y0, Y0
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y20
+	VADDPS    Y20, Y1, Y1
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y20
+	VADDPS    Y20, Y2, Y2
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y20
+	VADDPS    Y20, Y3, Y3
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y20
+	VADDPS    Y20, Y4, Y4
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y20
+	VADDPS    Y20, Y5, Y5
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y20
+	VADDPS    Y20, Y6, Y6
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y20
+	VADDPS    Y20, Y7, Y7
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y20
+	VADDPS    Y20, Y8, Y8
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y20
+	VADDPS    Y20, Y9, Y9
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y20
+	VADDPS    Y20, Y10, Y10
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y20
+	VADDPS    Y20, Y11, Y11
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y20
+	VADDPS    Y20, Y12, Y12
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y20
+	VADDPS    Y20, Y13, Y13
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y20
+	VADDPS    Y20, Y14, Y14
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y20
+	VADDPS    Y20, Y15, Y15
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y20
+	VADDPS    Y20, Y16, Y16
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y20
+	VADDPS    Y20, Y17, Y17
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y20
+	VADDPS    Y20, Y18, Y18
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y20
+	VADDPS    Y20, Y19, Y19
+
+write:
+	VMOVUPS Y0, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y1, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y2, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y3, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y4, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y5, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y6, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y7, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y8, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y9, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y10, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y11, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y12, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y13, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y14, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y15, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y16, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y17, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y18, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y19, K1, (R12)
+	MOVQ    144(AX), R10
+	ADDQ    R10, 8(SP)
+	MOVQ    152(AX), R10
+	ADDQ    R10, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile21x8(t *byte)
+// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+TEXT ·avx512PairTile21x8(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	LEAQ  (BX)(BX*2), SI
+	LEAQ  (BX)(BX*4), DI
+	LEAQ  (SI)(BX*4), R8
+	MOVQ  136(AX), R10
+	MOVQ  R10, (SP)
+	MOVQ  (AX), R10
+	MOVQ  R10, 8(SP)
+	MOVQ  16(AX), R10
+	MOVQ  R10, 16(SP)
+
+tile:
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	VPXORD     Y2, Y2, Y2
+	VPXORD     Y3, Y3, Y3
+	VPXORD     Y4, Y4, Y4
+	VPXORD     Y5, Y5, Y5
+	VPXORD     Y6, Y6, Y6
+	VPXORD     Y7, Y7, Y7
+	VPXORD     Y8, Y8, Y8
+	VPXORD     Y9, Y9, Y9
+	VPXORD     Y10, Y10, Y10
+	VPXORD     Y11, Y11, Y11
+	VPXORD     Y12, Y12, Y12
+	VPXORD     Y13, Y13, Y13
+	VPXORD     Y14, Y14, Y14
+	VPXORD     Y15, Y15, Y15
+	VPXORD     Y16, Y16, Y16
+	VPXORD     Y17, Y17, Y17
+	VPXORD     Y18, Y18, Y18
+	VPXORD     Y19, Y19, Y19
+	VPXORD     Y20, Y20, Y20
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	LEAQ       (R13)(BX*8), R14
+	ADDQ       BX, R14
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R11
+	MOVQ R11, 24(SP)
+
+segment:
+	MOVQ 96(AX), R10
+
+step:
+	VMOVUPS.Z    (R9), K1, Y21
+	VBROADCASTSS (R12), Y22
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x4e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xc5
+	VBROADCASTSS (R12)(BX*1), Y22
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x4e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xcd
+	VBROADCASTSS (R12)(BX*2), Y22
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x4e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xd5
+	VBROADCASTSS (R12)(SI*1), Y22
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x4e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xdd
+	VBROADCASTSS (R12)(BX*4), Y22
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x4e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xe5
+	VBROADCASTSS (R12)(DI*1), Y22
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x4e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xed
+	VBROADCASTSS (R12)(SI*2), Y22
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x4e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xf5
+	VBROADCASTSS (R12)(R8*1), Y22
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x4e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xfd
+	VBROADCASTSS (R12)(BX*8), Y22
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x4e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xc5
+	VBROADCASTSS (R13), Y22
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x4e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xcd
+	VBROADCASTSS (R13)(BX*1), Y22
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x4e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xd5
+	VBROADCASTSS (R13)(BX*2), Y22
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x4e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xdd
+	VBROADCASTSS (R13)(SI*1), Y22
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x4e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xe5
+	VBROADCASTSS (R13)(BX*4), Y22
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x4e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xed
+	VBROADCASTSS (R13)(DI*1), Y22
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x4e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xf5
+	VBROADCASTSS (R13)(SI*2), Y22
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x4e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xfd
+	VBROADCASTSS (R13)(R8*1), Y22
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x4e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xc5
+	VBROADCASTSS (R13)(BX*8), Y22
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x4e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xcd
+	VBROADCASTSS (R14), Y22
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x4e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xd5
+	VBROADCASTSS (R14)(BX*1), Y22
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x4e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xdd
+	VBROADCASTSS (R14)(BX*2), Y22
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x4e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xe5
+	ADDQ         CX, R9
+	ADDQ         DX, R12
+	ADDQ         DX, R13
+	ADDQ         DX, R14
+	DECQ         R10
+	JNZ          step
+	ADDQ         48(AX), R12
+	ADDQ         48(AX), R13
+	ADDQ         48(AX), R14
+	ADDQ         72(AX), R9
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R12
+	ADDQ         56(AX), R13
+	ADDQ         56(AX), R14
+	ADDQ         80(AX), R9
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R12
+	MOVQ      88(AX), R11
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R12, R10
+	VMOVUPS.Z (R10), K1, Y21
+	VADDPS    Y21, Y0, Y0
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y21
+	VADDPS    Y21, Y1, Y1
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y21
+	VADDPS    Y21, Y2, Y2
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y21
+	VADDPS    Y21, Y3, Y3
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y21
+	VADDPS    Y21, Y4, Y4
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y21
+	VADDPS    Y21, Y5, Y5
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y21
+	VADDPS    Y21, Y6, Y6
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y21
+	VADDPS    Y21, Y7, Y7
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y21
+	VADDPS    Y21, Y8, Y8
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y21
+	VADDPS    Y21, Y9, Y9
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y21
+	VADDPS    Y21, Y10, Y10
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y21
+	VADDPS    Y21, Y11, Y11
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y21
+	VADDPS    Y21, Y12, Y12
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y21
+	VADDPS    Y21, Y13, Y13
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y21
+	VADDPS    Y21, Y14, Y14
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y21
+	VADDPS    Y21, Y15, Y15
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y21
+	VADDPS    Y21, Y16, Y16
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y21
+	VADDPS    Y21, Y17, Y17
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y21
+	VADDPS    Y21, Y18, Y18
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y21
+	VADDPS    Y21, Y19, Y19
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y21
+	VADDPS    Y21, Y20, Y20
+
+write:
+	VMOVUPS Y0, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y1, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y2, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y3, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y4, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y5, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y6, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y7, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y8, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y9, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y10, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y11, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y12, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y13, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y14, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y15, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y16, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y17, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y18, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y19, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y20, K1, (R12)
+	MOVQ    144(AX), R10
+	ADDQ    R10, 8(SP)
+	MOVQ    152(AX), R10
+	ADDQ    R10, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile22x8(t *byte)
+// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+TEXT ·avx512PairTile22x8(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	LEAQ  (BX)(BX*2), SI
+	LEAQ  (BX)(BX*4), DI
+	LEAQ  (SI)(BX*4), R8
+	MOVQ  136(AX), R10
+	MOVQ  R10, (SP)
+	MOVQ  (AX), R10
+	MOVQ  R10, 8(SP)
+	MOVQ  16(AX), R10
+	MOVQ  R10, 16(SP)
+
+tile:
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	VPXORD     Y2, Y2, Y2
+	VPXORD     Y3, Y3, Y3
+	VPXORD     Y4, Y4, Y4
+	VPXORD     Y5, Y5, Y5
+	VPXORD     Y6, Y6, Y6
+	VPXORD     Y7, Y7, Y7
+	VPXORD     Y8, Y8, Y8
+	VPXORD     Y9, Y9, Y9
+	VPXORD     Y10, Y10, Y10
+	VPXORD     Y11, Y11, Y11
+	VPXORD     Y12, Y12, Y12
+	VPXORD     Y13, Y13, Y13
+	VPXORD     Y14, Y14, Y14
+	VPXORD     Y15, Y15, Y15
+	VPXORD     Y16, Y16, Y16
+	VPXORD     Y17, Y17, Y17
+	VPXORD     Y18, Y18, Y18
+	VPXORD     Y19, Y19, Y19
+	VPXORD     Y20, Y20, Y20
+	VPXORD     Y21, Y21, Y21
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	LEAQ       (R13)(BX*8), R14
+	ADDQ       BX, R14
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R11
+	MOVQ R11, 24(SP)
+
+segment:
+	MOVQ 96(AX), R10
+
+step:
+	VMOVUPS.Z    (R9), K1, Y22
+	VBROADCASTSS (R12), Y23
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x46
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xc6
+	VBROADCASTSS (R12)(BX*1), Y23
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x46
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xce
+	VBROADCASTSS (R12)(BX*2), Y23
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x46
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xd6
+	VBROADCASTSS (R12)(SI*1), Y23
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x46
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xde
+	VBROADCASTSS (R12)(BX*4), Y23
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x46
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xe6
+	VBROADCASTSS (R12)(DI*1), Y23
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x46
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xee
+	VBROADCASTSS (R12)(SI*2), Y23
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x46
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xf6
+	VBROADCASTSS (R12)(R8*1), Y23
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x46
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xfe
+	VBROADCASTSS (R12)(BX*8), Y23
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x46
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xc6
+	VBROADCASTSS (R13), Y23
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x46
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xce
+	VBROADCASTSS (R13)(BX*1), Y23
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x46
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xd6
+	VBROADCASTSS (R13)(BX*2), Y23
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x46
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xde
+	VBROADCASTSS (R13)(SI*1), Y23
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x46
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xe6
+	VBROADCASTSS (R13)(BX*4), Y23
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x46
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xee
+	VBROADCASTSS (R13)(DI*1), Y23
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x46
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xf6
+	VBROADCASTSS (R13)(SI*2), Y23
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x46
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xfe
+	VBROADCASTSS (R13)(R8*1), Y23
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x46
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xc6
+	VBROADCASTSS (R13)(BX*8), Y23
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x46
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xce
+	VBROADCASTSS (R14), Y23
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x46
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xd6
+	VBROADCASTSS (R14)(BX*1), Y23
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x46
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xde
+	VBROADCASTSS (R14)(BX*2), Y23
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x46
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xe6
+	VBROADCASTSS (R14)(SI*1), Y23
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x46
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xee
+	ADDQ         CX, R9
+	ADDQ         DX, R12
+	ADDQ         DX, R13
+	ADDQ         DX, R14
+	DECQ         R10
+	JNZ          step
+	ADDQ         48(AX), R12
+	ADDQ         48(AX), R13
+	ADDQ         48(AX), R14
+	ADDQ         72(AX), R9
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R12
+	ADDQ         56(AX), R13
+	ADDQ         56(AX), R14
+	ADDQ         80(AX), R9
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R12
+	MOVQ      88(AX), R11
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R12, R10
+	VMOVUPS.Z (R10), K1, Y22
+	VADDPS    Y22, Y0, Y0
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y22
+	VADDPS    Y22, Y1, Y1
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y22
+	VADDPS    Y22, Y2, Y2
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y22
+	VADDPS    Y22, Y3, Y3
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y22
+	VADDPS    Y22, Y4, Y4
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y22
+	VADDPS    Y22, Y5, Y5
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y22
+	VADDPS    Y22, Y6, Y6
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y22
+	VADDPS    Y22, Y7, Y7
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y22
+	VADDPS    Y22, Y8, Y8
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y22
+	VADDPS    Y22, Y9, Y9
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y22
+	VADDPS    Y22, Y10, Y10
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y22
+	VADDPS    Y22, Y11, Y11
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y22
+	VADDPS    Y22, Y12, Y12
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y22
+	VADDPS    Y22, Y13, Y13
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y22
+	VADDPS    Y22, Y14, Y14
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y22
+	VADDPS    Y22, Y15, Y15
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y22
+	VADDPS    Y22, Y16, Y16
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y22
+	VADDPS    Y22, Y17, Y17
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y22
+	VADDPS    Y22, Y18, Y18
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y22
+	VADDPS    Y22, Y19, Y19
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y22
+	VADDPS    Y22, Y20, Y20
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y22
+	VADDPS    Y22, Y21, Y21
+
+write:
+	VMOVUPS Y0, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y1, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y2, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y3, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y4, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y5, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y6, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y7, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y8, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y9, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y10, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y11, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y12, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y13, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y14, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y15, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y16, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y17, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y18, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y19, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y20, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y21, K1, (R12)
+	MOVQ    144(AX), R10
+	ADDQ    R10, 8(SP)
+	MOVQ    152(AX), R10
+	ADDQ    R10, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile23x8(t *byte)
+// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+TEXT ·avx512PairTile23x8(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	LEAQ  (BX)(BX*2), SI
+	LEAQ  (BX)(BX*4), DI
+	LEAQ  (SI)(BX*4), R8
+	MOVQ  136(AX), R10
+	MOVQ  R10, (SP)
+	MOVQ  (AX), R10
+	MOVQ  R10, 8(SP)
+	MOVQ  16(AX), R10
+	MOVQ  R10, 16(SP)
+
+tile:
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	VPXORD     Y2, Y2, Y2
+	VPXORD     Y3, Y3, Y3
+	VPXORD     Y4, Y4, Y4
+	VPXORD     Y5, Y5, Y5
+	VPXORD     Y6, Y6, Y6
+	VPXORD     Y7, Y7, Y7
+	VPXORD     Y8, Y8, Y8
+	VPXORD     Y9, Y9, Y9
+	VPXORD     Y10, Y10, Y10
+	VPXORD     Y11, Y11, Y11
+	VPXORD     Y12, Y12, Y12
+	VPXORD     Y13, Y13, Y13
+	VPXORD     Y14, Y14, Y14
+	VPXORD     Y15, Y15, Y15
+	VPXORD     Y16, Y16, Y16
+	VPXORD     Y17, Y17, Y17
+	VPXORD     Y18, Y18, Y18
+	VPXORD     Y19, Y19, Y19
+	VPXORD     Y20, Y20, Y20
+	VPXORD     Y21, Y21, Y21
+	VPXORD     Y22, Y22, Y22
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	LEAQ       (R13)(BX*8), R14
+	ADDQ       BX, R14
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R11
+	MOVQ R11, 24(SP)
+
+segment:
+	MOVQ 96(AX), R10
+
+step:
+	VMOVUPS.Z    (R9), K1, Y23
+	VBROADCASTSS (R12), Y24
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x3e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xc7
+	VBROADCASTSS (R12)(BX*1), Y24
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x3e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xcf
+	VBROADCASTSS (R12)(BX*2), Y24
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x3e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xd7
+	VBROADCASTSS (R12)(SI*1), Y24
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x3e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xdf
+	VBROADCASTSS (R12)(BX*4), Y24
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x3e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xe7
+	VBROADCASTSS (R12)(DI*1), Y24
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x3e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xef
+	VBROADCASTSS (R12)(SI*2), Y24
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x3e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xf7
+	VBROADCASTSS (R12)(R8*1), Y24
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x3e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xff
+	VBROADCASTSS (R12)(BX*8), Y24
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x3e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xc7
+	VBROADCASTSS (R13), Y24
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x3e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xcf
+	VBROADCASTSS (R13)(BX*1), Y24
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x3e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xd7
+	VBROADCASTSS (R13)(BX*2), Y24
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x3e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xdf
+	VBROADCASTSS (R13)(SI*1), Y24
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x3e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xe7
+	VBROADCASTSS (R13)(BX*4), Y24
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x3e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xef
+	VBROADCASTSS (R13)(DI*1), Y24
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x3e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xf7
+	VBROADCASTSS (R13)(SI*2), Y24
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x3e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xff
+	VBROADCASTSS (R13)(R8*1), Y24
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x3e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xc7
+	VBROADCASTSS (R13)(BX*8), Y24
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x3e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xcf
+	VBROADCASTSS (R14), Y24
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x3e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xd7
+	VBROADCASTSS (R14)(BX*1), Y24
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x3e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xdf
+	VBROADCASTSS (R14)(BX*2), Y24
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x3e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xe7
+	VBROADCASTSS (R14)(SI*1), Y24
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x3e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xef
+	VBROADCASTSS (R14)(BX*4), Y24
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x3e
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xf7
+	ADDQ         CX, R9
+	ADDQ         DX, R12
+	ADDQ         DX, R13
+	ADDQ         DX, R14
+	DECQ         R10
+	JNZ          step
+	ADDQ         48(AX), R12
+	ADDQ         48(AX), R13
+	ADDQ         48(AX), R14
+	ADDQ         72(AX), R9
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R12
+	ADDQ         56(AX), R13
+	ADDQ         56(AX), R14
+	ADDQ         80(AX), R9
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R12
+	MOVQ      88(AX), R11
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R12, R10
+	VMOVUPS.Z (R10), K1, Y23
+	VADDPS    Y23, Y0, Y0
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y23
+	VADDPS    Y23, Y1, Y1
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y23
+	VADDPS    Y23, Y2, Y2
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y23
+	VADDPS    Y23, Y3, Y3
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y23
+	VADDPS    Y23, Y4, Y4
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y23
+	VADDPS    Y23, Y5, Y5
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y23
+	VADDPS    Y23, Y6, Y6
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y23
+	VADDPS    Y23, Y7, Y7
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y23
+	VADDPS    Y23, Y8, Y8
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y23
+	VADDPS    Y23, Y9, Y9
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y23
+	VADDPS    Y23, Y10, Y10
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y23
+	VADDPS    Y23, Y11, Y11
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y23
+	VADDPS    Y23, Y12, Y12
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y23
+	VADDPS    Y23, Y13, Y13
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y23
+	VADDPS    Y23, Y14, Y14
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y23
+	VADDPS    Y23, Y15, Y15
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y23
+	VADDPS    Y23, Y16, Y16
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y23
+	VADDPS    Y23, Y17, Y17
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y23
+	VADDPS    Y23, Y18, Y18
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y23
+	VADDPS    Y23, Y19, Y19
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y23
+	VADDPS    Y23, Y20, Y20
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y23
+	VADDPS    Y23, Y21, Y21
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y23
+	VADDPS    Y23, Y22, Y22
+
+write:
+	VMOVUPS Y0, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y1, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y2, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y3, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y4, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y5, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y6, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y7, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y8, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y9, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y10, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y11, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y12, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y13, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y14, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y15, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y16, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y17, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y18, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y19, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y20, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y21, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y22, K1, (R12)
+	MOVQ    144(AX), R10
+	ADDQ    R10, 8(SP)
+	MOVQ    152(AX), R10
+	ADDQ    R10, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile24x8(t *byte)
+// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+TEXT ·avx512PairTile24x8(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	LEAQ  (BX)(BX*2), SI
+	LEAQ  (BX)(BX*4), DI
+	LEAQ  (SI)(BX*4), R8
+	MOVQ  136(AX), R10
+	MOVQ  R10, (SP)
+	MOVQ  (AX), R10
+	MOVQ  R10, 8(SP)
+	MOVQ  16(AX), R10
+	MOVQ  R10, 16(SP)
+
+tile:
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	VPXORD     Y2, Y2, Y2
+	VPXORD     Y3, Y3, Y3
+	VPXORD     Y4, Y4, Y4
+	VPXORD     Y5, Y5, Y5
+	VPXORD     Y6, Y6, Y6
+	VPXORD     Y7, Y7, Y7
+	VPXORD     Y8, Y8, Y8
+	VPXORD     Y9, Y9, Y9
+	VPXORD     Y10, Y10, Y10
+	VPXORD     Y11, Y11, Y11
+	VPXORD     Y12, Y12, Y12
+	VPXORD     Y13, Y13, Y13
+	VPXORD     Y14, Y14, Y14
+	VPXORD     Y15, Y15, Y15
+	VPXORD     Y16, Y16, Y16
+	VPXORD     Y17, Y17, Y17
+	VPXORD     Y18, Y18, Y18
+	VPXORD     Y19, Y19, Y19
+	VPXORD     Y20, Y20, Y20
+	VPXORD     Y21, Y21, Y21
+	VPXORD     Y22, Y22, Y22
+	VPXORD     Y23, Y23, Y23
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	LEAQ       (R13)(BX*8), R14
+	ADDQ       BX, R14
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R11
+	MOVQ R11, 24(SP)
+
+segment:
+	MOVQ 96(AX), R10
+
+step:
+	VMOVUPS.Z    (R9), K1, Y24
+	VBROADCASTSS (R12), Y25
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x36
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xc0
+	VBROADCASTSS (R12)(BX*1), Y25
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x36
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xc8
+	VBROADCASTSS (R12)(BX*2), Y25
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x36
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xd0
+	VBROADCASTSS (R12)(SI*1), Y25
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x36
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xd8
+	VBROADCASTSS (R12)(BX*4), Y25
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x36
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xe0
+	VBROADCASTSS (R12)(DI*1), Y25
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x36
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xe8
+	VBROADCASTSS (R12)(SI*2), Y25
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x36
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xf0
+	VBROADCASTSS (R12)(R8*1), Y25
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x36
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xf8
+	VBROADCASTSS (R12)(BX*8), Y25
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x36
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xc0
+	VBROADCASTSS (R13), Y25
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x36
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xc8
+	VBROADCASTSS (R13)(BX*1), Y25
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x36
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xd0
+	VBROADCASTSS (R13)(BX*2), Y25
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x36
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xd8
+	VBROADCASTSS (R13)(SI*1), Y25
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x36
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xe0
+	VBROADCASTSS (R13)(BX*4), Y25
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x36
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xe8
+	VBROADCASTSS (R13)(DI*1), Y25
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x36
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xf0
+	VBROADCASTSS (R13)(SI*2), Y25
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x36
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xf8
+	VBROADCASTSS (R13)(R8*1), Y25
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x36
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xc0
+	VBROADCASTSS (R13)(BX*8), Y25
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x36
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xc8
+	VBROADCASTSS (R14), Y25
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x36
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xd0
+	VBROADCASTSS (R14)(BX*1), Y25
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x36
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xd8
+	VBROADCASTSS (R14)(BX*2), Y25
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x36
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xe0
+	VBROADCASTSS (R14)(SI*1), Y25
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x36
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xe8
+	VBROADCASTSS (R14)(BX*4), Y25
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x36
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xf0
+	VBROADCASTSS (R14)(DI*1), Y25
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x36
+	BYTE         $0x20
+	BYTE         $0x52
+	BYTE         $0xf8
+	ADDQ         CX, R9
+	ADDQ         DX, R12
+	ADDQ         DX, R13
+	ADDQ         DX, R14
+	DECQ         R10
+	JNZ          step
+	ADDQ         48(AX), R12
+	ADDQ         48(AX), R13
+	ADDQ         48(AX), R14
+	ADDQ         72(AX), R9
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R12
+	ADDQ         56(AX), R13
+	ADDQ         56(AX), R14
+	ADDQ         80(AX), R9
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R12
+	MOVQ      88(AX), R11
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R12, R10
+	VMOVUPS.Z (R10), K1, Y24
+	VADDPS    Y24, Y0, Y0
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y24
+	VADDPS    Y24, Y1, Y1
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y24
+	VADDPS    Y24, Y2, Y2
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y24
+	VADDPS    Y24, Y3, Y3
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y24
+	VADDPS    Y24, Y4, Y4
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y24
+	VADDPS    Y24, Y5, Y5
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y24
+	VADDPS    Y24, Y6, Y6
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y24
+	VADDPS    Y24, Y7, Y7
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y24
+	VADDPS    Y24, Y8, Y8
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y24
+	VADDPS    Y24, Y9, Y9
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y24
+	VADDPS    Y24, Y10, Y10
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y24
+	VADDPS    Y24, Y11, Y11
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y24
+	VADDPS    Y24, Y12, Y12
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y24
+	VADDPS    Y24, Y13, Y13
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y24
+	VADDPS    Y24, Y14, Y14
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y24
+	VADDPS    Y24, Y15, Y15
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y24
+	VADDPS    Y24, Y16, Y16
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y24
+	VADDPS    Y24, Y17, Y17
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y24
+	VADDPS    Y24, Y18, Y18
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y24
+	VADDPS    Y24, Y19, Y19
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y24
+	VADDPS    Y24, Y20, Y20
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y24
+	VADDPS    Y24, Y21, Y21
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y24
+	VADDPS    Y24, Y22, Y22
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Y24
+	VADDPS    Y24, Y23, Y23
+
+write:
+	VMOVUPS Y0, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y1, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y2, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y3, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y4, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y5, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y6, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y7, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y8, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y9, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y10, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y11, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y12, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y13, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y14, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y15, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y16, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y17, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y18, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y19, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y20, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y21, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y22, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Y23, K1, (R12)
+	MOVQ    144(AX), R10
+	ADDQ    R10, 8(SP)
+	MOVQ    152(AX), R10
+	ADDQ    R10, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile1x16(t *byte)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·avx512PairTile1x16(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	MOVQ  136(AX), SI
+	MOVQ  SI, (SP)
+	MOVQ  (AX), SI
+	MOVQ  SI, 8(SP)
+	MOVQ  16(AX), SI
+	MOVQ  SI, 16(SP)
+
+tile:
+	VPXORD     Z0, Z0, Z0
+	MOVQ       8(SP), DI
+	MOVQ       16(SP), SI
+	PREFETCHT0 (SI)
+	MOVQ       8(AX), BX
+	MOVQ       112(AX), SI
+	MOVQ       SI, 32(SP)
+	TESTQ      SI, SI
+	JZ         store
+
+outer:
+	MOVQ 104(AX), SI
+	MOVQ SI, 24(SP)
+
+segment:
+	MOVQ 96(AX), SI
+
+step:
+	VMOVUPS.Z    (BX), K1, Z1
+	VBROADCASTSS (DI), Z2
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x6e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xc1
+	ADDQ         CX, BX
+	ADDQ         DX, DI
+	DECQ         SI
+	JNZ          step
+	ADDQ         48(AX), DI
+	ADDQ         72(AX), BX
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), DI
+	ADDQ         80(AX), BX
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), DI
+	MOVQ      88(AX), SI
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      DI, SI
+	VMOVUPS.Z (SI), K1, Z1
+	VADDPS    Z1, Z0, Z0
+
+write:
+	VMOVUPS Z0, K1, (DI)
+	MOVQ    144(AX), SI
+	ADDQ    SI, 8(SP)
+	MOVQ    152(AX), SI
+	ADDQ    SI, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile2x16(t *byte)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·avx512PairTile2x16(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	MOVQ  136(AX), DI
+	MOVQ  DI, (SP)
+	MOVQ  (AX), DI
+	MOVQ  DI, 8(SP)
+	MOVQ  16(AX), DI
+	MOVQ  DI, 16(SP)
+
+tile:
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	MOVQ       8(SP), R9
+	MOVQ       16(SP), DI
+	PREFETCHT0 (DI)
+	ADDQ       88(AX), DI
+	PREFETCHT0 (DI)
+	MOVQ       8(AX), SI
+	MOVQ       112(AX), R8
+	MOVQ       R8, 32(SP)
+	TESTQ      R8, R8
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R8
+	MOVQ R8, 24(SP)
+
+segment:
+	MOVQ 96(AX), DI
+
+step:
+	VMOVUPS.Z    (SI), K1, Z2
+	VBROADCASTSS (R9), Z3
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x66
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xc2
+	VBROADCASTSS (R9)(BX*1), Z3
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x66
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xca
+	ADDQ         CX, SI
+	ADDQ         DX, R9
+	DECQ         DI
+	JNZ          step
+	ADDQ         48(AX), R9
+	ADDQ         72(AX), SI
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R9
+	ADDQ         80(AX), SI
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R9
+	MOVQ      88(AX), R8
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R9, DI
+	VMOVUPS.Z (DI), K1, Z2
+	VADDPS    Z2, Z0, Z0
+	ADDQ      R8, DI
+	VMOVUPS.Z (DI), K1, Z2
+	VADDPS    Z2, Z1, Z1
+
+write:
+	VMOVUPS Z0, K1, (R9)
+	ADDQ    R8, R9
+	VMOVUPS Z1, K1, (R9)
+	MOVQ    144(AX), DI
+	ADDQ    DI, 8(SP)
+	MOVQ    152(AX), DI
+	ADDQ    DI, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile3x16(t *byte)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·avx512PairTile3x16(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	MOVQ  136(AX), DI
+	MOVQ  DI, (SP)
+	MOVQ  (AX), DI
+	MOVQ  DI, 8(SP)
+	MOVQ  16(AX), DI
+	MOVQ  DI, 16(SP)
+
+tile:
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	MOVQ       8(SP), R9
+	MOVQ       16(SP), DI
+	PREFETCHT0 (DI)
+	ADDQ       88(AX), DI
+	PREFETCHT0 (DI)
+	ADDQ       88(AX), DI
+	PREFETCHT0 (DI)
+	MOVQ       8(AX), SI
+	MOVQ       112(AX), R8
+	MOVQ       R8, 32(SP)
+	TESTQ      R8, R8
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R8
+	MOVQ R8, 24(SP)
+
+segment:
+	MOVQ 96(AX), DI
+
+step:
+	VMOVUPS.Z    (SI), K1, Z3
+	VBROADCASTSS (R9), Z4
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x5e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xc3
+	VBROADCASTSS (R9)(BX*1), Z4
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x5e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xcb
+	VBROADCASTSS (R9)(BX*2), Z4
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x5e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xd3
+	ADDQ         CX, SI
+	ADDQ         DX, R9
+	DECQ         DI
+	JNZ          step
+	ADDQ         48(AX), R9
+	ADDQ         72(AX), SI
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R9
+	ADDQ         80(AX), SI
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R9
+	MOVQ      88(AX), R8
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R9, DI
+	VMOVUPS.Z (DI), K1, Z3
+	VADDPS    Z3, Z0, Z0
+	ADDQ      R8, DI
+	VMOVUPS.Z (DI), K1, Z3
+	VADDPS    Z3, Z1, Z1
+	ADDQ      R8, DI
+	VMOVUPS.Z (DI), K1, Z3
+	VADDPS    Z3, Z2, Z2
+
+write:
+	VMOVUPS Z0, K1, (R9)
+	ADDQ    R8, R9
+	VMOVUPS Z1, K1, (R9)
+	ADDQ    R8, R9
+	VMOVUPS Z2, K1, (R9)
+	MOVQ    144(AX), DI
+	ADDQ    DI, 8(SP)
+	MOVQ    152(AX), DI
+	ADDQ    DI, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile4x16(t *byte)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·avx512PairTile4x16(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	LEAQ  (BX)(BX*2), SI
+	MOVQ  136(AX), R8
+	MOVQ  R8, (SP)
+	MOVQ  (AX), R8
+	MOVQ  R8, 8(SP)
+	MOVQ  16(AX), R8
+	MOVQ  R8, 16(SP)
+
+tile:
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	MOVQ       8(SP), R10
+	MOVQ       16(SP), R8
+	PREFETCHT0 (R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	MOVQ       8(AX), DI
+	MOVQ       112(AX), R9
+	MOVQ       R9, 32(SP)
+	TESTQ      R9, R9
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R9
+	MOVQ R9, 24(SP)
+
+segment:
+	MOVQ 96(AX), R8
+
+step:
+	VMOVUPS.Z    (DI), K1, Z4
+	VBROADCASTSS (R10), Z5
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x56
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xc4
+	VBROADCASTSS (R10)(BX*1), Z5
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x56
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xcc
+	VBROADCASTSS (R10)(BX*2), Z5
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x56
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xd4
+	VBROADCASTSS (R10)(SI*1), Z5
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x56
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xdc
+	ADDQ         CX, DI
+	ADDQ         DX, R10
+	DECQ         R8
+	JNZ          step
+	ADDQ         48(AX), R10
+	ADDQ         72(AX), DI
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R10
+	ADDQ         80(AX), DI
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R10
+	MOVQ      88(AX), R9
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R10, R8
+	VMOVUPS.Z (R8), K1, Z4
+	VADDPS    Z4, Z0, Z0
+	ADDQ      R9, R8
+	VMOVUPS.Z (R8), K1, Z4
+	VADDPS    Z4, Z1, Z1
+	ADDQ      R9, R8
+	VMOVUPS.Z (R8), K1, Z4
+	VADDPS    Z4, Z2, Z2
+	ADDQ      R9, R8
+	VMOVUPS.Z (R8), K1, Z4
+	VADDPS    Z4, Z3, Z3
+
+write:
+	VMOVUPS Z0, K1, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Z1, K1, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Z2, K1, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Z3, K1, (R10)
+	MOVQ    144(AX), R8
+	ADDQ    R8, 8(SP)
+	MOVQ    152(AX), R8
+	ADDQ    R8, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile5x16(t *byte)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·avx512PairTile5x16(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	LEAQ  (BX)(BX*2), SI
+	MOVQ  136(AX), R8
+	MOVQ  R8, (SP)
+	MOVQ  (AX), R8
+	MOVQ  R8, 8(SP)
+	MOVQ  16(AX), R8
+	MOVQ  R8, 16(SP)
+
+tile:
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	MOVQ       8(SP), R10
+	MOVQ       16(SP), R8
+	PREFETCHT0 (R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	MOVQ       8(AX), DI
+	MOVQ       112(AX), R9
+	MOVQ       R9, 32(SP)
+	TESTQ      R9, R9
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R9
+	MOVQ R9, 24(SP)
+
+segment:
+	MOVQ 96(AX), R8
+
+step:
+	VMOVUPS.Z    (DI), K1, Z5
+	VBROADCASTSS (R10), Z6
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x4e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xc5
+	VBROADCASTSS (R10)(BX*1), Z6
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x4e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xcd
+	VBROADCASTSS (R10)(BX*2), Z6
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x4e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xd5
+	VBROADCASTSS (R10)(SI*1), Z6
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x4e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xdd
+	VBROADCASTSS (R10)(BX*4), Z6
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x4e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xe5
+	ADDQ         CX, DI
+	ADDQ         DX, R10
+	DECQ         R8
+	JNZ          step
+	ADDQ         48(AX), R10
+	ADDQ         72(AX), DI
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R10
+	ADDQ         80(AX), DI
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R10
+	MOVQ      88(AX), R9
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R10, R8
+	VMOVUPS.Z (R8), K1, Z5
+	VADDPS    Z5, Z0, Z0
+	ADDQ      R9, R8
+	VMOVUPS.Z (R8), K1, Z5
+	VADDPS    Z5, Z1, Z1
+	ADDQ      R9, R8
+	VMOVUPS.Z (R8), K1, Z5
+	VADDPS    Z5, Z2, Z2
+	ADDQ      R9, R8
+	VMOVUPS.Z (R8), K1, Z5
+	VADDPS    Z5, Z3, Z3
+	ADDQ      R9, R8
+	VMOVUPS.Z (R8), K1, Z5
+	VADDPS    Z5, Z4, Z4
+
+write:
+	VMOVUPS Z0, K1, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Z1, K1, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Z2, K1, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Z3, K1, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Z4, K1, (R10)
+	MOVQ    144(AX), R8
+	ADDQ    R8, 8(SP)
+	MOVQ    152(AX), R8
+	ADDQ    R8, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile6x16(t *byte)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·avx512PairTile6x16(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	LEAQ  (BX)(BX*2), SI
+	LEAQ  (BX)(BX*4), DI
+	MOVQ  136(AX), R9
+	MOVQ  R9, (SP)
+	MOVQ  (AX), R9
+	MOVQ  R9, 8(SP)
+	MOVQ  16(AX), R9
+	MOVQ  R9, 16(SP)
+
+tile:
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	MOVQ       8(SP), R11
+	MOVQ       16(SP), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	MOVQ       8(AX), R8
+	MOVQ       112(AX), R10
+	MOVQ       R10, 32(SP)
+	TESTQ      R10, R10
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R10
+	MOVQ R10, 24(SP)
+
+segment:
+	MOVQ 96(AX), R9
+
+step:
+	VMOVUPS.Z    (R8), K1, Z6
+	VBROADCASTSS (R11), Z7
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x46
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xc6
+	VBROADCASTSS (R11)(BX*1), Z7
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x46
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xce
+	VBROADCASTSS (R11)(BX*2), Z7
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x46
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xd6
+	VBROADCASTSS (R11)(SI*1), Z7
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x46
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xde
+	VBROADCASTSS (R11)(BX*4), Z7
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x46
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xe6
+	VBROADCASTSS (R11)(DI*1), Z7
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x46
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xee
+	ADDQ         CX, R8
+	ADDQ         DX, R11
+	DECQ         R9
+	JNZ          step
+	ADDQ         48(AX), R11
+	ADDQ         72(AX), R8
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R11
+	ADDQ         80(AX), R8
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R11
+	MOVQ      88(AX), R10
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R11, R9
+	VMOVUPS.Z (R9), K1, Z6
+	VADDPS    Z6, Z0, Z0
+	ADDQ      R10, R9
+	VMOVUPS.Z (R9), K1, Z6
+	VADDPS    Z6, Z1, Z1
+	ADDQ      R10, R9
+	VMOVUPS.Z (R9), K1, Z6
+	VADDPS    Z6, Z2, Z2
+	ADDQ      R10, R9
+	VMOVUPS.Z (R9), K1, Z6
+	VADDPS    Z6, Z3, Z3
+	ADDQ      R10, R9
+	VMOVUPS.Z (R9), K1, Z6
+	VADDPS    Z6, Z4, Z4
+	ADDQ      R10, R9
+	VMOVUPS.Z (R9), K1, Z6
+	VADDPS    Z6, Z5, Z5
+
+write:
+	VMOVUPS Z0, K1, (R11)
+	ADDQ    R10, R11
+	VMOVUPS Z1, K1, (R11)
+	ADDQ    R10, R11
+	VMOVUPS Z2, K1, (R11)
+	ADDQ    R10, R11
+	VMOVUPS Z3, K1, (R11)
+	ADDQ    R10, R11
+	VMOVUPS Z4, K1, (R11)
+	ADDQ    R10, R11
+	VMOVUPS Z5, K1, (R11)
+	MOVQ    144(AX), R9
+	ADDQ    R9, 8(SP)
+	MOVQ    152(AX), R9
+	ADDQ    R9, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile7x16(t *byte)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·avx512PairTile7x16(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	LEAQ  (BX)(BX*2), SI
+	LEAQ  (BX)(BX*4), DI
+	MOVQ  136(AX), R9
+	MOVQ  R9, (SP)
+	MOVQ  (AX), R9
+	MOVQ  R9, 8(SP)
+	MOVQ  16(AX), R9
+	MOVQ  R9, 16(SP)
+
+tile:
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	MOVQ       8(SP), R11
+	MOVQ       16(SP), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	MOVQ       8(AX), R8
+	MOVQ       112(AX), R10
+	MOVQ       R10, 32(SP)
+	TESTQ      R10, R10
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R10
+	MOVQ R10, 24(SP)
+
+segment:
+	MOVQ 96(AX), R9
+
+step:
+	VMOVUPS.Z    (R8), K1, Z7
+	VBROADCASTSS (R11), Z8
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x3e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xc7
+	VBROADCASTSS (R11)(BX*1), Z8
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x3e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xcf
+	VBROADCASTSS (R11)(BX*2), Z8
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x3e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xd7
+	VBROADCASTSS (R11)(SI*1), Z8
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x3e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xdf
+	VBROADCASTSS (R11)(BX*4), Z8
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x3e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xe7
+	VBROADCASTSS (R11)(DI*1), Z8
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x3e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xef
+	VBROADCASTSS (R11)(SI*2), Z8
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x3e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xf7
+	ADDQ         CX, R8
+	ADDQ         DX, R11
+	DECQ         R9
+	JNZ          step
+	ADDQ         48(AX), R11
+	ADDQ         72(AX), R8
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R11
+	ADDQ         80(AX), R8
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R11
+	MOVQ      88(AX), R10
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R11, R9
+	VMOVUPS.Z (R9), K1, Z7
+	VADDPS    Z7, Z0, Z0
+	ADDQ      R10, R9
+	VMOVUPS.Z (R9), K1, Z7
+	VADDPS    Z7, Z1, Z1
+	ADDQ      R10, R9
+	VMOVUPS.Z (R9), K1, Z7
+	VADDPS    Z7, Z2, Z2
+	ADDQ      R10, R9
+	VMOVUPS.Z (R9), K1, Z7
+	VADDPS    Z7, Z3, Z3
+	ADDQ      R10, R9
+	VMOVUPS.Z (R9), K1, Z7
+	VADDPS    Z7, Z4, Z4
+	ADDQ      R10, R9
+	VMOVUPS.Z (R9), K1, Z7
+	VADDPS    Z7, Z5, Z5
+	ADDQ      R10, R9
+	VMOVUPS.Z (R9), K1, Z7
+	VADDPS    Z7, Z6, Z6
+
+write:
+	VMOVUPS Z0, K1, (R11)
+	ADDQ    R10, R11
+	VMOVUPS Z1, K1, (R11)
+	ADDQ    R10, R11
+	VMOVUPS Z2, K1, (R11)
+	ADDQ    R10, R11
+	VMOVUPS Z3, K1, (R11)
+	ADDQ    R10, R11
+	VMOVUPS Z4, K1, (R11)
+	ADDQ    R10, R11
+	VMOVUPS Z5, K1, (R11)
+	ADDQ    R10, R11
+	VMOVUPS Z6, K1, (R11)
+	MOVQ    144(AX), R9
+	ADDQ    R9, 8(SP)
+	MOVQ    152(AX), R9
+	ADDQ    R9, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile8x16(t *byte)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·avx512PairTile8x16(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	LEAQ  (BX)(BX*2), SI
+	LEAQ  (BX)(BX*4), DI
+	LEAQ  (SI)(BX*4), R8
+	MOVQ  136(AX), R10
+	MOVQ  R10, (SP)
+	MOVQ  (AX), R10
+	MOVQ  R10, 8(SP)
+	MOVQ  16(AX), R10
+	MOVQ  R10, 16(SP)
+
+tile:
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	MOVQ       8(SP), R12
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R11
+	MOVQ R11, 24(SP)
+
+segment:
+	MOVQ 96(AX), R10
+
+step:
+	VMOVUPS.Z    (R9), K1, Z8
+	VBROADCASTSS (R12), Z9
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x36
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xc0
+	VBROADCASTSS (R12)(BX*1), Z9
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x36
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xc8
+	VBROADCASTSS (R12)(BX*2), Z9
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x36
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xd0
+	VBROADCASTSS (R12)(SI*1), Z9
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x36
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xd8
+	VBROADCASTSS (R12)(BX*4), Z9
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x36
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xe0
+	VBROADCASTSS (R12)(DI*1), Z9
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x36
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xe8
+	VBROADCASTSS (R12)(SI*2), Z9
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x36
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xf0
+	VBROADCASTSS (R12)(R8*1), Z9
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x36
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xf8
+	ADDQ         CX, R9
+	ADDQ         DX, R12
+	DECQ         R10
+	JNZ          step
+	ADDQ         48(AX), R12
+	ADDQ         72(AX), R9
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R12
+	ADDQ         80(AX), R9
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R12
+	MOVQ      88(AX), R11
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R12, R10
+	VMOVUPS.Z (R10), K1, Z8
+	VADDPS    Z8, Z0, Z0
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z8
+	VADDPS    Z8, Z1, Z1
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z8
+	VADDPS    Z8, Z2, Z2
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z8
+	VADDPS    Z8, Z3, Z3
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z8
+	VADDPS    Z8, Z4, Z4
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z8
+	VADDPS    Z8, Z5, Z5
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z8
+	VADDPS    Z8, Z6, Z6
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z8
+	VADDPS    Z8, Z7, Z7
+
+write:
+	VMOVUPS Z0, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z1, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z2, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z3, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z4, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z5, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z6, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z7, K1, (R12)
+	MOVQ    144(AX), R10
+	ADDQ    R10, 8(SP)
+	MOVQ    152(AX), R10
+	ADDQ    R10, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile9x16(t *byte)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·avx512PairTile9x16(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	LEAQ  (BX)(BX*2), SI
+	LEAQ  (BX)(BX*4), DI
+	LEAQ  (SI)(BX*4), R8
+	MOVQ  136(AX), R10
+	MOVQ  R10, (SP)
+	MOVQ  (AX), R10
+	MOVQ  R10, 8(SP)
+	MOVQ  16(AX), R10
+	MOVQ  R10, 16(SP)
+
+tile:
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	MOVQ       8(SP), R12
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R11
+	MOVQ R11, 24(SP)
+
+segment:
+	MOVQ 96(AX), R10
+
+step:
+	VMOVUPS.Z    (R9), K1, Z9
+	VBROADCASTSS (R12), Z10
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x2e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xc1
+	VBROADCASTSS (R12)(BX*1), Z10
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x2e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xc9
+	VBROADCASTSS (R12)(BX*2), Z10
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x2e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xd1
+	VBROADCASTSS (R12)(SI*1), Z10
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x2e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xd9
+	VBROADCASTSS (R12)(BX*4), Z10
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x2e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xe1
+	VBROADCASTSS (R12)(DI*1), Z10
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x2e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xe9
+	VBROADCASTSS (R12)(SI*2), Z10
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x2e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xf1
+	VBROADCASTSS (R12)(R8*1), Z10
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x2e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xf9
+	VBROADCASTSS (R12)(BX*8), Z10
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x2e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xc1
+	ADDQ         CX, R9
+	ADDQ         DX, R12
+	DECQ         R10
+	JNZ          step
+	ADDQ         48(AX), R12
+	ADDQ         72(AX), R9
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R12
+	ADDQ         80(AX), R9
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R12
+	MOVQ      88(AX), R11
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R12, R10
+	VMOVUPS.Z (R10), K1, Z9
+	VADDPS    Z9, Z0, Z0
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z9
+	VADDPS    Z9, Z1, Z1
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z9
+	VADDPS    Z9, Z2, Z2
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z9
+	VADDPS    Z9, Z3, Z3
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z9
+	VADDPS    Z9, Z4, Z4
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z9
+	VADDPS    Z9, Z5, Z5
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z9
+	VADDPS    Z9, Z6, Z6
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z9
+	VADDPS    Z9, Z7, Z7
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z9
+	VADDPS    Z9, Z8, Z8
+
+write:
+	VMOVUPS Z0, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z1, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z2, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z3, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z4, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z5, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z6, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z7, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z8, K1, (R12)
+	MOVQ    144(AX), R10
+	ADDQ    R10, 8(SP)
+	MOVQ    152(AX), R10
+	ADDQ    R10, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile10x16(t *byte)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·avx512PairTile10x16(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	LEAQ  (BX)(BX*2), SI
+	LEAQ  (BX)(BX*4), DI
+	LEAQ  (SI)(BX*4), R8
+	MOVQ  136(AX), R10
+	MOVQ  R10, (SP)
+	MOVQ  (AX), R10
+	MOVQ  R10, 8(SP)
+	MOVQ  16(AX), R10
+	MOVQ  R10, 16(SP)
+
+tile:
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R11
+	MOVQ R11, 24(SP)
+
+segment:
+	MOVQ 96(AX), R10
+
+step:
+	VMOVUPS.Z    (R9), K1, Z10
+	VBROADCASTSS (R12), Z11
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x26
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xc2
+	VBROADCASTSS (R12)(BX*1), Z11
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x26
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xca
+	VBROADCASTSS (R12)(BX*2), Z11
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x26
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xd2
+	VBROADCASTSS (R12)(SI*1), Z11
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x26
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xda
+	VBROADCASTSS (R12)(BX*4), Z11
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x26
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xe2
+	VBROADCASTSS (R12)(DI*1), Z11
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x26
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xea
+	VBROADCASTSS (R12)(SI*2), Z11
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x26
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xf2
+	VBROADCASTSS (R12)(R8*1), Z11
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x26
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xfa
+	VBROADCASTSS (R12)(BX*8), Z11
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x26
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xc2
+	VBROADCASTSS (R13), Z11
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x26
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xca
+	ADDQ         CX, R9
+	ADDQ         DX, R12
+	ADDQ         DX, R13
+	DECQ         R10
+	JNZ          step
+	ADDQ         48(AX), R12
+	ADDQ         48(AX), R13
+	ADDQ         72(AX), R9
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R12
+	ADDQ         56(AX), R13
+	ADDQ         80(AX), R9
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R12
+	MOVQ      88(AX), R11
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R12, R10
+	VMOVUPS.Z (R10), K1, Z10
+	VADDPS    Z10, Z0, Z0
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z10
+	VADDPS    Z10, Z1, Z1
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z10
+	VADDPS    Z10, Z2, Z2
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z10
+	VADDPS    Z10, Z3, Z3
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z10
+	VADDPS    Z10, Z4, Z4
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z10
+	VADDPS    Z10, Z5, Z5
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z10
+	VADDPS    Z10, Z6, Z6
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z10
+	VADDPS    Z10, Z7, Z7
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z10
+	VADDPS    Z10, Z8, Z8
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z10
+	VADDPS    Z10, Z9, Z9
+
+write:
+	VMOVUPS Z0, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z1, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z2, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z3, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z4, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z5, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z6, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z7, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z8, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z9, K1, (R12)
+	MOVQ    144(AX), R10
+	ADDQ    R10, 8(SP)
+	MOVQ    152(AX), R10
+	ADDQ    R10, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile11x16(t *byte)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·avx512PairTile11x16(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	LEAQ  (BX)(BX*2), SI
+	LEAQ  (BX)(BX*4), DI
+	LEAQ  (SI)(BX*4), R8
+	MOVQ  136(AX), R10
+	MOVQ  R10, (SP)
+	MOVQ  (AX), R10
+	MOVQ  R10, 8(SP)
+	MOVQ  16(AX), R10
+	MOVQ  R10, 16(SP)
+
+tile:
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R11
+	MOVQ R11, 24(SP)
+
+segment:
+	MOVQ 96(AX), R10
+
+step:
+	VMOVUPS.Z    (R9), K1, Z11
+	VBROADCASTSS (R12), Z12
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x1e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xc3
+	VBROADCASTSS (R12)(BX*1), Z12
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x1e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xcb
+	VBROADCASTSS (R12)(BX*2), Z12
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x1e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xd3
+	VBROADCASTSS (R12)(SI*1), Z12
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x1e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xdb
+	VBROADCASTSS (R12)(BX*4), Z12
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x1e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xe3
+	VBROADCASTSS (R12)(DI*1), Z12
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x1e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xeb
+	VBROADCASTSS (R12)(SI*2), Z12
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x1e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xf3
+	VBROADCASTSS (R12)(R8*1), Z12
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x1e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xfb
+	VBROADCASTSS (R12)(BX*8), Z12
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x1e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xc3
+	VBROADCASTSS (R13), Z12
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x1e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xcb
+	VBROADCASTSS (R13)(BX*1), Z12
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x1e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xd3
+	ADDQ         CX, R9
+	ADDQ         DX, R12
+	ADDQ         DX, R13
+	DECQ         R10
+	JNZ          step
+	ADDQ         48(AX), R12
+	ADDQ         48(AX), R13
+	ADDQ         72(AX), R9
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R12
+	ADDQ         56(AX), R13
+	ADDQ         80(AX), R9
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R12
+	MOVQ      88(AX), R11
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R12, R10
+	VMOVUPS.Z (R10), K1, Z11
+	VADDPS    Z11, Z0, Z0
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z11
+	VADDPS    Z11, Z1, Z1
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z11
+	VADDPS    Z11, Z2, Z2
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z11
+	VADDPS    Z11, Z3, Z3
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z11
+	VADDPS    Z11, Z4, Z4
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z11
+	VADDPS    Z11, Z5, Z5
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z11
+	VADDPS    Z11, Z6, Z6
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z11
+	VADDPS    Z11, Z7, Z7
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z11
+	VADDPS    Z11, Z8, Z8
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z11
+	VADDPS    Z11, Z9, Z9
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z11
+	VADDPS    Z11, Z10, Z10
+
+write:
+	VMOVUPS Z0, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z1, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z2, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z3, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z4, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z5, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z6, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z7, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z8, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z9, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z10, K1, (R12)
+	MOVQ    144(AX), R10
+	ADDQ    R10, 8(SP)
+	MOVQ    152(AX), R10
+	ADDQ    R10, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile12x16(t *byte)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·avx512PairTile12x16(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	LEAQ  (BX)(BX*2), SI
+	LEAQ  (BX)(BX*4), DI
+	LEAQ  (SI)(BX*4), R8
+	MOVQ  136(AX), R10
+	MOVQ  R10, (SP)
+	MOVQ  (AX), R10
+	MOVQ  R10, 8(SP)
+	MOVQ  16(AX), R10
+	MOVQ  R10, 16(SP)
+
+tile:
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R11
+	MOVQ R11, 24(SP)
+
+segment:
+	MOVQ 96(AX), R10
+
+step:
+	VMOVUPS.Z    (R9), K1, Z12
+	VBROADCASTSS (R12), Z13
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x16
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xc4
+	VBROADCASTSS (R12)(BX*1), Z13
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x16
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xcc
+	VBROADCASTSS (R12)(BX*2), Z13
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x16
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xd4
+	VBROADCASTSS (R12)(SI*1), Z13
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x16
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xdc
+	VBROADCASTSS (R12)(BX*4), Z13
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x16
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xe4
+	VBROADCASTSS (R12)(DI*1), Z13
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x16
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xec
+	VBROADCASTSS (R12)(SI*2), Z13
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x16
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xf4
+	VBROADCASTSS (R12)(R8*1), Z13
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x16
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xfc
+	VBROADCASTSS (R12)(BX*8), Z13
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x16
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xc4
+	VBROADCASTSS (R13), Z13
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x16
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xcc
+	VBROADCASTSS (R13)(BX*1), Z13
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x16
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xd4
+	VBROADCASTSS (R13)(BX*2), Z13
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x16
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xdc
+	ADDQ         CX, R9
+	ADDQ         DX, R12
+	ADDQ         DX, R13
+	DECQ         R10
+	JNZ          step
+	ADDQ         48(AX), R12
+	ADDQ         48(AX), R13
+	ADDQ         72(AX), R9
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R12
+	ADDQ         56(AX), R13
+	ADDQ         80(AX), R9
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R12
+	MOVQ      88(AX), R11
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R12, R10
+	VMOVUPS.Z (R10), K1, Z12
+	VADDPS    Z12, Z0, Z0
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z12
+	VADDPS    Z12, Z1, Z1
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z12
+	VADDPS    Z12, Z2, Z2
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z12
+	VADDPS    Z12, Z3, Z3
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z12
+	VADDPS    Z12, Z4, Z4
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z12
+	VADDPS    Z12, Z5, Z5
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z12
+	VADDPS    Z12, Z6, Z6
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z12
+	VADDPS    Z12, Z7, Z7
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z12
+	VADDPS    Z12, Z8, Z8
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z12
+	VADDPS    Z12, Z9, Z9
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z12
+	VADDPS    Z12, Z10, Z10
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z12
+	VADDPS    Z12, Z11, Z11
+
+write:
+	VMOVUPS Z0, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z1, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z2, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z3, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z4, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z5, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z6, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z7, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z8, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z9, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z10, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z11, K1, (R12)
+	MOVQ    144(AX), R10
+	ADDQ    R10, 8(SP)
+	MOVQ    152(AX), R10
+	ADDQ    R10, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile13x16(t *byte)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·avx512PairTile13x16(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	LEAQ  (BX)(BX*2), SI
+	LEAQ  (BX)(BX*4), DI
+	LEAQ  (SI)(BX*4), R8
+	MOVQ  136(AX), R10
+	MOVQ  R10, (SP)
+	MOVQ  (AX), R10
+	MOVQ  R10, 8(SP)
+	MOVQ  16(AX), R10
+	MOVQ  R10, 16(SP)
+
+tile:
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R11
+	MOVQ R11, 24(SP)
+
+segment:
+	MOVQ 96(AX), R10
+
+step:
+	VMOVUPS.Z    (R9), K1, Z13
+	VBROADCASTSS (R12), Z14
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x0e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xc5
+	VBROADCASTSS (R12)(BX*1), Z14
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x0e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xcd
+	VBROADCASTSS (R12)(BX*2), Z14
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x0e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xd5
+	VBROADCASTSS (R12)(SI*1), Z14
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x0e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xdd
+	VBROADCASTSS (R12)(BX*4), Z14
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x0e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xe5
+	VBROADCASTSS (R12)(DI*1), Z14
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x0e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xed
+	VBROADCASTSS (R12)(SI*2), Z14
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x0e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xf5
+	VBROADCASTSS (R12)(R8*1), Z14
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x0e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xfd
+	VBROADCASTSS (R12)(BX*8), Z14
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x0e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xc5
+	VBROADCASTSS (R13), Z14
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x0e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xcd
+	VBROADCASTSS (R13)(BX*1), Z14
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x0e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xd5
+	VBROADCASTSS (R13)(BX*2), Z14
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x0e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xdd
+	VBROADCASTSS (R13)(SI*1), Z14
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x0e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xe5
+	ADDQ         CX, R9
+	ADDQ         DX, R12
+	ADDQ         DX, R13
+	DECQ         R10
+	JNZ          step
+	ADDQ         48(AX), R12
+	ADDQ         48(AX), R13
+	ADDQ         72(AX), R9
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R12
+	ADDQ         56(AX), R13
+	ADDQ         80(AX), R9
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R12
+	MOVQ      88(AX), R11
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R12, R10
+	VMOVUPS.Z (R10), K1, Z13
+	VADDPS    Z13, Z0, Z0
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z13
+	VADDPS    Z13, Z1, Z1
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z13
+	VADDPS    Z13, Z2, Z2
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z13
+	VADDPS    Z13, Z3, Z3
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z13
+	VADDPS    Z13, Z4, Z4
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z13
+	VADDPS    Z13, Z5, Z5
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z13
+	VADDPS    Z13, Z6, Z6
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z13
+	VADDPS    Z13, Z7, Z7
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z13
+	VADDPS    Z13, Z8, Z8
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z13
+	VADDPS    Z13, Z9, Z9
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z13
+	VADDPS    Z13, Z10, Z10
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z13
+	VADDPS    Z13, Z11, Z11
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z13
+	VADDPS    Z13, Z12, Z12
+
+write:
+	VMOVUPS Z0, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z1, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z2, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z3, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z4, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z5, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z6, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z7, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z8, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z9, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z10, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z11, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z12, K1, (R12)
+	MOVQ    144(AX), R10
+	ADDQ    R10, 8(SP)
+	MOVQ    152(AX), R10
+	ADDQ    R10, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile14x16(t *byte)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·avx512PairTile14x16(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	LEAQ  (BX)(BX*2), SI
+	LEAQ  (BX)(BX*4), DI
+	LEAQ  (SI)(BX*4), R8
+	MOVQ  136(AX), R10
+	MOVQ  R10, (SP)
+	MOVQ  (AX), R10
+	MOVQ  R10, 8(SP)
+	MOVQ  16(AX), R10
+	MOVQ  R10, 16(SP)
+
+tile:
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R11
+	MOVQ R11, 24(SP)
+
+segment:
+	MOVQ 96(AX), R10
+
+step:
+	VMOVUPS.Z    (R9), K1, Z14
+	VBROADCASTSS (R12), Z15
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x06
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xc6
+	VBROADCASTSS (R12)(BX*1), Z15
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x06
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xce
+	VBROADCASTSS (R12)(BX*2), Z15
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x06
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xd6
+	VBROADCASTSS (R12)(SI*1), Z15
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x06
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xde
+	VBROADCASTSS (R12)(BX*4), Z15
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x06
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xe6
+	VBROADCASTSS (R12)(DI*1), Z15
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x06
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xee
+	VBROADCASTSS (R12)(SI*2), Z15
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x06
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xf6
+	VBROADCASTSS (R12)(R8*1), Z15
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x06
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xfe
+	VBROADCASTSS (R12)(BX*8), Z15
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x06
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xc6
+	VBROADCASTSS (R13), Z15
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x06
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xce
+	VBROADCASTSS (R13)(BX*1), Z15
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x06
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xd6
+	VBROADCASTSS (R13)(BX*2), Z15
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x06
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xde
+	VBROADCASTSS (R13)(SI*1), Z15
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x06
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xe6
+	VBROADCASTSS (R13)(BX*4), Z15
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x06
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xee
+	ADDQ         CX, R9
+	ADDQ         DX, R12
+	ADDQ         DX, R13
+	DECQ         R10
+	JNZ          step
+	ADDQ         48(AX), R12
+	ADDQ         48(AX), R13
+	ADDQ         72(AX), R9
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R12
+	ADDQ         56(AX), R13
+	ADDQ         80(AX), R9
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R12
+	MOVQ      88(AX), R11
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R12, R10
+	VMOVUPS.Z (R10), K1, Z14
+	VADDPS    Z14, Z0, Z0
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z14
+	VADDPS    Z14, Z1, Z1
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z14
+	VADDPS    Z14, Z2, Z2
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z14
+	VADDPS    Z14, Z3, Z3
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z14
+	VADDPS    Z14, Z4, Z4
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z14
+	VADDPS    Z14, Z5, Z5
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z14
+	VADDPS    Z14, Z6, Z6
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z14
+	VADDPS    Z14, Z7, Z7
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z14
+	VADDPS    Z14, Z8, Z8
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z14
+	VADDPS    Z14, Z9, Z9
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z14
+	VADDPS    Z14, Z10, Z10
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z14
+	VADDPS    Z14, Z11, Z11
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z14
+	VADDPS    Z14, Z12, Z12
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z14
+	VADDPS    Z14, Z13, Z13
+
+write:
+	VMOVUPS Z0, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z1, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z2, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z3, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z4, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z5, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z6, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z7, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z8, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z9, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z10, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z11, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z12, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z13, K1, (R12)
+	MOVQ    144(AX), R10
+	ADDQ    R10, 8(SP)
+	MOVQ    152(AX), R10
+	ADDQ    R10, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile15x16(t *byte)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·avx512PairTile15x16(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	LEAQ  (BX)(BX*2), SI
+	LEAQ  (BX)(BX*4), DI
+	LEAQ  (SI)(BX*4), R8
+	MOVQ  136(AX), R10
+	MOVQ  R10, (SP)
+	MOVQ  (AX), R10
+	MOVQ  R10, 8(SP)
+	MOVQ  16(AX), R10
+	MOVQ  R10, 16(SP)
+
+tile:
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R11
+	MOVQ R11, 24(SP)
+
+segment:
+	MOVQ 96(AX), R10
+
+step:
+	VMOVUPS.Z    (R9), K1, Z15
+	VBROADCASTSS (R12), Z16
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x7e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc7
+	VBROADCASTSS (R12)(BX*1), Z16
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x7e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcf
+	VBROADCASTSS (R12)(BX*2), Z16
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x7e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd7
+	VBROADCASTSS (R12)(SI*1), Z16
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x7e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdf
+	VBROADCASTSS (R12)(BX*4), Z16
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x7e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe7
+	VBROADCASTSS (R12)(DI*1), Z16
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x7e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xef
+	VBROADCASTSS (R12)(SI*2), Z16
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x7e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf7
+	VBROADCASTSS (R12)(R8*1), Z16
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x7e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xff
+	VBROADCASTSS (R12)(BX*8), Z16
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x7e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc7
+	VBROADCASTSS (R13), Z16
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x7e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcf
+	VBROADCASTSS (R13)(BX*1), Z16
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x7e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd7
+	VBROADCASTSS (R13)(BX*2), Z16
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x7e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdf
+	VBROADCASTSS (R13)(SI*1), Z16
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x7e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe7
+	VBROADCASTSS (R13)(BX*4), Z16
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x7e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xef
+	VBROADCASTSS (R13)(DI*1), Z16
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x7e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf7
+	ADDQ         CX, R9
+	ADDQ         DX, R12
+	ADDQ         DX, R13
+	DECQ         R10
+	JNZ          step
+	ADDQ         48(AX), R12
+	ADDQ         48(AX), R13
+	ADDQ         72(AX), R9
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R12
+	ADDQ         56(AX), R13
+	ADDQ         80(AX), R9
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R12
+	MOVQ      88(AX), R11
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R12, R10
+	VMOVUPS.Z (R10), K1, Z15
+	VADDPS    Z15, Z0, Z0
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z15
+	VADDPS    Z15, Z1, Z1
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z15
+	VADDPS    Z15, Z2, Z2
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z15
+	VADDPS    Z15, Z3, Z3
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z15
+	VADDPS    Z15, Z4, Z4
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z15
+	VADDPS    Z15, Z5, Z5
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z15
+	VADDPS    Z15, Z6, Z6
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z15
+	VADDPS    Z15, Z7, Z7
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z15
+	VADDPS    Z15, Z8, Z8
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z15
+	VADDPS    Z15, Z9, Z9
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z15
+	VADDPS    Z15, Z10, Z10
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z15
+	VADDPS    Z15, Z11, Z11
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z15
+	VADDPS    Z15, Z12, Z12
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z15
+	VADDPS    Z15, Z13, Z13
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z15
+	VADDPS    Z15, Z14, Z14
+
+write:
+	VMOVUPS Z0, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z1, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z2, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z3, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z4, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z5, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z6, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z7, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z8, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z9, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z10, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z11, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z12, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z13, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z14, K1, (R12)
+	MOVQ    144(AX), R10
+	ADDQ    R10, 8(SP)
+	MOVQ    152(AX), R10
+	ADDQ    R10, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile16x16(t *byte)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·avx512PairTile16x16(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	LEAQ  (BX)(BX*2), SI
+	LEAQ  (BX)(BX*4), DI
+	LEAQ  (SI)(BX*4), R8
+	MOVQ  136(AX), R10
+	MOVQ  R10, (SP)
+	MOVQ  (AX), R10
+	MOVQ  R10, 8(SP)
+	MOVQ  16(AX), R10
+	MOVQ  R10, 16(SP)
+
+tile:
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R11
+	MOVQ R11, 24(SP)
+
+segment:
+	MOVQ 96(AX), R10
+
+step:
+	VMOVUPS.Z    (R9), K1, Z16
+	VBROADCASTSS (R12), Z17
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x76
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc0
+	VBROADCASTSS (R12)(BX*1), Z17
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x76
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc8
+	VBROADCASTSS (R12)(BX*2), Z17
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x76
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd0
+	VBROADCASTSS (R12)(SI*1), Z17
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x76
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd8
+	VBROADCASTSS (R12)(BX*4), Z17
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x76
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe0
+	VBROADCASTSS (R12)(DI*1), Z17
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x76
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe8
+	VBROADCASTSS (R12)(SI*2), Z17
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x76
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf0
+	VBROADCASTSS (R12)(R8*1), Z17
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x76
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf8
+	VBROADCASTSS (R12)(BX*8), Z17
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x76
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc0
+	VBROADCASTSS (R13), Z17
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x76
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc8
+	VBROADCASTSS (R13)(BX*1), Z17
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x76
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd0
+	VBROADCASTSS (R13)(BX*2), Z17
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x76
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd8
+	VBROADCASTSS (R13)(SI*1), Z17
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x76
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe0
+	VBROADCASTSS (R13)(BX*4), Z17
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x76
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe8
+	VBROADCASTSS (R13)(DI*1), Z17
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x76
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf0
+	VBROADCASTSS (R13)(SI*2), Z17
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x76
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf8
+	ADDQ         CX, R9
+	ADDQ         DX, R12
+	ADDQ         DX, R13
+	DECQ         R10
+	JNZ          step
+	ADDQ         48(AX), R12
+	ADDQ         48(AX), R13
+	ADDQ         72(AX), R9
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R12
+	ADDQ         56(AX), R13
+	ADDQ         80(AX), R9
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R12
+	MOVQ      88(AX), R11
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R12, R10
+	VMOVUPS.Z (R10), K1, Z16
+	VADDPS    Z16, Z0, Z0
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z16
+	VADDPS    Z16, Z1, Z1
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z16
+	VADDPS    Z16, Z2, Z2
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z16
+	VADDPS    Z16, Z3, Z3
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z16
+	VADDPS    Z16, Z4, Z4
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z16
+	VADDPS    Z16, Z5, Z5
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z16
+	VADDPS    Z16, Z6, Z6
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z16
+	VADDPS    Z16, Z7, Z7
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z16
+	VADDPS    Z16, Z8, Z8
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z16
+	VADDPS    Z16, Z9, Z9
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z16
+	VADDPS    Z16, Z10, Z10
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z16
+	VADDPS    Z16, Z11, Z11
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z16
+	VADDPS    Z16, Z12, Z12
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z16
+	VADDPS    Z16, Z13, Z13
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z16
+	VADDPS    Z16, Z14, Z14
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z16
+	VADDPS    Z16, Z15, Z15
+
+write:
+	VMOVUPS Z0, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z1, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z2, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z3, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z4, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z5, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z6, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z7, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z8, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z9, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z10, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z11, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z12, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z13, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z14, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z15, K1, (R12)
+	MOVQ    144(AX), R10
+	ADDQ    R10, 8(SP)
+	MOVQ    152(AX), R10
+	ADDQ    R10, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile17x16(t *byte)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·avx512PairTile17x16(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	LEAQ  (BX)(BX*2), SI
+	LEAQ  (BX)(BX*4), DI
+	LEAQ  (SI)(BX*4), R8
+	MOVQ  136(AX), R10
+	MOVQ  R10, (SP)
+	MOVQ  (AX), R10
+	MOVQ  R10, 8(SP)
+	MOVQ  16(AX), R10
+	MOVQ  R10, 16(SP)
+
+tile:
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R11
+	MOVQ R11, 24(SP)
+
+segment:
+	MOVQ 96(AX), R10
+
+step:
+	VMOVUPS.Z    (R9), K1, Z17
+	VBROADCASTSS (R12), Z18
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x6e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc1
+	VBROADCASTSS (R12)(BX*1), Z18
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x6e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc9
+	VBROADCASTSS (R12)(BX*2), Z18
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x6e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd1
+	VBROADCASTSS (R12)(SI*1), Z18
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x6e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd9
+	VBROADCASTSS (R12)(BX*4), Z18
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x6e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe1
+	VBROADCASTSS (R12)(DI*1), Z18
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x6e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe9
+	VBROADCASTSS (R12)(SI*2), Z18
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x6e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf1
+	VBROADCASTSS (R12)(R8*1), Z18
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x6e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf9
+	VBROADCASTSS (R12)(BX*8), Z18
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x6e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc1
+	VBROADCASTSS (R13), Z18
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x6e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc9
+	VBROADCASTSS (R13)(BX*1), Z18
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x6e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd1
+	VBROADCASTSS (R13)(BX*2), Z18
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x6e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd9
+	VBROADCASTSS (R13)(SI*1), Z18
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x6e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe1
+	VBROADCASTSS (R13)(BX*4), Z18
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x6e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe9
+	VBROADCASTSS (R13)(DI*1), Z18
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x6e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf1
+	VBROADCASTSS (R13)(SI*2), Z18
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x6e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf9
+	VBROADCASTSS (R13)(R8*1), Z18
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x6e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc1
+	ADDQ         CX, R9
+	ADDQ         DX, R12
+	ADDQ         DX, R13
+	DECQ         R10
+	JNZ          step
+	ADDQ         48(AX), R12
+	ADDQ         48(AX), R13
+	ADDQ         72(AX), R9
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R12
+	ADDQ         56(AX), R13
+	ADDQ         80(AX), R9
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R12
+	MOVQ      88(AX), R11
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R12, R10
+	VMOVUPS.Z (R10), K1, Z17
+	VADDPS    Z17, Z0, Z0
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z17
+	VADDPS    Z17, Z1, Z1
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z17
+	VADDPS    Z17, Z2, Z2
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z17
+	VADDPS    Z17, Z3, Z3
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z17
+	VADDPS    Z17, Z4, Z4
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z17
+	VADDPS    Z17, Z5, Z5
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z17
+	VADDPS    Z17, Z6, Z6
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z17
+	VADDPS    Z17, Z7, Z7
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z17
+	VADDPS    Z17, Z8, Z8
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z17
+	VADDPS    Z17, Z9, Z9
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z17
+	VADDPS    Z17, Z10, Z10
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z17
+	VADDPS    Z17, Z11, Z11
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z17
+	VADDPS    Z17, Z12, Z12
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z17
+	VADDPS    Z17, Z13, Z13
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z17
+	VADDPS    Z17, Z14, Z14
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z17
+	VADDPS    Z17, Z15, Z15
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z17
+	VADDPS    Z17, Z16, Z16
+
+write:
+	VMOVUPS Z0, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z1, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z2, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z3, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z4, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z5, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z6, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z7, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z8, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z9, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z10, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z11, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z12, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z13, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z14, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z15, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z16, K1, (R12)
+	MOVQ    144(AX), R10
+	ADDQ    R10, 8(SP)
+	MOVQ    152(AX), R10
+	ADDQ    R10, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile18x16(t *byte)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·avx512PairTile18x16(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	LEAQ  (BX)(BX*2), SI
+	LEAQ  (BX)(BX*4), DI
+	LEAQ  (SI)(BX*4), R8
+	MOVQ  136(AX), R10
+	MOVQ  R10, (SP)
+	MOVQ  (AX), R10
+	MOVQ  R10, 8(SP)
+	MOVQ  16(AX), R10
+	MOVQ  R10, 16(SP)
+
+tile:
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R11
+	MOVQ R11, 24(SP)
+
+segment:
+	MOVQ 96(AX), R10
+
+step:
+	VMOVUPS.Z    (R9), K1, Z18
+	VBROADCASTSS (R12), Z19
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x66
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc2
+	VBROADCASTSS (R12)(BX*1), Z19
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x66
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xca
+	VBROADCASTSS (R12)(BX*2), Z19
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x66
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd2
+	VBROADCASTSS (R12)(SI*1), Z19
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x66
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xda
+	VBROADCASTSS (R12)(BX*4), Z19
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x66
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe2
+	VBROADCASTSS (R12)(DI*1), Z19
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x66
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xea
+	VBROADCASTSS (R12)(SI*2), Z19
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x66
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf2
+	VBROADCASTSS (R12)(R8*1), Z19
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x66
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xfa
+	VBROADCASTSS (R12)(BX*8), Z19
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x66
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc2
+	VBROADCASTSS (R13), Z19
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x66
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xca
+	VBROADCASTSS (R13)(BX*1), Z19
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x66
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd2
+	VBROADCASTSS (R13)(BX*2), Z19
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x66
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xda
+	VBROADCASTSS (R13)(SI*1), Z19
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x66
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe2
+	VBROADCASTSS (R13)(BX*4), Z19
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x66
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xea
+	VBROADCASTSS (R13)(DI*1), Z19
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x66
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf2
+	VBROADCASTSS (R13)(SI*2), Z19
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x66
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xfa
+	VBROADCASTSS (R13)(R8*1), Z19
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x66
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc2
+	VBROADCASTSS (R13)(BX*8), Z19
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x66
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xca
+	ADDQ         CX, R9
+	ADDQ         DX, R12
+	ADDQ         DX, R13
+	DECQ         R10
+	JNZ          step
+	ADDQ         48(AX), R12
+	ADDQ         48(AX), R13
+	ADDQ         72(AX), R9
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R12
+	ADDQ         56(AX), R13
+	ADDQ         80(AX), R9
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R12
+	MOVQ      88(AX), R11
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R12, R10
+	VMOVUPS.Z (R10), K1, Z18
+	VADDPS    Z18, Z0, Z0
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z18
+	VADDPS    Z18, Z1, Z1
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z18
+	VADDPS    Z18, Z2, Z2
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z18
+	VADDPS    Z18, Z3, Z3
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z18
+	VADDPS    Z18, Z4, Z4
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z18
+	VADDPS    Z18, Z5, Z5
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z18
+	VADDPS    Z18, Z6, Z6
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z18
+	VADDPS    Z18, Z7, Z7
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z18
+	VADDPS    Z18, Z8, Z8
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z18
+	VADDPS    Z18, Z9, Z9
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z18
+	VADDPS    Z18, Z10, Z10
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z18
+	VADDPS    Z18, Z11, Z11
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z18
+	VADDPS    Z18, Z12, Z12
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z18
+	VADDPS    Z18, Z13, Z13
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z18
+	VADDPS    Z18, Z14, Z14
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z18
+	VADDPS    Z18, Z15, Z15
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z18
+	VADDPS    Z18, Z16, Z16
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z18
+	VADDPS    Z18, Z17, Z17
+
+write:
+	VMOVUPS Z0, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z1, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z2, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z3, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z4, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z5, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z6, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z7, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z8, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z9, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z10, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z11, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z12, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z13, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z14, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z15, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z16, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z17, K1, (R12)
+	MOVQ    144(AX), R10
+	ADDQ    R10, 8(SP)
+	MOVQ    152(AX), R10
+	ADDQ    R10, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile19x16(t *byte)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·avx512PairTile19x16(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	LEAQ  (BX)(BX*2), SI
+	LEAQ  (BX)(BX*4), DI
+	LEAQ  (SI)(BX*4), R8
+	MOVQ  136(AX), R10
+	MOVQ  R10, (SP)
+	MOVQ  (AX), R10
+	MOVQ  R10, 8(SP)
+	MOVQ  16(AX), R10
+	MOVQ  R10, 16(SP)
+
+tile:
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	VPXORD     Z18, Z18, Z18
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	LEAQ       (R13)(BX*8), R14
+	ADDQ       BX, R14
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R11
+	MOVQ R11, 24(SP)
+
+segment:
+	MOVQ 96(AX), R10
+
+step:
+	VMOVUPS.Z    (R9), K1, Z19
+	VBROADCASTSS (R12), Z20
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x5e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc3
+	VBROADCASTSS (R12)(BX*1), Z20
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x5e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcb
+	VBROADCASTSS (R12)(BX*2), Z20
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x5e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd3
+	VBROADCASTSS (R12)(SI*1), Z20
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x5e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdb
+	VBROADCASTSS (R12)(BX*4), Z20
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x5e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe3
+	VBROADCASTSS (R12)(DI*1), Z20
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x5e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xeb
+	VBROADCASTSS (R12)(SI*2), Z20
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x5e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf3
+	VBROADCASTSS (R12)(R8*1), Z20
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x5e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xfb
+	VBROADCASTSS (R12)(BX*8), Z20
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x5e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc3
+	VBROADCASTSS (R13), Z20
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x5e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcb
+	VBROADCASTSS (R13)(BX*1), Z20
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x5e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd3
+	VBROADCASTSS (R13)(BX*2), Z20
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x5e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdb
+	VBROADCASTSS (R13)(SI*1), Z20
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x5e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe3
+	VBROADCASTSS (R13)(BX*4), Z20
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x5e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xeb
+	VBROADCASTSS (R13)(DI*1), Z20
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x5e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf3
+	VBROADCASTSS (R13)(SI*2), Z20
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x5e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xfb
+	VBROADCASTSS (R13)(R8*1), Z20
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x5e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc3
+	VBROADCASTSS (R13)(BX*8), Z20
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x5e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcb
+	VBROADCASTSS (R14), Z20
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x5e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd3
+	ADDQ         CX, R9
+	ADDQ         DX, R12
+	ADDQ         DX, R13
+	ADDQ         DX, R14
+	DECQ         R10
+	JNZ          step
+	ADDQ         48(AX), R12
+	ADDQ         48(AX), R13
+	ADDQ         48(AX), R14
+	ADDQ         72(AX), R9
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R12
+	ADDQ         56(AX), R13
+	ADDQ         56(AX), R14
+	ADDQ         80(AX), R9
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R12
+	MOVQ      88(AX), R11
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R12, R10
+	VMOVUPS.Z (R10), K1, Z19
+	VADDPS    Z19, Z0, Z0
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z19
+	VADDPS    Z19, Z1, Z1
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z19
+	VADDPS    Z19, Z2, Z2
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z19
+	VADDPS    Z19, Z3, Z3
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z19
+	VADDPS    Z19, Z4, Z4
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z19
+	VADDPS    Z19, Z5, Z5
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z19
+	VADDPS    Z19, Z6, Z6
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z19
+	VADDPS    Z19, Z7, Z7
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z19
+	VADDPS    Z19, Z8, Z8
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z19
+	VADDPS    Z19, Z9, Z9
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z19
+	VADDPS    Z19, Z10, Z10
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z19
+	VADDPS    Z19, Z11, Z11
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z19
+	VADDPS    Z19, Z12, Z12
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z19
+	VADDPS    Z19, Z13, Z13
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z19
+	VADDPS    Z19, Z14, Z14
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z19
+	VADDPS    Z19, Z15, Z15
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z19
+	VADDPS    Z19, Z16, Z16
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z19
+	VADDPS    Z19, Z17, Z17
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z19
+	VADDPS    Z19, Z18, Z18
+
+write:
+	VMOVUPS Z0, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z1, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z2, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z3, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z4, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z5, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z6, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z7, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z8, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z9, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z10, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z11, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z12, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z13, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z14, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z15, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z16, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z17, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z18, K1, (R12)
+	MOVQ    144(AX), R10
+	ADDQ    R10, 8(SP)
+	MOVQ    152(AX), R10
+	ADDQ    R10, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile20x16(t *byte)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·avx512PairTile20x16(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	LEAQ  (BX)(BX*2), SI
+	LEAQ  (BX)(BX*4), DI
+	LEAQ  (SI)(BX*4), R8
+	MOVQ  136(AX), R10
+	MOVQ  R10, (SP)
+	MOVQ  (AX), R10
+	MOVQ  R10, 8(SP)
+	MOVQ  16(AX), R10
+	MOVQ  R10, 16(SP)
+
+tile:
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	VPXORD     Z18, Z18, Z18
+	VPXORD     Z19, Z19, Z19
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	LEAQ       (R13)(BX*8), R14
+	ADDQ       BX, R14
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R11
+	MOVQ R11, 24(SP)
+
+segment:
+	MOVQ 96(AX), R10
+
+step:
+	VMOVUPS.Z    (R9), K1, Z20
+	VBROADCASTSS (R12), Z21
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x56
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc4
+	VBROADCASTSS (R12)(BX*1), Z21
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x56
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcc
+	VBROADCASTSS (R12)(BX*2), Z21
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x56
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd4
+	VBROADCASTSS (R12)(SI*1), Z21
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x56
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdc
+	VBROADCASTSS (R12)(BX*4), Z21
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x56
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe4
+	VBROADCASTSS (R12)(DI*1), Z21
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x56
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xec
+	VBROADCASTSS (R12)(SI*2), Z21
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x56
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf4
+	VBROADCASTSS (R12)(R8*1), Z21
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x56
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xfc
+	VBROADCASTSS (R12)(BX*8), Z21
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x56
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc4
+	VBROADCASTSS (R13), Z21
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x56
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcc
+	VBROADCASTSS (R13)(BX*1), Z21
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x56
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd4
+	VBROADCASTSS (R13)(BX*2), Z21
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x56
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdc
+	VBROADCASTSS (R13)(SI*1), Z21
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x56
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe4
+	VBROADCASTSS (R13)(BX*4), Z21
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x56
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xec
+	VBROADCASTSS (R13)(DI*1), Z21
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x56
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf4
+	VBROADCASTSS (R13)(SI*2), Z21
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x56
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xfc
+	VBROADCASTSS (R13)(R8*1), Z21
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x56
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc4
+	VBROADCASTSS (R13)(BX*8), Z21
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x56
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcc
+	VBROADCASTSS (R14), Z21
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x56
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd4
+	VBROADCASTSS (R14)(BX*1), Z21
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x56
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdc
+	ADDQ         CX, R9
+	ADDQ         DX, R12
+	ADDQ         DX, R13
+	ADDQ         DX, R14
+	DECQ         R10
+	JNZ          step
+	ADDQ         48(AX), R12
+	ADDQ         48(AX), R13
+	ADDQ         48(AX), R14
+	ADDQ         72(AX), R9
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R12
+	ADDQ         56(AX), R13
+	ADDQ         56(AX), R14
+	ADDQ         80(AX), R9
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R12
+	MOVQ      88(AX), R11
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R12, R10
+	VMOVUPS.Z (R10), K1, Z20
+	VADDPS    Z20, Z0, Z0
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z20
+	VADDPS    Z20, Z1, Z1
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z20
+	VADDPS    Z20, Z2, Z2
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z20
+	VADDPS    Z20, Z3, Z3
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z20
+	VADDPS    Z20, Z4, Z4
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z20
+	VADDPS    Z20, Z5, Z5
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z20
+	VADDPS    Z20, Z6, Z6
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z20
+	VADDPS    Z20, Z7, Z7
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z20
+	VADDPS    Z20, Z8, Z8
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z20
+	VADDPS    Z20, Z9, Z9
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z20
+	VADDPS    Z20, Z10, Z10
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z20
+	VADDPS    Z20, Z11, Z11
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z20
+	VADDPS    Z20, Z12, Z12
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z20
+	VADDPS    Z20, Z13, Z13
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z20
+	VADDPS    Z20, Z14, Z14
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z20
+	VADDPS    Z20, Z15, Z15
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z20
+	VADDPS    Z20, Z16, Z16
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z20
+	VADDPS    Z20, Z17, Z17
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z20
+	VADDPS    Z20, Z18, Z18
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z20
+	VADDPS    Z20, Z19, Z19
+
+write:
+	VMOVUPS Z0, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z1, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z2, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z3, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z4, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z5, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z6, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z7, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z8, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z9, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z10, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z11, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z12, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z13, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z14, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z15, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z16, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z17, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z18, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z19, K1, (R12)
+	MOVQ    144(AX), R10
+	ADDQ    R10, 8(SP)
+	MOVQ    152(AX), R10
+	ADDQ    R10, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile21x16(t *byte)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·avx512PairTile21x16(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	LEAQ  (BX)(BX*2), SI
+	LEAQ  (BX)(BX*4), DI
+	LEAQ  (SI)(BX*4), R8
+	MOVQ  136(AX), R10
+	MOVQ  R10, (SP)
+	MOVQ  (AX), R10
+	MOVQ  R10, 8(SP)
+	MOVQ  16(AX), R10
+	MOVQ  R10, 16(SP)
+
+tile:
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	VPXORD     Z18, Z18, Z18
+	VPXORD     Z19, Z19, Z19
+	VPXORD     Z20, Z20, Z20
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	LEAQ       (R13)(BX*8), R14
+	ADDQ       BX, R14
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R11
+	MOVQ R11, 24(SP)
+
+segment:
+	MOVQ 96(AX), R10
+
+step:
+	VMOVUPS.Z    (R9), K1, Z21
+	VBROADCASTSS (R12), Z22
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x4e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc5
+	VBROADCASTSS (R12)(BX*1), Z22
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x4e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcd
+	VBROADCASTSS (R12)(BX*2), Z22
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x4e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd5
+	VBROADCASTSS (R12)(SI*1), Z22
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x4e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdd
+	VBROADCASTSS (R12)(BX*4), Z22
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x4e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe5
+	VBROADCASTSS (R12)(DI*1), Z22
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x4e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xed
+	VBROADCASTSS (R12)(SI*2), Z22
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x4e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf5
+	VBROADCASTSS (R12)(R8*1), Z22
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x4e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xfd
+	VBROADCASTSS (R12)(BX*8), Z22
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x4e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc5
+	VBROADCASTSS (R13), Z22
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x4e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcd
+	VBROADCASTSS (R13)(BX*1), Z22
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x4e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd5
+	VBROADCASTSS (R13)(BX*2), Z22
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x4e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdd
+	VBROADCASTSS (R13)(SI*1), Z22
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x4e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe5
+	VBROADCASTSS (R13)(BX*4), Z22
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x4e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xed
+	VBROADCASTSS (R13)(DI*1), Z22
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x4e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf5
+	VBROADCASTSS (R13)(SI*2), Z22
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x4e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xfd
+	VBROADCASTSS (R13)(R8*1), Z22
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x4e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc5
+	VBROADCASTSS (R13)(BX*8), Z22
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x4e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcd
+	VBROADCASTSS (R14), Z22
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x4e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd5
+	VBROADCASTSS (R14)(BX*1), Z22
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x4e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdd
+	VBROADCASTSS (R14)(BX*2), Z22
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x4e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe5
+	ADDQ         CX, R9
+	ADDQ         DX, R12
+	ADDQ         DX, R13
+	ADDQ         DX, R14
+	DECQ         R10
+	JNZ          step
+	ADDQ         48(AX), R12
+	ADDQ         48(AX), R13
+	ADDQ         48(AX), R14
+	ADDQ         72(AX), R9
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R12
+	ADDQ         56(AX), R13
+	ADDQ         56(AX), R14
+	ADDQ         80(AX), R9
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R12
+	MOVQ      88(AX), R11
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R12, R10
+	VMOVUPS.Z (R10), K1, Z21
+	VADDPS    Z21, Z0, Z0
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z21
+	VADDPS    Z21, Z1, Z1
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z21
+	VADDPS    Z21, Z2, Z2
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z21
+	VADDPS    Z21, Z3, Z3
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z21
+	VADDPS    Z21, Z4, Z4
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z21
+	VADDPS    Z21, Z5, Z5
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z21
+	VADDPS    Z21, Z6, Z6
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z21
+	VADDPS    Z21, Z7, Z7
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z21
+	VADDPS    Z21, Z8, Z8
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z21
+	VADDPS    Z21, Z9, Z9
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z21
+	VADDPS    Z21, Z10, Z10
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z21
+	VADDPS    Z21, Z11, Z11
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z21
+	VADDPS    Z21, Z12, Z12
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z21
+	VADDPS    Z21, Z13, Z13
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z21
+	VADDPS    Z21, Z14, Z14
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z21
+	VADDPS    Z21, Z15, Z15
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z21
+	VADDPS    Z21, Z16, Z16
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z21
+	VADDPS    Z21, Z17, Z17
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z21
+	VADDPS    Z21, Z18, Z18
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z21
+	VADDPS    Z21, Z19, Z19
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z21
+	VADDPS    Z21, Z20, Z20
+
+write:
+	VMOVUPS Z0, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z1, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z2, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z3, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z4, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z5, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z6, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z7, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z8, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z9, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z10, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z11, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z12, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z13, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z14, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z15, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z16, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z17, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z18, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z19, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z20, K1, (R12)
+	MOVQ    144(AX), R10
+	ADDQ    R10, 8(SP)
+	MOVQ    152(AX), R10
+	ADDQ    R10, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile22x16(t *byte)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·avx512PairTile22x16(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	LEAQ  (BX)(BX*2), SI
+	LEAQ  (BX)(BX*4), DI
+	LEAQ  (SI)(BX*4), R8
+	MOVQ  136(AX), R10
+	MOVQ  R10, (SP)
+	MOVQ  (AX), R10
+	MOVQ  R10, 8(SP)
+	MOVQ  16(AX), R10
+	MOVQ  R10, 16(SP)
+
+tile:
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	VPXORD     Z18, Z18, Z18
+	VPXORD     Z19, Z19, Z19
+	VPXORD     Z20, Z20, Z20
+	VPXORD     Z21, Z21, Z21
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	LEAQ       (R13)(BX*8), R14
+	ADDQ       BX, R14
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R11
+	MOVQ R11, 24(SP)
+
+segment:
+	MOVQ 96(AX), R10
+
+step:
+	VMOVUPS.Z    (R9), K1, Z22
+	VBROADCASTSS (R12), Z23
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x46
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc6
+	VBROADCASTSS (R12)(BX*1), Z23
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x46
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xce
+	VBROADCASTSS (R12)(BX*2), Z23
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x46
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd6
+	VBROADCASTSS (R12)(SI*1), Z23
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x46
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xde
+	VBROADCASTSS (R12)(BX*4), Z23
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x46
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe6
+	VBROADCASTSS (R12)(DI*1), Z23
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x46
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xee
+	VBROADCASTSS (R12)(SI*2), Z23
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x46
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf6
+	VBROADCASTSS (R12)(R8*1), Z23
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x46
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xfe
+	VBROADCASTSS (R12)(BX*8), Z23
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x46
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc6
+	VBROADCASTSS (R13), Z23
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x46
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xce
+	VBROADCASTSS (R13)(BX*1), Z23
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x46
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd6
+	VBROADCASTSS (R13)(BX*2), Z23
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x46
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xde
+	VBROADCASTSS (R13)(SI*1), Z23
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x46
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe6
+	VBROADCASTSS (R13)(BX*4), Z23
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x46
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xee
+	VBROADCASTSS (R13)(DI*1), Z23
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x46
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf6
+	VBROADCASTSS (R13)(SI*2), Z23
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x46
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xfe
+	VBROADCASTSS (R13)(R8*1), Z23
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x46
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc6
+	VBROADCASTSS (R13)(BX*8), Z23
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x46
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xce
+	VBROADCASTSS (R14), Z23
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x46
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd6
+	VBROADCASTSS (R14)(BX*1), Z23
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x46
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xde
+	VBROADCASTSS (R14)(BX*2), Z23
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x46
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe6
+	VBROADCASTSS (R14)(SI*1), Z23
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x46
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xee
+	ADDQ         CX, R9
+	ADDQ         DX, R12
+	ADDQ         DX, R13
+	ADDQ         DX, R14
+	DECQ         R10
+	JNZ          step
+	ADDQ         48(AX), R12
+	ADDQ         48(AX), R13
+	ADDQ         48(AX), R14
+	ADDQ         72(AX), R9
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R12
+	ADDQ         56(AX), R13
+	ADDQ         56(AX), R14
+	ADDQ         80(AX), R9
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R12
+	MOVQ      88(AX), R11
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R12, R10
+	VMOVUPS.Z (R10), K1, Z22
+	VADDPS    Z22, Z0, Z0
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z22
+	VADDPS    Z22, Z1, Z1
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z22
+	VADDPS    Z22, Z2, Z2
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z22
+	VADDPS    Z22, Z3, Z3
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z22
+	VADDPS    Z22, Z4, Z4
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z22
+	VADDPS    Z22, Z5, Z5
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z22
+	VADDPS    Z22, Z6, Z6
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z22
+	VADDPS    Z22, Z7, Z7
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z22
+	VADDPS    Z22, Z8, Z8
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z22
+	VADDPS    Z22, Z9, Z9
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z22
+	VADDPS    Z22, Z10, Z10
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z22
+	VADDPS    Z22, Z11, Z11
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z22
+	VADDPS    Z22, Z12, Z12
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z22
+	VADDPS    Z22, Z13, Z13
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z22
+	VADDPS    Z22, Z14, Z14
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z22
+	VADDPS    Z22, Z15, Z15
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z22
+	VADDPS    Z22, Z16, Z16
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z22
+	VADDPS    Z22, Z17, Z17
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z22
+	VADDPS    Z22, Z18, Z18
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z22
+	VADDPS    Z22, Z19, Z19
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z22
+	VADDPS    Z22, Z20, Z20
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z22
+	VADDPS    Z22, Z21, Z21
+
+write:
+	VMOVUPS Z0, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z1, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z2, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z3, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z4, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z5, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z6, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z7, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z8, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z9, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z10, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z11, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z12, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z13, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z14, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z15, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z16, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z17, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z18, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z19, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z20, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z21, K1, (R12)
+	MOVQ    144(AX), R10
+	ADDQ    R10, 8(SP)
+	MOVQ    152(AX), R10
+	ADDQ    R10, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile23x16(t *byte)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·avx512PairTile23x16(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	LEAQ  (BX)(BX*2), SI
+	LEAQ  (BX)(BX*4), DI
+	LEAQ  (SI)(BX*4), R8
+	MOVQ  136(AX), R10
+	MOVQ  R10, (SP)
+	MOVQ  (AX), R10
+	MOVQ  R10, 8(SP)
+	MOVQ  16(AX), R10
+	MOVQ  R10, 16(SP)
+
+tile:
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	VPXORD     Z18, Z18, Z18
+	VPXORD     Z19, Z19, Z19
+	VPXORD     Z20, Z20, Z20
+	VPXORD     Z21, Z21, Z21
+	VPXORD     Z22, Z22, Z22
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	LEAQ       (R13)(BX*8), R14
+	ADDQ       BX, R14
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R11
+	MOVQ R11, 24(SP)
+
+segment:
+	MOVQ 96(AX), R10
+
+step:
+	VMOVUPS.Z    (R9), K1, Z23
+	VBROADCASTSS (R12), Z24
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc7
+	VBROADCASTSS (R12)(BX*1), Z24
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcf
+	VBROADCASTSS (R12)(BX*2), Z24
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd7
+	VBROADCASTSS (R12)(SI*1), Z24
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdf
+	VBROADCASTSS (R12)(BX*4), Z24
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe7
+	VBROADCASTSS (R12)(DI*1), Z24
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xef
+	VBROADCASTSS (R12)(SI*2), Z24
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf7
+	VBROADCASTSS (R12)(R8*1), Z24
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xff
+	VBROADCASTSS (R12)(BX*8), Z24
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc7
+	VBROADCASTSS (R13), Z24
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcf
+	VBROADCASTSS (R13)(BX*1), Z24
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd7
+	VBROADCASTSS (R13)(BX*2), Z24
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdf
+	VBROADCASTSS (R13)(SI*1), Z24
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe7
+	VBROADCASTSS (R13)(BX*4), Z24
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xef
+	VBROADCASTSS (R13)(DI*1), Z24
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf7
+	VBROADCASTSS (R13)(SI*2), Z24
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xff
+	VBROADCASTSS (R13)(R8*1), Z24
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc7
+	VBROADCASTSS (R13)(BX*8), Z24
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcf
+	VBROADCASTSS (R14), Z24
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd7
+	VBROADCASTSS (R14)(BX*1), Z24
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdf
+	VBROADCASTSS (R14)(BX*2), Z24
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe7
+	VBROADCASTSS (R14)(SI*1), Z24
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xef
+	VBROADCASTSS (R14)(BX*4), Z24
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf7
+	ADDQ         CX, R9
+	ADDQ         DX, R12
+	ADDQ         DX, R13
+	ADDQ         DX, R14
+	DECQ         R10
+	JNZ          step
+	ADDQ         48(AX), R12
+	ADDQ         48(AX), R13
+	ADDQ         48(AX), R14
+	ADDQ         72(AX), R9
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R12
+	ADDQ         56(AX), R13
+	ADDQ         56(AX), R14
+	ADDQ         80(AX), R9
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R12
+	MOVQ      88(AX), R11
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R12, R10
+	VMOVUPS.Z (R10), K1, Z23
+	VADDPS    Z23, Z0, Z0
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z23
+	VADDPS    Z23, Z1, Z1
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z23
+	VADDPS    Z23, Z2, Z2
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z23
+	VADDPS    Z23, Z3, Z3
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z23
+	VADDPS    Z23, Z4, Z4
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z23
+	VADDPS    Z23, Z5, Z5
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z23
+	VADDPS    Z23, Z6, Z6
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z23
+	VADDPS    Z23, Z7, Z7
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z23
+	VADDPS    Z23, Z8, Z8
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z23
+	VADDPS    Z23, Z9, Z9
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z23
+	VADDPS    Z23, Z10, Z10
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z23
+	VADDPS    Z23, Z11, Z11
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z23
+	VADDPS    Z23, Z12, Z12
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z23
+	VADDPS    Z23, Z13, Z13
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z23
+	VADDPS    Z23, Z14, Z14
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z23
+	VADDPS    Z23, Z15, Z15
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z23
+	VADDPS    Z23, Z16, Z16
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z23
+	VADDPS    Z23, Z17, Z17
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z23
+	VADDPS    Z23, Z18, Z18
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z23
+	VADDPS    Z23, Z19, Z19
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z23
+	VADDPS    Z23, Z20, Z20
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z23
+	VADDPS    Z23, Z21, Z21
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z23
+	VADDPS    Z23, Z22, Z22
+
+write:
+	VMOVUPS Z0, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z1, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z2, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z3, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z4, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z5, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z6, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z7, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z8, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z9, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z10, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z11, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z12, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z13, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z14, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z15, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z16, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z17, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z18, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z19, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z20, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z21, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z22, K1, (R12)
+	MOVQ    144(AX), R10
+	ADDQ    R10, 8(SP)
+	MOVQ    152(AX), R10
+	ADDQ    R10, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile24x16(t *byte)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·avx512PairTile24x16(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	LEAQ  (BX)(BX*2), SI
+	LEAQ  (BX)(BX*4), DI
+	LEAQ  (SI)(BX*4), R8
+	MOVQ  136(AX), R10
+	MOVQ  R10, (SP)
+	MOVQ  (AX), R10
+	MOVQ  R10, 8(SP)
+	MOVQ  16(AX), R10
+	MOVQ  R10, 16(SP)
+
+tile:
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	VPXORD     Z18, Z18, Z18
+	VPXORD     Z19, Z19, Z19
+	VPXORD     Z20, Z20, Z20
+	VPXORD     Z21, Z21, Z21
+	VPXORD     Z22, Z22, Z22
+	VPXORD     Z23, Z23, Z23
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	LEAQ       (R13)(BX*8), R14
+	ADDQ       BX, R14
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R11
+	MOVQ R11, 24(SP)
+
+segment:
+	MOVQ 96(AX), R10
+
+step:
+	VMOVUPS.Z    (R9), K1, Z24
+	VBROADCASTSS (R12), Z25
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc0
+	VBROADCASTSS (R12)(BX*1), Z25
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc8
+	VBROADCASTSS (R12)(BX*2), Z25
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd0
+	VBROADCASTSS (R12)(SI*1), Z25
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd8
+	VBROADCASTSS (R12)(BX*4), Z25
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe0
+	VBROADCASTSS (R12)(DI*1), Z25
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe8
+	VBROADCASTSS (R12)(SI*2), Z25
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf0
+	VBROADCASTSS (R12)(R8*1), Z25
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf8
+	VBROADCASTSS (R12)(BX*8), Z25
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc0
+	VBROADCASTSS (R13), Z25
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc8
+	VBROADCASTSS (R13)(BX*1), Z25
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd0
+	VBROADCASTSS (R13)(BX*2), Z25
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd8
+	VBROADCASTSS (R13)(SI*1), Z25
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe0
+	VBROADCASTSS (R13)(BX*4), Z25
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe8
+	VBROADCASTSS (R13)(DI*1), Z25
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf0
+	VBROADCASTSS (R13)(SI*2), Z25
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf8
+	VBROADCASTSS (R13)(R8*1), Z25
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc0
+	VBROADCASTSS (R13)(BX*8), Z25
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc8
+	VBROADCASTSS (R14), Z25
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd0
+	VBROADCASTSS (R14)(BX*1), Z25
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd8
+	VBROADCASTSS (R14)(BX*2), Z25
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe0
+	VBROADCASTSS (R14)(SI*1), Z25
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe8
+	VBROADCASTSS (R14)(BX*4), Z25
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf0
+	VBROADCASTSS (R14)(DI*1), Z25
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x36
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf8
+	ADDQ         CX, R9
+	ADDQ         DX, R12
+	ADDQ         DX, R13
+	ADDQ         DX, R14
+	DECQ         R10
+	JNZ          step
+	ADDQ         48(AX), R12
+	ADDQ         48(AX), R13
+	ADDQ         48(AX), R14
+	ADDQ         72(AX), R9
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R12
+	ADDQ         56(AX), R13
+	ADDQ         56(AX), R14
+	ADDQ         80(AX), R9
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R12
+	MOVQ      88(AX), R11
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R12, R10
+	VMOVUPS.Z (R10), K1, Z24
+	VADDPS    Z24, Z0, Z0
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z24
+	VADDPS    Z24, Z1, Z1
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z24
+	VADDPS    Z24, Z2, Z2
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z24
+	VADDPS    Z24, Z3, Z3
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z24
+	VADDPS    Z24, Z4, Z4
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z24
+	VADDPS    Z24, Z5, Z5
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z24
+	VADDPS    Z24, Z6, Z6
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z24
+	VADDPS    Z24, Z7, Z7
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z24
+	VADDPS    Z24, Z8, Z8
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z24
+	VADDPS    Z24, Z9, Z9
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z24
+	VADDPS    Z24, Z10, Z10
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z24
+	VADDPS    Z24, Z11, Z11
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z24
+	VADDPS    Z24, Z12, Z12
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z24
+	VADDPS    Z24, Z13, Z13
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z24
+	VADDPS    Z24, Z14, Z14
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z24
+	VADDPS    Z24, Z15, Z15
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z24
+	VADDPS    Z24, Z16, Z16
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z24
+	VADDPS    Z24, Z17, Z17
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z24
+	VADDPS    Z24, Z18, Z18
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z24
+	VADDPS    Z24, Z19, Z19
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z24
+	VADDPS    Z24, Z20, Z20
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z24
+	VADDPS    Z24, Z21, Z21
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z24
+	VADDPS    Z24, Z22, Z22
+	ADDQ      R11, R10
+	VMOVUPS.Z (R10), K1, Z24
+	VADDPS    Z24, Z23, Z23
+
+write:
+	VMOVUPS Z0, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z1, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z2, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z3, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z4, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z5, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z6, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z7, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z8, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z9, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z10, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z11, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z12, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z13, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z14, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z15, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z16, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z17, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z18, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z19, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z20, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z21, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z22, K1, (R12)
+	ADDQ    R11, R12
+	VMOVUPS Z23, K1, (R12)
+	MOVQ    144(AX), R10
+	ADDQ    R10, 8(SP)
+	MOVQ    152(AX), R10
+	ADDQ    R10, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile1x32(t *byte)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·avx512PairTile1x32(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	SUBQ  $0x10, CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	MOVQ  136(AX), SI
+	MOVQ  SI, (SP)
+	MOVQ  (AX), SI
+	MOVQ  SI, 8(SP)
+	MOVQ  16(AX), SI
+	MOVQ  SI, 16(SP)
+
+tile:
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	MOVQ       8(SP), DI
+	MOVQ       16(SP), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	MOVQ       8(AX), BX
+	MOVQ       112(AX), SI
+	MOVQ       SI, 32(SP)
+	TESTQ      SI, SI
+	JZ         store
+
+outer:
+	MOVQ 104(AX), SI
+	MOVQ SI, 24(SP)
+
+segment:
+	MOVQ 96(AX), SI
+
+step:
+	VMOVUPS      (BX), Z2
+	VMOVUPS.Z    64(BX), K1, Z3
+	VBROADCASTSS (DI), Z4
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x5e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xc2
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x5e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xcb
+	ADDQ         CX, BX
+	ADDQ         DX, DI
+	DECQ         SI
+	JNZ          step
+	ADDQ         48(AX), DI
+	ADDQ         72(AX), BX
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), DI
+	ADDQ         80(AX), BX
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), DI
+	MOVQ      88(AX), SI
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      DI, SI
+	VMOVUPS   (SI), Z2
+	VADDPS    Z2, Z0, Z0
+	VMOVUPS.Z 64(SI), K1, Z2
+	VADDPS    Z2, Z1, Z1
+
+write:
+	VMOVUPS Z0, (DI)
+	VMOVUPS Z1, K1, 64(DI)
+	MOVQ    144(AX), SI
+	ADDQ    SI, 8(SP)
+	MOVQ    152(AX), SI
+	ADDQ    SI, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile2x32(t *byte)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·avx512PairTile2x32(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	SUBQ  $0x10, CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	MOVQ  136(AX), DI
+	MOVQ  DI, (SP)
+	MOVQ  (AX), DI
+	MOVQ  DI, 8(SP)
+	MOVQ  16(AX), DI
+	MOVQ  DI, 16(SP)
+
+tile:
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	MOVQ       8(SP), R9
+	MOVQ       16(SP), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	ADDQ       88(AX), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	MOVQ       8(AX), SI
+	MOVQ       112(AX), R8
+	MOVQ       R8, 32(SP)
+	TESTQ      R8, R8
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R8
+	MOVQ R8, 24(SP)
+
+segment:
+	MOVQ 96(AX), DI
+
+step:
+	VMOVUPS      (SI), Z4
+	VMOVUPS.Z    64(SI), K1, Z5
+	VBROADCASTSS (R9), Z6
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x4e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xc4
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x4e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xcd
+	VBROADCASTSS (R9)(BX*1), Z6
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x4e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xd4
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x4e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xdd
+	ADDQ         CX, SI
+	ADDQ         DX, R9
+	DECQ         DI
+	JNZ          step
+	ADDQ         48(AX), R9
+	ADDQ         72(AX), SI
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R9
+	ADDQ         80(AX), SI
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R9
+	MOVQ      88(AX), R8
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R9, DI
+	VMOVUPS   (DI), Z4
+	VADDPS    Z4, Z0, Z0
+	VMOVUPS.Z 64(DI), K1, Z4
+	VADDPS    Z4, Z1, Z1
+	ADDQ      R8, DI
+	VMOVUPS   (DI), Z4
+	VADDPS    Z4, Z2, Z2
+	VMOVUPS.Z 64(DI), K1, Z4
+	VADDPS    Z4, Z3, Z3
+
+write:
+	VMOVUPS Z0, (R9)
+	VMOVUPS Z1, K1, 64(R9)
+	ADDQ    R8, R9
+	VMOVUPS Z2, (R9)
+	VMOVUPS Z3, K1, 64(R9)
+	MOVQ    144(AX), DI
+	ADDQ    DI, 8(SP)
+	MOVQ    152(AX), DI
+	ADDQ    DI, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile3x32(t *byte)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·avx512PairTile3x32(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	SUBQ  $0x10, CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	MOVQ  136(AX), DI
+	MOVQ  DI, (SP)
+	MOVQ  (AX), DI
+	MOVQ  DI, 8(SP)
+	MOVQ  16(AX), DI
+	MOVQ  DI, 16(SP)
+
+tile:
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	MOVQ       8(SP), R9
+	MOVQ       16(SP), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	ADDQ       88(AX), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	ADDQ       88(AX), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	MOVQ       8(AX), SI
+	MOVQ       112(AX), R8
+	MOVQ       R8, 32(SP)
+	TESTQ      R8, R8
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R8
+	MOVQ R8, 24(SP)
+
+segment:
+	MOVQ 96(AX), DI
+
+step:
+	VMOVUPS      (SI), Z6
+	VMOVUPS.Z    64(SI), K1, Z7
+	VBROADCASTSS (R9), Z8
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x3e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xc6
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x3e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xcf
+	VBROADCASTSS (R9)(BX*1), Z8
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x3e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xd6
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x3e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xdf
+	VBROADCASTSS (R9)(BX*2), Z8
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x3e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xe6
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x3e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xef
+	ADDQ         CX, SI
+	ADDQ         DX, R9
+	DECQ         DI
+	JNZ          step
+	ADDQ         48(AX), R9
+	ADDQ         72(AX), SI
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R9
+	ADDQ         80(AX), SI
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R9
+	MOVQ      88(AX), R8
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R9, DI
+	VMOVUPS   (DI), Z6
+	VADDPS    Z6, Z0, Z0
+	VMOVUPS.Z 64(DI), K1, Z6
+	VADDPS    Z6, Z1, Z1
+	ADDQ      R8, DI
+	VMOVUPS   (DI), Z6
+	VADDPS    Z6, Z2, Z2
+	VMOVUPS.Z 64(DI), K1, Z6
+	VADDPS    Z6, Z3, Z3
+	ADDQ      R8, DI
+	VMOVUPS   (DI), Z6
+	VADDPS    Z6, Z4, Z4
+	VMOVUPS.Z 64(DI), K1, Z6
+	VADDPS    Z6, Z5, Z5
+
+write:
+	VMOVUPS Z0, (R9)
+	VMOVUPS Z1, K1, 64(R9)
+	ADDQ    R8, R9
+	VMOVUPS Z2, (R9)
+	VMOVUPS Z3, K1, 64(R9)
+	ADDQ    R8, R9
+	VMOVUPS Z4, (R9)
+	VMOVUPS Z5, K1, 64(R9)
+	MOVQ    144(AX), DI
+	ADDQ    DI, 8(SP)
+	MOVQ    152(AX), DI
+	ADDQ    DI, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile4x32(t *byte)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·avx512PairTile4x32(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	SUBQ  $0x10, CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	LEAQ  (BX)(BX*2), SI
+	MOVQ  136(AX), R8
+	MOVQ  R8, (SP)
+	MOVQ  (AX), R8
+	MOVQ  R8, 8(SP)
+	MOVQ  16(AX), R8
+	MOVQ  R8, 16(SP)
+
+tile:
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	MOVQ       8(SP), R10
+	MOVQ       16(SP), R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	MOVQ       8(AX), DI
+	MOVQ       112(AX), R9
+	MOVQ       R9, 32(SP)
+	TESTQ      R9, R9
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R9
+	MOVQ R9, 24(SP)
+
+segment:
+	MOVQ 96(AX), R8
+
+step:
+	VMOVUPS      (DI), Z8
+	VMOVUPS.Z    64(DI), K1, Z9
+	VBROADCASTSS (R10), Z10
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x2e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xc0
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x2e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xc9
+	VBROADCASTSS (R10)(BX*1), Z10
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x2e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xd0
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x2e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xd9
+	VBROADCASTSS (R10)(BX*2), Z10
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x2e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xe0
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x2e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xe9
+	VBROADCASTSS (R10)(SI*1), Z10
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x2e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xf0
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x2e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xf9
+	ADDQ         CX, DI
+	ADDQ         DX, R10
+	DECQ         R8
+	JNZ          step
+	ADDQ         48(AX), R10
+	ADDQ         72(AX), DI
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R10
+	ADDQ         80(AX), DI
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R10
+	MOVQ      88(AX), R9
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R10, R8
+	VMOVUPS   (R8), Z8
+	VADDPS    Z8, Z0, Z0
+	VMOVUPS.Z 64(R8), K1, Z8
+	VADDPS    Z8, Z1, Z1
+	ADDQ      R9, R8
+	VMOVUPS   (R8), Z8
+	VADDPS    Z8, Z2, Z2
+	VMOVUPS.Z 64(R8), K1, Z8
+	VADDPS    Z8, Z3, Z3
+	ADDQ      R9, R8
+	VMOVUPS   (R8), Z8
+	VADDPS    Z8, Z4, Z4
+	VMOVUPS.Z 64(R8), K1, Z8
+	VADDPS    Z8, Z5, Z5
+	ADDQ      R9, R8
+	VMOVUPS   (R8), Z8
+	VADDPS    Z8, Z6, Z6
+	VMOVUPS.Z 64(R8), K1, Z8
+	VADDPS    Z8, Z7, Z7
+
+write:
+	VMOVUPS Z0, (R10)
+	VMOVUPS Z1, K1, 64(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z2, (R10)
+	VMOVUPS Z3, K1, 64(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z4, (R10)
+	VMOVUPS Z5, K1, 64(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z6, (R10)
+	VMOVUPS Z7, K1, 64(R10)
+	MOVQ    144(AX), R8
+	ADDQ    R8, 8(SP)
+	MOVQ    152(AX), R8
+	ADDQ    R8, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile5x32(t *byte)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·avx512PairTile5x32(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	SUBQ  $0x10, CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	LEAQ  (BX)(BX*2), SI
+	MOVQ  136(AX), R8
+	MOVQ  R8, (SP)
+	MOVQ  (AX), R8
+	MOVQ  R8, 8(SP)
+	MOVQ  16(AX), R8
+	MOVQ  R8, 16(SP)
+
+tile:
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	MOVQ       8(SP), R10
+	MOVQ       16(SP), R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	MOVQ       8(AX), DI
+	MOVQ       112(AX), R9
+	MOVQ       R9, 32(SP)
+	TESTQ      R9, R9
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R9
+	MOVQ R9, 24(SP)
+
+segment:
+	MOVQ 96(AX), R8
+
+step:
+	VMOVUPS      (DI), Z10
+	VMOVUPS.Z    64(DI), K1, Z11
+	VBROADCASTSS (R10), Z12
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x1e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xc2
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x1e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xcb
+	VBROADCASTSS (R10)(BX*1), Z12
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x1e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xd2
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x1e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xdb
+	VBROADCASTSS (R10)(BX*2), Z12
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x1e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xe2
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x1e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xeb
+	VBROADCASTSS (R10)(SI*1), Z12
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x1e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xf2
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x1e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xfb
+	VBROADCASTSS (R10)(BX*4), Z12
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x1e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xc2
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x1e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xcb
+	ADDQ         CX, DI
+	ADDQ         DX, R10
+	DECQ         R8
+	JNZ          step
+	ADDQ         48(AX), R10
+	ADDQ         72(AX), DI
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R10
+	ADDQ         80(AX), DI
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R10
+	MOVQ      88(AX), R9
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R10, R8
+	VMOVUPS   (R8), Z10
+	VADDPS    Z10, Z0, Z0
+	VMOVUPS.Z 64(R8), K1, Z10
+	VADDPS    Z10, Z1, Z1
+	ADDQ      R9, R8
+	VMOVUPS   (R8), Z10
+	VADDPS    Z10, Z2, Z2
+	VMOVUPS.Z 64(R8), K1, Z10
+	VADDPS    Z10, Z3, Z3
+	ADDQ      R9, R8
+	VMOVUPS   (R8), Z10
+	VADDPS    Z10, Z4, Z4
+	VMOVUPS.Z 64(R8), K1, Z10
+	VADDPS    Z10, Z5, Z5
+	ADDQ      R9, R8
+	VMOVUPS   (R8), Z10
+	VADDPS    Z10, Z6, Z6
+	VMOVUPS.Z 64(R8), K1, Z10
+	VADDPS    Z10, Z7, Z7
+	ADDQ      R9, R8
+	VMOVUPS   (R8), Z10
+	VADDPS    Z10, Z8, Z8
+	VMOVUPS.Z 64(R8), K1, Z10
+	VADDPS    Z10, Z9, Z9
+
+write:
+	VMOVUPS Z0, (R10)
+	VMOVUPS Z1, K1, 64(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z2, (R10)
+	VMOVUPS Z3, K1, 64(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z4, (R10)
+	VMOVUPS Z5, K1, 64(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z6, (R10)
+	VMOVUPS Z7, K1, 64(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z8, (R10)
+	VMOVUPS Z9, K1, 64(R10)
+	MOVQ    144(AX), R8
+	ADDQ    R8, 8(SP)
+	MOVQ    152(AX), R8
+	ADDQ    R8, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile6x32(t *byte)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·avx512PairTile6x32(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	SUBQ  $0x10, CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	LEAQ  (BX)(BX*2), SI
+	LEAQ  (BX)(BX*4), DI
+	MOVQ  136(AX), R9
+	MOVQ  R9, (SP)
+	MOVQ  (AX), R9
+	MOVQ  R9, 8(SP)
+	MOVQ  16(AX), R9
+	MOVQ  R9, 16(SP)
+
+tile:
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	MOVQ       8(SP), R11
+	MOVQ       16(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	MOVQ       8(AX), R8
+	MOVQ       112(AX), R10
+	MOVQ       R10, 32(SP)
+	TESTQ      R10, R10
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R10
+	MOVQ R10, 24(SP)
+
+segment:
+	MOVQ 96(AX), R9
+
+step:
+	VMOVUPS      (R8), Z12
+	VMOVUPS.Z    64(R8), K1, Z13
+	VBROADCASTSS (R11), Z14
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x0e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xc4
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x0e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xcd
+	VBROADCASTSS (R11)(BX*1), Z14
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x0e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xd4
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x0e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xdd
+	VBROADCASTSS (R11)(BX*2), Z14
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x0e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xe4
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x0e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xed
+	VBROADCASTSS (R11)(SI*1), Z14
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x0e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xf4
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x0e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xfd
+	VBROADCASTSS (R11)(BX*4), Z14
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x0e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xc4
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x0e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xcd
+	VBROADCASTSS (R11)(DI*1), Z14
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x0e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xd4
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x0e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xdd
+	ADDQ         CX, R8
+	ADDQ         DX, R11
+	DECQ         R9
+	JNZ          step
+	ADDQ         48(AX), R11
+	ADDQ         72(AX), R8
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R11
+	ADDQ         80(AX), R8
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R11
+	MOVQ      88(AX), R10
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R11, R9
+	VMOVUPS   (R9), Z12
+	VADDPS    Z12, Z0, Z0
+	VMOVUPS.Z 64(R9), K1, Z12
+	VADDPS    Z12, Z1, Z1
+	ADDQ      R10, R9
+	VMOVUPS   (R9), Z12
+	VADDPS    Z12, Z2, Z2
+	VMOVUPS.Z 64(R9), K1, Z12
+	VADDPS    Z12, Z3, Z3
+	ADDQ      R10, R9
+	VMOVUPS   (R9), Z12
+	VADDPS    Z12, Z4, Z4
+	VMOVUPS.Z 64(R9), K1, Z12
+	VADDPS    Z12, Z5, Z5
+	ADDQ      R10, R9
+	VMOVUPS   (R9), Z12
+	VADDPS    Z12, Z6, Z6
+	VMOVUPS.Z 64(R9), K1, Z12
+	VADDPS    Z12, Z7, Z7
+	ADDQ      R10, R9
+	VMOVUPS   (R9), Z12
+	VADDPS    Z12, Z8, Z8
+	VMOVUPS.Z 64(R9), K1, Z12
+	VADDPS    Z12, Z9, Z9
+	ADDQ      R10, R9
+	VMOVUPS   (R9), Z12
+	VADDPS    Z12, Z10, Z10
+	VMOVUPS.Z 64(R9), K1, Z12
+	VADDPS    Z12, Z11, Z11
+
+write:
+	VMOVUPS Z0, (R11)
+	VMOVUPS Z1, K1, 64(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z2, (R11)
+	VMOVUPS Z3, K1, 64(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z4, (R11)
+	VMOVUPS Z5, K1, 64(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z6, (R11)
+	VMOVUPS Z7, K1, 64(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z8, (R11)
+	VMOVUPS Z9, K1, 64(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z10, (R11)
+	VMOVUPS Z11, K1, 64(R11)
+	MOVQ    144(AX), R9
+	ADDQ    R9, 8(SP)
+	MOVQ    152(AX), R9
+	ADDQ    R9, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile7x32(t *byte)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·avx512PairTile7x32(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	SUBQ  $0x10, CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	LEAQ  (BX)(BX*2), SI
+	LEAQ  (BX)(BX*4), DI
+	MOVQ  136(AX), R9
+	MOVQ  R9, (SP)
+	MOVQ  (AX), R9
+	MOVQ  R9, 8(SP)
+	MOVQ  16(AX), R9
+	MOVQ  R9, 16(SP)
+
+tile:
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	MOVQ       8(SP), R11
+	MOVQ       16(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	MOVQ       8(AX), R8
+	MOVQ       112(AX), R10
+	MOVQ       R10, 32(SP)
+	TESTQ      R10, R10
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R10
+	MOVQ R10, 24(SP)
+
+segment:
+	MOVQ 96(AX), R9
+
+step:
+	VMOVUPS      (R8), Z14
+	VMOVUPS.Z    64(R8), K1, Z15
+	VBROADCASTSS (R11), Z16
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x7e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc6
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x7e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcf
+	VBROADCASTSS (R11)(BX*1), Z16
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x7e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd6
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x7e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdf
+	VBROADCASTSS (R11)(BX*2), Z16
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x7e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe6
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x7e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xef
+	VBROADCASTSS (R11)(SI*1), Z16
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x7e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf6
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x7e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xff
+	VBROADCASTSS (R11)(BX*4), Z16
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x7e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc6
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x7e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcf
+	VBROADCASTSS (R11)(DI*1), Z16
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x7e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd6
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x7e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdf
+	VBROADCASTSS (R11)(SI*2), Z16
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x7e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe6
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x7e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xef
+	ADDQ         CX, R8
+	ADDQ         DX, R11
+	DECQ         R9
+	JNZ          step
+	ADDQ         48(AX), R11
+	ADDQ         72(AX), R8
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R11
+	ADDQ         80(AX), R8
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R11
+	MOVQ      88(AX), R10
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R11, R9
+	VMOVUPS   (R9), Z14
+	VADDPS    Z14, Z0, Z0
+	VMOVUPS.Z 64(R9), K1, Z14
+	VADDPS    Z14, Z1, Z1
+	ADDQ      R10, R9
+	VMOVUPS   (R9), Z14
+	VADDPS    Z14, Z2, Z2
+	VMOVUPS.Z 64(R9), K1, Z14
+	VADDPS    Z14, Z3, Z3
+	ADDQ      R10, R9
+	VMOVUPS   (R9), Z14
+	VADDPS    Z14, Z4, Z4
+	VMOVUPS.Z 64(R9), K1, Z14
+	VADDPS    Z14, Z5, Z5
+	ADDQ      R10, R9
+	VMOVUPS   (R9), Z14
+	VADDPS    Z14, Z6, Z6
+	VMOVUPS.Z 64(R9), K1, Z14
+	VADDPS    Z14, Z7, Z7
+	ADDQ      R10, R9
+	VMOVUPS   (R9), Z14
+	VADDPS    Z14, Z8, Z8
+	VMOVUPS.Z 64(R9), K1, Z14
+	VADDPS    Z14, Z9, Z9
+	ADDQ      R10, R9
+	VMOVUPS   (R9), Z14
+	VADDPS    Z14, Z10, Z10
+	VMOVUPS.Z 64(R9), K1, Z14
+	VADDPS    Z14, Z11, Z11
+	ADDQ      R10, R9
+	VMOVUPS   (R9), Z14
+	VADDPS    Z14, Z12, Z12
+	VMOVUPS.Z 64(R9), K1, Z14
+	VADDPS    Z14, Z13, Z13
+
+write:
+	VMOVUPS Z0, (R11)
+	VMOVUPS Z1, K1, 64(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z2, (R11)
+	VMOVUPS Z3, K1, 64(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z4, (R11)
+	VMOVUPS Z5, K1, 64(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z6, (R11)
+	VMOVUPS Z7, K1, 64(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z8, (R11)
+	VMOVUPS Z9, K1, 64(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z10, (R11)
+	VMOVUPS Z11, K1, 64(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z12, (R11)
+	VMOVUPS Z13, K1, 64(R11)
+	MOVQ    144(AX), R9
+	ADDQ    R9, 8(SP)
+	MOVQ    152(AX), R9
+	ADDQ    R9, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile8x32(t *byte)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·avx512PairTile8x32(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	SUBQ  $0x10, CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	LEAQ  (BX)(BX*2), SI
+	LEAQ  (BX)(BX*4), DI
+	LEAQ  (SI)(BX*4), R8
+	MOVQ  136(AX), R10
+	MOVQ  R10, (SP)
+	MOVQ  (AX), R10
+	MOVQ  R10, 8(SP)
+	MOVQ  16(AX), R10
+	MOVQ  R10, 16(SP)
+
+tile:
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	MOVQ       8(SP), R12
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R11
+	MOVQ R11, 24(SP)
+
+segment:
+	MOVQ 96(AX), R10
+
+step:
+	VMOVUPS      (R9), Z16
+	VMOVUPS.Z    64(R9), K1, Z17
+	VBROADCASTSS (R12), Z18
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x6e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc0
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x6e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc9
+	VBROADCASTSS (R12)(BX*1), Z18
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x6e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd0
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x6e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd9
+	VBROADCASTSS (R12)(BX*2), Z18
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x6e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe0
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x6e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe9
+	VBROADCASTSS (R12)(SI*1), Z18
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x6e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf0
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x6e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf9
+	VBROADCASTSS (R12)(BX*4), Z18
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x6e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc0
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x6e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc9
+	VBROADCASTSS (R12)(DI*1), Z18
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x6e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd0
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x6e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd9
+	VBROADCASTSS (R12)(SI*2), Z18
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x6e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe0
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x6e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe9
+	VBROADCASTSS (R12)(R8*1), Z18
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x6e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf0
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x6e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf9
+	ADDQ         CX, R9
+	ADDQ         DX, R12
+	DECQ         R10
+	JNZ          step
+	ADDQ         48(AX), R12
+	ADDQ         72(AX), R9
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R12
+	ADDQ         80(AX), R9
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R12
+	MOVQ      88(AX), R11
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R12, R10
+	VMOVUPS   (R10), Z16
+	VADDPS    Z16, Z0, Z0
+	VMOVUPS.Z 64(R10), K1, Z16
+	VADDPS    Z16, Z1, Z1
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z16
+	VADDPS    Z16, Z2, Z2
+	VMOVUPS.Z 64(R10), K1, Z16
+	VADDPS    Z16, Z3, Z3
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z16
+	VADDPS    Z16, Z4, Z4
+	VMOVUPS.Z 64(R10), K1, Z16
+	VADDPS    Z16, Z5, Z5
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z16
+	VADDPS    Z16, Z6, Z6
+	VMOVUPS.Z 64(R10), K1, Z16
+	VADDPS    Z16, Z7, Z7
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z16
+	VADDPS    Z16, Z8, Z8
+	VMOVUPS.Z 64(R10), K1, Z16
+	VADDPS    Z16, Z9, Z9
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z16
+	VADDPS    Z16, Z10, Z10
+	VMOVUPS.Z 64(R10), K1, Z16
+	VADDPS    Z16, Z11, Z11
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z16
+	VADDPS    Z16, Z12, Z12
+	VMOVUPS.Z 64(R10), K1, Z16
+	VADDPS    Z16, Z13, Z13
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z16
+	VADDPS    Z16, Z14, Z14
+	VMOVUPS.Z 64(R10), K1, Z16
+	VADDPS    Z16, Z15, Z15
+
+write:
+	VMOVUPS Z0, (R12)
+	VMOVUPS Z1, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z2, (R12)
+	VMOVUPS Z3, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z4, (R12)
+	VMOVUPS Z5, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z6, (R12)
+	VMOVUPS Z7, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z8, (R12)
+	VMOVUPS Z9, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z10, (R12)
+	VMOVUPS Z11, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z12, (R12)
+	VMOVUPS Z13, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z14, (R12)
+	VMOVUPS Z15, K1, 64(R12)
+	MOVQ    144(AX), R10
+	ADDQ    R10, 8(SP)
+	MOVQ    152(AX), R10
+	ADDQ    R10, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile9x32(t *byte)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·avx512PairTile9x32(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	SUBQ  $0x10, CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	LEAQ  (BX)(BX*2), SI
+	LEAQ  (BX)(BX*4), DI
+	LEAQ  (SI)(BX*4), R8
+	MOVQ  136(AX), R10
+	MOVQ  R10, (SP)
+	MOVQ  (AX), R10
+	MOVQ  R10, 8(SP)
+	MOVQ  16(AX), R10
+	MOVQ  R10, 16(SP)
+
+tile:
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	MOVQ       8(SP), R12
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R11
+	MOVQ R11, 24(SP)
+
+segment:
+	MOVQ 96(AX), R10
+
+step:
+	VMOVUPS      (R9), Z18
+	VMOVUPS.Z    64(R9), K1, Z19
+	VBROADCASTSS (R12), Z20
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x5e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc2
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x5e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcb
+	VBROADCASTSS (R12)(BX*1), Z20
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x5e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd2
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x5e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdb
+	VBROADCASTSS (R12)(BX*2), Z20
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x5e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe2
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x5e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xeb
+	VBROADCASTSS (R12)(SI*1), Z20
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x5e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf2
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x5e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xfb
+	VBROADCASTSS (R12)(BX*4), Z20
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x5e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc2
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x5e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcb
+	VBROADCASTSS (R12)(DI*1), Z20
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x5e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd2
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x5e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdb
+	VBROADCASTSS (R12)(SI*2), Z20
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x5e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe2
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x5e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xeb
+	VBROADCASTSS (R12)(R8*1), Z20
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x5e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf2
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x5e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xfb
+	VBROADCASTSS (R12)(BX*8), Z20
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x5e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc2
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x5e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcb
+	ADDQ         CX, R9
+	ADDQ         DX, R12
+	DECQ         R10
+	JNZ          step
+	ADDQ         48(AX), R12
+	ADDQ         72(AX), R9
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R12
+	ADDQ         80(AX), R9
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R12
+	MOVQ      88(AX), R11
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R12, R10
+	VMOVUPS   (R10), Z18
+	VADDPS    Z18, Z0, Z0
+	VMOVUPS.Z 64(R10), K1, Z18
+	VADDPS    Z18, Z1, Z1
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z18
+	VADDPS    Z18, Z2, Z2
+	VMOVUPS.Z 64(R10), K1, Z18
+	VADDPS    Z18, Z3, Z3
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z18
+	VADDPS    Z18, Z4, Z4
+	VMOVUPS.Z 64(R10), K1, Z18
+	VADDPS    Z18, Z5, Z5
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z18
+	VADDPS    Z18, Z6, Z6
+	VMOVUPS.Z 64(R10), K1, Z18
+	VADDPS    Z18, Z7, Z7
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z18
+	VADDPS    Z18, Z8, Z8
+	VMOVUPS.Z 64(R10), K1, Z18
+	VADDPS    Z18, Z9, Z9
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z18
+	VADDPS    Z18, Z10, Z10
+	VMOVUPS.Z 64(R10), K1, Z18
+	VADDPS    Z18, Z11, Z11
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z18
+	VADDPS    Z18, Z12, Z12
+	VMOVUPS.Z 64(R10), K1, Z18
+	VADDPS    Z18, Z13, Z13
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z18
+	VADDPS    Z18, Z14, Z14
+	VMOVUPS.Z 64(R10), K1, Z18
+	VADDPS    Z18, Z15, Z15
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z18
+	VADDPS    Z18, Z16, Z16
+	VMOVUPS.Z 64(R10), K1, Z18
+	VADDPS    Z18, Z17, Z17
+
+write:
+	VMOVUPS Z0, (R12)
+	VMOVUPS Z1, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z2, (R12)
+	VMOVUPS Z3, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z4, (R12)
+	VMOVUPS Z5, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z6, (R12)
+	VMOVUPS Z7, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z8, (R12)
+	VMOVUPS Z9, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z10, (R12)
+	VMOVUPS Z11, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z12, (R12)
+	VMOVUPS Z13, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z14, (R12)
+	VMOVUPS Z15, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z16, (R12)
+	VMOVUPS Z17, K1, 64(R12)
+	MOVQ    144(AX), R10
+	ADDQ    R10, 8(SP)
+	MOVQ    152(AX), R10
+	ADDQ    R10, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile10x32(t *byte)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·avx512PairTile10x32(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	SUBQ  $0x10, CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	LEAQ  (BX)(BX*2), SI
+	LEAQ  (BX)(BX*4), DI
+	LEAQ  (SI)(BX*4), R8
+	MOVQ  136(AX), R10
+	MOVQ  R10, (SP)
+	MOVQ  (AX), R10
+	MOVQ  R10, 8(SP)
+	MOVQ  16(AX), R10
+	MOVQ  R10, 16(SP)
+
+tile:
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	VPXORD     Z18, Z18, Z18
+	VPXORD     Z19, Z19, Z19
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R11
+	MOVQ R11, 24(SP)
+
+segment:
+	MOVQ 96(AX), R10
+
+step:
+	VMOVUPS      (R9), Z20
+	VMOVUPS.Z    64(R9), K1, Z21
+	VBROADCASTSS (R12), Z22
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x4e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc4
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x4e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcd
+	VBROADCASTSS (R12)(BX*1), Z22
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x4e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd4
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x4e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdd
+	VBROADCASTSS (R12)(BX*2), Z22
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x4e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe4
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x4e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xed
+	VBROADCASTSS (R12)(SI*1), Z22
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x4e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf4
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x4e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xfd
+	VBROADCASTSS (R12)(BX*4), Z22
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x4e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc4
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x4e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcd
+	VBROADCASTSS (R12)(DI*1), Z22
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x4e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd4
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x4e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdd
+	VBROADCASTSS (R12)(SI*2), Z22
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x4e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe4
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x4e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xed
+	VBROADCASTSS (R12)(R8*1), Z22
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x4e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf4
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x4e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xfd
+	VBROADCASTSS (R12)(BX*8), Z22
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x4e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc4
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x4e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcd
+	VBROADCASTSS (R13), Z22
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x4e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd4
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x4e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdd
+	ADDQ         CX, R9
+	ADDQ         DX, R12
+	ADDQ         DX, R13
+	DECQ         R10
+	JNZ          step
+	ADDQ         48(AX), R12
+	ADDQ         48(AX), R13
+	ADDQ         72(AX), R9
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R12
+	ADDQ         56(AX), R13
+	ADDQ         80(AX), R9
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R12
+	MOVQ      88(AX), R11
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R12, R10
+	VMOVUPS   (R10), Z20
+	VADDPS    Z20, Z0, Z0
+	VMOVUPS.Z 64(R10), K1, Z20
+	VADDPS    Z20, Z1, Z1
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z20
+	VADDPS    Z20, Z2, Z2
+	VMOVUPS.Z 64(R10), K1, Z20
+	VADDPS    Z20, Z3, Z3
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z20
+	VADDPS    Z20, Z4, Z4
+	VMOVUPS.Z 64(R10), K1, Z20
+	VADDPS    Z20, Z5, Z5
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z20
+	VADDPS    Z20, Z6, Z6
+	VMOVUPS.Z 64(R10), K1, Z20
+	VADDPS    Z20, Z7, Z7
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z20
+	VADDPS    Z20, Z8, Z8
+	VMOVUPS.Z 64(R10), K1, Z20
+	VADDPS    Z20, Z9, Z9
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z20
+	VADDPS    Z20, Z10, Z10
+	VMOVUPS.Z 64(R10), K1, Z20
+	VADDPS    Z20, Z11, Z11
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z20
+	VADDPS    Z20, Z12, Z12
+	VMOVUPS.Z 64(R10), K1, Z20
+	VADDPS    Z20, Z13, Z13
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z20
+	VADDPS    Z20, Z14, Z14
+	VMOVUPS.Z 64(R10), K1, Z20
+	VADDPS    Z20, Z15, Z15
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z20
+	VADDPS    Z20, Z16, Z16
+	VMOVUPS.Z 64(R10), K1, Z20
+	VADDPS    Z20, Z17, Z17
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z20
+	VADDPS    Z20, Z18, Z18
+	VMOVUPS.Z 64(R10), K1, Z20
+	VADDPS    Z20, Z19, Z19
+
+write:
+	VMOVUPS Z0, (R12)
+	VMOVUPS Z1, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z2, (R12)
+	VMOVUPS Z3, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z4, (R12)
+	VMOVUPS Z5, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z6, (R12)
+	VMOVUPS Z7, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z8, (R12)
+	VMOVUPS Z9, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z10, (R12)
+	VMOVUPS Z11, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z12, (R12)
+	VMOVUPS Z13, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z14, (R12)
+	VMOVUPS Z15, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z16, (R12)
+	VMOVUPS Z17, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z18, (R12)
+	VMOVUPS Z19, K1, 64(R12)
+	MOVQ    144(AX), R10
+	ADDQ    R10, 8(SP)
+	MOVQ    152(AX), R10
+	ADDQ    R10, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile11x32(t *byte)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·avx512PairTile11x32(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	SUBQ  $0x10, CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	LEAQ  (BX)(BX*2), SI
+	LEAQ  (BX)(BX*4), DI
+	LEAQ  (SI)(BX*4), R8
+	MOVQ  136(AX), R10
+	MOVQ  R10, (SP)
+	MOVQ  (AX), R10
+	MOVQ  R10, 8(SP)
+	MOVQ  16(AX), R10
+	MOVQ  R10, 16(SP)
+
+tile:
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	VPXORD     Z18, Z18, Z18
+	VPXORD     Z19, Z19, Z19
+	VPXORD     Z20, Z20, Z20
+	VPXORD     Z21, Z21, Z21
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R11
+	MOVQ R11, 24(SP)
+
+segment:
+	MOVQ 96(AX), R10
+
+step:
+	VMOVUPS      (R9), Z22
+	VMOVUPS.Z    64(R9), K1, Z23
+	VBROADCASTSS (R12), Z24
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc6
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcf
+	VBROADCASTSS (R12)(BX*1), Z24
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd6
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdf
+	VBROADCASTSS (R12)(BX*2), Z24
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe6
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xef
+	VBROADCASTSS (R12)(SI*1), Z24
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf6
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xff
+	VBROADCASTSS (R12)(BX*4), Z24
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc6
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcf
+	VBROADCASTSS (R12)(DI*1), Z24
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd6
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdf
+	VBROADCASTSS (R12)(SI*2), Z24
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe6
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xef
+	VBROADCASTSS (R12)(R8*1), Z24
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf6
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xff
+	VBROADCASTSS (R12)(BX*8), Z24
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc6
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcf
+	VBROADCASTSS (R13), Z24
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd6
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdf
+	VBROADCASTSS (R13)(BX*1), Z24
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe6
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xef
+	ADDQ         CX, R9
+	ADDQ         DX, R12
+	ADDQ         DX, R13
+	DECQ         R10
+	JNZ          step
+	ADDQ         48(AX), R12
+	ADDQ         48(AX), R13
+	ADDQ         72(AX), R9
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R12
+	ADDQ         56(AX), R13
+	ADDQ         80(AX), R9
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R12
+	MOVQ      88(AX), R11
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R12, R10
+	VMOVUPS   (R10), Z22
+	VADDPS    Z22, Z0, Z0
+	VMOVUPS.Z 64(R10), K1, Z22
+	VADDPS    Z22, Z1, Z1
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z22
+	VADDPS    Z22, Z2, Z2
+	VMOVUPS.Z 64(R10), K1, Z22
+	VADDPS    Z22, Z3, Z3
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z22
+	VADDPS    Z22, Z4, Z4
+	VMOVUPS.Z 64(R10), K1, Z22
+	VADDPS    Z22, Z5, Z5
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z22
+	VADDPS    Z22, Z6, Z6
+	VMOVUPS.Z 64(R10), K1, Z22
+	VADDPS    Z22, Z7, Z7
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z22
+	VADDPS    Z22, Z8, Z8
+	VMOVUPS.Z 64(R10), K1, Z22
+	VADDPS    Z22, Z9, Z9
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z22
+	VADDPS    Z22, Z10, Z10
+	VMOVUPS.Z 64(R10), K1, Z22
+	VADDPS    Z22, Z11, Z11
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z22
+	VADDPS    Z22, Z12, Z12
+	VMOVUPS.Z 64(R10), K1, Z22
+	VADDPS    Z22, Z13, Z13
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z22
+	VADDPS    Z22, Z14, Z14
+	VMOVUPS.Z 64(R10), K1, Z22
+	VADDPS    Z22, Z15, Z15
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z22
+	VADDPS    Z22, Z16, Z16
+	VMOVUPS.Z 64(R10), K1, Z22
+	VADDPS    Z22, Z17, Z17
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z22
+	VADDPS    Z22, Z18, Z18
+	VMOVUPS.Z 64(R10), K1, Z22
+	VADDPS    Z22, Z19, Z19
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z22
+	VADDPS    Z22, Z20, Z20
+	VMOVUPS.Z 64(R10), K1, Z22
+	VADDPS    Z22, Z21, Z21
+
+write:
+	VMOVUPS Z0, (R12)
+	VMOVUPS Z1, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z2, (R12)
+	VMOVUPS Z3, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z4, (R12)
+	VMOVUPS Z5, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z6, (R12)
+	VMOVUPS Z7, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z8, (R12)
+	VMOVUPS Z9, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z10, (R12)
+	VMOVUPS Z11, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z12, (R12)
+	VMOVUPS Z13, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z14, (R12)
+	VMOVUPS Z15, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z16, (R12)
+	VMOVUPS Z17, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z18, (R12)
+	VMOVUPS Z19, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z20, (R12)
+	VMOVUPS Z21, K1, 64(R12)
+	MOVQ    144(AX), R10
+	ADDQ    R10, 8(SP)
+	MOVQ    152(AX), R10
+	ADDQ    R10, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile12x32(t *byte)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·avx512PairTile12x32(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	SUBQ  $0x10, CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	LEAQ  (BX)(BX*2), SI
+	LEAQ  (BX)(BX*4), DI
+	LEAQ  (SI)(BX*4), R8
+	MOVQ  136(AX), R10
+	MOVQ  R10, (SP)
+	MOVQ  (AX), R10
+	MOVQ  R10, 8(SP)
+	MOVQ  16(AX), R10
+	MOVQ  R10, 16(SP)
+
+tile:
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	VPXORD     Z18, Z18, Z18
+	VPXORD     Z19, Z19, Z19
+	VPXORD     Z20, Z20, Z20
+	VPXORD     Z21, Z21, Z21
+	VPXORD     Z22, Z22, Z22
+	VPXORD     Z23, Z23, Z23
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R11
+	MOVQ R11, 24(SP)
+
+segment:
+	MOVQ 96(AX), R10
+
+step:
+	VMOVUPS      (R9), Z24
+	VMOVUPS.Z    64(R9), K1, Z25
+	VBROADCASTSS (R12), Z26
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x2e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc0
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x2e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc9
+	VBROADCASTSS (R12)(BX*1), Z26
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x2e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd0
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x2e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd9
+	VBROADCASTSS (R12)(BX*2), Z26
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x2e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe0
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x2e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe9
+	VBROADCASTSS (R12)(SI*1), Z26
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x2e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf0
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x2e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf9
+	VBROADCASTSS (R12)(BX*4), Z26
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x2e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc0
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x2e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc9
+	VBROADCASTSS (R12)(DI*1), Z26
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x2e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd0
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x2e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd9
+	VBROADCASTSS (R12)(SI*2), Z26
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x2e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe0
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x2e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe9
+	VBROADCASTSS (R12)(R8*1), Z26
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x2e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf0
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x2e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf9
+	VBROADCASTSS (R12)(BX*8), Z26
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x2e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc0
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x2e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc9
+	VBROADCASTSS (R13), Z26
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x2e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd0
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x2e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd9
+	VBROADCASTSS (R13)(BX*1), Z26
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x2e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe0
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x2e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe9
+	VBROADCASTSS (R13)(BX*2), Z26
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x2e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf0
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x2e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf9
+	ADDQ         CX, R9
+	ADDQ         DX, R12
+	ADDQ         DX, R13
+	DECQ         R10
+	JNZ          step
+	ADDQ         48(AX), R12
+	ADDQ         48(AX), R13
+	ADDQ         72(AX), R9
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R12
+	ADDQ         56(AX), R13
+	ADDQ         80(AX), R9
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R12
+	MOVQ      88(AX), R11
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R12, R10
+	VMOVUPS   (R10), Z24
+	VADDPS    Z24, Z0, Z0
+	VMOVUPS.Z 64(R10), K1, Z24
+	VADDPS    Z24, Z1, Z1
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z24
+	VADDPS    Z24, Z2, Z2
+	VMOVUPS.Z 64(R10), K1, Z24
+	VADDPS    Z24, Z3, Z3
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z24
+	VADDPS    Z24, Z4, Z4
+	VMOVUPS.Z 64(R10), K1, Z24
+	VADDPS    Z24, Z5, Z5
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z24
+	VADDPS    Z24, Z6, Z6
+	VMOVUPS.Z 64(R10), K1, Z24
+	VADDPS    Z24, Z7, Z7
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z24
+	VADDPS    Z24, Z8, Z8
+	VMOVUPS.Z 64(R10), K1, Z24
+	VADDPS    Z24, Z9, Z9
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z24
+	VADDPS    Z24, Z10, Z10
+	VMOVUPS.Z 64(R10), K1, Z24
+	VADDPS    Z24, Z11, Z11
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z24
+	VADDPS    Z24, Z12, Z12
+	VMOVUPS.Z 64(R10), K1, Z24
+	VADDPS    Z24, Z13, Z13
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z24
+	VADDPS    Z24, Z14, Z14
+	VMOVUPS.Z 64(R10), K1, Z24
+	VADDPS    Z24, Z15, Z15
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z24
+	VADDPS    Z24, Z16, Z16
+	VMOVUPS.Z 64(R10), K1, Z24
+	VADDPS    Z24, Z17, Z17
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z24
+	VADDPS    Z24, Z18, Z18
+	VMOVUPS.Z 64(R10), K1, Z24
+	VADDPS    Z24, Z19, Z19
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z24
+	VADDPS    Z24, Z20, Z20
+	VMOVUPS.Z 64(R10), K1, Z24
+	VADDPS    Z24, Z21, Z21
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z24
+	VADDPS    Z24, Z22, Z22
+	VMOVUPS.Z 64(R10), K1, Z24
+	VADDPS    Z24, Z23, Z23
+
+write:
+	VMOVUPS Z0, (R12)
+	VMOVUPS Z1, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z2, (R12)
+	VMOVUPS Z3, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z4, (R12)
+	VMOVUPS Z5, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z6, (R12)
+	VMOVUPS Z7, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z8, (R12)
+	VMOVUPS Z9, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z10, (R12)
+	VMOVUPS Z11, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z12, (R12)
+	VMOVUPS Z13, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z14, (R12)
+	VMOVUPS Z15, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z16, (R12)
+	VMOVUPS Z17, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z18, (R12)
+	VMOVUPS Z19, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z20, (R12)
+	VMOVUPS Z21, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z22, (R12)
+	VMOVUPS Z23, K1, 64(R12)
+	MOVQ    144(AX), R10
+	ADDQ    R10, 8(SP)
+	MOVQ    152(AX), R10
+	ADDQ    R10, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile13x32(t *byte)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·avx512PairTile13x32(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	SUBQ  $0x10, CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	LEAQ  (BX)(BX*2), SI
+	LEAQ  (BX)(BX*4), DI
+	LEAQ  (SI)(BX*4), R8
+	MOVQ  136(AX), R10
+	MOVQ  R10, (SP)
+	MOVQ  (AX), R10
+	MOVQ  R10, 8(SP)
+	MOVQ  16(AX), R10
+	MOVQ  R10, 16(SP)
+
+tile:
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	VPXORD     Z18, Z18, Z18
+	VPXORD     Z19, Z19, Z19
+	VPXORD     Z20, Z20, Z20
+	VPXORD     Z21, Z21, Z21
+	VPXORD     Z22, Z22, Z22
+	VPXORD     Z23, Z23, Z23
+	VPXORD     Z24, Z24, Z24
+	VPXORD     Z25, Z25, Z25
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R11
+	MOVQ R11, 24(SP)
+
+segment:
+	MOVQ 96(AX), R10
+
+step:
+	VMOVUPS      (R9), Z26
+	VMOVUPS.Z    64(R9), K1, Z27
+	VBROADCASTSS (R12), Z28
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x1e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc2
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x1e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcb
+	VBROADCASTSS (R12)(BX*1), Z28
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x1e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd2
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x1e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdb
+	VBROADCASTSS (R12)(BX*2), Z28
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x1e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe2
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x1e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xeb
+	VBROADCASTSS (R12)(SI*1), Z28
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x1e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf2
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x1e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xfb
+	VBROADCASTSS (R12)(BX*4), Z28
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x1e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc2
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x1e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcb
+	VBROADCASTSS (R12)(DI*1), Z28
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x1e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd2
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x1e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdb
+	VBROADCASTSS (R12)(SI*2), Z28
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x1e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe2
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x1e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xeb
+	VBROADCASTSS (R12)(R8*1), Z28
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x1e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf2
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x1e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xfb
+	VBROADCASTSS (R12)(BX*8), Z28
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x1e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc2
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x1e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcb
+	VBROADCASTSS (R13), Z28
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x1e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd2
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x1e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdb
+	VBROADCASTSS (R13)(BX*1), Z28
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x1e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe2
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x1e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xeb
+	VBROADCASTSS (R13)(BX*2), Z28
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x1e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf2
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x1e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xfb
+	VBROADCASTSS (R13)(SI*1), Z28
+	BYTE         $0x62
+	BYTE         $0x02
+	BYTE         $0x1e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc2
+	BYTE         $0x62
+	BYTE         $0x02
+	BYTE         $0x1e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcb
+	ADDQ         CX, R9
+	ADDQ         DX, R12
+	ADDQ         DX, R13
+	DECQ         R10
+	JNZ          step
+	ADDQ         48(AX), R12
+	ADDQ         48(AX), R13
+	ADDQ         72(AX), R9
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R12
+	ADDQ         56(AX), R13
+	ADDQ         80(AX), R9
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R12
+	MOVQ      88(AX), R11
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R12, R10
+	VMOVUPS   (R10), Z26
+	VADDPS    Z26, Z0, Z0
+	VMOVUPS.Z 64(R10), K1, Z26
+	VADDPS    Z26, Z1, Z1
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z26
+	VADDPS    Z26, Z2, Z2
+	VMOVUPS.Z 64(R10), K1, Z26
+	VADDPS    Z26, Z3, Z3
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z26
+	VADDPS    Z26, Z4, Z4
+	VMOVUPS.Z 64(R10), K1, Z26
+	VADDPS    Z26, Z5, Z5
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z26
+	VADDPS    Z26, Z6, Z6
+	VMOVUPS.Z 64(R10), K1, Z26
+	VADDPS    Z26, Z7, Z7
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z26
+	VADDPS    Z26, Z8, Z8
+	VMOVUPS.Z 64(R10), K1, Z26
+	VADDPS    Z26, Z9, Z9
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z26
+	VADDPS    Z26, Z10, Z10
+	VMOVUPS.Z 64(R10), K1, Z26
+	VADDPS    Z26, Z11, Z11
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z26
+	VADDPS    Z26, Z12, Z12
+	VMOVUPS.Z 64(R10), K1, Z26
+	VADDPS    Z26, Z13, Z13
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z26
+	VADDPS    Z26, Z14, Z14
+	VMOVUPS.Z 64(R10), K1, Z26
+	VADDPS    Z26, Z15, Z15
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z26
+	VADDPS    Z26, Z16, Z16
+	VMOVUPS.Z 64(R10), K1, Z26
+	VADDPS    Z26, Z17, Z17
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z26
+	VADDPS    Z26, Z18, Z18
+	VMOVUPS.Z 64(R10), K1, Z26
+	VADDPS    Z26, Z19, Z19
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z26
+	VADDPS    Z26, Z20, Z20
+	VMOVUPS.Z 64(R10), K1, Z26
+	VADDPS    Z26, Z21, Z21
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z26
+	VADDPS    Z26, Z22, Z22
+	VMOVUPS.Z 64(R10), K1, Z26
+	VADDPS    Z26, Z23, Z23
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z26
+	VADDPS    Z26, Z24, Z24
+	VMOVUPS.Z 64(R10), K1, Z26
+	VADDPS    Z26, Z25, Z25
+
+write:
+	VMOVUPS Z0, (R12)
+	VMOVUPS Z1, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z2, (R12)
+	VMOVUPS Z3, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z4, (R12)
+	VMOVUPS Z5, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z6, (R12)
+	VMOVUPS Z7, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z8, (R12)
+	VMOVUPS Z9, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z10, (R12)
+	VMOVUPS Z11, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z12, (R12)
+	VMOVUPS Z13, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z14, (R12)
+	VMOVUPS Z15, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z16, (R12)
+	VMOVUPS Z17, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z18, (R12)
+	VMOVUPS Z19, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z20, (R12)
+	VMOVUPS Z21, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z22, (R12)
+	VMOVUPS Z23, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z24, (R12)
+	VMOVUPS Z25, K1, 64(R12)
+	MOVQ    144(AX), R10
+	ADDQ    R10, 8(SP)
+	MOVQ    152(AX), R10
+	ADDQ    R10, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile14x32(t *byte)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·avx512PairTile14x32(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	SUBQ  $0x10, CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	LEAQ  (BX)(BX*2), SI
+	LEAQ  (BX)(BX*4), DI
+	LEAQ  (SI)(BX*4), R8
+	MOVQ  136(AX), R10
+	MOVQ  R10, (SP)
+	MOVQ  (AX), R10
+	MOVQ  R10, 8(SP)
+	MOVQ  16(AX), R10
+	MOVQ  R10, 16(SP)
+
+tile:
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	VPXORD     Z18, Z18, Z18
+	VPXORD     Z19, Z19, Z19
+	VPXORD     Z20, Z20, Z20
+	VPXORD     Z21, Z21, Z21
+	VPXORD     Z22, Z22, Z22
+	VPXORD     Z23, Z23, Z23
+	VPXORD     Z24, Z24, Z24
+	VPXORD     Z25, Z25, Z25
+	VPXORD     Z26, Z26, Z26
+	VPXORD     Z27, Z27, Z27
+	MOVQ       8(SP), R12
+	LEAQ       (R12)(BX*8), R13
+	ADDQ       BX, R13
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R11
+	MOVQ R11, 24(SP)
+
+segment:
+	MOVQ 96(AX), R10
+
+step:
+	VMOVUPS      (R9), Z28
+	VMOVUPS.Z    64(R9), K1, Z29
+	VBROADCASTSS (R12), Z30
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x0e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc4
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x0e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcd
+	VBROADCASTSS (R12)(BX*1), Z30
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x0e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd4
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x0e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdd
+	VBROADCASTSS (R12)(BX*2), Z30
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x0e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe4
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x0e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xed
+	VBROADCASTSS (R12)(SI*1), Z30
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x0e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf4
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x0e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xfd
+	VBROADCASTSS (R12)(BX*4), Z30
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x0e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc4
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x0e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcd
+	VBROADCASTSS (R12)(DI*1), Z30
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x0e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd4
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x0e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdd
+	VBROADCASTSS (R12)(SI*2), Z30
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x0e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe4
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x0e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xed
+	VBROADCASTSS (R12)(R8*1), Z30
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x0e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf4
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x0e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xfd
+	VBROADCASTSS (R12)(BX*8), Z30
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x0e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc4
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x0e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcd
+	VBROADCASTSS (R13), Z30
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x0e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd4
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x0e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdd
+	VBROADCASTSS (R13)(BX*1), Z30
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x0e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe4
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x0e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xed
+	VBROADCASTSS (R13)(BX*2), Z30
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x0e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf4
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x0e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xfd
+	VBROADCASTSS (R13)(SI*1), Z30
+	BYTE         $0x62
+	BYTE         $0x02
+	BYTE         $0x0e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc4
+	BYTE         $0x62
+	BYTE         $0x02
+	BYTE         $0x0e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcd
+	VBROADCASTSS (R13)(BX*4), Z30
+	BYTE         $0x62
+	BYTE         $0x02
+	BYTE         $0x0e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd4
+	BYTE         $0x62
+	BYTE         $0x02
+	BYTE         $0x0e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdd
+	ADDQ         CX, R9
+	ADDQ         DX, R12
+	ADDQ         DX, R13
+	DECQ         R10
+	JNZ          step
+	ADDQ         48(AX), R12
+	ADDQ         48(AX), R13
+	ADDQ         72(AX), R9
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R12
+	ADDQ         56(AX), R13
+	ADDQ         80(AX), R9
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R12
+	MOVQ      88(AX), R11
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R12, R10
+	VMOVUPS   (R10), Z28
+	VADDPS    Z28, Z0, Z0
+	VMOVUPS.Z 64(R10), K1, Z28
+	VADDPS    Z28, Z1, Z1
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z28
+	VADDPS    Z28, Z2, Z2
+	VMOVUPS.Z 64(R10), K1, Z28
+	VADDPS    Z28, Z3, Z3
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z28
+	VADDPS    Z28, Z4, Z4
+	VMOVUPS.Z 64(R10), K1, Z28
+	VADDPS    Z28, Z5, Z5
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z28
+	VADDPS    Z28, Z6, Z6
+	VMOVUPS.Z 64(R10), K1, Z28
+	VADDPS    Z28, Z7, Z7
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z28
+	VADDPS    Z28, Z8, Z8
+	VMOVUPS.Z 64(R10), K1, Z28
+	VADDPS    Z28, Z9, Z9
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z28
+	VADDPS    Z28, Z10, Z10
+	VMOVUPS.Z 64(R10), K1, Z28
+	VADDPS    Z28, Z11, Z11
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z28
+	VADDPS    Z28, Z12, Z12
+	VMOVUPS.Z 64(R10), K1, Z28
+	VADDPS    Z28, Z13, Z13
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z28
+	VADDPS    Z28, Z14, Z14
+	VMOVUPS.Z 64(R10), K1, Z28
+	VADDPS    Z28, Z15, Z15
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z28
+	VADDPS    Z28, Z16, Z16
+	VMOVUPS.Z 64(R10), K1, Z28
+	VADDPS    Z28, Z17, Z17
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z28
+	VADDPS    Z28, Z18, Z18
+	VMOVUPS.Z 64(R10), K1, Z28
+	VADDPS    Z28, Z19, Z19
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z28
+	VADDPS    Z28, Z20, Z20
+	VMOVUPS.Z 64(R10), K1, Z28
+	VADDPS    Z28, Z21, Z21
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z28
+	VADDPS    Z28, Z22, Z22
+	VMOVUPS.Z 64(R10), K1, Z28
+	VADDPS    Z28, Z23, Z23
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z28
+	VADDPS    Z28, Z24, Z24
+	VMOVUPS.Z 64(R10), K1, Z28
+	VADDPS    Z28, Z25, Z25
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z28
+	VADDPS    Z28, Z26, Z26
+	VMOVUPS.Z 64(R10), K1, Z28
+	VADDPS    Z28, Z27, Z27
+
+write:
+	VMOVUPS Z0, (R12)
+	VMOVUPS Z1, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z2, (R12)
+	VMOVUPS Z3, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z4, (R12)
+	VMOVUPS Z5, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z6, (R12)
+	VMOVUPS Z7, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z8, (R12)
+	VMOVUPS Z9, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z10, (R12)
+	VMOVUPS Z11, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z12, (R12)
+	VMOVUPS Z13, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z14, (R12)
+	VMOVUPS Z15, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z16, (R12)
+	VMOVUPS Z17, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z18, (R12)
+	VMOVUPS Z19, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z20, (R12)
+	VMOVUPS Z21, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z22, (R12)
+	VMOVUPS Z23, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z24, (R12)
+	VMOVUPS Z25, K1, 64(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z26, (R12)
+	VMOVUPS Z27, K1, 64(R12)
+	MOVQ    144(AX), R10
+	ADDQ    R10, 8(SP)
+	MOVQ    152(AX), R10
+	ADDQ    R10, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile1x48(t *byte)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·avx512PairTile1x48(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	SUBQ  $0x20, CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	MOVQ  136(AX), SI
+	MOVQ  SI, (SP)
+	MOVQ  (AX), SI
+	MOVQ  SI, 8(SP)
+	MOVQ  16(AX), SI
+	MOVQ  SI, 16(SP)
+
+tile:
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	MOVQ       8(SP), DI
+	MOVQ       16(SP), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	MOVQ       8(AX), BX
+	MOVQ       112(AX), SI
+	MOVQ       SI, 32(SP)
+	TESTQ      SI, SI
+	JZ         store
+
+outer:
+	MOVQ 104(AX), SI
+	MOVQ SI, 24(SP)
+
+segment:
+	MOVQ 96(AX), SI
+
+step:
+	VMOVUPS      (BX), Z3
+	VMOVUPS      64(BX), Z4
+	VMOVUPS.Z    128(BX), K1, Z5
+	VBROADCASTSS (DI), Z6
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x4e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xc3
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x4e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xcc
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x4e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xd5
+	ADDQ         CX, BX
+	ADDQ         DX, DI
+	DECQ         SI
+	JNZ          step
+	ADDQ         48(AX), DI
+	ADDQ         72(AX), BX
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), DI
+	ADDQ         80(AX), BX
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), DI
+	MOVQ      88(AX), SI
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      DI, SI
+	VMOVUPS   (SI), Z3
+	VADDPS    Z3, Z0, Z0
+	VMOVUPS   64(SI), Z3
+	VADDPS    Z3, Z1, Z1
+	VMOVUPS.Z 128(SI), K1, Z3
+	VADDPS    Z3, Z2, Z2
+
+write:
+	VMOVUPS Z0, (DI)
+	VMOVUPS Z1, 64(DI)
+	VMOVUPS Z2, K1, 128(DI)
+	MOVQ    144(AX), SI
+	ADDQ    SI, 8(SP)
+	MOVQ    152(AX), SI
+	ADDQ    SI, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile2x48(t *byte)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·avx512PairTile2x48(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	SUBQ  $0x20, CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	MOVQ  136(AX), DI
+	MOVQ  DI, (SP)
+	MOVQ  (AX), DI
+	MOVQ  DI, 8(SP)
+	MOVQ  16(AX), DI
+	MOVQ  DI, 16(SP)
+
+tile:
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	MOVQ       8(SP), R9
+	MOVQ       16(SP), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	ADDQ       88(AX), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	MOVQ       8(AX), SI
+	MOVQ       112(AX), R8
+	MOVQ       R8, 32(SP)
+	TESTQ      R8, R8
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R8
+	MOVQ R8, 24(SP)
+
+segment:
+	MOVQ 96(AX), DI
+
+step:
+	VMOVUPS      (SI), Z6
+	VMOVUPS      64(SI), Z7
+	VMOVUPS.Z    128(SI), K1, Z8
+	VBROADCASTSS (R9), Z9
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x36
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xc6
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x36
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xcf
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x36
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xd0
+	VBROADCASTSS (R9)(BX*1), Z9
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x36
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xde
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x36
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xe7
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x36
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xe8
+	ADDQ         CX, SI
+	ADDQ         DX, R9
+	DECQ         DI
+	JNZ          step
+	ADDQ         48(AX), R9
+	ADDQ         72(AX), SI
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R9
+	ADDQ         80(AX), SI
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R9
+	MOVQ      88(AX), R8
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R9, DI
+	VMOVUPS   (DI), Z6
+	VADDPS    Z6, Z0, Z0
+	VMOVUPS   64(DI), Z6
+	VADDPS    Z6, Z1, Z1
+	VMOVUPS.Z 128(DI), K1, Z6
+	VADDPS    Z6, Z2, Z2
+	ADDQ      R8, DI
+	VMOVUPS   (DI), Z6
+	VADDPS    Z6, Z3, Z3
+	VMOVUPS   64(DI), Z6
+	VADDPS    Z6, Z4, Z4
+	VMOVUPS.Z 128(DI), K1, Z6
+	VADDPS    Z6, Z5, Z5
+
+write:
+	VMOVUPS Z0, (R9)
+	VMOVUPS Z1, 64(R9)
+	VMOVUPS Z2, K1, 128(R9)
+	ADDQ    R8, R9
+	VMOVUPS Z3, (R9)
+	VMOVUPS Z4, 64(R9)
+	VMOVUPS Z5, K1, 128(R9)
+	MOVQ    144(AX), DI
+	ADDQ    DI, 8(SP)
+	MOVQ    152(AX), DI
+	ADDQ    DI, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile3x48(t *byte)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·avx512PairTile3x48(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	SUBQ  $0x20, CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	MOVQ  136(AX), DI
+	MOVQ  DI, (SP)
+	MOVQ  (AX), DI
+	MOVQ  DI, 8(SP)
+	MOVQ  16(AX), DI
+	MOVQ  DI, 16(SP)
+
+tile:
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	MOVQ       8(SP), R9
+	MOVQ       16(SP), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	ADDQ       88(AX), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	ADDQ       88(AX), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	MOVQ       8(AX), SI
+	MOVQ       112(AX), R8
+	MOVQ       R8, 32(SP)
+	TESTQ      R8, R8
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R8
+	MOVQ R8, 24(SP)
+
+segment:
+	MOVQ 96(AX), DI
+
+step:
+	VMOVUPS      (SI), Z9
+	VMOVUPS      64(SI), Z10
+	VMOVUPS.Z    128(SI), K1, Z11
+	VBROADCASTSS (R9), Z12
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x1e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xc1
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x1e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xca
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x1e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xd3
+	VBROADCASTSS (R9)(BX*1), Z12
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x1e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xd9
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x1e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xe2
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x1e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xeb
+	VBROADCASTSS (R9)(BX*2), Z12
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x1e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xf1
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x1e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xfa
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x1e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xc3
+	ADDQ         CX, SI
+	ADDQ         DX, R9
+	DECQ         DI
+	JNZ          step
+	ADDQ         48(AX), R9
+	ADDQ         72(AX), SI
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R9
+	ADDQ         80(AX), SI
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R9
+	MOVQ      88(AX), R8
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R9, DI
+	VMOVUPS   (DI), Z9
+	VADDPS    Z9, Z0, Z0
+	VMOVUPS   64(DI), Z9
+	VADDPS    Z9, Z1, Z1
+	VMOVUPS.Z 128(DI), K1, Z9
+	VADDPS    Z9, Z2, Z2
+	ADDQ      R8, DI
+	VMOVUPS   (DI), Z9
+	VADDPS    Z9, Z3, Z3
+	VMOVUPS   64(DI), Z9
+	VADDPS    Z9, Z4, Z4
+	VMOVUPS.Z 128(DI), K1, Z9
+	VADDPS    Z9, Z5, Z5
+	ADDQ      R8, DI
+	VMOVUPS   (DI), Z9
+	VADDPS    Z9, Z6, Z6
+	VMOVUPS   64(DI), Z9
+	VADDPS    Z9, Z7, Z7
+	VMOVUPS.Z 128(DI), K1, Z9
+	VADDPS    Z9, Z8, Z8
+
+write:
+	VMOVUPS Z0, (R9)
+	VMOVUPS Z1, 64(R9)
+	VMOVUPS Z2, K1, 128(R9)
+	ADDQ    R8, R9
+	VMOVUPS Z3, (R9)
+	VMOVUPS Z4, 64(R9)
+	VMOVUPS Z5, K1, 128(R9)
+	ADDQ    R8, R9
+	VMOVUPS Z6, (R9)
+	VMOVUPS Z7, 64(R9)
+	VMOVUPS Z8, K1, 128(R9)
+	MOVQ    144(AX), DI
+	ADDQ    DI, 8(SP)
+	MOVQ    152(AX), DI
+	ADDQ    DI, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile4x48(t *byte)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·avx512PairTile4x48(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	SUBQ  $0x20, CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	LEAQ  (BX)(BX*2), SI
+	MOVQ  136(AX), R8
+	MOVQ  R8, (SP)
+	MOVQ  (AX), R8
+	MOVQ  R8, 8(SP)
+	MOVQ  16(AX), R8
+	MOVQ  R8, 16(SP)
+
+tile:
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	MOVQ       8(SP), R10
+	MOVQ       16(SP), R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	PREFETCHT0 128(R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	PREFETCHT0 128(R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	PREFETCHT0 128(R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	PREFETCHT0 128(R8)
+	MOVQ       8(AX), DI
+	MOVQ       112(AX), R9
+	MOVQ       R9, 32(SP)
+	TESTQ      R9, R9
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R9
+	MOVQ R9, 24(SP)
+
+segment:
+	MOVQ 96(AX), R8
+
+step:
+	VMOVUPS      (DI), Z12
+	VMOVUPS      64(DI), Z13
+	VMOVUPS.Z    128(DI), K1, Z14
+	VBROADCASTSS (R10), Z15
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x06
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xc4
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x06
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xcd
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x06
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xd6
+	VBROADCASTSS (R10)(BX*1), Z15
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x06
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xdc
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x06
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xe5
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x06
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xee
+	VBROADCASTSS (R10)(BX*2), Z15
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x06
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xf4
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x06
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xfd
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x06
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xc6
+	VBROADCASTSS (R10)(SI*1), Z15
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x06
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xcc
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x06
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xd5
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x06
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xde
+	ADDQ         CX, DI
+	ADDQ         DX, R10
+	DECQ         R8
+	JNZ          step
+	ADDQ         48(AX), R10
+	ADDQ         72(AX), DI
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R10
+	ADDQ         80(AX), DI
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R10
+	MOVQ      88(AX), R9
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R10, R8
+	VMOVUPS   (R8), Z12
+	VADDPS    Z12, Z0, Z0
+	VMOVUPS   64(R8), Z12
+	VADDPS    Z12, Z1, Z1
+	VMOVUPS.Z 128(R8), K1, Z12
+	VADDPS    Z12, Z2, Z2
+	ADDQ      R9, R8
+	VMOVUPS   (R8), Z12
+	VADDPS    Z12, Z3, Z3
+	VMOVUPS   64(R8), Z12
+	VADDPS    Z12, Z4, Z4
+	VMOVUPS.Z 128(R8), K1, Z12
+	VADDPS    Z12, Z5, Z5
+	ADDQ      R9, R8
+	VMOVUPS   (R8), Z12
+	VADDPS    Z12, Z6, Z6
+	VMOVUPS   64(R8), Z12
+	VADDPS    Z12, Z7, Z7
+	VMOVUPS.Z 128(R8), K1, Z12
+	VADDPS    Z12, Z8, Z8
+	ADDQ      R9, R8
+	VMOVUPS   (R8), Z12
+	VADDPS    Z12, Z9, Z9
+	VMOVUPS   64(R8), Z12
+	VADDPS    Z12, Z10, Z10
+	VMOVUPS.Z 128(R8), K1, Z12
+	VADDPS    Z12, Z11, Z11
+
+write:
+	VMOVUPS Z0, (R10)
+	VMOVUPS Z1, 64(R10)
+	VMOVUPS Z2, K1, 128(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z3, (R10)
+	VMOVUPS Z4, 64(R10)
+	VMOVUPS Z5, K1, 128(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z6, (R10)
+	VMOVUPS Z7, 64(R10)
+	VMOVUPS Z8, K1, 128(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z9, (R10)
+	VMOVUPS Z10, 64(R10)
+	VMOVUPS Z11, K1, 128(R10)
+	MOVQ    144(AX), R8
+	ADDQ    R8, 8(SP)
+	MOVQ    152(AX), R8
+	ADDQ    R8, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile5x48(t *byte)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·avx512PairTile5x48(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	SUBQ  $0x20, CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	LEAQ  (BX)(BX*2), SI
+	MOVQ  136(AX), R8
+	MOVQ  R8, (SP)
+	MOVQ  (AX), R8
+	MOVQ  R8, 8(SP)
+	MOVQ  16(AX), R8
+	MOVQ  R8, 16(SP)
+
+tile:
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	MOVQ       8(SP), R10
+	MOVQ       16(SP), R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	PREFETCHT0 128(R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	PREFETCHT0 128(R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	PREFETCHT0 128(R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	PREFETCHT0 128(R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	PREFETCHT0 128(R8)
+	MOVQ       8(AX), DI
+	MOVQ       112(AX), R9
+	MOVQ       R9, 32(SP)
+	TESTQ      R9, R9
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R9
+	MOVQ R9, 24(SP)
+
+segment:
+	MOVQ 96(AX), R8
+
+step:
+	VMOVUPS      (DI), Z15
+	VMOVUPS      64(DI), Z16
+	VMOVUPS.Z    128(DI), K1, Z17
+	VBROADCASTSS (R10), Z18
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x6e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc7
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x6e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc8
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x6e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd1
+	VBROADCASTSS (R10)(BX*1), Z18
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x6e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdf
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x6e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe0
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x6e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe9
+	VBROADCASTSS (R10)(BX*2), Z18
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x6e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf7
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x6e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf8
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x6e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc1
+	VBROADCASTSS (R10)(SI*1), Z18
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x6e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcf
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x6e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd0
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x6e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd9
+	VBROADCASTSS (R10)(BX*4), Z18
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x6e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe7
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x6e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe8
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x6e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf1
+	ADDQ         CX, DI
+	ADDQ         DX, R10
+	DECQ         R8
+	JNZ          step
+	ADDQ         48(AX), R10
+	ADDQ         72(AX), DI
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R10
+	ADDQ         80(AX), DI
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R10
+	MOVQ      88(AX), R9
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R10, R8
+	VMOVUPS   (R8), Z15
+	VADDPS    Z15, Z0, Z0
+	VMOVUPS   64(R8), Z15
+	VADDPS    Z15, Z1, Z1
+	VMOVUPS.Z 128(R8), K1, Z15
+	VADDPS    Z15, Z2, Z2
+	ADDQ      R9, R8
+	VMOVUPS   (R8), Z15
+	VADDPS    Z15, Z3, Z3
+	VMOVUPS   64(R8), Z15
+	VADDPS    Z15, Z4, Z4
+	VMOVUPS.Z 128(R8), K1, Z15
+	VADDPS    Z15, Z5, Z5
+	ADDQ      R9, R8
+	VMOVUPS   (R8), Z15
+	VADDPS    Z15, Z6, Z6
+	VMOVUPS   64(R8), Z15
+	VADDPS    Z15, Z7, Z7
+	VMOVUPS.Z 128(R8), K1, Z15
+	VADDPS    Z15, Z8, Z8
+	ADDQ      R9, R8
+	VMOVUPS   (R8), Z15
+	VADDPS    Z15, Z9, Z9
+	VMOVUPS   64(R8), Z15
+	VADDPS    Z15, Z10, Z10
+	VMOVUPS.Z 128(R8), K1, Z15
+	VADDPS    Z15, Z11, Z11
+	ADDQ      R9, R8
+	VMOVUPS   (R8), Z15
+	VADDPS    Z15, Z12, Z12
+	VMOVUPS   64(R8), Z15
+	VADDPS    Z15, Z13, Z13
+	VMOVUPS.Z 128(R8), K1, Z15
+	VADDPS    Z15, Z14, Z14
+
+write:
+	VMOVUPS Z0, (R10)
+	VMOVUPS Z1, 64(R10)
+	VMOVUPS Z2, K1, 128(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z3, (R10)
+	VMOVUPS Z4, 64(R10)
+	VMOVUPS Z5, K1, 128(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z6, (R10)
+	VMOVUPS Z7, 64(R10)
+	VMOVUPS Z8, K1, 128(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z9, (R10)
+	VMOVUPS Z10, 64(R10)
+	VMOVUPS Z11, K1, 128(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z12, (R10)
+	VMOVUPS Z13, 64(R10)
+	VMOVUPS Z14, K1, 128(R10)
+	MOVQ    144(AX), R8
+	ADDQ    R8, 8(SP)
+	MOVQ    152(AX), R8
+	ADDQ    R8, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile6x48(t *byte)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·avx512PairTile6x48(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	SUBQ  $0x20, CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	LEAQ  (BX)(BX*2), SI
+	LEAQ  (BX)(BX*4), DI
+	MOVQ  136(AX), R9
+	MOVQ  R9, (SP)
+	MOVQ  (AX), R9
+	MOVQ  R9, 8(SP)
+	MOVQ  16(AX), R9
+	MOVQ  R9, 16(SP)
+
+tile:
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	MOVQ       8(SP), R11
+	MOVQ       16(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	MOVQ       8(AX), R8
+	MOVQ       112(AX), R10
+	MOVQ       R10, 32(SP)
+	TESTQ      R10, R10
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R10
+	MOVQ R10, 24(SP)
+
+segment:
+	MOVQ 96(AX), R9
+
+step:
+	VMOVUPS      (R8), Z18
+	VMOVUPS      64(R8), Z19
+	VMOVUPS.Z    128(R8), K1, Z20
+	VBROADCASTSS (R11), Z21
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x56
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc2
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x56
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcb
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x56
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd4
+	VBROADCASTSS (R11)(BX*1), Z21
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x56
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xda
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x56
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe3
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x56
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xec
+	VBROADCASTSS (R11)(BX*2), Z21
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x56
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf2
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x56
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xfb
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x56
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc4
+	VBROADCASTSS (R11)(SI*1), Z21
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x56
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xca
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x56
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd3
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x56
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdc
+	VBROADCASTSS (R11)(BX*4), Z21
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x56
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe2
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x56
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xeb
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x56
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf4
+	VBROADCASTSS (R11)(DI*1), Z21
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x56
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xfa
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x56
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc3
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x56
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcc
+	ADDQ         CX, R8
+	ADDQ         DX, R11
+	DECQ         R9
+	JNZ          step
+	ADDQ         48(AX), R11
+	ADDQ         72(AX), R8
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R11
+	ADDQ         80(AX), R8
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R11
+	MOVQ      88(AX), R10
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R11, R9
+	VMOVUPS   (R9), Z18
+	VADDPS    Z18, Z0, Z0
+	VMOVUPS   64(R9), Z18
+	VADDPS    Z18, Z1, Z1
+	VMOVUPS.Z 128(R9), K1, Z18
+	VADDPS    Z18, Z2, Z2
+	ADDQ      R10, R9
+	VMOVUPS   (R9), Z18
+	VADDPS    Z18, Z3, Z3
+	VMOVUPS   64(R9), Z18
+	VADDPS    Z18, Z4, Z4
+	VMOVUPS.Z 128(R9), K1, Z18
+	VADDPS    Z18, Z5, Z5
+	ADDQ      R10, R9
+	VMOVUPS   (R9), Z18
+	VADDPS    Z18, Z6, Z6
+	VMOVUPS   64(R9), Z18
+	VADDPS    Z18, Z7, Z7
+	VMOVUPS.Z 128(R9), K1, Z18
+	VADDPS    Z18, Z8, Z8
+	ADDQ      R10, R9
+	VMOVUPS   (R9), Z18
+	VADDPS    Z18, Z9, Z9
+	VMOVUPS   64(R9), Z18
+	VADDPS    Z18, Z10, Z10
+	VMOVUPS.Z 128(R9), K1, Z18
+	VADDPS    Z18, Z11, Z11
+	ADDQ      R10, R9
+	VMOVUPS   (R9), Z18
+	VADDPS    Z18, Z12, Z12
+	VMOVUPS   64(R9), Z18
+	VADDPS    Z18, Z13, Z13
+	VMOVUPS.Z 128(R9), K1, Z18
+	VADDPS    Z18, Z14, Z14
+	ADDQ      R10, R9
+	VMOVUPS   (R9), Z18
+	VADDPS    Z18, Z15, Z15
+	VMOVUPS   64(R9), Z18
+	VADDPS    Z18, Z16, Z16
+	VMOVUPS.Z 128(R9), K1, Z18
+	VADDPS    Z18, Z17, Z17
+
+write:
+	VMOVUPS Z0, (R11)
+	VMOVUPS Z1, 64(R11)
+	VMOVUPS Z2, K1, 128(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z3, (R11)
+	VMOVUPS Z4, 64(R11)
+	VMOVUPS Z5, K1, 128(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z6, (R11)
+	VMOVUPS Z7, 64(R11)
+	VMOVUPS Z8, K1, 128(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z9, (R11)
+	VMOVUPS Z10, 64(R11)
+	VMOVUPS Z11, K1, 128(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z12, (R11)
+	VMOVUPS Z13, 64(R11)
+	VMOVUPS Z14, K1, 128(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z15, (R11)
+	VMOVUPS Z16, 64(R11)
+	VMOVUPS Z17, K1, 128(R11)
+	MOVQ    144(AX), R9
+	ADDQ    R9, 8(SP)
+	MOVQ    152(AX), R9
+	ADDQ    R9, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile7x48(t *byte)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·avx512PairTile7x48(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	SUBQ  $0x20, CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	LEAQ  (BX)(BX*2), SI
+	LEAQ  (BX)(BX*4), DI
+	MOVQ  136(AX), R9
+	MOVQ  R9, (SP)
+	MOVQ  (AX), R9
+	MOVQ  R9, 8(SP)
+	MOVQ  16(AX), R9
+	MOVQ  R9, 16(SP)
+
+tile:
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	VPXORD     Z18, Z18, Z18
+	VPXORD     Z19, Z19, Z19
+	VPXORD     Z20, Z20, Z20
+	MOVQ       8(SP), R11
+	MOVQ       16(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	MOVQ       8(AX), R8
+	MOVQ       112(AX), R10
+	MOVQ       R10, 32(SP)
+	TESTQ      R10, R10
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R10
+	MOVQ R10, 24(SP)
+
+segment:
+	MOVQ 96(AX), R9
+
+step:
+	VMOVUPS      (R8), Z21
+	VMOVUPS      64(R8), Z22
+	VMOVUPS.Z    128(R8), K1, Z23
+	VBROADCASTSS (R11), Z24
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc5
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xce
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd7
+	VBROADCASTSS (R11)(BX*1), Z24
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdd
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe6
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xef
+	VBROADCASTSS (R11)(BX*2), Z24
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf5
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xfe
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc7
+	VBROADCASTSS (R11)(SI*1), Z24
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcd
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd6
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdf
+	VBROADCASTSS (R11)(BX*4), Z24
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe5
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xee
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf7
+	VBROADCASTSS (R11)(DI*1), Z24
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xfd
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc6
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcf
+	VBROADCASTSS (R11)(SI*2), Z24
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd5
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xde
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe7
+	ADDQ         CX, R8
+	ADDQ         DX, R11
+	DECQ         R9
+	JNZ          step
+	ADDQ         48(AX), R11
+	ADDQ         72(AX), R8
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R11
+	ADDQ         80(AX), R8
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R11
+	MOVQ      88(AX), R10
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R11, R9
+	VMOVUPS   (R9), Z21
+	VADDPS    Z21, Z0, Z0
+	VMOVUPS   64(R9), Z21
+	VADDPS    Z21, Z1, Z1
+	VMOVUPS.Z 128(R9), K1, Z21
+	VADDPS    Z21, Z2, Z2
+	ADDQ      R10, R9
+	VMOVUPS   (R9), Z21
+	VADDPS    Z21, Z3, Z3
+	VMOVUPS   64(R9), Z21
+	VADDPS    Z21, Z4, Z4
+	VMOVUPS.Z 128(R9), K1, Z21
+	VADDPS    Z21, Z5, Z5
+	ADDQ      R10, R9
+	VMOVUPS   (R9), Z21
+	VADDPS    Z21, Z6, Z6
+	VMOVUPS   64(R9), Z21
+	VADDPS    Z21, Z7, Z7
+	VMOVUPS.Z 128(R9), K1, Z21
+	VADDPS    Z21, Z8, Z8
+	ADDQ      R10, R9
+	VMOVUPS   (R9), Z21
+	VADDPS    Z21, Z9, Z9
+	VMOVUPS   64(R9), Z21
+	VADDPS    Z21, Z10, Z10
+	VMOVUPS.Z 128(R9), K1, Z21
+	VADDPS    Z21, Z11, Z11
+	ADDQ      R10, R9
+	VMOVUPS   (R9), Z21
+	VADDPS    Z21, Z12, Z12
+	VMOVUPS   64(R9), Z21
+	VADDPS    Z21, Z13, Z13
+	VMOVUPS.Z 128(R9), K1, Z21
+	VADDPS    Z21, Z14, Z14
+	ADDQ      R10, R9
+	VMOVUPS   (R9), Z21
+	VADDPS    Z21, Z15, Z15
+	VMOVUPS   64(R9), Z21
+	VADDPS    Z21, Z16, Z16
+	VMOVUPS.Z 128(R9), K1, Z21
+	VADDPS    Z21, Z17, Z17
+	ADDQ      R10, R9
+	VMOVUPS   (R9), Z21
+	VADDPS    Z21, Z18, Z18
+	VMOVUPS   64(R9), Z21
+	VADDPS    Z21, Z19, Z19
+	VMOVUPS.Z 128(R9), K1, Z21
+	VADDPS    Z21, Z20, Z20
+
+write:
+	VMOVUPS Z0, (R11)
+	VMOVUPS Z1, 64(R11)
+	VMOVUPS Z2, K1, 128(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z3, (R11)
+	VMOVUPS Z4, 64(R11)
+	VMOVUPS Z5, K1, 128(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z6, (R11)
+	VMOVUPS Z7, 64(R11)
+	VMOVUPS Z8, K1, 128(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z9, (R11)
+	VMOVUPS Z10, 64(R11)
+	VMOVUPS Z11, K1, 128(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z12, (R11)
+	VMOVUPS Z13, 64(R11)
+	VMOVUPS Z14, K1, 128(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z15, (R11)
+	VMOVUPS Z16, 64(R11)
+	VMOVUPS Z17, K1, 128(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z18, (R11)
+	VMOVUPS Z19, 64(R11)
+	VMOVUPS Z20, K1, 128(R11)
+	MOVQ    144(AX), R9
+	ADDQ    R9, 8(SP)
+	MOVQ    152(AX), R9
+	ADDQ    R9, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile8x48(t *byte)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·avx512PairTile8x48(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	SUBQ  $0x20, CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	LEAQ  (BX)(BX*2), SI
+	LEAQ  (BX)(BX*4), DI
+	LEAQ  (SI)(BX*4), R8
+	MOVQ  136(AX), R10
+	MOVQ  R10, (SP)
+	MOVQ  (AX), R10
+	MOVQ  R10, 8(SP)
+	MOVQ  16(AX), R10
+	MOVQ  R10, 16(SP)
+
+tile:
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	VPXORD     Z18, Z18, Z18
+	VPXORD     Z19, Z19, Z19
+	VPXORD     Z20, Z20, Z20
+	VPXORD     Z21, Z21, Z21
+	VPXORD     Z22, Z22, Z22
+	VPXORD     Z23, Z23, Z23
+	MOVQ       8(SP), R12
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 128(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 128(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 128(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 128(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 128(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 128(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 128(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 128(R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R11
+	MOVQ R11, 24(SP)
+
+segment:
+	MOVQ 96(AX), R10
+
+step:
+	VMOVUPS      (R9), Z24
+	VMOVUPS      64(R9), Z25
+	VMOVUPS.Z    128(R9), K1, Z26
+	VBROADCASTSS (R12), Z27
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x26
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc0
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x26
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc9
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x26
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd2
+	VBROADCASTSS (R12)(BX*1), Z27
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x26
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd8
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x26
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe1
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x26
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xea
+	VBROADCASTSS (R12)(BX*2), Z27
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x26
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf0
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x26
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf9
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x26
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc2
+	VBROADCASTSS (R12)(SI*1), Z27
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x26
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc8
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x26
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd1
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x26
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xda
+	VBROADCASTSS (R12)(BX*4), Z27
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x26
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe0
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x26
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe9
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x26
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf2
+	VBROADCASTSS (R12)(DI*1), Z27
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x26
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf8
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x26
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc1
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x26
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xca
+	VBROADCASTSS (R12)(SI*2), Z27
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x26
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd0
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x26
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd9
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x26
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe2
+	VBROADCASTSS (R12)(R8*1), Z27
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x26
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe8
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x26
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf1
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x26
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xfa
+	ADDQ         CX, R9
+	ADDQ         DX, R12
+	DECQ         R10
+	JNZ          step
+	ADDQ         48(AX), R12
+	ADDQ         72(AX), R9
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R12
+	ADDQ         80(AX), R9
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R12
+	MOVQ      88(AX), R11
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R12, R10
+	VMOVUPS   (R10), Z24
+	VADDPS    Z24, Z0, Z0
+	VMOVUPS   64(R10), Z24
+	VADDPS    Z24, Z1, Z1
+	VMOVUPS.Z 128(R10), K1, Z24
+	VADDPS    Z24, Z2, Z2
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z24
+	VADDPS    Z24, Z3, Z3
+	VMOVUPS   64(R10), Z24
+	VADDPS    Z24, Z4, Z4
+	VMOVUPS.Z 128(R10), K1, Z24
+	VADDPS    Z24, Z5, Z5
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z24
+	VADDPS    Z24, Z6, Z6
+	VMOVUPS   64(R10), Z24
+	VADDPS    Z24, Z7, Z7
+	VMOVUPS.Z 128(R10), K1, Z24
+	VADDPS    Z24, Z8, Z8
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z24
+	VADDPS    Z24, Z9, Z9
+	VMOVUPS   64(R10), Z24
+	VADDPS    Z24, Z10, Z10
+	VMOVUPS.Z 128(R10), K1, Z24
+	VADDPS    Z24, Z11, Z11
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z24
+	VADDPS    Z24, Z12, Z12
+	VMOVUPS   64(R10), Z24
+	VADDPS    Z24, Z13, Z13
+	VMOVUPS.Z 128(R10), K1, Z24
+	VADDPS    Z24, Z14, Z14
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z24
+	VADDPS    Z24, Z15, Z15
+	VMOVUPS   64(R10), Z24
+	VADDPS    Z24, Z16, Z16
+	VMOVUPS.Z 128(R10), K1, Z24
+	VADDPS    Z24, Z17, Z17
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z24
+	VADDPS    Z24, Z18, Z18
+	VMOVUPS   64(R10), Z24
+	VADDPS    Z24, Z19, Z19
+	VMOVUPS.Z 128(R10), K1, Z24
+	VADDPS    Z24, Z20, Z20
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z24
+	VADDPS    Z24, Z21, Z21
+	VMOVUPS   64(R10), Z24
+	VADDPS    Z24, Z22, Z22
+	VMOVUPS.Z 128(R10), K1, Z24
+	VADDPS    Z24, Z23, Z23
+
+write:
+	VMOVUPS Z0, (R12)
+	VMOVUPS Z1, 64(R12)
+	VMOVUPS Z2, K1, 128(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z3, (R12)
+	VMOVUPS Z4, 64(R12)
+	VMOVUPS Z5, K1, 128(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z6, (R12)
+	VMOVUPS Z7, 64(R12)
+	VMOVUPS Z8, K1, 128(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z9, (R12)
+	VMOVUPS Z10, 64(R12)
+	VMOVUPS Z11, K1, 128(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z12, (R12)
+	VMOVUPS Z13, 64(R12)
+	VMOVUPS Z14, K1, 128(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z15, (R12)
+	VMOVUPS Z16, 64(R12)
+	VMOVUPS Z17, K1, 128(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z18, (R12)
+	VMOVUPS Z19, 64(R12)
+	VMOVUPS Z20, K1, 128(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z21, (R12)
+	VMOVUPS Z22, 64(R12)
+	VMOVUPS Z23, K1, 128(R12)
+	MOVQ    144(AX), R10
+	ADDQ    R10, 8(SP)
+	MOVQ    152(AX), R10
+	ADDQ    R10, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile9x48(t *byte)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·avx512PairTile9x48(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	SUBQ  $0x20, CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	LEAQ  (BX)(BX*2), SI
+	LEAQ  (BX)(BX*4), DI
+	LEAQ  (SI)(BX*4), R8
+	MOVQ  136(AX), R10
+	MOVQ  R10, (SP)
+	MOVQ  (AX), R10
+	MOVQ  R10, 8(SP)
+	MOVQ  16(AX), R10
+	MOVQ  R10, 16(SP)
+
+tile:
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	VPXORD     Z18, Z18, Z18
+	VPXORD     Z19, Z19, Z19
+	VPXORD     Z20, Z20, Z20
+	VPXORD     Z21, Z21, Z21
+	VPXORD     Z22, Z22, Z22
+	VPXORD     Z23, Z23, Z23
+	VPXORD     Z24, Z24, Z24
+	VPXORD     Z25, Z25, Z25
+	VPXORD     Z26, Z26, Z26
+	MOVQ       8(SP), R12
+	MOVQ       16(SP), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 128(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 128(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 128(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 128(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 128(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 128(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 128(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 128(R10)
+	ADDQ       88(AX), R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 128(R10)
+	MOVQ       8(AX), R9
+	MOVQ       112(AX), R11
+	MOVQ       R11, 32(SP)
+	TESTQ      R11, R11
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R11
+	MOVQ R11, 24(SP)
+
+segment:
+	MOVQ 96(AX), R10
+
+step:
+	VMOVUPS      (R9), Z27
+	VMOVUPS      64(R9), Z28
+	VMOVUPS.Z    128(R9), K1, Z29
+	VBROADCASTSS (R12), Z30
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x0e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc3
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x0e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcc
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x0e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd5
+	VBROADCASTSS (R12)(BX*1), Z30
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x0e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdb
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x0e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe4
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x0e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xed
+	VBROADCASTSS (R12)(BX*2), Z30
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x0e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf3
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x0e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xfc
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x0e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc5
+	VBROADCASTSS (R12)(SI*1), Z30
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x0e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcb
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x0e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd4
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x0e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdd
+	VBROADCASTSS (R12)(BX*4), Z30
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x0e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe3
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x0e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xec
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x0e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf5
+	VBROADCASTSS (R12)(DI*1), Z30
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x0e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xfb
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x0e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc4
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x0e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcd
+	VBROADCASTSS (R12)(SI*2), Z30
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x0e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd3
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x0e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdc
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x0e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe5
+	VBROADCASTSS (R12)(R8*1), Z30
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x0e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xeb
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x0e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf4
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x0e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xfd
+	VBROADCASTSS (R12)(BX*8), Z30
+	BYTE         $0x62
+	BYTE         $0x02
+	BYTE         $0x0e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc3
+	BYTE         $0x62
+	BYTE         $0x02
+	BYTE         $0x0e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcc
+	BYTE         $0x62
+	BYTE         $0x02
+	BYTE         $0x0e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd5
+	ADDQ         CX, R9
+	ADDQ         DX, R12
+	DECQ         R10
+	JNZ          step
+	ADDQ         48(AX), R12
+	ADDQ         72(AX), R9
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R12
+	ADDQ         80(AX), R9
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R12
+	MOVQ      88(AX), R11
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R12, R10
+	VMOVUPS   (R10), Z27
+	VADDPS    Z27, Z0, Z0
+	VMOVUPS   64(R10), Z27
+	VADDPS    Z27, Z1, Z1
+	VMOVUPS.Z 128(R10), K1, Z27
+	VADDPS    Z27, Z2, Z2
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z27
+	VADDPS    Z27, Z3, Z3
+	VMOVUPS   64(R10), Z27
+	VADDPS    Z27, Z4, Z4
+	VMOVUPS.Z 128(R10), K1, Z27
+	VADDPS    Z27, Z5, Z5
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z27
+	VADDPS    Z27, Z6, Z6
+	VMOVUPS   64(R10), Z27
+	VADDPS    Z27, Z7, Z7
+	VMOVUPS.Z 128(R10), K1, Z27
+	VADDPS    Z27, Z8, Z8
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z27
+	VADDPS    Z27, Z9, Z9
+	VMOVUPS   64(R10), Z27
+	VADDPS    Z27, Z10, Z10
+	VMOVUPS.Z 128(R10), K1, Z27
+	VADDPS    Z27, Z11, Z11
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z27
+	VADDPS    Z27, Z12, Z12
+	VMOVUPS   64(R10), Z27
+	VADDPS    Z27, Z13, Z13
+	VMOVUPS.Z 128(R10), K1, Z27
+	VADDPS    Z27, Z14, Z14
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z27
+	VADDPS    Z27, Z15, Z15
+	VMOVUPS   64(R10), Z27
+	VADDPS    Z27, Z16, Z16
+	VMOVUPS.Z 128(R10), K1, Z27
+	VADDPS    Z27, Z17, Z17
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z27
+	VADDPS    Z27, Z18, Z18
+	VMOVUPS   64(R10), Z27
+	VADDPS    Z27, Z19, Z19
+	VMOVUPS.Z 128(R10), K1, Z27
+	VADDPS    Z27, Z20, Z20
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z27
+	VADDPS    Z27, Z21, Z21
+	VMOVUPS   64(R10), Z27
+	VADDPS    Z27, Z22, Z22
+	VMOVUPS.Z 128(R10), K1, Z27
+	VADDPS    Z27, Z23, Z23
+	ADDQ      R11, R10
+	VMOVUPS   (R10), Z27
+	VADDPS    Z27, Z24, Z24
+	VMOVUPS   64(R10), Z27
+	VADDPS    Z27, Z25, Z25
+	VMOVUPS.Z 128(R10), K1, Z27
+	VADDPS    Z27, Z26, Z26
+
+write:
+	VMOVUPS Z0, (R12)
+	VMOVUPS Z1, 64(R12)
+	VMOVUPS Z2, K1, 128(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z3, (R12)
+	VMOVUPS Z4, 64(R12)
+	VMOVUPS Z5, K1, 128(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z6, (R12)
+	VMOVUPS Z7, 64(R12)
+	VMOVUPS Z8, K1, 128(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z9, (R12)
+	VMOVUPS Z10, 64(R12)
+	VMOVUPS Z11, K1, 128(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z12, (R12)
+	VMOVUPS Z13, 64(R12)
+	VMOVUPS Z14, K1, 128(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z15, (R12)
+	VMOVUPS Z16, 64(R12)
+	VMOVUPS Z17, K1, 128(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z18, (R12)
+	VMOVUPS Z19, 64(R12)
+	VMOVUPS Z20, K1, 128(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z21, (R12)
+	VMOVUPS Z22, 64(R12)
+	VMOVUPS Z23, K1, 128(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z24, (R12)
+	VMOVUPS Z25, 64(R12)
+	VMOVUPS Z26, K1, 128(R12)
+	MOVQ    144(AX), R10
+	ADDQ    R10, 8(SP)
+	MOVQ    152(AX), R10
+	ADDQ    R10, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile1x64(t *byte)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·avx512PairTile1x64(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	SUBQ  $0x30, CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	MOVQ  136(AX), SI
+	MOVQ  SI, (SP)
+	MOVQ  (AX), SI
+	MOVQ  SI, 8(SP)
+	MOVQ  16(AX), SI
+	MOVQ  SI, 16(SP)
+
+tile:
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	MOVQ       8(SP), DI
+	MOVQ       16(SP), SI
+	PREFETCHT0 (SI)
+	PREFETCHT0 64(SI)
+	PREFETCHT0 128(SI)
+	PREFETCHT0 192(SI)
+	MOVQ       8(AX), BX
+	MOVQ       112(AX), SI
+	MOVQ       SI, 32(SP)
+	TESTQ      SI, SI
+	JZ         store
+
+outer:
+	MOVQ 104(AX), SI
+	MOVQ SI, 24(SP)
+
+segment:
+	MOVQ 96(AX), SI
+
+step:
+	VMOVUPS      (BX), Z4
+	VMOVUPS      64(BX), Z5
+	VMOVUPS      128(BX), Z6
+	VMOVUPS.Z    192(BX), K1, Z7
+	VBROADCASTSS (DI), Z8
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x3e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xc4
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x3e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xcd
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x3e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xd6
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x3e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xdf
+	ADDQ         CX, BX
+	ADDQ         DX, DI
+	DECQ         SI
+	JNZ          step
+	ADDQ         48(AX), DI
+	ADDQ         72(AX), BX
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), DI
+	ADDQ         80(AX), BX
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), DI
+	MOVQ      88(AX), SI
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      DI, SI
+	VMOVUPS   (SI), Z4
+	VADDPS    Z4, Z0, Z0
+	VMOVUPS   64(SI), Z4
+	VADDPS    Z4, Z1, Z1
+	VMOVUPS   128(SI), Z4
+	VADDPS    Z4, Z2, Z2
+	VMOVUPS.Z 192(SI), K1, Z4
+	VADDPS    Z4, Z3, Z3
+
+write:
+	VMOVUPS Z0, (DI)
+	VMOVUPS Z1, 64(DI)
+	VMOVUPS Z2, 128(DI)
+	VMOVUPS Z3, K1, 192(DI)
+	MOVQ    144(AX), SI
+	ADDQ    SI, 8(SP)
+	MOVQ    152(AX), SI
+	ADDQ    SI, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile2x64(t *byte)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·avx512PairTile2x64(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	SUBQ  $0x30, CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	MOVQ  136(AX), DI
+	MOVQ  DI, (SP)
+	MOVQ  (AX), DI
+	MOVQ  DI, 8(SP)
+	MOVQ  16(AX), DI
+	MOVQ  DI, 16(SP)
+
+tile:
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	MOVQ       8(SP), R9
+	MOVQ       16(SP), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	PREFETCHT0 192(DI)
+	ADDQ       88(AX), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	PREFETCHT0 192(DI)
+	MOVQ       8(AX), SI
+	MOVQ       112(AX), R8
+	MOVQ       R8, 32(SP)
+	TESTQ      R8, R8
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R8
+	MOVQ R8, 24(SP)
+
+segment:
+	MOVQ 96(AX), DI
+
+step:
+	VMOVUPS      (SI), Z8
+	VMOVUPS      64(SI), Z9
+	VMOVUPS      128(SI), Z10
+	VMOVUPS.Z    192(SI), K1, Z11
+	VBROADCASTSS (R9), Z12
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x1e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xc0
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x1e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xc9
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x1e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xd2
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x1e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xdb
+	VBROADCASTSS (R9)(BX*1), Z12
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x1e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xe0
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x1e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xe9
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x1e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xf2
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x1e
+	BYTE         $0x48
+	BYTE         $0x52
+	BYTE         $0xfb
+	ADDQ         CX, SI
+	ADDQ         DX, R9
+	DECQ         DI
+	JNZ          step
+	ADDQ         48(AX), R9
+	ADDQ         72(AX), SI
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R9
+	ADDQ         80(AX), SI
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R9
+	MOVQ      88(AX), R8
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R9, DI
+	VMOVUPS   (DI), Z8
+	VADDPS    Z8, Z0, Z0
+	VMOVUPS   64(DI), Z8
+	VADDPS    Z8, Z1, Z1
+	VMOVUPS   128(DI), Z8
+	VADDPS    Z8, Z2, Z2
+	VMOVUPS.Z 192(DI), K1, Z8
+	VADDPS    Z8, Z3, Z3
+	ADDQ      R8, DI
+	VMOVUPS   (DI), Z8
+	VADDPS    Z8, Z4, Z4
+	VMOVUPS   64(DI), Z8
+	VADDPS    Z8, Z5, Z5
+	VMOVUPS   128(DI), Z8
+	VADDPS    Z8, Z6, Z6
+	VMOVUPS.Z 192(DI), K1, Z8
+	VADDPS    Z8, Z7, Z7
+
+write:
+	VMOVUPS Z0, (R9)
+	VMOVUPS Z1, 64(R9)
+	VMOVUPS Z2, 128(R9)
+	VMOVUPS Z3, K1, 192(R9)
+	ADDQ    R8, R9
+	VMOVUPS Z4, (R9)
+	VMOVUPS Z5, 64(R9)
+	VMOVUPS Z6, 128(R9)
+	VMOVUPS Z7, K1, 192(R9)
+	MOVQ    144(AX), DI
+	ADDQ    DI, 8(SP)
+	MOVQ    152(AX), DI
+	ADDQ    DI, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile3x64(t *byte)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·avx512PairTile3x64(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	SUBQ  $0x30, CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	MOVQ  136(AX), DI
+	MOVQ  DI, (SP)
+	MOVQ  (AX), DI
+	MOVQ  DI, 8(SP)
+	MOVQ  16(AX), DI
+	MOVQ  DI, 16(SP)
+
+tile:
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	MOVQ       8(SP), R9
+	MOVQ       16(SP), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	PREFETCHT0 192(DI)
+	ADDQ       88(AX), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	PREFETCHT0 192(DI)
+	ADDQ       88(AX), DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 128(DI)
+	PREFETCHT0 192(DI)
+	MOVQ       8(AX), SI
+	MOVQ       112(AX), R8
+	MOVQ       R8, 32(SP)
+	TESTQ      R8, R8
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R8
+	MOVQ R8, 24(SP)
+
+segment:
+	MOVQ 96(AX), DI
+
+step:
+	VMOVUPS      (SI), Z12
+	VMOVUPS      64(SI), Z13
+	VMOVUPS      128(SI), Z14
+	VMOVUPS.Z    192(SI), K1, Z15
+	VBROADCASTSS (R9), Z16
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x7e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc4
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x7e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcd
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x7e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd6
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x7e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdf
+	VBROADCASTSS (R9)(BX*1), Z16
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x7e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe4
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x7e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xed
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x7e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf6
+	BYTE         $0x62
+	BYTE         $0xd2
+	BYTE         $0x7e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xff
+	VBROADCASTSS (R9)(BX*2), Z16
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x7e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc4
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x7e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcd
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x7e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd6
+	BYTE         $0x62
+	BYTE         $0x52
+	BYTE         $0x7e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdf
+	ADDQ         CX, SI
+	ADDQ         DX, R9
+	DECQ         DI
+	JNZ          step
+	ADDQ         48(AX), R9
+	ADDQ         72(AX), SI
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R9
+	ADDQ         80(AX), SI
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R9
+	MOVQ      88(AX), R8
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R9, DI
+	VMOVUPS   (DI), Z12
+	VADDPS    Z12, Z0, Z0
+	VMOVUPS   64(DI), Z12
+	VADDPS    Z12, Z1, Z1
+	VMOVUPS   128(DI), Z12
+	VADDPS    Z12, Z2, Z2
+	VMOVUPS.Z 192(DI), K1, Z12
+	VADDPS    Z12, Z3, Z3
+	ADDQ      R8, DI
+	VMOVUPS   (DI), Z12
+	VADDPS    Z12, Z4, Z4
+	VMOVUPS   64(DI), Z12
+	VADDPS    Z12, Z5, Z5
+	VMOVUPS   128(DI), Z12
+	VADDPS    Z12, Z6, Z6
+	VMOVUPS.Z 192(DI), K1, Z12
+	VADDPS    Z12, Z7, Z7
+	ADDQ      R8, DI
+	VMOVUPS   (DI), Z12
+	VADDPS    Z12, Z8, Z8
+	VMOVUPS   64(DI), Z12
+	VADDPS    Z12, Z9, Z9
+	VMOVUPS   128(DI), Z12
+	VADDPS    Z12, Z10, Z10
+	VMOVUPS.Z 192(DI), K1, Z12
+	VADDPS    Z12, Z11, Z11
+
+write:
+	VMOVUPS Z0, (R9)
+	VMOVUPS Z1, 64(R9)
+	VMOVUPS Z2, 128(R9)
+	VMOVUPS Z3, K1, 192(R9)
+	ADDQ    R8, R9
+	VMOVUPS Z4, (R9)
+	VMOVUPS Z5, 64(R9)
+	VMOVUPS Z6, 128(R9)
+	VMOVUPS Z7, K1, 192(R9)
+	ADDQ    R8, R9
+	VMOVUPS Z8, (R9)
+	VMOVUPS Z9, 64(R9)
+	VMOVUPS Z10, 128(R9)
+	VMOVUPS Z11, K1, 192(R9)
+	MOVQ    144(AX), DI
+	ADDQ    DI, 8(SP)
+	MOVQ    152(AX), DI
+	ADDQ    DI, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile4x64(t *byte)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·avx512PairTile4x64(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	SUBQ  $0x30, CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	LEAQ  (BX)(BX*2), SI
+	MOVQ  136(AX), R8
+	MOVQ  R8, (SP)
+	MOVQ  (AX), R8
+	MOVQ  R8, 8(SP)
+	MOVQ  16(AX), R8
+	MOVQ  R8, 16(SP)
+
+tile:
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	MOVQ       8(SP), R10
+	MOVQ       16(SP), R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	PREFETCHT0 128(R8)
+	PREFETCHT0 192(R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	PREFETCHT0 128(R8)
+	PREFETCHT0 192(R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	PREFETCHT0 128(R8)
+	PREFETCHT0 192(R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	PREFETCHT0 128(R8)
+	PREFETCHT0 192(R8)
+	MOVQ       8(AX), DI
+	MOVQ       112(AX), R9
+	MOVQ       R9, 32(SP)
+	TESTQ      R9, R9
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R9
+	MOVQ R9, 24(SP)
+
+segment:
+	MOVQ 96(AX), R8
+
+step:
+	VMOVUPS      (DI), Z16
+	VMOVUPS      64(DI), Z17
+	VMOVUPS      128(DI), Z18
+	VMOVUPS.Z    192(DI), K1, Z19
+	VBROADCASTSS (R10), Z20
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x5e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc0
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x5e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc9
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x5e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd2
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x5e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdb
+	VBROADCASTSS (R10)(BX*1), Z20
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x5e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe0
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x5e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe9
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x5e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf2
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x5e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xfb
+	VBROADCASTSS (R10)(BX*2), Z20
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x5e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc0
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x5e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc9
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x5e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd2
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x5e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdb
+	VBROADCASTSS (R10)(SI*1), Z20
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x5e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe0
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x5e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe9
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x5e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf2
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x5e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xfb
+	ADDQ         CX, DI
+	ADDQ         DX, R10
+	DECQ         R8
+	JNZ          step
+	ADDQ         48(AX), R10
+	ADDQ         72(AX), DI
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R10
+	ADDQ         80(AX), DI
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R10
+	MOVQ      88(AX), R9
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R10, R8
+	VMOVUPS   (R8), Z16
+	VADDPS    Z16, Z0, Z0
+	VMOVUPS   64(R8), Z16
+	VADDPS    Z16, Z1, Z1
+	VMOVUPS   128(R8), Z16
+	VADDPS    Z16, Z2, Z2
+	VMOVUPS.Z 192(R8), K1, Z16
+	VADDPS    Z16, Z3, Z3
+	ADDQ      R9, R8
+	VMOVUPS   (R8), Z16
+	VADDPS    Z16, Z4, Z4
+	VMOVUPS   64(R8), Z16
+	VADDPS    Z16, Z5, Z5
+	VMOVUPS   128(R8), Z16
+	VADDPS    Z16, Z6, Z6
+	VMOVUPS.Z 192(R8), K1, Z16
+	VADDPS    Z16, Z7, Z7
+	ADDQ      R9, R8
+	VMOVUPS   (R8), Z16
+	VADDPS    Z16, Z8, Z8
+	VMOVUPS   64(R8), Z16
+	VADDPS    Z16, Z9, Z9
+	VMOVUPS   128(R8), Z16
+	VADDPS    Z16, Z10, Z10
+	VMOVUPS.Z 192(R8), K1, Z16
+	VADDPS    Z16, Z11, Z11
+	ADDQ      R9, R8
+	VMOVUPS   (R8), Z16
+	VADDPS    Z16, Z12, Z12
+	VMOVUPS   64(R8), Z16
+	VADDPS    Z16, Z13, Z13
+	VMOVUPS   128(R8), Z16
+	VADDPS    Z16, Z14, Z14
+	VMOVUPS.Z 192(R8), K1, Z16
+	VADDPS    Z16, Z15, Z15
+
+write:
+	VMOVUPS Z0, (R10)
+	VMOVUPS Z1, 64(R10)
+	VMOVUPS Z2, 128(R10)
+	VMOVUPS Z3, K1, 192(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z4, (R10)
+	VMOVUPS Z5, 64(R10)
+	VMOVUPS Z6, 128(R10)
+	VMOVUPS Z7, K1, 192(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z8, (R10)
+	VMOVUPS Z9, 64(R10)
+	VMOVUPS Z10, 128(R10)
+	VMOVUPS Z11, K1, 192(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z12, (R10)
+	VMOVUPS Z13, 64(R10)
+	VMOVUPS Z14, 128(R10)
+	VMOVUPS Z15, K1, 192(R10)
+	MOVQ    144(AX), R8
+	ADDQ    R8, 8(SP)
+	MOVQ    152(AX), R8
+	ADDQ    R8, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile5x64(t *byte)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·avx512PairTile5x64(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	SUBQ  $0x30, CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	LEAQ  (BX)(BX*2), SI
+	MOVQ  136(AX), R8
+	MOVQ  R8, (SP)
+	MOVQ  (AX), R8
+	MOVQ  R8, 8(SP)
+	MOVQ  16(AX), R8
+	MOVQ  R8, 16(SP)
+
+tile:
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	VPXORD     Z18, Z18, Z18
+	VPXORD     Z19, Z19, Z19
+	MOVQ       8(SP), R10
+	MOVQ       16(SP), R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	PREFETCHT0 128(R8)
+	PREFETCHT0 192(R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	PREFETCHT0 128(R8)
+	PREFETCHT0 192(R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	PREFETCHT0 128(R8)
+	PREFETCHT0 192(R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	PREFETCHT0 128(R8)
+	PREFETCHT0 192(R8)
+	ADDQ       88(AX), R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	PREFETCHT0 128(R8)
+	PREFETCHT0 192(R8)
+	MOVQ       8(AX), DI
+	MOVQ       112(AX), R9
+	MOVQ       R9, 32(SP)
+	TESTQ      R9, R9
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R9
+	MOVQ R9, 24(SP)
+
+segment:
+	MOVQ 96(AX), R8
+
+step:
+	VMOVUPS      (DI), Z20
+	VMOVUPS      64(DI), Z21
+	VMOVUPS      128(DI), Z22
+	VMOVUPS.Z    192(DI), K1, Z23
+	VBROADCASTSS (R10), Z24
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc4
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcd
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd6
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdf
+	VBROADCASTSS (R10)(BX*1), Z24
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe4
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xed
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf6
+	BYTE         $0x62
+	BYTE         $0xb2
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xff
+	VBROADCASTSS (R10)(BX*2), Z24
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc4
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcd
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd6
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdf
+	VBROADCASTSS (R10)(SI*1), Z24
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe4
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xed
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf6
+	BYTE         $0x62
+	BYTE         $0x32
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xff
+	VBROADCASTSS (R10)(BX*4), Z24
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc4
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xcd
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd6
+	BYTE         $0x62
+	BYTE         $0xa2
+	BYTE         $0x3e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdf
+	ADDQ         CX, DI
+	ADDQ         DX, R10
+	DECQ         R8
+	JNZ          step
+	ADDQ         48(AX), R10
+	ADDQ         72(AX), DI
+	DECQ         24(SP)
+	JNZ          segment
+	ADDQ         56(AX), R10
+	ADDQ         80(AX), DI
+	DECQ         32(SP)
+	JNZ          outer
+
+store:
+	MOVQ      16(SP), R10
+	MOVQ      88(AX), R9
+	CMPQ      128(AX), $0x00
+	JE        write
+	MOVQ      R10, R8
+	VMOVUPS   (R8), Z20
+	VADDPS    Z20, Z0, Z0
+	VMOVUPS   64(R8), Z20
+	VADDPS    Z20, Z1, Z1
+	VMOVUPS   128(R8), Z20
+	VADDPS    Z20, Z2, Z2
+	VMOVUPS.Z 192(R8), K1, Z20
+	VADDPS    Z20, Z3, Z3
+	ADDQ      R9, R8
+	VMOVUPS   (R8), Z20
+	VADDPS    Z20, Z4, Z4
+	VMOVUPS   64(R8), Z20
+	VADDPS    Z20, Z5, Z5
+	VMOVUPS   128(R8), Z20
+	VADDPS    Z20, Z6, Z6
+	VMOVUPS.Z 192(R8), K1, Z20
+	VADDPS    Z20, Z7, Z7
+	ADDQ      R9, R8
+	VMOVUPS   (R8), Z20
+	VADDPS    Z20, Z8, Z8
+	VMOVUPS   64(R8), Z20
+	VADDPS    Z20, Z9, Z9
+	VMOVUPS   128(R8), Z20
+	VADDPS    Z20, Z10, Z10
+	VMOVUPS.Z 192(R8), K1, Z20
+	VADDPS    Z20, Z11, Z11
+	ADDQ      R9, R8
+	VMOVUPS   (R8), Z20
+	VADDPS    Z20, Z12, Z12
+	VMOVUPS   64(R8), Z20
+	VADDPS    Z20, Z13, Z13
+	VMOVUPS   128(R8), Z20
+	VADDPS    Z20, Z14, Z14
+	VMOVUPS.Z 192(R8), K1, Z20
+	VADDPS    Z20, Z15, Z15
+	ADDQ      R9, R8
+	VMOVUPS   (R8), Z20
+	VADDPS    Z20, Z16, Z16
+	VMOVUPS   64(R8), Z20
+	VADDPS    Z20, Z17, Z17
+	VMOVUPS   128(R8), Z20
+	VADDPS    Z20, Z18, Z18
+	VMOVUPS.Z 192(R8), K1, Z20
+	VADDPS    Z20, Z19, Z19
+
+write:
+	VMOVUPS Z0, (R10)
+	VMOVUPS Z1, 64(R10)
+	VMOVUPS Z2, 128(R10)
+	VMOVUPS Z3, K1, 192(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z4, (R10)
+	VMOVUPS Z5, 64(R10)
+	VMOVUPS Z6, 128(R10)
+	VMOVUPS Z7, K1, 192(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z8, (R10)
+	VMOVUPS Z9, 64(R10)
+	VMOVUPS Z10, 128(R10)
+	VMOVUPS Z11, K1, 192(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z12, (R10)
+	VMOVUPS Z13, 64(R10)
+	VMOVUPS Z14, 128(R10)
+	VMOVUPS Z15, K1, 192(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z16, (R10)
+	VMOVUPS Z17, 64(R10)
+	VMOVUPS Z18, 128(R10)
+	VMOVUPS Z19, K1, 192(R10)
+	MOVQ    144(AX), R8
+	ADDQ    R8, 8(SP)
+	MOVQ    152(AX), R8
+	ADDQ    R8, 16(SP)
+	DECQ    (SP)
+	JNZ     tile
+	VZEROUPPER
+	RET
+
+// func avx512PairTile6x64(t *byte)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·avx512PairTile6x64(SB), NOSPLIT, $40-8
+	MOVQ  t+0(FP), AX
+	MOVQ  120(AX), CX
+	SUBQ  $0x30, CX
+	MOVQ  $-1, DX
+	BZHIQ CX, DX, DX
+	KMOVW DX, K1
+	MOVQ  64(AX), CX
+	MOVQ  40(AX), DX
+	MOVQ  32(AX), BX
+	LEAQ  (BX)(BX*2), SI
+	LEAQ  (BX)(BX*4), DI
+	MOVQ  136(AX), R9
+	MOVQ  R9, (SP)
+	MOVQ  (AX), R9
+	MOVQ  R9, 8(SP)
+	MOVQ  16(AX), R9
+	MOVQ  R9, 16(SP)
+
+tile:
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	VPXORD     Z18, Z18, Z18
+	VPXORD     Z19, Z19, Z19
+	VPXORD     Z20, Z20, Z20
+	VPXORD     Z21, Z21, Z21
+	VPXORD     Z22, Z22, Z22
+	VPXORD     Z23, Z23, Z23
+	MOVQ       8(SP), R11
+	MOVQ       16(SP), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	ADDQ       88(AX), R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	MOVQ       8(AX), R8
+	MOVQ       112(AX), R10
+	MOVQ       R10, 32(SP)
+	TESTQ      R10, R10
+	JZ         store
+
+outer:
+	MOVQ 104(AX), R10
+	MOVQ R10, 24(SP)
+
+segment:
+	MOVQ 96(AX), R9
+
+step:
+	VMOVUPS      (R8), Z24
+	VMOVUPS      64(R8), Z25
+	VMOVUPS      128(R8), Z26
+	VMOVUPS.Z    192(R8), K1, Z27
+	VBROADCASTSS (R11), Z28
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x1e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc0
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x1e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc9
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x1e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd2
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x1e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdb
+	VBROADCASTSS (R11)(BX*1), Z28
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x1e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe0
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x1e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe9
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x1e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf2
+	BYTE         $0x62
+	BYTE         $0x92
+	BYTE         $0x1e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xfb
+	VBROADCASTSS (R11)(BX*2), Z28
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x1e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc0
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x1e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc9
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x1e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd2
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x1e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdb
+	VBROADCASTSS (R11)(SI*1), Z28
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x1e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe0
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x1e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe9
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x1e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf2
+	BYTE         $0x62
+	BYTE         $0x12
+	BYTE         $0x1e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xfb
+	VBROADCASTSS (R11)(BX*4), Z28
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x1e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc0
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x1e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xc9
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x1e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xd2
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x1e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xdb
+	VBROADCASTSS (R11)(DI*1), Z28
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x1e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe0
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x1e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xe9
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x1e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xf2
+	BYTE         $0x62
+	BYTE         $0x82
+	BYTE         $0x1e
+	BYTE         $0x40
+	BYTE         $0x52
+	BYTE         $0xfb
+	ADDQ         CX, R8
 	ADDQ         DX, R11
 	DECQ         R9
 	JNZ          step

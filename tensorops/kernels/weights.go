@@ -68,8 +68,8 @@ func newWeightGradient(c Conv, p *Pool) *weightGradient {
 // makeJobs cuts dw into tiles. Tiles of one kernel column leave out the pixels that meet padding; tiles over all
 // columns may be fuller.
 func (r *weightGradient) makeJobs(c Conv) {
-	isa := r.pool.isa
-	panels, apart := isa.panels(c.Cout, r.rowLen, 0), isa.panels(c.Cout, c.Cin, 0)
+	widths := r.pool.isa.widths
+	panels, apart := widths.panels(c.Cout, r.rowLen, 0), widths.panels(c.Cout, c.Cin, 0)
 	columns, cost := 0, panelsCost(panels, r.rowLen, 0)*float64(r.outW)
 	for kw := range c.KW {
 		from, to := outputsInside(kw-c.Pad, c.W, r.outW, c.Stride)
@@ -136,7 +136,7 @@ func (r *weightGradient) item(worker, item int) {
 			in = me.scratch
 			for g := range images {
 				img := r.x[(first+g)*r.pad.rawSize():]
-				r.pad.fill(in[g*r.pad.size():(g+1)*r.pad.size()], img, 0, r.pad.height())
+				r.pad.fill(r.pool.isa, in[g*r.pad.size():(g+1)*r.pad.size()], img, 0, r.pad.height())
 			}
 		}
 		for _, j := range jobs {
@@ -168,7 +168,7 @@ func (r *weightGradient) sum(worker, i int) {
 	for col := start; col < end; {
 		w := &r.pool.isa.widths[len(r.pool.isa.widths)-1]
 		if end-col < w.nr {
-			w = r.pool.isa.fitting(end - col)
+			w = r.pool.isa.widths.fitting(end - col)
 		}
 		cols := min(w.nr, end-col)
 		t.setCols(cols)

@@ -212,7 +212,7 @@ func newWinogradConv(c Conv, m int, backward, staged bool, p *Pool) *winogradCon
 	r.out = newTiling(c.OutH(), c.OutW(), c.Cout, c.OutH(), c.OutW(), m, m, 0)
 	r.lines = c.N * r.in.rows
 	perTile := values * (pitch(c.Cin) + pitch(c.Cout))
-	r.panels = p.isa.panels(c.Cout, 24, 0)
+	r.panels = p.isa.widths.panels(c.Cout, 24, 0)
 	r.filters = paneled(values, c.Cin, r.panels)
 	longest := len(r.panels[0].width.tiles)
 	tiles := longest * max(2, fusedFloats/(longest*perTile))
@@ -359,7 +359,7 @@ func newWinogradGradient(c Conv, m int, p *Pool) *winogradGradient {
 	r.in = newTiling(c.H, c.W, c.Cin, c.OutH(), c.OutW(), m, m+2, c.Pad)
 	r.out = newTiling(c.OutH(), c.OutW(), c.Cout, c.OutH(), c.OutW(), m, m, 0)
 	r.lines = c.N * r.in.rows
-	r.panels = p.isa.panels(c.Cout, c.Cin, 0)
+	r.panels = p.isa.widths.panels(c.Cout, c.Cin, 0)
 	r.sums = matrices(values, c.Cin, c.Cout)
 	perTile := r.side * r.side * (pitch(c.Cin) + pitch(c.Cout))
 	r.block = max(1, tilesPerItem/r.in.cols)

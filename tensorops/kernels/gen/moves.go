@@ -26,8 +26,15 @@ func moveDeclarations() []byte {
 		b.WriteString("},\n")
 	}
 	b.WriteString("}\n")
-	fmt.Fprintf(&decls, "\n//go:noescape\nfunc avx2Transpose(dst, src unsafe.Pointer, dstRow, srcRow, n int)\n")
-	fmt.Fprintf(&decls, "\n//go:noescape\nfunc avx2Copy(dst, src unsafe.Pointer, dstRow, srcRow, vecs, rows int)\n")
+	for _, f := range []string{
+		"Transpose(dst, src unsafe.Pointer, dstRow, srcRow, n int)",
+		"TransposePairs(dst, src unsafe.Pointer, dstRow, srcRow, n int)",
+		"Copy(dst, src unsafe.Pointer, dstRow, srcRow, vecs, rows int)",
+		"Join(dst, low, high unsafe.Pointer, n int)",
+		"JoinNeighbours(dst, src unsafe.Pointer, n int)",
+	} {
+		fmt.Fprintf(&decls, "\n//go:noescape\nfunc avx2%s\n", f)
+	}
 	return append(b.Bytes(), decls.Bytes()...)
 }
 
@@ -35,8 +42,15 @@ const transformArgs = "dst, src, tmp unsafe.Pointer, dstRow, dstCol, srcRow, src
 
 // writeMoves writes all of them.
 func writeMoves() {
-	transpose()
+	c := constants{}
+	transpose("avx2Transpose", 1, func(at func(int) Mem) VecVirtual {
+		y := YMM()
+		VMOVUPS(at(0), y)
+		return y
+	})
+	transpose("avx2TransposePairs", 2, c.neighbours)
 	copyRows()
+	c.joins()
 	w := transformer{constants: map[float64]Mem{}}
 	for _, a := range winograd.Algorithms {
 		for _, t := range a.Transforms() {
@@ -45,10 +59,10 @@ func writeMoves() {
 	}
 }
 
-// transpose writes the transposition of blocks of 8x8 floats. The contract is documented at the field transpose of
-// type isa of package kernels.
-func transpose() {
-	TEXT("avx2Transpose", NOSPLIT, "func(dst, src *byte, dstRow, srcRow, n int)")
+// transpose writes the transposition of blocks of 8x8 floats or words, eight of which load makes from so many vectors.
+// The contracts are documented at the fields transpose and transposePairs of type isa of package kernels.
+func transpose(name string, vectors int, load func(at func(vector int) Mem) VecVirtual) {
+	TEXT(name, NOSPLIT, "func(dst, src *byte, dstRow, srcRow, n int)")
 	dst, src := Load(Param("dst"), GP64()), Load(Param("src"), GP64())
 	rows := multiples(Load(Param("srcRow"), GP64()), 4)
 	dstRow, n := Load(Param("dstRow"), GP64()), Load(Param("n"), GP64())
@@ -57,12 +71,11 @@ func transpose() {
 	LEAQ(Mem{Base: src, Index: rows[1], Scale: 4}, low)
 	r := make([]VecVirtual, 8)
 	for i := range r {
-		r[i] = YMM()
-		if i < 4 {
-			VMOVUPS(rows.at(src, i), r[i])
-		} else {
-			VMOVUPS(rows.at(low, i-4), r[i])
+		base := src
+		if i >= 4 {
+			base = low
 		}
+		r[i] = load(func(vector int) Mem { return rows.at(base, i%4).Offset(32 * vector) })
 	}
 	// Pairs of floats, then of pairs, then of halves.
 	pairs := make([]VecVirtual, 8)
@@ -85,7 +98,7 @@ func transpose() {
 		VMOVUPS(y, Mem{Base: dst})
 		ADDQ(dstRow, dst)
 	}
-	ADDQ(U8(32), src)
+	ADDQ(U8(32*vectors), src)
 	DECQ(n)
 	JNZ(LabelRef("block"))
 	VZEROUPPER()

@@ -1,0 +1,149 @@
+package kernels
+
+import (
+	"math"
+	"unsafe"
+)
+
+// Precision says what the products of a plan are made of. Sums, and everything in memory, are float32 in any case.
+type Precision int
+
+const (
+	// FP32 multiplies float32 numbers.
+	FP32 Precision = iota
+	// BF16 allows operands to be rounded to bfloat16 (8 bits of precision), to the nearest with ties to even, where
+	// that is faster. Instructions for bfloat16 take denormal numbers as zeros.
+	BF16
+)
+
+// Products of bfloat16 come in pairs: a word of 32 bits holds two neighbours along the sum, the first in its low half,
+// and words take the places of floats in the arguments of a micro-kernel. So a []float32 may hold words; they are
+// copied as floats are, never computed with.
+
+// round returns the bits of v rounded to bfloat16.
+func round(v float32) uint32 {
+	bits := math.Float32bits(v)
+	if v != v {
+		return bits>>16 | 0x40 // quiet, and still a NaN
+	}
+	return (bits + 0x7fff + bits>>16&1) >> 16
+}
+
+// word joins two rounded floats.
+func word(low, high float32) float32 { return math.Float32frombits(round(low) | round(high)<<16) }
+
+// words is how many words n floats take.
+func words(n int) int { return (n + 1) / 2 }
+
+// join sets dst[i] to the word of low[i] and high[i], or of low[i] and 0 where high is nil.
+func (s *isa) join(dst, low, high []float32) {
+	low = low[:len(dst)]
+	if high == nil {
+		for i, v := range low {
+			dst[i] = word(v, 0)
+		}
+		return
+	}
+	high = high[:len(dst)]
+	done := 0
+	if n := len(dst) / 8; n > 0 && s.joinVectors != nil {
+		s.joinVectors(unsafe.Pointer(&dst[0]), unsafe.Pointer(&low[0]), unsafe.Pointer(&high[0]), n)
+		done = n * 8
+	}
+	for i := done; i < len(dst); i++ {
+		dst[i] = word(low[i], high[i])
+	}
+}
+
+// joinNeighbours makes words(len(src)) words of neighbours in src.
+func (s *isa) joinNeighbours(dst, src []float32) {
+	dst = dst[:words(len(src))]
+	done := 0
+	if n := len(src) / 16; n > 0 && s.joinNeighbourVectors != nil {
+		s.joinNeighbourVectors(unsafe.Pointer(&dst[0]), unsafe.Pointer(&src[0]), n)
+		done = n * 8
+	}
+	for i := done; i < len(dst); i++ {
+		if high := 2*i + 1; high < len(src) {
+			dst[i] = word(src[2*i], src[high])
+		} else {
+			dst[i] = word(src[2*i], 0)
+		}
+	}
+}
+
+// packPairs is packPanel with pairs of rows: dst[k*ld + j] is the word of B[2k,j] and B[2k+1,j].
+func (s *isa) packPairs(dst []float32, ld, rows, cols int, src []float32, rs, cs int) {
+	if cs == 1 {
+		for k := range words(rows) {
+			var high []float32
+			if 2*k+1 < rows {
+				high = src[(2*k+1)*rs:]
+			}
+			s.join(dst[k*ld:k*ld+cols], src[2*k*rs:], high)
+		}
+		return
+	}
+	const block = 8
+	done := 0 // columns
+	if n := rows / (2 * block); n > 0 && s.transposePairs != nil {
+		for ; done+block <= cols; done += block {
+			s.transposePairs(unsafe.Pointer(&dst[done]), unsafe.Pointer(&src[done*cs]), ld*f32, cs*f32, n)
+			for j := done; j < done+block; j++ {
+				packPairColumn(dst, n*block*ld+j, ld, src[j*cs+2*n*block:j*cs+rows])
+			}
+		}
+	}
+	for j := done; j < cols; j++ {
+		packPairColumn(dst, j, ld, src[j*cs:j*cs+rows])
+	}
+}
+
+// packPairColumn writes the words of a column to dst[at], dst[at+ld] and so on.
+func packPairColumn(dst []float32, at, ld int, column []float32) {
+	for k := range words(len(column)) {
+		high := float32(0)
+		if 2*k+1 < len(column) {
+			high = column[2*k+1]
+		}
+		dst[at+k*ld] = word(column[2*k], high)
+	}
+}
+
+// pairTilePortable is tilePortable over words: a product is the sum of the products of the halves.
+func pairTilePortable(t *tile) {
+	for r := range t.reps {
+		for i := range t.rows {
+			t.pairRow(r*t.aRep+i*t.ars, r*t.cRep+i*t.ldc)
+		}
+	}
+}
+
+// pairRow computes one row, A and C being a and c bytes further on.
+func (t *tile) pairRow(a, c int) {
+	halves := func(p unsafe.Pointer) (low, high float32) {
+		bits := *(*uint32)(p)
+		return math.Float32frombits(bits << 16), math.Float32frombits(bits &^ 0xffff)
+	}
+	var sum [portableCols]float32
+	b := 0
+	for range t.outer {
+		for range t.segs {
+			for range t.klen {
+				aLow, aHigh := halves(unsafe.Add(t.a, a))
+				for j := range t.cols {
+					low, high := halves(unsafe.Add(t.b, b+j*f32))
+					sum[j] += aHigh * high
+					sum[j] += aLow * low
+				}
+				a += t.aks
+				b += t.bks
+			}
+			a += t.segStep
+			b += t.bSegStep
+		}
+		a += t.outStep
+		b += t.bOutStep
+	}
+	t.storeRow(c, &sum)
+}
