@@ -9,7 +9,7 @@ import (
 
 // augments are what is done to one image, on one thread: a view, decoding a small file, and decoding a photograph and
 // scaling it to what ResNet-50 takes.
-func augments(_ int, data *pictures) []benchmark {
+func augments(_ Options, data *pictures) []benchmark {
 	recipe := augment.SimSiam(smallSize)
 	return []benchmark{
 		onImage("view", smallSize, data.encode("png"), func(encoded [][]byte) func(i int) {

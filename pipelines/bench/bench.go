@@ -38,7 +38,8 @@ type Options struct {
 	Python string
 	// Compile lets PyTorch also try torch.compile for training steps, which takes minutes.
 	Compile bool
-	// BF16 lets PyTorch also try autocasting to bfloat16, which is less exact than what we compute.
+	// BF16 lets both sides round the operands of convolutions, training steps and loops to bfloat16 where that is faster
+	// (kernels.BF16; PyTorch's autocasting, which also keeps activations in it).
 	BF16 bool
 	// Tuning is the table by which our side chooses algorithms; nil means by estimate.
 	Tuning *kernels.Tuning
@@ -49,7 +50,7 @@ type Options struct {
 // group is a kind of cases.
 type group struct {
 	name  string
-	cases func(threads int, data *pictures) []benchmark
+	cases func(o Options, data *pictures) []benchmark
 }
 
 var groups = []group{
@@ -79,6 +80,7 @@ type benchmark struct {
 	flops   float64 // of one run; 0 where they are not what counts
 	images  int     // of one run; 0 where they are not what counts
 	stretch int     // how many times Options.Time a measurement takes; 0 counts as 1
+	bf16    bool    // operands may be rounded to bfloat16
 	memory  bool    // the memory it takes counts too: it gets processes without a past
 	encoded source  // the images that it reads; nil if none
 	prepare func(p *kernels.Pool, encoded [][]byte) (work, error)
@@ -119,7 +121,7 @@ func choose(o Options) ([]benchmark, error) {
 		if !slices.Contains(o.Groups, g.name) {
 			continue
 		}
-		for _, b := range g.cases(o.Threads, data) {
+		for _, b := range g.cases(o, data) {
 			if o.Filter == nil || o.Filter.MatchString(b.name) {
 				cases = append(cases, b)
 			}

@@ -35,14 +35,14 @@ func tiny() []benchmark {
 		matrices{m: 3, k: 5, n: 7, transB: true}.benchmark(1),
 		features("forward/tiny", nn.Backbone{Arch: "resnet50", Stem: "imagenet", Width: 2}, 32, 2, 2),
 	}
-	cases = append(cases, layers(nn.Backbone{Arch: "resnet18", Stem: "small", Width: 2}, 8, 4, 2)...)
+	cases = append(cases, layers(nn.Backbone{Arch: "resnet18", Stem: "small", Width: 2}, 8, 4, Options{Threads: 2, BF16: true})...)
 	for _, method := range []string{"simsiam", "ntxent"} {
-		t := newTraining(method, 2)
+		t := newTraining(method, 2, method == "ntxent")
 		t.images, t.size = 4, 16
 		t.heads.ProjectorHidden, t.heads.ProjectorDim = 16, 12
 		cases = append(cases, t.benchmark(2), t.loop(2, "jpeg", data.encode("jpeg")))
 	}
-	return append(cases, augments(2, data)...)
+	return append(cases, augments(Options{}, data)...)
 }
 
 // quick is a meter that does not measure the peak.
@@ -76,6 +76,7 @@ func TestEveryKindOfCase(t *testing.T) {
 		require.Equal(t, b.name, r.Case)
 		require.Equal(t, b.threads, r.Threads)
 		require.Equal(t, kernels.ISA(), r.ISA)
+		require.Equal(t, map[bool]string{false: "fp32", true: "bf16"}[b.bf16], r.Precision)
 		require.Len(t, r.Sizes, len(b.sizes))
 		require.Positive(t, r.Seconds)
 		require.LessOrEqual(t, r.SecondsMin, r.Seconds)
@@ -114,9 +115,9 @@ func TestFlops(t *testing.T) {
 
 	// Forward and two gradients, the images' left out, of 64 images in two views; two operations a multiply-add.
 	const heads = 512*2048 + 2048*2048 + 2048*2048 + 2048*512 + 512*2048
-	require.Equal(t, 2*128*float64(3*net-stem+3*heads), newTraining("simsiam", 64).flops())
+	require.Equal(t, 2*128*float64(3*net-stem+3*heads), newTraining("simsiam", 64, false).flops())
 	const simclr = 512*2048 + 2048*128
-	require.Equal(t, 2*128*float64(3*net-stem+3*simclr), newTraining("ntxent", 64).flops())
+	require.Equal(t, 2*128*float64(3*net-stem+3*simclr), newTraining("ntxent", 64, false).flops())
 
 	require.Equal(t, 2.*3*5*7, matrices{m: 3, k: 5, n: 7}.flops())
 }
@@ -124,7 +125,7 @@ func TestFlops(t *testing.T) {
 // Every layer that the net has is measured once, whatever passes it has.
 func TestLayers(t *testing.T) {
 	names := map[string]bool{}
-	for _, b := range layers(nn.Backbone{Arch: "resnet18", Stem: "small", Width: 16}, 32, 128, 2) {
+	for _, b := range layers(nn.Backbone{Arch: "resnet18", Stem: "small", Width: 16}, 32, 128, Options{Threads: 2}) {
 		names[b.name] = true
 	}
 	// The stem, the blocks of stage 1, and of every other stage: the first convolution, the others, the shortcut.

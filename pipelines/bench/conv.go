@@ -60,17 +60,17 @@ func (c convolution) flops() float64 {
 }
 
 // convs are the different layers of ResNet-18 with the small stem for 64 images of 32 px in two views.
-func convs(threads int, _ *pictures) []benchmark {
+func convs(o Options, _ *pictures) []benchmark {
 	var cases []benchmark
 	for _, width := range []int{16, 32, 64} {
-		cases = append(cases, layers(nn.Backbone{Arch: "resnet18", Stem: "small", Width: width}, 32, 128, threads)...)
+		cases = append(cases, layers(nn.Backbone{Arch: "resnet18", Stem: "small", Width: width}, 32, 128, o)...)
 	}
 	return cases
 }
 
 // layers are the three passes of every convolution of a backbone whose shape no earlier one has. The images need no
 // gradient.
-func layers(b nn.Backbone, size, n, threads int) []benchmark {
+func layers(b nn.Backbone, size, n int, o Options) []benchmark {
 	var cases []benchmark
 	seen := map[kernels.Conv]bool{}
 	for i, c := range convolutions(b, size, n) {
@@ -80,24 +80,29 @@ func layers(b nn.Backbone, size, n, threads int) []benchmark {
 		seen[c.Conv] = true
 		for _, pass := range []string{"forward", "backward-data", "backward-weights"} {
 			if i > 0 || pass != "backward-data" {
-				cases = append(cases, c.benchmark(fmt.Sprintf("conv/width%d/%s/%s", b.Width, c.name, pass), pass, threads))
+				cases = append(cases, c.benchmark(fmt.Sprintf("conv/width%d/%s/%s", b.Width, c.name, pass), pass, o))
 			}
 		}
 	}
 	return cases
 }
 
-func (c convolution) benchmark(name, pass string, threads int) benchmark {
+func (c convolution) benchmark(name, pass string, o Options) benchmark {
+	precision := kernels.FP32
+	if o.BF16 {
+		precision = kernels.BF16
+	}
 	return benchmark{
 		name: name,
 		kind: "conv",
 		sizes: map[string]any{
 			"n": c.N, "size": c.H, "in": c.Cin, "out": c.Cout, "kernel": c.KH, "stride": c.Stride, "pad": c.Pad, "pass": pass,
 		},
-		threads: threads,
+		threads: o.Threads,
 		flops:   c.flops(),
+		bf16:    o.BF16,
 		prepare: func(p *kernels.Pool, _ [][]byte) (work, error) {
-			plan := kernels.NewConvPlan(c.Conv, p)
+			plan := kernels.NewConvPlan(c.Conv, precision, p)
 			x, w, y := random(c.N*c.H*c.W*c.Cin), random(c.KH*c.KW*c.Cin*c.Cout), random(c.N*c.OutH()*c.OutW()*c.Cout)
 			return work{run: map[string]func(){
 				"forward":          func() { plan.Forward(x, w, y) },

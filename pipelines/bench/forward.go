@@ -7,9 +7,9 @@ import (
 )
 
 // forwards are features of images, with running BatchNorm statistics.
-func forwards(threads int, _ *pictures) []benchmark {
+func forwards(o Options, _ *pictures) []benchmark {
 	resnet50 := nn.Backbone{Arch: "resnet50", Stem: "imagenet", Width: 64}
-	return []benchmark{features("forward/resnet50", resnet50, 224, 16, threads)}
+	return []benchmark{features("forward/resnet50", resnet50, 224, 16, o.Threads)}
 }
 
 func features(name string, b nn.Backbone, size, images, threads int) benchmark {

@@ -30,11 +30,11 @@ func (s matrices) prepare(p *kernels.Pool) func() {
 
 // gemms are the products: a large square one, those of the heads with a batch of 128 and their gradients, 1x1
 // convolutions of ResNet-50 with 16 images of 224 px, and 3x3 convolutions of ResNet-18 as im2col would make them.
-func gemms(threads int, _ *pictures) []benchmark {
+func gemms(o Options, _ *pictures) []benchmark {
 	square := matrices{m: 1024, k: 1024, n: 1024}
 	cases := []benchmark{square.benchmark(1)}
-	if threads > 1 {
-		cases = append(cases, square.benchmark(threads))
+	if o.Threads > 1 {
+		cases = append(cases, square.benchmark(o.Threads))
 	}
 	for _, s := range []matrices{
 		{m: 128, k: 512, n: 2048},
@@ -50,7 +50,7 @@ func gemms(threads int, _ *pictures) []benchmark {
 		{m: 2048, k: 4608, n: 512},
 		{m: 4608, k: 2048, n: 512, transA: true},
 	} {
-		cases = append(cases, s.benchmark(threads))
+		cases = append(cases, s.benchmark(o.Threads))
 	}
 	return cases
 }

@@ -13,12 +13,12 @@ import (
 
 // loops are whole training loops from encoded images in memory: decode, two views of each, the step. Training decodes
 // its images once, when it ingests them; here it is part of every step, as in the loops of PyTorch.
-func loops(threads int, data *pictures) []benchmark {
+func loops(o Options, data *pictures) []benchmark {
 	jpeg, png := data.encode("jpeg"), data.encode("png")
 	return []benchmark{
-		newTraining("simsiam", 16).loop(threads, "jpeg", jpeg),
-		newTraining("simsiam", 64).loop(threads, "jpeg", jpeg),
-		newTraining("simsiam", 16).loop(threads, "png", png),
+		newTraining("simsiam", 16, o.BF16).loop(o.Threads, "jpeg", jpeg),
+		newTraining("simsiam", 64, o.BF16).loop(o.Threads, "jpeg", jpeg),
+		newTraining("simsiam", 16, o.BF16).loop(o.Threads, "png", png),
 	}
 }
 
@@ -32,6 +32,7 @@ func (t training) loop(threads int, format string, encoded source) benchmark {
 		threads: threads,
 		flops:   t.flops(),
 		images:  t.images,
+		bf16:    t.bf16,
 		stretch: 8, // PyTorch's worker processes take a while to get ahead
 		encoded: encoded,
 		prepare: t.prepareLoop,

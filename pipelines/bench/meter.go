@@ -75,7 +75,13 @@ func (m *meter) measureAll(ctx context.Context, cases []benchmark, emit func(Res
 
 // measure measures one case.
 func (m *meter) measure(ctx context.Context, b benchmark) (Result, error) {
-	r := Result{Case: b.name, Sizes: b.sizes, Threads: b.threads, ISA: kernels.ISA(), PeakGFLOPS: m.peak(b.threads)}
+	r := Result{
+		Case: b.name, Sizes: b.sizes, Threads: b.threads, ISA: kernels.ISA(), Precision: "fp32",
+		PeakGFLOPS: m.peak(b.threads),
+	}
+	if b.bf16 {
+		r.Precision = "bf16"
+	}
 	var images [][]byte
 	if b.encoded != nil {
 		var err error

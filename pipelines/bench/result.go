@@ -10,6 +10,8 @@ type Result struct {
 	Threads int `json:"threads"`
 	// ISA is the instruction set of our kernels.
 	ISA string `json:"isa"`
+	// Precision is what products are made of, fp32 or bf16.
+	Precision string `json:"precision"`
 	// Seconds is the median time of one run.
 	Seconds float64 `json:"seconds"`
 	// SecondsMin is the shortest of the measurements, which neighbours on the machine disturbed least.

@@ -17,6 +17,7 @@ type training struct {
 	heads    nn.Heads
 	images   int
 	size     int // pixels of a view's side
+	bf16     bool
 }
 
 const (
@@ -28,9 +29,9 @@ var sgd = optim.SGD{Momentum: 0.9, WeightDecay: 5e-4}
 
 // newTraining is a step of ResNet-18 with the small stem on 64 images of 32 px: with the heads that SimSiam has on CIFAR
 // (arXiv 2011.10566, with ImageNet's sizes) or those of SimCLR (arXiv 2002.05709).
-func newTraining(method string, width int) training {
+func newTraining(method string, width int, bf16 bool) training {
 	t := training{
-		method: method, backbone: nn.Backbone{Arch: "resnet18", Stem: "small", Width: width}, images: 64, size: 32,
+		method: method, backbone: nn.Backbone{Arch: "resnet18", Stem: "small", Width: width}, images: 64, size: 32, bf16: bf16,
 		heads: nn.Heads{ProjectorHidden: 2048, ProjectorDim: 128, ProjectorLayers: 2},
 	}
 	if method == "simsiam" {
@@ -42,12 +43,13 @@ func newTraining(method string, width int) training {
 }
 
 // steps are whole training steps on views that are there already.
-func steps(threads int, _ *pictures) []benchmark {
+func steps(o Options, _ *pictures) []benchmark {
 	var cases []benchmark
 	for _, t := range []training{
-		newTraining("simsiam", 16), newTraining("simsiam", 32), newTraining("simsiam", 64), newTraining("ntxent", 16),
+		newTraining("simsiam", 16, o.BF16), newTraining("simsiam", 32, o.BF16), newTraining("simsiam", 64, o.BF16),
+		newTraining("ntxent", 16, o.BF16),
 	} {
-		cases = append(cases, t.benchmark(threads))
+		cases = append(cases, t.benchmark(o.Threads))
 	}
 	return cases
 }
@@ -60,6 +62,7 @@ func (t training) benchmark(threads int) benchmark {
 		threads: threads,
 		flops:   t.flops(),
 		images:  t.images,
+		bf16:    t.bf16,
 		memory:  true,
 		prepare: func(p *kernels.Pool, _ [][]byte) (work, error) {
 			step, views := t.prepare(p), random(2*t.images*t.size*t.size*3)
@@ -97,7 +100,11 @@ func (t training) flops() float64 {
 // prepare makes the net and returns its step on views [2*images, size, size, 3].
 func (t training) prepare(p *kernels.Pool) func(views []float32) {
 	n := 2 * t.images
-	net := nn.New(t.backbone, t.heads, t.size, n, 2, p, nn.Train)
+	mode := nn.Train
+	if t.bf16 {
+		mode |= nn.BF16
+	}
+	net := nn.New(t.backbone, t.heads, t.size, n, 2, p, mode)
 	net.Layout.Init(net.Params, rng.New(1, rng.Weights))
 	velocity, gradient := make([]float32, len(net.Params)), make([]float32, len(net.Z))
 	var backward func()

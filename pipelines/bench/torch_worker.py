@@ -29,9 +29,9 @@ def gemm(torch, q, notes):
 def conv(torch, q, notes):
     size, stride, pad = q["size"], [q["stride"]] * 2, [q["pad"]] * 2
 
-    def build(form):
-        x = torch.rand(q["n"], q["in"], size, size).to(memory_format=form)
-        w = torch.rand(q["out"], q["in"], q["kernel"], q["kernel"]).to(memory_format=form)
+    def build(form, dtype):
+        x = torch.rand(q["n"], q["in"], size, size).to(dtype, memory_format=form)
+        w = torch.rand(q["out"], q["in"], q["kernel"], q["kernel"]).to(dtype, memory_format=form)
         if q["pass"] == "forward":
             return lambda: torch.nn.functional.conv2d(x, w, None, stride, pad)
         dy = torch.rand_like(torch.nn.functional.conv2d(x, w, None, stride, pad))
@@ -39,7 +39,9 @@ def conv(torch, q, notes):
         return lambda: torch.ops.aten.convolution_backward(dy, x, w, None, stride, pad, [1, 1], False, [0, 0], 1, mask)
 
     for name, form in formats(torch):
-        yield name, lambda form=form: build(form)
+        yield name, lambda form=form: build(form, torch.float32)
+        if q["bf16"]:
+            yield name + " bf16", lambda form=form: build(form, torch.bfloat16)
 
 
 def formats(torch):

@@ -126,7 +126,7 @@ func tcmalloc() string {
 func (w *worker) prepare(b benchmark, o Options, length time.Duration, folder string) (answer, error) {
 	request := map[string]any{
 		"case": b.kind, "threads": b.threads, "budget": length.Seconds(), "memory": b.memory,
-		"compile": o.Compile, "bf16": o.BF16, "folder": folder,
+		"compile": o.Compile, "bf16": b.bf16, "folder": folder,
 	}
 	maps.Copy(request, b.sizes)
 	return w.ask(request)

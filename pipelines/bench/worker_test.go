@@ -198,7 +198,7 @@ sys.modules[__name__] = torch
 	require.Zero(t, results[0].TorchNote)
 
 	// A variant that fails is left out.
-	conv := layers(nn.Backbone{Arch: "resnet18", Stem: "small", Width: 1}, 8, 1, 1)[0]
+	conv := layers(nn.Backbone{Arch: "resnet18", Stem: "small", Width: 1}, 8, 1, Options{Threads: 1})[0]
 	require.NoError(t, measure(conv))
 	require.Contains(t, results[2].TorchVariant, "eager")
 	require.Equal(t, "channels_last failed: RuntimeError: no such format", results[2].TorchNote)

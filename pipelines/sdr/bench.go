@@ -37,7 +37,7 @@ with PyTorch in alternation, and "ratio" above 1 says that sdr is faster.
 
 Nothing else should run on the machine; "neighbours" says how busy others kept
 it. The environment variable SDR_CPU names another instruction set than the
-best: portable, avx2, avx512.`,
+best: portable, avx2, avx512, bf16.`,
 		Example: `  sdr bench all --format table
   sdr bench gemm conv --threads 1 --filter 'width64/layer4|1024'
   sdr bench step --torch .cache/torch/bin/python --rounds 9
@@ -88,6 +88,6 @@ best: portable, avx2, avx512.`,
 	f.StringVar(&o.Data, "data", "testdata/pool", "images for loop and augment; made up if the default is missing")
 	f.StringVar(&o.Python, "torch", "", "`PYTHON` to compare with, which has "+bench.Packages+"; make bench-torch makes one")
 	f.BoolVar(&o.Compile, "compile", false, "let PyTorch try torch.compile for training steps as well, which takes minutes")
-	f.BoolVar(&o.BF16, "bf16", false, "let PyTorch try bfloat16 for training steps as well, which is less exact")
+	f.BoolVar(&o.BF16, "bf16", false, "let both sides use bfloat16 for convolutions and training, which is less exact")
 	return c
 }

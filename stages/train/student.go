@@ -48,7 +48,7 @@ func newStudent(r *recipe.Recipe, images *shards.Images, pool *kernels.Pool) *st
 	st := &student{
 		recipe: r, images: images, pool: pool,
 		augment: augment.SimSiam(r.Input.Crop),
-		net:     nn.New(r.Backbone, heads, r.Input.Crop, 2*n, 2, pool, nn.Train),
+		net:     nn.New(r.Backbone, heads, r.Input.Crop, 2*n, 2, pool, nn.Train|precision(r)),
 		views:   make([]float32, 2*n*r.Input.Crop*r.Input.Crop*3),
 		indices: make([]int32, n),
 		dz:      make([]float32, 2*n*r.SSL.Dim),
@@ -71,6 +71,14 @@ func newStudent(r *recipe.Recipe, images *shards.Images, pool *kernels.Pool) *st
 	return st
 }
 
+// precision is what the recipe adds to a net's mode.
+func precision(r *recipe.Recipe) nn.Mode {
+	if r.Train.Precision == recipe.BF16 {
+		return nn.BF16
+	}
+	return 0
+}
+
 // parent makes the nets the teachers of the phase that begins.
 func (st *student) parent(nets *sdrnet.Net) {
 	if st.recipe.SSL.Distill == 0 {
@@ -79,7 +87,7 @@ func (st *student) parent(nets *sdrnet.Net) {
 	st.teachers = nets
 	if st.teacher == nil {
 		r := st.recipe
-		st.teacher = nn.New(r.Backbone, r.Heads(), r.Input.Crop, 2*r.Train.Batch, 2, st.pool, nn.Inference)
+		st.teacher = nn.New(r.Backbone, r.Heads(), r.Input.Crop, 2*r.Train.Batch, 2, st.pool, nn.Inference|precision(r))
 	}
 }
 

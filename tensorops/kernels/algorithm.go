@@ -155,6 +155,14 @@ func (p *Pool) choose(c Conv, what pass, precision Precision) algorithm {
 	for _, a := range all {
 		byName[a.String()] = a
 	}
+	if preferred := p.tuning.preferred; preferred != nil {
+		for _, name := range preferred {
+			if a, ok := byName[name]; ok {
+				return a
+			}
+		}
+		return all[0]
+	}
 	name, err := p.tuning.choose(p.tuningKey(c, what, precision),
 		func(name string) bool { _, ok := byName[name]; return ok },
 		func() string { return fastest(all, c, what, p.Threads()).String() })

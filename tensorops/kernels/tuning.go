@@ -16,9 +16,16 @@ import (
 // Tuning is a table of the fastest algorithm for each shape of convolution, as it was measured on a machine. Measured
 // once, a choice stays: the algorithms round differently, so results are bitwise the same only with the same table.
 type Tuning struct {
-	mu      sync.Mutex
-	path    string
-	choices map[string]string // asked for, or adopted
+	mu        sync.Mutex
+	path      string
+	choices   map[string]string // asked for, or adopted
+	preferred []string          // wherever they apply; the table then has no file
+}
+
+// Prefer returns a table that measures nothing: it chooses the first of the named algorithms that applies, such as
+// "winograd2", "gathered bf16" or "direct", and where none does the estimate.
+func Prefer(algorithms ...string) *Tuning {
+	return &Tuning{choices: map[string]string{}, preferred: algorithms}
 }
 
 // OpenTuning returns the table that is kept in a file, which need not exist yet. Several processes may share it: the

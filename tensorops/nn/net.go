@@ -9,16 +9,26 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 )
 
-// Mode says what a Net is for.
+// Mode says what a Net is for: Train or Inference, and BF16 in addition where wanted.
 type Mode int
 
 const (
-	Train     Mode = iota // forward and backward passes
-	Inference             // forward passes only, with little memory
+	Inference Mode = 0      // forward passes only, with little memory
+	Train     Mode = 1 << 0 // forward and backward passes
+	BF16      Mode = 1 << 1 // operands of products may be rounded, see kernels.BF16
 )
 
-// Net runs forward and backward passes on batches of one fixed size. New allocates every buffer; the passes allocate
-// nothing. A Net is for one goroutine at a time.
+func (m Mode) trains() bool { return m&Train != 0 }
+
+func (m Mode) precision() kernels.Precision {
+	if m&BF16 != 0 {
+		return kernels.BF16
+	}
+	return kernels.FP32
+}
+
+// Net runs forward and backward passes on batches of one fixed size. New allocates all memory, the values of a step in
+// one arena; the passes allocate nothing. A Net is for one goroutine at a time.
 //
 // Params, Stats and Grads are flat vectors laid out by Layout. They may be replaced by others of the same length
 // between passes, so that one Net's buffers serve many sets of weights.
@@ -37,16 +47,18 @@ type Net struct {
 	size, batch, views int
 	mode               Mode
 	pool               *kernels.Pool
+	arena              arena
+	forwarded          bool // and not yet backward
 
+	images    *value
 	stem      *unit
 	maxPool   *maxPool // nil with the small stem
-	pooled    []float32
 	blocks    []*block
 	avgPool   *avgPool
 	projector []*unit
 	predictor []*unit
-	norms     []*norm      // every BatchNorm, in the order of Layout.Stats
-	buffers   [3][]float32 // gradients (Train) or activations (Inference), reused from layer to layer
+	dZ, dP    *value  // arguments of Backward
+	norms     []*norm // every BatchNorm, in the order of Layout.Stats
 }
 
 // New builds a network for batches of square images of size pixels. The batch is views equal consecutive parts (the
@@ -65,28 +77,25 @@ func New(b Backbone, h Heads, size, batch, views int, p *kernels.Pool, mode Mode
 		size:   size, batch: batch, views: views, mode: mode, pool: p,
 	}
 	n.Layout.InitStats(n.Stats)
-	if mode == Train {
+	if mode.trains() {
 		n.Grads = make([]float32, d.layout.NumParams)
 	}
 	n.build(d)
 	return n
 }
 
-// build makes the units, with their activations, from the design.
+// build makes the units from the design and their memory.
 func (n *Net) build(d *design) {
-	largest := n.largestActivation(d)
-	for i := range n.buffers {
-		n.buffers[i] = kernels.NewFloats(largest)
-	}
+	n.images, n.dZ, n.dP = &value{}, &value{}, &value{}
 	pixels := n.size
-	var x []float32 // the activation that the next layer reads
-	n.stem, pixels = n.unit(d.stem, nil, pixels)
-	x = n.stem.y
+	n.stem, pixels = n.unit(d.stem, n.images, pixels)
+	x := n.stem.y // the value that the next layer reads
 	if d.pool {
-		n.maxPool = newMaxPool(pixels, d.stem.out, n.batch, n.mode == Train, n.pool)
+		n.maxPool = newMaxPool(pixels, d.stem.out, n.batch, n.mode.trains(), n.pool)
 		pixels = n.maxPool.out
-		n.pooled = n.activation(n.batch*pixels*pixels*d.stem.out, x)
-		x = n.pooled
+		n.maxPool.x, n.maxPool.y = x, n.arena.value(n.batch*pixels*pixels*d.stem.out)
+		n.maxPool.dx = n.gradient(x)
+		x = n.maxPool.y
 	}
 	channels := d.stem.out
 	for _, r := range d.blocks {
@@ -94,100 +103,76 @@ func (n *Net) build(d *design) {
 		in, before := x, pixels
 		for _, l := range r.layers {
 			var u *unit
-			u, pixels = n.unit(l, x, pixels, in)
+			u, pixels = n.unit(l, x, pixels)
 			b.units = append(b.units, u)
 			x, channels = u.y, l.out
 		}
 		if r.downsample != nil {
-			b.downsample, _ = n.unit(*r.downsample, in, before, x)
+			b.downsample, _ = n.unit(*r.downsample, in, before)
 		}
 		n.blocks = append(n.blocks, b)
 	}
 	n.avgPool = newAvgPool(pixels*pixels, channels, n.batch, n.pool)
-	n.Features = make([]float32, n.batch*channels)
-	n.projector, n.Z = n.head(d.projector, n.Features)
-	n.predictor, n.P = n.head(d.predictor, n.Z)
+	n.avgPool.x, n.avgPool.y = x, n.arena.value(n.batch*channels)
+	n.avgPool.dx = n.gradient(x)
+	features := n.avgPool.y
+	var z, p *value
+	n.projector, z = n.head(d.projector, features)
+	n.predictor, p = n.head(d.predictor, z)
+
+	n.arena.planning = true
+	n.forward(BatchStats)
+	if n.mode.trains() {
+		n.backward(n.dZ, n.dP)
+	}
+	n.arena.planning = false
+	for _, v := range []*value{features, z, p} {
+		n.arena.keep(v)
+	}
+	n.arena.place()
+	n.Features, n.Z, n.P = features.data, z.data, p.data
 }
 
-// head makes a row of linear units and returns them with their output, which outlives the other activations.
-func (n *Net) head(layers []layer, x []float32) ([]*unit, []float32) {
+// head makes a row of linear units and returns them with their output.
+func (n *Net) head(layers []layer, x *value) ([]*unit, *value) {
 	var units []*unit
 	for _, l := range layers {
 		u, _ := n.unit(l, x, 1)
 		units = append(units, u)
 		x = u.y
 	}
-	if len(units) > 0 && n.mode == Inference {
-		x = make([]float32, len(x))
-		units[len(units)-1].y = x
-	}
 	return units, x
 }
 
-// unit makes a unit that reads x, images of pixels x pixels, and returns it with the size of its output images. Its
-// output overlaps neither x nor taken.
-func (n *Net) unit(l layer, x []float32, pixels int, taken ...[]float32) (*unit, int) {
-	u := &unit{weight: l.weight, x: x}
+// unit makes a unit that reads x, images of pixels x pixels, and returns it with the size of its output images.
+func (n *Net) unit(l layer, x *value, pixels int) (*unit, int) {
 	out := (pixels+2*l.pad-l.kernel)/l.stride + 1
-	if l.linear {
-		u.product = &linear{n: n.batch, in: l.in, out: l.out, pool: n.pool}
-	} else {
-		u.product = kernels.NewConvPlan(kernels.Conv{
-			N: n.batch, H: pixels, W: pixels, Cin: l.in, Cout: l.out,
-			KH: l.kernel, KW: l.kernel, Stride: l.stride, Pad: l.pad,
-		}, n.pool)
-	}
+	size := n.batch * out * out * l.out
+	u := &unit{weight: l.weight, x: x, u: n.arena.value(size)}
+	u.product = kernels.NewConvPlan(kernels.Conv{
+		N: n.batch, H: pixels, W: pixels, Cin: l.in, Cout: l.out,
+		KH: l.kernel, KW: l.kernel, Stride: l.stride, Pad: l.pad,
+	}, n.mode.precision(), n.pool)
 	u.norm = newNorm(l.norm, l.relu, l.out, n.batch*out*out, n.views, n.pool)
 	if l.norm.batch {
 		n.norms = append(n.norms, u.norm)
 	}
-	size := n.batch * out * out * l.out
-	u.u = n.activation(size, append(taken, x)...)
 	u.y = u.u
-	if n.mode == Train {
-		u.y = kernels.NewFloats(size)
+	if n.mode.trains() {
+		u.y = n.arena.value(size)
+	}
+	if x != n.images {
+		u.dx = n.gradient(x)
 	}
 	return u, out
 }
 
-// activation is a new buffer in Train mode, else the first of the three buffers that overlaps none of taken.
-func (n *Net) activation(size int, taken ...[]float32) []float32 {
-	if n.mode == Train {
-		return kernels.NewFloats(size)
+// gradient is a value for a gradient of x; nil where no backward pass follows.
+func (n *Net) gradient(x *value) *value {
+	if !n.mode.trains() {
+		return nil
 	}
-next:
-	for _, b := range n.buffers {
-		for _, t := range taken {
-			if len(t) > 0 && &t[0] == &b[0] {
-				continue next
-			}
-		}
-		return b[:size]
-	}
-	panic("nn: more than three activations are in use at once")
-}
-
-// largestActivation is the number of floats of the largest layer output.
-func (n *Net) largestActivation(d *design) int {
-	largest, pixels := 0, n.size
-	grow := func(l layer) {
-		pixels = (pixels+2*l.pad-l.kernel)/l.stride + 1
-		largest = max(largest, n.batch*pixels*pixels*l.out)
-	}
-	grow(d.stem)
-	if d.pool {
-		pixels = (pixels-1)/2 + 1
-	}
-	for _, r := range d.blocks {
-		for _, l := range r.layers {
-			grow(l)
-		}
-	}
-	pixels = 1
-	for _, l := range append(d.projector, d.predictor...) {
-		largest = max(largest, n.batch*max(l.in, l.out))
-	}
-	return largest
+	return n.arena.value(x.size)
 }
 
 // Forward computes Features, Z and P for images [batch, size, size, 3]. The images must stay as they are until
@@ -196,74 +181,87 @@ func (n *Net) Forward(images []float32, mode BNMode) {
 	mustLen("Net.Forward: images", len(images), n.batch*n.size*n.size*3)
 	mustLen("Net.Forward: Params", len(n.Params), n.Layout.NumParams)
 	mustLen("Net.Forward: Stats", len(n.Stats), n.Layout.NumStats)
-	n.stem.x = images
-	n.stem.forward(n, nil, mode)
+	n.images.data = images
+	n.forward(mode)
+	n.forwarded = true
+}
+
+func (n *Net) forward(mode BNMode) {
+	n.stem.forward(n, mode)
 	if n.maxPool != nil {
-		n.maxPool.forward(n.stem.y, n.pooled)
+		n.maxPool.forward(n)
 	}
 	for _, b := range n.blocks {
 		b.forward(n, mode)
 	}
-	n.avgPool.forward(n.blocks[len(n.blocks)-1].output(), n.Features)
+	n.avgPool.forward(n)
 	for _, u := range n.projector {
-		u.forward(n, nil, mode)
+		u.forward(n, mode)
 	}
 	for _, u := range n.predictor {
-		u.forward(n, nil, mode)
+		u.forward(n, mode)
 	}
 }
 
 // Backward overwrites Grads with the gradient of a loss whose gradients with respect to Z and P are dZ and dP
 // [batch, ProjectorDim]; either may be nil for zeros, and dP must be without a predictor. It belongs to the last
-// Forward, with the same Params. A network without heads takes the gradient of its features as dZ.
+// Forward, with the same Params, and uses up what that left, so that there is one Backward for a Forward. A network
+// without heads takes the gradient of its features as dZ.
 func (n *Net) Backward(dZ, dP []float32) {
 	n.checkBackward(dZ, dP)
-	f := flow{a: n.buffers[0], b: n.buffers[1], c: n.buffers[2]}
-	g1, g2 := dZ, []float32(nil)
-	if dP != nil {
-		f = n.backwardHead(n.predictor, dP, nil, f)
-		g1, g2 = f.a, dZ
+	n.forwarded = false
+	given := func(v *value, data []float32) *value {
+		if v.data = data; data == nil {
+			return nil
+		}
+		return v
+	}
+	n.backward(given(n.dZ, dZ), given(n.dP, dP))
+}
+
+func (n *Net) backward(g1, dP *value) {
+	var g2 *value
+	if dP != nil && n.predictor != nil {
+		g1, g2 = n.backwardHead(n.predictor, dP, nil), g1
 	} else {
 		for _, u := range n.predictor {
 			u.clearGrads(n.Grads)
 		}
 	}
 	if n.projector != nil {
-		f = n.backwardHead(n.projector, g1, g2, f)
-		g1 = f.a
+		g1 = n.backwardHead(n.projector, g1, g2)
 	}
-	n.avgPool.backward(g1, f.b)
-	f.a, f.b = f.b, f.a
+	n.avgPool.backward(n, g1)
+	g1, g2 = n.avgPool.dx, nil
 	for _, b := range slices.Backward(n.blocks) {
-		f = b.backward(n, f)
+		g1, g2 = b.backward(n, g1, g2)
 	}
-	g1, g2 = f.pairOf()
 	if n.maxPool != nil {
-		n.maxPool.backward(g1, g2, f.c)
-		f.a, g1, g2 = f.c, f.c, nil
+		n.maxPool.backward(n, g1, g2)
+		g1, g2 = n.maxPool.dx, nil
 	}
-	n.stem.backward(n, g1, g2, f.a, f.a, nil)
+	n.stem.backward(n, g1, g2)
 }
 
-// backwardHead takes the gradient g1 (+ g2 unless nil) of a head's output and leaves that of its input in the a of
-// the flow it returns. g1 may be f.a.
-func (n *Net) backwardHead(units []*unit, g1, g2 []float32, f flow) flow {
+// backwardHead takes the gradient g1 (+ g2 unless nil) of a head's output to its input.
+func (n *Net) backwardHead(units []*unit, g1, g2 *value) *value {
 	for _, u := range slices.Backward(units) {
-		u.backward(n, g1, g2, f.a, f.a, f.b)
-		f.a, f.b = f.b, f.a
-		g1, g2 = f.a, nil
+		u.backward(n, g1, g2)
+		g1, g2 = u.dx, nil
 	}
-	return f
+	return g1
 }
 
 func (n *Net) checkBackward(dZ, dP []float32) {
 	switch {
-	case n.mode != Train:
+	case !n.mode.trains():
 		panic("nn: Net.Backward of a network made for Inference; make it with Train")
 	case dZ == nil && dP == nil:
 		panic("nn: Net.Backward without a gradient; give dZ, dP or both")
 	case dP != nil && n.predictor == nil:
 		panic("nn: Net.Backward: dP without a predictor; set Heads.PredictorHidden or give dZ")
+	case !n.forwarded:
+		panic("nn: Net.Backward without a Forward before it; run one for each Backward")
 	}
 	mustLen("Net.Backward: Params", len(n.Params), n.Layout.NumParams)
 	mustLen("Net.Backward: Grads", len(n.Grads), n.Layout.NumParams)

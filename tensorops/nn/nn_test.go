@@ -325,6 +325,7 @@ func TestPanicsNameTheMistake(t *testing.T) {
 		"nn: Net.Forward: images: 5 floats, want 768":                                                  func() { n.Forward(make([]float32, 5), BatchStats) },
 		"nn: Net.Backward without a gradient; give dZ, dP or both":                                     func() { n.Backward(nil, nil) },
 		"nn: Net.Backward: dP without a predictor; set Heads.PredictorHidden or give dZ":               func() { n.Backward(nil, n.Z) },
+		"nn: Net.Backward without a Forward before it; run one for each Backward":                      func() { n.Backward(n.Z, nil) },
 		"nn: New: 5 images of 8 pixels in 2 views; use positive numbers and a batch that views divide": func() { New(b, Heads{}, 8, 5, 2, pool, Train) },
 		"nn: Net.Backward of a network made for Inference; make it with Train":                         func() { New(b, Heads{}, 8, 4, 2, pool, Inference).Backward(n.Z, nil) },
 		"nn: Reestimator.Store before Add; run at least one batch":                                     func() { n.NewReestimator().Store(n.Stats) },

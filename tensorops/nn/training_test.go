@@ -22,38 +22,69 @@ func trainingImages(step int) []float32 {
 	return images
 }
 
+// reference is a training that PyTorch did, too; see make_golden.py.
+type reference struct {
+	name        string
+	width       int
+	heads       Heads
+	lr          float32
+	temperature float64
+	tolerance   float64
+}
+
+var references = []reference{
+	{"simsiam", 4, simSiamHeads, 0.03, 0, 1e-4},
+	{"ntxent", 4, Heads{ProjectorHidden: 16, ProjectorDim: 12, ProjectorLayers: 2}, 0.004, 0.2, 1e-4},
+	{"simsiam_long", 8, Heads{
+		ProjectorHidden: 32, ProjectorDim: 24, ProjectorLayers: 3, ProjectorBN: true, PredictorHidden: 16,
+	}, 0.01, 0, 1e-3},
+	{"ntxent_long", 8, Heads{ProjectorHidden: 32, ProjectorDim: 24, ProjectorLayers: 2, ProjectorBN: true}, 0.003, 0.5, 1e-4},
+}
+
+// losses returns the golden losses of a kind and what this package's training does beside them, step by step.
+func (r reference) losses(t *testing.T, kind string, mode Mode, pool *kernels.Pool) (golden []float32, step func(i int) float64) {
+	n := New(Backbone{"resnet18", "small", r.width}, r.heads, 16, 32, 2, pool, mode)
+	initialise(n.Layout, n.Params)
+	calm(n.Layout, n.Params)
+	method, _, _ := strings.Cut(r.name, "_")
+	train := newStep(n, method, r.temperature, pool)
+	return goldenTensor(t, readGolden(t, "train_"+r.name), kind), func(i int) float64 { return train(trainingImages(i), r.lr) }
+}
+
 // TestTrainingMatchesPyTorch trains from the same weights on the same images as PyTorch did in double precision: for 20
 // steps, and for 200 with channels for which Winograd's convolutions are chosen. Every loss must be within the tolerance
 // of PyTorch's, as a share of it. (SimSiam's loss passes zero on its way to -1, and is only 0.001 once.)
 func TestTrainingMatchesPyTorch(t *testing.T) {
 	pool := kernels.NewPool(2)
 	defer pool.Close()
-	const batch = 32
-	for _, c := range []struct {
-		name        string
-		width       int
-		heads       Heads
-		lr          float32
-		temperature float64
-		tolerance   float64
-	}{
-		{"simsiam", 4, simSiamHeads, 0.03, 0, 1e-4},
-		{"ntxent", 4, Heads{ProjectorHidden: 16, ProjectorDim: 12, ProjectorLayers: 2}, 0.004, 0.2, 1e-4},
-		{"simsiam_long", 8, Heads{
-			ProjectorHidden: 32, ProjectorDim: 24, ProjectorLayers: 3, ProjectorBN: true, PredictorHidden: 16,
-		}, 0.01, 0, 1e-3},
-		{"ntxent_long", 8, Heads{ProjectorHidden: 32, ProjectorDim: 24, ProjectorLayers: 2, ProjectorBN: true}, 0.003, 0.5, 1e-4},
-	} {
+	for _, c := range references {
 		t.Run(c.name, func(t *testing.T) {
-			want := goldenTensor(t, readGolden(t, "train_"+c.name), "losses")
-			n := New(Backbone{"resnet18", "small", c.width}, c.heads, 16, batch, 2, pool, Train)
-			initialise(n.Layout, n.Params)
-			calm(n.Layout, n.Params)
-			method, _, _ := strings.Cut(c.name, "_")
-			step := newStep(n, method, c.temperature, pool)
+			want, step := c.losses(t, "losses", Train, pool)
 			for i, w := range want {
-				require.InEpsilon(t, w, step(trainingImages(i), c.lr), c.tolerance, "step %d", i)
+				require.InEpsilon(t, w, step(i), c.tolerance, "step %d", i)
 			}
+		})
+	}
+}
+
+// TestBF16TrainingIsAsCloseAsPyTorchs trains with every product in bfloat16. The losses may not be further from those in
+// double precision than the losses of PyTorch's autocasting to bfloat16.
+func TestBF16TrainingIsAsCloseAsPyTorchs(t *testing.T) {
+	pool := kernels.NewPool(2)
+	defer pool.Close()
+	pool.Tune(kernels.Prefer("direct bf16", "gathered bf16"))
+	for _, c := range references[2:] {
+		t.Run(c.name, func(t *testing.T) {
+			exact, step := c.losses(t, "losses", Train|BF16, pool)
+			var ours, theirs float64
+			for i, torch := range goldenTensor(t, readGolden(t, "train_"+c.name), "bf16") {
+				off := step(i) - float64(exact[i])
+				ours += off * off
+				off = float64(torch - exact[i])
+				theirs += off * off
+			}
+			require.LessOrEqual(t, ours, theirs)
+			require.Greater(t, ours, theirs/1e4, "bfloat16 was not used")
 		})
 	}
 }

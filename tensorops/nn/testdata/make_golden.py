@@ -157,7 +157,7 @@ def training_images(step):
     return colour + hashed(f"noise {step}", 32, 16, 16, 3) / 2
 
 
-def reference_training(net, loss_of, lr, steps, dtype=torch.float64, noise=0):
+def reference_training(net, loss_of, lr, steps, dtype=torch.float64, noise=0, bf16=False):
     """Losses of steps of SGD, each on other images, from weights that are changed by a share of about noise.
 
     BatchNorms start with half the scale and a shift of 1 more: ReLU then works mostly away from its kink, and rounding
@@ -175,8 +175,9 @@ def reference_training(net, loss_of, lr, steps, dtype=torch.float64, noise=0):
     losses = []
     for step in range(steps):
         images = training_images(step).permute(0, 3, 1, 2).to(dtype)
-        _, z, p = passes(net, images)
-        loss = loss_of(z, p)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+            _, z, p = passes(net, images)
+        loss = loss_of(z.to(dtype), p.to(dtype))
         sgd.zero_grad()
         loss.backward()
         sgd.step()
@@ -227,7 +228,13 @@ for name, make, loss, lr, steps in (
     ("ntxent_long", lambda: simclr(*resnet18, 8, True, 64, 32, 24, norm=True), lambda z, p: ntxent_loss(z, 0.5), 0.003, 200),
 ):
     double = reference_training(make(), loss, lr, steps)
-    save(f"train_{name}", {"losses": double})
+    losses = {"losses": double}
+    if steps == 200:  # what bfloat16 does to PyTorch's own training
+        torch.backends.mkldnn.enabled = True
+        losses["bf16"] = reference_training(make(), loss, lr, steps, torch.float32, bf16=True)
+        torch.backends.mkldnn.enabled = False
+        print(f"  bf16: off by {(losses['bf16'] - double).square().mean().sqrt():.1e} (root mean square)")
+    save(f"train_{name}", losses)
     print(name, [round(v, 4) for v in double[:: steps // 20].tolist()])
     for dtype, noise in (torch.float32, 0), (torch.float32, 1e-6):
         other = reference_training(make(), loss, lr, steps, dtype, noise)

@@ -1,0 +1,74 @@
+package nn
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/sdr-ml/sdr/tensorops/kernels"
+)
+
+// Values that live at the same time never share memory, whatever the lifetimes.
+func TestArenaKeepsLivingValuesApart(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		a := arena{planning: true}
+		for range rapid.IntRange(1, 12).Draw(t, "values") {
+			a.value(rapid.IntRange(1, 100).Draw(t, "size"))
+		}
+		unused := a.value(7)
+		value := rapid.SampledFrom(a.values[:len(a.values)-1])
+		for range rapid.IntRange(1, 20).Draw(t, "operations") {
+			require.False(t, a.touch(value.Draw(t, "first"), nil, value.Draw(t, "second")))
+		}
+		kept := value.Draw(t, "kept")
+		a.touch(kept)
+		a.keep(kept)
+		a.place()
+		require.Nil(t, unused.data)
+		for i, v := range a.values {
+			if v.first < 0 {
+				continue
+			}
+			require.Len(t, v.data, v.size)
+			for j := range v.data {
+				v.data[j] = float32(i)
+			}
+			for _, w := range a.values {
+				if v == w || w.first < 0 || w.first > v.last || w.last < v.first {
+					continue
+				}
+				for j := range w.data {
+					w.data[j] = -1
+				}
+			}
+			for j := range v.data {
+				require.Equal(t, float32(i), v.data[j])
+			}
+		}
+		a.planning = false
+		require.True(t, a.touch(kept))
+	})
+}
+
+// The gradients of a step need no memory beside that of its activations.
+func TestStepReusesMemory(t *testing.T) {
+	pool := kernels.NewPool(1)
+	defer pool.Close()
+	n := New(Backbone{"resnet18", "small", 8}, simSiamHeads, 32, 8, 2, pool, Train)
+	units := append([]*unit{n.stem}, append(n.projector, n.predictor...)...)
+	for _, b := range n.blocks {
+		units = append(units, b.units...)
+		if b.downsample != nil {
+			units = append(units, b.downsample)
+		}
+	}
+	activations := 0
+	for _, u := range units {
+		activations += u.u.size + u.y.size
+	}
+	require.Less(t, n.arena.size, activations+activations/20)
+
+	forward := New(Backbone{"resnet18", "small", 8}, simSiamHeads, 32, 8, 2, pool, Inference)
+	require.Less(t, forward.arena.size, 4*forward.stem.u.size)
+}
