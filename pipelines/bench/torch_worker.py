@@ -30,8 +30,8 @@ def conv(torch, q, notes):
     size, stride, pad = q["size"], [q["stride"]] * 2, [q["pad"]] * 2
 
     def build(form, dtype):
-        x = torch.rand(q["n"], q["in"], size, size).to(dtype, memory_format=form)
-        w = torch.rand(q["out"], q["in"], q["kernel"], q["kernel"]).to(dtype, memory_format=form)
+        x = torch.rand(q["n"], q["in"], size, size).to(dtype=dtype, memory_format=form)
+        w = torch.rand(q["out"], q["in"], q["kernel"], q["kernel"]).to(dtype=dtype, memory_format=form)
         if q["pass"] == "forward":
             return lambda: torch.nn.functional.conv2d(x, w, None, stride, pad)
         dy = torch.rand_like(torch.nn.functional.conv2d(x, w, None, stride, pad))

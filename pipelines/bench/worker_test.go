@@ -174,7 +174,7 @@ func TestScript(t *testing.T) {
 
 	torch(`import sys
 from unittest.mock import MagicMock
-def to(memory_format):
+def to(dtype, memory_format):
     if memory_format == "bad":
         raise RuntimeError("no such format\nand more")
     return torch
