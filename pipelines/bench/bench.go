@@ -38,13 +38,22 @@ type Options struct {
 	Python string
 	// Compile lets PyTorch also try torch.compile for training steps, which takes minutes.
 	Compile bool
-	// BF16 lets both sides round the operands of convolutions, training steps and loops to bfloat16 where that is faster
-	// (kernels.BF16; PyTorch's autocasting, which also keeps activations in it).
+	// BF16 adds convolutions, training steps and loops for which both sides may round operands to bfloat16 (kernels.BF16;
+	// PyTorch's autocasting, which also keeps activations in it). Steps and loops have them anyway where the processor
+	// has instructions for it.
 	BF16 bool
 	// Tuning is the table by which our side chooses algorithms; nil means by estimate.
 	Tuning *kernels.Tuning
 	// Data is a collection of images for the training loop; empty means images made up.
 	Data string
+}
+
+// precisions of training: whether bfloat16 is allowed.
+func (o Options) precisions() []bool {
+	if o.BF16 || kernels.ISA() == "bf16" {
+		return []bool{false, true}
+	}
+	return []bool{false}
 }
 
 // group is a kind of cases.

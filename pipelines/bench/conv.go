@@ -80,16 +80,20 @@ func layers(b nn.Backbone, size, n int, o Options) []benchmark {
 		seen[c.Conv] = true
 		for _, pass := range []string{"forward", "backward-data", "backward-weights"} {
 			if i > 0 || pass != "backward-data" {
-				cases = append(cases, c.benchmark(fmt.Sprintf("conv/width%d/%s/%s", b.Width, c.name, pass), pass, o))
+				name := fmt.Sprintf("conv/width%d/%s/%s", b.Width, c.name, pass)
+				cases = append(cases, c.benchmark(name, pass, o.Threads, false))
+				if o.BF16 {
+					cases = append(cases, c.benchmark(name+"/bf16", pass, o.Threads, true))
+				}
 			}
 		}
 	}
 	return cases
 }
 
-func (c convolution) benchmark(name, pass string, o Options) benchmark {
+func (c convolution) benchmark(name, pass string, threads int, bf16 bool) benchmark {
 	precision := kernels.FP32
-	if o.BF16 {
+	if bf16 {
 		precision = kernels.BF16
 	}
 	return benchmark{
@@ -98,9 +102,9 @@ func (c convolution) benchmark(name, pass string, o Options) benchmark {
 		sizes: map[string]any{
 			"n": c.N, "size": c.H, "in": c.Cin, "out": c.Cout, "kernel": c.KH, "stride": c.Stride, "pad": c.Pad, "pass": pass,
 		},
-		threads: o.Threads,
+		threads: threads,
 		flops:   c.flops(),
-		bf16:    o.BF16,
+		bf16:    bf16,
 		prepare: func(p *kernels.Pool, _ [][]byte) (work, error) {
 			plan := kernels.NewConvPlan(c.Conv, precision, p)
 			x, w, y := random(c.N*c.H*c.W*c.Cin), random(c.KH*c.KW*c.Cin*c.Cout), random(c.N*c.OutH()*c.OutW()*c.Cout)

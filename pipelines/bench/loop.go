@@ -15,18 +15,20 @@ import (
 // its images once, when it ingests them; here it is part of every step, as in the loops of PyTorch.
 func loops(o Options, data *pictures) []benchmark {
 	jpeg, png := data.encode("jpeg"), data.encode("png")
-	return []benchmark{
-		newTraining("simsiam", 16, o.BF16).loop(o.Threads, "jpeg", jpeg),
-		newTraining("simsiam", 64, o.BF16).loop(o.Threads, "jpeg", jpeg),
-		newTraining("simsiam", 16, o.BF16).loop(o.Threads, "png", png),
+	var cases []benchmark
+	for _, bf16 := range o.precisions() {
+		narrow, wide := newTraining("simsiam", 16, bf16), newTraining("simsiam", 64, bf16)
+		cases = append(cases,
+			narrow.loop(o.Threads, "jpeg", jpeg), wide.loop(o.Threads, "jpeg", jpeg), narrow.loop(o.Threads, "png", png))
 	}
+	return cases
 }
 
 func (t training) loop(threads int, format string, encoded source) benchmark {
 	sizes := map[string]any{"format": format}
 	maps.Copy(sizes, t.sizes())
 	return benchmark{
-		name:    fmt.Sprintf("loop/%s/width%d/%s", t.method, t.backbone.Width, format),
+		name:    fmt.Sprintf("loop/%s/%s", t.name(), format),
 		kind:    "loop",
 		sizes:   sizes,
 		threads: threads,

@@ -45,18 +45,20 @@ func newTraining(method string, width int, bf16 bool) training {
 // steps are whole training steps on views that are there already.
 func steps(o Options, _ *pictures) []benchmark {
 	var cases []benchmark
-	for _, t := range []training{
-		newTraining("simsiam", 16, o.BF16), newTraining("simsiam", 32, o.BF16), newTraining("simsiam", 64, o.BF16),
-		newTraining("ntxent", 16, o.BF16),
-	} {
-		cases = append(cases, t.benchmark(o.Threads))
+	for _, bf16 := range o.precisions() {
+		for _, t := range []training{
+			newTraining("simsiam", 16, bf16), newTraining("simsiam", 32, bf16), newTraining("simsiam", 64, bf16),
+			newTraining("ntxent", 16, bf16),
+		} {
+			cases = append(cases, t.benchmark(o.Threads))
+		}
 	}
 	return cases
 }
 
 func (t training) benchmark(threads int) benchmark {
 	return benchmark{
-		name:    fmt.Sprintf("step/%s/width%d", t.method, t.backbone.Width),
+		name:    "step/" + t.name(),
 		kind:    "step",
 		sizes:   t.sizes(),
 		threads: threads,
@@ -69,6 +71,11 @@ func (t training) benchmark(threads int) benchmark {
 			return work{run: func() { step(views) }}, nil
 		},
 	}
+}
+
+// name tells the cases apart.
+func (t training) name() string {
+	return fmt.Sprintf("%s/width%d", t.method, t.backbone.Width) + map[bool]string{true: "/bf16"}[t.bf16]
 }
 
 func (t training) sizes() map[string]any {

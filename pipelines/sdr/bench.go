@@ -88,6 +88,6 @@ best: portable, avx2, avx512, bf16.`,
 	f.StringVar(&o.Data, "data", "testdata/pool", "images for loop and augment; made up if the default is missing")
 	f.StringVar(&o.Python, "torch", "", "`PYTHON` to compare with, which has "+bench.Packages+"; make bench-torch makes one")
 	f.BoolVar(&o.Compile, "compile", false, "let PyTorch try torch.compile for training steps as well, which takes minutes")
-	f.BoolVar(&o.BF16, "bf16", false, "let both sides use bfloat16 for convolutions and training, which is less exact")
+	f.BoolVar(&o.BF16, "bf16", false, "add convolutions and training in bfloat16, which is less exact; where the CPU has it, training is there anyway")
 	return c
 }
