@@ -32,7 +32,8 @@ func checkMatrix(name string, trans bool, rows, cols int, s []float32, ld int) {
 
 // gemm is the running matrix product of a Pool, cut into blocks of k. Few rows of C: the rows of A are copied together
 // first; an item is some panels of B, which its thread packs and multiplies with all rows. Many rows: a block of B is
-// packed first; an item is some of its panels and a block of rows, which its thread copies together.
+// packed first, slice by slice of k; an item is some of its panels and a block of rows, which its thread copies together
+// slice by slice, so that its part of C stays in the second-level cache.
 type gemm struct {
 	pool         *Pool
 	m, n, k      int
@@ -44,8 +45,8 @@ type gemm struct {
 	pairs        bool // of bfloat16 are multiplied
 	widths       widths
 	width        *width
-	stepK        int // size of a block of k
-	k0, kn       int // the present block of k
+	stepK        int // size of a slice of k
+	k0, kn       int // the present block of k, some slices
 	j0, jn       int // the present block of columns
 	panels       int // in the present block
 	rows, blocks int // rows per item; items that cover all rows
@@ -55,12 +56,13 @@ type gemm struct {
 }
 
 const (
-	blockN      = 2048 // bounds the packed block of B
-	fewRows     = 192  // of which a block of k stays in the second-level cache
-	tilesPerRow = 8    // tiles per block of rows: they stay in the second-level cache
-	packFrom    = 128  // columns of C from which on copying the rows of A together pays
-	gatherRows  = 16   // rows of A that one item copies
-	widestItem  = 16   // panels of B per item: their rows lie in one page or two
+	blockN      = 2048    // columns of a packed block of B
+	blockFloats = 2 << 20 // of a packed block of B, which stays in the third-level cache
+	fewRows     = 192     // of which a slice of k stays in the second-level cache
+	tilesPerRow = 8       // tiles per block of rows: they stay in the second-level cache
+	packFrom    = 128     // columns of C from which on copying the rows of A together pays
+	gatherRows  = 16      // rows of A that one item copies
+	widestItem  = 16      // panels of B per item: their rows lie in one page or two
 )
 
 func (g *gemm) init(p *Pool) {
@@ -163,16 +165,19 @@ func (g *gemm) byBlocks() {
 	if g.copiesA() {
 		scratch = max(g.rows*pitch(stepK), stepK*pitch(g.rows))
 	}
-	g.pool.reserve(stepK*stepN, scratch)
+	blockK := g.stepK * max(1, min((g.k+g.stepK-1)/max(1, g.stepK), blockFloats/max(1, stepK*stepN)))
+	g.pool.reserve(g.steps(blockK)*stepN, scratch)
 	for g.j0 = 0; g.j0 < g.n; g.j0 += stepN {
 		g.jn = min(stepN, g.n-g.j0)
 		g.panels = (g.jn + g.width.nr - 1) / g.width.nr
 		splits := max(1, min(minItems/g.blocks, g.panels/4))
 		g.perItem = (g.panels + splits - 1) / splits
 		splits = (g.panels + g.perItem - 1) / g.perItem
-		for g.k0 = 0; g.k0 < max(g.k, 1); g.k0 += max(g.stepK, 1) {
-			g.kn = min(g.stepK, g.k-g.k0)
-			g.pool.run(g.panels, g.kn*g.jn*packWork, g.packFunc)
+		for g.k0 = 0; g.k0 < max(g.k, 1); g.k0 += max(blockK, 1) {
+			g.kn = min(blockK, g.k-g.k0)
+			if g.kn > 0 {
+				g.pool.run(g.panels*((g.kn+g.stepK-1)/g.stepK), g.kn*g.jn*packWork, g.packFunc)
+			}
 			g.pool.run(g.blocks*splits, g.m*g.jn*g.kn, g.itemFunc)
 		}
 	}
@@ -192,12 +197,13 @@ func (g *gemm) panel(i int) panel {
 	return panel{col: col, cols: cols, width: g.widths.fitting(cols)}
 }
 
-// pack packs panel i of the present block of B as [kn][cols].
+// pack packs one panel of one slice of the present block of B as [slice][panel][step][cols].
 func (g *gemm) pack(_, i int) {
-	p := g.panel(i)
-	if g.kn > 0 {
-		g.pool.isa.packB(g.pairs, g.pool.shared[p.col*g.steps(g.kn):], p.cols, g.kn, p.cols, g.b[g.k0*g.brs+(g.j0+p.col)*g.bcs:], g.brs, g.bcs)
-	}
+	p := g.panel(i % g.panels)
+	from := i / g.panels * g.stepK
+	n := min(g.stepK, g.kn-from)
+	dst := g.pool.shared[g.steps(from)*g.jn+g.steps(n)*p.col:]
+	g.pool.isa.packB(g.pairs, dst, p.cols, n, p.cols, g.b[(g.k0+from)*g.brs+(g.j0+p.col)*g.bcs:], g.brs, g.bcs)
 }
 
 // item computes one block of rows of some panels, for the present block of k.
@@ -206,36 +212,43 @@ func (g *gemm) item(worker, item int) {
 	r0 := item % g.blocks * g.rows
 	rn := min(g.rows, g.m-r0)
 	p0 := item / g.blocks * g.perItem
-	a, ars, aks := g.a, g.ars, g.aks
-	if g.kn > 0 {
-		a = a[r0*ars+g.k0*aks:]
-		if g.copiesA() {
-			a, ars, aks = g.packRows(me.scratch, a, rn)
-		}
-	}
 	acc := 0
 	if g.accumulate || g.k0 > 0 {
 		acc = 1
 	}
-	w := window{ars: ars, aks: aks, klen: g.steps(g.kn), segs: 1, outer: 1}
-	for i := p0; i < min(p0+g.perItem, g.panels); i++ {
-		p := g.panel(i)
-		me.tile.setCols(p.cols)
-		w.bks = p.cols
-		me.tile.multiply(p, w, rn, a, g.pool.shared[p.col*w.klen:], g.c[r0*g.ldc+g.j0+p.col:], g.ldc, acc)
+	for from := 0; from < max(g.kn, 1); from += max(g.stepK, 1) {
+		n := min(g.stepK, g.kn-from)
+		a, w := g.rowsOfA(me.scratch, r0, rn, g.k0+from, n)
+		packed := g.pool.shared[g.steps(from)*g.jn:]
+		for i := p0; i < min(p0+g.perItem, g.panels); i++ {
+			p := g.panel(i)
+			w.bks = p.cols
+			me.tile.setCols(p.cols)
+			me.tile.multiply(p, w, rn, a, packed[p.col*w.klen:], g.c[r0*g.ldc+g.j0+p.col:], g.ldc, acc)
+		}
+		acc = 1
 	}
 }
 
-// packRows copies the present block of m rows of op(A) to dst, in which rows do not meet in a cache set, and returns
-// the block and its strides there.
-func (g *gemm) packRows(dst, src []float32, m int) (block []float32, ars, aks int) {
-	if g.aks == 1 {
-		ld := pitch(g.steps(g.kn))
-		g.copyRows(dst, ld, m, g.kn, src)
-		return dst, ld, 1
+// rowsOfA returns m rows of op(A) from row r on, in the slice of k from k0 on, and how they are read: in place, or
+// copied to dst, in which they do not meet in a cache set.
+func (g *gemm) rowsOfA(dst []float32, r, m, k0, k int) (a []float32, w window) {
+	w = window{ars: g.ars, aks: g.aks, klen: g.steps(k), segs: 1, outer: 1}
+	if k == 0 {
+		return nil, w
 	}
-	g.pool.isa.packB(g.pairs, dst, pitch(m), g.kn, m, src, g.aks, 1)
-	return dst, 1, pitch(m)
+	a = g.a[r*g.ars+k0*g.aks:]
+	switch {
+	case !g.copiesA():
+		return a, w
+	case g.aks == 1:
+		w.ars = pitch(w.klen)
+		g.copyRows(dst, w.ars, m, k, a)
+	default:
+		w.ars, w.aks = 1, pitch(m)
+		g.pool.isa.packB(g.pairs, dst, w.aks, k, m, a, g.aks, 1)
+	}
+	return dst, w
 }
 
 // copyRows copies rows of n elements along k from A, which is not transposed, to rows ld apart.
