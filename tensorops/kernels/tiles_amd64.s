@@ -5,7 +5,7 @@
 #include "textflag.h"
 
 // func avx2Tile1x8(t *byte)
-// Requires: AVX, FMA3, MMX+
+// Requires: AVX, FMA3
 TEXT ·avx2Tile1x8(SB), NOSPLIT, $40-8
 	MOVQ    t+0(FP), AX
 	MOVQ    24(AX), CX
@@ -21,15 +21,13 @@ TEXT ·avx2Tile1x8(SB), NOSPLIT, $40-8
 	MOVQ    SI, 16(SP)
 
 tile:
-	VXORPS     Y0, Y0, Y0
-	MOVQ       8(SP), DI
-	MOVQ       16(SP), SI
-	PREFETCHT0 (SI)
-	MOVQ       8(AX), BX
-	MOVQ       112(AX), SI
-	MOVQ       SI, 32(SP)
-	TESTQ      SI, SI
-	JZ         store
+	VXORPS Y0, Y0, Y0
+	MOVQ   8(SP), DI
+	MOVQ   8(AX), BX
+	MOVQ   112(AX), SI
+	MOVQ   SI, 32(SP)
+	TESTQ  SI, SI
+	JZ     store
 
 outer:
 	MOVQ 104(AX), SI
@@ -84,7 +82,7 @@ next:
 	RET
 
 // func avx2Tile2x8(t *byte)
-// Requires: AVX, FMA3, MMX+
+// Requires: AVX, FMA3
 TEXT ·avx2Tile2x8(SB), NOSPLIT, $40-8
 	MOVQ    t+0(FP), AX
 	MOVQ    24(AX), CX
@@ -100,18 +98,14 @@ TEXT ·avx2Tile2x8(SB), NOSPLIT, $40-8
 	MOVQ    DI, 16(SP)
 
 tile:
-	VXORPS     Y0, Y0, Y0
-	VXORPS     Y1, Y1, Y1
-	MOVQ       8(SP), R9
-	MOVQ       16(SP), DI
-	PREFETCHT0 (DI)
-	ADDQ       88(AX), DI
-	PREFETCHT0 (DI)
-	MOVQ       8(AX), SI
-	MOVQ       112(AX), R8
-	MOVQ       R8, 32(SP)
-	TESTQ      R8, R8
-	JZ         store
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	MOVQ   8(SP), R9
+	MOVQ   8(AX), SI
+	MOVQ   112(AX), R8
+	MOVQ   R8, 32(SP)
+	TESTQ  R8, R8
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R8
@@ -175,7 +169,7 @@ next:
 	RET
 
 // func avx2Tile3x8(t *byte)
-// Requires: AVX, FMA3, MMX+
+// Requires: AVX, FMA3
 TEXT ·avx2Tile3x8(SB), NOSPLIT, $40-8
 	MOVQ    t+0(FP), AX
 	MOVQ    24(AX), CX
@@ -191,21 +185,15 @@ TEXT ·avx2Tile3x8(SB), NOSPLIT, $40-8
 	MOVQ    DI, 16(SP)
 
 tile:
-	VXORPS     Y0, Y0, Y0
-	VXORPS     Y1, Y1, Y1
-	VXORPS     Y2, Y2, Y2
-	MOVQ       8(SP), R9
-	MOVQ       16(SP), DI
-	PREFETCHT0 (DI)
-	ADDQ       88(AX), DI
-	PREFETCHT0 (DI)
-	ADDQ       88(AX), DI
-	PREFETCHT0 (DI)
-	MOVQ       8(AX), SI
-	MOVQ       112(AX), R8
-	MOVQ       R8, 32(SP)
-	TESTQ      R8, R8
-	JZ         store
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	MOVQ   8(SP), R9
+	MOVQ   8(AX), SI
+	MOVQ   112(AX), R8
+	MOVQ   R8, 32(SP)
+	TESTQ  R8, R8
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R8
@@ -278,7 +266,7 @@ next:
 	RET
 
 // func avx2Tile4x8(t *byte)
-// Requires: AVX, FMA3, MMX+
+// Requires: AVX, FMA3
 TEXT ·avx2Tile4x8(SB), NOSPLIT, $40-8
 	MOVQ    t+0(FP), AX
 	MOVQ    24(AX), CX
@@ -295,24 +283,16 @@ TEXT ·avx2Tile4x8(SB), NOSPLIT, $40-8
 	MOVQ    R8, 16(SP)
 
 tile:
-	VXORPS     Y0, Y0, Y0
-	VXORPS     Y1, Y1, Y1
-	VXORPS     Y2, Y2, Y2
-	VXORPS     Y3, Y3, Y3
-	MOVQ       8(SP), R10
-	MOVQ       16(SP), R8
-	PREFETCHT0 (R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	MOVQ       8(AX), DI
-	MOVQ       112(AX), R9
-	MOVQ       R9, 32(SP)
-	TESTQ      R9, R9
-	JZ         store
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   8(SP), R10
+	MOVQ   8(AX), DI
+	MOVQ   112(AX), R9
+	MOVQ   R9, 32(SP)
+	TESTQ  R9, R9
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R9
@@ -394,7 +374,7 @@ next:
 	RET
 
 // func avx2Tile5x8(t *byte)
-// Requires: AVX, FMA3, MMX+
+// Requires: AVX, FMA3
 TEXT ·avx2Tile5x8(SB), NOSPLIT, $40-8
 	MOVQ    t+0(FP), AX
 	MOVQ    24(AX), CX
@@ -411,27 +391,17 @@ TEXT ·avx2Tile5x8(SB), NOSPLIT, $40-8
 	MOVQ    R8, 16(SP)
 
 tile:
-	VXORPS     Y0, Y0, Y0
-	VXORPS     Y1, Y1, Y1
-	VXORPS     Y2, Y2, Y2
-	VXORPS     Y3, Y3, Y3
-	VXORPS     Y4, Y4, Y4
-	MOVQ       8(SP), R10
-	MOVQ       16(SP), R8
-	PREFETCHT0 (R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	MOVQ       8(AX), DI
-	MOVQ       112(AX), R9
-	MOVQ       R9, 32(SP)
-	TESTQ      R9, R9
-	JZ         store
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	MOVQ   8(SP), R10
+	MOVQ   8(AX), DI
+	MOVQ   112(AX), R9
+	MOVQ   R9, 32(SP)
+	TESTQ  R9, R9
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R9
@@ -522,7 +492,7 @@ next:
 	RET
 
 // func avx2Tile6x8(t *byte)
-// Requires: AVX, FMA3, MMX+
+// Requires: AVX, FMA3
 TEXT ·avx2Tile6x8(SB), NOSPLIT, $40-8
 	MOVQ    t+0(FP), AX
 	MOVQ    24(AX), CX
@@ -540,30 +510,18 @@ TEXT ·avx2Tile6x8(SB), NOSPLIT, $40-8
 	MOVQ    R9, 16(SP)
 
 tile:
-	VXORPS     Y0, Y0, Y0
-	VXORPS     Y1, Y1, Y1
-	VXORPS     Y2, Y2, Y2
-	VXORPS     Y3, Y3, Y3
-	VXORPS     Y4, Y4, Y4
-	VXORPS     Y5, Y5, Y5
-	MOVQ       8(SP), R11
-	MOVQ       16(SP), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	MOVQ       8(AX), R8
-	MOVQ       112(AX), R10
-	MOVQ       R10, 32(SP)
-	TESTQ      R10, R10
-	JZ         store
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	MOVQ   8(SP), R11
+	MOVQ   8(AX), R8
+	MOVQ   112(AX), R10
+	MOVQ   R10, 32(SP)
+	TESTQ  R10, R10
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R10
@@ -663,7 +621,7 @@ next:
 	RET
 
 // func avx2Tile7x8(t *byte)
-// Requires: AVX, FMA3, MMX+
+// Requires: AVX, FMA3
 TEXT ·avx2Tile7x8(SB), NOSPLIT, $40-8
 	MOVQ    t+0(FP), AX
 	MOVQ    24(AX), CX
@@ -681,33 +639,19 @@ TEXT ·avx2Tile7x8(SB), NOSPLIT, $40-8
 	MOVQ    R9, 16(SP)
 
 tile:
-	VXORPS     Y0, Y0, Y0
-	VXORPS     Y1, Y1, Y1
-	VXORPS     Y2, Y2, Y2
-	VXORPS     Y3, Y3, Y3
-	VXORPS     Y4, Y4, Y4
-	VXORPS     Y5, Y5, Y5
-	VXORPS     Y6, Y6, Y6
-	MOVQ       8(SP), R11
-	MOVQ       16(SP), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	MOVQ       8(AX), R8
-	MOVQ       112(AX), R10
-	MOVQ       R10, 32(SP)
-	TESTQ      R10, R10
-	JZ         store
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	MOVQ   8(SP), R11
+	MOVQ   8(AX), R8
+	MOVQ   112(AX), R10
+	MOVQ   R10, 32(SP)
+	TESTQ  R10, R10
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R10
@@ -816,7 +760,7 @@ next:
 	RET
 
 // func avx2Tile8x8(t *byte)
-// Requires: AVX, FMA3, MMX+
+// Requires: AVX, FMA3
 TEXT ·avx2Tile8x8(SB), NOSPLIT, $40-8
 	MOVQ    t+0(FP), AX
 	MOVQ    24(AX), CX
@@ -835,36 +779,20 @@ TEXT ·avx2Tile8x8(SB), NOSPLIT, $40-8
 	MOVQ    R10, 16(SP)
 
 tile:
-	VXORPS     Y0, Y0, Y0
-	VXORPS     Y1, Y1, Y1
-	VXORPS     Y2, Y2, Y2
-	VXORPS     Y3, Y3, Y3
-	VXORPS     Y4, Y4, Y4
-	VXORPS     Y5, Y5, Y5
-	VXORPS     Y6, Y6, Y6
-	VXORPS     Y7, Y7, Y7
-	MOVQ       8(SP), R12
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	MOVQ   8(SP), R12
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -982,7 +910,7 @@ next:
 	RET
 
 // func avx2Tile9x8(t *byte)
-// Requires: AVX, FMA3, MMX+
+// Requires: AVX, FMA3
 TEXT ·avx2Tile9x8(SB), NOSPLIT, $40-8
 	MOVQ    t+0(FP), AX
 	MOVQ    24(AX), CX
@@ -1001,39 +929,21 @@ TEXT ·avx2Tile9x8(SB), NOSPLIT, $40-8
 	MOVQ    R10, 16(SP)
 
 tile:
-	VXORPS     Y0, Y0, Y0
-	VXORPS     Y1, Y1, Y1
-	VXORPS     Y2, Y2, Y2
-	VXORPS     Y3, Y3, Y3
-	VXORPS     Y4, Y4, Y4
-	VXORPS     Y5, Y5, Y5
-	VXORPS     Y6, Y6, Y6
-	VXORPS     Y7, Y7, Y7
-	VXORPS     Y8, Y8, Y8
-	MOVQ       8(SP), R12
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	MOVQ   8(SP), R12
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -1160,7 +1070,7 @@ next:
 	RET
 
 // func avx2Tile10x8(t *byte)
-// Requires: AVX, FMA3, MMX+
+// Requires: AVX, FMA3
 TEXT ·avx2Tile10x8(SB), NOSPLIT, $40-8
 	MOVQ    t+0(FP), AX
 	MOVQ    24(AX), CX
@@ -1179,44 +1089,24 @@ TEXT ·avx2Tile10x8(SB), NOSPLIT, $40-8
 	MOVQ    R10, 16(SP)
 
 tile:
-	VXORPS     Y0, Y0, Y0
-	VXORPS     Y1, Y1, Y1
-	VXORPS     Y2, Y2, Y2
-	VXORPS     Y3, Y3, Y3
-	VXORPS     Y4, Y4, Y4
-	VXORPS     Y5, Y5, Y5
-	VXORPS     Y6, Y6, Y6
-	VXORPS     Y7, Y7, Y7
-	VXORPS     Y8, Y8, Y8
-	VXORPS     Y9, Y9, Y9
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -1355,7 +1245,7 @@ next:
 	RET
 
 // func avx2Tile11x8(t *byte)
-// Requires: AVX, FMA3, MMX+
+// Requires: AVX, FMA3
 TEXT ·avx2Tile11x8(SB), NOSPLIT, $40-8
 	MOVQ    t+0(FP), AX
 	MOVQ    24(AX), CX
@@ -1374,47 +1264,25 @@ TEXT ·avx2Tile11x8(SB), NOSPLIT, $40-8
 	MOVQ    R10, 16(SP)
 
 tile:
-	VXORPS     Y0, Y0, Y0
-	VXORPS     Y1, Y1, Y1
-	VXORPS     Y2, Y2, Y2
-	VXORPS     Y3, Y3, Y3
-	VXORPS     Y4, Y4, Y4
-	VXORPS     Y5, Y5, Y5
-	VXORPS     Y6, Y6, Y6
-	VXORPS     Y7, Y7, Y7
-	VXORPS     Y8, Y8, Y8
-	VXORPS     Y9, Y9, Y9
-	VXORPS     Y10, Y10, Y10
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -1562,7 +1430,7 @@ next:
 	RET
 
 // func avx2Tile12x8(t *byte)
-// Requires: AVX, FMA3, MMX+
+// Requires: AVX, FMA3
 TEXT ·avx2Tile12x8(SB), NOSPLIT, $40-8
 	MOVQ    t+0(FP), AX
 	MOVQ    24(AX), CX
@@ -1581,50 +1449,26 @@ TEXT ·avx2Tile12x8(SB), NOSPLIT, $40-8
 	MOVQ    R10, 16(SP)
 
 tile:
-	VXORPS     Y0, Y0, Y0
-	VXORPS     Y1, Y1, Y1
-	VXORPS     Y2, Y2, Y2
-	VXORPS     Y3, Y3, Y3
-	VXORPS     Y4, Y4, Y4
-	VXORPS     Y5, Y5, Y5
-	VXORPS     Y6, Y6, Y6
-	VXORPS     Y7, Y7, Y7
-	VXORPS     Y8, Y8, Y8
-	VXORPS     Y9, Y9, Y9
-	VXORPS     Y10, Y10, Y10
-	VXORPS     Y11, Y11, Y11
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -1781,7 +1625,7 @@ next:
 	RET
 
 // func avx2Tile1x16(t *byte)
-// Requires: AVX, FMA3, MMX+
+// Requires: AVX, FMA3
 TEXT ·avx2Tile1x16(SB), NOSPLIT, $40-8
 	MOVQ    t+0(FP), AX
 	MOVQ    24(AX), CX
@@ -1797,16 +1641,14 @@ TEXT ·avx2Tile1x16(SB), NOSPLIT, $40-8
 	MOVQ    SI, 16(SP)
 
 tile:
-	VXORPS     Y0, Y0, Y0
-	VXORPS     Y1, Y1, Y1
-	MOVQ       8(SP), DI
-	MOVQ       16(SP), SI
-	PREFETCHT0 (SI)
-	MOVQ       8(AX), BX
-	MOVQ       112(AX), SI
-	MOVQ       SI, 32(SP)
-	TESTQ      SI, SI
-	JZ         store
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	MOVQ   8(SP), DI
+	MOVQ   8(AX), BX
+	MOVQ   112(AX), SI
+	MOVQ   SI, 32(SP)
+	TESTQ  SI, SI
+	JZ     store
 
 outer:
 	MOVQ 104(AX), SI
@@ -1867,7 +1709,7 @@ next:
 	RET
 
 // func avx2Tile2x16(t *byte)
-// Requires: AVX, FMA3, MMX+
+// Requires: AVX, FMA3
 TEXT ·avx2Tile2x16(SB), NOSPLIT, $40-8
 	MOVQ    t+0(FP), AX
 	MOVQ    24(AX), CX
@@ -1883,20 +1725,16 @@ TEXT ·avx2Tile2x16(SB), NOSPLIT, $40-8
 	MOVQ    DI, 16(SP)
 
 tile:
-	VXORPS     Y0, Y0, Y0
-	VXORPS     Y1, Y1, Y1
-	VXORPS     Y2, Y2, Y2
-	VXORPS     Y3, Y3, Y3
-	MOVQ       8(SP), R9
-	MOVQ       16(SP), DI
-	PREFETCHT0 (DI)
-	ADDQ       88(AX), DI
-	PREFETCHT0 (DI)
-	MOVQ       8(AX), SI
-	MOVQ       112(AX), R8
-	MOVQ       R8, 32(SP)
-	TESTQ      R8, R8
-	JZ         store
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   8(SP), R9
+	MOVQ   8(AX), SI
+	MOVQ   112(AX), R8
+	MOVQ   R8, 32(SP)
+	TESTQ  R8, R8
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R8
@@ -1971,7 +1809,7 @@ next:
 	RET
 
 // func avx2Tile3x16(t *byte)
-// Requires: AVX, FMA3, MMX+
+// Requires: AVX, FMA3
 TEXT ·avx2Tile3x16(SB), NOSPLIT, $40-8
 	MOVQ    t+0(FP), AX
 	MOVQ    24(AX), CX
@@ -1987,24 +1825,18 @@ TEXT ·avx2Tile3x16(SB), NOSPLIT, $40-8
 	MOVQ    DI, 16(SP)
 
 tile:
-	VXORPS     Y0, Y0, Y0
-	VXORPS     Y1, Y1, Y1
-	VXORPS     Y2, Y2, Y2
-	VXORPS     Y3, Y3, Y3
-	VXORPS     Y4, Y4, Y4
-	VXORPS     Y5, Y5, Y5
-	MOVQ       8(SP), R9
-	MOVQ       16(SP), DI
-	PREFETCHT0 (DI)
-	ADDQ       88(AX), DI
-	PREFETCHT0 (DI)
-	ADDQ       88(AX), DI
-	PREFETCHT0 (DI)
-	MOVQ       8(AX), SI
-	MOVQ       112(AX), R8
-	MOVQ       R8, 32(SP)
-	TESTQ      R8, R8
-	JZ         store
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	MOVQ   8(SP), R9
+	MOVQ   8(AX), SI
+	MOVQ   112(AX), R8
+	MOVQ   R8, 32(SP)
+	TESTQ  R8, R8
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R8
@@ -2093,7 +1925,7 @@ next:
 	RET
 
 // func avx2Tile4x16(t *byte)
-// Requires: AVX, FMA3, MMX+
+// Requires: AVX, FMA3
 TEXT ·avx2Tile4x16(SB), NOSPLIT, $40-8
 	MOVQ    t+0(FP), AX
 	MOVQ    24(AX), CX
@@ -2110,28 +1942,20 @@ TEXT ·avx2Tile4x16(SB), NOSPLIT, $40-8
 	MOVQ    R8, 16(SP)
 
 tile:
-	VXORPS     Y0, Y0, Y0
-	VXORPS     Y1, Y1, Y1
-	VXORPS     Y2, Y2, Y2
-	VXORPS     Y3, Y3, Y3
-	VXORPS     Y4, Y4, Y4
-	VXORPS     Y5, Y5, Y5
-	VXORPS     Y6, Y6, Y6
-	VXORPS     Y7, Y7, Y7
-	MOVQ       8(SP), R10
-	MOVQ       16(SP), R8
-	PREFETCHT0 (R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	MOVQ       8(AX), DI
-	MOVQ       112(AX), R9
-	MOVQ       R9, 32(SP)
-	TESTQ      R9, R9
-	JZ         store
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	MOVQ   8(SP), R10
+	MOVQ   8(AX), DI
+	MOVQ   112(AX), R9
+	MOVQ   R9, 32(SP)
+	TESTQ  R9, R9
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R9
@@ -2234,7 +2058,7 @@ next:
 	RET
 
 // func avx2Tile5x16(t *byte)
-// Requires: AVX, FMA3, MMX+
+// Requires: AVX, FMA3
 TEXT ·avx2Tile5x16(SB), NOSPLIT, $40-8
 	MOVQ    t+0(FP), AX
 	MOVQ    24(AX), CX
@@ -2251,32 +2075,22 @@ TEXT ·avx2Tile5x16(SB), NOSPLIT, $40-8
 	MOVQ    R8, 16(SP)
 
 tile:
-	VXORPS     Y0, Y0, Y0
-	VXORPS     Y1, Y1, Y1
-	VXORPS     Y2, Y2, Y2
-	VXORPS     Y3, Y3, Y3
-	VXORPS     Y4, Y4, Y4
-	VXORPS     Y5, Y5, Y5
-	VXORPS     Y6, Y6, Y6
-	VXORPS     Y7, Y7, Y7
-	VXORPS     Y8, Y8, Y8
-	VXORPS     Y9, Y9, Y9
-	MOVQ       8(SP), R10
-	MOVQ       16(SP), R8
-	PREFETCHT0 (R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	MOVQ       8(AX), DI
-	MOVQ       112(AX), R9
-	MOVQ       R9, 32(SP)
-	TESTQ      R9, R9
-	JZ         store
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	MOVQ   8(SP), R10
+	MOVQ   8(AX), DI
+	MOVQ   112(AX), R9
+	MOVQ   R9, 32(SP)
+	TESTQ  R9, R9
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R9
@@ -2393,7 +2207,7 @@ next:
 	RET
 
 // func avx2Tile6x16(t *byte)
-// Requires: AVX, FMA3, MMX+
+// Requires: AVX, FMA3
 TEXT ·avx2Tile6x16(SB), NOSPLIT, $40-8
 	MOVQ    t+0(FP), AX
 	MOVQ    24(AX), CX
@@ -2411,36 +2225,24 @@ TEXT ·avx2Tile6x16(SB), NOSPLIT, $40-8
 	MOVQ    R9, 16(SP)
 
 tile:
-	VXORPS     Y0, Y0, Y0
-	VXORPS     Y1, Y1, Y1
-	VXORPS     Y2, Y2, Y2
-	VXORPS     Y3, Y3, Y3
-	VXORPS     Y4, Y4, Y4
-	VXORPS     Y5, Y5, Y5
-	VXORPS     Y6, Y6, Y6
-	VXORPS     Y7, Y7, Y7
-	VXORPS     Y8, Y8, Y8
-	VXORPS     Y9, Y9, Y9
-	VXORPS     Y10, Y10, Y10
-	VXORPS     Y11, Y11, Y11
-	MOVQ       8(SP), R11
-	MOVQ       16(SP), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	MOVQ       8(AX), R8
-	MOVQ       112(AX), R10
-	MOVQ       R10, 32(SP)
-	TESTQ      R10, R10
-	JZ         store
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+	MOVQ   8(SP), R11
+	MOVQ   8(AX), R8
+	MOVQ   112(AX), R10
+	MOVQ   R10, 32(SP)
+	TESTQ  R10, R10
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R10
@@ -2571,7 +2373,7 @@ next:
 	RET
 
 // func avx512Tile1x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+// Requires: AVX, AVX512F, AVX512VL, BMI2
 TEXT ·avx512Tile1x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -2589,15 +2391,13 @@ TEXT ·avx512Tile1x8(SB), NOSPLIT, $40-8
 	MOVQ  SI, 16(SP)
 
 tile:
-	VPXORD     Y0, Y0, Y0
-	MOVQ       8(SP), DI
-	MOVQ       16(SP), SI
-	PREFETCHT0 (SI)
-	MOVQ       8(AX), BX
-	MOVQ       112(AX), SI
-	MOVQ       SI, 32(SP)
-	TESTQ      SI, SI
-	JZ         store
+	VPXORD Y0, Y0, Y0
+	MOVQ   8(SP), DI
+	MOVQ   8(AX), BX
+	MOVQ   112(AX), SI
+	MOVQ   SI, 32(SP)
+	TESTQ  SI, SI
+	JZ     store
 
 outer:
 	MOVQ 104(AX), SI
@@ -2643,7 +2443,7 @@ write:
 	RET
 
 // func avx512Tile2x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+// Requires: AVX, AVX512F, AVX512VL, BMI2
 TEXT ·avx512Tile2x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -2661,18 +2461,14 @@ TEXT ·avx512Tile2x8(SB), NOSPLIT, $40-8
 	MOVQ  DI, 16(SP)
 
 tile:
-	VPXORD     Y0, Y0, Y0
-	VPXORD     Y1, Y1, Y1
-	MOVQ       8(SP), R9
-	MOVQ       16(SP), DI
-	PREFETCHT0 (DI)
-	ADDQ       88(AX), DI
-	PREFETCHT0 (DI)
-	MOVQ       8(AX), SI
-	MOVQ       112(AX), R8
-	MOVQ       R8, 32(SP)
-	TESTQ      R8, R8
-	JZ         store
+	VPXORD Y0, Y0, Y0
+	VPXORD Y1, Y1, Y1
+	MOVQ   8(SP), R9
+	MOVQ   8(AX), SI
+	MOVQ   112(AX), R8
+	MOVQ   R8, 32(SP)
+	TESTQ  R8, R8
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R8
@@ -2724,7 +2520,7 @@ write:
 	RET
 
 // func avx512Tile3x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+// Requires: AVX, AVX512F, AVX512VL, BMI2
 TEXT ·avx512Tile3x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -2742,21 +2538,15 @@ TEXT ·avx512Tile3x8(SB), NOSPLIT, $40-8
 	MOVQ  DI, 16(SP)
 
 tile:
-	VPXORD     Y0, Y0, Y0
-	VPXORD     Y1, Y1, Y1
-	VPXORD     Y2, Y2, Y2
-	MOVQ       8(SP), R9
-	MOVQ       16(SP), DI
-	PREFETCHT0 (DI)
-	ADDQ       88(AX), DI
-	PREFETCHT0 (DI)
-	ADDQ       88(AX), DI
-	PREFETCHT0 (DI)
-	MOVQ       8(AX), SI
-	MOVQ       112(AX), R8
-	MOVQ       R8, 32(SP)
-	TESTQ      R8, R8
-	JZ         store
+	VPXORD Y0, Y0, Y0
+	VPXORD Y1, Y1, Y1
+	VPXORD Y2, Y2, Y2
+	MOVQ   8(SP), R9
+	MOVQ   8(AX), SI
+	MOVQ   112(AX), R8
+	MOVQ   R8, 32(SP)
+	TESTQ  R8, R8
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R8
@@ -2814,7 +2604,7 @@ write:
 	RET
 
 // func avx512Tile4x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+// Requires: AVX, AVX512F, AVX512VL, BMI2
 TEXT ·avx512Tile4x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -2833,24 +2623,16 @@ TEXT ·avx512Tile4x8(SB), NOSPLIT, $40-8
 	MOVQ  R8, 16(SP)
 
 tile:
-	VPXORD     Y0, Y0, Y0
-	VPXORD     Y1, Y1, Y1
-	VPXORD     Y2, Y2, Y2
-	VPXORD     Y3, Y3, Y3
-	MOVQ       8(SP), R10
-	MOVQ       16(SP), R8
-	PREFETCHT0 (R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	MOVQ       8(AX), DI
-	MOVQ       112(AX), R9
-	MOVQ       R9, 32(SP)
-	TESTQ      R9, R9
-	JZ         store
+	VPXORD Y0, Y0, Y0
+	VPXORD Y1, Y1, Y1
+	VPXORD Y2, Y2, Y2
+	VPXORD Y3, Y3, Y3
+	MOVQ   8(SP), R10
+	MOVQ   8(AX), DI
+	MOVQ   112(AX), R9
+	MOVQ   R9, 32(SP)
+	TESTQ  R9, R9
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R9
@@ -2914,7 +2696,7 @@ write:
 	RET
 
 // func avx512Tile5x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+// Requires: AVX, AVX512F, AVX512VL, BMI2
 TEXT ·avx512Tile5x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -2933,27 +2715,17 @@ TEXT ·avx512Tile5x8(SB), NOSPLIT, $40-8
 	MOVQ  R8, 16(SP)
 
 tile:
-	VPXORD     Y0, Y0, Y0
-	VPXORD     Y1, Y1, Y1
-	VPXORD     Y2, Y2, Y2
-	VPXORD     Y3, Y3, Y3
-	VPXORD     Y4, Y4, Y4
-	MOVQ       8(SP), R10
-	MOVQ       16(SP), R8
-	PREFETCHT0 (R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	MOVQ       8(AX), DI
-	MOVQ       112(AX), R9
-	MOVQ       R9, 32(SP)
-	TESTQ      R9, R9
-	JZ         store
+	VPXORD Y0, Y0, Y0
+	VPXORD Y1, Y1, Y1
+	VPXORD Y2, Y2, Y2
+	VPXORD Y3, Y3, Y3
+	VPXORD Y4, Y4, Y4
+	MOVQ   8(SP), R10
+	MOVQ   8(AX), DI
+	MOVQ   112(AX), R9
+	MOVQ   R9, 32(SP)
+	TESTQ  R9, R9
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R9
@@ -3023,7 +2795,7 @@ write:
 	RET
 
 // func avx512Tile6x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+// Requires: AVX, AVX512F, AVX512VL, BMI2
 TEXT ·avx512Tile6x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -3043,30 +2815,18 @@ TEXT ·avx512Tile6x8(SB), NOSPLIT, $40-8
 	MOVQ  R9, 16(SP)
 
 tile:
-	VPXORD     Y0, Y0, Y0
-	VPXORD     Y1, Y1, Y1
-	VPXORD     Y2, Y2, Y2
-	VPXORD     Y3, Y3, Y3
-	VPXORD     Y4, Y4, Y4
-	VPXORD     Y5, Y5, Y5
-	MOVQ       8(SP), R11
-	MOVQ       16(SP), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	MOVQ       8(AX), R8
-	MOVQ       112(AX), R10
-	MOVQ       R10, 32(SP)
-	TESTQ      R10, R10
-	JZ         store
+	VPXORD Y0, Y0, Y0
+	VPXORD Y1, Y1, Y1
+	VPXORD Y2, Y2, Y2
+	VPXORD Y3, Y3, Y3
+	VPXORD Y4, Y4, Y4
+	VPXORD Y5, Y5, Y5
+	MOVQ   8(SP), R11
+	MOVQ   8(AX), R8
+	MOVQ   112(AX), R10
+	MOVQ   R10, 32(SP)
+	TESTQ  R10, R10
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R10
@@ -3142,7 +2902,7 @@ write:
 	RET
 
 // func avx512Tile7x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+// Requires: AVX, AVX512F, AVX512VL, BMI2
 TEXT ·avx512Tile7x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -3162,33 +2922,19 @@ TEXT ·avx512Tile7x8(SB), NOSPLIT, $40-8
 	MOVQ  R9, 16(SP)
 
 tile:
-	VPXORD     Y0, Y0, Y0
-	VPXORD     Y1, Y1, Y1
-	VPXORD     Y2, Y2, Y2
-	VPXORD     Y3, Y3, Y3
-	VPXORD     Y4, Y4, Y4
-	VPXORD     Y5, Y5, Y5
-	VPXORD     Y6, Y6, Y6
-	MOVQ       8(SP), R11
-	MOVQ       16(SP), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	MOVQ       8(AX), R8
-	MOVQ       112(AX), R10
-	MOVQ       R10, 32(SP)
-	TESTQ      R10, R10
-	JZ         store
+	VPXORD Y0, Y0, Y0
+	VPXORD Y1, Y1, Y1
+	VPXORD Y2, Y2, Y2
+	VPXORD Y3, Y3, Y3
+	VPXORD Y4, Y4, Y4
+	VPXORD Y5, Y5, Y5
+	VPXORD Y6, Y6, Y6
+	MOVQ   8(SP), R11
+	MOVQ   8(AX), R8
+	MOVQ   112(AX), R10
+	MOVQ   R10, 32(SP)
+	TESTQ  R10, R10
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R10
@@ -3270,7 +3016,7 @@ write:
 	RET
 
 // func avx512Tile8x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+// Requires: AVX, AVX512F, AVX512VL, BMI2
 TEXT ·avx512Tile8x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -3291,36 +3037,20 @@ TEXT ·avx512Tile8x8(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Y0, Y0, Y0
-	VPXORD     Y1, Y1, Y1
-	VPXORD     Y2, Y2, Y2
-	VPXORD     Y3, Y3, Y3
-	VPXORD     Y4, Y4, Y4
-	VPXORD     Y5, Y5, Y5
-	VPXORD     Y6, Y6, Y6
-	VPXORD     Y7, Y7, Y7
-	MOVQ       8(SP), R12
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Y0, Y0, Y0
+	VPXORD Y1, Y1, Y1
+	VPXORD Y2, Y2, Y2
+	VPXORD Y3, Y3, Y3
+	VPXORD Y4, Y4, Y4
+	VPXORD Y5, Y5, Y5
+	VPXORD Y6, Y6, Y6
+	VPXORD Y7, Y7, Y7
+	MOVQ   8(SP), R12
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -3408,7 +3138,7 @@ write:
 	RET
 
 // func avx512Tile9x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+// Requires: AVX, AVX512F, AVX512VL, BMI2
 TEXT ·avx512Tile9x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -3429,39 +3159,21 @@ TEXT ·avx512Tile9x8(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Y0, Y0, Y0
-	VPXORD     Y1, Y1, Y1
-	VPXORD     Y2, Y2, Y2
-	VPXORD     Y3, Y3, Y3
-	VPXORD     Y4, Y4, Y4
-	VPXORD     Y5, Y5, Y5
-	VPXORD     Y6, Y6, Y6
-	VPXORD     Y7, Y7, Y7
-	VPXORD     Y8, Y8, Y8
-	MOVQ       8(SP), R12
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Y0, Y0, Y0
+	VPXORD Y1, Y1, Y1
+	VPXORD Y2, Y2, Y2
+	VPXORD Y3, Y3, Y3
+	VPXORD Y4, Y4, Y4
+	VPXORD Y5, Y5, Y5
+	VPXORD Y6, Y6, Y6
+	VPXORD Y7, Y7, Y7
+	VPXORD Y8, Y8, Y8
+	MOVQ   8(SP), R12
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -3555,7 +3267,7 @@ write:
 	RET
 
 // func avx512Tile10x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+// Requires: AVX, AVX512F, AVX512VL, BMI2
 TEXT ·avx512Tile10x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -3576,44 +3288,24 @@ TEXT ·avx512Tile10x8(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Y0, Y0, Y0
-	VPXORD     Y1, Y1, Y1
-	VPXORD     Y2, Y2, Y2
-	VPXORD     Y3, Y3, Y3
-	VPXORD     Y4, Y4, Y4
-	VPXORD     Y5, Y5, Y5
-	VPXORD     Y6, Y6, Y6
-	VPXORD     Y7, Y7, Y7
-	VPXORD     Y8, Y8, Y8
-	VPXORD     Y9, Y9, Y9
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Y0, Y0, Y0
+	VPXORD Y1, Y1, Y1
+	VPXORD Y2, Y2, Y2
+	VPXORD Y3, Y3, Y3
+	VPXORD Y4, Y4, Y4
+	VPXORD Y5, Y5, Y5
+	VPXORD Y6, Y6, Y6
+	VPXORD Y7, Y7, Y7
+	VPXORD Y8, Y8, Y8
+	VPXORD Y9, Y9, Y9
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -3716,7 +3408,7 @@ write:
 	RET
 
 // func avx512Tile11x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+// Requires: AVX, AVX512F, AVX512VL, BMI2
 TEXT ·avx512Tile11x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -3737,47 +3429,25 @@ TEXT ·avx512Tile11x8(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Y0, Y0, Y0
-	VPXORD     Y1, Y1, Y1
-	VPXORD     Y2, Y2, Y2
-	VPXORD     Y3, Y3, Y3
-	VPXORD     Y4, Y4, Y4
-	VPXORD     Y5, Y5, Y5
-	VPXORD     Y6, Y6, Y6
-	VPXORD     Y7, Y7, Y7
-	VPXORD     Y8, Y8, Y8
-	VPXORD     Y9, Y9, Y9
-	VPXORD     Y10, Y10, Y10
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Y0, Y0, Y0
+	VPXORD Y1, Y1, Y1
+	VPXORD Y2, Y2, Y2
+	VPXORD Y3, Y3, Y3
+	VPXORD Y4, Y4, Y4
+	VPXORD Y5, Y5, Y5
+	VPXORD Y6, Y6, Y6
+	VPXORD Y7, Y7, Y7
+	VPXORD Y8, Y8, Y8
+	VPXORD Y9, Y9, Y9
+	VPXORD Y10, Y10, Y10
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -3886,7 +3556,7 @@ write:
 	RET
 
 // func avx512Tile12x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+// Requires: AVX, AVX512F, AVX512VL, BMI2
 TEXT ·avx512Tile12x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -3907,50 +3577,26 @@ TEXT ·avx512Tile12x8(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Y0, Y0, Y0
-	VPXORD     Y1, Y1, Y1
-	VPXORD     Y2, Y2, Y2
-	VPXORD     Y3, Y3, Y3
-	VPXORD     Y4, Y4, Y4
-	VPXORD     Y5, Y5, Y5
-	VPXORD     Y6, Y6, Y6
-	VPXORD     Y7, Y7, Y7
-	VPXORD     Y8, Y8, Y8
-	VPXORD     Y9, Y9, Y9
-	VPXORD     Y10, Y10, Y10
-	VPXORD     Y11, Y11, Y11
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Y0, Y0, Y0
+	VPXORD Y1, Y1, Y1
+	VPXORD Y2, Y2, Y2
+	VPXORD Y3, Y3, Y3
+	VPXORD Y4, Y4, Y4
+	VPXORD Y5, Y5, Y5
+	VPXORD Y6, Y6, Y6
+	VPXORD Y7, Y7, Y7
+	VPXORD Y8, Y8, Y8
+	VPXORD Y9, Y9, Y9
+	VPXORD Y10, Y10, Y10
+	VPXORD Y11, Y11, Y11
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -4065,7 +3711,7 @@ write:
 	RET
 
 // func avx512Tile13x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+// Requires: AVX, AVX512F, AVX512VL, BMI2
 TEXT ·avx512Tile13x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -4086,53 +3732,27 @@ TEXT ·avx512Tile13x8(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Y0, Y0, Y0
-	VPXORD     Y1, Y1, Y1
-	VPXORD     Y2, Y2, Y2
-	VPXORD     Y3, Y3, Y3
-	VPXORD     Y4, Y4, Y4
-	VPXORD     Y5, Y5, Y5
-	VPXORD     Y6, Y6, Y6
-	VPXORD     Y7, Y7, Y7
-	VPXORD     Y8, Y8, Y8
-	VPXORD     Y9, Y9, Y9
-	VPXORD     Y10, Y10, Y10
-	VPXORD     Y11, Y11, Y11
-	VPXORD     Y12, Y12, Y12
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Y0, Y0, Y0
+	VPXORD Y1, Y1, Y1
+	VPXORD Y2, Y2, Y2
+	VPXORD Y3, Y3, Y3
+	VPXORD Y4, Y4, Y4
+	VPXORD Y5, Y5, Y5
+	VPXORD Y6, Y6, Y6
+	VPXORD Y7, Y7, Y7
+	VPXORD Y8, Y8, Y8
+	VPXORD Y9, Y9, Y9
+	VPXORD Y10, Y10, Y10
+	VPXORD Y11, Y11, Y11
+	VPXORD Y12, Y12, Y12
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -4253,7 +3873,7 @@ write:
 	RET
 
 // func avx512Tile14x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+// Requires: AVX, AVX512F, AVX512VL, BMI2
 TEXT ·avx512Tile14x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -4274,56 +3894,28 @@ TEXT ·avx512Tile14x8(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Y0, Y0, Y0
-	VPXORD     Y1, Y1, Y1
-	VPXORD     Y2, Y2, Y2
-	VPXORD     Y3, Y3, Y3
-	VPXORD     Y4, Y4, Y4
-	VPXORD     Y5, Y5, Y5
-	VPXORD     Y6, Y6, Y6
-	VPXORD     Y7, Y7, Y7
-	VPXORD     Y8, Y8, Y8
-	VPXORD     Y9, Y9, Y9
-	VPXORD     Y10, Y10, Y10
-	VPXORD     Y11, Y11, Y11
-	VPXORD     Y12, Y12, Y12
-	VPXORD     Y13, Y13, Y13
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Y0, Y0, Y0
+	VPXORD Y1, Y1, Y1
+	VPXORD Y2, Y2, Y2
+	VPXORD Y3, Y3, Y3
+	VPXORD Y4, Y4, Y4
+	VPXORD Y5, Y5, Y5
+	VPXORD Y6, Y6, Y6
+	VPXORD Y7, Y7, Y7
+	VPXORD Y8, Y8, Y8
+	VPXORD Y9, Y9, Y9
+	VPXORD Y10, Y10, Y10
+	VPXORD Y11, Y11, Y11
+	VPXORD Y12, Y12, Y12
+	VPXORD Y13, Y13, Y13
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -4450,7 +4042,7 @@ write:
 	RET
 
 // func avx512Tile15x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+// Requires: AVX, AVX512F, AVX512VL, BMI2
 TEXT ·avx512Tile15x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -4471,59 +4063,29 @@ TEXT ·avx512Tile15x8(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Y0, Y0, Y0
-	VPXORD     Y1, Y1, Y1
-	VPXORD     Y2, Y2, Y2
-	VPXORD     Y3, Y3, Y3
-	VPXORD     Y4, Y4, Y4
-	VPXORD     Y5, Y5, Y5
-	VPXORD     Y6, Y6, Y6
-	VPXORD     Y7, Y7, Y7
-	VPXORD     Y8, Y8, Y8
-	VPXORD     Y9, Y9, Y9
-	VPXORD     Y10, Y10, Y10
-	VPXORD     Y11, Y11, Y11
-	VPXORD     Y12, Y12, Y12
-	VPXORD     Y13, Y13, Y13
-	VPXORD     Y14, Y14, Y14
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Y0, Y0, Y0
+	VPXORD Y1, Y1, Y1
+	VPXORD Y2, Y2, Y2
+	VPXORD Y3, Y3, Y3
+	VPXORD Y4, Y4, Y4
+	VPXORD Y5, Y5, Y5
+	VPXORD Y6, Y6, Y6
+	VPXORD Y7, Y7, Y7
+	VPXORD Y8, Y8, Y8
+	VPXORD Y9, Y9, Y9
+	VPXORD Y10, Y10, Y10
+	VPXORD Y11, Y11, Y11
+	VPXORD Y12, Y12, Y12
+	VPXORD Y13, Y13, Y13
+	VPXORD Y14, Y14, Y14
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -4656,7 +4218,7 @@ write:
 	RET
 
 // func avx512Tile16x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+// Requires: AVX, AVX512F, AVX512VL, BMI2
 TEXT ·avx512Tile16x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -4677,62 +4239,30 @@ TEXT ·avx512Tile16x8(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Y0, Y0, Y0
-	VPXORD     Y1, Y1, Y1
-	VPXORD     Y2, Y2, Y2
-	VPXORD     Y3, Y3, Y3
-	VPXORD     Y4, Y4, Y4
-	VPXORD     Y5, Y5, Y5
-	VPXORD     Y6, Y6, Y6
-	VPXORD     Y7, Y7, Y7
-	VPXORD     Y8, Y8, Y8
-	VPXORD     Y9, Y9, Y9
-	VPXORD     Y10, Y10, Y10
-	VPXORD     Y11, Y11, Y11
-	VPXORD     Y12, Y12, Y12
-	VPXORD     Y13, Y13, Y13
-	VPXORD     Y14, Y14, Y14
-	VPXORD     Y15, Y15, Y15
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Y0, Y0, Y0
+	VPXORD Y1, Y1, Y1
+	VPXORD Y2, Y2, Y2
+	VPXORD Y3, Y3, Y3
+	VPXORD Y4, Y4, Y4
+	VPXORD Y5, Y5, Y5
+	VPXORD Y6, Y6, Y6
+	VPXORD Y7, Y7, Y7
+	VPXORD Y8, Y8, Y8
+	VPXORD Y9, Y9, Y9
+	VPXORD Y10, Y10, Y10
+	VPXORD Y11, Y11, Y11
+	VPXORD Y12, Y12, Y12
+	VPXORD Y13, Y13, Y13
+	VPXORD Y14, Y14, Y14
+	VPXORD Y15, Y15, Y15
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -4871,7 +4401,7 @@ write:
 	RET
 
 // func avx512Tile17x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+// Requires: AVX, AVX512F, AVX512VL, BMI2
 TEXT ·avx512Tile17x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -4892,65 +4422,31 @@ TEXT ·avx512Tile17x8(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Y0, Y0, Y0
-	VPXORD     Y1, Y1, Y1
-	VPXORD     Y2, Y2, Y2
-	VPXORD     Y3, Y3, Y3
-	VPXORD     Y4, Y4, Y4
-	VPXORD     Y5, Y5, Y5
-	VPXORD     Y6, Y6, Y6
-	VPXORD     Y7, Y7, Y7
-	VPXORD     Y8, Y8, Y8
-	VPXORD     Y9, Y9, Y9
-	VPXORD     Y10, Y10, Y10
-	VPXORD     Y11, Y11, Y11
-	VPXORD     Y12, Y12, Y12
-	VPXORD     Y13, Y13, Y13
-	VPXORD     Y14, Y14, Y14
-	VPXORD     Y15, Y15, Y15
-	VPXORD     Y16, Y16, Y16
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Y0, Y0, Y0
+	VPXORD Y1, Y1, Y1
+	VPXORD Y2, Y2, Y2
+	VPXORD Y3, Y3, Y3
+	VPXORD Y4, Y4, Y4
+	VPXORD Y5, Y5, Y5
+	VPXORD Y6, Y6, Y6
+	VPXORD Y7, Y7, Y7
+	VPXORD Y8, Y8, Y8
+	VPXORD Y9, Y9, Y9
+	VPXORD Y10, Y10, Y10
+	VPXORD Y11, Y11, Y11
+	VPXORD Y12, Y12, Y12
+	VPXORD Y13, Y13, Y13
+	VPXORD Y14, Y14, Y14
+	VPXORD Y15, Y15, Y15
+	VPXORD Y16, Y16, Y16
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -5095,7 +4591,7 @@ write:
 	RET
 
 // func avx512Tile18x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+// Requires: AVX, AVX512F, AVX512VL, BMI2
 TEXT ·avx512Tile18x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -5116,68 +4612,32 @@ TEXT ·avx512Tile18x8(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Y0, Y0, Y0
-	VPXORD     Y1, Y1, Y1
-	VPXORD     Y2, Y2, Y2
-	VPXORD     Y3, Y3, Y3
-	VPXORD     Y4, Y4, Y4
-	VPXORD     Y5, Y5, Y5
-	VPXORD     Y6, Y6, Y6
-	VPXORD     Y7, Y7, Y7
-	VPXORD     Y8, Y8, Y8
-	VPXORD     Y9, Y9, Y9
-	VPXORD     Y10, Y10, Y10
-	VPXORD     Y11, Y11, Y11
-	VPXORD     Y12, Y12, Y12
-	VPXORD     Y13, Y13, Y13
-	VPXORD     Y14, Y14, Y14
-	VPXORD     Y15, Y15, Y15
-	VPXORD     Y16, Y16, Y16
-	VPXORD     Y17, Y17, Y17
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Y0, Y0, Y0
+	VPXORD Y1, Y1, Y1
+	VPXORD Y2, Y2, Y2
+	VPXORD Y3, Y3, Y3
+	VPXORD Y4, Y4, Y4
+	VPXORD Y5, Y5, Y5
+	VPXORD Y6, Y6, Y6
+	VPXORD Y7, Y7, Y7
+	VPXORD Y8, Y8, Y8
+	VPXORD Y9, Y9, Y9
+	VPXORD Y10, Y10, Y10
+	VPXORD Y11, Y11, Y11
+	VPXORD Y12, Y12, Y12
+	VPXORD Y13, Y13, Y13
+	VPXORD Y14, Y14, Y14
+	VPXORD Y15, Y15, Y15
+	VPXORD Y16, Y16, Y16
+	VPXORD Y17, Y17, Y17
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -5328,7 +4788,7 @@ write:
 	RET
 
 // func avx512Tile19x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+// Requires: AVX, AVX512F, AVX512VL, BMI2
 TEXT ·avx512Tile19x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -5349,73 +4809,35 @@ TEXT ·avx512Tile19x8(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Y0, Y0, Y0
-	VPXORD     Y1, Y1, Y1
-	VPXORD     Y2, Y2, Y2
-	VPXORD     Y3, Y3, Y3
-	VPXORD     Y4, Y4, Y4
-	VPXORD     Y5, Y5, Y5
-	VPXORD     Y6, Y6, Y6
-	VPXORD     Y7, Y7, Y7
-	VPXORD     Y8, Y8, Y8
-	VPXORD     Y9, Y9, Y9
-	VPXORD     Y10, Y10, Y10
-	VPXORD     Y11, Y11, Y11
-	VPXORD     Y12, Y12, Y12
-	VPXORD     Y13, Y13, Y13
-	VPXORD     Y14, Y14, Y14
-	VPXORD     Y15, Y15, Y15
-	VPXORD     Y16, Y16, Y16
-	VPXORD     Y17, Y17, Y17
-	VPXORD     Y18, Y18, Y18
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	LEAQ       (R13)(BX*8), R14
-	ADDQ       BX, R14
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Y0, Y0, Y0
+	VPXORD Y1, Y1, Y1
+	VPXORD Y2, Y2, Y2
+	VPXORD Y3, Y3, Y3
+	VPXORD Y4, Y4, Y4
+	VPXORD Y5, Y5, Y5
+	VPXORD Y6, Y6, Y6
+	VPXORD Y7, Y7, Y7
+	VPXORD Y8, Y8, Y8
+	VPXORD Y9, Y9, Y9
+	VPXORD Y10, Y10, Y10
+	VPXORD Y11, Y11, Y11
+	VPXORD Y12, Y12, Y12
+	VPXORD Y13, Y13, Y13
+	VPXORD Y14, Y14, Y14
+	VPXORD Y15, Y15, Y15
+	VPXORD Y16, Y16, Y16
+	VPXORD Y17, Y17, Y17
+	VPXORD Y18, Y18, Y18
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	LEAQ   (R13)(BX*8), R14
+	ADDQ   BX, R14
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -5575,7 +4997,7 @@ write:
 	RET
 
 // func avx512Tile20x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+// Requires: AVX, AVX512F, AVX512VL, BMI2
 TEXT ·avx512Tile20x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -5596,76 +5018,36 @@ TEXT ·avx512Tile20x8(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Y0, Y0, Y0
-	VPXORD     Y1, Y1, Y1
-	VPXORD     Y2, Y2, Y2
-	VPXORD     Y3, Y3, Y3
-	VPXORD     Y4, Y4, Y4
-	VPXORD     Y5, Y5, Y5
-	VPXORD     Y6, Y6, Y6
-	VPXORD     Y7, Y7, Y7
-	VPXORD     Y8, Y8, Y8
-	VPXORD     Y9, Y9, Y9
-	VPXORD     Y10, Y10, Y10
-	VPXORD     Y11, Y11, Y11
-	VPXORD     Y12, Y12, Y12
-	VPXORD     Y13, Y13, Y13
-	VPXORD     Y14, Y14, Y14
-	VPXORD     Y15, Y15, Y15
-	VPXORD     Y16, Y16, Y16
-	VPXORD     Y17, Y17, Y17
-	VPXORD     Y18, Y18, Y18
-	VPXORD     Y19, Y19, Y19
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	LEAQ       (R13)(BX*8), R14
-	ADDQ       BX, R14
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Y0, Y0, Y0
+	VPXORD Y1, Y1, Y1
+	VPXORD Y2, Y2, Y2
+	VPXORD Y3, Y3, Y3
+	VPXORD Y4, Y4, Y4
+	VPXORD Y5, Y5, Y5
+	VPXORD Y6, Y6, Y6
+	VPXORD Y7, Y7, Y7
+	VPXORD Y8, Y8, Y8
+	VPXORD Y9, Y9, Y9
+	VPXORD Y10, Y10, Y10
+	VPXORD Y11, Y11, Y11
+	VPXORD Y12, Y12, Y12
+	VPXORD Y13, Y13, Y13
+	VPXORD Y14, Y14, Y14
+	VPXORD Y15, Y15, Y15
+	VPXORD Y16, Y16, Y16
+	VPXORD Y17, Y17, Y17
+	VPXORD Y18, Y18, Y18
+	VPXORD Y19, Y19, Y19
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	LEAQ   (R13)(BX*8), R14
+	ADDQ   BX, R14
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -5831,7 +5213,7 @@ write:
 	RET
 
 // func avx512Tile21x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+// Requires: AVX, AVX512F, AVX512VL, BMI2
 TEXT ·avx512Tile21x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -5852,79 +5234,37 @@ TEXT ·avx512Tile21x8(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Y0, Y0, Y0
-	VPXORD     Y1, Y1, Y1
-	VPXORD     Y2, Y2, Y2
-	VPXORD     Y3, Y3, Y3
-	VPXORD     Y4, Y4, Y4
-	VPXORD     Y5, Y5, Y5
-	VPXORD     Y6, Y6, Y6
-	VPXORD     Y7, Y7, Y7
-	VPXORD     Y8, Y8, Y8
-	VPXORD     Y9, Y9, Y9
-	VPXORD     Y10, Y10, Y10
-	VPXORD     Y11, Y11, Y11
-	VPXORD     Y12, Y12, Y12
-	VPXORD     Y13, Y13, Y13
-	VPXORD     Y14, Y14, Y14
-	VPXORD     Y15, Y15, Y15
-	VPXORD     Y16, Y16, Y16
-	VPXORD     Y17, Y17, Y17
-	VPXORD     Y18, Y18, Y18
-	VPXORD     Y19, Y19, Y19
-	VPXORD     Y20, Y20, Y20
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	LEAQ       (R13)(BX*8), R14
-	ADDQ       BX, R14
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Y0, Y0, Y0
+	VPXORD Y1, Y1, Y1
+	VPXORD Y2, Y2, Y2
+	VPXORD Y3, Y3, Y3
+	VPXORD Y4, Y4, Y4
+	VPXORD Y5, Y5, Y5
+	VPXORD Y6, Y6, Y6
+	VPXORD Y7, Y7, Y7
+	VPXORD Y8, Y8, Y8
+	VPXORD Y9, Y9, Y9
+	VPXORD Y10, Y10, Y10
+	VPXORD Y11, Y11, Y11
+	VPXORD Y12, Y12, Y12
+	VPXORD Y13, Y13, Y13
+	VPXORD Y14, Y14, Y14
+	VPXORD Y15, Y15, Y15
+	VPXORD Y16, Y16, Y16
+	VPXORD Y17, Y17, Y17
+	VPXORD Y18, Y18, Y18
+	VPXORD Y19, Y19, Y19
+	VPXORD Y20, Y20, Y20
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	LEAQ   (R13)(BX*8), R14
+	ADDQ   BX, R14
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -6096,7 +5436,7 @@ write:
 	RET
 
 // func avx512Tile22x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+// Requires: AVX, AVX512F, AVX512VL, BMI2
 TEXT ·avx512Tile22x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -6117,82 +5457,38 @@ TEXT ·avx512Tile22x8(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Y0, Y0, Y0
-	VPXORD     Y1, Y1, Y1
-	VPXORD     Y2, Y2, Y2
-	VPXORD     Y3, Y3, Y3
-	VPXORD     Y4, Y4, Y4
-	VPXORD     Y5, Y5, Y5
-	VPXORD     Y6, Y6, Y6
-	VPXORD     Y7, Y7, Y7
-	VPXORD     Y8, Y8, Y8
-	VPXORD     Y9, Y9, Y9
-	VPXORD     Y10, Y10, Y10
-	VPXORD     Y11, Y11, Y11
-	VPXORD     Y12, Y12, Y12
-	VPXORD     Y13, Y13, Y13
-	VPXORD     Y14, Y14, Y14
-	VPXORD     Y15, Y15, Y15
-	VPXORD     Y16, Y16, Y16
-	VPXORD     Y17, Y17, Y17
-	VPXORD     Y18, Y18, Y18
-	VPXORD     Y19, Y19, Y19
-	VPXORD     Y20, Y20, Y20
-	VPXORD     Y21, Y21, Y21
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	LEAQ       (R13)(BX*8), R14
-	ADDQ       BX, R14
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Y0, Y0, Y0
+	VPXORD Y1, Y1, Y1
+	VPXORD Y2, Y2, Y2
+	VPXORD Y3, Y3, Y3
+	VPXORD Y4, Y4, Y4
+	VPXORD Y5, Y5, Y5
+	VPXORD Y6, Y6, Y6
+	VPXORD Y7, Y7, Y7
+	VPXORD Y8, Y8, Y8
+	VPXORD Y9, Y9, Y9
+	VPXORD Y10, Y10, Y10
+	VPXORD Y11, Y11, Y11
+	VPXORD Y12, Y12, Y12
+	VPXORD Y13, Y13, Y13
+	VPXORD Y14, Y14, Y14
+	VPXORD Y15, Y15, Y15
+	VPXORD Y16, Y16, Y16
+	VPXORD Y17, Y17, Y17
+	VPXORD Y18, Y18, Y18
+	VPXORD Y19, Y19, Y19
+	VPXORD Y20, Y20, Y20
+	VPXORD Y21, Y21, Y21
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	LEAQ   (R13)(BX*8), R14
+	ADDQ   BX, R14
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -6370,7 +5666,7 @@ write:
 	RET
 
 // func avx512Tile23x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+// Requires: AVX, AVX512F, AVX512VL, BMI2
 TEXT ·avx512Tile23x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -6391,85 +5687,39 @@ TEXT ·avx512Tile23x8(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Y0, Y0, Y0
-	VPXORD     Y1, Y1, Y1
-	VPXORD     Y2, Y2, Y2
-	VPXORD     Y3, Y3, Y3
-	VPXORD     Y4, Y4, Y4
-	VPXORD     Y5, Y5, Y5
-	VPXORD     Y6, Y6, Y6
-	VPXORD     Y7, Y7, Y7
-	VPXORD     Y8, Y8, Y8
-	VPXORD     Y9, Y9, Y9
-	VPXORD     Y10, Y10, Y10
-	VPXORD     Y11, Y11, Y11
-	VPXORD     Y12, Y12, Y12
-	VPXORD     Y13, Y13, Y13
-	VPXORD     Y14, Y14, Y14
-	VPXORD     Y15, Y15, Y15
-	VPXORD     Y16, Y16, Y16
-	VPXORD     Y17, Y17, Y17
-	VPXORD     Y18, Y18, Y18
-	VPXORD     Y19, Y19, Y19
-	VPXORD     Y20, Y20, Y20
-	VPXORD     Y21, Y21, Y21
-	VPXORD     Y22, Y22, Y22
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	LEAQ       (R13)(BX*8), R14
-	ADDQ       BX, R14
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Y0, Y0, Y0
+	VPXORD Y1, Y1, Y1
+	VPXORD Y2, Y2, Y2
+	VPXORD Y3, Y3, Y3
+	VPXORD Y4, Y4, Y4
+	VPXORD Y5, Y5, Y5
+	VPXORD Y6, Y6, Y6
+	VPXORD Y7, Y7, Y7
+	VPXORD Y8, Y8, Y8
+	VPXORD Y9, Y9, Y9
+	VPXORD Y10, Y10, Y10
+	VPXORD Y11, Y11, Y11
+	VPXORD Y12, Y12, Y12
+	VPXORD Y13, Y13, Y13
+	VPXORD Y14, Y14, Y14
+	VPXORD Y15, Y15, Y15
+	VPXORD Y16, Y16, Y16
+	VPXORD Y17, Y17, Y17
+	VPXORD Y18, Y18, Y18
+	VPXORD Y19, Y19, Y19
+	VPXORD Y20, Y20, Y20
+	VPXORD Y21, Y21, Y21
+	VPXORD Y22, Y22, Y22
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	LEAQ   (R13)(BX*8), R14
+	ADDQ   BX, R14
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -6653,7 +5903,7 @@ write:
 	RET
 
 // func avx512Tile24x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+// Requires: AVX, AVX512F, AVX512VL, BMI2
 TEXT ·avx512Tile24x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -6674,88 +5924,40 @@ TEXT ·avx512Tile24x8(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Y0, Y0, Y0
-	VPXORD     Y1, Y1, Y1
-	VPXORD     Y2, Y2, Y2
-	VPXORD     Y3, Y3, Y3
-	VPXORD     Y4, Y4, Y4
-	VPXORD     Y5, Y5, Y5
-	VPXORD     Y6, Y6, Y6
-	VPXORD     Y7, Y7, Y7
-	VPXORD     Y8, Y8, Y8
-	VPXORD     Y9, Y9, Y9
-	VPXORD     Y10, Y10, Y10
-	VPXORD     Y11, Y11, Y11
-	VPXORD     Y12, Y12, Y12
-	VPXORD     Y13, Y13, Y13
-	VPXORD     Y14, Y14, Y14
-	VPXORD     Y15, Y15, Y15
-	VPXORD     Y16, Y16, Y16
-	VPXORD     Y17, Y17, Y17
-	VPXORD     Y18, Y18, Y18
-	VPXORD     Y19, Y19, Y19
-	VPXORD     Y20, Y20, Y20
-	VPXORD     Y21, Y21, Y21
-	VPXORD     Y22, Y22, Y22
-	VPXORD     Y23, Y23, Y23
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	LEAQ       (R13)(BX*8), R14
-	ADDQ       BX, R14
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Y0, Y0, Y0
+	VPXORD Y1, Y1, Y1
+	VPXORD Y2, Y2, Y2
+	VPXORD Y3, Y3, Y3
+	VPXORD Y4, Y4, Y4
+	VPXORD Y5, Y5, Y5
+	VPXORD Y6, Y6, Y6
+	VPXORD Y7, Y7, Y7
+	VPXORD Y8, Y8, Y8
+	VPXORD Y9, Y9, Y9
+	VPXORD Y10, Y10, Y10
+	VPXORD Y11, Y11, Y11
+	VPXORD Y12, Y12, Y12
+	VPXORD Y13, Y13, Y13
+	VPXORD Y14, Y14, Y14
+	VPXORD Y15, Y15, Y15
+	VPXORD Y16, Y16, Y16
+	VPXORD Y17, Y17, Y17
+	VPXORD Y18, Y18, Y18
+	VPXORD Y19, Y19, Y19
+	VPXORD Y20, Y20, Y20
+	VPXORD Y21, Y21, Y21
+	VPXORD Y22, Y22, Y22
+	VPXORD Y23, Y23, Y23
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	LEAQ   (R13)(BX*8), R14
+	ADDQ   BX, R14
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -6945,7 +6147,7 @@ write:
 	RET
 
 // func avx512Tile1x16(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512Tile1x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -6963,15 +6165,13 @@ TEXT ·avx512Tile1x16(SB), NOSPLIT, $40-8
 	MOVQ  SI, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	MOVQ       8(SP), DI
-	MOVQ       16(SP), SI
-	PREFETCHT0 (SI)
-	MOVQ       8(AX), BX
-	MOVQ       112(AX), SI
-	MOVQ       SI, 32(SP)
-	TESTQ      SI, SI
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	MOVQ   8(SP), DI
+	MOVQ   8(AX), BX
+	MOVQ   112(AX), SI
+	MOVQ   SI, 32(SP)
+	TESTQ  SI, SI
+	JZ     store
 
 outer:
 	MOVQ 104(AX), SI
@@ -7017,7 +6217,7 @@ write:
 	RET
 
 // func avx512Tile2x16(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512Tile2x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -7035,18 +6235,14 @@ TEXT ·avx512Tile2x16(SB), NOSPLIT, $40-8
 	MOVQ  DI, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	MOVQ       8(SP), R9
-	MOVQ       16(SP), DI
-	PREFETCHT0 (DI)
-	ADDQ       88(AX), DI
-	PREFETCHT0 (DI)
-	MOVQ       8(AX), SI
-	MOVQ       112(AX), R8
-	MOVQ       R8, 32(SP)
-	TESTQ      R8, R8
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	MOVQ   8(SP), R9
+	MOVQ   8(AX), SI
+	MOVQ   112(AX), R8
+	MOVQ   R8, 32(SP)
+	TESTQ  R8, R8
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R8
@@ -7098,7 +6294,7 @@ write:
 	RET
 
 // func avx512Tile3x16(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512Tile3x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -7116,21 +6312,15 @@ TEXT ·avx512Tile3x16(SB), NOSPLIT, $40-8
 	MOVQ  DI, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	MOVQ       8(SP), R9
-	MOVQ       16(SP), DI
-	PREFETCHT0 (DI)
-	ADDQ       88(AX), DI
-	PREFETCHT0 (DI)
-	ADDQ       88(AX), DI
-	PREFETCHT0 (DI)
-	MOVQ       8(AX), SI
-	MOVQ       112(AX), R8
-	MOVQ       R8, 32(SP)
-	TESTQ      R8, R8
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	MOVQ   8(SP), R9
+	MOVQ   8(AX), SI
+	MOVQ   112(AX), R8
+	MOVQ   R8, 32(SP)
+	TESTQ  R8, R8
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R8
@@ -7188,7 +6378,7 @@ write:
 	RET
 
 // func avx512Tile4x16(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512Tile4x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -7207,24 +6397,16 @@ TEXT ·avx512Tile4x16(SB), NOSPLIT, $40-8
 	MOVQ  R8, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	MOVQ       8(SP), R10
-	MOVQ       16(SP), R8
-	PREFETCHT0 (R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	MOVQ       8(AX), DI
-	MOVQ       112(AX), R9
-	MOVQ       R9, 32(SP)
-	TESTQ      R9, R9
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	MOVQ   8(SP), R10
+	MOVQ   8(AX), DI
+	MOVQ   112(AX), R9
+	MOVQ   R9, 32(SP)
+	TESTQ  R9, R9
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R9
@@ -7288,7 +6470,7 @@ write:
 	RET
 
 // func avx512Tile5x16(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512Tile5x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -7307,27 +6489,17 @@ TEXT ·avx512Tile5x16(SB), NOSPLIT, $40-8
 	MOVQ  R8, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	MOVQ       8(SP), R10
-	MOVQ       16(SP), R8
-	PREFETCHT0 (R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	MOVQ       8(AX), DI
-	MOVQ       112(AX), R9
-	MOVQ       R9, 32(SP)
-	TESTQ      R9, R9
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	MOVQ   8(SP), R10
+	MOVQ   8(AX), DI
+	MOVQ   112(AX), R9
+	MOVQ   R9, 32(SP)
+	TESTQ  R9, R9
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R9
@@ -7397,7 +6569,7 @@ write:
 	RET
 
 // func avx512Tile6x16(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512Tile6x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -7417,30 +6589,18 @@ TEXT ·avx512Tile6x16(SB), NOSPLIT, $40-8
 	MOVQ  R9, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	MOVQ       8(SP), R11
-	MOVQ       16(SP), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	MOVQ       8(AX), R8
-	MOVQ       112(AX), R10
-	MOVQ       R10, 32(SP)
-	TESTQ      R10, R10
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	MOVQ   8(SP), R11
+	MOVQ   8(AX), R8
+	MOVQ   112(AX), R10
+	MOVQ   R10, 32(SP)
+	TESTQ  R10, R10
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R10
@@ -7516,7 +6676,7 @@ write:
 	RET
 
 // func avx512Tile7x16(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512Tile7x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -7536,33 +6696,19 @@ TEXT ·avx512Tile7x16(SB), NOSPLIT, $40-8
 	MOVQ  R9, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	MOVQ       8(SP), R11
-	MOVQ       16(SP), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	MOVQ       8(AX), R8
-	MOVQ       112(AX), R10
-	MOVQ       R10, 32(SP)
-	TESTQ      R10, R10
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	MOVQ   8(SP), R11
+	MOVQ   8(AX), R8
+	MOVQ   112(AX), R10
+	MOVQ   R10, 32(SP)
+	TESTQ  R10, R10
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R10
@@ -7644,7 +6790,7 @@ write:
 	RET
 
 // func avx512Tile8x16(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512Tile8x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -7665,36 +6811,20 @@ TEXT ·avx512Tile8x16(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	MOVQ       8(SP), R12
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	MOVQ   8(SP), R12
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -7782,7 +6912,7 @@ write:
 	RET
 
 // func avx512Tile9x16(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512Tile9x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -7803,39 +6933,21 @@ TEXT ·avx512Tile9x16(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	MOVQ       8(SP), R12
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	MOVQ   8(SP), R12
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -7929,7 +7041,7 @@ write:
 	RET
 
 // func avx512Tile10x16(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512Tile10x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -7950,44 +7062,24 @@ TEXT ·avx512Tile10x16(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -8090,7 +7182,7 @@ write:
 	RET
 
 // func avx512Tile11x16(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512Tile11x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -8111,47 +7203,25 @@ TEXT ·avx512Tile11x16(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -8260,7 +7330,7 @@ write:
 	RET
 
 // func avx512Tile12x16(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512Tile12x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -8281,50 +7351,26 @@ TEXT ·avx512Tile12x16(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -8439,7 +7485,7 @@ write:
 	RET
 
 // func avx512Tile13x16(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512Tile13x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -8460,53 +7506,27 @@ TEXT ·avx512Tile13x16(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -8627,7 +7647,7 @@ write:
 	RET
 
 // func avx512Tile14x16(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512Tile14x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -8648,56 +7668,28 @@ TEXT ·avx512Tile14x16(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -8824,7 +7816,7 @@ write:
 	RET
 
 // func avx512Tile15x16(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512Tile15x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -8845,59 +7837,29 @@ TEXT ·avx512Tile15x16(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -9030,7 +7992,7 @@ write:
 	RET
 
 // func avx512Tile16x16(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512Tile16x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -9051,62 +8013,30 @@ TEXT ·avx512Tile16x16(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -9245,7 +8175,7 @@ write:
 	RET
 
 // func avx512Tile17x16(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512Tile17x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -9266,65 +8196,31 @@ TEXT ·avx512Tile17x16(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	VPXORD     Z16, Z16, Z16
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -9469,7 +8365,7 @@ write:
 	RET
 
 // func avx512Tile18x16(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512Tile18x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -9490,68 +8386,32 @@ TEXT ·avx512Tile18x16(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	VPXORD     Z16, Z16, Z16
-	VPXORD     Z17, Z17, Z17
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -9702,7 +8562,7 @@ write:
 	RET
 
 // func avx512Tile19x16(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512Tile19x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -9723,73 +8583,35 @@ TEXT ·avx512Tile19x16(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	VPXORD     Z16, Z16, Z16
-	VPXORD     Z17, Z17, Z17
-	VPXORD     Z18, Z18, Z18
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	LEAQ       (R13)(BX*8), R14
-	ADDQ       BX, R14
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	LEAQ   (R13)(BX*8), R14
+	ADDQ   BX, R14
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -9949,7 +8771,7 @@ write:
 	RET
 
 // func avx512Tile20x16(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512Tile20x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -9970,76 +8792,36 @@ TEXT ·avx512Tile20x16(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	VPXORD     Z16, Z16, Z16
-	VPXORD     Z17, Z17, Z17
-	VPXORD     Z18, Z18, Z18
-	VPXORD     Z19, Z19, Z19
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	LEAQ       (R13)(BX*8), R14
-	ADDQ       BX, R14
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	LEAQ   (R13)(BX*8), R14
+	ADDQ   BX, R14
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -10205,7 +8987,7 @@ write:
 	RET
 
 // func avx512Tile21x16(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512Tile21x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -10226,79 +9008,37 @@ TEXT ·avx512Tile21x16(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	VPXORD     Z16, Z16, Z16
-	VPXORD     Z17, Z17, Z17
-	VPXORD     Z18, Z18, Z18
-	VPXORD     Z19, Z19, Z19
-	VPXORD     Z20, Z20, Z20
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	LEAQ       (R13)(BX*8), R14
-	ADDQ       BX, R14
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	LEAQ   (R13)(BX*8), R14
+	ADDQ   BX, R14
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -10470,7 +9210,7 @@ write:
 	RET
 
 // func avx512Tile22x16(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512Tile22x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -10491,82 +9231,38 @@ TEXT ·avx512Tile22x16(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	VPXORD     Z16, Z16, Z16
-	VPXORD     Z17, Z17, Z17
-	VPXORD     Z18, Z18, Z18
-	VPXORD     Z19, Z19, Z19
-	VPXORD     Z20, Z20, Z20
-	VPXORD     Z21, Z21, Z21
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	LEAQ       (R13)(BX*8), R14
-	ADDQ       BX, R14
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	LEAQ   (R13)(BX*8), R14
+	ADDQ   BX, R14
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -10744,7 +9440,7 @@ write:
 	RET
 
 // func avx512Tile23x16(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512Tile23x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -10765,85 +9461,39 @@ TEXT ·avx512Tile23x16(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	VPXORD     Z16, Z16, Z16
-	VPXORD     Z17, Z17, Z17
-	VPXORD     Z18, Z18, Z18
-	VPXORD     Z19, Z19, Z19
-	VPXORD     Z20, Z20, Z20
-	VPXORD     Z21, Z21, Z21
-	VPXORD     Z22, Z22, Z22
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	LEAQ       (R13)(BX*8), R14
-	ADDQ       BX, R14
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	LEAQ   (R13)(BX*8), R14
+	ADDQ   BX, R14
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -11027,7 +9677,7 @@ write:
 	RET
 
 // func avx512Tile24x16(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512Tile24x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -11048,88 +9698,40 @@ TEXT ·avx512Tile24x16(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	VPXORD     Z16, Z16, Z16
-	VPXORD     Z17, Z17, Z17
-	VPXORD     Z18, Z18, Z18
-	VPXORD     Z19, Z19, Z19
-	VPXORD     Z20, Z20, Z20
-	VPXORD     Z21, Z21, Z21
-	VPXORD     Z22, Z22, Z22
-	VPXORD     Z23, Z23, Z23
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	LEAQ       (R13)(BX*8), R14
-	ADDQ       BX, R14
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	LEAQ   (R13)(BX*8), R14
+	ADDQ   BX, R14
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -11319,7 +9921,7 @@ write:
 	RET
 
 // func avx512Tile1x32(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512Tile1x32(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -11338,17 +9940,14 @@ TEXT ·avx512Tile1x32(SB), NOSPLIT, $40-8
 	MOVQ  SI, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	MOVQ       8(SP), DI
-	MOVQ       16(SP), SI
-	PREFETCHT0 (SI)
-	PREFETCHT0 64(SI)
-	MOVQ       8(AX), BX
-	MOVQ       112(AX), SI
-	MOVQ       SI, 32(SP)
-	TESTQ      SI, SI
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	MOVQ   8(SP), DI
+	MOVQ   8(AX), BX
+	MOVQ   112(AX), SI
+	MOVQ   SI, 32(SP)
+	TESTQ  SI, SI
+	JZ     store
 
 outer:
 	MOVQ 104(AX), SI
@@ -11400,7 +9999,7 @@ write:
 	RET
 
 // func avx512Tile2x32(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512Tile2x32(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -11419,22 +10018,16 @@ TEXT ·avx512Tile2x32(SB), NOSPLIT, $40-8
 	MOVQ  DI, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	MOVQ       8(SP), R9
-	MOVQ       16(SP), DI
-	PREFETCHT0 (DI)
-	PREFETCHT0 64(DI)
-	ADDQ       88(AX), DI
-	PREFETCHT0 (DI)
-	PREFETCHT0 64(DI)
-	MOVQ       8(AX), SI
-	MOVQ       112(AX), R8
-	MOVQ       R8, 32(SP)
-	TESTQ      R8, R8
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	MOVQ   8(SP), R9
+	MOVQ   8(AX), SI
+	MOVQ   112(AX), R8
+	MOVQ   R8, 32(SP)
+	TESTQ  R8, R8
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R8
@@ -11497,7 +10090,7 @@ write:
 	RET
 
 // func avx512Tile3x32(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512Tile3x32(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -11516,27 +10109,18 @@ TEXT ·avx512Tile3x32(SB), NOSPLIT, $40-8
 	MOVQ  DI, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	MOVQ       8(SP), R9
-	MOVQ       16(SP), DI
-	PREFETCHT0 (DI)
-	PREFETCHT0 64(DI)
-	ADDQ       88(AX), DI
-	PREFETCHT0 (DI)
-	PREFETCHT0 64(DI)
-	ADDQ       88(AX), DI
-	PREFETCHT0 (DI)
-	PREFETCHT0 64(DI)
-	MOVQ       8(AX), SI
-	MOVQ       112(AX), R8
-	MOVQ       R8, 32(SP)
-	TESTQ      R8, R8
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	MOVQ   8(SP), R9
+	MOVQ   8(AX), SI
+	MOVQ   112(AX), R8
+	MOVQ   R8, 32(SP)
+	TESTQ  R8, R8
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R8
@@ -11610,7 +10194,7 @@ write:
 	RET
 
 // func avx512Tile4x32(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512Tile4x32(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -11630,32 +10214,20 @@ TEXT ·avx512Tile4x32(SB), NOSPLIT, $40-8
 	MOVQ  R8, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	MOVQ       8(SP), R10
-	MOVQ       16(SP), R8
-	PREFETCHT0 (R8)
-	PREFETCHT0 64(R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	PREFETCHT0 64(R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	PREFETCHT0 64(R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	PREFETCHT0 64(R8)
-	MOVQ       8(AX), DI
-	MOVQ       112(AX), R9
-	MOVQ       R9, 32(SP)
-	TESTQ      R9, R9
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	MOVQ   8(SP), R10
+	MOVQ   8(AX), DI
+	MOVQ   112(AX), R9
+	MOVQ   R9, 32(SP)
+	TESTQ  R9, R9
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R9
@@ -11740,7 +10312,7 @@ write:
 	RET
 
 // func avx512Tile5x32(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512Tile5x32(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -11760,37 +10332,22 @@ TEXT ·avx512Tile5x32(SB), NOSPLIT, $40-8
 	MOVQ  R8, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	MOVQ       8(SP), R10
-	MOVQ       16(SP), R8
-	PREFETCHT0 (R8)
-	PREFETCHT0 64(R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	PREFETCHT0 64(R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	PREFETCHT0 64(R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	PREFETCHT0 64(R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	PREFETCHT0 64(R8)
-	MOVQ       8(AX), DI
-	MOVQ       112(AX), R9
-	MOVQ       R9, 32(SP)
-	TESTQ      R9, R9
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	MOVQ   8(SP), R10
+	MOVQ   8(AX), DI
+	MOVQ   112(AX), R9
+	MOVQ   R9, 32(SP)
+	TESTQ  R9, R9
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R9
@@ -11886,7 +10443,7 @@ write:
 	RET
 
 // func avx512Tile6x32(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512Tile6x32(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -11907,42 +10464,24 @@ TEXT ·avx512Tile6x32(SB), NOSPLIT, $40-8
 	MOVQ  R9, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	MOVQ       8(SP), R11
-	MOVQ       16(SP), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	MOVQ       8(AX), R8
-	MOVQ       112(AX), R10
-	MOVQ       R10, 32(SP)
-	TESTQ      R10, R10
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	MOVQ   8(SP), R11
+	MOVQ   8(AX), R8
+	MOVQ   112(AX), R10
+	MOVQ   R10, 32(SP)
+	TESTQ  R10, R10
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R10
@@ -12049,7 +10588,7 @@ write:
 	RET
 
 // func avx512Tile7x32(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512Tile7x32(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -12070,47 +10609,26 @@ TEXT ·avx512Tile7x32(SB), NOSPLIT, $40-8
 	MOVQ  R9, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	MOVQ       8(SP), R11
-	MOVQ       16(SP), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	MOVQ       8(AX), R8
-	MOVQ       112(AX), R10
-	MOVQ       R10, 32(SP)
-	TESTQ      R10, R10
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	MOVQ   8(SP), R11
+	MOVQ   8(AX), R8
+	MOVQ   112(AX), R10
+	MOVQ   R10, 32(SP)
+	TESTQ  R10, R10
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R10
@@ -12228,7 +10746,7 @@ write:
 	RET
 
 // func avx512Tile8x32(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512Tile8x32(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -12250,52 +10768,28 @@ TEXT ·avx512Tile8x32(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	MOVQ       8(SP), R12
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	MOVQ   8(SP), R12
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -12424,7 +10918,7 @@ write:
 	RET
 
 // func avx512Tile9x32(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512Tile9x32(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -12446,57 +10940,30 @@ TEXT ·avx512Tile9x32(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	VPXORD     Z16, Z16, Z16
-	VPXORD     Z17, Z17, Z17
-	MOVQ       8(SP), R12
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	MOVQ   8(SP), R12
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -12636,7 +11103,7 @@ write:
 	RET
 
 // func avx512Tile10x32(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512Tile10x32(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -12658,64 +11125,34 @@ TEXT ·avx512Tile10x32(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	VPXORD     Z16, Z16, Z16
-	VPXORD     Z17, Z17, Z17
-	VPXORD     Z18, Z18, Z18
-	VPXORD     Z19, Z19, Z19
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -12869,7 +11306,7 @@ write:
 	RET
 
 // func avx512Tile11x32(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512Tile11x32(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -12891,69 +11328,36 @@ TEXT ·avx512Tile11x32(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	VPXORD     Z16, Z16, Z16
-	VPXORD     Z17, Z17, Z17
-	VPXORD     Z18, Z18, Z18
-	VPXORD     Z19, Z19, Z19
-	VPXORD     Z20, Z20, Z20
-	VPXORD     Z21, Z21, Z21
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -13118,7 +11522,7 @@ write:
 	RET
 
 // func avx512Tile12x32(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512Tile12x32(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -13140,74 +11544,38 @@ TEXT ·avx512Tile12x32(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	VPXORD     Z16, Z16, Z16
-	VPXORD     Z17, Z17, Z17
-	VPXORD     Z18, Z18, Z18
-	VPXORD     Z19, Z19, Z19
-	VPXORD     Z20, Z20, Z20
-	VPXORD     Z21, Z21, Z21
-	VPXORD     Z22, Z22, Z22
-	VPXORD     Z23, Z23, Z23
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -13383,7 +11751,7 @@ write:
 	RET
 
 // func avx512Tile13x32(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512Tile13x32(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -13405,79 +11773,40 @@ TEXT ·avx512Tile13x32(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	VPXORD     Z16, Z16, Z16
-	VPXORD     Z17, Z17, Z17
-	VPXORD     Z18, Z18, Z18
-	VPXORD     Z19, Z19, Z19
-	VPXORD     Z20, Z20, Z20
-	VPXORD     Z21, Z21, Z21
-	VPXORD     Z22, Z22, Z22
-	VPXORD     Z23, Z23, Z23
-	VPXORD     Z24, Z24, Z24
-	VPXORD     Z25, Z25, Z25
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	VPXORD Z24, Z24, Z24
+	VPXORD Z25, Z25, Z25
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -13664,7 +11993,7 @@ write:
 	RET
 
 // func avx512Tile14x32(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512Tile14x32(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -13686,84 +12015,42 @@ TEXT ·avx512Tile14x32(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	VPXORD     Z16, Z16, Z16
-	VPXORD     Z17, Z17, Z17
-	VPXORD     Z18, Z18, Z18
-	VPXORD     Z19, Z19, Z19
-	VPXORD     Z20, Z20, Z20
-	VPXORD     Z21, Z21, Z21
-	VPXORD     Z22, Z22, Z22
-	VPXORD     Z23, Z23, Z23
-	VPXORD     Z24, Z24, Z24
-	VPXORD     Z25, Z25, Z25
-	VPXORD     Z26, Z26, Z26
-	VPXORD     Z27, Z27, Z27
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	VPXORD Z24, Z24, Z24
+	VPXORD Z25, Z25, Z25
+	VPXORD Z26, Z26, Z26
+	VPXORD Z27, Z27, Z27
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -13961,7 +12248,7 @@ write:
 	RET
 
 // func avx512Tile1x48(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512Tile1x48(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -13980,19 +12267,15 @@ TEXT ·avx512Tile1x48(SB), NOSPLIT, $40-8
 	MOVQ  SI, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	MOVQ       8(SP), DI
-	MOVQ       16(SP), SI
-	PREFETCHT0 (SI)
-	PREFETCHT0 64(SI)
-	PREFETCHT0 128(SI)
-	MOVQ       8(AX), BX
-	MOVQ       112(AX), SI
-	MOVQ       SI, 32(SP)
-	TESTQ      SI, SI
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	MOVQ   8(SP), DI
+	MOVQ   8(AX), BX
+	MOVQ   112(AX), SI
+	MOVQ   SI, 32(SP)
+	TESTQ  SI, SI
+	JZ     store
 
 outer:
 	MOVQ 104(AX), SI
@@ -14049,7 +12332,7 @@ write:
 	RET
 
 // func avx512Tile2x48(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512Tile2x48(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -14068,26 +12351,18 @@ TEXT ·avx512Tile2x48(SB), NOSPLIT, $40-8
 	MOVQ  DI, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	MOVQ       8(SP), R9
-	MOVQ       16(SP), DI
-	PREFETCHT0 (DI)
-	PREFETCHT0 64(DI)
-	PREFETCHT0 128(DI)
-	ADDQ       88(AX), DI
-	PREFETCHT0 (DI)
-	PREFETCHT0 64(DI)
-	PREFETCHT0 128(DI)
-	MOVQ       8(AX), SI
-	MOVQ       112(AX), R8
-	MOVQ       R8, 32(SP)
-	TESTQ      R8, R8
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	MOVQ   8(SP), R9
+	MOVQ   8(AX), SI
+	MOVQ   112(AX), R8
+	MOVQ   R8, 32(SP)
+	TESTQ  R8, R8
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R8
@@ -14159,7 +12434,7 @@ write:
 	RET
 
 // func avx512Tile3x48(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512Tile3x48(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -14178,33 +12453,21 @@ TEXT ·avx512Tile3x48(SB), NOSPLIT, $40-8
 	MOVQ  DI, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	MOVQ       8(SP), R9
-	MOVQ       16(SP), DI
-	PREFETCHT0 (DI)
-	PREFETCHT0 64(DI)
-	PREFETCHT0 128(DI)
-	ADDQ       88(AX), DI
-	PREFETCHT0 (DI)
-	PREFETCHT0 64(DI)
-	PREFETCHT0 128(DI)
-	ADDQ       88(AX), DI
-	PREFETCHT0 (DI)
-	PREFETCHT0 64(DI)
-	PREFETCHT0 128(DI)
-	MOVQ       8(AX), SI
-	MOVQ       112(AX), R8
-	MOVQ       R8, 32(SP)
-	TESTQ      R8, R8
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	MOVQ   8(SP), R9
+	MOVQ   8(AX), SI
+	MOVQ   112(AX), R8
+	MOVQ   R8, 32(SP)
+	TESTQ  R8, R8
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R8
@@ -14291,7 +12554,7 @@ write:
 	RET
 
 // func avx512Tile4x48(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512Tile4x48(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -14311,40 +12574,24 @@ TEXT ·avx512Tile4x48(SB), NOSPLIT, $40-8
 	MOVQ  R8, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	MOVQ       8(SP), R10
-	MOVQ       16(SP), R8
-	PREFETCHT0 (R8)
-	PREFETCHT0 64(R8)
-	PREFETCHT0 128(R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	PREFETCHT0 64(R8)
-	PREFETCHT0 128(R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	PREFETCHT0 64(R8)
-	PREFETCHT0 128(R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	PREFETCHT0 64(R8)
-	PREFETCHT0 128(R8)
-	MOVQ       8(AX), DI
-	MOVQ       112(AX), R9
-	MOVQ       R9, 32(SP)
-	TESTQ      R9, R9
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	MOVQ   8(SP), R10
+	MOVQ   8(AX), DI
+	MOVQ   112(AX), R9
+	MOVQ   R9, 32(SP)
+	TESTQ  R9, R9
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R9
@@ -14446,7 +12693,7 @@ write:
 	RET
 
 // func avx512Tile5x48(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512Tile5x48(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -14466,47 +12713,27 @@ TEXT ·avx512Tile5x48(SB), NOSPLIT, $40-8
 	MOVQ  R8, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	MOVQ       8(SP), R10
-	MOVQ       16(SP), R8
-	PREFETCHT0 (R8)
-	PREFETCHT0 64(R8)
-	PREFETCHT0 128(R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	PREFETCHT0 64(R8)
-	PREFETCHT0 128(R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	PREFETCHT0 64(R8)
-	PREFETCHT0 128(R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	PREFETCHT0 64(R8)
-	PREFETCHT0 128(R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	PREFETCHT0 64(R8)
-	PREFETCHT0 128(R8)
-	MOVQ       8(AX), DI
-	MOVQ       112(AX), R9
-	MOVQ       R9, 32(SP)
-	TESTQ      R9, R9
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	MOVQ   8(SP), R10
+	MOVQ   8(AX), DI
+	MOVQ   112(AX), R9
+	MOVQ   R9, 32(SP)
+	TESTQ  R9, R9
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R9
@@ -14623,7 +12850,7 @@ write:
 	RET
 
 // func avx512Tile6x48(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512Tile6x48(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -14644,54 +12871,30 @@ TEXT ·avx512Tile6x48(SB), NOSPLIT, $40-8
 	MOVQ  R9, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	VPXORD     Z16, Z16, Z16
-	VPXORD     Z17, Z17, Z17
-	MOVQ       8(SP), R11
-	MOVQ       16(SP), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	PREFETCHT0 128(R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	PREFETCHT0 128(R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	PREFETCHT0 128(R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	PREFETCHT0 128(R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	PREFETCHT0 128(R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	PREFETCHT0 128(R9)
-	MOVQ       8(AX), R8
-	MOVQ       112(AX), R10
-	MOVQ       R10, 32(SP)
-	TESTQ      R10, R10
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	MOVQ   8(SP), R11
+	MOVQ   8(AX), R8
+	MOVQ   112(AX), R10
+	MOVQ   R10, 32(SP)
+	TESTQ  R10, R10
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R10
@@ -14823,7 +13026,7 @@ write:
 	RET
 
 // func avx512Tile7x48(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512Tile7x48(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -14844,61 +13047,33 @@ TEXT ·avx512Tile7x48(SB), NOSPLIT, $40-8
 	MOVQ  R9, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	VPXORD     Z16, Z16, Z16
-	VPXORD     Z17, Z17, Z17
-	VPXORD     Z18, Z18, Z18
-	VPXORD     Z19, Z19, Z19
-	VPXORD     Z20, Z20, Z20
-	MOVQ       8(SP), R11
-	MOVQ       16(SP), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	PREFETCHT0 128(R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	PREFETCHT0 128(R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	PREFETCHT0 128(R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	PREFETCHT0 128(R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	PREFETCHT0 128(R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	PREFETCHT0 128(R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	PREFETCHT0 128(R9)
-	MOVQ       8(AX), R8
-	MOVQ       112(AX), R10
-	MOVQ       R10, 32(SP)
-	TESTQ      R10, R10
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	MOVQ   8(SP), R11
+	MOVQ   8(AX), R8
+	MOVQ   112(AX), R10
+	MOVQ   R10, 32(SP)
+	TESTQ  R10, R10
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R10
@@ -15045,7 +13220,7 @@ write:
 	RET
 
 // func avx512Tile8x48(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512Tile8x48(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -15067,68 +13242,36 @@ TEXT ·avx512Tile8x48(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	VPXORD     Z16, Z16, Z16
-	VPXORD     Z17, Z17, Z17
-	VPXORD     Z18, Z18, Z18
-	VPXORD     Z19, Z19, Z19
-	VPXORD     Z20, Z20, Z20
-	VPXORD     Z21, Z21, Z21
-	VPXORD     Z22, Z22, Z22
-	VPXORD     Z23, Z23, Z23
-	MOVQ       8(SP), R12
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	PREFETCHT0 128(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	PREFETCHT0 128(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	PREFETCHT0 128(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	PREFETCHT0 128(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	PREFETCHT0 128(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	PREFETCHT0 128(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	PREFETCHT0 128(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	PREFETCHT0 128(R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	MOVQ   8(SP), R12
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -15290,7 +13433,7 @@ write:
 	RET
 
 // func avx512Tile9x48(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512Tile9x48(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -15312,75 +13455,39 @@ TEXT ·avx512Tile9x48(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	VPXORD     Z16, Z16, Z16
-	VPXORD     Z17, Z17, Z17
-	VPXORD     Z18, Z18, Z18
-	VPXORD     Z19, Z19, Z19
-	VPXORD     Z20, Z20, Z20
-	VPXORD     Z21, Z21, Z21
-	VPXORD     Z22, Z22, Z22
-	VPXORD     Z23, Z23, Z23
-	VPXORD     Z24, Z24, Z24
-	VPXORD     Z25, Z25, Z25
-	VPXORD     Z26, Z26, Z26
-	MOVQ       8(SP), R12
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	PREFETCHT0 128(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	PREFETCHT0 128(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	PREFETCHT0 128(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	PREFETCHT0 128(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	PREFETCHT0 128(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	PREFETCHT0 128(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	PREFETCHT0 128(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	PREFETCHT0 128(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	PREFETCHT0 128(R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	VPXORD Z24, Z24, Z24
+	VPXORD Z25, Z25, Z25
+	VPXORD Z26, Z26, Z26
+	MOVQ   8(SP), R12
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -15557,7 +13664,7 @@ write:
 	RET
 
 // func avx512Tile1x64(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512Tile1x64(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -15576,21 +13683,16 @@ TEXT ·avx512Tile1x64(SB), NOSPLIT, $40-8
 	MOVQ  SI, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	MOVQ       8(SP), DI
-	MOVQ       16(SP), SI
-	PREFETCHT0 (SI)
-	PREFETCHT0 64(SI)
-	PREFETCHT0 128(SI)
-	PREFETCHT0 192(SI)
-	MOVQ       8(AX), BX
-	MOVQ       112(AX), SI
-	MOVQ       SI, 32(SP)
-	TESTQ      SI, SI
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	MOVQ   8(SP), DI
+	MOVQ   8(AX), BX
+	MOVQ   112(AX), SI
+	MOVQ   SI, 32(SP)
+	TESTQ  SI, SI
+	JZ     store
 
 outer:
 	MOVQ 104(AX), SI
@@ -15652,7 +13754,7 @@ write:
 	RET
 
 // func avx512Tile2x64(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512Tile2x64(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -15671,30 +13773,20 @@ TEXT ·avx512Tile2x64(SB), NOSPLIT, $40-8
 	MOVQ  DI, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	MOVQ       8(SP), R9
-	MOVQ       16(SP), DI
-	PREFETCHT0 (DI)
-	PREFETCHT0 64(DI)
-	PREFETCHT0 128(DI)
-	PREFETCHT0 192(DI)
-	ADDQ       88(AX), DI
-	PREFETCHT0 (DI)
-	PREFETCHT0 64(DI)
-	PREFETCHT0 128(DI)
-	PREFETCHT0 192(DI)
-	MOVQ       8(AX), SI
-	MOVQ       112(AX), R8
-	MOVQ       R8, 32(SP)
-	TESTQ      R8, R8
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	MOVQ   8(SP), R9
+	MOVQ   8(AX), SI
+	MOVQ   112(AX), R8
+	MOVQ   R8, 32(SP)
+	TESTQ  R8, R8
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R8
@@ -15775,7 +13867,7 @@ write:
 	RET
 
 // func avx512Tile3x64(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512Tile3x64(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -15794,39 +13886,24 @@ TEXT ·avx512Tile3x64(SB), NOSPLIT, $40-8
 	MOVQ  DI, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	MOVQ       8(SP), R9
-	MOVQ       16(SP), DI
-	PREFETCHT0 (DI)
-	PREFETCHT0 64(DI)
-	PREFETCHT0 128(DI)
-	PREFETCHT0 192(DI)
-	ADDQ       88(AX), DI
-	PREFETCHT0 (DI)
-	PREFETCHT0 64(DI)
-	PREFETCHT0 128(DI)
-	PREFETCHT0 192(DI)
-	ADDQ       88(AX), DI
-	PREFETCHT0 (DI)
-	PREFETCHT0 64(DI)
-	PREFETCHT0 128(DI)
-	PREFETCHT0 192(DI)
-	MOVQ       8(AX), SI
-	MOVQ       112(AX), R8
-	MOVQ       R8, 32(SP)
-	TESTQ      R8, R8
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	MOVQ   8(SP), R9
+	MOVQ   8(AX), SI
+	MOVQ   112(AX), R8
+	MOVQ   R8, 32(SP)
+	TESTQ  R8, R8
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R8
@@ -15926,7 +14003,7 @@ write:
 	RET
 
 // func avx512Tile4x64(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512Tile4x64(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -15946,48 +14023,28 @@ TEXT ·avx512Tile4x64(SB), NOSPLIT, $40-8
 	MOVQ  R8, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	MOVQ       8(SP), R10
-	MOVQ       16(SP), R8
-	PREFETCHT0 (R8)
-	PREFETCHT0 64(R8)
-	PREFETCHT0 128(R8)
-	PREFETCHT0 192(R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	PREFETCHT0 64(R8)
-	PREFETCHT0 128(R8)
-	PREFETCHT0 192(R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	PREFETCHT0 64(R8)
-	PREFETCHT0 128(R8)
-	PREFETCHT0 192(R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	PREFETCHT0 64(R8)
-	PREFETCHT0 128(R8)
-	PREFETCHT0 192(R8)
-	MOVQ       8(AX), DI
-	MOVQ       112(AX), R9
-	MOVQ       R9, 32(SP)
-	TESTQ      R9, R9
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	MOVQ   8(SP), R10
+	MOVQ   8(AX), DI
+	MOVQ   112(AX), R9
+	MOVQ   R9, 32(SP)
+	TESTQ  R9, R9
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R9
@@ -16106,7 +14163,7 @@ write:
 	RET
 
 // func avx512Tile5x64(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512Tile5x64(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -16126,57 +14183,32 @@ TEXT ·avx512Tile5x64(SB), NOSPLIT, $40-8
 	MOVQ  R8, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	VPXORD     Z16, Z16, Z16
-	VPXORD     Z17, Z17, Z17
-	VPXORD     Z18, Z18, Z18
-	VPXORD     Z19, Z19, Z19
-	MOVQ       8(SP), R10
-	MOVQ       16(SP), R8
-	PREFETCHT0 (R8)
-	PREFETCHT0 64(R8)
-	PREFETCHT0 128(R8)
-	PREFETCHT0 192(R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	PREFETCHT0 64(R8)
-	PREFETCHT0 128(R8)
-	PREFETCHT0 192(R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	PREFETCHT0 64(R8)
-	PREFETCHT0 128(R8)
-	PREFETCHT0 192(R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	PREFETCHT0 64(R8)
-	PREFETCHT0 128(R8)
-	PREFETCHT0 192(R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	PREFETCHT0 64(R8)
-	PREFETCHT0 128(R8)
-	PREFETCHT0 192(R8)
-	MOVQ       8(AX), DI
-	MOVQ       112(AX), R9
-	MOVQ       R9, 32(SP)
-	TESTQ      R9, R9
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	MOVQ   8(SP), R10
+	MOVQ   8(AX), DI
+	MOVQ   112(AX), R9
+	MOVQ   R9, 32(SP)
+	TESTQ  R9, R9
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R9
@@ -16314,7 +14346,7 @@ write:
 	RET
 
 // func avx512Tile6x64(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512Tile6x64(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -16335,66 +14367,36 @@ TEXT ·avx512Tile6x64(SB), NOSPLIT, $40-8
 	MOVQ  R9, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	VPXORD     Z16, Z16, Z16
-	VPXORD     Z17, Z17, Z17
-	VPXORD     Z18, Z18, Z18
-	VPXORD     Z19, Z19, Z19
-	VPXORD     Z20, Z20, Z20
-	VPXORD     Z21, Z21, Z21
-	VPXORD     Z22, Z22, Z22
-	VPXORD     Z23, Z23, Z23
-	MOVQ       8(SP), R11
-	MOVQ       16(SP), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	PREFETCHT0 128(R9)
-	PREFETCHT0 192(R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	PREFETCHT0 128(R9)
-	PREFETCHT0 192(R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	PREFETCHT0 128(R9)
-	PREFETCHT0 192(R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	PREFETCHT0 128(R9)
-	PREFETCHT0 192(R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	PREFETCHT0 128(R9)
-	PREFETCHT0 192(R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	PREFETCHT0 128(R9)
-	PREFETCHT0 192(R9)
-	MOVQ       8(AX), R8
-	MOVQ       112(AX), R10
-	MOVQ       R10, 32(SP)
-	TESTQ      R10, R10
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	MOVQ   8(SP), R11
+	MOVQ   8(AX), R8
+	MOVQ   112(AX), R10
+	MOVQ   R10, 32(SP)
+	TESTQ  R10, R10
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R10
@@ -16551,7 +14553,7 @@ write:
 	RET
 
 // func avx2PairTile1x8(t *byte)
-// Requires: AVX, AVX2, FMA3, MMX+
+// Requires: AVX, AVX2, FMA3
 TEXT ·avx2PairTile1x8(SB), NOSPLIT, $40-8
 	MOVQ    t+0(FP), AX
 	MOVQ    24(AX), CX
@@ -16567,15 +14569,13 @@ TEXT ·avx2PairTile1x8(SB), NOSPLIT, $40-8
 	MOVQ    SI, 16(SP)
 
 tile:
-	VXORPS     Y0, Y0, Y0
-	MOVQ       8(SP), DI
-	MOVQ       16(SP), SI
-	PREFETCHT0 (SI)
-	MOVQ       8(AX), BX
-	MOVQ       112(AX), SI
-	MOVQ       SI, 32(SP)
-	TESTQ      SI, SI
-	JZ         store
+	VXORPS Y0, Y0, Y0
+	MOVQ   8(SP), DI
+	MOVQ   8(AX), BX
+	MOVQ   112(AX), SI
+	MOVQ   SI, 32(SP)
+	TESTQ  SI, SI
+	JZ     store
 
 outer:
 	MOVQ 104(AX), SI
@@ -16647,7 +14647,7 @@ DATA highHalves<>+28(SB)/4, $0xffff0000
 GLOBL highHalves<>(SB), RODATA|NOPTR, $32
 
 // func avx2PairTile2x8(t *byte)
-// Requires: AVX, AVX2, FMA3, MMX+
+// Requires: AVX, AVX2, FMA3
 TEXT ·avx2PairTile2x8(SB), NOSPLIT, $40-8
 	MOVQ    t+0(FP), AX
 	MOVQ    24(AX), CX
@@ -16663,18 +14663,14 @@ TEXT ·avx2PairTile2x8(SB), NOSPLIT, $40-8
 	MOVQ    DI, 16(SP)
 
 tile:
-	VXORPS     Y0, Y0, Y0
-	VXORPS     Y1, Y1, Y1
-	MOVQ       8(SP), R9
-	MOVQ       16(SP), DI
-	PREFETCHT0 (DI)
-	ADDQ       88(AX), DI
-	PREFETCHT0 (DI)
-	MOVQ       8(AX), SI
-	MOVQ       112(AX), R8
-	MOVQ       R8, 32(SP)
-	TESTQ      R8, R8
-	JZ         store
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	MOVQ   8(SP), R9
+	MOVQ   8(AX), SI
+	MOVQ   112(AX), R8
+	MOVQ   R8, 32(SP)
+	TESTQ  R8, R8
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R8
@@ -16749,7 +14745,7 @@ next:
 	RET
 
 // func avx2PairTile3x8(t *byte)
-// Requires: AVX, AVX2, FMA3, MMX+
+// Requires: AVX, AVX2, FMA3
 TEXT ·avx2PairTile3x8(SB), NOSPLIT, $40-8
 	MOVQ    t+0(FP), AX
 	MOVQ    24(AX), CX
@@ -16765,21 +14761,15 @@ TEXT ·avx2PairTile3x8(SB), NOSPLIT, $40-8
 	MOVQ    DI, 16(SP)
 
 tile:
-	VXORPS     Y0, Y0, Y0
-	VXORPS     Y1, Y1, Y1
-	VXORPS     Y2, Y2, Y2
-	MOVQ       8(SP), R9
-	MOVQ       16(SP), DI
-	PREFETCHT0 (DI)
-	ADDQ       88(AX), DI
-	PREFETCHT0 (DI)
-	ADDQ       88(AX), DI
-	PREFETCHT0 (DI)
-	MOVQ       8(AX), SI
-	MOVQ       112(AX), R8
-	MOVQ       R8, 32(SP)
-	TESTQ      R8, R8
-	JZ         store
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	MOVQ   8(SP), R9
+	MOVQ   8(AX), SI
+	MOVQ   112(AX), R8
+	MOVQ   R8, 32(SP)
+	TESTQ  R8, R8
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R8
@@ -16867,7 +14857,7 @@ next:
 	RET
 
 // func avx2PairTile4x8(t *byte)
-// Requires: AVX, AVX2, FMA3, MMX+
+// Requires: AVX, AVX2, FMA3
 TEXT ·avx2PairTile4x8(SB), NOSPLIT, $40-8
 	MOVQ    t+0(FP), AX
 	MOVQ    24(AX), CX
@@ -16884,24 +14874,16 @@ TEXT ·avx2PairTile4x8(SB), NOSPLIT, $40-8
 	MOVQ    R8, 16(SP)
 
 tile:
-	VXORPS     Y0, Y0, Y0
-	VXORPS     Y1, Y1, Y1
-	VXORPS     Y2, Y2, Y2
-	VXORPS     Y3, Y3, Y3
-	MOVQ       8(SP), R10
-	MOVQ       16(SP), R8
-	PREFETCHT0 (R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	MOVQ       8(AX), DI
-	MOVQ       112(AX), R9
-	MOVQ       R9, 32(SP)
-	TESTQ      R9, R9
-	JZ         store
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   8(SP), R10
+	MOVQ   8(AX), DI
+	MOVQ   112(AX), R9
+	MOVQ   R9, 32(SP)
+	TESTQ  R9, R9
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R9
@@ -17002,7 +14984,7 @@ next:
 	RET
 
 // func avx2PairTile5x8(t *byte)
-// Requires: AVX, AVX2, FMA3, MMX+
+// Requires: AVX, AVX2, FMA3
 TEXT ·avx2PairTile5x8(SB), NOSPLIT, $40-8
 	MOVQ    t+0(FP), AX
 	MOVQ    24(AX), CX
@@ -17019,27 +15001,17 @@ TEXT ·avx2PairTile5x8(SB), NOSPLIT, $40-8
 	MOVQ    R8, 16(SP)
 
 tile:
-	VXORPS     Y0, Y0, Y0
-	VXORPS     Y1, Y1, Y1
-	VXORPS     Y2, Y2, Y2
-	VXORPS     Y3, Y3, Y3
-	VXORPS     Y4, Y4, Y4
-	MOVQ       8(SP), R10
-	MOVQ       16(SP), R8
-	PREFETCHT0 (R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	MOVQ       8(AX), DI
-	MOVQ       112(AX), R9
-	MOVQ       R9, 32(SP)
-	TESTQ      R9, R9
-	JZ         store
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	MOVQ   8(SP), R10
+	MOVQ   8(AX), DI
+	MOVQ   112(AX), R9
+	MOVQ   R9, 32(SP)
+	TESTQ  R9, R9
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R9
@@ -17153,7 +15125,7 @@ next:
 	RET
 
 // func avx2PairTile6x8(t *byte)
-// Requires: AVX, AVX2, FMA3, MMX+
+// Requires: AVX, AVX2, FMA3
 TEXT ·avx2PairTile6x8(SB), NOSPLIT, $40-8
 	MOVQ    t+0(FP), AX
 	MOVQ    24(AX), CX
@@ -17171,30 +15143,18 @@ TEXT ·avx2PairTile6x8(SB), NOSPLIT, $40-8
 	MOVQ    R9, 16(SP)
 
 tile:
-	VXORPS     Y0, Y0, Y0
-	VXORPS     Y1, Y1, Y1
-	VXORPS     Y2, Y2, Y2
-	VXORPS     Y3, Y3, Y3
-	VXORPS     Y4, Y4, Y4
-	VXORPS     Y5, Y5, Y5
-	MOVQ       8(SP), R11
-	MOVQ       16(SP), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	MOVQ       8(AX), R8
-	MOVQ       112(AX), R10
-	MOVQ       R10, 32(SP)
-	TESTQ      R10, R10
-	JZ         store
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	MOVQ   8(SP), R11
+	MOVQ   8(AX), R8
+	MOVQ   112(AX), R10
+	MOVQ   R10, 32(SP)
+	TESTQ  R10, R10
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R10
@@ -17321,7 +15281,7 @@ next:
 	RET
 
 // func avx2PairTile7x8(t *byte)
-// Requires: AVX, AVX2, FMA3, MMX+
+// Requires: AVX, AVX2, FMA3
 TEXT ·avx2PairTile7x8(SB), NOSPLIT, $40-8
 	MOVQ    t+0(FP), AX
 	MOVQ    24(AX), CX
@@ -17339,33 +15299,19 @@ TEXT ·avx2PairTile7x8(SB), NOSPLIT, $40-8
 	MOVQ    R9, 16(SP)
 
 tile:
-	VXORPS     Y0, Y0, Y0
-	VXORPS     Y1, Y1, Y1
-	VXORPS     Y2, Y2, Y2
-	VXORPS     Y3, Y3, Y3
-	VXORPS     Y4, Y4, Y4
-	VXORPS     Y5, Y5, Y5
-	VXORPS     Y6, Y6, Y6
-	MOVQ       8(SP), R11
-	MOVQ       16(SP), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	MOVQ       8(AX), R8
-	MOVQ       112(AX), R10
-	MOVQ       R10, 32(SP)
-	TESTQ      R10, R10
-	JZ         store
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	MOVQ   8(SP), R11
+	MOVQ   8(AX), R8
+	MOVQ   112(AX), R10
+	MOVQ   R10, 32(SP)
+	TESTQ  R10, R10
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R10
@@ -17505,7 +15451,7 @@ next:
 	RET
 
 // func avx2PairTile8x8(t *byte)
-// Requires: AVX, AVX2, FMA3, MMX+
+// Requires: AVX, AVX2, FMA3
 TEXT ·avx2PairTile8x8(SB), NOSPLIT, $40-8
 	MOVQ    t+0(FP), AX
 	MOVQ    24(AX), CX
@@ -17524,36 +15470,20 @@ TEXT ·avx2PairTile8x8(SB), NOSPLIT, $40-8
 	MOVQ    R10, 16(SP)
 
 tile:
-	VXORPS     Y0, Y0, Y0
-	VXORPS     Y1, Y1, Y1
-	VXORPS     Y2, Y2, Y2
-	VXORPS     Y3, Y3, Y3
-	VXORPS     Y4, Y4, Y4
-	VXORPS     Y5, Y5, Y5
-	VXORPS     Y6, Y6, Y6
-	VXORPS     Y7, Y7, Y7
-	MOVQ       8(SP), R12
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	MOVQ   8(SP), R12
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -17706,7 +15636,7 @@ next:
 	RET
 
 // func avx2PairTile9x8(t *byte)
-// Requires: AVX, AVX2, FMA3, MMX+
+// Requires: AVX, AVX2, FMA3
 TEXT ·avx2PairTile9x8(SB), NOSPLIT, $40-8
 	MOVQ    t+0(FP), AX
 	MOVQ    24(AX), CX
@@ -17725,39 +15655,21 @@ TEXT ·avx2PairTile9x8(SB), NOSPLIT, $40-8
 	MOVQ    R10, 16(SP)
 
 tile:
-	VXORPS     Y0, Y0, Y0
-	VXORPS     Y1, Y1, Y1
-	VXORPS     Y2, Y2, Y2
-	VXORPS     Y3, Y3, Y3
-	VXORPS     Y4, Y4, Y4
-	VXORPS     Y5, Y5, Y5
-	VXORPS     Y6, Y6, Y6
-	VXORPS     Y7, Y7, Y7
-	VXORPS     Y8, Y8, Y8
-	MOVQ       8(SP), R12
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	MOVQ   8(SP), R12
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -17923,7 +15835,7 @@ next:
 	RET
 
 // func avx2PairTile10x8(t *byte)
-// Requires: AVX, AVX2, FMA3, MMX+
+// Requires: AVX, AVX2, FMA3
 TEXT ·avx2PairTile10x8(SB), NOSPLIT, $40-8
 	MOVQ    t+0(FP), AX
 	MOVQ    24(AX), CX
@@ -17942,44 +15854,24 @@ TEXT ·avx2PairTile10x8(SB), NOSPLIT, $40-8
 	MOVQ    R10, 16(SP)
 
 tile:
-	VXORPS     Y0, Y0, Y0
-	VXORPS     Y1, Y1, Y1
-	VXORPS     Y2, Y2, Y2
-	VXORPS     Y3, Y3, Y3
-	VXORPS     Y4, Y4, Y4
-	VXORPS     Y5, Y5, Y5
-	VXORPS     Y6, Y6, Y6
-	VXORPS     Y7, Y7, Y7
-	VXORPS     Y8, Y8, Y8
-	VXORPS     Y9, Y9, Y9
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -18161,7 +16053,7 @@ next:
 	RET
 
 // func avx2PairTile11x8(t *byte)
-// Requires: AVX, AVX2, FMA3, MMX+
+// Requires: AVX, AVX2, FMA3
 TEXT ·avx2PairTile11x8(SB), NOSPLIT, $40-8
 	MOVQ    t+0(FP), AX
 	MOVQ    24(AX), CX
@@ -18180,47 +16072,25 @@ TEXT ·avx2PairTile11x8(SB), NOSPLIT, $40-8
 	MOVQ    R10, 16(SP)
 
 tile:
-	VXORPS     Y0, Y0, Y0
-	VXORPS     Y1, Y1, Y1
-	VXORPS     Y2, Y2, Y2
-	VXORPS     Y3, Y3, Y3
-	VXORPS     Y4, Y4, Y4
-	VXORPS     Y5, Y5, Y5
-	VXORPS     Y6, Y6, Y6
-	VXORPS     Y7, Y7, Y7
-	VXORPS     Y8, Y8, Y8
-	VXORPS     Y9, Y9, Y9
-	VXORPS     Y10, Y10, Y10
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -18415,7 +16285,7 @@ next:
 	RET
 
 // func avx2PairTile12x8(t *byte)
-// Requires: AVX, AVX2, FMA3, MMX+
+// Requires: AVX, AVX2, FMA3
 TEXT ·avx2PairTile12x8(SB), NOSPLIT, $40-8
 	MOVQ    t+0(FP), AX
 	MOVQ    24(AX), CX
@@ -18434,50 +16304,26 @@ TEXT ·avx2PairTile12x8(SB), NOSPLIT, $40-8
 	MOVQ    R10, 16(SP)
 
 tile:
-	VXORPS     Y0, Y0, Y0
-	VXORPS     Y1, Y1, Y1
-	VXORPS     Y2, Y2, Y2
-	VXORPS     Y3, Y3, Y3
-	VXORPS     Y4, Y4, Y4
-	VXORPS     Y5, Y5, Y5
-	VXORPS     Y6, Y6, Y6
-	VXORPS     Y7, Y7, Y7
-	VXORPS     Y8, Y8, Y8
-	VXORPS     Y9, Y9, Y9
-	VXORPS     Y10, Y10, Y10
-	VXORPS     Y11, Y11, Y11
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -18685,7 +16531,7 @@ next:
 	RET
 
 // func avx2PairTile1x16(t *byte)
-// Requires: AVX, AVX2, FMA3, MMX+
+// Requires: AVX, AVX2, FMA3
 TEXT ·avx2PairTile1x16(SB), NOSPLIT, $40-8
 	MOVQ    t+0(FP), AX
 	MOVQ    24(AX), CX
@@ -18701,16 +16547,14 @@ TEXT ·avx2PairTile1x16(SB), NOSPLIT, $40-8
 	MOVQ    SI, 16(SP)
 
 tile:
-	VXORPS     Y0, Y0, Y0
-	VXORPS     Y1, Y1, Y1
-	MOVQ       8(SP), DI
-	MOVQ       16(SP), SI
-	PREFETCHT0 (SI)
-	MOVQ       8(AX), BX
-	MOVQ       112(AX), SI
-	MOVQ       SI, 32(SP)
-	TESTQ      SI, SI
-	JZ         store
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	MOVQ   8(SP), DI
+	MOVQ   8(AX), BX
+	MOVQ   112(AX), SI
+	MOVQ   SI, 32(SP)
+	TESTQ  SI, SI
+	JZ     store
 
 outer:
 	MOVQ 104(AX), SI
@@ -18782,7 +16626,7 @@ next:
 	RET
 
 // func avx2PairTile2x16(t *byte)
-// Requires: AVX, AVX2, FMA3, MMX+
+// Requires: AVX, AVX2, FMA3
 TEXT ·avx2PairTile2x16(SB), NOSPLIT, $40-8
 	MOVQ    t+0(FP), AX
 	MOVQ    24(AX), CX
@@ -18798,20 +16642,16 @@ TEXT ·avx2PairTile2x16(SB), NOSPLIT, $40-8
 	MOVQ    DI, 16(SP)
 
 tile:
-	VXORPS     Y0, Y0, Y0
-	VXORPS     Y1, Y1, Y1
-	VXORPS     Y2, Y2, Y2
-	VXORPS     Y3, Y3, Y3
-	MOVQ       8(SP), R9
-	MOVQ       16(SP), DI
-	PREFETCHT0 (DI)
-	ADDQ       88(AX), DI
-	PREFETCHT0 (DI)
-	MOVQ       8(AX), SI
-	MOVQ       112(AX), R8
-	MOVQ       R8, 32(SP)
-	TESTQ      R8, R8
-	JZ         store
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   8(SP), R9
+	MOVQ   8(AX), SI
+	MOVQ   112(AX), R8
+	MOVQ   R8, 32(SP)
+	TESTQ  R8, R8
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R8
@@ -18902,7 +16742,7 @@ next:
 	RET
 
 // func avx2PairTile3x16(t *byte)
-// Requires: AVX, AVX2, FMA3, MMX+
+// Requires: AVX, AVX2, FMA3
 TEXT ·avx2PairTile3x16(SB), NOSPLIT, $40-8
 	MOVQ    t+0(FP), AX
 	MOVQ    24(AX), CX
@@ -18918,24 +16758,18 @@ TEXT ·avx2PairTile3x16(SB), NOSPLIT, $40-8
 	MOVQ    DI, 16(SP)
 
 tile:
-	VXORPS     Y0, Y0, Y0
-	VXORPS     Y1, Y1, Y1
-	VXORPS     Y2, Y2, Y2
-	VXORPS     Y3, Y3, Y3
-	VXORPS     Y4, Y4, Y4
-	VXORPS     Y5, Y5, Y5
-	MOVQ       8(SP), R9
-	MOVQ       16(SP), DI
-	PREFETCHT0 (DI)
-	ADDQ       88(AX), DI
-	PREFETCHT0 (DI)
-	ADDQ       88(AX), DI
-	PREFETCHT0 (DI)
-	MOVQ       8(AX), SI
-	MOVQ       112(AX), R8
-	MOVQ       R8, 32(SP)
-	TESTQ      R8, R8
-	JZ         store
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	MOVQ   8(SP), R9
+	MOVQ   8(AX), SI
+	MOVQ   112(AX), R8
+	MOVQ   R8, 32(SP)
+	TESTQ  R8, R8
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R8
@@ -19045,7 +16879,7 @@ next:
 	RET
 
 // func avx2PairTile4x16(t *byte)
-// Requires: AVX, AVX2, FMA3, MMX+
+// Requires: AVX, AVX2, FMA3
 TEXT ·avx2PairTile4x16(SB), NOSPLIT, $40-8
 	MOVQ    t+0(FP), AX
 	MOVQ    24(AX), CX
@@ -19062,28 +16896,20 @@ TEXT ·avx2PairTile4x16(SB), NOSPLIT, $40-8
 	MOVQ    R8, 16(SP)
 
 tile:
-	VXORPS     Y0, Y0, Y0
-	VXORPS     Y1, Y1, Y1
-	VXORPS     Y2, Y2, Y2
-	VXORPS     Y3, Y3, Y3
-	VXORPS     Y4, Y4, Y4
-	VXORPS     Y5, Y5, Y5
-	VXORPS     Y6, Y6, Y6
-	VXORPS     Y7, Y7, Y7
-	MOVQ       8(SP), R10
-	MOVQ       16(SP), R8
-	PREFETCHT0 (R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	MOVQ       8(AX), DI
-	MOVQ       112(AX), R9
-	MOVQ       R9, 32(SP)
-	TESTQ      R9, R9
-	JZ         store
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	MOVQ   8(SP), R10
+	MOVQ   8(AX), DI
+	MOVQ   112(AX), R9
+	MOVQ   R9, 32(SP)
+	TESTQ  R9, R9
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R9
@@ -19212,7 +17038,7 @@ next:
 	RET
 
 // func avx2PairTile5x16(t *byte)
-// Requires: AVX, AVX2, FMA3, MMX+
+// Requires: AVX, AVX2, FMA3
 TEXT ·avx2PairTile5x16(SB), NOSPLIT, $40-8
 	MOVQ    t+0(FP), AX
 	MOVQ    24(AX), CX
@@ -19229,32 +17055,22 @@ TEXT ·avx2PairTile5x16(SB), NOSPLIT, $40-8
 	MOVQ    R8, 16(SP)
 
 tile:
-	VXORPS     Y0, Y0, Y0
-	VXORPS     Y1, Y1, Y1
-	VXORPS     Y2, Y2, Y2
-	VXORPS     Y3, Y3, Y3
-	VXORPS     Y4, Y4, Y4
-	VXORPS     Y5, Y5, Y5
-	VXORPS     Y6, Y6, Y6
-	VXORPS     Y7, Y7, Y7
-	VXORPS     Y8, Y8, Y8
-	VXORPS     Y9, Y9, Y9
-	MOVQ       8(SP), R10
-	MOVQ       16(SP), R8
-	PREFETCHT0 (R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	MOVQ       8(AX), DI
-	MOVQ       112(AX), R9
-	MOVQ       R9, 32(SP)
-	TESTQ      R9, R9
-	JZ         store
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	MOVQ   8(SP), R10
+	MOVQ   8(AX), DI
+	MOVQ   112(AX), R9
+	MOVQ   R9, 32(SP)
+	TESTQ  R9, R9
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R9
@@ -19402,7 +17218,7 @@ next:
 	RET
 
 // func avx2PairTile6x16(t *byte)
-// Requires: AVX, AVX2, FMA3, MMX+
+// Requires: AVX, AVX2, FMA3
 TEXT ·avx2PairTile6x16(SB), NOSPLIT, $40-8
 	MOVQ    t+0(FP), AX
 	MOVQ    24(AX), CX
@@ -19420,36 +17236,24 @@ TEXT ·avx2PairTile6x16(SB), NOSPLIT, $40-8
 	MOVQ    R9, 16(SP)
 
 tile:
-	VXORPS     Y0, Y0, Y0
-	VXORPS     Y1, Y1, Y1
-	VXORPS     Y2, Y2, Y2
-	VXORPS     Y3, Y3, Y3
-	VXORPS     Y4, Y4, Y4
-	VXORPS     Y5, Y5, Y5
-	VXORPS     Y6, Y6, Y6
-	VXORPS     Y7, Y7, Y7
-	VXORPS     Y8, Y8, Y8
-	VXORPS     Y9, Y9, Y9
-	VXORPS     Y10, Y10, Y10
-	VXORPS     Y11, Y11, Y11
-	MOVQ       8(SP), R11
-	MOVQ       16(SP), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	MOVQ       8(AX), R8
-	MOVQ       112(AX), R10
-	MOVQ       R10, 32(SP)
-	TESTQ      R10, R10
-	JZ         store
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+	MOVQ   8(SP), R11
+	MOVQ   8(AX), R8
+	MOVQ   112(AX), R10
+	MOVQ   R10, 32(SP)
+	TESTQ  R10, R10
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R10
@@ -19616,7 +17420,7 @@ next:
 	RET
 
 // func avx512PairTile1x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+// Requires: AVX, AVX512F, AVX512VL, BMI2
 TEXT ·avx512PairTile1x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -19634,15 +17438,13 @@ TEXT ·avx512PairTile1x8(SB), NOSPLIT, $40-8
 	MOVQ  SI, 16(SP)
 
 tile:
-	VPXORD     Y0, Y0, Y0
-	MOVQ       8(SP), DI
-	MOVQ       16(SP), SI
-	PREFETCHT0 (SI)
-	MOVQ       8(AX), BX
-	MOVQ       112(AX), SI
-	MOVQ       SI, 32(SP)
-	TESTQ      SI, SI
-	JZ         store
+	VPXORD Y0, Y0, Y0
+	MOVQ   8(SP), DI
+	MOVQ   8(AX), BX
+	MOVQ   112(AX), SI
+	MOVQ   SI, 32(SP)
+	TESTQ  SI, SI
+	JZ     store
 
 outer:
 	MOVQ 104(AX), SI
@@ -19694,7 +17496,7 @@ write:
 	RET
 
 // func avx512PairTile2x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+// Requires: AVX, AVX512F, AVX512VL, BMI2
 TEXT ·avx512PairTile2x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -19712,18 +17514,14 @@ TEXT ·avx512PairTile2x8(SB), NOSPLIT, $40-8
 	MOVQ  DI, 16(SP)
 
 tile:
-	VPXORD     Y0, Y0, Y0
-	VPXORD     Y1, Y1, Y1
-	MOVQ       8(SP), R9
-	MOVQ       16(SP), DI
-	PREFETCHT0 (DI)
-	ADDQ       88(AX), DI
-	PREFETCHT0 (DI)
-	MOVQ       8(AX), SI
-	MOVQ       112(AX), R8
-	MOVQ       R8, 32(SP)
-	TESTQ      R8, R8
-	JZ         store
+	VPXORD Y0, Y0, Y0
+	VPXORD Y1, Y1, Y1
+	MOVQ   8(SP), R9
+	MOVQ   8(AX), SI
+	MOVQ   112(AX), R8
+	MOVQ   R8, 32(SP)
+	TESTQ  R8, R8
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R8
@@ -19787,7 +17585,7 @@ write:
 	RET
 
 // func avx512PairTile3x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+// Requires: AVX, AVX512F, AVX512VL, BMI2
 TEXT ·avx512PairTile3x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -19805,21 +17603,15 @@ TEXT ·avx512PairTile3x8(SB), NOSPLIT, $40-8
 	MOVQ  DI, 16(SP)
 
 tile:
-	VPXORD     Y0, Y0, Y0
-	VPXORD     Y1, Y1, Y1
-	VPXORD     Y2, Y2, Y2
-	MOVQ       8(SP), R9
-	MOVQ       16(SP), DI
-	PREFETCHT0 (DI)
-	ADDQ       88(AX), DI
-	PREFETCHT0 (DI)
-	ADDQ       88(AX), DI
-	PREFETCHT0 (DI)
-	MOVQ       8(AX), SI
-	MOVQ       112(AX), R8
-	MOVQ       R8, 32(SP)
-	TESTQ      R8, R8
-	JZ         store
+	VPXORD Y0, Y0, Y0
+	VPXORD Y1, Y1, Y1
+	VPXORD Y2, Y2, Y2
+	MOVQ   8(SP), R9
+	MOVQ   8(AX), SI
+	MOVQ   112(AX), R8
+	MOVQ   R8, 32(SP)
+	TESTQ  R8, R8
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R8
@@ -19895,7 +17687,7 @@ write:
 	RET
 
 // func avx512PairTile4x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+// Requires: AVX, AVX512F, AVX512VL, BMI2
 TEXT ·avx512PairTile4x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -19914,24 +17706,16 @@ TEXT ·avx512PairTile4x8(SB), NOSPLIT, $40-8
 	MOVQ  R8, 16(SP)
 
 tile:
-	VPXORD     Y0, Y0, Y0
-	VPXORD     Y1, Y1, Y1
-	VPXORD     Y2, Y2, Y2
-	VPXORD     Y3, Y3, Y3
-	MOVQ       8(SP), R10
-	MOVQ       16(SP), R8
-	PREFETCHT0 (R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	MOVQ       8(AX), DI
-	MOVQ       112(AX), R9
-	MOVQ       R9, 32(SP)
-	TESTQ      R9, R9
-	JZ         store
+	VPXORD Y0, Y0, Y0
+	VPXORD Y1, Y1, Y1
+	VPXORD Y2, Y2, Y2
+	VPXORD Y3, Y3, Y3
+	MOVQ   8(SP), R10
+	MOVQ   8(AX), DI
+	MOVQ   112(AX), R9
+	MOVQ   R9, 32(SP)
+	TESTQ  R9, R9
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R9
@@ -20019,7 +17803,7 @@ write:
 	RET
 
 // func avx512PairTile5x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+// Requires: AVX, AVX512F, AVX512VL, BMI2
 TEXT ·avx512PairTile5x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -20038,27 +17822,17 @@ TEXT ·avx512PairTile5x8(SB), NOSPLIT, $40-8
 	MOVQ  R8, 16(SP)
 
 tile:
-	VPXORD     Y0, Y0, Y0
-	VPXORD     Y1, Y1, Y1
-	VPXORD     Y2, Y2, Y2
-	VPXORD     Y3, Y3, Y3
-	VPXORD     Y4, Y4, Y4
-	MOVQ       8(SP), R10
-	MOVQ       16(SP), R8
-	PREFETCHT0 (R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	MOVQ       8(AX), DI
-	MOVQ       112(AX), R9
-	MOVQ       R9, 32(SP)
-	TESTQ      R9, R9
-	JZ         store
+	VPXORD Y0, Y0, Y0
+	VPXORD Y1, Y1, Y1
+	VPXORD Y2, Y2, Y2
+	VPXORD Y3, Y3, Y3
+	VPXORD Y4, Y4, Y4
+	MOVQ   8(SP), R10
+	MOVQ   8(AX), DI
+	MOVQ   112(AX), R9
+	MOVQ   R9, 32(SP)
+	TESTQ  R9, R9
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R9
@@ -20158,7 +17932,7 @@ write:
 	RET
 
 // func avx512PairTile6x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+// Requires: AVX, AVX512F, AVX512VL, BMI2
 TEXT ·avx512PairTile6x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -20178,30 +17952,18 @@ TEXT ·avx512PairTile6x8(SB), NOSPLIT, $40-8
 	MOVQ  R9, 16(SP)
 
 tile:
-	VPXORD     Y0, Y0, Y0
-	VPXORD     Y1, Y1, Y1
-	VPXORD     Y2, Y2, Y2
-	VPXORD     Y3, Y3, Y3
-	VPXORD     Y4, Y4, Y4
-	VPXORD     Y5, Y5, Y5
-	MOVQ       8(SP), R11
-	MOVQ       16(SP), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	MOVQ       8(AX), R8
-	MOVQ       112(AX), R10
-	MOVQ       R10, 32(SP)
-	TESTQ      R10, R10
-	JZ         store
+	VPXORD Y0, Y0, Y0
+	VPXORD Y1, Y1, Y1
+	VPXORD Y2, Y2, Y2
+	VPXORD Y3, Y3, Y3
+	VPXORD Y4, Y4, Y4
+	VPXORD Y5, Y5, Y5
+	MOVQ   8(SP), R11
+	MOVQ   8(AX), R8
+	MOVQ   112(AX), R10
+	MOVQ   R10, 32(SP)
+	TESTQ  R10, R10
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R10
@@ -20313,7 +18075,7 @@ write:
 	RET
 
 // func avx512PairTile7x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+// Requires: AVX, AVX512F, AVX512VL, BMI2
 TEXT ·avx512PairTile7x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -20333,33 +18095,19 @@ TEXT ·avx512PairTile7x8(SB), NOSPLIT, $40-8
 	MOVQ  R9, 16(SP)
 
 tile:
-	VPXORD     Y0, Y0, Y0
-	VPXORD     Y1, Y1, Y1
-	VPXORD     Y2, Y2, Y2
-	VPXORD     Y3, Y3, Y3
-	VPXORD     Y4, Y4, Y4
-	VPXORD     Y5, Y5, Y5
-	VPXORD     Y6, Y6, Y6
-	MOVQ       8(SP), R11
-	MOVQ       16(SP), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	MOVQ       8(AX), R8
-	MOVQ       112(AX), R10
-	MOVQ       R10, 32(SP)
-	TESTQ      R10, R10
-	JZ         store
+	VPXORD Y0, Y0, Y0
+	VPXORD Y1, Y1, Y1
+	VPXORD Y2, Y2, Y2
+	VPXORD Y3, Y3, Y3
+	VPXORD Y4, Y4, Y4
+	VPXORD Y5, Y5, Y5
+	VPXORD Y6, Y6, Y6
+	MOVQ   8(SP), R11
+	MOVQ   8(AX), R8
+	MOVQ   112(AX), R10
+	MOVQ   R10, 32(SP)
+	TESTQ  R10, R10
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R10
@@ -20483,7 +18231,7 @@ write:
 	RET
 
 // func avx512PairTile8x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+// Requires: AVX, AVX512F, AVX512VL, BMI2
 TEXT ·avx512PairTile8x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -20504,36 +18252,20 @@ TEXT ·avx512PairTile8x8(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Y0, Y0, Y0
-	VPXORD     Y1, Y1, Y1
-	VPXORD     Y2, Y2, Y2
-	VPXORD     Y3, Y3, Y3
-	VPXORD     Y4, Y4, Y4
-	VPXORD     Y5, Y5, Y5
-	VPXORD     Y6, Y6, Y6
-	VPXORD     Y7, Y7, Y7
-	MOVQ       8(SP), R12
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Y0, Y0, Y0
+	VPXORD Y1, Y1, Y1
+	VPXORD Y2, Y2, Y2
+	VPXORD Y3, Y3, Y3
+	VPXORD Y4, Y4, Y4
+	VPXORD Y5, Y5, Y5
+	VPXORD Y6, Y6, Y6
+	VPXORD Y7, Y7, Y7
+	MOVQ   8(SP), R12
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -20669,7 +18401,7 @@ write:
 	RET
 
 // func avx512PairTile9x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+// Requires: AVX, AVX512F, AVX512VL, BMI2
 TEXT ·avx512PairTile9x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -20690,39 +18422,21 @@ TEXT ·avx512PairTile9x8(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Y0, Y0, Y0
-	VPXORD     Y1, Y1, Y1
-	VPXORD     Y2, Y2, Y2
-	VPXORD     Y3, Y3, Y3
-	VPXORD     Y4, Y4, Y4
-	VPXORD     Y5, Y5, Y5
-	VPXORD     Y6, Y6, Y6
-	VPXORD     Y7, Y7, Y7
-	VPXORD     Y8, Y8, Y8
-	MOVQ       8(SP), R12
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Y0, Y0, Y0
+	VPXORD Y1, Y1, Y1
+	VPXORD Y2, Y2, Y2
+	VPXORD Y3, Y3, Y3
+	VPXORD Y4, Y4, Y4
+	VPXORD Y5, Y5, Y5
+	VPXORD Y6, Y6, Y6
+	VPXORD Y7, Y7, Y7
+	VPXORD Y8, Y8, Y8
+	MOVQ   8(SP), R12
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -20870,7 +18584,7 @@ write:
 	RET
 
 // func avx512PairTile10x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+// Requires: AVX, AVX512F, AVX512VL, BMI2
 TEXT ·avx512PairTile10x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -20891,44 +18605,24 @@ TEXT ·avx512PairTile10x8(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Y0, Y0, Y0
-	VPXORD     Y1, Y1, Y1
-	VPXORD     Y2, Y2, Y2
-	VPXORD     Y3, Y3, Y3
-	VPXORD     Y4, Y4, Y4
-	VPXORD     Y5, Y5, Y5
-	VPXORD     Y6, Y6, Y6
-	VPXORD     Y7, Y7, Y7
-	VPXORD     Y8, Y8, Y8
-	VPXORD     Y9, Y9, Y9
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Y0, Y0, Y0
+	VPXORD Y1, Y1, Y1
+	VPXORD Y2, Y2, Y2
+	VPXORD Y3, Y3, Y3
+	VPXORD Y4, Y4, Y4
+	VPXORD Y5, Y5, Y5
+	VPXORD Y6, Y6, Y6
+	VPXORD Y7, Y7, Y7
+	VPXORD Y8, Y8, Y8
+	VPXORD Y9, Y9, Y9
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -21091,7 +18785,7 @@ write:
 	RET
 
 // func avx512PairTile11x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+// Requires: AVX, AVX512F, AVX512VL, BMI2
 TEXT ·avx512PairTile11x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -21112,47 +18806,25 @@ TEXT ·avx512PairTile11x8(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Y0, Y0, Y0
-	VPXORD     Y1, Y1, Y1
-	VPXORD     Y2, Y2, Y2
-	VPXORD     Y3, Y3, Y3
-	VPXORD     Y4, Y4, Y4
-	VPXORD     Y5, Y5, Y5
-	VPXORD     Y6, Y6, Y6
-	VPXORD     Y7, Y7, Y7
-	VPXORD     Y8, Y8, Y8
-	VPXORD     Y9, Y9, Y9
-	VPXORD     Y10, Y10, Y10
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Y0, Y0, Y0
+	VPXORD Y1, Y1, Y1
+	VPXORD Y2, Y2, Y2
+	VPXORD Y3, Y3, Y3
+	VPXORD Y4, Y4, Y4
+	VPXORD Y5, Y5, Y5
+	VPXORD Y6, Y6, Y6
+	VPXORD Y7, Y7, Y7
+	VPXORD Y8, Y8, Y8
+	VPXORD Y9, Y9, Y9
+	VPXORD Y10, Y10, Y10
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -21327,7 +18999,7 @@ write:
 	RET
 
 // func avx512PairTile12x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+// Requires: AVX, AVX512F, AVX512VL, BMI2
 TEXT ·avx512PairTile12x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -21348,50 +19020,26 @@ TEXT ·avx512PairTile12x8(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Y0, Y0, Y0
-	VPXORD     Y1, Y1, Y1
-	VPXORD     Y2, Y2, Y2
-	VPXORD     Y3, Y3, Y3
-	VPXORD     Y4, Y4, Y4
-	VPXORD     Y5, Y5, Y5
-	VPXORD     Y6, Y6, Y6
-	VPXORD     Y7, Y7, Y7
-	VPXORD     Y8, Y8, Y8
-	VPXORD     Y9, Y9, Y9
-	VPXORD     Y10, Y10, Y10
-	VPXORD     Y11, Y11, Y11
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Y0, Y0, Y0
+	VPXORD Y1, Y1, Y1
+	VPXORD Y2, Y2, Y2
+	VPXORD Y3, Y3, Y3
+	VPXORD Y4, Y4, Y4
+	VPXORD Y5, Y5, Y5
+	VPXORD Y6, Y6, Y6
+	VPXORD Y7, Y7, Y7
+	VPXORD Y8, Y8, Y8
+	VPXORD Y9, Y9, Y9
+	VPXORD Y10, Y10, Y10
+	VPXORD Y11, Y11, Y11
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -21578,7 +19226,7 @@ write:
 	RET
 
 // func avx512PairTile13x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+// Requires: AVX, AVX512F, AVX512VL, BMI2
 TEXT ·avx512PairTile13x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -21599,53 +19247,27 @@ TEXT ·avx512PairTile13x8(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Y0, Y0, Y0
-	VPXORD     Y1, Y1, Y1
-	VPXORD     Y2, Y2, Y2
-	VPXORD     Y3, Y3, Y3
-	VPXORD     Y4, Y4, Y4
-	VPXORD     Y5, Y5, Y5
-	VPXORD     Y6, Y6, Y6
-	VPXORD     Y7, Y7, Y7
-	VPXORD     Y8, Y8, Y8
-	VPXORD     Y9, Y9, Y9
-	VPXORD     Y10, Y10, Y10
-	VPXORD     Y11, Y11, Y11
-	VPXORD     Y12, Y12, Y12
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Y0, Y0, Y0
+	VPXORD Y1, Y1, Y1
+	VPXORD Y2, Y2, Y2
+	VPXORD Y3, Y3, Y3
+	VPXORD Y4, Y4, Y4
+	VPXORD Y5, Y5, Y5
+	VPXORD Y6, Y6, Y6
+	VPXORD Y7, Y7, Y7
+	VPXORD Y8, Y8, Y8
+	VPXORD Y9, Y9, Y9
+	VPXORD Y10, Y10, Y10
+	VPXORD Y11, Y11, Y11
+	VPXORD Y12, Y12, Y12
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -21844,7 +19466,7 @@ write:
 	RET
 
 // func avx512PairTile14x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+// Requires: AVX, AVX512F, AVX512VL, BMI2
 TEXT ·avx512PairTile14x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -21865,56 +19487,28 @@ TEXT ·avx512PairTile14x8(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Y0, Y0, Y0
-	VPXORD     Y1, Y1, Y1
-	VPXORD     Y2, Y2, Y2
-	VPXORD     Y3, Y3, Y3
-	VPXORD     Y4, Y4, Y4
-	VPXORD     Y5, Y5, Y5
-	VPXORD     Y6, Y6, Y6
-	VPXORD     Y7, Y7, Y7
-	VPXORD     Y8, Y8, Y8
-	VPXORD     Y9, Y9, Y9
-	VPXORD     Y10, Y10, Y10
-	VPXORD     Y11, Y11, Y11
-	VPXORD     Y12, Y12, Y12
-	VPXORD     Y13, Y13, Y13
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Y0, Y0, Y0
+	VPXORD Y1, Y1, Y1
+	VPXORD Y2, Y2, Y2
+	VPXORD Y3, Y3, Y3
+	VPXORD Y4, Y4, Y4
+	VPXORD Y5, Y5, Y5
+	VPXORD Y6, Y6, Y6
+	VPXORD Y7, Y7, Y7
+	VPXORD Y8, Y8, Y8
+	VPXORD Y9, Y9, Y9
+	VPXORD Y10, Y10, Y10
+	VPXORD Y11, Y11, Y11
+	VPXORD Y12, Y12, Y12
+	VPXORD Y13, Y13, Y13
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -22125,7 +19719,7 @@ write:
 	RET
 
 // func avx512PairTile15x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+// Requires: AVX, AVX512F, AVX512VL, BMI2
 TEXT ·avx512PairTile15x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -22146,59 +19740,29 @@ TEXT ·avx512PairTile15x8(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Y0, Y0, Y0
-	VPXORD     Y1, Y1, Y1
-	VPXORD     Y2, Y2, Y2
-	VPXORD     Y3, Y3, Y3
-	VPXORD     Y4, Y4, Y4
-	VPXORD     Y5, Y5, Y5
-	VPXORD     Y6, Y6, Y6
-	VPXORD     Y7, Y7, Y7
-	VPXORD     Y8, Y8, Y8
-	VPXORD     Y9, Y9, Y9
-	VPXORD     Y10, Y10, Y10
-	VPXORD     Y11, Y11, Y11
-	VPXORD     Y12, Y12, Y12
-	VPXORD     Y13, Y13, Y13
-	VPXORD     Y14, Y14, Y14
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Y0, Y0, Y0
+	VPXORD Y1, Y1, Y1
+	VPXORD Y2, Y2, Y2
+	VPXORD Y3, Y3, Y3
+	VPXORD Y4, Y4, Y4
+	VPXORD Y5, Y5, Y5
+	VPXORD Y6, Y6, Y6
+	VPXORD Y7, Y7, Y7
+	VPXORD Y8, Y8, Y8
+	VPXORD Y9, Y9, Y9
+	VPXORD Y10, Y10, Y10
+	VPXORD Y11, Y11, Y11
+	VPXORD Y12, Y12, Y12
+	VPXORD Y13, Y13, Y13
+	VPXORD Y14, Y14, Y14
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -22421,7 +19985,7 @@ write:
 	RET
 
 // func avx512PairTile16x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+// Requires: AVX, AVX512F, AVX512VL, BMI2
 TEXT ·avx512PairTile16x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -22442,62 +20006,30 @@ TEXT ·avx512PairTile16x8(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Y0, Y0, Y0
-	VPXORD     Y1, Y1, Y1
-	VPXORD     Y2, Y2, Y2
-	VPXORD     Y3, Y3, Y3
-	VPXORD     Y4, Y4, Y4
-	VPXORD     Y5, Y5, Y5
-	VPXORD     Y6, Y6, Y6
-	VPXORD     Y7, Y7, Y7
-	VPXORD     Y8, Y8, Y8
-	VPXORD     Y9, Y9, Y9
-	VPXORD     Y10, Y10, Y10
-	VPXORD     Y11, Y11, Y11
-	VPXORD     Y12, Y12, Y12
-	VPXORD     Y13, Y13, Y13
-	VPXORD     Y14, Y14, Y14
-	VPXORD     Y15, Y15, Y15
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Y0, Y0, Y0
+	VPXORD Y1, Y1, Y1
+	VPXORD Y2, Y2, Y2
+	VPXORD Y3, Y3, Y3
+	VPXORD Y4, Y4, Y4
+	VPXORD Y5, Y5, Y5
+	VPXORD Y6, Y6, Y6
+	VPXORD Y7, Y7, Y7
+	VPXORD Y8, Y8, Y8
+	VPXORD Y9, Y9, Y9
+	VPXORD Y10, Y10, Y10
+	VPXORD Y11, Y11, Y11
+	VPXORD Y12, Y12, Y12
+	VPXORD Y13, Y13, Y13
+	VPXORD Y14, Y14, Y14
+	VPXORD Y15, Y15, Y15
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -22732,7 +20264,7 @@ write:
 	RET
 
 // func avx512PairTile17x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+// Requires: AVX, AVX512F, AVX512VL, BMI2
 TEXT ·avx512PairTile17x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -22753,65 +20285,31 @@ TEXT ·avx512PairTile17x8(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Y0, Y0, Y0
-	VPXORD     Y1, Y1, Y1
-	VPXORD     Y2, Y2, Y2
-	VPXORD     Y3, Y3, Y3
-	VPXORD     Y4, Y4, Y4
-	VPXORD     Y5, Y5, Y5
-	VPXORD     Y6, Y6, Y6
-	VPXORD     Y7, Y7, Y7
-	VPXORD     Y8, Y8, Y8
-	VPXORD     Y9, Y9, Y9
-	VPXORD     Y10, Y10, Y10
-	VPXORD     Y11, Y11, Y11
-	VPXORD     Y12, Y12, Y12
-	VPXORD     Y13, Y13, Y13
-	VPXORD     Y14, Y14, Y14
-	VPXORD     Y15, Y15, Y15
-	VPXORD     Y16, Y16, Y16
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Y0, Y0, Y0
+	VPXORD Y1, Y1, Y1
+	VPXORD Y2, Y2, Y2
+	VPXORD Y3, Y3, Y3
+	VPXORD Y4, Y4, Y4
+	VPXORD Y5, Y5, Y5
+	VPXORD Y6, Y6, Y6
+	VPXORD Y7, Y7, Y7
+	VPXORD Y8, Y8, Y8
+	VPXORD Y9, Y9, Y9
+	VPXORD Y10, Y10, Y10
+	VPXORD Y11, Y11, Y11
+	VPXORD Y12, Y12, Y12
+	VPXORD Y13, Y13, Y13
+	VPXORD Y14, Y14, Y14
+	VPXORD Y15, Y15, Y15
+	VPXORD Y16, Y16, Y16
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -23058,7 +20556,7 @@ write:
 	RET
 
 // func avx512PairTile18x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+// Requires: AVX, AVX512F, AVX512VL, BMI2
 TEXT ·avx512PairTile18x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -23079,68 +20577,32 @@ TEXT ·avx512PairTile18x8(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Y0, Y0, Y0
-	VPXORD     Y1, Y1, Y1
-	VPXORD     Y2, Y2, Y2
-	VPXORD     Y3, Y3, Y3
-	VPXORD     Y4, Y4, Y4
-	VPXORD     Y5, Y5, Y5
-	VPXORD     Y6, Y6, Y6
-	VPXORD     Y7, Y7, Y7
-	VPXORD     Y8, Y8, Y8
-	VPXORD     Y9, Y9, Y9
-	VPXORD     Y10, Y10, Y10
-	VPXORD     Y11, Y11, Y11
-	VPXORD     Y12, Y12, Y12
-	VPXORD     Y13, Y13, Y13
-	VPXORD     Y14, Y14, Y14
-	VPXORD     Y15, Y15, Y15
-	VPXORD     Y16, Y16, Y16
-	VPXORD     Y17, Y17, Y17
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Y0, Y0, Y0
+	VPXORD Y1, Y1, Y1
+	VPXORD Y2, Y2, Y2
+	VPXORD Y3, Y3, Y3
+	VPXORD Y4, Y4, Y4
+	VPXORD Y5, Y5, Y5
+	VPXORD Y6, Y6, Y6
+	VPXORD Y7, Y7, Y7
+	VPXORD Y8, Y8, Y8
+	VPXORD Y9, Y9, Y9
+	VPXORD Y10, Y10, Y10
+	VPXORD Y11, Y11, Y11
+	VPXORD Y12, Y12, Y12
+	VPXORD Y13, Y13, Y13
+	VPXORD Y14, Y14, Y14
+	VPXORD Y15, Y15, Y15
+	VPXORD Y16, Y16, Y16
+	VPXORD Y17, Y17, Y17
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -23399,7 +20861,7 @@ write:
 	RET
 
 // func avx512PairTile19x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+// Requires: AVX, AVX512F, AVX512VL, BMI2
 TEXT ·avx512PairTile19x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -23420,73 +20882,35 @@ TEXT ·avx512PairTile19x8(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Y0, Y0, Y0
-	VPXORD     Y1, Y1, Y1
-	VPXORD     Y2, Y2, Y2
-	VPXORD     Y3, Y3, Y3
-	VPXORD     Y4, Y4, Y4
-	VPXORD     Y5, Y5, Y5
-	VPXORD     Y6, Y6, Y6
-	VPXORD     Y7, Y7, Y7
-	VPXORD     Y8, Y8, Y8
-	VPXORD     Y9, Y9, Y9
-	VPXORD     Y10, Y10, Y10
-	VPXORD     Y11, Y11, Y11
-	VPXORD     Y12, Y12, Y12
-	VPXORD     Y13, Y13, Y13
-	VPXORD     Y14, Y14, Y14
-	VPXORD     Y15, Y15, Y15
-	VPXORD     Y16, Y16, Y16
-	VPXORD     Y17, Y17, Y17
-	VPXORD     Y18, Y18, Y18
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	LEAQ       (R13)(BX*8), R14
-	ADDQ       BX, R14
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Y0, Y0, Y0
+	VPXORD Y1, Y1, Y1
+	VPXORD Y2, Y2, Y2
+	VPXORD Y3, Y3, Y3
+	VPXORD Y4, Y4, Y4
+	VPXORD Y5, Y5, Y5
+	VPXORD Y6, Y6, Y6
+	VPXORD Y7, Y7, Y7
+	VPXORD Y8, Y8, Y8
+	VPXORD Y9, Y9, Y9
+	VPXORD Y10, Y10, Y10
+	VPXORD Y11, Y11, Y11
+	VPXORD Y12, Y12, Y12
+	VPXORD Y13, Y13, Y13
+	VPXORD Y14, Y14, Y14
+	VPXORD Y15, Y15, Y15
+	VPXORD Y16, Y16, Y16
+	VPXORD Y17, Y17, Y17
+	VPXORD Y18, Y18, Y18
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	LEAQ   (R13)(BX*8), R14
+	ADDQ   BX, R14
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -23760,7 +21184,7 @@ write:
 	RET
 
 // func avx512PairTile20x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+// Requires: AVX, AVX512F, AVX512VL, BMI2
 TEXT ·avx512PairTile20x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -23781,76 +21205,36 @@ TEXT ·avx512PairTile20x8(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Y0, Y0, Y0
-	VPXORD     Y1, Y1, Y1
-	VPXORD     Y2, Y2, Y2
-	VPXORD     Y3, Y3, Y3
-	VPXORD     Y4, Y4, Y4
-	VPXORD     Y5, Y5, Y5
-	VPXORD     Y6, Y6, Y6
-	VPXORD     Y7, Y7, Y7
-	VPXORD     Y8, Y8, Y8
-	VPXORD     Y9, Y9, Y9
-	VPXORD     Y10, Y10, Y10
-	VPXORD     Y11, Y11, Y11
-	VPXORD     Y12, Y12, Y12
-	VPXORD     Y13, Y13, Y13
-	VPXORD     Y14, Y14, Y14
-	VPXORD     Y15, Y15, Y15
-	VPXORD     Y16, Y16, Y16
-	VPXORD     Y17, Y17, Y17
-	VPXORD     Y18, Y18, Y18
-	VPXORD     Y19, Y19, Y19
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	LEAQ       (R13)(BX*8), R14
-	ADDQ       BX, R14
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Y0, Y0, Y0
+	VPXORD Y1, Y1, Y1
+	VPXORD Y2, Y2, Y2
+	VPXORD Y3, Y3, Y3
+	VPXORD Y4, Y4, Y4
+	VPXORD Y5, Y5, Y5
+	VPXORD Y6, Y6, Y6
+	VPXORD Y7, Y7, Y7
+	VPXORD Y8, Y8, Y8
+	VPXORD Y9, Y9, Y9
+	VPXORD Y10, Y10, Y10
+	VPXORD Y11, Y11, Y11
+	VPXORD Y12, Y12, Y12
+	VPXORD Y13, Y13, Y13
+	VPXORD Y14, Y14, Y14
+	VPXORD Y15, Y15, Y15
+	VPXORD Y16, Y16, Y16
+	VPXORD Y17, Y17, Y17
+	VPXORD Y18, Y18, Y18
+	VPXORD Y19, Y19, Y19
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	LEAQ   (R13)(BX*8), R14
+	ADDQ   BX, R14
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -24136,7 +21520,7 @@ write:
 	RET
 
 // func avx512PairTile21x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+// Requires: AVX, AVX512F, AVX512VL, BMI2
 TEXT ·avx512PairTile21x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -24157,79 +21541,37 @@ TEXT ·avx512PairTile21x8(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Y0, Y0, Y0
-	VPXORD     Y1, Y1, Y1
-	VPXORD     Y2, Y2, Y2
-	VPXORD     Y3, Y3, Y3
-	VPXORD     Y4, Y4, Y4
-	VPXORD     Y5, Y5, Y5
-	VPXORD     Y6, Y6, Y6
-	VPXORD     Y7, Y7, Y7
-	VPXORD     Y8, Y8, Y8
-	VPXORD     Y9, Y9, Y9
-	VPXORD     Y10, Y10, Y10
-	VPXORD     Y11, Y11, Y11
-	VPXORD     Y12, Y12, Y12
-	VPXORD     Y13, Y13, Y13
-	VPXORD     Y14, Y14, Y14
-	VPXORD     Y15, Y15, Y15
-	VPXORD     Y16, Y16, Y16
-	VPXORD     Y17, Y17, Y17
-	VPXORD     Y18, Y18, Y18
-	VPXORD     Y19, Y19, Y19
-	VPXORD     Y20, Y20, Y20
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	LEAQ       (R13)(BX*8), R14
-	ADDQ       BX, R14
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Y0, Y0, Y0
+	VPXORD Y1, Y1, Y1
+	VPXORD Y2, Y2, Y2
+	VPXORD Y3, Y3, Y3
+	VPXORD Y4, Y4, Y4
+	VPXORD Y5, Y5, Y5
+	VPXORD Y6, Y6, Y6
+	VPXORD Y7, Y7, Y7
+	VPXORD Y8, Y8, Y8
+	VPXORD Y9, Y9, Y9
+	VPXORD Y10, Y10, Y10
+	VPXORD Y11, Y11, Y11
+	VPXORD Y12, Y12, Y12
+	VPXORD Y13, Y13, Y13
+	VPXORD Y14, Y14, Y14
+	VPXORD Y15, Y15, Y15
+	VPXORD Y16, Y16, Y16
+	VPXORD Y17, Y17, Y17
+	VPXORD Y18, Y18, Y18
+	VPXORD Y19, Y19, Y19
+	VPXORD Y20, Y20, Y20
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	LEAQ   (R13)(BX*8), R14
+	ADDQ   BX, R14
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -24527,7 +21869,7 @@ write:
 	RET
 
 // func avx512PairTile22x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+// Requires: AVX, AVX512F, AVX512VL, BMI2
 TEXT ·avx512PairTile22x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -24548,82 +21890,38 @@ TEXT ·avx512PairTile22x8(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Y0, Y0, Y0
-	VPXORD     Y1, Y1, Y1
-	VPXORD     Y2, Y2, Y2
-	VPXORD     Y3, Y3, Y3
-	VPXORD     Y4, Y4, Y4
-	VPXORD     Y5, Y5, Y5
-	VPXORD     Y6, Y6, Y6
-	VPXORD     Y7, Y7, Y7
-	VPXORD     Y8, Y8, Y8
-	VPXORD     Y9, Y9, Y9
-	VPXORD     Y10, Y10, Y10
-	VPXORD     Y11, Y11, Y11
-	VPXORD     Y12, Y12, Y12
-	VPXORD     Y13, Y13, Y13
-	VPXORD     Y14, Y14, Y14
-	VPXORD     Y15, Y15, Y15
-	VPXORD     Y16, Y16, Y16
-	VPXORD     Y17, Y17, Y17
-	VPXORD     Y18, Y18, Y18
-	VPXORD     Y19, Y19, Y19
-	VPXORD     Y20, Y20, Y20
-	VPXORD     Y21, Y21, Y21
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	LEAQ       (R13)(BX*8), R14
-	ADDQ       BX, R14
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Y0, Y0, Y0
+	VPXORD Y1, Y1, Y1
+	VPXORD Y2, Y2, Y2
+	VPXORD Y3, Y3, Y3
+	VPXORD Y4, Y4, Y4
+	VPXORD Y5, Y5, Y5
+	VPXORD Y6, Y6, Y6
+	VPXORD Y7, Y7, Y7
+	VPXORD Y8, Y8, Y8
+	VPXORD Y9, Y9, Y9
+	VPXORD Y10, Y10, Y10
+	VPXORD Y11, Y11, Y11
+	VPXORD Y12, Y12, Y12
+	VPXORD Y13, Y13, Y13
+	VPXORD Y14, Y14, Y14
+	VPXORD Y15, Y15, Y15
+	VPXORD Y16, Y16, Y16
+	VPXORD Y17, Y17, Y17
+	VPXORD Y18, Y18, Y18
+	VPXORD Y19, Y19, Y19
+	VPXORD Y20, Y20, Y20
+	VPXORD Y21, Y21, Y21
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	LEAQ   (R13)(BX*8), R14
+	ADDQ   BX, R14
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -24933,7 +22231,7 @@ write:
 	RET
 
 // func avx512PairTile23x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+// Requires: AVX, AVX512F, AVX512VL, BMI2
 TEXT ·avx512PairTile23x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -24954,85 +22252,39 @@ TEXT ·avx512PairTile23x8(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Y0, Y0, Y0
-	VPXORD     Y1, Y1, Y1
-	VPXORD     Y2, Y2, Y2
-	VPXORD     Y3, Y3, Y3
-	VPXORD     Y4, Y4, Y4
-	VPXORD     Y5, Y5, Y5
-	VPXORD     Y6, Y6, Y6
-	VPXORD     Y7, Y7, Y7
-	VPXORD     Y8, Y8, Y8
-	VPXORD     Y9, Y9, Y9
-	VPXORD     Y10, Y10, Y10
-	VPXORD     Y11, Y11, Y11
-	VPXORD     Y12, Y12, Y12
-	VPXORD     Y13, Y13, Y13
-	VPXORD     Y14, Y14, Y14
-	VPXORD     Y15, Y15, Y15
-	VPXORD     Y16, Y16, Y16
-	VPXORD     Y17, Y17, Y17
-	VPXORD     Y18, Y18, Y18
-	VPXORD     Y19, Y19, Y19
-	VPXORD     Y20, Y20, Y20
-	VPXORD     Y21, Y21, Y21
-	VPXORD     Y22, Y22, Y22
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	LEAQ       (R13)(BX*8), R14
-	ADDQ       BX, R14
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Y0, Y0, Y0
+	VPXORD Y1, Y1, Y1
+	VPXORD Y2, Y2, Y2
+	VPXORD Y3, Y3, Y3
+	VPXORD Y4, Y4, Y4
+	VPXORD Y5, Y5, Y5
+	VPXORD Y6, Y6, Y6
+	VPXORD Y7, Y7, Y7
+	VPXORD Y8, Y8, Y8
+	VPXORD Y9, Y9, Y9
+	VPXORD Y10, Y10, Y10
+	VPXORD Y11, Y11, Y11
+	VPXORD Y12, Y12, Y12
+	VPXORD Y13, Y13, Y13
+	VPXORD Y14, Y14, Y14
+	VPXORD Y15, Y15, Y15
+	VPXORD Y16, Y16, Y16
+	VPXORD Y17, Y17, Y17
+	VPXORD Y18, Y18, Y18
+	VPXORD Y19, Y19, Y19
+	VPXORD Y20, Y20, Y20
+	VPXORD Y21, Y21, Y21
+	VPXORD Y22, Y22, Y22
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	LEAQ   (R13)(BX*8), R14
+	ADDQ   BX, R14
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -25354,7 +22606,7 @@ write:
 	RET
 
 // func avx512PairTile24x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VL, BMI2, MMX+
+// Requires: AVX, AVX512F, AVX512VL, BMI2
 TEXT ·avx512PairTile24x8(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -25375,88 +22627,40 @@ TEXT ·avx512PairTile24x8(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Y0, Y0, Y0
-	VPXORD     Y1, Y1, Y1
-	VPXORD     Y2, Y2, Y2
-	VPXORD     Y3, Y3, Y3
-	VPXORD     Y4, Y4, Y4
-	VPXORD     Y5, Y5, Y5
-	VPXORD     Y6, Y6, Y6
-	VPXORD     Y7, Y7, Y7
-	VPXORD     Y8, Y8, Y8
-	VPXORD     Y9, Y9, Y9
-	VPXORD     Y10, Y10, Y10
-	VPXORD     Y11, Y11, Y11
-	VPXORD     Y12, Y12, Y12
-	VPXORD     Y13, Y13, Y13
-	VPXORD     Y14, Y14, Y14
-	VPXORD     Y15, Y15, Y15
-	VPXORD     Y16, Y16, Y16
-	VPXORD     Y17, Y17, Y17
-	VPXORD     Y18, Y18, Y18
-	VPXORD     Y19, Y19, Y19
-	VPXORD     Y20, Y20, Y20
-	VPXORD     Y21, Y21, Y21
-	VPXORD     Y22, Y22, Y22
-	VPXORD     Y23, Y23, Y23
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	LEAQ       (R13)(BX*8), R14
-	ADDQ       BX, R14
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Y0, Y0, Y0
+	VPXORD Y1, Y1, Y1
+	VPXORD Y2, Y2, Y2
+	VPXORD Y3, Y3, Y3
+	VPXORD Y4, Y4, Y4
+	VPXORD Y5, Y5, Y5
+	VPXORD Y6, Y6, Y6
+	VPXORD Y7, Y7, Y7
+	VPXORD Y8, Y8, Y8
+	VPXORD Y9, Y9, Y9
+	VPXORD Y10, Y10, Y10
+	VPXORD Y11, Y11, Y11
+	VPXORD Y12, Y12, Y12
+	VPXORD Y13, Y13, Y13
+	VPXORD Y14, Y14, Y14
+	VPXORD Y15, Y15, Y15
+	VPXORD Y16, Y16, Y16
+	VPXORD Y17, Y17, Y17
+	VPXORD Y18, Y18, Y18
+	VPXORD Y19, Y19, Y19
+	VPXORD Y20, Y20, Y20
+	VPXORD Y21, Y21, Y21
+	VPXORD Y22, Y22, Y22
+	VPXORD Y23, Y23, Y23
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	LEAQ   (R13)(BX*8), R14
+	ADDQ   BX, R14
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -25790,7 +22994,7 @@ write:
 	RET
 
 // func avx512PairTile1x16(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512PairTile1x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -25808,15 +23012,13 @@ TEXT ·avx512PairTile1x16(SB), NOSPLIT, $40-8
 	MOVQ  SI, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	MOVQ       8(SP), DI
-	MOVQ       16(SP), SI
-	PREFETCHT0 (SI)
-	MOVQ       8(AX), BX
-	MOVQ       112(AX), SI
-	MOVQ       SI, 32(SP)
-	TESTQ      SI, SI
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	MOVQ   8(SP), DI
+	MOVQ   8(AX), BX
+	MOVQ   112(AX), SI
+	MOVQ   SI, 32(SP)
+	TESTQ  SI, SI
+	JZ     store
 
 outer:
 	MOVQ 104(AX), SI
@@ -25868,7 +23070,7 @@ write:
 	RET
 
 // func avx512PairTile2x16(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512PairTile2x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -25886,18 +23088,14 @@ TEXT ·avx512PairTile2x16(SB), NOSPLIT, $40-8
 	MOVQ  DI, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	MOVQ       8(SP), R9
-	MOVQ       16(SP), DI
-	PREFETCHT0 (DI)
-	ADDQ       88(AX), DI
-	PREFETCHT0 (DI)
-	MOVQ       8(AX), SI
-	MOVQ       112(AX), R8
-	MOVQ       R8, 32(SP)
-	TESTQ      R8, R8
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	MOVQ   8(SP), R9
+	MOVQ   8(AX), SI
+	MOVQ   112(AX), R8
+	MOVQ   R8, 32(SP)
+	TESTQ  R8, R8
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R8
@@ -25961,7 +23159,7 @@ write:
 	RET
 
 // func avx512PairTile3x16(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512PairTile3x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -25979,21 +23177,15 @@ TEXT ·avx512PairTile3x16(SB), NOSPLIT, $40-8
 	MOVQ  DI, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	MOVQ       8(SP), R9
-	MOVQ       16(SP), DI
-	PREFETCHT0 (DI)
-	ADDQ       88(AX), DI
-	PREFETCHT0 (DI)
-	ADDQ       88(AX), DI
-	PREFETCHT0 (DI)
-	MOVQ       8(AX), SI
-	MOVQ       112(AX), R8
-	MOVQ       R8, 32(SP)
-	TESTQ      R8, R8
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	MOVQ   8(SP), R9
+	MOVQ   8(AX), SI
+	MOVQ   112(AX), R8
+	MOVQ   R8, 32(SP)
+	TESTQ  R8, R8
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R8
@@ -26069,7 +23261,7 @@ write:
 	RET
 
 // func avx512PairTile4x16(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512PairTile4x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -26088,24 +23280,16 @@ TEXT ·avx512PairTile4x16(SB), NOSPLIT, $40-8
 	MOVQ  R8, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	MOVQ       8(SP), R10
-	MOVQ       16(SP), R8
-	PREFETCHT0 (R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	MOVQ       8(AX), DI
-	MOVQ       112(AX), R9
-	MOVQ       R9, 32(SP)
-	TESTQ      R9, R9
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	MOVQ   8(SP), R10
+	MOVQ   8(AX), DI
+	MOVQ   112(AX), R9
+	MOVQ   R9, 32(SP)
+	TESTQ  R9, R9
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R9
@@ -26193,7 +23377,7 @@ write:
 	RET
 
 // func avx512PairTile5x16(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512PairTile5x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -26212,27 +23396,17 @@ TEXT ·avx512PairTile5x16(SB), NOSPLIT, $40-8
 	MOVQ  R8, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	MOVQ       8(SP), R10
-	MOVQ       16(SP), R8
-	PREFETCHT0 (R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	MOVQ       8(AX), DI
-	MOVQ       112(AX), R9
-	MOVQ       R9, 32(SP)
-	TESTQ      R9, R9
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	MOVQ   8(SP), R10
+	MOVQ   8(AX), DI
+	MOVQ   112(AX), R9
+	MOVQ   R9, 32(SP)
+	TESTQ  R9, R9
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R9
@@ -26332,7 +23506,7 @@ write:
 	RET
 
 // func avx512PairTile6x16(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512PairTile6x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -26352,30 +23526,18 @@ TEXT ·avx512PairTile6x16(SB), NOSPLIT, $40-8
 	MOVQ  R9, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	MOVQ       8(SP), R11
-	MOVQ       16(SP), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	MOVQ       8(AX), R8
-	MOVQ       112(AX), R10
-	MOVQ       R10, 32(SP)
-	TESTQ      R10, R10
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	MOVQ   8(SP), R11
+	MOVQ   8(AX), R8
+	MOVQ   112(AX), R10
+	MOVQ   R10, 32(SP)
+	TESTQ  R10, R10
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R10
@@ -26487,7 +23649,7 @@ write:
 	RET
 
 // func avx512PairTile7x16(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512PairTile7x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -26507,33 +23669,19 @@ TEXT ·avx512PairTile7x16(SB), NOSPLIT, $40-8
 	MOVQ  R9, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	MOVQ       8(SP), R11
-	MOVQ       16(SP), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	MOVQ       8(AX), R8
-	MOVQ       112(AX), R10
-	MOVQ       R10, 32(SP)
-	TESTQ      R10, R10
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	MOVQ   8(SP), R11
+	MOVQ   8(AX), R8
+	MOVQ   112(AX), R10
+	MOVQ   R10, 32(SP)
+	TESTQ  R10, R10
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R10
@@ -26657,7 +23805,7 @@ write:
 	RET
 
 // func avx512PairTile8x16(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512PairTile8x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -26678,36 +23826,20 @@ TEXT ·avx512PairTile8x16(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	MOVQ       8(SP), R12
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	MOVQ   8(SP), R12
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -26843,7 +23975,7 @@ write:
 	RET
 
 // func avx512PairTile9x16(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512PairTile9x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -26864,39 +23996,21 @@ TEXT ·avx512PairTile9x16(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	MOVQ       8(SP), R12
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	MOVQ   8(SP), R12
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -27044,7 +24158,7 @@ write:
 	RET
 
 // func avx512PairTile10x16(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512PairTile10x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -27065,44 +24179,24 @@ TEXT ·avx512PairTile10x16(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -27265,7 +24359,7 @@ write:
 	RET
 
 // func avx512PairTile11x16(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512PairTile11x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -27286,47 +24380,25 @@ TEXT ·avx512PairTile11x16(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -27501,7 +24573,7 @@ write:
 	RET
 
 // func avx512PairTile12x16(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512PairTile12x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -27522,50 +24594,26 @@ TEXT ·avx512PairTile12x16(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -27752,7 +24800,7 @@ write:
 	RET
 
 // func avx512PairTile13x16(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512PairTile13x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -27773,53 +24821,27 @@ TEXT ·avx512PairTile13x16(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -28018,7 +25040,7 @@ write:
 	RET
 
 // func avx512PairTile14x16(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512PairTile14x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -28039,56 +25061,28 @@ TEXT ·avx512PairTile14x16(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -28299,7 +25293,7 @@ write:
 	RET
 
 // func avx512PairTile15x16(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512PairTile15x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -28320,59 +25314,29 @@ TEXT ·avx512PairTile15x16(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -28595,7 +25559,7 @@ write:
 	RET
 
 // func avx512PairTile16x16(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512PairTile16x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -28616,62 +25580,30 @@ TEXT ·avx512PairTile16x16(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -28906,7 +25838,7 @@ write:
 	RET
 
 // func avx512PairTile17x16(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512PairTile17x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -28927,65 +25859,31 @@ TEXT ·avx512PairTile17x16(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	VPXORD     Z16, Z16, Z16
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -29232,7 +26130,7 @@ write:
 	RET
 
 // func avx512PairTile18x16(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512PairTile18x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -29253,68 +26151,32 @@ TEXT ·avx512PairTile18x16(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	VPXORD     Z16, Z16, Z16
-	VPXORD     Z17, Z17, Z17
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -29573,7 +26435,7 @@ write:
 	RET
 
 // func avx512PairTile19x16(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512PairTile19x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -29594,73 +26456,35 @@ TEXT ·avx512PairTile19x16(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	VPXORD     Z16, Z16, Z16
-	VPXORD     Z17, Z17, Z17
-	VPXORD     Z18, Z18, Z18
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	LEAQ       (R13)(BX*8), R14
-	ADDQ       BX, R14
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	LEAQ   (R13)(BX*8), R14
+	ADDQ   BX, R14
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -29934,7 +26758,7 @@ write:
 	RET
 
 // func avx512PairTile20x16(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512PairTile20x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -29955,76 +26779,36 @@ TEXT ·avx512PairTile20x16(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	VPXORD     Z16, Z16, Z16
-	VPXORD     Z17, Z17, Z17
-	VPXORD     Z18, Z18, Z18
-	VPXORD     Z19, Z19, Z19
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	LEAQ       (R13)(BX*8), R14
-	ADDQ       BX, R14
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	LEAQ   (R13)(BX*8), R14
+	ADDQ   BX, R14
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -30310,7 +27094,7 @@ write:
 	RET
 
 // func avx512PairTile21x16(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512PairTile21x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -30331,79 +27115,37 @@ TEXT ·avx512PairTile21x16(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	VPXORD     Z16, Z16, Z16
-	VPXORD     Z17, Z17, Z17
-	VPXORD     Z18, Z18, Z18
-	VPXORD     Z19, Z19, Z19
-	VPXORD     Z20, Z20, Z20
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	LEAQ       (R13)(BX*8), R14
-	ADDQ       BX, R14
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	LEAQ   (R13)(BX*8), R14
+	ADDQ   BX, R14
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -30701,7 +27443,7 @@ write:
 	RET
 
 // func avx512PairTile22x16(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512PairTile22x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -30722,82 +27464,38 @@ TEXT ·avx512PairTile22x16(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	VPXORD     Z16, Z16, Z16
-	VPXORD     Z17, Z17, Z17
-	VPXORD     Z18, Z18, Z18
-	VPXORD     Z19, Z19, Z19
-	VPXORD     Z20, Z20, Z20
-	VPXORD     Z21, Z21, Z21
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	LEAQ       (R13)(BX*8), R14
-	ADDQ       BX, R14
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	LEAQ   (R13)(BX*8), R14
+	ADDQ   BX, R14
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -31107,7 +27805,7 @@ write:
 	RET
 
 // func avx512PairTile23x16(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512PairTile23x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -31128,85 +27826,39 @@ TEXT ·avx512PairTile23x16(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	VPXORD     Z16, Z16, Z16
-	VPXORD     Z17, Z17, Z17
-	VPXORD     Z18, Z18, Z18
-	VPXORD     Z19, Z19, Z19
-	VPXORD     Z20, Z20, Z20
-	VPXORD     Z21, Z21, Z21
-	VPXORD     Z22, Z22, Z22
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	LEAQ       (R13)(BX*8), R14
-	ADDQ       BX, R14
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	LEAQ   (R13)(BX*8), R14
+	ADDQ   BX, R14
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -31528,7 +28180,7 @@ write:
 	RET
 
 // func avx512PairTile24x16(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512PairTile24x16(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -31549,88 +28201,40 @@ TEXT ·avx512PairTile24x16(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	VPXORD     Z16, Z16, Z16
-	VPXORD     Z17, Z17, Z17
-	VPXORD     Z18, Z18, Z18
-	VPXORD     Z19, Z19, Z19
-	VPXORD     Z20, Z20, Z20
-	VPXORD     Z21, Z21, Z21
-	VPXORD     Z22, Z22, Z22
-	VPXORD     Z23, Z23, Z23
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	LEAQ       (R13)(BX*8), R14
-	ADDQ       BX, R14
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	LEAQ   (R13)(BX*8), R14
+	ADDQ   BX, R14
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -31964,7 +28568,7 @@ write:
 	RET
 
 // func avx512PairTile1x32(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512PairTile1x32(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -31983,17 +28587,14 @@ TEXT ·avx512PairTile1x32(SB), NOSPLIT, $40-8
 	MOVQ  SI, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	MOVQ       8(SP), DI
-	MOVQ       16(SP), SI
-	PREFETCHT0 (SI)
-	PREFETCHT0 64(SI)
-	MOVQ       8(AX), BX
-	MOVQ       112(AX), SI
-	MOVQ       SI, 32(SP)
-	TESTQ      SI, SI
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	MOVQ   8(SP), DI
+	MOVQ   8(AX), BX
+	MOVQ   112(AX), SI
+	MOVQ   SI, 32(SP)
+	TESTQ  SI, SI
+	JZ     store
 
 outer:
 	MOVQ 104(AX), SI
@@ -32055,7 +28656,7 @@ write:
 	RET
 
 // func avx512PairTile2x32(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512PairTile2x32(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -32074,22 +28675,16 @@ TEXT ·avx512PairTile2x32(SB), NOSPLIT, $40-8
 	MOVQ  DI, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	MOVQ       8(SP), R9
-	MOVQ       16(SP), DI
-	PREFETCHT0 (DI)
-	PREFETCHT0 64(DI)
-	ADDQ       88(AX), DI
-	PREFETCHT0 (DI)
-	PREFETCHT0 64(DI)
-	MOVQ       8(AX), SI
-	MOVQ       112(AX), R8
-	MOVQ       R8, 32(SP)
-	TESTQ      R8, R8
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	MOVQ   8(SP), R9
+	MOVQ   8(AX), SI
+	MOVQ   112(AX), R8
+	MOVQ   R8, 32(SP)
+	TESTQ  R8, R8
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R8
@@ -32172,7 +28767,7 @@ write:
 	RET
 
 // func avx512PairTile3x32(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512PairTile3x32(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -32191,27 +28786,18 @@ TEXT ·avx512PairTile3x32(SB), NOSPLIT, $40-8
 	MOVQ  DI, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	MOVQ       8(SP), R9
-	MOVQ       16(SP), DI
-	PREFETCHT0 (DI)
-	PREFETCHT0 64(DI)
-	ADDQ       88(AX), DI
-	PREFETCHT0 (DI)
-	PREFETCHT0 64(DI)
-	ADDQ       88(AX), DI
-	PREFETCHT0 (DI)
-	PREFETCHT0 64(DI)
-	MOVQ       8(AX), SI
-	MOVQ       112(AX), R8
-	MOVQ       R8, 32(SP)
-	TESTQ      R8, R8
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	MOVQ   8(SP), R9
+	MOVQ   8(AX), SI
+	MOVQ   112(AX), R8
+	MOVQ   R8, 32(SP)
+	TESTQ  R8, R8
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R8
@@ -32315,7 +28901,7 @@ write:
 	RET
 
 // func avx512PairTile4x32(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512PairTile4x32(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -32335,32 +28921,20 @@ TEXT ·avx512PairTile4x32(SB), NOSPLIT, $40-8
 	MOVQ  R8, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	MOVQ       8(SP), R10
-	MOVQ       16(SP), R8
-	PREFETCHT0 (R8)
-	PREFETCHT0 64(R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	PREFETCHT0 64(R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	PREFETCHT0 64(R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	PREFETCHT0 64(R8)
-	MOVQ       8(AX), DI
-	MOVQ       112(AX), R9
-	MOVQ       R9, 32(SP)
-	TESTQ      R9, R9
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	MOVQ   8(SP), R10
+	MOVQ   8(AX), DI
+	MOVQ   112(AX), R9
+	MOVQ   R9, 32(SP)
+	TESTQ  R9, R9
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R9
@@ -32485,7 +29059,7 @@ write:
 	RET
 
 // func avx512PairTile5x32(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512PairTile5x32(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -32505,37 +29079,22 @@ TEXT ·avx512PairTile5x32(SB), NOSPLIT, $40-8
 	MOVQ  R8, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	MOVQ       8(SP), R10
-	MOVQ       16(SP), R8
-	PREFETCHT0 (R8)
-	PREFETCHT0 64(R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	PREFETCHT0 64(R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	PREFETCHT0 64(R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	PREFETCHT0 64(R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	PREFETCHT0 64(R8)
-	MOVQ       8(AX), DI
-	MOVQ       112(AX), R9
-	MOVQ       R9, 32(SP)
-	TESTQ      R9, R9
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	MOVQ   8(SP), R10
+	MOVQ   8(AX), DI
+	MOVQ   112(AX), R9
+	MOVQ   R9, 32(SP)
+	TESTQ  R9, R9
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R9
@@ -32681,7 +29240,7 @@ write:
 	RET
 
 // func avx512PairTile6x32(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512PairTile6x32(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -32702,42 +29261,24 @@ TEXT ·avx512PairTile6x32(SB), NOSPLIT, $40-8
 	MOVQ  R9, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	MOVQ       8(SP), R11
-	MOVQ       16(SP), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	MOVQ       8(AX), R8
-	MOVQ       112(AX), R10
-	MOVQ       R10, 32(SP)
-	TESTQ      R10, R10
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	MOVQ   8(SP), R11
+	MOVQ   8(AX), R8
+	MOVQ   112(AX), R10
+	MOVQ   R10, 32(SP)
+	TESTQ  R10, R10
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R10
@@ -32904,7 +29445,7 @@ write:
 	RET
 
 // func avx512PairTile7x32(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512PairTile7x32(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -32925,47 +29466,26 @@ TEXT ·avx512PairTile7x32(SB), NOSPLIT, $40-8
 	MOVQ  R9, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	MOVQ       8(SP), R11
-	MOVQ       16(SP), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	MOVQ       8(AX), R8
-	MOVQ       112(AX), R10
-	MOVQ       R10, 32(SP)
-	TESTQ      R10, R10
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	MOVQ   8(SP), R11
+	MOVQ   8(AX), R8
+	MOVQ   112(AX), R10
+	MOVQ   R10, 32(SP)
+	TESTQ  R10, R10
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R10
@@ -33153,7 +29673,7 @@ write:
 	RET
 
 // func avx512PairTile8x32(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512PairTile8x32(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -33175,52 +29695,28 @@ TEXT ·avx512PairTile8x32(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	MOVQ       8(SP), R12
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	MOVQ   8(SP), R12
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -33429,7 +29925,7 @@ write:
 	RET
 
 // func avx512PairTile9x32(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512PairTile9x32(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -33451,57 +29947,30 @@ TEXT ·avx512PairTile9x32(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	VPXORD     Z16, Z16, Z16
-	VPXORD     Z17, Z17, Z17
-	MOVQ       8(SP), R12
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	MOVQ   8(SP), R12
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -33731,7 +30200,7 @@ write:
 	RET
 
 // func avx512PairTile10x32(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512PairTile10x32(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -33753,64 +30222,34 @@ TEXT ·avx512PairTile10x32(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	VPXORD     Z16, Z16, Z16
-	VPXORD     Z17, Z17, Z17
-	VPXORD     Z18, Z18, Z18
-	VPXORD     Z19, Z19, Z19
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -34064,7 +30503,7 @@ write:
 	RET
 
 // func avx512PairTile11x32(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512PairTile11x32(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -34086,69 +30525,36 @@ TEXT ·avx512PairTile11x32(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	VPXORD     Z16, Z16, Z16
-	VPXORD     Z17, Z17, Z17
-	VPXORD     Z18, Z18, Z18
-	VPXORD     Z19, Z19, Z19
-	VPXORD     Z20, Z20, Z20
-	VPXORD     Z21, Z21, Z21
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -34423,7 +30829,7 @@ write:
 	RET
 
 // func avx512PairTile12x32(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512PairTile12x32(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -34445,74 +30851,38 @@ TEXT ·avx512PairTile12x32(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	VPXORD     Z16, Z16, Z16
-	VPXORD     Z17, Z17, Z17
-	VPXORD     Z18, Z18, Z18
-	VPXORD     Z19, Z19, Z19
-	VPXORD     Z20, Z20, Z20
-	VPXORD     Z21, Z21, Z21
-	VPXORD     Z22, Z22, Z22
-	VPXORD     Z23, Z23, Z23
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -34808,7 +31178,7 @@ write:
 	RET
 
 // func avx512PairTile13x32(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512PairTile13x32(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -34830,79 +31200,40 @@ TEXT ·avx512PairTile13x32(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	VPXORD     Z16, Z16, Z16
-	VPXORD     Z17, Z17, Z17
-	VPXORD     Z18, Z18, Z18
-	VPXORD     Z19, Z19, Z19
-	VPXORD     Z20, Z20, Z20
-	VPXORD     Z21, Z21, Z21
-	VPXORD     Z22, Z22, Z22
-	VPXORD     Z23, Z23, Z23
-	VPXORD     Z24, Z24, Z24
-	VPXORD     Z25, Z25, Z25
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	VPXORD Z24, Z24, Z24
+	VPXORD Z25, Z25, Z25
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -35219,7 +31550,7 @@ write:
 	RET
 
 // func avx512PairTile14x32(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512PairTile14x32(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -35241,84 +31572,42 @@ TEXT ·avx512PairTile14x32(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	VPXORD     Z16, Z16, Z16
-	VPXORD     Z17, Z17, Z17
-	VPXORD     Z18, Z18, Z18
-	VPXORD     Z19, Z19, Z19
-	VPXORD     Z20, Z20, Z20
-	VPXORD     Z21, Z21, Z21
-	VPXORD     Z22, Z22, Z22
-	VPXORD     Z23, Z23, Z23
-	VPXORD     Z24, Z24, Z24
-	VPXORD     Z25, Z25, Z25
-	VPXORD     Z26, Z26, Z26
-	VPXORD     Z27, Z27, Z27
-	MOVQ       8(SP), R12
-	LEAQ       (R12)(BX*8), R13
-	ADDQ       BX, R13
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	VPXORD Z24, Z24, Z24
+	VPXORD Z25, Z25, Z25
+	VPXORD Z26, Z26, Z26
+	VPXORD Z27, Z27, Z27
+	MOVQ   8(SP), R12
+	LEAQ   (R12)(BX*8), R13
+	ADDQ   BX, R13
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -35656,7 +31945,7 @@ write:
 	RET
 
 // func avx512PairTile1x48(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512PairTile1x48(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -35675,19 +31964,15 @@ TEXT ·avx512PairTile1x48(SB), NOSPLIT, $40-8
 	MOVQ  SI, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	MOVQ       8(SP), DI
-	MOVQ       16(SP), SI
-	PREFETCHT0 (SI)
-	PREFETCHT0 64(SI)
-	PREFETCHT0 128(SI)
-	MOVQ       8(AX), BX
-	MOVQ       112(AX), SI
-	MOVQ       SI, 32(SP)
-	TESTQ      SI, SI
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	MOVQ   8(SP), DI
+	MOVQ   8(AX), BX
+	MOVQ   112(AX), SI
+	MOVQ   SI, 32(SP)
+	TESTQ  SI, SI
+	JZ     store
 
 outer:
 	MOVQ 104(AX), SI
@@ -35759,7 +32044,7 @@ write:
 	RET
 
 // func avx512PairTile2x48(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512PairTile2x48(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -35778,26 +32063,18 @@ TEXT ·avx512PairTile2x48(SB), NOSPLIT, $40-8
 	MOVQ  DI, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	MOVQ       8(SP), R9
-	MOVQ       16(SP), DI
-	PREFETCHT0 (DI)
-	PREFETCHT0 64(DI)
-	PREFETCHT0 128(DI)
-	ADDQ       88(AX), DI
-	PREFETCHT0 (DI)
-	PREFETCHT0 64(DI)
-	PREFETCHT0 128(DI)
-	MOVQ       8(AX), SI
-	MOVQ       112(AX), R8
-	MOVQ       R8, 32(SP)
-	TESTQ      R8, R8
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	MOVQ   8(SP), R9
+	MOVQ   8(AX), SI
+	MOVQ   112(AX), R8
+	MOVQ   R8, 32(SP)
+	TESTQ  R8, R8
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R8
@@ -35899,7 +32176,7 @@ write:
 	RET
 
 // func avx512PairTile3x48(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512PairTile3x48(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -35918,33 +32195,21 @@ TEXT ·avx512PairTile3x48(SB), NOSPLIT, $40-8
 	MOVQ  DI, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	MOVQ       8(SP), R9
-	MOVQ       16(SP), DI
-	PREFETCHT0 (DI)
-	PREFETCHT0 64(DI)
-	PREFETCHT0 128(DI)
-	ADDQ       88(AX), DI
-	PREFETCHT0 (DI)
-	PREFETCHT0 64(DI)
-	PREFETCHT0 128(DI)
-	ADDQ       88(AX), DI
-	PREFETCHT0 (DI)
-	PREFETCHT0 64(DI)
-	PREFETCHT0 128(DI)
-	MOVQ       8(AX), SI
-	MOVQ       112(AX), R8
-	MOVQ       R8, 32(SP)
-	TESTQ      R8, R8
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	MOVQ   8(SP), R9
+	MOVQ   8(AX), SI
+	MOVQ   112(AX), R8
+	MOVQ   R8, 32(SP)
+	TESTQ  R8, R8
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R8
@@ -36076,7 +32341,7 @@ write:
 	RET
 
 // func avx512PairTile4x48(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512PairTile4x48(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -36096,40 +32361,24 @@ TEXT ·avx512PairTile4x48(SB), NOSPLIT, $40-8
 	MOVQ  R8, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	MOVQ       8(SP), R10
-	MOVQ       16(SP), R8
-	PREFETCHT0 (R8)
-	PREFETCHT0 64(R8)
-	PREFETCHT0 128(R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	PREFETCHT0 64(R8)
-	PREFETCHT0 128(R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	PREFETCHT0 64(R8)
-	PREFETCHT0 128(R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	PREFETCHT0 64(R8)
-	PREFETCHT0 128(R8)
-	MOVQ       8(AX), DI
-	MOVQ       112(AX), R9
-	MOVQ       R9, 32(SP)
-	TESTQ      R9, R9
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	MOVQ   8(SP), R10
+	MOVQ   8(AX), DI
+	MOVQ   112(AX), R9
+	MOVQ   R9, 32(SP)
+	TESTQ  R9, R9
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R9
@@ -36291,7 +32540,7 @@ write:
 	RET
 
 // func avx512PairTile5x48(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512PairTile5x48(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -36311,47 +32560,27 @@ TEXT ·avx512PairTile5x48(SB), NOSPLIT, $40-8
 	MOVQ  R8, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	MOVQ       8(SP), R10
-	MOVQ       16(SP), R8
-	PREFETCHT0 (R8)
-	PREFETCHT0 64(R8)
-	PREFETCHT0 128(R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	PREFETCHT0 64(R8)
-	PREFETCHT0 128(R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	PREFETCHT0 64(R8)
-	PREFETCHT0 128(R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	PREFETCHT0 64(R8)
-	PREFETCHT0 128(R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	PREFETCHT0 64(R8)
-	PREFETCHT0 128(R8)
-	MOVQ       8(AX), DI
-	MOVQ       112(AX), R9
-	MOVQ       R9, 32(SP)
-	TESTQ      R9, R9
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	MOVQ   8(SP), R10
+	MOVQ   8(AX), DI
+	MOVQ   112(AX), R9
+	MOVQ   R9, 32(SP)
+	TESTQ  R9, R9
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R9
@@ -36543,7 +32772,7 @@ write:
 	RET
 
 // func avx512PairTile6x48(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512PairTile6x48(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -36564,54 +32793,30 @@ TEXT ·avx512PairTile6x48(SB), NOSPLIT, $40-8
 	MOVQ  R9, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	VPXORD     Z16, Z16, Z16
-	VPXORD     Z17, Z17, Z17
-	MOVQ       8(SP), R11
-	MOVQ       16(SP), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	PREFETCHT0 128(R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	PREFETCHT0 128(R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	PREFETCHT0 128(R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	PREFETCHT0 128(R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	PREFETCHT0 128(R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	PREFETCHT0 128(R9)
-	MOVQ       8(AX), R8
-	MOVQ       112(AX), R10
-	MOVQ       R10, 32(SP)
-	TESTQ      R10, R10
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	MOVQ   8(SP), R11
+	MOVQ   8(AX), R8
+	MOVQ   112(AX), R10
+	MOVQ   R10, 32(SP)
+	TESTQ  R10, R10
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R10
@@ -36833,7 +33038,7 @@ write:
 	RET
 
 // func avx512PairTile7x48(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512PairTile7x48(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -36854,61 +33059,33 @@ TEXT ·avx512PairTile7x48(SB), NOSPLIT, $40-8
 	MOVQ  R9, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	VPXORD     Z16, Z16, Z16
-	VPXORD     Z17, Z17, Z17
-	VPXORD     Z18, Z18, Z18
-	VPXORD     Z19, Z19, Z19
-	VPXORD     Z20, Z20, Z20
-	MOVQ       8(SP), R11
-	MOVQ       16(SP), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	PREFETCHT0 128(R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	PREFETCHT0 128(R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	PREFETCHT0 128(R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	PREFETCHT0 128(R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	PREFETCHT0 128(R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	PREFETCHT0 128(R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	PREFETCHT0 128(R9)
-	MOVQ       8(AX), R8
-	MOVQ       112(AX), R10
-	MOVQ       R10, 32(SP)
-	TESTQ      R10, R10
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	MOVQ   8(SP), R11
+	MOVQ   8(AX), R8
+	MOVQ   112(AX), R10
+	MOVQ   R10, 32(SP)
+	TESTQ  R10, R10
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R10
@@ -37160,7 +33337,7 @@ write:
 	RET
 
 // func avx512PairTile8x48(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512PairTile8x48(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -37182,68 +33359,36 @@ TEXT ·avx512PairTile8x48(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	VPXORD     Z16, Z16, Z16
-	VPXORD     Z17, Z17, Z17
-	VPXORD     Z18, Z18, Z18
-	VPXORD     Z19, Z19, Z19
-	VPXORD     Z20, Z20, Z20
-	VPXORD     Z21, Z21, Z21
-	VPXORD     Z22, Z22, Z22
-	VPXORD     Z23, Z23, Z23
-	MOVQ       8(SP), R12
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	PREFETCHT0 128(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	PREFETCHT0 128(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	PREFETCHT0 128(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	PREFETCHT0 128(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	PREFETCHT0 128(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	PREFETCHT0 128(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	PREFETCHT0 128(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	PREFETCHT0 128(R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	MOVQ   8(SP), R12
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -37525,7 +33670,7 @@ write:
 	RET
 
 // func avx512PairTile9x48(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512PairTile9x48(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -37547,75 +33692,39 @@ TEXT ·avx512PairTile9x48(SB), NOSPLIT, $40-8
 	MOVQ  R10, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	VPXORD     Z16, Z16, Z16
-	VPXORD     Z17, Z17, Z17
-	VPXORD     Z18, Z18, Z18
-	VPXORD     Z19, Z19, Z19
-	VPXORD     Z20, Z20, Z20
-	VPXORD     Z21, Z21, Z21
-	VPXORD     Z22, Z22, Z22
-	VPXORD     Z23, Z23, Z23
-	VPXORD     Z24, Z24, Z24
-	VPXORD     Z25, Z25, Z25
-	VPXORD     Z26, Z26, Z26
-	MOVQ       8(SP), R12
-	MOVQ       16(SP), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	PREFETCHT0 128(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	PREFETCHT0 128(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	PREFETCHT0 128(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	PREFETCHT0 128(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	PREFETCHT0 128(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	PREFETCHT0 128(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	PREFETCHT0 128(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	PREFETCHT0 128(R10)
-	ADDQ       88(AX), R10
-	PREFETCHT0 (R10)
-	PREFETCHT0 64(R10)
-	PREFETCHT0 128(R10)
-	MOVQ       8(AX), R9
-	MOVQ       112(AX), R11
-	MOVQ       R11, 32(SP)
-	TESTQ      R11, R11
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	VPXORD Z24, Z24, Z24
+	VPXORD Z25, Z25, Z25
+	VPXORD Z26, Z26, Z26
+	MOVQ   8(SP), R12
+	MOVQ   8(AX), R9
+	MOVQ   112(AX), R11
+	MOVQ   R11, 32(SP)
+	TESTQ  R11, R11
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R11
@@ -37927,7 +34036,7 @@ write:
 	RET
 
 // func avx512PairTile1x64(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512PairTile1x64(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -37946,21 +34055,16 @@ TEXT ·avx512PairTile1x64(SB), NOSPLIT, $40-8
 	MOVQ  SI, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	MOVQ       8(SP), DI
-	MOVQ       16(SP), SI
-	PREFETCHT0 (SI)
-	PREFETCHT0 64(SI)
-	PREFETCHT0 128(SI)
-	PREFETCHT0 192(SI)
-	MOVQ       8(AX), BX
-	MOVQ       112(AX), SI
-	MOVQ       SI, 32(SP)
-	TESTQ      SI, SI
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	MOVQ   8(SP), DI
+	MOVQ   8(AX), BX
+	MOVQ   112(AX), SI
+	MOVQ   SI, 32(SP)
+	TESTQ  SI, SI
+	JZ     store
 
 outer:
 	MOVQ 104(AX), SI
@@ -38042,7 +34146,7 @@ write:
 	RET
 
 // func avx512PairTile2x64(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512PairTile2x64(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -38061,30 +34165,20 @@ TEXT ·avx512PairTile2x64(SB), NOSPLIT, $40-8
 	MOVQ  DI, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	MOVQ       8(SP), R9
-	MOVQ       16(SP), DI
-	PREFETCHT0 (DI)
-	PREFETCHT0 64(DI)
-	PREFETCHT0 128(DI)
-	PREFETCHT0 192(DI)
-	ADDQ       88(AX), DI
-	PREFETCHT0 (DI)
-	PREFETCHT0 64(DI)
-	PREFETCHT0 128(DI)
-	PREFETCHT0 192(DI)
-	MOVQ       8(AX), SI
-	MOVQ       112(AX), R8
-	MOVQ       R8, 32(SP)
-	TESTQ      R8, R8
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	MOVQ   8(SP), R9
+	MOVQ   8(AX), SI
+	MOVQ   112(AX), R8
+	MOVQ   R8, 32(SP)
+	TESTQ  R8, R8
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R8
@@ -38205,7 +34299,7 @@ write:
 	RET
 
 // func avx512PairTile3x64(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512PairTile3x64(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -38224,39 +34318,24 @@ TEXT ·avx512PairTile3x64(SB), NOSPLIT, $40-8
 	MOVQ  DI, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	MOVQ       8(SP), R9
-	MOVQ       16(SP), DI
-	PREFETCHT0 (DI)
-	PREFETCHT0 64(DI)
-	PREFETCHT0 128(DI)
-	PREFETCHT0 192(DI)
-	ADDQ       88(AX), DI
-	PREFETCHT0 (DI)
-	PREFETCHT0 64(DI)
-	PREFETCHT0 128(DI)
-	PREFETCHT0 192(DI)
-	ADDQ       88(AX), DI
-	PREFETCHT0 (DI)
-	PREFETCHT0 64(DI)
-	PREFETCHT0 128(DI)
-	PREFETCHT0 192(DI)
-	MOVQ       8(AX), SI
-	MOVQ       112(AX), R8
-	MOVQ       R8, 32(SP)
-	TESTQ      R8, R8
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	MOVQ   8(SP), R9
+	MOVQ   8(AX), SI
+	MOVQ   112(AX), R8
+	MOVQ   R8, 32(SP)
+	TESTQ  R8, R8
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R8
@@ -38416,7 +34495,7 @@ write:
 	RET
 
 // func avx512PairTile4x64(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512PairTile4x64(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -38436,48 +34515,28 @@ TEXT ·avx512PairTile4x64(SB), NOSPLIT, $40-8
 	MOVQ  R8, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	MOVQ       8(SP), R10
-	MOVQ       16(SP), R8
-	PREFETCHT0 (R8)
-	PREFETCHT0 64(R8)
-	PREFETCHT0 128(R8)
-	PREFETCHT0 192(R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	PREFETCHT0 64(R8)
-	PREFETCHT0 128(R8)
-	PREFETCHT0 192(R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	PREFETCHT0 64(R8)
-	PREFETCHT0 128(R8)
-	PREFETCHT0 192(R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	PREFETCHT0 64(R8)
-	PREFETCHT0 128(R8)
-	PREFETCHT0 192(R8)
-	MOVQ       8(AX), DI
-	MOVQ       112(AX), R9
-	MOVQ       R9, 32(SP)
-	TESTQ      R9, R9
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	MOVQ   8(SP), R10
+	MOVQ   8(AX), DI
+	MOVQ   112(AX), R9
+	MOVQ   R9, 32(SP)
+	TESTQ  R9, R9
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R9
@@ -38676,7 +34735,7 @@ write:
 	RET
 
 // func avx512PairTile5x64(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512PairTile5x64(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -38696,57 +34755,32 @@ TEXT ·avx512PairTile5x64(SB), NOSPLIT, $40-8
 	MOVQ  R8, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	VPXORD     Z16, Z16, Z16
-	VPXORD     Z17, Z17, Z17
-	VPXORD     Z18, Z18, Z18
-	VPXORD     Z19, Z19, Z19
-	MOVQ       8(SP), R10
-	MOVQ       16(SP), R8
-	PREFETCHT0 (R8)
-	PREFETCHT0 64(R8)
-	PREFETCHT0 128(R8)
-	PREFETCHT0 192(R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	PREFETCHT0 64(R8)
-	PREFETCHT0 128(R8)
-	PREFETCHT0 192(R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	PREFETCHT0 64(R8)
-	PREFETCHT0 128(R8)
-	PREFETCHT0 192(R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	PREFETCHT0 64(R8)
-	PREFETCHT0 128(R8)
-	PREFETCHT0 192(R8)
-	ADDQ       88(AX), R8
-	PREFETCHT0 (R8)
-	PREFETCHT0 64(R8)
-	PREFETCHT0 128(R8)
-	PREFETCHT0 192(R8)
-	MOVQ       8(AX), DI
-	MOVQ       112(AX), R9
-	MOVQ       R9, 32(SP)
-	TESTQ      R9, R9
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	MOVQ   8(SP), R10
+	MOVQ   8(AX), DI
+	MOVQ   112(AX), R9
+	MOVQ   R9, 32(SP)
+	TESTQ  R9, R9
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R9
@@ -38984,7 +35018,7 @@ write:
 	RET
 
 // func avx512PairTile6x64(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512PairTile6x64(SB), NOSPLIT, $40-8
 	MOVQ  t+0(FP), AX
 	MOVQ  120(AX), CX
@@ -39005,66 +35039,36 @@ TEXT ·avx512PairTile6x64(SB), NOSPLIT, $40-8
 	MOVQ  R9, 16(SP)
 
 tile:
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	VPXORD     Z16, Z16, Z16
-	VPXORD     Z17, Z17, Z17
-	VPXORD     Z18, Z18, Z18
-	VPXORD     Z19, Z19, Z19
-	VPXORD     Z20, Z20, Z20
-	VPXORD     Z21, Z21, Z21
-	VPXORD     Z22, Z22, Z22
-	VPXORD     Z23, Z23, Z23
-	MOVQ       8(SP), R11
-	MOVQ       16(SP), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	PREFETCHT0 128(R9)
-	PREFETCHT0 192(R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	PREFETCHT0 128(R9)
-	PREFETCHT0 192(R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	PREFETCHT0 128(R9)
-	PREFETCHT0 192(R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	PREFETCHT0 128(R9)
-	PREFETCHT0 192(R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	PREFETCHT0 128(R9)
-	PREFETCHT0 192(R9)
-	ADDQ       88(AX), R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 64(R9)
-	PREFETCHT0 128(R9)
-	PREFETCHT0 192(R9)
-	MOVQ       8(AX), R8
-	MOVQ       112(AX), R10
-	MOVQ       R10, 32(SP)
-	TESTQ      R10, R10
-	JZ         store
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	MOVQ   8(SP), R11
+	MOVQ   8(AX), R8
+	MOVQ   112(AX), R10
+	MOVQ   R10, 32(SP)
+	TESTQ  R10, R10
+	JZ     store
 
 outer:
 	MOVQ 104(AX), R10

@@ -270,16 +270,6 @@ func (f family) kernel(rows int) {
 		return m
 	}
 
-	// C is asked for before it is needed; its rows lie too far apart for the processor to guess.
-	MOVQ(c, k)
-	for i := range rows {
-		for v := 0; v < f.vecs; v += 64 / (4 * f.lanes) {
-			PREFETCHT0(Mem{Base: k, Disp: v * f.lanes * 4})
-		}
-		if i < rows-1 {
-			ADDQ(field(offLDC), k)
-		}
-	}
 	MOVQ(field(offB), bPtr)
 	MOVQ(field(offOuter), count)
 	MOVQ(count, outer)
