@@ -117,7 +117,7 @@ func (g *gemm) byColumns() {
 		packed = g.m * pitch(g.steps(g.k))
 	}
 	g.perItem = max(1, min(widestItem, 2*g.panels/minItems))
-	g.pool.reserve(packed, g.steps(g.stepK)*g.width.nr)
+	g.pool.reserve(packed, g.steps(g.stepK)*pitch(g.perItem*g.width.nr))
 	if packed > 0 {
 		g.pool.run((g.m+gatherRows-1)/gatherRows, g.m*g.k*packWork, g.gatherFunc)
 		g.a, g.ars = g.pool.shared, pitch(g.steps(g.k))
@@ -136,19 +136,22 @@ func (g *gemm) gather(_, i int) {
 func (g *gemm) column(worker, i int) {
 	me := &g.pool.workers[worker]
 	first, end := i*g.perItem, min((i+1)*g.perItem, g.panels)
+	col := g.panel(first).col
+	cols := min(g.n, end*g.width.nr) - col
+	w := window{ars: g.ars, aks: g.aks, bks: pitch(cols), segs: 1, outer: 1}
 	for k0 := 0; k0 < max(g.k, 1); k0 += max(g.stepK, 1) {
 		kn := min(g.stepK, g.k-k0)
 		acc := 0
 		if g.accumulate || k0 > 0 {
 			acc = 1
 		}
+		if kn > 0 {
+			g.pool.isa.packB(g.pairs, me.scratch, w.bks, kn, cols, g.b[k0*g.brs+col*g.bcs:], g.brs, g.bcs)
+		}
+		w.klen = g.steps(kn)
 		for j := first; j < end; j++ {
 			p := g.panel(j)
-			if kn > 0 {
-				g.pool.isa.packB(g.pairs, me.scratch, p.cols, kn, p.cols, g.b[k0*g.brs+p.col*g.bcs:], g.brs, g.bcs)
-			}
-			w := window{ars: g.ars, aks: g.aks, bks: p.cols, klen: g.steps(kn), segs: 1, outer: 1}
-			me.tile.multiply(p, w, g.m, g.a[min(g.steps(k0), len(g.a)):], me.scratch, g.c[p.col:], g.ldc, acc)
+			me.tile.multiply(p, w, g.m, g.a[min(g.steps(k0), len(g.a)):], me.scratch[p.col-col:], g.c[p.col:], g.ldc, acc)
 		}
 	}
 }
