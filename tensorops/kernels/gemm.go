@@ -56,6 +56,7 @@ type gemm struct {
 }
 
 const (
+	depth       = 512     // steps of a slice of k: a panel of B stays in the first-level cache for the most part
 	blockN      = 2048    // columns of a packed block of B
 	blockFloats = 2 << 20 // of a packed block of B, which stays in the third-level cache
 	fewRows     = 192     // of which a slice of k stays in the second-level cache
@@ -83,10 +84,10 @@ func (g *gemm) compute(pairs, transA, transB bool, m, n, k int, a []float32, lda
 	g.c, g.ldc, g.accumulate = c, ldc, accumulate
 	isa := g.pool.isa
 	g.pairs, g.widths = pairs, isa.widths
-	g.stepK = even(k, isa.depth, 1)
+	g.stepK = even(k, depth, 1)
 	if pairs {
 		g.widths = isa.pairs
-		g.stepK = even(k, 2*isa.depth, 2)
+		g.stepK = even(k, 2*depth, 2)
 	}
 	g.width = g.widths.best(n, m, isa.fetch)
 	if m <= fewRows && !transA {

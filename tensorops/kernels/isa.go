@@ -13,7 +13,6 @@ type isa struct {
 	widths   widths       // by growing nr
 	pairs    widths       // the same over pairs of bfloat16, see bf16.go
 	pairPace float64      // multiply-adds of pairs in the time of one of widths
-	depth    int          // rows of a packed panel of B, such that it stays in the first-level cache
 	fetch    float64      // cost in cycles of bringing one vector of a packed B to the registers
 	winograd []transforms // by growing m
 
@@ -47,7 +46,8 @@ var portable = &isa{
 	widths:   portableWidths(tilePortable),
 	pairs:    portableWidths(pairTilePortable),
 	pairPace: 0.5,
-	depth:    512, fetch: 0.75, winograd: portableTransforms(),
+	fetch:    0.75,
+	winograd: portableTransforms(),
 }
 
 func portableWidths(f func(*tile)) widths {
