@@ -15,7 +15,7 @@ func report(b *testing.B, multiplyAdds int) {
 func BenchmarkGemm(b *testing.B) {
 	for _, threads := range []int{1, 2} {
 		p := newPool(b, threads)
-		for _, s := range [][3]int{{256, 256, 256}, {512, 512, 512}, {1024, 1024, 1024}, {128, 64, 64}, {128, 512, 2048}, {128, 2048, 2048}, {1000, 256, 512}} {
+		for _, s := range [][3]int{{256, 256, 256}, {512, 512, 512}, {1024, 1024, 1024}, {128, 64, 64}, {128, 512, 2048}, {128, 2048, 2048}, {4608, 512, 2048}, {2048, 2048, 128}, {1000, 256, 512}} {
 			m, n, k := s[0], s[1], s[2]
 			for _, trans := range []string{"NN", "NT", "TN"} {
 				b.Run(fmt.Sprintf("%s/%dx%dx%d/threads=%d", trans, m, n, k, threads), func(b *testing.B) {

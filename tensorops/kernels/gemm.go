@@ -159,9 +159,7 @@ func (g *gemm) column(worker, i int) {
 
 // byBlocks is for many rows.
 func (g *gemm) byBlocks() {
-	longest := len(g.width.tiles)
-	g.blocks = (g.m + longest*tilesPerRow - 1) / (longest * tilesPerRow)
-	g.rows = (g.m + g.blocks - 1) / g.blocks
+	g.rows = min(g.m, even(g.m, len(g.width.tiles)*tilesPerRow, 8))
 	g.blocks = (g.m + g.rows - 1) / g.rows
 	stepN := even(g.n, blockN, g.width.nr)
 	scratch := 0
@@ -248,9 +246,12 @@ func (g *gemm) rowsOfA(dst []float32, r, m, k0, k int) (a []float32, w window) {
 	case g.aks == 1:
 		w.ars = pitch(w.klen)
 		g.copyRows(dst, w.ars, m, k, a)
-	default:
+	case g.pairs:
 		w.ars, w.aks = 1, pitch(m)
-		g.pool.isa.packB(g.pairs, dst, w.aks, k, m, a, g.aks, 1)
+		g.pool.isa.packPairs(dst, w.aks, k, m, a, g.aks, 1)
+	default:
+		w.ars, w.aks = pitch(k), 1
+		g.pool.isa.packPanel(dst, w.ars, m, k, a, 1, g.aks)
 	}
 	return dst, w
 }
