@@ -67,7 +67,7 @@ func TestStepAllocatesNothing(t *testing.T) {
 // Thousands of steps leave nothing behind on the heap but what the runtime
 // keeps for itself, some KiB for its threads and their waits.
 func TestHeapDoesNotGrow(t *testing.T) {
-	tr := newLastPhase(t, "ssl.method=simsiam", "train={batch: 2, images: 4400, phases: [0.2, 0.4]}", "input.crop=8", "backbone.width=1")
+	tr := newLastPhase(t, "ssl.method=simsiam", "train={batch: 2, images: 20400, phases: [0.2, 0.4]}", "input.crop=8", "backbone.width=1")
 	heap := func() uint64 {
 		var m runtime.MemStats
 		runtime.GC()
@@ -77,7 +77,7 @@ func TestHeapDoesNotGrow(t *testing.T) {
 	}
 	steps(t, tr, 200)
 	before := heap()
-	steps(t, tr, 2000)
+	steps(t, tr, 10_000)
 	require.Less(t, heap(), before+32<<10)
 	runtime.KeepAlive(tr)
 }

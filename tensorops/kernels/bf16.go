@@ -35,6 +35,22 @@ func word(low, high float32) float32 { return math.Float32frombits(round(low) | 
 // words is how many words n floats take.
 func words(n int) int { return (n + 1) / 2 }
 
+// steps is how many steps of a micro-kernel n elements along the sum take.
+func steps(n int, pairs bool) int {
+	if pairs {
+		return words(n)
+	}
+	return n
+}
+
+// family returns the micro-kernels that multiply pairs, or floats.
+func (s *isa) family(pairs bool) widths {
+	if pairs {
+		return s.pairs
+	}
+	return s.widths
+}
+
 // join sets dst[i] to the word of low[i] and high[i], or of low[i] and 0 where high is nil.
 func (s *isa) join(dst, low, high []float32) {
 	low = low[:len(dst)]

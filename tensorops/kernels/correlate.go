@@ -13,10 +13,9 @@ type correlation struct {
 	step          int // distance of a phase's output pixels
 	phases        []phase
 	panels        []panel
-	weightRow     int // rs of packPanel
-	weightCol     int // cs of packPanel
-	weightTap     int // floats of w per tap [Cin,Cout]
-	widths        widths
+	weightRow     int  // rs of packPanel
+	weightCol     int  // cs of packPanel
+	weightTap     int  // floats of w per tap [Cin,Cout]
 	byImage       bool // tiles run over images rather than along rows of pixels
 	copied        bool // images are read from scratch
 	group, groups int  // images per item; items per band
@@ -121,10 +120,8 @@ func newBackwardData(c Conv, pairs bool, p *Pool) *correlation {
 // plan chooses panels, tiles and the split into items, all from the shape alone. With pairs, bfloat16 is multiplied.
 func (r *correlation) plan(pairs bool) {
 	isa := r.pool.isa
-	r.widths, r.pad.pairs = isa.widths, pairs
-	if pairs {
-		r.widths = isa.pairs
-	}
+	widths := isa.family(pairs)
+	r.pad.pairs = pairs
 	rows, cols, taps := 0, 0, 0
 	for _, ph := range r.phases {
 		rows, cols = max(rows, ph.rows), max(cols, ph.cols)
@@ -132,10 +129,10 @@ func (r *correlation) plan(pairs bool) {
 	}
 	// Small images make short tiles along their rows; tiles over a group of images do not depend on the image size.
 	const perTile = 12
-	r.panels = r.widths.panels(r.outC, cols, isa.fetch)
+	r.panels = widths.panels(r.outC, cols, isa.fetch)
 	if r.n > 1 && cols < perTile {
 		images := min(r.n, perTile)
-		byImage := r.widths.panels(r.outC, images, isa.fetch)
+		byImage := widths.panels(r.outC, images, isa.fetch)
 		cost := r.tapsInside() * panelsCost(byImage, images, isa.fetch) / float64(images)
 		r.byImage = cost < 0.9*panelsCost(r.panels, cols, isa.fetch)/float64(cols)
 		if r.byImage {

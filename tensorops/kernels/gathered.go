@@ -28,31 +28,19 @@ const (
 func newGatheredGradient(c Conv, pairs bool, p *Pool) *gatheredGradient {
 	r := &gatheredGradient{
 		pool: p, conv: c, pixels: c.N * c.OutH() * c.OutW(), pairs: pairs,
-		zeros: make([]float32, max(c.Cin, c.Cout)),
+		zeros: make([]float32, c.Cin),
 	}
 	taps := c.KH * c.KW
-	widths := p.isa.widths
-	if pairs {
-		widths = p.isa.pairs
-	}
-	r.panels = widths.panels(c.Cout, c.Cin, 0)
+	r.panels = p.isa.family(pairs).panels(c.Cout, c.Cin, 0)
 	r.parts = max(1, min(minItems/taps, c.Cin/(2*len(r.panels[0].width.tiles))))
 	r.rows = (c.Cin + r.parts - 1) / r.parts
 	r.parts = (c.Cin + r.rows - 1) / r.rows
 	r.chunk = min(r.pixels, max(gatheredPixels, stagedFloats/(taps*pitch(c.Cin)+c.Cout)/2*2))
-	r.x = matrices(taps, r.matrixRows(r.chunk), c.Cin)
-	r.dy = paneled(1, r.matrixRows(r.chunk), r.panels)
+	r.x = matrices(taps, steps(r.chunk, pairs), c.Cin)
+	r.dy = paneled(1, steps(r.chunk, pairs), r.panels)
 	p.reserve(r.x.floats()+r.dy.floats(), 0)
 	r.gatherFunc, r.multiplyFunc = r.gather, r.multiply
 	return r
-}
-
-// matrixRows is how many rows of the matrices so many pixels take.
-func (r *gatheredGradient) matrixRows(pixels int) int {
-	if r.pairs {
-		return words(pixels)
-	}
-	return pixels
 }
 
 func (r *gatheredGradient) compute(x, dy, dw []float32) {
@@ -73,11 +61,11 @@ func (r *gatheredGradient) gather(_, i int) {
 	from := i * gatherStep
 	n := min(gatherStep, r.chunk-from, r.pixels-r.first-from)
 	for _, g := range r.dy.groups {
-		dst := shared[r.x.floats()+g.start+r.matrixRows(from)*g.row:]
+		dst := shared[r.x.floats()+g.start+steps(from, r.pairs)*g.row:]
 		isa.packB(r.pairs, dst, g.row, n, g.cols, r.out[(r.first+from)*c.Cout+g.col:], c.Cout, 1)
 	}
 	for tap := range c.KH * c.KW {
-		dst := shared[tap*r.x.size+r.matrixRows(from)*r.x.groups[0].row:]
+		dst := shared[tap*r.x.size+steps(from, r.pairs)*r.x.groups[0].row:]
 		for at := from; at < from+n; {
 			pixel := r.met(r.first+at, tap)
 			at++
@@ -114,8 +102,8 @@ func (r *gatheredGradient) multiply(worker, i int) {
 	if r.first == 0 {
 		acc = 0
 	}
-	w := window{ars: 1, aks: r.x.groups[0].row, klen: r.matrixRows(min(r.chunk, r.pixels-r.first)), segs: 1, outer: 1}
-	multiply(&r.pool.workers[worker].tile, r.panels, w, min(r.rows, r.conv.Cin-first), r.matrixRows(r.chunk),
+	w := window{ars: 1, aks: r.x.groups[0].row, klen: steps(min(r.chunk, r.pixels-r.first), r.pairs), segs: 1, outer: 1}
+	multiply(&r.pool.workers[worker].tile, r.panels, w, min(r.rows, r.conv.Cin-first), steps(r.chunk, r.pairs),
 		r.pool.shared[tap*r.x.size+first:], r.pool.shared[r.x.floats():],
 		r.dw[(tap*r.conv.Cin+first)*r.conv.Cout:], r.conv.Cout, acc)
 }

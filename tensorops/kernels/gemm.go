@@ -83,12 +83,12 @@ func (g *gemm) compute(pairs, transA, transB bool, m, n, k int, a []float32, lda
 	}
 	g.c, g.ldc, g.accumulate = c, ldc, accumulate
 	isa := g.pool.isa
-	g.pairs, g.widths = pairs, isa.widths
-	g.stepK = even(k, depth, 1)
+	g.pairs, g.widths = pairs, isa.family(pairs)
+	unit := 1
 	if pairs {
-		g.widths = isa.pairs
-		g.stepK = even(k, 2*depth, 2)
+		unit = 2
 	}
+	g.stepK = even(k, depth*unit, unit)
 	g.width = g.widths.best(n, m, isa.fetch)
 	if m <= fewRows && !transA {
 		g.byColumns()
@@ -96,14 +96,6 @@ func (g *gemm) compute(pairs, transA, transB bool, m, n, k int, a []float32, lda
 		g.byBlocks()
 	}
 	g.a, g.b, g.c = nil, nil, nil
-}
-
-// steps is how many steps of the micro-kernel so many elements along k take.
-func (g *gemm) steps(k int) int {
-	if g.pairs {
-		return words(k)
-	}
-	return k
 }
 
 // copiesA says whether the rows of A are copied together.
@@ -115,13 +107,13 @@ func (g *gemm) byColumns() {
 	g.panels = (g.n + g.width.nr - 1) / g.width.nr
 	packed := 0
 	if g.copiesA() {
-		packed = g.m * pitch(g.steps(g.k))
+		packed = g.m * pitch(steps(g.k, g.pairs))
 	}
 	g.perItem = max(1, min(widestItem, 2*g.panels/minItems))
-	g.pool.reserve(packed, g.steps(g.stepK)*pitch(g.perItem*g.width.nr))
+	g.pool.reserve(packed, steps(g.stepK, g.pairs)*pitch(g.perItem*g.width.nr))
 	if packed > 0 {
 		g.pool.run((g.m+gatherRows-1)/gatherRows, g.m*g.k*packWork, g.gatherFunc)
-		g.a, g.ars = g.pool.shared, pitch(g.steps(g.k))
+		g.a, g.ars = g.pool.shared, pitch(steps(g.k, g.pairs))
 	}
 	g.pool.run((g.panels+g.perItem-1)/g.perItem, g.m*g.n*g.k, g.columnFunc)
 }
@@ -129,7 +121,7 @@ func (g *gemm) byColumns() {
 // gather copies some rows of A together, so that they do not meet in a cache set.
 func (g *gemm) gather(_, i int) {
 	row := i * gatherRows
-	ld := pitch(g.steps(g.k))
+	ld := pitch(steps(g.k, g.pairs))
 	g.copyRows(g.pool.shared[row*ld:], ld, min(gatherRows, g.m-row), g.k, g.a[row*g.ars:])
 }
 
@@ -149,10 +141,10 @@ func (g *gemm) column(worker, i int) {
 		if kn > 0 {
 			g.pool.isa.packB(g.pairs, me.scratch, w.bks, kn, cols, g.b[k0*g.brs+col*g.bcs:], g.brs, g.bcs)
 		}
-		w.klen = g.steps(kn)
+		w.klen = steps(kn, g.pairs)
 		for j := first; j < end; j++ {
 			p := g.panel(j)
-			me.tile.multiply(p, w, g.m, g.a[min(g.steps(k0), len(g.a)):], me.scratch[p.col-col:], g.c[p.col:], g.ldc, acc)
+			me.tile.multiply(p, w, g.m, g.a[min(steps(k0, g.pairs), len(g.a)):], me.scratch[p.col-col:], g.c[p.col:], g.ldc, acc)
 		}
 	}
 }
@@ -163,12 +155,12 @@ func (g *gemm) byBlocks() {
 	g.blocks = (g.m + g.rows - 1) / g.rows
 	stepN := even(g.n, blockN, g.width.nr)
 	scratch := 0
-	stepK := g.steps(g.stepK)
+	stepK := steps(g.stepK, g.pairs)
 	if g.copiesA() {
 		scratch = max(g.rows*pitch(stepK), stepK*pitch(g.rows))
 	}
 	blockK := g.stepK * max(1, min((g.k+g.stepK-1)/max(1, g.stepK), blockFloats/max(1, stepK*stepN)))
-	g.pool.reserve(g.steps(blockK)*stepN, scratch)
+	g.pool.reserve(steps(blockK, g.pairs)*stepN, scratch)
 	for g.j0 = 0; g.j0 < g.n; g.j0 += stepN {
 		g.jn = min(stepN, g.n-g.j0)
 		g.panels = (g.jn + g.width.nr - 1) / g.width.nr
@@ -204,7 +196,7 @@ func (g *gemm) pack(_, i int) {
 	p := g.panel(i % g.panels)
 	from := i / g.panels * g.stepK
 	n := min(g.stepK, g.kn-from)
-	dst := g.pool.shared[g.steps(from)*g.jn+g.steps(n)*p.col:]
+	dst := g.pool.shared[steps(from, g.pairs)*g.jn+steps(n, g.pairs)*p.col:]
 	g.pool.isa.packB(g.pairs, dst, p.cols, n, p.cols, g.b[(g.k0+from)*g.brs+(g.j0+p.col)*g.bcs:], g.brs, g.bcs)
 }
 
@@ -221,7 +213,7 @@ func (g *gemm) item(worker, item int) {
 	for from := 0; from < max(g.kn, 1); from += max(g.stepK, 1) {
 		n := min(g.stepK, g.kn-from)
 		a, w := g.rowsOfA(me.scratch, r0, rn, g.k0+from, n)
-		packed := g.pool.shared[g.steps(from)*g.jn:]
+		packed := g.pool.shared[steps(from, g.pairs)*g.jn:]
 		for i := p0; i < min(p0+g.perItem, g.panels); i++ {
 			p := g.panel(i)
 			w.bks = p.cols
@@ -235,7 +227,7 @@ func (g *gemm) item(worker, item int) {
 // rowsOfA returns m rows of op(A) from row r on, in the slice of k from k0 on, and how they are read: in place, or
 // copied to dst, in which they do not meet in a cache set.
 func (g *gemm) rowsOfA(dst []float32, r, m, k0, k int) (a []float32, w window) {
-	w = window{ars: g.ars, aks: g.aks, klen: g.steps(k), segs: 1, outer: 1}
+	w = window{ars: g.ars, aks: g.aks, klen: steps(k, g.pairs), segs: 1, outer: 1}
 	if k == 0 {
 		return nil, w
 	}

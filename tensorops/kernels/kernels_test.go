@@ -256,6 +256,33 @@ func TestNonFiniteValuesPropagate(t *testing.T) {
 	})
 }
 
+// Products with denormal numbers that are normal themselves are not lost.
+func TestDenormalsAreKept(t *testing.T) {
+	c := Conv{N: 2, H: 9, W: 9, Cin: 8, Cout: 16, KH: 3, KW: 3, Stride: 1, Pad: 1}
+	r := rand.New(rand.NewPCG(9, 9))
+	nx, nw, ny := sizes(c)
+	x, w, dy := randomFloats(r, nx), randomFloats(r, nw), randomFloats(r, ny)
+	for i := range x {
+		x[i] *= 1e-39
+	}
+	for _, s := range [][]float32{w, dy} {
+		for i := range s {
+			s[i] *= 1e18
+		}
+	}
+	want := references(c, x, w, dy)
+	forEachISA(t, func(t *testing.T) {
+		p := newPool(t, 2)
+		for what, operands := range map[pass][2][]float32{forward: {x, w}, backwardWeights: {x, dy}} {
+			for _, a := range algorithms(c, what, FP32) {
+				got := make([]float32, len(want[what].sum))
+				p.compute(a.prepare(c, what, p), operands[0], operands[1], got)
+				want[what].check(t, fmt.Sprint(a, " ", what), got)
+			}
+		}
+	})
+}
+
 var mixedShapes = []Conv{
 	{N: 70, H: 20, W: 20, Cin: 3, Cout: 8, KH: 3, KW: 3, Stride: 1, Pad: 1},
 	{N: 70, H: 20, W: 20, Cin: 8, Cout: 8, KH: 3, KW: 3, Stride: 1, Pad: 1},

@@ -23,12 +23,7 @@ func (p padding) size() int    { return p.height() * p.rowLen() }
 func (p padding) rawSize() int { return p.h * p.w * p.c }
 
 // pixel is the length of a pixel of the padded image.
-func (p padding) pixel() int {
-	if p.pairs {
-		return words(p.c)
-	}
-	return p.c
-}
+func (p padding) pixel() int { return steps(p.c, p.pairs) }
 
 // fill writes the rows [from,to) of the padded image into dst.
 func (p padding) fill(isa *isa, dst, img []float32, from, to int) {

@@ -51,7 +51,7 @@ func TestArenaKeepsLivingValuesApart(t *testing.T) {
 	})
 }
 
-// The gradients of a step need no memory beside that of its activations.
+// The gradients of a step need hardly any memory beside that of the activations that it keeps.
 func TestStepReusesMemory(t *testing.T) {
 	pool := kernels.NewPool(1)
 	defer pool.Close()
@@ -63,11 +63,14 @@ func TestStepReusesMemory(t *testing.T) {
 			units = append(units, b.downsample)
 		}
 	}
-	activations := 0
+	kept := 0
 	for _, u := range units {
-		activations += u.u.size + u.y.size
+		kept += u.u.size
+		if u.again == nil {
+			kept += u.y.size
+		}
 	}
-	require.Less(t, n.arena.size, activations+activations/20)
+	require.Less(t, n.arena.size, kept+kept/10)
 
 	forward := New(Backbone{"resnet18", "small", 8}, simSiamHeads, 32, 8, 2, pool, Inference)
 	require.Less(t, forward.arena.size, 4*forward.stem.u.size)

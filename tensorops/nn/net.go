@@ -94,16 +94,20 @@ func (n *Net) build(d *design) {
 		n.maxPool = newMaxPool(pixels, d.stem.out, n.batch, n.mode.trains(), n.pool)
 		pixels = n.maxPool.out
 		n.maxPool.x, n.maxPool.y = x, n.arena.value(n.batch*pixels*pixels*d.stem.out)
-		n.maxPool.dx = n.gradient(x)
+		n.maxPool.dx = n.forBackward(x)
 		x = n.maxPool.y
 	}
 	channels := d.stem.out
 	for _, r := range d.blocks {
 		b := &block{}
 		in, before := x, pixels
-		for _, l := range r.layers {
+		for i, l := range r.layers {
 			var u *unit
 			u, pixels = n.unit(l, x, pixels)
+			if i > 0 {
+				u.from = b.units[i-1]
+				u.from.again = n.forBackward(x)
+			}
 			b.units = append(b.units, u)
 			x, channels = u.y, l.out
 		}
@@ -114,7 +118,7 @@ func (n *Net) build(d *design) {
 	}
 	n.avgPool = newAvgPool(pixels*pixels, channels, n.batch, n.pool)
 	n.avgPool.x, n.avgPool.y = x, n.arena.value(n.batch*channels)
-	n.avgPool.dx = n.gradient(x)
+	n.avgPool.dx = n.forBackward(x)
 	features := n.avgPool.y
 	var z, p *value
 	n.projector, z = n.head(d.projector, features)
@@ -162,13 +166,13 @@ func (n *Net) unit(l layer, x *value, pixels int) (*unit, int) {
 		u.y = n.arena.value(size)
 	}
 	if x != n.images {
-		u.dx = n.gradient(x)
+		u.dx = n.forBackward(x)
 	}
 	return u, out
 }
 
-// gradient is a value for a gradient of x; nil where no backward pass follows.
-func (n *Net) gradient(x *value) *value {
+// forBackward is a value of the size of x for the backward pass; nil where none follows.
+func (n *Net) forBackward(x *value) *value {
 	if !n.mode.trains() {
 		return nil
 	}

@@ -108,6 +108,12 @@ func (n *norm) forward(x, residual, y, params, stats []float32, mode BNMode) {
 	n.pool.For(n.views*n.chunks, n.applyTask)
 }
 
+// reapply sets y from x as the last forward pass did, which had no residual.
+func (n *norm) reapply(x, y []float32) {
+	n.x, n.other, n.y = x, nil, y
+	n.pool.For(n.views*n.chunks, n.applyTask)
+}
+
 // factor is what x-mean is multiplied by in channel c of view v.
 func (n *norm) factor(scale []float32, v, c int) float64 {
 	f := 1 / math.Sqrt(n.vari[v*n.c+c]+bnEpsilon)

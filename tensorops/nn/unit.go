@@ -11,9 +11,11 @@ type unit struct {
 	weight  span
 	product *kernels.ConvPlan // a linear layer is a convolution of single pixels
 	norm    *norm
+	from    *unit  // which makes x; nil where x is no unit's output alone
 	x       *value // input
 	u       *value // the product's output; in the backward pass then its gradient
 	y       *value // output; u itself where no backward pass follows
+	again   *value // output, made once more for the backward pass; nil where y lives that long
 	dx      *value // gradient of the input; nil where nobody asks for it
 }
 
@@ -39,16 +41,38 @@ func (u *unit) normalize(n *Net, residual *value, mode BNMode) {
 // backward computes the unit's gradients from the gradient g1 (+ g2 unless nil) of its output, and dx where it is
 // wanted. It returns the gradient of the residual, which takes the place of g1.
 func (u *unit) backward(n *Net, g1, g2 *value) (residual *value) {
-	if n.arena.touch(g1, g2, u.u, u.y) {
-		u.norm.backward(g1.data, g2.floats(), u.u.data, u.y.data, g1.data, u.u.data, n.Params, n.Grads)
+	y := u.output()
+	if n.arena.touch(g1, g2, u.u, y) {
+		u.norm.backward(g1.data, g2.floats(), u.u.data, y.data, g1.data, u.u.data, n.Params, n.Grads)
 	}
-	if n.arena.touch(u.x, u.u) {
-		u.product.BackwardWeights(u.x.data, u.u.data, u.weight.of(n.Grads))
+	x := u.x
+	if u.from != nil {
+		x = u.from.recall(n)
+	}
+	if n.arena.touch(x, u.u) {
+		u.product.BackwardWeights(x.data, u.u.data, u.weight.of(n.Grads))
 	}
 	if u.dx != nil && n.arena.touch(u.u, u.dx) {
 		u.product.BackwardData(u.u.data, u.weight.of(n.Params), u.dx.data)
 	}
 	return g1
+}
+
+// recall makes the output anew from the product's, unless it is there still. To keep half of what a block computes is
+// enough: this pass costs little beside a product.
+func (u *unit) recall(n *Net) *value {
+	if u.again != nil && n.arena.touch(u.u, u.again) {
+		u.norm.reapply(u.u.data, u.again.data)
+	}
+	return u.output()
+}
+
+// output is where the backward pass finds the output.
+func (u *unit) output() *value {
+	if u.again != nil {
+		return u.again
+	}
+	return u.y
 }
 
 // clearGrads sets the gradients of the unit's parameters to 0.
