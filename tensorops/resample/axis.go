@@ -9,7 +9,7 @@ const precision = 32 - 8 - 2
 const half = 1 << (precision - 1) // rounds to nearest
 
 // span says which source positions, [first, first+n), make one output position.
-type span struct{ first, n int }
+type span = struct{ first, n int }
 
 // axis is one pass: for every output position its span and n weights.
 type axis struct {
@@ -63,45 +63,62 @@ func (a *axis) plan(in, out int, from, to float64, filter Filter) {
 
 // rows scales every one of height rows of width pixels.
 func (a *axis) rows(dst, src []uint8, width, height int) {
-	out := a.out
 	for y := range height {
-		row := src[y*width*3 : (y+1)*width*3]
-		to := dst[y*out*3 : (y+1)*out*3]
-		weights := a.weights
-		for i, s := range a.spans {
-			p := row[s.first*3 : (s.first+s.n)*3]
-			r, g, b := int32(half), int32(half), int32(half)
-			for _, w := range weights[:s.n] {
-				r += int32(p[0]) * w
-				g += int32(p[1]) * w
-				b += int32(p[2]) * w
-				p = p[3:]
-			}
-			weights = weights[s.n:]
-			q := to[i*3 : i*3+3]
-			q[0], q[1], q[2] = clip(r), clip(g), clip(b)
+		row, to := src[y*width*3:], dst[y*a.out*3:]
+		if simd && y < height-1 { // there is a row behind this one
+			avx2Row(to, row, a.spans, a.weights)
+		} else {
+			scaleRow(to, row, a.spans, a.weights)
 		}
+	}
+}
+
+// scaleRow scales the row at the start of row.
+func scaleRow(to, row []uint8, spans []span, weights []int32) {
+	for i, s := range spans {
+		p := row[s.first*3 : (s.first+s.n)*3]
+		r, g, b := int32(half), int32(half), int32(half)
+		for _, w := range weights[:s.n] {
+			r += int32(p[0]) * w
+			g += int32(p[1]) * w
+			b += int32(p[2]) * w
+			p = p[3:]
+		}
+		weights = weights[s.n:]
+		q := to[i*3 : i*3+3]
+		q[0], q[1], q[2] = clip(r), clip(g), clip(b)
 	}
 }
 
 // columns scales every column of an image with rows of stride bytes that
 // begins with row first.
 func (a *axis) columns(dst, src []uint8, stride, first int) {
+	const group = 16 // bytes
 	weights := a.weights
 	for y, s := range a.spans {
 		rows := src[(s.first-first)*stride : (s.first-first+s.n)*stride]
-		w := weights[:s.n]
-		weights = weights[s.n:]
 		to := dst[y*stride : (y+1)*stride]
-		for x := range to {
-			sum := int32(half)
-			at := x
-			for _, w := range w {
-				sum += int32(rows[at]) * w
-				at += stride
-			}
-			to[x] = clip(sum)
+		if simd && stride >= group {
+			last := stride - group // may overlap the group before
+			avx2Column(to, rows, weights[:s.n], stride, stride/group)
+			avx2Column(to[last:], rows[last:], weights[:s.n], stride, 1)
+		} else {
+			scaleColumns(to, rows, weights[:s.n], stride)
 		}
+		weights = weights[s.n:]
+	}
+}
+
+// scaleColumns weighs the rows, stride bytes apart.
+func scaleColumns(to, rows []uint8, weights []int32, stride int) {
+	for x := range to {
+		sum := int32(half)
+		at := x
+		for _, w := range weights {
+			sum += int32(rows[at]) * w
+			at += stride
+		}
+		to[x] = clip(sum)
 	}
 }
 
