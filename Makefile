@@ -1,7 +1,7 @@
 # make        builds bin/sdr
 # make run    the main job on the images in testdata: about 5 minutes on 2 cores
 # make test   the tests
-# make bench-torch   how fast sdr and PyTorch are on this machine: about half an hour
+# make bench-torch   how fast sdr and PyTorch are on this machine: about three quarters of an hour
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 RUN     := runs/quickstart
@@ -25,7 +25,7 @@ test:
 # and sdr bench --compile wants a C++ compiler.
 TORCH := .cache/torch
 bench-torch: build $(TORCH)/installed
-	bin/sdr bench all --torch $(TORCH)/bin/python --format table
+	bin/sdr bench all --compile --torch $(TORCH)/bin/python --format table
 
 $(TORCH)/installed:
 	python3 -m venv $(TORCH)
@@ -36,6 +36,7 @@ $(TORCH)/installed:
 lint:
 	@files=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$files" || { echo "run gofmt -w on $$files" >&2; exit 1; }
 	go vet ./...
+	GOARCH=arm64 go vet ./tensorops/... # has no assembly
 	go tool staticcheck ./...
 
 generate:

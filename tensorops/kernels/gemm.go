@@ -217,7 +217,6 @@ func (g *gemm) item(worker, item int) {
 		for i := p0; i < min(p0+g.perItem, g.panels); i++ {
 			p := g.panel(i)
 			w.bks = p.cols
-			me.tile.setCols(p.cols)
 			me.tile.multiply(p, w, rn, a, packed[p.col*w.klen:], g.c[r0*g.ldc+g.j0+p.col:], g.ldc, acc)
 		}
 		acc = 1
