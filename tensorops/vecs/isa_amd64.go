@@ -10,11 +10,14 @@ var isas = map[string]*isa{
 			avx2GradMoments, avx2AddGradMoments, avx2GateGradMoments, avx2GateAddGradMoments,
 		},
 	},
-	"avx512": {
-		scaleShift: avx512ScaleShift, scaleShiftReLU: avx512ScaleShiftReLU, scaleShiftAddReLU: avx512ScaleShiftAddReLU,
-		combine: avx512Combine, step: avx512Step, adamW: avx512AdamW, moments: avx512Moments,
-		gradMoments: [4]func(s, q, d, g, h, y, x, mean []float32){
-			avx512GradMoments, avx512AddGradMoments, avx512GateGradMoments, avx512GateAddGradMoments,
-		},
+	"avx512": avx512,
+	"bf16":   avx512,
+}
+
+var avx512 = &isa{
+	scaleShift: avx512ScaleShift, scaleShiftReLU: avx512ScaleShiftReLU, scaleShiftAddReLU: avx512ScaleShiftAddReLU,
+	combine: avx512Combine, step: avx512Step, adamW: avx512AdamW, moments: avx512Moments,
+	gradMoments: [4]func(s, q, d, g, h, y, x, mean []float32){
+		avx512GradMoments, avx512AddGradMoments, avx512GateGradMoments, avx512GateAddGradMoments,
 	},
 }
