@@ -84,19 +84,19 @@ block:
 	LEAQ       (CX)(DX*4), R8
 	VMOVUPS    (CX), Y0
 	VPSRLD     $0x10, Y0, Y1
-	VPAND      lastBit<>+0(SB), Y1, Y1
+	VPAND      eight00000001<>+0(SB), Y1, Y1
 	VPADDD     Y0, Y1, Y1
-	VPADDD     belowHalf<>+0(SB), Y1, Y1
+	VPADDD     eight00007fff<>+0(SB), Y1, Y1
 	VCMPPS     $0x03, Y0, Y0, Y2
-	VORPS      quietNaN<>+0(SB), Y0, Y0
+	VORPS      eight00400000<>+0(SB), Y0, Y0
 	VBLENDVPS  Y2, Y0, Y1, Y1
 	VMOVUPS    32(CX), Y0
 	VPSRLD     $0x10, Y0, Y2
-	VPAND      lastBit<>+0(SB), Y2, Y2
+	VPAND      eight00000001<>+0(SB), Y2, Y2
 	VPADDD     Y0, Y2, Y2
-	VPADDD     belowHalf<>+0(SB), Y2, Y2
+	VPADDD     eight00007fff<>+0(SB), Y2, Y2
 	VCMPPS     $0x03, Y0, Y0, Y3
-	VORPS      quietNaN<>+0(SB), Y0, Y0
+	VORPS      eight00400000<>+0(SB), Y0, Y0
 	VBLENDVPS  Y3, Y0, Y2, Y2
 	VSHUFPS    $0x88, Y2, Y1, Y0
 	VSHUFPS    $0xdd, Y2, Y1, Y1
@@ -105,19 +105,19 @@ block:
 	VPERMQ     $0xd8, Y0, Y0
 	VMOVUPS    (CX)(DX*1), Y1
 	VPSRLD     $0x10, Y1, Y2
-	VPAND      lastBit<>+0(SB), Y2, Y2
+	VPAND      eight00000001<>+0(SB), Y2, Y2
 	VPADDD     Y1, Y2, Y2
-	VPADDD     belowHalf<>+0(SB), Y2, Y2
+	VPADDD     eight00007fff<>+0(SB), Y2, Y2
 	VCMPPS     $0x03, Y1, Y1, Y3
-	VORPS      quietNaN<>+0(SB), Y1, Y1
+	VORPS      eight00400000<>+0(SB), Y1, Y1
 	VBLENDVPS  Y3, Y1, Y2, Y2
 	VMOVUPS    32(CX)(DX*1), Y1
 	VPSRLD     $0x10, Y1, Y3
-	VPAND      lastBit<>+0(SB), Y3, Y3
+	VPAND      eight00000001<>+0(SB), Y3, Y3
 	VPADDD     Y1, Y3, Y3
-	VPADDD     belowHalf<>+0(SB), Y3, Y3
+	VPADDD     eight00007fff<>+0(SB), Y3, Y3
 	VCMPPS     $0x03, Y1, Y1, Y4
-	VORPS      quietNaN<>+0(SB), Y1, Y1
+	VORPS      eight00400000<>+0(SB), Y1, Y1
 	VBLENDVPS  Y4, Y1, Y3, Y3
 	VSHUFPS    $0x88, Y3, Y2, Y1
 	VSHUFPS    $0xdd, Y3, Y2, Y2
@@ -126,19 +126,19 @@ block:
 	VPERMQ     $0xd8, Y1, Y1
 	VMOVUPS    (CX)(DX*2), Y2
 	VPSRLD     $0x10, Y2, Y3
-	VPAND      lastBit<>+0(SB), Y3, Y3
+	VPAND      eight00000001<>+0(SB), Y3, Y3
 	VPADDD     Y2, Y3, Y3
-	VPADDD     belowHalf<>+0(SB), Y3, Y3
+	VPADDD     eight00007fff<>+0(SB), Y3, Y3
 	VCMPPS     $0x03, Y2, Y2, Y4
-	VORPS      quietNaN<>+0(SB), Y2, Y2
+	VORPS      eight00400000<>+0(SB), Y2, Y2
 	VBLENDVPS  Y4, Y2, Y3, Y3
 	VMOVUPS    32(CX)(DX*2), Y2
 	VPSRLD     $0x10, Y2, Y4
-	VPAND      lastBit<>+0(SB), Y4, Y4
+	VPAND      eight00000001<>+0(SB), Y4, Y4
 	VPADDD     Y2, Y4, Y4
-	VPADDD     belowHalf<>+0(SB), Y4, Y4
+	VPADDD     eight00007fff<>+0(SB), Y4, Y4
 	VCMPPS     $0x03, Y2, Y2, Y5
-	VORPS      quietNaN<>+0(SB), Y2, Y2
+	VORPS      eight00400000<>+0(SB), Y2, Y2
 	VBLENDVPS  Y5, Y2, Y4, Y4
 	VSHUFPS    $0x88, Y4, Y3, Y2
 	VSHUFPS    $0xdd, Y4, Y3, Y3
@@ -147,19 +147,19 @@ block:
 	VPERMQ     $0xd8, Y2, Y2
 	VMOVUPS    (CX)(BX*1), Y3
 	VPSRLD     $0x10, Y3, Y4
-	VPAND      lastBit<>+0(SB), Y4, Y4
+	VPAND      eight00000001<>+0(SB), Y4, Y4
 	VPADDD     Y3, Y4, Y4
-	VPADDD     belowHalf<>+0(SB), Y4, Y4
+	VPADDD     eight00007fff<>+0(SB), Y4, Y4
 	VCMPPS     $0x03, Y3, Y3, Y5
-	VORPS      quietNaN<>+0(SB), Y3, Y3
+	VORPS      eight00400000<>+0(SB), Y3, Y3
 	VBLENDVPS  Y5, Y3, Y4, Y4
 	VMOVUPS    32(CX)(BX*1), Y3
 	VPSRLD     $0x10, Y3, Y5
-	VPAND      lastBit<>+0(SB), Y5, Y5
+	VPAND      eight00000001<>+0(SB), Y5, Y5
 	VPADDD     Y3, Y5, Y5
-	VPADDD     belowHalf<>+0(SB), Y5, Y5
+	VPADDD     eight00007fff<>+0(SB), Y5, Y5
 	VCMPPS     $0x03, Y3, Y3, Y6
-	VORPS      quietNaN<>+0(SB), Y3, Y3
+	VORPS      eight00400000<>+0(SB), Y3, Y3
 	VBLENDVPS  Y6, Y3, Y5, Y5
 	VSHUFPS    $0x88, Y5, Y4, Y3
 	VSHUFPS    $0xdd, Y5, Y4, Y4
@@ -168,19 +168,19 @@ block:
 	VPERMQ     $0xd8, Y3, Y3
 	VMOVUPS    (R8), Y4
 	VPSRLD     $0x10, Y4, Y5
-	VPAND      lastBit<>+0(SB), Y5, Y5
+	VPAND      eight00000001<>+0(SB), Y5, Y5
 	VPADDD     Y4, Y5, Y5
-	VPADDD     belowHalf<>+0(SB), Y5, Y5
+	VPADDD     eight00007fff<>+0(SB), Y5, Y5
 	VCMPPS     $0x03, Y4, Y4, Y6
-	VORPS      quietNaN<>+0(SB), Y4, Y4
+	VORPS      eight00400000<>+0(SB), Y4, Y4
 	VBLENDVPS  Y6, Y4, Y5, Y5
 	VMOVUPS    32(R8), Y4
 	VPSRLD     $0x10, Y4, Y6
-	VPAND      lastBit<>+0(SB), Y6, Y6
+	VPAND      eight00000001<>+0(SB), Y6, Y6
 	VPADDD     Y4, Y6, Y6
-	VPADDD     belowHalf<>+0(SB), Y6, Y6
+	VPADDD     eight00007fff<>+0(SB), Y6, Y6
 	VCMPPS     $0x03, Y4, Y4, Y7
-	VORPS      quietNaN<>+0(SB), Y4, Y4
+	VORPS      eight00400000<>+0(SB), Y4, Y4
 	VBLENDVPS  Y7, Y4, Y6, Y6
 	VSHUFPS    $0x88, Y6, Y5, Y4
 	VSHUFPS    $0xdd, Y6, Y5, Y5
@@ -189,19 +189,19 @@ block:
 	VPERMQ     $0xd8, Y4, Y4
 	VMOVUPS    (R8)(DX*1), Y5
 	VPSRLD     $0x10, Y5, Y6
-	VPAND      lastBit<>+0(SB), Y6, Y6
+	VPAND      eight00000001<>+0(SB), Y6, Y6
 	VPADDD     Y5, Y6, Y6
-	VPADDD     belowHalf<>+0(SB), Y6, Y6
+	VPADDD     eight00007fff<>+0(SB), Y6, Y6
 	VCMPPS     $0x03, Y5, Y5, Y7
-	VORPS      quietNaN<>+0(SB), Y5, Y5
+	VORPS      eight00400000<>+0(SB), Y5, Y5
 	VBLENDVPS  Y7, Y5, Y6, Y6
 	VMOVUPS    32(R8)(DX*1), Y5
 	VPSRLD     $0x10, Y5, Y7
-	VPAND      lastBit<>+0(SB), Y7, Y7
+	VPAND      eight00000001<>+0(SB), Y7, Y7
 	VPADDD     Y5, Y7, Y7
-	VPADDD     belowHalf<>+0(SB), Y7, Y7
+	VPADDD     eight00007fff<>+0(SB), Y7, Y7
 	VCMPPS     $0x03, Y5, Y5, Y8
-	VORPS      quietNaN<>+0(SB), Y5, Y5
+	VORPS      eight00400000<>+0(SB), Y5, Y5
 	VBLENDVPS  Y8, Y5, Y7, Y7
 	VSHUFPS    $0x88, Y7, Y6, Y5
 	VSHUFPS    $0xdd, Y7, Y6, Y6
@@ -210,19 +210,19 @@ block:
 	VPERMQ     $0xd8, Y5, Y5
 	VMOVUPS    (R8)(DX*2), Y6
 	VPSRLD     $0x10, Y6, Y7
-	VPAND      lastBit<>+0(SB), Y7, Y7
+	VPAND      eight00000001<>+0(SB), Y7, Y7
 	VPADDD     Y6, Y7, Y7
-	VPADDD     belowHalf<>+0(SB), Y7, Y7
+	VPADDD     eight00007fff<>+0(SB), Y7, Y7
 	VCMPPS     $0x03, Y6, Y6, Y8
-	VORPS      quietNaN<>+0(SB), Y6, Y6
+	VORPS      eight00400000<>+0(SB), Y6, Y6
 	VBLENDVPS  Y8, Y6, Y7, Y7
 	VMOVUPS    32(R8)(DX*2), Y6
 	VPSRLD     $0x10, Y6, Y8
-	VPAND      lastBit<>+0(SB), Y8, Y8
+	VPAND      eight00000001<>+0(SB), Y8, Y8
 	VPADDD     Y6, Y8, Y8
-	VPADDD     belowHalf<>+0(SB), Y8, Y8
+	VPADDD     eight00007fff<>+0(SB), Y8, Y8
 	VCMPPS     $0x03, Y6, Y6, Y9
-	VORPS      quietNaN<>+0(SB), Y6, Y6
+	VORPS      eight00400000<>+0(SB), Y6, Y6
 	VBLENDVPS  Y9, Y6, Y8, Y8
 	VSHUFPS    $0x88, Y8, Y7, Y6
 	VSHUFPS    $0xdd, Y8, Y7, Y7
@@ -231,19 +231,19 @@ block:
 	VPERMQ     $0xd8, Y6, Y6
 	VMOVUPS    (R8)(BX*1), Y7
 	VPSRLD     $0x10, Y7, Y8
-	VPAND      lastBit<>+0(SB), Y8, Y8
+	VPAND      eight00000001<>+0(SB), Y8, Y8
 	VPADDD     Y7, Y8, Y8
-	VPADDD     belowHalf<>+0(SB), Y8, Y8
+	VPADDD     eight00007fff<>+0(SB), Y8, Y8
 	VCMPPS     $0x03, Y7, Y7, Y9
-	VORPS      quietNaN<>+0(SB), Y7, Y7
+	VORPS      eight00400000<>+0(SB), Y7, Y7
 	VBLENDVPS  Y9, Y7, Y8, Y8
 	VMOVUPS    32(R8)(BX*1), Y7
 	VPSRLD     $0x10, Y7, Y9
-	VPAND      lastBit<>+0(SB), Y9, Y9
+	VPAND      eight00000001<>+0(SB), Y9, Y9
 	VPADDD     Y7, Y9, Y9
-	VPADDD     belowHalf<>+0(SB), Y9, Y9
+	VPADDD     eight00007fff<>+0(SB), Y9, Y9
 	VCMPPS     $0x03, Y7, Y7, Y10
-	VORPS      quietNaN<>+0(SB), Y7, Y7
+	VORPS      eight00400000<>+0(SB), Y7, Y7
 	VBLENDVPS  Y10, Y7, Y9, Y9
 	VSHUFPS    $0x88, Y9, Y8, Y7
 	VSHUFPS    $0xdd, Y9, Y8, Y8
@@ -296,35 +296,35 @@ block:
 	VZEROUPPER
 	RET
 
-DATA lastBit<>+0(SB)/4, $0x00000001
-DATA lastBit<>+4(SB)/4, $0x00000001
-DATA lastBit<>+8(SB)/4, $0x00000001
-DATA lastBit<>+12(SB)/4, $0x00000001
-DATA lastBit<>+16(SB)/4, $0x00000001
-DATA lastBit<>+20(SB)/4, $0x00000001
-DATA lastBit<>+24(SB)/4, $0x00000001
-DATA lastBit<>+28(SB)/4, $0x00000001
-GLOBL lastBit<>(SB), RODATA|NOPTR, $32
+DATA eight00000001<>+0(SB)/4, $0x00000001
+DATA eight00000001<>+4(SB)/4, $0x00000001
+DATA eight00000001<>+8(SB)/4, $0x00000001
+DATA eight00000001<>+12(SB)/4, $0x00000001
+DATA eight00000001<>+16(SB)/4, $0x00000001
+DATA eight00000001<>+20(SB)/4, $0x00000001
+DATA eight00000001<>+24(SB)/4, $0x00000001
+DATA eight00000001<>+28(SB)/4, $0x00000001
+GLOBL eight00000001<>(SB), RODATA|NOPTR, $32
 
-DATA belowHalf<>+0(SB)/4, $0x00007fff
-DATA belowHalf<>+4(SB)/4, $0x00007fff
-DATA belowHalf<>+8(SB)/4, $0x00007fff
-DATA belowHalf<>+12(SB)/4, $0x00007fff
-DATA belowHalf<>+16(SB)/4, $0x00007fff
-DATA belowHalf<>+20(SB)/4, $0x00007fff
-DATA belowHalf<>+24(SB)/4, $0x00007fff
-DATA belowHalf<>+28(SB)/4, $0x00007fff
-GLOBL belowHalf<>(SB), RODATA|NOPTR, $32
+DATA eight00007fff<>+0(SB)/4, $0x00007fff
+DATA eight00007fff<>+4(SB)/4, $0x00007fff
+DATA eight00007fff<>+8(SB)/4, $0x00007fff
+DATA eight00007fff<>+12(SB)/4, $0x00007fff
+DATA eight00007fff<>+16(SB)/4, $0x00007fff
+DATA eight00007fff<>+20(SB)/4, $0x00007fff
+DATA eight00007fff<>+24(SB)/4, $0x00007fff
+DATA eight00007fff<>+28(SB)/4, $0x00007fff
+GLOBL eight00007fff<>(SB), RODATA|NOPTR, $32
 
-DATA quietNaN<>+0(SB)/4, $0x00400000
-DATA quietNaN<>+4(SB)/4, $0x00400000
-DATA quietNaN<>+8(SB)/4, $0x00400000
-DATA quietNaN<>+12(SB)/4, $0x00400000
-DATA quietNaN<>+16(SB)/4, $0x00400000
-DATA quietNaN<>+20(SB)/4, $0x00400000
-DATA quietNaN<>+24(SB)/4, $0x00400000
-DATA quietNaN<>+28(SB)/4, $0x00400000
-GLOBL quietNaN<>(SB), RODATA|NOPTR, $32
+DATA eight00400000<>+0(SB)/4, $0x00400000
+DATA eight00400000<>+4(SB)/4, $0x00400000
+DATA eight00400000<>+8(SB)/4, $0x00400000
+DATA eight00400000<>+12(SB)/4, $0x00400000
+DATA eight00400000<>+16(SB)/4, $0x00400000
+DATA eight00400000<>+20(SB)/4, $0x00400000
+DATA eight00400000<>+24(SB)/4, $0x00400000
+DATA eight00400000<>+28(SB)/4, $0x00400000
+GLOBL eight00400000<>(SB), RODATA|NOPTR, $32
 
 // func avx2Copy(dst *byte, src *byte, dstRow int, srcRow int, vecs int, rows int)
 // Requires: AVX, MMX+
@@ -367,19 +367,19 @@ TEXT ·avx2Join(SB), NOSPLIT, $0-32
 vector:
 	VMOVUPS   (DX), Y0
 	VPSRLD    $0x10, Y0, Y1
-	VPAND     lastBit<>+0(SB), Y1, Y1
+	VPAND     eight00000001<>+0(SB), Y1, Y1
 	VPADDD    Y0, Y1, Y1
-	VPADDD    belowHalf<>+0(SB), Y1, Y1
+	VPADDD    eight00007fff<>+0(SB), Y1, Y1
 	VCMPPS    $0x03, Y0, Y0, Y2
-	VORPS     quietNaN<>+0(SB), Y0, Y0
+	VORPS     eight00400000<>+0(SB), Y0, Y0
 	VBLENDVPS Y2, Y0, Y1, Y1
 	VMOVUPS   (BX), Y0
 	VPSRLD    $0x10, Y0, Y2
-	VPAND     lastBit<>+0(SB), Y2, Y2
+	VPAND     eight00000001<>+0(SB), Y2, Y2
 	VPADDD    Y0, Y2, Y2
-	VPADDD    belowHalf<>+0(SB), Y2, Y2
+	VPADDD    eight00007fff<>+0(SB), Y2, Y2
 	VCMPPS    $0x03, Y0, Y0, Y3
-	VORPS     quietNaN<>+0(SB), Y0, Y0
+	VORPS     eight00400000<>+0(SB), Y0, Y0
 	VBLENDVPS Y3, Y0, Y2, Y2
 	VPSRLD    $0x10, Y1, Y1
 	VPBLENDW  $0xaa, Y2, Y1, Y1
@@ -402,19 +402,19 @@ TEXT ·avx2JoinNeighbours(SB), NOSPLIT, $0-24
 vector:
 	VMOVUPS   (DX), Y0
 	VPSRLD    $0x10, Y0, Y1
-	VPAND     lastBit<>+0(SB), Y1, Y1
+	VPAND     eight00000001<>+0(SB), Y1, Y1
 	VPADDD    Y0, Y1, Y1
-	VPADDD    belowHalf<>+0(SB), Y1, Y1
+	VPADDD    eight00007fff<>+0(SB), Y1, Y1
 	VCMPPS    $0x03, Y0, Y0, Y2
-	VORPS     quietNaN<>+0(SB), Y0, Y0
+	VORPS     eight00400000<>+0(SB), Y0, Y0
 	VBLENDVPS Y2, Y0, Y1, Y1
 	VMOVUPS   32(DX), Y0
 	VPSRLD    $0x10, Y0, Y2
-	VPAND     lastBit<>+0(SB), Y2, Y2
+	VPAND     eight00000001<>+0(SB), Y2, Y2
 	VPADDD    Y0, Y2, Y2
-	VPADDD    belowHalf<>+0(SB), Y2, Y2
+	VPADDD    eight00007fff<>+0(SB), Y2, Y2
 	VCMPPS    $0x03, Y0, Y0, Y3
-	VORPS     quietNaN<>+0(SB), Y0, Y0
+	VORPS     eight00400000<>+0(SB), Y0, Y0
 	VBLENDVPS Y3, Y0, Y2, Y2
 	VSHUFPS   $0x88, Y2, Y1, Y0
 	VSHUFPS   $0xdd, Y2, Y1, Y1
@@ -582,10 +582,10 @@ group:
 	VMOVUPS     (R11)(DI*1), Y1
 	VMOVUPS     (R11)(DI*2), Y2
 	VMOVUPS     Y0, (DX)
-	VMULPS      eight0<>+0(SB), Y0, Y0
+	VMULPS      eight3f000000<>+0(SB), Y0, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight0<>+0(SB), Y2, Y0
-	VMULPS      eight0<>+0(SB), Y1, Y1
+	VFMADD231PS eight3f000000<>+0(SB), Y2, Y0
+	VMULPS      eight3f000000<>+0(SB), Y1, Y1
 	VADDPS      Y1, Y0, Y3
 	VMOVUPS     Y3, 96(DX)
 	VSUBPS      Y1, Y0, Y0
@@ -596,10 +596,10 @@ group:
 	VMOVUPS     (R11)(DI*1), Y1
 	VMOVUPS     (R11)(DI*2), Y2
 	VMOVUPS     Y0, 32(DX)
-	VMULPS      eight0<>+0(SB), Y0, Y0
+	VMULPS      eight3f000000<>+0(SB), Y0, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight0<>+0(SB), Y2, Y0
-	VMULPS      eight0<>+0(SB), Y1, Y1
+	VFMADD231PS eight3f000000<>+0(SB), Y2, Y0
+	VMULPS      eight3f000000<>+0(SB), Y1, Y1
 	VADDPS      Y1, Y0, Y3
 	VMOVUPS     Y3, 128(DX)
 	VSUBPS      Y1, Y0, Y0
@@ -610,10 +610,10 @@ group:
 	VMOVUPS     (R11)(DI*1), Y1
 	VMOVUPS     (R11)(DI*2), Y2
 	VMOVUPS     Y0, 64(DX)
-	VMULPS      eight0<>+0(SB), Y0, Y0
+	VMULPS      eight3f000000<>+0(SB), Y0, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight0<>+0(SB), Y2, Y0
-	VMULPS      eight0<>+0(SB), Y1, Y1
+	VFMADD231PS eight3f000000<>+0(SB), Y2, Y0
+	VMULPS      eight3f000000<>+0(SB), Y1, Y1
 	VADDPS      Y1, Y0, Y3
 	VMOVUPS     Y3, 160(DX)
 	VSUBPS      Y1, Y0, Y0
@@ -624,10 +624,10 @@ group:
 	VMOVUPS     32(DX), Y1
 	VMOVUPS     64(DX), Y2
 	VMOVUPS     Y0, (R11)
-	VMULPS      eight0<>+0(SB), Y0, Y0
+	VMULPS      eight3f000000<>+0(SB), Y0, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight0<>+0(SB), Y2, Y0
-	VMULPS      eight0<>+0(SB), Y1, Y1
+	VFMADD231PS eight3f000000<>+0(SB), Y2, Y0
+	VMULPS      eight3f000000<>+0(SB), Y1, Y1
 	VADDPS      Y1, Y0, Y3
 	VMOVUPS     Y3, (R11)(R8*1)
 	VSUBPS      Y1, Y0, Y0
@@ -638,10 +638,10 @@ group:
 	VMOVUPS     128(DX), Y1
 	VMOVUPS     160(DX), Y2
 	VMOVUPS     Y0, (R11)
-	VMULPS      eight0<>+0(SB), Y0, Y0
+	VMULPS      eight3f000000<>+0(SB), Y0, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight0<>+0(SB), Y2, Y0
-	VMULPS      eight0<>+0(SB), Y1, Y1
+	VFMADD231PS eight3f000000<>+0(SB), Y2, Y0
+	VMULPS      eight3f000000<>+0(SB), Y1, Y1
 	VADDPS      Y1, Y0, Y3
 	VMOVUPS     Y3, (R11)(R8*1)
 	VSUBPS      Y1, Y0, Y0
@@ -652,10 +652,10 @@ group:
 	VMOVUPS     224(DX), Y1
 	VMOVUPS     256(DX), Y2
 	VMOVUPS     Y0, (R11)
-	VMULPS      eight0<>+0(SB), Y0, Y0
+	VMULPS      eight3f000000<>+0(SB), Y0, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight0<>+0(SB), Y2, Y0
-	VMULPS      eight0<>+0(SB), Y1, Y1
+	VFMADD231PS eight3f000000<>+0(SB), Y2, Y0
+	VMULPS      eight3f000000<>+0(SB), Y1, Y1
 	VADDPS      Y1, Y0, Y3
 	VMOVUPS     Y3, (R11)(R8*1)
 	VSUBPS      Y1, Y0, Y0
@@ -666,10 +666,10 @@ group:
 	VMOVUPS     320(DX), Y1
 	VMOVUPS     352(DX), Y2
 	VMOVUPS     Y0, (R11)
-	VMULPS      eight0<>+0(SB), Y0, Y0
+	VMULPS      eight3f000000<>+0(SB), Y0, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight0<>+0(SB), Y2, Y0
-	VMULPS      eight0<>+0(SB), Y1, Y1
+	VFMADD231PS eight3f000000<>+0(SB), Y2, Y0
+	VMULPS      eight3f000000<>+0(SB), Y1, Y1
 	VADDPS      Y1, Y0, Y3
 	VMOVUPS     Y3, (R11)(R8*1)
 	VSUBPS      Y1, Y0, Y0
@@ -686,15 +686,15 @@ group:
 	VZEROUPPER
 	RET
 
-DATA eight0<>+0(SB)/4, $0x3f000000
-DATA eight0<>+4(SB)/4, $0x3f000000
-DATA eight0<>+8(SB)/4, $0x3f000000
-DATA eight0<>+12(SB)/4, $0x3f000000
-DATA eight0<>+16(SB)/4, $0x3f000000
-DATA eight0<>+20(SB)/4, $0x3f000000
-DATA eight0<>+24(SB)/4, $0x3f000000
-DATA eight0<>+28(SB)/4, $0x3f000000
-GLOBL eight0<>(SB), RODATA|NOPTR, $32
+DATA eight3f000000<>+0(SB)/4, $0x3f000000
+DATA eight3f000000<>+4(SB)/4, $0x3f000000
+DATA eight3f000000<>+8(SB)/4, $0x3f000000
+DATA eight3f000000<>+12(SB)/4, $0x3f000000
+DATA eight3f000000<>+16(SB)/4, $0x3f000000
+DATA eight3f000000<>+20(SB)/4, $0x3f000000
+DATA eight3f000000<>+24(SB)/4, $0x3f000000
+DATA eight3f000000<>+28(SB)/4, $0x3f000000
+GLOBL eight3f000000<>(SB), RODATA|NOPTR, $32
 
 // func avx2OutputGrad2(dst *byte, src *byte, tmp *byte, dstRow int, dstCol int, srcRow int, srcCol int, n int, dstStep int, srcStep int, reps int)
 // Requires: AVX
@@ -894,12 +894,12 @@ group:
 	VADDPS      Y2, Y1, Y4
 	VSUBPS      Y2, Y1, Y1
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight0<>+0(SB), Y4, Y0
+	VFMADD231PS eight3f000000<>+0(SB), Y4, Y0
 	VMOVUPS     Y0, (DX)
-	VMULPS      eight0<>+0(SB), Y1, Y0
+	VMULPS      eight3f000000<>+0(SB), Y1, Y0
 	VMOVUPS     Y0, 128(DX)
 	VMOVAPS     Y3, Y0
-	VFMADD231PS eight0<>+0(SB), Y4, Y0
+	VFMADD231PS eight3f000000<>+0(SB), Y4, Y0
 	VMOVUPS     Y0, 256(DX)
 	ADDQ        BX, R11
 	VMOVUPS     (R11), Y0
@@ -909,12 +909,12 @@ group:
 	VADDPS      Y2, Y1, Y4
 	VSUBPS      Y2, Y1, Y1
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight0<>+0(SB), Y4, Y0
+	VFMADD231PS eight3f000000<>+0(SB), Y4, Y0
 	VMOVUPS     Y0, 32(DX)
-	VMULPS      eight0<>+0(SB), Y1, Y0
+	VMULPS      eight3f000000<>+0(SB), Y1, Y0
 	VMOVUPS     Y0, 160(DX)
 	VMOVAPS     Y3, Y0
-	VFMADD231PS eight0<>+0(SB), Y4, Y0
+	VFMADD231PS eight3f000000<>+0(SB), Y4, Y0
 	VMOVUPS     Y0, 288(DX)
 	ADDQ        BX, R11
 	VMOVUPS     (R11), Y0
@@ -924,12 +924,12 @@ group:
 	VADDPS      Y2, Y1, Y4
 	VSUBPS      Y2, Y1, Y1
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight0<>+0(SB), Y4, Y0
+	VFMADD231PS eight3f000000<>+0(SB), Y4, Y0
 	VMOVUPS     Y0, 64(DX)
-	VMULPS      eight0<>+0(SB), Y1, Y0
+	VMULPS      eight3f000000<>+0(SB), Y1, Y0
 	VMOVUPS     Y0, 192(DX)
 	VMOVAPS     Y3, Y0
-	VFMADD231PS eight0<>+0(SB), Y4, Y0
+	VFMADD231PS eight3f000000<>+0(SB), Y4, Y0
 	VMOVUPS     Y0, 320(DX)
 	ADDQ        BX, R11
 	VMOVUPS     (R11), Y0
@@ -939,12 +939,12 @@ group:
 	VADDPS      Y2, Y1, Y4
 	VSUBPS      Y2, Y1, Y1
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight0<>+0(SB), Y4, Y0
+	VFMADD231PS eight3f000000<>+0(SB), Y4, Y0
 	VMOVUPS     Y0, 96(DX)
-	VMULPS      eight0<>+0(SB), Y1, Y0
+	VMULPS      eight3f000000<>+0(SB), Y1, Y0
 	VMOVUPS     Y0, 224(DX)
 	VMOVAPS     Y3, Y0
-	VFMADD231PS eight0<>+0(SB), Y4, Y0
+	VFMADD231PS eight3f000000<>+0(SB), Y4, Y0
 	VMOVUPS     Y0, 352(DX)
 	MOVQ        AX, R11
 	VMOVUPS     (DX), Y0
@@ -954,12 +954,12 @@ group:
 	VADDPS      Y2, Y1, Y4
 	VSUBPS      Y2, Y1, Y1
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight0<>+0(SB), Y4, Y0
+	VFMADD231PS eight3f000000<>+0(SB), Y4, Y0
 	VMOVUPS     Y0, (R11)
-	VMULPS      eight0<>+0(SB), Y1, Y0
+	VMULPS      eight3f000000<>+0(SB), Y1, Y0
 	VMOVUPS     Y0, (R11)(R9*1)
 	VMOVAPS     Y3, Y0
-	VFMADD231PS eight0<>+0(SB), Y4, Y0
+	VFMADD231PS eight3f000000<>+0(SB), Y4, Y0
 	VMOVUPS     Y0, (R11)(R9*2)
 	ADDQ        SI, R11
 	VMOVUPS     128(DX), Y0
@@ -969,12 +969,12 @@ group:
 	VADDPS      Y2, Y1, Y4
 	VSUBPS      Y2, Y1, Y1
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight0<>+0(SB), Y4, Y0
+	VFMADD231PS eight3f000000<>+0(SB), Y4, Y0
 	VMOVUPS     Y0, (R11)
-	VMULPS      eight0<>+0(SB), Y1, Y0
+	VMULPS      eight3f000000<>+0(SB), Y1, Y0
 	VMOVUPS     Y0, (R11)(R9*1)
 	VMOVAPS     Y3, Y0
-	VFMADD231PS eight0<>+0(SB), Y4, Y0
+	VFMADD231PS eight3f000000<>+0(SB), Y4, Y0
 	VMOVUPS     Y0, (R11)(R9*2)
 	ADDQ        SI, R11
 	VMOVUPS     256(DX), Y0
@@ -984,12 +984,12 @@ group:
 	VADDPS      Y2, Y1, Y4
 	VSUBPS      Y2, Y1, Y1
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight0<>+0(SB), Y4, Y0
+	VFMADD231PS eight3f000000<>+0(SB), Y4, Y0
 	VMOVUPS     Y0, (R11)
-	VMULPS      eight0<>+0(SB), Y1, Y0
+	VMULPS      eight3f000000<>+0(SB), Y1, Y0
 	VMOVUPS     Y0, (R11)(R9*1)
 	VMOVAPS     Y3, Y0
-	VFMADD231PS eight0<>+0(SB), Y4, Y0
+	VFMADD231PS eight3f000000<>+0(SB), Y4, Y0
 	VMOVUPS     Y0, (R11)(R9*2)
 	ADDQ        $0x20, CX
 	ADDQ        $0x20, AX
@@ -1026,27 +1026,27 @@ group:
 	VMOVUPS     (R12)(R8*1), Y3
 	VMOVUPS     (R12)(DI*4), Y4
 	VMOVAPS     Y3, Y5
-	VFMADD231PS eight1<>+0(SB), Y0, Y5
+	VFMADD231PS eight40000000<>+0(SB), Y0, Y5
 	VSUBPS      Y1, Y5, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight2<>+0(SB), Y2, Y0
+	VFMADD231PS eightc0000000<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, (DX)
 	VMOVAPS     Y3, Y0
-	VFMADD231PS eight2<>+0(SB), Y1, Y0
+	VFMADD231PS eightc0000000<>+0(SB), Y1, Y0
 	VSUBPS      Y2, Y0, Y0
 	VMOVUPS     Y0, 160(DX)
 	VMOVAPS     Y3, Y0
-	VFMADD231PS eight1<>+0(SB), Y1, Y0
+	VFMADD231PS eight40000000<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight3<>+0(SB), Y2, Y0
+	VFMADD231PS eightc0400000<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, 320(DX)
 	VSUBPS      Y1, Y3, Y0
 	VMOVUPS     Y0, 480(DX)
 	VMOVAPS     Y4, Y0
-	VFMADD231PS eight1<>+0(SB), Y1, Y0
+	VFMADD231PS eight40000000<>+0(SB), Y1, Y0
 	VSUBPS      Y2, Y0, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight2<>+0(SB), Y3, Y0
+	VFMADD231PS eightc0000000<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, 640(DX)
 	ADDQ        BX, R12
 	VMOVUPS     (R12), Y0
@@ -1055,27 +1055,27 @@ group:
 	VMOVUPS     (R12)(R8*1), Y3
 	VMOVUPS     (R12)(DI*4), Y4
 	VMOVAPS     Y3, Y5
-	VFMADD231PS eight1<>+0(SB), Y0, Y5
+	VFMADD231PS eight40000000<>+0(SB), Y0, Y5
 	VSUBPS      Y1, Y5, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight2<>+0(SB), Y2, Y0
+	VFMADD231PS eightc0000000<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, 32(DX)
 	VMOVAPS     Y3, Y0
-	VFMADD231PS eight2<>+0(SB), Y1, Y0
+	VFMADD231PS eightc0000000<>+0(SB), Y1, Y0
 	VSUBPS      Y2, Y0, Y0
 	VMOVUPS     Y0, 192(DX)
 	VMOVAPS     Y3, Y0
-	VFMADD231PS eight1<>+0(SB), Y1, Y0
+	VFMADD231PS eight40000000<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight3<>+0(SB), Y2, Y0
+	VFMADD231PS eightc0400000<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, 352(DX)
 	VSUBPS      Y1, Y3, Y0
 	VMOVUPS     Y0, 512(DX)
 	VMOVAPS     Y4, Y0
-	VFMADD231PS eight1<>+0(SB), Y1, Y0
+	VFMADD231PS eight40000000<>+0(SB), Y1, Y0
 	VSUBPS      Y2, Y0, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight2<>+0(SB), Y3, Y0
+	VFMADD231PS eightc0000000<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, 672(DX)
 	ADDQ        BX, R12
 	VMOVUPS     (R12), Y0
@@ -1084,27 +1084,27 @@ group:
 	VMOVUPS     (R12)(R8*1), Y3
 	VMOVUPS     (R12)(DI*4), Y4
 	VMOVAPS     Y3, Y5
-	VFMADD231PS eight1<>+0(SB), Y0, Y5
+	VFMADD231PS eight40000000<>+0(SB), Y0, Y5
 	VSUBPS      Y1, Y5, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight2<>+0(SB), Y2, Y0
+	VFMADD231PS eightc0000000<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, 64(DX)
 	VMOVAPS     Y3, Y0
-	VFMADD231PS eight2<>+0(SB), Y1, Y0
+	VFMADD231PS eightc0000000<>+0(SB), Y1, Y0
 	VSUBPS      Y2, Y0, Y0
 	VMOVUPS     Y0, 224(DX)
 	VMOVAPS     Y3, Y0
-	VFMADD231PS eight1<>+0(SB), Y1, Y0
+	VFMADD231PS eight40000000<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight3<>+0(SB), Y2, Y0
+	VFMADD231PS eightc0400000<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, 384(DX)
 	VSUBPS      Y1, Y3, Y0
 	VMOVUPS     Y0, 544(DX)
 	VMOVAPS     Y4, Y0
-	VFMADD231PS eight1<>+0(SB), Y1, Y0
+	VFMADD231PS eight40000000<>+0(SB), Y1, Y0
 	VSUBPS      Y2, Y0, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight2<>+0(SB), Y3, Y0
+	VFMADD231PS eightc0000000<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, 704(DX)
 	ADDQ        BX, R12
 	VMOVUPS     (R12), Y0
@@ -1113,27 +1113,27 @@ group:
 	VMOVUPS     (R12)(R8*1), Y3
 	VMOVUPS     (R12)(DI*4), Y4
 	VMOVAPS     Y3, Y5
-	VFMADD231PS eight1<>+0(SB), Y0, Y5
+	VFMADD231PS eight40000000<>+0(SB), Y0, Y5
 	VSUBPS      Y1, Y5, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight2<>+0(SB), Y2, Y0
+	VFMADD231PS eightc0000000<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, 96(DX)
 	VMOVAPS     Y3, Y0
-	VFMADD231PS eight2<>+0(SB), Y1, Y0
+	VFMADD231PS eightc0000000<>+0(SB), Y1, Y0
 	VSUBPS      Y2, Y0, Y0
 	VMOVUPS     Y0, 256(DX)
 	VMOVAPS     Y3, Y0
-	VFMADD231PS eight1<>+0(SB), Y1, Y0
+	VFMADD231PS eight40000000<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight3<>+0(SB), Y2, Y0
+	VFMADD231PS eightc0400000<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, 416(DX)
 	VSUBPS      Y1, Y3, Y0
 	VMOVUPS     Y0, 576(DX)
 	VMOVAPS     Y4, Y0
-	VFMADD231PS eight1<>+0(SB), Y1, Y0
+	VFMADD231PS eight40000000<>+0(SB), Y1, Y0
 	VSUBPS      Y2, Y0, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight2<>+0(SB), Y3, Y0
+	VFMADD231PS eightc0000000<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, 736(DX)
 	ADDQ        BX, R12
 	VMOVUPS     (R12), Y0
@@ -1142,27 +1142,27 @@ group:
 	VMOVUPS     (R12)(R8*1), Y3
 	VMOVUPS     (R12)(DI*4), Y4
 	VMOVAPS     Y3, Y5
-	VFMADD231PS eight1<>+0(SB), Y0, Y5
+	VFMADD231PS eight40000000<>+0(SB), Y0, Y5
 	VSUBPS      Y1, Y5, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight2<>+0(SB), Y2, Y0
+	VFMADD231PS eightc0000000<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, 128(DX)
 	VMOVAPS     Y3, Y0
-	VFMADD231PS eight2<>+0(SB), Y1, Y0
+	VFMADD231PS eightc0000000<>+0(SB), Y1, Y0
 	VSUBPS      Y2, Y0, Y0
 	VMOVUPS     Y0, 288(DX)
 	VMOVAPS     Y3, Y0
-	VFMADD231PS eight1<>+0(SB), Y1, Y0
+	VFMADD231PS eight40000000<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight3<>+0(SB), Y2, Y0
+	VFMADD231PS eightc0400000<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, 448(DX)
 	VSUBPS      Y1, Y3, Y0
 	VMOVUPS     Y0, 608(DX)
 	VMOVAPS     Y4, Y0
-	VFMADD231PS eight1<>+0(SB), Y1, Y0
+	VFMADD231PS eight40000000<>+0(SB), Y1, Y0
 	VSUBPS      Y2, Y0, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight2<>+0(SB), Y3, Y0
+	VFMADD231PS eightc0000000<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, 768(DX)
 	MOVQ        AX, R12
 	VMOVUPS     (DX), Y0
@@ -1171,27 +1171,27 @@ group:
 	VMOVUPS     96(DX), Y3
 	VMOVUPS     128(DX), Y4
 	VMOVAPS     Y3, Y5
-	VFMADD231PS eight1<>+0(SB), Y0, Y5
+	VFMADD231PS eight40000000<>+0(SB), Y0, Y5
 	VSUBPS      Y1, Y5, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight2<>+0(SB), Y2, Y0
+	VFMADD231PS eightc0000000<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, (R12)
 	VMOVAPS     Y3, Y0
-	VFMADD231PS eight2<>+0(SB), Y1, Y0
+	VFMADD231PS eightc0000000<>+0(SB), Y1, Y0
 	VSUBPS      Y2, Y0, Y0
 	VMOVUPS     Y0, (R12)(R9*1)
 	VMOVAPS     Y3, Y0
-	VFMADD231PS eight1<>+0(SB), Y1, Y0
+	VFMADD231PS eight40000000<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight3<>+0(SB), Y2, Y0
+	VFMADD231PS eightc0400000<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, (R12)(R9*2)
 	VSUBPS      Y1, Y3, Y0
 	VMOVUPS     Y0, (R12)(R10*1)
 	VMOVAPS     Y4, Y0
-	VFMADD231PS eight1<>+0(SB), Y1, Y0
+	VFMADD231PS eight40000000<>+0(SB), Y1, Y0
 	VSUBPS      Y2, Y0, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight2<>+0(SB), Y3, Y0
+	VFMADD231PS eightc0000000<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, (R12)(R9*4)
 	ADDQ        SI, R12
 	VMOVUPS     160(DX), Y0
@@ -1200,27 +1200,27 @@ group:
 	VMOVUPS     256(DX), Y3
 	VMOVUPS     288(DX), Y4
 	VMOVAPS     Y3, Y5
-	VFMADD231PS eight1<>+0(SB), Y0, Y5
+	VFMADD231PS eight40000000<>+0(SB), Y0, Y5
 	VSUBPS      Y1, Y5, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight2<>+0(SB), Y2, Y0
+	VFMADD231PS eightc0000000<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, (R12)
 	VMOVAPS     Y3, Y0
-	VFMADD231PS eight2<>+0(SB), Y1, Y0
+	VFMADD231PS eightc0000000<>+0(SB), Y1, Y0
 	VSUBPS      Y2, Y0, Y0
 	VMOVUPS     Y0, (R12)(R9*1)
 	VMOVAPS     Y3, Y0
-	VFMADD231PS eight1<>+0(SB), Y1, Y0
+	VFMADD231PS eight40000000<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight3<>+0(SB), Y2, Y0
+	VFMADD231PS eightc0400000<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, (R12)(R9*2)
 	VSUBPS      Y1, Y3, Y0
 	VMOVUPS     Y0, (R12)(R10*1)
 	VMOVAPS     Y4, Y0
-	VFMADD231PS eight1<>+0(SB), Y1, Y0
+	VFMADD231PS eight40000000<>+0(SB), Y1, Y0
 	VSUBPS      Y2, Y0, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight2<>+0(SB), Y3, Y0
+	VFMADD231PS eightc0000000<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, (R12)(R9*4)
 	ADDQ        SI, R12
 	VMOVUPS     320(DX), Y0
@@ -1229,27 +1229,27 @@ group:
 	VMOVUPS     416(DX), Y3
 	VMOVUPS     448(DX), Y4
 	VMOVAPS     Y3, Y5
-	VFMADD231PS eight1<>+0(SB), Y0, Y5
+	VFMADD231PS eight40000000<>+0(SB), Y0, Y5
 	VSUBPS      Y1, Y5, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight2<>+0(SB), Y2, Y0
+	VFMADD231PS eightc0000000<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, (R12)
 	VMOVAPS     Y3, Y0
-	VFMADD231PS eight2<>+0(SB), Y1, Y0
+	VFMADD231PS eightc0000000<>+0(SB), Y1, Y0
 	VSUBPS      Y2, Y0, Y0
 	VMOVUPS     Y0, (R12)(R9*1)
 	VMOVAPS     Y3, Y0
-	VFMADD231PS eight1<>+0(SB), Y1, Y0
+	VFMADD231PS eight40000000<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight3<>+0(SB), Y2, Y0
+	VFMADD231PS eightc0400000<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, (R12)(R9*2)
 	VSUBPS      Y1, Y3, Y0
 	VMOVUPS     Y0, (R12)(R10*1)
 	VMOVAPS     Y4, Y0
-	VFMADD231PS eight1<>+0(SB), Y1, Y0
+	VFMADD231PS eight40000000<>+0(SB), Y1, Y0
 	VSUBPS      Y2, Y0, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight2<>+0(SB), Y3, Y0
+	VFMADD231PS eightc0000000<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, (R12)(R9*4)
 	ADDQ        SI, R12
 	VMOVUPS     480(DX), Y0
@@ -1258,27 +1258,27 @@ group:
 	VMOVUPS     576(DX), Y3
 	VMOVUPS     608(DX), Y4
 	VMOVAPS     Y3, Y5
-	VFMADD231PS eight1<>+0(SB), Y0, Y5
+	VFMADD231PS eight40000000<>+0(SB), Y0, Y5
 	VSUBPS      Y1, Y5, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight2<>+0(SB), Y2, Y0
+	VFMADD231PS eightc0000000<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, (R12)
 	VMOVAPS     Y3, Y0
-	VFMADD231PS eight2<>+0(SB), Y1, Y0
+	VFMADD231PS eightc0000000<>+0(SB), Y1, Y0
 	VSUBPS      Y2, Y0, Y0
 	VMOVUPS     Y0, (R12)(R9*1)
 	VMOVAPS     Y3, Y0
-	VFMADD231PS eight1<>+0(SB), Y1, Y0
+	VFMADD231PS eight40000000<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight3<>+0(SB), Y2, Y0
+	VFMADD231PS eightc0400000<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, (R12)(R9*2)
 	VSUBPS      Y1, Y3, Y0
 	VMOVUPS     Y0, (R12)(R10*1)
 	VMOVAPS     Y4, Y0
-	VFMADD231PS eight1<>+0(SB), Y1, Y0
+	VFMADD231PS eight40000000<>+0(SB), Y1, Y0
 	VSUBPS      Y2, Y0, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight2<>+0(SB), Y3, Y0
+	VFMADD231PS eightc0000000<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, (R12)(R9*4)
 	ADDQ        SI, R12
 	VMOVUPS     640(DX), Y0
@@ -1287,27 +1287,27 @@ group:
 	VMOVUPS     736(DX), Y3
 	VMOVUPS     768(DX), Y4
 	VMOVAPS     Y3, Y5
-	VFMADD231PS eight1<>+0(SB), Y0, Y5
+	VFMADD231PS eight40000000<>+0(SB), Y0, Y5
 	VSUBPS      Y1, Y5, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight2<>+0(SB), Y2, Y0
+	VFMADD231PS eightc0000000<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, (R12)
 	VMOVAPS     Y3, Y0
-	VFMADD231PS eight2<>+0(SB), Y1, Y0
+	VFMADD231PS eightc0000000<>+0(SB), Y1, Y0
 	VSUBPS      Y2, Y0, Y0
 	VMOVUPS     Y0, (R12)(R9*1)
 	VMOVAPS     Y3, Y0
-	VFMADD231PS eight1<>+0(SB), Y1, Y0
+	VFMADD231PS eight40000000<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight3<>+0(SB), Y2, Y0
+	VFMADD231PS eightc0400000<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, (R12)(R9*2)
 	VSUBPS      Y1, Y3, Y0
 	VMOVUPS     Y0, (R12)(R10*1)
 	VMOVAPS     Y4, Y0
-	VFMADD231PS eight1<>+0(SB), Y1, Y0
+	VFMADD231PS eight40000000<>+0(SB), Y1, Y0
 	VSUBPS      Y2, Y0, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight2<>+0(SB), Y3, Y0
+	VFMADD231PS eightc0000000<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, (R12)(R9*4)
 	ADDQ        $0x20, CX
 	ADDQ        $0x20, AX
@@ -1320,35 +1320,35 @@ group:
 	VZEROUPPER
 	RET
 
-DATA eight1<>+0(SB)/4, $0x40000000
-DATA eight1<>+4(SB)/4, $0x40000000
-DATA eight1<>+8(SB)/4, $0x40000000
-DATA eight1<>+12(SB)/4, $0x40000000
-DATA eight1<>+16(SB)/4, $0x40000000
-DATA eight1<>+20(SB)/4, $0x40000000
-DATA eight1<>+24(SB)/4, $0x40000000
-DATA eight1<>+28(SB)/4, $0x40000000
-GLOBL eight1<>(SB), RODATA|NOPTR, $32
+DATA eight40000000<>+0(SB)/4, $0x40000000
+DATA eight40000000<>+4(SB)/4, $0x40000000
+DATA eight40000000<>+8(SB)/4, $0x40000000
+DATA eight40000000<>+12(SB)/4, $0x40000000
+DATA eight40000000<>+16(SB)/4, $0x40000000
+DATA eight40000000<>+20(SB)/4, $0x40000000
+DATA eight40000000<>+24(SB)/4, $0x40000000
+DATA eight40000000<>+28(SB)/4, $0x40000000
+GLOBL eight40000000<>(SB), RODATA|NOPTR, $32
 
-DATA eight2<>+0(SB)/4, $0xc0000000
-DATA eight2<>+4(SB)/4, $0xc0000000
-DATA eight2<>+8(SB)/4, $0xc0000000
-DATA eight2<>+12(SB)/4, $0xc0000000
-DATA eight2<>+16(SB)/4, $0xc0000000
-DATA eight2<>+20(SB)/4, $0xc0000000
-DATA eight2<>+24(SB)/4, $0xc0000000
-DATA eight2<>+28(SB)/4, $0xc0000000
-GLOBL eight2<>(SB), RODATA|NOPTR, $32
+DATA eightc0000000<>+0(SB)/4, $0xc0000000
+DATA eightc0000000<>+4(SB)/4, $0xc0000000
+DATA eightc0000000<>+8(SB)/4, $0xc0000000
+DATA eightc0000000<>+12(SB)/4, $0xc0000000
+DATA eightc0000000<>+16(SB)/4, $0xc0000000
+DATA eightc0000000<>+20(SB)/4, $0xc0000000
+DATA eightc0000000<>+24(SB)/4, $0xc0000000
+DATA eightc0000000<>+28(SB)/4, $0xc0000000
+GLOBL eightc0000000<>(SB), RODATA|NOPTR, $32
 
-DATA eight3<>+0(SB)/4, $0xc0400000
-DATA eight3<>+4(SB)/4, $0xc0400000
-DATA eight3<>+8(SB)/4, $0xc0400000
-DATA eight3<>+12(SB)/4, $0xc0400000
-DATA eight3<>+16(SB)/4, $0xc0400000
-DATA eight3<>+20(SB)/4, $0xc0400000
-DATA eight3<>+24(SB)/4, $0xc0400000
-DATA eight3<>+28(SB)/4, $0xc0400000
-GLOBL eight3<>(SB), RODATA|NOPTR, $32
+DATA eightc0400000<>+0(SB)/4, $0xc0400000
+DATA eightc0400000<>+4(SB)/4, $0xc0400000
+DATA eightc0400000<>+8(SB)/4, $0xc0400000
+DATA eightc0400000<>+12(SB)/4, $0xc0400000
+DATA eightc0400000<>+16(SB)/4, $0xc0400000
+DATA eightc0400000<>+20(SB)/4, $0xc0400000
+DATA eightc0400000<>+24(SB)/4, $0xc0400000
+DATA eightc0400000<>+28(SB)/4, $0xc0400000
+GLOBL eightc0400000<>(SB), RODATA|NOPTR, $32
 
 // func avx2Filter3(dst *byte, src *byte, tmp *byte, dstRow int, dstCol int, srcRow int, srcCol int, n int, dstStep int, srcStep int, reps int)
 // Requires: AVX, FMA3
@@ -1370,200 +1370,200 @@ group:
 	VMOVUPS     (R11), Y0
 	VMOVUPS     (R11)(DI*1), Y1
 	VMOVUPS     (R11)(DI*2), Y2
-	VMULPS      eight0<>+0(SB), Y0, Y3
+	VMULPS      eight3f000000<>+0(SB), Y0, Y3
 	VMOVUPS     Y3, (DX)
-	VMULPS      eight4<>+0(SB), Y0, Y3
+	VMULPS      eightbf000000<>+0(SB), Y0, Y3
 	VMOVAPS     Y3, Y3
-	VFMADD231PS eight4<>+0(SB), Y1, Y3
+	VFMADD231PS eightbf000000<>+0(SB), Y1, Y3
 	VMOVAPS     Y3, Y3
-	VFMADD231PS eight4<>+0(SB), Y2, Y3
+	VFMADD231PS eightbf000000<>+0(SB), Y2, Y3
 	VMOVUPS     Y3, 96(DX)
-	VMULPS      eight5<>+0(SB), Y0, Y3
+	VMULPS      eightbe2aaaab<>+0(SB), Y0, Y3
 	VMOVAPS     Y3, Y3
-	VFMADD231PS eight6<>+0(SB), Y1, Y3
+	VFMADD231PS eight3e2aaaab<>+0(SB), Y1, Y3
 	VMOVAPS     Y3, Y3
-	VFMADD231PS eight5<>+0(SB), Y2, Y3
+	VFMADD231PS eightbe2aaaab<>+0(SB), Y2, Y3
 	VMOVUPS     Y3, 192(DX)
-	VMULPS      eight6<>+0(SB), Y0, Y0
+	VMULPS      eight3e2aaaab<>+0(SB), Y0, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight7<>+0(SB), Y1, Y0
+	VFMADD231PS eight3eaaaaab<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight8<>+0(SB), Y2, Y0
+	VFMADD231PS eight3f2aaaab<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, 288(DX)
 	VMOVUPS     Y2, 384(DX)
 	ADDQ        BX, R11
 	VMOVUPS     (R11), Y0
 	VMOVUPS     (R11)(DI*1), Y1
 	VMOVUPS     (R11)(DI*2), Y2
-	VMULPS      eight0<>+0(SB), Y0, Y3
+	VMULPS      eight3f000000<>+0(SB), Y0, Y3
 	VMOVUPS     Y3, 32(DX)
-	VMULPS      eight4<>+0(SB), Y0, Y3
+	VMULPS      eightbf000000<>+0(SB), Y0, Y3
 	VMOVAPS     Y3, Y3
-	VFMADD231PS eight4<>+0(SB), Y1, Y3
+	VFMADD231PS eightbf000000<>+0(SB), Y1, Y3
 	VMOVAPS     Y3, Y3
-	VFMADD231PS eight4<>+0(SB), Y2, Y3
+	VFMADD231PS eightbf000000<>+0(SB), Y2, Y3
 	VMOVUPS     Y3, 128(DX)
-	VMULPS      eight5<>+0(SB), Y0, Y3
+	VMULPS      eightbe2aaaab<>+0(SB), Y0, Y3
 	VMOVAPS     Y3, Y3
-	VFMADD231PS eight6<>+0(SB), Y1, Y3
+	VFMADD231PS eight3e2aaaab<>+0(SB), Y1, Y3
 	VMOVAPS     Y3, Y3
-	VFMADD231PS eight5<>+0(SB), Y2, Y3
+	VFMADD231PS eightbe2aaaab<>+0(SB), Y2, Y3
 	VMOVUPS     Y3, 224(DX)
-	VMULPS      eight6<>+0(SB), Y0, Y0
+	VMULPS      eight3e2aaaab<>+0(SB), Y0, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight7<>+0(SB), Y1, Y0
+	VFMADD231PS eight3eaaaaab<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight8<>+0(SB), Y2, Y0
+	VFMADD231PS eight3f2aaaab<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, 320(DX)
 	VMOVUPS     Y2, 416(DX)
 	ADDQ        BX, R11
 	VMOVUPS     (R11), Y0
 	VMOVUPS     (R11)(DI*1), Y1
 	VMOVUPS     (R11)(DI*2), Y2
-	VMULPS      eight0<>+0(SB), Y0, Y3
+	VMULPS      eight3f000000<>+0(SB), Y0, Y3
 	VMOVUPS     Y3, 64(DX)
-	VMULPS      eight4<>+0(SB), Y0, Y3
+	VMULPS      eightbf000000<>+0(SB), Y0, Y3
 	VMOVAPS     Y3, Y3
-	VFMADD231PS eight4<>+0(SB), Y1, Y3
+	VFMADD231PS eightbf000000<>+0(SB), Y1, Y3
 	VMOVAPS     Y3, Y3
-	VFMADD231PS eight4<>+0(SB), Y2, Y3
+	VFMADD231PS eightbf000000<>+0(SB), Y2, Y3
 	VMOVUPS     Y3, 160(DX)
-	VMULPS      eight5<>+0(SB), Y0, Y3
+	VMULPS      eightbe2aaaab<>+0(SB), Y0, Y3
 	VMOVAPS     Y3, Y3
-	VFMADD231PS eight6<>+0(SB), Y1, Y3
+	VFMADD231PS eight3e2aaaab<>+0(SB), Y1, Y3
 	VMOVAPS     Y3, Y3
-	VFMADD231PS eight5<>+0(SB), Y2, Y3
+	VFMADD231PS eightbe2aaaab<>+0(SB), Y2, Y3
 	VMOVUPS     Y3, 256(DX)
-	VMULPS      eight6<>+0(SB), Y0, Y0
+	VMULPS      eight3e2aaaab<>+0(SB), Y0, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight7<>+0(SB), Y1, Y0
+	VFMADD231PS eight3eaaaaab<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight8<>+0(SB), Y2, Y0
+	VFMADD231PS eight3f2aaaab<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, 352(DX)
 	VMOVUPS     Y2, 448(DX)
 	MOVQ        AX, R11
 	VMOVUPS     (DX), Y0
 	VMOVUPS     32(DX), Y1
 	VMOVUPS     64(DX), Y2
-	VMULPS      eight0<>+0(SB), Y0, Y3
+	VMULPS      eight3f000000<>+0(SB), Y0, Y3
 	VMOVUPS     Y3, (R11)
-	VMULPS      eight4<>+0(SB), Y0, Y3
+	VMULPS      eightbf000000<>+0(SB), Y0, Y3
 	VMOVAPS     Y3, Y3
-	VFMADD231PS eight4<>+0(SB), Y1, Y3
+	VFMADD231PS eightbf000000<>+0(SB), Y1, Y3
 	VMOVAPS     Y3, Y3
-	VFMADD231PS eight4<>+0(SB), Y2, Y3
+	VFMADD231PS eightbf000000<>+0(SB), Y2, Y3
 	VMOVUPS     Y3, (R11)(R8*1)
-	VMULPS      eight5<>+0(SB), Y0, Y3
+	VMULPS      eightbe2aaaab<>+0(SB), Y0, Y3
 	VMOVAPS     Y3, Y3
-	VFMADD231PS eight6<>+0(SB), Y1, Y3
+	VFMADD231PS eight3e2aaaab<>+0(SB), Y1, Y3
 	VMOVAPS     Y3, Y3
-	VFMADD231PS eight5<>+0(SB), Y2, Y3
+	VFMADD231PS eightbe2aaaab<>+0(SB), Y2, Y3
 	VMOVUPS     Y3, (R11)(R8*2)
-	VMULPS      eight6<>+0(SB), Y0, Y0
+	VMULPS      eight3e2aaaab<>+0(SB), Y0, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight7<>+0(SB), Y1, Y0
+	VFMADD231PS eight3eaaaaab<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight8<>+0(SB), Y2, Y0
+	VFMADD231PS eight3f2aaaab<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, (R11)(R9*1)
 	VMOVUPS     Y2, (R11)(R8*4)
 	ADDQ        SI, R11
 	VMOVUPS     96(DX), Y0
 	VMOVUPS     128(DX), Y1
 	VMOVUPS     160(DX), Y2
-	VMULPS      eight0<>+0(SB), Y0, Y3
+	VMULPS      eight3f000000<>+0(SB), Y0, Y3
 	VMOVUPS     Y3, (R11)
-	VMULPS      eight4<>+0(SB), Y0, Y3
+	VMULPS      eightbf000000<>+0(SB), Y0, Y3
 	VMOVAPS     Y3, Y3
-	VFMADD231PS eight4<>+0(SB), Y1, Y3
+	VFMADD231PS eightbf000000<>+0(SB), Y1, Y3
 	VMOVAPS     Y3, Y3
-	VFMADD231PS eight4<>+0(SB), Y2, Y3
+	VFMADD231PS eightbf000000<>+0(SB), Y2, Y3
 	VMOVUPS     Y3, (R11)(R8*1)
-	VMULPS      eight5<>+0(SB), Y0, Y3
+	VMULPS      eightbe2aaaab<>+0(SB), Y0, Y3
 	VMOVAPS     Y3, Y3
-	VFMADD231PS eight6<>+0(SB), Y1, Y3
+	VFMADD231PS eight3e2aaaab<>+0(SB), Y1, Y3
 	VMOVAPS     Y3, Y3
-	VFMADD231PS eight5<>+0(SB), Y2, Y3
+	VFMADD231PS eightbe2aaaab<>+0(SB), Y2, Y3
 	VMOVUPS     Y3, (R11)(R8*2)
-	VMULPS      eight6<>+0(SB), Y0, Y0
+	VMULPS      eight3e2aaaab<>+0(SB), Y0, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight7<>+0(SB), Y1, Y0
+	VFMADD231PS eight3eaaaaab<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight8<>+0(SB), Y2, Y0
+	VFMADD231PS eight3f2aaaab<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, (R11)(R9*1)
 	VMOVUPS     Y2, (R11)(R8*4)
 	ADDQ        SI, R11
 	VMOVUPS     192(DX), Y0
 	VMOVUPS     224(DX), Y1
 	VMOVUPS     256(DX), Y2
-	VMULPS      eight0<>+0(SB), Y0, Y3
+	VMULPS      eight3f000000<>+0(SB), Y0, Y3
 	VMOVUPS     Y3, (R11)
-	VMULPS      eight4<>+0(SB), Y0, Y3
+	VMULPS      eightbf000000<>+0(SB), Y0, Y3
 	VMOVAPS     Y3, Y3
-	VFMADD231PS eight4<>+0(SB), Y1, Y3
+	VFMADD231PS eightbf000000<>+0(SB), Y1, Y3
 	VMOVAPS     Y3, Y3
-	VFMADD231PS eight4<>+0(SB), Y2, Y3
+	VFMADD231PS eightbf000000<>+0(SB), Y2, Y3
 	VMOVUPS     Y3, (R11)(R8*1)
-	VMULPS      eight5<>+0(SB), Y0, Y3
+	VMULPS      eightbe2aaaab<>+0(SB), Y0, Y3
 	VMOVAPS     Y3, Y3
-	VFMADD231PS eight6<>+0(SB), Y1, Y3
+	VFMADD231PS eight3e2aaaab<>+0(SB), Y1, Y3
 	VMOVAPS     Y3, Y3
-	VFMADD231PS eight5<>+0(SB), Y2, Y3
+	VFMADD231PS eightbe2aaaab<>+0(SB), Y2, Y3
 	VMOVUPS     Y3, (R11)(R8*2)
-	VMULPS      eight6<>+0(SB), Y0, Y0
+	VMULPS      eight3e2aaaab<>+0(SB), Y0, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight7<>+0(SB), Y1, Y0
+	VFMADD231PS eight3eaaaaab<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight8<>+0(SB), Y2, Y0
+	VFMADD231PS eight3f2aaaab<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, (R11)(R9*1)
 	VMOVUPS     Y2, (R11)(R8*4)
 	ADDQ        SI, R11
 	VMOVUPS     288(DX), Y0
 	VMOVUPS     320(DX), Y1
 	VMOVUPS     352(DX), Y2
-	VMULPS      eight0<>+0(SB), Y0, Y3
+	VMULPS      eight3f000000<>+0(SB), Y0, Y3
 	VMOVUPS     Y3, (R11)
-	VMULPS      eight4<>+0(SB), Y0, Y3
+	VMULPS      eightbf000000<>+0(SB), Y0, Y3
 	VMOVAPS     Y3, Y3
-	VFMADD231PS eight4<>+0(SB), Y1, Y3
+	VFMADD231PS eightbf000000<>+0(SB), Y1, Y3
 	VMOVAPS     Y3, Y3
-	VFMADD231PS eight4<>+0(SB), Y2, Y3
+	VFMADD231PS eightbf000000<>+0(SB), Y2, Y3
 	VMOVUPS     Y3, (R11)(R8*1)
-	VMULPS      eight5<>+0(SB), Y0, Y3
+	VMULPS      eightbe2aaaab<>+0(SB), Y0, Y3
 	VMOVAPS     Y3, Y3
-	VFMADD231PS eight6<>+0(SB), Y1, Y3
+	VFMADD231PS eight3e2aaaab<>+0(SB), Y1, Y3
 	VMOVAPS     Y3, Y3
-	VFMADD231PS eight5<>+0(SB), Y2, Y3
+	VFMADD231PS eightbe2aaaab<>+0(SB), Y2, Y3
 	VMOVUPS     Y3, (R11)(R8*2)
-	VMULPS      eight6<>+0(SB), Y0, Y0
+	VMULPS      eight3e2aaaab<>+0(SB), Y0, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight7<>+0(SB), Y1, Y0
+	VFMADD231PS eight3eaaaaab<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight8<>+0(SB), Y2, Y0
+	VFMADD231PS eight3f2aaaab<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, (R11)(R9*1)
 	VMOVUPS     Y2, (R11)(R8*4)
 	ADDQ        SI, R11
 	VMOVUPS     384(DX), Y0
 	VMOVUPS     416(DX), Y1
 	VMOVUPS     448(DX), Y2
-	VMULPS      eight0<>+0(SB), Y0, Y3
+	VMULPS      eight3f000000<>+0(SB), Y0, Y3
 	VMOVUPS     Y3, (R11)
-	VMULPS      eight4<>+0(SB), Y0, Y3
+	VMULPS      eightbf000000<>+0(SB), Y0, Y3
 	VMOVAPS     Y3, Y3
-	VFMADD231PS eight4<>+0(SB), Y1, Y3
+	VFMADD231PS eightbf000000<>+0(SB), Y1, Y3
 	VMOVAPS     Y3, Y3
-	VFMADD231PS eight4<>+0(SB), Y2, Y3
+	VFMADD231PS eightbf000000<>+0(SB), Y2, Y3
 	VMOVUPS     Y3, (R11)(R8*1)
-	VMULPS      eight5<>+0(SB), Y0, Y3
+	VMULPS      eightbe2aaaab<>+0(SB), Y0, Y3
 	VMOVAPS     Y3, Y3
-	VFMADD231PS eight6<>+0(SB), Y1, Y3
+	VFMADD231PS eight3e2aaaab<>+0(SB), Y1, Y3
 	VMOVAPS     Y3, Y3
-	VFMADD231PS eight5<>+0(SB), Y2, Y3
+	VFMADD231PS eightbe2aaaab<>+0(SB), Y2, Y3
 	VMOVUPS     Y3, (R11)(R8*2)
-	VMULPS      eight6<>+0(SB), Y0, Y0
+	VMULPS      eight3e2aaaab<>+0(SB), Y0, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight7<>+0(SB), Y1, Y0
+	VFMADD231PS eight3eaaaaab<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight8<>+0(SB), Y2, Y0
+	VFMADD231PS eight3f2aaaab<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, (R11)(R9*1)
 	VMOVUPS     Y2, (R11)(R8*4)
 	ADDQ        $0x20, CX
@@ -1577,55 +1577,55 @@ group:
 	VZEROUPPER
 	RET
 
-DATA eight4<>+0(SB)/4, $0xbf000000
-DATA eight4<>+4(SB)/4, $0xbf000000
-DATA eight4<>+8(SB)/4, $0xbf000000
-DATA eight4<>+12(SB)/4, $0xbf000000
-DATA eight4<>+16(SB)/4, $0xbf000000
-DATA eight4<>+20(SB)/4, $0xbf000000
-DATA eight4<>+24(SB)/4, $0xbf000000
-DATA eight4<>+28(SB)/4, $0xbf000000
-GLOBL eight4<>(SB), RODATA|NOPTR, $32
+DATA eightbf000000<>+0(SB)/4, $0xbf000000
+DATA eightbf000000<>+4(SB)/4, $0xbf000000
+DATA eightbf000000<>+8(SB)/4, $0xbf000000
+DATA eightbf000000<>+12(SB)/4, $0xbf000000
+DATA eightbf000000<>+16(SB)/4, $0xbf000000
+DATA eightbf000000<>+20(SB)/4, $0xbf000000
+DATA eightbf000000<>+24(SB)/4, $0xbf000000
+DATA eightbf000000<>+28(SB)/4, $0xbf000000
+GLOBL eightbf000000<>(SB), RODATA|NOPTR, $32
 
-DATA eight5<>+0(SB)/4, $0xbe2aaaab
-DATA eight5<>+4(SB)/4, $0xbe2aaaab
-DATA eight5<>+8(SB)/4, $0xbe2aaaab
-DATA eight5<>+12(SB)/4, $0xbe2aaaab
-DATA eight5<>+16(SB)/4, $0xbe2aaaab
-DATA eight5<>+20(SB)/4, $0xbe2aaaab
-DATA eight5<>+24(SB)/4, $0xbe2aaaab
-DATA eight5<>+28(SB)/4, $0xbe2aaaab
-GLOBL eight5<>(SB), RODATA|NOPTR, $32
+DATA eightbe2aaaab<>+0(SB)/4, $0xbe2aaaab
+DATA eightbe2aaaab<>+4(SB)/4, $0xbe2aaaab
+DATA eightbe2aaaab<>+8(SB)/4, $0xbe2aaaab
+DATA eightbe2aaaab<>+12(SB)/4, $0xbe2aaaab
+DATA eightbe2aaaab<>+16(SB)/4, $0xbe2aaaab
+DATA eightbe2aaaab<>+20(SB)/4, $0xbe2aaaab
+DATA eightbe2aaaab<>+24(SB)/4, $0xbe2aaaab
+DATA eightbe2aaaab<>+28(SB)/4, $0xbe2aaaab
+GLOBL eightbe2aaaab<>(SB), RODATA|NOPTR, $32
 
-DATA eight6<>+0(SB)/4, $0x3e2aaaab
-DATA eight6<>+4(SB)/4, $0x3e2aaaab
-DATA eight6<>+8(SB)/4, $0x3e2aaaab
-DATA eight6<>+12(SB)/4, $0x3e2aaaab
-DATA eight6<>+16(SB)/4, $0x3e2aaaab
-DATA eight6<>+20(SB)/4, $0x3e2aaaab
-DATA eight6<>+24(SB)/4, $0x3e2aaaab
-DATA eight6<>+28(SB)/4, $0x3e2aaaab
-GLOBL eight6<>(SB), RODATA|NOPTR, $32
+DATA eight3e2aaaab<>+0(SB)/4, $0x3e2aaaab
+DATA eight3e2aaaab<>+4(SB)/4, $0x3e2aaaab
+DATA eight3e2aaaab<>+8(SB)/4, $0x3e2aaaab
+DATA eight3e2aaaab<>+12(SB)/4, $0x3e2aaaab
+DATA eight3e2aaaab<>+16(SB)/4, $0x3e2aaaab
+DATA eight3e2aaaab<>+20(SB)/4, $0x3e2aaaab
+DATA eight3e2aaaab<>+24(SB)/4, $0x3e2aaaab
+DATA eight3e2aaaab<>+28(SB)/4, $0x3e2aaaab
+GLOBL eight3e2aaaab<>(SB), RODATA|NOPTR, $32
 
-DATA eight7<>+0(SB)/4, $0x3eaaaaab
-DATA eight7<>+4(SB)/4, $0x3eaaaaab
-DATA eight7<>+8(SB)/4, $0x3eaaaaab
-DATA eight7<>+12(SB)/4, $0x3eaaaaab
-DATA eight7<>+16(SB)/4, $0x3eaaaaab
-DATA eight7<>+20(SB)/4, $0x3eaaaaab
-DATA eight7<>+24(SB)/4, $0x3eaaaaab
-DATA eight7<>+28(SB)/4, $0x3eaaaaab
-GLOBL eight7<>(SB), RODATA|NOPTR, $32
+DATA eight3eaaaaab<>+0(SB)/4, $0x3eaaaaab
+DATA eight3eaaaaab<>+4(SB)/4, $0x3eaaaaab
+DATA eight3eaaaaab<>+8(SB)/4, $0x3eaaaaab
+DATA eight3eaaaaab<>+12(SB)/4, $0x3eaaaaab
+DATA eight3eaaaaab<>+16(SB)/4, $0x3eaaaaab
+DATA eight3eaaaaab<>+20(SB)/4, $0x3eaaaaab
+DATA eight3eaaaaab<>+24(SB)/4, $0x3eaaaaab
+DATA eight3eaaaaab<>+28(SB)/4, $0x3eaaaaab
+GLOBL eight3eaaaaab<>(SB), RODATA|NOPTR, $32
 
-DATA eight8<>+0(SB)/4, $0x3f2aaaab
-DATA eight8<>+4(SB)/4, $0x3f2aaaab
-DATA eight8<>+8(SB)/4, $0x3f2aaaab
-DATA eight8<>+12(SB)/4, $0x3f2aaaab
-DATA eight8<>+16(SB)/4, $0x3f2aaaab
-DATA eight8<>+20(SB)/4, $0x3f2aaaab
-DATA eight8<>+24(SB)/4, $0x3f2aaaab
-DATA eight8<>+28(SB)/4, $0x3f2aaaab
-GLOBL eight8<>(SB), RODATA|NOPTR, $32
+DATA eight3f2aaaab<>+0(SB)/4, $0x3f2aaaab
+DATA eight3f2aaaab<>+4(SB)/4, $0x3f2aaaab
+DATA eight3f2aaaab<>+8(SB)/4, $0x3f2aaaab
+DATA eight3f2aaaab<>+12(SB)/4, $0x3f2aaaab
+DATA eight3f2aaaab<>+16(SB)/4, $0x3f2aaaab
+DATA eight3f2aaaab<>+20(SB)/4, $0x3f2aaaab
+DATA eight3f2aaaab<>+24(SB)/4, $0x3f2aaaab
+DATA eight3f2aaaab<>+28(SB)/4, $0x3f2aaaab
+GLOBL eight3f2aaaab<>(SB), RODATA|NOPTR, $32
 
 // func avx2OutputGrad3(dst *byte, src *byte, tmp *byte, dstRow int, dstCol int, srcRow int, srcCol int, n int, dstStep int, srcStep int, reps int)
 // Requires: AVX, FMA3
@@ -1654,9 +1654,9 @@ group:
 	VSUBPS      Y1, Y3, Y3
 	VMOVUPS     Y3, 192(DX)
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight1<>+0(SB), Y1, Y0
+	VFMADD231PS eight40000000<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight9<>+0(SB), Y2, Y0
+	VFMADD231PS eight40800000<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, 288(DX)
 	VMOVUPS     Y2, 384(DX)
 	ADDQ        BX, R11
@@ -1670,9 +1670,9 @@ group:
 	VSUBPS      Y1, Y3, Y3
 	VMOVUPS     Y3, 224(DX)
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight1<>+0(SB), Y1, Y0
+	VFMADD231PS eight40000000<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight9<>+0(SB), Y2, Y0
+	VFMADD231PS eight40800000<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, 320(DX)
 	VMOVUPS     Y2, 416(DX)
 	ADDQ        BX, R11
@@ -1686,9 +1686,9 @@ group:
 	VSUBPS      Y1, Y3, Y3
 	VMOVUPS     Y3, 256(DX)
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight1<>+0(SB), Y1, Y0
+	VFMADD231PS eight40000000<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight9<>+0(SB), Y2, Y0
+	VFMADD231PS eight40800000<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, 352(DX)
 	VMOVUPS     Y2, 448(DX)
 	MOVQ        AX, R11
@@ -1702,9 +1702,9 @@ group:
 	VSUBPS      Y1, Y3, Y3
 	VMOVUPS     Y3, (R11)(R8*2)
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight1<>+0(SB), Y1, Y0
+	VFMADD231PS eight40000000<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight9<>+0(SB), Y2, Y0
+	VFMADD231PS eight40800000<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, (R11)(R9*1)
 	VMOVUPS     Y2, (R11)(R8*4)
 	ADDQ        SI, R11
@@ -1718,9 +1718,9 @@ group:
 	VSUBPS      Y1, Y3, Y3
 	VMOVUPS     Y3, (R11)(R8*2)
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight1<>+0(SB), Y1, Y0
+	VFMADD231PS eight40000000<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight9<>+0(SB), Y2, Y0
+	VFMADD231PS eight40800000<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, (R11)(R9*1)
 	VMOVUPS     Y2, (R11)(R8*4)
 	ADDQ        SI, R11
@@ -1734,9 +1734,9 @@ group:
 	VSUBPS      Y1, Y3, Y3
 	VMOVUPS     Y3, (R11)(R8*2)
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight1<>+0(SB), Y1, Y0
+	VFMADD231PS eight40000000<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight9<>+0(SB), Y2, Y0
+	VFMADD231PS eight40800000<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, (R11)(R9*1)
 	VMOVUPS     Y2, (R11)(R8*4)
 	ADDQ        SI, R11
@@ -1750,9 +1750,9 @@ group:
 	VSUBPS      Y1, Y3, Y3
 	VMOVUPS     Y3, (R11)(R8*2)
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight1<>+0(SB), Y1, Y0
+	VFMADD231PS eight40000000<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight9<>+0(SB), Y2, Y0
+	VFMADD231PS eight40800000<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, (R11)(R9*1)
 	VMOVUPS     Y2, (R11)(R8*4)
 	ADDQ        SI, R11
@@ -1766,9 +1766,9 @@ group:
 	VSUBPS      Y1, Y3, Y3
 	VMOVUPS     Y3, (R11)(R8*2)
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight1<>+0(SB), Y1, Y0
+	VFMADD231PS eight40000000<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight9<>+0(SB), Y2, Y0
+	VFMADD231PS eight40800000<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, (R11)(R9*1)
 	VMOVUPS     Y2, (R11)(R8*4)
 	ADDQ        $0x20, CX
@@ -1782,15 +1782,15 @@ group:
 	VZEROUPPER
 	RET
 
-DATA eight9<>+0(SB)/4, $0x40800000
-DATA eight9<>+4(SB)/4, $0x40800000
-DATA eight9<>+8(SB)/4, $0x40800000
-DATA eight9<>+12(SB)/4, $0x40800000
-DATA eight9<>+16(SB)/4, $0x40800000
-DATA eight9<>+20(SB)/4, $0x40800000
-DATA eight9<>+24(SB)/4, $0x40800000
-DATA eight9<>+28(SB)/4, $0x40800000
-GLOBL eight9<>(SB), RODATA|NOPTR, $32
+DATA eight40800000<>+0(SB)/4, $0x40800000
+DATA eight40800000<>+4(SB)/4, $0x40800000
+DATA eight40800000<>+8(SB)/4, $0x40800000
+DATA eight40800000<>+12(SB)/4, $0x40800000
+DATA eight40800000<>+16(SB)/4, $0x40800000
+DATA eight40800000<>+20(SB)/4, $0x40800000
+DATA eight40800000<>+24(SB)/4, $0x40800000
+DATA eight40800000<>+28(SB)/4, $0x40800000
+GLOBL eight40800000<>(SB), RODATA|NOPTR, $32
 
 // func avx2Output3(dst *byte, src *byte, tmp *byte, dstRow int, dstCol int, srcRow int, srcCol int, n int, dstStep int, srcStep int, reps int)
 // Requires: AVX, FMA3
@@ -1820,10 +1820,10 @@ group:
 	VADDPS      Y3, Y0, Y0
 	VMOVUPS     Y0, (DX)
 	VMOVAPS     Y1, Y0
-	VFMADD231PS eight1<>+0(SB), Y3, Y0
+	VFMADD231PS eight40000000<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, 160(DX)
 	VMOVAPS     Y5, Y0
-	VFMADD231PS eight9<>+0(SB), Y3, Y0
+	VFMADD231PS eight40800000<>+0(SB), Y3, Y0
 	VADDPS      Y4, Y0, Y0
 	VMOVUPS     Y0, 320(DX)
 	ADDQ        BX, R11
@@ -1838,10 +1838,10 @@ group:
 	VADDPS      Y3, Y0, Y0
 	VMOVUPS     Y0, 32(DX)
 	VMOVAPS     Y1, Y0
-	VFMADD231PS eight1<>+0(SB), Y3, Y0
+	VFMADD231PS eight40000000<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, 192(DX)
 	VMOVAPS     Y5, Y0
-	VFMADD231PS eight9<>+0(SB), Y3, Y0
+	VFMADD231PS eight40800000<>+0(SB), Y3, Y0
 	VADDPS      Y4, Y0, Y0
 	VMOVUPS     Y0, 352(DX)
 	ADDQ        BX, R11
@@ -1856,10 +1856,10 @@ group:
 	VADDPS      Y3, Y0, Y0
 	VMOVUPS     Y0, 64(DX)
 	VMOVAPS     Y1, Y0
-	VFMADD231PS eight1<>+0(SB), Y3, Y0
+	VFMADD231PS eight40000000<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, 224(DX)
 	VMOVAPS     Y5, Y0
-	VFMADD231PS eight9<>+0(SB), Y3, Y0
+	VFMADD231PS eight40800000<>+0(SB), Y3, Y0
 	VADDPS      Y4, Y0, Y0
 	VMOVUPS     Y0, 384(DX)
 	ADDQ        BX, R11
@@ -1874,10 +1874,10 @@ group:
 	VADDPS      Y3, Y0, Y0
 	VMOVUPS     Y0, 96(DX)
 	VMOVAPS     Y1, Y0
-	VFMADD231PS eight1<>+0(SB), Y3, Y0
+	VFMADD231PS eight40000000<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, 256(DX)
 	VMOVAPS     Y5, Y0
-	VFMADD231PS eight9<>+0(SB), Y3, Y0
+	VFMADD231PS eight40800000<>+0(SB), Y3, Y0
 	VADDPS      Y4, Y0, Y0
 	VMOVUPS     Y0, 416(DX)
 	ADDQ        BX, R11
@@ -1892,10 +1892,10 @@ group:
 	VADDPS      Y3, Y0, Y0
 	VMOVUPS     Y0, 128(DX)
 	VMOVAPS     Y1, Y0
-	VFMADD231PS eight1<>+0(SB), Y3, Y0
+	VFMADD231PS eight40000000<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, 288(DX)
 	VMOVAPS     Y5, Y0
-	VFMADD231PS eight9<>+0(SB), Y3, Y0
+	VFMADD231PS eight40800000<>+0(SB), Y3, Y0
 	VADDPS      Y4, Y0, Y0
 	VMOVUPS     Y0, 448(DX)
 	MOVQ        AX, R11
@@ -1910,10 +1910,10 @@ group:
 	VADDPS      Y3, Y0, Y0
 	VMOVUPS     Y0, (R11)
 	VMOVAPS     Y1, Y0
-	VFMADD231PS eight1<>+0(SB), Y3, Y0
+	VFMADD231PS eight40000000<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, (R11)(R9*1)
 	VMOVAPS     Y5, Y0
-	VFMADD231PS eight9<>+0(SB), Y3, Y0
+	VFMADD231PS eight40800000<>+0(SB), Y3, Y0
 	VADDPS      Y4, Y0, Y0
 	VMOVUPS     Y0, (R11)(R9*2)
 	ADDQ        SI, R11
@@ -1928,10 +1928,10 @@ group:
 	VADDPS      Y3, Y0, Y0
 	VMOVUPS     Y0, (R11)
 	VMOVAPS     Y1, Y0
-	VFMADD231PS eight1<>+0(SB), Y3, Y0
+	VFMADD231PS eight40000000<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, (R11)(R9*1)
 	VMOVAPS     Y5, Y0
-	VFMADD231PS eight9<>+0(SB), Y3, Y0
+	VFMADD231PS eight40800000<>+0(SB), Y3, Y0
 	VADDPS      Y4, Y0, Y0
 	VMOVUPS     Y0, (R11)(R9*2)
 	ADDQ        SI, R11
@@ -1946,10 +1946,10 @@ group:
 	VADDPS      Y3, Y0, Y0
 	VMOVUPS     Y0, (R11)
 	VMOVAPS     Y1, Y0
-	VFMADD231PS eight1<>+0(SB), Y3, Y0
+	VFMADD231PS eight40000000<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, (R11)(R9*1)
 	VMOVAPS     Y5, Y0
-	VFMADD231PS eight9<>+0(SB), Y3, Y0
+	VFMADD231PS eight40800000<>+0(SB), Y3, Y0
 	VADDPS      Y4, Y0, Y0
 	VMOVUPS     Y0, (R11)(R9*2)
 	ADDQ        $0x20, CX
@@ -1985,26 +1985,26 @@ group:
 	VMOVUPS     (R11)(DI*2), Y2
 	VMOVUPS     (R11)(R8*1), Y3
 	VMOVUPS     (R11)(DI*4), Y4
-	VMULPS      eight0<>+0(SB), Y0, Y0
+	VMULPS      eight3f000000<>+0(SB), Y0, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight4<>+0(SB), Y1, Y0
+	VFMADD231PS eightbf000000<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight5<>+0(SB), Y2, Y0
+	VFMADD231PS eightbe2aaaab<>+0(SB), Y2, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight6<>+0(SB), Y3, Y0
+	VFMADD231PS eight3e2aaaab<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, (DX)
-	VMULPS      eight4<>+0(SB), Y1, Y0
+	VMULPS      eightbf000000<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight6<>+0(SB), Y2, Y0
+	VFMADD231PS eight3e2aaaab<>+0(SB), Y2, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight7<>+0(SB), Y3, Y0
+	VFMADD231PS eight3eaaaaab<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, 160(DX)
 	VMOVAPS     Y4, Y0
-	VFMADD231PS eight4<>+0(SB), Y1, Y0
+	VFMADD231PS eightbf000000<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight5<>+0(SB), Y2, Y0
+	VFMADD231PS eightbe2aaaab<>+0(SB), Y2, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight8<>+0(SB), Y3, Y0
+	VFMADD231PS eight3f2aaaab<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, 320(DX)
 	ADDQ        BX, R11
 	VMOVUPS     (R11), Y0
@@ -2012,26 +2012,26 @@ group:
 	VMOVUPS     (R11)(DI*2), Y2
 	VMOVUPS     (R11)(R8*1), Y3
 	VMOVUPS     (R11)(DI*4), Y4
-	VMULPS      eight0<>+0(SB), Y0, Y0
+	VMULPS      eight3f000000<>+0(SB), Y0, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight4<>+0(SB), Y1, Y0
+	VFMADD231PS eightbf000000<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight5<>+0(SB), Y2, Y0
+	VFMADD231PS eightbe2aaaab<>+0(SB), Y2, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight6<>+0(SB), Y3, Y0
+	VFMADD231PS eight3e2aaaab<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, 32(DX)
-	VMULPS      eight4<>+0(SB), Y1, Y0
+	VMULPS      eightbf000000<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight6<>+0(SB), Y2, Y0
+	VFMADD231PS eight3e2aaaab<>+0(SB), Y2, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight7<>+0(SB), Y3, Y0
+	VFMADD231PS eight3eaaaaab<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, 192(DX)
 	VMOVAPS     Y4, Y0
-	VFMADD231PS eight4<>+0(SB), Y1, Y0
+	VFMADD231PS eightbf000000<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight5<>+0(SB), Y2, Y0
+	VFMADD231PS eightbe2aaaab<>+0(SB), Y2, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight8<>+0(SB), Y3, Y0
+	VFMADD231PS eight3f2aaaab<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, 352(DX)
 	ADDQ        BX, R11
 	VMOVUPS     (R11), Y0
@@ -2039,26 +2039,26 @@ group:
 	VMOVUPS     (R11)(DI*2), Y2
 	VMOVUPS     (R11)(R8*1), Y3
 	VMOVUPS     (R11)(DI*4), Y4
-	VMULPS      eight0<>+0(SB), Y0, Y0
+	VMULPS      eight3f000000<>+0(SB), Y0, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight4<>+0(SB), Y1, Y0
+	VFMADD231PS eightbf000000<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight5<>+0(SB), Y2, Y0
+	VFMADD231PS eightbe2aaaab<>+0(SB), Y2, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight6<>+0(SB), Y3, Y0
+	VFMADD231PS eight3e2aaaab<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, 64(DX)
-	VMULPS      eight4<>+0(SB), Y1, Y0
+	VMULPS      eightbf000000<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight6<>+0(SB), Y2, Y0
+	VFMADD231PS eight3e2aaaab<>+0(SB), Y2, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight7<>+0(SB), Y3, Y0
+	VFMADD231PS eight3eaaaaab<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, 224(DX)
 	VMOVAPS     Y4, Y0
-	VFMADD231PS eight4<>+0(SB), Y1, Y0
+	VFMADD231PS eightbf000000<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight5<>+0(SB), Y2, Y0
+	VFMADD231PS eightbe2aaaab<>+0(SB), Y2, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight8<>+0(SB), Y3, Y0
+	VFMADD231PS eight3f2aaaab<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, 384(DX)
 	ADDQ        BX, R11
 	VMOVUPS     (R11), Y0
@@ -2066,26 +2066,26 @@ group:
 	VMOVUPS     (R11)(DI*2), Y2
 	VMOVUPS     (R11)(R8*1), Y3
 	VMOVUPS     (R11)(DI*4), Y4
-	VMULPS      eight0<>+0(SB), Y0, Y0
+	VMULPS      eight3f000000<>+0(SB), Y0, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight4<>+0(SB), Y1, Y0
+	VFMADD231PS eightbf000000<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight5<>+0(SB), Y2, Y0
+	VFMADD231PS eightbe2aaaab<>+0(SB), Y2, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight6<>+0(SB), Y3, Y0
+	VFMADD231PS eight3e2aaaab<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, 96(DX)
-	VMULPS      eight4<>+0(SB), Y1, Y0
+	VMULPS      eightbf000000<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight6<>+0(SB), Y2, Y0
+	VFMADD231PS eight3e2aaaab<>+0(SB), Y2, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight7<>+0(SB), Y3, Y0
+	VFMADD231PS eight3eaaaaab<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, 256(DX)
 	VMOVAPS     Y4, Y0
-	VFMADD231PS eight4<>+0(SB), Y1, Y0
+	VFMADD231PS eightbf000000<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight5<>+0(SB), Y2, Y0
+	VFMADD231PS eightbe2aaaab<>+0(SB), Y2, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight8<>+0(SB), Y3, Y0
+	VFMADD231PS eight3f2aaaab<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, 416(DX)
 	ADDQ        BX, R11
 	VMOVUPS     (R11), Y0
@@ -2093,26 +2093,26 @@ group:
 	VMOVUPS     (R11)(DI*2), Y2
 	VMOVUPS     (R11)(R8*1), Y3
 	VMOVUPS     (R11)(DI*4), Y4
-	VMULPS      eight0<>+0(SB), Y0, Y0
+	VMULPS      eight3f000000<>+0(SB), Y0, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight4<>+0(SB), Y1, Y0
+	VFMADD231PS eightbf000000<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight5<>+0(SB), Y2, Y0
+	VFMADD231PS eightbe2aaaab<>+0(SB), Y2, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight6<>+0(SB), Y3, Y0
+	VFMADD231PS eight3e2aaaab<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, 128(DX)
-	VMULPS      eight4<>+0(SB), Y1, Y0
+	VMULPS      eightbf000000<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight6<>+0(SB), Y2, Y0
+	VFMADD231PS eight3e2aaaab<>+0(SB), Y2, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight7<>+0(SB), Y3, Y0
+	VFMADD231PS eight3eaaaaab<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, 288(DX)
 	VMOVAPS     Y4, Y0
-	VFMADD231PS eight4<>+0(SB), Y1, Y0
+	VFMADD231PS eightbf000000<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight5<>+0(SB), Y2, Y0
+	VFMADD231PS eightbe2aaaab<>+0(SB), Y2, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight8<>+0(SB), Y3, Y0
+	VFMADD231PS eight3f2aaaab<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, 448(DX)
 	MOVQ        AX, R11
 	VMOVUPS     (DX), Y0
@@ -2120,26 +2120,26 @@ group:
 	VMOVUPS     64(DX), Y2
 	VMOVUPS     96(DX), Y3
 	VMOVUPS     128(DX), Y4
-	VMULPS      eight0<>+0(SB), Y0, Y0
+	VMULPS      eight3f000000<>+0(SB), Y0, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight4<>+0(SB), Y1, Y0
+	VFMADD231PS eightbf000000<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight5<>+0(SB), Y2, Y0
+	VFMADD231PS eightbe2aaaab<>+0(SB), Y2, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight6<>+0(SB), Y3, Y0
+	VFMADD231PS eight3e2aaaab<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, (R11)
-	VMULPS      eight4<>+0(SB), Y1, Y0
+	VMULPS      eightbf000000<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight6<>+0(SB), Y2, Y0
+	VFMADD231PS eight3e2aaaab<>+0(SB), Y2, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight7<>+0(SB), Y3, Y0
+	VFMADD231PS eight3eaaaaab<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, (R11)(R9*1)
 	VMOVAPS     Y4, Y0
-	VFMADD231PS eight4<>+0(SB), Y1, Y0
+	VFMADD231PS eightbf000000<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight5<>+0(SB), Y2, Y0
+	VFMADD231PS eightbe2aaaab<>+0(SB), Y2, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight8<>+0(SB), Y3, Y0
+	VFMADD231PS eight3f2aaaab<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, (R11)(R9*2)
 	ADDQ        SI, R11
 	VMOVUPS     160(DX), Y0
@@ -2147,26 +2147,26 @@ group:
 	VMOVUPS     224(DX), Y2
 	VMOVUPS     256(DX), Y3
 	VMOVUPS     288(DX), Y4
-	VMULPS      eight0<>+0(SB), Y0, Y0
+	VMULPS      eight3f000000<>+0(SB), Y0, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight4<>+0(SB), Y1, Y0
+	VFMADD231PS eightbf000000<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight5<>+0(SB), Y2, Y0
+	VFMADD231PS eightbe2aaaab<>+0(SB), Y2, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight6<>+0(SB), Y3, Y0
+	VFMADD231PS eight3e2aaaab<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, (R11)
-	VMULPS      eight4<>+0(SB), Y1, Y0
+	VMULPS      eightbf000000<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight6<>+0(SB), Y2, Y0
+	VFMADD231PS eight3e2aaaab<>+0(SB), Y2, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight7<>+0(SB), Y3, Y0
+	VFMADD231PS eight3eaaaaab<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, (R11)(R9*1)
 	VMOVAPS     Y4, Y0
-	VFMADD231PS eight4<>+0(SB), Y1, Y0
+	VFMADD231PS eightbf000000<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight5<>+0(SB), Y2, Y0
+	VFMADD231PS eightbe2aaaab<>+0(SB), Y2, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight8<>+0(SB), Y3, Y0
+	VFMADD231PS eight3f2aaaab<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, (R11)(R9*2)
 	ADDQ        SI, R11
 	VMOVUPS     320(DX), Y0
@@ -2174,26 +2174,26 @@ group:
 	VMOVUPS     384(DX), Y2
 	VMOVUPS     416(DX), Y3
 	VMOVUPS     448(DX), Y4
-	VMULPS      eight0<>+0(SB), Y0, Y0
+	VMULPS      eight3f000000<>+0(SB), Y0, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight4<>+0(SB), Y1, Y0
+	VFMADD231PS eightbf000000<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight5<>+0(SB), Y2, Y0
+	VFMADD231PS eightbe2aaaab<>+0(SB), Y2, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight6<>+0(SB), Y3, Y0
+	VFMADD231PS eight3e2aaaab<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, (R11)
-	VMULPS      eight4<>+0(SB), Y1, Y0
+	VMULPS      eightbf000000<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight6<>+0(SB), Y2, Y0
+	VFMADD231PS eight3e2aaaab<>+0(SB), Y2, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight7<>+0(SB), Y3, Y0
+	VFMADD231PS eight3eaaaaab<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, (R11)(R9*1)
 	VMOVAPS     Y4, Y0
-	VFMADD231PS eight4<>+0(SB), Y1, Y0
+	VFMADD231PS eightbf000000<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight5<>+0(SB), Y2, Y0
+	VFMADD231PS eightbe2aaaab<>+0(SB), Y2, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight8<>+0(SB), Y3, Y0
+	VFMADD231PS eight3f2aaaab<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, (R11)(R9*2)
 	ADDQ        $0x20, CX
 	ADDQ        $0x20, AX
@@ -2233,30 +2233,30 @@ group:
 	VMOVUPS     (R14)(DI*4), Y4
 	VMOVUPS     (R14)(R9*1), Y5
 	VMOVAPS     Y4, Y6
-	VFMADD231PS eight9<>+0(SB), Y0, Y6
+	VFMADD231PS eight40800000<>+0(SB), Y0, Y6
 	VMOVAPS     Y6, Y0
-	VFMADD231PS eight10<>+0(SB), Y2, Y0
+	VFMADD231PS eightc0a00000<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, (DX)
 	VMOVAPS     Y4, Y0
-	VFMADD231PS eight11<>+0(SB), Y2, Y0
+	VFMADD231PS eightc0800000<>+0(SB), Y2, Y0
 	VMOVAPS     Y3, Y6
-	VFMADD231PS eight11<>+0(SB), Y1, Y6
+	VFMADD231PS eightc0800000<>+0(SB), Y1, Y6
 	VADDPS      Y6, Y0, Y7
 	VMOVUPS     Y7, 192(DX)
 	VSUBPS      Y6, Y0, Y0
 	VMOVUPS     Y0, 384(DX)
 	VSUBPS      Y2, Y4, Y0
-	VMULPS      eight2<>+0(SB), Y1, Y2
+	VMULPS      eightc0000000<>+0(SB), Y1, Y2
 	VMOVAPS     Y2, Y2
-	VFMADD231PS eight1<>+0(SB), Y3, Y2
+	VFMADD231PS eight40000000<>+0(SB), Y3, Y2
 	VADDPS      Y2, Y0, Y4
 	VMOVUPS     Y4, 576(DX)
 	VSUBPS      Y2, Y0, Y0
 	VMOVUPS     Y0, 768(DX)
 	VMOVAPS     Y5, Y0
-	VFMADD231PS eight9<>+0(SB), Y1, Y0
+	VFMADD231PS eight40800000<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight10<>+0(SB), Y3, Y0
+	VFMADD231PS eightc0a00000<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, 960(DX)
 	ADDQ        BX, R14
 	VMOVUPS     (R14), Y0
@@ -2266,30 +2266,30 @@ group:
 	VMOVUPS     (R14)(DI*4), Y4
 	VMOVUPS     (R14)(R9*1), Y5
 	VMOVAPS     Y4, Y6
-	VFMADD231PS eight9<>+0(SB), Y0, Y6
+	VFMADD231PS eight40800000<>+0(SB), Y0, Y6
 	VMOVAPS     Y6, Y0
-	VFMADD231PS eight10<>+0(SB), Y2, Y0
+	VFMADD231PS eightc0a00000<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, 32(DX)
 	VMOVAPS     Y4, Y0
-	VFMADD231PS eight11<>+0(SB), Y2, Y0
+	VFMADD231PS eightc0800000<>+0(SB), Y2, Y0
 	VMOVAPS     Y3, Y6
-	VFMADD231PS eight11<>+0(SB), Y1, Y6
+	VFMADD231PS eightc0800000<>+0(SB), Y1, Y6
 	VADDPS      Y6, Y0, Y7
 	VMOVUPS     Y7, 224(DX)
 	VSUBPS      Y6, Y0, Y0
 	VMOVUPS     Y0, 416(DX)
 	VSUBPS      Y2, Y4, Y0
-	VMULPS      eight2<>+0(SB), Y1, Y2
+	VMULPS      eightc0000000<>+0(SB), Y1, Y2
 	VMOVAPS     Y2, Y2
-	VFMADD231PS eight1<>+0(SB), Y3, Y2
+	VFMADD231PS eight40000000<>+0(SB), Y3, Y2
 	VADDPS      Y2, Y0, Y4
 	VMOVUPS     Y4, 608(DX)
 	VSUBPS      Y2, Y0, Y0
 	VMOVUPS     Y0, 800(DX)
 	VMOVAPS     Y5, Y0
-	VFMADD231PS eight9<>+0(SB), Y1, Y0
+	VFMADD231PS eight40800000<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight10<>+0(SB), Y3, Y0
+	VFMADD231PS eightc0a00000<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, 992(DX)
 	ADDQ        BX, R14
 	VMOVUPS     (R14), Y0
@@ -2299,30 +2299,30 @@ group:
 	VMOVUPS     (R14)(DI*4), Y4
 	VMOVUPS     (R14)(R9*1), Y5
 	VMOVAPS     Y4, Y6
-	VFMADD231PS eight9<>+0(SB), Y0, Y6
+	VFMADD231PS eight40800000<>+0(SB), Y0, Y6
 	VMOVAPS     Y6, Y0
-	VFMADD231PS eight10<>+0(SB), Y2, Y0
+	VFMADD231PS eightc0a00000<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, 64(DX)
 	VMOVAPS     Y4, Y0
-	VFMADD231PS eight11<>+0(SB), Y2, Y0
+	VFMADD231PS eightc0800000<>+0(SB), Y2, Y0
 	VMOVAPS     Y3, Y6
-	VFMADD231PS eight11<>+0(SB), Y1, Y6
+	VFMADD231PS eightc0800000<>+0(SB), Y1, Y6
 	VADDPS      Y6, Y0, Y7
 	VMOVUPS     Y7, 256(DX)
 	VSUBPS      Y6, Y0, Y0
 	VMOVUPS     Y0, 448(DX)
 	VSUBPS      Y2, Y4, Y0
-	VMULPS      eight2<>+0(SB), Y1, Y2
+	VMULPS      eightc0000000<>+0(SB), Y1, Y2
 	VMOVAPS     Y2, Y2
-	VFMADD231PS eight1<>+0(SB), Y3, Y2
+	VFMADD231PS eight40000000<>+0(SB), Y3, Y2
 	VADDPS      Y2, Y0, Y4
 	VMOVUPS     Y4, 640(DX)
 	VSUBPS      Y2, Y0, Y0
 	VMOVUPS     Y0, 832(DX)
 	VMOVAPS     Y5, Y0
-	VFMADD231PS eight9<>+0(SB), Y1, Y0
+	VFMADD231PS eight40800000<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight10<>+0(SB), Y3, Y0
+	VFMADD231PS eightc0a00000<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, 1024(DX)
 	ADDQ        BX, R14
 	VMOVUPS     (R14), Y0
@@ -2332,30 +2332,30 @@ group:
 	VMOVUPS     (R14)(DI*4), Y4
 	VMOVUPS     (R14)(R9*1), Y5
 	VMOVAPS     Y4, Y6
-	VFMADD231PS eight9<>+0(SB), Y0, Y6
+	VFMADD231PS eight40800000<>+0(SB), Y0, Y6
 	VMOVAPS     Y6, Y0
-	VFMADD231PS eight10<>+0(SB), Y2, Y0
+	VFMADD231PS eightc0a00000<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, 96(DX)
 	VMOVAPS     Y4, Y0
-	VFMADD231PS eight11<>+0(SB), Y2, Y0
+	VFMADD231PS eightc0800000<>+0(SB), Y2, Y0
 	VMOVAPS     Y3, Y6
-	VFMADD231PS eight11<>+0(SB), Y1, Y6
+	VFMADD231PS eightc0800000<>+0(SB), Y1, Y6
 	VADDPS      Y6, Y0, Y7
 	VMOVUPS     Y7, 288(DX)
 	VSUBPS      Y6, Y0, Y0
 	VMOVUPS     Y0, 480(DX)
 	VSUBPS      Y2, Y4, Y0
-	VMULPS      eight2<>+0(SB), Y1, Y2
+	VMULPS      eightc0000000<>+0(SB), Y1, Y2
 	VMOVAPS     Y2, Y2
-	VFMADD231PS eight1<>+0(SB), Y3, Y2
+	VFMADD231PS eight40000000<>+0(SB), Y3, Y2
 	VADDPS      Y2, Y0, Y4
 	VMOVUPS     Y4, 672(DX)
 	VSUBPS      Y2, Y0, Y0
 	VMOVUPS     Y0, 864(DX)
 	VMOVAPS     Y5, Y0
-	VFMADD231PS eight9<>+0(SB), Y1, Y0
+	VFMADD231PS eight40800000<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight10<>+0(SB), Y3, Y0
+	VFMADD231PS eightc0a00000<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, 1056(DX)
 	ADDQ        BX, R14
 	VMOVUPS     (R14), Y0
@@ -2365,30 +2365,30 @@ group:
 	VMOVUPS     (R14)(DI*4), Y4
 	VMOVUPS     (R14)(R9*1), Y5
 	VMOVAPS     Y4, Y6
-	VFMADD231PS eight9<>+0(SB), Y0, Y6
+	VFMADD231PS eight40800000<>+0(SB), Y0, Y6
 	VMOVAPS     Y6, Y0
-	VFMADD231PS eight10<>+0(SB), Y2, Y0
+	VFMADD231PS eightc0a00000<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, 128(DX)
 	VMOVAPS     Y4, Y0
-	VFMADD231PS eight11<>+0(SB), Y2, Y0
+	VFMADD231PS eightc0800000<>+0(SB), Y2, Y0
 	VMOVAPS     Y3, Y6
-	VFMADD231PS eight11<>+0(SB), Y1, Y6
+	VFMADD231PS eightc0800000<>+0(SB), Y1, Y6
 	VADDPS      Y6, Y0, Y7
 	VMOVUPS     Y7, 320(DX)
 	VSUBPS      Y6, Y0, Y0
 	VMOVUPS     Y0, 512(DX)
 	VSUBPS      Y2, Y4, Y0
-	VMULPS      eight2<>+0(SB), Y1, Y2
+	VMULPS      eightc0000000<>+0(SB), Y1, Y2
 	VMOVAPS     Y2, Y2
-	VFMADD231PS eight1<>+0(SB), Y3, Y2
+	VFMADD231PS eight40000000<>+0(SB), Y3, Y2
 	VADDPS      Y2, Y0, Y4
 	VMOVUPS     Y4, 704(DX)
 	VSUBPS      Y2, Y0, Y0
 	VMOVUPS     Y0, 896(DX)
 	VMOVAPS     Y5, Y0
-	VFMADD231PS eight9<>+0(SB), Y1, Y0
+	VFMADD231PS eight40800000<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight10<>+0(SB), Y3, Y0
+	VFMADD231PS eightc0a00000<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, 1088(DX)
 	ADDQ        BX, R14
 	VMOVUPS     (R14), Y0
@@ -2398,30 +2398,30 @@ group:
 	VMOVUPS     (R14)(DI*4), Y4
 	VMOVUPS     (R14)(R9*1), Y5
 	VMOVAPS     Y4, Y6
-	VFMADD231PS eight9<>+0(SB), Y0, Y6
+	VFMADD231PS eight40800000<>+0(SB), Y0, Y6
 	VMOVAPS     Y6, Y0
-	VFMADD231PS eight10<>+0(SB), Y2, Y0
+	VFMADD231PS eightc0a00000<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, 160(DX)
 	VMOVAPS     Y4, Y0
-	VFMADD231PS eight11<>+0(SB), Y2, Y0
+	VFMADD231PS eightc0800000<>+0(SB), Y2, Y0
 	VMOVAPS     Y3, Y6
-	VFMADD231PS eight11<>+0(SB), Y1, Y6
+	VFMADD231PS eightc0800000<>+0(SB), Y1, Y6
 	VADDPS      Y6, Y0, Y7
 	VMOVUPS     Y7, 352(DX)
 	VSUBPS      Y6, Y0, Y0
 	VMOVUPS     Y0, 544(DX)
 	VSUBPS      Y2, Y4, Y0
-	VMULPS      eight2<>+0(SB), Y1, Y2
+	VMULPS      eightc0000000<>+0(SB), Y1, Y2
 	VMOVAPS     Y2, Y2
-	VFMADD231PS eight1<>+0(SB), Y3, Y2
+	VFMADD231PS eight40000000<>+0(SB), Y3, Y2
 	VADDPS      Y2, Y0, Y4
 	VMOVUPS     Y4, 736(DX)
 	VSUBPS      Y2, Y0, Y0
 	VMOVUPS     Y0, 928(DX)
 	VMOVAPS     Y5, Y0
-	VFMADD231PS eight9<>+0(SB), Y1, Y0
+	VFMADD231PS eight40800000<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight10<>+0(SB), Y3, Y0
+	VFMADD231PS eightc0a00000<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, 1120(DX)
 	MOVQ        AX, R14
 	VMOVUPS     (DX), Y0
@@ -2431,30 +2431,30 @@ group:
 	VMOVUPS     128(DX), Y4
 	VMOVUPS     160(DX), Y5
 	VMOVAPS     Y4, Y6
-	VFMADD231PS eight9<>+0(SB), Y0, Y6
+	VFMADD231PS eight40800000<>+0(SB), Y0, Y6
 	VMOVAPS     Y6, Y0
-	VFMADD231PS eight10<>+0(SB), Y2, Y0
+	VFMADD231PS eightc0a00000<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, (R14)
 	VMOVAPS     Y4, Y0
-	VFMADD231PS eight11<>+0(SB), Y2, Y0
+	VFMADD231PS eightc0800000<>+0(SB), Y2, Y0
 	VMOVAPS     Y3, Y6
-	VFMADD231PS eight11<>+0(SB), Y1, Y6
+	VFMADD231PS eightc0800000<>+0(SB), Y1, Y6
 	VADDPS      Y6, Y0, Y7
 	VMOVUPS     Y7, (R14)(R10*1)
 	VSUBPS      Y6, Y0, Y0
 	VMOVUPS     Y0, (R14)(R10*2)
 	VSUBPS      Y2, Y4, Y0
-	VMULPS      eight2<>+0(SB), Y1, Y2
+	VMULPS      eightc0000000<>+0(SB), Y1, Y2
 	VMOVAPS     Y2, Y2
-	VFMADD231PS eight1<>+0(SB), Y3, Y2
+	VFMADD231PS eight40000000<>+0(SB), Y3, Y2
 	VADDPS      Y2, Y0, Y4
 	VMOVUPS     Y4, (R14)(R11*1)
 	VSUBPS      Y2, Y0, Y0
 	VMOVUPS     Y0, (R14)(R10*4)
 	VMOVAPS     Y5, Y0
-	VFMADD231PS eight9<>+0(SB), Y1, Y0
+	VFMADD231PS eight40800000<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight10<>+0(SB), Y3, Y0
+	VFMADD231PS eightc0a00000<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, (R14)(R12*1)
 	ADDQ        SI, R14
 	VMOVUPS     192(DX), Y0
@@ -2464,30 +2464,30 @@ group:
 	VMOVUPS     320(DX), Y4
 	VMOVUPS     352(DX), Y5
 	VMOVAPS     Y4, Y6
-	VFMADD231PS eight9<>+0(SB), Y0, Y6
+	VFMADD231PS eight40800000<>+0(SB), Y0, Y6
 	VMOVAPS     Y6, Y0
-	VFMADD231PS eight10<>+0(SB), Y2, Y0
+	VFMADD231PS eightc0a00000<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, (R14)
 	VMOVAPS     Y4, Y0
-	VFMADD231PS eight11<>+0(SB), Y2, Y0
+	VFMADD231PS eightc0800000<>+0(SB), Y2, Y0
 	VMOVAPS     Y3, Y6
-	VFMADD231PS eight11<>+0(SB), Y1, Y6
+	VFMADD231PS eightc0800000<>+0(SB), Y1, Y6
 	VADDPS      Y6, Y0, Y7
 	VMOVUPS     Y7, (R14)(R10*1)
 	VSUBPS      Y6, Y0, Y0
 	VMOVUPS     Y0, (R14)(R10*2)
 	VSUBPS      Y2, Y4, Y0
-	VMULPS      eight2<>+0(SB), Y1, Y2
+	VMULPS      eightc0000000<>+0(SB), Y1, Y2
 	VMOVAPS     Y2, Y2
-	VFMADD231PS eight1<>+0(SB), Y3, Y2
+	VFMADD231PS eight40000000<>+0(SB), Y3, Y2
 	VADDPS      Y2, Y0, Y4
 	VMOVUPS     Y4, (R14)(R11*1)
 	VSUBPS      Y2, Y0, Y0
 	VMOVUPS     Y0, (R14)(R10*4)
 	VMOVAPS     Y5, Y0
-	VFMADD231PS eight9<>+0(SB), Y1, Y0
+	VFMADD231PS eight40800000<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight10<>+0(SB), Y3, Y0
+	VFMADD231PS eightc0a00000<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, (R14)(R12*1)
 	ADDQ        SI, R14
 	VMOVUPS     384(DX), Y0
@@ -2497,30 +2497,30 @@ group:
 	VMOVUPS     512(DX), Y4
 	VMOVUPS     544(DX), Y5
 	VMOVAPS     Y4, Y6
-	VFMADD231PS eight9<>+0(SB), Y0, Y6
+	VFMADD231PS eight40800000<>+0(SB), Y0, Y6
 	VMOVAPS     Y6, Y0
-	VFMADD231PS eight10<>+0(SB), Y2, Y0
+	VFMADD231PS eightc0a00000<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, (R14)
 	VMOVAPS     Y4, Y0
-	VFMADD231PS eight11<>+0(SB), Y2, Y0
+	VFMADD231PS eightc0800000<>+0(SB), Y2, Y0
 	VMOVAPS     Y3, Y6
-	VFMADD231PS eight11<>+0(SB), Y1, Y6
+	VFMADD231PS eightc0800000<>+0(SB), Y1, Y6
 	VADDPS      Y6, Y0, Y7
 	VMOVUPS     Y7, (R14)(R10*1)
 	VSUBPS      Y6, Y0, Y0
 	VMOVUPS     Y0, (R14)(R10*2)
 	VSUBPS      Y2, Y4, Y0
-	VMULPS      eight2<>+0(SB), Y1, Y2
+	VMULPS      eightc0000000<>+0(SB), Y1, Y2
 	VMOVAPS     Y2, Y2
-	VFMADD231PS eight1<>+0(SB), Y3, Y2
+	VFMADD231PS eight40000000<>+0(SB), Y3, Y2
 	VADDPS      Y2, Y0, Y4
 	VMOVUPS     Y4, (R14)(R11*1)
 	VSUBPS      Y2, Y0, Y0
 	VMOVUPS     Y0, (R14)(R10*4)
 	VMOVAPS     Y5, Y0
-	VFMADD231PS eight9<>+0(SB), Y1, Y0
+	VFMADD231PS eight40800000<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight10<>+0(SB), Y3, Y0
+	VFMADD231PS eightc0a00000<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, (R14)(R12*1)
 	ADDQ        SI, R14
 	VMOVUPS     576(DX), Y0
@@ -2530,30 +2530,30 @@ group:
 	VMOVUPS     704(DX), Y4
 	VMOVUPS     736(DX), Y5
 	VMOVAPS     Y4, Y6
-	VFMADD231PS eight9<>+0(SB), Y0, Y6
+	VFMADD231PS eight40800000<>+0(SB), Y0, Y6
 	VMOVAPS     Y6, Y0
-	VFMADD231PS eight10<>+0(SB), Y2, Y0
+	VFMADD231PS eightc0a00000<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, (R14)
 	VMOVAPS     Y4, Y0
-	VFMADD231PS eight11<>+0(SB), Y2, Y0
+	VFMADD231PS eightc0800000<>+0(SB), Y2, Y0
 	VMOVAPS     Y3, Y6
-	VFMADD231PS eight11<>+0(SB), Y1, Y6
+	VFMADD231PS eightc0800000<>+0(SB), Y1, Y6
 	VADDPS      Y6, Y0, Y7
 	VMOVUPS     Y7, (R14)(R10*1)
 	VSUBPS      Y6, Y0, Y0
 	VMOVUPS     Y0, (R14)(R10*2)
 	VSUBPS      Y2, Y4, Y0
-	VMULPS      eight2<>+0(SB), Y1, Y2
+	VMULPS      eightc0000000<>+0(SB), Y1, Y2
 	VMOVAPS     Y2, Y2
-	VFMADD231PS eight1<>+0(SB), Y3, Y2
+	VFMADD231PS eight40000000<>+0(SB), Y3, Y2
 	VADDPS      Y2, Y0, Y4
 	VMOVUPS     Y4, (R14)(R11*1)
 	VSUBPS      Y2, Y0, Y0
 	VMOVUPS     Y0, (R14)(R10*4)
 	VMOVAPS     Y5, Y0
-	VFMADD231PS eight9<>+0(SB), Y1, Y0
+	VFMADD231PS eight40800000<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight10<>+0(SB), Y3, Y0
+	VFMADD231PS eightc0a00000<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, (R14)(R12*1)
 	ADDQ        SI, R14
 	VMOVUPS     768(DX), Y0
@@ -2563,30 +2563,30 @@ group:
 	VMOVUPS     896(DX), Y4
 	VMOVUPS     928(DX), Y5
 	VMOVAPS     Y4, Y6
-	VFMADD231PS eight9<>+0(SB), Y0, Y6
+	VFMADD231PS eight40800000<>+0(SB), Y0, Y6
 	VMOVAPS     Y6, Y0
-	VFMADD231PS eight10<>+0(SB), Y2, Y0
+	VFMADD231PS eightc0a00000<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, (R14)
 	VMOVAPS     Y4, Y0
-	VFMADD231PS eight11<>+0(SB), Y2, Y0
+	VFMADD231PS eightc0800000<>+0(SB), Y2, Y0
 	VMOVAPS     Y3, Y6
-	VFMADD231PS eight11<>+0(SB), Y1, Y6
+	VFMADD231PS eightc0800000<>+0(SB), Y1, Y6
 	VADDPS      Y6, Y0, Y7
 	VMOVUPS     Y7, (R14)(R10*1)
 	VSUBPS      Y6, Y0, Y0
 	VMOVUPS     Y0, (R14)(R10*2)
 	VSUBPS      Y2, Y4, Y0
-	VMULPS      eight2<>+0(SB), Y1, Y2
+	VMULPS      eightc0000000<>+0(SB), Y1, Y2
 	VMOVAPS     Y2, Y2
-	VFMADD231PS eight1<>+0(SB), Y3, Y2
+	VFMADD231PS eight40000000<>+0(SB), Y3, Y2
 	VADDPS      Y2, Y0, Y4
 	VMOVUPS     Y4, (R14)(R11*1)
 	VSUBPS      Y2, Y0, Y0
 	VMOVUPS     Y0, (R14)(R10*4)
 	VMOVAPS     Y5, Y0
-	VFMADD231PS eight9<>+0(SB), Y1, Y0
+	VFMADD231PS eight40800000<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight10<>+0(SB), Y3, Y0
+	VFMADD231PS eightc0a00000<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, (R14)(R12*1)
 	ADDQ        SI, R14
 	VMOVUPS     960(DX), Y0
@@ -2596,30 +2596,30 @@ group:
 	VMOVUPS     1088(DX), Y4
 	VMOVUPS     1120(DX), Y5
 	VMOVAPS     Y4, Y6
-	VFMADD231PS eight9<>+0(SB), Y0, Y6
+	VFMADD231PS eight40800000<>+0(SB), Y0, Y6
 	VMOVAPS     Y6, Y0
-	VFMADD231PS eight10<>+0(SB), Y2, Y0
+	VFMADD231PS eightc0a00000<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, (R14)
 	VMOVAPS     Y4, Y0
-	VFMADD231PS eight11<>+0(SB), Y2, Y0
+	VFMADD231PS eightc0800000<>+0(SB), Y2, Y0
 	VMOVAPS     Y3, Y6
-	VFMADD231PS eight11<>+0(SB), Y1, Y6
+	VFMADD231PS eightc0800000<>+0(SB), Y1, Y6
 	VADDPS      Y6, Y0, Y7
 	VMOVUPS     Y7, (R14)(R10*1)
 	VSUBPS      Y6, Y0, Y0
 	VMOVUPS     Y0, (R14)(R10*2)
 	VSUBPS      Y2, Y4, Y0
-	VMULPS      eight2<>+0(SB), Y1, Y2
+	VMULPS      eightc0000000<>+0(SB), Y1, Y2
 	VMOVAPS     Y2, Y2
-	VFMADD231PS eight1<>+0(SB), Y3, Y2
+	VFMADD231PS eight40000000<>+0(SB), Y3, Y2
 	VADDPS      Y2, Y0, Y4
 	VMOVUPS     Y4, (R14)(R11*1)
 	VSUBPS      Y2, Y0, Y0
 	VMOVUPS     Y0, (R14)(R10*4)
 	VMOVAPS     Y5, Y0
-	VFMADD231PS eight9<>+0(SB), Y1, Y0
+	VFMADD231PS eight40800000<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight10<>+0(SB), Y3, Y0
+	VFMADD231PS eightc0a00000<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, (R14)(R12*1)
 	ADDQ        $0x20, CX
 	ADDQ        $0x20, AX
@@ -2632,25 +2632,25 @@ group:
 	VZEROUPPER
 	RET
 
-DATA eight10<>+0(SB)/4, $0xc0a00000
-DATA eight10<>+4(SB)/4, $0xc0a00000
-DATA eight10<>+8(SB)/4, $0xc0a00000
-DATA eight10<>+12(SB)/4, $0xc0a00000
-DATA eight10<>+16(SB)/4, $0xc0a00000
-DATA eight10<>+20(SB)/4, $0xc0a00000
-DATA eight10<>+24(SB)/4, $0xc0a00000
-DATA eight10<>+28(SB)/4, $0xc0a00000
-GLOBL eight10<>(SB), RODATA|NOPTR, $32
+DATA eightc0a00000<>+0(SB)/4, $0xc0a00000
+DATA eightc0a00000<>+4(SB)/4, $0xc0a00000
+DATA eightc0a00000<>+8(SB)/4, $0xc0a00000
+DATA eightc0a00000<>+12(SB)/4, $0xc0a00000
+DATA eightc0a00000<>+16(SB)/4, $0xc0a00000
+DATA eightc0a00000<>+20(SB)/4, $0xc0a00000
+DATA eightc0a00000<>+24(SB)/4, $0xc0a00000
+DATA eightc0a00000<>+28(SB)/4, $0xc0a00000
+GLOBL eightc0a00000<>(SB), RODATA|NOPTR, $32
 
-DATA eight11<>+0(SB)/4, $0xc0800000
-DATA eight11<>+4(SB)/4, $0xc0800000
-DATA eight11<>+8(SB)/4, $0xc0800000
-DATA eight11<>+12(SB)/4, $0xc0800000
-DATA eight11<>+16(SB)/4, $0xc0800000
-DATA eight11<>+20(SB)/4, $0xc0800000
-DATA eight11<>+24(SB)/4, $0xc0800000
-DATA eight11<>+28(SB)/4, $0xc0800000
-GLOBL eight11<>(SB), RODATA|NOPTR, $32
+DATA eightc0800000<>+0(SB)/4, $0xc0800000
+DATA eightc0800000<>+4(SB)/4, $0xc0800000
+DATA eightc0800000<>+8(SB)/4, $0xc0800000
+DATA eightc0800000<>+12(SB)/4, $0xc0800000
+DATA eightc0800000<>+16(SB)/4, $0xc0800000
+DATA eightc0800000<>+20(SB)/4, $0xc0800000
+DATA eightc0800000<>+24(SB)/4, $0xc0800000
+DATA eightc0800000<>+28(SB)/4, $0xc0800000
+GLOBL eightc0800000<>(SB), RODATA|NOPTR, $32
 
 // func avx2Filter4(dst *byte, src *byte, tmp *byte, dstRow int, dstCol int, srcRow int, srcCol int, n int, dstStep int, srcStep int, reps int)
 // Requires: AVX, FMA3
@@ -2673,20 +2673,20 @@ group:
 	VMOVUPS     (R12), Y0
 	VMOVUPS     (R12)(DI*1), Y1
 	VMOVUPS     (R12)(DI*2), Y2
-	VMULPS      eight12<>+0(SB), Y0, Y3
+	VMULPS      eight3e800000<>+0(SB), Y0, Y3
 	VMOVUPS     Y3, (DX)
-	VMULPS      eight5<>+0(SB), Y0, Y3
+	VMULPS      eightbe2aaaab<>+0(SB), Y0, Y3
 	VMOVAPS     Y3, Y3
-	VFMADD231PS eight5<>+0(SB), Y2, Y3
-	VMULPS      eight5<>+0(SB), Y1, Y4
+	VFMADD231PS eightbe2aaaab<>+0(SB), Y2, Y3
+	VMULPS      eightbe2aaaab<>+0(SB), Y1, Y4
 	VADDPS      Y4, Y3, Y5
 	VMOVUPS     Y5, 96(DX)
 	VSUBPS      Y4, Y3, Y3
 	VMOVUPS     Y3, 192(DX)
-	VMULPS      eight13<>+0(SB), Y0, Y0
+	VMULPS      eight3d2aaaab<>+0(SB), Y0, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight6<>+0(SB), Y2, Y0
-	VMULPS      eight14<>+0(SB), Y1, Y1
+	VFMADD231PS eight3e2aaaab<>+0(SB), Y2, Y0
+	VMULPS      eight3daaaaab<>+0(SB), Y1, Y1
 	VADDPS      Y1, Y0, Y3
 	VMOVUPS     Y3, 288(DX)
 	VSUBPS      Y1, Y0, Y0
@@ -2696,20 +2696,20 @@ group:
 	VMOVUPS     (R12), Y0
 	VMOVUPS     (R12)(DI*1), Y1
 	VMOVUPS     (R12)(DI*2), Y2
-	VMULPS      eight12<>+0(SB), Y0, Y3
+	VMULPS      eight3e800000<>+0(SB), Y0, Y3
 	VMOVUPS     Y3, 32(DX)
-	VMULPS      eight5<>+0(SB), Y0, Y3
+	VMULPS      eightbe2aaaab<>+0(SB), Y0, Y3
 	VMOVAPS     Y3, Y3
-	VFMADD231PS eight5<>+0(SB), Y2, Y3
-	VMULPS      eight5<>+0(SB), Y1, Y4
+	VFMADD231PS eightbe2aaaab<>+0(SB), Y2, Y3
+	VMULPS      eightbe2aaaab<>+0(SB), Y1, Y4
 	VADDPS      Y4, Y3, Y5
 	VMOVUPS     Y5, 128(DX)
 	VSUBPS      Y4, Y3, Y3
 	VMOVUPS     Y3, 224(DX)
-	VMULPS      eight13<>+0(SB), Y0, Y0
+	VMULPS      eight3d2aaaab<>+0(SB), Y0, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight6<>+0(SB), Y2, Y0
-	VMULPS      eight14<>+0(SB), Y1, Y1
+	VFMADD231PS eight3e2aaaab<>+0(SB), Y2, Y0
+	VMULPS      eight3daaaaab<>+0(SB), Y1, Y1
 	VADDPS      Y1, Y0, Y3
 	VMOVUPS     Y3, 320(DX)
 	VSUBPS      Y1, Y0, Y0
@@ -2719,20 +2719,20 @@ group:
 	VMOVUPS     (R12), Y0
 	VMOVUPS     (R12)(DI*1), Y1
 	VMOVUPS     (R12)(DI*2), Y2
-	VMULPS      eight12<>+0(SB), Y0, Y3
+	VMULPS      eight3e800000<>+0(SB), Y0, Y3
 	VMOVUPS     Y3, 64(DX)
-	VMULPS      eight5<>+0(SB), Y0, Y3
+	VMULPS      eightbe2aaaab<>+0(SB), Y0, Y3
 	VMOVAPS     Y3, Y3
-	VFMADD231PS eight5<>+0(SB), Y2, Y3
-	VMULPS      eight5<>+0(SB), Y1, Y4
+	VFMADD231PS eightbe2aaaab<>+0(SB), Y2, Y3
+	VMULPS      eightbe2aaaab<>+0(SB), Y1, Y4
 	VADDPS      Y4, Y3, Y5
 	VMOVUPS     Y5, 160(DX)
 	VSUBPS      Y4, Y3, Y3
 	VMOVUPS     Y3, 256(DX)
-	VMULPS      eight13<>+0(SB), Y0, Y0
+	VMULPS      eight3d2aaaab<>+0(SB), Y0, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight6<>+0(SB), Y2, Y0
-	VMULPS      eight14<>+0(SB), Y1, Y1
+	VFMADD231PS eight3e2aaaab<>+0(SB), Y2, Y0
+	VMULPS      eight3daaaaab<>+0(SB), Y1, Y1
 	VADDPS      Y1, Y0, Y3
 	VMOVUPS     Y3, 352(DX)
 	VSUBPS      Y1, Y0, Y0
@@ -2742,20 +2742,20 @@ group:
 	VMOVUPS     (DX), Y0
 	VMOVUPS     32(DX), Y1
 	VMOVUPS     64(DX), Y2
-	VMULPS      eight12<>+0(SB), Y0, Y3
+	VMULPS      eight3e800000<>+0(SB), Y0, Y3
 	VMOVUPS     Y3, (R12)
-	VMULPS      eight5<>+0(SB), Y0, Y3
+	VMULPS      eightbe2aaaab<>+0(SB), Y0, Y3
 	VMOVAPS     Y3, Y3
-	VFMADD231PS eight5<>+0(SB), Y2, Y3
-	VMULPS      eight5<>+0(SB), Y1, Y4
+	VFMADD231PS eightbe2aaaab<>+0(SB), Y2, Y3
+	VMULPS      eightbe2aaaab<>+0(SB), Y1, Y4
 	VADDPS      Y4, Y3, Y5
 	VMOVUPS     Y5, (R12)(R8*1)
 	VSUBPS      Y4, Y3, Y3
 	VMOVUPS     Y3, (R12)(R8*2)
-	VMULPS      eight13<>+0(SB), Y0, Y0
+	VMULPS      eight3d2aaaab<>+0(SB), Y0, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight6<>+0(SB), Y2, Y0
-	VMULPS      eight14<>+0(SB), Y1, Y1
+	VFMADD231PS eight3e2aaaab<>+0(SB), Y2, Y0
+	VMULPS      eight3daaaaab<>+0(SB), Y1, Y1
 	VADDPS      Y1, Y0, Y3
 	VMOVUPS     Y3, (R12)(R9*1)
 	VSUBPS      Y1, Y0, Y0
@@ -2765,20 +2765,20 @@ group:
 	VMOVUPS     96(DX), Y0
 	VMOVUPS     128(DX), Y1
 	VMOVUPS     160(DX), Y2
-	VMULPS      eight12<>+0(SB), Y0, Y3
+	VMULPS      eight3e800000<>+0(SB), Y0, Y3
 	VMOVUPS     Y3, (R12)
-	VMULPS      eight5<>+0(SB), Y0, Y3
+	VMULPS      eightbe2aaaab<>+0(SB), Y0, Y3
 	VMOVAPS     Y3, Y3
-	VFMADD231PS eight5<>+0(SB), Y2, Y3
-	VMULPS      eight5<>+0(SB), Y1, Y4
+	VFMADD231PS eightbe2aaaab<>+0(SB), Y2, Y3
+	VMULPS      eightbe2aaaab<>+0(SB), Y1, Y4
 	VADDPS      Y4, Y3, Y5
 	VMOVUPS     Y5, (R12)(R8*1)
 	VSUBPS      Y4, Y3, Y3
 	VMOVUPS     Y3, (R12)(R8*2)
-	VMULPS      eight13<>+0(SB), Y0, Y0
+	VMULPS      eight3d2aaaab<>+0(SB), Y0, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight6<>+0(SB), Y2, Y0
-	VMULPS      eight14<>+0(SB), Y1, Y1
+	VFMADD231PS eight3e2aaaab<>+0(SB), Y2, Y0
+	VMULPS      eight3daaaaab<>+0(SB), Y1, Y1
 	VADDPS      Y1, Y0, Y3
 	VMOVUPS     Y3, (R12)(R9*1)
 	VSUBPS      Y1, Y0, Y0
@@ -2788,20 +2788,20 @@ group:
 	VMOVUPS     192(DX), Y0
 	VMOVUPS     224(DX), Y1
 	VMOVUPS     256(DX), Y2
-	VMULPS      eight12<>+0(SB), Y0, Y3
+	VMULPS      eight3e800000<>+0(SB), Y0, Y3
 	VMOVUPS     Y3, (R12)
-	VMULPS      eight5<>+0(SB), Y0, Y3
+	VMULPS      eightbe2aaaab<>+0(SB), Y0, Y3
 	VMOVAPS     Y3, Y3
-	VFMADD231PS eight5<>+0(SB), Y2, Y3
-	VMULPS      eight5<>+0(SB), Y1, Y4
+	VFMADD231PS eightbe2aaaab<>+0(SB), Y2, Y3
+	VMULPS      eightbe2aaaab<>+0(SB), Y1, Y4
 	VADDPS      Y4, Y3, Y5
 	VMOVUPS     Y5, (R12)(R8*1)
 	VSUBPS      Y4, Y3, Y3
 	VMOVUPS     Y3, (R12)(R8*2)
-	VMULPS      eight13<>+0(SB), Y0, Y0
+	VMULPS      eight3d2aaaab<>+0(SB), Y0, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight6<>+0(SB), Y2, Y0
-	VMULPS      eight14<>+0(SB), Y1, Y1
+	VFMADD231PS eight3e2aaaab<>+0(SB), Y2, Y0
+	VMULPS      eight3daaaaab<>+0(SB), Y1, Y1
 	VADDPS      Y1, Y0, Y3
 	VMOVUPS     Y3, (R12)(R9*1)
 	VSUBPS      Y1, Y0, Y0
@@ -2811,20 +2811,20 @@ group:
 	VMOVUPS     288(DX), Y0
 	VMOVUPS     320(DX), Y1
 	VMOVUPS     352(DX), Y2
-	VMULPS      eight12<>+0(SB), Y0, Y3
+	VMULPS      eight3e800000<>+0(SB), Y0, Y3
 	VMOVUPS     Y3, (R12)
-	VMULPS      eight5<>+0(SB), Y0, Y3
+	VMULPS      eightbe2aaaab<>+0(SB), Y0, Y3
 	VMOVAPS     Y3, Y3
-	VFMADD231PS eight5<>+0(SB), Y2, Y3
-	VMULPS      eight5<>+0(SB), Y1, Y4
+	VFMADD231PS eightbe2aaaab<>+0(SB), Y2, Y3
+	VMULPS      eightbe2aaaab<>+0(SB), Y1, Y4
 	VADDPS      Y4, Y3, Y5
 	VMOVUPS     Y5, (R12)(R8*1)
 	VSUBPS      Y4, Y3, Y3
 	VMOVUPS     Y3, (R12)(R8*2)
-	VMULPS      eight13<>+0(SB), Y0, Y0
+	VMULPS      eight3d2aaaab<>+0(SB), Y0, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight6<>+0(SB), Y2, Y0
-	VMULPS      eight14<>+0(SB), Y1, Y1
+	VFMADD231PS eight3e2aaaab<>+0(SB), Y2, Y0
+	VMULPS      eight3daaaaab<>+0(SB), Y1, Y1
 	VADDPS      Y1, Y0, Y3
 	VMOVUPS     Y3, (R12)(R9*1)
 	VSUBPS      Y1, Y0, Y0
@@ -2834,20 +2834,20 @@ group:
 	VMOVUPS     384(DX), Y0
 	VMOVUPS     416(DX), Y1
 	VMOVUPS     448(DX), Y2
-	VMULPS      eight12<>+0(SB), Y0, Y3
+	VMULPS      eight3e800000<>+0(SB), Y0, Y3
 	VMOVUPS     Y3, (R12)
-	VMULPS      eight5<>+0(SB), Y0, Y3
+	VMULPS      eightbe2aaaab<>+0(SB), Y0, Y3
 	VMOVAPS     Y3, Y3
-	VFMADD231PS eight5<>+0(SB), Y2, Y3
-	VMULPS      eight5<>+0(SB), Y1, Y4
+	VFMADD231PS eightbe2aaaab<>+0(SB), Y2, Y3
+	VMULPS      eightbe2aaaab<>+0(SB), Y1, Y4
 	VADDPS      Y4, Y3, Y5
 	VMOVUPS     Y5, (R12)(R8*1)
 	VSUBPS      Y4, Y3, Y3
 	VMOVUPS     Y3, (R12)(R8*2)
-	VMULPS      eight13<>+0(SB), Y0, Y0
+	VMULPS      eight3d2aaaab<>+0(SB), Y0, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight6<>+0(SB), Y2, Y0
-	VMULPS      eight14<>+0(SB), Y1, Y1
+	VFMADD231PS eight3e2aaaab<>+0(SB), Y2, Y0
+	VMULPS      eight3daaaaab<>+0(SB), Y1, Y1
 	VADDPS      Y1, Y0, Y3
 	VMOVUPS     Y3, (R12)(R9*1)
 	VSUBPS      Y1, Y0, Y0
@@ -2857,20 +2857,20 @@ group:
 	VMOVUPS     480(DX), Y0
 	VMOVUPS     512(DX), Y1
 	VMOVUPS     544(DX), Y2
-	VMULPS      eight12<>+0(SB), Y0, Y3
+	VMULPS      eight3e800000<>+0(SB), Y0, Y3
 	VMOVUPS     Y3, (R12)
-	VMULPS      eight5<>+0(SB), Y0, Y3
+	VMULPS      eightbe2aaaab<>+0(SB), Y0, Y3
 	VMOVAPS     Y3, Y3
-	VFMADD231PS eight5<>+0(SB), Y2, Y3
-	VMULPS      eight5<>+0(SB), Y1, Y4
+	VFMADD231PS eightbe2aaaab<>+0(SB), Y2, Y3
+	VMULPS      eightbe2aaaab<>+0(SB), Y1, Y4
 	VADDPS      Y4, Y3, Y5
 	VMOVUPS     Y5, (R12)(R8*1)
 	VSUBPS      Y4, Y3, Y3
 	VMOVUPS     Y3, (R12)(R8*2)
-	VMULPS      eight13<>+0(SB), Y0, Y0
+	VMULPS      eight3d2aaaab<>+0(SB), Y0, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight6<>+0(SB), Y2, Y0
-	VMULPS      eight14<>+0(SB), Y1, Y1
+	VFMADD231PS eight3e2aaaab<>+0(SB), Y2, Y0
+	VMULPS      eight3daaaaab<>+0(SB), Y1, Y1
 	VADDPS      Y1, Y0, Y3
 	VMOVUPS     Y3, (R12)(R9*1)
 	VSUBPS      Y1, Y0, Y0
@@ -2887,35 +2887,35 @@ group:
 	VZEROUPPER
 	RET
 
-DATA eight12<>+0(SB)/4, $0x3e800000
-DATA eight12<>+4(SB)/4, $0x3e800000
-DATA eight12<>+8(SB)/4, $0x3e800000
-DATA eight12<>+12(SB)/4, $0x3e800000
-DATA eight12<>+16(SB)/4, $0x3e800000
-DATA eight12<>+20(SB)/4, $0x3e800000
-DATA eight12<>+24(SB)/4, $0x3e800000
-DATA eight12<>+28(SB)/4, $0x3e800000
-GLOBL eight12<>(SB), RODATA|NOPTR, $32
+DATA eight3e800000<>+0(SB)/4, $0x3e800000
+DATA eight3e800000<>+4(SB)/4, $0x3e800000
+DATA eight3e800000<>+8(SB)/4, $0x3e800000
+DATA eight3e800000<>+12(SB)/4, $0x3e800000
+DATA eight3e800000<>+16(SB)/4, $0x3e800000
+DATA eight3e800000<>+20(SB)/4, $0x3e800000
+DATA eight3e800000<>+24(SB)/4, $0x3e800000
+DATA eight3e800000<>+28(SB)/4, $0x3e800000
+GLOBL eight3e800000<>(SB), RODATA|NOPTR, $32
 
-DATA eight13<>+0(SB)/4, $0x3d2aaaab
-DATA eight13<>+4(SB)/4, $0x3d2aaaab
-DATA eight13<>+8(SB)/4, $0x3d2aaaab
-DATA eight13<>+12(SB)/4, $0x3d2aaaab
-DATA eight13<>+16(SB)/4, $0x3d2aaaab
-DATA eight13<>+20(SB)/4, $0x3d2aaaab
-DATA eight13<>+24(SB)/4, $0x3d2aaaab
-DATA eight13<>+28(SB)/4, $0x3d2aaaab
-GLOBL eight13<>(SB), RODATA|NOPTR, $32
+DATA eight3d2aaaab<>+0(SB)/4, $0x3d2aaaab
+DATA eight3d2aaaab<>+4(SB)/4, $0x3d2aaaab
+DATA eight3d2aaaab<>+8(SB)/4, $0x3d2aaaab
+DATA eight3d2aaaab<>+12(SB)/4, $0x3d2aaaab
+DATA eight3d2aaaab<>+16(SB)/4, $0x3d2aaaab
+DATA eight3d2aaaab<>+20(SB)/4, $0x3d2aaaab
+DATA eight3d2aaaab<>+24(SB)/4, $0x3d2aaaab
+DATA eight3d2aaaab<>+28(SB)/4, $0x3d2aaaab
+GLOBL eight3d2aaaab<>(SB), RODATA|NOPTR, $32
 
-DATA eight14<>+0(SB)/4, $0x3daaaaab
-DATA eight14<>+4(SB)/4, $0x3daaaaab
-DATA eight14<>+8(SB)/4, $0x3daaaaab
-DATA eight14<>+12(SB)/4, $0x3daaaaab
-DATA eight14<>+16(SB)/4, $0x3daaaaab
-DATA eight14<>+20(SB)/4, $0x3daaaaab
-DATA eight14<>+24(SB)/4, $0x3daaaaab
-DATA eight14<>+28(SB)/4, $0x3daaaaab
-GLOBL eight14<>(SB), RODATA|NOPTR, $32
+DATA eight3daaaaab<>+0(SB)/4, $0x3daaaaab
+DATA eight3daaaaab<>+4(SB)/4, $0x3daaaaab
+DATA eight3daaaaab<>+8(SB)/4, $0x3daaaaab
+DATA eight3daaaaab<>+12(SB)/4, $0x3daaaaab
+DATA eight3daaaaab<>+16(SB)/4, $0x3daaaaab
+DATA eight3daaaaab<>+20(SB)/4, $0x3daaaaab
+DATA eight3daaaaab<>+24(SB)/4, $0x3daaaaab
+DATA eight3daaaaab<>+28(SB)/4, $0x3daaaaab
+GLOBL eight3daaaaab<>(SB), RODATA|NOPTR, $32
 
 // func avx2OutputGrad4(dst *byte, src *byte, tmp *byte, dstRow int, dstCol int, srcRow int, srcCol int, n int, dstStep int, srcStep int, reps int)
 // Requires: AVX, FMA3
@@ -2948,10 +2948,10 @@ group:
 	VSUBPS      Y5, Y4, Y4
 	VMOVUPS     Y4, 256(DX)
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight9<>+0(SB), Y2, Y0
-	VMULPS      eight1<>+0(SB), Y1, Y1
+	VFMADD231PS eight40800000<>+0(SB), Y2, Y0
+	VMULPS      eight40000000<>+0(SB), Y1, Y1
 	VMOVAPS     Y1, Y1
-	VFMADD231PS eight15<>+0(SB), Y3, Y1
+	VFMADD231PS eight41000000<>+0(SB), Y3, Y1
 	VADDPS      Y1, Y0, Y2
 	VMOVUPS     Y2, 384(DX)
 	VSUBPS      Y1, Y0, Y0
@@ -2970,10 +2970,10 @@ group:
 	VSUBPS      Y5, Y4, Y4
 	VMOVUPS     Y4, 288(DX)
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight9<>+0(SB), Y2, Y0
-	VMULPS      eight1<>+0(SB), Y1, Y1
+	VFMADD231PS eight40800000<>+0(SB), Y2, Y0
+	VMULPS      eight40000000<>+0(SB), Y1, Y1
 	VMOVAPS     Y1, Y1
-	VFMADD231PS eight15<>+0(SB), Y3, Y1
+	VFMADD231PS eight41000000<>+0(SB), Y3, Y1
 	VADDPS      Y1, Y0, Y2
 	VMOVUPS     Y2, 416(DX)
 	VSUBPS      Y1, Y0, Y0
@@ -2992,10 +2992,10 @@ group:
 	VSUBPS      Y5, Y4, Y4
 	VMOVUPS     Y4, 320(DX)
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight9<>+0(SB), Y2, Y0
-	VMULPS      eight1<>+0(SB), Y1, Y1
+	VFMADD231PS eight40800000<>+0(SB), Y2, Y0
+	VMULPS      eight40000000<>+0(SB), Y1, Y1
 	VMOVAPS     Y1, Y1
-	VFMADD231PS eight15<>+0(SB), Y3, Y1
+	VFMADD231PS eight41000000<>+0(SB), Y3, Y1
 	VADDPS      Y1, Y0, Y2
 	VMOVUPS     Y2, 448(DX)
 	VSUBPS      Y1, Y0, Y0
@@ -3014,10 +3014,10 @@ group:
 	VSUBPS      Y5, Y4, Y4
 	VMOVUPS     Y4, 352(DX)
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight9<>+0(SB), Y2, Y0
-	VMULPS      eight1<>+0(SB), Y1, Y1
+	VFMADD231PS eight40800000<>+0(SB), Y2, Y0
+	VMULPS      eight40000000<>+0(SB), Y1, Y1
 	VMOVAPS     Y1, Y1
-	VFMADD231PS eight15<>+0(SB), Y3, Y1
+	VFMADD231PS eight41000000<>+0(SB), Y3, Y1
 	VADDPS      Y1, Y0, Y2
 	VMOVUPS     Y2, 480(DX)
 	VSUBPS      Y1, Y0, Y0
@@ -3036,10 +3036,10 @@ group:
 	VSUBPS      Y5, Y4, Y4
 	VMOVUPS     Y4, (R13)(R9*2)
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight9<>+0(SB), Y2, Y0
-	VMULPS      eight1<>+0(SB), Y1, Y1
+	VFMADD231PS eight40800000<>+0(SB), Y2, Y0
+	VMULPS      eight40000000<>+0(SB), Y1, Y1
 	VMOVAPS     Y1, Y1
-	VFMADD231PS eight15<>+0(SB), Y3, Y1
+	VFMADD231PS eight41000000<>+0(SB), Y3, Y1
 	VADDPS      Y1, Y0, Y2
 	VMOVUPS     Y2, (R13)(R10*1)
 	VSUBPS      Y1, Y0, Y0
@@ -3058,10 +3058,10 @@ group:
 	VSUBPS      Y5, Y4, Y4
 	VMOVUPS     Y4, (R13)(R9*2)
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight9<>+0(SB), Y2, Y0
-	VMULPS      eight1<>+0(SB), Y1, Y1
+	VFMADD231PS eight40800000<>+0(SB), Y2, Y0
+	VMULPS      eight40000000<>+0(SB), Y1, Y1
 	VMOVAPS     Y1, Y1
-	VFMADD231PS eight15<>+0(SB), Y3, Y1
+	VFMADD231PS eight41000000<>+0(SB), Y3, Y1
 	VADDPS      Y1, Y0, Y2
 	VMOVUPS     Y2, (R13)(R10*1)
 	VSUBPS      Y1, Y0, Y0
@@ -3080,10 +3080,10 @@ group:
 	VSUBPS      Y5, Y4, Y4
 	VMOVUPS     Y4, (R13)(R9*2)
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight9<>+0(SB), Y2, Y0
-	VMULPS      eight1<>+0(SB), Y1, Y1
+	VFMADD231PS eight40800000<>+0(SB), Y2, Y0
+	VMULPS      eight40000000<>+0(SB), Y1, Y1
 	VMOVAPS     Y1, Y1
-	VFMADD231PS eight15<>+0(SB), Y3, Y1
+	VFMADD231PS eight41000000<>+0(SB), Y3, Y1
 	VADDPS      Y1, Y0, Y2
 	VMOVUPS     Y2, (R13)(R10*1)
 	VSUBPS      Y1, Y0, Y0
@@ -3102,10 +3102,10 @@ group:
 	VSUBPS      Y5, Y4, Y4
 	VMOVUPS     Y4, (R13)(R9*2)
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight9<>+0(SB), Y2, Y0
-	VMULPS      eight1<>+0(SB), Y1, Y1
+	VFMADD231PS eight40800000<>+0(SB), Y2, Y0
+	VMULPS      eight40000000<>+0(SB), Y1, Y1
 	VMOVAPS     Y1, Y1
-	VFMADD231PS eight15<>+0(SB), Y3, Y1
+	VFMADD231PS eight41000000<>+0(SB), Y3, Y1
 	VADDPS      Y1, Y0, Y2
 	VMOVUPS     Y2, (R13)(R10*1)
 	VSUBPS      Y1, Y0, Y0
@@ -3124,10 +3124,10 @@ group:
 	VSUBPS      Y5, Y4, Y4
 	VMOVUPS     Y4, (R13)(R9*2)
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight9<>+0(SB), Y2, Y0
-	VMULPS      eight1<>+0(SB), Y1, Y1
+	VFMADD231PS eight40800000<>+0(SB), Y2, Y0
+	VMULPS      eight40000000<>+0(SB), Y1, Y1
 	VMOVAPS     Y1, Y1
-	VFMADD231PS eight15<>+0(SB), Y3, Y1
+	VFMADD231PS eight41000000<>+0(SB), Y3, Y1
 	VADDPS      Y1, Y0, Y2
 	VMOVUPS     Y2, (R13)(R10*1)
 	VSUBPS      Y1, Y0, Y0
@@ -3146,10 +3146,10 @@ group:
 	VSUBPS      Y5, Y4, Y4
 	VMOVUPS     Y4, (R13)(R9*2)
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight9<>+0(SB), Y2, Y0
-	VMULPS      eight1<>+0(SB), Y1, Y1
+	VFMADD231PS eight40800000<>+0(SB), Y2, Y0
+	VMULPS      eight40000000<>+0(SB), Y1, Y1
 	VMOVAPS     Y1, Y1
-	VFMADD231PS eight15<>+0(SB), Y3, Y1
+	VFMADD231PS eight41000000<>+0(SB), Y3, Y1
 	VADDPS      Y1, Y0, Y2
 	VMOVUPS     Y2, (R13)(R10*1)
 	VSUBPS      Y1, Y0, Y0
@@ -3166,15 +3166,15 @@ group:
 	VZEROUPPER
 	RET
 
-DATA eight15<>+0(SB)/4, $0x41000000
-DATA eight15<>+4(SB)/4, $0x41000000
-DATA eight15<>+8(SB)/4, $0x41000000
-DATA eight15<>+12(SB)/4, $0x41000000
-DATA eight15<>+16(SB)/4, $0x41000000
-DATA eight15<>+20(SB)/4, $0x41000000
-DATA eight15<>+24(SB)/4, $0x41000000
-DATA eight15<>+28(SB)/4, $0x41000000
-GLOBL eight15<>(SB), RODATA|NOPTR, $32
+DATA eight41000000<>+0(SB)/4, $0x41000000
+DATA eight41000000<>+4(SB)/4, $0x41000000
+DATA eight41000000<>+8(SB)/4, $0x41000000
+DATA eight41000000<>+12(SB)/4, $0x41000000
+DATA eight41000000<>+16(SB)/4, $0x41000000
+DATA eight41000000<>+20(SB)/4, $0x41000000
+DATA eight41000000<>+24(SB)/4, $0x41000000
+DATA eight41000000<>+28(SB)/4, $0x41000000
+GLOBL eight41000000<>(SB), RODATA|NOPTR, $32
 
 // func avx2Output4(dst *byte, src *byte, tmp *byte, dstRow int, dstCol int, srcRow int, srcCol int, n int, dstStep int, srcStep int, reps int)
 // Requires: AVX, FMA3
@@ -3209,13 +3209,13 @@ group:
 	VADDPS      Y2, Y0, Y0
 	VMOVUPS     Y0, (DX)
 	VMOVAPS     Y1, Y0
-	VFMADD231PS eight1<>+0(SB), Y3, Y0
+	VFMADD231PS eight40000000<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, 192(DX)
 	VMOVAPS     Y6, Y0
-	VFMADD231PS eight9<>+0(SB), Y2, Y0
+	VFMADD231PS eight40800000<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, 384(DX)
 	VMOVAPS     Y1, Y0
-	VFMADD231PS eight15<>+0(SB), Y3, Y0
+	VFMADD231PS eight41000000<>+0(SB), Y3, Y0
 	VADDPS      Y5, Y0, Y0
 	VMOVUPS     Y0, 576(DX)
 	ADDQ        BX, R13
@@ -3233,13 +3233,13 @@ group:
 	VADDPS      Y2, Y0, Y0
 	VMOVUPS     Y0, 32(DX)
 	VMOVAPS     Y1, Y0
-	VFMADD231PS eight1<>+0(SB), Y3, Y0
+	VFMADD231PS eight40000000<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, 224(DX)
 	VMOVAPS     Y6, Y0
-	VFMADD231PS eight9<>+0(SB), Y2, Y0
+	VFMADD231PS eight40800000<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, 416(DX)
 	VMOVAPS     Y1, Y0
-	VFMADD231PS eight15<>+0(SB), Y3, Y0
+	VFMADD231PS eight41000000<>+0(SB), Y3, Y0
 	VADDPS      Y5, Y0, Y0
 	VMOVUPS     Y0, 608(DX)
 	ADDQ        BX, R13
@@ -3257,13 +3257,13 @@ group:
 	VADDPS      Y2, Y0, Y0
 	VMOVUPS     Y0, 64(DX)
 	VMOVAPS     Y1, Y0
-	VFMADD231PS eight1<>+0(SB), Y3, Y0
+	VFMADD231PS eight40000000<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, 256(DX)
 	VMOVAPS     Y6, Y0
-	VFMADD231PS eight9<>+0(SB), Y2, Y0
+	VFMADD231PS eight40800000<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, 448(DX)
 	VMOVAPS     Y1, Y0
-	VFMADD231PS eight15<>+0(SB), Y3, Y0
+	VFMADD231PS eight41000000<>+0(SB), Y3, Y0
 	VADDPS      Y5, Y0, Y0
 	VMOVUPS     Y0, 640(DX)
 	ADDQ        BX, R13
@@ -3281,13 +3281,13 @@ group:
 	VADDPS      Y2, Y0, Y0
 	VMOVUPS     Y0, 96(DX)
 	VMOVAPS     Y1, Y0
-	VFMADD231PS eight1<>+0(SB), Y3, Y0
+	VFMADD231PS eight40000000<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, 288(DX)
 	VMOVAPS     Y6, Y0
-	VFMADD231PS eight9<>+0(SB), Y2, Y0
+	VFMADD231PS eight40800000<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, 480(DX)
 	VMOVAPS     Y1, Y0
-	VFMADD231PS eight15<>+0(SB), Y3, Y0
+	VFMADD231PS eight41000000<>+0(SB), Y3, Y0
 	VADDPS      Y5, Y0, Y0
 	VMOVUPS     Y0, 672(DX)
 	ADDQ        BX, R13
@@ -3305,13 +3305,13 @@ group:
 	VADDPS      Y2, Y0, Y0
 	VMOVUPS     Y0, 128(DX)
 	VMOVAPS     Y1, Y0
-	VFMADD231PS eight1<>+0(SB), Y3, Y0
+	VFMADD231PS eight40000000<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, 320(DX)
 	VMOVAPS     Y6, Y0
-	VFMADD231PS eight9<>+0(SB), Y2, Y0
+	VFMADD231PS eight40800000<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, 512(DX)
 	VMOVAPS     Y1, Y0
-	VFMADD231PS eight15<>+0(SB), Y3, Y0
+	VFMADD231PS eight41000000<>+0(SB), Y3, Y0
 	VADDPS      Y5, Y0, Y0
 	VMOVUPS     Y0, 704(DX)
 	ADDQ        BX, R13
@@ -3329,13 +3329,13 @@ group:
 	VADDPS      Y2, Y0, Y0
 	VMOVUPS     Y0, 160(DX)
 	VMOVAPS     Y1, Y0
-	VFMADD231PS eight1<>+0(SB), Y3, Y0
+	VFMADD231PS eight40000000<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, 352(DX)
 	VMOVAPS     Y6, Y0
-	VFMADD231PS eight9<>+0(SB), Y2, Y0
+	VFMADD231PS eight40800000<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, 544(DX)
 	VMOVAPS     Y1, Y0
-	VFMADD231PS eight15<>+0(SB), Y3, Y0
+	VFMADD231PS eight41000000<>+0(SB), Y3, Y0
 	VADDPS      Y5, Y0, Y0
 	VMOVUPS     Y0, 736(DX)
 	MOVQ        AX, R13
@@ -3353,13 +3353,13 @@ group:
 	VADDPS      Y2, Y0, Y0
 	VMOVUPS     Y0, (R13)
 	VMOVAPS     Y1, Y0
-	VFMADD231PS eight1<>+0(SB), Y3, Y0
+	VFMADD231PS eight40000000<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, (R13)(R10*1)
 	VMOVAPS     Y6, Y0
-	VFMADD231PS eight9<>+0(SB), Y2, Y0
+	VFMADD231PS eight40800000<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, (R13)(R10*2)
 	VMOVAPS     Y1, Y0
-	VFMADD231PS eight15<>+0(SB), Y3, Y0
+	VFMADD231PS eight41000000<>+0(SB), Y3, Y0
 	VADDPS      Y5, Y0, Y0
 	VMOVUPS     Y0, (R13)(R11*1)
 	ADDQ        SI, R13
@@ -3377,13 +3377,13 @@ group:
 	VADDPS      Y2, Y0, Y0
 	VMOVUPS     Y0, (R13)
 	VMOVAPS     Y1, Y0
-	VFMADD231PS eight1<>+0(SB), Y3, Y0
+	VFMADD231PS eight40000000<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, (R13)(R10*1)
 	VMOVAPS     Y6, Y0
-	VFMADD231PS eight9<>+0(SB), Y2, Y0
+	VFMADD231PS eight40800000<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, (R13)(R10*2)
 	VMOVAPS     Y1, Y0
-	VFMADD231PS eight15<>+0(SB), Y3, Y0
+	VFMADD231PS eight41000000<>+0(SB), Y3, Y0
 	VADDPS      Y5, Y0, Y0
 	VMOVUPS     Y0, (R13)(R11*1)
 	ADDQ        SI, R13
@@ -3401,13 +3401,13 @@ group:
 	VADDPS      Y2, Y0, Y0
 	VMOVUPS     Y0, (R13)
 	VMOVAPS     Y1, Y0
-	VFMADD231PS eight1<>+0(SB), Y3, Y0
+	VFMADD231PS eight40000000<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, (R13)(R10*1)
 	VMOVAPS     Y6, Y0
-	VFMADD231PS eight9<>+0(SB), Y2, Y0
+	VFMADD231PS eight40800000<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, (R13)(R10*2)
 	VMOVAPS     Y1, Y0
-	VFMADD231PS eight15<>+0(SB), Y3, Y0
+	VFMADD231PS eight41000000<>+0(SB), Y3, Y0
 	VADDPS      Y5, Y0, Y0
 	VMOVUPS     Y0, (R13)(R11*1)
 	ADDQ        SI, R13
@@ -3425,13 +3425,13 @@ group:
 	VADDPS      Y2, Y0, Y0
 	VMOVUPS     Y0, (R13)
 	VMOVAPS     Y1, Y0
-	VFMADD231PS eight1<>+0(SB), Y3, Y0
+	VFMADD231PS eight40000000<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, (R13)(R10*1)
 	VMOVAPS     Y6, Y0
-	VFMADD231PS eight9<>+0(SB), Y2, Y0
+	VFMADD231PS eight40800000<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, (R13)(R10*2)
 	VMOVAPS     Y1, Y0
-	VFMADD231PS eight15<>+0(SB), Y3, Y0
+	VFMADD231PS eight41000000<>+0(SB), Y3, Y0
 	VADDPS      Y5, Y0, Y0
 	VMOVUPS     Y0, (R13)(R11*1)
 	ADDQ        $0x20, CX
@@ -3473,20 +3473,20 @@ group:
 	VSUBPS      Y2, Y1, Y1
 	VADDPS      Y4, Y3, Y2
 	VSUBPS      Y4, Y3, Y3
-	VMULPS      eight12<>+0(SB), Y0, Y0
+	VMULPS      eight3e800000<>+0(SB), Y0, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight5<>+0(SB), Y6, Y0
+	VFMADD231PS eightbe2aaaab<>+0(SB), Y6, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight13<>+0(SB), Y2, Y0
+	VFMADD231PS eight3d2aaaab<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, (DX)
-	VMULPS      eight5<>+0(SB), Y1, Y0
+	VMULPS      eightbe2aaaab<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight14<>+0(SB), Y3, Y0
+	VFMADD231PS eight3daaaaab<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, 192(DX)
 	VMOVAPS     Y5, Y0
-	VFMADD231PS eight5<>+0(SB), Y6, Y0
+	VFMADD231PS eightbe2aaaab<>+0(SB), Y6, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight6<>+0(SB), Y2, Y0
+	VFMADD231PS eight3e2aaaab<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, 384(DX)
 	ADDQ        BX, R12
 	VMOVUPS     (R12), Y0
@@ -3499,20 +3499,20 @@ group:
 	VSUBPS      Y2, Y1, Y1
 	VADDPS      Y4, Y3, Y2
 	VSUBPS      Y4, Y3, Y3
-	VMULPS      eight12<>+0(SB), Y0, Y0
+	VMULPS      eight3e800000<>+0(SB), Y0, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight5<>+0(SB), Y6, Y0
+	VFMADD231PS eightbe2aaaab<>+0(SB), Y6, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight13<>+0(SB), Y2, Y0
+	VFMADD231PS eight3d2aaaab<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, 32(DX)
-	VMULPS      eight5<>+0(SB), Y1, Y0
+	VMULPS      eightbe2aaaab<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight14<>+0(SB), Y3, Y0
+	VFMADD231PS eight3daaaaab<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, 224(DX)
 	VMOVAPS     Y5, Y0
-	VFMADD231PS eight5<>+0(SB), Y6, Y0
+	VFMADD231PS eightbe2aaaab<>+0(SB), Y6, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight6<>+0(SB), Y2, Y0
+	VFMADD231PS eight3e2aaaab<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, 416(DX)
 	ADDQ        BX, R12
 	VMOVUPS     (R12), Y0
@@ -3525,20 +3525,20 @@ group:
 	VSUBPS      Y2, Y1, Y1
 	VADDPS      Y4, Y3, Y2
 	VSUBPS      Y4, Y3, Y3
-	VMULPS      eight12<>+0(SB), Y0, Y0
+	VMULPS      eight3e800000<>+0(SB), Y0, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight5<>+0(SB), Y6, Y0
+	VFMADD231PS eightbe2aaaab<>+0(SB), Y6, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight13<>+0(SB), Y2, Y0
+	VFMADD231PS eight3d2aaaab<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, 64(DX)
-	VMULPS      eight5<>+0(SB), Y1, Y0
+	VMULPS      eightbe2aaaab<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight14<>+0(SB), Y3, Y0
+	VFMADD231PS eight3daaaaab<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, 256(DX)
 	VMOVAPS     Y5, Y0
-	VFMADD231PS eight5<>+0(SB), Y6, Y0
+	VFMADD231PS eightbe2aaaab<>+0(SB), Y6, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight6<>+0(SB), Y2, Y0
+	VFMADD231PS eight3e2aaaab<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, 448(DX)
 	ADDQ        BX, R12
 	VMOVUPS     (R12), Y0
@@ -3551,20 +3551,20 @@ group:
 	VSUBPS      Y2, Y1, Y1
 	VADDPS      Y4, Y3, Y2
 	VSUBPS      Y4, Y3, Y3
-	VMULPS      eight12<>+0(SB), Y0, Y0
+	VMULPS      eight3e800000<>+0(SB), Y0, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight5<>+0(SB), Y6, Y0
+	VFMADD231PS eightbe2aaaab<>+0(SB), Y6, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight13<>+0(SB), Y2, Y0
+	VFMADD231PS eight3d2aaaab<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, 96(DX)
-	VMULPS      eight5<>+0(SB), Y1, Y0
+	VMULPS      eightbe2aaaab<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight14<>+0(SB), Y3, Y0
+	VFMADD231PS eight3daaaaab<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, 288(DX)
 	VMOVAPS     Y5, Y0
-	VFMADD231PS eight5<>+0(SB), Y6, Y0
+	VFMADD231PS eightbe2aaaab<>+0(SB), Y6, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight6<>+0(SB), Y2, Y0
+	VFMADD231PS eight3e2aaaab<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, 480(DX)
 	ADDQ        BX, R12
 	VMOVUPS     (R12), Y0
@@ -3577,20 +3577,20 @@ group:
 	VSUBPS      Y2, Y1, Y1
 	VADDPS      Y4, Y3, Y2
 	VSUBPS      Y4, Y3, Y3
-	VMULPS      eight12<>+0(SB), Y0, Y0
+	VMULPS      eight3e800000<>+0(SB), Y0, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight5<>+0(SB), Y6, Y0
+	VFMADD231PS eightbe2aaaab<>+0(SB), Y6, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight13<>+0(SB), Y2, Y0
+	VFMADD231PS eight3d2aaaab<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, 128(DX)
-	VMULPS      eight5<>+0(SB), Y1, Y0
+	VMULPS      eightbe2aaaab<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight14<>+0(SB), Y3, Y0
+	VFMADD231PS eight3daaaaab<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, 320(DX)
 	VMOVAPS     Y5, Y0
-	VFMADD231PS eight5<>+0(SB), Y6, Y0
+	VFMADD231PS eightbe2aaaab<>+0(SB), Y6, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight6<>+0(SB), Y2, Y0
+	VFMADD231PS eight3e2aaaab<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, 512(DX)
 	ADDQ        BX, R12
 	VMOVUPS     (R12), Y0
@@ -3603,20 +3603,20 @@ group:
 	VSUBPS      Y2, Y1, Y1
 	VADDPS      Y4, Y3, Y2
 	VSUBPS      Y4, Y3, Y3
-	VMULPS      eight12<>+0(SB), Y0, Y0
+	VMULPS      eight3e800000<>+0(SB), Y0, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight5<>+0(SB), Y6, Y0
+	VFMADD231PS eightbe2aaaab<>+0(SB), Y6, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight13<>+0(SB), Y2, Y0
+	VFMADD231PS eight3d2aaaab<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, 160(DX)
-	VMULPS      eight5<>+0(SB), Y1, Y0
+	VMULPS      eightbe2aaaab<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight14<>+0(SB), Y3, Y0
+	VFMADD231PS eight3daaaaab<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, 352(DX)
 	VMOVAPS     Y5, Y0
-	VFMADD231PS eight5<>+0(SB), Y6, Y0
+	VFMADD231PS eightbe2aaaab<>+0(SB), Y6, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight6<>+0(SB), Y2, Y0
+	VFMADD231PS eight3e2aaaab<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, 544(DX)
 	MOVQ        AX, R12
 	VMOVUPS     (DX), Y0
@@ -3629,20 +3629,20 @@ group:
 	VSUBPS      Y2, Y1, Y1
 	VADDPS      Y4, Y3, Y2
 	VSUBPS      Y4, Y3, Y3
-	VMULPS      eight12<>+0(SB), Y0, Y0
+	VMULPS      eight3e800000<>+0(SB), Y0, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight5<>+0(SB), Y6, Y0
+	VFMADD231PS eightbe2aaaab<>+0(SB), Y6, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight13<>+0(SB), Y2, Y0
+	VFMADD231PS eight3d2aaaab<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, (R12)
-	VMULPS      eight5<>+0(SB), Y1, Y0
+	VMULPS      eightbe2aaaab<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight14<>+0(SB), Y3, Y0
+	VFMADD231PS eight3daaaaab<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, (R12)(R10*1)
 	VMOVAPS     Y5, Y0
-	VFMADD231PS eight5<>+0(SB), Y6, Y0
+	VFMADD231PS eightbe2aaaab<>+0(SB), Y6, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight6<>+0(SB), Y2, Y0
+	VFMADD231PS eight3e2aaaab<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, (R12)(R10*2)
 	ADDQ        SI, R12
 	VMOVUPS     192(DX), Y0
@@ -3655,20 +3655,20 @@ group:
 	VSUBPS      Y2, Y1, Y1
 	VADDPS      Y4, Y3, Y2
 	VSUBPS      Y4, Y3, Y3
-	VMULPS      eight12<>+0(SB), Y0, Y0
+	VMULPS      eight3e800000<>+0(SB), Y0, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight5<>+0(SB), Y6, Y0
+	VFMADD231PS eightbe2aaaab<>+0(SB), Y6, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight13<>+0(SB), Y2, Y0
+	VFMADD231PS eight3d2aaaab<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, (R12)
-	VMULPS      eight5<>+0(SB), Y1, Y0
+	VMULPS      eightbe2aaaab<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight14<>+0(SB), Y3, Y0
+	VFMADD231PS eight3daaaaab<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, (R12)(R10*1)
 	VMOVAPS     Y5, Y0
-	VFMADD231PS eight5<>+0(SB), Y6, Y0
+	VFMADD231PS eightbe2aaaab<>+0(SB), Y6, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight6<>+0(SB), Y2, Y0
+	VFMADD231PS eight3e2aaaab<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, (R12)(R10*2)
 	ADDQ        SI, R12
 	VMOVUPS     384(DX), Y0
@@ -3681,20 +3681,20 @@ group:
 	VSUBPS      Y2, Y1, Y1
 	VADDPS      Y4, Y3, Y2
 	VSUBPS      Y4, Y3, Y3
-	VMULPS      eight12<>+0(SB), Y0, Y0
+	VMULPS      eight3e800000<>+0(SB), Y0, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight5<>+0(SB), Y6, Y0
+	VFMADD231PS eightbe2aaaab<>+0(SB), Y6, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight13<>+0(SB), Y2, Y0
+	VFMADD231PS eight3d2aaaab<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, (R12)
-	VMULPS      eight5<>+0(SB), Y1, Y0
+	VMULPS      eightbe2aaaab<>+0(SB), Y1, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight14<>+0(SB), Y3, Y0
+	VFMADD231PS eight3daaaaab<>+0(SB), Y3, Y0
 	VMOVUPS     Y0, (R12)(R10*1)
 	VMOVAPS     Y5, Y0
-	VFMADD231PS eight5<>+0(SB), Y6, Y0
+	VFMADD231PS eightbe2aaaab<>+0(SB), Y6, Y0
 	VMOVAPS     Y0, Y0
-	VFMADD231PS eight6<>+0(SB), Y2, Y0
+	VFMADD231PS eight3e2aaaab<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, (R12)(R10*2)
 	ADDQ        $0x20, CX
 	ADDQ        $0x20, AX

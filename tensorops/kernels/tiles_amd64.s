@@ -14586,9 +14586,9 @@ segment:
 
 step:
 	VMASKMOVPS   (BX), Y15, Y1
-	VANDPS       highHalves<>+0(SB), Y1, Y1
+	VANDPS       eightffff0000<>+0(SB), Y1, Y1
 	VBROADCASTSS (DI), Y2
-	VANDPS       highHalves<>+0(SB), Y2, Y2
+	VANDPS       eightffff0000<>+0(SB), Y2, Y2
 	VFMADD231PS  Y1, Y2, Y0
 	VMASKMOVPS   (BX), Y15, Y1
 	VPSLLD       $0x10, Y1, Y1
@@ -14636,15 +14636,15 @@ next:
 	VZEROUPPER
 	RET
 
-DATA highHalves<>+0(SB)/4, $0xffff0000
-DATA highHalves<>+4(SB)/4, $0xffff0000
-DATA highHalves<>+8(SB)/4, $0xffff0000
-DATA highHalves<>+12(SB)/4, $0xffff0000
-DATA highHalves<>+16(SB)/4, $0xffff0000
-DATA highHalves<>+20(SB)/4, $0xffff0000
-DATA highHalves<>+24(SB)/4, $0xffff0000
-DATA highHalves<>+28(SB)/4, $0xffff0000
-GLOBL highHalves<>(SB), RODATA|NOPTR, $32
+DATA eightffff0000<>+0(SB)/4, $0xffff0000
+DATA eightffff0000<>+4(SB)/4, $0xffff0000
+DATA eightffff0000<>+8(SB)/4, $0xffff0000
+DATA eightffff0000<>+12(SB)/4, $0xffff0000
+DATA eightffff0000<>+16(SB)/4, $0xffff0000
+DATA eightffff0000<>+20(SB)/4, $0xffff0000
+DATA eightffff0000<>+24(SB)/4, $0xffff0000
+DATA eightffff0000<>+28(SB)/4, $0xffff0000
+GLOBL eightffff0000<>(SB), RODATA|NOPTR, $32
 
 // func avx2PairTile2x8(t *byte)
 // Requires: AVX, AVX2, FMA3
@@ -14681,12 +14681,12 @@ segment:
 
 step:
 	VMASKMOVPS   (SI), Y15, Y2
-	VANDPS       highHalves<>+0(SB), Y2, Y2
+	VANDPS       eightffff0000<>+0(SB), Y2, Y2
 	VBROADCASTSS (R9), Y3
-	VANDPS       highHalves<>+0(SB), Y3, Y3
+	VANDPS       eightffff0000<>+0(SB), Y3, Y3
 	VFMADD231PS  Y2, Y3, Y0
 	VBROADCASTSS (R9)(BX*1), Y3
-	VANDPS       highHalves<>+0(SB), Y3, Y3
+	VANDPS       eightffff0000<>+0(SB), Y3, Y3
 	VFMADD231PS  Y2, Y3, Y1
 	VMASKMOVPS   (SI), Y15, Y2
 	VPSLLD       $0x10, Y2, Y2
@@ -14780,15 +14780,15 @@ segment:
 
 step:
 	VMASKMOVPS   (SI), Y15, Y3
-	VANDPS       highHalves<>+0(SB), Y3, Y3
+	VANDPS       eightffff0000<>+0(SB), Y3, Y3
 	VBROADCASTSS (R9), Y4
-	VANDPS       highHalves<>+0(SB), Y4, Y4
+	VANDPS       eightffff0000<>+0(SB), Y4, Y4
 	VFMADD231PS  Y3, Y4, Y0
 	VBROADCASTSS (R9)(BX*1), Y4
-	VANDPS       highHalves<>+0(SB), Y4, Y4
+	VANDPS       eightffff0000<>+0(SB), Y4, Y4
 	VFMADD231PS  Y3, Y4, Y1
 	VBROADCASTSS (R9)(BX*2), Y4
-	VANDPS       highHalves<>+0(SB), Y4, Y4
+	VANDPS       eightffff0000<>+0(SB), Y4, Y4
 	VFMADD231PS  Y3, Y4, Y2
 	VMASKMOVPS   (SI), Y15, Y3
 	VPSLLD       $0x10, Y3, Y3
@@ -14894,18 +14894,18 @@ segment:
 
 step:
 	VMASKMOVPS   (DI), Y15, Y4
-	VANDPS       highHalves<>+0(SB), Y4, Y4
+	VANDPS       eightffff0000<>+0(SB), Y4, Y4
 	VBROADCASTSS (R10), Y5
-	VANDPS       highHalves<>+0(SB), Y5, Y5
+	VANDPS       eightffff0000<>+0(SB), Y5, Y5
 	VFMADD231PS  Y4, Y5, Y0
 	VBROADCASTSS (R10)(BX*1), Y5
-	VANDPS       highHalves<>+0(SB), Y5, Y5
+	VANDPS       eightffff0000<>+0(SB), Y5, Y5
 	VFMADD231PS  Y4, Y5, Y1
 	VBROADCASTSS (R10)(BX*2), Y5
-	VANDPS       highHalves<>+0(SB), Y5, Y5
+	VANDPS       eightffff0000<>+0(SB), Y5, Y5
 	VFMADD231PS  Y4, Y5, Y2
 	VBROADCASTSS (R10)(SI*1), Y5
-	VANDPS       highHalves<>+0(SB), Y5, Y5
+	VANDPS       eightffff0000<>+0(SB), Y5, Y5
 	VFMADD231PS  Y4, Y5, Y3
 	VMASKMOVPS   (DI), Y15, Y4
 	VPSLLD       $0x10, Y4, Y4
@@ -15022,21 +15022,21 @@ segment:
 
 step:
 	VMASKMOVPS   (DI), Y15, Y5
-	VANDPS       highHalves<>+0(SB), Y5, Y5
+	VANDPS       eightffff0000<>+0(SB), Y5, Y5
 	VBROADCASTSS (R10), Y6
-	VANDPS       highHalves<>+0(SB), Y6, Y6
+	VANDPS       eightffff0000<>+0(SB), Y6, Y6
 	VFMADD231PS  Y5, Y6, Y0
 	VBROADCASTSS (R10)(BX*1), Y6
-	VANDPS       highHalves<>+0(SB), Y6, Y6
+	VANDPS       eightffff0000<>+0(SB), Y6, Y6
 	VFMADD231PS  Y5, Y6, Y1
 	VBROADCASTSS (R10)(BX*2), Y6
-	VANDPS       highHalves<>+0(SB), Y6, Y6
+	VANDPS       eightffff0000<>+0(SB), Y6, Y6
 	VFMADD231PS  Y5, Y6, Y2
 	VBROADCASTSS (R10)(SI*1), Y6
-	VANDPS       highHalves<>+0(SB), Y6, Y6
+	VANDPS       eightffff0000<>+0(SB), Y6, Y6
 	VFMADD231PS  Y5, Y6, Y3
 	VBROADCASTSS (R10)(BX*4), Y6
-	VANDPS       highHalves<>+0(SB), Y6, Y6
+	VANDPS       eightffff0000<>+0(SB), Y6, Y6
 	VFMADD231PS  Y5, Y6, Y4
 	VMASKMOVPS   (DI), Y15, Y5
 	VPSLLD       $0x10, Y5, Y5
@@ -15165,24 +15165,24 @@ segment:
 
 step:
 	VMASKMOVPS   (R8), Y15, Y6
-	VANDPS       highHalves<>+0(SB), Y6, Y6
+	VANDPS       eightffff0000<>+0(SB), Y6, Y6
 	VBROADCASTSS (R11), Y7
-	VANDPS       highHalves<>+0(SB), Y7, Y7
+	VANDPS       eightffff0000<>+0(SB), Y7, Y7
 	VFMADD231PS  Y6, Y7, Y0
 	VBROADCASTSS (R11)(BX*1), Y7
-	VANDPS       highHalves<>+0(SB), Y7, Y7
+	VANDPS       eightffff0000<>+0(SB), Y7, Y7
 	VFMADD231PS  Y6, Y7, Y1
 	VBROADCASTSS (R11)(BX*2), Y7
-	VANDPS       highHalves<>+0(SB), Y7, Y7
+	VANDPS       eightffff0000<>+0(SB), Y7, Y7
 	VFMADD231PS  Y6, Y7, Y2
 	VBROADCASTSS (R11)(SI*1), Y7
-	VANDPS       highHalves<>+0(SB), Y7, Y7
+	VANDPS       eightffff0000<>+0(SB), Y7, Y7
 	VFMADD231PS  Y6, Y7, Y3
 	VBROADCASTSS (R11)(BX*4), Y7
-	VANDPS       highHalves<>+0(SB), Y7, Y7
+	VANDPS       eightffff0000<>+0(SB), Y7, Y7
 	VFMADD231PS  Y6, Y7, Y4
 	VBROADCASTSS (R11)(DI*1), Y7
-	VANDPS       highHalves<>+0(SB), Y7, Y7
+	VANDPS       eightffff0000<>+0(SB), Y7, Y7
 	VFMADD231PS  Y6, Y7, Y5
 	VMASKMOVPS   (R8), Y15, Y6
 	VPSLLD       $0x10, Y6, Y6
@@ -15322,27 +15322,27 @@ segment:
 
 step:
 	VMASKMOVPS   (R8), Y15, Y7
-	VANDPS       highHalves<>+0(SB), Y7, Y7
+	VANDPS       eightffff0000<>+0(SB), Y7, Y7
 	VBROADCASTSS (R11), Y8
-	VANDPS       highHalves<>+0(SB), Y8, Y8
+	VANDPS       eightffff0000<>+0(SB), Y8, Y8
 	VFMADD231PS  Y7, Y8, Y0
 	VBROADCASTSS (R11)(BX*1), Y8
-	VANDPS       highHalves<>+0(SB), Y8, Y8
+	VANDPS       eightffff0000<>+0(SB), Y8, Y8
 	VFMADD231PS  Y7, Y8, Y1
 	VBROADCASTSS (R11)(BX*2), Y8
-	VANDPS       highHalves<>+0(SB), Y8, Y8
+	VANDPS       eightffff0000<>+0(SB), Y8, Y8
 	VFMADD231PS  Y7, Y8, Y2
 	VBROADCASTSS (R11)(SI*1), Y8
-	VANDPS       highHalves<>+0(SB), Y8, Y8
+	VANDPS       eightffff0000<>+0(SB), Y8, Y8
 	VFMADD231PS  Y7, Y8, Y3
 	VBROADCASTSS (R11)(BX*4), Y8
-	VANDPS       highHalves<>+0(SB), Y8, Y8
+	VANDPS       eightffff0000<>+0(SB), Y8, Y8
 	VFMADD231PS  Y7, Y8, Y4
 	VBROADCASTSS (R11)(DI*1), Y8
-	VANDPS       highHalves<>+0(SB), Y8, Y8
+	VANDPS       eightffff0000<>+0(SB), Y8, Y8
 	VFMADD231PS  Y7, Y8, Y5
 	VBROADCASTSS (R11)(SI*2), Y8
-	VANDPS       highHalves<>+0(SB), Y8, Y8
+	VANDPS       eightffff0000<>+0(SB), Y8, Y8
 	VFMADD231PS  Y7, Y8, Y6
 	VMASKMOVPS   (R8), Y15, Y7
 	VPSLLD       $0x10, Y7, Y7
@@ -15494,30 +15494,30 @@ segment:
 
 step:
 	VMASKMOVPS   (R9), Y15, Y8
-	VANDPS       highHalves<>+0(SB), Y8, Y8
+	VANDPS       eightffff0000<>+0(SB), Y8, Y8
 	VBROADCASTSS (R12), Y9
-	VANDPS       highHalves<>+0(SB), Y9, Y9
+	VANDPS       eightffff0000<>+0(SB), Y9, Y9
 	VFMADD231PS  Y8, Y9, Y0
 	VBROADCASTSS (R12)(BX*1), Y9
-	VANDPS       highHalves<>+0(SB), Y9, Y9
+	VANDPS       eightffff0000<>+0(SB), Y9, Y9
 	VFMADD231PS  Y8, Y9, Y1
 	VBROADCASTSS (R12)(BX*2), Y9
-	VANDPS       highHalves<>+0(SB), Y9, Y9
+	VANDPS       eightffff0000<>+0(SB), Y9, Y9
 	VFMADD231PS  Y8, Y9, Y2
 	VBROADCASTSS (R12)(SI*1), Y9
-	VANDPS       highHalves<>+0(SB), Y9, Y9
+	VANDPS       eightffff0000<>+0(SB), Y9, Y9
 	VFMADD231PS  Y8, Y9, Y3
 	VBROADCASTSS (R12)(BX*4), Y9
-	VANDPS       highHalves<>+0(SB), Y9, Y9
+	VANDPS       eightffff0000<>+0(SB), Y9, Y9
 	VFMADD231PS  Y8, Y9, Y4
 	VBROADCASTSS (R12)(DI*1), Y9
-	VANDPS       highHalves<>+0(SB), Y9, Y9
+	VANDPS       eightffff0000<>+0(SB), Y9, Y9
 	VFMADD231PS  Y8, Y9, Y5
 	VBROADCASTSS (R12)(SI*2), Y9
-	VANDPS       highHalves<>+0(SB), Y9, Y9
+	VANDPS       eightffff0000<>+0(SB), Y9, Y9
 	VFMADD231PS  Y8, Y9, Y6
 	VBROADCASTSS (R12)(R8*1), Y9
-	VANDPS       highHalves<>+0(SB), Y9, Y9
+	VANDPS       eightffff0000<>+0(SB), Y9, Y9
 	VFMADD231PS  Y8, Y9, Y7
 	VMASKMOVPS   (R9), Y15, Y8
 	VPSLLD       $0x10, Y8, Y8
@@ -15680,33 +15680,33 @@ segment:
 
 step:
 	VMASKMOVPS   (R9), Y15, Y9
-	VANDPS       highHalves<>+0(SB), Y9, Y9
+	VANDPS       eightffff0000<>+0(SB), Y9, Y9
 	VBROADCASTSS (R12), Y10
-	VANDPS       highHalves<>+0(SB), Y10, Y10
+	VANDPS       eightffff0000<>+0(SB), Y10, Y10
 	VFMADD231PS  Y9, Y10, Y0
 	VBROADCASTSS (R12)(BX*1), Y10
-	VANDPS       highHalves<>+0(SB), Y10, Y10
+	VANDPS       eightffff0000<>+0(SB), Y10, Y10
 	VFMADD231PS  Y9, Y10, Y1
 	VBROADCASTSS (R12)(BX*2), Y10
-	VANDPS       highHalves<>+0(SB), Y10, Y10
+	VANDPS       eightffff0000<>+0(SB), Y10, Y10
 	VFMADD231PS  Y9, Y10, Y2
 	VBROADCASTSS (R12)(SI*1), Y10
-	VANDPS       highHalves<>+0(SB), Y10, Y10
+	VANDPS       eightffff0000<>+0(SB), Y10, Y10
 	VFMADD231PS  Y9, Y10, Y3
 	VBROADCASTSS (R12)(BX*4), Y10
-	VANDPS       highHalves<>+0(SB), Y10, Y10
+	VANDPS       eightffff0000<>+0(SB), Y10, Y10
 	VFMADD231PS  Y9, Y10, Y4
 	VBROADCASTSS (R12)(DI*1), Y10
-	VANDPS       highHalves<>+0(SB), Y10, Y10
+	VANDPS       eightffff0000<>+0(SB), Y10, Y10
 	VFMADD231PS  Y9, Y10, Y5
 	VBROADCASTSS (R12)(SI*2), Y10
-	VANDPS       highHalves<>+0(SB), Y10, Y10
+	VANDPS       eightffff0000<>+0(SB), Y10, Y10
 	VFMADD231PS  Y9, Y10, Y6
 	VBROADCASTSS (R12)(R8*1), Y10
-	VANDPS       highHalves<>+0(SB), Y10, Y10
+	VANDPS       eightffff0000<>+0(SB), Y10, Y10
 	VFMADD231PS  Y9, Y10, Y7
 	VBROADCASTSS (R12)(BX*8), Y10
-	VANDPS       highHalves<>+0(SB), Y10, Y10
+	VANDPS       eightffff0000<>+0(SB), Y10, Y10
 	VFMADD231PS  Y9, Y10, Y8
 	VMASKMOVPS   (R9), Y15, Y9
 	VPSLLD       $0x10, Y9, Y9
@@ -15882,36 +15882,36 @@ segment:
 
 step:
 	VMASKMOVPS   (R9), Y15, Y10
-	VANDPS       highHalves<>+0(SB), Y10, Y10
+	VANDPS       eightffff0000<>+0(SB), Y10, Y10
 	VBROADCASTSS (R12), Y11
-	VANDPS       highHalves<>+0(SB), Y11, Y11
+	VANDPS       eightffff0000<>+0(SB), Y11, Y11
 	VFMADD231PS  Y10, Y11, Y0
 	VBROADCASTSS (R12)(BX*1), Y11
-	VANDPS       highHalves<>+0(SB), Y11, Y11
+	VANDPS       eightffff0000<>+0(SB), Y11, Y11
 	VFMADD231PS  Y10, Y11, Y1
 	VBROADCASTSS (R12)(BX*2), Y11
-	VANDPS       highHalves<>+0(SB), Y11, Y11
+	VANDPS       eightffff0000<>+0(SB), Y11, Y11
 	VFMADD231PS  Y10, Y11, Y2
 	VBROADCASTSS (R12)(SI*1), Y11
-	VANDPS       highHalves<>+0(SB), Y11, Y11
+	VANDPS       eightffff0000<>+0(SB), Y11, Y11
 	VFMADD231PS  Y10, Y11, Y3
 	VBROADCASTSS (R12)(BX*4), Y11
-	VANDPS       highHalves<>+0(SB), Y11, Y11
+	VANDPS       eightffff0000<>+0(SB), Y11, Y11
 	VFMADD231PS  Y10, Y11, Y4
 	VBROADCASTSS (R12)(DI*1), Y11
-	VANDPS       highHalves<>+0(SB), Y11, Y11
+	VANDPS       eightffff0000<>+0(SB), Y11, Y11
 	VFMADD231PS  Y10, Y11, Y5
 	VBROADCASTSS (R12)(SI*2), Y11
-	VANDPS       highHalves<>+0(SB), Y11, Y11
+	VANDPS       eightffff0000<>+0(SB), Y11, Y11
 	VFMADD231PS  Y10, Y11, Y6
 	VBROADCASTSS (R12)(R8*1), Y11
-	VANDPS       highHalves<>+0(SB), Y11, Y11
+	VANDPS       eightffff0000<>+0(SB), Y11, Y11
 	VFMADD231PS  Y10, Y11, Y7
 	VBROADCASTSS (R12)(BX*8), Y11
-	VANDPS       highHalves<>+0(SB), Y11, Y11
+	VANDPS       eightffff0000<>+0(SB), Y11, Y11
 	VFMADD231PS  Y10, Y11, Y8
 	VBROADCASTSS (R13), Y11
-	VANDPS       highHalves<>+0(SB), Y11, Y11
+	VANDPS       eightffff0000<>+0(SB), Y11, Y11
 	VFMADD231PS  Y10, Y11, Y9
 	VMASKMOVPS   (R9), Y15, Y10
 	VPSLLD       $0x10, Y10, Y10
@@ -16101,39 +16101,39 @@ segment:
 
 step:
 	VMASKMOVPS   (R9), Y15, Y11
-	VANDPS       highHalves<>+0(SB), Y11, Y11
+	VANDPS       eightffff0000<>+0(SB), Y11, Y11
 	VBROADCASTSS (R12), Y12
-	VANDPS       highHalves<>+0(SB), Y12, Y12
+	VANDPS       eightffff0000<>+0(SB), Y12, Y12
 	VFMADD231PS  Y11, Y12, Y0
 	VBROADCASTSS (R12)(BX*1), Y12
-	VANDPS       highHalves<>+0(SB), Y12, Y12
+	VANDPS       eightffff0000<>+0(SB), Y12, Y12
 	VFMADD231PS  Y11, Y12, Y1
 	VBROADCASTSS (R12)(BX*2), Y12
-	VANDPS       highHalves<>+0(SB), Y12, Y12
+	VANDPS       eightffff0000<>+0(SB), Y12, Y12
 	VFMADD231PS  Y11, Y12, Y2
 	VBROADCASTSS (R12)(SI*1), Y12
-	VANDPS       highHalves<>+0(SB), Y12, Y12
+	VANDPS       eightffff0000<>+0(SB), Y12, Y12
 	VFMADD231PS  Y11, Y12, Y3
 	VBROADCASTSS (R12)(BX*4), Y12
-	VANDPS       highHalves<>+0(SB), Y12, Y12
+	VANDPS       eightffff0000<>+0(SB), Y12, Y12
 	VFMADD231PS  Y11, Y12, Y4
 	VBROADCASTSS (R12)(DI*1), Y12
-	VANDPS       highHalves<>+0(SB), Y12, Y12
+	VANDPS       eightffff0000<>+0(SB), Y12, Y12
 	VFMADD231PS  Y11, Y12, Y5
 	VBROADCASTSS (R12)(SI*2), Y12
-	VANDPS       highHalves<>+0(SB), Y12, Y12
+	VANDPS       eightffff0000<>+0(SB), Y12, Y12
 	VFMADD231PS  Y11, Y12, Y6
 	VBROADCASTSS (R12)(R8*1), Y12
-	VANDPS       highHalves<>+0(SB), Y12, Y12
+	VANDPS       eightffff0000<>+0(SB), Y12, Y12
 	VFMADD231PS  Y11, Y12, Y7
 	VBROADCASTSS (R12)(BX*8), Y12
-	VANDPS       highHalves<>+0(SB), Y12, Y12
+	VANDPS       eightffff0000<>+0(SB), Y12, Y12
 	VFMADD231PS  Y11, Y12, Y8
 	VBROADCASTSS (R13), Y12
-	VANDPS       highHalves<>+0(SB), Y12, Y12
+	VANDPS       eightffff0000<>+0(SB), Y12, Y12
 	VFMADD231PS  Y11, Y12, Y9
 	VBROADCASTSS (R13)(BX*1), Y12
-	VANDPS       highHalves<>+0(SB), Y12, Y12
+	VANDPS       eightffff0000<>+0(SB), Y12, Y12
 	VFMADD231PS  Y11, Y12, Y10
 	VMASKMOVPS   (R9), Y15, Y11
 	VPSLLD       $0x10, Y11, Y11
@@ -16334,42 +16334,42 @@ segment:
 
 step:
 	VMASKMOVPS   (R9), Y15, Y12
-	VANDPS       highHalves<>+0(SB), Y12, Y12
+	VANDPS       eightffff0000<>+0(SB), Y12, Y12
 	VBROADCASTSS (R12), Y13
-	VANDPS       highHalves<>+0(SB), Y13, Y13
+	VANDPS       eightffff0000<>+0(SB), Y13, Y13
 	VFMADD231PS  Y12, Y13, Y0
 	VBROADCASTSS (R12)(BX*1), Y13
-	VANDPS       highHalves<>+0(SB), Y13, Y13
+	VANDPS       eightffff0000<>+0(SB), Y13, Y13
 	VFMADD231PS  Y12, Y13, Y1
 	VBROADCASTSS (R12)(BX*2), Y13
-	VANDPS       highHalves<>+0(SB), Y13, Y13
+	VANDPS       eightffff0000<>+0(SB), Y13, Y13
 	VFMADD231PS  Y12, Y13, Y2
 	VBROADCASTSS (R12)(SI*1), Y13
-	VANDPS       highHalves<>+0(SB), Y13, Y13
+	VANDPS       eightffff0000<>+0(SB), Y13, Y13
 	VFMADD231PS  Y12, Y13, Y3
 	VBROADCASTSS (R12)(BX*4), Y13
-	VANDPS       highHalves<>+0(SB), Y13, Y13
+	VANDPS       eightffff0000<>+0(SB), Y13, Y13
 	VFMADD231PS  Y12, Y13, Y4
 	VBROADCASTSS (R12)(DI*1), Y13
-	VANDPS       highHalves<>+0(SB), Y13, Y13
+	VANDPS       eightffff0000<>+0(SB), Y13, Y13
 	VFMADD231PS  Y12, Y13, Y5
 	VBROADCASTSS (R12)(SI*2), Y13
-	VANDPS       highHalves<>+0(SB), Y13, Y13
+	VANDPS       eightffff0000<>+0(SB), Y13, Y13
 	VFMADD231PS  Y12, Y13, Y6
 	VBROADCASTSS (R12)(R8*1), Y13
-	VANDPS       highHalves<>+0(SB), Y13, Y13
+	VANDPS       eightffff0000<>+0(SB), Y13, Y13
 	VFMADD231PS  Y12, Y13, Y7
 	VBROADCASTSS (R12)(BX*8), Y13
-	VANDPS       highHalves<>+0(SB), Y13, Y13
+	VANDPS       eightffff0000<>+0(SB), Y13, Y13
 	VFMADD231PS  Y12, Y13, Y8
 	VBROADCASTSS (R13), Y13
-	VANDPS       highHalves<>+0(SB), Y13, Y13
+	VANDPS       eightffff0000<>+0(SB), Y13, Y13
 	VFMADD231PS  Y12, Y13, Y9
 	VBROADCASTSS (R13)(BX*1), Y13
-	VANDPS       highHalves<>+0(SB), Y13, Y13
+	VANDPS       eightffff0000<>+0(SB), Y13, Y13
 	VFMADD231PS  Y12, Y13, Y10
 	VBROADCASTSS (R13)(BX*2), Y13
-	VANDPS       highHalves<>+0(SB), Y13, Y13
+	VANDPS       eightffff0000<>+0(SB), Y13, Y13
 	VFMADD231PS  Y12, Y13, Y11
 	VMASKMOVPS   (R9), Y15, Y12
 	VPSLLD       $0x10, Y12, Y12
@@ -16566,10 +16566,10 @@ segment:
 step:
 	VMOVUPS      (BX), Y2
 	VMASKMOVPS   32(BX), Y15, Y3
-	VANDPS       highHalves<>+0(SB), Y2, Y2
-	VANDPS       highHalves<>+0(SB), Y3, Y3
+	VANDPS       eightffff0000<>+0(SB), Y2, Y2
+	VANDPS       eightffff0000<>+0(SB), Y3, Y3
 	VBROADCASTSS (DI), Y4
-	VANDPS       highHalves<>+0(SB), Y4, Y4
+	VANDPS       eightffff0000<>+0(SB), Y4, Y4
 	VFMADD231PS  Y2, Y4, Y0
 	VFMADD231PS  Y3, Y4, Y1
 	VMOVUPS      (BX), Y2
@@ -16663,14 +16663,14 @@ segment:
 step:
 	VMOVUPS      (SI), Y4
 	VMASKMOVPS   32(SI), Y15, Y5
-	VANDPS       highHalves<>+0(SB), Y4, Y4
-	VANDPS       highHalves<>+0(SB), Y5, Y5
+	VANDPS       eightffff0000<>+0(SB), Y4, Y4
+	VANDPS       eightffff0000<>+0(SB), Y5, Y5
 	VBROADCASTSS (R9), Y6
-	VANDPS       highHalves<>+0(SB), Y6, Y6
+	VANDPS       eightffff0000<>+0(SB), Y6, Y6
 	VFMADD231PS  Y4, Y6, Y0
 	VFMADD231PS  Y5, Y6, Y1
 	VBROADCASTSS (R9)(BX*1), Y6
-	VANDPS       highHalves<>+0(SB), Y6, Y6
+	VANDPS       eightffff0000<>+0(SB), Y6, Y6
 	VFMADD231PS  Y4, Y6, Y2
 	VFMADD231PS  Y5, Y6, Y3
 	VMOVUPS      (SI), Y4
@@ -16781,18 +16781,18 @@ segment:
 step:
 	VMOVUPS      (SI), Y6
 	VMASKMOVPS   32(SI), Y15, Y7
-	VANDPS       highHalves<>+0(SB), Y6, Y6
-	VANDPS       highHalves<>+0(SB), Y7, Y7
+	VANDPS       eightffff0000<>+0(SB), Y6, Y6
+	VANDPS       eightffff0000<>+0(SB), Y7, Y7
 	VBROADCASTSS (R9), Y8
-	VANDPS       highHalves<>+0(SB), Y8, Y8
+	VANDPS       eightffff0000<>+0(SB), Y8, Y8
 	VFMADD231PS  Y6, Y8, Y0
 	VFMADD231PS  Y7, Y8, Y1
 	VBROADCASTSS (R9)(BX*1), Y8
-	VANDPS       highHalves<>+0(SB), Y8, Y8
+	VANDPS       eightffff0000<>+0(SB), Y8, Y8
 	VFMADD231PS  Y6, Y8, Y2
 	VFMADD231PS  Y7, Y8, Y3
 	VBROADCASTSS (R9)(BX*2), Y8
-	VANDPS       highHalves<>+0(SB), Y8, Y8
+	VANDPS       eightffff0000<>+0(SB), Y8, Y8
 	VFMADD231PS  Y6, Y8, Y4
 	VFMADD231PS  Y7, Y8, Y5
 	VMOVUPS      (SI), Y6
@@ -16921,22 +16921,22 @@ segment:
 step:
 	VMOVUPS      (DI), Y8
 	VMASKMOVPS   32(DI), Y15, Y9
-	VANDPS       highHalves<>+0(SB), Y8, Y8
-	VANDPS       highHalves<>+0(SB), Y9, Y9
+	VANDPS       eightffff0000<>+0(SB), Y8, Y8
+	VANDPS       eightffff0000<>+0(SB), Y9, Y9
 	VBROADCASTSS (R10), Y10
-	VANDPS       highHalves<>+0(SB), Y10, Y10
+	VANDPS       eightffff0000<>+0(SB), Y10, Y10
 	VFMADD231PS  Y8, Y10, Y0
 	VFMADD231PS  Y9, Y10, Y1
 	VBROADCASTSS (R10)(BX*1), Y10
-	VANDPS       highHalves<>+0(SB), Y10, Y10
+	VANDPS       eightffff0000<>+0(SB), Y10, Y10
 	VFMADD231PS  Y8, Y10, Y2
 	VFMADD231PS  Y9, Y10, Y3
 	VBROADCASTSS (R10)(BX*2), Y10
-	VANDPS       highHalves<>+0(SB), Y10, Y10
+	VANDPS       eightffff0000<>+0(SB), Y10, Y10
 	VFMADD231PS  Y8, Y10, Y4
 	VFMADD231PS  Y9, Y10, Y5
 	VBROADCASTSS (R10)(SI*1), Y10
-	VANDPS       highHalves<>+0(SB), Y10, Y10
+	VANDPS       eightffff0000<>+0(SB), Y10, Y10
 	VFMADD231PS  Y8, Y10, Y6
 	VFMADD231PS  Y9, Y10, Y7
 	VMOVUPS      (DI), Y8
@@ -17082,26 +17082,26 @@ segment:
 step:
 	VMOVUPS      (DI), Y10
 	VMASKMOVPS   32(DI), Y15, Y11
-	VANDPS       highHalves<>+0(SB), Y10, Y10
-	VANDPS       highHalves<>+0(SB), Y11, Y11
+	VANDPS       eightffff0000<>+0(SB), Y10, Y10
+	VANDPS       eightffff0000<>+0(SB), Y11, Y11
 	VBROADCASTSS (R10), Y12
-	VANDPS       highHalves<>+0(SB), Y12, Y12
+	VANDPS       eightffff0000<>+0(SB), Y12, Y12
 	VFMADD231PS  Y10, Y12, Y0
 	VFMADD231PS  Y11, Y12, Y1
 	VBROADCASTSS (R10)(BX*1), Y12
-	VANDPS       highHalves<>+0(SB), Y12, Y12
+	VANDPS       eightffff0000<>+0(SB), Y12, Y12
 	VFMADD231PS  Y10, Y12, Y2
 	VFMADD231PS  Y11, Y12, Y3
 	VBROADCASTSS (R10)(BX*2), Y12
-	VANDPS       highHalves<>+0(SB), Y12, Y12
+	VANDPS       eightffff0000<>+0(SB), Y12, Y12
 	VFMADD231PS  Y10, Y12, Y4
 	VFMADD231PS  Y11, Y12, Y5
 	VBROADCASTSS (R10)(SI*1), Y12
-	VANDPS       highHalves<>+0(SB), Y12, Y12
+	VANDPS       eightffff0000<>+0(SB), Y12, Y12
 	VFMADD231PS  Y10, Y12, Y6
 	VFMADD231PS  Y11, Y12, Y7
 	VBROADCASTSS (R10)(BX*4), Y12
-	VANDPS       highHalves<>+0(SB), Y12, Y12
+	VANDPS       eightffff0000<>+0(SB), Y12, Y12
 	VFMADD231PS  Y10, Y12, Y8
 	VFMADD231PS  Y11, Y12, Y9
 	VMOVUPS      (DI), Y10
@@ -17265,30 +17265,30 @@ segment:
 step:
 	VMOVUPS      (R8), Y12
 	VMASKMOVPS   32(R8), Y15, Y13
-	VANDPS       highHalves<>+0(SB), Y12, Y12
-	VANDPS       highHalves<>+0(SB), Y13, Y13
+	VANDPS       eightffff0000<>+0(SB), Y12, Y12
+	VANDPS       eightffff0000<>+0(SB), Y13, Y13
 	VBROADCASTSS (R11), Y14
-	VANDPS       highHalves<>+0(SB), Y14, Y14
+	VANDPS       eightffff0000<>+0(SB), Y14, Y14
 	VFMADD231PS  Y12, Y14, Y0
 	VFMADD231PS  Y13, Y14, Y1
 	VBROADCASTSS (R11)(BX*1), Y14
-	VANDPS       highHalves<>+0(SB), Y14, Y14
+	VANDPS       eightffff0000<>+0(SB), Y14, Y14
 	VFMADD231PS  Y12, Y14, Y2
 	VFMADD231PS  Y13, Y14, Y3
 	VBROADCASTSS (R11)(BX*2), Y14
-	VANDPS       highHalves<>+0(SB), Y14, Y14
+	VANDPS       eightffff0000<>+0(SB), Y14, Y14
 	VFMADD231PS  Y12, Y14, Y4
 	VFMADD231PS  Y13, Y14, Y5
 	VBROADCASTSS (R11)(SI*1), Y14
-	VANDPS       highHalves<>+0(SB), Y14, Y14
+	VANDPS       eightffff0000<>+0(SB), Y14, Y14
 	VFMADD231PS  Y12, Y14, Y6
 	VFMADD231PS  Y13, Y14, Y7
 	VBROADCASTSS (R11)(BX*4), Y14
-	VANDPS       highHalves<>+0(SB), Y14, Y14
+	VANDPS       eightffff0000<>+0(SB), Y14, Y14
 	VFMADD231PS  Y12, Y14, Y8
 	VFMADD231PS  Y13, Y14, Y9
 	VBROADCASTSS (R11)(DI*1), Y14
-	VANDPS       highHalves<>+0(SB), Y14, Y14
+	VANDPS       eightffff0000<>+0(SB), Y14, Y14
 	VFMADD231PS  Y12, Y14, Y10
 	VFMADD231PS  Y13, Y14, Y11
 	VMOVUPS      (R8), Y12

@@ -288,7 +288,7 @@ func (f family) kernel(rows int) {
 	}
 	if f.kind == avx2Pair { // first the high halves, as floats; then the low ones
 		for _, float := range []func(word Op){
-			func(word Op) { VANDPS(masks.eight("highHalves", 0xffff0000), word, word) },
+			func(word Op) { VANDPS(masks.eight(0xffff0000), word, word) },
 			func(word Op) { VPSLLD(U8(16), word, word) },
 		} {
 			loadB()

@@ -51,7 +51,7 @@ func writeMoves() {
 	transpose("avx2TransposePairs", 2, c.neighbours)
 	copyRows()
 	c.joins()
-	w := transformer{constants: map[float64]Mem{}}
+	w := transformer{c}
 	for _, a := range winograd.Algorithms {
 		for _, t := range a.Transforms() {
 			w.kernel(a, t)
@@ -142,7 +142,7 @@ func transformName(a winograd.Algorithm, t winograd.Transform) string {
 // transformer writes the transforms P X Pᵀ of Winograd convolutions, eight channels at a time: first over the columns
 // of X into tmp, then over its rows. The contract is documented at the type transform of package kernels.
 type transformer struct {
-	constants map[float64]Mem
+	constants
 }
 
 func (w *transformer) kernel(a winograd.Algorithm, tr winograd.Transform) {
@@ -328,14 +328,4 @@ func (w *transformer) sum(c []float64, x []VecVirtual) VecVirtual {
 }
 
 // constant is a vector of eight times v.
-func (w *transformer) constant(v float64) Mem {
-	m, ok := w.constants[v]
-	if !ok {
-		m = GLOBL(fmt.Sprintf("eight%d", len(w.constants)), RODATA|NOPTR)
-		for i := range 8 {
-			DATA(4*i, U32(math.Float32bits(float32(v)))) // F32 would write 2.0 as the integer 2
-		}
-		w.constants[v] = m
-	}
-	return m
-}
+func (w *transformer) constant(v float64) Mem { return w.eight(math.Float32bits(float32(v))) }

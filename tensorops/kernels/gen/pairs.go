@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+
 	. "github.com/mmcloughlin/avo/build"
 	"github.com/mmcloughlin/avo/ir"
 	. "github.com/mmcloughlin/avo/operand"
@@ -29,10 +31,10 @@ func vdpbf16ps(b, a, sum Op) {
 // constants are vectors of eight times the same 32 bits.
 type constants map[uint32]Mem
 
-func (c constants) eight(name string, bits uint32) Mem {
+func (c constants) eight(bits uint32) Mem {
 	m, ok := c[bits]
 	if !ok {
-		m = GLOBL(name, RODATA|NOPTR)
+		m = GLOBL(fmt.Sprintf("eight%08x", bits), RODATA|NOPTR)
 		for i := range 8 {
 			DATA(4*i, U32(bits))
 		}
@@ -46,11 +48,11 @@ func (c constants) rounded(from Mem) VecVirtual {
 	x, up, isNaN, quiet := YMM(), YMM(), YMM(), YMM()
 	VMOVUPS(from, x)
 	VPSRLD(U8(16), x, up) // whether to round up a tie: the last bit that stays
-	VPAND(c.eight("lastBit", 1), up, up)
+	VPAND(c.eight(1), up, up)
 	VPADDD(x, up, up)
-	VPADDD(c.eight("belowHalf", 0x7fff), up, up)
+	VPADDD(c.eight(0x7fff), up, up)
 	VCMPPS(U8(3), x, x, isNaN)
-	VORPS(c.eight("quietNaN", 0x400000), x, quiet)
+	VORPS(c.eight(0x400000), x, quiet)
 	VBLENDVPS(isNaN, quiet, up, up)
 	return up
 }
