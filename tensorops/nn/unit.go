@@ -88,8 +88,6 @@ type block struct {
 	downsample *unit // nil where the input is added as it is
 }
 
-func (b *block) output() *value { return b.units[len(b.units)-1].y }
-
 func (b *block) forward(n *Net, mode BNMode) {
 	last := len(b.units) - 1
 	for _, u := range b.units[:last] {
