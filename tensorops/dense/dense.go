@@ -1,6 +1,5 @@
 // Package dense makes gorgonia tensors run on the project's kernels: tensors made with an Engine of this package
-// multiply, matrices and vectors alike, with Pool.Gemm
-// instead of gorgonia's own loops.
+// multiply, matrices and vectors alike, with Pool.Gemm instead of gorgonia's own loops.
 package dense
 
 import (

@@ -79,13 +79,7 @@ func (s *isa) joinNeighbours(dst, src []float32) {
 		s.joinNeighbourVectors(unsafe.Pointer(&dst[0]), unsafe.Pointer(&src[0]), n)
 		done = n * 8
 	}
-	for i := done; i < len(dst); i++ {
-		if high := 2*i + 1; high < len(src) {
-			dst[i] = word(src[2*i], src[high])
-		} else {
-			dst[i] = word(src[2*i], 0)
-		}
-	}
+	packPairColumn(dst, done, 1, src[2*done:])
 }
 
 // packPairs is packPanel with pairs of rows: dst[k*ld + j] is the word of B[2k,j] and B[2k+1,j].

@@ -99,9 +99,11 @@ func (a *axis) columns(dst, src []uint8, stride, first int) {
 		rows := src[(s.first-first)*stride : (s.first-first+s.n)*stride]
 		to := dst[y*stride : (y+1)*stride]
 		if simd && stride >= group {
-			last := stride - group // may overlap the group before
 			avx2Column(to, rows, weights[:s.n], stride, stride/group)
-			avx2Column(to[last:], rows[last:], weights[:s.n], stride, 1)
+			if stride%group > 0 { // what is left, with some of the group before
+				last := stride - group
+				avx2Column(to[last:], rows[last:], weights[:s.n], stride, 1)
+			}
 		} else {
 			scaleColumns(to, rows, weights[:s.n], stride)
 		}
