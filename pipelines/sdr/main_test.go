@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -11,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -48,9 +50,17 @@ const (
 	tiny     = testdata + "/fixtures/tiny.parquet"
 )
 
-// program returns the command to run the program with arguments.
-func program(args ...string) *exec.Cmd {
-	c := exec.Command(os.Args[0], args...)
+// program returns the command to run the program with arguments. A program that has not ended when the tests have half
+// a minute left is made to print its goroutines.
+func program(t *testing.T, args ...string) *exec.Cmd {
+	ctx := t.Context()
+	if deadline, ok := t.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-30*time.Second))
+		t.Cleanup(cancel)
+	}
+	c := exec.CommandContext(ctx, os.Args[0], args...)
+	c.Cancel = func() error { return c.Process.Signal(syscall.SIGQUIT) }
 	c.Env = append(os.Environ(), asProgram+"=1")
 	return c
 }
@@ -59,7 +69,7 @@ func program(args ...string) *exec.Cmd {
 func sdr(t *testing.T, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
 	var out, log bytes.Buffer
-	c := program(args...)
+	c := program(t, args...)
 	c.Stdout, c.Stderr = &out, &log
 	err := c.Run()
 	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
@@ -198,7 +208,7 @@ func TestKillAndResume(t *testing.T) {
 		run := filepath.Join(dir, "killed")
 		args := quickRun(run, "--resume", "--set", "train.checkpoint_seconds=30")
 		at := time.Duration(random.Float64() * float64(took))
-		c := program(args...)
+		c := program(t, args...)
 		require.NoError(t, c.Start())
 		time.Sleep(at)
 		_ = c.Process.Kill() // it may have ended

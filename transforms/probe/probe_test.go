@@ -70,6 +70,25 @@ func clouds(seed uint64, rows, dim, classes int, distance float64) ([]float32, [
 	return x, labels
 }
 
+// TestFewImages fits problems with fewer images than dimensions: every fit ends, and as all of them are separable, a
+// weak penalty leaves no error on the training images.
+func TestFewImages(t *testing.T) {
+	pool := kernels.NewPool(1)
+	defer pool.Close()
+	random := rand.New(rand.NewPCG(5, 5))
+	for seed := range uint64(300) {
+		rows, dim, classes := 6+random.IntN(20), 30+random.IntN(20), 2+random.IntN(3)
+		x, labels := clouds(seed, rows, dim, classes, 1)
+		m, err := probe.Fit(x, dim, labels, classes, at(1e-4, 1e-3, 1e-2, 1e-1, 1, 10, 100), pool)
+		require.NoError(t, err)
+		m, err = probe.Fit(x, dim, labels, classes, at(100), pool)
+		require.NoError(t, err)
+		pred, err := m.Predict(x, pool)
+		require.NoError(t, err)
+		require.Equal(t, labels, pred, "seed %d", seed)
+	}
+}
+
 // TestChoosesC checks that C is found in a noisy problem, where a weak penalty overfits, that the choice ends in the
 // very fit which that C alone gives, and that threads change no bit.
 func TestChoosesC(t *testing.T) {

@@ -60,7 +60,9 @@ func (p *problem) fit(c float64, cfg Config) (*Model, error) {
 			MajorIterations:   cfg.MaxIterations,
 			Converger:         &optimize.FunctionConverge{Relative: 1e-7, Iterations: 5},
 		},
-		&optimize.LBFGS{Linesearcher: &optimize.MoreThuente{}},
+		// Its bisection halves an interval until nothing is left of it. optimize.MoreThuente forgets that it has bracketed
+		// the minimum and can walk for ever where float32's rounding hides the slope.
+		&optimize.LBFGS{Linesearcher: &optimize.Bisection{}},
 	)
 	// A line search without progress has met the rounding of float32: the minimum is reached as closely as can be.
 	if err != nil && !errors.Is(err, optimize.ErrLinesearcherFailure) && !errors.Is(err, optimize.ErrNoProgress) {
