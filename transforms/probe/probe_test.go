@@ -79,9 +79,9 @@ func TestFewImages(t *testing.T) {
 	for seed := range uint64(300) {
 		rows, dim, classes := 6+random.IntN(20), 30+random.IntN(20), 2+random.IntN(3)
 		x, labels := clouds(seed, rows, dim, classes, 1)
-		m, err := probe.Fit(x, dim, labels, classes, at(1e-4, 1e-3, 1e-2, 1e-1, 1, 10, 100), pool)
+		_, err := probe.Fit(x, dim, labels, classes, probe.Default, pool)
 		require.NoError(t, err)
-		m, err = probe.Fit(x, dim, labels, classes, at(100), pool)
+		m, err := probe.Fit(x, dim, labels, classes, at(100), pool)
 		require.NoError(t, err)
 		pred, err := m.Predict(x, pool)
 		require.NoError(t, err)
