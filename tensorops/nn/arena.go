@@ -4,36 +4,34 @@ import (
 	"cmp"
 	"math"
 	"slices"
-
-	"github.com/sdr-ml/sdr/tensorops/kernels"
 )
 
-// value is an array of floats that one operation of a pass makes and others read or overwrite.
-type value struct {
-	data        []float32
+// value is an array, in a device's memory, that one operation of a pass makes and others read or overwrite.
+type value[M any] struct {
+	data        M
 	size        int
 	first, last int // operations that touch it, in the order of a step
 }
 
 // arena is one block of memory for all values of a step. The passes are walked once without computing, to learn which
 // operation touches what; values that are never needed at the same time then share memory.
-type arena struct {
-	values   []*value
-	size     int // floats of all memory
+type arena[M any] struct {
+	values   []*value[M]
+	size     int // elements of all memory
 	planning bool
 	op       int
 }
 
-// value adds an array of so many floats, without memory so far.
-func (a *arena) value(size int) *value {
-	v := &value{size: size, first: -1}
+// value adds an array of so many elements, without memory so far.
+func (a *arena[M]) value(size int) *value[M] {
+	v := &value[M]{size: size, first: -1}
 	a.values = append(a.values, v)
 	return v
 }
 
 // touch begins an operation that touches some values; nil ones do not count. It reports whether to compute: while the
 // arena is planned, it only takes notes.
-func (a *arena) touch(values ...*value) bool {
+func (a *arena[M]) touch(values ...*value[M]) bool {
 	if !a.planning {
 		return true
 	}
@@ -51,16 +49,16 @@ func (a *arena) touch(values ...*value) bool {
 }
 
 // keep makes a value stay until the next step overwrites it.
-func (a *arena) keep(v *value) { v.last = math.MaxInt }
+func (a *arena[M]) keep(v *value[M]) { v.last = math.MaxInt }
 
-// place gives every value that was touched its memory: the largest first, each as far down as it fits between those
-// that live at the same time.
-func (a *arena) place() {
-	const line = 16 // floats of a cache line
-	placed := make([]*value, 0, len(a.values))
-	offsets := map[*value]int{}
+// place gives every value that was touched its memory on the device: the largest first, each as far down as it fits
+// between those that live at the same time.
+func (a *arena[M]) place(dev Device[M]) {
+	line := dev.Line()
+	placed := make([]*value[M], 0, len(a.values))
+	offsets := map[*value[M]]int{}
 	order := slices.Clone(a.values)
-	slices.SortStableFunc(order, func(v, w *value) int { return cmp.Compare(w.size, v.size) })
+	slices.SortStableFunc(order, func(v, w *value[M]) int { return cmp.Compare(w.size, v.size) })
 	for _, v := range order {
 		if v.first < 0 {
 			continue
@@ -77,20 +75,20 @@ func (a *arena) place() {
 			offset = max(offset, (offsets[w]+w.size+line-1)/line*line+line)
 		}
 		offsets[v] = offset
-		at, _ := slices.BinarySearchFunc(placed, offset, func(w *value, offset int) int { return cmp.Compare(offsets[w], offset) })
+		at, _ := slices.BinarySearchFunc(placed, offset, func(w *value[M], offset int) int { return cmp.Compare(offsets[w], offset) })
 		placed = slices.Insert(placed, at, v)
 		a.size = max(a.size, offset+v.size)
 	}
-	memory := kernels.NewFloats(a.size)
+	cut := dev.Memory(a.size)
 	for v, offset := range offsets {
-		v.data = memory[offset : offset+v.size : offset+v.size]
+		v.data = cut(offset, offset+v.size)
 	}
 }
 
-// floats is the value's memory, nil for no value.
-func (v *value) floats() []float32 {
+// get is the value's memory, none for no value.
+func (v *value[M]) get() (none M) {
 	if v == nil {
-		return nil
+		return none
 	}
 	return v.data
 }

@@ -12,7 +12,7 @@ import (
 // Values that live at the same time never share memory, whatever the lifetimes.
 func TestArenaKeepsLivingValuesApart(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		a := arena{planning: true}
+		a := arena[[]float32]{planning: true}
 		for range rapid.IntRange(1, 12).Draw(t, "values") {
 			a.value(rapid.IntRange(1, 100).Draw(t, "size"))
 		}
@@ -24,7 +24,7 @@ func TestArenaKeepsLivingValuesApart(t *testing.T) {
 		kept := value.Draw(t, "kept")
 		a.touch(kept)
 		a.keep(kept)
-		a.place()
+		a.place(&cpu{})
 		require.Nil(t, unused.data)
 		for i, v := range a.values {
 			if v.first < 0 {
@@ -56,8 +56,8 @@ func TestStepReusesMemory(t *testing.T) {
 	pool := kernels.NewPool(1)
 	defer pool.Close()
 	n := New(Backbone{"resnet18", "small", 8}, simSiamHeads, 32, 8, 2, pool, Train)
-	units := append([]*unit{n.stem}, append(n.projector, n.predictor...)...)
-	for _, b := range n.blocks {
+	units := append([]*unit[[]float32]{n.graph.stem}, append(n.graph.projector, n.graph.predictor...)...)
+	for _, b := range n.graph.blocks {
 		units = append(units, b.units...)
 		if b.downsample != nil {
 			units = append(units, b.downsample)
@@ -70,8 +70,8 @@ func TestStepReusesMemory(t *testing.T) {
 			kept += u.y.size
 		}
 	}
-	require.Less(t, n.arena.size, kept+kept/10)
+	require.Less(t, n.graph.arena.size, kept+kept/10)
 
 	forward := New(Backbone{"resnet18", "small", 8}, simSiamHeads, 32, 8, 2, pool, Inference)
-	require.Less(t, forward.arena.size, 4*forward.stem.u.size)
+	require.Less(t, forward.graph.arena.size, 4*forward.graph.stem.u.size)
 }

@@ -72,25 +72,28 @@ func (l *Layout) Param(name string) (Param, bool) {
 	return Param{}, false
 }
 
-func (l *Layout) addParam(name string, group Group, kind Kind, shape ...int) span {
+func (l *Layout) addParam(name string, group Group, kind Kind, shape ...int) Span {
 	p := Param{Name: name, Shape: shape, Offset: l.NumParams, Size: 1, Filters: shape[len(shape)-1], Group: group, Kind: kind}
 	for _, d := range shape {
 		p.Size *= d
 	}
 	l.Params = append(l.Params, p)
 	l.NumParams += p.Size
-	return span{p.Offset, p.Offset + p.Size}
+	return Span{p.Offset, p.Offset + p.Size}
 }
 
-func (l *Layout) addStat(name string, group Group, channels int) span {
+func (l *Layout) addStat(name string, group Group, channels int) Span {
 	s := Stat{Name: name, Offset: l.NumStats, Size: channels, Group: group}
 	l.Stats = append(l.Stats, s)
 	l.NumStats += channels
-	return span{s.Offset, s.Offset + channels}
+	return Span{s.Offset, s.Offset + channels}
 }
 
-// span is a range of a flat vector.
-type span struct{ from, to int }
+// Span is a range of a flat vector.
+type Span struct{ From, To int }
 
-// of cuts the range from a flat vector.
-func (s span) of(flat []float32) []float32 { return flat[s.from:s.to:s.to] }
+// Of cuts the range from a flat vector.
+func (s Span) Of(flat []float32) []float32 { return flat[s.From:s.To:s.To] }
+
+// Len is the number of elements; 0 is the span of a part that a layer does not have.
+func (s Span) Len() int { return s.To - s.From }

@@ -151,7 +151,7 @@ func TestMatchesPyTorch(t *testing.T) {
 			initialise(n.Layout, n.Params)
 			images := hashed32("images", c.batch*c.size*c.size*3)
 			dZ, dP := hashed32("dz", len(n.Z)), hashed32("dp", len(n.P))
-			if n.predictor == nil {
+			if n.graph.predictor == nil {
 				dP = nil
 			}
 			for _, pass := range []struct {
@@ -246,14 +246,14 @@ func TestGradientsAreDerivatives(t *testing.T) {
 				n.Forward(images, BatchStats)
 				for i := range n.Z {
 					sum += float64(dZ[i]) * float64(n.Z[i])
-					if n.predictor != nil {
+					if n.graph.predictor != nil {
 						sum += float64(dP[i]) * float64(n.P[i])
 					}
 				}
 				return sum
 			}
 			value()
-			if n.predictor != nil {
+			if n.graph.predictor != nil {
 				n.Backward(dZ, dP)
 			} else {
 				n.Backward(dZ, nil)
@@ -322,13 +322,13 @@ func TestPanicsNameTheMistake(t *testing.T) {
 	b := Backbone{"resnet18", "small", 2}
 	n := New(b, Heads{}, 8, 4, 2, pool, Train)
 	for want, f := range map[string]func(){
-		"nn: Net.Forward: images: 5 floats, want 768":                                                  func() { n.Forward(make([]float32, 5), BatchStats) },
-		"nn: Net.Backward without a gradient; give dZ, dP or both":                                     func() { n.Backward(nil, nil) },
-		"nn: Net.Backward: dP without a predictor; set Heads.PredictorHidden or give dZ":               func() { n.Backward(nil, n.Z) },
-		"nn: Net.Backward without a Forward before it; run one for each Backward":                      func() { n.Backward(n.Z, nil) },
-		"nn: New: 5 images of 8 pixels in 2 views; use positive numbers and a batch that views divide": func() { New(b, Heads{}, 8, 5, 2, pool, Train) },
-		"nn: Net.Backward of a network made for Inference; make it with Train":                         func() { New(b, Heads{}, 8, 4, 2, pool, Inference).Backward(n.Z, nil) },
-		"nn: Reestimator.Store before Add; run at least one batch":                                     func() { n.NewReestimator().Store(n.Stats) },
+		"nn: Net.Forward: images: 5 floats, want 768":                                             func() { n.Forward(make([]float32, 5), BatchStats) },
+		"nn: Net.Backward without a gradient; give dZ, dP or both":                                func() { n.Backward(nil, nil) },
+		"nn: Net.Backward: dP without a predictor; set Heads.PredictorHidden or give dZ":          func() { n.Backward(nil, n.Z) },
+		"nn: Net.Backward without a Forward before it; run one for each Backward":                 func() { n.Backward(n.Z, nil) },
+		"nn: 5 images of 8 pixels in 2 views; use positive numbers and a batch that views divide": func() { New(b, Heads{}, 8, 5, 2, pool, Train) },
+		"nn: Net.Backward of a network made for Inference; make it with Train":                    func() { New(b, Heads{}, 8, 4, 2, pool, Inference).Backward(n.Z, nil) },
+		"nn: Reestimator.Store before Add; run at least one batch":                                func() { n.NewReestimator().Store(n.Stats) },
 	} {
 		require.PanicsWithValue(t, want, f)
 	}

@@ -31,7 +31,7 @@ const (
 // with statistics of its own. Every view is cut into chunks, a function of the shape alone; sums are taken within each
 // chunk and then over the chunks in order, in double precision.
 type norm struct {
-	normalization
+	Normalization
 	relu        bool
 	c           int
 	views, rows int // rows of one view
@@ -52,8 +52,8 @@ type norm struct {
 	momentsTask, applyTask, gradTask, combineTask func(worker, i int)
 }
 
-func newNorm(spec normalization, relu bool, channels, rows, views int, p *kernels.Pool) *norm {
-	n := &norm{normalization: spec, relu: relu, c: channels, views: views, rows: rows / views, pool: p, tile: tileLen(channels)}
+func newNorm(spec Normalization, relu bool, channels, rows, views int, p *kernels.Pool) *norm {
+	n := &norm{Normalization: spec, relu: relu, c: channels, views: views, rows: rows / views, pool: p, tile: tileLen(channels)}
 	tileRows := n.tile / channels
 	n.chunkRows = max(1, normChunk/n.tile) * tileRows
 	n.chunks = (n.rows + n.chunkRows - 1) / n.chunkRows
@@ -74,15 +74,15 @@ func newNorm(spec normalization, relu bool, channels, rows, views int, p *kernel
 // the flat vectors.
 func (n *norm) forward(x, residual, y, params, stats []float32, mode BNMode) {
 	n.x, n.other, n.y = x, residual, y
-	n.frozen = !n.batch || mode == RunningStats
+	n.frozen = !n.Batch || mode == RunningStats
 	switch {
-	case !n.batch:
+	case !n.Batch:
 		fill(n.vari, 1-bnEpsilon) // factor 1
 	case mode == RunningStats:
 		for v := range n.views {
 			for c := range n.c {
-				n.mean[v*n.c+c] = float64(n.runningMean.of(stats)[c])
-				n.vari[v*n.c+c] = float64(n.runningVar.of(stats)[c])
+				n.mean[v*n.c+c] = float64(n.RunningMean.Of(stats)[c])
+				n.vari[v*n.c+c] = float64(n.RunningVar.Of(stats)[c])
 			}
 		}
 	default:
@@ -92,7 +92,7 @@ func (n *norm) forward(x, residual, y, params, stats []float32, mode BNMode) {
 			n.updateStats(stats)
 		}
 	}
-	scale, shift := n.scale.of(params), n.shift.of(params)
+	scale, shift := n.Scale.Of(params), n.Shift.Of(params)
 	for v := range n.views {
 		a, b := n.k1[v*n.tile:][:n.tile], n.k2[v*n.tile:][:n.tile]
 		for c := range n.c {
@@ -178,7 +178,7 @@ func (n *norm) reduceMoments() {
 func (n *norm) unbiased() float64 { return float64(n.rows) / float64(max(1, n.rows-1)) }
 
 func (n *norm) updateStats(stats []float32) {
-	mean, vari := n.runningMean.of(stats), n.runningVar.of(stats)
+	mean, vari := n.RunningMean.Of(stats), n.RunningVar.Of(stats)
 	for v := range n.views {
 		for c := range n.c {
 			mean[c] += bnMomentum * (float32(n.mean[v*n.c+c]) - mean[c])
@@ -249,7 +249,7 @@ func (n *norm) grad(worker, i int) {
 //
 // and dx = f·g when mean and variance are not those of the batch.
 func (n *norm) reduceGrad(params, grads []float32) {
-	scale, dscale, dshift := n.scale.of(params), n.scale.of(grads), n.shift.of(grads)
+	scale, dscale, dshift := n.Scale.Of(params), n.Scale.Of(grads), n.Shift.Of(grads)
 	clear(dscale)
 	clear(dshift)
 	for v := range n.views {

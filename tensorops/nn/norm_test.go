@@ -30,8 +30,8 @@ func TestNorm(t *testing.T) {
 			x[i] = float32(offset + v)
 		}
 		params, stats, grads := hashed32("p", 2*c), make([]float32, 2*c), make([]float32, 2*c)
-		spec := normalization{batch: true,
-			scale: span{0, c}, shift: span{c, 2 * c}, runningMean: span{0, c}, runningVar: span{c, 2 * c}}
+		spec := Normalization{Batch: true,
+			Scale: Span{0, c}, Shift: Span{c, 2 * c}, RunningMean: Span{0, c}, RunningVar: Span{c, 2 * c}}
 		n := newNorm(spec, relu, c, views*rows, views, pool)
 		y, masked, dx := make([]float32, size), make([]float32, size), make([]float32, size)
 		if !residual {

@@ -7,8 +7,7 @@ type maxPool struct {
 	size, out, c, batch int
 	pool                *kernels.Pool
 	argmax              []uint8   // [batch, out, out, c] position in the window, nil without a backward pass
-	x, y, dx            *value    // dx is nil without a backward pass
-	g1, g2              []float32 // of the running pass
+	x, y, g1, g2, dx    []float32 // operands of the running pass
 
 	forwardTask, backwardTask func(worker, i int)
 }
@@ -22,19 +21,18 @@ func newMaxPool(size, channels, batch int, train bool, p *kernels.Pool) *maxPool
 	return m
 }
 
-// forward sets y [batch, out, out, c] from x [batch, size, size, c].
-func (m *maxPool) forward(n *Net) {
-	if n.arena.touch(m.x, m.y) {
-		m.pool.For(m.batch, m.forwardTask)
-	}
+// Forward sets y [batch, out, out, c] from x [batch, size, size, c].
+func (m *maxPool) Forward(x, y []float32) {
+	m.x, m.y = x, y
+	m.pool.For(m.batch, m.forwardTask)
 }
 
 func (m *maxPool) forwardImage(_, image int) {
-	x := m.x.data[image*m.size*m.size*m.c:][:m.size*m.size*m.c]
+	x := m.x[image*m.size*m.size*m.c:][:m.size*m.size*m.c]
 	for oy := range m.out {
 		for ox := range m.out {
 			at := ((image*m.out+oy)*m.out + ox) * m.c
-			best := m.y.data[at:][:m.c]
+			best := m.y[at:][:m.c]
 			var arg []uint8
 			if m.argmax != nil {
 				arg = m.argmax[at:][:m.c]
@@ -59,16 +57,14 @@ func (m *maxPool) forwardImage(_, image int) {
 	}
 }
 
-// backward sets dx from the gradient g1 (+ g2 unless nil) of y.
-func (m *maxPool) backward(n *Net, g1, g2 *value) {
-	if n.arena.touch(g1, g2, m.dx) {
-		m.g1, m.g2 = g1.data, g2.floats()
-		m.pool.For(m.batch, m.backwardTask)
-	}
+// Backward sets dx from the gradient g1 (+ g2 unless nil) of y.
+func (m *maxPool) Backward(g1, g2, dx []float32) {
+	m.g1, m.g2, m.dx = g1, g2, dx
+	m.pool.For(m.batch, m.backwardTask)
 }
 
 func (m *maxPool) backwardImage(_, image int) {
-	dx := m.dx.data[image*m.size*m.size*m.c:][:m.size*m.size*m.c]
+	dx := m.dx[image*m.size*m.size*m.c:][:m.size*m.size*m.c]
 	clear(dx)
 	for oy := range m.out {
 		for ox := range m.out {
@@ -89,8 +85,7 @@ func (m *maxPool) backwardImage(_, image int) {
 type avgPool struct {
 	pixels, c, batch int
 	pool             *kernels.Pool
-	x, y, dx         *value    // dx is nil without a backward pass
-	dy               []float32 // of the running pass
+	x, y, dy, dx     []float32 // operands of the running pass
 
 	forwardTask, backwardTask func(worker, i int)
 }
@@ -101,18 +96,17 @@ func newAvgPool(pixels, channels, batch int, p *kernels.Pool) *avgPool {
 	return a
 }
 
-// forward sets y [batch, c] from x [batch, pixels, c].
-func (a *avgPool) forward(n *Net) {
-	if n.arena.touch(a.x, a.y) {
-		a.pool.For(a.batch, a.forwardTask)
-	}
+// Forward sets y [batch, c] from x [batch, pixels, c].
+func (a *avgPool) Forward(x, y []float32) {
+	a.x, a.y = x, y
+	a.pool.For(a.batch, a.forwardTask)
 }
 
 func (a *avgPool) forwardImage(_, image int) {
-	y := a.y.data[image*a.c:][:a.c]
+	y := a.y[image*a.c:][:a.c]
 	clear(y)
 	for p := range a.pixels {
-		for c, v := range a.x.data[(image*a.pixels+p)*a.c:][:a.c] {
+		for c, v := range a.x[(image*a.pixels+p)*a.c:][:a.c] {
 			y[c] += v
 		}
 	}
@@ -121,16 +115,14 @@ func (a *avgPool) forwardImage(_, image int) {
 	}
 }
 
-// backward sets dx [batch, pixels, c] from dy [batch, c].
-func (a *avgPool) backward(n *Net, dy *value) {
-	if n.arena.touch(dy, a.dx) {
-		a.dy = dy.data
-		a.pool.For(a.batch, a.backwardTask)
-	}
+// Backward sets dx [batch, pixels, c] from dy [batch, c].
+func (a *avgPool) Backward(dy, dx []float32) {
+	a.dy, a.dx = dy, dx
+	a.pool.For(a.batch, a.backwardTask)
 }
 
 func (a *avgPool) backwardImage(_, image int) {
-	dx, dy := a.dx.data[image*a.pixels*a.c:][:a.pixels*a.c], a.dy[image*a.c:][:a.c]
+	dx, dy := a.dx[image*a.pixels*a.c:][:a.pixels*a.c], a.dy[image*a.c:][:a.c]
 	for c, g := range dy {
 		dx[c] = g / float32(a.pixels)
 	}

@@ -20,7 +20,7 @@ func (n *Net) NewReestimator() *Reestimator {
 // Add takes in the statistics of the network's last Forward, which must have been with BatchStats or UpdateStats.
 func (r *Reestimator) Add() {
 	for _, norm := range r.net.norms {
-		mean, vari := r.sums[norm.runningMean.from:], r.sums[norm.runningVar.from:]
+		mean, vari := r.sums[norm.RunningMean.From:], r.sums[norm.RunningVar.From:]
 		for v := range norm.views {
 			for c := range norm.c {
 				mean[c] += norm.mean[v*norm.c+c]
@@ -28,7 +28,7 @@ func (r *Reestimator) Add() {
 			}
 		}
 	}
-	r.count += r.net.views
+	r.count += r.net.graph.views
 }
 
 // Store writes the averages to stats, laid out as Layout.Stats. It panics when Add was never called.

@@ -93,7 +93,7 @@ func TestBF16TrainingIsAsCloseAsPyTorchs(t *testing.T) {
 func newStep(n *Net, method string, temperature float64, pool *kernels.Pool) func(images []float32, lr float32) float64 {
 	dim := n.Heads.ProjectorDim
 	gradient, velocity := make([]float32, len(n.Z)), make([]float32, len(n.Params))
-	cosine, ntxent := NewNegCosine(n.batch, dim, pool), NewNTXent(n.batch, dim, temperature, pool)
+	cosine, ntxent := NewNegCosine(n.graph.batch, dim, pool), NewNTXent(n.graph.batch, dim, temperature, pool)
 	return func(images []float32, lr float32) (loss float64) {
 		n.Forward(images, UpdateStats)
 		clear(gradient)
