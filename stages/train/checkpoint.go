@@ -38,6 +38,9 @@ func (t *trainer) checkpoint(ctx context.Context) error {
 	if err := t.curve.write(ctx); err != nil {
 		return err
 	}
+	if err := t.student.Sync(); err != nil {
+		return err
+	}
 	state := progressState{
 		Inputs: t.cfg.Inputs, Arm: t.arm, Step: t.step, Phase: t.phase, Level: t.nets.Level(),
 		Taken: map[string]int64{}, Last: t.last, Models: t.models,
@@ -54,8 +57,8 @@ func (t *trainer) checkpoint(ctx context.Context) error {
 	for _, v := range t.nets.State() {
 		tensors = append(tensors, safetensors.Tensor{Name: v.Name, Shape: []int{len(v.Values)}, F32: v.Values})
 	}
-	if t.student.teachers != nil {
-		for _, v := range t.student.teachers.State() {
+	if t.teachers != nil {
+		for _, v := range t.teachers.State() {
 			tensors = append(tensors, safetensors.Tensor{Name: "teacher." + v.Name, Shape: []int{len(v.Values)}, F32: v.Values})
 		}
 	}
@@ -93,11 +96,10 @@ func (t *trainer) restore(ctx context.Context) error {
 		}
 	}
 	if state.Level > 0 && t.recipe.SSL.Distill > 0 {
-		teachers := t.nets.Clone()
-		if err := teachers.Restore(state.Level-1, get("teacher.")); err != nil {
+		t.teachers = t.nets.Clone()
+		if err := t.teachers.Restore(state.Level-1, get("teacher.")); err != nil {
 			return err
 		}
-		t.student.parent(teachers)
 	}
 	if err := t.nets.Restore(state.Level, get("")); err != nil {
 		return err

@@ -22,8 +22,7 @@ func newLastPhase(t *testing.T, set ...string) *trainer {
 	tr, err := newTrainer(Config{Dir: t.TempDir()}, tiny(t, set...), SDR, images, pool)
 	require.NoError(t, err)
 	tr.nets.Split()
-	tr.nets.Split()
-	tr.student.parent(tr.nets.Clone())
+	require.NoError(t, tr.split())
 	tr.phase = 2
 
 	// Let the buffers of the views grow to the largest there are.

@@ -7,32 +7,23 @@ import (
 	"github.com/sdr-ml/sdr/stages/shards"
 	"github.com/sdr-ml/sdr/tensorops/augment"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
-	"github.com/sdr-ml/sdr/tensorops/nn"
+	"github.com/sdr-ml/sdr/tensorops/optim"
 	"github.com/sdr-ml/sdr/tensorops/rng"
-	"github.com/sdr-ml/sdr/tensorops/sdrnet"
+	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
-// student computes the loss of one sub-net on one batch, and its gradient.
+// student makes views of images and has a learner take steps on them.
 type student struct {
-	recipe  *recipe.Recipe
+	ssl.Learner
+	seed    uint64
 	images  *shards.Images
 	pool    *kernels.Pool
 	augment augment.Recipe
 	viewers []viewer // one a thread
 
-	net     *nn.Net
-	views   []float32 // [2*batch, crop, crop, 3]: all first views, then all second ones
-	indices []int32   // of the batch's images
-	dz, dp  []float32 // gradients of the embedding and the prediction
-	step    int       // that the views are made for
+	indices []int32 // of the batch's images
+	step    int     // that the views are made for
 	view    func(thread, i int)
-
-	cosine *nn.NegCosine // SimSiam and SiamKD
-	ntxent *nn.NTXent    // nil for SimSiam
-	watch  *nn.Collapse
-
-	teachers *sdrnet.Net // frozen, as the last phase left them
-	teacher  *nn.Net
 
 	loading, computing time.Duration
 }
@@ -43,15 +34,22 @@ type viewer struct {
 	random *rng.Generator
 }
 
-func newStudent(r *recipe.Recipe, images *shards.Images, pool *kernels.Pool) *student {
-	n, heads := r.Train.Batch, r.Heads()
+func newStudent(d ssl.Device, r *recipe.Recipe, o optim.Optimizer, images *shards.Images, pool *kernels.Pool) (*student, error) {
+	c := ssl.Config{
+		Backbone: r.Backbone, Heads: r.Heads(), Size: r.Input.Crop, Batch: r.Train.Batch,
+		Distill: r.SSL.Distill, BF16: r.Train.Precision == recipe.BF16, Optimizer: o,
+	}
+	if r.SSL.Method == recipe.NTXent {
+		c.Temperature = r.SSL.Temperature
+	}
+	learner, err := ssl.Open(d, c, pool)
+	if err != nil {
+		return nil, err
+	}
 	st := &student{
-		recipe: r, images: images, pool: pool,
+		Learner: learner, seed: r.Seed, images: images, pool: pool,
 		augment: augment.SimSiam(r.Input.Crop),
-		net:     nn.New(r.Backbone, heads, r.Input.Crop, 2*n, 2, pool, nn.Train|precision(r)),
-		views:   make([]float32, 2*n*r.Input.Crop*r.Input.Crop*3),
-		indices: make([]int32, n),
-		dz:      make([]float32, 2*n*r.SSL.Dim),
+		indices: make([]int32, r.Train.Batch),
 	}
 	st.augment.BlurProb = r.Input.Blur
 	st.augment.ScaleMin = r.Input.ScaleMin
@@ -59,36 +57,8 @@ func newStudent(r *recipe.Recipe, images *shards.Images, pool *kernels.Pool) *st
 	for range pool.Threads() {
 		st.viewers = append(st.viewers, viewer{augment.NewWorker(&st.augment), rng.NewGenerator()})
 	}
-	if heads.PredictorHidden > 0 {
-		st.dp = make([]float32, len(st.dz))
-	}
 	st.view = st.makeView
-	st.watch = nn.NewCollapse(r.SSL.Dim)
-	st.cosine = nn.NewNegCosine(2*n, r.SSL.Dim, pool)
-	if r.SSL.Method == recipe.NTXent {
-		st.ntxent = nn.NewNTXent(2*n, r.SSL.Dim, r.SSL.Temperature, pool)
-	}
-	return st
-}
-
-// precision is what the recipe adds to a net's mode.
-func precision(r *recipe.Recipe) nn.Mode {
-	if r.Train.Precision == recipe.BF16 {
-		return nn.BF16
-	}
-	return 0
-}
-
-// parent makes the nets the teachers of the phase that begins.
-func (st *student) parent(nets *sdrnet.Net) {
-	if st.recipe.SSL.Distill == 0 {
-		return
-	}
-	st.teachers = nets
-	if st.teacher == nil {
-		r := st.recipe
-		st.teacher = nn.New(r.Backbone, r.Heads(), r.Input.Crop, 2*r.Train.Batch, 2, st.pool, nn.Inference|precision(r))
-	}
+	return st, nil
 }
 
 // load draws the step's images and makes two views of each.
@@ -104,41 +74,19 @@ func (st *student) load(step int, s *stream) {
 
 // makeView makes view i of the batch.
 func (st *student) makeView(thread, i int) {
-	v, n, size := st.viewers[thread], len(st.indices), st.images.Size()
-	v.random.Seek(st.recipe.Seed, rng.View, uint64(st.step), uint64(i))
+	v, n, size, views := st.viewers[thread], len(st.indices), st.images.Size(), st.Views()
+	v.random.Seek(st.seed, rng.View, uint64(st.step), uint64(i))
 	params := st.augment.Draw(v.random.Rand, size, size)
-	pixels := len(st.views) / (2 * n)
-	v.Apply(st.views[i*pixels:][:pixels], st.images.At(int(st.indices[i%n])), size, size, params)
+	pixels := len(views) / (2 * n)
+	v.Apply(views[i*pixels:][:pixels], st.images.At(int(st.indices[i%n])), size, size, params)
 }
 
-// gradient runs the sub-net of a code forward and backward on the loaded
-// views; its weights are in net.Params. The loss is that of the
-// self-supervised method plus lambda times SiamKD.
-func (st *student) gradient(code string) (loss, ssl, distill float64) {
+// learn has a sub-net learn from the loaded views.
+func (st *student) learn(code string, lr float32, n int) (ssl.Measure, error) {
 	start := time.Now()
 	defer func() { st.computing += time.Since(start) }()
-	st.net.Forward(st.views, nn.BatchStats)
-	clear(st.dp)
-	dz := st.dz
-	if st.ntxent == nil {
-		dz = nil // stop-gradient
-		ssl = st.cosine.Loss(st.net.P, st.net.Z, st.dp, 1)
-	} else {
-		clear(dz)
-		ssl = st.ntxent.Loss(st.net.Z, dz, 1)
-	}
-	lambda := st.recipe.SSL.Distill
-	if st.teachers != nil {
-		st.teachers.Gather(code[:max(len(code)-1, 0)], st.teacher.Params)
-		st.teacher.Forward(st.views, nn.BatchStats)
-		distill = st.cosine.Loss(st.net.P, st.teacher.Z, st.dp, float32(lambda))
-	}
-	st.net.Backward(dz, st.dp)
-	return ssl + lambda*distill, ssl, distill
+	return st.Step(code, lr, n)
 }
-
-// std is the collapse watch of the loaded batch.
-func (st *student) std() float64 { return st.watch.Std(st.net.Z) }
 
 // wait is the share of the time that went into making views.
 func (st *student) wait() float64 {

@@ -10,6 +10,7 @@ package train
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
@@ -19,6 +20,7 @@ import (
 	"github.com/sdr-ml/sdr/stages/recipe"
 	"github.com/sdr-ml/sdr/stages/shards"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/tensorops/ssl"
 	"github.com/sdr-ml/sdr/transforms/batch"
 )
 
@@ -44,6 +46,8 @@ type Config struct {
 	// Inputs is a digest of the images and the recipe. A checkpoint of other
 	// inputs is not resumed.
 	Inputs string
+	// Device takes the steps. A run may go on on another one.
+	Device ssl.Device
 }
 
 // Model is a row of what Train emits: one finished net.
@@ -124,7 +128,7 @@ func (fn *trainFn) ProcessElement(ctx context.Context, arm string, refs *batch.B
 }
 
 // trainArm trains one arm to its end, from its checkpoint where there is one.
-func trainArm(ctx context.Context, cfg Config, arm string, refs []shards.Ref, threads *kernels.Pool) ([]Model, error) {
+func trainArm(ctx context.Context, cfg Config, arm string, refs []shards.Ref, threads *kernels.Pool) (models []Model, err error) {
 	r, err := recipe.Parse([]byte(cfg.Recipe))
 	if err != nil {
 		return nil, err
@@ -138,6 +142,7 @@ func trainArm(ctx context.Context, cfg Config, arm string, refs []shards.Ref, th
 	if err != nil {
 		return nil, err
 	}
+	defer func() { err = errors.Join(err, t.student.Close()) }()
 	if err := t.restore(ctx); err != nil {
 		return nil, err
 	}

@@ -29,13 +29,11 @@ type trainer struct {
 	phase  int      // current phase
 	end    int      // phase after the last
 
-	pool      *kernels.Pool
-	step      int // steps done since the beginning of phase 0
-	nets      *sdrnet.Net
-	optimizer optim.Optimizer
-	lr        float64        // of the present step
-	random    *rng.Generator // of choose
-	update    func(params, state []float32)
+	pool     *kernels.Pool
+	step     int            // steps done since the beginning of phase 0
+	nets     *sdrnet.Net    // the student's until Sync
+	teachers *sdrnet.Net    // frozen, as the last phase left them; nil in phase 0 and without distillation
+	random   *rng.Generator // of choose
 
 	streams map[string]*stream // by the code of the subset; "" is all images
 	student *student
@@ -79,18 +77,19 @@ func newTrainer(cfg Config, r *recipe.Recipe, arm string, images *shards.Images,
 	layout := nn.NewLayout(r.Backbone, r.Heads())
 	params := make([]float32, layout.NumParams)
 	layout.Init(params, rng.New(r.Seed, rng.Weights))
-	t.optimizer = newOptimizer(&r.Train, layout)
-	t.update = t.optimize
+	optimizer := newOptimizer(&r.Train, layout)
 	var err error
 	t.nets, err = sdrnet.New(layout, sdrnet.Config{
 		Stages: stages, Branching: branching, Shared: r.Split.Shared,
 		IndividualHeads: r.Split.Heads == "individual",
-	}, params, t.optimizer.Vectors())
+	}, params, optimizer.Vectors())
 	if err != nil {
 		return nil, err
 	}
 	t.subsets()
-	t.student = newStudent(r, images, t.pool)
+	if t.student, err = newStudent(cfg.Device, r, optimizer, images, t.pool); err != nil {
+		return nil, err
+	}
 	return t, nil
 }
 
@@ -134,6 +133,9 @@ func (t *trainer) run(ctx context.Context) error {
 	bar := progress.Start("train "+t.arm, "images", int64(t.step-first)*batch, int64(last-first)*batch)
 	defer bar.End()
 	t.saved = time.Now()
+	if err := t.student.Hold(t.nets, t.teachers); err != nil {
+		return err
+	}
 	for {
 		if t.step == t.recipe.PhaseStep(t.phase+1) {
 			if err := t.finishPhase(ctx, t.step == last); err != nil {
@@ -145,8 +147,9 @@ func (t *trainer) run(ctx context.Context) error {
 			t.phase++
 		}
 		if t.arm == SDR && t.nets.Level() < t.phase {
-			t.student.parent(t.nets.Clone())
-			t.nets.Split()
+			if err := t.split(); err != nil {
+				return err
+			}
 		}
 		if err := ctx.Err(); err != nil {
 			return err
@@ -162,6 +165,18 @@ func (t *trainer) run(ctx context.Context) error {
 			t.saved = time.Now()
 		}
 	}
+}
+
+// split makes every sub-net the parent of several.
+func (t *trainer) split() error {
+	if err := t.student.Sync(); err != nil {
+		return err
+	}
+	if t.recipe.SSL.Distill > 0 {
+		t.teachers = t.nets.Clone()
+	}
+	t.nets.Split()
+	return t.student.Hold(t.nets, t.teachers)
 }
 
 // choose returns the sub-net that a step trains and the subset of its images.
@@ -191,33 +206,21 @@ func (t *trainer) subsetOf(image int) string {
 
 // advance does one of total steps. It allocates nothing.
 func (t *trainer) advance(total int) error {
-	t.lr = optim.Cosine(t.step, total, int(t.recipe.Train.Warmup*float64(total)), t.recipe.Train.LR)
-	m := t.trainStep()
+	net, subset := t.choose()
+	lr := optim.Cosine(t.step, total, int(t.recipe.Train.Warmup*float64(total)), t.recipe.Train.LR)
+	t.student.load(t.step, t.streams[subset])
+	// AdamW counts the steps of the run: a group that has split off goes on with the averages of its parent.
+	found, err := t.student.learn(net, float32(lr), t.step+1)
+	if err != nil {
+		return fmt.Errorf("step %d, sub-net %q: %w", t.step, name(net), err)
+	}
+	m := measure{Step: t.step, Arm: t.arm, Subnet: net, Subset: subset, LR: lr, Loss: found.Loss, SSL: found.SSL, Distill: found.Distill, Std: found.Std}
 	if err := t.watch(m); err != nil {
 		return err
 	}
 	t.loss.value, t.std.value, t.wait.value = m.Loss, m.Std, 100*t.student.wait()
 	t.step++
 	return nil
-}
-
-// trainStep does one optimizer step and measures it.
-func (t *trainer) trainStep() measure {
-	net, subset := t.choose()
-	m := measure{Step: t.step, Arm: t.arm, Subnet: net, Subset: subset, LR: t.lr}
-	st := t.student
-	st.load(t.step, t.streams[subset])
-	t.nets.Gather(net, st.net.Params)
-	m.Loss, m.SSL, m.Distill = st.gradient(net)
-	m.Std = st.std()
-	t.nets.Update(net, t.update)
-	return m
-}
-
-// optimize is the update of a sub-net. AdamW counts the steps of the run: a
-// group that has split off goes on with the averages of its parent.
-func (t *trainer) optimize(params, state []float32) {
-	t.optimizer.Update(params, t.student.net.Grads, state, float32(t.lr), t.step+1)
 }
 
 // watch records a measurement and looks out for divergence and collapse.
@@ -266,6 +269,9 @@ func (t *trainer) finishPhase(ctx context.Context, last bool) error {
 	}
 	if len(nets) == 0 {
 		return nil
+	}
+	if err := t.student.Sync(); err != nil {
+		return err
 	}
 	t.models = slices.DeleteFunc(t.models, func(m Model) bool { // a resumed run may finish a phase twice
 		return slices.ContainsFunc(nets, func(n net) bool { return n.name == m.Subnet })
