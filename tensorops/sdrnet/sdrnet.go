@@ -37,14 +37,11 @@ type Config struct {
 	IndividualHeads bool
 }
 
-// span is a run of elements of the flat vector that belong to a group.
-type span struct{ offset, size int }
-
 // bank is what one level splits: the elements of a flat vector that are
 // individual, and, once split, one copy of them for each choice.
 type bank struct {
 	params int // length of a flat vector
-	spans  []span
+	spans  []nn.Span
 	size   int
 	values [][]float32 // [choice][size]; nil before the split
 	states [][]float32 // [choice][vectors, size] of the optimizer's state
@@ -106,7 +103,8 @@ func (b *bank) add(p nn.Param, shared int) {
 		rows, width = 1, p.Size
 	}
 	for r := range rows {
-		b.spans = append(b.spans, span{p.Offset + r*p.Filters + shared, width})
+		from := p.Offset + r*p.Filters + shared
+		b.spans = append(b.spans, nn.Span{From: from, To: from + width})
 	}
 	b.size += rows * width
 }
@@ -116,6 +114,13 @@ func (n *Net) Layout() *nn.Layout { return n.layout }
 
 // Level returns the number of levels that have split.
 func (n *Net) Level() int { return n.level }
+
+// Levels returns the number of levels that there will be.
+func (n *Net) Levels() int { return len(n.banks) }
+
+// Individual lists the runs of the flat vector that each choice of a level has for itself; its group holds them one
+// behind the other.
+func (n *Net) Individual(level int) []nn.Span { return n.banks[level].spans }
 
 // Split splits the next level: each new group starts as a copy of the weights
 // that its parent has, the optimizer's state included.
@@ -135,8 +140,7 @@ func (n *Net) Split() {
 func (b *bank) write(flat, group []float32) {
 	for ; len(flat) > 0; flat = flat[b.params:] {
 		for _, s := range b.spans {
-			copy(flat[s.offset:s.offset+s.size], group)
-			group = group[s.size:]
+			group = group[copy(s.Of(flat), group):]
 		}
 	}
 }
@@ -145,8 +149,7 @@ func (b *bank) write(flat, group []float32) {
 func (b *bank) read(flat, group []float32) {
 	for ; len(flat) > 0; flat = flat[b.params:] {
 		for _, s := range b.spans {
-			copy(group[:s.size], flat[s.offset:])
-			group = group[s.size:]
+			group = group[copy(group, s.Of(flat)):]
 		}
 	}
 }
@@ -155,7 +158,7 @@ func (b *bank) read(flat, group []float32) {
 func (b *bank) keep(flat, base []float32) {
 	for ; len(flat) > 0; flat, base = flat[b.params:], base[b.params:] {
 		for _, s := range b.spans {
-			copy(flat[s.offset:s.offset+s.size], base[s.offset:])
+			copy(s.Of(flat), s.Of(base))
 		}
 	}
 }
@@ -165,7 +168,7 @@ func (n *Net) Gather(code string, params []float32) {
 	copy(params, n.base)
 	for level := range n.path(code) {
 		b := &n.banks[level]
-		b.write(params, b.values[n.choice(code, level)])
+		b.write(params, b.values[n.Choice(code, level)])
 	}
 }
 
@@ -179,11 +182,11 @@ func (n *Net) Update(code string, step func(params, state []float32)) {
 	levels := n.path(code)
 	for level := range levels {
 		b := &n.banks[level]
-		b.write(n.gathered, b.states[n.choice(code, level)])
+		b.write(n.gathered, b.states[n.Choice(code, level)])
 	}
 	step(n.params, n.gathered)
 	for level := range levels {
-		b, c := &n.banks[level], n.choice(code, level)
+		b, c := &n.banks[level], n.Choice(code, level)
 		b.read(n.params, b.values[c])
 		b.read(n.gathered, b.states[c])
 		// what belongs to this code's group is not the base's
@@ -202,7 +205,8 @@ func (n *Net) path(code string) int {
 	return len(code)
 }
 
-func (n *Net) choice(code string, level int) int {
+// Choice is the number of the group that a code takes at a level, below len(code). It panics where there is none.
+func (n *Net) Choice(code string, level int) int {
 	c := strings.IndexByte(digits, code[level])
 	if c < 0 || c >= n.cfg.Branching[level] {
 		panic(fmt.Sprintf("sdrnet: code %q: digit %d is not one of %q", code, level, digits[:n.cfg.Branching[level]]))

@@ -9,16 +9,23 @@ type Vector struct {
 	Name string
 	// Values are the numbers themselves, not a copy.
 	Values []float32
+	// Level and Choice are those of the group; -1 for the base.
+	Level, Choice int
+	// Optimizer tells the optimizer's state: its vectors one behind the other.
+	Optimizer bool
 }
 
 // State lists all that training changes, in a fixed order: what a checkpoint
 // keeps.
 func (n *Net) State() []Vector {
-	out := []Vector{{"base", n.base}, {"base.optimizer", n.state}}
+	var out []Vector
+	add := func(name string, values, state []float32, level, choice int) {
+		out = append(out, Vector{name, values, level, choice, false}, Vector{name + ".optimizer", state, level, choice, true})
+	}
+	add("base", n.base, n.state, -1, -1)
 	for level := range n.level {
 		for c, v := range n.banks[level].values {
-			name := fmt.Sprintf("%d.%d", level, c)
-			out = append(out, Vector{name, v}, Vector{name + ".optimizer", n.banks[level].states[c]})
+			add(fmt.Sprintf("%d.%d", level, c), v, n.banks[level].states[c], level, c)
 		}
 	}
 	return out
