@@ -1,6 +1,7 @@
 # make        builds bin/sdr
 # make run    the main job on the images in testdata: about 5 minutes on 2 cores
 # make test   the tests
+# make test-gpu   builds bin/cuda.test, the tests of the GPU driver for a machine with NVIDIA's libraries but no Go
 # make bench-torch   how fast sdr and PyTorch are on this machine: about three quarters of an hour
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
@@ -10,16 +11,30 @@ RUN     := runs/quickstart
 # the program stays static, as Beam's cloud workers need it.
 export CGO_ENABLED := 0
 
-.PHONY: build run test bench-torch lint generate generated clean
+.PHONY: build run test test-gpu test-nvrtc bench-torch lint generate generated clean
 
+# TAGS=nocuda leaves the GPU driver out, which makes the program fully static.
 build:
-	go build -ldflags "-s -w -X main.version=$(VERSION)" -o bin/sdr ./pipelines/sdr
+	go build -tags "$(TAGS)" -ldflags "-s -w -X main.version=$(VERSION)" -o bin/sdr ./pipelines/sdr
 
 run: build
 	bin/sdr pretrain --recipe quickstart --data testdata/pool --tasks testdata/tasks --out $(RUN) --overwrite
 
 test:
 	go test -ldflags "-s -w" ./...
+
+# Run it there as: SDR_TEST_GPU=1 ./cuda.test -test.v
+test-gpu:
+	go test -c -ldflags "-s -w" -o bin/cuda.test ./tensorops/cuda
+
+# Compiles the CUDA kernels, which needs NVIDIA's compiler but no GPU.
+NVRTC := .cache/nvrtc
+test-nvrtc: $(NVRTC)/installed
+	SDR_CUDA_LIBS=$(CURDIR)/$(NVRTC) go test -ldflags "-s -w" -run TestCompile ./tensorops/cuda
+
+$(NVRTC)/installed:
+	python3 -m pip install --quiet --target $(NVRTC) nvidia-cuda-nvrtc
+	touch $@
 
 # PyTorch is faster with tcmalloc, which is used where it is installed (Debian: apt-get install libtcmalloc-minimal4),
 # and sdr bench --compile wants a C++ compiler.

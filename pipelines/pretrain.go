@@ -18,6 +18,7 @@ import (
 	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/stages/tasks"
 	"github.com/sdr-ml/sdr/stages/train"
+	"github.com/sdr-ml/sdr/tensorops/ssl"
 	"github.com/sdr-ml/sdr/transforms/files"
 	"github.com/sdr-ml/sdr/transforms/imageio"
 )
@@ -34,6 +35,8 @@ type PretrainOptions struct {
 	Runner string
 	// Mode says what to do when Out is there already.
 	Mode run.Mode
+	// Device takes the training steps.
+	Device ssl.Device
 	// SingleJob chains all stages in one Beam pipeline instead of one each.
 	SingleJob bool
 	// MaxBad is the share of unreadable images above which the run stops.
@@ -158,7 +161,7 @@ func findTasks(ctx context.Context, dir string) ([]tasks.Task, error) {
 func (o *PretrainOptions) chain(folder *run.Folder, splits []imageio.Split, found []tasks.Task) *chain {
 	r := o.Recipe
 	inputs := run.Digest("v1", string(r.Marshal()), fingerprint(splits))
-	config := train.Config{Dir: folder.Dir, Recipe: string(r.Marshal()), Inputs: inputs}
+	config := train.Config{Dir: folder.Dir, Recipe: string(r.Marshal()), Inputs: inputs, Device: o.Device}
 	trainer := func(arms ...string) func(beam.Scope, []beam.PCollection) beam.PCollection {
 		return func(s beam.Scope, in []beam.PCollection) beam.PCollection {
 			config.Arms = arms

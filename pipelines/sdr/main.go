@@ -119,7 +119,7 @@ Results go to standard output, logs to standard error. Exit codes: 0 done,
 	})
 	root.PersistentFlags().String("log-level", "info", "debug, info, warn or error")
 	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error { return setUpLog(c) }
-	root.AddCommand(newPretrain(), newRoute(), newEvaluate(), newEmbed(), newExport(), newInspect(), newBench())
+	root.AddCommand(newPretrain(), newRoute(), newEvaluate(), newEmbed(), newExport(), newInspect(), newBench(), newDoctor())
 	return root
 }
 

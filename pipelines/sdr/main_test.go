@@ -248,6 +248,8 @@ func TestUsageErrors(t *testing.T) {
 		{"holds no task", []string{"pretrain", "--data", tiny, "--out", out, "--tasks", empty}},
 		{"--runner", []string{"pretrain", "--data", tiny, "--out", out, "--runner", "spark"}},
 		{"contradict", []string{"pretrain", "--data", tiny, "--out", out, "--resume", "--overwrite"}},
+		{"--gpu-mem", []string{"pretrain", "--data", tiny, "--out", out, "--gpu-mem", "much"}},
+		{"want cpu, cuda or auto", []string{"pretrain", "--data", tiny, "--out", out, "--device", "tpu"}},
 		{"--max-bad", []string{"pretrain", "--data", tiny, "--out", out, "--max-bad", "2"}},
 		{"unknown flag", []string{"pretrain", "--dta", tiny}},
 		{`did you mean "pretrain"?`, []string{"pretrian"}},

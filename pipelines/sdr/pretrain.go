@@ -36,13 +36,17 @@ Recipes: ` + strings.Join(recipe.Names(), ", ") + `, or a YAML file. Keys for --
 		Example: `  sdr pretrain --data photos/ --out runs/first
   sdr pretrain --data photos/ --out runs/first --resume
   sdr pretrain --data pool.parquet --data more.tar --out runs/wide --set backbone.width=32 --set train.images=2000000
-  sdr pretrain --data photos/ --tasks tasks/ --out runs/judged --recipe mine.yaml --seed 3`,
+  sdr pretrain --data photos/ --tasks tasks/ --out runs/judged --recipe mine.yaml --seed 3
+  sdr pretrain --data photos/ --out runs/gpu --device cuda --gpu-mem 40GiB --set train.precision=bf16`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := required(c, "data", "out"); err != nil {
 				return err
 			}
 			if err := checkRunner(o.Runner); err != nil {
+				return err
+			}
+			if err := checkDevice(c, &o.Device, o.Runner); err != nil {
 				return err
 			}
 			if err := pipelines.CheckProtocols(o.Protocols); err != nil {
@@ -82,6 +86,7 @@ Recipes: ` + strings.Join(recipe.Names(), ", ") + `, or a YAML file. Keys for --
 	f.Float64Var(&maxBad, "max-bad", .01, "share of unreadable images above which the run stops")
 	f.StringVar(&o.Tasks, "tasks", "", "folder of downstream tasks: route and evaluate when the training is over")
 	f.StringSliceVar(&o.Protocols, "protocol", []string{"knn"}, "protocols of that evaluation: knn, linear")
+	addDevice(c, &o.Device)
 	addRunner(c, &o.Runner)
 	return c
 }

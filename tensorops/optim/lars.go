@@ -41,6 +41,9 @@ func NewLARS(sgd SGD, trust float64, tensors []Tensor) *LARS {
 	return o
 }
 
+// Settings are what NewLARS was given beside the tensors.
+func (o *LARS) Settings() (sgd SGD, trust float64) { return o.sgd, o.trust }
+
 // Vectors is 1: the velocity.
 func (o *LARS) Vectors() int { return 1 }
 

@@ -1,0 +1,5 @@
+//go:build linux && (amd64 || arm64) && !nocuda
+
+package main
+
+import _ "github.com/sdr-ml/sdr/tensorops/cuda" // the device cuda

@@ -1,0 +1,109 @@
+package cuda
+
+import (
+	"bytes"
+	"debug/elf"
+	"os"
+	"path/filepath"
+	"testing"
+	"unsafe"
+
+	"github.com/stretchr/testify/require"
+)
+
+// realNVRTC returns NVRTC, from the folder SDR_CUDA_LIBS if that is set; the test is skipped if there is none.
+func realNVRTC(t *testing.T) *nvrtc {
+	e := system()
+	l := e.find(os.Getenv("SDR_CUDA_LIBS"))
+	a := l.bind(e)
+	if l.rtc.err != nil {
+		if os.Getenv("SDR_CUDA_LIBS") != "" {
+			require.NoError(t, l.rtc.err)
+		}
+		t.Skipf("no NVRTC: %v", l.rtc.err)
+	}
+	return &a.nvrtc
+}
+
+// TestCompileKernels compiles all kernels with a real NVRTC.
+func TestCompileKernels(t *testing.T) {
+	n := realNVRTC(t)
+	cache := t.TempDir()
+	for _, major := range []int{8, 9} {
+		for _, bf16 := range []bool{false, true} {
+			cubin, err := compile(n, source(), bf16, major, 0, cache)
+			require.NoError(t, err)
+			cubin[20] = byte(elf.EV_CURRENT) // CUDA 12 has a version of its own there, which debug/elf refuses
+			f, err := elf.NewFile(bytes.NewReader(cubin))
+			require.NoError(t, err)
+			var functions []string
+			symbols, err := f.Symbols()
+			require.NoError(t, err)
+			for _, s := range symbols {
+				if elf.ST_TYPE(s.Info) == elf.STT_FUNC {
+					functions = append(functions, s.Name)
+				}
+			}
+			require.NotEmpty(t, kernelNames())
+			require.Subset(t, functions, kernelNames())
+		}
+	}
+}
+
+// TestCompileError reads the errors of a real NVRTC.
+func TestCompileError(t *testing.T) {
+	n := realNVRTC(t)
+	_, err := compile(n, "extern \"C\" __global__ void k(float *x)\n{\n  x[0] = y;\n}\n", false, 8, 0, t.TempDir())
+	require.ErrorContains(t, err, "NVRTC_ERROR_COMPILATION")
+	require.ErrorContains(t, err, `kernels.cu(3): error: identifier "y" is undefined`)
+	_, err = compile(n, "", false, 99, 9, t.TempDir())
+	require.ErrorContains(t, err, "--gpu-architecture")
+}
+
+// TestCompileCache compiles once for each source, precision, GPU and version, and again what is damaged.
+func TestCompileCache(t *testing.T) {
+	calls, version := 0, int32(9)
+	code := []byte("machine code")
+	n := &nvrtc{
+		nvrtcVersion:        func(major, minor *int32) rtcStatus { *major, *minor = 12, version; return 0 },
+		nvrtcCreateProgram:  func(p *program, _, _ string, _ int32, _, _ unsafe.Pointer) rtcStatus { *p = 1; return 0 },
+		nvrtcDestroyProgram: func(*program) rtcStatus { return 0 },
+		nvrtcCompileProgram: func(program, int32, **byte) rtcStatus { calls++; return 0 },
+		nvrtcGetCUBINSize:   func(_ program, n *uint64) rtcStatus { *n = uint64(len(code)); return 0 },
+		nvrtcGetCUBIN:       func(_ program, to *byte) rtcStatus { copy(unsafe.Slice(to, len(code)), code); return 0 },
+	}
+	cache := filepath.Join(t.TempDir(), "a", "b")
+	get := func(source string, bf16 bool, minor, want int) {
+		t.Helper()
+		cubin, err := compile(n, source, bf16, 8, minor, cache)
+		require.NoError(t, err)
+		require.Equal(t, code, cubin)
+		require.Equal(t, want, calls)
+	}
+	get("x", false, 0, 1)
+	get("x", false, 0, 1)
+	get("y", false, 0, 2)
+	get("x", true, 0, 3)
+	get("x", false, 6, 4)
+	version = 10
+	get("x", false, 0, 5)
+	get("x", false, 0, 5)
+	files, err := filepath.Glob(filepath.Join(cache, "*"))
+	require.NoError(t, err)
+	require.Len(t, files, 5, "no temporary files are left")
+	for i, f := range files {
+		data, err := os.ReadFile(f)
+		require.NoError(t, err)
+		data[len(data)-1-i%2*len(code)] ^= 1 // of the code, or of the sum
+		require.NoError(t, os.WriteFile(f, data, 0o644))
+	}
+	get("x", false, 0, 6)
+	get("x", false, 0, 6)
+
+	// A cache that cannot be written.
+	file := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, os.WriteFile(file, nil, 0o644))
+	cubin, err := compile(n, "x", false, 8, 0, filepath.Join(file, "cache"))
+	require.NoError(t, err)
+	require.Equal(t, code, cubin)
+}

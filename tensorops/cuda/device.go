@@ -1,0 +1,281 @@
+package cuda
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"unsafe"
+
+	"github.com/dustin/go-humanize"
+
+	"github.com/sdr-ml/sdr/tensorops/ssl"
+)
+
+// device is a GPU: its context, the one stream that everything is queued in, the kernels and the libraries' handles.
+// The first error stays: what is queued after it is not run, and err tells it.
+type device struct {
+	*api
+	bf16          bool
+	deterministic bool
+	name          string
+
+	ctx       context
+	stream    stream
+	module    module
+	functions map[string]function
+	memory    *pool
+	dnn       dnnHandle
+	blas      ltHandle
+
+	workspace  Buffer // bytes, for convolutions and products
+	needed     int    // bytes of it that the chosen algorithms want
+	algorithms map[passKey]algorithm
+	products   map[productKey]*product
+
+	err error
+}
+
+// openDevice opens the first GPU that the process sees (CUDA_VISIBLE_DEVICES chooses) for networks of a precision.
+func openDevice(a *api, opts ssl.Device, bf16 bool) (_ *device, err error) {
+	d := &device{
+		api: a, bf16: bf16, deterministic: opts.Deterministic,
+		functions: map[string]function{}, algorithms: map[passKey]algorithm{}, products: map[productKey]*product{},
+	}
+	runtime.LockOSThread() // a context is current on a thread
+	defer runtime.UnlockOSThread()
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.close())
+		}
+	}()
+	id, err := firstGPU(a)
+	if err != nil {
+		return nil, err
+	}
+	if d.name, err = a.gpuName(id); err != nil {
+		return nil, err
+	}
+	var major, minor int32
+	for what, to := range map[int32]*int32{attributeMajor: &major, attributeMinor: &minor} {
+		if err := a.check(a.cuDeviceGetAttribute(to, what, id), "cuDeviceGetAttribute"); err != nil {
+			return nil, err
+		}
+	}
+	if err := a.check(a.cuDevicePrimaryCtxRetain(&d.ctx, id), "cuDevicePrimaryCtxRetain of %s", d.name); err != nil {
+		return nil, err
+	}
+	if err := a.check(a.cuCtxSetCurrent(d.ctx), "cuCtxSetCurrent"); err != nil {
+		return nil, err
+	}
+	if err := a.check(a.cuStreamCreate(&d.stream, streamNonBlocking), "cuStreamCreate"); err != nil {
+		return nil, err
+	}
+	d.memory = newPool(a, opts.Memory)
+	if err := d.load(int(major), int(minor)); err != nil {
+		return nil, err
+	}
+	if err := a.checkDNN(a.cudnnCreate(&d.dnn), "cudnnCreate"); err != nil {
+		return nil, err
+	}
+	if err := a.checkDNN(a.cudnnSetStream(d.dnn, d.stream), "cudnnSetStream"); err != nil {
+		return nil, err
+	}
+	return d, a.checkBLAS(a.cublasLtCreate(&d.blas), "cublasLtCreate")
+}
+
+// load compiles the kernels, or takes them from the user's cache folder, and finds them by name.
+func (d *device) load(major, minor int) error {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return fmt.Errorf("cuda: no folder for compiled kernels: %w; set HOME or XDG_CACHE_HOME", err)
+	}
+	cubin, err := compile(&d.nvrtc, source(), d.bf16, major, minor, filepath.Join(cache, "sdr", "cuda"))
+	if err != nil {
+		return err
+	}
+	if err := d.check(d.cuModuleLoadData(&d.module, unsafe.Pointer(&cubin[0])), "cuModuleLoadData of the kernels for sm_%d%d", major, minor); err != nil {
+		return err
+	}
+	for _, name := range kernelNames() {
+		var f function
+		if err := d.check(d.cuModuleGetFunction(&f, d.module, name), "cuModuleGetFunction of %s", name); err != nil {
+			return err
+		}
+		d.functions[name] = f
+	}
+	return nil
+}
+
+// enter makes the device's context that of the goroutine's thread until leave.
+func (d *device) enter() (leave func(), err error) {
+	runtime.LockOSThread()
+	if err := d.check(d.cuCtxSetCurrent(d.ctx), "cuCtxSetCurrent"); err != nil {
+		runtime.UnlockOSThread()
+		return nil, err
+	}
+	return runtime.UnlockOSThread, nil
+}
+
+// fail keeps the first error.
+func (d *device) fail(err error) {
+	if d.err == nil {
+		d.err = err
+	}
+}
+
+// try is check for queued work.
+func (d *device) try(s status, format string, args ...any) {
+	if s != 0 {
+		d.fail(d.check(s, format, args...))
+	}
+}
+
+// launch implements queue.
+func (d *device) launch(kernel string, grid, block dim3, args ...any) {
+	if d.err != nil {
+		return
+	}
+	f, ok := d.functions[kernel]
+	if !ok {
+		panic("cuda: there is no kernel " + kernel)
+	}
+	params := encode(args)
+	d.try(d.cuLaunchKernel(f, grid[0], grid[1], grid[2], block[0], block[1], block[2], 0, d.stream, unsafe.Pointer(&params[0]), nil),
+		"cuLaunchKernel of %s, %v blocks of %v threads", kernel, grid, block)
+	runtime.KeepAlive(params)
+}
+
+// bytes implements memory: an array of n bytes. After a failure it is none.
+func (d *device) bytes(n int) Buffer { return d.alloc(n, n, "a step") }
+
+// floats implements memory: an array of n float32.
+func (d *device) floats(n int) Buffer { return d.alloc(n, 4*n, "a step") }
+
+// acts is an array of n activations.
+func (d *device) acts(n int, what string) Buffer { return d.alloc(n, n*d.actSize(), what) }
+
+func (d *device) alloc(n, bytes int, what string) Buffer {
+	if d.err != nil || n == 0 {
+		return Buffer{}
+	}
+	addr, err := d.memory.alloc(bytes, what)
+	if err != nil {
+		d.fail(err)
+		return Buffer{}
+	}
+	return Buffer{Addr: addr, Len: n}
+}
+
+// free gives arrays back.
+func (d *device) free(buffers ...Buffer) {
+	for _, b := range buffers {
+		if b.Addr != 0 {
+			d.memory.free(b.Addr)
+		}
+	}
+}
+
+// actSize is the size of an activation in bytes.
+func (d *device) actSize() int {
+	if d.bf16 {
+		return 2
+	}
+	return 4
+}
+
+// slice cuts the elements [from, to), each of size bytes, from a buffer.
+func (b Buffer) slice(from, to, size int) Buffer {
+	if b.Addr == 0 || from == to {
+		return Buffer{}
+	}
+	return Buffer{Addr: b.Addr + uint64(from)*uint64(size), Len: to - from}
+}
+
+// upload copies host memory to the device. In a stream that is captured, host must be pinned.
+func (d *device) upload(to Buffer, host unsafe.Pointer, bytes int) {
+	if d.err == nil {
+		d.try(d.cuMemcpyHtoDAsync(to.Addr, host, uint64(bytes), d.stream), "cuMemcpyHtoDAsync of %s", humanize.IBytes(uint64(bytes)))
+	}
+}
+
+// download copies device memory to the host, likewise. It is there after wait.
+func (d *device) download(host unsafe.Pointer, from Buffer, bytes int) {
+	if d.err == nil {
+		d.try(d.cuMemcpyDtoHAsync(host, from.Addr, uint64(bytes), d.stream), "cuMemcpyDtoHAsync of %s", humanize.IBytes(uint64(bytes)))
+	}
+}
+
+// zero sets an array of so many bytes to 0.
+func (d *device) zero(b Buffer, bytes int) {
+	if d.err == nil && b.Addr != 0 {
+		d.try(d.cuMemsetD8Async(b.Addr, 0, uint64(bytes), d.stream), "cuMemsetD8Async of %s", humanize.IBytes(uint64(bytes)))
+	}
+}
+
+// wait waits for all that is queued and returns the first error.
+func (d *device) wait() error {
+	if d.err == nil {
+		d.try(d.cuStreamSynchronize(d.stream), "cuStreamSynchronize")
+	}
+	return d.err
+}
+
+// pin allocates host memory that the device copies from and to by itself.
+func (d *device) pin(bytes int) (host unsafe.Pointer, err error) {
+	err = d.check(d.cuMemHostAlloc(&host, uint64(bytes), 0), "cuMemHostAlloc of %s", humanize.IBytes(uint64(bytes)))
+	return host, err
+}
+
+// close gives everything back. Errors of a device that failed before are not new.
+func (d *device) close() error {
+	if d.ctx == 0 {
+		return nil
+	}
+	var errs []error
+	note := func(err error) { errs = append(errs, err) }
+	for _, p := range d.products {
+		p.close(d)
+	}
+	if d.blas != 0 {
+		note(d.checkBLAS(d.cublasLtDestroy(d.blas), "cublasLtDestroy"))
+	}
+	if d.dnn != 0 {
+		note(d.checkDNN(d.cudnnDestroy(d.dnn), "cudnnDestroy"))
+	}
+	if d.memory != nil {
+		note(d.memory.close())
+	}
+	if d.module != 0 {
+		note(d.check(d.cuModuleUnload(d.module), "cuModuleUnload"))
+	}
+	if d.stream != 0 {
+		note(d.check(d.cuStreamDestroy(d.stream), "cuStreamDestroy"))
+	}
+	id, err := firstGPU(d.api)
+	note(err)
+	note(d.check(d.cuDevicePrimaryCtxRelease(id), "cuDevicePrimaryCtxRelease"))
+	d.ctx = 0
+	if err := errors.Join(errs...); err != nil && d.err == nil {
+		return err
+	}
+	slog.Debug("closed the GPU", "name", d.name)
+	return nil
+}
+
+// firstGPU starts the driver and returns the first GPU.
+func firstGPU(a *api) (id int32, err error) {
+	if err := a.check(a.cuInit(0), "cuInit"); err != nil {
+		return 0, err
+	}
+	var count int32
+	if err := a.check(a.cuDeviceGetCount(&count), "cuDeviceGetCount"); err != nil {
+		return 0, err
+	}
+	if count == 0 {
+		return 0, errors.New("cuda: the driver sees no GPU; is one hidden by CUDA_VISIBLE_DEVICES?")
+	}
+	return id, a.check(a.cuDeviceGet(&id, 0), "cuDeviceGet")
+}

@@ -1,0 +1,223 @@
+package cuda
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"unsafe"
+
+	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/tensorops/nn"
+	"github.com/sdr-ml/sdr/tensorops/optim"
+	"github.com/sdr-ml/sdr/tensorops/rng"
+	"github.com/sdr-ml/sdr/tensorops/sdrnet"
+	"github.com/sdr-ml/sdr/tensorops/ssl"
+)
+
+// The largest error that Examine takes for the same values, relative to the largest value: what float32 and bfloat16
+// operands allow.
+const (
+	tolerance     = 1e-4
+	toleranceBF16 = 2e-2
+)
+
+// Examine implements ssl.Driver: the libraries, the GPU, and a matrix product, a convolution and a few training steps
+// beside the CPU's.
+func (g *gpus) Examine(opts ssl.Device) []ssl.Finding {
+	found := describe(opts.Libraries)
+	add := func(what, detail string, err error) bool {
+		found = append(found, ssl.Finding{What: what, Detail: detail, Err: err})
+		return err == nil
+	}
+	pool := kernels.NewPool(0)
+	defer pool.Close()
+	for _, bf16 := range []bool{false, true} {
+		precision, limit := "float32", tolerance
+		if bf16 {
+			precision, limit = "bfloat16", toleranceBF16
+		}
+		judge := func(what string, off float64, err error) bool {
+			if err == nil && !(off <= limit) {
+				err = fmt.Errorf("is off by %.2g of the largest value, more than %.2g", off, limit)
+			}
+			return add(what+" in "+precision, fmt.Sprintf("the CPU's but for %.2g of the largest value", off), err)
+		}
+		a, err := g.load(opts.Libraries)
+		if err != nil {
+			return found // it is told already
+		}
+		d, err := openDevice(a, opts, bf16)
+		if err != nil {
+			add("GPU", "", err)
+			return found
+		}
+		if !bf16 {
+			add("GPU", d.name, nil)
+		}
+		off, err := d.examineProduct(pool)
+		ok := judge("matrix product", off, err)
+		off, err = d.examineConvolution(pool)
+		ok = judge("convolution", off, err) && ok
+		if err := d.close(); err != nil {
+			add("closing the GPU", "", err)
+		}
+		if !ok {
+			continue
+		}
+		off, err = g.examineSteps(opts, bf16, pool)
+		judge("training steps", off, err)
+	}
+	return found
+}
+
+// examineProduct computes a matrix product on both sides and returns the largest error, relative to the largest value.
+func (d *device) examineProduct(pool *kernels.Pool) (float64, error) {
+	const m, n, k = 96, 64, 80
+	leave, err := d.enter()
+	if err != nil {
+		return 0, err
+	}
+	defer leave()
+	a, b, want := numbers(1, m*k), numbers(2, k*n), make([]float32, m*n)
+	pool.Gemm(false, false, m, n, k, a, k, b, n, want, n, false)
+	d.workspace = d.bytes(workspaceLimit)
+	c := d.floats(m * n)
+	d.multiply(false, false, m, n, k, d.place(a), d.place(b), c, true)
+	got := make([]float32, m*n)
+	d.download(unsafe.Pointer(&got[0]), c, 4*len(got))
+	return farthest(want, got), d.wait()
+}
+
+// examineConvolution does so with the three passes of a convolution.
+func (d *device) examineConvolution(pool *kernels.Pool) (float64, error) {
+	leave, err := d.enter()
+	if err != nil {
+		return 0, err
+	}
+	defer leave()
+	s := kernels.Conv{N: 4, H: 14, W: 14, Cin: 16, Cout: 32, KH: 3, KW: 3, Stride: 2, Pad: 1}
+	plan := kernels.NewConvPlan(s, kernels.FP32, pool)
+	x, w := numbers(1, s.N*s.H*s.W*s.Cin), numbers(2, s.KH*s.KW*s.Cin*s.Cout)
+	dy := numbers(3, s.N*s.OutH()*s.OutW()*s.Cout)
+	y, dx, dw := make([]float32, len(dy)), make([]float32, len(x)), make([]float32, len(w))
+	plan.Forward(x, w, y)
+	plan.BackwardData(dy, w, dx)
+	plan.BackwardWeights(x, dy, dw)
+
+	l := &nn.Layout{Params: []nn.Param{{Size: len(w), Filters: s.Cout, Kind: nn.ConvWeight}}, NumParams: len(w)}
+	order := newFlat(l).order[:len(w)]
+	turned := make([]float32, len(w))
+	for i, from := range order {
+		turned[i] = w[from]
+	}
+	out, back := d.acts(len(y), "a convolution"), d.acts(len(x), "a convolution")
+	v := newConv(d, s, d.place(turned), d.acts(len(w), "a convolution"))
+	onGPU, dyOnGPU := d.place(x), d.place(dy)
+	v.Forward(onGPU, out)
+	v.BackwardData(dyOnGPU, back)
+	v.BackwardWeights(onGPU, dyOnGPU)
+	worst := 0.0
+	for _, pair := range []struct {
+		want []float32
+		got  Buffer
+		turn bool
+	}{{y, out, false}, {dx, back, false}, {dw, v.dw, true}} {
+		got, err := d.fetch(pair.got)
+		if err != nil {
+			return 0, err
+		}
+		if pair.turn {
+			for i, from := range order {
+				turned[from] = got[i]
+			}
+			got = turned
+		}
+		worst = max(worst, farthest(pair.want, got))
+	}
+	return worst, nil
+}
+
+// examineSteps trains a small net on both sides and returns the largest difference of losses, which are about 1.
+func (g *gpus) examineSteps(opts ssl.Device, bf16 bool, pool *kernels.Pool) (float64, error) {
+	c := ssl.Config{
+		Backbone: nn.Backbone{Arch: "resnet18", Stem: "small", Width: 16},
+		Heads:    nn.Heads{ProjectorHidden: 64, ProjectorDim: 64, ProjectorLayers: 2, ProjectorBN: true, PredictorHidden: 32},
+		Size:     16, Batch: 32, BF16: bf16, Optimizer: optim.SGD{Momentum: 0.9, WeightDecay: 5e-4},
+	}
+	layout := nn.NewLayout(c.Backbone, c.Heads)
+	params := make([]float32, layout.NumParams)
+	layout.Init(params, rng.New(1, rng.Weights))
+	train := func(l ssl.Learner, err error) ([]float64, error) {
+		if err != nil {
+			return nil, err
+		}
+		nets, err := sdrnet.New(layout, sdrnet.Config{}, params, c.Optimizer.Vectors())
+		if err == nil {
+			err = l.Hold(nets, nil)
+		}
+		var losses []float64
+		for n := 1; n <= 4 && err == nil; n++ {
+			copy(l.Views(), numbers(uint64(n), len(l.Views())))
+			var m ssl.Measure
+			m, err = l.Step("", 1e-3, n)
+			losses = append(losses, m.Loss)
+		}
+		return losses, errors.Join(err, l.Close())
+	}
+	want, err := train(ssl.Open(ssl.Device{}, c, pool))
+	if err != nil {
+		return 0, err
+	}
+	got, err := train(g.Open(opts, c))
+	if err != nil {
+		return 0, err
+	}
+	worst := 0.0
+	for i := range want {
+		worst = math.Max(worst, math.Abs(want[i]-got[i]))
+	}
+	return worst, nil
+}
+
+// place copies floats to the device as activations.
+func (d *device) place(x []float32) Buffer {
+	wide, to := d.floats(len(x)), d.acts(len(x), "an examination")
+	d.upload(wide, unsafe.Pointer(&x[0]), 4*len(x))
+	convert(d, wide, to)
+	return to
+}
+
+// fetch copies activations to the host.
+func (d *device) fetch(b Buffer) ([]float32, error) {
+	out := make([]float32, b.Len)
+	if !d.bf16 {
+		d.download(unsafe.Pointer(&out[0]), b, 4*b.Len)
+		return out, d.wait()
+	}
+	narrow := make([]uint16, b.Len)
+	d.download(unsafe.Pointer(&narrow[0]), b, 2*b.Len)
+	err := d.wait()
+	for i, v := range narrow {
+		out[i] = math.Float32frombits(uint32(v) << 16)
+	}
+	return out, err
+}
+
+// numbers draws normal numbers.
+func numbers(seed uint64, n int) []float32 {
+	random, out := rng.New(seed, rng.View), make([]float32, n)
+	for i := range out {
+		out[i] = float32(random.NormFloat64())
+	}
+	return out
+}
+
+// farthest is the largest difference, relative to the largest value.
+func farthest(want, got []float32) float64 {
+	var top, off float64
+	for i, w := range want {
+		top = math.Max(top, math.Abs(float64(w)))
+		off = math.Max(off, math.Abs(float64(w-got[i])))
+	}
+	return off / top
+}

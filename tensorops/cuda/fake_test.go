@@ -1,0 +1,570 @@
+package cuda
+
+import (
+	"fmt"
+	"math"
+	"regexp"
+	"strings"
+	"testing"
+	"unsafe"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sdr-ml/sdr/tensorops/kernels"
+)
+
+// fake is a GPU in host memory, behind the very functions that the package calls: kernels run as the shim compiled
+// them, convolutions and matrix products are computed from what their descriptors say. It holds the package to what a
+// real GPU asks for: memory is allocated and large enough, nothing is allocated, tuned or waited for while a step is
+// captured, and the graph copies from and to pinned memory only.
+type fake struct {
+	t      *testing.T
+	bf16   bool
+	shim   *shim
+	pool   *kernels.Pool
+	arity  map[string]int // arguments of the kernels
+	blocks map[uint64][]uint64
+	pinned map[uint64][]uint64
+	names  []string // of functions: a handle is an index + 1
+
+	described []any // tensors, filters, ...: a handle is an index + 1
+	capturing bool
+	graph     []func()
+	calls     map[string]int
+	freeBytes uint64
+}
+
+type (
+	fakeTensor struct{ kind, n, c, h, w int32 }
+	fakeFilter struct{ kind, k, c, h, w int32 }
+	fakeConv   struct{ pad, stride, math int32 }
+	fakeMatmul struct{ transA, transB int32 }
+	fakeLayout struct {
+		kind          int32
+		rows, columns uint64
+		ld            int64
+	}
+)
+
+func newFake(t *testing.T, bf16 bool) *fake {
+	f := &fake{
+		t: t, bf16: bf16, shim: newShim(t, bf16), pool: kernels.NewPool(1),
+		arity: map[string]int{}, blocks: map[uint64][]uint64{}, pinned: map[uint64][]uint64{}, calls: map[string]int{},
+		freeBytes: 1 << 30,
+	}
+	t.Cleanup(f.pool.Close)
+	for _, m := range regexp.MustCompile(`__global__\s+void\s+(?:__launch_bounds__\(\d+\)\s+)?(\w+)\(([^)]*)\)`).FindAllStringSubmatch(source(), -1) {
+		f.arity[m[1]] = strings.Count(m[2], ",") + 1
+	}
+	return f
+}
+
+// do runs what a stream is given, or keeps it for the graph.
+func (f *fake) do(work func()) {
+	if f.capturing {
+		f.graph = append(f.graph, work)
+		return
+	}
+	work()
+}
+
+// eager is for what a captured stream does not allow.
+func (f *fake) eager(what string) {
+	f.calls[what]++
+	require.False(f.t, f.capturing, "%s in a captured step", what)
+}
+
+// memory checks that bytes of device memory are there, and returns them.
+func (f *fake) memory(addr, bytes uint64, what string) unsafe.Pointer {
+	for from, b := range f.blocks {
+		if addr >= from && addr+bytes <= from+8*uint64(len(b)) {
+			return unsafe.Add(unsafe.Pointer(&b[0]), addr-from)
+		}
+	}
+	require.FailNow(f.t, "device memory", "%s: %d bytes at %x are not allocated", what, bytes, addr)
+	return nil
+}
+
+// host checks that a graph copies from and to pinned memory only.
+func (f *fake) host(p unsafe.Pointer, bytes uint64) {
+	if !f.capturing {
+		return
+	}
+	addr := uint64(uintptr(p))
+	for from, b := range f.pinned {
+		if addr >= from && addr+bytes <= from+8*uint64(len(b)) {
+			return
+		}
+	}
+	require.FailNow(f.t, "host memory", "a captured copy of %d bytes is not pinned", bytes)
+}
+
+func allocate(m map[uint64][]uint64, bytes uint64) uint64 {
+	b := make([]uint64, (bytes+7)/8+64) // 512 bytes more, to be aligned as a GPU's
+	addr := (uint64(uintptr(unsafe.Pointer(&b[0]))) + 511) / 512 * 512
+	skip := (addr - uint64(uintptr(unsafe.Pointer(&b[0])))) / 8
+	m[addr] = b[skip : skip+(bytes+7)/8]
+	for i := range m[addr] {
+		m[addr][i] = 0x7fc07fc07fc07fc0 // NaN, in both precisions
+	}
+	return addr
+}
+
+func copyBytes(to, from unsafe.Pointer, n uint64) {
+	copy(unsafe.Slice((*byte)(to), n), unsafe.Slice((*byte)(from), n))
+}
+
+// read returns n elements of a kind, of cuDNN or cublasLt, as floats; write puts them back.
+func (f *fake) read(addr uint64, n int, bf16 bool, what string) []float32 {
+	out := make([]float32, n)
+	if bf16 {
+		for i, v := range unsafe.Slice((*uint16)(f.memory(addr, uint64(2*n), what)), n) {
+			out[i] = math.Float32frombits(uint32(v) << 16)
+		}
+		return out
+	}
+	copy(out, unsafe.Slice((*float32)(f.memory(addr, uint64(4*n), what)), n))
+	return out
+}
+
+func (f *fake) write(addr uint64, values []float32, bf16 bool, what string) {
+	n := len(values)
+	if bf16 {
+		to := unsafe.Slice((*uint16)(f.memory(addr, uint64(2*n), what)), n)
+		for i, v := range values {
+			b := math.Float32bits(v)
+			to[i] = uint16((b + 0x7fff + b>>16&1) >> 16)
+		}
+		return
+	}
+	copy(unsafe.Slice((*float32)(f.memory(addr, uint64(4*n), what)), n), values)
+}
+
+// describe gives a handle to a description; get finds it.
+func (f *fake) describe(d any) uintptr {
+	f.described = append(f.described, d)
+	return uintptr(len(f.described))
+}
+
+func get[D any](f *fake, handle uintptr) D {
+	require.NotZero(f.t, handle)
+	return f.described[handle-1].(D)
+}
+
+// shape is the convolution that descriptors say.
+func (f *fake) shape(x, y uintptr, w uintptr, c uintptr) kernels.Conv {
+	xd, yd, wd, cd := get[*fakeTensor](f, x), get[*fakeTensor](f, y), get[*fakeFilter](f, w), get[*fakeConv](f, c)
+	kind, mathType := int32(dnnFloat), int32(dnnFMAMath)
+	if f.bf16 {
+		kind, mathType = dnnBFloat16, dnnTensorOpMath
+	}
+	require.Equal(f.t, [3]int32{kind, kind, kind}, [3]int32{xd.kind, yd.kind, wd.kind})
+	require.Equal(f.t, mathType, cd.math)
+	s := kernels.Conv{N: int(xd.n), H: int(xd.h), W: int(xd.w), Cin: int(xd.c), Cout: int(wd.k), KH: int(wd.h), KW: int(wd.w), Stride: int(cd.stride), Pad: int(cd.pad)}
+	require.Equal(f.t, xd.c, wd.c)
+	require.Equal(f.t, fakeTensor{kind, xd.n, wd.k, int32(s.OutH()), int32(s.OutW())}, *yd)
+	return s
+}
+
+// turn takes weights from cuDNN's order [Cout, KH, KW, Cin] to that of package kernels, or back.
+func turn(s kernels.Conv, w []float32, back bool) []float32 {
+	out, taps := make([]float32, len(w)), len(w)/s.Cout
+	for filter := range s.Cout {
+		for i := range taps {
+			if back {
+				out[filter*taps+i] = w[i*s.Cout+filter]
+			} else {
+				out[i*s.Cout+filter] = w[filter*taps+i]
+			}
+		}
+	}
+	return out
+}
+
+// convolve computes a pass with the operands' addresses.
+func (f *fake) convolve(s kernels.Conv, p pass, x, w, y uint64) {
+	nx, nw, ny := s.N*s.H*s.W*s.Cin, s.KH*s.KW*s.Cin*s.Cout, s.N*s.OutH()*s.OutW()*s.Cout
+	plan, what := kernels.NewConvPlan(s, kernels.FP32, f.pool), fmt.Sprintf("%v of %+v", p, s)
+	switch p {
+	case forward:
+		out := make([]float32, ny)
+		plan.Forward(f.read(x, nx, f.bf16, what), turn(s, f.read(w, nw, f.bf16, what), false), out)
+		f.write(y, out, f.bf16, what)
+	case backwardData:
+		out := make([]float32, nx)
+		plan.BackwardData(f.read(y, ny, f.bf16, what), turn(s, f.read(w, nw, f.bf16, what), false), out)
+		f.write(x, out, f.bf16, what)
+	case backwardWeights:
+		out := make([]float32, nw)
+		plan.BackwardWeights(f.read(x, nx, f.bf16, what), f.read(y, ny, f.bf16, what), out)
+		f.write(w, turn(s, out, true), f.bf16, what)
+	}
+}
+
+// perf answers a question for algorithms: the first cannot be used, the second is not deterministic, the third is.
+func (f *fake) perf(list *algoPerf, most int32, n *int32, room uint64) {
+	found := unsafe.Slice(list, most)
+	mathType := int32(dnnFMAMath)
+	if f.bf16 {
+		mathType = dnnTensorOpMath
+	}
+	found[0] = algoPerf{algo: 5, status: 9}
+	found[1] = algoPerf{algo: 2, memory: 1000, determinism: 0, mathType: mathType}
+	found[2] = algoPerf{algo: 1, memory: 2000, determinism: dnnDeterministic, mathType: mathType}
+	*n = 3
+	require.GreaterOrEqual(f.t, room, uint64(2000))
+}
+
+// api returns the fake's functions.
+func (f *fake) api() *api {
+	a := &api{}
+	f.addDriver(&a.driver)
+	f.addDNN(&a.cudnn)
+	f.addBLAS(&a.blasLt)
+	// Nothing is compiled: the "cubin" is never looked into.
+	a.nvrtc = nvrtc{
+		nvrtcVersion: func(major, minor *int32) rtcStatus { *major, *minor = 13, 0; return 0 },
+		nvrtcCreateProgram: func(p *program, _, _ string, _ int32, _, _ unsafe.Pointer) rtcStatus {
+			*p = 1
+			return 0
+		},
+		nvrtcDestroyProgram:    func(*program) rtcStatus { return 0 },
+		nvrtcCompileProgram:    func(program, int32, **byte) rtcStatus { return 0 },
+		nvrtcGetProgramLogSize: func(_ program, bytes *uint64) rtcStatus { *bytes = 1; return 0 },
+		nvrtcGetProgramLog:     func(program, *byte) rtcStatus { return 0 },
+		nvrtcGetCUBINSize:      func(_ program, bytes *uint64) rtcStatus { *bytes = 4; return 0 },
+		nvrtcGetCUBIN:          func(_ program, cubin *byte) rtcStatus { *cubin = 1; return 0 },
+		nvrtcGetErrorString:    func(rtcStatus) string { return "" },
+	}
+	return a
+}
+
+func (f *fake) addDriver(a *driver) {
+	text := append([]byte("FAKE_ERROR"), 0)
+	*a = driver{
+		cuInit:             func(uint32) status { return 0 },
+		cuDriverGetVersion: func(v *int32) status { *v = 13000; return 0 },
+		cuGetErrorName:     func(_ status, name **byte) status { *name = &text[0]; return 0 },
+		cuGetErrorString:   func(_ status, name **byte) status { *name = &text[0]; return 0 },
+		cuDeviceGetCount:   func(n *int32) status { *n = 1; return 0 },
+		cuDeviceGet:        func(d *int32, ordinal int32) status { *d = ordinal; return 0 },
+		cuDeviceGetName: func(name *byte, size, _ int32) status {
+			copy(unsafe.Slice(name, size), "Fake GPU\x00")
+			return 0
+		},
+		cuDeviceTotalMem: func(bytes *uint64, _ int32) status { *bytes = f.freeBytes; return 0 },
+		cuDeviceGetAttribute: func(v *int32, attribute, _ int32) status {
+			*v = map[int32]int32{attributeMajor: 9, attributeMinor: 0}[attribute]
+			return 0
+		},
+		cuDevicePrimaryCtxRetain:  func(ctx *context, _ int32) status { *ctx = 1; return 0 },
+		cuDevicePrimaryCtxRelease: func(int32) status { return 0 },
+		cuCtxSetCurrent:           func(context) status { return 0 },
+		cuMemGetInfo:              func(free, total *uint64) status { *free, *total = f.freeBytes, f.freeBytes; return 0 },
+		cuMemAlloc: func(addr *uint64, bytes uint64) status {
+			f.eager("cuMemAlloc")
+			if bytes > f.freeBytes {
+				return errorOutOfMemory
+			}
+			f.freeBytes -= bytes
+			*addr = allocate(f.blocks, bytes)
+			return 0
+		},
+		cuMemFree: func(addr uint64) status {
+			f.eager("cuMemFree")
+			require.Contains(f.t, f.blocks, addr)
+			f.freeBytes += 8 * uint64(len(f.blocks[addr]))
+			delete(f.blocks, addr)
+			return 0
+		},
+		cuMemHostAlloc: func(host *unsafe.Pointer, bytes uint64, _ uint32) status {
+			f.eager("cuMemHostAlloc")
+			addr := allocate(f.pinned, bytes)
+			*host = unsafe.Pointer(&f.pinned[addr][0])
+			return 0
+		},
+		cuMemFreeHost: func(host unsafe.Pointer) status {
+			require.Contains(f.t, f.pinned, uint64(uintptr(host)))
+			delete(f.pinned, uint64(uintptr(host)))
+			return 0
+		},
+		cuMemcpyHtoDAsync: func(to uint64, from unsafe.Pointer, bytes uint64, _ stream) status {
+			f.host(from, bytes)
+			f.do(func() { copyBytes(f.memory(to, bytes, "upload"), from, bytes) })
+			return 0
+		},
+		cuMemcpyDtoHAsync: func(to unsafe.Pointer, from uint64, bytes uint64, _ stream) status {
+			f.host(to, bytes)
+			f.do(func() { copyBytes(to, f.memory(from, bytes, "download"), bytes) })
+			return 0
+		},
+		cuMemsetD8Async: func(to uint64, value uint8, bytes uint64, _ stream) status {
+			f.do(func() {
+				b := unsafe.Slice((*byte)(f.memory(to, bytes, "memset")), bytes)
+				for i := range b {
+					b[i] = value
+				}
+			})
+			return 0
+		},
+		cuStreamCreate:      func(s *stream, flags uint32) status { *s = 7; return 0 },
+		cuStreamDestroy:     func(stream) status { return 0 },
+		cuStreamSynchronize: func(stream) status { f.eager("cuStreamSynchronize"); return 0 },
+		cuStreamBeginCapture: func(stream, int32) status {
+			f.eager("cuStreamBeginCapture")
+			f.capturing, f.graph = true, nil
+			return 0
+		},
+		cuStreamEndCapture: func(_ stream, g *graph) status {
+			require.True(f.t, f.capturing)
+			f.capturing, *g = false, 1
+			return 0
+		},
+		cuGraphInstantiate: func(exec *graphExec, _ graph, _ uint64) status { *exec = 1; return 0 },
+		cuGraphLaunch: func(graphExec, stream) status {
+			f.eager("cuGraphLaunch")
+			for _, work := range f.graph {
+				work()
+			}
+			return 0
+		},
+		cuGraphExecDestroy: func(graphExec) status { f.graph = nil; return 0 },
+		cuGraphDestroy:     func(graph) status { return 0 },
+		cuModuleLoadData:   func(m *module, _ unsafe.Pointer) status { *m = 1; return 0 },
+		cuModuleUnload:     func(module) status { return 0 },
+		cuModuleGetFunction: func(fn *function, _ module, name string) status {
+			require.Contains(f.t, f.arity, name)
+			f.names = append(f.names, name)
+			*fn = function(len(f.names))
+			return 0
+		},
+		cuLaunchKernel: func(fn function, gx, gy, gz, bx, by, bz, shared uint32, _ stream, params, _ unsafe.Pointer) status {
+			name := f.names[fn-1]
+			require.LessOrEqual(f.t, bx*by*bz, uint32(1024), name)
+			require.NotZero(f.t, gx*gy*gz*bx*by*bz, name)
+			require.LessOrEqual(f.t, max(gy, gz), uint32(65535), name)
+			n := f.arity[name]
+			values, addresses := make([]uint64, n), make([]unsafe.Pointer, n) // they are read now, not when it runs
+			for i, p := range unsafe.Slice((*unsafe.Pointer)(params), n) {
+				values[i] = *(*uint64)(p)
+				addresses[i] = unsafe.Pointer(&values[i])
+			}
+			f.do(func() {
+				f.calls[name]++
+				f.shim.run(name, dim3{gx, gy, gz}, dim3{bx, by, bz}, addresses)
+			})
+			return 0
+		},
+	}
+}
+
+func (f *fake) addDNN(a *cudnn) {
+	*a = cudnn{
+		cudnnGetVersion:         func() uint64 { return 91000 },
+		cudnnGetErrorString:     func(dnnStatus) string { return "CUDNN_FAKE_ERROR" },
+		cudnnGetLastErrorString: func(*byte, uint64) {},
+		cudnnCreate:             func(h *dnnHandle) dnnStatus { *h = 1; return 0 },
+		cudnnDestroy:            func(dnnHandle) dnnStatus { return 0 },
+		cudnnSetStream:          func(_ dnnHandle, s stream) dnnStatus { require.NotZero(f.t, s); return 0 },
+		cudnnCreateTensorDescriptor: func(t *tensorDescriptor) dnnStatus {
+			*t = tensorDescriptor(f.describe(&fakeTensor{}))
+			return 0
+		},
+		cudnnSetTensor4dDescriptor: func(t tensorDescriptor, format, kind, n, c, h, w int32) dnnStatus {
+			require.EqualValues(f.t, dnnNHWC, format)
+			*get[*fakeTensor](f, uintptr(t)) = fakeTensor{kind, n, c, h, w}
+			return 0
+		},
+		cudnnDestroyTensorDescriptor: func(tensorDescriptor) dnnStatus { return 0 },
+		cudnnCreateFilterDescriptor: func(d *filterDescriptor) dnnStatus {
+			*d = filterDescriptor(f.describe(&fakeFilter{}))
+			return 0
+		},
+		cudnnSetFilter4dDescriptor: func(d filterDescriptor, kind, format, k, c, h, w int32) dnnStatus {
+			require.EqualValues(f.t, dnnNHWC, format)
+			*get[*fakeFilter](f, uintptr(d)) = fakeFilter{kind, k, c, h, w}
+			return 0
+		},
+		cudnnDestroyFilterDescriptor: func(filterDescriptor) dnnStatus { return 0 },
+		cudnnCreateConvolutionDescriptor: func(c *convolutionDescriptor) dnnStatus {
+			*c = convolutionDescriptor(f.describe(&fakeConv{}))
+			return 0
+		},
+		cudnnSetConvolution2dDescriptor: func(c convolutionDescriptor, padH, padW, strideH, strideW, dilationH, dilationW, mode, compute int32) dnnStatus {
+			require.Equal(f.t, []int32{padH, strideH, 1, 1, dnnCrossCorrelation, dnnFloat}, []int32{padW, strideW, dilationH, dilationW, mode, compute})
+			*get[*fakeConv](f, uintptr(c)) = fakeConv{pad: padH, stride: strideH}
+			return 0
+		},
+		cudnnSetConvolutionMathType: func(c convolutionDescriptor, math int32) dnnStatus {
+			get[*fakeConv](f, uintptr(c)).math = math
+			return 0
+		},
+		cudnnDestroyConvolutionDescriptor: func(convolutionDescriptor) dnnStatus { return 0 },
+
+		cudnnFindConvolutionForwardAlgorithmEx: func(_ dnnHandle, xd tensorDescriptor, x uint64, wd filterDescriptor, w uint64,
+			c convolutionDescriptor, yd tensorDescriptor, y uint64, most int32, found *int32, results *algoPerf, ws, size uint64) dnnStatus {
+			f.eager("cudnnFind")
+			f.memory(ws, size, "workspace")
+			f.shape(uintptr(xd), uintptr(yd), uintptr(wd), uintptr(c))
+			f.perf(results, most, found, size)
+			return 0
+		},
+		cudnnFindConvolutionBackwardDataAlgorithmEx: func(_ dnnHandle, wd filterDescriptor, w uint64, dyd tensorDescriptor, dy uint64,
+			c convolutionDescriptor, dxd tensorDescriptor, dx uint64, most int32, found *int32, results *algoPerf, ws, size uint64) dnnStatus {
+			f.eager("cudnnFind")
+			f.memory(ws, size, "workspace")
+			f.shape(uintptr(dxd), uintptr(dyd), uintptr(wd), uintptr(c))
+			f.perf(results, most, found, size)
+			return 0
+		},
+		cudnnFindConvolutionBackwardFilterAlgorithmEx: func(_ dnnHandle, xd tensorDescriptor, x uint64, dyd tensorDescriptor, dy uint64,
+			c convolutionDescriptor, dwd filterDescriptor, dw uint64, most int32, found *int32, results *algoPerf, ws, size uint64) dnnStatus {
+			f.eager("cudnnFind")
+			f.memory(ws, size, "workspace")
+			f.shape(uintptr(xd), uintptr(dyd), uintptr(dwd), uintptr(c))
+			f.perf(results, most, found, size)
+			return 0
+		},
+		cudnnGetConvolutionForwardAlgorithm: func(_ dnnHandle, xd tensorDescriptor, wd filterDescriptor, c convolutionDescriptor,
+			yd tensorDescriptor, most int32, found *int32, results *algoPerf) dnnStatus {
+			f.eager("cudnnGet")
+			f.shape(uintptr(xd), uintptr(yd), uintptr(wd), uintptr(c))
+			f.perf(results, most, found, 2000)
+			return 0
+		},
+		cudnnGetConvolutionBackwardDataAlgorithm: func(_ dnnHandle, wd filterDescriptor, dyd tensorDescriptor, c convolutionDescriptor,
+			dxd tensorDescriptor, most int32, found *int32, results *algoPerf) dnnStatus {
+			f.eager("cudnnGet")
+			f.shape(uintptr(dxd), uintptr(dyd), uintptr(wd), uintptr(c))
+			f.perf(results, most, found, 2000)
+			return 0
+		},
+		cudnnGetConvolutionBackwardFilterAlgorithm: func(_ dnnHandle, xd, dyd tensorDescriptor, c convolutionDescriptor,
+			dwd filterDescriptor, most int32, found *int32, results *algoPerf) dnnStatus {
+			f.eager("cudnnGet")
+			f.shape(uintptr(xd), uintptr(dyd), uintptr(dwd), uintptr(c))
+			f.perf(results, most, found, 2000)
+			return 0
+		},
+
+		cudnnConvolutionForward: func(_ dnnHandle, alpha unsafe.Pointer, xd tensorDescriptor, x uint64, wd filterDescriptor, w uint64,
+			c convolutionDescriptor, algo int32, ws, size uint64, beta unsafe.Pointer, yd tensorDescriptor, y uint64) dnnStatus {
+			f.runs(alpha, beta, algo, ws, size)
+			s := f.shape(uintptr(xd), uintptr(yd), uintptr(wd), uintptr(c))
+			f.do(func() { f.convolve(s, forward, x, w, y) })
+			return 0
+		},
+		cudnnConvolutionBackwardData: func(_ dnnHandle, alpha unsafe.Pointer, wd filterDescriptor, w uint64, dyd tensorDescriptor, dy uint64,
+			c convolutionDescriptor, algo int32, ws, size uint64, beta unsafe.Pointer, dxd tensorDescriptor, dx uint64) dnnStatus {
+			f.runs(alpha, beta, algo, ws, size)
+			s := f.shape(uintptr(dxd), uintptr(dyd), uintptr(wd), uintptr(c))
+			f.do(func() { f.convolve(s, backwardData, dx, w, dy) })
+			return 0
+		},
+		cudnnConvolutionBackwardFilter: func(_ dnnHandle, alpha unsafe.Pointer, xd tensorDescriptor, x uint64, dyd tensorDescriptor, dy uint64,
+			c convolutionDescriptor, algo int32, ws, size uint64, beta unsafe.Pointer, dwd filterDescriptor, dw uint64) dnnStatus {
+			f.runs(alpha, beta, algo, ws, size)
+			s := f.shape(uintptr(xd), uintptr(dyd), uintptr(dwd), uintptr(c))
+			f.do(func() { f.convolve(s, backwardWeights, x, dw, dy) })
+			return 0
+		},
+	}
+}
+
+// runs checks what every convolution is given: factors 1 and 0, and the workspace that its algorithm asked for.
+func (f *fake) runs(alpha, beta unsafe.Pointer, algo int32, ws, size uint64) {
+	f.calls[fmt.Sprintf("algorithm %d", algo)]++
+	require.Equal(f.t, [2]float32{1, 0}, [2]float32{*(*float32)(alpha), *(*float32)(beta)})
+	need := map[int32]uint64{1: 2000, 2: 1000}[algo]
+	require.NotZero(f.t, need, "algorithm %d cannot be used", algo)
+	require.GreaterOrEqual(f.t, size, need)
+	f.memory(ws, size, "workspace")
+}
+
+func (f *fake) addBLAS(a *blasLt) {
+	*a = blasLt{
+		cublasLtGetVersion:      func() uint64 { return 130000 },
+		cublasLtGetStatusString: func(ltStatus) string { return "CUBLAS_FAKE_ERROR" },
+		cublasLtCreate:          func(h *ltHandle) ltStatus { *h = 1; return 0 },
+		cublasLtDestroy:         func(ltHandle) ltStatus { return 0 },
+		cublasLtMatmulDescCreate: func(d *matmulDesc, compute, scale int32) ltStatus {
+			require.Equal(f.t, [2]int32{compute32F, realFloat}, [2]int32{compute, scale})
+			*d = matmulDesc(f.describe(&fakeMatmul{}))
+			return 0
+		},
+		cublasLtMatmulDescSetAttribute: func(d matmulDesc, attribute int32, value unsafe.Pointer, bytes uintptr) ltStatus {
+			require.EqualValues(f.t, 4, bytes)
+			m := get[*fakeMatmul](f, uintptr(d))
+			to := map[int32]*int32{descTransA: &m.transA, descTransB: &m.transB}[attribute]
+			require.NotNil(f.t, to)
+			*to = *(*int32)(value)
+			return 0
+		},
+		cublasLtMatmulDescDestroy: func(matmulDesc) ltStatus { f.calls["cublasLtMatmulDescDestroy"]++; return 0 },
+		cublasLtMatrixLayoutCreate: func(l *matrixLayout, kind int32, rows, columns uint64, ld int64) ltStatus {
+			f.calls["cublasLtMatrixLayoutCreate"]++
+			*l = matrixLayout(f.describe(&fakeLayout{kind, rows, columns, ld}))
+			return 0
+		},
+		cublasLtMatrixLayoutDestroy:    func(matrixLayout) ltStatus { f.calls["cublasLtMatrixLayoutDestroy"]++; return 0 },
+		cublasLtMatmulPreferenceCreate: func(p *matmulPreference) ltStatus { *p = 1; return 0 },
+		cublasLtMatmulPreferenceSetAttribute: func(_ matmulPreference, attribute int32, _ unsafe.Pointer, bytes uintptr) ltStatus {
+			require.EqualValues(f.t, [2]uintptr{preferenceWorkspace, 8}, [2]uintptr{uintptr(attribute), bytes})
+			return 0
+		},
+		cublasLtMatmulPreferenceDestroy: func(matmulPreference) ltStatus { return 0 },
+		cublasLtMatmulAlgoGetHeuristic: func(_ ltHandle, _ matmulDesc, _, _, _, _ matrixLayout, _ matmulPreference,
+			most int32, results *heuristicResult, found *int32) ltStatus {
+			require.EqualValues(f.t, 1, most)
+			results.algo[0], results.workspaceSize, *found = 77, 1500, 1
+			return 0
+		},
+		cublasLtMatmul: func(_ ltHandle, desc matmulDesc, alpha unsafe.Pointer, a uint64, la matrixLayout, b uint64, lb matrixLayout,
+			beta unsafe.Pointer, c uint64, lc matrixLayout, d uint64, ld matrixLayout, algo unsafe.Pointer, ws, size uint64, _ stream) ltStatus {
+			require.Equal(f.t, [2]float32{1, 0}, [2]float32{*(*float32)(alpha), *(*float32)(beta)})
+			require.EqualValues(f.t, 77, (*matmulAlgo)(algo)[0])
+			require.Equal(f.t, c, d)
+			require.GreaterOrEqual(f.t, size, uint64(1500))
+			f.memory(ws, size, "workspace")
+			m := get[*fakeMatmul](f, uintptr(desc))
+			for _, addr := range []uint64{a, b, d} {
+				require.Zero(f.t, addr%256, "cublasLt's algorithms are chosen for aligned operands")
+			}
+			f.do(func() {
+				f.multiply(*m, a, *get[*fakeLayout](f, uintptr(la)), b, *get[*fakeLayout](f, uintptr(lb)), d, *get[*fakeLayout](f, uintptr(lc)))
+			})
+			return 0
+		},
+	}
+}
+
+// multiply computes a product of column-major matrices, as cublasLt does.
+func (f *fake) multiply(m fakeMatmul, a uint64, la fakeLayout, b uint64, lb fakeLayout, d uint64, ld fakeLayout) {
+	load := func(addr uint64, l fakeLayout) func(row, column int) float64 {
+		require.Equal(f.t, f.bf16, l.kind == realBFloat16)
+		require.EqualValues(f.t, l.rows, l.ld)
+		values := f.read(addr, int(l.rows*l.columns), l.kind == realBFloat16, "a product's operand")
+		return func(row, column int) float64 { return float64(values[column*int(l.ld)+row]) }
+	}
+	x, y := load(a, la), load(b, lb)
+	rows, columns, inner := int(ld.rows), int(ld.columns), int(la.columns)
+	if m.transA == opT {
+		x0 := x
+		x, inner = func(r, c int) float64 { return x0(c, r) }, int(la.rows)
+	}
+	if m.transB == opT {
+		y0 := y
+		y = func(r, c int) float64 { return y0(c, r) }
+	}
+	out := make([]float32, rows*columns)
+	for c := range columns {
+		for r := range rows {
+			var sum float64
+			for k := range inner {
+				sum += x(r, k) * y(k, c)
+			}
+			out[c*rows+r] = float32(sum)
+		}
+	}
+	f.write(d, out, ld.kind == realBFloat16, "a product")
+}

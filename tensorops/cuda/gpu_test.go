@@ -1,0 +1,220 @@
+package cuda
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"testing"
+	"unsafe"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sdr-ml/sdr/tensorops/ssl"
+)
+
+// bench is where the kernels are tested: the shim on the CPU, or a GPU.
+type bench interface {
+	queue
+	memory
+	multiplier
+	acts(n int) Buffer                    // n activations
+	floatsOf(values []float32) Buffer     // a float32 array of values
+	actsOf(values []float32) Buffer       // an array of activations, values rounded
+	writeActs(b Buffer, values []float32) // overwrites it
+	readFloats(b Buffer) []float32        // an array of float32
+	readActs(b Buffer) []float32          // an array of activations
+	// put fills an array of bytes.
+	put(b Buffer, host unsafe.Pointer)
+	// round is what activations keep of values, in place.
+	round(values []float32) []float32
+}
+
+// onGPU tells whether the tests shall run on a GPU: on a machine that has one, say SDR_TEST_GPU=1.
+var onGPU = os.Getenv("SDR_TEST_GPU") != ""
+
+// opened are the GPU's devices, by precision.
+var opened [2]*device
+
+// openGPU opens the GPU once for each precision.
+func openGPU(t testing.TB, bf16 bool) *device {
+	if !onGPU {
+		t.Skip("SDR_TEST_GPU is not set")
+	}
+	at := &opened[0]
+	if bf16 {
+		at = &opened[1]
+	}
+	if *at == nil {
+		a, err := load(os.Getenv("SDR_CUDA_LIBS"))
+		require.NoError(t, err)
+		d, err := openDevice(a, ssl.Device{}, bf16)
+		require.NoError(t, err)
+		leave, err := d.enter()
+		require.NoError(t, err)
+		d.workspace = d.bytes(workspaceLimit)
+		require.NoError(t, d.wait())
+		leave()
+		*at = d
+	}
+	return *at
+}
+
+// newBench returns the bench of this run of the tests.
+func newBench(t *testing.T, bf16 bool) bench {
+	if !onGPU {
+		return newShim(t, bf16)
+	}
+	d := openGPU(t, bf16)
+	leave, err := d.enter()
+	require.NoError(t, err)
+	g := &gpuBench{device: d}
+	t.Cleanup(func() {
+		d.free(g.made...)
+		leave()
+	})
+	return g
+}
+
+// gpuBench is a bench on the GPU. It gives back its arrays when the test ends.
+type gpuBench struct {
+	*device
+	made []Buffer
+}
+
+func (g *gpuBench) keep(b Buffer) Buffer {
+	if g.err != nil {
+		panic(g.err)
+	}
+	g.made = append(g.made, b)
+	return b
+}
+
+func (g *gpuBench) bytes(n int) Buffer  { return g.keep(g.device.bytes(n)) }
+func (g *gpuBench) floats(n int) Buffer { return g.keep(g.device.floats(n)) }
+func (g *gpuBench) acts(n int) Buffer   { return g.keep(g.device.acts(n, "a test")) }
+
+func (g *gpuBench) floatsOf(values []float32) Buffer {
+	b := g.floats(len(values))
+	g.upload(b, unsafe.Pointer(&values[0]), 4*len(values))
+	g.must()
+	return b
+}
+
+func (g *gpuBench) actsOf(values []float32) Buffer {
+	b := g.acts(len(values))
+	g.writeActs(b, values)
+	return b
+}
+
+func (g *gpuBench) writeActs(b Buffer, values []float32) {
+	if !g.bf16 {
+		g.upload(b, unsafe.Pointer(&values[0]), 4*len(values))
+	} else {
+		narrow := make([]uint16, len(values))
+		for i, v := range values {
+			narrow[i] = toBFloat16(v)
+		}
+		g.upload(b, unsafe.Pointer(&narrow[0]), 2*len(values))
+	}
+	g.must()
+}
+
+func (g *gpuBench) readFloats(b Buffer) []float32 {
+	out := make([]float32, b.Len)
+	g.download(unsafe.Pointer(&out[0]), b, 4*b.Len)
+	g.must()
+	return out
+}
+
+func (g *gpuBench) readActs(b Buffer) []float32 {
+	out, err := g.fetch(b)
+	if err != nil {
+		panic(err)
+	}
+	return out
+}
+
+func (g *gpuBench) round(values []float32) []float32 { return (&shim{bf16: g.bf16}).round(values) }
+
+func (g *gpuBench) put(b Buffer, host unsafe.Pointer) {
+	g.upload(b, host, b.Len)
+	g.must()
+}
+
+// must waits, and panics where a test must fail, so that rapid shrinks.
+func (g *gpuBench) must() {
+	if err := g.wait(); err != nil {
+		panic(err)
+	}
+}
+
+// TestGPUTrains trains on the GPU and on the CPU.
+func TestGPUTrains(t *testing.T) {
+	openGPU(t, false)
+	for _, c := range trials() {
+		for _, bf16 := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s bf16=%v", c.name, bf16), func(t *testing.T) {
+				measure, weights := 5e-3, 0.15
+				if bf16 {
+					measure, weights = 0.1, 2
+				}
+				want, wantNets := c.onCPU(t, false)
+				got, gotNets := c.run(t, func(cfg ssl.Config) (ssl.Learner, error) {
+					cfg.BF16 = bf16
+					return (&gpus{load}).Open(ssl.Device{Libraries: os.Getenv("SDR_CUDA_LIBS")}, cfg)
+				})
+				c.agree(t, want, got, wantNets, gotNets, measure, weights)
+			})
+		}
+	}
+}
+
+// TestGPUStaysWithTheCPU trains 200 steps of SimSiam from the same weights: the loss curves agree, each averaged over
+// twenty steps.
+func TestGPUStaysWithTheCPU(t *testing.T) {
+	openGPU(t, false)
+	c := trials()[0]
+	c.batch, c.phases = 64, [][]string{make([]string, 200)}
+	want, _ := c.onCPU(t, false)
+	got, _ := c.run(t, func(cfg ssl.Config) (ssl.Learner, error) {
+		return (&gpus{load}).Open(ssl.Device{Libraries: os.Getenv("SDR_CUDA_LIBS")}, cfg)
+	})
+	for from := 0; from < len(want); from += 20 {
+		var a, b float64
+		for i := from; i < from+20; i++ {
+			a, b = a+want[i].Loss/20, b+got[i].Loss/20
+		}
+		require.InDelta(t, a, b, 0.02, "steps from %d on", from)
+	}
+}
+
+// TestGPUDeterministic trains twice: the weights are the same to the bit.
+func TestGPUDeterministic(t *testing.T) {
+	openGPU(t, false)
+	for _, c := range trials() {
+		for _, bf16 := range []bool{false, true} {
+			var weights [2][]float32
+			for i := range weights {
+				_, nets := c.run(t, func(cfg ssl.Config) (ssl.Learner, error) {
+					cfg.BF16 = bf16
+					return (&gpus{load}).Open(ssl.Device{Deterministic: true, Libraries: os.Getenv("SDR_CUDA_LIBS")}, cfg)
+				})
+				for _, v := range nets.State() {
+					weights[i] = append(weights[i], v.Values...)
+				}
+			}
+			for i, v := range weights[0] {
+				require.Equal(t, math.Float32bits(v), math.Float32bits(weights[1][i]), "%s bf16=%v: %d", c.name, bf16, i)
+			}
+		}
+	}
+}
+
+// TestGPUExamines asks for what `sdr doctor` prints: nothing is wrong.
+func TestGPUExamines(t *testing.T) {
+	openGPU(t, false)
+	for _, f := range (&gpus{load}).Examine(ssl.Device{Libraries: os.Getenv("SDR_CUDA_LIBS")}) {
+		t.Log(f.What, f.Detail)
+		require.NoError(t, f.Err, f.What)
+	}
+}

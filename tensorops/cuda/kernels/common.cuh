@@ -1,0 +1,112 @@
+// What all kernels share. The sources are compiled as one, once for each precision: BF16 is 1 or 0. They include
+// nothing, since NVRTC finds no headers on the machines where they are compiled.
+//
+// Arrays are rows of c channels, NHWC. Activations are of type act, everything else is float; arithmetic is in float,
+// in double where a value of a whole channel is put together. No sum depends on the order in which blocks run.
+
+#if BF16
+typedef unsigned short act; // the upper half of a float
+#else
+typedef float act;
+#endif
+
+// LANES is the number of neighbouring channels that a thread reads and writes at once where c is a multiple of it.
+// Arrays are aligned to as many activations.
+#define LANES 4
+
+// THREADS is the number of threads of a block unless a kernel says otherwise.
+#define THREADS 256
+
+__device__ __forceinline__ float load(float v) { return v; }
+
+__device__ __forceinline__ float load(unsigned short v) { return __uint_as_float((unsigned)v << 16); }
+
+// store rounds to the nearest activation, ties to even; NaN stays NaN.
+__device__ __forceinline__ act store(float v) {
+#if BF16
+	unsigned bits = __float_as_uint(v);
+	if ((bits & 0x7fffffffu) > 0x7f800000u) {
+		return (act)(bits >> 16 | 0x40u);
+	}
+	return (act)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+#else
+	return v;
+#endif
+}
+
+// loads reads V activations, 1 or LANES.
+template <int V> __device__ __forceinline__ void loads(const act *p, float (&v)[V]) {
+	if constexpr (V == 1) {
+		v[0] = load(*p);
+	} else {
+#if BF16
+		uint2 w = *(const uint2 *)p;
+		v[0] = __uint_as_float(w.x << 16);
+		v[1] = __uint_as_float(w.x & 0xffff0000u);
+		v[2] = __uint_as_float(w.y << 16);
+		v[3] = __uint_as_float(w.y & 0xffff0000u);
+#else
+		float4 w = *(const float4 *)p;
+		v[0] = w.x;
+		v[1] = w.y;
+		v[2] = w.z;
+		v[3] = w.w;
+#endif
+	}
+}
+
+// stores writes V activations, 1 or LANES.
+template <int V> __device__ __forceinline__ void stores(act *p, const float (&v)[V]) {
+	if constexpr (V == 1) {
+		*p = store(v[0]);
+	} else {
+#if BF16
+		uint2 w;
+		w.x = (unsigned)store(v[0]) | (unsigned)store(v[1]) << 16;
+		w.y = (unsigned)store(v[2]) | (unsigned)store(v[3]) << 16;
+		*(uint2 *)p = w;
+#else
+		float4 w;
+		w.x = v[0];
+		w.y = v[1];
+		w.z = v[2];
+		w.w = v[3];
+		*(float4 *)p = w;
+#endif
+	}
+}
+
+// rectify is max(v, 0); NaN stays NaN.
+__device__ __forceinline__ float rectify(float v) { return v < 0 ? 0 : v; }
+
+// sumBlock is the sum of every thread's v in a block of THREADS in one dimension, for all of its threads: a tree.
+template <typename T> __device__ T sumBlock(T v, T *shared) {
+	__syncthreads(); // the last use of shared is over
+	shared[threadIdx.x] = v;
+	for (unsigned half = THREADS / 2; half > 0; half /= 2) {
+		__syncthreads();
+		if (threadIdx.x < half) {
+			shared[threadIdx.x] += shared[threadIdx.x + half];
+		}
+	}
+	__syncthreads();
+	return shared[0];
+}
+
+// SIDE: kernels that sum columns have blocks of SIDE x SIDE threads, x for columns and y for what is summed.
+#define SIDE 16
+
+// sumColumns adds up the threads of equal x, for all of them. shared has SIDE·SIDE doubles.
+__device__ __forceinline__ double sumColumns(double v, double *shared) {
+	int at = (int)(threadIdx.y * SIDE + threadIdx.x);
+	__syncthreads(); // the last use of shared is over
+	shared[at] = v;
+	for (int half = SIDE / 2; half > 0; half /= 2) {
+		__syncthreads();
+		if ((int)threadIdx.y < half) {
+			shared[at] += shared[at + half * SIDE];
+		}
+	}
+	__syncthreads();
+	return shared[threadIdx.x];
+}

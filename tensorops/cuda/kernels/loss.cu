@@ -1,0 +1,187 @@
+// Losses of the rows of a batch, the first half of which is one view and the second half the other. Blocks of THREADS
+// threads take one row each unless a kernel says otherwise.
+
+// FLOOR keeps the norm of a zero vector from dividing by zero.
+#define FLOOR 1e-12f
+
+// loss_mean sets out[0] to the mean of n values. One block.
+extern "C" __launch_bounds__(THREADS)
+__global__ void loss_mean(const float *values, float *out, int n) {
+	__shared__ double shared[THREADS];
+	double sum = 0;
+	for (int i = (int)threadIdx.x; i < n; i += THREADS) {
+		sum += values[i];
+	}
+	sum = sumBlock(sum, shared);
+	if (threadIdx.x == 0) {
+		out[0] = (float)(sum / n);
+	}
+}
+
+// cosine_row handles a row of p [batch, dim] and its target, the other view's row of t: with unit vectors u and v of
+// both, values[row] = -u·v, whose gradient with respect to p is (u·(u·v) - v) / |p|. dp [batch, dim] is set to
+// weight/batch times that, or has it added.
+extern "C" __launch_bounds__(THREADS)
+__global__ void cosine_row(const act *p, const act *t, act *dp, float *values, int batch,
+		int dim, float weight, int accumulate) {
+	__shared__ float shared[THREADS];
+	int row = (int)blockIdx.x;
+	p += (size_t)row * dim;
+	t += (size_t)((row + batch / 2) % batch) * dim;
+	dp += (size_t)row * dim;
+	float pp = 0, tt = 0, pt = 0;
+	for (int j = (int)threadIdx.x; j < dim; j += THREADS) {
+		float u = load(p[j]), v = load(t[j]);
+		pp += u * u;
+		tt += v * v;
+		pt += u * v;
+	}
+	float np = fmaxf(sqrtf(sumBlock(pp, shared)), FLOOR);
+	float nt = fmaxf(sqrtf(sumBlock(tt, shared)), FLOOR);
+	float cosine = sumBlock(pt, shared) / np / nt;
+	if (threadIdx.x == 0) {
+		values[row] = -cosine;
+	}
+	float scale = weight / batch, a = scale * cosine / np / np, b = -scale / np / nt;
+	for (int j = (int)threadIdx.x; j < dim; j += THREADS) {
+		float d = a * load(p[j]) + b * load(t[j]);
+		dp[j] = store(accumulate ? load(dp[j]) + d : d);
+	}
+}
+
+// ntxent_normalize sets unit [batch, dim] to the normalised rows of z, and norms [batch].
+extern "C" __launch_bounds__(THREADS)
+__global__ void ntxent_normalize(const act *z, act *unit, float *norms, int dim) {
+	__shared__ float shared[THREADS];
+	size_t row = blockIdx.x;
+	z += row * dim;
+	unit += row * dim;
+	float sum = 0;
+	for (int j = (int)threadIdx.x; j < dim; j += THREADS) {
+		float v = load(z[j]);
+		sum += v * v;
+	}
+	float norm = fmaxf(sqrtf(sumBlock(sum, shared)), FLOOR);
+	if (threadIdx.x == 0) {
+		norms[row] = norm;
+	}
+	for (int j = (int)threadIdx.x; j < dim; j += THREADS) {
+		unit[j] = store(load(z[j]) / norm);
+	}
+}
+
+// ntxent_row turns the similarities [batch, batch] of a row into the gradient (softmax - one-hot)·inv of its term,
+// which goes to values; inv is 1 / temperature. A row is no candidate for itself.
+extern "C" __launch_bounds__(THREADS)
+__global__ void ntxent_row(float *sims, float *values, int batch, float inv) {
+	__shared__ float shared[THREADS];
+	int row = (int)blockIdx.x, target = (row + batch / 2) % batch;
+	float *s = sims + (size_t)row * batch;
+	float top = -__uint_as_float(0x7f800000u); // -∞
+	for (int k = (int)threadIdx.x; k < batch; k += THREADS) {
+		if (k != row) {
+			top = fmaxf(top, s[k]);
+		}
+	}
+	shared[threadIdx.x] = top;
+	for (unsigned half = THREADS / 2; half > 0; half /= 2) {
+		__syncthreads();
+		if (threadIdx.x < half) {
+			shared[threadIdx.x] = fmaxf(shared[threadIdx.x], shared[threadIdx.x + half]);
+		}
+	}
+	__syncthreads();
+	top = shared[0];
+	float logit = s[target], sum = 0;
+	for (int k = (int)threadIdx.x; k < batch; k += THREADS) {
+		float e = k == row ? 0 : expf((s[k] - top) * inv);
+		sum += e;
+	}
+	sum = sumBlock(sum, shared);
+	if (threadIdx.x == 0) {
+		values[row] = (top - logit) * inv + logf(sum);
+	}
+	float normalize = inv / sum;
+	for (int k = (int)threadIdx.x; k < batch; k += THREADS) {
+		float e = k == row ? 0 : expf((s[k] - top) * inv) * normalize;
+		s[k] = k == target ? e - inv : e;
+	}
+}
+
+#define TILE 32
+
+// ntxent_symmetrize adds the transpose to grads [batch, batch], since a similarity counts in two rows, and sets out
+// [batch, batch]. Blocks of TILE x THREADS/TILE threads are numbered by tiles (column, row).
+extern "C" __launch_bounds__(THREADS)
+__global__ void ntxent_symmetrize(const float *grads, act *out, int batch) {
+	__shared__ float tile[TILE][TILE + 1]; // one more, so that columns lie in different banks
+	int column = (int)(blockIdx.x * TILE + threadIdx.x), row = (int)(blockIdx.y * TILE + threadIdx.x);
+	for (int i = (int)threadIdx.y; i < TILE; i += THREADS / TILE) {
+		int mirrored = (int)blockIdx.x * TILE + i;
+		tile[i][threadIdx.x] = mirrored < batch && row < batch ? grads[(size_t)mirrored * batch + row] : 0;
+	}
+	__syncthreads();
+	for (int i = (int)threadIdx.y; i < TILE; i += THREADS / TILE) {
+		int r = (int)blockIdx.y * TILE + i;
+		if (r < batch && column < batch) {
+			size_t at = (size_t)r * batch + column;
+			out[at] = store(grads[at] + tile[threadIdx.x][i]);
+		}
+	}
+}
+
+// ntxent_project takes the gradient dunit [batch, dim] of a normalised row of z back to the row: dz [batch, dim] is set
+// to scale times it.
+extern "C" __launch_bounds__(THREADS)
+__global__ void ntxent_project(const act *z, const float *norms, const float *dunit, act *dz,
+		int dim, float scale) {
+	__shared__ float shared[THREADS];
+	size_t row = blockIdx.x;
+	z += row * dim;
+	dunit += row * dim;
+	dz += row * dim;
+	float norm = norms[row], dot = 0;
+	for (int j = (int)threadIdx.x; j < dim; j += THREADS) {
+		dot += load(z[j]) / norm * dunit[j];
+	}
+	dot = sumBlock(dot, shared);
+	for (int j = (int)threadIdx.x; j < dim; j += THREADS) {
+		dz[j] = store(scale / norm * (dunit[j] - load(z[j]) / norm * dot));
+	}
+}
+
+// collapse_norms sets norms [n] to those of the rows of z [n, dim].
+extern "C" __launch_bounds__(THREADS)
+__global__ void collapse_norms(const act *z, float *norms, int dim) {
+	__shared__ float shared[THREADS];
+	z += (size_t)blockIdx.x * dim;
+	float sum = 0;
+	for (int j = (int)threadIdx.x; j < dim; j += THREADS) {
+		float v = load(z[j]);
+		sum += v * v;
+	}
+	sum = sumBlock(sum, shared);
+	if (threadIdx.x == 0) {
+		norms[blockIdx.x] = fmaxf(sqrtf(sum), FLOOR);
+	}
+}
+
+// collapse_std sets stds [dim] to the standard deviations of the normalised rows of z [n, dim]. Sums are in double,
+// since all rows are alike where this counts. Blocks of SIDE x SIDE threads, x for dimensions, y for rows, are numbered
+// by tiles of dimensions.
+extern "C" __launch_bounds__(SIDE * SIDE)
+__global__ void collapse_std(const act *z, const float *norms, float *stds, int n, int dim) {
+	__shared__ double shared[SIDE * SIDE];
+	int j = (int)(blockIdx.x * SIDE + threadIdx.x);
+	double sum = 0, squares = 0;
+	for (int i = (int)threadIdx.y; i < n && j < dim; i += SIDE) {
+		double u = (double)load(z[(size_t)i * dim + j]) / norms[i];
+		sum += u;
+		squares += u * u;
+	}
+	sum = sumColumns(sum, shared);
+	squares = sumColumns(squares, shared);
+	if (j < dim && threadIdx.y == 0) {
+		stds[j] = (float)sqrt(fmax(0.0, squares - sum * sum / n) / max(1, n - 1));
+	}
+}

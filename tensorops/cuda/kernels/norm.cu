@@ -1,0 +1,360 @@
+// BatchNorm or a bias, then the residual sum and ReLU, fused. The rows are views of equally many rows with statistics
+// of their own; each view is cut into chunks of rows, the last of which may be shorter.
+//
+// Kernels that walk over rows have blocks of THREADS threads (x, y): x for groups of LANES channels (of one, where c is
+// no multiple), y for rows; both are powers of two. Blocks are numbered (tile of channels, chunk, view). The chunks'
+// sums lie in parts [views, chunks, 2, c]. What is known of a view's channels lies in table [views, TABLE, c]; no table
+// means a bias: mean 0 and factor 1.
+
+enum {
+	MEAN,     // of the view, rounded to float
+	REST,     // what the rounding lost: the mean is MEAN + REST
+	VARIANCE, // biased
+	FACTOR,   // scale / √(variance + ε)
+	OFFSET,   // y = FACTOR·(x - MEAN) + OFFSET
+	SLOPE,    // dx = FACTOR·g + SLOPE·(x - MEAN) + CONSTANT
+	CONSTANT,
+	TABLE
+};
+
+#define EPSILON 1e-5
+
+__device__ __forceinline__ size_t entry(int view, int what, int c) { return ((size_t)view * TABLE + what) * c; }
+
+// pick reads V channels of one of a table's entries.
+template <int V> __device__ __forceinline__ void pick(const float *p, float (&v)[V]) {
+#pragma unroll
+	for (int i = 0; i < V; i++) {
+		v[i] = p[i];
+	}
+}
+
+// range is what a thread of a kernel that walks over rows has to do.
+struct range {
+	int channel;   // the first of its channels; c or more: none
+	int from, to;  // rows of the chunk
+	size_t first;  // element of its channel in the view's row 0
+};
+
+template <int V> __device__ __forceinline__ range find(int rows, int c, int chunkRows) {
+	range r;
+	r.channel = (int)(blockIdx.x * blockDim.x + threadIdx.x) * V;
+	r.from = (int)blockIdx.y * chunkRows;
+	r.to = min(r.from + chunkRows, rows);
+	r.first = (size_t)blockIdx.z * rows * c + r.channel;
+	return r;
+}
+
+// fold adds up the threads of equal x in a tree; those of y 0 receive the sums. shared has LANES·THREADS floats.
+template <int V> __device__ __forceinline__ void fold(float (&v)[V], float *shared) {
+	int at = (int)(threadIdx.y * blockDim.x + threadIdx.x);
+	__syncthreads(); // the last use of shared is over
+#pragma unroll
+	for (int i = 0; i < V; i++) {
+		shared[i * THREADS + at] = v[i];
+	}
+	for (int half = (int)blockDim.y / 2; half > 0; half /= 2) {
+		__syncthreads();
+		if ((int)threadIdx.y < half) {
+#pragma unroll
+			for (int i = 0; i < V; i++) {
+				v[i] += shared[i * THREADS + at + half * (int)blockDim.x];
+				shared[i * THREADS + at] = v[i];
+			}
+		}
+	}
+}
+
+// leave writes a chunk's two values of every channel.
+template <int V>
+__device__ __forceinline__ void leave(float *parts, const range &r, int c, const float (&a)[V], const float (&b)[V]) {
+	if (r.channel >= c || threadIdx.y > 0) {
+		return;
+	}
+	float *to = parts + ((size_t)blockIdx.z * gridDim.y + blockIdx.y) * 2 * c + r.channel;
+#pragma unroll
+	for (int i = 0; i < V; i++) {
+		to[i] = a[i];
+		to[c + i] = b[i];
+	}
+}
+
+template <int V>
+__device__ __forceinline__ void moments(const act *x, float *parts, int rows, int c, int chunkRows, float *shared) {
+	range r = find<V>(rows, c, chunkRows);
+	float pivot[V], s[V] = {}, q[V] = {};
+	if (r.channel < c) {
+		loads<V>(x + r.first + (size_t)r.from * c, pivot);
+#pragma unroll 4
+		for (int row = r.from + (int)threadIdx.y; row < r.to; row += (int)blockDim.y) {
+			float v[V];
+			loads<V>(x + r.first + (size_t)row * c, v);
+#pragma unroll
+			for (int i = 0; i < V; i++) {
+				float d = v[i] - pivot[i];
+				s[i] += d;
+				q[i] += d * d;
+			}
+		}
+	}
+	fold<V>(s, shared);
+	fold<V>(q, shared);
+	if (r.channel < c) {
+		float count = (float)(r.to - r.from);
+#pragma unroll
+		for (int i = 0; i < V; i++) {
+			q[i] = fmaxf(0.0f, q[i] - s[i] * s[i] / count);
+			s[i] = pivot[i] + s[i] / count;
+		}
+	}
+	leave<V>(parts, r, c, s, q);
+}
+
+// norm_moments finds the mean and the sum of squared deviations from it of every channel of a chunk of x
+// [views·rows, c]. Deviations are taken from the chunk's first row, so that a large mean costs no precision.
+extern "C" __launch_bounds__(THREADS)
+__global__ void norm_moments(const act *x, float *parts, int rows, int c, int chunkRows) {
+	__shared__ float shared[LANES * THREADS];
+	if (c % LANES == 0) {
+		moments<LANES>(x, parts, rows, c, chunkRows, shared);
+	} else {
+		moments<1>(x, parts, rows, c, chunkRows, shared);
+	}
+}
+
+// norm_statistics combines the chunks' moments (Chan et al. 1979) and fills the table for the forward pass. Blocks are
+// numbered (tile of channels, 0, view). scale and shift [c] may be null.
+extern "C" __launch_bounds__(SIDE * SIDE)
+__global__ void norm_statistics(const float *parts, float *table, const float *scale,
+		const float *shift, int rows, int c, int chunkRows, int chunks) {
+	__shared__ double shared[SIDE * SIDE];
+	int channel = (int)(blockIdx.x * SIDE + threadIdx.x), view = (int)blockIdx.z;
+	int last = channel < c ? chunks : 0;
+	parts += (size_t)view * chunks * 2 * c + channel;
+	double sum = 0;
+	for (int i = (int)threadIdx.y; i < last; i += SIDE) {
+		sum += (double)parts[(size_t)2 * i * c] * min(chunkRows, rows - i * chunkRows);
+	}
+	double mean = sumColumns(sum, shared) / rows;
+	sum = 0;
+	for (int i = (int)threadIdx.y; i < last; i += SIDE) {
+		double d = parts[(size_t)2 * i * c] - mean;
+		sum += parts[(size_t)(2 * i + 1) * c] + d * d * min(chunkRows, rows - i * chunkRows);
+	}
+	double variance = sumColumns(sum, shared) / rows;
+	if (channel >= c || threadIdx.y > 0) {
+		return;
+	}
+	float center = (float)mean;
+	double rest = mean - center;
+	double factor = (scale ? scale[channel] : 1) / sqrt(variance + EPSILON);
+	table += channel;
+	table[entry(view, MEAN, c)] = center;
+	table[entry(view, REST, c)] = (float)rest;
+	table[entry(view, VARIANCE, c)] = (float)variance;
+	table[entry(view, FACTOR, c)] = (float)factor;
+	table[entry(view, OFFSET, c)] = (float)((shift ? shift[channel] : 0) - factor * rest);
+}
+
+template <int V>
+__device__ __forceinline__ void apply(const act *x, const act *residual, act *y, const float *table, const float *shift,
+		int rows, int c, int chunkRows, int relu) {
+	range r = find<V>(rows, c, chunkRows);
+	if (r.channel >= c) {
+		return;
+	}
+	float mean[V], factor[V], offset[V];
+#pragma unroll
+	for (int i = 0; i < V; i++) {
+		mean[i] = 0;
+		factor[i] = 1;
+		offset[i] = shift ? shift[r.channel + i] : 0;
+	}
+	if (table) {
+		const float *own = table + r.channel;
+		pick<V>(own + entry((int)blockIdx.z, MEAN, c), mean);
+		pick<V>(own + entry((int)blockIdx.z, FACTOR, c), factor);
+		pick<V>(own + entry((int)blockIdx.z, OFFSET, c), offset);
+	}
+	for (int row = r.from + (int)threadIdx.y; row < r.to; row += (int)blockDim.y) {
+		size_t at = r.first + (size_t)row * c;
+		float v[V], add[V] = {};
+		loads<V>(x + at, v);
+		if (residual) {
+			loads<V>(residual + at, add);
+		}
+#pragma unroll
+		for (int i = 0; i < V; i++) {
+			v[i] = factor[i] * (v[i] - mean[i]) + offset[i] + add[i];
+			v[i] = relu ? rectify(v[i]) : v[i];
+		}
+		stores<V>(y + at, v);
+	}
+}
+
+// norm_apply sets y [views·rows, c] from x. residual may be null, and so may table, for which shift [c] stands in, if
+// not null itself. y may be x.
+extern "C" __launch_bounds__(THREADS)
+__global__ void norm_apply(const act *x, const act *residual, act *y, const float *table,
+		const float *shift, int rows, int c, int chunkRows, int relu) {
+	if (c % LANES == 0) {
+		apply<LANES>(x, residual, y, table, shift, rows, c, chunkRows, relu);
+	} else {
+		apply<1>(x, residual, y, table, shift, rows, c, chunkRows, relu);
+	}
+}
+
+template <int V>
+__device__ __forceinline__ void grad(const act *g1, const act *g2, const act *x, const act *y, act *masked,
+		float *parts, const float *table, int rows, int c, int chunkRows, float *shared) {
+	range r = find<V>(rows, c, chunkRows);
+	float mean[V] = {}, s[V] = {}, q[V] = {};
+	if (r.channel < c) {
+		if (table) {
+			pick<V>(table + r.channel + entry((int)blockIdx.z, MEAN, c), mean);
+		}
+		for (int row = r.from + (int)threadIdx.y; row < r.to; row += (int)blockDim.y) {
+			size_t at = r.first + (size_t)row * c;
+			float g[V], v[V] = {};
+			loads<V>(g1 + at, g);
+			if (table) {
+				loads<V>(x + at, v);
+			}
+			if (masked) {
+				float other[V] = {}, out[V];
+				if (g2) {
+					loads<V>(g2 + at, other);
+				}
+#pragma unroll
+				for (int i = 0; i < V; i++) {
+					out[i] = 1;
+				}
+				if (y) {
+					loads<V>(y + at, out);
+				}
+#pragma unroll
+				for (int i = 0; i < V; i++) {
+					g[i] = out[i] == 0 ? 0 : load(store(g[i] + other[i])); // sums are of what is kept
+				}
+				stores<V>(masked + at, g);
+			}
+#pragma unroll
+			for (int i = 0; i < V; i++) {
+				s[i] += g[i];
+				q[i] += g[i] * (v[i] - mean[i]);
+			}
+		}
+	}
+	fold<V>(s, shared);
+	fold<V>(q, shared);
+	leave<V>(parts, r, c, s, q);
+}
+
+// norm_grad sums a chunk of the gradient g, and g·(x - MEAN). g is g1; where masked is not null, it is g1 + g2 where y
+// is not 0, else 0, and is written there: g2 and y may be null then, for no second gradient and no ReLU. All are
+// [views·rows, c]; masked may be any of them.
+extern "C" __launch_bounds__(THREADS)
+__global__ void norm_grad(const act *g1, const act *g2, const act *x, const act *y,
+		act *masked, float *parts, const float *table, int rows, int c, int chunkRows) {
+	__shared__ float shared[LANES * THREADS];
+	if (c % LANES == 0) {
+		grad<LANES>(g1, g2, x, y, masked, parts, table, rows, c, chunkRows, shared);
+	} else {
+		grad<1>(g1, g2, x, y, masked, parts, table, rows, c, chunkRows, shared);
+	}
+}
+
+// norm_gradients adds up the chunks of all views: with g the masked gradient, m the rows of a view, f the factor and v
+// the variance,
+//
+//	dshift = Σg, dscale = Σg·(x-mean)/√(v+ε)
+//	dx = f·(g - Σg/m - (x-mean)·Σg·(x-mean)/(m·(v+ε)))
+//
+// It fills the table for the backward pass. table may be null, and so may dscale and dshift [c]. Blocks are numbered by
+// tiles of channels.
+extern "C" __launch_bounds__(SIDE * SIDE)
+__global__ void norm_gradients(const float *parts, float *table, float *dscale,
+		float *dshift, int rows, int c, int chunks, int views) {
+	__shared__ double shared[SIDE * SIDE];
+	int channel = (int)(blockIdx.x * SIDE + threadIdx.x);
+	int last = channel < c ? chunks : 0;
+	double sumScale = 0, sumShift = 0;
+	for (int view = 0; view < views; view++) {
+		const float *own = parts + (size_t)view * chunks * 2 * c + channel;
+		double sum = 0, dot = 0;
+		for (int i = (int)threadIdx.y; i < last; i += SIDE) {
+			sum += own[(size_t)2 * i * c];
+			dot += own[(size_t)(2 * i + 1) * c];
+		}
+		sum = sumColumns(sum, shared);
+		dot = sumColumns(dot, shared);
+		sumShift += sum;
+		if (!table || channel >= c || threadIdx.y > 0) {
+			continue;
+		}
+		float *of = table + channel;
+		double rest = of[entry(view, REST, c)];
+		double precision = 1 / (of[entry(view, VARIANCE, c)] + EPSILON);
+		double factor = of[entry(view, FACTOR, c)];
+		dot -= sum * rest; // sums were taken around the rounded mean
+		sumScale += dot * sqrt(precision);
+		double slope = -factor * precision * dot / rows;
+		of[entry(view, SLOPE, c)] = (float)slope;
+		of[entry(view, CONSTANT, c)] = (float)(-slope * rest - factor * sum / rows);
+	}
+	if (channel >= c || threadIdx.y > 0) {
+		return;
+	}
+	if (dscale) {
+		dscale[channel] = (float)sumScale;
+	}
+	if (dshift) {
+		dshift[channel] = (float)sumShift;
+	}
+}
+
+template <int V>
+__device__ __forceinline__ void combine(const act *g, const act *x, act *dx, const float *table, int rows, int c,
+		int chunkRows) {
+	range r = find<V>(rows, c, chunkRows);
+	if (r.channel >= c) {
+		return;
+	}
+	float mean[V], factor[V], slope[V], constant[V];
+	const float *own = table + r.channel;
+	pick<V>(own + entry((int)blockIdx.z, MEAN, c), mean);
+	pick<V>(own + entry((int)blockIdx.z, FACTOR, c), factor);
+	pick<V>(own + entry((int)blockIdx.z, SLOPE, c), slope);
+	pick<V>(own + entry((int)blockIdx.z, CONSTANT, c), constant);
+	for (int row = r.from + (int)threadIdx.y; row < r.to; row += (int)blockDim.y) {
+		size_t at = r.first + (size_t)row * c;
+		float v[V], u[V];
+		loads<V>(g + at, v);
+		loads<V>(x + at, u);
+#pragma unroll
+		for (int i = 0; i < V; i++) {
+			v[i] = factor[i] * v[i] + slope[i] * (u[i] - mean[i]) + constant[i];
+		}
+		stores<V>(dx + at, v);
+	}
+}
+
+// norm_combine sets dx [views·rows, c] from the masked gradient g and x; it may be either.
+extern "C" __launch_bounds__(THREADS)
+__global__ void norm_combine(const act *g, const act *x, act *dx, const float *table,
+		int rows, int c, int chunkRows) {
+	if (c % LANES == 0) {
+		combine<LANES>(g, x, dx, table, rows, c, chunkRows);
+	} else {
+		combine<1>(g, x, dx, table, rows, c, chunkRows);
+	}
+}
+
+// norm_copy sets dx to g, as the gradient of a bias is. n is the number of elements.
+extern "C" __launch_bounds__(THREADS)
+__global__ void norm_copy(const act *g, act *dx, unsigned long long n) {
+	size_t at = (size_t)blockIdx.x * THREADS + threadIdx.x;
+	if (at < n) {
+		dx[at] = g[at];
+	}
+}

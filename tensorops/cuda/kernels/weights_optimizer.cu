@@ -1,0 +1,114 @@
+// Updates of a sub-net's weights, where they lie, from the parameters that were gathered for the step and their
+// gradients: grads, or dweights for the weights of products. A block of THREADS threads takes one chunk unless a kernel
+// says otherwise.
+
+__device__ __forceinline__ float gradOf(const chunk &c, const float *grads, const act *dweights, int i) {
+	return c.flags & PRODUCT ? load(dweights[c.offset + i]) : grads[c.offset + i];
+}
+
+// descend is a step of SGD with the gradient's factor scale:
+//
+//	d = scale·(g + decay·w), v = momentum·v + d
+//	w = w - lr·v, with Nesterov w - lr·(d + momentum·v)
+__device__ __forceinline__ void descend(const chunk &c, const step *s, const float *params, const float *grads,
+		const act *dweights, float scale, float decay, float momentum, int nesterov) {
+	float *w = weightsOf(s, c), *velocity = stateOf(s, c, 0);
+	float a = nesterov ? s->lr * momentum : s->lr, b = nesterov ? s->lr : 0;
+	for (int i = (int)threadIdx.x; i < c.count; i += THREADS) {
+		float old = params[c.offset + i];
+		float d = scale * (gradOf(c, grads, dweights, i) + decay * old);
+		float v = momentum * velocity[i] + d;
+		velocity[i] = v;
+		w[i] = old - a * v - b * d;
+	}
+}
+
+// sgd takes a step of SGD.
+extern "C" __launch_bounds__(THREADS)
+__global__ void sgd(const chunk *chunks, const step *s, const float *params,
+		const float *grads, const act *dweights, float momentum, float decay, int nesterov) {
+	descend(chunks[blockIdx.x], s, params, grads, dweights, 1, decay, momentum, nesterov);
+}
+
+// lars_norms sums the squares of a chunk's weights and of its gradient: squares [chunks, 2].
+extern "C" __launch_bounds__(THREADS)
+__global__ void lars_norms(const chunk *chunks, const float *params, const float *grads,
+		const act *dweights, float *squares) {
+	__shared__ float shared[THREADS];
+	chunk c = chunks[blockIdx.x];
+	float weights = 0, gradient = 0;
+	for (int i = (int)threadIdx.x; i < c.count; i += THREADS) {
+		float w = params[c.offset + i], g = gradOf(c, grads, dweights, i);
+		weights += w * w;
+		gradient += g * g;
+	}
+	weights = sumBlock(weights, shared);
+	gradient = sumBlock(gradient, shared);
+	if (threadIdx.x == 0) {
+		squares[2 * blockIdx.x] = weights;
+		squares[2 * blockIdx.x + 1] = gradient;
+	}
+}
+
+// firstOf is the first of n chunks, sorted by tensor, that is of a tensor or a later one.
+__device__ __forceinline__ int firstOf(const chunk *chunks, int n, int tensor) {
+	int low = 0, high = n;
+	while (low < high) {
+		int middle = low + (high - low) / 2;
+		if (chunks[middle].tensor < tensor) {
+			low = middle + 1;
+		} else {
+			high = middle;
+		}
+	}
+	return low;
+}
+
+// lars_ratios sets ratios [tensors] to trust·|w| / (|g| + decay·|w| + 1e-8), to 0 where the gradient is. A block
+// takes one tensor.
+extern "C" __launch_bounds__(THREADS)
+__global__ void lars_ratios(const chunk *chunks, int n, const float *squares, float *ratios,
+		float trust, float decay) {
+	__shared__ double shared[THREADS];
+	int tensor = (int)blockIdx.x, to = firstOf(chunks, n, tensor + 1);
+	double weights = 0, gradient = 0;
+	for (int i = firstOf(chunks, n, tensor) + (int)threadIdx.x; i < to; i += THREADS) {
+		weights += squares[2 * i];
+		gradient += squares[2 * i + 1];
+	}
+	weights = sqrt(sumBlock(weights, shared));
+	gradient = sqrt(sumBlock(gradient, shared));
+	if (threadIdx.x == 0) {
+		ratios[tensor] = gradient == 0 ? 0 : (float)(trust * weights / (gradient + decay * weights + 1e-8));
+	}
+}
+
+// lars takes a step of LARS. Tensors that it does not adapt to, or cannot, are updated as SGD without weight decay
+// does.
+extern "C" __launch_bounds__(THREADS)
+__global__ void lars(const chunk *chunks, const step *s, const float *params,
+		const float *grads, const act *dweights, const float *ratios, float momentum, float decay, int nesterov) {
+	chunk c = chunks[blockIdx.x];
+	float ratio = c.flags & ADAPT ? ratios[c.tensor] : 0;
+	bool adapt = ratio > 0;
+	descend(c, s, params, grads, dweights, adapt ? ratio : 1, adapt ? decay : 0, momentum, nesterov);
+}
+
+// adamw takes a step of AdamW, with a = 1 - beta1, b = 1 - beta2 and what the step's number decides in the step:
+//
+//	m += a·(g - m), v += b·(g² - v)
+//	w = decay·w - size·m / (√v + root)
+extern "C" __launch_bounds__(THREADS)
+__global__ void adamw(const chunk *chunks, const step *s, const float *params,
+		const float *grads, const act *dweights, float a, float b) {
+	chunk c = chunks[blockIdx.x];
+	float *w = weightsOf(s, c), *first = stateOf(s, c, 0), *second = stateOf(s, c, 1);
+	for (int i = (int)threadIdx.x; i < c.count; i += THREADS) {
+		float g = gradOf(c, grads, dweights, i), m = first[i], v = second[i];
+		m += a * (g - m);
+		v += b * (g * g - v);
+		first[i] = m;
+		second[i] = v;
+		w[i] = s->decay * params[c.offset + i] - s->size * (m / (sqrtf(v) + s->root));
+	}
+}

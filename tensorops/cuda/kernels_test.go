@@ -1,0 +1,668 @@
+package cuda
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+	"unsafe"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/tensorops/nn"
+	"github.com/sdr-ml/sdr/tensorops/optim"
+)
+
+// both runs a test for either precision of activations.
+func both(t *testing.T, test func(t *testing.T, bf16 bool)) {
+	t.Run("float32", func(t *testing.T) { test(t, false) })
+	t.Run("bfloat16", func(t *testing.T) { test(t, true) })
+}
+
+// noise is n normally distributed values.
+func noise(seed uint64, n int) []float32 {
+	r := rand.New(rand.NewPCG(seed, 7))
+	values := make([]float32, n)
+	for i := range values {
+		values[i] = float32(r.NormFloat64())
+	}
+	return values
+}
+
+// near checks values up to a share of the largest wanted one, and of 1.
+func near(t require.TestingT, want []float64, got []float32, tolerance float64, what string) {
+	require.Len(t, got, len(want), what)
+	top := 1.0
+	for _, v := range want {
+		top = max(top, math.Abs(v))
+	}
+	nearTo(t, want, got, tolerance*top, what)
+}
+
+// nearTo checks values up to an error.
+func nearTo(t require.TestingT, want []float64, got []float32, tolerance float64, what string) {
+	for i, v := range want {
+		if d := math.Abs(v - float64(got[i])); !(d <= tolerance) {
+			require.FailNow(t, what, "element %d of %d: %g, want %g within %g", i, len(want), got[i], v, tolerance)
+		}
+	}
+}
+
+func wide(values []float32) []float64 {
+	out := make([]float64, len(values))
+	for i, v := range values {
+		out[i] = float64(v)
+	}
+	return out
+}
+
+// allowed is for sums of moderately many values.
+func allowed(bf16 bool) float64 {
+	if bf16 {
+		return 2e-2
+	}
+	return 1e-4
+}
+
+func TestStructsLieAsInCUDA(t *testing.T) {
+	s := newShim(t, false)
+	var got [14]int32
+	s.lib.layout(&got[0])
+	var p step
+	require.Equal(t, [14]int32{
+		int32(unsafe.Sizeof(chunk{})), int32(unsafe.Sizeof(p)),
+		int32(unsafe.Offsetof(p.LR)),
+		int32(unsafe.Offsetof(p.Size)), int32(unsafe.Offsetof(p.Decay)), int32(unsafe.Offsetof(p.Root)),
+		int32(unsafe.Offsetof(p.Levels)), int32(unsafe.Offsetof(p.Vectors)), int32(unsafe.Offsetof(p.Params)),
+		int32(unsafe.Offsetof(p.Base)), int32(unsafe.Offsetof(p.State)),
+		int32(unsafe.Offsetof(p.Group)), int32(unsafe.Offsetof(p.GroupState)), int32(unsafe.Offsetof(p.BankSize)),
+	}, got)
+}
+
+// TestConvert rounds ordinary, huge, tiny and odd values, and ties.
+func TestConvert(t *testing.T) {
+	both(t, func(t *testing.T, bf16 bool) {
+		s := newBench(t, bf16)
+		x := noise(1, 5000)
+		for i, bits := range []uint32{
+			0, 1 << 31, 0x3f808000, 0x3f818000, 0x3f808001, 0x3f807fff,
+			0x7f7fffff, 0x7f800000, 0xff800000, 1, 0x00008000, 0x00018000,
+		} {
+			x[17*i] = math.Float32frombits(bits)
+		}
+		y := s.acts(len(x))
+		convert(s, s.floatsOf(x), y)
+		require.Equal(t, s.round(append([]float32(nil), x...)), s.readActs(y))
+		for _, bits := range []uint32{0x7fc00000, 0x7f800001, 0xffffffff} {
+			y := s.acts(1)
+			convert(s, s.floatsOf([]float32{math.Float32frombits(bits)}), y)
+			got := s.readActs(y)[0]
+			require.True(t, got != got, "%x", bits)
+		}
+	})
+}
+
+// normReference is the plain formulas in double precision, for rows of c channels.
+type normReference struct {
+	c, rows, views      int // rows of a view
+	batch, relu         bool
+	scale, shift        []float32 // nil where the layer has none
+	y, masked, dx       []float64
+	dscale, dshift      []float64
+	gain                float64 // largest factor of the gradient: terms as large cancel out
+	x, residual, g1, g2 []float32
+}
+
+// forward computes y.
+func (r *normReference) forward() {
+	r.y = make([]float64, len(r.x))
+	r.each(func(at func(int) int, ch int, mean, variance float64) {
+		for row := range r.rows {
+			v := float64(r.x[at(row)])
+			if r.batch {
+				v = (v - mean) / math.Sqrt(variance+1e-5)
+			}
+			if r.scale != nil {
+				v *= float64(r.scale[ch])
+			}
+			if r.shift != nil {
+				v += float64(r.shift[ch])
+			}
+			if r.residual != nil {
+				v += float64(r.residual[at(row)])
+			}
+			if r.relu {
+				v = max(v, 0)
+			}
+			r.y[at(row)] = v
+		}
+	})
+}
+
+// backward computes the gradients, with the y that was found and what is kept of the masked gradient.
+func (r *normReference) backward(y []float32, keep func([]float32) []float32) {
+	g := append([]float32(nil), r.g1...)
+	for i := range g {
+		if r.g2 != nil {
+			g[i] += r.g2[i]
+		}
+		if r.relu && y[i] == 0 {
+			g[i] = 0
+		}
+	}
+	r.masked = wide(keep(g))
+	r.dx, r.dscale, r.dshift = make([]float64, len(g)), make([]float64, r.c), make([]float64, r.c)
+	r.each(func(at func(int) int, ch int, mean, variance float64) {
+		if !r.batch {
+			mean, variance = 0, 1-1e-5
+		}
+		inv, m := 1/math.Sqrt(variance+1e-5), float64(r.rows)
+		var sum, dot float64
+		for row := range r.rows {
+			sum += r.masked[at(row)]
+			dot += r.masked[at(row)] * (float64(r.x[at(row)]) - mean) * inv
+		}
+		r.dshift[ch] += sum
+		r.dscale[ch] += dot
+		factor := inv
+		if r.scale != nil {
+			factor *= float64(r.scale[ch])
+		}
+		r.gain = max(r.gain, math.Abs(factor))
+		for row := range r.rows {
+			d := r.masked[at(row)]
+			if r.batch {
+				d -= sum/m + (float64(r.x[at(row)])-mean)*inv*dot/m
+			}
+			r.dx[at(row)] = factor * d
+		}
+	})
+}
+
+// each calls f for every channel of every view with its statistics.
+func (r *normReference) each(f func(at func(row int) int, ch int, mean, variance float64)) {
+	for view := range r.views {
+		for ch := range r.c {
+			at := func(row int) int { return (view*r.rows+row)*r.c + ch }
+			var mean, variance float64
+			for row := range r.rows {
+				mean += float64(r.x[at(row)]) / float64(r.rows)
+			}
+			for row := range r.rows {
+				d := float64(r.x[at(row)]) - mean
+				variance += d * d / float64(r.rows)
+			}
+			f(at, ch, mean, variance)
+		}
+	}
+}
+
+// spec puts the reference's parameters into device memory.
+func (r *normReference) spec(s bench) normSpec {
+	l := normSpec{Batch: r.batch, ReLU: r.relu, Channels: r.c}
+	if r.scale != nil {
+		l.Scale, l.DScale = s.floatsOf(r.scale), s.floats(r.c)
+	}
+	if r.shift != nil {
+		l.Shift, l.DShift = s.floatsOf(r.shift), s.floats(r.c)
+	}
+	return l
+}
+
+// TestNorm compares BatchNorm and biases with the plain formulas, over shapes with one chunk and several, whole and cut
+// groups of channels, and all that may share memory.
+func TestNorm(t *testing.T) {
+	both(t, func(t *testing.T, bf16 bool) {
+		rapid.Check(t, func(rt *rapid.T) {
+			s := newBench(t, bf16)
+			r := &normReference{
+				c:     rapid.SampledFrom([]int{1, 2, 3, 4, 8, 17, 24, 64, 100, 260}).Draw(rt, "channels"),
+				views: rapid.IntRange(1, 3).Draw(rt, "views"),
+				batch: rapid.SampledFrom([]bool{true, true, true, false}).Draw(rt, "batch"),
+				relu:  rapid.Bool().Draw(rt, "relu"),
+			}
+			r.rows = rapid.IntRange(1, max(3, 40000/r.c/r.views)).Draw(rt, "rows of a view")
+			size := r.views * r.rows * r.c
+			r.x, r.g1 = s.round(noise(1, size)), s.round(noise(2, size))
+			if r.batch && rapid.Bool().Draw(rt, "scale") {
+				r.scale = noise(3, r.c)
+			}
+			if rapid.Bool().Draw(rt, "shift") {
+				r.shift = noise(4, r.c)
+			}
+			if rapid.Bool().Draw(rt, "residual") {
+				r.residual = s.round(noise(5, size))
+			}
+			if rapid.Bool().Draw(rt, "two gradients") {
+				r.g2 = s.round(noise(6, size))
+			}
+			l := r.spec(s)
+			n := newNorm(s, s, l, r.views*r.rows, r.views)
+
+			x, y, residual := s.actsOf(r.x), s.acts(size), Buffer{}
+			if r.residual != nil {
+				residual = s.actsOf(r.residual)
+			}
+			inPlace := rapid.Bool().Draw(rt, "y is x")
+			if inPlace {
+				y = s.actsOf(r.x)
+				n.Forward(y, residual, y)
+			} else {
+				n.Forward(x, residual, y)
+			}
+			r.forward()
+			near(rt, r.y, s.readActs(y), allowed(bf16), "y")
+			if r.residual == nil {
+				again := s.acts(size)
+				n.Reapply(x, again)
+				require.Equal(rt, s.readActs(y), s.readActs(again))
+			}
+
+			r.backward(s.readActs(y), s.round)
+			g1, g2, dx := s.actsOf(r.g1), Buffer{}, s.acts(size)
+			into := []string{"another", "g1", "x"}
+			if r.g2 != nil {
+				g2, into = s.actsOf(r.g2), append(into, "g2")
+			}
+			chosen := rapid.SampledFrom(into).Draw(rt, "dx")
+			switch chosen {
+			case "g1":
+				dx = g1
+			case "x":
+				dx = x
+			case "g2":
+				dx = g2
+			}
+			masked := s.acts(size)
+			where := rapid.SampledFrom([]string{"another", "g1", "dx"}).Draw(rt, "masked")
+			switch {
+			case where == "g1":
+				masked = g1
+			case where == "dx" && chosen != "x":
+				masked = dx
+			}
+			n.Backward(g1, g2, x, y, masked, dx)
+			nearTo(rt, r.dx, s.readActs(dx), allowed(bf16)*max(1, r.gain), "dx")
+			if (r.relu || r.g2 != nil) && masked != dx {
+				near(rt, r.masked, s.readActs(masked), 0, "masked")
+			}
+			// Sums are as precise as the rounded operands are.
+			if r.scale != nil {
+				nearTo(rt, r.dscale, s.readFloats(l.DScale), 1e-5*float64(r.views*r.rows+10), "dscale")
+			}
+			if r.shift != nil {
+				nearTo(rt, r.dshift, s.readFloats(l.DShift), 1e-5*float64(r.views*r.rows+10), "dshift")
+			}
+		})
+	})
+}
+
+// TestNormFarFromZero normalises channels whose mean is ten thousand times their deviation.
+func TestNormFarFromZero(t *testing.T) {
+	s := newBench(t, false)
+	r := &normReference{c: 12, rows: 5000, views: 2, batch: true}
+	r.x, r.g1 = noise(1, r.c*r.rows*r.views), noise(2, r.c*r.rows*r.views)
+	for i, v := range r.x {
+		r.x[i] = 1000 + 0.1*v
+	}
+	r.x[0] = 1010 // an outlier where deviations are taken from
+	n := newNorm(s, s, r.spec(s), r.rows*r.views, r.views)
+	require.Greater(t, n.chunks, side)
+	x, y, g1, dx := s.actsOf(r.x), s.acts(len(r.x)), s.actsOf(r.g1), s.acts(len(r.x))
+	n.Forward(x, Buffer{}, y)
+	r.forward()
+	nearTo(t, r.y, s.readActs(y), 1e-3, "y")
+	n.Backward(g1, Buffer{}, x, y, Buffer{}, dx)
+	r.backward(nil, s.round)
+	near(t, r.dx, s.readActs(dx), 1e-4, "dx")
+}
+
+// TestNormOfShape cuts large shapes without computing: all rows are in a chunk, and CUDA's limits hold.
+func TestNormOfShape(t *testing.T) {
+	for _, c := range []int{1, 3, 16, 64, 100, 512, 2048, 4096} {
+		for _, rows := range []int{2, 64, 1000, 65536, 12845056} {
+			if c*rows > 1<<30 {
+				continue
+			}
+			n := newNorm(nil, nowhere{}, normSpec{Batch: true, Channels: c}, rows, 2)
+			require.EqualValues(t, threads, n.block[0]*n.block[1])
+			require.GreaterOrEqual(t, n.chunks*n.chunkRows, rows/2)
+			require.Less(t, (n.chunks-1)*n.chunkRows, rows/2)
+			require.Less(t, n.grid[1], uint32(1<<16))
+			require.GreaterOrEqual(t, int(n.grid[0]*n.block[0])*lanes, c)
+			require.Less(t, n.parts.Len, 4*normBlocks*threads*lanes)
+		}
+	}
+}
+
+// nowhere is memory that nobody looks at.
+type nowhere struct{}
+
+func (nowhere) floats(n int) Buffer { return Buffer{Len: n} }
+func (nowhere) bytes(n int) Buffer  { return Buffer{Len: n} }
+
+// TestMaxPool compares with the largest of every window, and the gradient with one that is sent there.
+func TestMaxPool(t *testing.T) {
+	both(t, func(t *testing.T, bf16 bool) {
+		rapid.Check(t, func(rt *rapid.T) {
+			s := newBench(t, bf16)
+			size := rapid.IntRange(1, 11).Draw(rt, "size")
+			c := rapid.SampledFrom([]int{1, 3, 4, 16, 17, 36}).Draw(rt, "channels")
+			batch := rapid.IntRange(1, 3).Draw(rt, "batch")
+			out := (size-1)/2 + 1
+			x := s.round(noise(1, batch*size*size*c))
+			for i := range x {
+				if i%3 == 0 {
+					x[i] = 0 // ties: the first counts
+				}
+			}
+			g1, g2 := s.round(noise(2, batch*out*out*c)), s.round(noise(3, batch*out*out*c))
+			two := rapid.Bool().Draw(rt, "two gradients")
+			y, dx := make([]float64, len(g1)), make([]float64, len(x))
+			for i := range y {
+				ch, ox, oy, image := i%c, i/c%out, i/c/out%out, i/c/out/out
+				best, at := math.Inf(-1), 0
+				for iy := max(0, 2*oy-1); iy < min(size, 2*oy+2); iy++ {
+					for ix := max(0, 2*ox-1); ix < min(size, 2*ox+2); ix++ {
+						if j := ((image*size+iy)*size+ix)*c + ch; float64(x[j]) > best {
+							best, at = float64(x[j]), j
+						}
+					}
+				}
+				y[i] = best
+				dx[at] += float64(g1[i])
+				if two {
+					dx[at] += float64(g2[i])
+				}
+			}
+			p := newMaxPool(s, s, size, c, batch, true)
+			in, gotY, gotDX, second := s.actsOf(x), s.acts(len(y)), s.acts(len(x)), Buffer{}
+			if two {
+				second = s.actsOf(g2)
+			}
+			p.Forward(in, gotY)
+			near(rt, y, s.readActs(gotY), 0, "y")
+			p.Backward(s.actsOf(g1), second, gotDX)
+			near(rt, dx, s.readActs(gotDX), allowed(bf16), "dx")
+			inference := s.acts(len(y))
+			newMaxPool(s, s, size, c, batch, false).Forward(in, inference)
+			require.Equal(rt, s.readActs(gotY), s.readActs(inference))
+		})
+	})
+}
+
+// TestMaxPoolShowsNaN checks that a NaN is not passed over.
+func TestMaxPoolShowsNaN(t *testing.T) {
+	s := newBench(t, false)
+	nan := float32(math.NaN())
+	y := s.acts(1)
+	newMaxPool(s, s, 2, 1, 1, true).Forward(s.actsOf([]float32{1, nan, 3, 2}), y)
+	require.True(t, s.readActs(y)[0] != s.readActs(y)[0])
+}
+
+func TestAvgPool(t *testing.T) {
+	both(t, func(t *testing.T, bf16 bool) {
+		rapid.Check(t, func(rt *rapid.T) {
+			s := newBench(t, bf16)
+			pixels := rapid.IntRange(1, 60).Draw(rt, "pixels")
+			c := rapid.SampledFrom([]int{1, 3, 8, 17, 132}).Draw(rt, "channels")
+			batch := rapid.IntRange(1, 5).Draw(rt, "batch")
+			x, dy := s.round(noise(1, batch*pixels*c)), s.round(noise(2, batch*c))
+			y, dx := make([]float64, len(dy)), make([]float64, len(x))
+			for i, v := range x {
+				of := i/c/pixels*c + i%c
+				y[of] += float64(v) / float64(pixels)
+				dx[i] = float64(dy[of]) / float64(pixels)
+			}
+			p, gotY, gotDX := newAvgPool(s, pixels, c, batch), s.acts(len(y)), s.acts(len(x))
+			p.Forward(s.actsOf(x), gotY)
+			near(rt, y, s.readActs(gotY), allowed(bf16), "y")
+			p.Backward(s.actsOf(dy), gotDX)
+			near(rt, dx, s.readActs(gotDX), allowed(bf16), "dx")
+		})
+	})
+}
+
+// nearShare checks values up to a share of the largest wanted one, and what float32 loses of terms that cancel out.
+func nearShare(t require.TestingT, want, got []float32, share float64, what string) {
+	top := 0.0
+	for _, v := range want {
+		top = max(top, math.Abs(float64(v)))
+	}
+	nearTo(t, wide(want), got, share*top+1e-6, what)
+}
+
+func TestNegCosine(t *testing.T) {
+	pool := kernels.NewPool(1)
+	defer pool.Close()
+	both(t, func(t *testing.T, bf16 bool) {
+		rapid.Check(t, func(rt *rapid.T) {
+			s := newBench(t, bf16)
+			batch := 2 * rapid.IntRange(1, 20).Draw(rt, "images")
+			dim := rapid.SampledFrom([]int{2, 5, 64, 257, 600}).Draw(rt, "dim")
+			p, target := s.round(noise(1, batch*dim)), s.round(noise(2, batch*dim))
+			if rapid.Bool().Draw(rt, "a zero row") {
+				clear(p[:dim])
+			}
+			want, weight := make([]float32, len(p)), rapid.SampledFrom([]float32{1, 0.3}).Draw(rt, "weight")
+			got, out, add := s.acts(len(p)), s.floats(1), rapid.Bool().Draw(rt, "accumulate")
+			if add {
+				for i, v := range noise(3, len(p)) {
+					want[i] = v / float32(batch)
+				}
+				got = s.actsOf(s.round(want))
+			}
+			loss := nn.NewNegCosine(batch, dim, pool).Loss(p, target, want, weight)
+			l := newNegCosine(s, s, batch, dim)
+			l.Loss(s.actsOf(p), s.actsOf(target), got, weight, add, out)
+			require.InDelta(rt, loss, s.readFloats(out)[0], 1e-5)
+			nearShare(rt, want, s.readActs(got), allowed(bf16), "dp")
+		})
+	})
+}
+
+func TestNTXent(t *testing.T) {
+	pool := kernels.NewPool(1)
+	defer pool.Close()
+	both(t, func(t *testing.T, bf16 bool) {
+		rapid.Check(t, func(rt *rapid.T) {
+			s := newBench(t, bf16)
+			images := rapid.IntRange(1, 40).Draw(rt, "images")
+			dim := rapid.SampledFrom([]int{8, 33, 64, 128}).Draw(rt, "dim")
+			batch, temperature := 2*images, rapid.SampledFrom([]float64{0.1, 0.5, 1}).Draw(rt, "temperature")
+			z := noise(1, batch*dim)
+			for i, v := range noise(2, batch*dim/2) { // views are alike, as they become
+				z[batch*dim/2+i] = z[i] + 0.5*v
+			}
+			s.round(z)
+			want, got, out := make([]float32, len(z)), s.acts(len(z)), s.floats(1)
+			loss := nn.NewNTXent(batch, dim, temperature, pool).Loss(z, want, 0.7)
+			newNTXent(s, s, s, batch, dim, temperature).Loss(s.actsOf(z), got, 0.7, out)
+			require.InDelta(rt, loss, s.readFloats(out)[0], allowed(bf16)*max(1, loss))
+			if images > 1 {
+				nearShare(rt, want, s.readActs(got), allowed(bf16), "dz")
+			}
+		})
+	})
+}
+
+func TestCollapse(t *testing.T) {
+	both(t, func(t *testing.T, bf16 bool) {
+		for _, n := range []int{1, 2, 31, 200} {
+			for _, dim := range []int{1, 17, 128} {
+				s := newBench(t, bf16)
+				z := s.round(noise(1, n*dim))
+				out := s.floats(1)
+				for range 2 { // healthy, then nearly collapsed
+					newCollapse(s, s, n, dim).Std(s.actsOf(z), out)
+					require.InDelta(t, nn.NewCollapse(dim).Std(z), s.readFloats(out)[0], 1e-6)
+					for i := range z {
+						z[i] = 3 + 1e-3*z[i]
+					}
+					s.round(z)
+				}
+			}
+		}
+	})
+}
+
+// sub is a sub-net whose weights lie in a base and groups, and a flat vector of what they are.
+type sub struct {
+	s               bench
+	chunks          []chunk
+	tensors         []optim.Tensor
+	size            int // of the network's flat vector, with gaps
+	step            step
+	device, at      Buffer // the step, the chunks
+	base, state     Buffer
+	groups, gstates []Buffer
+	values          []float32 // of the flat vector without gaps, in the order of the chunks
+}
+
+// newSub makes one of two levels; chunks of a third are in the base.
+func newSub(s bench, sizes []int, vectors int) *sub {
+	n := &sub{s: s}
+	banks := make([]int32, 3)
+	for i, size := range sizes {
+		adapt := i%2 == 0
+		var flags int32
+		if adapt {
+			flags = chunkProduct | chunkAdapt
+		}
+		n.tensors = append(n.tensors, optim.Tensor{Size: size, Adapt: adapt})
+		for from := 0; from < size; {
+			bank := int32((i+from/1000)%4 - 1)
+			count := min(size-from, chunkLen, 1+from*3/2)
+			c := chunk{Offset: int32(n.size + from), Count: int32(count), Tensor: int32(i), Flags: flags, Bank: bank}
+			if bank >= 0 {
+				c.Pos = banks[bank]
+				banks[bank] += c.Count
+			}
+			n.chunks = append(n.chunks, c)
+			from += int(c.Count)
+		}
+		n.size += ceil(size, 128) * 128
+	}
+	zeros := func(k int) Buffer { return s.floatsOf(make([]float32, k)) }
+	n.base, n.state = s.floatsOf(noise(1, n.size)), zeros(vectors*n.size)
+	n.step = step{Levels: 2, Vectors: int32(vectors), Params: int32(n.size), Base: n.base.Addr, State: n.state.Addr}
+	for level := range 2 {
+		n.groups = append(n.groups, s.floatsOf(noise(uint64(2+level), int(banks[level]))))
+		n.gstates = append(n.gstates, zeros(vectors*int(banks[level])))
+		n.step.Group[level], n.step.GroupState[level] = n.groups[level].Addr, n.gstates[level].Addr
+		n.step.BankSize[level] = banks[level]
+	}
+	n.values = n.read(n.base, n.groups, 0)
+	n.at = s.bytes(len(n.chunks) * int(unsafe.Sizeof(chunk{})))
+	s.put(n.at, unsafe.Pointer(&n.chunks[0]))
+	n.device = s.bytes(int(unsafe.Sizeof(step{})))
+	return n
+}
+
+// read collects vector k of the sub-net's elements.
+func (n *sub) read(base Buffer, groups []Buffer, k int) (values []float32) {
+	own := n.s.readFloats(base)[k*n.size:]
+	var banks [][]float32
+	for level, g := range groups {
+		banks = append(banks, n.s.readFloats(g)[k*int(n.step.BankSize[level]):])
+	}
+	for _, c := range n.chunks {
+		if c.Bank < 0 || c.Bank >= n.step.Levels {
+			values = append(values, own[c.Offset:][:c.Count]...)
+		} else {
+			values = append(values, banks[c.Bank][c.Pos:][:c.Count]...)
+		}
+	}
+	return values
+}
+
+// TestOptimizers takes steps beside package optim, gathering the weights before each.
+func TestOptimizers(t *testing.T) {
+	sizes := []int{5, 1, 9000, 130, 128, 64, 4097}
+	tensors := newSub(newBench(t, false), sizes, 1).tensors
+	for name, o := range map[string]optim.Optimizer{
+		"sgd":           optim.SGD{Momentum: 0.9, WeightDecay: 0.01},
+		"nesterov":      optim.SGD{Momentum: 0.8, WeightDecay: 0.02, Nesterov: true},
+		"lars":          optim.NewLARS(optim.SGD{Momentum: 0.9, WeightDecay: 0.05}, 0.2, tensors),
+		"lars nesterov": optim.NewLARS(optim.SGD{Momentum: 0.7, WeightDecay: 0.01, Nesterov: true}, 0.1, tensors),
+		"adamw":         optim.AdamW{Beta1: 0.85, Beta2: 0.98, Epsilon: 1e-3, WeightDecay: 0.1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			both(t, func(t *testing.T, bf16 bool) {
+				s := newBench(t, bf16)
+				n := newSub(s, sizes, o.Vectors())
+				untouched := s.readFloats(n.base)
+				want, state := n.values, make([]float32, o.Vectors()*len(n.values))
+				u := newOptimizer(s, s, o, n.at, n.chunks, len(n.tensors))
+				params, weights := s.floats(n.size), s.acts(n.size)
+				for i := 1; i <= 3; i++ {
+					lr := 0.1 / float32(i)
+					u.fill(&n.step, lr, i)
+					s.put(n.device, unsafe.Pointer(&n.step))
+					gather(s, n.at, len(n.chunks), n.device, params, Buffer{})
+					gather(s, n.at, len(n.chunks), n.device, params, weights)
+					p, w, at := s.readFloats(params), s.readActs(weights), 0
+					// What a chunk does not read of the gradients stays NaN.
+					grads, dweights := s.readFloats(s.floats(n.size)), s.readFloats(s.floats(n.size))
+					var g []float32
+					for j, c := range n.chunks {
+						require.Equal(t, n.read(n.base, n.groups, 0)[at:][:c.Count], p[c.Offset:][:c.Count])
+						rounded := s.round(append([]float32(nil), p[c.Offset:][:c.Count]...))
+						require.Equal(t, rounded, w[c.Offset:][:c.Count])
+						at += int(c.Count)
+						own := noise(uint64(100*i+j), int(c.Count))
+						if c.Tensor == 4 {
+							clear(own) // LARS has no ratio for it
+						}
+						if c.Flags&chunkProduct != 0 {
+							copy(dweights[c.Offset:], s.round(own))
+						} else {
+							copy(grads[c.Offset:], own)
+						}
+						g = append(g, own...)
+					}
+					u.update(params, s.floatsOf(grads), s.actsOf(dweights), n.device)
+					o.Update(want, g, state, lr, i)
+					near(t, wide(want), n.read(n.base, n.groups, 0), 1e-5, "weights")
+					for k := range o.Vectors() {
+						near(t, wide(state[k*len(want):][:len(want)]), n.read(n.state, n.gstates, k), 1e-5, "state")
+					}
+				}
+				// What is not the sub-net's stays.
+				after := s.readFloats(n.base)
+				for _, c := range n.chunks {
+					if c.Bank < 0 || c.Bank >= n.step.Levels {
+						copy(untouched[c.Offset:][:c.Count], after[c.Offset:])
+					}
+				}
+				require.Equal(t, untouched, after)
+			})
+		})
+	}
+}
+
+// other is an optimizer without kernels.
+type other struct{ optim.SGD }
+
+func TestOptimizerSaysWhatItCannot(t *testing.T) {
+	making := func(o optim.Optimizer, chunks ...chunk) func() {
+		return func() { newOptimizer(nil, nowhere{}, o, Buffer{}, chunks, 3) }
+	}
+	require.PanicsWithValue(t, "cuda: newOptimizer: no kernels for cuda.other; "+
+		"take optim.SGD, *optim.LARS or optim.AdamW", making(other{}))
+	require.PanicsWithValue(t, "cuda: newOptimizer: chunk 1 of 4 elements is of tensor 1, after one of tensor 2 of 3; "+
+		"sort chunks by tensor and cut them to 4096 elements",
+		making(optim.SGD{}, chunk{Count: 3, Tensor: 2}, chunk{Count: 4, Tensor: 1}))
+	require.Panics(t, making(optim.SGD{}, chunk{Count: 3, Tensor: 3}))
+	require.Panics(t, making(optim.SGD{}, chunk{Count: chunkLen + 1}))
+}
+
+// TestShimFindsMistakes makes sure that a kernel that writes beyond its array does not pass.
+func TestShimFindsMistakes(t *testing.T) {
+	s := newShim(t, false)
+	require.PanicsWithValue(t, "kernel convert has written byte 40 of an array of 40", func() {
+		s.launch("convert", line(1), line(threads), s.floatsOf(make([]float32, 11)), s.floats(10), uint64(11))
+	})
+	require.Panics(t, func() { s.launch("nothing", line(1), line(1), 1) })
+}

@@ -1,0 +1,259 @@
+package cuda
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/tensorops/nn"
+	"github.com/sdr-ml/sdr/tensorops/optim"
+	"github.com/sdr-ml/sdr/tensorops/rng"
+	"github.com/sdr-ml/sdr/tensorops/sdrnet"
+	"github.com/sdr-ml/sdr/tensorops/ssl"
+)
+
+// trial is one training of a few steps on a device.
+type trial struct {
+	name     string
+	backbone nn.Backbone
+	heads    nn.Heads
+	size     int
+	batch    int
+	cfg      ssl.Config // of the loss and the optimizer
+	lr       float32
+	phases   [][]string // the sub-nets that the steps of each phase train; each phase has one more split level
+}
+
+var (
+	simSiam        = nn.Heads{ProjectorHidden: 24, ProjectorDim: 16, ProjectorLayers: 3, ProjectorBN: true, PredictorHidden: 8}
+	simCLR         = nn.Heads{ProjectorHidden: 24, ProjectorDim: 16, ProjectorLayers: 2}
+	simCLRPredicts = nn.Heads{ProjectorHidden: 24, ProjectorDim: 16, ProjectorLayers: 2, PredictorHidden: 8}
+)
+
+// trials have every operation of the package among them.
+func trials() []trial {
+	small, large := nn.Backbone{Arch: "resnet18", Stem: "small", Width: 8}, nn.Backbone{Arch: "resnet50", Stem: "imagenet", Width: 4}
+	lars := optim.NewLARS(optim.SGD{Momentum: 0.9, WeightDecay: 1e-4}, 0.01, larsTensors(small, simSiam))
+	return []trial{
+		{"simsiam", small, simSiam, 12, 16, ssl.Config{Distill: 0.5, Optimizer: optim.SGD{Momentum: 0.9, WeightDecay: 5e-4}}, 0.001, phases},
+		{"ntxent", small, simCLRPredicts, 12, 16, ssl.Config{Distill: 0.3, Temperature: 0.2, Optimizer: optim.AdamW{Beta1: 0.9, Beta2: 0.99, Epsilon: 1e-4, WeightDecay: 0.01}}, 2e-4, phases},
+		{"lars", small, simSiam, 12, 16, ssl.Config{Distill: 0.5, Optimizer: lars}, 0.01, phases},
+		{"resnet50", large, simCLR, 40, 8, ssl.Config{Temperature: 0.5, Optimizer: optim.SGD{Momentum: 0.9, Nesterov: true}}, 1e-6, phases},
+	}
+}
+
+func larsTensors(b nn.Backbone, h nn.Heads) []optim.Tensor {
+	var out []optim.Tensor
+	for _, p := range nn.NewLayout(b, h).Params {
+		out = append(out, optim.Tensor{Size: p.Size, Adapt: p.Kind == nn.ConvWeight || p.Kind == nn.LinearWeight})
+	}
+	return out
+}
+
+// phases go through all there is: the root, sub-nets, and theirs.
+var phases = [][]string{{"", "", ""}, {"0", "1", "", "1"}, {"10", "01", "", "01", "10"}}
+
+// run trains through the phases and returns what every step measured and the
+// weights at the end.
+func (c trial) run(t testing.TB, open func(ssl.Config) (ssl.Learner, error)) (found []ssl.Measure, nets *sdrnet.Net) {
+	cfg := c.cfg
+	cfg.Backbone, cfg.Heads, cfg.Size, cfg.Batch = c.backbone, c.heads, c.size, c.batch
+	layout := nn.NewLayout(c.backbone, c.heads)
+	params := make([]float32, layout.NumParams)
+	layout.Init(params, rng.New(1, rng.Weights))
+	nets, err := sdrnet.New(layout, sdrnet.Config{
+		Stages: []int{4, 3}, Branching: []int{2, 2}, Shared: .5, IndividualHeads: true,
+	}, params, cfg.Optimizer.Vectors())
+	require.NoError(t, err)
+	l, err := open(cfg)
+	require.NoError(t, err)
+	require.NoError(t, l.Hold(nets, nil))
+	n := 0
+	for phase, subnets := range c.phases {
+		if phase > 0 {
+			require.NoError(t, l.Sync())
+			var teachers *sdrnet.Net
+			if cfg.Distill > 0 {
+				teachers = nets.Clone()
+			}
+			nets.Split()
+			require.NoError(t, l.Hold(nets, teachers))
+		}
+		for _, code := range subnets {
+			random := rng.New(uint64(n), rng.View)
+			for i := range l.Views() {
+				l.Views()[i] = float32(random.NormFloat64())
+			}
+			n++
+			m, err := l.Step(code, c.lr, n)
+			require.NoError(t, err)
+			found = append(found, m)
+		}
+	}
+	require.NoError(t, l.Sync())
+	require.NoError(t, l.Close())
+	return found, nets
+}
+
+// onCPU runs the trial on the CPU.
+func (c trial) onCPU(t testing.TB, bf16 bool) ([]ssl.Measure, *sdrnet.Net) {
+	pool := kernels.NewPool(2)
+	defer pool.Close()
+	return c.run(t, func(cfg ssl.Config) (ssl.Learner, error) {
+		cfg.BF16 = bf16
+		return ssl.Open(ssl.Device{}, cfg, pool)
+	})
+}
+
+// agree compares a trial with the CPU's, step by step and in the end: measures to a tolerance, and the weights' way
+// from where they began to a share of its length.
+func (c trial) agree(t testing.TB, want, got []ssl.Measure, wantNets, gotNets *sdrnet.Net, measure, weights float64) {
+	require.Len(t, got, len(want))
+	for i, w := range want {
+		for what, pair := range map[string][2]float64{
+			"loss": {w.Loss, got[i].Loss}, "ssl": {w.SSL, got[i].SSL}, "distill": {w.Distill, got[i].Distill}, "std": {w.Std, got[i].Std},
+		} {
+			require.InDelta(t, pair[0], pair[1], measure, "step %d: %s", i, what)
+		}
+	}
+	layout := gotNets.Layout()
+	begin := make([]float32, layout.NumParams)
+	layout.Init(begin, rng.New(1, rng.Weights))
+	for _, code := range []string{"", "0", "1", "10", "01", "11"} {
+		a, b := make([]float32, layout.NumParams), make([]float32, layout.NumParams)
+		wantNets.Gather(code, a)
+		gotNets.Gather(code, b)
+		var way, off float64
+		for i := range a {
+			way += math.Pow(float64(a[i]-begin[i]), 2)
+			off += math.Pow(float64(a[i]-b[i]), 2)
+		}
+		require.Less(t, math.Sqrt(off/way), weights, "sub-net %q", code)
+	}
+	for i, v := range wantNets.State() {
+		require.Equal(t, v.Name, gotNets.State()[i].Name)
+		var size, off float64
+		for j, w := range v.Values {
+			size += math.Pow(float64(w), 2)
+			off += math.Pow(float64(w-gotNets.State()[i].Values[j]), 2)
+		}
+		require.LessOrEqual(t, math.Sqrt(off), 10*weights*math.Sqrt(size)+1e-12, v.Name)
+	}
+}
+
+// TestLearnerOnFake trains on a GPU that is not there and on the CPU: the kernels are those that a GPU runs, only
+// compiled for the CPU, and what cuDNN and cublasLt would compute is computed as their descriptors say.
+func TestLearnerOnFake(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	for _, c := range trials() {
+		want, wantNets := c.onCPU(t, false)
+		for _, deterministic := range []bool{false, true} {
+			if deterministic && c.name != "simsiam" {
+				continue // it only changes the choice of algorithms
+			}
+			t.Run(fmt.Sprintf("%s deterministic=%v", c.name, deterministic), func(t *testing.T) {
+				f := newFake(t, false)
+				got, gotNets := c.run(t, func(cfg ssl.Config) (ssl.Learner, error) {
+					return (&gpus{f.load}).Open(ssl.Device{Deterministic: deterministic}, cfg)
+				})
+				c.agree(t, want, got, wantNets, gotNets, 5e-3, 0.15)
+				require.Empty(t, f.blocks, "device memory is left")
+				require.Empty(t, f.pinned, "pinned memory is left")
+				require.Positive(t, f.calls["cuGraphLaunch"])
+				used, unused := "algorithm 2", "algorithm 1" // see fake.perf
+				if deterministic {
+					used, unused = unused, used
+				}
+				require.Positive(t, f.calls[used])
+				require.Zero(t, f.calls[unused])
+				require.Equal(t, 3*f.calls["cublasLtMatmulDescDestroy"], f.calls["cublasLtMatrixLayoutDestroy"])
+				require.Equal(t, f.calls["cublasLtMatrixLayoutCreate"], f.calls["cublasLtMatrixLayoutDestroy"])
+			})
+		}
+	}
+}
+
+// TestGradientOnFake takes a single step: every parameter's gradient is the CPU's.
+func TestGradientOnFake(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	for _, c := range trials() {
+		t.Run(c.name, func(t *testing.T) {
+			c.cfg.Optimizer = optim.SGD{} // whose state is the gradient
+			c.phases = [][]string{{""}}
+			_, want := c.onCPU(t, false)
+			_, got := c.run(t, func(cfg ssl.Config) (ssl.Learner, error) {
+				return (&gpus{newFake(t, false).load}).Open(ssl.Device{}, cfg)
+			})
+			for _, p := range want.Layout().Params {
+				var size, off float64
+				for i := p.Offset; i < p.Offset+p.Size; i++ {
+					w, g := want.State()[1].Values[i], got.State()[1].Values[i]
+					size, off = size+float64(w*w), off+float64((w-g)*(w-g))
+				}
+				require.LessOrEqual(t, math.Sqrt(off), 2e-3*math.Sqrt(size)+1e-7, p.Name)
+			}
+		})
+	}
+}
+
+// TestBF16OnFake does so in bfloat16, which strays further: but no further than a few roundings make.
+func TestBF16OnFake(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	for _, c := range trials()[:2] {
+		t.Run(c.name, func(t *testing.T) {
+			want, wantNets := c.onCPU(t, false)
+			f := newFake(t, true)
+			got, gotNets := c.run(t, func(cfg ssl.Config) (ssl.Learner, error) {
+				cfg.BF16 = true
+				return (&gpus{f.load}).Open(ssl.Device{}, cfg)
+			})
+			c.agree(t, want, got, wantNets, gotNets, 0.1, 2)
+		})
+	}
+}
+
+// load is gpus.load.
+func (f *fake) load(string) (*api, error) { return f.api(), nil }
+
+// TestOutOfMemory asks for more than the limit: the error says which batch would fit, and that batch fits.
+func TestOutOfMemory(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	c := trials()[0]
+	cfg := c.cfg
+	cfg.Backbone, cfg.Heads, cfg.Size, cfg.Batch = c.backbone, c.heads, c.size, 512
+	f := newFake(t, false)
+	_, err := (&gpus{f.load}).Open(ssl.Device{Memory: 24 << 20}, cfg)
+	require.ErrorIs(t, err, ErrOutOfMemory)
+	require.Empty(t, f.blocks)
+	var each string
+	var fits, asked int
+	text := err.Error()
+	_, scanErr := fmt.Sscanf(text[strings.LastIndex(text, "; an image of a batch"):], "; an image of a batch takes %s KiB: a batch of about %d would fit instead of %d", &each, &fits, &asked)
+	require.NoError(t, scanErr, text)
+	require.Equal(t, 512, asked)
+	require.Greater(t, fits, 16, text)
+	cfg.Batch = fits
+	l, err := (&gpus{f.load}).Open(ssl.Device{Memory: 24 << 20}, cfg)
+	require.NoError(t, err)
+	require.NoError(t, l.Close())
+}
+
+// TestExamine has `sdr doctor` look at the fake: all that is computed agrees.
+func TestExamine(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	loads, examined := 0, 0
+	for _, found := range (&gpus{func(string) (*api, error) {
+		loads++
+		return newFake(t, loads > 2).api(), nil // for operations and for steps, in float32 and then in bfloat16
+	}}).Examine(ssl.Device{}) {
+		if strings.Contains(found.What, " in ") {
+			require.NoError(t, found.Err, found.What)
+			examined++
+		}
+	}
+	require.Equal(t, 6, examined)
+}

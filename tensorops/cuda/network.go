@@ -1,0 +1,75 @@
+package cuda
+
+import (
+	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/tensorops/nn"
+)
+
+// network is a device as one network sees it: nn.Device, with the network's flat vectors.
+type network struct {
+	*device
+	flat     *flat
+	params   Buffer // float32: what norms read
+	weights  Buffer // activations: the parameters that products read
+	grads    Buffer // float32: gradients of norms' parameters
+	dweights Buffer // activations: gradients of products' parameters
+	values   int    // bytes of what lies between operations
+}
+
+// newNetwork allocates the flat vectors, those of gradients only for training.
+func newNetwork(d *device, f *flat, train bool) *network {
+	n := len(f.order)
+	net := &network{device: d, flat: f, params: d.floats(n), weights: d.acts(n, "weights")}
+	if train {
+		net.grads, net.dweights = d.floats(n), d.acts(n, "gradients")
+	}
+	return net
+}
+
+// Product implements nn.Device.
+func (n *network) Product(l nn.Layer, c kernels.Conv) nn.Product[Buffer] {
+	size := n.actSize()
+	w, dw := n.flat.span(n.weights, l.Weight, size), n.flat.span(n.dweights, l.Weight, size)
+	if l.Linear {
+		return &linear{n.device, c.N, l.In, l.Out, w, dw}
+	}
+	return newConv(n.device, c, w, dw)
+}
+
+// Norm implements nn.Device.
+func (n *network) Norm(l nn.Layer, rows, views int) nn.Norm[Buffer] {
+	return newNorm(n, n, normSpec{
+		Batch: l.Norm.Batch, ReLU: l.ReLU, Channels: l.Out,
+		Scale: n.flat.span(n.params, l.Norm.Scale, 4), Shift: n.flat.span(n.params, l.Norm.Shift, 4),
+		DScale: n.flat.span(n.grads, l.Norm.Scale, 4), DShift: n.flat.span(n.grads, l.Norm.Shift, 4),
+	}, rows, views)
+}
+
+// MaxPool implements nn.Device.
+func (n *network) MaxPool(size, channels, batch int, train bool) nn.MaxPool[Buffer] {
+	return newMaxPool(n, n, size, channels, batch, train)
+}
+
+// AvgPool implements nn.Device.
+func (n *network) AvgPool(pixels, channels, batch int) nn.AvgPool[Buffer] {
+	return newAvgPool(n, pixels, channels, batch)
+}
+
+// ClearGrads implements nn.Device.
+func (n *network) ClearGrads(l nn.Layer) {
+	size := n.actSize()
+	n.zero(n.flat.span(n.dweights, l.Weight, size), l.Weight.Len()*size)
+	for _, s := range []nn.Span{l.Norm.Scale, l.Norm.Shift} {
+		n.zero(n.flat.span(n.grads, s, 4), s.Len()*4)
+	}
+}
+
+// Memory implements nn.Device.
+func (n *network) Memory(size int) func(from, to int) Buffer {
+	n.values = size * n.actSize()
+	block := n.acts(size, "activations")
+	return func(from, to int) Buffer { return block.slice(from, to, n.actSize()) }
+}
+
+// Line implements nn.Device.
+func (n *network) Line() int { return align }

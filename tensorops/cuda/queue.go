@@ -1,0 +1,45 @@
+package cuda
+
+import (
+	"fmt"
+	"unsafe"
+)
+
+// Buffer is an array in the memory of a device; the zero Buffer is none. What its elements are, 4-byte floats or
+// activations (float32, or bfloat16 in a network of that precision), is known to those who use it.
+type Buffer struct {
+	Addr uint64 // of the first element
+	Len  int    // elements
+}
+
+// dim3 is a number of blocks or threads in x, y and z.
+type dim3 [3]uint32
+
+// queue takes kernels to run one after the other.
+type queue interface {
+	// launch queues a kernel of the folder kernels. Its arguments are Buffers (pointers in the kernel), ints (int),
+	// float32s (float) and uint64s (unsigned long long). Errors are kept and come out when the queue is waited for.
+	launch(kernel string, grid, block dim3, args ...any)
+}
+
+// encode lays out the arguments of a kernel as cuLaunchKernel takes them: the address of each value.
+func encode(args []any) []unsafe.Pointer {
+	values, addresses := make([]uint64, len(args)), make([]unsafe.Pointer, len(args))
+	for i, a := range args {
+		at := unsafe.Pointer(&values[i])
+		addresses[i] = at
+		switch a := a.(type) {
+		case Buffer:
+			values[i] = a.Addr
+		case int:
+			*(*int32)(at) = int32(a)
+		case float32:
+			*(*float32)(at) = a
+		case uint64:
+			values[i] = a
+		default:
+			panic(fmt.Sprintf("cuda: argument %d of a kernel is a %T; give a Buffer, an int, a float32 or a uint64", i, a))
+		}
+	}
+	return addresses
+}

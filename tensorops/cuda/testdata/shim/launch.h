@@ -1,0 +1,73 @@
+// What Go calls. It follows the kernels, and a table of them follows it.
+#include <utility>
+
+template <typename... A, size_t... I> static void unpack(void (*f)(A...), void **args, std::index_sequence<I...>) {
+	f(*(A *)args[I]...);
+}
+
+template <typename... A> static void unpack_all(void (*f)(A...), void **args) {
+	unpack(f, args, std::index_sequence_for<A...>());
+}
+
+// call calls a kernel with arguments as cuLaunchKernel takes them: the address of each.
+template <auto kernel> static void call(void **args) { unpack_all(kernel, args); }
+
+struct entry_point {
+	const char *name;
+	void (*run)(void **);
+};
+
+extern const entry_point table_of_kernels[];
+
+// shim_launch runs a kernel and returns 0; 1: there is none of that name, 2: a block has too many threads, 3: threads
+// of a block do not all come to __syncthreads.
+extern "C" int shim_launch(const char *name, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
+		unsigned bz, void **args) {
+	const entry_point *e = table_of_kernels;
+	while (e->name && strcmp(e->name, name) != 0) {
+		e++;
+	}
+	if (!e->name) {
+		return 1;
+	}
+	if ((size_t)bx * by * bz > MAX_THREADS) {
+		return 2;
+	}
+	kernel = e->run;
+	arguments = args;
+	gridDim = {gx, gy, gz};
+	blockDim = {bx, by, bz};
+	for (unsigned z = 0; z < gz; z++) {
+		for (unsigned y = 0; y < gy; y++) {
+			for (unsigned x = 0; x < gx; x++) {
+				blockIdx = {x, y, z};
+				if (!run_block()) {
+					return 3;
+				}
+			}
+		}
+	}
+	return 0;
+}
+
+// shim_layout tells how the structs lie that Go fills: the size of chunk, then that of step and the offsets of its
+// members.
+extern "C" void shim_layout(int *to) {
+	const int layout[] = {
+		(int)sizeof(chunk),
+		(int)sizeof(step),
+		(int)offsetof(step, lr),
+		(int)offsetof(step, size),
+		(int)offsetof(step, decay),
+		(int)offsetof(step, root),
+		(int)offsetof(step, levels),
+		(int)offsetof(step, vectors),
+		(int)offsetof(step, params),
+		(int)offsetof(step, base),
+		(int)offsetof(step, state),
+		(int)offsetof(step, group),
+		(int)offsetof(step, groupState),
+		(int)offsetof(step, bankSize),
+	};
+	memcpy(to, layout, sizeof layout);
+}

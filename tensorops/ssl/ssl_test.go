@@ -1,0 +1,111 @@
+package ssl_test
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/tensorops/nn"
+	"github.com/sdr-ml/sdr/tensorops/optim"
+	"github.com/sdr-ml/sdr/tensorops/rng"
+	"github.com/sdr-ml/sdr/tensorops/sdrnet"
+	"github.com/sdr-ml/sdr/tensorops/ssl"
+)
+
+var (
+	backbone = nn.Backbone{Arch: "resnet18", Stem: "small", Width: 4}
+	heads    = nn.Heads{ProjectorHidden: 12, ProjectorDim: 8, ProjectorLayers: 2, ProjectorBN: true, PredictorHidden: 6}
+)
+
+// TestStep takes a step of a sub-net that is distilled from its parent, and the same step by hand.
+func TestStep(t *testing.T) {
+	const size, batch, lambda, temperature, lr = 8, 3, 0.25, 0.5, 0.1
+	pool := kernels.NewPool(1)
+	defer pool.Close()
+	sgd := optim.SGD{Momentum: 0.9}
+	for _, method := range []string{"simsiam", "ntxent"} {
+		layout := nn.NewLayout(backbone, heads)
+		params := make([]float32, layout.NumParams)
+		layout.Init(params, rng.New(1, rng.Weights))
+		nets, err := sdrnet.New(layout, sdrnet.Config{Stages: []int{4}, Branching: []int{2}, Shared: .5}, params, 1)
+		require.NoError(t, err)
+		teachers := nets.Clone()
+		nets.Split()
+		cfg := ssl.Config{Backbone: backbone, Heads: heads, Size: size, Batch: batch, Distill: lambda, Optimizer: sgd}
+		if method == "ntxent" {
+			cfg.Temperature = temperature
+		}
+		l, err := ssl.Open(ssl.Device{}, cfg, pool)
+		require.NoError(t, err)
+		require.NoError(t, l.Hold(nets, teachers))
+		require.Len(t, l.Views(), 2*batch*size*size*3)
+		random := rng.New(2, rng.View)
+		for i := range l.Views() {
+			l.Views()[i] = float32(random.NormFloat64())
+		}
+		got, err := l.Step("1", lr, 1)
+		require.NoError(t, err)
+		require.NoError(t, l.Sync())
+		require.NoError(t, l.Close())
+
+		net := nn.New(backbone, heads, size, 2*batch, 2, pool, nn.Train)
+		copy(net.Params, params)
+		net.Forward(l.Views(), nn.BatchStats)
+		dz, dp := make([]float32, len(net.Z)), make([]float32, len(net.P))
+		cosine := nn.NewNegCosine(2*batch, heads.ProjectorDim, pool)
+		want := ssl.Measure{Std: nn.NewCollapse(heads.ProjectorDim).Std(net.Z)}
+		want.Distill = cosine.Loss(net.P, net.Z, dp, lambda) // student and parent are still the same
+		if method == "simsiam" {
+			want.SSL = cosine.Loss(net.P, net.Z, dp, 1)
+			dz = nil
+		} else {
+			want.SSL = nn.NewNTXent(2*batch, heads.ProjectorDim, temperature, pool).Loss(net.Z, dz, 1)
+		}
+		want.Loss = want.SSL + lambda*want.Distill
+		net.Backward(dz, dp)
+		sgd.Step(net.Params, net.Grads, make([]float32, len(params)), lr)
+		require.InDelta(t, want.Loss, got.Loss, 1e-6)
+		require.InDelta(t, want.Distill, got.Distill, 1e-6)
+		require.InDelta(t, want.Std, got.Std, 1e-6)
+		trained := make([]float32, len(params))
+		nets.Gather("1", trained)
+		require.InDeltaSlice(t, net.Params, trained, 1e-5)
+	}
+}
+
+func TestParent(t *testing.T) {
+	require.Equal(t, "01", ssl.Parent("012"))
+	require.Equal(t, "", ssl.Parent("0"))
+	require.Equal(t, "", ssl.Parent(""))
+}
+
+// driver is a device that cannot be used.
+type driver struct{ err error }
+
+func (d driver) Check(ssl.Device) error                           { return d.err }
+func (d driver) Examine(ssl.Device) []ssl.Finding                 { return []ssl.Finding{{What: "GPU", Err: d.err}} }
+func (d driver) Open(ssl.Device, ssl.Config) (ssl.Learner, error) { return nil, d.err }
+
+func TestDevices(t *testing.T) {
+	pool := kernels.NewPool(1)
+	defer pool.Close()
+	cfg := ssl.Config{Backbone: backbone, Heads: heads, Size: 8, Batch: 2, Optimizer: optim.SGD{}}
+	require.ErrorContains(t, ssl.Check(ssl.Device{Name: ssl.CUDA}), "built without the device cuda")
+	require.ErrorContains(t, ssl.Check(ssl.Device{Name: "tpu"}), "want cpu, cuda or auto")
+	_, err := ssl.Open(ssl.Device{Name: ssl.Auto}, cfg, pool)
+	require.NoError(t, err)
+
+	broken := errors.New("no GPU here")
+	ssl.Register(ssl.CUDA, driver{broken})
+	require.ErrorIs(t, ssl.Check(ssl.Device{Name: ssl.CUDA}), broken)
+	require.NoError(t, ssl.Check(ssl.Device{Name: ssl.Auto}))
+	_, err = ssl.Open(ssl.Device{Name: ssl.CUDA}, cfg, pool)
+	require.ErrorIs(t, err, broken)
+	found, err := ssl.Examine(ssl.Device{Name: ssl.CUDA})
+	require.NoError(t, err)
+	require.Equal(t, []ssl.Finding{{What: "GPU", Err: broken}}, found)
+	_, err = ssl.Open(ssl.Device{Name: ssl.Auto}, cfg, pool)
+	require.NoError(t, err)
+}
