@@ -47,6 +47,7 @@ type conv struct {
 
 func newConv(d *device, c kernels.Conv, w, dw Buffer) *conv {
 	v := &conv{d: d, shape: c, w: w, dw: dw}
+	d.convs = append(d.convs, v)
 	kind, math := int32(dnnFloat), int32(dnnFMAMath)
 	if d.bf16 {
 		kind, math = dnnBFloat16, dnnTensorOpMath
@@ -82,6 +83,14 @@ func (v *conv) try(s dnnStatus, what string) {
 	if s != 0 {
 		v.d.fail(v.d.checkDNN(s, "%s the convolution %+v", what, v.shape))
 	}
+}
+
+// close forgets the descriptions. There is nothing to do about a failure.
+func (v *conv) close() {
+	v.d.cudnnDestroyTensorDescriptor(v.xd)
+	v.d.cudnnDestroyTensorDescriptor(v.yd)
+	v.d.cudnnDestroyFilterDescriptor(v.wd)
+	v.d.cudnnDestroyConvolutionDescriptor(v.cd)
 }
 
 // Forward implements nn.Product.
@@ -157,6 +166,9 @@ func (v *conv) choose(p pass, a, b, out Buffer) (algorithm, error) {
 			continue
 		}
 		how := algorithm{id: f.algo, mathType: f.mathType, workspace: int(f.memory)}
+		if !d.bf16 {
+			how.mathType = dnnFMAMath // cuDNN may report its default here, which allows TF32
+		}
 		d.algorithms[key], d.needed = how, max(d.needed, how.workspace)
 		return how, nil
 	}

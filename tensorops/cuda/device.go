@@ -34,6 +34,7 @@ type device struct {
 	needed     int    // bytes of it that the chosen algorithms want
 	algorithms map[passKey]algorithm
 	products   map[productKey]*product
+	convs      []*conv
 
 	err error
 }
@@ -238,6 +239,9 @@ func (d *device) close() error {
 	note := func(err error) { errs = append(errs, err) }
 	for _, p := range d.products {
 		p.close(d)
+	}
+	for _, v := range d.convs {
+		v.close()
 	}
 	if d.blas != 0 {
 		note(d.checkBLAS(d.cublasLtDestroy(d.blas), "cublasLtDestroy"))

@@ -28,6 +28,7 @@ type fake struct {
 	names  []string // of functions: a handle is an index + 1
 
 	described []any // tensors, filters, ...: a handle is an index + 1
+	forgotten int   // of them
 	capturing bool
 	graph     []func()
 	calls     map[string]int
@@ -204,7 +205,7 @@ func (f *fake) convolve(s kernels.Conv, p pass, x, w, y uint64) {
 // perf answers a question for algorithms: the first cannot be used, the second is not deterministic, the third is.
 func (f *fake) perf(list *algoPerf, most int32, n *int32, room uint64) {
 	found := unsafe.Slice(list, most)
-	mathType := int32(dnnFMAMath)
+	mathType := int32(0) // CUDNN_DEFAULT_MATH, which float32 must not take
 	if f.bf16 {
 		mathType = dnnTensorOpMath
 	}
@@ -375,7 +376,7 @@ func (f *fake) addDNN(a *cudnn) {
 			*get[*fakeTensor](f, uintptr(t)) = fakeTensor{kind, n, c, h, w}
 			return 0
 		},
-		cudnnDestroyTensorDescriptor: func(tensorDescriptor) dnnStatus { return 0 },
+		cudnnDestroyTensorDescriptor: func(tensorDescriptor) dnnStatus { f.forgotten++; return 0 },
 		cudnnCreateFilterDescriptor: func(d *filterDescriptor) dnnStatus {
 			*d = filterDescriptor(f.describe(&fakeFilter{}))
 			return 0
@@ -385,7 +386,7 @@ func (f *fake) addDNN(a *cudnn) {
 			*get[*fakeFilter](f, uintptr(d)) = fakeFilter{kind, k, c, h, w}
 			return 0
 		},
-		cudnnDestroyFilterDescriptor: func(filterDescriptor) dnnStatus { return 0 },
+		cudnnDestroyFilterDescriptor: func(filterDescriptor) dnnStatus { f.forgotten++; return 0 },
 		cudnnCreateConvolutionDescriptor: func(c *convolutionDescriptor) dnnStatus {
 			*c = convolutionDescriptor(f.describe(&fakeConv{}))
 			return 0
@@ -399,7 +400,7 @@ func (f *fake) addDNN(a *cudnn) {
 			get[*fakeConv](f, uintptr(c)).math = math
 			return 0
 		},
-		cudnnDestroyConvolutionDescriptor: func(convolutionDescriptor) dnnStatus { return 0 },
+		cudnnDestroyConvolutionDescriptor: func(convolutionDescriptor) dnnStatus { f.forgotten++; return 0 },
 
 		cudnnFindConvolutionForwardAlgorithmEx: func(_ dnnHandle, xd tensorDescriptor, x uint64, wd filterDescriptor, w uint64,
 			c convolutionDescriptor, yd tensorDescriptor, y uint64, most int32, found *int32, results *algoPerf, ws, size uint64) dnnStatus {
@@ -500,13 +501,12 @@ func (f *fake) addBLAS(a *blasLt) {
 			*to = *(*int32)(value)
 			return 0
 		},
-		cublasLtMatmulDescDestroy: func(matmulDesc) ltStatus { f.calls["cublasLtMatmulDescDestroy"]++; return 0 },
+		cublasLtMatmulDescDestroy: func(matmulDesc) ltStatus { f.forgotten++; return 0 },
 		cublasLtMatrixLayoutCreate: func(l *matrixLayout, kind int32, rows, columns uint64, ld int64) ltStatus {
-			f.calls["cublasLtMatrixLayoutCreate"]++
 			*l = matrixLayout(f.describe(&fakeLayout{kind, rows, columns, ld}))
 			return 0
 		},
-		cublasLtMatrixLayoutDestroy:    func(matrixLayout) ltStatus { f.calls["cublasLtMatrixLayoutDestroy"]++; return 0 },
+		cublasLtMatrixLayoutDestroy:    func(matrixLayout) ltStatus { f.forgotten++; return 0 },
 		cublasLtMatmulPreferenceCreate: func(p *matmulPreference) ltStatus { *p = 1; return 0 },
 		cublasLtMatmulPreferenceSetAttribute: func(_ matmulPreference, attribute int32, _ unsafe.Pointer, bytes uintptr) ltStatus {
 			require.EqualValues(f.t, [2]uintptr{preferenceWorkspace, 8}, [2]uintptr{uintptr(attribute), bytes})

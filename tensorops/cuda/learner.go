@@ -131,13 +131,13 @@ func (l *learner) Hold(nets, teachers *sdrnet.Net) error {
 	}
 	l.nets, l.teachers = nil, nil
 	if l.nets, err = newStore(l.d, nets, l.part, true); err != nil {
-		return err
+		return l.outOfMemory(err)
 	}
 	if teachers == nil {
 		return nil
 	}
 	if l.teachers, err = newStore(l.d, teachers, l.part, false); err != nil {
-		return err
+		return l.outOfMemory(err)
 	}
 	if l.teacher != nil {
 		return nil
@@ -168,21 +168,10 @@ func (l *learner) Step(code string, lr float32, n int) (m ssl.Measure, err error
 	if l.teachers != nil {
 		l.teachers.point(&l.steps[1], ssl.Parent(code))
 	}
-	switch {
-	case !l.warm:
-		l.d.free(l.d.workspace)
-		l.d.workspace = l.d.bytes(int(min(workspaceLimit, l.d.memory.available()/4)))
-		l.queue()
-		if l.d.wait() == nil { // what no chosen algorithm wants is given back
-			l.d.free(l.d.workspace)
-			l.d.workspace = l.d.bytes(l.d.needed)
-		}
-		l.warm = true
-	case l.exec == 0:
-		l.capture()
-		fallthrough
-	default:
-		l.d.try(l.d.cuGraphLaunch(l.exec, l.d.stream), "cuGraphLaunch of a step")
+	if l.warm {
+		l.launch()
+	} else {
+		l.warmUp()
 	}
 	if err := l.d.wait(); err != nil {
 		return m, err
@@ -195,6 +184,30 @@ func (l *learner) Step(code string, lr float32, n int) (m ssl.Measure, err error
 		m.Loss += l.cfg.Distill * m.Distill
 	}
 	return m, nil
+}
+
+// warmUp does a step operation by operation, with much workspace, for which cuDNN chooses its algorithms. What they do
+// not want of it is given back.
+func (l *learner) warmUp() {
+	d := l.d
+	d.free(d.workspace)
+	d.workspace = d.bytes(int(min(workspaceLimit, d.memory.available()/4)))
+	l.queue()
+	if d.wait() == nil {
+		d.free(d.workspace)
+		d.workspace = d.bytes(d.needed)
+	}
+	l.warm = true
+}
+
+// launch does a step by its graph.
+func (l *learner) launch() {
+	if l.exec == 0 {
+		l.capture()
+	}
+	if l.d.err == nil {
+		l.d.try(l.d.cuGraphLaunch(l.exec, l.d.stream), "cuGraphLaunch of a step")
+	}
 }
 
 // queue queues the operations of a step.

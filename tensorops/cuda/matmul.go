@@ -107,7 +107,7 @@ func (d *device) newProduct(key productKey) (*product, error) {
 	return p, nil
 }
 
-// close forgets the descriptions.
+// close forgets the descriptions. There is nothing to do about a failure.
 func (p *product) close(d *device) {
 	d.cublasLtMatmulDescDestroy(p.desc)
 	for _, l := range []matrixLayout{p.a, p.b, p.c} {
