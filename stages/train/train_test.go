@@ -16,6 +16,7 @@ import (
 	"github.com/sdr-ml/sdr/stages/recipe"
 	"github.com/sdr-ml/sdr/stages/shards"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/tensorops/ssl"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
 	"github.com/sdr-ml/sdr/transforms/batch"
 )
@@ -86,7 +87,7 @@ func modelFiles(t *testing.T, dir string) map[string]string {
 
 // Whatever step an arm is cut off at, with whatever is between checkpoints, it
 // ends with the models and the curve of one that was left alone, also with
-// another number of threads.
+// another number of threads and on another device.
 func TestResume(t *testing.T) {
 	ctx := context.Background()
 	for _, set := range [][]string{
@@ -110,13 +111,18 @@ func TestResume(t *testing.T) {
 				for _, attempt := range []struct {
 					steps   int
 					seconds string
-				}{{3, "0"}, {2, "1e9"}, {4, "0"}, {6, "0"}} {
-					_, err := trainArm(&stopAfter{ctx, attempt.steps}, config(cut, attempt.seconds), arm, refs, two)
+					device  string
+				}{{3, "0", ssl.CPU}, {2, "1e9", ssl.CUDA}, {4, "0", ssl.CUDA}, {6, "0", ssl.CPU}, {3, "0", ssl.CUDA}} {
+					cfg := config(cut, attempt.seconds)
+					cfg.Device.Name = attempt.device
+					_, err := trainArm(&stopAfter{ctx, attempt.steps}, cfg, arm, refs, two)
 					if err != nil {
 						require.ErrorIs(t, err, context.Canceled)
 					}
 				}
-				got, err := trainArm(ctx, config(cut, "0"), arm, refs, two)
+				cfg := config(cut, "0")
+				cfg.Device.Name = ssl.CUDA
+				got, err := trainArm(ctx, cfg, arm, refs, two)
 				require.NoError(t, err)
 				for i := range got {
 					got[i].Path = want[i].Path
