@@ -56,8 +56,6 @@ type Net struct {
 	state  []float32 // [vectors, layout.NumParams]
 	banks  []bank    // one a level
 	level  int       // levels that have split
-
-	params, gathered []float32 // scratch of Update: a sub-net and its state
 }
 
 // New returns an SDRnet that has not split: one net with the given weights,
@@ -73,7 +71,6 @@ func New(layout *nn.Layout, cfg Config, params []float32, vectors int) (*Net, er
 	n := &Net{
 		layout: layout, cfg: cfg,
 		base: slices.Clone(params), state: make([]float32, vectors*layout.NumParams),
-		params: make([]float32, layout.NumParams), gathered: make([]float32, vectors*layout.NumParams),
 	}
 	for level, stage := range cfg.Stages {
 		if stage < 1 || stage > 4 || cfg.Branching[level] < 2 || cfg.Branching[level] > len(digits) {
@@ -154,11 +151,15 @@ func (b *bank) read(flat, group []float32) {
 	}
 }
 
-// keep restores in flat vectors the elements of the bank that base holds.
-func (b *bank) keep(flat, base []float32) {
-	for ; len(flat) > 0; flat, base = flat[b.params:], base[b.params:] {
+// exchange swaps a group's elements with those of as many flat vectors as it has.
+func (b *bank) exchange(flat, group []float32) {
+	for ; len(flat) > 0; flat = flat[b.params:] {
 		for _, s := range b.spans {
-			copy(s.Of(flat), s.Of(base))
+			own := group[:s.Len()]
+			for i, v := range s.Of(flat) {
+				flat[s.From+i], own[i] = own[i], v
+			}
+			group = group[s.Len():]
 		}
 	}
 }
@@ -172,29 +173,22 @@ func (n *Net) Gather(code string, params []float32) {
 	}
 }
 
-// Update gathers the weights of a sub-net and the state of the optimizer that
-// belongs to them (its vectors one behind the other), lets step change both in
-// place, and puts them back where they belong: shared elements into every
-// sub-net, individual ones into the groups of this code.
+// Update lets step read and change, in place, the weights of a sub-net and the state of the optimizer that belongs to
+// them (its vectors one behind the other): shared elements for every sub-net, individual ones for those of this code's
+// groups. While step runs, the net must not be used otherwise.
 func (n *Net) Update(code string, step func(params, state []float32)) {
-	n.Gather(code, n.params)
-	copy(n.gathered, n.state)
-	levels := n.path(code)
-	for level := range levels {
-		b := &n.banks[level]
-		b.write(n.gathered, b.states[n.Choice(code, level)])
-	}
-	step(n.params, n.gathered)
-	for level := range levels {
+	n.exchange(code)
+	step(n.base, n.state)
+	n.exchange(code)
+}
+
+// exchange swaps what the base has for itself with the groups of a code; doing so twice changes nothing.
+func (n *Net) exchange(code string) {
+	for level := range n.path(code) {
 		b, c := &n.banks[level], n.Choice(code, level)
-		b.read(n.params, b.values[c])
-		b.read(n.gathered, b.states[c])
-		// what belongs to this code's group is not the base's
-		b.keep(n.params, n.base)
-		b.keep(n.gathered, n.state)
+		b.exchange(n.base, b.values[c])
+		b.exchange(n.state, b.states[c])
 	}
-	copy(n.base, n.params)
-	copy(n.state, n.gathered)
 }
 
 // path returns the number of levels at which a code takes a group.
@@ -219,7 +213,6 @@ func (n *Net) Choice(code string, level int) int {
 func (n *Net) Clone() *Net {
 	c := *n
 	c.base, c.state = slices.Clone(n.base), slices.Clone(n.state)
-	c.params, c.gathered = slices.Clone(n.params), slices.Clone(n.gathered)
 	c.banks = slices.Clone(n.banks)
 	for i := range c.banks {
 		c.banks[i].values = cloneAll(c.banks[i].values)

@@ -21,9 +21,11 @@ type cpu struct {
 	nets, teachers *sdrnet.Net
 	teacher        *nn.Net // nil until there are teachers
 
-	lr     float32 // of the running step
-	n      int
-	update func(params, state []float32)
+	code  string // of the running step
+	lr    float32
+	n     int
+	found Measure
+	step  func(params, state []float32)
 }
 
 func newCPU(c Config, pool *kernels.Pool) *cpu {
@@ -42,7 +44,7 @@ func newCPU(c Config, pool *kernels.Pool) *cpu {
 		l.dz = make([]float32, rows*dim)
 		l.ntxent = nn.NewNTXent(rows, dim, c.Temperature, pool)
 	}
-	l.update = func(params, state []float32) { c.Optimizer.Update(params, l.net.Grads, state, l.lr, l.n) }
+	l.step = l.learn
 	return l
 }
 
@@ -65,8 +67,16 @@ func (l *cpu) Hold(nets, teachers *sdrnet.Net) error {
 	return nil
 }
 
-func (l *cpu) Step(code string, lr float32, n int) (m Measure, _ error) {
-	l.nets.Gather(code, l.net.Params)
+func (l *cpu) Step(code string, lr float32, n int) (Measure, error) {
+	l.code, l.lr, l.n = code, lr, n
+	l.nets.Update(code, l.step)
+	return l.found, nil
+}
+
+// learn takes the step on the sub-net's weights, in place.
+func (l *cpu) learn(params, state []float32) {
+	var m Measure
+	l.net.Params = params
 	l.net.Forward(l.views, nn.BatchStats)
 	clear(l.dp)
 	clear(l.dz)
@@ -76,16 +86,15 @@ func (l *cpu) Step(code string, lr float32, n int) (m Measure, _ error) {
 		m.SSL = l.ntxent.Loss(l.net.Z, l.dz, 1)
 	}
 	if l.teachers != nil {
-		l.teachers.Gather(Parent(code), l.teacher.Params)
+		l.teachers.Gather(Parent(l.code), l.teacher.Params)
 		l.teacher.Forward(l.views, nn.BatchStats)
 		m.Distill = l.cosine.Loss(l.net.P, l.teacher.Z, l.dp, float32(l.cfg.Distill))
 	}
 	m.Loss = m.SSL + l.cfg.Distill*m.Distill
 	m.Std = l.watch.Std(l.net.Z)
 	l.net.Backward(l.dz, l.dp)
-	l.lr, l.n = lr, n
-	l.nets.Update(code, l.update)
-	return m, nil
+	l.cfg.Optimizer.Update(params, l.net.Grads, state, l.lr, l.n)
+	l.found = m
 }
 
 // Parent is the code of the net that a code's sub-net split off from; the root is its own.
