@@ -106,7 +106,7 @@ func allocate(m map[uint64][]uint64, bytes uint64) uint64 {
 	skip := (addr - uint64(uintptr(unsafe.Pointer(&b[0])))) / 8
 	m[addr] = b[skip : skip+(bytes+7)/8]
 	for i := range m[addr] {
-		m[addr][i] = 0x7fc07fc07fc07fc0 // NaN, in both precisions
+		m[addr][i] = shimFill
 	}
 	return addr
 }
@@ -133,8 +133,7 @@ func (f *fake) write(addr uint64, values []float32, bf16 bool, what string) {
 	if bf16 {
 		to := unsafe.Slice((*uint16)(f.memory(addr, uint64(2*n), what)), n)
 		for i, v := range values {
-			b := math.Float32bits(v)
-			to[i] = uint16((b + 0x7fff + b>>16&1) >> 16)
+			to[i] = toBFloat16(v)
 		}
 		return
 	}
