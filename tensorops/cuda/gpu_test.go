@@ -154,7 +154,7 @@ func TestGPUTrains(t *testing.T) {
 	for _, c := range trials() {
 		for _, bf16 := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s bf16=%v", c.name, bf16), func(t *testing.T) {
-				measure, weights := 5e-3, 0.15
+				measure, weights := 1e-2, 0.3
 				if bf16 {
 					measure, weights = 0.1, 2
 				}
