@@ -13,7 +13,6 @@ const (
 
 	streamNonBlocking  = 1 // CU_STREAM_NON_BLOCKING: does not wait for the default stream
 	captureThreadLocal = 1 // CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
-	captureRelaxed     = 2 // CU_STREAM_CAPTURE_MODE_RELAXED
 )
 
 // NVRTC's (nvrtc.h).
@@ -46,7 +45,6 @@ const (
 
 	descTransA      = 3 // CUBLASLT_MATMUL_DESC_TRANSA
 	descTransB      = 4 // CUBLASLT_MATMUL_DESC_TRANSB
-	descEpilogue    = 7 // CUBLASLT_MATMUL_DESC_EPILOGUE
 	descBiasPointer = 8 // CUBLASLT_MATMUL_DESC_BIAS_POINTER
 
 	preferenceWorkspace = 1 // CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES

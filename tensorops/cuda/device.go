@@ -9,8 +9,6 @@ import (
 	"runtime"
 	"unsafe"
 
-	"github.com/dustin/go-humanize"
-
 	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
@@ -21,6 +19,7 @@ type device struct {
 	bf16          bool
 	deterministic bool
 	name          string
+	id            int32 // of the driver
 
 	ctx       context
 	stream    stream
@@ -52,20 +51,19 @@ func openDevice(a *api, opts ssl.Device, bf16 bool) (_ *device, err error) {
 			err = errors.Join(err, d.close())
 		}
 	}()
-	id, err := firstGPU(a)
-	if err != nil {
+	if d.id, err = firstGPU(a); err != nil {
 		return nil, err
 	}
-	if d.name, err = a.gpuName(id); err != nil {
+	if d.name, err = a.gpuName(d.id); err != nil {
 		return nil, err
 	}
 	var major, minor int32
 	for what, to := range map[int32]*int32{attributeMajor: &major, attributeMinor: &minor} {
-		if err := a.check(a.cuDeviceGetAttribute(to, what, id), "cuDeviceGetAttribute"); err != nil {
+		if err := a.check(a.cuDeviceGetAttribute(to, what, d.id), "cuDeviceGetAttribute"); err != nil {
 			return nil, err
 		}
 	}
-	if err := a.check(a.cuDevicePrimaryCtxRetain(&d.ctx, id), "cuDevicePrimaryCtxRetain of %s", d.name); err != nil {
+	if err := a.check(a.cuDevicePrimaryCtxRetain(&d.ctx, d.id), "cuDevicePrimaryCtxRetain of %s", d.name); err != nil {
 		return nil, err
 	}
 	if err := a.check(a.cuCtxSetCurrent(d.ctx), "cuCtxSetCurrent"); err != nil {
@@ -198,21 +196,21 @@ func (b Buffer) slice(from, to, size int) Buffer {
 // upload copies host memory to the device. In a stream that is captured, host must be pinned.
 func (d *device) upload(to Buffer, host unsafe.Pointer, bytes int) {
 	if d.err == nil {
-		d.try(d.cuMemcpyHtoDAsync(to.Addr, host, uint64(bytes), d.stream), "cuMemcpyHtoDAsync of %s", humanize.IBytes(uint64(bytes)))
+		d.try(d.cuMemcpyHtoDAsync(to.Addr, host, uint64(bytes), d.stream), "cuMemcpyHtoDAsync of %s", size(uint64(bytes)))
 	}
 }
 
 // download copies device memory to the host, likewise. It is there after wait.
 func (d *device) download(host unsafe.Pointer, from Buffer, bytes int) {
 	if d.err == nil {
-		d.try(d.cuMemcpyDtoHAsync(host, from.Addr, uint64(bytes), d.stream), "cuMemcpyDtoHAsync of %s", humanize.IBytes(uint64(bytes)))
+		d.try(d.cuMemcpyDtoHAsync(host, from.Addr, uint64(bytes), d.stream), "cuMemcpyDtoHAsync of %s", size(uint64(bytes)))
 	}
 }
 
 // zero sets an array of so many bytes to 0.
 func (d *device) zero(b Buffer, bytes int) {
 	if d.err == nil && b.Addr != 0 {
-		d.try(d.cuMemsetD8Async(b.Addr, 0, uint64(bytes), d.stream), "cuMemsetD8Async of %s", humanize.IBytes(uint64(bytes)))
+		d.try(d.cuMemsetD8Async(b.Addr, 0, uint64(bytes), d.stream), "cuMemsetD8Async of %s", size(uint64(bytes)))
 	}
 }
 
@@ -226,7 +224,7 @@ func (d *device) wait() error {
 
 // pin allocates host memory that the device copies from and to by itself.
 func (d *device) pin(bytes int) (host unsafe.Pointer, err error) {
-	err = d.check(d.cuMemHostAlloc(&host, uint64(bytes), 0), "cuMemHostAlloc of %s", humanize.IBytes(uint64(bytes)))
+	err = d.check(d.cuMemHostAlloc(&host, uint64(bytes), 0), "cuMemHostAlloc of %s", size(uint64(bytes)))
 	return host, err
 }
 
@@ -258,9 +256,7 @@ func (d *device) close() error {
 	if d.stream != 0 {
 		note(d.check(d.cuStreamDestroy(d.stream), "cuStreamDestroy"))
 	}
-	id, err := firstGPU(d.api)
-	note(err)
-	note(d.check(d.cuDevicePrimaryCtxRelease(id), "cuDevicePrimaryCtxRelease"))
+	note(d.check(d.cuDevicePrimaryCtxRelease(d.id), "cuDevicePrimaryCtxRelease"))
 	d.ctx = 0
 	if err := errors.Join(errs...); err != nil && d.err == nil {
 		return err

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"unsafe"
 
-	"github.com/dustin/go-humanize"
-
 	"github.com/sdr-ml/sdr/tensorops/nn"
 	"github.com/sdr-ml/sdr/tensorops/sdrnet"
 	"github.com/sdr-ml/sdr/tensorops/ssl"
@@ -98,7 +96,7 @@ func (l *learner) outOfMemory(err error) error {
 	each := uint64(l.own.values / l.cfg.Batch)
 	fits := l.d.memory.available() / (each + each/8)
 	return fmt.Errorf("%w; an image of a batch takes %s: a batch of about %d would fit instead of %d (train.batch)",
-		err, humanize.IBytes(each), min(fits, uint64(l.cfg.Batch-1)), l.cfg.Batch)
+		err, size(each), min(fits, uint64(l.cfg.Batch-1)), l.cfg.Batch)
 }
 
 // Views implements ssl.Learner.

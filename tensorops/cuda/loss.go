@@ -16,11 +16,7 @@ func newNegCosine(q queue, m memory, batch, dim int) *negCosine {
 // Loss sets out [1], a float32, to the loss of predictions p [batch, dim] and targets t [batch, dim], and dp
 // [batch, dim] to weight times its gradient with respect to p, or adds that if accumulate. p, t and dp are activations.
 func (l *negCosine) Loss(p, t, dp Buffer, weight float32, accumulate bool, out Buffer) {
-	add := 0
-	if accumulate {
-		add = 1
-	}
-	l.q.launch("cosine_row", line(l.batch), line(threads), p, t, dp, l.values, l.batch, l.dim, weight, add)
+	l.q.launch("cosine_row", line(l.batch), line(threads), p, t, dp, l.values, l.batch, l.dim, weight, accumulate)
 	mean(l.q, l.values, l.batch, out)
 }
 

@@ -78,11 +78,7 @@ func (n *norm) Forward(x, residual, y Buffer) {
 func (n *norm) Reapply(x, y Buffer) { n.apply(x, Buffer{}, y) }
 
 func (n *norm) apply(x, residual, y Buffer) {
-	relu := 0
-	if n.ReLU {
-		relu = 1
-	}
-	n.q.launch("norm_apply", n.grid, n.block, x, residual, y, n.table, n.Shift, n.rows, n.Channels, n.chunkRows, relu)
+	n.q.launch("norm_apply", n.grid, n.block, x, residual, y, n.table, n.Shift, n.rows, n.Channels, n.chunkRows, n.ReLU)
 }
 
 // Backward sets dx, the gradient of x, from the gradient g1 (+ g2 unless none) of y, and the gradients of scale and

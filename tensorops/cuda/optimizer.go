@@ -94,25 +94,18 @@ func (u *optimizer) update(params, grads, dweights, step Buffer) {
 	switch o := u.of.(type) {
 	case optim.SGD:
 		u.q.launch("sgd", blocks, block, u.chunks, step, params, grads, dweights,
-			o.Momentum, o.WeightDecay, nesterov(o))
+			o.Momentum, o.WeightDecay, o.Nesterov)
 	case *optim.LARS:
 		sgd, trust := o.Settings()
 		u.q.launch("lars_norms", blocks, block, u.chunks, params, grads, dweights, u.squares)
 		u.q.launch("lars_ratios", line(u.tensors), block, u.chunks, u.n, u.squares, u.ratios,
 			float32(trust), sgd.WeightDecay)
 		u.q.launch("lars", blocks, block, u.chunks, step, params, grads, dweights, u.ratios,
-			sgd.Momentum, sgd.WeightDecay, nesterov(sgd))
+			sgd.Momentum, sgd.WeightDecay, sgd.Nesterov)
 	case optim.AdamW:
 		u.q.launch("adamw", blocks, block, u.chunks, step, params, grads, dweights,
 			float32(1-o.Beta1), float32(1-o.Beta2))
 	}
-}
-
-func nesterov(o optim.SGD) int {
-	if o.Nesterov {
-		return 1
-	}
-	return 0
 }
 
 // fill sets what a step has of the learning rate and of its number n, counted from 1.

@@ -17,8 +17,8 @@ type dim3 [3]uint32
 
 // queue takes kernels to run one after the other.
 type queue interface {
-	// launch queues a kernel of the folder kernels. Its arguments are Buffers (pointers in the kernel), ints (int),
-	// float32s (float) and uint64s (unsigned long long). Errors are kept and come out when the queue is waited for.
+	// launch queues a kernel of the folder kernels. Its arguments are Buffers (pointers in the kernel), ints and bools
+	// (int, 1 for true), float32s (float) and uint64s (unsigned long long). Errors are kept and come out when the queue is waited for.
 	launch(kernel string, grid, block dim3, args ...any)
 }
 
@@ -33,12 +33,16 @@ func encode(args []any) []unsafe.Pointer {
 			values[i] = a.Addr
 		case int:
 			*(*int32)(at) = int32(a)
+		case bool:
+			if a {
+				values[i] = 1
+			}
 		case float32:
 			*(*float32)(at) = a
 		case uint64:
 			values[i] = a
 		default:
-			panic(fmt.Sprintf("cuda: argument %d of a kernel is a %T; give a Buffer, an int, a float32 or a uint64", i, a))
+			panic(fmt.Sprintf("cuda: argument %d of a kernel is a %T; give a Buffer, an int, a bool, a float32 or a uint64", i, a))
 		}
 	}
 	return addresses
