@@ -15,10 +15,10 @@ import (
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
-	"github.com/sdr-ml/sdr/stages/device"
 	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
 	"github.com/sdr-ml/sdr/transforms/batch"
+	"github.com/sdr-ml/sdr/transforms/compute"
 	"github.com/sdr-ml/sdr/transforms/files"
 )
 
@@ -83,7 +83,7 @@ func (c *chain) run(ctx context.Context, singleJob bool) error {
 
 // adoptTuning makes a run go on with the algorithms that it began with.
 func (c *chain) adoptTuning(ctx context.Context) error {
-	table := device.Tuning()
+	table := compute.Tuning()
 	if table == nil {
 		return nil
 	}
@@ -103,7 +103,7 @@ func (c *chain) adoptTuning(ctx context.Context) error {
 
 // saveTuning writes the algorithms that were used into the run folder.
 func (c *chain) saveTuning(ctx context.Context) error {
-	if table := device.Tuning(); table != nil {
+	if table := compute.Tuning(); table != nil {
 		return files.WriteBytes(ctx, c.folder.TuningPath(), table.JSON())
 	}
 	return nil

@@ -12,8 +12,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sdr-ml/sdr/pipelines/bench"
-	"github.com/sdr-ml/sdr/stages/device"
 	"github.com/sdr-ml/sdr/stages/run"
+	"github.com/sdr-ml/sdr/transforms/compute"
 )
 
 func newBench() *cobra.Command {
@@ -46,7 +46,7 @@ best: portable, avx2, avx512, bf16.`,
 			if len(args) == 0 {
 				return run.Usagef("name what to measure: %s or all; see `%s --help`", strings.Join(bench.Groups(), ", "), c.CommandPath())
 			}
-			o.Groups, o.Tuning = args, device.Tuning()
+			o.Groups, o.Tuning = args, compute.Tuning()
 			if slices.Contains(args, "all") {
 				o.Groups = bench.Groups()
 			}

@@ -12,8 +12,8 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"github.com/sdr-ml/sdr/stages/progress"
 	"github.com/sdr-ml/sdr/stages/run"
+	"github.com/sdr-ml/sdr/stages/run/progress"
 )
 
 // setUpLog sends the log to standard error, and Beam's own warnings with it.

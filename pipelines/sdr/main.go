@@ -27,9 +27,9 @@ import (
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/flink"
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/prism"
 
-	"github.com/sdr-ml/sdr/stages/device"
 	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/transforms/compute"
 )
 
 // version is set by the linker.
@@ -43,7 +43,7 @@ const (
 )
 
 func main() {
-	device.Tune(openTuning())
+	compute.Tune(openTuning())
 	if slices.ContainsFunc(os.Args[1:], func(a string) bool { return strings.HasPrefix(a, "--worker=") || a == "--worker" }) {
 		flag.Parse()
 		beam.Init() // serves as a Beam worker and does not return

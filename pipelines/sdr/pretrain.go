@@ -8,8 +8,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sdr-ml/sdr/pipelines"
-	"github.com/sdr-ml/sdr/stages/recipe"
 	"github.com/sdr-ml/sdr/stages/run"
+	"github.com/sdr-ml/sdr/stages/run/recipe"
 )
 
 func newPretrain() *cobra.Command {

@@ -9,11 +9,11 @@ import (
 	"fmt"
 	"log/slog"
 
-	"github.com/sdr-ml/sdr/stages/device"
-	"github.com/sdr-ml/sdr/stages/tasks"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/transforms/compute"
 	"github.com/sdr-ml/sdr/transforms/files"
 	"github.com/sdr-ml/sdr/transforms/inference"
+	"github.com/sdr-ml/sdr/transforms/tasks"
 )
 
 // Set is the features of one split of a task under one model.
@@ -45,7 +45,7 @@ func Split(ctx context.Context, model, path string, classes []string) (*Set, err
 			return nil, 0, err
 		}
 		set := &Set{Labels: im.Labels, Classes: im.Classes}
-		err = device.Run(func(pool *kernels.Pool) error {
+		err = compute.Run(func(pool *kernels.Pool) error {
 			e := inference.NewEmbedder(m, pool)
 			set.Dim = e.Dim()
 			set.Features = e.Embed(im.Len(), im.At)

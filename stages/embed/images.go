@@ -3,13 +3,13 @@ package embed
 import (
 	"context"
 	"fmt"
+	"reflect"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
 
-	"github.com/sdr-ml/sdr/stages/device"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 	"github.com/sdr-ml/sdr/transforms/batch"
+	"github.com/sdr-ml/sdr/transforms/compute"
 	"github.com/sdr-ml/sdr/transforms/imageio"
 	"github.com/sdr-ml/sdr/transforms/inference"
 )
@@ -33,8 +33,7 @@ type Row struct {
 }
 
 func init() {
-	register.DoFn3x1[context.Context, imageio.Split, func(*batch.Batch), error](&imagesFn{})
-	register.Emitter1[*batch.Batch]()
+	beam.RegisterDoFn(reflect.TypeFor[imagesFn]())
 }
 
 // Images embeds every image of the splits under a model.
@@ -42,7 +41,7 @@ func init() {
 // out: *batch.Batch of Row, at most inference.Batch rows each.
 func Images(s beam.Scope, model string, splits []imageio.Split) beam.PCollection {
 	s = s.Scope("embed.Images")
-	return device.ParDo(s, &imagesFn{Model: model}, beam.CreateList(s, splits))
+	return compute.ParDo(s, &imagesFn{Model: model}, beam.CreateList(s, splits))
 }
 
 type imagesFn struct{ Model string }
@@ -52,7 +51,7 @@ func (fn *imagesFn) ProcessElement(ctx context.Context, split imageio.Split, emi
 	if err != nil {
 		return err
 	}
-	return device.Run(func(pool *kernels.Pool) error {
+	return compute.Run(func(pool *kernels.Pool) error {
 		b := pending{embedder: inference.NewEmbedder(m, pool), size: m.Input.Size, emit: emit}
 		row := split.Begin
 		err := imageio.Squares(ctx, split, m.Input.Size, func(raw imageio.Image, square imageio.RGB, damage error) error {

@@ -6,21 +6,21 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
 
-	"github.com/sdr-ml/sdr/stages/device"
 	"github.com/sdr-ml/sdr/stages/embed"
-	"github.com/sdr-ml/sdr/stages/progress"
-	"github.com/sdr-ml/sdr/stages/recipe"
 	"github.com/sdr-ml/sdr/stages/route"
-	"github.com/sdr-ml/sdr/stages/tasks"
+	"github.com/sdr-ml/sdr/stages/run/progress"
+	"github.com/sdr-ml/sdr/stages/run/recipe"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 	"github.com/sdr-ml/sdr/transforms/batch"
+	"github.com/sdr-ml/sdr/transforms/compute"
 	"github.com/sdr-ml/sdr/transforms/knn"
 	"github.com/sdr-ml/sdr/transforms/probe"
+	"github.com/sdr-ml/sdr/transforms/tasks"
 )
 
 // Protocols are the ways to classify with frozen features.
@@ -59,9 +59,8 @@ type Row struct {
 }
 
 func init() {
-	register.DoFn2x2[context.Context, *batch.Batch, *batch.Batch, error](&evaluateFn{})
-	register.DoFn2x2[*batch.Batch, func(**batch.Batch) bool, *batch.Batch, error](&markFn{})
-	register.Iter1[*batch.Batch]()
+	beam.RegisterDoFn(reflect.TypeFor[evaluateFn]())
+	beam.RegisterDoFn(reflect.TypeFor[markFn]())
 }
 
 // Evaluate measures every net of a run on every task.
@@ -71,7 +70,7 @@ func init() {
 func Evaluate(s beam.Scope, cfg Config, models, scores beam.PCollection) beam.PCollection {
 	s = s.Scope("evaluate.Evaluate")
 	pairs := route.Pairs(s, cfg.Tasks, false, models)
-	rows := device.ParDo(s, &evaluateFn{Protocols: cfg.Protocols}, pairs)
+	rows := compute.ParDo(s, &evaluateFn{Protocols: cfg.Protocols}, pairs)
 	return beam.ParDo(s, &markFn{}, rows, beam.SideInput{Input: scores})
 }
 
@@ -134,7 +133,7 @@ func measure(ctx context.Context, protocol string, p route.Pair) (percent float6
 	if err != nil {
 		return 0, 0, err
 	}
-	err = device.Run(func(pool *kernels.Pool) error {
+	err = compute.Run(func(pool *kernels.Pool) error {
 		var pred []int64
 		var err error
 		classes := len(training.Classes)

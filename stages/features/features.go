@@ -7,16 +7,16 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"reflect"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
 
-	"github.com/sdr-ml/sdr/stages/device"
-	"github.com/sdr-ml/sdr/stages/progress"
-	"github.com/sdr-ml/sdr/stages/shards"
+	"github.com/sdr-ml/sdr/stages/run/progress"
+	"github.com/sdr-ml/sdr/stages/run/shards"
 	"github.com/sdr-ml/sdr/stages/train"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 	"github.com/sdr-ml/sdr/transforms/batch"
+	"github.com/sdr-ml/sdr/transforms/compute"
 	"github.com/sdr-ml/sdr/transforms/inference"
 )
 
@@ -35,10 +35,8 @@ type Row struct {
 const batchRows = 1024
 
 func init() {
-	register.DoFn2x3[*batch.Batch, func(**batch.Batch) bool, string, *batch.Batch, error](&modelFn{})
-	register.DoFn4x1[context.Context, string, *batch.Batch, func(*batch.Batch), error](&extractFn{})
-	register.Iter1[*batch.Batch]()
-	register.Emitter1[*batch.Batch]()
+	beam.RegisterDoFn(reflect.TypeFor[modelFn]())
+	beam.RegisterDoFn(reflect.TypeFor[extractFn]())
 }
 
 // Extract computes the features of every image under the model of a name.
@@ -48,7 +46,7 @@ func init() {
 func Extract(s beam.Scope, subnet string, refs, models beam.PCollection) beam.PCollection {
 	s = s.Scope("features.Extract")
 	work := beam.ParDo(s, &modelFn{Subnet: subnet}, refs, beam.SideInput{Input: models})
-	return device.ParDo(s, &extractFn{}, work)
+	return compute.ParDo(s, &extractFn{}, work)
 }
 
 // modelFn gives every batch of references the path of the model.
@@ -87,7 +85,7 @@ func extract(ctx context.Context, modelPath string, refs []shards.Ref, emit func
 		if err != nil {
 			return err
 		}
-		err = device.Run(func(pool *kernels.Pool) error {
+		err = compute.Run(func(pool *kernels.Pool) error {
 			bar := progress.Start("features", "images", 0, ref.Rows)
 			defer bar.End()
 			e := inference.NewEmbedder(model, pool)

@@ -11,9 +11,8 @@ import (
 	"slices"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
 
-	"github.com/sdr-ml/sdr/stages/shards"
+	"github.com/sdr-ml/sdr/stages/run/shards"
 	"github.com/sdr-ml/sdr/transforms/batch"
 	"github.com/sdr-ml/sdr/transforms/imageio"
 )
@@ -40,10 +39,8 @@ type Config struct {
 
 func init() {
 	beam.RegisterType(reflect.TypeFor[imageio.Split]())
-	register.DoFn4x1[context.Context, imageio.Split, func(*batch.Batch), func(*batch.Batch), error](&shardFn{})
-	register.DoFn5x1[context.Context, []byte, func(**batch.Batch) bool, func(**batch.Batch) bool, func(*batch.Batch), error](&checkFn{})
-	register.Emitter1[*batch.Batch]()
-	register.Iter1[*batch.Batch]()
+	beam.RegisterDoFn(reflect.TypeFor[shardFn]())
+	beam.RegisterDoFn(reflect.TypeFor[checkFn]())
 }
 
 // Ingest writes the images of every split as one shard, Dir/shards/shard-%05d.arrow

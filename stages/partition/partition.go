@@ -8,15 +8,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 
 	"github.com/apache/arrow/go/v15/arrow"
 	"github.com/apache/arrow/go/v15/arrow/array"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
 
-	"github.com/sdr-ml/sdr/stages/shards"
+	"github.com/sdr-ml/sdr/stages/run/shards"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
 	"github.com/sdr-ml/sdr/transforms/batch"
 	"github.com/sdr-ml/sdr/transforms/files"
@@ -52,11 +52,8 @@ type assignment struct {
 }
 
 func init() {
-	register.DoFn3x1[context.Context, *batch.Batch, func(string, *batch.Batch), error](&keyFn{})
-	register.DoFn4x1[context.Context, string, func(**batch.Batch) bool, func(*batch.Batch), error](&sortFn{})
-	register.Emitter2[string, *batch.Batch]()
-	register.Emitter1[*batch.Batch]()
-	register.Iter1[*batch.Batch]()
+	beam.RegisterDoFn(reflect.TypeFor[keyFn]())
+	beam.RegisterDoFn(reflect.TypeFor[sortFn]())
 }
 
 // Partition clusters the features and rewrites the shards.

@@ -17,7 +17,7 @@ import (
 
 	"github.com/sdr-ml/sdr/stages/features"
 	"github.com/sdr-ml/sdr/stages/partition"
-	"github.com/sdr-ml/sdr/stages/shards"
+	"github.com/sdr-ml/sdr/stages/run/shards"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
 	"github.com/sdr-ml/sdr/transforms/batch"
 )

@@ -7,18 +7,18 @@ import (
 	"io"
 	"io/fs"
 	"math"
+	"reflect"
 	"slices"
 	"strings"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
 
 	"github.com/dustin/go-humanize"
 
 	"github.com/sdr-ml/sdr/stages/evaluate"
-	"github.com/sdr-ml/sdr/stages/recipe"
 	"github.com/sdr-ml/sdr/stages/run"
-	"github.com/sdr-ml/sdr/stages/shards"
+	"github.com/sdr-ml/sdr/stages/run/recipe"
+	"github.com/sdr-ml/sdr/stages/run/shards"
 	"github.com/sdr-ml/sdr/stages/train"
 	"github.com/sdr-ml/sdr/transforms/batch"
 	"github.com/sdr-ml/sdr/transforms/files"
@@ -40,8 +40,7 @@ type File struct {
 }
 
 func init() {
-	register.DoFn4x2[context.Context, []byte, func(**batch.Batch) bool, func(**batch.Batch) bool, *batch.Batch, error](&reportFn{})
-	register.Iter1[*batch.Batch]()
+	beam.RegisterDoFn(reflect.TypeFor[reportFn]())
 }
 
 // Report writes report.html and, where there are results, results.json and

@@ -6,10 +6,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"reflect"
 	"slices"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
 
 	"github.com/sdr-ml/sdr/tensorops/nn"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
@@ -56,10 +56,8 @@ type DeliverConfig struct {
 }
 
 func init() {
-	register.DoFn3x1[context.Context, *batch.Batch, func(string, *batch.Batch), error](&byTaskFn{})
-	register.Emitter2[string, *batch.Batch]()
-	register.DoFn3x2[context.Context, string, func(**batch.Batch) bool, *batch.Batch, error](&deliverFn{})
-	register.Iter1[*batch.Batch]()
+	beam.RegisterDoFn(reflect.TypeFor[byTaskFn]())
+	beam.RegisterDoFn(reflect.TypeFor[deliverFn]())
 }
 
 // Deliver hands out, for every task, the sub-net with the best score: the

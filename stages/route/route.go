@@ -7,20 +7,20 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
 
-	"github.com/sdr-ml/sdr/stages/device"
 	"github.com/sdr-ml/sdr/stages/embed"
-	"github.com/sdr-ml/sdr/stages/progress"
-	"github.com/sdr-ml/sdr/stages/tasks"
+	"github.com/sdr-ml/sdr/stages/run/progress"
 	"github.com/sdr-ml/sdr/stages/train"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 	"github.com/sdr-ml/sdr/transforms/batch"
+	"github.com/sdr-ml/sdr/transforms/compute"
 	"github.com/sdr-ml/sdr/transforms/knn"
+	"github.com/sdr-ml/sdr/transforms/tasks"
 )
 
 // KNN scores by the leave-one-out accuracy of a weighted nearest-neighbour
@@ -64,9 +64,8 @@ type Score struct {
 }
 
 func init() {
-	register.DoFn3x1[context.Context, *batch.Batch, func(*batch.Batch), error](&pairFn{})
-	register.DoFn2x2[context.Context, *batch.Batch, *batch.Batch, error](&scoreFn{})
-	register.Emitter1[*batch.Batch]()
+	beam.RegisterDoFn(reflect.TypeFor[pairFn]())
+	beam.RegisterDoFn(reflect.TypeFor[scoreFn]())
 }
 
 // Route scores every candidate on every task.
@@ -74,7 +73,7 @@ func init() {
 // in: *batch.Batch of train.Model. out: *batch.Batch of Score, one row a batch.
 func Route(s beam.Scope, cfg Config, models beam.PCollection) beam.PCollection {
 	s = s.Scope("route.Route")
-	return device.ParDo(s, &scoreFn{Scorer: cfg.Scorer}, Pairs(s, cfg.Tasks, true, models))
+	return compute.ParDo(s, &scoreFn{Scorer: cfg.Scorer}, Pairs(s, cfg.Tasks, true, models))
 }
 
 // Pairs makes all pairs of a task and a model, a batch each. The net of phase 0 is left out, and where only candidates
@@ -136,7 +135,7 @@ func score(ctx context.Context, scorer string, p Pair) (percent float64, err err
 	if err != nil {
 		return 0, err
 	}
-	err = device.Run(func(pool *kernels.Pool) error {
+	err = compute.Run(func(pool *kernels.Pool) error {
 		pred, err := knn.LeaveOneOut(set.Features, set.Dim, set.Labels, len(set.Classes), knn.Default, pool)
 		percent = Percent(p.Metric, pred, set.Labels, len(set.Classes))
 		return err

@@ -6,7 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sdr-ml/sdr/stages/route"
-	"github.com/sdr-ml/sdr/stages/tasks"
+	"github.com/sdr-ml/sdr/transforms/tasks"
 )
 
 func TestBest(t *testing.T) {

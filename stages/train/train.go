@@ -12,16 +12,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
 
-	"github.com/sdr-ml/sdr/stages/device"
-	"github.com/sdr-ml/sdr/stages/recipe"
-	"github.com/sdr-ml/sdr/stages/shards"
+	"github.com/sdr-ml/sdr/stages/run/recipe"
+	"github.com/sdr-ml/sdr/stages/run/shards"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 	"github.com/sdr-ml/sdr/tensorops/ssl"
 	"github.com/sdr-ml/sdr/transforms/batch"
+	"github.com/sdr-ml/sdr/transforms/compute"
 )
 
 // Arms besides the baselines of package recipe.
@@ -79,10 +79,8 @@ type Model struct {
 func (m Model) Candidate() bool { return m.Arm == SDR || m.Arm == Phase0 && m.Subnet != Phase0 }
 
 func init() {
-	register.DoFn3x1[[]byte, func(**batch.Batch) bool, func(string, *batch.Batch), error](&armsFn{})
-	register.DoFn3x2[context.Context, string, *batch.Batch, *batch.Batch, error](&trainFn{})
-	register.Iter1[*batch.Batch]()
-	register.Emitter2[string, *batch.Batch]()
+	beam.RegisterDoFn(reflect.TypeFor[armsFn]())
+	beam.RegisterDoFn(reflect.TypeFor[trainFn]())
 }
 
 // Train trains the arms of the configuration on the images that refs name.
@@ -91,7 +89,7 @@ func init() {
 func Train(s beam.Scope, cfg Config, refs beam.PCollection) beam.PCollection {
 	s = s.Scope("train.Train")
 	arms := beam.ParDo(s, &armsFn{Arms: cfg.Arms}, beam.Impulse(s), beam.SideInput{Input: refs})
-	return device.ParDo(s, &trainFn{Config: cfg}, arms)
+	return compute.ParDo(s, &trainFn{Config: cfg}, arms)
 }
 
 // armsFn gives every arm all references.
@@ -117,7 +115,7 @@ func (fn *trainFn) ProcessElement(ctx context.Context, arm string, refs *batch.B
 		return nil, err
 	}
 	var models []Model
-	err = device.Run(func(threads *kernels.Pool) (err error) {
+	err = compute.Run(func(threads *kernels.Pool) (err error) {
 		models, err = trainArm(ctx, fn.Config, arm, rows, threads)
 		return err
 	})

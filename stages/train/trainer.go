@@ -9,9 +9,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/sdr-ml/sdr/stages/progress"
-	"github.com/sdr-ml/sdr/stages/recipe"
-	"github.com/sdr-ml/sdr/stages/shards"
+	"github.com/sdr-ml/sdr/stages/run/progress"
+	"github.com/sdr-ml/sdr/stages/run/recipe"
+	"github.com/sdr-ml/sdr/stages/run/shards"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 	"github.com/sdr-ml/sdr/tensorops/nn"
 	"github.com/sdr-ml/sdr/tensorops/optim"

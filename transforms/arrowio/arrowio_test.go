@@ -12,7 +12,6 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/io/filesystem/local"
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/io/filesystem/memfs"
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/testing/passert"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/testing/ptest"
 	"github.com/stretchr/testify/require"
@@ -21,7 +20,7 @@ import (
 	"github.com/sdr-ml/sdr/transforms/batch"
 )
 
-func init() { register.Function2x1(rowStrings) }
+func init() { beam.RegisterFunction(rowStrings) }
 
 func TestMain(m *testing.M) { ptest.Main(m) }
 

@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 
 	"github.com/apache/arrow/go/v15/arrow"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
 	"github.com/zeebo/xxh3"
 
 	"github.com/sdr-ml/sdr/transforms/batch"
@@ -16,10 +16,9 @@ import (
 )
 
 func init() {
-	register.DoFn2x2[context.Context, *batch.Batch, string, error](&writeFn{})
-	register.DoFn3x1[context.Context, []byte, func(string), error](&listFn{})
-	register.DoFn3x1[context.Context, string, func(*batch.Batch), error](&readFn{})
-	register.Emitter1[string]()
+	beam.RegisterDoFn(reflect.TypeFor[writeFn]())
+	beam.RegisterDoFn(reflect.TypeFor[listFn]())
+	beam.RegisterDoFn(reflect.TypeFor[readFn]())
 }
 
 // Write writes each batch of in, a PCollection<*batch.Batch>, to a file of its

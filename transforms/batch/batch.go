@@ -20,14 +20,11 @@ import (
 	"github.com/apache/arrow/go/v15/arrow/ipc"
 	"github.com/apache/arrow/go/v15/arrow/memory"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
 )
 
 func init() {
 	beam.RegisterType(reflect.TypeFor[Batch]())
 	beam.RegisterCoder(reflect.TypeFor[*Batch](), Encode, Decode)
-	register.Emitter1[*Batch]()
-	register.Iter1[*Batch]()
 }
 
 // Mem is the allocator of every record this package makes.

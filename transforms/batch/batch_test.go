@@ -11,7 +11,6 @@ import (
 	"github.com/apache/arrow/go/v15/arrow/array"
 	"github.com/apache/arrow/go/v15/arrow/ipc"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/testing/passert"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/testing/ptest"
 	"github.com/stretchr/testify/require"
@@ -22,10 +21,9 @@ import (
 )
 
 func init() {
-	register.Function2x1(sumRows)
-	register.Function1x2(keyOf)
-	register.Function3x1(sumGroup)
-	register.Iter1[*batch.Batch]()
+	beam.RegisterFunction(sumRows)
+	beam.RegisterFunction(keyOf)
+	beam.RegisterFunction(sumGroup)
 }
 
 func TestMain(m *testing.M) { ptest.Main(m) }

@@ -4,16 +4,17 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+	"reflect"
 	"slices"
 
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
 	"github.com/sdr-ml/sdr/transforms/batch"
 )
 
 func init() {
-	register.DoFn3x1[*batch.Batch, *model, func(*tally), error](&offerFn{})
-	register.DoFn2x2[*tally, *model, *model, error](&repairFn{})
+	beam.RegisterDoFn(reflect.TypeFor[offerFn]())
+	beam.RegisterDoFn(reflect.TypeFor[repairFn]())
 }
 
 // After the Lloyd iterations come rounds that move prices: together with the

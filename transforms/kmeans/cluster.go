@@ -6,7 +6,6 @@ import (
 	"github.com/apache/arrow/go/v15/arrow"
 	"github.com/apache/arrow/go/v15/arrow/array"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
 
 	"github.com/sdr-ml/sdr/transforms/batch"
 )
@@ -18,10 +17,8 @@ func init() {
 	beam.RegisterCoder(reflect.TypeFor[*tally](), encodeTally, decodeTally)
 	beam.RegisterCoder(reflect.TypeFor[*model](), encodeModel, decodeModel)
 	beam.RegisterCoder(reflect.TypeFor[*basis](), encodeBasis, decodeBasis)
-	register.Combiner1[*tally](&addFn{})
-	register.Emitter1[*tally]()
-	register.Emitter1[*batch.Batch]()
-	register.Function1x1(marker)
+	beam.RegisterDoFn(reflect.TypeFor[addFn]())
+	beam.RegisterFunction(marker)
 }
 
 // Cluster groups the rows of in, a PCollection<*batch.Batch>. It returns two

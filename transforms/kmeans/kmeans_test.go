@@ -7,13 +7,13 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/testing/ptest"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
@@ -22,7 +22,7 @@ import (
 	"github.com/sdr-ml/sdr/transforms/kmeans"
 )
 
-func init() { register.DoFn1x0[*batch.Batch](&keepFn{}) }
+func init() { beam.RegisterDoFn(reflect.TypeFor[keepFn]()) }
 
 func TestMain(m *testing.M) { ptest.Main(m) }
 

@@ -3,18 +3,20 @@ package kmeans
 import (
 	"cmp"
 	"math"
+	"reflect"
 	"slices"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
 	"github.com/apache/arrow/go/v15/arrow"
 	"github.com/apache/arrow/go/v15/arrow/array"
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
 
 	"github.com/sdr-ml/sdr/transforms/batch"
 )
 
 func init() {
-	register.DoFn3x1[*batch.Batch, *model, func(*batch.Batch), error](&labelFn{})
-	register.DoFn2x0[*model, func(*batch.Batch)](&centroidsFn{})
+	beam.RegisterDoFn(reflect.TypeFor[labelFn]())
+	beam.RegisterDoFn(reflect.TypeFor[centroidsFn]())
 }
 
 // labelFn gives every row the cluster of a finished level: as clusterColumn

@@ -2,16 +2,17 @@ package kmeans
 
 import (
 	"cmp"
+	"reflect"
 	"slices"
 
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
 	"github.com/sdr-ml/sdr/transforms/batch"
 )
 
 func init() {
-	register.DoFn3x1[*batch.Batch, *model, func(*tally), error](&sumFn{})
-	register.DoFn2x1[*tally, *model, *model](&updateFn{})
+	beam.RegisterDoFn(reflect.TypeFor[sumFn]())
+	beam.RegisterDoFn(reflect.TypeFor[updateFn]())
 }
 
 // sumFn assigns the rows of a batch and sums them up by cluster: Sums is

@@ -4,16 +4,18 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"reflect"
 	"strings"
 
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+
 	"github.com/zeebo/xxh3"
 
 	"github.com/sdr-ml/sdr/transforms/batch"
 )
 
 func init() {
-	register.DoFn2x1[*batch.Batch, func(*tally), error](&measureFn{})
+	beam.RegisterDoFn(reflect.TypeFor[measureFn]())
 }
 
 // maxValue keeps squared distances well inside float32.

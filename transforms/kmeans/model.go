@@ -3,17 +3,19 @@ package kmeans
 import (
 	"fmt"
 	"math"
+	"reflect"
 	"slices"
 
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+
 	"github.com/apache/arrow/go/v15/arrow/array"
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
 	"gonum.org/v1/gonum/blas/gonum"
 
 	"github.com/sdr-ml/sdr/transforms/batch"
 )
 
 func init() {
-	register.DoFn1x2[*tally, *model, error](&startFn{})
+	beam.RegisterDoFn(reflect.TypeFor[startFn]())
 }
 
 // clusterColumn holds the cluster of each row at the level above (int32)

@@ -2,17 +2,18 @@ package kmeans
 
 import (
 	"math"
+	"reflect"
 	"slices"
 
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
 	"github.com/sdr-ml/sdr/tensorops/rng"
 	"github.com/sdr-ml/sdr/transforms/batch"
 )
 
 func init() {
-	register.DoFn3x1[*batch.Batch, *model, func(*tally), error](&sampleFn{})
-	register.DoFn2x1[*tally, *model, *model](&seedFn{})
+	beam.RegisterDoFn(reflect.TypeFor[sampleFn]())
+	beam.RegisterDoFn(reflect.TypeFor[seedFn]())
 }
 
 // sampleRows is the expected number of rows a cluster that starting points are

@@ -4,11 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"reflect"
 
 	"github.com/apache/arrow/go/v15/arrow"
 	"github.com/apache/arrow/go/v15/arrow/array"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
 	"gonum.org/v1/gonum/mat"
 	"gorgonia.org/tensor"
 
@@ -16,11 +16,10 @@ import (
 )
 
 func init() {
-	register.DoFn2x2[*tally, *basis, *basis, error](&basisFn{})
-	register.DoFn3x1[*batch.Batch, *basis, func(*tally), error](&momentFn{})
-	register.DoFn2x1[*tally, func(*basis), error](&spanFn{})
-	register.DoFn3x1[*batch.Batch, *basis, func(*batch.Batch), error](&whitenFn{})
-	register.Emitter1[*basis]()
+	beam.RegisterDoFn(reflect.TypeFor[basisFn]())
+	beam.RegisterDoFn(reflect.TypeFor[momentFn]())
+	beam.RegisterDoFn(reflect.TypeFor[spanFn]())
+	beam.RegisterDoFn(reflect.TypeFor[whitenFn]())
 }
 
 // WhitenConfig says how to whiten.

@@ -5,21 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
 
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 	"github.com/sdr-ml/sdr/transforms/batch"
 )
 
 func init() {
-	register.DoFn2x1[*batch.Batch, func(string, *batch.Batch), error](&keyFn{})
-	register.DoFn3x1[string, func(**batch.Batch) bool, func(*batch.Batch), error](&scoreFn{})
-	register.Emitter2[string, *batch.Batch]()
-	register.Emitter1[*batch.Batch]()
-	register.Iter1[*batch.Batch]()
+	beam.RegisterDoFn(reflect.TypeFor[keyFn]())
+	beam.RegisterDoFn(reflect.TypeFor[scoreFn]())
 }
 
 // The splits of a set of labelled features.

@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/testing/passert"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/testing/ptest"
 	"github.com/stretchr/testify/require"
@@ -18,8 +17,7 @@ import (
 )
 
 func init() {
-	register.Function2x1(results)
-	register.Emitter1[knn.Result]()
+	beam.RegisterFunction(results)
 }
 
 func TestMain(m *testing.M) { ptest.Main(m) }

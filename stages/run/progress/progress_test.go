@@ -12,7 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/sdr-ml/sdr/stages/progress"
+	"github.com/sdr-ml/sdr/stages/run/progress"
 )
 
 // buffer may be written to by several goroutines.

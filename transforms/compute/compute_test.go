@@ -1,4 +1,4 @@
-package device_test
+package compute_test
 
 import (
 	"runtime"
@@ -7,8 +7,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/sdr-ml/sdr/stages/device"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/transforms/compute"
 )
 
 // TestRun has many goroutines ask for the device: one has it at a time, and
@@ -19,7 +19,7 @@ func TestRun(t *testing.T) {
 	var group sync.WaitGroup
 	for i := range pools {
 		group.Go(func() {
-			err := device.Run(func(threads *kernels.Pool) error {
+			err := compute.Run(func(threads *kernels.Pool) error {
 				busy++
 				pools[i] = threads
 				runtime.Gosched()

@@ -19,9 +19,9 @@ import (
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/io/filesystem/memfs"
 	"github.com/stretchr/testify/require"
 
-	"github.com/sdr-ml/sdr/stages/tasks"
 	"github.com/sdr-ml/sdr/transforms/files"
 	"github.com/sdr-ml/sdr/transforms/imageio"
+	"github.com/sdr-ml/sdr/transforms/tasks"
 )
 
 const fixtures = "../../testdata/fixtures"

@@ -7,7 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/sdr-ml/sdr/stages/tasks"
+	"github.com/sdr-ml/sdr/transforms/tasks"
 )
 
 // touch makes empty files, and folders where a name ends in a slash.

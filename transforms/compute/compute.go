@@ -1,7 +1,7 @@
-// Package device hands the processors of this process to one piece of heavy
+// Package compute hands the processors of this process to one piece of heavy
 // work at a time: runners call DoFns from several goroutines, and two
 // trainings at once would only share the cores and double the memory.
-package device
+package compute
 
 import (
 	"sync"
