@@ -17,9 +17,9 @@ import (
 
 	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
-	"github.com/sdr-ml/sdr/transforms/batch"
 	"github.com/sdr-ml/sdr/transforms/compute"
 	"github.com/sdr-ml/sdr/transforms/files"
+	"github.com/sdr-ml/sdr/transforms/record"
 )
 
 // step is one stage of a chain.
@@ -185,8 +185,8 @@ func readOut[T any](ctx context.Context, dir string) ([]T, error) {
 	}
 	var rows []T
 	for _, path := range paths {
-		err := arrowio.Each(ctx, path, func(b *batch.Batch) error {
-			got, err := batch.Rows[T](b)
+		err := arrowio.Each(ctx, path, func(b *record.Batch) error {
+			got, err := record.Rows[T](b)
 			rows = append(rows, got...)
 			return err
 		})

@@ -15,9 +15,9 @@ import (
 	"github.com/sdr-ml/sdr/stages/ingest"
 	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
-	"github.com/sdr-ml/sdr/transforms/batch"
 	"github.com/sdr-ml/sdr/transforms/imageio"
 	"github.com/sdr-ml/sdr/transforms/inference"
+	"github.com/sdr-ml/sdr/transforms/record"
 )
 
 // EmbedOptions are the arguments of Embed.
@@ -70,7 +70,7 @@ func Embed(ctx context.Context, o EmbedOptions) (images, bad int64, err error) {
 	}
 	var records []arrow.Record
 	for part := range slices.Chunk(rows, 1<<16) {
-		records = append(records, batch.Of(part).Record)
+		records = append(records, record.Of(part).Record)
 	}
 	return int64(len(rows)), bad, arrowio.WriteParquet(ctx, o.Out, records...)
 }

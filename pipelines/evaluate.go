@@ -12,8 +12,8 @@ import (
 	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/stages/train"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
-	"github.com/sdr-ml/sdr/transforms/batch"
 	"github.com/sdr-ml/sdr/transforms/files"
+	"github.com/sdr-ml/sdr/transforms/record"
 )
 
 // EvaluateOptions are the arguments of Evaluate.
@@ -60,7 +60,7 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (*evaluate.Results, error)
 		slices.SortFunc(rows, func(a, b evaluate.Row) int {
 			return strings.Compare(a.Task+"/"+a.Protocol+"/"+a.Subnet, b.Task+"/"+b.Protocol+"/"+b.Subnet)
 		})
-		if err := arrowio.WriteParquet(ctx, o.Out, batch.Of(rows).Record); err != nil {
+		if err := arrowio.WriteParquet(ctx, o.Out, record.Of(rows).Record); err != nil {
 			return nil, err
 		}
 	}
@@ -95,5 +95,5 @@ func openTrained(ctx context.Context, dir string) (*run.Folder, []train.Model, e
 
 // createModels puts rows of models into a pipeline, as train emits them.
 func createModels(s beam.Scope, models []train.Model) beam.PCollection {
-	return beam.Create(s, batch.Of(models))
+	return beam.Create(s, record.Of(models))
 }

@@ -25,10 +25,10 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 	"github.com/sdr-ml/sdr/tensorops/nn"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
-	"github.com/sdr-ml/sdr/transforms/batch"
 	"github.com/sdr-ml/sdr/transforms/files"
 	"github.com/sdr-ml/sdr/transforms/imageio"
 	"github.com/sdr-ml/sdr/transforms/inference"
+	"github.com/sdr-ml/sdr/transforms/record"
 	"github.com/sdr-ml/sdr/transforms/tasks"
 )
 
@@ -166,7 +166,7 @@ func run(t *testing.T, runner, model string, paths ...string) ([]embed.Row, erro
 		for i := range f.NumRecords() {
 			rec, err := f.Record(i)
 			require.NoError(t, err)
-			got, err := batch.Rows[embed.Row](batch.New(rec))
+			got, err := record.Rows[embed.Row](record.New(rec))
 			require.NoError(t, err)
 			for _, r := range got {
 				r.Feature = slices.Clone(r.Feature)

@@ -8,10 +8,10 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
 	"github.com/sdr-ml/sdr/tensorops/kernels"
-	"github.com/sdr-ml/sdr/transforms/batch"
 	"github.com/sdr-ml/sdr/transforms/compute"
 	"github.com/sdr-ml/sdr/transforms/imageio"
 	"github.com/sdr-ml/sdr/transforms/inference"
+	"github.com/sdr-ml/sdr/transforms/record"
 )
 
 // Row is a row of what Images emits: the features of one image.
@@ -38,7 +38,7 @@ func init() {
 
 // Images embeds every image of the splits under a model.
 //
-// out: *batch.Batch of Row, at most inference.Batch rows each.
+// out: *record.Batch of Row, at most inference.Batch rows each.
 func Images(s beam.Scope, model string, splits []imageio.Split) beam.PCollection {
 	s = s.Scope("embed.Images")
 	return compute.ParDo(s, &imagesFn{Model: model}, beam.CreateList(s, splits))
@@ -46,7 +46,7 @@ func Images(s beam.Scope, model string, splits []imageio.Split) beam.PCollection
 
 type imagesFn struct{ Model string }
 
-func (fn *imagesFn) ProcessElement(ctx context.Context, split imageio.Split, emit func(*batch.Batch)) error {
+func (fn *imagesFn) ProcessElement(ctx context.Context, split imageio.Split, emit func(*record.Batch)) error {
 	m, err := inference.Load(ctx, fn.Model)
 	if err != nil {
 		return err
@@ -71,7 +71,7 @@ func (fn *imagesFn) ProcessElement(ctx context.Context, split imageio.Split, emi
 type pending struct {
 	embedder *inference.Embedder
 	size     int
-	emit     func(*batch.Batch)
+	emit     func(*record.Batch)
 	rows     []Row
 	pixels   [][]uint8
 }
@@ -98,6 +98,6 @@ func (b *pending) flush() {
 			clear(b.rows[i].Feature)
 		}
 	}
-	b.emit(batch.Of(b.rows))
+	b.emit(record.Of(b.rows))
 	b.rows, b.pixels = nil, nil
 }

@@ -16,10 +16,10 @@ import (
 	"github.com/sdr-ml/sdr/stages/run/progress"
 	"github.com/sdr-ml/sdr/stages/run/recipe"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
-	"github.com/sdr-ml/sdr/transforms/batch"
 	"github.com/sdr-ml/sdr/transforms/compute"
 	"github.com/sdr-ml/sdr/transforms/knn"
 	"github.com/sdr-ml/sdr/transforms/probe"
+	"github.com/sdr-ml/sdr/transforms/record"
 	"github.com/sdr-ml/sdr/transforms/tasks"
 )
 
@@ -65,8 +65,8 @@ func init() {
 
 // Evaluate measures every net of a run on every task.
 //
-// in: *batch.Batch of train.Model and, as a side input, of route.Score. out:
-// *batch.Batch of Row, one batch a net and task, one row a protocol.
+// in: *record.Batch of train.Model and, as a side input, of route.Score. out:
+// *record.Batch of Row, one batch a net and task, one row a protocol.
 func Evaluate(s beam.Scope, cfg Config, models, scores beam.PCollection) beam.PCollection {
 	s = s.Scope("evaluate.Evaluate")
 	pairs := route.Pairs(s, cfg.Tasks, false, models)
@@ -76,8 +76,8 @@ func Evaluate(s beam.Scope, cfg Config, models, scores beam.PCollection) beam.PC
 
 type evaluateFn struct{ Protocols []string }
 
-func (fn *evaluateFn) ProcessElement(ctx context.Context, pair *batch.Batch) (*batch.Batch, error) {
-	pairs, err := batch.Rows[route.Pair](pair)
+func (fn *evaluateFn) ProcessElement(ctx context.Context, pair *record.Batch) (*record.Batch, error) {
+	pairs, err := record.Rows[route.Pair](pair)
 	if err != nil {
 		return nil, err
 	}
@@ -92,18 +92,18 @@ func (fn *evaluateFn) ProcessElement(ctx context.Context, pair *batch.Batch) (*b
 			rows = append(rows, Row{Task: p.Task, Metric: p.Metric, Protocol: protocol, Subnet: p.Subnet, Value: value, TestImages: n})
 		}
 	}
-	return batch.Of(rows), nil
+	return record.Of(rows), nil
 }
 
 // markFn adds to the figures of a net how the router scored it.
 type markFn struct{}
 
-func (*markFn) ProcessElement(figures *batch.Batch, scores func(**batch.Batch) bool) (*batch.Batch, error) {
-	rows, err := batch.Rows[Row](figures)
+func (*markFn) ProcessElement(figures *record.Batch, scores func(**record.Batch) bool) (*record.Batch, error) {
+	rows, err := record.Rows[Row](figures)
 	if err != nil {
 		return nil, err
 	}
-	all, err := batch.All[route.Score](scores)
+	all, err := record.All[route.Score](scores)
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +119,7 @@ func (*markFn) ProcessElement(figures *batch.Batch, scores func(**batch.Batch) b
 			}
 		}
 	}
-	return batch.Of(rows), nil
+	return record.Of(rows), nil
 }
 
 // measure trains a classifier on the features of a task's training images and

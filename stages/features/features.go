@@ -15,9 +15,9 @@ import (
 	"github.com/sdr-ml/sdr/stages/run/shards"
 	"github.com/sdr-ml/sdr/stages/train"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
-	"github.com/sdr-ml/sdr/transforms/batch"
 	"github.com/sdr-ml/sdr/transforms/compute"
 	"github.com/sdr-ml/sdr/transforms/inference"
+	"github.com/sdr-ml/sdr/transforms/record"
 )
 
 // Row is a row of what Extract emits.
@@ -41,8 +41,8 @@ func init() {
 
 // Extract computes the features of every image under the model of a name.
 //
-// in: *batch.Batch of shards.Ref and, as a side input, of train.Model. out:
-// *batch.Batch of Row.
+// in: *record.Batch of shards.Ref and, as a side input, of train.Model. out:
+// *record.Batch of Row.
 func Extract(s beam.Scope, subnet string, refs, models beam.PCollection) beam.PCollection {
 	s = s.Scope("features.Extract")
 	work := beam.ParDo(s, &modelFn{Subnet: subnet}, refs, beam.SideInput{Input: models})
@@ -52,8 +52,8 @@ func Extract(s beam.Scope, subnet string, refs, models beam.PCollection) beam.PC
 // modelFn gives every batch of references the path of the model.
 type modelFn struct{ Subnet string }
 
-func (fn *modelFn) ProcessElement(refs *batch.Batch, models func(**batch.Batch) bool) (string, *batch.Batch, error) {
-	found, err := batch.All[train.Model](models)
+func (fn *modelFn) ProcessElement(refs *record.Batch, models func(**record.Batch) bool) (string, *record.Batch, error) {
+	found, err := record.All[train.Model](models)
 	if err != nil {
 		return "", nil, err
 	}
@@ -67,15 +67,15 @@ func (fn *modelFn) ProcessElement(refs *batch.Batch, models func(**batch.Batch) 
 
 type extractFn struct{}
 
-func (*extractFn) ProcessElement(ctx context.Context, model string, refs *batch.Batch, emit func(*batch.Batch)) error {
-	rows, err := batch.Rows[shards.Ref](refs)
+func (*extractFn) ProcessElement(ctx context.Context, model string, refs *record.Batch, emit func(*record.Batch)) error {
+	rows, err := record.Rows[shards.Ref](refs)
 	if err != nil {
 		return err
 	}
 	return extract(ctx, model, rows, emit)
 }
 
-func extract(ctx context.Context, modelPath string, refs []shards.Ref, emit func(*batch.Batch)) (err error) {
+func extract(ctx context.Context, modelPath string, refs []shards.Ref, emit func(*record.Batch)) (err error) {
 	model, err := inference.Load(ctx, modelPath)
 	if err != nil {
 		return err
@@ -96,7 +96,7 @@ func extract(ctx context.Context, modelPath string, refs []shards.Ref, emit func
 				for i := range out {
 					out[i] = Row{Shard: path.Base(ref.Path), Row: int64(from + i), Feature: features[i*e.Dim() : (i+1)*e.Dim()]}
 				}
-				emit(batch.Of(out))
+				emit(record.Of(out))
 				bar.Add(int64(n))
 			}
 			return nil

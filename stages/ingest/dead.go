@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/sdr-ml/sdr/transforms/arrowio"
-	"github.com/sdr-ml/sdr/transforms/batch"
+	"github.com/sdr-ml/sdr/transforms/record"
 )
 
 // Dead is a row of the dead-letter file: one image that cannot be read.
@@ -23,7 +23,7 @@ type Dead struct {
 
 // WriteDead writes a dead-letter file, a Parquet file of the rows.
 func WriteDead(ctx context.Context, path string, rows []Dead) error {
-	return arrowio.WriteParquet(ctx, path, batch.Of(rows).Record)
+	return arrowio.WriteParquet(ctx, path, record.Of(rows).Record)
 }
 
 // ReadDead reads a dead-letter file. A file that does not exist has no rows.
@@ -36,7 +36,7 @@ func ReadDead(ctx context.Context, path string) ([]Dead, error) {
 	}
 	var all []Dead
 	for _, rec := range recs {
-		rows, err := batch.Rows[Dead](batch.New(rec))
+		rows, err := record.Rows[Dead](record.New(rec))
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}

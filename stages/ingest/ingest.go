@@ -13,8 +13,8 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
 	"github.com/sdr-ml/sdr/stages/run/shards"
-	"github.com/sdr-ml/sdr/transforms/batch"
 	"github.com/sdr-ml/sdr/transforms/imageio"
+	"github.com/sdr-ml/sdr/transforms/record"
 )
 
 // ShardRows is the number of images that imageio.Plan is asked to put into a
@@ -48,7 +48,7 @@ func init() {
 // nothing else. Images that cannot be read are left out and listed in the
 // dead-letter file; if they are too many, the pipeline fails.
 //
-// out: *batch.Batch of shards.Ref, one batch of one row for each shard. They
+// out: *record.Batch of shards.Ref, one batch of one row for each shard. They
 // come after all shards are written and the share of bad images is checked.
 func Ingest(s beam.Scope, cfg Config) beam.PCollection {
 	s = s.Scope("ingest.Ingest")
@@ -66,12 +66,12 @@ type checkFn struct {
 	MaxBad     float64
 }
 
-func (fn *checkFn) ProcessElement(ctx context.Context, _ []byte, refs, dead func(**batch.Batch) bool, emit func(*batch.Batch)) error {
-	written, err := batch.All[shards.Ref](refs)
+func (fn *checkFn) ProcessElement(ctx context.Context, _ []byte, refs, dead func(**record.Batch) bool, emit func(*record.Batch)) error {
+	written, err := record.All[shards.Ref](refs)
 	if err != nil {
 		return fmt.Errorf("ingest: %w", err)
 	}
-	bad, err := batch.All[Dead](dead)
+	bad, err := record.All[Dead](dead)
 	if err != nil {
 		return fmt.Errorf("ingest: %w", err)
 	}
@@ -88,7 +88,7 @@ func (fn *checkFn) ProcessElement(ctx context.Context, _ []byte, refs, dead func
 		return fmt.Errorf("ingest: %w", err)
 	}
 	for _, ref := range written {
-		emit(batch.Of([]shards.Ref{ref}))
+		emit(record.Of([]shards.Ref{ref}))
 	}
 	return nil
 }

@@ -23,8 +23,8 @@ import (
 	"github.com/sdr-ml/sdr/stages/ingest"
 	"github.com/sdr-ml/sdr/stages/run/shards"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
-	"github.com/sdr-ml/sdr/transforms/batch"
 	"github.com/sdr-ml/sdr/transforms/imageio"
+	"github.com/sdr-ml/sdr/transforms/record"
 )
 
 func TestMain(m *testing.M) {
@@ -91,7 +91,7 @@ func run(t testing.TB, runner string, cfg ingest.Config) ([]shards.Ref, error) {
 		for i := range f.NumRecords() {
 			rec, err := f.Record(i)
 			require.NoError(t, err)
-			rows, err := batch.Rows[shards.Ref](batch.New(rec))
+			rows, err := record.Rows[shards.Ref](record.New(rec))
 			require.NoError(t, err)
 			require.Len(t, rows, 1)
 			refs = append(refs, rows...)
@@ -181,7 +181,7 @@ func TestShardsHoldTheImages(t *testing.T) {
 		Source string `arrow:"source"`
 		Row    int64  `arrow:"row"`
 	}
-	rows, err := batch.Rows[row](batch.New(rec))
+	rows, err := record.Rows[row](record.New(rec))
 	require.NoError(t, err)
 	require.Equal(t, "000.png", filepath.Base(rows[0].Source))
 	require.Len(t, f.Schema().Fields(), 3)

@@ -11,9 +11,9 @@ import (
 
 	"github.com/sdr-ml/sdr/stages/run/shards"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
-	"github.com/sdr-ml/sdr/transforms/batch"
 	"github.com/sdr-ml/sdr/transforms/files"
 	"github.com/sdr-ml/sdr/transforms/imageio"
+	"github.com/sdr-ml/sdr/transforms/record"
 )
 
 var (
@@ -28,7 +28,7 @@ type shardFn struct {
 	Dir  string
 }
 
-func (fn *shardFn) ProcessElement(ctx context.Context, split imageio.Split, emitRef, emitDead func(*batch.Batch)) error {
+func (fn *shardFn) ProcessElement(ctx context.Context, split imageio.Split, emitRef, emitDead func(*record.Batch)) error {
 	w := writer{size: fn.Size}
 	if err := imageio.Squares(ctx, split, fn.Size, w.add); err != nil {
 		return fmt.Errorf("ingest: %w", err)
@@ -36,7 +36,7 @@ func (fn *shardFn) ProcessElement(ctx context.Context, split imageio.Split, emit
 	imagesCounter.Inc(ctx, int64(len(w.rows)))
 	if len(w.dead) > 0 {
 		deadCounter.Inc(ctx, int64(len(w.dead)))
-		emitDead(batch.Of(w.dead))
+		emitDead(record.Of(w.dead))
 	}
 	if len(w.rows) == 0 {
 		return nil
@@ -45,7 +45,7 @@ func (fn *shardFn) ProcessElement(ctx context.Context, split imageio.Split, emit
 	if err := arrowio.WriteFile(ctx, path, shards.Schema(fn.Size), w.record()); err != nil {
 		return fmt.Errorf("ingest: %w", err)
 	}
-	emitRef(batch.Of([]shards.Ref{{Path: path, Rows: int64(len(w.rows))}}))
+	emitRef(record.Of([]shards.Ref{{Path: path, Rows: int64(len(w.rows))}}))
 	return nil
 }
 
@@ -72,9 +72,9 @@ func (w *writer) add(im imageio.Image, square imageio.RGB, damage error) error {
 // record is the shard's record, in the schema of package shards.
 func (w *writer) record() arrow.Record {
 	schema, n := shards.Schema(w.size), len(w.rows)
-	sources := array.NewStringBuilder(batch.Mem)
+	sources := array.NewStringBuilder(record.Mem)
 	sources.AppendValues(w.sources, nil)
-	rows := array.NewInt64Builder(batch.Mem)
+	rows := array.NewInt64Builder(record.Mem)
 	rows.AppendValues(w.rows, nil)
 	pixels := array.NewData(schema.Field(2).Type, n, []*memory.Buffer{nil, memory.NewBufferBytes(w.pixels)}, nil, 0, 0)
 	return array.NewRecord(schema, []arrow.Array{sources.NewArray(), rows.NewArray(), array.NewFixedSizeBinaryData(pixels)}, int64(n))

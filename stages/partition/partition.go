@@ -18,9 +18,9 @@ import (
 
 	"github.com/sdr-ml/sdr/stages/run/shards"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
-	"github.com/sdr-ml/sdr/transforms/batch"
 	"github.com/sdr-ml/sdr/transforms/files"
 	"github.com/sdr-ml/sdr/transforms/kmeans"
+	"github.com/sdr-ml/sdr/transforms/record"
 )
 
 // Config says how to cluster and where to keep the sorted shards.
@@ -58,7 +58,7 @@ func init() {
 
 // Partition clusters the features and rewrites the shards.
 //
-// in: *batch.Batch of features.Row. out: *batch.Batch of shards.Ref, one batch
+// in: *record.Batch of features.Row. out: *record.Batch of shards.Ref, one batch
 // a shard, one row a subset that the shard has images of.
 func Partition(s beam.Scope, cfg Config, features beam.PCollection) beam.PCollection {
 	s = s.Scope("partition.Partition")
@@ -77,8 +77,8 @@ func Partition(s beam.Scope, cfg Config, features beam.PCollection) beam.PCollec
 // keyFn keys assignments by shard.
 type keyFn struct{}
 
-func (*keyFn) ProcessElement(_ context.Context, b *batch.Batch, emit func(string, *batch.Batch)) error {
-	rows, err := batch.Rows[assignment](b)
+func (*keyFn) ProcessElement(_ context.Context, b *record.Batch, emit func(string, *record.Batch)) error {
+	rows, err := record.Rows[assignment](b)
 	if err != nil {
 		return err
 	}
@@ -87,7 +87,7 @@ func (*keyFn) ProcessElement(_ context.Context, b *batch.Batch, emit func(string
 		shards[r.Shard] = append(shards[r.Shard], r)
 	}
 	for shard, rows := range shards {
-		emit(shard, batch.Of(rows))
+		emit(shard, record.Of(rows))
 	}
 	return nil
 }
@@ -95,8 +95,8 @@ func (*keyFn) ProcessElement(_ context.Context, b *batch.Batch, emit func(string
 // sortFn rewrites one shard sorted by code.
 type sortFn struct{ Shards, Dir string }
 
-func (fn *sortFn) ProcessElement(ctx context.Context, shard string, assigned func(**batch.Batch) bool, emit func(*batch.Batch)) error {
-	rows, err := batch.All[assignment](assigned)
+func (fn *sortFn) ProcessElement(ctx context.Context, shard string, assigned func(**record.Batch) bool, emit func(*record.Batch)) error {
+	rows, err := record.All[assignment](assigned)
 	if err != nil {
 		return err
 	}
@@ -104,7 +104,7 @@ func (fn *sortFn) ProcessElement(ctx context.Context, shard string, assigned fun
 	if err != nil {
 		return fmt.Errorf("partition: shard %s: %w", shard, err)
 	}
-	emit(batch.Of(refs))
+	emit(record.Of(refs))
 	return nil
 }
 
@@ -169,7 +169,7 @@ func (r *reader) len() int64 { return r.from[len(r.from)-1] }
 
 // take copies the rows of the assignments into one record.
 func (r *reader) take(rows []assignment) (arrow.Record, error) {
-	b := array.NewRecordBuilder(batch.Mem, r.records[0].Schema())
+	b := array.NewRecordBuilder(record.Mem, r.records[0].Schema())
 	defer b.Release()
 	source, row := b.Field(0).(*array.StringBuilder), b.Field(1).(*array.Int64Builder)
 	image := b.Field(2).(*array.FixedSizeBinaryBuilder)

@@ -19,7 +19,7 @@ import (
 	"github.com/sdr-ml/sdr/stages/partition"
 	"github.com/sdr-ml/sdr/stages/run/shards"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
-	"github.com/sdr-ml/sdr/transforms/batch"
+	"github.com/sdr-ml/sdr/transforms/record"
 )
 
 func TestMain(m *testing.M) { ptest.Main(m) }
@@ -33,10 +33,10 @@ func TestPartition(t *testing.T) {
 		t.Run(runner, func(t *testing.T) {
 			dir := t.TempDir()
 			random := rand.New(rand.NewPCG(1, 1))
-			var input []*batch.Batch
+			var input []*record.Batch
 			for f := range files {
 				path := filepath.Join(dir, fmt.Sprintf("shard-%05d.arrow", f))
-				b := array.NewRecordBuilder(batch.Mem, shards.Schema(size))
+				b := array.NewRecordBuilder(record.Mem, shards.Schema(size))
 				var described []features.Row
 				for i := range rows {
 					cluster := random.IntN(4)
@@ -50,7 +50,7 @@ func TestPartition(t *testing.T) {
 				}
 				rec := b.NewRecord()
 				require.NoError(t, arrowio.WriteFile(ctx, path, shards.Schema(size), []arrow.Record{rec}...))
-				input = append(input, batch.Of(described[:rows/2]), batch.Of(described[rows/2:]))
+				input = append(input, record.Of(described[:rows/2]), record.Of(described[rows/2:]))
 			}
 			out := filepath.Join(dir, "out")
 			p, s := beam.NewPipelineWithRoot()
@@ -68,7 +68,7 @@ func TestPartition(t *testing.T) {
 				require.NoError(t, err)
 				rec, err := f.Record(0)
 				require.NoError(t, err)
-				got, err := batch.Rows[shards.Ref](batch.New(rec))
+				got, err := record.Rows[shards.Ref](record.New(rec))
 				require.NoError(t, err)
 				refs = append(refs, got...)
 			}

@@ -17,7 +17,7 @@ import (
 
 	"github.com/sdr-ml/sdr/stages/run/shards"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
-	"github.com/sdr-ml/sdr/transforms/batch"
+	"github.com/sdr-ml/sdr/transforms/record"
 )
 
 // solid is an image of one colour.
@@ -69,7 +69,7 @@ func writeShard(t *testing.T, path string, subsets []string, counts []int) (refs
 	var records []arrow.Record
 	k := 0
 	for i, n := range counts {
-		b := array.NewRecordBuilder(batch.Mem, schema)
+		b := array.NewRecordBuilder(record.Mem, schema)
 		for range n {
 			b.Field(0).(*array.StringBuilder).Append("source")
 			b.Field(1).(*array.Int64Builder).Append(int64(k))

@@ -20,8 +20,8 @@ import (
 	"github.com/sdr-ml/sdr/stages/run/recipe"
 	"github.com/sdr-ml/sdr/stages/run/shards"
 	"github.com/sdr-ml/sdr/stages/train"
-	"github.com/sdr-ml/sdr/transforms/batch"
 	"github.com/sdr-ml/sdr/transforms/files"
+	"github.com/sdr-ml/sdr/transforms/record"
 )
 
 // Sample is the number of images of each subset that a report shows.
@@ -46,8 +46,8 @@ func init() {
 // Report writes report.html and, where there are results, results.json and
 // results.csv. What else is on the page it reads from the run folder.
 //
-// in: *batch.Batch of shards.Ref, the subsets to show samples of, and of
-// evaluate.Row; either may be none. out: one *batch.Batch of File.
+// in: *record.Batch of shards.Ref, the subsets to show samples of, and of
+// evaluate.Row; either may be none. out: one *record.Batch of File.
 func Report(s beam.Scope, cfg Config, refs, results beam.PCollection) beam.PCollection {
 	s = s.Scope("report.Report")
 	return beam.ParDo(s, &reportFn{cfg}, beam.Impulse(s), beam.SideInput{Input: refs}, beam.SideInput{Input: results})
@@ -55,12 +55,12 @@ func Report(s beam.Scope, cfg Config, refs, results beam.PCollection) beam.PColl
 
 type reportFn struct{ Config Config }
 
-func (fn *reportFn) ProcessElement(ctx context.Context, _ []byte, refs, results func(**batch.Batch) bool) (*batch.Batch, error) {
-	rows, err := batch.All[evaluate.Row](results)
+func (fn *reportFn) ProcessElement(ctx context.Context, _ []byte, refs, results func(**record.Batch) bool) (*record.Batch, error) {
+	rows, err := record.All[evaluate.Row](results)
 	if err != nil {
 		return nil, err
 	}
-	subsets, err := batch.All[shards.Ref](refs)
+	subsets, err := record.All[shards.Ref](refs)
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +87,7 @@ func (fn *reportFn) ProcessElement(ctx context.Context, _ []byte, refs, results 
 	if err := write("report.html", func(w io.Writer) error { return Write(w, page) }); err != nil {
 		return nil, err
 	}
-	return batch.Of(written), nil
+	return record.Of(written), nil
 }
 
 // readPage makes a page of what a run folder says of the run.

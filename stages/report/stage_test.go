@@ -18,8 +18,8 @@ import (
 	"github.com/sdr-ml/sdr/stages/run/recipe"
 	"github.com/sdr-ml/sdr/stages/run/shards"
 	"github.com/sdr-ml/sdr/stages/train"
-	"github.com/sdr-ml/sdr/transforms/batch"
 	"github.com/sdr-ml/sdr/transforms/files"
+	"github.com/sdr-ml/sdr/transforms/record"
 )
 
 func init() {
@@ -28,8 +28,8 @@ func init() {
 
 func TestMain(m *testing.M) { ptest.Main(m) }
 
-func paths(b *batch.Batch, emit func(string)) error {
-	written, err := batch.Rows[File](b)
+func paths(b *record.Batch, emit func(string)) error {
+	written, err := record.Rows[File](b)
 	for _, f := range written {
 		emit(f.Path)
 	}
@@ -50,7 +50,7 @@ func TestReport(t *testing.T) {
 			require.NoError(t, err)
 			require.NoError(t, files.WriteBytes(ctx, train.CurvePath(out, train.SDR), []byte("{\"step\":19,\"loss\":4,\"std\":0.1}\n{\"step\":39,\"loss\":3,\"std\":0.2}\n")))
 
-			runStage(t, runner, out, refs, []*batch.Batch{batch.Of(rows[:3]), batch.Of(rows[3:])},
+			runStage(t, runner, out, refs, []*record.Batch{record.Of(rows[:3]), record.Of(rows[3:])},
 				filepath.Join(out, "report.html"), filepath.Join(out, "results.json"), filepath.Join(out, "results.csv"))
 			doc := read(t, out)
 			require.Equal(t, []string{"Results", "Training", "Subsets", "The run"}, texts(all(doc, "h2")))
@@ -64,17 +64,17 @@ func TestReport(t *testing.T) {
 			bare := filepath.Join(dir, "bare")
 			_, err = run.Create(ctx, bare, run.Fresh, run.Info{ID: uuid.New(), Version: "test"}, r.Marshal())
 			require.NoError(t, err)
-			runStage(t, runner, bare, nil, []*batch.Batch{batch.Of(rows[:0])}, filepath.Join(bare, "report.html"))
+			runStage(t, runner, bare, nil, []*record.Batch{record.Of(rows[:0])}, filepath.Join(bare, "report.html"))
 			require.Equal(t, []string{"The run"}, texts(all(read(t, bare), "h2")))
 			require.NoFileExists(t, filepath.Join(bare, "results.json"))
 		})
 	}
 }
 
-func runStage(t *testing.T, runner, dir string, refs []shards.Ref, results []*batch.Batch, want ...any) {
+func runStage(t *testing.T, runner, dir string, refs []shards.Ref, results []*record.Batch, want ...any) {
 	t.Helper()
 	p, s := beam.NewPipelineWithRoot()
-	written := Report(s, Config{Dir: dir}, beam.Create(s, batch.Of(refs)), beam.CreateList(s, results))
+	written := Report(s, Config{Dir: dir}, beam.Create(s, record.Of(refs)), beam.CreateList(s, results))
 	passert.Equals(s, beam.ParDo(s, paths, written), want...)
 	_, err := beam.Run(context.Background(), runner, p)
 	require.NoError(t, err)
@@ -95,6 +95,6 @@ func read(t *testing.T, dir string) *html.Node {
 func TestReportErrors(t *testing.T) {
 	p, s := beam.NewPipelineWithRoot()
 	dir := t.TempDir()
-	Report(s, Config{Dir: dir}, beam.Create(s, batch.Of([]shards.Ref{})), beam.Create(s, batch.Of([]evaluate.Row{})))
+	Report(s, Config{Dir: dir}, beam.Create(s, record.Of([]shards.Ref{})), beam.Create(s, record.Of([]evaluate.Row{})))
 	require.ErrorContains(t, ptest.Run(p), "is not a run")
 }

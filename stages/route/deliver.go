@@ -13,9 +13,9 @@ import (
 
 	"github.com/sdr-ml/sdr/tensorops/nn"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
-	"github.com/sdr-ml/sdr/transforms/batch"
 	"github.com/sdr-ml/sdr/transforms/files"
 	"github.com/sdr-ml/sdr/transforms/inference"
+	"github.com/sdr-ml/sdr/transforms/record"
 )
 
 // Card is model.json: what a delivered model is.
@@ -64,7 +64,7 @@ func init() {
 // scores, best first, as scores.parquet, the backbone alone as
 // model.safetensors, and its card, model.json.
 //
-// in: *batch.Batch of Score. out: *batch.Batch of Delivery, one row a batch.
+// in: *record.Batch of Score. out: *record.Batch of Delivery, one row a batch.
 func Deliver(s beam.Scope, cfg DeliverConfig, scores beam.PCollection) beam.PCollection {
 	s = s.Scope("route.Deliver")
 	return beam.ParDo(s, &deliverFn{cfg}, beam.GroupByKey(s, beam.ParDo(s, &byTaskFn{}, scores)))
@@ -73,21 +73,21 @@ func Deliver(s beam.Scope, cfg DeliverConfig, scores beam.PCollection) beam.PCol
 // byTaskFn keys the scores of one task by its name.
 type byTaskFn struct{}
 
-func (*byTaskFn) ProcessElement(_ context.Context, b *batch.Batch, emit func(string, *batch.Batch)) error {
-	rows, err := batch.Rows[Score](b)
+func (*byTaskFn) ProcessElement(_ context.Context, b *record.Batch, emit func(string, *record.Batch)) error {
+	rows, err := record.Rows[Score](b)
 	if err != nil {
 		return err
 	}
 	for _, r := range rows {
-		emit(r.Task, batch.Of([]Score{r}))
+		emit(r.Task, record.Of([]Score{r}))
 	}
 	return nil
 }
 
 type deliverFn struct{ Config DeliverConfig }
 
-func (fn *deliverFn) ProcessElement(ctx context.Context, task string, scores func(**batch.Batch) bool) (*batch.Batch, error) {
-	rows, err := batch.All[Score](scores)
+func (fn *deliverFn) ProcessElement(ctx context.Context, task string, scores func(**record.Batch) bool) (*record.Batch, error) {
+	rows, err := record.All[Score](scores)
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +99,7 @@ func (fn *deliverFn) ProcessElement(ctx context.Context, task string, scores fun
 	if err != nil {
 		return nil, fmt.Errorf("route: task %s: %w", task, err)
 	}
-	return batch.Of([]Delivery{{Task: task, Subnet: best.Subnet, Scorer: best.Scorer, Score: best.Score, Dir: dir}}), nil
+	return record.Of([]Delivery{{Task: task, Subnet: best.Subnet, Scorer: best.Scorer, Score: best.Score, Dir: dir}}), nil
 }
 
 func deliver(ctx context.Context, dir, id string, scores []Score) (Score, error) {
@@ -119,7 +119,7 @@ func deliver(ctx context.Context, dir, id string, scores []Score) (Score, error)
 	slices.SortFunc(sorted, func(a, b Score) int {
 		return cmp.Or(cmp.Compare(b.Score, a.Score), cmp.Compare(a.Level, b.Level), cmp.Compare(a.Subnet, b.Subnet))
 	})
-	if err := arrowio.WriteParquet(ctx, files.Join(dir, "scores.parquet"), batch.Of(sorted).Record); err != nil {
+	if err := arrowio.WriteParquet(ctx, files.Join(dir, "scores.parquet"), record.Of(sorted).Record); err != nil {
 		return best, err
 	}
 	if err := Export(ctx, m, files.Join(dir, "model.safetensors")); err != nil {

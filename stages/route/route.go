@@ -17,9 +17,9 @@ import (
 	"github.com/sdr-ml/sdr/stages/run/progress"
 	"github.com/sdr-ml/sdr/stages/train"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
-	"github.com/sdr-ml/sdr/transforms/batch"
 	"github.com/sdr-ml/sdr/transforms/compute"
 	"github.com/sdr-ml/sdr/transforms/knn"
+	"github.com/sdr-ml/sdr/transforms/record"
 	"github.com/sdr-ml/sdr/transforms/tasks"
 )
 
@@ -70,7 +70,7 @@ func init() {
 
 // Route scores every candidate on every task.
 //
-// in: *batch.Batch of train.Model. out: *batch.Batch of Score, one row a batch.
+// in: *record.Batch of train.Model. out: *record.Batch of Score, one row a batch.
 func Route(s beam.Scope, cfg Config, models beam.PCollection) beam.PCollection {
 	s = s.Scope("route.Route")
 	return compute.ParDo(s, &scoreFn{Scorer: cfg.Scorer}, Pairs(s, cfg.Tasks, true, models))
@@ -88,8 +88,8 @@ type pairFn struct {
 	Candidates bool
 }
 
-func (fn *pairFn) ProcessElement(_ context.Context, models *batch.Batch, emit func(*batch.Batch)) error {
-	rows, err := batch.Rows[train.Model](models)
+func (fn *pairFn) ProcessElement(_ context.Context, models *record.Batch, emit func(*record.Batch)) error {
+	rows, err := record.Rows[train.Model](models)
 	if err != nil {
 		return err
 	}
@@ -98,7 +98,7 @@ func (fn *pairFn) ProcessElement(_ context.Context, models *batch.Batch, emit fu
 			if m.Subnet == train.Phase0 || fn.Candidates && !m.Candidate() {
 				continue
 			}
-			emit(batch.Of([]Pair{{
+			emit(record.Of([]Pair{{
 				Task: t.Name, Metric: t.Metric, Train: t.Train, Test: t.Test,
 				Subnet: m.Subnet, Arm: m.Arm, Level: m.Level, Model: m.Path,
 			}}))
@@ -109,8 +109,8 @@ func (fn *pairFn) ProcessElement(_ context.Context, models *batch.Batch, emit fu
 
 type scoreFn struct{ Scorer string }
 
-func (fn *scoreFn) ProcessElement(ctx context.Context, pair *batch.Batch) (*batch.Batch, error) {
-	pairs, err := batch.Rows[Pair](pair)
+func (fn *scoreFn) ProcessElement(ctx context.Context, pair *record.Batch) (*record.Batch, error) {
+	pairs, err := record.Rows[Pair](pair)
 	if err != nil {
 		return nil, err
 	}
@@ -123,7 +123,7 @@ func (fn *scoreFn) ProcessElement(ctx context.Context, pair *batch.Batch) (*batc
 		progress.Note("route", "task", p.Task, "subnet", p.Subnet, "score", fmt.Sprintf("%.1f", value))
 		scores[i] = Score{Task: p.Task, Subnet: p.Subnet, Scorer: fn.Scorer, Score: value, Level: p.Level, Model: p.Model}
 	}
-	return batch.Of(scores), nil
+	return record.Of(scores), nil
 }
 
 // score returns the leave-one-out accuracy on the training images, in percent.

@@ -20,8 +20,8 @@ import (
 	"github.com/sdr-ml/sdr/stages/run/shards"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 	"github.com/sdr-ml/sdr/tensorops/ssl"
-	"github.com/sdr-ml/sdr/transforms/batch"
 	"github.com/sdr-ml/sdr/transforms/compute"
+	"github.com/sdr-ml/sdr/transforms/record"
 )
 
 // Arms besides the baselines of package recipe.
@@ -85,7 +85,7 @@ func init() {
 
 // Train trains the arms of the configuration on the images that refs name.
 //
-// in: *batch.Batch of shards.Ref. out: *batch.Batch of Model, one batch an arm.
+// in: *record.Batch of shards.Ref. out: *record.Batch of Model, one batch an arm.
 func Train(s beam.Scope, cfg Config, refs beam.PCollection) beam.PCollection {
 	s = s.Scope("train.Train")
 	arms := beam.ParDo(s, &armsFn{Arms: cfg.Arms}, beam.Impulse(s), beam.SideInput{Input: refs})
@@ -95,22 +95,22 @@ func Train(s beam.Scope, cfg Config, refs beam.PCollection) beam.PCollection {
 // armsFn gives every arm all references.
 type armsFn struct{ Arms []string }
 
-func (fn *armsFn) ProcessElement(_ []byte, refs func(**batch.Batch) bool, emit func(string, *batch.Batch)) error {
-	rows, err := batch.All[shards.Ref](refs)
+func (fn *armsFn) ProcessElement(_ []byte, refs func(**record.Batch) bool, emit func(string, *record.Batch)) error {
+	rows, err := record.All[shards.Ref](refs)
 	if err != nil {
 		return err
 	}
 	shards.Sort(rows)
 	for _, arm := range fn.Arms {
-		emit(arm, batch.Of(rows))
+		emit(arm, record.Of(rows))
 	}
 	return nil
 }
 
 type trainFn struct{ Config Config }
 
-func (fn *trainFn) ProcessElement(ctx context.Context, arm string, refs *batch.Batch) (*batch.Batch, error) {
-	rows, err := batch.Rows[shards.Ref](refs)
+func (fn *trainFn) ProcessElement(ctx context.Context, arm string, refs *record.Batch) (*record.Batch, error) {
+	rows, err := record.Rows[shards.Ref](refs)
 	if err != nil {
 		return nil, err
 	}
@@ -122,7 +122,7 @@ func (fn *trainFn) ProcessElement(ctx context.Context, arm string, refs *batch.B
 	if err != nil {
 		return nil, fmt.Errorf("train %s: %w", arm, err)
 	}
-	return batch.Of(models), nil
+	return record.Of(models), nil
 }
 
 // trainArm trains one arm to its end, from its checkpoint where there is one.

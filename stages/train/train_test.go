@@ -18,7 +18,7 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 	"github.com/sdr-ml/sdr/tensorops/ssl"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
-	"github.com/sdr-ml/sdr/transforms/batch"
+	"github.com/sdr-ml/sdr/transforms/record"
 )
 
 // tiny is a recipe of two splits and a few steps.
@@ -39,7 +39,7 @@ func writeShards(t *testing.T, dir string, subsets ...string) []shards.Ref {
 	var refs []shards.Ref
 	var records []arrow.Record
 	for i, code := range subsets {
-		b := array.NewRecordBuilder(batch.Mem, shards.Schema(32))
+		b := array.NewRecordBuilder(record.Mem, shards.Schema(32))
 		rows := 30 + 5*i
 		for range rows {
 			pixels := make([]byte, 32*32*3)

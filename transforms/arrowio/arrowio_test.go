@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sdr-ml/sdr/transforms/arrowio"
-	"github.com/sdr-ml/sdr/transforms/batch"
+	"github.com/sdr-ml/sdr/transforms/record"
 )
 
 func init() { beam.RegisterFunction(rowStrings) }
@@ -46,7 +46,7 @@ func rowsOf(t *testing.T, recs ...arrow.Record) []row {
 	t.Helper()
 	var all []row
 	for _, rec := range recs {
-		rows, err := batch.Rows[row](batch.New(rec))
+		rows, err := record.Rows[row](record.New(rec))
 		require.NoError(t, err)
 		all = append(all, rows...)
 	}
@@ -80,7 +80,7 @@ func TestGoldenFromPyarrow(t *testing.T) {
 }
 
 func TestFilesOnEveryFilesystem(t *testing.T) {
-	whole := batch.Of(golden)
+	whole := record.Of(golden)
 	parts := []arrow.Record{whole.NewSlice(0, 2), whole.NewSlice(2, 3)}
 	for _, dir := range []string{filepath.Join(t.TempDir(), "new", "folder [a]"), "memfs://bucket/folder"} {
 		path := dir + "/x.arrow"
@@ -107,7 +107,7 @@ func TestFilesOnEveryFilesystem(t *testing.T) {
 
 func TestNoTemporaryFilesStay(t *testing.T) {
 	dir := t.TempDir()
-	require.NoError(t, arrowio.WriteFile(t.Context(), dir+"/x.arrow", batch.Of(golden).Schema()))
+	require.NoError(t, arrowio.WriteFile(t.Context(), dir+"/x.arrow", record.Of(golden).Schema()))
 	names, err := os.ReadDir(dir)
 	require.NoError(t, err)
 	require.Len(t, names, 1)
@@ -129,15 +129,15 @@ func TestErrors(t *testing.T) {
 	type other struct {
 		N int32 `arrow:"n"`
 	}
-	err = arrowio.WriteFile(t.Context(), dir+"/x.arrow", batch.Of(golden).Schema(), batch.Of([]other{{1}}).Record)
+	err = arrowio.WriteFile(t.Context(), dir+"/x.arrow", record.Of(golden).Schema(), record.Of([]other{{1}}).Record)
 	require.ErrorContains(t, err, "x.arrow: record 0")
 	require.NoFileExists(t, dir+"/x.arrow")
 	_, err = arrowio.OpenFile(t.Context(), "nofs://x")
 	require.ErrorContains(t, err, `"nofs" not registered`)
 }
 
-func rowStrings(b *batch.Batch, emit func(string)) error {
-	rows, err := batch.Rows[row](b)
+func rowStrings(b *record.Batch, emit func(string)) error {
+	rows, err := record.Rows[row](b)
 	for _, r := range rows {
 		emit(fmt.Sprintf("%v", r))
 	}
@@ -147,9 +147,9 @@ func rowStrings(b *batch.Batch, emit func(string)) error {
 // TestTransforms writes on one runner and reads on another; the names must be
 // the same, even where batches were sliced or went through a coder.
 func TestTransforms(t *testing.T) {
-	whole := batch.Of(golden)
-	sliced := []any{batch.New(whole.NewSlice(0, 2)), batch.New(whole.NewSlice(2, 3))}
-	fresh := []any{batch.Of(golden[:2]), batch.Of(golden[2:])}
+	whole := record.Of(golden)
+	sliced := []any{record.New(whole.NewSlice(0, 2)), record.New(whole.NewSlice(2, 3))}
+	fresh := []any{record.Of(golden[:2]), record.Of(golden[2:])}
 	var rows []any
 	for _, r := range golden {
 		rows = append(rows, fmt.Sprintf("%v", r))

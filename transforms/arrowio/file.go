@@ -10,8 +10,8 @@ import (
 	"github.com/apache/arrow/go/v15/arrow"
 	"github.com/apache/arrow/go/v15/arrow/ipc"
 
-	"github.com/sdr-ml/sdr/transforms/batch"
 	"github.com/sdr-ml/sdr/transforms/files"
+	"github.com/sdr-ml/sdr/transforms/record"
 )
 
 // WriteFile writes records as an Arrow IPC file (the random access format).
@@ -31,12 +31,12 @@ func WriteFile(ctx context.Context, path string, schema *arrow.Schema, recs ...a
 // encode is the content of an Arrow IPC file.
 func encode(schema *arrow.Schema, recs []arrow.Record) ([]byte, error) {
 	var f memFile
-	w, err := ipc.NewFileWriter(&f, ipc.WithSchema(schema), ipc.WithAllocator(batch.Mem))
+	w, err := ipc.NewFileWriter(&f, ipc.WithSchema(schema), ipc.WithAllocator(record.Mem))
 	if err != nil {
 		return nil, err
 	}
 	for i, rec := range recs {
-		compact, err := batch.Compact(rec)
+		compact, err := record.Compact(rec)
 		if err == nil {
 			err = w.Write(compact)
 		}
@@ -75,7 +75,7 @@ func OpenFile(ctx context.Context, path string) (*File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("arrowio: opening %s: %w", path, err)
 	}
-	reader, err := ipc.NewFileReader(bytes.NewReader(data), ipc.WithAllocator(batch.Mem))
+	reader, err := ipc.NewFileReader(bytes.NewReader(data), ipc.WithAllocator(record.Mem))
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("arrowio: opening %s as an Arrow IPC file: %w", path, err), release())
 	}

@@ -12,8 +12,8 @@ import (
 	"github.com/apache/arrow/go/v15/parquet/compress"
 	"github.com/apache/arrow/go/v15/parquet/pqarrow"
 
-	"github.com/sdr-ml/sdr/transforms/batch"
 	"github.com/sdr-ml/sdr/transforms/files"
+	"github.com/sdr-ml/sdr/transforms/record"
 )
 
 // WriteParquet writes records of one schema as a Parquet file, one row group a
@@ -36,7 +36,7 @@ func encodeParquet(recs []arrow.Record) ([]byte, error) {
 	}
 	schema := nullableVectors(recs[0].Schema())
 	var buf bytes.Buffer
-	props := parquet.NewWriterProperties(parquet.WithCompression(compress.Codecs.Zstd), parquet.WithAllocator(batch.Mem))
+	props := parquet.NewWriterProperties(parquet.WithCompression(compress.Codecs.Zstd), parquet.WithAllocator(record.Mem))
 	w, err := pqarrow.NewFileWriter(schema, &buf, props, pqarrow.NewArrowWriterProperties(pqarrow.WithStoreSchema()))
 	if err != nil {
 		return nil, err
@@ -45,7 +45,7 @@ func encodeParquet(recs []arrow.Record) ([]byte, error) {
 		if !rec.Schema().Equal(recs[0].Schema()) {
 			return nil, fmt.Errorf("record %d has the schema %v, record 0 %v", i, rec.Schema(), recs[0].Schema())
 		}
-		compact, err := batch.Compact(rec)
+		compact, err := record.Compact(rec)
 		if err == nil {
 			err = w.Write(array.NewRecord(schema, compact.Columns(), compact.NumRows()))
 		}
@@ -70,7 +70,7 @@ func nullableVectors(s *arrow.Schema) *arrow.Schema {
 
 // ReadParquet reads a whole Parquet file, at least one record for each of its
 // row groups with rows. Columns of vectors that no Arrow schema describes come
-// as list<float32>, which [batch.Matrix] takes as well.
+// as list<float32>, which [record.Matrix] takes as well.
 func ReadParquet(ctx context.Context, path string) ([]arrow.Record, error) {
 	data, release, err := get(ctx, path)
 	if err != nil {
@@ -84,7 +84,7 @@ func ReadParquet(ctx context.Context, path string) ([]arrow.Record, error) {
 }
 
 func decodeParquet(ctx context.Context, data []byte) ([]arrow.Record, error) {
-	table, err := pqarrow.ReadTable(ctx, bytes.NewReader(data), parquet.NewReaderProperties(batch.Mem), pqarrow.ArrowReadProperties{}, batch.Mem)
+	table, err := pqarrow.ReadTable(ctx, bytes.NewReader(data), parquet.NewReaderProperties(record.Mem), pqarrow.ArrowReadProperties{}, record.Mem)
 	if err != nil {
 		return nil, err
 	}

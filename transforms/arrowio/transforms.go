@@ -11,8 +11,8 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	"github.com/zeebo/xxh3"
 
-	"github.com/sdr-ml/sdr/transforms/batch"
 	"github.com/sdr-ml/sdr/transforms/files"
+	"github.com/sdr-ml/sdr/transforms/record"
 )
 
 func init() {
@@ -21,7 +21,7 @@ func init() {
 	beam.RegisterDoFn(reflect.TypeFor[readFn]())
 }
 
-// Write writes each batch of in, a PCollection<*batch.Batch>, to a file of its
+// Write writes each batch of in, a PCollection<*record.Batch>, to a file of its
 // own in dir and returns the PCollection<string> of the paths. A file is named
 // by the hash of its content, so a retried or repeated run writes the same
 // files, whatever the runner; batches with equal schema and rows share one.
@@ -32,7 +32,7 @@ func Write(s beam.Scope, dir string, in beam.PCollection) beam.PCollection {
 
 type writeFn struct{ Dir string }
 
-func (fn *writeFn) ProcessElement(ctx context.Context, b *batch.Batch) (string, error) {
+func (fn *writeFn) ProcessElement(ctx context.Context, b *record.Batch) (string, error) {
 	data, err := encode(b.Schema(), []arrow.Record{b.Record})
 	path := fmt.Sprintf("%s/%016x.arrow", strings.TrimSuffix(fn.Dir, "/"), xxh3.Hash(data))
 	if err == nil {
@@ -45,7 +45,7 @@ func (fn *writeFn) ProcessElement(ctx context.Context, b *batch.Batch) (string, 
 }
 
 // Read reads every *.arrow file of a folder, in name order where the runner
-// keeps it, into a PCollection<*batch.Batch>, one element a record. A folder
+// keeps it, into a PCollection<*record.Batch>, one element a record. A folder
 // that is missing or has no such file fails the pipeline.
 func Read(s beam.Scope, dir string) beam.PCollection {
 	s = s.Scope("arrowio.Read")
@@ -65,8 +65,8 @@ func (fn *listFn) ProcessElement(ctx context.Context, _ []byte, emit func(string
 
 type readFn struct{}
 
-func (*readFn) ProcessElement(ctx context.Context, path string, emit func(*batch.Batch)) error {
-	return Each(ctx, path, func(b *batch.Batch) error {
+func (*readFn) ProcessElement(ctx context.Context, path string, emit func(*record.Batch)) error {
+	return Each(ctx, path, func(b *record.Batch) error {
 		emit(b)
 		return nil
 	})
@@ -74,7 +74,7 @@ func (*readFn) ProcessElement(ctx context.Context, path string, emit func(*batch
 
 // Each gives every record of an Arrow IPC file to yield, in order, and stops at
 // its first error. The batches must not be used after Each returns.
-func Each(ctx context.Context, path string, yield func(*batch.Batch) error) (err error) {
+func Each(ctx context.Context, path string, yield func(*record.Batch) error) (err error) {
 	f, err := OpenFile(ctx, path)
 	if err != nil {
 		return err
@@ -85,7 +85,7 @@ func Each(ctx context.Context, path string, yield func(*batch.Batch) error) (err
 		if err != nil {
 			return err
 		}
-		if err := yield(batch.New(rec)); err != nil {
+		if err := yield(record.New(rec)); err != nil {
 			return err
 		}
 	}

@@ -9,7 +9,7 @@ import (
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
-	"github.com/sdr-ml/sdr/transforms/batch"
+	"github.com/sdr-ml/sdr/transforms/record"
 )
 
 func init() {
@@ -96,7 +96,7 @@ func (m *model) missing(p int, balance float64) (rows int64) {
 // as many as may be needed.
 type offerFn struct{ Config Config }
 
-func (fn *offerFn) ProcessElement(b *batch.Batch, m *model, emit func(*tally)) error {
+func (fn *offerFn) ProcessElement(b *record.Batch, m *model, emit func(*tally)) error {
 	t := &tally{}
 	defer func() { emit(t) }()
 	need := make([]int64, len(m.Parents))

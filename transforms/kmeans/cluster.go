@@ -7,7 +7,7 @@ import (
 	"github.com/apache/arrow/go/v15/arrow/array"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
-	"github.com/sdr-ml/sdr/transforms/batch"
+	"github.com/sdr-ml/sdr/transforms/record"
 )
 
 func init() {
@@ -21,8 +21,8 @@ func init() {
 	beam.RegisterFunction(marker)
 }
 
-// Cluster groups the rows of in, a PCollection<*batch.Batch>. It returns two
-// PCollections<*batch.Batch>:
+// Cluster groups the rows of in, a PCollection<*record.Batch>. It returns two
+// PCollections<*record.Batch>:
 //
 //   - assigned: the columns of the input except the vectors, then `code`
 //     (string, one digit of 0-9a-z a level) and `distance` (float32, the
@@ -86,8 +86,8 @@ func withMarker(s beam.Scope, in beam.PCollection) beam.PCollection {
 	return beam.Flatten(s, in, beam.ParDo(s, marker, beam.Impulse(s)))
 }
 
-func marker([]byte) *batch.Batch {
-	return batch.New(array.NewRecord(arrow.NewSchema(nil, nil), nil, 0))
+func marker([]byte) *record.Batch {
+	return record.New(array.NewRecord(arrow.NewSchema(nil, nil), nil, 0))
 }
 
-func isMarker(b *batch.Batch) bool { return b.NumCols() == 0 }
+func isMarker(b *record.Batch) bool { return b.NumCols() == 0 }

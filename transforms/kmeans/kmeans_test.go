@@ -18,8 +18,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
-	"github.com/sdr-ml/sdr/transforms/batch"
 	"github.com/sdr-ml/sdr/transforms/kmeans"
+	"github.com/sdr-ml/sdr/transforms/record"
 )
 
 func init() { beam.RegisterDoFn(reflect.TypeFor[keepFn]()) }
@@ -43,28 +43,28 @@ type label struct {
 var kept struct {
 	sync.Mutex
 	next    int
-	batches map[int][]*batch.Batch
+	batches map[int][]*record.Batch
 }
 
 type keepFn struct{ Key int }
 
-func (fn *keepFn) ProcessElement(b *batch.Batch) {
+func (fn *keepFn) ProcessElement(b *record.Batch) {
 	kept.Lock()
 	defer kept.Unlock()
 	if kept.batches == nil {
-		kept.batches = map[int][]*batch.Batch{}
+		kept.batches = map[int][]*record.Batch{}
 	}
 	kept.batches[fn.Key] = append(kept.batches[fn.Key], b)
 }
 
 // keep returns a function that gives the batches of col after the run.
-func keep(s beam.Scope, col beam.PCollection) func() []*batch.Batch {
+func keep(s beam.Scope, col beam.PCollection) func() []*record.Batch {
 	kept.Lock()
 	defer kept.Unlock()
 	kept.next++
 	key := kept.next
 	beam.ParDo0(s, &keepFn{Key: key}, col)
-	return func() []*batch.Batch {
+	return func() []*record.Batch {
 		kept.Lock()
 		defer kept.Unlock()
 		defer delete(kept.batches, key)
@@ -73,10 +73,10 @@ func keep(s beam.Scope, col beam.PCollection) func() []*batch.Batch {
 }
 
 // read gives the rows of batches, in the order of compare.
-func read[T any](t require.TestingT, batches []*batch.Batch, compare func(a, b T) int) []T {
+func read[T any](t require.TestingT, batches []*record.Batch, compare func(a, b T) int) []T {
 	var all []T
 	for _, b := range batches {
-		rows, err := batch.Rows[T](b)
+		rows, err := record.Rows[T](b)
 		require.NoError(t, err)
 		all = append(all, rows...)
 	}
@@ -85,20 +85,20 @@ func read[T any](t require.TestingT, batches []*batch.Batch, compare func(a, b T
 }
 
 // split cuts rows into batches of a size.
-func split(rows []feature, size int) []*batch.Batch {
-	var batches []*batch.Batch
+func split(rows []feature, size int) []*record.Batch {
+	var batches []*record.Batch
 	for part := range slices.Chunk(rows, size) {
-		batches = append(batches, batch.Of(part))
+		batches = append(batches, record.Of(part))
 	}
 	return batches
 }
 
-func create(s beam.Scope, batches []*batch.Batch) beam.PCollection {
+func create(s beam.Scope, batches []*record.Batch) beam.PCollection {
 	return beam.Reshuffle(s, beam.CreateList(s, batches))
 }
 
 // cluster runs a clustering and returns its rows by id and clusters by code.
-func cluster(t require.TestingT, runner string, cfg kmeans.Config, batches []*batch.Batch) ([]label, []kmeans.Centroid, error) {
+func cluster(t require.TestingT, runner string, cfg kmeans.Config, batches []*record.Batch) ([]label, []kmeans.Centroid, error) {
 	p, s := beam.NewPipelineWithRoot()
 	assigned, centroids := kmeans.Cluster(s, cfg, create(s, batches))
 	rows, clusters := keep(s, assigned), keep(s, centroids)
@@ -300,7 +300,7 @@ func TestProperties(t *testing.T) {
 			Seed:       rapid.Uint64().Draw(t, "seed"),
 			Balance:    rapid.SampledFrom([]float64{0, 1, 1.1, 2}).Draw(t, "balance"),
 		}
-		batches := append(split(rows, rapid.IntRange(1, 30).Draw(t, "batch")), batch.Of([]feature{}))
+		batches := append(split(rows, rapid.IntRange(1, 30).Draw(t, "batch")), record.Of([]feature{}))
 		labels, clusters, err := cluster(t, "direct", cfg, batches)
 		require.NoError(t, err)
 		if scale == 1 {
@@ -348,15 +348,15 @@ func TestBadData(t *testing.T) {
 	good := feature{1, []float32{1, 2}}
 	cfg := kmeans.Config{Column: "feature", Branching: []int{2}, Iterations: 1}
 	for _, c := range []struct {
-		batches []*batch.Batch
+		batches []*record.Batch
 		want    string
 	}{
 		{split([]feature{good, {77, []float32{0, float32(math.NaN())}}}, 2), `kmeans: column "feature": row 1 of a batch (id=77) holds NaN at index 1; values must be numbers of magnitude up to 1e+15`},
 		{split([]feature{good, {78, []float32{float32(math.Inf(-1)), 0}}}, 2), `(id=78) holds -Inf at index 0`},
 		{split([]feature{good, {79, []float32{2e15, 0}}}, 2), `(id=79) holds 2e+15 at index 0`},
 		{split([]feature{good, {3, []float32{1, 2, 3}}}, 1), `kmeans: column "feature": vectors of the different widths [2 3] cannot be clustered together`},
-		{[]*batch.Batch{batch.Of([]label{{}})}, `kmeans: batch: expected one column "feature"`},
-		{[]*batch.Batch{batch.Of([]struct {
+		{[]*record.Batch{record.Of([]label{{}})}, `kmeans: record: expected one column "feature"`},
+		{[]*record.Batch{record.Of([]struct {
 			Code    string    `arrow:"code"`
 			Feature []float32 `arrow:"feature"`
 		}{{"x", []float32{1}}})}, `kmeans: the input has a column "code", which the output needs; rename it`},

@@ -11,7 +11,7 @@ import (
 	"github.com/apache/arrow/go/v15/arrow"
 	"github.com/apache/arrow/go/v15/arrow/array"
 
-	"github.com/sdr-ml/sdr/transforms/batch"
+	"github.com/sdr-ml/sdr/transforms/record"
 )
 
 func init() {
@@ -23,7 +23,7 @@ func init() {
 // for the next level, or, after the last, as code and distance.
 type labelFn struct{ Config Config }
 
-func (fn *labelFn) ProcessElement(b *batch.Batch, m *model, emit func(*batch.Batch)) error {
+func (fn *labelFn) ProcessElement(b *record.Batch, m *model, emit func(*record.Batch)) error {
 	final := m.Level == len(fn.Config.Branching)-1
 	if isMarker(b) {
 		if !final {
@@ -41,9 +41,9 @@ func (fn *labelFn) ProcessElement(b *batch.Batch, m *model, emit func(*batch.Bat
 			return err
 		}
 	}
-	clusters := array.NewInt32Builder(batch.Mem)
-	codes := array.NewStringBuilder(batch.Mem)
-	distances := array.NewFloat32Builder(batch.Mem)
+	clusters := array.NewInt32Builder(record.Mem)
+	codes := array.NewStringBuilder(record.Mem)
+	distances := array.NewFloat32Builder(record.Mem)
 	for i := range int(b.NumRows()) {
 		x := r.vector(i)
 		g, square := m.nearest(x, r.parent(i))
@@ -75,7 +75,7 @@ func (fn *labelFn) ProcessElement(b *batch.Batch, m *model, emit func(*batch.Bat
 		add(clusterColumn, clusters.NewArray())
 	}
 	metadata := b.Schema().Metadata()
-	emit(batch.New(array.NewRecord(arrow.NewSchema(fields, &metadata), cols, b.NumRows())))
+	emit(record.New(array.NewRecord(arrow.NewSchema(fields, &metadata), cols, b.NumRows())))
 	return nil
 }
 
@@ -90,7 +90,7 @@ type Centroid struct {
 // centroidsFn lists the clusters of a finished level that have rows, by code.
 type centroidsFn struct{ Config Config }
 
-func (fn *centroidsFn) ProcessElement(m *model, emit func(*batch.Batch)) {
+func (fn *centroidsFn) ProcessElement(m *model, emit func(*record.Batch)) {
 	var list []Centroid
 	for g, n := range m.Sizes {
 		if n > 0 {
@@ -99,6 +99,6 @@ func (fn *centroidsFn) ProcessElement(m *model, emit func(*batch.Batch)) {
 	}
 	slices.SortFunc(list, func(a, b Centroid) int { return cmp.Compare(a.Code, b.Code) })
 	if len(list) > 0 {
-		emit(batch.Of(list))
+		emit(record.Of(list))
 	}
 }

@@ -7,7 +7,7 @@ import (
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
-	"github.com/sdr-ml/sdr/transforms/batch"
+	"github.com/sdr-ml/sdr/transforms/record"
 )
 
 func init() {
@@ -25,7 +25,7 @@ type sumFn struct {
 	Last   bool
 }
 
-func (fn *sumFn) ProcessElement(b *batch.Batch, m *model, emit func(*tally)) error {
+func (fn *sumFn) ProcessElement(b *record.Batch, m *model, emit func(*tally)) error {
 	t := &tally{}
 	defer func() { emit(t) }()
 	if b.NumRows() == 0 || m.Done {
@@ -60,7 +60,7 @@ func (fn *sumFn) ProcessElement(b *batch.Batch, m *model, emit func(*tally)) err
 }
 
 // report adds the farthest of the rows in far to the tally.
-func (fn *sumFn) report(t *tally, b *batch.Batch, m *model, r rows, far map[int][]point) error {
+func (fn *sumFn) report(t *tally, b *record.Batch, m *model, r rows, far map[int][]point) error {
 	if len(far) == 0 {
 		return nil
 	}

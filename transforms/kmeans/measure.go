@@ -11,7 +11,7 @@ import (
 
 	"github.com/zeebo/xxh3"
 
-	"github.com/sdr-ml/sdr/transforms/batch"
+	"github.com/sdr-ml/sdr/transforms/record"
 )
 
 func init() {
@@ -28,12 +28,12 @@ type measureFn struct {
 	Reserved []string // columns the input must not have
 }
 
-func (fn *measureFn) ProcessElement(b *batch.Batch, emit func(*tally)) error {
+func (fn *measureFn) ProcessElement(b *record.Batch, emit func(*tally)) error {
 	if b.NumRows() == 0 {
 		emit(&tally{})
 		return nil
 	}
-	data, width, err := batch.Matrix(b, fn.Column)
+	data, width, err := record.Matrix(b, fn.Column)
 	if err != nil {
 		return fmt.Errorf("kmeans: %w", err)
 	}
@@ -59,7 +59,7 @@ func (fn *measureFn) ProcessElement(b *batch.Batch, emit func(*tally)) error {
 }
 
 // describe names a row by its other columns.
-func describe(b *batch.Batch, vectors string, row int) string {
+func describe(b *record.Batch, vectors string, row int) string {
 	var parts []string
 	for i, col := range b.Columns() {
 		if name := b.ColumnName(i); name != vectors {
@@ -70,8 +70,8 @@ func describe(b *batch.Batch, vectors string, row int) string {
 }
 
 // keys identifies the rows of a batch by a seeded hash of what they hold.
-func keys(b *batch.Batch, vectors string, seed uint64) ([]rowKey, error) {
-	data, width, err := batch.Matrix(b, vectors)
+func keys(b *record.Batch, vectors string, seed uint64) ([]rowKey, error) {
+	data, width, err := record.Matrix(b, vectors)
 	if err != nil {
 		return nil, err
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/apache/arrow/go/v15/arrow/array"
 	"gonum.org/v1/gonum/blas/gonum"
 
-	"github.com/sdr-ml/sdr/transforms/batch"
+	"github.com/sdr-ml/sdr/transforms/record"
 )
 
 func init() {
@@ -150,8 +150,8 @@ type rows struct {
 	width   int
 }
 
-func readRows(b *batch.Batch, column string) (r rows, err error) {
-	r.vectors, r.width, err = batch.Matrix(b, column)
+func readRows(b *record.Batch, column string) (r rows, err error) {
+	r.vectors, r.width, err = record.Matrix(b, column)
 	if i := b.Schema().FieldIndices(clusterColumn); len(i) > 0 {
 		r.parents = b.Column(i[0]).(*array.Int32)
 	}

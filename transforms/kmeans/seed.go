@@ -8,7 +8,7 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
 	"github.com/sdr-ml/sdr/tensorops/rng"
-	"github.com/sdr-ml/sdr/transforms/batch"
+	"github.com/sdr-ml/sdr/transforms/record"
 )
 
 func init() {
@@ -27,7 +27,7 @@ type sampleFn struct {
 	Level  int
 }
 
-func (fn *sampleFn) ProcessElement(b *batch.Batch, above *model, emit func(*tally)) error {
+func (fn *sampleFn) ProcessElement(b *record.Batch, above *model, emit func(*tally)) error {
 	t := &tally{}
 	defer func() { emit(t) }()
 	if b.NumRows() == 0 || fn.Level == 0 && fn.Config.Start != nil {

@@ -12,7 +12,7 @@ import (
 	"gonum.org/v1/gonum/mat"
 	"gorgonia.org/tensor"
 
-	"github.com/sdr-ml/sdr/transforms/batch"
+	"github.com/sdr-ml/sdr/transforms/record"
 )
 
 func init() {
@@ -46,11 +46,11 @@ func (c WhitenConfig) Validate() error {
 	return errors.Join(errs...)
 }
 
-// Whiten centres the vectors of in, a PCollection<*batch.Batch>, and turns and
+// Whiten centres the vectors of in, a PCollection<*record.Batch>, and turns and
 // scales them so that their covariance becomes the identity (PCA whitening):
 // y = (x - mean) V / sqrt(max(variance, Floor * largest variance)), with the
 // eigenvectors V of the covariance in the order of falling variance, each with
-// its largest component positive. It returns a PCollection<*batch.Batch> with
+// its largest component positive. It returns a PCollection<*record.Batch> with
 // the column replaced. Vectors with a NaN, an infinity or a value above 1e15
 // are errors that name the row. Whiten panics if cfg is not valid.
 func Whiten(s beam.Scope, cfg WhitenConfig, in beam.PCollection) beam.PCollection {
@@ -97,13 +97,13 @@ type momentFn struct {
 	Second bool
 }
 
-func (fn *momentFn) ProcessElement(in *batch.Batch, b *basis, emit func(*tally)) error {
+func (fn *momentFn) ProcessElement(in *record.Batch, b *basis, emit func(*tally)) error {
 	t := &tally{}
 	defer func() { emit(t) }()
 	if in.NumRows() == 0 {
 		return nil
 	}
-	data, _, err := batch.Matrix(in, fn.Column)
+	data, _, err := record.Matrix(in, fn.Column)
 	if err != nil {
 		return err
 	}
@@ -195,7 +195,7 @@ func axes(eigen *mat.EigenSym, width int, floor float64) []float64 {
 // whitenFn replaces the vectors of a batch.
 type whitenFn struct{ Config WhitenConfig }
 
-func (fn *whitenFn) ProcessElement(in *batch.Batch, b *basis, emit func(*batch.Batch)) error {
+func (fn *whitenFn) ProcessElement(in *record.Batch, b *basis, emit func(*record.Batch)) error {
 	if isMarker(in) {
 		return nil
 	}
@@ -203,7 +203,7 @@ func (fn *whitenFn) ProcessElement(in *batch.Batch, b *basis, emit func(*batch.B
 		emit(in)
 		return nil
 	}
-	data, _, err := batch.Matrix(in, fn.Config.Column)
+	data, _, err := record.Matrix(in, fn.Config.Column)
 	if err != nil {
 		return err
 	}
@@ -220,7 +220,7 @@ func (fn *whitenFn) ProcessElement(in *batch.Batch, b *basis, emit func(*batch.B
 			out = append(out, float32(v*scale))
 		}
 	}
-	col, err := batch.FromDense(fn.Config.Column, tensor.New(tensor.WithShape(int(in.NumRows()), b.Width), tensor.WithBacking(out)))
+	col, err := record.FromDense(fn.Config.Column, tensor.New(tensor.WithShape(int(in.NumRows()), b.Width), tensor.WithBacking(out)))
 	if err != nil {
 		return err
 	}
@@ -228,6 +228,6 @@ func (fn *whitenFn) ProcessElement(in *batch.Batch, b *basis, emit func(*batch.B
 	fields, cols := in.Schema().Fields(), append([]arrow.Array{}, in.Columns()...)
 	fields[i].Type, cols[i] = col.DataType(), col
 	metadata := in.Schema().Metadata()
-	emit(batch.New(array.NewRecord(arrow.NewSchema(fields, &metadata), cols, in.NumRows())))
+	emit(record.New(array.NewRecord(arrow.NewSchema(fields, &metadata), cols, in.NumRows())))
 	return nil
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
 	"github.com/sdr-ml/sdr/tensorops/kernels"
-	"github.com/sdr-ml/sdr/transforms/batch"
+	"github.com/sdr-ml/sdr/transforms/record"
 )
 
 func init() {
@@ -54,8 +54,8 @@ type Result struct {
 	MeanPerClass float64 `arrow:"mean_per_class"`
 }
 
-// Score classifies every set of labelled features by its nearest neighbours. It takes a PCollection<*batch.Batch> of
-// [Row] columns, in any order and batching, and returns a PCollection<*batch.Batch> of [Result] columns, one batch a
+// Score classifies every set of labelled features by its nearest neighbours. It takes a PCollection<*record.Batch> of
+// [Row] columns, in any order and batching, and returns a PCollection<*record.Batch> of [Result] columns, one batch a
 // key: a row for the train split (leave-one-out) and, if the key has test rows, one for the test split. Rows are
 // grouped by key, so the keys are scored in parallel; the rows of one key must fit into a worker's memory. A key with
 // fewer than two train rows fails the pipeline, as does what [Classify] returns an error for.
@@ -68,8 +68,8 @@ func Score(s beam.Scope, cfg Config, in beam.PCollection) beam.PCollection {
 // keyFn cuts batches into one batch a key.
 type keyFn struct{}
 
-func (*keyFn) ProcessElement(b *batch.Batch, emit func(string, *batch.Batch)) error {
-	rows, err := batch.Rows[Row](b)
+func (*keyFn) ProcessElement(b *record.Batch, emit func(string, *record.Batch)) error {
+	rows, err := record.Rows[Row](b)
 	if err != nil {
 		return fmt.Errorf("knn.Score: input: %w", err)
 	}
@@ -78,7 +78,7 @@ func (*keyFn) ProcessElement(b *batch.Batch, emit func(string, *batch.Batch)) er
 		groups[r.Key] = append(groups[r.Key], r)
 	}
 	for _, key := range slices.Sorted(maps.Keys(groups)) {
-		emit(key, batch.Of(groups[key]))
+		emit(key, record.Of(groups[key]))
 	}
 	return nil
 }
@@ -94,12 +94,12 @@ func (f *scoreFn) Setup() { f.pool = kernels.NewPool(0) }
 
 func (f *scoreFn) Teardown() { f.pool.Close() }
 
-func (f *scoreFn) ProcessElement(key string, batches func(**batch.Batch) bool, emit func(*batch.Batch)) error {
-	rows, err := batch.All[Row](batches)
+func (f *scoreFn) ProcessElement(key string, batches func(**record.Batch) bool, emit func(*record.Batch)) error {
+	rows, err := record.All[Row](batches)
 	if err == nil {
 		var results []Result
 		if results, err = score(key, rows, f.Config, f.pool); err == nil {
-			emit(batch.Of(results))
+			emit(record.Of(results))
 			return nil
 		}
 	}

@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sdr-ml/sdr/tensorops/kernels"
-	"github.com/sdr-ml/sdr/transforms/batch"
 	"github.com/sdr-ml/sdr/transforms/knn"
+	"github.com/sdr-ml/sdr/transforms/record"
 )
 
 func init() {
@@ -23,8 +23,8 @@ func init() {
 func TestMain(m *testing.M) { ptest.Main(m) }
 
 // results unpacks batches so that passert can compare them.
-func results(b *batch.Batch, emit func(knn.Result)) error {
-	rows, err := batch.Rows[knn.Result](b)
+func results(b *record.Batch, emit func(knn.Result)) error {
+	rows, err := record.Rows[knn.Result](b)
 	for _, r := range rows {
 		emit(r)
 	}
@@ -63,12 +63,12 @@ func TestScore(t *testing.T) {
 		at := len(r.Feature) % 3 // 12 or 2 values
 		pending[at/2] = append(pending[at/2], r)
 		if len(pending[at/2]) == 37 {
-			in = append(in, batch.Of(pending[at/2]))
+			in = append(in, record.Of(pending[at/2]))
 			pending[at/2] = nil
 		}
 	}
 	for _, rest := range pending {
-		in = append(in, batch.Of(rest))
+		in = append(in, record.Of(rest))
 	}
 	passert.Equals(s, beam.ParDo(s, results, knn.Score(s, cfg, beam.Create(s, in...))), want...)
 	require.NoError(t, ptest.Run(p))
@@ -81,8 +81,8 @@ func TestScoreMixedBatch(t *testing.T) {
 	}
 	p, s := beam.NewPipelineWithRoot()
 	in := beam.Create(s,
-		batch.Of([]knn.Row{row("b", 0, 0, 1, 0), row("a", 0, 0, 1, 0), row("b", 1, 0, 1, .1)}),
-		batch.Of([]knn.Row{row("a", 1, 1, 1, 0), row("b", 2, 1, 0, 1), row("b", 3, 1, .1, 1)}))
+		record.Of([]knn.Row{row("b", 0, 0, 1, 0), row("a", 0, 0, 1, 0), row("b", 1, 0, 1, .1)}),
+		record.Of([]knn.Row{row("a", 1, 1, 1, 0), row("b", 2, 1, 0, 1), row("b", 3, 1, .1, 1)}))
 	out := beam.ParDo(s, results, knn.Score(s, knn.Config{K: 1}, in))
 	passert.Equals(s, out,
 		knn.Result{Key: "a", Split: knn.Train, Images: 2},
@@ -100,12 +100,12 @@ func TestScoreErrors(t *testing.T) {
 	type other struct {
 		Key string `arrow:"key"`
 	}
-	for want, in := range map[string]*batch.Batch{
-		`knn.Score: key "k": fewer than 2 rows of the train split`:                    batch.Of([]knn.Row{ok}),
-		`knn.Score: key "k": row 4 has split "val", must be "train" or "test"`:        batch.Of([]knn.Row{ok, edit(func(r *knn.Row) { r.Split, r.Index = "val", 4 })}),
-		`knn.Score: key "k": row 4 of split "train" has label -1, must be at least 0`: batch.Of([]knn.Row{ok, edit(func(r *knn.Row) { r.Label, r.Index = -1, 4 })}),
-		`knn.Score: key "k": knn: features has a NaN in row 0, column 1`:              batch.Of([]knn.Row{ok, edit(func(r *knn.Row) { r.Feature = []float32{1, float32(math.NaN())}; r.Index = -1 })}),
-		`knn.Score: input: batch: expected one column "split" of type utf8`:           batch.Of([]other{{"k"}}),
+	for want, in := range map[string]*record.Batch{
+		`knn.Score: key "k": fewer than 2 rows of the train split`:                    record.Of([]knn.Row{ok}),
+		`knn.Score: key "k": row 4 has split "val", must be "train" or "test"`:        record.Of([]knn.Row{ok, edit(func(r *knn.Row) { r.Split, r.Index = "val", 4 })}),
+		`knn.Score: key "k": row 4 of split "train" has label -1, must be at least 0`: record.Of([]knn.Row{ok, edit(func(r *knn.Row) { r.Label, r.Index = -1, 4 })}),
+		`knn.Score: key "k": knn: features has a NaN in row 0, column 1`:              record.Of([]knn.Row{ok, edit(func(r *knn.Row) { r.Feature = []float32{1, float32(math.NaN())}; r.Index = -1 })}),
+		`knn.Score: input: record: expected one column "split" of type utf8`:          record.Of([]other{{"k"}}),
 	} {
 		p, s := beam.NewPipelineWithRoot()
 		knn.Score(s, knn.Default, beam.Create(s, in))

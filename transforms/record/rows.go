@@ -1,4 +1,4 @@
-package batch
+package record
 
 import (
 	"fmt"
@@ -26,7 +26,7 @@ var (
 func columns[T any]() []column {
 	t := reflect.TypeFor[T]()
 	if t.Kind() != reflect.Struct {
-		panic(fmt.Sprintf("batch: rows must be structs, not %v", t))
+		panic(fmt.Sprintf("record: rows must be structs, not %v", t))
 	}
 	var cols []column
 	for i := range t.NumField() {
@@ -36,14 +36,14 @@ func columns[T any]() []column {
 		}
 		name := f.Tag.Get("arrow")
 		if name == "" {
-			panic(fmt.Sprintf("batch: field %v.%s needs a tag `arrow:\"column name\"`", t, f.Name))
+			panic(fmt.Sprintf("record: field %v.%s needs a tag `arrow:\"column name\"`", t, f.Name))
 		}
 		c := column{name: name, index: i, typ: f.Type}
 		dataType(c, 1) // panics on a type without a column
 		cols = append(cols, c)
 	}
 	if len(cols) == 0 {
-		panic(fmt.Sprintf("batch: %v has no exported fields", t))
+		panic(fmt.Sprintf("record: %v has no exported fields", t))
 	}
 	return cols
 }
@@ -70,7 +70,7 @@ func dataType(c column, width int) arrow.DataType {
 	case reflect.Float64:
 		return arrow.PrimitiveTypes.Float64
 	}
-	panic(fmt.Sprintf("batch: column %q: Go type %v has no column type; use string, bool, int32, int64, float32, float64, []byte or []float32", c.name, c.typ))
+	panic(fmt.Sprintf("record: column %q: Go type %v has no column type; use string, bool, int32, int64, float32, float64, []byte or []float32", c.name, c.typ))
 }
 
 // Schema is the Arrow schema of rows of type T: one non-nullable column for
@@ -85,14 +85,14 @@ func Schema[T any](widths ...int) *arrow.Schema {
 		width := 1
 		if c.typ == vectorType {
 			if len(rest) == 0 || rest[0] < 1 {
-				panic(fmt.Sprintf("batch: Schema[%v]: column %q needs a width of at least 1; widths given: %v", reflect.TypeFor[T](), c.name, widths))
+				panic(fmt.Sprintf("record: Schema[%v]: column %q needs a width of at least 1; widths given: %v", reflect.TypeFor[T](), c.name, widths))
 			}
 			width, rest = rest[0], rest[1:]
 		}
 		fields[i] = arrow.Field{Name: c.name, Type: dataType(c, width)}
 	}
 	if len(rest) > 0 {
-		panic(fmt.Sprintf("batch: Schema[%v]: %d widths given, %d of them for no column", reflect.TypeFor[T](), len(widths), len(rest)))
+		panic(fmt.Sprintf("record: Schema[%v]: %d widths given, %d of them for no column", reflect.TypeFor[T](), len(widths), len(rest)))
 	}
 	return arrow.NewSchema(fields, nil)
 }
@@ -115,7 +115,7 @@ func Of[T any](rows []T) *Batch {
 			width = reflect.ValueOf(&rows[0]).Elem().Field(c.index).Len()
 		}
 		if width == 0 {
-			panic(fmt.Sprintf("batch: column %q: row 0 holds an empty vector", c.name))
+			panic(fmt.Sprintf("record: column %q: row 0 holds an empty vector", c.name))
 		}
 		widths = append(widths, width)
 	}
@@ -167,7 +167,7 @@ func appendColumn[T any](b array.Builder, c column, rows []T) {
 		for i := range rows {
 			v := field(i).Interface().([]float32)
 			if len(v) != width {
-				panic(fmt.Sprintf("batch: column %q: row %d holds %d values, row 0 holds %d; all vectors of a column must be equally long", c.name, i, len(v), width))
+				panic(fmt.Sprintf("record: column %q: row %d holds %d values, row 0 holds %d; all vectors of a column must be equally long", c.name, i, len(v), width))
 			}
 			b.Append(true)
 			values.AppendValues(v, nil)
@@ -207,7 +207,7 @@ func readColumn[T any](b *Batch, c column, rows []T) error {
 		return err
 	}
 	if got, want := col.DataType(), dataType(c, 1); !arrow.TypeEqual(got, want) {
-		return fmt.Errorf("batch: column %q: expected %v, got %v", c.name, want, got)
+		return fmt.Errorf("record: column %q: expected %v, got %v", c.name, want, got)
 	}
 	switch col := col.(type) {
 	case *array.String:
@@ -246,11 +246,11 @@ func readColumn[T any](b *Batch, c column, rows []T) error {
 func find(b *Batch, name, want string) (arrow.Array, error) {
 	idx := b.Schema().FieldIndices(name)
 	if len(idx) != 1 {
-		return nil, fmt.Errorf("batch: expected one column %q of type %s, got %d in the columns %s", name, want, len(idx), describe(b.Schema()))
+		return nil, fmt.Errorf("record: expected one column %q of type %s, got %d in the columns %s", name, want, len(idx), describe(b.Schema()))
 	}
 	col := b.Column(idx[0])
 	if n := col.NullN(); n > 0 {
-		return nil, fmt.Errorf("batch: column %q: expected %s without nulls, got %d nulls in %d rows", name, want, n, col.Len())
+		return nil, fmt.Errorf("record: column %q: expected %s without nulls, got %d nulls in %d rows", name, want, n, col.Len())
 	}
 	return col, nil
 }

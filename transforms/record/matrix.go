@@ -1,4 +1,4 @@
-package batch
+package record
 
 import (
 	"fmt"
@@ -26,7 +26,7 @@ func Matrix(b *Batch, column string) (data []float32, width int, err error) {
 		values, ok = lists.ListValues().(*array.Float32)
 	}
 	if !ok {
-		return nil, 0, fmt.Errorf("batch: column %q: expected %s, got %v", column, want, col.DataType())
+		return nil, 0, fmt.Errorf("record: column %q: expected %s, got %v", column, want, col.DataType())
 	}
 	rows := lists.Len()
 	if t, ok := col.DataType().(*arrow.FixedSizeListType); ok {
@@ -41,14 +41,14 @@ func Matrix(b *Batch, column string) (data []float32, width int, err error) {
 	first, _ := lists.ValueOffsets(0)
 	for i := range rows {
 		if start, end := lists.ValueOffsets(i); start != first+int64(i*width) || end != start+int64(width) {
-			return nil, 0, fmt.Errorf("batch: column %q: row %d holds %d values, row 0 holds %d; all vectors of a column must be equally long", column, i, end-start, width)
+			return nil, 0, fmt.Errorf("record: column %q: row %d holds %d values, row 0 holds %d; all vectors of a column must be equally long", column, i, end-start, width)
 		}
 	}
 	last := int(first) + rows*width
 	if values.NullN() > 0 {
 		for i := int(first); i < last; i++ {
 			if values.IsNull(i) {
-				return nil, 0, fmt.Errorf("batch: column %q: expected %s without nulls, got a null in row %d", column, want, (i-int(first))/width)
+				return nil, 0, fmt.Errorf("record: column %q: expected %s without nulls, got a null in row %d", column, want, (i-int(first))/width)
 			}
 		}
 	}
@@ -64,7 +64,7 @@ func Dense(b *Batch, column string) (*tensor.Dense, error) {
 		return nil, err
 	}
 	if len(data) == 0 {
-		return nil, fmt.Errorf("batch: column %q: a tensor needs at least one value, got %d rows of width %d", column, b.NumRows(), width)
+		return nil, fmt.Errorf("record: column %q: a tensor needs at least one value, got %d rows of width %d", column, b.NumRows(), width)
 	}
 	return tensor.New(tensor.WithShape(len(data)/width, width), tensor.WithBacking(data)), nil
 }
@@ -75,10 +75,10 @@ func Dense(b *Batch, column string) (*tensor.Dense, error) {
 // type or number of axes, transposed ones and strided views are errors.
 func FromDense(name string, t *tensor.Dense) (arrow.Array, error) {
 	if t.Dtype() != tensor.Float32 || t.Dims() != 2 {
-		return nil, fmt.Errorf("batch: column %q: expected a float32 matrix, got a tensor of %v with shape %v", name, t.Dtype(), t.Shape())
+		return nil, fmt.Errorf("record: column %q: expected a float32 matrix, got a tensor of %v with shape %v", name, t.Dtype(), t.Shape())
 	}
 	if t.RequiresIterator() || t.DataOrder().IsColMajor() {
-		return nil, fmt.Errorf("batch: column %q: expected a contiguous row-major matrix, got strides %v for shape %v; materialise it first", name, t.Strides(), t.Shape())
+		return nil, fmt.Errorf("record: column %q: expected a contiguous row-major matrix, got strides %v for shape %v; materialise it first", name, t.Strides(), t.Shape())
 	}
 	rows, width := t.Shape()[0], t.Shape()[1]
 	values := array.NewData(arrow.PrimitiveTypes.Float32, rows*width,

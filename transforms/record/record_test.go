@@ -1,4 +1,4 @@
-package batch_test
+package record_test
 
 import (
 	"bytes"
@@ -17,7 +17,7 @@ import (
 	"gorgonia.org/tensor"
 	"pgregory.net/rapid"
 
-	"github.com/sdr-ml/sdr/transforms/batch"
+	"github.com/sdr-ml/sdr/transforms/record"
 )
 
 func init() {
@@ -59,18 +59,18 @@ func roundTrip(t *rapid.T) {
 	rows := rapid.SliceOfN(rowGen(width), 0, 40).Draw(t, "rows")
 	from := rapid.IntRange(0, len(rows)).Draw(t, "from")
 	to := rapid.IntRange(from, len(rows)).Draw(t, "to")
-	b := batch.New(batch.Of(rows).NewSlice(int64(from), int64(to)))
-	data, err := batch.Encode(b)
+	b := record.New(record.Of(rows).NewSlice(int64(from), int64(to)))
+	data, err := record.Encode(b)
 	require.NoError(t, err)
-	decoded, err := batch.Decode(data)
+	decoded, err := record.Decode(data)
 	require.NoError(t, err)
-	again, err := batch.Encode(batch.Of(rows[from:to]))
+	again, err := record.Encode(record.Of(rows[from:to]))
 	require.NoError(t, err)
 	if from < to { // the width of no rows is 1
 		require.Equal(t, again, data, "the bytes depend on where the rows were sliced from")
 	}
-	for _, b := range []*batch.Batch{b, decoded} {
-		got, err := batch.Rows[row](b)
+	for _, b := range []*record.Batch{b, decoded} {
+		got, err := record.Rows[row](b)
 		require.NoError(t, err)
 		for i, want := range rows[from:to] {
 			want.note = ""
@@ -90,9 +90,9 @@ func TestSchema(t *testing.T) {
 		N int32     `arrow:"n"`
 		B []float32 `arrow:"b"`
 	}
-	require.True(t, batch.Schema[two](2, 5).Equal(batch.Of([]two{{A: make([]float32, 2), B: make([]float32, 5)}}).Schema()))
-	require.PanicsWithValue(t, `batch: Schema[batch_test.two]: column "b" needs a width of at least 1; widths given: [2]`, func() { batch.Schema[two](2) })
-	require.PanicsWithValue(t, `batch: Schema[batch_test.two]: 3 widths given, 1 of them for no column`, func() { batch.Schema[two](2, 5, 6) })
+	require.True(t, record.Schema[two](2, 5).Equal(record.Of([]two{{A: make([]float32, 2), B: make([]float32, 5)}}).Schema()))
+	require.PanicsWithValue(t, `record: Schema[record_test.two]: column "b" needs a width of at least 1; widths given: [2]`, func() { record.Schema[two](2) })
+	require.PanicsWithValue(t, `record: Schema[record_test.two]: 3 widths given, 1 of them for no column`, func() { record.Schema[two](2, 5, 6) })
 }
 
 func TestRowTypesThatCannotBe(t *testing.T) {
@@ -100,14 +100,14 @@ func TestRowTypesThatCannotBe(t *testing.T) {
 	type unsupported struct {
 		A uint8 `arrow:"a"`
 	}
-	require.PanicsWithValue(t, "batch: field batch_test.untagged.A needs a tag `arrow:\"column name\"`", func() { batch.Of([]untagged{{}}) })
-	require.PanicsWithValue(t, `batch: column "a": Go type uint8 has no column type; use string, bool, int32, int64, float32, float64, []byte or []float32`, func() { batch.Of([]unsupported{{}}) })
-	require.PanicsWithValue(t, "batch: rows must be structs, not int", func() { batch.Of([]int{1}) })
+	require.PanicsWithValue(t, "record: field record_test.untagged.A needs a tag `arrow:\"column name\"`", func() { record.Of([]untagged{{}}) })
+	require.PanicsWithValue(t, `record: column "a": Go type uint8 has no column type; use string, bool, int32, int64, float32, float64, []byte or []float32`, func() { record.Of([]unsupported{{}}) })
+	require.PanicsWithValue(t, "record: rows must be structs, not int", func() { record.Of([]int{1}) })
 	type vec struct {
 		V []float32 `arrow:"v"`
 	}
-	require.PanicsWithValue(t, `batch: column "v": row 1 holds 3 values, row 0 holds 2; all vectors of a column must be equally long`, func() { batch.Of([]vec{{make([]float32, 2)}, {make([]float32, 3)}}) })
-	require.PanicsWithValue(t, `batch: column "v": row 0 holds an empty vector`, func() { batch.Of([]vec{{}}) })
+	require.PanicsWithValue(t, `record: column "v": row 1 holds 3 values, row 0 holds 2; all vectors of a column must be equally long`, func() { record.Of([]vec{{make([]float32, 2)}, {make([]float32, 3)}}) })
+	require.PanicsWithValue(t, `record: column "v": row 0 holds an empty vector`, func() { record.Of([]vec{{}}) })
 }
 
 func TestRowsErrors(t *testing.T) {
@@ -123,29 +123,29 @@ func TestRowsErrors(t *testing.T) {
 	type v struct {
 		N []float32 `arrow:"n"`
 	}
-	in := batch.Of([]a{{1}, {2}})
-	_, err := batch.Rows[b](in)
-	require.EqualError(t, err, `batch: column "n": expected int64, got int32`)
-	_, err = batch.Rows[c](in)
-	require.EqualError(t, err, `batch: expected one column "m" of type int32, got 0 in the columns n int32`)
-	_, err = batch.Rows[v](in)
-	require.EqualError(t, err, `batch: column "n": expected fixed_size_list<float32> or list<float32>, got int32`)
+	in := record.Of([]a{{1}, {2}})
+	_, err := record.Rows[b](in)
+	require.EqualError(t, err, `record: column "n": expected int64, got int32`)
+	_, err = record.Rows[c](in)
+	require.EqualError(t, err, `record: expected one column "m" of type int32, got 0 in the columns n int32`)
+	_, err = record.Rows[v](in)
+	require.EqualError(t, err, `record: column "n": expected fixed_size_list<float32> or list<float32>, got int32`)
 
-	nb := array.NewInt32Builder(batch.Mem)
+	nb := array.NewInt32Builder(record.Mem)
 	nb.AppendValues([]int32{1, 0}, []bool{true, false})
 	col := nb.NewArray()
-	nulls := batch.New(array.NewRecord(arrow.NewSchema([]arrow.Field{{Name: "n", Type: col.DataType(), Nullable: true}}, nil), []arrow.Array{col}, 2))
-	_, err = batch.Rows[a](nulls)
-	require.EqualError(t, err, `batch: column "n": expected int32 without nulls, got 1 nulls in 2 rows`)
+	nulls := record.New(array.NewRecord(arrow.NewSchema([]arrow.Field{{Name: "n", Type: col.DataType(), Nullable: true}}, nil), []arrow.Array{col}, 2))
+	_, err = record.Rows[a](nulls)
+	require.EqualError(t, err, `record: column "n": expected int32 without nulls, got 1 nulls in 2 rows`)
 }
 
 // lists builds a list<float32> or fixed_size_list<float32> column; a nil row is
 // a null, a NaN a null element.
-func lists(t *testing.T, fixed int32, rows ...[]float32) *batch.Batch {
+func lists(t *testing.T, fixed int32, rows ...[]float32) *record.Batch {
 	t.Helper()
-	var lb array.ListLikeBuilder = array.NewListBuilder(batch.Mem, arrow.PrimitiveTypes.Float32)
+	var lb array.ListLikeBuilder = array.NewListBuilder(record.Mem, arrow.PrimitiveTypes.Float32)
 	if fixed > 0 {
-		lb = array.NewFixedSizeListBuilder(batch.Mem, fixed, arrow.PrimitiveTypes.Float32)
+		lb = array.NewFixedSizeListBuilder(record.Mem, fixed, arrow.PrimitiveTypes.Float32)
 	}
 	for _, r := range rows {
 		lb.Append(r != nil)
@@ -163,106 +163,106 @@ func lists(t *testing.T, fixed int32, rows ...[]float32) *batch.Batch {
 	}
 	col := lb.NewArray()
 	schema := arrow.NewSchema([]arrow.Field{{Name: "x", Type: col.DataType(), Nullable: true}}, nil)
-	return batch.New(array.NewRecord(schema, []arrow.Array{col}, int64(len(rows))))
+	return record.New(array.NewRecord(schema, []arrow.Array{col}, int64(len(rows))))
 }
 
 func TestMatrix(t *testing.T) {
 	nan := float32(math.NaN())
 	for _, fixed := range []int32{0, 2} {
 		b := lists(t, fixed, []float32{1, 2}, []float32{3, 4}, []float32{5, nan})
-		_, _, err := batch.Matrix(b, "x")
-		require.EqualError(t, err, `batch: column "x": expected fixed_size_list<float32> or list<float32> without nulls, got a null in row 2`)
-		data, width, err := batch.Matrix(batch.New(b.NewSlice(1, 2)), "x") // the null is outside the slice
+		_, _, err := record.Matrix(b, "x")
+		require.EqualError(t, err, `record: column "x": expected fixed_size_list<float32> or list<float32> without nulls, got a null in row 2`)
+		data, width, err := record.Matrix(record.New(b.NewSlice(1, 2)), "x") // the null is outside the slice
 		require.NoError(t, err)
 		require.Equal(t, 2, width)
 		require.Equal(t, []float32{3, 4}, data)
 
 		b = lists(t, fixed, []float32{1, 2}, nil)
-		_, _, err = batch.Matrix(b, "x")
-		require.EqualError(t, err, `batch: column "x": expected fixed_size_list<float32> or list<float32> without nulls, got 1 nulls in 2 rows`)
+		_, _, err = record.Matrix(b, "x")
+		require.EqualError(t, err, `record: column "x": expected fixed_size_list<float32> or list<float32> without nulls, got 1 nulls in 2 rows`)
 
-		data, _, err = batch.Matrix(lists(t, fixed), "x")
+		data, _, err = record.Matrix(lists(t, fixed), "x")
 		require.NoError(t, err)
 		require.Empty(t, data)
 	}
-	_, _, err := batch.Matrix(lists(t, 0, []float32{1, 2}, []float32{3}), "x")
-	require.EqualError(t, err, `batch: column "x": row 1 holds 1 values, row 0 holds 2; all vectors of a column must be equally long`)
-	data, width, err := batch.Matrix(lists(t, 0, []float32{}, []float32{}), "x")
+	_, _, err := record.Matrix(lists(t, 0, []float32{1, 2}, []float32{3}), "x")
+	require.EqualError(t, err, `record: column "x": row 1 holds 1 values, row 0 holds 2; all vectors of a column must be equally long`)
+	data, width, err := record.Matrix(lists(t, 0, []float32{}, []float32{}), "x")
 	require.NoError(t, err)
 	require.Zero(t, width)
 	require.Empty(t, data)
 }
 
 func TestDense(t *testing.T) {
-	b := batch.New(lists(t, 2, []float32{1, 2}, []float32{3, 4}, []float32{5, 6}).NewSlice(1, 3))
-	d, err := batch.Dense(b, "x")
+	b := record.New(lists(t, 2, []float32{1, 2}, []float32{3, 4}, []float32{5, 6}).NewSlice(1, 3))
+	d, err := record.Dense(b, "x")
 	require.NoError(t, err)
 	require.Equal(t, tensor.Shape{2, 2}, d.Shape())
-	data, _, err := batch.Matrix(b, "x")
+	data, _, err := record.Matrix(b, "x")
 	require.NoError(t, err)
 	require.Same(t, &data[0], &d.Data().([]float32)[0], "Dense must not copy")
 
-	col, err := batch.FromDense("x", d)
+	col, err := record.FromDense("x", d)
 	require.NoError(t, err)
-	back := batch.New(array.NewRecord(arrow.NewSchema([]arrow.Field{{Name: "x", Type: col.DataType()}}, nil), []arrow.Array{col}, 2))
-	again, width, err := batch.Matrix(back, "x")
+	back := record.New(array.NewRecord(arrow.NewSchema([]arrow.Field{{Name: "x", Type: col.DataType()}}, nil), []arrow.Array{col}, 2))
+	again, width, err := record.Matrix(back, "x")
 	require.NoError(t, err)
 	require.Equal(t, 2, width)
 	require.Equal(t, []float32{3, 4, 5, 6}, again)
 	require.Same(t, &data[0], &again[0], "FromDense must not copy")
 
-	_, err = batch.Dense(batch.New(b.NewSlice(0, 0)), "x")
-	require.EqualError(t, err, `batch: column "x": a tensor needs at least one value, got 0 rows of width 2`)
+	_, err = record.Dense(record.New(b.NewSlice(0, 0)), "x")
+	require.EqualError(t, err, `record: column "x": a tensor needs at least one value, got 0 rows of width 2`)
 }
 
 func TestFromDenseErrors(t *testing.T) {
 	m := tensor.New(tensor.WithShape(3, 4), tensor.WithBacking(tensor.Range(tensor.Float32, 0, 12)))
 	rows, err := m.Slice(tensor.S(1, 3))
 	require.NoError(t, err)
-	col, err := batch.FromDense("x", rows.(*tensor.Dense)) // whole rows are contiguous
+	col, err := record.FromDense("x", rows.(*tensor.Dense)) // whole rows are contiguous
 	require.NoError(t, err)
 	require.Equal(t, "[[4 5 6 7] [8 9 10 11]]", fmt.Sprint(col))
 
 	cols, err := m.Slice(nil, tensor.S(1, 3))
 	require.NoError(t, err)
-	_, err = batch.FromDense("x", cols.(*tensor.Dense))
-	require.ErrorContains(t, err, `batch: column "x": expected a contiguous row-major matrix`)
+	_, err = record.FromDense("x", cols.(*tensor.Dense))
+	require.ErrorContains(t, err, `record: column "x": expected a contiguous row-major matrix`)
 	tr := m.ShallowClone()
 	require.NoError(t, tr.T())
-	_, err = batch.FromDense("x", tr)
-	require.ErrorContains(t, err, `batch: column "x": expected a contiguous row-major matrix`)
-	_, err = batch.FromDense("x", tensor.New(tensor.WithShape(2, 2), tensor.Of(tensor.Float64)))
-	require.ErrorContains(t, err, `batch: column "x": expected a float32 matrix, got a tensor of float64`)
-	_, err = batch.FromDense("x", tensor.New(tensor.WithShape(4), tensor.Of(tensor.Float32)))
-	require.ErrorContains(t, err, `batch: column "x": expected a float32 matrix`)
+	_, err = record.FromDense("x", tr)
+	require.ErrorContains(t, err, `record: column "x": expected a contiguous row-major matrix`)
+	_, err = record.FromDense("x", tensor.New(tensor.WithShape(2, 2), tensor.Of(tensor.Float64)))
+	require.ErrorContains(t, err, `record: column "x": expected a float32 matrix, got a tensor of float64`)
+	_, err = record.FromDense("x", tensor.New(tensor.WithShape(4), tensor.Of(tensor.Float32)))
+	require.ErrorContains(t, err, `record: column "x": expected a float32 matrix`)
 }
 
 func TestEncodeWithoutRecord(t *testing.T) {
-	for _, b := range []*batch.Batch{nil, {}} {
-		_, err := batch.Encode(b)
-		require.EqualError(t, err, "batch: cannot encode a batch without a record; make it with batch.New or batch.Of")
+	for _, b := range []*record.Batch{nil, {}} {
+		_, err := record.Encode(b)
+		require.EqualError(t, err, "record: cannot encode a batch without a record; make it with record.New or record.Of")
 	}
 }
 
 // TestDecodeTruncated decodes every beginning of a stream. The last 8 bytes are
 // the end mark, which Arrow streams may lack.
 func TestDecodeTruncated(t *testing.T) {
-	data, err := batch.Encode(batch.Of([]row{{Name: "a", Image: []byte{1}, Feature: []float32{1, 2}}}))
+	data, err := record.Encode(record.Of([]row{{Name: "a", Image: []byte{1}, Feature: []float32{1, 2}}}))
 	require.NoError(t, err)
 	for n := range len(data) - 8 {
-		_, err = batch.Decode(data[:n])
-		require.ErrorContains(t, err, "batch: decoding", "of %d bytes, %d", len(data), n)
+		_, err = record.Decode(data[:n])
+		require.ErrorContains(t, err, "record: decoding", "of %d bytes, %d", len(data), n)
 	}
 }
 
 func TestDecodeTwoRecords(t *testing.T) {
-	b := batch.Of([]count{{1}})
+	b := record.Of([]count{{1}})
 	var buf bytes.Buffer
 	w := ipc.NewWriter(&buf, ipc.WithSchema(b.Schema()))
 	require.NoError(t, w.Write(b.Record))
 	require.NoError(t, w.Write(b.Record))
 	require.NoError(t, w.Close())
-	_, err := batch.Decode(buf.Bytes())
+	_, err := record.Decode(buf.Bytes())
 	require.ErrorContains(t, err, "holds more than one record")
 }
 
@@ -270,8 +270,8 @@ type count struct {
 	N int64 `arrow:"n"`
 }
 
-func sumRows(b *batch.Batch, emit func(int64)) error {
-	rows, err := batch.Rows[count](b)
+func sumRows(b *record.Batch, emit func(int64)) error {
+	rows, err := record.Rows[count](b)
 	if err != nil {
 		return err
 	}
@@ -281,12 +281,12 @@ func sumRows(b *batch.Batch, emit func(int64)) error {
 	return nil
 }
 
-func keyOf(b *batch.Batch) (string, *batch.Batch) {
+func keyOf(b *record.Batch) (string, *record.Batch) {
 	return fmt.Sprint(b.NumRows()), b
 }
 
-func sumGroup(key string, batches func(**batch.Batch) bool, emit func(int64)) error {
-	rows, err := batch.All[count](batches)
+func sumGroup(key string, batches func(**record.Batch) bool, emit func(int64)) error {
+	rows, err := record.All[count](batches)
 	var sum int64
 	for _, r := range rows {
 		sum += r.N
@@ -301,7 +301,7 @@ func TestPipeline(t *testing.T) {
 	for _, runner := range []string{"prism", "direct"} {
 		t.Run(runner, func(t *testing.T) {
 			p, s := beam.NewPipelineWithRoot()
-			in := beam.Create(s, batch.Of([]count{{1}, {2}}), batch.Of([]count{{4}}), batch.Of([]count{{8}, {16}}))
+			in := beam.Create(s, record.Of([]count{{1}, {2}}), record.Of([]count{{4}}), record.Of([]count{{8}, {16}}))
 			passert.Equals(s, beam.ParDo(s, sumRows, beam.Reshuffle(s, in)), int64(1), int64(2), int64(4), int64(8), int64(16))
 			passert.Equals(s, beam.ParDo(s, sumGroup, beam.GroupByKey(s, beam.ParDo(s, keyOf, in))), int64(27), int64(4))
 			_, err := beam.Run(context.Background(), runner, p)

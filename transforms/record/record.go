@@ -1,4 +1,4 @@
-// Package batch holds the element that travels between Beam stages: a Batch,
+// Package record holds the element that travels between Beam stages: a Batch,
 // which is one Arrow record, with its Beam coder and the conversions from and
 // to Go structs ([Of], [Rows]) and dense matrices ([Matrix], [Dense],
 // [FromDense]).
@@ -6,7 +6,7 @@
 // All memory comes from Arrow's Go allocator and belongs to the garbage
 // collector. Nobody needs to call Retain or Release on a Batch, and nobody
 // should call Release: it would take the buffers away from other holders.
-package batch
+package record
 
 import (
 	"bytes"
@@ -41,7 +41,7 @@ func New(rec arrow.Record) *Batch { return &Batch{rec} }
 // give equal bytes. It is the encoder of the Beam coder.
 func Encode(b *Batch) ([]byte, error) {
 	if b == nil || b.Record == nil {
-		return nil, errors.New("batch: cannot encode a batch without a record; make it with batch.New or batch.Of")
+		return nil, errors.New("record: cannot encode a batch without a record; make it with record.New or record.Of")
 	}
 	rec, err := Compact(b.Record)
 	if err != nil {
@@ -50,7 +50,7 @@ func Encode(b *Batch) ([]byte, error) {
 	var buf bytes.Buffer
 	w := ipc.NewWriter(&buf, ipc.WithSchema(rec.Schema()), ipc.WithAllocator(Mem))
 	if err := errors.Join(w.Write(rec), w.Close()); err != nil {
-		return nil, fmt.Errorf("batch: encoding a record with the columns %s: %w", describe(rec.Schema()), err)
+		return nil, fmt.Errorf("record: encoding a record with the columns %s: %w", describe(rec.Schema()), err)
 	}
 	return buf.Bytes(), nil
 }
@@ -67,7 +67,7 @@ func Compact(rec arrow.Record) (arrow.Record, error) {
 	for i, col := range rec.Columns() {
 		var err error
 		if cols[i], err = array.Concatenate([]arrow.Array{col}, Mem); err != nil {
-			return nil, fmt.Errorf("batch: copying column %q of type %v: %w", rec.ColumnName(i), col.DataType(), err)
+			return nil, fmt.Errorf("record: copying column %q of type %v: %w", rec.ColumnName(i), col.DataType(), err)
 		}
 	}
 	return array.NewRecord(rec.Schema(), cols, rec.NumRows()), nil
@@ -80,15 +80,15 @@ func Compact(rec arrow.Record) (arrow.Record, error) {
 func Decode(data []byte) (*Batch, error) {
 	r, err := ipc.NewReader(bytes.NewReader(data), ipc.WithAllocator(Mem))
 	if err != nil {
-		return nil, fmt.Errorf("batch: decoding %d bytes as an Arrow IPC stream: %w", len(data), err)
+		return nil, fmt.Errorf("record: decoding %d bytes as an Arrow IPC stream: %w", len(data), err)
 	}
 	rec, err := r.Read()
 	if err != nil {
-		return nil, fmt.Errorf("batch: decoding the record of an Arrow IPC stream of %d bytes: %w", len(data), err)
+		return nil, fmt.Errorf("record: decoding the record of an Arrow IPC stream of %d bytes: %w", len(data), err)
 	}
 	rec.Retain() // the reader releases its own reference on the next Read
 	if _, err := r.Read(); err != io.EOF {
-		return nil, fmt.Errorf("batch: an Arrow IPC stream of %d bytes holds more than one record", len(data))
+		return nil, fmt.Errorf("record: an Arrow IPC stream of %d bytes holds more than one record", len(data))
 	}
 	return New(rec), nil
 }
