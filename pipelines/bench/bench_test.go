@@ -94,8 +94,8 @@ func TestEveryKindOfCase(t *testing.T) {
 // The published numbers of multiply-adds, and one counted by hand layer by layer.
 func TestFlops(t *testing.T) {
 	count := func(b nn.Backbone, size int) (multiplyAdds float64) {
-		for _, c := range convolutions(b, size, 1) {
-			multiplyAdds += c.flops() / 2
+		for _, c := range nn.Convolutions(b, size, 1) {
+			multiplyAdds += convFlops(c.Conv) / 2
 		}
 		return multiplyAdds
 	}

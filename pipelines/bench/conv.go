@@ -8,54 +8,8 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/nn"
 )
 
-// convolution is one convolution of a network.
-type convolution struct {
-	name string // its parameter's, without ".weight"
-	kernels.Conv
-}
-
-// convolutions lists the convolutions of a backbone in the order of its parameters, for n images of size x size pixels.
-func convolutions(b nn.Backbone, size, n int) []convolution {
-	strided := map[string]string{"resnet18": "conv1", "resnet50": "conv2"}[b.Arch] // where a stage halves the image
-	blockSize := size                                                              // at the entry of the current block
-	var list []convolution
-	for _, p := range nn.NewLayout(b, nn.Heads{}).Params {
-		if p.Kind != nn.ConvWeight {
-			continue
-		}
-		c := convolution{strings.TrimSuffix(p.Name, ".weight"), kernels.Conv{
-			N: n, H: size, W: size, Cin: p.Shape[2], Cout: p.Shape[3],
-			KH: p.Shape[0], KW: p.Shape[1], Stride: 1, Pad: p.Shape[0] / 2,
-		}}
-		var stage, block int
-		var layer string
-		_, _ = fmt.Sscanf(c.name, "layer%d.%d.%s", &stage, &block, &layer) // the stem stays at stage 0
-		first := stage > 1 && block == 0
-		switch {
-		case stage == 0 && b.Stem == "imagenet":
-			c.Stride = 2
-			size = (c.OutH()-1)/2 + 1 // max-pooling
-		case layer == "downsample.0":
-			c.H, c.W = blockSize, blockSize
-			if first {
-				c.Stride = 2
-			}
-		default:
-			if layer == "conv1" {
-				blockSize = size
-			}
-			if first && layer == strided {
-				c.Stride = 2
-			}
-			size = c.OutH()
-		}
-		list = append(list, c)
-	}
-	return list
-}
-
 // flops of one pass: forward, or either gradient.
-func (c convolution) flops() float64 {
+func convFlops(c kernels.Conv) float64 {
 	return 2 * float64(c.N*c.OutH()*c.OutW()*c.Cout) * float64(c.KH*c.KW*c.Cin)
 }
 
@@ -73,17 +27,17 @@ func convs(o Options, _ *pictures) []benchmark {
 func layers(b nn.Backbone, size, n int, o Options) []benchmark {
 	var cases []benchmark
 	seen := map[kernels.Conv]bool{}
-	for i, c := range convolutions(b, size, n) {
+	for i, c := range nn.Convolutions(b, size, n) {
 		if seen[c.Conv] {
 			continue
 		}
 		seen[c.Conv] = true
 		for _, pass := range []string{"forward", "backward-data", "backward-weights"} {
 			if i > 0 || pass != "backward-data" {
-				name := fmt.Sprintf("conv/width%d/%s/%s", b.Width, c.name, pass)
-				cases = append(cases, c.benchmark(name, pass, o.Threads, false))
+				name := fmt.Sprintf("conv/width%d/%s/%s", b.Width, strings.TrimSuffix(c.Weight.Name, ".weight"), pass)
+				cases = append(cases, convPass(c.Conv, name, pass, o.Threads, false))
 				if o.BF16 {
-					cases = append(cases, c.benchmark(name+"/bf16", pass, o.Threads, true))
+					cases = append(cases, convPass(c.Conv, name+"/bf16", pass, o.Threads, true))
 				}
 			}
 		}
@@ -91,7 +45,7 @@ func layers(b nn.Backbone, size, n int, o Options) []benchmark {
 	return cases
 }
 
-func (c convolution) benchmark(name, pass string, threads int, bf16 bool) benchmark {
+func convPass(c kernels.Conv, name, pass string, threads int, bf16 bool) benchmark {
 	precision := kernels.FP32
 	if bf16 {
 		precision = kernels.BF16
@@ -103,10 +57,10 @@ func (c convolution) benchmark(name, pass string, threads int, bf16 bool) benchm
 			"n": c.N, "size": c.H, "in": c.Cin, "out": c.Cout, "kernel": c.KH, "stride": c.Stride, "pad": c.Pad, "pass": pass,
 		},
 		threads: threads,
-		flops:   c.flops(),
+		flops:   convFlops(c),
 		bf16:    bf16,
 		prepare: func(p *kernels.Pool, _ [][]byte) (work, error) {
-			plan := kernels.NewConvPlan(c.Conv, precision, p)
+			plan := kernels.NewConvPlan(c, precision, p)
 			x, w, y := random(c.N*c.H*c.W*c.Cin), random(c.KH*c.KW*c.Cin*c.Cout), random(c.N*c.OutH()*c.OutW()*c.Cout)
 			return work{run: map[string]func(){
 				"forward":          func() { plan.Forward(x, w, y) },

@@ -14,8 +14,8 @@ func forwards(o Options, _ *pictures) []benchmark {
 
 func features(name string, b nn.Backbone, size, images, threads int) benchmark {
 	flops := 0.0
-	for _, c := range convolutions(b, size, images) {
-		flops += c.flops()
+	for _, c := range nn.Convolutions(b, size, images) {
+		flops += convFlops(c.Conv)
 	}
 	return benchmark{
 		name:    name,

@@ -90,10 +90,10 @@ func (t training) sizes() map[string]any {
 // flops of a step: every layer forward, and both its gradients, but for that of the images.
 func (t training) flops() float64 {
 	sum := 0.0
-	for i, c := range convolutions(t.backbone, t.size, 2*t.images) {
-		sum += 3 * c.flops()
+	for i, c := range nn.Convolutions(t.backbone, t.size, 2*t.images) {
+		sum += 3 * convFlops(c.Conv)
 		if i == 0 {
-			sum -= c.flops()
+			sum -= convFlops(c.Conv)
 		}
 	}
 	for _, p := range nn.NewLayout(t.backbone, t.heads).Params {

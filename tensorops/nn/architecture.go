@@ -1,45 +1,60 @@
 package nn
 
-import "fmt"
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
 
-// Backbone is the architecture of a residual network (arXiv 1512.03385; ResNet-50 with the stride on the 3x3
-// convolution, as torchvision has it).
+// Backbone is a network from images to features.
 type Backbone struct {
-	Arch  string `json:"arch"`  // resnet18 or resnet50
+	Arch  string `json:"arch"`  // one of Architectures
 	Stem  string `json:"stem"`  // small: 3x3, stride 1; imagenet: 7x7, stride 2, then 3x3 max-pooling, stride 2
 	Width int    `json:"width"` // channels of the first stage before expansion, 64 = torchvision
 }
 
+// architecture builds backbones of one kind. To add one, implement it in a file of its own that registers it.
+type architecture interface {
+	// build adds the layers and operations of a backbone from the images on and returns its last feature maps.
+	build(d *design, b Backbone, images operand) operand
+	// stages is the number of stages that an SDRnet can split.
+	stages() int
+}
+
+var architectures = map[string]architecture{}
+
+// Architectures lists what Backbone.Arch can be, in alphabetical order.
+func Architectures() []string { return slices.Sorted(maps.Keys(architectures)) }
+
+// Stems lists what Backbone.Stem can be.
+func Stems() []string { return []string{"small", "imagenet"} }
+
 // Validate returns an error for a backbone that cannot be built.
 func (b Backbone) Validate() error {
 	switch {
-	case b.Arch != "resnet18" && b.Arch != "resnet50":
-		return fmt.Errorf("nn: unknown architecture %q; use resnet18 or resnet50", b.Arch)
-	case b.Stem != "small" && b.Stem != "imagenet":
-		return fmt.Errorf("nn: unknown stem %q; use small or imagenet", b.Stem)
+	case architectures[b.Arch] == nil:
+		return fmt.Errorf("nn: unknown architecture %q; use one of %s", b.Arch, strings.Join(Architectures(), ", "))
+	case !slices.Contains(Stems(), b.Stem):
+		return fmt.Errorf("nn: unknown stem %q; use one of %s", b.Stem, strings.Join(Stems(), ", "))
 	case b.Width < 1:
 		return fmt.Errorf("nn: backbone width %d; use at least 1 (64 is torchvision's)", b.Width)
 	}
 	return nil
 }
 
-// FeatureDim is the number of features an image has after global average pooling.
-func (b Backbone) FeatureDim() int { return 8 * b.Width * b.expansion() }
-
-// expansion is the number of output channels of a block per channel of its stage.
-func (b Backbone) expansion() int {
-	if b.Arch == "resnet50" {
-		return 4
-	}
-	return 1
+// FeatureDim is the number of features per image after global average pooling.
+func (b Backbone) FeatureDim() int {
+	d := newDesign(b, Heads{})
+	return d.channels[d.features]
 }
 
-// depths is the number of blocks in each stage.
-func (b Backbone) depths() [4]int {
-	if b.Arch == "resnet50" {
-		return [4]int{3, 4, 6, 3}
+// Stages is the number of stages that an SDRnet can split; 0 for an unknown architecture.
+func (b Backbone) Stages() int {
+	if a := architectures[b.Arch]; a != nil {
+		return a.stages()
 	}
-	return [4]int{2, 2, 2, 2}
+	return 0
 }
 
 // Heads are the layers that training puts on a backbone. The zero value has none: the network ends with its

@@ -1,6 +1,10 @@
 package nn
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/sdr-ml/sdr/tensorops/kernels"
+)
 
 // Layer describes a convolution (or a linear layer, a 1x1 convolution of a single pixel) with what follows it:
 // BatchNorm or a bias, then ReLU or not.
@@ -21,79 +25,81 @@ type Normalization struct {
 	RunningMean, RunningVar Span
 }
 
-// residual describes a residual block: its layers in a row, and the projection of its input if shapes differ.
-type residual struct {
-	layers     []Layer
-	downsample *Layer
-}
-
-// design describes a whole network.
+// design describes a whole network: its operations, each of which makes one operand of others before it, and the layout
+// of its parameters. Layers are laid out when they are made, which may be in another order than that in which they are
+// applied.
 type design struct {
-	stem      Layer
-	pool      bool // max-pooling after the stem
-	blocks    []residual
-	projector []Layer
-	predictor []Layer
-	layout    *Layout
+	layout     *Layout
+	group      Group // of the layers that are made next
+	channels   []int // of every operand; operand 0 is the images
+	operations []operation
+	features   operand
+	z, p       operand // outputs of the projector and the predictor; what is before them without
 }
 
-// newDesign lays out the network parameter by parameter. It panics on an invalid backbone or heads.
+// operand is the number of an array [batch, height, width, channels] that one operation makes and others read.
+type operand int
+
+// none is no operand.
+const none operand = -1
+
+// kind is a kind of operation.
+type kind int
+
+const (
+	layerKind kind = iota // a Layer
+	maxPoolKind
+	avgPoolKind
+)
+
+// operation makes the operand out of in.
+type operation struct {
+	kind     kind
+	layer    Layer
+	in       operand
+	residual operand // added before the layer's ReLU; none
+	out      operand
+}
+
+// newDesign describes a network. It panics on an invalid backbone or heads.
 func newDesign(b Backbone, h Heads) *design {
 	for _, err := range []error{b.Validate(), h.Validate()} {
 		if err != nil {
 			panic(err)
 		}
 	}
-	d := &design{layout: &Layout{}, pool: b.Stem == "imagenet"}
-	if b.Stem == "imagenet" {
-		d.stem = d.conv("conv1", "bn1", Stem, 3, b.Width, 7, 2)
-	} else {
-		d.stem = d.conv("conv1", "bn1", Stem, 3, b.Width, 3, 1)
-	}
-	d.stem.ReLU = true
-	channels := b.Width
-	for stage, depth := range b.depths() {
-		width, stride := b.Width<<stage, 1
-		if stage > 0 {
-			stride = 2
-		}
-		for i := range depth {
-			name := fmt.Sprintf("layer%d.%d", stage+1, i)
-			d.blocks = append(d.blocks, d.block(b, name, Stage1+Group(stage), channels, width, stride))
-			channels, stride = width*b.expansion(), 1
-		}
-	}
-	d.heads(channels, h)
+	a := architectures[b.Arch]
+	d := &design{layout: &Layout{Stages: a.stages()}, group: Stem, channels: []int{3}}
+	d.features = d.pool(avgPoolKind, a.build(d, b, 0))
+	d.z = d.projector(d.features, h)
+	d.p = d.predictor(d.z, h)
 	return d
 }
 
-func (d *design) block(b Backbone, name string, g Group, in, width, stride int) residual {
-	out := width * b.expansion()
-	var r residual
-	if b.Arch == "resnet50" {
-		r.layers = []Layer{
-			d.conv(name+".conv1", name+".bn1", g, in, width, 1, 1),
-			d.conv(name+".conv2", name+".bn2", g, width, width, 3, stride),
-			d.conv(name+".conv3", name+".bn3", g, width, out, 1, 1),
-		}
-	} else {
-		r.layers = []Layer{
-			d.conv(name+".conv1", name+".bn1", g, in, width, 3, stride),
-			d.conv(name+".conv2", name+".bn2", g, width, out, 3, 1),
-		}
-	}
-	for i := range r.layers {
-		r.layers[i].ReLU = true
-	}
-	if stride != 1 || in != out {
-		down := d.conv(name+".downsample.0", name+".downsample.1", g, in, out, 1, stride)
-		r.downsample = &down
-	}
-	return r
+// add adds an operation and returns what it makes.
+func (d *design) add(o operation, channels int) operand {
+	o.out = operand(len(d.channels))
+	d.channels = append(d.channels, channels)
+	d.operations = append(d.operations, o)
+	return o.out
 }
 
-// heads adds the projector and predictor, numbered as the modules of a PyTorch Sequential.
-func (d *design) heads(in int, h Heads) {
+// pool adds a pooling.
+func (d *design) pool(k kind, x operand) operand {
+	return d.add(operation{kind: k, in: x, residual: none}, d.channels[x])
+}
+
+// apply adds a layer.
+func (d *design) apply(l Layer, x operand) operand { return d.applySum(l, x, none) }
+
+// applySum adds a layer that adds a residual before its ReLU.
+func (d *design) applySum(l Layer, x, residual operand) operand {
+	return d.add(operation{layerKind, l, x, residual, none}, l.Out)
+}
+
+// projector adds the projector, numbered as the modules of a PyTorch Sequential.
+func (d *design) projector(x operand, h Heads) operand {
+	d.group = Projector
 	module := 0
 	for i := range h.ProjectorLayers {
 		last := i == h.ProjectorLayers-1
@@ -101,51 +107,106 @@ func (d *design) heads(in int, h Heads) {
 		if last {
 			out = h.ProjectorDim
 		}
-		l := d.linear("projector", &module, Projector, in, out, h.ProjectorBN, !last)
+		l := d.linear("projector", &module, d.channels[x], out, h.ProjectorBN, !last)
 		if l.ReLU = !last; l.ReLU {
 			module++
 		}
-		d.projector = append(d.projector, l)
-		in = out
+		x = d.apply(l, x)
 	}
-	if h.PredictorHidden > 0 {
-		module = 0
-		hidden := d.linear("predictor", &module, Predictor, in, h.PredictorHidden, true, true)
-		hidden.ReLU = true
-		module++
-		d.predictor = []Layer{hidden, d.linear("predictor", &module, Predictor, h.PredictorHidden, in, false, false)}
-	}
+	return x
 }
 
-func (d *design) conv(name, norm string, g Group, in, out, kernel, stride int) Layer {
-	l := Layer{In: in, Out: out, Kernel: kernel, Stride: stride, Pad: kernel / 2}
-	l.Weight = d.layout.addParam(name+".weight", g, ConvWeight, kernel, kernel, in, out)
-	l.Norm = d.batchNorm(norm, g, out, true)
+// predictor adds the predictor likewise.
+func (d *design) predictor(z operand, h Heads) operand {
+	if h.PredictorHidden == 0 {
+		return z
+	}
+	d.group = Predictor
+	module, dim := 0, d.channels[z]
+	hidden := d.linear("predictor", &module, dim, h.PredictorHidden, true, true)
+	hidden.ReLU = true
+	module++
+	return d.apply(d.linear("predictor", &module, h.PredictorHidden, dim, false, false), d.apply(hidden, z))
+}
+
+// conv is the shape of a convolution.
+type conv struct{ out, kernel, stride int }
+
+// conv makes a convolution with BatchNorm.
+func (d *design) conv(name, norm string, in int, c conv) Layer {
+	l := Layer{In: in, Out: c.out, Kernel: c.kernel, Stride: c.stride, Pad: c.kernel / 2}
+	l.Weight = d.layout.addParam(name+".weight", d.group, ConvWeight, c.kernel, c.kernel, in, c.out)
+	l.Norm = d.batchNorm(norm, c.out, true)
 	return l
 }
 
-// linear adds a linear layer with BatchNorm or a bias; module counts the modules of its Sequential.
-func (d *design) linear(head string, module *int, g Group, in, out int, batchNorm, scaleShifts bool) Layer {
+// linear makes a linear layer with BatchNorm or a bias; module counts the modules of its Sequential.
+func (d *design) linear(head string, module *int, in, out int, batchNorm, scaleShifts bool) Layer {
 	l := Layer{In: in, Out: out, Kernel: 1, Stride: 1, Linear: true}
 	name := fmt.Sprintf("%s.%d", head, *module)
-	l.Weight = d.layout.addParam(name+".weight", g, LinearWeight, in, out)
+	l.Weight = d.layout.addParam(name+".weight", d.group, LinearWeight, in, out)
 	*module++
 	if batchNorm {
-		l.Norm = d.batchNorm(fmt.Sprintf("%s.%d", head, *module), g, out, scaleShifts)
+		l.Norm = d.batchNorm(fmt.Sprintf("%s.%d", head, *module), out, scaleShifts)
 		*module++
 	} else {
-		l.Norm.Shift = d.layout.addParam(name+".bias", g, Bias, out)
+		l.Norm.Shift = d.layout.addParam(name+".bias", d.group, Bias, out)
 	}
 	return l
 }
 
-func (d *design) batchNorm(name string, g Group, channels int, scaleShifts bool) Normalization {
+func (d *design) batchNorm(name string, channels int, scaleShifts bool) Normalization {
 	n := Normalization{Batch: true}
 	if scaleShifts {
-		n.Scale = d.layout.addParam(name+".weight", g, Scale, channels)
-		n.Shift = d.layout.addParam(name+".bias", g, Shift, channels)
+		n.Scale = d.layout.addParam(name+".weight", d.group, Scale, channels)
+		n.Shift = d.layout.addParam(name+".bias", d.group, Shift, channels)
 	}
-	n.RunningMean = d.layout.addStat(name+".running_mean", g, channels)
-	n.RunningVar = d.layout.addStat(name+".running_var", g, channels)
+	n.RunningMean = d.layout.addStat(name+".running_mean", d.group, channels)
+	n.RunningVar = d.layout.addStat(name+".running_var", d.group, channels)
 	return n
+}
+
+// pixels is the height and width that an operation makes of images of size x size pixels.
+func (o operation) pixels(size int) int {
+	switch o.kind {
+	case maxPoolKind:
+		return (size-1)/2 + 1
+	case avgPoolKind:
+		return 1
+	}
+	return o.layer.conv(1, size).OutH()
+}
+
+// conv is a layer's convolution of a batch of images of size x size pixels.
+func (l Layer) conv(batch, size int) kernels.Conv {
+	return kernels.Conv{
+		N: batch, H: size, W: size, Cin: l.In, Cout: l.Out,
+		KH: l.Kernel, KW: l.Kernel, Stride: l.Stride, Pad: l.Pad,
+	}
+}
+
+// Convolution is a convolution of a network and the parameter that holds its weights.
+type Convolution struct {
+	Weight Param
+	kernels.Conv
+}
+
+// Convolutions lists the convolutions of a backbone, in the order in which they run, for a batch of images of size x
+// size pixels.
+func Convolutions(b Backbone, size, batch int) []Convolution {
+	d := newDesign(b, Heads{})
+	params := map[int]Param{}
+	for _, p := range d.layout.Params {
+		params[p.Offset] = p
+	}
+	sizes := []int{size} // of every operand
+	var list []Convolution
+	for _, o := range d.operations {
+		in := sizes[o.in]
+		if o.kind == layerKind {
+			list = append(list, Convolution{params[o.layer.Weight.From], o.layer.conv(batch, in)})
+		}
+		sizes = append(sizes, o.pixels(in))
+	}
+	return list
 }

@@ -3,13 +3,11 @@ package nn
 import (
 	"fmt"
 	"slices"
-
-	"github.com/sdr-ml/sdr/tensorops/kernels"
 )
 
-// Graph is a network at work on a Device: the order of its operations, forward and backward, and the memory of the
-// values between them, which is placed once by their lifetimes. It is the part of a Net that is the same whatever
-// computes it.
+// Graph is a network at work on a Device: the list of its operations, which run forward and then backward, and the
+// memory of the values between them, which is placed once by their lifetimes. It is the part of a Net that is the same
+// whatever computes it.
 type Graph[M any] struct {
 	Layout *Layout
 
@@ -22,20 +20,61 @@ type Graph[M any] struct {
 	dev          Device[M]
 	arena        arena[M]
 
-	images    *value[M]
-	stem      *unit[M]
-	maxPool   *pooling[M, MaxPool[M]] // nil with the small stem
-	blocks    []*block[M]
-	avgPool   *pooling[M, AvgPool[M]]
-	projector []*unit[M]
-	predictor []*unit[M]
-	dZ, dP    *value[M] // arguments of Backward
+	operands []*node[M]  // by their numbers in the design
+	steps    []worker[M] // the operations, in order
+	z, p     *node[M]
+	dZ, dP   *value[M] // arguments of Backward
 }
 
-// pooling is a pooling layer with the values that it reads and writes; dx is nil without a backward pass.
-type pooling[M, Op any] struct {
-	op       Op
-	x, y, dx *value[M]
+// worker is an operation at work.
+type worker[M any] interface {
+	forward(g *Graph[M])
+	// backward takes the gradient of the operation's output to its inputs and parameters.
+	backward(g *Graph[M])
+}
+
+// node is an operand of operations.
+type node[M any] struct {
+	*value[M]           // the array
+	pixels    int       // height and width of its images
+	readers   int       // operations that read it
+	maker     *unit[M]  // the unit that makes it without a residual; nil for others
+	again     *value[M] // the array, made once more for the backward pass; nil where the first one lives that long
+	grads     [maxReaders]*value[M]
+	known     int // of grads, in the running backward pass
+}
+
+// maxReaders is the number of operations that may read an operand: the operation that made it adds up as many
+// gradients in its own pass.
+const maxReaders = 2
+
+// receive adds a gradient to those of the operand, whose sum is its gradient.
+func (n *node[M]) receive(gradient *value[M]) {
+	n.grads[n.known] = gradient
+	n.known++
+}
+
+// gradient returns what was received, the newest first; the second may be nil, both are where nothing was. The first
+// may be overwritten.
+func (n *node[M]) gradient() (g1, g2 *value[M]) {
+	g1, g2 = n.grads[0], n.grads[1]
+	if n.known == maxReaders {
+		g1, g2 = g2, g1
+	}
+	n.grads, n.known = [maxReaders]*value[M]{}, 0
+	return g1, g2
+}
+
+// recall returns the array in the backward pass, making it anew where the forward pass did not keep it: a cheap pass
+// beside a product, which halves the memory of a block.
+func (n *node[M]) recall(g *Graph[M]) *value[M] {
+	if n.again == nil {
+		return n.value
+	}
+	if u := n.maker; g.arena.touch(u.u, n.again) {
+		u.norm.Reapply(u.u.data, n.again.data)
+	}
+	return n.again
 }
 
 // NewGraph lays out a network as New does and makes its operations on a device, for training or for forward passes
@@ -46,91 +85,71 @@ func NewGraph[M any](b Backbone, h Heads, size, batch, views int, train bool, de
 	}
 	d := newDesign(b, h)
 	g := &Graph[M]{Layout: d.layout, batch: batch, views: views, train: train, dev: dev}
-	g.build(d, size)
+	g.dZ, g.dP = &value[M]{}, &value[M]{}
+	g.operands = []*node[M]{{value: &value[M]{}, pixels: size}}
+	for _, o := range d.operations {
+		g.add(d, o)
+	}
+	g.z, g.p = g.operands[d.z], g.operands[d.p]
+	g.recompute()
+	g.place(g.operands[d.features])
 	return g
 }
 
-// build makes the units from the design and their memory.
-func (g *Graph[M]) build(d *design, pixels int) {
-	g.images, g.dZ, g.dP = &value[M]{}, &value[M]{}, &value[M]{}
-	g.stem, pixels = g.unit(d.stem, g.images, pixels)
-	x := g.stem.y // the value that the next layer reads
-	if d.pool {
-		m := &pooling[M, MaxPool[M]]{op: g.dev.MaxPool(pixels, d.stem.Out, g.batch, g.train), x: x}
-		pixels = (pixels-1)/2 + 1
-		m.y = g.arena.value(g.batch * pixels * pixels * d.stem.Out)
-		m.dx = g.forBackward(x)
-		g.maxPool, x = m, m.y
+// add makes an operation and its output.
+func (g *Graph[M]) add(d *design, o operation) {
+	x := g.read(o.in)
+	out := &node[M]{pixels: o.pixels(x.pixels)}
+	g.operands = append(g.operands, out)
+	channels := d.channels[o.out]
+	switch o.kind {
+	case layerKind:
+		g.steps = append(g.steps, newUnit(g, o, x, out))
+	case maxPoolKind:
+		op := g.dev.MaxPool(x.pixels, channels, g.batch, g.train)
+		g.steps = append(g.steps, &maxPooling[M]{op, g.pooling(x, out, channels)})
+	case avgPoolKind:
+		op := g.dev.AvgPool(x.pixels*x.pixels, channels, g.batch)
+		g.steps = append(g.steps, &avgPooling[M]{op, g.pooling(x, out, channels)})
 	}
-	channels := d.stem.Out
-	for _, r := range d.blocks {
-		b := &block[M]{}
-		in, before := x, pixels
-		for i, l := range r.layers {
-			var u *unit[M]
-			u, pixels = g.unit(l, x, pixels)
-			if i > 0 {
-				u.from = b.units[i-1]
-				u.from.again = g.forBackward(x)
-			}
-			b.units = append(b.units, u)
-			x, channels = u.y, l.Out
-		}
-		if r.downsample != nil {
-			b.downsample, _ = g.unit(*r.downsample, in, before)
-		}
-		g.blocks = append(g.blocks, b)
-	}
-	g.avgPool = &pooling[M, AvgPool[M]]{
-		op: g.dev.AvgPool(pixels*pixels, channels, g.batch),
-		x:  x, y: g.arena.value(g.batch * channels), dx: g.forBackward(x),
-	}
-	features := g.avgPool.y
-	var z, p *value[M]
-	g.projector, z = g.head(d.projector, features)
-	g.predictor, p = g.head(d.predictor, z)
+}
 
+// read returns an operand that one more operation reads.
+func (g *Graph[M]) read(o operand) *node[M] {
+	x := g.operands[o]
+	if x.readers++; x.readers > maxReaders {
+		panic(fmt.Sprintf("nn: more than %d operations read operand %d of a backbone", maxReaders, o))
+	}
+	return x
+}
+
+// recompute chooses the arrays that the backward pass makes anew: those between two convolutions in a row.
+func (g *Graph[M]) recompute() {
+	for _, s := range g.steps {
+		if u, ok := s.(*unit[M]); ok && !u.layer.Linear && u.x.maker != nil && u.x.readers == 1 {
+			u.x.again = g.forBackward(u.x.value)
+		}
+	}
+}
+
+// place finds out, by walking both passes without computing, which operation touches which value, and places all
+// values in memory.
+func (g *Graph[M]) place(features *node[M]) {
 	g.arena.planning = true
 	g.forward()
 	if g.train {
-		g.backward(g.dZ, g.dP)
+		dP := g.dP
+		if g.p == g.z {
+			dP = nil
+		}
+		g.backward(g.dZ, dP)
 	}
 	g.arena.planning = false
-	for _, v := range []*value[M]{features, z, p} {
-		g.arena.keep(v)
+	for _, n := range []*node[M]{features, g.z, g.p} {
+		g.arena.keep(n.value)
 	}
 	g.arena.place(g.dev)
-	g.Features, g.Z, g.P = features.data, z.data, p.data
-}
-
-// head makes a row of linear units and returns them with their output.
-func (g *Graph[M]) head(layers []Layer, x *value[M]) ([]*unit[M], *value[M]) {
-	var units []*unit[M]
-	for _, l := range layers {
-		u, _ := g.unit(l, x, 1)
-		units = append(units, u)
-		x = u.y
-	}
-	return units, x
-}
-
-// unit makes a unit that reads x, images of pixels x pixels, and returns it with the size of its output images.
-func (g *Graph[M]) unit(l Layer, x *value[M], pixels int) (*unit[M], int) {
-	c := kernels.Conv{
-		N: g.batch, H: pixels, W: pixels, Cin: l.In, Cout: l.Out,
-		KH: l.Kernel, KW: l.Kernel, Stride: l.Stride, Pad: l.Pad,
-	}
-	rows := g.batch * c.OutH() * c.OutW()
-	u := &unit[M]{layer: l, x: x, u: g.arena.value(rows * l.Out)}
-	u.product, u.norm = g.dev.Product(l, c), g.dev.Norm(l, rows, g.views)
-	u.y = u.u
-	if g.train {
-		u.y = g.arena.value(rows * l.Out)
-	}
-	if x != g.images {
-		u.dx = g.forBackward(x)
-	}
-	return u, c.OutH()
+	g.Features, g.Z, g.P = features.data, g.z.data, g.p.data
 }
 
 // forBackward is a value of the size of x for the backward pass; nil where none follows.
@@ -144,26 +163,13 @@ func (g *Graph[M]) forBackward(x *value[M]) *value[M] {
 // Forward computes Features, Z and P for images [batch, size, size, 3], which must stay as they are until Backward is
 // done.
 func (g *Graph[M]) Forward(images M) {
-	g.images.data = images
+	g.operands[0].data = images
 	g.forward()
 }
 
 func (g *Graph[M]) forward() {
-	g.stem.forward(g)
-	if m := g.maxPool; m != nil && g.arena.touch(m.x, m.y) {
-		m.op.Forward(m.x.data, m.y.data)
-	}
-	for _, b := range g.blocks {
-		b.forward(g)
-	}
-	if a := g.avgPool; g.arena.touch(a.x, a.y) {
-		a.op.Forward(a.x.data, a.y.data)
-	}
-	for _, u := range g.projector {
-		u.forward(g)
-	}
-	for _, u := range g.predictor {
-		u.forward(g)
+	for _, s := range g.steps {
+		s.forward(g)
 	}
 }
 
@@ -180,40 +186,14 @@ func (g *Graph[M]) Backward(dZ, dP *M) {
 	g.backward(given(g.dZ, dZ), given(g.dP, dP))
 }
 
-func (g *Graph[M]) backward(g1, dP *value[M]) {
-	var g2 *value[M]
-	if dP != nil && g.predictor != nil {
-		g1, g2 = g.backwardHead(g.predictor, dP, nil), g1
-	} else {
-		for _, u := range g.predictor {
-			g.dev.ClearGrads(u.layer)
-		}
+func (g *Graph[M]) backward(dZ, dP *value[M]) {
+	if dZ != nil {
+		g.z.receive(dZ)
 	}
-	if g.projector != nil {
-		g1 = g.backwardHead(g.projector, g1, g2)
+	if dP != nil {
+		g.p.receive(dP)
 	}
-	a := g.avgPool
-	if g.arena.touch(g1, a.dx) {
-		a.op.Backward(g1.data, a.dx.data)
+	for _, s := range slices.Backward(g.steps) {
+		s.backward(g)
 	}
-	g1, g2 = a.dx, nil
-	for _, b := range slices.Backward(g.blocks) {
-		g1, g2 = b.backward(g, g1, g2)
-	}
-	if m := g.maxPool; m != nil {
-		if g.arena.touch(g1, g2, m.dx) {
-			m.op.Backward(g1.data, g2.get(), m.dx.data)
-		}
-		g1, g2 = m.dx, nil
-	}
-	g.stem.backward(g, g1, g2)
-}
-
-// backwardHead takes the gradient g1 (+ g2 unless nil) of a head's output to its input.
-func (g *Graph[M]) backwardHead(units []*unit[M], g1, g2 *value[M]) *value[M] {
-	for _, u := range slices.Backward(units) {
-		u.backward(g, g1, g2)
-		g1, g2 = u.dx, nil
-	}
-	return g1
 }

@@ -1,22 +1,17 @@
 package nn
 
-// Group says which part of the network a parameter belongs to.
+import "math"
+
+// Group says which part of the network a parameter belongs to: Stem, a stage of the backbone (1, 2, ...), Projector or
+// Predictor. Flat vectors are in this order.
 type Group int
 
-// The groups, in the order of the flat vectors.
+// The groups that are no stages.
 const (
-	Stem Group = iota
-	Stage1
-	Stage2
-	Stage3
-	Stage4
-	Projector
-	Predictor
+	Stem      Group = 0
+	Projector Group = math.MaxInt - 1
+	Predictor Group = math.MaxInt
 )
-
-func (g Group) String() string {
-	return [...]string{"stem", "stage1", "stage2", "stage3", "stage4", "projector", "predictor"}[g]
-}
 
 // Kind says what a parameter does in its layer.
 type Kind int
@@ -50,13 +45,14 @@ type Stat struct {
 }
 
 // Layout tells where every parameter and statistic of a network lies in the flat vectors. Parameters follow the order
-// of PyTorch's named_parameters: stem, stages 1 to 4, projector, predictor; so the layout without heads is a prefix of
-// the layout with heads.
+// of PyTorch's named_parameters: stem, stages, projector, predictor; so the layout without heads is a prefix of the
+// layout with heads.
 type Layout struct {
 	Params    []Param
 	Stats     []Stat
 	NumParams int // length of the flat vector of parameters
 	NumStats  int // length of the flat vector of statistics
+	Stages    int // of the backbone; the groups of their parameters are 1 to Stages
 }
 
 // NewLayout lays out a network. It panics when Validate of its arguments fails.

@@ -32,7 +32,6 @@ func TestLayoutMatchesTorchvision(t *testing.T) {
 	}
 	require.Equal(t, l.NumParams, next)
 	require.Equal(t, Predictor, group)
-	require.Equal(t, "predictor", group.String())
 	bare := NewLayout(Backbone{"resnet18", "small", 8}, Heads{})
 	require.Equal(t, bare.Params, l.Params[:len(bare.Params)], "heads come last")
 	require.Equal(t, bare.Stats, l.Stats[:len(bare.Stats)])

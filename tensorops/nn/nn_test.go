@@ -151,7 +151,7 @@ func TestMatchesPyTorch(t *testing.T) {
 			initialise(n.Layout, n.Params)
 			images := hashed32("images", c.batch*c.size*c.size*3)
 			dZ, dP := hashed32("dz", len(n.Z)), hashed32("dp", len(n.P))
-			if n.graph.predictor == nil {
+			if n.Heads.PredictorHidden == 0 {
 				dP = nil
 			}
 			for _, pass := range []struct {
@@ -246,14 +246,14 @@ func TestGradientsAreDerivatives(t *testing.T) {
 				n.Forward(images, BatchStats)
 				for i := range n.Z {
 					sum += float64(dZ[i]) * float64(n.Z[i])
-					if n.graph.predictor != nil {
+					if n.Heads.PredictorHidden > 0 {
 						sum += float64(dP[i]) * float64(n.P[i])
 					}
 				}
 				return sum
 			}
 			value()
-			if n.graph.predictor != nil {
+			if n.Heads.PredictorHidden > 0 {
 				n.Backward(dZ, dP)
 			} else {
 				n.Backward(dZ, nil)

@@ -24,7 +24,7 @@ const digits = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 // Config says how an SDRnet splits.
 type Config struct {
-	// Stages are the residual stages, 1 to 4, in the order in which they split:
+	// Stages are stages of the backbone, from 1, in the order in which they split:
 	// digit l of a code chooses the group of stage Stages[l].
 	Stages []int
 	// Branching is the number of choices at each level.
@@ -73,13 +73,14 @@ func New(layout *nn.Layout, cfg Config, params []float32, vectors int) (*Net, er
 		base: slices.Clone(params), state: make([]float32, vectors*layout.NumParams),
 	}
 	for level, stage := range cfg.Stages {
-		if stage < 1 || stage > 4 || cfg.Branching[level] < 2 || cfg.Branching[level] > len(digits) {
-			return nil, fmt.Errorf("sdrnet: level %d splits stage %d into %d; want stages 1 to 4 and 2 to %d choices", level, stage, cfg.Branching[level], len(digits))
+		if stage < 1 || stage > layout.Stages || cfg.Branching[level] < 2 || cfg.Branching[level] > len(digits) {
+			return nil, fmt.Errorf("sdrnet: level %d splits stage %d into %d; want stages 1 to %d of the backbone and 2 to %d choices",
+				level, stage, cfg.Branching[level], layout.Stages, len(digits))
 		}
 		b := bank{params: layout.NumParams}
 		for _, p := range layout.Params {
 			switch {
-			case p.Group == nn.Stage1+nn.Group(stage-1):
+			case p.Group == nn.Group(stage):
 				b.add(p, int(cfg.Shared*float64(p.Filters)+.5))
 			case level == 0 && cfg.IndividualHeads && (p.Group == nn.Projector || p.Group == nn.Predictor):
 				b.add(p, 0)

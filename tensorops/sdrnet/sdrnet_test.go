@@ -99,7 +99,7 @@ func TestUpdateReachesWhatIsShared(t *testing.T) {
 	n.Split()
 	n.Split()
 	add(n, "12", 1)
-	level := map[nn.Group]int{nn.Stage4: 0, nn.Stage3: 1, nn.Projector: 0, nn.Predictor: 0}
+	level := map[nn.Group]int{4: 0, 3: 1, nn.Projector: 0, nn.Predictor: 0}
 	for _, other := range []string{"", "0", "1", "00", "02", "10", "12"} {
 		got := gather(n, other)
 		for _, p := range n.Layout().Params {
@@ -130,7 +130,7 @@ func TestRootHasAGroupOfItsOwn(t *testing.T) {
 	for _, p := range n.Layout().Params {
 		got := gather(n, "0")[p.Offset]
 		want := params[p.Offset]
-		if p.Group != nn.Stage4 {
+		if p.Group != 4 {
 			want++
 		}
 		require.Equal(t, want, got, p.Name)

@@ -25,7 +25,7 @@ type Recipe struct {
 	Input Input `yaml:"input"`
 	// Backbone is the network that every sub-net is an instance of.
 	Backbone nn.Backbone `yaml:"backbone"`
-	// Paths is the number of choices in residual stages 1 to 4, such as
+	// Paths is the number of choices in each stage of the backbone, such as
 	// "4x4x4x4" for 256 sub-nets or "1x1x1x4" for 4 that differ in the last.
 	Paths string `yaml:"paths"`
 	// Split says how residual stages split into those choices.
@@ -56,9 +56,9 @@ type Input struct {
 	ScaleMin float64 `yaml:"scale_min"`
 }
 
-// Split says how the residual stages of the SDRnet split into sub-nets.
+// Split says how the stages of the SDRnet's backbone split into sub-nets.
 type Split struct {
-	// Order lists the stages, 1 to 4, in the order in which they split. Stages
+	// Order lists the stages, from 1, in the order in which they split. Stages
 	// with one choice are passed over.
 	Order []int `yaml:"order"`
 	// Shared is the fraction of the output filters of a split stage that all
@@ -165,27 +165,28 @@ const (
 	UnifiedSubsetBatches = "unified_subset_batches"
 )
 
-// Choices returns the number of choices of residual stages 1 to 4.
-func (r *Recipe) Choices() ([4]int, error) {
-	var m [4]int
+// choices returns the number of choices of every stage of the backbone.
+func (r *Recipe) choices() ([]int, error) {
 	parts := strings.Split(r.Paths, "x")
-	if len(parts) != 4 {
-		return m, fmt.Errorf("paths %q: want the choices of the four residual stages, such as 1x1x1x4", r.Paths)
+	if stages := r.Backbone.Stages(); len(parts) != stages {
+		return nil, fmt.Errorf("paths %q: want the choices of the %d stages of %s, such as %s4",
+			r.Paths, stages, r.Backbone.Arch, strings.Repeat("1x", max(stages, 1)-1))
 	}
+	choices := make([]int, len(parts))
 	for i, s := range parts {
 		n, err := strconv.Atoi(s)
 		if err != nil || n < 1 || n > 36 {
-			return m, fmt.Errorf("paths %q: stage %d has %q choices, want 1 to 36", r.Paths, i+1, s)
+			return nil, fmt.Errorf("paths %q: stage %d has %q choices, want 1 to 36", r.Paths, i+1, s)
 		}
-		m[i] = n
+		choices[i] = n
 	}
-	return m, nil
+	return choices, nil
 }
 
-// Levels returns, level by level, the residual stage (1 to 4) that splits and
-// into how many choices. Level l is the l-th digit of a subset's code.
+// Levels returns, level by level, the stage of the backbone (from 1) that splits
+// and into how many choices. Level l is the l-th digit of a subset's code.
 func (r *Recipe) Levels() (stages, branching []int) {
-	m, err := r.Choices()
+	m, err := r.choices()
 	if err != nil {
 		return nil, nil
 	}
@@ -250,10 +251,6 @@ func (r *Recipe) Validate() error {
 	if !validName.MatchString(r.Name) {
 		return fmt.Errorf("name: %q; want letters, digits, spaces and _.+- after a letter or digit", r.Name)
 	}
-	choices, err := r.Choices()
-	if err != nil {
-		return err
-	}
 	oneOf := func(key, value string, allowed ...string) error {
 		if !slices.Contains(allowed, value) {
 			return fmt.Errorf("%s: %q is not known; want one of %s", key, value, strings.Join(allowed, ", "))
@@ -268,8 +265,8 @@ func (r *Recipe) Validate() error {
 	}
 	for _, err := range []error{
 		oneOf("ssl.method", r.SSL.Method, SimSiam, NTXent),
-		oneOf("backbone.arch", r.Backbone.Arch, "resnet18", "resnet50"),
-		oneOf("backbone.stem", r.Backbone.Stem, "small", "imagenet"),
+		oneOf("backbone.arch", r.Backbone.Arch, nn.Architectures()...),
+		oneOf("backbone.stem", r.Backbone.Stem, nn.Stems()...),
 		oneOf("split.heads", r.Split.Heads, "shared", "individual"),
 		within("backbone.width", float64(r.Backbone.Width), 1, 256),
 		within("input.size", float64(r.Input.Size), 8, 512),
@@ -326,10 +323,14 @@ func (r *Recipe) Validate() error {
 			return fmt.Errorf("%w, or 0 for no bound", err)
 		}
 	}
+	choices, err := r.choices()
+	if err != nil {
+		return err
+	}
 	seen := map[int]bool{}
 	for _, s := range r.Split.Order {
-		if s < 1 || s > 4 || seen[s] {
-			return fmt.Errorf("split.order: %v; want each of the stages 1 to 4 once", r.Split.Order)
+		if s < 1 || s > len(choices) || seen[s] {
+			return fmt.Errorf("split.order: %v; want each of the stages 1 to %d once", r.Split.Order, len(choices))
 		}
 		seen[s] = true
 	}

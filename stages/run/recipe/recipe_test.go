@@ -33,7 +33,7 @@ func TestValidate(t *testing.T) {
 		{"input.mean: blue is 124; want 0 to 1", func(r *recipe.Recipe) { r.Input.Mean[2] = 124 }},
 		{"input.std: red is 0; want a number above 0", func(r *recipe.Recipe) { r.Input.Std[0] = 0 }},
 		{"input.std: red is 58", func(r *recipe.Recipe) { r.Input.Std[0] = 58 }},
-		{`paths "4x4x4": want the choices of the four`, func(r *recipe.Recipe) { r.Paths = "4x4x4" }},
+		{`paths "4x4x4": want the choices of the 4 stages of resnet18, such as 1x1x1x4`, func(r *recipe.Recipe) { r.Paths = "4x4x4" }},
 		{`paths "1x1x1x37": stage 4 has "37" choices, want 1 to 36`, func(r *recipe.Recipe) { r.Paths = "1x1x1x37" }},
 		{`paths "1x0x1x4": stage 2 has "0" choices`, func(r *recipe.Recipe) { r.Paths = "1x0x1x4" }},
 		{`paths "1x1x x4": stage 3 has " " choices`, func(r *recipe.Recipe) { r.Paths = "1x1x x4" }},
@@ -97,7 +97,9 @@ func TestLevels(t *testing.T) {
 		{"1x1x1x1", nil, nil, nil},
 		{"nonsense", []int{1}, nil, nil},
 	} {
-		stages, branching := (&recipe.Recipe{Paths: c.grid, Split: recipe.Split{Order: c.order}}).Levels()
+		stages, branching := (&recipe.Recipe{
+			Backbone: nn.Backbone{Arch: "resnet18"}, Paths: c.grid, Split: recipe.Split{Order: c.order},
+		}).Levels()
 		require.Equal(t, c.stages, stages, c.grid)
 		require.Equal(t, c.branching, branching, c.grid)
 	}
