@@ -6,6 +6,7 @@ import "fmt"
 // convolution, as in torchvision.
 func init() {
 	architectures["resnet18"] = resnet{basicBlock, [4]int{2, 2, 2, 2}}
+	architectures["resnet34"] = resnet{basicBlock, [4]int{3, 4, 6, 3}}
 	architectures["resnet50"] = resnet{bottleneck, [4]int{3, 4, 6, 3}}
 }
 

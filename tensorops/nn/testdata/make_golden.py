@@ -215,6 +215,7 @@ if len(sys.argv) == 2:
 torch.set_num_threads(1)  # the nets are small
 torch.backends.mkldnn.enabled = False  # its float32 convolutions of few channels write outside their memory (torch 2.15, AVX2)
 reference_net("resnet18", simsiam(4, 16, 12, 8), size=16, batch=8)
+reference_net("resnet34", simclr(BasicBlock, [3, 4, 6, 3], 2, True, 16, 12, 10), size=24, batch=6)
 reference_net("resnet50", simclr(Bottleneck, [3, 4, 6, 3], 4, False, 128, 12, 10), size=40, batch=6)
 reference_losses()
 resnet18 = BasicBlock, [2, 2, 2, 2]
