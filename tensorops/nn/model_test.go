@@ -15,7 +15,7 @@ import (
 
 func TestLayoutMatchesTorchvision(t *testing.T) {
 	// Parameter counts of torchvision's models without fc (11,689,512 for resnet18 with it).
-	for arch, want := range map[string]int{"resnet18": 11176512, "resnet34": 21284672, "resnet50": 23508032} {
+	for arch, want := range map[string]int{"resnet18": 11176512, "resnet34": 21284672, "resnet50": 23508032, "resnet101": 42500160} {
 		l := NewLayout(Backbone{arch, "imagenet", 64}, Heads{})
 		require.Equal(t, want, l.NumParams)
 	}

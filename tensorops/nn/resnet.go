@@ -8,6 +8,7 @@ func init() {
 	architectures["resnet18"] = resnet{basicBlock, [4]int{2, 2, 2, 2}}
 	architectures["resnet34"] = resnet{basicBlock, [4]int{3, 4, 6, 3}}
 	architectures["resnet50"] = resnet{bottleneck, [4]int{3, 4, 6, 3}}
+	architectures["resnet101"] = resnet{bottleneck, [4]int{3, 4, 23, 3}}
 }
 
 // resnet is a residual network: its kind of block, and the number of blocks in each stage.
