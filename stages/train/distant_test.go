@@ -18,22 +18,44 @@ func (distantDriver) Examine(ssl.Device) []ssl.Finding { return nil }
 func (distantDriver) Open(_ ssl.Device, c ssl.Config) (ssl.Learner, error) {
 	pool := kernels.NewPool(1)
 	l, err := ssl.Open(ssl.Device{}, c, pool)
-	return &distant{Learner: l, pool: pool}, err
+	if err != nil {
+		return nil, err
+	}
+	n := len(l.Views())
+	return &distant{Learner: l, pool: pool, views: [2][]float32{make([]float32, n), make([]float32, n)}}, nil
 }
 
-// distant computes on the CPU, with copies of the nets that it holds.
+// distant computes on the CPU, with copies of the nets that it was given, and not before it is waited for.
 type distant struct {
 	ssl.Learner
 	pool       *kernels.Pool
 	here, copy *sdrnet.Net
+	views      [2][]float32
+	next       int // of views
+	step       ssl.Step
 }
 
-func (d *distant) Hold(nets, teachers *sdrnet.Net) error {
+func (d *distant) Views() []float32 { return d.views[d.next] }
+
+func (d *distant) Submit(s ssl.Step) error {
+	d.step, d.next = s, 1-d.next
+	return nil
+}
+
+func (d *distant) Wait() (ssl.Measure, error) {
+	copy(d.Learner.Views(), d.views[1-d.next])
+	if err := d.Learner.Submit(d.step); err != nil {
+		return ssl.Measure{}, err
+	}
+	return d.Learner.Wait()
+}
+
+func (d *distant) Load(nets, teachers *sdrnet.Net) error {
 	d.here, d.copy = nets, nets.Clone()
 	if teachers != nil {
 		teachers = teachers.Clone()
 	}
-	return d.Learner.Hold(d.copy, teachers)
+	return d.Learner.Load(d.copy, teachers)
 }
 
 func (d *distant) Sync() error {

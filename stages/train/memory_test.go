@@ -40,7 +40,7 @@ func newLastPhase(t *testing.T, set ...string) *trainer {
 // steps trains for so many steps.
 func steps(t *testing.T, tr *trainer, n int) {
 	for range n {
-		require.NoError(t, tr.advance(1000))
+		require.NoError(t, tr.advance(1000, true))
 	}
 }
 
@@ -56,7 +56,7 @@ func TestStepAllocatesNothing(t *testing.T) {
 		steps(t, tr, 40)
 		require.Len(t, tr.last, 5, "all sub-nets have been trained")
 		require.Zero(t, testing.AllocsPerRun(40, func() {
-			if err := tr.advance(1000); err != nil {
+			if err := tr.advance(1000, true); err != nil {
 				panic(err)
 			}
 		}), set)

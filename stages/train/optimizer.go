@@ -4,7 +4,17 @@ import (
 	"github.com/sdr-ml/sdr/stages/run/recipe"
 	"github.com/sdr-ml/sdr/tensorops/nn"
 	"github.com/sdr-ml/sdr/tensorops/optim"
+	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
+
+// learning is what a recipe's steps compute, for the sub-nets of a layout.
+func learning(r *recipe.Recipe, layout *nn.Layout) ssl.Config {
+	return ssl.Config{
+		Backbone: r.Backbone, Heads: r.Heads(), Size: r.Input.Crop, Batch: r.Train.Batch,
+		Loss: r.Loss(), Distill: r.SSL.Distill, BF16: r.Train.Precision == recipe.BF16,
+		Optimizer: newOptimizer(&r.Train, layout),
+	}
+}
 
 // newOptimizer returns the recipe's optimizer for the sub-nets of a layout.
 func newOptimizer(r *recipe.Train, layout *nn.Layout) optim.Optimizer {

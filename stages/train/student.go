@@ -7,12 +7,12 @@ import (
 	"github.com/sdr-ml/sdr/stages/run/shards"
 	"github.com/sdr-ml/sdr/tensorops/augment"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
-	"github.com/sdr-ml/sdr/tensorops/optim"
 	"github.com/sdr-ml/sdr/tensorops/rng"
 	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
-// student makes views of images and has a learner take steps on them.
+// student makes views of images and has a learner take steps on them. The views of the next step are made while the
+// device computes.
 type student struct {
 	ssl.Learner
 	seed    uint64
@@ -21,11 +21,14 @@ type student struct {
 	augment augment.Recipe
 	viewers []viewer // one a thread
 
-	indices []int32 // of the batch's images
-	step    int     // that the views are made for
+	indices []int32   // of the batch's images
+	views   []float32 // of the batch, that are made
+	step    int       // that they are for
+	ready   bool      // they are all made
 	view    func(thread, i int)
 
-	loading, computing time.Duration
+	begun time.Time     // of the first step
+	busy  time.Duration // that the device has computed since then
 }
 
 // viewer makes views on one thread.
@@ -34,14 +37,7 @@ type viewer struct {
 	random *rng.Generator
 }
 
-func newStudent(d ssl.Device, r *recipe.Recipe, o optim.Optimizer, images *shards.Images, pool *kernels.Pool) (*student, error) {
-	c := ssl.Config{
-		Backbone: r.Backbone, Heads: r.Heads(), Size: r.Input.Crop, Batch: r.Train.Batch,
-		Distill: r.SSL.Distill, BF16: r.Train.Precision == recipe.BF16, Optimizer: o,
-	}
-	if r.SSL.Method == recipe.NTXent {
-		c.Temperature = r.SSL.Temperature
-	}
+func newStudent(d ssl.Device, c ssl.Config, r *recipe.Recipe, images *shards.Images, pool *kernels.Pool) (*student, error) {
 	learner, err := ssl.Open(d, c, pool)
 	if err != nil {
 		return nil, err
@@ -61,34 +57,45 @@ func newStudent(d ssl.Device, r *recipe.Recipe, o optim.Optimizer, images *shard
 	return st, nil
 }
 
-// load draws the step's images and makes two views of each.
-func (st *student) load(step int, s *stream) {
-	start := time.Now()
+// prepare draws the images of a step and makes two views of each, unless that is done.
+func (st *student) prepare(step int, s *stream) {
+	if st.ready && st.step == step {
+		return
+	}
 	for i := range st.indices {
 		st.indices[i] = s.next()
 	}
-	st.step = step
+	st.step, st.views = step, st.Views()
 	st.pool.For(2*len(st.indices), st.view)
-	st.loading += time.Since(start)
+	st.ready = true
 }
 
 // makeView makes view i of the batch.
 func (st *student) makeView(thread, i int) {
-	v, n, size, views := st.viewers[thread], len(st.indices), st.images.Size(), st.Views()
+	v, n, size := st.viewers[thread], len(st.indices), st.images.Size()
 	v.random.Seek(st.seed, rng.View, uint64(st.step), uint64(i))
 	params := st.augment.Draw(v.random.Rand, size, size)
-	pixels := len(views) / (2 * n)
-	v.Apply(views[i*pixels:][:pixels], st.images.At(int(st.indices[i%n])), size, size, params)
+	pixels := len(st.views) / (2 * n)
+	v.Apply(st.views[i*pixels:][:pixels], st.images.At(int(st.indices[i%n])), size, size, params)
 }
 
-// learn has a sub-net learn from the loaded views.
-func (st *student) learn(code string, lr float32, n int) (ssl.Measure, error) {
-	start := time.Now()
-	defer func() { st.computing += time.Since(start) }()
-	return st.Step(code, lr, n)
+// submit begins a step on the views that are prepared.
+func (st *student) submit(step ssl.Step) error {
+	if st.begun.IsZero() {
+		st.begun = time.Now()
+	}
+	st.ready = false
+	return st.Submit(step)
 }
 
-// wait is the share of the time that went into making views.
-func (st *student) wait() float64 {
-	return st.loading.Seconds() / max((st.loading+st.computing).Seconds(), 1e-9)
+// finish waits for the step and returns what it found.
+func (st *student) finish() (ssl.Measure, error) {
+	found, err := st.Wait()
+	st.busy += found.Busy
+	return found, err
+}
+
+// idle is the share of the time in which the device had nothing to compute.
+func (st *student) idle() float64 {
+	return max(0, 1-st.busy.Seconds()/max(time.Since(st.begun).Seconds(), 1e-9))
 }

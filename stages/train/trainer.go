@@ -17,6 +17,7 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/optim"
 	"github.com/sdr-ml/sdr/tensorops/rng"
 	"github.com/sdr-ml/sdr/tensorops/sdrnet"
+	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
 // trainer is the state of one arm.
@@ -77,17 +78,17 @@ func newTrainer(cfg Config, r *recipe.Recipe, arm string, images *shards.Images,
 	layout := nn.NewLayout(r.Backbone, r.Heads())
 	params := make([]float32, layout.NumParams)
 	layout.Init(params, rng.New(r.Seed, rng.Weights))
-	optimizer := newOptimizer(&r.Train, layout)
+	steps := learning(r, layout)
 	var err error
 	t.nets, err = sdrnet.New(layout, sdrnet.Config{
 		Stages: stages, Branching: branching, Shared: r.Split.Shared,
 		IndividualHeads: r.Split.Heads == "individual",
-	}, params, optimizer.Vectors())
+	}, params, steps.State(params))
 	if err != nil {
 		return nil, err
 	}
 	t.subsets()
-	if t.student, err = newStudent(cfg.Device, r, optimizer, images, t.pool); err != nil {
+	if t.student, err = newStudent(cfg.Device, steps, r, images, t.pool); err != nil {
 		return nil, err
 	}
 	return t, nil
@@ -133,7 +134,7 @@ func (t *trainer) run(ctx context.Context) error {
 	bar := progress.Start("train "+t.arm, "images", int64(t.step-first)*batch, int64(last-first)*batch)
 	defer bar.End()
 	t.saved = time.Now()
-	if err := t.student.Hold(t.nets, t.teachers); err != nil {
+	if err := t.student.Load(t.nets, t.teachers); err != nil {
 		return err
 	}
 	for {
@@ -154,11 +155,14 @@ func (t *trainer) run(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := t.advance(total); err != nil {
+		save := time.Since(t.saved).Seconds() >= t.recipe.Train.CheckpointSeconds
+		// What a checkpoint keeps must not know of the next step's images, whose sub-net follows from the phase.
+		pause := save || t.step+1 == t.recipe.PhaseStep(t.phase+1)
+		if err := t.advance(total, !pause); err != nil {
 			return err
 		}
 		bar.Add(batch, t.details...)
-		if time.Since(t.saved).Seconds() >= t.recipe.Train.CheckpointSeconds {
+		if save {
 			if err := t.checkpoint(ctx); err != nil {
 				return err
 			}
@@ -176,12 +180,13 @@ func (t *trainer) split() error {
 		t.teachers = t.nets.Clone()
 	}
 	t.nets.Split()
-	return t.student.Hold(t.nets, t.teachers)
+	return t.student.Load(t.nets, t.teachers)
 }
 
-// choose returns the sub-net that a step trains and the subset of its images.
-func (t *trainer) choose() (net, subset string) {
-	t.random.Seek(t.recipe.Seed, rng.Subset, uint64(t.step))
+// choose returns the sub-net that a step of the current phase trains and the
+// subset of its images.
+func (t *trainer) choose(step int) (net, subset string) {
+	t.random.Seek(t.recipe.Seed, rng.Subset, uint64(step))
 	root, at := t.random.Float64(), t.random.IntN(t.images.Len())
 	switch {
 	case t.arm == SDR && root >= t.recipe.Train.Root:
@@ -204,13 +209,27 @@ func (t *trainer) subsetOf(image int) string {
 	panic("train: image out of range")
 }
 
-// advance does one of total steps. It allocates nothing.
-func (t *trainer) advance(total int) error {
-	net, subset := t.choose()
+// prepare makes the views of a step of the current phase.
+func (t *trainer) prepare(step int) {
+	_, subset := t.choose(step)
+	t.student.prepare(step, t.streams[subset])
+}
+
+// advance does one of total steps, and prepares the next one meanwhile if that
+// is to follow at once. It allocates nothing.
+func (t *trainer) advance(total int, goOn bool) error {
+	net, subset := t.choose(t.step)
 	lr := optim.Cosine(t.step, total, int(t.recipe.Train.Warmup*float64(total)), t.recipe.Train.LR)
-	t.student.load(t.step, t.streams[subset])
+	t.prepare(t.step)
 	// AdamW counts the steps of the run: a group that has split off goes on with the averages of its parent.
-	found, err := t.student.learn(net, float32(lr), t.step+1)
+	err := t.student.submit(ssl.Step{Code: net, LR: float32(lr), Number: t.step + 1, Of: total})
+	if err == nil && goOn {
+		t.prepare(t.step + 1)
+	}
+	var found ssl.Measure
+	if err == nil {
+		found, err = t.student.finish()
+	}
 	if err != nil {
 		return fmt.Errorf("step %d, sub-net %q: %w", t.step, name(net), err)
 	}
@@ -218,7 +237,7 @@ func (t *trainer) advance(total int) error {
 	if err := t.watch(m); err != nil {
 		return err
 	}
-	t.loss.value, t.std.value, t.wait.value = m.Loss, m.Std, 100*t.student.wait()
+	t.loss.value, t.std.value, t.wait.value = m.Loss, m.Std, 100*t.student.idle()
 	t.step++
 	return nil
 }

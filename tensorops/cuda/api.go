@@ -30,6 +30,7 @@ type (
 	function  uintptr // CUfunction
 	graph     uintptr // CUgraph
 	graphExec uintptr // CUgraphExec
+	event     uintptr // CUevent
 )
 
 // driver is the CUDA driver's functions: libcuda.so.1. A device is an int32.
@@ -63,6 +64,11 @@ type driver struct {
 	cuStreamSynchronize  func(queue stream) status
 	cuStreamBeginCapture func(queue stream, mode int32) status `c:"cuStreamBeginCapture_v2"`
 	cuStreamEndCapture   func(queue stream, captured *graph) status
+
+	cuEventCreate      func(e *event, flags uint32) status
+	cuEventRecord      func(e event, queue stream) status
+	cuEventElapsedTime func(ms *float32, from, to event) status // between two that the stream has passed
+	cuEventDestroy     func(e event) status                     `c:"cuEventDestroy_v2"`
 
 	cuGraphInstantiate func(exec *graphExec, from graph, flags uint64) status `c:"cuGraphInstantiateWithFlags"`
 	cuGraphLaunch      func(exec graphExec, queue stream) status

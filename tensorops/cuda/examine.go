@@ -142,7 +142,8 @@ func (g *gpus) examineSteps(opts ssl.Device, bf16 bool, pool *kernels.Pool) (flo
 	c := ssl.Config{
 		Backbone: nn.Backbone{Arch: "resnet18", Stem: "small", Width: 16},
 		Heads:    nn.Heads{ProjectorHidden: 64, ProjectorDim: 64, ProjectorLayers: 2, ProjectorBN: true, PredictorHidden: 32},
-		Size:     16, Batch: 32, BF16: bf16, Optimizer: optim.SGD{Momentum: 0.9, WeightDecay: 5e-4},
+		Size:     16, Batch: 32, BF16: bf16, Loss: ssl.Loss{Terms: []ssl.Term{ssl.NegativeCosine{Target: ssl.Student}}},
+		Optimizer: optim.SGD{Momentum: 0.9, WeightDecay: 5e-4},
 	}
 	layout := nn.NewLayout(c.Backbone, c.Heads)
 	params := make([]float32, layout.NumParams)
@@ -151,16 +152,18 @@ func (g *gpus) examineSteps(opts ssl.Device, bf16 bool, pool *kernels.Pool) (flo
 		if err != nil {
 			return nil, err
 		}
-		nets, err := sdrnet.New(layout, sdrnet.Config{}, params, c.Optimizer.Vectors())
+		nets, err := sdrnet.New(layout, sdrnet.Config{}, params, c.State(params))
 		if err == nil {
-			err = l.Hold(nets, nil)
+			err = l.Load(nets, nil)
 		}
 		var losses []float64
 		for n := 1; n <= 4 && err == nil; n++ {
 			copy(l.Views(), numbers(uint64(n), len(l.Views())))
-			var m ssl.Measure
-			m, err = l.Step("", 1e-3, n)
-			losses = append(losses, m.Loss)
+			if err = l.Submit(ssl.Step{LR: 1e-3, Number: n, Of: 4}); err == nil {
+				var m ssl.Measure
+				m, err = l.Wait()
+				losses = append(losses, m.Loss)
+			}
 		}
 		return losses, errors.Join(err, l.Close())
 	}

@@ -33,6 +33,7 @@ type fake struct {
 	graph     []func()
 	calls     map[string]int
 	freeBytes uint64
+	events    int
 }
 
 type (
@@ -309,6 +310,10 @@ func (f *fake) addDriver(a *driver) {
 		},
 		cuStreamCreate:      func(s *stream, flags uint32) status { *s = 7; return 0 },
 		cuStreamDestroy:     func(stream) status { return 0 },
+		cuEventCreate:       func(e *event, _ uint32) status { f.events++; *e = 1; return 0 },
+		cuEventRecord:       func(event, stream) status { f.eager("cuEventRecord"); return 0 },
+		cuEventElapsedTime:  func(ms *float32, _, _ event) status { *ms = 1; return 0 },
+		cuEventDestroy:      func(event) status { f.events--; return 0 },
 		cuStreamSynchronize: func(stream) status { f.eager("cuStreamSynchronize"); return 0 },
 		cuStreamBeginCapture: func(stream, int32) status {
 			f.eager("cuStreamBeginCapture")

@@ -600,8 +600,8 @@ func TestOptimizers(t *testing.T) {
 					lr := 0.1 / float32(i)
 					u.fill(&n.step, lr, i)
 					s.put(n.device, unsafe.Pointer(&n.step))
-					gather(s, n.at, len(n.chunks), n.device, params, Buffer{})
-					gather(s, n.at, len(n.chunks), n.device, params, weights)
+					gather(s, n.at, len(n.chunks), n.device, weightVector, params, Buffer{})
+					gather(s, n.at, len(n.chunks), n.device, weightVector, params, weights)
 					p, w, at := s.readFloats(params), s.readActs(weights), 0
 					// What a chunk does not read of the gradients stays NaN.
 					grads, dweights := s.readFloats(s.floats(n.size)), s.readFloats(s.floats(n.size))

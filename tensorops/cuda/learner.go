@@ -3,6 +3,7 @@ package cuda
 import (
 	"errors"
 	"fmt"
+	"time"
 	"unsafe"
 
 	"github.com/sdr-ml/sdr/tensorops/nn"
@@ -12,29 +13,33 @@ import (
 
 // learner is ssl.Learner on a GPU. The weights of all sub-nets stay there; a step is one CUDA graph, which is captured
 // from the operations of the second step, since in the first one cuDNN chooses its algorithms. Which sub-net a step
-// trains and how fast is read by the kernels from a struct step.
+// trains and how fast is read by the kernels from a struct step. While a step runs, the views of the next one go to
+// other memory.
 type learner struct {
 	d   *device
 	cfg ssl.Config
 
-	pinned  unsafe.Pointer // host memory that the graph copies from and to: views, steps, measure
-	views   []float32
+	pinned  unsafe.Pointer // host memory that the device copies from and to: views, steps, measures
+	views   [2][]float32
+	next    int      // of views
 	steps   *[2]step // the student's and the teacher's
-	measure *[measures]float32
+	measure []float32
 
 	deviceViews Buffer // float32
 	images      Buffer // the same as activations
 	deviceSteps [2]Buffer
 	found       Buffer // of measures
 
-	student, teacher *nn.Graph[Buffer]
-	own, parents     *network
-	dz, dp           Buffer // gradients of the projection and the prediction; none where not needed
-
-	ntxent    *ntxent // nil for SimSiam
-	cosine    *negCosine
-	watch     *collapse
-	optimizer *optimizer
+	student         *nn.Graph[Buffer]
+	own             *network
+	target, teacher *encoder // nil until there are any
+	dz, dp          Buffer   // gradients of the projection and the prediction; none where not needed
+	givesZ, givesP  bool     // which of them the terms of the loss set
+	terms           []func() // queue a term
+	distill         func()   // likewise, SiamKD
+	watch           *collapse
+	optimizer       *optimizer
+	begun, done     event // of the step that runs
 
 	part           *partition
 	chunks         Buffer
@@ -43,21 +48,24 @@ type learner struct {
 	exec           graphExec
 }
 
-// The figures that a step leaves in found.
+// encoder is a network for forward passes only, with weights of its own.
+type encoder struct {
+	*nn.Graph[Buffer]
+	net *network
+}
+
+// The figures that a step leaves in found; those of the loss's terms follow.
 const (
-	foundSSL = iota
-	foundDistill
+	foundDistill = iota
 	foundStd
-	measures
+	foundTerms
 )
 
 func newLearner(d *device, c ssl.Config) (*learner, error) {
 	l := &learner{d: d, cfg: c}
 	rows, dim := 2*c.Batch, c.Heads.ProjectorDim
-	pixels := rows * c.Size * c.Size * 3
-	layout := nn.NewLayout(c.Backbone, c.Heads)
-	f := newFlat(layout)
-	l.own = newNetwork(d, f, true)
+	pixels, measures := rows*c.Size*c.Size*3, foundTerms+len(c.Loss.Terms)
+	l.own = newNetwork(d, newFlat(nn.NewLayout(c.Backbone, c.Heads)), true)
 	l.student = nn.NewGraph(c.Backbone, c.Heads, c.Size, rows, 2, true, l.own)
 	l.deviceViews, l.images = d.floats(pixels), d.acts(pixels, "views")
 	l.found = d.floats(measures)
@@ -67,24 +75,79 @@ func newLearner(d *device, c ssl.Config) (*learner, error) {
 	if c.Heads.PredictorHidden > 0 {
 		l.dp = d.acts(rows*dim, "gradients")
 	}
-	if c.Temperature > 0 {
-		l.dz = d.acts(rows*dim, "gradients")
-		l.ntxent = newNTXent(d, d, d, rows, dim, c.Temperature)
+	if err := l.newLoss(rows, dim); err != nil {
+		return nil, err
 	}
-	l.cosine, l.watch = newNegCosine(d, d, rows, dim), newCollapse(d, d, rows, dim)
+	l.watch = newCollapse(d, d, rows, dim)
+	for _, e := range []*event{&l.begun, &l.done} {
+		d.try(d.cuEventCreate(e, 0), "cuEventCreate")
+	}
 	if d.err != nil {
 		return nil, l.outOfMemory(d.err)
 	}
-	var err error
-	size := 4*pixels + 2*int(unsafe.Sizeof(step{})) + 4*measures
-	if l.pinned, err = d.pin(size); err != nil {
-		return nil, err
+	return l, l.pin(pixels, measures)
+}
+
+// pin allocates the host memory.
+func (l *learner) pin(pixels, measures int) (err error) {
+	steps := 2 * int(unsafe.Sizeof(step{}))
+	if l.pinned, err = l.d.pin(steps + 4*(2*pixels+measures)); err != nil {
+		return err
 	}
-	l.views = unsafe.Slice((*float32)(l.pinned), pixels)
-	l.steps = (*[2]step)(unsafe.Add(l.pinned, 4*pixels))
-	l.measure = (*[measures]float32)(unsafe.Add(l.pinned, size-4*measures))
+	l.steps = (*[2]step)(l.pinned)
 	*l.steps = [2]step{}
-	return l, nil
+	floats := unsafe.Slice((*float32)(unsafe.Add(l.pinned, steps)), 2*pixels+measures)
+	l.views = [2][]float32{floats[:pixels:pixels], floats[pixels : 2*pixels : 2*pixels]}
+	l.measure = floats[2*pixels:]
+	return nil
+}
+
+// newLoss makes what queues the terms of the loss.
+func (l *learner) newLoss(rows, dim int) error {
+	c := l.cfg
+	if c.Loss.Target != nil {
+		l.target = l.newEncoder()
+	}
+	for i, t := range c.Loss.Terms {
+		out := l.out(foundTerms + i)
+		switch t := t.(type) {
+		case ssl.NegativeCosine:
+			l.terms = append(l.terms, l.newCosine(t.Target, 1, out))
+			l.givesP = true
+		case ssl.NTXent:
+			l.dz = l.d.acts(rows*dim, "gradients")
+			ntxent := newNTXent(l.d, l.d, l.d, rows, dim, t.Temperature)
+			l.terms = append(l.terms, func() { ntxent.Loss(l.student.Z, l.dz, 1, out) })
+			l.givesZ = true
+		default:
+			return ssl.Unsupported(ssl.CUDA, t)
+		}
+	}
+	l.distill = l.newCosine(ssl.Teacher, float32(c.Distill), l.out(foundDistill))
+	return nil
+}
+
+// newCosine makes what queues the negative cosine similarity to an encoder; it adds to the gradients of terms before.
+func (l *learner) newCosine(to ssl.Encoder, weight float32, out Buffer) func() {
+	cosine, accumulate := newNegCosine(l.d, l.d, 2*l.cfg.Batch, l.cfg.Heads.ProjectorDim), l.givesP
+	return func() { cosine.Loss(l.student.P, l.projections(to), l.dp, weight, accumulate, out) }
+}
+
+// newEncoder makes the network of a target or a teacher.
+func (l *learner) newEncoder() *encoder {
+	c, net := l.cfg, newNetwork(l.d, l.own.flat, false)
+	return &encoder{nn.NewGraph(c.Backbone, c.Heads, c.Size, 2*c.Batch, 2, false, net), net}
+}
+
+// projections are what an encoder makes of the views.
+func (l *learner) projections(e ssl.Encoder) Buffer {
+	switch e {
+	case ssl.Target:
+		return l.target.Z
+	case ssl.Teacher:
+		return l.teacher.Z
+	}
+	return l.student.Z
 }
 
 // outOfMemory says which batch would fit, where memory was the trouble: what grows with the batch is almost all values
@@ -100,10 +163,10 @@ func (l *learner) outOfMemory(err error) error {
 }
 
 // Views implements ssl.Learner.
-func (l *learner) Views() []float32 { return l.views }
+func (l *learner) Views() []float32 { return l.views[l.next] }
 
-// Hold implements ssl.Learner.
-func (l *learner) Hold(nets, teachers *sdrnet.Net) error {
+// Load implements ssl.Learner.
+func (l *learner) Load(nets, teachers *sdrnet.Net) error {
 	leave, err := l.d.enter()
 	if err != nil {
 		return err
@@ -137,12 +200,9 @@ func (l *learner) Hold(nets, teachers *sdrnet.Net) error {
 	if l.teachers, err = newStore(l.d, teachers, l.part, false); err != nil {
 		return l.outOfMemory(err)
 	}
-	if l.teacher != nil {
-		return nil
+	if l.teacher == nil {
+		l.teacher = l.newEncoder()
 	}
-	c := l.cfg
-	l.parents = newNetwork(l.d, l.part.flat, false)
-	l.teacher = nn.NewGraph(c.Backbone, c.Heads, c.Size, 2*c.Batch, 2, false, l.parents)
 	return l.outOfMemory(l.d.err)
 }
 
@@ -154,31 +214,56 @@ func (l *learner) forget() {
 	l.exec, l.warm = 0, false
 }
 
-// Step implements ssl.Learner.
-func (l *learner) Step(code string, lr float32, n int) (m ssl.Measure, err error) {
+// Submit implements ssl.Learner.
+func (l *learner) Submit(s ssl.Step) error {
 	leave, err := l.d.enter()
 	if err != nil {
-		return m, err
+		return err
 	}
 	defer leave()
-	l.nets.point(&l.steps[0], code)
-	l.optimizer.fill(&l.steps[0], lr, n)
-	if l.teachers != nil {
-		l.teachers.point(&l.steps[1], ssl.Parent(code))
+	d, student := l.d, &l.steps[0]
+	l.nets.point(student, s.Code)
+	l.optimizer.fill(student, s.LR, s.Number)
+	if l.target != nil {
+		student.Momentum = float32(l.cfg.Loss.Target.Momentum(s.Number, s.Of))
 	}
+	if l.teachers != nil {
+		l.teachers.point(&l.steps[1], ssl.Parent(s.Code))
+	}
+	d.try(d.cuEventRecord(l.begun, d.stream), "cuEventRecord")
+	views := l.Views()
+	d.upload(l.deviceViews, unsafe.Pointer(&views[0]), 4*len(views))
+	l.next = 1 - l.next
 	if l.warm {
 		l.launch()
 	} else {
 		l.warmUp()
 	}
+	d.try(d.cuEventRecord(l.done, d.stream), "cuEventRecord")
+	return d.err
+}
+
+// Wait implements ssl.Learner.
+func (l *learner) Wait() (m ssl.Measure, err error) {
+	leave, err := l.d.enter()
+	if err != nil {
+		return m, err
+	}
+	defer leave()
 	if err := l.d.wait(); err != nil {
 		return m, err
 	}
-	found := l.measure
-	m.SSL, m.Std = float64(found[foundSSL]), float64(found[foundStd])
-	m.Loss = m.SSL
+	var ms float32
+	if err := l.d.check(l.d.cuEventElapsedTime(&ms, l.begun, l.done), "cuEventElapsedTime"); err != nil {
+		return m, err
+	}
+	m.Busy = time.Duration(float64(ms) * float64(time.Millisecond))
+	for _, v := range l.measure[foundTerms:] {
+		m.SSL += float64(v)
+	}
+	m.Loss, m.Std = m.SSL, float64(l.measure[foundStd])
 	if l.teachers != nil {
-		m.Distill = float64(found[foundDistill])
+		m.Distill = float64(l.measure[foundDistill])
 		m.Loss += l.cfg.Distill * m.Distill
 	}
 	return m, nil
@@ -208,22 +293,25 @@ func (l *learner) launch() {
 	}
 }
 
-// queue queues the operations of a step.
+// queue queues the operations of a step on the views that are on the device.
 func (l *learner) queue() {
 	d := l.d
-	d.upload(l.deviceViews, unsafe.Pointer(&l.views[0]), 4*len(l.views))
 	convert(d, l.deviceViews, l.images)
-	l.gather(0, l.own)
+	l.upload(0)
+	l.gather(0, weightVector, l.own)
 	l.student.Forward(l.images)
-	if l.ntxent == nil {
-		l.cosine.Loss(l.student.P, l.student.Z, l.dp, 1, false, l.out(foundSSL)) // stop-gradient: Z gets none
-	} else {
-		l.ntxent.Loss(l.student.Z, l.dz, 1, l.out(foundSSL))
+	if l.target != nil {
+		l.gather(0, l.cfg.Optimizer.Vectors(), l.target.net)
+		l.target.Forward(l.images)
+	}
+	for _, term := range l.terms {
+		term()
 	}
 	if l.teachers != nil {
-		l.gather(1, l.parents)
+		l.upload(1)
+		l.gather(1, weightVector, l.teacher.net)
 		l.teacher.Forward(l.images)
-		l.cosine.Loss(l.student.P, l.teacher.Z, l.dp, float32(l.cfg.Distill), l.ntxent == nil, l.out(foundDistill))
+		l.distill()
 	}
 	l.watch.Std(l.student.Z, l.out(foundStd))
 	given := func(b *Buffer, used bool) *Buffer {
@@ -232,15 +320,22 @@ func (l *learner) queue() {
 		}
 		return b
 	}
-	l.student.Backward(given(&l.dz, l.ntxent != nil), given(&l.dp, l.ntxent == nil || l.teachers != nil))
+	l.student.Backward(given(&l.dz, l.givesZ), given(&l.dp, l.givesP || l.teachers != nil))
 	l.optimizer.update(l.own.params, l.own.grads, l.own.dweights, l.deviceSteps[0])
-	d.download(unsafe.Pointer(l.measure), l.found, 4*measures)
+	if l.target != nil {
+		follow(d, l.chunks, len(l.part.chunks), l.deviceSteps[0], l.cfg.Optimizer.Vectors())
+	}
+	d.download(unsafe.Pointer(&l.measure[0]), l.found, 4*l.found.Len)
 }
 
-// gather makes the weights that a step names those of a network.
-func (l *learner) gather(which int, n *network) {
+// upload copies what a step says of its student or its teacher.
+func (l *learner) upload(which int) {
 	l.d.upload(l.deviceSteps[which], unsafe.Pointer(&l.steps[which]), l.deviceSteps[which].Len)
-	gather(l.d, l.chunks, len(l.part.chunks), l.deviceSteps[which], n.params, n.weights)
+}
+
+// gather makes the weights that a step names, or a vector beside them, the weights of a network.
+func (l *learner) gather(which, vector int, n *network) {
+	gather(l.d, l.chunks, len(l.part.chunks), l.deviceSteps[which], vector, n.params, n.weights)
 }
 
 // out is where a figure goes.
@@ -277,6 +372,11 @@ func (l *learner) Close() error {
 	}
 	defer leave()
 	l.forget()
+	for _, e := range []event{l.begun, l.done} {
+		if e != 0 {
+			l.d.try(l.d.cuEventDestroy(e), "cuEventDestroy")
+		}
+	}
 	if l.pinned != nil {
 		l.d.try(l.d.cuMemFreeHost(l.pinned), "cuMemFreeHost")
 	}

@@ -34,15 +34,21 @@ var (
 	simCLRPredicts = nn.Heads{ProjectorHidden: 24, ProjectorDim: 16, ProjectorLayers: 2, PredictorHidden: 8}
 )
 
+// Losses of methods.
+var (
+	simSiamLoss = ssl.Lookup("simsiam").Loss(nil)
+	ntxentLoss  = ssl.Lookup("ntxent").Loss(ssl.Values{"temperature": 0.2})
+)
+
 // trials have every operation of the package among them.
 func trials() []trial {
 	small, large := nn.Backbone{Arch: "resnet18", Stem: "small", Width: 8}, nn.Backbone{Arch: "resnet50", Stem: "imagenet", Width: 4}
 	lars := optim.NewLARS(optim.SGD{Momentum: 0.9, WeightDecay: 1e-4}, 0.01, larsTensors(small, simSiam))
 	return []trial{
-		{"simsiam", small, simSiam, 12, 16, ssl.Config{Distill: 0.5, Optimizer: optim.SGD{Momentum: 0.9, WeightDecay: 5e-4}}, 0.001, phases},
-		{"ntxent", small, simCLRPredicts, 12, 16, ssl.Config{Distill: 0.3, Temperature: 0.2, Optimizer: optim.AdamW{Beta1: 0.9, Beta2: 0.99, Epsilon: 1e-4, WeightDecay: 0.01}}, 2e-4, phases},
-		{"lars", small, simSiam, 12, 16, ssl.Config{Distill: 0.5, Optimizer: lars}, 0.01, phases},
-		{"resnet50", large, simCLR, 40, 8, ssl.Config{Temperature: 0.5, Optimizer: optim.SGD{Momentum: 0.9, Nesterov: true}}, 1e-6, phases},
+		{"simsiam", small, simSiam, 12, 16, ssl.Config{Loss: simSiamLoss, Distill: 0.5, Optimizer: optim.SGD{Momentum: 0.9, WeightDecay: 5e-4}}, 0.001, phases},
+		{"ntxent", small, simCLRPredicts, 12, 16, ssl.Config{Loss: ntxentLoss, Distill: 0.3, Optimizer: optim.AdamW{Beta1: 0.9, Beta2: 0.99, Epsilon: 1e-4, WeightDecay: 0.01}}, 2e-4, phases},
+		{"lars", small, simSiam, 12, 16, ssl.Config{Loss: simSiamLoss, Distill: 0.5, Optimizer: lars}, 0.01, phases},
+		{"resnet50", large, simCLR, 40, 8, ssl.Config{Loss: ntxentLoss, Optimizer: optim.SGD{Momentum: 0.9, Nesterov: true}}, 1e-6, phases},
 	}
 }
 
@@ -67,11 +73,11 @@ func (c trial) run(t testing.TB, open func(ssl.Config) (ssl.Learner, error)) (fo
 	layout.Init(params, rng.New(1, rng.Weights))
 	nets, err := sdrnet.New(layout, sdrnet.Config{
 		Stages: []int{4, 3}, Branching: []int{2, 2}, Shared: .5, IndividualHeads: true,
-	}, params, cfg.Optimizer.Vectors())
+	}, params, cfg.State(params))
 	require.NoError(t, err)
 	l, err := open(cfg)
 	require.NoError(t, err)
-	require.NoError(t, l.Hold(nets, nil))
+	require.NoError(t, l.Load(nets, nil))
 	n := 0
 	for phase, subnets := range c.phases {
 		if phase > 0 {
@@ -81,7 +87,7 @@ func (c trial) run(t testing.TB, open func(ssl.Config) (ssl.Learner, error)) (fo
 				teachers = nets.Clone()
 			}
 			nets.Split()
-			require.NoError(t, l.Hold(nets, teachers))
+			require.NoError(t, l.Load(nets, teachers))
 		}
 		for _, code := range subnets {
 			random := rng.New(uint64(n), rng.View)
@@ -89,7 +95,8 @@ func (c trial) run(t testing.TB, open func(ssl.Config) (ssl.Learner, error)) (fo
 				l.Views()[i] = float32(random.NormFloat64())
 			}
 			n++
-			m, err := l.Step(code, c.lr, n)
+			require.NoError(t, l.Submit(ssl.Step{Code: code, LR: c.lr, Number: n, Of: 12}))
+			m, err := l.Wait()
 			require.NoError(t, err)
 			found = append(found, m)
 		}
@@ -163,6 +170,7 @@ func TestLearnerOnFake(t *testing.T) {
 				c.agree(t, want, got, wantNets, gotNets, 1e-2, 0.3)
 				require.Empty(t, f.blocks, "device memory is left")
 				require.Empty(t, f.pinned, "pinned memory is left")
+				require.Zero(t, f.events, "events are left")
 				require.Positive(t, f.calls["cuGraphLaunch"])
 				used, unused := "algorithm 2", "algorithm 1" // see fake.perf
 				if deterministic {

@@ -30,21 +30,29 @@ type chunk struct {
 // memory.
 type step struct {
 	LR                float32
-	Size, Decay, Root float32 // coefficients of AdamW
-	Levels            int32   // groups of the sub-net; what other levels would hold is in Base
-	Vectors           int32   // of the optimizer's state
-	Params            int32   // elements of Base and of a vector of its state
-	_                 int32
+	Size, Decay, Root float32           // coefficients of AdamW
+	Levels            int32             // groups of the sub-net; what other levels would hold is in Base
+	Vectors           int32             // of the state beside the weights
+	Params            int32             // elements of Base and of a vector of its state
+	Momentum          float32           // of a target network
 	Base, State       uint64            // [Params], [Vectors, Params]
 	Group             [maxLevels]uint64 // [BankSize]
 	GroupState        [maxLevels]uint64 // [Vectors, BankSize]
 	BankSize          [maxLevels]int32
 }
 
-// gather makes the weights of the sub-net that a step (struct step, in device memory) names those of a network: params,
-// float32, and weights, activations, unless none. chunks holds n of struct chunk.
-func gather(q queue, chunks Buffer, n int, step, params, weights Buffer) {
-	q.launch("gather", line(n), line(threads), chunks, step, params, weights)
+// weightVector is the vector of the weights themselves; those beside them are 0, 1, ...
+const weightVector = -1
+
+// gather makes a vector of the sub-net that a step (struct step, in device memory) names the weights of a network:
+// params, float32, and weights, activations, unless none. chunks holds n of struct chunk.
+func gather(q queue, chunks Buffer, n int, step Buffer, vector int, params, weights Buffer) {
+	q.launch("gather", line(n), line(threads), chunks, step, vector, params, weights)
+}
+
+// follow moves a vector beside the weights towards them: ssl.EMA.
+func follow(q queue, chunks Buffer, n int, step Buffer, vector int) {
+	q.launch("follow", line(n), line(threads), chunks, step, vector)
 }
 
 // convert sets the activations y to x, float32, rounded.

@@ -10,8 +10,8 @@ import (
 // maxLevels is the number of levels that a step has room for: one a residual stage.
 const maxLevels = 4
 
-// store keeps the weights of all sub-nets of an SDRnet in device memory, and the state of their optimizer where they
-// are trained.
+// store keeps the weights of all sub-nets of an SDRnet in device memory, and the state beside them where they are
+// trained.
 type store struct {
 	d       *device
 	nets    *sdrnet.Net
@@ -20,26 +20,26 @@ type store struct {
 	scratch []float32
 }
 
-// place is the level and choice of a group, -1 for the base, and whether it is the optimizer's state.
+// place is the level and choice of a group, -1 for the base, and whether it is the state beside the weights.
 type place struct {
 	level, choice int
 	state         bool
 }
 
-// newStore copies the weights to the device; those of an optimizer that keeps vectors only if trained.
+// newStore copies the weights to the device, and the state beside them if trained.
 func newStore(d *device, nets *sdrnet.Net, part *partition, trained bool) (*store, error) {
 	if nets.Levels() > maxLevels {
 		return nil, fmt.Errorf("cuda: an SDRnet of %d levels; the GPU's kernels know %d", nets.Levels(), maxLevels)
 	}
 	s := &store{d: d, nets: nets, part: part, vectors: map[place]Buffer{}}
 	for _, v := range nets.State() {
-		if v.Optimizer && !trained {
+		if v.State && !trained {
 			continue
 		}
 		device, own := s.order(v)
 		copies := len(v.Values) / own
 		b := d.alloc(copies*len(device), 4*copies*len(device), "weights of all sub-nets")
-		s.vectors[place{v.Level, v.Choice, v.Optimizer}] = b
+		s.vectors[place{v.Level, v.Choice, v.State}] = b
 		host := s.host(copies * len(device))
 		for c := range copies {
 			for i, from := range device {
@@ -78,7 +78,7 @@ func (s *store) host(n int) []float32 {
 // sync copies the weights and the state back.
 func (s *store) sync() error {
 	for _, v := range s.nets.State() {
-		b := s.vectors[place{v.Level, v.Choice, v.Optimizer}]
+		b := s.vectors[place{v.Level, v.Choice, v.State}]
 		if b.Len == 0 {
 			continue
 		}

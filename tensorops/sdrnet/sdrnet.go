@@ -44,11 +44,11 @@ type bank struct {
 	spans  []nn.Span
 	size   int
 	values [][]float32 // [choice][size]; nil before the split
-	states [][]float32 // [choice][vectors, size] of the optimizer's state
+	states [][]float32 // [choice][vectors, size] of the state
 }
 
-// Net holds the weights of all sub-nets and the state of their optimizer: some
-// vectors, each with an element for every weight.
+// Net holds the weights of all sub-nets and the state that training keeps
+// beside them: some vectors, each with an element for every weight.
 type Net struct {
 	layout *nn.Layout
 	cfg    Config
@@ -58,20 +58,20 @@ type Net struct {
 	level  int       // levels that have split
 }
 
-// New returns an SDRnet that has not split: one net with the given weights,
-// which it copies, for an optimizer that keeps the given number of state
-// vectors, zeros at first.
-func New(layout *nn.Layout, cfg Config, params []float32, vectors int) (*Net, error) {
+// New returns an SDRnet that has not split: one net with the given weights and
+// the state that training keeps beside them, [vectors, layout.NumParams]. It
+// copies both.
+func New(layout *nn.Layout, cfg Config, params, state []float32) (*Net, error) {
 	if len(cfg.Stages) != len(cfg.Branching) {
 		return nil, fmt.Errorf("sdrnet: %d stages split into %d lists of choices", len(cfg.Stages), len(cfg.Branching))
 	}
 	if len(params) != layout.NumParams {
 		return nil, fmt.Errorf("sdrnet: %d weights for a net that has %d", len(params), layout.NumParams)
 	}
-	n := &Net{
-		layout: layout, cfg: cfg,
-		base: slices.Clone(params), state: make([]float32, vectors*layout.NumParams),
+	if len(state)%layout.NumParams != 0 {
+		return nil, fmt.Errorf("sdrnet: a state of %d numbers for a net that has %d weights; want some for each", len(state), layout.NumParams)
 	}
+	n := &Net{layout: layout, cfg: cfg, base: slices.Clone(params), state: slices.Clone(state)}
 	for level, stage := range cfg.Stages {
 		if stage < 1 || stage > layout.Stages || cfg.Branching[level] < 2 || cfg.Branching[level] > len(digits) {
 			return nil, fmt.Errorf("sdrnet: level %d splits stage %d into %d; want stages 1 to %d of the backbone and 2 to %d choices",
@@ -121,7 +121,7 @@ func (n *Net) Levels() int { return len(n.banks) }
 func (n *Net) Individual(level int) []nn.Span { return n.banks[level].spans }
 
 // Split splits the next level: each new group starts as a copy of the weights
-// that its parent has, the optimizer's state included.
+// and the state that its parent has.
 func (n *Net) Split() {
 	b := &n.banks[n.level]
 	for range n.cfg.Branching[n.level] {
@@ -174,8 +174,8 @@ func (n *Net) Gather(code string, params []float32) {
 	}
 }
 
-// Update lets step read and change, in place, the weights of a sub-net and the state of the optimizer that belongs to
-// them (its vectors one behind the other): shared elements for every sub-net, individual ones for those of this code's
+// Update lets step read and change, in place, the weights of a sub-net and the state that belongs to them (its vectors
+// one behind the other): shared elements for every sub-net, individual ones for those of this code's
 // groups. While step runs, the net must not be used otherwise.
 func (n *Net) Update(code string, step func(params, state []float32)) {
 	n.exchange(code)

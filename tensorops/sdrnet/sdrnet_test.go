@@ -23,7 +23,7 @@ func newNet(t *testing.T, cfg sdrnet.Config) (*sdrnet.Net, []float32) {
 	l := layout()
 	params := make([]float32, l.NumParams)
 	l.Init(params, rng.New(1, rng.Weights))
-	n, err := sdrnet.New(l, cfg, params, vectors)
+	n, err := sdrnet.New(l, cfg, params, make([]float32, vectors*len(params)))
 	require.NoError(t, err)
 	return n, params
 }
@@ -61,7 +61,7 @@ func TestSplitChangesNoSubnet(t *testing.T) {
 func TestStateFollowsTheWeights(t *testing.T) {
 	cfg := sdrnet.Config{Stages: []int{4, 3}, Branching: []int{2, 3}, Shared: .5, IndividualHeads: true}
 	l := layout()
-	n, err := sdrnet.New(l, cfg, make([]float32, l.NumParams), vectors)
+	n, err := sdrnet.New(l, cfg, make([]float32, l.NumParams), make([]float32, vectors*l.NumParams))
 	require.NoError(t, err)
 	add(n, "", 1)
 	n.Split()
@@ -72,7 +72,7 @@ func TestStateFollowsTheWeights(t *testing.T) {
 	}
 	var moved []float32 // weights of the vector before
 	for _, v := range n.State() {
-		if !strings.HasSuffix(v.Name, ".optimizer") {
+		if !strings.HasSuffix(v.Name, ".state") {
 			moved = v.Values
 			continue
 		}

@@ -4,15 +4,15 @@ import "fmt"
 
 // Vector is one named part of a Net's state.
 type Vector struct {
-	// Name is "base", or a level and choice such as "1.3"; with ".optimizer" it
-	// is the optimizer's state of that.
+	// Name is "base", or a level and choice such as "1.3"; with ".state" it
+	// is what is kept beside the weights of that.
 	Name string
 	// Values are the numbers themselves, not a copy.
 	Values []float32
 	// Level and Choice are those of the group; -1 for the base.
 	Level, Choice int
-	// Optimizer tells the optimizer's state: its vectors one behind the other.
-	Optimizer bool
+	// State tells what is kept beside the weights: vectors one behind the other.
+	State bool
 }
 
 // State lists all that training changes, in a fixed order: what a checkpoint
@@ -20,7 +20,7 @@ type Vector struct {
 func (n *Net) State() []Vector {
 	var out []Vector
 	add := func(name string, values, state []float32, level, choice int) {
-		out = append(out, Vector{name, values, level, choice, false}, Vector{name + ".optimizer", state, level, choice, true})
+		out = append(out, Vector{name, values, level, choice, false}, Vector{name + ".state", state, level, choice, true})
 	}
 	add("base", n.base, n.state, -1, -1)
 	for level := range n.level {
@@ -46,7 +46,7 @@ func (n *Net) Restore(level int, values func(name string) ([]float32, bool)) err
 			return fmt.Errorf("sdrnet: the state lacks %q", v.Name)
 		}
 		if len(got) != len(v.Values) {
-			return fmt.Errorf("sdrnet: the state's %q holds %d numbers, the net %d: another backbone, optimizer or recipe", v.Name, len(got), len(v.Values))
+			return fmt.Errorf("sdrnet: the state's %q holds %d numbers, the net %d: another backbone, method, optimizer or recipe", v.Name, len(got), len(v.Values))
 		}
 		copy(v.Values, got)
 	}

@@ -1,6 +1,8 @@
 package ssl
 
 import (
+	"time"
+
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 	"github.com/sdr-ml/sdr/tensorops/nn"
 	"github.com/sdr-ml/sdr/tensorops/sdrnet"
@@ -13,39 +15,44 @@ type cpu struct {
 	net   *nn.Net
 	views []float32
 
-	dz, dp []float32  // gradients of the projection and the prediction, [2·Batch, ProjectorDim]; nil where not needed
-	ntxent *nn.NTXent // nil for SimSiam
-	cosine *nn.NegCosine
-	watch  *nn.Collapse
+	dz, dp  []float32        // gradients of the projection and the prediction, [2·Batch, ProjectorDim]; nil where not needed
+	terms   []func() float64 // add the gradient of a term and return its value
+	distill func() float64   // likewise, of SiamKD
+	watch   *nn.Collapse
 
-	nets, teachers *sdrnet.Net
-	teacher        *nn.Net // nil until there are teachers
+	nets, teachers  *sdrnet.Net
+	target, teacher *nn.Net // forward passes only; nil until there are any
 
-	code  string // of the running step
-	lr    float32
-	n     int
+	step  Step // that is running
 	found Measure
-	step  func(params, state []float32)
+	work  func(params, state []float32)
 }
 
-func newCPU(c Config, pool *kernels.Pool) *cpu {
+func newCPU(c Config, pool *kernels.Pool) (*cpu, error) {
 	rows, dim := 2*c.Batch, c.Heads.ProjectorDim
 	l := &cpu{
 		cfg: c, pool: pool,
-		net:    nn.New(c.Backbone, c.Heads, c.Size, rows, 2, pool, nn.Train|c.precision()),
-		views:  make([]float32, rows*c.Size*c.Size*3),
-		cosine: nn.NewNegCosine(rows, dim, pool),
-		watch:  nn.NewCollapse(dim),
+		net:   nn.New(c.Backbone, c.Heads, c.Size, rows, 2, pool, nn.Train|c.precision()),
+		views: make([]float32, rows*c.Size*c.Size*3),
+		watch: nn.NewCollapse(dim),
 	}
 	if c.Heads.PredictorHidden > 0 {
 		l.dp = make([]float32, rows*dim)
 	}
-	if c.Temperature > 0 {
-		l.dz = make([]float32, rows*dim)
-		l.ntxent = nn.NewNTXent(rows, dim, c.Temperature, pool)
+	if c.Loss.Target != nil {
+		l.target = l.encoder()
 	}
-	l.step = l.learn
-	return l
+	for _, t := range c.Loss.Terms {
+		term, err := l.term(t, 1)
+		if err != nil {
+			return nil, err
+		}
+		l.terms = append(l.terms, term)
+	}
+	var err error
+	l.distill, err = l.term(NegativeCosine{Teacher}, float32(c.Distill))
+	l.work = l.learn
+	return l, err
 }
 
 // precision is what the configuration adds to a net's mode.
@@ -56,49 +63,96 @@ func (c Config) precision() nn.Mode {
 	return 0
 }
 
+// encoder is a net for the forward passes of a target or a teacher.
+func (l *cpu) encoder() *nn.Net {
+	c := l.cfg
+	return nn.New(c.Backbone, c.Heads, c.Size, 2*c.Batch, 2, l.pool, nn.Inference|c.precision())
+}
+
+// term makes what computes a term of the loss and adds weight times its gradient.
+func (l *cpu) term(t Term, weight float32) (func() float64, error) {
+	rows, dim := 2*l.cfg.Batch, l.cfg.Heads.ProjectorDim
+	switch t := t.(type) {
+	case NegativeCosine:
+		cosine := nn.NewNegCosine(rows, dim, l.pool)
+		return func() float64 { return cosine.Loss(l.net.P, l.projections(t.Target), l.dp, weight) }, nil
+	case NTXent:
+		l.dz = make([]float32, rows*dim)
+		ntxent := nn.NewNTXent(rows, dim, t.Temperature, l.pool)
+		return func() float64 { return ntxent.Loss(l.net.Z, l.dz, weight) }, nil
+	}
+	return nil, Unsupported(CPU, t)
+}
+
+// projections are what an encoder made of the views.
+func (l *cpu) projections(e Encoder) []float32 {
+	switch e {
+	case Target:
+		return l.target.Z
+	case Teacher:
+		return l.teacher.Z
+	}
+	return l.net.Z
+}
+
 func (l *cpu) Views() []float32 { return l.views }
 
-func (l *cpu) Hold(nets, teachers *sdrnet.Net) error {
+func (l *cpu) Load(nets, teachers *sdrnet.Net) error {
 	l.nets, l.teachers = nets, teachers
 	if teachers != nil && l.teacher == nil {
-		c := l.cfg
-		l.teacher = nn.New(c.Backbone, c.Heads, c.Size, 2*c.Batch, 2, l.pool, nn.Inference|c.precision())
+		l.teacher = l.encoder()
 	}
 	return nil
 }
 
-func (l *cpu) Step(code string, lr float32, n int) (Measure, error) {
-	l.code, l.lr, l.n = code, lr, n
-	l.nets.Update(code, l.step)
-	return l.found, nil
+// Submit takes the whole step: the views of the next one would need the same processors.
+func (l *cpu) Submit(s Step) error {
+	start := time.Now()
+	l.step = s
+	l.nets.Update(s.Code, l.work)
+	l.found.Busy = time.Since(start)
+	return nil
 }
+
+func (l *cpu) Wait() (Measure, error) { return l.found, nil }
 
 // learn takes the step on the sub-net's weights, in place.
 func (l *cpu) learn(params, state []float32) {
+	optimizer, target := state, []float32(nil)
+	if l.target != nil {
+		optimizer, target = state[:len(state)-len(params)], state[len(state)-len(params):]
+		l.target.Params = target
+		l.target.Forward(l.views, nn.BatchStats)
+	}
 	var m Measure
 	l.net.Params = params
 	l.net.Forward(l.views, nn.BatchStats)
 	clear(l.dp)
 	clear(l.dz)
-	if l.ntxent == nil {
-		m.SSL = l.cosine.Loss(l.net.P, l.net.Z, l.dp, 1) // stop-gradient: Z gets none
-	} else {
-		m.SSL = l.ntxent.Loss(l.net.Z, l.dz, 1)
+	for _, term := range l.terms {
+		m.SSL += term()
 	}
 	if l.teachers != nil {
-		l.teachers.Gather(Parent(l.code), l.teacher.Params)
+		l.teachers.Gather(Parent(l.step.Code), l.teacher.Params)
 		l.teacher.Forward(l.views, nn.BatchStats)
-		m.Distill = l.cosine.Loss(l.net.P, l.teacher.Z, l.dp, float32(l.cfg.Distill))
+		m.Distill = l.distill()
 	}
 	m.Loss = m.SSL + l.cfg.Distill*m.Distill
 	m.Std = l.watch.Std(l.net.Z)
 	l.net.Backward(l.dz, l.dp)
-	l.cfg.Optimizer.Update(params, l.net.Grads, state, l.lr, l.n)
+	l.cfg.Optimizer.Update(params, l.net.Grads, optimizer, l.step.LR, l.step.Number)
+	if l.target != nil {
+		follow(target, params, float32(l.cfg.Loss.Target.Momentum(l.step.Number, l.step.Of)))
+	}
 	l.found = m
 }
 
-// Parent is the code of the net that a code's sub-net split off from; the root is its own.
-func Parent(code string) string { return code[:max(len(code)-1, 0)] }
+// follow moves the weights of a target network towards the student's.
+func follow(target, student []float32, momentum float32) {
+	for i, w := range student {
+		target[i] = momentum*target[i] + (1-momentum)*w
+	}
+}
 
 func (l *cpu) Sync() error { return nil }
 

@@ -29,23 +29,24 @@ func TestStep(t *testing.T) {
 		layout := nn.NewLayout(backbone, heads)
 		params := make([]float32, layout.NumParams)
 		layout.Init(params, rng.New(1, rng.Weights))
-		nets, err := sdrnet.New(layout, sdrnet.Config{Stages: []int{4}, Branching: []int{2}, Shared: .5}, params, 1)
+		nets, err := sdrnet.New(layout, sdrnet.Config{Stages: []int{4}, Branching: []int{2}, Shared: .5}, params, make([]float32, len(params)))
 		require.NoError(t, err)
 		teachers := nets.Clone()
 		nets.Split()
-		cfg := ssl.Config{Backbone: backbone, Heads: heads, Size: size, Batch: batch, Distill: lambda, Optimizer: sgd}
-		if method == "ntxent" {
-			cfg.Temperature = temperature
+		cfg := ssl.Config{
+			Backbone: backbone, Heads: heads, Size: size, Batch: batch, Distill: lambda, Optimizer: sgd,
+			Loss: ssl.Lookup(method).Loss(ssl.Values{"temperature": temperature}),
 		}
 		l, err := ssl.Open(ssl.Device{}, cfg, pool)
 		require.NoError(t, err)
-		require.NoError(t, l.Hold(nets, teachers))
+		require.NoError(t, l.Load(nets, teachers))
 		require.Len(t, l.Views(), 2*batch*size*size*3)
 		random := rng.New(2, rng.View)
 		for i := range l.Views() {
 			l.Views()[i] = float32(random.NormFloat64())
 		}
-		got, err := l.Step("1", lr, 1)
+		require.NoError(t, l.Submit(ssl.Step{Code: "1", LR: lr, Number: 1, Of: 1}))
+		got, err := l.Wait()
 		require.NoError(t, err)
 		require.NoError(t, l.Sync())
 		require.NoError(t, l.Close())

@@ -48,6 +48,7 @@ func Load(nameOrFile string, set []string) (*Recipe, error) {
 			return nil, fmt.Errorf("--set %s: %w", setting, err)
 		}
 	}
+	r.SSL.resolve()
 	if err := r.Validate(); err != nil {
 		return nil, fmt.Errorf("recipe %s: %w", nameOrFile, err)
 	}
@@ -58,6 +59,7 @@ func Load(nameOrFile string, set []string) (*Recipe, error) {
 func Parse(data []byte) (*Recipe, error) {
 	r, err := overDefault(data)
 	if err == nil {
+		r.SSL.resolve()
 		err = r.Validate()
 	}
 	if err != nil {

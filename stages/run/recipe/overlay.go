@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/agnivade/levenshtein"
+
+	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
 // Keys lists every key of a recipe in the order of its declaration.
@@ -19,10 +21,14 @@ func Keys() []string {
 	var list func(t reflect.Type, prefix string) []string
 	list = func(t reflect.Type, prefix string) (keys []string) {
 		for i := range t.NumField() {
-			f := t.Field(i)
-			if f.Type.Kind() == reflect.Struct {
+			switch f := t.Field(i); {
+			case f.Type == settingsType:
+				for _, key := range settingKeys() {
+					keys = append(keys, prefix+key)
+				}
+			case f.Type.Kind() == reflect.Struct:
 				keys = append(keys, list(f.Type, prefix+keyOf(f)+".")...)
-			} else {
+			default:
 				keys = append(keys, prefix+keyOf(f))
 			}
 		}
@@ -30,6 +36,9 @@ func Keys() []string {
 	}
 	return list(reflect.TypeFor[Recipe](), "")
 }
+
+// settingsType is the type of a field that holds keys of its section.
+var settingsType = reflect.TypeFor[ssl.Values]()
 
 // keyOf is a field's key: its tag, or its name in small letters where it has
 // none, as YAML packages do.
@@ -52,11 +61,23 @@ func overlay(section reflect.Value, keys map[string]any, prefix string) error {
 		below, isMap := value.(map[string]any)
 		var field reflect.Value
 		for f, v := range section.Fields() {
-			if keyOf(f) == key {
+			switch {
+			case keyOf(f) == key:
+				field = v
+			case f.Type == settingsType && slices.Contains(settingKeys(), key):
 				field = v
 			}
 		}
 		switch {
+		case field.IsValid() && field.Type() == settingsType:
+			var number float64
+			if err := assign(reflect.ValueOf(&number).Elem(), value); err != nil {
+				return fmt.Errorf("%s: %s is %w", full, show(value), err)
+			}
+			if field.IsNil() {
+				field.Set(reflect.MakeMap(settingsType))
+			}
+			field.SetMapIndex(reflect.ValueOf(key), reflect.ValueOf(number))
 		case !field.IsValid() && len(below) == 0:
 			return unknownKey(full)
 		case !field.IsValid(), field.Kind() != reflect.Struct && len(below) > 0:

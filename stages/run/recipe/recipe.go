@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/sdr-ml/sdr/tensorops/nn"
+	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
 // Recipe is everything that decides the weights, besides the data.
@@ -80,23 +81,6 @@ type Partition struct {
 	Balance float64 `yaml:"balance"`
 }
 
-// SSL is the self-supervised loss and its heads.
-type SSL struct {
-	// Method is "simsiam" (arXiv 2011.10566) or "ntxent" (SimCLR, arXiv 2002.05709).
-	Method string `yaml:"method"`
-	// Temperature divides the similarities of NT-Xent.
-	Temperature float64 `yaml:"temperature"`
-	// Hidden is the width of the projector's hidden layers.
-	Hidden int `yaml:"hidden"`
-	// Dim is the width of the projector's output, the embedding.
-	Dim int `yaml:"dim"`
-	// Predictor is the width of the predictor's hidden layer.
-	Predictor int `yaml:"predictor"`
-	// Distill is lambda, the weight of SiamKD: the distillation of each sub-net
-	// from the net that it split off from. 0 leaves it out.
-	Distill float64 `yaml:"distill"`
-}
-
 // Train is the optimizer, the budget and its phases.
 type Train struct {
 	// Batch is the number of images a step sees, each as two views.
@@ -152,10 +136,8 @@ type Train struct {
 	CheckpointSeconds float64 `yaml:"checkpoint_seconds"`
 }
 
-// Names of the self-supervised methods, the precisions, the optimizers and the baselines.
+// Names of the precisions, the optimizers and the baselines.
 const (
-	SimSiam              = "simsiam"
-	NTXent               = "ntxent"
 	FP32                 = "fp32"
 	BF16                 = "bf16"
 	SGD                  = "sgd"
@@ -197,19 +179,6 @@ func (r *Recipe) Levels() (stages, branching []int) {
 		}
 	}
 	return stages, branching
-}
-
-// Heads returns the heads that the loss needs on the backbone. A predictor
-// serves SimSiam and, for either method, SiamKD.
-func (r *Recipe) Heads() nn.Heads {
-	h := nn.Heads{ProjectorHidden: r.SSL.Hidden, ProjectorDim: r.SSL.Dim, ProjectorLayers: 2}
-	if r.SSL.Method == SimSiam {
-		h.ProjectorLayers, h.ProjectorBN = 3, true
-	}
-	if r.SSL.Method == SimSiam || r.SSL.Distill > 0 {
-		h.PredictorHidden = r.SSL.Predictor
-	}
-	return h
 }
 
 // Steps returns the number of optimizer steps of the whole budget.
@@ -264,7 +233,7 @@ func (r *Recipe) Validate() error {
 		return nil
 	}
 	for _, err := range []error{
-		oneOf("ssl.method", r.SSL.Method, SimSiam, NTXent),
+		oneOf("ssl.method", r.SSL.Method, ssl.Methods()...),
 		oneOf("backbone.arch", r.Backbone.Arch, nn.Architectures()...),
 		oneOf("backbone.stem", r.Backbone.Stem, nn.Stems()...),
 		oneOf("split.heads", r.Split.Heads, "shared", "individual"),
@@ -275,7 +244,6 @@ func (r *Recipe) Validate() error {
 		within("input.scale_min", r.Input.ScaleMin, .01, 1),
 		within("split.shared", r.Split.Shared, 0, 1),
 		within("partition.iterations", float64(r.Partition.Iterations), 1, 1000),
-		within("ssl.temperature", r.SSL.Temperature, .01, 10),
 		within("ssl.hidden", float64(r.SSL.Hidden), 1, 1<<16),
 		within("ssl.dim", float64(r.SSL.Dim), 2, 1<<16),
 		within("ssl.predictor", float64(r.SSL.Predictor), 1, 1<<16),
@@ -294,6 +262,11 @@ func (r *Recipe) Validate() error {
 		within("train.checkpoint_seconds", r.Train.CheckpointSeconds, 0, 1e9),
 	} {
 		if err != nil {
+			return err
+		}
+	}
+	for _, s := range ssl.Lookup(r.SSL.Method).Settings() {
+		if err := within("ssl."+s.Name, r.SSL.Settings[s.Name], s.Min, s.Max); err != nil {
 			return err
 		}
 	}

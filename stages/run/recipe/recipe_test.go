@@ -2,6 +2,7 @@ package recipe_test
 
 import (
 	"math"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/sdr-ml/sdr/stages/run/recipe"
 	"github.com/sdr-ml/sdr/tensorops/nn"
+	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
 // TestValidate breaks every rule of a good recipe, one at a time.
@@ -20,7 +22,7 @@ func TestValidate(t *testing.T) {
 	}{
 		{`name: ""; want letters`, func(r *recipe.Recipe) { r.Name = "" }},
 		{`name: "a\nb"; want letters`, func(r *recipe.Recipe) { r.Name = "a\nb" }},
-		{`ssl.method: "byol" is not known; want one of simsiam, ntxent`, func(r *recipe.Recipe) { r.SSL.Method = "byol" }},
+		{`ssl.method: "bayol" is not known; want one of ` + strings.Join(ssl.Methods(), ", "), func(r *recipe.Recipe) { r.SSL.Method = "bayol" }},
 		{"backbone.arch", func(r *recipe.Recipe) { r.Backbone.Arch = "vgg" }},
 		{"backbone.stem", func(r *recipe.Recipe) { r.Backbone.Stem = "" }},
 		{"backbone.width: 0 is out of range; want 1 to 256", func(r *recipe.Recipe) { r.Backbone.Width = 0 }},
@@ -45,7 +47,7 @@ func TestValidate(t *testing.T) {
 		{"partition.iterations", func(r *recipe.Recipe) { r.Partition.Iterations = 0 }},
 		{"partition.balance: 0.5 is out of range; want 1 to 1e+06, or 0 for no bound", func(r *recipe.Recipe) { r.Partition.Balance = .5 }},
 		{"partition.balance", func(r *recipe.Recipe) { r.Partition.Balance = nan }},
-		{"ssl.temperature", func(r *recipe.Recipe) { r.SSL.Temperature = 0 }},
+		{"ssl.temperature", func(r *recipe.Recipe) { r.SSL.Settings = ssl.Values{"temperature": 0} }},
 		{"ssl.hidden", func(r *recipe.Recipe) { r.SSL.Hidden = 0 }},
 		{"ssl.dim", func(r *recipe.Recipe) { r.SSL.Dim = 1 }},
 		{"ssl.predictor", func(r *recipe.Recipe) { r.SSL.Predictor = -1 }},
@@ -136,7 +138,7 @@ func TestHeads(t *testing.T) {
 	require.Equal(t, nn.Heads{ProjectorHidden: 7, ProjectorDim: 5, ProjectorLayers: 2}, r.Heads())
 	r.SSL.Distill = .5
 	require.Equal(t, nn.Heads{ProjectorHidden: 7, ProjectorDim: 5, ProjectorLayers: 2, PredictorHidden: 3}, r.Heads())
-	r.SSL.Method, r.SSL.Distill = recipe.SimSiam, 0
+	r.SSL.Method, r.SSL.Distill = "simsiam", 0
 	require.Equal(t, nn.Heads{ProjectorHidden: 7, ProjectorDim: 5, ProjectorLayers: 3, ProjectorBN: true, PredictorHidden: 3}, r.Heads())
 	require.NoError(t, r.Heads().Validate())
 }

@@ -20,9 +20,9 @@ struct step {
 	float lr;
 	float size, decay, root; // coefficients of AdamW
 	int levels;              // groups of the sub-net; what other levels would hold is in base
-	int vectors;             // of the optimizer's state
+	int vectors;             // of the state beside the weights
 	int params;              // elements of base and of a vector of its state
-	int pad;
+	float momentum;          // of a target network
 	unsigned long long base, state;                       // addresses of floats [params] and [vectors, params]
 	unsigned long long group[LEVELS], groupState[LEVELS]; // [bankSize] and [vectors, bankSize]
 	int bankSize[LEVELS];
@@ -38,7 +38,7 @@ __device__ __forceinline__ float *weightsOf(const step *s, const chunk &c) {
 	return (float *)s->group[c.bank] + c.pos;
 }
 
-// stateOf is where vector k of their optimizer's state lies.
+// stateOf is where vector k of the state beside them lies.
 __device__ __forceinline__ float *stateOf(const step *s, const chunk &c, int k) {
 	if (inBase(s, c)) {
 		return (float *)s->state + (size_t)k * s->params + c.offset;
@@ -46,17 +46,29 @@ __device__ __forceinline__ float *stateOf(const step *s, const chunk &c, int k) 
 	return (float *)s->groupState[c.bank] + (size_t)k * s->bankSize[c.bank] + c.pos;
 }
 
-// gather makes the sub-net's weights the network's: params, and weights unless null. A block takes one chunk.
+// gather makes the sub-net's weights, or a vector from 0 on beside them, the network's: params, and weights unless
+// null. A block takes one chunk.
 extern "C" __launch_bounds__(THREADS)
-__global__ void gather(const chunk *chunks, const step *s, float *params, act *weights) {
+__global__ void gather(const chunk *chunks, const step *s, int vector, float *params, act *weights) {
 	chunk c = chunks[blockIdx.x];
-	const float *from = weightsOf(s, c);
+	const float *from = vector < 0 ? weightsOf(s, c) : stateOf(s, c, vector);
 	for (int i = (int)threadIdx.x; i < c.count; i += THREADS) {
 		float v = from[i];
 		params[c.offset + i] = v;
 		if (weights) {
 			weights[c.offset + i] = store(v);
 		}
+	}
+}
+
+// follow moves a vector beside the weights towards them. A block takes one chunk.
+extern "C" __launch_bounds__(THREADS)
+__global__ void follow(const chunk *chunks, const step *s, int vector) {
+	chunk c = chunks[blockIdx.x];
+	const float *w = weightsOf(s, c);
+	float *to = stateOf(s, c, vector);
+	for (int i = (int)threadIdx.x; i < c.count; i += THREADS) {
+		to[i] = s->momentum * to[i] + (1 - s->momentum) * w[i];
 	}
 }
 
