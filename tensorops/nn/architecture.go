@@ -61,13 +61,15 @@ func (b Backbone) Stages() int {
 // features.
 //
 // The projector maps features to ProjectorDim through ProjectorLayers linear layers with ReLU between them. With
-// ProjectorBN every layer is followed by BatchNorm, the last one without scale and shift (SimSiam, arXiv 2011.10566);
-// otherwise the layers have biases (SimCLR, arXiv 2002.05709). The predictor is linear, BatchNorm, ReLU, linear.
+// ProjectorBN every layer is followed by BatchNorm, the last one without scale and shift (SimSiam, arXiv 2011.10566) or,
+// with ProjectorBias, by a bias instead (BYOL, arXiv 2006.07733); otherwise the layers have biases (SimCLR, arXiv
+// 2002.05709). The predictor is linear, BatchNorm, ReLU, linear.
 type Heads struct {
 	ProjectorHidden int  `json:"projector_hidden"`
 	ProjectorDim    int  `json:"projector_dim"`
 	ProjectorLayers int  `json:"projector_layers"` // 0 = no projector
 	ProjectorBN     bool `json:"projector_bn"`
+	ProjectorBias   bool `json:"projector_bias,omitempty"`
 	PredictorHidden int  `json:"predictor_hidden"` // 0 = no predictor
 }
 

@@ -107,7 +107,7 @@ func (d *design) projector(x operand, h Heads) operand {
 		if last {
 			out = h.ProjectorDim
 		}
-		l := d.linear("projector", &module, d.channels[x], out, h.ProjectorBN, !last)
+		l := d.linear("projector", &module, d.channels[x], out, h.ProjectorBN && !(last && h.ProjectorBias), !last)
 		if l.ReLU = !last; l.ReLU {
 			module++
 		}

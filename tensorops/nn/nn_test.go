@@ -235,6 +235,7 @@ func TestGradientsAreDerivatives(t *testing.T) {
 		{ProjectorDim: 6, ProjectorLayers: 1},
 		{ProjectorHidden: 7, ProjectorDim: 6, ProjectorLayers: 2, PredictorHidden: 5},
 		{ProjectorHidden: 7, ProjectorDim: 6, ProjectorLayers: 2, ProjectorBN: true},
+		{ProjectorHidden: 7, ProjectorDim: 6, ProjectorLayers: 2, ProjectorBN: true, ProjectorBias: true, PredictorHidden: 5},
 	} {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			size := 24 + 40*(i%2)

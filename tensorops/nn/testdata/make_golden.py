@@ -205,39 +205,44 @@ def save(name, tensors):
     save_file({k: v.detach().float().contiguous() for k, v in tensors.items()}, HERE / f"{name}.safetensors")
 
 
-if len(sys.argv) == 2:
-    net = Narrow(BasicBlock, [2, 2, 2, 2], 4, small=True)
-    with safe_open(sys.argv[1], "pt") as f:
-        net.load_state_dict({k: f.get_tensor(k) for k in f.keys()}, strict=True)
-    print("torchvision takes it")
-    sys.exit()
+def main():
+    if len(sys.argv) == 2:
+        net = Narrow(BasicBlock, [2, 2, 2, 2], 4, small=True)
+        with safe_open(sys.argv[1], "pt") as f:
+            net.load_state_dict({k: f.get_tensor(k) for k in f.keys()}, strict=True)
+        print("torchvision takes it")
+        sys.exit()
 
-torch.set_num_threads(1)  # the nets are small
-torch.backends.mkldnn.enabled = False  # its float32 convolutions of few channels write outside their memory (torch 2.15, AVX2)
-reference_net("resnet18", simsiam(4, 16, 12, 8), size=16, batch=8)
-reference_net("resnet34", simclr(BasicBlock, [3, 4, 6, 3], 2, True, 16, 12, 10), size=24, batch=6)
-reference_net("resnet50", simclr(Bottleneck, [3, 4, 6, 3], 4, False, 128, 12, 10), size=40, batch=6)
-reference_losses()
-resnet18 = BasicBlock, [2, 2, 2, 2]
-for name, make, loss, lr, steps in (
-    ("simsiam", lambda: simsiam(4, 16, 12, 8), lambda z, p: cosine_loss(p, z), 0.03, 20),
-    ("ntxent", lambda: simclr(*resnet18, 4, True, 32, 16, 12), lambda z, p: ntxent_loss(z, 0.2), 0.004, 20),
-    # Rounding errors grow from step to step: after 200 of NT-Xent at 0.001, even at a temperature of 0.5, PyTorch's
-    # own float32 is 6 % off. With BatchNorm behind every layer of the projector training is calm: weights that differ
-    # by 1e-6 end 1e-6 of the loss apart. SimSiam has that already and needs but a smaller rate.
-    ("simsiam_long", lambda: simsiam(8, 32, 24, 16), lambda z, p: cosine_loss(p, z), 0.01, 200),
-    ("ntxent_long", lambda: simclr(*resnet18, 8, True, 64, 32, 24, norm=True), lambda z, p: ntxent_loss(z, 0.5), 0.003, 200),
-):
-    double = reference_training(make(), loss, lr, steps)
-    losses = {"losses": double}
-    if steps == 200:  # what bfloat16 does to PyTorch's own training
-        torch.backends.mkldnn.enabled = True
-        losses["bf16"] = reference_training(make(), loss, lr, steps, torch.float32, bf16=True)
-        torch.backends.mkldnn.enabled = False
-        print(f"  bf16: off by {(losses['bf16'] - double).square().mean().sqrt():.1e} (root mean square)")
-    save(f"train_{name}", losses)
-    print(name, [round(v, 4) for v in double[:: steps // 20].tolist()])
-    for dtype, noise in (torch.float32, 0), (torch.float32, 1e-6):
-        other = reference_training(make(), loss, lr, steps, dtype, noise)
-        print(f"  {dtype} with noise of {noise}: off by {(other - double).abs().max():.1e},"
-              f" {((other - double) / double).abs().max():.1e} of a step's loss")
+    torch.set_num_threads(1)  # the nets are small
+    torch.backends.mkldnn.enabled = False  # its float32 convolutions of few channels write outside their memory (torch 2.15, AVX2)
+    reference_net("resnet18", simsiam(4, 16, 12, 8), size=16, batch=8)
+    reference_net("resnet34", simclr(BasicBlock, [3, 4, 6, 3], 2, True, 16, 12, 10), size=24, batch=6)
+    reference_net("resnet50", simclr(Bottleneck, [3, 4, 6, 3], 4, False, 128, 12, 10), size=40, batch=6)
+    reference_losses()
+    resnet18 = BasicBlock, [2, 2, 2, 2]
+    for name, make, loss, lr, steps in (
+        ("simsiam", lambda: simsiam(4, 16, 12, 8), lambda z, p: cosine_loss(p, z), 0.03, 20),
+        ("ntxent", lambda: simclr(*resnet18, 4, True, 32, 16, 12), lambda z, p: ntxent_loss(z, 0.2), 0.004, 20),
+        # Rounding errors grow from step to step: after 200 of NT-Xent at 0.001, even at a temperature of 0.5, PyTorch's
+        # own float32 is 6 % off. With BatchNorm behind every layer of the projector training is calm: weights that differ
+        # by 1e-6 end 1e-6 of the loss apart. SimSiam has that already and needs but a smaller rate.
+        ("simsiam_long", lambda: simsiam(8, 32, 24, 16), lambda z, p: cosine_loss(p, z), 0.01, 200),
+        ("ntxent_long", lambda: simclr(*resnet18, 8, True, 64, 32, 24, norm=True), lambda z, p: ntxent_loss(z, 0.5), 0.003, 200),
+    ):
+        double = reference_training(make(), loss, lr, steps)
+        losses = {"losses": double}
+        if steps == 200:  # what bfloat16 does to PyTorch's own training
+            torch.backends.mkldnn.enabled = True
+            losses["bf16"] = reference_training(make(), loss, lr, steps, torch.float32, bf16=True)
+            torch.backends.mkldnn.enabled = False
+            print(f"  bf16: off by {(losses['bf16'] - double).square().mean().sqrt():.1e} (root mean square)")
+        save(f"train_{name}", losses)
+        print(name, [round(v, 4) for v in double[:: steps // 20].tolist()])
+        for dtype, noise in (torch.float32, 0), (torch.float32, 1e-6):
+            other = reference_training(make(), loss, lr, steps, dtype, noise)
+            print(f"  {dtype} with noise of {noise}: off by {(other - double).abs().max():.1e},"
+                  f" {((other - double) / double).abs().max():.1e} of a step's loss")
+
+
+if __name__ == "__main__":
+    main()
