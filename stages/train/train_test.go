@@ -94,6 +94,7 @@ func TestResume(t *testing.T) {
 		{"ssl.method=ntxent"},
 		{"ssl.method=simsiam", "train={optimizer: lars, lr: 1, trust: 0.01, nesterov: true}"},
 		{"ssl.method=ntxent", "train={optimizer: adamw, lr: 0.001}"},
+		{"ssl.method=byol", "ssl.momentum=0.9"},
 	} {
 		t.Run(strings.Join(set, " "), func(t *testing.T) {
 			whole, cut := t.TempDir(), t.TempDir()

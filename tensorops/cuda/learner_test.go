@@ -31,6 +31,7 @@ type trial struct {
 var (
 	simSiam        = nn.Heads{ProjectorHidden: 24, ProjectorDim: 16, ProjectorLayers: 3, ProjectorBN: true, PredictorHidden: 8}
 	simCLR         = nn.Heads{ProjectorHidden: 24, ProjectorDim: 16, ProjectorLayers: 2}
+	byolHeads      = ssl.Lookup("byol").Heads(ssl.Sizes{Hidden: 24, Dim: 16, Predictor: 8})
 	simCLRPredicts = nn.Heads{ProjectorHidden: 24, ProjectorDim: 16, ProjectorLayers: 2, PredictorHidden: 8}
 )
 
@@ -38,6 +39,7 @@ var (
 var (
 	simSiamLoss = ssl.Lookup("simsiam").Loss(nil)
 	ntxentLoss  = ssl.Lookup("ntxent").Loss(ssl.Values{"temperature": 0.2})
+	byolLoss    = ssl.Lookup("byol").Loss(ssl.Values{"momentum": 0.8})
 )
 
 // trials have every operation of the package among them.
@@ -48,6 +50,7 @@ func trials() []trial {
 		{"simsiam", small, simSiam, 12, 16, ssl.Config{Loss: simSiamLoss, Distill: 0.5, Optimizer: optim.SGD{Momentum: 0.9, WeightDecay: 5e-4}}, 0.001, phases},
 		{"ntxent", small, simCLRPredicts, 12, 16, ssl.Config{Loss: ntxentLoss, Distill: 0.3, Optimizer: optim.AdamW{Beta1: 0.9, Beta2: 0.99, Epsilon: 1e-4, WeightDecay: 0.01}}, 2e-4, phases},
 		{"lars", small, simSiam, 12, 16, ssl.Config{Loss: simSiamLoss, Distill: 0.5, Optimizer: lars}, 0.01, phases},
+		{"byol", small, byolHeads, 12, 16, ssl.Config{Loss: byolLoss, Distill: 0.5, Optimizer: optim.SGD{Momentum: 0.9, WeightDecay: 5e-4}}, 0.001, phases},
 		{"resnet50", large, simCLR, 40, 8, ssl.Config{Loss: ntxentLoss, Optimizer: optim.SGD{Momentum: 0.9, Nesterov: true}}, 1e-6, phases},
 	}
 }

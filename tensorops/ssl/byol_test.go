@@ -1,0 +1,157 @@
+package ssl_test
+
+import (
+	"bytes"
+	"math"
+	"os"
+	"strconv"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/tensorops/nn"
+	"github.com/sdr-ml/sdr/tensorops/optim"
+	"github.com/sdr-ml/sdr/tensorops/safetensors"
+	"github.com/sdr-ml/sdr/tensorops/sdrnet"
+	"github.com/sdr-ml/sdr/tensorops/ssl"
+)
+
+// TestBYOLMatchesLightly trains for 20 steps from the weights and on the views of testdata/make_golden.py: losses, the
+// student's weights and the target network's are lightly's.
+func TestBYOLMatchesLightly(t *testing.T) {
+	const batch, size, steps = 16, 16, 20
+	data, err := os.ReadFile("testdata/byol.safetensors")
+	require.NoError(t, err)
+	golden, err := safetensors.Read(bytes.NewReader(data))
+	require.NoError(t, err)
+	want := func(name string) []float32 {
+		tensor, err := golden.Tensor(name)
+		require.NoError(t, err)
+		return tensor.F32
+	}
+	method := ssl.Lookup("byol")
+	cfg := ssl.Config{
+		Backbone: nn.Backbone{Arch: "resnet18", Stem: "small", Width: 4},
+		Heads:    method.Heads(ssl.Sizes{Hidden: 16, Dim: 12, Predictor: 8}),
+		Size:     size, Batch: batch,
+		Loss:      method.Loss(ssl.Values{"momentum": 0.9}),
+		Optimizer: optim.SGD{Momentum: 0.9, WeightDecay: 5e-4},
+	}
+	layout := nn.NewLayout(cfg.Backbone, cfg.Heads)
+	params := calm(layout)
+	nets, err := sdrnet.New(layout, sdrnet.Config{}, params, cfg.State(params))
+	require.NoError(t, err)
+	pool := kernels.NewPool(2)
+	defer pool.Close()
+	l, err := ssl.Open(ssl.Device{}, cfg, pool)
+	require.NoError(t, err)
+	require.NoError(t, l.Load(nets, nil))
+	for n, loss := range want("losses") {
+		views(l.Views(), n, batch, size)
+		require.NoError(t, l.Submit(ssl.Step{LR: 0.03, Number: n + 1, Of: steps}))
+		m, err := l.Wait()
+		require.NoError(t, err)
+		require.InDelta(t, loss, m.Loss, 1e-4, "step %d", n)
+	}
+	require.NoError(t, l.Sync())
+	state := nets.State()
+	student, target := state[0].Values, state[1].Values[layout.NumParams:] // behind the velocity
+	for _, name := range []string{"conv1.weight", "layer4.1.bn2.weight", "projector.3.bias"} {
+		p, ok := layout.Param(name)
+		require.True(t, ok)
+		requireClose(t, want("student."+name), fileOrder(p, student))
+		requireClose(t, want("target."+name), fileOrder(p, target))
+	}
+}
+
+// hashed is that of nn/testdata/make_golden.py.
+func hashed(key string, n int) []float64 {
+	h := uint32(2166136261)
+	for _, c := range []byte(key) {
+		h = (h ^ uint32(c)) * 16777619
+	}
+	out := make([]float64, n)
+	for i := range out {
+		x := uint32(i)*0x9E3779B1 + h
+		x = (x ^ x>>16) * 0x85EBCA6B
+		x = (x ^ x>>13) * 0xC2B2AE35
+		x ^= x >> 16
+		out[i] = float64(x>>8)/(1<<23) - 1
+	}
+	return out
+}
+
+// calm are the script's weights, whose BatchNorms keep away from the kink of ReLU.
+func calm(l *nn.Layout) []float32 {
+	params := make([]float32, l.NumParams)
+	for _, p := range l.Params {
+		w, u := params[p.Offset:][:p.Size], hashed(p.Name, p.Size)
+		for i := range w {
+			switch p.Kind {
+			case nn.ConvWeight:
+				u[i] *= math.Sqrt(6 / float64(p.Shape[0]*p.Shape[1]*p.Filters))
+			case nn.LinearWeight:
+				u[i] /= math.Sqrt(float64(p.Shape[0]))
+			case nn.Bias:
+				u[i] /= 8
+			case nn.Scale:
+				u[i] = (1 + u[i]/8) / 2
+			case nn.Shift:
+				u[i] = u[i]/8 + 1
+			}
+		}
+		for file, mem := range memory(p) {
+			w[mem] = float32(u[file])
+		}
+	}
+	return params
+}
+
+// memory tells for every element of a parameter in PyTorch's order where it is in memory.
+func memory(p nn.Param) []int {
+	order, inputs, taps := make([]int, 0, p.Size), 1, 1
+	switch p.Kind {
+	case nn.ConvWeight:
+		inputs, taps = p.Shape[2], p.Shape[0]*p.Shape[1]
+	case nn.LinearWeight:
+		inputs = p.Shape[0]
+	}
+	for filter := range p.Filters {
+		for in := range inputs {
+			for tap := range taps {
+				order = append(order, (tap*inputs+in)*p.Filters+filter)
+			}
+		}
+	}
+	return order
+}
+
+func fileOrder(p nn.Param, params []float32) []float32 {
+	out := make([]float32, p.Size)
+	for file, mem := range memory(p) {
+		out[file] = params[p.Offset+mem]
+	}
+	return out
+}
+
+// views are the script's training_images.
+func views(to []float32, step, batch, size int) {
+	colours := hashed("colours "+strconv.Itoa(step), 3*batch)
+	noise := hashed("noise "+strconv.Itoa(step), len(to))
+	for i := range to {
+		image := i / (3 * size * size) % batch
+		to[i] = float32(colours[3*image+i%3] + noise[i]/2)
+	}
+}
+
+// requireClose checks that the difference of two vectors is small against the norm of the wanted one.
+func requireClose(t *testing.T, want, got []float32) {
+	t.Helper()
+	var off, norm float64
+	for i, w := range want {
+		off += math.Pow(float64(got[i]-w), 2)
+		norm += math.Pow(float64(w), 2)
+	}
+	require.LessOrEqual(t, math.Sqrt(off), 1e-4*math.Sqrt(norm))
+}
