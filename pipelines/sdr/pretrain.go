@@ -10,7 +10,21 @@ import (
 	"github.com/sdr-ml/sdr/pipelines"
 	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/stages/run/recipe"
+	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
+
+// methodsHelp lists the methods that are registered.
+func methodsHelp() string {
+	var b strings.Builder
+	for _, name := range ssl.Methods() {
+		m := ssl.Lookup(name)
+		fmt.Fprintf(&b, "  %-8s %s\n", name, m.Summary())
+		for _, s := range m.Settings() {
+			fmt.Fprintf(&b, "           ssl.%s=%v: %s\n", s.Name, s.Default, s.Usage)
+		}
+	}
+	return b.String()
+}
 
 func newPretrain() *cobra.Command {
 	var o pipelines.PretrainOptions
@@ -31,6 +45,8 @@ RUN/dead-letter.parquet; above --max-bad of them the run stops.
 A run that was interrupted or killed continues with --resume, and ends with
 exactly the weights it would have had.
 
+Self-supervised methods (ssl.method), with their settings:
+` + methodsHelp() + `
 Recipes: ` + strings.Join(recipe.Names(), ", ") + `, or a YAML file. Keys for --set:
   ` + strings.Join(recipe.Keys(), "\n  "),
 		Example: `  sdr pretrain --data photos/ --out runs/first

@@ -76,6 +76,44 @@ func TestStep(t *testing.T) {
 	}
 }
 
+// unknown is a term that no device computes.
+type unknown struct{}
+
+func (unknown) String() string { return "a queue of keys" }
+
+func TestUnsupportedTerm(t *testing.T) {
+	pool := kernels.NewPool(1)
+	defer pool.Close()
+	cfg := ssl.Config{Backbone: backbone, Heads: heads, Size: 8, Batch: 2, Optimizer: optim.SGD{}, Loss: ssl.Loss{Terms: []ssl.Term{unknown{}}}}
+	_, err := ssl.Open(ssl.Device{}, cfg, pool)
+	require.EqualError(t, err, "ssl: the device cpu does not compute a queue of keys, which the method needs; train on another device")
+}
+
+// TestMethods holds every method to what recipes rely on.
+func TestMethods(t *testing.T) {
+	require.Equal(t, []string{"byol", "ntxent", "simsiam"}, ssl.Methods())
+	for _, name := range ssl.Methods() {
+		m := ssl.Lookup(name)
+		require.NotEmpty(t, m.Summary())
+		require.NoError(t, m.Heads(ssl.Sizes{Hidden: 8, Dim: 4, Predictor: 4}).Validate())
+		v := ssl.Values{}
+		for _, s := range m.Settings() {
+			require.True(t, s.Min <= s.Default && s.Default <= s.Max, s.Name)
+			v[s.Name] = s.Default
+		}
+		require.NotEmpty(t, m.Loss(v).Terms)
+	}
+	require.Nil(t, ssl.Lookup("bayol"))
+}
+
+// TestMomentum follows the schedule of arXiv 2006.07733, section 3.3.
+func TestMomentum(t *testing.T) {
+	e := ssl.EMA{Base: 0.9}
+	require.InDelta(t, 0.9, e.Momentum(1, 100), 1e-12)
+	require.InDelta(t, 0.95, e.Momentum(51, 100), 1e-12)
+	require.InDelta(t, 1, e.Momentum(100, 100), 1e-4)
+}
+
 func TestParent(t *testing.T) {
 	require.Equal(t, "01", ssl.Parent("012"))
 	require.Equal(t, "", ssl.Parent("0"))
