@@ -43,14 +43,18 @@ func (t training) loop(threads int, format string, encoded source) benchmark {
 
 // prepareLoop returns the loop as stages/train has it: all threads make views, then all threads train.
 func (t training) prepareLoop(p *kernels.Pool, encoded [][]byte) (work, error) {
-	step, views := t.prepare(p), newViewer(t.images, t.size, encoded, p)
+	l, err := t.learner(p)
+	if err != nil {
+		return work{}, err
+	}
+	views := newViewer(t.images, t.size, encoded, l.Views(), p)
 	var waited time.Duration
 	return work{
 		run: func() {
 			start := time.Now()
 			views.load()
 			waited += time.Since(start)
-			step(views.batch)
+			t.step(l)
 		},
 		wait: func() time.Duration { return waited },
 	}, nil
@@ -73,10 +77,10 @@ type viewMaker struct {
 	random *rng.Generator
 }
 
-func newViewer(images, size int, encoded [][]byte, p *kernels.Pool) *viewer {
+func newViewer(images, size int, encoded [][]byte, batch []float32, p *kernels.Pool) *viewer {
 	v := &viewer{
 		encoded: encoded, recipe: augment.SimSiam(size), pool: p,
-		images: images, batch: make([]float32, 2*images*size*size*3),
+		images: images, batch: batch,
 	}
 	for range p.Threads() {
 		v.threads = append(v.threads, viewMaker{augment.NewWorker(&v.recipe), rng.NewGenerator()})

@@ -68,7 +68,7 @@ func TestViewer(t *testing.T) {
 	one, two := kernels.NewPool(1), kernels.NewPool(2)
 	defer one.Close()
 	defer two.Close()
-	a, b := newViewer(3, 8, files, one), newViewer(3, 8, files, two)
+	a, b := newViewer(3, 8, files, make([]float32, 2*3*8*8*3), one), newViewer(3, 8, files, make([]float32, 2*3*8*8*3), two)
 	recipe := augment.SimSiam(8)
 	worker, want := augment.NewWorker(&recipe), make([]float32, 8*8*3)
 	for _, images := range [][]int{{0, 1, 2}, {3, 4, 0}} {

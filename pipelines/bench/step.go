@@ -7,6 +7,8 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/nn"
 	"github.com/sdr-ml/sdr/tensorops/optim"
 	"github.com/sdr-ml/sdr/tensorops/rng"
+	"github.com/sdr-ml/sdr/tensorops/sdrnet"
+	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
 // training is a training step of a self-supervised method: two views of every image forward, each with the BatchNorm
@@ -30,16 +32,14 @@ var sgd = optim.SGD{Momentum: 0.9, WeightDecay: 5e-4}
 // newTraining is a step of ResNet-18 with the small stem on 64 images of 32 px: with the heads that SimSiam has on CIFAR
 // (arXiv 2011.10566, with ImageNet's sizes) or those of SimCLR (arXiv 2002.05709).
 func newTraining(method string, width int, bf16 bool) training {
-	t := training{
+	sizes := map[string]ssl.Sizes{
+		"simsiam": {Hidden: 2048, Dim: 2048, Predictor: 512},
+		"ntxent":  {Hidden: 2048, Dim: 128},
+	}
+	return training{
 		method: method, backbone: nn.Backbone{Arch: "resnet18", Stem: "small", Width: width}, images: 64, size: 32, bf16: bf16,
-		heads: nn.Heads{ProjectorHidden: 2048, ProjectorDim: 128, ProjectorLayers: 2},
+		heads: ssl.Lookup(method).Heads(sizes[method]),
 	}
-	if method == "simsiam" {
-		t.heads = nn.Heads{
-			ProjectorHidden: 2048, ProjectorDim: 2048, ProjectorLayers: 3, ProjectorBN: true, PredictorHidden: 512,
-		}
-	}
-	return t
 }
 
 // steps are whole training steps on views that are there already.
@@ -67,8 +67,12 @@ func (t training) benchmark(threads int) benchmark {
 		bf16:    t.bf16,
 		memory:  true,
 		prepare: func(p *kernels.Pool, _ [][]byte) (work, error) {
-			step, views := t.prepare(p), random(2*t.images*t.size*t.size*3)
-			return work{run: func() { step(views) }}, nil
+			l, err := t.learner(p)
+			if err != nil {
+				return work{}, err
+			}
+			copy(l.Views(), random(len(l.Views())))
+			return work{run: func() { t.step(l) }}, nil
 		},
 	}
 }
@@ -104,34 +108,33 @@ func (t training) flops() float64 {
 	return sum
 }
 
-// prepare makes the net and returns its step on views [2*images, size, size, 3].
-func (t training) prepare(p *kernels.Pool) func(views []float32) {
-	n := 2 * t.images
-	mode := nn.Train
-	if t.bf16 {
-		mode |= nn.BF16
+// learner makes what takes the steps.
+func (t training) learner(p *kernels.Pool) (ssl.Learner, error) {
+	cfg := ssl.Config{
+		Backbone: t.backbone, Heads: t.heads, Size: t.size, Batch: t.images, BF16: t.bf16, Optimizer: sgd,
+		Loss: ssl.Lookup(t.method).Loss(ssl.Values{"temperature": temperature}),
 	}
-	net := nn.New(t.backbone, t.heads, t.size, n, 2, p, mode)
-	net.Layout.Init(net.Params, rng.New(1, rng.Weights))
-	velocity, gradient := make([]float32, len(net.Params)), make([]float32, len(net.Z))
-	var backward func()
-	if t.method == "ntxent" {
-		loss := nn.NewNTXent(n, t.heads.ProjectorDim, temperature, p)
-		backward = func() {
-			loss.Loss(net.Z, gradient, 1)
-			net.Backward(gradient, nil)
-		}
-	} else {
-		loss := nn.NewNegCosine(n, t.heads.ProjectorDim, p)
-		backward = func() {
-			loss.Loss(net.P, net.Z, gradient, 1)
-			net.Backward(nil, gradient)
-		}
+	layout := nn.NewLayout(t.backbone, t.heads)
+	params := make([]float32, layout.NumParams)
+	layout.Init(params, rng.New(1, rng.Weights))
+	nets, err := sdrnet.New(layout, sdrnet.Config{}, params, cfg.State(params))
+	if err != nil {
+		return nil, err
 	}
-	return func(views []float32) {
-		net.Forward(views, nn.UpdateStats)
-		clear(gradient)
-		backward()
-		sgd.Step(net.Params, net.Grads, velocity, learningRate)
+	l, err := ssl.Open(ssl.Device{}, cfg, p)
+	if err != nil {
+		return nil, err
+	}
+	return l, l.Load(nets, nil)
+}
+
+// step takes a step on the learner's views. On the CPU it cannot fail.
+func (t training) step(l ssl.Learner) {
+	err := l.Submit(ssl.Step{LR: learningRate, Number: 1, Of: 1})
+	if err == nil {
+		_, err = l.Wait()
+	}
+	if err != nil {
+		panic(err)
 	}
 }
