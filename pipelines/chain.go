@@ -5,17 +5,16 @@ package pipelines
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"path"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
 	"github.com/sdr-ml/sdr/stages/run"
+	"github.com/sdr-ml/sdr/stages/run/fault"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
 	"github.com/sdr-ml/sdr/transforms/compute"
 	"github.com/sdr-ml/sdr/transforms/files"
@@ -141,7 +140,7 @@ func (c *chain) job(ctx context.Context, steps []step) error {
 			return err
 		}
 		if len(out) == 0 {
-			return fmt.Errorf("stage %s ended without output: the job was cancelled or lost its workers; continue with --resume", st.name)
+			return fmt.Errorf("stage %s ended without output: the job was cancelled or lost its workers; resume the run", st.name)
 		}
 		for i := range out {
 			out[i] = path.Base(out[i])
@@ -162,19 +161,9 @@ func runPipeline(ctx context.Context, runner string, p *beam.Pipeline) error {
 		return ctx.Err()
 	case err != nil:
 		slog.Debug("the pipeline failed", "error", err)
-		return errors.New(cause(err.Error()))
+		return fault.Parse(err)
 	}
 	return nil
-}
-
-// cause returns what a DoFn said, of an error that a runner wrapped into its
-// plan; only text survives the way.
-func cause(text string) string {
-	const mark = "] failed:"
-	if at := strings.LastIndex(text, mark); at >= 0 && strings.Contains(text, "DoFn[") {
-		return strings.TrimSpace(text[at+len(mark):])
-	}
-	return text
 }
 
 // readOut reads the rows that a step left.

@@ -71,7 +71,7 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (*evaluate.Results, error)
 func CheckProtocols(protocols []string) error {
 	for _, p := range protocols {
 		if !slices.Contains(evaluate.Protocols, p) {
-			return run.Usagef("--protocol %s: want some of %s", p, strings.Join(evaluate.Protocols, ","))
+			return run.Usagef("there is no protocol %q; want some of %s", p, strings.Join(evaluate.Protocols, ","))
 		}
 	}
 	return nil
@@ -88,7 +88,7 @@ func openTrained(ctx context.Context, dir string) (*run.Folder, []train.Model, e
 		return nil, nil, err
 	}
 	if !slices.ContainsFunc(models, train.Model.Candidate) {
-		return nil, nil, run.Usagef("%s has no finished net yet: continue it with `sdr pretrain --resume`", dir)
+		return nil, nil, run.Usagef("%s has no finished net yet; resume its training", dir)
 	}
 	return folder, models, nil
 }

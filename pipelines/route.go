@@ -33,7 +33,7 @@ type RouteOptions struct {
 // Route chooses a sub-net for a task by its training images and hands it out.
 func Route(ctx context.Context, o RouteOptions) (*route.Delivery, error) {
 	if !slices.Contains(route.Scorers, o.Scorer) {
-		return nil, run.Usagef("--scorer %s: want one of %s", o.Scorer, strings.Join(route.Scorers, ", "))
+		return nil, run.Usagef("there is no scorer %q; want one of %s", o.Scorer, strings.Join(route.Scorers, ", "))
 	}
 	folder, models, err := openTrained(ctx, o.Run)
 	if err != nil {

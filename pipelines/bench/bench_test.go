@@ -161,10 +161,10 @@ func TestChoose(t *testing.T) {
 	}, namesOf(some))
 
 	_, err = choose(Options{Groups: []string{"gem"}, Threads: 1})
-	require.ErrorIs(t, err, run.ErrUsage)
+	require.ErrorAs(t, err, new(*run.UsageError))
 	require.EqualError(t, err, `there is no group of cases "gem"; want gemm, conv, step, loop, augment, forward`)
 	_, err = choose(Options{Groups: []string{"gemm"}, Threads: 1, Filter: regexp.MustCompile("nothing")})
-	require.ErrorIs(t, err, run.ErrUsage)
+	require.ErrorAs(t, err, new(*run.UsageError))
 	require.ErrorContains(t, err, "no case of gemm has a name that matches nothing")
 }
 

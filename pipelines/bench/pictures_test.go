@@ -53,7 +53,7 @@ func TestCollection(t *testing.T) {
 		require.Equal(t, []int{smallSize, smallSize}, []int{m.Width, m.Height})
 	}
 	_, err = (&pictures{path: filepath.Join(t.TempDir(), "none")}).encode("png")(t.Context())
-	require.ErrorIs(t, err, run.ErrUsage)
+	require.ErrorAs(t, err, new(*run.UsageError))
 	require.ErrorContains(t, err, "does not exist")
 }
 

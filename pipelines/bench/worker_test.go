@@ -126,7 +126,7 @@ func TestWorkerErrors(t *testing.T) {
 		return quick(o).measureAll(t.Context(), []benchmark{b}, func(Result) error { return nil })
 	}
 	err := measure(filepath.Join(t.TempDir(), "python"))
-	require.ErrorIs(t, err, run.ErrUsage)
+	require.ErrorAs(t, err, new(*run.UsageError))
 	require.ErrorContains(t, err, "give a Python that has torch, or run `make bench-torch`")
 
 	t.Setenv(fakeDiary, filepath.Join(t.TempDir(), "diary"))
@@ -145,9 +145,9 @@ func TestWorkerErrors(t *testing.T) {
 		require.ErrorContains(t, err, c.message)
 		require.NotContains(t, err.Error(), "\n")
 		if c.usage {
-			require.ErrorIs(t, err, run.ErrUsage)
+			require.ErrorAs(t, err, new(*run.UsageError))
 		} else {
-			require.NotErrorIs(t, err, run.ErrUsage)
+			require.NotErrorAs(t, err, new(*run.UsageError))
 		}
 	}
 }
@@ -209,6 +209,6 @@ sys.modules[__name__] = torch
 
 	torch("raise ImportError('libtorch.so is damaged', name='torch')\n")
 	err = measure(gemm)
-	require.ErrorIs(t, err, run.ErrUsage)
+	require.ErrorAs(t, err, new(*run.UsageError))
 	require.ErrorContains(t, err, "cannot import torch (libtorch.so is damaged)")
 }

@@ -34,8 +34,12 @@ func checkDevice(c *cobra.Command, d *ssl.Device, runner string) error {
 	if runner == "flink" || runner == "dataflow" {
 		return nil
 	}
-	if err := ssl.Check(*d); err != nil {
-		return run.Usage(err)
+	err := ssl.Check(*d)
+	switch {
+	case err == nil:
+		return nil
+	case d.Name == ssl.CUDA:
+		return run.Usagef("%w; `sdr doctor` tells more, and --cuda-libs names a folder to look in first", err)
 	}
-	return nil
+	return run.Usage(err)
 }

@@ -61,7 +61,7 @@ func main() {
 	case ctx.Err() != nil:
 		fmt.Fprintln(os.Stderr, "sdr: interrupted; the same command with --resume continues")
 		os.Exit(exitInterrupted)
-	case errors.Is(err, run.ErrUsage):
+	case errors.As(err, new(*run.UsageError)):
 		fmt.Fprintln(os.Stderr, "sdr:", err)
 		os.Exit(exitUsage)
 	default:

@@ -253,11 +253,11 @@ func TestUsageErrors(t *testing.T) {
 		{"--max-bad", []string{"pretrain", "--data", tiny, "--out", out, "--max-bad", "2"}},
 		{"unknown flag", []string{"pretrain", "--dta", tiny}},
 		{`did you mean "pretrain"?`, []string{"pretrian"}},
-		{"is not a run", []string{"evaluate", "--run", empty, "--tasks", folder}},
+		{"holds no run", []string{"evaluate", "--run", empty, "--tasks", folder}},
 		{"--protocol", []string{"evaluate", "--run", empty, "--tasks", folder, "--protocol", "svm"}},
-		{"is not a run", []string{"route", "--run", empty, "--task", folder, "--out", out}},
-		{"is not a run", []string{"export", "--run", empty, "--subnet", "0", "--out", out}},
-		{"is not a run", []string{"inspect", empty}},
+		{"holds no run", []string{"route", "--run", empty, "--task", folder, "--out", out}},
+		{"holds no run", []string{"export", "--run", empty, "--subnet", "0", "--out", out}},
+		{"holds no run", []string{"inspect", empty}},
 		{"no such file", []string{"embed", "--model", filepath.Join(dir, "none"), "--data", tiny, "--out", out}},
 	} {
 		stdout, stderr, code := sdr(t, c.args...)

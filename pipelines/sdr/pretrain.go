@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -8,8 +9,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sdr-ml/sdr/pipelines"
+	"github.com/sdr-ml/sdr/stages/ingest"
 	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/stages/run/recipe"
+	"github.com/sdr-ml/sdr/stages/train"
 	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
@@ -107,6 +110,29 @@ Recipes: ` + strings.Join(recipe.Names(), ", ") + `, or a YAML file. Keys for --
 	return c
 }
 
+// remedies are the flags that mend an error.
+var remedies = []struct {
+	err  error
+	text string
+}{
+	{run.ErrNoRun, "choose another --out"},
+	{run.ErrHoldsRun, "continue it with --resume, replace it with --overwrite, or choose another --out"},
+	{run.ErrOtherRecipe, "start anew with --overwrite"},
+	{ingest.ErrTooManyBad, "mend or remove them, or raise --max-bad"},
+	{train.ErrOutOfMemory, "lower the batch with --set train.batch=N, or raise --gpu-mem"},
+	{run.ErrOtherData, "give the same --data, or start anew with --overwrite"},
+}
+
+// withRemedy adds to an error which flags mend it.
+func withRemedy(err error) error {
+	for _, r := range remedies {
+		if errors.Is(err, r.err) {
+			return fmt.Errorf("%w; %s", err, r.text)
+		}
+	}
+	return err
+}
+
 // pretrain runs the job, keeps its log and prints what it made.
 func pretrain(c *cobra.Command, o pipelines.PretrainOptions) error {
 	closeLog := func() {}
@@ -118,7 +144,7 @@ func pretrain(c *cobra.Command, o pipelines.PretrainOptions) error {
 	}
 	made, err := pipelines.Pretrain(c.Context(), o)
 	if err != nil {
-		return err
+		return withRemedy(err)
 	}
 	out := c.OutOrStdout()
 	if made.Results != nil {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"strings"
 
+	"github.com/sdr-ml/sdr/stages/run/fault"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
 	"github.com/sdr-ml/sdr/transforms/record"
 )
@@ -45,6 +46,9 @@ func ReadDead(ctx context.Context, path string) ([]Dead, error) {
 	return all, nil
 }
 
+// ErrTooManyBad is the error of more bad images than Config.MaxBad allows.
+var ErrTooManyBad = fault.New("too-many-bad-images")
+
 // check is the error of too many bad images of a total, nil if there are few.
 func (fn *checkFn) check(total int64, bad []Dead) error {
 	n := int64(len(bad))
@@ -55,6 +59,6 @@ func (fn *checkFn) check(total int64, bad []Dead) error {
 	for _, d := range bad[:min(n, 3)] {
 		first = append(first, fmt.Sprintf("%s, row %d: %s", d.Path, d.Row, d.Reason))
 	}
-	return fmt.Errorf("%d of %d images cannot be read, more than the share of %g that --max-bad allows; the first: %s; all of them: %s; mend or remove them, or raise --max-bad",
-		n, total, fn.MaxBad, strings.Join(first, "; "), fn.DeadLetter)
+	return fmt.Errorf("%d of %d images cannot be read, more than the share of %g that may be [%w]; the first: %s; all of them: %s",
+		n, total, fn.MaxBad, ErrTooManyBad, strings.Join(first, "; "), fn.DeadLetter)
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sdr-ml/sdr/stages/ingest"
+	"github.com/sdr-ml/sdr/stages/run/fault"
 	"github.com/sdr-ml/sdr/stages/run/shards"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
 	"github.com/sdr-ml/sdr/transforms/imageio"
@@ -193,7 +194,7 @@ func TestTooManyBadImagesFail(t *testing.T) {
 		_, err := run(t, runner, cfg)
 		require.ErrorContains(t, err, "3 of 20 images cannot be read")
 		require.ErrorContains(t, err, "001.png")
-		require.ErrorContains(t, err, "--max-bad")
+		require.ErrorIs(t, fault.Parse(err), ingest.ErrTooManyBad)
 		require.ErrorContains(t, err, cfg.DeadLetter)
 		dead, err := ingest.ReadDead(t.Context(), cfg.DeadLetter)
 		require.NoError(t, err)

@@ -96,5 +96,5 @@ func TestReportErrors(t *testing.T) {
 	p, s := beam.NewPipelineWithRoot()
 	dir := t.TempDir()
 	Report(s, Config{Dir: dir}, beam.Create(s, record.Of([]shards.Ref{})), beam.Create(s, record.Of([]evaluate.Row{})))
-	require.ErrorContains(t, ptest.Run(p), "is not a run")
+	require.ErrorContains(t, ptest.Run(p), "holds no run")
 }

@@ -13,6 +13,17 @@ import (
 	"github.com/sdr-ml/sdr/transforms/files"
 )
 
+// Why a folder is refused.
+var (
+	// ErrNoRun is of a folder that holds something else than a run.
+	ErrNoRun = errors.New("holds no run")
+	// ErrHoldsRun is that of Fresh.
+	ErrHoldsRun = errors.New("holds a run already")
+	// ErrOtherRecipe and ErrOtherData are of runs that cannot be resumed as asked.
+	ErrOtherRecipe = errors.New("began with another recipe")
+	ErrOtherData   = errors.New("began with other data")
+)
+
 // Mode says what to do when the folder is there already.
 type Mode int
 
@@ -41,15 +52,13 @@ func check(ctx context.Context, dir string, mode Mode) (begun []string, err erro
 	}
 	_, err = Open(ctx, dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		err = Usagef("%s is not empty and holds no run (it has no %s): choose another --out", dir, infoFile)
-	} else if err != nil {
-		err = fmt.Errorf("%w: choose another --out", err)
+		err = Usagef("%s is not empty and %w: it has no %s", dir, ErrNoRun, infoFile)
 	}
 	if err != nil || len(paths) == 1 { // run.json alone
 		return nil, err
 	}
 	if mode == Fresh {
-		return nil, Usagef("%s holds a run already: continue it with --resume, replace it with --overwrite, or choose another --out", dir)
+		return nil, Usagef("%s %w", dir, ErrHoldsRun)
 	}
 	return paths, nil
 }
@@ -93,13 +102,13 @@ func resume(ctx context.Context, dir string, info Info, recipe []byte) (*Folder,
 	}
 	old, err := files.Read(ctx, f.RecipePath())
 	if err != nil {
-		return nil, Usagef("resume %s: %w; start anew with --overwrite", dir, err)
+		return nil, Usagef("%s %w, which cannot be read: %w", dir, ErrOtherRecipe, err)
 	}
 	if string(old) != string(recipe) {
-		return nil, Usagef("%s began with another recipe: compare %s, or start anew with --overwrite", dir, f.RecipePath())
+		return nil, Usagef("%s %w: compare %s", dir, ErrOtherRecipe, f.RecipePath())
 	}
 	if !slices.Equal(f.Info.Data, info.Data) {
-		return nil, Usagef("%s began with --data %v, not %v: give the same, or start anew with --overwrite", dir, f.Info.Data, info.Data)
+		return nil, Usagef("%s %w: %v, not %v", dir, ErrOtherData, f.Info.Data, info.Data)
 	}
 	return f, nil
 }

@@ -52,34 +52,36 @@ type Info struct {
 	Data []string `json:"data"`
 }
 
-// ErrUsage marks errors that a different command line would mend; the program
-// ends with exit code 2.
-var ErrUsage = errors.New("")
+// UsageError is an error that other arguments or other input would mend.
+type UsageError struct{ err error }
 
-// Usage marks an error with ErrUsage; its message stays as it is.
-func Usage(err error) error { return Usagef("%w", err) }
+func (e *UsageError) Error() string { return e.err.Error() }
 
-// Usagef is fmt.Errorf marked with ErrUsage.
-func Usagef(format string, args ...any) error {
-	return fmt.Errorf("%w"+format, append([]any{ErrUsage}, args...)...)
-}
+// Unwrap returns the error that it marks.
+func (e *UsageError) Unwrap() error { return e.err }
+
+// Usage marks an error as a UsageError; its message stays as it is.
+func Usage(err error) error { return &UsageError{err} }
+
+// Usagef is fmt.Errorf marked as a UsageError.
+func Usagef(format string, args ...any) error { return Usage(fmt.Errorf(format, args...)) }
 
 // Open opens the folder of a run. A folder without run.json is fs.ErrNotExist.
 func Open(ctx context.Context, dir string) (*Folder, error) {
 	path := files.Join(dir, infoFile)
 	data, err := files.Read(ctx, path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, Usagef("%s is not a run: it has no %s (%w)", dir, infoFile, fs.ErrNotExist)
+		return nil, Usagef("%s %w: there is no %s (%w)", dir, ErrNoRun, infoFile, fs.ErrNotExist)
 	}
 	if err != nil {
-		return nil, Usagef("%s cannot be opened as a run: %w", dir, err)
+		return nil, Usagef("%s %w that can be opened: %w", dir, ErrNoRun, err)
 	}
 	f := &Folder{Dir: dir}
 	if err := json.Unmarshal(data, &f.Info); err != nil {
-		return nil, Usagef("%s is not a run: %s: %w", dir, path, err)
+		return nil, Usagef("%s %w: %s: %w", dir, ErrNoRun, path, err)
 	}
 	if f.Info.ID == uuid.Nil {
-		return nil, Usagef("%s is not a run: %s has no id", dir, path)
+		return nil, Usagef("%s %w: %s has no id", dir, ErrNoRun, path)
 	}
 	return f, nil
 }

@@ -52,7 +52,7 @@ func exists(t *testing.T, path string) bool {
 // refused wants an error that a different command line would mend.
 func refused(t *testing.T, err error, message string) {
 	t.Helper()
-	require.ErrorIs(t, err, run.ErrUsage)
+	require.ErrorAs(t, err, new(*run.UsageError))
 	require.ErrorContains(t, err, message)
 }
 
@@ -63,7 +63,7 @@ func TestCreate(t *testing.T) {
 		}
 		_, err := run.Open(t.Context(), dir)
 		require.ErrorIs(t, err, fs.ErrNotExist)
-		refused(t, err, dir+" is not a run: it has no run.json")
+		refused(t, err, dir+" holds no run: there is no run.json")
 
 		made := create(t, dir, run.Fresh)
 		opened, err := run.Open(t.Context(), dir)
@@ -73,7 +73,7 @@ func TestCreate(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, recipe, text)
 
-		refused(t, run.Check(t.Context(), dir, run.Fresh), dir+" holds a run already: continue it with --resume, replace it with --overwrite, or choose another --out")
+		refused(t, run.Check(t.Context(), dir, run.Fresh), dir+" holds a run already")
 		_, err = run.Create(t.Context(), dir, run.Fresh, newInfo(), recipe)
 		refused(t, err, "holds a run already")
 	})
@@ -104,11 +104,11 @@ func TestResume(t *testing.T) {
 		other := newInfo()
 		other.Data = []string{"a b", "c"}
 		_, err = run.Create(t.Context(), dir, run.Resume, other, recipe)
-		refused(t, err, "began with --data [a b c], not [a b c]")
+		refused(t, err, "began with other data: [a b c], not [a b c]")
 
 		require.NoError(t, files.Remove(t.Context(), made.RecipePath()))
 		_, err = run.Create(t.Context(), dir, run.Resume, newInfo(), recipe)
-		refused(t, err, "start anew with --overwrite")
+		refused(t, err, "began with another recipe, which cannot be read")
 	})
 }
 
@@ -162,9 +162,9 @@ func TestNotARun(t *testing.T) {
 				path := files.Join(dir, name)
 				require.NoError(t, files.WriteBytes(t.Context(), path, []byte(content)))
 				for _, mode := range []run.Mode{run.Fresh, run.Resume, run.Overwrite} {
-					refused(t, run.Check(t.Context(), dir, mode), "choose another --out")
+					refused(t, run.Check(t.Context(), dir, mode), run.ErrNoRun.Error())
 					_, err := run.Create(t.Context(), dir, mode, newInfo(), recipe)
-					refused(t, err, "choose another --out")
+					require.ErrorIs(t, err, run.ErrNoRun)
 				}
 				got, err := files.Read(t.Context(), path)
 				require.NoError(t, err)
@@ -182,7 +182,7 @@ func TestFileInTheWay(t *testing.T) {
 			refused(t, run.Check(t.Context(), dir, mode), "cannot be a run folder")
 		}
 		_, err := run.Open(t.Context(), dir)
-		refused(t, err, "cannot be opened as a run")
+		refused(t, err, "holds no run that can be opened")
 	}
 }
 
@@ -229,7 +229,7 @@ func TestDamagedInfo(t *testing.T) {
 		path := files.Join(dir, "run.json")
 		require.NoError(t, files.WriteBytes(t.Context(), path, []byte(`{"id": "01`)))
 		_, err := run.Open(t.Context(), dir)
-		refused(t, err, dir+" is not a run: "+path+": unexpected end of JSON input")
+		refused(t, err, dir+" holds no run: "+path+": unexpected end of JSON input")
 	})
 }
 
@@ -276,11 +276,11 @@ func TestDigest(t *testing.T) {
 
 func TestUsage(t *testing.T) {
 	err := run.Usage(context.Canceled)
-	require.ErrorIs(t, err, run.ErrUsage)
+	require.ErrorAs(t, err, new(*run.UsageError))
 	require.ErrorIs(t, err, context.Canceled)
 	require.EqualError(t, err, context.Canceled.Error())
 	require.EqualError(t, run.Usagef("--x %d: 100%%", 3), "--x 3: 100%")
-	require.NotErrorIs(t, errors.New("other"), run.ErrUsage)
+	require.NotErrorAs(t, errors.New("other"), new(*run.UsageError))
 }
 
 func TestSize(t *testing.T) {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
+	"github.com/sdr-ml/sdr/stages/run/fault"
 	"github.com/sdr-ml/sdr/stages/run/recipe"
 	"github.com/sdr-ml/sdr/stages/run/shards"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
@@ -34,6 +35,10 @@ const (
 
 // Root is the name of the sub-net that goes on training on all images.
 const Root = "root"
+
+// ErrOutOfMemory is the error of a training for which the device has too
+// little memory.
+var ErrOutOfMemory = fault.New("out-of-device-memory")
 
 // Config says what to train and where to keep it.
 type Config struct {
@@ -119,7 +124,10 @@ func (fn *trainFn) ProcessElement(ctx context.Context, arm string, refs *record.
 		models, err = trainArm(ctx, fn.Config, arm, rows, threads)
 		return err
 	})
-	if err != nil {
+	switch {
+	case errors.Is(err, ssl.ErrOutOfMemory):
+		return nil, fmt.Errorf("train %s: %w [%w]", arm, err, ErrOutOfMemory)
+	case err != nil:
 		return nil, fmt.Errorf("train %s: %w", arm, err)
 	}
 	return record.Of(models), nil

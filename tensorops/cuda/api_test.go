@@ -9,6 +9,7 @@ import (
 	"unsafe"
 
 	"github.com/ebitengine/purego"
+	"github.com/sdr-ml/sdr/tensorops/ssl"
 	"github.com/stretchr/testify/require"
 )
 
@@ -124,8 +125,8 @@ func TestStatus(t *testing.T) {
 	err := a.check(errorOutOfMemory, "cuMemAlloc of %s for %s", size(3<<29), "conv 512x32x32x64")
 	require.EqualError(t, err,
 		"cuda: cuMemAlloc of 1.5 GiB for conv 512x32x32x64: CUDA_ERROR_OUT_OF_MEMORY (out of memory)")
-	require.ErrorIs(t, err, ErrOutOfMemory)
-	require.NotErrorIs(t, a.check(1, "cuInit"), ErrOutOfMemory)
+	require.ErrorIs(t, err, ssl.ErrOutOfMemory)
+	require.NotErrorIs(t, a.check(1, "cuInit"), ssl.ErrOutOfMemory)
 	a.cuGetErrorName = func(status, **byte) status { return 1 }
 	require.EqualError(t, a.check(12345, "cuInit"), "cuda: cuInit: CUresult 12345, which this driver does not know")
 
@@ -134,11 +135,11 @@ func TestStatus(t *testing.T) {
 		copy(unsafe.Slice(to, bytes), "xDesc is null\x00")
 	}
 	require.EqualError(t, a.checkDNN(2000, "cudnnCreate"), "cuda: cudnnCreate: CUDNN_STATUS_BAD_PARAM (xDesc is null)")
-	require.ErrorIs(t, a.checkDNN(dnnAllocFailed, "x"), ErrOutOfMemory)
+	require.ErrorIs(t, a.checkDNN(dnnAllocFailed, "x"), ssl.ErrOutOfMemory)
 	a.cublasLtGetStatusString = func(ltStatus) string { return "an unsupported value" }
 	require.EqualError(t, a.checkBLAS(7, "cublasLtMatmul"),
 		"cuda: cublasLtMatmul: cublasStatus_t 7 (an unsupported value)")
-	require.ErrorIs(t, a.checkBLAS(ltAllocFailed, "x"), ErrOutOfMemory)
+	require.ErrorIs(t, a.checkBLAS(ltAllocFailed, "x"), ssl.ErrOutOfMemory)
 }
 
 // TestGPUName writes what a GPU is.

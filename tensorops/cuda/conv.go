@@ -173,5 +173,5 @@ func (v *conv) choose(p pass, a, b, out Buffer) (algorithm, error) {
 		return how, nil
 	}
 	return algorithm{}, fmt.Errorf("cuda: cuDNN has no algorithm for the %v of the convolution %+v in %d MiB of workspace; "+
-		"raise --gpu-mem, lower train.batch, or leave out --deterministic", p, v.shape, size>>20)
+		"allow more memory, take a smaller batch, or do without determinism", p, v.shape, size>>20)
 }

@@ -153,12 +153,12 @@ func (l *learner) projections(e ssl.Encoder) Buffer {
 // outOfMemory says which batch would fit, where memory was the trouble: what grows with the batch is almost all values
 // between operations.
 func (l *learner) outOfMemory(err error) error {
-	if !errors.Is(err, ErrOutOfMemory) || l.own.values == 0 {
+	if !errors.Is(err, ssl.ErrOutOfMemory) || l.own.values == 0 {
 		return err
 	}
 	each := uint64(l.own.values / l.cfg.Batch)
 	fits := l.d.memory.available() / (each + each/8)
-	return fmt.Errorf("%w; an image of a batch takes %s: a batch of about %d would fit instead of %d (train.batch)",
+	return fmt.Errorf("%w; an image of a batch takes %s: a batch of about %d would fit instead of %d",
 		err, size(each), min(fits, uint64(l.cfg.Batch-1)), l.cfg.Batch)
 }
 

@@ -238,7 +238,7 @@ func TestOutOfMemory(t *testing.T) {
 	cfg.Backbone, cfg.Heads, cfg.Size, cfg.Batch = c.backbone, c.heads, c.size, 512
 	f := newFake(t, false)
 	_, err := (&gpus{f.load}).Open(ssl.Device{Memory: 24 << 20}, cfg)
-	require.ErrorIs(t, err, ErrOutOfMemory)
+	require.ErrorIs(t, err, ssl.ErrOutOfMemory)
 	require.Empty(t, f.blocks)
 	var each string
 	var fits, asked int

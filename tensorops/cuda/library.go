@@ -131,7 +131,7 @@ func (e environment) open(places []string, w wanted, names ...string) library {
 		}
 	}
 	return library{wanted: w, err: fmt.Errorf(
-		"cuda: no %s (%s) can be opened; %s; or name its folder by --cuda-libs\n  looked in: %s%s",
+		"cuda: no %s (%s) can be opened; %s; or name its folder\n  looked in: %s%s",
 		w.what, strings.Join(names, " or "), w.mend, strings.Join(looked, ", "), strings.Join(failed, ""))}
 }
 

@@ -149,7 +149,7 @@ func TestFindErrors(t *testing.T) {
 	text := l.dnn.err.Error()
 	for _, part := range []string{
 		"cuda: no cuDNN (libcudnn.so.9) can be opened; install it, such as by: pip install nvidia-cudnn-cu12",
-		"--cuda-libs", "looked in: /lib32, /lib32/lib64, ",
+		"or name its folder", "looked in: /lib32, /lib32/lib64, ",
 		", dlopen's own search (LD_LIBRARY_PATH, ld.so.conf), ", ", /usr/local/cuda*/lib64, ",
 		"/home/u/.local/lib/python3*/site-packages/nvidia/*/lib\n",
 		"\n  dlopen: /lib32/libcudnn.so.9: wrong ELF class", "\n  dlopen: libcudnn.so.9: cannot open shared object file",

@@ -7,6 +7,7 @@ import (
 	"math"
 
 	"github.com/dustin/go-humanize"
+	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
 const (
@@ -56,13 +57,13 @@ func (p *pool) alloc(bytes int, what string) (addr uint64, err error) {
 	if addr, ok := p.reuse(need, true); ok {
 		return addr, nil
 	}
-	if err = p.grow(need, what); errors.Is(err, ErrOutOfMemory) {
+	if err = p.grow(need, what); errors.Is(err, ssl.ErrOutOfMemory) {
 		if err := p.trim(); err != nil {
 			return 0, err
 		}
 		err = p.grow(need, what)
 	}
-	if err != nil && !errors.Is(err, ErrOutOfMemory) {
+	if err != nil && !errors.Is(err, ssl.ErrOutOfMemory) {
 		return 0, err
 	}
 	if addr, ok := p.reuse(need, err == nil); ok {
@@ -132,7 +133,7 @@ func (p *pool) grow(need uint64, what string) error {
 	bytes := max(need, largeStep) // small arrays share one
 	asked := fmt.Sprintf("cuMemAlloc of %s for %s", size(need), what)
 	if bytes > p.limit-p.held {
-		return &statusError{asked, "beyond the limit of --gpu-mem", true}
+		return &statusError{asked, "beyond the limit that was set", true}
 	}
 	var addr uint64
 	if err := p.check(p.cuMemAlloc(&addr, bytes), "%s", asked); err != nil {

@@ -3,6 +3,7 @@ package cuda
 import (
 	"testing"
 
+	"github.com/sdr-ml/sdr/tensorops/ssl"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 )
@@ -64,7 +65,7 @@ func TestPool(t *testing.T) {
 				bytes := uint64(rapid.IntRange(1, 1<<shift).Draw(t, "bytes"))
 				addr, err := p.alloc(int(bytes), "a test")
 				if err != nil {
-					require.ErrorIs(t, err, ErrOutOfMemory)
+					require.ErrorIs(t, err, ssl.ErrOutOfMemory)
 					continue
 				}
 				require.Zero(t, addr%512)
@@ -129,15 +130,15 @@ func TestPoolShortage(t *testing.T) {
 	_, err = p.alloc(23<<20, "activations")
 	require.EqualError(t, err, "cuda: cuMemAlloc of 24 MiB for activations: CUDA_ERROR_OUT_OF_MEMORY (out of memory); "+
 		"10 MiB are in use, 10 MiB at most so far, there is no limit, 22 MiB of the device's 32 MiB are free")
-	require.ErrorIs(t, err, ErrOutOfMemory)
+	require.ErrorIs(t, err, ssl.ErrOutOfMemory)
 	p = newPool(f.api(), 5<<20)
 	_, err = p.alloc(6<<20, "activations")
-	require.EqualError(t, err, "cuda: cuMemAlloc of 6.0 MiB for activations: beyond the limit of --gpu-mem; "+
+	require.EqualError(t, err, "cuda: cuMemAlloc of 6.0 MiB for activations: beyond the limit that was set; "+
 		"0 B are in use, 0 B at most so far, the limit is 5.0 MiB, 22 MiB of the device's 32 MiB are free")
-	require.ErrorIs(t, err, ErrOutOfMemory)
+	require.ErrorIs(t, err, ssl.ErrOutOfMemory)
 	a := f.api()
 	a.cuMemAlloc = func(*uint64, uint64) status { return 700 }
 	_, err = newPool(a, 0).alloc(1, "activations")
 	require.Error(t, err)
-	require.NotErrorIs(t, err, ErrOutOfMemory)
+	require.NotErrorIs(t, err, ssl.ErrOutOfMemory)
 }

@@ -1,15 +1,12 @@
 package cuda
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 
+	"github.com/sdr-ml/sdr/tensorops/ssl"
 	"golang.org/x/sys/unix"
 )
-
-// ErrOutOfMemory is what errors.Is finds in an error that says that the GPU's memory, or the limit of it, is too small.
-var ErrOutOfMemory = errors.New("cuda: out of memory")
 
 // The statuses that the libraries' functions return; 0 is success.
 type (
@@ -28,8 +25,8 @@ type statusError struct {
 
 func (e *statusError) Error() string { return "cuda: " + e.what + ": " + e.status }
 
-// Is makes errors.Is find ErrOutOfMemory.
-func (e *statusError) Is(target error) bool { return e.outOfMemory && target == ErrOutOfMemory }
+// Is makes errors.Is find ssl.ErrOutOfMemory.
+func (e *statusError) Is(target error) bool { return e.outOfMemory && target == ssl.ErrOutOfMemory }
 
 // check makes an error of the driver's status; what was tried is formatted only then.
 func (d *driver) check(s status, format string, args ...any) error {

@@ -1,6 +1,7 @@
 package ssl
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 
@@ -25,6 +26,9 @@ type Device struct {
 	// Deterministic makes two runs on the same device give bitwise the same weights. On the CPU they always do.
 	Deterministic bool
 }
+
+// ErrOutOfMemory is what errors.Is finds in an error that says that a device's memory, or the limit of it, is too small.
+var ErrOutOfMemory = errors.New("out of memory")
 
 // Driver brings learners on devices of its kind.
 type Driver interface {

@@ -45,7 +45,7 @@ func Load(nameOrFile string, set []string) (*Recipe, error) {
 	}
 	for _, setting := range set {
 		if err := r.set(setting); err != nil {
-			return nil, fmt.Errorf("--set %s: %w", setting, err)
+			return nil, fmt.Errorf("setting %s: %w", setting, err)
 		}
 	}
 	r.SSL.resolve()
