@@ -254,7 +254,7 @@ func TestUsageErrors(t *testing.T) {
 		{"unknown flag", []string{"pretrain", "--dta", tiny}},
 		{`did you mean "pretrain"?`, []string{"pretrian"}},
 		{"holds no run", []string{"evaluate", "--run", empty, "--tasks", folder}},
-		{"--protocol", []string{"evaluate", "--run", empty, "--tasks", folder, "--protocol", "svm"}},
+		{"there is no protocol", []string{"evaluate", "--run", empty, "--tasks", folder, "--protocol", "svm"}},
 		{"holds no run", []string{"route", "--run", empty, "--task", folder, "--out", out}},
 		{"holds no run", []string{"export", "--run", empty, "--subnet", "0", "--out", out}},
 		{"holds no run", []string{"inspect", empty}},

@@ -76,7 +76,7 @@ func TestStructsLieAsInCUDA(t *testing.T) {
 		int32(unsafe.Offsetof(p.Size)), int32(unsafe.Offsetof(p.Decay)), int32(unsafe.Offsetof(p.Root)),
 		int32(unsafe.Offsetof(p.Levels)), int32(unsafe.Offsetof(p.Vectors)), int32(unsafe.Offsetof(p.Params)),
 		int32(unsafe.Offsetof(p.Base)), int32(unsafe.Offsetof(p.State)),
-		int32(unsafe.Offsetof(p.Group)), int32(unsafe.Offsetof(p.GroupState)), int32(unsafe.Offsetof(p.BankSize)),
+		int32(unsafe.Offsetof(p.Group)), int32(unsafe.Offsetof(p.GroupState)), int32(unsafe.Offsetof(p.GroupSize)),
 	}, got)
 }
 
@@ -523,7 +523,7 @@ type sub struct {
 // newSub makes one of two levels; chunks of a third are in the base.
 func newSub(s bench, sizes []int, vectors int) *sub {
 	n := &sub{s: s}
-	banks := make([]int32, 3)
+	groupSizes := make([]int32, 3)
 	for i, size := range sizes {
 		adapt := i%2 == 0
 		var flags int32
@@ -532,12 +532,12 @@ func newSub(s bench, sizes []int, vectors int) *sub {
 		}
 		n.tensors = append(n.tensors, optim.Tensor{Size: size, Adapt: adapt})
 		for from := 0; from < size; {
-			bank := int32((i+from/1000)%4 - 1)
+			level := int32((i+from/1000)%4 - 1)
 			count := min(size-from, chunkLen, 1+from*3/2)
-			c := chunk{Offset: int32(n.size + from), Count: int32(count), Tensor: int32(i), Flags: flags, Bank: bank}
-			if bank >= 0 {
-				c.Pos = banks[bank]
-				banks[bank] += c.Count
+			c := chunk{Offset: int32(n.size + from), Count: int32(count), Tensor: int32(i), Flags: flags, Level: level}
+			if level >= 0 {
+				c.Pos = groupSizes[level]
+				groupSizes[level] += c.Count
 			}
 			n.chunks = append(n.chunks, c)
 			from += int(c.Count)
@@ -548,10 +548,10 @@ func newSub(s bench, sizes []int, vectors int) *sub {
 	n.base, n.state = s.floatsOf(noise(1, n.size)), zeros(vectors*n.size)
 	n.step = step{Levels: 2, Vectors: int32(vectors), Params: int32(n.size), Base: n.base.Addr, State: n.state.Addr}
 	for level := range 2 {
-		n.groups = append(n.groups, s.floatsOf(noise(uint64(2+level), int(banks[level]))))
-		n.gstates = append(n.gstates, zeros(vectors*int(banks[level])))
+		n.groups = append(n.groups, s.floatsOf(noise(uint64(2+level), int(groupSizes[level]))))
+		n.gstates = append(n.gstates, zeros(vectors*int(groupSizes[level])))
 		n.step.Group[level], n.step.GroupState[level] = n.groups[level].Addr, n.gstates[level].Addr
-		n.step.BankSize[level] = banks[level]
+		n.step.GroupSize[level] = groupSizes[level]
 	}
 	n.values = n.read(n.base, n.groups, 0)
 	n.at = s.bytes(len(n.chunks) * int(unsafe.Sizeof(chunk{})))
@@ -563,18 +563,46 @@ func newSub(s bench, sizes []int, vectors int) *sub {
 // read collects vector k of the sub-net's elements.
 func (n *sub) read(base Buffer, groups []Buffer, k int) (values []float32) {
 	own := n.s.readFloats(base)[k*n.size:]
-	var banks [][]float32
+	var individual [][]float32
 	for level, g := range groups {
-		banks = append(banks, n.s.readFloats(g)[k*int(n.step.BankSize[level]):])
+		individual = append(individual, n.s.readFloats(g)[k*int(n.step.GroupSize[level]):])
 	}
 	for _, c := range n.chunks {
-		if c.Bank < 0 || c.Bank >= n.step.Levels {
+		if c.Level < 0 || c.Level >= n.step.Levels {
 			values = append(values, own[c.Offset:][:c.Count]...)
 		} else {
-			values = append(values, banks[c.Bank][c.Pos:][:c.Count]...)
+			values = append(values, individual[c.Level][c.Pos:][:c.Count]...)
 		}
 	}
 	return values
+}
+
+// TestTarget moves a vector beside the weights, a target network's, towards them and gathers it.
+func TestTarget(t *testing.T) {
+	both(t, func(t *testing.T, bf16 bool) {
+		s := newBench(t, bf16)
+		n := newSub(s, []int{700, 5000, 3}, 2)
+		n.step.Momentum = 0.75
+		s.put(n.device, unsafe.Pointer(&n.step))
+		var want []float32
+		for range 2 {
+			want = make([]float32, len(n.values))
+			for i, v := range n.read(n.state, n.gstates, 1) {
+				want[i] = 0.75*v + 0.25*n.values[i]
+			}
+			follow(s, n.at, len(n.chunks), n.device, 1)
+			require.InDeltaSlice(t, want, n.read(n.state, n.gstates, 1), 1e-6)
+		}
+		require.Equal(t, n.values, n.read(n.base, n.groups, 0), "the weights stay")
+		params := s.floats(n.size)
+		gather(s, n.at, len(n.chunks), n.device, 1, params, Buffer{})
+		got := s.readFloats(params)
+		at := 0
+		for _, c := range n.chunks {
+			require.InDeltaSlice(t, want[at:][:c.Count], got[c.Offset:][:c.Count], 1e-6)
+			at += int(c.Count)
+		}
+	})
 }
 
 // TestOptimizers takes steps beside package optim, gathering the weights before each.
@@ -632,7 +660,7 @@ func TestOptimizers(t *testing.T) {
 				// What is not the sub-net's stays.
 				after := s.readFloats(n.base)
 				for _, c := range n.chunks {
-					if c.Bank < 0 || c.Bank >= n.step.Levels {
+					if c.Level < 0 || c.Level >= n.step.Levels {
 						copy(untouched[c.Offset:][:c.Count], after[c.Offset:])
 					}
 				}

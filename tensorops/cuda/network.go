@@ -71,5 +71,5 @@ func (n *network) Memory(size int) func(from, to int) Buffer {
 	return func(from, to int) Buffer { return block.slice(from, to, n.actSize()) }
 }
 
-// Line implements nn.Device.
-func (n *network) Line() int { return align }
+// Alignment implements nn.Device.
+func (n *network) Alignment() int { return align }

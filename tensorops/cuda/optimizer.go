@@ -22,7 +22,7 @@ type chunk struct {
 	Count  int32 // elements, chunkLen at most
 	Tensor int32 // that it is of
 	Flags  int32
-	Bank   int32 // level of the group that holds it, -1: what all sub-nets share
+	Level  int32 // level of the group that holds it, -1: what all sub-nets share
 	Pos    int32 // in the group
 }
 
@@ -36,9 +36,9 @@ type step struct {
 	Params            int32             // elements of Base and of a vector of its state
 	Momentum          float32           // of a target network
 	Base, State       uint64            // [Params], [Vectors, Params]
-	Group             [maxLevels]uint64 // [BankSize]
-	GroupState        [maxLevels]uint64 // [Vectors, BankSize]
-	BankSize          [maxLevels]int32
+	Group             [maxLevels]uint64 // [GroupSize]
+	GroupState        [maxLevels]uint64 // [Vectors, GroupSize]
+	GroupSize         [maxLevels]int32
 }
 
 // weightVector is the vector of the weights themselves; those beside them are 0, 1, ...

@@ -85,16 +85,16 @@ func newPartition(nets *sdrnet.Net) *partition {
 		offset := p.offsets[param.Offset]
 		for i := offset; i < offset+param.Size; i++ {
 			element := p.order[i]
-			bank, pos := owner[element], int32(0)
-			if bank >= 0 {
-				pos = int32(len(p.groups[bank]))
-				p.groups[bank] = append(p.groups[bank], place[element])
+			level, pos := owner[element], int32(0)
+			if level >= 0 {
+				pos = int32(len(p.groups[level]))
+				p.groups[level] = append(p.groups[level], place[element])
 			}
-			if n := len(p.chunks); i > offset && p.chunks[n-1].Bank == bank && p.chunks[n-1].Count < chunkLen {
+			if n := len(p.chunks); i > offset && p.chunks[n-1].Level == level && p.chunks[n-1].Count < chunkLen {
 				p.chunks[n-1].Count++
 				continue
 			}
-			p.chunks = append(p.chunks, chunk{Offset: int32(i), Count: 1, Tensor: int32(t), Flags: flags, Bank: bank, Pos: pos})
+			p.chunks = append(p.chunks, chunk{Offset: int32(i), Count: 1, Tensor: int32(t), Flags: flags, Level: level, Pos: pos})
 		}
 	}
 	return p

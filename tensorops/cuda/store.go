@@ -109,7 +109,7 @@ func (s *store) point(to *step, code string) {
 		c := s.nets.Choice(code, level)
 		to.Group[level] = s.vectors[place{level, c, false}].Addr
 		to.GroupState[level] = s.vectors[place{level, c, true}].Addr
-		to.BankSize[level] = int32(len(s.part.groups[level]))
+		to.GroupSize[level] = int32(len(s.part.groups[level]))
 	}
 }
 

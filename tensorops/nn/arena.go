@@ -54,7 +54,7 @@ func (a *arena[M]) keep(v *value[M]) { v.last = math.MaxInt }
 // place gives every value that was touched its memory on the device: the largest first, each as far down as it fits
 // between those that live at the same time.
 func (a *arena[M]) place(dev Device[M]) {
-	line := dev.Line()
+	line := dev.Alignment()
 	placed := make([]*value[M], 0, len(a.values))
 	offsets := map[*value[M]]int{}
 	order := slices.Clone(a.values)

@@ -36,7 +36,7 @@ func (d *cpu) Memory(size int) func(from, to int) []float32 {
 	return func(from, to int) []float32 { return memory[from:to:to] }
 }
 
-func (d *cpu) Line() int { return 16 } // floats of a cache line
+func (d *cpu) Alignment() int { return 16 } // floats of a cache line
 
 // cpuProduct reads and writes the flat vectors that its network has at the time.
 type cpuProduct struct {

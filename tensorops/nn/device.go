@@ -20,8 +20,8 @@ type Device[M any] interface {
 	ClearGrads(l Layer)
 	// Memory allocates one block for so many elements and returns what cuts the array [from, to) from it.
 	Memory(size int) (cut func(from, to int) M)
-	// Line is the number of elements to whose multiples arrays are aligned in the block.
-	Line() int
+	// Alignment is the number of elements to whose multiples arrays are aligned in the block.
+	Alignment() int
 }
 
 // Product is a convolution without bias at work, with its gradients. Arrays must not overlap.

@@ -37,9 +37,9 @@ type Config struct {
 	IndividualHeads bool
 }
 
-// bank is what one level splits: the elements of a flat vector that are
+// groups are what one level splits: the elements of a flat vector that are
 // individual, and, once split, one copy of them for each choice.
-type bank struct {
+type groups struct {
 	params int // length of a flat vector
 	spans  []nn.Span
 	size   int
@@ -54,7 +54,7 @@ type Net struct {
 	cfg    Config
 	base   []float32 // the root sub-net, [layout.NumParams]
 	state  []float32 // [vectors, layout.NumParams]
-	banks  []bank    // one a level
+	groups []groups  // of every level
 	level  int       // levels that have split
 }
 
@@ -77,22 +77,22 @@ func New(layout *nn.Layout, cfg Config, params, state []float32) (*Net, error) {
 			return nil, fmt.Errorf("sdrnet: level %d splits stage %d into %d; want stages 1 to %d of the backbone and 2 to %d choices",
 				level, stage, cfg.Branching[level], layout.Stages, len(digits))
 		}
-		b := bank{params: layout.NumParams}
+		g := groups{params: layout.NumParams}
 		for _, p := range layout.Params {
 			switch {
 			case p.Group == nn.Group(stage):
-				b.add(p, int(cfg.Shared*float64(p.Filters)+.5))
+				g.add(p, int(cfg.Shared*float64(p.Filters)+.5))
 			case level == 0 && cfg.IndividualHeads && (p.Group == nn.Projector || p.Group == nn.Predictor):
-				b.add(p, 0)
+				g.add(p, 0)
 			}
 		}
-		n.banks = append(n.banks, b)
+		n.groups = append(n.groups, g)
 	}
 	return n, nil
 }
 
 // add makes all but the first shared filters of a parameter individual.
-func (b *bank) add(p nn.Param, shared int) {
+func (g *groups) add(p nn.Param, shared int) {
 	if shared >= p.Filters {
 		return
 	}
@@ -102,9 +102,9 @@ func (b *bank) add(p nn.Param, shared int) {
 	}
 	for r := range rows {
 		from := p.Offset + r*p.Filters + shared
-		b.spans = append(b.spans, nn.Span{From: from, To: from + width})
+		g.spans = append(g.spans, nn.Span{From: from, To: from + width})
 	}
-	b.size += rows * width
+	g.size += rows * width
 }
 
 // Layout describes the flat vector of a sub-net's weights.
@@ -114,48 +114,48 @@ func (n *Net) Layout() *nn.Layout { return n.layout }
 func (n *Net) Level() int { return n.level }
 
 // Levels returns the number of levels that there will be.
-func (n *Net) Levels() int { return len(n.banks) }
+func (n *Net) Levels() int { return len(n.groups) }
 
 // Individual lists the runs of the flat vector that each choice of a level has for itself; its group holds them one
 // behind the other.
-func (n *Net) Individual(level int) []nn.Span { return n.banks[level].spans }
+func (n *Net) Individual(level int) []nn.Span { return n.groups[level].spans }
 
 // Split splits the next level: each new group starts as a copy of the weights
 // and the state that its parent has.
 func (n *Net) Split() {
-	b := &n.banks[n.level]
+	g := &n.groups[n.level]
 	for range n.cfg.Branching[n.level] {
-		values, states := make([]float32, b.size), make([]float32, len(n.state)/b.params*b.size)
-		b.read(n.base, values)
-		b.read(n.state, states)
-		b.values, b.states = append(b.values, values), append(b.states, states)
+		values, states := make([]float32, g.size), make([]float32, len(n.state)/g.params*g.size)
+		g.read(n.base, values)
+		g.read(n.state, states)
+		g.values, g.states = append(g.values, values), append(g.states, states)
 	}
 	n.level++
 }
 
 // write copies a group's elements into as many flat vectors as it has, one
 // behind the other.
-func (b *bank) write(flat, group []float32) {
-	for ; len(flat) > 0; flat = flat[b.params:] {
-		for _, s := range b.spans {
+func (g *groups) write(flat, group []float32) {
+	for ; len(flat) > 0; flat = flat[g.params:] {
+		for _, s := range g.spans {
 			group = group[copy(s.Of(flat), group):]
 		}
 	}
 }
 
 // read copies the other way.
-func (b *bank) read(flat, group []float32) {
-	for ; len(flat) > 0; flat = flat[b.params:] {
-		for _, s := range b.spans {
+func (g *groups) read(flat, group []float32) {
+	for ; len(flat) > 0; flat = flat[g.params:] {
+		for _, s := range g.spans {
 			group = group[copy(group, s.Of(flat)):]
 		}
 	}
 }
 
 // exchange swaps a group's elements with those of as many flat vectors as it has.
-func (b *bank) exchange(flat, group []float32) {
-	for ; len(flat) > 0; flat = flat[b.params:] {
-		for _, s := range b.spans {
+func (g *groups) exchange(flat, group []float32) {
+	for ; len(flat) > 0; flat = flat[g.params:] {
+		for _, s := range g.spans {
 			own := group[:s.Len()]
 			for i, v := range s.Of(flat) {
 				flat[s.From+i], own[i] = own[i], v
@@ -169,8 +169,8 @@ func (b *bank) exchange(flat, group []float32) {
 func (n *Net) Gather(code string, params []float32) {
 	copy(params, n.base)
 	for level := range n.path(code) {
-		b := &n.banks[level]
-		b.write(params, b.values[n.Choice(code, level)])
+		g := &n.groups[level]
+		g.write(params, g.values[n.Choice(code, level)])
 	}
 }
 
@@ -186,9 +186,9 @@ func (n *Net) Update(code string, step func(params, state []float32)) {
 // exchange swaps what the base has for itself with the groups of a code; doing so twice changes nothing.
 func (n *Net) exchange(code string) {
 	for level := range n.path(code) {
-		b, c := &n.banks[level], n.Choice(code, level)
-		b.exchange(n.base, b.values[c])
-		b.exchange(n.state, b.states[c])
+		g, c := &n.groups[level], n.Choice(code, level)
+		g.exchange(n.base, g.values[c])
+		g.exchange(n.state, g.states[c])
 	}
 }
 
@@ -214,10 +214,10 @@ func (n *Net) Choice(code string, level int) int {
 func (n *Net) Clone() *Net {
 	c := *n
 	c.base, c.state = slices.Clone(n.base), slices.Clone(n.state)
-	c.banks = slices.Clone(n.banks)
-	for i := range c.banks {
-		c.banks[i].values = cloneAll(c.banks[i].values)
-		c.banks[i].states = cloneAll(c.banks[i].states)
+	c.groups = slices.Clone(n.groups)
+	for i := range c.groups {
+		c.groups[i].values = cloneAll(c.groups[i].values)
+		c.groups[i].states = cloneAll(c.groups[i].states)
 	}
 	return &c
 }

@@ -24,8 +24,8 @@ func (n *Net) State() []Vector {
 	}
 	add("base", n.base, n.state, -1, -1)
 	for level := range n.level {
-		for c, v := range n.banks[level].values {
-			add(fmt.Sprintf("%d.%d", level, c), v, n.banks[level].states[c], level, c)
+		for c, v := range n.groups[level].values {
+			add(fmt.Sprintf("%d.%d", level, c), v, n.groups[level].states[c], level, c)
 		}
 	}
 	return out
@@ -34,8 +34,8 @@ func (n *Net) State() []Vector {
 // Restore splits the net to a level and takes over the state that State
 // listed, by name.
 func (n *Net) Restore(level int, values func(name string) ([]float32, bool)) error {
-	if level > len(n.banks) {
-		return fmt.Errorf("sdrnet: state of level %d for a net of %d levels", level, len(n.banks))
+	if level > len(n.groups) {
+		return fmt.Errorf("sdrnet: state of level %d for a net of %d levels", level, len(n.groups))
 	}
 	for n.level < level {
 		n.Split()

@@ -6,7 +6,7 @@ struct chunk {
 	int count;  // elements, 4096 at most
 	int tensor; // that it is of
 	int flags;  // PRODUCT, ADAPT
-	int bank;   // level of the group that holds it, -1: what all sub-nets share
+	int level;  // level of the group that holds it, -1: what all sub-nets share
 	int pos;    // in the group
 };
 
@@ -24,18 +24,18 @@ struct step {
 	int params;              // elements of base and of a vector of its state
 	float momentum;          // of a target network
 	unsigned long long base, state;                       // addresses of floats [params] and [vectors, params]
-	unsigned long long group[LEVELS], groupState[LEVELS]; // [bankSize] and [vectors, bankSize]
-	int bankSize[LEVELS];
+	unsigned long long group[LEVELS], groupState[LEVELS]; // [groupSize] and [vectors, groupSize]
+	int groupSize[LEVELS];
 };
 
-__device__ __forceinline__ bool inBase(const step *s, const chunk &c) { return c.bank < 0 || c.bank >= s->levels; }
+__device__ __forceinline__ bool inBase(const step *s, const chunk &c) { return c.level < 0 || c.level >= s->levels; }
 
 // weightsOf is where the elements of a chunk lie.
 __device__ __forceinline__ float *weightsOf(const step *s, const chunk &c) {
 	if (inBase(s, c)) {
 		return (float *)s->base + c.offset;
 	}
-	return (float *)s->group[c.bank] + c.pos;
+	return (float *)s->group[c.level] + c.pos;
 }
 
 // stateOf is where vector k of the state beside them lies.
@@ -43,7 +43,7 @@ __device__ __forceinline__ float *stateOf(const step *s, const chunk &c, int k) 
 	if (inBase(s, c)) {
 		return (float *)s->state + (size_t)k * s->params + c.offset;
 	}
-	return (float *)s->groupState[c.bank] + (size_t)k * s->bankSize[c.bank] + c.pos;
+	return (float *)s->groupState[c.level] + (size_t)k * s->groupSize[c.level] + c.pos;
 }
 
 // gather makes the sub-net's weights, or a vector from 0 on beside them, the network's: params, and weights unless

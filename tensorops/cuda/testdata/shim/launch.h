@@ -67,7 +67,7 @@ extern "C" void shim_layout(int *to) {
 		(int)offsetof(step, state),
 		(int)offsetof(step, group),
 		(int)offsetof(step, groupState),
-		(int)offsetof(step, bankSize),
+		(int)offsetof(step, groupSize),
 	};
 	memcpy(to, layout, sizeof layout);
 }
