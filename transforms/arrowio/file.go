@@ -71,7 +71,7 @@ type File struct {
 // completely if not. Truncated files are errors, but the content must come from
 // a trusted source: Arrow's reader believes the lengths in it.
 func OpenFile(ctx context.Context, path string) (*File, error) {
-	data, release, err := get(ctx, path)
+	data, release, err := files.Map(ctx, path)
 	if err != nil {
 		return nil, fmt.Errorf("arrowio: opening %s: %w", path, err)
 	}

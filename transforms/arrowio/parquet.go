@@ -72,7 +72,7 @@ func nullableVectors(s *arrow.Schema) *arrow.Schema {
 // row groups with rows. Columns of vectors that no Arrow schema describes come
 // as list<float32>, which [record.Matrix] takes as well.
 func ReadParquet(ctx context.Context, path string) ([]arrow.Record, error) {
-	data, release, err := get(ctx, path)
+	data, release, err := files.Map(ctx, path)
 	if err != nil {
 		return nil, fmt.Errorf("arrowio: opening %s: %w", path, err)
 	}

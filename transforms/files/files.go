@@ -33,6 +33,16 @@ func Join(dir string, elem ...string) string {
 	return strings.TrimSuffix(dir, "/") + "/" + path.Join(elem...)
 }
 
+// Map returns the whole content of a file, which must not be changed: a local one is mapped into memory where the
+// system can, others are read. After release, data must not be touched.
+func Map(ctx context.Context, path string) (data []byte, release func() error, err error) {
+	if IsLocal(path) {
+		return mapFile(path)
+	}
+	data, err = Read(ctx, path)
+	return data, func() error { return nil }, err
+}
+
 // Read returns a file's content. The error of a missing file is fs.ErrNotExist.
 func Read(ctx context.Context, path string) ([]byte, error) {
 	if IsLocal(path) {

@@ -28,13 +28,8 @@ type file struct {
 
 // openFile maps a local shard into memory and reads others completely.
 func openFile(ctx context.Context, path string) (f *file, err error) {
-	f = &file{release: func() error { return nil }}
-	if files.IsLocal(path) {
-		f.data, f.release, err = mapFile(path)
-	} else {
-		f.data, err = files.Read(ctx, path)
-	}
-	if err != nil {
+	f = &file{}
+	if f.data, f.release, err = files.Map(ctx, path); err != nil {
 		return nil, fmt.Errorf("opening shard %s: %w", path, err)
 	}
 	if err := f.inspect(); err != nil {

@@ -1,6 +1,6 @@
 //go:build unix
 
-package shards
+package files
 
 import (
 	"os"
@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mapFile maps a local file into memory, to be read only: its pages are read when
-// they are used, and the system forgets them when it needs the memory.
+// mapFile maps a local file into memory, to be read only: its pages are read when they are used, and the system forgets
+// them when it needs the memory.
 func mapFile(path string) (data []byte, release func() error, err error) {
 	f, err := os.Open(path)
 	if err != nil {
