@@ -19,7 +19,6 @@ import (
 	"io"
 	"os"
 	"path"
-	"slices"
 	"strings"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/io/filesystem"
@@ -67,12 +66,10 @@ type Image struct {
 	Class string
 }
 
-var imageExtensions = []string{".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm"}
-
 // kindOf tells a collection's or image's kind by its name; a single image is
 // of kind Folder. The empty string stands for files of no interest.
 func kindOf(name string) string {
-	base := strings.ToLower(path.Base(strings.ReplaceAll(name, "\\", "/")))
+	base := baseName(name)
 	if strings.HasPrefix(base, ".") {
 		return ""
 	}
@@ -84,10 +81,15 @@ func kindOf(name string) string {
 		return Tar
 	case strings.HasSuffix(base, ".parquet"):
 		return Parquet
-	case slices.Contains(imageExtensions, path.Ext(base)):
+	case isImage(base):
 		return Folder
 	}
 	return ""
+}
+
+// baseName is the last element of a path of any filesystem, in lower case.
+func baseName(name string) string {
+	return strings.ToLower(path.Base(strings.ReplaceAll(name, "\\", "/")))
 }
 
 // Read gives every image of a split to yield, in order, and stops at its first

@@ -33,7 +33,7 @@ func Plan(ctx context.Context, paths []string, maxRows int) ([]Split, error) {
 	return p.splits, nil
 }
 
-const wanted = "give folders of images (.jpg, .png, .gif, .bmp, .webp, .tif, .pgm, .ppm), HuggingFace .parquet files, .tar or .tar.gz archives, or *-images-idx3-ubyte files"
+var wanted = "give folders of images (" + strings.Join(extensions, ", ") + "), HuggingFace .parquet files, .tar or .tar.gz archives, or *-images-idx3-ubyte files"
 
 type planner struct {
 	ctx     context.Context
