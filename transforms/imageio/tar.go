@@ -7,11 +7,23 @@ import (
 	"fmt"
 	"io"
 	"path"
-	"strconv"
 	"strings"
 
 	"github.com/sdr-ml/sdr/transforms/files"
 )
+
+// Tar is an archive of image files, perhaps packed by gzip. As in WebDataset a
+// member NAME.cls labels the images NAME.*; the others' classes are their folders.
+const Tar = "tar"
+
+var tarKind = kind{
+	name:     Tar,
+	files:    "WebDataset or other tar archives (.tar, .tar.gz, .tgz)",
+	labels:   "a .cls member for each image in tar",
+	suffixes: []string{".tar", ".tar.gz", ".tgz"},
+	count:    countTar,
+	read:     readTar,
+}
 
 // openTar opens an archive. offset tells how far it was read; a local archive
 // that is not compressed is not read but skipped through.
@@ -38,7 +50,7 @@ func countTar(ctx context.Context, name string) (n int64, err error) {
 	}
 	defer c.Close()
 	err = eachMember(tar.NewReader(r), func(member string, _ *tar.Reader) error {
-		if kindOf(member) == Folder {
+		if isImage(member) {
 			n++
 		}
 		return nil
@@ -82,10 +94,6 @@ func readTar(ctx context.Context, split Split, yield func(Image) error) error {
 	}
 	return nil
 }
-
-// maxMember is the largest member that is read: a sparse or compressed archive
-// of a few bytes can claim to hold more than fits into memory.
-const maxMember = 1 << 29
 
 // errEnough ends a scan early.
 var errEnough = errors.New("enough")
@@ -132,20 +140,15 @@ func scanTar(r io.Reader, begin, end int64, yield func(Image) error) error {
 			if err != nil {
 				return fmt.Errorf("member %s: %w", name, truncated(err))
 			}
-			class, labeled = strings.TrimSpace(string(text)), true
-			if v, err := strconv.ParseInt(class, 10, 64); err == nil {
-				label, class = v, ""
-			}
-		case kindOf(name) == Folder:
+			label, class = parseLabel(string(text))
+			labeled = true
+		case isImage(name):
 			if n++; n <= begin || n > end {
 				return nil
 			}
-			data, err := io.ReadAll(io.LimitReader(r, maxMember+1))
-			if err == nil && len(data) > maxMember {
-				err = fmt.Errorf("larger than %d bytes", maxMember)
-			}
+			data, err := readMember(r)
 			if err != nil {
-				return fmt.Errorf("member %s: %w", name, truncated(err))
+				return fmt.Errorf("member %s: %w", name, err)
 			}
 			sample = append(sample, Image{Source: name, Data: data, Label: -1, Class: parent(name)})
 		}
