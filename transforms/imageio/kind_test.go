@@ -1,6 +1,9 @@
 package imageio
 
 import (
+	"bytes"
+	"os"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -27,6 +30,21 @@ func TestKinds(t *testing.T) {
 	require.Nil(t, kindNamed(""))
 	require.Contains(t, Kinds()[0], "folders of images (.jpg, .jpeg, .jpe, .jfif, .png, .gif,")
 	require.Contains(t, LabelSources(), "a folder for each class, a column label in Parquet, a .cls member for each image in tar")
+}
+
+// The README tells of everything that can be read.
+func TestReadme(t *testing.T) {
+	text, err := os.ReadFile("../../README.md")
+	require.NoError(t, err)
+	_, text, found := bytes.Cut(text, []byte("`--data` takes"))
+	require.True(t, found)
+	text, _, _ = bytes.Cut(text, []byte("\n\n"))
+	for _, k := range kinds {
+		require.Contains(t, strings.ToLower(string(text)), k.name)
+	}
+	for _, f := range formats {
+		require.Contains(t, string(text), f.name)
+	}
 }
 
 func TestStem(t *testing.T) {
