@@ -10,7 +10,7 @@ import (
 
 // kinds are the kinds of collections. A new one is a file that declares it,
 // like tar.go, and its name here.
-var kinds = []kind{folderKind, parquetKind, tarKind, idxKind}
+var kinds = []kind{folderKind, parquetKind, tarKind, zipKind, idxKind}
 
 // kind is one kind of collection: how to know it and how to read it.
 type kind struct {
@@ -87,7 +87,7 @@ func slashed(name string) string { return strings.ReplaceAll(name, "\\", "/") }
 // parent is the name of the folder that holds a file, empty if that is not told.
 func parent(file string) string {
 	dir := path.Base(path.Dir(slashed(file)))
-	if dir == "." || dir == "/" {
+	if dir == "." || dir == ".." || dir == "/" {
 		return ""
 	}
 	return dir

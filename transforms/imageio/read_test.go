@@ -343,6 +343,7 @@ func TestDamagedCollections(t *testing.T) {
 		"x.tgz":                  packed(archive(member{"a.png", "a"}, member{"b.png", "b"})),
 		"x-images-idx3-ubyte":    idx([]uint32{4, 3, 3}, make([]byte, 36)),
 		"x-images-idx3-ubyte.gz": packed(idx([]uint32{4, 3, 3}, make([]byte, 36))),
+		"x.zip":                  zipped(member{"a.png", strings.Repeat("a", 600)}, member{"b.png", "b"}, member{"c.png", "c"}),
 		"tiny.parquet":           must(os.ReadFile(filepath.Join(fixtures, "tiny.parquet"))),
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -2,6 +2,7 @@ package tasks_test
 
 import (
 	"archive/tar"
+	"archive/zip"
 	"bytes"
 	"encoding/json"
 	"fmt"
@@ -202,6 +203,46 @@ func TestArchiveNames(t *testing.T) {
 	require.Equal(t, []int64{1, 0}, im.Labels)
 	im = load(t, archive(t, "x/dog/a.png", string(pixel(0)), "x/cat/b.png", string(pixel(1))), nil)
 	require.Equal(t, []string{"cat", "dog"}, im.Classes)
+}
+
+// TestZip has classes by the members' folders, and leaves members that cannot be
+// read out.
+func TestZip(t *testing.T) {
+	dir := t.TempDir()
+	pack := func(name string, members ...string) string {
+		var b bytes.Buffer
+		w := zip.NewWriter(&b)
+		for i, m := range members {
+			f, err := w.Create(m)
+			require.NoError(t, err)
+			_, err = f.Write(pixel(uint8(i)))
+			require.NoError(t, err)
+		}
+		require.NoError(t, w.Close())
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), b.Bytes(), 0o644))
+		return filepath.Join(dir, name)
+	}
+	train := pack("pets-train.zip", "x/dog/a.png", "x/cat/b.png", "x/cat/c.png")
+	test := pack("pets-test.zip", "cat/b.png", "dog/c.png")
+	found, err := tasks.Find(dir)
+	require.NoError(t, err)
+	require.Equal(t, []tasks.Task{{Name: "pets", Train: train, Test: test, Metric: tasks.MeanPerClass}}, found)
+	im := load(t, train, nil)
+	require.Equal(t, []string{"cat", "dog"}, im.Classes)
+	require.Equal(t, []int64{1, 0, 0}, im.Labels)
+	require.Equal(t, []int64{0, 1}, load(t, test, im.Classes).Labels)
+
+	data, err := os.ReadFile(train)
+	require.NoError(t, err)
+	data[bytes.Index(data, []byte("x/cat/b.png"))+20] ^= 1 // in the local header's data
+	require.NoError(t, os.WriteFile(train, data, 0o644))
+	im = load(t, train, nil)
+	require.Equal(t, []int64{1, 0}, im.Labels)
+	require.Len(t, im.Bad, 1)
+	require.Contains(t, im.Bad[0], train+"!x/cat/b.png, row 0: ")
+
+	loose := pack("loose.zip", "a.png")
+	require.ErrorContains(t, tasks.CheckLabels(t.Context(), loose), loose+"!a.png, row 0 has no label; a task needs")
 }
 
 // TestNoLabels checks that images without labels are refused, with the file and
