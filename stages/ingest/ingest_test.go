@@ -12,6 +12,7 @@ import (
 	"image/png"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
@@ -249,6 +250,51 @@ func TestZipWithDeadLetters(t *testing.T) {
 		_, err = run(t, runner, cfg)
 		require.ErrorContains(t, err, "3 of 15 images cannot be read")
 		require.ErrorContains(t, err, path+"!ant/encrypted.png, row 0: encrypted; pack it without a password")
+	}
+}
+
+// Images of a list that are missing are dead letters, and a list may name a
+// file twice.
+func TestListWithDeadLetters(t *testing.T) {
+	dir := t.TempDir()
+	list := filepath.Join(dir, "images.txt")
+	var lines []string
+	for _, i := range []int{0, 1, 2, 3, 4, 3, 6, 7, 8, 9} {
+		lines = append(lines, fmt.Sprintf("%d.png", i))
+		if i != 7 {
+			require.NoError(t, os.WriteFile(filepath.Join(dir, lines[len(lines)-1]), encoded(t, i, 7, 7), 0o644))
+		}
+	}
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "2.png"), nil, 0o644))
+	require.NoError(t, os.WriteFile(list, []byte(strings.Join(lines, "\n")), 0o644))
+	splits, err := imageio.Plan(t.Context(), []string{list}, 3)
+	require.NoError(t, err)
+	require.Len(t, splits, 4)
+	var first [][]byte
+	for _, runner := range []string{"prism", "direct"} {
+		cfg := config(t, splits)
+		cfg.MaxBad = .2
+		refs, err := run(t, runner, cfg)
+		require.NoError(t, err)
+		images, err := shards.Open(t.Context(), refs)
+		require.NoError(t, err)
+		require.Equal(t, 8, images.Len())
+		for at, i := range []int{0, 1, 3, 4, 3, 6, 8, 9} {
+			rgb, err := imageio.Decode(encoded(t, i, 7, 7))
+			require.NoError(t, err)
+			require.Equal(t, rgb.Square(6).Pix, images.At(at))
+		}
+		require.NoError(t, images.Close())
+		if first == nil {
+			first = content(t, refs)
+		}
+		require.Equal(t, first, content(t, refs))
+		dead, err := ingest.ReadDead(t.Context(), cfg.DeadLetter)
+		require.NoError(t, err)
+		require.Equal(t, []ingest.Dead{
+			{Path: filepath.Join(dir, "2.png"), Reason: "decode image of 0 bytes: " + imageio.ErrFormat.Error()},
+			{Path: filepath.Join(dir, "7.png"), Reason: "no such file; line 8 of " + list + " names it"},
+		}, dead)
 	}
 }
 

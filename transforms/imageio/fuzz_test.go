@@ -161,3 +161,39 @@ func FuzzZip(f *testing.F) {
 		}
 	})
 }
+
+// FuzzList: any text gives an error, or entries with paths in the order of their
+// lines.
+func FuzzList(f *testing.F) {
+	text, err := os.ReadFile("testdata/lists.json")
+	if err != nil {
+		f.Fatal(err)
+	}
+	var lists []struct {
+		Name string
+		Text []byte
+	}
+	if err := json.Unmarshal(text, &lists); err != nil {
+		f.Fatal(err)
+	}
+	for _, l := range lists {
+		for extension := range uint(3) {
+			f.Add(l.Text, extension)
+			f.Add(bytes.ReplaceAll(l.Text, []byte("\n"), []byte("\r\n")), extension)
+		}
+	}
+	f.Fuzz(func(t *testing.T, data []byte, extension uint) {
+		line, labelled := 0, map[bool]bool{}
+		_ = scanList(bytes.NewReader(data), listKind.suffixes[extension%3], func(e entry) error {
+			if e.path == "" || e.line <= line || !e.labelled && e.label != "" {
+				t.Fatalf("%+v after line %d", e, line)
+			}
+			line = e.line
+			labelled[e.labelled] = true
+			return nil
+		})
+		if lines := bytes.Count(data, []byte("\n")) + 1; line > lines || len(labelled) > 1 {
+			t.Fatalf("line %d of %d, %v", line, lines, labelled)
+		}
+	})
+}

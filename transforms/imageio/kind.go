@@ -10,7 +10,7 @@ import (
 
 // kinds are the kinds of collections. A new one is a file that declares it,
 // like tar.go, and its name here.
-var kinds = []kind{folderKind, parquetKind, tarKind, zipKind, idxKind}
+var kinds = []kind{folderKind, parquetKind, tarKind, zipKind, idxKind, listKind}
 
 // kind is one kind of collection: how to know it and how to read it.
 type kind struct {

@@ -1,10 +1,13 @@
-"""Writes zips.json: small archives, and what Python's zipfile reads from them.
+"""Writes zips.json and lists.json: small archives and lists of files, and what Python's zipfile and csv read from them.
 
 zips.json: name -> {archive, images}, images a list of {name, class, data, damage} in the archive's order, archive and
 data in base64; where damage is not empty, that word is to be in the reason why the image cannot be read.
+lists.json: a list of {name, text, images}, images a list of {path, label} in the list's order; no label where the list
+has no such column. The texts of .txt files have no reader in Python, so what they hold is written here.
 Run: python make_collections.py (no packages needed)
 """
 import base64
+import csv
 import io
 import json
 import pathlib
@@ -149,3 +152,56 @@ add("negative", zip64[:at] + struct.pack("<q", -9) + zip64[at + 8 :], {"3.gif": 
 
 with open("zips.json", "w") as f:
     json.dump(zips, f, indent=0)
+
+lists = []
+PATHS = {"path", "file", "filename", "file_name", "filepath", "image"}
+LABELS = {"label", "class", "target"}
+
+
+def table(name, text, header, encoding="utf-8"):
+    """A .csv or .tsv file, which has a header or not."""
+    data = text.encode(encoding)
+    rows = [line for line in data.decode("utf-8-sig").splitlines(keepends=True) if line.strip() and line[0] != "#"]
+    rows = csv.reader(rows, delimiter="\t" if name.endswith(".tsv") else ",", skipinitialspace=name.endswith(".csv"))
+    rows = [[f.strip() for f in r] for r in rows]
+    at, label = 0, 1
+    if header:
+        names = [f.lower() for f in rows.pop(0)]
+        at = next(i for i, n in enumerate(names) if n in PATHS)
+        label = next((i for i, n in enumerate(names) if n in LABELS), len(names))
+    images = [{"path": r[at]} | ({"label": r[label]} if label < len(r) else {}) for r in rows]
+    lists.append({"name": name, "text": encode(data), "images": images})
+
+
+def plain(name, text, *images):
+    lists.append({"name": name, "text": encode(text.encode()), "images": [dict(zip(("path", "label"), i)) for i in images]})
+
+
+table("plain.csv", "cat/1.jpg,cat\ndog/2.jpg,dog\n", False)
+table("numbers.csv", "cat/1.jpg,0\ndog/2.jpg,12\n3.jpg,-1\n4.jpg,\n", False)
+table("paths.csv", "cat/1.jpg\ndog/2.jpg", False)
+table("no extension.csv", "cat/1,3\n", False)
+table("header.csv", "id,Label,Split,PATH\n1,cat,train,x/1.jpg\n2,dog,test,x/2.jpg\n", True)
+table("no label.csv", "file,width\nx/1.jpg,3\nx/2.jpg,4\n", True)
+table("huggingface.csv", "file_name,text\n1.png,a dog\n", True)
+table("index.csv", ",image,target\n0,a.png,3\n1,b.png,4\n", True)
+table("quotes.csv", 'path,class\n"a, b.jpg","hot ""dog"""\n"c d.jpg",\'plain\'\n', True)
+table("spaces.csv", ' path , class \n a b.jpg , hot dog \n "c.jpg", "x" \n'.replace('" \n', '"\n'), True)
+table("windows.csv", "path,label\r\na.jpg,1\r\n\r\nb.jpg,2\r\n", True, "utf-8-sig")
+table("comments.csv", "# made by hand\n\npath,label\n#a.jpg,1\nb.jpg,2\n\n# end", True)
+table("umlaut.csv", "été/à.jpg,naïve\n", False)
+table("class named image.csv", "a.jpg,image\nb.jpg,label\n", False)
+table("names.tsv", "a, b.jpg\thot dog\nc.jpg\tx\n", False)
+table("empty.tsv", "id\tlabel\tfilename\n\t\ta.jpg\n1\tcat\tb.jpg\n", True)
+table("quotes.tsv", 'path\ttarget\n"a\tb.jpg"\t"1"\n', True)
+table("only header.csv", "path,label\n", True)
+
+plain("paths.txt", "cat/1.jpg\ndog/2.jpg\n", ["cat/1.jpg"], ["dog/2.jpg"])
+plain("windows.txt", "\ufeff  cat/1.jpg\t\r\n\r\n# no\r\n#2.jpg\r\ndog/a b #2.jpg", ["cat/1.jpg"], ["dog/a b #2.jpg"])
+plain("caffe.txt", "n01/x.JPEG 0\nn01/y z.JPEG   12\nn02/u.jpg\t7\n", ["n01/x.JPEG", "0"], ["n01/y z.JPEG", "12"], ["n02/u.jpg", "7"])
+plain("classes.txt", "a b.jpg hot dog\nmy.jpg folder/x.png \tcat\n", ["a b.jpg", "hot dog"], ["my.jpg folder/x.png", "cat"])
+plain("odd names.txt", "no-extension\nhas a space\n.hidden.jpg\na,b.jpg\n\"c.jpg\"\n", ["no-extension"], ["has a space"], [".hidden.jpg"], ["a,b.jpg"], ['"c.jpg"'])
+plain("empty.txt", "\n# nothing\n")
+
+with open("lists.json", "w") as f:
+    json.dump(lists, f, indent=0)
