@@ -11,6 +11,9 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"unicode/utf8"
+
+	"golang.org/x/text/encoding/charmap"
 )
 
 // Zip is an archive of image files, whose classes are their folders. Hidden files
@@ -43,11 +46,12 @@ func readZip(ctx context.Context, split Split, yield func(Image) error) error {
 	defer f.Close()
 	n := int64(len(members))
 	for _, m := range members[min(split.Begin, n):min(split.End, n)] {
-		im := Image{Source: split.Path + "!" + m.Name, Label: -1, Class: parent(m.Name)}
+		name := memberName(m)
+		im := Image{Source: split.Path + "!" + name, Label: -1, Class: parent(name)}
 		if im.Data, err = unzip(m); err != nil {
 			var disk syscall.Errno // is at fault, not the member
 			if errors.As(err, &disk) {
-				return fmt.Errorf("read %s, member %s: %w", split.Path, m.Name, err)
+				return fmt.Errorf("read %s, member %s: %w", split.Path, name, err)
 			}
 			im.Damage = err.Error()
 		}
@@ -109,6 +113,16 @@ func ignored(member string) bool {
 	return slices.ContainsFunc(strings.Split(slashed(member), "/"), func(elem string) bool {
 		return elem == "__MACOSX" || strings.HasPrefix(elem, ".") && strings.Trim(elem, ".") != ""
 	})
+}
+
+// memberName returns a member's name in UTF-8. Where it is not, it is in the code
+// page of DOS (APPNOTE, appendix D).
+func memberName(m *zip.File) string {
+	if utf8.ValidString(m.Name) {
+		return m.Name
+	}
+	name, _ := charmap.CodePage437.NewDecoder().String(m.Name) // which knows every byte
+	return name
 }
 
 // unzip reads a member.

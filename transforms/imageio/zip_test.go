@@ -39,7 +39,7 @@ func TestZipEqualsPython(t *testing.T) {
 		}
 	}
 	require.NoError(t, json.Unmarshal(text, &cases))
-	require.Len(t, cases, 22)
+	require.Len(t, cases, 23)
 	temporary := t.TempDir()
 	t.Setenv("TMPDIR", temporary)
 	for name, c := range cases {

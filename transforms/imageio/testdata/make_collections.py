@@ -121,6 +121,8 @@ add("twice", pack([("a.jpg", b"first"), ("a.jpg", b"second")]))
 add("folders", pack([("cat/", b""), ("looks.jpg/", b""), ("cat/1.jpg", b"x"), ("train/dog/été/2.jpg", b"y"), ("./3.jpg", b"z"), ("../4.jpg", b"u"), ("5.jpg", b"")]))
 hidden = ["__MACOSX/cat/._1.jpg", "__MACOSX/1.jpg", "cat/._1.jpg", ".git/1.jpg", "cat/.cache/1.jpg", ".jpg"]
 add("hidden", pack([("cat/1.jpg", b"x")] + [(name, b"junk") for name in hidden]), passed=hidden)
+add("DOS names", pack([("k?tze/?.jpg", b"x"), ("hund/1.jpg", b"y")]).replace(b"k?tze/?", b"k\x84tze/\x99"))
+assert zips["DOS names"]["images"][0]["name"] == "kätze/Ö.jpg"
 add("link", pack([("cat/1.jpg", b"x"), ("dog/1.jpg", None)]), {"dog/1.jpg": "link"})
 for method, name in ((zipfile.ZIP_BZIP2, "bzip2"), (zipfile.ZIP_LZMA, "LZMA")):
     add(name, pack(method=method), {n: f"compressed by method {method}" for n, _ in MEMBERS})
