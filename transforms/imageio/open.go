@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/io/filesystem"
@@ -118,6 +119,14 @@ func (s *stream) Close() error { return s.file.Close() }
 // maxMember is the largest member that is read: a sparse or compressed archive
 // of a few bytes can claim to hold more than fits into memory.
 const maxMember = 1 << 29
+
+// ignored reports whether a member of an archive is hidden, in a hidden folder,
+// or what macOS adds to archives.
+func ignored(member string) bool {
+	return slices.ContainsFunc(strings.Split(slashed(member), "/"), func(elem string) bool {
+		return elem == "__MACOSX" || strings.HasPrefix(elem, ".") && strings.Trim(elem, ".") != ""
+	})
+}
 
 // readMember reads a member of an archive.
 func readMember(r io.Reader) ([]byte, error) {

@@ -249,7 +249,7 @@ func TestTarLabels(t *testing.T) {
 		member{"train/cat/1.png", "cat 1"},
 		member{"0001.cls", "3"}, member{"0001.jpg", "label first"},
 		member{"0002.left.jpg", "left"}, member{"0002.json", "{}"}, member{"0002.right.jpg", "right"}, member{"0002.cls", " dog\n"},
-		member{"._junk.png", "hidden"},
+		member{"._junk.png", "hidden"}, member{"__MACOSX/cat/1.png", "hidden"}, member{".cache/1.png", "hidden"},
 		member{"0003.jpg", "no label"},
 	)
 	for _, name := range []string{"a.tar", "b.TAR.GZ", "c.tgz"} {

@@ -14,6 +14,7 @@ import (
 
 // Tar is an archive of image files, perhaps packed by gzip. As in WebDataset a
 // member NAME.cls labels the images NAME.*; the others' classes are their folders.
+// Hidden files and folders and what macOS puts into __MACOSX are passed over.
 const Tar = "tar"
 
 var tarKind = kind{
@@ -61,7 +62,7 @@ func countTar(ctx context.Context, name string) (n int64, err error) {
 	return n, nil
 }
 
-// eachMember visits the files of an archive, without hidden ones.
+// eachMember visits the files of an archive, without those that are ignored.
 func eachMember(r *tar.Reader, visit func(name string, r *tar.Reader) error) error {
 	for {
 		head, err := r.Next()
@@ -70,7 +71,7 @@ func eachMember(r *tar.Reader, visit func(name string, r *tar.Reader) error) err
 		} else if err != nil {
 			return truncated(err)
 		}
-		if head.Typeflag != tar.TypeReg || strings.HasPrefix(path.Base(head.Name), ".") {
+		if head.Typeflag != tar.TypeReg || ignored(head.Name) {
 			continue
 		}
 		if err := visit(head.Name, r); err != nil {

@@ -9,7 +9,6 @@ import (
 	"io"
 	"io/fs"
 	"slices"
-	"strings"
 	"syscall"
 	"unicode/utf8"
 
@@ -105,13 +104,6 @@ func joined(f io.ReaderAt, r *zip.Reader) bool {
 	return !slices.ContainsFunc(r.File, func(m *zip.File) bool {
 		at, err := m.DataOffset()
 		return err == nil && at == first
-	})
-}
-
-// ignored reports whether a member or a folder that it is in is hidden.
-func ignored(member string) bool {
-	return slices.ContainsFunc(strings.Split(slashed(member), "/"), func(elem string) bool {
-		return elem == "__MACOSX" || strings.HasPrefix(elem, ".") && strings.Trim(elem, ".") != ""
 	})
 }
 
