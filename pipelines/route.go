@@ -19,8 +19,8 @@ import (
 type RouteOptions struct {
 	// Run is the run folder.
 	Run string
-	// Task holds the labelled training images: a Parquet file, a folder with
-	// train/CLASS/*, or a folder CLASS/*.
+	// Task holds the labelled training images: a file that imageio reads, a
+	// folder with train/CLASS/*, or a folder CLASS/*.
 	Task string
 	// Out is the folder for scores.parquet, model.safetensors and model.json.
 	Out string

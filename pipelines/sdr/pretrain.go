@@ -39,8 +39,10 @@ func newPretrain() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "pretrain --data PATH [--data PATH ...] --out RUN",
 		Short: "Train sub-nets on unlabelled images",
-		Long: `Reads images from folders, HuggingFace Parquet, tar archives (WebDataset) and IDX
-files, clusters them into subsets and trains an SDRnet with a sub-net for each.
+		Long: `Reads images, clusters them into subsets and trains an SDRnet with a sub-net for
+each.
+
+` + dataHelp + `
 
 Labels are never looked at. An image that cannot be read goes to
 RUN/dead-letter.parquet; above --max-bad of them the run stops.
@@ -94,7 +96,7 @@ Recipes: ` + strings.Join(recipe.Names(), ", ") + `, or a YAML file. Keys for --
 		},
 	}
 	f := c.Flags()
-	f.StringArrayVar(&o.Data, "data", nil, "folder or file of images; may be given several times")
+	addData(c, &o.Data)
 	f.StringVar(&o.Out, "out", "", "run folder to create")
 	f.StringVar(&name, "recipe", recipe.Default, "built-in recipe or YAML file")
 	f.StringArrayVar(&set, "set", nil, "key=value, over the recipe; may be given several times")

@@ -16,9 +16,9 @@ import (
 type Dead struct {
 	// Path is the image's file, the file that holds it, or archive!member.
 	Path string `arrow:"path"`
-	// Row is the image's number in a Parquet or IDX file, else 0.
+	// Row is the image's number in a file whose images have no names, else 0.
 	Row int64 `arrow:"row"`
-	// Reason is the decoder's error.
+	// Reason says what is wrong with it.
 	Reason string `arrow:"reason"`
 }
 

@@ -1,15 +1,18 @@
 package ingest_test
 
 import (
+	"archive/zip"
 	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
+	"hash/crc32"
 	"image"
 	"image/color"
 	"image/png"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
@@ -186,6 +189,114 @@ func TestShardsHoldTheImages(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "000.png", filepath.Base(rows[0].Source))
 	require.Len(t, f.Schema().Fields(), 3)
+}
+
+// Of an archive the members that cannot be read are dead letters, whatever the
+// reason, and the others are stored.
+func TestZipWithDeadLetters(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pack.zip")
+	var b bytes.Buffer
+	w := zip.NewWriter(&b)
+	add := func(h *zip.FileHeader, data []byte) {
+		f, err := w.CreateRaw(h)
+		require.NoError(t, err)
+		_, err = f.Write(data)
+		require.NoError(t, err)
+	}
+	stored := func(name string, flags uint16, data []byte) {
+		n := uint64(len(data))
+		add(&zip.FileHeader{Name: name, Flags: flags, CRC32: crc32.ChecksumIEEE(data), CompressedSize64: n, UncompressedSize64: n}, data)
+	}
+	for i := range 12 {
+		stored(fmt.Sprintf("ant/%03d.png", i), 0, encoded(t, i, 7, 7))
+	}
+	stored("ant/encrypted.png", 1, encoded(t, 1, 7, 7))
+	stored("bee/damaged.png", 0, encoded(t, 1, 7, 7)[:40])
+	add(&zip.FileHeader{Name: "bee/checksum.png", CRC32: 1, CompressedSize64: 1, UncompressedSize64: 1}, []byte("x"))
+	stored("__MACOSX/ant/._000.png", 0, []byte("not looked at"))
+	require.NoError(t, w.Close())
+	require.NoError(t, os.WriteFile(path, b.Bytes(), 0o644))
+
+	splits, err := imageio.Plan(t.Context(), []string{path}, 4)
+	require.NoError(t, err)
+	require.Len(t, splits, 4)
+	var first [][]byte
+	for _, runner := range []string{"prism", "direct"} {
+		cfg := config(t, splits)
+		cfg.MaxBad = .2
+		refs, err := run(t, runner, cfg)
+		require.NoError(t, err)
+		require.Len(t, refs, 3)
+		images, err := shards.Open(t.Context(), refs)
+		require.NoError(t, err)
+		for i := range images.Len() {
+			rgb, err := imageio.Decode(encoded(t, i, 7, 7))
+			require.NoError(t, err)
+			require.Equal(t, rgb.Square(6).Pix, images.At(i))
+		}
+		require.Equal(t, 12, images.Len())
+		require.NoError(t, images.Close())
+		if first == nil {
+			first = content(t, refs)
+		}
+		require.Equal(t, first, content(t, refs))
+		dead, err := ingest.ReadDead(t.Context(), cfg.DeadLetter)
+		require.NoError(t, err)
+		require.Len(t, dead, 3)
+		for i, want := range []ingest.Dead{{Path: "ant/encrypted.png", Reason: "encrypted"}, {Path: "bee/checksum.png", Reason: "checksum error"}, {Path: "bee/damaged.png", Reason: "decode PNG image of 40 bytes: truncated"}} {
+			require.Equal(t, path+"!"+want.Path, dead[i].Path)
+			require.Contains(t, dead[i].Reason, want.Reason)
+		}
+		cfg.MaxBad = .1
+		_, err = run(t, runner, cfg)
+		require.ErrorContains(t, err, "3 of 15 images cannot be read")
+		require.ErrorContains(t, err, path+"!ant/encrypted.png, row 0: encrypted; pack it without a password")
+	}
+}
+
+// Images of a list that are missing are dead letters, and a list may name a
+// file twice.
+func TestListWithDeadLetters(t *testing.T) {
+	dir := t.TempDir()
+	list := filepath.Join(dir, "images.txt")
+	var lines []string
+	for _, i := range []int{0, 1, 2, 3, 4, 3, 6, 7, 8, 9} {
+		lines = append(lines, fmt.Sprintf("%d.png", i))
+		if i != 7 {
+			require.NoError(t, os.WriteFile(filepath.Join(dir, lines[len(lines)-1]), encoded(t, i, 7, 7), 0o644))
+		}
+	}
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "2.png"), nil, 0o644))
+	require.NoError(t, os.WriteFile(list, []byte(strings.Join(lines, "\n")), 0o644))
+	splits, err := imageio.Plan(t.Context(), []string{list}, 3)
+	require.NoError(t, err)
+	require.Len(t, splits, 4)
+	var first [][]byte
+	for _, runner := range []string{"prism", "direct"} {
+		cfg := config(t, splits)
+		cfg.MaxBad = .2
+		refs, err := run(t, runner, cfg)
+		require.NoError(t, err)
+		images, err := shards.Open(t.Context(), refs)
+		require.NoError(t, err)
+		require.Equal(t, 8, images.Len())
+		for at, i := range []int{0, 1, 3, 4, 3, 6, 8, 9} {
+			rgb, err := imageio.Decode(encoded(t, i, 7, 7))
+			require.NoError(t, err)
+			require.Equal(t, rgb.Square(6).Pix, images.At(at))
+		}
+		require.NoError(t, images.Close())
+		if first == nil {
+			first = content(t, refs)
+		}
+		require.Equal(t, first, content(t, refs))
+		dead, err := ingest.ReadDead(t.Context(), cfg.DeadLetter)
+		require.NoError(t, err)
+		require.Equal(t, []ingest.Dead{
+			{Path: filepath.Join(dir, "2.png"), Reason: "decode image of 0 bytes: " + imageio.ErrFormat.Error()},
+			{Path: filepath.Join(dir, "7.png"), Reason: "no such file; line 8 of " + list + " names it"},
+		}, dead)
+	}
 }
 
 func TestTooManyBadImagesFail(t *testing.T) {

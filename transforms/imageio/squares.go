@@ -3,6 +3,7 @@ package imageio
 import (
 	"cmp"
 	"context"
+	"errors"
 	"sync"
 )
 
@@ -15,7 +16,7 @@ const (
 
 // Squares reads the images of a split as Read does and decodes them as
 // DecodeSquare does, on all processors. It gives them to yield in order, one at a
-// time, each with the error of its decoding if it is damaged, and stops at the
+// time, each with what is wrong with it if it is damaged, and stops at the
 // first error of yield, which it returns.
 func Squares(ctx context.Context, split Split, size int, yield func(im Image, square RGB, damage error) error) error {
 	var (
@@ -62,5 +63,9 @@ type square struct {
 
 func (s *square) decode(size int) {
 	defer close(s.done)
+	if s.image.Damage != "" {
+		s.damage = errors.New(s.image.Damage)
+		return
+	}
 	s.rgb, s.damage = DecodeSquare(s.image.Data, size)
 }
