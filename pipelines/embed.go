@@ -52,7 +52,7 @@ func Embed(ctx context.Context, o EmbedOptions) (images, bad int64, err error) {
 	}
 	defer os.RemoveAll(dir)
 	p, s := beam.NewPipelineWithRoot()
-	arrowio.Write(s, dir, embed.Images(s, o.Model, splits))
+	arrowio.WriteDir(s, dir, embed.Images(s, o.Model, splits))
 	if err := runPipeline(ctx, o.Runner, p); err != nil {
 		return 0, 0, err
 	}
@@ -72,5 +72,5 @@ func Embed(ctx context.Context, o EmbedOptions) (images, bad int64, err error) {
 	for part := range slices.Chunk(rows, 1<<16) {
 		records = append(records, record.Of(part).Record)
 	}
-	return int64(len(rows)), bad, arrowio.WriteParquet(ctx, o.Out, records...)
+	return int64(len(rows)), bad, arrowio.SaveParquet(ctx, o.Out, records...)
 }

@@ -48,7 +48,7 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (*evaluate.Results, error)
 	p, s := beam.NewPipelineWithRoot()
 	nets := createModels(s, models)
 	scores := route.Route(s, route.Config{Tasks: found, Scorer: route.KNN}, nets)
-	arrowio.Write(s, dir, evaluate.Evaluate(s, evaluate.Config{Tasks: found, Protocols: o.Protocols}, nets, scores))
+	arrowio.WriteDir(s, dir, evaluate.Evaluate(s, evaluate.Config{Tasks: found, Protocols: o.Protocols}, nets, scores))
 	if err := runPipeline(ctx, o.Runner, p); err != nil {
 		return nil, err
 	}
@@ -60,7 +60,7 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (*evaluate.Results, error)
 		slices.SortFunc(rows, func(a, b evaluate.Row) int {
 			return strings.Compare(a.Task+"/"+a.Protocol+"/"+a.Subnet, b.Task+"/"+b.Protocol+"/"+b.Subnet)
 		})
-		if err := arrowio.WriteParquet(ctx, o.Out, record.Of(rows).Record); err != nil {
+		if err := arrowio.SaveParquet(ctx, o.Out, record.Of(rows).Record); err != nil {
 			return nil, err
 		}
 	}

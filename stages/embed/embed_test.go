@@ -153,7 +153,7 @@ func run(t *testing.T, runner, model string, paths ...string) ([]embed.Row, erro
 	require.NoError(t, err)
 	p, s := beam.NewPipelineWithRoot()
 	out := t.TempDir()
-	arrowio.Write(s, out, embed.Images(s, model, splits))
+	arrowio.WriteDir(s, out, embed.Images(s, model, splits))
 	if _, err := beam.Run(t.Context(), runner, p); err != nil {
 		return nil, err
 	}
@@ -233,7 +233,7 @@ func TestImagesInBatches(t *testing.T) {
 	require.Len(t, splits, 1)
 	p, s := beam.NewPipelineWithRoot()
 	out := t.TempDir()
-	arrowio.Write(s, out, embed.Images(s, model, splits))
+	arrowio.WriteDir(s, out, embed.Images(s, model, splits))
 	_, err = beam.Run(t.Context(), "prism", p)
 	require.NoError(t, err)
 	found, err := files.List(t.Context(), filepath.Join(out, "*.arrow"))

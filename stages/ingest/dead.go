@@ -23,12 +23,12 @@ type Dead struct {
 
 // WriteDead writes a dead-letter file, a Parquet file of the rows.
 func WriteDead(ctx context.Context, path string, rows []Dead) error {
-	return arrowio.WriteParquet(ctx, path, record.Of(rows).Record)
+	return arrowio.SaveParquet(ctx, path, record.Of(rows).Record)
 }
 
 // ReadDead reads a dead-letter file. A file that does not exist has no rows.
 func ReadDead(ctx context.Context, path string) ([]Dead, error) {
-	recs, err := arrowio.ReadParquet(ctx, path)
+	recs, err := arrowio.LoadParquet(ctx, path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	} else if err != nil {

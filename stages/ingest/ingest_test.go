@@ -78,7 +78,7 @@ func collection(t testing.TB, n int, bad ...int) []imageio.Split {
 func run(t testing.TB, runner string, cfg ingest.Config) ([]shards.Ref, error) {
 	p, s := beam.NewPipelineWithRoot()
 	out := t.TempDir()
-	arrowio.Write(s, out, ingest.Ingest(s, cfg))
+	arrowio.WriteDir(s, out, ingest.Ingest(s, cfg))
 	if _, err := beam.Run(t.Context(), runner, p); err != nil {
 		return nil, err
 	}

@@ -70,7 +70,7 @@ func Partition(s beam.Scope, cfg Config, features beam.PCollection) beam.PCollec
 		features = kmeans.Whiten(s, kmeans.WhitenConfig{Column: k.Column, Floor: whitenFloor, Normalize: true}, features)
 	}
 	assigned, centroids := kmeans.Cluster(s, k, features)
-	arrowio.Write(s, files.Join(cfg.Dir, "centroids"), centroids)
+	arrowio.WriteDir(s, files.Join(cfg.Dir, "centroids"), centroids)
 	return beam.ParDo(s, &sortFn{Shards: cfg.Shards, Dir: cfg.Dir}, beam.GroupByKey(s, beam.ParDo(s, &keyFn{}, assigned)))
 }
 

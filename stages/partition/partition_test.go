@@ -54,7 +54,7 @@ func TestPartition(t *testing.T) {
 			}
 			out := filepath.Join(dir, "out")
 			p, s := beam.NewPipelineWithRoot()
-			arrowio.Write(s, out, partition.Partition(s, partition.Config{
+			arrowio.WriteDir(s, out, partition.Partition(s, partition.Config{
 				Shards: dir, Dir: filepath.Join(dir, "partition"), Branching: []int{2, 2}, Iterations: 10, Seed: 1,
 			}, beam.CreateList(s, input)))
 			_, err := beam.Run(ctx, runner, p)
