@@ -47,8 +47,8 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (*evaluate.Results, error)
 	dir := files.Join(folder.StageDir("evaluations"), run.Digest(found, o.Protocols))
 	p, s := beam.NewPipelineWithRoot()
 	nets := createModels(s, models)
-	scores := route.Route(s, route.Config{Tasks: found, Scorer: route.KNN}, nets)
-	arrowio.WriteDir(s, dir, evaluate.Evaluate(s, evaluate.Config{Tasks: found, Protocols: o.Protocols}, nets, scores))
+	scores := route.Route(s, nets, route.Config{Tasks: found, Scorer: route.KNN})
+	arrowio.WriteDir(s, dir, evaluate.Evaluate(s, nets, scores, evaluate.Config{Tasks: found, Protocols: o.Protocols}))
 	if err := runPipeline(ctx, o.Runner, p); err != nil {
 		return nil, err
 	}

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"log/slog"
 
+	"gorgonia.org/tensor"
+
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 	"github.com/sdr-ml/sdr/transforms/compute"
 	"github.com/sdr-ml/sdr/transforms/files"
@@ -18,10 +20,8 @@ import (
 
 // Set is the features of one split of a task under one model.
 type Set struct {
-	// Features are [len(Labels), Dim], row-major.
-	Features []float32
-	// Dim is the number of features of an image.
-	Dim int
+	// Features are of shape (len(Labels), features of an image).
+	Features *tensor.Dense
 	// Labels number the classes.
 	Labels []int64
 	// Classes are their names.
@@ -46,12 +46,10 @@ func Split(ctx context.Context, model, path string, classes []string) (*Set, err
 		}
 		set := &Set{Labels: im.Labels, Classes: im.Classes}
 		err = compute.Run(func(pool *kernels.Pool) error {
-			e := inference.NewEmbedder(m, pool)
-			set.Dim = e.Dim()
-			set.Features = e.Embed(im.Len(), im.At)
+			set.Features = inference.NewEmbedder(m, pool).Embed(im.Len(), im.At)
 			return nil
 		})
-		return set, 4 * len(set.Features), err
+		return set, 4 * im.Len() * m.Backbone.FeatureDim(), err
 	})
 }
 

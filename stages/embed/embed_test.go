@@ -20,6 +20,7 @@ import (
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/prism"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/testing/ptest"
 	"github.com/stretchr/testify/require"
+	"gorgonia.org/tensor"
 
 	"github.com/sdr-ml/sdr/stages/embed"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
@@ -55,7 +56,7 @@ func reference(t *testing.T, model string, im *tasks.Images) []float32 {
 	require.NoError(t, err)
 	pool := kernels.NewPool(1)
 	defer pool.Close()
-	return inference.NewEmbedder(m, pool).Embed(im.Len(), im.At)
+	return inference.NewEmbedder(m, pool).Embed(im.Len(), im.At).Data().([]float32)
 }
 
 // TestSplit embeds a task's two splits under two models, from many goroutines.
@@ -88,10 +89,13 @@ func TestSplit(t *testing.T) {
 		if i&2 != 0 {
 			im = test
 		}
-		require.Equal(t, &embed.Set{Features: reference(t, models[i&1], im), Dim: 16, Labels: im.Labels, Classes: train.Classes}, set)
+		require.Equal(t, reference(t, models[i&1], im), set.Features.Data())
+		require.Equal(t, tensor.Shape{len(im.Labels), 16}, set.Features.Shape())
+		require.Equal(t, im.Labels, set.Labels)
+		require.Equal(t, train.Classes, set.Classes)
 		require.Same(t, sets[i&3], set, "computed once")
 	}
-	require.NotEqual(t, sets[0].Features, sets[1].Features)
+	require.NotEqual(t, sets[0].Features.Data(), sets[1].Features.Data())
 }
 
 // TestChangedModel trains a model anew under the same name.
@@ -103,7 +107,7 @@ func TestChangedModel(t *testing.T) {
 	saveModel(t, model, 2)
 	second, err := embed.Split(t.Context(), model, fixtures+"/tiny.parquet", nil)
 	require.NoError(t, err)
-	require.NotEqual(t, first.Features, second.Features)
+	require.NotEqual(t, first.Features.Data(), second.Features.Data())
 }
 
 func TestSplitErrors(t *testing.T) {

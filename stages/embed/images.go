@@ -91,7 +91,7 @@ func (b *pending) flush() {
 		return
 	}
 	dim := b.embedder.Dim()
-	features := b.embedder.Embed(len(b.rows), func(i int) []uint8 { return b.pixels[i] })
+	features := b.embedder.Embed(len(b.rows), func(i int) []uint8 { return b.pixels[i] }).Data().([]float32)
 	for i := range b.rows {
 		b.rows[i].Feature = features[i*dim : (i+1)*dim]
 		if b.rows[i].Error != "" {

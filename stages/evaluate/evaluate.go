@@ -16,9 +16,9 @@ import (
 	"github.com/sdr-ml/sdr/stages/run/progress"
 	"github.com/sdr-ml/sdr/stages/run/recipe"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/tensorops/logistic"
+	"github.com/sdr-ml/sdr/tensorops/nearest"
 	"github.com/sdr-ml/sdr/transforms/compute"
-	"github.com/sdr-ml/sdr/transforms/knn"
-	"github.com/sdr-ml/sdr/transforms/probe"
 	"github.com/sdr-ml/sdr/transforms/record"
 	"github.com/sdr-ml/sdr/transforms/tasks"
 )
@@ -67,9 +67,9 @@ func init() {
 //
 // in: *record.Batch of train.Model and, as a side input, of route.Score. out:
 // *record.Batch of Row, one batch a net and task, one row a protocol.
-func Evaluate(s beam.Scope, cfg Config, models, scores beam.PCollection) beam.PCollection {
+func Evaluate(s beam.Scope, models, scores beam.PCollection, cfg Config) beam.PCollection {
 	s = s.Scope("evaluate.Evaluate")
-	pairs := route.Pairs(s, cfg.Tasks, false, models)
+	pairs := route.Pairs(s, models, cfg.Tasks, false)
 	rows := compute.ParDo(s, &evaluateFn{Protocols: cfg.Protocols}, pairs)
 	return beam.ParDo(s, &markFn{}, rows, beam.SideInput{Input: scores})
 }
@@ -133,17 +133,17 @@ func measure(ctx context.Context, protocol string, p route.Pair) (percent float6
 	if err != nil {
 		return 0, 0, err
 	}
-	err = compute.Run(func(pool *kernels.Pool) error {
+	err = compute.Run(func(*kernels.Pool) error {
 		var pred []int64
 		var err error
 		classes := len(training.Classes)
 		switch protocol {
 		case KNN:
-			pred, err = knn.Classify(training.Features, training.Dim, training.Labels, classes, test.Features, knn.Default, pool)
+			pred, err = nearest.Classify(training.Features, training.Labels, classes, test.Features, nearest.Default)
 		case Linear:
-			var fitted *probe.Model
-			if fitted, err = probe.Fit(training.Features, training.Dim, training.Labels, classes, probe.Default, pool); err == nil {
-				pred, err = fitted.Predict(test.Features, pool)
+			var fitted *logistic.Model
+			if fitted, err = logistic.Fit(training.Features, training.Labels, classes, logistic.Default); err == nil {
+				pred, err = fitted.Predict(test.Features)
 			}
 		default:
 			err = fmt.Errorf("there is no protocol %q; want one of %v", protocol, Protocols)

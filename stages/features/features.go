@@ -43,7 +43,7 @@ func init() {
 //
 // in: *record.Batch of shards.Ref and, as a side input, of train.Model. out:
 // *record.Batch of Row.
-func Extract(s beam.Scope, subnet string, refs, models beam.PCollection) beam.PCollection {
+func Extract(s beam.Scope, refs, models beam.PCollection, subnet string) beam.PCollection {
 	s = s.Scope("features.Extract")
 	work := beam.ParDo(s, &modelFn{Subnet: subnet}, refs, beam.SideInput{Input: models})
 	return compute.ParDo(s, &extractFn{}, work)
@@ -91,7 +91,7 @@ func extract(ctx context.Context, modelPath string, refs []shards.Ref, emit func
 			e := inference.NewEmbedder(model, pool)
 			for from := 0; from < images.Len(); from += batchRows {
 				n := min(batchRows, images.Len()-from)
-				features := e.Embed(n, func(i int) []uint8 { return images.At(from + i) })
+				features := e.Embed(n, func(i int) []uint8 { return images.At(from + i) }).Data().([]float32)
 				out := make([]Row, n)
 				for i := range out {
 					out[i] = Row{Shard: path.Base(ref.Path), Row: int64(from + i), Feature: features[i*e.Dim() : (i+1)*e.Dim()]}

@@ -65,7 +65,7 @@ func init() {
 // model.safetensors, and its card, model.json.
 //
 // in: *record.Batch of Score. out: *record.Batch of Delivery, one row a batch.
-func Deliver(s beam.Scope, cfg DeliverConfig, scores beam.PCollection) beam.PCollection {
+func Deliver(s beam.Scope, scores beam.PCollection, cfg DeliverConfig) beam.PCollection {
 	s = s.Scope("route.Deliver")
 	return beam.ParDo(s, &deliverFn{cfg}, beam.GroupByKey(s, beam.ParDo(s, &byTaskFn{}, scores)))
 }

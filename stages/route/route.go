@@ -17,8 +17,9 @@ import (
 	"github.com/sdr-ml/sdr/stages/run/progress"
 	"github.com/sdr-ml/sdr/stages/train"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/tensorops/metrics"
+	"github.com/sdr-ml/sdr/tensorops/nearest"
 	"github.com/sdr-ml/sdr/transforms/compute"
-	"github.com/sdr-ml/sdr/transforms/knn"
 	"github.com/sdr-ml/sdr/transforms/record"
 	"github.com/sdr-ml/sdr/transforms/tasks"
 )
@@ -71,14 +72,14 @@ func init() {
 // Route scores every candidate on every task.
 //
 // in: *record.Batch of train.Model. out: *record.Batch of Score, one row a batch.
-func Route(s beam.Scope, cfg Config, models beam.PCollection) beam.PCollection {
+func Route(s beam.Scope, models beam.PCollection, cfg Config) beam.PCollection {
 	s = s.Scope("route.Route")
-	return compute.ParDo(s, &scoreFn{Scorer: cfg.Scorer}, Pairs(s, cfg.Tasks, true, models))
+	return compute.ParDo(s, &scoreFn{Scorer: cfg.Scorer}, Pairs(s, models, cfg.Tasks, true))
 }
 
 // Pairs makes all pairs of a task and a model, a batch each. The net of phase 0 is left out, and where only candidates
 // of the router are wanted, so are the baselines.
-func Pairs(s beam.Scope, of []tasks.Task, candidates bool, models beam.PCollection) beam.PCollection {
+func Pairs(s beam.Scope, models beam.PCollection, of []tasks.Task, candidates bool) beam.PCollection {
 	s = s.Scope("route.Pairs")
 	return beam.ParDo(s, &pairFn{Tasks: of, Candidates: candidates}, models)
 }
@@ -135,8 +136,8 @@ func score(ctx context.Context, scorer string, p Pair) (percent float64, err err
 	if err != nil {
 		return 0, err
 	}
-	err = compute.Run(func(pool *kernels.Pool) error {
-		pred, err := knn.LeaveOneOut(set.Features, set.Dim, set.Labels, len(set.Classes), knn.Default, pool)
+	err = compute.Run(func(*kernels.Pool) error {
+		pred, err := nearest.LeaveOneOut(set.Features, set.Labels, len(set.Classes), nearest.Default)
 		percent = Percent(p.Metric, pred, set.Labels, len(set.Classes))
 		return err
 	})
@@ -146,9 +147,9 @@ func score(ctx context.Context, scorer string, p Pair) (percent float64, err err
 // Percent is a task's metric of predictions.
 func Percent(metric string, pred, labels []int64, classes int) float64 {
 	if metric == tasks.MeanPerClass {
-		return 100 * knn.MeanPerClass(pred, labels, classes)
+		return 100 * metrics.MeanPerClass(pred, labels, classes)
 	}
-	return 100 * knn.Accuracy(pred, labels)
+	return 100 * metrics.Accuracy(pred, labels)
 }
 
 // Best returns the highest of one task's scores; of equal ones the sub-net

@@ -8,6 +8,7 @@ import (
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
+	"github.com/sdr-ml/sdr/tensorops/dense"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 )
 
@@ -27,6 +28,10 @@ func Tune(t *kernels.Tuning) { tuning = t }
 
 // Tuning returns the table that Tune set.
 func Tuning() *kernels.Tuning { return tuning }
+
+// Engine is what tensors compute on in this process: the threads of Run. Whoever
+// has much to compute takes them by Run first.
+func Engine() dense.Engine { return dense.NewEngine(pool()) }
 
 // Run waits until the device is free and does work with its threads, as many
 // as GOMAXPROCS was when they were first asked for. The work must not call Run.

@@ -8,7 +8,10 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"gorgonia.org/tensor"
+
 	"github.com/sdr-ml/sdr/tensorops/augment"
+	"github.com/sdr-ml/sdr/tensorops/dense"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 	"github.com/sdr-ml/sdr/tensorops/nn"
 	"github.com/sdr-ml/sdr/transforms/files"
@@ -109,12 +112,12 @@ func NewEmbedder(m *Model, pool *kernels.Pool) *Embedder {
 // Dim returns the number of features of an image.
 func (e *Embedder) Dim() int { return e.net.Backbone.FeatureDim() }
 
-// Embed returns the features of n images, [n, Dim] row-major: the globally
-// pooled output of the last residual stage, with running BatchNorm statistics.
+// Embed returns the features of n images, at least one, as a matrix of shape
+// (n, Dim) on the pool's engine: the globally pooled output of the last residual stage, with running BatchNorm statistics.
 // at gives image i as [Size,Size,3] bytes of red, green and blue; it is called
 // from several goroutines. The features of an image do not depend on the
 // others, to the bit.
-func (e *Embedder) Embed(n int, at func(i int) []uint8) []float32 {
+func (e *Embedder) Embed(n int, at func(i int) []uint8) *tensor.Dense {
 	features := make([]float32, 0, n*e.Dim())
 	for from := 0; from < n; from += e.batch {
 		rows := min(e.batch, n-from)
@@ -122,7 +125,7 @@ func (e *Embedder) Embed(n int, at func(i int) []uint8) []float32 {
 		e.net.Forward(e.images, nn.RunningStats)
 		features = append(features, e.net.Features[:rows*e.Dim()]...)
 	}
-	return features
+	return dense.NewEngine(e.pool).Matrix(features, n, e.Dim())
 }
 
 // fill prepares images from..from+rows. What is left of the batch keeps what it

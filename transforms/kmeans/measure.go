@@ -33,12 +33,9 @@ func (fn *measureFn) ProcessElement(b *record.Batch, emit func(*tally)) error {
 		emit(&tally{})
 		return nil
 	}
-	data, width, err := record.Matrix(b, fn.Column)
+	data, width, err := vectors(b, fn.Column)
 	if err != nil {
-		return fmt.Errorf("kmeans: %w", err)
-	}
-	if width == 0 {
-		return fmt.Errorf("kmeans: column %q holds empty vectors", fn.Column)
+		return err
 	}
 	for _, name := range fn.Reserved {
 		if b.Schema().HasField(name) {
@@ -70,8 +67,8 @@ func describe(b *record.Batch, vectors string, row int) string {
 }
 
 // keys identifies the rows of a batch by a seeded hash of what they hold.
-func keys(b *record.Batch, vectors string, seed uint64) ([]rowKey, error) {
-	data, width, err := record.Matrix(b, vectors)
+func keys(b *record.Batch, column string, seed uint64) ([]rowKey, error) {
+	data, width, err := vectors(b, column)
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +80,7 @@ func keys(b *record.Batch, vectors string, seed uint64) ([]rowKey, error) {
 			buf = binary.LittleEndian.AppendUint32(buf, math.Float32bits(v))
 		}
 		for c, col := range b.Columns() {
-			if name := b.ColumnName(c); name != vectors && name != clusterColumn {
+			if name := b.ColumnName(c); name != column && name != clusterColumn {
 				value := col.ValueStr(i)
 				buf = binary.AppendUvarint(buf, uint64(len(value)))
 				buf = append(buf, value...)

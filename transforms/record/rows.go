@@ -213,7 +213,7 @@ func read(b *Batch, rows reflect.Value) error {
 func readColumn(b *Batch, c column, rows reflect.Value) error {
 	n, field := rows.Len(), func(i int) reflect.Value { return rows.Index(i).Field(c.index) }
 	if c.typ == vectorType {
-		data, width, err := Matrix(b, c.name)
+		data, width, err := matrix(b, c.name)
 		if err != nil {
 			return err
 		}

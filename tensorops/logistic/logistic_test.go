@@ -1,4 +1,4 @@
-package probe_test
+package logistic_test
 
 import (
 	"encoding/json"
@@ -8,15 +8,22 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"gorgonia.org/tensor"
 
+	"github.com/sdr-ml/sdr/tensorops/dense"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
-	"github.com/sdr-ml/sdr/transforms/knn"
-	"github.com/sdr-ml/sdr/transforms/probe"
+	"github.com/sdr-ml/sdr/tensorops/logistic"
+	"github.com/sdr-ml/sdr/tensorops/metrics"
 )
 
+// matrix is data as rows of dim values on the engine of p.
+func matrix(p *kernels.Pool, data []float32, dim int) *tensor.Dense {
+	return dense.NewEngine(p).Matrix(data, len(data)/dim, dim)
+}
+
 // at is the default configuration with the given C.
-func at(c ...float64) probe.Config {
-	cfg := probe.Default
+func at(c ...float64) logistic.Config {
+	cfg := logistic.Default
 	cfg.C = c
 	return cfg
 }
@@ -37,16 +44,16 @@ func TestAgainstScikitLearn(t *testing.T) {
 	pool := kernels.NewPool(2)
 	defer pool.Close()
 	for _, c := range cases {
-		m, err := probe.Fit(c.Train, c.Dim, c.Labels, c.Classes, at(c.C), pool)
+		m, err := logistic.Fit(matrix(pool, c.Train, c.Dim), c.Labels, c.Classes, at(c.C))
 		require.NoError(t, err)
-		require.Less(t, m.Iterations, probe.Default.MaxIterations)
+		require.Less(t, m.Iterations, logistic.Default.MaxIterations)
 		require.Equal(t, c.C, m.C)
 		require.InDelta(t, c.Loss, m.Loss, 2e-5)
-		require.Len(t, m.Weight, len(c.Weight))
+		require.Equal(t, tensor.Shape{c.Classes, c.Dim + 1}, m.Weight.Shape())
 		for i, w := range c.Weight {
-			require.InDelta(t, w, m.Weight[i], 2e-3, "C %v, weight %d", c.C, i)
+			require.InDelta(t, w, m.Weight.Data().([]float32)[i], 2e-3, "C %v, weight %d", c.C, i)
 		}
-		pred, err := m.Predict(c.Test, pool)
+		pred, err := m.Predict(matrix(pool, c.Test, c.Dim))
 		require.NoError(t, err)
 		require.Equal(t, c.Pred, pred)
 	}
@@ -78,12 +85,13 @@ func TestFewImages(t *testing.T) {
 	random := rand.New(rand.NewPCG(5, 5))
 	for seed := range uint64(300) {
 		rows, dim, classes := 6+random.IntN(20), 30+random.IntN(20), 2+random.IntN(3)
-		x, labels := clouds(seed, rows, dim, classes, 1)
-		_, err := probe.Fit(x, dim, labels, classes, probe.Default, pool)
+		data, labels := clouds(seed, rows, dim, classes, 1)
+		x := matrix(pool, data, dim)
+		_, err := logistic.Fit(x, labels, classes, logistic.Default)
 		require.NoError(t, err)
-		m, err := probe.Fit(x, dim, labels, classes, at(100), pool)
+		m, err := logistic.Fit(x, labels, classes, at(100))
 		require.NoError(t, err)
-		pred, err := m.Predict(x, pool)
+		pred, err := m.Predict(x)
 		require.NoError(t, err)
 		require.Equal(t, labels, pred, "seed %d", seed)
 	}
@@ -98,18 +106,19 @@ func TestChoosesC(t *testing.T) {
 	one, three := kernels.NewPool(1), kernels.NewPool(3)
 	defer one.Close()
 	defer three.Close()
-	m, err := probe.Fit(x, dim, labels, classes, at(1e3, 1e-9, 1e-2), three)
+	m, err := logistic.Fit(matrix(three, x, dim), labels, classes, at(1e3, 1e-9, 1e-2))
 	require.NoError(t, err)
 	require.Equal(t, 1e-2, m.C)
-	again, err := probe.Fit(x, dim, labels, classes, at(1e-2), one)
+	again, err := logistic.Fit(matrix(one, x, dim), labels, classes, at(1e-2))
 	require.NoError(t, err)
-	require.Equal(t, again, m)
-	weak, err := probe.Fit(x, dim, labels, classes, at(1e3), three)
+	require.Equal(t, again.Weight.Data(), m.Weight.Data())
+	require.Equal(t, again.Loss, m.Loss)
+	weak, err := logistic.Fit(matrix(three, x, dim), labels, classes, at(1e3))
 	require.NoError(t, err)
-	accuracy := func(m *probe.Model) float64 {
-		pred, err := m.Predict(testX, three)
+	accuracy := func(m *logistic.Model) float64 {
+		pred, err := m.Predict(matrix(three, testX, dim))
 		require.NoError(t, err)
-		return knn.Accuracy(pred, truth)
+		return metrics.Accuracy(pred, truth)
 	}
 	require.Greater(t, accuracy(m), accuracy(weak)+0.03)
 	require.Greater(t, accuracy(m), 0.7)
@@ -119,59 +128,55 @@ func TestChoosesC(t *testing.T) {
 func TestSeparable(t *testing.T) {
 	pool := kernels.NewPool(1)
 	defer pool.Close()
-	x, labels := []float32{0, 1e6, 1, 1e6, 2, 1e6, 3, 1e6}, []int64{1, 1, 3, 3}
-	m, err := probe.Fit(x, 2, labels, 5, at(1e6), pool)
+	x, labels := matrix(pool, []float32{0, 1e6, 1, 1e6, 2, 1e6, 3, 1e6}, 2), []int64{1, 1, 3, 3}
+	m, err := logistic.Fit(x, labels, 5, at(1e6))
 	require.NoError(t, err)
-	pred, err := m.Predict(x, pool)
+	pred, err := m.Predict(x)
 	require.NoError(t, err)
 	require.Equal(t, labels, pred)
 	require.Less(t, m.Loss, 0.01)
-	m, err = probe.Fit(x, 2, labels, 5, probe.Default, pool)
+	m, err = logistic.Fit(x, labels, 5, logistic.Default)
 	require.NoError(t, err)
 	require.Equal(t, 1e-4, m.C, "without images to hold out the strongest penalty is the safest")
-	m, err = probe.Fit(x[:2], 2, []int64{0}, 1, probe.Default, pool)
+	m, err = logistic.Fit(matrix(pool, []float32{0, 1e6}, 2), []int64{0}, 1, logistic.Default)
 	require.NoError(t, err)
 	require.Zero(t, m.Loss)
-	pred, err = m.Predict(nil, pool)
-	require.NoError(t, err)
-	require.Empty(t, pred)
 }
 
 func TestErrors(t *testing.T) {
 	pool := kernels.NewPool(1)
 	defer pool.Close()
-	x, labels, inf := []float32{1, 2, 3, 4}, []int64{0, 1}, float32(math.Inf(1))
+	x, labels, inf := matrix(pool, []float32{1, 2, 3, 4}, 2), []int64{0, 1}, float32(math.Inf(1))
 	for _, c := range []struct {
 		want   string
-		x      []float32
-		dim    int
+		x      *tensor.Dense
 		labels []int64
-		cfg    probe.Config
+		cfg    logistic.Config
 	}{
-		{"probe: 4 values of features are no whole number of rows of 3", x, 3, labels, probe.Default},
-		{"probe: 2 rows of features for 1 labels, must be as many and not none", x, 2, labels[:1], probe.Default},
-		{"probe: 0 rows of features for 0 labels, must be as many and not none", nil, 2, nil, probe.Default},
-		{"probe: label of row 1 is -1, must be in [0, 2)", x, 2, []int64{0, -1}, probe.Default},
-		{"probe: features have a +Inf in row 1, column 0; did the model that made them diverge?", []float32{1, 1, inf, 1}, 2, labels, probe.Default},
-		{"probe: C is [], must be one or more numbers above 0", x, 2, labels, at()},
-		{"probe: C is [1 0], must be one or more numbers above 0", x, 2, labels, at(1, 0)},
-		{"probe: at most 0 iterations to tolerance 0, both must be above 0", x, 2, labels, probe.Config{C: []float64{1}}},
+		{"logistic: 2 rows of features for 1 labels, must be as many", x, labels[:1], logistic.Default},
+		{"logistic: label of row 1 is -1, must be in [0, 2)", x, []int64{0, -1}, logistic.Default},
+		{"logistic: features have a +Inf in row 1, column 0; did the model that made them diverge?", matrix(pool, []float32{1, 1, inf, 1}, 2), labels, logistic.Default},
+		{"logistic: dense: a tensor on tensor.StdEng; make it with dense.Engine.Matrix, or get it from record.Dense", tensor.New(tensor.WithShape(2, 2), tensor.Of(tensor.Float32)), labels, logistic.Default},
+		{"logistic: C is [], must be one or more numbers above 0", x, labels, at()},
+		{"logistic: C is [1 0], must be one or more numbers above 0", x, labels, at(1, 0)},
+		{"logistic: at most 0 iterations to tolerance 0, both must be above 0", x, labels, logistic.Config{C: []float64{1}}},
 	} {
-		_, err := probe.Fit(c.x, c.dim, c.labels, 2, c.cfg, pool)
+		_, err := logistic.Fit(c.x, c.labels, 2, c.cfg)
 		require.EqualError(t, err, c.want)
 	}
-	m, err := probe.Fit(x, 2, labels, 2, at(1), pool)
+	m, err := logistic.Fit(x, labels, 2, at(1))
 	require.NoError(t, err)
-	_, err = m.Predict(x[:3], pool)
-	require.EqualError(t, err, "probe: 3 values of features are no whole number of rows of 2")
+	_, err = m.Predict(matrix(pool, []float32{1, 2, 3}, 3))
+	require.EqualError(t, err, "logistic: features of 3 values, the model was fitted on 2")
 }
 
 func BenchmarkFit(b *testing.B) {
-	x, labels := clouds(5, 6000, 128, 100, 6)
+	data, labels := clouds(5, 6000, 128, 100, 6)
 	pool := kernels.NewPool(0)
 	defer pool.Close()
+	x := matrix(pool, data, 128)
 	for b.Loop() {
-		_, err := probe.Fit(x, 128, labels, 100, probe.Default, pool)
+		_, err := logistic.Fit(x, labels, 100, logistic.Default)
 		require.NoError(b, err)
 	}
 }
