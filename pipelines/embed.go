@@ -12,7 +12,6 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
 	"github.com/sdr-ml/sdr/stages/embed"
-	"github.com/sdr-ml/sdr/stages/ingest"
 	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
 	"github.com/sdr-ml/sdr/transforms/imageio"
@@ -39,7 +38,7 @@ func Embed(ctx context.Context, o EmbedOptions) (images, bad int64, err error) {
 	if _, err := inference.Load(ctx, o.Model); err != nil {
 		return 0, 0, run.Usage(err)
 	}
-	splits, err := imageio.Plan(ctx, o.Data, ingest.ShardRows)
+	splits, err := imageio.Plan(ctx, o.Data, 2048)
 	if err != nil {
 		return 0, 0, run.Usage(err)
 	}

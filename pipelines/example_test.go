@@ -29,13 +29,13 @@ func Example() {
 	defer os.RemoveAll(dir)
 	r := must(recipe.Load("smoke", []string{"train.images=1280", "train.norm_images=256", "train.baselines=[]"}))
 	must(run.Create(ctx, dir, run.Fresh, run.Info{ID: uuid.New()}, r.Marshal()))
-	splits := must(imageio.Plan(ctx, []string{"../testdata/fixtures/folder"}, ingest.ShardRows))
+	splits := must(imageio.Plan(ctx, []string{"../testdata/fixtures/folder"}, ingest.ShardRows(r.Input.Size)))
 	of := []tasks.Task{{Name: "fruit", Train: "../testdata/fixtures/folder/train", Test: "../testdata/fixtures/folder/test", Metric: tasks.Top1}}
 	_, branching := r.Levels()
 	training := train.Config{Dir: dir, Recipe: string(r.Marshal())}
 
 	p, s := beam.NewPipelineWithRoot()
-	refs := ingest.Ingest(s, ingest.Config{Splits: splits, Size: r.Input.Size, Dir: dir + "/ingest", DeadLetter: dir + "/dead-letter.parquet"})
+	refs := ingest.Ingest(s, beam.CreateList(s, splits), ingest.Config{Size: r.Input.Size, Dir: dir + "/ingest", DeadLetter: dir + "/dead-letter.parquet"})
 	training.Arms = []string{train.Phase0}
 	phase0 := train.Train(s, refs, training)
 	rows := features.Extract(s, refs, phase0, train.Phase0)

@@ -130,7 +130,7 @@ func (o *PretrainOptions) check(ctx context.Context) ([]imageio.Split, []tasks.T
 	if err := run.Check(ctx, o.Out, o.Mode); err != nil {
 		return nil, nil, err
 	}
-	splits, err := imageio.Plan(ctx, o.Data, ingest.ShardRows)
+	splits, err := imageio.Plan(ctx, o.Data, ingest.ShardRows(o.Recipe.Input.Size))
 	if err != nil {
 		return nil, nil, run.Usage(err)
 	}
@@ -170,8 +170,8 @@ func (o *PretrainOptions) chain(folder *run.Folder, splits []imageio.Split, foun
 	}
 	steps := []step{
 		{"ingest", nil, inputs, func(s beam.Scope, _ []beam.PCollection) beam.PCollection {
-			return ingest.Ingest(s, ingest.Config{
-				Splits: splits, Size: r.Input.Size, Dir: folder.StageDir("ingest"),
+			return ingest.Ingest(s, beam.CreateList(s, splits), ingest.Config{
+				Size: r.Input.Size, Dir: folder.StageDir("ingest"),
 				DeadLetter: folder.DeadLetterPath(), MaxBad: o.MaxBad,
 			})
 		}},

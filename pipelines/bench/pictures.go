@@ -63,7 +63,7 @@ func (p *pictures) read(ctx context.Context) error {
 	}
 	const wanted = smallCount / perSplit
 	for i := range min(wanted, len(splits)) {
-		err := imageio.Read(ctx, splits[i*len(splits)/min(wanted, len(splits))], func(im imageio.Image) error {
+		err := imageio.ReadSplit(ctx, splits[i*len(splits)/min(wanted, len(splits))], func(im imageio.Image) error {
 			m, err := imageio.Decode(im.Data)
 			if err != nil {
 				return fmt.Errorf("%s: %w", im.Source, err)

@@ -90,10 +90,10 @@ func kindOf(name string) string {
 	return ""
 }
 
-// Read gives every image of a split to yield, in order, and stops at its first
+// ReadSplit gives every image of a split to yield, in order, and stops at its first
 // error. A damaged collection is an error that names the file and the place; a
 // damaged image is not looked at. It may be called by several goroutines.
-func Read(ctx context.Context, split Split, yield func(Image) error) (err error) {
+func ReadSplit(ctx context.Context, split Split, yield func(Image) error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("read %s: images %d to %d: panic: %v", split.Path, split.Begin, split.End, r)
