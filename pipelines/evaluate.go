@@ -69,6 +69,9 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (*evaluate.Results, error)
 
 // CheckProtocols refuses a protocol that does not exist.
 func CheckProtocols(protocols []string) error {
+	if len(protocols) == 0 {
+		return run.Usagef("--protocol is empty: want some of %s", strings.Join(evaluate.Protocols, ","))
+	}
 	for _, p := range protocols {
 		if !slices.Contains(evaluate.Protocols, p) {
 			return run.Usagef("--protocol %s: want some of %s", p, strings.Join(evaluate.Protocols, ","))

@@ -1,6 +1,8 @@
-// Package compute hands the processors of this process to one piece of heavy
-// work at a time: runners call DoFns from several goroutines, and two
-// trainings at once would only share the cores and double the memory.
+// Package compute is what the DoFns of one process share: its processors, handed
+// to one piece of heavy work at a time ([Run]), since runners call DoFns from
+// several goroutines and two trainings at once would only share the cores and
+// double the memory; the engine of its tensors ([Engine]); and what was computed
+// already ([Cache]).
 package compute
 
 import (

@@ -4,7 +4,7 @@
 // file, a tar archive (WebDataset style, also .tar.gz and .tgz), an IDX file
 // as MNIST has it, or a folder with any mix of these. Plan lists collections in
 // a stable order and cuts them into splits, units of work that can be read
-// anywhere; Read gives the encoded images of a split in order; Decode turns one
+// anywhere; ReadSplit gives the encoded images of a split in order; Decode turns one
 // into pixels as Pillow would. Squares does both, on all processors, and brings
 // the images to one size.
 //

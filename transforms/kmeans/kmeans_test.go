@@ -166,6 +166,9 @@ func TestAgainstScikitLearn(t *testing.T) {
 			require.InDeltaSlice(t, run.Centroids[j], c.Centroid, 1e-4)
 		}
 		require.InEpsilon(t, run.Inertia, inertia, 1e-6)
+		again, err := assign(t, runners[i%2], clusters, split(rows, 50))
+		require.NoError(t, err)
+		require.Equal(t, labels, again, "bit by bit")
 	}
 }
 

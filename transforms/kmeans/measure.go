@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"reflect"
-	"strings"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
@@ -37,33 +36,29 @@ func (fn *measureFn) ProcessElement(b *record.Batch, emit func(*tally)) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range fn.Reserved {
-		if b.Schema().HasField(name) {
-			return fmt.Errorf("kmeans: the input has a column %q, which the output needs; rename it", name)
-		}
-	}
-	largest := 0.0
-	for i, v := range data {
-		x := math.Abs(float64(v))
-		if !(x <= maxValue) {
-			return fmt.Errorf("kmeans: column %q: row %d of a batch (%s) holds %v at index %d; values must be numbers of magnitude up to %g",
-				fn.Column, i/width, describe(b, fn.Column, i/width), v, i%width, maxValue)
-		}
-		largest = max(largest, x)
+	largest, err := checkRows(b, fn.Column, data, width, fn.Reserved...)
+	if err != nil {
+		return err
 	}
 	emit(&tally{Rows: b.NumRows(), Max: largest, Widths: []int{width}})
 	return nil
 }
 
-// describe names a row by its other columns.
-func describe(b *record.Batch, vectors string, row int) string {
-	var parts []string
-	for i, col := range b.Columns() {
-		if name := b.ColumnName(i); name != vectors {
-			parts = append(parts, fmt.Sprintf("%s=%s", name, col.ValueStr(row)))
-		}
+// checkRows rejects values that cannot be clustered, and columns that the output
+// needs, and returns the largest magnitude.
+func checkRows(b *record.Batch, column string, data []float32, width int, reserved ...string) (largest float64, err error) {
+	if err := record.Reserve(b, reserved...); err != nil {
+		return 0, fmt.Errorf("kmeans: %w", err)
 	}
-	return strings.Join(parts, ", ")
+	for i, v := range data {
+		x := math.Abs(float64(v))
+		if !(x <= maxValue) {
+			return 0, fmt.Errorf("kmeans: column %q: row %d of a batch (%s) holds %v at index %d; values must be numbers of magnitude up to %g",
+				column, i/width, record.Describe(b, i/width, column), v, i%width, maxValue)
+		}
+		largest = max(largest, x)
+	}
+	return largest, nil
 }
 
 // keys identifies the rows of a batch by a seeded hash of what they hold.

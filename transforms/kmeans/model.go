@@ -124,9 +124,10 @@ func (m *model) nearest(x []float32, p int) (g int, square float64) {
 }
 
 // square is |x-c|^2 for cluster g.
-func (m *model) square(x []float32, g int) float64 {
-	var sum float64
-	for i, c := range m.centroid(g) {
+func (m *model) square(x []float32, g int) float64 { return squareDistance(x, m.centroid(g)) }
+
+func squareDistance(x, centroid []float32) (sum float64) {
+	for i, c := range centroid {
 		d := float64(x[i]) - float64(c)
 		sum += d * d
 	}

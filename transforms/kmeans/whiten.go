@@ -6,8 +6,6 @@ import (
 	"math"
 	"reflect"
 
-	"github.com/apache/arrow/go/v15/arrow"
-	"github.com/apache/arrow/go/v15/arrow/array"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	"gonum.org/v1/gonum/mat"
 
@@ -224,10 +222,6 @@ func (fn *whitenFn) ProcessElement(in *record.Batch, b *basis, emit func(*record
 	if err != nil {
 		return err
 	}
-	i := in.Schema().FieldIndices(fn.Config.Column)[0]
-	fields, cols := in.Schema().Fields(), append([]arrow.Array{}, in.Columns()...)
-	fields[i].Type, cols[i] = col.DataType(), col
-	metadata := in.Schema().Metadata()
-	emit(record.New(array.NewRecord(arrow.NewSchema(fields, &metadata), cols, in.NumRows())))
+	emit(record.With(in, fn.Config.Column, col))
 	return nil
 }

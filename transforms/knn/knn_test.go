@@ -1,0 +1,346 @@
+package knn_test
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
+	"os"
+	"reflect"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/testing/passert"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/testing/ptest"
+	"github.com/stretchr/testify/require"
+
+	"github.com/sdr-ml/sdr/transforms/knn"
+	"github.com/sdr-ml/sdr/transforms/record"
+)
+
+func init() {
+	beam.RegisterDoFn(reflect.TypeFor[keepFn]())
+	beam.RegisterDoFn(reflect.TypeFor[pairFn]())
+	beam.RegisterType(reflect.TypeFor[point]())
+	beam.RegisterType(reflect.TypeFor[named]())
+	beam.RegisterType(reflect.TypeFor[guess]())
+	beam.RegisterType(reflect.TypeFor[hit]())
+	beam.RegisterFunction(describeGuess)
+	beam.RegisterFunction(describeHit)
+}
+
+func TestMain(m *testing.M) { ptest.Main(m) }
+
+type point struct {
+	ID      int64     `arrow:"id"`
+	Label   int64     `arrow:"label"`
+	Feature []float32 `arrow:"feature"`
+}
+
+type named struct {
+	Name    string    `arrow:"name"`
+	Class   string    `arrow:"class"`
+	Feature []float32 `arrow:"feature"`
+}
+
+type prediction struct {
+	ID        int64 `arrow:"id"`
+	Label     int64 `arrow:"label"`
+	Predicted int64 `arrow:"predicted"`
+}
+
+type neighbour struct {
+	ID         int64   `arrow:"id"`
+	Rank       int32   `arrow:"rank"`
+	Similarity float32 `arrow:"similarity"`
+	Other      int64   `arrow:"neighbour_id"`
+	Label      int64   `arrow:"neighbour_label"`
+}
+
+// kept are the batches of a pipeline of this process, by keepFn's Key.
+var kept = struct {
+	sync.Mutex
+	batches map[string][]*record.Batch
+}{batches: map[string][]*record.Batch{}}
+
+type keepFn struct{ Key string }
+
+func (fn *keepFn) ProcessElement(b *record.Batch) {
+	kept.Lock()
+	defer kept.Unlock()
+	kept.batches[fn.Key] = append(kept.batches[fn.Key], b)
+}
+
+// run runs what build builds and returns the rows that come out, sorted.
+func run[T any](t *testing.T, runner string, build func(beam.Scope) beam.PCollection, compare func(a, b T) int) ([]T, error) {
+	p, s := beam.NewPipelineWithRoot()
+	key := t.TempDir() // as no other
+	beam.ParDo0(s, &keepFn{Key: key}, build(s))
+	if _, err := beam.Run(t.Context(), runner, p); err != nil {
+		return nil, err
+	}
+	kept.Lock()
+	defer kept.Unlock()
+	var all []T
+	for _, b := range kept.batches[key] {
+		rows, err := record.Rows[T](b)
+		require.NoError(t, err)
+		all = append(all, rows...)
+	}
+	slices.SortFunc(all, compare)
+	return all, nil
+}
+
+func byID(a, b prediction) int { return cmp.Compare(a.ID, b.ID) }
+
+func byRank(a, b neighbour) int { return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.Rank, b.Rank)) }
+
+// golden is what scikit-learn says; see package nearest.
+type golden struct {
+	Dim, Classes, K int
+	Train, Query    []float32
+	Labels, Truth   []int64
+	Cases           []struct {
+		Temperature float64
+		Pred        []int64
+		LeaveOneOut []int64 `json:"leave_one_out"`
+	}
+}
+
+func load(t *testing.T) (g golden, train, query []point) {
+	data, err := os.ReadFile("../../tensorops/nearest/testdata/golden.json")
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(data, &g))
+	of := func(x []float32, labels []int64) (rows []point) {
+		for i, l := range labels {
+			rows = append(rows, point{int64(i), l, x[i*g.Dim : (i+1)*g.Dim]})
+		}
+		return rows
+	}
+	return g, of(g.Train, g.Labels), of(g.Query, g.Truth)
+}
+
+// cut makes batches of a size in one order or the other.
+func cut(s beam.Scope, rows []point, size int, reverse bool) beam.PCollection {
+	var batches []*record.Batch
+	for part := range slices.Chunk(rows, size) {
+		batches = append(batches, record.Of(part))
+	}
+	if reverse {
+		slices.Reverse(batches)
+	}
+	return beam.Reshuffle(s, beam.CreateList(s, batches))
+}
+
+// ways are runners and how rows are cut.
+var ways = []struct {
+	runner  string
+	size    int
+	reverse bool
+}{{"prism", 40, false}, {"prism", 7, true}, {"direct", 1000, false}, {"direct", 13, true}}
+
+func TestClassifyAgainstScikitLearn(t *testing.T) {
+	g, train, query := load(t)
+	for i, w := range ways {
+		c := g.Cases[i%3]
+		cfg := knn.Config{K: g.K, Temperature: c.Temperature}
+		got, err := run(t, w.runner, func(s beam.Scope) beam.PCollection {
+			return knn.Classify(s, cut(s, query, w.size, w.reverse), cut(s, train, w.size+1, w.reverse), cfg)
+		}, byID)
+		require.NoError(t, err)
+		require.Len(t, got, len(query))
+		for j, r := range got {
+			require.Equal(t, prediction{int64(j), g.Truth[j], c.Pred[j]}, r)
+		}
+	}
+}
+
+// pairFn makes KV elements of the golden sets and a small one of other labels.
+type pairFn struct{ Train, Query []point }
+
+func (fn *pairFn) ProcessElement(_ []byte, emit func(train, query *record.Batch)) {
+	emit(record.Of(fn.Train), record.Of(fn.Query))
+	emit(record.Of([]point{{0, 30, []float32{1, 0}}, {1, 20, []float32{0, 1}}}), record.Of([]point{{1000, 0, []float32{1, .1}}, {1001, 0, []float32{.1, 1}}}))
+	emit(record.Of([]point{{0, 30, []float32{1, 0}}}), record.Of([]point{}))
+}
+
+func TestSets(t *testing.T) {
+	g, train, query := load(t)
+	c := g.Cases[1]
+	cfg := knn.Config{K: g.K, Temperature: c.Temperature}
+	for _, runner := range []string{"prism", "direct"} {
+		got, err := run(t, runner, func(s beam.Scope) beam.PCollection {
+			return knn.ClassifySets(s, beam.ParDo(s, &pairFn{train, query}, beam.Impulse(s)), cfg)
+		}, byID)
+		require.NoError(t, err)
+		require.Len(t, got, len(query)+2)
+		for j, r := range got[:len(query)] {
+			require.Equal(t, prediction{int64(j), g.Truth[j], c.Pred[j]}, r)
+		}
+		require.Equal(t, []prediction{{1000, 0, 30}, {1001, 0, 20}}, got[len(query):])
+
+		got, err = run(t, runner, func(s beam.Scope) beam.PCollection {
+			pair := []point{{2000, 4, []float32{1, 1}}, {2001, 2, []float32{1, 2}}}
+			return knn.LeaveOneOut(s, beam.Create(s, record.Of(train), record.Of(pair)), cfg)
+		}, byID)
+		require.NoError(t, err)
+		require.Len(t, got, len(train)+2)
+		for j, r := range got[:len(train)] {
+			require.Equal(t, prediction{int64(j), g.Labels[j], c.LeaveOneOut[j]}, r)
+		}
+		require.Equal(t, []prediction{{2000, 4, 2}, {2001, 2, 4}}, got[len(train):])
+	}
+}
+
+// TestSearch compares with sorting all similarities. Every vector of the base is
+// there twice, so that ties abound: they are in the order of the ids.
+func TestSearch(t *testing.T) {
+	_, train, query := load(t)
+	for i := range train {
+		train = append(train, point{int64(1000 + i), train[i].Label, train[i].Feature})
+	}
+	cosine := func(a, b []float32) float64 {
+		var ab, aa, bb float64
+		for i := range a {
+			ab, aa, bb = ab+float64(a[i])*float64(b[i]), aa+float64(a[i])*float64(a[i]), bb+float64(b[i])*float64(b[i])
+		}
+		return ab / math.Sqrt(aa*bb)
+	}
+	const k = 5
+	var want []neighbour
+	for _, q := range query {
+		sorted := slices.Clone(train)
+		slices.SortStableFunc(sorted, func(a, b point) int { return cmp.Compare(cosine(q.Feature, b.Feature), cosine(q.Feature, a.Feature)) })
+		for r, p := range sorted[:k] {
+			want = append(want, neighbour{q.ID, int32(r), float32(cosine(q.Feature, p.Feature)), p.ID, p.Label})
+		}
+	}
+	var first []neighbour
+	for _, w := range ways {
+		got, err := run(t, w.runner, func(s beam.Scope) beam.PCollection {
+			return knn.Search(s, cut(s, query, w.size, w.reverse), cut(s, train, w.size+1, w.reverse), knn.SearchConfig{K: k})
+		}, byRank)
+		require.NoError(t, err)
+		require.Len(t, got, len(want))
+		for i, r := range got {
+			require.InDelta(t, want[i].Similarity, r.Similarity, 1e-5)
+			r.Similarity = want[i].Similarity
+			require.Equal(t, want[i], r)
+		}
+		if first == nil {
+			first = got
+		}
+		require.Equal(t, first, got, "bit by bit")
+	}
+}
+
+// TestFewRows has fewer rows than neighbours are asked for, and none.
+func TestFewRows(t *testing.T) {
+	query, base := []point{{1, 0, []float32{1, 0}}}, []point{{5, 2, []float32{0, 3}}, {6, 2, []float32{2, 0}}}
+	for _, runner := range []string{"prism", "direct"} {
+		for _, n := range []int{0, 1, 2} {
+			got, err := run(t, runner, func(s beam.Scope) beam.PCollection {
+				return knn.Search(s, cut(s, query, 9, false), cut(s, base[:n], 9, false), knn.SearchConfig{K: 3})
+			}, byRank)
+			require.NoError(t, err)
+			require.Equal(t, [][]neighbour{nil, {{1, 0, 0, 5, 2}}, {{1, 0, 1, 6, 2}, {1, 1, 0, 5, 2}}}[n], got)
+		}
+	}
+}
+
+func TestErrors(t *testing.T) {
+	at := func(rows ...point) func(beam.Scope) beam.PCollection {
+		return func(s beam.Scope) beam.PCollection { return beam.Create(s, record.Of(rows)) }
+	}
+	ok := at(point{1, 0, []float32{1, 2}}, point{2, 1, []float32{3, 4}})
+	nan, unlabelled := at(point{7, 0, []float32{float32(math.NaN()), 2}}), at(point{1, -1, []float32{1, 2}})
+	named := func(s beam.Scope) beam.PCollection { return beam.Create(s, record.Of([]prediction{{1, 1, 1}})) }
+	both := func(s beam.Scope) beam.PCollection {
+		return beam.Create(s, record.Of([]point{{1, 0, []float32{1, 2}}}), record.Of([]prediction{{1, 1, 1}}))
+	}
+	for want, c := range map[string][2]func(beam.Scope) beam.PCollection{
+		"knn: the batch that begins with id=7, label=0: nearest: query: a NaN in row 0, column 0":                               {nan, ok},
+		"knn: the batch that begins with id=1, label=0: nearest: train: a NaN in row 0":                                         {ok, nan},
+		`column "label": the label of row 0 is -1`:                                                                              {ok, unlabelled},
+		"nearest: cannot search the 20 nearest of 2 rows of 2 values for 1 rows of 3":                                           {at(point{1, 0, []float32{1, 2, 3}}), ok},
+		`the input has a column "predicted", which the output needs; rename it`:                                                 {named, ok},
+		"knn: train: there is no labelled row":                                                                                  {ok, at()},
+		"record: batches of different columns":                                                                                  {ok, both},
+		`knn: train: record: expected one column "feature" of type fixed_size_list<float32> or list<float32>, got 0 in the col`: {ok, named},
+	} {
+		_, err := run(t, "direct", func(s beam.Scope) beam.PCollection { return knn.Classify(s, c[0](s), c[1](s), knn.Default) }, byID)
+		require.ErrorContains(t, err, want)
+	}
+	for want, c := range map[string][2]func(beam.Scope) beam.PCollection{
+		"knn: the batch that begins with id=7, label=0: a NaN in row 0":        {nan, ok},
+		"knn: the batch that begins with id=1, label=0: base: a NaN in row 0":  {ok, nan},
+		`the input has a column "rank", which the output needs; rename it`:     {func(s beam.Scope) beam.PCollection { return beam.Create(s, record.Of([]ranked{{1, []float32{1, 2}}})) }, ok},
+		`knn: base: record: expected one column "feature" of type fixed_size_`: {ok, named},
+	} {
+		_, err := run(t, "direct", func(s beam.Scope) beam.PCollection {
+			return knn.Search(s, c[0](s), c[1](s), knn.SearchConfig{K: 1})
+		}, byRank)
+		require.ErrorContains(t, err, want)
+	}
+	_, err := run(t, "direct", func(s beam.Scope) beam.PCollection {
+		return knn.LeaveOneOut(s, at(point{1, 0, []float32{1, 2}})(s), knn.Default)
+	}, byID)
+	require.ErrorContains(t, err, "leave-one-out needs at least 2 rows, got 1")
+	_, s := beam.NewPipelineWithRoot()
+	require.PanicsWithError(t, "knn: K is 0, must be at least 1", func() { knn.Search(s, beam.Impulse(s), beam.Impulse(s), knn.SearchConfig{}) })
+	require.Panics(t, func() { knn.Classify(s, beam.Impulse(s), beam.Impulse(s), knn.Config{}) })
+}
+
+type ranked struct {
+	Rank    int32     `arrow:"rank"`
+	Feature []float32 `arrow:"feature"`
+}
+
+type guess struct {
+	Name      string `arrow:"name"`
+	Predicted string `arrow:"predicted"`
+}
+
+type hit struct {
+	Name       string  `arrow:"name"`
+	Rank       int32   `arrow:"rank"`
+	Similarity float32 `arrow:"similarity"`
+	Neighbour  string  `arrow:"neighbour_name"`
+}
+
+func describeGuess(g guess) string { return g.Name + " is a " + g.Predicted }
+
+func describeHit(h hit) string {
+	return fmt.Sprintf("%s: %d. %s %.2f", h.Name, h.Rank, h.Neighbour, h.Similarity)
+}
+
+var (
+	animals = []named{{"Rex", "dog", []float32{9, 1}}, {"Fido", "dog", []float32{8, 2}}, {"Tom", "cat", []float32{1, 9}}}
+	unknown = []named{{"Pluto", "?", []float32{5, 1}}, {"Felix", "?", []float32{2, 8}}}
+)
+
+// The most similar of some animals.
+func ExampleSearch() {
+	p, s := beam.NewPipelineWithRoot()
+	queries, base := record.FromStructs[named](s, beam.CreateList(s, unknown)), record.FromStructs[named](s, beam.CreateList(s, animals))
+	found := knn.Search(s, queries, base, knn.SearchConfig{K: 2})
+	passert.Equals(s, beam.ParDo(s, describeHit, record.ToStructs[hit](s, found)),
+		"Pluto: 0. Fido 1.00", "Pluto: 1. Rex 1.00", "Felix: 0. Tom 0.99", "Felix: 1. Fido 0.47")
+	_, err := beam.Run(context.Background(), "prism", p)
+	fmt.Println(err)
+	// Output: <nil>
+}
+
+// What kind of animals they are.
+func ExampleClassify() {
+	p, s := beam.NewPipelineWithRoot()
+	queries, train := record.FromStructs[named](s, beam.CreateList(s, unknown)), record.FromStructs[named](s, beam.CreateList(s, animals))
+	classified := knn.Classify(s, queries, train, knn.Config{Label: "class", K: 1})
+	passert.Equals(s, beam.ParDo(s, describeGuess, record.ToStructs[guess](s, classified)), "Pluto is a dog", "Felix is a cat")
+	_, err := beam.Run(context.Background(), "prism", p)
+	fmt.Println(err)
+	// Output: <nil>
+}

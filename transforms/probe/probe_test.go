@@ -1,0 +1,292 @@
+package probe_test
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/testing/passert"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/testing/ptest"
+	"github.com/stretchr/testify/require"
+
+	"github.com/sdr-ml/sdr/transforms/arrowio"
+	"github.com/sdr-ml/sdr/transforms/probe"
+	"github.com/sdr-ml/sdr/transforms/record"
+)
+
+func init() {
+	beam.RegisterDoFn(reflect.TypeFor[keepFn]())
+	beam.RegisterDoFn(reflect.TypeFor[pairFn]())
+	beam.RegisterType(reflect.TypeFor[fruit]())
+	beam.RegisterType(reflect.TypeFor[guess]())
+	beam.RegisterType(reflect.TypeFor[weights]())
+	beam.RegisterFunction(describe)
+	beam.RegisterFunction(describeClass)
+}
+
+func TestMain(m *testing.M) { ptest.Main(m) }
+
+type point struct {
+	ID      int64     `arrow:"id"`
+	Label   int64     `arrow:"label"`
+	Feature []float32 `arrow:"feature"`
+}
+
+type prediction struct {
+	ID        int64 `arrow:"id"`
+	Label     int64 `arrow:"label"`
+	Predicted int64 `arrow:"predicted"`
+}
+
+// kept are the batches of a pipeline of this process, by keepFn's Key.
+var kept = struct {
+	sync.Mutex
+	batches map[string][]*record.Batch
+}{batches: map[string][]*record.Batch{}}
+
+type keepFn struct{ Key string }
+
+func (fn *keepFn) ProcessElement(b *record.Batch) {
+	kept.Lock()
+	defer kept.Unlock()
+	kept.batches[fn.Key] = append(kept.batches[fn.Key], b)
+}
+
+// run runs what build builds and returns the batches that come out.
+func run(t *testing.T, runner string, build func(beam.Scope) beam.PCollection) ([]*record.Batch, error) {
+	p, s := beam.NewPipelineWithRoot()
+	key := t.TempDir() // as no other
+	beam.ParDo0(s, &keepFn{Key: key}, build(s))
+	_, err := beam.Run(t.Context(), runner, p)
+	kept.Lock()
+	defer kept.Unlock()
+	return kept.batches[key], err
+}
+
+func predictions(t *testing.T, batches []*record.Batch) (all []prediction) {
+	for _, b := range batches {
+		rows, err := record.Rows[prediction](b)
+		require.NoError(t, err)
+		all = append(all, rows...)
+	}
+	slices.SortFunc(all, func(a, b prediction) int { return cmp.Compare(a.ID, b.ID) })
+	return all
+}
+
+// golden is what scikit-learn says; see package logistic.
+type golden struct {
+	Dim, Classes int
+	C, Loss      float64
+	Train, Test  []float32
+	Labels, Pred []int64
+	Weight       []float64
+}
+
+func load(t *testing.T) (cases []golden) {
+	data, err := os.ReadFile("../../tensorops/logistic/testdata/golden.json")
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(data, &cases))
+	return cases
+}
+
+func (g golden) train() (rows []point) {
+	for i, l := range g.Labels {
+		rows = append(rows, point{int64(i), l, g.Train[i*g.Dim : (i+1)*g.Dim]})
+	}
+	return rows
+}
+
+func (g golden) test() (rows []point) {
+	for i := range g.Pred {
+		rows = append(rows, point{int64(i), 9, g.Test[i*g.Dim : (i+1)*g.Dim]})
+	}
+	return rows
+}
+
+func (g golden) config() probe.Config {
+	cfg := probe.Default
+	cfg.C = []float64{g.C}
+	return cfg
+}
+
+// want is what the predictions are to be.
+func (g golden) want() (rows []prediction) {
+	for i, p := range g.Pred {
+		rows = append(rows, prediction{int64(i), 9, p})
+	}
+	return rows
+}
+
+// cut makes batches of a size in one order or the other.
+func cut(s beam.Scope, rows []point, size int, reverse bool) beam.PCollection {
+	var batches []*record.Batch
+	for part := range slices.Chunk(rows, size) {
+		batches = append(batches, record.Of(part))
+	}
+	if reverse {
+		slices.Reverse(batches)
+	}
+	return beam.Reshuffle(s, beam.CreateList(s, batches))
+}
+
+// TestAgainstScikitLearn fits on one runner and predicts on the other, by way of a
+// file. The classifier is the same to the bit however rows are cut.
+func TestAgainstScikitLearn(t *testing.T) {
+	for _, g := range load(t) {
+		path := filepath.Join(t.TempDir(), "classifier.parquet")
+		var first []byte
+		for i, runner := range []string{"prism", "direct", "direct"} {
+			batches, err := run(t, runner, func(s beam.Scope) beam.PCollection {
+				fitted := probe.Fit(s, cut(s, g.train(), []int{30, 7, 1000}[i], i == 1), g.config())
+				arrowio.WriteParquet(s, path, fitted)
+				return fitted
+			})
+			require.NoError(t, err)
+			require.Len(t, batches, 1)
+			classes, err := record.Rows[weights](batches[0])
+			require.NoError(t, err)
+			require.Len(t, classes, g.Classes)
+			for j, c := range classes {
+				require.EqualValues(t, j, c.Class)
+				require.Equal(t, g.C, c.C)
+				require.InDelta(t, g.Loss, c.Loss, 2e-5)
+				for k, w := range append(c.Weight, c.Intercept) {
+					require.InDelta(t, g.Weight[j*(g.Dim+1)+k], w, 2e-3)
+				}
+			}
+			data, err := record.Encode(batches[0])
+			require.NoError(t, err)
+			if first == nil {
+				first = data
+			}
+			require.Equal(t, first, data, "bit by bit")
+
+			other := []string{"direct", "prism", "prism"}[i]
+			batches, err = run(t, other, func(s beam.Scope) beam.PCollection {
+				return probe.Predict(s, cut(s, g.test(), 25, i == 1), arrowio.ReadParquet(s, path), probe.PredictConfig{})
+			})
+			require.NoError(t, err)
+			require.Equal(t, g.want(), predictions(t, batches))
+		}
+	}
+}
+
+// pairFn makes KV elements of labelled rows and rows to classify.
+type pairFn struct{ Train, Test []point }
+
+func (fn *pairFn) ProcessElement(_ []byte, emit func(train, test *record.Batch)) {
+	emit(record.Of(fn.Train), record.Of(fn.Test))
+	emit(record.Of(fn.Train), record.Of([]point{}))
+}
+
+func TestClassifySets(t *testing.T) {
+	for _, g := range load(t) {
+		for _, runner := range []string{"prism", "direct"} {
+			batches, err := run(t, runner, func(s beam.Scope) beam.PCollection {
+				return probe.ClassifySets(s, beam.ParDo(s, &pairFn{g.train(), g.test()}, beam.Impulse(s)), g.config())
+			})
+			require.NoError(t, err)
+			require.Len(t, batches, 2)
+			require.Equal(t, g.want(), predictions(t, batches))
+		}
+	}
+}
+
+func TestNothingToFit(t *testing.T) {
+	empty := func(s beam.Scope) beam.PCollection {
+		return probe.Fit(s, beam.Create(s, record.Of([]point{})), probe.Default)
+	}
+	batches, err := run(t, "direct", empty)
+	require.NoError(t, err)
+	require.Empty(t, batches)
+	_, err = run(t, "direct", func(s beam.Scope) beam.PCollection {
+		return probe.Predict(s, beam.Create(s, record.Of([]point{{1, 1, []float32{1}}})), empty(s), probe.PredictConfig{})
+	})
+	require.ErrorContains(t, err, "probe: there is no classifier: it was fitted to no row")
+}
+
+func TestErrors(t *testing.T) {
+	rows := func(p ...point) func(beam.Scope) beam.PCollection {
+		return func(s beam.Scope) beam.PCollection { return beam.Create(s, record.Of(p)) }
+	}
+	ok := rows(point{1, 0, []float32{1, 2}}, point{2, 1, []float32{3, 4}})
+	fitted := func(s beam.Scope) beam.PCollection { return probe.Fit(s, ok(s), probe.Default) }
+	class := func(c weights) func(beam.Scope) beam.PCollection {
+		return func(s beam.Scope) beam.PCollection { return beam.Create(s, record.Of([]weights{c})) }
+	}
+	for want, train := range map[string]func(beam.Scope) beam.PCollection{
+		"probe: the batch that begins with id=7, label=0: logistic: features have a NaN in row 0": rows(point{7, 0, []float32{float32(math.NaN()), 2}}),
+		`column "label": the label of row 0 is -1`:                                                rows(point{1, -1, []float32{1, 2}}),
+	} {
+		for _, runner := range []string{"prism", "direct"} {
+			_, err := run(t, runner, func(s beam.Scope) beam.PCollection { return probe.Fit(s, train(s), probe.Default) })
+			require.ErrorContains(t, err, want)
+		}
+	}
+	for want, c := range map[string][2]func(beam.Scope) beam.PCollection{
+		"probe: the batch that begins with id=1, label=0: logistic: features of 3 values, the model was fitted on 2": {rows(point{1, 0, []float32{1, 2, 3}}), fitted},
+		`the input has a column "predicted", which the output needs; rename it`:                                      {func(s beam.Scope) beam.PCollection { return beam.Create(s, record.Of([]prediction{{}})) }, fitted},
+		`probe: record: expected one column "intercept"`:                                                             {ok, ok},
+		"a classifier with 1 weights, 2 means and 1 scales; give one that Fit made":                                  {ok, class(weights{Weight: []float32{1}, Mean: []float32{1, 2}, Scale: []float32{1}})},
+	} {
+		_, err := run(t, "direct", func(s beam.Scope) beam.PCollection {
+			return probe.Predict(s, c[0](s), c[1](s), probe.PredictConfig{})
+		})
+		require.ErrorContains(t, err, want)
+	}
+	_, s := beam.NewPipelineWithRoot()
+	require.Panics(t, func() { probe.Fit(s, beam.Impulse(s), probe.Config{}) })
+}
+
+// weights is a row of a classifier of numbered classes.
+type weights struct {
+	Class      int64     `arrow:"class"`
+	Intercept  float32   `arrow:"intercept"`
+	Weight     []float32 `arrow:"weight"`
+	Mean       []float32 `arrow:"mean"`
+	Scale      []float32 `arrow:"scale"`
+	C          float64   `arrow:"c"`
+	Loss       float64   `arrow:"loss"`
+	Iterations int64     `arrow:"iterations"`
+}
+
+type fruit struct {
+	Name    string    `arrow:"name"`
+	Kind    string    `arrow:"kind"`
+	Feature []float32 `arrow:"feature"`
+}
+
+type guess struct {
+	Name      string `arrow:"name"`
+	Predicted string `arrow:"predicted"`
+}
+
+func describe(g guess) string { return g.Name + ": " + g.Predicted }
+
+func describeClass(c probe.Class) string { return fmt.Sprintf("%d weights", len(c.Weight)) }
+
+// A classifier of labelled rows, and what it says of others.
+func ExampleFit() {
+	p, s := beam.NewPipelineWithRoot()
+	train := record.FromStructs[fruit](s, beam.Create(s,
+		fruit{"a", "lime", []float32{1, 9}}, fruit{"b", "lime", []float32{2, 8}},
+		fruit{"c", "plum", []float32{9, 1}}, fruit{"d", "plum", []float32{8, 2}}))
+	classifier := probe.Fit(s, train, probe.Config{Label: "kind", C: []float64{1}, MaxIterations: 100, Tolerance: 1e-5})
+	passert.Equals(s, beam.ParDo(s, describeClass, record.ToStructs[probe.Class](s, classifier)), "2 weights", "2 weights")
+
+	queries := record.FromStructs[fruit](s, beam.Create(s, fruit{"x", "?", []float32{0, 7}}, fruit{"y", "?", []float32{9, 0}}))
+	found := probe.Predict(s, queries, classifier, probe.PredictConfig{})
+	passert.Equals(s, beam.ParDo(s, describe, record.ToStructs[guess](s, found)), "x: lime", "y: plum")
+	_, err := beam.Run(context.Background(), "prism", p)
+	fmt.Println(err)
+	// Output: <nil>
+}
