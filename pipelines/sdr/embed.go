@@ -13,9 +13,9 @@ func newEmbed() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "embed --model FILE --data PATH --out FILE.parquet",
 		Short: "Write the features of images under a model",
-		Long: `Writes one row an image, in the order in which the images are found: source, row,
-label (-1 where there is none), feature, and an error where the image could not
-be read, whose features are zeros.
+		Long: `Writes one row per image, in the order in which the images are found: source, row,
+label (-1 where there is none), class, feature, and an error where the image could
+not be read, whose features are zeros.
 
 ` + dataHelp,
 		Example: `  sdr embed --model pets/model.safetensors --data photos/ --out features.parquet`,

@@ -18,6 +18,7 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/io/filesystem/local"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/io/filesystem/memfs"
+
 	//lint:ignore SA1019 programs may still choose it, so its results must agree
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/direct"
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/prism"
@@ -79,10 +80,10 @@ func collection(t testing.TB, n int, bad ...int) []imageio.Split {
 }
 
 // run ingests and returns the references that came out, by way of files.
-func run(t testing.TB, runner string, cfg ingest.Config) ([]shards.Ref, error) {
+func run(t testing.TB, runner string, splits []imageio.Split, cfg ingest.Config) ([]shards.Ref, error) {
 	p, s := beam.NewPipelineWithRoot()
 	out := t.TempDir()
-	arrowio.Write(s, out, ingest.Ingest(s, cfg))
+	arrowio.WriteDir(s, out, ingest.Ingest(s, beam.CreateList(s, splits), cfg))
 	if _, err := beam.Run(t.Context(), runner, p); err != nil {
 		return nil, err
 	}
@@ -106,9 +107,9 @@ func run(t testing.TB, runner string, cfg ingest.Config) ([]shards.Ref, error) {
 	return refs, nil
 }
 
-func config(t testing.TB, splits []imageio.Split) ingest.Config {
+func config(t testing.TB) ingest.Config {
 	dir := t.TempDir()
-	return ingest.Config{Splits: splits, Size: 6, Dir: dir, DeadLetter: filepath.Join(dir, "dead-letter.parquet"), MaxBad: .1}
+	return ingest.Config{Size: 6, Dir: dir, DeadLetter: filepath.Join(dir, "dead-letter.parquet"), MaxBad: .1}
 }
 
 func content(t testing.TB, refs []shards.Ref) (all [][]byte) {
@@ -126,9 +127,9 @@ func TestShardsAreTheSameEverywhere(t *testing.T) {
 	require.Len(t, splits, 5)
 	var first [][]byte
 	for _, runner := range []string{"prism", "direct"} {
-		cfg := config(t, splits)
+		cfg := config(t)
 		for range 2 {
-			refs, err := run(t, runner, cfg)
+			refs, err := run(t, runner, splits, cfg)
 			require.NoError(t, err)
 			require.Len(t, refs, 5)
 			var rows []int64
@@ -145,7 +146,7 @@ func TestShardsAreTheSameEverywhere(t *testing.T) {
 			dead, err := ingest.ReadDead(t.Context(), cfg.DeadLetter)
 			require.NoError(t, err)
 			require.Len(t, dead, 1)
-			require.Equal(t, "004.png", filepath.Base(dead[0].Path))
+			require.Equal(t, "004.png", filepath.Base(dead[0].Source))
 			require.Contains(t, dead[0].Reason, "PNG")
 			entries, err := os.ReadDir(filepath.Join(cfg.Dir, "shards"))
 			require.NoError(t, err)
@@ -157,8 +158,8 @@ func TestShardsAreTheSameEverywhere(t *testing.T) {
 // The stored images are those of the source, in its order, and have no label.
 func TestShardsHoldTheImages(t *testing.T) {
 	splits := collection(t, 20)
-	cfg := config(t, splits)
-	refs, err := run(t, "direct", cfg)
+	cfg := config(t)
+	refs, err := run(t, "direct", splits, cfg)
 	require.NoError(t, err)
 	images, err := shards.Open(t.Context(), refs)
 	require.NoError(t, err)
@@ -167,7 +168,7 @@ func TestShardsHoldTheImages(t *testing.T) {
 	require.Equal(t, 6, images.Size())
 	i := 0
 	for _, split := range splits {
-		require.NoError(t, imageio.Read(t.Context(), split, func(im imageio.Image) error {
+		require.NoError(t, imageio.ReadSplit(t.Context(), split, func(im imageio.Image) error {
 			rgb, err := imageio.Decode(im.Data)
 			require.NoError(t, err)
 			require.Equal(t, rgb.Square(6).Pix, images.At(i))
@@ -222,9 +223,9 @@ func TestZipWithDeadLetters(t *testing.T) {
 	require.Len(t, splits, 4)
 	var first [][]byte
 	for _, runner := range []string{"prism", "direct"} {
-		cfg := config(t, splits)
+		cfg := config(t)
 		cfg.MaxBad = .2
-		refs, err := run(t, runner, cfg)
+		refs, err := run(t, runner, splits, cfg)
 		require.NoError(t, err)
 		require.Len(t, refs, 3)
 		images, err := shards.Open(t.Context(), refs)
@@ -243,12 +244,12 @@ func TestZipWithDeadLetters(t *testing.T) {
 		dead, err := ingest.ReadDead(t.Context(), cfg.DeadLetter)
 		require.NoError(t, err)
 		require.Len(t, dead, 3)
-		for i, want := range []ingest.Dead{{Path: "ant/encrypted.png", Reason: "encrypted"}, {Path: "bee/checksum.png", Reason: "checksum error"}, {Path: "bee/damaged.png", Reason: "decode PNG image of 40 bytes: truncated"}} {
-			require.Equal(t, path+"!"+want.Path, dead[i].Path)
+		for i, want := range []imageio.Dead{{Source: "ant/encrypted.png", Reason: "encrypted"}, {Source: "bee/damaged.png", Reason: "decode PNG image of 40 bytes: truncated"}, {Source: "bee/checksum.png", Reason: "checksum error"}} {
+			require.Equal(t, path+"!"+want.Source, dead[i].Source)
 			require.Contains(t, dead[i].Reason, want.Reason)
 		}
 		cfg.MaxBad = .1
-		_, err = run(t, runner, cfg)
+		_, err = run(t, runner, splits, cfg)
 		require.ErrorContains(t, err, "3 of 15 images cannot be read")
 		require.ErrorContains(t, err, path+"!ant/encrypted.png, row 0: encrypted; pack it without a password")
 	}
@@ -273,9 +274,9 @@ func TestListWithDeadLetters(t *testing.T) {
 	require.Len(t, splits, 4)
 	var first [][]byte
 	for _, runner := range []string{"prism", "direct"} {
-		cfg := config(t, splits)
+		cfg := config(t)
 		cfg.MaxBad = .2
-		refs, err := run(t, runner, cfg)
+		refs, err := run(t, runner, splits, cfg)
 		require.NoError(t, err)
 		images, err := shards.Open(t.Context(), refs)
 		require.NoError(t, err)
@@ -292,17 +293,17 @@ func TestListWithDeadLetters(t *testing.T) {
 		require.Equal(t, first, content(t, refs))
 		dead, err := ingest.ReadDead(t.Context(), cfg.DeadLetter)
 		require.NoError(t, err)
-		require.Equal(t, []ingest.Dead{
-			{Path: filepath.Join(dir, "2.png"), Reason: "decode image of 0 bytes: " + imageio.ErrFormat.Error()},
-			{Path: filepath.Join(dir, "7.png"), Reason: "no such file; line 8 of " + list + " names it"},
+		require.Equal(t, []imageio.Dead{
+			{Index: 2, Source: filepath.Join(dir, "2.png"), Reason: "decode image of 0 bytes: " + imageio.ErrFormat.Error()},
+			{Index: 2<<32 + 1, Source: filepath.Join(dir, "7.png"), Reason: "no such file; line 8 of " + list + " names it"},
 		}, dead)
 	}
 }
 
 func TestTooManyBadImagesFail(t *testing.T) {
-	cfg := config(t, collection(t, 15, 1, 3, 7))
+	splits, cfg := collection(t, 15, 1, 3, 7), config(t)
 	for _, runner := range []string{"prism", "direct"} {
-		_, err := run(t, runner, cfg)
+		_, err := run(t, runner, splits, cfg)
 		require.ErrorContains(t, err, "3 of 20 images cannot be read")
 		require.ErrorContains(t, err, "001.png")
 		require.ErrorIs(t, fault.Parse(err), ingest.ErrTooManyBad)
@@ -312,7 +313,7 @@ func TestTooManyBadImagesFail(t *testing.T) {
 		require.Len(t, dead, 3)
 	}
 	cfg.MaxBad = .15
-	_, err := run(t, "direct", cfg)
+	_, err := run(t, "direct", splits, cfg)
 	require.NoError(t, err)
 }
 
@@ -321,9 +322,9 @@ func TestNoGoodImageFails(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "a.jpg"), []byte("no image"), 0o644))
 	splits, err := imageio.Plan(t.Context(), []string{dir}, 8)
 	require.NoError(t, err)
-	cfg := config(t, splits)
+	cfg := config(t)
 	cfg.MaxBad = 1
-	_, err = run(t, "direct", cfg)
+	_, err = run(t, "direct", splits, cfg)
 	require.ErrorContains(t, err, "1 of 1 images cannot be read")
 }
 
@@ -331,7 +332,7 @@ func TestDamagedCollectionFails(t *testing.T) {
 	splits := collection(t, 4)
 	idx := splits[len(splits)-1]
 	require.NoError(t, os.Truncate(idx.Path, 50))
-	_, err := run(t, "direct", config(t, splits))
+	_, err := run(t, "direct", splits, config(t))
 	require.ErrorContains(t, err, idx.Path)
 	require.ErrorContains(t, err, "truncated")
 }
@@ -345,8 +346,8 @@ func TestIngestOnAnotherFilesystem(t *testing.T) {
 	splits, err := imageio.Plan(ctx, []string{"memfs://ingest/in"}, 2)
 	require.NoError(t, err)
 	require.Len(t, splits, 2)
-	cfg := ingest.Config{Splits: splits, Size: 6, Dir: "memfs://ingest/run", DeadLetter: "memfs://ingest/run/dead.parquet"}
-	refs, err := run(t, "direct", cfg)
+	cfg := ingest.Config{Size: 6, Dir: "memfs://ingest/run", DeadLetter: "memfs://ingest/run/dead.parquet"}
+	refs, err := run(t, "direct", splits, cfg)
 	require.NoError(t, err)
 	require.Len(t, refs, 2)
 	images, err := shards.Open(ctx, refs)

@@ -48,7 +48,7 @@ func init() {
 //
 // in: *record.Batch of shards.Ref, the subsets to show samples of, and of
 // evaluate.Row; either may be none. out: one *record.Batch of File.
-func Report(s beam.Scope, cfg Config, refs, results beam.PCollection) beam.PCollection {
+func Report(s beam.Scope, refs, results beam.PCollection, cfg Config) beam.PCollection {
 	s = s.Scope("report.Report")
 	return beam.ParDo(s, &reportFn{cfg}, beam.Impulse(s), beam.SideInput{Input: refs}, beam.SideInput{Input: results})
 }

@@ -91,7 +91,7 @@ func init() {
 // Train trains the arms of the configuration on the images that refs name.
 //
 // in: *record.Batch of shards.Ref. out: *record.Batch of Model, one batch an arm.
-func Train(s beam.Scope, cfg Config, refs beam.PCollection) beam.PCollection {
+func Train(s beam.Scope, refs beam.PCollection, cfg Config) beam.PCollection {
 	s = s.Scope("train.Train")
 	arms := beam.ParDo(s, &armsFn{Arms: cfg.Arms}, beam.Impulse(s), beam.SideInput{Input: refs})
 	return compute.ParDo(s, &trainFn{Config: cfg}, arms)

@@ -142,14 +142,14 @@ func FuzzZip(f *testing.F) {
 			return
 		}
 		var all []Image
-		if err := Read(t.Context(), Split{Path: path, Kind: Zip, End: n}, func(im Image) error { all = append(all, im); return nil }); err != nil {
+		if err := ReadSplit(t.Context(), Split{Path: path, Kind: Zip, End: n}, func(im Image) error { all = append(all, im); return nil }); err != nil {
 			t.Fatal(err)
 		}
 		for i, want := range all {
 			if (want.Damage == "") == (want.Data == nil) {
 				t.Fatalf("image %d is %+v", i, want)
 			}
-			err := Read(t.Context(), Split{Path: path, Kind: Zip, Begin: int64(i), End: int64(i) + 1}, func(im Image) error {
+			err := ReadSplit(t.Context(), Split{Path: path, Kind: Zip, Begin: int64(i), End: int64(i) + 1}, func(im Image) error {
 				if !reflect.DeepEqual(im, want) {
 					t.Fatalf("image %d is %+v, alone %+v", i, want, im)
 				}

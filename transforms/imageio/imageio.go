@@ -3,7 +3,7 @@
 // A collection is a folder (searched recursively) or a file of one of the kinds
 // below, such as Parquet; a folder may hold any mix of these. Plan lists
 // collections in a stable order and cuts them into splits, units of work that
-// can be read anywhere; Read gives the encoded images of a split in order; Decode
+// can be read anywhere; ReadSplit gives the encoded images of a split in order; Decode
 // turns one into pixels as Pillow would. Squares does both, on all processors,
 // and brings the images to one size.
 //
@@ -51,11 +51,11 @@ type Image struct {
 	Class string
 }
 
-// Read gives every image of a split to yield, in order, and stops at its first
+// ReadSplit gives every image of a split to yield, in order, and stops at its first
 // error. A damaged collection is an error that names the file and the place; a
 // damaged image is none, and is for Decode to find. It may be called by several
 // goroutines.
-func Read(ctx context.Context, split Split, yield func(Image) error) (err error) {
+func ReadSplit(ctx context.Context, split Split, yield func(Image) error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("read %s: images %d to %d: panic: %v", split.Path, split.Begin, split.End, r)

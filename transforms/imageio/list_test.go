@@ -103,7 +103,7 @@ func TestListOfMissingImages(t *testing.T) {
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "b.png"), 0o755))
 	splits, err := imageio.Plan(t.Context(), []string{list}, 9)
 	require.NoError(t, err)
-	err = imageio.Read(t.Context(), splits[0], func(imageio.Image) error { return nil })
+	err = imageio.ReadSplit(t.Context(), splits[0], func(imageio.Image) error { return nil })
 	require.ErrorContains(t, err, "read "+list+": line 4: read "+filepath.Join(dir, "b.png")+": is a directory")
 }
 
@@ -148,6 +148,6 @@ func TestListChanged(t *testing.T) {
 	require.NoError(t, err)
 	write(t, list, []byte("1.png\n"))
 	for _, split := range splits {
-		require.ErrorContains(t, imageio.Read(t.Context(), split, func(imageio.Image) error { return nil }), "it changed since")
+		require.ErrorContains(t, imageio.ReadSplit(t.Context(), split, func(imageio.Image) error { return nil }), "it changed since")
 	}
 }

@@ -38,7 +38,7 @@ func readAll(t require.TestingT, maxRows int, paths ...string) (all []imageio.Im
 		n := split.End - split.Begin
 		require.True(t, n >= 1 && n <= int64(maxRows), "%+v", split)
 		before := len(all)
-		require.NoError(t, imageio.Read(ctx, split, func(im imageio.Image) error {
+		require.NoError(t, imageio.ReadSplit(ctx, split, func(im imageio.Image) error {
 			all = append(all, im)
 			return nil
 		}))
@@ -181,7 +181,7 @@ func TestFolderOrder(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "a/c.jpg", splits[1].From)
 	require.NoError(t, os.Remove(filepath.Join(dir, "z.gif")))
-	err = imageio.Read(t.Context(), splits[2], func(imageio.Image) error { return nil })
+	err = imageio.ReadSplit(t.Context(), splits[2], func(imageio.Image) error { return nil })
 	require.ErrorContains(t, err, "changed")
 }
 
@@ -393,7 +393,7 @@ func TestDamagedCollections(t *testing.T) {
 				}
 				n := 0
 				for _, split := range planned {
-					err := imageio.Read(t.Context(), split, func(im imageio.Image) error {
+					err := imageio.ReadSplit(t.Context(), split, func(im imageio.Image) error {
 						require.Equal(t, full[n].Data, im.Data)
 						n++
 						return nil
@@ -415,7 +415,7 @@ func TestDamagedCollections(t *testing.T) {
 	labels := write(t, filepath.Join(dir, "x-labels-idx1-ubyte"), idx([]uint32{1}, []byte("a")))
 	splits, err := imageio.Plan(t.Context(), []string{dir}, 9)
 	require.NoError(t, err)
-	err = imageio.Read(t.Context(), splits[0], func(imageio.Image) error { return nil })
+	err = imageio.ReadSplit(t.Context(), splits[0], func(imageio.Image) error { return nil })
 	require.ErrorContains(t, err, labels)
 	require.ErrorContains(t, err, "1 labels for at least 2 images")
 }
@@ -433,11 +433,11 @@ func TestReadStops(t *testing.T) {
 		splits, err := imageio.Plan(t.Context(), []string{path}, 100)
 		require.NoError(t, err)
 		n := 0
-		err = imageio.Read(t.Context(), splits[0], func(imageio.Image) error { n++; return os.ErrDeadlineExceeded })
+		err = imageio.ReadSplit(t.Context(), splits[0], func(imageio.Image) error { n++; return os.ErrDeadlineExceeded })
 		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 		require.Equal(t, 1, n)
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		require.ErrorIs(t, imageio.Read(ctx, splits[0], func(imageio.Image) error { return nil }), context.Canceled)
+		require.ErrorIs(t, imageio.ReadSplit(ctx, splits[0], func(imageio.Image) error { return nil }), context.Canceled)
 	}
 }

@@ -108,7 +108,7 @@ func TestZipOfManyMembers(t *testing.T) {
 	require.Len(t, splits, 2)
 	require.EqualValues(t, 70_000, splits[1].End)
 	n := 65_000
-	require.NoError(t, imageio.Read(t.Context(), splits[1], func(im imageio.Image) error {
+	require.NoError(t, imageio.ReadSplit(t.Context(), splits[1], func(im imageio.Image) error {
 		require.Equal(t, fmt.Sprintf("%s!%d.png", path, n), im.Source)
 		n++
 		return nil
@@ -122,6 +122,6 @@ func TestZipChanged(t *testing.T) {
 	require.NoError(t, err)
 	write(t, path, zipped(member{"1.png", "1"}))
 	for _, split := range splits {
-		require.ErrorContains(t, imageio.Read(t.Context(), split, func(imageio.Image) error { return nil }), "it changed since")
+		require.ErrorContains(t, imageio.ReadSplit(t.Context(), split, func(imageio.Image) error { return nil }), "it changed since")
 	}
 }

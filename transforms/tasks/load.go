@@ -43,7 +43,7 @@ var errSeen = errors.New("seen")
 // CheckLabels returns an error for a split whose first image has no label.
 func CheckLabels(ctx context.Context, path string) error {
 	err := each(ctx, path, func(split imageio.Split) error {
-		return imageio.Read(ctx, split, func(raw imageio.Image) error {
+		return imageio.ReadSplit(ctx, split, func(raw imageio.Image) error {
 			_, err := classOf(split, raw)
 			return cmp.Or(err, errSeen)
 		})

@@ -1,4 +1,4 @@
-package embed
+package compute
 
 import (
 	"errors"
@@ -13,14 +13,14 @@ import (
 // TestOnce has many goroutines ask for the same values: each is computed once,
 // and all get that.
 func TestOnce(t *testing.T) {
-	c := cache[*int]{limit: 1 << 20}
+	c := NewCache[*int](1 << 20)
 	var computed atomic.Int64
 	got := make([]*int, 64)
 	errs := make([]error, len(got))
 	var group sync.WaitGroup
 	for i := range got {
 		group.Go(func() {
-			got[i], errs[i] = c.get(fmt.Sprint(i%4), func() (*int, int, error) {
+			got[i], errs[i] = c.Get(fmt.Sprint(i%4), func() (*int, int, error) {
 				computed.Add(1)
 				return new(i % 4), 8, nil
 			})
@@ -38,10 +38,10 @@ func TestOnce(t *testing.T) {
 // TestEviction keeps as many of the newest values as there is room for, and
 // always the newest.
 func TestEviction(t *testing.T) {
-	c := cache[string]{limit: 10}
+	c := NewCache[string](10)
 	var log []string
 	get := func(key string, bytes int) {
-		value, err := c.get(key, func() (string, int, error) {
+		value, err := c.Get(key, func() (string, int, error) {
 			log = append(log, key)
 			return "value of " + key, bytes, nil
 		})
@@ -72,11 +72,11 @@ func TestEviction(t *testing.T) {
 
 // TestErrors checks that a failure is not kept.
 func TestErrors(t *testing.T) {
-	c := cache[int]{limit: 10}
+	c := NewCache[int](10)
 	failed := errors.New("failed")
-	_, err := c.get("k", func() (int, int, error) { return 0, 0, failed })
+	_, err := c.Get("k", func() (int, int, error) { return 0, 0, failed })
 	require.ErrorIs(t, err, failed)
-	v, err := c.get("k", func() (int, int, error) { return 7, 1, nil })
+	v, err := c.Get("k", func() (int, int, error) { return 7, 1, nil })
 	require.NoError(t, err)
 	require.Equal(t, 7, v)
 }
@@ -84,11 +84,11 @@ func TestErrors(t *testing.T) {
 // TestPanic checks that a panic leaves nothing behind, in particular no zero
 // value without an error.
 func TestPanic(t *testing.T) {
-	c := cache[*int]{limit: 10}
+	c := NewCache[*int](10)
 	require.PanicsWithValue(t, "no", func() {
-		_, _ = c.get("k", func() (*int, int, error) { panic("no") })
+		_, _ = c.Get("k", func() (*int, int, error) { panic("no") })
 	})
-	v, err := c.get("k", func() (*int, int, error) { return new(7), 1, nil })
+	v, err := c.Get("k", func() (*int, int, error) { return new(7), 1, nil })
 	require.NoError(t, err)
 	require.Equal(t, 7, *v)
 }

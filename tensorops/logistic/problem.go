@@ -1,4 +1,4 @@
-package probe
+package logistic
 
 import (
 	"errors"
@@ -7,24 +7,25 @@ import (
 	"slices"
 
 	"gonum.org/v1/gonum/optimize"
+	"gorgonia.org/tensor"
 
-	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/tensorops/dense"
 	"github.com/sdr-ml/sdr/tensorops/nn"
 )
 
 // problem is the objective on one training set. Matrix products are float32; parameters, probabilities' logarithms and
 // sums over images are float64.
 type problem struct {
-	pool   *kernels.Pool
+	engine dense.Engine
 	loss   *nn.CrossEntropy
-	model  Model     // all but what depends on C
-	x      []float32 // [rows, dim+1] standardised, the last column 1
+	model  Model         // all but what depends on C
+	x      *tensor.Dense // [rows, dim+1] standardised, the last column 1
 	labels []int64
 
-	weight  []float32 // [classes, dim+1], at rounded
-	logits  []float32 // [rows, classes]
-	errors  []float32 // [rows, classes], the loss's gradient by the logits
-	product []float32 // [classes, dim+1], and by the weights
+	weight  operand // [classes, dim+1], at rounded
+	logits  operand // [rows, classes]
+	errors  operand // [rows, classes], the loss's gradient by the logits
+	product operand // [classes, dim+1], and by the weights
 
 	c         float64
 	at        []float64 // the parameters, [classes, dim+1], that the following belong to
@@ -32,17 +33,33 @@ type problem struct {
 	objective float64
 	gradient  []float64 // of the objective
 	valid     bool
+	failed    error // of a product
 }
 
-func newProblem(features []float32, dim int, labels []int64, classes int, pool *kernels.Pool) *problem {
-	p := &problem{pool: pool, labels: labels, model: Model{Dim: dim, Classes: classes}}
-	p.model.Mean, p.model.Scale = moments(features, dim)
-	p.x = p.model.standardise(features)
-	params := classes * (dim + 1)
-	p.weight, p.product = make([]float32, params), make([]float32, params)
-	p.at, p.gradient = make([]float64, params), make([]float64, params)
-	p.logits, p.errors = make([]float32, len(labels)*classes), make([]float32, len(labels)*classes)
-	p.loss = nn.NewCrossEntropy(len(labels), classes, 0, pool)
+// operand is a matrix, its transpose and the values of both.
+type operand struct {
+	data          []float32
+	plain, turned *tensor.Dense
+}
+
+func newOperand(e dense.Engine, rows, cols int) operand {
+	data := make([]float32, rows*cols)
+	turned := e.Matrix(data, rows, cols)
+	if err := turned.T(); err != nil {
+		panic(err) // no axes are given that could be wrong
+	}
+	return operand{data, e.Matrix(data, rows, cols), turned}
+}
+
+func newProblem(e dense.Engine, features matrix, labels []int64, classes int) *problem {
+	rows, width := features.rows, features.cols+1
+	p := &problem{engine: e, labels: labels, model: Model{Dim: features.cols, Classes: classes}}
+	p.model.Mean, p.model.Scale = moments(features)
+	p.x = e.Matrix(p.model.standardise(features), rows, width)
+	p.weight, p.product = newOperand(e, classes, width), newOperand(e, classes, width)
+	p.logits, p.errors = newOperand(e, rows, classes), newOperand(e, rows, classes)
+	p.at, p.gradient = make([]float64, classes*width), make([]float64, classes*width)
+	p.loss = nn.NewCrossEntropy(rows, classes, 0, e.Pool())
 	return p
 }
 
@@ -66,11 +83,15 @@ func (p *problem) fit(c float64, cfg Config) (*Model, error) {
 	)
 	// A line search without progress has met the rounding of float32: the minimum is reached as closely as can be.
 	if err != nil && !errors.Is(err, optimize.ErrLinesearcherFailure) && !errors.Is(err, optimize.ErrNoProgress) {
-		return nil, fmt.Errorf("probe: L-BFGS with C = %v: %w", c, err)
+		return nil, fmt.Errorf("logistic: L-BFGS with C = %v: %w", c, err)
 	}
 	p.evaluate(result.X)
+	if p.failed != nil {
+		return nil, fmt.Errorf("logistic: %w", p.failed)
+	}
 	m := p.model
-	m.C, m.Loss, m.Iterations, m.Weight = c, p.entropy, result.MajorIterations, slices.Clone(p.weight)
+	m.C, m.Loss, m.Iterations = c, p.entropy, result.MajorIterations
+	m.Weight = p.engine.Matrix(slices.Clone(p.weight.data), m.Classes, m.Dim+1)
 	return &m, nil
 }
 
@@ -81,18 +102,17 @@ func (p *problem) evaluate(w []float64) {
 	}
 	copy(p.at, w)
 	p.valid = true
-	rows, classes, width := len(p.labels), p.model.Classes, p.model.Dim+1
 	for i, v := range w {
-		p.weight[i] = float32(v)
+		p.weight.data[i] = float32(v)
 	}
-	p.pool.Gemm(false, true, rows, classes, width, p.x, width, p.weight, width, p.logits, classes, false)
-	clear(p.errors)
-	p.entropy = p.loss.Loss(p.logits, p.labels, p.errors, 1)
-	p.pool.Gemm(true, false, classes, width, rows, p.errors, classes, p.x, width, p.product, width, false)
+	p.multiply(p.x, p.weight.turned, p.logits.plain)
+	clear(p.errors.data)
+	p.entropy = p.loss.Loss(p.logits.data, p.labels, p.errors.data, 1)
+	p.multiply(p.errors.turned, p.x, p.product.plain)
 
-	squares, strength := 0.0, 1/(p.c*float64(rows))
+	squares, strength, width := 0.0, 1/(p.c*float64(len(p.labels))), p.model.Dim+1
 	for i, v := range w {
-		p.gradient[i] = float64(p.product[i])
+		p.gradient[i] = float64(p.product.data[i])
 		if i%width != width-1 {
 			p.gradient[i] += strength * v
 			squares += v * v
@@ -101,10 +121,16 @@ func (p *problem) evaluate(w []float64) {
 	p.objective = p.entropy + strength*squares/2
 }
 
+func (p *problem) multiply(a, b, out *tensor.Dense) {
+	if err := p.engine.MatMul(a, b, out); err != nil {
+		p.failed = err
+	}
+}
+
 // moments returns the mean of every column and the factor that brings its standard deviation to 1. Columns that do not
 // vary by more than float32's rounding keep the factor 1.
-func moments(x []float32, dim int) (mean, scale []float32) {
-	rows := float64(len(x) / dim)
+func moments(features matrix) (mean, scale []float32) {
+	x, dim, rows := features.data, features.cols, float64(features.rows)
 	sums, squares := make([]float64, dim), make([]float64, dim)
 	for i, v := range x {
 		sums[i%dim] += float64(v)
@@ -125,10 +151,10 @@ func moments(x []float32, dim int) (mean, scale []float32) {
 }
 
 // standardise returns features as [rows, Dim+1], with a column of ones for the intercepts.
-func (m *Model) standardise(features []float32) []float32 {
-	x := make([]float32, 0, len(features)/m.Dim*(m.Dim+1))
-	for at := 0; at < len(features); at += m.Dim {
-		for j, v := range features[at:][:m.Dim] {
+func (m *Model) standardise(features matrix) []float32 {
+	x := make([]float32, 0, features.rows*(m.Dim+1))
+	for i := range features.rows {
+		for j, v := range features.row(i) {
 			x = append(x, (v-m.Mean[j])*m.Scale[j])
 		}
 		x = append(x, 1)

@@ -1,4 +1,4 @@
-"""Golden values for package knn, from scikit-learn and numpy: python make_golden.py"""
+"""Golden values for package nearest, from scikit-learn and numpy: python make_golden.py"""
 
 import json
 import pathlib

@@ -1,11 +1,11 @@
-package embed
+package compute
 
 import "sync"
 
-// cache keeps what was computed, up to a number of bytes: the oldest goes
-// first, the newest stays whatever its size. What is asked for while it is
-// being computed is waited for.
-type cache[T any] struct {
+// Cache keeps what was computed for the DoFns of this process, up to a number of
+// bytes: the oldest goes first, the newest stays whatever its size. What is asked
+// for while it is being computed is waited for.
+type Cache[T any] struct {
 	limit int
 
 	mu    sync.Mutex
@@ -14,15 +14,19 @@ type cache[T any] struct {
 	bytes int                          // of all of them
 }
 
+// NewCache makes an empty cache of so many bytes.
+func NewCache[T any](bytes int) *Cache[T] { return &Cache[T]{limit: bytes} }
+
 // sized is an item's key and how many bytes it has.
 type sized struct {
 	key   string
 	bytes int
 }
 
-// get returns what compute returned for the key, which also says how many bytes
-// it has. Errors are not kept.
-func (c *cache[T]) get(key string, compute func() (value T, bytes int, err error)) (T, error) {
+// Get returns what compute returned for the key, which also says how many bytes
+// it has. Errors are not kept. Where compute calls Run, do not call Get from work
+// of Run: they would wait for each other.
+func (c *Cache[T]) Get(key string, compute func() (value T, bytes int, err error)) (T, error) {
 	c.mu.Lock()
 	item, ok := c.items[key]
 	if !ok {
@@ -36,7 +40,7 @@ func (c *cache[T]) get(key string, compute func() (value T, bytes int, err error
 	return item()
 }
 
-func (c *cache[T]) fill(key string, compute func() (T, int, error)) (value T, err error) {
+func (c *Cache[T]) fill(key string, compute func() (T, int, error)) (value T, err error) {
 	computed, bytes := false, 0
 	defer func() { // also of a panic
 		c.mu.Lock()

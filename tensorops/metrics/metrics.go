@@ -1,4 +1,5 @@
-package knn
+// Package metrics measures predictions of classes.
+package metrics
 
 // Accuracy is the fraction of predictions that are right (top-1). It is 0 if there are none; pred and labels are
 // equally long.

@@ -1,4 +1,4 @@
-"""Golden values for package probe, from scikit-learn: python make_golden.py"""
+"""Golden values for package logistic, from scikit-learn: python make_golden.py"""
 
 import json
 import pathlib
