@@ -22,6 +22,9 @@ func TestIdentities(t *testing.T) {
 		HorizontalFlip{}.Apply(got, true)
 		HorizontalFlip{}.Apply(got, true)
 		require.Equal(t, pix, got.Pix, "flip twice")
+		Solarize{Threshold: 0}.Apply(got, true)
+		Solarize{Threshold: 0}.Apply(got, true)
+		require.Equal(t, pix, got.Pix, "invert twice")
 		for _, op := range []string{"brightness", "contrast", "saturation"} {
 			apply(op, got, 1)
 			require.Equal(t, pix, got.Pix, op)
@@ -29,6 +32,7 @@ func TestIdentities(t *testing.T) {
 		GaussianBlur{}.Apply(got, 0)
 		HorizontalFlip{}.Apply(got, false)
 		Grayscale{}.Apply(got, false)
+		Solarize{}.Apply(got, false)
 		ColorJitter{}.Apply(got, Jitter{})
 		require.Equal(t, pix, got.Pix, "nothing drawn")
 		ColorJitter{}.Apply(got, Jitter{On: true, Brightness: 1, Contrast: 1, Saturation: 1, Order: [4]uint8{OpHue, OpBrightness, OpSaturation, OpContrast}})

@@ -16,7 +16,7 @@ func BenchmarkOp(b *testing.B) {
 	for _, c := range []struct {
 		op    string
 		value float64
-	}{{"brightness", 1.2}, {"contrast", 1.2}, {"saturation", 1.2}, {"hue", 0.05}, {"gray", 0}, {"blur", 1}, {"flip", 0}} {
+	}{{"brightness", 1.2}, {"contrast", 1.2}, {"saturation", 1.2}, {"hue", 0.05}, {"gray", 0}, {"blur", 1}, {"flip", 0}, {"solarize", 128}} {
 		b.Run(c.op, func(b *testing.B) {
 			m := src.image()
 			b.ReportAllocs()

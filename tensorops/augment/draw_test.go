@@ -42,6 +42,7 @@ func TestDrawProbabilities(t *testing.T) {
 		requireShare(t, p, func() bool { return HorizontalFlip{p}.Draw(random, 8, 8) })
 		requireShare(t, p, func() bool { return Grayscale{p}.Draw(random, 8, 8) })
 		requireShare(t, p, func() bool { return ColorJitter{P: p}.Draw(random, 8, 8).On })
+		requireShare(t, p, func() bool { return Solarize{P: p}.Draw(random, 8, 8) })
 		requireShare(t, p, func() bool { return GaussianBlur{p, [2]float64{.1, 2}}.Draw(random, 8, 8) > 0 })
 	}
 }

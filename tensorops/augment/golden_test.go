@@ -48,6 +48,7 @@ func (p picture) image() *Image {
 // step is an operation with the decision that it takes.
 type step struct {
 	Op       string
+	Settings json.RawMessage // of those whose Apply needs them
 	Decision json.RawMessage
 }
 
@@ -63,6 +64,10 @@ func (s step) apply(t require.TestingT, m *Image) {
 		applyDecision(t, m, Grayscale{}, s)
 	case "gaussian_blur":
 		applyDecision(t, m, GaussianBlur{}, s)
+	case "solarize":
+		var o Solarize
+		require.NoError(t, json.Unmarshal(s.Settings, &o))
+		applyDecision(t, m, o, s)
 	default:
 		panic(s.Op)
 	}
@@ -98,6 +103,8 @@ func apply(op string, m *Image, value float64) {
 		GaussianBlur{}.Apply(m, value)
 	case "flip":
 		HorizontalFlip{}.Apply(m, true)
+	case "solarize":
+		Solarize{Threshold: int(value)}.Apply(m, true)
 	default:
 		panic(op)
 	}

@@ -37,6 +37,7 @@ var table = []Operation{
 	colorJitter,
 	grayscale,
 	gaussianBlur,
+	solarize,
 }
 
 // Defaults returns every operation there is, with its default settings.

@@ -57,6 +57,9 @@ func TestValidate(t *testing.T) {
 		{"grayscale.p: 2 is out of range", Grayscale{2}},
 		{"gaussian_blur.p: 2 is out of range", GaussianBlur{P: 2}},
 		{"gaussian_blur.sigma: [3, 2] is out of range; want [least, most] within 0 to 1000", GaussianBlur{Sigma: [2]float64{3, 2}}},
+		{"solarize.p: -0.1 is out of range", Solarize{P: -.1}},
+		{"solarize.threshold: 256 is out of range; want 0 to 255", Solarize{Threshold: 256}},
+		{"solarize.threshold: -1", Solarize{Threshold: -1}},
 	} {
 		require.ErrorContains(t, Validate([]Operation{crop, jitter, c.bad}), c.want)
 	}

@@ -96,6 +96,8 @@ func TestViewsErrors(t *testing.T) {
 		"views.second=x":                           `views.second: "x" is not a list of operations`,
 		"views.second.gaussian_blur.p=2":           "views.second.gaussian_blur.p: 2 is out of range; want 0 to 1",
 		"views={first: [], gaussian_blur: {p: 1}}": "views: gaussian_blur cannot stand beside first or second; put it into them",
+		"views=[solarise]":                         `there is no key "views.solarise"; did you mean "views.solarize"?`,
+		"views=[solarize: {threshold: 99.5}]":      "views.solarize.threshold: 99.5 is not a whole number",
 		"gaussian_blur.p=1":                        `there is no key "gaussian_blur.p"; did you mean "views.gaussian_blur.p"?`,
 		"sigma=[1, 2]":                             `there is no key "sigma"; did you mean "views.gaussian_blur.sigma"?`,
 		"view=[]":                                  `there is no key "view"; did you mean "views"?`,
@@ -172,6 +174,7 @@ func drawOperation(t *rapid.T) augment.Operation {
 		augment.ColorJitter{P: p, Brightness: low, Contrast: high, Saturation: p, Hue: low},
 		augment.Grayscale{P: p},
 		augment.GaussianBlur{P: p, Sigma: [2]float64{low, high}},
+		augment.Solarize{P: p, Threshold: int(200 * high)},
 	)).Draw(t, "operation")
 }
 

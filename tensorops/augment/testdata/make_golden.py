@@ -59,6 +59,7 @@ OPS = {
     "gray": (lambda image, _: F.to_grayscale(image, 3), [0]),
     "blur": (blur, [0, 0.1, 0.5, 1.1, 1.41, 1.42, 2, 4.5, 30]),
     "flip": (lambda image, _: F.hflip(image), [0]),
+    "solarize": (F.solarize, [0, 1, 77, 128, 255]),
 }
 
 images = [make(h, w) for make, h, w in [(noise, 9, 10), (flat, 4, 5), (saturated, 9, 7), (photo, 10, 9), (noise, 1, 6), (noise, 7, 1)]]
@@ -104,10 +105,13 @@ def transform(name, image, d, size):
         return image
     if name == "gaussian_blur":
         return blur(image, d)
+    if name == "solarize":
+        return F.solarize(image, THRESHOLD) if d else image
     return OPS[{"horizontal_flip": "flip", "grayscale": "gray"}[name]][0](image, 0) if d else image
 
 
-USUAL = ["random_resized_crop", "horizontal_flip", "color_jitter", "grayscale", "gaussian_blur"]
+THRESHOLD = 100
+USUAL = ["random_resized_crop", "horizontal_flip", "color_jitter", "grayscale", "gaussian_blur", "solarize"]
 for number in range(40):
     source = number % len(sources)
     size = 20 if number < 32 else [24, 32, 64, 64][number % 4]
@@ -116,7 +120,7 @@ for number in range(40):
     for name in order:
         d = decide(name, image)
         image = transform(name, image, d, size)
-        steps.append({"op": name, "decision": d})
+        steps.append({"op": name, "decision": d} | ({"settings": {"Threshold": THRESHOLD}} if name == "solarize" else {}))
     view = F.normalize(F.to_tensor(image), MEAN, STD).permute(1, 2, 0).numpy()
     case = {"source": source, "size": size, "steps": steps, "view_sha256": sha(view.astype("<f4"))}
     if size == 20:
