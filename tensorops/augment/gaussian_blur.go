@@ -1,9 +1,49 @@
 package augment
 
 import (
+	"cmp"
 	"math"
+	"math/rand/v2"
 	"slices"
 )
+
+// GaussianBlur blurs an image as Pillow's ImageFilter.GaussianBlur does, inside
+// torchvision's RandomApply: the blur of SimSiam, MoCo v2 and BYOL.
+type GaussianBlur struct {
+	P     float64    `yaml:"p"`     // probability
+	Sigma [2]float64 `yaml:"sigma"` // least and largest standard deviation, in pixels
+}
+
+var gaussianBlur = GaussianBlur{P: 0.5, Sigma: [2]float64{0.1, 2}}
+
+// maxSigma is far beyond any use; it keeps the box filter from running long.
+const maxSigma = 1000
+
+// Name returns "gaussian_blur".
+func (GaussianBlur) Name() string { return "gaussian_blur" }
+
+// Validate wants a probability and standard deviations of at least 0.
+func (o GaussianBlur) Validate() error {
+	return cmp.Or(within("p", o.P, 0, 1), interval("sigma", o.Sigma, 0, maxSigma))
+}
+
+// Draw returns the standard deviation, or 0 for no blur.
+func (o GaussianBlur) Draw(random *rand.Rand, _, _ int) (sigma float64) {
+	if !chance(random, o.P) {
+		return 0
+	}
+	return uniform(random, o.Sigma[0], o.Sigma[1])
+}
+
+// Apply blurs the image.
+func (GaussianBlur) Apply(m *Image, sigma float64) {
+	m.blurrer.gaussian(m.Pix, m.Height, m.Width, sigma)
+}
+
+// Transform draws and applies.
+func (o GaussianBlur) Transform(m *Image, random *rand.Rand) {
+	o.Apply(m, o.Draw(random, m.Height, m.Width))
+}
 
 // blurrer is Pillow's ImageFilter.GaussianBlur: three extended box filters
 // along x, then three along y (Gwosdek et al., SSVM 2011), in 24-bit fixed
