@@ -2,7 +2,6 @@ package imageio_test
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"path/filepath"
 	"reflect"
@@ -12,7 +11,6 @@ import (
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/metrics"
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/testing/passert"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/testing/ptest"
 	"github.com/stretchr/testify/require"
 
@@ -22,8 +20,6 @@ import (
 
 func init() {
 	beam.RegisterDoFn(reflect.TypeFor[collectFn]())
-	beam.RegisterFunction(describeRow)
-	beam.RegisterFunction(describeDead)
 }
 
 func TestMain(m *testing.M) { ptest.Main(m) }
@@ -219,22 +215,4 @@ func TestReadErrors(t *testing.T) {
 		_, s := beam.NewPipelineWithRoot()
 		imageio.ReadAll(s, beam.Create(s, "x"), imageio.ReadConfig{Size: -1})
 	})
-}
-
-func describeRow(r imageio.Row) string {
-	return fmt.Sprintf("%s %s %dx%d", filepath.Base(r.Source), r.Class, r.Width, r.Height)
-}
-
-func describeDead(d imageio.Dead) string { return filepath.Base(d.Source) }
-
-// The images of a folder, and what of them is damaged.
-func ExampleRead() {
-	p, s := beam.NewPipelineWithRoot()
-	images, dead := imageio.Read(s, "../../testdata/fixtures/odd")
-	passert.Equals(s, beam.ParDo(s, describeRow, record.ToStructs[imageio.Row](s, images)),
-		"cmyk.jpg odd 32x32", "exif_rotated.jpg odd 32x32", "upright.png odd 32x32")
-	passert.Equals(s, beam.ParDo(s, describeDead, record.ToStructs[imageio.Dead](s, dead)), "corrupt.jpg", "truncated.png")
-	_, err := beam.Run(context.Background(), "prism", p)
-	fmt.Println(err)
-	// Output: <nil>
 }

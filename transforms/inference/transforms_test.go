@@ -2,15 +2,11 @@ package inference_test
 
 import (
 	"cmp"
-	"context"
 	"fmt"
-	"log"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -18,14 +14,12 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/graph/window"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/metrics"
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/testing/passert"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/testing/ptest"
 	"github.com/stretchr/testify/require"
 
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 	"github.com/sdr-ml/sdr/tensorops/nn"
 	"github.com/sdr-ml/sdr/transforms/compute"
-	"github.com/sdr-ml/sdr/transforms/files"
 	"github.com/sdr-ml/sdr/transforms/imageio"
 	"github.com/sdr-ml/sdr/transforms/inference"
 	"github.com/sdr-ml/sdr/transforms/record"
@@ -33,9 +27,6 @@ import (
 
 func init() {
 	beam.RegisterDoFn(reflect.TypeFor[keepFn]())
-	beam.RegisterType(reflect.TypeFor[embedded]())
-	beam.RegisterFunction(describe)
-	beam.RegisterFunction(reason)
 }
 
 func TestMain(m *testing.M) { ptest.Main(m) }
@@ -298,47 +289,4 @@ func kernelsPool(t *testing.T) *kernels.Pool {
 	pool := kernels.NewPool(2)
 	t.Cleanup(pool.Close)
 	return pool
-}
-
-func describe(e embedded) string {
-	return fmt.Sprintf("%s: %d features", filepath.Base(e.Source), len(e.Feature))
-}
-
-func reason(d imageio.Dead) string {
-	kind, _, _ := strings.Cut(d.Reason, " of")
-	return filepath.Base(d.Source) + ": " + kind
-}
-
-// The features of the images of a folder, and what of them is damaged.
-func ExampleEmbed() {
-	dir, err := os.MkdirTemp("", "inference")
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer os.RemoveAll(dir)
-	model := filepath.Join(dir, "model.safetensors")
-	if err := saveExample(model); err != nil {
-		log.Fatal(err)
-	}
-
-	p, s := beam.NewPipelineWithRoot()
-	images, dead := imageio.Read(s, "../../testdata/fixtures/odd")
-	features, failed := inference.Embed(s, images, inference.Config{Model: model})
-	passert.Equals(s, beam.ParDo(s, describe, record.ToStructs[embedded](s, features)),
-		"cmyk.jpg: 24 features", "exif_rotated.jpg: 24 features", "upright.png: 24 features")
-	passert.Equals(s, beam.ParDo(s, reason, record.ToStructs[imageio.Dead](s, beam.Flatten(s, dead, failed))),
-		"corrupt.jpg: decode JPEG image", "truncated.png: decode PNG image")
-	_, err = beam.Run(context.Background(), "prism", p)
-	fmt.Println(err)
-	// Output: <nil>
-}
-
-// saveExample writes a model with random weights.
-func saveExample(path string) error {
-	m := newModel("resnet18", "small", 3, nn.Heads{})
-	var b strings.Builder
-	if err := nn.SaveModel(&b, m.Backbone, m.Heads, m.Params, m.Stats, metadata(input)); err != nil {
-		return err
-	}
-	return files.WriteBytes(context.Background(), path, []byte(b.String()))
 }

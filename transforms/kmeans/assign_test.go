@@ -2,12 +2,9 @@ package kmeans_test
 
 import (
 	"context"
-	"fmt"
-	"reflect"
 	"testing"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/testing/passert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/sdr-ml/sdr/transforms/kmeans"
@@ -63,58 +60,4 @@ func TestAssignErrors(t *testing.T) {
 	require.PanicsWithError(t, "kmeans: Column is empty; name the column of vectors", func() {
 		kmeans.Assign(s, beam.Impulse(s), beam.Impulse(s), kmeans.AssignConfig{})
 	})
-}
-
-func init() {
-	beam.RegisterType(reflect.TypeFor[feature]())
-	beam.RegisterType(reflect.TypeFor[label]())
-	beam.RegisterFunction(describeLabel)
-	beam.RegisterFunction(describeCentroid)
-	beam.RegisterFunction(describeFeature)
-}
-
-func describeLabel(l label) string { return fmt.Sprintf("%d: %s %.1f", l.ID, l.Code, l.Distance) }
-
-func describeCentroid(c kmeans.Centroid) string {
-	return fmt.Sprintf("%s: %d at %.1f", c.Code, c.Size, c.Centroid)
-}
-
-func describeFeature(f feature) string { return fmt.Sprintf("%d: %.1f", f.ID, f.Feature) }
-
-var points = []feature{{1, []float32{0, 0}}, {2, []float32{0, 1}}, {3, []float32{8, 0}}, {4, []float32{8, 1}}, {5, []float32{8, 2}}}
-
-// Two clusters of five points.
-func ExampleCluster() {
-	p, s := beam.NewPipelineWithRoot()
-	in := record.FromStructs[feature](s, beam.CreateList(s, points))
-	assigned, centroids := kmeans.Cluster(s, in, kmeans.Config{Column: "feature", Branching: []int{2}, Iterations: 10, Start: [][]float32{{0, 0}, {9, 0}}})
-	passert.Equals(s, beam.ParDo(s, describeLabel, record.ToStructs[label](s, assigned)), "1: 0 0.5", "2: 0 0.5", "3: 1 1.0", "4: 1 0.0", "5: 1 1.0")
-	passert.Equals(s, beam.ParDo(s, describeCentroid, record.ToStructs[kmeans.Centroid](s, centroids)), "0: 2 at [0.0 0.5]", "1: 3 at [8.0 1.0]")
-	_, err := beam.Run(context.Background(), "prism", p)
-	fmt.Println(err)
-	// Output: <nil>
-}
-
-// The same points, given to centroids that are known.
-func ExampleAssign() {
-	p, s := beam.NewPipelineWithRoot()
-	in := record.FromStructs[feature](s, beam.CreateList(s, points))
-	known := record.FromStructs[kmeans.Centroid](s, beam.Create(s,
-		kmeans.Centroid{Code: "0", Centroid: []float32{0, 0}}, kmeans.Centroid{Code: "1", Centroid: []float32{8, 0}}))
-	assigned := kmeans.Assign(s, in, known, kmeans.AssignConfig{Column: "feature"})
-	passert.Equals(s, beam.ParDo(s, describeLabel, record.ToStructs[label](s, assigned)), "1: 0 0.0", "2: 0 1.0", "3: 1 0.0", "4: 1 1.0", "5: 1 2.0")
-	_, err := beam.Run(context.Background(), "prism", p)
-	fmt.Println(err)
-	// Output: <nil>
-}
-
-// Four points of a flat ellipse become those of a circle.
-func ExampleWhiten() {
-	p, s := beam.NewPipelineWithRoot()
-	in := record.FromStructs[feature](s, beam.Create(s, feature{1, []float32{9, 0}}, feature{2, []float32{-9, 0}}, feature{3, []float32{0, 3}}, feature{4, []float32{0, -3}}))
-	white := kmeans.Whiten(s, in, kmeans.WhitenConfig{Column: "feature", Floor: .01})
-	passert.Equals(s, beam.ParDo(s, describeFeature, record.ToStructs[feature](s, white)), "1: [1.4 0.0]", "2: [-1.4 0.0]", "3: [0.0 1.4]", "4: [0.0 -1.4]")
-	_, err := beam.Run(context.Background(), "prism", p)
-	fmt.Println(err)
-	// Output: <nil>
 }

@@ -2,9 +2,7 @@ package knn_test
 
 import (
 	"cmp"
-	"context"
 	"encoding/json"
-	"fmt"
 	"math"
 	"os"
 	"reflect"
@@ -13,7 +11,6 @@ import (
 	"testing"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/testing/passert"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/testing/ptest"
 	"github.com/stretchr/testify/require"
 
@@ -25,11 +22,6 @@ func init() {
 	beam.RegisterDoFn(reflect.TypeFor[keepFn]())
 	beam.RegisterDoFn(reflect.TypeFor[pairFn]())
 	beam.RegisterType(reflect.TypeFor[point]())
-	beam.RegisterType(reflect.TypeFor[named]())
-	beam.RegisterType(reflect.TypeFor[guess]())
-	beam.RegisterType(reflect.TypeFor[hit]())
-	beam.RegisterFunction(describeGuess)
-	beam.RegisterFunction(describeHit)
 }
 
 func TestMain(m *testing.M) { ptest.Main(m) }
@@ -37,12 +29,6 @@ func TestMain(m *testing.M) { ptest.Main(m) }
 type point struct {
 	ID      int64     `arrow:"id"`
 	Label   int64     `arrow:"label"`
-	Feature []float32 `arrow:"feature"`
-}
-
-type named struct {
-	Name    string    `arrow:"name"`
-	Class   string    `arrow:"class"`
 	Feature []float32 `arrow:"feature"`
 }
 
@@ -297,50 +283,4 @@ func TestErrors(t *testing.T) {
 type ranked struct {
 	Rank    int32     `arrow:"rank"`
 	Feature []float32 `arrow:"feature"`
-}
-
-type guess struct {
-	Name      string `arrow:"name"`
-	Predicted string `arrow:"predicted"`
-}
-
-type hit struct {
-	Name       string  `arrow:"name"`
-	Rank       int32   `arrow:"rank"`
-	Similarity float32 `arrow:"similarity"`
-	Neighbour  string  `arrow:"neighbour_name"`
-}
-
-func describeGuess(g guess) string { return g.Name + " is a " + g.Predicted }
-
-func describeHit(h hit) string {
-	return fmt.Sprintf("%s: %d. %s %.2f", h.Name, h.Rank, h.Neighbour, h.Similarity)
-}
-
-var (
-	animals = []named{{"Rex", "dog", []float32{9, 1}}, {"Fido", "dog", []float32{8, 2}}, {"Tom", "cat", []float32{1, 9}}}
-	unknown = []named{{"Pluto", "?", []float32{5, 1}}, {"Felix", "?", []float32{2, 8}}}
-)
-
-// The most similar of some animals.
-func ExampleSearch() {
-	p, s := beam.NewPipelineWithRoot()
-	queries, base := record.FromStructs[named](s, beam.CreateList(s, unknown)), record.FromStructs[named](s, beam.CreateList(s, animals))
-	found := knn.Search(s, queries, base, knn.SearchConfig{K: 2})
-	passert.Equals(s, beam.ParDo(s, describeHit, record.ToStructs[hit](s, found)),
-		"Pluto: 0. Fido 1.00", "Pluto: 1. Rex 1.00", "Felix: 0. Tom 0.99", "Felix: 1. Fido 0.47")
-	_, err := beam.Run(context.Background(), "prism", p)
-	fmt.Println(err)
-	// Output: <nil>
-}
-
-// What kind of animals they are.
-func ExampleClassify() {
-	p, s := beam.NewPipelineWithRoot()
-	queries, train := record.FromStructs[named](s, beam.CreateList(s, unknown)), record.FromStructs[named](s, beam.CreateList(s, animals))
-	classified := knn.Classify(s, queries, train, knn.Config{Label: "class", K: 1})
-	passert.Equals(s, beam.ParDo(s, describeGuess, record.ToStructs[guess](s, classified)), "Pluto is a dog", "Felix is a cat")
-	_, err := beam.Run(context.Background(), "prism", p)
-	fmt.Println(err)
-	// Output: <nil>
 }

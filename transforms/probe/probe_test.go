@@ -2,9 +2,7 @@ package probe_test
 
 import (
 	"cmp"
-	"context"
 	"encoding/json"
-	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -14,7 +12,6 @@ import (
 	"testing"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/testing/passert"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/testing/ptest"
 	"github.com/stretchr/testify/require"
 
@@ -26,11 +23,6 @@ import (
 func init() {
 	beam.RegisterDoFn(reflect.TypeFor[keepFn]())
 	beam.RegisterDoFn(reflect.TypeFor[pairFn]())
-	beam.RegisterType(reflect.TypeFor[fruit]())
-	beam.RegisterType(reflect.TypeFor[guess]())
-	beam.RegisterType(reflect.TypeFor[weights]())
-	beam.RegisterFunction(describe)
-	beam.RegisterFunction(describeClass)
 }
 
 func TestMain(m *testing.M) { ptest.Main(m) }
@@ -257,36 +249,4 @@ type weights struct {
 	C          float64   `arrow:"c"`
 	Loss       float64   `arrow:"loss"`
 	Iterations int64     `arrow:"iterations"`
-}
-
-type fruit struct {
-	Name    string    `arrow:"name"`
-	Kind    string    `arrow:"kind"`
-	Feature []float32 `arrow:"feature"`
-}
-
-type guess struct {
-	Name      string `arrow:"name"`
-	Predicted string `arrow:"predicted"`
-}
-
-func describe(g guess) string { return g.Name + ": " + g.Predicted }
-
-func describeClass(c probe.Class) string { return fmt.Sprintf("%d weights", len(c.Weight)) }
-
-// A classifier of labelled rows, and what it says of others.
-func ExampleFit() {
-	p, s := beam.NewPipelineWithRoot()
-	train := record.FromStructs[fruit](s, beam.Create(s,
-		fruit{"a", "lime", []float32{1, 9}}, fruit{"b", "lime", []float32{2, 8}},
-		fruit{"c", "plum", []float32{9, 1}}, fruit{"d", "plum", []float32{8, 2}}))
-	classifier := probe.Fit(s, train, probe.Config{Label: "kind", C: []float64{1}, MaxIterations: 100, Tolerance: 1e-5})
-	passert.Equals(s, beam.ParDo(s, describeClass, record.ToStructs[probe.Class](s, classifier)), "2 weights", "2 weights")
-
-	queries := record.FromStructs[fruit](s, beam.Create(s, fruit{"x", "?", []float32{0, 7}}, fruit{"y", "?", []float32{9, 0}}))
-	found := probe.Predict(s, queries, classifier, probe.PredictConfig{})
-	passert.Equals(s, beam.ParDo(s, describe, record.ToStructs[guess](s, found)), "x: lime", "y: plum")
-	_, err := beam.Run(context.Background(), "prism", p)
-	fmt.Println(err)
-	// Output: <nil>
 }

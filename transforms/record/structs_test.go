@@ -1,11 +1,9 @@
 package record_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"reflect"
-	"strings"
 	"testing"
 	"time"
 
@@ -22,7 +20,6 @@ func init() {
 	beam.RegisterType(reflect.TypeFor[untagged]())
 	beam.RegisterFunction(countRows)
 	beam.RegisterFunction(checkSize)
-	beam.RegisterFunction(brighter)
 	beam.RegisterFunction(describePhoto)
 }
 
@@ -53,12 +50,6 @@ func checkSize(b *record.Batch, emit func(int)) error {
 	}
 	emit(1)
 	return nil
-}
-
-func brighter(p photo) photo {
-	p.Likes += 1000
-	p.Data = nil
-	return p
 }
 
 func describePhoto(p photo) string {
@@ -128,23 +119,4 @@ func TestStructsErrors(t *testing.T) {
 		_, err = beam.Run(t.Context(), runner, p)
 		require.ErrorContains(t, err, `record: expected one column "name" of type utf8, got 0 in the columns n int64`)
 	}
-}
-
-// The rows of a PCollection of structs as batches, and back.
-func ExampleFromStructs() {
-	p, s := beam.NewPipelineWithRoot()
-	rows := beam.Create(s, photo{"a.jpg", 3, []byte{1}, []float32{1, 2}}, photo{"b.jpg", 7, []byte{2}, []float32{3, 4}})
-	batches := record.FromStructs[photo](s, rows)
-	again := beam.ParDo(s, brighter, record.ToStructs[photo](s, batches))
-	passert.Equals(s, beam.ParDo(s, describePhoto, again), "a.jpg 1003 0 [1 2]", "b.jpg 1007 0 [3 4]")
-	fmt.Println(run(p))
-	// Output: ok
-}
-
-// run runs a pipeline and tells how it ended.
-func run(p *beam.Pipeline) string {
-	if _, err := beam.Run(context.Background(), "prism", p); err != nil {
-		return strings.TrimSpace(err.Error())
-	}
-	return "ok"
 }
