@@ -36,11 +36,11 @@ func Example() {
 
 	p, s := beam.NewPipelineWithRoot()
 	refs := ingest.Ingest(s, beam.CreateList(s, splits), ingest.Config{Size: r.Input.Size, Dir: dir + "/ingest", DeadLetter: dir + "/dead-letter.parquet"})
-	training.Arms = []string{train.Phase0}
+	training.Variants = []string{train.Phase0}
 	phase0 := train.Train(s, refs, training)
 	rows := features.Extract(s, refs, phase0, train.Phase0)
 	subsets := partition.Partition(s, rows, partition.Config{Shards: dir + "/ingest/shards", Dir: dir + "/partition", Branching: branching, Iterations: 10, Seed: r.Seed})
-	training.Arms = []string{train.SDR}
+	training.Variants = []string{train.SDR}
 	models := train.Train(s, subsets, training)
 	scores := route.Route(s, models, route.Config{Tasks: of, Scorer: route.KNN})
 	results := evaluate.Evaluate(s, models, scores, evaluate.Config{Tasks: of, Protocols: []string{evaluate.KNN}})

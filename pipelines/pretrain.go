@@ -162,9 +162,9 @@ func (o *PretrainOptions) chain(folder *run.Folder, splits []imageio.Split, foun
 	r := o.Recipe
 	inputs := run.Digest("v1", string(r.Marshal()), fingerprint(splits))
 	config := train.Config{Dir: folder.Dir, Recipe: string(r.Marshal()), Inputs: inputs, Device: o.Device}
-	trainer := func(arms ...string) func(beam.Scope, []beam.PCollection) beam.PCollection {
+	trainer := func(variants ...string) func(beam.Scope, []beam.PCollection) beam.PCollection {
 		return func(s beam.Scope, in []beam.PCollection) beam.PCollection {
-			config.Arms = arms
+			config.Variants = variants
 			return train.Train(s, in[0], config)
 		}
 	}

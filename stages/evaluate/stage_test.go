@@ -36,8 +36,8 @@ func TestMain(m *testing.M) { ptest.Main(m) }
 // newModels saves small random models: of phase 0, two candidates and a baseline.
 func newModels(t *testing.T) (models []train.Model) {
 	for i, m := range []train.Model{
-		{Subnet: train.Phase0, Arm: train.Phase0}, {Subnet: train.Root, Arm: train.SDR},
-		{Subnet: "0", Arm: train.SDR, Level: 1}, {Subnet: "unified", Arm: "unified"},
+		{Subnet: train.Phase0, Variant: train.Phase0}, {Subnet: train.Root, Variant: train.SDR},
+		{Subnet: "0", Variant: train.SDR, Level: 1}, {Subnet: "unified", Variant: "unified"},
 	} {
 		b := nn.Backbone{Arch: "resnet18", Stem: "small", Width: 2}
 		l := nn.NewLayout(b, nn.Heads{})

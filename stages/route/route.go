@@ -39,14 +39,14 @@ type Config struct {
 
 // Pair is a task and a model that could serve it.
 type Pair struct {
-	Task   string `arrow:"task"`
-	Metric string `arrow:"metric"`
-	Train  string `arrow:"train"`
-	Test   string `arrow:"test"`
-	Subnet string `arrow:"subnet"`
-	Arm    string `arrow:"arm"`
-	Level  int64  `arrow:"level"`
-	Model  string `arrow:"model"`
+	Task    string `arrow:"task"`
+	Metric  string `arrow:"metric"`
+	Train   string `arrow:"train"`
+	Test    string `arrow:"test"`
+	Subnet  string `arrow:"subnet"`
+	Variant string `arrow:"variant"`
+	Level   int64  `arrow:"level"`
+	Model   string `arrow:"model"`
 }
 
 // Score is a row of what Route emits: how well a candidate suits a task.
@@ -107,7 +107,7 @@ func (fn *pairFn) ProcessElement(_ context.Context, models *record.Batch, emit f
 			}
 			emit(record.Of([]Pair{{
 				Task: t.Name, Metric: t.Metric, Train: t.Train, Test: t.Test,
-				Subnet: m.Subnet, Arm: m.Arm, Level: m.Level, Model: m.Path,
+				Subnet: m.Subnet, Variant: m.Variant, Level: m.Level, Model: m.Path,
 			}}))
 		}
 	}

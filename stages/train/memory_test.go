@@ -10,7 +10,7 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 )
 
-// newLastPhase returns a trainer at the beginning of the SDR arm's last phase.
+// newLastPhase returns a trainer at the beginning of the SDR variant's last phase.
 func newLastPhase(t *testing.T, set ...string) *trainer {
 	t.Helper()
 	images, err := shards.Open(t.Context(), writeShards(t, t.TempDir(), "00", "01", "10", "11"))
