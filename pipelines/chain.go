@@ -121,12 +121,12 @@ func (c *chain) job(ctx context.Context, steps []step) error {
 		var in []beam.PCollection
 		for _, need := range st.needs {
 			if _, ok := made[need]; !ok {
-				made[need] = arrowio.Read(s, c.out(need))
+				made[need] = arrowio.ReadIPC(s, files.Join(files.Quote(c.out(need)), "*.arrow"))
 			}
 			in = append(in, made[need])
 		}
 		made[st.name] = st.build(s, in)
-		arrowio.Write(s, c.out(st.name), made[st.name])
+		arrowio.WriteDir(s, c.out(st.name), made[st.name])
 	}
 	if err := runPipeline(ctx, c.runner, p); err != nil {
 		return err

@@ -11,8 +11,6 @@ import (
 	"github.com/apache/arrow/go/v15/arrow"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
-	"github.com/sdr-ml/sdr/stages/embed"
-	"github.com/sdr-ml/sdr/stages/ingest"
 	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
 	"github.com/sdr-ml/sdr/transforms/imageio"
@@ -32,14 +30,35 @@ type EmbedOptions struct {
 	Runner string
 }
 
+// Embedded is a row of what Embed writes: the features of one image.
+type Embedded struct {
+	// Source is the image's file, the file that holds it, or archive!member.
+	Source string `arrow:"source"`
+	// Row is the image's number in a file whose images have no names, else 0.
+	Row int64 `arrow:"row"`
+	// Label is the number of the image's class where its source has numbers as
+	// labels, else -1; and Class is the name of the class, or empty.
+	Label int64  `arrow:"label"`
+	Class string `arrow:"class"`
+	// Feature is of the model's feature dimension; all zeros where Error says
+	// why the image could not be read.
+	Feature []float32 `arrow:"feature"`
+	// Error is empty where the image could be read.
+	Error string `arrow:"error"`
+}
+
+// splitImages is the number of images that a worker embeds at a time.
+const splitImages = 2048
+
 // Embed writes the features of images under a model to a Parquet file, one row
-// an image in the order in which they were found, and returns how many images
+// per image in the order in which they were found, and returns how many images
 // there were and how many of them could not be read.
 func Embed(ctx context.Context, o EmbedOptions) (images, bad int64, err error) {
-	if _, err := inference.Load(ctx, o.Model); err != nil {
+	model, err := inference.Load(ctx, o.Model)
+	if err != nil {
 		return 0, 0, run.Usage(err)
 	}
-	splits, err := imageio.Plan(ctx, o.Data, ingest.ShardRows)
+	splits, err := imageio.Plan(ctx, o.Data, splitImages)
 	if err != nil {
 		return 0, 0, run.Usage(err)
 	}
@@ -51,26 +70,59 @@ func Embed(ctx context.Context, o EmbedOptions) (images, bad int64, err error) {
 		return 0, 0, fmt.Errorf("embed: %w", err)
 	}
 	defer os.RemoveAll(dir)
+	features, dead := filepath.Join(dir, "features"), filepath.Join(dir, "dead")
+
 	p, s := beam.NewPipelineWithRoot()
-	arrowio.Write(s, dir, embed.Images(s, o.Model, splits))
+	read, unread := imageio.ReadSplits(s, beam.CreateList(s, splits), imageio.ReadConfig{Size: model.Input.Size})
+	embedded, failed := inference.Embed(s, read, inference.Config{Model: o.Model})
+	beam.Reshuffle(s, arrowio.WriteDir(s, features, embedded)) // see compute.ParDo
+	arrowio.WriteDir(s, dead, beam.Flatten(s, unread, failed))
 	if err := runPipeline(ctx, o.Runner, p); err != nil {
 		return 0, 0, err
 	}
-	rows, err := readOut[embed.Row](ctx, dir)
+	rows, bad, err := readEmbedded(ctx, features, dead, model.Backbone.FeatureDim())
 	if err != nil {
 		return 0, 0, err
-	}
-	slices.SortFunc(rows, func(a, b embed.Row) int {
-		return cmp.Or(cmp.Compare(a.Split, b.Split), cmp.Compare(a.Row, b.Row))
-	})
-	for _, r := range rows {
-		if r.Error != "" {
-			bad++
-		}
 	}
 	var records []arrow.Record
 	for part := range slices.Chunk(rows, 1<<16) {
 		records = append(records, record.Of(part).Record)
 	}
-	return int64(len(rows)), bad, arrowio.WriteParquet(ctx, o.Out, records...)
+	return int64(len(rows)), bad, arrowio.SaveParquet(ctx, o.Out, records...)
+}
+
+// readEmbedded reads what the pipeline wrote, in the order of the images.
+func readEmbedded(ctx context.Context, features, dead string, dim int) (rows []Embedded, bad int64, err error) {
+	type good struct {
+		Index   int64     `arrow:"index"`
+		Source  string    `arrow:"source"`
+		Row     int64     `arrow:"row"`
+		Label   int64     `arrow:"label"`
+		Class   string    `arrow:"class"`
+		Feature []float32 `arrow:"feature"`
+	}
+	type indexed struct {
+		index int64
+		Embedded
+	}
+	var all []indexed
+	read, err := readOut[good](ctx, features)
+	if err != nil {
+		return nil, 0, err
+	}
+	for _, r := range read {
+		all = append(all, indexed{r.Index, Embedded{Source: r.Source, Row: r.Row, Label: r.Label, Class: r.Class, Feature: r.Feature}})
+	}
+	letters, err := readOut[imageio.Dead](ctx, dead)
+	if err != nil {
+		return nil, 0, err
+	}
+	for _, d := range letters {
+		all = append(all, indexed{d.Index, Embedded{Source: d.Source, Row: d.Row, Label: -1, Feature: make([]float32, dim), Error: d.Reason}})
+	}
+	slices.SortFunc(all, func(a, b indexed) int { return cmp.Compare(a.index, b.index) })
+	for _, r := range all {
+		rows = append(rows, r.Embedded)
+	}
+	return rows, int64(len(letters)), nil
 }

@@ -47,8 +47,8 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (*evaluate.Results, error)
 	dir := files.Join(folder.StageDir("evaluations"), run.Digest(found, o.Protocols))
 	p, s := beam.NewPipelineWithRoot()
 	nets := createModels(s, models)
-	scores := route.Route(s, route.Config{Tasks: found, Scorer: route.KNN}, nets)
-	arrowio.Write(s, dir, evaluate.Evaluate(s, evaluate.Config{Tasks: found, Protocols: o.Protocols}, nets, scores))
+	scores := route.Route(s, nets, route.Config{Tasks: found, Scorer: route.KNN})
+	arrowio.WriteDir(s, dir, evaluate.Evaluate(s, nets, scores, evaluate.Config{Tasks: found, Protocols: o.Protocols}))
 	if err := runPipeline(ctx, o.Runner, p); err != nil {
 		return nil, err
 	}
@@ -60,7 +60,7 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (*evaluate.Results, error)
 		slices.SortFunc(rows, func(a, b evaluate.Row) int {
 			return strings.Compare(a.Task+"/"+a.Protocol+"/"+a.Subnet, b.Task+"/"+b.Protocol+"/"+b.Subnet)
 		})
-		if err := arrowio.WriteParquet(ctx, o.Out, record.Of(rows).Record); err != nil {
+		if err := arrowio.SaveParquet(ctx, o.Out, record.Of(rows).Record); err != nil {
 			return nil, err
 		}
 	}
@@ -69,6 +69,9 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (*evaluate.Results, error)
 
 // CheckProtocols refuses a protocol that does not exist.
 func CheckProtocols(protocols []string) error {
+	if len(protocols) == 0 {
+		return run.Usagef("--protocol is empty: want some of %s", strings.Join(evaluate.Protocols, ","))
+	}
 	for _, p := range protocols {
 		if !slices.Contains(evaluate.Protocols, p) {
 			return run.Usagef("there is no protocol %q; want some of %s", p, strings.Join(evaluate.Protocols, ","))

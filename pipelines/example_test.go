@@ -29,23 +29,23 @@ func Example() {
 	defer os.RemoveAll(dir)
 	r := must(recipe.Load("smoke", []string{"train.images=1280", "train.norm_images=256", "train.baselines=[]"}))
 	must(run.Create(ctx, dir, run.Fresh, run.Info{ID: uuid.New()}, r.Marshal()))
-	splits := must(imageio.Plan(ctx, []string{"../testdata/fixtures/folder"}, ingest.ShardRows))
+	splits := must(imageio.Plan(ctx, []string{"../testdata/fixtures/folder"}, ingest.ShardRows(r.Input.Size)))
 	of := []tasks.Task{{Name: "fruit", Train: "../testdata/fixtures/folder/train", Test: "../testdata/fixtures/folder/test", Metric: tasks.Top1}}
 	_, branching := r.Levels()
 	training := train.Config{Dir: dir, Recipe: string(r.Marshal())}
 
 	p, s := beam.NewPipelineWithRoot()
-	refs := ingest.Ingest(s, ingest.Config{Splits: splits, Size: r.Input.Size, Dir: dir + "/ingest", DeadLetter: dir + "/dead-letter.parquet"})
-	training.Arms = []string{train.Phase0}
-	phase0 := train.Train(s, training, refs)
-	rows := features.Extract(s, train.Phase0, refs, phase0)
-	subsets := partition.Partition(s, partition.Config{Shards: dir + "/ingest/shards", Dir: dir + "/partition", Branching: branching, Iterations: 10, Seed: r.Seed}, rows)
-	training.Arms = []string{train.SDR}
-	models := train.Train(s, training, subsets)
-	scores := route.Route(s, route.Config{Tasks: of, Scorer: route.KNN}, models)
-	results := evaluate.Evaluate(s, evaluate.Config{Tasks: of, Protocols: []string{evaluate.KNN}}, models, scores)
-	route.Deliver(s, route.DeliverConfig{Dir: dir + "/routed"}, scores)
-	report.Report(s, report.Config{Dir: dir}, subsets, results)
+	refs := ingest.Ingest(s, beam.CreateList(s, splits), ingest.Config{Size: r.Input.Size, Dir: dir + "/ingest", DeadLetter: dir + "/dead-letter.parquet"})
+	training.Variants = []string{train.Phase0}
+	phase0 := train.Train(s, refs, training)
+	rows := features.Extract(s, refs, phase0, train.Phase0)
+	subsets := partition.Partition(s, rows, partition.Config{Shards: dir + "/ingest/shards", Dir: dir + "/partition", Branching: branching, Iterations: 10, Seed: r.Seed})
+	training.Variants = []string{train.SDR}
+	models := train.Train(s, subsets, training)
+	scores := route.Route(s, models, route.Config{Tasks: of, Scorer: route.KNN})
+	results := evaluate.Evaluate(s, models, scores, evaluate.Config{Tasks: of, Protocols: []string{evaluate.KNN}})
+	route.Deliver(s, scores, route.DeliverConfig{Dir: dir + "/routed"})
+	report.Report(s, subsets, results, report.Config{Dir: dir})
 	must(beam.Run(ctx, "prism", p))
 
 	for _, file := range []string{"report.html", "results.json", "routed/model.safetensors"} {

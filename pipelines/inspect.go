@@ -49,7 +49,7 @@ func Inspect(ctx context.Context, dir string, w io.Writer) error {
 	}
 	t := newTable("net", "trained by", "images seen", "images of its subset", "loss", "embedding std", "file")
 	for _, m := range models {
-		t.AppendRow(table.Row{m.Subnet, m.Arm, humanize.Comma(m.Images), humanize.Comma(m.SubsetImages), fmt.Sprintf("%.4f", m.Loss), fmt.Sprintf("%.4f", m.Std), m.Path})
+		t.AppendRow(table.Row{m.Subnet, m.Variant, humanize.Comma(m.Images), humanize.Comma(m.SubsetImages), fmt.Sprintf("%.4f", m.Loss), fmt.Sprintf("%.4f", m.Std), m.Path})
 	}
 	_, err = fmt.Fprintln(w, t.Render())
 	return err

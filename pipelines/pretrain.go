@@ -130,7 +130,7 @@ func (o *PretrainOptions) check(ctx context.Context) ([]imageio.Split, []tasks.T
 	if err := run.Check(ctx, o.Out, o.Mode); err != nil {
 		return nil, nil, err
 	}
-	splits, err := imageio.Plan(ctx, o.Data, ingest.ShardRows)
+	splits, err := imageio.Plan(ctx, o.Data, ingest.ShardRows(o.Recipe.Input.Size))
 	if err != nil {
 		return nil, nil, run.Usage(err)
 	}
@@ -162,16 +162,16 @@ func (o *PretrainOptions) chain(folder *run.Folder, splits []imageio.Split, foun
 	r := o.Recipe
 	inputs := run.Digest("v1", string(r.Marshal()), fingerprint(splits))
 	config := train.Config{Dir: folder.Dir, Recipe: string(r.Marshal()), Inputs: inputs, Device: o.Device}
-	trainer := func(arms ...string) func(beam.Scope, []beam.PCollection) beam.PCollection {
+	trainer := func(variants ...string) func(beam.Scope, []beam.PCollection) beam.PCollection {
 		return func(s beam.Scope, in []beam.PCollection) beam.PCollection {
-			config.Arms = arms
-			return train.Train(s, config, in[0])
+			config.Variants = variants
+			return train.Train(s, in[0], config)
 		}
 	}
 	steps := []step{
 		{"ingest", nil, inputs, func(s beam.Scope, _ []beam.PCollection) beam.PCollection {
-			return ingest.Ingest(s, ingest.Config{
-				Splits: splits, Size: r.Input.Size, Dir: folder.StageDir("ingest"),
+			return ingest.Ingest(s, beam.CreateList(s, splits), ingest.Config{
+				Size: r.Input.Size, Dir: folder.StageDir("ingest"),
 				DeadLetter: folder.DeadLetterPath(), MaxBad: o.MaxBad,
 			})
 		}},
@@ -182,13 +182,13 @@ func (o *PretrainOptions) chain(folder *run.Folder, splits []imageio.Split, foun
 		models, subsets = "train", "partition"
 		steps = append(steps,
 			step{"features", []string{"ingest", "phase0"}, inputs, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
-				return features.Extract(s, train.Phase0, in[0], in[1])
+				return features.Extract(s, in[0], in[1], train.Phase0)
 			}},
 			step{"partition", []string{"features"}, inputs, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
-				return partition.Partition(s, partition.Config{
+				return partition.Partition(s, in[0], partition.Config{
 					Shards: files.Join(folder.StageDir("ingest"), "shards"), Dir: folder.StageDir("partition"), Branching: branching, Whiten: r.Partition.Whiten,
 					Iterations: r.Partition.Iterations, Balance: r.Partition.Balance, Seed: r.Seed,
-				}, in[0])
+				})
 			}},
 			step{"train", []string{"partition"}, inputs, trainer(append([]string{train.SDR}, r.Train.Baselines...)...)},
 		)
@@ -197,16 +197,16 @@ func (o *PretrainOptions) chain(folder *run.Folder, splits []imageio.Split, foun
 		judged := run.Digest(inputs, o.Protocols, found, stamps(found))
 		steps = append(steps,
 			step{"route", []string{models}, judged, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
-				return route.Route(s, route.Config{Tasks: found, Scorer: route.KNN}, in[0])
+				return route.Route(s, in[0], route.Config{Tasks: found, Scorer: route.KNN})
 			}},
 			step{"evaluate", []string{models, "route"}, judged, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
-				return evaluate.Evaluate(s, evaluate.Config{Tasks: found, Protocols: o.Protocols}, in[0], in[1])
+				return evaluate.Evaluate(s, in[0], in[1], evaluate.Config{Tasks: found, Protocols: o.Protocols})
 			}},
 			step{"deliver", []string{"route"}, judged, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
-				return route.Deliver(s, route.DeliverConfig{Dir: folder.StageDir("routed"), PerTask: true, Run: folder.Info.ID.String()}, in[0])
+				return route.Deliver(s, in[0], route.DeliverConfig{Dir: folder.StageDir("routed"), PerTask: true, Run: folder.Info.ID.String()})
 			}},
 			step{"report", []string{subsets, "evaluate"}, judged, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
-				return report.Report(s, report.Config{Dir: folder.Dir}, in[0], in[1])
+				return report.Report(s, in[0], in[1], report.Config{Dir: folder.Dir})
 			}},
 		)
 	}

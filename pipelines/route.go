@@ -19,8 +19,8 @@ import (
 type RouteOptions struct {
 	// Run is the run folder.
 	Run string
-	// Task holds the labelled training images: a Parquet file, a folder with
-	// train/CLASS/*, or a folder CLASS/*.
+	// Task holds the labelled training images: a file that imageio reads, a
+	// folder with train/CLASS/*, or a folder CLASS/*.
 	Task string
 	// Out is the folder for scores.parquet, model.safetensors and model.json.
 	Out string
@@ -48,8 +48,8 @@ func Route(ctx context.Context, o RouteOptions) (*route.Delivery, error) {
 	}
 	dir := files.Join(folder.StageDir("routings"), run.Digest(task, o))
 	p, s := beam.NewPipelineWithRoot()
-	scores := route.Route(s, route.Config{Tasks: []tasks.Task{task}, Scorer: o.Scorer}, createModels(s, models))
-	arrowio.Write(s, dir, route.Deliver(s, route.DeliverConfig{Dir: o.Out, Run: folder.Info.ID.String()}, scores))
+	scores := route.Route(s, createModels(s, models), route.Config{Tasks: []tasks.Task{task}, Scorer: o.Scorer})
+	arrowio.WriteDir(s, dir, route.Deliver(s, scores, route.DeliverConfig{Dir: o.Out, Run: folder.Info.ID.String()}))
 	if err := runPipeline(ctx, o.Runner, p); err != nil {
 		return nil, err
 	}

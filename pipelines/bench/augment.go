@@ -10,17 +10,17 @@ import (
 // augments are what is done to one image, on one thread: a view, decoding a small file, and decoding a photograph and
 // scaling it to what ResNet-50 takes.
 func augments(_ Options, data *pictures) []benchmark {
-	recipe := augment.SimSiam(smallSize)
 	return []benchmark{
 		onImage("view", smallSize, data.encode("png"), func(encoded [][]byte) func(i int) {
 			var images []imageio.RGB
 			for _, data := range encoded {
 				images = append(images, mustDecode(data))
 			}
-			worker, view, random := augment.NewWorker(&recipe), make([]float32, smallSize*smallSize*3), rng.New(1, rng.View)
+			worker, view, random := newWorker(smallSize), make([]float32, smallSize*smallSize*3), rng.NewGenerator()
 			return func(i int) {
 				m := images[i%len(images)]
-				worker.Apply(view, m.Pix, m.Height, m.Width, recipe.Draw(random, m.Height, m.Width))
+				random.Seek(1, rng.View, 0, uint64(i))
+				worker.View(view, m.Pix, m.Height, m.Width, random)
 			}
 		}),
 		onImage("decode-jpeg", smallSize, data.encode("jpeg"), decoder),
@@ -33,6 +33,11 @@ func augments(_ Options, data *pictures) []benchmark {
 			}
 		}),
 	}
+}
+
+// newWorker makes SimSiam's views, with ImageNet's mean and standard deviation.
+func newWorker(size int) *augment.Worker {
+	return augment.NewWorker(augment.SimSiam(size), size, [3]float32{0.485, 0.456, 0.406}, [3]float32{0.229, 0.224, 0.225})
 }
 
 const photoSize = 224 // pixels of the side to which a photograph is scaled

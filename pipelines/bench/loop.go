@@ -63,8 +63,7 @@ func (t training) prepareLoop(p *kernels.Pool, encoded [][]byte) (work, error) {
 // viewer decodes images, one batch after the other, and makes two views of each.
 type viewer struct {
 	encoded [][]byte
-	recipe  augment.Recipe
-	threads []viewMaker // one a thread
+	threads []viewMaker // one per thread
 	pool    *kernels.Pool
 	images  int       // of a batch
 	seen    int       // images of the batches before
@@ -79,11 +78,11 @@ type viewMaker struct {
 
 func newViewer(images, size int, encoded [][]byte, batch []float32, p *kernels.Pool) *viewer {
 	v := &viewer{
-		encoded: encoded, recipe: augment.SimSiam(size), pool: p,
+		encoded: encoded, pool: p,
 		images: images, batch: batch,
 	}
 	for range p.Threads() {
-		v.threads = append(v.threads, viewMaker{augment.NewWorker(&v.recipe), rng.NewGenerator()})
+		v.threads = append(v.threads, viewMaker{newWorker(size), rng.NewGenerator()})
 	}
 	return v
 }
@@ -102,7 +101,7 @@ func (v *viewer) make(thread, i int) {
 	for view := range 2 {
 		at := view*v.images + i
 		t.random.Seek(1, rng.View, uint64(v.seen), uint64(at))
-		t.Apply(v.batch[at*size:][:size], m.Pix, m.Height, m.Width, v.recipe.Draw(t.random.Rand, m.Height, m.Width))
+		t.View(v.batch[at*size:][:size], m.Pix, m.Height, m.Width, t.random)
 	}
 }
 

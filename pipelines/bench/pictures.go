@@ -63,12 +63,12 @@ func (p *pictures) read(ctx context.Context) error {
 	}
 	const wanted = smallCount / perSplit
 	for i := range min(wanted, len(splits)) {
-		err := imageio.Read(ctx, splits[i*len(splits)/min(wanted, len(splits))], func(im imageio.Image) error {
-			m, err := imageio.Decode(im.Data)
-			if err != nil {
-				return fmt.Errorf("%s: %w", im.Source, err)
+		split := splits[i*len(splits)/min(wanted, len(splits))]
+		err := imageio.Squares(ctx, split, smallSize, func(im imageio.Image, square imageio.RGB, damage error) error {
+			if damage != nil {
+				return fmt.Errorf("%s: %w", im.Source, damage)
 			}
-			p.small = append(p.small, m.Square(smallSize))
+			p.small = append(p.small, square)
 			return nil
 		})
 		if err != nil {

@@ -9,7 +9,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sdr-ml/sdr/stages/run"
-	"github.com/sdr-ml/sdr/tensorops/augment"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 	"github.com/sdr-ml/sdr/tensorops/rng"
 )
@@ -69,8 +68,7 @@ func TestViewer(t *testing.T) {
 	defer one.Close()
 	defer two.Close()
 	a, b := newViewer(3, 8, files, make([]float32, 2*3*8*8*3), one), newViewer(3, 8, files, make([]float32, 2*3*8*8*3), two)
-	recipe := augment.SimSiam(8)
-	worker, want := augment.NewWorker(&recipe), make([]float32, 8*8*3)
+	worker, random, want := newWorker(8), rng.NewGenerator(), make([]float32, 8*8*3)
 	for _, images := range [][]int{{0, 1, 2}, {3, 4, 0}} {
 		seen := a.seen
 		a.load()
@@ -78,8 +76,8 @@ func TestViewer(t *testing.T) {
 		require.Equal(t, a.batch, b.batch)
 		for at := range 6 {
 			m := mustDecode(files[images[at%3]])
-			params := recipe.Draw(rng.New(1, rng.View, uint64(seen), uint64(at)), m.Height, m.Width)
-			worker.Apply(want, m.Pix, m.Height, m.Width, params)
+			random.Seek(1, rng.View, uint64(seen), uint64(at))
+			worker.View(want, m.Pix, m.Height, m.Width, random)
 			require.Equal(t, want, a.batch[at*len(want):][:len(want)])
 		}
 	}

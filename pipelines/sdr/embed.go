@@ -13,9 +13,11 @@ func newEmbed() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "embed --model FILE --data PATH --out FILE.parquet",
 		Short: "Write the features of images under a model",
-		Long: `Writes one row an image, in the order in which the images are found: source, row,
-label (-1 where there is none), feature, and an error where the image could not
-be read, whose features are zeros.`,
+		Long: `Writes one row per image, in the order in which the images are found: source, row,
+label (-1 where there is none), class, feature, and an error where the image could
+not be read, whose features are zeros.
+
+` + dataHelp,
 		Example: `  sdr embed --model pets/model.safetensors --data photos/ --out features.parquet`,
 		Args:    noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -35,7 +37,7 @@ be read, whose features are zeros.`,
 	}
 	f := c.Flags()
 	f.StringVar(&o.Model, "model", "", "model file, as route and export write it")
-	f.StringArrayVar(&o.Data, "data", nil, "folder or file of images; may be given several times")
+	addData(c, &o.Data)
 	f.StringVar(&o.Out, "out", "", "Parquet file to write")
 	addRunner(c, &o.Runner)
 	return c

@@ -22,7 +22,8 @@ func newEvaluate() *cobra.Command {
 		Use:   "evaluate --run RUN --tasks DIR",
 		Short: "Compare the unified net, the routed sub-net and all sub-nets on tasks",
 		Long: `Every NAME-train.parquet with NAME-test.parquet in DIR is a task, and every
-NAME/train/CLASS/* with NAME/test/CLASS/*. Each is routed to a sub-net on its
+NAME/train/CLASS/* with NAME/test/CLASS/*. For .parquet any file of labelled
+images will do (see sdr pretrain --help). Each task is routed to a sub-net on its
 training images; all nets are then measured on its test images.
 
 Protocols classify with frozen features: knn is a weighted vote of the 20 nearest

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/sdr-ml/sdr/transforms/imageio"
 )
 
 // asProgram makes the test binary behave as the program, so that tests run it
@@ -293,6 +295,11 @@ func TestHelp(t *testing.T) {
 		out := mustSDR(t, command, "--help")
 		require.Contains(t, out, "Examples:")
 		require.NotContains(t, out, "--job_endpoint", "Beam's flags are hidden")
+	}
+	for _, command := range []string{"pretrain", "embed"} {
+		for _, kind := range imageio.Kinds() {
+			require.Contains(t, mustSDR(t, command, "--help"), kind)
+		}
 	}
 	require.Contains(t, mustSDR(t, "completion", "bash"), "sdr")
 }

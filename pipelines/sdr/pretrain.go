@@ -39,8 +39,10 @@ func newPretrain() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "pretrain --data PATH [--data PATH ...] --out RUN",
 		Short: "Train sub-nets on unlabelled images",
-		Long: `Reads images from folders, HuggingFace Parquet, tar archives (WebDataset) and IDX
-files, clusters them into subsets and trains an SDRnet with a sub-net for each.
+		Long: `Reads images, clusters them into subsets and trains an SDRnet with a sub-net for
+each.
+
+` + dataHelp + `
 
 Labels are never looked at. An image that cannot be read goes to
 RUN/dead-letter.parquet; above --max-bad of them the run stops.
@@ -51,11 +53,17 @@ exactly the weights it would have had.
 Self-supervised methods (ssl.method), with their settings:
 ` + methodsHelp() + `
 Recipes: ` + strings.Join(recipe.Names(), ", ") + `, or a YAML file. Keys for --set:
-  ` + strings.Join(recipe.Keys(), "\n  "),
+  ` + strings.Join(recipe.Keys(), "\n  ") + `
+
+views is a list of operations, such as [random_resized_crop, grayscale: {p: 0.2}],
+or {first: [...], second: [...]}. views.OPERATION.PARAMETER, or views.second.OPERATION.PARAMETER,
+changes what is in the list. The operations, with their defaults:
+  ` + strings.Join(recipe.Operations(), "\n  "),
 		Example: `  sdr pretrain --data photos/ --out runs/first
   sdr pretrain --data photos/ --out runs/first --resume
   sdr pretrain --data pool.parquet --data more.tar --out runs/wide --set backbone.width=32 --set train.images=2000000
   sdr pretrain --data photos/ --tasks tasks/ --out runs/judged --recipe mine.yaml --seed 3
+  sdr pretrain --data photos/ --out runs/blurred --set input.size=64 --set input.crop=64 --set views.gaussian_blur.p=0.5
   sdr pretrain --data photos/ --out runs/gpu --device cuda --gpu-mem 40GiB --set train.precision=bf16`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -94,7 +102,7 @@ Recipes: ` + strings.Join(recipe.Names(), ", ") + `, or a YAML file. Keys for --
 		},
 	}
 	f := c.Flags()
-	f.StringArrayVar(&o.Data, "data", nil, "folder or file of images; may be given several times")
+	addData(c, &o.Data)
 	f.StringVar(&o.Out, "out", "", "run folder to create")
 	f.StringVar(&name, "recipe", recipe.Default, "built-in recipe or YAML file")
 	f.StringArrayVar(&set, "set", nil, "key=value, over the recipe; may be given several times")

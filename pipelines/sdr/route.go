@@ -7,6 +7,7 @@ import (
 
 	"github.com/sdr-ml/sdr/pipelines"
 	"github.com/sdr-ml/sdr/stages/route"
+	"github.com/sdr-ml/sdr/transforms/imageio"
 )
 
 func newRoute() *cobra.Command {
@@ -20,8 +21,9 @@ func newRoute() *cobra.Command {
   model.safetensors   the winner's backbone, under torchvision's names
   model.json          what it is and how its images are prepared
 
-PATH is a Parquet file with labels, a folder CLASS/*, or a task folder, of which
-only train/CLASS/* is read.`,
+PATH is a folder CLASS/*, a task folder, of which only train/CLASS/* is read, or
+a file of labelled images. What labels images is
+` + imageio.LabelSources() + ".",
 		Example: `  sdr route --run runs/first --task pets-train.parquet --out pets/
   sdr route --run runs/first --task flowers/ --out flowers-model/`,
 		Args: noArgs,

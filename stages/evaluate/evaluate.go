@@ -11,12 +11,10 @@ import (
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
-	"github.com/sdr-ml/sdr/stages/embed"
+	"github.com/sdr-ml/sdr/stages/internal/labelled"
 	"github.com/sdr-ml/sdr/stages/route"
 	"github.com/sdr-ml/sdr/stages/run/progress"
 	"github.com/sdr-ml/sdr/stages/run/recipe"
-	"github.com/sdr-ml/sdr/tensorops/kernels"
-	"github.com/sdr-ml/sdr/transforms/compute"
 	"github.com/sdr-ml/sdr/transforms/knn"
 	"github.com/sdr-ml/sdr/transforms/probe"
 	"github.com/sdr-ml/sdr/transforms/record"
@@ -59,40 +57,90 @@ type Row struct {
 }
 
 func init() {
-	beam.RegisterDoFn(reflect.TypeFor[evaluateFn]())
+	beam.RegisterDoFn(reflect.TypeFor[embedFn]())
+	beam.RegisterDoFn(reflect.TypeFor[measureFn]())
 	beam.RegisterDoFn(reflect.TypeFor[markFn]())
 }
 
-// Evaluate measures every net of a run on every task.
+// Evaluate measures every net of a run on every task: with a classifier on the
+// features of the task's training images. The features stay where they are computed,
+// as elements of what the runner fuses. Evaluate panics if a protocol does not exist.
 //
 // in: *record.Batch of train.Model and, as a side input, of route.Score. out:
-// *record.Batch of Row, one batch a net and task, one row a protocol.
-func Evaluate(s beam.Scope, cfg Config, models, scores beam.PCollection) beam.PCollection {
+// *record.Batch of Row, one row a batch.
+func Evaluate(s beam.Scope, models, scores beam.PCollection, cfg Config) beam.PCollection {
 	s = s.Scope("evaluate.Evaluate")
-	pairs := route.Pairs(s, cfg.Tasks, false, models)
-	rows := compute.ParDo(s, &evaluateFn{Protocols: cfg.Protocols}, pairs)
+	pairs := beam.Reshuffle(s, route.Pairs(s, models, cfg.Tasks, false))
+	sets := beam.ParDo(s, &embedFn{}, pairs)
+	var measured []beam.PCollection
+	for _, protocol := range cfg.Protocols {
+		measured = append(measured, beam.ParDo(s, &measureFn{Protocol: protocol}, classify(s, sets, protocol)))
+	}
+	rows := beam.Reshuffle(s, beam.Flatten(s, measured...)) // see compute.ParDo
 	return beam.ParDo(s, &markFn{}, rows, beam.SideInput{Input: scores})
 }
 
-type evaluateFn struct{ Protocols []string }
+// classify predicts the classes of test images as a protocol says.
+func classify(s beam.Scope, sets beam.PCollection, protocol string) beam.PCollection {
+	switch protocol {
+	case KNN:
+		return knn.ClassifySets(s, sets, knn.Default)
+	case Linear:
+		return probe.ClassifySets(s, sets, probe.Default)
+	}
+	panic(fmt.Sprintf("evaluate: there is no protocol %q; want some of %v", protocol, Protocols))
+}
 
-func (fn *evaluateFn) ProcessElement(ctx context.Context, pair *record.Batch) (*record.Batch, error) {
+// embedFn makes, of a pair, one batch of the features of the training images and one
+// of those of the test images.
+type embedFn struct{}
+
+func (*embedFn) ProcessElement(ctx context.Context, pair *record.Batch, emit func(train, test *record.Batch)) error {
 	pairs, err := record.Rows[route.Pair](pair)
+	if err != nil {
+		return err
+	}
+	for _, p := range pairs {
+		train, test, err := embed(ctx, p)
+		if err != nil {
+			return fmt.Errorf("evaluate: task %s, net %s: %w", p.Task, p.Subnet, err)
+		}
+		emit(train, test)
+	}
+	return nil
+}
+
+func embed(ctx context.Context, p route.Pair) (train, test *record.Batch, err error) {
+	training, err := labelled.Split(ctx, p.Model, p.Train, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	testing, err := labelled.Split(ctx, p.Model, p.Test, training.Classes)
+	if err != nil {
+		return nil, nil, err
+	}
+	of := record.Of([]route.Pair{p})
+	if train, err = training.Batch(of); err == nil {
+		test, err = testing.Batch(of)
+	}
+	return train, test, err
+}
+
+// measureFn measures the predictions for one pair.
+type measureFn struct{ Protocol string }
+
+func (fn *measureFn) ProcessElement(b *record.Batch) (*record.Batch, error) {
+	pairs, err := record.Rows[route.Pair](record.New(b.NewSlice(0, 1)))
 	if err != nil {
 		return nil, err
 	}
-	var rows []Row
-	for _, p := range pairs {
-		for _, protocol := range fn.Protocols {
-			value, n, err := measure(ctx, protocol, p)
-			if err != nil {
-				return nil, fmt.Errorf("evaluate: task %s, net %s, %s: %w", p.Task, p.Subnet, protocol, err)
-			}
-			progress.Note("evaluate", "task", p.Task, "net", p.Subnet, protocol, fmt.Sprintf("%.1f", value))
-			rows = append(rows, Row{Task: p.Task, Metric: p.Metric, Protocol: protocol, Subnet: p.Subnet, Value: value, TestImages: n})
-		}
+	p := pairs[0]
+	value, err := route.Percent(p.Metric, b)
+	if err != nil {
+		return nil, err
 	}
-	return record.Of(rows), nil
+	progress.Note("evaluate", "task", p.Task, "net", p.Subnet, fn.Protocol, fmt.Sprintf("%.1f", value))
+	return record.Of([]Row{{Task: p.Task, Metric: p.Metric, Protocol: fn.Protocol, Subnet: p.Subnet, Value: value, TestImages: b.NumRows()}}), nil
 }
 
 // markFn adds to the figures of a net how the router scored it.
@@ -120,40 +168,6 @@ func (*markFn) ProcessElement(figures *record.Batch, scores func(**record.Batch)
 		}
 	}
 	return record.Of(rows), nil
-}
-
-// measure trains a classifier on the features of a task's training images and
-// returns its metric, in percent, on the test images and their number.
-func measure(ctx context.Context, protocol string, p route.Pair) (percent float64, n int64, err error) {
-	training, err := embed.Split(ctx, p.Model, p.Train, nil)
-	if err != nil {
-		return 0, 0, err
-	}
-	test, err := embed.Split(ctx, p.Model, p.Test, training.Classes)
-	if err != nil {
-		return 0, 0, err
-	}
-	err = compute.Run(func(pool *kernels.Pool) error {
-		var pred []int64
-		var err error
-		classes := len(training.Classes)
-		switch protocol {
-		case KNN:
-			pred, err = knn.Classify(training.Features, training.Dim, training.Labels, classes, test.Features, knn.Default, pool)
-		case Linear:
-			var fitted *probe.Model
-			if fitted, err = probe.Fit(training.Features, training.Dim, training.Labels, classes, probe.Default, pool); err == nil {
-				pred, err = fitted.Predict(test.Features, pool)
-			}
-		default:
-			err = fmt.Errorf("there is no protocol %q; want one of %v", protocol, Protocols)
-		}
-		if err == nil {
-			percent = route.Percent(p.Metric, pred, test.Labels, classes)
-		}
-		return err
-	})
-	return percent, int64(len(test.Labels)), err
 }
 
 // Collect brings the rows of an evaluation into the form that is shown.

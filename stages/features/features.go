@@ -14,7 +14,6 @@ import (
 	"github.com/sdr-ml/sdr/stages/run/progress"
 	"github.com/sdr-ml/sdr/stages/run/shards"
 	"github.com/sdr-ml/sdr/stages/train"
-	"github.com/sdr-ml/sdr/tensorops/kernels"
 	"github.com/sdr-ml/sdr/transforms/compute"
 	"github.com/sdr-ml/sdr/transforms/inference"
 	"github.com/sdr-ml/sdr/transforms/record"
@@ -31,6 +30,12 @@ type Row struct {
 	Feature []float32 `arrow:"feature"`
 }
 
+// place is a Row without its feature.
+type place struct {
+	Shard string `arrow:"shard"`
+	Row   int64  `arrow:"row"`
+}
+
 // batchRows bounds the rows of an emitted batch.
 const batchRows = 1024
 
@@ -43,7 +48,7 @@ func init() {
 //
 // in: *record.Batch of shards.Ref and, as a side input, of train.Model. out:
 // *record.Batch of Row.
-func Extract(s beam.Scope, subnet string, refs, models beam.PCollection) beam.PCollection {
+func Extract(s beam.Scope, refs, models beam.PCollection, subnet string) beam.PCollection {
 	s = s.Scope("features.Extract")
 	work := beam.ParDo(s, &modelFn{Subnet: subnet}, refs, beam.SideInput{Input: models})
 	return compute.ParDo(s, &extractFn{}, work)
@@ -75,35 +80,44 @@ func (*extractFn) ProcessElement(ctx context.Context, model string, refs *record
 	return extract(ctx, model, rows, emit)
 }
 
-func extract(ctx context.Context, modelPath string, refs []shards.Ref, emit func(*record.Batch)) (err error) {
-	model, err := inference.Load(ctx, modelPath)
+// extract describes the images of shards, batchRows at a time.
+func extract(ctx context.Context, file string, refs []shards.Ref, emit func(*record.Batch)) error {
+	model, err := inference.Open(ctx, file)
 	if err != nil {
 		return err
 	}
 	for _, ref := range refs {
-		images, err := shards.Open(ctx, []shards.Ref{ref})
+		if err := extractShard(ctx, model, ref, emit); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func extractShard(ctx context.Context, model *inference.Model, ref shards.Ref, emit func(*record.Batch)) (err error) {
+	images, err := shards.Open(ctx, []shards.Ref{ref})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, images.Close()) }()
+	bar := progress.Start("features", "images", 0, ref.Rows)
+	defer bar.End()
+	for from := 0; from < images.Len(); from += batchRows {
+		n := min(batchRows, images.Len()-from)
+		features, err := inference.Features(ctx, model, n, func(i int) []uint8 { return images.At(from + i) })
 		if err != nil {
 			return err
 		}
-		err = compute.Run(func(pool *kernels.Pool) error {
-			bar := progress.Start("features", "images", 0, ref.Rows)
-			defer bar.End()
-			e := inference.NewEmbedder(model, pool)
-			for from := 0; from < images.Len(); from += batchRows {
-				n := min(batchRows, images.Len()-from)
-				features := e.Embed(n, func(i int) []uint8 { return images.At(from + i) })
-				out := make([]Row, n)
-				for i := range out {
-					out[i] = Row{Shard: path.Base(ref.Path), Row: int64(from + i), Feature: features[i*e.Dim() : (i+1)*e.Dim()]}
-				}
-				emit(record.Of(out))
-				bar.Add(int64(n))
-			}
-			return nil
-		})
-		if err := errors.Join(err, images.Close()); err != nil {
+		column, err := record.FromDense("feature", features)
+		if err != nil {
 			return err
 		}
+		places := make([]place, n)
+		for i := range places {
+			places[i] = place{Shard: path.Base(ref.Path), Row: int64(from + i)}
+		}
+		emit(record.With(record.Of(places), "feature", column))
+		bar.Add(int64(n))
 	}
 	return nil
 }

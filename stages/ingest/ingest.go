@@ -13,19 +13,18 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
 	"github.com/sdr-ml/sdr/stages/run/shards"
+	"github.com/sdr-ml/sdr/transforms/arrowio"
 	"github.com/sdr-ml/sdr/transforms/imageio"
 	"github.com/sdr-ml/sdr/transforms/record"
 )
 
 // ShardRows is the number of images that imageio.Plan is asked to put into a
-// split, and so the most images of a shard.
-const ShardRows = 2048
+// split, and so the most images of a shard: 2048, or fewer where images of that
+// size would make a shard of more than a gigabyte.
+func ShardRows(size int) int { return max(1, min(2048, (1<<30)/(3*size*size))) }
 
-// Config says what to read and where to write.
+// Config says how to read and where to write.
 type Config struct {
-	// Splits are the images, as imageio.Plan listed them; each split becomes one
-	// shard.
-	Splits []imageio.Split
 	// Size is the height and width in pixels at which images are stored: the
 	// shorter side is scaled to it and the middle square cut out.
 	Size int
@@ -38,22 +37,22 @@ type Config struct {
 }
 
 func init() {
-	beam.RegisterType(reflect.TypeFor[imageio.Split]())
 	beam.RegisterDoFn(reflect.TypeFor[shardFn]())
 	beam.RegisterDoFn(reflect.TypeFor[checkFn]())
 }
 
-// Ingest writes the images of every split as one shard, Dir/shards/shard-%05d.arrow
+// Ingest writes the images of every split, as imageio.Plan makes them for
+// [ShardRows], as one shard, Dir/shards/shard-%05d.arrow
 // by the number of the split, whose bytes depend on the split's images and
 // nothing else. Images that cannot be read are left out and listed in the
 // dead-letter file; if they are too many, the pipeline fails.
 //
-// out: *record.Batch of shards.Ref, one batch of one row for each shard. They
-// come after all shards are written and the share of bad images is checked.
-func Ingest(s beam.Scope, cfg Config) beam.PCollection {
+// in: imageio.Split. out: *record.Batch of shards.Ref, one batch of one row for
+// each shard. They come after all shards are written and the share of bad images is checked.
+func Ingest(s beam.Scope, splits beam.PCollection, cfg Config) beam.PCollection {
 	s = s.Scope("ingest.Ingest")
-	splits := beam.Reshuffle(s, beam.CreateList(s, cfg.Splits))
-	refs, dead := beam.ParDo2(s, &shardFn{Size: cfg.Size, Dir: cfg.Dir}, splits)
+	images, dead := imageio.ReadSplits(s, splits, imageio.ReadConfig{Size: cfg.Size, Batch: ShardRows(cfg.Size)})
+	refs := beam.ParDo(s, &shardFn{Size: cfg.Size, Dir: cfg.Dir}, images)
 	checked := beam.ParDo(s, &checkFn{DeadLetter: cfg.DeadLetter, MaxBad: cfg.MaxBad}, beam.Impulse(s),
 		beam.SideInput{Input: refs}, beam.SideInput{Input: dead})
 	return beam.Reshuffle(s, checked)
@@ -71,13 +70,13 @@ func (fn *checkFn) ProcessElement(ctx context.Context, _ []byte, refs, dead func
 	if err != nil {
 		return fmt.Errorf("ingest: %w", err)
 	}
-	bad, err := record.All[Dead](dead)
+	bad, err := record.All[imageio.Dead](dead)
 	if err != nil {
 		return fmt.Errorf("ingest: %w", err)
 	}
 	shards.Sort(written)
-	slices.SortFunc(bad, func(a, b Dead) int { return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Row, b.Row)) })
-	if err := WriteDead(ctx, fn.DeadLetter, bad); err != nil {
+	slices.SortFunc(bad, func(a, b imageio.Dead) int { return cmp.Compare(a.Index, b.Index) })
+	if err := arrowio.SaveParquet(ctx, fn.DeadLetter, record.Of(bad).Record); err != nil {
 		return fmt.Errorf("ingest: %w", err)
 	}
 	total := int64(len(bad))

@@ -1,20 +1,24 @@
 package ingest_test
 
 import (
+	"archive/zip"
 	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
+	"hash/crc32"
 	"image"
 	"image/color"
 	"image/png"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/io/filesystem/local"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/io/filesystem/memfs"
+
 	//lint:ignore SA1019 programs may still choose it, so its results must agree
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/direct"
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/prism"
@@ -76,10 +80,10 @@ func collection(t testing.TB, n int, bad ...int) []imageio.Split {
 }
 
 // run ingests and returns the references that came out, by way of files.
-func run(t testing.TB, runner string, cfg ingest.Config) ([]shards.Ref, error) {
+func run(t testing.TB, runner string, splits []imageio.Split, cfg ingest.Config) ([]shards.Ref, error) {
 	p, s := beam.NewPipelineWithRoot()
 	out := t.TempDir()
-	arrowio.Write(s, out, ingest.Ingest(s, cfg))
+	arrowio.WriteDir(s, out, ingest.Ingest(s, beam.CreateList(s, splits), cfg))
 	if _, err := beam.Run(t.Context(), runner, p); err != nil {
 		return nil, err
 	}
@@ -103,9 +107,9 @@ func run(t testing.TB, runner string, cfg ingest.Config) ([]shards.Ref, error) {
 	return refs, nil
 }
 
-func config(t testing.TB, splits []imageio.Split) ingest.Config {
+func config(t testing.TB) ingest.Config {
 	dir := t.TempDir()
-	return ingest.Config{Splits: splits, Size: 6, Dir: dir, DeadLetter: filepath.Join(dir, "dead-letter.parquet"), MaxBad: .1}
+	return ingest.Config{Size: 6, Dir: dir, DeadLetter: filepath.Join(dir, "dead-letter.parquet"), MaxBad: .1}
 }
 
 func content(t testing.TB, refs []shards.Ref) (all [][]byte) {
@@ -123,9 +127,9 @@ func TestShardsAreTheSameEverywhere(t *testing.T) {
 	require.Len(t, splits, 5)
 	var first [][]byte
 	for _, runner := range []string{"prism", "direct"} {
-		cfg := config(t, splits)
+		cfg := config(t)
 		for range 2 {
-			refs, err := run(t, runner, cfg)
+			refs, err := run(t, runner, splits, cfg)
 			require.NoError(t, err)
 			require.Len(t, refs, 5)
 			var rows []int64
@@ -142,7 +146,7 @@ func TestShardsAreTheSameEverywhere(t *testing.T) {
 			dead, err := ingest.ReadDead(t.Context(), cfg.DeadLetter)
 			require.NoError(t, err)
 			require.Len(t, dead, 1)
-			require.Equal(t, "004.png", filepath.Base(dead[0].Path))
+			require.Equal(t, "004.png", filepath.Base(dead[0].Source))
 			require.Contains(t, dead[0].Reason, "PNG")
 			entries, err := os.ReadDir(filepath.Join(cfg.Dir, "shards"))
 			require.NoError(t, err)
@@ -154,8 +158,8 @@ func TestShardsAreTheSameEverywhere(t *testing.T) {
 // The stored images are those of the source, in its order, and have no label.
 func TestShardsHoldTheImages(t *testing.T) {
 	splits := collection(t, 20)
-	cfg := config(t, splits)
-	refs, err := run(t, "direct", cfg)
+	cfg := config(t)
+	refs, err := run(t, "direct", splits, cfg)
 	require.NoError(t, err)
 	images, err := shards.Open(t.Context(), refs)
 	require.NoError(t, err)
@@ -164,7 +168,7 @@ func TestShardsHoldTheImages(t *testing.T) {
 	require.Equal(t, 6, images.Size())
 	i := 0
 	for _, split := range splits {
-		require.NoError(t, imageio.Read(t.Context(), split, func(im imageio.Image) error {
+		require.NoError(t, imageio.ReadSplit(t.Context(), split, func(im imageio.Image) error {
 			rgb, err := imageio.Decode(im.Data)
 			require.NoError(t, err)
 			require.Equal(t, rgb.Square(6).Pix, images.At(i))
@@ -188,10 +192,118 @@ func TestShardsHoldTheImages(t *testing.T) {
 	require.Len(t, f.Schema().Fields(), 3)
 }
 
-func TestTooManyBadImagesFail(t *testing.T) {
-	cfg := config(t, collection(t, 15, 1, 3, 7))
+// Of an archive the members that cannot be read are dead letters, whatever the
+// reason, and the others are stored.
+func TestZipWithDeadLetters(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pack.zip")
+	var b bytes.Buffer
+	w := zip.NewWriter(&b)
+	add := func(h *zip.FileHeader, data []byte) {
+		f, err := w.CreateRaw(h)
+		require.NoError(t, err)
+		_, err = f.Write(data)
+		require.NoError(t, err)
+	}
+	stored := func(name string, flags uint16, data []byte) {
+		n := uint64(len(data))
+		add(&zip.FileHeader{Name: name, Flags: flags, CRC32: crc32.ChecksumIEEE(data), CompressedSize64: n, UncompressedSize64: n}, data)
+	}
+	for i := range 12 {
+		stored(fmt.Sprintf("ant/%03d.png", i), 0, encoded(t, i, 7, 7))
+	}
+	stored("ant/encrypted.png", 1, encoded(t, 1, 7, 7))
+	stored("bee/damaged.png", 0, encoded(t, 1, 7, 7)[:40])
+	add(&zip.FileHeader{Name: "bee/checksum.png", CRC32: 1, CompressedSize64: 1, UncompressedSize64: 1}, []byte("x"))
+	stored("__MACOSX/ant/._000.png", 0, []byte("not looked at"))
+	require.NoError(t, w.Close())
+	require.NoError(t, os.WriteFile(path, b.Bytes(), 0o644))
+
+	splits, err := imageio.Plan(t.Context(), []string{path}, 4)
+	require.NoError(t, err)
+	require.Len(t, splits, 4)
+	var first [][]byte
 	for _, runner := range []string{"prism", "direct"} {
-		_, err := run(t, runner, cfg)
+		cfg := config(t)
+		cfg.MaxBad = .2
+		refs, err := run(t, runner, splits, cfg)
+		require.NoError(t, err)
+		require.Len(t, refs, 3)
+		images, err := shards.Open(t.Context(), refs)
+		require.NoError(t, err)
+		for i := range images.Len() {
+			rgb, err := imageio.Decode(encoded(t, i, 7, 7))
+			require.NoError(t, err)
+			require.Equal(t, rgb.Square(6).Pix, images.At(i))
+		}
+		require.Equal(t, 12, images.Len())
+		require.NoError(t, images.Close())
+		if first == nil {
+			first = content(t, refs)
+		}
+		require.Equal(t, first, content(t, refs))
+		dead, err := ingest.ReadDead(t.Context(), cfg.DeadLetter)
+		require.NoError(t, err)
+		require.Len(t, dead, 3)
+		for i, want := range []imageio.Dead{{Source: "ant/encrypted.png", Reason: "encrypted"}, {Source: "bee/damaged.png", Reason: "decode PNG image of 40 bytes: truncated"}, {Source: "bee/checksum.png", Reason: "checksum error"}} {
+			require.Equal(t, path+"!"+want.Source, dead[i].Source)
+			require.Contains(t, dead[i].Reason, want.Reason)
+		}
+		cfg.MaxBad = .1
+		_, err = run(t, runner, splits, cfg)
+		require.ErrorContains(t, err, "3 of 15 images cannot be read")
+		require.ErrorContains(t, err, path+"!ant/encrypted.png, row 0: encrypted; pack it without a password")
+	}
+}
+
+// Images of a list that are missing are dead letters, and a list may name a
+// file twice.
+func TestListWithDeadLetters(t *testing.T) {
+	dir := t.TempDir()
+	list := filepath.Join(dir, "images.txt")
+	var lines []string
+	for _, i := range []int{0, 1, 2, 3, 4, 3, 6, 7, 8, 9} {
+		lines = append(lines, fmt.Sprintf("%d.png", i))
+		if i != 7 {
+			require.NoError(t, os.WriteFile(filepath.Join(dir, lines[len(lines)-1]), encoded(t, i, 7, 7), 0o644))
+		}
+	}
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "2.png"), nil, 0o644))
+	require.NoError(t, os.WriteFile(list, []byte(strings.Join(lines, "\n")), 0o644))
+	splits, err := imageio.Plan(t.Context(), []string{list}, 3)
+	require.NoError(t, err)
+	require.Len(t, splits, 4)
+	var first [][]byte
+	for _, runner := range []string{"prism", "direct"} {
+		cfg := config(t)
+		cfg.MaxBad = .2
+		refs, err := run(t, runner, splits, cfg)
+		require.NoError(t, err)
+		images, err := shards.Open(t.Context(), refs)
+		require.NoError(t, err)
+		require.Equal(t, 8, images.Len())
+		for at, i := range []int{0, 1, 3, 4, 3, 6, 8, 9} {
+			rgb, err := imageio.Decode(encoded(t, i, 7, 7))
+			require.NoError(t, err)
+			require.Equal(t, rgb.Square(6).Pix, images.At(at))
+		}
+		require.NoError(t, images.Close())
+		if first == nil {
+			first = content(t, refs)
+		}
+		require.Equal(t, first, content(t, refs))
+		dead, err := ingest.ReadDead(t.Context(), cfg.DeadLetter)
+		require.NoError(t, err)
+		require.Equal(t, []imageio.Dead{
+			{Index: 2, Source: filepath.Join(dir, "2.png"), Reason: "decode image of 0 bytes: " + imageio.ErrFormat.Error()},
+			{Index: 2<<32 + 1, Source: filepath.Join(dir, "7.png"), Reason: "no such file; line 8 of " + list + " names it"},
+		}, dead)
+	}
+}
+
+func TestTooManyBadImagesFail(t *testing.T) {
+	splits, cfg := collection(t, 15, 1, 3, 7), config(t)
+	for _, runner := range []string{"prism", "direct"} {
+		_, err := run(t, runner, splits, cfg)
 		require.ErrorContains(t, err, "3 of 20 images cannot be read")
 		require.ErrorContains(t, err, "001.png")
 		require.ErrorIs(t, fault.Parse(err), ingest.ErrTooManyBad)
@@ -201,7 +313,7 @@ func TestTooManyBadImagesFail(t *testing.T) {
 		require.Len(t, dead, 3)
 	}
 	cfg.MaxBad = .15
-	_, err := run(t, "direct", cfg)
+	_, err := run(t, "direct", splits, cfg)
 	require.NoError(t, err)
 }
 
@@ -210,9 +322,9 @@ func TestNoGoodImageFails(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "a.jpg"), []byte("no image"), 0o644))
 	splits, err := imageio.Plan(t.Context(), []string{dir}, 8)
 	require.NoError(t, err)
-	cfg := config(t, splits)
+	cfg := config(t)
 	cfg.MaxBad = 1
-	_, err = run(t, "direct", cfg)
+	_, err = run(t, "direct", splits, cfg)
 	require.ErrorContains(t, err, "1 of 1 images cannot be read")
 }
 
@@ -220,7 +332,7 @@ func TestDamagedCollectionFails(t *testing.T) {
 	splits := collection(t, 4)
 	idx := splits[len(splits)-1]
 	require.NoError(t, os.Truncate(idx.Path, 50))
-	_, err := run(t, "direct", config(t, splits))
+	_, err := run(t, "direct", splits, config(t))
 	require.ErrorContains(t, err, idx.Path)
 	require.ErrorContains(t, err, "truncated")
 }
@@ -234,8 +346,8 @@ func TestIngestOnAnotherFilesystem(t *testing.T) {
 	splits, err := imageio.Plan(ctx, []string{"memfs://ingest/in"}, 2)
 	require.NoError(t, err)
 	require.Len(t, splits, 2)
-	cfg := ingest.Config{Splits: splits, Size: 6, Dir: "memfs://ingest/run", DeadLetter: "memfs://ingest/run/dead.parquet"}
-	refs, err := run(t, "direct", cfg)
+	cfg := ingest.Config{Size: 6, Dir: "memfs://ingest/run", DeadLetter: "memfs://ingest/run/dead.parquet"}
+	refs, err := run(t, "direct", splits, cfg)
 	require.NoError(t, err)
 	require.Len(t, refs, 2)
 	images, err := shards.Open(ctx, refs)

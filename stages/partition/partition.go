@@ -60,17 +60,17 @@ func init() {
 //
 // in: *record.Batch of features.Row. out: *record.Batch of shards.Ref, one batch
 // a shard, one row a subset that the shard has images of.
-func Partition(s beam.Scope, cfg Config, features beam.PCollection) beam.PCollection {
+func Partition(s beam.Scope, features beam.PCollection, cfg Config) beam.PCollection {
 	s = s.Scope("partition.Partition")
 	k := kmeans.Config{
 		Column: "feature", Branching: cfg.Branching, Iterations: cfg.Iterations,
 		Balance: cfg.Balance, Seed: cfg.Seed,
 	}
 	if cfg.Whiten {
-		features = kmeans.Whiten(s, kmeans.WhitenConfig{Column: k.Column, Floor: whitenFloor, Normalize: true}, features)
+		features = kmeans.Whiten(s, features, kmeans.WhitenConfig{Column: k.Column, Floor: whitenFloor, Normalize: true})
 	}
-	assigned, centroids := kmeans.Cluster(s, k, features)
-	arrowio.Write(s, files.Join(cfg.Dir, "centroids"), centroids)
+	assigned, centroids := kmeans.Cluster(s, features, k)
+	arrowio.WriteDir(s, files.Join(cfg.Dir, "centroids"), centroids)
 	return beam.ParDo(s, &sortFn{Shards: cfg.Shards, Dir: cfg.Dir}, beam.GroupByKey(s, beam.ParDo(s, &keyFn{}, assigned)))
 }
 

@@ -54,9 +54,9 @@ func TestPartition(t *testing.T) {
 			}
 			out := filepath.Join(dir, "out")
 			p, s := beam.NewPipelineWithRoot()
-			arrowio.Write(s, out, partition.Partition(s, partition.Config{
+			arrowio.WriteDir(s, out, partition.Partition(s, beam.CreateList(s, input), partition.Config{
 				Shards: dir, Dir: filepath.Join(dir, "partition"), Branching: []int{2, 2}, Iterations: 10, Seed: 1,
-			}, beam.CreateList(s, input)))
+			}))
 			_, err := beam.Run(ctx, runner, p)
 			require.NoError(t, err)
 

@@ -104,13 +104,13 @@ func render(p *plot.Plot, height vg.Length) (template.HTML, error) {
 	return template.HTML(styles.Replace(svg)), nil // vgsvg escapes all text
 }
 
-// lossChart draws the loss of every arm; nil where there is nothing to draw.
+// lossChart draws the loss of every variant; nil where there is nothing to draw.
 func lossChart(curves []Curve) (*chart, error) {
 	p := newPlot("step", "loss")
 	return curveChart(p, "Training loss by step", curves, func(c Curve) []float64 { return c.Loss })
 }
 
-// stdChart draws the collapse watch of every arm and the healthy level.
+// stdChart draws the collapse watch of every variant and the healthy level.
 func stdChart(curves []Curve, healthy float64) (*chart, error) {
 	p := newPlot("step", "std of the embedding")
 	p.Y.Min = 0

@@ -31,7 +31,7 @@ type Page struct {
 	Command string
 	// Facts are what else to know of the run: names and values, in order.
 	Facts [][2]string
-	// Curves are the measurements of the training, one curve an arm.
+	// Curves are the measurements of the training, one curve a variant.
 	Curves []Curve
 	// HealthyStd is the collapse watch of an embedding that has not collapsed,
 	// 1/sqrt(d) of d dimensions; 0 draws no such line.
@@ -44,10 +44,10 @@ type Page struct {
 	Files []string
 }
 
-// Curve is how an arm's training went. Its slices are of one length; values
+// Curve is how a variant's training went. Its slices are of one length; values
 // that are not finite are left out.
 type Curve struct {
-	// Name is the arm's name.
+	// Name is the variant's name.
 	Name string
 	// Steps are the optimizer steps at which was measured.
 	Steps []int

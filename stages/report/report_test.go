@@ -218,10 +218,10 @@ func TestWriteParts(t *testing.T) {
 		edit     func(*Page)
 		sections []string
 	}{
-		"empty":      {func(p *Page) { *p = Page{} }, nil},
-		"no results": {func(p *Page) { p.Results = nil }, []string{"Training", "Subsets", "The run"}},
-		"no tasks":   {func(p *Page) { p.Results = &evaluate.Results{} }, []string{"Training", "Subsets", "The run"}},
-		"one arm":    {func(p *Page) { *p = Page{Title: "t", Curves: p.Curves[1:]} }, []string{"Training"}},
+		"empty":       {func(p *Page) { *p = Page{} }, nil},
+		"no results":  {func(p *Page) { p.Results = nil }, []string{"Training", "Subsets", "The run"}},
+		"no tasks":    {func(p *Page) { p.Results = &evaluate.Results{} }, []string{"Training", "Subsets", "The run"}},
+		"one variant": {func(p *Page) { *p = Page{Title: "t", Curves: p.Curves[1:]} }, []string{"Training"}},
 		"no finite loss": {func(p *Page) {
 			*p = Page{Curves: []Curve{{Name: "x", Steps: []int{1}, Loss: []float64{math.NaN()}, Std: []float64{0}}}}
 		}, []string{"Training"}},

@@ -48,7 +48,7 @@ func init() {
 //
 // in: *record.Batch of shards.Ref, the subsets to show samples of, and of
 // evaluate.Row; either may be none. out: one *record.Batch of File.
-func Report(s beam.Scope, cfg Config, refs, results beam.PCollection) beam.PCollection {
+func Report(s beam.Scope, refs, results beam.PCollection, cfg Config) beam.PCollection {
 	s = s.Scope("report.Report")
 	return beam.ParDo(s, &reportFn{cfg}, beam.Impulse(s), beam.SideInput{Input: refs}, beam.SideInput{Input: results})
 }
@@ -112,20 +112,20 @@ func readPage(ctx context.Context, dir string) (*Page, error) {
 			{"backbone", fmt.Sprintf("%s, width %d, %s stem, %d features", r.Backbone.Arch, r.Backbone.Width, r.Backbone.Stem, r.Backbone.FeatureDim())},
 			{"paths", r.Paths},
 			{"loss", fmt.Sprintf("%s, distillation weight %g", r.SSL.Method, r.SSL.Distill)},
-			{"images seen by each arm", humanize.Comma(r.Train.Images)},
+			{"images seen by each variant", humanize.Comma(r.Train.Images)},
 			{"views", fmt.Sprintf("%d px of images of %d px, batches of %d", r.Input.Crop, r.Input.Size, r.Train.Batch)},
 			{"data", strings.Join(folder.Info.Data, ", ")},
 		},
 	}
-	for _, arm := range slices.Concat([]string{train.SDR, train.Phase0}, r.Train.Baselines) {
-		points, err := train.ReadCurve(ctx, dir, arm)
+	for _, variant := range slices.Concat([]string{train.SDR, train.Phase0}, r.Train.Baselines) {
+		points, err := train.ReadCurve(ctx, dir, variant)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
 			return nil, err
 		}
-		c := Curve{Name: arm}
+		c := Curve{Name: variant}
 		for _, point := range points {
 			c.Steps, c.Loss, c.Std = append(c.Steps, point.Step), append(c.Loss, point.Loss), append(c.Std, point.Std)
 		}

@@ -74,7 +74,7 @@ func TestReport(t *testing.T) {
 func runStage(t *testing.T, runner, dir string, refs []shards.Ref, results []*record.Batch, want ...any) {
 	t.Helper()
 	p, s := beam.NewPipelineWithRoot()
-	written := Report(s, Config{Dir: dir}, beam.Create(s, record.Of(refs)), beam.CreateList(s, results))
+	written := Report(s, beam.Create(s, record.Of(refs)), beam.CreateList(s, results), Config{Dir: dir})
 	passert.Equals(s, beam.ParDo(s, paths, written), want...)
 	_, err := beam.Run(context.Background(), runner, p)
 	require.NoError(t, err)
@@ -95,6 +95,6 @@ func read(t *testing.T, dir string) *html.Node {
 func TestReportErrors(t *testing.T) {
 	p, s := beam.NewPipelineWithRoot()
 	dir := t.TempDir()
-	Report(s, Config{Dir: dir}, beam.Create(s, record.Of([]shards.Ref{})), beam.Create(s, record.Of([]evaluate.Row{})))
+	Report(s, beam.Create(s, record.Of([]shards.Ref{})), beam.Create(s, record.Of([]evaluate.Row{})), Config{Dir: dir})
 	require.ErrorContains(t, ptest.Run(p), "holds no run")
 }

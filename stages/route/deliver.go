@@ -65,7 +65,7 @@ func init() {
 // model.safetensors, and its card, model.json.
 //
 // in: *record.Batch of Score. out: *record.Batch of Delivery, one row a batch.
-func Deliver(s beam.Scope, cfg DeliverConfig, scores beam.PCollection) beam.PCollection {
+func Deliver(s beam.Scope, scores beam.PCollection, cfg DeliverConfig) beam.PCollection {
 	s = s.Scope("route.Deliver")
 	return beam.ParDo(s, &deliverFn{cfg}, beam.GroupByKey(s, beam.ParDo(s, &byTaskFn{}, scores)))
 }
@@ -119,7 +119,7 @@ func deliver(ctx context.Context, dir, id string, scores []Score) (Score, error)
 	slices.SortFunc(sorted, func(a, b Score) int {
 		return cmp.Or(cmp.Compare(b.Score, a.Score), cmp.Compare(a.Level, b.Level), cmp.Compare(a.Subnet, b.Subnet))
 	})
-	if err := arrowio.WriteParquet(ctx, files.Join(dir, "scores.parquet"), record.Of(sorted).Record); err != nil {
+	if err := arrowio.SaveParquet(ctx, files.Join(dir, "scores.parquet"), record.Of(sorted).Record); err != nil {
 		return best, err
 	}
 	if err := Export(ctx, m, files.Join(dir, "model.safetensors")); err != nil {

@@ -13,11 +13,10 @@ import (
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
-	"github.com/sdr-ml/sdr/stages/embed"
+	"github.com/sdr-ml/sdr/stages/internal/labelled"
 	"github.com/sdr-ml/sdr/stages/run/progress"
 	"github.com/sdr-ml/sdr/stages/train"
-	"github.com/sdr-ml/sdr/tensorops/kernels"
-	"github.com/sdr-ml/sdr/transforms/compute"
+	"github.com/sdr-ml/sdr/tensorops/metrics"
 	"github.com/sdr-ml/sdr/transforms/knn"
 	"github.com/sdr-ml/sdr/transforms/record"
 	"github.com/sdr-ml/sdr/transforms/tasks"
@@ -40,14 +39,14 @@ type Config struct {
 
 // Pair is a task and a model that could serve it.
 type Pair struct {
-	Task   string `arrow:"task"`
-	Metric string `arrow:"metric"`
-	Train  string `arrow:"train"`
-	Test   string `arrow:"test"`
-	Subnet string `arrow:"subnet"`
-	Arm    string `arrow:"arm"`
-	Level  int64  `arrow:"level"`
-	Model  string `arrow:"model"`
+	Task    string `arrow:"task"`
+	Metric  string `arrow:"metric"`
+	Train   string `arrow:"train"`
+	Test    string `arrow:"test"`
+	Subnet  string `arrow:"subnet"`
+	Variant string `arrow:"variant"`
+	Level   int64  `arrow:"level"`
+	Model   string `arrow:"model"`
 }
 
 // Score is a row of what Route emits: how well a candidate suits a task.
@@ -65,20 +64,28 @@ type Score struct {
 
 func init() {
 	beam.RegisterDoFn(reflect.TypeFor[pairFn]())
+	beam.RegisterDoFn(reflect.TypeFor[embedFn]())
 	beam.RegisterDoFn(reflect.TypeFor[scoreFn]())
 }
 
-// Route scores every candidate on every task.
+// Route scores every candidate on every task. The features stay where they are
+// computed, as one element of what the runner fuses. Route panics if the scorer does
+// not exist.
 //
 // in: *record.Batch of train.Model. out: *record.Batch of Score, one row a batch.
-func Route(s beam.Scope, cfg Config, models beam.PCollection) beam.PCollection {
+func Route(s beam.Scope, models beam.PCollection, cfg Config) beam.PCollection {
 	s = s.Scope("route.Route")
-	return compute.ParDo(s, &scoreFn{Scorer: cfg.Scorer}, Pairs(s, cfg.Tasks, true, models))
+	if cfg.Scorer != KNN {
+		panic(fmt.Sprintf("route: there is no scorer %q; want one of %v", cfg.Scorer, Scorers))
+	}
+	sets := beam.ParDo(s, &embedFn{}, beam.Reshuffle(s, Pairs(s, models, cfg.Tasks, true)))
+	scores := beam.ParDo(s, &scoreFn{Scorer: cfg.Scorer}, knn.LeaveOneOut(s, sets, knn.Default))
+	return beam.Reshuffle(s, scores) // see compute.ParDo
 }
 
 // Pairs makes all pairs of a task and a model, a batch each. The net of phase 0 is left out, and where only candidates
 // of the router are wanted, so are the baselines.
-func Pairs(s beam.Scope, of []tasks.Task, candidates bool, models beam.PCollection) beam.PCollection {
+func Pairs(s beam.Scope, models beam.PCollection, of []tasks.Task, candidates bool) beam.PCollection {
 	s = s.Scope("route.Pairs")
 	return beam.ParDo(s, &pairFn{Tasks: of, Candidates: candidates}, models)
 }
@@ -100,55 +107,71 @@ func (fn *pairFn) ProcessElement(_ context.Context, models *record.Batch, emit f
 			}
 			emit(record.Of([]Pair{{
 				Task: t.Name, Metric: t.Metric, Train: t.Train, Test: t.Test,
-				Subnet: m.Subnet, Arm: m.Arm, Level: m.Level, Model: m.Path,
+				Subnet: m.Subnet, Variant: m.Variant, Level: m.Level, Model: m.Path,
 			}}))
 		}
 	}
 	return nil
 }
 
+// embedFn makes one batch of the features of a pair's training images.
+type embedFn struct{}
+
+func (*embedFn) ProcessElement(ctx context.Context, pair *record.Batch, emit func(*record.Batch)) error {
+	pairs, err := record.Rows[Pair](pair)
+	if err != nil {
+		return err
+	}
+	for _, p := range pairs {
+		set, err := labelled.Split(ctx, p.Model, p.Train, nil)
+		var b *record.Batch
+		if err == nil {
+			b, err = set.Batch(record.Of([]Pair{p}))
+		}
+		if err != nil {
+			return fmt.Errorf("route: task %s, sub-net %s: %w", p.Task, p.Subnet, err)
+		}
+		emit(b)
+	}
+	return nil
+}
+
+// scoreFn scores the predictions for one pair.
 type scoreFn struct{ Scorer string }
 
-func (fn *scoreFn) ProcessElement(ctx context.Context, pair *record.Batch) (*record.Batch, error) {
-	pairs, err := record.Rows[Pair](pair)
+func (fn *scoreFn) ProcessElement(b *record.Batch) (*record.Batch, error) {
+	pairs, err := record.Rows[Pair](record.New(b.NewSlice(0, 1)))
 	if err != nil {
 		return nil, err
 	}
-	scores := make([]Score, len(pairs))
-	for i, p := range pairs {
-		value, err := score(ctx, fn.Scorer, p)
-		if err != nil {
-			return nil, fmt.Errorf("route: task %s, sub-net %s: %w", p.Task, p.Subnet, err)
-		}
-		progress.Note("route", "task", p.Task, "subnet", p.Subnet, "score", fmt.Sprintf("%.1f", value))
-		scores[i] = Score{Task: p.Task, Subnet: p.Subnet, Scorer: fn.Scorer, Score: value, Level: p.Level, Model: p.Model}
+	value, err := Percent(pairs[0].Metric, b)
+	if err != nil {
+		return nil, err
 	}
-	return record.Of(scores), nil
+	p := pairs[0]
+	progress.Note("route", "task", p.Task, "subnet", p.Subnet, "score", fmt.Sprintf("%.1f", value))
+	return record.Of([]Score{{Task: p.Task, Subnet: p.Subnet, Scorer: fn.Scorer, Score: value, Level: p.Level, Model: p.Model}}), nil
 }
 
-// score returns the leave-one-out accuracy on the training images, in percent.
-func score(ctx context.Context, scorer string, p Pair) (percent float64, err error) {
-	if scorer != KNN {
-		return 0, fmt.Errorf("there is no scorer %q; want one of %v", scorer, Scorers)
+// Percent is a task's metric, in percent, of a batch with the columns label and
+// predicted.
+func Percent(metric string, b *record.Batch) (float64, error) {
+	type row struct {
+		Label     int64 `arrow:"label"`
+		Predicted int64 `arrow:"predicted"`
 	}
-	set, err := embed.Split(ctx, p.Model, p.Train, nil)
+	rows, err := record.Rows[row](b)
 	if err != nil {
 		return 0, err
 	}
-	err = compute.Run(func(pool *kernels.Pool) error {
-		pred, err := knn.LeaveOneOut(set.Features, set.Dim, set.Labels, len(set.Classes), knn.Default, pool)
-		percent = Percent(p.Metric, pred, set.Labels, len(set.Classes))
-		return err
-	})
-	return percent, err
-}
-
-// Percent is a task's metric of predictions.
-func Percent(metric string, pred, labels []int64, classes int) float64 {
-	if metric == tasks.MeanPerClass {
-		return 100 * knn.MeanPerClass(pred, labels, classes)
+	labels, pred, classes := make([]int64, len(rows)), make([]int64, len(rows)), int64(0)
+	for i, r := range rows {
+		labels[i], pred[i], classes = r.Label, r.Predicted, max(classes, r.Label+1)
 	}
-	return 100 * knn.Accuracy(pred, labels)
+	if metric == tasks.MeanPerClass {
+		return 100 * metrics.MeanPerClass(pred, labels, int(classes)), nil
+	}
+	return 100 * metrics.Accuracy(pred, labels), nil
 }
 
 // Best returns the highest of one task's scores; of equal ones the sub-net

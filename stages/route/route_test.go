@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sdr-ml/sdr/stages/route"
+	"github.com/sdr-ml/sdr/transforms/record"
 	"github.com/sdr-ml/sdr/transforms/tasks"
 )
 
@@ -22,8 +23,14 @@ func TestBest(t *testing.T) {
 }
 
 func TestPercent(t *testing.T) {
-	labels := []int64{0, 0, 0, 1}
-	pred := []int64{0, 0, 0, 0}
-	require.Equal(t, 75., route.Percent(tasks.Top1, pred, labels, 2))
-	require.Equal(t, 50., route.Percent(tasks.MeanPerClass, pred, labels, 2))
+	type row struct {
+		Label     int64 `arrow:"label"`
+		Predicted int64 `arrow:"predicted"`
+	}
+	b := record.Of([]row{{0, 0}, {0, 0}, {0, 0}, {1, 0}})
+	for metric, want := range map[string]float64{tasks.Top1: 75, tasks.MeanPerClass: 50} {
+		got, err := route.Percent(metric, b)
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+	}
 }

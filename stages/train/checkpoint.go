@@ -16,24 +16,24 @@ import (
 // progressState is what a checkpoint keeps besides the weights. The random
 // streams and the data order follow from the step and the counts.
 type progressState struct {
-	Inputs string             `json:"inputs"`
-	Arm    string             `json:"arm"`
-	Step   int                `json:"step"`
-	Phase  int                `json:"phase"`
-	Level  int                `json:"level"`
-	Taken  map[string]int64   `json:"taken"` // images drawn, by subset
-	Last   map[string]measure `json:"last"`
-	Models []Model            `json:"models"`
-	Sum    Point              `json:"sum"` // of the curve's point that is under way
-	Count  int                `json:"count"`
+	Inputs  string             `json:"inputs"`
+	Variant string             `json:"variant"`
+	Step    int                `json:"step"`
+	Phase   int                `json:"phase"`
+	Level   int                `json:"level"`
+	Taken   map[string]int64   `json:"taken"` // images drawn, by subset
+	Last    map[string]measure `json:"last"`
+	Models  []Model            `json:"models"`
+	Sum     Point              `json:"sum"` // of the curve's point that is under way
+	Count   int                `json:"count"`
 }
 
-// CheckpointPath is where the state of an arm is kept.
-func CheckpointPath(dir, arm string) string {
-	return files.Join(dir, "checkpoints", arm+".safetensors")
+// CheckpointPath is where the state of a variant is kept.
+func CheckpointPath(dir, variant string) string {
+	return files.Join(dir, "checkpoints", variant+".safetensors")
 }
 
-// checkpoint writes the whole state of the arm.
+// checkpoint writes the whole state of the variant.
 func (t *trainer) checkpoint(ctx context.Context) error {
 	if err := t.curve.write(ctx); err != nil {
 		return err
@@ -42,7 +42,7 @@ func (t *trainer) checkpoint(ctx context.Context) error {
 		return err
 	}
 	state := progressState{
-		Inputs: t.cfg.Inputs, Arm: t.arm, Step: t.step, Phase: t.phase, Level: t.nets.Level(),
+		Inputs: t.cfg.Inputs, Variant: t.variant, Step: t.step, Phase: t.phase, Level: t.nets.Level(),
 		Taken: map[string]int64{}, Last: t.last, Models: t.models,
 		Sum: t.curve.sum, Count: t.curve.count,
 	}
@@ -62,20 +62,20 @@ func (t *trainer) checkpoint(ctx context.Context) error {
 			tensors = append(tensors, safetensors.Tensor{Name: "teacher." + v.Name, Shape: []int{len(v.Values)}, F32: v.Values})
 		}
 	}
-	return files.Write(ctx, CheckpointPath(t.cfg.Dir, t.arm), func(w io.Writer) error {
+	return files.Write(ctx, CheckpointPath(t.cfg.Dir, t.variant), func(w io.Writer) error {
 		return safetensors.Write(w, tensors, map[string]string{"state": string(text)})
 	})
 }
 
-// restore continues from the arm's checkpoint. Where there is none of these
-// inputs, an arm after phase 0 begins with the net that phase 0 left.
+// restore continues from the variant's checkpoint. Where there is none of these
+// inputs, a variant after phase 0 begins with the net that phase 0 left.
 func (t *trainer) restore(ctx context.Context) error {
-	file, state, err := readCheckpoint(ctx, t.cfg.Dir, t.arm)
+	file, state, err := readCheckpoint(ctx, t.cfg.Dir, t.variant)
 	own := err == nil && state.Inputs == t.cfg.Inputs
 	switch {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return err
-	case !own && t.arm == Phase0:
+	case !own && t.variant == Phase0:
 		return nil
 	case !own:
 		if file, state, err = readCheckpoint(ctx, t.cfg.Dir, Phase0); err != nil {
@@ -117,19 +117,19 @@ func (t *trainer) restore(ctx context.Context) error {
 	return t.curve.read(ctx, t.step)
 }
 
-func readCheckpoint(ctx context.Context, dir, arm string) (*safetensors.File, *progressState, error) {
-	path := CheckpointPath(dir, arm)
+func readCheckpoint(ctx context.Context, dir, variant string) (*safetensors.File, *progressState, error) {
+	path := CheckpointPath(dir, variant)
 	data, err := files.Read(ctx, path)
 	if err != nil {
 		return nil, nil, err
 	}
 	file, err := safetensors.Read(bytes.NewReader(data))
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w; remove it to train the arm anew", path, err)
+		return nil, nil, fmt.Errorf("%s: %w; remove it to train the variant anew", path, err)
 	}
 	var state progressState
 	if err := json.Unmarshal([]byte(file.Metadata["state"]), &state); err != nil {
-		return nil, nil, fmt.Errorf("%s: %w; remove it to train the arm anew", path, err)
+		return nil, nil, fmt.Errorf("%s: %w; remove it to train the variant anew", path, err)
 	}
 	return file, &state, nil
 }

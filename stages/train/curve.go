@@ -14,7 +14,7 @@ import (
 // measure is what is known of one step, or of the mean of several.
 type measure struct {
 	Step    int     `json:"step"`
-	Arm     string  `json:"arm"`
+	Variant string  `json:"variant"`
 	Subnet  string  `json:"subnet"` // code of the sub-net that was trained
 	Subset  string  `json:"subset"` // code of the subset its images came from
 	Loss    float64 `json:"loss"`
@@ -24,7 +24,7 @@ type measure struct {
 	LR      float64 `json:"lr"`
 }
 
-// Point is a line of a metrics file: means over Every steps of an arm.
+// Point is a line of a metrics file: means over Every steps of a variant.
 type Point struct {
 	// Step is the last step of those that the means are over.
 	Step int `json:"step"`
@@ -41,21 +41,21 @@ type Point struct {
 // Every is the number of steps that one line of a metrics file stands for.
 const Every = 20
 
-// curve collects an arm's measurements.
+// curve collects a variant's measurements.
 type curve struct {
-	dir, arm string
-	points   []Point
-	sum      Point
-	count    int
+	dir, variant string
+	points       []Point
+	sum          Point
+	count        int
 }
 
 // newCurve returns an empty curve of at most so many steps.
-func newCurve(dir, arm string, steps int) *curve {
-	return &curve{dir: dir, arm: arm, points: make([]Point, 0, steps/Every)}
+func newCurve(dir, variant string, steps int) *curve {
+	return &curve{dir: dir, variant: variant, points: make([]Point, 0, steps/Every)}
 }
 
-// CurvePath is where the measurements of an arm are kept, one JSON line each.
-func CurvePath(dir, arm string) string { return files.Join(dir, "metrics", arm+".jsonl") }
+// CurvePath is where the measurements of a variant are kept, one JSON line each.
+func CurvePath(dir, variant string) string { return files.Join(dir, "metrics", variant+".jsonl") }
 
 func (c *curve) add(m measure) {
 	if c.full() {
@@ -85,12 +85,12 @@ func (c *curve) write(ctx context.Context) error {
 			return err
 		}
 	}
-	return files.WriteBytes(ctx, CurvePath(c.dir, c.arm), b.Bytes())
+	return files.WriteBytes(ctx, CurvePath(c.dir, c.variant), b.Bytes())
 }
 
 // read takes over what was measured before a step.
 func (c *curve) read(ctx context.Context, step int) error {
-	points, err := ReadCurve(ctx, c.dir, c.arm)
+	points, err := ReadCurve(ctx, c.dir, c.variant)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -102,9 +102,9 @@ func (c *curve) read(ctx context.Context, step int) error {
 	return err
 }
 
-// ReadCurve reads the measurements of an arm.
-func ReadCurve(ctx context.Context, dir, arm string) ([]Point, error) {
-	data, err := files.Read(ctx, CurvePath(dir, arm))
+// ReadCurve reads the measurements of a variant.
+func ReadCurve(ctx context.Context, dir, variant string) ([]Point, error) {
+	data, err := files.Read(ctx, CurvePath(dir, variant))
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +112,7 @@ func ReadCurve(ctx context.Context, dir, arm string) ([]Point, error) {
 	for lines := json.NewDecoder(bytes.NewReader(data)); lines.More(); {
 		var p Point
 		if err := lines.Decode(&p); err != nil {
-			return nil, fmt.Errorf("%s: %w", CurvePath(dir, arm), err)
+			return nil, fmt.Errorf("%s: %w", CurvePath(dir, variant), err)
 		}
 		points = append(points, p)
 	}

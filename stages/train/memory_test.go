@@ -7,11 +7,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sdr-ml/sdr/stages/run/shards"
-	"github.com/sdr-ml/sdr/tensorops/augment"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 )
 
-// newLastPhase returns a trainer at the beginning of the SDR arm's last phase.
+// newLastPhase returns a trainer at the beginning of the SDR variant's last phase.
 func newLastPhase(t *testing.T, set ...string) *trainer {
 	t.Helper()
 	images, err := shards.Open(t.Context(), writeShards(t, t.TempDir(), "00", "01", "10", "11"))
@@ -29,9 +28,11 @@ func newLastPhase(t *testing.T, set ...string) *trainer {
 	size, crop := images.Size(), tr.recipe.Input.Crop
 	view := make([]float32, crop*crop*3)
 	for _, v := range tr.student.viewers {
-		for width := size - 1; width <= size; width++ {
-			params := augment.Params{Box: augment.Box{Height: size, Width: width}, Blur: true, Sigma: 2}
-			v.Apply(view, images.At(0), size, size, params)
+		for step := range uint64(500) {
+			v.random.Seek(1, step)
+			for _, w := range v.views {
+				w.View(view, images.At(0), size, size, v.random)
+			}
 		}
 	}
 	return tr
@@ -53,7 +54,7 @@ func TestStepAllocatesNothing(t *testing.T) {
 		{"ssl.method=ntxent", "train={optimizer: adamw, lr: 0.001}"},
 		{"ssl.method=byol", "train={optimizer: sgd}"},
 	} {
-		tr := newLastPhase(t, append(set, "train.images=16000", "input.blur=0.5")...)
+		tr := newLastPhase(t, append(set, "train.images=16000", "views.gaussian_blur.p=0.5")...)
 		steps(t, tr, 40)
 		require.Len(t, tr.last, 5, "all sub-nets have been trained")
 		require.Zero(t, testing.AllocsPerRun(40, func() {

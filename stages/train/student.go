@@ -18,8 +18,7 @@ type student struct {
 	seed    uint64
 	images  *shards.Images
 	pool    *kernels.Pool
-	augment augment.Recipe
-	viewers []viewer // one a thread
+	viewers []viewer // one per thread
 
 	indices []int32   // of the batch's images
 	views   []float32 // of the batch, that are made
@@ -33,8 +32,15 @@ type student struct {
 
 // viewer makes views on one thread.
 type viewer struct {
-	*augment.Worker
+	views  [2]*augment.Worker // the first and the second view of an image
 	random *rng.Generator
+}
+
+func newViewer(r *recipe.Recipe) viewer {
+	view := func(operations []augment.Operation) *augment.Worker {
+		return augment.NewWorker(operations, r.Input.Crop, r.Input.Mean, r.Input.Std)
+	}
+	return viewer{[2]*augment.Worker{view(r.Views.First), view(r.Views.Second)}, rng.NewGenerator()}
 }
 
 func newStudent(d ssl.Device, c ssl.Config, r *recipe.Recipe, images *shards.Images, pool *kernels.Pool) (*student, error) {
@@ -44,14 +50,10 @@ func newStudent(d ssl.Device, c ssl.Config, r *recipe.Recipe, images *shards.Ima
 	}
 	st := &student{
 		Learner: learner, seed: r.Seed, images: images, pool: pool,
-		augment: augment.SimSiam(r.Input.Crop),
 		indices: make([]int32, r.Train.Batch),
 	}
-	st.augment.BlurProb = r.Input.Blur
-	st.augment.ScaleMin = r.Input.ScaleMin
-	st.augment.Mean, st.augment.Std = r.Input.Mean, r.Input.Std
 	for range pool.Threads() {
-		st.viewers = append(st.viewers, viewer{augment.NewWorker(&st.augment), rng.NewGenerator()})
+		st.viewers = append(st.viewers, newViewer(r))
 	}
 	st.view = st.makeView
 	return st, nil
@@ -74,9 +76,8 @@ func (st *student) prepare(step int, s *stream) {
 func (st *student) makeView(thread, i int) {
 	v, n, size := st.viewers[thread], len(st.indices), st.images.Size()
 	v.random.Seek(st.seed, rng.View, uint64(st.step), uint64(i))
-	params := st.augment.Draw(v.random.Rand, size, size)
 	pixels := len(st.views) / (2 * n)
-	v.Apply(st.views[i*pixels:][:pixels], st.images.At(int(st.indices[i%n])), size, size, params)
+	v.views[i/n].View(st.views[i*pixels:][:pixels], st.images.At(int(st.indices[i%n])), size, size, v.random)
 }
 
 // submit begins a step on the views that are prepared.

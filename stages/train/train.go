@@ -3,9 +3,9 @@
 // and distilled from their parents; and the unified baselines that it is
 // compared with.
 //
-// What one trainer trains is called an arm. Arms are independent of each other
-// given the state at the end of phase 0, so a cluster trains them side by side
-// and one machine one after the other.
+// What one trainer trains is a variant: phase 0, the SDRnet or a baseline. Those
+// after phase 0 begin with its state and are independent of each other, so a
+// cluster trains them side by side and one machine one after the other.
 package train
 
 import (
@@ -25,7 +25,7 @@ import (
 	"github.com/sdr-ml/sdr/transforms/record"
 )
 
-// Arms besides the baselines of package recipe.
+// Variants besides the baselines of package recipe.
 const (
 	// Phase0 trains one net on all images until the first split.
 	Phase0 = "phase0"
@@ -46,8 +46,8 @@ type Config struct {
 	Dir string
 	// Recipe is the recipe in YAML, every key set.
 	Recipe string
-	// Arms are what to train.
-	Arms []string
+	// Variants are what to train.
+	Variants []string
 	// Inputs is a digest of the images and the recipe. A checkpoint of other
 	// inputs is not resumed.
 	Inputs string
@@ -60,13 +60,13 @@ type Model struct {
 	// Subnet is the net's name: phase0, root, the code of a sub-net or the name
 	// of a baseline.
 	Subnet string `arrow:"subnet"`
-	// Arm is what trained it.
-	Arm string `arrow:"arm"`
+	// Variant is what trained it.
+	Variant string `arrow:"variant" json:"Arm"` // the key in model files since the first version
 	// Level is the number of digits of the code; 0 for nets that see all images.
 	Level int64 `arrow:"level"`
 	// Path is its file.
 	Path string `arrow:"path"`
-	// Images is how many images its arm had seen when it was finished, and
+	// Images is how many images its variant had seen when it was finished, and
 	// SubsetImages how many are in its subset.
 	Images       int64 `arrow:"images"`
 	SubsetImages int64 `arrow:"subset_images"`
@@ -81,60 +81,60 @@ type Model struct {
 // of sub-nets, the root and the parents included, or the unified net of a
 // recipe that never splits. A baseline is not one, since it was trained with a
 // budget of its own.
-func (m Model) Candidate() bool { return m.Arm == SDR || m.Arm == Phase0 && m.Subnet != Phase0 }
+func (m Model) Candidate() bool { return m.Variant == SDR || m.Variant == Phase0 && m.Subnet != Phase0 }
 
 func init() {
-	beam.RegisterDoFn(reflect.TypeFor[armsFn]())
+	beam.RegisterDoFn(reflect.TypeFor[variantsFn]())
 	beam.RegisterDoFn(reflect.TypeFor[trainFn]())
 }
 
-// Train trains the arms of the configuration on the images that refs name.
+// Train trains the variants of the configuration on the images that refs name.
 //
-// in: *record.Batch of shards.Ref. out: *record.Batch of Model, one batch an arm.
-func Train(s beam.Scope, cfg Config, refs beam.PCollection) beam.PCollection {
+// in: *record.Batch of shards.Ref. out: *record.Batch of Model, one batch a variant.
+func Train(s beam.Scope, refs beam.PCollection, cfg Config) beam.PCollection {
 	s = s.Scope("train.Train")
-	arms := beam.ParDo(s, &armsFn{Arms: cfg.Arms}, beam.Impulse(s), beam.SideInput{Input: refs})
-	return compute.ParDo(s, &trainFn{Config: cfg}, arms)
+	variants := beam.ParDo(s, &variantsFn{Variants: cfg.Variants}, beam.Impulse(s), beam.SideInput{Input: refs})
+	return compute.ParDo(s, &trainFn{Config: cfg}, variants)
 }
 
-// armsFn gives every arm all references.
-type armsFn struct{ Arms []string }
+// variantsFn gives every variant all references.
+type variantsFn struct{ Variants []string }
 
-func (fn *armsFn) ProcessElement(_ []byte, refs func(**record.Batch) bool, emit func(string, *record.Batch)) error {
+func (fn *variantsFn) ProcessElement(_ []byte, refs func(**record.Batch) bool, emit func(string, *record.Batch)) error {
 	rows, err := record.All[shards.Ref](refs)
 	if err != nil {
 		return err
 	}
 	shards.Sort(rows)
-	for _, arm := range fn.Arms {
-		emit(arm, record.Of(rows))
+	for _, variant := range fn.Variants {
+		emit(variant, record.Of(rows))
 	}
 	return nil
 }
 
 type trainFn struct{ Config Config }
 
-func (fn *trainFn) ProcessElement(ctx context.Context, arm string, refs *record.Batch) (*record.Batch, error) {
+func (fn *trainFn) ProcessElement(ctx context.Context, variant string, refs *record.Batch) (*record.Batch, error) {
 	rows, err := record.Rows[shards.Ref](refs)
 	if err != nil {
 		return nil, err
 	}
 	var models []Model
 	err = compute.Run(func(threads *kernels.Pool) (err error) {
-		models, err = trainArm(ctx, fn.Config, arm, rows, threads)
+		models, err = trainVariant(ctx, fn.Config, variant, rows, threads)
 		return err
 	})
 	switch {
 	case errors.Is(err, ssl.ErrOutOfMemory):
-		return nil, fmt.Errorf("train %s: %w [%w]", arm, err, ErrOutOfMemory)
+		return nil, fmt.Errorf("train %s: %w [%w]", variant, err, ErrOutOfMemory)
 	case err != nil:
-		return nil, fmt.Errorf("train %s: %w", arm, err)
+		return nil, fmt.Errorf("train %s: %w", variant, err)
 	}
 	return record.Of(models), nil
 }
 
-// trainArm trains one arm to its end, from its checkpoint where there is one.
-func trainArm(ctx context.Context, cfg Config, arm string, refs []shards.Ref, threads *kernels.Pool) (models []Model, err error) {
+// trainVariant trains one variant to its end, from its checkpoint where there is one.
+func trainVariant(ctx context.Context, cfg Config, variant string, refs []shards.Ref, threads *kernels.Pool) (models []Model, err error) {
 	r, err := recipe.Parse([]byte(cfg.Recipe))
 	if err != nil {
 		return nil, err
@@ -144,7 +144,7 @@ func trainArm(ctx context.Context, cfg Config, arm string, refs []shards.Ref, th
 		return nil, err
 	}
 	defer images.Close()
-	t, err := newTrainer(cfg, r, arm, images, threads)
+	t, err := newTrainer(cfg, r, variant, images, threads)
 	if err != nil {
 		return nil, err
 	}

@@ -85,7 +85,7 @@ func modelFiles(t *testing.T, dir string) map[string]string {
 	return files
 }
 
-// Whatever step an arm is cut off at, with whatever is between checkpoints, it
+// Whatever step a variant is cut off at, with whatever is between checkpoints, it
 // ends with the models and the curve of one that was left alone, also with
 // another number of threads and on another device.
 func TestResume(t *testing.T) {
@@ -106,8 +106,8 @@ func TestResume(t *testing.T) {
 			one, two := kernels.NewPool(1), kernels.NewPool(2)
 			defer one.Close()
 			defer two.Close()
-			for _, arm := range []string{Phase0, SDR, recipe.UnifiedSubsetBatches} {
-				want, err := trainArm(ctx, config(whole, "1e9"), arm, refs, one)
+			for _, variant := range []string{Phase0, SDR, recipe.UnifiedSubsetBatches} {
+				want, err := trainVariant(ctx, config(whole, "1e9"), variant, refs, one)
 				require.NoError(t, err)
 				for _, attempt := range []struct {
 					steps   int
@@ -116,22 +116,22 @@ func TestResume(t *testing.T) {
 				}{{3, "0", ssl.CPU}, {2, "1e9", ssl.CUDA}, {4, "0", ssl.CUDA}, {6, "0", ssl.CPU}, {3, "0", ssl.CUDA}} {
 					cfg := config(cut, attempt.seconds)
 					cfg.Device.Name = attempt.device
-					_, err := trainArm(&stopAfter{ctx, attempt.steps}, cfg, arm, refs, two)
+					_, err := trainVariant(&stopAfter{ctx, attempt.steps}, cfg, variant, refs, two)
 					if err != nil {
 						require.ErrorIs(t, err, context.Canceled)
 					}
 				}
 				cfg := config(cut, "0")
 				cfg.Device.Name = ssl.CUDA
-				got, err := trainArm(ctx, cfg, arm, refs, two)
+				got, err := trainVariant(ctx, cfg, variant, refs, two)
 				require.NoError(t, err)
 				for i := range got {
 					got[i].Path = want[i].Path
 				}
 				require.Equal(t, want, got)
-				wantCurve, err := ReadCurve(ctx, whole, arm)
+				wantCurve, err := ReadCurve(ctx, whole, variant)
 				require.NoError(t, err)
-				gotCurve, err := ReadCurve(ctx, cut, arm)
+				gotCurve, err := ReadCurve(ctx, cut, variant)
 				require.NoError(t, err)
 				require.Equal(t, wantCurve, gotCurve)
 			}
@@ -140,7 +140,7 @@ func TestResume(t *testing.T) {
 	}
 }
 
-// An SDR arm leaves the root, the leaves and, from the phase before, their
+// An SDR variant leaves the root, the leaves and, from the phase before, their
 // parents, each with the size of its subset.
 func TestModelsOfTheTree(t *testing.T) {
 	ctx := context.Background()
@@ -149,11 +149,11 @@ func TestModelsOfTheTree(t *testing.T) {
 	cfg := Config{Dir: dir, Recipe: string(tiny(t).Marshal())}
 	pool := kernels.NewPool(0)
 	defer pool.Close()
-	_, err := trainArm(ctx, cfg, SDR, refs, pool)
+	_, err := trainVariant(ctx, cfg, SDR, refs, pool)
 	require.ErrorContains(t, err, "phase 0 should have left")
-	_, err = trainArm(ctx, cfg, Phase0, refs, pool)
+	_, err = trainVariant(ctx, cfg, Phase0, refs, pool)
 	require.NoError(t, err)
-	models, err := trainArm(ctx, cfg, SDR, refs, pool)
+	models, err := trainVariant(ctx, cfg, SDR, refs, pool)
 	require.NoError(t, err)
 	sizes := map[string]int64{}
 	for _, m := range models {
@@ -178,13 +178,13 @@ func TestOtherInputs(t *testing.T) {
 	pool := kernels.NewPool(0)
 	defer pool.Close()
 	first := Config{Dir: dir, Recipe: string(tiny(t).Marshal()), Inputs: "a"}
-	_, err := trainArm(ctx, first, Phase0, refs, pool)
+	_, err := trainVariant(ctx, first, Phase0, refs, pool)
 	require.NoError(t, err)
 	second := Config{Dir: dir, Recipe: string(tiny(t, "seed=2").Marshal()), Inputs: "b"}
-	_, err = trainArm(ctx, second, Phase0, refs, pool)
+	_, err = trainVariant(ctx, second, Phase0, refs, pool)
 	require.NoError(t, err)
 	second.Dir = fresh
-	_, err = trainArm(ctx, second, Phase0, refs, pool)
+	_, err = trainVariant(ctx, second, Phase0, refs, pool)
 	require.NoError(t, err)
 	require.Equal(t, modelFiles(t, fresh), modelFiles(t, dir))
 }
@@ -196,7 +196,7 @@ func TestWithoutSplits(t *testing.T) {
 	cfg := Config{Dir: dir, Recipe: string(tiny(t, "paths=1x1x1x1", "train.phases=[]", "ssl.distill=0").Marshal())}
 	pool := kernels.NewPool(0)
 	defer pool.Close()
-	models, err := trainArm(context.Background(), cfg, Phase0, refs, pool)
+	models, err := trainVariant(context.Background(), cfg, Phase0, refs, pool)
 	require.NoError(t, err)
 	require.Len(t, models, 1)
 	require.Equal(t, recipe.Unified, models[0].Subnet)

@@ -20,15 +20,15 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
-// trainer is the state of one arm.
+// trainer is the state of one variant.
 type trainer struct {
-	cfg    Config
-	recipe *recipe.Recipe
-	arm    string
-	images *shards.Images
-	leaves []string // codes of the finest subsets, in order; none in phase 0
-	phase  int      // current phase
-	end    int      // phase after the last
+	cfg     Config
+	recipe  *recipe.Recipe
+	variant string
+	images  *shards.Images
+	leaves  []string // codes of the finest subsets, in order; none in phase 0
+	phase   int      // current phase
+	end     int      // phase after the last
 
 	pool     *kernels.Pool
 	step     int            // steps done since the beginning of phase 0
@@ -56,13 +56,13 @@ type figure struct {
 
 func (f *figure) String() string { return fmt.Sprintf(f.format, f.value) }
 
-func newTrainer(cfg Config, r *recipe.Recipe, arm string, images *shards.Images, threads *kernels.Pool) (*trainer, error) {
+func newTrainer(cfg Config, r *recipe.Recipe, variant string, images *shards.Images, threads *kernels.Pool) (*trainer, error) {
 	t := &trainer{
-		cfg: cfg, recipe: r, arm: arm, images: images,
+		cfg: cfg, recipe: r, variant: variant, images: images,
 		pool:    threads,
 		streams: map[string]*stream{},
 		last:    map[string]measure{},
-		curve:   newCurve(cfg.Dir, arm, r.Steps()),
+		curve:   newCurve(cfg.Dir, variant, r.Steps()),
 		random:  rng.NewGenerator(),
 		loss:    figure{format: "%.3f"}, std: figure{format: "%.3f"}, wait: figure{format: "%.0f%%"},
 	}
@@ -72,7 +72,7 @@ func newTrainer(cfg Config, r *recipe.Recipe, arm string, images *shards.Images,
 	}
 	stages, branching := r.Levels()
 	t.phase, t.end = 1, len(stages)+1
-	if arm == Phase0 {
+	if variant == Phase0 {
 		t.phase, t.end = 0, 1
 	}
 	layout := nn.NewLayout(r.Backbone, r.Heads())
@@ -94,7 +94,7 @@ func newTrainer(cfg Config, r *recipe.Recipe, arm string, images *shards.Images,
 	return t, nil
 }
 
-// subsets makes the stream of every subset that the arm draws from.
+// subsets makes the stream of every subset that the variant draws from.
 func (t *trainer) subsets() {
 	rows := map[string][]int32{}
 	for b, ref := range t.images.Refs {
@@ -127,11 +127,11 @@ func streamKey(code string) uint64 {
 // run trains from the current step to the end of the last phase.
 func (t *trainer) run(ctx context.Context) error {
 	total, last, first := t.recipe.Steps(), t.recipe.PhaseStep(t.end), 0
-	if t.arm != Phase0 {
+	if t.variant != Phase0 {
 		first = t.recipe.PhaseStep(1)
 	}
 	batch := int64(t.recipe.Train.Batch)
-	bar := progress.Start("train "+t.arm, "images", int64(t.step-first)*batch, int64(last-first)*batch)
+	bar := progress.Start("train "+t.variant, "images", int64(t.step-first)*batch, int64(last-first)*batch)
 	defer bar.End()
 	t.saved = time.Now()
 	if err := t.student.Load(t.nets, t.teachers); err != nil {
@@ -147,7 +147,7 @@ func (t *trainer) run(ctx context.Context) error {
 			}
 			t.phase++
 		}
-		if t.arm == SDR && t.nets.Level() < t.phase {
+		if t.variant == SDR && t.nets.Level() < t.phase {
 			if err := t.split(); err != nil {
 				return err
 			}
@@ -189,10 +189,10 @@ func (t *trainer) choose(step int) (net, subset string) {
 	t.random.Seek(t.recipe.Seed, rng.Subset, uint64(step))
 	root, at := t.random.Float64(), t.random.IntN(t.images.Len())
 	switch {
-	case t.arm == SDR && root >= t.recipe.Train.Root:
+	case t.variant == SDR && root >= t.recipe.Train.Root:
 		code := t.subsetOf(at)[:t.phase]
 		return code, code
-	case t.arm == recipe.UnifiedSubsetBatches:
+	case t.variant == recipe.UnifiedSubsetBatches:
 		return "", t.subsetOf(at)[:t.phase]
 	}
 	return "", ""
@@ -233,7 +233,7 @@ func (t *trainer) advance(total int, goOn bool) error {
 	if err != nil {
 		return fmt.Errorf("step %d, sub-net %q: %w", t.step, name(net), err)
 	}
-	m := measure{Step: t.step, Arm: t.arm, Subnet: net, Subset: subset, LR: lr, Loss: found.Loss, SSL: found.SSL, Distill: found.Distill, Std: found.Std}
+	m := measure{Step: t.step, Variant: t.variant, Subnet: net, Subset: subset, LR: lr, Loss: found.Loss, SSL: found.SSL, Distill: found.Distill, Std: found.Std}
 	if err := t.watch(m); err != nil {
 		return err
 	}
@@ -269,7 +269,7 @@ func (t *trainer) finishPhase(ctx context.Context, last bool) error {
 	type net struct{ name, code, subset string }
 	var nets []net
 	switch {
-	case t.arm == SDR:
+	case t.variant == SDR:
 		seen := map[string]bool{}
 		for _, leaf := range t.leaves {
 			if code := leaf[:t.phase]; !seen[code] {
@@ -281,8 +281,8 @@ func (t *trainer) finishPhase(ctx context.Context, last bool) error {
 			nets = append(nets, net{name: Root})
 		}
 	case last:
-		nets = []net{{name: t.arm}}
-		if _, branching := t.recipe.Levels(); t.arm == Phase0 && len(branching) == 0 {
+		nets = []net{{name: t.variant}}
+		if _, branching := t.recipe.Levels(); t.variant == Phase0 && len(branching) == 0 {
 			nets = []net{{name: recipe.Unified}} // a recipe without splits trains the unified net
 		}
 	}
@@ -298,7 +298,7 @@ func (t *trainer) finishPhase(ctx context.Context, last bool) error {
 	f := newFinisher(t)
 	for _, n := range nets {
 		model := Model{
-			Subnet: n.name, Arm: t.arm, Level: int64(len(n.code)),
+			Subnet: n.name, Variant: t.variant, Level: int64(len(n.code)),
 			Images: int64(t.step) * int64(t.recipe.Train.Batch), SubsetImages: int64(len(t.streams[n.subset].rows)),
 			Loss: t.last[n.code].Loss, Std: t.last[n.code].Std,
 		}

@@ -16,7 +16,7 @@ import (
 
 // golden is what testdata/make_golden.py writes; []byte is base64 in JSON.
 type golden struct {
-	Images, Sources []image
+	Images, Sources []picture
 	Ops             []struct {
 		Op    string
 		Image int
@@ -30,15 +30,53 @@ type golden struct {
 	}
 	Chains []struct {
 		Source, Size int
-		Params       Params
+		Steps        []step
 		Want         []byte
 		ViewSHA256   string `json:"view_sha256"`
 	}
 }
 
-type image struct {
+type picture struct {
 	Height, Width int
 	Pixels        []byte
+}
+
+func (p picture) image() *Image {
+	return &Image{Pix: slices.Clone(p.Pixels), Height: p.Height, Width: p.Width}
+}
+
+// step is an operation with the decision that it takes.
+type step struct {
+	Op       string
+	Settings json.RawMessage // of those whose Apply needs them
+	Decision json.RawMessage
+}
+
+func (s step) apply(t require.TestingT, m *Image) {
+	switch s.Op {
+	case "random_resized_crop":
+		applyDecision(t, m, RandomResizedCrop{}, s)
+	case "horizontal_flip":
+		applyDecision(t, m, HorizontalFlip{}, s)
+	case "color_jitter":
+		applyDecision(t, m, ColorJitter{}, s)
+	case "grayscale":
+		applyDecision(t, m, Grayscale{}, s)
+	case "gaussian_blur":
+		applyDecision(t, m, GaussianBlur{}, s)
+	case "solarize":
+		var o Solarize
+		require.NoError(t, json.Unmarshal(s.Settings, &o))
+		applyDecision(t, m, o, s)
+	default:
+		panic(s.Op)
+	}
+}
+
+func applyDecision[D any](t require.TestingT, m *Image, o interface{ Apply(*Image, D) }, s step) {
+	var d D
+	require.NoError(t, json.Unmarshal(s.Decision, &d))
+	o.Apply(m, d)
 }
 
 func readGolden(t testing.TB) (g golden) {
@@ -48,23 +86,25 @@ func readGolden(t testing.TB) (g golden) {
 	return g
 }
 
-// apply runs one operation in place on an image of width pixels a row.
-func apply(op string, pix []uint8, height, width int, value float64) {
+// apply runs one operation, or one part of colour jitter, in place.
+func apply(op string, m *Image, value float64) {
 	switch op {
 	case "brightness":
-		brightness(pix, value)
+		brightness(m.Pix, value)
 	case "contrast":
-		contrast(pix, value)
+		contrast(m.Pix, value)
 	case "saturation":
-		saturation(pix, value)
+		saturation(m.Pix, value)
 	case "hue":
-		shiftHue(pix, hueByte(value))
+		shiftHue(m.Pix, hueByte(value))
 	case "gray":
-		gray(pix)
+		Grayscale{}.Apply(m, true)
 	case "blur":
-		new(blurrer).gaussian(pix, height, width, value)
+		GaussianBlur{}.Apply(m, value)
 	case "flip":
-		flip(pix, width)
+		HorizontalFlip{}.Apply(m, true)
+	case "solarize":
+		Solarize{Threshold: int(value)}.Apply(m, true)
 	default:
 		panic(op)
 	}
@@ -74,10 +114,9 @@ func TestOpsEqualTorchvision(t *testing.T) {
 	g := readGolden(t)
 	require.NotEmpty(t, g.Ops)
 	for _, c := range g.Ops {
-		im := g.Images[c.Image]
-		got := slices.Clone(im.Pixels)
-		apply(c.Op, got, im.Height, im.Width, c.Value)
-		require.Equal(t, c.Want, got, "%s %v of image %d", c.Op, c.Value, c.Image)
+		got := g.Images[c.Image].image()
+		apply(c.Op, got, c.Value)
+		require.Equal(t, c.Want, got.Pix, "%s %v of image %d", c.Op, c.Value, c.Image)
 	}
 }
 
@@ -94,7 +133,7 @@ func TestEveryColourEqualsTorchvision(t *testing.T) {
 				for i := range 1 << 16 {
 					pix = append(pix, uint8(r), uint8(i>>8), uint8(i))
 				}
-				apply(c.Op, pix, 1, 1<<16, c.Value)
+				apply(c.Op, &Image{Pix: pix, Height: 1, Width: 1 << 16}, c.Value)
 				sum.Write(pix)
 			}
 			require.Equal(t, c.SHA256, hex.EncodeToString(sum.Sum(nil)))
@@ -102,23 +141,31 @@ func TestEveryColourEqualsTorchvision(t *testing.T) {
 	}
 }
 
-func TestGoldenChain(t *testing.T) {
+// The chains have the operations in the usual order, or in any, some of them
+// twice.
+func TestChainsEqualTorchvision(t *testing.T) {
 	g := readGolden(t)
 	require.NotEmpty(t, g.Chains)
+	table := newNormTable(imagenetMean, imagenetStd)
 	for i, c := range g.Chains {
-		r := SimSiam(c.Size)
-		w := NewWorker(&r)
-		src := g.Sources[c.Source]
+		m := g.Sources[c.Source].image()
+		m.Size = c.Size
+		for _, s := range c.Steps {
+			s.apply(t, m)
+		}
 		if c.Want != nil {
-			got := make([]uint8, len(c.Want))
-			w.Pixels(got, src.Pixels, src.Height, src.Width, c.Params)
-			require.Equal(t, c.Want, got, "chain %d: %+v", i, c.Params)
+			require.Equal(t, c.Want, m.Pix, "chain %d: %s", i, c.Steps)
 		}
 		view := make([]float32, c.Size*c.Size*3)
-		w.Apply(view, src.Pixels, src.Height, src.Width, c.Params)
+		table.apply(view, m.Pix)
 		var raw bytes.Buffer
 		require.NoError(t, binary.Write(&raw, binary.LittleEndian, view))
 		sum := sha256.Sum256(raw.Bytes())
-		require.Equal(t, c.ViewSHA256, hex.EncodeToString(sum[:]), "chain %d: %+v", i, c.Params)
+		require.Equal(t, c.ViewSHA256, hex.EncodeToString(sum[:]), "chain %d: %s", i, c.Steps)
 	}
 }
+
+var (
+	imagenetMean = [3]float32{0.485, 0.456, 0.406}
+	imagenetStd  = [3]float32{0.229, 0.224, 0.225}
+)

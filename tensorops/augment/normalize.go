@@ -27,8 +27,10 @@ func newNormTable(mean, std [3]float32) (t normTable) {
 }
 
 func (t *normTable) apply(dst []float32, src []uint8) {
-	for i := 0; i < len(src); i += 3 {
-		p, q := (*[3]uint8)(src[i:]), (*[3]float32)(dst[i:])
-		q[0], q[1], q[2] = t[p[0]][0], t[p[1]][1], t[p[2]][2]
+	dst = dst[:len(src)] // no bounds to check below
+	for i := 2; i < len(src); i += 3 {
+		dst[i-2] = t[src[i-2]][0]
+		dst[i-1] = t[src[i-1]][1]
+		dst[i] = t[src[i]][2]
 	}
 }

@@ -48,57 +48,37 @@ func TestMatMul(t *testing.T) {
 	})
 }
 
-// TestVectors compares products with vectors, contiguous and columns of a matrix, with gorgonia's own.
-func TestVectors(t *testing.T) {
-	pool := kernels.NewPool(2)
-	defer pool.Close()
-	engine := dense.NewEngine(pool)
-	rapid.Check(t, func(t *rapid.T) {
-		m, k := rapid.IntRange(2, 9).Draw(t, "m"), rapid.IntRange(2, 9).Draw(t, "k")
-		data := func(name string, n int) []float32 {
-			s := make([]float32, n)
-			for i := range s {
-				s[i] = float32(rapid.IntRange(-9, 9).Draw(t, name))
-			}
-			return s
-		}
-		matrix, left, right := data("matrix", m*k), data("left", m), data("right", 2*k)
-		strided := rapid.Bool().Draw(t, "strided")
-		products := func(e tensor.Engine) (results []any) {
-			dense := func(s []float32, shape ...int) *tensor.Dense {
-				return tensor.New(tensor.WithShape(shape...), tensor.WithBacking(s), tensor.WithEngine(e))
-			}
-			a, x, y := dense(matrix, m, k), dense(left, m), dense(right[:k], k)
-			if strided {
-				column, err := dense(right, k, 2).Slice(nil, tensor.S(1))
-				require.NoError(t, err)
-				y = column.(*tensor.Dense)
-				if e == (tensor.StdEng{}) {
-					y = y.Materialize().(*tensor.Dense)
-				}
-			}
-			keep := func(t1 tensor.Tensor, err error) {
-				require.NoError(t, err)
-				results = append(results, t1.Shape(), t1.Data())
-			}
-			keep(tensor.Dot(a, y))
-			keep(a.MatVecMul(y))
-			keep(x.Outer(y))
-			keep(tensor.Dot(y, y))
-			inner, err := y.Inner(y)
-			require.NoError(t, err)
-			return append(results, inner)
-		}
-		require.Equal(t, products(tensor.StdEng{}), products(engine))
-	})
-}
-
-func TestMatMulRejects(t *testing.T) {
+func TestRejects(t *testing.T) {
 	pool := kernels.NewPool(1)
+	defer pool.Close()
 	engine := dense.NewEngine(pool)
 	a := engine.Matrix(make([]float32, 6), 2, 3)
 	doubles := tensor.New(tensor.WithShape(3, 2), tensor.Of(tensor.Float64))
 	require.ErrorContains(t, engine.MatMul(a, doubles, a), "give a float32 matrix")
 	require.ErrorContains(t, engine.MatMul(a, a, a), "do not fit")
-	require.EqualError(t, engine.MatVecMul(a, a, a), "dense: MatVecMul: the right operand is a float32 of shape (2, 3); give a float32 vector")
+	_, err := dense.Of(doubles)
+	require.EqualError(t, err, "dense: a tensor on tensor.StdEng; make it with dense.Engine.Matrix, or get it from record.Dense")
+	_, _, _, err = dense.Rows(doubles)
+	require.EqualError(t, err, "expected a float32 matrix, got a tensor of float64 with shape (3, 2)")
+	_, _, _, err = dense.Rows(engine.Matrix(make([]float32, 6), 2, 3).ShallowClone())
+	require.NoError(t, err)
+	column, err := a.Slice(nil, tensor.S(0, 2))
+	require.NoError(t, err)
+	_, _, _, err = dense.Rows(column.(*tensor.Dense))
+	require.ErrorContains(t, err, "expected a contiguous row-major matrix, got strides [3 1] for shape (2, 2)")
+}
+
+// TestRows shares memory with the tensor.
+func TestRows(t *testing.T) {
+	pool := kernels.NewPool(1)
+	defer pool.Close()
+	data := []float32{1, 2, 3, 4, 5, 6}
+	m := dense.NewEngine(pool).Matrix(data, 3, 2)
+	got, rows, cols, err := dense.Rows(m)
+	require.NoError(t, err)
+	require.Equal(t, []int{3, 2}, []int{rows, cols})
+	require.Same(t, &data[0], &got[0])
+	e, err := dense.Of(m)
+	require.NoError(t, err)
+	require.Same(t, pool, e.Pool())
 }

@@ -4,7 +4,10 @@
 // the numbers it would have drawn.
 package rng
 
-import "math/rand/v2"
+import (
+	"hash/fnv"
+	"math/rand/v2"
+)
 
 // Purposes keep streams apart that are keyed by the same indices.
 const (
@@ -24,28 +27,51 @@ func New(seed uint64, key ...uint64) *rand.Rand {
 	return g.Rand
 }
 
+// Name makes a key of a name, for decisions that are told apart by what they
+// are called: the 64-bit FNV-1a hash.
+func Name(name string) uint64 {
+	h := fnv.New64a()
+	h.Write([]byte(name))
+	return h.Sum64()
+}
+
 // Generator gives the numbers of one stream after the other, without a new
 // generator for each. It must not be used by two goroutines at once.
 type Generator struct {
 	*rand.Rand
 	source *rand.PCG
+	at     state // of the last Seek
 }
 
 // NewGenerator returns a generator whose first use is Seek.
 func NewGenerator() *Generator {
 	source := rand.NewPCG(0, 0)
-	return &Generator{rand.New(source), source}
+	return &Generator{Rand: rand.New(source), source: source}
 }
 
 // Seek goes to the beginning of the stream that New returns. It does not
 // allocate.
 func (g *Generator) Seek(seed uint64, key ...uint64) {
-	a, b := mix(seed), mix(seed+0x6a09e667f3bcc909)
+	g.at = state{mix(seed), mix(seed + 0x6a09e667f3bcc909)}.with(key)
+	g.source.Seed(g.at.a, g.at.b)
+}
+
+// Below goes to the beginning of the stream whose key is that of the last Seek
+// followed by key, which makes the many streams of one thing cheap to reach.
+func (g *Generator) Below(key ...uint64) {
+	to := g.at.with(key)
+	g.source.Seed(to.a, to.b)
+}
+
+// state is a hash of a seed and a key.
+type state struct{ a, b uint64 }
+
+func (s state) with(key []uint64) state {
 	for _, k := range key {
-		a = mix(a ^ mix(k))
-		b = mix(b + mix(k+0x3c6ef372fe94f82b))
+		s.a = mix(s.a ^ mix(k))
+		s.b = mix(s.b + mix(k+0x3c6ef372fe94f82b))
 	}
-	g.source.Seed(a, b)
+	return s
 }
 
 // mix is the output function of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).

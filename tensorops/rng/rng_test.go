@@ -39,6 +39,25 @@ func TestSeek(t *testing.T) {
 	require.Zero(t, testing.AllocsPerRun(3, func() { g.Seek(7, rng.View, 1, 2) }))
 }
 
+// Below is Seek with a longer key, from wherever the stream of the shorter one
+// has got to.
+func TestBelow(t *testing.T) {
+	g := rng.NewGenerator()
+	g.Seek(7, rng.View, 3)
+	for k := range uint64(3) {
+		g.Below(k, 5)
+		require.Equal(t, rng.New(7, rng.View, 3, k, 5).Uint64(), g.Uint64())
+	}
+	g.Below()
+	require.Equal(t, rng.New(7, rng.View, 3).Uint64(), g.Uint64())
+	require.Zero(t, testing.AllocsPerRun(3, func() { g.Below(1, 2) }))
+}
+
+func TestName(t *testing.T) {
+	require.Equal(t, uint64(0xcbf29ce484222325), rng.Name("")) // of the draft that defines FNV-1a
+	require.Equal(t, uint64(0x85944171f73967e8), rng.Name("foobar"))
+}
+
 // Streams whose keys differ in one place must be unrelated: the correlation of
 // their uniforms stays within four standard errors of zero.
 func TestNeighbouringKeysAreUnrelated(t *testing.T) {
@@ -53,5 +72,13 @@ func TestNeighbouringKeysAreUnrelated(t *testing.T) {
 			}
 			require.Less(t, math.Abs(sum/n), 4/math.Sqrt(n), "%v %v", ki, kj)
 		}
+	}
+}
+
+func BenchmarkBelow(b *testing.B) {
+	g := rng.NewGenerator()
+	g.Seek(1, rng.View, 2, 3)
+	for b.Loop() {
+		g.Below(4, 5)
 	}
 }

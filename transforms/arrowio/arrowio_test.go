@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sdr-ml/sdr/transforms/arrowio"
+	"github.com/sdr-ml/sdr/transforms/files"
 	"github.com/sdr-ml/sdr/transforms/record"
 )
 
@@ -74,7 +75,7 @@ func TestGoldenFromPyarrow(t *testing.T) {
 	require.Len(t, recs, 2)
 	require.Equal(t, golden, rowsOf(t, recs...))
 
-	recs, err := arrowio.ReadParquet(t.Context(), "testdata/golden.parquet")
+	recs, err := arrowio.LoadParquet(t.Context(), "testdata/golden.parquet")
 	require.NoError(t, err)
 	require.Equal(t, golden, rowsOf(t, recs...))
 }
@@ -92,8 +93,8 @@ func TestFilesOnEveryFilesystem(t *testing.T) {
 			require.Equal(t, golden, rowsOf(t, recs...))
 		}
 		path = dir + "/x.parquet"
-		require.NoError(t, arrowio.WriteParquet(t.Context(), path, parts...))
-		recs, err := arrowio.ReadParquet(t.Context(), path)
+		require.NoError(t, arrowio.SaveParquet(t.Context(), path, parts...))
+		recs, err := arrowio.LoadParquet(t.Context(), path)
 		require.NoError(t, err)
 		require.Equal(t, golden, rowsOf(t, recs...))
 		require.True(t, arrow.TypeEqual(recs[0].Schema().Field(7).Type, whole.Schema().Field(7).Type), "got %v", recs[0].Schema())
@@ -101,7 +102,7 @@ func TestFilesOnEveryFilesystem(t *testing.T) {
 		path = dir + "/empty.arrow"
 		require.NoError(t, arrowio.WriteFile(t.Context(), path, whole.Schema()))
 		require.Empty(t, recordsOf(t, path))
-		require.ErrorContains(t, arrowio.WriteParquet(t.Context(), path), "no record to take the schema from")
+		require.ErrorContains(t, arrowio.SaveParquet(t.Context(), path), "no record to take the schema from")
 	}
 }
 
@@ -117,13 +118,13 @@ func TestErrors(t *testing.T) {
 	dir := t.TempDir()
 	_, err := arrowio.OpenFile(t.Context(), dir+"/none.arrow")
 	require.ErrorIs(t, err, os.ErrNotExist)
-	_, err = arrowio.ReadParquet(t.Context(), dir+"/none.parquet")
+	_, err = arrowio.LoadParquet(t.Context(), dir+"/none.parquet")
 	require.ErrorIs(t, err, os.ErrNotExist)
 	for _, content := range []string{"", "ARROW1", strings.Repeat("no arrow ", 99)} {
 		require.NoError(t, os.WriteFile(dir+"/bad", []byte(content), 0o600))
 		_, err = arrowio.OpenFile(t.Context(), dir+"/bad")
 		require.ErrorContains(t, err, "bad as an Arrow IPC file")
-		_, err = arrowio.ReadParquet(t.Context(), dir+"/bad")
+		_, err = arrowio.LoadParquet(t.Context(), dir+"/bad")
 		require.ErrorContains(t, err, "bad as a Parquet file")
 	}
 	type other struct {
@@ -161,7 +162,7 @@ func TestTransforms(t *testing.T) {
 		batches []any
 	}{{"prism", sliced}, {"direct", fresh}, {"direct", sliced}} {
 		p, s := beam.NewPipelineWithRoot()
-		passert.Count(s, arrowio.Write(s, dir, beam.Create(s, w.batches...)), "paths", 2)
+		passert.Count(s, arrowio.WriteDir(s, dir, beam.Create(s, w.batches...)), "paths", 2)
 		_, err := beam.Run(t.Context(), w.runner, p)
 		require.NoError(t, err)
 		got, err := filepath.Glob(dir + "/*")
@@ -173,17 +174,83 @@ func TestTransforms(t *testing.T) {
 		names = got
 
 		p, s = beam.NewPipelineWithRoot()
-		passert.Equals(s, beam.ParDo(s, rowStrings, arrowio.Read(s, dir+"/")), rows...)
+		passert.Equals(s, beam.ParDo(s, rowStrings, arrowio.ReadIPC(s, dir+"/*.arrow")), rows...)
 		_, err = beam.Run(t.Context(), w.runner, p)
 		require.NoError(t, err)
 	}
 }
 
-func TestReadMissingFolder(t *testing.T) {
+// TestOneFile writes all batches to one file, by several runners and in several
+// orders: always the same bytes, and what was written is read.
+func TestOneFile(t *testing.T) {
+	whole := record.Of(golden)
+	orders := [][]any{
+		{record.New(whole.NewSlice(0, 2)), record.New(whole.NewSlice(2, 3))},
+		{record.Of(golden[2:]), record.Of(golden[:2])},
+	}
+	var rows []any
+	for _, r := range golden {
+		rows = append(rows, fmt.Sprintf("%v", r))
+	}
+	for _, f := range []struct {
+		name  string
+		write func(beam.Scope, string, beam.PCollection) beam.PCollection
+		read  func(beam.Scope, string) beam.PCollection
+	}{{"x.parquet", arrowio.WriteParquet, arrowio.ReadParquet}, {"x.arrow", arrowio.WriteIPC, arrowio.ReadIPC}} {
+		var want []byte
+		for i, runner := range []string{"prism", "direct", "direct"} {
+			path := filepath.Join(t.TempDir(), "new [a]", f.name)
+			p, s := beam.NewPipelineWithRoot()
+			passert.Equals(s, f.write(s, path, beam.Reshuffle(s, beam.Create(s, orders[i%2]...))), path)
+			_, err := beam.Run(t.Context(), runner, p)
+			require.NoError(t, err)
+			data, err := os.ReadFile(path)
+			require.NoError(t, err)
+			if want == nil {
+				want = data
+			}
+			require.Equal(t, want, data)
+
+			p, s = beam.NewPipelineWithRoot()
+			passert.Equals(s, beam.ParDo(s, rowStrings, f.read(s, filepath.Join(filepath.Dir(files.Quote(path)), "*"))), rows...)
+			_, err = beam.Run(t.Context(), runner, p)
+			require.NoError(t, err)
+		}
+	}
+}
+
+// TestNothingToWrite has no batch, so no schema: there is no file then.
+func TestNothingToWrite(t *testing.T) {
+	path := t.TempDir() + "/x.parquet"
 	p, s := beam.NewPipelineWithRoot()
-	arrowio.Read(s, "memfs://bucket/missing")
+	passert.Empty(s, arrowio.WriteParquet(s, path, beam.CreateList(s, []*record.Batch{})))
 	_, err := beam.Run(t.Context(), "direct", p)
-	require.ErrorContains(t, err, "arrowio: no *.arrow file in memfs://bucket/missing")
+	require.NoError(t, err)
+	require.NoFileExists(t, path)
+}
+
+func TestTransformErrors(t *testing.T) {
+	type other struct {
+		N int32 `arrow:"n"`
+	}
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(dir+"/bad.parquet", []byte("no parquet"), 0o600))
+	for want, build := range map[string]func(beam.Scope){
+		"arrowio: no file matches memfs://bucket/missing/*.arrow": func(s beam.Scope) { arrowio.ReadIPC(s, "memfs://bucket/missing/*.arrow") },
+		"arrowio: no file matches " + dir + "/*.arrow":            func(s beam.Scope) { arrowio.ReadIPC(s, dir+"/*.arrow") },
+		"bad.parquet as a Parquet file":                           func(s beam.Scope) { arrowio.ReadParquet(s, dir+"/*.parquet") },
+		"arrowio: writing " + dir + "/x.parquet: record 1 has the schema": func(s beam.Scope) {
+			arrowio.WriteParquet(s, dir+"/x.parquet", beam.Create(s, record.Of(golden), record.Of([]other{{1}})))
+		},
+	} {
+		for _, runner := range []string{"prism", "direct"} {
+			p, s := beam.NewPipelineWithRoot()
+			build(s)
+			_, err := beam.Run(t.Context(), runner, p)
+			require.ErrorContains(t, err, want)
+		}
+	}
+	require.NoFileExists(t, dir+"/x.parquet")
 }
 
 // TestTruncatedFile opens beginnings of a file: an error, not a panic.

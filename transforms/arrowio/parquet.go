@@ -16,10 +16,10 @@ import (
 	"github.com/sdr-ml/sdr/transforms/record"
 )
 
-// WriteParquet writes records of one schema as a Parquet file, one row group a
+// SaveParquet writes records of one schema as a Parquet file, one row group a
 // record, compressed by zstd, with the Arrow schema stored beside. There must
 // be at least one record.
-func WriteParquet(ctx context.Context, path string, recs ...arrow.Record) error {
+func SaveParquet(ctx context.Context, path string, recs ...arrow.Record) error {
 	data, err := encodeParquet(recs)
 	if err == nil {
 		err = files.WriteBytes(ctx, path, data)
@@ -68,10 +68,10 @@ func nullableVectors(s *arrow.Schema) *arrow.Schema {
 	return arrow.NewSchema(fields, &md)
 }
 
-// ReadParquet reads a whole Parquet file, at least one record for each of its
+// LoadParquet reads a whole Parquet file, at least one record for each of its
 // row groups with rows. Columns of vectors that no Arrow schema describes come
 // as list<float32>, which [record.Matrix] takes as well.
-func ReadParquet(ctx context.Context, path string) ([]arrow.Record, error) {
+func LoadParquet(ctx context.Context, path string) ([]arrow.Record, error) {
 	data, release, err := files.Map(ctx, path)
 	if err != nil {
 		return nil, fmt.Errorf("arrowio: opening %s: %w", path, err)

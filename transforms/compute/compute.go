@@ -1,6 +1,8 @@
-// Package compute hands the processors of this process to one piece of heavy
-// work at a time: runners call DoFns from several goroutines, and two
-// trainings at once would only share the cores and double the memory.
+// Package compute is what the DoFns of one process share: its processors, handed
+// to one piece of heavy work at a time ([Run]), since runners call DoFns from
+// several goroutines and two trainings at once would only share the cores and
+// double the memory; the engine of its tensors ([Engine]); and what was computed
+// already ([Cache]).
 package compute
 
 import (
@@ -8,6 +10,7 @@ import (
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
+	"github.com/sdr-ml/sdr/tensorops/dense"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 )
 
@@ -27,6 +30,10 @@ func Tune(t *kernels.Tuning) { tuning = t }
 
 // Tuning returns the table that Tune set.
 func Tuning() *kernels.Tuning { return tuning }
+
+// Engine is what tensors compute on in this process: the threads of Run. Whoever
+// has much to compute takes them by Run first.
+func Engine() dense.Engine { return dense.NewEngine(pool()) }
 
 // Run waits until the device is free and does work with its threads, as many
 // as GOMAXPROCS was when they were first asked for. The work must not call Run.

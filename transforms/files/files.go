@@ -127,6 +127,14 @@ func Modified(ctx context.Context, path string) (at time.Time, err error) {
 	return at, err
 }
 
+// Identity names a file and its content, by the time it last changed: a file may
+// be written anew under the same name. Where there is no such time, because the
+// path is missing or a folder on an object store, the name has to do.
+func Identity(ctx context.Context, path string) string {
+	at, _ := Modified(ctx, path)
+	return fmt.Sprintf("%q %d", path, at.UnixNano())
+}
+
 // on uses the filesystem of a path and says in an error what was to be done.
 func on(ctx context.Context, verb, path string, use func(filesystem.Interface) error) error {
 	fsys, err := filesystem.New(ctx, path)

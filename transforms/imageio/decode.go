@@ -1,69 +1,17 @@
 package imageio
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"image"
-	"image/gif"
-	"image/png"
 	"io"
 
-	"golang.org/x/image/bmp"
-	"golang.org/x/image/tiff"
-	"golang.org/x/image/webp"
 	"golang.org/x/sync/semaphore"
-
-	"github.com/sdr-ml/sdr/transforms/imageio/jpeg"
 )
 
 // maxPixels is the size above which Pillow refuses an image as a
 // decompression bomb.
 const maxPixels = 178_956_970
-
-// ErrFormat is the error, wrapped, of data that is no image of a known format.
-var ErrFormat = errors.New("not a JPEG, PNG, GIF, BMP, WebP, TIFF, PGM or PPM image")
-
-// format is one image format: its reader and what to do around it.
-type format struct {
-	name string
-	size func(data []byte) (width, height int, err error)
-	// decode decodes an image at 1/scale of its size; scale is 1 unless the
-	// format reduces.
-	decode  func(data []byte, scale int) (RGB, error)
-	exif    bool // may carry an orientation
-	reduces bool // can be decoded at a half, a quarter and an eighth
-}
-
-// sniff finds the format by the first bytes, as file names lie.
-func sniff(data []byte) (format, bool) {
-	starts := func(magic string) bool { return bytes.HasPrefix(data, []byte(magic)) }
-	switch {
-	case starts("\xff\xd8\xff"):
-		return format{"JPEG", jpeg.Size, decodeJPEG, true, true}, true
-	case starts("\x89PNG\r\n\x1a\n"):
-		return format{"PNG", sizeBy(png.DecodeConfig), decodePNG, true, false}, true
-	case starts("GIF87a"), starts("GIF89a"):
-		return format{"GIF", sizeBy(gif.DecodeConfig), decodeGIF, false, false}, true
-	case starts("BM"):
-		return format{"BMP", sizeBy(bmp.DecodeConfig), decodeBMP, false, false}, true
-	case starts("RIFF") && len(data) >= 12 && string(data[8:12]) == "WEBP":
-		return format{"WebP", sizeBy(webp.DecodeConfig), decodeWebP, true, false}, true
-	case starts("II*\x00"), starts("MM\x00*"):
-		return format{"TIFF", sizeBy(tiff.DecodeConfig), decodeTIFF, true, false}, true
-	case starts("P5"), starts("P6"):
-		return format{"PNM", sizeBy(pnmConfig), decodePNM, false, false}, true
-	}
-	return format{}, false
-}
-
-func sizeBy(config func(io.Reader) (image.Config, error)) func([]byte) (width, height int, err error) {
-	return func(data []byte) (width, height int, err error) {
-		c, err := config(bytes.NewReader(data))
-		return c.Width, c.Height, err
-	}
-}
 
 // Decode decodes one image as Pillow's
 // ImageOps.exif_transpose(Image.open(f)).convert("RGB") does, byte for byte: the
@@ -141,8 +89,8 @@ func decode(data []byte, enough int) (rgb RGB, in box, err error) {
 	if in = rgb.whole(); scale > 1 {
 		in[2], in[3] = float64(width)/float64(scale), float64(height)/float64(scale)
 	}
-	if f.exif {
-		rgb, in = rgb.orient(orientation(data), in)
+	if f.orientation != nil {
+		rgb, in = rgb.orient(f.orientation(data), in)
 	}
 	return rgb, in, nil
 }
@@ -164,52 +112,4 @@ func truncated(err error) error {
 		return fmt.Errorf("truncated: %w", err)
 	}
 	return err
-}
-
-func decodeJPEG(data []byte, scale int) (RGB, error) {
-	img, err := jpeg.Decode(data, scale)
-	if err != nil || img.Channels == 3 {
-		return RGB{img.Width, img.Height, img.Pix}, err
-	}
-	out := newRGB(image.Rect(0, 0, img.Width, img.Height))
-	for i := range img.Width * img.Height {
-		if img.Channels == 1 {
-			out.gray(i, img.Pix[i])
-			continue
-		}
-		p := img.Pix[4*i:][:4]
-		out.set(i, ink(p[0], p[3]), ink(p[1], p[3]), ink(p[2], p[3]))
-	}
-	return out, nil
-}
-
-func decodePNG(data []byte, _ int) (RGB, error) {
-	img, err := png.Decode(bytes.NewReader(data))
-	if err != nil {
-		return RGB{}, err
-	}
-	if deep, ok := img.(*image.NRGBA64); ok && data[25] == 0 { // grey with a transparent value
-		rgb := newRGB(deep.Rect)
-		for i := range rgb.Width * rgb.Height {
-			rgb.gray(i, clip16(deep.Pix[8*i], deep.Pix[8*i+1]))
-		}
-		return rgb, nil
-	}
-	return fromImage(img)
-}
-
-func decodeBMP(data []byte, _ int) (RGB, error) {
-	img, err := bmp.Decode(bytes.NewReader(data))
-	if err != nil {
-		return RGB{}, err
-	}
-	return fromImage(img)
-}
-
-func decodeTIFF(data []byte, _ int) (RGB, error) {
-	img, err := tiff.Decode(bytes.NewReader(data))
-	if err != nil {
-		return RGB{}, err
-	}
-	return fromImage(img)
 }

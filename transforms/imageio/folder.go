@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"io"
 	"iter"
 	"os"
 	"path"
@@ -14,25 +13,30 @@ import (
 	"github.com/sdr-ml/sdr/transforms/files"
 )
 
+// Folder is the image files of a folder and of the folders in it. Classes are the
+// names of the folders.
+const Folder = "folder"
+
+var folderKind = kind{
+	name:     Folder,
+	files:    "folders of images (" + strings.Join(extensions, ", ") + ")",
+	labels:   "a folder for each class",
+	suffixes: extensions,
+	count:    func(context.Context, string) (int64, error) { return 1, nil },
+	read:     readFolder,
+}
+
 // walk lists the files of a folder and the folders in it, without those before
 // from, as names relative to it with slashes. The order is that of the names,
-// component by component. A root that is a file gives the empty name. Links are
-// followed; hidden files and folders are not listed. On object stores other
-// than Google's the files may be at most three folders deep.
+// component by component. Links are followed; hidden files and folders are not
+// listed. On object stores other than Google's the files may be at most three
+// folders deep.
 func walk(ctx context.Context, root, from string) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
-		if !files.IsLocal(root) {
-			walkRemote(ctx, root, from, yield)
-			return
-		}
-		info, err := os.Stat(root)
-		switch {
-		case err != nil:
-			yield("", err)
-		case info.IsDir():
+		if files.IsLocal(root) {
 			walkLocal(root, "", from, yield)
-		default:
-			yield("", nil)
+		} else {
+			walkRemote(ctx, root, from, yield)
 		}
 	}
 }
@@ -84,12 +88,6 @@ func walkLocal(root, rel, from string, yield func(string, error) bool) bool {
 }
 
 func walkRemote(ctx context.Context, root, from string, yield func(string, error) bool) {
-	if kindOf(root) != "" {
-		if ok, err := files.Exists(ctx, root); ok || err != nil {
-			yield("", err)
-			return
-		}
-	}
 	dir := strings.TrimSuffix(root, "/") + "/"
 	globs := []string{"*", "*/*", "*/*/*", "*/*/*/*"}
 	if strings.HasPrefix(root, "gs://") {
@@ -124,21 +122,20 @@ func byPath(a, b string) int {
 	return cmp.Compare(flat(a), flat(b))
 }
 
+// readFolder reads image files of a folder, or a single one.
 func readFolder(ctx context.Context, split Split, yield func(Image) error) error {
+	if split.From == "" {
+		return readImage(ctx, split.Path, yield)
+	}
 	left := split.End - split.Begin
 	for name, err := range walk(ctx, split.Path, split.From) {
 		if err != nil {
 			return fmt.Errorf("list %s: %w", split.Path, err)
 		}
-		file := join(split.Path, name)
-		if kindOf(file) != Folder {
+		if !isImage(name) {
 			continue
 		}
-		data, err := readFile(ctx, file)
-		if err != nil {
-			return fmt.Errorf("read %s: %w", file, err)
-		}
-		if err := yield(Image{Source: file, Data: data, Label: -1, Class: parent(file)}); err != nil {
+		if err := readImage(ctx, join(split.Path, name), yield); err != nil {
 			return err
 		}
 		if left--; left == 0 {
@@ -148,23 +145,10 @@ func readFolder(ctx context.Context, split Split, yield func(Image) error) error
 	return nil
 }
 
-// parent is the name of the folder that holds a file, empty if that is not told.
-func parent(file string) string {
-	dir := path.Base(path.Dir(strings.ReplaceAll(file, "\\", "/")))
-	if dir == "." || dir == "/" {
-		return ""
-	}
-	return dir
-}
-
-func readFile(ctx context.Context, name string) ([]byte, error) {
-	if files.IsLocal(name) {
-		return os.ReadFile(name)
-	}
-	r, err := open(ctx, name)
+func readImage(ctx context.Context, file string, yield func(Image) error) error {
+	data, err := readFile(ctx, file)
 	if err != nil {
-		return nil, err
+		return fmt.Errorf("read %s: %w", file, err)
 	}
-	defer r.Close()
-	return io.ReadAll(r)
+	return yield(Image{Source: file, Data: data, Label: -1, Class: parent(file)})
 }

@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"os"
+	"path/filepath"
+	"reflect"
 	"testing"
 )
 
@@ -110,6 +112,88 @@ func FuzzTar(f *testing.F) {
 			if err != nil || n != 1 {
 				t.Fatalf("image %d alone: %d images, %v", i, n, err)
 			}
+		}
+	})
+}
+
+// FuzzZip: any bytes give images, or an error, and the same however they are
+// cut into ranges.
+func FuzzZip(f *testing.F) {
+	text, err := os.ReadFile("testdata/zips.json")
+	if err != nil {
+		f.Fatal(err)
+	}
+	var archives map[string]struct{ Archive []byte }
+	if err := json.Unmarshal(text, &archives); err != nil {
+		f.Fatal(err)
+	}
+	for _, a := range archives {
+		f.Add(a.Archive)
+		f.Add(append([]byte("junk"), a.Archive...))
+		f.Add(append(bytes.Clone(a.Archive), a.Archive...))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		path := filepath.Join(t.TempDir(), "x.zip")
+		if err := os.WriteFile(path, data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		n, err := countZip(t.Context(), path)
+		if err != nil || n > 100 {
+			return
+		}
+		var all []Image
+		if err := ReadSplit(t.Context(), Split{Path: path, Kind: Zip, End: n}, func(im Image) error { all = append(all, im); return nil }); err != nil {
+			t.Fatal(err)
+		}
+		for i, want := range all {
+			if (want.Damage == "") == (want.Data == nil) {
+				t.Fatalf("image %d is %+v", i, want)
+			}
+			err := ReadSplit(t.Context(), Split{Path: path, Kind: Zip, Begin: int64(i), End: int64(i) + 1}, func(im Image) error {
+				if !reflect.DeepEqual(im, want) {
+					t.Fatalf("image %d is %+v, alone %+v", i, want, im)
+				}
+				return nil
+			})
+			if err != nil {
+				t.Fatalf("image %d alone: %v", i, err)
+			}
+		}
+	})
+}
+
+// FuzzList: any text gives an error, or entries with paths in the order of their
+// lines.
+func FuzzList(f *testing.F) {
+	text, err := os.ReadFile("testdata/lists.json")
+	if err != nil {
+		f.Fatal(err)
+	}
+	var lists []struct {
+		Name string
+		Text []byte
+	}
+	if err := json.Unmarshal(text, &lists); err != nil {
+		f.Fatal(err)
+	}
+	for _, l := range lists {
+		for extension := range uint(3) {
+			f.Add(l.Text, extension)
+			f.Add(bytes.ReplaceAll(l.Text, []byte("\n"), []byte("\r\n")), extension)
+		}
+	}
+	f.Fuzz(func(t *testing.T, data []byte, extension uint) {
+		line, labelled := 0, map[bool]bool{}
+		_ = scanList(bytes.NewReader(data), listKind.suffixes[extension%3], func(e entry) error {
+			if e.path == "" || e.line <= line || !e.labelled && e.label != "" {
+				t.Fatalf("%+v after line %d", e, line)
+			}
+			line = e.line
+			labelled[e.labelled] = true
+			return nil
+		})
+		if lines := bytes.Count(data, []byte("\n")) + 1; line > lines || len(labelled) > 1 {
+			t.Fatalf("line %d of %d, %v", line, lines, labelled)
 		}
 	})
 }

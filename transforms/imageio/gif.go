@@ -7,6 +7,14 @@ import (
 	"slices"
 )
 
+var gifFormat = format{
+	name:       "GIF",
+	extensions: []string{".gif"},
+	magic:      []string{"GIF87a", "GIF89a"},
+	size:       sizeBy(gif.DecodeConfig),
+	decode:     decodeGIF,
+}
+
 // decodeGIF draws the first frame on the canvas, which shows the transparent
 // colour, or colour 0, where the frame leaves it free.
 func decodeGIF(data []byte, _ int) (RGB, error) {

@@ -1,11 +1,8 @@
 package imageio
 
 import (
-	"bufio"
-	"compress/gzip"
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"path"
@@ -14,36 +11,19 @@ import (
 	"github.com/sdr-ml/sdr/transforms/files"
 )
 
-// stream is a file read from front to back, unpacked if its name ends in gz.
-type stream struct {
-	io.Reader
-	file io.Closer
-	at   int64 // bytes read so far, unpacked
-}
+// IDX is a file of grey images of one size as MNIST has them, perhaps packed by
+// gzip, with its labels in the file beside it whose name has labels-idx1 for
+// images-idx3. Images are numbered in order.
+const IDX = "idx"
 
-func openStream(ctx context.Context, name string) (*stream, error) {
-	f, err := open(ctx, name)
-	if err != nil {
-		return nil, err
-	}
-	s := &stream{Reader: bufio.NewReaderSize(f, 1<<16), file: f}
-	if lower := strings.ToLower(name); strings.HasSuffix(lower, "gz") {
-		if s.Reader, err = gzip.NewReader(s.Reader); err != nil {
-			return nil, errors.Join(err, f.Close())
-		}
-	}
-	return s, nil
+var idxKind = kind{
+	name:     IDX,
+	files:    "IDX files (*-images-idx3-ubyte)",
+	labels:   "a labels file beside IDX",
+	suffixes: []string{"images-idx3-ubyte", "images.idx3-ubyte", "images-idx3-ubyte.gz", "images.idx3-ubyte.gz"},
+	count:    countIDX,
+	read:     readIDX,
 }
-
-// Read reads and counts.
-func (s *stream) Read(p []byte) (int, error) {
-	n, err := s.Reader.Read(p)
-	s.at += int64(n)
-	return n, err
-}
-
-// Close closes the file.
-func (s *stream) Close() error { return s.file.Close() }
 
 // idxHeader reads the magic number and the dimensions of an IDX file of bytes
 // (yann.lecun.com/exdb/mnist): how many items and their height and width, which
@@ -135,7 +115,7 @@ func scanIDX(r io.Reader, begin, end int64, yield func(row int64, data []byte) e
 // idxLabels reads the labels of a split from the labels file beside the
 // images, or returns nil if there is none.
 func idxLabels(ctx context.Context, split Split) ([]byte, error) {
-	base := path.Base(strings.ReplaceAll(split.Path, "\\", "/"))
+	base := path.Base(slashed(split.Path))
 	name := split.Path[:len(split.Path)-len(base)] + strings.NewReplacer("images", "labels", "idx3", "idx1").Replace(base)
 	for _, name := range []string{name, name + ".gz", strings.TrimSuffix(name, ".gz")} {
 		if ok, err := files.Exists(ctx, name); err != nil {

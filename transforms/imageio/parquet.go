@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/apache/arrow/go/v15/arrow"
 	"github.com/apache/arrow/go/v15/arrow/array"
@@ -15,9 +14,21 @@ import (
 	"github.com/apache/arrow/go/v15/parquet"
 	"github.com/apache/arrow/go/v15/parquet/file"
 	"github.com/apache/arrow/go/v15/parquet/pqarrow"
-
-	"github.com/sdr-ml/sdr/transforms/files"
 )
+
+// Parquet is a file with a column image: struct<bytes, path>, and perhaps label:
+// the class's number, whose name is in the metadata of HuggingFace's library, or
+// its name. Images are numbered by row.
+const Parquet = "parquet"
+
+var parquetKind = kind{
+	name:     Parquet,
+	files:    "HuggingFace Parquet files (.parquet)",
+	labels:   "a column label in Parquet",
+	suffixes: []string{".parquet"},
+	count:    countParquet,
+	read:     readParquet,
+}
 
 // parquetBatch is how many rows are decoded at once.
 const parquetBatch = 256
@@ -28,25 +39,12 @@ func openParquet(ctx context.Context, name string) (r *file.Reader, err error) {
 			err = fmt.Errorf("read %s: not a sound Parquet file: %v", name, p)
 		}
 	}()
-	var source parquet.ReaderAtSeeker
-	if files.IsLocal(name) {
-		f, err := os.Open(name)
-		if err != nil {
-			return nil, fmt.Errorf("read %s: %w", name, err)
-		}
-		source = f
-	} else {
-		data, err := readFile(ctx, name)
-		if err != nil {
-			return nil, fmt.Errorf("read %s: %w", name, err)
-		}
-		source = bytes.NewReader(data)
+	source, err := openAt(ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
 	if r, err = file.NewParquetReader(source); err != nil {
-		if c, ok := source.(io.Closer); ok {
-			err = errors.Join(err, c.Close())
-		}
-		return nil, fmt.Errorf("read %s: not a sound Parquet file: %w", name, err)
+		return nil, fmt.Errorf("read %s: not a sound Parquet file: %w", name, errors.Join(err, source.Close()))
 	}
 	return r, nil
 }

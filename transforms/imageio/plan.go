@@ -22,7 +22,7 @@ func Plan(ctx context.Context, paths []string, maxRows int) ([]Split, error) {
 		return nil, fmt.Errorf("plan images: %d images a split, want at least 1", maxRows)
 	}
 	if len(paths) == 0 {
-		return nil, errors.New("plan images: no path given; " + wanted)
+		return nil, errors.New("plan images: no path given; " + wanted())
 	}
 	p := planner{ctx: ctx, maxRows: int64(maxRows)}
 	for _, path := range paths {
@@ -33,8 +33,6 @@ func Plan(ctx context.Context, paths []string, maxRows int) ([]Split, error) {
 	return p.splits, nil
 }
 
-const wanted = "give folders of images (.jpg, .png, .gif, .bmp, .webp, .tif, .pgm, .ppm), HuggingFace .parquet files, .tar or .tar.gz archives, or *-images-idx3-ubyte files"
-
 type planner struct {
 	ctx     context.Context
 	maxRows int64
@@ -42,25 +40,74 @@ type planner struct {
 }
 
 func (p *planner) add(path string) error {
-	before := len(p.splits)
-	if files.IsLocal(path) {
-		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("%s does not exist; %s", path, wanted)
-		} else if err != nil {
-			return fmt.Errorf("plan images: %w", err)
-		}
+	file, err := p.isFile(path)
+	if err != nil {
+		return err
 	}
+	before, seen := len(p.splits), 1
+	if file {
+		err = p.addFile(path)
+	} else {
+		seen, err = p.addFolder(path)
+	}
+	switch {
+	case err != nil || len(p.splits) > before:
+		return err
+	case seen == 0:
+		return fmt.Errorf("%s is empty or does not exist; %s", path, wanted())
+	}
+	return fmt.Errorf("%s holds no images (%d files seen); %s", path, seen, wanted())
+}
+
+// isFile tells files from folders. On filesystems other than the local one,
+// whose folders are not there themselves, only files of known kinds count.
+func (p *planner) isFile(path string) (bool, error) {
+	if !files.IsLocal(path) {
+		if kindOf(path) == nil {
+			return false, nil
+		}
+		return files.Exists(p.ctx, path)
+	}
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return false, fmt.Errorf("%s does not exist; %s", path, wanted())
+	case err != nil:
+		return false, fmt.Errorf("plan images: %w", err)
+	}
+	return !info.IsDir(), nil
+}
+
+// addFile adds a collection in a file, or a single image.
+func (p *planner) addFile(file string) error {
+	k := kindOf(file)
+	if k == nil {
+		return nil
+	}
+	n, err := k.count(p.ctx, file)
+	if err != nil {
+		return err
+	}
+	for begin := int64(0); begin < n; begin += p.maxRows {
+		p.emit(Split{Path: file, Kind: k.name, Begin: begin, End: min(begin+p.maxRows, n)})
+	}
+	return nil
+}
+
+// addFolder adds the images of a folder and returns how many files it saw.
+func (p *planner) addFolder(path string) (seen int, err error) {
 	var collections []string
 	var split Split // of image files, growing
-	seen := 0
 	for name, err := range walk(p.ctx, path, "") {
 		if err != nil {
-			return fmt.Errorf("list %s: %w", path, err)
+			return seen, fmt.Errorf("list %s: %w", path, err)
 		}
 		seen++
-		switch kindOf(join(path, name)) {
-		case "":
-		case Folder:
+		switch k := kindOf(name); {
+		case k == nil || k.direct:
+		case k.name != Folder:
+			collections = append(collections, join(path, name))
+		default:
 			if split.End == split.Begin {
 				split.Path, split.Kind, split.From = path, Folder, name
 			}
@@ -68,29 +115,17 @@ func (p *planner) add(path string) error {
 				p.emit(split)
 				split.Begin = split.End
 			}
-		default:
-			collections = append(collections, join(path, name))
 		}
 	}
 	if split.End > split.Begin {
 		p.emit(split)
 	}
-	for _, name := range collections {
-		n, err := count(p.ctx, name)
-		if err != nil {
-			return err
-		}
-		for begin := int64(0); begin < n; begin += p.maxRows {
-			p.emit(Split{Path: name, Kind: kindOf(name), Begin: begin, End: min(begin+p.maxRows, n)})
+	for _, file := range collections {
+		if err := p.addFile(file); err != nil {
+			return seen, err
 		}
 	}
-	switch {
-	case len(p.splits) > before:
-		return nil
-	case seen == 0:
-		return fmt.Errorf("%s is empty or does not exist; %s", path, wanted)
-	}
-	return fmt.Errorf("%s holds no images (%d files seen); %s", path, seen, wanted)
+	return seen, nil
 }
 
 func (p *planner) emit(s Split) {
@@ -98,21 +133,5 @@ func (p *planner) emit(s Split) {
 	p.splits = append(p.splits, s)
 }
 
-// count returns the number of images of a collection.
-func count(ctx context.Context, name string) (int64, error) {
-	switch kindOf(name) {
-	case Parquet:
-		return countParquet(ctx, name)
-	case Tar:
-		return countTar(ctx, name)
-	}
-	return countIDX(ctx, name)
-}
-
-// join appends a relative name with slashes; the empty name is the path itself.
-func join(path, name string) string {
-	if name == "" {
-		return path
-	}
-	return files.Join(path, strings.Split(name, "/")...)
-}
+// join appends a relative name with slashes to a folder.
+func join(path, name string) string { return files.Join(path, strings.Split(name, "/")...) }

@@ -10,6 +10,14 @@ import (
 	"io"
 )
 
+var pnmFormat = format{
+	name:       "PNM",
+	extensions: []string{".pgm", ".ppm"},
+	magic:      []string{"P5", "P6"},
+	size:       sizeBy(pnmConfig),
+	decode:     decodePNM,
+}
+
 // pnmHeader reads the header of a binary PGM (P5) or PPM (P6) of 8 bits.
 func pnmHeader(r *bufio.Reader) (width, height, channels int, err error) {
 	magic, err := r.Peek(2)

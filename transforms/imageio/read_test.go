@@ -38,7 +38,7 @@ func readAll(t require.TestingT, maxRows int, paths ...string) (all []imageio.Im
 		n := split.End - split.Begin
 		require.True(t, n >= 1 && n <= int64(maxRows), "%+v", split)
 		before := len(all)
-		require.NoError(t, imageio.Read(ctx, split, func(im imageio.Image) error {
+		require.NoError(t, imageio.ReadSplit(ctx, split, func(im imageio.Image) error {
 			all = append(all, im)
 			return nil
 		}))
@@ -107,6 +107,15 @@ func TestFixturesOfEveryKind(t *testing.T) {
 		require.Equal(t, fmt.Sprintf("%s!%06d.jpg", filepath.Join(fixtures, "webdataset.tar"), i), members[i].Source)
 	}
 
+	list, archive := repacked(t, filepath.Join(fixtures, "folder/train"))
+	listed, zipped := readAll(t, 7, list), readAll(t, 7, archive)
+	for i, im := range folder {
+		require.Equal(t, im.Data, listed[i].Data)
+		require.Equal(t, im.Class, listed[i].Class)
+		require.Equal(t, im.Data, zipped[i].Data)
+		require.Equal(t, im.Class, zipped[i].Class)
+	}
+
 	digits := readAll(t, 7, filepath.Join(fixtures, "idx"))
 	require.NotEmpty(t, digits)
 	for i, im := range digits {
@@ -118,12 +127,34 @@ func TestFixturesOfEveryKind(t *testing.T) {
 	}
 }
 
+// repacked writes the images of a folder as a list and as a zip archive.
+func repacked(t *testing.T, folder string) (list, archive string) {
+	dir := t.TempDir()
+	var members []member
+	var rows strings.Builder
+	for _, im := range readAll(t, 1<<20, folder) {
+		members = append(members, member{"train/" + im.Class + "/" + filepath.Base(im.Source), string(im.Data)})
+		absolute, err := filepath.Abs(im.Source)
+		require.NoError(t, err)
+		fmt.Fprintf(&rows, "%s,%s\n", absolute, im.Class)
+	}
+	return write(t, filepath.Join(dir, "list.csv"), []byte(rows.String())), write(t, filepath.Join(dir, "archive.zip"), zipped(members...))
+}
+
 // However a collection is cut, the images and their order are the same.
 func TestSplitsDoNotChangeTheImages(t *testing.T) {
-	want := readAll(t, 1<<20, fixtures)
+	list, archive := repacked(t, filepath.Join(fixtures, "folder"))
+	paths := []string{list, fixtures, archive}
+	want := readAll(t, 1<<20, paths...)
 	require.Greater(t, len(want), 80)
 	rapid.Check(t, func(t *rapid.T) {
-		require.Equal(t, want, readAll(t, rapid.IntRange(1, 40).Draw(t, "maxRows"), fixtures))
+		maxRows := rapid.IntRange(1, 40).Draw(t, "maxRows")
+		require.Equal(t, want, readAll(t, maxRows, paths...))
+		first, err := imageio.Plan(context.Background(), paths, maxRows)
+		require.NoError(t, err)
+		again, err := imageio.Plan(context.Background(), paths, maxRows)
+		require.NoError(t, err)
+		require.Equal(t, first, again)
 	})
 }
 
@@ -150,7 +181,7 @@ func TestFolderOrder(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "a/c.jpg", splits[1].From)
 	require.NoError(t, os.Remove(filepath.Join(dir, "z.gif")))
-	err = imageio.Read(t.Context(), splits[2], func(imageio.Image) error { return nil })
+	err = imageio.ReadSplit(t.Context(), splits[2], func(imageio.Image) error { return nil })
 	require.ErrorContains(t, err, "changed")
 }
 
@@ -200,8 +231,9 @@ func TestPlanErrors(t *testing.T) {
 		want  string
 	}{
 		{[]string{filepath.Join(dir, "none")}, 1, "none does not exist; give folders"},
-		{[]string{dir}, 1, "holds no images (1 files seen); give folders of images (.jpg"},
+		{[]string{dir}, 1, "holds no images (2 files seen); give folders of images (.jpg"},
 		{[]string{filepath.Join(dir, "x/readme.txt")}, 1, "holds no images"},
+		{[]string{write(t, filepath.Join(dir, "x/readme.md"), nil)}, 1, "holds no images"},
 		{[]string{t.TempDir()}, 1, "is empty"},
 		{nil, 1, "no path given"},
 		{[]string{fixtures}, 0, "at least 1"},
@@ -217,7 +249,7 @@ func TestTarLabels(t *testing.T) {
 		member{"train/cat/1.png", "cat 1"},
 		member{"0001.cls", "3"}, member{"0001.jpg", "label first"},
 		member{"0002.left.jpg", "left"}, member{"0002.json", "{}"}, member{"0002.right.jpg", "right"}, member{"0002.cls", " dog\n"},
-		member{"._junk.png", "hidden"},
+		member{"._junk.png", "hidden"}, member{"__MACOSX/cat/1.png", "hidden"}, member{".cache/1.png", "hidden"},
 		member{"0003.jpg", "no label"},
 	)
 	for _, name := range []string{"a.tar", "b.TAR.GZ", "c.tgz"} {
@@ -343,6 +375,7 @@ func TestDamagedCollections(t *testing.T) {
 		"x.tgz":                  packed(archive(member{"a.png", "a"}, member{"b.png", "b"})),
 		"x-images-idx3-ubyte":    idx([]uint32{4, 3, 3}, make([]byte, 36)),
 		"x-images-idx3-ubyte.gz": packed(idx([]uint32{4, 3, 3}, make([]byte, 36))),
+		"x.zip":                  zipped(member{"a.png", strings.Repeat("a", 600)}, member{"b.png", "b"}, member{"c.png", "c"}),
 		"tiny.parquet":           must(os.ReadFile(filepath.Join(fixtures, "tiny.parquet"))),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -360,7 +393,7 @@ func TestDamagedCollections(t *testing.T) {
 				}
 				n := 0
 				for _, split := range planned {
-					err := imageio.Read(t.Context(), split, func(im imageio.Image) error {
+					err := imageio.ReadSplit(t.Context(), split, func(im imageio.Image) error {
 						require.Equal(t, full[n].Data, im.Data)
 						n++
 						return nil
@@ -382,7 +415,7 @@ func TestDamagedCollections(t *testing.T) {
 	labels := write(t, filepath.Join(dir, "x-labels-idx1-ubyte"), idx([]uint32{1}, []byte("a")))
 	splits, err := imageio.Plan(t.Context(), []string{dir}, 9)
 	require.NoError(t, err)
-	err = imageio.Read(t.Context(), splits[0], func(imageio.Image) error { return nil })
+	err = imageio.ReadSplit(t.Context(), splits[0], func(imageio.Image) error { return nil })
 	require.ErrorContains(t, err, labels)
 	require.ErrorContains(t, err, "1 labels for at least 2 images")
 }
@@ -395,15 +428,16 @@ func must(data []byte, err error) []byte {
 }
 
 func TestReadStops(t *testing.T) {
-	for _, name := range []string{"folder", "tiny.parquet", "webdataset.tar", "idx"} {
-		splits, err := imageio.Plan(t.Context(), []string{filepath.Join(fixtures, name)}, 100)
+	list, archive := repacked(t, filepath.Join(fixtures, "folder"))
+	for _, path := range []string{fixtures + "/folder", fixtures + "/tiny.parquet", fixtures + "/webdataset.tar", fixtures + "/idx", list, archive} {
+		splits, err := imageio.Plan(t.Context(), []string{path}, 100)
 		require.NoError(t, err)
 		n := 0
-		err = imageio.Read(t.Context(), splits[0], func(imageio.Image) error { n++; return os.ErrDeadlineExceeded })
+		err = imageio.ReadSplit(t.Context(), splits[0], func(imageio.Image) error { n++; return os.ErrDeadlineExceeded })
 		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 		require.Equal(t, 1, n)
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		require.ErrorIs(t, imageio.Read(ctx, splits[0], func(imageio.Image) error { return nil }), context.Canceled)
+		require.ErrorIs(t, imageio.ReadSplit(ctx, splits[0], func(imageio.Image) error { return nil }), context.Canceled)
 	}
 }

@@ -7,11 +7,24 @@ import (
 	"fmt"
 	"io"
 	"path"
-	"strconv"
 	"strings"
 
 	"github.com/sdr-ml/sdr/transforms/files"
 )
+
+// Tar is an archive of image files, perhaps packed by gzip. As in WebDataset a
+// member NAME.cls labels the images NAME.*; the others' classes are their folders.
+// Hidden files and folders and what macOS puts into __MACOSX are passed over.
+const Tar = "tar"
+
+var tarKind = kind{
+	name:     Tar,
+	files:    "WebDataset or other tar archives (.tar, .tar.gz, .tgz)",
+	labels:   "a .cls member for each image in tar",
+	suffixes: []string{".tar", ".tar.gz", ".tgz"},
+	count:    countTar,
+	read:     readTar,
+}
 
 // openTar opens an archive. offset tells how far it was read; a local archive
 // that is not compressed is not read but skipped through.
@@ -38,7 +51,7 @@ func countTar(ctx context.Context, name string) (n int64, err error) {
 	}
 	defer c.Close()
 	err = eachMember(tar.NewReader(r), func(member string, _ *tar.Reader) error {
-		if kindOf(member) == Folder {
+		if isImage(member) {
 			n++
 		}
 		return nil
@@ -49,7 +62,7 @@ func countTar(ctx context.Context, name string) (n int64, err error) {
 	return n, nil
 }
 
-// eachMember visits the files of an archive, without hidden ones.
+// eachMember visits the files of an archive, without those that are ignored.
 func eachMember(r *tar.Reader, visit func(name string, r *tar.Reader) error) error {
 	for {
 		head, err := r.Next()
@@ -58,7 +71,7 @@ func eachMember(r *tar.Reader, visit func(name string, r *tar.Reader) error) err
 		} else if err != nil {
 			return truncated(err)
 		}
-		if head.Typeflag != tar.TypeReg || strings.HasPrefix(path.Base(head.Name), ".") {
+		if head.Typeflag != tar.TypeReg || ignored(head.Name) {
 			continue
 		}
 		if err := visit(head.Name, r); err != nil {
@@ -82,10 +95,6 @@ func readTar(ctx context.Context, split Split, yield func(Image) error) error {
 	}
 	return nil
 }
-
-// maxMember is the largest member that is read: a sparse or compressed archive
-// of a few bytes can claim to hold more than fits into memory.
-const maxMember = 1 << 29
 
 // errEnough ends a scan early.
 var errEnough = errors.New("enough")
@@ -132,20 +141,15 @@ func scanTar(r io.Reader, begin, end int64, yield func(Image) error) error {
 			if err != nil {
 				return fmt.Errorf("member %s: %w", name, truncated(err))
 			}
-			class, labeled = strings.TrimSpace(string(text)), true
-			if v, err := strconv.ParseInt(class, 10, 64); err == nil {
-				label, class = v, ""
-			}
-		case kindOf(name) == Folder:
+			label, class = parseLabel(string(text))
+			labeled = true
+		case isImage(name):
 			if n++; n <= begin || n > end {
 				return nil
 			}
-			data, err := io.ReadAll(io.LimitReader(r, maxMember+1))
-			if err == nil && len(data) > maxMember {
-				err = fmt.Errorf("larger than %d bytes", maxMember)
-			}
+			data, err := readMember(r)
 			if err != nil {
-				return fmt.Errorf("member %s: %w", name, truncated(err))
+				return fmt.Errorf("member %s: %w", name, err)
 			}
 			sample = append(sample, Image{Source: name, Data: data, Label: -1, Class: parent(name)})
 		}

@@ -2,10 +2,21 @@ package imageio
 
 import (
 	"bytes"
+	"encoding/binary"
 	"image"
 
+	"github.com/bep/imagemeta"
 	"golang.org/x/image/webp"
 )
+
+var webpFormat = format{
+	name:        "WebP",
+	extensions:  []string{".webp"},
+	magic:       []string{"RIFF????WEBP"},
+	size:        sizeBy(webp.DecodeConfig),
+	decode:      decodeWebP,
+	orientation: orientationWebP,
+}
 
 func decodeWebP(data []byte, _ int) (RGB, error) {
 	img, err := webp.Decode(bytes.NewReader(data))
@@ -63,4 +74,30 @@ func interpolate(out []int32, near, far []uint8) {
 		out[2*x] = ((sum+2*(a+d))>>3 + b) >> 1
 	}
 	out[2*len(near)-1] = edge(len(near) - 1)
+}
+
+func orientationWebP(data []byte) int {
+	if exif := bytes.TrimPrefix(webpChunk(data, "EXIF"), []byte("Exif\x00\x00")); len(exif) > 0 {
+		if o := tagged(exif, imagemeta.TIFF); o != 0 {
+			return o
+		}
+	}
+	return described(webpChunk(data, "XMP "))
+}
+
+// webpChunk returns the first chunk of a name. (imagemeta loses its way after
+// a chunk of odd length, which RIFF pads.)
+func webpChunk(data []byte, name string) []byte {
+	for data = data[12:]; len(data) >= 8; {
+		n := int(binary.LittleEndian.Uint32(data[4:]))
+		chunk := data[8:]
+		if n > len(chunk) {
+			return nil
+		}
+		if string(data[:4]) == name {
+			return chunk[:n]
+		}
+		data = chunk[min(n+n%2, len(chunk)):]
+	}
+	return nil
 }

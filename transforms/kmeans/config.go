@@ -1,19 +1,3 @@
-// Package kmeans clusters rows of Arrow batches by k-means as one Beam job:
-// hierarchically, with limits on the cluster sizes, and reproducibly. It also
-// whitens vectors ([Whiten]).
-//
-// Every loop is unrolled into the graph. An iteration is a ParDo that assigns
-// the rows of a batch, with the model (all centroids) as a side input, one
-// global combine of sums, and a ParDo that turns them into the next model.
-// All parents of a level are clustered at once. When nothing changes any more
-// the remaining iterations cost little.
-//
-// Results are bitwise the same on every runner, for any bundling and any order
-// of the batches: sums are int64 fixed point, whose unit follows from the
-// largest value and the number of rows, so that they are exact and cannot
-// overflow; ties go to the lowest cluster; rows are ordered by a hash of their
-// content. Clustering does not depend on how rows are cut into batches either;
-// whitening does, in the last bits.
 package kmeans
 
 import (
@@ -37,8 +21,9 @@ type Config struct {
 	// at least 1/Balance of their mean size, where whole numbers allow it. It
 	// is at least 1; 0 sets no limits.
 	Balance float64
-	// Start, if given, holds the Branching[0] starting points of the first
-	// level instead of those that k-means++ draws.
+	// Start, if given, holds the Branching[0] starting points of the first level,
+	// such as the centroids of an earlier clustering, instead of those that
+	// k-means++ draws. It is init of scikit-learn's KMeans.
 	Start [][]float32
 }
 

@@ -100,7 +100,7 @@ func create(s beam.Scope, batches []*record.Batch) beam.PCollection {
 // cluster runs a clustering and returns its rows by id and clusters by code.
 func cluster(t require.TestingT, runner string, cfg kmeans.Config, batches []*record.Batch) ([]label, []kmeans.Centroid, error) {
 	p, s := beam.NewPipelineWithRoot()
-	assigned, centroids := kmeans.Cluster(s, cfg, create(s, batches))
+	assigned, centroids := kmeans.Cluster(s, create(s, batches), cfg)
 	rows, clusters := keep(s, assigned), keep(s, centroids)
 	_, err := beam.Run(context.Background(), runner, p)
 	return read(t, rows(), func(a, b label) int { return int(a.ID) - int(b.ID) }),
@@ -166,6 +166,9 @@ func TestAgainstScikitLearn(t *testing.T) {
 			require.InDeltaSlice(t, run.Centroids[j], c.Centroid, 1e-4)
 		}
 		require.InEpsilon(t, run.Inertia, inertia, 1e-6)
+		again, err := assign(t, runners[i%2], clusters, split(rows, 50))
+		require.NoError(t, err)
+		require.Equal(t, labels, again, "bit by bit")
 	}
 }
 
@@ -174,7 +177,7 @@ func TestWhitenAgainstNumpy(t *testing.T) {
 	for i, runner := range runners {
 		cfg := kmeans.WhitenConfig{Column: "feature", Floor: g.Floor, Normalize: i == 1}
 		p, s := beam.NewPipelineWithRoot()
-		out := keep(s, kmeans.Whiten(s, cfg, create(s, split(rows, 50))))
+		out := keep(s, kmeans.Whiten(s, create(s, split(rows, 50)), cfg))
 		_, err := beam.Run(t.Context(), runner, p)
 		require.NoError(t, err)
 		want := [][][]float32{g.White, g.Unit}[i]
@@ -391,7 +394,7 @@ func TestValidate(t *testing.T) {
 func TestWhitenFewRows(t *testing.T) {
 	for _, rows := range [][]feature{nil, {{1, []float32{3, 4}}}, {{1, []float32{3, 4}}, {2, []float32{3, 4}}}} {
 		p, s := beam.NewPipelineWithRoot()
-		out := keep(s, kmeans.Whiten(s, kmeans.WhitenConfig{Column: "feature", Floor: 1e-3, Normalize: true}, create(s, split(rows, 1))))
+		out := keep(s, kmeans.Whiten(s, create(s, split(rows, 1)), kmeans.WhitenConfig{Column: "feature", Floor: 1e-3, Normalize: true}))
 		_, err := beam.Run(t.Context(), "direct", p)
 		require.NoError(t, err)
 		got := read(t, out(), func(a, b feature) int { return int(a.ID - b.ID) })

@@ -8,7 +8,6 @@ import (
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
-	"github.com/apache/arrow/go/v15/arrow"
 	"github.com/apache/arrow/go/v15/arrow/array"
 
 	"github.com/sdr-ml/sdr/transforms/record"
@@ -57,25 +56,12 @@ func (fn *labelFn) ProcessElement(b *record.Batch, m *model, emit func(*record.B
 		codes.Append(m.code(g, fn.Config.Branching))
 		distances.Append(float32(math.Sqrt(square)))
 	}
-	var fields []arrow.Field
-	var cols []arrow.Array
-	for i, f := range b.Schema().Fields() {
-		if f.Name == clusterColumn || final && f.Name == fn.Config.Column {
-			continue
-		}
-		fields, cols = append(fields, f), append(cols, b.Column(i))
-	}
-	add := func(name string, col arrow.Array) {
-		fields, cols = append(fields, arrow.Field{Name: name, Type: col.DataType()}), append(cols, col)
-	}
 	if final {
-		add("code", codes.NewArray())
-		add("distance", distances.NewArray())
+		b = record.Without(b, clusterColumn, fn.Config.Column)
+		emit(record.With(record.With(b, "code", codes.NewArray()), "distance", distances.NewArray()))
 	} else {
-		add(clusterColumn, clusters.NewArray())
+		emit(record.With(b, clusterColumn, clusters.NewArray()))
 	}
-	metadata := b.Schema().Metadata()
-	emit(record.New(array.NewRecord(arrow.NewSchema(fields, &metadata), cols, b.NumRows())))
 	return nil
 }
 

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"reflect"
-	"strings"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
@@ -33,45 +32,38 @@ func (fn *measureFn) ProcessElement(b *record.Batch, emit func(*tally)) error {
 		emit(&tally{})
 		return nil
 	}
-	data, width, err := record.Matrix(b, fn.Column)
+	data, width, err := vectors(b, fn.Column)
 	if err != nil {
-		return fmt.Errorf("kmeans: %w", err)
+		return err
 	}
-	if width == 0 {
-		return fmt.Errorf("kmeans: column %q holds empty vectors", fn.Column)
-	}
-	for _, name := range fn.Reserved {
-		if b.Schema().HasField(name) {
-			return fmt.Errorf("kmeans: the input has a column %q, which the output needs; rename it", name)
-		}
-	}
-	largest := 0.0
-	for i, v := range data {
-		x := math.Abs(float64(v))
-		if !(x <= maxValue) {
-			return fmt.Errorf("kmeans: column %q: row %d of a batch (%s) holds %v at index %d; values must be numbers of magnitude up to %g",
-				fn.Column, i/width, describe(b, fn.Column, i/width), v, i%width, maxValue)
-		}
-		largest = max(largest, x)
+	largest, err := checkRows(b, fn.Column, data, width, fn.Reserved...)
+	if err != nil {
+		return err
 	}
 	emit(&tally{Rows: b.NumRows(), Max: largest, Widths: []int{width}})
 	return nil
 }
 
-// describe names a row by its other columns.
-func describe(b *record.Batch, vectors string, row int) string {
-	var parts []string
-	for i, col := range b.Columns() {
-		if name := b.ColumnName(i); name != vectors {
-			parts = append(parts, fmt.Sprintf("%s=%s", name, col.ValueStr(row)))
-		}
+// checkRows rejects values that cannot be clustered, and columns that the output
+// needs, and returns the largest magnitude.
+func checkRows(b *record.Batch, column string, data []float32, width int, reserved ...string) (largest float64, err error) {
+	if err := record.Reserve(b, reserved...); err != nil {
+		return 0, fmt.Errorf("kmeans: %w", err)
 	}
-	return strings.Join(parts, ", ")
+	for i, v := range data {
+		x := math.Abs(float64(v))
+		if !(x <= maxValue) {
+			return 0, fmt.Errorf("kmeans: column %q: row %d of a batch (%s) holds %v at index %d; values must be numbers of magnitude up to %g",
+				column, i/width, record.Describe(b, i/width, column), v, i%width, maxValue)
+		}
+		largest = max(largest, x)
+	}
+	return largest, nil
 }
 
 // keys identifies the rows of a batch by a seeded hash of what they hold.
-func keys(b *record.Batch, vectors string, seed uint64) ([]rowKey, error) {
-	data, width, err := record.Matrix(b, vectors)
+func keys(b *record.Batch, column string, seed uint64) ([]rowKey, error) {
+	data, width, err := vectors(b, column)
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +75,7 @@ func keys(b *record.Batch, vectors string, seed uint64) ([]rowKey, error) {
 			buf = binary.LittleEndian.AppendUint32(buf, math.Float32bits(v))
 		}
 		for c, col := range b.Columns() {
-			if name := b.ColumnName(c); name != vectors && name != clusterColumn {
+			if name := b.ColumnName(c); name != column && name != clusterColumn {
 				value := col.ValueStr(i)
 				buf = binary.AppendUvarint(buf, uint64(len(value)))
 				buf = append(buf, value...)

@@ -11,6 +11,7 @@ import (
 	"github.com/apache/arrow/go/v15/arrow/array"
 	"gonum.org/v1/gonum/blas/gonum"
 
+	"github.com/sdr-ml/sdr/tensorops/dense"
 	"github.com/sdr-ml/sdr/transforms/record"
 )
 
@@ -123,9 +124,10 @@ func (m *model) nearest(x []float32, p int) (g int, square float64) {
 }
 
 // square is |x-c|^2 for cluster g.
-func (m *model) square(x []float32, g int) float64 {
-	var sum float64
-	for i, c := range m.centroid(g) {
+func (m *model) square(x []float32, g int) float64 { return squareDistance(x, m.centroid(g)) }
+
+func squareDistance(x, centroid []float32) (sum float64) {
+	for i, c := range centroid {
 		d := float64(x[i]) - float64(c)
 		sum += d * d
 	}
@@ -151,11 +153,25 @@ type rows struct {
 }
 
 func readRows(b *record.Batch, column string) (r rows, err error) {
-	r.vectors, r.width, err = record.Matrix(b, column)
+	r.vectors, r.width, err = vectors(b, column)
 	if i := b.Schema().FieldIndices(clusterColumn); len(i) > 0 {
 		r.parents = b.Column(i[0]).(*array.Int32)
 	}
 	return r, err
+}
+
+// vectors gives the values of a column of vectors, row by row, and their width;
+// nothing of a batch without rows.
+func vectors(b *record.Batch, column string) (data []float32, width int, err error) {
+	if b.NumRows() == 0 {
+		return nil, 0, nil
+	}
+	d, err := record.Dense(b, column)
+	if err != nil {
+		return nil, 0, fmt.Errorf("kmeans: %w", err)
+	}
+	data, _, width, err = dense.Rows(d)
+	return data, width, err
 }
 
 func (r rows) vector(i int) []float32 { return r.vectors[i*r.width : (i+1)*r.width] }

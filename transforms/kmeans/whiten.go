@@ -6,12 +6,10 @@ import (
 	"math"
 	"reflect"
 
-	"github.com/apache/arrow/go/v15/arrow"
-	"github.com/apache/arrow/go/v15/arrow/array"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	"gonum.org/v1/gonum/mat"
-	"gorgonia.org/tensor"
 
+	"github.com/sdr-ml/sdr/transforms/compute"
 	"github.com/sdr-ml/sdr/transforms/record"
 )
 
@@ -53,7 +51,7 @@ func (c WhitenConfig) Validate() error {
 // its largest component positive. It returns a PCollection<*record.Batch> with
 // the column replaced. Vectors with a NaN, an infinity or a value above 1e15
 // are errors that name the row. Whiten panics if cfg is not valid.
-func Whiten(s beam.Scope, cfg WhitenConfig, in beam.PCollection) beam.PCollection {
+func Whiten(s beam.Scope, in beam.PCollection, cfg WhitenConfig) beam.PCollection {
 	s = s.Scope("kmeans.Whiten")
 	if err := cfg.Validate(); err != nil {
 		panic(err)
@@ -103,7 +101,7 @@ func (fn *momentFn) ProcessElement(in *record.Batch, b *basis, emit func(*tally)
 	if in.NumRows() == 0 {
 		return nil
 	}
-	data, _, err := record.Matrix(in, fn.Column)
+	data, _, err := vectors(in, fn.Column)
 	if err != nil {
 		return err
 	}
@@ -203,7 +201,7 @@ func (fn *whitenFn) ProcessElement(in *record.Batch, b *basis, emit func(*record
 		emit(in)
 		return nil
 	}
-	data, _, err := record.Matrix(in, fn.Config.Column)
+	data, _, err := vectors(in, fn.Config.Column)
 	if err != nil {
 		return err
 	}
@@ -220,14 +218,10 @@ func (fn *whitenFn) ProcessElement(in *record.Batch, b *basis, emit func(*record
 			out = append(out, float32(v*scale))
 		}
 	}
-	col, err := record.FromDense(fn.Config.Column, tensor.New(tensor.WithShape(int(in.NumRows()), b.Width), tensor.WithBacking(out)))
+	col, err := record.FromDense(fn.Config.Column, compute.Engine().Matrix(out, int(in.NumRows()), b.Width))
 	if err != nil {
 		return err
 	}
-	i := in.Schema().FieldIndices(fn.Config.Column)[0]
-	fields, cols := in.Schema().Fields(), append([]arrow.Array{}, in.Columns()...)
-	fields[i].Type, cols[i] = col.DataType(), col
-	metadata := in.Schema().Metadata()
-	emit(record.New(array.NewRecord(arrow.NewSchema(fields, &metadata), cols, in.NumRows())))
+	emit(record.With(in, fn.Config.Column, col))
 	return nil
 }

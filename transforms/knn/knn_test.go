@@ -4,216 +4,283 @@ import (
 	"cmp"
 	"encoding/json"
 	"math"
-	"math/rand/v2"
 	"os"
+	"reflect"
 	"slices"
+	"sync"
 	"testing"
 
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/testing/ptest"
 	"github.com/stretchr/testify/require"
-	"pgregory.net/rapid"
 
-	"github.com/sdr-ml/sdr/tensorops/kernels"
 	"github.com/sdr-ml/sdr/transforms/knn"
+	"github.com/sdr-ml/sdr/transforms/record"
 )
 
-// golden is what testdata/make_golden.py writes.
+func init() {
+	beam.RegisterDoFn(reflect.TypeFor[keepFn]())
+	beam.RegisterDoFn(reflect.TypeFor[pairFn]())
+	beam.RegisterType(reflect.TypeFor[point]())
+}
+
+func TestMain(m *testing.M) { ptest.Main(m) }
+
+type point struct {
+	ID      int64     `arrow:"id"`
+	Label   int64     `arrow:"label"`
+	Feature []float32 `arrow:"feature"`
+}
+
+type prediction struct {
+	ID        int64 `arrow:"id"`
+	Label     int64 `arrow:"label"`
+	Predicted int64 `arrow:"predicted"`
+}
+
+type neighbour struct {
+	ID         int64   `arrow:"id"`
+	Rank       int32   `arrow:"rank"`
+	Similarity float32 `arrow:"similarity"`
+	Other      int64   `arrow:"neighbour_id"`
+	Label      int64   `arrow:"neighbour_label"`
+}
+
+// kept are the batches of a pipeline of this process, by keepFn's Key.
+var kept = struct {
+	sync.Mutex
+	batches map[string][]*record.Batch
+}{batches: map[string][]*record.Batch{}}
+
+type keepFn struct{ Key string }
+
+func (fn *keepFn) ProcessElement(b *record.Batch) {
+	kept.Lock()
+	defer kept.Unlock()
+	kept.batches[fn.Key] = append(kept.batches[fn.Key], b)
+}
+
+// run runs what build builds and returns the rows that come out, sorted.
+func run[T any](t *testing.T, runner string, build func(beam.Scope) beam.PCollection, compare func(a, b T) int) ([]T, error) {
+	p, s := beam.NewPipelineWithRoot()
+	key := t.TempDir() // as no other
+	beam.ParDo0(s, &keepFn{Key: key}, build(s))
+	if _, err := beam.Run(t.Context(), runner, p); err != nil {
+		return nil, err
+	}
+	kept.Lock()
+	defer kept.Unlock()
+	var all []T
+	for _, b := range kept.batches[key] {
+		rows, err := record.Rows[T](b)
+		require.NoError(t, err)
+		all = append(all, rows...)
+	}
+	slices.SortFunc(all, compare)
+	return all, nil
+}
+
+func byID(a, b prediction) int { return cmp.Compare(a.ID, b.ID) }
+
+func byRank(a, b neighbour) int { return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.Rank, b.Rank)) }
+
+// golden is what scikit-learn says; see package nearest.
 type golden struct {
 	Dim, Classes, K int
 	Train, Query    []float32
 	Labels, Truth   []int64
-	Index           []int32
-	Similarity      []float32
 	Cases           []struct {
-		Temperature  float64
-		Pred         []int64
-		Accuracy     float64
-		MeanPerClass float64 `json:"mean_per_class"`
-		LeaveOneOut  []int64 `json:"leave_one_out"`
+		Temperature float64
+		Pred        []int64
+		LeaveOneOut []int64 `json:"leave_one_out"`
 	}
 }
 
-func load(t *testing.T) (g golden) {
-	data, err := os.ReadFile("testdata/golden.json")
+func load(t *testing.T) (g golden, train, query []point) {
+	data, err := os.ReadFile("../../tensorops/nearest/testdata/golden.json")
 	require.NoError(t, err)
 	require.NoError(t, json.Unmarshal(data, &g))
-	return g
+	of := func(x []float32, labels []int64) (rows []point) {
+		for i, l := range labels {
+			rows = append(rows, point{int64(i), l, x[i*g.Dim : (i+1)*g.Dim]})
+		}
+		return rows
+	}
+	return g, of(g.Train, g.Labels), of(g.Query, g.Truth)
 }
 
-func TestAgainstScikitLearn(t *testing.T) {
-	g := load(t)
-	pool := kernels.NewPool(2)
-	defer pool.Close()
-	require.Len(t, g.Cases, 3)
-	for _, c := range g.Cases {
+// cut makes batches of a size in one order or the other.
+func cut(s beam.Scope, rows []point, size int, reverse bool) beam.PCollection {
+	var batches []*record.Batch
+	for part := range slices.Chunk(rows, size) {
+		batches = append(batches, record.Of(part))
+	}
+	if reverse {
+		slices.Reverse(batches)
+	}
+	return beam.Reshuffle(s, beam.CreateList(s, batches))
+}
+
+// ways are runners and how rows are cut.
+var ways = []struct {
+	runner  string
+	size    int
+	reverse bool
+}{{"prism", 40, false}, {"prism", 7, true}, {"direct", 1000, false}, {"direct", 13, true}}
+
+func TestClassifyAgainstScikitLearn(t *testing.T) {
+	g, train, query := load(t)
+	for i, w := range ways {
+		c := g.Cases[i%3]
 		cfg := knn.Config{K: g.K, Temperature: c.Temperature}
-		pred, err := knn.Classify(g.Train, g.Dim, g.Labels, g.Classes, g.Query, cfg, pool)
+		got, err := run(t, w.runner, func(s beam.Scope) beam.PCollection {
+			return knn.Classify(s, cut(s, query, w.size, w.reverse), cut(s, train, w.size+1, w.reverse), cfg)
+		}, byID)
 		require.NoError(t, err)
-		require.Equal(t, c.Pred, pred)
-		require.InDelta(t, c.Accuracy, knn.Accuracy(pred, g.Truth), 1e-12)
-		require.InDelta(t, c.MeanPerClass, knn.MeanPerClass(pred, g.Truth, g.Classes), 1e-12)
-		pred, err = knn.LeaveOneOut(g.Train, g.Dim, g.Labels, g.Classes, cfg, pool)
+		require.Len(t, got, len(query))
+		for j, r := range got {
+			require.Equal(t, prediction{int64(j), g.Truth[j], c.Pred[j]}, r)
+		}
+	}
+}
+
+// pairFn makes KV elements of the golden sets and a small one of other labels.
+type pairFn struct{ Train, Query []point }
+
+func (fn *pairFn) ProcessElement(_ []byte, emit func(train, query *record.Batch)) {
+	emit(record.Of(fn.Train), record.Of(fn.Query))
+	emit(record.Of([]point{{0, 30, []float32{1, 0}}, {1, 20, []float32{0, 1}}}), record.Of([]point{{1000, 0, []float32{1, .1}}, {1001, 0, []float32{.1, 1}}}))
+	emit(record.Of([]point{{0, 30, []float32{1, 0}}}), record.Of([]point{}))
+}
+
+func TestSets(t *testing.T) {
+	g, train, query := load(t)
+	c := g.Cases[1]
+	cfg := knn.Config{K: g.K, Temperature: c.Temperature}
+	for _, runner := range []string{"prism", "direct"} {
+		got, err := run(t, runner, func(s beam.Scope) beam.PCollection {
+			return knn.ClassifySets(s, beam.ParDo(s, &pairFn{train, query}, beam.Impulse(s)), cfg)
+		}, byID)
 		require.NoError(t, err)
-		require.Equal(t, c.LeaveOneOut, pred)
+		require.Len(t, got, len(query)+2)
+		for j, r := range got[:len(query)] {
+			require.Equal(t, prediction{int64(j), g.Truth[j], c.Pred[j]}, r)
+		}
+		require.Equal(t, []prediction{{1000, 0, 30}, {1001, 0, 20}}, got[len(query):])
+
+		got, err = run(t, runner, func(s beam.Scope) beam.PCollection {
+			pair := []point{{2000, 4, []float32{1, 1}}, {2001, 2, []float32{1, 2}}}
+			return knn.LeaveOneOut(s, beam.Create(s, record.Of(train), record.Of(pair)), cfg)
+		}, byID)
+		require.NoError(t, err)
+		require.Len(t, got, len(train)+2)
+		for j, r := range got[:len(train)] {
+			require.Equal(t, prediction{int64(j), g.Labels[j], c.LeaveOneOut[j]}, r)
+		}
+		require.Equal(t, []prediction{{2000, 4, 2}, {2001, 2, 4}}, got[len(train):])
 	}
 }
 
-func TestSearchAgainstNumpy(t *testing.T) {
-	g := load(t)
-	pool := kernels.NewPool(2)
-	defer pool.Close()
-	n := knn.Search(g.Train, g.Dim, g.Query, g.K, pool)
-	require.Equal(t, g.Index, n.Index)
-	require.InDeltaSlice(t, g.Similarity, n.Similarity, 1e-4)
-}
-
-// TestSearchProperties compares with sorting all products, on small integers: products are exact and ties abound.
-func TestSearchProperties(t *testing.T) {
-	pool := kernels.NewPool(3)
-	defer pool.Close()
-	rapid.Check(t, func(t *rapid.T) {
-		dim := rapid.IntRange(1, 9).Draw(t, "dim")
-		rows := rapid.IntRange(0, 40).Draw(t, "rows")
-		k := rapid.IntRange(1, 12).Draw(t, "k")
-		whole := rapid.Map(rapid.IntRange(-2, 2), func(v int) float32 { return float32(v) })
-		base := rapid.SliceOfN(whole, rows*dim, rows*dim).Draw(t, "base")
-		queries := rapid.IntRange(0, 5).Draw(t, "queries")
-		query := rapid.SliceOfN(whole, queries*dim, queries*dim).Draw(t, "query")
-		require.Equal(t, bySorting(base, dim, query, k, false), knn.Search(base, dim, query, k, pool))
-		require.Equal(t, bySorting(base, dim, base, k, true), knn.SearchOthers(base, dim, k, pool))
-	})
-}
-
-func bySorting(base []float32, dim int, query []float32, k int, others bool) knn.Neighbours {
-	want := knn.Neighbours{K: k, Index: []int32{}, Similarity: []float32{}}
-	for q := range len(query) / dim {
-		type hit struct {
-			index int32
-			sim   float32
+// TestSearch compares with sorting all similarities. Every vector of the base is
+// there twice, so that ties abound: they are in the order of the ids.
+func TestSearch(t *testing.T) {
+	_, train, query := load(t)
+	for i := range train {
+		train = append(train, point{int64(1000 + i), train[i].Label, train[i].Feature})
+	}
+	cosine := func(a, b []float32) float64 {
+		var ab, aa, bb float64
+		for i := range a {
+			ab, aa, bb = ab+float64(a[i])*float64(b[i]), aa+float64(a[i])*float64(a[i]), bb+float64(b[i])*float64(b[i])
 		}
-		var hits []hit
-		for i := range len(base) / dim {
-			if others && i == q {
-				continue
-			}
-			sum := float32(0)
-			for j := range dim {
-				sum += base[i*dim+j] * query[q*dim+j]
-			}
-			hits = append(hits, hit{int32(i), sum})
-		}
-		slices.SortStableFunc(hits, func(a, b hit) int { return cmp.Compare(b.sim, a.sim) })
-		for r := range k {
-			h := hit{-1, float32(math.Inf(-1))}
-			if r < len(hits) {
-				h = hits[r]
-			}
-			want.Index, want.Similarity = append(want.Index, h.index), append(want.Similarity, h.sim)
+		return ab / math.Sqrt(aa*bb)
+	}
+	const k = 5
+	var want []neighbour
+	for _, q := range query {
+		sorted := slices.Clone(train)
+		slices.SortStableFunc(sorted, func(a, b point) int { return cmp.Compare(cosine(q.Feature, b.Feature), cosine(q.Feature, a.Feature)) })
+		for r, p := range sorted[:k] {
+			want = append(want, neighbour{q.ID, int32(r), float32(cosine(q.Feature, p.Feature)), p.ID, p.Label})
 		}
 	}
-	return want
-}
-
-// TestSearchAcrossBlocks uses more rows than one block of the search holds, with copies far apart.
-func TestSearchAcrossBlocks(t *testing.T) {
-	const rows, dim, k = 5000, 3, 4
-	random := rand.New(rand.NewPCG(1, 2))
-	base := make([]float32, rows*dim)
-	for i := range base[:rows*dim/2] {
-		base[i] = float32(random.IntN(41) - 20)
-	}
-	copy(base[rows*dim/2:], base[:rows*dim/2])
-	one, three := kernels.NewPool(1), kernels.NewPool(3)
-	defer one.Close()
-	defer three.Close()
-	got := knn.SearchOthers(base, dim, k, three)
-	require.Equal(t, got, knn.SearchOthers(base, dim, k, one))
-	for _, q := range []int{0, 511, 512, 2047, 2048, 2500, 4095, 4096, 4999} {
-		want := bySorting(base, dim, base[q*dim:][:dim], k+1, false)
-		at := slices.Index(want.Index, int32(q))
-		if at < 0 {
-			at = k
+	var first []neighbour
+	for _, w := range ways {
+		got, err := run(t, w.runner, func(s beam.Scope) beam.PCollection {
+			return knn.Search(s, cut(s, query, w.size, w.reverse), cut(s, train, w.size+1, w.reverse), knn.SearchConfig{K: k})
+		}, byRank)
+		require.NoError(t, err)
+		require.Len(t, got, len(want))
+		for i, r := range got {
+			require.InDelta(t, want[i].Similarity, r.Similarity, 1e-5)
+			r.Similarity = want[i].Similarity
+			require.Equal(t, want[i], r)
 		}
-		require.Equal(t, slices.Delete(want.Index, at, at+1), got.Index[q*k:][:k], "query %d", q)
+		if first == nil {
+			first = got
+		}
+		require.Equal(t, first, got, "bit by bit")
 	}
 }
 
-func TestTies(t *testing.T) {
-	pool := kernels.NewPool(1)
-	defer pool.Close()
-	same := []float32{1, 1, 1, 1, 1, 1, 1, 1}
-	labels := []int64{2, 1, 1, 2}
-	pred, err := knn.Classify(same, 2, labels, 3, []float32{5, 5}, knn.Config{K: 1}, pool)
-	require.NoError(t, err)
-	require.Equal(t, []int64{2}, pred, "the first of equal neighbours is the nearest")
-	pred, err = knn.Classify(same, 2, labels, 3, []float32{5, 5}, knn.Default, pool)
-	require.NoError(t, err)
-	require.Equal(t, []int64{1}, pred, "the lowest of equal classes wins")
-	pred, err = knn.LeaveOneOut(same, 2, labels, 3, knn.Config{K: 3}, pool)
-	require.NoError(t, err)
-	require.Equal(t, []int64{1, 2, 2, 1}, pred, "a row does not vote for itself")
-}
-
-func TestExtremes(t *testing.T) {
-	pool := kernels.NewPool(1)
-	defer pool.Close()
-	train := []float32{1e-30, 0, 0, 1e30, 0, 0}
-	labels := []int64{0, 1, 2}
-	pred, err := knn.Classify(train, 2, labels, 3, []float32{1e-20, 1e-21, 3e37, 3e38}, knn.Config{K: 2, Temperature: 1e-4}, pool)
-	require.NoError(t, err)
-	require.Equal(t, []int64{0, 1}, pred, "neither lengths nor weights may overflow")
-	pred, err = knn.Classify(train, 2, labels, 3, nil, knn.Default, pool)
-	require.NoError(t, err)
-	require.Empty(t, pred)
-	require.Zero(t, knn.Accuracy(nil, nil))
-	require.Zero(t, knn.MeanPerClass(nil, nil, 3))
-	require.Equal(t, 0.75, knn.MeanPerClass([]int64{0, 0, 2}, []int64{0, 2, 2}, 4), "absent classes do not count")
+// TestFewRows has fewer rows than neighbours are asked for, and none.
+func TestFewRows(t *testing.T) {
+	query, base := []point{{1, 0, []float32{1, 0}}}, []point{{5, 2, []float32{0, 3}}, {6, 2, []float32{2, 0}}}
+	for _, runner := range []string{"prism", "direct"} {
+		for _, n := range []int{0, 1, 2} {
+			got, err := run(t, runner, func(s beam.Scope) beam.PCollection {
+				return knn.Search(s, cut(s, query, 9, false), cut(s, base[:n], 9, false), knn.SearchConfig{K: 3})
+			}, byRank)
+			require.NoError(t, err)
+			require.Equal(t, [][]neighbour{nil, {{1, 0, 0, 5, 2}}, {{1, 0, 1, 6, 2}, {1, 1, 0, 5, 2}}}[n], got)
+		}
+	}
 }
 
 func TestErrors(t *testing.T) {
-	pool := kernels.NewPool(1)
-	defer pool.Close()
-	x, nan := []float32{1, 2, 3, 4}, float32(math.NaN())
-	for _, c := range []struct {
-		want   string
-		train  []float32
-		dim    int
-		labels []int64
-		query  []float32
-		cfg    knn.Config
-	}{
-		{"knn: K is 0, must be at least 1 (knn.Default has 20)", x, 2, []int64{0, 1}, x, knn.Config{}},
-		{"knn: temperature is NaN, must be finite and at least 0 (0 is majority vote)", x, 2, []int64{0, 1}, x, knn.Config{K: 1, Temperature: math.NaN()}},
-		{"knn: train holds 4 values, no whole number of rows of 3", x, 3, []int64{0, 1}, x, knn.Default},
-		{"knn: train has 2 rows of 2 values for 3 labels, must be as many and not none", x, 2, []int64{0, 1, 1}, x, knn.Default},
-		{"knn: train has 0 rows of 2 values for 0 labels, must be as many and not none", nil, 2, nil, x, knn.Default},
-		{"knn: label of row 1 of train is 2, must be in [0, 2)", x, 2, []int64{0, 2}, x, knn.Default},
-		{"knn: query holds 3 values, no whole number of rows of 2", x, 2, []int64{0, 1}, x[:3], knn.Default},
-		{"knn: query has a NaN in row 1, column 0; did the model that made the features diverge?", x, 2, []int64{0, 1}, []float32{1, 1, nan, 1}, knn.Default},
-	} {
-		_, err := knn.Classify(c.train, c.dim, c.labels, 2, c.query, c.cfg, pool)
-		require.EqualError(t, err, c.want)
+	at := func(rows ...point) func(beam.Scope) beam.PCollection {
+		return func(s beam.Scope) beam.PCollection { return beam.Create(s, record.Of(rows)) }
 	}
-	_, err := knn.LeaveOneOut(x, 4, []int64{0}, 2, knn.Default, pool)
-	require.EqualError(t, err, "knn: leave-one-out needs at least 2 rows, got 1")
-	require.Panics(t, func() { knn.Search(x, 3, x, 1, pool) })
-	require.Panics(t, func() { knn.Search(x, 2, x, 0, pool) })
+	ok := at(point{1, 0, []float32{1, 2}}, point{2, 1, []float32{3, 4}})
+	nan, unlabelled := at(point{7, 0, []float32{float32(math.NaN()), 2}}), at(point{1, -1, []float32{1, 2}})
+	named := func(s beam.Scope) beam.PCollection { return beam.Create(s, record.Of([]prediction{{1, 1, 1}})) }
+	both := func(s beam.Scope) beam.PCollection {
+		return beam.Create(s, record.Of([]point{{1, 0, []float32{1, 2}}}), record.Of([]prediction{{1, 1, 1}}))
+	}
+	for want, c := range map[string][2]func(beam.Scope) beam.PCollection{
+		"knn: the batch that begins with id=7, label=0: nearest: query: a NaN in row 0, column 0":                               {nan, ok},
+		"knn: the batch that begins with id=1, label=0: nearest: train: a NaN in row 0":                                         {ok, nan},
+		`column "label": the label of row 0 is -1`:                                                                              {ok, unlabelled},
+		"nearest: cannot search the 20 nearest of 2 rows of 2 values for 1 rows of 3":                                           {at(point{1, 0, []float32{1, 2, 3}}), ok},
+		`the input has a column "predicted", which the output needs; rename it`:                                                 {named, ok},
+		"knn: train: there is no labelled row":                                                                                  {ok, at()},
+		"record: batches of different columns":                                                                                  {ok, both},
+		`knn: train: record: expected one column "feature" of type fixed_size_list<float32> or list<float32>, got 0 in the col`: {ok, named},
+	} {
+		_, err := run(t, "direct", func(s beam.Scope) beam.PCollection { return knn.Classify(s, c[0](s), c[1](s), knn.Default) }, byID)
+		require.ErrorContains(t, err, want)
+	}
+	for want, c := range map[string][2]func(beam.Scope) beam.PCollection{
+		"knn: the batch that begins with id=7, label=0: a NaN in row 0":        {nan, ok},
+		"knn: the batch that begins with id=1, label=0: base: a NaN in row 0":  {ok, nan},
+		`the input has a column "rank", which the output needs; rename it`:     {func(s beam.Scope) beam.PCollection { return beam.Create(s, record.Of([]ranked{{1, []float32{1, 2}}})) }, ok},
+		`knn: base: record: expected one column "feature" of type fixed_size_`: {ok, named},
+	} {
+		_, err := run(t, "direct", func(s beam.Scope) beam.PCollection {
+			return knn.Search(s, c[0](s), c[1](s), knn.SearchConfig{K: 1})
+		}, byRank)
+		require.ErrorContains(t, err, want)
+	}
+	_, err := run(t, "direct", func(s beam.Scope) beam.PCollection {
+		return knn.LeaveOneOut(s, at(point{1, 0, []float32{1, 2}})(s), knn.Default)
+	}, byID)
+	require.ErrorContains(t, err, "leave-one-out needs at least 2 rows, got 1")
+	_, s := beam.NewPipelineWithRoot()
+	require.PanicsWithError(t, "knn: K is 0, must be at least 1", func() { knn.Search(s, beam.Impulse(s), beam.Impulse(s), knn.SearchConfig{}) })
+	require.Panics(t, func() { knn.Classify(s, beam.Impulse(s), beam.Impulse(s), knn.Config{}) })
 }
 
-func BenchmarkSearch(b *testing.B) {
-	const rows, queries, dim = 50000, 2000, 512
-	random := rand.New(rand.NewPCG(3, 4))
-	fill := func(n int) []float32 {
-		x := make([]float32, n*dim)
-		for i := range x {
-			x[i] = float32(random.NormFloat64())
-		}
-		return knn.Normalize(x, dim)
-	}
-	base, query := fill(rows), fill(queries)
-	pool := kernels.NewPool(0)
-	defer pool.Close()
-	for b.Loop() {
-		knn.Search(base, dim, query, 20, pool)
-	}
-	b.ReportMetric(2e-9*rows*queries*dim*float64(b.N)/b.Elapsed().Seconds(), "GFLOPS")
+type ranked struct {
+	Rank    int32     `arrow:"rank"`
+	Feature []float32 `arrow:"feature"`
 }

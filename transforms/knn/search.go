@@ -1,113 +1,134 @@
 package knn
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
-	"math"
-	"sort"
+	"reflect"
+
+	"github.com/apache/arrow/go/v15/arrow/array"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
 	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/tensorops/nearest"
+	"github.com/sdr-ml/sdr/transforms/compute"
+	"github.com/sdr-ml/sdr/transforms/record"
 )
 
-// Neighbours are the results of a search, nearest first.
-type Neighbours struct {
-	// K is the number of neighbours a query.
+func init() { beam.RegisterDoFn(reflect.TypeFor[searchFn]()) }
+
+// SearchConfig says what to look for.
+type SearchConfig struct {
+	// Column holds the vectors; empty is "feature".
+	Column string
+	// K is the number of neighbours, at least 1; all rows where there are fewer.
 	K int
-	// Index is [queries, K] row-major: rows of the base, -1 where there are fewer than K.
-	Index []int32
-	// Similarity is [queries, K] row-major: inner products, -Inf where Index is -1.
-	Similarity []float32
 }
 
-// Rows of queries and of the base whose products are computed at once; 4 MiB of scratch.
+// Validate returns an error if a field is out of range.
+func (c SearchConfig) Validate() error {
+	if c.K < 1 {
+		return fmt.Errorf("knn: K is %d, must be at least 1", c.K)
+	}
+	return nil
+}
+
+func (c SearchConfig) column() string { return cmp.Or(c.Column, "feature") }
+
+// What Search adds to the columns of a query.
 const (
-	queryBlock = 512
-	baseBlock  = 2048
+	rank       = "rank"
+	similarity = "similarity"
+	prefix     = "neighbour_"
 )
 
-// Search finds, for every row of query, the k rows of base with the largest inner product, exactly (as faiss's
-// IndexFlatIP does). base is [rows, dim] and query [queries, dim], both row-major. For cosine similarity give it rows
-// of length 1, see [Normalize]. A similarity that is not a number is never a neighbour. It panics if k < 1 or if a
-// matrix is no whole number of rows.
-func Search(base []float32, dim int, query []float32, k int, pool *kernels.Pool) Neighbours {
-	return search(base, dim, query, k, false, pool)
+// Search finds, for every row of queries, the K rows of base with the largest cosine
+// similarity; both are PCollection<*record.Batch>. It returns a
+// PCollection<*record.Batch>, a batch for each of queries, with a row for each query
+// and neighbour, the nearest first: the columns of the query except the vectors;
+// rank (int32, from 0) and similarity (float32); and the columns of the neighbour
+// except the vectors, their names with neighbour_ before them. Every worker holds all
+// of base. Without a row of base there is no neighbour. It panics if cfg is not valid.
+func Search(s beam.Scope, queries, base beam.PCollection, cfg SearchConfig) beam.PCollection {
+	must(cfg.Validate())
+	return beam.ParDo(s.Scope("knn.Search"), &searchFn{Config: cfg}, queries, beam.SideInput{Input: base})
 }
 
-// SearchOthers is [Search] for every row of base among all rows but itself.
-func SearchOthers(base []float32, dim, k int, pool *kernels.Pool) Neighbours {
-	return search(base, dim, base, k, true, pool)
+type searchFn struct {
+	Config SearchConfig
+
+	base record.Side[*record.Batch]
 }
 
-func search(base []float32, dim int, query []float32, k int, others bool, pool *kernels.Pool) Neighbours {
-	if k < 1 || dim < 1 || len(base)%dim != 0 || len(query)%dim != 0 {
-		panic(fmt.Sprintf("knn: cannot search %d nearest of %d base values for %d query values in %d dimensions", k, len(base), len(query), dim))
+func (fn *searchFn) ProcessElement(w beam.Window, queries *record.Batch, base func(**record.Batch) bool, emit func(*record.Batch)) error {
+	column := fn.Config.column()
+	whole, err := fn.base.Get(w, func() (*record.Batch, error) { return record.Gather(base, column) })
+	if err != nil {
+		return fmt.Errorf("knn: base: %w", err)
 	}
-	rows, queries := len(base)/dim, len(query)/dim
-	found := Neighbours{K: k, Index: make([]int32, queries*k), Similarity: make([]float32, queries*k)}
-	for i := range found.Index {
-		found.Index[i], found.Similarity[i] = -1, float32(math.Inf(-1))
+	if queries.NumRows() == 0 || whole == nil {
+		return nil
 	}
-	scores := make([]float32, min(queries, queryBlock)*min(rows, baseBlock))
-	for q0 := 0; q0 < queries; q0 += queryBlock {
-		m := min(queryBlock, queries-q0)
-		for b0 := 0; b0 < rows; b0 += baseBlock {
-			n := min(baseBlock, rows-b0)
-			pool.Gemm(false, true, m, n, dim, query[q0*dim:], dim, base[b0*dim:], dim, scores, n, false)
-			pool.For(m, func(_, i int) {
-				q, row := q0+i, scores[i*n:][:n]
-				if self := q - b0; others && self >= 0 && self < n {
-					row[self] = float32(math.Inf(-1))
-				}
-				keepLargest(found.Similarity[q*k:][:k], found.Index[q*k:][:k], row, b0)
-			})
+	found, err := fn.search(whole, queries)
+	if err == nil {
+		var out *record.Batch
+		if out, err = join(record.Without(queries, column), record.Without(whole, column), found); err == nil {
+			emit(out)
+			return nil
 		}
 	}
-	return found
+	return fmt.Errorf("knn: %s: %w", record.Name(queries, column), err)
 }
 
-// keepLargest merges the similarities of rows first, first+1, ... into the largest so far, both in descending order. A
-// new one goes behind those equal to it, so the lower index stays in front.
-func keepLargest(largest []float32, index []int32, row []float32, first int) {
-	last := len(largest) - 1
-	worst := largest[last]
-	for j, s := range row {
-		if s > worst {
-			at := sort.Search(last, func(i int) bool { return largest[i] < s })
-			copy(largest[at+1:], largest[at:])
-			copy(index[at+1:], index[at:])
-			largest[at], index[at] = s, int32(first+j)
-			worst = largest[last]
-		}
+func (fn *searchFn) search(base, queries *record.Batch) (found *nearest.Neighbours, err error) {
+	x, errX := record.Dense(base, fn.Config.column())
+	q, errQ := record.Dense(queries, fn.Config.column())
+	if err := errors.Join(errX, errQ); err != nil {
+		return nil, err
 	}
+	err = compute.Run(func(*kernels.Pool) error {
+		unit, err := nearest.Normalize(x)
+		if err != nil {
+			return fmt.Errorf("base: %w", err)
+		}
+		if q, err = nearest.Normalize(q); err != nil {
+			return err
+		}
+		found, err = nearest.Search(unit, q, fn.Config.K)
+		return err
+	})
+	return found, err
 }
 
-// Normalize returns the rows of x, [rows, dim] row-major, scaled to Euclidean length 1. Rows of zeros stay.
-func Normalize(x []float32, dim int) []float32 {
-	unit := make([]float32, len(x))
-	for at := 0; at+dim <= len(x); at += dim {
-		sum := 0.0
-		for _, v := range x[at : at+dim] {
-			sum += float64(v) * float64(v)
-		}
-		if sum == 0 {
-			continue
-		}
-		scale := 1 / math.Sqrt(sum)
-		for i, v := range x[at : at+dim] {
-			unit[at+i] = float32(float64(v) * scale)
+// join has a row for each query and neighbour.
+func join(queries, base *record.Batch, found *nearest.Neighbours) (*record.Batch, error) {
+	var query, neighbour []int
+	ranks, similarities := array.NewInt32Builder(record.Mem), array.NewFloat32Builder(record.Mem)
+	for i, at := range found.Index {
+		if at >= 0 {
+			query, neighbour = append(query, i/found.K), append(neighbour, int(at))
+			ranks.Append(int32(i % found.K))
+			similarities.Append(found.Similarity[i])
 		}
 	}
-	return unit
-}
-
-// normalized is Normalize for input that may be wrong.
-func normalized(name string, x []float32, dim int) ([]float32, error) {
-	if dim < 1 || len(x)%dim != 0 {
-		return nil, fmt.Errorf("knn: %s holds %d values, no whole number of rows of %d", name, len(x), dim)
+	names := []string{rank, similarity}
+	for _, f := range base.Schema().Fields() {
+		names = append(names, prefix+f.Name)
 	}
-	for i, v := range x {
-		if v-v != 0 {
-			return nil, fmt.Errorf("knn: %s has a %v in row %d, column %d; did the model that made the features diverge?", name, v, i/dim, i%dim)
-		}
+	if err := record.Reserve(queries, names...); err != nil {
+		return nil, err
 	}
-	return Normalize(x, dim), nil
+	out, err := record.Take(queries, query)
+	if err != nil {
+		return nil, err
+	}
+	beside, err := record.Take(base, neighbour)
+	if err != nil {
+		return nil, err
+	}
+	out = record.With(record.With(out, rank, ranks.NewArray()), similarity, similarities.NewArray())
+	for i, column := range beside.Columns() {
+		out = record.With(out, prefix+beside.ColumnName(i), column)
+	}
+	return out, nil
 }

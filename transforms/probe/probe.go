@@ -1,164 +1,263 @@
-// Package probe is the linear probe: a multinomial logistic regression on frozen features, the usual measure of how
-// linearly separable a representation is.
-//
-// Features are standardised (mean 0 and standard deviation 1 of every column on the training images), and the weights
-// minimise, by L-BFGS,
-//
-//	mean cross-entropy + |weights|² / (2·C·rows), intercepts not penalised,
-//
-// which is scikit-learn's make_pipeline(StandardScaler(), LogisticRegression(C=C)). (With two classes scikit-learn
-// fits one logit instead of two, which corresponds to half the C here.) The strength C is chosen on a held-out fifth of
-// the training images, never on test images.
-//
-// Results are the same from run to run and for any number of threads.
 package probe
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
-	"slices"
+	"reflect"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	"gorgonia.org/tensor"
 
 	"github.com/sdr-ml/sdr/tensorops/kernels"
-	"github.com/sdr-ml/sdr/transforms/knn"
+	"github.com/sdr-ml/sdr/tensorops/logistic"
+	"github.com/sdr-ml/sdr/transforms/compute"
+	"github.com/sdr-ml/sdr/transforms/internal/classes"
+	"github.com/sdr-ml/sdr/transforms/record"
 )
+
+func init() {
+	beam.RegisterType(reflect.TypeFor[Class]())
+	beam.RegisterDoFn(reflect.TypeFor[fitFn]())
+	beam.RegisterDoFn(reflect.TypeFor[predictFn]())
+	beam.RegisterDoFn(reflect.TypeFor[classifySetFn]())
+}
 
 // Config says how to fit.
 type Config struct {
-	// C holds the candidates for the inverse strength of the L2 penalty, in scikit-learn's unit, each above 0. A
-	// single one is taken as it is.
+	// Column holds the vectors; empty is "feature".
+	Column string
+	// Label holds the labels; empty is "label".
+	Label string
+	// C holds the candidates for the inverse strength of the L2 penalty, in
+	// scikit-learn's unit, each above 0. A single one is taken as it is; of several,
+	// the one that is best on a held-out fifth of the rows.
 	C []float64
 	// MaxIterations bounds the L-BFGS iterations of every fit.
 	MaxIterations int
-	// Tolerance ends a fit when no component of the gradient of the objective above is larger.
+	// Tolerance ends a fit when no component of the objective's gradient is larger.
 	Tolerance float64
 }
 
-// Default suits a few hundred to some ten thousand images: six powers of ten for C.
-var Default = Config{C: []float64{1e-4, 1e-3, 1e-2, 1e-1, 1, 10}, MaxIterations: 300, Tolerance: 1e-5}
+// Default suits a few hundred to some ten thousand rows: six powers of ten for C.
+var Default = Config{C: logistic.Default.C, MaxIterations: logistic.Default.MaxIterations, Tolerance: logistic.Default.Tolerance}
 
-// holdOut is the denominator of the share of training images on which C is chosen.
-const holdOut = 5
+// Validate returns an error if a field is out of range.
+func (c Config) Validate() error { return c.logistic().Validate() }
 
-// Model is a fitted probe.
-type Model struct {
-	// Dim is the number of values of a feature vector and Classes the number of classes.
-	Dim, Classes int
-	// Mean and Scale, of length Dim, standardise: (x - Mean) * Scale.
-	Mean, Scale []float32
-	// Weight is [Classes, Dim+1] row-major, on standardised features; the last column holds the intercepts.
-	Weight []float32
-	// C is the chosen inverse strength of the penalty.
-	C float64
-	// Loss is the mean cross-entropy on the training images, in nats.
-	Loss float64
-	// Iterations is the number of L-BFGS iterations of the final fit. Config.MaxIterations of them mean that it may
-	// not have converged.
-	Iterations int
+func (c Config) logistic() logistic.Config {
+	return logistic.Config{C: c.C, MaxIterations: c.MaxIterations, Tolerance: c.Tolerance}
 }
 
-// Fit fits a probe on features, [len(labels), dim] row-major, with labels in [0, classes). If there are several
-// candidates for C, every fifth image, in order of class and then of row, is held out, and the C with the highest
-// accuracy there (the smallest of equal ones) is used to fit all images. Shapes that do not fit, labels out of range
-// and features that are not finite are errors.
-func Fit(features []float32, dim int, labels []int64, classes int, cfg Config, pool *kernels.Pool) (*Model, error) {
-	if err := check(features, dim, labels, classes, cfg); err != nil {
-		return nil, err
+// Class is a row of a classifier, after the column class, which holds the label of the
+// class as the training rows had it. The score of a class is
+//
+//	intercept + Σ weight·(x - mean)·scale
+//
+// and the class with the highest score is predicted.
+type Class struct {
+	Intercept float32   `arrow:"intercept"`
+	Weight    []float32 `arrow:"weight"`
+	// Mean and Scale standardise the features; they are the same for all classes.
+	Mean  []float32 `arrow:"mean"`
+	Scale []float32 `arrow:"scale"`
+	// C is the chosen inverse strength of the penalty, Loss the mean cross-entropy on
+	// the training rows, in nats, and Iterations the number of those of the fit.
+	C          float64 `arrow:"c"`
+	Loss       float64 `arrow:"loss"`
+	Iterations int64   `arrow:"iterations"`
+}
+
+const (
+	predicted = "predicted"
+	class     = "class"
+)
+
+// Fit fits a classifier to the labelled rows of train, a PCollection<*record.Batch>,
+// and returns it as a PCollection<*record.Batch> of one batch: the rows [Class], by
+// their labels, with the column class before them. Of no rows there is none. It panics
+// if cfg is not valid.
+func Fit(s beam.Scope, train beam.PCollection, cfg Config) beam.PCollection {
+	must(cfg.Validate())
+	s = s.Scope("probe.Fit")
+	return beam.ParDo(s, &fitFn{Config: cfg}, beam.GroupByKey(s, beam.AddFixedKey(s, train)))
+}
+
+// PredictConfig says what to predict from.
+type PredictConfig struct {
+	// Column holds the vectors; empty is "feature".
+	Column string
+}
+
+// Predict gives every row of queries, a PCollection<*record.Batch>, its class by a
+// classifier that [Fit] made. It returns a PCollection<*record.Batch>, a batch for each
+// of queries: its columns except the vectors, and predicted, of the type of the labels.
+func Predict(s beam.Scope, queries, classifier beam.PCollection, cfg PredictConfig) beam.PCollection {
+	return beam.ParDo(s.Scope("probe.Predict"), &predictFn{Config: cfg}, queries, beam.SideInput{Input: classifier})
+}
+
+// ClassifySets fits and predicts where each element of sets, a
+// PCollection<KV<*record.Batch, *record.Batch>>, is a problem by itself: the labelled
+// rows and the rows to classify. It returns what Predict does, and panics if cfg is not
+// valid.
+func ClassifySets(s beam.Scope, sets beam.PCollection, cfg Config) beam.PCollection {
+	must(cfg.Validate())
+	return beam.ParDo(s.Scope("probe.ClassifySets"), &classifySetFn{Config: cfg}, sets)
+}
+
+func must(err error) {
+	if err != nil {
+		panic(err)
 	}
-	c := cfg.C[0]
-	if len(cfg.C) > 1 {
-		var err error
-		if c, err = choose(features, dim, labels, classes, cfg, pool); err != nil {
-			return nil, err
+}
+
+type fitFn struct{ Config Config }
+
+func (fn *fitFn) ProcessElement(_ int, train func(**record.Batch) bool, emit func(*record.Batch)) error {
+	whole, err := record.Gather(train, cmp.Or(fn.Config.Column, "feature"))
+	if err != nil || whole == nil {
+		return wrap(err)
+	}
+	c, err := fit(whole, fn.Config)
+	if err == nil {
+		var out *record.Batch
+		if out, err = c.batch(); err == nil {
+			emit(out)
 		}
 	}
-	return newProblem(features, dim, labels, classes, pool).fit(c, cfg)
+	return wrap(err)
 }
 
-// choose returns the best C on held-out images.
-func choose(features []float32, dim int, labels []int64, classes int, cfg Config, pool *kernels.Pool) (float64, error) {
-	rows := make([]int, len(labels))
+type predictFn struct {
+	Config PredictConfig
+
+	classifier record.Side[*classifier]
+}
+
+func (fn *predictFn) ProcessElement(w beam.Window, queries *record.Batch, rows func(**record.Batch) bool) (*record.Batch, error) {
+	c, err := fn.classifier.Get(w, func() (*classifier, error) { return read(rows) })
+	if err != nil {
+		return nil, wrap(err)
+	}
+	out, err := c.predict(queries, cmp.Or(fn.Config.Column, "feature"))
+	return out, wrap(err)
+}
+
+type classifySetFn struct{ Config Config }
+
+func (fn *classifySetFn) ProcessElement(train, queries *record.Batch) (*record.Batch, error) {
+	c, err := fit(train, fn.Config)
+	if err != nil {
+		return nil, wrap(err)
+	}
+	out, err := c.predict(queries, cmp.Or(fn.Config.Column, "feature"))
+	return out, wrap(err)
+}
+
+func wrap(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("probe: %w", err)
+}
+
+// classifier is a fitted model and what its classes are called.
+type classifier struct {
+	*logistic.Model
+	classes *classes.Set
+}
+
+func fit(train *record.Batch, cfg Config) (*classifier, error) {
+	column := cmp.Or(cfg.Column, "feature")
+	set, labels, err := classes.Of(train, cmp.Or(cfg.Label, "label"))
+	var x *tensor.Dense
+	if err == nil {
+		x, err = record.Dense(train, column)
+	}
+	c := &classifier{classes: set}
+	if err == nil {
+		err = compute.Run(func(*kernels.Pool) (err error) {
+			c.Model, err = logistic.Fit(x, labels, set.Len(), cfg.logistic())
+			return err
+		})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", record.Name(train, column), err)
+	}
+	return c, nil
+}
+
+// predict adds the predicted classes to a batch.
+func (c *classifier) predict(b *record.Batch, column string) (*record.Batch, error) {
+	err := record.Reserve(b, predicted)
+	var found []int64
+	if err == nil && b.NumRows() > 0 {
+		var x *tensor.Dense
+		if x, err = record.Dense(b, column); err == nil {
+			err = compute.Run(func(*kernels.Pool) (err error) {
+				found, err = c.Predict(x)
+				return err
+			})
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", record.Name(b, column), err)
+	}
+	return record.With(record.Without(b, column), predicted, c.classes.Column(found)), nil
+}
+
+// batch is the classifier as rows.
+func (c *classifier) batch() (*record.Batch, error) {
+	rows, numbers := make([]Class, c.Classes), make([]int64, c.Classes)
 	for i := range rows {
-		rows[i] = i
+		weight := c.Weight.Data().([]float32)[i*(c.Dim+1):][:c.Dim+1]
+		rows[i] = Class{
+			Intercept: weight[c.Dim], Weight: weight[:c.Dim], Mean: c.Mean, Scale: c.Scale,
+			C: c.C, Loss: c.Loss, Iterations: int64(c.Iterations),
+		}
+		numbers[i] = int64(i)
 	}
-	slices.SortStableFunc(rows, func(a, b int) int { return int(labels[a] - labels[b]) })
-	var x, heldX []float32
-	var y, heldY []int64
-	for at, i := range rows {
-		if row := features[i*dim:][:dim]; at%holdOut == holdOut-1 {
-			heldX, heldY = append(heldX, row...), append(heldY, labels[i])
-		} else {
-			x, y = append(x, row...), append(y, labels[i])
-		}
-	}
-	candidates := slices.Sorted(slices.Values(cfg.C))
-	best, highest := candidates[0], -1.0
-	p := newProblem(x, dim, y, classes, pool)
-	for _, c := range candidates { // each fit starts where the one before ended
-		m, err := p.fit(c, cfg)
-		if err != nil {
-			return 0, err
-		}
-		pred, err := m.Predict(heldX, pool)
-		if err != nil {
-			return 0, err
-		}
-		if a := knn.Accuracy(pred, heldY); a > highest {
-			best, highest = c, a
-		}
-	}
-	return best, nil
+	return record.With(record.Of(rows), class, c.classes.Column(numbers)), nil
 }
 
-// Predict returns the class with the highest probability (the lowest of equal ones) for every row of features,
-// [rows, Dim] row-major.
-func (m *Model) Predict(features []float32, pool *kernels.Pool) ([]int64, error) {
-	if err := checkFeatures(features, m.Dim); err != nil {
+// read makes a classifier of the rows that batch wrote.
+func read(batches func(**record.Batch) bool) (*classifier, error) {
+	var parts []*record.Batch
+	var b *record.Batch
+	for batches(&b) {
+		parts = append(parts, b)
+	}
+	if len(parts) == 0 {
+		return nil, errors.New("there is no classifier: it was fitted to no row")
+	}
+	whole, err := record.Concat(parts)
+	if err != nil {
 		return nil, err
 	}
-	x := m.standardise(features)
-	rows := len(features) / m.Dim
-	logits := make([]float32, rows*m.Classes)
-	pool.Gemm(false, true, rows, m.Classes, m.Dim+1, x, m.Dim+1, m.Weight, m.Dim+1, logits, m.Classes, false)
-	pred := make([]int64, rows)
-	for i := range pred {
-		row := logits[i*m.Classes:][:m.Classes]
-		for c, z := range row {
-			if z > row[pred[i]] {
-				pred[i] = int64(c)
-			}
-		}
+	rows, err := record.Rows[Class](whole)
+	if err != nil {
+		return nil, err
 	}
-	return pred, nil
-}
-
-func check(features []float32, dim int, labels []int64, classes int, cfg Config) error {
-	if err := checkFeatures(features, dim); err != nil {
-		return err
+	set, numbers, err := classes.Of(whole, class)
+	if err != nil {
+		return nil, err
 	}
-	if len(labels) == 0 || len(features) != len(labels)*dim {
-		return fmt.Errorf("probe: %d rows of features for %d labels, must be as many and not none", len(features)/dim, len(labels))
+	if set.Len() != len(rows) || len(rows) == 0 {
+		return nil, fmt.Errorf("a classifier of %d rows for %d classes; give one that Fit made", len(rows), set.Len())
 	}
-	for i, l := range labels {
-		if l < 0 || l >= int64(classes) {
-			return fmt.Errorf("probe: label of row %d is %d, must be in [0, %d)", i, l, classes)
-		}
+	dim := len(rows[0].Weight)
+	if len(rows[0].Mean) != dim || len(rows[0].Scale) != dim {
+		return nil, fmt.Errorf("a classifier with %d weights, %d means and %d scales; give one that Fit made", dim, len(rows[0].Mean), len(rows[0].Scale))
 	}
-	if len(cfg.C) == 0 || !(slices.Min(cfg.C) > 0) {
-		return fmt.Errorf("probe: C is %v, must be one or more numbers above 0", cfg.C)
+	weight := make([]float32, len(rows)*(dim+1))
+	for i, r := range rows {
+		into := weight[int(numbers[i])*(dim+1):][:dim+1]
+		copy(into, r.Weight)
+		into[dim] = r.Intercept
 	}
-	if cfg.MaxIterations < 1 || !(cfg.Tolerance > 0) {
-		return fmt.Errorf("probe: at most %d iterations to tolerance %v, both must be above 0", cfg.MaxIterations, cfg.Tolerance)
-	}
-	return nil
-}
-
-func checkFeatures(x []float32, dim int) error {
-	if dim < 1 || len(x)%dim != 0 {
-		return fmt.Errorf("probe: %d values of features are no whole number of rows of %d", len(x), dim)
-	}
-	for i, v := range x {
-		if v-v != 0 {
-			return fmt.Errorf("probe: features have a %v in row %d, column %d; did the model that made them diverge?", v, i/dim, i%dim)
-		}
-	}
-	return nil
+	r := rows[0]
+	return &classifier{&logistic.Model{
+		Dim: dim, Classes: len(rows), Mean: r.Mean, Scale: r.Scale,
+		Weight: compute.Engine().Matrix(weight, len(rows), dim+1), C: r.C, Loss: r.Loss, Iterations: int(r.Iterations),
+	}, set}, nil
 }

@@ -1,177 +1,252 @@
 package probe_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"math"
-	"math/rand/v2"
 	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"sync"
 	"testing"
 
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/testing/ptest"
 	"github.com/stretchr/testify/require"
 
-	"github.com/sdr-ml/sdr/tensorops/kernels"
-	"github.com/sdr-ml/sdr/transforms/knn"
+	"github.com/sdr-ml/sdr/transforms/arrowio"
 	"github.com/sdr-ml/sdr/transforms/probe"
+	"github.com/sdr-ml/sdr/transforms/record"
 )
 
-// at is the default configuration with the given C.
-func at(c ...float64) probe.Config {
+func init() {
+	beam.RegisterDoFn(reflect.TypeFor[keepFn]())
+	beam.RegisterDoFn(reflect.TypeFor[pairFn]())
+}
+
+func TestMain(m *testing.M) { ptest.Main(m) }
+
+type point struct {
+	ID      int64     `arrow:"id"`
+	Label   int64     `arrow:"label"`
+	Feature []float32 `arrow:"feature"`
+}
+
+type prediction struct {
+	ID        int64 `arrow:"id"`
+	Label     int64 `arrow:"label"`
+	Predicted int64 `arrow:"predicted"`
+}
+
+// kept are the batches of a pipeline of this process, by keepFn's Key.
+var kept = struct {
+	sync.Mutex
+	batches map[string][]*record.Batch
+}{batches: map[string][]*record.Batch{}}
+
+type keepFn struct{ Key string }
+
+func (fn *keepFn) ProcessElement(b *record.Batch) {
+	kept.Lock()
+	defer kept.Unlock()
+	kept.batches[fn.Key] = append(kept.batches[fn.Key], b)
+}
+
+// run runs what build builds and returns the batches that come out.
+func run(t *testing.T, runner string, build func(beam.Scope) beam.PCollection) ([]*record.Batch, error) {
+	p, s := beam.NewPipelineWithRoot()
+	key := t.TempDir() // as no other
+	beam.ParDo0(s, &keepFn{Key: key}, build(s))
+	_, err := beam.Run(t.Context(), runner, p)
+	kept.Lock()
+	defer kept.Unlock()
+	return kept.batches[key], err
+}
+
+func predictions(t *testing.T, batches []*record.Batch) (all []prediction) {
+	for _, b := range batches {
+		rows, err := record.Rows[prediction](b)
+		require.NoError(t, err)
+		all = append(all, rows...)
+	}
+	slices.SortFunc(all, func(a, b prediction) int { return cmp.Compare(a.ID, b.ID) })
+	return all
+}
+
+// golden is what scikit-learn says; see package logistic.
+type golden struct {
+	Dim, Classes int
+	C, Loss      float64
+	Train, Test  []float32
+	Labels, Pred []int64
+	Weight       []float64
+}
+
+func load(t *testing.T) (cases []golden) {
+	data, err := os.ReadFile("../../tensorops/logistic/testdata/golden.json")
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(data, &cases))
+	return cases
+}
+
+func (g golden) train() (rows []point) {
+	for i, l := range g.Labels {
+		rows = append(rows, point{int64(i), l, g.Train[i*g.Dim : (i+1)*g.Dim]})
+	}
+	return rows
+}
+
+func (g golden) test() (rows []point) {
+	for i := range g.Pred {
+		rows = append(rows, point{int64(i), 9, g.Test[i*g.Dim : (i+1)*g.Dim]})
+	}
+	return rows
+}
+
+func (g golden) config() probe.Config {
 	cfg := probe.Default
-	cfg.C = c
+	cfg.C = []float64{g.C}
 	return cfg
 }
 
-// TestAgainstScikitLearn compares with what testdata/make_golden.py writes.
+// want is what the predictions are to be.
+func (g golden) want() (rows []prediction) {
+	for i, p := range g.Pred {
+		rows = append(rows, prediction{int64(i), 9, p})
+	}
+	return rows
+}
+
+// cut makes batches of a size in one order or the other.
+func cut(s beam.Scope, rows []point, size int, reverse bool) beam.PCollection {
+	var batches []*record.Batch
+	for part := range slices.Chunk(rows, size) {
+		batches = append(batches, record.Of(part))
+	}
+	if reverse {
+		slices.Reverse(batches)
+	}
+	return beam.Reshuffle(s, beam.CreateList(s, batches))
+}
+
+// TestAgainstScikitLearn fits on one runner and predicts on the other, by way of a
+// file. The classifier is the same to the bit however rows are cut.
 func TestAgainstScikitLearn(t *testing.T) {
-	var cases []struct {
-		Dim, Classes int
-		C, Loss      float64
-		Train, Test  []float32
-		Labels, Pred []int64
-		Weight       []float64
-	}
-	data, err := os.ReadFile("testdata/golden.json")
-	require.NoError(t, err)
-	require.NoError(t, json.Unmarshal(data, &cases))
-	require.Len(t, cases, 4)
-	pool := kernels.NewPool(2)
-	defer pool.Close()
-	for _, c := range cases {
-		m, err := probe.Fit(c.Train, c.Dim, c.Labels, c.Classes, at(c.C), pool)
-		require.NoError(t, err)
-		require.Less(t, m.Iterations, probe.Default.MaxIterations)
-		require.Equal(t, c.C, m.C)
-		require.InDelta(t, c.Loss, m.Loss, 2e-5)
-		require.Len(t, m.Weight, len(c.Weight))
-		for i, w := range c.Weight {
-			require.InDelta(t, w, m.Weight[i], 2e-3, "C %v, weight %d", c.C, i)
-		}
-		pred, err := m.Predict(c.Test, pool)
-		require.NoError(t, err)
-		require.Equal(t, c.Pred, pred)
-	}
-}
+	for _, g := range load(t) {
+		path := filepath.Join(t.TempDir(), "classifier.parquet")
+		var first []byte
+		for i, runner := range []string{"prism", "direct", "direct"} {
+			batches, err := run(t, runner, func(s beam.Scope) beam.PCollection {
+				fitted := probe.Fit(s, cut(s, g.train(), []int{30, 7, 1000}[i], i == 1), g.config())
+				arrowio.WriteParquet(s, path, fitted)
+				return fitted
+			})
+			require.NoError(t, err)
+			require.Len(t, batches, 1)
+			classes, err := record.Rows[weights](batches[0])
+			require.NoError(t, err)
+			require.Len(t, classes, g.Classes)
+			for j, c := range classes {
+				require.EqualValues(t, j, c.Class)
+				require.Equal(t, g.C, c.C)
+				require.InDelta(t, g.Loss, c.Loss, 2e-5)
+				for k, w := range append(c.Weight, c.Intercept) {
+					require.InDelta(t, g.Weight[j*(g.Dim+1)+k], w, 2e-3)
+				}
+			}
+			data, err := record.Encode(batches[0])
+			require.NoError(t, err)
+			if first == nil {
+				first = data
+			}
+			require.Equal(t, first, data, "bit by bit")
 
-// clouds draws rows around one centre a class, at the given distance in units of the noise.
-func clouds(seed uint64, rows, dim, classes int, distance float64) ([]float32, []int64) {
-	centres := rand.New(rand.NewPCG(1, 1))
-	c := make([]float64, classes*dim)
-	for i := range c {
-		c[i] = distance * centres.NormFloat64() / math.Sqrt(float64(dim))
-	}
-	random := rand.New(rand.NewPCG(2, seed))
-	x, labels := make([]float32, rows*dim), make([]int64, rows)
-	for i := range rows {
-		labels[i] = int64(random.IntN(classes))
-		for j := range dim {
-			x[i*dim+j] = float32(c[int(labels[i])*dim+j] + random.NormFloat64())
+			other := []string{"direct", "prism", "prism"}[i]
+			batches, err = run(t, other, func(s beam.Scope) beam.PCollection {
+				return probe.Predict(s, cut(s, g.test(), 25, i == 1), arrowio.ReadParquet(s, path), probe.PredictConfig{})
+			})
+			require.NoError(t, err)
+			require.Equal(t, g.want(), predictions(t, batches))
 		}
 	}
-	return x, labels
 }
 
-// TestFewImages fits problems with fewer images than dimensions: every fit ends, and as all of them are separable, a
-// weak penalty leaves no error on the training images.
-func TestFewImages(t *testing.T) {
-	pool := kernels.NewPool(1)
-	defer pool.Close()
-	random := rand.New(rand.NewPCG(5, 5))
-	for seed := range uint64(300) {
-		rows, dim, classes := 6+random.IntN(20), 30+random.IntN(20), 2+random.IntN(3)
-		x, labels := clouds(seed, rows, dim, classes, 1)
-		_, err := probe.Fit(x, dim, labels, classes, probe.Default, pool)
-		require.NoError(t, err)
-		m, err := probe.Fit(x, dim, labels, classes, at(100), pool)
-		require.NoError(t, err)
-		pred, err := m.Predict(x, pool)
-		require.NoError(t, err)
-		require.Equal(t, labels, pred, "seed %d", seed)
+// pairFn makes KV elements of labelled rows and rows to classify.
+type pairFn struct{ Train, Test []point }
+
+func (fn *pairFn) ProcessElement(_ []byte, emit func(train, test *record.Batch)) {
+	emit(record.Of(fn.Train), record.Of(fn.Test))
+	emit(record.Of(fn.Train), record.Of([]point{}))
+}
+
+func TestClassifySets(t *testing.T) {
+	for _, g := range load(t) {
+		for _, runner := range []string{"prism", "direct"} {
+			batches, err := run(t, runner, func(s beam.Scope) beam.PCollection {
+				return probe.ClassifySets(s, beam.ParDo(s, &pairFn{g.train(), g.test()}, beam.Impulse(s)), g.config())
+			})
+			require.NoError(t, err)
+			require.Len(t, batches, 2)
+			require.Equal(t, g.want(), predictions(t, batches))
+		}
 	}
 }
 
-// TestChoosesC checks that C is found in a noisy problem, where a weak penalty overfits, that the choice ends in the
-// very fit which that C alone gives, and that threads change no bit.
-func TestChoosesC(t *testing.T) {
-	const dim, classes = 60, 5
-	x, labels := clouds(3, 300, dim, classes, 2)
-	testX, truth := clouds(4, 2000, dim, classes, 2)
-	one, three := kernels.NewPool(1), kernels.NewPool(3)
-	defer one.Close()
-	defer three.Close()
-	m, err := probe.Fit(x, dim, labels, classes, at(1e3, 1e-9, 1e-2), three)
-	require.NoError(t, err)
-	require.Equal(t, 1e-2, m.C)
-	again, err := probe.Fit(x, dim, labels, classes, at(1e-2), one)
-	require.NoError(t, err)
-	require.Equal(t, again, m)
-	weak, err := probe.Fit(x, dim, labels, classes, at(1e3), three)
-	require.NoError(t, err)
-	accuracy := func(m *probe.Model) float64 {
-		pred, err := m.Predict(testX, three)
-		require.NoError(t, err)
-		return knn.Accuracy(pred, truth)
+func TestNothingToFit(t *testing.T) {
+	empty := func(s beam.Scope) beam.PCollection {
+		return probe.Fit(s, beam.Create(s, record.Of([]point{})), probe.Default)
 	}
-	require.Greater(t, accuracy(m), accuracy(weak)+0.03)
-	require.Greater(t, accuracy(m), 0.7)
-}
-
-// TestSeparable fits what a hyperplane separates without an error, with absent classes and fewer rows than a fold.
-func TestSeparable(t *testing.T) {
-	pool := kernels.NewPool(1)
-	defer pool.Close()
-	x, labels := []float32{0, 1e6, 1, 1e6, 2, 1e6, 3, 1e6}, []int64{1, 1, 3, 3}
-	m, err := probe.Fit(x, 2, labels, 5, at(1e6), pool)
+	batches, err := run(t, "direct", empty)
 	require.NoError(t, err)
-	pred, err := m.Predict(x, pool)
-	require.NoError(t, err)
-	require.Equal(t, labels, pred)
-	require.Less(t, m.Loss, 0.01)
-	m, err = probe.Fit(x, 2, labels, 5, probe.Default, pool)
-	require.NoError(t, err)
-	require.Equal(t, 1e-4, m.C, "without images to hold out the strongest penalty is the safest")
-	m, err = probe.Fit(x[:2], 2, []int64{0}, 1, probe.Default, pool)
-	require.NoError(t, err)
-	require.Zero(t, m.Loss)
-	pred, err = m.Predict(nil, pool)
-	require.NoError(t, err)
-	require.Empty(t, pred)
+	require.Empty(t, batches)
+	_, err = run(t, "direct", func(s beam.Scope) beam.PCollection {
+		return probe.Predict(s, beam.Create(s, record.Of([]point{{1, 1, []float32{1}}})), empty(s), probe.PredictConfig{})
+	})
+	require.ErrorContains(t, err, "probe: there is no classifier: it was fitted to no row")
 }
 
 func TestErrors(t *testing.T) {
-	pool := kernels.NewPool(1)
-	defer pool.Close()
-	x, labels, inf := []float32{1, 2, 3, 4}, []int64{0, 1}, float32(math.Inf(1))
-	for _, c := range []struct {
-		want   string
-		x      []float32
-		dim    int
-		labels []int64
-		cfg    probe.Config
-	}{
-		{"probe: 4 values of features are no whole number of rows of 3", x, 3, labels, probe.Default},
-		{"probe: 2 rows of features for 1 labels, must be as many and not none", x, 2, labels[:1], probe.Default},
-		{"probe: 0 rows of features for 0 labels, must be as many and not none", nil, 2, nil, probe.Default},
-		{"probe: label of row 1 is -1, must be in [0, 2)", x, 2, []int64{0, -1}, probe.Default},
-		{"probe: features have a +Inf in row 1, column 0; did the model that made them diverge?", []float32{1, 1, inf, 1}, 2, labels, probe.Default},
-		{"probe: C is [], must be one or more numbers above 0", x, 2, labels, at()},
-		{"probe: C is [1 0], must be one or more numbers above 0", x, 2, labels, at(1, 0)},
-		{"probe: at most 0 iterations to tolerance 0, both must be above 0", x, 2, labels, probe.Config{C: []float64{1}}},
-	} {
-		_, err := probe.Fit(c.x, c.dim, c.labels, 2, c.cfg, pool)
-		require.EqualError(t, err, c.want)
+	rows := func(p ...point) func(beam.Scope) beam.PCollection {
+		return func(s beam.Scope) beam.PCollection { return beam.Create(s, record.Of(p)) }
 	}
-	m, err := probe.Fit(x, 2, labels, 2, at(1), pool)
-	require.NoError(t, err)
-	_, err = m.Predict(x[:3], pool)
-	require.EqualError(t, err, "probe: 3 values of features are no whole number of rows of 2")
+	ok := rows(point{1, 0, []float32{1, 2}}, point{2, 1, []float32{3, 4}})
+	fitted := func(s beam.Scope) beam.PCollection { return probe.Fit(s, ok(s), probe.Default) }
+	class := func(c weights) func(beam.Scope) beam.PCollection {
+		return func(s beam.Scope) beam.PCollection { return beam.Create(s, record.Of([]weights{c})) }
+	}
+	for want, train := range map[string]func(beam.Scope) beam.PCollection{
+		"probe: the batch that begins with id=7, label=0: logistic: features have a NaN in row 0": rows(point{7, 0, []float32{float32(math.NaN()), 2}}),
+		`column "label": the label of row 0 is -1`:                                                rows(point{1, -1, []float32{1, 2}}),
+	} {
+		for _, runner := range []string{"prism", "direct"} {
+			_, err := run(t, runner, func(s beam.Scope) beam.PCollection { return probe.Fit(s, train(s), probe.Default) })
+			require.ErrorContains(t, err, want)
+		}
+	}
+	for want, c := range map[string][2]func(beam.Scope) beam.PCollection{
+		"probe: the batch that begins with id=1, label=0: logistic: features of 3 values, the model was fitted on 2": {rows(point{1, 0, []float32{1, 2, 3}}), fitted},
+		`the input has a column "predicted", which the output needs; rename it`:                                      {func(s beam.Scope) beam.PCollection { return beam.Create(s, record.Of([]prediction{{}})) }, fitted},
+		`probe: record: expected one column "intercept"`:                                                             {ok, ok},
+		"a classifier with 1 weights, 2 means and 1 scales; give one that Fit made":                                  {ok, class(weights{Weight: []float32{1}, Mean: []float32{1, 2}, Scale: []float32{1}})},
+	} {
+		_, err := run(t, "direct", func(s beam.Scope) beam.PCollection {
+			return probe.Predict(s, c[0](s), c[1](s), probe.PredictConfig{})
+		})
+		require.ErrorContains(t, err, want)
+	}
+	_, s := beam.NewPipelineWithRoot()
+	require.Panics(t, func() { probe.Fit(s, beam.Impulse(s), probe.Config{}) })
 }
 
-func BenchmarkFit(b *testing.B) {
-	x, labels := clouds(5, 6000, 128, 100, 6)
-	pool := kernels.NewPool(0)
-	defer pool.Close()
-	for b.Loop() {
-		_, err := probe.Fit(x, 128, labels, 100, probe.Default, pool)
-		require.NoError(b, err)
-	}
+// weights is a row of a classifier of numbered classes.
+type weights struct {
+	Class      int64     `arrow:"class"`
+	Intercept  float32   `arrow:"intercept"`
+	Weight     []float32 `arrow:"weight"`
+	Mean       []float32 `arrow:"mean"`
+	Scale      []float32 `arrow:"scale"`
+	C          float64   `arrow:"c"`
+	Loss       float64   `arrow:"loss"`
+	Iterations int64     `arrow:"iterations"`
 }

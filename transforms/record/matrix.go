@@ -7,14 +7,30 @@ import (
 	"github.com/apache/arrow/go/v15/arrow/array"
 	"github.com/apache/arrow/go/v15/arrow/memory"
 	"gorgonia.org/tensor"
+
+	"github.com/sdr-ml/sdr/tensorops/dense"
+	"github.com/sdr-ml/sdr/transforms/compute"
 )
 
-// Matrix is a view, without a copy, of a column of vectors: data is
-// [NumRows, width] row-major and must not be changed. The column is a
-// fixed_size_list<float32>, or a list<float32> whose lists are equally long
-// (as Parquet readers give); slices of records are honoured and nulls are
-// errors. A list column without rows has width 0.
-func Matrix(b *Batch, column string) (data []float32, width int, err error) {
+// Dense is a column of vectors as a matrix of shape (NumRows, width) on the
+// engine of this process. It is a view without a copy, which must not be changed.
+// The column is a fixed_size_list<float32>, or a list<float32> whose lists are
+// equally long (as Parquet readers give); slices of records are honoured and
+// nulls are errors. So is a batch without rows, since a tensor cannot be empty.
+func Dense(b *Batch, column string) (*tensor.Dense, error) {
+	data, width, err := matrix(b, column)
+	if err != nil {
+		return nil, err
+	}
+	if len(data) == 0 {
+		return nil, fmt.Errorf("record: column %q: a tensor needs at least one value, got %d rows of width %d", column, b.NumRows(), width)
+	}
+	return compute.Engine().Matrix(data, len(data)/width, width), nil
+}
+
+// matrix is the values of a column of vectors, [NumRows, width] row-major. A list
+// column without rows has width 0.
+func matrix(b *Batch, column string) (data []float32, width int, err error) {
 	const want = "fixed_size_list<float32> or list<float32>"
 	col, err := find(b, column, want)
 	if err != nil {
@@ -55,34 +71,17 @@ func Matrix(b *Batch, column string) (data []float32, width int, err error) {
 	return values.Float32Values()[first:last:last], width, nil
 }
 
-// Dense is [Matrix] as a gorgonia tensor of shape (NumRows, width) that shares
-// the batch's memory and must not be changed. A batch without rows is an
-// error, since a tensor cannot be empty.
-func Dense(b *Batch, column string) (*tensor.Dense, error) {
-	data, width, err := Matrix(b, column)
-	if err != nil {
-		return nil, err
-	}
-	if len(data) == 0 {
-		return nil, fmt.Errorf("record: column %q: a tensor needs at least one value, got %d rows of width %d", column, b.NumRows(), width)
-	}
-	return tensor.New(tensor.WithShape(len(data)/width, width), tensor.WithBacking(data)), nil
-}
-
 // FromDense makes a fixed_size_list<float32> column from a float32 matrix of
 // shape (rows, width) without copying it; the tensor must not be changed
 // afterwards. The name is that of the column, for errors. Tensors of another
 // type or number of axes, transposed ones and strided views are errors.
 func FromDense(name string, t *tensor.Dense) (arrow.Array, error) {
-	if t.Dtype() != tensor.Float32 || t.Dims() != 2 {
-		return nil, fmt.Errorf("record: column %q: expected a float32 matrix, got a tensor of %v with shape %v", name, t.Dtype(), t.Shape())
+	data, rows, width, err := dense.Rows(t)
+	if err != nil {
+		return nil, fmt.Errorf("record: column %q: %w", name, err)
 	}
-	if t.RequiresIterator() || t.DataOrder().IsColMajor() {
-		return nil, fmt.Errorf("record: column %q: expected a contiguous row-major matrix, got strides %v for shape %v; materialise it first", name, t.Strides(), t.Shape())
-	}
-	rows, width := t.Shape()[0], t.Shape()[1]
 	values := array.NewData(arrow.PrimitiveTypes.Float32, rows*width,
-		[]*memory.Buffer{nil, memory.NewBufferBytes(arrow.Float32Traits.CastToBytes(t.Data().([]float32)[:rows*width]))}, nil, 0, 0)
+		[]*memory.Buffer{nil, memory.NewBufferBytes(arrow.Float32Traits.CastToBytes(data))}, nil, 0, 0)
 	list := array.NewData(arrow.FixedSizeListOf(int32(width), arrow.PrimitiveTypes.Float32), rows,
 		[]*memory.Buffer{nil}, []arrow.ArrayData{values}, 0, 0)
 	return array.NewFixedSizeListData(list), nil

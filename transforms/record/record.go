@@ -1,11 +1,3 @@
-// Package record holds the element that travels between Beam stages: a Batch,
-// which is one Arrow record, with its Beam coder and the conversions from and
-// to Go structs ([Of], [Rows]) and dense matrices ([Matrix], [Dense],
-// [FromDense]).
-//
-// All memory comes from Arrow's Go allocator and belongs to the garbage
-// collector. Nobody needs to call Retain or Release on a Batch, and nobody
-// should call Release: it would take the buffers away from other holders.
 package record
 
 import (

@@ -17,6 +17,8 @@ import (
 	"gorgonia.org/tensor"
 	"pgregory.net/rapid"
 
+	"github.com/sdr-ml/sdr/tensorops/dense"
+	"github.com/sdr-ml/sdr/transforms/compute"
 	"github.com/sdr-ml/sdr/transforms/record"
 )
 
@@ -166,31 +168,38 @@ func lists(t *testing.T, fixed int32, rows ...[]float32) *record.Batch {
 	return record.New(array.NewRecord(schema, []arrow.Array{col}, int64(len(rows))))
 }
 
+// values is a column's matrix: what is read of it and its width.
+func values(b *record.Batch) ([]float32, int, error) {
+	d, err := record.Dense(b, "x")
+	if err != nil {
+		return nil, 0, err
+	}
+	data, _, width, err := dense.Rows(d)
+	return data, width, err
+}
+
 func TestMatrix(t *testing.T) {
 	nan := float32(math.NaN())
 	for _, fixed := range []int32{0, 2} {
 		b := lists(t, fixed, []float32{1, 2}, []float32{3, 4}, []float32{5, nan})
-		_, _, err := record.Matrix(b, "x")
+		_, _, err := values(b)
 		require.EqualError(t, err, `record: column "x": expected fixed_size_list<float32> or list<float32> without nulls, got a null in row 2`)
-		data, width, err := record.Matrix(record.New(b.NewSlice(1, 2)), "x") // the null is outside the slice
+		data, width, err := values(record.New(b.NewSlice(1, 2))) // the null is outside the slice
 		require.NoError(t, err)
 		require.Equal(t, 2, width)
 		require.Equal(t, []float32{3, 4}, data)
 
 		b = lists(t, fixed, []float32{1, 2}, nil)
-		_, _, err = record.Matrix(b, "x")
+		_, _, err = values(b)
 		require.EqualError(t, err, `record: column "x": expected fixed_size_list<float32> or list<float32> without nulls, got 1 nulls in 2 rows`)
 
-		data, _, err = record.Matrix(lists(t, fixed), "x")
-		require.NoError(t, err)
-		require.Empty(t, data)
+		_, _, err = values(lists(t, fixed))
+		require.EqualError(t, err, fmt.Sprintf(`record: column "x": a tensor needs at least one value, got 0 rows of width %d`, fixed))
 	}
-	_, _, err := record.Matrix(lists(t, 0, []float32{1, 2}, []float32{3}), "x")
+	_, _, err := values(lists(t, 0, []float32{1, 2}, []float32{3}))
 	require.EqualError(t, err, `record: column "x": row 1 holds 1 values, row 0 holds 2; all vectors of a column must be equally long`)
-	data, width, err := record.Matrix(lists(t, 0, []float32{}, []float32{}), "x")
-	require.NoError(t, err)
-	require.Zero(t, width)
-	require.Empty(t, data)
+	_, _, err = values(lists(t, 0, []float32{}, []float32{}))
+	require.EqualError(t, err, `record: column "x": a tensor needs at least one value, got 2 rows of width 0`)
 }
 
 func TestDense(t *testing.T) {
@@ -198,21 +207,19 @@ func TestDense(t *testing.T) {
 	d, err := record.Dense(b, "x")
 	require.NoError(t, err)
 	require.Equal(t, tensor.Shape{2, 2}, d.Shape())
-	data, _, err := record.Matrix(b, "x")
-	require.NoError(t, err)
-	require.Same(t, &data[0], &d.Data().([]float32)[0], "Dense must not copy")
+	require.Equal(t, compute.Engine(), d.Engine())
+	data := d.Data().([]float32)
+	column := b.Column(0).(*array.FixedSizeList).ListValues().(*array.Float32).Float32Values()
+	require.Same(t, &column[2], &data[0], "Dense must not copy")
 
 	col, err := record.FromDense("x", d)
 	require.NoError(t, err)
 	back := record.New(array.NewRecord(arrow.NewSchema([]arrow.Field{{Name: "x", Type: col.DataType()}}, nil), []arrow.Array{col}, 2))
-	again, width, err := record.Matrix(back, "x")
+	again, width, err := values(back)
 	require.NoError(t, err)
 	require.Equal(t, 2, width)
 	require.Equal(t, []float32{3, 4, 5, 6}, again)
 	require.Same(t, &data[0], &again[0], "FromDense must not copy")
-
-	_, err = record.Dense(record.New(b.NewSlice(0, 0)), "x")
-	require.EqualError(t, err, `record: column "x": a tensor needs at least one value, got 0 rows of width 2`)
 }
 
 func TestFromDenseErrors(t *testing.T) {

@@ -21,10 +21,9 @@ var (
 	vectorType = reflect.TypeFor[[]float32]()
 )
 
-// columns lists the fields of T. It panics on a struct that can never be a
-// row, since that is a mistake in the program and not in the data.
-func columns[T any]() []column {
-	t := reflect.TypeFor[T]()
+// columns lists the fields of a row struct. It panics on a type that can never
+// be a row, since that is a mistake in the program and not in the data.
+func columns(t reflect.Type) []column {
 	if t.Kind() != reflect.Struct {
 		panic(fmt.Sprintf("record: rows must be structs, not %v", t))
 	}
@@ -77,22 +76,24 @@ func dataType(c column, width int) arrow.DataType {
 // every exported field, named by its `arrow` tag. A []float32 field becomes a
 // fixed_size_list<float32>; widths gives the list sizes in field order.
 // It panics if T cannot be a row or if the number of widths is wrong.
-func Schema[T any](widths ...int) *arrow.Schema {
-	cols := columns[T]()
+func Schema[T any](widths ...int) *arrow.Schema { return schema(reflect.TypeFor[T](), widths) }
+
+func schema(t reflect.Type, widths []int) *arrow.Schema {
+	cols := columns(t)
 	fields := make([]arrow.Field, len(cols))
 	rest := widths
 	for i, c := range cols {
 		width := 1
 		if c.typ == vectorType {
 			if len(rest) == 0 || rest[0] < 1 {
-				panic(fmt.Sprintf("record: Schema[%v]: column %q needs a width of at least 1; widths given: %v", reflect.TypeFor[T](), c.name, widths))
+				panic(fmt.Sprintf("record: Schema[%v]: column %q needs a width of at least 1; widths given: %v", t, c.name, widths))
 			}
 			width, rest = rest[0], rest[1:]
 		}
 		fields[i] = arrow.Field{Name: c.name, Type: dataType(c, width)}
 	}
 	if len(rest) > 0 {
-		panic(fmt.Sprintf("record: Schema[%v]: %d widths given, %d of them for no column", reflect.TypeFor[T](), len(widths), len(rest)))
+		panic(fmt.Sprintf("record: Schema[%v]: %d widths given, %d of them for no column", t, len(widths), len(rest)))
 	}
 	return arrow.NewSchema(fields, nil)
 }
@@ -104,75 +105,87 @@ func Schema[T any](widths ...int) *arrow.Schema {
 // if T cannot be a row, or if vectors of one column are empty or differ in
 // length.
 func Of[T any](rows []T) *Batch {
-	cols := columns[T]()
+	b, err := write(reflect.ValueOf(rows))
+	if err != nil {
+		panic(err.Error())
+	}
+	return b
+}
+
+// write makes a batch of a slice of row structs. Vectors of one column that are
+// empty or differ in length are errors.
+func write(rows reflect.Value) (*Batch, error) {
+	cols := columns(rows.Type().Elem())
 	var widths []int
 	for _, c := range cols {
 		if c.typ != vectorType {
 			continue
 		}
 		width := 1
-		if len(rows) > 0 {
-			width = reflect.ValueOf(&rows[0]).Elem().Field(c.index).Len()
+		if rows.Len() > 0 {
+			width = rows.Index(0).Field(c.index).Len()
 		}
 		if width == 0 {
-			panic(fmt.Sprintf("record: column %q: row 0 holds an empty vector", c.name))
+			return nil, fmt.Errorf("record: column %q: row 0 holds an empty vector", c.name)
 		}
 		widths = append(widths, width)
 	}
-	schema := Schema[T](widths...)
-	b := array.NewRecordBuilder(Mem, schema)
-	b.Reserve(len(rows))
+	b := array.NewRecordBuilder(Mem, schema(rows.Type().Elem(), widths))
+	b.Reserve(rows.Len())
 	for i, c := range cols {
-		appendColumn(b.Field(i), c, rows)
+		if err := writeColumn(b.Field(i), c, rows); err != nil {
+			return nil, err
+		}
 	}
-	return New(b.NewRecord())
+	return New(b.NewRecord()), nil
 }
 
-// appendColumn appends one field of all rows to a column builder.
-func appendColumn[T any](b array.Builder, c column, rows []T) {
-	field := func(i int) reflect.Value { return reflect.ValueOf(&rows[i]).Elem().Field(c.index) }
+// writeColumn appends one field of all rows to a column builder.
+func writeColumn(b array.Builder, c column, rows reflect.Value) error {
+	n, field := rows.Len(), func(i int) reflect.Value { return rows.Index(i).Field(c.index) }
 	switch b := b.(type) {
 	case *array.StringBuilder:
-		for i := range rows {
+		for i := range n {
 			b.Append(field(i).String())
 		}
 	case *array.BooleanBuilder:
-		for i := range rows {
+		for i := range n {
 			b.Append(field(i).Bool())
 		}
 	case *array.Int32Builder:
-		for i := range rows {
+		for i := range n {
 			b.Append(int32(field(i).Int()))
 		}
 	case *array.Int64Builder:
-		for i := range rows {
+		for i := range n {
 			b.Append(field(i).Int())
 		}
 	case *array.Float32Builder:
-		for i := range rows {
+		for i := range n {
 			b.Append(float32(field(i).Float()))
 		}
 	case *array.Float64Builder:
-		for i := range rows {
+		for i := range n {
 			b.Append(field(i).Float())
 		}
 	case *array.BinaryBuilder:
-		for i := range rows {
+		for i := range n {
 			b.Append(append([]byte{}, field(i).Bytes()...)) // never nil, which would be a null
 		}
 	case *array.FixedSizeListBuilder:
 		values := b.ValueBuilder().(*array.Float32Builder)
 		width := int(b.Type().(*arrow.FixedSizeListType).Len())
-		values.Reserve(len(rows) * width)
-		for i := range rows {
+		values.Reserve(n * width)
+		for i := range n {
 			v := field(i).Interface().([]float32)
 			if len(v) != width {
-				panic(fmt.Sprintf("record: column %q: row %d holds %d values, row 0 holds %d; all vectors of a column must be equally long", c.name, i, len(v), width))
+				return fmt.Errorf("record: column %q: row %d holds %d values, row 0 holds %d; all vectors of a column must be equally long", c.name, i, len(v), width)
 			}
 			b.Append(true)
 			values.AppendValues(v, nil)
 		}
 	}
+	return nil
 }
 
 // Rows reads the columns named by T's `arrow` tags; other columns of the batch
@@ -180,24 +193,32 @@ func appendColumn[T any](b array.Builder, c column, rows []T) {
 // errors that name the column. The rows share no memory with the batch.
 func Rows[T any](b *Batch) ([]T, error) {
 	rows := make([]T, b.NumRows())
-	for _, c := range columns[T]() {
-		if err := readColumn(b, c, rows); err != nil {
-			return nil, err
-		}
+	if err := read(b, reflect.ValueOf(rows)); err != nil {
+		return nil, err
 	}
 	return rows, nil
 }
 
+// read fills a slice of row structs, as many as the batch has rows.
+func read(b *Batch, rows reflect.Value) error {
+	for _, c := range columns(rows.Type().Elem()) {
+		if err := readColumn(b, c, rows); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // readColumn sets one field of all rows.
-func readColumn[T any](b *Batch, c column, rows []T) error {
-	field := func(i int) reflect.Value { return reflect.ValueOf(&rows[i]).Elem().Field(c.index) }
+func readColumn(b *Batch, c column, rows reflect.Value) error {
+	n, field := rows.Len(), func(i int) reflect.Value { return rows.Index(i).Field(c.index) }
 	if c.typ == vectorType {
-		data, width, err := Matrix(b, c.name)
+		data, width, err := matrix(b, c.name)
 		if err != nil {
 			return err
 		}
 		data = append([]float32{}, data...)
-		for i := range rows {
+		for i := range n {
 			field(i).Set(reflect.ValueOf(data[i*width : (i+1)*width : (i+1)*width]))
 		}
 		return nil
@@ -211,31 +232,31 @@ func readColumn[T any](b *Batch, c column, rows []T) error {
 	}
 	switch col := col.(type) {
 	case *array.String:
-		for i := range rows {
+		for i := range n {
 			field(i).SetString(strings.Clone(col.Value(i)))
 		}
 	case *array.Boolean:
-		for i := range rows {
+		for i := range n {
 			field(i).SetBool(col.Value(i))
 		}
 	case *array.Int32:
-		for i := range rows {
+		for i := range n {
 			field(i).SetInt(int64(col.Value(i)))
 		}
 	case *array.Int64:
-		for i := range rows {
+		for i := range n {
 			field(i).SetInt(col.Value(i))
 		}
 	case *array.Float32:
-		for i := range rows {
+		for i := range n {
 			field(i).SetFloat(float64(col.Value(i)))
 		}
 	case *array.Float64:
-		for i := range rows {
+		for i := range n {
 			field(i).SetFloat(col.Value(i))
 		}
 	case *array.Binary:
-		for i := range rows {
+		for i := range n {
 			field(i).SetBytes(append([]byte{}, col.Value(i)...))
 		}
 	}

@@ -43,7 +43,7 @@ var errSeen = errors.New("seen")
 // CheckLabels returns an error for a split whose first image has no label.
 func CheckLabels(ctx context.Context, path string) error {
 	err := each(ctx, path, func(split imageio.Split) error {
-		return imageio.Read(ctx, split, func(raw imageio.Image) error {
+		return imageio.ReadSplit(ctx, split, func(raw imageio.Image) error {
 			_, err := classOf(split, raw)
 			return cmp.Or(err, errSeen)
 		})
@@ -92,15 +92,13 @@ func Load(ctx context.Context, path string, size int, classes []string) (*Images
 		err = errors.New("some images have numbers as labels, others only names of classes")
 	}
 	if err == nil && classes == nil && slices.Min(im.Labels) == slices.Max(im.Labels) {
-		err = fmt.Errorf("all images are of the class %q; a task needs at least two: %s", im.Classes[im.Labels[0]], wanted)
+		err = fmt.Errorf("all images are of the class %q; a task needs at least two: %s", im.Classes[im.Labels[0]], imageio.LabelSources())
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return im, nil
 }
-
-const wanted = "a folder for each class, a column label in Parquet, a .cls member for each image in tar, or a labels file beside IDX"
 
 // each visits the splits of a path, in order.
 func each(ctx context.Context, path string, visit func(split imageio.Split) error) error {
@@ -124,7 +122,7 @@ func classOf(split imageio.Split, raw imageio.Image) (string, error) {
 		class = folderOf(split.Path, raw.Source)
 	}
 	if raw.Label < 0 && class == "" {
-		return "", fmt.Errorf("%s, row %d has no label; a task needs %s", raw.Source, raw.Row, wanted)
+		return "", fmt.Errorf("%s, row %d has no label; a task needs %s", raw.Source, raw.Row, imageio.LabelSources())
 	}
 	return class, nil
 }

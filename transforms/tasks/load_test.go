@@ -2,6 +2,7 @@ package tasks_test
 
 import (
 	"archive/tar"
+	"archive/zip"
 	"bytes"
 	"encoding/json"
 	"fmt"
@@ -202,6 +203,79 @@ func TestArchiveNames(t *testing.T) {
 	require.Equal(t, []int64{1, 0}, im.Labels)
 	im = load(t, archive(t, "x/dog/a.png", string(pixel(0)), "x/cat/b.png", string(pixel(1))), nil)
 	require.Equal(t, []string{"cat", "dog"}, im.Classes)
+}
+
+// TestZip has classes by the members' folders, and leaves members that cannot be
+// read out.
+func TestZip(t *testing.T) {
+	dir := t.TempDir()
+	pack := func(name string, members ...string) string {
+		var b bytes.Buffer
+		w := zip.NewWriter(&b)
+		for i, m := range members {
+			f, err := w.Create(m)
+			require.NoError(t, err)
+			_, err = f.Write(pixel(uint8(i)))
+			require.NoError(t, err)
+		}
+		require.NoError(t, w.Close())
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), b.Bytes(), 0o644))
+		return filepath.Join(dir, name)
+	}
+	train := pack("pets-train.zip", "x/dog/a.png", "x/cat/b.png", "x/cat/c.png")
+	test := pack("pets-test.zip", "cat/b.png", "dog/c.png")
+	found, err := tasks.Find(dir)
+	require.NoError(t, err)
+	require.Equal(t, []tasks.Task{{Name: "pets", Train: train, Test: test, Metric: tasks.MeanPerClass}}, found)
+	im := load(t, train, nil)
+	require.Equal(t, []string{"cat", "dog"}, im.Classes)
+	require.Equal(t, []int64{1, 0, 0}, im.Labels)
+	require.Equal(t, []int64{0, 1}, load(t, test, im.Classes).Labels)
+
+	data, err := os.ReadFile(train)
+	require.NoError(t, err)
+	data[bytes.Index(data, []byte("x/cat/b.png"))+20] ^= 1 // in the local header's data
+	require.NoError(t, os.WriteFile(train, data, 0o644))
+	im = load(t, train, nil)
+	require.Equal(t, []int64{1, 0}, im.Labels)
+	require.Len(t, im.Bad, 1)
+	require.Contains(t, im.Bad[0], train+"!x/cat/b.png, row 0: ")
+
+	loose := pack("loose.zip", "a.png")
+	require.ErrorContains(t, tasks.CheckLabels(t.Context(), loose), loose+"!a.png, row 0 has no label; a task needs")
+}
+
+// TestLists has labels in lists, as names or as numbers, and leaves images that are
+// missing out.
+func TestLists(t *testing.T) {
+	dir := folder(t, t.TempDir(), "a/1.png", "a/2.png", "b/3.png")
+	list := func(name, text string) string {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644))
+		return filepath.Join(dir, name)
+	}
+	train := list("pets-train.csv", "file,label\na/1.png,dog\na/2.png,cat\nmissing.png,cat\nb/3.png,dog\n")
+	test := list("pets-test.tsv", "a/2.png\tdog\nb/3.png\tcat\n")
+	list("README.txt", "Photos of pets.\n")
+	found, err := tasks.Find(dir)
+	require.NoError(t, err)
+	require.Equal(t, []tasks.Task{{Name: "pets", Train: train, Test: test, Metric: tasks.MeanPerClass}}, found)
+	im := load(t, train, nil)
+	require.Equal(t, []string{"cat", "dog"}, im.Classes)
+	require.Equal(t, []int64{1, 0, 1}, im.Labels)
+	require.Equal(t, []uint8{0, 1, 2}, []uint8{im.At(0)[0], im.At(1)[0], im.At(2)[0]})
+	require.Equal(t, []string{filepath.Join(dir, "missing.png") + ", row 0: no such file; line 4 of " + train + " names it"}, im.Bad)
+	require.Equal(t, []int64{1, 0}, load(t, test, im.Classes).Labels)
+
+	im = load(t, list("numbers.txt", "a/1.png 2\na/2.png 0\n"), nil)
+	require.Equal(t, []int64{2, 0}, im.Labels)
+	require.Equal(t, []string{"0", "1", "2"}, im.Classes)
+	im = load(t, list("folders.txt", "b/3.png\na/2.png\n"), nil)
+	require.Equal(t, []string{"a", "b"}, im.Classes)
+	require.Equal(t, []int64{1, 0}, im.Labels)
+
+	some := list("some.csv", "a/1.png,dog\na/2.png,\n")
+	_, err = tasks.Load(t.Context(), some, 4, nil)
+	require.ErrorContains(t, err, filepath.Join(dir, "a/2.png")+", row 0 has no label; a task needs a folder for each class")
 }
 
 // TestNoLabels checks that images without labels are refused, with the file and

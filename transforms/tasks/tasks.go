@@ -1,18 +1,20 @@
 // Package tasks finds and loads downstream tasks: labelled training and test
-// images, as NAME-train.parquet and NAME-test.parquet or as NAME/train/CLASS/*
-// and NAME/test/CLASS/*.
+// images, as files NAME-train and NAME-test of any kind that package imageio
+// reads, such as NAME-train.parquet, or as NAME/train/CLASS/* and
+// NAME/test/CLASS/*.
 package tasks
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
-	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"unicode"
+
+	"github.com/sdr-ml/sdr/transforms/imageio"
 )
 
 // Metrics of a task.
@@ -52,52 +54,66 @@ func MetricOf(name string) string {
 	return Top1
 }
 
-const (
-	trainSuffix = "-train.parquet"
-	testSuffix  = "-test.parquet"
-)
-
 // Find lists the tasks in a local folder, by name.
 func Find(dir string) ([]Task, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("tasks %s: %w", dir, err)
 	}
-	var found []Task
+	train, test := map[string]string{}, map[string]string{} // paths by the task's name
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), ".") {
-			continue
+		for _, s := range splitsIn(dir, e.Name()) {
+			paths := train
+			if s.part == "test" {
+				paths = test
+			}
+			if paths[s.task] != "" {
+				return nil, fmt.Errorf("task %s is there twice: %s and %s; rename one", s.task, paths[s.task], s.path)
+			}
+			paths[s.task] = s.path
 		}
-		path := filepath.Join(dir, e.Name())
-		name, isTrain := strings.CutSuffix(e.Name(), trainSuffix)
-		t := Task{Name: name, Train: path, Test: filepath.Join(dir, name+testSuffix)}
-		if isFolder(path) {
-			t = Task{Name: e.Name(), Train: filepath.Join(path, "train"), Test: filepath.Join(path, "test")}
-			isTrain = isFolder(t.Train)
-		}
-		if !isTrain {
-			continue
-		}
-		if _, err := os.Stat(t.Test); errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("task %s: there is %s but no %s; a task needs both", t.Name, t.Train, t.Test)
-		} else if err != nil {
-			return nil, fmt.Errorf("task %s: %w", t.Name, err)
-		}
-		if at := slices.IndexFunc(found, func(f Task) bool { return f.Name == t.Name }); at >= 0 {
-			return nil, fmt.Errorf("task %s is there twice: %s and %s; rename one", t.Name, found[at].Train, t.Train)
-		}
-		t.Metric = MetricOf(t.Name)
-		found = append(found, t)
 	}
-	if len(found) == 0 {
-		return nil, fmt.Errorf("%s holds no task: want NAME-train.parquet with NAME-test.parquet, or NAME/train/CLASS/* with NAME/test/CLASS/*", dir)
+	if len(train) == 0 {
+		return nil, fmt.Errorf("%s holds no task: want labelled collections NAME-train.* with NAME-test.*, such as .parquet, or NAME/train/CLASS/* with NAME/test/CLASS/*", dir)
 	}
-	slices.SortFunc(found, func(a, b Task) int { return cmp.Compare(a.Name, b.Name) })
+	var found []Task
+	for _, name := range slices.Sorted(maps.Keys(train)) {
+		if test[name] == "" {
+			return nil, fmt.Errorf("task %s: there is %s but no %s; a task needs both", name, train[name], testFor(train[name]))
+		}
+		found = append(found, Task{Name: name, Train: train[name], Test: test[name], Metric: MetricOf(name)})
+	}
 	return found, nil
 }
 
+// split is where the train or test part of a task is.
+type split struct{ task, part, path string }
+
+// splitsIn finds the splits in an entry of a folder: a file NAME-train or
+// NAME-test of any kind, or a folder NAME with folders train and test.
+func splitsIn(dir, entry string) (found []split) {
+	path := filepath.Join(dir, entry)
+	stem, _ := imageio.Stem(entry)
+	folder := isFolder(path) && !strings.HasPrefix(entry, ".")
+	for _, part := range []string{"train", "test"} {
+		if below := filepath.Join(path, part); folder && isFolder(below) {
+			found = append(found, split{entry, part, below})
+		}
+		if task, ok := strings.CutSuffix(stem, "-"+part); ok && task != "" && !folder {
+			found = append(found, split{task, part, path})
+		}
+	}
+	return found
+}
+
+// testFor is where the test images for some training images are looked for.
+func testFor(train string) string {
+	at := strings.LastIndex(train, "train")
+	return train[:at] + "test" + train[at+len("train"):]
+}
+
 // Open describes one task whose training images are at a local path: a file
-// NAME-train.parquet, a folder NAME with train/CLASS/*, or any labelled images.
+// NAME-train of any kind, a folder NAME with train/CLASS/*, or any labelled images.
 func Open(path string) (Task, error) {
 	absolute, err := filepath.Abs(path)
 	if err == nil {
@@ -107,13 +123,12 @@ func Open(path string) (Task, error) {
 		return Task{}, fmt.Errorf("task %s: %w", path, err)
 	}
 	t := Task{Name: filepath.Base(absolute), Train: path}
-	switch train := filepath.Join(path, "train"); {
-	case isFolder(train):
+	if train := filepath.Join(path, "train"); isFolder(train) {
 		t.Train = train
-	case !isFolder(path):
-		t.Name = strings.TrimSuffix(t.Name, ".gz")
-		t.Name = strings.TrimSuffix(strings.TrimSuffix(t.Name, filepath.Ext(t.Name)), "-train")
-	case t.Name == "train":
+	} else if stem, _ := imageio.Stem(path); stem != "" && !isFolder(path) {
+		t.Name = cmp.Or(strings.TrimSuffix(stem, "-train"), t.Name)
+	}
+	if t.Name == "train" {
 		t.Name = filepath.Base(filepath.Dir(absolute))
 	}
 	t.Metric = MetricOf(t.Name)

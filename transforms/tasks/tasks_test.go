@@ -43,6 +43,26 @@ func TestFind(t *testing.T) {
 	require.Len(t, found, 6)
 }
 
+// Training and test images may be of different kinds, but only one of each.
+func TestFindKinds(t *testing.T) {
+	dir := touch(t, "a-train.tar.gz", "a-test.parquet", "b-train.TGZ", "b-test/", "b/test/", "mnist-train-images-idx3-ubyte.gz", "mnist-test-images.idx3-ubyte",
+		"mnist-train-labels-idx1-ubyte.gz", "c-train.md", "d-train.jpg", "e-training.tar", "-train.tar", "f-train.tar/", "orphan-test.tar")
+	found, err := tasks.Find(dir)
+	require.NoError(t, err)
+	var got []string
+	for _, f := range found {
+		got = append(got, f.Name, filepath.Base(f.Train), filepath.Base(f.Test))
+	}
+	require.Equal(t, []string{"a", "a-train.tar.gz", "a-test.parquet", "b", "b-train.TGZ", "test", "mnist", "mnist-train-images-idx3-ubyte.gz", "mnist-test-images.idx3-ubyte"}, got)
+	for _, twice := range []string{"a-train.parquet", "a-test.tar"} {
+		_, err = tasks.Find(touch(t, "a-train.tar", "a-test.parquet", twice))
+		require.ErrorContains(t, err, "task a is there twice")
+	}
+	dir = touch(t, "train-train.tar.gz")
+	_, err = tasks.Find(dir)
+	require.ErrorContains(t, err, "task train: there is "+filepath.Join(dir, "train-train.tar.gz")+" but no "+filepath.Join(dir, "train-test.tar.gz"))
+}
+
 func TestFindErrors(t *testing.T) {
 	dir := touch(t, "a-train.parquet")
 	_, err := tasks.Find(dir)
@@ -54,7 +74,7 @@ func TestFindErrors(t *testing.T) {
 	require.ErrorContains(t, err, "task a is there twice")
 	for _, dir := range []string{touch(t), touch(t, "a-test.parquet"), touch(t, "photos/a.jpg")} {
 		_, err = tasks.Find(dir)
-		require.ErrorContains(t, err, dir+" holds no task: want NAME-train.parquet with NAME-test.parquet, or NAME/train/CLASS/*")
+		require.ErrorContains(t, err, dir+" holds no task: want labelled collections NAME-train.* with NAME-test.*, such as .parquet, or NAME/train/CLASS/*")
 	}
 	_, err = tasks.Find(filepath.Join(dir, "none"))
 	require.ErrorContains(t, err, "no such file")
@@ -63,16 +83,21 @@ func TestFindErrors(t *testing.T) {
 }
 
 func TestOpen(t *testing.T) {
-	dir := touch(t, "emoji-train.parquet", "pets/train/cat/", "pets/test/", "birds/cat/", "web.tar.gz", "my.v2-train.parquet", "train-images-idx3-ubyte.gz")
+	dir := touch(t, "emoji-train.parquet", "pets/train/cat/", "pets/test/", "birds/cat/", "web.tar.gz", "my.v2-train.parquet", "mnist/train-images-idx3-ubyte.gz", "mnist-train-images-idx3-ubyte", "-train.parquet", "pets/train.tar", "notes.md")
 	for path, want := range map[string]tasks.Task{
-		"emoji-train.parquet":        {Name: "emoji", Train: "emoji-train.parquet", Metric: tasks.Top1},
-		"pets":                       {Name: "pets", Train: "pets/train", Metric: tasks.MeanPerClass},
-		"pets/":                      {Name: "pets", Train: "pets/train", Metric: tasks.MeanPerClass},
-		"pets/train":                 {Name: "pets", Train: "pets/train", Metric: tasks.MeanPerClass},
-		"birds":                      {Name: "birds", Train: "birds", Metric: tasks.Top1},
-		"web.tar.gz":                 {Name: "web", Train: "web.tar.gz", Metric: tasks.Top1},
-		"my.v2-train.parquet":        {Name: "my.v2", Train: "my.v2-train.parquet", Metric: tasks.Top1},
-		"train-images-idx3-ubyte.gz": {Name: "train-images-idx3-ubyte", Train: "train-images-idx3-ubyte.gz", Metric: tasks.Top1},
+		"emoji-train.parquet": {Name: "emoji", Train: "emoji-train.parquet", Metric: tasks.Top1},
+		"pets":                {Name: "pets", Train: "pets/train", Metric: tasks.MeanPerClass},
+		"pets/":               {Name: "pets", Train: "pets/train", Metric: tasks.MeanPerClass},
+		"pets/train":          {Name: "pets", Train: "pets/train", Metric: tasks.MeanPerClass},
+		"birds":               {Name: "birds", Train: "birds", Metric: tasks.Top1},
+		"web.tar.gz":          {Name: "web", Train: "web.tar.gz", Metric: tasks.Top1},
+		"my.v2-train.parquet": {Name: "my.v2", Train: "my.v2-train.parquet", Metric: tasks.Top1},
+		"-train.parquet":      {Name: "-train.parquet", Train: "-train.parquet", Metric: tasks.Top1},
+		"pets/train.tar":      {Name: "pets", Train: "pets/train.tar", Metric: tasks.MeanPerClass},
+		"notes.md":            {Name: "notes.md", Train: "notes.md", Metric: tasks.Top1},
+
+		"mnist/train-images-idx3-ubyte.gz": {Name: "mnist", Train: "mnist/train-images-idx3-ubyte.gz", Metric: tasks.Top1},
+		"mnist-train-images-idx3-ubyte":    {Name: "mnist", Train: "mnist-train-images-idx3-ubyte", Metric: tasks.Top1},
 	} {
 		got, err := tasks.Open(filepath.Join(dir, path))
 		require.NoError(t, err)

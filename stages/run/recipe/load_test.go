@@ -244,7 +244,9 @@ func TestParseErrors(t *testing.T) {
 // FuzzLoad gives any text as a file and as a setting: an answer on one line,
 // or a recipe that is valid and survives writing.
 func FuzzLoad(f *testing.F) {
-	for _, text := range []string{"train.lr=1", "input.mean=[1,1,1]", "name: x", "train:\n  lr: 0.1\n", "a: &a [*a]", "<<: {seed: 1}", "seed: !!binary aGk=", "? [a]\n: 2", "\xff=\x00", "train={", "name=|", "name=!!x y"} {
+	for _, text := range []string{"train.lr=1", "input.mean=[1,1,1]", "name: x", "train:\n  lr: 0.1\n", "a: &a [*a]", "<<: {seed: 1}", "seed: !!binary aGk=", "? [a]\n: 2", "\xff=\x00", "train={", "name=|", "name=!!x y",
+		"views=[random_resized_crop, {grayscale: {p: 1}}]", "views.gaussian_blur.p=1", "views: {first: [], second: [grayscale]}\ninput: {crop: 32}",
+		"views:\n  - gaussian_blur:\n      sigma: [0, 1]\n  - horizontal_flip", "views.second.grayscale={p: 0}", "input.blur=0.5"} {
 		f.Add(text)
 	}
 	path := filepath.Join(f.TempDir(), "fuzz.yaml")

@@ -1,6 +1,7 @@
 package recipe
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,7 +27,7 @@ func Keys() []string {
 				for _, key := range settingKeys() {
 					keys = append(keys, prefix+key)
 				}
-			case f.Type.Kind() == reflect.Struct:
+			case f.Type.Kind() == reflect.Struct && f.Type != viewsType:
 				keys = append(keys, list(f.Type, prefix+keyOf(f)+".")...)
 			default:
 				keys = append(keys, prefix+keyOf(f))
@@ -49,6 +50,16 @@ func keyOf(f reflect.StructField) string {
 	return strings.ToLower(f.Name)
 }
 
+// fieldOf is the field of a key, invalid where there is none.
+func fieldOf(section reflect.Value, key string) (field reflect.Value) {
+	for f, v := range section.Fields() {
+		if keyOf(f) == key || f.Type == settingsType && slices.Contains(settingKeys(), key) {
+			field = v
+		}
+	}
+	return field
+}
+
 // overlay sets the recipe's fields from keys as YAML gives them. A key that a
 // recipe does not have is an error that names the nearest one.
 func (r *Recipe) overlay(keys map[string]any) error {
@@ -59,16 +70,12 @@ func overlay(section reflect.Value, keys map[string]any, prefix string) error {
 	for _, key := range slices.Sorted(maps.Keys(keys)) {
 		full, value := prefix+key, keys[key]
 		below, isMap := value.(map[string]any)
-		var field reflect.Value
-		for f, v := range section.Fields() {
-			switch {
-			case keyOf(f) == key:
-				field = v
-			case f.Type == settingsType && slices.Contains(settingKeys(), key):
-				field = v
-			}
-		}
+		field := fieldOf(section, key)
 		switch {
+		case field.IsValid() && field.Type() == viewsType:
+			if err := field.Addr().Interface().(*Views).overlay(value, full); err != nil {
+				return err
+			}
 		case field.IsValid() && field.Type() == settingsType:
 			var number float64
 			if err := assign(reflect.ValueOf(&number).Elem(), value); err != nil {
@@ -78,6 +85,8 @@ func overlay(section reflect.Value, keys map[string]any, prefix string) error {
 				field.Set(reflect.MakeMap(settingsType))
 			}
 			field.SetMapIndex(reflect.ValueOf(key), reflect.ValueOf(number))
+		case moved[full] != "":
+			return fmt.Errorf("%s: %s is now %s", full, show(value), fmt.Sprintf(moved[full], show(value)))
 		case !field.IsValid() && len(below) == 0:
 			return unknownKey(full)
 		case !field.IsValid(), field.Kind() != reflect.Struct && len(below) > 0:
@@ -185,6 +194,8 @@ func unknownKey(key string) error {
 		}
 		return min(levenshtein.ComputeDistance(key, k), 1+levenshtein.ComputeDistance(last(key), last(k)))
 	}
-	nearest := slices.MinFunc(Keys(), func(a, b string) int { return distance(a) - distance(b) })
+	nearest := slices.MinFunc(slices.Concat(Keys(), viewKeys()), func(a, b string) int {
+		return cmp.Or(distance(a)-distance(b), levenshtein.ComputeDistance(key, a)-levenshtein.ComputeDistance(key, b))
+	})
 	return fmt.Errorf("there is no key %q; did you mean %q?", key, nearest)
 }

@@ -24,6 +24,8 @@ type Recipe struct {
 	Seed uint64 `yaml:"seed"`
 	// Input is how images are stored and seen.
 	Input Input `yaml:"input"`
+	// Views are the operations that make the two views of an image.
+	Views Views `yaml:"views"`
 	// Backbone is the network that every sub-net is an instance of.
 	Backbone nn.Backbone `yaml:"backbone"`
 	// Paths is the number of choices in each stage of the backbone, such as
@@ -50,11 +52,6 @@ type Input struct {
 	Mean [3]float32 `yaml:"mean"`
 	// Std is the divisor after Mean is subtracted.
 	Std [3]float32 `yaml:"std"`
-	// Blur is the probability of Gaussian blur in a view. The SimSiam recipe
-	// leaves it off at 32 px and uses 0.5 on larger images.
-	Blur float64 `yaml:"blur"`
-	// ScaleMin is the smallest share of an image's area that a view shows.
-	ScaleMin float64 `yaml:"scale_min"`
 }
 
 // Split says how the stages of the SDRnet's backbone split into sub-nets.
@@ -240,8 +237,7 @@ func (r *Recipe) Validate() error {
 		within("backbone.width", float64(r.Backbone.Width), 1, 256),
 		within("input.size", float64(r.Input.Size), 8, 512),
 		within("input.crop", float64(r.Input.Crop), 8, 512),
-		within("input.blur", r.Input.Blur, 0, 1),
-		within("input.scale_min", r.Input.ScaleMin, .01, 1),
+		r.Views.validate(r.Input),
 		within("split.shared", r.Split.Shared, 0, 1),
 		within("partition.iterations", float64(r.Partition.Iterations), 1, 1000),
 		within("ssl.hidden", float64(r.SSL.Hidden), 1, 1<<16),

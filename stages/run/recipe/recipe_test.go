@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/sdr-ml/sdr/stages/run/recipe"
+	"github.com/sdr-ml/sdr/tensorops/augment"
 	"github.com/sdr-ml/sdr/tensorops/nn"
 	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
@@ -29,8 +30,14 @@ func TestValidate(t *testing.T) {
 		{"split.heads", func(r *recipe.Recipe) { r.Split.Heads = "none" }},
 		{"input.size: 7 is out of range; want 8 to 512", func(r *recipe.Recipe) { r.Input.Size = 7 }},
 		{"input.crop", func(r *recipe.Recipe) { r.Input.Crop = 513 }},
-		{"input.blur", func(r *recipe.Recipe) { r.Input.Blur = nan }},
-		{"input.scale_min", func(r *recipe.Recipe) { r.Input.ScaleMin = 0 }},
+		{"views.grayscale.p: 2 is out of range; want 0 to 1", func(r *recipe.Recipe) { r.Views = both(augment.Grayscale{P: 2}) }},
+		{"views.second.gaussian_blur.sigma: [3, 2] is out of range", func(r *recipe.Recipe) {
+			r.Views.Second = []augment.Operation{augment.GaussianBlur{P: 1, Sigma: [2]float64{3, 2}}}
+		}},
+		{"views: nothing makes views of 20 px (input.crop) of images of 32 px (input.size); add random_resized_crop", func(r *recipe.Recipe) {
+			r.Input.Crop, r.Views = 20, both(augment.Grayscale{})
+		}},
+		{"views.first: nothing makes views of 20 px", func(r *recipe.Recipe) { r.Input.Crop, r.Views.First = 20, nil }},
 		{"input.mean: green is NaN", func(r *recipe.Recipe) { r.Input.Mean[1] = float32(nan) }},
 		{"input.mean: blue is 124; want 0 to 1", func(r *recipe.Recipe) { r.Input.Mean[2] = 124 }},
 		{"input.std: red is 0; want a number above 0", func(r *recipe.Recipe) { r.Input.Std[0] = 0 }},

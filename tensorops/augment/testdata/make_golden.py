@@ -59,6 +59,7 @@ OPS = {
     "gray": (lambda image, _: F.to_grayscale(image, 3), [0]),
     "blur": (blur, [0, 0.1, 0.5, 1.1, 1.41, 1.42, 2, 4.5, 30]),
     "flip": (lambda image, _: F.hflip(image), [0]),
+    "solarize": (F.solarize, [0, 1, 77, 128, 255]),
 }
 
 images = [make(h, w) for make, h, w in [(noise, 9, 10), (flat, 4, 5), (saturated, 9, 7), (photo, 10, 9), (noise, 1, 6), (noise, 7, 1)]]
@@ -78,39 +79,50 @@ for name, values in {"hue": [0.0, 0.1, -0.1, 0.31], "saturation": [0.6, 1.37], "
 
 sources = [make(h, w) for make, h, w in [(photo, 32, 32), (photo, 29, 41), (noise, 40, 24), (photo, 32, 32)]]
 chains = []
-for number in range(28):
-    source = number % len(sources)
-    height, width, _ = sources[source].shape
-    box_h, box_w = random.randint(1, height), random.randint(1, width)
-    if number == 0:
-        box_h, box_w = height, width
-    size = 20 if number < 20 else [24, 32, 64, 64][number % 4]
-    p = {
-        "Box": {"Top": random.randint(0, height - box_h), "Left": random.randint(0, width - box_w), "Height": box_h, "Width": box_w},
-        "Flip": random.random() < 0.5,
-        "Jitter": random.random() < 0.8,
-        "Order": random.sample(range(4), 4),
-        "Brightness": random.uniform(0.6, 1.4),
-        "Contrast": random.uniform(0.6, 1.4),
-        "Saturation": random.uniform(0.6, 1.4),
-        "Hue": random.uniform(-0.1, 0.1),
-        "Gray": random.random() < 0.2,
-        "Blur": random.random() < 0.5,
-        "Sigma": random.uniform(0.1, 2),
-    }
-    image = F.resized_crop(Image.fromarray(sources[source]), *p["Box"].values(), [size, size])
-    if p["Jitter"]:
-        factors = [p["Brightness"], p["Contrast"], p["Saturation"], p["Hue"]]
-        for op in p["Order"]:
+
+
+def decide(name, image):
+    """What an operation's Draw might return for an image."""
+    if name == "random_resized_crop":
+        height, width = random.randint(1, image.height), random.randint(1, image.width)
+        return {"Top": random.randint(0, image.height - height), "Left": random.randint(0, image.width - width), "Height": height, "Width": width}
+    if name == "color_jitter":
+        factors = {k: random.uniform(0.6, 1.4) for k in ("Brightness", "Contrast", "Saturation")}
+        return {"On": random.random() < 0.8, "Order": random.sample(range(4), 4), **factors, "Hue": random.uniform(-0.1, 0.1)}
+    if name == "gaussian_blur":
+        return random.choice([0, random.uniform(0.1, 2)])
+    return random.random() < 0.5
+
+
+def transform(name, image, d, size):
+    """What an operation's Apply makes of an image."""
+    if name == "random_resized_crop":
+        return F.resized_crop(image, d["Top"], d["Left"], d["Height"], d["Width"], [size, size])
+    if name == "color_jitter":
+        factors = [d["Brightness"], d["Contrast"], d["Saturation"], d["Hue"]]
+        for op in d["Order"] if d["On"] else []:
             image = JITTER[op](image, factors[op])
-    if p["Gray"]:
-        image = F.to_grayscale(image, 3)
-    if p["Blur"]:
-        image = blur(image, p["Sigma"])
-    if p["Flip"]:
-        image = F.hflip(image)
+        return image
+    if name == "gaussian_blur":
+        return blur(image, d)
+    if name == "solarize":
+        return F.solarize(image, THRESHOLD) if d else image
+    return OPS[{"horizontal_flip": "flip", "grayscale": "gray"}[name]][0](image, 0) if d else image
+
+
+THRESHOLD = 100
+USUAL = ["random_resized_crop", "horizontal_flip", "color_jitter", "grayscale", "gaussian_blur", "solarize"]
+for number in range(40):
+    source = number % len(sources)
+    size = 20 if number < 32 else [24, 32, 64, 64][number % 4]
+    image, steps = Image.fromarray(sources[source]), []
+    order = USUAL if number % 2 == 0 else random.sample(USUAL + random.sample(USUAL, 2), len(USUAL) + 2)
+    for name in order:
+        d = decide(name, image)
+        image = transform(name, image, d, size)
+        steps.append({"op": name, "decision": d} | ({"settings": {"Threshold": THRESHOLD}} if name == "solarize" else {}))
     view = F.normalize(F.to_tensor(image), MEAN, STD).permute(1, 2, 0).numpy()
-    case = {"source": source, "size": size, "params": p, "view_sha256": sha(view.astype("<f4"))}
+    case = {"source": source, "size": size, "steps": steps, "view_sha256": sha(view.astype("<f4"))}
     if size == 20:
         case["want"] = text(image)
     chains.append(case)

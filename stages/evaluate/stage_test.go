@@ -1,0 +1,171 @@
+package evaluate_test
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	//lint:ignore SA1019 the stages must give the same on both local runners
+	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/direct"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/testing/ptest"
+	"github.com/stretchr/testify/require"
+	"gorgonia.org/tensor"
+
+	"github.com/sdr-ml/sdr/stages/evaluate"
+	"github.com/sdr-ml/sdr/stages/route"
+	"github.com/sdr-ml/sdr/stages/train"
+	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/tensorops/logistic"
+	"github.com/sdr-ml/sdr/tensorops/metrics"
+	"github.com/sdr-ml/sdr/tensorops/nearest"
+	"github.com/sdr-ml/sdr/tensorops/nn"
+	"github.com/sdr-ml/sdr/transforms/arrowio"
+	"github.com/sdr-ml/sdr/transforms/files"
+	"github.com/sdr-ml/sdr/transforms/inference"
+	"github.com/sdr-ml/sdr/transforms/record"
+	"github.com/sdr-ml/sdr/transforms/tasks"
+)
+
+func TestMain(m *testing.M) { ptest.Main(m) }
+
+// newModels saves small random models: of phase 0, two candidates and a baseline.
+func newModels(t *testing.T) (models []train.Model) {
+	for i, m := range []train.Model{
+		{Subnet: train.Phase0, Variant: train.Phase0}, {Subnet: train.Root, Variant: train.SDR},
+		{Subnet: "0", Variant: train.SDR, Level: 1}, {Subnet: "unified", Variant: "unified"},
+	} {
+		b := nn.Backbone{Arch: "resnet18", Stem: "small", Width: 2}
+		l := nn.NewLayout(b, nn.Heads{})
+		params, stats := make([]float32, l.NumParams), make([]float32, l.NumStats)
+		l.Init(params, rand.New(rand.NewPCG(uint64(i), 1)))
+		l.InitStats(stats)
+		key, value := inference.Input{Size: 8, Mean: [3]float32{.5, .5, .5}, Std: [3]float32{.2, .2, .2}}.Metadata()
+		m.Path = filepath.Join(t.TempDir(), m.Subnet+".safetensors")
+		require.NoError(t, files.Write(t.Context(), m.Path, func(w io.Writer) error {
+			return nn.SaveModel(w, b, nn.Heads{}, params, stats, map[string]string{key: value})
+		}))
+		models = append(models, m)
+	}
+	return models
+}
+
+const folder = "../../testdata/fixtures/folder"
+
+// features loads and embeds a split by itself.
+func features(t *testing.T, pool *kernels.Pool, model, path string, classes []string) (*tasks.Images, *tensor.Dense) {
+	im, err := tasks.Load(t.Context(), path, 8, classes)
+	require.NoError(t, err)
+	m, err := inference.Load(t.Context(), model)
+	require.NoError(t, err)
+	return im, inference.NewEmbedder(m, pool).Embed(im.Len(), im.At)
+}
+
+// readRows gives the rows of the files of a folder, sorted.
+func readRows[T any](t *testing.T, dir string, key func(T) string) (all []T) {
+	paths, err := filepath.Glob(filepath.Join(dir, "*.arrow"))
+	require.NoError(t, err)
+	for _, path := range paths {
+		require.NoError(t, arrowio.Each(t.Context(), path, func(b *record.Batch) error {
+			rows, err := record.Rows[T](b)
+			all = append(all, rows...)
+			return err
+		}))
+	}
+	slices.SortFunc(all, func(a, b T) int { return cmp.Compare(key(a), key(b)) })
+	return all
+}
+
+// TestStages routes and evaluates on both local runners, and compares with plain calls
+// of what classifies.
+func TestStages(t *testing.T) {
+	models := newModels(t)
+	of := []tasks.Task{
+		{Name: "fruit", Train: folder + "/train", Test: folder + "/test", Metric: tasks.Top1},
+		{Name: "pets", Train: folder + "/test", Test: folder + "/train", Metric: tasks.MeanPerClass},
+	}
+	pool := kernels.NewPool(2)
+	defer pool.Close()
+	var wantScores, wantRows []string
+	for _, task := range of {
+		for _, m := range models[1:] {
+			im, x := features(t, pool, m.Path, task.Train, nil)
+			testIm, y := features(t, pool, m.Path, task.Test, im.Classes)
+			percent := func(pred, labels []int64) float64 {
+				if task.Metric == tasks.MeanPerClass {
+					return 100 * metrics.MeanPerClass(pred, labels, 3)
+				}
+				return 100 * metrics.Accuracy(pred, labels)
+			}
+			if m.Candidate() {
+				pred, err := nearest.LeaveOneOut(x, im.Labels, 3, nearest.Default)
+				require.NoError(t, err)
+				wantScores = append(wantScores, fmt.Sprintf("%s %s %v", task.Name, m.Subnet, percent(pred, im.Labels)))
+			}
+			pred, err := nearest.Classify(x, im.Labels, 3, y, nearest.Default)
+			require.NoError(t, err)
+			wantRows = append(wantRows, fmt.Sprintf("%s %s knn %v", task.Name, m.Subnet, percent(pred, testIm.Labels)))
+			fitted, err := logistic.Fit(x, im.Labels, 3, logistic.Default)
+			require.NoError(t, err)
+			pred, err = fitted.Predict(y)
+			require.NoError(t, err)
+			wantRows = append(wantRows, fmt.Sprintf("%s %s linear %v", task.Name, m.Subnet, percent(pred, testIm.Labels)))
+		}
+	}
+	for _, runner := range []string{"prism", "direct"} {
+		dir := t.TempDir()
+		p, s := beam.NewPipelineWithRoot()
+		nets := beam.Create(s, record.Of(models))
+		scores := route.Route(s, nets, route.Config{Tasks: of, Scorer: route.KNN})
+		arrowio.WriteDir(s, dir+"/scores", scores)
+		arrowio.WriteDir(s, dir+"/rows", evaluate.Evaluate(s, nets, scores, evaluate.Config{Tasks: of, Protocols: evaluate.Protocols}))
+		_, err := beam.Run(t.Context(), runner, p)
+		require.NoError(t, err)
+
+		var gotScores, gotRows []string
+		for _, r := range readRows(t, dir+"/scores", func(s route.Score) string { return s.Task + s.Subnet }) {
+			gotScores = append(gotScores, fmt.Sprintf("%s %s %v", r.Task, r.Subnet, r.Score))
+			require.Equal(t, r.Subnet == "0", r.Level == 1)
+			require.Equal(t, r.Subnet+".safetensors", filepath.Base(r.Model))
+		}
+		require.ElementsMatch(t, wantScores, gotScores)
+		rows := readRows(t, dir+"/rows", func(r evaluate.Row) string { return r.Task + r.Subnet + r.Protocol })
+		routed := map[string]int{}
+		for _, r := range rows {
+			gotRows = append(gotRows, fmt.Sprintf("%s %s %s %v", r.Task, r.Subnet, r.Protocol, r.Value))
+			require.EqualValues(t, 18, r.TestImages)
+			require.Equal(t, r.Subnet != "unified", r.Candidate)
+			if r.Routed {
+				routed[r.Task]++
+			}
+		}
+		require.ElementsMatch(t, wantRows, gotRows)
+		require.Equal(t, map[string]int{"fruit": 2, "pets": 2}, routed, "one net a task, for both protocols")
+	}
+}
+
+func TestStageErrors(t *testing.T) {
+	models := newModels(t)
+	models[1].Path = "none.safetensors"
+	of := []tasks.Task{{Name: "fruit", Train: folder + "/train", Test: folder + "/test", Metric: tasks.Top1}}
+	for _, runner := range []string{"prism", "direct"} {
+		p, s := beam.NewPipelineWithRoot()
+		route.Route(s, beam.Create(s, record.Of(models)), route.Config{Tasks: of, Scorer: route.KNN})
+		_, err := beam.Run(t.Context(), runner, p)
+		require.ErrorContains(t, err, "route: task fruit, sub-net root: model: ")
+
+		p, s = beam.NewPipelineWithRoot()
+		none := beam.Create(s, record.Of([]route.Score{}))
+		evaluate.Evaluate(s, beam.Create(s, record.Of(models)), none, evaluate.Config{Tasks: of, Protocols: []string{evaluate.KNN}})
+		_, err = beam.Run(t.Context(), runner, p)
+		require.ErrorContains(t, err, "evaluate: task fruit, net root: model: ")
+	}
+	_, s := beam.NewPipelineWithRoot()
+	in := beam.Create(s, record.Of(models))
+	require.Panics(t, func() { route.Route(s, in, route.Config{Scorer: "svm"}) })
+	require.Panics(t, func() { evaluate.Evaluate(s, in, in, evaluate.Config{Protocols: []string{"svm"}}) })
+}

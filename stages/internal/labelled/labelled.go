@@ -1,0 +1,88 @@
+// Package labelled is the features of tasks' images under models, as route and
+// evaluate classify them: each split of a task is decoded once, and embedded once for
+// each model, for as long as there is room for it.
+package labelled
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"github.com/apache/arrow/go/v15/arrow/array"
+	"gorgonia.org/tensor"
+
+	"github.com/sdr-ml/sdr/transforms/compute"
+	"github.com/sdr-ml/sdr/transforms/files"
+	"github.com/sdr-ml/sdr/transforms/inference"
+	"github.com/sdr-ml/sdr/transforms/record"
+	"github.com/sdr-ml/sdr/transforms/tasks"
+)
+
+// Set is the features of one split of a task under one model.
+type Set struct {
+	// Features are of shape (len(Labels), features of an image).
+	Features *tensor.Dense
+	// Labels number the classes.
+	Labels []int64
+	// Classes are their names.
+	Classes []string
+}
+
+// Split embeds the labelled images of one split of a task, at a path, under a
+// model. classes are those of the training images, nil for these themselves;
+// see tasks.Load. The Set is shared and must not be changed.
+func Split(ctx context.Context, model, path string, classes []string) (*Set, error) {
+	pathKey := files.Identity(ctx, path)
+	return sets.Get(fmt.Sprintf("%s %s %q", files.Identity(ctx, model), pathKey, classes), func() (*Set, int, error) {
+		m, err := inference.Open(ctx, model)
+		if err != nil {
+			return nil, 0, err
+		}
+		im, err := images.Get(fmt.Sprintf("%s %d %q", pathKey, m.Input.Size, classes), func() (*tasks.Images, int, error) {
+			return load(ctx, path, m.Input.Size, classes)
+		})
+		if err != nil {
+			return nil, 0, err
+		}
+		features, err := inference.Features(ctx, m, im.Len(), im.At)
+		return &Set{Features: features, Labels: im.Labels, Classes: im.Classes}, 4 * im.Len() * m.Backbone.FeatureDim(), err
+	})
+}
+
+func load(ctx context.Context, path string, size int, classes []string) (*tasks.Images, int, error) {
+	im, err := tasks.Load(ctx, path, size, classes)
+	if err != nil {
+		return nil, 0, err
+	}
+	if len(im.Bad) > 0 {
+		slog.Warn("images of a task cannot be read and are left out", "path", path, "bad", len(im.Bad), "good", im.Len(), "first", im.Bad[0])
+	}
+	return im, len(im.Pixels), nil
+}
+
+// What is kept of all tasks and models.
+var (
+	sets   = compute.NewCache[*Set](128 << 20)
+	images = compute.NewCache[*tasks.Images](256 << 20)
+)
+
+// Batch is the set as rows with the columns label (int64) and feature, and those of
+// another batch of one row, which says what all of them are of. It shares the
+// features' memory.
+func (s *Set) Batch(of *record.Batch) (*record.Batch, error) {
+	b := of
+	for b.NumRows() < int64(len(s.Labels)) { // twice as many each time
+		var err error
+		if b, err = record.Concat([]*record.Batch{b, b}); err != nil {
+			return nil, err
+		}
+	}
+	b = record.New(b.NewSlice(0, int64(len(s.Labels))))
+	labels := array.NewInt64Builder(record.Mem)
+	labels.AppendValues(s.Labels, nil)
+	features, err := record.FromDense("feature", s.Features)
+	if err != nil {
+		return nil, err
+	}
+	return record.With(record.With(b, "label", labels.NewArray()), "feature", features), nil
+}

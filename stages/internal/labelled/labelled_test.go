@@ -1,0 +1,165 @@
+package labelled_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"gorgonia.org/tensor"
+
+	"github.com/sdr-ml/sdr/stages/internal/labelled"
+	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/tensorops/nn"
+	"github.com/sdr-ml/sdr/transforms/files"
+	"github.com/sdr-ml/sdr/transforms/inference"
+	"github.com/sdr-ml/sdr/transforms/record"
+	"github.com/sdr-ml/sdr/transforms/tasks"
+)
+
+const fixtures = "../../../testdata/fixtures"
+
+// saveModel writes a small random model.
+func saveModel(t *testing.T, path string, seed uint64) {
+	b := nn.Backbone{Arch: "resnet18", Stem: "small", Width: 2}
+	l := nn.NewLayout(b, nn.Heads{})
+	params, stats := make([]float32, l.NumParams), make([]float32, l.NumStats)
+	l.Init(params, rand.New(rand.NewPCG(seed, seed)))
+	l.InitStats(stats)
+	key, value := inference.Input{Size: 8, Mean: [3]float32{.5, .5, .5}, Std: [3]float32{.2, .2, .2}}.Metadata()
+	require.NoError(t, files.Write(t.Context(), path, func(w io.Writer) error {
+		return nn.SaveModel(w, b, nn.Heads{}, params, stats, map[string]string{key: value})
+	}))
+}
+
+// reference embeds images without the cache.
+func reference(t *testing.T, model string, im *tasks.Images) []float32 {
+	m, err := inference.Load(t.Context(), model)
+	require.NoError(t, err)
+	pool := kernels.NewPool(1)
+	defer pool.Close()
+	return inference.NewEmbedder(m, pool).Embed(im.Len(), im.At).Data().([]float32)
+}
+
+// TestSplit embeds a task's two splits under two models, from many goroutines.
+func TestSplit(t *testing.T) {
+	dir := t.TempDir()
+	models := []string{filepath.Join(dir, "a b.safetensors"), filepath.Join(dir, "c.safetensors")}
+	for i, model := range models {
+		saveModel(t, model, uint64(i))
+	}
+	train, err := tasks.Load(t.Context(), fixtures+"/folder/train", 8, nil)
+	require.NoError(t, err)
+	test, err := tasks.Load(t.Context(), fixtures+"/folder/test", 8, train.Classes)
+	require.NoError(t, err)
+	var group sync.WaitGroup
+	sets := make([]*labelled.Set, 16)
+	errs := make([]error, len(sets))
+	for i := range sets {
+		group.Go(func() {
+			path, classes := fixtures+"/folder/train", []string(nil)
+			if i&2 != 0 {
+				path, classes = fixtures+"/folder/test", train.Classes
+			}
+			sets[i], errs[i] = labelled.Split(t.Context(), models[i&1], path, classes)
+		})
+	}
+	group.Wait()
+	require.NoError(t, errors.Join(errs...))
+	for i, set := range sets {
+		im := train
+		if i&2 != 0 {
+			im = test
+		}
+		require.Equal(t, reference(t, models[i&1], im), set.Features.Data())
+		require.Equal(t, tensor.Shape{len(im.Labels), 16}, set.Features.Shape())
+		require.Equal(t, im.Labels, set.Labels)
+		require.Equal(t, train.Classes, set.Classes)
+		require.Same(t, sets[i&3], set, "computed once")
+	}
+	require.NotEqual(t, sets[0].Features.Data(), sets[1].Features.Data())
+}
+
+// TestChangedModel trains a model anew under the same name.
+func TestChangedModel(t *testing.T) {
+	model := filepath.Join(t.TempDir(), "m.safetensors")
+	saveModel(t, model, 1)
+	first, err := labelled.Split(t.Context(), model, fixtures+"/tiny.parquet", nil)
+	require.NoError(t, err)
+	saveModel(t, model, 2)
+	second, err := labelled.Split(t.Context(), model, fixtures+"/tiny.parquet", nil)
+	require.NoError(t, err)
+	require.NotEqual(t, first.Features.Data(), second.Features.Data())
+}
+
+func TestSplitErrors(t *testing.T) {
+	dir := t.TempDir()
+	model := filepath.Join(dir, "m.safetensors")
+	_, err := labelled.Split(t.Context(), model, fixtures+"/tiny.parquet", nil)
+	require.ErrorContains(t, err, model)
+	saveModel(t, model, 1)
+	_, err = labelled.Split(t.Context(), model, fixtures+"/tiny.parquet", nil)
+	require.NoError(t, err, "the error is not kept")
+	_, err = labelled.Split(t.Context(), model, filepath.Join(dir, "none"), nil)
+	require.ErrorContains(t, err, "does not exist")
+	_, err = labelled.Split(t.Context(), model, fixtures+"/folder/test", []string{"Banana", "Lime"})
+	require.ErrorContains(t, err, `class "Carrots"`)
+	_, err = labelled.Split(t.Context(), model, fixtures+"/folder/test", []string{"Banana Carrots", "Lime"})
+	require.ErrorContains(t, err, `class "Banana"`, "the key tells lists apart")
+}
+
+// TestBadImages are left out with a warning.
+func TestBadImages(t *testing.T) {
+	dir := t.TempDir()
+	for _, class := range []string{"a", "b"} {
+		data, err := os.ReadFile(fixtures + "/odd/upright.png")
+		require.NoError(t, err)
+		require.NoError(t, files.WriteBytes(t.Context(), filepath.Join(dir, class, "1.png"), data))
+	}
+	require.NoError(t, files.WriteBytes(t.Context(), filepath.Join(dir, "a", "2.png"), nil))
+	model := filepath.Join(t.TempDir(), "m.safetensors")
+	saveModel(t, model, 1)
+	var log bytes.Buffer
+	before := slog.Default()
+	slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
+	defer slog.SetDefault(before)
+	for range 2 {
+		set, err := labelled.Split(t.Context(), model, dir, nil)
+		require.NoError(t, err)
+		require.Equal(t, []int64{0, 1}, set.Labels)
+	}
+	require.Equal(t, 1, bytes.Count(log.Bytes(), []byte("level=WARN")))
+	require.Contains(t, log.String(), "bad=1 good=2")
+	require.Contains(t, log.String(), filepath.Join(dir, "a", "2.png"))
+}
+
+// TestBatch has a row for each image, with what it is of.
+func TestBatch(t *testing.T) {
+	type of struct {
+		Task string `arrow:"task"`
+	}
+	type row struct {
+		Task    string    `arrow:"task"`
+		Label   int64     `arrow:"label"`
+		Feature []float32 `arrow:"feature"`
+	}
+	for _, n := range []int{1, 2, 7} {
+		set := &labelled.Set{Features: tensor.New(tensor.WithShape(n, 2), tensor.WithBacking(tensor.Range(tensor.Float32, 0, 2*n)))}
+		var want []row
+		for i := range n {
+			set.Labels = append(set.Labels, int64(n-i))
+			want = append(want, row{"fruit", int64(n - i), []float32{float32(2 * i), float32(2*i + 1)}})
+		}
+		b, err := set.Batch(record.Of([]of{{"fruit"}}))
+		require.NoError(t, err)
+		got, err := record.Rows[row](b)
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+	}
+}

@@ -1,0 +1,43 @@
+package augment
+
+import (
+	"cmp"
+	"math/rand/v2"
+)
+
+// Solarize inverts all bytes of at least a threshold. It is torchvision's
+// RandomSolarize.
+type Solarize struct {
+	P         float64 `yaml:"p"`         // probability
+	Threshold int     `yaml:"threshold"` // 0..255
+}
+
+var solarize = Solarize{P: 0.5, Threshold: 128} // Pillow's threshold; torchvision has no default
+
+// Name returns "solarize".
+func (Solarize) Name() string { return "solarize" }
+
+// Validate wants a probability and a byte.
+func (o Solarize) Validate() error {
+	return cmp.Or(within("p", o.P, 0, 1), within("threshold", float64(o.Threshold), 0, 255))
+}
+
+// Draw says whether to solarize.
+func (o Solarize) Draw(random *rand.Rand, _, _ int) bool { return chance(random, o.P) }
+
+// Apply inverts the bytes, if so drawn.
+func (o Solarize) Apply(m *Image, on bool) {
+	if !on {
+		return
+	}
+	for i, v := range m.Pix {
+		if int(v) >= o.Threshold {
+			m.Pix[i] = 255 - v
+		}
+	}
+}
+
+// Transform draws and applies.
+func (o Solarize) Transform(m *Image, random *rand.Rand) {
+	o.Apply(m, o.Draw(random, m.Height, m.Width))
+}

@@ -1,0 +1,198 @@
+package logistic
+
+import (
+	"fmt"
+	"slices"
+
+	"gorgonia.org/tensor"
+
+	"github.com/sdr-ml/sdr/tensorops/dense"
+	"github.com/sdr-ml/sdr/tensorops/metrics"
+)
+
+// Config says how to fit.
+type Config struct {
+	// C holds the candidates for the inverse strength of the L2 penalty, in scikit-learn's unit, each above 0. A
+	// single one is taken as it is.
+	C []float64
+	// MaxIterations bounds the L-BFGS iterations of every fit.
+	MaxIterations int
+	// Tolerance ends a fit when no component of the gradient of the objective above is larger.
+	Tolerance float64
+}
+
+// Default suits a few hundred to some ten thousand images: six powers of ten for C.
+var Default = Config{C: []float64{1e-4, 1e-3, 1e-2, 1e-1, 1, 10}, MaxIterations: 300, Tolerance: 1e-5}
+
+// holdOut is the denominator of the share of training images on which C is chosen.
+const holdOut = 5
+
+// Model is a fitted regression.
+type Model struct {
+	// Dim is the number of values of a feature vector and Classes the number of classes.
+	Dim, Classes int
+	// Mean and Scale, of length Dim, standardise: (x - Mean) * Scale.
+	Mean, Scale []float32
+	// Weight is [Classes, Dim+1], on standardised features; the last column holds the intercepts.
+	Weight *tensor.Dense
+	// C is the chosen inverse strength of the penalty.
+	C float64
+	// Loss is the mean cross-entropy on the training images, in nats.
+	Loss float64
+	// Iterations is the number of L-BFGS iterations of the final fit. Config.MaxIterations of them mean that it may
+	// not have converged.
+	Iterations int
+}
+
+// Fit fits a regression on features, [len(labels), dim], with labels in [0, classes). If there are several candidates
+// for C, every fifth image, in order of class and then of row, is held out, and the C with the highest accuracy there
+// (the smallest of equal ones) is used to fit all images. Shapes that do not fit, labels out of range and features that
+// are not finite are errors.
+func Fit(features *tensor.Dense, labels []int64, classes int, cfg Config) (*Model, error) {
+	e, x, err := check(features)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkLabels(x.rows, labels, classes); err != nil {
+		return nil, err
+	}
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	c := cfg.C[0]
+	if len(cfg.C) > 1 {
+		if c, err = choose(e, x, labels, classes, cfg); err != nil {
+			return nil, err
+		}
+	}
+	return newProblem(e, x, labels, classes).fit(c, cfg)
+}
+
+// choose returns the best C on held-out images.
+func choose(e dense.Engine, features matrix, labels []int64, classes int, cfg Config) (float64, error) {
+	rows := make([]int, len(labels))
+	for i := range rows {
+		rows[i] = i
+	}
+	slices.SortStableFunc(rows, func(a, b int) int { return int(labels[a] - labels[b]) })
+	kept, held := matrix{cols: features.cols}, matrix{cols: features.cols}
+	var y, heldY []int64
+	for at, i := range rows {
+		if row := features.row(i); at%holdOut == holdOut-1 {
+			held.add(row)
+			heldY = append(heldY, labels[i])
+		} else {
+			kept.add(row)
+			y = append(y, labels[i])
+		}
+	}
+	candidates := slices.Sorted(slices.Values(cfg.C))
+	best, highest := candidates[0], -1.0
+	p := newProblem(e, kept, y, classes)
+	for _, c := range candidates { // each fit starts where the one before ended
+		m, err := p.fit(c, cfg)
+		if err != nil {
+			return 0, err
+		}
+		pred, err := m.predict(e, held)
+		if err != nil {
+			return 0, err
+		}
+		if a := metrics.Accuracy(pred, heldY); a > highest {
+			best, highest = c, a
+		}
+	}
+	return best, nil
+}
+
+// Predict returns the class with the highest probability (the lowest of equal ones) for every row of features,
+// [rows, Dim].
+func (m *Model) Predict(features *tensor.Dense) ([]int64, error) {
+	e, x, err := check(features)
+	if err != nil {
+		return nil, err
+	}
+	if x.cols != m.Dim {
+		return nil, fmt.Errorf("logistic: features of %d values, the model was fitted on %d", x.cols, m.Dim)
+	}
+	return m.predict(e, x)
+}
+
+func (m *Model) predict(e dense.Engine, features matrix) ([]int64, error) {
+	pred := make([]int64, features.rows)
+	if features.rows == 0 {
+		return pred, nil
+	}
+	weight := m.Weight.ShallowClone()
+	if err := weight.T(); err != nil {
+		return nil, fmt.Errorf("logistic: %w", err)
+	}
+	logits := make([]float32, features.rows*m.Classes)
+	x := e.Matrix(m.standardise(features), features.rows, m.Dim+1)
+	if err := e.MatMul(x, weight, e.Matrix(logits, features.rows, m.Classes)); err != nil {
+		return nil, fmt.Errorf("logistic: %w", err)
+	}
+	for i := range pred {
+		row := logits[i*m.Classes:][:m.Classes]
+		for c, z := range row {
+			if z > row[pred[i]] {
+				pred[i] = int64(c)
+			}
+		}
+	}
+	return pred, nil
+}
+
+// Validate returns an error if a field is out of range.
+func (c Config) Validate() error {
+	if len(c.C) == 0 || !(slices.Min(c.C) > 0) {
+		return fmt.Errorf("logistic: C is %v, must be one or more numbers above 0", c.C)
+	}
+	if c.MaxIterations < 1 || !(c.Tolerance > 0) {
+		return fmt.Errorf("logistic: at most %d iterations to tolerance %v, both must be above 0", c.MaxIterations, c.Tolerance)
+	}
+	return nil
+}
+
+func checkLabels(rows int, labels []int64, classes int) error {
+	if rows != len(labels) {
+		return fmt.Errorf("logistic: %d rows of features for %d labels, must be as many", rows, len(labels))
+	}
+	for i, l := range labels {
+		if l < 0 || l >= int64(classes) {
+			return fmt.Errorf("logistic: label of row %d is %d, must be in [0, %d)", i, l, classes)
+		}
+	}
+	return nil
+}
+
+// matrix is the rows of a tensor; unlike one it may have none.
+type matrix struct {
+	data       []float32
+	rows, cols int
+}
+
+func (m matrix) row(i int) []float32 { return m.data[i*m.cols:][:m.cols] }
+
+func (m *matrix) add(row []float32) {
+	m.data = append(m.data, row...)
+	m.rows++
+}
+
+// check returns the engine and the rows of features, all finite.
+func check(features *tensor.Dense) (dense.Engine, matrix, error) {
+	e, err := dense.Of(features)
+	if err != nil {
+		return e, matrix{}, fmt.Errorf("logistic: %w", err)
+	}
+	data, rows, cols, err := dense.Rows(features)
+	if err != nil {
+		return e, matrix{}, fmt.Errorf("logistic: features: %w", err)
+	}
+	for i, v := range data {
+		if v-v != 0 {
+			return e, matrix{}, fmt.Errorf("logistic: features have a %v in row %d, column %d; did the model that made them diverge?", v, i/cols, i%cols)
+		}
+	}
+	return e, matrix{data, rows, cols}, nil
+}

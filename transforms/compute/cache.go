@@ -1,0 +1,63 @@
+package compute
+
+import "sync"
+
+// Cache keeps what was computed for the DoFns of this process, up to a number of
+// bytes: the oldest goes first, the newest stays whatever its size. What is asked
+// for while it is being computed is waited for.
+type Cache[T any] struct {
+	limit int
+
+	mu    sync.Mutex
+	items map[string]func() (T, error) // computed or being computed
+	order []sized                      // the computed ones, oldest first
+	bytes int                          // of all of them
+}
+
+// NewCache makes an empty cache of so many bytes.
+func NewCache[T any](bytes int) *Cache[T] { return &Cache[T]{limit: bytes} }
+
+// sized is an item's key and how many bytes it has.
+type sized struct {
+	key   string
+	bytes int
+}
+
+// Get returns what compute returned for the key, which also says how many bytes
+// it has. Errors are not kept. Where compute calls Run, do not call Get from work
+// of Run: they would wait for each other.
+func (c *Cache[T]) Get(key string, compute func() (value T, bytes int, err error)) (T, error) {
+	c.mu.Lock()
+	item, ok := c.items[key]
+	if !ok {
+		if c.items == nil {
+			c.items = map[string]func() (T, error){}
+		}
+		item = sync.OnceValues(func() (T, error) { return c.fill(key, compute) })
+		c.items[key] = item
+	}
+	c.mu.Unlock()
+	return item()
+}
+
+func (c *Cache[T]) fill(key string, compute func() (T, int, error)) (value T, err error) {
+	computed, bytes := false, 0
+	defer func() { // also of a panic
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if !computed {
+			delete(c.items, key)
+			return
+		}
+		c.order = append(c.order, sized{key, bytes})
+		c.bytes += bytes
+		for c.bytes > c.limit && len(c.order) > 1 {
+			c.bytes -= c.order[0].bytes
+			delete(c.items, c.order[0].key)
+			c.order = c.order[1:]
+		}
+	}()
+	value, bytes, err = compute()
+	computed = err == nil
+	return value, err
+}

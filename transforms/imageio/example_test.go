@@ -1,0 +1,54 @@
+package imageio_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"path/filepath"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+
+	"github.com/sdr-ml/sdr/transforms/imageio"
+	"github.com/sdr-ml/sdr/transforms/record"
+)
+
+func init() {
+	beam.RegisterFunction(printRow)
+	beam.RegisterFunction(printDead)
+}
+
+func printRow(r imageio.Row) {
+	fmt.Printf("%s: %d x %d pixels, class %q\n", filepath.Base(r.Source), r.Width, r.Height, r.Class)
+}
+
+func printDead(d imageio.Dead) { fmt.Println(filepath.Base(d.Source), "cannot be read") }
+
+func ExampleRead() {
+	p, s := beam.NewPipelineWithRoot()
+	images, dead := imageio.Read(s, "../../testdata/fixtures/odd")
+	beam.ParDo0(s, printRow, record.ToStructs[imageio.Row](s, images))
+	beam.ParDo0(s, printDead, record.ToStructs[imageio.Dead](s, dead))
+	if _, err := beam.Run(context.Background(), "prism", p); err != nil {
+		log.Fatal(err)
+	}
+	// Unordered output:
+	// cmyk.jpg: 32 x 32 pixels, class "odd"
+	// exif_rotated.jpg: 32 x 32 pixels, class "odd"
+	// upright.png: 32 x 32 pixels, class "odd"
+	// corrupt.jpg cannot be read
+	// truncated.png cannot be read
+}
+
+// The images of paths that a pipeline finds, brought to one size.
+func ExampleReadAll() {
+	p, s := beam.NewPipelineWithRoot()
+	paths := beam.Create(s, "../../testdata/fixtures/odd/upright.png", "../../testdata/fixtures/odd/cmyk.jpg")
+	images, _ := imageio.ReadAll(s, paths, imageio.ReadConfig{Size: 8})
+	beam.ParDo0(s, printRow, record.ToStructs[imageio.Row](s, images))
+	if _, err := beam.Run(context.Background(), "prism", p); err != nil {
+		log.Fatal(err)
+	}
+	// Unordered output:
+	// cmyk.jpg: 8 x 8 pixels, class "odd"
+	// upright.png: 8 x 8 pixels, class "odd"
+}

@@ -1,0 +1,85 @@
+package imageio
+
+import (
+	"bytes"
+	"errors"
+	"image"
+	"io"
+	"path"
+	"slices"
+	"strings"
+)
+
+// formats are the image formats. A new one is a file that declares it, like
+// png.go, and its name here.
+var formats = []format{jpegFormat, pngFormat, gifFormat, bmpFormat, webpFormat, tiffFormat, pnmFormat}
+
+// format is one image format: its reader and what to do around it.
+type format struct {
+	name       string
+	extensions []string // of file names, in lower case
+	magic      []string // what a file begins with, one of these; ? is any byte
+	size       func(data []byte) (width, height int, err error)
+	// decode decodes an image at 1/scale of its size; scale is 1 unless the
+	// format reduces.
+	decode func(data []byte, scale int) (RGB, error)
+	// orientation reads the EXIF orientation, 1 to 8, or 0 where none is told; it
+	// is nil for formats without.
+	orientation func(data []byte) int
+	reduces     bool // can be decoded at a half, a quarter and an eighth
+}
+
+// ErrFormat is the error, wrapped, of data that is no image of a known format.
+var ErrFormat = errors.New("not a " + either(column(formats, func(f format) string { return f.name })) + " image")
+
+// sniff finds the format by the first bytes, as file names lie.
+func sniff(data []byte) (format, bool) {
+	for _, f := range formats {
+		if slices.ContainsFunc(f.magic, func(magic string) bool { return begins(data, magic) }) {
+			return f, true
+		}
+	}
+	return format{}, false
+}
+
+func begins(data []byte, magic string) bool {
+	if len(data) < len(magic) {
+		return false
+	}
+	for i := range len(magic) {
+		if magic[i] != '?' && magic[i] != data[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// isImage tells image files by their names. Hidden files are none.
+func isImage(name string) bool {
+	base := baseName(name)
+	return !strings.HasPrefix(base, ".") && slices.Contains(extensions, path.Ext(base))
+}
+
+// extensions of all formats.
+var extensions = slices.Concat(column(formats, func(f format) []string { return f.extensions })...)
+
+func sizeBy(config func(io.Reader) (image.Config, error)) func([]byte) (width, height int, err error) {
+	return func(data []byte) (width, height int, err error) {
+		c, err := config(bytes.NewReader(data))
+		return c.Width, c.Height, err
+	}
+}
+
+// column picks a cell of every row of a table.
+func column[Row, Cell any](rows []Row, cell func(Row) Cell) (cells []Cell) {
+	for _, r := range rows {
+		cells = append(cells, cell(r))
+	}
+	return cells
+}
+
+// either joins words for a sentence: "a, b or c".
+func either(words []string) string {
+	last := len(words) - 1
+	return strings.Join(words[:last], ", ") + " or " + words[last]
+}

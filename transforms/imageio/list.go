@@ -1,0 +1,279 @@
+package imageio
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/sdr-ml/sdr/transforms/files"
+)
+
+// List is a text file of paths of image files and perhaps their labels, numbers or
+// names of classes. Relative paths begin at the list's folder. In .csv and .tsv a
+// header may name the columns path (or file, filename, image) and label (or
+// class, target); without one they are the first and the second. In .txt each
+// line is a path, and behind a space or tab perhaps a label. Without labels the
+// classes are the folders of the paths. Empty lines and those that begin with #
+// are passed over. A missing image file is a damaged image.
+//
+// Only the path of the list itself makes it one: in folders such files, which
+// may hold anything, are passed over.
+const List = "list"
+
+var listKind = kind{
+	name:     List,
+	files:    "lists of image files (.txt, .csv, .tsv), which are not looked for in folders",
+	labels:   "a column label in a list",
+	suffixes: []string{".txt", ".csv", ".tsv"},
+	direct:   true,
+	count:    countList,
+	read:     readList,
+}
+
+// The columns' names in a header, in any case; an earlier name goes first.
+var (
+	pathColumns  = []string{"path", "file", "filename", "file_name", "filepath", "image"}
+	labelColumns = []string{"label", "class", "target"}
+)
+
+func countList(ctx context.Context, name string) (n int64, err error) {
+	err = eachEntry(ctx, name, func(entry) error { n++; return nil })
+	return n, err
+}
+
+func readList(ctx context.Context, split Split, yield func(Image) error) error {
+	n := int64(0)
+	err := eachEntry(ctx, split.Path, func(e entry) error {
+		if n++; n <= split.Begin {
+			return nil
+		}
+		im, err := e.image(ctx, split.Path)
+		if err == nil {
+			err = yield(im)
+		}
+		if err == nil && n == split.End {
+			err = errEnough
+		}
+		return err
+	})
+	if errors.Is(err, errEnough) {
+		return nil
+	}
+	return err
+}
+
+// eachEntry visits the entries of a list.
+func eachEntry(ctx context.Context, name string, visit func(entry) error) error {
+	f, err := open(ctx, name)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", name, err)
+	}
+	defer f.Close()
+	if err := scanList(f, path.Ext(baseName(name)), visit); err != nil {
+		return fmt.Errorf("read %s: %w", name, err)
+	}
+	return nil
+}
+
+// entry is an image in a list.
+type entry struct {
+	line     int
+	path     string
+	label    string
+	labelled bool
+}
+
+// image reads the image file.
+func (e entry) image(ctx context.Context, list string) (Image, error) {
+	im := Image{Source: beside(list, e.path), Label: -1, Class: parent(e.path)}
+	if e.labelled {
+		im.Label, im.Class = parseLabel(e.label)
+	}
+	var err error
+	if im.Data, err = readFile(ctx, im.Source); err != nil {
+		if found, unknown := files.Exists(ctx, im.Source); found || unknown != nil {
+			return im, fmt.Errorf("line %d: %w", e.line, err)
+		}
+		im.Damage = fmt.Sprintf("no such file; line %d of %s names it", e.line, list)
+	}
+	return im, nil
+}
+
+// beside returns the path that a file means by a name.
+func beside(file, name string) string {
+	switch {
+	case filepath.IsAbs(name), !files.IsLocal(name):
+		return name
+	case files.IsLocal(file):
+		return filepath.Join(filepath.Dir(file), name)
+	}
+	scheme, below, _ := strings.Cut(file, "://")
+	return scheme + "://" + path.Join(path.Dir(below), name)
+}
+
+// scanList visits the entries of a list whose file name has an extension.
+func scanList(r io.Reader, extension string, visit func(entry) error) error {
+	text, err := withoutMark(r)
+	if err != nil {
+		return err
+	}
+	rows := tableRows(text, extension)
+	if extension == ".txt" {
+		rows = plainRows(text)
+	}
+	var columns *listColumns
+	for line, row := range rows {
+		err, header, e := row.err, false, entry{line: line}
+		if err == nil && columns == nil {
+			columns, header, err = findColumns(row.fields)
+		}
+		if err == nil && !header {
+			err = columns.fill(&e, row.fields)
+		}
+		if err != nil {
+			return fmt.Errorf("line %d: %w", line, err)
+		}
+		if header {
+			continue
+		}
+		if err := visit(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// withoutMark skips the byte order mark that Windows puts before UTF-8.
+func withoutMark(r io.Reader) (io.Reader, error) {
+	text := bufio.NewReader(r)
+	mark, _ := text.Peek(3)
+	switch {
+	case bytes.HasPrefix(mark, []byte("\xff\xfe")), bytes.HasPrefix(mark, []byte("\xfe\xff")):
+		return nil, errors.New("the text is in UTF-16; save it as UTF-8")
+	case string(mark) == "\ufeff":
+		_, _ = text.Discard(len(mark))
+	}
+	return text, nil
+}
+
+// row is the fields of a line, without spaces around them.
+type row struct {
+	fields []string
+	err    error
+}
+
+// tableRows gives the rows of a .csv or .tsv file by the lines they begin in.
+func tableRows(r io.Reader, extension string) iter.Seq2[int, row] {
+	table := csv.NewReader(r)
+	table.Comment, table.FieldsPerRecord, table.TrimLeadingSpace = '#', -1, true
+	if extension == ".tsv" {
+		table.Comma, table.TrimLeadingSpace = '\t', false // it would trim empty fields, too
+	}
+	return func(yield func(int, row) bool) {
+		for {
+			fields, err := table.Read()
+			line := 0
+			var damage *csv.ParseError
+			switch {
+			case errors.Is(err, io.EOF):
+				return
+			case errors.As(err, &damage):
+				line, err = damage.Line, damage.Err
+			case err == nil:
+				line, _ = table.FieldPos(0)
+			}
+			for i := range fields {
+				fields[i] = strings.TrimSpace(fields[i])
+			}
+			if !yield(line, row{fields, err}) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// plainRows gives the rows of a .txt file by their lines.
+func plainRows(r io.Reader) iter.Seq2[int, row] {
+	return func(yield func(int, row) bool) {
+		lines := bufio.NewScanner(r)
+		line := 1
+		for ; lines.Scan(); line++ {
+			text := strings.TrimSpace(lines.Text())
+			if text != "" && text[0] != '#' && !yield(line, row{fields: plainRow(text)}) {
+				return
+			}
+		}
+		if err := lines.Err(); err != nil {
+			yield(line, row{err: err})
+		}
+	}
+}
+
+// plainRow splits a line into a path and a label, if one follows the name of an
+// image: either may hold spaces.
+func plainRow(text string) []string {
+	if isImage(text) {
+		return []string{text}
+	}
+	for at := len(text); at > 0; {
+		at = strings.LastIndexAny(text[:at], " \t")
+		if at < 0 {
+			break
+		}
+		if name := strings.TrimSpace(text[:at]); isImage(name) {
+			return []string{name, strings.TrimSpace(text[at:])}
+		}
+	}
+	return []string{text}
+}
+
+// listColumns are how many columns a list has and where the path and label
+// stand; label is -1 if there is none.
+type listColumns struct{ width, path, label int }
+
+// findColumns looks at the first row, which is a header if it has the name of a
+// column and no image.
+func findColumns(first []string) (c *listColumns, header bool, err error) {
+	find := func(names []string) int {
+		for _, name := range names {
+			if at := slices.IndexFunc(first, func(f string) bool { return strings.EqualFold(f, name) }); at >= 0 {
+				return at
+			}
+		}
+		return -1
+	}
+	c = &listColumns{len(first), find(pathColumns), find(labelColumns)}
+	switch {
+	case slices.ContainsFunc(first, isImage) || c.path < 0 && c.label < 0:
+		if c.path, c.label = 0, 1; len(first) == 1 {
+			c.label = -1
+		}
+		return c, false, nil
+	case c.path < 0:
+		return nil, true, fmt.Errorf("the header %q has no column %s", first, either(pathColumns))
+	}
+	return c, true, nil
+}
+
+// fill sets what a row tells of an entry.
+func (c *listColumns) fill(e *entry, fields []string) error {
+	if len(fields) != c.width {
+		return fmt.Errorf("%d columns where the first line has %d", len(fields), c.width)
+	}
+	if e.path = fields[c.path]; e.path == "" {
+		return errors.New("the path is empty")
+	}
+	if c.label >= 0 {
+		e.label, e.labelled = fields[c.label], true
+	}
+	return nil
+}

@@ -1,0 +1,153 @@
+package imageio_test
+
+import (
+	"encoding/json"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/io/filesystem/memfs"
+	"github.com/stretchr/testify/require"
+
+	"github.com/sdr-ml/sdr/transforms/imageio"
+)
+
+// Lists of every sort give what Python's csv reads, however they are cut.
+func TestListEqualsPython(t *testing.T) {
+	text, err := os.ReadFile("testdata/lists.json")
+	require.NoError(t, err)
+	var cases []struct {
+		Name   string
+		Text   []byte
+		Images []struct {
+			Path  string
+			Label *string
+		}
+	}
+	require.NoError(t, json.Unmarshal(text, &cases))
+	require.Len(t, cases, 24)
+	for _, c := range cases {
+		t.Run(c.Name, func(t *testing.T) {
+			dir := t.TempDir()
+			list := write(t, filepath.Join(dir, c.Name), c.Text)
+			var want []imageio.Image
+			for _, image := range c.Images {
+				source := write(t, filepath.Join(dir, image.Path), []byte(image.Path))
+				im := imageio.Image{Source: source, Data: []byte(image.Path), Label: -1}
+				if folder := path.Dir(image.Path); image.Label == nil && folder != "." {
+					im.Class = path.Base(folder)
+				} else if image.Label != nil {
+					if number, err := strconv.Atoi(*image.Label); err != nil {
+						im.Class = *image.Label
+					} else {
+						im.Label = int64(number)
+					}
+				}
+				want = append(want, im)
+			}
+			if len(want) == 0 {
+				_, err := imageio.Plan(t.Context(), []string{list}, 1)
+				require.ErrorContains(t, err, list+" holds no images")
+			}
+			for maxRows := 1; maxRows <= len(want); maxRows++ {
+				require.Equal(t, want, readAll(t, maxRows, list))
+			}
+		})
+	}
+}
+
+// Paths are relative to the list's folder, absolute, or of another filesystem.
+func TestListPaths(t *testing.T) {
+	dir := t.TempDir()
+	here, above := write(t, filepath.Join(dir, "lists/a/1.png"), []byte("1")), write(t, filepath.Join(dir, "2.png"), []byte("2"))
+	memfs.Write("memfs://list/x/3.png", []byte("3"))
+	memfs.Write("memfs://list/4.png", []byte("4"))
+	t.Chdir(dir)
+	local := write(t, "lists/my.txt", []byte("a/1.png\n../2.png\n./a/../a/1.png\n"+above+"\nmemfs://list/x/3.png\n"))
+	remote := "memfs://list/x/my.CSV"
+	memfs.Write(remote, []byte("3.png\n../4.png\n./../x/3.png\n"+here+"\nmemfs://list/4.png\n"))
+	sources := func(list string) (all []string) {
+		for _, im := range readAll(t, 2, list) {
+			require.Empty(t, im.Damage)
+			all = append(all, im.Source+" "+string(im.Data))
+		}
+		return all
+	}
+	require.Equal(t, []string{"lists/a/1.png 1", "2.png 2", "lists/a/1.png 1", above + " 2", "memfs://list/x/3.png 3"}, sources(local))
+	require.Equal(t, []string{"memfs://list/x/3.png 3", "memfs://list/4.png 4", "memfs://list/x/3.png 3", here + " 1", "memfs://list/4.png 4"}, sources(remote))
+}
+
+// A missing image is damaged, on any filesystem; what is there but cannot be
+// read is an error.
+func TestListOfMissingImages(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "a.png"), []byte("a"))
+	list := write(t, filepath.Join(dir, "list.csv"), []byte("path,label\na.png,cat\n\nb.png,dog\nmemfs://nowhere/c.png,3\n"))
+	got := readAll(t, 1, list)
+	require.Len(t, got, 3)
+	require.Empty(t, got[0].Damage)
+	require.Equal(t, imageio.Image{
+		Source: filepath.Join(dir, "b.png"), Damage: "no such file; line 4 of " + list + " names it", Label: -1, Class: "dog",
+	}, got[1])
+	require.Equal(t, imageio.Image{
+		Source: "memfs://nowhere/c.png", Damage: "no such file; line 5 of " + list + " names it", Label: 3,
+	}, got[2])
+	damaged, err := squares(t.Context(), t, list, 4)
+	require.NoError(t, err)
+	require.Equal(t, got[1].Damage, damaged[1].damage)
+	require.Empty(t, damaged[1].square.Pix)
+
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "b.png"), 0o755))
+	splits, err := imageio.Plan(t.Context(), []string{list}, 9)
+	require.NoError(t, err)
+	err = imageio.ReadSplit(t.Context(), splits[0], func(imageio.Image) error { return nil })
+	require.ErrorContains(t, err, "read "+list+": line 4: read "+filepath.Join(dir, "b.png")+": is a directory")
+}
+
+// Files that look like lists are no collections where a folder holds them.
+func TestListsInFolders(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "README.txt"), []byte("These are photos of mine.\n"))
+	list := write(t, filepath.Join(dir, "cat/labels.csv"), []byte("1.png,cat\n"))
+	write(t, filepath.Join(dir, "cat/images.tsv"), []byte("1.png\tcat\n"))
+	_, err := imageio.Plan(t.Context(), []string{dir}, 9)
+	require.ErrorContains(t, err, dir+" holds no images (3 files seen)")
+	write(t, filepath.Join(dir, "cat/1.png"), []byte("1"))
+	require.Len(t, readAll(t, 9, dir), 1)
+	require.Len(t, readAll(t, 9, dir, list), 2)
+}
+
+func TestListErrors(t *testing.T) {
+	for name, c := range map[string]struct{ text, want string }{
+		"ragged.csv":  {"a.png,1\nb.png\n", "line 2: 1 columns where the first line has 2"},
+		"comma.csv":   {"a.png\n\nb,c.png\n", "line 3: 2 columns where the first line has 1"},
+		"quote.csv":   {"path,label\na\".png,1\n", `line 2: bare " in non-quoted-field`},
+		"open.csv":    {"a.png,1\n\"b.png,2\n", `line 2: extraneous or missing " in quoted-field`},
+		"empty.csv":   {"path,label\n,1\n", "line 2: the path is empty"},
+		"spaces.tsv":  {"a.png\t1\n \t1\n", "line 2: the path is empty"},
+		"columns.csv": {"\nid,label\n1,2\n", `line 2: the header ["id" "label"] has no column path, file, filename,`},
+		"some.txt":    {"a.png 1\nb.png\n", "line 2: 1 columns where the first line has 2"},
+		"long.txt":    {"a.png\n" + strings.Repeat("b", 1<<17), "line 2: bufio.Scanner: token too long"},
+		"utf16.csv":   {"\xff\xfea\x00.\x00p\x00n\x00g\x00", "the text is in UTF-16; save it as UTF-8"},
+	} {
+		list := write(t, filepath.Join(t.TempDir(), name), []byte(c.text))
+		_, err := imageio.Plan(t.Context(), []string{list}, 1)
+		require.ErrorContains(t, err, "read "+list+": "+c.want)
+	}
+	_, err := imageio.Plan(t.Context(), []string{"none.csv"}, 1)
+	require.ErrorContains(t, err, "none.csv does not exist")
+}
+
+// A list that changed since it was planned is told, not read wrongly.
+func TestListChanged(t *testing.T) {
+	list := write(t, filepath.Join(t.TempDir(), "a.txt"), []byte("1.png\n2.png\n3.png\n"))
+	splits, err := imageio.Plan(t.Context(), []string{list}, 2)
+	require.NoError(t, err)
+	write(t, list, []byte("1.png\n"))
+	for _, split := range splits {
+		require.ErrorContains(t, imageio.ReadSplit(t.Context(), split, func(imageio.Image) error { return nil }), "it changed since")
+	}
+}

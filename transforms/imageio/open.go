@@ -1,0 +1,141 @@
+package imageio
+
+import (
+	"bufio"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/io/filesystem"
+
+	"github.com/sdr-ml/sdr/transforms/files"
+)
+
+// open opens a file of any filesystem; a local one can seek.
+func open(ctx context.Context, name string) (io.ReadCloser, error) {
+	if files.IsLocal(name) {
+		return os.Open(name)
+	}
+	fsys, err := filesystem.New(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	r, err := fsys.OpenRead(ctx, name)
+	if err != nil {
+		return nil, errors.Join(err, fsys.Close())
+	}
+	return remoteFile{r, fsys}, nil
+}
+
+// remoteFile closes its filesystem with it.
+type remoteFile struct {
+	io.ReadCloser
+	fsys io.Closer
+}
+
+func (f remoteFile) Close() error { return errors.Join(f.ReadCloser.Close(), f.fsys.Close()) }
+
+func readFile(ctx context.Context, name string) ([]byte, error) {
+	if files.IsLocal(name) {
+		return os.ReadFile(name)
+	}
+	r, err := open(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return io.ReadAll(r)
+}
+
+// randomFile is a file that can be read anywhere.
+type randomFile interface {
+	io.ReaderAt
+	io.Seeker
+	io.Closer
+}
+
+// openAt opens a file for random access. One that is not local is copied to a
+// temporary file first, as Beam's filesystems only read from front to back.
+func openAt(ctx context.Context, name string) (randomFile, error) {
+	if files.IsLocal(name) {
+		return os.Open(name)
+	}
+	r, err := open(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	f, err := os.CreateTemp("", "imageio-*")
+	if err != nil {
+		return nil, err
+	}
+	if _, err := io.Copy(f, r); err != nil {
+		return nil, errors.Join(err, tempFile{f}.Close())
+	}
+	return tempFile{f}, nil
+}
+
+// tempFile is removed when it is closed.
+type tempFile struct{ *os.File }
+
+func (f tempFile) Close() error { return errors.Join(f.File.Close(), os.Remove(f.Name())) }
+
+// stream is a file read from front to back, unpacked if its name ends in gz.
+type stream struct {
+	io.Reader
+	file io.Closer
+	at   int64 // bytes read so far, unpacked
+}
+
+func openStream(ctx context.Context, name string) (*stream, error) {
+	f, err := open(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	s := &stream{Reader: bufio.NewReaderSize(f, 1<<16), file: f}
+	if lower := strings.ToLower(name); strings.HasSuffix(lower, "gz") {
+		if s.Reader, err = gzip.NewReader(s.Reader); err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+	}
+	return s, nil
+}
+
+// Read reads and counts.
+func (s *stream) Read(p []byte) (int, error) {
+	n, err := s.Reader.Read(p)
+	s.at += int64(n)
+	return n, err
+}
+
+// Close closes the file.
+func (s *stream) Close() error { return s.file.Close() }
+
+// maxMember is the largest member that is read: a sparse or compressed archive
+// of a few bytes can claim to hold more than fits into memory.
+const maxMember = 1 << 29
+
+// ignored reports whether a member of an archive is hidden, in a hidden folder,
+// or what macOS adds to archives.
+func ignored(member string) bool {
+	return slices.ContainsFunc(strings.Split(slashed(member), "/"), func(elem string) bool {
+		return elem == "__MACOSX" || strings.HasPrefix(elem, ".") && strings.Trim(elem, ".") != ""
+	})
+}
+
+// readMember reads a member of an archive.
+func readMember(r io.Reader) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(r, maxMember+1))
+	if err == nil && len(data) > maxMember {
+		err = fmt.Errorf("larger than %d bytes", maxMember)
+	}
+	if err != nil {
+		return nil, truncated(err)
+	}
+	return data, nil
+}

@@ -1,0 +1,84 @@
+package imageio
+
+import (
+	"github.com/apache/arrow/go/v15/arrow"
+	"github.com/apache/arrow/go/v15/arrow/array"
+	"github.com/apache/arrow/go/v15/arrow/memory"
+
+	"github.com/sdr-ml/sdr/transforms/record"
+)
+
+// Row is a row of the images that [Read] emits.
+type Row struct {
+	// Index orders images as they were found, in the order of [Plan]: 2^32 times
+	// the number of the split, plus the image's number in the split.
+	Index int64 `arrow:"index"`
+	// Source is the image file, the file that holds it, or archive!member.
+	Source string `arrow:"source"`
+	// Row is the image's number in a Parquet or IDX file, else 0.
+	Row int64 `arrow:"row"`
+	// Label is the class's number as the source has it, -1 if it has none.
+	Label int64 `arrow:"label"`
+	// Class is the class's name, empty if there is none; see [Image].
+	Class string `arrow:"class"`
+	// Width and Height are in pixels.
+	Width  int32 `arrow:"width"`
+	Height int32 `arrow:"height"`
+	// Pixels are [Height, Width, 3] bytes: rows of red, green, blue.
+	Pixels []byte `arrow:"pixels"`
+}
+
+// SplitOf is the number of the split that the image with an index is of.
+func SplitOf(index int64) int64 { return index >> 32 }
+
+// Dead is a row of the dead letters: one image that cannot be read.
+type Dead struct {
+	// Index, Source and Row are those of [Row].
+	Index  int64  `arrow:"index"`
+	Source string `arrow:"source"`
+	Row    int64  `arrow:"row"`
+	// Reason is the decoder's error.
+	Reason string `arrow:"reason"`
+}
+
+// rows collects decoded images; their pixels are not copied once more when they
+// become a batch.
+type rows struct {
+	builder *array.RecordBuilder // of the columns before the pixels
+	offsets []int32
+	pixels  []uint8
+}
+
+func newRows() *rows {
+	columns := record.Schema[Row]().Fields()
+	return &rows{
+		builder: array.NewRecordBuilder(record.Mem, arrow.NewSchema(columns[:len(columns)-1], nil)),
+		offsets: []int32{0},
+	}
+}
+
+func (r *rows) len() int { return len(r.offsets) - 1 }
+
+func (r *rows) add(index int64, im Image, rgb RGB) {
+	for i, value := range []any{index, im.Source, im.Row, im.Label, im.Class, int32(rgb.Width), int32(rgb.Height)} {
+		switch b := r.builder.Field(i).(type) {
+		case *array.Int64Builder:
+			b.Append(value.(int64))
+		case *array.Int32Builder:
+			b.Append(value.(int32))
+		case *array.StringBuilder:
+			b.Append(value.(string))
+		}
+	}
+	r.pixels = append(r.pixels, rgb.Pix...)
+	r.offsets = append(r.offsets, int32(len(r.pixels)))
+}
+
+// batch is the rows as a batch of Row.
+func (r *rows) batch() *record.Batch {
+	pixels := array.NewBinaryData(array.NewData(arrow.BinaryTypes.Binary, r.len(), []*memory.Buffer{
+		nil, memory.NewBufferBytes(arrow.Int32Traits.CastToBytes(r.offsets)), memory.NewBufferBytes(r.pixels),
+	}, nil, 0, 0))
+	columns := append(r.builder.NewRecord().Columns(), pixels)
+	return record.New(array.NewRecord(record.Schema[Row](), columns, int64(r.len())))
+}

@@ -1,0 +1,167 @@
+package kmeans
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"math"
+	"reflect"
+	"slices"
+
+	"github.com/apache/arrow/go/v15/arrow/array"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	"gonum.org/v1/gonum/blas/gonum"
+
+	"github.com/sdr-ml/sdr/transforms/record"
+)
+
+func init() {
+	beam.RegisterType(reflect.TypeFor[Centroid]())
+	beam.RegisterDoFn(reflect.TypeFor[assignFn]())
+}
+
+// AssignConfig says what to assign.
+type AssignConfig struct {
+	// Column holds the vectors, as Config.Column does.
+	Column string
+}
+
+// Validate reports a setting that [Assign] cannot work with.
+func (c AssignConfig) Validate() error {
+	if c.Column == "" {
+		return errors.New("kmeans: Column is empty; name the column of vectors")
+	}
+	return nil
+}
+
+// Assign gives each row of in, a PCollection<*record.Batch>, to the nearest of the
+// given centroids, a PCollection<*record.Batch> of rows [Centroid], such as
+// [Cluster] found them in other data; only their codes and vectors matter. It
+// returns a PCollection<*record.Batch> like the first one of Cluster, a batch for
+// each of in.
+//
+// A row goes down the tree of the codes: to the nearest centroid of the first
+// level, then to the nearest of those whose codes begin with the code of that one.
+// Of equally near ones it takes the one whose code sorts first. It knows nothing of
+// Balance: rows that Cluster moved to keep its limits may go elsewhere.
+//
+// No centroids, two with one code, one without, vectors of different widths and what Cluster
+// fails on fail the pipeline. Assign panics if cfg is not valid.
+func Assign(s beam.Scope, in, centroids beam.PCollection, cfg AssignConfig) beam.PCollection {
+	if err := cfg.Validate(); err != nil {
+		panic(err)
+	}
+	return beam.ParDo(s.Scope("kmeans.Assign"), &assignFn{Config: cfg}, in, beam.SideInput{Input: centroids})
+}
+
+// assignFn assigns the rows of a batch.
+type assignFn struct {
+	Config AssignConfig
+
+	tree record.Side[*tree]
+}
+
+func (fn *assignFn) ProcessElement(w beam.Window, b *record.Batch, centroids func(**record.Batch) bool) (*record.Batch, error) {
+	t, err := fn.tree.Get(w, func() (*tree, error) { return plant(centroids) })
+	if err != nil {
+		return nil, err
+	}
+	data, width, err := vectors(b, fn.Config.Column)
+	if err == nil {
+		_, err = checkRows(b, fn.Config.Column, data, width, "code", "distance")
+	}
+	if err == nil && b.NumRows() > 0 && width != t.width {
+		err = fmt.Errorf("kmeans: column %q has vectors of width %d, the centroids have %d", fn.Config.Column, width, t.width)
+	}
+	if err != nil {
+		return nil, err
+	}
+	codes := array.NewStringBuilder(record.Mem)
+	distances := array.NewFloat32Builder(record.Mem)
+	for i := range int(b.NumRows()) {
+		code, square := t.descend(data[i*width : (i+1)*width])
+		codes.Append(code)
+		distances.Append(float32(math.Sqrt(square)))
+	}
+	b = record.Without(b, fn.Config.Column)
+	return record.With(record.With(b, "code", codes.NewArray()), "distance", distances.NewArray()), nil
+}
+
+// tree is a hierarchy of centroids.
+type tree struct {
+	width    int
+	children map[string][]node // by the code of the parent, sorted by their codes
+}
+
+type node struct {
+	code   string
+	vector []float32
+	norm   float64 // its squared length
+}
+
+// plant makes the tree of rows of Centroid. The parent of a code is the longest
+// other one that it begins with.
+func plant(batches func(**record.Batch) bool) (*tree, error) {
+	var all []node
+	t := &tree{children: map[string][]node{}}
+	var b *record.Batch
+	for batches(&b) {
+		type code struct {
+			Code string `arrow:"code"`
+		}
+		rows, err := record.Rows[code](b)
+		if err != nil {
+			return nil, fmt.Errorf("kmeans: centroids: %w", err)
+		}
+		data, width, err := vectors(b, "centroid")
+		if err == nil {
+			_, err = checkRows(b, "centroid", data, width)
+		}
+		if err == nil && t.width > 0 && len(rows) > 0 && width != t.width {
+			err = fmt.Errorf("kmeans: centroids of the different widths %d and %d", t.width, width)
+		}
+		if err != nil {
+			return nil, err
+		}
+		for i, r := range rows {
+			n := node{code: r.Code, vector: data[i*width : (i+1)*width]}
+			for _, v := range n.vector {
+				n.norm += float64(v) * float64(v)
+			}
+			t.width, all = width, append(all, n)
+		}
+	}
+	if len(all) == 0 {
+		return nil, errors.New("kmeans: there are no centroids to assign rows to")
+	}
+	slices.SortFunc(all, func(a, b node) int { return cmp.Compare(a.code, b.code) })
+	codes := map[string]bool{}
+	for _, n := range all {
+		if codes[n.code] || n.code == "" {
+			return nil, fmt.Errorf("kmeans: two centroids have the code %q, or one has none", n.code)
+		}
+		parent := n.code[:max(0, len(n.code)-1)]
+		for parent != "" && !codes[parent] { // parents sort before their children
+			parent = parent[:len(parent)-1]
+		}
+		codes[n.code] = true
+		t.children[parent] = append(t.children[parent], n)
+	}
+	return t, nil
+}
+
+// descend returns the code of the last centroid on a vector's way down, and the
+// squared distance from it.
+func (t *tree) descend(x []float32) (code string, square float64) {
+	var at node
+	for siblings := t.children[""]; len(siblings) > 0; siblings = t.children[at.code] {
+		least := math.Inf(1)
+		for _, n := range siblings {
+			dot := gonum.Implementation{}.Sdot(len(x), x, 1, n.vector, 1)
+			if cost := n.norm - 2*float64(dot); cost < least {
+				at, least = n, cost
+			}
+		}
+	}
+	return at.code, squareDistance(x, at.vector)
+}

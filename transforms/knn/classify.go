@@ -1,0 +1,155 @@
+package knn
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"reflect"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+
+	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/tensorops/nearest"
+	"github.com/sdr-ml/sdr/transforms/compute"
+	"github.com/sdr-ml/sdr/transforms/internal/classes"
+	"github.com/sdr-ml/sdr/transforms/record"
+)
+
+func init() {
+	beam.RegisterDoFn(reflect.TypeFor[classifyFn]())
+	beam.RegisterDoFn(reflect.TypeFor[classifySetFn]())
+	beam.RegisterDoFn(reflect.TypeFor[leaveOneOutFn]())
+}
+
+// Config says which neighbours vote and how.
+type Config struct {
+	// Column holds the vectors; empty is "feature".
+	Column string
+	// Label holds the labels of rows that vote; empty is "label".
+	Label string
+	// K is the number of neighbours, at least 1. Where there are fewer rows, all of
+	// them vote.
+	K int
+	// Temperature divides the cosine similarity in a vote's weight
+	// exp(similarity/Temperature). With 0 every neighbour has the same weight.
+	Temperature float64
+}
+
+// Default is the setting of the literature: 20 neighbours at temperature 0.07.
+var Default = Config{K: nearest.Default.K, Temperature: nearest.Default.Temperature}
+
+// Validate returns an error if a field is out of range.
+func (c Config) Validate() error { return c.vote().Validate() }
+
+func (c Config) vote() nearest.Config { return nearest.Config{K: c.K, Temperature: c.Temperature} }
+
+func (c Config) column() string { return cmp.Or(c.Column, "feature") }
+
+func (c Config) label() string { return cmp.Or(c.Label, "label") }
+
+// predicted is the column that classification adds.
+const predicted = "predicted"
+
+// Classify predicts the class of every row of queries from the labelled rows of
+// train, both PCollection<*record.Batch>. It returns a PCollection<*record.Batch>, a
+// batch for each of queries: its columns except the vectors, and predicted, of the
+// type of the labels. Every worker holds all of train. It panics if cfg is not valid.
+func Classify(s beam.Scope, queries, train beam.PCollection, cfg Config) beam.PCollection {
+	must(cfg.Validate())
+	return beam.ParDo(s.Scope("knn.Classify"), &classifyFn{Config: cfg}, queries, beam.SideInput{Input: train})
+}
+
+// ClassifySets is Classify where each element of sets, a
+// PCollection<KV<*record.Batch, *record.Batch>>, is a problem by itself: the labelled
+// rows and the rows to classify.
+func ClassifySets(s beam.Scope, sets beam.PCollection, cfg Config) beam.PCollection {
+	must(cfg.Validate())
+	return beam.ParDo(s.Scope("knn.ClassifySets"), &classifySetFn{Config: cfg}, sets)
+}
+
+// LeaveOneOut predicts the class of every row of a batch of sets, a
+// PCollection<*record.Batch>, from the other labelled rows of the same batch, as
+// Classify does. A batch with fewer than two rows is an error.
+func LeaveOneOut(s beam.Scope, sets beam.PCollection, cfg Config) beam.PCollection {
+	must(cfg.Validate())
+	return beam.ParDo(s.Scope("knn.LeaveOneOut"), &leaveOneOutFn{Config: cfg}, sets)
+}
+
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+type classifyFn struct {
+	Config Config
+
+	train record.Side[*record.Batch]
+}
+
+func (fn *classifyFn) ProcessElement(w beam.Window, queries *record.Batch, train func(**record.Batch) bool) (*record.Batch, error) {
+	whole, err := fn.train.Get(w, func() (*record.Batch, error) { return record.Gather(train, fn.Config.column()) })
+	if err == nil && whole == nil {
+		err = errors.New("there is no labelled row")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("knn: train: %w", err)
+	}
+	return fn.Config.classify(whole, queries)
+}
+
+type classifySetFn struct{ Config Config }
+
+func (fn *classifySetFn) ProcessElement(train, queries *record.Batch) (*record.Batch, error) {
+	return fn.Config.classify(train, queries)
+}
+
+// classify predicts the classes of a batch.
+func (c Config) classify(train, queries *record.Batch) (*record.Batch, error) {
+	return c.predict(train, queries, func(set *classes.Set, labels []int64) ([]int64, error) {
+		if queries.NumRows() == 0 {
+			return nil, nil
+		}
+		x, err := record.Dense(train, c.column())
+		if err != nil {
+			return nil, err
+		}
+		q, err := record.Dense(queries, c.column())
+		if err != nil {
+			return nil, err
+		}
+		return nearest.Classify(x, labels, set.Len(), q, c.vote())
+	})
+}
+
+type leaveOneOutFn struct{ Config Config }
+
+func (fn *leaveOneOutFn) ProcessElement(b *record.Batch) (*record.Batch, error) {
+	c := fn.Config
+	return c.predict(b, b, func(set *classes.Set, labels []int64) ([]int64, error) {
+		x, err := record.Dense(b, c.column())
+		if err != nil {
+			return nil, err
+		}
+		return nearest.LeaveOneOut(x, labels, set.Len(), c.vote())
+	})
+}
+
+// predict adds the classes that vote finds by the labels of train.
+func (c Config) predict(train, queries *record.Batch, vote func(*classes.Set, []int64) ([]int64, error)) (*record.Batch, error) {
+	set, labels, err := classes.Of(train, c.label())
+	if err == nil {
+		err = record.Reserve(queries, predicted)
+	}
+	var found []int64
+	if err == nil {
+		err = compute.Run(func(*kernels.Pool) (err error) {
+			found, err = vote(set, labels)
+			return err
+		})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("knn: %s: %w", record.Name(queries, c.column()), err)
+	}
+	return record.With(record.Without(queries, c.column()), predicted, set.Column(found)), nil
+}

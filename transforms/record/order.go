@@ -1,0 +1,103 @@
+package record
+
+import (
+	"cmp"
+	"encoding/binary"
+	"fmt"
+	"slices"
+
+	"github.com/apache/arrow/go/v15/arrow"
+	"github.com/apache/arrow/go/v15/arrow/array"
+)
+
+// Take copies rows of a batch, by their numbers, in the order given and as often.
+func Take(b *Batch, rows []int) (*Batch, error) {
+	if len(rows) == 0 {
+		return New(b.NewSlice(0, 0)), nil
+	}
+	columns := make([]arrow.Array, b.NumCols())
+	for i, column := range b.Columns() {
+		var parts []arrow.Array
+		for from := 0; from < len(rows); {
+			to := from + 1
+			for to < len(rows) && rows[to] == rows[to-1]+1 {
+				to++
+			}
+			parts = append(parts, array.NewSlice(column, int64(rows[from]), int64(rows[to-1]+1)))
+			from = to
+		}
+		var err error
+		if columns[i], err = array.Concatenate(parts, Mem); err != nil {
+			return nil, fmt.Errorf("record: copying rows of column %q of type %v: %w", b.ColumnName(i), column.DataType(), err)
+		}
+	}
+	return New(array.NewRecord(b.Schema(), columns, int64(len(rows)))), nil
+}
+
+// Concat copies batches of one schema into one.
+func Concat(batches []*Batch) (*Batch, error) {
+	if len(batches) == 0 {
+		return nil, fmt.Errorf("record: no batch to take the schema from")
+	}
+	first := batches[0]
+	columns := make([]arrow.Array, first.NumCols())
+	rows := int64(0)
+	for _, b := range batches {
+		if !b.Schema().Equal(first.Schema()) {
+			return nil, fmt.Errorf("record: batches of different columns: %s; %s", describe(first.Schema()), describe(b.Schema()))
+		}
+		rows += b.NumRows()
+	}
+	for i := range columns {
+		var parts []arrow.Array
+		for _, b := range batches {
+			parts = append(parts, b.Column(i))
+		}
+		var err error
+		if columns[i], err = array.Concatenate(parts, Mem); err != nil {
+			return nil, fmt.Errorf("record: joining column %q of type %v: %w", first.ColumnName(i), first.Column(i).DataType(), err)
+		}
+	}
+	return New(array.NewRecord(first.Schema(), columns, rows)), nil
+}
+
+// Gather reads the batches of a GroupByKey or side-input iterator, all of one
+// schema, into one whose rows are ordered by what they hold: by the text of their
+// columns, the vectors of a column last. So they are in the same order whatever
+// the runner and however rows were cut into batches. Without a batch it is nil.
+func Gather(iter func(**Batch) bool, vectors string) (*Batch, error) {
+	var batches []*Batch
+	var b *Batch
+	for iter(&b) {
+		if b.NumRows() > 0 {
+			batches = append(batches, b)
+		}
+	}
+	if len(batches) == 0 {
+		return nil, nil
+	}
+	whole, err := Concat(batches)
+	if err != nil {
+		return nil, err
+	}
+	keys, rows := make([]string, whole.NumRows()), make([]int, whole.NumRows())
+	var key []byte
+	for i := range keys {
+		key = key[:0]
+		for c, column := range whole.Columns() {
+			if whole.ColumnName(c) != vectors {
+				text := column.ValueStr(i)
+				key = append(binary.AppendUvarint(key, uint64(len(text))), text...)
+			}
+		}
+		keys[i], rows[i] = string(key), i
+	}
+	data, width, err := matrix(whole, vectors)
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(rows, func(a, b int) int {
+		return cmp.Or(cmp.Compare(keys[a], keys[b]), slices.Compare(data[a*width:][:width], data[b*width:][:width]))
+	})
+	return Take(whole, rows)
+}
