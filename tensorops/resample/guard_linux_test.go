@@ -39,7 +39,7 @@ func TestNothingOutsideTheImagesIsTouched(t *testing.T) {
 		front := rapid.Bool().Draw(t, "front")
 		src := source(sw*sh*3, front)
 		copy(src, noise(sw, sh))
-		filter := rapid.SampledFrom([]resample.Filter{resample.Box, resample.Bilinear, resample.Bicubic, resample.Lanczos}).Draw(t, "filter")
+		filter := rapid.SampledFrom([]resample.Filter{resample.Bilinear, resample.Bicubic}).Draw(t, "filter")
 		resample.Resize(result(dw*dh*3, front), dw, dh, src, sw, sh, [4]float64{0, 0, float64(sw), float64(sh)}, filter, &scratch)
 	})
 }

@@ -19,27 +19,21 @@ type Filter int
 
 // Pillow's filters of the same names.
 const (
-	Box      Filter = iota // support 0.5: the mean of the covered pixels
-	Bilinear               // support 1: triangle
+	Bilinear Filter = iota // support 1: triangle
 	Bicubic                // support 2: Keys' cubic convolution with a = -0.5
-	Lanczos                // support 3: truncated sinc
 )
 
 // String returns the filter's name.
 func (f Filter) String() string {
-	return [...]string{"box", "bilinear", "bicubic", "lanczos"}[f]
+	return [...]string{"bilinear", "bicubic"}[f]
 }
 
-func (f Filter) support() float64 { return [...]float64{0.5, 1, 2, 3}[f] }
+func (f Filter) support() float64 { return [...]float64{1, 2}[f] }
 
 // weight is the kernel at distance x. The explicit conversions forbid fused
 // multiply-adds, which would give other bits on other machines.
 func (f Filter) weight(x float64) float64 {
 	switch f {
-	case Box:
-		if x > -0.5 && x <= 0.5 {
-			return 1
-		}
 	case Bilinear:
 		if x = math.Abs(x); x < 1 {
 			return 1 - x
@@ -50,20 +44,8 @@ func (f Filter) weight(x float64) float64 {
 		} else if x < 2 {
 			return (float64((float64((x-5)*x)+8)*x) - 4) * -0.5
 		}
-	case Lanczos:
-		if x >= -3 && x < 3 {
-			return sinc(x) * sinc(x/3)
-		}
 	}
 	return 0
-}
-
-func sinc(x float64) float64 {
-	if x == 0 {
-		return 1
-	}
-	x *= math.Pi
-	return math.Sin(x) / x
 }
 
 // Scratch holds the weights and the intermediate image of Resize, so that

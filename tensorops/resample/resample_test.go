@@ -16,7 +16,7 @@ import (
 var filters = map[string]resample.Filter{}
 
 func init() {
-	for _, f := range []resample.Filter{resample.Box, resample.Bilinear, resample.Bicubic, resample.Lanczos} {
+	for _, f := range []resample.Filter{resample.Bilinear, resample.Bicubic} {
 		filters[f.String()] = f
 	}
 }
@@ -60,7 +60,7 @@ func TestResizeEqualsPillow(t *testing.T) {
 		require.Equal(t, want, hash.Sum64(), lines.Text())
 	}
 	require.NoError(t, lines.Err())
-	require.Equal(t, 212, n)
+	require.Equal(t, 106, n)
 }
 
 // A flat image stays flat, whatever the geometry.
@@ -73,7 +73,7 @@ func TestResizeKeepsFlatImages(t *testing.T) {
 		u := rapid.Float64Range(0, float64(sh)*0.9).Draw(t, "top")
 		box := [4]float64{l, u, rapid.Float64Range(l+0.05*float64(sw), float64(sw)).Draw(t, "right"), rapid.Float64Range(u+0.05*float64(sh), float64(sh)).Draw(t, "bottom")}
 		color := rapid.SliceOfN(rapid.Byte(), 3, 3).Draw(t, "color")
-		filter := rapid.SampledFrom([]resample.Filter{resample.Bilinear, resample.Bicubic, resample.Lanczos, resample.Box}).Draw(t, "filter")
+		filter := rapid.SampledFrom([]resample.Filter{resample.Bilinear, resample.Bicubic}).Draw(t, "filter")
 		dst := make([]uint8, dw*dh*3)
 		resample.Resize(dst, dw, dh, slices.Repeat(color, sw*sh), sw, sh, box, filter, &scratch)
 		if !slices.Equal(dst, slices.Repeat(color, dw*dh)) {
@@ -86,16 +86,16 @@ func TestResizeRefusesWrongSizes(t *testing.T) {
 	var scratch resample.Scratch
 	for name, f := range map[string]func(){
 		"destination": func() {
-			resample.Resize(make([]uint8, 5), 2, 1, noise(2, 2), 2, 2, [4]float64{0, 0, 2, 2}, resample.Box, &scratch)
+			resample.Resize(make([]uint8, 5), 2, 1, noise(2, 2), 2, 2, [4]float64{0, 0, 2, 2}, resample.Bilinear, &scratch)
 		},
 		"source": func() {
-			resample.Resize(make([]uint8, 6), 2, 1, noise(2, 1), 2, 2, [4]float64{0, 0, 2, 2}, resample.Box, &scratch)
+			resample.Resize(make([]uint8, 6), 2, 1, noise(2, 1), 2, 2, [4]float64{0, 0, 2, 2}, resample.Bilinear, &scratch)
 		},
 		"empty box": func() {
-			resample.Resize(make([]uint8, 6), 2, 1, noise(2, 2), 2, 2, [4]float64{1, 0, 1, 2}, resample.Box, &scratch)
+			resample.Resize(make([]uint8, 6), 2, 1, noise(2, 2), 2, 2, [4]float64{1, 0, 1, 2}, resample.Bilinear, &scratch)
 		},
 		"large box": func() {
-			resample.Resize(make([]uint8, 6), 2, 1, noise(2, 2), 2, 2, [4]float64{0, 0, 2.1, 2}, resample.Box, &scratch)
+			resample.Resize(make([]uint8, 6), 2, 1, noise(2, 2), 2, 2, [4]float64{0, 0, 2.1, 2}, resample.Bilinear, &scratch)
 		},
 	} {
 		require.Panics(t, f, name)

@@ -10,10 +10,8 @@ import numpy as np
 from PIL import Image
 
 FILTERS = {
-    "box": Image.Resampling.BOX,
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
 }
 
 
