@@ -56,7 +56,7 @@ func TestRoundingIsToTheNearestAndTiesToEven(t *testing.T) {
 			require.Equal(t, math.Float32bits(v)>>16, got)
 			continue
 		}
-		below := math.Float32bits(v) >> 16 // towards zero
+		below := math.Float32bits(v) >> 16 // toward zero
 		low, high := math.Abs(float64(v)-float(below)), math.Abs(float(below+1)-float64(v))
 		want := below
 		if high < low || high == low && below&1 == 1 {

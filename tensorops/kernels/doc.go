@@ -1,4 +1,4 @@
-// Package kernels is the dense arithmetic of the CPU: a thread pool, matrix multiplication (GEMM) and 2-D convolution
+// Package kernels provides dense arithmetic on the CPU: a thread pool, matrix multiplication (GEMM) and 2-D convolution
 // with both gradients, on row-major (NHWC) float32.
 //
 // One micro-kernel does all multiplications, see tile. It multiplies a strided window of A, read in place, by a packed

@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// NewFloats returns n zeros, like make. For long slices it asks the kernel for huge pages, so that loops over many
-// megabytes have fewer TLB misses. It ignores a refusal, which only costs time.
+// NewFloats returns n zeros, like make. For long slices it asks the operating system for huge pages, so that loops over
+// many megabytes have fewer TLB misses. It ignores a refusal, which only costs time.
 func NewFloats(n int) []float32 {
 	const page = 2 << 20 // bytes
 	if n*f32 < page {

@@ -77,7 +77,8 @@ func (p *Pool) Close() {
 
 // For calls f(worker, i) once for each i in [0,n), distributed over the threads, and returns when all calls have.
 // worker is in [0,Threads()), and no two calls with the same worker run at once. Which worker runs which i is not
-// fixed, so f(i) must write only data of i. For allocates nothing and starts no goroutines; f must not use the pool.
+// fixed, so f must write only data that belong to i. For allocates nothing and starts no goroutines; f must not use the
+// pool.
 func (p *Pool) For(n int, f func(worker, i int)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -8,7 +8,7 @@ import "github.com/sdr-ml/sdr/tensorops/kernels"
 type Device[M any] interface {
 	// Product returns a layer's convolution; for a linear layer, images have one pixel.
 	Product(l Layer, c kernels.Conv) Product[M]
-	// Norm returns what follows a layer's product, for [rows, l.Out]. The rows are views equal consecutive parts with
+	// Norm returns what follows a layer's product, for [rows, l.Out]. The rows consist of one equal part per view, with
 	// separate statistics.
 	Norm(l Layer, rows, views int) Norm[M]
 	// MaxPool returns 3x3 max-pooling with stride 2 and padding 1 of images of size x size pixels; train adds the

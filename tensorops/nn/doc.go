@@ -1,5 +1,5 @@
-// Package nn has the networks to pre-train: ResNet backbones with projector and predictor heads, their forward and
-// backward passes, self-supervised losses, BatchNorm re-estimation and model files.
+// Package nn implements the networks to pre-train: ResNet backbones with projector and predictor heads, their forward
+// and backward passes, self-supervised losses, BatchNorm re-estimation and model files.
 //
 // A network's weights are one flat []float32 whose Layout says where each parameter is, so that optimizers, sub-nets
 // and checkpoints work on slices. Names, initialization and arithmetic follow torchvision and PyTorch. Images and

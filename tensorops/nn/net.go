@@ -50,10 +50,10 @@ type Net struct {
 	norms     []*norm // all BatchNorms, in the order of Layout.Stats
 }
 
-// New returns a network for batches of square images of size pixels. The batch consists of views equal consecutive
-// parts (the first views of all images, then the second, ...); BatchNorm computes the statistics of each part
-// separately, as separate passes would. Params start as zeros (see Layout.Init), Stats as Layout.InitStats sets them.
-// New panics on invalid arguments; check them with Validate of Backbone and Heads.
+// New returns a network for batches of square images of size pixels. The batch consists of one equal part per view (the
+// first views of all images, then the second, ...); BatchNorm computes the statistics of each part separately, as
+// separate passes would. Params start as zeros (see Layout.Init), Stats as Layout.InitStats sets them. New panics on
+// invalid arguments; check them with Validate of Backbone and Heads.
 func New(b Backbone, h Heads, size, batch, views int, p *kernels.Pool, mode Mode) *Net {
 	n := &Net{Backbone: b, Heads: h, size: size, mode: mode, pool: p}
 	n.graph = NewGraph(b, h, size, batch, views, mode.trains(), &cpu{n})

@@ -1,5 +1,5 @@
-// Package optim updates flat parameter vectors by SGD, LARS or AdamW with PyTorch's semantics, each in one pass, and
-// has the learning rate schedule.
+// Package optim provides SGD, LARS and AdamW on flat parameter vectors, with PyTorch's semantics and in one pass each,
+// and the learning rate schedule.
 package optim
 
 import "fmt"

@@ -28,7 +28,7 @@ type File struct {
 	Metadata map[string]string
 }
 
-// Tensor returns the tensor with the given name, or an error that says the name.
+// Tensor returns the tensor with the given name, or an error with that name.
 func (f *File) Tensor(name string) (*Tensor, error) {
 	for i := range f.Tensors {
 		if f.Tensors[i].Name == name {

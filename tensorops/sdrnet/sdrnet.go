@@ -52,7 +52,7 @@ type Net struct {
 	level  int       // number of levels that have split
 }
 
-// New returns an SDRnet that has not split: one net with the given weights and training state, [vectors,
+// New returns an SDRnet that has not split yet: one net with the given weights and training state, [vectors,
 // layout.NumParams]. It copies both.
 func New(layout *nn.Layout, cfg Config, params, state []float32) (*Net, error) {
 	if len(cfg.Stages) != len(cfg.Branching) {
@@ -191,7 +191,7 @@ func (n *Net) path(code string) int {
 	return len(code)
 }
 
-// Choice returns the index of the group that a code takes at a level, which must be below len(code). It panics if the
+// Choice returns the index of the group that a code selects at a level, which must be below len(code). It panics if the
 // digit is invalid.
 func (n *Net) Choice(code string, level int) int {
 	c := strings.IndexByte(digits, code[level])

@@ -27,7 +27,7 @@ type Device struct {
 	Deterministic bool
 }
 
-// ErrOutOfMemory matches (errors.Is) an error caused by too little device memory or by its limit.
+// ErrOutOfMemory is what errors.Is finds in errors about too little device memory or too low a limit on it.
 var ErrOutOfMemory = errors.New("out of memory")
 
 // Driver opens learners on one kind of device.
@@ -64,7 +64,7 @@ func Check(d Device) error {
 	return driver.Check(d)
 }
 
-// Open returns a learner on a device. The CPU learner runs on the thread pool; other devices ignore it.
+// Open returns a learner on a device. The CPU learner runs on the thread pool; other devices do not use it.
 func Open(d Device, c Config, pool *kernels.Pool) (Learner, error) {
 	driver, err := d.driver()
 	if err != nil {

@@ -55,7 +55,7 @@ type Loss struct {
 type Term interface{ fmt.Stringer }
 
 // NegativeCosine is the negative cosine similarity between the student's prediction from one view and an encoder's
-// projection of the other view, with a stopped gradient. See nn.NegCosine.
+// projection of the other view, without a gradient for the encoder. See nn.NegCosine.
 type NegativeCosine struct{ Target Encoder }
 
 func (c NegativeCosine) String() string {
@@ -86,7 +86,7 @@ type EMA struct {
 	Base float64
 }
 
-// Momentum returns the momentum at a step, counted from 1, of a training of steps steps.
+// Momentum returns the momentum at a step, counted from 1, of a training with the given number of steps.
 func (e EMA) Momentum(step, steps int) float64 {
 	return 1 - (1-e.Base)*(math.Cos(math.Pi*float64(step-1)/float64(steps))+1)/2
 }

@@ -75,8 +75,8 @@ type Measure struct {
 // Learner runs training steps. It must not be used by two goroutines at once.
 type Learner interface {
 	// Views returns the buffer for the next step's views, [2·Batch, Size, Size, 3]: the first view of every image, then
-	// the second ones. After Submit it may be another slice, so that the next views can be prepared while the device
-	// computes.
+	// the second ones. Submit either switches to another buffer or returns only after reading this one, so that the
+	// next views can be prepared while the device computes.
 	Views() []float32
 	// Load transfers the weights and training state of nets to the learner; call Sync before reading them. It reads the
 	// sub-nets' teachers from teachers, which must not change; nil for none.
