@@ -8,12 +8,12 @@ import (
 
 func init() { ssl.Register(ssl.CUDA, &gpus{load}) }
 
-// gpus is ssl.Driver on what load finds.
+// gpus is the ssl.Driver. load finds the libraries.
 type gpus struct {
 	load func(dir string) (*api, error)
 }
 
-// Check implements ssl.Driver: the libraries are there and the driver sees a GPU.
+// Check implements ssl.Driver: the libraries exist and the driver sees a GPU.
 func (g *gpus) Check(opts ssl.Device) error {
 	a, err := g.load(opts.Libraries)
 	if err != nil {

@@ -43,7 +43,7 @@ func TestLossesMatchPyTorch(t *testing.T) {
 		require.InEpsilon(t, goldenTensor(t, f, name)[0], loss(grad, 1), 1e-5, name)
 		want := goldenTensor(t, f, name+".grad")
 		requireClose(t, name, want, grad, 1e-4)
-		loss(grad, -2) // adds, with its weight
+		loss(grad, -2) // adds, weighted
 		for i := range grad {
 			grad[i] = -grad[i]
 		}
@@ -53,8 +53,7 @@ func TestLossesMatchPyTorch(t *testing.T) {
 	require.Zero(t, NewCollapse(dim).Std(make([]float32, batch*dim)))
 }
 
-// TestCrossEntropyGradient compares the gradient with differences of the loss, which is a smooth function of the
-// logits.
+// TestCrossEntropyGradient compares the gradient with finite differences of the loss.
 func TestCrossEntropyGradient(t *testing.T) {
 	pool := kernels.NewPool(2)
 	defer pool.Close()
@@ -91,7 +90,7 @@ func TestCrossEntropyAllocatesNothing(t *testing.T) {
 func TestCrossEntropyChecksLabels(t *testing.T) {
 	l := NewCrossEntropy(2, 3, 0, kernels.NewPool(1))
 	z := make([]float32, 6)
-	require.PanicsWithValue(t, "nn: CrossEntropy.Loss: label 3 of row 1; give labels from 0 to 2",
+	require.PanicsWithValue(t, "nn: CrossEntropy.Loss: label 3 of row 1; want labels from 0 to 2",
 		func() { l.Loss(z, []int64{0, 3}, z, 1) })
 	require.PanicsWithValue(t, "nn: CrossEntropy.Loss: 1 labels, want 2", func() { l.Loss(z, []int64{0}, z, 1) })
 }

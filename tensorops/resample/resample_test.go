@@ -21,7 +21,7 @@ func init() {
 	}
 }
 
-// noise is the image that testdata/make_golden.py makes.
+// noise returns the same image as noise in testdata/make_golden.py.
 func noise(w, h int) []uint8 {
 	out := make([]uint8, w*h*3)
 	x := uint32(1)
@@ -37,7 +37,7 @@ func noise(w, h int) []uint8 {
 	return out
 }
 
-// One Scratch serves all cases, so stale weights or pixels would be found.
+// TestResizeEqualsPillow uses one Scratch for all cases, so that it finds stale weights or pixels.
 func TestResizeEqualsPillow(t *testing.T) {
 	file, err := os.Open("testdata/golden.txt")
 	require.NoError(t, err)
@@ -63,7 +63,7 @@ func TestResizeEqualsPillow(t *testing.T) {
 	require.Equal(t, 106, n)
 }
 
-// A flat image stays flat, whatever the geometry.
+// TestResizeKeepsFlatImages checks that a flat image stays flat, whatever the geometry.
 func TestResizeKeepsFlatImages(t *testing.T) {
 	var scratch resample.Scratch
 	rapid.Check(t, func(t *rapid.T) {
@@ -126,7 +126,7 @@ func BenchmarkResize(b *testing.B) {
 			src, dst := noise(c.in, c.in), make([]uint8, c.out*c.out*3)
 			i := 0
 			for b.Loop() {
-				i++ // another box each time: the weights are computed anew
+				i++ // another box each time, so that weights are recomputed
 				resample.Resize(dst, c.out, c.out, src, c.in, c.in, [4]float64{float64(i&1) / 4, float64(i&1) / 4, float64(c.in), float64(c.in)}, c.filter, &scratch)
 			}
 		})
