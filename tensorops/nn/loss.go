@@ -177,13 +177,11 @@ func (l *NTXent) project(_, i int) {
 	}
 }
 
-// CrossEntropy is the softmax cross-entropy with label smoothing. With z a row of logits and q its target, which is 1 -
-// smoothing + smoothing/classes for the row's label and smoothing/classes for all other classes,
+// CrossEntropy is the softmax cross-entropy. With z a row of logits,
 //
-//	loss = -mean over rows of Σ over k of q(k)·log softmax(z)(k)
+//	loss = -mean over rows of log softmax(z)(label)
 type CrossEntropy struct {
 	batch, classes  int
-	smoothing       float64
 	pool            *kernels.Pool
 	values          []float64
 	probabilities   []float32 // [threads, classes]
@@ -193,11 +191,10 @@ type CrossEntropy struct {
 	rowTask         func(worker, i int)
 }
 
-// NewCrossEntropy returns the loss for logits [batch, classes]. smoothing, the share of a target that is spread over
-// all classes, is usually 0 or 0.1.
-func NewCrossEntropy(batch, classes int, smoothing float64, p *kernels.Pool) *CrossEntropy {
+// NewCrossEntropy returns the loss for logits [batch, classes].
+func NewCrossEntropy(batch, classes int, p *kernels.Pool) *CrossEntropy {
 	l := &CrossEntropy{
-		batch: batch, classes: classes, smoothing: smoothing, pool: p,
+		batch: batch, classes: classes, pool: p,
 		values: make([]float64, batch), probabilities: make([]float32, p.Threads()*classes),
 	}
 	l.rowTask = l.row
@@ -222,22 +219,16 @@ func (l *CrossEntropy) Loss(logits []float32, labels []int64, dlogits []float32,
 	return mean(l.values)
 }
 
-// row computes the loss of one row: ∂loss/∂z = softmax(z) - q.
+// row computes the loss of one row: ∂loss/∂z = softmax(z) - one-hot(label).
 func (l *CrossEntropy) row(worker, i int) {
 	z, dz, label := l.logits[i*l.classes:][:l.classes], l.dlogits[i*l.classes:][:l.classes], l.labels[i]
 	p := l.probabilities[worker*l.classes:][:l.classes]
-	scale, spread := float64(l.weight)/float64(l.batch), l.smoothing/float64(l.classes)
-	l.values[i] = softmax(p, z, 1, scale) - (1-l.smoothing)*float64(z[label])
-	if spread != 0 {
-		for _, v := range z {
-			l.values[i] -= spread * float64(v)
-		}
-	}
-	other := float32(scale * spread)
+	scale := float64(l.weight) / float64(l.batch)
+	l.values[i] = softmax(p, z, 1, scale) - float64(z[label])
 	for k, v := range p {
-		dz[k] += v - other
+		dz[k] += v
 	}
-	dz[label] -= float32(scale * (1 - l.smoothing))
+	dz[label] -= float32(scale)
 }
 
 // Collapse detects embeddings that have become all alike.

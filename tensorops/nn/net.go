@@ -1,8 +1,6 @@
 package nn
 
 import (
-	"gorgonia.org/tensor"
-
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 )
 
@@ -113,13 +111,4 @@ func (n *Net) checkBackward(dZ, dP []float32) {
 	if dZ != nil {
 		mustLen("Net.Backward: dZ", len(dZ), len(n.Z))
 	}
-}
-
-// Tensor returns the parameter with the given name as a view of Params, without a copy; nil if there is none.
-func (n *Net) Tensor(name string) *tensor.Dense {
-	p, ok := n.Layout.Param(name)
-	if !ok {
-		return nil
-	}
-	return tensor.New(tensor.WithShape(p.Shape...), tensor.WithBacking(n.Params[p.Offset:p.Offset+p.Size:p.Offset+p.Size]))
 }

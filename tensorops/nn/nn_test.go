@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"os"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -340,16 +339,4 @@ func TestPanicsNameTheMistake(t *testing.T) {
 	require.Error(t, Heads{PredictorHidden: 3}.Validate())
 	require.Error(t, Heads{ProjectorLayers: 2, ProjectorDim: 3}.Validate())
 	require.Error(t, Heads{ProjectorLayers: 1}.Validate())
-}
-
-func TestTensorIsAView(t *testing.T) {
-	n := New(Backbone{"resnet18", "small", 2}, Heads{}, 8, 2, 1, kernels.NewPool(1), Train)
-	w := n.Tensor("layer2.0.downsample.0.weight")
-	require.Equal(t, []int{1, 1, 2, 4}, []int(w.Shape()))
-	p, ok := n.Layout.Param("layer2.0.downsample.0.weight")
-	require.True(t, ok)
-	n.Params[p.Offset+5] = 7
-	require.Equal(t, float32(7), w.Data().([]float32)[5])
-	require.Nil(t, n.Tensor("fc.weight"))
-	require.True(t, strings.HasPrefix(n.Layout.Params[0].Name, "conv1"))
 }

@@ -220,19 +220,3 @@ func cloneAll(vectors [][]float32) [][]float32 {
 	}
 	return out
 }
-
-// Codes returns the codes of a level's sub-nets, in order: level 0 has the empty code of the root, level 1 those of one
-// digit, and so on.
-func Codes(branching []int, level int) []string {
-	codes := []string{""}
-	for _, m := range branching[:level] {
-		var next []string
-		for _, c := range codes {
-			for j := range m {
-				next = append(next, c+digits[j:j+1])
-			}
-		}
-		codes = next
-	}
-	return codes
-}

@@ -50,7 +50,7 @@ func TestSplitChangesNoSubnet(t *testing.T) {
 	n, params := newNet(t, sdrnet.Config{Stages: []int{4, 3}, Branching: []int{2, 3}, Shared: .5})
 	n.Split()
 	n.Split()
-	for _, code := range append(sdrnet.Codes([]int{2, 3}, 2), "", "0", "1") {
+	for _, code := range []string{"", "0", "1", "00", "01", "02", "10", "11", "12"} {
 		require.Equal(t, params, gather(n, code), code)
 	}
 }
@@ -164,9 +164,4 @@ func TestRestore(t *testing.T) {
 	require.ErrorContains(t, m.Restore(2, get), "lacks")
 	state["0.1"] = state["0.1"][1:]
 	require.ErrorContains(t, m.Restore(1, get), "use the backbone")
-}
-
-func TestCodes(t *testing.T) {
-	require.Equal(t, []string{""}, sdrnet.Codes([]int{2, 3}, 0))
-	require.Equal(t, []string{"00", "01", "02", "10", "11", "12"}, sdrnet.Codes([]int{2, 3}, 2))
 }
