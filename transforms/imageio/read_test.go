@@ -16,13 +16,12 @@ import (
 	"github.com/apache/arrow/go/v15/arrow"
 	"github.com/apache/arrow/go/v15/arrow/array"
 	"github.com/apache/arrow/go/v15/arrow/memory"
-	"github.com/apache/arrow/go/v15/parquet"
-	"github.com/apache/arrow/go/v15/parquet/pqarrow"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/io/filesystem/memfs"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
 	"github.com/sdr-ml/sdr/transforms/imageio"
+	"github.com/sdr-ml/sdr/transforms/parquet"
 )
 
 // fixtures are real images, made by the script beside them.
@@ -313,10 +312,13 @@ func table(t testing.TB, schema *arrow.Schema, rows int, fill func(*array.Record
 	}
 	rec := b.NewRecord()
 	path := filepath.Join(t.TempDir(), "table.parquet")
-	f, err := os.Create(path)
-	require.NoError(t, err)
-	require.NoError(t, pqarrow.WriteTable(array.NewTableFromRecords(schema, []arrow.Record{rec}), f, 3, parquet.NewWriterProperties(), pqarrow.DefaultWriterProps()))
-	return path
+	var groups []arrow.Record
+	for from := int64(0); from < int64(rows); from += 3 {
+		groups = append(groups, rec.NewSlice(from, min(from+3, int64(rows))))
+	}
+	var data bytes.Buffer
+	require.NoError(t, parquet.Write(&data, groups...))
+	return write(t, path, data.Bytes())
 }
 
 func TestParquetColumns(t *testing.T) {
@@ -418,6 +420,27 @@ func TestDamagedCollections(t *testing.T) {
 	err = imageio.ReadSplit(t.Context(), splits[0], func(imageio.Image) error { return nil })
 	require.ErrorContains(t, err, labels)
 	require.ErrorContains(t, err, "1 labels for at least 2 images")
+}
+
+// A changed byte of a Parquet file, also in a compressed page, is an error with the
+// file's name, or changes what is read.
+func TestDamagedParquet(t *testing.T) {
+	sound, err := os.ReadFile(filepath.Join(fixtures, "tiny.parquet"))
+	require.NoError(t, err)
+	path := write(t, filepath.Join(t.TempDir(), "tiny.parquet"), sound)
+	planned, err := imageio.Plan(t.Context(), []string{path}, 100)
+	require.NoError(t, err)
+	failed := 0
+	for at := 0; at < len(sound); at += 97 {
+		data := bytes.Clone(sound)
+		data[at] ^= 0xff
+		write(t, path, data)
+		if err := imageio.ReadSplit(t.Context(), planned[0], func(imageio.Image) error { return nil }); err != nil {
+			require.ErrorContains(t, err, path)
+			failed++
+		}
+	}
+	require.Positive(t, failed)
 }
 
 func must(data []byte, err error) []byte {
