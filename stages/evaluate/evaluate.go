@@ -86,7 +86,7 @@ func classify(s beam.Scope, sets beam.PCollection, protocol string) beam.PCollec
 	case KNN:
 		return knn.ClassifySets(s, sets, knn.Default)
 	case Linear:
-		return probe.ClassifySets(s, sets, probe.Default)
+		return probe.ClassifySets(s, sets, probe.Config{})
 	}
 	panic(fmt.Sprintf("evaluate: there is no protocol %q; want some of %v", protocol, Protocols))
 }

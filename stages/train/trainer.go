@@ -115,7 +115,7 @@ func (t *trainer) subsets() {
 	}
 }
 
-// streamKey numbers codes: a leading 1, then the digits in base 36.
+// streamKey numbers codes: a leading 1, then the digits, seven bits each.
 func streamKey(code string) uint64 {
 	key := uint64(1)
 	for _, c := range []byte(code) {

@@ -8,13 +8,13 @@ import (
 	"github.com/ebitengine/purego"
 )
 
-// api is the C functions of the libraries, bound to Go without cgo. They are fields, so that tests put their own there,
-// named after the C functions without the suffix of the version; a tag gives the symbol where it is another. What the
-// symbols take is fixed by the major version of a library, for which load looks by file name.
+// api holds the libraries' C functions, bound to Go without cgo. They are fields, named after the C functions without
+// version suffix, so that tests can replace them; where the symbol differs, a tag has it. The functions' signatures are
+// fixed by a library's major version, which load requires in the file name.
 //
-// Handles are opaque pointers of C, device pointers are uint64, and what a function writes goes through a pointer.
-// None of them keeps a pointer to Go memory after it returns, but for asynchronous copies: their host memory must stay
-// reachable, which the garbage collector does not move, until the stream has been waited for.
+// Handles are opaque C pointers, device pointers are uint64, and functions write their results through pointers. No
+// function keeps a pointer to Go memory after it returns, except asynchronous copies: their host memory, which the
+// garbage collector does not move, must stay reachable until the stream is synchronized.
 type api struct {
 	driver
 	nvrtc
@@ -22,7 +22,7 @@ type api struct {
 	blasLt
 }
 
-// The handles of the driver (libcuda).
+// Handles of the driver (libcuda).
 type (
 	context   uintptr // CUcontext
 	stream    uintptr // CUstream
@@ -33,7 +33,7 @@ type (
 	event     uintptr // CUevent
 )
 
-// driver is the CUDA driver's functions: libcuda.so.1. A device is an int32.
+// driver has the functions of the CUDA driver, libcuda.so.1. A device is an int32.
 type driver struct {
 	cuInit             func(flags uint32) status
 	cuDriverGetVersion func(version *int32) status // 12040 is 12.4
@@ -67,7 +67,7 @@ type driver struct {
 
 	cuEventCreate      func(e *event, flags uint32) status
 	cuEventRecord      func(e event, queue stream) status
-	cuEventElapsedTime func(ms *float32, from, to event) status // between two that the stream has passed
+	cuEventElapsedTime func(ms *float32, from, to event) status // between two events that have completed
 	cuEventDestroy     func(e event) status                     `c:"cuEventDestroy_v2"`
 
 	cuGraphInstantiate func(exec *graphExec, from graph, flags uint64) status `c:"cuGraphInstantiateWithFlags"`
@@ -84,10 +84,10 @@ type driver struct {
 		params, extra unsafe.Pointer) status
 }
 
-// program is a source that NVRTC compiles (nvrtcProgram).
+// program is an NVRTC program (nvrtcProgram).
 type program uintptr
 
-// nvrtc is the functions of the runtime compiler: libnvrtc.so.13 or .12.
+// nvrtc has the functions of the runtime compiler, libnvrtc.so.13 or .12.
 type nvrtc struct {
 	nvrtcVersion        func(major, minor *int32) rtcStatus
 	nvrtcGetErrorString func(s rtcStatus) string
@@ -95,13 +95,13 @@ type nvrtc struct {
 	nvrtcDestroyProgram func(p *program) rtcStatus
 	nvrtcCompileProgram func(p program, count int32, options **byte) rtcStatus
 
-	nvrtcGetProgramLogSize func(p program, bytes *uint64) rtcStatus // with the final NUL
+	nvrtcGetProgramLogSize func(p program, bytes *uint64) rtcStatus // including the final NUL
 	nvrtcGetProgramLog     func(p program, log *byte) rtcStatus
 	nvrtcGetCUBINSize      func(p program, bytes *uint64) rtcStatus
 	nvrtcGetCUBIN          func(p program, cubin *byte) rtcStatus
 }
 
-// The handles of cuDNN.
+// Handles of cuDNN.
 type (
 	dnnHandle             uintptr // cudnnHandle_t
 	tensorDescriptor      uintptr // cudnnTensorDescriptor_t
@@ -109,23 +109,23 @@ type (
 	convolutionDescriptor uintptr // cudnnConvolutionDescriptor_t
 )
 
-// algoPerf is one of cuDNN's algorithms for a convolution. cudnnConvolutionFwdAlgoPerf_t, ...BwdDataAlgoPerf_t and
-// ...BwdFilterAlgoPerf_t have the same layout.
+// algoPerf describes one of cuDNN's algorithms for a convolution. cudnnConvolutionFwdAlgoPerf_t, ...BwdDataAlgoPerf_t
+// and ...BwdFilterAlgoPerf_t have this layout.
 type algoPerf struct {
 	algo        int32
 	status      dnnStatus
-	time        float32 // ms, -1 where it was not measured
+	time        float32 // ms; -1 if not measured
 	memory      uint64  // bytes of workspace
 	determinism int32
 	mathType    int32
 	_           [3]int32
 }
 
-// cudnn is the functions of cuDNN 9 for convolutions, the older interface: libcudnn.so.9. Data types, formats, modes,
-// math types and algorithms are int32; sizes of tensors come as n, c, h, w whatever their format.
+// cudnn has the functions of cuDNN 9's legacy convolution API, libcudnn.so.9. Data types, formats, modes, math types
+// and algorithms are int32. Tensor sizes are in the order n, c, h, w, whatever the format.
 type cudnn struct {
 	cudnnGetVersion func() uint64 // 90800 is 9.8.0
-	// cudnnGetLastErrorString takes the thread's last message, which is empty if there is none.
+	// cudnnGetLastErrorString writes the thread's last message, empty if there is none.
 	cudnnGetLastErrorString func(message *byte, bytes uint64)
 	cudnnGetErrorString     func(s dnnStatus) string
 	cudnnCreate             func(h *dnnHandle) dnnStatus
@@ -136,7 +136,7 @@ type cudnn struct {
 	cudnnSetTensor4dDescriptor   func(t tensorDescriptor, format, kind, n, c, h, w int32) dnnStatus
 	cudnnDestroyTensorDescriptor func(t tensorDescriptor) dnnStatus
 
-	// Kind comes before format here, and k, c, h, w are the filters, their channels and their size.
+	// The data type precedes the format here; k, c, h, w are the number of filters, their channels and their size.
 	cudnnCreateFilterDescriptor  func(f *filterDescriptor) dnnStatus
 	cudnnSetFilter4dDescriptor   func(f filterDescriptor, kind, format, k, c, h, w int32) dnnStatus
 	cudnnDestroyFilterDescriptor func(f filterDescriptor) dnnStatus
@@ -147,7 +147,7 @@ type cudnn struct {
 	cudnnSetConvolutionMathType       func(c convolutionDescriptor, math int32) dnnStatus
 	cudnnDestroyConvolutionDescriptor func(c convolutionDescriptor) dnnStatus
 
-	// These measure, and overwrite the output; results come the fastest first.
+	// These measure, overwriting the output, and return the fastest first.
 	cudnnFindConvolutionForwardAlgorithmEx func(h dnnHandle, xd tensorDescriptor, x uint64, wd filterDescriptor, w uint64,
 		c convolutionDescriptor, yd tensorDescriptor, y uint64, most int32, found *int32, results *algoPerf,
 		workspace, size uint64) dnnStatus
@@ -158,7 +158,7 @@ type cudnn struct {
 		dy uint64, c convolutionDescriptor, dwd filterDescriptor, dw uint64, most int32, found *int32, results *algoPerf,
 		workspace, size uint64) dnnStatus
 
-	// These estimate.
+	// These use heuristics.
 	cudnnGetConvolutionForwardAlgorithm func(h dnnHandle, xd tensorDescriptor, wd filterDescriptor,
 		c convolutionDescriptor, yd tensorDescriptor, most int32, found *int32,
 		results *algoPerf) dnnStatus `c:"cudnnGetConvolutionForwardAlgorithm_v7"`
@@ -169,7 +169,7 @@ type cudnn struct {
 		dwd filterDescriptor, most int32, found *int32,
 		results *algoPerf) dnnStatus `c:"cudnnGetConvolutionBackwardFilterAlgorithm_v7"`
 
-	// alpha and beta are float32 of the host.
+	// alpha and beta are float32 in host memory.
 	cudnnConvolutionForward func(h dnnHandle, alpha unsafe.Pointer, xd tensorDescriptor, x uint64, wd filterDescriptor,
 		w uint64, c convolutionDescriptor, algo int32, workspace, size uint64, beta unsafe.Pointer, yd tensorDescriptor,
 		y uint64) dnnStatus
@@ -181,7 +181,7 @@ type cudnn struct {
 		dwd filterDescriptor, dw uint64) dnnStatus
 }
 
-// The handles of cublasLt.
+// Handles of cublasLt.
 type (
 	ltHandle         uintptr // cublasLtHandle_t
 	matmulDesc       uintptr // cublasLtMatmulDesc_t
@@ -189,20 +189,20 @@ type (
 	matmulPreference uintptr // cublasLtMatmulPreference_t
 )
 
-// matmulAlgo is one of cublasLt's algorithms (cublasLtMatmulAlgo_t), which only cublasLt reads.
+// matmulAlgo is one of cublasLt's algorithms (cublasLtMatmulAlgo_t), opaque to us.
 type matmulAlgo [8]uint64
 
-// heuristicResult is what cublasLt says of an algorithm (cublasLtMatmulHeuristicResult_t).
+// heuristicResult describes an algorithm (cublasLtMatmulHeuristicResult_t).
 type heuristicResult struct {
 	algo          matmulAlgo
-	workspaceSize uint64   // bytes that it needs
-	state         ltStatus // the rest holds only if it is 0
+	workspaceSize uint64   // bytes
+	state         ltStatus // if not 0, the other fields are invalid
 	_             float32  // wavesCount
 	_             [4]int32
 }
 
-// blasLt is the functions of cublasLt: libcublasLt.so.13 or .12. Data types, operations and attributes are int32;
-// matrices are column-major and ld is the distance of columns.
+// blasLt has the functions of cublasLt, libcublasLt.so.13 or .12. Data types, operations and attributes are int32.
+// Matrices are column-major; ld is the distance between columns.
 type blasLt struct {
 	cublasLtGetVersion      func() uint64 // 120804 is 12.8.4
 	cublasLtGetStatusString func(s ltStatus) string
@@ -224,13 +224,13 @@ type blasLt struct {
 	cublasLtMatmulAlgoGetHeuristic func(h ltHandle, d matmulDesc, la, lb, lc, ld matrixLayout, p matmulPreference,
 		most int32, results *heuristicResult, found *int32) ltStatus
 
-	// alpha and beta are of the host; algo is a *matmulAlgo.
+	// alpha and beta are in host memory; algo is a *matmulAlgo.
 	cublasLtMatmul func(h ltHandle, desc matmulDesc, alpha unsafe.Pointer, a uint64, la matrixLayout, b uint64,
 		lb matrixLayout, beta unsafe.Pointer, c uint64, lc matrixLayout, d uint64, ld matrixLayout, algo unsafe.Pointer,
 		workspace, size uint64, queue stream) ltStatus
 }
 
-// symbol is the name in the library of the function in a field.
+// symbol returns the symbol of the function in a field.
 func symbol(f reflect.StructField) string {
 	if name, ok := f.Tag.Lookup("c"); ok {
 		return name
@@ -238,17 +238,17 @@ func symbol(f reflect.StructField) string {
 	return f.Name
 }
 
-// bind sets the fields of a struct of functions, of which it is given the address, to those that find tells the
-// addresses of. It fails on the first that is not there.
+// bind sets the fields of a struct of functions, passed by pointer, to the addresses that find returns. It fails on the
+// first one that is missing.
 func bind(functions any, find func(symbol string) (uintptr, error)) error {
 	v := reflect.ValueOf(functions).Elem()
 	for i := range v.NumField() {
 		name := symbol(v.Type().Field(i))
 		address, err := find(name)
 		if err != nil {
-			return fmt.Errorf("there is no function %s in it: %w", name, err)
+			return fmt.Errorf("it lacks the function %s: %w", name, err)
 		}
-		// reflect sets no unexported fields, but by their address.
+		// reflect can set unexported fields only through their address.
 		field := v.Field(i)
 		purego.RegisterFunc(reflect.NewAt(field.Type(), field.Addr().UnsafePointer()).Interface(), address)
 	}

@@ -16,7 +16,7 @@ import (
 //go:embed testdata/constants.json
 var headerConstants []byte
 
-// TestConstants compares constants and layouts with those of the C headers, which testdata/constants.c has printed.
+// TestConstants compares constants and layouts with those of the C headers, as printed by testdata/constants.c.
 func TestConstants(t *testing.T) {
 	var want map[string]int
 	require.NoError(t, json.Unmarshal(headerConstants, &want))
@@ -73,7 +73,7 @@ func TestConstants(t *testing.T) {
 	require.Equal(t, want, got)
 }
 
-// TestBind calls functions that were bound to addresses: symbols, arguments on the stack too, and values back.
+// TestBind calls functions bound to addresses, to check symbols, arguments (on the stack, too) and return values.
 func TestBind(t *testing.T) {
 	var seen [16]uintptr
 	matmul := purego.NewCallback(func(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p uintptr) uintptr {
@@ -110,12 +110,12 @@ func TestBind(t *testing.T) {
 		}
 		return other, nil
 	})
-	require.EqualError(t, err, "there is no function cuMemFree_v2 in it: undefined symbol")
+	require.EqualError(t, err, "it lacks the function cuMemFree_v2: undefined symbol")
 	require.Contains(t, symbols, "cuMemAlloc_v2")
 	require.Contains(t, symbols, "cuInit")
 }
 
-// TestStatus writes statuses as errors.
+// TestStatus checks the errors made of statuses.
 func TestStatus(t *testing.T) {
 	name, text := []byte("CUDA_ERROR_OUT_OF_MEMORY\x00"), []byte("out of memory\x00")
 	a := &api{}
@@ -128,7 +128,7 @@ func TestStatus(t *testing.T) {
 	require.ErrorIs(t, err, ssl.ErrOutOfMemory)
 	require.NotErrorIs(t, a.check(1, "cuInit"), ssl.ErrOutOfMemory)
 	a.cuGetErrorName = func(status, **byte) status { return 1 }
-	require.EqualError(t, a.check(12345, "cuInit"), "cuda: cuInit: CUresult 12345, which this driver does not know")
+	require.EqualError(t, a.check(12345, "cuInit"), "cuda: cuInit: CUresult 12345, unknown to this driver")
 
 	a.cudnnGetErrorString = func(dnnStatus) string { return "CUDNN_STATUS_BAD_PARAM" }
 	a.cudnnGetLastErrorString = func(to *byte, bytes uint64) {
@@ -142,7 +142,7 @@ func TestStatus(t *testing.T) {
 	require.ErrorIs(t, a.checkBLAS(ltAllocFailed, "x"), ssl.ErrOutOfMemory)
 }
 
-// TestGPUName writes what a GPU is.
+// TestGPUName checks the description of a GPU.
 func TestGPUName(t *testing.T) {
 	a := &api{}
 	a.cuDeviceGetName = func(name *byte, size, _ int32) status {

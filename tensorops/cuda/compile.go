@@ -14,14 +14,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sumSize is the size of the checksum before the code in a file of the cache.
+// sumSize is the size of the checksum before the code in a cache file.
 const sumSize = 16
 
-// compile makes machine code of CUDA C for GPUs of one compute capability. It is a cubin, not PTX: the driver loads it
-// as it is, and so need not know the PTX of a newer NVRTC. BF16 is defined as 1 or 0.
+// compile compiles CUDA C for GPUs of one compute capability. The result is a cubin rather than PTX: the driver loads
+// it directly, and so need not support the PTX of a newer NVRTC. BF16 is defined as 1 or 0.
 //
-// What was compiled once is kept in the folder cache, under a name that the source, the options and NVRTC's version
-// make. A folder that cannot be written costs the time to compile again, no more.
+// The folder cache keeps compiled code, under a name that depends on the source, the options and NVRTC's version. If
+// the folder is not writable, the code is only compiled again each time.
 func compile(n *nvrtc, source string, bf16 bool, major, minor int, cache string) (cubin []byte, err error) {
 	precision := 0
 	if bf16 {
@@ -43,7 +43,7 @@ func compile(n *nvrtc, source string, bf16 bool, major, minor int, cache string)
 		return nil, fmt.Errorf("%w\n(NVRTC %d.%d with %s)", err, rtcMajor, rtcMinor, strings.Join(options, " "))
 	}
 	if err := writeCubin(file, cubin); err != nil {
-		slog.Warn("compiled GPU kernels cannot be kept and will be compiled again", "err", err)
+		slog.Warn("cannot cache the compiled GPU kernels; they will be compiled again", "err", err)
 	}
 	return cubin, nil
 }
@@ -60,7 +60,7 @@ func (n *nvrtc) build(source string, options []string) (cubin []byte, err error)
 	list := make([]*byte, len(options))
 	for i, o := range options {
 		if list[i], err = unix.BytePtrFromString(o); err != nil {
-			return nil, fmt.Errorf("cuda: option %q of NVRTC: %w", o, err)
+			return nil, fmt.Errorf("cuda: NVRTC option %q: %w", o, err)
 		}
 	}
 	s := n.nvrtcCompileProgram(p, int32(len(list)), &list[0])
@@ -73,13 +73,13 @@ func (n *nvrtc) build(source string, options []string) (cubin []byte, err error)
 		return nil, err
 	}
 	if bytes == 0 {
-		return nil, errors.New("cuda: NVRTC made no code of the kernels")
+		return nil, errors.New("cuda: NVRTC generated no code for the kernels")
 	}
 	cubin = make([]byte, bytes)
 	return cubin, n.checkRTC(n.nvrtcGetCUBIN(p, &cubin[0]), "nvrtcGetCUBIN")
 }
 
-// log is what the compiler says of a program.
+// log returns the compiler's log of a program.
 func (n *nvrtc) log(p program) string {
 	var bytes uint64
 	if err := n.checkRTC(n.nvrtcGetProgramLogSize(p, &bytes), "nvrtcGetProgramLogSize"); err != nil {
@@ -92,7 +92,7 @@ func (n *nvrtc) log(p program) string {
 	return strings.TrimSpace(unix.ByteSliceToString(text))
 }
 
-// readCubin reads a file of the cache; not ok if it is not there or damaged.
+// readCubin reads a cache file; ok is false if it is missing or damaged.
 func readCubin(file string) (cubin []byte, ok bool) {
 	data, err := os.ReadFile(file)
 	if err != nil || len(data) <= sumSize {
@@ -102,7 +102,7 @@ func readCubin(file string) (cubin []byte, ok bool) {
 	return data[sumSize:], xxh3.Hash128(data[sumSize:]) == sum
 }
 
-// writeCubin writes a file of the cache, whole or not at all: other processes may look for it.
+// writeCubin writes a cache file atomically, because other processes may read it.
 func writeCubin(file string, cubin []byte) (err error) {
 	folder := filepath.Dir(file)
 	if err := os.MkdirAll(folder, 0o755); err != nil {

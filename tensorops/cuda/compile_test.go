@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// realNVRTC returns NVRTC, from the folder SDR_CUDA_LIBS if that is set; the test is skipped if there is none.
+// realNVRTC returns NVRTC, from the folder SDR_CUDA_LIBS if that is set. It skips the test if there is none.
 func realNVRTC(t *testing.T) *nvrtc {
 	e := system()
 	l := e.find(os.Getenv("SDR_CUDA_LIBS"))
@@ -33,7 +33,7 @@ func TestCompileKernels(t *testing.T) {
 		for _, bf16 := range []bool{false, true} {
 			cubin, err := compile(n, source(), bf16, major, 0, cache)
 			require.NoError(t, err)
-			cubin[20] = byte(elf.EV_CURRENT) // CUDA 12 has a version of its own there, which debug/elf refuses
+			cubin[20] = byte(elf.EV_CURRENT) // CUDA 12 has its own version here, which debug/elf rejects
 			f, err := elf.NewFile(bytes.NewReader(cubin))
 			require.NoError(t, err)
 			var functions []string
@@ -50,7 +50,7 @@ func TestCompileKernels(t *testing.T) {
 	}
 }
 
-// TestCompileError reads the errors of a real NVRTC.
+// TestCompileError checks the errors of a real NVRTC.
 func TestCompileError(t *testing.T) {
 	n := realNVRTC(t)
 	_, err := compile(n, "extern \"C\" __global__ void k(float *x)\n{\n  x[0] = y;\n}\n", false, 8, 0, t.TempDir())
@@ -60,7 +60,7 @@ func TestCompileError(t *testing.T) {
 	require.ErrorContains(t, err, "--gpu-architecture")
 }
 
-// TestCompileCache compiles once for each source, precision, GPU and version, and again what is damaged.
+// TestCompileCache compiles once per source, precision, GPU and version, and again if a cache file is damaged.
 func TestCompileCache(t *testing.T) {
 	calls, version := 0, int32(9)
 	code := []byte("machine code")
@@ -94,13 +94,13 @@ func TestCompileCache(t *testing.T) {
 	for i, f := range files {
 		data, err := os.ReadFile(f)
 		require.NoError(t, err)
-		data[len(data)-1-i%2*len(code)] ^= 1 // of the code, or of the sum
+		data[len(data)-1-i%2*len(code)] ^= 1 // of the code or of the checksum
 		require.NoError(t, os.WriteFile(f, data, 0o644))
 	}
 	get("x", false, 0, 6)
 	get("x", false, 0, 6)
 
-	// A cache that cannot be written.
+	// The cache is not writable.
 	file := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, os.WriteFile(file, nil, 0o644))
 	cubin, err := compile(n, "x", false, 8, 0, filepath.Join(file, "cache"))

@@ -1,9 +1,9 @@
 package cuda
 
-// Values of the C headers, untyped so that they fit int32, uint32 and statuses alike. testdata/constants.c prints them
-// from the headers and api_test.go compares.
+// Constants of the C headers, untyped so that they fit int32, uint32 and the statuses. testdata/constants.c prints them
+// from the headers, and api_test.go compares.
 
-// The driver's (cuda.h).
+// CUDA driver (cuda.h).
 const (
 	errorOutOfMemory = 2 // CUDA_ERROR_OUT_OF_MEMORY
 
@@ -15,10 +15,10 @@ const (
 	captureThreadLocal = 1 // CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
 )
 
-// NVRTC's (nvrtc.h).
-const rtcCompilation = 6 // NVRTC_ERROR_COMPILATION: the log says why
+// NVRTC (nvrtc.h).
+const rtcCompilation = 6 // NVRTC_ERROR_COMPILATION: see the log
 
-// cuDNN's (cudnn_graph.h, cudnn_ops.h, cudnn_cnn.h).
+// cuDNN (cudnn_graph.h, cudnn_ops.h, cudnn_cnn.h).
 const (
 	dnnFloat    = 0 // CUDNN_DATA_FLOAT
 	dnnBFloat16 = 9 // CUDNN_DATA_BFLOAT16
@@ -27,14 +27,14 @@ const (
 	dnnCrossCorrelation = 1 // CUDNN_CROSS_CORRELATION
 
 	dnnTensorOpMath = 1 // CUDNN_TENSOR_OP_MATH
-	dnnFMAMath      = 3 // CUDNN_FMA_MATH: no tensor cores, and so no TF32
+	dnnFMAMath      = 3 // CUDNN_FMA_MATH: no tensor cores, so no TF32
 
 	dnnDeterministic = 1 // CUDNN_DETERMINISTIC
 
 	dnnAllocFailed = 4004 // CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED
 )
 
-// cublasLt's (cublas_api.h, cublasLt.h) and CUDA's data types (library_types.h).
+// cublasLt (cublas_api.h, cublasLt.h), with CUDA's data types (library_types.h).
 const (
 	realFloat    = 0  // CUDA_R_32F
 	realBFloat16 = 14 // CUDA_R_16BF

@@ -7,7 +7,7 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 )
 
-// pass is one of the three computations of a convolution.
+// pass is one of a convolution's three computations.
 type pass int
 
 const (
@@ -24,17 +24,17 @@ type passKey struct {
 	pass
 }
 
-// algorithm is cuDNN's way to compute a pass.
+// algorithm is a cuDNN algorithm for a pass.
 type algorithm struct {
 	id        int32
 	mathType  int32
 	workspace int // bytes
 }
 
-// workspaceLimit bounds the memory that an algorithm may want beside its operands.
+// workspaceLimit is the most workspace that an algorithm may use, in bytes.
 const workspaceLimit = 256 << 20
 
-// conv is a convolution by cuDNN: nn.Product of NHWC images and weights [Cout, KH, KW, Cin].
+// conv is a convolution by cuDNN: an nn.Product of NHWC images and weights [Cout, KH, KW, Cin].
 type conv struct {
 	d        *device
 	shape    kernels.Conv
@@ -42,7 +42,7 @@ type conv struct {
 	xd, yd   tensorDescriptor
 	wd       filterDescriptor
 	cd       convolutionDescriptor
-	mathType int32 // that cd is set to
+	mathType int32 // current setting of cd
 }
 
 func newConv(d *device, c kernels.Conv, w, dw Buffer) *conv {
@@ -78,14 +78,14 @@ func newConv(d *device, c kernels.Conv, w, dw Buffer) *conv {
 	return v
 }
 
-// try keeps an error, which names the convolution.
+// try records an error, with the convolution in its message.
 func (v *conv) try(s dnnStatus, what string) {
 	if s != 0 {
-		v.d.fail(v.d.checkDNN(s, "%s the convolution %+v", what, v.shape))
+		v.d.fail(v.d.checkDNN(s, "%s convolution %+v", what, v.shape))
 	}
 }
 
-// close forgets the descriptions. There is nothing to do about a failure.
+// close destroys the descriptors. It ignores errors: nothing can be done about them.
 func (v *conv) close() {
 	v.d.cudnnDestroyTensorDescriptor(v.xd)
 	v.d.cudnnDestroyTensorDescriptor(v.yd)
@@ -102,7 +102,7 @@ func (v *conv) BackwardData(dy, dx Buffer) { v.run(backwardData, dy, v.w, dx) }
 // BackwardWeights implements nn.Product.
 func (v *conv) BackwardWeights(x, dy Buffer) { v.run(backwardWeights, x, dy, v.dw) }
 
-// run computes out from two operands.
+// run computes out from its two operands.
 func (v *conv) run(p pass, a, b, out Buffer) {
 	d := v.d
 	if d.err != nil {
@@ -132,8 +132,8 @@ func (v *conv) run(p pass, a, b, out Buffer) {
 	v.try(s, p.String()+" of")
 }
 
-// choose returns the algorithm of a pass. The first time for a shape, cuDNN measures on the operands themselves; a
-// deterministic device takes the best by cuDNN's estimate among those that always add in the same order.
+// choose returns the algorithm for a pass. The first time for a shape, cuDNN measures its algorithms on the actual
+// operands. A deterministic device takes cuDNN's heuristic choice among deterministic algorithms instead.
 func (v *conv) choose(p pass, a, b, out Buffer) (algorithm, error) {
 	d, key := v.d, passKey{v.shape, p}
 	if how, ok := d.algorithms[key]; ok {
@@ -159,19 +159,19 @@ func (v *conv) choose(p pass, a, b, out Buffer) (algorithm, error) {
 		s = d.cudnnFindConvolutionBackwardFilterAlgorithmEx(d.dnn, v.xd, a.Addr, v.yd, b.Addr, v.cd, v.wd, out.Addr, most, &n, list, ws, size)
 	}
 	if s != 0 {
-		return algorithm{}, d.checkDNN(s, "choosing an algorithm for the %v of the convolution %+v", p, v.shape)
+		return algorithm{}, d.checkDNN(s, "choosing an algorithm for the %v of convolution %+v", p, v.shape)
 	}
-	for _, f := range found[:n] { // the fastest first
+	for _, f := range found[:n] { // fastest first
 		if f.status != 0 || f.memory > size || d.deterministic && f.determinism != dnnDeterministic {
 			continue
 		}
 		how := algorithm{id: f.algo, mathType: f.mathType, workspace: int(f.memory)}
 		if !d.bf16 {
-			how.mathType = dnnFMAMath // cuDNN may report its default here, which allows TF32
+			how.mathType = dnnFMAMath // cuDNN may report its default, which allows TF32
 		}
 		d.algorithms[key], d.needed = how, max(d.needed, how.workspace)
 		return how, nil
 	}
-	return algorithm{}, fmt.Errorf("cuda: cuDNN has no algorithm for the %v of the convolution %+v in %d MiB of workspace; "+
-		"allow more memory, take a smaller batch, or do without determinism", p, v.shape, size>>20)
+	return algorithm{}, fmt.Errorf("cuda: cuDNN has no algorithm for the %v of convolution %+v within %d MiB of workspace; "+
+		"allow more memory, use a smaller batch, or do without determinism", p, v.shape, size>>20)
 }

@@ -12,25 +12,25 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
-// device is a GPU: its context, the one stream that everything is queued in, the kernels and the libraries' handles.
-// The first error stays: what is queued after it is not run, and err tells it.
+// device is a GPU with its context, a single stream for all work, the kernels and the libraries' handles. Errors are
+// sticky: after the first, which err holds, nothing more is run.
 type device struct {
 	*api
 	bf16          bool
 	deterministic bool
 	name          string
-	id            int32 // of the driver
+	id            int32 // the driver's number of the device
 
 	ctx       context
 	stream    stream
 	module    module
 	functions map[string]function
-	memory    *pool
+	memory    *allocator
 	dnn       dnnHandle
 	blas      ltHandle
 
 	workspace  Buffer // bytes, for convolutions and products
-	needed     int    // bytes of it that the chosen algorithms want
+	needed     int    // bytes of it that the chosen algorithms use
 	algorithms map[passKey]algorithm
 	products   map[productKey]*product
 	convs      []*conv
@@ -38,13 +38,13 @@ type device struct {
 	err error
 }
 
-// openDevice opens the first GPU that the process sees (CUDA_VISIBLE_DEVICES chooses) for networks of a precision.
+// openDevice opens the first GPU that the process sees (see CUDA_VISIBLE_DEVICES), for networks of one precision.
 func openDevice(a *api, opts ssl.Device, bf16 bool) (_ *device, err error) {
 	d := &device{
 		api: a, bf16: bf16, deterministic: opts.Deterministic,
 		functions: map[string]function{}, algorithms: map[passKey]algorithm{}, products: map[productKey]*product{},
 	}
-	runtime.LockOSThread() // a context is current on a thread
+	runtime.LockOSThread() // contexts are per thread
 	defer runtime.UnlockOSThread()
 	defer func() {
 		if err != nil {
@@ -72,7 +72,7 @@ func openDevice(a *api, opts ssl.Device, bf16 bool) (_ *device, err error) {
 	if err := a.check(a.cuStreamCreate(&d.stream, streamNonBlocking), "cuStreamCreate"); err != nil {
 		return nil, err
 	}
-	d.memory = newPool(a, opts.Memory)
+	d.memory = newAllocator(a, opts.Memory)
 	if err := d.load(int(major), int(minor)); err != nil {
 		return nil, err
 	}
@@ -85,11 +85,11 @@ func openDevice(a *api, opts ssl.Device, bf16 bool) (_ *device, err error) {
 	return d, a.checkBLAS(a.cublasLtCreate(&d.blas), "cublasLtCreate")
 }
 
-// load compiles the kernels, or takes them from the user's cache folder, and finds them by name.
+// load compiles the kernels, or reads them from the user's cache folder, and looks them up by name.
 func (d *device) load(major, minor int) error {
 	cache, err := os.UserCacheDir()
 	if err != nil {
-		return fmt.Errorf("cuda: no folder for compiled kernels: %w; set HOME or XDG_CACHE_HOME", err)
+		return fmt.Errorf("cuda: no cache folder for compiled kernels: %w; set HOME or XDG_CACHE_HOME", err)
 	}
 	cubin, err := compile(&d.nvrtc, source(), d.bf16, major, minor, filepath.Join(cache, "sdr", "cuda"))
 	if err != nil {
@@ -108,7 +108,7 @@ func (d *device) load(major, minor int) error {
 	return nil
 }
 
-// enter makes the device's context that of the goroutine's thread until leave.
+// enter makes the device's context current on the goroutine's thread until leave is called.
 func (d *device) enter() (leave func(), err error) {
 	runtime.LockOSThread()
 	if err := d.check(d.cuCtxSetCurrent(d.ctx), "cuCtxSetCurrent"); err != nil {
@@ -118,14 +118,14 @@ func (d *device) enter() (leave func(), err error) {
 	return runtime.UnlockOSThread, nil
 }
 
-// fail keeps the first error.
+// fail records an error if it is the first.
 func (d *device) fail(err error) {
 	if d.err == nil {
 		d.err = err
 	}
 }
 
-// try is check for queued work.
+// try is check for queued work: it records the error.
 func (d *device) try(s status, format string, args ...any) {
 	if s != 0 {
 		d.fail(d.check(s, format, args...))
@@ -139,7 +139,7 @@ func (d *device) launch(kernel string, grid, block dim3, args ...any) {
 	}
 	f, ok := d.functions[kernel]
 	if !ok {
-		panic("cuda: there is no kernel " + kernel)
+		panic("cuda: no kernel named " + kernel)
 	}
 	params := encode(args)
 	d.try(d.cuLaunchKernel(f, grid[0], grid[1], grid[2], block[0], block[1], block[2], 0, d.stream, unsafe.Pointer(&params[0]), nil),
@@ -147,13 +147,13 @@ func (d *device) launch(kernel string, grid, block dim3, args ...any) {
 	runtime.KeepAlive(params)
 }
 
-// bytes implements memory: an array of n bytes. After a failure it is none.
+// bytes implements memory: it returns an array of n bytes; the zero Buffer after an error.
 func (d *device) bytes(n int) Buffer { return d.alloc(n, n, "a step") }
 
-// floats implements memory: an array of n float32.
+// floats implements memory: it returns an array of n float32.
 func (d *device) floats(n int) Buffer { return d.alloc(n, 4*n, "a step") }
 
-// acts is an array of n activations.
+// acts returns an array of n activations; an error names what they are for.
 func (d *device) acts(n int, what string) Buffer { return d.alloc(n, n*d.actSize(), what) }
 
 func (d *device) alloc(n, bytes int, what string) Buffer {
@@ -168,7 +168,7 @@ func (d *device) alloc(n, bytes int, what string) Buffer {
 	return Buffer{Addr: addr, Len: n}
 }
 
-// free gives arrays back.
+// free frees arrays.
 func (d *device) free(buffers ...Buffer) {
 	for _, b := range buffers {
 		if b.Addr != 0 {
@@ -177,7 +177,7 @@ func (d *device) free(buffers ...Buffer) {
 	}
 }
 
-// actSize is the size of an activation in bytes.
+// actSize returns the size of an activation in bytes.
 func (d *device) actSize() int {
 	if d.bf16 {
 		return 2
@@ -185,7 +185,7 @@ func (d *device) actSize() int {
 	return 4
 }
 
-// slice cuts the elements [from, to), each of size bytes, from a buffer.
+// slice returns the elements [from, to) of a buffer of elements of size bytes.
 func (b Buffer) slice(from, to, size int) Buffer {
 	if b.Addr == 0 || from == to {
 		return Buffer{}
@@ -193,28 +193,28 @@ func (b Buffer) slice(from, to, size int) Buffer {
 	return Buffer{Addr: b.Addr + uint64(from)*uint64(size), Len: to - from}
 }
 
-// upload copies host memory to the device. In a stream that is captured, host must be pinned.
+// upload copies host memory to the device. While a stream is captured, host must be pinned.
 func (d *device) upload(to Buffer, host unsafe.Pointer, bytes int) {
 	if d.err == nil {
 		d.try(d.cuMemcpyHtoDAsync(to.Addr, host, uint64(bytes), d.stream), "cuMemcpyHtoDAsync of %s", size(uint64(bytes)))
 	}
 }
 
-// download copies device memory to the host, likewise. It is there after wait.
+// download copies device memory to the host, with the same restriction. The copy is complete after wait.
 func (d *device) download(host unsafe.Pointer, from Buffer, bytes int) {
 	if d.err == nil {
 		d.try(d.cuMemcpyDtoHAsync(host, from.Addr, uint64(bytes), d.stream), "cuMemcpyDtoHAsync of %s", size(uint64(bytes)))
 	}
 }
 
-// zero sets an array of so many bytes to 0.
+// zero sets an array of the given number of bytes to 0.
 func (d *device) zero(b Buffer, bytes int) {
 	if d.err == nil && b.Addr != 0 {
 		d.try(d.cuMemsetD8Async(b.Addr, 0, uint64(bytes), d.stream), "cuMemsetD8Async of %s", size(uint64(bytes)))
 	}
 }
 
-// wait waits for all that is queued and returns the first error.
+// wait waits for all queued work and returns the first error.
 func (d *device) wait() error {
 	if d.err == nil {
 		d.try(d.cuStreamSynchronize(d.stream), "cuStreamSynchronize")
@@ -222,13 +222,13 @@ func (d *device) wait() error {
 	return d.err
 }
 
-// pin allocates host memory that the device copies from and to by itself.
+// pin allocates pinned host memory.
 func (d *device) pin(bytes int) (host unsafe.Pointer, err error) {
 	err = d.check(d.cuMemHostAlloc(&host, uint64(bytes), 0), "cuMemHostAlloc of %s", size(uint64(bytes)))
 	return host, err
 }
 
-// close gives everything back. Errors of a device that failed before are not new.
+// close frees everything. It does not report errors of a device that had failed before.
 func (d *device) close() error {
 	if d.ctx == 0 {
 		return nil
@@ -265,7 +265,7 @@ func (d *device) close() error {
 	return nil
 }
 
-// firstGPU starts the driver and returns the first GPU.
+// firstGPU initializes the driver and returns the first GPU.
 func firstGPU(a *api) (id int32, err error) {
 	if err := a.check(a.cuInit(0), "cuInit"); err != nil {
 		return 0, err

@@ -6,14 +6,14 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
-func init() { ssl.Register(ssl.CUDA, &gpus{load}) }
+func init() { ssl.RegisterDriver(ssl.CUDA, &gpus{load}) }
 
-// gpus is ssl.Driver on what load finds.
+// gpus is the ssl.Driver. load finds the libraries.
 type gpus struct {
 	load func(dir string) (*api, error)
 }
 
-// Check implements ssl.Driver: the libraries are there and the driver sees a GPU.
+// Check implements ssl.Driver: the libraries exist and the driver sees a GPU.
 func (g *gpus) Check(opts ssl.Device) error {
 	a, err := g.load(opts.Libraries)
 	if err != nil {

@@ -14,15 +14,14 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
-// The largest error that Examine takes for the same values, relative to the largest value: what float32 and bfloat16
-// operands allow.
+// Examine accepts errors up to these, relative to the largest value: the accuracy of float32 and bfloat16 operands.
 const (
 	tolerance     = 1e-4
 	toleranceBF16 = 2e-2
 )
 
-// Examine implements ssl.Driver: the libraries, the GPU, and a matrix product, a convolution and a few training steps
-// beside the CPU's.
+// Examine implements ssl.Driver: it looks at the libraries and the GPU, and compares a matrix product, a convolution
+// and a few training steps with the CPU's.
 func (g *gpus) Examine(opts ssl.Device) []ssl.Finding {
 	found := describe(opts.Libraries)
 	add := func(what, detail string, err error) bool {
@@ -38,13 +37,13 @@ func (g *gpus) Examine(opts ssl.Device) []ssl.Finding {
 		}
 		judge := func(what string, off float64, err error) bool {
 			if err == nil && !(off <= limit) {
-				err = fmt.Errorf("is off by %.2g of the largest value, more than %.2g", off, limit)
+				err = fmt.Errorf("differs from the CPU by %.2g of the largest value, more than %.2g", off, limit)
 			}
-			return add(what+" in "+precision, fmt.Sprintf("the CPU's but for %.2g of the largest value", off), err)
+			return add(what+" in "+precision, fmt.Sprintf("within %.2g of the CPU, relative to the largest value", off), err)
 		}
 		a, err := g.load(opts.Libraries)
 		if err != nil {
-			return found // it is told already
+			return found // already reported
 		}
 		d, err := openDevice(a, opts, bf16)
 		if err != nil {
@@ -70,7 +69,7 @@ func (g *gpus) Examine(opts ssl.Device) []ssl.Finding {
 	return found
 }
 
-// examineProduct computes a matrix product on both sides and returns the largest error, relative to the largest value.
+// examineProduct computes a matrix product on GPU and CPU and returns the largest error, relative to the largest value.
 func (d *device) examineProduct(pool *kernels.Pool) (float64, error) {
 	const m, n, k = 96, 64, 80
 	leave, err := d.enter()
@@ -82,13 +81,13 @@ func (d *device) examineProduct(pool *kernels.Pool) (float64, error) {
 	pool.Gemm(false, false, m, n, k, a, k, b, n, want, n, false)
 	d.workspace = d.bytes(workspaceLimit)
 	c := d.floats(m * n)
-	d.multiply(false, false, m, n, k, d.place(a), d.place(b), c, true)
+	d.multiply(false, false, m, n, k, d.toDevice(a), d.toDevice(b), c, true)
 	got := make([]float32, m*n)
 	d.download(unsafe.Pointer(&got[0]), c, 4*len(got))
 	return farthest(want, got), d.wait()
 }
 
-// examineConvolution does so with the three passes of a convolution.
+// examineConvolution does the same for the three passes of a convolution.
 func (d *device) examineConvolution(pool *kernels.Pool) (float64, error) {
 	leave, err := d.enter()
 	if err != nil {
@@ -106,38 +105,39 @@ func (d *device) examineConvolution(pool *kernels.Pool) (float64, error) {
 
 	l := &nn.Layout{Params: []nn.Param{{Size: len(w), Filters: s.Cout, Kind: nn.ConvWeight}}, NumParams: len(w)}
 	order := newFlat(l).order[:len(w)]
-	turned := make([]float32, len(w))
+	reordered := make([]float32, len(w))
 	for i, from := range order {
-		turned[i] = w[from]
+		reordered[i] = w[from]
 	}
 	out, back := d.acts(len(y), "a convolution"), d.acts(len(x), "a convolution")
-	v := newConv(d, s, d.place(turned), d.acts(len(w), "a convolution"))
-	onGPU, dyOnGPU := d.place(x), d.place(dy)
+	v := newConv(d, s, d.toDevice(reordered), d.acts(len(w), "a convolution"))
+	onGPU, dyOnGPU := d.toDevice(x), d.toDevice(dy)
 	v.Forward(onGPU, out)
 	v.BackwardData(dyOnGPU, back)
 	v.BackwardWeights(onGPU, dyOnGPU)
 	worst := 0.0
 	for _, pair := range []struct {
-		want []float32
-		got  Buffer
-		turn bool
+		want    []float32
+		got     Buffer
+		weights bool
 	}{{y, out, false}, {dx, back, false}, {dw, v.dw, true}} {
-		got, err := d.fetch(pair.got)
+		got, err := d.toHost(pair.got)
 		if err != nil {
 			return 0, err
 		}
-		if pair.turn {
+		if pair.weights {
 			for i, from := range order {
-				turned[from] = got[i]
+				reordered[from] = got[i]
 			}
-			got = turned
+			got = reordered
 		}
 		worst = max(worst, farthest(pair.want, got))
 	}
 	return worst, nil
 }
 
-// examineSteps trains a small net on both sides and returns the largest difference of losses, which are about 1.
+// examineSteps trains a small network on GPU and CPU and returns the largest difference of the losses, which are about
+// 1.
 func (g *gpus) examineSteps(opts ssl.Device, bf16 bool, pool *kernels.Pool) (float64, error) {
 	c := ssl.Config{
 		Backbone: nn.Backbone{Arch: "resnet18", Stem: "small", Width: 16},
@@ -182,16 +182,16 @@ func (g *gpus) examineSteps(opts ssl.Device, bf16 bool, pool *kernels.Pool) (flo
 	return worst, nil
 }
 
-// place copies floats to the device as activations.
-func (d *device) place(x []float32) Buffer {
+// toDevice copies floats to the device as activations.
+func (d *device) toDevice(x []float32) Buffer {
 	wide, to := d.floats(len(x)), d.acts(len(x), "an examination")
 	d.upload(wide, unsafe.Pointer(&x[0]), 4*len(x))
 	convert(d, wide, to)
 	return to
 }
 
-// fetch copies activations to the host.
-func (d *device) fetch(b Buffer) ([]float32, error) {
+// toHost copies activations to the host.
+func (d *device) toHost(b Buffer) ([]float32, error) {
 	out := make([]float32, b.Len)
 	if !d.bf16 {
 		d.download(unsafe.Pointer(&out[0]), b, 4*b.Len)
@@ -206,7 +206,7 @@ func (d *device) fetch(b Buffer) ([]float32, error) {
 	return out, err
 }
 
-// numbers draws normal numbers.
+// numbers returns normally distributed numbers.
 func numbers(seed uint64, n int) []float32 {
 	random, out := rng.New(seed, rng.View), make([]float32, n)
 	for i := range out {
@@ -215,7 +215,7 @@ func numbers(seed uint64, n int) []float32 {
 	return out
 }
 
-// farthest is the largest difference, relative to the largest value.
+// farthest returns the largest difference, relative to the largest value.
 func farthest(want, got []float32) float64 {
 	var top, off float64
 	for i, w := range want {

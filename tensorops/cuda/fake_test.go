@@ -13,22 +13,22 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 )
 
-// fake is a GPU in host memory, behind the very functions that the package calls: kernels run as the shim compiled
-// them, convolutions and matrix products are computed from what their descriptors say. It holds the package to what a
-// real GPU asks for: memory is allocated and large enough, nothing is allocated, tuned or waited for while a step is
-// captured, and the graph copies from and to pinned memory only.
+// fake is a simulated GPU behind the C functions that the package calls. It runs kernels as compiled by the shim, and
+// computes convolutions and matrix products according to their descriptors. It checks what a real GPU requires: memory
+// is allocated and large enough, nothing is allocated, tuned or waited for while a step is captured, and graphs copy
+// only from and to pinned memory.
 type fake struct {
 	t      *testing.T
 	bf16   bool
 	shim   *shim
 	pool   *kernels.Pool
-	arity  map[string]int // arguments of the kernels
+	arity  map[string]int // number of arguments per kernel
 	blocks map[uint64][]uint64
 	pinned map[uint64][]uint64
-	names  []string // of functions: a handle is an index + 1
+	names  []string // of functions; a handle is an index + 1
 
-	described []any // tensors, filters, ...: a handle is an index + 1
-	forgotten int   // of them
+	described []any // tensors, filters, ...; a handle is an index + 1
+	destroyed int   // number of descriptors destroyed
 	capturing bool
 	graph     []func()
 	calls     map[string]int
@@ -61,7 +61,7 @@ func newFake(t *testing.T, bf16 bool) *fake {
 	return f
 }
 
-// do runs what a stream is given, or keeps it for the graph.
+// do runs stream work, or records it if a graph is captured.
 func (f *fake) do(work func()) {
 	if f.capturing {
 		f.graph = append(f.graph, work)
@@ -70,13 +70,13 @@ func (f *fake) do(work func()) {
 	work()
 }
 
-// eager is for what a captured stream does not allow.
+// eager counts a call that a captured stream does not allow.
 func (f *fake) eager(what string) {
 	f.calls[what]++
 	require.False(f.t, f.capturing, "%s in a captured step", what)
 }
 
-// memory checks that bytes of device memory are there, and returns them.
+// memory checks that device memory is allocated, and returns it.
 func (f *fake) memory(addr, bytes uint64, what string) unsafe.Pointer {
 	for from, b := range f.blocks {
 		if addr >= from && addr+bytes <= from+8*uint64(len(b)) {
@@ -87,7 +87,7 @@ func (f *fake) memory(addr, bytes uint64, what string) unsafe.Pointer {
 	return nil
 }
 
-// host checks that a graph copies from and to pinned memory only.
+// host checks that a graph copies only from and to pinned memory.
 func (f *fake) host(p unsafe.Pointer, bytes uint64) {
 	if !f.capturing {
 		return
@@ -102,7 +102,7 @@ func (f *fake) host(p unsafe.Pointer, bytes uint64) {
 }
 
 func allocate(m map[uint64][]uint64, bytes uint64) uint64 {
-	b := make([]uint64, (bytes+7)/8+64) // 512 bytes more, to be aligned as a GPU's
+	b := make([]uint64, (bytes+7)/8+64) // 512 bytes more, for the alignment of a GPU
 	addr := (uint64(uintptr(unsafe.Pointer(&b[0]))) + 511) / 512 * 512
 	skip := (addr - uint64(uintptr(unsafe.Pointer(&b[0])))) / 8
 	m[addr] = b[skip : skip+(bytes+7)/8]
@@ -116,7 +116,7 @@ func copyBytes(to, from unsafe.Pointer, n uint64) {
 	copy(unsafe.Slice((*byte)(to), n), unsafe.Slice((*byte)(from), n))
 }
 
-// read returns n elements of a kind, of cuDNN or cublasLt, as floats; write puts them back.
+// read returns n elements of device memory as floats.
 func (f *fake) read(addr uint64, n int, bf16 bool, what string) []float32 {
 	out := make([]float32, n)
 	if bf16 {
@@ -141,7 +141,7 @@ func (f *fake) write(addr uint64, values []float32, bf16 bool, what string) {
 	copy(unsafe.Slice((*float32)(f.memory(addr, uint64(4*n), what)), n), values)
 }
 
-// describe gives a handle to a description; get finds it.
+// describe returns a handle for a descriptor; get resolves it.
 func (f *fake) describe(d any) uintptr {
 	f.described = append(f.described, d)
 	return uintptr(len(f.described))
@@ -152,7 +152,7 @@ func get[D any](f *fake, handle uintptr) D {
 	return f.described[handle-1].(D)
 }
 
-// shape is the convolution that descriptors say.
+// shape returns the convolution that the descriptors describe.
 func (f *fake) shape(x, y uintptr, w uintptr, c uintptr) kernels.Conv {
 	xd, yd, wd, cd := get[*fakeTensor](f, x), get[*fakeTensor](f, y), get[*fakeFilter](f, w), get[*fakeConv](f, c)
 	kind, mathType := int32(dnnFloat), int32(dnnFMAMath)
@@ -167,8 +167,8 @@ func (f *fake) shape(x, y uintptr, w uintptr, c uintptr) kernels.Conv {
 	return s
 }
 
-// turn takes weights from cuDNN's order [Cout, KH, KW, Cin] to that of package kernels, or back.
-func turn(s kernels.Conv, w []float32, back bool) []float32 {
+// reorder converts weights from cuDNN's order [Cout, KH, KW, Cin] to that of package kernels, or back.
+func reorder(s kernels.Conv, w []float32, back bool) []float32 {
 	out, taps := make([]float32, len(w)), len(w)/s.Cout
 	for filter := range s.Cout {
 		for i := range taps {
@@ -182,30 +182,30 @@ func turn(s kernels.Conv, w []float32, back bool) []float32 {
 	return out
 }
 
-// convolve computes a pass with the operands' addresses.
+// convolve computes a pass on operands in device memory.
 func (f *fake) convolve(s kernels.Conv, p pass, x, w, y uint64) {
 	nx, nw, ny := s.N*s.H*s.W*s.Cin, s.KH*s.KW*s.Cin*s.Cout, s.N*s.OutH()*s.OutW()*s.Cout
 	plan, what := kernels.NewConvPlan(s, kernels.FP32, f.pool), fmt.Sprintf("%v of %+v", p, s)
 	switch p {
 	case forward:
 		out := make([]float32, ny)
-		plan.Forward(f.read(x, nx, f.bf16, what), turn(s, f.read(w, nw, f.bf16, what), false), out)
+		plan.Forward(f.read(x, nx, f.bf16, what), reorder(s, f.read(w, nw, f.bf16, what), false), out)
 		f.write(y, out, f.bf16, what)
 	case backwardData:
 		out := make([]float32, nx)
-		plan.BackwardData(f.read(y, ny, f.bf16, what), turn(s, f.read(w, nw, f.bf16, what), false), out)
+		plan.BackwardData(f.read(y, ny, f.bf16, what), reorder(s, f.read(w, nw, f.bf16, what), false), out)
 		f.write(x, out, f.bf16, what)
 	case backwardWeights:
 		out := make([]float32, nw)
 		plan.BackwardWeights(f.read(x, nx, f.bf16, what), f.read(y, ny, f.bf16, what), out)
-		f.write(w, turn(s, out, true), f.bf16, what)
+		f.write(w, reorder(s, out, true), f.bf16, what)
 	}
 }
 
-// perf answers a question for algorithms: the first cannot be used, the second is not deterministic, the third is.
+// perf returns three algorithms: the first is not usable, the second is not deterministic, the third is.
 func (f *fake) perf(list *algoPerf, most int32, n *int32, room uint64) {
 	found := unsafe.Slice(list, most)
-	mathType := int32(0) // CUDNN_DEFAULT_MATH, which float32 must not take
+	mathType := int32(0) // CUDNN_DEFAULT_MATH, which float32 must not use
 	if f.bf16 {
 		mathType = dnnTensorOpMath
 	}
@@ -222,7 +222,7 @@ func (f *fake) api() *api {
 	f.addDriver(&a.driver)
 	f.addDNN(&a.cudnn)
 	f.addBLAS(&a.blasLt)
-	// Nothing is compiled: the "cubin" is never looked into.
+	// Nothing is compiled: the "cubin" is never read.
 	a.nvrtc = nvrtc{
 		nvrtcVersion: func(major, minor *int32) rtcStatus { *major, *minor = 13, 0; return 0 },
 		nvrtcCreateProgram: func(p *program, _, _ string, _ int32, _, _ unsafe.Pointer) rtcStatus {
@@ -349,7 +349,7 @@ func (f *fake) addDriver(a *driver) {
 			require.NotZero(f.t, gx*gy*gz*bx*by*bz, name)
 			require.LessOrEqual(f.t, max(gy, gz), uint32(65535), name)
 			n := f.arity[name]
-			values, addresses := make([]uint64, n), make([]unsafe.Pointer, n) // they are read now, not when it runs
+			values, addresses := make([]uint64, n), make([]unsafe.Pointer, n) // read now, not when the kernel runs
 			for i, p := range unsafe.Slice((*unsafe.Pointer)(params), n) {
 				values[i] = *(*uint64)(p)
 				addresses[i] = unsafe.Pointer(&values[i])
@@ -380,7 +380,7 @@ func (f *fake) addDNN(a *cudnn) {
 			*get[*fakeTensor](f, uintptr(t)) = fakeTensor{kind, n, c, h, w}
 			return 0
 		},
-		cudnnDestroyTensorDescriptor: func(tensorDescriptor) dnnStatus { f.forgotten++; return 0 },
+		cudnnDestroyTensorDescriptor: func(tensorDescriptor) dnnStatus { f.destroyed++; return 0 },
 		cudnnCreateFilterDescriptor: func(d *filterDescriptor) dnnStatus {
 			*d = filterDescriptor(f.describe(&fakeFilter{}))
 			return 0
@@ -390,7 +390,7 @@ func (f *fake) addDNN(a *cudnn) {
 			*get[*fakeFilter](f, uintptr(d)) = fakeFilter{kind, k, c, h, w}
 			return 0
 		},
-		cudnnDestroyFilterDescriptor: func(filterDescriptor) dnnStatus { f.forgotten++; return 0 },
+		cudnnDestroyFilterDescriptor: func(filterDescriptor) dnnStatus { f.destroyed++; return 0 },
 		cudnnCreateConvolutionDescriptor: func(c *convolutionDescriptor) dnnStatus {
 			*c = convolutionDescriptor(f.describe(&fakeConv{}))
 			return 0
@@ -404,7 +404,7 @@ func (f *fake) addDNN(a *cudnn) {
 			get[*fakeConv](f, uintptr(c)).math = math
 			return 0
 		},
-		cudnnDestroyConvolutionDescriptor: func(convolutionDescriptor) dnnStatus { f.forgotten++; return 0 },
+		cudnnDestroyConvolutionDescriptor: func(convolutionDescriptor) dnnStatus { f.destroyed++; return 0 },
 
 		cudnnFindConvolutionForwardAlgorithmEx: func(_ dnnHandle, xd tensorDescriptor, x uint64, wd filterDescriptor, w uint64,
 			c convolutionDescriptor, yd tensorDescriptor, y uint64, most int32, found *int32, results *algoPerf, ws, size uint64) dnnStatus {
@@ -476,7 +476,7 @@ func (f *fake) addDNN(a *cudnn) {
 	}
 }
 
-// runs checks what every convolution is given: factors 1 and 0, and the workspace that its algorithm asked for.
+// runs checks the arguments of a convolution: factors 1 and 0, and the workspace that its algorithm needs.
 func (f *fake) runs(alpha, beta unsafe.Pointer, algo int32, ws, size uint64) {
 	f.calls[fmt.Sprintf("algorithm %d", algo)]++
 	require.Equal(f.t, [2]float32{1, 0}, [2]float32{*(*float32)(alpha), *(*float32)(beta)})
@@ -505,12 +505,12 @@ func (f *fake) addBLAS(a *blasLt) {
 			*to = *(*int32)(value)
 			return 0
 		},
-		cublasLtMatmulDescDestroy: func(matmulDesc) ltStatus { f.forgotten++; return 0 },
+		cublasLtMatmulDescDestroy: func(matmulDesc) ltStatus { f.destroyed++; return 0 },
 		cublasLtMatrixLayoutCreate: func(l *matrixLayout, kind int32, rows, columns uint64, ld int64) ltStatus {
 			*l = matrixLayout(f.describe(&fakeLayout{kind, rows, columns, ld}))
 			return 0
 		},
-		cublasLtMatrixLayoutDestroy:    func(matrixLayout) ltStatus { f.forgotten++; return 0 },
+		cublasLtMatrixLayoutDestroy:    func(matrixLayout) ltStatus { f.destroyed++; return 0 },
 		cublasLtMatmulPreferenceCreate: func(p *matmulPreference) ltStatus { *p = 1; return 0 },
 		cublasLtMatmulPreferenceSetAttribute: func(_ matmulPreference, attribute int32, _ unsafe.Pointer, bytes uintptr) ltStatus {
 			require.EqualValues(f.t, [2]uintptr{preferenceWorkspace, 8}, [2]uintptr{uintptr(attribute), bytes})
@@ -532,7 +532,7 @@ func (f *fake) addBLAS(a *blasLt) {
 			f.memory(ws, size, "workspace")
 			m := get[*fakeMatmul](f, uintptr(desc))
 			for _, addr := range []uint64{a, b, d} {
-				require.Zero(f.t, addr%256, "cublasLt's algorithms are chosen for aligned operands")
+				require.Zero(f.t, addr%256, "cublasLt chooses algorithms for aligned operands")
 			}
 			f.do(func() {
 				f.multiply(*m, a, *get[*fakeLayout](f, uintptr(la)), b, *get[*fakeLayout](f, uintptr(lb)), d, *get[*fakeLayout](f, uintptr(lc)))

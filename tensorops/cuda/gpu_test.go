@@ -12,30 +12,30 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
-// bench is where the kernels are tested: the shim on the CPU, or a GPU.
+// bench is a test bench for kernels: the shim on the CPU, or a GPU.
 type bench interface {
 	queue
 	memory
 	multiplier
 	acts(n int) Buffer                    // n activations
 	floatsOf(values []float32) Buffer     // a float32 array of values
-	actsOf(values []float32) Buffer       // an array of activations, values rounded
+	actsOf(values []float32) Buffer       // an array of activations, rounded from values
 	writeActs(b Buffer, values []float32) // overwrites it
-	readFloats(b Buffer) []float32        // an array of float32
-	readActs(b Buffer) []float32          // an array of activations
+	readFloats(b Buffer) []float32        // of an array of float32
+	readActs(b Buffer) []float32          // of an array of activations
 	// put fills an array of bytes.
 	put(b Buffer, host unsafe.Pointer)
-	// round is what activations keep of values, in place.
+	// round rounds values to activations, in place.
 	round(values []float32) []float32
 }
 
-// onGPU tells whether the tests shall run on a GPU: on a machine that has one, say SDR_TEST_GPU=1.
+// onGPU reports whether to run the tests on a GPU. Set SDR_TEST_GPU=1 on a machine that has one.
 var onGPU = os.Getenv("SDR_TEST_GPU") != ""
 
 // opened are the GPU's devices, by precision.
 var opened [2]*device
 
-// openGPU opens the GPU once for each precision.
+// openGPU opens the GPU once per precision.
 func openGPU(t testing.TB, bf16 bool) *device {
 	if !onGPU {
 		t.Skip("SDR_TEST_GPU is not set")
@@ -59,7 +59,7 @@ func openGPU(t testing.TB, bf16 bool) *device {
 	return *at
 }
 
-// newBench returns the bench of this run of the tests.
+// newBench returns the bench to test on.
 func newBench(t *testing.T, bf16 bool) bench {
 	if !onGPU {
 		return newShim(t, bf16)
@@ -75,7 +75,7 @@ func newBench(t *testing.T, bf16 bool) bench {
 	return g
 }
 
-// gpuBench is a bench on the GPU. It gives back its arrays when the test ends.
+// gpuBench is a bench on the GPU. Its arrays are freed when the test ends.
 type gpuBench struct {
 	*device
 	made []Buffer
@@ -127,7 +127,7 @@ func (g *gpuBench) readFloats(b Buffer) []float32 {
 }
 
 func (g *gpuBench) readActs(b Buffer) []float32 {
-	out, err := g.fetch(b)
+	out, err := g.toHost(b)
 	if err != nil {
 		panic(err)
 	}
@@ -141,14 +141,14 @@ func (g *gpuBench) put(b Buffer, host unsafe.Pointer) {
 	g.must()
 }
 
-// must waits, and panics where a test must fail, so that rapid shrinks.
+// must waits for the GPU. It panics on failure, so that rapid shrinks.
 func (g *gpuBench) must() {
 	if err := g.wait(); err != nil {
 		panic(err)
 	}
 }
 
-// TestGPUTrains trains on the GPU and on the CPU.
+// TestGPUTrains compares a training on the GPU with one on the CPU.
 func TestGPUTrains(t *testing.T) {
 	openGPU(t, false)
 	for _, c := range trials() {
@@ -169,8 +169,8 @@ func TestGPUTrains(t *testing.T) {
 	}
 }
 
-// TestGPUStaysWithTheCPU trains 200 steps of SimSiam from the same weights: the loss curves agree, each averaged over
-// twenty steps.
+// TestGPUStaysWithTheCPU runs 200 steps of SimSiam from the same weights and compares the loss curves, averaged over 20
+// steps.
 func TestGPUStaysWithTheCPU(t *testing.T) {
 	openGPU(t, false)
 	c := trials()[0]
@@ -188,7 +188,7 @@ func TestGPUStaysWithTheCPU(t *testing.T) {
 	}
 }
 
-// TestGPUDeterministic trains twice: the weights are the same to the bit.
+// TestGPUDeterministic trains twice and requires bitwise identical weights.
 func TestGPUDeterministic(t *testing.T) {
 	openGPU(t, false)
 	for _, c := range trials() {
@@ -210,7 +210,7 @@ func TestGPUDeterministic(t *testing.T) {
 	}
 }
 
-// TestGPUExamines asks for what `sdr doctor` prints: nothing is wrong.
+// TestGPUExamines checks that `sdr doctor` finds nothing wrong.
 func TestGPUExamines(t *testing.T) {
 	openGPU(t, false)
 	for _, f := range (&gpus{load}).Examine(ssl.Device{Libraries: os.Getenv("SDR_CUDA_LIBS")}) {

@@ -10,8 +10,8 @@ import (
 //go:embed kernels
 var kernelFiles embed.FS
 
-// source is the source of all kernels, one translation unit in CUDA C: common.cuh, then the .cu files in the order of
-// their names.
+// source returns the CUDA C source of all kernels as one translation unit: common.cuh, then the .cu files in
+// alphabetical order.
 func source() string {
 	names, err := fs.Glob(kernelFiles, "kernels/*.cu")
 	if err != nil {
@@ -31,7 +31,7 @@ func source() string {
 
 var kernelPattern = regexp.MustCompile(`__global__\s+void\s+(\w+)\(`)
 
-// kernelNames are the names of all kernels.
+// kernelNames returns the names of all kernels.
 func kernelNames() []string {
 	var names []string
 	for _, m := range kernelPattern.FindAllStringSubmatch(source(), -1) {
@@ -40,17 +40,17 @@ func kernelNames() []string {
 	return names
 }
 
-// The constants of kernels/common.cuh.
+// Constants of the CUDA sources: kernels/common.cuh unless another file is named.
 const (
 	lanes       = 4   // LANES
 	threads     = 256 // THREADS
 	side        = 16  // SIDE
-	poolThreads = 128 // POOL_THREADS, of pooling.cu
-	tile        = 32  // TILE, of loss.cu
-	converted   = 4   // CONVERTED, of weights.cu
+	poolThreads = 128 // POOL_THREADS in pooling.cu
+	tile        = 32  // TILE in loss.cu
+	converted   = 4   // CONVERTED in weights.cu
 )
 
-// groupsOf is the number of groups of channels that a thread handles at once.
+// groupsOf returns the number of channel groups that are each handled by one thread.
 func groupsOf(channels int) int {
 	if channels%lanes == 0 {
 		return channels / lanes
@@ -58,8 +58,8 @@ func groupsOf(channels int) int {
 	return channels
 }
 
-// ceil is a/b, rounded up.
+// ceil returns a/b, rounded up.
 func ceil(a, b int) int { return (a + b - 1) / b }
 
-// line is a number of blocks or threads in one dimension.
-func line(n int) dim3 { return dim3{uint32(n), 1, 1} }
+// dim1 is a number of blocks or threads in one dimension.
+func dim1(n int) dim3 { return dim3{uint32(n), 1, 1} }

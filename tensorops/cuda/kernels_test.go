@@ -14,13 +14,13 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/optim"
 )
 
-// both runs a test for either precision of activations.
+// both runs a test in both precisions.
 func both(t *testing.T, test func(t *testing.T, bf16 bool)) {
 	t.Run("float32", func(t *testing.T) { test(t, false) })
 	t.Run("bfloat16", func(t *testing.T) { test(t, true) })
 }
 
-// noise is n normally distributed values.
+// noise returns n normally distributed values.
 func noise(seed uint64, n int) []float32 {
 	r := rand.New(rand.NewPCG(seed, 7))
 	values := make([]float32, n)
@@ -30,7 +30,7 @@ func noise(seed uint64, n int) []float32 {
 	return values
 }
 
-// near checks values up to a share of the largest wanted one, and of 1.
+// near compares with a tolerance relative to the largest wanted value, but at least to 1.
 func near(t require.TestingT, want []float64, got []float32, tolerance float64, what string) {
 	require.Len(t, got, len(want), what)
 	top := 1.0
@@ -40,7 +40,7 @@ func near(t require.TestingT, want []float64, got []float32, tolerance float64, 
 	nearTo(t, want, got, tolerance*top, what)
 }
 
-// nearTo checks values up to an error.
+// nearTo compares with an absolute tolerance.
 func nearTo(t require.TestingT, want []float64, got []float32, tolerance float64, what string) {
 	for i, v := range want {
 		if d := math.Abs(v - float64(got[i])); !(d <= tolerance) {
@@ -57,7 +57,7 @@ func wide(values []float32) []float64 {
 	return out
 }
 
-// allowed is for sums of moderately many values.
+// allowed returns the tolerance for sums of moderately many values.
 func allowed(bf16 bool) float64 {
 	if bf16 {
 		return 2e-2
@@ -80,7 +80,7 @@ func TestStructsLieAsInCUDA(t *testing.T) {
 	}, got)
 }
 
-// TestConvert rounds ordinary, huge, tiny and odd values, and ties.
+// TestConvert rounds ordinary, huge, tiny and special values, and ties.
 func TestConvert(t *testing.T) {
 	both(t, func(t *testing.T, bf16 bool) {
 		s := newBench(t, bf16)
@@ -103,14 +103,14 @@ func TestConvert(t *testing.T) {
 	})
 }
 
-// normReference is the plain formulas in double precision, for rows of c channels.
+// normReference computes the plain formulas in double precision, for rows of c channels.
 type normReference struct {
-	c, rows, views      int // rows of a view
+	c, rows, views      int // rows per view
 	batch, relu         bool
-	scale, shift        []float32 // nil where the layer has none
+	scale, shift        []float32 // nil if the layer has none
 	y, masked, dx       []float64
 	dscale, dshift      []float64
-	gain                float64 // largest factor of the gradient: terms as large cancel out
+	gain                float64 // largest factor of the gradient: terms of that size cancel
 	x, residual, g1, g2 []float32
 }
 
@@ -140,7 +140,7 @@ func (r *normReference) forward() {
 	})
 }
 
-// backward computes the gradients, with the y that was found and what is kept of the masked gradient.
+// backward computes the gradients from the actual y; keep rounds the masked gradient as it is stored.
 func (r *normReference) backward(y []float32, keep func([]float32) []float32) {
 	g := append([]float32(nil), r.g1...)
 	for i := range g {
@@ -180,7 +180,7 @@ func (r *normReference) backward(y []float32, keep func([]float32) []float32) {
 	})
 }
 
-// each calls f for every channel of every view with its statistics.
+// each calls f for each channel of each view, with its statistics.
 func (r *normReference) each(f func(at func(row int) int, ch int, mean, variance float64)) {
 	for view := range r.views {
 		for ch := range r.c {
@@ -198,7 +198,7 @@ func (r *normReference) each(f func(at func(row int) int, ch int, mean, variance
 	}
 }
 
-// spec puts the reference's parameters into device memory.
+// spec copies the reference's parameters to device memory.
 func (r *normReference) spec(s bench) normSpec {
 	l := normSpec{Batch: r.batch, ReLU: r.relu, Channels: r.c}
 	if r.scale != nil {
@@ -210,8 +210,8 @@ func (r *normReference) spec(s bench) normSpec {
 	return l
 }
 
-// TestNorm compares BatchNorm and biases with the plain formulas, over shapes with one chunk and several, whole and cut
-// groups of channels, and all that may share memory.
+// TestNorm compares BatchNorm and biases with the plain formulas, for one and several chunks, whole and partial groups
+// of channels, and all combinations of arrays that may share memory.
 func TestNorm(t *testing.T) {
 	both(t, func(t *testing.T, bf16 bool) {
 		rapid.Check(t, func(rt *rapid.T) {
@@ -287,7 +287,7 @@ func TestNorm(t *testing.T) {
 			if (r.relu || r.g2 != nil) && masked != dx {
 				near(rt, r.masked, s.readActs(masked), 0, "masked")
 			}
-			// Sums are as precise as the rounded operands are.
+			// Sums are as precise as the rounded operands.
 			if r.scale != nil {
 				nearTo(rt, r.dscale, s.readFloats(l.DScale), 1e-5*float64(r.views*r.rows+10), "dscale")
 			}
@@ -298,7 +298,7 @@ func TestNorm(t *testing.T) {
 	})
 }
 
-// TestNormFarFromZero normalises channels whose mean is ten thousand times their deviation.
+// TestNormFarFromZero normalizes channels whose mean is ten thousand times their standard deviation.
 func TestNormFarFromZero(t *testing.T) {
 	s := newBench(t, false)
 	r := &normReference{c: 12, rows: 5000, views: 2, batch: true}
@@ -306,7 +306,7 @@ func TestNormFarFromZero(t *testing.T) {
 	for i, v := range r.x {
 		r.x[i] = 1000 + 0.1*v
 	}
-	r.x[0] = 1010 // an outlier where deviations are taken from
+	r.x[0] = 1010 // an outlier in the row that is subtracted
 	n := newNorm(s, s, r.spec(s), r.rows*r.views, r.views)
 	require.Greater(t, n.chunks, side)
 	x, y, g1, dx := s.actsOf(r.x), s.acts(len(r.x)), s.actsOf(r.g1), s.acts(len(r.x))
@@ -318,7 +318,7 @@ func TestNormFarFromZero(t *testing.T) {
 	near(t, r.dx, s.readActs(dx), 1e-4, "dx")
 }
 
-// TestNormOfShape cuts large shapes without computing: all rows are in a chunk, and CUDA's limits hold.
+// TestNormOfShape splits large shapes without computing: each row is in a chunk, and CUDA's limits are kept.
 func TestNormOfShape(t *testing.T) {
 	for _, c := range []int{1, 3, 16, 64, 100, 512, 2048, 4096} {
 		for _, rows := range []int{2, 64, 1000, 65536, 12845056} {
@@ -336,13 +336,13 @@ func TestNormOfShape(t *testing.T) {
 	}
 }
 
-// nowhere is memory that nobody looks at.
+// nowhere is memory that is never accessed.
 type nowhere struct{}
 
 func (nowhere) floats(n int) Buffer { return Buffer{Len: n} }
 func (nowhere) bytes(n int) Buffer  { return Buffer{Len: n} }
 
-// TestMaxPool compares with the largest of every window, and the gradient with one that is sent there.
+// TestMaxPool compares with the maximum of each window, and with the gradient routed to its position.
 func TestMaxPool(t *testing.T) {
 	both(t, func(t *testing.T, bf16 bool) {
 		rapid.Check(t, func(rt *rapid.T) {
@@ -354,7 +354,7 @@ func TestMaxPool(t *testing.T) {
 			x := s.round(noise(1, batch*size*size*c))
 			for i := range x {
 				if i%3 == 0 {
-					x[i] = 0 // ties: the first counts
+					x[i] = 0 // ties: the first one counts
 				}
 			}
 			g1, g2 := s.round(noise(2, batch*out*out*c)), s.round(noise(3, batch*out*out*c))
@@ -392,7 +392,7 @@ func TestMaxPool(t *testing.T) {
 	})
 }
 
-// TestMaxPoolShowsNaN checks that a NaN is not passed over.
+// TestMaxPoolShowsNaN checks that a NaN is not skipped.
 func TestMaxPoolShowsNaN(t *testing.T) {
 	s := newBench(t, false)
 	nan := float32(math.NaN())
@@ -424,7 +424,7 @@ func TestAvgPool(t *testing.T) {
 	})
 }
 
-// nearShare checks values up to a share of the largest wanted one, and what float32 loses of terms that cancel out.
+// nearShare compares with a tolerance relative to the largest wanted value, plus what float32 loses to cancellation.
 func nearShare(t require.TestingT, want, got []float32, share float64, what string) {
 	top := 0.0
 	for _, v := range want {
@@ -472,7 +472,7 @@ func TestNTXent(t *testing.T) {
 			dim := rapid.SampledFrom([]int{8, 33, 64, 128}).Draw(rt, "dim")
 			batch, temperature := 2*images, rapid.SampledFrom([]float64{0.1, 0.5, 1}).Draw(rt, "temperature")
 			z := noise(1, batch*dim)
-			for i, v := range noise(2, batch*dim/2) { // views are alike, as they become
+			for i, v := range noise(2, batch*dim/2) { // views are similar, as in training
 				z[batch*dim/2+i] = z[i] + 0.5*v
 			}
 			s.round(z)
@@ -507,20 +507,20 @@ func TestCollapse(t *testing.T) {
 	})
 }
 
-// sub is a sub-net whose weights lie in a base and groups, and a flat vector of what they are.
+// sub is a sub-net whose weights are in a base and groups, and its flat vector.
 type sub struct {
 	s               bench
 	chunks          []chunk
 	tensors         []optim.Tensor
-	size            int // of the network's flat vector, with gaps
+	size            int // of the network's flat vector, with padding
 	step            step
-	device, at      Buffer // the step, the chunks
+	device, at      Buffer // of the step and the chunks
 	base, state     Buffer
 	groups, gstates []Buffer
-	values          []float32 // of the flat vector without gaps, in the order of the chunks
+	values          []float32 // the flat vector without padding, in the order of the chunks
 }
 
-// newSub makes one of two levels; chunks of a third are in the base.
+// newSub returns a sub-net of two levels; chunks of a third are in the base.
 func newSub(s bench, sizes []int, vectors int) *sub {
 	n := &sub{s: s}
 	groupSizes := make([]int32, 3)
@@ -560,7 +560,7 @@ func newSub(s bench, sizes []int, vectors int) *sub {
 	return n
 }
 
-// read collects vector k of the sub-net's elements.
+// read returns vector k of the sub-net's elements.
 func (n *sub) read(base Buffer, groups []Buffer, k int) (values []float32) {
 	own := n.s.readFloats(base)[k*n.size:]
 	var individual [][]float32
@@ -577,7 +577,7 @@ func (n *sub) read(base Buffer, groups []Buffer, k int) (values []float32) {
 	return values
 }
 
-// TestTarget moves a vector beside the weights, a target network's, towards them and gathers it.
+// TestTarget updates a target network, a state vector, by EMA of the weights and gathers it.
 func TestTarget(t *testing.T) {
 	both(t, func(t *testing.T, bf16 bool) {
 		s := newBench(t, bf16)
@@ -593,7 +593,7 @@ func TestTarget(t *testing.T) {
 			follow(s, n.at, len(n.chunks), n.device, 1)
 			require.InDeltaSlice(t, want, n.read(n.state, n.gstates, 1), 1e-6)
 		}
-		require.Equal(t, n.values, n.read(n.base, n.groups, 0), "the weights stay")
+		require.Equal(t, n.values, n.read(n.base, n.groups, 0), "the weights are unchanged")
 		params := s.floats(n.size)
 		gather(s, n.at, len(n.chunks), n.device, 1, params, Buffer{})
 		got := s.readFloats(params)
@@ -605,7 +605,7 @@ func TestTarget(t *testing.T) {
 	})
 }
 
-// TestOptimizers takes steps beside package optim, gathering the weights before each.
+// TestOptimizers compares steps with package optim's, gathering the weights before each.
 func TestOptimizers(t *testing.T) {
 	sizes := []int{5, 1, 9000, 130, 128, 64, 4097}
 	tensors := newSub(newBench(t, false), sizes, 1).tensors
@@ -631,7 +631,7 @@ func TestOptimizers(t *testing.T) {
 					gather(s, n.at, len(n.chunks), n.device, weightVector, params, Buffer{})
 					gather(s, n.at, len(n.chunks), n.device, weightVector, params, weights)
 					p, w, at := s.readFloats(params), s.readActs(weights), 0
-					// What a chunk does not read of the gradients stays NaN.
+					// Gradients that no chunk should read stay NaN.
 					grads, dweights := s.readFloats(s.floats(n.size)), s.readFloats(s.floats(n.size))
 					var g []float32
 					for j, c := range n.chunks {
@@ -657,7 +657,7 @@ func TestOptimizers(t *testing.T) {
 						near(t, wide(state[k*len(want):][:len(want)]), n.read(n.state, n.gstates, k), 1e-5, "state")
 					}
 				}
-				// What is not the sub-net's stays.
+				// Elements that are not the sub-net's are unchanged.
 				after := s.readFloats(n.base)
 				for _, c := range n.chunks {
 					if c.Level < 0 || c.Level >= n.step.Levels {
@@ -678,19 +678,19 @@ func TestOptimizerSaysWhatItCannot(t *testing.T) {
 		return func() { newOptimizer(nil, nowhere{}, o, Buffer{}, chunks, 3) }
 	}
 	require.PanicsWithValue(t, "cuda: newOptimizer: no kernels for cuda.other; "+
-		"take optim.SGD, *optim.LARS or optim.AdamW", making(other{}))
-	require.PanicsWithValue(t, "cuda: newOptimizer: chunk 1 of 4 elements is of tensor 1, after one of tensor 2 of 3; "+
-		"sort chunks by tensor and cut them to 4096 elements",
+		"use optim.SGD, *optim.LARS or optim.AdamW", making(other{}))
+	require.PanicsWithValue(t, "cuda: newOptimizer: chunk 1 has 4 elements of tensor 1, after one of tensor 2 of 3; "+
+		"sort chunks by tensor, with at most 4096 elements each",
 		making(optim.SGD{}, chunk{Count: 3, Tensor: 2}, chunk{Count: 4, Tensor: 1}))
 	require.Panics(t, making(optim.SGD{}, chunk{Count: 3, Tensor: 3}))
 	require.Panics(t, making(optim.SGD{}, chunk{Count: chunkLen + 1}))
 }
 
-// TestShimFindsMistakes makes sure that a kernel that writes beyond its array does not pass.
+// TestShimFindsMistakes checks that the shim catches a kernel that writes out of bounds.
 func TestShimFindsMistakes(t *testing.T) {
 	s := newShim(t, false)
-	require.PanicsWithValue(t, "kernel convert has written byte 40 of an array of 40", func() {
-		s.launch("convert", line(1), line(threads), s.floatsOf(make([]float32, 11)), s.floats(10), uint64(11))
+	require.PanicsWithValue(t, "kernel convert wrote byte 40 of an array of 40", func() {
+		s.launch("convert", dim1(1), dim1(threads), s.floatsOf(make([]float32, 11)), s.floats(10), uint64(11))
 	})
-	require.Panics(t, func() { s.launch("nothing", line(1), line(1), 1) })
+	require.Panics(t, func() { s.launch("nothing", dim1(1), dim1(1), 1) })
 }

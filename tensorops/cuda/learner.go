@@ -11,64 +11,63 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
-// learner is ssl.Learner on a GPU. The weights of all sub-nets stay there; a step is one CUDA graph, which is captured
-// from the operations of the second step, since in the first one cuDNN chooses its algorithms. Which sub-net a step
-// trains and how fast is read by the kernels from a struct step. While a step runs, the views of the next one go to
-// other memory.
+// learner is ssl.Learner on a GPU. The weights of all sub-nets stay on the GPU. A step is one CUDA graph, captured in
+// the second step, because cuDNN chooses its algorithms in the first. Which sub-net is trained, and how, is in a struct
+// step that the kernels read. While a step runs, the next views are written to a second buffer.
 type learner struct {
 	d   *device
 	cfg ssl.Config
 
-	pinned  unsafe.Pointer // host memory that the device copies from and to: views, steps, measures
+	pinned  unsafe.Pointer // host memory for copies from and to the device: views, steps, measures
 	views   [2][]float32
-	next    int      // of views
-	steps   *[2]step // the student's and the teacher's
+	next    int      // index of the buffer for the next step
+	steps   *[2]step // for the student and the teacher
 	measure []float32
 
 	deviceViews Buffer // float32
-	images      Buffer // the same as activations
+	images      Buffer // the views as activations
 	deviceSteps [2]Buffer
-	found       Buffer // of measures
+	measures    Buffer // float32, indexed by the constants below
 
 	student         *nn.Graph[Buffer]
-	own             *network
-	target, teacher *encoder // nil until there are any
-	dz, dp          Buffer   // gradients of the projection and the prediction; none where not needed
-	givesZ, givesP  bool     // which of them the terms of the loss set
-	terms           []func() // queue a term
-	distill         func()   // likewise, SiamKD
-	watch           *collapse
+	net             *network
+	target, teacher *encoder // nil until used
+	dz, dp          Buffer   // gradients of z and p; zero if unused
+	usesZ, usesP    bool     // which of them the loss terms write
+	terms           []func() // each queues one loss term
+	distill         func()   // the same for SiamKD
+	collapse        *collapse
 	optimizer       *optimizer
-	begun, done     event // of the step that runs
+	begun, done     event // of the current step
 
 	part           *partition
 	chunks         Buffer
 	nets, teachers *store
-	warm           bool // algorithms are chosen
+	warm           bool // whether algorithms have been chosen
 	exec           graphExec
 }
 
-// encoder is a network for forward passes only, with weights of its own.
+// encoder is a forward-only network with weights of its own.
 type encoder struct {
 	*nn.Graph[Buffer]
 	net *network
 }
 
-// The figures that a step leaves in found; those of the loss's terms follow.
+// Indices of the figures in learner.measures; those of the loss terms come last.
 const (
-	foundDistill = iota
-	foundStd
-	foundTerms
+	distillMeasure = iota
+	stdMeasure
+	termMeasures
 )
 
 func newLearner(d *device, c ssl.Config) (*learner, error) {
 	l := &learner{d: d, cfg: c}
 	rows, dim := 2*c.Batch, c.Heads.ProjectorDim
-	pixels, measures := rows*c.Size*c.Size*3, foundTerms+len(c.Loss.Terms)
-	l.own = newNetwork(d, newFlat(nn.NewLayout(c.Backbone, c.Heads)), true)
-	l.student = nn.NewGraph(c.Backbone, c.Heads, c.Size, rows, 2, true, l.own)
+	pixels, measures := rows*c.Size*c.Size*3, termMeasures+len(c.Loss.Terms)
+	l.net = newNetwork(d, newFlat(nn.NewLayout(c.Backbone, c.Heads)), true)
+	l.student = nn.NewGraph(c.Backbone, c.Heads, c.Size, rows, 2, true, l.net)
 	l.deviceViews, l.images = d.floats(pixels), d.acts(pixels, "views")
-	l.found = d.floats(measures)
+	l.measures = d.floats(measures)
 	for i := range l.deviceSteps {
 		l.deviceSteps[i] = d.bytes(int(unsafe.Sizeof(step{})))
 	}
@@ -78,7 +77,7 @@ func newLearner(d *device, c ssl.Config) (*learner, error) {
 	if err := l.newLoss(rows, dim); err != nil {
 		return nil, err
 	}
-	l.watch = newCollapse(d, d, rows, dim)
+	l.collapse = newCollapse(d, d, rows, dim)
 	for _, e := range []*event{&l.begun, &l.done} {
 		d.try(d.cuEventCreate(e, 0), "cuEventCreate")
 	}
@@ -102,44 +101,45 @@ func (l *learner) pin(pixels, measures int) (err error) {
 	return nil
 }
 
-// newLoss makes what queues the terms of the loss.
+// newLoss creates the loss terms.
 func (l *learner) newLoss(rows, dim int) error {
 	c := l.cfg
 	if c.Loss.Target != nil {
 		l.target = l.newEncoder()
 	}
 	for i, t := range c.Loss.Terms {
-		out := l.out(foundTerms + i)
+		out := l.out(termMeasures + i)
 		switch t := t.(type) {
 		case ssl.NegativeCosine:
 			l.terms = append(l.terms, l.newCosine(t.Target, 1, out))
-			l.givesP = true
+			l.usesP = true
 		case ssl.NTXent:
 			l.dz = l.d.acts(rows*dim, "gradients")
 			ntxent := newNTXent(l.d, l.d, l.d, rows, dim, t.Temperature)
 			l.terms = append(l.terms, func() { ntxent.Loss(l.student.Z, l.dz, 1, out) })
-			l.givesZ = true
+			l.usesZ = true
 		default:
 			return ssl.Unsupported(ssl.CUDA, t)
 		}
 	}
-	l.distill = l.newCosine(ssl.Teacher, float32(c.Distill), l.out(foundDistill))
+	l.distill = l.newCosine(ssl.Teacher, float32(c.Distill), l.out(distillMeasure))
 	return nil
 }
 
-// newCosine makes what queues the negative cosine similarity to an encoder; it adds to the gradients of terms before.
+// newCosine returns a function that queues the negative cosine similarity to an encoder. It adds to the gradients of
+// preceding terms.
 func (l *learner) newCosine(to ssl.Encoder, weight float32, out Buffer) func() {
-	cosine, accumulate := newNegCosine(l.d, l.d, 2*l.cfg.Batch, l.cfg.Heads.ProjectorDim), l.givesP
+	cosine, accumulate := newNegCosine(l.d, l.d, 2*l.cfg.Batch, l.cfg.Heads.ProjectorDim), l.usesP
 	return func() { cosine.Loss(l.student.P, l.projections(to), l.dp, weight, accumulate, out) }
 }
 
-// newEncoder makes the network of a target or a teacher.
+// newEncoder creates the network of a target or teacher.
 func (l *learner) newEncoder() *encoder {
-	c, net := l.cfg, newNetwork(l.d, l.own.flat, false)
+	c, net := l.cfg, newNetwork(l.d, l.net.flat, false)
 	return &encoder{nn.NewGraph(c.Backbone, c.Heads, c.Size, 2*c.Batch, 2, false, net), net}
 }
 
-// projections are what an encoder makes of the views.
+// projections returns an encoder's projections of the views.
 func (l *learner) projections(e ssl.Encoder) Buffer {
 	switch e {
 	case ssl.Target:
@@ -150,15 +150,14 @@ func (l *learner) projections(e ssl.Encoder) Buffer {
 	return l.student.Z
 }
 
-// outOfMemory says which batch would fit, where memory was the trouble: what grows with the batch is almost all values
-// between operations.
+// outOfMemory adds to an out-of-memory error the largest batch that would fit; activations dominate.
 func (l *learner) outOfMemory(err error) error {
-	if !errors.Is(err, ssl.ErrOutOfMemory) || l.own.values == 0 {
+	if !errors.Is(err, ssl.ErrOutOfMemory) || l.net.values == 0 {
 		return err
 	}
-	each := uint64(l.own.values / l.cfg.Batch)
+	each := uint64(l.net.values / l.cfg.Batch)
 	fits := l.d.memory.available() / (each + each/8)
-	return fmt.Errorf("%w; an image of a batch takes %s: a batch of about %d would fit instead of %d",
+	return fmt.Errorf("%w; activations take %s per image: a batch of about %d would fit instead of %d",
 		err, size(each), min(fits, uint64(l.cfg.Batch-1)), l.cfg.Batch)
 }
 
@@ -183,7 +182,7 @@ func (l *learner) Load(nets, teachers *sdrnet.Net) error {
 		}
 	}
 	if l.teachers != nil != (teachers != nil) {
-		l.forget() // the step becomes another
+		l.dropGraph() // the step changes
 	}
 	for _, s := range []*store{l.nets, l.teachers} {
 		if s != nil {
@@ -206,8 +205,8 @@ func (l *learner) Load(nets, teachers *sdrnet.Net) error {
 	return l.outOfMemory(l.d.err)
 }
 
-// forget drops the graph of the step.
-func (l *learner) forget() {
+// dropGraph destroys the graph of the step.
+func (l *learner) dropGraph() {
 	if l.exec != 0 {
 		l.d.try(l.d.cuGraphExecDestroy(l.exec), "cuGraphExecDestroy")
 	}
@@ -258,19 +257,19 @@ func (l *learner) Wait() (m ssl.Measure, err error) {
 		return m, err
 	}
 	m.Busy = time.Duration(float64(ms) * float64(time.Millisecond))
-	for _, v := range l.measure[foundTerms:] {
+	for _, v := range l.measure[termMeasures:] {
 		m.SSL += float64(v)
 	}
-	m.Loss, m.Std = m.SSL, float64(l.measure[foundStd])
+	m.Loss, m.Std = m.SSL, float64(l.measure[stdMeasure])
 	if l.teachers != nil {
-		m.Distill = float64(l.measure[foundDistill])
+		m.Distill = float64(l.measure[distillMeasure])
 		m.Loss += l.cfg.Distill * m.Distill
 	}
 	return m, nil
 }
 
-// warmUp does a step operation by operation, with much workspace, for which cuDNN chooses its algorithms. What they do
-// not want of it is given back.
+// warmUp runs a step operation by operation, with a large workspace, so that cuDNN chooses its algorithms. It then
+// shrinks the workspace to what they use.
 func (l *learner) warmUp() {
 	d := l.d
 	d.free(d.workspace)
@@ -283,7 +282,7 @@ func (l *learner) warmUp() {
 	l.warm = true
 }
 
-// launch does a step by its graph.
+// launch runs a step as a graph.
 func (l *learner) launch() {
 	if l.exec == 0 {
 		l.capture()
@@ -293,12 +292,12 @@ func (l *learner) launch() {
 	}
 }
 
-// queue queues the operations of a step on the views that are on the device.
+// queue queues the operations of a step on the views in device memory.
 func (l *learner) queue() {
 	d := l.d
 	convert(d, l.deviceViews, l.images)
 	l.upload(0)
-	l.gather(0, weightVector, l.own)
+	l.gather(0, weightVector, l.net)
 	l.student.Forward(l.images)
 	if l.target != nil {
 		l.gather(0, l.cfg.Optimizer.Vectors(), l.target.net)
@@ -313,35 +312,35 @@ func (l *learner) queue() {
 		l.teacher.Forward(l.images)
 		l.distill()
 	}
-	l.watch.Std(l.student.Z, l.out(foundStd))
+	l.collapse.Std(l.student.Z, l.out(stdMeasure))
 	given := func(b *Buffer, used bool) *Buffer {
 		if !used {
 			return nil
 		}
 		return b
 	}
-	l.student.Backward(given(&l.dz, l.givesZ), given(&l.dp, l.givesP || l.teachers != nil))
-	l.optimizer.update(l.own.params, l.own.grads, l.own.dweights, l.deviceSteps[0])
+	l.student.Backward(given(&l.dz, l.usesZ), given(&l.dp, l.usesP || l.teachers != nil))
+	l.optimizer.update(l.net.params, l.net.grads, l.net.dweights, l.deviceSteps[0])
 	if l.target != nil {
 		follow(d, l.chunks, len(l.part.chunks), l.deviceSteps[0], l.cfg.Optimizer.Vectors())
 	}
-	d.download(unsafe.Pointer(&l.measure[0]), l.found, 4*l.found.Len)
+	d.download(unsafe.Pointer(&l.measure[0]), l.measures, 4*l.measures.Len)
 }
 
-// upload copies what a step says of its student or its teacher.
+// upload copies the student's or the teacher's struct step to the device.
 func (l *learner) upload(which int) {
 	l.d.upload(l.deviceSteps[which], unsafe.Pointer(&l.steps[which]), l.deviceSteps[which].Len)
 }
 
-// gather makes the weights that a step names, or a vector beside them, the weights of a network.
+// gather copies to a network the weights that a step names, or a state vector.
 func (l *learner) gather(which, vector int, n *network) {
 	gather(l.d, l.chunks, len(l.part.chunks), l.deviceSteps[which], vector, n.params, n.weights)
 }
 
-// out is where a figure goes.
-func (l *learner) out(figure int) Buffer { return l.found.slice(figure, figure+1, 4) }
+// out returns the place of a figure in measures.
+func (l *learner) out(figure int) Buffer { return l.measures.slice(figure, figure+1, 4) }
 
-// capture makes the graph of a step.
+// capture captures the graph of a step.
 func (l *learner) capture() {
 	d := l.d
 	d.try(d.cuStreamBeginCapture(d.stream, captureThreadLocal), "cuStreamBeginCapture of a step")
@@ -371,7 +370,7 @@ func (l *learner) Close() error {
 		return err
 	}
 	defer leave()
-	l.forget()
+	l.dropGraph()
 	for _, e := range []event{l.begun, l.done} {
 		if e != 0 {
 			l.d.try(l.d.cuEventDestroy(e), "cuEventDestroy")

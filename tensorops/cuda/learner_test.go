@@ -16,16 +16,16 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
-// trial is one training of a few steps on a device.
+// trial is a training of a few steps on a device.
 type trial struct {
 	name     string
 	backbone nn.Backbone
 	heads    nn.Heads
 	size     int
 	batch    int
-	cfg      ssl.Config // of the loss and the optimizer
+	cfg      ssl.Config // only loss and optimizer are set
 	lr       float32
-	phases   [][]string // the sub-nets that the steps of each phase train; each phase has one more split level
+	phases   [][]string // sub-nets that the steps of each phase train; each phase splits one more level
 }
 
 var (
@@ -35,14 +35,14 @@ var (
 	simCLRPredicts = nn.Heads{ProjectorHidden: 24, ProjectorDim: 16, ProjectorLayers: 2, PredictorHidden: 8}
 )
 
-// Losses of methods.
+// Losses of the methods.
 var (
 	simSiamLoss = ssl.Lookup("simsiam").Loss(nil)
 	ntxentLoss  = ssl.Lookup("ntxent").Loss(ssl.Values{"temperature": 0.2})
 	byolLoss    = ssl.Lookup("byol").Loss(ssl.Values{"momentum": 0.8})
 )
 
-// trials have every operation of the package among them.
+// trials together cover every operation of the package.
 func trials() []trial {
 	small, large := nn.Backbone{Arch: "resnet18", Stem: "small", Width: 8}, nn.Backbone{Arch: "resnet50", Stem: "imagenet", Width: 4}
 	lars := optim.NewLARS(optim.SGD{Momentum: 0.9, WeightDecay: 1e-4}, 0.01, larsTensors(small, simSiam))
@@ -63,11 +63,10 @@ func larsTensors(b nn.Backbone, h nn.Heads) []optim.Tensor {
 	return out
 }
 
-// phases go through all there is: the root, sub-nets, and theirs.
+// phases cover the root, its sub-nets and theirs.
 var phases = [][]string{{"", "", ""}, {"0", "1", "", "1"}, {"10", "01", "", "01", "10"}}
 
-// run trains through the phases and returns what every step measured and the
-// weights at the end.
+// run trains through the phases and returns the measures of all steps and the final weights.
 func (c trial) run(t testing.TB, open func(ssl.Config) (ssl.Learner, error)) (found []ssl.Measure, nets *sdrnet.Net) {
 	cfg := c.cfg
 	cfg.Backbone, cfg.Heads, cfg.Size, cfg.Batch = c.backbone, c.heads, c.size, c.batch
@@ -119,8 +118,8 @@ func (c trial) onCPU(t testing.TB, bf16 bool) ([]ssl.Measure, *sdrnet.Net) {
 	})
 }
 
-// agree compares a trial with the CPU's, step by step and in the end: measures to a tolerance, and the weights' way
-// from where they began to a share of its length.
+// agree compares a trial with the CPU's: the measures of each step with an absolute tolerance, and the final weights
+// with a tolerance relative to how far they have moved.
 func (c trial) agree(t testing.TB, want, got []ssl.Measure, wantNets, gotNets *sdrnet.Net, measure, weights float64) {
 	require.Len(t, got, len(want))
 	for i, w := range want {
@@ -155,15 +154,15 @@ func (c trial) agree(t testing.TB, want, got []ssl.Measure, wantNets, gotNets *s
 	}
 }
 
-// TestLearnerOnFake trains on a GPU that is not there and on the CPU: the kernels are those that a GPU runs, only
-// compiled for the CPU, and what cuDNN and cublasLt would compute is computed as their descriptors say.
+// TestLearnerOnFake compares trainings on the simulated GPU with the CPU's. The kernels are a GPU's, compiled for the
+// CPU; convolutions and products are computed according to the descriptors for cuDNN and cublasLt.
 func TestLearnerOnFake(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	for _, c := range trials() {
 		want, wantNets := c.onCPU(t, false)
 		for _, deterministic := range []bool{false, true} {
 			if deterministic && c.name != "simsiam" {
-				continue // it only changes the choice of algorithms
+				continue // it only affects the choice of algorithms
 			}
 			t.Run(fmt.Sprintf("%s deterministic=%v", c.name, deterministic), func(t *testing.T) {
 				f := newFake(t, false)
@@ -171,9 +170,9 @@ func TestLearnerOnFake(t *testing.T) {
 					return (&gpus{f.load}).Open(ssl.Device{Deterministic: deterministic}, cfg)
 				})
 				c.agree(t, want, got, wantNets, gotNets, 1e-2, 0.3)
-				require.Empty(t, f.blocks, "device memory is left")
-				require.Empty(t, f.pinned, "pinned memory is left")
-				require.Zero(t, f.events, "events are left")
+				require.Empty(t, f.blocks, "device memory leaks")
+				require.Empty(t, f.pinned, "pinned memory leaks")
+				require.Zero(t, f.events, "events leak")
 				require.Positive(t, f.calls["cuGraphLaunch"])
 				used, unused := "algorithm 2", "algorithm 1" // see fake.perf
 				if deterministic {
@@ -181,19 +180,19 @@ func TestLearnerOnFake(t *testing.T) {
 				}
 				require.Positive(t, f.calls[used])
 				require.Zero(t, f.calls[unused])
-				require.Len(t, f.described, f.forgotten)
+				require.Len(t, f.described, f.destroyed)
 			})
 		}
 	}
 }
 
-// TestGradientOnFake takes a single step: every parameter's gradient is the CPU's. It is off by less than 0.001 where no
-// value close to 0 falls on the other side of a ReLU, which moves a gradient by about as much as is allowed here.
+// TestGradientOnFake compares each parameter's gradient with the CPU's after one step. The error is below 0.001 unless
+// a value close to 0 falls on the other side of a ReLU, which changes a gradient by about the tolerance.
 func TestGradientOnFake(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	for _, c := range trials() {
 		t.Run(c.name, func(t *testing.T) {
-			c.cfg.Optimizer = optim.SGD{} // whose state is the gradient
+			c.cfg.Optimizer = optim.SGD{} // whose velocity is the gradient
 			c.phases = [][]string{{""}}
 			_, want := c.onCPU(t, false)
 			_, got := c.run(t, func(cfg ssl.Config) (ssl.Learner, error) {
@@ -211,7 +210,7 @@ func TestGradientOnFake(t *testing.T) {
 	}
 }
 
-// TestBF16OnFake does so in bfloat16, which strays further: but no further than a few roundings make.
+// TestBF16OnFake does the same as TestLearnerOnFake in bfloat16, with a tolerance for a few roundings.
 func TestBF16OnFake(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	for _, c := range trials()[:2] {
@@ -230,7 +229,7 @@ func TestBF16OnFake(t *testing.T) {
 // load is gpus.load.
 func (f *fake) load(string) (*api, error) { return f.api(), nil }
 
-// TestOutOfMemory asks for more than the limit: the error says which batch would fit, and that batch fits.
+// TestOutOfMemory exceeds the memory limit: the error says which batch would fit, and that batch does fit.
 func TestOutOfMemory(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	c := trials()[0]
@@ -243,7 +242,7 @@ func TestOutOfMemory(t *testing.T) {
 	var each string
 	var fits, asked int
 	text := err.Error()
-	_, scanErr := fmt.Sscanf(text[strings.LastIndex(text, "; an image of a batch"):], "; an image of a batch takes %s KiB: a batch of about %d would fit instead of %d", &each, &fits, &asked)
+	_, scanErr := fmt.Sscanf(text[strings.LastIndex(text, "; activations take"):], "; activations take %s KiB per image: a batch of about %d would fit instead of %d", &each, &fits, &asked)
 	require.NoError(t, scanErr, text)
 	require.Equal(t, 512, asked)
 	require.Greater(t, fits, 16, text)
@@ -253,7 +252,7 @@ func TestOutOfMemory(t *testing.T) {
 	require.NoError(t, l.Close())
 }
 
-// TestExamine has `sdr doctor` look at the fake: all that is computed agrees.
+// TestExamine checks that Examine finds nothing wrong with the fake.
 func TestExamine(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	loads, examined := 0, 0

@@ -14,74 +14,74 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
-// environment is what a search for libraries depends on; tests make their own.
+// environment is what the search for libraries depends on; tests replace it.
 type environment struct {
 	getenv func(name string) string
 	glob   func(pattern string) []string
 	dlopen func(path string) (handle uintptr, err error)
 	dlsym  func(handle uintptr, symbol string) (address uintptr, err error)
-	// driverCUDA calls cuDriverGetVersion for the newest major version of CUDA that a driver knows, dnnCUDA calls
-	// cudnnGetCudartVersion for that which a cuDNN was built for; 0 if they do not tell.
+	// driverCUDA calls cuDriverGetVersion and returns the newest CUDA major version that a driver supports. dnnCUDA
+	// calls cudnnGetCudartVersion and returns the one that a cuDNN was built for. Both return 0 if unknown.
 	driverCUDA, dnnCUDA func(address uintptr) int
 }
 
 // wanted is a library to look for.
 type wanted struct {
 	what    string
-	accepts string // versions, in words
-	mend    string // what to do if it is missing
+	accepts string // accepted versions
+	fix     string // how to install it
 }
 
 var (
 	wantDriver = wanted{"CUDA driver", "the driver of CUDA 12 or newer (525 or newer)",
 		"install the NVIDIA driver; in a container, start it with the GPU (docker run --gpus all)"}
 	wantDNN = wanted{"cuDNN", "cuDNN 9",
-		"install it, such as by: pip install nvidia-cudnn-cu12 (nvidia-cudnn-cu13 for CUDA 13)"}
+		"install it, for example by: pip install nvidia-cudnn-cu12 (nvidia-cudnn-cu13 for CUDA 13)"}
 	wantLt = wanted{"cublasLt", "cublasLt of CUDA 12 or 13, no newer than the driver",
-		"install it, such as by: pip install nvidia-cublas-cu12 (nvidia-cublas for CUDA 13)"}
+		"install it, for example by: pip install nvidia-cublas-cu12 (nvidia-cublas for CUDA 13)"}
 	wantRTC = wanted{"NVRTC", "NVRTC of CUDA 12 or 13, no newer than the driver",
-		"install it, such as by: pip install nvidia-cuda-nvrtc-cu12 (nvidia-cuda-nvrtc for CUDA 13)"}
+		"install it, for example by: pip install nvidia-cuda-nvrtc-cu12 (nvidia-cuda-nvrtc for CUDA 13)"}
 )
 
-// library is what was found of a wanted one.
+// library is the result of looking for one.
 type library struct {
 	wanted
-	path   string // as it was opened: a file, or a name that dlopen has found
+	path   string // a file, or a name that dlopen resolves
 	handle uintptr
-	err    error // why there is none
+	err    error // why it is missing
 }
 
-// libraries is what was found of all.
+// libraries are the results for all of them.
 type libraries struct{ driver, dnn, lt, rtc library }
 
-// CUDA's major versions that we know, the newest first.
+// majors are the supported major versions of CUDA, newest first.
 var majors = []int{13, 12}
 
-// find looks for the libraries and opens them. cublasLt and NVRTC are of the same CUDA where both are there, in the
-// folder that is given or else anywhere: that which cuDNN was built for, or else the newest. None is of a newer CUDA
-// than the driver, for which cublasLt would not start and whose machine code the driver may refuse.
+// find looks for the libraries and opens them. If possible, cublasLt and NVRTC are of the same CUDA version, first from
+// the folder dir, if given, then from anywhere: preferably the version that cuDNN was built for, else the newest. None
+// is newer than the driver's CUDA, because cublasLt would not start and the driver might reject NVRTC's machine code.
 //
-// cuDNN opens its parts, and NVRTC its builtins, by themselves in the folder that they lie in ($ORIGIN). cuDNN wants
-// cublasLt and NVRTC, too, and finds those that are open already.
+// cuDNN opens its sub-libraries, and NVRTC its builtins, in their own folder ($ORIGIN). cuDNN also uses cublasLt and
+// NVRTC, and finds those that are already open.
 func (e environment) find(dir string) (l libraries) {
 	named, all := e.places(dir)
 	l.driver = e.open(all, wantDriver, "libcuda.so.1")
 	l.dnn = e.open(all, wantDNN, "libcudnn.so.9")
-	known := majors
+	versions := majors
 	if newest := e.call(l.driver, "cuDriverGetVersion", e.driverCUDA); newest > 0 {
-		known = slices.DeleteFunc(slices.Clone(majors), func(major int) bool { return major > newest })
+		versions = slices.DeleteFunc(slices.Clone(majors), func(major int) bool { return major > newest })
 	}
-	if own := e.call(l.dnn, "cudnnGetCudartVersion", e.dnnCUDA); slices.Contains(known, own) {
-		others := slices.DeleteFunc(slices.Clone(known), func(major int) bool { return major == own })
-		known = append([]int{own}, others...)
+	if own := e.call(l.dnn, "cudnnGetCudartVersion", e.dnnCUDA); slices.Contains(versions, own) {
+		others := slices.DeleteFunc(slices.Clone(versions), func(major int) bool { return major == own })
+		versions = append([]int{own}, others...)
 	}
 	var lt, rtc []string
-	for _, major := range known {
+	for _, major := range versions {
 		lt = append(lt, fmt.Sprintf("libcublasLt.so.%d", major))
 		rtc = append(rtc, fmt.Sprintf("libnvrtc.so.%d", major))
 	}
 	for _, places := range [][]string{named, all} {
-		for i := range known {
+		for i := range versions {
 			l.lt, l.rtc = e.open(places, wantLt, lt[i]), e.open(places, wantRTC, rtc[i])
 			if l.lt.err == nil && l.rtc.err == nil {
 				return l
@@ -92,19 +92,19 @@ func (e environment) find(dir string) (l libraries) {
 	return l
 }
 
-// call asks a library for a version, 0 if there is none.
+// call gets a version from a library; 0 if it has none.
 func (e environment) call(l library, symbol string, ask func(address uintptr) int) int {
 	if l.err != nil {
 		return 0
 	}
 	address, err := e.dlsym(l.handle, symbol)
 	if err != nil {
-		return 0 // binding the functions will tell
+		return 0 // bind will report it
 	}
 	return ask(address)
 }
 
-// open opens the first file of the names that can be opened, looking for each in all places.
+// open opens the first of the names that can be opened, looking for each in all places.
 func (e environment) open(places []string, w wanted, names ...string) library {
 	if len(names) == 0 {
 		return library{wanted: w, err: fmt.Errorf("cuda: the NVIDIA driver is too old for %s; update it", w.accepts)}
@@ -131,15 +131,15 @@ func (e environment) open(places []string, w wanted, names ...string) library {
 		}
 	}
 	return library{wanted: w, err: fmt.Errorf(
-		"cuda: no %s (%s) can be opened; %s; or name its folder\n  looked in: %s%s",
-		w.what, strings.Join(names, " or "), w.mend, strings.Join(looked, ", "), strings.Join(failed, ""))}
+		"cuda: cannot open %s (%s); %s, or give its folder\n  searched: %s%s",
+		w.what, strings.Join(names, " or "), w.fix, strings.Join(looked, ", "), strings.Join(failed, ""))}
 }
 
-// places are the patterns of folders to look in, in order, first those of a folder that the user named. "" is where
-// dlopen looks by itself.
+// places returns patterns of folders to search, in order; named are those of the folder that the user gave. "" stands
+// for dlopen's own search.
 func (e environment) places(dir string) (named, all []string) {
 	if dir != "" {
-		// The folder itself, a toolkit, a wheel's site-packages or its nvidia, and a folder of unpacked wheels.
+		// The folder itself, a toolkit, a wheel's site-packages or its nvidia folder, and a folder of unpacked wheels.
 		dir := strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(dir)
 		for _, below := range []string{"", "lib64", "lib", "*/lib", "nvidia/*/lib", "*/nvidia/*/lib"} {
 			named = append(named, filepath.Join(dir, below))
@@ -177,7 +177,7 @@ func (l *library) bind(e environment, functions any) {
 	}
 	err := bind(functions, func(symbol string) (uintptr, error) { return e.dlsym(l.handle, symbol) })
 	if err != nil {
-		l.err = fmt.Errorf("cuda: %s is not a %s that can be used: %w; want %s", l.path, l.what, err, l.accepts)
+		l.err = fmt.Errorf("cuda: cannot use %s as %s: %w; want %s", l.path, l.what, err, l.accepts)
 	}
 }
 
@@ -191,7 +191,7 @@ func (l *libraries) bind(e environment) *api {
 	return a
 }
 
-// load finds the libraries of this machine, those in a folder first if one is given, and binds their functions.
+// load finds this machine's libraries, first in the folder dir if given, and binds their functions.
 func load(dir string) (*api, error) {
 	e := system()
 	l := e.find(dir)
@@ -202,7 +202,7 @@ func load(dir string) (*api, error) {
 	return a, nil
 }
 
-// describe tells what load finds.
+// describe reports what load finds.
 func describe(dir string) []ssl.Finding {
 	e := system()
 	l := e.find(dir)
@@ -219,7 +219,7 @@ func describe(dir string) []ssl.Finding {
 	return []ssl.Finding{
 		tell(l.driver, func() string {
 			var v int32
-			a.cuDriverGetVersion(&v) // stays 0 if it fails, which cannot be without cuInit failing
+			a.cuDriverGetVersion(&v) // stays 0 on failure, which cuInit would report, too
 			return fmt.Sprintf("of CUDA %d.%d", v/1000, v%1000/10)
 		}),
 		tell(l.dnn, func() string { return version(a.cudnnGetVersion(), 10000) }),
@@ -232,16 +232,16 @@ func describe(dir string) []ssl.Finding {
 	}
 }
 
-// system is this machine.
+// system is the environment of this machine.
 func system() environment {
 	return environment{
 		getenv: os.Getenv,
 		glob: func(pattern string) []string {
-			paths, _ := filepath.Glob(pattern) // the only error is a malformed pattern, which finds nothing
+			paths, _ := filepath.Glob(pattern) // the only error is a malformed pattern, which matches nothing
 			return paths
 		},
 		dlopen: func(path string) (uintptr, error) {
-			runtime.LockOSThread() // dlopen's message is kept by the thread
+			runtime.LockOSThread() // dlopen's error message is per thread
 			defer runtime.UnlockOSThread()
 			return purego.Dlopen(path, purego.RTLD_NOW|purego.RTLD_LOCAL)
 		},
@@ -254,7 +254,7 @@ func system() environment {
 			var f func(*int32) status
 			purego.RegisterFunc(&f, address)
 			var v int32
-			f(&v) // stays 0 if it fails
+			f(&v) // stays 0 on failure
 			return int(v / 1000)
 		},
 		dnnCUDA: func(address uintptr) int {

@@ -13,14 +13,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// fakeSystem has some files of libraries.
+// fakeSystem is a machine with some library files.
 type fakeSystem struct {
 	vars                map[string]string
-	files               []string       // paths, or names that dlopen finds
+	files               []string       // paths, or names that dlopen resolves
 	broken              []string       // files that cannot be opened
-	driverCUDA, dnnCUDA int            // what they tell
+	driverCUDA, dnnCUDA int            // versions that they report
 	opened              []string       // by handle - 1
-	asked               map[string]int // how often dlopen was asked for a name or a path
+	asked               map[string]int // number of dlopen calls per name or path
 }
 
 func (f *fakeSystem) environment() environment {
@@ -57,7 +57,7 @@ func (f *fakeSystem) environment() environment {
 	}
 }
 
-// wheels are the files of NVIDIA's wheels for a major version of CUDA below a folder.
+// wheels lists the files of NVIDIA's wheels for a CUDA major version under a folder.
 func wheels(folder string, major int) []string {
 	if major == 13 {
 		return []string{
@@ -82,7 +82,7 @@ func TestFind(t *testing.T) {
 		name      string
 		dir       string
 		system    fakeSystem
-		dnn, want string // folders, "" for dlopen's
+		dnn, want string // folders; "" for dlopen's own search
 		major     int
 	}{
 		{"dlopen's own search goes first", "", fakeSystem{files: append(loader, toolkit...)}, "", "", 13},
@@ -124,7 +124,7 @@ func TestFind(t *testing.T) {
 	}
 }
 
-// TestFindMixed takes what there is when no CUDA is complete.
+// TestFindMixed checks that versions are mixed if no CUDA version is complete.
 func TestFindMixed(t *testing.T) {
 	f := fakeSystem{
 		files:      []string{"libcuda.so.1", "libcudnn.so.9", "libcublasLt.so.12", "libnvrtc.so.13"},
@@ -136,7 +136,7 @@ func TestFindMixed(t *testing.T) {
 	require.Equal(t, "libnvrtc.so.13", l.rtc.path)
 }
 
-// TestFindErrors reads what is said of missing and unfit libraries.
+// TestFindErrors checks the errors for missing and unusable libraries.
 func TestFindErrors(t *testing.T) {
 	f := fakeSystem{
 		vars:   map[string]string{"HOME": "/home/u"},
@@ -145,11 +145,11 @@ func TestFindErrors(t *testing.T) {
 	}
 	l := f.environment().find("/lib32")
 	require.NoError(t, errors.Join(l.lt.err, l.rtc.err))
-	require.ErrorContains(t, l.driver.err, "cuda: no CUDA driver (libcuda.so.1) can be opened; install the NVIDIA driver")
+	require.ErrorContains(t, l.driver.err, "cuda: cannot open CUDA driver (libcuda.so.1); install the NVIDIA driver")
 	text := l.dnn.err.Error()
 	for _, part := range []string{
-		"cuda: no cuDNN (libcudnn.so.9) can be opened; install it, such as by: pip install nvidia-cudnn-cu12",
-		"or name its folder", "looked in: /lib32, /lib32/lib64, ",
+		"cuda: cannot open cuDNN (libcudnn.so.9); install it, for example by: pip install nvidia-cudnn-cu12",
+		"or give its folder", "searched: /lib32, /lib32/lib64, ",
 		", dlopen's own search (LD_LIBRARY_PATH, ld.so.conf), ", ", /usr/local/cuda*/lib64, ",
 		"/home/u/.local/lib/python3*/site-packages/nvidia/*/lib\n",
 		"\n  dlopen: /lib32/libcudnn.so.9: wrong ELF class", "\n  dlopen: libcudnn.so.9: cannot open shared object file",
@@ -159,7 +159,7 @@ func TestFindErrors(t *testing.T) {
 
 	f = fakeSystem{files: []string{"libcuda.so.1", "libcublasLt.so.13", "libnvrtc.so.13"}, driverCUDA: 12}
 	l = f.environment().find("")
-	require.ErrorContains(t, l.lt.err, "cuda: no cublasLt (libcublasLt.so.12) can be opened")
+	require.ErrorContains(t, l.lt.err, "cuda: cannot open cublasLt (libcublasLt.so.12)")
 	f = fakeSystem{files: []string{"libcuda.so.1", "libcublasLt.so.13", "libnvrtc.so.13"}, driverCUDA: 11}
 	l = f.environment().find("")
 	require.EqualError(t, l.lt.err,
@@ -169,18 +169,18 @@ func TestFindErrors(t *testing.T) {
 	e := f.environment()
 	l = e.find("/old")
 	a := l.bind(e)
-	require.EqualError(t, l.dnn.err, "cuda: /old/libcudnn.so.9 is not a cuDNN that can be used: "+
-		"there is no function cudnnConvolutionForward in it: undefined symbol; want cuDNN 9")
+	require.EqualError(t, l.dnn.err, "cuda: cannot use /old/libcudnn.so.9 as cuDNN: "+
+		"it lacks the function cudnnConvolutionForward: undefined symbol; want cuDNN 9")
 	require.NoError(t, errors.Join(l.driver.err, l.lt.err, l.rtc.err))
 	require.NotNil(t, a.cuInit)
 }
 
-// TestRealLibraries binds the functions of the libraries in the folder SDR_CUDA_LIBS, but for the driver where there is
+// TestRealLibraries binds the functions of the libraries in the folder SDR_CUDA_LIBS, except the driver's if there is
 // none.
 func TestRealLibraries(t *testing.T) {
 	dir := os.Getenv("SDR_CUDA_LIBS")
 	if dir == "" {
-		t.Skip("SDR_CUDA_LIBS names no folder with the CUDA libraries")
+		t.Skip("SDR_CUDA_LIBS is not set to a folder with the CUDA libraries")
 	}
 	found := describe(dir)
 	require.Len(t, found, 4)
@@ -198,7 +198,7 @@ func TestRealLibraries(t *testing.T) {
 	require.ErrorContains(t, a.checkBLAS(7, "a test"), "unsupported value")
 	require.ErrorContains(t, a.checkRTC(rtcCompilation, "a test"), "NVRTC_ERROR_COMPILATION")
 
-	// Descriptors need no GPU. cuDNN opens its parts for them.
+	// Descriptors need no GPU, but make cuDNN open its sub-libraries.
 	var x tensorDescriptor
 	var w filterDescriptor
 	var c convolutionDescriptor

@@ -1,29 +1,30 @@
 package cuda
 
-// negCosine is nn.NegCosine on the GPU: the symmetrised negative cosine similarity of predictions and constant targets.
+// negCosine is nn.NegCosine on the GPU: the symmetrized negative cosine similarity of predictions and constant targets.
 type negCosine struct {
 	q          queue
 	batch, dim int
-	values     Buffer // float32 [batch], of every row
+	values     Buffer // float32 [batch], per row
 }
 
-// newNegCosine prepares the loss for batches of two equal consecutive parts, the two views; dim is the length of a
+// newNegCosine returns the loss for batches of two equal consecutive parts, the two views; dim is the length of a
 // prediction.
 func newNegCosine(q queue, m memory, batch, dim int) *negCosine {
 	return &negCosine{q, batch, dim, m.floats(batch)}
 }
 
-// Loss sets out [1], a float32, to the loss of predictions p [batch, dim] and targets t [batch, dim], and dp
-// [batch, dim] to weight times its gradient with respect to p, or adds that if accumulate. p, t and dp are activations.
+// Loss writes to out [1], a float32, the loss of predictions p [batch, dim] and targets t [batch, dim], and to dp
+// [batch, dim] weight times its gradient with respect to p, which it adds if accumulate is set. p, t and dp are
+// activations.
 func (l *negCosine) Loss(p, t, dp Buffer, weight float32, accumulate bool, out Buffer) {
-	l.q.launch("cosine_row", line(l.batch), line(threads), p, t, dp, l.values, l.batch, l.dim, weight, accumulate)
+	l.q.launch("cosine_row", dim1(l.batch), dim1(threads), p, t, dp, l.values, l.batch, l.dim, weight, accumulate)
 	mean(l.q, l.values, l.batch, out)
 }
 
-// multiplier multiplies matrices, in the queue's order.
+// multiplier multiplies matrices, in stream order.
 type multiplier interface {
-	// multiply sets the row-major C [m, n] to op(A)·op(B): A is [m, k], or [k, m] if transposed, B is [k, n], or
-	// [n, k]. A and B are activations, C is float32 if floatOut, else activations.
+	// multiply computes the row-major C [m, n] = op(A)·op(B). A is [m, k] or, if transposed, [k, m]; B is [k, n] or [n,
+	// k]. A and B are activations; C is float32 if floatOut, else activations.
 	multiply(transA, transB bool, m, n, k int, a, b, c Buffer, floatOut bool)
 }
 
@@ -33,15 +34,15 @@ type ntxent struct {
 	products    multiplier
 	batch, dim  int
 	temperature float64
-	values      Buffer // float32 [batch], of every row
+	values      Buffer // float32 [batch], per row
 	norms       Buffer // float32 [batch]
-	unit        Buffer // activations [batch, dim]: normalised rows
+	unit        Buffer // activations [batch, dim]: normalized rows
 	sims        Buffer // float32 [batch, batch]: similarities, then gradients of the logits
-	grads       Buffer // activations [batch, batch]: the gradients and their transpose added
-	dunit       Buffer // float32 [batch, dim]: gradient of the normalised rows
+	grads       Buffer // activations [batch, batch]: gradients plus their transpose
+	dunit       Buffer // float32 [batch, dim]: gradient of the normalized rows
 }
 
-// newNTXent prepares the loss for batches of two equal consecutive parts, the two views; dim is the length of a
+// newNTXent returns the loss for batches of two equal consecutive parts, the two views; dim is the length of a
 // projection.
 func newNTXent(q queue, m memory, products multiplier, batch, dim int, temperature float64) *ntxent {
 	return &ntxent{
@@ -51,42 +52,42 @@ func newNTXent(q queue, m memory, products multiplier, batch, dim int, temperatu
 	}
 }
 
-// Loss sets out [1], a float32, to the loss of projections z [batch, dim], and dz [batch, dim] to weight times its
+// Loss writes to out [1], a float32, the loss of projections z [batch, dim], and to dz [batch, dim] weight times its
 // gradient. z and dz are activations.
 func (l *ntxent) Loss(z, dz Buffer, weight float32, out Buffer) {
-	b, d, block := l.batch, l.dim, line(threads)
-	l.q.launch("ntxent_normalize", line(b), block, z, l.unit, l.norms, d)
+	b, d, block := l.batch, l.dim, dim1(threads)
+	l.q.launch("ntxent_normalize", dim1(b), block, z, l.unit, l.norms, d)
 	l.products.multiply(false, true, b, b, d, l.unit, l.unit, l.sims, true)
-	l.q.launch("ntxent_row", line(b), block, l.sims, l.values, b, float32(1/l.temperature))
+	l.q.launch("ntxent_row", dim1(b), block, l.sims, l.values, b, float32(1/l.temperature))
 	tiles := uint32(ceil(b, tile))
 	l.q.launch("ntxent_symmetrize", dim3{tiles, tiles, 1}, dim3{tile, threads / tile, 1}, l.sims, l.grads, b)
 	l.products.multiply(false, false, b, d, b, l.grads, l.unit, l.dunit, true)
-	l.q.launch("ntxent_project", line(b), block, z, l.norms, l.dunit, dz, d, weight/float32(b))
+	l.q.launch("ntxent_project", dim1(b), block, z, l.norms, l.dunit, dz, d, weight/float32(b))
 	mean(l.q, l.values, b, out)
 }
 
-// collapse is nn.Collapse on the GPU: it watches for embeddings that have become all alike.
+// collapse is nn.Collapse on the GPU: it detects embeddings that have become all alike.
 type collapse struct {
 	q      queue
 	n, dim int
-	norms  Buffer // float32 [n], of the rows
+	norms  Buffer // float32 [n], per row
 	stds   Buffer // float32 [dim]
 }
 
-// newCollapse prepares the watch of n embeddings of length dim.
+// newCollapse returns a detector for n embeddings of length dim.
 func newCollapse(q queue, m memory, n, dim int) *collapse {
 	return &collapse{q, n, dim, m.floats(n), m.floats(dim)}
 }
 
-// Std sets out [1], a float32, to the standard deviation of every dimension of the normalised rows of z [n, dim],
+// Std writes to out [1], a float32, the standard deviation of each dimension of the normalized rows of z [n, dim],
 // activations, averaged over the dimensions.
 func (c *collapse) Std(z, out Buffer) {
-	c.q.launch("collapse_norms", line(c.n), line(threads), z, c.norms, c.dim)
-	c.q.launch("collapse_std", line(ceil(c.dim, side)), dim3{side, side, 1}, z, c.norms, c.stds, c.n, c.dim)
+	c.q.launch("collapse_norms", dim1(c.n), dim1(threads), z, c.norms, c.dim)
+	c.q.launch("collapse_std", dim1(ceil(c.dim, side)), dim3{side, side, 1}, z, c.norms, c.stds, c.n, c.dim)
 	mean(c.q, c.stds, c.dim, out)
 }
 
-// mean sets out [1] to the mean of n float32.
+// mean writes the mean of n float32 to out [1].
 func mean(q queue, values Buffer, n int, out Buffer) {
-	q.launch("loss_mean", line(1), line(threads), values, out, n)
+	q.launch("loss_mean", dim1(1), dim1(threads), values, out, n)
 }

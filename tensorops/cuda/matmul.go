@@ -12,16 +12,15 @@ type productKey struct {
 	floatOut       bool
 }
 
-// product is a matrix product that cublasLt knows.
+// product is a matrix product prepared for cublasLt.
 type product struct {
 	desc    matmulDesc
-	a, b, c matrixLayout // of the operands as cublasLt sees them
-	how     heuristicResult
+	a, b, c matrixLayout // of the operands in cublasLt's order
+	best    heuristicResult
 }
 
-// multiply computes the row-major C [m, n] = op(A)·op(B): A is [m, k], or [k, m] if transposed, B is [k, n] or [n, k],
-// both activations; C is float32 if floatOut, else activations. cublasLt is column-major, for which a row-major matrix
-// is its transpose, so it computes Cᵀ = op(B)ᵀ·op(A)ᵀ.
+// multiply implements multiplier. cublasLt is column-major, so that a row-major matrix is its transpose there; multiply
+// therefore has it compute Cᵀ = op(B)ᵀ·op(A)ᵀ.
 func (d *device) multiply(transA, transB bool, m, n, k int, a, b, c Buffer, floatOut bool) {
 	if d.err != nil {
 		return
@@ -38,13 +37,13 @@ func (d *device) multiply(transA, transB bool, m, n, k int, a, b, c Buffer, floa
 	}
 	one, zero := float32(1), float32(0)
 	s := d.cublasLtMatmul(d.blas, p.desc, unsafe.Pointer(&one), b.Addr, p.a, a.Addr, p.b, unsafe.Pointer(&zero), c.Addr, p.c, c.Addr, p.c,
-		unsafe.Pointer(&p.how.algo), d.workspace.Addr, uint64(d.workspace.Len), d.stream)
+		unsafe.Pointer(&p.best.algo), d.workspace.Addr, uint64(d.workspace.Len), d.stream)
 	if s != 0 {
-		d.fail(d.checkBLAS(s, "the matrix product %+v", key))
+		d.fail(d.checkBLAS(s, "matrix product %+v", key))
 	}
 }
 
-// newProduct describes a product and asks cublasLt for an algorithm.
+// newProduct creates the descriptors of a product and gets an algorithm from cublasLt's heuristics.
 func (d *device) newProduct(key productKey) (*product, error) {
 	p := &product{}
 	kind, out := int32(realFloat), int32(realFloat)
@@ -60,7 +59,7 @@ func (d *device) newProduct(key productKey) (*product, error) {
 		}
 		return opN
 	}
-	// The stored rows of a row-major matrix are the columns of cublasLt's.
+	// A row of a row-major matrix is a column for cublasLt.
 	layout := func(to *matrixLayout, kind int32, rows, columns int) ltStatus {
 		return d.cublasLtMatrixLayoutCreate(to, kind, uint64(columns), uint64(rows), int64(columns))
 	}
@@ -92,22 +91,22 @@ func (d *device) newProduct(key productKey) (*product, error) {
 			return d.cublasLtMatmulPreferenceSetAttribute(preference, preferenceWorkspace, unsafe.Pointer(&room), unsafe.Sizeof(room))
 		},
 		func() ltStatus {
-			return d.cublasLtMatmulAlgoGetHeuristic(d.blas, p.desc, p.a, p.b, p.c, p.c, preference, 1, &p.how, &found)
+			return d.cublasLtMatmulAlgoGetHeuristic(d.blas, p.desc, p.a, p.b, p.c, p.c, preference, 1, &p.best, &found)
 		},
 		func() ltStatus { return d.cublasLtMatmulPreferenceDestroy(preference) },
 	} {
 		if s := step(); s != 0 {
-			return nil, d.checkBLAS(s, "planning the matrix product %+v", key)
+			return nil, d.checkBLAS(s, "planning matrix product %+v", key)
 		}
 	}
-	if found == 0 || p.how.state != 0 {
-		return nil, fmt.Errorf("cuda: cublasLt has no algorithm for the matrix product %+v", key)
+	if found == 0 || p.best.state != 0 {
+		return nil, fmt.Errorf("cuda: cublasLt has no algorithm for matrix product %+v", key)
 	}
-	d.needed = max(d.needed, int(p.how.workspaceSize))
+	d.needed = max(d.needed, int(p.best.workspaceSize))
 	return p, nil
 }
 
-// close forgets the descriptions. There is nothing to do about a failure.
+// close destroys the descriptors. It ignores errors: nothing can be done about them.
 func (p *product) close(d *device) {
 	d.cublasLtMatmulDescDestroy(p.desc)
 	for _, l := range []matrixLayout{p.a, p.b, p.c} {
@@ -115,7 +114,7 @@ func (p *product) close(d *device) {
 	}
 }
 
-// linear is a linear layer without bias: nn.Product of rows and weights [In, Out].
+// linear is a linear layer without bias: an nn.Product with weights [In, Out].
 type linear struct {
 	d             *device
 	rows, in, out int

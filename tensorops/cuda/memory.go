@@ -11,29 +11,30 @@ import (
 )
 
 const (
-	smallStep = 512 // sizes up to smallMax are rounded up to multiples of this
+	smallStep = 512 // sizes up to smallMax are rounded up to a multiple of this
 	smallMax  = 1 << 20
-	largeStep = 2 << 20 // and larger ones to multiples of this, the size of the GPU's pages
+	largeStep = 2 << 20 // larger sizes are rounded up to a multiple of this, the GPU's page size
 )
 
-// pool lends device memory. What is given back is kept to be lent again, since the driver's own functions are slow and
-// wait for all queued work; it goes back to the driver when other memory is wanted that is not there. Memory is lent
-// again without waiting, as all work is queued in one stream. A pool is not for concurrent use.
-type pool struct {
+// allocator is a caching allocator of device memory. It keeps freed memory for reuse, because the driver's functions
+// are slow and wait for all queued work, and returns it to the driver only when an allocation would fail otherwise.
+// Memory is reused without waiting, since all work is queued in one stream. It must not be used by two goroutines at
+// once.
+type allocator struct {
 	*driver
-	limit    uint64 // of held
-	held     uint64 // taken from the driver
-	inUse    uint64 // lent, after rounding
+	limit    uint64 // on held
+	held     uint64 // bytes allocated from the driver
+	inUse    uint64 // bytes allocated to users, rounded
 	peak     uint64 // of inUse
 	segments []*segment
-	lent     map[uint64]*segment // by the address of what is lent
+	live     map[uint64]*segment // by the address of an allocation
 }
 
-// segment is memory taken from the driver in one piece. It serves either small sizes or large ones, so that small
-// arrays, which tend to stay, do not keep large pieces from being given back.
+// segment is one allocation from the driver. It serves either small or large sizes, so that small arrays, which tend to
+// live long, do not keep large segments from being freed.
 type segment struct {
 	small  bool
-	blocks []block // in the order of addresses, without gaps, no two free ones side by side
+	blocks []block // by address, without gaps; free neighbors are merged
 }
 
 // block is a part of a segment.
@@ -42,73 +43,73 @@ type block struct {
 	free        bool
 }
 
-// newPool returns a pool that takes at most limit bytes from the driver; 0 is no limit.
-func newPool(a *api, limit int64) *pool {
-	p := &pool{driver: &a.driver, limit: math.MaxUint64, lent: map[uint64]*segment{}}
+// newAllocator returns an allocator that takes at most limit bytes from the driver; 0 means no limit.
+func newAllocator(a *api, limit int64) *allocator {
+	m := &allocator{driver: &a.driver, limit: math.MaxUint64, live: map[uint64]*segment{}}
 	if limit > 0 {
-		p.limit = uint64(limit)
+		m.limit = uint64(limit)
 	}
-	return p
+	return m
 }
 
-// alloc lends bytes of device memory, aligned to 512 bytes, for a purpose that an error names.
-func (p *pool) alloc(bytes int, what string) (addr uint64, err error) {
+// alloc allocates device memory, aligned to 512 bytes; an error says what it was for.
+func (m *allocator) alloc(bytes int, what string) (addr uint64, err error) {
 	need := round(uint64(max(bytes, 1)))
-	if addr, ok := p.reuse(need, true); ok {
+	if addr, ok := m.reuse(need, true); ok {
 		return addr, nil
 	}
-	if err = p.grow(need, what); errors.Is(err, ssl.ErrOutOfMemory) {
-		if err := p.trim(); err != nil {
+	if err = m.grow(need, what); errors.Is(err, ssl.ErrOutOfMemory) {
+		if err := m.trim(); err != nil {
 			return 0, err
 		}
-		err = p.grow(need, what)
+		err = m.grow(need, what)
 	}
 	if err != nil && !errors.Is(err, ssl.ErrOutOfMemory) {
 		return 0, err
 	}
-	if addr, ok := p.reuse(need, err == nil); ok {
+	if addr, ok := m.reuse(need, err == nil); ok {
 		return addr, nil
 	}
-	return 0, p.shortage(err)
+	return 0, m.shortage(err)
 }
 
-// free takes back what alloc lent.
-func (p *pool) free(addr uint64) {
-	s, ok := p.lent[addr]
+// free frees memory that alloc allocated.
+func (m *allocator) free(addr uint64) {
+	s, ok := m.live[addr]
 	if !ok {
-		panic(fmt.Sprintf("cuda: device memory at %#x is given back that was not lent", addr))
+		panic(fmt.Sprintf("cuda: device memory at %#x is freed but not allocated", addr))
 	}
-	delete(p.lent, addr)
-	p.inUse -= s.release(addr)
+	delete(m.live, addr)
+	m.inUse -= s.release(addr)
 }
 
-// available is how many bytes could be lent, if they were all in one piece.
-func (p *pool) available() uint64 {
+// available returns the number of bytes that could be allocated if there were no fragmentation.
+func (m *allocator) available() uint64 {
 	var free, total uint64
-	if p.cuMemGetInfo(&free, &total) != 0 {
-		free = 0 // the operation that fails next will tell why
+	if m.cuMemGetInfo(&free, &total) != 0 {
+		free = 0 // the next operation reports the error
 	}
-	return p.held - p.inUse + min(free, p.limit-p.held)
+	return m.held - m.inUse + min(free, m.limit-m.held)
 }
 
-// close gives everything back to the driver, what is still lent too.
-func (p *pool) close() error {
-	slog.Debug("device memory", "peak", size(p.peak), "lent at the end", size(p.inUse))
+// close returns all memory to the driver, even if it is allocated.
+func (m *allocator) close() error {
+	slog.Debug("device memory", "peak", size(m.peak), "in use at the end", size(m.inUse))
 	var errs []error
-	for _, s := range p.segments {
-		errs = append(errs, p.check(p.cuMemFree(s.blocks[0].addr), "cuMemFree"))
+	for _, s := range m.segments {
+		errs = append(errs, m.check(m.cuMemFree(s.blocks[0].addr), "cuMemFree"))
 	}
-	p.segments, p.held, p.inUse = nil, 0, 0
-	clear(p.lent)
+	m.segments, m.held, m.inUse = nil, 0, 0
+	clear(m.live)
 	return errors.Join(errs...)
 }
 
-// reuse lends the smallest free block that is large enough, if there is one, and keeps the rest of it free. It looks
-// in segments for such sizes, or in all of them if not apart.
-func (p *pool) reuse(need uint64, apart bool) (addr uint64, ok bool) {
+// reuse allocates from the smallest free block that is large enough, if any, and splits off the rest. With apart, it
+// only considers segments for sizes like this one.
+func (m *allocator) reuse(need uint64, apart bool) (addr uint64, ok bool) {
 	var from *segment
 	best, at := uint64(math.MaxUint64), 0
-	for _, s := range p.segments {
+	for _, s := range m.segments {
 		if apart && s.small != (need <= smallMax) {
 			continue
 		}
@@ -122,60 +123,60 @@ func (p *pool) reuse(need uint64, apart bool) (addr uint64, ok bool) {
 		return 0, false
 	}
 	addr = from.take(at, need)
-	p.lent[addr] = from
-	p.inUse += need
-	p.peak = max(p.peak, p.inUse)
+	m.live[addr] = from
+	m.inUse += need
+	m.peak = max(m.peak, m.inUse)
 	return addr, true
 }
 
-// grow takes a segment from the driver that has room for a size.
-func (p *pool) grow(need uint64, what string) error {
-	bytes := max(need, largeStep) // small arrays share one
+// grow takes a segment from the driver that is large enough.
+func (m *allocator) grow(need uint64, what string) error {
+	bytes := max(need, largeStep) // small arrays share a segment
 	asked := fmt.Sprintf("cuMemAlloc of %s for %s", size(need), what)
-	if bytes > p.limit-p.held {
-		return &statusError{asked, "beyond the limit that was set", true}
+	if bytes > m.limit-m.held {
+		return &statusError{asked, "exceeds the memory limit", true}
 	}
 	var addr uint64
-	if err := p.check(p.cuMemAlloc(&addr, bytes), "%s", asked); err != nil {
+	if err := m.check(m.cuMemAlloc(&addr, bytes), "%s", asked); err != nil {
 		return err
 	}
-	p.segments = append(p.segments, &segment{need <= smallMax, []block{{addr, bytes, true}}})
-	p.held += bytes
+	m.segments = append(m.segments, &segment{need <= smallMax, []block{{addr, bytes, true}}})
+	m.held += bytes
 	return nil
 }
 
-// trim gives the segments back to the driver of which nothing is lent.
-func (p *pool) trim() error {
-	kept := p.segments[:0]
+// trim returns unused segments to the driver.
+func (m *allocator) trim() error {
+	kept := m.segments[:0]
 	var errs []error
-	for _, s := range p.segments {
+	for _, s := range m.segments {
 		if len(s.blocks) > 1 || !s.blocks[0].free {
 			kept = append(kept, s)
 			continue
 		}
-		p.held -= s.blocks[0].bytes
-		errs = append(errs, p.check(p.cuMemFree(s.blocks[0].addr), "cuMemFree"))
+		m.held -= s.blocks[0].bytes
+		errs = append(errs, m.check(m.cuMemFree(s.blocks[0].addr), "cuMemFree"))
 	}
-	clear(p.segments[len(kept):])
-	p.segments = kept
+	clear(m.segments[len(kept):])
+	m.segments = kept
 	return errors.Join(errs...)
 }
 
-// shortage adds to an error how memory stands.
-func (p *pool) shortage(err error) error {
-	limit := "there is no limit"
-	if p.limit != math.MaxUint64 {
-		limit = "the limit is " + size(p.limit)
+// shortage adds the state of the memory to an error.
+func (m *allocator) shortage(err error) error {
+	limit := "no limit"
+	if m.limit != math.MaxUint64 {
+		limit = "limit " + size(m.limit)
 	}
 	device := ""
 	var free, total uint64
-	if p.cuMemGetInfo(&free, &total) == 0 {
-		device = fmt.Sprintf(", %s of the device's %s are free", size(free), size(total))
+	if m.cuMemGetInfo(&free, &total) == 0 {
+		device = fmt.Sprintf(", %s of %s free on the device", size(free), size(total))
 	}
-	return fmt.Errorf("%w; %s are in use, %s at most so far, %s%s", err, size(p.inUse), size(p.peak), limit, device)
+	return fmt.Errorf("%w; %s in use, peak %s, %s%s", err, size(m.inUse), size(m.peak), limit, device)
 }
 
-// take lends the first bytes of a free block.
+// take allocates the first bytes of a free block.
 func (s *segment) take(i int, bytes uint64) (addr uint64) {
 	b := &s.blocks[i]
 	b.free = false
@@ -187,7 +188,7 @@ func (s *segment) take(i int, bytes uint64) (addr uint64) {
 	return addr
 }
 
-// release makes the block at an address free and one with those beside it that are. It returns the block's size.
+// release frees the block at an address, merges it with free neighbors, and returns its size.
 func (s *segment) release(addr uint64) (bytes uint64) {
 	merged := make([]block, 0, len(s.blocks))
 	for _, b := range s.blocks {
@@ -204,7 +205,7 @@ func (s *segment) release(addr uint64) (bytes uint64) {
 	return bytes
 }
 
-// round is what is taken for a size.
+// round returns the size that is allocated for a requested size.
 func round(bytes uint64) uint64 {
 	step := uint64(smallStep)
 	if bytes > smallMax {
@@ -213,5 +214,5 @@ func round(bytes uint64) uint64 {
 	return (bytes + step - 1) / step * step
 }
 
-// size writes a number of bytes.
+// size formats a number of bytes.
 func size(bytes uint64) string { return humanize.IBytes(bytes) }

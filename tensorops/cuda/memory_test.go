@@ -8,14 +8,14 @@ import (
 	"pgregory.net/rapid"
 )
 
-// fakeMemory is a device's memory: no bytes, only what is allocated.
+// fakeMemory simulates a device's memory: it tracks allocations, without any bytes.
 type fakeMemory struct {
 	total, used, next uint64
 	blocks            map[uint64]uint64 // bytes by address
-	calls             int               // of cuMemAlloc
+	calls             int               // to cuMemAlloc
 }
 
-// api returns the driver's functions of memory.
+// api returns the driver's memory functions.
 func (f *fakeMemory) api() *api {
 	f.blocks, f.next = map[uint64]uint64{}, 1<<40
 	name, text := []byte("CUDA_ERROR_OUT_OF_MEMORY\x00"), []byte("out of memory\x00")
@@ -30,7 +30,7 @@ func (f *fakeMemory) api() *api {
 		}
 		*addr = f.next
 		f.blocks[f.next] = bytes
-		f.next += bytes + 512 // never side by side
+		f.next += bytes + 512 // never adjacent
 		f.used += bytes
 		return 0
 	}
@@ -46,13 +46,13 @@ func (f *fakeMemory) api() *api {
 	return a
 }
 
-// TestPool draws sizes and what is given back: what is lent lies in what was allocated and never overlaps, the limit
-// holds, a failure is a lack of memory, and everything goes back at the end.
-func TestPool(t *testing.T) {
+// TestAllocator allocates and frees at random: allocations are within the driver's and never overlap, the limit is
+// kept, all failures are out-of-memory errors, and everything is freed in the end.
+func TestAllocator(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		f := &fakeMemory{total: uint64(rapid.IntRange(4, 64).Draw(t, "total")) << 20}
 		limit := int64(rapid.IntRange(0, 64).Draw(t, "limit")) << 20
-		p := newPool(f.api(), limit)
+		p := newAllocator(f.api(), limit)
 		type lent struct{ addr, bytes uint64 }
 		var live []lent
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
@@ -95,10 +95,11 @@ func TestPool(t *testing.T) {
 	})
 }
 
-// TestPoolReuse lends again without asking the driver, and makes room before it gives up.
-func TestPoolReuse(t *testing.T) {
+// TestAllocatorReuse checks that memory is reused without calling the driver, and that unused memory is freed before
+// giving up.
+func TestAllocatorReuse(t *testing.T) {
 	f := &fakeMemory{total: 32 << 20}
-	p := newPool(f.api(), 0)
+	p := newAllocator(f.api(), 0)
 	alloc := func(bytes int) uint64 {
 		addr, err := p.alloc(bytes, "a test")
 		require.NoError(t, err)
@@ -116,29 +117,29 @@ func TestPoolReuse(t *testing.T) {
 	require.Equal(t, uint64(32<<20-8<<20-1024), p.available())
 	p.free(first)
 	p.free(second)
-	alloc(28 << 20) // what was kept goes back to the driver
+	alloc(28 << 20) // unused memory is returned to the driver
 	require.Panics(t, func() { p.free(first) })
 	require.NoError(t, p.close())
 }
 
-// TestPoolShortage reads the error of a device, and of a limit, that is too small.
-func TestPoolShortage(t *testing.T) {
+// TestAllocatorShortage checks the error when a device's memory, or the limit, is too small.
+func TestAllocatorShortage(t *testing.T) {
 	f := &fakeMemory{total: 32 << 20}
-	p := newPool(f.api(), 0)
+	p := newAllocator(f.api(), 0)
 	_, err := p.alloc(10<<20, "weights")
 	require.NoError(t, err)
 	_, err = p.alloc(23<<20, "activations")
 	require.EqualError(t, err, "cuda: cuMemAlloc of 24 MiB for activations: CUDA_ERROR_OUT_OF_MEMORY (out of memory); "+
-		"10 MiB are in use, 10 MiB at most so far, there is no limit, 22 MiB of the device's 32 MiB are free")
+		"10 MiB in use, peak 10 MiB, no limit, 22 MiB of 32 MiB free on the device")
 	require.ErrorIs(t, err, ssl.ErrOutOfMemory)
-	p = newPool(f.api(), 5<<20)
+	p = newAllocator(f.api(), 5<<20)
 	_, err = p.alloc(6<<20, "activations")
-	require.EqualError(t, err, "cuda: cuMemAlloc of 6.0 MiB for activations: beyond the limit that was set; "+
-		"0 B are in use, 0 B at most so far, the limit is 5.0 MiB, 22 MiB of the device's 32 MiB are free")
+	require.EqualError(t, err, "cuda: cuMemAlloc of 6.0 MiB for activations: exceeds the memory limit; "+
+		"0 B in use, peak 0 B, limit 5.0 MiB, 22 MiB of 32 MiB free on the device")
 	require.ErrorIs(t, err, ssl.ErrOutOfMemory)
 	a := f.api()
 	a.cuMemAlloc = func(*uint64, uint64) status { return 700 }
-	_, err = newPool(a, 0).alloc(1, "activations")
+	_, err = newAllocator(a, 0).alloc(1, "activations")
 	require.Error(t, err)
 	require.NotErrorIs(t, err, ssl.ErrOutOfMemory)
 }

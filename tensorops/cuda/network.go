@@ -5,15 +5,15 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/nn"
 )
 
-// network is a device as one network sees it: nn.Device, with the network's flat vectors.
+// network is the nn.Device of one network, with its flat vectors.
 type network struct {
 	*device
 	flat     *flat
-	params   Buffer // float32: what norms read
-	weights  Buffer // activations: the parameters that products read
-	grads    Buffer // float32: gradients of norms' parameters
-	dweights Buffer // activations: gradients of products' parameters
-	values   int    // bytes of what lies between operations
+	params   Buffer // float32: the parameters for norms
+	weights  Buffer // activations: the parameters for products
+	grads    Buffer // float32: gradients of the norms' parameters
+	dweights Buffer // activations: gradients of the products' parameters
+	values   int    // bytes of activations and their gradients
 }
 
 // newNetwork allocates the flat vectors, those of gradients only for training.

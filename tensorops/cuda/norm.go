@@ -1,46 +1,46 @@
 package cuda
 
-// memory allocates arrays of a device that stay until the device is closed. Arrays are aligned to 16 bytes.
+// memory allocates arrays that live until the device is closed. They are aligned to 16 bytes.
 type memory interface {
 	floats(n int) Buffer // n float32
 	bytes(n int) Buffer
 }
 
-// normSpec says what a norm is.
+// normSpec describes a norm.
 type normSpec struct {
-	Batch    bool // BatchNorm; if not, only Shift is added
+	Batch    bool // BatchNorm; otherwise only Shift is added
 	ReLU     bool
 	Channels int
-	// Parameters and their gradients, float32 [Channels] each; none where the layer has none.
+	// Parameters and their gradients, float32 [Channels] each; zero if the layer does not have them.
 	Scale, Shift, DScale, DShift Buffer
 }
 
-// How the rows are cut, by their shape alone: sums must not depend on the GPU.
+// How the rows are split; this depends on their shape alone, because sums must not depend on the GPU.
 const (
-	normBlocks  = 1024 // of a kernel that walks over rows, about as many as a large GPU runs at once
-	normFewest  = 4    // rows of a thread, unless the blocks get fewer than that
-	normMost    = 1024 // rows of a thread: more would cost precision
+	normBlocks  = 1024 // target number of blocks: about as many as a large GPU runs at once
+	normFewest  = 4    // least rows per thread, unless there are too few
+	normMost    = 1024 // most rows per thread, which limits the loss of precision
 	normTable   = 7    // TABLE in norm.cu
-	normParts   = 2    // values of a channel in a chunk
+	normParts   = 2    // values per channel in a chunk
 	normColumns = 32   // most threads of a block in x
 )
 
-// norm is nn.Norm on the GPU, with the statistics of the batch: BatchNorm or a bias, then the residual sum and ReLU,
-// fused. Each of the views is an equal consecutive part of the rows with statistics of its own.
+// norm is nn.Norm on the GPU, fused: BatchNorm with batch statistics or a bias, then an optional residual sum and ReLU.
+// The views are equal consecutive parts of the rows with separate statistics.
 type norm struct {
 	normSpec
 	q     queue
-	rows  int // of a view
+	rows  int // per view
 	views int // 1 without BatchNorm
 
-	chunkRows, chunks int  // of a view
-	grid, block       dim3 // of kernels that walk over rows
-	reduceGrid        dim3 // of kernels that reduce, for one view
+	chunkRows, chunks int  // per view
+	grid, block       dim3 // of kernels that iterate over rows
+	reduceGrid        dim3 // of reduction kernels, for one view
 	reduceBlock       dim3
 	table, parts      Buffer // float32 [views, normTable, Channels], [views, chunks, normParts, Channels]
 }
 
-// newNorm makes a norm for rows of l.Channels channels, rows of all views together.
+// newNorm returns a norm for [rows, l.Channels]; rows are those of all views together.
 func newNorm(q queue, m memory, l normSpec, rows, views int) *norm {
 	if !l.Batch {
 		views = 1
@@ -55,7 +55,7 @@ func newNorm(q queue, m memory, l normSpec, rows, views int) *norm {
 	n.chunkRows = min(ceil(n.rows, n.chunks), normMost*y)
 	n.chunks = ceil(n.rows, n.chunkRows)
 	n.grid, n.block = dim3{uint32(tiles), uint32(n.chunks), uint32(views)}, dim3{uint32(x), uint32(y), 1}
-	n.reduceGrid, n.reduceBlock = line(ceil(l.Channels, side)), dim3{side, side, 1}
+	n.reduceGrid, n.reduceBlock = dim1(ceil(l.Channels, side)), dim3{side, side, 1}
 	n.parts = m.floats(views * n.chunks * normParts * l.Channels)
 	if l.Batch {
 		n.table = m.floats(views * normTable * l.Channels)
@@ -63,7 +63,7 @@ func newNorm(q queue, m memory, l normSpec, rows, views int) *norm {
 	return n
 }
 
-// Forward sets y [views·rows, Channels] from x; residual is added before ReLU and may be none. y may be x.
+// Forward computes y [views·rows, Channels] from x; residual is added before ReLU and may be zero. y may be x.
 func (n *norm) Forward(x, residual, y Buffer) {
 	if n.Batch {
 		n.q.launch("norm_moments", n.grid, n.block, x, n.parts, n.rows, n.Channels, n.chunkRows)
@@ -74,16 +74,16 @@ func (n *norm) Forward(x, residual, y Buffer) {
 	n.apply(x, residual, y)
 }
 
-// Reapply sets y from x as the last Forward did, which had no residual.
+// Reapply computes y from x as the last Forward did, which must have had no residual.
 func (n *norm) Reapply(x, y Buffer) { n.apply(x, Buffer{}, y) }
 
 func (n *norm) apply(x, residual, y Buffer) {
 	n.q.launch("norm_apply", n.grid, n.block, x, residual, y, n.table, n.Shift, n.rows, n.Channels, n.chunkRows, n.ReLU)
 }
 
-// Backward sets dx, the gradient of x, from the gradient g1 (+ g2 unless none) of y, and the gradients of scale and
-// shift. With ReLU or g2, masked receives the gradient before ReLU and after the residual sum, which is also that of
-// the residual. masked may be g1 or dx; dx may be g1, g2, x or masked. x and y are those of the forward pass.
+// Backward computes dx, the gradient of x, from the gradient g1 (+ g2 unless zero) of y, and the gradients of scale and
+// shift. With ReLU or g2, it writes to masked the gradient before ReLU, which is also the residual's. masked may be g1
+// or dx; dx may be g1, g2, x or masked. x and y are those of the forward pass.
 func (n *norm) Backward(g1, g2, x, y, masked, dx Buffer) {
 	if !n.ReLU {
 		y = Buffer{}
@@ -100,6 +100,6 @@ func (n *norm) Backward(g1, g2, x, y, masked, dx Buffer) {
 		n.q.launch("norm_combine", n.grid, n.block, g, x, dx, n.table, n.rows, n.Channels, n.chunkRows)
 	case dx.Addr != g.Addr:
 		size := n.rows * n.Channels
-		n.q.launch("norm_copy", line(ceil(size, threads)), line(threads), g, dx, uint64(size))
+		n.q.launch("norm_copy", dim1(ceil(size, threads)), dim1(threads), g, dx, uint64(size))
 	}
 }

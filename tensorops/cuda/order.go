@@ -5,16 +5,15 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/sdrnet"
 )
 
-// align is the number of elements to whose multiples arrays and parameters are aligned: 256 bytes of bfloat16, which
-// cublasLt asks for.
+// align is the alignment of arrays and parameters, in elements: 256 bytes of bfloat16, as cublasLt requires.
 const align = 128
 
-// flat is the flat vector of a network's parameters as it lies on the device: in nn's order, each parameter aligned,
-// the weights of a convolution [Cout, KH, KW, Cin], as cuDNN has them beside NHWC images.
+// flat is the layout of a network's flat parameter vector on the device: nn's order with each parameter aligned, and
+// convolution weights in [Cout, KH, KW, Cin], cuDNN's layout for NHWC images.
 type flat struct {
-	// order tells for every element which of nn's it is, -1 for what fills gaps.
+	// order maps each element to its index in nn's vector; padding is -1.
 	order []int32
-	// offsets are those of the parameters, by their offsets in nn's flat vector.
+	// offsets maps the parameters' offsets in nn's vector to those on the device.
 	offsets map[int]int
 }
 
@@ -38,7 +37,7 @@ func newFlat(l *nn.Layout) *flat {
 	return f
 }
 
-// span is where a span of nn's flat vector, one whole parameter, lies: elements of a vector of so many bytes each.
+// span returns the elements of b, each of size bytes, that hold a span of nn's vector, which must be a whole parameter.
 func (f *flat) span(b Buffer, s nn.Span, size int) Buffer {
 	if s.Len() == 0 {
 		return Buffer{}
@@ -47,24 +46,23 @@ func (f *flat) span(b Buffer, s nn.Span, size int) Buffer {
 	return b.slice(from, from+s.Len(), size)
 }
 
-// partition tells how the flat vector of a sub-net is made up of what all sub-nets share and of the groups that it
-// takes at every level.
+// partition describes how a sub-net's flat vector is composed of shared elements and of the groups of its levels.
 type partition struct {
 	*flat
-	// chunks cut the flat vector.
+	// chunks partition the flat vector.
 	chunks []chunk
 	// tensors is the number of parameters.
 	tensors int
-	// groups[l] is order for a group of level l: which element of sdrnet's each of the device's is.
+	// groups[l] is order for a group of level l: it maps the device's elements to sdrnet's.
 	groups [][]int32
 }
 
-// newPartition finds the partition of all nets that split as the given one.
+// newPartition returns the partition of all sub-nets of nets.
 func newPartition(nets *sdrnet.Net) *partition {
 	l := nets.Layout()
 	p := &partition{flat: newFlat(l), tensors: len(l.Params), groups: make([][]int32, nets.Levels())}
-	owner := make([]int32, l.NumParams) // level by nn's element, -1 for shared
-	place := make([]int32, l.NumParams) // within sdrnet's group
+	owner := make([]int32, l.NumParams) // level of each of nn's elements; -1 if shared
+	index := make([]int32, l.NumParams) // within sdrnet's group
 	for i := range owner {
 		owner[i] = -1
 	}
@@ -72,7 +70,7 @@ func newPartition(nets *sdrnet.Net) *partition {
 		at := int32(0)
 		for _, s := range nets.Individual(level) {
 			for i := s.From; i < s.To; i++ {
-				owner[i], place[i] = int32(level), at
+				owner[i], index[i] = int32(level), at
 				at++
 			}
 		}
@@ -88,7 +86,7 @@ func newPartition(nets *sdrnet.Net) *partition {
 			level, pos := owner[element], int32(0)
 			if level >= 0 {
 				pos = int32(len(p.groups[level]))
-				p.groups[level] = append(p.groups[level], place[element])
+				p.groups[level] = append(p.groups[level], index[element])
 			}
 			if n := len(p.chunks); i > offset && p.chunks[n-1].Level == level && p.chunks[n-1].Count < chunkLen {
 				p.chunks[n-1].Count++

@@ -5,8 +5,8 @@ import (
 	"unsafe"
 )
 
-// Buffer is an array in the memory of a device; the zero Buffer is none. What its elements are, 4-byte floats or
-// activations (float32, or bfloat16 in a network of that precision), is known to those who use it.
+// Buffer is an array in device memory; the zero Buffer means nil. Its users know the type of its elements: float32 or
+// activations (float32, or bfloat16 in a network of that precision).
 type Buffer struct {
 	Addr uint64 // of the first element
 	Len  int    // elements
@@ -15,14 +15,15 @@ type Buffer struct {
 // dim3 is a number of blocks or threads in x, y and z.
 type dim3 [3]uint32
 
-// queue takes kernels to run one after the other.
+// queue runs kernels one after the other.
 type queue interface {
 	// launch queues a kernel of the folder kernels. Its arguments are Buffers (pointers in the kernel), ints and bools
-	// (int, 1 for true), float32s (float) and uint64s (unsigned long long). Errors are kept and come out when the queue is waited for.
+	// (int, 1 for true), float32s (float) and uint64s (unsigned long long). Errors are kept until the queue is waited
+	// for.
 	launch(kernel string, grid, block dim3, args ...any)
 }
 
-// encode lays out the arguments of a kernel as cuLaunchKernel takes them: the address of each value.
+// encode lays out a kernel's arguments for cuLaunchKernel: it returns the address of each value.
 func encode(args []any) []unsafe.Pointer {
 	values, addresses := make([]uint64, len(args)), make([]unsafe.Pointer, len(args))
 	for i, a := range args {
@@ -42,7 +43,7 @@ func encode(args []any) []unsafe.Pointer {
 		case uint64:
 			values[i] = a
 		default:
-			panic(fmt.Sprintf("cuda: argument %d of a kernel is a %T; give a Buffer, an int, a bool, a float32 or a uint64", i, a))
+			panic(fmt.Sprintf("cuda: argument %d of a kernel is a %T; want a Buffer, an int, a bool, a float32 or a uint64", i, a))
 		}
 	}
 	return addresses

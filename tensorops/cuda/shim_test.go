@@ -21,15 +21,15 @@ import (
 type shimLibrary struct {
 	once   sync.Once
 	err    error
-	mu     sync.Mutex // a launch at a time
+	mu     sync.Mutex // serializes launches
 	launch func(name string, gx, gy, gz, bx, by, bz uint32, args unsafe.Pointer) int32
 	layout func(to *int32)
 }
 
 var shimLibraries [2]shimLibrary // float32, bfloat16
 
-// shim runs kernels on the CPU, as g++ compiles them from the same source: it is queue, memory and multiplier in host
-// memory. Every array lies between guards, which are looked at after every kernel. It panics where a test must fail, so
+// shim runs kernels on the CPU, compiled by g++ from the same source. It implements queue, memory and multiplier in
+// host memory. Each array is between guards, which are checked after every kernel. It panics where a test must fail, so
 // that rapid shrinks.
 type shim struct {
 	lib    *shimLibrary
@@ -37,18 +37,18 @@ type shim struct {
 	blocks map[uint64]shimBlock // by the address of the array
 }
 
-// shimBlock is an array with what surrounds it.
+// shimBlock is an array with its guards.
 type shimBlock struct {
 	all      []byte
-	from, to int // the array
+	from, to int // range of the array
 }
 
 const (
-	shimGuard = 512                // bytes before and after an array, at least
-	shimFill  = 0x7fc07fc07fc07fc0 // NaN in both precisions: what guards and new arrays hold
+	shimGuard = 512                // least bytes before and after an array
+	shimFill  = 0x7fc07fc07fc07fc0 // NaN in both precisions; the content of guards and new arrays
 )
 
-// newShim returns a shim for float32 or bfloat16 activations. Without g++ for amd64, the test is skipped.
+// newShim returns a shim for float32 or bfloat16 activations. It skips the test without g++ for amd64.
 func newShim(t *testing.T, bf16 bool) *shim {
 	t.Helper()
 	if runtime.GOARCH != "amd64" || runtime.GOOS != "linux" {
@@ -58,7 +58,7 @@ func newShim(t *testing.T, bf16 bool) *shim {
 		t.Skip("the kernels are tested on the GPU")
 	}
 	if _, err := exec.LookPath("g++"); err != nil {
-		t.Skip("no g++, which compiles the kernels for the CPU")
+		t.Skip("no g++ to compile the kernels for the CPU")
 	}
 	lib := &shimLibraries[0]
 	if bf16 {
@@ -75,7 +75,7 @@ func (l *shimLibrary) build(bf16 bool) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }() // what is loaded needs no file
+	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }() // the loaded library needs no file
 	name, define := "float32", "-DBF16=0"
 	if bf16 {
 		name, define = "bfloat16", "-DBF16=1"
@@ -121,14 +121,14 @@ func (s *shim) launch(kernel string, grid, block dim3, args ...any) {
 	s.run(kernel, grid, block, encode(args))
 }
 
-// run runs a kernel with arguments as cuLaunchKernel takes them: the address of each.
+// run runs a kernel with arguments like cuLaunchKernel's: the address of each value.
 func (s *shim) run(kernel string, grid, block dim3, args []unsafe.Pointer) {
 	s.lib.mu.Lock()
 	code := s.lib.launch(kernel, grid[0], grid[1], grid[2], block[0], block[1], block[2], unsafe.Pointer(&args[0]))
 	s.lib.mu.Unlock()
 	runtime.KeepAlive(args)
 	if code != 0 {
-		panic(fmt.Sprintf("kernel %s, %v blocks of %v threads: the shim says %d, see launch.h",
+		panic(fmt.Sprintf("kernel %s, %v blocks of %v threads: shim_launch returned %d, see launch.h",
 			kernel, grid, block, code))
 	}
 	for _, b := range s.blocks {
@@ -141,14 +141,14 @@ func (s *shim) run(kernel string, grid, block dim3, args []unsafe.Pointer) {
 	}
 }
 
-// check panics unless a byte of a guard is untouched.
+// check panics if a byte of a guard has changed.
 func (b shimBlock) check(kernel string, at int, v byte) {
 	if want := byte(uint64(shimFill) >> (8 * (at % 8))); v != want {
-		panic(fmt.Sprintf("kernel %s has written byte %d of an array of %d", kernel, at-b.from, b.to-b.from))
+		panic(fmt.Sprintf("kernel %s wrote byte %d of an array of %d", kernel, at-b.from, b.to-b.from))
 	}
 }
 
-// alloc makes an array of n elements, aligned as a GPU's.
+// alloc allocates an array of n elements, aligned as on a GPU.
 func (s *shim) alloc(n, bytes int) Buffer {
 	words := make([]uint64, (bytes+3*shimGuard+7)/8)
 	for i := range words {
@@ -168,7 +168,7 @@ func (s *shim) bytes(n int) Buffer { return s.alloc(n, n) }
 // floats implements memory.
 func (s *shim) floats(n int) Buffer { return s.alloc(n, 4*n) }
 
-// acts makes an array of n activations.
+// acts allocates an array of n activations.
 func (s *shim) acts(n int) Buffer {
 	if s.bf16 {
 		return s.alloc(n, 2*n)
@@ -176,7 +176,7 @@ func (s *shim) acts(n int) Buffer {
 	return s.floats(n)
 }
 
-// data is the memory of a whole array.
+// data returns the memory of a whole array.
 func (s *shim) data(b Buffer) unsafe.Pointer {
 	block, ok := s.blocks[b.Addr]
 	if !ok {
@@ -185,7 +185,7 @@ func (s *shim) data(b Buffer) unsafe.Pointer {
 	return unsafe.Pointer(&block.all[block.from])
 }
 
-// floatsOf makes a float32 array of values; readFloats reads it.
+// floatsOf allocates a float32 array of values; readFloats reads it.
 func (s *shim) floatsOf(values []float32) Buffer {
 	b := s.floats(len(values))
 	copy(unsafe.Slice((*float32)(s.data(b)), b.Len), values)
@@ -196,7 +196,7 @@ func (s *shim) readFloats(b Buffer) []float32 {
 	return append([]float32(nil), unsafe.Slice((*float32)(s.data(b)), b.Len)...)
 }
 
-// actsOf makes an array of activations, values rounded; readActs reads it.
+// actsOf allocates an array of activations, rounded from values; readActs reads it.
 func (s *shim) actsOf(values []float32) Buffer {
 	b := s.acts(len(values))
 	s.writeActs(b, values)
@@ -227,7 +227,7 @@ func (s *shim) readActs(b Buffer) []float32 {
 // put fills an array of bytes.
 func (s *shim) put(b Buffer, host unsafe.Pointer) { copyBytes(s.data(b), host, uint64(b.Len)) }
 
-// round is what activations keep of values, in place.
+// round rounds values to activations, in place.
 func (s *shim) round(values []float32) []float32 {
 	if s.bf16 {
 		for i, v := range values {
@@ -237,7 +237,7 @@ func (s *shim) round(values []float32) []float32 {
 	return values
 }
 
-// toBFloat16 rounds to nearest even.
+// toBFloat16 rounds to nearest, ties to even.
 func toBFloat16(v float32) uint16 {
 	bits := math.Float32bits(v)
 	if v != v {

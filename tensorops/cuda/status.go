@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The statuses that the libraries' functions return; 0 is success.
+// Statuses that the libraries' functions return; 0 is success.
 type (
 	status    int32 // CUresult
 	rtcStatus int32 // nvrtcResult
@@ -16,32 +16,32 @@ type (
 	ltStatus  int32 // cublasStatus_t
 )
 
-// statusError is a function's status that is not success.
+// statusError is an error status of a function.
 type statusError struct {
-	what        string // was tried
-	status      string // as the library calls it, perhaps with its explanation
+	what        string // the operation that failed
+	status      string // the status's name in the library, possibly with an explanation
 	outOfMemory bool
 }
 
 func (e *statusError) Error() string { return "cuda: " + e.what + ": " + e.status }
 
-// Is makes errors.Is find ssl.ErrOutOfMemory.
+// Is makes errors.Is match ssl.ErrOutOfMemory.
 func (e *statusError) Is(target error) bool { return e.outOfMemory && target == ssl.ErrOutOfMemory }
 
-// check makes an error of the driver's status; what was tried is formatted only then.
+// check returns an error for a status of the driver. It formats the operation only on failure.
 func (d *driver) check(s status, format string, args ...any) error {
 	if s == 0 {
 		return nil
 	}
 	name, text := (*byte)(nil), (*byte)(nil)
-	told := fmt.Sprintf("CUresult %d, which this driver does not know", s)
+	told := fmt.Sprintf("CUresult %d, unknown to this driver", s)
 	if d.cuGetErrorName(s, &name) == 0 && d.cuGetErrorString(s, &text) == 0 {
 		told = fmt.Sprintf("%s (%s)", unix.BytePtrToString(name), unix.BytePtrToString(text))
 	}
 	return &statusError{fmt.Sprintf(format, args...), told, s == errorOutOfMemory}
 }
 
-// checkRTC does so with a status of NVRTC.
+// checkRTC does so for NVRTC.
 func (n *nvrtc) checkRTC(s rtcStatus, format string, args ...any) error {
 	if s == 0 {
 		return nil
@@ -49,7 +49,7 @@ func (n *nvrtc) checkRTC(s rtcStatus, format string, args ...any) error {
 	return &statusError{fmt.Sprintf(format, args...), n.nvrtcGetErrorString(s), false}
 }
 
-// checkDNN does so with a status of cuDNN, to which the thread's last message of cuDNN is added.
+// checkDNN does so for cuDNN, adding the thread's last message.
 func (c *cudnn) checkDNN(s dnnStatus, format string, args ...any) error {
 	if s == 0 {
 		return nil
@@ -63,7 +63,7 @@ func (c *cudnn) checkDNN(s dnnStatus, format string, args ...any) error {
 	return &statusError{fmt.Sprintf(format, args...), told, s == dnnAllocFailed}
 }
 
-// checkBLAS does so with a status of cublasLt.
+// checkBLAS does so for cublasLt.
 func (b *blasLt) checkBLAS(s ltStatus, format string, args ...any) error {
 	if s == 0 {
 		return nil
@@ -72,7 +72,7 @@ func (b *blasLt) checkBLAS(s ltStatus, format string, args ...any) error {
 	return &statusError{fmt.Sprintf(format, args...), told, s == ltAllocFailed}
 }
 
-// gpuName tells which GPU a device is, how much memory it has and what it can do.
+// gpuName describes a GPU: name, memory, multiprocessors and compute capability.
 func (d *driver) gpuName(device int32) (string, error) {
 	name := make([]byte, 256)
 	var memory uint64

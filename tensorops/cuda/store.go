@@ -7,31 +7,30 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/sdrnet"
 )
 
-// maxLevels is the number of levels that a step has room for: one a residual stage.
+// maxLevels is the number of levels that a step has room for: one per residual stage.
 const maxLevels = 4
 
-// store keeps the weights of all sub-nets of an SDRnet in device memory, and the state beside them where they are
-// trained.
+// store keeps the weights of all sub-nets of an SDRnet in device memory, and their training state if they are trained.
 type store struct {
 	d       *device
 	nets    *sdrnet.Net
 	part    *partition
-	vectors map[place]Buffer
+	vectors map[vectorKey]Buffer
 	scratch []float32
 }
 
-// place is the level and choice of a group, -1 for the base, and whether it is the state beside the weights.
-type place struct {
+// vectorKey identifies a vector: level and choice of its group, -1 for the base, and whether it is training state.
+type vectorKey struct {
 	level, choice int
 	state         bool
 }
 
-// newStore copies the weights to the device, and the state beside them if trained.
+// newStore copies the weights to the device and, if trained, the training state.
 func newStore(d *device, nets *sdrnet.Net, part *partition, trained bool) (*store, error) {
 	if nets.Levels() > maxLevels {
-		return nil, fmt.Errorf("cuda: an SDRnet of %d levels; the GPU's kernels know %d", nets.Levels(), maxLevels)
+		return nil, fmt.Errorf("cuda: an SDRnet of %d levels; GPUs support at most %d", nets.Levels(), maxLevels)
 	}
-	s := &store{d: d, nets: nets, part: part, vectors: map[place]Buffer{}}
+	s := &store{d: d, nets: nets, part: part, vectors: map[vectorKey]Buffer{}}
 	for _, v := range nets.State() {
 		if v.State && !trained {
 			continue
@@ -39,7 +38,7 @@ func newStore(d *device, nets *sdrnet.Net, part *partition, trained bool) (*stor
 		device, own := s.order(v)
 		copies := len(v.Values) / own
 		b := d.alloc(copies*len(device), 4*copies*len(device), "weights of all sub-nets")
-		s.vectors[place{v.Level, v.Choice, v.State}] = b
+		s.vectors[vectorKey{v.Level, v.Choice, v.State}] = b
 		host := s.host(copies * len(device))
 		for c := range copies {
 			for i, from := range device {
@@ -52,14 +51,14 @@ func newStore(d *device, nets *sdrnet.Net, part *partition, trained bool) (*stor
 		if len(host) > 0 {
 			d.upload(b, unsafe.Pointer(&host[0]), 4*len(host))
 		}
-		if err := d.wait(); err != nil { // the next vector needs host
+		if err := d.wait(); err != nil { // the next vector reuses host
 			return nil, err
 		}
 	}
 	return s, nil
 }
 
-// order is the order of a vector's elements on the device, and how many they are in nn's order.
+// order returns the order of a vector's elements on the device, and their number in nn's order.
 func (s *store) order(v sdrnet.Vector) (device []int32, own int) {
 	if v.Level < 0 {
 		return s.part.order, s.nets.Layout().NumParams
@@ -67,7 +66,7 @@ func (s *store) order(v sdrnet.Vector) (device []int32, own int) {
 	return s.part.groups[v.Level], len(s.part.groups[v.Level])
 }
 
-// host is host memory for so many floats.
+// host returns host memory for n floats.
 func (s *store) host(n int) []float32 {
 	if cap(s.scratch) < n {
 		s.scratch = make([]float32, n)
@@ -75,10 +74,10 @@ func (s *store) host(n int) []float32 {
 	return s.scratch[:n]
 }
 
-// sync copies the weights and the state back.
+// sync copies weights and training state back.
 func (s *store) sync() error {
 	for _, v := range s.nets.State() {
-		b := s.vectors[place{v.Level, v.Choice, v.State}]
+		b := s.vectors[vectorKey{v.Level, v.Choice, v.State}]
 		if b.Len == 0 {
 			continue
 		}
@@ -99,21 +98,21 @@ func (s *store) sync() error {
 	return nil
 }
 
-// point fills in where the weights of a sub-net lie.
+// point writes the addresses of a sub-net's weights to a step.
 func (s *store) point(to *step, code string) {
-	base, state := s.vectors[place{-1, -1, false}], s.vectors[place{-1, -1, true}]
+	base, state := s.vectors[vectorKey{-1, -1, false}], s.vectors[vectorKey{-1, -1, true}]
 	to.Levels, to.Params = int32(len(code)), int32(len(s.part.order))
 	to.Vectors = int32(state.Len / len(s.part.order))
 	to.Base, to.State = base.Addr, state.Addr
 	for level := range len(code) {
 		c := s.nets.Choice(code, level)
-		to.Group[level] = s.vectors[place{level, c, false}].Addr
-		to.GroupState[level] = s.vectors[place{level, c, true}].Addr
+		to.Group[level] = s.vectors[vectorKey{level, c, false}].Addr
+		to.GroupState[level] = s.vectors[vectorKey{level, c, true}].Addr
 		to.GroupSize[level] = int32(len(s.part.groups[level]))
 	}
 }
 
-// free gives the device's memory back.
+// free frees the device memory.
 func (s *store) free() {
 	for _, b := range s.vectors {
 		s.d.free(b)

@@ -10,7 +10,7 @@ import (
 	"github.com/klauspost/cpuid/v2"
 )
 
-// pass is one of the three computations of a convolution.
+// pass is one of a convolution's three computations.
 type pass int
 
 const (
@@ -23,13 +23,12 @@ func (p pass) String() string {
 	return [...]string{"forward", "backward data", "backward weights"}[p]
 }
 
-// algorithm is a way to compute a pass: Winograd's F(mxm, 3x3) if m is not 0, by matrix products of pixels copied
-// together, or directly.
+// algorithm is a way to compute a pass: Winograd's F(mxm, 3x3) if m is not 0, else gathered or direct.
 type algorithm struct {
 	m        int
-	staged   bool // transforms and products of many tiles in turn, rather than tile by tile within a thread
+	staged   bool // Winograd: all transforms, then all products of many tiles, rather than fused per block
 	gathered bool
-	pairs    bool // of bfloat16 are multiplied
+	pairs    bool // multiplies pairs of bfloat16
 }
 
 func (a algorithm) String() string {
@@ -45,7 +44,7 @@ func (a algorithm) String() string {
 	return fmt.Sprintf("winograd%d", a.m) + map[bool]string{true: " staged"}[a.staged]
 }
 
-// algorithms lists what can compute a pass of c.
+// algorithms lists the algorithms that can compute a pass of c.
 func algorithms(c Conv, p pass, precision Precision) (all []algorithm) {
 	if !c.isLinear() {
 		all = append(all, algorithm{})
@@ -69,12 +68,12 @@ func algorithms(c Conv, p pass, precision Precision) (all []algorithm) {
 	return all
 }
 
-// computation is a prepared pass: c from a and b, in the order of ConvPlan's methods.
+// computation is a prepared pass. It computes c from a and b, in the argument order of ConvPlan's methods.
 type computation interface {
 	compute(a, b, c []float32)
 }
 
-// prepare makes the pass of c ready for p, by the given algorithm.
+// prepare prepares a pass of c to run on p by this algorithm.
 func (a algorithm) prepare(c Conv, what pass, p *Pool) computation {
 	switch {
 	case a.m > 0 && what == backwardWeights:
@@ -87,7 +86,7 @@ func (a algorithm) prepare(c Conv, what pass, p *Pool) computation {
 		return newGatheredGradient(c, a.pairs, p)
 	}
 	if c.isPixelwise() {
-		c.H, c.W = 1, c.H*c.W // every pixel by itself: one long row
+		c.H, c.W = 1, c.H*c.W // pixels are independent: treat each image as one long row
 	}
 	switch what {
 	case forward:
@@ -98,51 +97,50 @@ func (a algorithm) prepare(c Conv, what pass, p *Pool) computation {
 	return newWeightGradient(c, p)
 }
 
-// isPixelwise says whether every output pixel depends on the one input pixel in its place.
+// isPixelwise reports whether each output pixel depends only on the input pixel at its position.
 func (c Conv) isPixelwise() bool { return c.KH == 1 && c.KW == 1 && c.Stride == 1 && c.Pad == 0 }
 
-// isLinear says whether an image is one pixel that becomes another.
+// isLinear reports whether images are single pixels.
 func (c Conv) isLinear() bool { return c.isPixelwise() && c.H == 1 && c.W == 1 }
 
-// cost estimates the time of a pass in multiply-adds.
+// cost estimates the time of a pass, in multiply-adds.
 func (a algorithm) cost(c Conv, what pass, isa *isa) float64 {
-	const copied = 24 // what copying a value costs
+	const copyCost = 24 // per value
 	if a.m == 0 {
 		outputs := float64(c.N * c.OutH() * c.OutW())
 		cost := outputs * float64(c.KH*c.KW*c.Cin*c.Cout)
 		if a.pairs {
-			cost /= isa.pairPace
+			cost /= isa.pairSpeed
 		}
 		switch {
 		case !a.gathered && what == backwardWeights:
-			return 2 * cost // x and dy lie far apart
+			return 2 * cost // x and dy are far apart in memory
 		case a.gathered:
-			return cost + copied*outputs*float64(c.KH*c.KW*c.Cin+c.Cout)
+			return cost + copyCost*outputs*float64(c.KH*c.KW*c.Cin+c.Cout)
 		case a.pairs:
-			return cost + copied*float64(c.N*c.H*c.W*c.Cin)
+			return cost + copyCost*float64(c.N*c.H*c.W*c.Cin)
 		}
 		return cost
 	}
 	const (
-		transformed  = 10  // what transforming a value costs
-		productShare = 0.8 // pace of the products, as a share of that of a direct convolution
-		stagedShare  = 0.9 // pace of everything where planes go through the third-level cache
-		secondLevel  = 1 << 16
+		transformCost = 10  // per value
+		productSpeed  = 0.8 // of the products, relative to a direct convolution
+		stagedSpeed   = 0.9 // of everything if planes go through the L3 cache
 	)
 	values := (a.m + 2) * (a.m + 2)
 	tiles := c.N * ((c.OutH() + a.m - 1) / a.m) * ((c.OutW() + a.m - 1) / a.m)
-	cost := float64(tiles*values) * (float64(c.Cin*c.Cout)/productShare + transformed*float64(c.Cin+c.Cout))
+	cost := float64(tiles*values) * (float64(c.Cin*c.Cout)/productSpeed + transformCost*float64(c.Cin+c.Cout))
 	filters := float64(values * c.Cin * c.Cout)
-	cost += transformed * filters
+	cost += transformCost * filters
 	if a.staged {
-		return cost / stagedShare
+		return cost / stagedSpeed
 	}
 	// Each block of tiles reads all filters again.
 	block := max(12, fusedFloats/(values*(c.Cin+c.Cout)))
 	return cost + filters*float64(tiles)/float64(block)
 }
 
-// choose returns the algorithm for a pass of c: what the tuning table says, or else what the estimate says.
+// choose returns the algorithm for a pass of c: the tuning table's choice or, without a table, the cost model's.
 func (p *Pool) choose(c Conv, what pass, precision Precision) algorithm {
 	all := algorithms(c, what, precision)
 	slices.SortStableFunc(all, func(a, b algorithm) int {
@@ -167,26 +165,27 @@ func (p *Pool) choose(c Conv, what pass, precision Precision) algorithm {
 		func(name string) bool { _, ok := byName[name]; return ok },
 		func() string { return fastest(all, c, what, p.Threads()).String() })
 	if err != nil {
-		slog.Warn("convolutions are not tuned", "error", err)
+		slog.Warn("autotuning failed; the cost model chooses the algorithm", "error", err)
 		return all[0]
 	}
 	return byName[name]
 }
 
-// tuningKey says for what a choice is made.
+// tuningKey returns the key of a choice in the tuning table.
 func (p *Pool) tuningKey(c Conv, what pass, precision Precision) string {
 	return fmt.Sprintf("%s, %s, %d threads: %s of %dx%dx%dx%d to %d by %dx%d, stride %d, pad %d",
 		cpuid.CPU.BrandName, p.isa.name, p.Threads(), what, c.N, c.H, c.W, c.Cin, c.Cout, c.KH, c.KW, c.Stride, c.Pad) +
 		map[Precision]string{BF16: ", bf16"}[precision]
 }
 
-// fastest measures those of the algorithms, sorted by cost, that might be the fastest.
+// fastest measures the algorithms, which are sorted by cost, and returns the fastest. It skips those that the cost
+// model rules out.
 func fastest(all []algorithm, c Conv, what pass, threads int) algorithm {
 	const (
-		slack  = 2.5 // by which the estimate may be wrong
+		slack  = 2.5 // factor by which the cost model may be wrong
 		rounds = 3
 	)
-	pool := NewPool(threads) // with scratch of its own
+	pool := NewPool(threads) // for scratch of its own
 	defer pool.Close()
 	most := slack * all[0].cost(c, what, pool.isa)
 	all = slices.DeleteFunc(slices.Clone(all), func(a algorithm) bool { return a.cost(c, what, pool.isa) > most })

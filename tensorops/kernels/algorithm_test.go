@@ -13,11 +13,11 @@ import (
 	"pgregory.net/rapid"
 )
 
-// relativeErrors bounds ‖y - y64‖ / ‖Σ|products|‖ of each algorithm, by the side of its tiles, against float64. Sums that
-// cancel out do not count against it, so that it holds for any shape.
+// relativeErrors bounds the error ‖y - y64‖ / ‖Σ|products|‖ against float64, by the tile size m of the algorithm.
+// Cancellation does not count against it, so it holds for any shape.
 var relativeErrors = map[int]float64{0: 1e-6, 2: 2e-6, 3: 5e-6, 4: 1e-5}
 
-// checkAlgorithms compares every algorithm for every pass of c with plain loops.
+// checkAlgorithms compares each algorithm for each pass of c with plain loops.
 func checkAlgorithms(t require.TestingT, p *Pool, c Conv, seed uint64) {
 	r := rand.New(rand.NewPCG(seed, 0))
 	nx, nw, ny := sizes(c)
@@ -30,11 +30,11 @@ func checkAlgorithms(t require.TestingT, p *Pool, c Conv, seed uint64) {
 			if a.pairs {
 				want = rounded[what]
 			}
-			got := randomFloats(r, len(want.sum)) // what was there before must not matter
+			got := randomFloats(r, len(want.sum)) // previous content must not matter
 			p.compute(a.prepare(c, pass(what), p), inputs[what][0], inputs[what][1], got)
 			name := fmt.Sprintf("%v, %v of %+v", a, pass(what), c)
 			var off, all, worst float64
-			largest := slices.Max(want.abs) // tiles mix their pixels, so that an error may be as large for a small sum
+			largest := slices.Max(want.abs) // tiles mix their pixels, so small sums can have errors of that scale
 			for i, v := range want.sum {
 				d := float64(got[i]) - v
 				worst = max(worst, math.Abs(d))
@@ -47,7 +47,7 @@ func checkAlgorithms(t require.TestingT, p *Pool, c Conv, seed uint64) {
 	}
 }
 
-// references computes every pass with plain loops.
+// references computes each pass with plain loops.
 func references(c Conv, x, w, dy []float32) [3]reference {
 	r := [3]reference{newReference(len(dy)), newReference(len(x)), newReference(len(w))}
 	convReference(c, func(i, j, k int) {
@@ -141,14 +141,14 @@ func TestTuningDecidesOnceAndForAll(t *testing.T) {
 	for what := range pass(3) {
 		a := p.choose(c, what, FP32)
 		require.Contains(t, algorithms(c, what, FP32), a)
-		require.Equal(t, a, q.choose(c, what, FP32), "a second process keeps to the first one's choice")
+		require.Equal(t, a, q.choose(c, what, FP32), "a second process keeps the first one's choice")
 	}
 	require.Equal(t, first.JSON(), second.JSON())
 	kept, err := os.ReadFile(path)
 	require.NoError(t, err)
 	require.Equal(t, first.JSON(), kept)
 
-	// A run's own table wins over the machine's, unless it names what is unknown.
+	// A run's own table takes precedence over the machine's, unless it names an unknown algorithm.
 	third, err := OpenTuning(filepath.Join(t.TempDir(), "tuning.json"))
 	require.NoError(t, err)
 	for _, name := range []string{"winograd2 staged", "winograd3", "direct"} {
@@ -162,7 +162,7 @@ func TestTuningDecidesOnceAndForAll(t *testing.T) {
 
 	require.NoError(t, os.WriteFile(path, []byte("{"), 0o644))
 	_, err = OpenTuning(path)
-	require.ErrorContains(t, err, "delete it to measure anew")
+	require.ErrorContains(t, err, "delete it to measure again")
 	require.Error(t, third.Adopt([]byte("[")))
 }
 

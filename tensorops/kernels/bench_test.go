@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// report adds the rate of a benchmark whose every iteration does the given number of multiply-adds.
+// report reports the rate of a benchmark with the given number of multiply-adds per iteration.
 func report(b *testing.B, multiplyAdds int) {
 	b.ReportMetric(2*float64(multiplyAdds)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOPS")
 	b.ReportMetric(0, "ns/op")
@@ -38,7 +38,7 @@ func BenchmarkGemm(b *testing.B) {
 	}
 }
 
-// resNet18 lists the different convolutions of a ResNet-18 with the small stem.
+// resNet18 lists the distinct convolutions of a ResNet-18 with the small stem.
 func resNet18(batch, size, width int) map[string]Conv {
 	layers := map[string]Conv{"0stem": {N: batch, H: size, W: size, Cin: 3, Cout: width, KH: 3, KW: 3, Stride: 1, Pad: 1}}
 	for stage := range 4 {

@@ -5,37 +5,37 @@ import (
 	"unsafe"
 )
 
-// Precision says what the products of a plan are made of. Sums, and everything in memory, are float32 in any case.
+// Precision selects the type that products are computed in. Sums and all arrays are float32 in any case.
 type Precision int
 
 const (
-	// FP32 multiplies float32 numbers.
+	// FP32 multiplies float32 values.
 	FP32 Precision = iota
-	// BF16 allows operands to be rounded to bfloat16 (8 bits of precision), to the nearest with ties to even, where
-	// that is faster. Instructions for bfloat16 take denormal numbers as zeros.
+	// BF16 allows operands to be rounded to bfloat16 (8 bits of precision), to nearest with ties to even, where that is
+	// faster. The bfloat16 instructions flush denormals to zero.
 	BF16
 )
 
-// Products of bfloat16 come in pairs: a word of 32 bits holds two neighbours along the sum, the first in its low half,
-// and words take the places of floats in the arguments of a micro-kernel. So a []float32 may hold words; they are
-// copied as floats are, never computed with.
+// Products of bfloat16 are computed in pairs. A 32-bit word holds two values that are adjacent along the sum, the first
+// in its low half; in a micro-kernel's arguments, words take the place of floats. A []float32 may therefore hold words,
+// which are copied like floats but never used in arithmetic.
 
 // round returns the bits of v rounded to bfloat16.
 func round(v float32) uint32 {
 	bits := math.Float32bits(v)
 	if v != v {
-		return bits>>16 | 0x40 // quiet, and still a NaN
+		return bits>>16 | 0x40 // quiet NaN
 	}
 	return (bits + 0x7fff + bits>>16&1) >> 16
 }
 
-// word joins two rounded floats.
+// word packs two floats, rounded, into a word.
 func word(low, high float32) float32 { return math.Float32frombits(round(low) | round(high)<<16) }
 
-// words is how many words n floats take.
+// words returns the number of words for n floats.
 func words(n int) int { return (n + 1) / 2 }
 
-// steps is how many steps of a micro-kernel n elements along the sum take.
+// steps returns the number of micro-kernel steps for n elements along the sum.
 func steps(n int, pairs bool) int {
 	if pairs {
 		return words(n)
@@ -43,7 +43,7 @@ func steps(n int, pairs bool) int {
 	return n
 }
 
-// family returns the micro-kernels that multiply pairs, or floats.
+// family returns the micro-kernels for pairs or for floats.
 func (s *isa) family(pairs bool) widths {
 	if pairs {
 		return s.pairs
@@ -51,7 +51,7 @@ func (s *isa) family(pairs bool) widths {
 	return s.widths
 }
 
-// join sets dst[i] to the word of low[i] and high[i], or of low[i] and 0 where high is nil.
+// join sets dst[i] to the word of low[i] and high[i], or of low[i] and 0 if high is nil.
 func (s *isa) join(dst, low, high []float32) {
 	low = low[:len(dst)]
 	if high == nil {
@@ -71,7 +71,7 @@ func (s *isa) join(dst, low, high []float32) {
 	}
 }
 
-// joinNeighbours makes words(len(src)) words of neighbours in src.
+// joinNeighbours packs adjacent elements of src into words(len(src)) words.
 func (s *isa) joinNeighbours(dst, src []float32) {
 	dst = dst[:words(len(src))]
 	done := 0
@@ -82,7 +82,7 @@ func (s *isa) joinNeighbours(dst, src []float32) {
 	packPairColumn(dst, done, 1, src[2*done:])
 }
 
-// packPairs is packPanel with pairs of rows: dst[k*ld + j] is the word of B[2k,j] and B[2k+1,j].
+// packPairs is packPanel for pairs of rows: dst[k*ld + j] is the word of B[2k,j] and B[2k+1,j].
 func (s *isa) packPairs(dst []float32, ld, rows, cols int, src []float32, rs, cs int) {
 	if cs == 1 {
 		for k := range words(rows) {
@@ -120,7 +120,7 @@ func packPairColumn(dst []float32, at, ld int, column []float32) {
 	}
 }
 
-// pairTilePortable is tilePortable over words: a product is the sum of the products of the halves.
+// pairTilePortable is tilePortable for words: a product is the sum of the products of the halves.
 func pairTilePortable(t *tile) {
 	for r := range t.reps {
 		for i := range t.rows {
@@ -129,7 +129,7 @@ func pairTilePortable(t *tile) {
 	}
 }
 
-// pairRow computes one row, A and C being a and c bytes further on.
+// pairRow computes one row, at byte offsets a in A and c in C.
 func (t *tile) pairRow(a, c int) {
 	halves := func(p unsafe.Pointer) (low, high float32) {
 		bits := *(*uint32)(p)

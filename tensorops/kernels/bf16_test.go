@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// bfloat16s rounds every value to bfloat16.
+// bfloat16s rounds each value to bfloat16.
 func bfloat16s(s []float32) []float32 {
 	s = slices.Clone(s)
 	for i, v := range s {
@@ -18,7 +18,7 @@ func bfloat16s(s []float32) []float32 {
 	return s
 }
 
-// special are values at which rounding goes wrong easily: ties, the largest numbers, infinities, denormals, NaNs.
+// special are values for which rounding easily goes wrong: ties, the largest numbers, infinities, denormals, NaNs.
 var special = []uint32{
 	0, 0x80000000, 1, 0x80000001, 0x7fff, 0x8000, 0x8001, 0x007fffff, 0x00800000, 0x3f800000, 0x3f808000, 0x3f818000, 0x3f807fff,
 	0x3f808001, 0x7f7f7fff, 0x7f7f8000, 0x7f7fffff, 0xff7fffff, 0x7f800000, 0xff800000, 0x7fc00000, 0x7f800001, 0xffffffff, 0x7fffffff,
@@ -39,7 +39,7 @@ func values(n int) []float32 {
 }
 
 func TestRoundingIsToTheNearestAndTiesToEven(t *testing.T) {
-	const infinity = 0x1p128 // what the next number after the largest would be
+	const infinity = 0x1p128 // the successor of the largest number, if there were one
 	float := func(bits uint32) float64 {
 		if bits&0x7fff == 0x7f80 {
 			return math.Copysign(infinity, float64(int32(bits<<16)))
@@ -56,7 +56,7 @@ func TestRoundingIsToTheNearestAndTiesToEven(t *testing.T) {
 			require.Equal(t, math.Float32bits(v)>>16, got)
 			continue
 		}
-		below := math.Float32bits(v) >> 16 // towards zero
+		below := math.Float32bits(v) >> 16 // toward zero
 		low, high := math.Abs(float64(v)-float(below)), math.Abs(float(below+1)-float64(v))
 		want := below
 		if high < low || high == low && below&1 == 1 {
@@ -112,7 +112,7 @@ func TestWordsAreMadeAlikeByAllInstructionSets(t *testing.T) {
 	})
 }
 
-// Products of bfloat16 keep NaN and infinities.
+// TestPairsKeepNonFiniteValues checks that products of bfloat16 propagate NaN and infinities.
 func TestPairsKeepNonFiniteValues(t *testing.T) {
 	c := Conv{N: 2, H: 3, W: 3, Cin: 5, Cout: 19, KH: 3, KW: 3, Stride: 1}
 	nx, nw, ny := sizes(c)

@@ -2,20 +2,20 @@ package kernels
 
 import "fmt"
 
-// Conv is the shape of a 2-D convolution without bias: N images of H x W pixels and Cin channels become N images of
-// OutH x OutW pixels and Cout channels, every output pixel being a weighted sum over KH x KW input pixels. Pad zeros
-// are put around the input on every side.
+// Conv is the shape of a 2-D convolution without bias, from N images of H x W pixels and Cin channels to N images of
+// OutH x OutW pixels and Cout channels. Each output pixel is a weighted sum over KH x KW input pixels. The input is
+// padded by Pad zeros on every side.
 type Conv struct {
 	N, H, W, Cin, Cout, KH, KW, Stride, Pad int
 }
 
-// OutH is the height of the output.
+// OutH returns the height of the output.
 func (c Conv) OutH() int { return (c.H+2*c.Pad-c.KH)/c.Stride + 1 }
 
-// OutW is the width of the output.
+// OutW returns the width of the output.
 func (c Conv) OutW() int { return (c.W+2*c.Pad-c.KW)/c.Stride + 1 }
 
-// check panics where there is nothing to compute.
+// check panics if the shape is invalid.
 func (c Conv) check() {
 	if min(c.N, c.H, c.W, c.Cin, c.Cout, c.KH, c.KW, c.Stride) < 1 || c.Pad < 0 {
 		panic(fmt.Sprintf("kernels: convolution %+v: every field must be at least 1, Pad at least 0", c))
@@ -25,14 +25,14 @@ func (c Conv) check() {
 	}
 }
 
-// ConvPlan computes one convolution and its gradients. It is made once per layer; its methods then allocate nothing.
+// ConvPlan computes a convolution and its gradients. Create one per layer; its methods then allocate nothing.
 type ConvPlan struct {
 	conv   Conv
 	pool   *Pool
 	passes [3]computation
 }
 
-// NewConvPlan prepares the convolution c for the threads of p. It panics where c is no valid shape.
+// NewConvPlan prepares the convolution c to run on the thread pool p. It panics if c is not a valid shape.
 func NewConvPlan(c Conv, precision Precision, p *Pool) *ConvPlan {
 	c.check()
 	cp := &ConvPlan{conv: c, pool: p}
@@ -44,37 +44,37 @@ func NewConvPlan(c Conv, precision Precision, p *Pool) *ConvPlan {
 	return cp
 }
 
-// Forward computes y [N,OutH,OutW,Cout] from x [N,H,W,Cin] and the weights w [KH,KW,Cin,Cout]. It panics where a
-// slice has another length. y must not overlap x or w.
+// Forward computes y [N,OutH,OutW,Cout] from x [N,H,W,Cin] and the weights w [KH,KW,Cin,Cout]. It panics if a slice has
+// the wrong length. y must not overlap x or w.
 func (cp *ConvPlan) Forward(x, w, y []float32) {
 	cp.check(forward, x, w, y)
 	cp.pool.compute(cp.passes[forward], x, w, y)
 }
 
-// BackwardData computes the gradient dx [N,H,W,Cin] of the input, overwriting it, from the gradient
-// dy [N,OutH,OutW,Cout] of the output and the weights w [KH,KW,Cin,Cout].
+// BackwardData computes the gradient dx [N,H,W,Cin] of the input from the gradient dy [N,OutH,OutW,Cout] of the output
+// and the weights w [KH,KW,Cin,Cout]. It overwrites dx.
 func (cp *ConvPlan) BackwardData(dy, w, dx []float32) {
 	cp.check(backwardData, dx, w, dy)
 	cp.pool.compute(cp.passes[backwardData], dy, w, dx)
 }
 
-// BackwardWeights computes the gradient dw [KH,KW,Cin,Cout] of the weights, overwriting it, from the input
-// x [N,H,W,Cin] and the gradient dy [N,OutH,OutW,Cout] of the output.
+// BackwardWeights computes the gradient dw [KH,KW,Cin,Cout] of the weights from the input x [N,H,W,Cin] and the
+// gradient dy [N,OutH,OutW,Cout] of the output. It overwrites dw.
 func (cp *ConvPlan) BackwardWeights(x, dy, dw []float32) {
 	cp.check(backwardWeights, x, dw, dy)
 	cp.pool.compute(cp.passes[backwardWeights], x, dy, dw)
 }
 
-// check panics where a slice does not have the length that the shape asks for.
+// check panics if a slice does not have the length that the shape requires.
 func (cp *ConvPlan) check(op pass, in, w, out []float32) {
 	c := cp.conv
 	for _, s := range [...]struct {
 		name      string
 		got, want int
 	}{
-		{"the input side", len(in), c.N * c.H * c.W * c.Cin},
-		{"the weights", len(w), c.KH * c.KW * c.Cin * c.Cout},
-		{"the output side", len(out), c.N * c.OutH() * c.OutW() * c.Cout},
+		{"x or dx", len(in), c.N * c.H * c.W * c.Cin},
+		{"w or dw", len(w), c.KH * c.KW * c.Cin * c.Cout},
+		{"y or dy", len(out), c.N * c.OutH() * c.OutW() * c.Cout},
 	} {
 		if s.got != s.want {
 			panic(fmt.Sprintf("kernels: %s of convolution %+v: %s has %d floats, want %d", op, c, s.name, s.got, s.want))

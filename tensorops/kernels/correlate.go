@@ -1,30 +1,30 @@
 package kernels
 
-// correlation slides weights over zero-padded images. The forward pass is one; the gradient of the input is one of
-// dy with turned weights, made of stride*stride phases: the input pixels of one phase are those that meet the same
-// weights, so nothing is multiplied by the zeros between the pixels of a strided dy.
+// correlation slides weights over zero-padded images. The forward pass is one. The gradient of the input is one of dy
+// with flipped weights, split into stride*stride phases: all input pixels of a phase use the same weights, so that the
+// zeros between the pixels of a strided dy are never multiplied.
 type correlation struct {
 	pool          *Pool
-	n             int     // images
-	pad           padding // of the input; none if byImage, where taps outside of the image are left out instead
-	stride        int     // steps over the input
+	n             int     // number of images
+	pad           padding // of the input; none if byImage, which skips taps outside the image
+	stride        int     // step over the input
 	outH, outW    int
 	outC          int
-	step          int // distance of a phase's output pixels
+	step          int // distance between a phase's output pixels
 	phases        []phase
 	panels        []panel
 	weightRow     int  // rs of packPanel
 	weightCol     int  // cs of packPanel
-	weightTap     int  // floats of w per tap [Cin,Cout]
-	byImage       bool // tiles run over images rather than along rows of pixels
-	copied        bool // images are read from scratch
+	weightTap     int  // floats of w per tap, Cin*Cout
+	byImage       bool // tiles span images rather than the pixels of a row
+	copied        bool // images are copied to scratch
 	group, groups int  // images per item; items per band
 	band, bands   int  // phase rows per item; bands per image
-	bandFirst     int  // first row of the padded image that the first band needs, 0 or negative
-	bandRows      int  // rows that a band needs, counting those outside
-	bandLen       int  // floats of scratch that they get
+	bandFirst     int  // first row of the padded image that the first band reads; 0 or negative
+	bandRows      int  // rows that a band reads, including those outside the image
+	bandLen       int  // floats of scratch for them
 
-	x, w, y  []float32 // of the running call
+	x, w, y  []float32 // of the current call
 	packFunc func(worker, i int)
 	itemFunc func(worker, i int)
 }
@@ -36,17 +36,17 @@ type phase struct {
 	inRow      int // row of the padded image that the first tap of output (0,0) reads; negative if outside
 	inCol      int
 	kh, kw     int   // taps
-	taps       []int // their index in w, row by row
-	firstTap   int   // number of the taps of earlier phases
+	taps       []int // their indices in w, row by row
+	firstTap   int   // number of taps in earlier phases
 }
 
 const (
-	minScratch = 8 << 10  // floats of padded images per item that stay in the first-level cache
-	maxScratch = 64 << 10 // and in the second-level cache
-	minItems   = 16       // work is cut at least that fine where the shape allows
+	minScratch = 8 << 10  // floats of padded images per item that fit in the L1 cache
+	maxScratch = 64 << 10 // the same for the L2 cache
+	minItems   = 16       // least number of items that work is split into, if the shape allows
 )
 
-// newForward prepares y from x.
+// newForward prepares the forward pass.
 func newForward(c Conv, pairs bool, p *Pool) *correlation {
 	r := &correlation{
 		pool: p,
@@ -65,7 +65,7 @@ func newForward(c Conv, pairs bool, p *Pool) *correlation {
 	return r
 }
 
-// newBackwardData prepares dx from dy.
+// newBackwardData prepares the gradient of the input.
 func newBackwardData(c Conv, pairs bool, p *Pool) *correlation {
 	r := &correlation{
 		pool: p,
@@ -75,14 +75,14 @@ func newBackwardData(c Conv, pairs bool, p *Pool) *correlation {
 		weightRow: 1, weightCol: c.Cout, weightTap: c.Cin * c.Cout,
 	}
 	r.pad = padding{h: c.OutH(), w: c.OutW(), c: c.Cout}
-	// Along one axis, input pixel i meets tap k of output o where i+Pad = o*Stride+k.
+	// Along one axis, input pixel i is used by output o through tap k if i+Pad = o*Stride+k.
 	type axis struct{ out, n, first, taps int }
 	along := func(size, outSize, kernel int, before, after *int) (as []axis) {
 		for rest := range c.Stride {
 			a := axis{out: ((rest-c.Pad)%c.Stride + c.Stride) % c.Stride}
 			a.n = (size - a.out + c.Stride - 1) / c.Stride
 			a.taps = max(0, (kernel-rest+c.Stride-1)/c.Stride)
-			o := (a.out + c.Pad - rest) / c.Stride // the output that meets the smallest tap, the last one read
+			o := (a.out + c.Pad - rest) / c.Stride // the output for the smallest tap, which is read last
 			a.first = o - a.taps + 1
 			if a.n > 0 && a.taps > 0 {
 				*before = max(*before, -a.first)
@@ -117,7 +117,7 @@ func newBackwardData(c Conv, pairs bool, p *Pool) *correlation {
 	return r
 }
 
-// plan chooses panels, tiles and the split into items, all from the shape alone. With pairs, bfloat16 is multiplied.
+// plan chooses panels, tiles and the split into items, from the shape alone. With pairs, products are of bfloat16.
 func (r *correlation) plan(pairs bool) {
 	isa := r.pool.isa
 	widths := isa.family(pairs)
@@ -127,7 +127,7 @@ func (r *correlation) plan(pairs bool) {
 		rows, cols = max(rows, ph.rows), max(cols, ph.cols)
 		taps = max(taps, ph.firstTap+len(ph.taps))
 	}
-	// Small images make short tiles along their rows; tiles over a group of images do not depend on the image size.
+	// On small images, tiles along a row are short; tiles that span images do not depend on the image size.
 	const perTile = 12
 	r.panels = widths.panels(r.outC, cols, isa.fetch)
 	if r.n > 1 && cols < perTile {
@@ -140,11 +140,11 @@ func (r *correlation) plan(pairs bool) {
 			r.dropPadding()
 		}
 	}
-	// Images may not lie so far apart that they meet in a few cache sets.
+	// Copy images also if their distance maps them to the same few cache sets.
 	r.copied = !r.pad.none() || pairs || r.byImage && r.pad.rawSize()%256 == 0
 
 	weights := taps * r.pad.pixel() * r.outC
-	scratch := min(maxScratch, max(minScratch, weights)) // large weights want many pixels for each time they are read
+	scratch := min(maxScratch, max(minScratch, weights)) // large weights need many pixels per read to pay off
 	r.group = max(1, min(scratch/r.pad.size(), r.n/minItems))
 	if r.byImage {
 		longest := len(r.panels[0].width.tiles)
@@ -173,7 +173,7 @@ func (r *correlation) plan(pairs bool) {
 	r.packFunc, r.itemFunc = r.pack, r.item
 }
 
-// tapsInside is the share of the taps that read pixels rather than padding.
+// tapsInside returns the share of taps that read pixels rather than padding.
 func (r *correlation) tapsInside() float64 {
 	inner, all := 0, 0
 	for _, ph := range r.phases {
@@ -192,7 +192,7 @@ func (r *correlation) tapsInside() float64 {
 	return float64(inner) / float64(max(1, all))
 }
 
-// inside returns which of n taps, the first at pixel start, lie on an axis of size pixels.
+// inside returns the range of n taps, the first at pixel start, that are within an axis of size pixels.
 func inside(start, n, size int) (from, to int) {
 	from, to = max(0, -start), min(n, size-start)
 	if from >= to {
@@ -201,7 +201,7 @@ func inside(start, n, size int) (from, to int) {
 	return from, to
 }
 
-// dropPadding makes the phases count from the first pixel of the bare image.
+// dropPadding makes the phases' positions relative to the unpadded image.
 func (r *correlation) dropPadding() {
 	for i := range r.phases {
 		r.phases[i].inRow -= r.pad.top
@@ -210,7 +210,7 @@ func (r *correlation) dropPadding() {
 	r.pad = padding{h: r.pad.h, w: r.pad.w, c: r.pad.c, pairs: r.pad.pairs}
 }
 
-// compute overwrites y, x being the side that is read and y the side that is written.
+// compute overwrites y. x is the side that is read, y the side that is written.
 func (r *correlation) compute(x, w, y []float32) {
 	r.x, r.w, r.y = x, w, y
 	r.pool.run(len(r.panels), len(w)*packWork, r.packFunc)
@@ -218,7 +218,7 @@ func (r *correlation) compute(x, w, y []float32) {
 	r.x, r.w, r.y = nil, nil, nil
 }
 
-// pack brings panel i of the weights into the order in which the micro-kernel reads them: [phase][tap][channel][nr].
+// pack packs panel i of the weights in the order in which the micro-kernel reads them: [phase][tap][channel][nr].
 func (r *correlation) pack(_, i int) {
 	p := r.panels[i]
 	step := r.pad.pixel() * p.cols
@@ -231,7 +231,7 @@ func (r *correlation) pack(_, i int) {
 	}
 }
 
-// packed returns the place of the packed weights of one panel and phase.
+// packed returns the packed weights of a panel and phase.
 func (r *correlation) packed(p panel, ph phase) []float32 {
 	c := r.pad.pixel()
 	n := len(ph.taps) * c
@@ -239,16 +239,16 @@ func (r *correlation) packed(p panel, ph phase) []float32 {
 	return r.pool.shared[start : start+n*p.cols]
 }
 
-// block is the work of one item: a band of phase rows of a group of images.
+// block is the work of one item: a band of phase rows for a group of images.
 type block struct {
 	first, images int       // the group
 	from          int       // first phase row
-	in            []float32 // the images as they are read: from padded row inRow on, inImage floats apart
+	in            []float32 // the images as they are read: from padded row inRow, inImage floats apart
 	inRow         int
 	inImage       int
 }
 
-// item computes one band of one group of images.
+// item computes one band for one group of images.
 func (r *correlation) item(worker, item int) {
 	me := &r.pool.workers[worker]
 	b := block{first: item / r.bands * r.group, from: item % r.bands * r.band}
@@ -292,7 +292,7 @@ func (r *correlation) blockPhase(t *tile, p panel, ph *phase, b block) {
 			for i, n := 0, 0; i < ph.cols; i += n {
 				col := ph.inCol + i*r.stride
 				w0, w1 := inside(col, ph.kw, r.pad.w)
-				for n = 1; i+n < ph.cols; n++ { // pixels that meet the same taps
+				for n = 1; i+n < ph.cols; n++ { // pixels that use the same taps
 					if from, to := inside(col+n*r.stride, ph.kw, r.pad.w); from != w0 || to != w1 {
 						break
 					}
@@ -317,8 +317,8 @@ func (r *correlation) blockPhase(t *tile, p panel, ph *phase, b block) {
 	}
 }
 
-// tiles runs the micro-kernel over m output pixels, outPixel apart from r.y[out] on, that read packed weights and
-// windows inPixel apart from src[in] on.
+// tiles runs the micro-kernel for m output pixels, outPixel floats apart from r.y[out] on, from packed weights and
+// windows inPixel floats apart from src[in] on.
 func (r *correlation) tiles(t *tile, p panel, weights, src []float32, in, inPixel, out, outPixel, m int) {
 	t.ldc = outPixel * f32
 	for s := p.width.split(m); s.next(); {

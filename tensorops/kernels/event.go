@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// event lets one goroutine wait for another. A layer of a small net takes less time than waking a sleeping thread, so
-// the waiting goroutine looks for the signal for a while before it goes to sleep.
+// event lets one goroutine wait for another. A layer of a small network takes less time than waking a sleeping thread,
+// so the waiting goroutine spins for a while before it sleeps.
 type event struct {
 	state atomic.Int32
 	wake  chan struct{}
@@ -20,7 +20,7 @@ const (
 	asleep
 )
 
-// spinTime is how long wait stays awake.
+// spinTime is how long wait spins.
 const spinTime = 50 * time.Microsecond
 
 func newEvent() event { return event{wake: make(chan struct{}, 1)} }
@@ -32,7 +32,7 @@ func (e *event) signal() {
 	}
 }
 
-// wait returns once the event is set, and unsets it.
+// wait waits until the event is set, then unsets it.
 func (e *event) wait() {
 	for start := time.Now(); e.state.Load() != set; runtime.Gosched() {
 		if time.Since(start) > spinTime && e.state.CompareAndSwap(unset, asleep) {

@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// NewFloats returns n zeros, as make does. Under the whole huge pages of a long slice it asks the system for such pages,
-// so that passes over many megabytes miss fewer address translations; a refusal costs time only.
+// NewFloats returns n zeros, like make. For long slices it asks the operating system for huge pages, so that loops over
+// many megabytes have fewer TLB misses. It ignores a refusal, which only costs time.
 func NewFloats(n int) []float32 {
 	const page = 2 << 20 // bytes
 	if n*f32 < page {

@@ -8,7 +8,7 @@ import (
 
 func TestNewFloatsReturnsZeros(t *testing.T) {
 	for _, n := range []int{0, 1, 1<<19 - 1, 1 << 19, 1<<19 + 1, 3<<19 + 12345} {
-		for range 3 { // memory that was in use before is cleared as well
+		for range 3 { // recycled memory is cleared as well
 			s := NewFloats(n)
 			require.Len(t, s, n)
 			require.Equal(t, n, cap(s))

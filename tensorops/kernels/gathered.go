@@ -1,28 +1,28 @@
 package kernels
 
-// gatheredGradient computes the gradient of the weights as matrix products: chunk after chunk of output pixels, the
-// input pixels that meet each tap are copied together, and so is dy, panel by panel. Every part of dw is one thread's.
+// gatheredGradient computes the weight gradient by GEMM. For one chunk of output pixels after the other, it gathers the
+// input pixels of each tap (im2col) and packs dy in panels. Each part of dw belongs to one thread.
 type gatheredGradient struct {
 	pool   *Pool
 	conv   Conv
-	pixels int // of all outputs
+	pixels int // of all output images
 	pairs  bool
 	panels []panel
-	x      planes // a matrix a tap, a row a pixel, or two with pairs
+	x      planes // a matrix per tap, with a row per pixel or, with pairs, per two
 	dy     planes
-	chunk  int // pixels at a time
-	rows   int // of dw's matrix of a tap, per item
+	chunk  int // pixels per chunk
+	rows   int // rows of a tap's matrix of dw, per item
 	parts  int // items per tap
 
-	zeros                    []float32 // of a pixel outside
-	first                    int       // pixel of the present chunk
+	zeros                    []float32 // a pixel outside the image
+	first                    int       // first pixel of the current chunk
 	in, out, dw              []float32
 	gatherFunc, multiplyFunc func(worker, i int)
 }
 
 const (
-	gatheredPixels = 512 // least pixels at a time, so that reading and writing dw stays cheap
-	gatherStep     = 16  // pixels that one item copies; even, as chunks are
+	gatheredPixels = 512 // least pixels per chunk, so that reading and writing dw stays cheap
+	gatherStep     = 16  // pixels that one item copies; even, like chunks
 )
 
 func newGatheredGradient(c Conv, pairs bool, p *Pool) *gatheredGradient {
@@ -54,7 +54,7 @@ func (r *gatheredGradient) compute(x, dy, dw []float32) {
 	r.in, r.out, r.dw = nil, nil, nil
 }
 
-// gather copies what some pixels need.
+// gather copies what some pixels of the chunk need.
 func (r *gatheredGradient) gather(_, i int) {
 	c, isa := r.conv, r.pool.isa
 	shared := r.pool.shared
@@ -67,14 +67,14 @@ func (r *gatheredGradient) gather(_, i int) {
 	for tap := range c.KH * c.KW {
 		dst := shared[tap*r.x.size+steps(from, r.pairs)*r.x.groups[0].row:]
 		for at := from; at < from+n; {
-			pixel := r.met(r.first+at, tap)
+			pixel := r.inputPixel(r.first+at, tap)
 			at++
 			if !r.pairs {
 				copy(dst[:c.Cin], pixel)
 			} else {
 				next := r.zeros
 				if at < from+n {
-					next = r.met(r.first+at, tap)
+					next = r.inputPixel(r.first+at, tap)
 				}
 				at++
 				isa.join(dst[:c.Cin], pixel, next)
@@ -84,8 +84,8 @@ func (r *gatheredGradient) gather(_, i int) {
 	}
 }
 
-// met returns the input pixel that an output pixel meets at a tap, zeros outside.
-func (r *gatheredGradient) met(pixel, tap int) []float32 {
+// inputPixel returns the input pixel that an output pixel uses at a tap; zeros if it is outside the image.
+func (r *gatheredGradient) inputPixel(pixel, tap int) []float32 {
 	c := r.conv
 	ow, oh, image := pixel%c.OutW(), pixel/c.OutW()%c.OutH(), pixel/c.OutW()/c.OutH()
 	ih, iw := oh*c.Stride+tap/c.KW-c.Pad, ow*c.Stride+tap%c.KW-c.Pad
@@ -95,7 +95,7 @@ func (r *gatheredGradient) met(pixel, tap int) []float32 {
 	return r.in[((image*c.H+ih)*c.W+iw)*c.Cin:]
 }
 
-// multiply adds the products of the chunk to some rows of one tap.
+// multiply adds the chunk's products to some rows of one tap of dw.
 func (r *gatheredGradient) multiply(worker, i int) {
 	tap, first := i/r.parts, i%r.parts*r.rows
 	acc := 1
@@ -108,7 +108,7 @@ func (r *gatheredGradient) multiply(worker, i int) {
 		r.dw[(tap*r.conv.Cin+first)*r.conv.Cout:], r.conv.Cout, acc)
 }
 
-// product computes a convolution of single pixels as one matrix product.
+// product computes a convolution of single pixels as one GEMM.
 type product struct {
 	pool            *Pool
 	what            pass

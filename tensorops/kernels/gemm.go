@@ -2,9 +2,9 @@ package kernels
 
 import "fmt"
 
-// Gemm computes C = op(A)·op(B), or C += op(A)·op(B) if accumulate is set, where op transposes if transA or transB
-// is set. op(A) is m x k, op(B) k x n and C m x n, all row-major with rows lda, ldb and ldc floats apart. It panics
-// where a slice is too short. C must not overlap A or B.
+// Gemm computes C = op(A)·op(B), or C += op(A)·op(B) if accumulate is set; op transposes A if transA is set, and B if
+// transB is. op(A) is m x k, op(B) k x n and C m x n, all row-major with leading dimensions lda, ldb and ldc. It panics
+// if a slice is too short. C must not overlap A or B.
 func (p *Pool) Gemm(transA, transB bool, m, n, k int, a []float32, lda int, b []float32, ldb int, c []float32, ldc int, accumulate bool) {
 	checkMatrix("A", transA, m, k, a, lda)
 	checkMatrix("B", transB, k, n, b, ldb)
@@ -17,23 +17,23 @@ func (p *Pool) Gemm(transA, transB bool, m, n, k int, a []float32, lda int, b []
 	p.gemm.compute(false, transA, transB, m, n, k, a, lda, b, ldb, c, ldc, accumulate)
 }
 
-// checkMatrix panics where rows x cols floats (cols x rows if transposed) do not fit.
+// checkMatrix panics if a rows x cols matrix (cols x rows if transposed) does not fit in s.
 func checkMatrix(name string, trans bool, rows, cols int, s []float32, ld int) {
 	if trans {
 		rows, cols = cols, rows
 	}
 	if rows < 0 || cols < 0 || ld < cols {
-		panic(fmt.Sprintf("kernels: Gemm: %s is %d x %d with rows %d apart; sizes must not be negative nor rows overlap", name, rows, cols, ld))
+		panic(fmt.Sprintf("kernels: Gemm: %s is %d x %d with leading dimension %d; sizes must not be negative and rows must not overlap", name, rows, cols, ld))
 	}
 	if rows > 0 && cols > 0 && len(s) < (rows-1)*ld+cols {
-		panic(fmt.Sprintf("kernels: Gemm: %s has %d floats, want at least %d for %d x %d with rows %d apart", name, len(s), (rows-1)*ld+cols, rows, cols, ld))
+		panic(fmt.Sprintf("kernels: Gemm: %s has %d floats, want at least %d for %d x %d with leading dimension %d", name, len(s), (rows-1)*ld+cols, rows, cols, ld))
 	}
 }
 
-// gemm is the running matrix product of a Pool, cut into blocks of k. Few rows of C: the rows of A are copied together
-// first; an item is some panels of B, which its thread packs and multiplies with all rows. Many rows: a block of B is
-// packed first, slice by slice of k; an item is some of its panels and a block of rows, which its thread copies together
-// slice by slice, so that its part of C stays in the second-level cache.
+// gemm is the current matrix product of a Pool, split into blocks along k. If C has few rows, the rows of A are packed
+// first; an item is some panels of B, which its thread packs and multiplies with all rows. If C has many rows, a block
+// of B is packed first, one slice of k after the other; an item is some of its panels and a block of rows, which its
+// thread packs slice by slice, so that its part of C stays in the L2 cache.
 type gemm struct {
 	pool         *Pool
 	m, n, k      int
@@ -42,28 +42,28 @@ type gemm struct {
 	brs, bcs     int // strides of op(B)
 	ldc          int
 	accumulate   bool
-	pairs        bool // of bfloat16 are multiplied
+	pairs        bool // multiplies pairs of bfloat16
 	widths       widths
 	width        *width
 	stepK        int // size of a slice of k
-	k0, kn       int // the present block of k, some slices
-	j0, jn       int // the present block of columns
-	panels       int // in the present block
-	rows, blocks int // rows per item; items that cover all rows
+	k0, kn       int // the current block of k, several slices
+	j0, jn       int // the current block of columns
+	panels       int // number in the current block
+	rows, blocks int // rows per item; items to cover all rows
 	perItem      int // panels per item
 
 	gatherFunc, columnFunc, packFunc, itemFunc func(worker, i int)
 }
 
 const (
-	depth       = 512     // steps of a slice of k: a panel of B stays in the first-level cache for the most part
+	depth       = 512     // steps of a slice of k: a panel of B mostly stays in the L1 cache
 	blockN      = 2048    // columns of a packed block of B
-	blockFloats = 2 << 20 // of a packed block of B, which stays in the third-level cache
-	fewRows     = 192     // of which a slice of k stays in the second-level cache
-	tilesPerRow = 8       // tiles per block of rows: they stay in the second-level cache
-	packFrom    = 128     // columns of C from which on copying the rows of A together pays
-	gatherRows  = 16      // rows of A that one item copies
-	widestItem  = 16      // panels of B per item: their rows lie in one page or two
+	blockFloats = 2 << 20 // of a packed block of B, which stays in the L3 cache
+	fewRows     = 192     // for which a slice of k stays in the L2 cache
+	tilesPerRow = 8       // tiles per block of rows, which stay in the L2 cache
+	packFrom    = 128     // columns of C from which packing A pays off
+	gatherRows  = 16      // rows of A that one item packs
+	widestItem  = 16      // panels of B per item: their rows are in one or two pages
 )
 
 func (g *gemm) init(p *Pool) {
@@ -98,10 +98,10 @@ func (g *gemm) compute(pairs, transA, transB bool, m, n, k int, a []float32, lda
 	g.a, g.b, g.c = nil, nil, nil
 }
 
-// copiesA says whether the rows of A are copied together.
+// copiesA reports whether A is packed.
 func (g *gemm) copiesA() bool { return g.pairs || g.n >= packFrom }
 
-// byColumns is for few rows.
+// byColumns computes a product with few rows.
 func (g *gemm) byColumns() {
 	g.j0, g.jn = 0, g.n
 	g.panels = (g.n + g.width.nr - 1) / g.width.nr
@@ -118,7 +118,7 @@ func (g *gemm) byColumns() {
 	g.pool.run((g.panels+g.perItem-1)/g.perItem, g.m*g.n*g.k, g.columnFunc)
 }
 
-// gather copies some rows of A together, so that they do not meet in a cache set.
+// gather packs some rows of A, so that they do not map to the same cache set.
 func (g *gemm) gather(_, i int) {
 	row := i * gatherRows
 	ld := pitch(steps(g.k, g.pairs))
@@ -149,7 +149,7 @@ func (g *gemm) column(worker, i int) {
 	}
 }
 
-// byBlocks is for many rows.
+// byBlocks computes a product with many rows.
 func (g *gemm) byBlocks() {
 	g.rows = min(g.m, even(g.m, len(g.width.tiles)*tilesPerRow, 8))
 	g.blocks = (g.m + g.rows - 1) / g.rows
@@ -177,21 +177,21 @@ func (g *gemm) byBlocks() {
 	}
 }
 
-// even cuts n into the fewest blocks of at most most, a multiple of unit each but the last, and returns their size.
+// even splits n into the fewest blocks of at most most, each but the last a multiple of unit, and returns their size.
 func even(n, most, unit int) int {
 	blocks := max(1, (n+most-1)/most)
 	size := (n + blocks - 1) / blocks
 	return (size + unit - 1) / unit * unit
 }
 
-// panel returns panel i of the present block of columns, its column counted from the start of the block.
+// panel returns panel i of the current block of columns; its column is relative to the block.
 func (g *gemm) panel(i int) panel {
 	col := i * g.width.nr
 	cols := min(g.width.nr, g.jn-col)
 	return panel{col: col, cols: cols, width: g.widths.fitting(cols)}
 }
 
-// pack packs one panel of one slice of the present block of B as [slice][panel][step][cols].
+// pack packs one panel of one slice of the current block of B as [slice][panel][step][cols].
 func (g *gemm) pack(_, i int) {
 	p := g.panel(i % g.panels)
 	from := i / g.panels * g.stepK
@@ -200,7 +200,7 @@ func (g *gemm) pack(_, i int) {
 	g.pool.isa.packB(g.pairs, dst, p.cols, n, p.cols, g.b[(g.k0+from)*g.brs+(g.j0+p.col)*g.bcs:], g.brs, g.bcs)
 }
 
-// item computes one block of rows of some panels, for the present block of k.
+// item computes one block of rows of some panels, for the current block of k.
 func (g *gemm) item(worker, item int) {
 	me := &g.pool.workers[worker]
 	r0 := item % g.blocks * g.rows
@@ -223,8 +223,8 @@ func (g *gemm) item(worker, item int) {
 	}
 }
 
-// rowsOfA returns m rows of op(A) from row r on, in the slice of k from k0 on, and how they are read: in place, or
-// copied to dst, in which they do not meet in a cache set.
+// rowsOfA returns m rows of op(A) from row r on, in the slice of k from k0 on, and the window to read them: in place,
+// or copied to dst so that they do not map to the same cache set.
 func (g *gemm) rowsOfA(dst []float32, r, m, k0, k int) (a []float32, w window) {
 	w = window{ars: g.ars, aks: g.aks, klen: steps(k, g.pairs), segs: 1, outer: 1}
 	if k == 0 {

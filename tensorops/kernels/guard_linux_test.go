@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// guarded returns n floats beside a page that faults when touched: behind them, or before them if front is set.
+// guarded returns n floats next to a page that faults when touched: after them, or before them if front is set.
 func guarded(t testing.TB, n int, front bool) []float32 {
 	page := unix.Getpagesize()
 	size := (n*f32 + page - 1) / page * page
@@ -27,7 +27,7 @@ func guarded(t testing.TB, n int, front bool) []float32 {
 	return unsafe.Slice((*float32)(unsafe.Pointer(&mem[start])), n)
 }
 
-// TestNothingOutsideTheSlicesIsTouched puts inputs, outputs and the pool's scratch beside unmapped pages.
+// TestNothingOutsideTheSlicesIsTouched puts inputs, outputs and the pool's scratch next to unmapped pages.
 func TestNothingOutsideTheSlicesIsTouched(t *testing.T) {
 	shapes := append([]Conv{
 		{N: 2, H: 5, W: 13, Cin: 3, Cout: 1, KH: 3, KW: 3, Stride: 1, Pad: 1},
@@ -66,7 +66,7 @@ func TestNothingOutsideTheSlicesIsTouched(t *testing.T) {
 				m, n, k := s[0], s[1], s[2]
 				p := newPool(t, 1)
 				a, b, c := floats(m*k), floats(k*n), floats(m*n)
-				for range 2 { // the first call makes the scratch
+				for range 2 { // the first call allocates the scratch
 					p.Gemm(false, false, m, n, k, a, k, b, n, c, n, true)
 					p.Gemm(true, true, m, n, k, a, m, b, k, c, n, false)
 					guardScratch(p)

@@ -2,7 +2,7 @@ package kernels
 
 import "github.com/klauspost/cpuid/v2"
 
-// supported lists the instruction sets that this CPU has, the best one last.
+// supported lists the instruction sets that this CPU supports, the best one last.
 func supported() []*isa {
 	all := []*isa{portable}
 	if cpuid.CPU.Supports(cpuid.AVX2, cpuid.FMA3) {

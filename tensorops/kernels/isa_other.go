@@ -2,5 +2,5 @@
 
 package kernels
 
-// supported lists the instruction sets that this CPU has, the best one last.
+// supported lists the instruction sets that this CPU supports, the best one last.
 func supported() []*isa { return []*isa{portable} }

@@ -11,14 +11,14 @@ import (
 	"pgregory.net/rapid"
 )
 
-// use makes pools use the named instruction set until the test ends.
+// use makes new pools use an instruction set until the test ends.
 func use(t testing.TB, s *isa) {
 	old := active
 	active = s
 	t.Cleanup(func() { active = old })
 }
 
-// forEachISA runs f once for every instruction set that this CPU has, with -short for the best one only.
+// forEachISA runs f with each instruction set that this CPU supports; with -short, with the best one only.
 func forEachISA(t *testing.T, f func(t *testing.T)) {
 	all := supported()
 	if testing.Short() {
@@ -46,7 +46,8 @@ func randomFloats(r *rand.Rand, n int) []float32 {
 	return s
 }
 
-// reference holds plain loops in float64 beside the sums of absolute products, which bound the rounding error.
+// reference holds sums computed in float64 by plain loops, and the sums of absolute products, which bound the rounding
+// error.
 type reference struct{ sum, abs []float64 }
 
 func newReference(n int) reference { return reference{make([]float64, n), make([]float64, n)} }
@@ -58,7 +59,7 @@ func (r reference) add(i int, a, b float32) {
 
 func (r reference) check(t require.TestingT, what string, got []float32) {
 	require.Len(t, got, len(r.sum))
-	largest := 0.0 // algorithms that mix pixels leave such errors with small sums, too
+	largest := 0.0 // algorithms that mix pixels have errors of that scale in small sums, too
 	for _, a := range r.abs {
 		if a > largest && !math.IsInf(a, 0) {
 			largest = a
@@ -74,7 +75,7 @@ func (r reference) check(t require.TestingT, what string, got []float32) {
 	}
 }
 
-// convReference visits every product of the convolution: the indices of x, w and y.
+// convReference calls visit for each product of the convolution, with the indices of x, w and y.
 func convReference(c Conv, visit func(x, w, y int)) {
 	for n := range c.N {
 		for oh := range c.OutH() {
@@ -109,10 +110,10 @@ func checkConv(t require.TestingT, p *Pool, c Conv, seed uint64) {
 	checkConvOn(t, p, c, randomFloats(r, nx), randomFloats(r, nw), randomFloats(r, ny))
 }
 
-// checkConvOn compares all three passes over the given input, weights and output gradient with plain loops.
+// checkConvOn compares all three passes on the given input, weights and output gradient with plain loops.
 func checkConvOn(t require.TestingT, p *Pool, c Conv, x, w, dy []float32) {
 	nx, nw, ny := sizes(c)
-	// What was in the outputs before must not matter.
+	// The outputs' previous content must not matter.
 	y, dx, dw := slices.Clone(dy), slices.Clone(x), slices.Clone(w)
 	plan := NewConvPlan(c, FP32, p)
 	plan.Forward(x, w, y)
@@ -146,7 +147,7 @@ func TestConvAgainstPlainLoops(t *testing.T) {
 		{N: 1, H: 40, W: 50, Cin: 16, Cout: 6, KH: 3, KW: 5, Stride: 1, Pad: 2},
 		{N: 20, H: 4, W: 4, Cin: 32, Cout: 33, KH: 3, KW: 3, Stride: 1, Pad: 1},
 		{N: 25, H: 8, W: 8, Cin: 8, Cout: 16, KH: 7, KW: 7, Stride: 2, Pad: 3},
-		{N: 2, H: 2, W: 8, Cin: 16, Cout: 1, KH: 1, KW: 1, Stride: 2, Pad: 3}, // bands of padding alone
+		{N: 2, H: 2, W: 8, Cin: 16, Cout: 1, KH: 1, KW: 1, Stride: 2, Pad: 3}, // bands of nothing but padding
 	}
 	forEachISA(t, func(t *testing.T) {
 		p := newPool(t, 2)
@@ -256,7 +257,7 @@ func TestNonFiniteValuesPropagate(t *testing.T) {
 	})
 }
 
-// Products with denormal numbers that are normal themselves are not lost.
+// TestDenormalsAreKept checks that normal products of denormal numbers are not lost.
 func TestDenormalsAreKept(t *testing.T) {
 	c := Conv{N: 2, H: 9, W: 9, Cin: 8, Cout: 16, KH: 3, KW: 3, Stride: 1, Pad: 1}
 	r := rand.New(rand.NewPCG(9, 9))
@@ -373,9 +374,9 @@ func TestInstructionSetIsChosenByName(t *testing.T) {
 	all := supported()
 	require.Equal(t, all[len(all)-1], choose(""))
 	require.Equal(t, portable, choose("portable"))
-	require.PanicsWithValue(t, `kernels: environment variable SDR_CPU="z80": this CPU has `+
+	require.PanicsWithValue(t, `kernels: environment variable SDR_CPU="z80": this CPU supports `+
 		map[int]string{1: "portable", 2: "portable, avx2", 3: "portable, avx2, avx512", 4: "portable, avx2, avx512, bf16"}[len(all)]+
-		"; unset it or name one of these", func() { choose("z80") })
+		"; unset it or set it to one of these", func() { choose("z80") })
 	use(t, portable)
 	require.Equal(t, "portable", ISA())
 }

@@ -1,13 +1,14 @@
 package kernels
 
-// padding describes images [H,W,C] with zeros around them, of floats or of words of neighbouring channels.
+// padding describes zero-padded images [H,W,C], of floats or of words of adjacent channels.
 type padding struct {
-	h, w, c                  int // the image itself
+	h, w, c                  int // of the image itself
 	top, bottom, left, right int
-	pairs                    bool // words
+	pairs                    bool // of words
 }
 
-// inputPadding is what the forward pass needs around x. Rows and columns that no window reaches get no zeros.
+// inputPadding returns the padding of x that the forward pass needs. It leaves out rows and columns that no window
+// reaches.
 func inputPadding(c Conv) padding {
 	return padding{
 		h: c.H, w: c.W, c: c.Cin,
@@ -22,14 +23,14 @@ func (p padding) rowLen() int  { return (p.left + p.w + p.right) * p.pixel() }
 func (p padding) size() int    { return p.height() * p.rowLen() }
 func (p padding) rawSize() int { return p.h * p.w * p.c }
 
-// pixel is the length of a pixel of the padded image.
+// pixel returns the length of a pixel of the padded image.
 func (p padding) pixel() int { return steps(p.c, p.pairs) }
 
-// fill writes the rows [from,to) of the padded image into dst.
+// fill writes rows [from,to) of the padded image to dst.
 func (p padding) fill(isa *isa, dst, img []float32, from, to int) {
 	row, left, n := p.rowLen(), p.left*p.pixel(), p.w*p.pixel()
 	first, end := max(from, p.top), min(to, p.top+p.h) // rows of the image itself
-	zero := 0                                          // dst is written so far
+	zero := 0                                          // dst is written up to here
 	for r := first; r < end; r++ {
 		at := (r-from)*row + left
 		clear(dst[zero:at])

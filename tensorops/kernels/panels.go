@@ -2,16 +2,16 @@ package kernels
 
 import "unsafe"
 
-// panel is a range of columns of C that one family of micro-kernels handles.
+// panel is a range of columns of C that one family of micro-kernels computes.
 type panel struct {
 	col, cols int // cols <= width.nr
 	width     *width
 }
 
-// widths are families of micro-kernels by growing number of columns.
+// widths are families of micro-kernels in ascending order of nr.
 type widths []width
 
-// best returns the width that promises the least time for n columns of C whose rows come in runs of m.
+// best returns the width with the lowest cost for n columns of C whose rows come in runs of m.
 func (s widths) best(n, m int, fetch float64) *width {
 	best, bestCost := &s[0], 0.0
 	for i := range s {
@@ -38,7 +38,7 @@ func (s widths) panels(n, m int, fetch float64) []panel {
 	return ps
 }
 
-// panelsCost is the cost of m rows of all panels.
+// panelsCost returns the cost of m rows of all panels.
 func panelsCost(ps []panel, m int, fetch float64) (total float64) {
 	for _, p := range ps {
 		total += p.width.cost(m, fetch)
@@ -46,7 +46,7 @@ func panelsCost(ps []panel, m int, fetch float64) (total float64) {
 	return total
 }
 
-// fitting returns the narrowest width that has cols columns.
+// fitting returns the narrowest width with at least cols columns.
 func (s widths) fitting(cols int) *width {
 	for i := range s {
 		if w := &s[i]; w.nr >= cols {
@@ -56,9 +56,8 @@ func (s widths) fitting(cols int) *width {
 	panic("kernels: no micro-kernel is that wide")
 }
 
-// cost estimates the cycles that m rows of one panel take for a step of k: two multiply-adds and two loads a cycle,
-// no fewer than the four cycles that an addition takes to become the input of the next one, and some for bringing B
-// from the second-level cache.
+// cost estimates the cycles of one step of k for m rows of a panel: two multiply-adds and two loads per cycle, at least
+// the four cycles of latency until an addition's result can be added to, plus the time to load B from the L2 cache.
 func (w *width) cost(m int, fetch float64) float64 {
 	total := 0.0
 	for s := w.split(m); s.next(); {
@@ -67,18 +66,18 @@ func (w *width) cost(m int, fetch float64) float64 {
 	return total
 }
 
-// split cuts m rows into as few tiles as possible, as even as possible.
+// split splits m rows into as few tiles as possible, of as equal size as possible.
 func (w *width) split(m int) splitter {
 	return splitter{left: m, tiles: (m + len(w.tiles) - 1) / len(w.tiles)}
 }
 
-// splitter walks over the tiles of a run of rows.
+// splitter iterates over the tiles of a run of rows.
 type splitter struct {
-	row, rows   int // the present tile: first row, number of rows
-	left, tiles int // what is still to come
+	row, rows   int // of the current tile: first row, number of rows
+	left, tiles int // that remain
 }
 
-// next moves to the next tile and reports whether there was one.
+// next moves to the next tile and reports whether there is one.
 func (s *splitter) next() bool {
 	if s.tiles == 0 {
 		return false
@@ -90,7 +89,7 @@ func (s *splitter) next() bool {
 	return true
 }
 
-// packWork is the time that moving a float takes, in multiply-adds.
+// packWork is the time to move a float, in multiply-adds.
 const packWork = 16
 
 // packB is packPairs or packPanel.
@@ -134,6 +133,6 @@ func (s *isa) packPanel(dst []float32, ld, rows, cols int, src []float32, rs, cs
 	}
 }
 
-// pitch returns at least n floats, an odd number of 64-byte cache lines: things that far apart do not meet in one
-// cache set, as they would with a power of two.
+// pitch rounds n up to an odd number of 64-byte cache lines, in floats. Rows at that distance do not map to the same
+// cache set, unlike at a power of two.
 func pitch(n int) int { return ((n+15)/16 | 1) * 16 }

@@ -6,33 +6,33 @@ import (
 	"sync/atomic"
 )
 
-// Pool is a fixed set of worker goroutines, with the scratch memory that the operations run on it share. Its methods
-// may be called from several goroutines; the calls then run one after the other.
+// Pool is a thread pool: a fixed number of worker goroutines and the scratch memory of the operations that run on them.
+// Its methods may be called from several goroutines; calls run one at a time.
 type Pool struct {
-	mu      sync.Mutex // held by the operation that is running
+	mu      sync.Mutex // held by the current operation
 	isa     *isa
-	tuning  *Tuning // nil: algorithms are chosen by estimate
+	tuning  *Tuning // nil: the cost model chooses algorithms
 	workers []worker
-	shared  []float32 // packed weights, panels or partial sums of the running operation
+	shared  []float32 // packed weights, panels or partial sums of the current operation
 	gemm    gemm
 
 	f       func(worker, i int) // nil ends the workers
 	n       int64
 	next    atomic.Int64
-	running atomic.Int64 // helpers still at work
-	done    event        // none is
+	running atomic.Int64 // helpers that are not done
+	done    event        // all helpers are
 }
 
-// worker is what one thread of a Pool owns.
+// worker is the state of one thread of a Pool.
 type worker struct {
 	start   event
-	tile    tile      // arguments of the micro-kernel; lives here so that calls allocate nothing
+	tile    tile      // arguments of the micro-kernel, kept here so that calls do not allocate
 	scratch []float32 // padded images or packed rows
-	_       [64]byte  // keeps two workers' fields off one cache line
+	_       [64]byte  // prevents false sharing between workers
 }
 
-// NewPool starts a pool of the given number of threads, the calling goroutine being one of them. threads <= 0 means
-// GOMAXPROCS. Close it to end its goroutines.
+// NewPool starts a thread pool of the given size, including the calling goroutine. threads <= 0 means GOMAXPROCS. Close
+// ends its goroutines.
 func NewPool(threads int) *Pool {
 	if threads <= 0 {
 		threads = runtime.GOMAXPROCS(0)
@@ -46,10 +46,10 @@ func NewPool(threads int) *Pool {
 	return p
 }
 
-// Tune makes the pool choose algorithms by a table rather than by estimates. It is to be called before plans are made.
+// Tune makes the pool choose algorithms by a tuning table rather than by the cost model. Call it before creating plans.
 func (p *Pool) Tune(t *Tuning) { p.tuning = t }
 
-// work is the life of worker w.
+// work is the main loop of worker w.
 func (p *Pool) work(w int) {
 	for {
 		p.workers[w].start.wait()
@@ -63,7 +63,7 @@ func (p *Pool) work(w int) {
 	}
 }
 
-// Threads returns the number of threads, which is also one more than the largest worker index that For passes.
+// Threads returns the number of threads, an upper bound on the worker indices that For passes.
 func (p *Pool) Threads() int { return len(p.workers) }
 
 // Close ends the pool's goroutines. The pool must not be used afterwards.
@@ -75,22 +75,23 @@ func (p *Pool) Close() {
 	}
 }
 
-// For calls f(worker, i) once for every i in [0,n), spread over the threads, and returns when all calls have. worker
-// is in [0,Threads()) and no two calls with the same worker run at once. Which worker gets which i is not fixed, so
-// f(i) should write only what belongs to i. For allocates nothing and starts no goroutine; f must not use the pool.
+// For calls f(worker, i) once for each i in [0,n), distributed over the threads, and returns when all calls have.
+// worker is in [0,Threads()), and no two calls with the same worker run at once. Which worker runs which i is not
+// fixed, so f must write only data that belong to i. For allocates nothing and starts no goroutines; f must not use the
+// pool.
 func (p *Pool) For(n int, f func(worker, i int)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.run(n, worthSharing, f)
+	p.run(n, minParallelWork, f)
 }
 
-// worthSharing is the least work, in multiply-adds, that is worth waking other threads for.
-const worthSharing = 1 << 20
+// minParallelWork is the least work, in multiply-adds, for which waking other threads pays off.
+const minParallelWork = 1 << 20
 
-// run is For for callers that hold p.mu and know how much work f does in all, in multiply-adds.
+// run is For for callers that hold p.mu; work is the total work of f, in multiply-adds.
 func (p *Pool) run(n, work int, f func(worker, i int)) {
 	helpers := min(n, len(p.workers)) - 1
-	if helpers <= 0 || work < worthSharing {
+	if helpers <= 0 || work < minParallelWork {
 		for i := range n {
 			f(0, i)
 		}
@@ -107,14 +108,14 @@ func (p *Pool) run(n, work int, f func(worker, i int)) {
 	p.f = nil
 }
 
-// claim takes items until none is left.
+// claim runs items until none are left.
 func (p *Pool) claim(worker int) {
 	for i := p.next.Add(1) - 1; i < p.n; i = p.next.Add(1) - 1 {
 		p.f(worker, int(i))
 	}
 }
 
-// reserve makes the scratch at least as large as asked for: shared floats in all, scratch floats for every worker.
+// reserve grows the scratch memory to at least shared floats in total and scratch floats per worker.
 func (p *Pool) reserve(shared, scratch int) {
 	if len(p.shared) < shared {
 		p.shared = NewFloats(shared)

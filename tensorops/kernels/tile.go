@@ -6,44 +6,44 @@ import "unsafe"
 //
 //	C[i*ldc + j] (+)= sum_{o<outer} sum_{s<segs} sum_{k<klen} A[i*ars + o*aos + s*ass + k*aks] * B[o*bos + s*bss + k*bks + j]
 //
-// adding in the order written. It then does the same for reps-1 more tiles, each with A and C moved on by aRep and
-// cRep, and the same B. Strides are in bytes. A and C are never touched outside these elements, nor is B.
-// The assembly reads the fields by their offsets: keep the order in step with gen/main.go.
+// adding in the order written. It then does the same for reps-1 more tiles, advancing A by aRep and C by cRep, with the
+// same B. Strides are in bytes. The micro-kernel touches no other elements of A, B and C. The assembly accesses the
+// fields by offset: keep their order in sync with gen/main.go.
 type tile struct {
 	a, b, c  unsafe.Pointer
-	mask     unsafe.Pointer // lanes of the last vector as eight int32 (AVX2)
+	mask     unsafe.Pointer // mask of the last vector as eight int32 (AVX2)
 	ars, aks int
-	segStep  int // what is added to A after a segment: ass - klen*aks
-	outStep  int // what is added to A after an outer step: aos - segs*ass
+	segStep  int // added to A after a segment: ass - klen*aks
+	outStep  int // added to A after an outer step: aos - segs*ass
 	bks      int
-	bSegStep int // what is added to B after a segment: bss - klen*bks
-	bOutStep int // what is added to B after an outer step: bos - segs*bss
+	bSegStep int // added to B after a segment: bss - klen*bks
+	bOutStep int // added to B after an outer step: bos - segs*bss
 	ldc      int
 	klen     int
 	segs     int
-	outer    int // 0 where the sum is empty
-	cols     int // 1..nr of the kernel, and more than nr less one vector
+	outer    int // 0 if the sum is empty
+	cols     int // at most nr, and more than nr minus one vector
 	acc      int // 1: add to C; 0: overwrite it
 	reps     int // at least 1
 	aRep     int
 	cRep     int
-	rows     int // as many as the kernel is made for; read by the portable kernel only
+	rows     int // the kernel's number of rows; only the portable kernel reads it
 }
 
-const f32 = 4 // bytes in a float32
+const f32 = 4 // bytes per float32
 
 // laneMasks[8-n:] starts with n set lanes.
 var laneMasks = [16]int32{-1, -1, -1, -1, -1, -1, -1, -1}
 
-// window is the parts of A and B that a tile reads: strides in floats, see tile. The rows of B are taken one after the
-// other, but for skip rows after every segment and skipOut more after every outer step.
+// window is the part of A and B that a tile reads, with strides in floats; see tile. Rows of B are consecutive, except
+// that skip rows are skipped after each segment and skipOut more after each outer step.
 type window struct {
 	ars, aks, ass, aos int
 	bks, skip, skipOut int
 	klen, segs, outer  int
 }
 
-// setWindow fills in the strides and lengths.
+// setWindow sets the strides and lengths.
 func (t *tile) setWindow(w window) {
 	t.ars, t.aks, t.bks = w.ars*f32, w.aks*f32, w.bks*f32
 	t.segStep = (w.ass - w.klen*w.aks) * f32
@@ -55,7 +55,7 @@ func (t *tile) setWindow(w window) {
 	}
 }
 
-// repeat makes the tile compute n tiles, A and C moving on by a and c floats.
+// repeat makes the tile compute n tiles, advancing A by a floats and C by c floats.
 func (t *tile) repeat(n, a, c int) { t.reps, t.aRep, t.cRep = n, a*f32, c*f32 }
 
 // setCols sets the number of columns.
@@ -64,7 +64,7 @@ func (t *tile) setCols(cols int) {
 	t.mask = unsafe.Pointer(&laneMasks[(8-cols%8)%8])
 }
 
-// read makes the tile read A from a[i] on and B from b[j] on. Where the sum is empty, i and j may lie outside.
+// read sets A to a[i:] and B to b[j:]. If the sum is empty, i and j may be out of range.
 func (t *tile) read(a []float32, i int, b []float32, j int) {
 	t.a, t.b = nil, nil
 	if t.outer > 0 {
@@ -72,10 +72,10 @@ func (t *tile) read(a []float32, i int, b []float32, j int) {
 	}
 }
 
-// write makes the tile write C from c[i] on.
+// write sets C to c[i:].
 func (t *tile) write(c []float32, i int) { t.c = unsafe.Pointer(&c[i]) }
 
-// multiply computes m rows of C, ldc floats apart, in one panel of columns from the rows of A and the packed panel b.
+// multiply computes m rows of C, ldc floats apart, in one panel of columns, from the rows of A and the packed panel b.
 // It adds to C, or overwrites it if acc is 0.
 func (t *tile) multiply(p panel, w window, m int, a, b, c []float32, ldc, acc int) {
 	t.setWindow(w)
@@ -102,7 +102,7 @@ const (
 	portableCols = 8
 )
 
-// tilePortable is the micro-kernel in Go, for any rows and cols <= portableCols.
+// tilePortable is the micro-kernel in Go, for any rows and for cols <= portableCols.
 func tilePortable(t *tile) {
 	for r := range t.reps {
 		for i := range t.rows {
@@ -111,10 +111,10 @@ func tilePortable(t *tile) {
 	}
 }
 
-// portableRow computes one row, A and C being a and c bytes further on.
+// portableRow computes one row, at byte offsets a in A and c in C.
 func (t *tile) portableRow(a, c int) {
 	var s0, s1, s2, s3, s4, s5, s6, s7 float32
-	var narrow [portableCols]float32 // a row of B with fewer columns, filled up with zeros
+	var narrow [portableCols]float32 // a row of B with fewer columns, zero-padded
 	b := 0
 	for range t.outer {
 		for range t.segs {
@@ -146,7 +146,7 @@ func (t *tile) portableRow(a, c int) {
 	t.storeRow(c, &[portableCols]float32{s0, s1, s2, s3, s4, s5, s6, s7})
 }
 
-// storeRow writes the sums of one row of C, c bytes further on, or adds them to it.
+// storeRow writes the sums of one row to C at byte offset c, or adds them.
 func (t *tile) storeRow(c int, sum *[portableCols]float32) {
 	out := unsafe.Slice((*float32)(unsafe.Add(t.c, c)), t.cols)
 	if t.acc == 0 {

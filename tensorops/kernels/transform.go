@@ -32,7 +32,7 @@ func portableTransforms() (all []transforms) {
 func portableTransform(p winograd.Matrix) transform {
 	type vector = [transformLanes]float32
 	at := func(base unsafe.Pointer, offset int) *vector { return (*vector)(unsafe.Add(base, offset)) }
-	// combine sets y[i] = Σ p[i][j]·x[j].
+	// combine computes y[i] = Σ p[i][j]·x[j].
 	combine := func(x, y func(int) *vector) {
 		for i, row := range p {
 			var sum vector

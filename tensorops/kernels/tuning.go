@@ -13,23 +13,24 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// Tuning is a table of the fastest algorithm for each shape of convolution, as it was measured on a machine. Measured
-// once, a choice stays: the algorithms round differently, so results are bitwise the same only with the same table.
+// Tuning is an autotuning table: the fastest algorithm for each convolution shape, as measured on one machine. A choice
+// is measured once and then kept: algorithms round differently, so results are bitwise reproducible only with the same
+// table.
 type Tuning struct {
 	mu        sync.Mutex
 	path      string
-	choices   map[string]string // asked for, or adopted
-	preferred []string          // wherever they apply; the table then has no file
+	choices   map[string]string // requested or adopted
+	preferred []string          // algorithms of Prefer; there is no file then
 }
 
-// Prefer returns a table that measures nothing: it chooses the first of the named algorithms that applies, such as
-// "winograd2", "gathered bf16" or "direct", and where none does the estimate.
+// Prefer returns a table that measures nothing. It chooses the first of the named algorithms that applies, such as
+// "winograd2", "gathered bf16" or "direct", or the cost model's choice if none does.
 func Prefer(algorithms ...string) *Tuning {
 	return &Tuning{choices: map[string]string{}, preferred: algorithms}
 }
 
-// OpenTuning returns the table that is kept in a file, which need not exist yet. Several processes may share it: the
-// first to measure a shape decides.
+// OpenTuning returns the table stored in a file, which need not exist yet. Several processes may share it: the first to
+// measure a shape decides.
 func OpenTuning(path string) (*Tuning, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, fmt.Errorf("kernels: folder of the tuning table: %w", err)
@@ -39,7 +40,7 @@ func OpenTuning(path string) (*Tuning, error) {
 	return t, err
 }
 
-// read returns what the file holds.
+// read returns the content of the file.
 func (t *Tuning) read() (map[string]string, error) {
 	choices := map[string]string{}
 	data, err := os.ReadFile(t.path)
@@ -50,12 +51,13 @@ func (t *Tuning) read() (map[string]string, error) {
 		err = json.Unmarshal(data, &choices)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("kernels: tuning table %s: %w; delete it to measure anew", t.path, err)
+		return nil, fmt.Errorf("kernels: tuning table %s: %w; delete it to measure again", t.path, err)
 	}
 	return choices, nil
 }
 
-// Adopt makes choices hold, as JSON wrote them, that another table may contradict: those of an earlier part of a run.
+// Adopt takes over choices from the output of JSON, such as those of an earlier part of a run. They override the
+// file's.
 func (t *Tuning) Adopt(data []byte) error {
 	var choices map[string]string
 	if err := json.Unmarshal(data, &choices); err != nil {
@@ -67,7 +69,7 @@ func (t *Tuning) Adopt(data []byte) error {
 	return nil
 }
 
-// JSON returns the choices that were asked for or adopted.
+// JSON returns the choices that were requested or adopted.
 func (t *Tuning) JSON() []byte {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -77,23 +79,23 @@ func (t *Tuning) JSON() []byte {
 func encode(choices map[string]string) []byte {
 	data, err := json.MarshalIndent(choices, "", "  ")
 	if err != nil {
-		panic(err) // strings can always be written
+		panic(err) // strings can always be encoded
 	}
 	return append(data, '\n')
 }
 
-// choose returns the choice for key, which measure makes where there is none that is valid.
+// choose returns the choice for key, calling measure if there is no valid one.
 func (t *Tuning) choose(key string, valid func(string) bool, measure func() string) (string, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if c, ok := t.choices[key]; ok && valid(c) {
 		return c, nil
 	}
-	known, err := t.read()
+	stored, err := t.read()
 	if err != nil {
 		return "", err
 	}
-	choice, ok := known[key]
+	choice, ok := stored[key]
 	if !ok || !valid(choice) {
 		if choice, err = t.keep(key, valid, measure()); err != nil {
 			return "", err
@@ -103,23 +105,23 @@ func (t *Tuning) choose(key string, valid func(string) bool, measure func() stri
 	return choice, nil
 }
 
-// keep adds a choice to the file, unless another process did meanwhile, and returns the one that holds.
+// keep adds a choice to the file, unless another process has done so meanwhile, and returns the valid one.
 func (t *Tuning) keep(key string, valid func(string) bool, choice string) (string, error) {
 	lock := flock.New(t.path + ".lock")
 	if err := lock.Lock(); err != nil {
 		return "", fmt.Errorf("kernels: tuning table %s: %w", t.path, err)
 	}
 	defer lock.Close()
-	known, err := t.read()
+	stored, err := t.read()
 	if err != nil {
 		return "", err
 	}
-	if c, ok := known[key]; ok && valid(c) {
+	if c, ok := stored[key]; ok && valid(c) {
 		return c, nil
 	}
-	known[key] = choice
+	stored[key] = choice
 	temporary := t.path + ".tmp"
-	if err := os.WriteFile(temporary, encode(known), 0o644); err != nil {
+	if err := os.WriteFile(temporary, encode(stored), 0o644); err != nil {
 		return "", fmt.Errorf("kernels: tuning table: %w", err)
 	}
 	if err := os.Rename(temporary, t.path); err != nil {

@@ -1,31 +1,31 @@
 package kernels
 
-// weightGradient sums x times dy over all pixels. The batch is cut into chunks, each with its own partial sum, which
-// are then added in order; the work on a chunk is cut into parts of dw.
+// weightGradient sums x times dy over all pixels. It splits the batch into chunks with a partial sum each, which it
+// then adds in order; the work on a chunk is split into parts of dw.
 type weightGradient struct {
 	pool       *Pool
 	n          int
 	pad        padding // of x, as far as it is read
-	top, left  int     // padding that is left out instead
+	top, left  int     // padding that is skipped instead
 	stride     int
 	outH, outW int
 	kh         int
-	rowLen     int // floats of x that meet one row of the kernel: KW*Cin
+	rowLen     int // floats of x for one row of the kernel: KW*Cin
 	cout       int
 	group      int // images in scratch at a time
 	chunk      int // images per chunk
 	chunks     int
 	jobs       []job
-	parts      int // parts that the jobs are dealt to
+	parts      int // parts that the jobs are divided into
 	one        [1]float32
 
-	x, dy, dw []float32 // of the running call
+	x, dy, dw []float32 // of the current call
 	itemFunc  func(worker, i int)
 	sumFunc   func(worker, i int)
 }
 
-// job is one tile of dw: rows [row,row+rows) of kernel row kh, columns of panel. The output pixels that meet x there
-// are those of rows [fromH,toH) and columns [fromW,toW).
+// job is one tile of dw: rows [row,row+rows) of kernel row kh, and the columns of panel. It sums over the output pixels
+// of rows [fromH,toH) and columns [fromW,toW), whose input pixels are inside the image.
 type job struct {
 	panel                  panel
 	kh, row, rows          int
@@ -34,9 +34,9 @@ type job struct {
 
 const (
 	pixelsPerTile = 256     // least pixels per visit to a tile of dw, so that reading and writing it stays cheap
-	stepsPerChunk = 256     // least pixels per partial sum, so that adding them up stays cheap
-	partialFloats = 8 << 20 // most floats of partial sums in all
-	sumFloats     = 4096    // floats of dw that one item adds up
+	stepsPerChunk = 256     // least pixels per partial sum, so that adding them stays cheap
+	partialFloats = 8 << 20 // most floats of partial sums in total
+	sumFloats     = 4096    // floats of dw per item of the final sum
 )
 
 func newWeightGradient(c Conv, p *Pool) *weightGradient {
@@ -65,8 +65,8 @@ func newWeightGradient(c Conv, p *Pool) *weightGradient {
 	return r
 }
 
-// makeJobs cuts dw into tiles. Tiles of one kernel column leave out the pixels that meet padding; tiles over all
-// columns may be fuller.
+// makeJobs splits dw into tiles. Tiles of a single kernel column can skip the pixels in the padding; tiles across all
+// columns may have more rows.
 func (r *weightGradient) makeJobs(c Conv) {
 	widths := r.pool.isa.widths
 	panels, apart := widths.panels(c.Cout, r.rowLen, 0), widths.panels(c.Cout, c.Cin, 0)
@@ -96,8 +96,8 @@ func (r *weightGradient) makeJobs(c Conv) {
 	}
 }
 
-// outputsInside returns which of n outputs, that read pixels start, start+stride, ... of an axis, read one of its size
-// pixels.
+// outputsInside returns the range of n outputs, which read pixels start, start+stride, ... of an axis, that read within
+// its size pixels.
 func outputsInside(start, size, n, stride int) (from, to int) {
 	from, to = max(0, stride-1-start)/stride, min(n, max(0, size-start+stride-1)/stride)
 	if from >= to {
@@ -115,7 +115,7 @@ func (r *weightGradient) compute(x, dy, dw []float32) {
 	r.x, r.dy, r.dw = nil, nil, nil
 }
 
-// item computes one part of the partial sum of one chunk.
+// item computes one part of one chunk's partial sum.
 func (r *weightGradient) item(worker, item int) {
 	me := &r.pool.workers[worker]
 	t := &me.tile
@@ -157,7 +157,7 @@ func (r *weightGradient) item(worker, item int) {
 	}
 }
 
-// sum adds up the partial sums of one stretch of dw: a row of ones times the matrix of partial sums.
+// sum adds up the partial sums of one range of dw: a row of ones times the matrix of partial sums.
 func (r *weightGradient) sum(worker, i int) {
 	t := &r.pool.workers[worker].tile
 	start := i * sumFloats

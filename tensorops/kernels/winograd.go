@@ -2,66 +2,66 @@ package kernels
 
 import "unsafe"
 
-// Winograd's algorithm F(mxm, 3x3) computes a 3x3 convolution of stride 1 (arXiv 1509.09308): the image is cut into
-// tiles of (m+2)x(m+2) pixels that overlap by two, each becomes, by a linear transform, as many planes of one value a
-// channel, planes are multiplied with those of the filters, and a second transform makes the mxm output pixels of the
-// product. That takes (m+2)²/(9m²) of the multiplications; the transforms are additions, for the most part. The
-// gradient of the input is the same with turned filters, and that of the filters sums products of planes over tiles.
+// Winograd's algorithm F(mxm, 3x3) computes a 3x3 convolution with stride 1 (arXiv 1509.09308). The image is split into
+// tiles of (m+2)x(m+2) pixels that overlap by two. A linear transform turns each into (m+2)² planes with one value per
+// channel, the planes are multiplied by those of the filters, and a second transform turns the product into mxm output
+// pixels. That takes (m+2)²/(9m²) of the multiplications; the transforms are mostly additions. The gradient of the
+// input is the same with flipped filters, and that of the filters sums products of planes over tiles.
 
-// transform computes P X Pᵀ for n groups of eight channels of reps tiles, X being vectors of eight floats srcRow and
-// srcCol bytes apart from src on and the result vectors dstRow and dstCol bytes apart from dst on. Groups follow each
-// other; from the last group of a tile to the first of the next it is srcStep and dstStep bytes more. tmp has room for
-// 36 vectors.
+// transform computes P X Pᵀ for n groups of 8 channels of reps tiles. X consists of vectors of 8 floats, srcRow and
+// srcCol bytes apart, at src; the result's are dstRow and dstCol bytes apart, at dst. Groups are consecutive; between
+// the last group of a tile and the first of the next are another srcStep and dstStep bytes. tmp has room for 36
+// vectors.
 type transform func(dst, src, tmp unsafe.Pointer, dstRow, dstCol, srcRow, srcCol, n, dstStep, srcStep, reps int)
 
-// matrix is where a transform reads or writes: vectors row and col floats apart, tiles (or the like) step floats apart.
+// matrix is where a transform reads or writes: vectors row and col floats apart, tiles step floats apart.
 type matrix struct {
 	s              []float32
 	row, col, step int
 }
 
-// apply transforms so many channels of reps tiles.
+// apply transforms the given number of channels of reps tiles.
 func (f transform) apply(dst, src matrix, tmp []float32, channels, reps int) {
 	f(unsafe.Pointer(&dst.s[0]), unsafe.Pointer(&src.s[0]), unsafe.Pointer(&tmp[0]),
 		dst.row*f32, dst.col*f32, src.row*f32, src.col*f32,
 		channels/transformLanes, (dst.step-channels)*f32, (src.step-channels)*f32, reps)
 }
 
-// transforms is what an instruction set has for the algorithm F(mxm, 3x3); see internal/winograd for the matrices.
+// transforms are an instruction set's transforms for F(mxm, 3x3); see internal/winograd for the matrices.
 type transforms struct {
 	m                                             int
 	input, filter, outputGrad, output, filterGrad transform
 }
 
 const (
-	transformLanes  = 8        // channels that a transform handles at a time
-	fusedFloats     = 64 << 10 // planes of one item that stay in the second-level cache
-	stagedFloats    = 2 << 20  // planes of all items that stay in the third-level cache
-	channelsPerItem = 8        // whose filters one item transforms
-	tilesPerItem    = 16       // that one item transforms
-	leastStaged     = 128      // tiles at a time, so that reading the filters from memory stays cheap
+	transformLanes  = 8        // channels that a transform handles at once
+	fusedFloats     = 64 << 10 // planes of one item that stay in the L2 cache
+	stagedFloats    = 2 << 20  // planes of all items that stay in the L3 cache
+	channelsPerItem = 8        // channels whose filters one item transforms
+	tilesPerItem    = 16       // tiles that one item transforms
+	leastStaged     = 128      // least tiles per chunk, so that reading the filters from memory stays cheap
 )
 
-// planes is the transformed tiles, filters or products: for every pair of an output row and column of the transform a
-// matrix, cut into groups of columns.
+// planes are transformed tiles, filters or products: a matrix for each row and column of the transform's output, split
+// into groups of columns.
 type planes struct {
 	count  int // matrices
 	size   int // floats from one matrix to the next
 	groups []group
 }
 
-// group is some columns of a matrix: rows of cols floats, row floats apart from start on.
+// group is a range of columns of a matrix: rows of cols floats, row floats apart, from start on.
 type group struct {
 	col, cols, start, row int
 }
 
-// matrices lays out matrices as they are.
+// matrices lays out matrices row-major.
 func matrices(count, rows, cols int) planes {
 	row := pitch(cols)
 	return planes{count: count, size: rows*row + 16, groups: []group{{0, cols, 0, row}}}
 }
 
-// paneled lays out matrices panel by panel, as the micro-kernels like to read B.
+// paneled lays out matrices panel by panel, as the micro-kernels read B.
 func paneled(count, rows int, panels []panel) planes {
 	p := planes{count: count, size: 16}
 	for _, n := range panels {
@@ -73,36 +73,38 @@ func paneled(count, rows int, panels []panel) planes {
 
 func (p planes) floats() int { return p.count * p.size }
 
-// tiling is a cut of images [n,h,w,c] into square tiles, those at the border reaching beyond it. Tiles come in lines.
+// tiling splits images [n,h,w,c] into square tiles, which may extend beyond the border. A row of tiles is called a
+// line.
 type tiling struct {
 	h, w, c    int
 	rows, cols int // tiles per image
-	size, step int // pixels of a tile's side; from one tile to the next
-	pad        int // pixels by which the first tile lies outside
+	size, step int // pixels per side of a tile; between tiles
+	pad        int // pixels by which the first tile extends beyond the image
 }
 
-// newTiling cuts images for an output of outH x outW pixels in tiles of m, each made from size pixels.
+// newTiling splits images for an output of outH x outW pixels into tiles of m output pixels, each computed from size
+// pixels.
 func newTiling(h, w, c, outH, outW, m, size, pad int) tiling {
 	return tiling{h: h, w: w, c: c, rows: (outH + m - 1) / m, cols: (outW + m - 1) / m, size: size, step: m, pad: pad}
 }
 
-// width is the pixels along a line of tiles.
+// width returns the number of pixels along a line.
 func (t tiling) width() int { return (t.cols-1)*t.step + t.size }
 
-// strip is the floats of a line of tiles.
+// strip returns the number of floats in a line.
 func (t tiling) strip() int { return t.size * t.width() * t.c }
 
-// line returns the image of a line, as the index of its first float, and the row of the line's first pixels.
+// line returns the index of the first float of line i's image, and the image row where the line starts.
 func (t tiling) line(i int) (image, top int) {
 	return i / t.rows * t.h * t.w * t.c, i%t.rows*t.step - t.pad
 }
 
-// inside says whether the line from row top on lies inside of the image.
+// inside reports whether the line at row top is entirely within the image.
 func (t tiling) inside(top int) bool {
 	return t.pad == 0 && top+t.size <= t.h && t.width() <= t.w
 }
 
-// read transforms n lines of tiles of images from the first on, into the rows of dst from row on.
+// read transforms n lines, from line first of the images, into dst from row row on.
 func (t tiling) read(f transform, scratch, images, dst []float32, p planes, side, first, row, n int) {
 	tmp, strip := scratch[:tmpFloats], scratch[tmpFloats:]
 	for i := range n {
@@ -120,7 +122,7 @@ func (t tiling) read(f transform, scratch, images, dst []float32, p planes, side
 	}
 }
 
-// cut copies a line of tiles of an image to dst, with zeros where it lies outside.
+// cut copies a line from an image to dst, with zeros where it is outside the image.
 func (t tiling) cut(image, dst []float32, top int) {
 	row, left := t.width()*t.c, t.pad*t.c
 	n := min(t.w*t.c, row-left)
@@ -136,7 +138,7 @@ func (t tiling) cut(image, dst []float32, top int) {
 	}
 }
 
-// write transforms the rows of src from row on into n lines of tiles of images from the first on.
+// write transforms src from row row on into n lines of the images, from line first on.
 func (t tiling) write(f transform, scratch, images, src []float32, p planes, side, first, row, n int) {
 	tmp, strip := scratch[:tmpFloats], scratch[tmpFloats:]
 	for i := range n {
@@ -155,7 +157,7 @@ func (t tiling) write(f transform, scratch, images, src []float32, p planes, sid
 	}
 }
 
-// paste copies what is inside of the image of a line of tiles.
+// paste copies a line to the image, as far as it is inside.
 func (t tiling) paste(image, src []float32, top int) {
 	n := t.w * t.c
 	for r := range min(t.size, t.h-top) {
@@ -163,15 +165,16 @@ func (t tiling) paste(image, src []float32, top int) {
 	}
 }
 
-// tmpFloats is the room that a transform needs.
+// tmpFloats is the size of a transform's temporary.
 const tmpFloats = 36 * transformLanes
 
-// suitsWinograd says whether the algorithm applies.
+// suitsWinograd reports whether Winograd's algorithm applies.
 func suitsWinograd(c Conv) bool {
 	return c.KH == 3 && c.KW == 3 && c.Stride == 1 && c.Pad <= 2 && c.Cin%transformLanes == 0 && c.Cout%transformLanes == 0
 }
 
-// multiply adds the products of m rows of a with b, packed in panels of depth rows, to c, or overwrites it if acc is 0.
+// multiply computes m rows of a times b, which is packed in panels of depth rows. It adds to c, or overwrites it if acc
+// is 0.
 func multiply(t *tile, panels []panel, w window, m, depth int, a, b, c []float32, ldc, acc int) {
 	for _, p := range panels {
 		w.bks = p.cols
@@ -181,30 +184,30 @@ func multiply(t *tile, panels []panel, w window, m, depth int, a, b, c []float32
 
 // winogradConv computes y from x, or dx from dy, by Winograd's algorithm.
 type winogradConv struct {
-	pool    *Pool
-	f       *transforms
-	side    int // m+2
-	turned  bool
-	in, out tiling
-	lines   int // of tiles, of all images
-	panels  []panel
-	filters planes
-	flipped int    // floats of transposed filters
-	v, p    planes // of some lines: input, product
-	block   int    // lines per item
-	blocks  int
-	chunk   int // blocks at a time, if staged
-	staged  bool
+	pool       *Pool
+	f          *transforms
+	side       int // m+2
+	backward   bool
+	in, out    tiling
+	lines      int // of tiles, over all images
+	panels     []panel
+	filters    planes
+	transposed int    // floats of transposed filters
+	v, p       planes // of some lines: input, product
+	block      int    // lines per item
+	blocks     int
+	chunk      int // blocks per chunk, if staged
+	staged     bool
 
-	first                                                           int // first block of the present chunk
-	x, w, y                                                         []float32
-	turnFunc, packFunc, itemFunc, readFunc, multiplyFunc, writeFunc func(worker, i int)
+	first                                                                int // first block of the current chunk
+	x, w, y                                                              []float32
+	transposeFunc, packFunc, itemFunc, readFunc, multiplyFunc, writeFunc func(worker, i int)
 }
 
-// newWinogradConv prepares the forward pass of c, or the gradient of its input.
+// newWinogradConv prepares the forward pass of c or the gradient of its input.
 func newWinogradConv(c Conv, m int, backward, staged bool, p *Pool) *winogradConv {
 	values := (m + 2) * (m + 2)
-	r := &winogradConv{pool: p, f: p.isa.transformsOf(m), side: m + 2, turned: backward, staged: staged}
+	r := &winogradConv{pool: p, f: p.isa.transformsOf(m), side: m + 2, backward: backward, staged: staged}
 	if backward {
 		c = Conv{N: c.N, H: c.OutH(), W: c.OutW(), Cin: c.Cout, Cout: c.Cin, KH: 3, KW: 3, Stride: 1, Pad: 2 - c.Pad}
 	}
@@ -219,9 +222,9 @@ func newWinogradConv(c Conv, m int, backward, staged bool, p *Pool) *winogradCon
 	r.block = min(r.lines, (tiles+r.in.cols-1)/r.in.cols)
 	r.blocks = (r.lines + r.block - 1) / r.block
 	shared := r.filters.floats()
-	if r.turned {
-		r.flipped = 9 * c.Cin * c.Cout
-		shared += r.flipped
+	if r.backward {
+		r.transposed = 9 * c.Cin * c.Cout
+		shared += r.transposed
 	}
 	scratch := r.border()
 	perBlock := r.block * r.in.cols
@@ -235,15 +238,15 @@ func newWinogradConv(c Conv, m int, backward, staged bool, p *Pool) *winogradCon
 		scratch += r.v.floats() + r.p.floats()
 	}
 	p.reserve(shared, scratch)
-	r.turnFunc, r.packFunc, r.itemFunc = r.turn, r.pack, r.item
+	r.transposeFunc, r.packFunc, r.itemFunc = r.transpose, r.pack, r.item
 	r.readFunc, r.multiplyFunc, r.writeFunc = r.read, r.product, r.write
 	return r
 }
 
 func (r *winogradConv) compute(x, w, y []float32) {
 	r.x, r.w, r.y = x, w, y
-	if r.turned {
-		r.pool.run(9, len(w)*packWork, r.turnFunc)
+	if r.backward {
+		r.pool.run(9, len(w)*packWork, r.transposeFunc)
 	}
 	r.pool.run((r.in.c+channelsPerItem-1)/channelsPerItem, len(w)*packWork, r.packFunc)
 	work := r.lines * r.in.cols * r.filters.count * r.in.c * r.out.c
@@ -260,21 +263,21 @@ func (r *winogradConv) compute(x, w, y []float32) {
 	r.x, r.w, r.y = nil, nil, nil
 }
 
-// border is the scratch that the transforms need, for themselves and for a line of tiles.
+// border returns the size of the scratch for a transform and a line.
 func (r *winogradConv) border() int { return pitch(tmpFloats + max(r.in.strip(), r.out.strip())) }
 
-// turn transposes the filters' matrix of one tap.
-func (r *winogradConv) turn(_, tap int) {
+// transpose transposes the filters' matrix of one tap.
+func (r *winogradConv) transpose(_, tap int) {
 	size := r.in.c * r.out.c
 	r.pool.isa.packPanel(r.pool.shared[r.filters.floats()+tap*size:], r.out.c, r.in.c, r.out.c, r.w[tap*size:], 1, r.in.c)
 }
 
-// pack transforms the filters that read some input channels.
+// pack transforms the filters of some input channels.
 func (r *winogradConv) pack(worker, i int) {
 	first := i * channelsPerItem
 	size := r.in.c * r.out.c
 	src := matrix{s: r.w, row: 3 * size, col: size, step: r.out.c}
-	if r.turned {
+	if r.backward {
 		src.s, src.row, src.col = r.pool.shared[r.filters.floats()+8*size:], -src.row, -src.col
 	}
 	for _, g := range r.filters.groups {
@@ -284,13 +287,13 @@ func (r *winogradConv) pack(worker, i int) {
 	}
 }
 
-// span is the lines of a block.
+// span returns the lines of a block.
 func (r *winogradConv) span(block int) (first, n int) {
 	first = block * r.block
 	return first, min(r.block, r.lines-first)
 }
 
-// item computes one block of tiles.
+// item computes one block.
 func (r *winogradConv) item(worker, block int) {
 	me := &r.pool.workers[worker]
 	first, n := r.span(block)
@@ -303,16 +306,16 @@ func (r *winogradConv) item(worker, block int) {
 	r.out.write(r.f.output, me.scratch, r.y, p, r.p, r.side, first, 0, n)
 }
 
-// plane multiplies plane i of v with that of the filters.
+// plane multiplies plane i of v by that of the filters.
 func (r *winogradConv) plane(t *tile, i int, v, p []float32, rows int) {
 	w := window{ars: r.v.groups[0].row, aks: 1, klen: r.in.c, segs: 1, outer: 1}
 	multiply(t, r.panels, w, rows, r.in.c, v[i*r.v.size:], r.pool.shared[i*r.filters.size:], p[i*r.p.size:],
 		r.p.groups[0].row, 0)
 }
 
-// stages returns the planes of the present chunk.
+// stages returns the planes of the current chunk.
 func (r *winogradConv) stages() (v, p []float32) {
-	v = r.pool.shared[r.filters.floats()+r.flipped:]
+	v = r.pool.shared[r.filters.floats()+r.transposed:]
 	return v, v[r.v.floats():]
 }
 
@@ -334,19 +337,19 @@ func (r *winogradConv) write(worker, i int) {
 	r.out.write(r.f.output, r.pool.workers[worker].scratch, r.y, p, r.p, r.side, first, i*r.block*r.in.cols, n)
 }
 
-// winogradGradient computes the gradient of the weights by Winograd's algorithm: chunk after chunk, the planes of x
-// and dy are made and their products added up, every plane by one thread.
+// winogradGradient computes the weight gradient by Winograd's algorithm. For one chunk after the other, it computes the
+// planes of x and dy and sums their products, one thread per plane.
 type winogradGradient struct {
 	pool    *Pool
 	f       *transforms
 	side    int
 	in, out tiling
-	lines   int // of tiles, of all images
+	lines   int // of tiles, over all images
 	panels  []panel
 	sums    planes
 	v, d    planes
 	block   int // lines per item of the transforms
-	chunk   int // lines at a time
+	chunk   int // lines per chunk
 
 	first                             int
 	x, dy, dw                         []float32
@@ -383,13 +386,13 @@ func (r *winogradGradient) compute(x, dy, dw []float32) {
 	r.x, r.dy, r.dw = nil, nil, nil
 }
 
-// stages returns the planes of the present chunk: of x and of dy.
+// stages returns the planes of x and dy of the current chunk.
 func (r *winogradGradient) stages() (v, d []float32) {
 	v = r.pool.shared[r.sums.floats():]
 	return v, v[r.v.floats():]
 }
 
-// read transforms a block of x, if i is even, or of dy.
+// read transforms a block of x if i is even, of dy if it is odd.
 func (r *winogradGradient) read(worker, i int) {
 	scratch := r.pool.workers[worker].scratch
 	v, d := r.stages()
@@ -414,7 +417,7 @@ func (r *winogradGradient) product(worker, i int) {
 		r.pool.shared[i*r.sums.size:], r.sums.groups[0].row, acc)
 }
 
-// write turns the sums of some input channels into the gradient of their filters.
+// write transforms the sums of some input channels into the gradient of their filters.
 func (r *winogradGradient) write(worker, i int) {
 	first, size, row := i*channelsPerItem, r.in.c*r.out.c, r.sums.groups[0].row
 	r.f.filterGrad.apply(matrix{r.dw[first*r.out.c:], 3 * size, size, r.out.c},

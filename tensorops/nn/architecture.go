@@ -14,23 +14,23 @@ type Backbone struct {
 	Width int    `json:"width"` // channels of the first stage before expansion, 64 = torchvision
 }
 
-// architecture builds backbones of one kind. To add one, implement it in a file of its own that registers it.
+// architecture builds a family of backbones. To add one, implement it in a file of its own that registers it.
 type architecture interface {
-	// build adds the layers and operations of a backbone from the images on and returns its last feature maps.
+	// build adds the backbone's layers and operations, starting from the images, and returns its last feature maps.
 	build(d *design, b Backbone, images operand) operand
-	// stages is the number of stages that an SDRnet can split.
+	// stages returns the number of stages that an SDRnet can split.
 	stages() int
 }
 
 var architectures = map[string]architecture{}
 
-// Architectures lists what Backbone.Arch can be, in alphabetical order.
+// Architectures lists the valid values of Backbone.Arch in alphabetical order.
 func Architectures() []string { return slices.Sorted(maps.Keys(architectures)) }
 
-// Stems lists what Backbone.Stem can be.
+// Stems lists the valid values of Backbone.Stem.
 func Stems() []string { return []string{"small", "imagenet"} }
 
-// Validate returns an error for a backbone that cannot be built.
+// Validate returns an error for an invalid backbone.
 func (b Backbone) Validate() error {
 	switch {
 	case architectures[b.Arch] == nil:
@@ -43,13 +43,13 @@ func (b Backbone) Validate() error {
 	return nil
 }
 
-// FeatureDim is the number of features per image after global average pooling.
+// FeatureDim returns the number of features per image after global average pooling.
 func (b Backbone) FeatureDim() int {
 	d := newDesign(b, Heads{})
 	return d.channels[d.features]
 }
 
-// Stages is the number of stages that an SDRnet can split; 0 for an unknown architecture.
+// Stages returns the number of stages that an SDRnet can split; 0 for an unknown architecture.
 func (b Backbone) Stages() int {
 	if a := architectures[b.Arch]; a != nil {
 		return a.stages()
@@ -57,13 +57,13 @@ func (b Backbone) Stages() int {
 	return 0
 }
 
-// Heads are the layers that training puts on a backbone. The zero value has none: the network ends with its
+// Heads are the training-only layers on top of a backbone. The zero value is no heads: the network ends with its
 // features.
 //
-// The projector maps features to ProjectorDim through ProjectorLayers linear layers with ReLU between them. With
-// ProjectorBN every layer is followed by BatchNorm, the last one without scale and shift (SimSiam, arXiv 2011.10566) or,
-// with ProjectorBias, by a bias instead (BYOL, arXiv 2006.07733); otherwise the layers have biases (SimCLR, arXiv
-// 2002.05709). The predictor is linear, BatchNorm, ReLU, linear.
+// The projector maps features to ProjectorDim by ProjectorLayers linear layers with ReLU between them. With
+// ProjectorBN, each layer is followed by BatchNorm, the last one's without scale and shift (SimSiam, arXiv 2011.10566);
+// with ProjectorBias as well, the last layer has a bias instead (BYOL, arXiv 2006.07733). Without ProjectorBN, all
+// layers have biases (SimCLR, arXiv 2002.05709). The predictor is linear, BatchNorm, ReLU, linear.
 type Heads struct {
 	ProjectorHidden int  `json:"projector_hidden"`
 	ProjectorDim    int  `json:"projector_dim"`
@@ -73,17 +73,17 @@ type Heads struct {
 	PredictorHidden int  `json:"predictor_hidden"` // 0 = no predictor
 }
 
-// Validate returns an error for heads that cannot be built.
+// Validate returns an error for invalid heads.
 func (h Heads) Validate() error {
 	switch {
 	case h.ProjectorLayers < 0 || h.PredictorHidden < 0:
 		return fmt.Errorf("nn: heads %+v: negative size; use 0 for no head", h)
 	case h.ProjectorLayers == 0 && h != Heads{}:
-		return fmt.Errorf("nn: heads %+v: sizes without a projector; set ProjectorLayers or clear the rest", h)
+		return fmt.Errorf("nn: heads %+v: sizes without a projector; set ProjectorLayers or clear the other fields", h)
 	case h.ProjectorLayers > 0 && h.ProjectorDim < 1:
-		return fmt.Errorf("nn: heads %+v: the projector needs ProjectorDim of at least 1", h)
+		return fmt.Errorf("nn: heads %+v: a projector needs a ProjectorDim of at least 1", h)
 	case h.ProjectorLayers > 1 && h.ProjectorHidden < 1:
-		return fmt.Errorf("nn: heads %+v: a projector of several layers needs ProjectorHidden of at least 1", h)
+		return fmt.Errorf("nn: heads %+v: a projector with several layers needs a ProjectorHidden of at least 1", h)
 	}
 	return nil
 }

@@ -6,31 +6,31 @@ import (
 	"slices"
 )
 
-// value is an array, in a device's memory, that one operation of a pass makes and others read or overwrite.
+// value is an array in device memory that one operation of a pass writes and others read or overwrite.
 type value[M any] struct {
 	data        M
 	size        int
 	first, last int // operations that touch it, in the order of a step
 }
 
-// arena is one block of memory for all values of a step. The passes are walked once without computing, to learn which
-// operation touches what; values that are never needed at the same time then share memory.
+// arena is one block of memory for all values of a step. A dry run of both passes records which operation touches which
+// values; values that are never live at the same time then share memory.
 type arena[M any] struct {
 	values   []*value[M]
-	size     int // elements of all memory
+	size     int // elements of the block
 	planning bool
 	op       int
 }
 
-// value adds an array of so many elements, without memory so far.
+// value adds an array of size elements. place gives it memory.
 func (a *arena[M]) value(size int) *value[M] {
 	v := &value[M]{size: size, first: -1}
 	a.values = append(a.values, v)
 	return v
 }
 
-// touch begins an operation that touches some values; nil ones do not count. It reports whether to compute: while the
-// arena is planned, it only takes notes.
+// touch starts an operation that touches some values; nil ones are ignored. It reports whether to compute: in the dry
+// run it only records the values.
 func (a *arena[M]) touch(values ...*value[M]) bool {
 	if !a.planning {
 		return true
@@ -48,13 +48,13 @@ func (a *arena[M]) touch(values ...*value[M]) bool {
 	return false
 }
 
-// keep makes a value stay until the next step overwrites it.
+// keep keeps a value live until the next step overwrites it.
 func (a *arena[M]) keep(v *value[M]) { v.last = math.MaxInt }
 
-// place gives every value that was touched its memory on the device: the largest first, each as far down as it fits
-// between those that live at the same time.
+// place assigns device memory to all values that were touched. It places the largest first, each at the lowest offset
+// that is free during its lifetime.
 func (a *arena[M]) place(dev Device[M]) {
-	line := dev.Alignment()
+	align := dev.Alignment()
 	placed := make([]*value[M], 0, len(a.values))
 	offsets := map[*value[M]]int{}
 	order := slices.Clone(a.values)
@@ -71,8 +71,8 @@ func (a *arena[M]) place(dev Device[M]) {
 			if offset+v.size <= offsets[w] {
 				break
 			}
-			// A line between values keeps passes over two of them out of the same cache sets.
-			offset = max(offset, (offsets[w]+w.size+line-1)/line*line+line)
+			// A gap between values keeps loops over two of them from hitting the same cache sets.
+			offset = max(offset, (offsets[w]+w.size+align-1)/align*align+align)
 		}
 		offsets[v] = offset
 		at, _ := slices.BinarySearchFunc(placed, offset, func(w *value[M], offset int) int { return cmp.Compare(offsets[w], offset) })
@@ -85,7 +85,7 @@ func (a *arena[M]) place(dev Device[M]) {
 	}
 }
 
-// get is the value's memory, none for no value.
+// get returns the value's memory; M's zero value for a nil value.
 func (v *value[M]) get() (none M) {
 	if v == nil {
 		return none

@@ -9,7 +9,7 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 )
 
-// Values that live at the same time never share memory, whatever the lifetimes.
+// TestArenaKeepsLivingValuesApart checks that values that are live at the same time never share memory.
 func TestArenaKeepsLivingValuesApart(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a := arena[[]float32]{planning: true}
@@ -51,7 +51,7 @@ func TestArenaKeepsLivingValuesApart(t *testing.T) {
 	})
 }
 
-// The gradients of a step need hardly any memory beside that of the activations that it keeps.
+// TestStepReusesMemory checks that gradients need hardly any memory besides that of the activations.
 func TestStepReusesMemory(t *testing.T) {
 	pool := kernels.NewPool(1)
 	defer pool.Close()
@@ -60,7 +60,7 @@ func TestStepReusesMemory(t *testing.T) {
 	for _, s := range n.graph.steps {
 		if u, ok := s.(*unit[[]float32]); ok {
 			kept += u.u.size
-			if u.y.again == nil {
+			if u.y.recomputed == nil {
 				kept += u.y.size
 			}
 		}

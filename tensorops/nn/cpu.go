@@ -2,7 +2,7 @@ package nn
 
 import "github.com/sdr-ml/sdr/tensorops/kernels"
 
-// cpu is the Device of a Net: the threads of its pool, and its flat vectors.
+// cpu is the Device of a Net: its thread pool and flat vectors.
 type cpu struct{ net *Net }
 
 func (d *cpu) Product(l Layer, c kernels.Conv) Product[[]float32] {
@@ -36,9 +36,9 @@ func (d *cpu) Memory(size int) func(from, to int) []float32 {
 	return func(from, to int) []float32 { return memory[from:to:to] }
 }
 
-func (d *cpu) Alignment() int { return 16 } // floats of a cache line
+func (d *cpu) Alignment() int { return 16 } // floats per cache line
 
-// cpuProduct reads and writes the flat vectors that its network has at the time.
+// cpuProduct uses the flat vectors that its network has at the time of the call.
 type cpuProduct struct {
 	net    *Net
 	weight Span
@@ -55,7 +55,7 @@ func (p *cpuProduct) BackwardData(dy, dx []float32) {
 	p.plan.BackwardData(dy, p.weight.Of(p.net.Params), dx)
 }
 
-// cpuNorm likewise.
+// cpuNorm does likewise.
 type cpuNorm struct {
 	net *Net
 	*norm

@@ -6,8 +6,8 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 )
 
-// Layer describes a convolution (or a linear layer, a 1x1 convolution of a single pixel) with what follows it:
-// BatchNorm or a bias, then ReLU or not.
+// Layer describes a convolution or a linear layer (a 1x1 convolution of single pixels) and what follows it: BatchNorm
+// or a bias, then an optional ReLU.
 type Layer struct {
 	In, Out             int // channels
 	Kernel, Stride, Pad int
@@ -17,33 +17,32 @@ type Layer struct {
 	ReLU                bool
 }
 
-// Normalization describes what follows a layer's product. Spans of parts it does not have are empty.
+// Normalization describes what follows a layer's product. Absent parameters have empty spans.
 type Normalization struct {
 	Batch                   bool // BatchNorm; otherwise only a bias is added
 	Scale                   Span
-	Shift                   Span // BatchNorm's shift or the bias
+	Shift                   Span // BatchNorm's shift, or the bias
 	RunningMean, RunningVar Span
 }
 
-// design describes a whole network: its operations, each of which makes one operand of others before it, and the layout
-// of its parameters. Layers are laid out when they are made, which may be in another order than that in which they are
-// applied.
+// design describes a network: its operations, in topological order, and its parameter layout. Parameters are laid out
+// in the order in which layers are created, which may differ from the order in which they are applied.
 type design struct {
 	layout     *Layout
-	group      Group // of the layers that are made next
-	channels   []int // of every operand; operand 0 is the images
+	part       Part  // of layers created next
+	channels   []int // per operand; operand 0 is the images
 	operations []operation
 	features   operand
-	z, p       operand // outputs of the projector and the predictor; what is before them without
+	z, p       operand // outputs of projector and predictor; without one, the preceding operand
 }
 
-// operand is the number of an array [batch, height, width, channels] that one operation makes and others read.
+// operand is the index of an array [batch, height, width, channels] that one operation writes and others read.
 type operand int
 
-// none is no operand.
+// none means no operand.
 const none operand = -1
 
-// kind is a kind of operation.
+// kind is the kind of an operation.
 type kind int
 
 const (
@@ -52,16 +51,16 @@ const (
 	avgPoolKind
 )
 
-// operation makes the operand out of in.
+// operation computes the operand out from in.
 type operation struct {
 	kind     kind
 	layer    Layer
 	in       operand
-	residual operand // added before the layer's ReLU; none
+	residual operand // added before the layer's ReLU; may be none
 	out      operand
 }
 
-// newDesign describes a network. It panics on an invalid backbone or heads.
+// newDesign describes the network with the given backbone and heads. It panics if one is invalid.
 func newDesign(b Backbone, h Heads) *design {
 	for _, err := range []error{b.Validate(), h.Validate()} {
 		if err != nil {
@@ -69,14 +68,14 @@ func newDesign(b Backbone, h Heads) *design {
 		}
 	}
 	a := architectures[b.Arch]
-	d := &design{layout: &Layout{Stages: a.stages()}, group: Stem, channels: []int{3}}
+	d := &design{layout: &Layout{Stages: a.stages()}, part: Stem, channels: []int{3}}
 	d.features = d.pool(avgPoolKind, a.build(d, b, 0))
 	d.z = d.projector(d.features, h)
 	d.p = d.predictor(d.z, h)
 	return d
 }
 
-// add adds an operation and returns what it makes.
+// add appends an operation and returns its output.
 func (d *design) add(o operation, channels int) operand {
 	o.out = operand(len(d.channels))
 	d.channels = append(d.channels, channels)
@@ -84,22 +83,22 @@ func (d *design) add(o operation, channels int) operand {
 	return o.out
 }
 
-// pool adds a pooling.
+// pool appends a pooling operation.
 func (d *design) pool(k kind, x operand) operand {
 	return d.add(operation{kind: k, in: x, residual: none}, d.channels[x])
 }
 
-// apply adds a layer.
+// apply appends a layer.
 func (d *design) apply(l Layer, x operand) operand { return d.applySum(l, x, none) }
 
-// applySum adds a layer that adds a residual before its ReLU.
+// applySum appends a layer with a residual sum before its ReLU.
 func (d *design) applySum(l Layer, x, residual operand) operand {
 	return d.add(operation{layerKind, l, x, residual, none}, l.Out)
 }
 
-// projector adds the projector, numbered as the modules of a PyTorch Sequential.
+// projector appends the projector, its modules numbered as in a PyTorch Sequential.
 func (d *design) projector(x operand, h Heads) operand {
-	d.group = Projector
+	d.part = Projector
 	module := 0
 	for i := range h.ProjectorLayers {
 		last := i == h.ProjectorLayers-1
@@ -116,12 +115,12 @@ func (d *design) projector(x operand, h Heads) operand {
 	return x
 }
 
-// predictor adds the predictor likewise.
+// predictor appends the predictor, numbered likewise.
 func (d *design) predictor(z operand, h Heads) operand {
 	if h.PredictorHidden == 0 {
 		return z
 	}
-	d.group = Predictor
+	d.part = Predictor
 	module, dim := 0, d.channels[z]
 	hidden := d.linear("predictor", &module, dim, h.PredictorHidden, true, true)
 	hidden.ReLU = true
@@ -132,25 +131,25 @@ func (d *design) predictor(z operand, h Heads) operand {
 // conv is the shape of a convolution.
 type conv struct{ out, kernel, stride int }
 
-// conv makes a convolution with BatchNorm.
+// conv creates a convolution with BatchNorm.
 func (d *design) conv(name, norm string, in int, c conv) Layer {
 	l := Layer{In: in, Out: c.out, Kernel: c.kernel, Stride: c.stride, Pad: c.kernel / 2}
-	l.Weight = d.layout.addParam(name+".weight", d.group, ConvWeight, c.kernel, c.kernel, in, c.out)
+	l.Weight = d.layout.addParam(name+".weight", d.part, ConvWeight, c.kernel, c.kernel, in, c.out)
 	l.Norm = d.batchNorm(norm, c.out, true)
 	return l
 }
 
-// linear makes a linear layer with BatchNorm or a bias; module counts the modules of its Sequential.
+// linear creates a linear layer with BatchNorm or a bias; module counts the modules of the Sequential.
 func (d *design) linear(head string, module *int, in, out int, batchNorm, scaleShifts bool) Layer {
 	l := Layer{In: in, Out: out, Kernel: 1, Stride: 1, Linear: true}
 	name := fmt.Sprintf("%s.%d", head, *module)
-	l.Weight = d.layout.addParam(name+".weight", d.group, LinearWeight, in, out)
+	l.Weight = d.layout.addParam(name+".weight", d.part, LinearWeight, in, out)
 	*module++
 	if batchNorm {
 		l.Norm = d.batchNorm(fmt.Sprintf("%s.%d", head, *module), out, scaleShifts)
 		*module++
 	} else {
-		l.Norm.Shift = d.layout.addParam(name+".bias", d.group, Bias, out)
+		l.Norm.Shift = d.layout.addParam(name+".bias", d.part, Bias, out)
 	}
 	return l
 }
@@ -158,15 +157,15 @@ func (d *design) linear(head string, module *int, in, out int, batchNorm, scaleS
 func (d *design) batchNorm(name string, channels int, scaleShifts bool) Normalization {
 	n := Normalization{Batch: true}
 	if scaleShifts {
-		n.Scale = d.layout.addParam(name+".weight", d.group, Scale, channels)
-		n.Shift = d.layout.addParam(name+".bias", d.group, Shift, channels)
+		n.Scale = d.layout.addParam(name+".weight", d.part, Scale, channels)
+		n.Shift = d.layout.addParam(name+".bias", d.part, Shift, channels)
 	}
-	n.RunningMean = d.layout.addStat(name+".running_mean", d.group, channels)
-	n.RunningVar = d.layout.addStat(name+".running_var", d.group, channels)
+	n.RunningMean = d.layout.addStat(name+".running_mean", d.part, channels)
+	n.RunningVar = d.layout.addStat(name+".running_var", d.part, channels)
 	return n
 }
 
-// pixels is the height and width that an operation makes of images of size x size pixels.
+// pixels returns the height and width of the output for an input of size x size pixels.
 func (o operation) pixels(size int) int {
 	switch o.kind {
 	case maxPoolKind:
@@ -177,7 +176,7 @@ func (o operation) pixels(size int) int {
 	return o.layer.conv(1, size).OutH()
 }
 
-// conv is a layer's convolution of a batch of images of size x size pixels.
+// conv returns the layer's convolution for a batch of inputs of size x size pixels.
 func (l Layer) conv(batch, size int) kernels.Conv {
 	return kernels.Conv{
 		N: batch, H: size, W: size, Cin: l.In, Cout: l.Out,
@@ -185,21 +184,20 @@ func (l Layer) conv(batch, size int) kernels.Conv {
 	}
 }
 
-// Convolution is a convolution of a network and the parameter that holds its weights.
+// Convolution is a convolution of a network, with the parameter that holds its weights.
 type Convolution struct {
 	Weight Param
 	kernels.Conv
 }
 
-// Convolutions lists the convolutions of a backbone, in the order in which they run, for a batch of images of size x
-// size pixels.
+// Convolutions lists a backbone's convolutions in execution order, for a batch of images of size x size pixels.
 func Convolutions(b Backbone, size, batch int) []Convolution {
 	d := newDesign(b, Heads{})
 	params := map[int]Param{}
 	for _, p := range d.layout.Params {
 		params[p.Offset] = p
 	}
-	sizes := []int{size} // of every operand
+	sizes := []int{size} // per operand
 	var list []Convolution
 	for _, o := range d.operations {
 		in := sizes[o.in]

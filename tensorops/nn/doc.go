@@ -1,9 +1,9 @@
-// Package nn holds the networks that are pre-trained: ResNet backbones with projector and predictor heads, their
-// forward and backward passes, the self-supervised losses, BatchNorm re-estimation and model files.
+// Package nn implements the networks to pre-train: ResNet backbones with projector and predictor heads, their forward
+// and backward passes, self-supervised losses, BatchNorm re-estimation and model files.
 //
-// A network's weights are one flat []float32 whose Layout tells which parameter lies where, so optimizers, sub-nets
-// and checkpoints work on slices. Names, initialisation and arithmetic are torchvision's and PyTorch's. Images and
-// activations are NHWC, convolution weights [KH, KW, Cin, Cout], linear weights [In, Out]; model files hold
+// A network's weights are one flat []float32 whose Layout says where each parameter is, so that optimizers, sub-nets
+// and checkpoints work on slices. Names, initialization and arithmetic follow torchvision and PyTorch. Images and
+// activations are NHWC, convolution weights [KH, KW, Cin, Cout], linear weights [In, Out]; model files have
 // torchvision's layouts.
 //
 //	net := nn.New(backbone, heads, 32, 256, 2, pool, nn.Train) // 128 images, two views each
@@ -17,6 +17,6 @@
 //		sgd.Step(net.Params, net.Grads, velocity, lr)
 //	}
 //
-// Results are bitwise the same for any number of threads: every sum over a batch is cut into parts by the shape alone
-// and the parts are added in order. A training step allocates nothing.
+// Results are bitwise identical for any number of threads: how a sum over the batch is split depends on the shape
+// alone, and the partial sums are added in order. A training step allocates nothing.
 package nn

@@ -5,83 +5,81 @@ import (
 	"slices"
 )
 
-// Graph is a network at work on a Device: the list of its operations, which run forward and then backward, and the
-// memory of the values between them, which is placed once by their lifetimes. It is the part of a Net that is the same
-// whatever computes it.
+// Graph is a network on a Device: its operations, which run forward and then backward, and the memory of the values
+// between them, allocated once by lifetime. It is the device-independent part of a Net.
 type Graph[M any] struct {
 	Layout *Layout
 
 	Features M // [batch, FeatureDim] of the last Forward
-	Z        M // [batch, ProjectorDim] projector's output; the features without a projector
-	P        M // [batch, ProjectorDim] predictor's output; Z without a predictor
+	Z        M // [batch, ProjectorDim] the projector's output; the features without a projector
+	P        M // [batch, ProjectorDim] the predictor's output; Z without a predictor
 
 	batch, views int
 	train        bool
 	dev          Device[M]
 	arena        arena[M]
 
-	operands []*node[M]  // by their numbers in the design
-	steps    []worker[M] // the operations, in order
+	operands []*node[M] // by their index in the design
+	steps    []op[M]    // in execution order
 	z, p     *node[M]
 	dZ, dP   *value[M] // arguments of Backward
 }
 
-// worker is an operation at work.
-type worker[M any] interface {
+// op is an operation that can run.
+type op[M any] interface {
 	forward(g *Graph[M])
-	// backward takes the gradient of the operation's output to its inputs and parameters.
+	// backward computes the gradients of the inputs and parameters from that of the output.
 	backward(g *Graph[M])
 }
 
-// node is an operand of operations.
+// node is an operand of the graph.
 type node[M any] struct {
-	*value[M]           // the array
-	pixels    int       // height and width of its images
-	readers   int       // operations that read it
-	maker     *unit[M]  // the unit that makes it without a residual; nil for others
-	again     *value[M] // the array, made once more for the backward pass; nil where the first one lives that long
-	grads     [maxReaders]*value[M]
-	known     int // of grads, in the running backward pass
+	*value[M]            // the array
+	pixels     int       // height and width of its images
+	readers    int       // operations that read it
+	producer   *unit[M]  // the unit that computes it without a residual; nil for others
+	recomputed *value[M] // the array, recomputed for the backward pass; nil if the forward pass keeps it
+	grads      [maxReaders]*value[M]
+	received   int // number of grads received in this backward pass
 }
 
-// maxReaders is the number of operations that may read an operand: the operation that made it adds up as many
+// maxReaders is the number of operations that may read an operand. The operation that computed it adds up as many
 // gradients in its own pass.
 const maxReaders = 2
 
-// receive adds a gradient to those of the operand, whose sum is its gradient.
+// receive adds a term of the operand's gradient.
 func (n *node[M]) receive(gradient *value[M]) {
-	n.grads[n.known] = gradient
-	n.known++
+	n.grads[n.received] = gradient
+	n.received++
 }
 
-// gradient returns what was received, the newest first; the second may be nil, both are where nothing was. The first
-// may be overwritten.
+// gradient returns the terms of the gradient, the newest first. The second may be nil; both are nil if there is no
+// gradient. The first may be overwritten.
 func (n *node[M]) gradient() (g1, g2 *value[M]) {
 	g1, g2 = n.grads[0], n.grads[1]
-	if n.known == maxReaders {
+	if n.received == maxReaders {
 		g1, g2 = g2, g1
 	}
-	n.grads, n.known = [maxReaders]*value[M]{}, 0
+	n.grads, n.received = [maxReaders]*value[M]{}, 0
 	return g1, g2
 }
 
-// recall returns the array in the backward pass, making it anew where the forward pass did not keep it: a cheap pass
-// beside a product, which halves the memory of a block.
-func (n *node[M]) recall(g *Graph[M]) *value[M] {
-	if n.again == nil {
+// restore returns the array in the backward pass, recomputing it if the forward pass did not keep it. That is cheap
+// compared with a product, and halves the memory of a block.
+func (n *node[M]) restore(g *Graph[M]) *value[M] {
+	if n.recomputed == nil {
 		return n.value
 	}
-	if u := n.maker; g.arena.touch(u.u, n.again) {
-		u.norm.Reapply(u.u.data, n.again.data)
+	if u := n.producer; g.arena.touch(u.u, n.recomputed) {
+		u.norm.Reapply(u.u.data, n.recomputed.data)
 	}
-	return n.again
+	return n.recomputed
 }
 
-// NewGraph lays out a network as New does and makes its operations on a device, for training or for forward passes
-// only.
+// NewGraph builds a network on a device, for training or for forward passes only. Its other arguments are those of New.
 func NewGraph[M any](b Backbone, h Heads, size, batch, views int, train bool, dev Device[M]) *Graph[M] {
 	if size < 1 || views < 1 || batch < views || batch%views != 0 {
-		panic(fmt.Sprintf("nn: %d images of %d pixels in %d views; use positive numbers and a batch that views divide", batch, size, views))
+		panic(fmt.Sprintf("nn: batch of %d images of %d pixels in %d views; use positive numbers and a batch divisible by views", batch, size, views))
 	}
 	d := newDesign(b, h)
 	g := &Graph[M]{Layout: d.layout, batch: batch, views: views, train: train, dev: dev}
@@ -96,7 +94,7 @@ func NewGraph[M any](b Backbone, h Heads, size, batch, views int, train bool, de
 	return g
 }
 
-// add makes an operation and its output.
+// add creates an operation and its output.
 func (g *Graph[M]) add(d *design, o operation) {
 	x := g.read(o.in)
 	out := &node[M]{pixels: o.pixels(x.pixels)}
@@ -114,26 +112,25 @@ func (g *Graph[M]) add(d *design, o operation) {
 	}
 }
 
-// read returns an operand that one more operation reads.
+// read returns an operand and counts one more reader.
 func (g *Graph[M]) read(o operand) *node[M] {
 	x := g.operands[o]
 	if x.readers++; x.readers > maxReaders {
-		panic(fmt.Sprintf("nn: more than %d operations read operand %d of a backbone", maxReaders, o))
+		panic(fmt.Sprintf("nn: more than %d operations read operand %d of the backbone", maxReaders, o))
 	}
 	return x
 }
 
-// recompute chooses the arrays that the backward pass makes anew: those between two convolutions in a row.
+// recompute selects the arrays that the backward pass recomputes: those between two consecutive convolutions.
 func (g *Graph[M]) recompute() {
 	for _, s := range g.steps {
-		if u, ok := s.(*unit[M]); ok && !u.layer.Linear && u.x.maker != nil && u.x.readers == 1 {
-			u.x.again = g.forBackward(u.x.value)
+		if u, ok := s.(*unit[M]); ok && !u.layer.Linear && u.x.producer != nil && u.x.readers == 1 {
+			u.x.recomputed = g.forBackward(u.x.value)
 		}
 	}
 }
 
-// place finds out, by walking both passes without computing, which operation touches which value, and places all
-// values in memory.
+// place records in a dry run of both passes which operation touches which values, and places all values in memory.
 func (g *Graph[M]) place(features *node[M]) {
 	g.arena.planning = true
 	g.forward()
@@ -152,7 +149,7 @@ func (g *Graph[M]) place(features *node[M]) {
 	g.Features, g.Z, g.P = features.data, g.z.data, g.p.data
 }
 
-// forBackward is a value of the size of x for the backward pass; nil where none follows.
+// forBackward returns a value of the size of x for the backward pass; nil if there is none.
 func (g *Graph[M]) forBackward(x *value[M]) *value[M] {
 	if !g.train {
 		return nil
@@ -160,8 +157,7 @@ func (g *Graph[M]) forBackward(x *value[M]) *value[M] {
 	return g.arena.value(x.size)
 }
 
-// Forward computes Features, Z and P for images [batch, size, size, 3], which must stay as they are until Backward is
-// done.
+// Forward computes Features, Z and P for images [batch, size, size, 3], which must not change until Backward returns.
 func (g *Graph[M]) Forward(images M) {
 	g.operands[0].data = images
 	g.forward()
@@ -174,7 +170,7 @@ func (g *Graph[M]) forward() {
 }
 
 // Backward computes the gradients of all parameters from those of a loss with respect to Z and P, [batch,
-// ProjectorDim]; either may be nil for zeros. It uses up what the last Forward left.
+// ProjectorDim]; either may be nil for zeros. It consumes the activations of the last Forward.
 func (g *Graph[M]) Backward(dZ, dP *M) {
 	given := func(v *value[M], data *M) *value[M] {
 		if data == nil {

@@ -7,12 +7,12 @@ import (
 	"strings"
 )
 
-// Init fills a flat vector of parameters as torchvision initialises them: convolutions from a normal distribution of
-// variance 2/fan-out (Kaiming, arXiv 1502.01852), linear layers and their biases uniformly within ±1/sqrt(fan-in),
-// BatchNorm with scale 1 and shift 0. It panics when params has another length than NumParams.
+// Init initializes a flat parameter vector as torchvision does: convolutions from a normal distribution of variance
+// 2/fan-out (Kaiming, arXiv 1502.01852), linear layers and their biases uniformly within ±1/sqrt(fan-in), BatchNorm
+// with scale 1 and shift 0. It panics if the length of params is not NumParams.
 func (l *Layout) Init(params []float32, r *rand.Rand) {
 	mustLen("Layout.Init: parameters", len(params), l.NumParams)
-	fanIn := 0 // of the linear layer whose bias follows
+	fanIn := 0 // of the linear layer before a bias
 	for _, p := range l.Params {
 		w := params[p.Offset : p.Offset+p.Size]
 		switch p.Kind {
@@ -37,7 +37,7 @@ func (l *Layout) Init(params []float32, r *rand.Rand) {
 	}
 }
 
-// InitStats fills a flat vector of statistics: running means 0, running variances 1.
+// InitStats initializes a flat vector of statistics: running means 0, running variances 1.
 func (l *Layout) InitStats(stats []float32) {
 	mustLen("Layout.InitStats: statistics", len(stats), l.NumStats)
 	for _, s := range l.Stats {
@@ -55,7 +55,7 @@ func fill[T float32 | float64](s []T, v T) {
 	}
 }
 
-// mustLen panics when a slice that the caller gave has the wrong length.
+// mustLen panics if an argument has the wrong length.
 func mustLen(what string, got, want int) {
 	if got != want {
 		panic(fmt.Sprintf("nn: %s: %d floats, want %d", what, got, want))

@@ -8,23 +8,23 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 )
 
-// NegCosine is the symmetrised negative cosine similarity between what the student predicts from one view and a
-// constant target of the other view. With p1, p2 the predictions and t1, t2 the targets of both views,
+// NegCosine is the symmetrized negative cosine similarity between the student's prediction from one view and a constant
+// target from the other view. With predictions p1, p2 and targets t1, t2 of the two views,
 //
 //	loss = (D(p1, t2) + D(p2, t1)) / 2,  D(p, t) = -mean over images of p·t / (|p| |t|)
 //
-// Targets that are the network's own projections make it SimSiam's loss with stop-gradient (arXiv 2011.10566, eq. 2
-// and 4); targets that are a frozen parent's projections make it SiamKD's (arXiv 2205.13267). -1 is its minimum.
+// With the network's own projections as targets it is SimSiam's loss with stop-gradient (arXiv 2011.10566, eq. 2 and
+// 4), with a frozen parent's projections SiamKD's (arXiv 2205.13267). Its minimum is -1.
 type NegCosine struct {
 	batch, dim int
 	pool       *kernels.Pool
-	values     []float64 // of every row
+	values     []float64 // per row
 	p, t, dp   []float32
 	weight     float32
 	rowTask    func(worker, i int)
 }
 
-// NewNegCosine prepares the loss for batches of two equal consecutive parts, the two views; dim is the length of a
+// NewNegCosine returns the loss for batches of two equal consecutive parts, the two views; dim is the length of a
 // prediction.
 func NewNegCosine(batch, dim int, p *kernels.Pool) *NegCosine {
 	l := &NegCosine{batch: batch, dim: dim, pool: p, values: make([]float64, batch)}
@@ -44,7 +44,8 @@ func (l *NegCosine) Loss(p, t, dp []float32, weight float32) float64 {
 	return mean(l.values)
 }
 
-// row handles one prediction: with unit vectors u and v of p and t, D = -u·v and ∂D/∂p = (u·(u·v) - v) / |p|.
+// row computes the loss of one prediction: with unit vectors u and v of p and t, D = -u·v and ∂D/∂p = (u·(u·v) - v) /
+// |p|.
 func (l *NegCosine) row(_, i int) {
 	p := l.p[i*l.dim:][:l.dim]
 	t := l.t[(i+l.batch/2)%l.batch*l.dim:][:l.dim]
@@ -65,11 +66,11 @@ func (l *NegCosine) row(_, i int) {
 	}
 }
 
-// normFloor keeps the norm of a zero vector from dividing by zero, as the eps of PyTorch's normalize.
+// normFloor prevents division by the norm of a zero vector, like the eps of PyTorch's normalize.
 const normFloor = 1e-12
 
-// NTXent is SimCLR's contrastive loss (arXiv 2002.05709, eq. 1): every row of the batch must find the other view of
-// its image among all other rows by cosine similarity over a temperature T,
+// NTXent is SimCLR's contrastive loss (arXiv 2002.05709, eq. 1): each row of the batch must identify the other view of
+// its image among all other rows, by cosine similarity s divided by a temperature T,
 //
 //	loss = -mean over i of log( exp(s(i, other i)/T) / Σ over k≠i of exp(s(i, k)/T) )
 type NTXent struct {
@@ -78,16 +79,16 @@ type NTXent struct {
 	pool        *kernels.Pool
 	values      []float64
 	norms       []float64
-	unit        []float32 // [batch, dim] normalised rows
+	unit        []float32 // [batch, dim] normalized rows
 	sims        []float32 // [batch, batch] similarities, then gradients of the logits
-	dunit       []float32 // [batch, dim] gradient of the normalised rows
+	dunit       []float32 // [batch, dim] gradient of the normalized rows
 	z, dz       []float32
 	weight      float32
 
 	normalizeTask, rowTask, symmetrizeTask, projectTask func(worker, i int)
 }
 
-// NewNTXent prepares the loss for batches of two equal consecutive parts, the two views; dim is the length of a
+// NewNTXent returns the loss for batches of two equal consecutive parts, the two views; dim is the length of a
 // projection.
 func NewNTXent(batch, dim int, temperature float64, p *kernels.Pool) *NTXent {
 	l := &NTXent{
@@ -127,18 +128,18 @@ func (l *NTXent) normalize(_, i int) {
 	}
 }
 
-// row turns the similarities of row i into the gradient (softmax - one-hot)/T of the row's term.
+// row replaces the similarities of row i by the gradient of its term, (softmax - one-hot)/T.
 func (l *NTXent) row(_, i int) {
 	s := l.sims[i*l.batch:][:l.batch]
 	target := (i + l.batch/2) % l.batch
 	inv := 1 / l.temperature
 	logit := float64(s[target]) * inv
-	s[i] = float32(math.Inf(-1)) // a row is no candidate for itself
+	s[i] = float32(math.Inf(-1)) // exclude the row itself
 	l.values[i] = softmax(s, s, inv, inv) - logit
 	s[target] -= float32(inv)
 }
 
-// softmax sets p to scale times the softmax of inv·z, and returns the logarithm of the sum of exp(inv·z). p may be z.
+// softmax writes scale times the softmax of inv·z to p and returns the logarithm of the sum of exp(inv·z). p may be z.
 func softmax(p, z []float32, inv, scale float64) float64 {
 	top := float64(slices.Max(z))
 	var sum float64
@@ -154,8 +155,8 @@ func softmax(p, z []float32, inv, scale float64) float64 {
 	return top*inv + math.Log(sum)
 }
 
-// symmetrize adds the transpose, since a similarity counts in two rows. Task i handles row i from the diagonal on and
-// its mirror image, so that no two tasks touch the same element.
+// symmetrize adds the transpose, because each similarity occurs in two rows. Task i handles row i from the diagonal on
+// and its mirror image, so that no two tasks touch the same element.
 func (l *NTXent) symmetrize(_, i int) {
 	for k := i; k < l.batch; k++ {
 		sum := l.sims[i*l.batch+k] + l.sims[k*l.batch+i]
@@ -163,7 +164,7 @@ func (l *NTXent) symmetrize(_, i int) {
 	}
 }
 
-// project takes the gradient of a normalised row back to the row.
+// project computes the gradient of a row from that of the normalized row.
 func (l *NTXent) project(_, i int) {
 	u, du, dz := l.unit[i*l.dim:][:l.dim], l.dunit[i*l.dim:][:l.dim], l.dz[i*l.dim:][:l.dim]
 	var dot float64
@@ -176,13 +177,11 @@ func (l *NTXent) project(_, i int) {
 	}
 }
 
-// CrossEntropy is the softmax cross-entropy of classification. With z a row of logits and q its target, which is
-// 1 - smoothing + smoothing/classes for the row's label and smoothing/classes for every other class,
+// CrossEntropy is the softmax cross-entropy. With z a row of logits,
 //
-//	loss = -mean over rows of Σ over k of q(k)·log softmax(z)(k)
+//	loss = -mean over rows of log softmax(z)(label)
 type CrossEntropy struct {
 	batch, classes  int
-	smoothing       float64
 	pool            *kernels.Pool
 	values          []float64
 	probabilities   []float32 // [threads, classes]
@@ -192,11 +191,10 @@ type CrossEntropy struct {
 	rowTask         func(worker, i int)
 }
 
-// NewCrossEntropy prepares the loss for batches of rows of logits, one a class. smoothing, the share of a target that
-// is spread over all classes, is usually 0 or 0.1.
-func NewCrossEntropy(batch, classes int, smoothing float64, p *kernels.Pool) *CrossEntropy {
+// NewCrossEntropy returns the loss for logits [batch, classes].
+func NewCrossEntropy(batch, classes int, p *kernels.Pool) *CrossEntropy {
 	l := &CrossEntropy{
-		batch: batch, classes: classes, smoothing: smoothing, pool: p,
+		batch: batch, classes: classes, pool: p,
 		values: make([]float64, batch), probabilities: make([]float32, p.Threads()*classes),
 	}
 	l.rowTask = l.row
@@ -213,7 +211,7 @@ func (l *CrossEntropy) Loss(logits []float32, labels []int64, dlogits []float32,
 	}
 	for i, c := range labels {
 		if c < 0 || c >= int64(l.classes) {
-			panic(fmt.Sprintf("nn: CrossEntropy.Loss: label %d of row %d; give labels from 0 to %d", c, i, l.classes-1))
+			panic(fmt.Sprintf("nn: CrossEntropy.Loss: label %d of row %d; want labels from 0 to %d", c, i, l.classes-1))
 		}
 	}
 	l.logits, l.labels, l.dlogits, l.weight = logits, labels, dlogits, weight
@@ -221,36 +219,30 @@ func (l *CrossEntropy) Loss(logits []float32, labels []int64, dlogits []float32,
 	return mean(l.values)
 }
 
-// row handles one row: ∂loss/∂z = softmax(z) - q.
+// row computes the loss of one row: ∂loss/∂z = softmax(z) - one-hot(label).
 func (l *CrossEntropy) row(worker, i int) {
 	z, dz, label := l.logits[i*l.classes:][:l.classes], l.dlogits[i*l.classes:][:l.classes], l.labels[i]
 	p := l.probabilities[worker*l.classes:][:l.classes]
-	scale, spread := float64(l.weight)/float64(l.batch), l.smoothing/float64(l.classes)
-	l.values[i] = softmax(p, z, 1, scale) - (1-l.smoothing)*float64(z[label])
-	if spread != 0 {
-		for _, v := range z {
-			l.values[i] -= spread * float64(v)
-		}
-	}
-	other := float32(scale * spread)
+	scale := float64(l.weight) / float64(l.batch)
+	l.values[i] = softmax(p, z, 1, scale) - float64(z[label])
 	for k, v := range p {
-		dz[k] += v - other
+		dz[k] += v
 	}
-	dz[label] -= float32(scale * (1 - l.smoothing))
+	dz[label] -= float32(scale)
 }
 
-// Collapse watches for embeddings that have become all alike.
+// Collapse detects embeddings that have become all alike.
 type Collapse struct {
 	dim          int
-	sum, squares []float64 // over the batch, of every dimension
+	sum, squares []float64 // over the batch, per dimension
 }
 
-// NewCollapse prepares the watch of embeddings of the given length.
+// NewCollapse returns a detector for embeddings of the given length.
 func NewCollapse(dim int) *Collapse {
 	return &Collapse{dim: dim, sum: make([]float64, dim), squares: make([]float64, dim)}
 }
 
-// Std is the standard deviation over the batch of every dimension of the l2-normalised rows of z [n, dim], averaged
+// Std returns the standard deviation over the batch of each dimension of the l2-normalized rows of z [n, dim], averaged
 // over the dimensions: about 1/√dim for healthy embeddings, 0 for collapsed ones (arXiv 2011.10566, sec. 4.1).
 func (c *Collapse) Std(z []float32) float64 {
 	n := len(z) / c.dim

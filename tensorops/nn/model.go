@@ -11,16 +11,16 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/safetensors"
 )
 
-// Model is a network's weights as a model file holds them.
+// Model is the content of a model file.
 type Model struct {
 	Backbone Backbone
 	Heads    Heads
 	Params   []float32 // laid out by NewLayout(Backbone, Heads)
 	Stats    []float32
-	Meta     map[string]string // further metadata of the file
+	Meta     map[string]string // other metadata of the file
 }
 
-// WithoutHeads is the model's backbone alone; it shares the model's memory.
+// WithoutHeads returns the backbone alone; it shares the model's memory.
 func (m *Model) WithoutHeads() *Model {
 	l := NewLayout(m.Backbone, Heads{})
 	return &Model{Backbone: m.Backbone, Params: m.Params[:l.NumParams], Stats: m.Stats[:l.NumStats], Meta: m.Meta}
@@ -33,8 +33,8 @@ const (
 )
 
 // SaveModel writes a safetensors file with torchvision's names and layouts: convolutions [out, in, height, width],
-// linear layers [out, in], BatchNorm running statistics with num_batches_tracked. The architecture goes to the
-// metadata "backbone" and "heads" as JSON, beside meta. The same model gives the same bytes.
+// linear layers [out, in], BatchNorm running statistics with num_batches_tracked. It stores the architecture as JSON in
+// the metadata "backbone" and "heads", in addition to meta. The same model gives the same bytes.
 func SaveModel(w io.Writer, b Backbone, h Heads, params, stats []float32, meta map[string]string) error {
 	l := NewLayout(b, h)
 	mustLen("SaveModel: params", len(params), l.NumParams)
@@ -65,8 +65,8 @@ func SaveModel(w io.Writer, b Backbone, h Heads, params, stats []float32, meta m
 	return nil
 }
 
-// LoadModel reads a file that SaveModel wrote, or another one with the same names, layouts and metadata. Tensors that
-// the architecture does not have are ignored.
+// LoadModel reads a file that SaveModel wrote, or one with the same names, layouts and metadata. It ignores tensors
+// that the architecture does not have.
 func LoadModel(r io.Reader) (*Model, error) {
 	f, err := safetensors.Read(r)
 	if err != nil {
@@ -75,7 +75,7 @@ func LoadModel(r io.Reader) (*Model, error) {
 	m := &Model{Meta: maps.Clone(f.Metadata)}
 	for key, value := range map[string]any{backboneKey: &m.Backbone, headsKey: &m.Heads} {
 		if err := json.Unmarshal([]byte(f.Metadata[key]), value); err != nil {
-			return nil, fmt.Errorf("nn: load model: metadata %q is %q, want a JSON object as SaveModel writes it", key, f.Metadata[key])
+			return nil, fmt.Errorf("nn: load model: metadata %q is %q, want a JSON object as written by SaveModel", key, f.Metadata[key])
 		}
 		delete(m.Meta, key)
 	}
@@ -109,7 +109,7 @@ func LoadModel(r io.Reader) (*Model, error) {
 	return m, nil
 }
 
-// fileShape is the shape of a parameter in a file: the filters come first.
+// fileShape returns a parameter's shape in a file, with the filters first.
 func fileShape(p Param) []int {
 	switch p.Kind {
 	case ConvWeight:
@@ -120,14 +120,14 @@ func fileShape(p Param) []int {
 	return p.Shape
 }
 
-// toFile is a parameter in the layout of a file.
+// toFile returns a parameter in the file's layout.
 func toFile(p Param, memory []float32) (shape []int, data []float32) {
 	data = make([]float32, len(memory))
 	fileOrder(p, func(file, mem int) { data[file] = memory[mem] })
 	return fileShape(p), data
 }
 
-// fromFile fills memory with a parameter from a file.
+// fromFile copies a parameter from a file to memory.
 func fromFile(p Param, t *safetensors.Tensor, memory []float32) error {
 	if want := fileShape(p); !slices.Equal(t.Shape, want) || len(t.F32) != p.Size {
 		return shapeError(t, want)
@@ -137,10 +137,10 @@ func fromFile(p Param, t *safetensors.Tensor, memory []float32) error {
 }
 
 func shapeError(t *safetensors.Tensor, want []int) error {
-	return fmt.Errorf("nn: load model: tensor %q has shape %v, the architecture in the metadata wants floats of shape %v", t.Name, t.Shape, want)
+	return fmt.Errorf("nn: load model: tensor %q has shape %v, but the architecture in the metadata has floats of shape %v", t.Name, t.Shape, want)
 }
 
-// fileOrder calls f with the index of every element in a file and in memory.
+// fileOrder calls f with each element's index in the file and in memory.
 func fileOrder(p Param, f func(file, mem int)) {
 	in, pixels := 1, 1
 	switch p.Kind {

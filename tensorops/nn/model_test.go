@@ -26,9 +26,9 @@ func TestLayoutMatchesTorchvision(t *testing.T) {
 	next, group := 0, Stem
 	for _, p := range l.Params {
 		require.Equal(t, next, p.Offset, p.Name)
-		require.GreaterOrEqual(t, p.Group, group, "groups are consecutive")
+		require.GreaterOrEqual(t, p.Part, group, "groups are consecutive")
 		require.Equal(t, p.Shape[len(p.Shape)-1], p.Filters)
-		next, group = next+p.Size, p.Group
+		next, group = next+p.Size, p.Part
 	}
 	require.Equal(t, l.NumParams, next)
 	require.Equal(t, Predictor, group)
@@ -74,7 +74,7 @@ func TestInit(t *testing.T) {
 	require.Equal(t, params, again)
 }
 
-// TestModelFile writes a model and reads it back; with SDR_MODEL_OUT set it leaves the backbone's file there, for
+// TestModelFile writes a model and reads it back. If SDR_MODEL_OUT is set, it writes the backbone to that file, for
 // testdata/make_golden.py to load into torchvision's ResNet.
 func TestModelFile(t *testing.T) {
 	b := Backbone{"resnet18", "small", 4}
@@ -104,7 +104,7 @@ func TestModelFile(t *testing.T) {
 	conv, err := f.Tensor("layer2.0.conv1.weight")
 	require.NoError(t, err)
 	require.Equal(t, []int{8, 4, 3, 3}, conv.Shape)
-	requireClose(t, "a convolution in the file's order", hashed32("layer2.0.conv1.weight", 8*4*9), scaled(conv.F32, math.Sqrt(8*9/6.0)), 1e-6)
+	requireClose(t, "convolution in file order", hashed32("layer2.0.conv1.weight", 8*4*9), scaled(conv.F32, math.Sqrt(8*9/6.0)), 1e-6)
 	linear, err := f.Tensor("predictor.0.weight")
 	require.NoError(t, err)
 	require.Equal(t, []int{8, 12}, linear.Shape)
@@ -139,12 +139,12 @@ func TestLoadModelRejects(t *testing.T) {
 	}
 	conv := []safetensors.Tensor{{Name: "conv1.weight", Shape: []int{2}, F32: make([]float32, 2)}}
 	for want, file := range map[string]*bytes.Buffer{
-		"cut short":                                    bytes.NewBufferString("x"),
+		"truncated":                                    bytes.NewBufferString("x"),
 		`metadata "backbone" is ""`:                    write(nil, map[string]string{"heads": "{}"}),
 		`metadata "heads" is "?"`:                      write(nil, map[string]string{"backbone": arch, "heads": "?"}),
 		`unknown architecture ""`:                      write(nil, map[string]string{"backbone": "{}", "heads": "{}"}),
 		`no tensor "conv1.weight"`:                     write(nil, map[string]string{"backbone": arch, "heads": "{}"}),
-		`"conv1.weight" has shape [2], the architectu`: write(conv, map[string]string{"backbone": arch, "heads": "{}"}),
+		`"conv1.weight" has shape [2], but the archit`: write(conv, map[string]string{"backbone": arch, "heads": "{}"}),
 	} {
 		_, err := LoadModel(file)
 		require.ErrorContains(t, err, want)

@@ -1,18 +1,16 @@
 package nn
 
 import (
-	"gorgonia.org/tensor"
-
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 )
 
-// Mode says what a Net is for: Train or Inference, and BF16 in addition where wanted.
+// Mode says what a Net is for: Train or Inference, optionally combined with BF16.
 type Mode int
 
 const (
-	Inference Mode = 0      // forward passes only, with little memory
+	Inference Mode = 0      // forward passes only, with less memory
 	Train     Mode = 1 << 0 // forward and backward passes
-	BF16      Mode = 1 << 1 // operands of products may be rounded, see kernels.BF16
+	BF16      Mode = 1 << 1 // products may round their operands to bfloat16, see kernels.BF16
 )
 
 func (m Mode) trains() bool { return m&Train != 0 }
@@ -24,11 +22,11 @@ func (m Mode) precision() kernels.Precision {
 	return kernels.FP32
 }
 
-// Net runs forward and backward passes on batches of one fixed size. New allocates all memory, the values of a step in
-// one arena; the passes allocate nothing. A Net is for one goroutine at a time.
+// Net runs forward and backward passes on batches of one fixed size. New allocates all memory, with the values of a
+// step in one arena; the passes allocate nothing. A Net must not be used by two goroutines at once.
 //
-// Params, Stats and Grads are flat vectors laid out by Layout. They may be replaced by others of the same length
-// between passes, so that one Net's buffers serve many sets of weights.
+// Params, Stats and Grads are flat vectors in the order of Layout. Between passes they may be replaced by others of the
+// same length, so that one Net can run many sets of weights.
 type Net struct {
 	Backbone Backbone
 	Heads    Heads
@@ -38,22 +36,22 @@ type Net struct {
 	Grads    []float32 // overwritten by Backward; nil in Inference mode
 
 	Features []float32 // [batch, FeatureDim] of the last Forward
-	Z        []float32 // [batch, ProjectorDim] projector's output; the features without a projector
-	P        []float32 // [batch, ProjectorDim] predictor's output; Z without a predictor
+	Z        []float32 // [batch, ProjectorDim] the projector's output; the features without a projector
+	P        []float32 // [batch, ProjectorDim] the predictor's output; Z without a predictor
 
 	size      int
 	mode      Mode
 	pool      *kernels.Pool
-	bn        BNMode // of the running pass
+	bn        BNMode // of the current pass
 	graph     *Graph[[]float32]
-	forwarded bool    // and not yet backward
-	norms     []*norm // every BatchNorm, in the order of Layout.Stats
+	forwarded bool    // whether the last pass was a Forward
+	norms     []*norm // all BatchNorms, in the order of Layout.Stats
 }
 
-// New builds a network for batches of square images of size pixels. The batch is views equal consecutive parts (the
-// first views of all images, then the second, ...); BatchNorm takes the statistics of each part by itself, as separate
-// passes would. Params start as zeros (see Layout.Init), Stats as Layout.InitStats sets them. New panics on arguments
-// that cannot be built, which Validate of Backbone and Heads tells beforehand.
+// New returns a network for batches of square images of size pixels. The batch consists of one equal part per view (the
+// first views of all images, then the second, ...); BatchNorm computes the statistics of each part separately, as
+// separate passes would. Params start as zeros (see Layout.Init), Stats as Layout.InitStats sets them. New panics on
+// invalid arguments; check them with Validate of Backbone and Heads.
 func New(b Backbone, h Heads, size, batch, views int, p *kernels.Pool, mode Mode) *Net {
 	n := &Net{Backbone: b, Heads: h, size: size, mode: mode, pool: p}
 	n.graph = NewGraph(b, h, size, batch, views, mode.trains(), &cpu{n})
@@ -67,8 +65,8 @@ func New(b Backbone, h Heads, size, batch, views int, p *kernels.Pool, mode Mode
 	return n
 }
 
-// Forward computes Features, Z and P for images [batch, size, size, 3]. The images must stay as they are until
-// Backward is done.
+// Forward computes Features, Z and P for images [batch, size, size, 3]. The images must not change until Backward
+// returns.
 func (n *Net) Forward(images []float32, mode BNMode) {
 	mustLen("Net.Forward: images", len(images), n.graph.batch*n.size*n.size*3)
 	mustLen("Net.Forward: Params", len(n.Params), n.Layout.NumParams)
@@ -78,10 +76,10 @@ func (n *Net) Forward(images []float32, mode BNMode) {
 	n.forwarded = true
 }
 
-// Backward overwrites Grads with the gradient of a loss whose gradients with respect to Z and P are dZ and dP
-// [batch, ProjectorDim]; either may be nil for zeros, and dP must be without a predictor. It belongs to the last
-// Forward, with the same Params, and uses up what that left, so that there is one Backward for a Forward. A network
-// without heads takes the gradient of its features as dZ.
+// Backward overwrites Grads with the gradient of a loss whose gradients with respect to Z and P are dZ and dP, [batch,
+// ProjectorDim]. Either may be nil for zeros; dP must be nil without a predictor. Without heads, dZ is the gradient of
+// the features. Backward consumes the activations of the last Forward, so call it once per Forward, with the same
+// Params.
 func (n *Net) Backward(dZ, dP []float32) {
 	n.checkBackward(dZ, dP)
 	n.forwarded = false
@@ -97,13 +95,13 @@ func (n *Net) Backward(dZ, dP []float32) {
 func (n *Net) checkBackward(dZ, dP []float32) {
 	switch {
 	case !n.mode.trains():
-		panic("nn: Net.Backward of a network made for Inference; make it with Train")
+		panic("nn: Net.Backward of a network in Inference mode; create it with Train")
 	case dZ == nil && dP == nil:
-		panic("nn: Net.Backward without a gradient; give dZ, dP or both")
+		panic("nn: Net.Backward without a gradient; pass dZ, dP or both")
 	case dP != nil && n.Heads.PredictorHidden == 0:
-		panic("nn: Net.Backward: dP without a predictor; set Heads.PredictorHidden or give dZ")
+		panic("nn: Net.Backward: dP without a predictor; set Heads.PredictorHidden or pass dZ")
 	case !n.forwarded:
-		panic("nn: Net.Backward without a Forward before it; run one for each Backward")
+		panic("nn: Net.Backward without a preceding Forward; call Forward before each Backward")
 	}
 	mustLen("Net.Backward: Params", len(n.Params), n.Layout.NumParams)
 	mustLen("Net.Backward: Grads", len(n.Grads), n.Layout.NumParams)
@@ -113,13 +111,4 @@ func (n *Net) checkBackward(dZ, dP []float32) {
 	if dZ != nil {
 		mustLen("Net.Backward: dZ", len(dZ), len(n.Z))
 	}
-}
-
-// Tensor is a view, without a copy, of the parameter of that name in Params; nil if there is none.
-func (n *Net) Tensor(name string) *tensor.Dense {
-	p, ok := n.Layout.Param(name)
-	if !ok {
-		return nil
-	}
-	return tensor.New(tensor.WithShape(p.Shape...), tensor.WithBacking(n.Params[p.Offset:p.Offset+p.Size:p.Offset+p.Size]))
 }

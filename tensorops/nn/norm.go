@@ -7,14 +7,14 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/vecs"
 )
 
-// BNMode says which mean and variance BatchNorm normalises with.
+// BNMode selects the mean and variance with which BatchNorm normalizes.
 type BNMode int
 
 const (
-	// BatchStats uses the statistics of the batch and leaves the running statistics alone.
+	// BatchStats uses the batch statistics and does not change the running statistics.
 	BatchStats BNMode = iota
-	// UpdateStats uses the statistics of the batch and moves the running statistics towards them with momentum 0.1,
-	// view after view, as PyTorch does in training.
+	// UpdateStats uses the batch statistics and updates the running statistics with momentum 0.1, one view after the
+	// other, as PyTorch does in training.
 	UpdateStats
 	// RunningStats uses the running statistics, as PyTorch does in evaluation.
 	RunningStats
@@ -23,31 +23,31 @@ const (
 const (
 	bnEpsilon  = 1e-5
 	bnMomentum = 0.1
-	normChunk  = 1 << 14 // floats that one task handles, small enough for a core's cache
+	normChunk  = 1 << 14 // floats per task, few enough for a core's cache
 )
 
-// norm is what follows a layer's product: BatchNorm (arXiv 1502.03167) or a bias, then the residual sum and ReLU where
-// the network has them, fused. Data are rows of c channels. Each of the views is an equal consecutive part of the rows
-// with statistics of its own. Every view is cut into chunks, a function of the shape alone; sums are taken within each
-// chunk and then over the chunks in order, in double precision.
+// norm is what follows a layer's product, fused: BatchNorm (arXiv 1502.03167) or a bias, then an optional residual sum
+// and ReLU. Data are rows of c channels. The views are equal consecutive parts of the rows with separate statistics.
+// How a view is split into chunks depends on the shape alone; sums are computed within each chunk and then over the
+// chunks, in order and in double precision.
 type norm struct {
 	Normalization
 	relu        bool
 	c           int
 	views, rows int // rows of one view
-	chunkRows   int // rows of a chunk; the last of a view may be shorter
-	chunks      int // chunks of one view
+	chunkRows   int // rows per chunk; the last of a view may have fewer
+	chunks      int // chunks per view
 	pool        *kernels.Pool
 
-	mean, vari []float64   // [views, c], as last used; variance without Bessel's correction
-	frozen     bool        // the last forward pass normalised with running statistics
+	mean, vari []float64   // [views, c], of the last forward pass; variance without Bessel's correction
+	frozen     bool        // whether the last forward pass used running statistics
 	parts      []float64   // [views·chunks, 2, c] sums of the chunks
-	scratch    [][]float32 // two tiles for each worker
+	scratch    [][]float32 // three tiles per worker
 	tile       int         // length of a tile
-	center     []float32   // [views, tile] mean, rounded
+	center     []float32   // [views, tile] mean, rounded to float32
 	k1, k2, k3 []float32   // [views, tile] coefficients of the elementwise passes
 
-	x, y, other, g1, g2, masked, dx []float32 // operands of the running pass
+	x, y, residual, g1, g2, masked, dx []float32 // arguments of the current pass
 
 	momentsTask, applyTask, gradTask, combineTask func(worker, i int)
 }
@@ -70,10 +70,10 @@ func newNorm(spec Normalization, relu bool, channels, rows, views int, p *kernel
 	return n
 }
 
-// forward sets y from x; residual is added before ReLU and may be nil. y may be x. The parameters and statistics are
-// the flat vectors.
+// forward computes y from x; residual is added before ReLU and may be nil. y may be x. params and stats are the flat
+// vectors.
 func (n *norm) forward(x, residual, y, params, stats []float32, mode BNMode) {
-	n.x, n.other, n.y = x, residual, y
+	n.x, n.residual, n.y = x, residual, y
 	n.frozen = !n.Batch || mode == RunningStats
 	switch {
 	case !n.Batch:
@@ -108,13 +108,13 @@ func (n *norm) forward(x, residual, y, params, stats []float32, mode BNMode) {
 	n.pool.For(n.views*n.chunks, n.applyTask)
 }
 
-// reapply sets y from x as the last forward pass did, which had no residual.
+// reapply computes y from x as the last forward pass did, which must have had no residual.
 func (n *norm) reapply(x, y []float32) {
-	n.x, n.other, n.y = x, nil, y
+	n.x, n.residual, n.y = x, nil, y
 	n.pool.For(n.views*n.chunks, n.applyTask)
 }
 
-// factor is what x-mean is multiplied by in channel c of view v.
+// factor returns the factor of x-mean in channel c of view v.
 func (n *norm) factor(scale []float32, v, c int) float64 {
 	f := 1 / math.Sqrt(n.vari[v*n.c+c]+bnEpsilon)
 	if len(scale) > 0 {
@@ -123,7 +123,7 @@ func (n *norm) factor(scale []float32, v, c int) float64 {
 	return f
 }
 
-// chunk is the view, the range of elements and the sums of task i.
+// chunk returns the view, the range of elements and the sums of task i.
 func (n *norm) chunk(i int) (view, from, to int, s, q []float64) {
 	view = i / n.chunks
 	first := i % n.chunks * n.chunkRows
@@ -132,8 +132,8 @@ func (n *norm) chunk(i int) (view, from, to int, s, q []float64) {
 	return view, (view*n.rows + first) * n.c, (view*n.rows + last) * n.c, parts[:n.c], parts[n.c:]
 }
 
-// moments finds the mean and the sum of squared deviations from it of every channel of a chunk. Deviations are taken
-// from the chunk's first row, so that a large mean costs no precision.
+// moments computes the mean of each channel of a chunk and the sum of squared deviations from it. It subtracts the
+// chunk's first row, so that a large mean costs no precision.
 func (n *norm) moments(worker, i int) {
 	_, from, to, mean, m2 := n.chunk(i)
 	scratch := n.scratch[worker]
@@ -174,7 +174,7 @@ func (n *norm) reduceMoments() {
 	}
 }
 
-// unbiased is the factor from the variance of a view to the unbiased estimate.
+// unbiased returns the factor that makes the variance of a view unbiased.
 func (n *norm) unbiased() float64 { return float64(n.rows) / float64(max(1, n.rows-1)) }
 
 func (n *norm) updateStats(stats []float32) {
@@ -192,8 +192,8 @@ func (n *norm) apply(_, i int) {
 	a, b := n.k1[view*n.tile:][:n.tile], n.k2[view*n.tile:][:n.tile]
 	x, y := n.x[from:to], n.y[from:to]
 	switch {
-	case n.other != nil:
-		vecs.ScaleShiftAddReLU(y, x, n.other[from:to], a, b)
+	case n.residual != nil:
+		vecs.ScaleShiftAddReLU(y, x, n.residual[from:to], a, b)
 	case n.relu:
 		vecs.ScaleShiftReLU(y, x, a, b)
 	default:
@@ -201,9 +201,9 @@ func (n *norm) apply(_, i int) {
 	}
 }
 
-// backward sets dx, the gradient of x, from the gradient g1 (+ g2 unless nil) of y, and the gradients of scale and
-// shift. With ReLU or g2, masked receives the gradient before ReLU and after the residual sum, which is also that of
-// the residual. masked may be g1 or dx; dx may be g1, g2 or masked. x and y are those of the forward pass.
+// backward computes dx, the gradient of x, from the gradient g1 (+ g2 unless nil) of y, and the gradients of scale and
+// shift. With ReLU or g2, it writes to masked the gradient before ReLU, which is also the residual's. masked may be g1
+// or dx; dx may be g1, g2 or masked. x and y are those of the forward pass.
 func (n *norm) backward(g1, g2, x, y, masked, dx, params, grads []float32) {
 	n.g1, n.g2, n.x, n.y, n.masked, n.dx = g1, g2, x, y, masked, dx
 	if !n.relu && g2 == nil {
@@ -221,7 +221,7 @@ func (n *norm) backward(g1, g2, x, y, masked, dx, params, grads []float32) {
 	n.pool.For(n.views*n.chunks, n.combineTask)
 }
 
-// grad applies ReLU's mask to a chunk of the gradient and sums it.
+// grad applies ReLU's mask to a chunk of the gradient and computes its sums.
 func (n *norm) grad(worker, i int) {
 	view, from, to, sum, dot := n.chunk(i)
 	var g2, y []float32
@@ -242,12 +242,12 @@ func (n *norm) grad(worker, i int) {
 	}
 }
 
-// reduceGrad adds up the chunks: with g the masked gradient, m the rows, f the factor, v the variance,
+// reduceGrad adds up the chunks. With g the masked gradient, m the number of rows, f the factor and v the variance,
 //
 //	dshift = Σg, dscale = Σg·(x-mean)/√(v+ε)
 //	dx = f·(g - Σg/m - (x-mean)·Σg·(x-mean)/(m·(v+ε)))
 //
-// and dx = f·g when mean and variance are not those of the batch.
+// or dx = f·g if mean and variance are not those of the batch.
 func (n *norm) reduceGrad(params, grads []float32) {
 	scale, dscale, dshift := n.Scale.Of(params), n.Scale.Of(grads), n.Shift.Of(grads)
 	clear(dscale)
@@ -262,7 +262,7 @@ func (n *norm) reduceGrad(params, grads []float32) {
 			}
 			at := v*n.c + c
 			off := float64(n.center[v*n.tile+c]) - n.mean[at]
-			dot += sum * off // sums were taken around the rounded mean
+			dot += sum * off // the sums used the rounded mean
 			precision := 1 / (n.vari[at] + bnEpsilon)
 			if len(dscale) > 0 {
 				dscale[c] += float32(dot * math.Sqrt(precision))

@@ -10,8 +10,8 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 )
 
-// TestNorm compares BatchNorm, residual sum and ReLU with the plain formulas in double precision, over shapes with one
-// chunk and several, whole and cut tiles, and data far from zero.
+// TestNorm compares BatchNorm, residual sum and ReLU with the plain formulas in double precision, for one and several
+// chunks, whole and partial tiles, and data far from zero.
 func TestNorm(t *testing.T) {
 	pool := kernels.NewPool(2)
 	defer pool.Close()
@@ -74,7 +74,7 @@ func TestNorm(t *testing.T) {
 					if two {
 						g += float64(g2[at(r)])
 					}
-					if relu && y[at(r)] == 0 { // rounding decides which side of the kink
+					if relu && y[at(r)] == 0 { // rounding decides on which side of the kink
 						g = 0
 					}
 					want.y[at(r)], want.masked[at(r)] = float32(out), float32(g)
@@ -101,7 +101,7 @@ func TestNorm(t *testing.T) {
 	})
 }
 
-// requireNear checks that the difference of two vectors is small against the norm of a third, the scale of the terms
+// requireNear checks that the difference of two vectors is small relative to the norm of a third: the size of the terms
 // that cancel in them.
 func requireNear(t require.TestingT, what string, want, got, scale []float32, tolerance float64) {
 	var diff, norm float64

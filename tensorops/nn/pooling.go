@@ -2,12 +2,12 @@ package nn
 
 import "github.com/sdr-ml/sdr/tensorops/kernels"
 
-// maxPool is 3x3 max-pooling with stride 2 and padding 1, one task an image.
+// maxPool is 3x3 max-pooling with stride 2 and padding 1, one task per image.
 type maxPool struct {
 	size, out, c, batch int
 	pool                *kernels.Pool
-	argmax              []uint8   // [batch, out, out, c] position in the window, nil without a backward pass
-	x, y, g1, g2, dx    []float32 // operands of the running pass
+	argmax              []uint8   // [batch, out, out, c] position in the window; nil without a backward pass
+	x, y, g1, g2, dx    []float32 // arguments of the current pass
 
 	forwardTask, backwardTask func(worker, i int)
 }
@@ -21,7 +21,7 @@ func newMaxPool(size, channels, batch int, train bool, p *kernels.Pool) *maxPool
 	return m
 }
 
-// Forward sets y [batch, out, out, c] from x [batch, size, size, c].
+// Forward computes y [batch, out, out, c] from x [batch, size, size, c].
 func (m *maxPool) Forward(x, y []float32) {
 	m.x, m.y = x, y
 	m.pool.For(m.batch, m.forwardTask)
@@ -57,7 +57,7 @@ func (m *maxPool) forwardImage(_, image int) {
 	}
 }
 
-// Backward sets dx from the gradient g1 (+ g2 unless nil) of y.
+// Backward computes dx from the gradient g1 (+ g2 unless nil) of y.
 func (m *maxPool) Backward(g1, g2, dx []float32) {
 	m.g1, m.g2, m.dx = g1, g2, dx
 	m.pool.For(m.batch, m.backwardTask)
@@ -81,11 +81,11 @@ func (m *maxPool) backwardImage(_, image int) {
 	}
 }
 
-// avgPool is global average pooling, one task an image.
+// avgPool is global average pooling, one task per image.
 type avgPool struct {
 	pixels, c, batch int
 	pool             *kernels.Pool
-	x, y, dy, dx     []float32 // operands of the running pass
+	x, y, dy, dx     []float32 // arguments of the current pass
 
 	forwardTask, backwardTask func(worker, i int)
 }
@@ -96,7 +96,7 @@ func newAvgPool(pixels, channels, batch int, p *kernels.Pool) *avgPool {
 	return a
 }
 
-// Forward sets y [batch, c] from x [batch, pixels, c].
+// Forward computes y [batch, c] from x [batch, pixels, c].
 func (a *avgPool) Forward(x, y []float32) {
 	a.x, a.y = x, y
 	a.pool.For(a.batch, a.forwardTask)
@@ -115,7 +115,7 @@ func (a *avgPool) forwardImage(_, image int) {
 	}
 }
 
-// Backward sets dx [batch, pixels, c] from dy [batch, c].
+// Backward computes dx [batch, pixels, c] from dy [batch, c].
 func (a *avgPool) Backward(dy, dx []float32) {
 	a.dy, a.dx = dy, dx
 	a.pool.For(a.batch, a.backwardTask)

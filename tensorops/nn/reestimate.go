@@ -1,23 +1,23 @@
 package nn
 
-// Reestimator computes BatchNorm statistics anew from a network's batches, as PyTorch does with momentum=None: the
-// plain averages of the batch means and of the unbiased batch variances. Each view counts as a batch.
+// Reestimator recomputes BatchNorm statistics from a network's batches, as PyTorch does with momentum=None: they are
+// the plain averages of the batch means and of the unbiased batch variances. Each view counts as a batch.
 //
 //	r := net.NewReestimator()
 //	for ... { net.Forward(images, nn.BatchStats); r.Add() }
 //	r.Store(net.Stats)
 type Reestimator struct {
 	net   *Net
-	sums  []float64 // laid out as Layout.Stats
+	sums  []float64 // in the order of Layout.Stats
 	count int
 }
 
-// NewReestimator returns a Reestimator that has seen no batch.
+// NewReestimator returns a Reestimator without any batches.
 func (n *Net) NewReestimator() *Reestimator {
 	return &Reestimator{net: n, sums: make([]float64, n.Layout.NumStats)}
 }
 
-// Add takes in the statistics of the network's last Forward, which must have been with BatchStats or UpdateStats.
+// Add adds the statistics of the network's last Forward, which must have used BatchStats or UpdateStats.
 func (r *Reestimator) Add() {
 	for _, norm := range r.net.norms {
 		mean, vari := r.sums[norm.RunningMean.From:], r.sums[norm.RunningVar.From:]
@@ -31,7 +31,7 @@ func (r *Reestimator) Add() {
 	r.count += r.net.graph.views
 }
 
-// Store writes the averages to stats, laid out as Layout.Stats. It panics when Add was never called.
+// Store writes the averages to stats, in the order of Layout.Stats. It panics if Add was never called.
 func (r *Reestimator) Store(stats []float32) {
 	mustLen("Reestimator.Store: stats", len(stats), len(r.sums))
 	if r.count == 0 {

@@ -2,8 +2,8 @@ package nn
 
 import "fmt"
 
-// The residual networks (arXiv 1512.03385), with torchvision's names; bottlenecks have their stride on the 3x3
-// convolution, as in torchvision.
+// The residual networks (arXiv 1512.03385), under torchvision's names. As in torchvision, the stride of a bottleneck is
+// on its 3x3 convolution.
 func init() {
 	architectures["resnet18"] = resnet{basicBlock, [4]int{2, 2, 2, 2}}
 	architectures["resnet34"] = resnet{basicBlock, [4]int{3, 4, 6, 3}}
@@ -11,13 +11,13 @@ func init() {
 	architectures["resnet101"] = resnet{bottleneck, [4]int{3, 4, 23, 3}}
 }
 
-// resnet is a residual network: its kind of block, and the number of blocks in each stage.
+// resnet is a residual network: its type of block and the number of blocks per stage.
 type resnet struct {
 	block  block
 	depths [4]int
 }
 
-// block lists the convolutions of a residual block whose last one has expansion times width output channels.
+// block lists the convolutions of a residual block. The last one has expansion times width output channels.
 type block struct {
 	expansion int
 	convs     func(width, stride int) []conv
@@ -36,7 +36,7 @@ func (r resnet) stages() int { return len(r.depths) }
 func (r resnet) build(d *design, b Backbone, x operand) operand {
 	x = r.stem(d, x, b)
 	for s, depth := range r.depths {
-		d.group = Group(s + 1)
+		d.part = Part(s + 1)
 		stride := min(s+1, 2)
 		for i := range depth {
 			x = r.residual(d, fmt.Sprintf("layer%d.%d", s+1, i), x, b.Width<<s, stride)
@@ -46,7 +46,7 @@ func (r resnet) build(d *design, b Backbone, x operand) operand {
 	return x
 }
 
-// stem adds what comes before the first stage.
+// stem adds the layers before the first stage.
 func (resnet) stem(d *design, x operand, b Backbone) operand {
 	c := conv{b.Width, 3, 1}
 	if b.Stem == "imagenet" {
@@ -61,8 +61,8 @@ func (resnet) stem(d *design, x operand, b Backbone) operand {
 	return x
 }
 
-// residual adds a block: its convolutions in a row, the last of which is followed by the sum with the block's input,
-// projected where its shape is another.
+// residual adds a block: consecutive convolutions, the last followed by the sum with the block's input, which a 1x1
+// convolution projects if its shape differs.
 func (r resnet) residual(d *design, name string, x operand, width, stride int) operand {
 	shortcut, in := x, d.channels[x]
 	var layers []Layer

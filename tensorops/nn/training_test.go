@@ -22,7 +22,7 @@ func trainingImages(step int) []float32 {
 	return images
 }
 
-// reference is a training that PyTorch did, too; see make_golden.py.
+// reference is a training that PyTorch ran as well; see make_golden.py.
 type reference struct {
 	name        string
 	width       int
@@ -41,7 +41,7 @@ var references = []reference{
 	{"ntxent_long", 8, Heads{ProjectorHidden: 32, ProjectorDim: 24, ProjectorLayers: 2, ProjectorBN: true}, 0.003, 0.5, 1e-4},
 }
 
-// losses returns the golden losses of a kind and what this package's training does beside them, step by step.
+// losses returns golden losses of a kind and a function that returns this package's loss of step i.
 func (r reference) losses(t *testing.T, kind string, mode Mode, pool *kernels.Pool) (golden []float32, step func(i int) float64) {
 	n := New(Backbone{"resnet18", "small", r.width}, r.heads, 16, 32, 2, pool, mode)
 	initialise(n.Layout, n.Params)
@@ -51,9 +51,9 @@ func (r reference) losses(t *testing.T, kind string, mode Mode, pool *kernels.Po
 	return goldenTensor(t, readGolden(t, "train_"+r.name), kind), func(i int) float64 { return train(trainingImages(i), r.lr) }
 }
 
-// TestTrainingMatchesPyTorch trains from the same weights on the same images as PyTorch did in double precision: for 20
-// steps, and for 200 with channels for which Winograd's convolutions are chosen. Every loss must be within the tolerance
-// of PyTorch's, as a share of it. (SimSiam's loss passes zero on its way to -1, and is only 0.001 once.)
+// TestTrainingMatchesPyTorch trains from the same weights on the same images as PyTorch did in double precision, for 20
+// steps and, with enough channels for Winograd convolutions, for 200. The relative error of each loss must be within
+// the tolerance. (SimSiam's loss crosses zero on its way to -1; it is as small as 0.001 only once.)
 func TestTrainingMatchesPyTorch(t *testing.T) {
 	pool := kernels.NewPool(2)
 	defer pool.Close()
@@ -67,8 +67,8 @@ func TestTrainingMatchesPyTorch(t *testing.T) {
 	}
 }
 
-// TestBF16TrainingIsAsCloseAsPyTorchs trains with every product in bfloat16. The losses may not be further from those in
-// double precision than the losses of PyTorch's autocasting to bfloat16.
+// TestBF16TrainingIsAsCloseAsPyTorchs trains with all products in bfloat16. The losses must not be further from those
+// in double precision than PyTorch's with autocast to bfloat16.
 func TestBF16TrainingIsAsCloseAsPyTorchs(t *testing.T) {
 	pool := kernels.NewPool(2)
 	defer pool.Close()
@@ -89,7 +89,7 @@ func TestBF16TrainingIsAsCloseAsPyTorchs(t *testing.T) {
 	}
 }
 
-// newStep returns a training step of the method: SimSiam, or NT-Xent at a temperature.
+// newStep returns a training step of SimSiam or of NT-Xent at a temperature.
 func newStep(n *Net, method string, temperature float64, pool *kernels.Pool) func(images []float32, lr float32) float64 {
 	dim := n.Heads.ProjectorDim
 	gradient, velocity := make([]float32, len(n.Z)), make([]float32, len(n.Params))
@@ -121,7 +121,7 @@ func TestStepAllocatesNothing(t *testing.T) {
 	}
 }
 
-// BenchmarkStep measures whole training steps of 128 images with two views, without augmentation.
+// BenchmarkStep measures whole training steps on two views of 128 images, without augmentation.
 func BenchmarkStep(b *testing.B) {
 	heads := map[string]Heads{
 		"simsiam": {ProjectorHidden: 512, ProjectorDim: 512, ProjectorLayers: 3, ProjectorBN: true, PredictorHidden: 128},

@@ -1,6 +1,6 @@
 package nn
 
-// unit is a layer at work: a product and the norm that follows it, with the values that it reads and writes.
+// unit runs a layer: a product and the norm that follows it, with the values that they read and write.
 type unit[M any] struct {
 	layer    Layer
 	product  Product[M] // a linear layer is a convolution of single pixels
@@ -8,22 +8,22 @@ type unit[M any] struct {
 	x        *node[M]
 	residual *node[M] // nil for none
 	y        *node[M]
-	u        *value[M] // the product's output; in the backward pass then its gradient
-	dx       *value[M] // gradient of the input; nil where nobody asks for it
+	u        *value[M] // the product's output; in the backward pass, its gradient
+	dx       *value[M] // gradient of the input; nil if not needed
 }
 
-// newUnit makes a unit that reads x and sets y.
+// newUnit returns a unit that reads x and sets y.
 func newUnit[M any](g *Graph[M], o operation, x, y *node[M]) *unit[M] {
 	l, c := o.layer, o.layer.conv(g.batch, x.pixels)
 	rows := g.batch * c.OutH() * c.OutW()
 	u := &unit[M]{layer: l, x: x, y: y, u: g.arena.value(rows * l.Out)}
 	u.product, u.norm = g.dev.Product(l, c), g.dev.Norm(l, rows, g.views)
-	y.value = u.u // where no backward pass follows
+	y.value = u.u // if there is no backward pass
 	if g.train {
 		y.value = g.arena.value(rows * l.Out)
 	}
 	if o.residual == none {
-		y.maker = u
+		y.producer = u
 	} else {
 		u.residual = g.read(o.residual)
 	}
@@ -53,8 +53,8 @@ func (u *unit[M]) backward(g *Graph[M]) {
 		return
 	}
 	y := u.y.value
-	if u.y.again != nil {
-		y = u.y.again
+	if u.y.recomputed != nil {
+		y = u.y.recomputed
 	}
 	if g.arena.touch(g1, g2, u.u, y) {
 		u.norm.Backward(g1.data, g2.get(), u.u.data, y.data, g1.data, u.u.data)
@@ -62,7 +62,7 @@ func (u *unit[M]) backward(g *Graph[M]) {
 	if u.residual != nil {
 		u.residual.receive(g1)
 	}
-	x := u.x.recall(g)
+	x := u.x.restore(g)
 	if g.arena.touch(x, u.u) {
 		u.product.BackwardWeights(x.data, u.u.data)
 	}
@@ -74,19 +74,19 @@ func (u *unit[M]) backward(g *Graph[M]) {
 	}
 }
 
-// pooling is what the pooling operations have in common: the values that they read and write.
+// pooling holds the values that a pooling operation reads and writes.
 type pooling[M any] struct {
 	x, y *node[M]
 	dx   *value[M] // nil without a backward pass
 }
 
-// pooling makes the output of a pooling operation.
+// pooling creates the output of a pooling operation.
 func (g *Graph[M]) pooling(x, y *node[M], channels int) pooling[M] {
 	y.value = g.arena.value(g.batch * y.pixels * y.pixels * channels)
 	return pooling[M]{x, y, g.forBackward(x.value)}
 }
 
-// maxPooling is max-pooling at work.
+// maxPooling runs max-pooling.
 type maxPooling[M any] struct {
 	op MaxPool[M]
 	pooling[M]
@@ -106,7 +106,7 @@ func (p *maxPooling[M]) backward(g *Graph[M]) {
 	p.x.receive(p.dx)
 }
 
-// avgPooling is global average pooling at work.
+// avgPooling runs global average pooling.
 type avgPooling[M any] struct {
 	op AvgPool[M]
 	pooling[M]

@@ -8,31 +8,31 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/vecs"
 )
 
-// LARS is SGD with a learning rate of its own for every weight tensor (You et al., arXiv 1708.03888), for large
-// batches. As SimCLR has it, the d of SGD.Step is multiplied by
+// LARS is SGD with a learning rate adapted per tensor (You et al., arXiv 1708.03888), for large batches. As in SimCLR,
+// the d of SGD.Step is multiplied by
 //
 //	trust·|w| / (|g| + WeightDecay·|w|)
 //
-// with the norms of the tensor and its gradient, unless one of them is 0. Make it with NewLARS; it must not be used by
-// two goroutines at once.
+// with the norms of the tensor and its gradient, unless one of them is 0. Create it with NewLARS; it must not be used
+// by two goroutines at once.
 type LARS struct {
 	sgd     SGD
 	trust   float64
 	tensors []Tensor
-	size    int // of all tensors
+	size    int // sum over tensors
 
-	zeros, sums, squares [1024]float32 // of norm
+	zeros, sums, squares [1024]float32 // scratch of norm
 }
 
-// Tensor is a run of the flat vector of parameters.
+// Tensor is a segment of the flat parameter vector.
 type Tensor struct {
 	Size int // number of parameters
-	// Adapt is false for biases and BatchNorm parameters, which are updated as SGD without weight decay does.
+	// Adapt is false for biases and BatchNorm parameters, which get SGD without adaptation or weight decay.
 	Adapt bool
 }
 
-// NewLARS returns LARS for the parameters that the tensors make up, in their order. The trust coefficient is usually
-// 0.001.
+// NewLARS returns LARS for a parameter vector that consists of the given tensors, in order. The trust coefficient is
+// usually 0.001.
 func NewLARS(sgd SGD, trust float64, tensors []Tensor) *LARS {
 	o := &LARS{sgd: sgd, trust: trust, tensors: slices.Clone(tensors)}
 	for _, t := range tensors {
@@ -41,17 +41,17 @@ func NewLARS(sgd SGD, trust float64, tensors []Tensor) *LARS {
 	return o
 }
 
-// Settings are what NewLARS was given beside the tensors.
+// Settings returns the arguments of NewLARS other than the tensors.
 func (o *LARS) Settings() (sgd SGD, trust float64) { return o.sgd, o.trust }
 
-// Vectors is 1: the velocity.
+// Vectors returns 1: the velocity.
 func (o *LARS) Vectors() int { return 1 }
 
-// Update takes a step, whatever n is.
+// Update performs a step; it does not depend on n.
 func (o *LARS) Update(w, g, velocity []float32, lr float32, _ int) {
 	check("LARS.Update", w, g, velocity, 1)
 	if len(w) != o.size {
-		panic(fmt.Sprintf("optim: LARS.Update: %d parameters; its tensors have %d", len(w), o.size))
+		panic(fmt.Sprintf("optim: LARS.Update: %d parameters; the tensors have %d", len(w), o.size))
 	}
 	for _, t := range o.tensors {
 		sgd, scale := SGD{Momentum: o.sgd.Momentum, Nesterov: o.sgd.Nesterov}, float32(1)
@@ -65,9 +65,9 @@ func (o *LARS) Update(w, g, velocity []float32, lr float32, _ int) {
 	}
 }
 
-// ratio is the factor of the gradient g of a tensor w.
+// ratio returns the factor for the gradient g of a tensor w.
 func (o *LARS) ratio(w, g []float32) float32 {
-	const epsilon = 1e-8 // that of other implementations
+	const epsilon = 1e-8 // as in other implementations
 	weights, gradient := o.norm(w), o.norm(g)
 	if gradient == 0 {
 		return 0
@@ -75,7 +75,7 @@ func (o *LARS) ratio(w, g []float32) float32 {
 	return float32(o.trust * weights / (gradient + float64(o.sgd.WeightDecay)*weights + epsilon))
 }
 
-// norm is the Euclidean norm of x. Sums are short in float32 and go on in float64.
+// norm returns the Euclidean norm of x. It accumulates short partial sums in float32 and their total in float64.
 func (o *LARS) norm(x []float32) float64 {
 	var sum float64
 	for len(x) > 0 {

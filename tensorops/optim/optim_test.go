@@ -12,7 +12,8 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/optim"
 )
 
-// TestMatchesPyTorch compares with what testdata/make_golden.py writes, PyTorch's optimizers and lightly's LARS.
+// TestMatchesPyTorch compares with the golden values of testdata/make_golden.py: PyTorch's optimizers and lightly's
+// LARS.
 func TestMatchesPyTorch(t *testing.T) {
 	var golden struct {
 		Sizes          []int
@@ -46,7 +47,7 @@ func TestMatchesPyTorch(t *testing.T) {
 	}
 }
 
-// TestLARSOfAnySize computes a first step anew in double precision: tensors of many sizes, one behind the other.
+// TestLARSOfAnySize compares with a first step in double precision, for concatenated tensors of many sizes.
 func TestLARSOfAnySize(t *testing.T) {
 	var tensors []optim.Tensor
 	n := 0
@@ -76,7 +77,7 @@ func TestLARSOfAnySize(t *testing.T) {
 	}
 }
 
-// TestDivergenceShows checks that no optimizer hides a gradient that is not a number.
+// TestDivergenceShows checks that no optimizer hides a NaN in the gradient.
 func TestDivergenceShows(t *testing.T) {
 	nan := float32(math.NaN())
 	for _, o := range []optim.Optimizer{
@@ -109,12 +110,12 @@ func TestSGDStepsSegmentsAsTheWhole(t *testing.T) {
 func TestLengthsAreChecked(t *testing.T) {
 	one, two, four := make([]float32, 1), make([]float32, 2), make([]float32, 4)
 	require.PanicsWithValue(t,
-		"optim: SGD.Step: 2 parameters, 1 gradients, 2 velocities; give three slices of one length",
+		"optim: SGD.Step: 2 parameters, 1 gradients, 2 velocities; want three slices of equal length",
 		func() { optim.SGD{}.Step(two, one, two, 1) })
 	require.PanicsWithValue(t,
-		"optim: AdamW.Update: 2 parameters, 2 gradients, 2 values of state; give as many gradients and 2 times as many values",
+		"optim: AdamW.Update: 2 parameters, 2 gradients, 2 state values; want as many gradients and 2 times as many state values",
 		func() { optim.AdamW{}.Update(two, two, two, 1, 1) })
-	require.PanicsWithValue(t, "optim: LARS.Update: 4 parameters; its tensors have 3",
+	require.PanicsWithValue(t, "optim: LARS.Update: 4 parameters; the tensors have 3",
 		func() {
 			optim.NewLARS(optim.SGD{}, 1, []optim.Tensor{{1, true}, {2, false}}).Update(four, four, four, 1, 1)
 		})
@@ -133,7 +134,7 @@ func TestCosine(t *testing.T) {
 	}
 }
 
-// BenchmarkUpdate measures the optimizers on the parameters of a ResNet-18, in tensors of some ten thousand.
+// BenchmarkUpdate measures the optimizers on as many parameters as a ResNet-18's, in tensors of equal size.
 func BenchmarkUpdate(b *testing.B) {
 	const size, count = 36864, 300
 	tensors := make([]optim.Tensor, count)

@@ -6,32 +6,31 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/vecs"
 )
 
-// SGD is stochastic gradient descent with momentum and weight decay, as torch.optim.SGD computes it (no dampening). Its
-// state is the velocity.
+// SGD is stochastic gradient descent with momentum and weight decay, as in torch.optim.SGD (no dampening). Its state is
+// the velocity.
 type SGD struct {
-	Momentum    float32 // share of the velocity that survives a step
+	Momentum    float32 // decay rate of the velocity
 	WeightDecay float32 // added to the gradient as WeightDecay·w
-	Nesterov    bool    // looks ahead: steps along the gradient plus the velocity's share in the next step
+	Nesterov    bool    // Nesterov momentum, see Step
 }
 
-// Vectors is 1: the velocity.
+// Vectors returns 1: the velocity.
 func (o SGD) Vectors() int { return 1 }
 
-// Update is Step, whatever n is.
+// Update calls Step; it does not depend on n.
 func (o SGD) Update(w, g, velocity []float32, lr float32, _ int) { o.Step(w, g, velocity, lr) }
 
-// Step updates a segment of the parameters w in place from its gradient g and
-// velocity v, which starts as zeros:
+// Step updates a segment of the parameters w in place from its gradient g and velocity v, which starts as zeros:
 //
 //	d = g + WeightDecay·w
 //	v = Momentum·v + d
 //	w = w - lr·v, with Nesterov w - lr·(d + Momentum·v)
 //
-// Segments may be stepped separately, so groups of parameters can have their
-// own settings. Step panics when the lengths differ.
+// Segments may be updated separately, so parameter groups can have their own settings. Step panics if the lengths
+// differ.
 func (o SGD) Step(w, g, v []float32, lr float32) {
 	if len(g) != len(w) || len(v) != len(w) {
-		panic(fmt.Sprintf("optim: SGD.Step: %d parameters, %d gradients, %d velocities; give three slices of one length",
+		panic(fmt.Sprintf("optim: SGD.Step: %d parameters, %d gradients, %d velocities; want three slices of equal length",
 			len(w), len(g), len(v)))
 	}
 	o.scaled(w, g, v, lr, 1)

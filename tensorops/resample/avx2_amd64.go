@@ -4,7 +4,7 @@
 
 package resample
 
-// avx2Row is scaleRow. It reads a byte behind the row and writes one behind the last pixel.
+// avx2Row is scaleRow. It also reads the byte after the row and writes the byte after the last pixel.
 //
 //go:noescape
 func avx2Row(to []uint8, row []uint8, spans []struct {
@@ -12,7 +12,7 @@ func avx2Row(to []uint8, row []uint8, spans []struct {
 	n     int
 }, weights []int32)
 
-// avx2Column is scaleColumns for so many groups of sixteen bytes.
+// avx2Column is scaleColumns for the given number of groups of 16 bytes.
 //
 //go:noescape
 func avx2Column(to []uint8, rows []uint8, weights []int32, stride int, groups int)

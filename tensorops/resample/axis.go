@@ -2,29 +2,29 @@ package resample
 
 import "math"
 
-// precision is the number of fractional bits of a weight: 8 bits are the
-// pixel's and 2 spare ones hold the overshoot of filters with negative lobes.
+// precision is the number of fractional bits of a weight. Of the other bits, 8 hold the pixel and 2 the overshoot of
+// filters with negative lobes.
 const precision = 32 - 8 - 2
 
 const half = 1 << (precision - 1) // rounds to nearest
 
-// span says which source positions, [first, first+n), make one output position.
+// span is the range of source positions, [first, first+n), that contribute to one output position.
 type span = struct{ first, n int }
 
-// axis is one pass: for every output position its span and n weights.
+// axis holds the spans and weights of one pass.
 type axis struct {
 	in, out  int
 	from, to float64
 	filter   Filter
 
-	identity bool // the pass would copy
+	identity bool // the pass only copies
 	spans    []span
-	weights  []int32 // of all spans, one after the other
-	exact    []float64
+	weights  []int32   // of all spans, concatenated
+	exact    []float64 // of one span, before rounding
 }
 
-// plan computes the weights that scale [from, to) of in positions to out,
-// unless they are those of the call before.
+// plan computes the spans and weights that scale the range [from, to) of in positions to out positions, unless they are
+// the last call's.
 func (a *axis) plan(in, out int, from, to float64, filter Filter) {
 	if a.in == in && a.out == out && a.from == from && a.to == to && a.filter == filter {
 		return
@@ -61,11 +61,11 @@ func (a *axis) plan(in, out int, from, to float64, filter Filter) {
 	}
 }
 
-// rows scales every one of height rows of width pixels.
+// rows scales height rows of width pixels horizontally.
 func (a *axis) rows(dst, src []uint8, width, height int) {
 	for y := range height {
 		row, to := src[y*width*3:], dst[y*a.out*3:]
-		if simd && y < height-1 { // there is a row behind this one
+		if simd && y < height-1 { // avx2Row reads into the next row
 			avx2Row(to, row, a.spans, a.weights)
 		} else {
 			scaleRow(to, row, a.spans, a.weights)
@@ -73,7 +73,7 @@ func (a *axis) rows(dst, src []uint8, width, height int) {
 	}
 }
 
-// scaleRow scales the row at the start of row.
+// scaleRow scales one row.
 func scaleRow(to, row []uint8, spans []span, weights []int32) {
 	for i, s := range spans {
 		p := row[s.first*3 : (s.first+s.n)*3]
@@ -90,8 +90,7 @@ func scaleRow(to, row []uint8, spans []span, weights []int32) {
 	}
 }
 
-// columns scales every column of an image with rows of stride bytes that
-// begins with row first.
+// columns scales rows of stride bytes vertically; src starts at row first of the image.
 func (a *axis) columns(dst, src []uint8, stride, first int) {
 	const group = 16 // bytes
 	weights := a.weights
@@ -100,7 +99,7 @@ func (a *axis) columns(dst, src []uint8, stride, first int) {
 		to := dst[y*stride : (y+1)*stride]
 		if simd && stride >= group {
 			avx2Column(to, rows, weights[:s.n], stride, stride/group)
-			if stride%group > 0 { // what is left, with some of the group before
+			if stride%group > 0 { // the remaining bytes, with some of the preceding group
 				last := stride - group
 				avx2Column(to[last:], rows[last:], weights[:s.n], stride, 1)
 			}
@@ -111,7 +110,7 @@ func (a *axis) columns(dst, src []uint8, stride, first int) {
 	}
 }
 
-// scaleColumns weighs the rows, stride bytes apart.
+// scaleColumns computes the weighted sum of rows that are stride bytes apart.
 func scaleColumns(to, rows []uint8, weights []int32, stride int) {
 	for x := range to {
 		sum := int32(half)

@@ -1,12 +1,10 @@
-// Package resample scales 8-bit RGB images with Pillow's antialiased
-// separable filters. Its results equal Pillow's Image.resize(size, filter, box)
-// byte for byte, because models are compared with ones whose images went
-// through Pillow.
+// Package resample resizes 8-bit RGB images with Pillow's antialiasing separable filters. Its results equal those of
+// Pillow's Image.resize(size, filter, box) byte for byte, so that models can be compared with ones trained on images
+// that Pillow resized.
 //
-// As in Pillow each axis is one pass with fixed-point weights, the image
-// between them is rounded to 8 bits, and the horizontal pass comes first
-// unless the height shrinks by more than twice what the width does. Pillow
-// before 13.0 knew no such exception, so there it differs by a unit or two.
+// As in Pillow, each axis is one pass with fixed-point weights, and the image between the passes is rounded to 8 bits.
+// The horizontal pass comes first unless the height shrinks by more than twice as much as the width. Pillow before 13.0
+// lacks that exception; its results then differ by one or two gray levels.
 package resample
 
 import (
@@ -14,32 +12,26 @@ import (
 	"math"
 )
 
-// Filter is the kernel that weights source pixels by their distance.
+// Filter is a resampling kernel: it weights source pixels by their distance.
 type Filter int
 
-// Pillow's filters of the same names.
+// The filters, with Pillow's names.
 const (
-	Box      Filter = iota // support 0.5: the mean of the covered pixels
-	Bilinear               // support 1: triangle
+	Bilinear Filter = iota // support 1: triangle
 	Bicubic                // support 2: Keys' cubic convolution with a = -0.5
-	Lanczos                // support 3: truncated sinc
 )
 
 // String returns the filter's name.
 func (f Filter) String() string {
-	return [...]string{"box", "bilinear", "bicubic", "lanczos"}[f]
+	return [...]string{"bilinear", "bicubic"}[f]
 }
 
-func (f Filter) support() float64 { return [...]float64{0.5, 1, 2, 3}[f] }
+func (f Filter) support() float64 { return [...]float64{1, 2}[f] }
 
-// weight is the kernel at distance x. The explicit conversions forbid fused
-// multiply-adds, which would give other bits on other machines.
+// weight returns the kernel's value at distance x. The explicit conversions prevent fused multiply-adds, which would
+// make results depend on the machine.
 func (f Filter) weight(x float64) float64 {
 	switch f {
-	case Box:
-		if x > -0.5 && x <= 0.5 {
-			return 1
-		}
 	case Bilinear:
 		if x = math.Abs(x); x < 1 {
 			return 1 - x
@@ -50,37 +42,22 @@ func (f Filter) weight(x float64) float64 {
 		} else if x < 2 {
 			return (float64((float64((x-5)*x)+8)*x) - 4) * -0.5
 		}
-	case Lanczos:
-		if x >= -3 && x < 3 {
-			return sinc(x) * sinc(x/3)
-		}
 	}
 	return 0
 }
 
-func sinc(x float64) float64 {
-	if x == 0 {
-		return 1
-	}
-	x *= math.Pi
-	return math.Sin(x) / x
-}
-
-// Scratch holds the weights and the intermediate image of Resize, so that
-// repeated calls do not allocate. The weights of the last call are used again
-// when the geometry stays the same. The zero value is ready to use. A Scratch
-// must not be used by two goroutines at once.
+// Scratch holds the weights and the intermediate image of Resize, so that repeated calls do not allocate. Weights are
+// reused while the geometry stays the same. The zero value is ready to use. A Scratch must not be used by two
+// goroutines at once.
 type Scratch struct {
 	horizontal, vertical axis
 	middle               []uint8
 }
 
-// Resize scales the part box (left, top, right, bottom, in pixels, fractions
-// allowed) of src, sh x sw pixels of 3 interleaved bytes, to dst, dh x dw
-// pixels. As in Pillow, pixels outside the box but inside the image take part
-// where the kernel reaches over the box's edge; crop first if they must not.
-// dst and src must not overlap. It panics if a buffer's length does not fit
-// its size or the box is empty or leaves the image.
+// Resize resizes the region box (left, top, right, bottom, in pixels, possibly fractional) of src, sh x sw pixels of 3
+// interleaved bytes, to dst, dh x dw pixels. As in Pillow, pixels outside the box contribute where the kernel reaches
+// beyond its edge; crop first if they must not. dst and src must not overlap. Resize panics if a buffer's length does
+// not match its size, or if the box is empty or exceeds the image.
 func Resize(dst []uint8, dw, dh int, src []uint8, sw, sh int, box [4]float64, filter Filter, scratch *Scratch) {
 	switch {
 	case dw <= 0 || dh <= 0 || len(dst) != dw*dh*3:
@@ -111,7 +88,7 @@ func Resize(dst []uint8, dw, dh int, src []uint8, sw, sh int, box [4]float64, fi
 		x.rows(dst, middle, sw, dh)
 		return
 	}
-	// Only the rows that the vertical pass reads are scaled.
+	// Scale only the rows that the vertical pass reads.
 	first := y.spans[0].first
 	last := y.spans[dh-1].first + y.spans[dh-1].n
 	middle := scratch.buffer((last - first) * dw * 3)

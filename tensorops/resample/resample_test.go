@@ -16,12 +16,12 @@ import (
 var filters = map[string]resample.Filter{}
 
 func init() {
-	for _, f := range []resample.Filter{resample.Box, resample.Bilinear, resample.Bicubic, resample.Lanczos} {
+	for _, f := range []resample.Filter{resample.Bilinear, resample.Bicubic} {
 		filters[f.String()] = f
 	}
 }
 
-// noise is the image that testdata/make_golden.py makes.
+// noise returns the same image as noise in testdata/make_golden.py.
 func noise(w, h int) []uint8 {
 	out := make([]uint8, w*h*3)
 	x := uint32(1)
@@ -37,7 +37,7 @@ func noise(w, h int) []uint8 {
 	return out
 }
 
-// One Scratch serves all cases, so stale weights or pixels would be found.
+// TestResizeEqualsPillow uses one Scratch for all cases, so that it finds stale weights or pixels.
 func TestResizeEqualsPillow(t *testing.T) {
 	file, err := os.Open("testdata/golden.txt")
 	require.NoError(t, err)
@@ -60,10 +60,10 @@ func TestResizeEqualsPillow(t *testing.T) {
 		require.Equal(t, want, hash.Sum64(), lines.Text())
 	}
 	require.NoError(t, lines.Err())
-	require.Equal(t, 212, n)
+	require.Equal(t, 106, n)
 }
 
-// A flat image stays flat, whatever the geometry.
+// TestResizeKeepsFlatImages checks that a flat image stays flat, whatever the geometry.
 func TestResizeKeepsFlatImages(t *testing.T) {
 	var scratch resample.Scratch
 	rapid.Check(t, func(t *rapid.T) {
@@ -73,7 +73,7 @@ func TestResizeKeepsFlatImages(t *testing.T) {
 		u := rapid.Float64Range(0, float64(sh)*0.9).Draw(t, "top")
 		box := [4]float64{l, u, rapid.Float64Range(l+0.05*float64(sw), float64(sw)).Draw(t, "right"), rapid.Float64Range(u+0.05*float64(sh), float64(sh)).Draw(t, "bottom")}
 		color := rapid.SliceOfN(rapid.Byte(), 3, 3).Draw(t, "color")
-		filter := rapid.SampledFrom([]resample.Filter{resample.Bilinear, resample.Bicubic, resample.Lanczos, resample.Box}).Draw(t, "filter")
+		filter := rapid.SampledFrom([]resample.Filter{resample.Bilinear, resample.Bicubic}).Draw(t, "filter")
 		dst := make([]uint8, dw*dh*3)
 		resample.Resize(dst, dw, dh, slices.Repeat(color, sw*sh), sw, sh, box, filter, &scratch)
 		if !slices.Equal(dst, slices.Repeat(color, dw*dh)) {
@@ -86,16 +86,16 @@ func TestResizeRefusesWrongSizes(t *testing.T) {
 	var scratch resample.Scratch
 	for name, f := range map[string]func(){
 		"destination": func() {
-			resample.Resize(make([]uint8, 5), 2, 1, noise(2, 2), 2, 2, [4]float64{0, 0, 2, 2}, resample.Box, &scratch)
+			resample.Resize(make([]uint8, 5), 2, 1, noise(2, 2), 2, 2, [4]float64{0, 0, 2, 2}, resample.Bilinear, &scratch)
 		},
 		"source": func() {
-			resample.Resize(make([]uint8, 6), 2, 1, noise(2, 1), 2, 2, [4]float64{0, 0, 2, 2}, resample.Box, &scratch)
+			resample.Resize(make([]uint8, 6), 2, 1, noise(2, 1), 2, 2, [4]float64{0, 0, 2, 2}, resample.Bilinear, &scratch)
 		},
 		"empty box": func() {
-			resample.Resize(make([]uint8, 6), 2, 1, noise(2, 2), 2, 2, [4]float64{1, 0, 1, 2}, resample.Box, &scratch)
+			resample.Resize(make([]uint8, 6), 2, 1, noise(2, 2), 2, 2, [4]float64{1, 0, 1, 2}, resample.Bilinear, &scratch)
 		},
 		"large box": func() {
-			resample.Resize(make([]uint8, 6), 2, 1, noise(2, 2), 2, 2, [4]float64{0, 0, 2.1, 2}, resample.Box, &scratch)
+			resample.Resize(make([]uint8, 6), 2, 1, noise(2, 2), 2, 2, [4]float64{0, 0, 2.1, 2}, resample.Bilinear, &scratch)
 		},
 	} {
 		require.Panics(t, f, name)
@@ -126,7 +126,7 @@ func BenchmarkResize(b *testing.B) {
 			src, dst := noise(c.in, c.in), make([]uint8, c.out*c.out*3)
 			i := 0
 			for b.Loop() {
-				i++ // another box each time: the weights are computed anew
+				i++ // another box each time, so that weights are recomputed
 				resample.Resize(dst, c.out, c.out, src, c.in, c.in, [4]float64{float64(i&1) / 4, float64(i&1) / 4, float64(c.in), float64(c.in)}, c.filter, &scratch)
 			}
 		})

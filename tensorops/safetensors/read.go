@@ -11,10 +11,9 @@ import (
 	"slices"
 )
 
-// Read reads a whole file. It accepts the dtypes F32, I64, F16 and BF16 (the
-// last two become F32) and rejects whatever the format forbids: a header that
-// is too long or not an object, repeated names, shapes that disagree with
-// their data, gaps, overlaps, and files that are cut short or too long.
+// Read reads a whole file. It accepts the dtypes F32, I64, F16 and BF16 (the last two become F32) and returns an error
+// for anything that the format forbids: a header that is too long or not an object, duplicate names, shapes that do not
+// match their data, gaps, overlaps, and truncated or overlong files.
 func Read(r io.Reader) (*File, error) {
 	header, err := readHeader(r)
 	if err != nil {
@@ -42,10 +41,10 @@ func Read(r io.Reader) (*File, error) {
 		return nil, fmt.Errorf("safetensors: read tensor data: %w", err)
 	}
 	if len(data) < end {
-		return nil, fmt.Errorf("safetensors: the file is cut short: %d of %d data bytes; copy it again", len(data), end)
+		return nil, fmt.Errorf("safetensors: the file is truncated: %d of %d data bytes; copy it again", len(data), end)
 	}
 	if len(data) > end {
-		return nil, fmt.Errorf("safetensors: the file goes on after the %d data bytes its header describes", end)
+		return nil, fmt.Errorf("safetensors: the file continues after the %d data bytes that its header describes", end)
 	}
 	f := &File{Metadata: metadata, Tensors: make([]Tensor, len(entries))}
 	for i, e := range entries {
@@ -57,7 +56,7 @@ func Read(r io.Reader) (*File, error) {
 func readHeader(r io.Reader) ([]byte, error) {
 	var word [8]byte
 	if _, err := io.ReadFull(r, word[:]); err != nil {
-		return nil, fmt.Errorf("safetensors: read header length: %w; the file is empty or cut short", err)
+		return nil, fmt.Errorf("safetensors: read header length: %w; the file is empty or truncated", err)
 	}
 	n := binary.LittleEndian.Uint64(word[:])
 	if n > maxHeaderLen {
@@ -68,7 +67,7 @@ func readHeader(r io.Reader) ([]byte, error) {
 		return nil, fmt.Errorf("safetensors: read header: %w", err)
 	}
 	if uint64(len(header)) < n {
-		return nil, fmt.Errorf("safetensors: the file is cut short: %d of %d header bytes; copy it again", len(header), n)
+		return nil, fmt.Errorf("safetensors: the file is truncated: %d of %d header bytes; copy it again", len(header), n)
 	}
 	if n == 0 || header[0] != '{' {
 		return nil, errors.New("safetensors: the header does not start with '{'; is this a safetensors file?")
@@ -76,14 +75,13 @@ func readHeader(r io.Reader) ([]byte, error) {
 	return header, nil
 }
 
-// named is a header entry with its key.
+// named is a header entry with its name.
 type named struct {
 	entry
 	name string
 }
 
-// decodeHeader walks the object by tokens, since a map would hide repeated
-// names.
+// decodeHeader reads the object token by token: decoding it into a map would hide duplicate names.
 func decodeHeader(header []byte) (entries []named, metadata map[string]string, err error) {
 	fail := func(err error) ([]named, map[string]string, error) {
 		return nil, nil, fmt.Errorf("safetensors: header: %w", err)
@@ -124,11 +122,11 @@ func decodeHeader(header []byte) (entries []named, metadata map[string]string, e
 	return entries, metadata, nil
 }
 
-// check validates an entry whose data must begin at byte begin.
+// check validates an entry whose data must start at byte begin.
 func (e named) check(begin int) error {
 	w := width(e.Dtype)
 	if w == 0 {
-		return fmt.Errorf("safetensors: tensor %q has dtype %q; supported are F32, F16, BF16 and I64: convert it", e.name, e.Dtype)
+		return fmt.Errorf("safetensors: tensor %q has dtype %q; convert it to F32, F16, BF16 or I64", e.name, e.Dtype)
 	}
 	n, ok := elements(e.Shape)
 	if !ok {
@@ -136,11 +134,11 @@ func (e named) check(begin int) error {
 	}
 	switch {
 	case e.Offsets[0] < begin:
-		return fmt.Errorf("safetensors: tensor %q: data at %v overlap the tensor before, which ends at %d", e.name, e.Offsets, begin)
+		return fmt.Errorf("safetensors: tensor %q: data at %v overlap the preceding tensor, which ends at %d", e.name, e.Offsets, begin)
 	case e.Offsets[0] > begin:
 		return fmt.Errorf("safetensors: tensor %q: data at %v leave a gap after byte %d", e.name, e.Offsets, begin)
 	case e.Offsets[1]-begin != n*w:
-		return fmt.Errorf("safetensors: tensor %q: %s %v needs %d bytes, data_offsets %v give %d",
+		return fmt.Errorf("safetensors: tensor %q: %s %v needs %d bytes, data_offsets %v has %d",
 			e.name, e.Dtype, e.Shape, n*w, e.Offsets, e.Offsets[1]-begin)
 	}
 	return nil
@@ -170,8 +168,7 @@ func (e named) decode(data []byte) Tensor {
 	return t
 }
 
-// widen converts an IEEE 754 half to a float32 exactly, subnormals included
-// (which the Arrow float16 package flushes).
+// widen converts an IEEE 754 half to float32 exactly, subnormals included (Arrow's float16 package flushes those).
 func widen(h uint16) float32 {
 	sign, rest := uint32(h&0x8000)<<16, uint32(h&0x7fff)<<13
 	if h&0x7c00 == 0x7c00 { // infinity or NaN

@@ -1,5 +1,4 @@
-// Package safetensors reads and writes the safetensors file format, so that
-// models travel between this project and Python:
+// Package safetensors reads and writes the safetensors file format, to exchange models with Python:
 //
 //	8 bytes   header length N, little-endian
 //	N bytes   JSON {"name": {"dtype", "shape", "data_offsets": [begin, end]}, …,
@@ -14,8 +13,8 @@ import (
 	"math"
 )
 
-// Tensor is a named array. Exactly one of F32 and I64 is set (both are nil in
-// a tensor with no elements); half-precision data are widened when read.
+// Tensor is a named array. Exactly one of F32 and I64 is set, or neither if there are no elements. Read converts half
+// precision to F32.
 type Tensor struct {
 	Name  string
 	Shape []int // empty for a scalar
@@ -23,13 +22,13 @@ type Tensor struct {
 	I64   []int64
 }
 
-// File is what a safetensors file holds.
+// File is the content of a safetensors file.
 type File struct {
 	Tensors  []Tensor // in the order of their data
 	Metadata map[string]string
 }
 
-// Tensor returns the tensor of that name, or an error that names it.
+// Tensor returns the tensor with the given name, or an error with that name.
 func (f *File) Tensor(name string) (*Tensor, error) {
 	for i := range f.Tensors {
 		if f.Tensors[i].Name == name {
@@ -44,8 +43,7 @@ const (
 	maxHeaderLen = 100_000_000 // the reference implementation's limit
 )
 
-// width is the number of bytes an element of a supported dtype takes in the
-// file, 0 for any other dtype.
+// width returns the size of an element in the file, in bytes; 0 for an unsupported dtype.
 func width(dtype string) int {
 	switch dtype {
 	case "I64":
@@ -58,7 +56,7 @@ func width(dtype string) int {
 	return 0
 }
 
-// elements is the product of a shape, and whether it is valid and fits an int.
+// elements returns the number of elements of a shape, and whether the shape is valid and the number fits an int.
 func elements(shape []int) (int, bool) {
 	n := 1
 	for _, d := range shape {

@@ -14,7 +14,7 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/safetensors"
 )
 
-// golden holds what testdata/make_golden.py wrote with the reference library.
+// golden returns the content of the file that testdata/make_golden.py wrote with the reference library.
 func golden() ([]safetensors.Tensor, map[string]string) {
 	return []safetensors.Tensor{
 		{Name: "layer.weight", Shape: []int{2, 3}, F32: []float32{-.5, -.25, 0, .25, .5, .75}},
@@ -39,8 +39,8 @@ func TestReadReferenceFile(t *testing.T) {
 	require.ErrorContains(t, err, `no tensor "layer.0.weight"`)
 }
 
-// TestWriteForPython writes the golden tensors where SDR_SAFETENSORS_OUT says,
-// for make_golden.py --check; without it, to memory.
+// TestWriteForPython writes the golden tensors to the file SDR_SAFETENSORS_OUT, for make_golden.py --check, or to
+// memory if it is unset.
 func TestWriteForPython(t *testing.T) {
 	tensors, metadata := golden()
 	var buf bytes.Buffer
@@ -99,20 +99,20 @@ var broken = []struct {
 	file []byte
 	want string
 }{
-	{"empty", nil, "empty or cut short"},
+	{"empty", nil, "empty or truncated"},
 	{"no header", file("", ""), "does not start with '{'"},
 	{"not safetensors", []byte("PK\x03\x04 some zip archive"), "is this a safetensors file?"},
 	{"huge header", binary.LittleEndian.AppendUint64(nil, 1<<40), "the limit is 100000000"},
-	{"cut header", file(`{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}`, "")[:30], "cut short: 22 of 54 header bytes"},
-	{"cut data", file(`{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}`, "abcd"), "cut short: 4 of 8 data bytes"},
-	{"long", file(`{"a":{"dtype":"F32","shape":[],"data_offsets":[0,4]}}`, "abcde"), "goes on after the 4 data bytes"},
+	{"cut header", file(`{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}`, "")[:30], "truncated: 22 of 54 header bytes"},
+	{"cut data", file(`{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}`, "abcd"), "truncated: 4 of 8 data bytes"},
+	{"long", file(`{"a":{"dtype":"F32","shape":[],"data_offsets":[0,4]}}`, "abcde"), "continues after the 4 data bytes"},
 	{"syntax", file(`{"a":{"dtype":"F32"`, ""), "unexpected EOF"},
 	{"after object", file(`{} {}`, ""), "3 bytes follow the JSON object"},
 	{"twice", file(`{"a":{"dtype":"F32","shape":[0],"data_offsets":[0,0]},"a":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}`, ""), `"a" occurs twice`},
 	{"dtype", file(`{"a":{"dtype":"F8_E4M3","shape":[1],"data_offsets":[0,1]}}`, "a"), `tensor "a" has dtype "F8_E4M3"`},
 	{"shape", file(`{"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}`, "abcd"), "invalid shape [-1]"},
 	{"shape overflow", file(`{"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,0]}}`, ""), "invalid shape"},
-	{"size", file(`{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}}`, "abcd"), "needs 8 bytes, data_offsets [0 4] give 4"},
+	{"size", file(`{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}}`, "abcd"), "needs 8 bytes, data_offsets [0 4] has 4"},
 	{"negative offset", file(`{"a":{"dtype":"F32","shape":[1],"data_offsets":[-4,0]}}`, ""), "overlap"},
 	{"overlap", file(`{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}`, "abcd"), `tensor "b": data at [0 4] overlap`},
 	{"gap", file(`{"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}`, "abcdefgh"), "leave a gap"},
@@ -131,7 +131,7 @@ func TestReadRejects(t *testing.T) {
 func TestWriteRejects(t *testing.T) {
 	for want, tensors := range map[string][]safetensors.Tensor{
 		"two tensors":              {{Name: "a", Shape: []int{0}}, {Name: "a", Shape: []int{0}}},
-		"does not hold 1 elements": {{Name: "a", Shape: []int{2}, F32: []float32{1}}},
+		"does not have 1 elements": {{Name: "a", Shape: []int{2}, F32: []float32{1}}},
 		"reserves":                 {{Name: "__metadata__", Shape: []int{0}}},
 		"both F32 and I64":         {{Name: "a", F32: []float32{1}, I64: []int64{}}},
 	} {
@@ -141,13 +141,12 @@ func TestWriteRejects(t *testing.T) {
 	require.ErrorContains(t, safetensors.Write(full{}, one, nil), "disk full")
 }
 
-// full is a writer without room.
+// full is a writer that fails.
 type full struct{}
 
 func (full) Write([]byte) (int, error) { return 0, errors.New("disk full") }
 
-// FuzzRead checks that any input gives an error or a file that survives a
-// round trip, never a panic.
+// FuzzRead checks that any input gives an error or a file that survives a round trip, and never a panic.
 func FuzzRead(f *testing.F) {
 	for _, c := range broken {
 		f.Add(c.file)

@@ -11,9 +11,8 @@ import (
 	"slices"
 )
 
-// Write writes the tensors, those of I64 first (so that every tensor is
-// aligned to its element) and otherwise in the given order, and the metadata
-// sorted by key: the same input gives the same bytes.
+// Write writes the tensors, I64 first (so that every tensor is aligned to its element size), otherwise in the given
+// order, and the metadata sorted by key. The same input gives the same bytes.
 func Write(w io.Writer, tensors []Tensor, metadata map[string]string) error {
 	tensors = slices.Clone(tensors)
 	slices.SortStableFunc(tensors, func(a, b Tensor) int { return width(b.dtype()) - width(a.dtype()) })
@@ -87,13 +86,13 @@ func encodeHeader(tensors []Tensor, metadata map[string]string) ([]byte, error) 
 		n, ok := elements(t.Shape)
 		switch {
 		case t.Name == metadataKey:
-			return nil, fmt.Errorf("safetensors: write: a tensor cannot be called %q, the format reserves that name", metadataKey)
+			return nil, fmt.Errorf("safetensors: write: a tensor is named %q, which the format reserves; rename it", metadataKey)
 		case seen[t.Name]:
-			return nil, fmt.Errorf("safetensors: write: two tensors are called %q; give each its own name", t.Name)
+			return nil, fmt.Errorf("safetensors: write: two tensors are named %q; give each its own name", t.Name)
 		case t.F32 != nil && t.I64 != nil:
 			return nil, fmt.Errorf("safetensors: write %q: both F32 and I64 are set; set one", t.Name)
 		case !ok || n != len(t.F32)+len(t.I64):
-			return nil, fmt.Errorf("safetensors: write %q: shape %v does not hold %d elements", t.Name, t.Shape, len(t.F32)+len(t.I64))
+			return nil, fmt.Errorf("safetensors: write %q: shape %v does not have %d elements", t.Name, t.Shape, len(t.F32)+len(t.I64))
 		}
 		seen[t.Name] = true
 		begin := end

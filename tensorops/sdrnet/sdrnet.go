@@ -1,14 +1,10 @@
-// Package sdrnet holds the weights of all sub-nets of an SDRnet (arXiv
-// 2205.13267, section 3.2): a plain ResNet whose residual stages each hold
-// filters that every sub-net shares and, once the stage has split, one group
-// of individual filters for each choice.
+// Package sdrnet holds the weights of all sub-nets of an SDRnet (arXiv 2205.13267, section 3.2): a ResNet in which each
+// split residual stage has filters that all sub-nets share and one group of individual filters for each choice.
 //
-// Every sub-net is a plain ResNet of the full width: Gather writes its weights
-// in the flat order of nn.Layout, which is also how it trains, is saved and is
-// exported. The sub-net of a code computes each split stage with
-// [shared filters | filters of the group that its digit names]; where the code
-// has no digit for a stage, with [shared | the base's own group]. The empty
-// code is therefore the root sub-net, a path of its own through all stages.
+// Every sub-net is a plain ResNet of the full width: Gather writes its weights in the flat order of nn.Layout, in which
+// it also trains and is saved and exported. A code has one digit per level. In each split stage, the sub-net of a code
+// has the filters [shared | group of its digit], or [shared | the root's own group] where the code has no digit for
+// that stage. The empty code is therefore the root sub-net, a path of its own through all stages.
 package sdrnet
 
 import (
@@ -19,70 +15,67 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/nn"
 )
 
-// digits write the choice at one level of a code.
+// digits are the possible digits of a code.
 const digits = "0123456789abcdefghijklmnopqrstuvwxyz"
 
-// Config says how an SDRnet splits.
+// Config defines how an SDRnet splits.
 type Config struct {
-	// Stages are stages of the backbone, from 1, in the order in which they split:
-	// digit l of a code chooses the group of stage Stages[l].
+	// Stages lists stages of the backbone, counted from 1, in the order in which they split: digit l of a code chooses
+	// the group of stage Stages[l].
 	Stages []int
 	// Branching is the number of choices at each level.
 	Branching []int
-	// Shared is the fraction of the output filters of a split stage that all
-	// sub-nets have in common.
+	// Shared is the fraction of a split stage's output filters that all sub-nets share.
 	Shared float64
-	// IndividualHeads gives each choice of the first level a projector and a
-	// predictor of its own.
+	// IndividualHeads gives each choice of the first level its own projector and predictor.
 	IndividualHeads bool
 }
 
-// groups are what one level splits: the elements of a flat vector that are
-// individual, and, once split, one copy of them for each choice.
+// groups holds the individual weights of one level: which elements of the flat vector they are and, once the level has
+// split, a copy of them for each choice.
 type groups struct {
 	params int // length of a flat vector
 	spans  []nn.Span
 	size   int
 	values [][]float32 // [choice][size]; nil before the split
-	states [][]float32 // [choice][vectors, size] of the state
+	states [][]float32 // [choice][vectors·size], the state of values
 }
 
-// Net holds the weights of all sub-nets and the state that training keeps
-// beside them: some vectors, each with an element for every weight.
+// Net holds the weights of all sub-nets and their training state: a number of vectors with one element per weight, such
+// as the optimizer's.
 type Net struct {
 	layout *nn.Layout
 	cfg    Config
 	base   []float32 // the root sub-net, [layout.NumParams]
 	state  []float32 // [vectors, layout.NumParams]
-	groups []groups  // of every level
-	level  int       // levels that have split
+	groups []groups  // one per level
+	level  int       // number of levels that have split
 }
 
-// New returns an SDRnet that has not split: one net with the given weights and
-// the state that training keeps beside them, [vectors, layout.NumParams]. It
-// copies both.
+// New returns an SDRnet that has not split yet: one net with the given weights and training state, [vectors,
+// layout.NumParams]. It copies both.
 func New(layout *nn.Layout, cfg Config, params, state []float32) (*Net, error) {
 	if len(cfg.Stages) != len(cfg.Branching) {
-		return nil, fmt.Errorf("sdrnet: %d stages split into %d lists of choices", len(cfg.Stages), len(cfg.Branching))
+		return nil, fmt.Errorf("sdrnet: %d stages but %d branching factors; give one for each stage", len(cfg.Stages), len(cfg.Branching))
 	}
 	if len(params) != layout.NumParams {
-		return nil, fmt.Errorf("sdrnet: %d weights for a net that has %d", len(params), layout.NumParams)
+		return nil, fmt.Errorf("sdrnet: %d weights for a net of %d", len(params), layout.NumParams)
 	}
 	if len(state)%layout.NumParams != 0 {
-		return nil, fmt.Errorf("sdrnet: a state of %d numbers for a net that has %d weights; want some for each", len(state), layout.NumParams)
+		return nil, fmt.Errorf("sdrnet: a state of %d elements for a net of %d weights; want a multiple", len(state), layout.NumParams)
 	}
 	n := &Net{layout: layout, cfg: cfg, base: slices.Clone(params), state: slices.Clone(state)}
 	for level, stage := range cfg.Stages {
 		if stage < 1 || stage > layout.Stages || cfg.Branching[level] < 2 || cfg.Branching[level] > len(digits) {
-			return nil, fmt.Errorf("sdrnet: level %d splits stage %d into %d; want stages 1 to %d of the backbone and 2 to %d choices",
+			return nil, fmt.Errorf("sdrnet: level %d splits stage %d into %d groups; want a stage from 1 to %d and 2 to %d groups",
 				level, stage, cfg.Branching[level], layout.Stages, len(digits))
 		}
 		g := groups{params: layout.NumParams}
 		for _, p := range layout.Params {
 			switch {
-			case p.Group == nn.Group(stage):
+			case p.Part == nn.Part(stage):
 				g.add(p, int(cfg.Shared*float64(p.Filters)+.5))
-			case level == 0 && cfg.IndividualHeads && (p.Group == nn.Projector || p.Group == nn.Predictor):
+			case level == 0 && cfg.IndividualHeads && (p.Part == nn.Projector || p.Part == nn.Predictor):
 				g.add(p, 0)
 			}
 		}
@@ -91,7 +84,7 @@ func New(layout *nn.Layout, cfg Config, params, state []float32) (*Net, error) {
 	return n, nil
 }
 
-// add makes all but the first shared filters of a parameter individual.
+// add makes all filters of a parameter individual, except the first shared ones.
 func (g *groups) add(p nn.Param, shared int) {
 	if shared >= p.Filters {
 		return
@@ -107,21 +100,20 @@ func (g *groups) add(p nn.Param, shared int) {
 	g.size += rows * width
 }
 
-// Layout describes the flat vector of a sub-net's weights.
+// Layout returns the layout of a sub-net's flat weight vector.
 func (n *Net) Layout() *nn.Layout { return n.layout }
 
 // Level returns the number of levels that have split.
 func (n *Net) Level() int { return n.level }
 
-// Levels returns the number of levels that there will be.
+// Levels returns the number of levels once all have split.
 func (n *Net) Levels() int { return len(n.groups) }
 
-// Individual lists the runs of the flat vector that each choice of a level has for itself; its group holds them one
-// behind the other.
+// Individual lists the spans of the flat vector that are individual at a level. A group holds their elements,
+// concatenated.
 func (n *Net) Individual(level int) []nn.Span { return n.groups[level].spans }
 
-// Split splits the next level: each new group starts as a copy of the weights
-// and the state that its parent has.
+// Split splits the next level: each new group starts as a copy of its parent's weights and training state.
 func (n *Net) Split() {
 	g := &n.groups[n.level]
 	for range n.cfg.Branching[n.level] {
@@ -133,8 +125,7 @@ func (n *Net) Split() {
 	n.level++
 }
 
-// write copies a group's elements into as many flat vectors as it has, one
-// behind the other.
+// write copies a group's elements into its spans of the flat vectors, which are concatenated.
 func (g *groups) write(flat, group []float32) {
 	for ; len(flat) > 0; flat = flat[g.params:] {
 		for _, s := range g.spans {
@@ -143,7 +134,7 @@ func (g *groups) write(flat, group []float32) {
 	}
 }
 
-// read copies the other way.
+// read copies a group's elements out of the flat vectors.
 func (g *groups) read(flat, group []float32) {
 	for ; len(flat) > 0; flat = flat[g.params:] {
 		for _, s := range g.spans {
@@ -152,7 +143,7 @@ func (g *groups) read(flat, group []float32) {
 	}
 }
 
-// exchange swaps a group's elements with those of as many flat vectors as it has.
+// exchange swaps a group's elements with those of the flat vectors.
 func (g *groups) exchange(flat, group []float32) {
 	for ; len(flat) > 0; flat = flat[g.params:] {
 		for _, s := range g.spans {
@@ -174,16 +165,16 @@ func (n *Net) Gather(code string, params []float32) {
 	}
 }
 
-// Update lets step read and change, in place, the weights of a sub-net and the state that belongs to them (its vectors
-// one behind the other): shared elements for every sub-net, individual ones for those of this code's
-// groups. While step runs, the net must not be used otherwise.
+// Update calls step with the weights of a sub-net and their training state (concatenated vectors), to be changed in
+// place. Shared elements change for all sub-nets, individual ones for the sub-nets with the same group. While step
+// runs, the net must not be used otherwise.
 func (n *Net) Update(code string, step func(params, state []float32)) {
 	n.exchange(code)
 	step(n.base, n.state)
 	n.exchange(code)
 }
 
-// exchange swaps what the base has for itself with the groups of a code; doing so twice changes nothing.
+// exchange swaps the root's own groups with those of a code. Called twice, it restores them.
 func (n *Net) exchange(code string) {
 	for level := range n.path(code) {
 		g, c := &n.groups[level], n.Choice(code, level)
@@ -192,15 +183,16 @@ func (n *Net) exchange(code string) {
 	}
 }
 
-// path returns the number of levels at which a code takes a group.
+// path returns the number of levels at which a code has a group. It panics on a code with too many digits.
 func (n *Net) path(code string) int {
 	if len(code) > n.level {
-		panic(fmt.Sprintf("sdrnet: code %q has %d digits, %d levels have split", code, len(code), n.level))
+		panic(fmt.Sprintf("sdrnet: code %q has %d digits, but only %d levels have split", code, len(code), n.level))
 	}
 	return len(code)
 }
 
-// Choice is the number of the group that a code takes at a level, below len(code). It panics where there is none.
+// Choice returns the index of the group that a code selects at a level, which must be below len(code). It panics if the
+// digit is invalid.
 func (n *Net) Choice(code string, level int) int {
 	c := strings.IndexByte(digits, code[level])
 	if c < 0 || c >= n.cfg.Branching[level] {
@@ -209,8 +201,7 @@ func (n *Net) Choice(code string, level int) int {
 	return c
 }
 
-// Clone returns a copy that later updates do not change, such as the frozen
-// parents that SiamKD distils from.
+// Clone returns a deep copy that later updates do not change, such as the frozen teachers of SiamKD.
 func (n *Net) Clone() *Net {
 	c := *n
 	c.base, c.state = slices.Clone(n.base), slices.Clone(n.state)
@@ -228,20 +219,4 @@ func cloneAll(vectors [][]float32) [][]float32 {
 		out[i] = slices.Clone(v)
 	}
 	return out
-}
-
-// Codes returns the codes of the sub-nets of a level, in order: level 0 is the
-// empty code of the root, level 1 has one digit, and so on.
-func Codes(branching []int, level int) []string {
-	codes := []string{""}
-	for _, m := range branching[:level] {
-		var next []string
-		for _, c := range codes {
-			for j := range m {
-				next = append(next, c+digits[j:j+1])
-			}
-		}
-		codes = next
-	}
-	return codes
 }

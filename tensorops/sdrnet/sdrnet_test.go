@@ -16,7 +16,7 @@ func layout() *nn.Layout {
 	return nn.NewLayout(nn.Backbone{Arch: "resnet18", Stem: "small", Width: 4}, nn.Heads{ProjectorHidden: 8, ProjectorDim: 6, ProjectorLayers: 2})
 }
 
-// vectors is the number of state vectors of the nets' optimizer.
+// vectors is the number of state vectors in these tests.
 const vectors = 2
 
 func newNet(t *testing.T, cfg sdrnet.Config) (*sdrnet.Net, []float32) {
@@ -34,8 +34,7 @@ func gather(n *sdrnet.Net, code string) []float32 {
 	return p
 }
 
-// add is an update that moves every weight of a sub-net by one amount, and its
-// elements of the first and second state vector by other ones, so that
+// add is an update that adds a different amount to a sub-net's weights, its first and its second state vector, so that
 // ownership shows.
 func add(n *sdrnet.Net, code string, by float32) {
 	n.Update(code, func(p, state []float32) {
@@ -51,13 +50,13 @@ func TestSplitChangesNoSubnet(t *testing.T) {
 	n, params := newNet(t, sdrnet.Config{Stages: []int{4, 3}, Branching: []int{2, 3}, Shared: .5})
 	n.Split()
 	n.Split()
-	for _, code := range append(sdrnet.Codes([]int{2, 3}, 2), "", "0", "1") {
+	for _, code := range []string{"", "0", "1", "00", "01", "02", "10", "11", "12"} {
 		require.Equal(t, params, gather(n, code), code)
 	}
 }
 
-// The state of the optimizer goes where the weights go: in a net of zeros, with
-// updates that move each by its amount, one follows from the other.
+// TestStateFollowsTheWeights checks that the training state has the ownership of the weights: all start at zero, and
+// updates add proportional amounts.
 func TestStateFollowsTheWeights(t *testing.T) {
 	cfg := sdrnet.Config{Stages: []int{4, 3}, Branching: []int{2, 3}, Shared: .5, IndividualHeads: true}
 	l := layout()
@@ -70,7 +69,7 @@ func TestStateFollowsTheWeights(t *testing.T) {
 	for i, code := range []string{"12", "", "02", "11", "12"} {
 		add(n, code, float32(100*(i+1)))
 	}
-	var moved []float32 // weights of the vector before
+	var moved []float32 // weights of the preceding vector
 	for _, v := range n.State() {
 		if !strings.HasSuffix(v.Name, ".state") {
 			moved = v.Values
@@ -90,22 +89,21 @@ func TestUpdateAllocatesNothing(t *testing.T) {
 	require.Zero(t, testing.AllocsPerRun(3, func() { n.Update("01", func(_, _ []float32) {}) }))
 }
 
-// An update of one sub-net reaches another exactly where the plain definition
-// of ownership says: shared filters always, individual ones where both codes
-// take the same group.
+// TestUpdateReachesWhatIsShared compares with a direct definition of ownership: an update of one sub-net changes
+// another one's shared filters, and its individual filters where both codes take the same group.
 func TestUpdateReachesWhatIsShared(t *testing.T) {
 	cfg := sdrnet.Config{Stages: []int{4, 3}, Branching: []int{2, 3}, Shared: .5, IndividualHeads: true}
 	n, params := newNet(t, cfg)
 	n.Split()
 	n.Split()
 	add(n, "12", 1)
-	level := map[nn.Group]int{4: 0, 3: 1, nn.Projector: 0, nn.Predictor: 0}
+	level := map[nn.Part]int{4: 0, 3: 1, nn.Projector: 0, nn.Predictor: 0}
 	for _, other := range []string{"", "0", "1", "00", "02", "10", "12"} {
 		got := gather(n, other)
 		for _, p := range n.Layout().Params {
-			l, splits := level[p.Group]
+			l, splits := level[p.Part]
 			shared := p.Filters / 2
-			if p.Group >= nn.Projector {
+			if p.Part >= nn.Projector {
 				shared = 0
 			}
 			for i := range p.Size {
@@ -130,7 +128,7 @@ func TestRootHasAGroupOfItsOwn(t *testing.T) {
 	for _, p := range n.Layout().Params {
 		got := gather(n, "0")[p.Offset]
 		want := params[p.Offset]
-		if p.Group != 4 {
+		if p.Part != 4 {
 			want++
 		}
 		require.Equal(t, want, got, p.Name)
@@ -165,10 +163,5 @@ func TestRestore(t *testing.T) {
 
 	require.ErrorContains(t, m.Restore(2, get), "lacks")
 	state["0.1"] = state["0.1"][1:]
-	require.ErrorContains(t, m.Restore(1, get), "another backbone")
-}
-
-func TestCodes(t *testing.T) {
-	require.Equal(t, []string{""}, sdrnet.Codes([]int{2, 3}, 0))
-	require.Equal(t, []string{"00", "01", "02", "10", "11", "12"}, sdrnet.Codes([]int{2, 3}, 2))
+	require.ErrorContains(t, m.Restore(1, get), "use the backbone")
 }

@@ -4,19 +4,18 @@ import "fmt"
 
 // Vector is one named part of a Net's state.
 type Vector struct {
-	// Name is "base", or a level and choice such as "1.3"; with ".state" it
-	// is what is kept beside the weights of that.
+	// Name is "base" or, for a group, level and choice such as "1.3"; the suffix ".state" marks the training state of
+	// these weights.
 	Name string
-	// Values are the numbers themselves, not a copy.
+	// Values holds the elements themselves, not a copy.
 	Values []float32
-	// Level and Choice are those of the group; -1 for the base.
+	// Level and Choice identify the group; -1 for the base.
 	Level, Choice int
-	// State tells what is kept beside the weights: vectors one behind the other.
+	// State reports whether this is training state: concatenated vectors, each as long as the weights.
 	State bool
 }
 
-// State lists all that training changes, in a fixed order: what a checkpoint
-// keeps.
+// State lists all that training changes, in a fixed order: the content of a checkpoint.
 func (n *Net) State() []Vector {
 	var out []Vector
 	add := func(name string, values, state []float32, level, choice int) {
@@ -31,8 +30,7 @@ func (n *Net) State() []Vector {
 	return out
 }
 
-// Restore splits the net to a level and takes over the state that State
-// listed, by name.
+// Restore splits the net to a level and copies into it, by name, the state that State listed.
 func (n *Net) Restore(level int, values func(name string) ([]float32, bool)) error {
 	if level > len(n.groups) {
 		return fmt.Errorf("sdrnet: state of level %d for a net of %d levels", level, len(n.groups))
@@ -46,7 +44,7 @@ func (n *Net) Restore(level int, values func(name string) ([]float32, bool)) err
 			return fmt.Errorf("sdrnet: the state lacks %q", v.Name)
 		}
 		if len(got) != len(v.Values) {
-			return fmt.Errorf("sdrnet: the state's %q holds %d numbers, the net %d: another backbone, method, optimizer or recipe", v.Name, len(got), len(v.Values))
+			return fmt.Errorf("sdrnet: the state's %q has %d elements, the net's %d; use the backbone, method, optimizer and recipe that it was saved with", v.Name, len(got), len(v.Values))
 		}
 		copy(v.Values, got)
 	}

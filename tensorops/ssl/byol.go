@@ -4,13 +4,14 @@ import "github.com/sdr-ml/sdr/tensorops/nn"
 
 func init() { RegisterMethod("byol", byol{}) }
 
-// byol predicts what a target network, the moving average of the student, projects the other view to.
+// byol predicts, from one view, the target network's projection of the other view. The target network is an EMA of the
+// student.
 type byol struct{}
 
 func (byol) Summary() string { return "BYOL (arXiv 2006.07733)" }
 
 func (byol) Settings() []Setting {
-	return []Setting{{"momentum", 0.996, 0, 1, "of the target network in the first step; rises to 1 by a cosine"}}
+	return []Setting{{"momentum", 0.996, 0, 1, "EMA momentum of the target network at the first step; follows a cosine up to 1"}}
 }
 
 func (byol) Heads(s Sizes) nn.Heads {

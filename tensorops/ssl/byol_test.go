@@ -17,8 +17,8 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
-// TestBYOLMatchesLightly trains for 20 steps from the weights and on the views of testdata/make_golden.py: losses, the
-// student's weights and the target network's are lightly's.
+// TestBYOLMatchesLightly trains for 20 steps on the weights and views of testdata/make_golden.py. Losses, student
+// weights and target weights must equal lightly's.
 func TestBYOLMatchesLightly(t *testing.T) {
 	const batch, size, steps = 16, 16, 20
 	data, err := os.ReadFile("testdata/byol.safetensors")
@@ -56,7 +56,7 @@ func TestBYOLMatchesLightly(t *testing.T) {
 	}
 	require.NoError(t, l.Sync())
 	state := nets.State()
-	student, target := state[0].Values, state[1].Values[layout.NumParams:] // behind the velocity
+	student, target := state[0].Values, state[1].Values[layout.NumParams:] // after the velocity
 	for _, name := range []string{"conv1.weight", "layer4.1.bn2.weight", "projector.3.bias"} {
 		p, ok := layout.Param(name)
 		require.True(t, ok)
@@ -65,7 +65,7 @@ func TestBYOLMatchesLightly(t *testing.T) {
 	}
 }
 
-// hashed is that of nn/testdata/make_golden.py.
+// hashed is the function of the same name in nn/testdata/make_golden.py.
 func hashed(key string, n int) []float64 {
 	h := uint32(2166136261)
 	for _, c := range []byte(key) {
@@ -82,7 +82,7 @@ func hashed(key string, n int) []float64 {
 	return out
 }
 
-// calm are the script's weights, whose BatchNorms keep away from the kink of ReLU.
+// calm returns the script's weights, which keep BatchNorm's outputs away from the kink of ReLU.
 func calm(l *nn.Layout) []float32 {
 	params := make([]float32, l.NumParams)
 	for _, p := range l.Params {
@@ -108,7 +108,7 @@ func calm(l *nn.Layout) []float32 {
 	return params
 }
 
-// memory tells for every element of a parameter in PyTorch's order where it is in memory.
+// memory maps each element of a parameter, in PyTorch's order, to its index in memory.
 func memory(p nn.Param) []int {
 	order, inputs, taps := make([]int, 0, p.Size), 1, 1
 	switch p.Kind {
@@ -135,7 +135,7 @@ func fileOrder(p nn.Param, params []float32) []float32 {
 	return out
 }
 
-// views are the script's training_images.
+// views fills a batch as the script's training_images does.
 func views(to []float32, step, batch, size int) {
 	colours := hashed("colours "+strconv.Itoa(step), 3*batch)
 	noise := hashed("noise "+strconv.Itoa(step), len(to))
@@ -145,7 +145,7 @@ func views(to []float32, step, batch, size int) {
 	}
 }
 
-// requireClose checks that the difference of two vectors is small against the norm of the wanted one.
+// requireClose checks that the difference of two vectors is small relative to the norm of the wanted one.
 func requireClose(t *testing.T, want, got []float32) {
 	t.Helper()
 	var off, norm float64

@@ -15,26 +15,26 @@ type cpu struct {
 	net   *nn.Net
 	views []float32
 
-	dz, dp  []float32        // gradients of the projection and the prediction, [2·Batch, ProjectorDim]; nil where not needed
-	terms   []func() float64 // add the gradient of a term and return its value
-	distill func() float64   // likewise, of SiamKD
-	watch   *nn.Collapse
+	dz, dp   []float32        // gradients of z and p, [2·Batch, ProjectorDim]; nil where the loss does not use them
+	terms    []func() float64 // each adds the gradient of one loss term and returns its value
+	distill  func() float64   // the same for SiamKD
+	collapse *nn.Collapse
 
 	nets, teachers  *sdrnet.Net
-	target, teacher *nn.Net // forward passes only; nil until there are any
+	target, teacher *nn.Net // forward only; nil if unused
 
-	step  Step // that is running
-	found Measure
-	work  func(params, state []float32)
+	step    Step // the current one
+	measure Measure
+	update  func(params, state []float32) // learn, bound once so that a step does not allocate
 }
 
 func newCPU(c Config, pool *kernels.Pool) (*cpu, error) {
 	rows, dim := 2*c.Batch, c.Heads.ProjectorDim
 	l := &cpu{
 		cfg: c, pool: pool,
-		net:   nn.New(c.Backbone, c.Heads, c.Size, rows, 2, pool, nn.Train|c.precision()),
-		views: make([]float32, rows*c.Size*c.Size*3),
-		watch: nn.NewCollapse(dim),
+		net:      nn.New(c.Backbone, c.Heads, c.Size, rows, 2, pool, nn.Train|c.precision()),
+		views:    make([]float32, rows*c.Size*c.Size*3),
+		collapse: nn.NewCollapse(dim),
 	}
 	if c.Heads.PredictorHidden > 0 {
 		l.dp = make([]float32, rows*dim)
@@ -51,11 +51,11 @@ func newCPU(c Config, pool *kernels.Pool) (*cpu, error) {
 	}
 	var err error
 	l.distill, err = l.term(NegativeCosine{Teacher}, float32(c.Distill))
-	l.work = l.learn
+	l.update = l.learn
 	return l, err
 }
 
-// precision is what the configuration adds to a net's mode.
+// precision returns the mode flag of the configured precision.
 func (c Config) precision() nn.Mode {
 	if c.BF16 {
 		return nn.BF16
@@ -63,13 +63,13 @@ func (c Config) precision() nn.Mode {
 	return 0
 }
 
-// encoder is a net for the forward passes of a target or a teacher.
+// encoder returns a forward-only net for the target network or a teacher.
 func (l *cpu) encoder() *nn.Net {
 	c := l.cfg
 	return nn.New(c.Backbone, c.Heads, c.Size, 2*c.Batch, 2, l.pool, nn.Inference|c.precision())
 }
 
-// term makes what computes a term of the loss and adds weight times its gradient.
+// term returns a function that computes a loss term and adds weight times its gradient.
 func (l *cpu) term(t Term, weight float32) (func() float64, error) {
 	rows, dim := 2*l.cfg.Batch, l.cfg.Heads.ProjectorDim
 	switch t := t.(type) {
@@ -84,7 +84,7 @@ func (l *cpu) term(t Term, weight float32) (func() float64, error) {
 	return nil, Unsupported(CPU, t)
 }
 
-// projections are what an encoder made of the views.
+// projections returns an encoder's projections of the current views.
 func (l *cpu) projections(e Encoder) []float32 {
 	switch e {
 	case Target:
@@ -105,18 +105,18 @@ func (l *cpu) Load(nets, teachers *sdrnet.Net) error {
 	return nil
 }
 
-// Submit takes the whole step: the views of the next one would need the same processors.
+// Submit computes the whole step: preparing the next views at the same time would compete for the same cores.
 func (l *cpu) Submit(s Step) error {
 	start := time.Now()
 	l.step = s
-	l.nets.Update(s.Code, l.work)
-	l.found.Busy = time.Since(start)
+	l.nets.Update(s.Code, l.update)
+	l.measure.Busy = time.Since(start)
 	return nil
 }
 
-func (l *cpu) Wait() (Measure, error) { return l.found, nil }
+func (l *cpu) Wait() (Measure, error) { return l.measure, nil }
 
-// learn takes the step on the sub-net's weights, in place.
+// learn runs the step on the sub-net's weights, in place.
 func (l *cpu) learn(params, state []float32) {
 	optimizer, target := state, []float32(nil)
 	if l.target != nil {
@@ -138,16 +138,16 @@ func (l *cpu) learn(params, state []float32) {
 		m.Distill = l.distill()
 	}
 	m.Loss = m.SSL + l.cfg.Distill*m.Distill
-	m.Std = l.watch.Std(l.net.Z)
+	m.Std = l.collapse.Std(l.net.Z)
 	l.net.Backward(l.dz, l.dp)
 	l.cfg.Optimizer.Update(params, l.net.Grads, optimizer, l.step.LR, l.step.Number)
 	if l.target != nil {
 		follow(target, params, float32(l.cfg.Loss.Target.Momentum(l.step.Number, l.step.Of)))
 	}
-	l.found = m
+	l.measure = m
 }
 
-// follow moves the weights of a target network towards the student's.
+// follow updates the target network's weights by EMA.
 func follow(target, student []float32, momentum float32) {
 	for i, w := range student {
 		target[i] = momentum*target[i] + (1-momentum)*w

@@ -8,54 +8,54 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 )
 
-// The names of devices.
+// Device names.
 const (
 	CPU  = "cpu"
-	CUDA = "cuda" // by importing package cuda
-	Auto = "auto" // CUDA where it works, else CPU
+	CUDA = "cuda" // available if the program imports package cuda
+	Auto = "auto" // CUDA if usable, else CPU
 )
 
-// Device says where to compute.
+// Device selects where training runs.
 type Device struct {
-	// Name is CPU, also if empty, CUDA or Auto.
+	// Name is CPU, CUDA or Auto; empty means CPU.
 	Name string
-	// Memory is the limit of the device's memory that is used, in bytes; 0 is all.
+	// Memory limits the device memory used, in bytes; 0 means no limit.
 	Memory int64
-	// Libraries is a folder where the vendor's libraries are looked for first.
+	// Libraries is a folder searched first for the vendor's libraries.
 	Libraries string
-	// Deterministic makes two runs on the same device give bitwise the same weights. On the CPU they always do.
+	// Deterministic makes runs on the same device produce bitwise identical weights. CPU runs always do.
 	Deterministic bool
 }
 
-// ErrOutOfMemory is what errors.Is finds in an error that says that a device's memory, or the limit of it, is too small.
+// ErrOutOfMemory is what errors.Is finds in errors about too little device memory or too low a limit on it.
 var ErrOutOfMemory = errors.New("out of memory")
 
-// Driver brings learners on devices of its kind.
+// Driver opens learners on one kind of device.
 type Driver interface {
-	// Check tells why the device cannot be used; nil when it can.
+	// Check returns why the device cannot be used, or nil.
 	Check(d Device) error
 	// Open returns a learner on the device.
 	Open(d Device, c Config) (Learner, error)
-	// Examine tells what the device needs and whether it is there, and whether the device computes what the CPU does.
+	// Examine reports which requirements of the device are met and whether its results agree with the CPU's.
 	Examine(d Device) []Finding
 }
 
-// Finding is a line of what Examine found.
+// Finding is one item of Examine's report.
 type Finding struct {
-	// What was looked at.
+	// What names the item examined.
 	What string
-	// Detail is what was found.
+	// Detail describes the result.
 	Detail string
-	// Err is what is wrong with it; nil for nothing.
+	// Err says what is wrong; nil if nothing is.
 	Err error
 }
 
 var drivers = map[string]Driver{}
 
-// Register makes a driver known under a device's name. It is for init functions.
-func Register(name string, d Driver) { drivers[name] = d }
+// RegisterDriver registers a driver under a device name. Call it from init.
+func RegisterDriver(name string, d Driver) { drivers[name] = d }
 
-// Check tells why a device cannot be used; nil when it can.
+// Check returns why a device cannot be used, or nil.
 func Check(d Device) error {
 	driver, err := d.driver()
 	if driver == nil || err != nil {
@@ -64,7 +64,7 @@ func Check(d Device) error {
 	return driver.Check(d)
 }
 
-// Open returns a learner on a device; the CPU's computes with the threads of the pool.
+// Open returns a learner on a device. The CPU learner runs on the thread pool; other devices do not use it.
 func Open(d Device, c Config, pool *kernels.Pool) (Learner, error) {
 	driver, err := d.driver()
 	if err != nil {
@@ -76,7 +76,7 @@ func Open(d Device, c Config, pool *kernels.Pool) (Learner, error) {
 	return driver.Open(d, c)
 }
 
-// Examine tells what a device needs, whether it is there and whether it works; nothing for the CPU.
+// Examine reports which requirements of a device are met and whether it works; for the CPU it reports nothing.
 func Examine(d Device) ([]Finding, error) {
 	driver, err := d.driver()
 	if driver == nil || err != nil {
@@ -85,7 +85,7 @@ func Examine(d Device) ([]Finding, error) {
 	return driver.Examine(d), nil
 }
 
-// driver returns the driver of the device; nil for the CPU, which needs none.
+// driver returns the device's driver; nil for the CPU, which needs none.
 func (d Device) driver() (Driver, error) {
 	driver, ok := drivers[CUDA]
 	switch d.Name {
@@ -107,5 +107,5 @@ func (d Device) driver() (Driver, error) {
 		}
 		return driver, nil
 	}
-	return nil, fmt.Errorf("ssl: there is no device %q; want %s, %s or %s", d.Name, CPU, CUDA, Auto)
+	return nil, fmt.Errorf("ssl: unknown device %q; want %s, %s or %s", d.Name, CPU, CUDA, Auto)
 }

@@ -9,101 +9,100 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/nn"
 )
 
-// Method is a self-supervised method. To add one, implement it in a file of its own that registers it: recipes, the
-// command line's help and both devices' learners know it then.
+// Method is a self-supervised method. To add one, implement it in a file of its own that registers it; recipes, the
+// command line's help and the learners of all devices then support it.
 type Method interface {
-	// Summary says what the method is, on one line with its source.
+	// Summary returns the method's name and source, on one line.
 	Summary() string
-	// Settings are what can be set beside the sizes of the heads.
+	// Settings lists the method's hyperparameters other than the sizes of the heads.
 	Settings() []Setting
-	// Heads are the layers that the loss needs on the backbone.
+	// Heads returns the projector and predictor that the loss needs.
 	Heads(s Sizes) nn.Heads
-	// Loss says what a step computes; v has a value for each of Settings.
+	// Loss returns what a step minimizes; v has a value for each of Settings.
 	Loss(v Values) Loss
 }
 
-// Setting is a number that a method can be given.
+// Setting is a hyperparameter of a method.
 type Setting struct {
-	// Name is its key in a recipe. Methods that have a setting in common give it the same name.
+	// Name is its key in a recipe. Methods that share a setting give it the same name.
 	Name string
-	// Default is the value where none is given.
+	// Default is used where the recipe sets no value.
 	Default float64
 	// Min and Max bound the value.
 	Min, Max float64
-	// Usage explains it on one line.
+	// Usage explains the setting, on one line.
 	Usage string
 }
 
-// Values are those of a method's settings, by name.
+// Values maps the names of a method's settings to values.
 type Values map[string]float64
 
-// Sizes are the widths of the layers of the heads.
+// Sizes are the widths of the heads' layers.
 type Sizes struct {
 	Hidden    int // of the projector's hidden layers
 	Dim       int // of the projector's output, the embedding
 	Predictor int // of the predictor's hidden layer
 }
 
-// Loss is what a step minimizes: a sum of terms, which are primitives that a device computes.
+// Loss is what a step minimizes: a sum of terms, each a primitive that devices implement.
 type Loss struct {
 	Terms []Term
-	// Target is a second network that Terms refer to, whose weights follow the student's; nil for none.
+	// Target is the target network that Terms refer to; nil for none.
 	Target *EMA
 }
 
-// Term is a primitive: NegativeCosine or NTXent.
+// Term is a loss primitive: NegativeCosine or NTXent.
 type Term interface{ fmt.Stringer }
 
-// NegativeCosine is the negative cosine similarity of what the student predicts from one view and what an encoder
-// projects the other view to, without a gradient for the encoder; see nn.NegCosine.
+// NegativeCosine is the negative cosine similarity between the student's prediction from one view and an encoder's
+// projection of the other view, without a gradient for the encoder. See nn.NegCosine.
 type NegativeCosine struct{ Target Encoder }
 
 func (c NegativeCosine) String() string {
 	return "negative cosine similarity to the " + c.Target.String()
 }
 
-// NTXent is the normalised temperature-scaled cross-entropy between the student's projections of both views; see
+// NTXent is the normalized temperature-scaled cross-entropy between the student's projections of both views. See
 // nn.NTXent.
 type NTXent struct{ Temperature float64 }
 
 func (NTXent) String() string { return "NT-Xent" }
 
-// Encoder is a network that gives targets.
+// Encoder is a network whose projections serve as targets.
 type Encoder int
 
-// The encoders.
 const (
 	Student Encoder = iota // the student itself
-	Target                 // Loss.Target
-	Teacher                // the frozen net that a sub-net split off from
+	Target                 // the target network, Loss.Target
+	Teacher                // the frozen parent of a sub-net
 )
 
 func (e Encoder) String() string { return [...]string{"student", "target network", "teacher"}[e] }
 
-// EMA makes the weights of a target network the exponential moving average of the student's: after every step each is
-// momentum times its value plus 1 - momentum times the student's. They begin as the student's.
+// EMA makes a target network the exponential moving average of the student: after every step, target = momentum ·
+// target + (1 - momentum) · student. The target starts as a copy of the student.
 type EMA struct {
-	// Base is the momentum of the first step. It rises to 1 by a cosine (arXiv 2006.07733, section 3.3).
+	// Base is the momentum at the first step. It follows a cosine up to 1 (arXiv 2006.07733, section 3.3).
 	Base float64
 }
 
-// Momentum is that of a step from 1 on of so many.
+// Momentum returns the momentum at a step, counted from 1, of a training with the given number of steps.
 func (e EMA) Momentum(step, steps int) float64 {
 	return 1 - (1-e.Base)*(math.Cos(math.Pi*float64(step-1)/float64(steps))+1)/2
 }
 
 var methods = map[string]Method{}
 
-// RegisterMethod makes a method known under the name that recipes have for it. It is for init functions.
+// RegisterMethod registers a method under its name in recipes. Call it from init.
 func RegisterMethod(name string, m Method) { methods[name] = m }
 
-// Methods lists the names of the registered methods in alphabetical order.
+// Methods lists the registered methods in alphabetical order.
 func Methods() []string { return slices.Sorted(maps.Keys(methods)) }
 
-// Lookup returns the method of a name; nil if there is none.
+// Lookup returns the method registered under name, or nil.
 func Lookup(name string) Method { return methods[name] }
 
-// Unsupported is the error of a device that does not compute a term.
+// Unsupported returns the error for a term that a device does not implement.
 func Unsupported(device string, t Term) error {
-	return fmt.Errorf("ssl: the device %s does not compute %v, which the method needs; train on another device", device, t)
+	return fmt.Errorf("ssl: device %s does not support %v, which the method needs; train on another device", device, t)
 }

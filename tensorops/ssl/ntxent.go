@@ -4,13 +4,13 @@ import "github.com/sdr-ml/sdr/tensorops/nn"
 
 func init() { RegisterMethod("ntxent", simCLR{}) }
 
-// simCLR tells the other view of an image from all other views of the batch.
+// simCLR tells the other view of the same image from the views of all other images in the batch.
 type simCLR struct{}
 
 func (simCLR) Summary() string { return "NT-Xent, the loss of SimCLR (arXiv 2002.05709)" }
 
 func (simCLR) Settings() []Setting {
-	return []Setting{{"temperature", 0.2, 0.01, 10, "divides the similarities"}}
+	return []Setting{{"temperature", 0.2, 0.01, 10, "the similarities are divided by it"}}
 }
 
 func (simCLR) Heads(s Sizes) nn.Heads {

@@ -4,7 +4,7 @@ import "github.com/sdr-ml/sdr/tensorops/nn"
 
 func init() { RegisterMethod("simsiam", simSiam{}) }
 
-// simSiam predicts the projection of the other view, whose gradient is stopped.
+// simSiam predicts the projection of the other view, with a stopped gradient.
 type simSiam struct{}
 
 func (simSiam) Summary() string { return "SimSiam (arXiv 2011.10566)" }

@@ -19,7 +19,7 @@ var (
 	heads    = nn.Heads{ProjectorHidden: 12, ProjectorDim: 8, ProjectorLayers: 2, ProjectorBN: true, PredictorHidden: 6}
 )
 
-// TestStep takes a step of a sub-net that is distilled from its parent, and the same step by hand.
+// TestStep compares a step of a sub-net that its parent teaches with the same step computed by hand.
 func TestStep(t *testing.T) {
 	const size, batch, lambda, temperature, lr = 8, 3, 0.25, 0.5, 0.1
 	pool := kernels.NewPool(1)
@@ -57,7 +57,7 @@ func TestStep(t *testing.T) {
 		dz, dp := make([]float32, len(net.Z)), make([]float32, len(net.P))
 		cosine := nn.NewNegCosine(2*batch, heads.ProjectorDim, pool)
 		want := ssl.Measure{Std: nn.NewCollapse(heads.ProjectorDim).Std(net.Z)}
-		want.Distill = cosine.Loss(net.P, net.Z, dp, lambda) // student and parent are still the same
+		want.Distill = cosine.Loss(net.P, net.Z, dp, lambda) // student and parent are still equal
 		if method == "simsiam" {
 			want.SSL = cosine.Loss(net.P, net.Z, dp, 1)
 			dz = nil
@@ -76,7 +76,7 @@ func TestStep(t *testing.T) {
 	}
 }
 
-// unknown is a term that no device computes.
+// unknown is a term that no device supports.
 type unknown struct{}
 
 func (unknown) String() string { return "a queue of keys" }
@@ -86,10 +86,10 @@ func TestUnsupportedTerm(t *testing.T) {
 	defer pool.Close()
 	cfg := ssl.Config{Backbone: backbone, Heads: heads, Size: 8, Batch: 2, Optimizer: optim.SGD{}, Loss: ssl.Loss{Terms: []ssl.Term{unknown{}}}}
 	_, err := ssl.Open(ssl.Device{}, cfg, pool)
-	require.EqualError(t, err, "ssl: the device cpu does not compute a queue of keys, which the method needs; train on another device")
+	require.EqualError(t, err, "ssl: device cpu does not support a queue of keys, which the method needs; train on another device")
 }
 
-// TestMethods holds every method to what recipes rely on.
+// TestMethods checks what recipes rely on, for every method.
 func TestMethods(t *testing.T) {
 	require.Equal(t, []string{"byol", "ntxent", "simsiam"}, ssl.Methods())
 	for _, name := range ssl.Methods() {
@@ -106,7 +106,7 @@ func TestMethods(t *testing.T) {
 	require.Nil(t, ssl.Lookup("bayol"))
 }
 
-// TestMomentum follows the schedule of arXiv 2006.07733, section 3.3.
+// TestMomentum checks the schedule of arXiv 2006.07733, section 3.3.
 func TestMomentum(t *testing.T) {
 	e := ssl.EMA{Base: 0.9}
 	require.InDelta(t, 0.9, e.Momentum(1, 100), 1e-12)
@@ -137,7 +137,7 @@ func TestDevices(t *testing.T) {
 	require.NoError(t, err)
 
 	broken := errors.New("no GPU here")
-	ssl.Register(ssl.CUDA, driver{broken})
+	ssl.RegisterDriver(ssl.CUDA, driver{broken})
 	require.ErrorIs(t, ssl.Check(ssl.Device{Name: ssl.CUDA}), broken)
 	require.NoError(t, ssl.Check(ssl.Device{Name: ssl.Auto}))
 	_, err = ssl.Open(ssl.Device{Name: ssl.CUDA}, cfg, pool)

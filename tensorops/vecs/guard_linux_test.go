@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// guarded returns a copy of src beside a page that faults when touched: behind it, or before it if front is set.
+// guarded returns a copy of src next to a page that faults when touched: after it, or before it if front is set.
 func guarded(t testing.TB, src []float32, front bool) []float32 {
 	page := unix.Getpagesize()
 	size := (4*len(src) + page - 1) / page * page
@@ -28,7 +28,7 @@ func guarded(t testing.TB, src []float32, front bool) []float32 {
 	return s
 }
 
-// TestNothingOutsideTheSlicesIsTouched puts every operand beside an unmapped page.
+// TestNothingOutsideTheSlicesIsTouched puts every operand next to an unmapped page.
 func TestNothingOutsideTheSlicesIsTouched(t *testing.T) {
 	forEachISA(t, func(t *testing.T) {
 		for _, front := range []bool{false, true} {

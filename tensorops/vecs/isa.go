@@ -2,8 +2,8 @@ package vecs
 
 import "github.com/sdr-ml/sdr/tensorops/kernels"
 
-// isa is the loops for one instruction set, each like the exported function of its name. Their arguments have been
-// checked and are not empty; rows are cut to whole tiles where sums are taken.
+// isa holds the loops for one instruction set, each named like its exported function. Their arguments have been checked
+// and are not empty; those that sum get whole tiles only.
 type isa struct {
 	scaleShift, scaleShiftReLU func(y, x, a, b []float32)
 	scaleShiftAddReLU          func(y, x, r, a, b []float32)
@@ -12,7 +12,7 @@ type isa struct {
 	adamW                      func(w, g, m, v []float32, keep, a, b, size, floor float32)
 	moments                    func(s, q, x, mean []float32)
 
-	// gradMoments[i] adds h if i&1 is set and gates if i&2 is; d is written if i is not 0.
+	// gradMoments[i] adds h if i&1 is set and gates if i&2 is; it writes d if i is not 0.
 	gradMoments [4]func(s, q, d, g, h, y, x, mean []float32)
 }
 
@@ -22,5 +22,5 @@ var portable = &isa{
 	gradMoments: [4]func(s, q, d, g, h, y, x, mean []float32){gradMoments, addGradMoments, gateGradMoments, gateAddGradMoments},
 }
 
-// active is what the exported functions use.
+// active is the set that the exported functions use.
 var active = isas[kernels.ISA()]

@@ -6,7 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Every instruction set of package kernels has its loops, those that this CPU lacks, too.
+// TestEveryInstructionSetHasLoops checks all instruction sets of package kernels, including those that this CPU lacks.
 func TestEveryInstructionSetHasLoops(t *testing.T) {
 	for _, name := range []string{"portable", "avx2", "avx512", "bf16"} {
 		require.Contains(t, isas, name)

@@ -2,5 +2,5 @@
 
 package vecs
 
-// isas lists the instruction sets by their names in package kernels.
+// isas maps the instruction sets' names in package kernels to their loops.
 var isas = map[string]*isa{"portable": portable}

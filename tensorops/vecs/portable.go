@@ -2,7 +2,7 @@ package vecs
 
 import "math"
 
-// rectify is max(v, 0) without a branch; NaN stays NaN.
+// rectify returns max(v, 0) without a branch. NaN stays NaN.
 func rectify(v float32) float32 {
 	b := math.Float32bits(v)
 	if b-1<<31 <= 0x7f800000 { // negative, not NaN
@@ -11,7 +11,7 @@ func rectify(v float32) float32 {
 	return math.Float32frombits(b)
 }
 
-// gate is g where y is not 0, else 0, without a branch.
+// gate returns g if y is not 0, else 0, without a branch.
 func gate(g, y float32) float32 {
 	b := math.Float32bits(g)
 	if math.Float32bits(y)<<1 == 0 {

@@ -2,52 +2,51 @@ package vecs
 
 import "fmt"
 
-// ScaleShift sets y = a·x + b; a and b are tiles. y may be x.
+// ScaleShift computes y = a·x + b; a and b are tiles. y may be x.
 func ScaleShift(y, x, a, b []float32) {
 	if check("ScaleShift", y, x) && checkTiles("ScaleShift", a, b) {
 		active.scaleShift(y, x, a, b)
 	}
 }
 
-// ScaleShiftReLU sets y = max(a·x + b, 0); a and b are tiles. NaN stays NaN, so that a diverged run is seen. y may be x.
+// ScaleShiftReLU computes y = max(a·x + b, 0); a and b are tiles. NaN stays NaN, so that divergence shows. y may be x.
 func ScaleShiftReLU(y, x, a, b []float32) {
 	if check("ScaleShiftReLU", y, x) && checkTiles("ScaleShiftReLU", a, b) {
 		active.scaleShiftReLU(y, x, a, b)
 	}
 }
 
-// ScaleShiftAddReLU sets y = max(a·x + b + r, 0); a and b are tiles. NaN stays NaN. y may be x or r.
+// ScaleShiftAddReLU computes y = max(a·x + b + r, 0); a and b are tiles. NaN stays NaN. y may be x or r.
 func ScaleShiftAddReLU(y, x, r, a, b []float32) {
 	if check("ScaleShiftAddReLU", y, x, r) && checkTiles("ScaleShiftAddReLU", a, b) {
 		active.scaleShiftAddReLU(y, x, r, a, b)
 	}
 }
 
-// Combine sets y = a·g + b·(x-mean) + c; a, b, c and mean are tiles. y may be g or x.
+// Combine computes y = a·g + b·(x-mean) + c; a, b, c and mean are tiles. y may be g or x.
 func Combine(y, g, x, a, b, c, mean []float32) {
 	if check("Combine", y, g, x) && checkTiles("Combine", a, b, c, mean) {
 		active.combine(y, g, x, a, b, c, mean)
 	}
 }
 
-// Step is a step of gradient descent with momentum and weight decay: d = scale·(g + decay·w), then v = momentum·v + d,
-// then w = w - a·v - b·d. Plain momentum has a = lr and b = 0, Nesterov's a = lr·momentum and b = lr.
+// Step is a step of SGD with momentum and weight decay: d = scale·(g + decay·w), then v = momentum·v + d, then w = w -
+// a·v - b·d. Plain momentum has a = lr and b = 0; Nesterov momentum has a = lr·momentum and b = lr.
 func Step(w, g, v []float32, scale, decay, momentum, a, b float32) {
 	if check("Step", w, g, v) {
 		active.step(w, g, v, scale, decay, momentum, a, b)
 	}
 }
 
-// AdamW is a step by moving averages of the gradient and its square: m = m + a·(g-m) and v = v + b·(g²-v), then
-// w = keep·w - size·m / (√v + floor).
+// AdamW is a step of AdamW: m = m + a·(g-m) and v = v + b·(g²-v), then w = keep·w - size·m / (√v + floor).
 func AdamW(w, g, m, v []float32, keep, a, b, size, floor float32) {
 	if check("AdamW", w, g, m, v) {
 		active.adamW(w, g, m, v, keep, a, b, size, floor)
 	}
 }
 
-// Moments adds x-pivot to the tile s and its square to the tile q; pivot is a tile. The sums are taken in float32, in
-// the order of x: call it on pieces of data that are short enough for the precision wanted.
+// Moments adds x-pivot to the tile s and (x-pivot)² to the tile q; pivot is a tile, too. It sums in float32, in the
+// order of x; for more precision, pass shorter pieces of the data and add up their sums.
 func Moments(s, q, x, pivot []float32) {
 	if !check("Moments", x) || !checkTiles("Moments", pivot, s, q) {
 		return
@@ -61,9 +60,9 @@ func Moments(s, q, x, pivot []float32) {
 	}
 }
 
-// GradMoments sets d = g + h where y is not 0, and d = 0 where it is; it adds d to the tile s and d·(x-mean) to the
-// tile q, mean being a tile too. The sums are as those of Moments. h may be nil for zeros and y for ones; if both are,
-// g is summed and d is not touched. d may be g or h.
+// GradMoments computes d = g + h where y is not 0 and d = 0 where it is, and adds d to the tile s and d·(x-mean) to the
+// tile q; mean is a tile, too. It sums as Moments does. A nil h means zeros, a nil y ones; if both are nil, d is g and
+// is not written. d may be g or h.
 func GradMoments(s, q, d, g, h, y, x, mean []float32) {
 	variant := 0
 	if h != nil {
@@ -94,21 +93,21 @@ func GradMoments(s, q, d, g, h, y, x, mean []float32) {
 	}
 }
 
-// check panics unless the operands have one length, and reports whether they have elements.
+// check panics unless the operands have the same length, and reports whether they are not empty.
 func check(op string, operands ...[]float32) bool {
 	n := len(operands[0])
 	for _, o := range operands[1:] {
 		if len(o) != n {
-			panic(fmt.Sprintf("vecs: %s: operands of %d and %d elements; give slices of one length", op, n, len(o)))
+			panic(fmt.Sprintf("vecs: %s: operands of %d and %d elements; want slices of equal length", op, n, len(o)))
 		}
 	}
 	return n > 0
 }
 
-// checkTiles is check for tiles, which must not be empty.
+// checkTiles is check for tiles; it also panics if they are empty.
 func checkTiles(op string, tiles ...[]float32) bool {
 	if !check(op, tiles...) {
-		panic(fmt.Sprintf("vecs: %s: an empty tile; give at least one row of coefficients", op))
+		panic(fmt.Sprintf("vecs: %s: an empty tile; want at least one row", op))
 	}
 	return true
 }

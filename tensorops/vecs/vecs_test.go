@@ -11,7 +11,7 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 )
 
-// forEachISA runs f once for every instruction set that this CPU has.
+// forEachISA runs f with each instruction set that this CPU supports.
 func forEachISA(t *testing.T, f func(t *testing.T)) {
 	for _, name := range kernels.ISAs() {
 		t.Run(name, func(t *testing.T) {
@@ -23,7 +23,7 @@ func forEachISA(t *testing.T, f func(t *testing.T)) {
 	}
 }
 
-// operands are what an operation reads and writes: data of one length and tiles of another.
+// operands are the arguments of an operation: data of one length and tiles of another.
 type operands struct {
 	out, x, g, h, y, w, v []float32
 	a, b, c, s, q         []float32
@@ -35,13 +35,13 @@ func (o *operands) each(f func(s *[]float32)) {
 	}
 }
 
-// copied returns operands of equal content in memory of their own.
+// copied returns a deep copy.
 func (o operands) copied() *operands {
 	o.each(func(s *[]float32) { *s = append([]float32{}, *s...) })
 	return &o
 }
 
-// newCase returns random operands of rows tiles and extra elements of one more. y is rectified.
+// newCase returns random operands: rows tiles, then the first extra elements of another. y is rectified.
 func newCase(rows, tile, extra int) *operands {
 	r := rand.New(rand.NewPCG(uint64(rows), uint64(tile*1000+extra)))
 	o := &operands{}
@@ -62,7 +62,7 @@ func newCase(rows, tile, extra int) *operands {
 	return o
 }
 
-// awkward are sizes around those that the loops are cut into.
+// awkward are sizes around those at which the loops are split.
 var awkward = []struct{ rows, tile, extra int }{
 	{0, 1, 0}, {1, 1, 0}, {63, 1, 0}, {0, 7, 1}, {1, 7, 0}, {9, 7, 6}, {0, 64, 63}, {3, 63, 1}, {1, 64, 0}, {5, 64, 8},
 	{2, 65, 64}, {4, 100, 0}, {2, 127, 5}, {3, 128, 64}, {1, 1000, 999},
@@ -74,8 +74,8 @@ const (
 	rateA, rateB           = 0.3, 0.2       // of both
 )
 
-// operations are the exported functions, with what they should compute, element by element, in double precision. want
-// returns the written values and the magnitude of the terms that they are sums of, and the summands of s and q.
+// operations are the exported functions and, for element i of the data and t of the tile, the expected results in
+// double precision: the values written to out and v, and the summands of s and q.
 var operations = []struct {
 	name string
 	run  func(o *operands)
@@ -140,7 +140,7 @@ var operations = []struct {
 		}},
 }
 
-// averages are those of AdamW after a step.
+// averages returns AdamW's averages after a step.
 func (o *operands) averages(i int) (m, square float64) {
 	m = (1-rateA)*float64(o.v[i]) + rateA*float64(o.g[i])
 	return m, (1-rateB)*float64(o.y[i]) + rateB*mul(o.g[i], o.g[i])
@@ -155,13 +155,12 @@ func open(y float32, g float64) float64 {
 	return g
 }
 
-// grad is the gradient d of element i with its summands.
+// grad returns the gradient d of element i and its summands.
 func (o *operands) grad(d float64, i, t int) (out, s, q float64) {
 	return d, d, d * (float64(o.x[i]) - float64(o.a[t]))
 }
 
-// TestOperations compares every operation on every instruction set with double precision, for shapes with whole and cut
-// tiles.
+// TestOperations compares every operation on every instruction set with double precision, for whole and partial tiles.
 func TestOperations(t *testing.T) {
 	forEachISA(t, func(t *testing.T) {
 		check := func(t require.TestingT, rows, tile, extra int) {
@@ -198,7 +197,7 @@ func TestOperations(t *testing.T) {
 	})
 }
 
-// TestSumsStayPrecise sums as many values as the networks do in a call, and far from the pivot.
+// TestSumsStayPrecise sums as many values per call as the networks do, far from the pivot.
 func TestSumsStayPrecise(t *testing.T) {
 	forEachISA(t, func(t *testing.T) {
 		const n, tile = 1 << 14, 64
@@ -218,7 +217,7 @@ func TestSumsStayPrecise(t *testing.T) {
 	})
 }
 
-// TestSpecialValues checks that NaN and infinities pass as the formulas say, in whole vectors and in the rest.
+// TestSpecialValues checks that NaN and infinities propagate as documented, in whole and partial vectors.
 func TestSpecialValues(t *testing.T) {
 	nan, inf := float32(math.NaN()), float32(math.Inf(1))
 	forEachISA(t, func(t *testing.T) {
@@ -239,7 +238,7 @@ func TestSpecialValues(t *testing.T) {
 			same(c.rectified)
 			ScaleShiftAddReLU(y, zero, x, one, zero)
 			same(c.rectified)
-			// What ReLU let through lets the gradient through.
+			// ReLU passes the gradient where its output is not 0.
 			GradMoments(make([]float32, n), make([]float32, n), y, one, zero, x, one, zero)
 			if c.x == 0 {
 				same(0)
@@ -264,9 +263,9 @@ func constant(n int, v float32) []float32 {
 
 func TestArgumentsAreChecked(t *testing.T) {
 	four, five := make([]float32, 4), make([]float32, 5)
-	require.PanicsWithValue(t, "vecs: ScaleShift: operands of 4 and 5 elements; give slices of one length",
+	require.PanicsWithValue(t, "vecs: ScaleShift: operands of 4 and 5 elements; want slices of equal length",
 		func() { ScaleShift(four, five, four, four) })
-	require.PanicsWithValue(t, "vecs: Moments: an empty tile; give at least one row of coefficients",
+	require.PanicsWithValue(t, "vecs: Moments: an empty tile; want at least one row",
 		func() { Moments(nil, nil, four, nil) })
 	require.Panics(t, func() { GradMoments(four, four, four, four, five, nil, four, four) })
 	require.Panics(t, func() { Combine(four, four, four, four, five, four, four) })
@@ -279,7 +278,7 @@ func TestNothingIsAllocated(t *testing.T) {
 	}
 }
 
-// BenchmarkOperations measures the loops on data that stay in a core's cache.
+// BenchmarkOperations measures the loops on data that fit a core's cache.
 func BenchmarkOperations(b *testing.B) {
 	o := newCase(256, 64, 0)
 	for _, name := range kernels.ISAs() {

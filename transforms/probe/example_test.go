@@ -41,7 +41,7 @@ func ExampleFit() {
 	train := record.FromStructs[fruit](s, beam.Create(s,
 		fruit{"a", "lime", []float32{1, 9}}, fruit{"b", "lime", []float32{2, 8}},
 		fruit{"c", "plum", []float32{9, 1}}, fruit{"d", "plum", []float32{8, 2}}))
-	classifier := probe.Fit(s, train, probe.Config{Label: "kind", C: []float64{1}, MaxIterations: 100, Tolerance: 1e-5})
+	classifier := probe.Fit(s, train, probe.Config{Label: "kind", C: []float64{1}})
 	beam.ParDo0(s, printClass, record.ToStructs[probe.Class](s, classifier))
 
 	queries := record.FromStructs[fruit](s, beam.Create(s, fruit{"x", "?", []float32{0, 7}}, fruit{"y", "?", []float32{9, 0}}))

@@ -31,22 +31,26 @@ type Config struct {
 	Label string
 	// C holds the candidates for the inverse strength of the L2 penalty, in
 	// scikit-learn's unit, each above 0. A single one is taken as it is; of several,
-	// the one that is best on a held-out fifth of the rows.
+	// the one that is best on a held-out fifth of the rows. Without any they are six
+	// powers of ten, which suit a few hundred to some ten thousand rows.
 	C []float64
-	// MaxIterations bounds the L-BFGS iterations of every fit.
+	// MaxIterations bounds the L-BFGS iterations of every fit; 0 is 300.
 	MaxIterations int
-	// Tolerance ends a fit when no component of the objective's gradient is larger.
+	// Tolerance ends a fit when no component of the objective's gradient is larger; 0
+	// is 1e-5.
 	Tolerance float64
 }
-
-// Default suits a few hundred to some ten thousand rows: six powers of ten for C.
-var Default = Config{C: logistic.Default.C, MaxIterations: logistic.Default.MaxIterations, Tolerance: logistic.Default.Tolerance}
 
 // Validate returns an error if a field is out of range.
 func (c Config) Validate() error { return c.logistic().Validate() }
 
 func (c Config) logistic() logistic.Config {
-	return logistic.Config{C: c.C, MaxIterations: c.MaxIterations, Tolerance: c.Tolerance}
+	d := logistic.Default
+	if len(c.C) > 0 {
+		d.C = c.C
+	}
+	d.MaxIterations, d.Tolerance = cmp.Or(c.MaxIterations, d.MaxIterations), cmp.Or(c.Tolerance, d.Tolerance)
+	return d
 }
 
 // Class is a row of a classifier, after the column class, which holds the label of the

@@ -104,11 +104,7 @@ func (g golden) test() (rows []point) {
 	return rows
 }
 
-func (g golden) config() probe.Config {
-	cfg := probe.Default
-	cfg.C = []float64{g.C}
-	return cfg
-}
+func (g golden) config() probe.Config { return probe.Config{C: []float64{g.C}} }
 
 // want is what the predictions are to be.
 func (g golden) want() (rows []prediction) {
@@ -195,7 +191,7 @@ func TestClassifySets(t *testing.T) {
 
 func TestNothingToFit(t *testing.T) {
 	empty := func(s beam.Scope) beam.PCollection {
-		return probe.Fit(s, beam.Create(s, record.Of([]point{})), probe.Default)
+		return probe.Fit(s, beam.Create(s, record.Of([]point{})), probe.Config{})
 	}
 	batches, err := run(t, "direct", empty)
 	require.NoError(t, err)
@@ -211,7 +207,7 @@ func TestErrors(t *testing.T) {
 		return func(s beam.Scope) beam.PCollection { return beam.Create(s, record.Of(p)) }
 	}
 	ok := rows(point{1, 0, []float32{1, 2}}, point{2, 1, []float32{3, 4}})
-	fitted := func(s beam.Scope) beam.PCollection { return probe.Fit(s, ok(s), probe.Default) }
+	fitted := func(s beam.Scope) beam.PCollection { return probe.Fit(s, ok(s), probe.Config{}) }
 	class := func(c weights) func(beam.Scope) beam.PCollection {
 		return func(s beam.Scope) beam.PCollection { return beam.Create(s, record.Of([]weights{c})) }
 	}
@@ -220,7 +216,7 @@ func TestErrors(t *testing.T) {
 		`column "label": the label of row 0 is -1`:                                                rows(point{1, -1, []float32{1, 2}}),
 	} {
 		for _, runner := range []string{"prism", "direct"} {
-			_, err := run(t, runner, func(s beam.Scope) beam.PCollection { return probe.Fit(s, train(s), probe.Default) })
+			_, err := run(t, runner, func(s beam.Scope) beam.PCollection { return probe.Fit(s, train(s), probe.Config{}) })
 			require.ErrorContains(t, err, want)
 		}
 	}
@@ -236,7 +232,7 @@ func TestErrors(t *testing.T) {
 		require.ErrorContains(t, err, want)
 	}
 	_, s := beam.NewPipelineWithRoot()
-	require.Panics(t, func() { probe.Fit(s, beam.Impulse(s), probe.Config{}) })
+	require.Panics(t, func() { probe.Fit(s, beam.Impulse(s), probe.Config{C: []float64{0}}) })
 }
 
 // weights is a row of a classifier of numbered classes.

@@ -97,13 +97,7 @@ func (t *Task) End() {
 	}
 }
 
-// Rate returns the units finished each second since the start.
-func (t *Task) Rate() float64 {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.rate()
-}
-
+// rate is the units finished each second since the start.
 func (t *Task) rate() float64 {
 	return float64(t.done-t.begun) / max(time.Since(t.start).Seconds(), 1e-9)
 }

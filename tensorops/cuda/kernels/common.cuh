@@ -1,8 +1,8 @@
-// What all kernels share. The sources are compiled as one, once for each precision: BF16 is 1 or 0. They include
-// nothing, since NVRTC finds no headers on the machines where they are compiled.
+// Shared by all kernels. The sources are compiled as one translation unit, once per precision: BF16 is 1 or 0. They
+// include nothing, because NVRTC finds no headers on the machines where it runs.
 //
-// Arrays are rows of c channels, NHWC. Activations are of type act, everything else is float; arithmetic is in float,
-// in double where a value of a whole channel is put together. No sum depends on the order in which blocks run.
+// Arrays are rows of c channels, NHWC. Activations have type act, everything else is float. Arithmetic is in float, and
+// in double where the values of a whole channel are combined. No sum depends on the order in which blocks run.
 
 #if BF16
 typedef unsigned short act; // the upper half of a float
@@ -10,18 +10,18 @@ typedef unsigned short act; // the upper half of a float
 typedef float act;
 #endif
 
-// LANES is the number of neighbouring channels that a thread reads and writes at once where c is a multiple of it.
-// Arrays are aligned to as many activations.
+// LANES is the number of adjacent channels that a thread reads and writes at once if c is a multiple of it. Arrays are
+// aligned to that many activations.
 #define LANES 4
 
-// THREADS is the number of threads of a block unless a kernel says otherwise.
+// THREADS is the number of threads per block unless a kernel says otherwise.
 #define THREADS 256
 
 __device__ __forceinline__ float load(float v) { return v; }
 
 __device__ __forceinline__ float load(unsigned short v) { return __uint_as_float((unsigned)v << 16); }
 
-// store rounds to the nearest activation, ties to even; NaN stays NaN.
+// store rounds to the nearest activation, ties to even. NaN stays NaN.
 __device__ __forceinline__ act store(float v) {
 #if BF16
 	unsigned bits = __float_as_uint(v);
@@ -76,12 +76,12 @@ template <int V> __device__ __forceinline__ void stores(act *p, const float (&v)
 	}
 }
 
-// rectify is max(v, 0); NaN stays NaN.
+// rectify returns max(v, 0). NaN stays NaN.
 __device__ __forceinline__ float rectify(float v) { return v < 0 ? 0 : v; }
 
-// sumBlock is the sum of every thread's v in a block of THREADS in one dimension, for all of its threads: a tree.
+// sumBlock returns, to all threads of a one-dimensional block of THREADS, the sum of their v, by tree reduction.
 template <typename T> __device__ T sumBlock(T v, T *shared) {
-	__syncthreads(); // the last use of shared is over
+	__syncthreads(); // shared may still be in use
 	shared[threadIdx.x] = v;
 	for (unsigned half = THREADS / 2; half > 0; half /= 2) {
 		__syncthreads();
@@ -93,13 +93,13 @@ template <typename T> __device__ T sumBlock(T v, T *shared) {
 	return shared[0];
 }
 
-// SIDE: kernels that sum columns have blocks of SIDE x SIDE threads, x for columns and y for what is summed.
+// SIDE: kernels that sum columns have blocks of SIDE x SIDE threads, x for columns and y for the rows to sum.
 #define SIDE 16
 
-// sumColumns adds up the threads of equal x, for all of them. shared has SIDE·SIDE doubles.
+// sumColumns returns to each thread the sum over the threads with the same x. shared has SIDE·SIDE doubles.
 __device__ __forceinline__ double sumColumns(double v, double *shared) {
 	int at = (int)(threadIdx.y * SIDE + threadIdx.x);
-	__syncthreads(); // the last use of shared is over
+	__syncthreads(); // shared may still be in use
 	shared[at] = v;
 	for (int half = SIDE / 2; half > 0; half /= 2) {
 		__syncthreads();

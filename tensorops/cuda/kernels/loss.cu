@@ -1,7 +1,7 @@
-// Losses of the rows of a batch, the first half of which is one view and the second half the other. Blocks of THREADS
-// threads take one row each unless a kernel says otherwise.
+// Losses over the rows of a batch; its first half is one view, its second half the other. Each block of THREADS threads
+// handles one row unless a kernel says otherwise.
 
-// FLOOR keeps the norm of a zero vector from dividing by zero.
+// FLOOR prevents division by the norm of a zero vector.
 #define FLOOR 1e-12f
 
 // loss_mean sets out[0] to the mean of n values. One block.
@@ -18,9 +18,9 @@ __global__ void loss_mean(const float *values, float *out, int n) {
 	}
 }
 
-// cosine_row handles a row of p [batch, dim] and its target, the other view's row of t: with unit vectors u and v of
-// both, values[row] = -u·v, whose gradient with respect to p is (u·(u·v) - v) / |p|. dp [batch, dim] is set to
-// weight/batch times that, or has it added.
+// cosine_row handles a row of p [batch, dim] and its target, the other view's row of t. With unit vectors u and v of
+// both, values[row] = -u·v, and its gradient with respect to p is (u·(u·v) - v) / |p|. It sets dp [batch, dim] to
+// weight/batch times that, or adds it if accumulate.
 extern "C" __launch_bounds__(THREADS)
 __global__ void cosine_row(const act *p, const act *t, act *dp, float *values, int batch,
 		int dim, float weight, int accumulate) {
@@ -49,7 +49,7 @@ __global__ void cosine_row(const act *p, const act *t, act *dp, float *values, i
 	}
 }
 
-// ntxent_normalize sets unit [batch, dim] to the normalised rows of z, and norms [batch].
+// ntxent_normalize writes the normalized rows of z to unit [batch, dim], and their norms to norms [batch].
 extern "C" __launch_bounds__(THREADS)
 __global__ void ntxent_normalize(const act *z, act *unit, float *norms, int dim) {
 	__shared__ float shared[THREADS];
@@ -70,8 +70,8 @@ __global__ void ntxent_normalize(const act *z, act *unit, float *norms, int dim)
 	}
 }
 
-// ntxent_row turns the similarities [batch, batch] of a row into the gradient (softmax - one-hot)·inv of its term,
-// which goes to values; inv is 1 / temperature. A row is no candidate for itself.
+// ntxent_row writes a row's loss term to values and replaces its similarities, sims [batch, batch], by the term's
+// gradient (softmax - one-hot)·inv; inv is 1 / temperature. The row itself is excluded.
 extern "C" __launch_bounds__(THREADS)
 __global__ void ntxent_row(float *sims, float *values, int batch, float inv) {
 	__shared__ float shared[THREADS];
@@ -110,11 +110,11 @@ __global__ void ntxent_row(float *sims, float *values, int batch, float inv) {
 
 #define TILE 32
 
-// ntxent_symmetrize adds the transpose to grads [batch, batch], since a similarity counts in two rows, and sets out
-// [batch, batch]. Blocks of TILE x THREADS/TILE threads are numbered by tiles (column, row).
+// ntxent_symmetrize sets out to grads [batch, batch] plus its transpose, because each similarity occurs in two rows.
+// Blocks of TILE x THREADS/TILE threads are indexed by tile (column, row).
 extern "C" __launch_bounds__(THREADS)
 __global__ void ntxent_symmetrize(const float *grads, act *out, int batch) {
-	__shared__ float tile[TILE][TILE + 1]; // one more, so that columns lie in different banks
+	__shared__ float tile[TILE][TILE + 1]; // padded by one to avoid bank conflicts between columns
 	int column = (int)(blockIdx.x * TILE + threadIdx.x), row = (int)(blockIdx.y * TILE + threadIdx.x);
 	for (int i = (int)threadIdx.y; i < TILE; i += THREADS / TILE) {
 		int mirrored = (int)blockIdx.x * TILE + i;
@@ -130,8 +130,8 @@ __global__ void ntxent_symmetrize(const float *grads, act *out, int batch) {
 	}
 }
 
-// ntxent_project takes the gradient dunit [batch, dim] of a normalised row of z back to the row: dz [batch, dim] is set
-// to scale times it.
+// ntxent_project sets dz [batch, dim] to scale times the gradient of the rows of z, computed from dunit [batch, dim],
+// that of the normalized rows.
 extern "C" __launch_bounds__(THREADS)
 __global__ void ntxent_project(const act *z, const float *norms, const float *dunit, act *dz,
 		int dim, float scale) {
@@ -150,7 +150,7 @@ __global__ void ntxent_project(const act *z, const float *norms, const float *du
 	}
 }
 
-// collapse_norms sets norms [n] to those of the rows of z [n, dim].
+// collapse_norms sets norms [n] to the norms of the rows of z [n, dim].
 extern "C" __launch_bounds__(THREADS)
 __global__ void collapse_norms(const act *z, float *norms, int dim) {
 	__shared__ float shared[THREADS];
@@ -166,9 +166,9 @@ __global__ void collapse_norms(const act *z, float *norms, int dim) {
 	}
 }
 
-// collapse_std sets stds [dim] to the standard deviations of the normalised rows of z [n, dim]. Sums are in double,
-// since all rows are alike where this counts. Blocks of SIDE x SIDE threads, x for dimensions, y for rows, are numbered
-// by tiles of dimensions.
+// collapse_std sets stds [dim] to the standard deviations of the normalized rows of z [n, dim]. Sums are in double,
+// because close to collapse all rows are alike. Blocks of SIDE x SIDE threads, x for dimensions, y for rows, are
+// indexed by tile of dimensions.
 extern "C" __launch_bounds__(SIDE * SIDE)
 __global__ void collapse_std(const act *z, const float *norms, float *stds, int n, int dim) {
 	__shared__ double shared[SIDE * SIDE];

@@ -1,14 +1,14 @@
-// BatchNorm or a bias, then the residual sum and ReLU, fused. The rows are views of equally many rows with statistics
-// of their own; each view is cut into chunks of rows, the last of which may be shorter.
+// BatchNorm or a bias, then an optional residual sum and ReLU, fused. The views are equal parts of the rows with
+// separate statistics. Each view is split into chunks of rows; the last one may be shorter.
 //
-// Kernels that walk over rows have blocks of THREADS threads (x, y): x for groups of LANES channels (of one, where c is
-// no multiple), y for rows; both are powers of two. Blocks are numbered (tile of channels, chunk, view). The chunks'
-// sums lie in parts [views, chunks, 2, c]. What is known of a view's channels lies in table [views, TABLE, c]; no table
-// means a bias: mean 0 and factor 1.
+// Kernels that iterate over rows have blocks of THREADS threads (x, y): x for groups of LANES channels (of one channel
+// if c is not a multiple), y for rows; both are powers of two. Blocks are indexed by (tile of channels, chunk, view).
+// Sums of the chunks are in parts [views, chunks, 2, c]. table [views, TABLE, c] has the statistics and coefficients of
+// each view's channels; a null table means a bias: mean 0 and factor 1.
 
 enum {
 	MEAN,     // of the view, rounded to float
-	REST,     // what the rounding lost: the mean is MEAN + REST
+	REST,     // rounding error of MEAN: the mean is MEAN + REST
 	VARIANCE, // biased
 	FACTOR,   // scale / √(variance + ε)
 	OFFSET,   // y = FACTOR·(x - MEAN) + OFFSET
@@ -21,7 +21,7 @@ enum {
 
 __device__ __forceinline__ size_t entry(int view, int what, int c) { return ((size_t)view * TABLE + what) * c; }
 
-// pick reads V channels of one of a table's entries.
+// pick reads V channels of a row of the table.
 template <int V> __device__ __forceinline__ void pick(const float *p, float (&v)[V]) {
 #pragma unroll
 	for (int i = 0; i < V; i++) {
@@ -29,11 +29,11 @@ template <int V> __device__ __forceinline__ void pick(const float *p, float (&v)
 	}
 }
 
-// range is what a thread of a kernel that walks over rows has to do.
+// range is the work of a thread in a kernel that iterates over rows.
 struct range {
-	int channel;   // the first of its channels; c or more: none
+	int channel;   // first of the thread's channels; c or more means none
 	int from, to;  // rows of the chunk
-	size_t first;  // element of its channel in the view's row 0
+	size_t first;  // index of the channel's element in row 0 of the view
 };
 
 template <int V> __device__ __forceinline__ range find(int rows, int c, int chunkRows) {
@@ -45,10 +45,11 @@ template <int V> __device__ __forceinline__ range find(int rows, int c, int chun
 	return r;
 }
 
-// fold adds up the threads of equal x in a tree; those of y 0 receive the sums. shared has LANES·THREADS floats.
+// fold adds up v over the threads with the same x, by tree reduction; threads with y = 0 get the sums. shared has
+// LANES·THREADS floats.
 template <int V> __device__ __forceinline__ void fold(float (&v)[V], float *shared) {
 	int at = (int)(threadIdx.y * blockDim.x + threadIdx.x);
-	__syncthreads(); // the last use of shared is over
+	__syncthreads(); // shared may still be in use
 #pragma unroll
 	for (int i = 0; i < V; i++) {
 		shared[i * THREADS + at] = v[i];
@@ -65,9 +66,9 @@ template <int V> __device__ __forceinline__ void fold(float (&v)[V], float *shar
 	}
 }
 
-// leave writes a chunk's two values of every channel.
+// writeParts writes a chunk's two sums of each channel.
 template <int V>
-__device__ __forceinline__ void leave(float *parts, const range &r, int c, const float (&a)[V], const float (&b)[V]) {
+__device__ __forceinline__ void writeParts(float *parts, const range &r, int c, const float (&a)[V], const float (&b)[V]) {
 	if (r.channel >= c || threadIdx.y > 0) {
 		return;
 	}
@@ -107,11 +108,11 @@ __device__ __forceinline__ void moments(const act *x, float *parts, int rows, in
 			s[i] = pivot[i] + s[i] / count;
 		}
 	}
-	leave<V>(parts, r, c, s, q);
+	writeParts<V>(parts, r, c, s, q);
 }
 
-// norm_moments finds the mean and the sum of squared deviations from it of every channel of a chunk of x
-// [views·rows, c]. Deviations are taken from the chunk's first row, so that a large mean costs no precision.
+// norm_moments computes the mean of each channel of a chunk of x [views·rows, c] and the sum of squared deviations from
+// it. It subtracts the chunk's first row, so that a large mean costs no precision.
 extern "C" __launch_bounds__(THREADS)
 __global__ void norm_moments(const act *x, float *parts, int rows, int c, int chunkRows) {
 	__shared__ float shared[LANES * THREADS];
@@ -123,7 +124,7 @@ __global__ void norm_moments(const act *x, float *parts, int rows, int c, int ch
 }
 
 // norm_statistics combines the chunks' moments (Chan et al. 1979) and fills the table for the forward pass. Blocks are
-// numbered (tile of channels, 0, view). scale and shift [c] may be null.
+// indexed by (tile of channels, 0, view). scale and shift [c] may be null.
 extern "C" __launch_bounds__(SIDE * SIDE)
 __global__ void norm_statistics(const float *parts, float *table, const float *scale,
 		const float *shift, int rows, int c, int chunkRows, int chunks) {
@@ -192,8 +193,8 @@ __device__ __forceinline__ void apply(const act *x, const act *residual, act *y,
 	}
 }
 
-// norm_apply sets y [views·rows, c] from x. residual may be null, and so may table, for which shift [c] stands in, if
-// not null itself. y may be x.
+// norm_apply computes y [views·rows, c] from x. residual may be null. table may be null; shift [c], unless null, is
+// then added instead. y may be x.
 extern "C" __launch_bounds__(THREADS)
 __global__ void norm_apply(const act *x, const act *residual, act *y, const float *table,
 		const float *shift, int rows, int c, int chunkRows, int relu) {
@@ -234,7 +235,7 @@ __device__ __forceinline__ void grad(const act *g1, const act *g2, const act *x,
 				}
 #pragma unroll
 				for (int i = 0; i < V; i++) {
-					g[i] = out[i] == 0 ? 0 : load(store(g[i] + other[i])); // sums are of what is kept
+					g[i] = out[i] == 0 ? 0 : load(store(g[i] + other[i])); // sum what is stored, after rounding
 				}
 				stores<V>(masked + at, g);
 			}
@@ -247,11 +248,11 @@ __device__ __forceinline__ void grad(const act *g1, const act *g2, const act *x,
 	}
 	fold<V>(s, shared);
 	fold<V>(q, shared);
-	leave<V>(parts, r, c, s, q);
+	writeParts<V>(parts, r, c, s, q);
 }
 
-// norm_grad sums a chunk of the gradient g, and g·(x - MEAN). g is g1; where masked is not null, it is g1 + g2 where y
-// is not 0, else 0, and is written there: g2 and y may be null then, for no second gradient and no ReLU. All are
+// norm_grad sums a chunk of the gradient g, and of g·(x - MEAN). If masked is null, g is g1. Otherwise g is g1 + g2
+// where y is not 0, else 0, and is written to masked; g2 may be null for no second gradient, y for no ReLU. All are
 // [views·rows, c]; masked may be any of them.
 extern "C" __launch_bounds__(THREADS)
 __global__ void norm_grad(const act *g1, const act *g2, const act *x, const act *y,
@@ -264,14 +265,14 @@ __global__ void norm_grad(const act *g1, const act *g2, const act *x, const act 
 	}
 }
 
-// norm_gradients adds up the chunks of all views: with g the masked gradient, m the rows of a view, f the factor and v
-// the variance,
+// norm_gradients adds up the chunks of all views. With g the masked gradient, m the number of rows of a view, f the
+// factor and v the variance,
 //
 //	dshift = Σg, dscale = Σg·(x-mean)/√(v+ε)
 //	dx = f·(g - Σg/m - (x-mean)·Σg·(x-mean)/(m·(v+ε)))
 //
-// It fills the table for the backward pass. table may be null, and so may dscale and dshift [c]. Blocks are numbered by
-// tiles of channels.
+// It fills the table for the backward pass. table may be null, and so may dscale and dshift [c]. Blocks are indexed by
+// tile of channels.
 extern "C" __launch_bounds__(SIDE * SIDE)
 __global__ void norm_gradients(const float *parts, float *table, float *dscale,
 		float *dshift, int rows, int c, int chunks, int views) {
@@ -296,7 +297,7 @@ __global__ void norm_gradients(const float *parts, float *table, float *dscale,
 		double rest = of[entry(view, REST, c)];
 		double precision = 1 / (of[entry(view, VARIANCE, c)] + EPSILON);
 		double factor = of[entry(view, FACTOR, c)];
-		dot -= sum * rest; // sums were taken around the rounded mean
+		dot -= sum * rest; // the sums used the rounded mean
 		sumScale += dot * sqrt(precision);
 		double slope = -factor * precision * dot / rows;
 		of[entry(view, SLOPE, c)] = (float)slope;
@@ -339,7 +340,7 @@ __device__ __forceinline__ void combine(const act *g, const act *x, act *dx, con
 	}
 }
 
-// norm_combine sets dx [views·rows, c] from the masked gradient g and x; it may be either.
+// norm_combine computes dx [views·rows, c] from the masked gradient g and x; dx may be either.
 extern "C" __launch_bounds__(THREADS)
 __global__ void norm_combine(const act *g, const act *x, act *dx, const float *table,
 		int rows, int c, int chunkRows) {
@@ -350,7 +351,7 @@ __global__ void norm_combine(const act *g, const act *x, act *dx, const float *t
 	}
 }
 
-// norm_copy sets dx to g, as the gradient of a bias is. n is the number of elements.
+// norm_copy copies g to dx, for a bias. n is the number of elements.
 extern "C" __launch_bounds__(THREADS)
 __global__ void norm_copy(const act *g, act *dx, unsigned long long n) {
 	size_t at = (size_t)blockIdx.x * THREADS + threadIdx.x;

@@ -1,10 +1,10 @@
-// Pooling of images [batch, size, size, c]. A thread takes LANES channels, or one where c is no multiple.
+// Pooling of images [batch, size, size, c]. A thread handles LANES channels, or one if c is not a multiple of LANES.
 
-// POOL_THREADS is the number of threads of a block.
+// POOL_THREADS is the number of threads per block.
 #define POOL_THREADS 128
 
-// keeps writes V positions in windows.
-template <int V> __device__ __forceinline__ void keeps(unsigned char *p, const int (&v)[V]) {
+// storeArgmax writes V positions in windows.
+template <int V> __device__ __forceinline__ void storeArgmax(unsigned char *p, const int (&v)[V]) {
 	if constexpr (V == 1) {
 		*p = (unsigned char)v[0];
 	} else {
@@ -12,8 +12,8 @@ template <int V> __device__ __forceinline__ void keeps(unsigned char *p, const i
 	}
 }
 
-// recalls reads them.
-template <int V> __device__ __forceinline__ void recalls(const unsigned char *p, int (&v)[V]) {
+// loadArgmax reads V positions in windows.
+template <int V> __device__ __forceinline__ void loadArgmax(const unsigned char *p, int (&v)[V]) {
 	if constexpr (V == 1) {
 		v[0] = *p;
 	} else {
@@ -57,14 +57,15 @@ __device__ __forceinline__ void maxForward(const act *x, act *y, unsigned char *
 		size_t at = (((size_t)image * out + oy) * out + ox) * c + channel;
 		stores<V>(y + at, best);
 		if (argmax) {
-			keeps<V>(argmax + at, arg);
+			storeArgmax<V>(argmax + at, arg);
 		}
 	}
 }
 
-// maxpool_forward sets y [batch, out, out, c], out being (size-1)/2 + 1, from windows of 3x3 pixels of x with stride 2
-// and padding 1, and argmax, if not null, to the positions in the windows. Blocks of POOL_THREADS threads are numbered
-// (part of a row of y, row, image; there may be fewer blocks than images). NaN counts as largest.
+// maxpool_forward computes y [batch, out, out, c], with out = (size-1)/2 + 1, by max-pooling over windows of 3x3 pixels
+// of x with stride 2 and padding 1, and sets argmax, unless null, to the positions in the windows. NaN counts as the
+// largest value. Blocks of POOL_THREADS threads are indexed by (part of a row of y, row, image); there may be fewer
+// blocks than images.
 extern "C" __launch_bounds__(POOL_THREADS)
 __global__ void maxpool_forward(const act *x, act *y, unsigned char *argmax, int size,
 		int out, int c, int batch) {
@@ -85,13 +86,13 @@ __device__ __forceinline__ void maxBackward(const act *g1, const act *g2, const 
 	}
 	for (int image = (int)blockIdx.z; image < batch; image += (int)gridDim.z) {
 		float sum[V] = {};
-		// The windows that hold the pixel.
+		// All windows that contain the pixel.
 		for (int oy = iy / 2; oy <= (iy + 1) / 2 && oy < out; oy++) {
 			for (int ox = ix / 2; ox <= (ix + 1) / 2 && ox < out; ox++) {
 				size_t at = (((size_t)image * out + oy) * out + ox) * c + channel;
 				int tap = (iy - 2 * oy + 1) * 3 + ix - 2 * ox + 1, arg[V];
 				float g[V], other[V] = {};
-				recalls<V>(argmax + at, arg);
+				loadArgmax<V>(argmax + at, arg);
 				loads<V>(g1 + at, g);
 				if (g2) {
 					loads<V>(g2 + at, other);
@@ -106,8 +107,8 @@ __device__ __forceinline__ void maxBackward(const act *g1, const act *g2, const 
 	}
 }
 
-// maxpool_backward sets dx [batch, size, size, c] from the gradient g1 (+ g2 unless null) of y [batch, out, out, c].
-// Blocks are numbered (part of a row of dx, row, image).
+// maxpool_backward computes dx [batch, size, size, c] from the gradient g1 (+ g2 unless null) of y [batch, out, out,
+// c]. Blocks are indexed by (part of a row of dx, row, image).
 extern "C" __launch_bounds__(POOL_THREADS)
 __global__ void maxpool_backward(const act *g1, const act *g2,
 		const unsigned char *argmax, act *dx, int size, int out, int c, int batch) {
@@ -143,8 +144,7 @@ template <int V> __device__ __forceinline__ void avgForward(const act *x, act *y
 	stores<V>(y + (size_t)image * c + channel, sum);
 }
 
-// avgpool_forward sets y [batch, c] to the means of x [batch, pixels, c]. Blocks of POOL_THREADS threads take batch·c
-// in turn.
+// avgpool_forward sets y [batch, c] to the means of x [batch, pixels, c]. Blocks of POOL_THREADS threads cover batch·c.
 extern "C" __launch_bounds__(POOL_THREADS)
 __global__ void avgpool_forward(const act *x, act *y, int pixels, int c, int batch) {
 	if (c % LANES == 0) {
@@ -173,7 +173,7 @@ template <int V> __device__ __forceinline__ void avgBackward(const act *dy, act 
 	}
 }
 
-// avgpool_backward sets dx [batch, pixels, c] from the gradient dy of y [batch, c].
+// avgpool_backward computes dx [batch, pixels, c] from the gradient dy of y [batch, c].
 extern "C" __launch_bounds__(POOL_THREADS)
 __global__ void avgpool_backward(const act *dy, act *dx, int pixels, int c, int batch) {
 	if (c % LANES == 0) {

@@ -1,28 +1,28 @@
-// Where the weights of sub-nets lie, and how they get to where products and norms read them.
+// Where the weights of sub-nets are stored, and how products and norms get them.
 
-// chunk is a run of a network's flat vector of parameters that lies in one piece. Go: chunk.
+// chunk is a range of a network's flat parameter vector that is contiguous in memory. In Go: chunk.
 struct chunk {
 	int offset; // in the flat vector
-	int count;  // elements, 4096 at most
-	int tensor; // that it is of
+	int count;  // number of elements, at most 4096
+	int tensor; // index of its tensor
 	int flags;  // PRODUCT, ADAPT
-	int level;  // level of the group that holds it, -1: what all sub-nets share
+	int level;  // level of its group; -1 if shared by all sub-nets
 	int pos;    // in the group
 };
 
-#define PRODUCT 1 // weight of a product: its gradient is of activations
-#define ADAPT 2   // LARS scales its steps
+#define PRODUCT 1 // weight of a product, whose gradient is in activations
+#define ADAPT 2   // LARS adapts the learning rate
 
 #define LEVELS 4
 
-// step says which sub-net is trained, and how fast. Go: step.
+// step says which sub-net is trained, and how. In Go: step.
 struct step {
 	float lr;
 	float size, decay, root; // coefficients of AdamW
-	int levels;              // groups of the sub-net; what other levels would hold is in base
-	int vectors;             // of the state beside the weights
-	int params;              // elements of base and of a vector of its state
-	float momentum;          // of a target network
+	int levels;              // number of levels at which the sub-net has a group; other elements are in base
+	int vectors;             // number of state vectors
+	int params;              // elements of base and of each of its state vectors
+	float momentum;          // of the target network
 	unsigned long long base, state;                       // addresses of floats [params] and [vectors, params]
 	unsigned long long group[LEVELS], groupState[LEVELS]; // [groupSize] and [vectors, groupSize]
 	int groupSize[LEVELS];
@@ -30,7 +30,7 @@ struct step {
 
 __device__ __forceinline__ bool inBase(const step *s, const chunk &c) { return c.level < 0 || c.level >= s->levels; }
 
-// weightsOf is where the elements of a chunk lie.
+// weightsOf returns the address of a chunk's weights.
 __device__ __forceinline__ float *weightsOf(const step *s, const chunk &c) {
 	if (inBase(s, c)) {
 		return (float *)s->base + c.offset;
@@ -38,7 +38,7 @@ __device__ __forceinline__ float *weightsOf(const step *s, const chunk &c) {
 	return (float *)s->group[c.level] + c.pos;
 }
 
-// stateOf is where vector k of the state beside them lies.
+// stateOf returns the address of a chunk's part of state vector k.
 __device__ __forceinline__ float *stateOf(const step *s, const chunk &c, int k) {
 	if (inBase(s, c)) {
 		return (float *)s->state + (size_t)k * s->params + c.offset;
@@ -46,8 +46,8 @@ __device__ __forceinline__ float *stateOf(const step *s, const chunk &c, int k) 
 	return (float *)s->groupState[c.level] + (size_t)k * s->groupSize[c.level] + c.pos;
 }
 
-// gather makes the sub-net's weights, or a vector from 0 on beside them, the network's: params, and weights unless
-// null. A block takes one chunk.
+// gather copies the sub-net's weights, or state vector 0, 1, ..., to a network: to params, and to weights unless null.
+// Each block copies one chunk.
 extern "C" __launch_bounds__(THREADS)
 __global__ void gather(const chunk *chunks, const step *s, int vector, float *params, act *weights) {
 	chunk c = chunks[blockIdx.x];
@@ -61,7 +61,7 @@ __global__ void gather(const chunk *chunks, const step *s, int vector, float *pa
 	}
 }
 
-// follow moves a vector beside the weights towards them. A block takes one chunk.
+// follow updates a state vector by EMA of the weights. Each block handles one chunk.
 extern "C" __launch_bounds__(THREADS)
 __global__ void follow(const chunk *chunks, const step *s, int vector) {
 	chunk c = chunks[blockIdx.x];
@@ -72,10 +72,10 @@ __global__ void follow(const chunk *chunks, const step *s, int vector) {
 	}
 }
 
-// CONVERTED is the number of elements that a thread of convert takes.
+// CONVERTED is the number of elements per thread of convert.
 #define CONVERTED 4
 
-// convert sets y [n] to the activations nearest to x.
+// convert rounds x [n] to activations y.
 extern "C" __launch_bounds__(THREADS)
 __global__ void convert(const float *__restrict__ x, act *__restrict__ y, unsigned long long n) {
 	size_t at = (size_t)blockIdx.x * (CONVERTED * THREADS) + threadIdx.x;

@@ -1,12 +1,12 @@
-// Updates of a sub-net's weights, where they lie, from the parameters that were gathered for the step and their
-// gradients: grads, or dweights for the weights of products. A block of THREADS threads takes one chunk unless a kernel
-// says otherwise.
+// Update a sub-net's weights in place, from the parameters gathered for the step and their gradients: dweights for the
+// weights of products, grads for all others. Each block of THREADS threads handles one chunk unless a kernel says
+// otherwise.
 
 __device__ __forceinline__ float gradOf(const chunk &c, const float *grads, const act *dweights, int i) {
 	return c.flags & PRODUCT ? load(dweights[c.offset + i]) : grads[c.offset + i];
 }
 
-// descend is a step of SGD with the gradient's factor scale:
+// descend performs a step of SGD with the gradient scaled by scale:
 //
 //	d = scale·(g + decay·w), v = momentum·v + d
 //	w = w - lr·v, with Nesterov w - lr·(d + momentum·v)
@@ -23,14 +23,14 @@ __device__ __forceinline__ void descend(const chunk &c, const step *s, const flo
 	}
 }
 
-// sgd takes a step of SGD.
+// sgd performs a step of SGD.
 extern "C" __launch_bounds__(THREADS)
 __global__ void sgd(const chunk *chunks, const step *s, const float *params,
 		const float *grads, const act *dweights, float momentum, float decay, int nesterov) {
 	descend(chunks[blockIdx.x], s, params, grads, dweights, 1, decay, momentum, nesterov);
 }
 
-// lars_norms sums the squares of a chunk's weights and of its gradient: squares [chunks, 2].
+// lars_norms computes the sums of squares of a chunk's weights and gradient, squares [chunks, 2].
 extern "C" __launch_bounds__(THREADS)
 __global__ void lars_norms(const chunk *chunks, const float *params, const float *grads,
 		const act *dweights, float *squares) {
@@ -50,7 +50,7 @@ __global__ void lars_norms(const chunk *chunks, const float *params, const float
 	}
 }
 
-// firstOf is the first of n chunks, sorted by tensor, that is of a tensor or a later one.
+// firstOf returns the first of n chunks, sorted by tensor, that belongs to the given tensor or a later one.
 __device__ __forceinline__ int firstOf(const chunk *chunks, int n, int tensor) {
 	int low = 0, high = n;
 	while (low < high) {
@@ -64,8 +64,8 @@ __device__ __forceinline__ int firstOf(const chunk *chunks, int n, int tensor) {
 	return low;
 }
 
-// lars_ratios sets ratios [tensors] to trust·|w| / (|g| + decay·|w| + 1e-8), to 0 where the gradient is. A block
-// takes one tensor.
+// lars_ratios sets ratios [tensors] to trust·|w| / (|g| + decay·|w| + 1e-8), or to 0 if the gradient is 0. Each block
+// handles one tensor.
 extern "C" __launch_bounds__(THREADS)
 __global__ void lars_ratios(const chunk *chunks, int n, const float *squares, float *ratios,
 		float trust, float decay) {
@@ -83,8 +83,7 @@ __global__ void lars_ratios(const chunk *chunks, int n, const float *squares, fl
 	}
 }
 
-// lars takes a step of LARS. Tensors that it does not adapt to, or cannot, are updated as SGD without weight decay
-// does.
+// lars performs a step of LARS. Tensors without ADAPT or with a ratio of 0 get SGD without adaptation or weight decay.
 extern "C" __launch_bounds__(THREADS)
 __global__ void lars(const chunk *chunks, const step *s, const float *params,
 		const float *grads, const act *dweights, const float *ratios, float momentum, float decay, int nesterov) {
@@ -94,7 +93,8 @@ __global__ void lars(const chunk *chunks, const step *s, const float *params,
 	descend(c, s, params, grads, dweights, adapt ? ratio : 1, adapt ? decay : 0, momentum, nesterov);
 }
 
-// adamw takes a step of AdamW, with a = 1 - beta1, b = 1 - beta2 and what the step's number decides in the step:
+// adamw performs a step of AdamW, with a = 1 - beta1 and b = 1 - beta2; s has the coefficients that depend on the step
+// number:
 //
 //	m += a·(g - m), v += b·(g² - v)
 //	w = decay·w - size·m / (√v + root)

@@ -1,12 +1,12 @@
-/* Prints the values of constants.go and the layouts of api.go's structs as the headers of CUDA have them. To renew
- * constants.json, in this folder, with a CUDA toolkit and cuDNN 9 installed:
+/* Prints the values of constants.go and the layouts of api.go's structs, from the CUDA headers. To update
+ * constants.json, run in this folder, with a CUDA toolkit and cuDNN 9 installed:
  *
  *   gcc -w -I/usr/local/cuda/include constants.c -o constants && ./constants >constants.json
  *
- * It was made from the headers in the wheels nvidia-cuda-runtime-cu12, nvidia-cublas-cu12, nvidia-cudnn-cu12 and
- * nvidia-cuda-nvrtc-cu12, with one -I for each. They lack crt/host_defines.h and nv/target, which do nothing for C: a
- * file crt/host_defines.h of empty macros (CUDARTAPI, __host__, ...) stood in for the one, and
- * -D__CUDA_FP16_H__ -D__CUDA_BF16_H__ -D__half=short -D__nv_bfloat16=short left out what wants the other.
+ * The current file is from the headers in the wheels nvidia-cuda-runtime-cu12, nvidia-cublas-cu12, nvidia-cudnn-cu12 and
+ * nvidia-cuda-nvrtc-cu12, with one -I for each. They lack crt/host_defines.h and nv/target, which C does not need: a
+ * file crt/host_defines.h of empty macros (CUDARTAPI, __host__, ...) replaced the former, and
+ * -D__CUDA_FP16_H__ -D__CUDA_BF16_H__ -D__half=short -D__nv_bfloat16=short excluded what includes the latter.
  */
 #include <stddef.h>
 #include <stdio.h>

@@ -9,8 +9,8 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-// vdpbf16ps writes VDPBF16PS, which neither avo nor Go's assembler knows: to every float of sum it adds the products of
-// the halves of the words of a and b. All three have the same size, 16 or 8 floats.
+// vdpbf16ps writes VDPBF16PS, which neither avo nor Go's assembler supports: to each float of sum it adds the products
+// of the halves of the words of a and b. All three have the same size, 16 or 8 floats.
 func vdpbf16ps(b, a, sum Op) {
 	number := func(r Op) uint8 { return uint8(r.(Physical).PhysicalIndex()) }
 	reg, vvvv, rm := number(sum), number(a), number(b)
@@ -21,14 +21,14 @@ func vdpbf16ps(b, a, sum Op) {
 		not(reg, 3)<<7 | not(rm, 4)<<6 | not(rm, 3)<<5 | not(reg, 4)<<4 | 0b10, // map 0F 38
 		^vvvv&0xf<<3 | 0b110,        // prefix F3
 		length<<5 | not(vvvv, 4)<<3, //
-		0x52,                        // the operation
-		0b11<<6 | reg&7<<3 | rm&7,   // all in registers
+		0x52,                        // opcode
+		0b11<<6 | reg&7<<3 | rm&7,   // register operands
 	} {
 		Instruction(&ir.Instruction{Opcode: "BYTE", Operands: []Op{U8(code)}})
 	}
 }
 
-// constants are vectors of eight times the same 32 bits.
+// constants are vectors with eight times the same 32 bits.
 type constants map[uint32]Mem
 
 func (c constants) eight(bits uint32) Mem {
@@ -43,11 +43,11 @@ func (c constants) eight(bits uint32) Mem {
 	return m
 }
 
-// rounded loads eight floats, rounded to bfloat16; the low halves are arbitrary.
+// rounded loads eight floats, rounded to bfloat16 in the high halves; the low halves are undefined.
 func (c constants) rounded(from Mem) VecVirtual {
 	x, up, isNaN, quiet := YMM(), YMM(), YMM(), YMM()
 	VMOVUPS(from, x)
-	VPSRLD(U8(16), x, up) // whether to round up a tie: the last bit that stays
+	VPSRLD(U8(16), x, up) // rounds ties to even: the last bit that is kept
 	VPAND(c.eight(1), up, up)
 	VPADDD(x, up, up)
 	VPADDD(c.eight(0x7fff), up, up)
@@ -57,14 +57,14 @@ func (c constants) rounded(from Mem) VecVirtual {
 	return up
 }
 
-// joined makes words of rounded floats.
+// joined packs rounded floats into words.
 func joined(low, high VecVirtual) VecVirtual {
 	VPSRLD(U8(16), low, low)
 	VPBLENDW(U8(0b10101010), high, low, low)
 	return low
 }
 
-// neighbours loads sixteen floats as words of neighbours.
+// neighbours loads 16 floats as words of adjacent ones.
 func (c constants) neighbours(at func(vector int) Mem) VecVirtual {
 	first, second := c.rounded(at(0)), c.rounded(at(1))
 	even, odd := YMM(), YMM() // floats 0 2 8 10 4 6 12 14 and the ones after them
@@ -75,8 +75,8 @@ func (c constants) neighbours(at func(vector int) Mem) VecVirtual {
 	return words
 }
 
-// joins writes the making of words. The contracts are documented at the fields joinVectors and joinNeighbourVectors of
-// type isa.
+// joins writes the functions that make words. The fields joinVectors and joinNeighbourVectors of type isa document
+// them.
 func (c constants) joins() {
 	TEXT("avx2Join", NOSPLIT, "func(dst, low, high *byte, n int)")
 	dst, n := Load(Param("dst"), GP64()), Load(Param("n"), GP64())

@@ -1,7 +1,7 @@
 """Writes the reference values of this package's tests with PyTorch and torchvision, in double precision.
 
     python make_golden.py        # writes net_*.safetensors, train_*.safetensors and losses.safetensors beside itself
-    python make_golden.py FILE   # checks that torchvision takes the ResNet-18 that TestModelFile writes where SDR_MODEL_OUT says
+    python make_golden.py FILE   # checks that torchvision loads the ResNet-18 that TestModelFile wrote to SDR_MODEL_OUT
 
 Weights and images are not stored: both sides compute them from an integer hash (hashed and initialise here and in nn_test.go).
 """
@@ -101,7 +101,7 @@ def initialise(net):
 
 
 def digest(out, prefix, net):
-    """Of every parameter's gradient: its norm and two projections on hashed directions."""
+    """Stores the norm of each parameter's gradient and its projections on two hashed directions."""
     for name, p in net.named_parameters():
         g = p.grad if p.grad is not None else torch.zeros_like(p)
         out[f"{prefix}.{name}"] = torch.stack(
@@ -109,7 +109,7 @@ def digest(out, prefix, net):
 
 
 def passes(net, images):
-    """One pass a view, as training does it."""
+    """One pass per view, as in training."""
     h, z, p = zip(*(net(v) for v in images.chunk(2)))
     return torch.cat(h), torch.cat(z), torch.cat(p)
 
@@ -152,16 +152,16 @@ def ntxent_loss(z, temperature):
 
 
 def training_images(step):
-    """Two views of 16 images [32, 16, 16, 3]: the colour of each image, with other noise in each view."""
+    """Two views of 16 images, [32, 16, 16, 3]: one color per image, with different noise in each view."""
     colour = hashed(f"colours {step}", 16, 1, 1, 3).repeat(2, 1, 1, 1)
     return colour + hashed(f"noise {step}", 32, 16, 16, 3) / 2
 
 
 def reference_training(net, loss_of, lr, steps, dtype=torch.float64, noise=0, bf16=False):
-    """Losses of steps of SGD, each on other images, from weights that are changed by a share of about noise.
+    """Losses of SGD steps, each on new images, from weights with a relative perturbation of about noise.
 
-    BatchNorms start with half the scale and a shift of 1 more: ReLU then works mostly away from its kink, and rounding
-    errors do not grow from step to step as they otherwise do (float32 alone would be off by 0.1 after 20 steps).
+    BatchNorms start with half the scale and a shift that is larger by 1: ReLU then mostly operates away from its kink, and
+    rounding errors do not grow from step to step as they otherwise would (float32 would be off by 0.1 after 20 steps).
     """
     with torch.no_grad():
         for m in net.modules():
@@ -193,10 +193,9 @@ def reference_losses():
         out[name] = loss.detach()
         out[name + ".grad"], = torch.autograd.grad(loss, x)
     labels = torch.arange(12) * 5 % 7
-    for name, smoothing in (("entropy", 0), ("smooth", 0.1)):
-        logits = (8 * x).detach().requires_grad_()
-        out[name] = F.cross_entropy(logits, labels, label_smoothing=smoothing)
-        out[name + ".grad"], = torch.autograd.grad(out[name], logits)
+    logits = (8 * x).detach().requires_grad_()
+    out["entropy"] = F.cross_entropy(logits, labels)
+    out["entropy.grad"], = torch.autograd.grad(out["entropy"], logits)
     out["collapse"] = F.normalize(x.detach()).std(dim=0).mean()
     save("losses", out)
 
@@ -210,11 +209,11 @@ def main():
         net = Narrow(BasicBlock, [2, 2, 2, 2], 4, small=True)
         with safe_open(sys.argv[1], "pt") as f:
             net.load_state_dict({k: f.get_tensor(k) for k in f.keys()}, strict=True)
-        print("torchvision takes it")
+        print("torchvision loads it")
         sys.exit()
 
     torch.set_num_threads(1)  # the nets are small
-    torch.backends.mkldnn.enabled = False  # its float32 convolutions of few channels write outside their memory (torch 2.15, AVX2)
+    torch.backends.mkldnn.enabled = False  # its float32 convolutions with few channels write out of bounds (torch 2.15, AVX2)
     reference_net("resnet18", simsiam(4, 16, 12, 8), size=16, batch=8)
     reference_net("resnet34", simclr(BasicBlock, [3, 4, 6, 3], 2, True, 16, 12, 10), size=24, batch=6)
     reference_net("resnet50", simclr(Bottleneck, [3, 4, 6, 3], 4, False, 128, 12, 10), size=40, batch=6)
@@ -223,15 +222,16 @@ def main():
     for name, make, loss, lr, steps in (
         ("simsiam", lambda: simsiam(4, 16, 12, 8), lambda z, p: cosine_loss(p, z), 0.03, 20),
         ("ntxent", lambda: simclr(*resnet18, 4, True, 32, 16, 12), lambda z, p: ntxent_loss(z, 0.2), 0.004, 20),
-        # Rounding errors grow from step to step: after 200 of NT-Xent at 0.001, even at a temperature of 0.5, PyTorch's
-        # own float32 is 6 % off. With BatchNorm behind every layer of the projector training is calm: weights that differ
-        # by 1e-6 end 1e-6 of the loss apart. SimSiam has that already and needs but a smaller rate.
+        # Rounding errors grow from step to step: after 200 steps of NT-Xent at a learning rate of 0.001, even at a
+        # temperature of 0.5, PyTorch's own float32 is off by 6 %. With BatchNorm after each layer of the projector, training
+        # is stable: for weights that differ by 1e-6, losses end up differing by 1e-6. SimSiam has these BatchNorms and needs
+        # only a lower rate.
         ("simsiam_long", lambda: simsiam(8, 32, 24, 16), lambda z, p: cosine_loss(p, z), 0.01, 200),
         ("ntxent_long", lambda: simclr(*resnet18, 8, True, 64, 32, 24, norm=True), lambda z, p: ntxent_loss(z, 0.5), 0.003, 200),
     ):
         double = reference_training(make(), loss, lr, steps)
         losses = {"losses": double}
-        if steps == 200:  # what bfloat16 does to PyTorch's own training
+        if steps == 200:  # the effect of bfloat16 on PyTorch's own training
             torch.backends.mkldnn.enabled = True
             losses["bf16"] = reference_training(make(), loss, lr, steps, torch.float32, bf16=True)
             torch.backends.mkldnn.enabled = False

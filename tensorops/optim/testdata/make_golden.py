@@ -14,7 +14,7 @@ def draw(*shape):
     return (torch.randn(*shape, generator=generator) * 1e4).round().double() / 1e4
 
 
-# Weights and biases in turn. One tensor starts as zeros, and one gets no gradient in some steps.
+# Weights and biases alternate. One tensor starts as zeros, and one has a zero gradient in some steps.
 sizes = [12, 3, 21, 5, 9, 1]
 weights = [draw(n) for n in sizes]
 weights[4] *= 0
@@ -25,7 +25,7 @@ rates = [0.3 / (1 + step) for step in range(STEPS)]
 
 
 def lars(params, **kwargs):
-    """Biases apart, as solo-learn and lightly train SimCLR."""
+    """Biases in a parameter group of their own, as solo-learn and lightly train SimCLR."""
     return LARS([{"params": params[0::2]}, {"params": params[1::2], "weight_decay": 0.0}], lr=1, **kwargs)
 
 

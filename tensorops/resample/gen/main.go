@@ -1,5 +1,5 @@
-// Command gen writes the inner loops of package resample in assembly for AVX2, with their Go declarations. They compute
-// what the Go functions named with them do, to the bit.
+// Command gen writes the AVX2 assembly loops of package resample and their Go declarations. They compute the same bits
+// as the Go functions that their comments name.
 package main
 
 import (
@@ -8,12 +8,12 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-// precision is that of the package: fractional bits of a weight.
+// precision is the package's constant of that name.
 const precision = 22
 
 func main() {
 	ConstraintExpr("amd64")
-	half := GLOBL("half", RODATA|NOPTR) // what a sum begins with
+	half := GLOBL("half", RODATA|NOPTR) // the initial value of a sum
 	for i := range 8 {
 		DATA(4*i, I32(1<<(precision-1)))
 	}
@@ -22,10 +22,10 @@ func main() {
 	Generate()
 }
 
-// row writes one row of axis.rows: a pixel, as four 32-bit numbers of which the last is of no use, at a time.
+// row writes the loop over one row. It handles a pixel at a time, as four 32-bit integers, the last unused.
 func row(half Mem) {
 	TEXT("avx2Row", NOSPLIT, "func(to, row []uint8, spans []struct{ first, n int }, weights []int32)")
-	Doc("avx2Row is scaleRow. It reads a byte behind the row and writes one behind the last pixel.")
+	Doc("avx2Row is scaleRow. It also reads the byte after the row and writes the byte after the last pixel.")
 	Pragma("noescape")
 	to, from := Load(Param("to").Base(), GP64()), Load(Param("row").Base(), GP64())
 	spans, left := Load(Param("spans").Base(), GP64()), Load(Param("spans").Len(), GP64())
@@ -61,10 +61,10 @@ func row(half Mem) {
 	RET()
 }
 
-// column writes one row of axis.columns, sixteen bytes at a time.
+// column writes the loop over one output row, 16 bytes at a time.
 func column(half Mem) {
 	TEXT("avx2Column", NOSPLIT, "func(to, rows []uint8, weights []int32, stride, groups int)")
-	Doc("avx2Column is scaleColumns for so many groups of sixteen bytes.")
+	Doc("avx2Column is scaleColumns for the given number of groups of 16 bytes.")
 	Pragma("noescape")
 	to, from := Load(Param("to").Base(), GP64()), Load(Param("rows").Base(), GP64())
 	weights, taps := Load(Param("weights").Base(), GP64()), Load(Param("weights").Len(), GP64())

@@ -1,8 +1,8 @@
 """Writes golden.safetensors with the reference implementation (needs torch, safetensors).
 
-With --check FILE it reads a file written by this package instead and compares
-it with the same tensors: python make_golden.py --check /tmp/ours.safetensors
-(the Go test TestWriteForPython writes that file where SDR_SAFETENSORS_OUT says).
+With --check FILE it reads a file that this package wrote instead and compares
+it with these tensors: python make_golden.py --check /tmp/ours.safetensors
+(the Go test TestWriteForPython writes that file, to the path in SDR_SAFETENSORS_OUT).
 """
 
 import pathlib

@@ -2,7 +2,7 @@
 
     python make_golden.py   # writes byol.safetensors beside itself
 
-Weights and images are computed on both sides, see nn/testdata/make_golden.py.
+Both sides compute weights and images, see nn/testdata/make_golden.py.
 """
 
 import copy
@@ -27,8 +27,8 @@ STEPS, LR, BASE = 20, 0.03, 0.9
 
 
 def byol():
-    """lightly's example (examples/pytorch/byol.py), but for the target's update after the optimizer's as in the paper,
-    with a momentum per step instead of per epoch."""
+    """lightly's examples/pytorch/byol.py, except that the target is updated after the optimizer step, as in the paper,
+    and the momentum changes per step instead of per epoch."""
     student = Narrow(BasicBlock, [2, 2, 2, 2], WIDTH, small=True)
     student.projector = BYOLProjectionHead(8 * WIDTH, HIDDEN, DIM).layers
     student.predictor = BYOLPredictionHead(DIM, PREDICTOR, DIM).layers

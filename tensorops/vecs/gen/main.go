@@ -1,5 +1,5 @@
-// Command gen writes the loops of package vecs in assembly, with their Go declarations. What each loop computes is
-// documented at the exported function of its name; their arguments are known not to be empty.
+// Command gen writes the assembly loops of package vecs and their Go declarations. The exported function of a loop's
+// name documents what it computes; no argument is empty.
 package main
 
 import (
@@ -10,7 +10,7 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-// unroll is how many vectors a step of the main loop handles. Four vectors with two sums and a mean each fit the 16
+// unroll is the number of vectors per iteration of the main loop. Four vectors with two sums and a mean each fit the 16
 // registers of AVX2.
 const unroll = 4
 
@@ -127,12 +127,12 @@ func (s isa) zero() VecVirtual {
 // loop is a function being written.
 type loop struct {
 	isa
-	bases  map[string]Register // of the slices
-	offset Register            // of the present element from the bases, in bytes
+	bases  map[string]Register // addresses of the slices
+	offset Register            // of the current element, in bytes
 	zeros  VecVirtual
 }
 
-// begin starts a function of slices.
+// begin starts a function of slices and scalars.
 func (s isa) begin(name, slices, scalars string) *loop {
 	TEXT(s.name+name, NOSPLIT, "func("+slices+" []float32"+scalars+")")
 	Pragma("noescape")
@@ -146,7 +146,7 @@ func (l *loop) base(slices string) {
 	}
 }
 
-// mask makes the mask that selects the first n lanes.
+// mask returns a mask of the first n lanes.
 func (l *loop) mask(n Register) Op {
 	if l.evex() {
 		bits := GP64()
@@ -163,8 +163,8 @@ func (l *loop) mask(n Register) Op {
 	return m
 }
 
-// across writes the steps over n elements: as many full steps of unroll vectors as there are, then single vectors,
-// then the rest under a mask; their number is left in n.
+// across writes the loop over n elements: first iterations of unroll vectors, then single vectors, then the rest under
+// a mask. It leaves the number of masked elements in n.
 func (l *loop) across(n Register, step func(vecs int, mask Op)) {
 	for _, vecs := range []int{unroll, 1} {
 		label := map[int]string{unroll: "unrolled", 1: "single"}[vecs]
@@ -209,7 +209,7 @@ func (s isa) tiled(name, data, tiles string, body func(v vector)) {
 	RET()
 }
 
-// along is a step of an elementwise loop.
+// along returns one iteration of an elementwise loop.
 func (l *loop) along(body func(v vector)) func(vecs int, mask Op) {
 	return func(vecs int, mask Op) {
 		for i := range vecs {
@@ -239,8 +239,8 @@ func (s isa) flat(name, data, coefficients string, body func(v vector, c map[str
 	RET()
 }
 
-// summed writes a loop over rows as long as the tiles s, q and mean. body returns what is to be added to s, and what
-// that is to be multiplied with and added to q.
+// summed writes a loop over rows as long as the tiles s, q and mean. body returns the summand of s and the factor that
+// turns it into the summand of q.
 func (s isa) summed(name, args string, body func(v vector) (value, deviation VecVirtual)) {
 	l := s.begin(name, args, "")
 	l.base(args)
@@ -292,19 +292,19 @@ func (s isa) summed(name, args string, body func(v vector) (value, deviation Vec
 	RET()
 }
 
-// vector is a place in a loop where one vector of every slice is handled.
+// vector is a position in a loop that handles one vector of every slice.
 type vector struct {
 	*loop
-	disp int        // bytes behind the offset
+	disp int        // bytes after the offset
 	mask Op         // nil for a whole vector
-	mean VecVirtual // of summed
+	mean VecVirtual // for summed
 }
 
 func (v vector) mem(slice string) Mem {
 	return Mem{Base: v.bases[slice], Index: v.offset, Scale: 1, Disp: v.disp}
 }
 
-// load returns a vector of a slice in a register of its own.
+// load loads a vector of a slice into a new register.
 func (v vector) load(slice string) VecVirtual {
 	r := v.vec()
 	switch {
@@ -344,13 +344,14 @@ func (v vector) scaleShift() VecVirtual {
 	return sum
 }
 
-// rectify sets r to max(r, 0) and returns it. NaN stays NaN: of an unordered pair the first operand is taken.
+// rectify computes max(r, 0) in place and returns it. NaN stays NaN: of an unordered pair, VMAXPS takes the first
+// operand.
 func (v vector) rectify(r VecVirtual) VecVirtual {
 	VMAXPS(r, v.zeros, r)
 	return r
 }
 
-// gate sets r to 0 where y is.
+// gate sets r to 0 where y is 0.
 func (v vector) gate(r, y VecVirtual) {
 	const notEqual = 4 // or unordered
 	if v.evex() {

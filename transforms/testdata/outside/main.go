@@ -71,7 +71,7 @@ func describe(s beam.Scope) {
 	images, dead := imageio.Read(s, *photos)
 	features, failed := inference.Embed(s, images, inference.Config{Model: *model})
 	assigned, centroids := kmeans.Cluster(s, features, kmeans.Config{Column: "feature", Branching: []int{2}, Iterations: 5})
-	classifier := probe.Fit(s, features, probe.Config{Label: "class", C: []float64{1}, MaxIterations: 100, Tolerance: 1e-5})
+	classifier := probe.Fit(s, features, probe.Config{Label: "class", C: []float64{1}})
 	for name, col := range map[string]beam.PCollection{"features": features, "assigned": assigned, "centroids": centroids, "classifier": classifier} {
 		arrowio.WriteParquet(s, filepath.Join(*out, name+".parquet"), col)
 	}

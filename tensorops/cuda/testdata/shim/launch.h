@@ -1,4 +1,4 @@
-// What Go calls. It follows the kernels, and a table of them follows it.
+// The entry points for Go. This file follows the kernels; a table of them follows it.
 #include <utility>
 
 template <typename... A, size_t... I> static void unpack(void (*f)(A...), void **args, std::index_sequence<I...>) {
@@ -9,7 +9,7 @@ template <typename... A> static void unpack_all(void (*f)(A...), void **args) {
 	unpack(f, args, std::index_sequence_for<A...>());
 }
 
-// call calls a kernel with arguments as cuLaunchKernel takes them: the address of each.
+// call calls a kernel with arguments like cuLaunchKernel's: the address of each value.
 template <auto kernel> static void call(void **args) { unpack_all(kernel, args); }
 
 struct entry_point {
@@ -19,8 +19,8 @@ struct entry_point {
 
 extern const entry_point table_of_kernels[];
 
-// shim_launch runs a kernel and returns 0; 1: there is none of that name, 2: a block has too many threads, 3: threads
-// of a block do not all come to __syncthreads.
+// shim_launch runs a kernel and returns 0, or 1 if no kernel has that name, 2 if a block has too many threads, 3 if not
+// all threads of a block reach __syncthreads.
 extern "C" int shim_launch(const char *name, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
 		unsigned bz, void **args) {
 	const entry_point *e = table_of_kernels;
@@ -50,8 +50,8 @@ extern "C" int shim_launch(const char *name, unsigned gx, unsigned gy, unsigned 
 	return 0;
 }
 
-// shim_layout tells how the structs lie that Go fills: the size of chunk, then that of step and the offsets of its
-// members.
+// shim_layout returns the layout of the structs that Go fills: the size of chunk, then the size of step and the offsets
+// of its members.
 extern "C" void shim_layout(int *to) {
 	const int layout[] = {
 		(int)sizeof(chunk),

@@ -1,5 +1,5 @@
-// CUDA C for g++: the kernels run on the CPU. Blocks run one after the other; the threads of a block are fibers that
-// run in turn from one __syncthreads to the next, so everything is deterministic.
+// CUDA C for g++: runs the kernels on the CPU. Blocks run one after the other. The threads of a block are fibers that
+// take turns running up to the next __syncthreads, so everything is deterministic.
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -40,7 +40,7 @@ static inline unsigned __float_as_uint(float v) {
 static inline int min(int a, int b) { return a < b ? a : b; }
 static inline int max(int a, int b) { return a > b ? a : b; }
 
-// A fiber is a stack; a switch keeps what a function must keep for its caller.
+// A fiber is a stack; a switch saves the callee-saved registers.
 extern "C" void shim_switch(void **save, void *load);
 asm(R"(
 .text
@@ -67,12 +67,12 @@ enum { MAX_THREADS = 1024, STACK = 16 << 10 };
 alignas(64) static unsigned char stacks[MAX_THREADS][STACK];
 
 static struct fiber {
-	void *at; // its stack pointer
+	void *at; // saved stack pointer
 	dim3 idx;
 	bool done;
 } fibers[MAX_THREADS];
 
-static void *scheduler; // the stack pointer of who runs the fibers
+static void *scheduler; // stack pointer of the code that runs the fibers
 static unsigned running;
 static void (*kernel)(void **);
 static void **arguments;
@@ -91,13 +91,14 @@ static void fiber_main() {
 	__builtin_trap();
 }
 
-// run_block runs a block; false: some threads ended while others waited for them.
+// run_block runs a block. It returns false if some threads ended while others waited for them.
 static bool run_block() {
 	unsigned n = 0;
 	for (unsigned z = 0; z < blockDim.z; z++) {
 		for (unsigned y = 0; y < blockDim.y; y++) {
 			for (unsigned x = 0; x < blockDim.x; x++, n++) {
-				// Six registers, then where to return to; a function finds its stack 8 bytes off a multiple of 16.
+				// Six registers, then the return address; on entry, a function's stack pointer is 8 bytes off a
+				// multiple of 16.
 				void **top = (void **)(stacks[n] + STACK) - 8;
 				memset(top, 0, 8 * sizeof(void *));
 				top[6] = (void *)fiber_main;
@@ -105,7 +106,7 @@ static bool run_block() {
 			}
 		}
 	}
-	for (bool backwards = false;; backwards = !backwards) { // in either order, to show that a barrier is missing
+	for (bool backwards = false;; backwards = !backwards) { // alternate the order, to expose missing barriers
 		unsigned done = 0;
 		for (unsigned i = 0; i < n; i++) {
 			running = backwards ? n - 1 - i : i;

@@ -1,12 +1,12 @@
-// Package winograd holds the matrices of Winograd's minimal filtering algorithms for 3x3 convolutions of stride 1
-// (Lavin and Gray, arXiv 1509.09308). It is shared by package kernels and its code generator.
+// Package winograd has the matrices of Winograd's minimal filtering algorithms for 3x3 convolutions with stride 1
+// (Lavin and Gray, arXiv 1509.09308). Package kernels and its code generator share it.
 package winograd
 
-// Algorithm is F(MxM, 3x3): from an input tile X of (M+2)x(M+2) pixels and a filter W it computes the output tile
+// Algorithm is F(MxM, 3x3). From an input tile X of (M+2)x(M+2) pixels and a filter W it computes the output tile
 //
 //	Y = Aᵀ[(G W Gᵀ) ∘ (Bᵀ X B)]A
 //
-// of MxM pixels, ∘ being the product element by element. Its transposition with respect to W is
+// of MxM pixels, where ∘ is the elementwise product. The gradient of W is
 //
 //	dW = Gᵀ[(Bᵀ X B) ∘ (A dY Aᵀ)]G
 type Algorithm struct {
@@ -30,21 +30,22 @@ func (m Matrix) Transpose() Matrix {
 	return t
 }
 
-// Transform is P in the two-dimensional transform P X Pᵀ.
+// Transform is a two-dimensional transform P X Pᵀ.
 type Transform struct {
 	Name string
 	P    Matrix
 }
 
-// Transforms lists what the algorithm needs: of the input, the filter, the output's gradient, the product (to the
-// output) and the summed product (to the filter's gradient).
+// Transforms lists the transforms of the input, the filter, the output's gradient, the product (to the output) and the
+// summed product (to the filter's gradient).
 func (a Algorithm) Transforms() []Transform {
 	return []Transform{
 		{"Input", a.BT}, {"Filter", a.G}, {"OutputGrad", a.AT.Transpose()}, {"Output", a.AT}, {"FilterGrad", a.G.Transpose()},
 	}
 }
 
-// Algorithms lists F(2x2,3x3), F(3x3,3x3) and F(4x4,3x3), made from the points 0, 1, -1, (2, -2) and infinity.
+// Algorithms lists F(2x2,3x3), F(3x3,3x3) and F(4x4,3x3). Their interpolation points are 0, 1, -1 and infinity, for M
+// of 3 and 4 also 2, and for 4 also -2.
 var Algorithms = []Algorithm{
 	{
 		M: 2,

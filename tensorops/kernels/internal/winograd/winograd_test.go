@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// apply is P X Pᵀ.
+// apply returns P X Pᵀ.
 func apply(p, x Matrix) Matrix { return multiply(multiply(p, x), p.Transpose()) }
 
 func multiply(a, b Matrix) Matrix {

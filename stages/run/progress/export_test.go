@@ -1,0 +1,8 @@
+package progress
+
+// Rate returns the units finished each second since the start.
+func (t *Task) Rate() float64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.rate()
+}
