@@ -37,6 +37,9 @@ type PretrainOptions struct {
 	Mode run.Mode
 	// Device takes the training steps.
 	Device ssl.Device
+	// DryRun says that Beam's options ask the runner for a description of its job
+	// only. No run folder is made.
+	DryRun bool
 	// SingleJob chains all stages in one Beam pipeline instead of one each.
 	SingleJob bool
 	// MaxBad is the share of unreadable images above which the run stops.
@@ -75,14 +78,17 @@ func Pretrain(ctx context.Context, o PretrainOptions) (*Pretrained, error) {
 	if err != nil {
 		return nil, err
 	}
-	folder, err := run.Create(ctx, o.Out, o.Mode, run.Info{
-		ID: uuid.Must(uuid.NewV7()), Version: o.Version, Created: time.Now(), Command: o.Command, Data: o.Data,
-	}, o.Recipe.Marshal())
-	if err != nil {
-		return nil, err
-	}
-	if o.Started != nil {
-		o.Started(folder)
+	folder := &run.Folder{Dir: o.Out}
+	if !o.DryRun {
+		folder, err = run.Create(ctx, o.Out, o.Mode, run.Info{
+			ID: uuid.Must(uuid.NewV7()), Version: o.Version, Created: time.Now(), Command: o.Command, Data: o.Data,
+		}, o.Recipe.Marshal())
+		if err != nil {
+			return nil, err
+		}
+		if o.Started != nil {
+			o.Started(folder)
+		}
 	}
 	c := o.chain(folder, splits, found)
 	if err := c.run(ctx, o.SingleJob); err != nil {
