@@ -2,4 +2,5 @@
 
 package main
 
+// distant is as in distant.go.
 var distant = []string{"flink"}
