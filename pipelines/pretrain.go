@@ -39,6 +39,9 @@ type PretrainOptions struct {
 	Device ssl.Device
 	// SingleJob chains all stages in one Beam pipeline instead of one each.
 	SingleJob bool
+	// DryRun has the runner look at the pipeline of all stages without running
+	// it, where it can (Dataflow's --dry_run); nothing is written.
+	DryRun bool
 	// MaxBad is the share of unreadable images above which the run stops.
 	MaxBad float64
 	// Tasks is a folder of downstream tasks to route for and evaluate on when
@@ -75,9 +78,15 @@ func Pretrain(ctx context.Context, o PretrainOptions) (*Pretrained, error) {
 	if err != nil {
 		return nil, err
 	}
-	folder, err := run.Create(ctx, o.Out, o.Mode, run.Info{
+	info := run.Info{
 		ID: uuid.Must(uuid.NewV7()), Version: o.Version, Created: time.Now(), Command: o.Command, Data: o.Data,
-	}, o.Recipe.Marshal())
+	}
+	if o.DryRun {
+		folder := &run.Folder{Dir: o.Out, Info: info}
+		c := o.chain(folder, splits, found)
+		return &Pretrained{Folder: folder}, runPipeline(ctx, c.runner, c.pipeline(c.steps))
+	}
+	folder, err := run.Create(ctx, o.Out, o.Mode, info, o.Recipe.Marshal())
 	if err != nil {
 		return nil, err
 	}

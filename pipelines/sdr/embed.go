@@ -24,7 +24,7 @@ not be read, whose features are zeros.
 			if err := required(c, "model", "data", "out"); err != nil {
 				return err
 			}
-			if err := checkRunner(o.Runner); err != nil {
+			if err := checkRunner(c, o.Runner); err != nil {
 				return err
 			}
 			images, bad, err := pipelines.Embed(c.Context(), o)

@@ -41,7 +41,7 @@ of regularisation is chosen on a part of the training images.`,
 			if !ok {
 				return run.Usagef("--format %s: want table, json or csv", format)
 			}
-			if err := checkRunner(o.Runner); err != nil {
+			if err := checkRunner(c, o.Runner); err != nil {
 				return err
 			}
 			results, err := pipelines.Evaluate(c.Context(), o)
