@@ -1,27 +1,19 @@
 package report
 
 import (
-	"bytes"
 	"fmt"
 	"html/template"
-	"image/color"
 	"math"
 	"slices"
-	"strings"
 
 	"github.com/dustin/go-humanize"
-	"gonum.org/v1/plot"
-	"gonum.org/v1/plot/plotter"
-	"gonum.org/v1/plot/vg"
-	"gonum.org/v1/plot/vg/draw"
-	"gonum.org/v1/plot/vg/vgsvg"
 
 	"github.com/sdr-ml/sdr/stages/evaluate"
 )
 
 // chart is a drawing and what a reader needs beside it.
 type chart struct {
-	// SVG is the drawing, its colours variables of the page's style sheet.
+	// SVG is the drawing.
 	SVG template.HTML
 	// Alt describes it to those who cannot see it.
 	Alt string
@@ -36,92 +28,23 @@ type series struct {
 	Name  string
 }
 
-// width of a chart in points, which the page scales to the space there is.
-const width vg.Length = 560
-
-// The colours that charts are drawn in stand for the variables of page.html,
-// so that the page can have light and dark ones.
-var (
-	ink    = color.RGBA{G: 255, A: 255}
-	rule   = color.RGBA{B: 255, A: 255}
-	styles = func() *strings.Replacer {
-		pairs := []string{":#00FF00", ":var(--ink)", ":#0000FF", ":var(--rule)"}
-		for i := range hues {
-			c := hue(i)
-			pairs = append(pairs, fmt.Sprintf(":#%02X%02X%02X", c.R, c.G, c.B), fmt.Sprintf(":var(--%s)", hueName(i)))
-		}
-		return strings.NewReplacer(pairs...)
-	}()
-)
-
 // hues is the number of colours of series.
 const hues = 6
 
-// hue is the colour of series i.
-func hue(i int) color.RGBA { return color.RGBA{R: 255, B: 51 * uint8(i%hues), A: 255} }
-
-// hueName is that colour's variable and class.
+// hueName is the colour of series i, a variable and a class of the style sheet.
 func hueName(i int) string { return fmt.Sprintf("hue%d", i%hues) }
 
-// newPlot is an empty plot in the page's style.
-func newPlot(x, y string) *plot.Plot {
-	p := plot.New()
-	p.BackgroundColor = nil
-	p.X.Label.Text, p.Y.Label.Text = x, y
-	for _, a := range []*plot.Axis{&p.X, &p.Y} {
-		a.Color, a.Tick.Color = rule, rule
-		a.Label.Padding = 4
-		a.Label.TextStyle.Color, a.Tick.Label.Color = ink, ink
-		a.Label.TextStyle.Font.Variant, a.Tick.Label.Font.Variant = "Sans", "Sans"
-		a.Label.TextStyle.Font.Size, a.Tick.Label.Font.Size = 13, 13
-	}
-	return p
-}
-
-// grid draws thin lines behind the data.
-func grid(vertical, horizontal bool) plot.Plotter {
-	g := plotter.NewGrid()
-	g.Vertical.Color, g.Horizontal.Color = nil, nil
-	if vertical {
-		g.Vertical = draw.LineStyle{Color: rule, Width: .5}
-	}
-	if horizontal {
-		g.Horizontal = draw.LineStyle{Color: rule, Width: .5}
-	}
-	return g
-}
-
-// render draws the plot as an SVG element to be part of an HTML document.
-func render(p *plot.Plot, height vg.Length) (template.HTML, error) {
-	c := vgsvg.New(width, height)
-	p.Draw(draw.New(c))
-	var b bytes.Buffer
-	if _, err := c.WriteTo(&b); err != nil {
-		return "", err
-	}
-	// An XML declaration must not stand inside HTML.
-	svg := b.String()[bytes.Index(b.Bytes(), []byte("<svg")):]
-	return template.HTML(styles.Replace(svg)), nil // vgsvg escapes all text
-}
+// point is a point of a chart's plane.
+type point struct{ X, Y float64 }
 
 // lossChart draws the loss of every variant; nil where there is nothing to draw.
 func lossChart(curves []Curve) (*chart, error) {
-	p := newPlot("step", "loss")
-	return curveChart(p, "Training loss by step", curves, func(c Curve) []float64 { return c.Loss })
+	return curveChart("Training loss by step", "loss", curves, math.NaN(), func(c Curve) []float64 { return c.Loss })
 }
 
 // stdChart draws the collapse watch of every variant and the healthy level.
 func stdChart(curves []Curve, healthy float64) (*chart, error) {
-	p := newPlot("step", "std of the embedding")
-	p.Y.Min = 0
-	if healthy > 0 {
-		line := plotter.NewFunction(func(float64) float64 { return healthy })
-		line.Samples = 2
-		line.LineStyle = draw.LineStyle{Color: ink, Width: 1, Dashes: []vg.Length{5, 4}}
-		p.Add(line)
-		p.Y.Max = 1.1 * healthy
-	}
-	c, err := curveChart(p, "Standard deviation of the embedding by step", curves, func(c Curve) []float64 { return c.Std })
+	c, err := curveChart("Standard deviation of the embedding by step", "std of the embedding", curves, healthy, func(c Curve) []float64 { return c.Std })
 	if c != nil && healthy > 0 {
 		c.Legend = append(c.Legend, series{"dashed", fmt.Sprintf("healthy: %.3f", healthy)})
 		c.Alt += fmt.Sprintf("; the healthy level is %.3f, 0 is collapsed", healthy)
@@ -129,19 +52,16 @@ func stdChart(curves []Curve, healthy float64) (*chart, error) {
 	return c, err
 }
 
-func curveChart(p *plot.Plot, title string, curves []Curve, values func(Curve) []float64) (*chart, error) {
+// curveChart draws a value of each curve by step. A level that is not NaN is drawn as a
+// line, if it is not 0, and shown with all that is below it.
+func curveChart(title, y string, curves []Curve, level float64, values func(Curve) []float64) (*chart, error) {
 	ch := &chart{Alt: title}
-	p.X.Min = 0
-	p.X.Tick.Marker = plot.TickerFunc(func(low, high float64) []plot.Tick {
-		ticks := plot.DefaultTicks{}.Ticks(low, high)
-		for i, t := range ticks {
-			if !t.IsMinor() {
-				ticks[i].Label = humanize.Commaf(t.Value)
-			}
-		}
-		return ticks
-	})
-	p.Add(grid(false, true))
+	drawn := map[int][]point{}
+	var x span
+	ys := span{math.Inf(1), math.Inf(-1)}
+	if !math.IsNaN(level) {
+		ys = span{0, 1.1 * level}
+	}
 	for i, c := range curves {
 		v := values(c)
 		if len(v) != len(c.Steps) {
@@ -151,27 +71,37 @@ func curveChart(p *plot.Plot, title string, curves []Curve, values func(Curve) [
 		if len(points) == 0 {
 			continue
 		}
-		line, err := plotter.NewLine(points)
-		if err != nil {
-			return nil, fmt.Errorf("curve %s: %w", c.Name, err)
+		drawn[i] = points
+		for _, p := range points {
+			x.add(p.X)
+			ys.add(p.Y)
 		}
-		line.Color, line.Width = hue(i), 1.6
 		last := points[len(points)-1]
-		end, err := plotter.NewScatter(plotter.XYs{last})
-		if err != nil {
-			return nil, fmt.Errorf("curve %s: %w", c.Name, err)
-		}
-		end.GlyphStyle = draw.GlyphStyle{Color: line.Color, Radius: 3, Shape: draw.CircleGlyph{}}
-		p.Add(line, end)
 		ch.Legend = append(ch.Legend, series{hueName(i), fmt.Sprintf("%s: %.3f", c.Name, last.Y)})
 		ch.Alt += fmt.Sprintf("; %s ends at %.3f", c.Name, last.Y)
 	}
-	if len(ch.Legend) == 0 {
+	if len(drawn) == 0 {
 		return nil, nil
 	}
-	var err error
-	ch.SVG, err = render(p, 300)
-	return ch, err
+	ys = ys.open()
+	left := 36.
+	for _, v := range ticks(ys) {
+		left = max(left, 28+textWidth(ys.decimals(v)))
+	}
+	a := newAxes(300, left, x, ys)
+	a.xAxis("step", humanize.Commaf, false)
+	a.yAxis(y, a.y.decimals)
+	if level > 0 {
+		_, at := a.at(0, level)
+		a.line("ink", 1, "5 4", a.left, at, a.right, at)
+	}
+	for i := range curves {
+		if points := drawn[i]; points != nil {
+			a.curve(hueName(i), points)
+		}
+	}
+	ch.SVG = a.html()
+	return ch, nil
 }
 
 // points that a curve is drawn with at most.
@@ -179,20 +109,20 @@ const points = 400
 
 // thin leaves out what is not finite and replaces each of several equal runs
 // of points by its mean, so that a long training does not make a large page.
-func thin(steps []int, values []float64) plotter.XYs {
-	var all plotter.XYs
+func thin(steps []int, values []float64) []point {
+	var all []point
 	for i, v := range values {
 		if !math.IsNaN(v) && !math.IsInf(v, 0) {
-			all = append(all, plotter.XY{X: float64(steps[i]), Y: v})
+			all = append(all, point{X: float64(steps[i]), Y: v})
 		}
 	}
 	each := (len(all) + points - 1) / points
 	if each <= 1 {
 		return all
 	}
-	var thinned plotter.XYs
+	var thinned []point
 	for run := range slices.Chunk(all, each) {
-		var mean plotter.XY
+		var mean point
 		for _, p := range run {
 			mean.X += p.X / float64(len(run))
 			mean.Y += p.Y / float64(len(run))
@@ -205,8 +135,6 @@ func thin(steps []int, values []float64) plotter.XYs {
 // resultChart draws a group of bars for each task, the first task on top, and
 // a mark at its best sub-net.
 func resultChart(protocol string, tasks []evaluate.Task) (*chart, error) {
-	p := newPlot("% on the test images", "")
-	p.Add(grid(true, false))
 	ch := &chart{Alt: fmt.Sprintf("Results by task, %s; the table below has the figures", protocolName(protocol))}
 	// In the order of the table; the run's own sub-nets have the colour of its
 	// own curve, the first.
@@ -224,55 +152,50 @@ func resultChart(protocol string, tasks []evaluate.Task) (*chart, error) {
 			kinds = slices.Delete(kinds, i, i+1)
 		}
 	}
-	const bar = vg.Length(9)
-	names := make([]string, len(tasks))
-	var oracles plotter.XYs
-	for i, t := range tasks {
-		y := len(tasks) - 1 - i
-		names[y] = shorten(t.Name)
-		if t.Oracle != nil {
-			oracles = append(oracles, plotter.XY{X: *t.Oracle, Y: float64(y)})
-		}
-	}
-	for k, kind := range kinds {
-		values := make(plotter.Values, len(tasks)) // 0 draws no bar
-		for i, t := range tasks {
-			if f := kind.figure(t); f != nil {
-				values[len(tasks)-1-i] = *f
+	var x span
+	left := 0.
+	marked := false
+	for _, t := range tasks {
+		left = max(left, 8+textWidth(shorten(t.Name)))
+		for _, k := range kinds {
+			if f := k.figure(t); f != nil {
+				x.add(*f)
 			}
 		}
-		bars, err := plotter.NewBarChart(values, bar)
-		if err != nil {
-			return nil, err
+		if t.Oracle != nil {
+			x.add(*t.Oracle)
+			marked = true
 		}
-		bars.Horizontal = true
-		bars.Color = hue(kind.hue)
-		bars.LineStyle.Width = 0
-		bars.Offset = bar * (vg.Length(len(kinds)-1)/2 - vg.Length(k))
-		p.Add(bars)
-		ch.Legend = append(ch.Legend, series{hueName(kind.hue), kind.name})
 	}
-	if len(oracles) > 0 {
-		marks, err := plotter.NewScatter(oracles)
-		if err != nil {
-			return nil, err
-		}
-		group := bar * vg.Length(max(len(kinds), 1))
-		marks.GlyphStyle = draw.GlyphStyle{Color: ink, Radius: group / 2, Shape: upright{}}
-		p.Add(marks)
-		ch.Legend = append(ch.Legend, series{"mark", "best sub-net"})
-	}
-	if len(ch.Legend) == 0 {
+	if len(kinds) == 0 && !marked {
 		return nil, nil
 	}
-	p.NominalY(names...)
-	p.Y.Tick.Label.Color = ink
-	p.X.Min = 0
-	p.X.Max = min(100, 1.04*p.X.Max)
-	p.X.Tick.Marker = plot.TickerFunc(percentTicks)
-	var err error
-	ch.SVG, err = render(p, 50+vg.Length(len(tasks))*(bar*vg.Length(max(len(kinds), 1))+9))
-	return ch, err
+	x.high = min(100, 1.04*x.high)
+	const bar, gap = 9., 9.
+	group := bar * float64(max(len(kinds), 1))
+	a := newAxes(50+float64(len(tasks))*(group+gap), left, x, span{0, 1})
+	a.xAxis("% on the test images", a.x.decimals, true)
+	for i, t := range tasks {
+		top := a.top + float64(i)*(group+gap) + gap/2
+		a.text(a.left-6, top+group/2, "end", shorten(t.Name), "")
+		for k, kind := range kinds {
+			if f := kind.figure(t); f != nil {
+				a.bar(hueName(kind.hue), *f, top+bar*float64(k), bar)
+			}
+		}
+		if t.Oracle != nil {
+			at, _ := a.at(*t.Oracle, 0)
+			a.line("ink", 2, "none", at, top, at, top+group)
+		}
+	}
+	for _, kind := range kinds {
+		ch.Legend = append(ch.Legend, series{hueName(kind.hue), kind.name})
+	}
+	if marked {
+		ch.Legend = append(ch.Legend, series{"mark", "best sub-net"})
+	}
+	ch.SVG = a.html()
+	return ch, nil
 }
 
 // shorten cuts a name that would leave no room for the bars.
@@ -282,27 +205,4 @@ func shorten(name string) string {
 		return string(r[:most-1]) + "…"
 	}
 	return name
-}
-
-// percentTicks are round percentages, about five of them.
-func percentTicks(low, high float64) []plot.Tick {
-	step := 20.
-	for _, s := range []float64{10, 5, 2, 1} {
-		if high-low <= 5*s {
-			step = s
-		}
-	}
-	var ticks []plot.Tick
-	for v := math.Ceil(low/step) * step; v <= high; v += step {
-		ticks = append(ticks, plot.Tick{Value: v, Label: fmt.Sprint(v)})
-	}
-	return ticks
-}
-
-// upright is a mark in the form of a vertical line, 2 x Radius high.
-type upright struct{}
-
-// DrawGlyph implements draw.GlyphDrawer.
-func (upright) DrawGlyph(c *draw.Canvas, sty draw.GlyphStyle, at vg.Point) {
-	c.StrokeLine2(draw.LineStyle{Color: sty.Color, Width: 2}, at.X, at.Y-sty.Radius, at.X, at.Y+sty.Radius)
 }

@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"gonum.org/v1/plot/plotter"
 	"pgregory.net/rapid"
 )
 
@@ -39,19 +38,23 @@ func TestThin(t *testing.T) {
 			}
 		}
 	})
-	require.Equal(t, plotter.XYs{{X: 19, Y: 1}, {X: 59, Y: 3}}, thin([]int{19, 39, 59}, []float64{1, math.NaN(), 3}))
+	require.Equal(t, []point{{X: 19, Y: 1}, {X: 59, Y: 3}}, thin([]int{19, 39, 59}, []float64{1, math.NaN(), 3}))
 }
 
-func TestPercentTicks(t *testing.T) {
-	for high, want := range map[float64][]string{
-		100: {"0", "20", "40", "60", "80", "100"},
-		93:  {"0", "20", "40", "60", "80"},
-		47:  {"0", "10", "20", "30", "40"},
-		3.5: {"0", "1", "2", "3"},
+func TestTicks(t *testing.T) {
+	for s, want := range map[span][]string{
+		{0, 100}:       {"0", "20", "40", "60", "80", "100"},
+		{0, 93}:        {"0", "20", "40", "60", "80"},
+		{0, 47}:        {"0", "10", "20", "30", "40"},
+		{0, 3.5}:       {"0", "1", "2", "3"},
+		{2.46, 5.07}:   {"3", "4", "5"},
+		{0, .1375}:     {"0.00", "0.05", "0.10"},
+		{-1.5, 1.5}:    {"-1", "0", "1"},
+		{1000, 250000}: {"50000", "100000", "150000", "200000", "250000"},
 	} {
 		var labels []string
-		for _, tick := range percentTicks(0, high) {
-			labels = append(labels, tick.Label)
+		for _, tick := range ticks(s) {
+			labels = append(labels, s.decimals(tick))
 		}
 		require.Equal(t, want, labels)
 	}
