@@ -13,9 +13,17 @@ export CGO_ENABLED := 0
 
 .PHONY: build run test test-gpu test-nvrtc bench-torch lint generate generated clean
 
-# TAGS=nocuda leaves the GPU driver out, which makes the program fully static.
-build:
-	go build -tags "$(TAGS)" -ldflags "-s -w -X main.version=$(VERSION)" -o bin/sdr ./pipelines/sdr
+# TAGS=nocuda leaves the GPU driver out, which makes the program fully static. TAGS=local leaves out gs:// and Dataflow:
+# a program of two thirds the size in half the time (see pipelines/sdr/local). TAGS=local,nocuda does both.
+LOCAL := $(findstring local,$(TAGS))
+build: $(if $(LOCAL),.cache/local.mod)
+	go build $(if $(LOCAL),-mod=mod -modfile=.cache/local.mod) -tags "$(TAGS)" -ldflags "-s -w -X main.version=$(VERSION)" -o bin/sdr ./pipelines/sdr
+
+.cache/local.mod: go.mod go.sum
+	@mkdir -p .cache
+	cp go.sum .cache/local.sum
+	cp go.mod $@
+	go mod edit $(foreach m,storage profiler,-replace cloud.google.com/go/$m=./pipelines/sdr/local/$m) $@
 
 run: build
 	bin/sdr pretrain --recipe quickstart --data testdata/pool --tasks testdata/tasks --out $(RUN) --overwrite
