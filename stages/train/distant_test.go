@@ -8,7 +8,7 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
-func init() { ssl.Register(ssl.CUDA, distantDriver{}) }
+func init() { ssl.RegisterDriver(ssl.CUDA, distantDriver{}) }
 
 // distantDriver stands for a device with memory of its own: what it trains gets out of date here until it is asked for.
 type distantDriver struct{}

@@ -6,7 +6,7 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
-func init() { ssl.Register(ssl.CUDA, &gpus{load}) }
+func init() { ssl.RegisterDriver(ssl.CUDA, &gpus{load}) }
 
 // gpus is the ssl.Driver. load finds the libraries.
 type gpus struct {

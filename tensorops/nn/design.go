@@ -29,7 +29,7 @@ type Normalization struct {
 // in the order in which layers are created, which may differ from the order in which they are applied.
 type design struct {
 	layout     *Layout
-	group      Group // of layers created next
+	part       Part  // of layers created next
 	channels   []int // per operand; operand 0 is the images
 	operations []operation
 	features   operand
@@ -68,7 +68,7 @@ func newDesign(b Backbone, h Heads) *design {
 		}
 	}
 	a := architectures[b.Arch]
-	d := &design{layout: &Layout{Stages: a.stages()}, group: Stem, channels: []int{3}}
+	d := &design{layout: &Layout{Stages: a.stages()}, part: Stem, channels: []int{3}}
 	d.features = d.pool(avgPoolKind, a.build(d, b, 0))
 	d.z = d.projector(d.features, h)
 	d.p = d.predictor(d.z, h)
@@ -98,7 +98,7 @@ func (d *design) applySum(l Layer, x, residual operand) operand {
 
 // projector appends the projector, its modules numbered as in a PyTorch Sequential.
 func (d *design) projector(x operand, h Heads) operand {
-	d.group = Projector
+	d.part = Projector
 	module := 0
 	for i := range h.ProjectorLayers {
 		last := i == h.ProjectorLayers-1
@@ -120,7 +120,7 @@ func (d *design) predictor(z operand, h Heads) operand {
 	if h.PredictorHidden == 0 {
 		return z
 	}
-	d.group = Predictor
+	d.part = Predictor
 	module, dim := 0, d.channels[z]
 	hidden := d.linear("predictor", &module, dim, h.PredictorHidden, true, true)
 	hidden.ReLU = true
@@ -134,7 +134,7 @@ type conv struct{ out, kernel, stride int }
 // conv creates a convolution with BatchNorm.
 func (d *design) conv(name, norm string, in int, c conv) Layer {
 	l := Layer{In: in, Out: c.out, Kernel: c.kernel, Stride: c.stride, Pad: c.kernel / 2}
-	l.Weight = d.layout.addParam(name+".weight", d.group, ConvWeight, c.kernel, c.kernel, in, c.out)
+	l.Weight = d.layout.addParam(name+".weight", d.part, ConvWeight, c.kernel, c.kernel, in, c.out)
 	l.Norm = d.batchNorm(norm, c.out, true)
 	return l
 }
@@ -143,13 +143,13 @@ func (d *design) conv(name, norm string, in int, c conv) Layer {
 func (d *design) linear(head string, module *int, in, out int, batchNorm, scaleShifts bool) Layer {
 	l := Layer{In: in, Out: out, Kernel: 1, Stride: 1, Linear: true}
 	name := fmt.Sprintf("%s.%d", head, *module)
-	l.Weight = d.layout.addParam(name+".weight", d.group, LinearWeight, in, out)
+	l.Weight = d.layout.addParam(name+".weight", d.part, LinearWeight, in, out)
 	*module++
 	if batchNorm {
 		l.Norm = d.batchNorm(fmt.Sprintf("%s.%d", head, *module), out, scaleShifts)
 		*module++
 	} else {
-		l.Norm.Shift = d.layout.addParam(name+".bias", d.group, Bias, out)
+		l.Norm.Shift = d.layout.addParam(name+".bias", d.part, Bias, out)
 	}
 	return l
 }
@@ -157,11 +157,11 @@ func (d *design) linear(head string, module *int, in, out int, batchNorm, scaleS
 func (d *design) batchNorm(name string, channels int, scaleShifts bool) Normalization {
 	n := Normalization{Batch: true}
 	if scaleShifts {
-		n.Scale = d.layout.addParam(name+".weight", d.group, Scale, channels)
-		n.Shift = d.layout.addParam(name+".bias", d.group, Shift, channels)
+		n.Scale = d.layout.addParam(name+".weight", d.part, Scale, channels)
+		n.Shift = d.layout.addParam(name+".bias", d.part, Shift, channels)
 	}
-	n.RunningMean = d.layout.addStat(name+".running_mean", d.group, channels)
-	n.RunningVar = d.layout.addStat(name+".running_var", d.group, channels)
+	n.RunningMean = d.layout.addStat(name+".running_mean", d.part, channels)
+	n.RunningVar = d.layout.addStat(name+".running_var", d.part, channels)
 	return n
 }
 

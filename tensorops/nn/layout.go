@@ -2,15 +2,15 @@ package nn
 
 import "math"
 
-// Group is the part of the network that a parameter belongs to: Stem, a stage of the backbone (1, 2, ...), Projector or
+// Part is the part of the network that a parameter belongs to: Stem, a stage of the backbone (1, 2, ...), Projector or
 // Predictor. Flat vectors are in this order.
-type Group int
+type Part int
 
 // The groups other than stages.
 const (
-	Stem      Group = 0
-	Projector Group = math.MaxInt - 1
-	Predictor Group = math.MaxInt
+	Stem      Part = 0
+	Projector Part = math.MaxInt - 1
+	Predictor Part = math.MaxInt
 )
 
 // Kind is the role of a parameter in its layer.
@@ -31,7 +31,7 @@ type Param struct {
 	Offset  int    // of its first element in the flat vector
 	Size    int    // number of elements
 	Filters int    // output filters, the last axis
-	Group   Group
+	Part    Part
 	Kind    Kind
 }
 
@@ -40,7 +40,7 @@ type Stat struct {
 	Name   string // torchvision's, e.g. bn1.running_mean
 	Offset int
 	Size   int // channels
-	Group  Group
+	Part   Part
 }
 
 // Layout says where each parameter and statistic of a network is in the flat vectors. Parameters are in the order of
@@ -67,8 +67,8 @@ func (l *Layout) Param(name string) (Param, bool) {
 	return Param{}, false
 }
 
-func (l *Layout) addParam(name string, group Group, kind Kind, shape ...int) Span {
-	p := Param{Name: name, Shape: shape, Offset: l.NumParams, Size: 1, Filters: shape[len(shape)-1], Group: group, Kind: kind}
+func (l *Layout) addParam(name string, part Part, kind Kind, shape ...int) Span {
+	p := Param{Name: name, Shape: shape, Offset: l.NumParams, Size: 1, Filters: shape[len(shape)-1], Part: part, Kind: kind}
 	for _, d := range shape {
 		p.Size *= d
 	}
@@ -77,8 +77,8 @@ func (l *Layout) addParam(name string, group Group, kind Kind, shape ...int) Spa
 	return Span{p.Offset, p.Offset + p.Size}
 }
 
-func (l *Layout) addStat(name string, group Group, channels int) Span {
-	s := Stat{Name: name, Offset: l.NumStats, Size: channels, Group: group}
+func (l *Layout) addStat(name string, part Part, channels int) Span {
+	s := Stat{Name: name, Offset: l.NumStats, Size: channels, Part: part}
 	l.Stats = append(l.Stats, s)
 	l.NumStats += channels
 	return Span{s.Offset, s.Offset + channels}

@@ -26,9 +26,9 @@ func TestLayoutMatchesTorchvision(t *testing.T) {
 	next, group := 0, Stem
 	for _, p := range l.Params {
 		require.Equal(t, next, p.Offset, p.Name)
-		require.GreaterOrEqual(t, p.Group, group, "groups are consecutive")
+		require.GreaterOrEqual(t, p.Part, group, "groups are consecutive")
 		require.Equal(t, p.Shape[len(p.Shape)-1], p.Filters)
-		next, group = next+p.Size, p.Group
+		next, group = next+p.Size, p.Part
 	}
 	require.Equal(t, l.NumParams, next)
 	require.Equal(t, Predictor, group)

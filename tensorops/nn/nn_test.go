@@ -301,7 +301,7 @@ func TestBackwardClearsUnusedPredictor(t *testing.T) {
 	for _, p := range n.Layout.Params {
 		for _, g := range n.Grads[p.Offset : p.Offset+p.Size] {
 			require.False(t, math.IsNaN(float64(g)), p.Name)
-			if p.Group == Predictor {
+			if p.Part == Predictor {
 				require.Zero(t, g, p.Name)
 			}
 		}

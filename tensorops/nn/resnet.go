@@ -36,7 +36,7 @@ func (r resnet) stages() int { return len(r.depths) }
 func (r resnet) build(d *design, b Backbone, x operand) operand {
 	x = r.stem(d, x, b)
 	for s, depth := range r.depths {
-		d.group = Group(s + 1)
+		d.part = Part(s + 1)
 		stride := min(s+1, 2)
 		for i := range depth {
 			x = r.residual(d, fmt.Sprintf("layer%d.%d", s+1, i), x, b.Width<<s, stride)

@@ -73,9 +73,9 @@ func New(layout *nn.Layout, cfg Config, params, state []float32) (*Net, error) {
 		g := groups{params: layout.NumParams}
 		for _, p := range layout.Params {
 			switch {
-			case p.Group == nn.Group(stage):
+			case p.Part == nn.Part(stage):
 				g.add(p, int(cfg.Shared*float64(p.Filters)+.5))
-			case level == 0 && cfg.IndividualHeads && (p.Group == nn.Projector || p.Group == nn.Predictor):
+			case level == 0 && cfg.IndividualHeads && (p.Part == nn.Projector || p.Part == nn.Predictor):
 				g.add(p, 0)
 			}
 		}

@@ -97,13 +97,13 @@ func TestUpdateReachesWhatIsShared(t *testing.T) {
 	n.Split()
 	n.Split()
 	add(n, "12", 1)
-	level := map[nn.Group]int{4: 0, 3: 1, nn.Projector: 0, nn.Predictor: 0}
+	level := map[nn.Part]int{4: 0, 3: 1, nn.Projector: 0, nn.Predictor: 0}
 	for _, other := range []string{"", "0", "1", "00", "02", "10", "12"} {
 		got := gather(n, other)
 		for _, p := range n.Layout().Params {
-			l, splits := level[p.Group]
+			l, splits := level[p.Part]
 			shared := p.Filters / 2
-			if p.Group >= nn.Projector {
+			if p.Part >= nn.Projector {
 				shared = 0
 			}
 			for i := range p.Size {
@@ -128,7 +128,7 @@ func TestRootHasAGroupOfItsOwn(t *testing.T) {
 	for _, p := range n.Layout().Params {
 		got := gather(n, "0")[p.Offset]
 		want := params[p.Offset]
-		if p.Group != 4 {
+		if p.Part != 4 {
 			want++
 		}
 		require.Equal(t, want, got, p.Name)

@@ -52,8 +52,8 @@ type Finding struct {
 
 var drivers = map[string]Driver{}
 
-// Register registers a driver under a device name. Call it from init.
-func Register(name string, d Driver) { drivers[name] = d }
+// RegisterDriver registers a driver under a device name. Call it from init.
+func RegisterDriver(name string, d Driver) { drivers[name] = d }
 
 // Check returns why a device cannot be used, or nil.
 func Check(d Device) error {

@@ -137,7 +137,7 @@ func TestDevices(t *testing.T) {
 	require.NoError(t, err)
 
 	broken := errors.New("no GPU here")
-	ssl.Register(ssl.CUDA, driver{broken})
+	ssl.RegisterDriver(ssl.CUDA, driver{broken})
 	require.ErrorIs(t, ssl.Check(ssl.Device{Name: ssl.CUDA}), broken)
 	require.NoError(t, ssl.Check(ssl.Device{Name: ssl.Auto}))
 	_, err = ssl.Open(ssl.Device{Name: ssl.CUDA}, cfg, pool)
