@@ -19,28 +19,28 @@ import (
 	"github.com/sdr-ml/sdr/stages/evaluate"
 )
 
-// chart is a drawing and what a reader needs beside it.
+// chart is a drawing with its description and legend.
 type chart struct {
-	// SVG is the drawing, its colours variables of the page's style sheet.
+	// SVG is the drawing; its colors are variables of the page's style sheet.
 	SVG template.HTML
-	// Alt describes it to those who cannot see it.
+	// Alt is the text alternative for screen readers.
 	Alt string
-	// Legend names its series.
+	// Legend lists the series.
 	Legend []series
 }
 
 // series is an entry of a legend.
 type series struct {
-	// Class is the swatch's: the colour, and the shape if it is not a box.
+	// Class is the swatch's CSS class: its color, or its shape if it is not a box.
 	Class string
 	Name  string
 }
 
-// width of a chart in points, which the page scales to the space there is.
+// width is the width of a chart in points; the page scales charts to the available space.
 const width vg.Length = 560
 
-// The colours that charts are drawn in stand for the variables of page.html,
-// so that the page can have light and dark ones.
+// Charts are drawn in placeholder colors, which styles replaces by variables of page.html, so that the page can have a
+// light and a dark theme.
 var (
 	ink    = color.RGBA{G: 255, A: 255}
 	rule   = color.RGBA{B: 255, A: 255}
@@ -54,16 +54,16 @@ var (
 	}()
 )
 
-// hues is the number of colours of series.
+// hues is the number of series colors.
 const hues = 6
 
-// hue is the colour of series i.
+// hue is the placeholder color of series i.
 func hue(i int) color.RGBA { return color.RGBA{R: 255, B: 51 * uint8(i%hues), A: 255} }
 
-// hueName is that colour's variable and class.
+// hueName is the CSS variable and class of that color.
 func hueName(i int) string { return fmt.Sprintf("hue%d", i%hues) }
 
-// newPlot is an empty plot in the page's style.
+// newPlot returns an empty plot in the page's style.
 func newPlot(x, y string) *plot.Plot {
 	p := plot.New()
 	p.BackgroundColor = nil
@@ -78,7 +78,7 @@ func newPlot(x, y string) *plot.Plot {
 	return p
 }
 
-// grid draws thin lines behind the data.
+// grid returns thin grid lines.
 func grid(vertical, horizontal bool) plot.Plotter {
 	g := plotter.NewGrid()
 	g.Vertical.Color, g.Horizontal.Color = nil, nil
@@ -91,7 +91,7 @@ func grid(vertical, horizontal bool) plot.Plotter {
 	return g
 }
 
-// render draws the plot as an SVG element to be part of an HTML document.
+// render draws the plot as an SVG element to embed in HTML.
 func render(p *plot.Plot, height vg.Length) (template.HTML, error) {
 	c := vgsvg.New(width, height)
 	p.Draw(draw.New(c))
@@ -99,12 +99,12 @@ func render(p *plot.Plot, height vg.Length) (template.HTML, error) {
 	if _, err := c.WriteTo(&b); err != nil {
 		return "", err
 	}
-	// An XML declaration must not stand inside HTML.
+	// HTML must not contain an XML declaration.
 	svg := b.String()[bytes.Index(b.Bytes(), []byte("<svg")):]
 	return template.HTML(styles.Replace(svg)), nil // vgsvg escapes all text
 }
 
-// lossChart draws the loss of every variant; nil where there is nothing to draw.
+// lossChart draws the loss of every variant; nil if there is nothing to draw.
 func lossChart(curves []Curve) (*chart, error) {
 	p := newPlot("step", "loss")
 	return curveChart(p, "Training loss by step", curves, func(c Curve) []float64 { return c.Loss })
@@ -174,11 +174,11 @@ func curveChart(p *plot.Plot, title string, curves []Curve, values func(Curve) [
 	return ch, err
 }
 
-// points that a curve is drawn with at most.
+// points is the maximum number of points per curve.
 const points = 400
 
-// thin leaves out what is not finite and replaces each of several equal runs
-// of points by its mean, so that a long training does not make a large page.
+// thin drops non-finite values and, beyond the maximum number of points, averages equal runs of consecutive points, so
+// that a long training does not make a large page.
 func thin(steps []int, values []float64) plotter.XYs {
 	var all plotter.XYs
 	for i, v := range values {
@@ -202,14 +202,12 @@ func thin(steps []int, values []float64) plotter.XYs {
 	return thinned
 }
 
-// resultChart draws a group of bars for each task, the first task on top, and
-// a mark at its best sub-net.
+// resultChart draws a group of bars per task, the first task on top, and marks its best sub-net.
 func resultChart(protocol string, tasks []evaluate.Task) (*chart, error) {
 	p := newPlot("% on the test images", "")
 	p.Add(grid(true, false))
 	ch := &chart{Alt: fmt.Sprintf("Results by task, %s; the table below has the figures", protocolName(protocol))}
-	// In the order of the table; the run's own sub-nets have the colour of its
-	// own curve, the first.
+	// In the order of the table. The routed sub-nets have the color of the SDRnet's curve, which is the first.
 	kinds := []struct {
 		name   string
 		hue    int
@@ -275,7 +273,7 @@ func resultChart(protocol string, tasks []evaluate.Task) (*chart, error) {
 	return ch, err
 }
 
-// shorten cuts a name that would leave no room for the bars.
+// shorten truncates a name that would leave no room for the bars.
 func shorten(name string) string {
 	const most = 24
 	if r := []rune(name); len(r) > most {
@@ -284,7 +282,7 @@ func shorten(name string) string {
 	return name
 }
 
-// percentTicks are round percentages, about five of them.
+// percentTicks returns about five ticks at round percentages.
 func percentTicks(low, high float64) []plot.Tick {
 	step := 20.
 	for _, s := range []float64{10, 5, 2, 1} {
@@ -299,7 +297,7 @@ func percentTicks(low, high float64) []plot.Tick {
 	return ticks
 }
 
-// upright is a mark in the form of a vertical line, 2 x Radius high.
+// upright is a vertical line as a glyph, 2 x Radius high.
 type upright struct{}
 
 // DrawGlyph implements draw.GlyphDrawer.
