@@ -28,7 +28,7 @@ func TestCompare(t *testing.T) {
 		{[]evaluate.Task{taskOf(30, 40, 0)}, "10.0 points below", "30.0\u00a0% against 40.0\u00a0%",
 			"The number of test images is unknown, and so is the standard error."},
 		{[]evaluate.Task{taskOf(30, 20, 100), {Name: "no routed", Unified: new(90.)}}, "10.0 points above",
-			"30.0\u00a0% against 20.0\u00a0%, over the 1 of 2 tasks that have both figures",
+			"30.0\u00a0% against 20.0\u00a0%, over the 1 of 2 tasks that have both results",
 			"The standard error is 6.1: the difference is within twice that and may be chance."},
 	} {
 		got := compare(c.tasks)
