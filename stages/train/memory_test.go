@@ -65,8 +65,7 @@ func TestStepAllocatesNothing(t *testing.T) {
 	}
 }
 
-// Thousands of steps leave nothing on the heap except what the runtime itself keeps: a few KiB for its threads and their
-// waits.
+// Thousands of steps leave nothing on the heap except what the runtime itself keeps: a few KiB for its threads.
 func TestHeapDoesNotGrow(t *testing.T) {
 	tr := newLastPhase(t, "ssl.method=simsiam", "train={batch: 2, images: 20400, phases: [0.2, 0.4]}", "input.crop=8", "backbone.width=1")
 	heap := func() uint64 {

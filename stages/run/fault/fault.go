@@ -35,8 +35,8 @@ func (e *parsed) Error() string { return e.text }
 
 func (e *parsed) Unwrap() []error { return e.codes }
 
-// Parse converts an error returned by a runner, so that errors.Is finds the errors whose codes appear in brackets in its text. It
-// strips the execution plan that Beam puts before a DoFn's error.
+// Parse converts an error returned by a runner, so that errors.Is finds the errors whose codes appear in brackets in
+// its text. It strips the execution plan that Beam puts before a DoFn's error.
 func Parse(err error) error {
 	e := &parsed{text: err.Error()}
 	for _, c := range codes {

@@ -113,8 +113,8 @@ func TestBar(t *testing.T) {
 	require.Equal(t, []string{"msg=train done=1000 of=1000 images/s=100.0 loss=1.5"}, logged)
 }
 
-// TestBarCutShort checks that an unfinished bar is removed and the log says how far it got, and that a bar of length zero
-// or with too many units does no harm.
+// TestBarCutShort checks that an unfinished bar is removed and the log says how far it got, and that a bar of length
+// zero or with too many units does no harm.
 func TestBarCutShort(t *testing.T) {
 	_, logged := frames(t, func() {
 		for _, total := range []int64{0, 10, 100} {

@@ -180,7 +180,7 @@ func TestFileErrors(t *testing.T) {
 		"train:\n\tlr: 1":            "line 2: found character",
 		"- a":                        "sequence was used where mapping is expected",
 		"just text":                  "string was used where mapping is expected",
-		"train:\n  phases: [.7, .3]": "train.phases: 2 shares for 1 stages",
+		"train:\n  phases: [.7, .3]": "train.phases: 2 values for 1 stages",
 	} {
 		path := write(t, text)
 		_, err := recipe.Load(path, nil)
@@ -241,8 +241,8 @@ func TestParseErrors(t *testing.T) {
 	require.ErrorContains(t, err, "recipe: train.lr: -1 is out of range")
 }
 
-// FuzzLoad loads arbitrary text as a file and as a setting. It expects a one-line error, or a valid recipe that survives
-// a round trip.
+// FuzzLoad loads arbitrary text as a file and as a setting. It expects a one-line error, or a valid recipe that
+// survives a round trip.
 func FuzzLoad(f *testing.F) {
 	for _, text := range []string{"train.lr=1", "input.mean=[1,1,1]", "name: x", "train:\n  lr: 0.1\n", "a: &a [*a]", "<<: {seed: 1}", "seed: !!binary aGk=", "? [a]\n: 2", "\xff=\x00", "train={", "name=|", "name=!!x y",
 		"views=[random_resized_crop, {grayscale: {p: 1}}]", "views.gaussian_blur.p=1", "views: {first: [], second: [grayscale]}\ninput: {crop: 32}",

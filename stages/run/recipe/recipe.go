@@ -201,7 +201,7 @@ const maxAdamWRate = 0.1
 
 var validName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9 _.+-]*$`)
 
-// Validate returns an error for the first invalid setting, which says what is valid.
+// Validate returns an error for the first invalid setting, saying what is valid.
 func (r *Recipe) Validate() error {
 	if !validName.MatchString(r.Name) {
 		return fmt.Errorf("name: %q; want letters, digits, spaces and _.+- after a letter or digit", r.Name)

@@ -213,7 +213,7 @@ func misspelled(key, name string, known []string) error {
 	return fmt.Errorf("there is no key %q; did you mean %q?", key+"."+name, key+"."+nearest)
 }
 
-// validate returns an error for the first invalid setting, which says what is valid.
+// validate returns an error for the first invalid setting, saying what is valid.
 func (v Views) validate(in Input) error {
 	lists := map[string][]augment.Operation{"views.first": v.First, "views.second": v.Second}
 	if reflect.DeepEqual(v.First, v.Second) {
