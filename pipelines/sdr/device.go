@@ -15,7 +15,7 @@ func addDevice(c *cobra.Command, d *ssl.Device) {
 	f := c.Flags()
 	f.StringVar(&d.Name, "device", ssl.CPU, "device for the training steps: cpu, cuda (an NVIDIA GPU), or auto (cuda if it works)")
 	f.String("gpu-mem", "", "limit on GPU memory, such as 40GiB; default: all of it")
-	f.StringVar(&d.Libraries, "cuda-libs", "", "folder of CUDA libraries, searched before the usual places; see `sdr doctor`")
+	f.StringVar(&d.Libraries, "cuda-libs", "", "folder of CUDA libraries, searched before the usual places; see sdr doctor")
 	f.BoolVar(&d.Deterministic, "deterministic", false, "bitwise identical weights in every run on the same GPU, but slower (the CPU is always deterministic)")
 }
 

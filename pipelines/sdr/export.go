@@ -39,7 +39,7 @@ A width other than 64 needs a ResNet of that width.`,
 	}
 	f := c.Flags()
 	f.StringVar(&dir, "run", "", "run folder")
-	f.StringVar(&subnet, "subnet", "", "unified, root, a code, or any other net that `sdr inspect` lists")
+	f.StringVar(&subnet, "subnet", "", "unified, root, a code, or any other net that sdr inspect lists")
 	f.StringVar(&out, "out", "", "file to write")
 	return c
 }
