@@ -38,7 +38,7 @@ func saveModel(t *testing.T, path string, seed uint64) {
 	}))
 }
 
-// reference embeds images without the cache.
+// reference embeds images without the caches.
 func reference(t *testing.T, model string, im *tasks.Images) []float32 {
 	m, err := inference.Load(t.Context(), model)
 	require.NoError(t, err)
@@ -47,7 +47,7 @@ func reference(t *testing.T, model string, im *tasks.Images) []float32 {
 	return inference.NewEmbedder(m, pool).Embed(im.Len(), im.At).Data().([]float32)
 }
 
-// TestSplit embeds a task's two splits under two models, from many goroutines.
+// TestSplit embeds both splits of a task under two models, from many goroutines.
 func TestSplit(t *testing.T) {
 	dir := t.TempDir()
 	models := []string{filepath.Join(dir, "a b.safetensors"), filepath.Join(dir, "c.safetensors")}
@@ -86,7 +86,7 @@ func TestSplit(t *testing.T) {
 	require.NotEqual(t, sets[0].Features.Data(), sets[1].Features.Data())
 }
 
-// TestChangedModel trains a model anew under the same name.
+// TestChangedModel replaces a model under the same name.
 func TestChangedModel(t *testing.T) {
 	model := filepath.Join(t.TempDir(), "m.safetensors")
 	saveModel(t, model, 1)
@@ -114,7 +114,7 @@ func TestSplitErrors(t *testing.T) {
 	require.ErrorContains(t, err, `class "Banana"`, "the key tells lists apart")
 }
 
-// TestBadImages are left out with a warning.
+// TestBadImages checks that unreadable images are skipped with a warning.
 func TestBadImages(t *testing.T) {
 	dir := t.TempDir()
 	for _, class := range []string{"a", "b"} {
@@ -139,7 +139,7 @@ func TestBadImages(t *testing.T) {
 	require.Contains(t, log.String(), filepath.Join(dir, "a", "2.png"))
 }
 
-// TestBatch has a row for each image, with what it is of.
+// TestBatch checks that every row has the columns of the single-row batch.
 func TestBatch(t *testing.T) {
 	type of struct {
 		Task string `arrow:"task"`
