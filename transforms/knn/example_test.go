@@ -79,7 +79,7 @@ func ExampleClassify() {
 	// Felix is a cat
 }
 
-// Each batch is a set by itself.
+// Each batch is an independent set.
 func ExampleLeaveOneOut() {
 	p, s := beam.NewPipelineWithRoot()
 	sets := beam.Create(s, record.Of(known), record.Of([]animal{{"Nemo", "fish", []float32{1, 1}}, {"Dory", "shark", []float32{1, 2}}}))
