@@ -86,7 +86,7 @@ func TestSquareOfStrips(t *testing.T) {
 	strip.Pix[32767*3] = 255
 	wide, high := strip.Square(224), imageio.RGB{Width: 1, Height: 65535, Pix: strip.Pix}.Square(224)
 	require.Equal(t, 224*224*3, len(wide.Pix))
-	require.Equal(t, uint8(255), wide.Pix[100*224*3], "its centre is column 0")
+	require.Equal(t, uint8(255), wide.Pix[100*224*3], "its center is column 0")
 	require.Equal(t, uint8(255), high.Pix[100*3])
 }
 

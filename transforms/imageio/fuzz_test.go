@@ -178,17 +178,17 @@ func FuzzList(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, data []byte, extension uint) {
-		line, labelled := 0, map[bool]bool{}
+		line, labeled := 0, map[bool]bool{}
 		_ = scanList(bytes.NewReader(data), listKind.suffixes[extension%3], func(e entry) error {
 			if e.path == "" || e.line <= line || !e.labeled && e.label != "" {
 				t.Fatalf("%+v after line %d", e, line)
 			}
 			line = e.line
-			labelled[e.labeled] = true
+			labeled[e.labeled] = true
 			return nil
 		})
-		if lines := bytes.Count(data, []byte("\n")) + 1; line > lines || len(labelled) > 1 {
-			t.Fatalf("line %d of %d, %v", line, lines, labelled)
+		if lines := bytes.Count(data, []byte("\n")) + 1; line > lines || len(labeled) > 1 {
+			t.Fatalf("line %d of %d, %v", line, lines, labeled)
 		}
 	})
 }

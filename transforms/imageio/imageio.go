@@ -47,7 +47,8 @@ type Image struct {
 }
 
 // ReadSplit calls yield with every image of a split, in order, and stops at yield's first error. A damaged collection is an
-// error with the file and the position; a damaged image is not, Decode detects it. ReadSplit is safe for concurrent use.
+// error with the file and the position; a damaged image is not, but [Decode] detects it. ReadSplit is safe for concurrent
+// use.
 func ReadSplit(ctx context.Context, split Split, yield func(Image) error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {

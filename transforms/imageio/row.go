@@ -10,7 +10,7 @@ import (
 
 // Row is one decoded image, a row of the batches that [Read] emits.
 type Row struct {
-	// Index sorts images in the order of [Plan]: 2^32 times the split's number, plus the image's number in the split.
+	// Index gives the order of [Plan]: it is 2^32 times the split's number, plus the image's number in the split.
 	Index int64 `arrow:"index"`
 	// Source is the image file, the file that contains the image, or archive!member.
 	Source string `arrow:"source"`

@@ -65,8 +65,8 @@ func Read(s beam.Scope, paths ...string) (images, dead beam.PCollection) {
 	return ReadSplits(s, beam.ParDo(s, &planFn{Paths: paths}, beam.Impulse(s)), ReadConfig{})
 }
 
-// ReadAll is [Read] for a PCollection<string> of paths. Index sorts the images of one path; images of different paths may
-// have the same one.
+// ReadAll is [Read] for a PCollection<string> of paths. Index orders the images of each path; different paths use the same
+// indices.
 func ReadAll(s beam.Scope, paths beam.PCollection, cfg ReadConfig) (images, dead beam.PCollection) {
 	s = s.Scope("imageio.ReadAll")
 	return ReadSplits(s, beam.ParDo(s, &planPathFn{}, paths), cfg)

@@ -6,8 +6,9 @@
 // columns replaced by the features, and dead letters. A model is a file that nn.SaveModel wrote with its [Input], such as
 // the ones that sdr's route and export write.
 //
-// Determinism. The features of an image are bitwise the same for any other images, batches, bundles, runner and number of
-// threads. The machine's instruction set and tuning table (compute.Tune) may change the last bits.
+// Determinism. The features of an image are bitwise identical, regardless of the other images, the batching and bundling,
+// the runner and the number of threads. The machine's instruction set and tuning table (compute.Tune) may change the last
+// bits.
 //
 // Errors. An invalid image, or one whose request failed, becomes a dead letter with the reason. An unreadable model or a
 // missing column fails the pipeline.

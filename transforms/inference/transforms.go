@@ -49,8 +49,8 @@ func (c Config) Validate() error {
 // maxBytes limits the pixels of a request at the model's input size.
 const maxBytes = 64 << 20
 
-// Embed computes the features of the images in in, a PCollection<*record.Batch> with the columns width, height and pixels
-// of imageio.Row. Images that do not have the model's input size are resized as by imageio.RGB.Square. It returns two
+// Embed computes features for the images of in, a PCollection<*record.Batch> with the columns width, height and pixels of
+// imageio.Row. Images that do not have the model's input size are resized like imageio.RGB.Square. It returns two
 // PCollection<*record.Batch>:
 //
 //   - features: the other input columns and a fixed_size_list<float32>, the globally pooled output of the backbone's last

@@ -42,8 +42,8 @@ func (c AssignConfig) Validate() error {
 // codes begin with its code. Ties go to the code that sorts first. Assign ignores Balance: rows that Cluster reassigned to
 // keep its limits may end up elsewhere.
 //
-// The pipeline fails if there are no centroids, if one has no code, if two share one, if vectors have different widths,
-// and where Cluster fails. Assign panics if cfg is invalid.
+// The pipeline fails if there are no centroids, if one has no code, if two have the same code, if vectors have different
+// widths, and on values and columns that Cluster rejects. Assign panics if cfg is invalid.
 func Assign(s beam.Scope, in, centroids beam.PCollection, cfg AssignConfig) beam.PCollection {
 	if err := cfg.Validate(); err != nil {
 		panic(err)

@@ -38,7 +38,7 @@ type prediction struct {
 	Predicted int64 `arrow:"predicted"`
 }
 
-type neighbour struct {
+type neighbor struct {
 	ID         int64   `arrow:"id"`
 	Rank       int32   `arrow:"rank"`
 	Similarity float32 `arrow:"similarity"`
@@ -82,7 +82,7 @@ func run[T any](t *testing.T, runner string, build func(beam.Scope) beam.PCollec
 
 func byID(a, b prediction) int { return cmp.Compare(a.ID, b.ID) }
 
-func byRank(a, b neighbour) int { return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.Rank, b.Rank)) }
+func byRank(a, b neighbor) int { return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.Rank, b.Rank)) }
 
 // golden holds scikit-learn's results; see package nearest.
 type golden struct {
@@ -196,15 +196,15 @@ func TestSearch(t *testing.T) {
 		return ab / math.Sqrt(aa*bb)
 	}
 	const k = 5
-	var want []neighbour
+	var want []neighbor
 	for _, q := range query {
 		sorted := slices.Clone(train)
 		slices.SortStableFunc(sorted, func(a, b point) int { return cmp.Compare(cosine(q.Feature, b.Feature), cosine(q.Feature, a.Feature)) })
 		for r, p := range sorted[:k] {
-			want = append(want, neighbour{q.ID, int32(r), float32(cosine(q.Feature, p.Feature)), p.ID, p.Label})
+			want = append(want, neighbor{q.ID, int32(r), float32(cosine(q.Feature, p.Feature)), p.ID, p.Label})
 		}
 	}
-	var first []neighbour
+	var first []neighbor
 	for _, w := range ways {
 		got, err := run(t, w.runner, func(s beam.Scope) beam.PCollection {
 			return knn.Search(s, cut(s, query, w.size, w.reverse), cut(s, train, w.size+1, w.reverse), knn.SearchConfig{K: k})
@@ -232,7 +232,7 @@ func TestFewRows(t *testing.T) {
 				return knn.Search(s, cut(s, query, 9, false), cut(s, base[:n], 9, false), knn.SearchConfig{K: 3})
 			}, byRank)
 			require.NoError(t, err)
-			require.Equal(t, [][]neighbour{nil, {{1, 0, 0, 5, 2}}, {{1, 0, 1, 6, 2}, {1, 1, 0, 5, 2}}}[n], got)
+			require.Equal(t, [][]neighbor{nil, {{1, 0, 0, 5, 2}}, {{1, 0, 1, 6, 2}, {1, 1, 0, 5, 2}}}[n], got)
 		}
 	}
 }

@@ -50,7 +50,7 @@ const (
 //   - rank (int32, from 0) and similarity (float32);
 //   - the neighbor's columns except the vectors, their names prefixed with neighbour_.
 //
-// Every worker holds all of base. If base has no rows, neither has the result. Search panics if cfg is invalid.
+// Every worker holds all of base. If base has no rows, the result is empty. Search panics if cfg is invalid.
 func Search(s beam.Scope, queries, base beam.PCollection, cfg SearchConfig) beam.PCollection {
 	must(cfg.Validate())
 	return beam.ParDo(s.Scope("knn.Search"), &searchFn{Config: cfg}, queries, beam.SideInput{Input: base})
@@ -104,11 +104,11 @@ func (fn *searchFn) search(base, queries *record.Batch) (found *nearest.Neighbou
 
 // join returns one row per query and neighbor.
 func join(queries, base *record.Batch, found *nearest.Neighbours) (*record.Batch, error) {
-	var query, neighbour []int
+	var query, neighbor []int
 	ranks, similarities := array.NewInt32Builder(record.Mem), array.NewFloat32Builder(record.Mem)
 	for i, at := range found.Index {
 		if at >= 0 {
-			query, neighbour = append(query, i/found.K), append(neighbour, int(at))
+			query, neighbor = append(query, i/found.K), append(neighbor, int(at))
 			ranks.Append(int32(i % found.K))
 			similarities.Append(found.Similarity[i])
 		}
@@ -124,7 +124,7 @@ func join(queries, base *record.Batch, found *nearest.Neighbours) (*record.Batch
 	if err != nil {
 		return nil, err
 	}
-	beside, err := record.Take(base, neighbour)
+	beside, err := record.Take(base, neighbor)
 	if err != nil {
 		return nil, err
 	}

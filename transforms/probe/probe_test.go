@@ -220,10 +220,10 @@ func TestErrors(t *testing.T) {
 		}
 	}
 	for want, c := range map[string][2]func(beam.Scope) beam.PCollection{
-		"probe: the batch that begins with id=1, label=0: logistic: features of 3 values, the model was fitted on 2": {rows(point{1, 0, []float32{1, 2, 3}}), fitted},
-		`the input has a column "predicted", which the output needs; rename it`:                                      {func(s beam.Scope) beam.PCollection { return beam.Create(s, record.Of([]prediction{{}})) }, fitted},
-		`probe: record: expected one column "intercept"`:                                                             {ok, ok},
-		"the classifier has 1 weights, 2 means and 1 scales per class; use one that Fit returned":                    {ok, class(weights{Weight: []float32{1}, Mean: []float32{1, 2}, Scale: []float32{1}})},
+		"probe: the batch that begins with id=1, label=0: logistic: the features have 3 values, but the model was fitted on 2": {rows(point{1, 0, []float32{1, 2, 3}}), fitted},
+		`the input has a column "predicted", which the output needs; rename it`:                                                {func(s beam.Scope) beam.PCollection { return beam.Create(s, record.Of([]prediction{{}})) }, fitted},
+		`probe: record: expected one column "intercept"`:                                                                       {ok, ok},
+		"the classifier has 1 weights, 2 means and 1 scales per class; use one that Fit returned":                              {ok, class(weights{Weight: []float32{1}, Mean: []float32{1, 2}, Scale: []float32{1}})},
 	} {
 		_, err := run(t, "direct", func(s beam.Scope) beam.PCollection {
 			return probe.Predict(s, c[0](s), c[1](s), probe.PredictConfig{})
