@@ -68,12 +68,12 @@ func read[T any](t *testing.T, path string, compare func(a, b T) int) (all []T) 
 	return all
 }
 
-type labelled struct {
+type labeled struct {
 	Source string `arrow:"source"`
 	Code   string `arrow:"code"`
 }
 
-type neighbour struct {
+type neighbor struct {
 	Source     string  `arrow:"source"`
 	Rank       int32   `arrow:"rank"`
 	Similarity float32 `arrow:"similarity"`
@@ -107,16 +107,16 @@ func TestOutside(t *testing.T) {
 		dead := read(t, filepath.Join(out, "dead.arrow"), func(a, b imageio.Dead) int { return cmp.Compare(a.Index, b.Index) })
 		require.Len(t, dead, 1)
 		require.Equal(t, filepath.Join(photos, "Lime", "broken.jpg"), dead[0].Source)
-		again := read(t, filepath.Join(out, "again.arrow"), func(a, b labelled) int { return cmp.Compare(a.Source, b.Source) })
+		again := read(t, filepath.Join(out, "again.arrow"), func(a, b labeled) int { return cmp.Compare(a.Source, b.Source) })
 		require.Len(t, again, 18)
 		recs, err := arrowio.LoadParquet(t.Context(), filepath.Join(out, "assigned.parquet"))
 		require.NoError(t, err)
 		require.Len(t, recs, 1)
-		first, err := record.Rows[labelled](record.New(recs[0]))
+		first, err := record.Rows[labeled](record.New(recs[0]))
 		require.NoError(t, err)
-		slices.SortFunc(first, func(a, b labelled) int { return cmp.Compare(a.Source, b.Source) })
+		slices.SortFunc(first, func(a, b labeled) int { return cmp.Compare(a.Source, b.Source) })
 		require.Equal(t, first, again, "assigned as they were clustered")
-		found := read(t, filepath.Join(out, "found.arrow"), func(a, b neighbour) int { return cmp.Or(cmp.Compare(a.Source, b.Source), cmp.Compare(a.Rank, b.Rank)) })
+		found := read(t, filepath.Join(out, "found.arrow"), func(a, b neighbor) int { return cmp.Or(cmp.Compare(a.Source, b.Source), cmp.Compare(a.Rank, b.Rank)) })
 		require.Len(t, found, 36)
 		for i := 0; i < len(found); i += 2 {
 			require.Equal(t, found[i].Source, found[i].Other, "an image is nearest to itself")

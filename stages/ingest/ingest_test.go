@@ -250,7 +250,7 @@ func TestZipWithDeadLetters(t *testing.T) {
 		cfg.MaxBad = .1
 		_, err = run(t, runner, splits, cfg)
 		require.ErrorContains(t, err, "3 of 15 images cannot be read")
-		require.ErrorContains(t, err, path+"!ant/encrypted.png, row 0: encrypted; pack it without a password")
+		require.ErrorContains(t, err, path+"!ant/encrypted.png, row 0: encrypted; zip it without a password")
 	}
 }
 
