@@ -110,10 +110,21 @@ func (c *chain) job(ctx context.Context, steps []step) error {
 		return nil
 	}
 	start := time.Now()
+	p, s := beam.NewPipelineWithRoot()
+	made := map[string]beam.PCollection{}
 	for _, st := range steps {
 		slog.Info("stage starts", "stage", st.name)
+		var in []beam.PCollection
+		for _, need := range st.needs {
+			if _, ok := made[need]; !ok {
+				made[need] = arrowio.ReadIPC(s, files.Join(files.Quote(c.out(need)), "*.arrow"))
+			}
+			in = append(in, made[need])
+		}
+		made[st.name] = st.build(s, in)
+		arrowio.WriteDir(s, c.out(st.name), made[st.name])
 	}
-	if err := runPipeline(ctx, c.runner, c.pipeline(steps)); err != nil {
+	if err := runPipeline(ctx, c.runner, p); err != nil {
 		return err
 	}
 	if err := c.saveTuning(ctx); err != nil {
@@ -136,25 +147,6 @@ func (c *chain) job(ctx context.Context, steps []step) error {
 		}
 	}
 	return nil
-}
-
-// pipeline chains steps in one Beam pipeline. What they need of other steps is
-// read from where these left it.
-func (c *chain) pipeline(steps []step) *beam.Pipeline {
-	p, s := beam.NewPipelineWithRoot()
-	made := map[string]beam.PCollection{}
-	for _, st := range steps {
-		var in []beam.PCollection
-		for _, need := range st.needs {
-			if _, ok := made[need]; !ok {
-				made[need] = arrowio.ReadIPC(s, files.Join(files.Quote(c.out(need)), "*.arrow"))
-			}
-			in = append(in, made[need])
-		}
-		made[st.name] = st.build(s, in)
-		arrowio.WriteDir(s, c.out(st.name), made[st.name])
-	}
-	return p
 }
 
 // runPipeline runs a Beam pipeline and waits for its end.

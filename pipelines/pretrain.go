@@ -39,9 +39,6 @@ type PretrainOptions struct {
 	Device ssl.Device
 	// SingleJob runs all stages in a single Beam pipeline instead of one per stage.
 	SingleJob bool
-	// DryRun has the runner look at the pipeline of all stages without running
-	// it, where it can (Dataflow's --dry_run); nothing is written.
-	DryRun bool
 	// MaxBad is the fraction of unreadable images above which the run fails.
 	MaxBad float64
 	// Tasks is a folder of downstream tasks to route and evaluate after training; if empty, there is no evaluation.
@@ -76,15 +73,9 @@ func Pretrain(ctx context.Context, o PretrainOptions) (*Pretrained, error) {
 	if err != nil {
 		return nil, err
 	}
-	info := run.Info{
+	folder, err := run.Create(ctx, o.Out, o.Mode, run.Info{
 		ID: uuid.Must(uuid.NewV7()), Version: o.Version, Created: time.Now(), Command: o.Command, Data: o.Data,
-	}
-	if o.DryRun {
-		folder := &run.Folder{Dir: o.Out, Info: info}
-		c := o.chain(folder, splits, found)
-		return &Pretrained{Folder: folder}, runPipeline(ctx, c.runner, c.pipeline(c.steps))
-	}
-	folder, err := run.Create(ctx, o.Out, o.Mode, info, o.Recipe.Marshal())
+	}, o.Recipe.Marshal())
 	if err != nil {
 		return nil, err
 	}

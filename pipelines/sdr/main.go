@@ -19,7 +19,9 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	"github.com/spf13/cobra"
 
+	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/io/filesystem/gcs"
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/io/filesystem/local"
+	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/dataflow"
 
 	//lint:ignore SA1019 --runner=direct is offered for comparison with prism
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/direct"
@@ -136,6 +138,23 @@ func required(c *cobra.Command, names ...string) error {
 		if !c.Flags().Changed(name) {
 			return run.Usagef("--%s is missing; see `%s --help`", name, c.CommandPath())
 		}
+	}
+	return nil
+}
+
+// addRunner adds --runner, and Beam's own flags for the distant runners.
+func addRunner(c *cobra.Command, runner *string) {
+	c.Flags().StringVar(runner, "runner", "prism", "where the Beam pipeline runs: prism or direct (this process), flink, dataflow")
+	c.Flags().AddGoFlagSet(flag.CommandLine)
+	flag.CommandLine.VisitAll(func(f *flag.Flag) {
+		_ = c.Flags().MarkHidden(f.Name) // it was added above
+	})
+}
+
+// checkRunner refuses a runner that is not there.
+func checkRunner(runner string) error {
+	if known := []string{"prism", "direct", "flink", "dataflow"}; !slices.Contains(known, runner) {
+		return run.Usagef("--runner %s: want one of %s", runner, strings.Join(known, ", "))
 	}
 	return nil
 }

@@ -71,7 +71,7 @@ The operations and their defaults:
 			if err := required(c, "data", "out"); err != nil {
 				return err
 			}
-			if err := checkRunner(c, o.Runner); err != nil {
+			if err := checkRunner(o.Runner); err != nil {
 				return err
 			}
 			if err := checkDevice(c, &o.Device, o.Runner); err != nil {
@@ -98,7 +98,7 @@ The operations and their defaults:
 			if maxBad < 0 || maxBad > 1 {
 				return run.Usagef("--max-bad %v: want a fraction between 0 and 1", maxBad)
 			}
-			o.MaxBad, o.Version, o.Command, o.DryRun = maxBad, version, os.Args, dryRun(c)
+			o.MaxBad, o.Version, o.Command = maxBad, version, os.Args
 			return pretrain(c, o)
 		},
 	}
@@ -156,10 +156,6 @@ func pretrain(c *cobra.Command, o pipelines.PretrainOptions) error {
 		return withRemedy(err)
 	}
 	out := c.OutOrStdout()
-	if o.DryRun {
-		fmt.Fprintln(out, "dry run: nothing was run, nothing was written")
-		return nil
-	}
 	if made.Results != nil {
 		if err := made.Results.WriteTable(out); err != nil {
 			return err
