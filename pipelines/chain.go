@@ -4,13 +4,17 @@ package pipelines
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"path"
+	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/options/jobopts"
 
 	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/stages/run/fault"
@@ -124,7 +128,10 @@ func (c *chain) job(ctx context.Context, steps []step) error {
 		made[st.name] = st.build(s, in)
 		arrowio.WriteDir(s, c.out(st.name), made[st.name])
 	}
-	if err := runPipeline(ctx, c.runner, p); err != nil {
+	switch err := runPipeline(ctx, c.runner, p); {
+	case errors.Is(err, ErrNotRun), errors.Is(err, ErrSubmitted):
+		return fmt.Errorf("%s: %w", names(steps), err)
+	case err != nil:
 		return err
 	}
 	if err := c.saveTuning(ctx); err != nil {
@@ -149,17 +156,43 @@ func (c *chain) job(ctx context.Context, steps []step) error {
 	return nil
 }
 
+// names lists the names of steps.
+func names(steps []step) string {
+	var all []string
+	for _, st := range steps {
+		all = append(all, st.name)
+	}
+	return strings.Join(all, ", ")
+}
+
+// Errors of jobs whose output is not there when the runner returns, as Beam's
+// options asked.
+var (
+	ErrNotRun    = errors.New("the job was described, and not run")
+	ErrSubmitted = errors.New("the job was submitted, and goes on without this program")
+)
+
 // runPipeline runs a Beam pipeline and waits for its end.
 func runPipeline(ctx context.Context, runner string, p *beam.Pipeline) error {
-	_, err := beam.Run(ctx, runner, p)
+	result, err := beam.Run(ctx, runner, p)
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case err != nil:
 		slog.Debug("the pipeline failed", "error", err)
 		return fault.Parse(err)
+	case *jobopts.Async:
+		return ErrSubmitted
+	case isNil(result):
+		return ErrNotRun
 	}
 	return nil
+}
+
+// isNil reports whether a runner returned no result.
+func isNil(r beam.PipelineResult) bool {
+	v := reflect.ValueOf(r)
+	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
 }
 
 // readOut reads the rows in a step's output folder.

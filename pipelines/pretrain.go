@@ -37,6 +37,8 @@ type PretrainOptions struct {
 	Mode run.Mode
 	// Device computes the training steps.
 	Device ssl.Device
+	// DryRun means that Beam's options ask the runner to describe its job instead of running it; no run folder is created.
+	DryRun bool
 	// SingleJob runs all stages in a single Beam pipeline instead of one per stage.
 	SingleJob bool
 	// MaxBad is the fraction of unreadable images above which the run fails.
@@ -73,14 +75,17 @@ func Pretrain(ctx context.Context, o PretrainOptions) (*Pretrained, error) {
 	if err != nil {
 		return nil, err
 	}
-	folder, err := run.Create(ctx, o.Out, o.Mode, run.Info{
-		ID: uuid.Must(uuid.NewV7()), Version: o.Version, Created: time.Now(), Command: o.Command, Data: o.Data,
-	}, o.Recipe.Marshal())
-	if err != nil {
-		return nil, err
-	}
-	if o.Started != nil {
-		o.Started(folder)
+	folder := &run.Folder{Dir: o.Out}
+	if !o.DryRun {
+		folder, err = run.Create(ctx, o.Out, o.Mode, run.Info{
+			ID: uuid.Must(uuid.NewV7()), Version: o.Version, Created: time.Now(), Command: o.Command, Data: o.Data,
+		}, o.Recipe.Marshal())
+		if err != nil {
+			return nil, err
+		}
+		if o.Started != nil {
+			o.Started(folder)
+		}
 	}
 	c := o.chain(folder, splits, found)
 	if err := c.run(ctx, o.SingleJob); err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/dustin/go-humanize"
@@ -31,7 +32,7 @@ func checkDevice(c *cobra.Command, d *ssl.Device, runner string) error {
 		}
 		d.Memory = int64(size)
 	}
-	if runner == "flink" || runner == "dataflow" {
+	if slices.Contains(distant, runner) {
 		return nil
 	}
 	err := ssl.Check(*d)

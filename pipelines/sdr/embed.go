@@ -24,7 +24,7 @@ read, error says why and its features are zeros.
 			if err := required(c, "model", "data", "out"); err != nil {
 				return err
 			}
-			if err := checkRunner(o.Runner); err != nil {
+			if err := checkRunner(o.Runner, false); err != nil {
 				return err
 			}
 			images, bad, err := pipelines.Embed(c.Context(), o)

@@ -42,7 +42,7 @@ regularization strength is chosen on part of the training images.`,
 			if !ok {
 				return run.Usagef("--format %s: want table, json or csv", format)
 			}
-			if err := checkRunner(o.Runner); err != nil {
+			if err := checkRunner(o.Runner, false); err != nil {
 				return err
 			}
 			results, err := pipelines.Evaluate(c.Context(), o)

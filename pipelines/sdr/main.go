@@ -4,6 +4,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -19,15 +20,13 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	"github.com/spf13/cobra"
 
-	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/io/filesystem/gcs"
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/io/filesystem/local"
-	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/dataflow"
-
 	//lint:ignore SA1019 --runner=direct is offered for comparison with prism
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/direct"
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/flink"
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/prism"
 
+	"github.com/sdr-ml/sdr/pipelines"
 	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 	"github.com/sdr-ml/sdr/transforms/compute"
@@ -62,6 +61,8 @@ func main() {
 	case ctx.Err() != nil:
 		fmt.Fprintln(os.Stderr, "sdr: interrupted; the same command with --resume continues")
 		os.Exit(exitInterrupted)
+	case errors.Is(err, pipelines.ErrNotRun), errors.Is(err, pipelines.ErrSubmitted):
+		fmt.Println(err)
 	case errors.As(err, new(*run.UsageError)):
 		fmt.Fprintln(os.Stderr, "sdr:", err)
 		os.Exit(exitUsage)
@@ -114,12 +115,18 @@ Results go to standard output, logs to standard error. Exit codes: 0 done,
 		},
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
+	if local() {
+		root.Long += "\n\n" + strings.ToUpper(without[:1]) + without[1:] + "."
+	}
 	root.SuggestionsMinimumDistance = 2
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		if local() && slices.ContainsFunc(os.Args, func(a string) bool { return strings.HasSuffix(a, "dataflow") }) {
+			return checkRunner("dataflow", false) // its flags are not there either
+		}
 		return run.Usagef("%w; see `%s --help`", err, c.CommandPath())
 	})
 	root.PersistentFlags().String("log-level", "info", "debug, info, warn or error")
-	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error { return setUpLog(c) }
+	root.PersistentPreRunE = func(c *cobra.Command, args []string) error { return cmp.Or(setUpLog(c), checkPaths(c, args)) }
 	root.AddCommand(newPretrain(), newRoute(), newEvaluate(), newEmbed(), newExport(), newInspect(), newBench(), newDoctor())
 	return root
 }
@@ -138,23 +145,6 @@ func required(c *cobra.Command, names ...string) error {
 		if !c.Flags().Changed(name) {
 			return run.Usagef("--%s is missing; see `%s --help`", name, c.CommandPath())
 		}
-	}
-	return nil
-}
-
-// addRunner adds --runner, and Beam's own flags for the distant runners.
-func addRunner(c *cobra.Command, runner *string) {
-	c.Flags().StringVar(runner, "runner", "prism", "where the Beam pipeline runs: prism or direct (this process), flink, dataflow")
-	c.Flags().AddGoFlagSet(flag.CommandLine)
-	flag.CommandLine.VisitAll(func(f *flag.Flag) {
-		_ = c.Flags().MarkHidden(f.Name) // it was added above
-	})
-}
-
-// checkRunner refuses a runner that is not there.
-func checkRunner(runner string) error {
-	if known := []string{"prism", "direct", "flink", "dataflow"}; !slices.Contains(known, runner) {
-		return run.Usagef("--runner %s: want one of %s", runner, strings.Join(known, ", "))
 	}
 	return nil
 }

@@ -6,16 +6,22 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"io/fs"
 	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/runners/prism"
 	"github.com/stretchr/testify/require"
 
 	"github.com/sdr-ml/sdr/transforms/imageio"
@@ -24,6 +30,9 @@ import (
 // asProgram makes the test binary behave as the program, so that tests run it
 // as a user does, and kill it.
 const asProgram = "SDR_TEST_AS_PROGRAM"
+
+// asJobServer makes it serve as Beam's job server on a port.
+const asJobServer = "SDR_TEST_AS_JOB_SERVER"
 
 var (
 	kills    = flag.Int("kills", 2, "how many runs TestKillAndResume kills")
@@ -34,6 +43,12 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
 		main()
 		return
+	}
+	if port, err := strconv.Atoi(os.Getenv(asJobServer)); err == nil {
+		if _, err := prism.CreateJobServer(context.Background(), prism.Options{Port: port}); err != nil {
+			panic(err)
+		}
+		select {}
 	}
 	flag.Parse()
 	cache, err := os.MkdirTemp("", "sdr-cache-") // the tuning table of these tests
@@ -249,6 +264,12 @@ func TestUsageErrors(t *testing.T) {
 		{"label", []string{"pretrain", "--data", tiny, "--out", out, "--tasks", unlabelled}},
 		{"holds no task", []string{"pretrain", "--data", tiny, "--out", out, "--tasks", empty}},
 		{"--runner", []string{"pretrain", "--data", tiny, "--out", out, "--runner", "spark"}},
+		{"end with this program", []string{"pretrain", "--data", tiny, "--out", out, "--single-job", "--async"}},
+		{"--single-job", []string{"pretrain", "--data", tiny, "--out", out, "--runner", "flink", "--async"}},
+		{"--single-job", []string{"embed", "--model", tiny, "--data", tiny, "--out", out, "--runner", "flink", "--async"}},
+		{"--dry_run", []string{"pretrain", "--data", tiny, "--out", out, "--dry_run"}},
+		{"no filesystem for nofs://", []string{"pretrain", "--data", tiny, "--data", "nofs://x/y", "--out", out}},
+		{"no filesystem for nofs://", []string{"inspect", "nofs://x"}},
 		{"contradict", []string{"pretrain", "--data", tiny, "--out", out, "--resume", "--overwrite"}},
 		{"--gpu-mem", []string{"pretrain", "--data", tiny, "--out", out, "--gpu-mem", "much"}},
 		{"want cpu, cuda or auto", []string{"pretrain", "--data", tiny, "--out", out, "--device", "tpu"}},
@@ -269,6 +290,46 @@ func TestUsageErrors(t *testing.T) {
 		require.Empty(t, stdout)
 		require.NoFileExists(t, out)
 	}
+}
+
+// dataflow are the flags of a job for Dataflow that lacks nothing but a cloud.
+var dataflow = []string{
+	"--runner", "dataflow", "--project", "p", "--region", "r", "--staging_location", "gs://b/s", "--temp_location=gs://b/t",
+	"--resource_hints", "min_ram=1GB", "--resource_hints", "cpu_count=3",
+}
+
+// A dry run describes its job and leaves nothing behind. Beam's flags are in the description where they were given, and
+// the program is that of the workers.
+func TestDryRun(t *testing.T) {
+	storage := httptest.NewServer(http.NotFoundHandler())
+	defer storage.Close()
+	t.Setenv("STORAGE_EMULATOR_HOST", strings.TrimPrefix(storage.URL, "http://"))
+	out := filepath.Join(t.TempDir(), "run")
+	stdout, stderr, code := sdr(t, quickRun(out, append(dataflow, "--dry_run")...)...)
+	require.Zero(t, code, stderr)
+	require.Equal(t, "ingest: the job was described, and not run\n", stdout)
+	require.Contains(t, stderr, `"temp_location": "gs://b/t"`)
+	require.Contains(t, stderr, `"resource_hints": "[min_ram=1GB cpu_count=3]"`)
+	require.Contains(t, stderr, fmt.Sprintf(`"worker_binary": "%s"`, os.Args[0]))
+	require.NotContains(t, stderr, `"use_public_ips"`, "it was not given")
+	require.NoFileExists(t, out)
+}
+
+// A job that is not waited for ends well once it is submitted, with this program as its workers'.
+func TestAsync(t *testing.T) {
+	listener, err := net.Listen("tcp", "localhost:0")
+	require.NoError(t, err)
+	port := listener.Addr().(*net.TCPAddr).Port
+	require.NoError(t, listener.Close())
+	server := exec.CommandContext(t.Context(), os.Args[0]) // ends with the test
+	server.Env = append(os.Environ(), fmt.Sprint(asJobServer, "=", port))
+	require.NoError(t, server.Start())
+	out := filepath.Join(t.TempDir(), "run")
+	stdout, stderr, code := sdr(t, quickRun(out, "--runner", "flink", "--endpoint", fmt.Sprint("localhost:", port), "--single-job", "--async",
+		"--environment_type", "process", "--environment_config", `{"command": "true"}`)...)
+	require.Zero(t, code, stderr)
+	require.Equal(t, "ingest, phase0, features, partition, train: the job was submitted, and goes on without this program\n", stdout)
+	require.NoDirExists(t, filepath.Join(out, "stages"), "what the job has written is not looked at")
 }
 
 // An unreadable image is listed; too many of them stop the run.

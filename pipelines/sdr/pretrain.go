@@ -71,7 +71,7 @@ The operations and their defaults:
 			if err := required(c, "data", "out"); err != nil {
 				return err
 			}
-			if err := checkRunner(o.Runner); err != nil {
+			if err := checkRunner(o.Runner, o.SingleJob); err != nil {
 				return err
 			}
 			if err := checkDevice(c, &o.Device, o.Runner); err != nil {
@@ -98,7 +98,7 @@ The operations and their defaults:
 			if maxBad < 0 || maxBad > 1 {
 				return run.Usagef("--max-bad %v: want a fraction between 0 and 1", maxBad)
 			}
-			o.MaxBad, o.Version, o.Command = maxBad, version, os.Args
+			o.MaxBad, o.Version, o.Command, o.DryRun = maxBad, version, os.Args, dryRun()
 			return pretrain(c, o)
 		},
 	}

@@ -31,7 +31,7 @@ a file of labeled images. Labels come from
 			if err := required(c, "run", "task", "out"); err != nil {
 				return err
 			}
-			if err := checkRunner(o.Runner); err != nil {
+			if err := checkRunner(o.Runner, false); err != nil {
 				return err
 			}
 			made, err := pipelines.Route(c.Context(), o)

@@ -1,0 +1,5 @@
+//go:build local
+
+package main
+
+var distant = []string{"flink"}
