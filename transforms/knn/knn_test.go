@@ -254,7 +254,7 @@ func TestErrors(t *testing.T) {
 		"nearest: cannot search the 20 nearest of 2 rows of 2 values for 1 rows of 3":                                           {at(point{1, 0, []float32{1, 2, 3}}), ok},
 		`the input has a column "predicted", which the output needs; rename it`:                                                 {named, ok},
 		"knn: train: there are no labeled rows":                                                                                 {ok, at()},
-		"record: batches of different columns":                                                                                  {ok, both},
+		"record: batches have different columns":                                                                                  {ok, both},
 		`knn: train: record: expected one column "feature" of type fixed_size_list<float32> or list<float32>, got 0 in the col`: {ok, named},
 	} {
 		_, err := run(t, "direct", func(s beam.Scope) beam.PCollection { return knn.Classify(s, c[0](s), c[1](s), knn.Default) }, byID)
