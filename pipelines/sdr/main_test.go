@@ -355,7 +355,7 @@ func TestHelp(t *testing.T) {
 	for _, command := range []string{"pretrain", "evaluate", "route", "embed", "export", "inspect"} {
 		out := mustSDR(t, command, "--help")
 		require.Contains(t, out, "Examples:")
-		require.NotContains(t, out, "--job_endpoint", "Beam's flags are hidden")
+		require.NotContains(t, out, "--environment_type", "Beam's flags are hidden")
 	}
 	for _, command := range []string{"pretrain", "embed"} {
 		for _, kind := range imageio.Kinds() {
