@@ -21,8 +21,8 @@ import (
 	"github.com/sdr-ml/sdr/transforms/record"
 )
 
-// buildOutside builds the program in testdata/outside as a module of its own, which
-// needs this one as it is here, without a network.
+// buildOutside builds the program in testdata/outside as a separate module that depends on this working copy, without
+// network access.
 func buildOutside(t *testing.T) string {
 	checkout, err := filepath.Abs("..")
 	require.NoError(t, err)
@@ -57,7 +57,7 @@ func saveModel(t *testing.T) string {
 	return path
 }
 
-// read gives the rows of a file, sorted.
+// read returns the rows of a file, sorted.
 func read[T any](t *testing.T, path string, compare func(a, b T) int) (all []T) {
 	require.NoError(t, arrowio.Each(t.Context(), path, func(b *record.Batch) error {
 		rows, err := record.Rows[T](b)
@@ -90,8 +90,8 @@ type answer struct {
 	Right  bool   `arrow:"right"`
 }
 
-// TestOutside has a program of another module use every transform, on both local
-// runners: their files are the same.
+// TestOutside runs a program from another module that uses every transform, on both local runners: the output files are
+// the same.
 func TestOutside(t *testing.T) {
 	photos := t.TempDir()
 	require.NoError(t, os.CopyFS(photos, os.DirFS("../testdata/fixtures/folder/train")))

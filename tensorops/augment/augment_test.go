@@ -57,8 +57,8 @@ func TestBlurCommutesWithFlip(t *testing.T) {
 	})
 }
 
-// Any operations in any order, some of them repeated, make a view of any image, and a used worker makes the same view as a
-// fresh one.
+// Any operations in any order, some of them repeated, make a view of any image, and a used worker makes the same view
+// as a fresh one.
 func TestViewOfAnything(t *testing.T) {
 	const size = 9
 	rapid.Check(t, func(t *rapid.T) {
@@ -104,8 +104,8 @@ func (s spy) Transform(_ *Image, random *rand.Rand) {
 	}
 }
 
-// What an operation draws depends on its name, on the number of earlier operations with that name and on the view, but not
-// on the other operations.
+// What an operation draws depends on its name, on the number of earlier operations with that name and on the view, but
+// not on the other operations.
 func TestStreamsAreIndependent(t *testing.T) {
 	random := rng.NewGenerator()
 	draw := func(view uint64, names ...string) map[string][]uint64 {

@@ -96,8 +96,8 @@ func (o ColorJitter) Transform(m *Image, random *rand.Rand) {
 }
 
 // blend is Pillow's Image.blend of two bytes: from for alpha 0, to for alpha 1, interpolated or extrapolated otherwise,
-// truncated and clipped. It computes in float32 like Pillow; the explicit conversion prevents a fused multiply-add, whose
-// result differs between machines.
+// truncated and clipped. It computes in float32 like Pillow; the explicit conversion prevents a fused multiply-add,
+// whose result differs between machines.
 func blend(from, to int32, alpha float32) uint8 {
 	v := int32(float32(from) + float32(alpha*float32(to-from)))
 	return uint8(min(max(v, 0), 255))

@@ -7,8 +7,8 @@ import (
 	"slices"
 )
 
-// GaussianBlur blurs an image. It is Pillow's ImageFilter.GaussianBlur in torchvision's RandomApply: the blur of SimSiam,
-// MoCo v2 and BYOL.
+// GaussianBlur blurs an image. It is Pillow's ImageFilter.GaussianBlur in torchvision's RandomApply: the blur of
+// SimSiam, MoCo v2 and BYOL.
 type GaussianBlur struct {
 	P     float64    `yaml:"p"`     // probability
 	Sigma [2]float64 `yaml:"sigma"` // minimum and maximum standard deviation, in pixels
@@ -45,8 +45,8 @@ func (o GaussianBlur) Transform(m *Image, random *rand.Rand) {
 	o.Apply(m, o.Draw(random, m.Height, m.Width))
 }
 
-// blurrer implements Pillow's ImageFilter.GaussianBlur: three extended box filters along x, then three along y (Gwosdek et
-// al., SSVM 2011), in 24-bit fixed point, rounded to 8 bits after each.
+// blurrer implements Pillow's ImageFilter.GaussianBlur: three extended box filters along x, then three along y (Gwosdek
+// et al., SSVM 2011), in 24-bit fixed point, rounded to 8 bits after each.
 type blurrer struct {
 	transposed, spare []uint8
 	sums              []uint32
@@ -86,8 +86,8 @@ func (b *blurrer) box(pix []uint8, height, width int, radius float32) {
 	copy(pix, from)
 }
 
-// boxColumns sets every byte of dst [n, stride] to inner times the sum of the 2r+1 bytes around it in its column plus outer
-// times the two beyond them. The first and last row are repeated beyond the edges.
+// boxColumns sets every byte of dst [n, stride] to inner times the sum of the 2r+1 bytes around it in its column plus
+// outer times the two beyond them. The first and last row are repeated beyond the edges.
 func boxColumns(dst, src []uint8, n, stride, r int, inner, outer uint32, sums []uint32) {
 	row := func(y int) []uint8 {
 		y = min(max(y, 0), n-1)
@@ -111,8 +111,8 @@ func boxColumns(dst, src []uint8, n, stride, r int, inner, outer uint32, sums []
 	}
 }
 
-// boxRadius returns the fractional radius of the box filter that has the standard deviation sigma when applied three times.
-// It rounds to float32 in the same places as Pillow's _gaussian_blur_radius.
+// boxRadius returns the fractional radius of the box filter that has the standard deviation sigma when applied three
+// times. It rounds to float32 in the same places as Pillow's _gaussian_blur_radius.
 func boxRadius(sigma float32) float32 {
 	variance := float32(sigma*sigma) / blurPasses
 	length := float32(math.Sqrt(float64(12*float64(variance)) + 1))

@@ -1,11 +1,11 @@
 package augment
 
 // shiftHue rotates the hue of every pixel by shift/255 of the color wheel, like torchvision's adjust_hue with Pillow's
-// conversions: RGB to HSV in three bytes, a wrapping byte addition to H, and back. The conversions lose precision, so even
-// a shift of 0 changes pixels.
+// conversions: RGB to HSV in three bytes, a wrapping byte addition to H, and back. The conversions lose precision, so
+// even a shift of 0 changes pixels.
 //
-// Pillow computes in floating point. Exact integer arithmetic yields the same bytes except where the exact H is an integer;
-// hueErrors corrects those.
+// Pillow computes in floating point. Exact integer arithmetic yields the same bytes except where the exact H is an
+// integer; hueErrors corrects those.
 func shiftHue(pix []uint8, shift uint8) {
 	for i := 0; i < len(pix); i += 3 {
 		p := (*[3]uint8)(pix[i:])
@@ -59,8 +59,8 @@ var reciprocals = func() (t [256]uint32) {
 const reciprocalBits = 26
 
 // hueErrors[H] is by how much, 0 or 1, Pillow's rgb2hsv falls short of H for the colors whose hue is exactly H/255 of a
-// turn. Its rounding errors depend only on ratios of channel differences, so one such color represents all; with a chroma
-// of 85 there is one for every H.
+// turn. Its rounding errors depend only on ratios of channel differences, so one such color represents all; with a
+// chroma of 85 there is one for every H.
 var hueErrors = func() (t [256]uint8) {
 	for h := range 255 {
 		var rgb [3]uint8
@@ -71,8 +71,8 @@ var hueErrors = func() (t [256]uint8) {
 	return t
 }()
 
-// pillowHue returns the H byte of a color as Pillow's rgb2hsv computes it, with the same float and double operations. The
-// channels must not be all equal.
+// pillowHue returns the H byte of a color as Pillow's rgb2hsv computes it, with the same float and double operations.
+// The channels must not be all equal.
 func pillowHue(rgb [3]uint8) uint8 {
 	r, g, b := rgb[0], rgb[1], rgb[2]
 	v := max(r, g, b)
@@ -94,8 +94,8 @@ func pillowHue(rgb [3]uint8) uint8 {
 	return uint8(float64(float32(turn)) * 255)
 }
 
-// sector describes the colors of one H byte: which channel is the largest, the middle and the smallest one, and how far the
-// middle one is below the largest, in 255ths of the distance of the smallest one.
+// sector describes the colors of one H byte: which channel is the largest, the middle and the smallest one, and how far
+// the middle one is below the largest, in 255ths of the distance of the smallest one.
 type sector struct{ high, middle, low, slope uint8 }
 
 var sectors = func() (t [256]sector) {

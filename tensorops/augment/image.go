@@ -3,7 +3,8 @@ package augment
 import "github.com/sdr-ml/sdr/tensorops/resample"
 
 // Image is the 8-bit RGB image that a sequence of operations transforms. It owns Pix: operations modify it in place or
-// replace it with another buffer. It also keeps scratch buffers, so that operations do not allocate once these have grown.
+// replace it with another buffer. It also keeps scratch buffers, so that operations do not allocate once these have
+// grown.
 type Image struct {
 	Pix           []uint8 // [Height, Width, 3]
 	Height, Width int     // in pixels

@@ -3,8 +3,8 @@ package augment
 import "fmt"
 
 // Normalize normalizes images without augmentation, for evaluation: it writes (src/255 - mean) / std to dst, like
-// torchvision's ToTensor and Normalize, but keeps the channels-last layout [..., 3] of src. It panics if the lengths differ
-// or are not a multiple of 3.
+// torchvision's ToTensor and Normalize, but keeps the channels-last layout [..., 3] of src. It panics if the lengths
+// differ or are not a multiple of 3.
 func Normalize(dst []float32, src []uint8, mean, std [3]float32) {
 	if len(dst) != len(src) || len(src)%3 != 0 {
 		panic(fmt.Sprintf("augment: %d bytes and %d values are not the same number of RGB pixels", len(src), len(dst)))

@@ -6,8 +6,8 @@ import (
 	"slices"
 )
 
-// Operation is one random operation of an augmentation, like a torchvision transform. Its type holds the settings and has
-// two more methods, with D the type of the random parameters:
+// Operation is one random operation of an augmentation, like a torchvision transform. Its type holds the settings and
+// has two more methods, with D the type of the random parameters:
 //
 //	Draw(random *rand.Rand, height, width int) D // draws the parameters for an image of that size
 //	Apply(m *Image, parameters D)                // applies them, deterministically
@@ -41,8 +41,8 @@ var table = []Operation{
 // Defaults returns all operations with their default settings.
 func Defaults() []Operation { return slices.Clone(table) }
 
-// SimSiam returns the operations of SimSiam's augmentation for views of size x size pixels (Chen and He, arXiv 2011.10566,
-// after MoCo v2). As in SimSiam's CIFAR experiments, there is no blur below 64 pixels.
+// SimSiam returns the operations of SimSiam's augmentation for views of size x size pixels (Chen and He, arXiv
+// 2011.10566, after MoCo v2). As in SimSiam's CIFAR experiments, there is no blur below 64 pixels.
 func SimSiam(size int) []Operation {
 	crop, blur := randomResizedCrop, gaussianBlur
 	crop.Scale[0] = 0.2
@@ -58,8 +58,8 @@ func SimSiam(size int) []Operation {
 	}
 }
 
-// Validate returns an error for the first setting of the operations that is out of range, such as "gaussian_blur.p: 2 is
-// out of range; want 0 to 1".
+// Validate returns an error for the first setting of the operations that is out of range, such as "gaussian_blur.p: 2
+// is out of range; want 0 to 1".
 func Validate(operations []Operation) error {
 	for _, o := range operations {
 		if err := o.Validate(); err != nil {

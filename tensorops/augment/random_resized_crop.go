@@ -71,8 +71,8 @@ func (o RandomResizedCrop) Transform(m *Image, random *rand.Rand) {
 	o.Apply(m, o.Draw(random, m.Height, m.Width))
 }
 
-// cut moves the pixels of the box to the front of the image's buffer. Torchvision crops before it resizes, so the resize
-// filter must not see the pixels around the box.
+// cut moves the pixels of the box to the front of the image's buffer. Torchvision crops before it resizes, so the
+// resize filter must not see the pixels around the box.
 func cut(m *Image, b Box) []uint8 {
 	if b.Top < 0 || b.Left < 0 || b.Height <= 0 || b.Width <= 0 || b.Top+b.Height > m.Height || b.Left+b.Width > m.Width {
 		panic(fmt.Sprintf("augment: crop %+v is empty or not inside the [%d %d 3] image", b, m.Height, m.Width))

@@ -1,9 +1,9 @@
 // Package augment makes views of 8-bit RGB images for self-supervised learning.
 //
 // A view is the result of a sequence of random operations, followed by normalization. The operations are byte-for-byte
-// equal to those of torchvision.transforms on PIL images, including the rounding to 8 bits between operations, so models
-// trained with either see the same images. Every operation draws from its own random stream: adding, removing or changing
-// one does not affect the others.
+// equal to those of torchvision.transforms on PIL images, including the rounding to 8 bits between operations, so
+// models trained with either see the same images. Every operation draws from its own random stream: adding, removing or
+// changing one does not affect the others.
 package augment
 
 import (
@@ -13,8 +13,8 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/rng"
 )
 
-// Worker makes views. It keeps its buffers, so making a view does not allocate once they have grown to the largest image
-// seen. A Worker is not safe for concurrent use.
+// Worker makes views. It keeps its buffers, so making a view does not allocate once they have grown to the largest
+// image seen. A Worker is not safe for concurrent use.
 type Worker struct {
 	operations []Operation
 	streams    [][2]uint64 // stream keys of the operations
@@ -22,8 +22,8 @@ type Worker struct {
 	image      Image
 }
 
-// NewWorker returns a worker for views of size x size pixels. The operations must be valid. Normalization subtracts mean
-// from R, G and B, scaled to 0..1, and divides by std.
+// NewWorker returns a worker for views of size x size pixels. The operations must be valid. Normalization subtracts
+// mean from R, G and B, scaled to 0..1, and divides by std.
 func NewWorker(operations []Operation, size int, mean, std [3]float32) *Worker {
 	return &Worker{
 		operations: slices.Clone(operations),
@@ -43,9 +43,9 @@ func streams(operations []Operation) (keys [][2]uint64) {
 	return keys
 }
 
-// View writes a normalized view of the image src [height, width, 3] to dst [size, size, 3]. It draws from streams below the
-// one of random's last Seek (see [rng.Generator.Below]). It panics if a buffer's length does not match its shape, or if no
-// operation resizes and the image does not have the size of a view.
+// View writes a normalized view of the image src [height, width, 3] to dst [size, size, 3]. It draws from streams below
+// the one of random's last Seek (see [rng.Generator.Below]). It panics if a buffer's length does not match its shape,
+// or if no operation resizes and the image does not have the size of a view.
 func (w *Worker) View(dst []float32, src []uint8, height, width int, random *rng.Generator) {
 	size := w.image.Size
 	if len(dst) != size*size*3 {

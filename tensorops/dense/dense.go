@@ -23,8 +23,8 @@ func NewEngine(p *kernels.Pool) Engine { return Engine{pool: p} }
 // Pool returns the thread pool that the engine computes on.
 func (e Engine) Pool() *kernels.Pool { return e.pool }
 
-// Matrix returns a row-major rows x cols matrix on the engine, backed by data without a copy. It panics if rows*cols is 0,
-// since tensors cannot be empty, or not the length of data.
+// Matrix returns a row-major rows x cols matrix on the engine, backed by data without a copy. It panics if rows*cols is
+// 0, since tensors cannot be empty, or not the length of data.
 func (e Engine) Matrix(data []float32, rows, cols int) *tensor.Dense {
 	return tensor.New(tensor.WithShape(rows, cols), tensor.WithBacking(data), tensor.WithEngine(e))
 }
@@ -51,8 +51,8 @@ func Rows(t *tensor.Dense) (data []float32, rows, cols int, err error) {
 	return t.Data().([]float32)[: rows*cols : rows*cols], rows, cols, nil
 }
 
-// MatMul sets out [m, n] to the product of a [m, k] and b [k, n], all float32. tensor.MatMul, tensor.Dot and Dense.MatMul
-// call it. a and b may be transposed with T, which does not copy.
+// MatMul sets out [m, n] to the product of a [m, k] and b [k, n], all float32. tensor.MatMul, tensor.Dot and
+// Dense.MatMul call it. a and b may be transposed with T, which does not copy.
 func (e Engine) MatMul(a, b, out tensor.Tensor) error {
 	var m [3]matrix
 	for i, t := range []tensor.Tensor{a, b, out} {

@@ -44,9 +44,9 @@ type Model struct {
 	Iterations int
 }
 
-// Fit fits a model to features, [len(labels), dim], with labels in [0, classes). With several candidates for C, it holds
-// out every fifth image, sorted by class and then row, and fits all images with the C of highest accuracy there (on ties,
-// the smallest). Mismatched shapes, labels out of range and non-finite features are errors.
+// Fit fits a model to features, [len(labels), dim], with labels in [0, classes). With several candidates for C, it
+// holds out every fifth image, sorted by class and then row, and fits all images with the C of highest accuracy there
+// (on ties, the smallest). Mismatched shapes, labels out of range and non-finite features are errors.
 func Fit(features *tensor.Dense, labels []int64, classes int, cfg Config) (*Model, error) {
 	e, x, err := check(features)
 	if err != nil {

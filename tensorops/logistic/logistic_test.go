@@ -97,8 +97,8 @@ func TestFewImages(t *testing.T) {
 	}
 }
 
-// TestChoosesC checks that a good C is found in a noisy problem, where a weak penalty overfits, that the result equals a fit
-// with that C alone, and that it is bitwise the same for any number of threads.
+// TestChoosesC checks that a good C is found in a noisy problem, where a weak penalty overfits, that the result equals
+// a fit with that C alone, and that it is bitwise the same for any number of threads.
 func TestChoosesC(t *testing.T) {
 	const dim, classes = 60, 5
 	x, labels := clouds(3, 300, dim, classes, 2)
@@ -124,7 +124,8 @@ func TestChoosesC(t *testing.T) {
 	require.Greater(t, accuracy(m), 0.7)
 }
 
-// TestSeparable fits linearly separable classes without training errors, with absent classes and fewer rows than a fold.
+// TestSeparable fits linearly separable classes without training errors, with absent classes and fewer rows than a
+// fold.
 func TestSeparable(t *testing.T) {
 	pool := kernels.NewPool(1)
 	defer pool.Close()

@@ -13,8 +13,8 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/nn"
 )
 
-// problem is the objective on one training set. Matrix products are float32; parameters, log probabilities and sums over
-// images are float64.
+// problem is the objective on one training set. Matrix products are float32; parameters, log probabilities and sums
+// over images are float64.
 type problem struct {
 	engine dense.Engine
 	loss   *nn.CrossEntropy

@@ -1,8 +1,8 @@
 // Package metrics computes metrics of class predictions.
 package metrics
 
-// Accuracy returns the top-1 accuracy: the fraction of correct predictions, 0 if there are none. pred and labels have the
-// same length.
+// Accuracy returns the top-1 accuracy: the fraction of correct predictions, 0 if there are none. pred and labels have
+// the same length.
 func Accuracy(pred, labels []int64) float64 {
 	if len(labels) == 0 {
 		return 0

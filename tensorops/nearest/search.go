@@ -82,8 +82,8 @@ func search(base, query *tensor.Dense, k int, others bool) (*Neighbours, error) 
 	return found, nil
 }
 
-// keepLargest merges the similarities of rows first, first+1, ... into the largest so far, which are in descending order.
-// A new one is inserted after equal ones, so the lower index stays first.
+// keepLargest merges the similarities of rows first, first+1, ... into the largest so far, which are in descending
+// order. A new one is inserted after equal ones, so the lower index stays first.
 func keepLargest(largest []float32, index []int32, row []float32, first int) {
 	last := len(largest) - 1
 	worst := largest[last]
@@ -98,8 +98,8 @@ func keepLargest(largest []float32, index []int32, row []float32, first int) {
 	}
 }
 
-// Normalize returns the rows of x scaled to unit Euclidean length, on the same engine. Zero rows stay zero. A non-finite
-// value is an error.
+// Normalize returns the rows of x scaled to unit Euclidean length, on the same engine. Zero rows stay zero. A
+// non-finite value is an error.
 func Normalize(x *tensor.Dense) (*tensor.Dense, error) {
 	e, err := dense.Of(x)
 	if err != nil {

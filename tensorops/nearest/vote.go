@@ -30,8 +30,8 @@ func (c Config) Validate() error {
 }
 
 // Classify predicts the class of every row of query from the labeled rows of train, by cosine similarity. train is
-// [len(labels), dim] and query [queries, dim]; labels are in [0, classes). It returns one class per query row. Mismatched
-// shapes, labels out of range and non-finite features are errors.
+// [len(labels), dim] and query [queries, dim]; labels are in [0, classes). It returns one class per query row.
+// Mismatched shapes, labels out of range and non-finite features are errors.
 func Classify(train *tensor.Dense, labels []int64, classes int, query *tensor.Dense, cfg Config) ([]int64, error) {
 	base, err := prepare("train", train, labels, classes, cfg)
 	if err != nil {

@@ -18,8 +18,8 @@ const (
 	Sample                     // any other random sample of rows
 )
 
-// New returns the stream for a seed and a key: a purpose, then indices. The same arguments yield the same numbers on every
-// machine.
+// New returns the stream for a seed and a key: a purpose, then indices. The same arguments yield the same numbers on
+// every machine.
 func New(seed uint64, key ...uint64) *rand.Rand {
 	g := NewGenerator()
 	g.Seek(seed, key...)

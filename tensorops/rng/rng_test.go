@@ -56,8 +56,8 @@ func TestName(t *testing.T) {
 	require.Equal(t, uint64(0x85944171f73967e8), rng.Name("foobar"))
 }
 
-// Streams whose keys differ in one place must be independent: the correlation of their uniforms stays within four standard
-// errors of zero.
+// Streams whose keys differ in one place must be independent: the correlation of their uniforms stays within four
+// standard errors of zero.
 func TestNeighbouringKeysAreUnrelated(t *testing.T) {
 	keys := [][]uint64{{1, 2, 3}, {1, 2, 4}, {1, 3, 2}, {2, 2, 3}, {1, 2}, {1, 2, 3, 0}}
 	const n = 4096

@@ -22,8 +22,8 @@ type sized struct {
 	bytes int
 }
 
-// Get returns the value for key, calling compute on a miss; compute also returns the value's size. Errors are not cached.
-// If compute calls Run, do not call Get from inside Run: they would deadlock.
+// Get returns the value for key, calling compute on a miss; compute also returns the value's size. Errors are not
+// cached. If compute calls Run, do not call Get from inside Run: they would deadlock.
 func (c *Cache[T]) Get(key string, compute func() (value T, bytes int, err error)) (T, error) {
 	c.mu.Lock()
 	item, ok := c.items[key]

@@ -1,6 +1,6 @@
 // Package files reads, writes and lists whole files on any Beam filesystem. Writes are atomic: a file appears under its
-// name only when it is complete. The scheme of a path selects the filesystem: paths without one are local, others (gs://,
-// s3://, memfs://) need a filesystem that the program imports, as for Beam's own textio.
+// name only when it is complete. The scheme of a path selects the filesystem: paths without one are local, others
+// (gs://, s3://, memfs://) need a filesystem that the program imports, as for Beam's own textio.
 package files
 
 import (
@@ -59,7 +59,8 @@ func Read(ctx context.Context, path string) ([]byte, error) {
 	return data, err
 }
 
-// Exists reports whether there is a file of that name. A local folder counts as a file; other filesystems have no folders.
+// Exists reports whether there is a file of that name. A local folder counts as a file; other filesystems have no
+// folders.
 func Exists(ctx context.Context, path string) (bool, error) {
 	if IsLocal(path) {
 		_, err := os.Stat(path)
@@ -76,8 +77,8 @@ func Exists(ctx context.Context, path string) (bool, error) {
 	return slices.Contains(matches, path), err
 }
 
-// List returns the files that match a glob, sorted by name. It omits hidden files, whose names begin with a dot, including
-// files that are still being written. Use [Quote] for a folder whose name may contain *, ? or [.
+// List returns the files that match a glob, sorted by name. It omits hidden files, whose names begin with a dot,
+// including files that are still being written. Use [Quote] for a folder whose name may contain *, ? or [.
 func List(ctx context.Context, glob string) ([]string, error) {
 	var matches []string
 	err := on(ctx, "list", glob, func(fsys filesystem.Interface) (err error) {
@@ -91,8 +92,8 @@ func List(ctx context.Context, glob string) ([]string, error) {
 	return matches, err
 }
 
-// Quote returns a glob that matches only the given path. It escapes with character classes, which all filesystems support,
-// unlike backslashes.
+// Quote returns a glob that matches only the given path. It escapes with character classes, which all filesystems
+// support, unlike backslashes.
 func Quote(path string) string {
 	special := []string{"*", "[*]", "?", "[?]", "[", "[[]"}
 	if filepath.Separator == '/' {
@@ -122,8 +123,9 @@ func Modified(ctx context.Context, path string) (at time.Time, err error) {
 	return at, err
 }
 
-// Identity identifies a file and its content by path and modification time, since a file may be rewritten under the same
-// name. If there is no modification time, because the path is missing or a folder on an object store, only the path counts.
+// Identity identifies a file and its content by path and modification time, since a file may be rewritten under the
+// same name. If there is no modification time, because the path is missing or a folder on an object store, only the
+// path counts.
 func Identity(ctx context.Context, path string) string {
 	at, _ := Modified(ctx, path)
 	return fmt.Sprintf("%q %d", path, at.UnixNano())
@@ -141,8 +143,8 @@ func on(ctx context.Context, verb, path string, use func(filesystem.Interface) e
 	return nil
 }
 
-// Write writes a file atomically: readers see the old content, or none, and then all of the new. It creates the folder if
-// needed. If write fails, nothing changes.
+// Write writes a file atomically: readers see the old content, or none, and then all of the new. It creates the folder
+// if needed. If write fails, nothing changes.
 func Write(ctx context.Context, path string, write func(io.Writer) error) error {
 	var err error
 	if IsLocal(path) {

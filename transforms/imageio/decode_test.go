@@ -40,8 +40,8 @@ func TestDecodeEqualsPillow(t *testing.T) {
 	}
 }
 
-// A large JPEG is decoded at reduced size like Pillow's draft, then scaled like torchvision; other formats are decoded at
-// full size.
+// A large JPEG is decoded at reduced size like Pillow's draft, then scaled like torchvision; other formats are decoded
+// at full size.
 func TestDecodeSquareEqualsPillow(t *testing.T) {
 	text, err := os.ReadFile("testdata/square.json")
 	require.NoError(t, err)
@@ -90,7 +90,8 @@ func TestSquareOfStrips(t *testing.T) {
 	require.Equal(t, uint8(255), high.Pix[100*3])
 }
 
-// Every image truncated anywhere before its last tenth is an error, as in Pillow. (Some formats keep metadata or padding at the end.)
+// Every image truncated anywhere before its last tenth is an error, as in Pillow. (Some formats keep metadata or
+// padding at the end.)
 func TestTruncatedImages(t *testing.T) {
 	for name, g := range goldens(t) {
 		if strings.HasPrefix(name, "orient") || name == "gif_animated.gif" || strings.HasSuffix(name, ".tif") {

@@ -25,9 +25,9 @@ var folderKind = kind{
 	read:     readFolder,
 }
 
-// walk iterates over the files in a folder and its subfolders, starting at from, as slash-separated names relative to the
-// folder. They are sorted by name, component by component. Links are followed; hidden files and folders are skipped. On
-// object stores other than Google's the files may be at most three folders deep.
+// walk iterates over the files in a folder and its subfolders, starting at from, as slash-separated names relative to
+// the folder. They are sorted by name, component by component. Links are followed; hidden files and folders are
+// skipped. On object stores other than Google's the files may be at most three folders deep.
 func walk(ctx context.Context, root, from string) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		if files.IsLocal(root) {

@@ -15,8 +15,8 @@ var gifFormat = format{
 	decode:     decodeGIF,
 }
 
-// decodeGIF draws the first frame on the canvas. Where the frame does not cover the canvas, it shows the transparent color,
-// or color 0.
+// decodeGIF draws the first frame on the canvas. Where the frame does not cover the canvas, it shows the transparent
+// color, or color 0.
 func decodeGIF(data []byte, _ int) (RGB, error) {
 	config, err := gif.DecodeConfig(bytes.NewReader(data))
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/sdr-ml/sdr/transforms/files"
 )
 
-// IDX is a file of gray images of one size, the format of MNIST, optionally compressed with gzip. The labels are in a file
-// next to it that has labels-idx1 instead of images-idx3 in its name.
+// IDX is a file of gray images of one size, the format of MNIST, optionally compressed with gzip. The labels are in a
+// file next to it that has labels-idx1 instead of images-idx3 in its name.
 const IDX = "idx"
 
 var idxKind = kind{
@@ -24,8 +24,8 @@ var idxKind = kind{
 	read:     readIDX,
 }
 
-// idxHeader reads the magic number and the dimensions of an IDX file of bytes (yann.lecun.com/exdb/mnist): the number of
-// items and their height and width, which are 1 for labels.
+// idxHeader reads the magic number and the dimensions of an IDX file of bytes (yann.lecun.com/exdb/mnist): the number
+// of items and their height and width, which are 1 for labels.
 func idxHeader(r io.Reader, dims int) (count int64, height, width int, err error) {
 	head := make([]uint32, 1+dims)
 	for i := range head {

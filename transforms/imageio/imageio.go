@@ -46,9 +46,9 @@ type Image struct {
 	Class string
 }
 
-// ReadSplit calls yield with every image of a split, in order, and stops at yield's first error. A damaged collection is an
-// error with the file and the position; a damaged image is not, but [Decode] detects it. ReadSplit is safe for concurrent
-// use.
+// ReadSplit calls yield with every image of a split, in order, and stops at yield's first error. A damaged collection
+// is an error with the file and the position; a damaged image is not, but [Decode] detects it. ReadSplit is safe for
+// concurrent use.
 func ReadSplit(ctx context.Context, split Split, yield func(Image) error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {

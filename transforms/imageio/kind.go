@@ -46,8 +46,8 @@ func Stem(file string) (stem string, ok bool) {
 	return strings.TrimSuffix(stem, "-"), true
 }
 
-// kindOf returns a collection's kind by its name; a single image has the kind Folder. It is nil for hidden files and files
-// of unknown kinds.
+// kindOf returns a collection's kind by its name; a single image has the kind Folder. It is nil for hidden files and
+// files of unknown kinds.
 func kindOf(name string) *kind {
 	base := baseName(name)
 	if strings.HasPrefix(base, ".") {

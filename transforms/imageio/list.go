@@ -17,11 +17,11 @@ import (
 	"github.com/sdr-ml/sdr/transforms/files"
 )
 
-// List is a text file with the paths of image files and, optionally, their labels, class numbers or names. Relative paths
-// start at the list's folder. A .csv or .tsv file may have a header that names the columns path (or file, filename, image)
-// and label (or class, target); without a header they are the first and the second column. In a .txt file each line is a
-// path, optionally followed by a space or tab and a label. Without labels the folders of the paths are the classes. Empty
-// lines and lines that begin with # are skipped. A missing image file counts as a damaged image.
+// List is a text file with the paths of image files and, optionally, their labels, class numbers or names. Relative
+// paths start at the list's folder. A .csv or .tsv file may have a header that names the columns path (or file,
+// filename, image) and label (or class, target); without a header they are the first and the second column. In a .txt
+// file each line is a path, optionally followed by a space or tab and a label. Without labels the folders of the paths
+// are the classes. Empty lines and lines that begin with # are skipped. A missing image file counts as a damaged image.
 //
 // A list is read only if its own path is given to Plan: such files are skipped in folders, where they may be anything.
 const List = "list"

@@ -59,8 +59,8 @@ type randomFile interface {
 	io.Closer
 }
 
-// openAt opens a file for random access. A remote one is copied to a temporary file first, since Beam's filesystems only
-// read sequentially.
+// openAt opens a file for random access. A remote one is copied to a temporary file first, since Beam's filesystems
+// only read sequentially.
 func openAt(ctx context.Context, name string) (randomFile, error) {
 	if files.IsLocal(name) {
 		return os.Open(name)
@@ -116,11 +116,12 @@ func (s *stream) Read(p []byte) (int, error) {
 // Close closes the file.
 func (s *stream) Close() error { return s.file.Close() }
 
-// maxMember is the size limit of an archive member: a sparse or compressed archive of a few bytes can expand to more than
-// fits into memory.
+// maxMember is the size limit of an archive member: a sparse or compressed archive of a few bytes can expand to more
+// than fits into memory.
 const maxMember = 1 << 29
 
-// ignored reports whether a member of an archive is hidden, in a hidden folder, or metadata that macOS adds to archives.
+// ignored reports whether a member of an archive is hidden, in a hidden folder, or metadata that macOS adds to
+// archives.
 func ignored(member string) bool {
 	return slices.ContainsFunc(strings.Split(slashed(member), "/"), func(elem string) bool {
 		return elem == "__MACOSX" || strings.HasPrefix(elem, ".") && strings.Trim(elem, ".") != ""

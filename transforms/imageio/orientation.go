@@ -13,8 +13,8 @@ import (
 var xmpOrientation = regexp.MustCompile(`tiff:Orientation(?:="|>)([0-9])`)
 
 // tagged reads the EXIF orientation of an image, 1 to 8, or else that of XMP; 0 if there is none or the metadata is
-// damaged. markers are byte strings that such metadata begins with: most images of a data set have none, and searching for
-// a marker is much cheaper than parsing.
+// damaged. markers are byte strings that such metadata begins with: most images of a data set have none, and searching
+// for a marker is much cheaper than parsing.
 func tagged(data []byte, kind imagemeta.ImageFormat, markers ...string) int {
 	has := func(marker string) bool { return bytes.Contains(data, []byte(marker)) }
 	if markers != nil && !slices.ContainsFunc(markers, has) {

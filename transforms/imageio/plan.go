@@ -12,9 +12,9 @@ import (
 )
 
 // Plan lists the images in files and folders and divides them into splits of at most maxRows images. Splits follow the
-// order of paths; in a folder the image files come first, then the collections found in it, both sorted by path. The same
-// files yield the same splits on every machine. Hidden files and files of unknown kinds are skipped. A path that does not
-// exist or has no images is an error.
+// order of paths; in a folder the image files come first, then the collections found in it, both sorted by path. The
+// same files yield the same splits on every machine. Hidden files and files of unknown kinds are skipped. A path that
+// does not exist or has no images is an error.
 func Plan(ctx context.Context, paths []string, maxRows int) ([]Split, error) {
 	if maxRows < 1 {
 		return nil, fmt.Errorf("plan images: %d images per split, want at least 1", maxRows)
@@ -57,8 +57,8 @@ func (p *planner) add(path string) error {
 	return fmt.Errorf("%s holds no images (%d files seen); %s", path, seen, wanted())
 }
 
-// isFile distinguishes files from folders. On remote filesystems, which have no folder entries, only files of known kinds
-// count.
+// isFile distinguishes files from folders. On remote filesystems, which have no folder entries, only files of known
+// kinds count.
 func (p *planner) isFile(path string) (bool, error) {
 	if !files.IsLocal(path) {
 		if kindOf(path) == nil {

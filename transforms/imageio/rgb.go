@@ -23,8 +23,8 @@ func (m RGB) set(i int, r, g, b uint8) { p := m.Pix[3*i : 3*i+3]; p[0], p[1], p[
 
 func (m RGB) gray(i int, v uint8) { m.set(i, v, v, v) }
 
-// Resize scales the image like Pillow's resize((width, height), BICUBIC), byte for byte. The result shares the pixels if
-// the size is the same.
+// Resize scales the image like Pillow's resize((width, height), BICUBIC), byte for byte. The result shares the pixels
+// if the size is the same.
 func (m RGB) Resize(width, height int) RGB { return m.resize(width, height, m.whole()) }
 
 // resize scales the part of the image inside a box to a width and height.
@@ -37,8 +37,8 @@ func (m RGB) resize(width, height int, box box) RGB {
 	return out
 }
 
-// box is the left, top, right and bottom of a part of an image, in pixels. The box of an image decoded at reduced size may
-// end within its last column and row.
+// box is the left, top, right and bottom of a part of an image, in pixels. The box of an image decoded at reduced size
+// may end within its last column and row.
 type box [4]float64
 
 func (m RGB) whole() box { return box{0, 0, float64(m.Width), float64(m.Height)} }

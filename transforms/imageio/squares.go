@@ -13,9 +13,9 @@ const (
 	aheadBytes   = 64 << 20 // of encoded images
 )
 
-// Squares reads the images of a split like [ReadSplit] and decodes them like [DecodeSquare], on all cores. It calls yield
-// with the images in order, one at a time; damage is the error of an image that cannot be decoded, or nil. Squares stops
-// at the first error of yield and returns it.
+// Squares reads the images of a split like [ReadSplit] and decodes them like [DecodeSquare], on all cores. It calls
+// yield with the images in order, one at a time; damage is the error of an image that cannot be decoded, or nil.
+// Squares stops at the first error of yield and returns it.
 func Squares(ctx context.Context, split Split, size int, yield func(im Image, square RGB, damage error) error) error {
 	return decodeAhead(ctx, split, aheadSquares, func(data []byte) (RGB, error) { return DecodeSquare(data, size) }, yield)
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/sdr-ml/sdr/transforms/files"
 )
 
-// Tar is an archive of image files, optionally compressed with gzip. As in WebDataset, a member NAME.cls labels the images
-// NAME.*; for the others the folder is the class. Hidden files and folders and macOS's __MACOSX are skipped.
+// Tar is an archive of image files, optionally compressed with gzip. As in WebDataset, a member NAME.cls labels the
+// images NAME.*; for the others the folder is the class. Hidden files and folders and macOS's __MACOSX are skipped.
 const Tar = "tar"
 
 var tarKind = kind{

@@ -2,17 +2,17 @@
 //
 // [Read], [ReadAll] and [ReadSplits] list, read and decode inside a pipeline.
 //
-// Inputs and outputs. They take paths or splits and return two PCollection<*record.Batch>: the decoded images, rows [Row],
-// and the dead letters, rows [Dead]: the images that cannot be decoded, each with the reason.
+// Inputs and outputs. They take paths or splits and return two PCollection<*record.Batch>: the decoded images, rows
+// [Row], and the dead letters, rows [Dead]: the images that cannot be decoded, each with the reason.
 //
 // Determinism. The same files produce the same rows, byte for byte, on every runner; sort them by Index. A batch holds
 // images of one split, in order.
 //
-// Errors. A missing path, a path without images and a damaged collection fail the pipeline with the file and the position.
-// A damaged image becomes a dead letter.
+// Errors. A missing path, a path without images and a damaged collection fail the pipeline with the file and the
+// position. A damaged image becomes a dead letter.
 //
-// If the runner fuses them, images pass to the next transform in memory; a Reshuffle or GroupByKey in between serializes
-// the pixels.
+// If the runner fuses them, images pass to the next transform in memory; a Reshuffle or GroupByKey in between
+// serializes the pixels.
 package imageio
 
 import (
@@ -55,9 +55,10 @@ type ReadConfig struct {
 	Batch int
 }
 
-// Read reads and decodes the images in files and folders, as [Plan] lists them. It returns two PCollection<*record.Batch>:
-// the images as rows [Row], and those that cannot be decoded as rows [Dead]. Paths are listed when the pipeline runs, and
-// splits are distributed over the workers. A batch of images holds images of one split, in order.
+// Read reads and decodes the images in files and folders, as [Plan] lists them. It returns two
+// PCollection<*record.Batch>: the images as rows [Row], and those that cannot be decoded as rows [Dead]. Paths are
+// listed when the pipeline runs, and splits are distributed over the workers. A batch of images holds images of one
+// split, in order.
 //
 // A path that does not exist, a path without images and a damaged collection fail the pipeline.
 func Read(s beam.Scope, paths ...string) (images, dead beam.PCollection) {
@@ -65,15 +66,15 @@ func Read(s beam.Scope, paths ...string) (images, dead beam.PCollection) {
 	return ReadSplits(s, beam.ParDo(s, &planFn{Paths: paths}, beam.Impulse(s)), ReadConfig{})
 }
 
-// ReadAll is [Read] for a PCollection<string> of paths. Index orders the images of each path; different paths use the same
-// indices.
+// ReadAll is [Read] for a PCollection<string> of paths. Index orders the images of each path; different paths use the
+// same indices.
 func ReadAll(s beam.Scope, paths beam.PCollection, cfg ReadConfig) (images, dead beam.PCollection) {
 	s = s.Scope("imageio.ReadAll")
 	return ReadSplits(s, beam.ParDo(s, &planPathFn{}, paths), cfg)
 }
 
-// ReadSplits is [Read] for a PCollection<Split> from [Plan]. If cfg.Batch is at least the size of the splits, and a split
-// has less than 1 GiB of pixels, each split with a readable image becomes one batch.
+// ReadSplits is [Read] for a PCollection<Split> from [Plan]. If cfg.Batch is at least the size of the splits, and a
+// split has less than 1 GiB of pixels, each split with a readable image becomes one batch.
 func ReadSplits(s beam.Scope, splits beam.PCollection, cfg ReadConfig) (images, dead beam.PCollection) {
 	s = s.Scope("imageio.ReadSplits")
 	if cfg.Size < 0 || cfg.Batch < 0 {

@@ -42,8 +42,8 @@ func NewEmbedder(m *Model, pool *kernels.Pool) *Embedder {
 	return e
 }
 
-// passImages returns the number of images per forward pass. It must not depend on how many images there are, since another
-// batch size may select other algorithms, which round differently.
+// passImages returns the number of images per forward pass. It must not depend on how many images there are, since
+// another batch size may select other algorithms, which round differently.
 func passImages(size int) int { return min(Batch, max(1, batchPixels/(size*size))) }
 
 // use replaces the model and reports whether the new one fits the buffers.
@@ -59,10 +59,10 @@ func (e *Embedder) use(m *Model) bool {
 // Dim returns the number of features per image.
 func (e *Embedder) Dim() int { return e.net.Backbone.FeatureDim() }
 
-// Embed returns the features of n images, at least one, as a matrix of shape (n, Dim) on the pool's engine: the globally
-// pooled output of the last residual stage, with running BatchNorm statistics. at returns image i as [Size, Size, 3] bytes
-// of red, green and blue; it is called from several goroutines. The features of an image do not depend on the other
-// images, down to the last bit.
+// Embed returns the features of n images, at least one, as a matrix of shape (n, Dim) on the pool's engine: the
+// globally pooled output of the last residual stage, with running BatchNorm statistics. at returns image i as [Size,
+// Size, 3] bytes of red, green and blue; it is called from several goroutines. The features of an image do not depend
+// on the other images, down to the last bit.
 func (e *Embedder) Embed(n int, at func(i int) []uint8) *tensor.Dense {
 	features := make([]float32, 0, n*e.Dim())
 	for from := 0; from < n; from += e.batch {
@@ -83,13 +83,13 @@ func (e *Embedder) fill(from, rows int, at func(i int) []uint8) {
 	})
 }
 
-// embedders keeps the embedder that was used last until the garbage collector frees it. Its buffers fit every model of the
-// same shape.
+// embedders keeps the embedder that was used last until the garbage collector frees it. Its buffers fit every model of
+// the same shape.
 var embedders sync.Pool
 
 // Features returns the features of n images as [Embedder.Embed] does. All DoFns compute features with it: on the shared
-// thread pool (see compute.Run; do not call Features from inside Run), with shared buffers, counted by Beam metrics. It is
-// safe for concurrent use. A panic in the network is returned as an error.
+// thread pool (see compute.Run; do not call Features from inside Run), with shared buffers, counted by Beam metrics. It
+// is safe for concurrent use. A panic in the network is returned as an error.
 func Features(ctx context.Context, m *Model, n int, at func(i int) []uint8) (features *tensor.Dense, err error) {
 	err = compute.Run(func(pool *kernels.Pool) (err error) {
 		defer func() {

@@ -56,8 +56,8 @@ func newImages(n int) func(i int) []uint8 {
 	return func(i int) []uint8 { return pixels[i*size : (i+1)*size] }
 }
 
-// TestEmbed compares with plain forward passes of the whole net with its heads, one image at a time. The number of images
-// is not a multiple of the batch size.
+// TestEmbed compares with plain forward passes of the whole net with its heads, one image at a time. The number of
+// images is not a multiple of the batch size.
 func TestEmbed(t *testing.T) {
 	pool := kernels.NewPool(2)
 	defer pool.Close()
@@ -92,8 +92,8 @@ func TestEmbed(t *testing.T) {
 	}
 }
 
-// TestIndependent embeds images among others, after others, alone, and with fewer or more threads: the bits are always the
-// same.
+// TestIndependent embeds images among others, after others, alone, and with fewer or more threads: the bits are always
+// the same.
 func TestIndependent(t *testing.T) {
 	one, three := kernels.NewPool(1), kernels.NewPool(3)
 	defer one.Close()

@@ -49,18 +49,18 @@ func (c Config) Validate() error {
 // maxBytes limits the pixels of a request at the model's input size.
 const maxBytes = 64 << 20
 
-// Embed computes features for the images of in, a PCollection<*record.Batch> with the columns width, height and pixels of
-// imageio.Row. Images that do not have the model's input size are resized like imageio.RGB.Square. It returns two
+// Embed computes features for the images of in, a PCollection<*record.Batch> with the columns width, height and pixels
+// of imageio.Row. Images that do not have the model's input size are resized like imageio.RGB.Square. It returns two
 // PCollection<*record.Batch>:
 //
-//   - features: the other input columns and a fixed_size_list<float32>, the globally pooled output of the backbone's last
-//     stage;
-//   - dead: the other input columns of the images without features, and the reason (string). If the input has imageio.Row's
-//     columns, these rows can be read as imageio.Dead.
+//   - features: the other input columns and a fixed_size_list<float32>, the globally pooled output of the backbone's
+//     last stage;
+//   - dead: the other input columns of the images without features, and the reason (string). If the input has
+//     imageio.Row's columns, these rows can be read as imageio.Dead.
 //
 // The images of a bundle are grouped into requests whose size adapts to the measured time, as BatchElements does for
-// RunInference in Beam for Python; outside the global window, every element is a request of its own. The model is cached
-// per process. Embed panics if cfg is invalid.
+// RunInference in Beam for Python; outside the global window, every element is a request of its own. The model is
+// cached per process. Embed panics if cfg is invalid.
 func Embed(s beam.Scope, in beam.PCollection, cfg Config) (features, dead beam.PCollection) {
 	if err := cfg.Validate(); err != nil {
 		panic(err)
@@ -189,8 +189,8 @@ func (p piece) dead(reason string) *record.Batch {
 	return record.With(p.rows, "reason", reasons.NewArray())
 }
 
-// prepare resizes the images of a batch to the model's input size. reasons says, per row, why an image is invalid; it is
-// empty for valid ones.
+// prepare resizes the images of a batch to the model's input size. reasons says, per row, why an image is invalid; it
+// is empty for valid ones.
 func prepare(b *record.Batch, size int) (whole piece, reasons []string, err error) {
 	width, err := column[*array.Int32](b, "width")
 	if err != nil {

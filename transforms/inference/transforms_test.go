@@ -140,8 +140,8 @@ func batches(rows []imageio.Row, size int) (all []*record.Batch) {
 	return all
 }
 
-// TestEmbedTransform compares with an Embedder on both local runners, for batches smaller and larger than a forward pass,
-// in one bundle and many, and for several configurations: the bits are always the same.
+// TestEmbedTransform compares with an Embedder on both local runners, for batches smaller and larger than a forward
+// pass, in one bundle and many, and for several configurations: the bits are always the same.
 func TestEmbedTransform(t *testing.T) {
 	path, m := modelFile(t)
 	rows := pictures(600)

@@ -38,12 +38,12 @@ func (c AssignConfig) Validate() error {
 // PCollection<*record.Batch> of rows [Centroid], for example from [Cluster] on other data; it uses only their codes and
 // vectors. It returns a PCollection<*record.Batch> like assigned of Cluster, with one batch per batch of in.
 //
-// A row descends the tree of codes: to the nearest centroid of the first level, then to the nearest of its children, whose
-// codes begin with its code. Ties go to the code that sorts first. Assign ignores Balance: rows that Cluster reassigned to
-// keep its limits may end up elsewhere.
+// A row descends the tree of codes: to the nearest centroid of the first level, then to the nearest of its children,
+// whose codes begin with its code. Ties go to the code that sorts first. Assign ignores Balance: rows that Cluster
+// reassigned to keep its limits may end up elsewhere.
 //
-// The pipeline fails if there are no centroids, if one has no code, if two have the same code, if vectors have different
-// widths, and on values and columns that Cluster rejects. Assign panics if cfg is invalid.
+// The pipeline fails if there are no centroids, if one has no code, if two have the same code, if vectors have
+// different widths, and on values and columns that Cluster rejects. Assign panics if cfg is invalid.
 func Assign(s beam.Scope, in, centroids beam.PCollection, cfg AssignConfig) beam.PCollection {
 	if err := cfg.Validate(); err != nil {
 		panic(err)

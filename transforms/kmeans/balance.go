@@ -32,11 +32,11 @@ func (m *model) limits(p int, balance float64) (low, high int64) {
 	return low, high
 }
 
-// reprice updates prices to counter violations of the size limits: up in clusters that are too large, down in those that
-// are too small. Each cluster has its own step size, which grows while the direction stays the same and halves when it
-// flips (Rprop; Riedmiller and Braun, 1993); the step is scaled down when the violation is below a quarter of the mean
-// size. With relax, prices of clusters within the limits decay toward 0, since only an active limit may have a price. It
-// reports whether a price changed.
+// reprice updates prices to counter violations of the size limits: up in clusters that are too large, down in those
+// that are too small. Each cluster has its own step size, which grows while the direction stays the same and halves
+// when it flips (Rprop; Riedmiller and Braun, 1993); the step is scaled down when the violation is below a quarter of
+// the mean size. With relax, prices of clusters within the limits decay toward 0, since only an active limit may have a
+// price. It reports whether a price changed.
 func (m *model) reprice(balance float64, relax bool) (changed bool) {
 	for p, n := range m.Parents {
 		low, high := m.limits(p, balance)
@@ -88,8 +88,8 @@ func (m *model) missing(p int, balance float64) (rows int64) {
 	return rows
 }
 
-// offerFn reports candidates for reassignment. For every pair of sibling clusters under a parent with a violated limit it
-// reports the rows of a batch that are cheapest to move from one to the other, as many as may be needed.
+// offerFn reports candidates for reassignment. For every pair of sibling clusters under a parent with a violated limit
+// it reports the rows of a batch that are cheapest to move from one to the other, as many as may be needed.
 type offerFn struct{ Config Config }
 
 func (fn *offerFn) ProcessElement(b *record.Batch, m *model, emit func(*tally)) error {
@@ -139,8 +139,8 @@ func cheapestFirst(a, b point) int {
 	return cmp.Or(cmp.Compare(a.In-a.Out, b.In-b.Out), a.Key.compare(b.Key))
 }
 
-// repairFn greedily reassigns surplus rows at least cost until all sizes are within the limits. It takes rows from clusters
-// above their limit while there are any, and gives them to clusters below theirs while there are any.
+// repairFn greedily reassigns surplus rows at least cost until all sizes are within the limits. It takes rows from
+// clusters above their limit while there are any, and gives them to clusters below theirs while there are any.
 type repairFn struct{ Config Config }
 
 func (fn *repairFn) ProcessElement(t *tally, m *model) (*model, error) {
@@ -182,7 +182,8 @@ func (fn *repairFn) ProcessElement(t *tally, m *model) (*model, error) {
 	return next, nil
 }
 
-// cheapest returns the cheapest allowed offer among the clusters of one parent. It drops offers of rows that have moved.
+// cheapest returns the cheapest allowed offer among the clusters of one parent. It drops offers of rows that have
+// moved.
 func (m *model) cheapest(offers [][]point, moved map[rowKey]bool, low, high int64) *point {
 	above, below := false, false
 	for i := range offers {

@@ -73,7 +73,8 @@ func pass(s beam.Scope, scan, turn any, in, m beam.PCollection) beam.PCollection
 	return beam.ParDo(s, turn, beam.Combine(s, &addFn{}, found), beam.SideInput{Input: m})
 }
 
-// withMarker adds a batch without columns, so that every combine has a result even without rows; the last ParDo drops it.
+// withMarker adds a batch without columns, so that every combine has a result even without rows; the last ParDo drops
+// it.
 func withMarker(s beam.Scope, in beam.PCollection) beam.PCollection {
 	return beam.Flatten(s, in, beam.ParDo(s, marker, beam.Impulse(s)))
 }

@@ -18,8 +18,8 @@ func init() {
 	beam.RegisterDoFn(reflect.TypeFor[centroidsFn]())
 }
 
-// labelFn labels every row with its cluster of a finished level: as clusterColumn for the next level or, after the last,
-// as code and distance.
+// labelFn labels every row with its cluster of a finished level: as clusterColumn for the next level or, after the
+// last, as code and distance.
 type labelFn struct{ Config Config }
 
 func (fn *labelFn) ProcessElement(b *record.Batch, m *model, emit func(*record.Batch)) error {

@@ -15,9 +15,9 @@ func init() {
 	beam.RegisterDoFn(reflect.TypeFor[updateFn]())
 }
 
-// sumFn assigns the rows of a batch to clusters and sums per cluster: Sums is [P*K, Width+2], the sum of the vectors, the
-// sum of the squared distances and the number of rows. The last pass of a level leaves the sums of the vectors 0. If a
-// parent has empty clusters, sumFn also reports as many of the farthest rows of its donor.
+// sumFn assigns the rows of a batch to clusters and sums per cluster: Sums is [P*K, Width+2], the sum of the vectors,
+// the sum of the squared distances and the number of rows. The last pass of a level leaves the sums of the vectors 0.
+// If a parent has empty clusters, sumFn also reports as many of the farthest rows of its donor.
 type sumFn struct {
 	Config Config
 	Last   bool
@@ -95,8 +95,8 @@ func (m *model) empty(p int) (empty []int) {
 	return empty
 }
 
-// donors returns a map with one key per parent that has both rows and empty clusters: its largest cluster, which gives up
-// rows to reseed the empty ones.
+// donors returns a map with one key per parent that has both rows and empty clusters: its largest cluster, which gives
+// up rows to reseed the empty ones.
 func (m *model) donors() map[int][]point {
 	found := map[int][]point{}
 	for p := range m.Parents {

@@ -22,8 +22,8 @@ func init() {
 // clusterColumn is a temporary column: the cluster of each row at the level above (int32).
 const clusterColumn = "kmeans.cluster"
 
-// model is the state of one level. Cluster g = parent*K + j is the j-th child of its parent, and is parent g of the next
-// level.
+// model is the state of one level. Cluster g = parent*K + j is the j-th child of its parent, and is parent g of the
+// next level.
 type model struct {
 	Level        int
 	K            int     // clusters per parent

@@ -91,7 +91,8 @@ func (fn *seedFn) ProcessElement(t *tally, above *model) *model {
 }
 
 // plusPlus draws k initial centroids by greedy k-means++: each is the best of a few candidates, drawn with probability
-// proportional to the squared distance from the nearest earlier one. When no distinct rows are left, the first is repeated.
+// proportional to the squared distance from the nearest earlier one. When no distinct rows are left, the first is
+// repeated.
 func plusPlus(sample [][]float32, k int, seed uint64, key ...uint64) [][]float32 {
 	if len(sample) == 0 {
 		return nil
@@ -140,7 +141,8 @@ func lower(nearest []float64, sample [][]float32, c []float32) (sum float64) {
 	return sum
 }
 
-// draw picks an index with probability proportional to its weight, given a uniform u in [0, 1); -1 if all weights are 0.
+// draw picks an index with probability proportional to its weight, given a uniform u in [0, 1); -1 if all weights are
+// 0.
 func draw(weights []float64, u float64) int {
 	var total float64
 	for _, w := range weights {

@@ -64,8 +64,8 @@ func (*addFn) MergeAccumulators(a, b *tally) *tally {
 	return a
 }
 
-// unit returns the exponent e of the fixed-point unit: the sum of rows values of magnitude up to limit, each rounded to a
-// multiple of 2^e, stays below 2^62 such multiples.
+// unit returns the exponent e of the fixed-point unit: the sum of rows values of magnitude up to limit, each rounded to
+// a multiple of 2^e, stays below 2^62 such multiples.
 func unit(rows int64, limit float64) int {
 	_, e := math.Frexp(float64(rows+1) * limit) // rows*limit < 2^e
 	return e - 61

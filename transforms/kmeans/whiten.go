@@ -49,8 +49,8 @@ func (c WhitenConfig) Validate() error {
 //	y = (x - mean) V / sqrt(max(variance, Floor * largest variance))
 //
 // V holds the eigenvectors of the covariance in order of decreasing variance, each with its largest component positive.
-// It returns a PCollection<*record.Batch> with the column replaced. Vectors with a NaN, an infinity or a value above 1e15
-// are errors that name the row. Whiten panics if cfg is invalid.
+// It returns a PCollection<*record.Batch> with the column replaced. Vectors with a NaN, an infinity or a value above
+// 1e15 are errors that name the row. Whiten panics if cfg is invalid.
 func Whiten(s beam.Scope, in beam.PCollection, cfg WhitenConfig) beam.PCollection {
 	s = s.Scope("kmeans.Whiten")
 	if err := cfg.Validate(); err != nil {

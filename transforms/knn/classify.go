@@ -48,9 +48,10 @@ func (c Config) label() string { return cmp.Or(c.Label, "label") }
 // predicted is the column that classification adds.
 const predicted = "predicted"
 
-// Classify predicts the class of every row of queries from the labeled rows of train; both are PCollection<*record.Batch>.
-// It returns a PCollection<*record.Batch> with one batch per batch of queries: its columns except the vectors, and the
-// column predicted, of the labels' type. Every worker holds all of train. Classify panics if cfg is invalid.
+// Classify predicts the class of every row of queries from the labeled rows of train; both are
+// PCollection<*record.Batch>. It returns a PCollection<*record.Batch> with one batch per batch of queries: its columns
+// except the vectors, and the column predicted, of the labels' type. Every worker holds all of train. Classify panics
+// if cfg is invalid.
 func Classify(s beam.Scope, queries, train beam.PCollection, cfg Config) beam.PCollection {
 	must(cfg.Validate())
 	return beam.ParDo(s.Scope("knn.Classify"), &classifyFn{Config: cfg}, queries, beam.SideInput{Input: train})
@@ -63,9 +64,9 @@ func ClassifySets(s beam.Scope, sets beam.PCollection, cfg Config) beam.PCollect
 	return beam.ParDo(s.Scope("knn.ClassifySets"), &classifySetFn{Config: cfg}, sets)
 }
 
-// LeaveOneOut is [Classify] where each batch of sets, a PCollection<*record.Batch>, is an independent problem: it predicts
-// the class of every row from the other rows of its batch, all of them labeled. A batch with fewer than two rows is an
-// error.
+// LeaveOneOut is [Classify] where each batch of sets, a PCollection<*record.Batch>, is an independent problem: it
+// predicts the class of every row from the other rows of its batch, all of them labeled. A batch with fewer than two
+// rows is an error.
 func LeaveOneOut(s beam.Scope, sets beam.PCollection, cfg Config) beam.PCollection {
 	must(cfg.Validate())
 	return beam.ParDo(s.Scope("knn.LeaveOneOut"), &leaveOneOutFn{Config: cfg}, sets)

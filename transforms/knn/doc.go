@@ -8,9 +8,9 @@
 // Classification is the weighted vote of Wu et al. 2018 (arXiv 1805.01978), which DINO and most self-supervised work
 // report; package tensorops/nearest computes it.
 //
-// Inputs and outputs. PCollections of *record.Batch with a column of vectors: fixed_size_list<float32>, or list<float32>
-// with lists of equal length. Labels are class numbers from 0 (int64) or names (string). All other columns are passed
-// through; the results are added to them.
+// Inputs and outputs. PCollections of *record.Batch with a column of vectors: fixed_size_list<float32>, or
+// list<float32> with lists of equal length. Labels are class numbers from 0 (int64) or names (string). All other
+// columns are passed through; the results are added to them.
 //
 // Determinism. Results are bitwise identical on every runner, for any bundling and order of the batches and any number
 // of threads. Ties in similarity go to the row whose other columns sort first (in ClassifySets and LeaveOneOut, to the

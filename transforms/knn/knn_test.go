@@ -242,7 +242,7 @@ func TestErrors(t *testing.T) {
 		return func(s beam.Scope) beam.PCollection { return beam.Create(s, record.Of(rows)) }
 	}
 	ok := at(point{1, 0, []float32{1, 2}}, point{2, 1, []float32{3, 4}})
-	nan, unlabelled := at(point{7, 0, []float32{float32(math.NaN()), 2}}), at(point{1, -1, []float32{1, 2}})
+	nan, unlabeled := at(point{7, 0, []float32{float32(math.NaN()), 2}}), at(point{1, -1, []float32{1, 2}})
 	named := func(s beam.Scope) beam.PCollection { return beam.Create(s, record.Of([]prediction{{1, 1, 1}})) }
 	both := func(s beam.Scope) beam.PCollection {
 		return beam.Create(s, record.Of([]point{{1, 0, []float32{1, 2}}}), record.Of([]prediction{{1, 1, 1}}))
@@ -250,11 +250,11 @@ func TestErrors(t *testing.T) {
 	for want, c := range map[string][2]func(beam.Scope) beam.PCollection{
 		"knn: the batch that begins with id=7, label=0: nearest: query: a NaN in row 0, column 0":                               {nan, ok},
 		"knn: the batch that begins with id=1, label=0: nearest: train: a NaN in row 0":                                         {ok, nan},
-		`column "label": the label of row 0 is -1`:                                                                              {ok, unlabelled},
+		`column "label": the label of row 0 is -1`:                                                                              {ok, unlabeled},
 		"nearest: cannot search the 20 nearest of 2 rows of 2 values for 1 rows of 3":                                           {at(point{1, 0, []float32{1, 2, 3}}), ok},
 		`the input has a column "predicted", which the output needs; rename it`:                                                 {named, ok},
 		"knn: train: there are no labeled rows":                                                                                 {ok, at()},
-		"record: batches have different columns":                                                                                  {ok, both},
+		"record: batches have different columns":                                                                                {ok, both},
 		`knn: train: record: expected one column "feature" of type fixed_size_list<float32> or list<float32>, got 0 in the col`: {ok, named},
 	} {
 		_, err := run(t, "direct", func(s beam.Scope) beam.PCollection { return knn.Classify(s, c[0](s), c[1](s), knn.Default) }, byID)

@@ -43,8 +43,8 @@ const (
 )
 
 // Search finds, for every row of queries, the K rows of base with the highest cosine similarity; both are
-// PCollection<*record.Batch>. It returns a PCollection<*record.Batch> with one batch per batch of queries and one row per
-// query and neighbor, nearest first. A row has
+// PCollection<*record.Batch>. It returns a PCollection<*record.Batch> with one batch per batch of queries and one row
+// per query and neighbor, nearest first. A row has
 //
 //   - the query's columns except the vectors;
 //   - rank (int32, from 0) and similarity (float32);

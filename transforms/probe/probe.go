@@ -91,14 +91,14 @@ type PredictConfig struct {
 }
 
 // Predict predicts the class of every row of queries, a PCollection<*record.Batch>, with a classifier from [Fit]. It
-// returns a PCollection<*record.Batch> with one batch per batch of queries: its columns except the vectors, and the column
-// predicted, of the labels' type.
+// returns a PCollection<*record.Batch> with one batch per batch of queries: its columns except the vectors, and the
+// column predicted, of the labels' type.
 func Predict(s beam.Scope, queries, classifier beam.PCollection, cfg PredictConfig) beam.PCollection {
 	return beam.ParDo(s.Scope("probe.Predict"), &predictFn{Config: cfg}, queries, beam.SideInput{Input: classifier})
 }
 
-// ClassifySets is [Fit] and [Predict] where each element of sets, a PCollection<KV<*record.Batch, *record.Batch>>, is an
-// independent problem: the labeled rows and the rows to classify. It returns what Predict does, and panics if cfg is
+// ClassifySets is [Fit] and [Predict] where each element of sets, a PCollection<KV<*record.Batch, *record.Batch>>, is
+// an independent problem: the labeled rows and the rows to classify. It returns what Predict does, and panics if cfg is
 // invalid.
 func ClassifySets(s beam.Scope, sets beam.PCollection, cfg Config) beam.PCollection {
 	must(cfg.Validate())

@@ -126,7 +126,8 @@ func cut(s beam.Scope, rows []point, size int, reverse bool) beam.PCollection {
 	return beam.Reshuffle(s, beam.CreateList(s, batches))
 }
 
-// TestAgainstScikitLearn fits on one runner and predicts on the other, passing the classifier through a file. The classifier is bitwise identical for any batching.
+// TestAgainstScikitLearn fits on one runner and predicts on the other, passing the classifier through a file. The
+// classifier is bitwise identical for any batching.
 func TestAgainstScikitLearn(t *testing.T) {
 	for _, g := range load(t) {
 		path := filepath.Join(t.TempDir(), "classifier.parquet")

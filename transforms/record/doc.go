@@ -9,14 +9,14 @@
 //	float32, float64, []byte                  float, double, binary
 //	[]float32                                 fixed_size_list<float>, the same length in all rows
 //
-// Columns are not nullable. Reading looks up columns by name and ignores others, so a transform can pass through columns
-// it does not know.
+// Columns are not nullable. Reading looks up columns by name and ignores others, so a transform can pass through
+// columns it does not know.
 //
 // Determinism. Equal batches encode to equal bytes ([Encode]). Which rows share a batch is up to the runner, unless a
 // transform says otherwise.
 //
-// Errors. A struct type that cannot be a row panics at pipeline construction. A missing column, a column of another type
-// and a null are errors that name the column.
+// Errors. A struct type that cannot be a row panics at pipeline construction. A missing column, a column of another
+// type and a null are errors that name the column.
 //
 // All memory comes from Arrow's Go allocator and is garbage-collected. There is no need to call Retain or Release on a
 // Batch. Do not call Release: it would take the buffers away from other holders.

@@ -14,8 +14,8 @@ import (
 
 // Dense returns a column of vectors as a matrix of shape (NumRows, width) on the engine of this process. It is a
 // zero-copy view and must not be modified. The column is a fixed_size_list<float32>, or a list<float32> with lists of
-// equal length, as Parquet readers return. Slices of records work. Nulls are errors, and so is a batch without rows, since
-// a tensor cannot be empty.
+// equal length, as Parquet readers return. Slices of records work. Nulls are errors, and so is a batch without rows,
+// since a tensor cannot be empty.
 func Dense(b *Batch, column string) (*tensor.Dense, error) {
 	data, width, err := matrix(b, column)
 	if err != nil {

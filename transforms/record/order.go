@@ -61,8 +61,8 @@ func Concat(batches []*Batch) (*Batch, error) {
 	return New(array.NewRecord(first.Schema(), columns, rows)), nil
 }
 
-// Gather concatenates the batches of a GroupByKey or side-input iterator, all with the same schema, and sorts the rows by
-// content: by the text of their columns, then by the column vectors. The order is thus the same for every runner and
+// Gather concatenates the batches of a GroupByKey or side-input iterator, all with the same schema, and sorts the rows
+// by content: by the text of their columns, then by the column vectors. The order is thus the same for every runner and
 // batching. It returns nil if there are no rows.
 func Gather(iter func(**Batch) bool, vectors string) (*Batch, error) {
 	var batches []*Batch

@@ -22,15 +22,15 @@ func init() {
 // Mem is the allocator for all records of this package.
 var Mem memory.Allocator = memory.NewGoAllocator()
 
-// Batch is one Arrow record as a Beam element; PCollections hold *Batch. Like every Beam element it must not be modified
-// after it is emitted.
+// Batch is one Arrow record as a Beam element; PCollections hold *Batch. Like every Beam element it must not be
+// modified after it is emitted.
 type Batch struct{ arrow.Record }
 
 // New wraps a record. The record must not be released afterwards.
 func New(rec arrow.Record) *Batch { return &Batch{rec} }
 
-// Encode encodes a batch as an Arrow IPC stream of one record; equal batches encode to equal bytes. It is the encoder of
-// the Beam coder.
+// Encode encodes a batch as an Arrow IPC stream of one record; equal batches encode to equal bytes. It is the encoder
+// of the Beam coder.
 func Encode(b *Batch) ([]byte, error) {
 	if b == nil || b.Record == nil {
 		return nil, errors.New("record: cannot encode a batch without a record; make it with record.New or record.Of")
@@ -64,9 +64,9 @@ func Compact(rec arrow.Record) (arrow.Record, error) {
 	return array.NewRecord(rec.Schema(), cols, rec.NumRows()), nil
 }
 
-// Decode decodes the output of [Encode]: an Arrow IPC stream that holds exactly one record. It is the decoder of the Beam
-// coder. Truncated streams are errors, but data must come from a trusted source: Arrow's reader trusts the lengths in it
-// when it allocates.
+// Decode decodes the output of [Encode]: an Arrow IPC stream that holds exactly one record. It is the decoder of the
+// Beam coder. Truncated streams are errors, but data must come from a trusted source: Arrow's reader trusts the lengths
+// in it when it allocates.
 func Decode(data []byte) (*Batch, error) {
 	r, err := ipc.NewReader(bytes.NewReader(data), ipc.WithAllocator(Mem))
 	if err != nil {

@@ -99,8 +99,8 @@ func schema(t reflect.Type, widths []int) *arrow.Schema {
 
 // Of makes a batch from rows, structs whose exported fields have `arrow:"name"` tags and types string, bool, int32,
 // int64, float32, float64, []byte or []float32. A []float32 column is a fixed_size_list<float32> as wide as the first
-// row's slice (1 if there are no rows). Of copies everything. It panics if T cannot be a row, or if vectors of one column
-// are empty or differ in length.
+// row's slice (1 if there are no rows). Of copies everything. It panics if T cannot be a row, or if vectors of one
+// column are empty or differ in length.
 func Of[T any](rows []T) *Batch {
 	b, err := write(reflect.ValueOf(rows))
 	if err != nil {
@@ -184,8 +184,8 @@ func writeColumn(b array.Builder, c column, rows reflect.Value) error {
 	return nil
 }
 
-// Rows reads the columns named by T's `arrow` tags and ignores the others. A missing column, a column of another type and
-// a null are errors that name the column. The rows share no memory with the batch.
+// Rows reads the columns named by T's `arrow` tags and ignores the others. A missing column, a column of another type
+// and a null are errors that name the column. The rows share no memory with the batch.
 func Rows[T any](b *Batch) ([]T, error) {
 	rows := make([]T, b.NumRows())
 	if err := read(b, reflect.ValueOf(rows)); err != nil {
@@ -280,8 +280,8 @@ func describe(s *arrow.Schema) string {
 	return strings.Join(d, ", ")
 }
 
-// All reads the rows of all batches of a GroupByKey or side-input iterator, in order of arrival, which varies: sort them
-// by a key before use.
+// All reads the rows of all batches of a GroupByKey or side-input iterator, in order of arrival, which varies: sort
+// them by a key before use.
 func All[T any](iter func(**Batch) bool) ([]T, error) {
 	var all []T
 	var b *Batch

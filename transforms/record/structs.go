@@ -20,11 +20,11 @@ const (
 )
 
 // FromStructs turns col, a PCollection<T>, into a PCollection<*record.Batch> with the columns that [Of] makes from T. A
-// batch holds rows of one bundle, at most [MaxStructs] of them and about 8 MiB; outside the global window, every row is a
-// batch of its own. How rows are split into batches, and their order, are up to the runner.
+// batch holds rows of one bundle, at most [MaxStructs] of them and about 8 MiB; outside the global window, every row is
+// a batch of its own. How rows are split into batches, and their order, are up to the runner.
 //
-// Vectors of one column that are empty or differ in length fail the pipeline. FromStructs panics if T cannot be a row or
-// col is not a PCollection<T>. As for every Beam transform on structs, register T in an init function with
+// Vectors of one column that are empty or differ in length fail the pipeline. FromStructs panics if T cannot be a row
+// or col is not a PCollection<T>. As for every Beam transform on structs, register T in an init function with
 // beam.RegisterType.
 func FromStructs[T any](s beam.Scope, col beam.PCollection) beam.PCollection {
 	t := reflect.TypeFor[T]()
@@ -35,9 +35,9 @@ func FromStructs[T any](s beam.Scope, col beam.PCollection) beam.PCollection {
 	return beam.ParDo(s.Scope("record.FromStructs"), &fromStructsFn{}, col)
 }
 
-// ToStructs turns col, a PCollection<*record.Batch>, into a PCollection<T> of its rows, as [Rows] reads them: it ignores
-// columns that T does not name; a missing column, a column of another type or a null fails the pipeline. ToStructs panics
-// if T cannot be a row; register T as for [FromStructs].
+// ToStructs turns col, a PCollection<*record.Batch>, into a PCollection<T> of its rows, as [Rows] reads them: it
+// ignores columns that T does not name; a missing column, a column of another type or a null fails the pipeline.
+// ToStructs panics if T cannot be a row; register T as for [FromStructs].
 func ToStructs[T any](s beam.Scope, col beam.PCollection) beam.PCollection {
 	t := reflect.TypeFor[T]()
 	columns(t)

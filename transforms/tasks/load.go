@@ -53,9 +53,10 @@ func CheckLabels(ctx context.Context, path string) error {
 	return err
 }
 
-// Load reads a split and resizes its images to size x size pixels. Numeric labels are used as they are; otherwise classes
-// are numbered in order of their names (in a folder, the names of its subfolders). Pass the classes of the training images
-// when loading the test images, so that both are numbered alike, and nil for the training images themselves.
+// Load reads a split and resizes its images to size x size pixels. Numeric labels are used as they are; otherwise
+// classes are numbered in order of their names (in a folder, the names of its subfolders). Pass the classes of the
+// training images when loading the test images, so that both are numbered alike, and nil for the training images
+// themselves.
 func Load(ctx context.Context, path string, size int, classes []string) (*Images, error) {
 	im := &Images{Size: size}
 	var names []string
@@ -111,7 +112,8 @@ func each(ctx context.Context, path string, visit func(split imageio.Split) erro
 	return nil
 }
 
-// classOf returns the name of an image's class, empty if the image has only a number. An image with neither is an error.
+// classOf returns the name of an image's class, empty if the image has only a number. An image with neither is an
+// error.
 func classOf(split imageio.Split, raw imageio.Image) (string, error) {
 	class := raw.Class
 	if split.Kind == imageio.Folder {
@@ -123,8 +125,8 @@ func classOf(split imageio.Split, raw imageio.Image) (string, error) {
 	return class, nil
 }
 
-// folderOf returns the folder directly in root that contains a file at any depth, as in torchvision's ImageFolder; empty
-// for a file in root itself.
+// folderOf returns the folder directly in root that contains a file at any depth, as in torchvision's ImageFolder;
+// empty for a file in root itself.
 func folderOf(root, file string) string {
 	below := filepath.ToSlash(strings.TrimPrefix(file, files.Join(root)))
 	class, _, found := strings.Cut(strings.TrimPrefix(below, "/"), "/")

@@ -130,7 +130,8 @@ func table(t *testing.T, labels []int64, names []string) string {
 	return path
 }
 
-// TestParquetNumbers checks that a file's labels are used as class numbers, not the order of the class names that occur.
+// TestParquetNumbers checks that a file's labels are used as class numbers, not the order of the class names that
+// occur.
 func TestParquetNumbers(t *testing.T) {
 	names := []string{"zebra", "cow", "ant", "bee"}
 	train := load(t, table(t, []int64{3, 0, 0, 3, 1}, names), nil)

@@ -1,5 +1,6 @@
-// Package tasks finds and loads downstream tasks: labeled training and test images, as files NAME-train and NAME-test of
-// any kind that package imageio reads, such as NAME-train.parquet, or as folders NAME/train/CLASS/* and NAME/test/CLASS/*.
+// Package tasks finds and loads downstream tasks: labeled training and test images, as files NAME-train and NAME-test
+// of any kind that package imageio reads, such as NAME-train.parquet, or as folders NAME/train/CLASS/* and
+// NAME/test/CLASS/*.
 package tasks
 
 import (
@@ -33,8 +34,8 @@ type Task struct {
 	Metric string
 }
 
-// meanPerClass lists prefixes of the names of data sets that the literature evaluates by mean per-class accuracy (SimCLR,
-// arXiv 2002.05709, appendix B.8).
+// meanPerClass lists prefixes of the names of data sets that the literature evaluates by mean per-class accuracy
+// (SimCLR, arXiv 2002.05709, appendix B.8).
 var meanPerClass = []string{"aircraft", "caltech101", "cats_dogs", "flowers", "pets"}
 
 // MetricOf returns the usual metric of a data set, recognized by a word in its name.

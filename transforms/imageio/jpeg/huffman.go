@@ -5,8 +5,8 @@ import (
 	"errors"
 )
 
-// lookBits is the number of bits in a table lookup. With more bits, building the tables would take longer than they save
-// on small images.
+// lookBits is the number of bits in a table lookup. With more bits, building the tables would take longer than they
+// save on small images.
 const lookBits = 9
 
 // huffman is a Huffman table.
@@ -53,9 +53,9 @@ func (d *decoder) huffmanTables(segment []byte) error {
 	return nil
 }
 
-// entry is the result of a table lookup. Bits 0..4 are the length of the code, 0 if it is longer than lookBits; bits 5..9
-// the length of the code and the value after it; bits 10..17 the symbol; and bits 18..31 the signed value, 0 if lookBits
-// do not contain all of it.
+// entry is the result of a table lookup. Bits 0..4 are the length of the code, 0 if it is longer than lookBits; bits
+// 5..9 the length of the code and the value after it; bits 10..17 the symbol; and bits 18..31 the signed value, 0 if
+// lookBits do not contain all of it.
 type entry int32
 
 func (e entry) length() int   { return int(e & 31) }

@@ -1,7 +1,7 @@
 package jpeg
 
-// The inverse DCTs are in fixed point: first columns, whose results keep passBits fractional bits, then rows. They equal
-// libjpeg's bit for bit.
+// The inverse DCTs are in fixed point: first columns, whose results keep passBits fractional bits, then rows. They
+// equal libjpeg's bit for bit.
 const (
 	constBits = 13
 	passBits  = 2
@@ -76,8 +76,8 @@ func idct8Pixels(dst []uint8, stride int, b *block) {
 	}
 }
 
-// transform8 writes the inverse DCTs of the columns of in to the rows of out, scaled by 2^(constBits-shift) times the square
-// root of 8.
+// transform8 writes the inverse DCTs of the columns of in to the rows of out, scaled by 2^(constBits-shift) times the
+// square root of 8.
 func transform8(out, in *block, shift int) {
 	round := int32(1) << (shift - 1)
 	for i := range 8 {
@@ -130,8 +130,8 @@ func idct4Pixels(dst []uint8, stride int, b *block) {
 	}
 }
 
-// transform4 is the inverse DCT of 8 values to 4, which does not use the fifth, scaled by 2^(constBits+1) times the square
-// root of 8.
+// transform4 is the inverse DCT of 8 values to 4, which does not use the fifth, scaled by 2^(constBits+1) times the
+// square root of 8.
 func transform4(x0, x1, x2, x3, x5, x6, x7 int32) [4]int32 {
 	t0, t2 := x0<<(constBits+1), x2*fix1_847759065-x6*fix0_765366865
 	e0, e1 := t0+t2, t0-t2

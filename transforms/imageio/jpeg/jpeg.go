@@ -1,10 +1,10 @@
 // Package jpeg decodes JPEG images to exactly the same bytes as libjpeg-turbo, and thus as Pillow and PyTorch's data
-// loaders: it has the same accurate integer DCT, "fancy" chroma upsampling and color conversion. It can decode at 1/2, 1/4
-// or 1/8 of the size, like Pillow's Image.draft, which takes a fraction of the time for a large photo.
+// loaders: it has the same accurate integer DCT, "fancy" chroma upsampling and color conversion. It can decode at 1/2,
+// 1/4 or 1/8 of the size, like Pillow's Image.draft, which takes a fraction of the time for a large photo.
 //
-// It supports what libjpeg supports: baseline, extended and progressive Huffman-coded 8-bit images, gray, YCbCr, RGB, CMYK
-// and YCCK, with any integer sampling factors, restart intervals and multiple scans. Unlike libjpeg, which warns and
-// guesses, it rejects damaged data. It does not smooth progressive images with missing scans.
+// It supports what libjpeg supports: baseline, extended and progressive Huffman-coded 8-bit images, gray, YCbCr, RGB,
+// CMYK and YCCK, with any integer sampling factors, restart intervals and multiple scans. Unlike libjpeg, which warns
+// and guesses, it rejects damaged data. It does not smooth progressive images with missing scans.
 //
 // The arithmetic follows the Independent JPEG Group's software (jidctint.c, jidctred.c, jdsample.c, jdcolor.c), which
 // explains each step.
@@ -41,7 +41,8 @@ func Size(data []byte) (width, height int, err error) {
 	return d.width, d.height, nil
 }
 
-// Decode decodes an image at 1/scale of its size, rounded up; scale is 1, 2, 4 or 8. The result does not reference data.
+// Decode decodes an image at 1/scale of its size, rounded up; scale is 1, 2, 4 or 8. The result does not reference
+// data.
 func Decode(data []byte, scale int) (Image, error) {
 	if scale != 1 && scale != 2 && scale != 4 && scale != 8 {
 		return Image{}, fmt.Errorf("scale is 1/%d; want 1/1, 1/2, 1/4 or 1/8", scale)

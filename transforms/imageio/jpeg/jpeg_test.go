@@ -206,8 +206,8 @@ func decode(t *testing.T, data []byte) bool {
 	return err == nil
 }
 
-// Of images with changed bytes, nearly all that the standard library rejects as damaged are rejected. (It also rejects some
-// valid ones that libjpeg reads as we do, such as restart markers in scans of one component of several.)
+// Of images with changed bytes, nearly all that the standard library rejects as damaged are rejected. (It also rejects
+// some valid ones that libjpeg reads as we do, such as restart markers in scans of one component of several.)
 func TestDamaged(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 1))
 	refused, read := 0, 0

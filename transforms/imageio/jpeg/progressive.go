@@ -87,8 +87,8 @@ func (s *scan) acRefine(h *huffman, b *[64]int16) error {
 	return nil
 }
 
-// correct reads the corrections of nonzero coefficients from k on. It skips the given number of zeros and returns the index
-// of the next zero.
+// correct reads the corrections of nonzero coefficients from k on. It skips the given number of zeros and returns the
+// index of the next zero.
 func (s *scan) correct(b *[64]int16, k, zeros int) int {
 	band := b[k : s.last+1]
 	for i, v := range band {

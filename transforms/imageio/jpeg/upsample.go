@@ -53,9 +53,9 @@ func between(out, near, far []uint8, bias int) {
 	}
 }
 
-// expandRange writes two pixels per sample, for the samples [begin, end): 3/4 of the sample plus 1/4 of its left or right
-// neighbor, where a sample is 3/4 of the one in the nearer row plus 1/4 of the one in the farther row. left and right, in
-// 16ths, are added before rounding down.
+// expandRange writes two pixels per sample, for the samples [begin, end): 3/4 of the sample plus 1/4 of its left or
+// right neighbor, where a sample is 3/4 of the one in the nearer row plus 1/4 of the one in the farther row. left and
+// right, in 16ths, are added before rounding down.
 func expandRange(out, near, far []uint8, left, right, begin, end int) {
 	last := len(near) - 1
 	sum := func(x int) int { return 3*int(near[x]) + int(far[x]) }
