@@ -11,7 +11,7 @@ import (
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
-	"github.com/sdr-ml/sdr/stages/internal/labelled"
+	"github.com/sdr-ml/sdr/stages/internal/labeled"
 	"github.com/sdr-ml/sdr/stages/route"
 	"github.com/sdr-ml/sdr/stages/run/progress"
 	"github.com/sdr-ml/sdr/stages/run/recipe"
@@ -110,11 +110,11 @@ func (*embedFn) ProcessElement(ctx context.Context, pair *record.Batch, emit fun
 }
 
 func embed(ctx context.Context, p route.Pair) (train, test *record.Batch, err error) {
-	training, err := labelled.Split(ctx, p.Model, p.Train, nil)
+	training, err := labeled.Split(ctx, p.Model, p.Train, nil)
 	if err != nil {
 		return nil, nil, err
 	}
-	testing, err := labelled.Split(ctx, p.Model, p.Test, training.Classes)
+	testing, err := labeled.Split(ctx, p.Model, p.Test, training.Classes)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -12,7 +12,7 @@ import (
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
-	"github.com/sdr-ml/sdr/stages/internal/labelled"
+	"github.com/sdr-ml/sdr/stages/internal/labeled"
 	"github.com/sdr-ml/sdr/stages/run/progress"
 	"github.com/sdr-ml/sdr/stages/train"
 	"github.com/sdr-ml/sdr/tensorops/metrics"
@@ -122,7 +122,7 @@ func (*embedFn) ProcessElement(ctx context.Context, pair *record.Batch, emit fun
 		return err
 	}
 	for _, p := range pairs {
-		set, err := labelled.Split(ctx, p.Model, p.Train, nil)
+		set, err := labeled.Split(ctx, p.Model, p.Train, nil)
 		var b *record.Batch
 		if err == nil {
 			b, err = set.Batch(record.Of([]Pair{p}))

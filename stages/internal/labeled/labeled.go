@@ -1,6 +1,6 @@
-// Package labelled computes the features of tasks' images under models, which route and evaluate classify. Each split
+// Package labeled computes the features of tasks' images under models, which route and evaluate classify. Each split
 // of a task is decoded once and embedded once per model, as long as the caches have room.
-package labelled
+package labeled
 
 import (
 	"context"
