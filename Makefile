@@ -36,7 +36,8 @@ WORKER := go/pkg/beam/core/runtime/harness/init/init.go
 	cp go.sum .cache/local.sum
 	cp go.mod $@ && go mod edit -replace $(BEAM)=./.cache/beam $@
 
-run: build
+run:
+	$(MAKE) build TAGS=$(or $(TAGS),local)
 	bin/sdr pretrain --recipe quickstart --data testdata/pool --tasks testdata/tasks --out $(RUN) --overwrite
 
 test:

@@ -1,6 +1,5 @@
-// Package pipelines holds the jobs of the sdr program, one file a job. A job
-// chains stages into Beam pipelines; what only one machine has to do, such as
-// checking arguments and reading back small results, it does around them.
+// Package pipelines holds the jobs of the sdr program, one file per job. A job chains stages into Beam pipelines, and
+// does around them what needs only one machine, such as checking arguments and reading back small results.
 package pipelines
 
 import (
@@ -28,35 +27,32 @@ import (
 // step is one stage of a chain.
 type step struct {
 	name   string
-	needs  []string // the steps whose output it takes, in order
-	inputs string   // digest of everything that decides its output
+	needs  []string // the steps whose outputs are its inputs, in order
+	inputs string   // digest of everything that determines its output
 	build  func(s beam.Scope, in []beam.PCollection) beam.PCollection
 }
 
-// chain runs steps whose outputs are kept in a run folder. A step whose
-// manifest says that it was made from the same inputs is not run again: that
-// is how a run resumes, on every runner.
+// chain runs steps and keeps their outputs in a run folder. It skips steps whose manifest shows that they ran with the
+// same inputs; that is how a run resumes, on every runner.
 type chain struct {
 	folder *run.Folder
 	runner string
 	steps  []step
 }
 
-// outDir is where the output batches of a step with these inputs go. Their
-// names are digests of their content, so what an attempt that was cut off left
-// there belongs to the next.
+// outDir returns the folder for the output batches of a step with these inputs. The batches are named by digests of
+// their content, so a later attempt can use what an interrupted one left there.
 func outDir(folder *run.Folder, step, inputs string) string {
 	return files.Join(folder.StageDir(step), "out-"+inputs)
 }
 
-// out is where the output batches of one of the chain's steps go.
+// out returns the folder for the output batches of one of the chain's steps.
 func (c *chain) out(name string) string {
 	at := slices.IndexFunc(c.steps, func(st step) bool { return st.name == name })
 	return outDir(c.folder, name, c.steps[at].inputs)
 }
 
-// run runs every step that is not done: each as a Beam job of its own, or all
-// in one.
+// run runs every step that is not done, each as a Beam job of its own or all in a single job.
 func (c *chain) run(ctx context.Context, singleJob bool) error {
 	if err := c.adoptTuning(ctx); err != nil {
 		return err
@@ -68,7 +64,7 @@ func (c *chain) run(ctx context.Context, singleJob bool) error {
 			return err
 		}
 		if m != nil && m.Inputs == st.inputs {
-			slog.Info("stage is done already", "stage", st.name)
+			slog.Info("stage is already done", "stage", st.name)
 			continue
 		}
 		todo = append(todo, st)
@@ -84,7 +80,7 @@ func (c *chain) run(ctx context.Context, singleJob bool) error {
 	return nil
 }
 
-// adoptTuning makes a run go on with the algorithms that it began with.
+// adoptTuning makes a resumed run use the algorithms that it started with.
 func (c *chain) adoptTuning(ctx context.Context) error {
 	table := compute.Tuning()
 	if table == nil {
@@ -104,7 +100,7 @@ func (c *chain) adoptTuning(ctx context.Context) error {
 	return nil
 }
 
-// saveTuning writes the algorithms that were used into the run folder.
+// saveTuning saves the tuning table in the run folder.
 func (c *chain) saveTuning(ctx context.Context) error {
 	if table := compute.Tuning(); table != nil {
 		return files.WriteBytes(ctx, c.folder.TuningPath(), table.JSON())
@@ -112,7 +108,7 @@ func (c *chain) saveTuning(ctx context.Context) error {
 	return nil
 }
 
-// job runs steps in one Beam pipeline and marks them as done.
+// job runs steps in a single Beam pipeline and marks them as done.
 func (c *chain) job(ctx context.Context, steps []step) error {
 	if len(steps) == 0 {
 		return nil
@@ -121,7 +117,7 @@ func (c *chain) job(ctx context.Context, steps []step) error {
 	p, s := beam.NewPipelineWithRoot()
 	made := map[string]beam.PCollection{}
 	for _, st := range steps {
-		slog.Info("stage begins", "stage", st.name)
+		slog.Info("stage starts", "stage", st.name)
 		var in []beam.PCollection
 		for _, need := range st.needs {
 			if _, ok := made[need]; !ok {
@@ -147,7 +143,7 @@ func (c *chain) job(ctx context.Context, steps []step) error {
 			return err
 		}
 		if len(out) == 0 {
-			return fmt.Errorf("stage %s ended without output: the job was cancelled or lost its workers; resume the run", st.name)
+			return fmt.Errorf("stage %s ended without output: the job was canceled or lost its workers; resume the run", st.name)
 		}
 		for i := range out {
 			out[i] = path.Base(out[i])
@@ -176,7 +172,7 @@ var (
 	ErrSubmitted = errors.New("the job was submitted, and goes on without this program")
 )
 
-// runPipeline runs a Beam pipeline to its end.
+// runPipeline runs a Beam pipeline and waits for its end.
 func runPipeline(ctx context.Context, runner string, p *beam.Pipeline) error {
 	result, err := beam.Run(ctx, runner, p)
 	switch {
@@ -199,7 +195,7 @@ func isNil(r beam.PipelineResult) bool {
 	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
 }
 
-// readOut reads the rows that a step left.
+// readOut reads the rows in a step's output folder.
 func readOut[T any](ctx context.Context, dir string) ([]T, error) {
 	paths, err := files.List(ctx, files.Join(files.Quote(dir), "*.arrow"))
 	if err != nil {

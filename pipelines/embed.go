@@ -20,39 +20,37 @@ import (
 
 // EmbedOptions are the arguments of Embed.
 type EmbedOptions struct {
-	// Model is a model file.
+	// Model is the path of a model file.
 	Model string
 	// Data are folders and files of images.
 	Data []string
 	// Out is the Parquet file to write.
 	Out string
-	// Runner is a registered Beam runner.
+	// Runner is the name of a registered Beam runner.
 	Runner string
 }
 
-// Embedded is a row of what Embed writes: the features of one image.
+// Embedded is the schema of the file that Embed writes: the features of one image.
 type Embedded struct {
-	// Source is the image's file, the file that holds it, or archive!member.
+	// Source is the image's file, the file that contains it, or archive!member.
 	Source string `arrow:"source"`
-	// Row is the image's number in a file whose images have no names, else 0.
+	// Row is the image's index in a file whose images have no names, otherwise 0.
 	Row int64 `arrow:"row"`
-	// Label is the number of the image's class where its source has numbers as
-	// labels, else -1; and Class is the name of the class, or empty.
+	// Label is the image's class number if its source has numeric labels, otherwise -1; Class is the class name, or
+	// empty.
 	Label int64  `arrow:"label"`
 	Class string `arrow:"class"`
-	// Feature is of the model's feature dimension; all zeros where Error says
-	// why the image could not be read.
+	// Feature has the model's feature dimension; it is all zeros if the image could not be read.
 	Feature []float32 `arrow:"feature"`
-	// Error is empty where the image could be read.
+	// Error says why the image could not be read; otherwise it is empty.
 	Error string `arrow:"error"`
 }
 
-// splitImages is the number of images that a worker embeds at a time.
+// splitImages is the number of images per split.
 const splitImages = 2048
 
-// Embed writes the features of images under a model to a Parquet file, one row
-// per image in the order in which they were found, and returns how many images
-// there were and how many of them could not be read.
+// Embed writes the features of images under a model to a Parquet file, one row per image in the order in which they are
+// found. It returns the number of images and how many of them could not be read.
 func Embed(ctx context.Context, o EmbedOptions) (images, bad int64, err error) {
 	model, err := inference.Load(ctx, o.Model)
 	if err != nil {

@@ -52,8 +52,8 @@ func readFeatures(t *testing.T, path string) (rows []pipelines.Embedded) {
 	return rows
 }
 
-// TestEmbed embeds several collections, with images that cannot be read, on both
-// local runners, and compares with an Embedder.
+// TestEmbed embeds several collections, including unreadable images, on both local runners, and compares the features
+// with an Embedder's.
 func TestEmbed(t *testing.T) {
 	model := saveModel(t)
 	known, err := tasks.Load(t.Context(), fixtures+"/tiny.parquet", 8, nil)
@@ -78,7 +78,7 @@ func TestEmbed(t *testing.T) {
 			require.Empty(t, r.Error)
 			want := known.Labels[i%18]
 			if i >= 36 {
-				want = -1 // folders have names only
+				want = -1 // folders have class names but no numbers
 				require.Equal(t, known.Classes[known.Labels[i%18]], r.Class)
 			}
 			require.Equal(t, want, r.Label)

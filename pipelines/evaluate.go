@@ -22,16 +22,16 @@ type EvaluateOptions struct {
 	Run string
 	// Tasks is a folder of downstream tasks.
 	Tasks string
-	// Protocols are some of evaluate.Protocols.
+	// Protocols names the protocols to run, each from evaluate.Protocols.
 	Protocols []string
-	// Runner is a registered Beam runner.
+	// Runner is the name of a registered Beam runner.
 	Runner string
-	// Out is a Parquet file for every figure; empty writes none.
+	// Out is a Parquet file for the results of every net; if empty, none is written.
 	Out string
 }
 
-// Evaluate routes every task to a sub-net on its training images and measures
-// every net of the run on its test images.
+// Evaluate routes every task to a sub-net, using its training images, and measures every net of the run on its test
+// images.
 func Evaluate(ctx context.Context, o EvaluateOptions) (*evaluate.Results, error) {
 	if err := CheckProtocols(o.Protocols); err != nil {
 		return nil, err
@@ -67,20 +67,20 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (*evaluate.Results, error)
 	return evaluate.Collect(rows), nil
 }
 
-// CheckProtocols refuses a protocol that does not exist.
+// CheckProtocols returns an error if a protocol is unknown or there is none.
 func CheckProtocols(protocols []string) error {
 	if len(protocols) == 0 {
-		return run.Usagef("--protocol is empty: want some of %s", strings.Join(evaluate.Protocols, ","))
+		return run.Usagef("no protocol given; want one or more of %s", strings.Join(evaluate.Protocols, ","))
 	}
 	for _, p := range protocols {
 		if !slices.Contains(evaluate.Protocols, p) {
-			return run.Usagef("there is no protocol %q; want some of %s", p, strings.Join(evaluate.Protocols, ","))
+			return run.Usagef("there is no protocol %q; want one or more of %s", p, strings.Join(evaluate.Protocols, ","))
 		}
 	}
 	return nil
 }
 
-// openTrained opens a run and lists its nets.
+// openTrained opens a run and lists its finished nets.
 func openTrained(ctx context.Context, dir string) (*run.Folder, []train.Model, error) {
 	folder, err := run.Open(ctx, dir)
 	if err != nil {
@@ -91,12 +91,12 @@ func openTrained(ctx context.Context, dir string) (*run.Folder, []train.Model, e
 		return nil, nil, err
 	}
 	if !slices.ContainsFunc(models, train.Model.Candidate) {
-		return nil, nil, run.Usagef("%s has no finished net yet; resume its training", dir)
+		return nil, nil, run.Usagef("%s has no finished net yet; resume the run", dir)
 	}
 	return folder, models, nil
 }
 
-// createModels puts rows of models into a pipeline, as train emits them.
+// createModels creates a collection of models in the form that train emits.
 func createModels(s beam.Scope, models []train.Model) beam.PCollection {
 	return beam.Create(s, record.Of(models))
 }

@@ -22,7 +22,7 @@ import (
 	"github.com/sdr-ml/sdr/transforms/tasks"
 )
 
-// All stages in one Beam pipeline, as a user's own program would chain them.
+// This example chains all stages into one Beam pipeline, as in a user's own program.
 func Example() {
 	ctx := context.Background()
 	dir := must(os.MkdirTemp("", "sdr"))
@@ -58,7 +58,7 @@ func Example() {
 	// routed/model.safetensors true
 }
 
-// must ends the program on an error.
+// must exits the program on an error.
 func must[T any](v T, err error) T {
 	if err != nil {
 		log.Fatal(err)

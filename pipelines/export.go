@@ -11,10 +11,9 @@ import (
 	"github.com/sdr-ml/sdr/transforms/inference"
 )
 
-// Export writes the backbone of one net of a run as a safetensors file that
-// torchvision's ResNet loads. A subnet is "unified", "root", a code, or any
-// other name that Inspect lists; where a run trained no unified baseline,
-// "unified" is the net of phase 0.
+// Export writes the backbone of one of a run's nets as a safetensors file that torchvision's ResNet loads. subnet is
+// "unified", "root", a code, or any other name that Inspect lists. If the run trained no unified baseline, "unified" is
+// the phase 0 net.
 func Export(ctx context.Context, dir, subnet, out string) error {
 	_, models, err := openTrained(ctx, dir)
 	if err != nil {

@@ -17,8 +17,7 @@ import (
 	"github.com/sdr-ml/sdr/transforms/files"
 )
 
-// Inspect prints what a run has done: its stages, subsets, nets, losses and
-// sizes on disk.
+// Inspect prints the status of a run: its stages, subsets, nets, losses and sizes on disk.
 func Inspect(ctx context.Context, dir string, w io.Writer) error {
 	folder, err := run.Open(ctx, dir)
 	if err != nil {
@@ -47,7 +46,7 @@ func Inspect(ctx context.Context, dir string, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	t := newTable("net", "trained by", "images seen", "images of its subset", "loss", "embedding std", "file")
+	t := newTable("net", "variant", "images seen", "images in subset", "loss", "embedding std", "file")
 	for _, m := range models {
 		t.AppendRow(table.Row{m.Subnet, m.Variant, humanize.Comma(m.Images), humanize.Comma(m.SubsetImages), fmt.Sprintf("%.4f", m.Loss), fmt.Sprintf("%.4f", m.Std), m.Path})
 	}
@@ -55,11 +54,10 @@ func Inspect(ctx context.Context, dir string, w io.Writer) error {
 	return err
 }
 
-// Stages lists the stages of a run in their order.
+// Stages lists the stages of a run in order.
 var Stages = []string{"ingest", "phase0", "features", "partition", "train", "route", "evaluate", "deliver", "report"}
 
-// printStages prints the stages and returns where partition left its output,
-// or nothing.
+// printStages prints the stages and returns partition's output folder, or "" if partition is not done.
 func printStages(ctx context.Context, folder *run.Folder, w io.Writer) (partitioned string, err error) {
 	t := newTable("stage", "state", "seconds", "on disk")
 	for _, name := range Stages {

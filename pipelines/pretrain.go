@@ -25,54 +25,51 @@ import (
 
 // PretrainOptions are the arguments of Pretrain.
 type PretrainOptions struct {
-	// Data are folders and files of unlabelled images.
+	// Data are folders and files of images; labels are ignored.
 	Data []string
 	// Out is the run folder.
 	Out string
-	// Recipe is what to train.
+	// Recipe says what to train.
 	Recipe *recipe.Recipe
-	// Runner is a registered Beam runner.
+	// Runner is the name of a registered Beam runner.
 	Runner string
-	// Mode says what to do when Out is there already.
+	// Mode says what to do if Out already exists.
 	Mode run.Mode
-	// Device takes the training steps.
+	// Device computes the training steps.
 	Device ssl.Device
-	// DryRun says that Beam's options ask the runner for a description of its job
-	// only. No run folder is made.
+	// DryRun means that Beam's options ask the runner to describe its job instead of running it; no run folder is created.
 	DryRun bool
-	// SingleJob chains all stages in one Beam pipeline instead of one each.
+	// SingleJob runs all stages in a single Beam pipeline instead of one per stage.
 	SingleJob bool
-	// MaxBad is the share of unreadable images above which the run stops.
+	// MaxBad is the fraction of unreadable images above which the run fails.
 	MaxBad float64
-	// Tasks is a folder of downstream tasks to route for and evaluate on when
-	// the training is over; empty leaves that out.
+	// Tasks is a folder of downstream tasks to route and evaluate after training; if empty, there is no evaluation.
 	Tasks string
-	// Protocols are those of the evaluation.
+	// Protocols are the protocols of the evaluation.
 	Protocols []string
-	// Version and Command are kept with the run.
+	// Version and Command are saved with the run.
 	Version string
 	Command []string
-	// Started is called once the arguments are found good and the run folder is
-	// made, before the first stage.
+	// Started is called after the arguments are checked and the run folder is created, before the first stage.
 	Started func(*run.Folder)
 }
 
-// Pretrained is what Pretrain made.
+// Pretrained is the result of Pretrain.
 type Pretrained struct {
-	// Folder is the run.
+	// Folder is the run folder.
 	Folder *run.Folder
-	// Dead are the images that could not be read.
+	// Dead is the number of images that could not be read.
 	Dead int64
 	// Models are the finished nets.
 	Models []train.Model
-	// Results are those of the evaluation, where Tasks was given.
+	// Results are the results of the evaluation; nil without tasks.
 	Results *evaluate.Results
-	// Written are the files for people and for use.
+	// Written are the paths of the report files and the routed models.
 	Written []string
 }
 
-// Pretrain trains an SDRnet on unlabelled images: ingest, phase 0, features,
-// partition, train; and, where tasks are given, route and evaluate.
+// Pretrain trains an SDRnet on unlabeled images. It runs the stages ingest, phase 0, features, partition and train and,
+// if tasks are given, route, evaluate, deliver and report.
 func Pretrain(ctx context.Context, o PretrainOptions) (*Pretrained, error) {
 	splits, found, err := o.check(ctx)
 	if err != nil {
@@ -128,7 +125,7 @@ func Pretrain(ctx context.Context, o PretrainOptions) (*Pretrained, error) {
 	return made, nil
 }
 
-// check finds whatever is wrong with the arguments before anything is written.
+// check validates the arguments before anything is written, and lists the images' splits and the tasks.
 func (o *PretrainOptions) check(ctx context.Context) ([]imageio.Split, []tasks.Task, error) {
 	if err := o.Recipe.Validate(); err != nil {
 		return nil, nil, run.Usage(err)
@@ -147,7 +144,7 @@ func (o *PretrainOptions) check(ctx context.Context) ([]imageio.Split, []tasks.T
 	return splits, found, err
 }
 
-// findTasks lists the tasks of a folder and makes sure that they have labels.
+// findTasks lists the tasks in a folder and checks that they have labels.
 func findTasks(ctx context.Context, dir string) ([]tasks.Task, error) {
 	found, err := tasks.Find(dir)
 	if err != nil {
@@ -219,8 +216,7 @@ func (o *PretrainOptions) chain(folder *run.Folder, splits []imageio.Split, foun
 	return &chain{folder: folder, runner: o.Runner, steps: steps}
 }
 
-// fingerprint describes the images without reading them: local files also by
-// their size and time of change.
+// fingerprint identifies the images without reading them; for local files it includes size and modification time.
 func fingerprint(splits []imageio.Split) []any {
 	var all []any
 	for _, sp := range splits {
@@ -229,7 +225,7 @@ func fingerprint(splits []imageio.Split) []any {
 	return all
 }
 
-// stamps describes the files of tasks likewise.
+// stamps identifies the files of tasks in the same way.
 func stamps(found []tasks.Task) []any {
 	var all []any
 	for _, t := range found {
@@ -238,7 +234,7 @@ func stamps(found []tasks.Task) []any {
 	return all
 }
 
-// stamp is the size and time of change of a local file or folder.
+// stamp returns the size and modification time of a local file or folder, or zeros.
 func stamp(path string) [2]int64 {
 	if info, err := os.Stat(path); err == nil && files.IsLocal(path) {
 		return [2]int64{info.Size(), info.ModTime().UnixNano()}

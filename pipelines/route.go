@@ -19,18 +19,18 @@ import (
 type RouteOptions struct {
 	// Run is the run folder.
 	Run string
-	// Task holds the labelled training images: a file that imageio reads, a
-	// folder with train/CLASS/*, or a folder CLASS/*.
+	// Task holds the labeled training images: a file that imageio reads, a folder with train/CLASS/*, or a folder
+	// CLASS/*.
 	Task string
 	// Out is the folder for scores.parquet, model.safetensors and model.json.
 	Out string
 	// Scorer is one of route.Scorers.
 	Scorer string
-	// Runner is a registered Beam runner.
+	// Runner is the name of a registered Beam runner.
 	Runner string
 }
 
-// Route chooses a sub-net for a task by its training images and hands it out.
+// Route chooses a sub-net for a task, using its training images, and writes it to o.Out.
 func Route(ctx context.Context, o RouteOptions) (*route.Delivery, error) {
 	if !slices.Contains(route.Scorers, o.Scorer) {
 		return nil, run.Usagef("there is no scorer %q; want one of %s", o.Scorer, strings.Join(route.Scorers, ", "))
@@ -58,7 +58,7 @@ func Route(ctx context.Context, o RouteOptions) (*route.Delivery, error) {
 		return nil, err
 	}
 	if len(rows) == 0 {
-		return nil, fmt.Errorf("route: the job ended without a result: it was cancelled or lost its workers; run it again")
+		return nil, fmt.Errorf("route: the job ended without a result: it was canceled or lost its workers; run it again")
 	}
 	return &rows[0], nil
 }

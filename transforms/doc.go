@@ -1,16 +1,16 @@
-// Package transforms is the overview of the Beam transforms in the folders beside this
-// file, which know nothing of sdr's method and are for any pipeline:
+// Package transforms gives an overview of the Beam transforms in its subpackages. They know nothing of sdr's method and
+// fit any pipeline:
 //
 //   - record: Arrow batches as elements, from and to PCollections of structs
 //   - arrowio: Parquet and Arrow IPC files
-//   - imageio: collections of images, decoded
-//   - inference: features of images under a model
-//   - kmeans: clustering, assignment to known centroids, whitening
-//   - knn: nearest neighbours, classification by them
+//   - imageio: image collections, decoded
+//   - inference: image features from a model
+//   - kmeans: clustering, assignment to given centroids, whitening
+//   - knn: nearest-neighbor search and classification
 //   - probe: linear classifiers on features
 //
-// All take collections before their configuration, and give and take
-// PCollection<*record.Batch>, so that they chain:
+// All take PCollections before their configuration, and consume and produce PCollection<*record.Batch>, so that they
+// chain:
 //
 //	images, dead := imageio.Read(s, "photos/")
 //	features, failed := inference.Embed(s, images, inference.Config{Model: "model.safetensors"})
@@ -18,6 +18,6 @@
 //	arrowio.WriteParquet(s, "clusters.parquet", assigned)
 //	arrowio.WriteParquet(s, "dead-letters.parquet", dead)
 //
-// Each package's page says which columns it reads and adds, what it guarantees of its
-// results, and what fails. The packages files, compute and tasks are what they share.
+// The documentation of each package lists the columns it reads and adds, its guarantees, and its failure modes. The
+// packages files, compute and tasks are shared helpers.
 package transforms

@@ -21,8 +21,8 @@ import (
 	"github.com/sdr-ml/sdr/transforms/record"
 )
 
-// buildOutside builds the program in testdata/outside as a module of its own, which
-// needs this one as it is here, without a network.
+// buildOutside builds the program in testdata/outside as a separate module that depends on this working copy, without
+// network access.
 func buildOutside(t *testing.T) string {
 	checkout, err := filepath.Abs("..")
 	require.NoError(t, err)
@@ -36,7 +36,7 @@ func buildOutside(t *testing.T) string {
 	program := filepath.Join(dir, "outside.exe")
 	build := exec.CommandContext(t.Context(), "go", "build", "-ldflags", "-s -w", "-o", program, ".")
 	build.Dir = dir
-	build.Env = append(os.Environ(), "GOFLAGS=-mod=mod", "GOPROXY=off", "GOWORK=off")
+	build.Env = append(os.Environ(), "GOFLAGS="+os.Getenv("GOFLAGS")+" -mod=mod", "GOPROXY=off", "GOWORK=off")
 	out, err := build.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	return program
@@ -57,7 +57,7 @@ func saveModel(t *testing.T) string {
 	return path
 }
 
-// read gives the rows of a file, sorted.
+// read returns the rows of a file, sorted.
 func read[T any](t *testing.T, path string, compare func(a, b T) int) (all []T) {
 	require.NoError(t, arrowio.Each(t.Context(), path, func(b *record.Batch) error {
 		rows, err := record.Rows[T](b)
@@ -68,12 +68,12 @@ func read[T any](t *testing.T, path string, compare func(a, b T) int) (all []T) 
 	return all
 }
 
-type labelled struct {
+type labeled struct {
 	Source string `arrow:"source"`
 	Code   string `arrow:"code"`
 }
 
-type neighbour struct {
+type neighbor struct {
 	Source     string  `arrow:"source"`
 	Rank       int32   `arrow:"rank"`
 	Similarity float32 `arrow:"similarity"`
@@ -90,8 +90,8 @@ type answer struct {
 	Right  bool   `arrow:"right"`
 }
 
-// TestOutside has a program of another module use every transform, on both local
-// runners: their files are the same.
+// TestOutside runs a program from another module that uses every transform, on both local runners: the output files are
+// the same.
 func TestOutside(t *testing.T) {
 	photos := t.TempDir()
 	require.NoError(t, os.CopyFS(photos, os.DirFS("../testdata/fixtures/folder/train")))
@@ -107,16 +107,16 @@ func TestOutside(t *testing.T) {
 		dead := read(t, filepath.Join(out, "dead.arrow"), func(a, b imageio.Dead) int { return cmp.Compare(a.Index, b.Index) })
 		require.Len(t, dead, 1)
 		require.Equal(t, filepath.Join(photos, "Lime", "broken.jpg"), dead[0].Source)
-		again := read(t, filepath.Join(out, "again.arrow"), func(a, b labelled) int { return cmp.Compare(a.Source, b.Source) })
+		again := read(t, filepath.Join(out, "again.arrow"), func(a, b labeled) int { return cmp.Compare(a.Source, b.Source) })
 		require.Len(t, again, 18)
 		recs, err := arrowio.LoadParquet(t.Context(), filepath.Join(out, "assigned.parquet"))
 		require.NoError(t, err)
 		require.Len(t, recs, 1)
-		first, err := record.Rows[labelled](record.New(recs[0]))
+		first, err := record.Rows[labeled](record.New(recs[0]))
 		require.NoError(t, err)
-		slices.SortFunc(first, func(a, b labelled) int { return cmp.Compare(a.Source, b.Source) })
+		slices.SortFunc(first, func(a, b labeled) int { return cmp.Compare(a.Source, b.Source) })
 		require.Equal(t, first, again, "assigned as they were clustered")
-		found := read(t, filepath.Join(out, "found.arrow"), func(a, b neighbour) int { return cmp.Or(cmp.Compare(a.Source, b.Source), cmp.Compare(a.Rank, b.Rank)) })
+		found := read(t, filepath.Join(out, "found.arrow"), func(a, b neighbor) int { return cmp.Or(cmp.Compare(a.Source, b.Source), cmp.Compare(a.Rank, b.Rank)) })
 		require.Len(t, found, 36)
 		for i := 0; i < len(found); i += 2 {
 			require.Equal(t, found[i].Source, found[i].Other, "an image is nearest to itself")

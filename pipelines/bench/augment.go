@@ -7,8 +7,8 @@ import (
 	"github.com/sdr-ml/sdr/transforms/imageio"
 )
 
-// augments are what is done to one image, on one thread: a view, decoding a small file, and decoding a photograph and
-// scaling it to what ResNet-50 takes.
+// augments are operations on one image, on one thread: making a view, decoding a small file, and decoding a photo and
+// scaling it to ResNet-50's input size.
 func augments(_ Options, data *pictures) []benchmark {
 	return []benchmark{
 		onImage("view", smallSize, data.encode("png"), func(encoded [][]byte) func(i int) {
@@ -28,25 +28,25 @@ func augments(_ Options, data *pictures) []benchmark {
 		onImage("decode-photo", photoSize, photo, func(encoded [][]byte) func(i int) {
 			return func(i int) {
 				if _, err := imageio.DecodeSquare(encoded[i%len(encoded)], photoSize); err != nil {
-					panic(err) // this package has encoded it
+					panic(err) // this package encoded it
 				}
 			}
 		}),
 	}
 }
 
-// newWorker makes SimSiam's views, with ImageNet's mean and standard deviation.
+// newWorker returns a worker for SimSiam's views, with ImageNet's mean and standard deviation.
 func newWorker(size int) *augment.Worker {
 	return augment.NewWorker(augment.SimSiam(size), size, [3]float32{0.485, 0.456, 0.406}, [3]float32{0.229, 0.224, 0.225})
 }
 
-const photoSize = 224 // pixels of the side to which a photograph is scaled
+const photoSize = 224 // height and width in pixels to which a photo is scaled
 
 func decoder(encoded [][]byte) func(i int) {
 	return func(i int) { mustDecode(encoded[i%len(encoded)]) }
 }
 
-// onImage is a case whose run does something to the next image.
+// onImage is a case that does something to the next image in each run.
 func onImage(op string, size int, encoded source, prepare func([][]byte) func(i int)) benchmark {
 	return benchmark{
 		name:    "augment/" + op,

@@ -1,13 +1,12 @@
-// Package bench measures the tensor engine: matrix products, convolutions, training steps, the training loop,
-// augmentation and inference; by itself, or in alternation with PyTorch on the same machine.
+// Package bench benchmarks the tensor engine: matrix products, convolutions, training steps, the training loop,
+// augmentation and inference, by themselves or in alternation with PyTorch on the same machine.
 //
-// In alternation means ours, theirs, ours, theirs, so that both meet the same clock rates and neighbours, and that one
-// side is idle while the other runs. PyTorch runs in one child process (torch_worker.py) that prepares every variant it
-// has of a case, eager in both memory formats and what else applies, and goes on with its fastest.
+// In alternation means ours, theirs, ours, theirs, so that both sides see the same clock rates and the same load from
+// other programs, and one side is idle while the other runs. PyTorch runs in a child process (torch_worker.py), which
+// prepares every variant of a case, such as eager mode in both memory formats, and keeps the fastest.
 //
-// A floating-point operation is counted where the plain algorithm has one: two for each multiply-add of a matrix
-// product or direct convolution, none for anything else. An algorithm that saves operations can therefore exceed the
-// machine's peak.
+// FLOPs are counted as in the plain algorithm: two per multiply-add of a matrix product or direct convolution, none for
+// anything else. An algorithm that saves operations can therefore exceed the machine's peak.
 package bench
 
 import (
@@ -24,31 +23,31 @@ import (
 
 // Options says what to measure and how.
 type Options struct {
-	// Groups are the groups of cases to measure, of Groups.
+	// Groups are the groups of cases to measure, from the list Groups.
 	Groups []string
-	// Filter chooses cases by their names; nil means all.
+	// Filter selects cases by name; nil means all.
 	Filter *regexp.Regexp
-	// Threads is the number of threads of either side; 0 means all processors.
+	// Threads is the number of threads on each side; 0 means all processors.
 	Threads int
-	// Rounds is how many measurements a side has. What is reported is their median.
+	// Rounds is the number of measurements per side; their median is reported.
 	Rounds int
-	// Time is how long one measurement shall take: a case is repeated that long, and at least once.
+	// Time is the target duration of one measurement, which repeats a case as often as fits, at least once.
 	Time time.Duration
-	// Python is the interpreter that has torch; empty means that there is nothing to compare with.
+	// Python is the interpreter with PyTorch; if empty, there is no comparison.
 	Python string
-	// Compile lets PyTorch also try torch.compile for training steps, which takes minutes.
+	// Compile also lets PyTorch try torch.compile for training steps, which takes minutes.
 	Compile bool
-	// BF16 adds convolutions, training steps and loops for which both sides may round operands to bfloat16 (kernels.BF16;
-	// PyTorch's autocasting, which also keeps activations in it). Steps and loops have them anyway where the processor
-	// has instructions for it.
+	// BF16 adds convolutions, training steps and loops in which both sides may round operands to bfloat16
+	// (kernels.BF16; PyTorch's autocast, which also keeps activations in it). Steps and loops always include it if the
+	// processor has bfloat16 instructions.
 	BF16 bool
-	// Tuning is the table by which our side chooses algorithms; nil means by estimate.
+	// Tuning is our side's tuning table; nil means that a cost model chooses the algorithms.
 	Tuning *kernels.Tuning
-	// Data is a collection of images for the training loop; empty means images made up.
+	// Data is a collection of images for the loop and augment cases; empty means synthetic images.
 	Data string
 }
 
-// precisions of training: whether bfloat16 is allowed.
+// precisions lists the precisions to train in: whether bfloat16 is allowed.
 func (o Options) precisions() []bool {
 	if o.BF16 || kernels.ISA() == "bf16" {
 		return []bool{false, true}
@@ -71,7 +70,7 @@ var groups = []group{
 	{"forward", forwards},
 }
 
-// Groups names the groups of cases in their order.
+// Groups lists the groups of cases in order.
 func Groups() []string {
 	var names []string
 	for _, g := range groups {
@@ -80,31 +79,31 @@ func Groups() []string {
 	return names
 }
 
-// benchmark is one case: something that both sides can run again and again.
+// benchmark is one case: work that both sides can run repeatedly.
 type benchmark struct {
 	name    string
-	kind    string         // by which torch_worker.py knows what to run
+	kind    string         // tells torch_worker.py what to run
 	sizes   map[string]any // its arguments
 	threads int
-	flops   float64 // of one run; 0 where they are not what counts
-	images  int     // of one run; 0 where they are not what counts
-	stretch int     // how many times Options.Time a measurement takes; 0 counts as 1
+	flops   float64 // per run; 0 if the case has no rate in GFLOPS
+	images  int     // per run; 0 if the case has no rate in images/s
+	stretch int     // multiplies Options.Time; 0 means 1
 	bf16    bool    // operands may be rounded to bfloat16
-	memory  bool    // the memory it takes counts too: it gets processes without a past
-	encoded source  // the images that it reads; nil if none
+	memory  bool    // memory is measured too, in a fresh PyTorch process
+	encoded source  // the images that the case reads; nil if none
 	prepare func(p *kernels.Pool, encoded [][]byte) (work, error)
 }
 
-// source gives encoded images.
+// source returns encoded images.
 type source func(context.Context) ([][]byte, error)
 
 // work is a prepared case.
 type work struct {
 	run  func()
-	wait func() time.Duration // how long all runs so far have waited for their data; nil where there is none
+	wait func() time.Duration // how long all runs so far have waited for data; nil if the case loads none
 }
 
-// Run measures the cases one after the other and gives each result to emit. It stops at the first error.
+// Run measures the cases one after the other and passes each result to emit. It stops at the first error.
 func Run(ctx context.Context, o Options, emit func(Result) error) error {
 	if o.Threads <= 0 {
 		o.Threads = runtime.NumCPU()
@@ -117,7 +116,7 @@ func Run(ctx context.Context, o Options, emit func(Result) error) error {
 	return m.measureAll(ctx, cases, emit)
 }
 
-// choose lists the cases that are asked for.
+// choose lists the cases that the options select.
 func choose(o Options) ([]benchmark, error) {
 	for _, name := range o.Groups {
 		if !slices.Contains(Groups(), name) {

@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// tiny is every kind of case at a size that takes no time.
+// tiny returns cases of every kind, with sizes that take almost no time.
 func tiny() []benchmark {
 	data := &pictures{}
 	cases := []benchmark{
@@ -45,7 +45,7 @@ func tiny() []benchmark {
 	return append(cases, augments(Options{}, data)...)
 }
 
-// quick is a meter that does not measure the peak.
+// quick returns a meter that does not measure the peak.
 func quick(o Options) *meter {
 	return &meter{Options: o, peaks: map[int]float64{1: 100, 2: 200}}
 }
@@ -54,7 +54,7 @@ func TestPeak(t *testing.T) {
 	require.Positive(t, inCache(2, matrices{m: 8, k: 8, n: 8}))
 }
 
-// Every kind of case runs, and its line says what was measured.
+// Every kind of case runs, and its line of JSON has the measurements.
 func TestEveryKindOfCase(t *testing.T) {
 	cases := tiny()
 	var results []Result
@@ -91,7 +91,7 @@ func TestEveryKindOfCase(t *testing.T) {
 	}
 }
 
-// The published numbers of multiply-adds, and one counted by hand layer by layer.
+// The published numbers of multiply-adds, and one counted by hand, layer by layer.
 func TestFlops(t *testing.T) {
 	count := func(b nn.Backbone, size int) (multiplyAdds float64) {
 		for _, c := range nn.Convolutions(b, size, 1) {
@@ -99,9 +99,9 @@ func TestFlops(t *testing.T) {
 		}
 		return multiplyAdds
 	}
-	// torchvision's ResNet-50 has 4,089,184,256, of which 2048 * 1000 are its classifier's.
+	// torchvision's ResNet-50 has 4,089,184,256, including 2048 * 1000 for its classifier.
 	require.Equal(t, 4_087_136_256., count(nn.Backbone{Arch: "resnet50", Stem: "imagenet", Width: 64}, 224))
-	// torchvision's ResNet-18 has 1,814,073,344, of which 512 * 1000 are its classifier's.
+	// torchvision's ResNet-18 has 1,814,073,344, including 512 * 1000 for its classifier.
 	require.Equal(t, 1_813_561_344., count(nn.Backbone{Arch: "resnet18", Stem: "imagenet", Width: 64}, 224))
 	const (
 		stem   = 32 * 32 * 64 * 27
@@ -113,7 +113,7 @@ func TestFlops(t *testing.T) {
 	)
 	require.Equal(t, float64(net), count(nn.Backbone{Arch: "resnet18", Stem: "small", Width: 64}, 32))
 
-	// Forward and two gradients, the images' left out, of 64 images in two views; two operations a multiply-add.
+	// Forward and two gradients, except the images', for two views of 64 images; two operations per multiply-add.
 	const heads = 512*2048 + 2048*2048 + 2048*2048 + 2048*512 + 512*2048
 	require.Equal(t, 2*128*float64(3*net-stem+3*heads), newTraining("simsiam", 64, false).flops())
 	const simclr = 512*2048 + 2048*128
@@ -122,13 +122,13 @@ func TestFlops(t *testing.T) {
 	require.Equal(t, 2.*3*5*7, matrices{m: 3, k: 5, n: 7}.flops())
 }
 
-// Every layer that the net has is measured once, whatever passes it has.
+// Every distinct layer of the net is measured once per pass.
 func TestLayers(t *testing.T) {
 	names := map[string]bool{}
 	for _, b := range layers(nn.Backbone{Arch: "resnet18", Stem: "small", Width: 16}, 32, 128, Options{Threads: 2}) {
 		names[b.name] = true
 	}
-	// The stem, the blocks of stage 1, and of every other stage: the first convolution, the others, the shortcut.
+	// The stem, the blocks of stage 1, and for every other stage: the first convolution, the others, the shortcut.
 	require.Len(t, names, 2+3+3*(3+3+3))
 	require.Contains(t, names, "conv/width16/conv1/backward-weights")
 	require.NotContains(t, names, "conv/width16/conv1/backward-data")
@@ -188,7 +188,7 @@ func TestTimes(t *testing.T) {
 	require.Equal(t, 1<<24, times(time.Second, 0))
 }
 
-// A run that is interrupted stops at the next measurement.
+// An interrupted run stops before the next measurement.
 func TestInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	b := benchmark{name: "x", threads: 1, prepare: func(*kernels.Pool, [][]byte) (work, error) {
@@ -201,7 +201,7 @@ func TestInterrupted(t *testing.T) {
 
 func TestMemory(t *testing.T) {
 	const size = 64 << 20
-	debug.FreeOSMemory() // or the new memory may be some that is resident already
+	debug.FreeOSMemory() // otherwise the new memory may already be resident
 	before := startMemory()
 	data := slices.Repeat([]byte{1}, size)
 	growth := before.growth()
@@ -209,11 +209,11 @@ func TestMemory(t *testing.T) {
 	if growth == 0 {
 		t.Skip("the system does not tell")
 	}
-	require.Greater(t, growth, 48.) // the collector may return some of its own meanwhile
+	require.Greater(t, growth, 48.) // the garbage collector may return some memory meanwhile
 	require.Less(t, growth, 100.)
 }
 
-// The fields are those of proc_stat(5): the steal time is the last that counts.
+// The fields are those of proc_stat(5), up to the steal time.
 func TestNeighbours(t *testing.T) {
 	busy, all := parseStat("cpu  1000 200 30 50000 4000 5 6 700 80 9\ncpu0 1 2 3 4 5 6 7 8 9 0\n")
 	require.Equal(t, 1000.+200+30+5+6+700, busy)

@@ -8,12 +8,12 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/nn"
 )
 
-// flops of one pass: forward, or either gradient.
+// convFlops returns the FLOPs of one pass: forward or either gradient.
 func convFlops(c kernels.Conv) float64 {
 	return 2 * float64(c.N*c.OutH()*c.OutW()*c.Cout) * float64(c.KH*c.KW*c.Cin)
 }
 
-// convs are the different layers of ResNet-18 with the small stem for 64 images of 32 px in two views.
+// convs are the distinct convolutions of ResNet-18 with the small stem, for two views of 64 images of 32 px.
 func convs(o Options, _ *pictures) []benchmark {
 	var cases []benchmark
 	for _, width := range []int{16, 32, 64} {
@@ -22,8 +22,8 @@ func convs(o Options, _ *pictures) []benchmark {
 	return cases
 }
 
-// layers are the three passes of every convolution of a backbone whose shape no earlier one has. The images need no
-// gradient.
+// layers are the three passes of every convolution of a backbone, leaving out repeated shapes and the gradient of the
+// images.
 func layers(b nn.Backbone, size, n int, o Options) []benchmark {
 	var cases []benchmark
 	seen := map[kernels.Conv]bool{}

@@ -6,7 +6,7 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/rng"
 )
 
-// forwards are features of images, with running BatchNorm statistics.
+// forwards compute features of images, with running BatchNorm statistics.
 func forwards(o Options, _ *pictures) []benchmark {
 	resnet50 := nn.Backbone{Arch: "resnet50", Stem: "imagenet", Width: 64}
 	return []benchmark{features("forward/resnet50", resnet50, 224, 16, o.Threads)}

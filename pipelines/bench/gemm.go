@@ -7,7 +7,7 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/rng"
 )
 
-// matrices is a product of an m x k and a k x n matrix, either of which may lie transposed.
+// matrices describes the product of an m x k and a k x n matrix, each of which may be stored transposed.
 type matrices struct {
 	m, k, n        int
 	transA, transB bool
@@ -15,7 +15,7 @@ type matrices struct {
 
 func (s matrices) flops() float64 { return 2 * float64(s.m) * float64(s.k) * float64(s.n) }
 
-// prepare returns what computes the product.
+// prepare returns a function that computes the product.
 func (s matrices) prepare(p *kernels.Pool) func() {
 	a, b, c := random(s.m*s.k), random(s.k*s.n), kernels.NewFloats(s.m*s.n)
 	lda, ldb := s.k, s.n
@@ -28,8 +28,9 @@ func (s matrices) prepare(p *kernels.Pool) func() {
 	return func() { p.Gemm(s.transA, s.transB, s.m, s.n, s.k, a, lda, b, ldb, c, s.n, false) }
 }
 
-// gemms are the products: a large square one, those of the heads with a batch of 128 and their gradients, 1x1
-// convolutions of ResNet-50 with 16 images of 224 px, and 3x3 convolutions of ResNet-18 as im2col would make them.
+// gemms are a large square product, the products of the heads with a batch of 128 and of their gradients, the 1x1
+// convolutions of ResNet-50 with 16 images of 224 px, and 3x3 convolutions of ResNet-18 as im2col turns them into
+// products.
 func gemms(o Options, _ *pictures) []benchmark {
 	square := matrices{m: 1024, k: 1024, n: 1024}
 	cases := []benchmark{square.benchmark(1)}
@@ -67,7 +68,7 @@ func (s matrices) benchmark(threads int) benchmark {
 	}
 }
 
-// random returns n numbers between -1 and 1.
+// random returns n random numbers between -1 and 1.
 func random(n int) []float32 {
 	r, s := rng.New(1, rng.Sample, uint64(n)), kernels.NewFloats(n)
 	for i := range s {

@@ -11,8 +11,9 @@ import (
 	"github.com/sdr-ml/sdr/transforms/imageio"
 )
 
-// loops are whole training loops from encoded images in memory: decode, two views of each, the step. Training decodes
-// its images once, when it ingests them; here it is part of every step, as in the loops of PyTorch.
+// loops are whole training loops over encoded images in memory: decode, two views of each image, training step. The
+// real training decodes its images only once, during ingest; here decoding is part of every step, as in PyTorch's
+// loops.
 func loops(o Options, data *pictures) []benchmark {
 	jpeg, png := data.encode("jpeg"), data.encode("png")
 	var cases []benchmark
@@ -41,7 +42,7 @@ func (t training) loop(threads int, format string, encoded source) benchmark {
 	}
 }
 
-// prepareLoop returns the loop as stages/train has it: all threads make views, then all threads train.
+// prepareLoop returns the loop as in stages/train: all threads make views, then all threads train.
 func (t training) prepareLoop(p *kernels.Pool, encoded [][]byte) (work, error) {
 	l, err := t.learner(p)
 	if err != nil {
@@ -60,17 +61,17 @@ func (t training) prepareLoop(p *kernels.Pool, encoded [][]byte) (work, error) {
 	}, nil
 }
 
-// viewer decodes images, one batch after the other, and makes two views of each.
+// viewer decodes images, batch by batch, and makes two views of each.
 type viewer struct {
 	encoded [][]byte
 	threads []viewMaker // one per thread
 	pool    *kernels.Pool
-	images  int       // of a batch
-	seen    int       // images of the batches before
-	batch   []float32 // [2*images, size, size, 3]: all first views, then all second ones
+	images  int       // per batch
+	seen    int       // images in previous batches
+	batch   []float32 // [2*images, size, size, 3]: all first views, then all second views
 }
 
-// viewMaker makes the views of one thread.
+// viewMaker makes views on one thread.
 type viewMaker struct {
 	*augment.Worker
 	random *rng.Generator
@@ -105,7 +106,7 @@ func (v *viewer) make(thread, i int) {
 	}
 }
 
-// mustDecode decodes an image that this package has encoded.
+// mustDecode decodes an image that this package encoded.
 func mustDecode(data []byte) imageio.RGB {
 	m, err := imageio.Decode(data)
 	if err != nil {

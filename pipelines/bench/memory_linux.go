@@ -6,10 +6,10 @@ import (
 	"os"
 )
 
-// memory is the resident memory of this process at some moment, in MiB; 0 if the system does not tell.
+// memory is the resident memory of this process at some moment, in MiB; 0 if unknown.
 type memory float64
 
-// startMemory forgets earlier peaks.
+// startMemory resets the peak and returns the resident memory.
 func startMemory() memory {
 	if os.WriteFile("/proc/self/clear_refs", []byte("5"), 0) != nil {
 		return 0
@@ -17,7 +17,7 @@ func startMemory() memory {
 	return status("VmRSS")
 }
 
-// growth is by how much the resident memory has been higher since; 0 if that is not known.
+// growth returns how far the peak since then exceeds m, in MiB; 0 if unknown.
 func (m memory) growth() float64 {
 	if m == 0 {
 		return 0
@@ -25,9 +25,9 @@ func (m memory) growth() float64 {
 	return float64(status("VmHWM") - m)
 }
 
-// status reads a size from the process's status.
+// status reads a size from /proc/self/status.
 func status(field string) memory {
-	text, _ := os.ReadFile("/proc/self/status") // what is missing counts as 0
+	text, _ := os.ReadFile("/proc/self/status") // missing values count as 0
 	_, rest, _ := bytes.Cut(text, []byte("\n"+field+":"))
 	var kib float64
 	_, _ = fmt.Sscan(string(rest), &kib)

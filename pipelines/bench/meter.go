@@ -19,18 +19,18 @@ import (
 // meter measures cases.
 type meter struct {
 	Options
-	dir   string          // for files that the other side reads
-	peaks map[int]float64 // by the number of threads
-	torch *worker         // nil until it is needed
+	dir   string          // for files that PyTorch's side reads
+	peaks map[int]float64 // by number of threads
+	torch *worker         // nil until needed
 }
 
-// side is one of the two that are compared.
+// side is one of the two sides of a comparison.
 type side interface {
 	// run runs the case n times.
 	run(n int) (spent, error)
 }
 
-// spent is the time that some runs took.
+// spent is the time that several runs took.
 type spent struct{ seconds, wait float64 }
 
 // engine is our side of a case.
@@ -40,7 +40,7 @@ type engine struct {
 }
 
 func (e engine) run(n int) (spent, error) {
-	// What the runtime does beside the work has no more processors than the work.
+	// Limits the Go runtime's background work to the same number of processors.
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(e.threads))
 	waited := func() float64 { return 0 }
 	if e.wait != nil {
@@ -53,7 +53,7 @@ func (e engine) run(n int) (spent, error) {
 	return spent{time.Since(start).Seconds(), waited() - before}, nil
 }
 
-// measureAll measures cases one after the other and gives each result to emit.
+// measureAll measures cases one after the other and passes each result to emit.
 func (m *meter) measureAll(ctx context.Context, cases []benchmark, emit func(Result) error) (err error) {
 	if m.dir, err = os.MkdirTemp("", "sdr-bench-"); err != nil {
 		return fmt.Errorf("bench: %w", err)
@@ -61,7 +61,7 @@ func (m *meter) measureAll(ctx context.Context, cases []benchmark, emit func(Res
 	defer func() { err = errors.Join(err, os.RemoveAll(m.dir)) }()
 	defer m.stopTorch()
 	for i, b := range cases {
-		slog.Info("measure", "case", b.name, "number", i+1, "of", len(cases))
+		slog.Info("measuring", "case", b.name, "number", i+1, "of", len(cases))
 		r, err := m.measure(ctx, b)
 		if err != nil {
 			return fmt.Errorf("bench %s: %w", b.name, err)
@@ -91,7 +91,7 @@ func (m *meter) measure(ctx context.Context, b benchmark) (Result, error) {
 	}
 	var before memory
 	if b.memory {
-		pool := m.pool(b.threads) // tunes what is not tuned yet, which takes memory of its own
+		pool := m.pool(b.threads) // autotunes first, which takes memory of its own
 		if _, err := b.prepare(pool, images); err != nil {
 			return r, err
 		}
@@ -142,7 +142,7 @@ func (m *meter) pool(threads int) *kernels.Pool {
 	return p
 }
 
-// write puts images in a new folder, for the other side.
+// write writes images to a new folder, for PyTorch's side.
 func (m *meter) write(images [][]byte) (folder string, err error) {
 	if folder, err = os.MkdirTemp(m.dir, "images-"); err != nil {
 		return "", err
@@ -155,9 +155,9 @@ func (m *meter) write(images [][]byte) (folder string, err error) {
 	return folder, nil
 }
 
-// repeat warms our side up and returns how many runs fill the given time.
+// repeat warms up our side and returns how many runs fill the given time.
 func repeat(e engine, d time.Duration) int {
-	_, _ = e.run(1) // pages memory in, and may tune
+	_, _ = e.run(1) // pages memory in and may autotune
 	for n := 1; ; n *= 4 {
 		if s, _ := e.run(n); s.seconds > d.Seconds()/10 || n >= 1<<20 {
 			return times(d, s.seconds/float64(n))
@@ -165,13 +165,13 @@ func repeat(e engine, d time.Duration) int {
 	}
 }
 
-// times is how many runs of so many seconds fill d, at least one.
+// times returns how many runs of the given seconds fill d, at least one.
 func times(d time.Duration, seconds float64) int {
 	return int(math.Min(1<<24, math.Max(1, math.Round(d.Seconds()/seconds))))
 }
 
-// alternate measures the sides in turn and returns, of each, what a run took in every round, and the share of the
-// processors that others were busy with in between.
+// alternate measures the sides in turn. It returns the time per run of each side in every round, and the processor load
+// from other programs in between.
 func alternate(
 	ctx context.Context, sides []side, repeats []int, rounds int,
 ) (measured [][]spent, neighbours float64, err error) {
@@ -182,7 +182,7 @@ func alternate(
 			if err := ctx.Err(); err != nil {
 				return nil, 0, err
 			}
-			runtime.GC() // ours must not go on beside the other side
+			runtime.GC() // our collector must not run while PyTorch's side runs
 			pauses.take()
 			s, err := side.run(repeats[i])
 			if err != nil {
@@ -195,7 +195,7 @@ func alternate(
 	return measured, pauses.neighbours(), nil
 }
 
-// fill sets what follows from the time of our side and, if there is one, of the other.
+// fill sets what follows from the times of our side and, if there is one, of PyTorch's side.
 func (r *Result) fill(b benchmark, measured [][]spent) {
 	r.Seconds, r.SecondsMin, r.DataWait = summary(measured[0])
 	r.GFLOPS = b.flops / r.Seconds / 1e9
@@ -210,7 +210,7 @@ func (r *Result) fill(b benchmark, measured [][]spent) {
 	r.Ratio = r.TorchSeconds / r.Seconds
 }
 
-// summary of at least one round: the median and the least seconds, and the share of waiting.
+// summary returns the median and the minimum seconds over the rounds, and the share of time spent waiting for data.
 func summary(rounds []spent) (median, least, waiting float64) {
 	var sorted []float64
 	var sum spent

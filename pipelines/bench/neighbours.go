@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// rests are the pauses before measurements, in which neither side runs: whoever is busy then is another program.
+// rests are the pauses before measurements. Neither side runs then, so any load comes from other programs.
 type rests struct{ busy, all float64 } // processor time, in ticks
 
 const (
-	settle = 10 * time.Millisecond // lets the threads of the side that has run go to sleep
+	settle = 10 * time.Millisecond // lets the threads of the previous side go to sleep
 	rest   = 40 * time.Millisecond
 )
 
-// take waits for a while and watches the processors.
+// take pauses and measures the processor load.
 func (r *rests) take() {
 	time.Sleep(settle)
 	busy, all := processorTime()
@@ -25,7 +25,7 @@ func (r *rests) take() {
 	r.all += allThen - all
 }
 
-// neighbours is the share of the processors' time that others took; 0 if the system does not tell.
+// neighbours returns the share of processor time that other programs took; 0 if unknown.
 func (r *rests) neighbours() float64 {
 	if r.all == 0 {
 		return 0
@@ -33,14 +33,13 @@ func (r *rests) neighbours() float64 {
 	return r.busy / r.all
 }
 
-// processorTime is how long the machine's processors have been busy and how long they have been there, in ticks.
+// processorTime returns the busy and the total time of the machine's processors since boot, in ticks.
 func processorTime() (busy, all float64) {
-	text, _ := os.ReadFile("/proc/stat") // elsewhere there is nothing to know
+	text, _ := os.ReadFile("/proc/stat") // exists only on Linux
 	return parseStat(string(text))
 }
 
-// parseStat reads the first line of /proc/stat: user, nice, system, idle, waiting for input, interrupts (two), and what
-// a hypervisor gave to others.
+// parseStat reads the first line of /proc/stat: user, nice, system, idle, iowait, irq, softirq and steal time.
 func parseStat(text string) (busy, all float64) {
 	line, _, _ := strings.Cut(text, "\n")
 	var t [8]float64

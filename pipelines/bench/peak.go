@@ -8,9 +8,9 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 )
 
-// peak returns the rate in GFLOPS that the processor reaches on so many threads: the best of several short
-// measurements of the matrix kernel, every thread with matrices of its own that stay in its second-level cache. It
-// depends on the clock rate under load, so it is measured on each run.
+// peak returns the rate in GFLOPS that the processor reaches with the given number of threads: the best of several
+// short measurements of the matrix kernel, in which every thread works on its own matrices in its L2 cache. It depends
+// on the clock rate under load, so every Run measures it again.
 func (m *meter) peak(threads int) float64 {
 	if m.peaks[threads] == 0 {
 		m.peaks[threads] = measurePeak(threads)
@@ -28,7 +28,7 @@ func measurePeak(threads int) (best float64) {
 	return best
 }
 
-// inCache measures one product that every thread repeats by itself.
+// inCache measures one product, which every thread repeats independently.
 func inCache(threads int, s matrices) float64 {
 	const length = 20 * time.Millisecond
 	rates := make([]float64, threads)

@@ -18,16 +18,16 @@ import (
 
 // pictures are the images that cases read.
 type pictures struct {
-	path  string        // of a collection; empty for images made up
-	small []imageio.RGB // read so far
+	path  string        // of a collection; empty for synthetic images
+	small []imageio.RGB // empty until read
 }
 
 const (
-	smallSize  = 32  // pixels of a small image's side
-	smallCount = 512 // small images
+	smallSize  = 32  // height and width in pixels of a small image
+	smallCount = 512 // number of small images
 )
 
-// encode returns the small images as files of a format, jpeg or png.
+// encode returns the small images as files in a format, jpeg or png.
 func (p *pictures) encode(format string) source {
 	return func(ctx context.Context) ([][]byte, error) {
 		if err := p.read(ctx); err != nil {
@@ -45,7 +45,7 @@ func (p *pictures) encode(format string) source {
 	}
 }
 
-// read gets the small images: from all over the collection, or made up.
+// read loads the small images, evenly spaced over the collection, or makes synthetic ones.
 func (p *pictures) read(ctx context.Context) error {
 	if len(p.small) > 0 {
 		return nil
@@ -78,7 +78,7 @@ func (p *pictures) read(ctx context.Context) error {
 	return nil
 }
 
-// photo returns one large JPEG file, made up.
+// photo returns one large synthetic JPEG file.
 func photo(context.Context) ([][]byte, error) {
 	data, err := encode(scene(rng.New(1, rng.Sample), photoWidth, photoHeight), "jpeg")
 	return [][]byte{data}, err
@@ -86,7 +86,7 @@ func photo(context.Context) ([][]byte, error) {
 
 const photoWidth, photoHeight = 1024, 768
 
-// encode returns an image as a file.
+// encode encodes an image as a file.
 func encode(m imageio.RGB, format string) ([]byte, error) {
 	img := image.NewRGBA(image.Rect(0, 0, m.Width, m.Height))
 	for i := range m.Width * m.Height {
@@ -103,7 +103,7 @@ func encode(m imageio.RGB, format string) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// scene makes an image up: noise whose amplitude falls with its frequency, as in photographs, behind some discs.
+// scene makes a synthetic image: noise whose amplitude falls with its frequency, as in photos, behind some discs.
 func scene(r *rand.Rand, width, height int) imageio.RGB {
 	sum := make([]float64, width*height*3)
 	var scratch resample.Scratch
@@ -113,7 +113,7 @@ func scene(r *rand.Rand, width, height int) imageio.RGB {
 		for i := range noise {
 			noise[i] = uint8(r.IntN(256))
 			if i%3 > 0 {
-				noise[i] = uint8((3*int(noise[i-i%3]) + int(noise[i])) / 4) // the channels go together
+				noise[i] = uint8((3*int(noise[i-i%3]) + int(noise[i])) / 4) // correlates the channels
 			}
 		}
 		whole := [4]float64{0, 0, float64(cells), float64(cells)}
@@ -132,17 +132,17 @@ func scene(r *rand.Rand, width, height int) imageio.RGB {
 	return m
 }
 
-// disc lays a disc of one colour, somewhat transparent, over an image.
+// disc draws a slightly transparent disc of one color on an image.
 func disc(m imageio.RGB, r *rand.Rand) {
 	cx, cy := r.IntN(m.Width), r.IntN(m.Height)
 	radius := 1 + r.IntN(max(m.Width, m.Height)/4)
-	colour := [3]int{r.IntN(256), r.IntN(256), r.IntN(256)}
+	color := [3]int{r.IntN(256), r.IntN(256), r.IntN(256)}
 	for i := range m.Width * m.Height {
 		dx, dy := i%m.Width-cx, i/m.Width-cy
 		if dx*dx+dy*dy > radius*radius {
 			continue
 		}
-		for c, v := range colour {
+		for c, v := range color {
 			m.Pix[3*i+c] = uint8((int(m.Pix[3*i+c]) + 3*v) / 4)
 		}
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/rng"
 )
 
-// What is made up is the same each time, differs from image to image, and needs about as many bytes as photographs.
+// Synthetic images are the same every time, differ from each other, and compress to about as many bytes as photos.
 func TestMadeUp(t *testing.T) {
 	first, err := (&pictures{}).encode("jpeg")(t.Context())
 	require.NoError(t, err)
@@ -46,7 +46,7 @@ func TestCollection(t *testing.T) {
 	p := &pictures{path: filepath.Join("..", "..", "testdata", "pool")}
 	files, err := p.encode("png")(t.Context())
 	require.NoError(t, err)
-	require.InDelta(t, smallCount, len(files), 32) // the last splits of the files are shorter
+	require.InDelta(t, smallCount, len(files), 32) // the last split of each file may be shorter
 	for _, data := range files {
 		m := mustDecode(data)
 		require.Equal(t, []int{smallSize, smallSize}, []int{m.Width, m.Height})
@@ -56,7 +56,7 @@ func TestCollection(t *testing.T) {
 	require.ErrorContains(t, err, "does not exist")
 }
 
-// A batch holds two views of each of the next images, whatever the threads.
+// A batch holds two views of each of the next images, for any number of threads.
 func TestViewer(t *testing.T) {
 	var files [][]byte
 	for i := range 5 {

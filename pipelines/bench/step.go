@@ -11,26 +11,26 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
-// training is a training step of a self-supervised method: two views of every image forward, each with the BatchNorm
-// statistics of its own, the loss, backward, and SGD with momentum and weight decay.
+// training is a training step of a self-supervised method: a forward pass per view, each with its own BatchNorm
+// statistics, the loss, backward, and SGD with momentum and weight decay.
 type training struct {
 	method   string // simsiam or ntxent
 	backbone nn.Backbone
 	heads    nn.Heads
 	images   int
-	size     int // pixels of a view's side
+	size     int // height and width of a view in pixels
 	bf16     bool
 }
 
 const (
-	temperature  = 0.2 // of NT-Xent
+	temperature  = 0.2 // NT-Xent's
 	learningRate = 0.03
 )
 
 var sgd = optim.SGD{Momentum: 0.9, WeightDecay: 5e-4}
 
-// newTraining is a step of ResNet-18 with the small stem on 64 images of 32 px: with the heads that SimSiam has on CIFAR
-// (arXiv 2011.10566, with ImageNet's sizes) or those of SimCLR (arXiv 2002.05709).
+// newTraining is a step of ResNet-18 with the small stem on 64 images of 32 px, with SimSiam's heads for CIFAR (arXiv
+// 2011.10566, with ImageNet's sizes) or SimCLR's heads (arXiv 2002.05709).
 func newTraining(method string, width int, bf16 bool) training {
 	sizes := map[string]ssl.Sizes{
 		"simsiam": {Hidden: 2048, Dim: 2048, Predictor: 512},
@@ -42,7 +42,7 @@ func newTraining(method string, width int, bf16 bool) training {
 	}
 }
 
-// steps are whole training steps on views that are there already.
+// steps are whole training steps on given views.
 func steps(o Options, _ *pictures) []benchmark {
 	var cases []benchmark
 	for _, bf16 := range o.precisions() {
@@ -77,7 +77,7 @@ func (t training) benchmark(threads int) benchmark {
 	}
 }
 
-// name tells the cases apart.
+// name identifies the case.
 func (t training) name() string {
 	return fmt.Sprintf("%s/width%d", t.method, t.backbone.Width) + map[bool]string{true: "/bf16"}[t.bf16]
 }
@@ -91,7 +91,7 @@ func (t training) sizes() map[string]any {
 	}
 }
 
-// flops of a step: every layer forward, and both its gradients, but for that of the images.
+// flops returns the FLOPs of a step: every layer's forward pass and both gradients, except the gradient of the images.
 func (t training) flops() float64 {
 	sum := 0.0
 	for i, c := range nn.Convolutions(t.backbone, t.size, 2*t.images) {
@@ -108,7 +108,7 @@ func (t training) flops() float64 {
 	return sum
 }
 
-// learner makes what takes the steps.
+// learner returns a learner to take the steps.
 func (t training) learner(p *kernels.Pool) (ssl.Learner, error) {
 	cfg := ssl.Config{
 		Backbone: t.backbone, Heads: t.heads, Size: t.size, Batch: t.images, BF16: t.bf16, Optimizer: sgd,
@@ -128,7 +128,7 @@ func (t training) learner(p *kernels.Pool) (ssl.Learner, error) {
 	return l, l.Load(nets, nil)
 }
 
-// step takes a step on the learner's views. On the CPU it cannot fail.
+// step takes a step on the learner's views, which cannot fail on the CPU.
 func (t training) step(l ssl.Learner) {
 	err := l.Submit(ssl.Step{LR: learningRate, Number: 1, Of: 1})
 	if err == nil {

@@ -7,7 +7,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/text"
 )
 
-// Table sets results out for reading. Rates are in images/s where a case counts images, else in GFLOPS.
+// Table formats results as a table. Rates are in images/s for cases that count images, otherwise in GFLOPS.
 func Table(results []Result) string {
 	t := table.NewWriter()
 	t.SetStyle(table.StyleLight)
@@ -39,7 +39,7 @@ func Table(results []Result) string {
 	return t.Render()
 }
 
-// number is v, or nothing where nothing was measured.
+// number formats v, or returns "" if nothing was measured.
 func number(format string, v float64) string {
 	if v == 0 {
 		return ""

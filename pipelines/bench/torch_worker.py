@@ -1,10 +1,10 @@
 """The PyTorch side of `sdr bench --torch`: a process that speaks JSON lines over standard input and output.
 
-It writes {"torch": VERSION} first. A request {"case": KIND, "threads", "budget", ...sizes} builds every variant of the
-case, tries each for about `budget` seconds and keeps the fastest: {"variant", "seconds"} and, if "memory" is asked for
-and the system tells, "memory_mib", by how much that variant raised the resident memory. {"run": n} then runs it n
-times: {"seconds", "wait"}, the latter for data. What fails is answered by {"error"}, and by "missing" if a package
-could not be imported.
+It first writes {"torch": VERSION}. A request {"case": KIND, "threads", "budget", ...sizes} builds every variant of the
+case, tries each for about `budget` seconds, keeps the fastest and answers {"variant", "seconds"}; if "memory" is
+requested and known, "memory_mib" is the variant's growth of the peak resident memory. {"run": n} then runs the variant
+n times and answers {"seconds", "wait"}, where wait is the time spent waiting for data. A failure is answered with
+{"error"}, plus "missing" if a package could not be imported.
 """
 
 import contextlib
@@ -76,7 +76,7 @@ def training_variants(torch, q, notes, build):
 
 
 def trainer(torch, q, form, wrap, autocast):
-    """A training step: two passes, one a view, so that BatchNorm takes the statistics of each; loss; backward; SGD."""
+    """A training step: one pass per view, so that BatchNorm uses the statistics of each view; loss; backward; SGD."""
     nn, F = torch.nn, torch.nn.functional
 
     class Net(nn.Module):
@@ -124,7 +124,7 @@ def trainer(torch, q, form, wrap, autocast):
 
 
 def resnet18(torch, width):
-    """torchvision's ResNet-18 with a 3x3 stem for small images, of any width, without the classifier."""
+    """torchvision's ResNet-18 of any width, with a 3x3 stem for small images and without the classifier."""
     from torchvision.models.resnet import BasicBlock, conv1x1
 
     nn = torch.nn
@@ -140,7 +140,7 @@ def resnet18(torch, width):
 
 
 def projector(nn, features, q):
-    """Linear layers with ReLU between them; with BatchNorm after each, the last without scale and shift, or biases."""
+    """Linear layers with ReLU in between, and either BatchNorm after each (the last without scale and shift) or biases."""
     layers = []
     for i in range(q["projector_layers"]):
         last = i == q["projector_layers"] - 1
@@ -155,14 +155,14 @@ def projector(nn, features, q):
 
 
 def loop(torch, q, notes):
-    """Lightly's loop: Pillow decodes, torchvision makes the views, workers or the process itself load the batches."""
+    """Lightly's loop: Pillow decodes, torchvision makes the views, and workers or the process itself load the batches."""
     from lightly.data.multi_view_collate import MultiViewCollate
     from lightly.transforms import SimSiamTransform
 
     encoded, transform = read(q), SimSiamTransform(input_size=q["size"], gaussian_blur=0.0)
 
     class Images(torch.utils.data.Dataset):
-        batches = 1  # of an epoch
+        batches = 1  # per epoch
 
         def __len__(self):
             return self.batches * q["images"]
@@ -184,13 +184,13 @@ def loop(torch, q, notes):
 
 
 class Loop:
-    """A loop that trains on batch after batch and knows how long it has waited for them."""
+    """A loop that trains on batch after batch and records how long it waits for them."""
 
     def __init__(self, images, loader, train):
         self.images, self.loader, self.train = images, loader, train
 
     def run(self, n):
-        """Runs n steps from the start, so that workers have made no batch before; they make none for later either."""
+        """Runs n steps of a new epoch of n batches, so that workers make no batch outside the measurement."""
         self.images.batches = n
         wait, start = 0.0, time.perf_counter()
         batches = iter(self.loader)
@@ -226,7 +226,7 @@ def augment(torch, q, notes):
 
 
 def decode(data, at_least=None):
-    """Decodes an image, a JPEG at the smallest scale that has at least the given size."""
+    """Decodes an image; a JPEG is decoded at the smallest scale that is at least the given size."""
     from PIL import Image
 
     image = Image.open(io.BytesIO(data))
@@ -278,7 +278,7 @@ CASES = {"gemm": gemm, "conv": conv, "step": step, "loop": loop, "augment": augm
 
 
 class Once:
-    """What is run again and again and waits for nothing."""
+    """Repeated work that never waits for data."""
 
     def __init__(self, once):
         self.once = once
@@ -291,7 +291,7 @@ class Once:
 
 
 def prepare(torch, q):
-    """Builds and tries every variant and returns what is to be said of the fastest one, and that one."""
+    """Builds and tries every variant, and returns the answer for the fastest and the variant itself."""
     torch.manual_seed(1)
     torch.set_num_threads(q["threads"])
     warm_up(torch)
@@ -302,7 +302,7 @@ def prepare(torch, q):
             said, made = attempt(name, build, q)
         except ImportError:
             raise
-        except Exception as e:  # a compiler's, say; the other variants remain
+        except Exception as e:  # such as a compiler's; the other variants remain
             notes.append(f"{name} failed: {describe(e)}")
             failure = e
             continue
@@ -334,7 +334,7 @@ def describe(e):
 
 
 def trial(made, budget):
-    """The seconds of a run, the shorter of two measurements."""
+    """The seconds per run, the shorter of two measurements."""
     n = 1
     while (seconds := made.run(n)[0]) < budget / 10:
         n *= 4
@@ -343,13 +343,13 @@ def trial(made, budget):
 
 
 def warm_up(torch):
-    """Loads what the first operations load, so that it does not count as memory of a net."""
+    """Loads everything that the first operations load, so that it does not count as a net's memory."""
     net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8))
     net(torch.rand(16, 3, 32, 32)).sum().backward()
 
 
 def release():
-    """Gives freed memory back to the system."""
+    """Returns freed memory to the system."""
     libraries = ctypes.CDLL(None)
     for name, arguments in (("MallocExtension_ReleaseFreeMemory", []), ("malloc_trim", [0])):
         with contextlib.suppress(AttributeError):
@@ -357,7 +357,7 @@ def release():
 
 
 def start_memory():
-    """Forgets earlier peaks and returns the resident memory in MiB, 0 if the system does not tell."""
+    """Resets the peak and returns the resident memory in MiB, 0 if unknown."""
     release()
     try:
         with open("/proc/self/clear_refs", "w") as f:
@@ -374,7 +374,7 @@ def status(field):
 
 def main():
     answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what packages print must not mix with the answers
+    os.dup2(2, 1)  # keeps packages' output out of the answers
 
     def answer(**said):
         answers.write(json.dumps(said) + "\n")

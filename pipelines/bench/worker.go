@@ -20,12 +20,11 @@ import (
 //go:embed torch_worker.py
 var workerScript []byte
 
-// Packages is what the Python side imports, as pip calls it.
+// Packages lists the pip packages that the Python side imports.
 const Packages = "torch torchvision lightly pillow onnx onnxscript onnxruntime"
 
-// worker is the Python process that runs the other side. It speaks JSON lines over standard input and output:
-// a request {"case": KIND, "threads", "budget", ...sizes} prepares a
-// case, {"run": n} runs it n times.
+// worker is the Python process that runs PyTorch's side. It speaks JSON lines over standard input and output: a request
+// {"case": KIND, "threads", "budget", ...sizes} prepares a case, {"run": n} runs it n times.
 type worker struct {
 	python  string
 	version string // of PyTorch
@@ -33,22 +32,22 @@ type worker struct {
 	command *exec.Cmd
 	in      io.WriteCloser
 	out     *bufio.Reader
-	log     tail // what it wrote to standard error
+	log     tail // of standard error
 }
 
-// answer is any line that the worker writes.
+// answer is a line of output from the worker.
 type answer struct {
-	Torch     string  // its version, in the first line
+	Torch     string  // PyTorch's version, in the first line
 	Variant   string  // the fastest one, in the answer to a case
-	Note      string  // what could not be tried
-	Seconds   float64 // of one run, in the answer to a case; of all runs, in that to run
-	Wait      float64 // of Seconds, how long the runs waited for their data
+	Note      string  // variants that could not be tried
+	Seconds   float64 // of one run, in the answer to a case; of all runs, in the answer to run
+	Wait      float64 // the part of Seconds spent waiting for data
 	MemoryMiB float64 `json:"memory_mib"`
-	Error     string  // alone
-	Missing   string  // with Error: the package that could not be imported
+	Error     string  // the only field set, unless Missing is
+	Missing   string  // the package that could not be imported
 }
 
-// startTorch makes the worker ready; a fresh one, without a past, if asked for.
+// startTorch starts the worker, or replaces it by a new process if fresh is true.
 func (m *meter) startTorch(ctx context.Context, fresh bool) error {
 	if m.torch != nil && !fresh {
 		return nil
@@ -66,7 +65,7 @@ func (m *meter) startTorch(ctx context.Context, fresh bool) error {
 	return nil
 }
 
-// stopTorch ends the worker if there is one.
+// stopTorch stops the worker if there is one.
 func (m *meter) stopTorch() {
 	if m.torch != nil {
 		m.torch.close()
@@ -77,7 +76,7 @@ func (m *meter) stopTorch() {
 func startWorker(ctx context.Context, python, script string) (*worker, error) {
 	path, err := exec.LookPath(python)
 	if err != nil {
-		return nil, run.Usagef("--torch %s: %w; give a Python that has torch, or run `make bench-torch`, which makes one",
+		return nil, run.Usagef("--torch %s: %w; give a Python with torch, or run `make bench-torch` to install one",
 			python, err)
 	}
 	ctx, stop := context.WithCancel(ctx)
@@ -112,7 +111,7 @@ func startWorker(ctx context.Context, python, script string) (*worker, error) {
 	return w, nil
 }
 
-// tcmalloc finds the allocator that PyTorch is faster with; empty if it is not installed.
+// tcmalloc returns the path of the allocator that makes PyTorch faster; empty if it is not installed.
 func tcmalloc() string {
 	for _, folder := range []string{"/usr/lib/*", "/usr/lib*", "/usr/local/lib"} {
 		if found, _ := filepath.Glob(folder + "/libtcmalloc_minimal.so.4"); len(found) > 0 {
@@ -122,7 +121,7 @@ func tcmalloc() string {
 	return ""
 }
 
-// prepare makes a case ready and chooses its variant. The images that the case reads are files in the folder.
+// prepare prepares a case and chooses its fastest variant. The case reads its images from files in the folder.
 func (w *worker) prepare(b benchmark, o Options, length time.Duration, folder string) (answer, error) {
 	request := map[string]any{
 		"case": b.kind, "threads": b.threads, "budget": length.Seconds(), "memory": b.memory,
@@ -156,7 +155,7 @@ func (w *worker) read() (answer, error) {
 	}
 	var a answer
 	if err := json.Unmarshal(line, &a); err != nil {
-		return a, fmt.Errorf("%s wrote %q where a line of JSON was due: %w", w.python, line, err)
+		return a, fmt.Errorf("%s wrote %q; want a line of JSON: %w", w.python, line, err)
 	}
 	switch {
 	case a.Missing != "":
@@ -168,22 +167,22 @@ func (w *worker) read() (answer, error) {
 	return a, nil
 }
 
-// died is the error of a worker that has ended unasked.
+// died returns the error for a worker that exited unexpectedly.
 func (w *worker) died(err error) error {
-	w.close() // now its log is complete
-	return fmt.Errorf("%s ended early (%w); its last words: %s", w.python, err, w.log.lastLine())
+	w.close() // completes its log
+	return fmt.Errorf("%s exited unexpectedly (%w); the last line of its log: %s", w.python, err, w.log.lastLine())
 }
 
-// close ends the worker, by force if it does not end by itself. It may be called again.
+// close stops the worker, and kills it if it does not exit by itself. It may be called more than once.
 func (w *worker) close() {
 	defer w.stop()
 	_ = w.in.Close()
 	timer := time.AfterFunc(10*time.Second, w.stop)
 	defer timer.Stop()
-	_ = w.command.Wait() // how it ends no longer matters
+	_ = w.command.Wait() // its exit code no longer matters
 }
 
-// tail keeps the end of what is written to it.
+// tail keeps the end of the text written to it.
 type tail struct{ text []byte }
 
 func (t *tail) Write(p []byte) (int, error) {
@@ -193,7 +192,7 @@ func (t *tail) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// lastLine is the last line that is not empty.
+// lastLine returns the last line that is not empty.
 func (t *tail) lastLine() string {
 	lines := strings.Split(strings.TrimSpace(string(t.text)), "\n")
 	return lines[len(lines)-1]

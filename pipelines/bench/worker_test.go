@@ -18,7 +18,7 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/nn"
 )
 
-// The test binary is the Python of these tests: how it behaves and where it keeps its diary.
+// The test binary stands in for Python. These environment variables say how it behaves and where it writes its diary.
 const (
 	fakeMode  = "SDR_BENCH_FAKE"
 	fakeDiary = "SDR_BENCH_DIARY"
@@ -59,7 +59,7 @@ func beWorker(mode string) {
 	note("end")
 }
 
-// note writes a line to the diary.
+// note appends a line to the diary.
 func note(line string) {
 	f, err := os.OpenFile(os.Getenv(fakeDiary), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -71,7 +71,7 @@ func note(line string) {
 
 const shortly = time.Millisecond
 
-// noted is a case that writes down when it runs.
+// noted is a case that records its runs in the diary.
 func noted(name string) benchmark {
 	return benchmark{
 		name: name, kind: "gemm", sizes: map[string]any{"m": 3}, threads: 1, flops: 1e9, images: 4,
@@ -84,7 +84,7 @@ func noted(name string) benchmark {
 	}
 }
 
-// The sides take turns, each so often that its time is full, and the results are theirs and ours.
+// The sides take turns, each with as many runs as fill its time, and the result holds both sides' measurements.
 func TestAlternation(t *testing.T) {
 	diary := filepath.Join(t.TempDir(), "diary")
 	t.Setenv(fakeMode, "good")
@@ -101,7 +101,7 @@ func TestAlternation(t *testing.T) {
 	one := "ours\nours\nprepare gemm threads=1 budget=0.001 m=3\n" + strings.Repeat("ours\ntheirs 2\n", 3)
 	text, err := os.ReadFile(diary)
 	require.NoError(t, err)
-	// The worker serves case after case; one whose memory counts gets a new one.
+	// One worker serves all cases, except that a case that measures memory gets a new one.
 	require.Equal(t, one+one+"ours\nours\nend\n"+strings.TrimPrefix(one, "ours\nours\n")+"end\n", string(text))
 
 	require.Len(t, results, 3)
@@ -118,7 +118,7 @@ func TestAlternation(t *testing.T) {
 	}
 }
 
-// What keeps the other side from running is one clear line.
+// If PyTorch's side cannot run, the error is one clear line.
 func TestWorkerErrors(t *testing.T) {
 	measure := func(python string) error {
 		o := Options{Python: python, Rounds: 1, Time: time.Microsecond}
@@ -127,7 +127,7 @@ func TestWorkerErrors(t *testing.T) {
 	}
 	err := measure(filepath.Join(t.TempDir(), "python"))
 	require.ErrorAs(t, err, new(*run.UsageError))
-	require.ErrorContains(t, err, "give a Python that has torch, or run `make bench-torch`")
+	require.ErrorContains(t, err, "give a Python with torch, or run `make bench-torch`")
 
 	t.Setenv(fakeDiary, filepath.Join(t.TempDir(), "diary"))
 	for _, c := range []struct {
@@ -137,8 +137,8 @@ func TestWorkerErrors(t *testing.T) {
 		{"no torch", "cannot import torch (No module named 'torch'); install it with `" + os.Args[0] + " -m pip install", true},
 		{"no lightly", "cannot import lightly (No module named 'lightly'); install", true},
 		{"failing", os.Args[0] + ": RuntimeError: out of memory", false},
-		{"talkative", `wrote "hello\n" where a line of JSON was due`, false},
-		{"crash", "ended early (EOF); its last words: Segmentation fault", false},
+		{"talkative", `wrote "hello\n"; want a line of JSON`, false},
+		{"crash", "exited unexpectedly (EOF); the last line of its log: Segmentation fault", false},
 	} {
 		t.Setenv(fakeMode, c.mode)
 		err := measure(os.Args[0])
@@ -152,7 +152,7 @@ func TestWorkerErrors(t *testing.T) {
 	}
 }
 
-// The script itself keeps the protocol, with a torch that computes nothing or cannot be imported.
+// The script follows the protocol, with a torch that computes nothing or cannot be imported.
 func TestScript(t *testing.T) {
 	python, err := exec.LookPath("python3")
 	if err != nil {
@@ -197,7 +197,7 @@ sys.modules[__name__] = torch
 	require.Zero(t, results[0].TorchMemoryMiB)
 	require.Zero(t, results[0].TorchNote)
 
-	// A variant that fails is left out.
+	// A variant that fails is skipped.
 	conv := layers(nn.Backbone{Arch: "resnet18", Stem: "small", Width: 1}, 8, 1, Options{Threads: 1})[0]
 	require.NoError(t, measure(conv))
 	require.Contains(t, results[2].TorchVariant, "eager")

@@ -21,23 +21,23 @@ func newBench() *cobra.Command {
 	var filter, format string
 	c := &cobra.Command{
 		Use:   "bench GROUP...",
-		Short: "Measure the tensor engine, alone or against PyTorch",
-		Long: `Measures how fast this machine trains: one line of JSON a case, with the median
-seconds, the rate in GFLOPS and its share of what the machine reached with
-matrices that stay in its cache. With --torch, the same cases run in that Python
-with PyTorch in alternation, and "ratio" above 1 says that sdr is faster.
+		Short: "Benchmark the tensor engine, alone or against PyTorch",
+		Long: `Measures how fast this machine trains. Prints one line of JSON per case, with the
+median seconds, the rate in GFLOPS, and that rate as a share of the peak measured
+on matrices that stay in the cache. With --torch, the same cases alternate with
+PyTorch in that Python; a "ratio" above 1 means that sdr is faster.
 
   gemm      matrix products
   conv      convolutions of ResNet-18: forward and both gradients
-  step      training steps of SimSiam and NT-Xent, and the memory they take
+  step      training steps of SimSiam and NT-Xent, and their memory use
   loop      training from encoded images: decode, two views, step
-  augment   one view, decoding one image
+  augment   making one view, decoding one image
   forward   features of ResNet-50
   all       all of these
 
-Nothing else should run on the machine; "neighbours" says how busy others kept
-it. The environment variable SDR_CPU names another instruction set than the
-best: portable, avx2, avx512, bf16.`,
+Nothing else should run on the machine; "neighbours" is the load from other
+programs. The environment variable SDR_CPU overrides the instruction set:
+portable, avx2, avx512, bf16.`,
 		Example: `  sdr bench all --format table
   sdr bench gemm conv --threads 1 --filter 'width64/layer4|1024'
   sdr bench step --torch .cache/torch/bin/python --rounds 9
@@ -54,7 +54,7 @@ best: portable, avx2, avx512, bf16.`,
 				return run.Usagef("--rounds %d, --threads %d, --time %v: want at least 1, at least 0 and more than 0", o.Rounds, o.Threads, o.Time)
 			}
 			if _, err := os.Stat(o.Data); err != nil && !c.Flags().Changed("data") {
-				o.Data = "" // there is no checkout here
+				o.Data = "" // not in a checkout
 			}
 			var err error
 			if o.Filter, err = regexp.Compile(filter); err != nil {
@@ -71,7 +71,7 @@ best: portable, avx2, avx512, bf16.`,
 					results = append(results, r)
 					return nil
 				})
-				if len(results) > 0 { // also what was measured before an error
+				if len(results) > 0 { // including results from before an error
 					fmt.Fprintln(out, bench.Table(results))
 				}
 				return err
@@ -80,14 +80,14 @@ best: portable, avx2, avx512, bf16.`,
 		},
 	}
 	f := c.Flags()
-	f.IntVar(&o.Threads, "threads", 0, "threads of either side; 0 = all processors")
-	f.IntVar(&o.Rounds, "rounds", 5, "measurements of each side, whose median is reported")
-	f.DurationVar(&o.Time, "time", 500*time.Millisecond, "how long a measurement repeats a case, at least once")
+	f.IntVar(&o.Threads, "threads", 0, "threads on each side; 0 = all processors")
+	f.IntVar(&o.Rounds, "rounds", 5, "measurements per side; their median is reported")
+	f.DurationVar(&o.Time, "time", 500*time.Millisecond, "duration of a measurement, which repeats a case as often as fits, at least once")
 	f.StringVar(&filter, "filter", "", "`REGEXP` that the names of cases must match")
 	f.StringVar(&format, "format", "json", "json or table")
-	f.StringVar(&o.Data, "data", "testdata/pool", "images for loop and augment; made up if the default is missing")
-	f.StringVar(&o.Python, "torch", "", "`PYTHON` to compare with, which has "+bench.Packages+"; make bench-torch makes one")
-	f.BoolVar(&o.Compile, "compile", false, "let PyTorch try torch.compile for training steps as well, which takes minutes")
-	f.BoolVar(&o.BF16, "bf16", false, "add convolutions and training in bfloat16, which is less exact; where the CPU has it, training is there anyway")
+	f.StringVar(&o.Data, "data", "testdata/pool", "images for loop and augment; synthetic images if the default is missing")
+	f.StringVar(&o.Python, "torch", "", "`PYTHON` interpreter to compare with, which needs "+bench.Packages+"; make bench-torch installs one")
+	f.BoolVar(&o.Compile, "compile", false, "also let PyTorch try torch.compile for training steps, which takes minutes")
+	f.BoolVar(&o.BF16, "bf16", false, "add convolutions and training in bfloat16, which is less precise; training in bfloat16 is always included if the CPU supports it")
 	return c
 }

@@ -2,4 +2,4 @@
 
 package main
 
-import _ "github.com/sdr-ml/sdr/tensorops/cuda" // the device cuda
+import _ "github.com/sdr-ml/sdr/tensorops/cuda" // registers the device cuda

@@ -8,9 +8,9 @@ import (
 	"github.com/sdr-ml/sdr/transforms/imageio"
 )
 
-// dataHelp says what addData's flag takes.
-var dataHelp = "--data takes any of these, and a folder may hold any mix of them:\n  " + strings.Join(imageio.Kinds(), "\n  ")
+// dataHelp lists what --data accepts.
+var dataHelp = "--data accepts any of these; a folder may contain any mix of them:\n  " + strings.Join(imageio.Kinds(), "\n  ")
 
 func addData(c *cobra.Command, data *[]string) {
-	c.Flags().StringArrayVar(data, "data", nil, "folder or file of images; may be given several times")
+	c.Flags().StringArrayVar(data, "data", nil, "folder or file of images; can be repeated")
 }

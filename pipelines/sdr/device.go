@@ -11,17 +11,17 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
-// addDevice adds the flags that say where training steps are computed.
+// addDevice adds the flags that choose the device for the training steps.
 func addDevice(c *cobra.Command, d *ssl.Device) {
 	f := c.Flags()
-	f.StringVar(&d.Name, "device", ssl.CPU, "where training steps are computed: cpu, cuda (an NVIDIA GPU), or auto (cuda where it works)")
-	f.String("gpu-mem", "", "limit of the GPU memory in use, such as 40GiB; all if not given")
-	f.StringVar(&d.Libraries, "cuda-libs", "", "folder with the CUDA libraries, looked at before the usual places; see `sdr doctor`")
-	f.BoolVar(&d.Deterministic, "deterministic", false, "bitwise the same weights in every run on the same GPU; slower (on the CPU it is always so)")
+	f.StringVar(&d.Name, "device", ssl.CPU, "device for the training steps: cpu, cuda (an NVIDIA GPU), or auto (cuda if it works)")
+	f.String("gpu-mem", "", "limit on GPU memory, such as 40GiB; default: all of it")
+	f.StringVar(&d.Libraries, "cuda-libs", "", "folder of CUDA libraries, searched before the usual places; see sdr doctor")
+	f.BoolVar(&d.Deterministic, "deterministic", false, "bitwise identical weights in every run on the same GPU, but slower (the CPU is always deterministic)")
 }
 
-// checkDevice reads the flags that have a unit, and refuses a device that cannot be used before any work is done. What
-// the workers of a distant runner have is not known here.
+// checkDevice parses the flags that have a unit, and fails early if the device cannot be used. What the workers of a
+// remote runner have is not known here.
 func checkDevice(c *cobra.Command, d *ssl.Device, runner string) error {
 	if text, err := c.Flags().GetString("gpu-mem"); err != nil {
 		return err
@@ -40,7 +40,7 @@ func checkDevice(c *cobra.Command, d *ssl.Device, runner string) error {
 	case err == nil:
 		return nil
 	case d.Name == ssl.CUDA:
-		return run.Usagef("%w; `sdr doctor` tells more, and --cuda-libs names a folder to look in first", err)
+		return run.Usagef("%w; run `sdr doctor` for details, or name the libraries' folder with --cuda-libs", err)
 	}
 	return run.Usage(err)
 }

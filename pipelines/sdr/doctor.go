@@ -16,11 +16,11 @@ func newDoctor() *cobra.Command {
 	var d ssl.Device
 	c := &cobra.Command{
 		Use:   "doctor",
-		Short: "Tell what this machine can train on, and check that a GPU computes what the CPU does",
-		Long: `Tells which instruction set and how many threads training on the CPU uses; where
-the CUDA libraries were found, or where they were looked for and what to
-install; and whether a matrix product, a convolution and training steps on the
-GPU have the CPU's values. The exit code is 1 if anything is wrong with the GPU.`,
+		Short: "Show what this machine can train on, and check the GPU's results against the CPU's",
+		Long: `Shows which instruction set and how many threads training on the CPU uses; where
+the CUDA libraries were found, or where they were searched for and what to
+install; and whether a matrix product, a convolution and training steps give the
+same values on the GPU as on the CPU. The exit code is 1 if any GPU check fails.`,
 		Example: `  sdr doctor
   sdr doctor --cuda-libs venv/lib/python3.12/site-packages/nvidia`,
 		Args: noArgs,
@@ -45,11 +45,11 @@ GPU have the CPU's values. The exit code is 1 if anything is wrong with the GPU.
 				line("ok", f.What, f.Detail)
 			}
 			if wrong > 0 {
-				return fmt.Errorf("%d things are wrong with the GPU; training on the CPU does without it", wrong)
+				return fmt.Errorf("%d GPU checks failed; training on the CPU still works", wrong)
 			}
 			return nil
 		},
 	}
-	c.Flags().StringVar(&d.Libraries, "cuda-libs", "", "folder with the CUDA libraries, looked at before the usual places")
+	c.Flags().StringVar(&d.Libraries, "cuda-libs", "", "folder of CUDA libraries, searched before the usual places")
 	return c
 }

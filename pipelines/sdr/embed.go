@@ -12,10 +12,10 @@ func newEmbed() *cobra.Command {
 	var o pipelines.EmbedOptions
 	c := &cobra.Command{
 		Use:   "embed --model FILE --data PATH --out FILE.parquet",
-		Short: "Write the features of images under a model",
+		Short: "Compute the features of images with a model",
 		Long: `Writes one row per image, in the order in which the images are found: source, row,
-label (-1 where there is none), class, feature, and an error where the image could
-not be read, whose features are zeros.
+label (-1 if there is none), class, feature, and error. If an image could not be
+read, error says why and its features are zeros.
 
 ` + dataHelp,
 		Example: `  sdr embed --model pets/model.safetensors --data photos/ --out features.parquet`,
@@ -36,7 +36,7 @@ not be read, whose features are zeros.
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&o.Model, "model", "", "model file, as route and export write it")
+	f.StringVar(&o.Model, "model", "", "model file written by route or export")
 	addData(c, &o.Data)
 	f.StringVar(&o.Out, "out", "", "Parquet file to write")
 	addRunner(c, &o.Runner)

@@ -21,14 +21,15 @@ func newEvaluate() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "evaluate --run RUN --tasks DIR",
 		Short: "Compare the unified net, the routed sub-net and all sub-nets on tasks",
-		Long: `Every NAME-train.parquet with NAME-test.parquet in DIR is a task, and every
-NAME/train/CLASS/* with NAME/test/CLASS/*. For .parquet any file of labelled
-images will do (see sdr pretrain --help). Each task is routed to a sub-net on its
-training images; all nets are then measured on its test images.
+		Long: `A task in DIR is a pair NAME-train.parquet and NAME-test.parquet, or a pair of
+folders NAME/train/CLASS/* and NAME/test/CLASS/*. Any other format with labels
+works in place of .parquet (see sdr pretrain --help). The router chooses a
+sub-net for each task from its training images; then all nets are measured on its
+test images.
 
-Protocols classify with frozen features: knn is a weighted vote of the 20 nearest
-training images (temperature 0.07), linear a logistic regression whose strength
-of regularisation is chosen on a part of the training images.`,
+Protocols classify on frozen features: knn is a weighted vote of the 20 nearest
+training images (temperature 0.07); linear is logistic regression, whose
+regularization strength is chosen on part of the training images.`,
 		Example: `  sdr evaluate --run runs/first --tasks tasks/
   sdr evaluate --run runs/first --tasks tasks/ --protocol knn,linear --format json > results.json
   sdr evaluate --run runs/first --tasks tasks/ --out figures.parquet`,
@@ -54,9 +55,9 @@ of regularisation is chosen on a part of the training images.`,
 	f := c.Flags()
 	f.StringVar(&o.Run, "run", "", "run folder")
 	f.StringVar(&o.Tasks, "tasks", "", "folder of tasks")
-	f.StringSliceVar(&o.Protocols, "protocol", []string{"knn"}, "protocols: knn, linear")
-	f.StringVar(&format, "format", "table", "what to print: table, json or csv")
-	f.StringVar(&o.Out, "out", "", "Parquet file for the figures of every net")
+	f.StringSliceVar(&o.Protocols, "protocol", []string{"knn"}, "protocols to run: knn, linear")
+	f.StringVar(&format, "format", "table", "output format: table, json or csv")
+	f.StringVar(&o.Out, "out", "", "also write the results of every net to this Parquet file")
 	addRunner(c, &o.Runner)
 	return c
 }

@@ -12,12 +12,12 @@ func newExport() *cobra.Command {
 	var dir, subnet, out string
 	c := &cobra.Command{
 		Use:   "export --run RUN --subnet unified|CODE --out FILE.safetensors",
-		Short: "Write one net of a run for PyTorch",
+		Short: "Export one net of a run to PyTorch",
 		Long: `Writes the backbone under torchvision's names and shapes. In Python:
 
   model = torchvision.models.resnet18()
   model.fc = torch.nn.Identity()
-  # where the recipe's backbone.stem is "small":
+  # if the recipe's backbone.stem is "small":
   model.conv1 = torch.nn.Conv2d(3, 64, 3, 1, 1, bias=False)
   model.maxpool = torch.nn.Identity()
   model.load_state_dict(safetensors.torch.load_file("FILE.safetensors"), strict=True)
@@ -39,7 +39,7 @@ A width other than 64 needs a ResNet of that width.`,
 	}
 	f := c.Flags()
 	f.StringVar(&dir, "run", "", "run folder")
-	f.StringVar(&subnet, "subnet", "", "unified, root, a code, or another net that `sdr inspect` lists")
+	f.StringVar(&subnet, "subnet", "", "unified, root, a code, or any other net that sdr inspect lists")
 	f.StringVar(&out, "out", "", "file to write")
 	return c
 }

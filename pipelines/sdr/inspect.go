@@ -10,7 +10,7 @@ import (
 func newInspect() *cobra.Command {
 	return &cobra.Command{
 		Use:     "inspect RUN",
-		Short:   "Show what a run has done: stages, subsets, nets, losses, sizes",
+		Short:   "Show the status of a run: stages, subsets, nets, losses, sizes",
 		Example: `  sdr inspect runs/first`,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) != 1 {

@@ -17,7 +17,7 @@ import (
 	"github.com/sdr-ml/sdr/stages/run/progress"
 )
 
-// setUpLog sends the log to standard error, and Beam's own warnings with it.
+// setUpLog sends the log, including Beam's own warnings, to standard error.
 func setUpLog(c *cobra.Command) error {
 	text, err := c.Flags().GetString("log-level")
 	if err != nil {
@@ -51,19 +51,19 @@ func logTo(level slog.Level, w io.Writer) {
 	beamlog.SetLogger(&beamLogger{level: max(level, slog.LevelWarn)})
 }
 
-// handler leaves out what Beam's in-process runner says of its own workings.
+// handler drops what Beam's in-process runner logs about itself.
 type handler struct{ slog.Handler }
 
 func (h *handler) Handle(ctx context.Context, r slog.Record) error {
-	caller, _ := runtime.CallersFrames([]uintptr{r.PC}).Next() // none of what prism's workers say
+	caller, _ := runtime.CallersFrames([]uintptr{r.PC}).Next() // zero for logs of prism's workers
 	fromBeam := caller.Function == "" || strings.HasPrefix(caller.Function, "github.com/apache/beam/")
 	if fromBeam && !h.Enabled(ctx, slog.LevelDebug) {
-		return nil // a failure comes back as the job's error
+		return nil // failures are reported by the job's error
 	}
 	return h.Handler.Handle(ctx, r)
 }
 
-// beamLogger passes Beam's log on from a level.
+// beamLogger forwards Beam's log messages at or above a level.
 type beamLogger struct{ level slog.Level }
 
 func (l *beamLogger) Log(ctx context.Context, severity beamlog.Severity, _ int, message string) {
@@ -88,7 +88,7 @@ func (l *plainLogger) Log(_ context.Context, severity beamlog.Severity, _ int, m
 	}
 }
 
-// keepLog also writes the log to the run folder.
+// keepLog also appends the log to a file in the run folder.
 func keepLog(c *cobra.Command, folder *run.Folder) (close func(), err error) {
 	f, err := os.OpenFile(folder.LogPath(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
@@ -96,7 +96,7 @@ func keepLog(c *cobra.Command, folder *run.Folder) (close func(), err error) {
 	}
 	text, _ := c.Flags().GetString("log-level")
 	var level slog.Level
-	_ = level.UnmarshalText([]byte(text)) // setUpLog has read it
+	_ = level.UnmarshalText([]byte(text)) // setUpLog has validated it
 	logTo(level, io.MultiWriter(os.Stderr, f))
 	return func() { _ = f.Close() }, nil
 }

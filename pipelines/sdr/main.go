@@ -1,4 +1,4 @@
-// Command sdr turns one pile of unlabelled images into a backbone customised
+// Command sdr turns one pile of unlabeled images into a backbone customized
 // for each downstream task: it pre-trains an SDRnet (arXiv 2205.13267), routes
 // tasks to its sub-nets and hands them out as ordinary ResNets.
 package main
@@ -38,7 +38,7 @@ var version = "dev"
 // Exit codes.
 const (
 	exitFailed      = 1   // the work failed
-	exitUsage       = 2   // a different command line would mend it
+	exitUsage       = 2   // a different command line would fix it
 	exitInterrupted = 130 // by a signal
 )
 
@@ -89,8 +89,8 @@ func openTuning() *kernels.Tuning {
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "sdr",
-		Short: "Turn a pile of unlabelled images into a backbone for each task",
-		Long: `sdr pre-trains on unlabelled images and hands out, for each downstream task, the
+		Short: "Turn a pile of unlabeled images into a backbone for each task",
+		Long: `sdr pre-trains on unlabeled images and hands out, for each downstream task, the
 sub-net that suits it best: "Task-Customized Self-Supervised Pre-Training with
 Scalable Dynamic Routing" (AAAI-22), as Apache Beam pipelines in one binary.
 
@@ -99,7 +99,7 @@ Scalable Dynamic Routing" (AAAI-22), as Apache Beam pipelines in one binary.
   evaluate   a table: unified net, routed sub-net, all sub-nets, task by task
 
 Results go to standard output, logs to standard error. Exit codes: 0 done,
-1 failed, 2 the command line or the input needs mending, 130 interrupted.`,
+1 failed, 2 fix the command line or the input, 130 interrupted.`,
 		Version:       version,
 		SilenceErrors: true,
 		SilenceUsage:  true,

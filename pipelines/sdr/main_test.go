@@ -244,12 +244,12 @@ func TestUsageErrors(t *testing.T) {
 	require.NoError(t, os.Mkdir(empty, 0o755))
 	used := filepath.Join(dir, "used")
 	require.NoError(t, os.MkdirAll(filepath.Join(used, "x"), 0o755))
-	unlabelled := filepath.Join(dir, "unlabelled")
-	require.NoError(t, os.Mkdir(unlabelled, 0o755))
+	unlabeled := filepath.Join(dir, "unlabeled")
+	require.NoError(t, os.Mkdir(unlabeled, 0o755))
 	for _, split := range []string{"train", "test"} {
 		data, err := os.ReadFile(testdata + "/pool/emoji.parquet")
 		require.NoError(t, err)
-		require.NoError(t, os.WriteFile(filepath.Join(unlabelled, "t-"+split+".parquet"), data, 0o644))
+		require.NoError(t, os.WriteFile(filepath.Join(unlabeled, "t-"+split+".parquet"), data, 0o644))
 	}
 	out := filepath.Join(dir, "out")
 	for _, c := range []struct {
@@ -261,7 +261,7 @@ func TestUsageErrors(t *testing.T) {
 		{"image", []string{"pretrain", "--data", empty, "--out", out}},
 		{"holds no run", []string{"pretrain", "--data", tiny, "--out", used}},
 		{`did you mean "train.lr"?`, []string{"pretrain", "--data", tiny, "--out", out, "--set", "train.lrr=1"}},
-		{"label", []string{"pretrain", "--data", tiny, "--out", out, "--tasks", unlabelled}},
+		{"label", []string{"pretrain", "--data", tiny, "--out", out, "--tasks", unlabeled}},
 		{"holds no task", []string{"pretrain", "--data", tiny, "--out", out, "--tasks", empty}},
 		{"--runner", []string{"pretrain", "--data", tiny, "--out", out, "--runner", "spark"}},
 		{"end with this program", []string{"pretrain", "--data", tiny, "--out", out, "--single-job", "--async"}},
@@ -355,7 +355,7 @@ func TestHelp(t *testing.T) {
 	for _, command := range []string{"pretrain", "evaluate", "route", "embed", "export", "inspect"} {
 		out := mustSDR(t, command, "--help")
 		require.Contains(t, out, "Examples:")
-		require.NotContains(t, out, "--job_endpoint", "Beam's flags are hidden")
+		require.NotContains(t, out, "--environment_type", "Beam's flags are hidden")
 	}
 	for _, command := range []string{"pretrain", "embed"} {
 		for _, kind := range imageio.Kinds() {

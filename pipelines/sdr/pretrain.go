@@ -16,7 +16,7 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
-// methodsHelp lists the methods that are registered.
+// methodsHelp lists the registered methods with their settings.
 func methodsHelp() string {
 	var b strings.Builder
 	for _, name := range ssl.Methods() {
@@ -38,26 +38,27 @@ func newPretrain() *cobra.Command {
 	var maxBad float64
 	c := &cobra.Command{
 		Use:   "pretrain --data PATH [--data PATH ...] --out RUN",
-		Short: "Train sub-nets on unlabelled images",
-		Long: `Reads images, clusters them into subsets and trains an SDRnet with a sub-net for
-each.
+		Short: "Train sub-nets on unlabeled images",
+		Long: `Reads images, clusters them into subsets and trains an SDRnet with one sub-net per
+subset.
 
 ` + dataHelp + `
 
-Labels are never looked at. An image that cannot be read goes to
-RUN/dead-letter.parquet; above --max-bad of them the run stops.
+Labels are ignored. Unreadable images are listed in RUN/dead-letter.parquet; if
+their fraction exceeds --max-bad, the run fails.
 
-A run that was interrupted or killed continues with --resume, and ends with
-exactly the weights it would have had.
+Use --resume to continue a run that was interrupted or killed. It ends with exactly
+the same weights as an uninterrupted run.
 
-Self-supervised methods (ssl.method), with their settings:
+Self-supervised methods (ssl.method) and their settings:
 ` + methodsHelp() + `
 Recipes: ` + strings.Join(recipe.Names(), ", ") + `, or a YAML file. Keys for --set:
   ` + strings.Join(recipe.Keys(), "\n  ") + `
 
 views is a list of operations, such as [random_resized_crop, grayscale: {p: 0.2}],
-or {first: [...], second: [...]}. views.OPERATION.PARAMETER, or views.second.OPERATION.PARAMETER,
-changes what is in the list. The operations, with their defaults:
+or {first: [...], second: [...]}. To change a parameter of an operation in the list,
+set views.OPERATION.PARAMETER, or views.second.OPERATION.PARAMETER for one view only.
+The operations and their defaults:
   ` + strings.Join(recipe.Operations(), "\n  "),
 		Example: `  sdr pretrain --data photos/ --out runs/first
   sdr pretrain --data photos/ --out runs/first --resume
@@ -95,7 +96,7 @@ changes what is in the list. The operations, with their defaults:
 				o.Mode = run.Overwrite
 			}
 			if maxBad < 0 || maxBad > 1 {
-				return run.Usagef("--max-bad %v: want a share between 0 and 1", maxBad)
+				return run.Usagef("--max-bad %v: want a fraction between 0 and 1", maxBad)
 			}
 			o.MaxBad, o.Version, o.Command, o.DryRun = maxBad, version, os.Args, dryRun()
 			return pretrain(c, o)
@@ -105,33 +106,33 @@ changes what is in the list. The operations, with their defaults:
 	addData(c, &o.Data)
 	f.StringVar(&o.Out, "out", "", "run folder to create")
 	f.StringVar(&name, "recipe", recipe.Default, "built-in recipe or YAML file")
-	f.StringArrayVar(&set, "set", nil, "key=value, over the recipe; may be given several times")
-	f.Uint64Var(&seed, "seed", 1, "seed of every random stream, over the recipe's")
+	f.StringArrayVar(&set, "set", nil, "key=value, overrides the recipe; can be repeated")
+	f.Uint64Var(&seed, "seed", 1, "seed of every random stream, overrides the recipe's")
 	f.BoolVar(&resume, "resume", false, "continue the run in --out")
 	f.BoolVar(&overwrite, "overwrite", false, "replace the run in --out")
-	f.BoolVar(&o.SingleJob, "single-job", false, "chain all stages in one Beam pipeline; the weights are the same")
-	f.Float64Var(&maxBad, "max-bad", .01, "share of unreadable images above which the run stops")
-	f.StringVar(&o.Tasks, "tasks", "", "folder of downstream tasks: route and evaluate when the training is over")
-	f.StringSliceVar(&o.Protocols, "protocol", []string{"knn"}, "protocols of that evaluation: knn, linear")
+	f.BoolVar(&o.SingleJob, "single-job", false, "run all stages in one Beam pipeline; the weights are the same")
+	f.Float64Var(&maxBad, "max-bad", .01, "fraction of unreadable images above which the run fails")
+	f.StringVar(&o.Tasks, "tasks", "", "folder of downstream tasks to route and evaluate after training")
+	f.StringSliceVar(&o.Protocols, "protocol", []string{"knn"}, "protocols for evaluating the tasks: knn, linear")
 	addDevice(c, &o.Device)
 	addRunner(c, &o.Runner)
 	return c
 }
 
-// remedies are the flags that mend an error.
+// remedies says which flags fix an error.
 var remedies = []struct {
 	err  error
 	text string
 }{
 	{run.ErrNoRun, "choose another --out"},
 	{run.ErrHoldsRun, "continue it with --resume, replace it with --overwrite, or choose another --out"},
-	{run.ErrOtherRecipe, "start anew with --overwrite"},
-	{ingest.ErrTooManyBad, "mend or remove them, or raise --max-bad"},
-	{train.ErrOutOfMemory, "lower the batch with --set train.batch=N, or raise --gpu-mem"},
-	{run.ErrOtherData, "give the same --data, or start anew with --overwrite"},
+	{run.ErrOtherRecipe, "start over with --overwrite"},
+	{ingest.ErrTooManyBad, "repair or remove them, or raise --max-bad"},
+	{train.ErrOutOfMemory, "reduce the batch with --set train.batch=N, or raise --gpu-mem"},
+	{run.ErrOtherData, "give the same --data, or start over with --overwrite"},
 }
 
-// withRemedy adds to an error which flags mend it.
+// withRemedy adds to an error which flags fix it.
 func withRemedy(err error) error {
 	for _, r := range remedies {
 		if errors.Is(err, r.err) {
@@ -141,12 +142,12 @@ func withRemedy(err error) error {
 	return err
 }
 
-// pretrain runs the job, keeps its log and prints what it made.
+// pretrain runs the job, keeps its log and prints its results.
 func pretrain(c *cobra.Command, o pipelines.PretrainOptions) error {
 	closeLog := func() {}
 	defer func() { closeLog() }()
 	o.Started = func(folder *run.Folder) {
-		if stop, err := keepLog(c, folder); err == nil { // the run goes on without a log file
+		if stop, err := keepLog(c, folder); err == nil { // otherwise the run continues without a log file
 			closeLog = stop
 		}
 	}

@@ -14,15 +14,15 @@ func newRoute() *cobra.Command {
 	var o pipelines.RouteOptions
 	c := &cobra.Command{
 		Use:   "route --run RUN --task PATH --out DIR",
-		Short: "Hand out the sub-net that suits a task best",
-		Long: `Scores every sub-net on the task's labelled training images and writes to DIR
+		Short: "Export the best sub-net for a task",
+		Long: `Scores every sub-net on the task's labeled training images and writes to DIR
 
   scores.parquet      the score of every sub-net, best first
   model.safetensors   the winner's backbone, under torchvision's names
-  model.json          what it is and how its images are prepared
+  model.json          which sub-net it is and how its input is prepared
 
 PATH is a folder CLASS/*, a task folder, of which only train/CLASS/* is read, or
-a file of labelled images. What labels images is
+a file of labeled images. Labels come from
 ` + imageio.LabelSources() + ".",
 		Example: `  sdr route --run runs/first --task pets-train.parquet --out pets/
   sdr route --run runs/first --task flowers/ --out flowers-model/`,
@@ -44,9 +44,9 @@ a file of labelled images. What labels images is
 	}
 	f := c.Flags()
 	f.StringVar(&o.Run, "run", "", "run folder")
-	f.StringVar(&o.Task, "task", "", "labelled training images")
+	f.StringVar(&o.Task, "task", "", "labeled training images")
 	f.StringVar(&o.Out, "out", "", "folder for the model")
-	f.StringVar(&o.Scorer, "scorer", route.KNN, "how sub-nets are scored: knn (leave-one-out)")
+	f.StringVar(&o.Scorer, "scorer", route.KNN, "how to score sub-nets: knn (leave-one-out)")
 	addRunner(c, &o.Runner)
 	return c
 }

@@ -24,7 +24,7 @@ from safetensors.torch import load_file
 
 
 class Narrow(torchvision.models.ResNet):
-    """torchvision's ResNet with another width of the first stage than 64."""
+    """torchvision's ResNet with a first stage of any width, not only 64."""
 
     def __init__(self, block, layers, width):
         super().__init__(block, layers)

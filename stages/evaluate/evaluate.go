@@ -1,5 +1,5 @@
-// Package evaluate is the stage that measures, on test images, the nets of a
-// run: the unified baselines, every sub-net and the one that the router chose.
+// Package evaluate is the stage that measures a run's nets on test images: the unified baselines, every sub-net, and
+// the sub-net that the router chose.
 package evaluate
 
 import (
@@ -11,7 +11,7 @@ import (
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
-	"github.com/sdr-ml/sdr/stages/internal/labelled"
+	"github.com/sdr-ml/sdr/stages/internal/labeled"
 	"github.com/sdr-ml/sdr/stages/route"
 	"github.com/sdr-ml/sdr/stages/run/progress"
 	"github.com/sdr-ml/sdr/stages/run/recipe"
@@ -21,36 +21,36 @@ import (
 	"github.com/sdr-ml/sdr/transforms/tasks"
 )
 
-// Protocols are the ways to classify with frozen features.
+// Protocols classify on frozen features.
 const (
-	// KNN is a weighted nearest-neighbour vote.
+	// KNN is a weighted nearest-neighbor vote.
 	KNN = "knn"
-	// Linear is a logistic regression.
+	// Linear is logistic regression.
 	Linear = "linear"
 )
 
-// Protocols lists them.
+// Protocols lists the protocols.
 var Protocols = []string{KNN, Linear}
 
 // Config says what to evaluate.
 type Config struct {
 	// Tasks are the downstream tasks.
 	Tasks []tasks.Task
-	// Protocols are some of Protocols.
+	// Protocols names the protocols to run, each from the list Protocols.
 	Protocols []string
 }
 
-// Row is a row of what Evaluate emits: one net on one task.
+// Row is the schema of Evaluate's output: one net on one task under one protocol.
 type Row struct {
 	Task     string `arrow:"task"`
 	Metric   string `arrow:"metric"`
 	Protocol string `arrow:"protocol"`
 	Subnet   string `arrow:"subnet"`
-	// Value is in percent, of the task's metric on its test images.
+	// Value is the task's metric on its test images, in percent.
 	Value      float64 `arrow:"value"`
 	TestImages int64   `arrow:"test_images"`
-	// Candidate says that the router could choose the net, Score how it scored
-	// and Routed that it was chosen.
+	// Candidate is true if the router could choose the net, Score is the net's routing score, and Routed is true if the
+	// router chose it.
 	Candidate bool    `arrow:"candidate"`
 	Score     float64 `arrow:"score"`
 	Routed    bool    `arrow:"routed"`
@@ -62,12 +62,12 @@ func init() {
 	beam.RegisterDoFn(reflect.TypeFor[markFn]())
 }
 
-// Evaluate measures every net of a run on every task: with a classifier on the
-// features of the task's training images. The features stay where they are computed,
-// as elements of what the runner fuses. Evaluate panics if a protocol does not exist.
+// Evaluate measures every net of a run on every task: it fits a classifier to the features of the task's training
+// images and predicts the classes of its test images. The runner fuses these steps, so features never leave the worker
+// that computes them. Evaluate panics on an unknown protocol.
 //
-// in: *record.Batch of train.Model and, as a side input, of route.Score. out:
-// *record.Batch of Row, one row a batch.
+// in: *record.Batch of train.Model, and *record.Batch of route.Score as a side input. out: *record.Batch of Row, one
+// row per batch.
 func Evaluate(s beam.Scope, models, scores beam.PCollection, cfg Config) beam.PCollection {
 	s = s.Scope("evaluate.Evaluate")
 	pairs := beam.Reshuffle(s, route.Pairs(s, models, cfg.Tasks, false))
@@ -80,7 +80,7 @@ func Evaluate(s beam.Scope, models, scores beam.PCollection, cfg Config) beam.PC
 	return beam.ParDo(s, &markFn{}, rows, beam.SideInput{Input: scores})
 }
 
-// classify predicts the classes of test images as a protocol says.
+// classify predicts the classes of the test images under a protocol.
 func classify(s beam.Scope, sets beam.PCollection, protocol string) beam.PCollection {
 	switch protocol {
 	case KNN:
@@ -88,11 +88,10 @@ func classify(s beam.Scope, sets beam.PCollection, protocol string) beam.PCollec
 	case Linear:
 		return probe.ClassifySets(s, sets, probe.Config{})
 	}
-	panic(fmt.Sprintf("evaluate: there is no protocol %q; want some of %v", protocol, Protocols))
+	panic(fmt.Sprintf("evaluate: unknown protocol %q; want one or more of %v", protocol, Protocols))
 }
 
-// embedFn makes, of a pair, one batch of the features of the training images and one
-// of those of the test images.
+// embedFn computes a pair's features: one batch for the training images, one for the test images.
 type embedFn struct{}
 
 func (*embedFn) ProcessElement(ctx context.Context, pair *record.Batch, emit func(train, test *record.Batch)) error {
@@ -111,11 +110,11 @@ func (*embedFn) ProcessElement(ctx context.Context, pair *record.Batch, emit fun
 }
 
 func embed(ctx context.Context, p route.Pair) (train, test *record.Batch, err error) {
-	training, err := labelled.Split(ctx, p.Model, p.Train, nil)
+	training, err := labeled.Split(ctx, p.Model, p.Train, nil)
 	if err != nil {
 		return nil, nil, err
 	}
-	testing, err := labelled.Split(ctx, p.Model, p.Test, training.Classes)
+	testing, err := labeled.Split(ctx, p.Model, p.Test, training.Classes)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -126,7 +125,7 @@ func embed(ctx context.Context, p route.Pair) (train, test *record.Batch, err er
 	return train, test, err
 }
 
-// measureFn measures the predictions for one pair.
+// measureFn computes the task's metric from the predictions for one pair.
 type measureFn struct{ Protocol string }
 
 func (fn *measureFn) ProcessElement(b *record.Batch) (*record.Batch, error) {
@@ -143,7 +142,7 @@ func (fn *measureFn) ProcessElement(b *record.Batch) (*record.Batch, error) {
 	return record.Of([]Row{{Task: p.Task, Metric: p.Metric, Protocol: fn.Protocol, Subnet: p.Subnet, Value: value, TestImages: b.NumRows()}}), nil
 }
 
-// markFn adds to the figures of a net how the router scored it.
+// markFn adds the router's score and choice to each net's results.
 type markFn struct{}
 
 func (*markFn) ProcessElement(figures *record.Batch, scores func(**record.Batch) bool) (*record.Batch, error) {
@@ -170,7 +169,7 @@ func (*markFn) ProcessElement(figures *record.Batch, scores func(**record.Batch)
 	return record.Of(rows), nil
 }
 
-// Collect brings the rows of an evaluation into the form that is shown.
+// Collect groups the rows of an evaluation by task and protocol and averages them over the tasks.
 func Collect(rows []Row) *Results {
 	type key struct{ protocol, task string }
 	byTask := map[key][]Row{}

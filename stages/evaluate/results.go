@@ -13,16 +13,16 @@ import (
 	"github.com/jedib0t/go-pretty/v6/text"
 )
 
-// Results is what an evaluation found: the JSON form of `sdr evaluate`.
+// Results holds the results of an evaluation; its JSON form is the output of `sdr evaluate`.
 type Results struct {
-	// Tasks holds one entry for each task and protocol.
+	// Tasks holds one entry per task and protocol.
 	Tasks []Task `json:"tasks"`
-	// Mean holds, for each protocol, the means over the tasks.
+	// Mean holds the means over the tasks, by protocol.
 	Mean map[string]Mean `json:"mean"`
 }
 
-// Task is how the nets of a run do on one task under one protocol. Figures are
-// percentages on the task's test images; nil where the run has no such net.
+// Task holds the results of a run's nets on one task under one protocol, as percentages on the task's test images. A
+// result is nil if the run has no such net.
 type Task struct {
 	Name string `json:"name"`
 	// Metric is "top1" or "mean_per_class".
@@ -31,20 +31,20 @@ type Task struct {
 	Protocol string `json:"protocol"`
 	// Unified is the net trained on all images with mixed mini-batches.
 	Unified *float64 `json:"unified"`
-	// UnifiedSubsetBatches is the one trained with one-subset mini-batches.
+	// UnifiedSubsetBatches is the net trained on all images with one-subset mini-batches.
 	UnifiedSubsetBatches *float64 `json:"unified_subset_batches"`
-	// Routed is the sub-net that the router chose on the training images.
+	// Routed is the sub-net that the router chose from the training images.
 	Routed *float64 `json:"routed"`
 	// Subnet is that sub-net's name.
 	Subnet string `json:"subnet"`
-	// Mean and Oracle are the mean and the best over all candidates.
+	// Mean and Oracle are the mean and the maximum over all candidates.
 	Mean   *float64 `json:"mean"`
 	Oracle *float64 `json:"oracle"`
 	// TestImages is the number of test images.
 	TestImages int64 `json:"test_images"`
 }
 
-// Mean holds the means over tasks; nil where a task has no figure.
+// Mean holds the means over tasks; a mean is nil if any task lacks the result.
 type Mean struct {
 	Unified              *float64 `json:"unified"`
 	UnifiedSubsetBatches *float64 `json:"unified_subset_batches"`
@@ -92,7 +92,7 @@ func (r *Results) WriteJSON(w io.Writer) error {
 	return e.Encode(r)
 }
 
-// WriteCSV writes one line a task and protocol; a figure that is not there is empty.
+// WriteCSV writes one line per task and protocol; a missing result is an empty field.
 func (r *Results) WriteCSV(w io.Writer) error {
 	c := csv.NewWriter(w)
 	figure := func(f *float64) string {
@@ -113,7 +113,7 @@ func (r *Results) WriteCSV(w io.Writer) error {
 	return c.Error()
 }
 
-// WriteTable writes a table a protocol, for people.
+// WriteTable writes one human-readable table per protocol.
 func (r *Results) WriteTable(w io.Writer) error {
 	figure := func(f *float64) string {
 		if f == nil {

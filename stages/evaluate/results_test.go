@@ -35,10 +35,10 @@ func TestCollect(t *testing.T) {
 	out.Reset()
 	require.NoError(t, r.WriteTable(&out))
 	require.Contains(t, out.String(), "45.0")
-	require.Contains(t, out.String(), " - ", "a figure that is not there")
+	require.Contains(t, out.String(), " - ", "a missing result")
 }
 
-// A run without sub-nets has figures of its unified net only.
+// A run without sub-nets has results for its unified net only.
 func TestCollectUnifiedOnly(t *testing.T) {
 	r := evaluate.Collect([]evaluate.Row{row("a", "unified", 20, true, true)})
 	require.Equal(t, "unified", r.Tasks[0].Subnet)

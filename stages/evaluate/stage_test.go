@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
-	//lint:ignore SA1019 the stages must give the same on both local runners
+	//lint:ignore SA1019 the stages must give the same results on both local runners
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/direct"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/testing/ptest"
 	"github.com/stretchr/testify/require"
@@ -33,7 +33,7 @@ import (
 
 func TestMain(m *testing.M) { ptest.Main(m) }
 
-// newModels saves small random models: of phase 0, two candidates and a baseline.
+// newModels saves small random models: phase 0, two candidates and a baseline.
 func newModels(t *testing.T) (models []train.Model) {
 	for i, m := range []train.Model{
 		{Subnet: train.Phase0, Variant: train.Phase0}, {Subnet: train.Root, Variant: train.SDR},
@@ -56,7 +56,7 @@ func newModels(t *testing.T) (models []train.Model) {
 
 const folder = "../../testdata/fixtures/folder"
 
-// features loads and embeds a split by itself.
+// features loads and embeds one split without the stages.
 func features(t *testing.T, pool *kernels.Pool, model, path string, classes []string) (*tasks.Images, *tensor.Dense) {
 	im, err := tasks.Load(t.Context(), path, 8, classes)
 	require.NoError(t, err)
@@ -65,7 +65,7 @@ func features(t *testing.T, pool *kernels.Pool, model, path string, classes []st
 	return im, inference.NewEmbedder(m, pool).Embed(im.Len(), im.At)
 }
 
-// readRows gives the rows of the files of a folder, sorted.
+// readRows returns the rows of all files in a folder, sorted.
 func readRows[T any](t *testing.T, dir string, key func(T) string) (all []T) {
 	paths, err := filepath.Glob(filepath.Join(dir, "*.arrow"))
 	require.NoError(t, err)
@@ -80,8 +80,7 @@ func readRows[T any](t *testing.T, dir string, key func(T) string) (all []T) {
 	return all
 }
 
-// TestStages routes and evaluates on both local runners, and compares with plain calls
-// of what classifies.
+// TestStages routes and evaluates on both local runners and compares the results with direct calls of the classifiers.
 func TestStages(t *testing.T) {
 	models := newModels(t)
 	of := []tasks.Task{
@@ -144,7 +143,7 @@ func TestStages(t *testing.T) {
 			}
 		}
 		require.ElementsMatch(t, wantRows, gotRows)
-		require.Equal(t, map[string]int{"fruit": 2, "pets": 2}, routed, "one net a task, for both protocols")
+		require.Equal(t, map[string]int{"fruit": 2, "pets": 2}, routed, "one net per task, for both protocols")
 	}
 }
 

@@ -1,5 +1,5 @@
-// Package features is the stage that describes every image by the features of
-// the net that phase 0 trained, for partition to cluster.
+// Package features is the stage that computes the features of every image with the net that phase 0 trained; partition
+// clusters them.
 package features
 
 import (
@@ -19,24 +19,23 @@ import (
 	"github.com/sdr-ml/sdr/transforms/record"
 )
 
-// Row is a row of what Extract emits.
+// Row is the schema of Extract's output: the features of one image.
 type Row struct {
-	// Shard is the name of the file that holds the image, without its folder, so
-	// that what is computed from rows does not depend on where a run lies; and
-	// Row is the image's number there.
+	// Shard is the name of the image's shard file, without its folder, so that results do not depend on where the run
+	// folder is; Row is the image's index in that file.
 	Shard string `arrow:"shard"`
 	Row   int64  `arrow:"row"`
-	// Feature is its description, of the backbone's feature dimension.
+	// Feature has the backbone's feature dimension.
 	Feature []float32 `arrow:"feature"`
 }
 
-// place is a Row without its feature.
+// place is a Row without its features.
 type place struct {
 	Shard string `arrow:"shard"`
 	Row   int64  `arrow:"row"`
 }
 
-// batchRows bounds the rows of an emitted batch.
+// batchRows is the maximum number of rows per emitted batch.
 const batchRows = 1024
 
 func init() {
@@ -44,17 +43,16 @@ func init() {
 	beam.RegisterDoFn(reflect.TypeFor[extractFn]())
 }
 
-// Extract computes the features of every image under the model of a name.
+// Extract computes the features of every image with the model named subnet.
 //
-// in: *record.Batch of shards.Ref and, as a side input, of train.Model. out:
-// *record.Batch of Row.
+// in: *record.Batch of shards.Ref, and *record.Batch of train.Model as a side input. out: *record.Batch of Row.
 func Extract(s beam.Scope, refs, models beam.PCollection, subnet string) beam.PCollection {
 	s = s.Scope("features.Extract")
 	work := beam.ParDo(s, &modelFn{Subnet: subnet}, refs, beam.SideInput{Input: models})
 	return compute.ParDo(s, &extractFn{}, work)
 }
 
-// modelFn gives every batch of references the path of the model.
+// modelFn pairs every batch of references with the path of the model.
 type modelFn struct{ Subnet string }
 
 func (fn *modelFn) ProcessElement(refs *record.Batch, models func(**record.Batch) bool) (string, *record.Batch, error) {
@@ -80,7 +78,7 @@ func (*extractFn) ProcessElement(ctx context.Context, model string, refs *record
 	return extract(ctx, model, rows, emit)
 }
 
-// extract describes the images of shards, batchRows at a time.
+// extract computes the features of the images of refs, batchRows at a time.
 func extract(ctx context.Context, file string, refs []shards.Ref, emit func(*record.Batch)) error {
 	model, err := inference.Open(ctx, file)
 	if err != nil {

@@ -32,10 +32,10 @@ func ReadDead(ctx context.Context, path string) ([]imageio.Dead, error) {
 	return all, nil
 }
 
-// ErrTooManyBad is the error of more bad images than Config.MaxBad allows.
+// ErrTooManyBad is returned if there are more unreadable images than Config.MaxBad allows.
 var ErrTooManyBad = fault.New("too-many-bad-images")
 
-// check is the error of too many bad images of a total, nil if there are few.
+// check returns an error if too many of total images are unreadable.
 func (fn *checkFn) check(total int64, bad []imageio.Dead) error {
 	n := int64(len(bad))
 	if n == 0 || n < total && float64(n) <= fn.MaxBad*float64(total) {
@@ -45,6 +45,6 @@ func (fn *checkFn) check(total int64, bad []imageio.Dead) error {
 	for _, d := range bad[:min(n, 3)] {
 		first = append(first, fmt.Sprintf("%s, row %d: %s", d.Source, d.Row, d.Reason))
 	}
-	return fmt.Errorf("%d of %d images cannot be read, more than the share of %g that may be [%w]; the first: %s; all of them: %s",
+	return fmt.Errorf("%d of %d images cannot be read, more than the allowed fraction of %g [%w]; the first: %s; all are listed in %s",
 		n, total, fn.MaxBad, ErrTooManyBad, strings.Join(first, "; "), fn.DeadLetter)
 }

@@ -1,6 +1,5 @@
-// Package ingest is the stage that reads a collection of images, brings them to
-// one size and writes them as Arrow shards, which every later stage maps into
-// memory instead of decoding again. Labels are not stored.
+// Package ingest is the stage that reads a collection of images, resizes them to one size and writes them as Arrow
+// shards, which later stages map into memory instead of decoding the images again. Labels are not stored.
 package ingest
 
 import (
@@ -18,21 +17,20 @@ import (
 	"github.com/sdr-ml/sdr/transforms/record"
 )
 
-// ShardRows is the number of images that imageio.Plan is asked to put into a
-// split, and so the most images of a shard: 2048, or fewer where images of that
-// size would make a shard of more than a gigabyte.
+// ShardRows returns the number of images per split to request from imageio.Plan, and so the maximum number of images
+// per shard, for images of size x size pixels: 2048, or fewer if such a shard would exceed a gigabyte.
 func ShardRows(size int) int { return max(1, min(2048, (1<<30)/(3*size*size))) }
 
-// Config says how to read and where to write.
+// Config says how to read the images and where to write the shards.
 type Config struct {
-	// Size is the height and width in pixels at which images are stored: the
-	// shorter side is scaled to it and the middle square cut out.
+	// Size is the height and width in pixels of stored images: the shorter side is scaled to Size, then the image is
+	// center-cropped.
 	Size int
-	// Dir is the stage's folder; the shards go to its folder shards.
+	// Dir is the stage's folder; the shards go to its subfolder shards.
 	Dir string
-	// DeadLetter is the Parquet file that lists the images that cannot be read.
+	// DeadLetter is the path of the Parquet file that lists unreadable images.
 	DeadLetter string
-	// MaxBad is the share of such images, 0 to 1, above which the stage fails.
+	// MaxBad is the fraction of unreadable images, 0 to 1, above which the stage fails.
 	MaxBad float64
 }
 
@@ -41,14 +39,12 @@ func init() {
 	beam.RegisterDoFn(reflect.TypeFor[checkFn]())
 }
 
-// Ingest writes the images of every split, as imageio.Plan makes them for
-// [ShardRows], as one shard, Dir/shards/shard-%05d.arrow
-// by the number of the split, whose bytes depend on the split's images and
-// nothing else. Images that cannot be read are left out and listed in the
-// dead-letter file; if they are too many, the pipeline fails.
+// Ingest writes each split, as made by imageio.Plan with [ShardRows], to one shard, Dir/shards/shard-%05d.arrow with
+// the split's number. A shard's bytes depend only on the split's images. Unreadable images are left out and listed in
+// the dead-letter file; if there are too many, the pipeline fails.
 //
-// in: imageio.Split. out: *record.Batch of shards.Ref, one batch of one row for
-// each shard. They come after all shards are written and the share of bad images is checked.
+// in: imageio.Split. out: *record.Batch of shards.Ref, one single-row batch per shard, emitted after all shards are
+// written and the fraction of unreadable images is checked.
 func Ingest(s beam.Scope, splits beam.PCollection, cfg Config) beam.PCollection {
 	s = s.Scope("ingest.Ingest")
 	images, dead := imageio.ReadSplits(s, splits, imageio.ReadConfig{Size: cfg.Size, Batch: ShardRows(cfg.Size)})
@@ -58,8 +54,7 @@ func Ingest(s beam.Scope, splits beam.PCollection, cfg Config) beam.PCollection 
 	return beam.Reshuffle(s, checked)
 }
 
-// checkFn writes the dead-letter file and lets the references through if there
-// are not too many bad images.
+// checkFn writes the dead-letter file and passes the references on unless there are too many unreadable images.
 type checkFn struct {
 	DeadLetter string
 	MaxBad     float64

@@ -19,7 +19,7 @@ import (
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/io/filesystem/local"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/io/filesystem/memfs"
 
-	//lint:ignore SA1019 programs may still choose it, so its results must agree
+	//lint:ignore SA1019 programs may still use it, so its results must agree
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/direct"
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/prism"
 	"github.com/stretchr/testify/require"
@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// encoded is a PNG of one colour that names its index.
+// encoded returns a PNG of one color that encodes its index.
 func encoded(t testing.TB, i, width, height int) []byte {
 	im := image.NewNRGBA(image.Rect(0, 0, width, height))
 	for at := 0; at < len(im.Pix); at += 4 {
@@ -79,7 +79,7 @@ func collection(t testing.TB, n int, bad ...int) []imageio.Split {
 	return splits
 }
 
-// run ingests and returns the references that came out, by way of files.
+// run ingests the splits and returns the references that the stage emitted, via files.
 func run(t testing.TB, runner string, splits []imageio.Split, cfg ingest.Config) ([]shards.Ref, error) {
 	p, s := beam.NewPipelineWithRoot()
 	out := t.TempDir()
@@ -155,7 +155,7 @@ func TestShardsAreTheSameEverywhere(t *testing.T) {
 	}
 }
 
-// The stored images are those of the source, in its order, and have no label.
+// The stored images are the source's, in its order, and without labels.
 func TestShardsHoldTheImages(t *testing.T) {
 	splits := collection(t, 20)
 	cfg := config(t)
@@ -192,8 +192,7 @@ func TestShardsHoldTheImages(t *testing.T) {
 	require.Len(t, f.Schema().Fields(), 3)
 }
 
-// Of an archive the members that cannot be read are dead letters, whatever the
-// reason, and the others are stored.
+// Unreadable members of an archive become dead letters, whatever the reason, and the others are stored.
 func TestZipWithDeadLetters(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "pack.zip")
 	var b bytes.Buffer
@@ -251,12 +250,11 @@ func TestZipWithDeadLetters(t *testing.T) {
 		cfg.MaxBad = .1
 		_, err = run(t, runner, splits, cfg)
 		require.ErrorContains(t, err, "3 of 15 images cannot be read")
-		require.ErrorContains(t, err, path+"!ant/encrypted.png, row 0: encrypted; pack it without a password")
+		require.ErrorContains(t, err, path+"!ant/encrypted.png, row 0: encrypted; zip it without a password")
 	}
 }
 
-// Images of a list that are missing are dead letters, and a list may name a
-// file twice.
+// Missing images of a list become dead letters, and a list may name a file twice.
 func TestListWithDeadLetters(t *testing.T) {
 	dir := t.TempDir()
 	list := filepath.Join(dir, "images.txt")
@@ -337,7 +335,7 @@ func TestDamagedCollectionFails(t *testing.T) {
 	require.ErrorContains(t, err, "truncated")
 }
 
-// Object stores work as local files do.
+// Object stores work like local files.
 func TestIngestOnAnotherFilesystem(t *testing.T) {
 	ctx := context.Background()
 	for i := range 3 {

@@ -15,8 +15,7 @@ import (
 	"github.com/sdr-ml/sdr/transforms/record"
 )
 
-// shardFn writes the images of one split, a batch, as a shard and emits its
-// reference.
+// shardFn writes the images of one split, which come as one batch, to a shard and emits its reference.
 type shardFn struct {
 	Size int
 	Dir  string
@@ -34,7 +33,7 @@ func (fn *shardFn) ProcessElement(ctx context.Context, images *record.Batch) (*r
 	return record.Of([]shards.Ref{{Path: path, Rows: rows}}), nil
 }
 
-// fixed is a column of equally long values as the type says, in the same memory.
+// fixed converts a column of equally long values to the fixed-size type t, sharing its memory.
 func fixed(values *array.Binary, t arrow.DataType) arrow.Array {
 	data := array.NewData(t, values.Len(), []*memory.Buffer{nil, memory.NewBufferBytes(values.ValueBytes())}, nil, 0, 0)
 	return array.NewFixedSizeBinaryData(data)

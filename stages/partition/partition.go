@@ -1,7 +1,6 @@
-// Package partition is the stage that divides the images into subsets: the
-// features are clustered level by level, an image's code has one digit a
-// level, and every shard is rewritten sorted by code, so that each subset is a
-// run of record batches and only references to them travel.
+// Package partition is the stage that divides the images into subsets. It clusters the features level by level; an
+// image's code has one digit per level. It rewrites every shard sorted by code, so that each subset is one record batch
+// per shard and only references need to travel.
 package partition
 
 import (
@@ -23,28 +22,28 @@ import (
 	"github.com/sdr-ml/sdr/transforms/record"
 )
 
-// Config says how to cluster and where to keep the sorted shards.
+// Config says how to cluster and where to write the sorted shards.
 type Config struct {
-	// Shards is the folder of the shards that the features are of.
+	// Shards is the folder of the shards that the features were computed from.
 	Shards string
-	// Dir is the stage's folder; the shards go to its folder shards, the
-	// centroids to its folder centroids.
+	// Dir is the stage's folder; the sorted shards go to its subfolder shards, the centroids to its subfolder
+	// centroids.
 	Dir string
-	// Branching is the number of subsets each subset splits into, by level.
+	// Branching is the number of subsets that each subset splits into, per level.
 	Branching []int
-	// Whiten centres and PCA-whitens the features first.
+	// Whiten centers and PCA-whitens the features before clustering.
 	Whiten bool
-	// Iterations, Balance and Seed are those of package kmeans.
+	// Iterations, Balance and Seed are as in kmeans.Config.
 	Iterations int
 	Balance    float64
 	Seed       uint64
 }
 
-// whitenFloor is the least variance that whitening scales up to 1, as a
-// fraction of the largest: directions that hardly vary are noise.
+// whitenFloor is the smallest variance that whitening scales up to 1, as a fraction of the largest; directions that
+// vary less are noise.
 const whitenFloor = .01
 
-// assignment is a row of what kmeans emits of a row of features.
+// assignment is the part of kmeans' output that this stage reads.
 type assignment struct {
 	Shard string `arrow:"shard"`
 	Row   int64  `arrow:"row"`
@@ -56,10 +55,10 @@ func init() {
 	beam.RegisterDoFn(reflect.TypeFor[sortFn]())
 }
 
-// Partition clusters the features and rewrites the shards.
+// Partition clusters the features and rewrites the shards sorted by subset.
 //
-// in: *record.Batch of features.Row. out: *record.Batch of shards.Ref, one batch
-// a shard, one row a subset that the shard has images of.
+// in: *record.Batch of features.Row. out: *record.Batch of shards.Ref, one batch per shard, one row per subset in that
+// shard.
 func Partition(s beam.Scope, features beam.PCollection, cfg Config) beam.PCollection {
 	s = s.Scope("partition.Partition")
 	k := kmeans.Config{
@@ -74,7 +73,7 @@ func Partition(s beam.Scope, features beam.PCollection, cfg Config) beam.PCollec
 	return beam.ParDo(s, &sortFn{Shards: cfg.Shards, Dir: cfg.Dir}, beam.GroupByKey(s, beam.ParDo(s, &keyFn{}, assigned)))
 }
 
-// keyFn keys assignments by shard.
+// keyFn keys assignments by shard name.
 type keyFn struct{}
 
 func (*keyFn) ProcessElement(_ context.Context, b *record.Batch, emit func(string, *record.Batch)) error {
@@ -108,8 +107,8 @@ func (fn *sortFn) ProcessElement(ctx context.Context, shard string, assigned fun
 	return nil
 }
 
-// rewrite writes the shard's images to a new file, one record batch a subset
-// in order of code, the images of a subset in their old order.
+// rewrite writes the shard's images to a new file, one record batch per subset in order of code; within a subset,
+// images keep their order.
 func rewrite(ctx context.Context, shard, to string, rows []assignment) (refs []shards.Ref, err error) {
 	f, err := arrowio.OpenFile(ctx, shard)
 	if err != nil {
@@ -127,7 +126,7 @@ func rewrite(ctx context.Context, shard, to string, rows []assignment) (refs []s
 		return nil, err
 	}
 	if old.len() != int64(len(rows)) {
-		return nil, fmt.Errorf("%d images, %d of them assigned", old.len(), len(rows))
+		return nil, fmt.Errorf("%d images, but %d assignments", old.len(), len(rows))
 	}
 	var records []arrow.Record
 	for begin := 0; begin < len(rows); {
@@ -146,7 +145,7 @@ func rewrite(ctx context.Context, shard, to string, rows []assignment) (refs []s
 	return refs, arrowio.WriteFile(ctx, to, f.Schema(), records...)
 }
 
-// reader finds rows of a shard by their number in the file.
+// reader finds a shard's rows by their index in the file.
 type reader struct {
 	records []arrow.Record
 	from    []int64
@@ -167,7 +166,7 @@ func newReader(f *arrowio.File) (*reader, error) {
 
 func (r *reader) len() int64 { return r.from[len(r.from)-1] }
 
-// take copies the rows of the assignments into one record.
+// take copies the assigned rows into one record.
 func (r *reader) take(rows []assignment) (arrow.Record, error) {
 	b := array.NewRecordBuilder(record.Mem, r.records[0].Schema())
 	defer b.Release()

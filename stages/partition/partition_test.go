@@ -10,7 +10,7 @@ import (
 	"github.com/apache/arrow/go/v15/arrow"
 	"github.com/apache/arrow/go/v15/arrow/array"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
-	//lint:ignore SA1019 the stage must give the same on both local runners
+	//lint:ignore SA1019 the stage must give the same results on both local runners
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/direct"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/testing/ptest"
 	"github.com/stretchr/testify/require"
@@ -24,8 +24,8 @@ import (
 
 func TestMain(m *testing.M) { ptest.Main(m) }
 
-// Images whose first byte tells their cluster come out sorted into subsets of
-// that cluster, each image once, on both local runners.
+// Images whose first byte encodes their cluster are sorted into subsets by cluster, each image once, on both local
+// runners.
 func TestPartition(t *testing.T) {
 	ctx := context.Background()
 	const size, files, rows = 8, 3, 40

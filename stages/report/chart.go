@@ -11,19 +11,19 @@ import (
 	"github.com/sdr-ml/sdr/stages/evaluate"
 )
 
-// chart is a drawing and what a reader needs beside it.
+// chart is a drawing with its description and legend.
 type chart struct {
 	// SVG is the drawing.
 	SVG template.HTML
-	// Alt describes it to those who cannot see it.
+	// Alt is the text alternative for screen readers.
 	Alt string
-	// Legend names its series.
+	// Legend lists the series.
 	Legend []series
 }
 
 // series is an entry of a legend.
 type series struct {
-	// Class is the swatch's: the colour, and the shape if it is not a box.
+	// Class is the swatch's CSS class: its color, or its shape if it is not a box.
 	Class string
 	Name  string
 }
@@ -37,7 +37,7 @@ func hueName(i int) string { return fmt.Sprintf("hue%d", i%hues) }
 // point is a point of a chart's plane.
 type point struct{ X, Y float64 }
 
-// lossChart draws the loss of every variant; nil where there is nothing to draw.
+// lossChart draws the loss of every variant; nil if there is nothing to draw.
 func lossChart(curves []Curve) (*chart, error) {
 	return curveChart("Training loss by step", "loss", curves, math.NaN(), func(c Curve) []float64 { return c.Loss })
 }
@@ -104,7 +104,7 @@ func curveChart(title, y string, curves []Curve, level float64, values func(Curv
 	return ch, nil
 }
 
-// points that a curve is drawn with at most.
+// points is the maximum number of points per curve.
 const points = 400
 
 // thin leaves out what is not finite and replaces each of several equal runs
@@ -132,12 +132,10 @@ func thin(steps []int, values []float64) []point {
 	return thinned
 }
 
-// resultChart draws a group of bars for each task, the first task on top, and
-// a mark at its best sub-net.
+// resultChart draws a group of bars per task, the first task on top, and marks its best sub-net.
 func resultChart(protocol string, tasks []evaluate.Task) (*chart, error) {
 	ch := &chart{Alt: fmt.Sprintf("Results by task, %s; the table below has the figures", protocolName(protocol))}
-	// In the order of the table; the run's own sub-nets have the colour of its
-	// own curve, the first.
+	// In the order of the table. The routed sub-nets have the color of the SDRnet's curve, which is the first.
 	kinds := []struct {
 		name   string
 		hue    int
@@ -198,7 +196,7 @@ func resultChart(protocol string, tasks []evaluate.Task) (*chart, error) {
 	return ch, nil
 }
 
-// shorten cuts a name that would leave no room for the bars.
+// shorten truncates a name that would leave no room for the bars.
 func shorten(name string) string {
 	const most = 24
 	if r := []rune(name); len(r) > most {

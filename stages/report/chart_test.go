@@ -8,8 +8,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestThin checks that a curve is drawn with few points in order, none of them
-// outside what was measured.
+// TestThin checks that a curve is drawn with few points, in order, and within the range of the measurements.
 func TestThin(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.OneOf(rapid.IntRange(0, 10), rapid.IntRange(points-2, 5*points)).Draw(t, "n")

@@ -9,21 +9,20 @@ import (
 	"github.com/sdr-ml/sdr/stages/evaluate"
 )
 
-// comparison is how the routed sub-nets stand to a baseline, in the mean over
-// the tasks that have both figures.
+// comparison compares the routed sub-nets with a baseline, by the mean over the tasks that have both results.
 type comparison struct {
-	// Baseline is what they are compared with, as in "the unified net".
+	// Baseline names the baseline, such as "the unified net".
 	Baseline string
-	// Tasks of Of tasks have both figures.
+	// Tasks of the Of tasks have both results.
 	Tasks, Of int
 	// Routed and Base are the two means, in percent.
 	Routed, Base float64
-	// Err is the standard error of their difference in percentage points, by
-	// the number of test images; NaN where a task has none.
+	// Err is the standard error of the difference of the means in percentage points, from the number of test images;
+	// NaN if a task has none.
 	Err float64
 }
 
-// compare returns one comparison for each baseline that some task has.
+// compare returns one comparison per baseline that has results.
 func compare(tasks []evaluate.Task) []comparison {
 	var all []comparison
 	for _, baseline := range []struct {
@@ -43,7 +42,7 @@ func compare(tasks []evaluate.Task) []comparison {
 			c.Tasks++
 			c.Routed += *t.Routed
 			c.Base += *base
-			// Each figure is a share p of n images: its variance is p(1-p)/n.
+			// Each result is a proportion p of n images; its variance is p(1-p)/n.
 			for _, p := range []float64{*t.Routed, *base} {
 				variance += p * (100 - p) / float64(t.TestImages)
 			}
@@ -57,7 +56,7 @@ func compare(tasks []evaluate.Task) []comparison {
 	return all
 }
 
-// Difference says in words by how much the routed sub-nets are above or below.
+// Difference says in words how far the routed sub-nets are above or below the baseline.
 func (c comparison) Difference() string {
 	d := math.Round(10*(c.Routed-c.Base)) / 10
 	switch {
@@ -69,34 +68,34 @@ func (c comparison) Difference() string {
 	return "level with"
 }
 
-// Figures gives the two means.
+// Figures formats the two means.
 func (c comparison) Figures() string {
 	s := fmt.Sprintf("%.1f\u00a0%% against %.1f\u00a0%%", c.Routed, c.Base)
 	if c.Tasks < c.Of {
-		s += fmt.Sprintf(", over the %d of %d tasks that have both figures", c.Tasks, c.Of)
+		s += fmt.Sprintf(", over the %d of %d tasks that have both results", c.Tasks, c.Of)
 	}
 	return s
 }
 
-// Verdict says what the standard error makes of the difference.
+// Verdict says whether the difference is significant, by its standard error.
 func (c comparison) Verdict() string {
 	d := math.Abs(c.Routed - c.Base)
 	switch {
 	case math.IsNaN(c.Err) || math.IsInf(c.Err, 0):
-		return "The number of test images is not known, so neither is the standard error."
+		return "The number of test images is unknown, and so is the standard error."
 	case d > 2*c.Err:
-		return fmt.Sprintf("The standard error is %.1f: a difference of more than twice that is hardly chance.", c.Err)
+		return fmt.Sprintf("The standard error is %.1f: the difference is more than twice that and unlikely to be chance.", c.Err)
 	}
-	return fmt.Sprintf("The standard error is %.1f: within twice that, the difference may be chance.", c.Err)
+	return fmt.Sprintf("The standard error is %.1f: the difference is within twice that and may be chance.", c.Err)
 }
 
-// chosen is a sub-net and the tasks that the router chose it for.
+// chosen is a sub-net with the tasks that the router chose it for.
 type chosen struct {
 	Subnet string
 	Tasks  []string
 }
 
-// choices lists the chosen sub-nets, the most frequent first.
+// choices lists the chosen sub-nets, most frequent first.
 func choices(tasks []evaluate.Task) []chosen {
 	var all []chosen
 	for _, t := range tasks {

@@ -20,16 +20,16 @@ func TestCompare(t *testing.T) {
 		difference, figures, verdict string
 	}{
 		{[]evaluate.Task{taskOf(60, 50, 10000)}, "10.0 points above", "60.0\u00a0% against 50.0\u00a0%",
-			"The standard error is 0.7: a difference of more than twice that is hardly chance."},
+			"The standard error is 0.7: the difference is more than twice that and unlikely to be chance."},
 		{[]evaluate.Task{taskOf(49.6, 50, 100), taskOf(50, 50, 100)}, "0.2 points below", "49.8\u00a0% against 50.0\u00a0%",
-			"The standard error is 5.0: within twice that, the difference may be chance."},
+			"The standard error is 5.0: the difference is within twice that and may be chance."},
 		{[]evaluate.Task{taskOf(50.04, 50, 100)}, "level with", "50.0\u00a0% against 50.0\u00a0%",
-			"The standard error is 7.1: within twice that, the difference may be chance."},
+			"The standard error is 7.1: the difference is within twice that and may be chance."},
 		{[]evaluate.Task{taskOf(30, 40, 0)}, "10.0 points below", "30.0\u00a0% against 40.0\u00a0%",
-			"The number of test images is not known, so neither is the standard error."},
+			"The number of test images is unknown, and so is the standard error."},
 		{[]evaluate.Task{taskOf(30, 20, 100), {Name: "no routed", Unified: new(90.)}}, "10.0 points above",
-			"30.0\u00a0% against 20.0\u00a0%, over the 1 of 2 tasks that have both figures",
-			"The standard error is 6.1: within twice that, the difference may be chance."},
+			"30.0\u00a0% against 20.0\u00a0%, over the 1 of 2 tasks that have both results",
+			"The standard error is 6.1: the difference is within twice that and may be chance."},
 	} {
 		got := compare(c.tasks)
 		require.Len(t, got, 1)
@@ -41,8 +41,7 @@ func TestCompare(t *testing.T) {
 	require.Empty(t, compare(nil))
 }
 
-// TestStandardError draws test sets at random and compares the spread of the
-// differences of the means with the formula.
+// TestStandardError draws random test sets and compares the spread of the difference of the means with the formula.
 func TestStandardError(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	shares := [][2]float64{{.3, .35}, {.8, .7}, {.95, .9}}

@@ -1,8 +1,6 @@
-// Package report is the stage that writes what a run found for people to read:
-// one HTML file that needs no network, with the results of every task, how the
-// routed sub-nets stand to the baselines, the loss curves, the collapse watch
-// and a sample of every subset. The figures themselves lie beside as JSON and
-// CSV.
+// Package report is the stage that writes a human-readable report on a run: one self-contained HTML file with the
+// results of every task, how the routed sub-nets compare with the baselines, the loss curves, the collapse watch and a
+// sample of every subset. The same results are written as JSON and CSV.
 package report
 
 import (
@@ -19,7 +17,7 @@ import (
 	"github.com/sdr-ml/sdr/stages/evaluate"
 )
 
-// Page is the content of a report. A part that is empty is left out.
+// Page is the content of a report. Empty parts are left out.
 type Page struct {
 	// Title is the heading.
 	Title string
@@ -29,32 +27,30 @@ type Page struct {
 	Created time.Time
 	// Command is the command line that made the run.
 	Command string
-	// Facts are what else to know of the run: names and values, in order.
+	// Facts are further facts about the run: names and values, in order.
 	Facts [][2]string
-	// Curves are the measurements of the training, one curve a variant.
+	// Curves are the training curves, one per variant.
 	Curves []Curve
-	// HealthyStd is the collapse watch of an embedding that has not collapsed,
-	// 1/sqrt(d) of d dimensions; 0 draws no such line.
+	// HealthyStd is the collapse watch's value for an embedding that has not collapsed: 1/sqrt(d) for d dimensions. 0
+	// draws no such line.
 	HealthyStd float64
 	// Sheets are samples of the subsets.
 	Sheets []Sheet
-	// Results are the figures of the tasks.
+	// Results are the results on the tasks.
 	Results *evaluate.Results
-	// Files are the paths of the files that the run left, to be listed.
+	// Files are the paths of the run's files to list.
 	Files []string
 }
 
-// Curve is how a variant's training went. Its slices are of one length; values
-// that are not finite are left out.
+// Curve is the training curve of one variant. Its slices have equal lengths; non-finite values are left out.
 type Curve struct {
 	// Name is the variant's name.
 	Name string
-	// Steps are the optimizer steps at which was measured.
+	// Steps are the optimizer steps of the measurements.
 	Steps []int
 	// Loss is the training loss.
 	Loss []float64
-	// Std is the collapse watch: the standard deviation of the l2-normalised
-	// embedding; 0 is collapsed.
+	// Std is the collapse watch: the standard deviation of the l2-normalized embedding; 0 means collapsed.
 	Std []float64
 }
 
@@ -69,9 +65,8 @@ var page = template.Must(template.New("page.html").Funcs(template.FuncMap{
 	"best":     best,
 }).Parse(pageHTML))
 
-// Write writes the page as one HTML document without references to anything
-// outside it. Text is escaped. Curves or sheets whose slices do not fit
-// together are errors.
+// Write writes the page as one HTML document that refers to nothing outside itself. Text is escaped. It fails on curves
+// or sheets whose slices have mismatched lengths.
 func Write(w io.Writer, p *Page) error {
 	d := struct {
 		*Page
@@ -102,7 +97,7 @@ func Write(w io.Writer, p *Page) error {
 	return nil
 }
 
-// protocol is what the page shows of one protocol.
+// protocol is what the page shows for one protocol.
 type protocol struct {
 	Name        string
 	Tasks       []evaluate.Task
@@ -112,7 +107,7 @@ type protocol struct {
 	Chosen      []chosen
 }
 
-// protocols sorts the results by protocol, in the order in which they come.
+// protocols groups the results by protocol, in order of first appearance.
 func protocols(r *evaluate.Results) ([]protocol, error) {
 	if r == nil {
 		return nil, nil
@@ -138,7 +133,7 @@ func protocols(r *evaluate.Results) ([]protocol, error) {
 	return ps, nil
 }
 
-// figure writes a percentage; one that is not there is a dash.
+// figure formats a percentage; a missing one is a dash.
 func figure(f *float64) string {
 	if f == nil {
 		return "–"
@@ -146,8 +141,8 @@ func figure(f *float64) string {
 	return fmt.Sprintf("%.1f", *f)
 }
 
-// best reports whether a figure, as shown, is the highest of the unified nets
-// and the routed one, when there are others to compare it with.
+// best reports whether f, as shown, is the highest among the unified nets and the routed sub-net, if there are others
+// to compare it with.
 func best(f *float64, t evaluate.Task) bool {
 	if f == nil {
 		return false

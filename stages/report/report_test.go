@@ -16,7 +16,7 @@ import (
 	"github.com/sdr-ml/sdr/stages/evaluate"
 )
 
-// rows of two tasks; fashion has no net with one-subset batches.
+// rows are results of two tasks; fashion has none for one-subset batches.
 var rows = []evaluate.Row{
 	{Task: "emoji", Metric: "top1", Protocol: "knn", Subnet: "unified", Value: 50, TestImages: 100},
 	{Task: "emoji", Metric: "top1", Protocol: "knn", Subnet: "unified_subset_batches", Value: 52, TestImages: 100},
@@ -56,7 +56,7 @@ func write(t *testing.T, p *Page) (string, *html.Node) {
 	return b.String(), doc
 }
 
-// all returns the elements of a name, in order.
+// all returns the elements with a name, in order.
 func all(doc *html.Node, name string) (found []*html.Node) {
 	for n := range doc.Descendants() {
 		if n.Type == html.ElementNode && n.Data == name {
@@ -92,8 +92,7 @@ func attr(n *html.Node, key string) string {
 	return ""
 }
 
-// balanced fails where the tags of the source do not nest: browsers mend that
-// silently.
+// balanced fails if the tags of the source do not nest; browsers silently repair that.
 func balanced(t *testing.T, source string) {
 	t.Helper()
 	void := map[string]bool{"meta": true, "img": true, "br": true}
@@ -123,7 +122,7 @@ var (
 	namespaces = strings.NewReplacer(`xmlns="http://www.w3.org/2000/svg"`, "", `xmlns:xlink="http://www.w3.org/1999/xlink"`, "")
 )
 
-// sound checks what is true of every page.
+// sound checks what holds for every page.
 func sound(t *testing.T, source string, doc *html.Node) {
 	t.Helper()
 	balanced(t, source)
@@ -151,7 +150,7 @@ func sound(t *testing.T, source string, doc *html.Node) {
 			require.NoError(t, err)
 		}
 		require.Regexp(t, `var\(--ink\)`, svg)
-		require.NotRegexp(t, `:#|NaN|Inf`, svg, "a colour that is no variable of the page, or no number")
+		require.NotRegexp(t, `:#|NaN|Inf`, svg, "a color that is not a variable of the page, or a value that is not a number")
 	}
 	style := text(all(doc, "style")[0])
 	for _, v := range regexp.MustCompile(`var\((--\w+)\)`).FindAllStringSubmatch(source, -1) {
@@ -187,8 +186,8 @@ func TestWrite(t *testing.T) {
 	require.Equal(t, []string{"52.0", "81.0"}, bold)
 
 	body := text(all(doc, "main")[0])
-	require.Contains(t, body, "1.0 points above the unified net (66.0 % against 65.0 %). The standard error is 3.6: within twice that, the difference may be chance.")
-	require.Contains(t, body, "1.0 points below the unified net trained on one-subset batches (51.0 % against 52.0 %, over the 1 of 2 tasks that have both figures).")
+	require.Contains(t, body, "1.0 points above the unified net (66.0 % against 65.0 %). The standard error is 3.6: the difference is within twice that and may be chance.")
+	require.Contains(t, body, "1.0 points below the unified net trained on one-subset batches (51.0 % against 52.0 %, over the 1 of 2 tasks that have both results).")
 	require.Contains(t, body, "The router chose 2 for emoji; root for fashion.")
 	require.Equal(t, []string{
 		"unified", "unified, one-subset batches", "routed", "best sub-net",
@@ -239,7 +238,7 @@ func TestWriteParts(t *testing.T) {
 	}
 }
 
-// TestWriteWithoutFigures takes away all figures of some nets.
+// TestWriteWithoutFigures removes all results of some nets.
 func TestWriteWithoutFigures(t *testing.T) {
 	p := fullPage()
 	for i := range p.Results.Tasks {
@@ -259,7 +258,7 @@ func TestWriteWithoutFigures(t *testing.T) {
 	require.Len(t, all(doc, "svg"), 2, "no bars to draw")
 }
 
-// TestWriteEscapes puts markup wherever a name can come from outside.
+// TestWriteEscapes puts markup into every name that can come from outside.
 func TestWriteEscapes(t *testing.T) {
 	const evil = `</title></style><script>alert("1")</script>&amp;'` + "`{{.}}<b"
 	p := fullPage()

@@ -18,20 +18,20 @@ import (
 	"github.com/sdr-ml/sdr/stages/run/shards"
 )
 
-// Sheet is a sample of the images of a subset.
+// Sheet is a sample of a subset's images.
 type Sheet struct {
 	// Code is the subset's code.
 	Code string
 	// Size is the number of images in the subset.
 	Size int64
-	// Pixels are the sample, [Side,Side,3] bytes each.
+	// Pixels are the sampled images, [Side,Side,3] bytes each.
 	Pixels [][]uint8
 	// Side is the height and width of the images in pixels.
 	Side int
 }
 
-// Sheets samples the subsets that the references name, sorted by code: up to
-// sample images a subset, evenly spaced over it.
+// Sheets samples the subsets that refs name: up to sample images per subset, evenly spaced over it. The sheets are
+// sorted by code.
 func Sheets(ctx context.Context, refs []shards.Ref, sample int) (sheets []Sheet, err error) {
 	if len(refs) == 0 {
 		return nil, nil
@@ -41,7 +41,7 @@ func Sheets(ctx context.Context, refs []shards.Ref, sample int) (sheets []Sheet,
 		return nil, fmt.Errorf("report: %w", err)
 	}
 	defer func() { err = errors.Join(err, images.Close()) }()
-	members := map[string][]int{} // numbers of a subset's images
+	members := map[string][]int{} // indices of each subset's images
 	for b, ref := range images.Refs {
 		for begin, end := images.Range(b); begin < end; begin++ {
 			members[ref.Subset] = append(members[ref.Subset], begin)
@@ -60,9 +60,9 @@ func Sheets(ctx context.Context, refs []shards.Ref, sample int) (sheets []Sheet,
 }
 
 const (
-	columns = 8  // of a contact sheet
+	columns = 8  // of images in a contact sheet
 	gap     = 1  // pixels between its images
-	largest = 64 // height and width in pixels beyond which its images are scaled down
+	largest = 64 // height and width in pixels; larger images are scaled down to it
 )
 
 // contact is a contact sheet as the page shows it.
@@ -72,9 +72,9 @@ type contact struct {
 	Image template.URL
 	// Width and Height are its size in pixels.
 	Width, Height int
-	// Shown is the number of images on it.
+	// Shown is the number of images on the sheet.
 	Shown int
-	// Small says that it is shown larger than it is.
+	// Small is true if the page shows the sheet enlarged.
 	Small bool
 }
 

@@ -20,7 +20,7 @@ import (
 	"github.com/sdr-ml/sdr/transforms/record"
 )
 
-// solid is an image of one colour.
+// solid returns an image of one color.
 func solid(side int, r, g, b uint8) []uint8 { return bytes.Repeat([]byte{r, g, b}, side*side) }
 
 // TestContact decodes a contact sheet and looks at the middle of every image.
@@ -43,11 +43,11 @@ func TestContact(t *testing.T) {
 			require.Equal(t, [2]int{8*cell + 7, 2*cell + 1}, [2]int{im.Bounds().Dx(), im.Bounds().Dy()})
 			require.Equal(t, [2]int{c.Width, c.Height}, [2]int{im.Bounds().Dx(), im.Bounds().Dy()})
 			if side == 1 {
-				return // JPEG keeps no colour of single pixels
+				return // JPEG does not keep the color of single pixels
 			}
 			for i := range 10 {
 				r, g, b, _ := im.At(i%8*(cell+1)+cell/2, i/8*(cell+1)+cell/2).RGBA()
-				require.InDelta(t, 20*i, r>>8, 16) // JPEG halves the resolution of colour
+				require.InDelta(t, 20*i, r>>8, 16) // JPEG halves the resolution of color
 				require.InDelta(t, 250-20*i, g>>8, 16)
 				require.InDelta(t, 90, b>>8, 16)
 			}
@@ -61,8 +61,8 @@ func TestContactOfFewImages(t *testing.T) {
 	require.Equal(t, [2]int{9, 4}, [2]int{c.Width, c.Height})
 }
 
-// writeShard writes a shard with a record for each subset; image k of the
-// shard is of the colour (k, k, k). It returns its references.
+// writeShard writes a shard with one record batch per subset and returns its references; image k of the shard has the
+// color (k, k, k).
 func writeShard(t *testing.T, path string, subsets []string, counts []int) (refs []shards.Ref) {
 	t.Helper()
 	schema := shards.Schema(2)
@@ -83,7 +83,7 @@ func writeShard(t *testing.T, path string, subsets []string, counts []int) (refs
 	return refs
 }
 
-// TestSheets samples two subsets that are spread over two shards.
+// TestSheets samples two subsets, each spread over two shards.
 func TestSheets(t *testing.T) {
 	dir := t.TempDir()
 	refs := append(

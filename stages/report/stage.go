@@ -24,18 +24,18 @@ import (
 	"github.com/sdr-ml/sdr/transforms/record"
 )
 
-// Sample is the number of images of each subset that a report shows.
+// Sample is the number of images per subset that a report shows.
 const Sample = 32
 
 // Config says what to report on.
 type Config struct {
-	// Dir is the run folder; the files are written there.
+	// Dir is the run folder, where the files are written.
 	Dir string
 }
 
-// File is a row of what Report emits: a file that it wrote.
+// File is the schema of Report's output: a file that it wrote.
 type File struct {
-	// Path is the file's.
+	// Path is the file's path.
 	Path string `arrow:"path"`
 }
 
@@ -43,11 +43,11 @@ func init() {
 	beam.RegisterDoFn(reflect.TypeFor[reportFn]())
 }
 
-// Report writes report.html and, where there are results, results.json and
-// results.csv. What else is on the page it reads from the run folder.
+// Report writes report.html and, if there are results, results.json and results.csv. It reads everything else on the
+// page from the run folder.
 //
-// in: *record.Batch of shards.Ref, the subsets to show samples of, and of
-// evaluate.Row; either may be none. out: one *record.Batch of File.
+// in: *record.Batch of shards.Ref, the subsets to show samples of, and *record.Batch of evaluate.Row; either may be
+// empty. out: one *record.Batch of File.
 func Report(s beam.Scope, refs, results beam.PCollection, cfg Config) beam.PCollection {
 	s = s.Scope("report.Report")
 	return beam.ParDo(s, &reportFn{cfg}, beam.Impulse(s), beam.SideInput{Input: refs}, beam.SideInput{Input: results})
@@ -90,7 +90,7 @@ func (fn *reportFn) ProcessElement(ctx context.Context, _ []byte, refs, results 
 	return record.Of(written), nil
 }
 
-// readPage makes a page of what a run folder says of the run.
+// readPage fills a page from the contents of a run folder.
 func readPage(ctx context.Context, dir string) (*Page, error) {
 	folder, err := run.Open(ctx, dir)
 	if err != nil {
@@ -113,7 +113,7 @@ func readPage(ctx context.Context, dir string) (*Page, error) {
 			{"paths", r.Paths},
 			{"loss", fmt.Sprintf("%s, distillation weight %g", r.SSL.Method, r.SSL.Distill)},
 			{"images seen by each variant", humanize.Comma(r.Train.Images)},
-			{"views", fmt.Sprintf("%d px of images of %d px, batches of %d", r.Input.Crop, r.Input.Size, r.Train.Batch)},
+			{"views", fmt.Sprintf("%d px from images of %d px, batches of %d", r.Input.Crop, r.Input.Size, r.Train.Batch)},
 			{"data", strings.Join(folder.Info.Data, ", ")},
 		},
 	}

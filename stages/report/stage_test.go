@@ -36,7 +36,7 @@ func paths(b *record.Batch, emit func(string)) error {
 	return err
 }
 
-// TestReport runs the stage on both local runners, with results and without.
+// TestReport runs the stage on both local runners, with and without results.
 func TestReport(t *testing.T) {
 	for _, runner := range []string{"prism", "direct"} {
 		t.Run(runner, func(t *testing.T) {

@@ -18,25 +18,25 @@ import (
 	"github.com/sdr-ml/sdr/transforms/record"
 )
 
-// Card is model.json: what a delivered model is.
+// Card is the content of model.json: it describes a delivered model.
 type Card struct {
-	// Task is what it was chosen for, by its Score under Scorer, in percent.
+	// Task is the task that the model was chosen for, by its Score under Scorer, in percent.
 	Task   string  `json:"task"`
 	Subnet string  `json:"subnet"`
 	Scorer string  `json:"scorer"`
 	Score  float64 `json:"score"`
-	// Backbone and Input are its architecture and what it wants to see.
+	// Backbone is the model's architecture, and Input says how it expects images to be prepared.
 	Backbone nn.Backbone     `json:"backbone"`
 	Input    inference.Input `json:"input"`
-	// Features is the number of features of an image.
+	// Features is the number of features per image.
 	Features int `json:"features"`
-	// Subset is the code of the images it was trained on; empty is all of them.
+	// Subset is the code of the subset that the model was trained on; empty means all images.
 	Subset string `json:"subset"`
-	// Run is the id of the run that trained it.
+	// Run is the ID of the run that trained the model.
 	Run string `json:"run"`
 }
 
-// Delivery is a row of what Deliver emits: a model that was handed out.
+// Delivery is the schema of Deliver's output: one delivered model.
 type Delivery struct {
 	Task   string  `arrow:"task"`
 	Subnet string  `arrow:"subnet"`
@@ -46,12 +46,12 @@ type Delivery struct {
 	Dir string `arrow:"dir"`
 }
 
-// DeliverConfig says where to hand out models.
+// DeliverConfig says where to deliver models.
 type DeliverConfig struct {
-	// Dir is the folder; with PerTask every task has a folder of its own in it.
+	// Dir is the output folder; with PerTask each task gets a subfolder.
 	Dir     string
 	PerTask bool
-	// Run is the id of the run.
+	// Run is the run's ID.
 	Run string
 }
 
@@ -60,17 +60,16 @@ func init() {
 	beam.RegisterDoFn(reflect.TypeFor[deliverFn]())
 }
 
-// Deliver hands out, for every task, the sub-net with the best score: the
-// scores, best first, as scores.parquet, the backbone alone as
-// model.safetensors, and its card, model.json.
+// Deliver writes, for every task, the sub-net with the best score: all scores, best first, to scores.parquet, the
+// backbone alone to model.safetensors, and its Card to model.json.
 //
-// in: *record.Batch of Score. out: *record.Batch of Delivery, one row a batch.
+// in: *record.Batch of Score. out: *record.Batch of Delivery, one row per batch.
 func Deliver(s beam.Scope, scores beam.PCollection, cfg DeliverConfig) beam.PCollection {
 	s = s.Scope("route.Deliver")
 	return beam.ParDo(s, &deliverFn{cfg}, beam.GroupByKey(s, beam.ParDo(s, &byTaskFn{}, scores)))
 }
 
-// byTaskFn keys the scores of one task by its name.
+// byTaskFn keys scores by task name.
 type byTaskFn struct{}
 
 func (*byTaskFn) ProcessElement(_ context.Context, b *record.Batch, emit func(string, *record.Batch)) error {
@@ -132,8 +131,7 @@ func deliver(ctx context.Context, dir, id string, scores []Score) (Score, error)
 	return best, files.WriteBytes(ctx, files.Join(dir, "model.json"), append(text, '\n'))
 }
 
-// Export writes a model's backbone, without the heads that training put on it,
-// under torchvision's names.
+// Export writes a model's backbone, without the training heads, under torchvision's names.
 func Export(ctx context.Context, m *inference.Model, path string) error {
 	b := m.WithoutHeads()
 	return files.Write(ctx, path, func(w io.Writer) error {

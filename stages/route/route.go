@@ -1,6 +1,5 @@
-// Package route is the stage that chooses a sub-net for each downstream task.
-// Every candidate is scored by how well its features tell the task's classes
-// apart on the labelled training images; test images are never looked at.
+// Package route is the stage that chooses a sub-net for each downstream task. It scores every candidate by how well its
+// features separate the task's classes on the labeled training images; it never reads test images.
 package route
 
 import (
@@ -13,7 +12,7 @@ import (
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
-	"github.com/sdr-ml/sdr/stages/internal/labelled"
+	"github.com/sdr-ml/sdr/stages/internal/labeled"
 	"github.com/sdr-ml/sdr/stages/run/progress"
 	"github.com/sdr-ml/sdr/stages/train"
 	"github.com/sdr-ml/sdr/tensorops/metrics"
@@ -22,11 +21,10 @@ import (
 	"github.com/sdr-ml/sdr/transforms/tasks"
 )
 
-// KNN scores by the leave-one-out accuracy of a weighted nearest-neighbour
-// vote on the training images.
+// KNN scores by the leave-one-out accuracy of a weighted nearest-neighbor vote on the training images.
 const KNN = "knn"
 
-// Scorers lists the scorers that there are.
+// Scorers lists the available scorers.
 var Scorers = []string{KNN}
 
 // Config says which tasks to score and how.
@@ -37,7 +35,7 @@ type Config struct {
 	Scorer string
 }
 
-// Pair is a task and a model that could serve it.
+// Pair is a task and a model to try on it.
 type Pair struct {
 	Task    string `arrow:"task"`
 	Metric  string `arrow:"metric"`
@@ -49,16 +47,16 @@ type Pair struct {
 	Model   string `arrow:"model"`
 }
 
-// Score is a row of what Route emits: how well a candidate suits a task.
+// Score is the schema of Route's output: how well one candidate suits one task.
 type Score struct {
 	Task   string `arrow:"task"`
 	Subnet string `arrow:"subnet"`
 	Scorer string `arrow:"scorer"`
-	// Score is in percent, of the task's metric.
+	// Score is the task's metric, in percent.
 	Score float64 `arrow:"score"`
 	// Level is the number of digits of the sub-net's code.
 	Level int64 `arrow:"level"`
-	// Model is the sub-net's file.
+	// Model is the path of the sub-net's model file.
 	Model string `arrow:"model"`
 }
 
@@ -68,23 +66,24 @@ func init() {
 	beam.RegisterDoFn(reflect.TypeFor[scoreFn]())
 }
 
-// Route scores every candidate on every task. The features stay where they are
-// computed, as one element of what the runner fuses. Route panics if the scorer does
-// not exist.
+// Route scores every candidate on every task. The runner fuses embedding and scoring, so features never leave the
+// worker that computes them. Route panics on an unknown scorer.
 //
-// in: *record.Batch of train.Model. out: *record.Batch of Score, one row a batch.
+// in: *record.Batch of train.Model. out: *record.Batch of Score, one row per batch.
 func Route(s beam.Scope, models beam.PCollection, cfg Config) beam.PCollection {
 	s = s.Scope("route.Route")
 	if cfg.Scorer != KNN {
-		panic(fmt.Sprintf("route: there is no scorer %q; want one of %v", cfg.Scorer, Scorers))
+		panic(fmt.Sprintf("route: unknown scorer %q; want one of %v", cfg.Scorer, Scorers))
 	}
 	sets := beam.ParDo(s, &embedFn{}, beam.Reshuffle(s, Pairs(s, models, cfg.Tasks, true)))
 	scores := beam.ParDo(s, &scoreFn{Scorer: cfg.Scorer}, knn.LeaveOneOut(s, sets, knn.Default))
 	return beam.Reshuffle(s, scores) // see compute.ParDo
 }
 
-// Pairs makes all pairs of a task and a model, a batch each. The net of phase 0 is left out, and where only candidates
-// of the router are wanted, so are the baselines.
+// Pairs pairs every task with every model, one batch per pair. It leaves out the phase 0 net and, if candidates is
+// true, the baselines.
+//
+// in: *record.Batch of train.Model. out: *record.Batch of Pair, one row per batch.
 func Pairs(s beam.Scope, models beam.PCollection, of []tasks.Task, candidates bool) beam.PCollection {
 	s = s.Scope("route.Pairs")
 	return beam.ParDo(s, &pairFn{Tasks: of, Candidates: candidates}, models)
@@ -114,7 +113,7 @@ func (fn *pairFn) ProcessElement(_ context.Context, models *record.Batch, emit f
 	return nil
 }
 
-// embedFn makes one batch of the features of a pair's training images.
+// embedFn computes the features of a pair's training images, as one batch.
 type embedFn struct{}
 
 func (*embedFn) ProcessElement(ctx context.Context, pair *record.Batch, emit func(*record.Batch)) error {
@@ -123,7 +122,7 @@ func (*embedFn) ProcessElement(ctx context.Context, pair *record.Batch, emit fun
 		return err
 	}
 	for _, p := range pairs {
-		set, err := labelled.Split(ctx, p.Model, p.Train, nil)
+		set, err := labeled.Split(ctx, p.Model, p.Train, nil)
 		var b *record.Batch
 		if err == nil {
 			b, err = set.Batch(record.Of([]Pair{p}))
@@ -136,7 +135,7 @@ func (*embedFn) ProcessElement(ctx context.Context, pair *record.Batch, emit fun
 	return nil
 }
 
-// scoreFn scores the predictions for one pair.
+// scoreFn computes a candidate's score from the predictions for one pair.
 type scoreFn struct{ Scorer string }
 
 func (fn *scoreFn) ProcessElement(b *record.Batch) (*record.Batch, error) {
@@ -153,8 +152,7 @@ func (fn *scoreFn) ProcessElement(b *record.Batch) (*record.Batch, error) {
 	return record.Of([]Score{{Task: p.Task, Subnet: p.Subnet, Scorer: fn.Scorer, Score: value, Level: p.Level, Model: p.Model}}), nil
 }
 
-// Percent is a task's metric, in percent, of a batch with the columns label and
-// predicted.
+// Percent computes a task's metric, in percent, from a batch with the columns label and predicted.
 func Percent(metric string, b *record.Batch) (float64, error) {
 	type row struct {
 		Label     int64 `arrow:"label"`
@@ -174,8 +172,7 @@ func Percent(metric string, b *record.Batch) (float64, error) {
 	return 100 * metrics.Accuracy(pred, labels), nil
 }
 
-// Best returns the highest of one task's scores; of equal ones the sub-net
-// with the shorter code, then the one whose name sorts first.
+// Best returns the highest of one task's scores. On a tie it prefers the shorter code, then the name that sorts first.
 func Best(scores []Score) Score {
 	return slices.MaxFunc(scores, func(a, b Score) int {
 		return cmp.Or(cmp.Compare(a.Score, b.Score), cmp.Compare(b.Level, a.Level), strings.Compare(b.Subnet, a.Subnet))

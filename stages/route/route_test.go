@@ -15,7 +15,7 @@ func TestBest(t *testing.T) {
 		{Subnet: "1", Score: 50, Level: 1}, {Subnet: "0", Score: 50, Level: 1},
 		{Subnet: "00", Score: 50, Level: 2}, {Subnet: "root", Score: 49},
 	}
-	require.Equal(t, "0", route.Best(scores).Subnet, "of equal ones the shorter code, then the first name")
+	require.Equal(t, "0", route.Best(scores).Subnet, "on a tie the shorter code, then the name that sorts first")
 	scores[3].Score = 50
 	require.Equal(t, "root", route.Best(scores).Subnet)
 	scores[2].Score = 50.1

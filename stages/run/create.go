@@ -13,38 +13,37 @@ import (
 	"github.com/sdr-ml/sdr/transforms/files"
 )
 
-// Why a folder is refused.
+// Reasons for refusing a folder.
 var (
-	// ErrNoRun is of a folder that holds something else than a run.
+	// ErrNoRun says that the folder is not a run folder.
 	ErrNoRun = errors.New("holds no run")
-	// ErrHoldsRun is that of Fresh.
-	ErrHoldsRun = errors.New("holds a run already")
-	// ErrOtherRecipe and ErrOtherData are of runs that cannot be resumed as asked.
+	// ErrHoldsRun says that the folder already holds a run, which Fresh refuses.
+	ErrHoldsRun = errors.New("already holds a run")
+	// ErrOtherRecipe and ErrOtherData say that a run cannot be resumed, since its recipe or data differ.
 	ErrOtherRecipe = errors.New("began with another recipe")
 	ErrOtherData   = errors.New("began with other data")
 )
 
-// Mode says what to do when the folder is there already.
+// Mode says what to do if the folder already exists.
 type Mode int
 
 const (
 	// Fresh refuses a folder that exists and is not empty.
 	Fresh Mode = iota
-	// Resume continues the run that the folder holds, or begins one.
+	// Resume continues the run in the folder, or starts a new one if there is none.
 	Resume
-	// Overwrite removes the run that the folder holds.
+	// Overwrite removes the run in the folder and starts a new one.
 	Overwrite
 )
 
-// Check refuses, before anything is written, a folder that the mode cannot use.
+// Check returns an error if the mode cannot use the folder. It writes nothing.
 func Check(ctx context.Context, dir string, mode Mode) error {
 	_, err := check(ctx, dir, mode)
 	return err
 }
 
-// check also returns the files and folders of the run that the folder holds;
-// none where a run can begin. A folder that Create was about to prepare when
-// the process ended holds no run.
+// check also returns the files and folders of the run in the folder, or none if a run can start there. A folder in
+// which Create was killed before it finished counts as empty.
 func check(ctx context.Context, dir string, mode Mode) (begun []string, err error) {
 	paths, err := list(ctx, dir)
 	if err != nil || len(paths) == 0 {
@@ -63,9 +62,8 @@ func check(ctx context.Context, dir string, mode Mode) (begun []string, err erro
 	return paths, nil
 }
 
-// Create makes the folder, or opens or replaces it as the mode says. The
-// recipe is kept beside; a run can only be resumed with the recipe and the
-// data that it began with.
+// Create creates a run folder, or resumes or replaces the run in it, as the mode says. It saves the recipe in the
+// folder; a run can only be resumed with the recipe and data that it was created with.
 func Create(ctx context.Context, dir string, mode Mode, info Info, recipe []byte) (*Folder, error) {
 	begun, err := check(ctx, dir, mode)
 	if err != nil {
@@ -79,8 +77,7 @@ func Create(ctx context.Context, dir string, mode Mode, info Info, recipe []byte
 	if err != nil {
 		return nil, err
 	}
-	// run.json stays until it is replaced: whenever this ends too early, the
-	// folder is still known for a run's.
+	// run.json stays until it is replaced, so that the folder remains a run folder even if this is interrupted.
 	for _, path := range begun {
 		if path == files.Join(dir, infoFile) {
 			continue
@@ -113,12 +110,11 @@ func resume(ctx context.Context, dir string, info Info, recipe []byte) (*Folder,
 	return f, nil
 }
 
-// maxDepth is that of a run folder's files, on filesystems without folders.
+// maxDepth is the depth to which run folders are listed on filesystems without folders.
 const maxDepth = 4
 
-// list returns the paths of what is in a folder: files and folders where it is
-// local, else all files. What a killed process left of the files that Create
-// writes is not counted.
+// list returns what is in a folder: its files and subfolders if it is local, otherwise all files below it. It skips the
+// temporary files that a killed Create leaves behind.
 func list(ctx context.Context, dir string) (paths []string, err error) {
 	if !files.IsLocal(dir) {
 		glob := files.Quote(dir)
@@ -147,7 +143,7 @@ func list(ctx context.Context, dir string) (paths []string, err error) {
 	return paths, nil
 }
 
-// remove deletes a file, or a local folder with all that is in it.
+// remove deletes a file, or a local folder with its contents.
 func remove(ctx context.Context, path string) error {
 	if files.IsLocal(path) {
 		return os.RemoveAll(path)

@@ -1,19 +1,18 @@
-// Package run is the folder that a run leaves behind: what is kept where, the
-// manifests that say which stage is done, and the rules by which a folder is
-// created, resumed or overwritten.
+// Package run manages run folders: where each file is kept, the manifests that say which stages are done, and how a
+// folder is created, resumed or overwritten.
 //
-//	run.json             id, version, command, time of creation; written first
+//	run.json             ID, version, command, time of creation; written first
 //	recipe.yaml          the recipe with every key
-//	train.log            what was logged
+//	train.log            the log
 //	tuning.json          which algorithms the convolutions used
-//	dead-letter.parquet  images that could not be read, and why
+//	dead-letter.parquet  unreadable images and the reasons
 //	STAGE/manifest.json  written last: the stage is done
 //	STAGE/out-DIGEST/    the stage's output batches
 //	ingest/shards/       the images, resized
 //	partition/shards/    the images again, sorted by subset
-//	checkpoints/         the state of a training that is under way
-//	metrics/             losses and collapse watch, one line a measurement
-//	models/              one file a net
+//	checkpoints/         the state of unfinished trainings
+//	metrics/             losses and collapse watch, one line per measurement
+//	models/              one file per net
 package run
 
 import (
@@ -40,33 +39,33 @@ type Folder struct {
 
 // Info identifies a run.
 type Info struct {
-	// ID is a version-7 UUID, so run ids sort by time.
+	// ID is a version-7 UUID, so run IDs sort by time.
 	ID uuid.UUID `json:"id"`
-	// Version is that of the program that created the run.
+	// Version is the version of the program that created the run.
 	Version string `json:"version"`
-	// Created is when the run began.
+	// Created is when the run was created.
 	Created time.Time `json:"created"`
-	// Command is the command line that began it.
+	// Command is the command line that created the run.
 	Command []string `json:"command"`
-	// Data are the paths that the images came from.
+	// Data lists the paths that the images came from.
 	Data []string `json:"data"`
 }
 
-// UsageError is an error that other arguments or other input would mend.
+// UsageError marks an error that the user can fix with other arguments or other input.
 type UsageError struct{ err error }
 
 func (e *UsageError) Error() string { return e.err.Error() }
 
-// Unwrap returns the error that it marks.
+// Unwrap returns the marked error.
 func (e *UsageError) Unwrap() error { return e.err }
 
-// Usage marks an error as a UsageError; its message stays as it is.
+// Usage marks an error as a UsageError; its message stays the same.
 func Usage(err error) error { return &UsageError{err} }
 
 // Usagef is fmt.Errorf marked as a UsageError.
 func Usagef(format string, args ...any) error { return Usage(fmt.Errorf(format, args...)) }
 
-// Open opens the folder of a run. A folder without run.json is fs.ErrNotExist.
+// Open opens a run folder. If the folder has no run.json, the error wraps fs.ErrNotExist.
 func Open(ctx context.Context, dir string) (*Folder, error) {
 	path := files.Join(dir, infoFile)
 	data, err := files.Read(ctx, path)
@@ -92,28 +91,27 @@ const (
 	recipeFile = "recipe.yaml"
 )
 
-// RecipePath is where the run's recipe is kept.
+// RecipePath returns the path of the run's recipe.
 func (f *Folder) RecipePath() string { return files.Join(f.Dir, recipeFile) }
 
-// LogPath is where the program's log is kept.
+// LogPath returns the path of the log file.
 func (f *Folder) LogPath() string { return files.Join(f.Dir, "train.log") }
 
-// TuningPath is the file of the algorithms that the run's convolutions use.
+// TuningPath returns the path of the table of algorithms that the run's convolutions use.
 func (f *Folder) TuningPath() string { return files.Join(f.Dir, "tuning.json") }
 
-// DeadLetterPath is where unreadable images are listed.
+// DeadLetterPath returns the path of the file that lists unreadable images.
 func (f *Folder) DeadLetterPath() string { return files.Join(f.Dir, "dead-letter.parquet") }
 
-// StageDir is the folder of one stage.
+// StageDir returns the folder of a stage.
 func (f *Folder) StageDir(stage string) string { return files.Join(f.Dir, stage) }
 
-// ModelPath is where the run in a folder keeps the weights of a finished net.
+// ModelPath returns the path of a finished net's model file in the run folder dir.
 func ModelPath(dir, subnet string) string {
 	return files.Join(dir, "models", subnet+".safetensors")
 }
 
-// Size returns the bytes on disk below a part of the run folder; 0 where the
-// folder is not local.
+// Size returns the size in bytes of a part of the run folder; 0 if the folder is not local.
 func (f *Folder) Size(part string) (bytes int64) {
 	_ = filepath.WalkDir(files.Join(f.Dir, part), func(_ string, d fs.DirEntry, err error) error {
 		if err == nil && d.Type().IsRegular() {

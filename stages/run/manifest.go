@@ -13,14 +13,13 @@ import (
 	"github.com/sdr-ml/sdr/transforms/files"
 )
 
-// Manifest says that a stage is done, and from what. It is the last file that
-// a stage writes.
+// Manifest says that a stage is done and what it was made from. It is the last file that a stage writes.
 type Manifest struct {
 	// Stage is the stage's name.
 	Stage string `json:"stage"`
-	// Inputs is the Digest of all that decides the stage's output.
+	// Inputs is the Digest of everything that determines the stage's output.
 	Inputs string `json:"inputs"`
-	// Outputs are the names of the output batches, digests of their content.
+	// Outputs are the names of the output batches, which are digests of their content.
 	Outputs []string `json:"outputs"`
 	// Seconds is how long the stage took.
 	Seconds float64 `json:"seconds"`
@@ -28,16 +27,16 @@ type Manifest struct {
 	Finished time.Time `json:"finished"`
 }
 
-// Digest hashes values by their JSON form, to 16 hexadecimal digits.
+// Digest hashes the JSON encoding of values to 16 hexadecimal digits.
 func Digest(values ...any) string {
 	data, err := json.Marshal(values)
 	if err != nil {
-		panic(fmt.Sprintf("run.Digest: %v", err)) // a programming error: plain values only
+		panic(fmt.Sprintf("run.Digest: %v", err)) // a bug: values must be plain data
 	}
 	return fmt.Sprintf("%016x", xxh3.Hash(data))
 }
 
-// ReadManifest returns a stage's manifest, or nil when the stage is not done.
+// ReadManifest returns a stage's manifest, or nil if the stage is not done.
 func (f *Folder) ReadManifest(ctx context.Context, stage string) (*Manifest, error) {
 	path := files.Join(f.StageDir(stage), "manifest.json")
 	data, err := files.Read(ctx, path)
@@ -54,7 +53,7 @@ func (f *Folder) ReadManifest(ctx context.Context, stage string) (*Manifest, err
 	return &m, nil
 }
 
-// WriteManifest marks the manifest's stage as done.
+// WriteManifest writes a manifest and so marks its stage as done.
 func (f *Folder) WriteManifest(ctx context.Context, m *Manifest) error {
 	data, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {

@@ -17,8 +17,7 @@ import (
 	"github.com/sdr-ml/sdr/transforms/files"
 )
 
-// each runs a test with a folder that is not there yet, on every filesystem at
-// hand.
+// each runs a test on every available filesystem, with a folder that does not exist yet.
 func each(t *testing.T, test func(t *testing.T, dir string)) {
 	t.Run("local", func(t *testing.T) { test(t, filepath.Join(t.TempDir(), "runs", "a[1]")) })
 	t.Run("memfs", func(t *testing.T) { test(t, "memfs://"+t.Name()+"/runs/a[1]") })
@@ -49,7 +48,7 @@ func exists(t *testing.T, path string) bool {
 	return found
 }
 
-// refused wants an error that a different command line would mend.
+// refused checks that err is a UsageError with the given text.
 func refused(t *testing.T, err error, message string) {
 	t.Helper()
 	require.ErrorAs(t, err, new(*run.UsageError))
@@ -73,9 +72,9 @@ func TestCreate(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, recipe, text)
 
-		refused(t, run.Check(t.Context(), dir, run.Fresh), dir+" holds a run already")
+		refused(t, run.Check(t.Context(), dir, run.Fresh), dir+" already holds a run")
 		_, err = run.Create(t.Context(), dir, run.Fresh, newInfo(), recipe)
-		refused(t, err, "holds a run already")
+		refused(t, err, "already holds a run")
 	})
 }
 
@@ -96,7 +95,7 @@ func TestResume(t *testing.T) {
 		put(t, run.ModelPath(dir, "0"))
 		require.NoError(t, run.Check(t.Context(), dir, run.Resume))
 		resumed := create(t, dir, run.Resume)
-		require.Equal(t, made, resumed, "the run keeps its id")
+		require.Equal(t, made, resumed, "the run keeps its ID")
 		require.True(t, exists(t, run.ModelPath(dir, "0")))
 
 		_, err := run.Create(t.Context(), dir, run.Resume, newInfo(), []byte("name: y\n"))
@@ -148,7 +147,7 @@ func TestOverwriteBehindLink(t *testing.T) {
 	require.False(t, exists(t, run.ModelPath(dir, "0")))
 }
 
-// TestNotARun checks that no mode touches a folder that is not a run.
+// TestNotARun checks that no mode touches a folder that is not a run folder.
 func TestNotARun(t *testing.T) {
 	for name, content := range map[string]string{
 		"photo.jpg": "x", "recipe.yaml": "name: mine", ".hidden": "x", "sub/deep/file": "x",
@@ -186,14 +185,13 @@ func TestFileInTheWay(t *testing.T) {
 	}
 }
 
-// TestKilledInCreate stops Create after each of its steps, as a kill would, and
-// runs again.
+// TestKilledInCreate simulates a kill after each step of Create and runs it again.
 func TestKilledInCreate(t *testing.T) {
 	each(t, func(t *testing.T, dir string) {
 		for _, mode := range []run.Mode{run.Fresh, run.Resume, run.Overwrite} {
 			dir := files.Join(dir, []string{"fresh", "resume", "overwrite"}[mode])
 			if files.IsLocal(dir) {
-				put(t, files.Join(dir, ".run.json.0b5a")) // cut off while writing run.json
+				put(t, files.Join(dir, ".run.json.0b5a")) // killed while writing run.json
 				create(t, dir, mode)
 			} else {
 				create(t, dir, mode)
@@ -256,8 +254,8 @@ func TestManifest(t *testing.T) {
 	})
 }
 
-// TestDigest pins a value, since runs are resumed by later versions, and
-// checks that different inputs do not run into one another.
+// TestDigest pins a value, since later versions must be able to resume runs, and checks that different inputs have
+// different digests.
 func TestDigest(t *testing.T) {
 	require.Equal(t, "fad8481fb6d22e2b", run.Digest("recipe", 7, []string{"a", "b"}, map[string]int{"b": 2, "a": 1}))
 	seen := map[string]int{}

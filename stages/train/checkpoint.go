@@ -13,8 +13,8 @@ import (
 	"github.com/sdr-ml/sdr/transforms/files"
 )
 
-// progressState is what a checkpoint keeps besides the weights. The random
-// streams and the data order follow from the step and the counts.
+// progressState is what a checkpoint holds besides the weights. The random streams and the data order follow from the
+// step and the counts.
 type progressState struct {
 	Inputs  string             `json:"inputs"`
 	Variant string             `json:"variant"`
@@ -24,16 +24,16 @@ type progressState struct {
 	Taken   map[string]int64   `json:"taken"` // images drawn, by subset
 	Last    map[string]measure `json:"last"`
 	Models  []Model            `json:"models"`
-	Sum     Point              `json:"sum"` // of the curve's point that is under way
+	Sum     Point              `json:"sum"` // of the curve's unfinished point
 	Count   int                `json:"count"`
 }
 
-// CheckpointPath is where the state of a variant is kept.
+// CheckpointPath returns the path of a variant's checkpoint.
 func CheckpointPath(dir, variant string) string {
 	return files.Join(dir, "checkpoints", variant+".safetensors")
 }
 
-// checkpoint writes the whole state of the variant.
+// checkpoint saves the complete state of the variant.
 func (t *trainer) checkpoint(ctx context.Context) error {
 	if err := t.curve.write(ctx); err != nil {
 		return err
@@ -67,8 +67,8 @@ func (t *trainer) checkpoint(ctx context.Context) error {
 	})
 }
 
-// restore continues from the variant's checkpoint. Where there is none of these
-// inputs, a variant after phase 0 begins with the net that phase 0 left.
+// restore loads the variant's checkpoint. If there is none for these inputs, a variant after phase 0 starts from phase
+// 0's checkpoint.
 func (t *trainer) restore(ctx context.Context) error {
 	file, state, err := readCheckpoint(ctx, t.cfg.Dir, t.variant)
 	own := err == nil && state.Inputs == t.cfg.Inputs
@@ -79,10 +79,10 @@ func (t *trainer) restore(ctx context.Context) error {
 		return nil
 	case !own:
 		if file, state, err = readCheckpoint(ctx, t.cfg.Dir, Phase0); err != nil {
-			return fmt.Errorf("the state that phase 0 should have left: %w", err)
+			return fmt.Errorf("loading the checkpoint that phase 0 should have left: %w", err)
 		}
 		if state.Inputs != t.cfg.Inputs {
-			return fmt.Errorf("%s is of another recipe or other images; train phase 0 anew", CheckpointPath(t.cfg.Dir, Phase0))
+			return fmt.Errorf("%s was made with another recipe or other images; train phase 0 again", CheckpointPath(t.cfg.Dir, Phase0))
 		}
 	}
 	tensors := map[string][]float32{}
@@ -125,11 +125,11 @@ func readCheckpoint(ctx context.Context, dir, variant string) (*safetensors.File
 	}
 	file, err := safetensors.Read(bytes.NewReader(data))
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w; remove it to train the variant anew", path, err)
+		return nil, nil, fmt.Errorf("%s: %w; remove it to train the variant from scratch", path, err)
 	}
 	var state progressState
 	if err := json.Unmarshal([]byte(file.Metadata["state"]), &state); err != nil {
-		return nil, nil, fmt.Errorf("%s: %w; remove it to train the variant anew", path, err)
+		return nil, nil, fmt.Errorf("%s: %w; remove it to train the variant from scratch", path, err)
 	}
 	return file, &state, nil
 }

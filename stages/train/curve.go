@@ -11,12 +11,12 @@ import (
 	"github.com/sdr-ml/sdr/transforms/files"
 )
 
-// measure is what is known of one step, or of the mean of several.
+// measure holds the measurements of one step.
 type measure struct {
 	Step    int     `json:"step"`
 	Variant string  `json:"variant"`
-	Subnet  string  `json:"subnet"` // code of the sub-net that was trained
-	Subset  string  `json:"subset"` // code of the subset its images came from
+	Subnet  string  `json:"subnet"` // code of the trained sub-net
+	Subset  string  `json:"subset"` // code of the subset that its images came from
 	Loss    float64 `json:"loss"`
 	SSL     float64 `json:"ssl"`
 	Distill float64 `json:"distill"`
@@ -24,21 +24,21 @@ type measure struct {
 	LR      float64 `json:"lr"`
 }
 
-// Point is a line of a metrics file: means over Every steps of a variant.
+// Point is one line of a metrics file: means over Every steps of a variant.
 type Point struct {
-	// Step is the last step of those that the means are over.
+	// Step is the last of these steps.
 	Step int `json:"step"`
 	// Loss is SSL plus lambda times Distill.
 	Loss    float64 `json:"loss"`
 	SSL     float64 `json:"ssl"`
 	Distill float64 `json:"distill"`
-	// Std is the collapse watch.
+	// Std is the collapse watch, see Model.Std.
 	Std float64 `json:"std"`
 	// LR is the learning rate of the last step.
 	LR float64 `json:"lr"`
 }
 
-// Every is the number of steps that one line of a metrics file stands for.
+// Every is the number of steps per line of a metrics file.
 const Every = 20
 
 // curve collects a variant's measurements.
@@ -49,12 +49,12 @@ type curve struct {
 	count        int
 }
 
-// newCurve returns an empty curve of at most so many steps.
+// newCurve returns an empty curve for at most the given number of steps.
 func newCurve(dir, variant string, steps int) *curve {
 	return &curve{dir: dir, variant: variant, points: make([]Point, 0, steps/Every)}
 }
 
-// CurvePath is where the measurements of a variant are kept, one JSON line each.
+// CurvePath returns the path of a variant's metrics file, which has one line of JSON per Point.
 func CurvePath(dir, variant string) string { return files.Join(dir, "metrics", variant+".jsonl") }
 
 func (c *curve) add(m measure) {
@@ -88,7 +88,7 @@ func (c *curve) write(ctx context.Context) error {
 	return files.WriteBytes(ctx, CurvePath(c.dir, c.variant), b.Bytes())
 }
 
-// read takes over what was measured before a step.
+// read loads the points before a step.
 func (c *curve) read(ctx context.Context, step int) error {
 	points, err := ReadCurve(ctx, c.dir, c.variant)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -102,7 +102,7 @@ func (c *curve) read(ctx context.Context, step int) error {
 	return err
 }
 
-// ReadCurve reads the measurements of a variant.
+// ReadCurve reads a variant's metrics file.
 func ReadCurve(ctx context.Context, dir, variant string) ([]Point, error) {
 	data, err := files.Read(ctx, CurvePath(dir, variant))
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 
 func init() { ssl.RegisterDriver(ssl.CUDA, distantDriver{}) }
 
-// distantDriver stands for a device with memory of its own: what it trains gets out of date here until it is asked for.
+// distantDriver fakes a device with its own memory: the host's weights are stale until they are asked for.
 type distantDriver struct{}
 
 func (distantDriver) Check(ssl.Device) error           { return nil }
@@ -25,13 +25,13 @@ func (distantDriver) Open(_ ssl.Device, c ssl.Config) (ssl.Learner, error) {
 	return &distant{Learner: l, pool: pool, views: [2][]float32{make([]float32, n), make([]float32, n)}}, nil
 }
 
-// distant computes on the CPU, with copies of the nets that it was given, and not before it is waited for.
+// distant computes on the CPU, on copies of the nets it was given, and only when Wait is called.
 type distant struct {
 	ssl.Learner
 	pool       *kernels.Pool
 	here, copy *sdrnet.Net
 	views      [2][]float32
-	next       int // of views
+	next       int // index of the next views
 	step       ssl.Step
 }
 

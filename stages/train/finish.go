@@ -22,7 +22,7 @@ type finisher struct {
 	input  inference.Input
 }
 
-// normBatch is the number of images whose BatchNorm statistics are taken together.
+// normBatch is the batch size for estimating BatchNorm statistics.
 const normBatch = 256
 
 func newFinisher(t *trainer) *finisher {
@@ -35,12 +35,12 @@ func newFinisher(t *trainer) *finisher {
 	}
 }
 
-// finish estimates the running BatchNorm statistics of a sub-net on images of
-// its own subset, prepared as evaluation prepares them, and saves it.
+// finish estimates a sub-net's running BatchNorm statistics on images of its own subset, prepared as for evaluation,
+// and saves the sub-net.
 func (f *finisher) finish(ctx context.Context, m *Model, code string, rows []int32) error {
 	f.t.nets.Gather(code, f.net.Params)
 	f.estimate(rows, streamKey(code))
-	row, err := json.Marshal(m) // without its path: the folder may move
+	row, err := json.Marshal(m) // without the path, since the folder may move
 	if err != nil {
 		return err
 	}
@@ -69,7 +69,7 @@ func (f *finisher) estimate(rows []int32, key uint64) {
 	r.Store(f.net.Stats)
 }
 
-// modelKey is where a model file's metadata keep its Model row.
+// modelKey is the key of the Model row in a model file's metadata.
 const modelKey = "sdr"
 
 // ReadModels lists the finished nets of a run folder.
@@ -86,7 +86,7 @@ func ReadModels(ctx context.Context, dir string) ([]Model, error) {
 		}
 		var m Model
 		if err := json.Unmarshal([]byte(loaded.Meta[modelKey]), &m); err != nil {
-			return nil, fmt.Errorf("model %s: its metadata do not say what it is (%q): %w", path, modelKey, err)
+			return nil, fmt.Errorf("model %s: its metadata lacks a valid %q entry: %w", path, modelKey, err)
 		}
 		m.Path = path
 		models = append(models, m)

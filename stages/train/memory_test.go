@@ -24,7 +24,7 @@ func newLastPhase(t *testing.T, set ...string) *trainer {
 	require.NoError(t, tr.split())
 	tr.phase = 2
 
-	// Let the buffers of the views grow to the largest there are.
+	// Let the view buffers grow to their largest size.
 	size, crop := images.Size(), tr.recipe.Input.Crop
 	view := make([]float32, crop*crop*3)
 	for _, v := range tr.student.viewers {
@@ -38,15 +38,15 @@ func newLastPhase(t *testing.T, set ...string) *trainer {
 	return tr
 }
 
-// steps trains for so many steps.
+// steps trains for n steps.
 func steps(t *testing.T, tr *trainer, n int) {
 	for range n {
 		require.NoError(t, tr.advance(1000, true))
 	}
 }
 
-// A step allocates nothing: views, forward, loss, backward, update and
-// measurements, of any sub-net, by any method and optimizer.
+// A step allocates nothing: views, forward, loss, backward, update and measurements, for any sub-net, method and
+// optimizer.
 func TestStepAllocatesNothing(t *testing.T) {
 	for _, set := range [][]string{
 		{"ssl.method=ntxent", "train={optimizer: sgd}"},
@@ -65,14 +65,13 @@ func TestStepAllocatesNothing(t *testing.T) {
 	}
 }
 
-// Thousands of steps leave nothing behind on the heap but what the runtime
-// keeps for itself, some KiB for its threads and their waits.
+// Thousands of steps leave nothing on the heap except what the runtime itself keeps: a few KiB for its threads.
 func TestHeapDoesNotGrow(t *testing.T) {
 	tr := newLastPhase(t, "ssl.method=simsiam", "train={batch: 2, images: 20400, phases: [0.2, 0.4]}", "input.crop=8", "backbone.width=1")
 	heap := func() uint64 {
 		var m runtime.MemStats
 		runtime.GC()
-		runtime.GC() // what finalizers and pools kept through the first
+		runtime.GC() // frees what finalizers and pools kept through the first
 		runtime.ReadMemStats(&m)
 		return m.HeapAlloc
 	}

@@ -7,7 +7,7 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
-// learning is what a recipe's steps compute, for the sub-nets of a layout.
+// learning configures the training steps of a recipe, for sub-nets with the given layout.
 func learning(r *recipe.Recipe, layout *nn.Layout) ssl.Config {
 	return ssl.Config{
 		Backbone: r.Backbone, Heads: r.Heads(), Size: r.Input.Crop, Batch: r.Train.Batch,
@@ -16,7 +16,7 @@ func learning(r *recipe.Recipe, layout *nn.Layout) ssl.Config {
 	}
 }
 
-// newOptimizer returns the recipe's optimizer for the sub-nets of a layout.
+// newOptimizer returns the recipe's optimizer, for sub-nets with the given layout.
 func newOptimizer(r *recipe.Train, layout *nn.Layout) optim.Optimizer {
 	sgd := optim.SGD{Momentum: float32(r.Momentum), WeightDecay: float32(r.WeightDecay), Nesterov: r.Nesterov}
 	switch r.Optimizer {

@@ -20,9 +20,8 @@ func TestOptimizer(t *testing.T) {
 	train.Optimizer = recipe.AdamW
 	require.Equal(t, optim.AdamW{Beta1: .7, Beta2: .8, Epsilon: .1, WeightDecay: .25}, newOptimizer(&train, layout))
 
-	// With weights of 2 and gradients of 1, LARS moves every weight by lr times
-	// trust of its size, and all else by lr, as SGD without weight decay; the
-	// first step of Nesterov's momentum is half as much again.
+	// With weights of 2 and gradients of 1, LARS moves every weight by lr times trust times the weight, and all other
+	// parameters by lr, like SGD without weight decay. Nesterov makes the first step half as large again.
 	train.Optimizer = recipe.LARS
 	w, g, state := make([]float32, layout.NumParams), make([]float32, layout.NumParams), make([]float32, layout.NumParams)
 	for i := range w {

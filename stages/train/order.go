@@ -4,18 +4,17 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/rng"
 )
 
-// stream is the endless order in which the images of one list are seen: one
-// permutation after the other. What comes next follows from how many were
-// taken, so that number is all a checkpoint keeps.
+// stream is the endless order in which the images of one list are drawn: one permutation after another. The order
+// depends only on how many images were taken, so a checkpoint keeps only that number.
 type stream struct {
 	seed  uint64
-	key   uint64 // tells the streams of one run apart
+	key   uint64 // distinguishes the streams of a run
 	rows  []int32
 	taken int64
 
 	random *rng.Generator
 	epoch  int64   // of order
-	order  []int32 // the rows as they are seen
+	order  []int32 // the rows in this epoch's order
 }
 
 func newStream(seed, key uint64, rows []int32) *stream {

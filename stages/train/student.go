@@ -11,7 +11,7 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
-// student makes views of images and has a learner take steps on them. The views of the next step are made while the
+// student makes the views of images and has a learner take steps on them. It makes the next step's views while the
 // device computes.
 type student struct {
 	ssl.Learner
@@ -21,18 +21,18 @@ type student struct {
 	viewers []viewer // one per thread
 
 	indices []int32   // of the batch's images
-	views   []float32 // of the batch, that are made
-	step    int       // that they are for
-	ready   bool      // they are all made
+	views   []float32 // of the batch
+	step    int       // that the views are for
+	ready   bool      // the views are complete
 	view    func(thread, i int)
 
-	begun time.Time     // of the first step
-	busy  time.Duration // that the device has computed since then
+	begun time.Time     // start of the first step
+	busy  time.Duration // time that the device has computed since then
 }
 
 // viewer makes views on one thread.
 type viewer struct {
-	views  [2]*augment.Worker // the first and the second view of an image
+	views  [2]*augment.Worker // for the first and the second view of an image
 	random *rng.Generator
 }
 
@@ -59,7 +59,7 @@ func newStudent(d ssl.Device, c ssl.Config, r *recipe.Recipe, images *shards.Ima
 	return st, nil
 }
 
-// prepare draws the images of a step and makes two views of each, unless that is done.
+// prepare draws the images of a step and makes two views of each, unless it already has.
 func (st *student) prepare(step int, s *stream) {
 	if st.ready && st.step == step {
 		return
@@ -80,7 +80,7 @@ func (st *student) makeView(thread, i int) {
 	v.views[i/n].View(st.views[i*pixels:][:pixels], st.images.At(int(st.indices[i%n])), size, size, v.random)
 }
 
-// submit begins a step on the views that are prepared.
+// submit starts a step on the prepared views.
 func (st *student) submit(step ssl.Step) error {
 	if st.begun.IsZero() {
 		st.begun = time.Now()
@@ -89,14 +89,14 @@ func (st *student) submit(step ssl.Step) error {
 	return st.Submit(step)
 }
 
-// finish waits for the step and returns what it found.
+// finish waits for the step and returns its measurements.
 func (st *student) finish() (ssl.Measure, error) {
 	found, err := st.Wait()
 	st.busy += found.Busy
 	return found, err
 }
 
-// idle is the share of the time in which the device had nothing to compute.
+// idle returns the share of time that the device had nothing to compute.
 func (st *student) idle() float64 {
 	return max(0, 1-st.busy.Seconds()/max(time.Since(st.begun).Seconds(), 1e-9))
 }

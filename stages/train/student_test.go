@@ -8,7 +8,7 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/augment"
 )
 
-// Each half of a batch has the operations that the recipe gives its view.
+// Each half of a batch uses the operations that the recipe lists for its view.
 func TestFirstAndSecondViews(t *testing.T) {
 	st := newLastPhase(t, "input.crop=32", "views={first: [], second: [horizontal_flip: {p: 1}]}").student
 	n := len(st.indices)

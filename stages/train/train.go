@@ -1,11 +1,9 @@
-// Package train is the stage that trains: phase 0, one net on all images; then
-// an SDRnet whose sub-nets each see one subset of them, split phase by phase
-// and distilled from their parents; and the unified baselines that it is
-// compared with.
+// Package train is the stage that trains: first phase 0, one net on all images; then an SDRnet, whose sub-nets each see
+// one subset of the images and which splits phase by phase, each sub-net distilled from its parent; and the unified
+// baselines to compare it with.
 //
-// What one trainer trains is a variant: phase 0, the SDRnet or a baseline. Those
-// after phase 0 begin with its state and are independent of each other, so a
-// cluster trains them side by side and one machine one after the other.
+// Each of these is a variant: phase 0, the SDRnet, or a baseline. Variants after phase 0 start from its state and are
+// independent of each other, so a cluster trains them in parallel and a single machine one after the other.
 package train
 
 import (
@@ -25,61 +23,57 @@ import (
 	"github.com/sdr-ml/sdr/transforms/record"
 )
 
-// Variants besides the baselines of package recipe.
+// Variants other than the baselines, which package recipe names.
 const (
 	// Phase0 trains one net on all images until the first split.
 	Phase0 = "phase0"
-	// SDR splits it into sub-nets.
+	// SDR splits that net into sub-nets.
 	SDR = "sdr"
 )
 
-// Root is the name of the sub-net that goes on training on all images.
+// Root is the name of the sub-net that keeps training on all images.
 const Root = "root"
 
-// ErrOutOfMemory is the error of a training for which the device has too
-// little memory.
+// ErrOutOfMemory is returned when a training does not fit into the device's memory.
 var ErrOutOfMemory = fault.New("out-of-device-memory")
 
 // Config says what to train and where to keep it.
 type Config struct {
-	// Dir is the run folder: checkpoints, metrics and models are kept there.
+	// Dir is the run folder, for checkpoints, metrics and models.
 	Dir string
-	// Recipe is the recipe in YAML, every key set.
+	// Recipe is the recipe as YAML, with every key set.
 	Recipe string
-	// Variants are what to train.
+	// Variants are the variants to train.
 	Variants []string
-	// Inputs is a digest of the images and the recipe. A checkpoint of other
-	// inputs is not resumed.
+	// Inputs is a digest of the images and the recipe. A checkpoint with another digest is not resumed.
 	Inputs string
-	// Device takes the steps. A run may go on on another one.
+	// Device computes the training steps. A run may resume on another device.
 	Device ssl.Device
 }
 
-// Model is a row of what Train emits: one finished net.
+// Model is the schema of Train's output: one finished net.
 type Model struct {
-	// Subnet is the net's name: phase0, root, the code of a sub-net or the name
-	// of a baseline.
+	// Subnet is the net's name: phase0, root, the code of a sub-net, or the name of a baseline.
 	Subnet string `arrow:"subnet"`
-	// Variant is what trained it.
-	Variant string `arrow:"variant" json:"Arm"` // the key in model files since the first version
+	// Variant is the variant that trained the net.
+	Variant string `arrow:"variant" json:"Arm"` // model files have used this key since the first version
 	// Level is the number of digits of the code; 0 for nets that see all images.
 	Level int64 `arrow:"level"`
-	// Path is its file.
+	// Path is the model file.
 	Path string `arrow:"path"`
-	// Images is how many images its variant had seen when it was finished, and
-	// SubsetImages how many are in its subset.
+	// Images is the number of images that the variant had seen when the net was finished, and SubsetImages the size of
+	// the net's subset.
 	Images       int64 `arrow:"images"`
 	SubsetImages int64 `arrow:"subset_images"`
-	// Loss is the self-supervised loss of its last steps.
+	// Loss is the training loss of the net's last step.
 	Loss float64 `arrow:"loss"`
-	// Std is the mean standard deviation of its l2-normalised embedding, about
-	// 1/sqrt(d) when healthy and 0 when collapsed.
+	// Std is the mean standard deviation of the l2-normalized embedding: about 1/sqrt(d) when healthy, 0 when
+	// collapsed.
 	Std float64 `arrow:"std"`
 }
 
-// Candidate reports whether a router may choose the net: every node of the tree
-// of sub-nets, the root and the parents included, or the unified net of a
-// recipe that never splits. A baseline is not one, since it was trained with a
+// Candidate reports whether the router may choose the net: any node of the tree of sub-nets, including the root and the
+// parents, or the unified net of a recipe without splits. A baseline is not a candidate, since it is trained with a
 // budget of its own.
 func (m Model) Candidate() bool { return m.Variant == SDR || m.Variant == Phase0 && m.Subnet != Phase0 }
 
@@ -88,16 +82,16 @@ func init() {
 	beam.RegisterDoFn(reflect.TypeFor[trainFn]())
 }
 
-// Train trains the variants of the configuration on the images that refs name.
+// Train trains cfg.Variants on the images that refs name.
 //
-// in: *record.Batch of shards.Ref. out: *record.Batch of Model, one batch a variant.
+// in: *record.Batch of shards.Ref. out: *record.Batch of Model, one batch per variant.
 func Train(s beam.Scope, refs beam.PCollection, cfg Config) beam.PCollection {
 	s = s.Scope("train.Train")
 	variants := beam.ParDo(s, &variantsFn{Variants: cfg.Variants}, beam.Impulse(s), beam.SideInput{Input: refs})
 	return compute.ParDo(s, &trainFn{Config: cfg}, variants)
 }
 
-// variantsFn gives every variant all references.
+// variantsFn pairs every variant with all references.
 type variantsFn struct{ Variants []string }
 
 func (fn *variantsFn) ProcessElement(_ []byte, refs func(**record.Batch) bool, emit func(string, *record.Batch)) error {
@@ -133,7 +127,7 @@ func (fn *trainFn) ProcessElement(ctx context.Context, variant string, refs *rec
 	return record.Of(models), nil
 }
 
-// trainVariant trains one variant to its end, from its checkpoint where there is one.
+// trainVariant trains one variant to the end, starting from its checkpoint if there is one.
 func trainVariant(ctx context.Context, cfg Config, variant string, refs []shards.Ref, threads *kernels.Pool) (models []Model, err error) {
 	r, err := recipe.Parse([]byte(cfg.Recipe))
 	if err != nil {

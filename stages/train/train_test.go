@@ -21,7 +21,7 @@ import (
 	"github.com/sdr-ml/sdr/transforms/record"
 )
 
-// tiny is a recipe of two splits and a few steps.
+// tiny is a recipe with two splits and a few steps.
 func tiny(t *testing.T, set ...string) *recipe.Recipe {
 	t.Helper()
 	r, err := recipe.Load("smoke", append([]string{
@@ -31,7 +31,7 @@ func tiny(t *testing.T, set ...string) *recipe.Recipe {
 	return r
 }
 
-// writeShards writes random images of the subsets, one record batch each.
+// writeShards writes random images of the subsets, one record batch per subset.
 func writeShards(t *testing.T, dir string, subsets ...string) []shards.Ref {
 	t.Helper()
 	random := rand.New(rand.NewPCG(1, 2))
@@ -57,8 +57,7 @@ func writeShards(t *testing.T, dir string, subsets ...string) []shards.Ref {
 	return refs
 }
 
-// stopAfter is a context that is cancelled when its error has been asked for
-// so many times: once a step.
+// stopAfter is a context that is canceled after steps calls of Err; a training step calls it once.
 type stopAfter struct {
 	context.Context
 	steps int
@@ -85,9 +84,8 @@ func modelFiles(t *testing.T, dir string) map[string]string {
 	return files
 }
 
-// Whatever step a variant is cut off at, with whatever is between checkpoints, it
-// ends with the models and the curve of one that was left alone, also with
-// another number of threads and on another device.
+// A variant that is interrupted at any step, with any checkpoint interval, ends with the same models and curve as an
+// uninterrupted one, even with another number of threads or on another device.
 func TestResume(t *testing.T) {
 	ctx := context.Background()
 	for _, set := range [][]string{
@@ -140,8 +138,8 @@ func TestResume(t *testing.T) {
 	}
 }
 
-// An SDR variant leaves the root, the leaves and, from the phase before, their
-// parents, each with the size of its subset.
+// The SDR variant leaves the root, the leaves and, from the previous phase, their parents, each with the size of its
+// subset.
 func TestModelsOfTheTree(t *testing.T) {
 	ctx := context.Background()
 	dir := t.TempDir()
@@ -170,7 +168,7 @@ func TestModelsOfTheTree(t *testing.T) {
 	require.False(t, read[at].Candidate())
 }
 
-// A checkpoint of other inputs is not resumed.
+// A checkpoint with other inputs is not resumed.
 func TestOtherInputs(t *testing.T) {
 	ctx := context.Background()
 	dir, fresh := t.TempDir(), t.TempDir()
@@ -204,8 +202,7 @@ func TestWithoutSplits(t *testing.T) {
 	require.True(t, models[0].Candidate())
 }
 
-// Every epoch of a stream is a permutation, no two alike, and what follows
-// depends only on how many were taken.
+// Every epoch of a stream is a different permutation, and what follows depends only on how many images were taken.
 func TestStream(t *testing.T) {
 	rows := []int32{3, 1, 4, 15, 9, 2, 6}
 	s := newStream(1, 2, rows)

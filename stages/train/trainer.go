@@ -20,35 +20,35 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
-// trainer is the state of one variant.
+// trainer trains one variant.
 type trainer struct {
 	cfg     Config
 	recipe  *recipe.Recipe
 	variant string
 	images  *shards.Images
-	leaves  []string // codes of the finest subsets, in order; none in phase 0
+	leaves  []string // codes of the finest subsets, sorted; none in phase 0
 	phase   int      // current phase
-	end     int      // phase after the last
+	end     int      // one past the last phase
 
 	pool     *kernels.Pool
-	step     int            // steps done since the beginning of phase 0
-	nets     *sdrnet.Net    // the student's until Sync
-	teachers *sdrnet.Net    // frozen, as the last phase left them; nil in phase 0 and without distillation
-	random   *rng.Generator // of choose
+	step     int            // steps since the start of phase 0
+	nets     *sdrnet.Net    // stale until student.Sync
+	teachers *sdrnet.Net    // the nets at the end of the previous phase, frozen; nil in phase 0 and without distillation
+	random   *rng.Generator // for choose
 
-	streams map[string]*stream // by the code of the subset; "" is all images
+	streams map[string]*stream // by subset code; "" is all images
 	student *student
 	curve   *curve
 	models  []Model
-	last    map[string]measure // of each sub-net, its last measurement
+	last    map[string]measure // last measurement of each sub-net
 	saved   time.Time
 
-	// What the progress line shows: the numbers, and the keys and values.
+	// What the progress line shows: the numbers, and the slog keys and values around them.
 	loss, std, wait figure
 	details         []any
 }
 
-// figure is a number that is written only when it is shown.
+// figure is a number that is formatted only when it is shown.
 type figure struct {
 	format string
 	value  float64
@@ -68,7 +68,7 @@ func newTrainer(cfg Config, r *recipe.Recipe, variant string, images *shards.Ima
 	}
 	t.details = []any{"loss", &t.loss, "std", &t.std, "data_wait", &t.wait}
 	if size := images.Size(); size != r.Input.Size {
-		return nil, fmt.Errorf("the images are %d px, the recipe's input.size is %d", size, r.Input.Size)
+		return nil, fmt.Errorf("the images are %d px, but the recipe's input.size is %d", size, r.Input.Size)
 	}
 	stages, branching := r.Levels()
 	t.phase, t.end = 1, len(stages)+1
@@ -94,7 +94,7 @@ func newTrainer(cfg Config, r *recipe.Recipe, variant string, images *shards.Ima
 	return t, nil
 }
 
-// subsets makes the stream of every subset that the variant draws from.
+// subsets creates the stream of every subset that the variant draws from.
 func (t *trainer) subsets() {
 	rows := map[string][]int32{}
 	for b, ref := range t.images.Refs {
@@ -115,7 +115,7 @@ func (t *trainer) subsets() {
 	}
 }
 
-// streamKey numbers codes: a leading 1, then the digits, seven bits each.
+// streamKey maps codes to distinct numbers: a leading 1, then the characters in base 128.
 func streamKey(code string) uint64 {
 	key := uint64(1)
 	for _, c := range []byte(code) {
@@ -156,7 +156,7 @@ func (t *trainer) run(ctx context.Context) error {
 			return err
 		}
 		save := time.Since(t.saved).Seconds() >= t.recipe.Train.CheckpointSeconds
-		// What a checkpoint keeps must not know of the next step's images, whose sub-net follows from the phase.
+		// A checkpoint must not count the next step's images as drawn, and their sub-net depends on the phase.
 		pause := save || t.step+1 == t.recipe.PhaseStep(t.phase+1)
 		if err := t.advance(total, !pause); err != nil {
 			return err
@@ -171,7 +171,7 @@ func (t *trainer) run(ctx context.Context) error {
 	}
 }
 
-// split makes every sub-net the parent of several.
+// split turns every sub-net into the parent of several.
 func (t *trainer) split() error {
 	if err := t.student.Sync(); err != nil {
 		return err
@@ -183,8 +183,7 @@ func (t *trainer) split() error {
 	return t.student.Load(t.nets, t.teachers)
 }
 
-// choose returns the sub-net that a step of the current phase trains and the
-// subset of its images.
+// choose returns the sub-net that a step of the current phase trains and the subset that its images come from.
 func (t *trainer) choose(step int) (net, subset string) {
 	t.random.Seek(t.recipe.Seed, rng.Subset, uint64(step))
 	root, at := t.random.Float64(), t.random.IntN(t.images.Len())
@@ -198,8 +197,7 @@ func (t *trainer) choose(step int) (net, subset string) {
 	return "", ""
 }
 
-// subsetOf returns the subset of one image, so that a uniform image chooses
-// subsets in proportion to their sizes.
+// subsetOf returns the subset of an image. A uniformly random image thus chooses subsets in proportion to their sizes.
 func (t *trainer) subsetOf(image int) string {
 	for b, ref := range t.images.Refs {
 		if _, end := t.images.Range(b); image < end {
@@ -209,19 +207,18 @@ func (t *trainer) subsetOf(image int) string {
 	panic("train: image out of range")
 }
 
-// prepare makes the views of a step of the current phase.
+// prepare makes the views for a step of the current phase.
 func (t *trainer) prepare(step int) {
 	_, subset := t.choose(step)
 	t.student.prepare(step, t.streams[subset])
 }
 
-// advance does one of total steps, and prepares the next one meanwhile if that
-// is to follow at once. It allocates nothing.
+// advance takes one of total steps. If goOn is true, it prepares the next step's views meanwhile. It allocates nothing.
 func (t *trainer) advance(total int, goOn bool) error {
 	net, subset := t.choose(t.step)
 	lr := optim.Cosine(t.step, total, int(t.recipe.Train.Warmup*float64(total)), t.recipe.Train.LR)
 	t.prepare(t.step)
-	// AdamW counts the steps of the run: a group that has split off goes on with the averages of its parent.
+	// AdamW's step count is the run's, since a group that has split off keeps its parent's averages.
 	err := t.student.submit(ssl.Step{Code: net, LR: float32(lr), Number: t.step + 1, Of: total})
 	if err == nil && goOn {
 		t.prepare(t.step + 1)
@@ -242,7 +239,7 @@ func (t *trainer) advance(total int, goOn bool) error {
 	return nil
 }
 
-// watch records a measurement and looks out for divergence and collapse.
+// watch records a measurement and checks for divergence and collapse.
 func (t *trainer) watch(m measure) error {
 	if math.IsNaN(m.Loss) || math.IsInf(m.Loss, 0) {
 		return fmt.Errorf("the loss of sub-net %q is %v at step %d: the training diverged; lower train.lr (now %v) or raise train.warmup", name(m.Subnet), m.Loss, m.Step, t.recipe.Train.LR)
@@ -256,7 +253,7 @@ func (t *trainer) watch(m measure) error {
 	return nil
 }
 
-// name is the name under which a sub-net's code is shown and saved.
+// name returns the name under which a sub-net is shown and saved.
 func name(code string) string {
 	if code == "" {
 		return Root
@@ -264,7 +261,7 @@ func name(code string) string {
 	return code
 }
 
-// finishPhase saves the nets that end with the current phase.
+// finishPhase saves the nets that are finished at the end of the current phase.
 func (t *trainer) finishPhase(ctx context.Context, last bool) error {
 	type net struct{ name, code, subset string }
 	var nets []net

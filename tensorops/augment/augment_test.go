@@ -40,7 +40,7 @@ func TestIdentities(t *testing.T) {
 		Grayscale{}.Apply(got, true)
 		once := slices.Clone(got.Pix)
 		Grayscale{}.Apply(got, true)
-		require.Equal(t, once, got.Pix, "grey is a projection")
+		require.Equal(t, once, got.Pix, "grayscale is a projection")
 	})
 }
 
@@ -57,9 +57,8 @@ func TestBlurCommutesWithFlip(t *testing.T) {
 	})
 }
 
-// Any operations in any order, some of them several times, make a view of any
-// image; and a worker that has made other views before makes the same one as a
-// fresh worker.
+// Any operations in any order, some of them repeated, make a view of any image, and a used worker makes the same view
+// as a fresh one.
 func TestViewOfAnything(t *testing.T) {
 	const size = 9
 	rapid.Check(t, func(t *rapid.T) {
@@ -90,7 +89,7 @@ func newWorker(operations []Operation, size int) *Worker {
 	return NewWorker(operations, size, imagenetMean, imagenetStd)
 }
 
-// spy draws a number instead of doing something.
+// spy is an operation that only records a drawn number.
 type spy struct {
 	name  string
 	drawn map[string][]uint64 // of all spies, in their order
@@ -105,8 +104,8 @@ func (s spy) Transform(_ *Image, random *rand.Rand) {
 	}
 }
 
-// What an operation draws depends on its name, on how many of that name come
-// before it and on the view, but not on which others there are.
+// What an operation draws depends on its name, on the number of earlier operations with that name and on the view, but
+// not on the other operations.
 func TestStreamsAreIndependent(t *testing.T) {
 	random := rng.NewGenerator()
 	draw := func(view uint64, names ...string) map[string][]uint64 {
@@ -133,8 +132,8 @@ func TestStreamsAreIndependent(t *testing.T) {
 	}
 }
 
-// The same of the operations themselves: one more of them changes the view by
-// what it does and no more, wherever it commutes with what follows.
+// The same for real operations: an added one changes the view only by its own effect, if it commutes with those that
+// follow.
 func TestOneMoreOperation(t *testing.T) {
 	src := readGolden(t).Sources[1]
 	random := rng.NewGenerator()

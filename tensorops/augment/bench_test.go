@@ -7,8 +7,7 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/rng"
 )
 
-// benchImage is the smooth 32x32 image of the golden file, which branches are
-// predicted for as for real photographs.
+// benchImage is the smooth 32x32 image of the golden file, on which branch prediction works as on real photographs.
 func benchImage(b *testing.B) picture { return readGolden(b).Sources[0] }
 
 func BenchmarkOp(b *testing.B) {

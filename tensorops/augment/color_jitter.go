@@ -5,29 +5,29 @@ import (
 	"math/rand/v2"
 )
 
-// ColorJitter changes brightness, contrast, saturation and hue, in random order.
-// It is torchvision's ColorJitter inside a RandomApply.
+// ColorJitter changes brightness, contrast, saturation and hue in random order. It is torchvision's ColorJitter in a
+// RandomApply.
 type ColorJitter struct {
 	P          float64 `yaml:"p"`          // probability
-	Brightness float64 `yaml:"brightness"` // the factor is uniform in 1 ± this, never below 0
+	Brightness float64 `yaml:"brightness"` // the factor is uniform in 1 ± this, clipped at 0
 	Contrast   float64 `yaml:"contrast"`   // as Brightness
 	Saturation float64 `yaml:"saturation"` // as Brightness
-	Hue        float64 `yaml:"hue"`        // the shift is uniform in ± this, in turns of the colour wheel; at most 0.5
+	Hue        float64 `yaml:"hue"`        // the shift is uniform in ± this, in turns of the color wheel; at most 0.5
 }
 
 var colorJitter = ColorJitter{P: 0.5}
 
-// Jitter is what a ColorJitter draws.
+// Jitter holds the random parameters of a [ColorJitter].
 type Jitter struct {
-	On         bool     // otherwise the image stays as it is
-	Order      [4]uint8 // which of OpBrightness..OpHue comes first, second, ...
+	On         bool     // if false, the image stays unchanged
+	Order      [4]uint8 // the order of OpBrightness..OpHue
 	Brightness float64  // factor; 1 changes nothing
 	Contrast   float64  // factor; 1 changes nothing
 	Saturation float64  // factor; 1 changes nothing
-	Hue        float64  // shift in turns, -0.5..0.5; 0 leaves the operation out
+	Hue        float64  // shift in turns, -0.5..0.5; 0 skips the hue shift
 }
 
-// The parts of colour jitter, numbered as in torchvision's ColorJitter.
+// The parts of color jitter, numbered as in torchvision's ColorJitter.
 const (
 	OpBrightness uint8 = iota
 	OpContrast
@@ -35,13 +35,13 @@ const (
 	OpHue
 )
 
-// maxStrength is far beyond any use; it keeps blending from overflowing.
+// maxStrength is far above any useful value; it keeps blending from overflowing.
 const maxStrength = 100
 
 // Name returns "color_jitter".
 func (ColorJitter) Name() string { return "color_jitter" }
 
-// Validate wants a probability and strengths of at least 0.
+// Validate checks that P is a probability, that the strengths are at least 0 and that Hue is at most 0.5.
 func (o ColorJitter) Validate() error {
 	return cmp.Or(
 		within("p", o.P, 0, 1),
@@ -52,7 +52,7 @@ func (o ColorJitter) Validate() error {
 	)
 }
 
-// Draw says whether, in which order and by how much to change the colours.
+// Draw decides at random whether, in which order and by how much to change the colors.
 func (o ColorJitter) Draw(random *rand.Rand, _, _ int) Jitter {
 	if !chance(random, o.P) {
 		return Jitter{}
@@ -69,7 +69,7 @@ func (o ColorJitter) Draw(random *rand.Rand, _, _ int) Jitter {
 	return j
 }
 
-// Apply changes the colours, if so drawn.
+// Apply changes the colors if j is On.
 func (ColorJitter) Apply(m *Image, j Jitter) {
 	if !j.On {
 		return
@@ -90,24 +90,23 @@ func (ColorJitter) Apply(m *Image, j Jitter) {
 	}
 }
 
-// Transform draws and applies.
+// Transform draws the parameters and applies them.
 func (o ColorJitter) Transform(m *Image, random *rand.Rand) {
 	o.Apply(m, o.Draw(random, m.Height, m.Width))
 }
 
-// blend is Pillow's Image.blend of two bytes: from for alpha 0, to for alpha
-// 1, beyond them for other values, truncated and clipped. It computes in
-// float32 as Pillow does; the explicit conversion forbids a fused multiply-add,
-// which would give other bytes on other machines.
+// blend is Pillow's Image.blend of two bytes: from for alpha 0, to for alpha 1, interpolated or extrapolated otherwise,
+// truncated and clipped. It computes in float32 like Pillow; the explicit conversion prevents a fused multiply-add,
+// whose result differs between machines.
 func blend(from, to int32, alpha float32) uint8 {
 	v := int32(float32(from) + float32(alpha*float32(to-from)))
 	return uint8(min(max(v, 0), 255))
 }
 
-// brightness is ImageEnhance.Brightness: the blend with black.
+// brightness is Pillow's ImageEnhance.Brightness: a blend with black.
 func brightness(pix []uint8, factor float64) { blendConstant(pix, 0, factor) }
 
-// contrast is ImageEnhance.Contrast: the blend with the image's mean luminance.
+// contrast is Pillow's ImageEnhance.Contrast: a blend with the image's mean luminance.
 func contrast(pix []uint8, factor float64) {
 	sum, n := 0, len(pix)/3
 	for i := 0; i < len(pix); i += 3 {
@@ -129,7 +128,7 @@ func blendConstant(pix []uint8, from int32, factor float64) {
 	}
 }
 
-// saturation is ImageEnhance.Color: the blend with the grey image.
+// saturation is Pillow's ImageEnhance.Color: a blend with the grayscale image.
 func saturation(pix []uint8, factor float64) {
 	if factor == 1 {
 		return

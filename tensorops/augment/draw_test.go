@@ -11,8 +11,7 @@ import (
 
 const draws = 40_000
 
-// requireShare compares how often something is drawn with its probability, with
-// a margin of five standard errors.
+// requireShare compares the frequency of an event with its probability, with a margin of five standard errors.
 func requireShare(t *testing.T, p float64, draw func() bool) {
 	t.Helper()
 	var n float64
@@ -24,7 +23,7 @@ func requireShare(t *testing.T, p float64, draw func() bool) {
 	require.InDelta(t, p, n/draws, 5*math.Sqrt(p*(1-p)/draws))
 }
 
-// requireUniform compares the quartiles, and the range.
+// requireUniform checks the quartiles and the range.
 func requireUniform(t *testing.T, x []float64, low, high float64) {
 	t.Helper()
 	slices.Sort(x)
@@ -67,9 +66,8 @@ func TestDrawCrop(t *testing.T) {
 			left += float64(b.Left)/float64(width-b.Width) - 0.5
 		}
 	}
-	// Crops that do not fit are drawn again, which thins out large areas: the
-	// kept share of area s on a square is what |log ratio| <= -log s leaves of
-	// the ratio's range.
+	// Crops that do not fit are redrawn, which makes large areas rarer: on a square, area s is kept with the probability
+	// that |log ratio| <= -log s.
 	var mass, mean float64
 	for i := range 1000 {
 		s := 0.2 + 0.8*(float64(i)+0.5)/1000
@@ -86,7 +84,7 @@ func TestDrawCrop(t *testing.T) {
 	require.InDelta(t, 0, left/draws, 0.01)
 }
 
-// Ratios are log-uniform between the bounds, wherever these lie.
+// Ratios are log-uniform between the bounds, for any bounds.
 func TestDrawRatio(t *testing.T) {
 	o, random := RandomResizedCrop{Scale: [2]float64{.05, .05}, Ratio: [2]float64{2, 4}}, rng.New(6)
 	var logs []float64
@@ -101,8 +99,7 @@ func TestDrawRatio(t *testing.T) {
 	require.InDelta(t, math.Log(4), logs[draws-1], 0.01)
 }
 
-// No crop of 0.9 or more of the area and a ratio of at most 4/3 fits these
-// images, so all ten tries fail.
+// No crop with at least 0.9 of the area and a ratio of at most 4/3 fits into these images, so all ten attempts fail.
 func TestDrawFallsBackToCentre(t *testing.T) {
 	o, random := randomResizedCrop, rng.New(1)
 	o.Scale[0] = 0.9
@@ -124,7 +121,7 @@ func TestDrawJitter(t *testing.T) {
 	}
 	requireUniform(t, brightness, 0.6, 1.4)
 	requireUniform(t, contrast, 0.7, 1.3)
-	requireUniform(t, saturation, 0, 4) // a strength above 1 stops at 0
+	requireUniform(t, saturation, 0, 4) // a strength above 1 is clipped at 0
 	requireUniform(t, hue, -0.1, 0.1)
 	require.Len(t, orders, 24)
 	for order, times := range orders {

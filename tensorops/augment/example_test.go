@@ -7,7 +7,7 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/rng"
 )
 
-// Two views of 32 px of a white image of 40 x 60 px.
+// Two 32 px views of a white image of 40 x 60 px.
 func Example() {
 	operations := []augment.Operation{
 		augment.RandomResizedCrop{Scale: [2]float64{0.2, 1}, Ratio: [2]float64{3. / 4, 4. / 3}},

@@ -7,27 +7,27 @@ import (
 	"slices"
 )
 
-// GaussianBlur blurs an image as Pillow's ImageFilter.GaussianBlur does, inside
-// torchvision's RandomApply: the blur of SimSiam, MoCo v2 and BYOL.
+// GaussianBlur blurs an image. It is Pillow's ImageFilter.GaussianBlur in torchvision's RandomApply: the blur of
+// SimSiam, MoCo v2 and BYOL.
 type GaussianBlur struct {
 	P     float64    `yaml:"p"`     // probability
-	Sigma [2]float64 `yaml:"sigma"` // least and largest standard deviation, in pixels
+	Sigma [2]float64 `yaml:"sigma"` // minimum and maximum standard deviation, in pixels
 }
 
 var gaussianBlur = GaussianBlur{P: 0.5, Sigma: [2]float64{0.1, 2}}
 
-// maxSigma is far beyond any use; it keeps the box filter from running long.
+// maxSigma is far above any useful value; it limits the cost of the box filter.
 const maxSigma = 1000
 
 // Name returns "gaussian_blur".
 func (GaussianBlur) Name() string { return "gaussian_blur" }
 
-// Validate wants a probability and standard deviations of at least 0.
+// Validate checks that P is a probability and that Sigma is an interval of values of at least 0.
 func (o GaussianBlur) Validate() error {
 	return cmp.Or(within("p", o.P, 0, 1), interval("sigma", o.Sigma, 0, maxSigma))
 }
 
-// Draw returns the standard deviation, or 0 for no blur.
+// Draw draws the standard deviation, 0 for no blur.
 func (o GaussianBlur) Draw(random *rand.Rand, _, _ int) (sigma float64) {
 	if !chance(random, o.P) {
 		return 0
@@ -40,17 +40,16 @@ func (GaussianBlur) Apply(m *Image, sigma float64) {
 	m.blurrer.gaussian(m.Pix, m.Height, m.Width, sigma)
 }
 
-// Transform draws and applies.
+// Transform draws the parameters and applies them.
 func (o GaussianBlur) Transform(m *Image, random *rand.Rand) {
 	o.Apply(m, o.Draw(random, m.Height, m.Width))
 }
 
-// blurrer is Pillow's ImageFilter.GaussianBlur: three extended box filters
-// along x, then three along y (Gwosdek et al., SSVM 2011), in 24-bit fixed
-// point with a rounding to 8 bits after each.
+// blurrer implements Pillow's ImageFilter.GaussianBlur: three extended box filters along x, then three along y (Gwosdek
+// et al., SSVM 2011), in 24-bit fixed point, rounded to 8 bits after each.
 type blurrer struct {
-	turned, spare []uint8
-	sums          []uint32
+	transposed, spare []uint8
+	sums              []uint32
 }
 
 const blurPasses = 3
@@ -61,15 +60,15 @@ func (b *blurrer) gaussian(pix []uint8, height, width int, sigma float64) {
 	if radius == 0 {
 		return
 	}
-	b.turned = slices.Grow(b.turned[:0], len(pix))[:len(pix)]
+	b.transposed = slices.Grow(b.transposed[:0], len(pix))[:len(pix)]
 	b.spare = slices.Grow(b.spare[:0], len(pix))[:len(pix)]
 	b.sums = slices.Grow(b.sums[:0], 3*max(height, width))[:3*max(height, width)]
 
-	// A pass runs over rows, whose bytes do not depend on each other, so x is
-	// filtered in the transposed image.
-	transpose(b.turned, pix, height, width)
-	b.box(b.turned, width, height, radius)
-	transpose(pix, b.turned, width, height)
+	// A pass filters along columns, so that the bytes of a row are independent of each other; x is filtered in the
+	// transposed image.
+	transpose(b.transposed, pix, height, width)
+	b.box(b.transposed, width, height, radius)
+	transpose(pix, b.transposed, width, height)
 	b.box(pix, height, width, radius)
 }
 
@@ -87,9 +86,8 @@ func (b *blurrer) box(pix []uint8, height, width int, radius float32) {
 	copy(pix, from)
 }
 
-// boxColumns sets every byte of dst [n, stride] to inner times the sum of the
-// 2r+1 bytes around it in its column plus outer times the two beyond them. The
-// first and last row stand for the missing ones.
+// boxColumns sets every byte of dst [n, stride] to inner times the sum of the 2r+1 bytes around it in its column plus
+// outer times the two beyond them. The first and last row are repeated beyond the edges.
 func boxColumns(dst, src []uint8, n, stride, r int, inner, outer uint32, sums []uint32) {
 	row := func(y int) []uint8 {
 		y = min(max(y, 0), n-1)
@@ -113,9 +111,8 @@ func boxColumns(dst, src []uint8, n, stride, r int, inner, outer uint32, sums []
 	}
 }
 
-// boxRadius is the radius, with its fraction, of the box filter that three
-// times over has the standard deviation sigma. Every step rounds to float32
-// where Pillow's _gaussian_blur_radius does.
+// boxRadius returns the fractional radius of the box filter that has the standard deviation sigma when applied three
+// times. It rounds to float32 in the same places as Pillow's _gaussian_blur_radius.
 func boxRadius(sigma float32) float32 {
 	variance := float32(sigma*sigma) / blurPasses
 	length := float32(math.Sqrt(float64(12*float64(variance)) + 1))

@@ -45,7 +45,7 @@ func (p picture) image() *Image {
 	return &Image{Pix: slices.Clone(p.Pixels), Height: p.Height, Width: p.Width}
 }
 
-// step is an operation with the decision that it takes.
+// step is an operation with its drawn parameters.
 type step struct {
 	Op       string
 	Settings json.RawMessage // of those whose Apply needs them
@@ -86,7 +86,7 @@ func readGolden(t testing.TB) (g golden) {
 	return g
 }
 
-// apply runs one operation, or one part of colour jitter, in place.
+// apply runs one operation, or one part of color jitter, in place.
 func apply(op string, m *Image, value float64) {
 	switch op {
 	case "brightness":
@@ -120,8 +120,7 @@ func TestOpsEqualTorchvision(t *testing.T) {
 	}
 }
 
-// Every one of the 2^24 colours goes through the operations that work on one
-// pixel at a time.
+// All 2^24 colors go through the operations that work on one pixel at a time.
 func TestEveryColourEqualsTorchvision(t *testing.T) {
 	for _, c := range readGolden(t).Cubes {
 		t.Run(fmt.Sprint(c.Op, c.Value), func(t *testing.T) {
@@ -141,8 +140,7 @@ func TestEveryColourEqualsTorchvision(t *testing.T) {
 	}
 }
 
-// The chains have the operations in the usual order, or in any, some of them
-// twice.
+// The chains have the operations in the usual order or in any order, some of them twice.
 func TestChainsEqualTorchvision(t *testing.T) {
 	g := readGolden(t)
 	require.NotEmpty(t, g.Chains)

@@ -2,8 +2,7 @@ package augment
 
 import "math/rand/v2"
 
-// Grayscale replaces every pixel by its luminance, in three equal channels. It
-// is torchvision's RandomGrayscale.
+// Grayscale replaces every pixel by its luminance, in three equal channels. It is torchvision's RandomGrayscale.
 type Grayscale struct {
 	P float64 `yaml:"p"` // probability
 }
@@ -13,13 +12,13 @@ var grayscale = Grayscale{P: 0.1}
 // Name returns "grayscale".
 func (Grayscale) Name() string { return "grayscale" }
 
-// Validate wants a probability.
+// Validate checks that P is a probability.
 func (o Grayscale) Validate() error { return within("p", o.P, 0, 1) }
 
-// Draw says whether to drop the colour.
+// Draw decides at random whether to convert to grayscale.
 func (o Grayscale) Draw(random *rand.Rand, _, _ int) bool { return chance(random, o.P) }
 
-// Apply drops the colour, if so drawn.
+// Apply converts the image to grayscale if gray is set.
 func (Grayscale) Apply(m *Image, gray bool) {
 	if !gray {
 		return
@@ -31,7 +30,7 @@ func (Grayscale) Apply(m *Image, gray bool) {
 	}
 }
 
-// Transform draws and applies.
+// Transform draws the parameters and applies them.
 func (o Grayscale) Transform(m *Image, random *rand.Rand) {
 	o.Apply(m, o.Draw(random, m.Height, m.Width))
 }

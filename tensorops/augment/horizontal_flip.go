@@ -2,8 +2,7 @@ package augment
 
 import "math/rand/v2"
 
-// HorizontalFlip mirrors an image left to right. It is torchvision's
-// RandomHorizontalFlip.
+// HorizontalFlip flips an image left to right. It is torchvision's RandomHorizontalFlip.
 type HorizontalFlip struct {
 	P float64 `yaml:"p"` // probability
 }
@@ -13,13 +12,13 @@ var horizontalFlip = HorizontalFlip{P: 0.5}
 // Name returns "horizontal_flip".
 func (HorizontalFlip) Name() string { return "horizontal_flip" }
 
-// Validate wants a probability.
+// Validate checks that P is a probability.
 func (o HorizontalFlip) Validate() error { return within("p", o.P, 0, 1) }
 
-// Draw says whether to mirror.
+// Draw decides at random whether to flip.
 func (o HorizontalFlip) Draw(random *rand.Rand, _, _ int) bool { return chance(random, o.P) }
 
-// Apply mirrors the image, if so drawn.
+// Apply flips the image if flip is set.
 func (HorizontalFlip) Apply(m *Image, flip bool) {
 	if !flip {
 		return
@@ -32,7 +31,7 @@ func (HorizontalFlip) Apply(m *Image, flip bool) {
 	}
 }
 
-// Transform draws and applies.
+// Transform draws the parameters and applies them.
 func (o HorizontalFlip) Transform(m *Image, random *rand.Rand) {
 	o.Apply(m, o.Draw(random, m.Height, m.Width))
 }

@@ -1,12 +1,11 @@
 package augment
 
-// shiftHue turns the hue of every pixel by shift/255 of the colour wheel, as
-// torchvision's adjust_hue does with Pillow's conversions: RGB to HSV with
-// three bytes, a wrapping byte addition to H, and back. The conversions lose
-// precision, so a shift of 0 changes pixels too.
+// shiftHue rotates the hue of every pixel by shift/255 of the color wheel, like torchvision's adjust_hue with Pillow's
+// conversions: RGB to HSV in three bytes, a wrapping byte addition to H, and back. The conversions lose precision, so
+// even a shift of 0 changes pixels.
 //
-// Pillow computes in floating point. Exact integer arithmetic gives the same
-// bytes except where the exact H is a whole number; hueErrors mends those.
+// Pillow computes in floating point. Exact integer arithmetic yields the same bytes except where the exact H is an
+// integer; hueErrors corrects those.
 func shiftHue(pix []uint8, shift uint8) {
 	for i := 0; i < len(pix); i += 3 {
 		p := (*[3]uint8)(pix[i:])
@@ -40,7 +39,7 @@ func shiftHue(pix []uint8, shift uint8) {
 	}
 }
 
-// hueByte is a shift in turns as torchvision adds it to the H byte.
+// hueByte converts a shift in turns to what torchvision adds to the H byte.
 func hueByte(turns float64) uint8 { return uint8(int(turns * 255)) }
 
 // divide returns n / 2d, rounded down, for n <= 6*85*255, and 0 for d = 0.
@@ -59,10 +58,9 @@ var reciprocals = func() (t [256]uint32) {
 
 const reciprocalBits = 26
 
-// hueErrors[H] is what Pillow's rgb2hsv falls short of H, 0 or 1, for the
-// colours whose hue is exactly H/255 of a turn. Its rounding errors depend on
-// ratios of channel differences only, so one such colour speaks for all; with
-// a chroma of 85 every H has one.
+// hueErrors[H] is by how much, 0 or 1, Pillow's rgb2hsv falls short of H for the colors whose hue is exactly H/255 of a
+// turn. Its rounding errors depend only on ratios of channel differences, so one such color represents all; with a
+// chroma of 85 there is one for every H.
 var hueErrors = func() (t [256]uint8) {
 	for h := range 255 {
 		var rgb [3]uint8
@@ -73,8 +71,8 @@ var hueErrors = func() (t [256]uint8) {
 	return t
 }()
 
-// pillowHue is the H byte of a colour as Pillow's rgb2hsv computes it, float
-// for float and double for double. The channels must not be all equal.
+// pillowHue returns the H byte of a color as Pillow's rgb2hsv computes it, with the same float and double operations.
+// The channels must not be all equal.
 func pillowHue(rgb [3]uint8) uint8 {
 	r, g, b := rgb[0], rgb[1], rgb[2]
 	v := max(r, g, b)
@@ -96,9 +94,8 @@ func pillowHue(rgb [3]uint8) uint8 {
 	return uint8(float64(float32(turn)) * 255)
 }
 
-// A sector describes the colours of one H byte: which channel is the largest,
-// the middle and the smallest one, and how far the middle one lies below the
-// largest, in 255ths of what the smallest one does.
+// sector describes the colors of one H byte: which channel is the largest, the middle and the smallest one, and how far
+// the middle one is below the largest, in 255ths of the distance of the smallest one.
 type sector struct{ high, middle, low, slope uint8 }
 
 var sectors = func() (t [256]sector) {

@@ -6,31 +6,29 @@ import (
 	"slices"
 )
 
-// Operation is one operation of a view. Its type holds the settings, and draws
-// from random numbers what is then done to an image:
+// Operation is one random operation of an augmentation, like a torchvision transform. Its type holds the settings and
+// has two more methods, with D the type of the random parameters:
 //
-//	Draw(random *rand.Rand, height, width int) D // the decision for an image of that size
-//	Apply(m *Image, decision D)                  // deterministic
+//	Draw(random *rand.Rand, height, width int) D // draws the parameters for an image of that size
+//	Apply(m *Image, parameters D)                // applies them, deterministically
 //
-// An operation is a file of its own and a line in the table of all of them.
+// To add an operation, declare it in a file of its own and list it in the table of all operations.
 type Operation interface {
-	// Name is what recipes call the operation.
+	// Name is the operation's name in recipes.
 	Name() string
-	// Validate reports the first setting that is out of range. The error begins
-	// with the setting's key.
+	// Validate returns an error for the first setting that is out of range, which begins with the setting's key.
 	Validate() error
-	// Transform applies to the image what it draws for it.
+	// Transform draws random parameters and applies the operation to the image.
 	Transform(m *Image, random *rand.Rand)
 }
 
-// Resizer is an operation that gives every image the size of a view. All others
-// keep an image's size.
+// Resizer is an operation that resizes every image to the size of a view. Other operations keep the size.
 type Resizer interface {
 	Operation
 	Resizes()
 }
 
-// table has every operation with its default settings, which are torchvision's.
+// table lists all operations with their default settings, which are torchvision's.
 var table = []Operation{
 	randomResizedCrop,
 	horizontalFlip,
@@ -40,12 +38,11 @@ var table = []Operation{
 	solarize,
 }
 
-// Defaults returns every operation there is, with its default settings.
+// Defaults returns all operations with their default settings.
 func Defaults() []Operation { return slices.Clone(table) }
 
-// SimSiam returns the operations of SimSiam's recipe for views of size x size
-// pixels (Chen and He, arXiv 2011.10566, after MoCo v2). They do not blur below
-// 64 pixels, as in SimSiam's experiments on CIFAR.
+// SimSiam returns the operations of SimSiam's augmentation for views of size x size pixels (Chen and He, arXiv
+// 2011.10566, after MoCo v2). As in SimSiam's CIFAR experiments, there is no blur below 64 pixels.
 func SimSiam(size int) []Operation {
 	crop, blur := randomResizedCrop, gaussianBlur
 	crop.Scale[0] = 0.2
@@ -61,8 +58,8 @@ func SimSiam(size int) []Operation {
 	}
 }
 
-// Validate reports the first setting of the operations that is out of range,
-// such as "gaussian_blur.p: 2 is out of range; want 0 to 1".
+// Validate returns an error for the first setting of the operations that is out of range, such as "gaussian_blur.p: 2
+// is out of range; want 0 to 1".
 func Validate(operations []Operation) error {
 	for _, o := range operations {
 		if err := o.Validate(); err != nil {
@@ -72,8 +69,8 @@ func Validate(operations []Operation) error {
 	return nil
 }
 
-// Resizes reports whether the operations make views of images of any size.
-// Without a Resizer among them, images must have the size of a view.
+// Resizes reports whether the operations accept images of any size. Without a [Resizer] among them, images must already
+// have the size of a view.
 func Resizes(operations []Operation) bool {
 	return slices.ContainsFunc(operations, func(o Operation) bool {
 		_, resizes := o.(Resizer)
@@ -82,7 +79,7 @@ func Resizes(operations []Operation) bool {
 }
 
 func within(key string, value, low, high float64) error {
-	if !(low <= value && value <= high) { // nor NaN
+	if !(low <= value && value <= high) { // also rejects NaN
 		return fmt.Errorf("%s: %v is out of range; want %v to %v", key, value, low, high)
 	}
 	return nil
@@ -95,7 +92,7 @@ func interval(key string, v [2]float64, low, high float64) error {
 	return nil
 }
 
-// chance is true with probability p.
+// chance returns true with probability p.
 func chance(random *rand.Rand, p float64) bool { return random.Float64() < p }
 
 func uniform(random *rand.Rand, low, high float64) float64 {

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Every operation has a name, keys and defaults that a recipe can give.
+// Every operation has a name, keys and defaults that a recipe can use.
 func TestTable(t *testing.T) {
 	names := map[string]bool{}
 	for _, o := range Defaults() {

@@ -10,16 +10,16 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/resample"
 )
 
-// RandomResizedCrop cuts a rectangle out of an image and resizes it to the size
-// of a view. It is torchvision's RandomResizedCrop with bilinear interpolation.
+// RandomResizedCrop crops a rectangle from an image and resizes it to the size of a view. It is torchvision's
+// RandomResizedCrop with bilinear interpolation.
 type RandomResizedCrop struct {
-	Scale [2]float64 `yaml:"scale"` // least and largest area, as a fraction of the image's
-	Ratio [2]float64 `yaml:"ratio"` // least and largest width / height; log-uniform between
+	Scale [2]float64 `yaml:"scale"` // minimum and maximum area, as a fraction of the image's
+	Ratio [2]float64 `yaml:"ratio"` // minimum and maximum width / height; log-uniform in between
 }
 
 var randomResizedCrop = RandomResizedCrop{Scale: [2]float64{0.08, 1}, Ratio: [2]float64{3. / 4, 4. / 3}}
 
-// Box is a crop in pixels.
+// Box is a crop of an image, in pixels.
 type Box struct{ Top, Left, Height, Width int }
 
 // Name returns "random_resized_crop".
@@ -28,13 +28,12 @@ func (RandomResizedCrop) Name() string { return "random_resized_crop" }
 // Resizes marks a Resizer.
 func (RandomResizedCrop) Resizes() {}
 
-// Validate wants areas up to the whole image and positive ratios.
+// Validate checks that Scale is an interval within 0.01 to 1, and Ratio within 0.01 to 100.
 func (o RandomResizedCrop) Validate() error {
 	return cmp.Or(interval("scale", o.Scale, 0.01, 1), interval("ratio", o.Ratio, 0.01, 100))
 }
 
-// Draw is torchvision's get_params: ten tries, then the largest central crop
-// whose ratio is allowed.
+// Draw draws a crop like torchvision's get_params: ten attempts, then the largest center crop with an allowed ratio.
 func (o RandomResizedCrop) Draw(random *rand.Rand, height, width int) Box {
 	area := float64(height) * float64(width)
 	low, high := math.Log(o.Ratio[0]), math.Log(o.Ratio[1])
@@ -57,8 +56,7 @@ func (o RandomResizedCrop) Draw(random *rand.Rand, height, width int) Box {
 	return Box{Top: (height - h) / 2, Left: (width - w) / 2, Height: h, Width: w}
 }
 
-// Apply makes a view-sized image of the box. It panics if the box leaves the
-// image.
+// Apply crops the box and resizes it to the size of a view. It panics if the box extends beyond the image.
 func (RandomResizedCrop) Apply(m *Image, b Box) {
 	cropped := cut(m, b)
 	view := slices.Grow(m.spare[:0], m.Size*m.Size*3)[:m.Size*m.Size*3]
@@ -68,14 +66,13 @@ func (RandomResizedCrop) Apply(m *Image, b Box) {
 	m.Height, m.Width = m.Size, m.Size
 }
 
-// Transform draws and applies.
+// Transform draws the parameters and applies them.
 func (o RandomResizedCrop) Transform(m *Image, random *rand.Rand) {
 	o.Apply(m, o.Draw(random, m.Height, m.Width))
 }
 
-// cut moves the pixels of the box to the front of the image's buffer. The
-// resize filter must not see the pixels around it, because torchvision crops
-// before it resizes.
+// cut moves the pixels of the box to the front of the image's buffer. Torchvision crops before it resizes, so the
+// resize filter must not see the pixels around the box.
 func cut(m *Image, b Box) []uint8 {
 	if b.Top < 0 || b.Left < 0 || b.Height <= 0 || b.Width <= 0 || b.Top+b.Height > m.Height || b.Left+b.Width > m.Width {
 		panic(fmt.Sprintf("augment: crop %+v is empty or not inside the [%d %d 3] image", b, m.Height, m.Width))

@@ -5,8 +5,7 @@ import (
 	"math/rand/v2"
 )
 
-// Solarize inverts all bytes of at least a threshold. It is torchvision's
-// RandomSolarize.
+// Solarize inverts all bytes at or above a threshold. It is torchvision's RandomSolarize.
 type Solarize struct {
 	P         float64 `yaml:"p"`         // probability
 	Threshold int     `yaml:"threshold"` // 0..255
@@ -17,15 +16,15 @@ var solarize = Solarize{P: 0.5, Threshold: 128} // Pillow's threshold; torchvisi
 // Name returns "solarize".
 func (Solarize) Name() string { return "solarize" }
 
-// Validate wants a probability and a byte.
+// Validate checks that P is a probability and that Threshold is a byte.
 func (o Solarize) Validate() error {
 	return cmp.Or(within("p", o.P, 0, 1), within("threshold", float64(o.Threshold), 0, 255))
 }
 
-// Draw says whether to solarize.
+// Draw decides at random whether to solarize.
 func (o Solarize) Draw(random *rand.Rand, _, _ int) bool { return chance(random, o.P) }
 
-// Apply inverts the bytes, if so drawn.
+// Apply inverts the bytes if on is set.
 func (o Solarize) Apply(m *Image, on bool) {
 	if !on {
 		return
@@ -37,7 +36,7 @@ func (o Solarize) Apply(m *Image, on bool) {
 	}
 }
 
-// Transform draws and applies.
+// Transform draws the parameters and applies them.
 func (o Solarize) Transform(m *Image, random *rand.Rand) {
 	o.Apply(m, o.Draw(random, m.Height, m.Width))
 }

@@ -1,12 +1,9 @@
-// Package augment makes the views of self-supervised learning from 8-bit RGB
-// images.
+// Package augment makes views of 8-bit RGB images for self-supervised learning.
 //
-// A view is made by operations, one after the other, each of which draws from
-// random numbers what it then applies; normalisation comes last. The operations
-// equal those of torchvision.transforms on a PIL image byte for byte, including
-// the rounding to 8 bits between operations, so that models trained here and
-// there see the same images. Every operation has its own stream of random
-// numbers: adding, removing or changing one leaves what the others draw.
+// A view is the result of a sequence of random operations, followed by normalization. The operations are byte-for-byte
+// equal to those of torchvision.transforms on PIL images, including the rounding to 8 bits between operations, so
+// models trained with either see the same images. Every operation draws from its own random stream: adding, removing or
+// changing one does not affect the others.
 package augment
 
 import (
@@ -16,19 +13,17 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/rng"
 )
 
-// Worker makes views. It keeps the buffers they need, so making a view does not
-// allocate once they have grown to the largest image seen. A Worker must not be
-// used by two goroutines at once.
+// Worker makes views. It keeps its buffers, so making a view does not allocate once they have grown to the largest
+// image seen. A Worker is not safe for concurrent use.
 type Worker struct {
 	operations []Operation
-	streams    [][2]uint64 // of each operation
+	streams    [][2]uint64 // stream keys of the operations
 	table      normTable
 	image      Image
 }
 
-// NewWorker returns a worker for views of size x size pixels that operations
-// make, which must be valid. The mean, of R, G and B scaled to 0..1, is then
-// subtracted from them, and the rest divided by std.
+// NewWorker returns a worker for views of size x size pixels. The operations must be valid. Normalization subtracts
+// mean from R, G and B, scaled to 0..1, and divides by std.
 func NewWorker(operations []Operation, size int, mean, std [3]float32) *Worker {
 	return &Worker{
 		operations: slices.Clone(operations),
@@ -38,8 +33,7 @@ func NewWorker(operations []Operation, size int, mean, std [3]float32) *Worker {
 	}
 }
 
-// streams keys each operation by its name and by how many of that name come
-// before it.
+// streams keys each operation by its name and the number of earlier operations with that name.
 func streams(operations []Operation) (keys [][2]uint64) {
 	seen := map[string]uint64{}
 	for _, o := range operations {
@@ -49,10 +43,9 @@ func streams(operations []Operation) (keys [][2]uint64) {
 	return keys
 }
 
-// View writes to dst [size, size, 3] the normalised view of the image src
-// [height, width, 3]. The random numbers are from streams below the one that
-// random was last made to Seek. It panics if a buffer's length does not fit its
-// shape, or if no operation resizes and the image has not the size of a view.
+// View writes a normalized view of the image src [height, width, 3] to dst [size, size, 3]. It draws from streams below
+// the one of random's last Seek (see [rng.Generator.Below]). It panics if a buffer's length does not match its shape,
+// or if no operation resizes and the image does not have the size of a view.
 func (w *Worker) View(dst []float32, src []uint8, height, width int, random *rng.Generator) {
 	size := w.image.Size
 	if len(dst) != size*size*3 {
@@ -61,8 +54,7 @@ func (w *Worker) View(dst []float32, src []uint8, height, width int, random *rng
 	w.table.apply(dst, w.pixels(src, height, width, random))
 }
 
-// pixels is View without the normalisation. What it returns is valid until the
-// next view.
+// pixels is View without normalization. The result is valid until the next call.
 func (w *Worker) pixels(src []uint8, height, width int, random *rng.Generator) []uint8 {
 	if len(src) != height*width*3 {
 		panic(fmt.Sprintf("augment: source of %d bytes is not [%d %d 3]", len(src), height, width))

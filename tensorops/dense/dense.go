@@ -1,7 +1,6 @@
 // Package dense makes gorgonia tensors compute on the project's kernels: matrix products of tensors made with an
-// [Engine] run on its thread pool instead of gorgonia's own loops. What the packages beside it and the Beam transforms
-// hand to each other in memory as matrices are such tensors: float32, of shape (rows, columns), contiguous and
-// row-major.
+// [Engine] run on its thread pool instead of in gorgonia's own loops. The other packages of tensorops and the Beam
+// transforms pass matrices to each other as such tensors: float32, of shape (rows, columns), contiguous and row-major.
 package dense
 
 import (
@@ -21,39 +20,39 @@ type Engine struct {
 // NewEngine returns an engine that computes on p.
 func NewEngine(p *kernels.Pool) Engine { return Engine{pool: p} }
 
-// Pool is what the engine computes on.
+// Pool returns the thread pool that the engine computes on.
 func (e Engine) Pool() *kernels.Pool { return e.pool }
 
-// Matrix is a rows x cols matrix over data, row by row and without a copy, that computes on the engine. It panics if
-// there is no value, as a tensor cannot be empty, or if data has another length.
+// Matrix returns a row-major rows x cols matrix on the engine, backed by data without a copy. It panics if rows*cols is
+// 0, since tensors cannot be empty, or not the length of data.
 func (e Engine) Matrix(data []float32, rows, cols int) *tensor.Dense {
 	return tensor.New(tensor.WithShape(rows, cols), tensor.WithBacking(data), tensor.WithEngine(e))
 }
 
-// Of returns the engine that t was made with. Tensors of another engine are errors.
+// Of returns the engine of t. A tensor with another kind of engine is an error.
 func Of(t *tensor.Dense) (Engine, error) {
 	e, ok := t.Engine().(Engine)
 	if !ok {
-		return Engine{}, fmt.Errorf("dense: a tensor on %T; make it with dense.Engine.Matrix, or get it from record.Dense", t.Engine())
+		return Engine{}, fmt.Errorf("dense: the tensor's engine is a %T; make the tensor with dense.Engine.Matrix, or get it from record.Dense", t.Engine())
 	}
 	return e, nil
 }
 
-// Rows returns the values of a matrix, which share its memory, and its shape. What is not a contiguous row-major
-// matrix of float32 is an error.
+// Rows returns the values of a matrix, without copying, and its shape. It returns an error unless t is a contiguous,
+// row-major float32 matrix.
 func Rows(t *tensor.Dense) (data []float32, rows, cols int, err error) {
 	if t.Dtype() != tensor.Float32 || t.Dims() != 2 {
 		return nil, 0, 0, fmt.Errorf("expected a float32 matrix, got a tensor of %v with shape %v", t.Dtype(), t.Shape())
 	}
 	if t.RequiresIterator() || t.DataOrder().IsColMajor() {
-		return nil, 0, 0, fmt.Errorf("expected a contiguous row-major matrix, got strides %v for shape %v; materialise it first", t.Strides(), t.Shape())
+		return nil, 0, 0, fmt.Errorf("expected a contiguous row-major matrix, got strides %v for shape %v; materialize it first", t.Strides(), t.Shape())
 	}
 	rows, cols = t.Shape()[0], t.Shape()[1]
 	return t.Data().([]float32)[: rows*cols : rows*cols], rows, cols, nil
 }
 
-// MatMul sets out [m, n] to the product of a [m, k] and b [k, n], all float32; it is what tensor.MatMul, tensor.Dot and
-// Dense.MatMul call. a and b may be transposed by T, without a copy.
+// MatMul sets out [m, n] to the product of a [m, k] and b [k, n], all float32. tensor.MatMul, tensor.Dot and
+// Dense.MatMul call it. a and b may be transposed with T, which does not copy.
 func (e Engine) MatMul(a, b, out tensor.Tensor) error {
 	var m [3]matrix
 	for i, t := range []tensor.Tensor{a, b, out} {
@@ -64,27 +63,27 @@ func (e Engine) MatMul(a, b, out tensor.Tensor) error {
 	}
 	x, y, z := m[0], m[1], m[2]
 	if x.cols != y.rows || z.rows != x.rows || z.cols != y.cols {
-		return fmt.Errorf("dense: MatMul: shapes %v x %v -> %v do not fit", a.Shape(), b.Shape(), out.Shape())
+		return fmt.Errorf("dense: MatMul: shapes %v x %v -> %v do not match", a.Shape(), b.Shape(), out.Shape())
 	}
 	if z.trans {
-		return fmt.Errorf("dense: MatMul: the result is transposed; give a row-major one")
+		return fmt.Errorf("dense: MatMul: the result is transposed; pass a row-major one")
 	}
 	e.pool.Gemm(x.trans, y.trans, x.rows, y.cols, x.cols, x.data, x.stride, y.data, y.stride, z.data, z.stride, false)
 	return nil
 }
 
-// matrix is a tensor as Gemm takes it.
+// matrix describes a tensor by the arguments of Gemm.
 type matrix struct {
 	data       []float32
 	rows, cols int
-	stride     int // between stored rows
+	stride     int // between rows in memory
 	trans      bool
 }
 
 func asMatrix(t tensor.Tensor) (matrix, error) {
 	data, ok := t.Data().([]float32)
 	if !ok || t.Dims() != 2 {
-		return matrix{}, fmt.Errorf("is a %v of shape %v; give a float32 matrix", t.Dtype(), t.Shape())
+		return matrix{}, fmt.Errorf("is a %v of shape %v; pass a float32 matrix", t.Dtype(), t.Shape())
 	}
 	m := matrix{data: data, rows: t.Shape()[0], cols: t.Shape()[1]}
 	strides := t.Strides()

@@ -11,7 +11,7 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 )
 
-// TestMatMul compares with gorgonia's own product on small integers, which are exact in any order of summation.
+// TestMatMul compares with gorgonia's own product on small integers, whose sums are exact in any order.
 func TestMatMul(t *testing.T) {
 	pool := kernels.NewPool(2)
 	defer pool.Close()
@@ -54,10 +54,10 @@ func TestRejects(t *testing.T) {
 	engine := dense.NewEngine(pool)
 	a := engine.Matrix(make([]float32, 6), 2, 3)
 	doubles := tensor.New(tensor.WithShape(3, 2), tensor.Of(tensor.Float64))
-	require.ErrorContains(t, engine.MatMul(a, doubles, a), "give a float32 matrix")
-	require.ErrorContains(t, engine.MatMul(a, a, a), "do not fit")
+	require.ErrorContains(t, engine.MatMul(a, doubles, a), "pass a float32 matrix")
+	require.ErrorContains(t, engine.MatMul(a, a, a), "do not match")
 	_, err := dense.Of(doubles)
-	require.EqualError(t, err, "dense: a tensor on tensor.StdEng; make it with dense.Engine.Matrix, or get it from record.Dense")
+	require.EqualError(t, err, "dense: the tensor's engine is a tensor.StdEng; make the tensor with dense.Engine.Matrix, or get it from record.Dense")
 	_, _, _, err = dense.Rows(doubles)
 	require.EqualError(t, err, "expected a float32 matrix, got a tensor of float64 with shape (3, 2)")
 	_, _, _, err = dense.Rows(engine.Matrix(make([]float32, 6), 2, 3).ShallowClone())
@@ -68,7 +68,7 @@ func TestRejects(t *testing.T) {
 	require.ErrorContains(t, err, "expected a contiguous row-major matrix, got strides [3 1] for shape (2, 2)")
 }
 
-// TestRows shares memory with the tensor.
+// TestRows checks that the values share memory with the tensor.
 func TestRows(t *testing.T) {
 	pool := kernels.NewPool(1)
 	defer pool.Close()

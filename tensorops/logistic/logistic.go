@@ -10,44 +10,43 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/metrics"
 )
 
-// Config says how to fit.
+// Config configures [Fit].
 type Config struct {
-	// C holds the candidates for the inverse strength of the L2 penalty, in scikit-learn's unit, each above 0. A
-	// single one is taken as it is.
+	// C lists candidates for the inverse strength of the L2 penalty, scikit-learn's C, each above 0. A single one is used
+	// as is.
 	C []float64
-	// MaxIterations bounds the L-BFGS iterations of every fit.
+	// MaxIterations limits the L-BFGS iterations per fit.
 	MaxIterations int
-	// Tolerance ends a fit when no component of the gradient of the objective above is larger.
+	// Tolerance stops a fit when no component of the objective's gradient exceeds it.
 	Tolerance float64
 }
 
-// Default suits a few hundred to some ten thousand images: six powers of ten for C.
+// Default suits a few hundred to tens of thousands of images. Its candidates for C are six powers of ten.
 var Default = Config{C: []float64{1e-4, 1e-3, 1e-2, 1e-1, 1, 10}, MaxIterations: 300, Tolerance: 1e-5}
 
-// holdOut is the denominator of the share of training images on which C is chosen.
+// holdOut is the denominator of the fraction of training images that are held out to choose C.
 const holdOut = 5
 
 // Model is a fitted regression.
 type Model struct {
-	// Dim is the number of values of a feature vector and Classes the number of classes.
+	// Dim is the length of a feature vector and Classes the number of classes.
 	Dim, Classes int
-	// Mean and Scale, of length Dim, standardise: (x - Mean) * Scale.
+	// Mean and Scale, of length Dim, standardize features: (x - Mean) * Scale.
 	Mean, Scale []float32
-	// Weight is [Classes, Dim+1], on standardised features; the last column holds the intercepts.
+	// Weight is [Classes, Dim+1], for standardized features; the last column holds the intercepts.
 	Weight *tensor.Dense
-	// C is the chosen inverse strength of the penalty.
+	// C is the chosen inverse penalty strength.
 	C float64
 	// Loss is the mean cross-entropy on the training images, in nats.
 	Loss float64
-	// Iterations is the number of L-BFGS iterations of the final fit. Config.MaxIterations of them mean that it may
-	// not have converged.
+	// Iterations is the number of L-BFGS iterations of the final fit. If it equals Config.MaxIterations, the fit may not
+	// have converged.
 	Iterations int
 }
 
-// Fit fits a regression on features, [len(labels), dim], with labels in [0, classes). If there are several candidates
-// for C, every fifth image, in order of class and then of row, is held out, and the C with the highest accuracy there
-// (the smallest of equal ones) is used to fit all images. Shapes that do not fit, labels out of range and features that
-// are not finite are errors.
+// Fit fits a model to features, [len(labels), dim], with labels in [0, classes). With several candidates for C, it
+// holds out every fifth image, sorted by class and then row, and fits all images with the C of highest accuracy there
+// (on ties, the smallest). Mismatched shapes, labels out of range and non-finite features are errors.
 func Fit(features *tensor.Dense, labels []int64, classes int, cfg Config) (*Model, error) {
 	e, x, err := check(features)
 	if err != nil {
@@ -89,7 +88,7 @@ func choose(e dense.Engine, features matrix, labels []int64, classes int, cfg Co
 	candidates := slices.Sorted(slices.Values(cfg.C))
 	best, highest := candidates[0], -1.0
 	p := newProblem(e, kept, y, classes)
-	for _, c := range candidates { // each fit starts where the one before ended
+	for _, c := range candidates { // each fit starts where the previous one ended
 		m, err := p.fit(c, cfg)
 		if err != nil {
 			return 0, err
@@ -105,15 +104,14 @@ func choose(e dense.Engine, features matrix, labels []int64, classes int, cfg Co
 	return best, nil
 }
 
-// Predict returns the class with the highest probability (the lowest of equal ones) for every row of features,
-// [rows, Dim].
+// Predict returns the most probable class (on ties, the lowest) for every row of features, [rows, Dim].
 func (m *Model) Predict(features *tensor.Dense) ([]int64, error) {
 	e, x, err := check(features)
 	if err != nil {
 		return nil, err
 	}
 	if x.cols != m.Dim {
-		return nil, fmt.Errorf("logistic: features of %d values, the model was fitted on %d", x.cols, m.Dim)
+		return nil, fmt.Errorf("logistic: the features have %d values, but the model was fitted on %d", x.cols, m.Dim)
 	}
 	return m.predict(e, x)
 }
@@ -128,7 +126,7 @@ func (m *Model) predict(e dense.Engine, features matrix) ([]int64, error) {
 		return nil, fmt.Errorf("logistic: %w", err)
 	}
 	logits := make([]float32, features.rows*m.Classes)
-	x := e.Matrix(m.standardise(features), features.rows, m.Dim+1)
+	x := e.Matrix(m.standardize(features), features.rows, m.Dim+1)
 	if err := e.MatMul(x, weight, e.Matrix(logits, features.rows, m.Classes)); err != nil {
 		return nil, fmt.Errorf("logistic: %w", err)
 	}
@@ -149,14 +147,14 @@ func (c Config) Validate() error {
 		return fmt.Errorf("logistic: C is %v, must be one or more numbers above 0", c.C)
 	}
 	if c.MaxIterations < 1 || !(c.Tolerance > 0) {
-		return fmt.Errorf("logistic: at most %d iterations to tolerance %v, both must be above 0", c.MaxIterations, c.Tolerance)
+		return fmt.Errorf("logistic: MaxIterations is %d and Tolerance %v, both must be above 0", c.MaxIterations, c.Tolerance)
 	}
 	return nil
 }
 
 func checkLabels(rows int, labels []int64, classes int) error {
 	if rows != len(labels) {
-		return fmt.Errorf("logistic: %d rows of features for %d labels, must be as many", rows, len(labels))
+		return fmt.Errorf("logistic: %d rows of features but %d labels, must be equally many", rows, len(labels))
 	}
 	for i, l := range labels {
 		if l < 0 || l >= int64(classes) {
@@ -166,7 +164,7 @@ func checkLabels(rows int, labels []int64, classes int) error {
 	return nil
 }
 
-// matrix is the rows of a tensor; unlike one it may have none.
+// matrix holds the rows of a tensor; unlike a tensor it may be empty.
 type matrix struct {
 	data       []float32
 	rows, cols int
@@ -179,7 +177,7 @@ func (m *matrix) add(row []float32) {
 	m.rows++
 }
 
-// check returns the engine and the rows of features, all finite.
+// check returns the engine and the rows of features, after checking that all are finite.
 func check(features *tensor.Dense) (dense.Engine, matrix, error) {
 	e, err := dense.Of(features)
 	if err != nil {

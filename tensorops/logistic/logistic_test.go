@@ -16,12 +16,12 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/metrics"
 )
 
-// matrix is data as rows of dim values on the engine of p.
+// matrix returns data as rows of dim values on an engine of p.
 func matrix(p *kernels.Pool, data []float32, dim int) *tensor.Dense {
 	return dense.NewEngine(p).Matrix(data, len(data)/dim, dim)
 }
 
-// at is the default configuration with the given C.
+// at returns the default configuration with the given C.
 func at(c ...float64) logistic.Config {
 	cfg := logistic.Default
 	cfg.C = c
@@ -59,12 +59,12 @@ func TestAgainstScikitLearn(t *testing.T) {
 	}
 }
 
-// clouds draws rows around one centre a class, at the given distance in units of the noise.
+// clouds draws rows around one center per class, at the given distance in units of the noise.
 func clouds(seed uint64, rows, dim, classes int, distance float64) ([]float32, []int64) {
-	centres := rand.New(rand.NewPCG(1, 1))
+	centers := rand.New(rand.NewPCG(1, 1))
 	c := make([]float64, classes*dim)
 	for i := range c {
-		c[i] = distance * centres.NormFloat64() / math.Sqrt(float64(dim))
+		c[i] = distance * centers.NormFloat64() / math.Sqrt(float64(dim))
 	}
 	random := rand.New(rand.NewPCG(2, seed))
 	x, labels := make([]float32, rows*dim), make([]int64, rows)
@@ -77,8 +77,8 @@ func clouds(seed uint64, rows, dim, classes int, distance float64) ([]float32, [
 	return x, labels
 }
 
-// TestFewImages fits problems with fewer images than dimensions: every fit ends, and as all of them are separable, a
-// weak penalty leaves no error on the training images.
+// TestFewImages fits problems with fewer images than dimensions: every fit terminates, and since all are separable, a
+// weak penalty leaves no training errors.
 func TestFewImages(t *testing.T) {
 	pool := kernels.NewPool(1)
 	defer pool.Close()
@@ -97,8 +97,8 @@ func TestFewImages(t *testing.T) {
 	}
 }
 
-// TestChoosesC checks that C is found in a noisy problem, where a weak penalty overfits, that the choice ends in the
-// very fit which that C alone gives, and that threads change no bit.
+// TestChoosesC checks that a good C is found in a noisy problem, where a weak penalty overfits, that the result equals
+// a fit with that C alone, and that it is bitwise the same for any number of threads.
 func TestChoosesC(t *testing.T) {
 	const dim, classes = 60, 5
 	x, labels := clouds(3, 300, dim, classes, 2)
@@ -124,7 +124,8 @@ func TestChoosesC(t *testing.T) {
 	require.Greater(t, accuracy(m), 0.7)
 }
 
-// TestSeparable fits what a hyperplane separates without an error, with absent classes and fewer rows than a fold.
+// TestSeparable fits linearly separable classes without training errors, with absent classes and fewer rows than a
+// fold.
 func TestSeparable(t *testing.T) {
 	pool := kernels.NewPool(1)
 	defer pool.Close()
@@ -153,13 +154,13 @@ func TestErrors(t *testing.T) {
 		labels []int64
 		cfg    logistic.Config
 	}{
-		{"logistic: 2 rows of features for 1 labels, must be as many", x, labels[:1], logistic.Default},
+		{"logistic: 2 rows of features but 1 labels, must be equally many", x, labels[:1], logistic.Default},
 		{"logistic: label of row 1 is -1, must be in [0, 2)", x, []int64{0, -1}, logistic.Default},
 		{"logistic: features have a +Inf in row 1, column 0; did the model that made them diverge?", matrix(pool, []float32{1, 1, inf, 1}, 2), labels, logistic.Default},
-		{"logistic: dense: a tensor on tensor.StdEng; make it with dense.Engine.Matrix, or get it from record.Dense", tensor.New(tensor.WithShape(2, 2), tensor.Of(tensor.Float32)), labels, logistic.Default},
+		{"logistic: dense: the tensor's engine is a tensor.StdEng; make the tensor with dense.Engine.Matrix, or get it from record.Dense", tensor.New(tensor.WithShape(2, 2), tensor.Of(tensor.Float32)), labels, logistic.Default},
 		{"logistic: C is [], must be one or more numbers above 0", x, labels, at()},
 		{"logistic: C is [1 0], must be one or more numbers above 0", x, labels, at(1, 0)},
-		{"logistic: at most 0 iterations to tolerance 0, both must be above 0", x, labels, logistic.Config{C: []float64{1}}},
+		{"logistic: MaxIterations is 0 and Tolerance 0, both must be above 0", x, labels, logistic.Config{C: []float64{1}}},
 	} {
 		_, err := logistic.Fit(c.x, c.labels, 2, c.cfg)
 		require.EqualError(t, err, c.want)
@@ -167,7 +168,7 @@ func TestErrors(t *testing.T) {
 	m, err := logistic.Fit(x, labels, 2, at(1))
 	require.NoError(t, err)
 	_, err = m.Predict(matrix(pool, []float32{1, 2, 3}, 3))
-	require.EqualError(t, err, "logistic: features of 3 values, the model was fitted on 2")
+	require.EqualError(t, err, "logistic: the features have 3 values, but the model was fitted on 2")
 }
 
 func BenchmarkFit(b *testing.B) {

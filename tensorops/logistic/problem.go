@@ -13,49 +13,49 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/nn"
 )
 
-// problem is the objective on one training set. Matrix products are float32; parameters, probabilities' logarithms and
-// sums over images are float64.
+// problem is the objective on one training set. Matrix products are float32; parameters, log probabilities and sums
+// over images are float64.
 type problem struct {
 	engine dense.Engine
 	loss   *nn.CrossEntropy
-	model  Model         // all but what depends on C
-	x      *tensor.Dense // [rows, dim+1] standardised, the last column 1
+	model  Model         // the fields that do not depend on C
+	x      *tensor.Dense // [rows, dim+1] standardized, the last column 1
 	labels []int64
 
-	weight  operand // [classes, dim+1], at rounded
+	weight  operand // [classes, dim+1], at as float32
 	logits  operand // [rows, classes]
-	errors  operand // [rows, classes], the loss's gradient by the logits
-	product operand // [classes, dim+1], and by the weights
+	errors  operand // [rows, classes], gradient of the loss with respect to the logits
+	product operand // [classes, dim+1], gradient of the loss with respect to the weights
 
 	c         float64
-	at        []float64 // the parameters, [classes, dim+1], that the following belong to
+	at        []float64 // [classes, dim+1], the parameters where the fields below were evaluated
 	entropy   float64   // mean cross-entropy
 	objective float64
 	gradient  []float64 // of the objective
 	valid     bool
-	failed    error // of a product
+	failed    error // of a matrix product
 }
 
-// operand is a matrix, its transpose and the values of both.
+// operand is a matrix and its transpose, with shared values.
 type operand struct {
-	data          []float32
-	plain, turned *tensor.Dense
+	data              []float32
+	plain, transposed *tensor.Dense
 }
 
 func newOperand(e dense.Engine, rows, cols int) operand {
 	data := make([]float32, rows*cols)
-	turned := e.Matrix(data, rows, cols)
-	if err := turned.T(); err != nil {
-		panic(err) // no axes are given that could be wrong
+	transposed := e.Matrix(data, rows, cols)
+	if err := transposed.T(); err != nil {
+		panic(err) // T fails only on invalid axes
 	}
-	return operand{data, e.Matrix(data, rows, cols), turned}
+	return operand{data, e.Matrix(data, rows, cols), transposed}
 }
 
 func newProblem(e dense.Engine, features matrix, labels []int64, classes int) *problem {
 	rows, width := features.rows, features.cols+1
 	p := &problem{engine: e, labels: labels, model: Model{Dim: features.cols, Classes: classes}}
 	p.model.Mean, p.model.Scale = moments(features)
-	p.x = e.Matrix(p.model.standardise(features), rows, width)
+	p.x = e.Matrix(p.model.standardize(features), rows, width)
 	p.weight, p.product = newOperand(e, classes, width), newOperand(e, classes, width)
 	p.logits, p.errors = newOperand(e, rows, classes), newOperand(e, rows, classes)
 	p.at, p.gradient = make([]float64, classes*width), make([]float64, classes*width)
@@ -63,7 +63,7 @@ func newProblem(e dense.Engine, features matrix, labels []int64, classes int) *p
 	return p
 }
 
-// fit minimises the objective, starting from the parameters of the fit before (at first zeros).
+// fit minimizes the objective, starting from the parameters of the previous fit (initially zeros).
 func (p *problem) fit(c float64, cfg Config) (*Model, error) {
 	p.c, p.valid = c, false
 	result, err := optimize.Minimize(
@@ -77,11 +77,11 @@ func (p *problem) fit(c float64, cfg Config) (*Model, error) {
 			MajorIterations:   cfg.MaxIterations,
 			Converger:         &optimize.FunctionConverge{Relative: 1e-7, Iterations: 5},
 		},
-		// Its bisection halves an interval until nothing is left of it. optimize.MoreThuente forgets that it has bracketed
-		// the minimum and can walk for ever where float32's rounding hides the slope.
+		// Bisection always terminates. optimize.MoreThuente forgets that it has bracketed the minimum and can loop forever
+		// where float32 rounding hides the slope.
 		&optimize.LBFGS{Linesearcher: &optimize.Bisection{}},
 	)
-	// A line search without progress has met the rounding of float32: the minimum is reached as closely as can be.
+	// A line search without progress has reached the precision of float32: this is as close to the minimum as possible.
 	if err != nil && !errors.Is(err, optimize.ErrLinesearcherFailure) && !errors.Is(err, optimize.ErrNoProgress) {
 		return nil, fmt.Errorf("logistic: L-BFGS with C = %v: %w", c, err)
 	}
@@ -105,10 +105,10 @@ func (p *problem) evaluate(w []float64) {
 	for i, v := range w {
 		p.weight.data[i] = float32(v)
 	}
-	p.multiply(p.x, p.weight.turned, p.logits.plain)
+	p.multiply(p.x, p.weight.transposed, p.logits.plain)
 	clear(p.errors.data)
 	p.entropy = p.loss.Loss(p.logits.data, p.labels, p.errors.data, 1)
-	p.multiply(p.errors.turned, p.x, p.product.plain)
+	p.multiply(p.errors.transposed, p.x, p.product.plain)
 
 	squares, strength, width := 0.0, 1/(p.c*float64(len(p.labels))), p.model.Dim+1
 	for i, v := range w {
@@ -127,8 +127,8 @@ func (p *problem) multiply(a, b, out *tensor.Dense) {
 	}
 }
 
-// moments returns the mean of every column and the factor that brings its standard deviation to 1. Columns that do not
-// vary by more than float32's rounding keep the factor 1.
+// moments returns the mean of every column and the factor that scales its standard deviation to 1. The factor is 1 for
+// columns that vary no more than float32 rounding.
 func moments(features matrix) (mean, scale []float32) {
 	x, dim, rows := features.data, features.cols, float64(features.rows)
 	sums, squares := make([]float64, dim), make([]float64, dim)
@@ -150,8 +150,8 @@ func moments(features matrix) (mean, scale []float32) {
 	return mean, scale
 }
 
-// standardise returns features as [rows, Dim+1], with a column of ones for the intercepts.
-func (m *Model) standardise(features matrix) []float32 {
+// standardize returns standardized features, [rows, Dim+1] with a column of ones for the intercepts.
+func (m *Model) standardize(features matrix) []float32 {
 	x := make([]float32, 0, features.rows*(m.Dim+1))
 	for i := range features.rows {
 		for j, v := range features.row(i) {

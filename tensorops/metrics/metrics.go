@@ -1,8 +1,8 @@
-// Package metrics measures predictions of classes.
+// Package metrics computes metrics of class predictions.
 package metrics
 
-// Accuracy is the fraction of predictions that are right (top-1). It is 0 if there are none; pred and labels are
-// equally long.
+// Accuracy returns the top-1 accuracy: the fraction of correct predictions, 0 if there are none. pred and labels have
+// the same length.
 func Accuracy(pred, labels []int64) float64 {
 	if len(labels) == 0 {
 		return 0
@@ -16,8 +16,8 @@ func Accuracy(pred, labels []int64) float64 {
 	return float64(right) / float64(len(labels))
 }
 
-// MeanPerClass is the mean over classes of the accuracy on a class's images. Labels are in [0, classes); classes
-// without an image do not count.
+// MeanPerClass returns the accuracy per class, averaged over the classes. Labels are in [0, classes); classes without
+// images do not count.
 func MeanPerClass(pred, labels []int64, classes int) float64 {
 	right, images := make([]float64, classes), make([]float64, classes)
 	for i, p := range pred {

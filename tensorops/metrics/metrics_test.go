@@ -8,7 +8,7 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/metrics"
 )
 
-// Those of package nearest compare with scikit-learn.
+// The tests of package nearest compare with scikit-learn.
 func TestFewPredictions(t *testing.T) {
 	require.Zero(t, metrics.Accuracy(nil, nil))
 	require.Zero(t, metrics.MeanPerClass(nil, nil, 3))

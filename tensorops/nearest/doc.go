@@ -1,11 +1,10 @@
-// Package nearest is exact nearest-neighbour search and classification on dense features: [Search] for the rows of
-// highest inner product, [Classify] and [LeaveOneOut] for what they vote for.
+// Package nearest does exact nearest-neighbor search and kNN classification on dense features: [Search] finds the rows
+// with the highest inner product; [Classify] and [LeaveOneOut] predict the class that these vote for.
 //
-// Classification is the weighted vote of Wu et al. 2018 (arXiv 1805.01978) that DINO and most self-supervised work
-// reports: the K training images with the highest cosine similarity vote for their class with weight
+// Classification is the weighted vote of Wu et al. 2018 (arXiv 1805.01978), which DINO and most self-supervised work
+// report: the K training images with the highest cosine similarity vote for their class with weight
 // exp(similarity/Temperature).
 //
-// Matrices are tensors of package dense and computed on their engine. Results are the same from run to run and for any
-// number of threads: of equal similarities the lower index is the nearer neighbour, and of equal votes the lower class
-// wins.
+// Matrices are tensors of package dense; computation runs on their engine. Results are the same from run to run and for
+// any number of threads: ties in similarity go to the lower index, ties in votes to the lower class.
 package nearest

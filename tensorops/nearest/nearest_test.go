@@ -42,7 +42,7 @@ func load(t *testing.T) (g golden) {
 	return g
 }
 
-// matrix is data as rows of dim values on the engine of p.
+// matrix returns data as rows of dim values on an engine of p.
 func matrix(p *kernels.Pool, data []float32, dim int) *tensor.Dense {
 	return dense.NewEngine(p).Matrix(data, len(data)/dim, dim)
 }
@@ -75,7 +75,7 @@ func TestSearchAgainstNumpy(t *testing.T) {
 	require.InDeltaSlice(t, g.Similarity, n.Similarity, 1e-4)
 }
 
-// TestSearchProperties compares with sorting all products, on small integers: products are exact and ties abound.
+// TestSearchProperties compares with sorting all products, on small integers: products are exact and ties frequent.
 func TestSearchProperties(t *testing.T) {
 	pool := kernels.NewPool(3)
 	defer pool.Close()
@@ -126,7 +126,7 @@ func bySorting(base []float32, dim int, query []float32, k int, others bool) *ne
 	return want
 }
 
-// TestSearchAcrossBlocks uses more rows than one block of the search holds, with copies far apart.
+// TestSearchAcrossBlocks uses more rows than fit into one block of the search, with duplicates far apart.
 func TestSearchAcrossBlocks(t *testing.T) {
 	const rows, dim, k = 5000, 3, 4
 	random := rand.New(rand.NewPCG(1, 2))
@@ -160,7 +160,7 @@ func TestTies(t *testing.T) {
 	labels := []int64{2, 1, 1, 2}
 	pred, err := nearest.Classify(same, labels, 3, query, nearest.Config{K: 1})
 	require.NoError(t, err)
-	require.Equal(t, []int64{2}, pred, "the first of equal neighbours is the nearest")
+	require.Equal(t, []int64{2}, pred, "the first of equal neighbors is the nearest")
 	pred, err = nearest.Classify(same, labels, 3, query, nearest.Default)
 	require.NoError(t, err)
 	require.Equal(t, []int64{1}, pred, "the lowest of equal classes wins")
@@ -193,12 +193,12 @@ func TestErrors(t *testing.T) {
 	}{
 		{"nearest: K is 0, must be at least 1 (nearest.Default has 20)", x, x, []int64{0, 1}, nearest.Config{}},
 		{"nearest: temperature is NaN, must be finite and at least 0 (0 is majority vote)", x, x, []int64{0, 1}, nearest.Config{K: 1, Temperature: math.NaN()}},
-		{"nearest: train has 2 rows for 3 labels, must be as many", x, x, []int64{0, 1, 1}, nearest.Default},
-		{"nearest: train: expected a contiguous row-major matrix, got strides [1 2] for shape (2, 2); materialise it first", transposed, x, []int64{0, 1}, nearest.Default},
+		{"nearest: train has 2 rows but 3 labels, must be equally many", x, x, []int64{0, 1, 1}, nearest.Default},
+		{"nearest: train: expected a contiguous row-major matrix, got strides [1 2] for shape (2, 2); materialize it first", transposed, x, []int64{0, 1}, nearest.Default},
 		{"nearest: label of row 1 of train is 2, must be in [0, 2)", x, x, []int64{0, 2}, nearest.Default},
 		{"nearest: cannot search the 20 nearest of 2 rows of 2 values for 1 rows of 3", x, matrix(pool, []float32{1, 2, 3}, 3), []int64{0, 1}, nearest.Default},
 		{"nearest: query: a NaN in row 1, column 0; did the model that made the features diverge?", x, matrix(pool, []float32{1, 1, nan, 1}, 2), []int64{0, 1}, nearest.Default},
-		{"nearest: query: dense: a tensor on tensor.StdEng; make it with dense.Engine.Matrix, or get it from record.Dense", x, tensor.New(tensor.WithShape(2, 2), tensor.Of(tensor.Float32)), []int64{0, 1}, nearest.Default},
+		{"nearest: query: dense: the tensor's engine is a tensor.StdEng; make the tensor with dense.Engine.Matrix, or get it from record.Dense", x, tensor.New(tensor.WithShape(2, 2), tensor.Of(tensor.Float32)), []int64{0, 1}, nearest.Default},
 	} {
 		_, err := nearest.Classify(c.train, c.labels, 2, c.query, c.cfg)
 		require.EqualError(t, err, c.want)

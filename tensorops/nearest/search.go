@@ -12,28 +12,28 @@ import (
 
 // Neighbours are the results of a search, nearest first.
 type Neighbours struct {
-	// K is the number of neighbours per query.
+	// K is the number of neighbors per query.
 	K int
-	// Index is [queries, K] row-major: rows of the base, -1 where there are fewer than K.
+	// Index is [queries, K] row-major: rows of base, -1 where there are fewer than K.
 	Index []int32
 	// Similarity is [queries, K] row-major: inner products, -Inf where Index is -1.
 	Similarity []float32
 }
 
-// Rows of queries and of the base whose products are computed at once; 4 MiB of scratch.
+// The numbers of rows of the queries and the base per block of products; a block takes 4 MiB.
 const (
 	queryBlock = 512
 	baseBlock  = 2048
 )
 
-// Search finds, for every row of query, the k rows of base with the largest inner product, exactly (as faiss's
-// IndexFlatIP does). base is [rows, dim] and query [queries, dim]. For cosine similarity give it rows of length 1, see
-// [Normalize]. A similarity that is not a number is never a neighbour. Shapes that do not fit and k < 1 are errors.
+// Search finds, for every row of query, the k rows of base with the highest inner product, exactly (like faiss's
+// IndexFlatIP). base is [rows, dim] and query [queries, dim]. For cosine similarity, [Normalize] both first. Rows whose
+// similarity is NaN are never neighbors. Mismatched shapes and k < 1 are errors.
 func Search(base, query *tensor.Dense, k int) (*Neighbours, error) {
 	return search(base, query, k, false)
 }
 
-// SearchOthers is [Search] for every row of base among all rows but itself.
+// SearchOthers is [Search] for every row of base among all other rows.
 func SearchOthers(base *tensor.Dense, k int) (*Neighbours, error) {
 	return search(base, base, k, true)
 }
@@ -82,8 +82,8 @@ func search(base, query *tensor.Dense, k int, others bool) (*Neighbours, error) 
 	return found, nil
 }
 
-// keepLargest merges the similarities of rows first, first+1, ... into the largest so far, both in descending order. A
-// new one goes behind those equal to it, so the lower index stays in front.
+// keepLargest merges the similarities of rows first, first+1, ... into the largest so far, which are in descending
+// order. A new one is inserted after equal ones, so the lower index stays first.
 func keepLargest(largest []float32, index []int32, row []float32, first int) {
 	last := len(largest) - 1
 	worst := largest[last]
@@ -98,8 +98,8 @@ func keepLargest(largest []float32, index []int32, row []float32, first int) {
 	}
 }
 
-// Normalize returns the rows of x scaled to Euclidean length 1, on the same engine. Rows of zeros stay. A value that is
-// not finite is an error.
+// Normalize returns the rows of x scaled to unit Euclidean length, on the same engine. Zero rows stay zero. A
+// non-finite value is an error.
 func Normalize(x *tensor.Dense) (*tensor.Dense, error) {
 	e, err := dense.Of(x)
 	if err != nil {

@@ -7,16 +7,15 @@ import (
 	"gorgonia.org/tensor"
 )
 
-// Config says how neighbours vote.
+// Config configures kNN classification.
 type Config struct {
-	// K is the number of neighbours, at least 1. Where there are fewer training images, all of them vote.
+	// K is the number of neighbors, at least 1. With fewer training images, all of them vote.
 	K int
-	// Temperature divides the cosine similarity in a vote's weight exp(similarity/Temperature). With 0 every
-	// neighbour has the same weight, which is plain majority vote.
+	// Temperature is the T in a vote's weight exp(similarity/T). With 0 every vote has the same weight: a majority vote.
 	Temperature float64
 }
 
-// Default is the setting of the literature: 20 neighbours at temperature 0.07.
+// Default is the usual setting in the literature: 20 neighbors, temperature 0.07.
 var Default = Config{K: 20, Temperature: 0.07}
 
 // Validate returns an error if a field is out of range.
@@ -30,9 +29,9 @@ func (c Config) Validate() error {
 	return nil
 }
 
-// Classify predicts the class of every row of query from the labelled rows of train, by cosine similarity. train is
-// [len(labels), dim] and query [queries, dim]; labels are in [0, classes). It returns one class per query row. Shapes
-// that do not fit, labels out of range and features that are not finite are errors.
+// Classify predicts the class of every row of query from the labeled rows of train, by cosine similarity. train is
+// [len(labels), dim] and query [queries, dim]; labels are in [0, classes). It returns one class per query row.
+// Mismatched shapes, labels out of range and non-finite features are errors.
 func Classify(train *tensor.Dense, labels []int64, classes int, query *tensor.Dense, cfg Config) ([]int64, error) {
 	base, err := prepare("train", train, labels, classes, cfg)
 	if err != nil {
@@ -49,8 +48,8 @@ func Classify(train *tensor.Dense, labels []int64, classes int, query *tensor.De
 	return vote(found, labels, classes, cfg), nil
 }
 
-// LeaveOneOut predicts the class of every row of features from all the other rows, as [Classify] would. features is
-// [len(labels), dim]; it takes at least two rows.
+// LeaveOneOut predicts the class of every row of features from all other rows, as [Classify] would. features is
+// [len(labels), dim], with at least two rows.
 func LeaveOneOut(features *tensor.Dense, labels []int64, classes int, cfg Config) ([]int64, error) {
 	x, err := prepare("features", features, labels, classes, cfg)
 	if err != nil {
@@ -66,7 +65,7 @@ func LeaveOneOut(features *tensor.Dense, labels []int64, classes int, cfg Config
 	return vote(found, labels, classes, cfg), nil
 }
 
-// prepare checks labelled features and normalises them.
+// prepare validates labeled features and normalizes them.
 func prepare(name string, x *tensor.Dense, labels []int64, classes int, cfg Config) (*tensor.Dense, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -76,7 +75,7 @@ func prepare(name string, x *tensor.Dense, labels []int64, classes int, cfg Conf
 		return nil, fmt.Errorf("nearest: %s: %w", name, err)
 	}
 	if rows := x.Shape()[0]; rows != len(labels) {
-		return nil, fmt.Errorf("nearest: %s has %d rows for %d labels, must be as many", name, rows, len(labels))
+		return nil, fmt.Errorf("nearest: %s has %d rows but %d labels, must be equally many", name, rows, len(labels))
 	}
 	for i, l := range labels {
 		if l < 0 || l >= int64(classes) {
@@ -86,7 +85,7 @@ func prepare(name string, x *tensor.Dense, labels []int64, classes int, cfg Conf
 	return unit, nil
 }
 
-// vote turns neighbours into classes.
+// vote returns the classes that the neighbors vote for.
 func vote(n *Neighbours, labels []int64, classes int, cfg Config) []int64 {
 	pred := make([]int64, len(n.Index)/n.K)
 	votes := make([]float64, classes)
@@ -99,7 +98,7 @@ func vote(n *Neighbours, labels []int64, classes int, cfg Config) []int64 {
 			}
 			weight := 1.0
 			if cfg.Temperature > 0 {
-				// Relative to the nearest one, so that no temperature makes the weights overflow.
+				// Relative to the nearest one, so that the weights do not overflow at any temperature.
 				weight = math.Exp((float64(sims[r]) - float64(sims[0])) / cfg.Temperature)
 			}
 			votes[labels[i]] += weight

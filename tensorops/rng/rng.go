@@ -1,7 +1,6 @@
-// Package rng gives every random decision its own stream of numbers, keyed by
-// what the decision is about and never by when it is taken. Two workers that
-// draw for the same image therefore agree, and a resumed run continues with
-// the numbers it would have drawn.
+// Package rng gives every random decision its own random stream, keyed by what the decision is about and never by when
+// it is made. Two workers that draw for the same image therefore agree, and a resumed run draws the same numbers as an
+// uninterrupted one.
 package rng
 
 import (
@@ -9,55 +8,53 @@ import (
 	"math/rand/v2"
 )
 
-// Purposes keep streams apart that are keyed by the same indices.
+// Purposes separate streams that are keyed by the same indices.
 const (
 	Weights  uint64 = iota + 1 // initial weights
 	Order                      // order of the training images
-	Subset                     // which subset a step trains
+	Subset                     // which subset a step trains on
 	View                       // augmentation of one view of one image
-	Centroid                   // k-means starting points
+	Centroid                   // initial k-means centroids
 	Sample                     // any other random sample of rows
 )
 
-// New returns the stream for a seed and a key: a purpose, then indices. The
-// same arguments give the same numbers on every machine.
+// New returns the stream for a seed and a key: a purpose, then indices. The same arguments yield the same numbers on
+// every machine.
 func New(seed uint64, key ...uint64) *rand.Rand {
 	g := NewGenerator()
 	g.Seek(seed, key...)
 	return g.Rand
 }
 
-// Name makes a key of a name, for decisions that are told apart by what they
-// are called: the 64-bit FNV-1a hash.
+// Name turns a name into a key: its 64-bit FNV-1a hash.
 func Name(name string) uint64 {
 	h := fnv.New64a()
 	h.Write([]byte(name))
 	return h.Sum64()
 }
 
-// Generator gives the numbers of one stream after the other, without a new
-// generator for each. It must not be used by two goroutines at once.
+// Generator draws from one stream after another without allocating a generator for each. It is not safe for concurrent
+// use.
 type Generator struct {
 	*rand.Rand
 	source *rand.PCG
 	at     state // of the last Seek
 }
 
-// NewGenerator returns a generator whose first use is Seek.
+// NewGenerator returns a generator. Call Seek before drawing.
 func NewGenerator() *Generator {
 	source := rand.NewPCG(0, 0)
 	return &Generator{Rand: rand.New(source), source: source}
 }
 
-// Seek goes to the beginning of the stream that New returns. It does not
-// allocate.
+// Seek moves to the beginning of the stream that [New] returns for the same arguments. It does not allocate.
 func (g *Generator) Seek(seed uint64, key ...uint64) {
 	g.at = state{mix(seed), mix(seed + 0x6a09e667f3bcc909)}.with(key)
 	g.source.Seed(g.at.a, g.at.b)
 }
 
-// Below goes to the beginning of the stream whose key is that of the last Seek
-// followed by key, which makes the many streams of one thing cheap to reach.
+// Below moves to the beginning of the stream whose key is that of the last Seek followed by key. It is a cheap way to
+// reach many streams with a common prefix.
 func (g *Generator) Below(key ...uint64) {
 	to := g.at.with(key)
 	g.source.Seed(to.a, to.b)

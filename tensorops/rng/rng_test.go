@@ -15,8 +15,7 @@ func TestSameKeySameNumbers(t *testing.T) {
 	}
 }
 
-// The numbers of a stream are part of what a seed stands for: these are of the
-// first version.
+// The numbers of a stream are part of what a seed means and must not change: these are from the first version.
 func TestNumbersStay(t *testing.T) {
 	r := rng.New(1, rng.View, 2, 3)
 	for _, want := range []uint64{0x6aa71261429c088a, 0xd206e26fb7c5d29d, 0x3eb2bc1d5f23e525} {
@@ -24,7 +23,7 @@ func TestNumbersStay(t *testing.T) {
 	}
 }
 
-// A generator gives a stream's numbers wherever it was before.
+// A generator yields a stream's numbers, whatever it drew before.
 func TestSeek(t *testing.T) {
 	g := rng.NewGenerator()
 	for step := range uint64(3) {
@@ -39,8 +38,7 @@ func TestSeek(t *testing.T) {
 	require.Zero(t, testing.AllocsPerRun(3, func() { g.Seek(7, rng.View, 1, 2) }))
 }
 
-// Below is Seek with a longer key, from wherever the stream of the shorter one
-// has got to.
+// Below is Seek with a longer key, however many numbers were drawn since Seek.
 func TestBelow(t *testing.T) {
 	g := rng.NewGenerator()
 	g.Seek(7, rng.View, 3)
@@ -58,8 +56,8 @@ func TestName(t *testing.T) {
 	require.Equal(t, uint64(0x85944171f73967e8), rng.Name("foobar"))
 }
 
-// Streams whose keys differ in one place must be unrelated: the correlation of
-// their uniforms stays within four standard errors of zero.
+// Streams whose keys differ in one place must be independent: the correlation of their uniforms stays within four
+// standard errors of zero.
 func TestNeighbouringKeysAreUnrelated(t *testing.T) {
 	keys := [][]uint64{{1, 2, 3}, {1, 2, 4}, {1, 3, 2}, {2, 2, 3}, {1, 2}, {1, 2, 3, 0}}
 	const n = 4096

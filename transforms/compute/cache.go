@@ -2,30 +2,28 @@ package compute
 
 import "sync"
 
-// Cache keeps what was computed for the DoFns of this process, up to a number of
-// bytes: the oldest goes first, the newest stays whatever its size. What is asked
-// for while it is being computed is waited for.
+// Cache keeps computed values for the DoFns of this process, up to a number of bytes. It evicts the oldest first and
+// always keeps the newest, whatever its size. Concurrent requests for a key share one computation.
 type Cache[T any] struct {
 	limit int
 
 	mu    sync.Mutex
 	items map[string]func() (T, error) // computed or being computed
 	order []sized                      // the computed ones, oldest first
-	bytes int                          // of all of them
+	bytes int                          // total size of the computed ones
 }
 
-// NewCache makes an empty cache of so many bytes.
+// NewCache returns an empty cache with a capacity of so many bytes.
 func NewCache[T any](bytes int) *Cache[T] { return &Cache[T]{limit: bytes} }
 
-// sized is an item's key and how many bytes it has.
+// sized is an item's key and its size.
 type sized struct {
 	key   string
 	bytes int
 }
 
-// Get returns what compute returned for the key, which also says how many bytes
-// it has. Errors are not kept. Where compute calls Run, do not call Get from work
-// of Run: they would wait for each other.
+// Get returns the value for key, calling compute on a miss; compute also returns the value's size. Errors are not
+// cached. If compute calls Run, do not call Get from inside Run: they would deadlock.
 func (c *Cache[T]) Get(key string, compute func() (value T, bytes int, err error)) (T, error) {
 	c.mu.Lock()
 	item, ok := c.items[key]
@@ -42,7 +40,7 @@ func (c *Cache[T]) Get(key string, compute func() (value T, bytes int, err error
 
 func (c *Cache[T]) fill(key string, compute func() (T, int, error)) (value T, err error) {
 	computed, bytes := false, 0
-	defer func() { // also of a panic
+	defer func() { // runs after a panic, too
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if !computed {

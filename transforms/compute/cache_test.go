@@ -10,8 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestOnce has many goroutines ask for the same values: each is computed once,
-// and all get that.
+// TestOnce requests the same values from many goroutines: each is computed once.
 func TestOnce(t *testing.T) {
 	c := NewCache[*int](1 << 20)
 	var computed atomic.Int64
@@ -35,8 +34,7 @@ func TestOnce(t *testing.T) {
 	}
 }
 
-// TestEviction keeps as many of the newest values as there is room for, and
-// always the newest.
+// TestEviction checks that the cache keeps as many of the newest values as fit, and always the newest.
 func TestEviction(t *testing.T) {
 	c := NewCache[string](10)
 	var log []string
@@ -53,10 +51,10 @@ func TestEviction(t *testing.T) {
 	get("a", 4) // kept
 	get("c", 2) // there is room for all three
 	get("a", 4)
-	get("d", 1) // a goes
+	get("d", 1) // evicts a
 	get("b", 4)
 	get("c", 2)
-	get("a", 4) // computed again; b goes
+	get("a", 4) // computed again; evicts b
 	get("huge", 100)
 	get("huge", 100)
 	get("d", 1)
@@ -70,7 +68,7 @@ func TestEviction(t *testing.T) {
 	require.Equal(t, sum, c.bytes)
 }
 
-// TestErrors checks that a failure is not kept.
+// TestErrors checks that a failure is not cached.
 func TestErrors(t *testing.T) {
 	c := NewCache[int](10)
 	failed := errors.New("failed")

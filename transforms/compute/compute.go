@@ -1,8 +1,6 @@
-// Package compute is what the DoFns of one process share: its processors, handed
-// to one piece of heavy work at a time ([Run]), since runners call DoFns from
-// several goroutines and two trainings at once would only share the cores and
-// double the memory; the engine of its tensors ([Engine]); and what was computed
-// already ([Cache]).
+// Package compute holds the resources that all DoFns of a process share: the thread pool, handed to one heavy
+// computation at a time ([Run]); the tensor engine on top of it ([Engine]); and a cache of results ([Cache]). Runners
+// call DoFns from several goroutines, and two trainings at once would only compete for the cores and double the memory.
 package compute
 
 import (
@@ -24,29 +22,26 @@ var (
 	})
 )
 
-// Tune makes the device choose algorithms by a table, nil for none. It is to
-// be called before the first Run.
+// Tune sets the tuning table that the thread pool chooses algorithms by; nil means none. Call it before the first Run.
 func Tune(t *kernels.Tuning) { tuning = t }
 
 // Tuning returns the table that Tune set.
 func Tuning() *kernels.Tuning { return tuning }
 
-// Engine is what tensors compute on in this process: the threads of Run. Whoever
-// has much to compute takes them by Run first.
+// Engine returns the tensor engine of this process. It computes on the thread pool of [Run]: wrap heavy work in Run.
 func Engine() dense.Engine { return dense.NewEngine(pool()) }
 
-// Run waits until the device is free and does work with its threads, as many
-// as GOMAXPROCS was when they were first asked for. The work must not call Run.
+// Run waits until the thread pool is free and calls work with it. The pool has as many threads as GOMAXPROCS allowed at
+// its first use. Work must not call Run.
 func Run(work func(threads *kernels.Pool) error) error {
 	lock.Lock()
 	defer lock.Unlock()
 	return work(pool())
 }
 
-// ParDo is beam.ParDo for a DoFn whose elements each take long. It spreads the
-// elements over the workers, and cuts the DoFn off from what comes before and
-// after: prism (Beam 2.77) spins a core for as long as a stage is busy that
-// reads a side input or has no output of its own.
+// ParDo is beam.ParDo for a DoFn that takes long per element. It reshuffles before and after: this distributes the
+// elements over the workers and prevents fusion, since prism (Beam 2.77) spins a core while a stage runs that reads a
+// side input or has no output of its own.
 func ParDo(s beam.Scope, doFn any, in beam.PCollection) beam.PCollection {
 	return beam.Reshuffle(s, beam.ParDo(s, doFn, beam.Reshuffle(s, in)))
 }

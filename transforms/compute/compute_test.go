@@ -11,8 +11,7 @@ import (
 	"github.com/sdr-ml/sdr/transforms/compute"
 )
 
-// TestRun has many goroutines ask for the device: one has it at a time, and
-// all are given the same threads.
+// TestRun requests the thread pool from many goroutines: one has it at a time, and all get the same pool.
 func TestRun(t *testing.T) {
 	busy := 0 // the race detector would notice two at once
 	pools := make([]*kernels.Pool, 16)

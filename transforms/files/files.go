@@ -1,8 +1,6 @@
-// Package files reads, writes and lists whole files on any Beam filesystem. A
-// file appears under its name only when it is complete. The filesystem of a
-// path is chosen by its scheme: paths without one are local, others (gs://,
-// s3://, memfs://) go to a filesystem that the program must import, as for
-// Beam's own textio.
+// Package files reads, writes and lists whole files on any Beam filesystem. Writes are atomic: a file appears under its
+// name only when it is complete. The scheme of a path selects the filesystem: paths without one are local, others
+// (gs://, s3://, memfs://) need a filesystem that the program imports, as for Beam's own textio.
 package files
 
 import (
@@ -22,10 +20,10 @@ import (
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/io/filesystem/local" // for paths without a scheme
 )
 
-// IsLocal reports whether the path names a file of this machine.
+// IsLocal reports whether the path names a file on this machine.
 func IsLocal(path string) bool { return !strings.Contains(path, "://") }
 
-// Join appends elements to a folder of any filesystem.
+// Join appends path elements to a folder on any filesystem.
 func Join(dir string, elem ...string) string {
 	if IsLocal(dir) {
 		return filepath.Join(append([]string{dir}, elem...)...)
@@ -33,8 +31,8 @@ func Join(dir string, elem ...string) string {
 	return strings.TrimSuffix(dir, "/") + "/" + path.Join(elem...)
 }
 
-// Map returns the whole content of a file, which must not be changed: a local one is mapped into memory where the
-// system can, others are read. After release, data must not be touched.
+// Map returns the whole content of a file, which must not be modified. Local files are memory-mapped if the system
+// supports it; others are read. Data must not be accessed after release.
 func Map(ctx context.Context, path string) (data []byte, release func() error, err error) {
 	if IsLocal(path) {
 		return mapFile(path)
@@ -43,7 +41,7 @@ func Map(ctx context.Context, path string) (data []byte, release func() error, e
 	return data, func() error { return nil }, err
 }
 
-// Read returns a file's content. The error of a missing file is fs.ErrNotExist.
+// Read returns a file's content. If the file is missing, the error wraps fs.ErrNotExist.
 func Read(ctx context.Context, path string) ([]byte, error) {
 	if IsLocal(path) {
 		return os.ReadFile(path)
@@ -61,8 +59,8 @@ func Read(ctx context.Context, path string) ([]byte, error) {
 	return data, err
 }
 
-// Exists reports whether there is a file of that name; a local folder counts
-// as one, other filesystems have none.
+// Exists reports whether there is a file of that name. A local folder counts as a file; other filesystems have no
+// folders.
 func Exists(ctx context.Context, path string) (bool, error) {
 	if IsLocal(path) {
 		_, err := os.Stat(path)
@@ -79,9 +77,8 @@ func Exists(ctx context.Context, path string) (bool, error) {
 	return slices.Contains(matches, path), err
 }
 
-// List returns the files that match a glob, sorted by name. Hidden files, whose
-// names begin with a dot, are left out: those that are still being written are
-// among them. A folder whose name may hold *, ? or [ goes through Quote.
+// List returns the files that match a glob, sorted by name. It omits hidden files, whose names begin with a dot,
+// including files that are still being written. Use [Quote] for a folder whose name may contain *, ? or [.
 func List(ctx context.Context, glob string) ([]string, error) {
 	var matches []string
 	err := on(ctx, "list", glob, func(fsys filesystem.Interface) (err error) {
@@ -95,8 +92,8 @@ func List(ctx context.Context, glob string) ([]string, error) {
 	return matches, err
 }
 
-// Quote returns the glob that matches a path and nothing else. It is made of
-// character classes, which unlike backslashes all filesystems know.
+// Quote returns a glob that matches only the given path. It escapes with character classes, which all filesystems
+// support, unlike backslashes.
 func Quote(path string) string {
 	special := []string{"*", "[*]", "?", "[?]", "[", "[[]"}
 	if filepath.Separator == '/' {
@@ -115,8 +112,7 @@ func Remove(ctx context.Context, path string) error {
 	})
 }
 
-// Modified returns when a file last changed, and the zero time on filesystems
-// that do not tell.
+// Modified returns the modification time of a file, or the zero time on filesystems that do not provide it.
 func Modified(ctx context.Context, path string) (at time.Time, err error) {
 	err = on(ctx, "look up", path, func(fsys filesystem.Interface) (err error) {
 		if getter, ok := fsys.(filesystem.LastModifiedGetter); ok {
@@ -127,15 +123,15 @@ func Modified(ctx context.Context, path string) (at time.Time, err error) {
 	return at, err
 }
 
-// Identity names a file and its content, by the time it last changed: a file may
-// be written anew under the same name. Where there is no such time, because the
-// path is missing or a folder on an object store, the name has to do.
+// Identity identifies a file and its content by path and modification time, since a file may be rewritten under the
+// same name. If there is no modification time, because the path is missing or a folder on an object store, only the
+// path counts.
 func Identity(ctx context.Context, path string) string {
 	at, _ := Modified(ctx, path)
 	return fmt.Sprintf("%q %d", path, at.UnixNano())
 }
 
-// on uses the filesystem of a path and says in an error what was to be done.
+// on calls use with the filesystem of a path and adds the verb and the path to an error.
 func on(ctx context.Context, verb, path string, use func(filesystem.Interface) error) error {
 	fsys, err := filesystem.New(ctx, path)
 	if err == nil {
@@ -147,9 +143,8 @@ func on(ctx context.Context, verb, path string, use func(filesystem.Interface) e
 	return nil
 }
 
-// Write writes a file so that readers see the old content, or none, and then
-// all of the new, and makes its folder where that is needed. When write fails,
-// nothing changes.
+// Write writes a file atomically: readers see the old content, or none, and then all of the new. It creates the folder
+// if needed. If write fails, nothing changes.
 func Write(ctx context.Context, path string, write func(io.Writer) error) error {
 	var err error
 	if IsLocal(path) {
@@ -163,7 +158,7 @@ func Write(ctx context.Context, path string, write func(io.Writer) error) error 
 	return nil
 }
 
-// WriteBytes is Write of content that is at hand.
+// WriteBytes is [Write] for content in memory.
 func WriteBytes(ctx context.Context, path string, data []byte) error {
 	return Write(ctx, path, func(w io.Writer) error {
 		_, err := w.Write(data)

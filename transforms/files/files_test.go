@@ -19,8 +19,7 @@ import (
 	"github.com/sdr-ml/sdr/transforms/files"
 )
 
-// each runs a test in a folder of every filesystem at hand, with characters in
-// its name that mean something in a glob.
+// each runs a test in a folder on every available filesystem, with glob metacharacters in its name.
 func each(t *testing.T, test func(t *testing.T, dir string)) {
 	t.Run("local", func(t *testing.T) { test(t, files.Join(t.TempDir(), "a[0]*?\\b")) })
 	t.Run("memfs", func(t *testing.T) { test(t, "memfs://"+t.Name()+"/a[0]*?\\b") })
@@ -50,8 +49,7 @@ func TestWriteRead(t *testing.T) {
 	})
 }
 
-// TestFailedWrite checks that a writer that fails, after some of its content,
-// leaves what was there and nothing else.
+// TestFailedWrite checks that a write that fails halfway leaves the old content and nothing else.
 func TestFailedWrite(t *testing.T) {
 	each(t, func(t *testing.T, dir string) {
 		full := errors.New("full")
@@ -102,7 +100,7 @@ func TestUnfinished(t *testing.T) {
 	})
 }
 
-// TestConcurrentWrites has several writers of one file; one of them wins.
+// TestConcurrentWrites writes one file from several goroutines; one of them wins.
 func TestConcurrentWrites(t *testing.T) {
 	each(t, func(t *testing.T, dir string) {
 		path := files.Join(dir, "file")
@@ -160,7 +158,7 @@ func TestJoin(t *testing.T) {
 	require.False(t, files.IsLocal("memfs://x"))
 }
 
-// TestQuote checks that a quoted name lists itself and no other.
+// TestQuote checks that a quoted name matches itself and no other.
 func TestQuote(t *testing.T) {
 	name := rapid.StringMatching(`[a-b*?^!\[\]\\{}-]{1,6}`)
 	rapid.Check(t, func(t *rapid.T) {

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mapFile maps a local file into memory, to be read only: its pages are read when they are used, and the system forgets
-// them when it needs the memory.
+// mapFile maps a local file into memory, read-only: pages are loaded on first use, and the system may evict them when
+// it needs the memory.
 func mapFile(path string) (data []byte, release func() error, err error) {
 	f, err := os.Open(path)
 	if err != nil {

@@ -12,8 +12,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// writeLocal writes a hidden file beside the path, forces it to the disk and
-// renames it.
+// writeLocal writes a hidden file in the same folder, syncs it to disk and renames it.
 func writeLocal(path string, write func(io.Writer) error) error {
 	dir, name := filepath.Split(path)
 	if dir != "" {
@@ -26,8 +25,8 @@ func writeLocal(path string, write func(io.Writer) error) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(hidden) // there is none after the renaming
-	defer f.Close()         // where write panics
+	defer os.Remove(hidden) // a no-op after the rename
+	defer f.Close()         // in case write panics
 	if err := write(f); err != nil {
 		return err
 	}
@@ -37,8 +36,8 @@ func writeLocal(path string, write func(io.Writer) error) error {
 	return os.Rename(hidden, path)
 }
 
-// writeRemote collects the content first: object stores publish a file when
-// its writer is closed, also where what came before the end is missing.
+// writeRemote buffers the content first: object stores publish a file when its writer is closed, even if the content is
+// incomplete.
 func writeRemote(ctx context.Context, path string, write func(io.Writer) error) error {
 	var content bytes.Buffer
 	if err := write(&content); err != nil {
@@ -49,6 +48,6 @@ func writeRemote(ctx context.Context, path string, write func(io.Writer) error) 
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel() // ends an upload that failed
+	defer cancel() // aborts a failed upload
 	return errors.Join(filesystem.Write(ctx, fsys, path, content.Bytes()), fsys.Close())
 }

@@ -9,32 +9,25 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// maxPixels is the size above which Pillow refuses an image as a
-// decompression bomb.
+// maxPixels is the size above which Pillow rejects an image as a decompression bomb.
 const maxPixels = 178_956_970
 
-// Decode decodes one image as Pillow's
-// ImageOps.exif_transpose(Image.open(f)).convert("RGB") does, byte for byte: the
-// EXIF orientation is applied, alpha is dropped and not composited, 16-bit grey
-// is clipped to 255, other 16-bit images keep their high bytes, CMYK goes
-// through Pillow's formula and an animation gives its first frame.
+// Decode decodes one image like Pillow's ImageOps.exif_transpose(Image.open(f)).convert("RGB"), byte for byte. It
+// applies the EXIF orientation, drops alpha without compositing, clips 16-bit gray to 255, keeps the high bytes of
+// other 16-bit images, converts CMYK by Pillow's formula, and decodes the first frame of an animation.
 //
-// Damaged and truncated images, images of more than 178,956,970 pixels
-// (Pillow's limit) and what the decoders do not know (RLE and 16-bit BMP;
-// CMYK and JPEG-compressed TIFF; arithmetic-coded JPEG; animated WebP) are
-// errors. Decode never panics. It may be called by several goroutines; large
-// images wait for each other, so that memory stays bounded.
+// Damaged and truncated images, images of more than 178,956,970 pixels (Pillow's limit) and unsupported variants (RLE
+// and 16-bit BMP; CMYK and JPEG-compressed TIFF; arithmetic-coded JPEG; animated WebP) are errors. Decode never panics.
+// It is safe for concurrent use; large images wait for each other to bound memory.
 func Decode(data []byte) (RGB, error) {
 	rgb, _, err := decode(data, 0)
 	return rgb, err
 }
 
-// DecodeSquare decodes one image as Decode does and brings it to size x size
-// pixels as RGB.Square does. Of a JPEG whose sides are at least 4, 8 or 16 times
-// the size it decodes a half, a quarter or an eighth, so that what is scaled down
-// is still at least twice the size, as Pillow's thumbnail does by reducing_gap=2.
-// That is several times faster; the pixels of photos brought to 32 px differ by
-// 0.24 of 255 in the mean from those of the whole.
+// DecodeSquare decodes one image like [Decode] and resizes it to size x size pixels like [RGB.Square]. A JPEG whose
+// sides are at least 4, 8 or 16 times size is decoded at 1/2, 1/4 or 1/8, still at least twice the size, like Pillow's
+// thumbnail with reducing_gap=2. That is several times faster; the pixels of photos at 32 px differ by 0.24 of 255 on
+// average from a full decode.
 func DecodeSquare(data []byte, size int) (RGB, error) {
 	rgb, box, err := decode(data, 2*size)
 	if err != nil {
@@ -43,14 +36,14 @@ func DecodeSquare(data []byte, size int) (RGB, error) {
 	return rgb.square(size, box), nil
 }
 
-// budget is how many pixels are decoded at once in the process. They take up to
-// 12 bytes each, in a progressive JPEG.
+// budget is the maximum number of pixels that the process decodes concurrently. They take up to 12 bytes each, in a
+// progressive JPEG.
 const budget = 1 << 26
 
 var pixels = semaphore.NewWeighted(budget)
 
-// decode decodes an image, perhaps reduced, but to no less than enough pixels
-// across and down; 0 stands for all. The box is the image's place in the pixels.
+// decode decodes an image, possibly at reduced size but with at least enough pixels in width and height; 0 means full
+// size. The box is the image's extent in rgb.
 func decode(data []byte, enough int) (rgb RGB, in box, err error) {
 	f, ok := sniff(data)
 	if !ok {
@@ -95,8 +88,8 @@ func decode(data []byte, enough int) (rgb RGB, in box, err error) {
 	return rgb, in, nil
 }
 
-// draft returns the largest scale, 1, 2, 4 or 8, that leaves enough pixels of
-// both sides; 0 stands for all. It is that of Pillow's Image.draft.
+// draft returns the largest scale, 1, 2, 4 or 8, that leaves enough pixels on both sides; 0 means full size. It equals
+// that of Pillow's Image.draft.
 func draft(width, height, enough int) int {
 	for scale := 8; enough > 0 && scale > 1; scale /= 2 {
 		if min(width, height)/scale >= enough {
@@ -106,7 +99,7 @@ func draft(width, height, enough int) int {
 	return 1
 }
 
-// truncated says it in words if the data ended too early.
+// truncated adds "truncated" to an error for data that ends too early.
 func truncated(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return fmt.Errorf("truncated: %w", err)

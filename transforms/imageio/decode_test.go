@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// golden is what testdata/make_golden.py wrote of one image.
+// golden is what testdata/make_golden.py wrote for one image.
 type golden struct {
 	Data          []byte
 	Width, Height int
@@ -40,8 +40,8 @@ func TestDecodeEqualsPillow(t *testing.T) {
 	}
 }
 
-// A large JPEG is decoded in part as by Pillow's draft, then scaled as
-// torchvision does; other formats are decoded whole.
+// A large JPEG is decoded at reduced size like Pillow's draft, then scaled like torchvision; other formats are decoded
+// at full size.
 func TestDecodeSquareEqualsPillow(t *testing.T) {
 	text, err := os.ReadFile("testdata/square.json")
 	require.NoError(t, err)
@@ -80,18 +80,18 @@ func TestSquareEqualsTorchvision(t *testing.T) {
 	}
 }
 
-// A strip whose scaled version would take 9 GB gives its middle.
+// Of a strip whose scaled version would take 9 GB, only the middle is scaled.
 func TestSquareOfStrips(t *testing.T) {
 	strip := imageio.RGB{Width: 65535, Height: 1, Pix: make([]uint8, 65535*3)}
 	strip.Pix[32767*3] = 255
 	wide, high := strip.Square(224), imageio.RGB{Width: 1, Height: 65535, Pix: strip.Pix}.Square(224)
 	require.Equal(t, 224*224*3, len(wide.Pix))
-	require.Equal(t, uint8(255), wide.Pix[100*224*3], "its centre is column 0")
+	require.Equal(t, uint8(255), wide.Pix[100*224*3], "its center is column 0")
 	require.Equal(t, uint8(255), high.Pix[100*3])
 }
 
-// Every image cut off anywhere before its last tenth is an error, as in Pillow.
-// (Some formats keep metadata or padding at the end.)
+// Every image truncated anywhere before its last tenth is an error, as in Pillow. (Some formats keep metadata or
+// padding at the end.)
 func TestTruncatedImages(t *testing.T) {
 	for name, g := range goldens(t) {
 		if strings.HasPrefix(name, "orient") || name == "gif_animated.gif" || strings.HasSuffix(name, ".tif") {

@@ -39,7 +39,7 @@ func ExampleRead() {
 	// truncated.png cannot be read
 }
 
-// The images of paths that a pipeline finds, brought to one size.
+// Images from paths found by the pipeline, resized to one size.
 func ExampleReadAll() {
 	p, s := beam.NewPipelineWithRoot()
 	paths := beam.Create(s, "../../testdata/fixtures/odd/upright.png", "../../testdata/fixtures/odd/cmyk.jpg")

@@ -13,8 +13,7 @@ import (
 	"github.com/sdr-ml/sdr/transforms/files"
 )
 
-// Folder is the image files of a folder and of the folders in it. Classes are the
-// names of the folders.
+// Folder is the image files in a folder and its subfolders. The names of the folders are the classes.
 const Folder = "folder"
 
 var folderKind = kind{
@@ -26,11 +25,9 @@ var folderKind = kind{
 	read:     readFolder,
 }
 
-// walk lists the files of a folder and the folders in it, without those before
-// from, as names relative to it with slashes. The order is that of the names,
-// component by component. Links are followed; hidden files and folders are not
-// listed. On object stores other than Google's the files may be at most three
-// folders deep.
+// walk iterates over the files in a folder and its subfolders, starting at from, as slash-separated names relative to
+// the folder. They are sorted by name, component by component. Links are followed; hidden files and folders are
+// skipped. On object stores other than Google's the files may be at most three folders deep.
 func walk(ctx context.Context, root, from string) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		if files.IsLocal(root) {
@@ -41,12 +38,12 @@ func walk(ctx context.Context, root, from string) iter.Seq2[string, error] {
 	}
 }
 
-// maxDepth of folders in folders; links in a circle end there.
+// maxDepth is the maximum nesting of folders; it stops cycles of links.
 const maxDepth = 64
 
 func walkLocal(root, rel, from string, yield func(string, error) bool) bool {
 	if strings.Count(rel, "/") > maxDepth {
-		return yield("", fmt.Errorf("%s: more than %d folders deep; do links form a circle?", rel, maxDepth))
+		return yield("", fmt.Errorf("%s: more than %d folders deep; do links form a cycle?", rel, maxDepth))
 	}
 	entries, err := os.ReadDir(join(root, rel))
 	if err != nil {
@@ -122,7 +119,7 @@ func byPath(a, b string) int {
 	return cmp.Compare(flat(a), flat(b))
 }
 
-// readFolder reads image files of a folder, or a single one.
+// readFolder reads image files of a folder, or a single image file.
 func readFolder(ctx context.Context, split Split, yield func(Image) error) error {
 	if split.From == "" {
 		return readImage(ctx, split.Path, yield)

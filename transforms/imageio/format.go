@@ -10,29 +10,26 @@ import (
 	"strings"
 )
 
-// formats are the image formats. A new one is a file that declares it, like
-// png.go, and its name here.
+// formats are the image formats. To add one, declare it in a file like png.go and list it here.
 var formats = []format{jpegFormat, pngFormat, gifFormat, bmpFormat, webpFormat, tiffFormat, pnmFormat}
 
-// format is one image format: its reader and what to do around it.
+// format is one image format and its decoder.
 type format struct {
 	name       string
 	extensions []string // of file names, in lower case
-	magic      []string // what a file begins with, one of these; ? is any byte
+	magic      []string // alternatives for the first bytes; ? matches any byte
 	size       func(data []byte) (width, height int, err error)
-	// decode decodes an image at 1/scale of its size; scale is 1 unless the
-	// format reduces.
+	// decode decodes an image at 1/scale of its size; scale is 1 unless the format reduces.
 	decode func(data []byte, scale int) (RGB, error)
-	// orientation reads the EXIF orientation, 1 to 8, or 0 where none is told; it
-	// is nil for formats without.
+	// orientation reads the EXIF orientation, 1 to 8, or 0 if absent; it is nil for formats without one.
 	orientation func(data []byte) int
-	reduces     bool // can be decoded at a half, a quarter and an eighth
+	reduces     bool // can be decoded at 1/2, 1/4 and 1/8 size
 }
 
-// ErrFormat is the error, wrapped, of data that is no image of a known format.
+// ErrFormat is wrapped by the error for data that is not an image of a known format.
 var ErrFormat = errors.New("not a " + either(column(formats, func(f format) string { return f.name })) + " image")
 
-// sniff finds the format by the first bytes, as file names lie.
+// sniff detects the format from the first bytes, since file names can be wrong.
 func sniff(data []byte) (format, bool) {
 	for _, f := range formats {
 		if slices.ContainsFunc(f.magic, func(magic string) bool { return begins(data, magic) }) {
@@ -54,13 +51,13 @@ func begins(data []byte, magic string) bool {
 	return true
 }
 
-// isImage tells image files by their names. Hidden files are none.
+// isImage reports whether a name is that of an image file. Hidden files are not.
 func isImage(name string) bool {
 	base := baseName(name)
 	return !strings.HasPrefix(base, ".") && slices.Contains(extensions, path.Ext(base))
 }
 
-// extensions of all formats.
+// extensions are the file name extensions of all formats.
 var extensions = slices.Concat(column(formats, func(f format) []string { return f.extensions })...)
 
 func sizeBy(config func(io.Reader) (image.Config, error)) func([]byte) (width, height int, err error) {
@@ -70,7 +67,7 @@ func sizeBy(config func(io.Reader) (image.Config, error)) func([]byte) (width, h
 	}
 }
 
-// column picks a cell of every row of a table.
+// column returns one cell of every row of a table.
 func column[Row, Cell any](rows []Row, cell func(Row) Cell) (cells []Cell) {
 	for _, r := range rows {
 		cells = append(cells, cell(r))

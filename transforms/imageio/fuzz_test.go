@@ -11,8 +11,7 @@ import (
 	"testing"
 )
 
-// FuzzDecode: any bytes give an error, or pixels that fit the size, and never
-// panic.
+// FuzzDecode: any bytes yield an error, or pixels that match the size, and never panic.
 func FuzzDecode(f *testing.F) {
 	text, err := os.ReadFile("testdata/decode.json")
 	if err != nil {
@@ -42,8 +41,7 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// FuzzIDX: any bytes give at most the images asked for, each as large as the
-// header says, and never panic.
+// FuzzIDX: any bytes yield at most the requested images, each as large as the header says, and never panic.
 func FuzzIDX(f *testing.F) {
 	header := func(dims ...uint32) (out []byte) {
 		out = binary.BigEndian.AppendUint32(nil, 0x803)
@@ -78,8 +76,7 @@ func FuzzIDX(f *testing.F) {
 	})
 }
 
-// FuzzTar: any bytes give the images asked for or an error, and the same
-// however they are cut into ranges.
+// FuzzTar: any bytes yield the requested images or an error, the same for any split into ranges.
 func FuzzTar(f *testing.F) {
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
@@ -116,8 +113,7 @@ func FuzzTar(f *testing.F) {
 	})
 }
 
-// FuzzZip: any bytes give images, or an error, and the same however they are
-// cut into ranges.
+// FuzzZip: any bytes yield images or an error, the same for any split into ranges.
 func FuzzZip(f *testing.F) {
 	text, err := os.ReadFile("testdata/zips.json")
 	if err != nil {
@@ -162,8 +158,7 @@ func FuzzZip(f *testing.F) {
 	})
 }
 
-// FuzzList: any text gives an error, or entries with paths in the order of their
-// lines.
+// FuzzList: any text yields an error, or entries with paths in the order of their lines.
 func FuzzList(f *testing.F) {
 	text, err := os.ReadFile("testdata/lists.json")
 	if err != nil {
@@ -183,17 +178,17 @@ func FuzzList(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, data []byte, extension uint) {
-		line, labelled := 0, map[bool]bool{}
+		line, labeled := 0, map[bool]bool{}
 		_ = scanList(bytes.NewReader(data), listKind.suffixes[extension%3], func(e entry) error {
-			if e.path == "" || e.line <= line || !e.labelled && e.label != "" {
+			if e.path == "" || e.line <= line || !e.labeled && e.label != "" {
 				t.Fatalf("%+v after line %d", e, line)
 			}
 			line = e.line
-			labelled[e.labelled] = true
+			labeled[e.labeled] = true
 			return nil
 		})
-		if lines := bytes.Count(data, []byte("\n")) + 1; line > lines || len(labelled) > 1 {
-			t.Fatalf("line %d of %d, %v", line, lines, labelled)
+		if lines := bytes.Count(data, []byte("\n")) + 1; line > lines || len(labeled) > 1 {
+			t.Fatalf("line %d of %d, %v", line, lines, labeled)
 		}
 	})
 }

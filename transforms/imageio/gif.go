@@ -15,8 +15,8 @@ var gifFormat = format{
 	decode:     decodeGIF,
 }
 
-// decodeGIF draws the first frame on the canvas, which shows the transparent
-// colour, or colour 0, where the frame leaves it free.
+// decodeGIF draws the first frame on the canvas. Where the frame does not cover the canvas, it shows the transparent
+// color, or color 0.
 func decodeGIF(data []byte, _ int) (RGB, error) {
 	config, err := gif.DecodeConfig(bytes.NewReader(data))
 	if err != nil {
@@ -46,9 +46,8 @@ func decodeGIF(data []byte, _ int) (RGB, error) {
 	return out, nil
 }
 
-// withoutTransparency returns a copy of a GIF whose first frame has no
-// transparent colour, and the index of the colour that was. Go's decoder would
-// forget that colour's red, green and blue.
+// withoutTransparency returns a copy of a GIF whose first frame has no transparent color, and the index of the former
+// transparent color. Go's decoder would drop that color's RGB values.
 func withoutTransparency(data []byte) ([]byte, uint8) {
 	if len(data) < 13 {
 		return data, 0

@@ -11,23 +11,21 @@ import (
 	"github.com/sdr-ml/sdr/transforms/files"
 )
 
-// IDX is a file of grey images of one size as MNIST has them, perhaps packed by
-// gzip, with its labels in the file beside it whose name has labels-idx1 for
-// images-idx3. Images are numbered in order.
+// IDX is a file of gray images of one size, the format of MNIST, optionally compressed with gzip. The labels are in a
+// file next to it that has labels-idx1 instead of images-idx3 in its name.
 const IDX = "idx"
 
 var idxKind = kind{
 	name:     IDX,
 	files:    "IDX files (*-images-idx3-ubyte)",
-	labels:   "a labels file beside IDX",
+	labels:   "a labels file next to IDX",
 	suffixes: []string{"images-idx3-ubyte", "images.idx3-ubyte", "images-idx3-ubyte.gz", "images.idx3-ubyte.gz"},
 	count:    countIDX,
 	read:     readIDX,
 }
 
-// idxHeader reads the magic number and the dimensions of an IDX file of bytes
-// (yann.lecun.com/exdb/mnist): how many items and their height and width, which
-// are 1 for labels.
+// idxHeader reads the magic number and the dimensions of an IDX file of bytes (yann.lecun.com/exdb/mnist): the number
+// of items and their height and width, which are 1 for labels.
 func idxHeader(r io.Reader, dims int) (count int64, height, width int, err error) {
 	head := make([]uint32, 1+dims)
 	for i := range head {
@@ -84,14 +82,14 @@ func readIDX(ctx context.Context, split Split, yield func(Image) error) error {
 	return nil
 }
 
-// scanIDX reads images [begin, end) and gives each to yield as a PGM image.
+// scanIDX reads images [begin, end) and calls yield with each as a PGM image.
 func scanIDX(r io.Reader, begin, end int64, yield func(row int64, data []byte) error) error {
 	n, height, width, err := idxHeader(r, 3)
 	if err != nil {
 		return err
 	}
 	if end > n {
-		return fmt.Errorf("image %d asked for, the file has %d", end-1, n)
+		return fmt.Errorf("image %d requested, but the file has %d", end-1, n)
 	}
 	if _, err := io.CopyN(io.Discard, r, begin*int64(height*width)); err != nil {
 		return truncated(err)
@@ -112,8 +110,7 @@ func scanIDX(r io.Reader, begin, end int64, yield func(row int64, data []byte) e
 	return nil
 }
 
-// idxLabels reads the labels of a split from the labels file beside the
-// images, or returns nil if there is none.
+// idxLabels reads the labels of a split from the labels file next to the images, or returns nil if there is none.
 func idxLabels(ctx context.Context, split Split) ([]byte, error) {
 	base := path.Base(slashed(split.Path))
 	name := split.Path[:len(split.Path)-len(base)] + strings.NewReplacer("images", "labels", "idx3", "idx1").Replace(base)

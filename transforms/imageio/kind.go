@@ -8,38 +8,34 @@ import (
 	"strings"
 )
 
-// kinds are the kinds of collections. A new one is a file that declares it,
-// like tar.go, and its name here.
+// kinds are the kinds of collections. To add one, declare it in a file like tar.go and list it here.
 var kinds = []kind{folderKind, parquetKind, tarKind, zipKind, idxKind, listKind}
 
-// kind is one kind of collection: how to know it and how to read it.
+// kind is one kind of collection: how to recognize and read it.
 type kind struct {
 	name     string   // Split.Kind
-	files    string   // what to give, in the plural, for messages
-	labels   string   // what tells the classes of its images, for messages
+	files    string   // description of the input, in the plural, for messages
+	labels   string   // where class labels come from, for messages
 	suffixes []string // of file names, in lower case; for Folder those of images
-	// direct kinds are read where Plan is given the file itself, and passed over in
-	// folders, which may hold such files for other reasons.
+	// direct kinds are read only if Plan is given the file itself. They are skipped in folders, which may contain such
+	// files for other purposes.
 	direct bool
-	// count returns the number of images of a file.
+	// count returns the number of images in a file.
 	count func(ctx context.Context, file string) (int64, error)
-	// read gives the images of a split to yield, in order.
+	// read calls yield with the images of a split, in order.
 	read func(ctx context.Context, split Split, yield func(Image) error) error
 }
 
-// Kinds describes the kinds of collections that Plan takes, each in the plural:
-// "folders of images (.jpg, ...)".
+// Kinds describes the kinds of collections that Plan accepts, each in the plural: "folders of images (.jpg, ...)".
 func Kinds() []string { return column(kinds, func(k kind) string { return k.files }) }
 
 func wanted() string { return "give " + either(Kinds()) }
 
-// LabelSources says in which ways collections tell the classes of their images:
-// "a folder for each class, ... or ...".
+// LabelSources describes where the class labels of images can come from: "a folder for each class, ... or ...".
 func LabelSources() string { return either(column(kinds, func(k kind) string { return k.labels })) }
 
-// Stem returns the base name of a collection's file without the suffix of its
-// kind: "pets" of pets.tar.gz and of pets-images-idx3-ubyte. ok is false for image
-// files and files of unknown kinds.
+// Stem returns the base name of a collection's file without the suffix of its kind: "pets" for pets.tar.gz and for
+// pets-images-idx3-ubyte. ok is false for image files and files of unknown kinds.
 func Stem(file string) (stem string, ok bool) {
 	k := kindOf(file)
 	if k == nil || k.name == Folder {
@@ -50,8 +46,8 @@ func Stem(file string) (stem string, ok bool) {
 	return strings.TrimSuffix(stem, "-"), true
 }
 
-// kindOf tells a collection's kind by its name; a single image is of kind
-// Folder. It is nil for hidden files and those of no interest.
+// kindOf returns a collection's kind by its name; a single image has the kind Folder. It is nil for hidden files and
+// files of unknown kinds.
 func kindOf(name string) *kind {
 	base := baseName(name)
 	if strings.HasPrefix(base, ".") {
@@ -69,7 +65,7 @@ func find(is func(kind) bool) *kind {
 	return nil
 }
 
-// suffix returns the one that a base name ends in, or nothing.
+// suffix returns the kind's suffix that a base name ends with, or "".
 func (k kind) suffix(base string) string {
 	for _, s := range k.suffixes {
 		if strings.HasSuffix(base, s) {
@@ -84,7 +80,7 @@ func baseName(name string) string { return strings.ToLower(path.Base(slashed(nam
 
 func slashed(name string) string { return strings.ReplaceAll(name, "\\", "/") }
 
-// parent is the name of the folder that holds a file, empty if that is not told.
+// parent returns the name of the folder that contains a file, empty if the path does not include it.
 func parent(file string) string {
 	dir := path.Base(path.Dir(slashed(file)))
 	if dir == "." || dir == ".." || dir == "/" {
@@ -93,7 +89,7 @@ func parent(file string) string {
 	return dir
 }
 
-// parseLabel reads a label written as text: the number of a class, or its name.
+// parseLabel parses a label from text: a class number or a class name.
 func parseLabel(text string) (label int64, class string) {
 	text = strings.TrimSpace(text)
 	if v, err := strconv.ParseInt(text, 10, 64); err == nil {

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Every row of the table is complete, and no file is of two kinds.
+// Every row of the table is complete, and no file has two kinds.
 func TestKinds(t *testing.T) {
 	seen := map[string]string{}
 	for _, k := range kinds {
@@ -32,7 +32,7 @@ func TestKinds(t *testing.T) {
 	require.Contains(t, LabelSources(), "a folder for each class, a column label in Parquet, a .cls member for each image in tar")
 }
 
-// The README tells of everything that can be read.
+// The README mentions everything that can be read.
 func TestReadme(t *testing.T) {
 	text, err := os.ReadFile("../../README.md")
 	require.NoError(t, err)

@@ -17,29 +17,26 @@ import (
 	"github.com/sdr-ml/sdr/transforms/files"
 )
 
-// List is a text file of paths of image files and perhaps their labels, numbers or
-// names of classes. Relative paths begin at the list's folder. In .csv and .tsv a
-// header may name the columns path (or file, filename, image) and label (or
-// class, target); without one they are the first and the second. In .txt each
-// line is a path, and behind a space or tab perhaps a label. Without labels the
-// classes are the folders of the paths. Empty lines and those that begin with #
-// are passed over. A missing image file is a damaged image.
+// List is a text file with the paths of image files and, optionally, their labels, class numbers or names. Relative
+// paths start at the list's folder. A .csv or .tsv file may have a header that names the columns path (or file,
+// filename, image) and label (or class, target); without a header they are the first and the second column. In a .txt
+// file each line is a path, optionally followed by a space or tab and a label. Without labels the folders of the paths
+// are the classes. Empty lines and lines that begin with # are skipped. A missing image file counts as a damaged image.
 //
-// Only the path of the list itself makes it one: in folders such files, which
-// may hold anything, are passed over.
+// A list is read only if its own path is given to Plan: such files are skipped in folders, where they may be anything.
 const List = "list"
 
 var listKind = kind{
 	name:     List,
 	files:    "lists of image files (.txt, .csv, .tsv), which are not looked for in folders",
-	labels:   "a column label in a list",
+	labels:   "a label column in a list",
 	suffixes: []string{".txt", ".csv", ".tsv"},
 	direct:   true,
 	count:    countList,
 	read:     readList,
 }
 
-// The columns' names in a header, in any case; an earlier name goes first.
+// The names of the columns in a header, case-insensitive; earlier names take precedence.
 var (
 	pathColumns  = []string{"path", "file", "filename", "file_name", "filepath", "image"}
 	labelColumns = []string{"label", "class", "target"}
@@ -71,7 +68,7 @@ func readList(ctx context.Context, split Split, yield func(Image) error) error {
 	return err
 }
 
-// eachEntry visits the entries of a list.
+// eachEntry calls visit with the entries of a list.
 func eachEntry(ctx context.Context, name string, visit func(entry) error) error {
 	f, err := open(ctx, name)
 	if err != nil {
@@ -86,16 +83,16 @@ func eachEntry(ctx context.Context, name string, visit func(entry) error) error 
 
 // entry is an image in a list.
 type entry struct {
-	line     int
-	path     string
-	label    string
-	labelled bool
+	line    int
+	path    string
+	label   string
+	labeled bool
 }
 
 // image reads the image file.
 func (e entry) image(ctx context.Context, list string) (Image, error) {
 	im := Image{Source: beside(list, e.path), Label: -1, Class: parent(e.path)}
-	if e.labelled {
+	if e.labeled {
 		im.Label, im.Class = parseLabel(e.label)
 	}
 	var err error
@@ -108,7 +105,7 @@ func (e entry) image(ctx context.Context, list string) (Image, error) {
 	return im, nil
 }
 
-// beside returns the path that a file means by a name.
+// beside resolves a name relative to the folder of a file.
 func beside(file, name string) string {
 	switch {
 	case filepath.IsAbs(name), !files.IsLocal(name):
@@ -120,7 +117,7 @@ func beside(file, name string) string {
 	return scheme + "://" + path.Join(path.Dir(below), name)
 }
 
-// scanList visits the entries of a list whose file name has an extension.
+// scanList calls visit with the entries of a list in the format of the file name extension.
 func scanList(r io.Reader, extension string, visit func(entry) error) error {
 	text, err := withoutMark(r)
 	if err != nil {
@@ -152,7 +149,7 @@ func scanList(r io.Reader, extension string, visit func(entry) error) error {
 	return nil
 }
 
-// withoutMark skips the byte order mark that Windows puts before UTF-8.
+// withoutMark skips the byte order mark that Windows puts in front of UTF-8.
 func withoutMark(r io.Reader) (io.Reader, error) {
 	text := bufio.NewReader(r)
 	mark, _ := text.Peek(3)
@@ -165,13 +162,13 @@ func withoutMark(r io.Reader) (io.Reader, error) {
 	return text, nil
 }
 
-// row is the fields of a line, without spaces around them.
+// row is the fields of a line, without surrounding spaces.
 type row struct {
 	fields []string
 	err    error
 }
 
-// tableRows gives the rows of a .csv or .tsv file by the lines they begin in.
+// tableRows iterates over the rows of a .csv or .tsv file and the lines that they begin on.
 func tableRows(r io.Reader, extension string) iter.Seq2[int, row] {
 	table := csv.NewReader(r)
 	table.Comment, table.FieldsPerRecord, table.TrimLeadingSpace = '#', -1, true
@@ -201,7 +198,7 @@ func tableRows(r io.Reader, extension string) iter.Seq2[int, row] {
 	}
 }
 
-// plainRows gives the rows of a .txt file by their lines.
+// plainRows iterates over the rows of a .txt file and their lines.
 func plainRows(r io.Reader) iter.Seq2[int, row] {
 	return func(yield func(int, row) bool) {
 		lines := bufio.NewScanner(r)
@@ -218,8 +215,7 @@ func plainRows(r io.Reader) iter.Seq2[int, row] {
 	}
 }
 
-// plainRow splits a line into a path and a label, if one follows the name of an
-// image: either may hold spaces.
+// plainRow splits a line into a path and a label, if text follows the name of an image. Either may contain spaces.
 func plainRow(text string) []string {
 	if isImage(text) {
 		return []string{text}
@@ -236,12 +232,10 @@ func plainRow(text string) []string {
 	return []string{text}
 }
 
-// listColumns are how many columns a list has and where the path and label
-// stand; label is -1 if there is none.
+// listColumns is the number of columns of a list and the indices of path and label; label is -1 if there is none.
 type listColumns struct{ width, path, label int }
 
-// findColumns looks at the first row, which is a header if it has the name of a
-// column and no image.
+// findColumns reads the columns from the first row, which is a header if it has a column name and no image.
 func findColumns(first []string) (c *listColumns, header bool, err error) {
 	find := func(names []string) int {
 		for _, name := range names {
@@ -264,16 +258,16 @@ func findColumns(first []string) (c *listColumns, header bool, err error) {
 	return c, true, nil
 }
 
-// fill sets what a row tells of an entry.
+// fill sets the fields of an entry from a row.
 func (c *listColumns) fill(e *entry, fields []string) error {
 	if len(fields) != c.width {
-		return fmt.Errorf("%d columns where the first line has %d", len(fields), c.width)
+		return fmt.Errorf("%d columns, but the first line has %d", len(fields), c.width)
 	}
 	if e.path = fields[c.path]; e.path == "" {
 		return errors.New("the path is empty")
 	}
 	if c.label >= 0 {
-		e.label, e.labelled = fields[c.label], true
+		e.label, e.labeled = fields[c.label], true
 	}
 	return nil
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/sdr-ml/sdr/transforms/imageio"
 )
 
-// Lists of every sort give what Python's csv reads, however they are cut.
+// Lists of every variant are read like Python's csv, for any splits.
 func TestListEqualsPython(t *testing.T) {
 	text, err := os.ReadFile("testdata/lists.json")
 	require.NoError(t, err)
@@ -80,8 +80,7 @@ func TestListPaths(t *testing.T) {
 	require.Equal(t, []string{"memfs://list/x/3.png 3", "memfs://list/4.png 4", "memfs://list/x/3.png 3", here + " 1", "memfs://list/4.png 4"}, sources(remote))
 }
 
-// A missing image is damaged, on any filesystem; what is there but cannot be
-// read is an error.
+// A missing image is damaged, on any filesystem; one that exists but cannot be read is an error.
 func TestListOfMissingImages(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "a.png"), []byte("a"))
@@ -107,7 +106,7 @@ func TestListOfMissingImages(t *testing.T) {
 	require.ErrorContains(t, err, "read "+list+": line 4: read "+filepath.Join(dir, "b.png")+": is a directory")
 }
 
-// Files that look like lists are no collections where a folder holds them.
+// Files in a folder that look like lists are not collections.
 func TestListsInFolders(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "README.txt"), []byte("These are photos of mine.\n"))
@@ -122,14 +121,14 @@ func TestListsInFolders(t *testing.T) {
 
 func TestListErrors(t *testing.T) {
 	for name, c := range map[string]struct{ text, want string }{
-		"ragged.csv":  {"a.png,1\nb.png\n", "line 2: 1 columns where the first line has 2"},
-		"comma.csv":   {"a.png\n\nb,c.png\n", "line 3: 2 columns where the first line has 1"},
+		"ragged.csv":  {"a.png,1\nb.png\n", "line 2: 1 columns, but the first line has 2"},
+		"comma.csv":   {"a.png\n\nb,c.png\n", "line 3: 2 columns, but the first line has 1"},
 		"quote.csv":   {"path,label\na\".png,1\n", `line 2: bare " in non-quoted-field`},
 		"open.csv":    {"a.png,1\n\"b.png,2\n", `line 2: extraneous or missing " in quoted-field`},
 		"empty.csv":   {"path,label\n,1\n", "line 2: the path is empty"},
 		"spaces.tsv":  {"a.png\t1\n \t1\n", "line 2: the path is empty"},
 		"columns.csv": {"\nid,label\n1,2\n", `line 2: the header ["id" "label"] has no column path, file, filename,`},
-		"some.txt":    {"a.png 1\nb.png\n", "line 2: 1 columns where the first line has 2"},
+		"some.txt":    {"a.png 1\nb.png\n", "line 2: 1 columns, but the first line has 2"},
 		"long.txt":    {"a.png\n" + strings.Repeat("b", 1<<17), "line 2: bufio.Scanner: token too long"},
 		"utf16.csv":   {"\xff\xfea\x00.\x00p\x00n\x00g\x00", "the text is in UTF-16; save it as UTF-8"},
 	} {
@@ -141,7 +140,7 @@ func TestListErrors(t *testing.T) {
 	require.ErrorContains(t, err, "none.csv does not exist")
 }
 
-// A list that changed since it was planned is told, not read wrongly.
+// A list that changed since it was planned is an error, not read wrongly.
 func TestListChanged(t *testing.T) {
 	list := write(t, filepath.Join(t.TempDir(), "a.txt"), []byte("1.png\n2.png\n3.png\n"))
 	splits, err := imageio.Plan(t.Context(), []string{list}, 2)

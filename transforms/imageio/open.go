@@ -16,7 +16,7 @@ import (
 	"github.com/sdr-ml/sdr/transforms/files"
 )
 
-// open opens a file of any filesystem; a local one can seek.
+// open opens a file on any filesystem; a local one can seek.
 func open(ctx context.Context, name string) (io.ReadCloser, error) {
 	if files.IsLocal(name) {
 		return os.Open(name)
@@ -32,7 +32,7 @@ func open(ctx context.Context, name string) (io.ReadCloser, error) {
 	return remoteFile{r, fsys}, nil
 }
 
-// remoteFile closes its filesystem with it.
+// remoteFile closes its filesystem together with the file.
 type remoteFile struct {
 	io.ReadCloser
 	fsys io.Closer
@@ -52,15 +52,15 @@ func readFile(ctx context.Context, name string) ([]byte, error) {
 	return io.ReadAll(r)
 }
 
-// randomFile is a file that can be read anywhere.
+// randomFile is a file with random access.
 type randomFile interface {
 	io.ReaderAt
 	io.Seeker
 	io.Closer
 }
 
-// openAt opens a file for random access. One that is not local is copied to a
-// temporary file first, as Beam's filesystems only read from front to back.
+// openAt opens a file for random access. A remote one is copied to a temporary file first, since Beam's filesystems
+// only read sequentially.
 func openAt(ctx context.Context, name string) (randomFile, error) {
 	if files.IsLocal(name) {
 		return os.Open(name)
@@ -85,11 +85,11 @@ type tempFile struct{ *os.File }
 
 func (f tempFile) Close() error { return errors.Join(f.File.Close(), os.Remove(f.Name())) }
 
-// stream is a file read from front to back, unpacked if its name ends in gz.
+// stream is a file read sequentially, decompressed if its name ends in gz.
 type stream struct {
 	io.Reader
 	file io.Closer
-	at   int64 // bytes read so far, unpacked
+	at   int64 // bytes read so far, decompressed
 }
 
 func openStream(ctx context.Context, name string) (*stream, error) {
@@ -106,7 +106,7 @@ func openStream(ctx context.Context, name string) (*stream, error) {
 	return s, nil
 }
 
-// Read reads and counts.
+// Read reads and counts the bytes.
 func (s *stream) Read(p []byte) (int, error) {
 	n, err := s.Reader.Read(p)
 	s.at += int64(n)
@@ -116,12 +116,12 @@ func (s *stream) Read(p []byte) (int, error) {
 // Close closes the file.
 func (s *stream) Close() error { return s.file.Close() }
 
-// maxMember is the largest member that is read: a sparse or compressed archive
-// of a few bytes can claim to hold more than fits into memory.
+// maxMember is the size limit of an archive member: a sparse or compressed archive of a few bytes can expand to more
+// than fits into memory.
 const maxMember = 1 << 29
 
-// ignored reports whether a member of an archive is hidden, in a hidden folder,
-// or what macOS adds to archives.
+// ignored reports whether a member of an archive is hidden, in a hidden folder, or metadata that macOS adds to
+// archives.
 func ignored(member string) bool {
 	return slices.ContainsFunc(strings.Split(slashed(member), "/"), func(elem string) bool {
 		return elem == "__MACOSX" || strings.HasPrefix(elem, ".") && strings.Trim(elem, ".") != ""

@@ -12,10 +12,9 @@ import (
 // xmpOrientation is where Pillow looks if there is no EXIF orientation.
 var xmpOrientation = regexp.MustCompile(`tiff:Orientation(?:="|>)([0-9])`)
 
-// tagged reads the EXIF orientation of an image, 1 to 8, or else that of XMP; 0
-// if there is none or the metadata are damaged. markers are what such metadata
-// begin with: most images of a data set have none, and to look for a marker is
-// much cheaper than to parse.
+// tagged reads the EXIF orientation of an image, 1 to 8, or else that of XMP; 0 if there is none or the metadata is
+// damaged. markers are byte strings that such metadata begins with: most images of a data set have none, and searching
+// for a marker is much cheaper than parsing.
 func tagged(data []byte, kind imagemeta.ImageFormat, markers ...string) int {
 	has := func(marker string) bool { return bytes.Contains(data, []byte(marker)) }
 	if markers != nil && !slices.ContainsFunc(markers, has) {
@@ -48,7 +47,7 @@ func tagged(data []byte, kind imagemeta.ImageFormat, markers ...string) int {
 	return xmp
 }
 
-// described reads the orientation of an XMP packet, 0 if there is none.
+// described reads the orientation from an XMP packet, 0 if there is none.
 func described(packet []byte) int {
 	if m := xmpOrientation.FindSubmatch(packet); m != nil {
 		return int(m[1][0] - '0')

@@ -11,15 +11,13 @@ import (
 	"github.com/sdr-ml/sdr/transforms/files"
 )
 
-// Plan lists the images of files and folders and cuts them into splits of at
-// most maxRows images: the paths in the order given; in a folder first its
-// image files, then the collections found in it, both in the order of their
-// paths. The same files give the same splits on every machine. Hidden files
-// and files of unknown kinds are passed over. A path that does not exist and
-// paths without any image are errors.
+// Plan lists the images in files and folders and divides them into splits of at most maxRows images. Splits follow the
+// order of paths; in a folder the image files come first, then the collections found in it, both sorted by path. The
+// same files yield the same splits on every machine. Hidden files and files of unknown kinds are skipped. A path that
+// does not exist or has no images is an error.
 func Plan(ctx context.Context, paths []string, maxRows int) ([]Split, error) {
 	if maxRows < 1 {
-		return nil, fmt.Errorf("plan images: %d images a split, want at least 1", maxRows)
+		return nil, fmt.Errorf("plan images: %d images per split, want at least 1", maxRows)
 	}
 	if len(paths) == 0 {
 		return nil, errors.New("plan images: no path given; " + wanted())
@@ -59,8 +57,8 @@ func (p *planner) add(path string) error {
 	return fmt.Errorf("%s holds no images (%d files seen); %s", path, seen, wanted())
 }
 
-// isFile tells files from folders. On filesystems other than the local one,
-// whose folders are not there themselves, only files of known kinds count.
+// isFile distinguishes files from folders. On remote filesystems, which have no folder entries, only files of known
+// kinds count.
 func (p *planner) isFile(path string) (bool, error) {
 	if !files.IsLocal(path) {
 		if kindOf(path) == nil {
@@ -97,7 +95,7 @@ func (p *planner) addFile(file string) error {
 // addFolder adds the images of a folder and returns how many files it saw.
 func (p *planner) addFolder(path string) (seen int, err error) {
 	var collections []string
-	var split Split // of image files, growing
+	var split Split // of image files, being filled
 	for name, err := range walk(p.ctx, path, "") {
 		if err != nil {
 			return seen, fmt.Errorf("list %s: %w", path, err)
@@ -133,5 +131,5 @@ func (p *planner) emit(s Split) {
 	p.splits = append(p.splits, s)
 }
 
-// join appends a relative name with slashes to a folder.
+// join appends a slash-separated relative name to a folder.
 func join(path, name string) string { return files.Join(path, strings.Split(name, "/")...) }

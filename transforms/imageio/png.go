@@ -22,7 +22,7 @@ func decodePNG(data []byte, _ int) (RGB, error) {
 	if err != nil {
 		return RGB{}, err
 	}
-	if deep, ok := img.(*image.NRGBA64); ok && data[25] == 0 { // grey with a transparent value
+	if deep, ok := img.(*image.NRGBA64); ok && data[25] == 0 { // gray with a transparent value
 		rgb := newRGB(deep.Rect)
 		for i := range rgb.Width * rgb.Height {
 			rgb.gray(i, clip16(deep.Pix[8*i], deep.Pix[8*i+1]))

@@ -18,7 +18,7 @@ var pnmFormat = format{
 	decode:     decodePNM,
 }
 
-// pnmHeader reads the header of a binary PGM (P5) or PPM (P6) of 8 bits.
+// pnmHeader reads the header of a binary 8-bit PGM (P5) or PPM (P6).
 func pnmHeader(r *bufio.Reader) (width, height, channels int, err error) {
 	magic, err := r.Peek(2)
 	if err != nil {
@@ -41,7 +41,7 @@ func pnmHeader(r *bufio.Reader) (width, height, channels int, err error) {
 	return width, height, channels, nil
 }
 
-// pnmNumber reads white space and comments, a number, and one byte after it.
+// pnmNumber reads whitespace and comments, a number, and one byte after it.
 func pnmNumber(r *bufio.Reader) (n int, err error) {
 	digits := 0
 	for {

@@ -24,7 +24,7 @@ import (
 	"github.com/sdr-ml/sdr/transforms/parquet"
 )
 
-// fixtures are real images, made by the script beside them.
+// fixtures are real images, made by the script next to them.
 const fixtures = "../../testdata/fixtures"
 
 // readAll plans paths and reads every split.
@@ -140,7 +140,7 @@ func repacked(t *testing.T, folder string) (list, archive string) {
 	return write(t, filepath.Join(dir, "list.csv"), []byte(rows.String())), write(t, filepath.Join(dir, "archive.zip"), zipped(members...))
 }
 
-// However a collection is cut, the images and their order are the same.
+// The images and their order are the same for any splits.
 func TestSplitsDoNotChangeTheImages(t *testing.T) {
 	list, archive := repacked(t, filepath.Join(fixtures, "folder"))
 	paths := []string{list, fixtures, archive}
@@ -197,7 +197,7 @@ func TestLinksInACircle(t *testing.T) {
 	require.Error(t, err)
 }
 
-// An object store gives the same as a local folder.
+// An object store yields the same as a local folder.
 func TestRemoteFolder(t *testing.T) {
 	root := "memfs://imageio/[a]*"
 	err := filepath.WalkDir(fixtures, func(path string, e os.DirEntry, err error) error {
@@ -304,7 +304,7 @@ func TestIDXLabels(t *testing.T) {
 	require.EqualValues(t, -1, readAll(t, 9, alone)[0].Label)
 }
 
-// table writes a Parquet file with 3 rows a row group.
+// table writes a Parquet file with 3 rows per row group.
 func table(t testing.TB, schema *arrow.Schema, rows int, fill func(*array.RecordBuilder, int)) string {
 	b := array.NewRecordBuilder(memory.DefaultAllocator, schema)
 	for i := range rows {
@@ -369,8 +369,7 @@ func TestParquetColumns(t *testing.T) {
 	require.ErrorContains(t, err, other)
 }
 
-// Damage that keeps a collection from being read is an error with the file's
-// name, at whatever byte it is cut off or changed.
+// Damage that makes a collection unreadable is an error with the file's name, whatever byte is truncated or changed.
 func TestDamagedCollections(t *testing.T) {
 	for name, sound := range map[string][]byte{
 		"x.tar":                  archive(member{"a.png", strings.Repeat("a", 600)}, member{"b.png", "b"}),

@@ -23,11 +23,11 @@ func (m RGB) set(i int, r, g, b uint8) { p := m.Pix[3*i : 3*i+3]; p[0], p[1], p[
 
 func (m RGB) gray(i int, v uint8) { m.set(i, v, v, v) }
 
-// Resize scales the image as Pillow's resize((width, height), BICUBIC) does,
-// byte for byte. The result shares the pixels if the size is the same.
+// Resize scales the image like Pillow's resize((width, height), BICUBIC), byte for byte. The result shares the pixels
+// if the size is the same.
 func (m RGB) Resize(width, height int) RGB { return m.resize(width, height, m.whole()) }
 
-// resize scales the part of the image in a box to a width and height.
+// resize scales the part of the image inside a box to a width and height.
 func (m RGB) resize(width, height int, box box) RGB {
 	if width == m.Width && height == m.Height && box == m.whole() {
 		return m
@@ -37,19 +37,17 @@ func (m RGB) resize(width, height int, box box) RGB {
 	return out
 }
 
-// box is left, top, right and bottom of a part of an image, in pixels. That of a
-// reduced image ends within its last column and row, if the whole one does.
+// box is the left, top, right and bottom of a part of an image, in pixels. The box of an image decoded at reduced size
+// may end within its last column and row.
 type box [4]float64
 
 func (m RGB) whole() box { return box{0, 0, float64(m.Width), float64(m.Height)} }
 
-// Square scales the shorter side to size and cuts out the middle square,
-// as torchvision's Resize(size, BICUBIC) and CenterCrop(size) do. Of a strip
-// more than 64 times as long as wide only the middle is scaled, so that it
-// cannot take all memory.
+// Square scales the shorter side to size and crops the central square, like torchvision's Resize(size, BICUBIC) and
+// CenterCrop(size). Of an image more than 64 times as long as wide, only the middle is scaled, to limit memory.
 func (m RGB) Square(size int) RGB { return m.square(size, m.whole()) }
 
-// square is Square of the part in a box.
+// square is Square for the part inside a box.
 func (m RGB) square(size int, box box) RGB {
 	if m.Width > 64*m.Height || m.Height > 64*m.Width {
 		m = m.middle(min(m.Width, 64*m.Height), min(m.Height, 64*m.Width))
@@ -65,7 +63,7 @@ func (m RGB) square(size int, box box) RGB {
 	return m.resize(width, height, box).middle(size, size)
 }
 
-// middle cuts out the middle as torchvision's CenterCrop does.
+// middle crops the center like torchvision's CenterCrop.
 func (m RGB) middle(width, height int) RGB {
 	if width == m.Width && height == m.Height {
 		return m
@@ -80,8 +78,7 @@ func (m RGB) middle(width, height int) RGB {
 	return out
 }
 
-// orient applies an EXIF orientation, 1 to 8, to an image and a box in it; any
-// other value changes nothing.
+// orient applies an EXIF orientation, 1 to 8, to an image and a box in it. It ignores any other value.
 func (m RGB) orient(orientation int, in box) (RGB, box) {
 	if orientation < 2 || orientation > 8 {
 		return m, in
@@ -121,7 +118,7 @@ func (m RGB) orient(orientation int, in box) (RGB, box) {
 	return out, box{left, top, right, bottom}
 }
 
-// fromImage converts what the decoders return by Pillow's rules.
+// fromImage converts a decoder's image to RGB by Pillow's rules.
 func fromImage(img image.Image) (RGB, error) {
 	out := newRGB(img.Bounds())
 	rows := func(pix []uint8, stride, bytes int, set func(i int, p []uint8)) {
@@ -158,7 +155,7 @@ func fromImage(img image.Image) (RGB, error) {
 	return out, nil
 }
 
-// clip16 is a 16-bit grey value clipped to 8 bits, as Pillow converts I;16.
+// clip16 clips a 16-bit gray value to 8 bits, as Pillow converts I;16.
 func clip16(high, low uint8) uint8 {
 	if high > 0 {
 		return 255
@@ -166,7 +163,7 @@ func clip16(high, low uint8) uint8 {
 	return low
 }
 
-// unmultiply takes alpha out of a premultiplied channel, as Pillow reads RGBa.
+// unmultiply divides a premultiplied channel by alpha, as Pillow converts RGBa.
 func unmultiply(v, alpha uint8) uint8 {
 	switch alpha {
 	case 255:
@@ -177,15 +174,14 @@ func unmultiply(v, alpha uint8) uint8 {
 	return uint8(min(int(v)*255/int(alpha), 255))
 }
 
-// ink is a channel of paper printed with an ink and black, by Pillow's formula.
+// ink converts an ink and black to an RGB channel by Pillow's formula.
 func ink(v, black uint8) uint8 {
 	paper := 255 - int(black)
 	t := int(v)*paper + 128
 	return uint8(max(paper-(t>>8+t)>>8, 0))
 }
 
-// opaque returns the palette's colours without alpha. Entries that the palette
-// lacks are grey, as in Pillow.
+// opaque returns the palette's colors without alpha. Missing entries are gray, as in Pillow.
 func opaque(palette color.Palette) (colors [256][3]uint8) {
 	for i := range colors {
 		colors[i] = [3]uint8{uint8(i), uint8(i), uint8(i)}

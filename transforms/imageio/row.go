@@ -8,18 +8,17 @@ import (
 	"github.com/sdr-ml/sdr/transforms/record"
 )
 
-// Row is a row of the images that [Read] emits.
+// Row is one decoded image, a row of the batches that [Read] emits.
 type Row struct {
-	// Index orders images as they were found, in the order of [Plan]: 2^32 times
-	// the number of the split, plus the image's number in the split.
+	// Index gives the order of [Plan]: it is 2^32 times the split's number, plus the image's number in the split.
 	Index int64 `arrow:"index"`
-	// Source is the image file, the file that holds it, or archive!member.
+	// Source is the image file, the file that contains the image, or archive!member.
 	Source string `arrow:"source"`
 	// Row is the image's number in a Parquet or IDX file, else 0.
 	Row int64 `arrow:"row"`
-	// Label is the class's number as the source has it, -1 if it has none.
+	// Label is the class number from the source, -1 if it has none.
 	Label int64 `arrow:"label"`
-	// Class is the class's name, empty if there is none; see [Image].
+	// Class is the class name, empty if there is none; see [Image].
 	Class string `arrow:"class"`
 	// Width and Height are in pixels.
 	Width  int32 `arrow:"width"`
@@ -28,10 +27,10 @@ type Row struct {
 	Pixels []byte `arrow:"pixels"`
 }
 
-// SplitOf is the number of the split that the image with an index is of.
+// SplitOf returns the number of the split that an image belongs to, given its [Row] index.
 func SplitOf(index int64) int64 { return index >> 32 }
 
-// Dead is a row of the dead letters: one image that cannot be read.
+// Dead is one dead letter: an image that cannot be read.
 type Dead struct {
 	// Index, Source and Row are those of [Row].
 	Index  int64  `arrow:"index"`
@@ -41,10 +40,9 @@ type Dead struct {
 	Reason string `arrow:"reason"`
 }
 
-// rows collects decoded images; their pixels are not copied once more when they
-// become a batch.
+// rows collects decoded images; making a batch does not copy their pixels again.
 type rows struct {
-	builder *array.RecordBuilder // of the columns before the pixels
+	builder *array.RecordBuilder // for the columns before the pixels
 	offsets []int32
 	pixels  []uint8
 }
@@ -74,7 +72,7 @@ func (r *rows) add(index int64, im Image, rgb RGB) {
 	r.offsets = append(r.offsets, int32(len(r.pixels)))
 }
 
-// batch is the rows as a batch of Row.
+// batch returns the rows as a batch of Row.
 func (r *rows) batch() *record.Batch {
 	pixels := array.NewBinaryData(array.NewData(arrow.BinaryTypes.Binary, r.len(), []*memory.Buffer{
 		nil, memory.NewBufferBytes(arrow.Int32Traits.CastToBytes(r.offsets)), memory.NewBufferBytes(r.pixels),

@@ -7,22 +7,20 @@ import (
 	"sync"
 )
 
-// What is read ahead of the image that is next: no more squares, nor more bytes of
-// encoded images, than these.
+// Limits for reading ahead of the next image to yield.
 const (
 	aheadSquares = 128
-	aheadBytes   = 64 << 20
+	aheadBytes   = 64 << 20 // of encoded images
 )
 
-// Squares reads the images of a split as ReadSplit does and decodes them as
-// DecodeSquare does, on all processors. It gives them to yield in order, one at a
-// time, each with what is wrong with it if it is damaged, and stops at the
-// first error of yield, which it returns.
+// Squares reads the images of a split like [ReadSplit] and decodes them like [DecodeSquare], on all cores. It calls
+// yield with the images in order, one at a time; damage is the error of an image that cannot be decoded, or nil.
+// Squares stops at the first error of yield and returns it.
 func Squares(ctx context.Context, split Split, size int, yield func(im Image, square RGB, damage error) error) error {
 	return decodeAhead(ctx, split, aheadSquares, func(data []byte) (RGB, error) { return DecodeSquare(data, size) }, yield)
 }
 
-// decodeAhead is Squares for any way to decode, at most so many images ahead.
+// decodeAhead is Squares with any decode function, at most ahead images ahead.
 func decodeAhead(ctx context.Context, split Split, ahead int, decode func([]byte) (RGB, error), yield func(im Image, rgb RGB, damage error) error) error {
 	var (
 		queue  []*decoding
@@ -57,7 +55,7 @@ func decodeAhead(ctx context.Context, split Split, ahead int, decode func([]byte
 		return nil
 	})
 	for len(queue) > 0 && failed == nil && ctx.Err() == nil {
-		next() // also what comes before the place where a collection is damaged
+		next() // including the images before the damage in a damaged collection
 	}
 	if len(queue) > 0 {
 		err = cmp.Or(err, ctx.Err())

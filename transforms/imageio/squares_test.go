@@ -13,7 +13,7 @@ import (
 	"github.com/sdr-ml/sdr/transforms/imageio"
 )
 
-// seen is what Squares gave to yield.
+// seen is what Squares passed to yield.
 type seen struct {
 	image  imageio.Image
 	square imageio.RGB
@@ -54,7 +54,7 @@ func many(t testing.TB, n int) string {
 	return dir
 }
 
-// Squares gives what Read and DecodeSquare give, whatever the processors.
+// Squares yields the same as ReadSplit and DecodeSquare, for any number of cores.
 func TestSquares(t *testing.T) {
 	for _, processors := range []int{1, 3, 16} {
 		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(processors))
@@ -84,8 +84,7 @@ func TestSquares(t *testing.T) {
 	}
 }
 
-// An error of yield ends it, before or after everything is read, and comes back
-// as it is.
+// An error of yield stops it, before or after everything is read, and is returned unchanged.
 func TestSquaresStops(t *testing.T) {
 	splits, err := imageio.Plan(t.Context(), []string{many(t, 300)}, 1<<20)
 	require.NoError(t, err)
@@ -103,7 +102,7 @@ func TestSquaresStops(t *testing.T) {
 	}
 }
 
-// Of a damaged collection the images before the damage are given.
+// The images before the damage in a damaged collection are yielded.
 func TestSquaresOfADamagedCollection(t *testing.T) {
 	data := string(goldens(t)["png_filtered.png"].Data)
 	whole := archive(member{"a.png", data}, member{"b.png", data}, member{"c.png", data})

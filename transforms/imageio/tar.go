@@ -12,9 +12,8 @@ import (
 	"github.com/sdr-ml/sdr/transforms/files"
 )
 
-// Tar is an archive of image files, perhaps packed by gzip. As in WebDataset a
-// member NAME.cls labels the images NAME.*; the others' classes are their folders.
-// Hidden files and folders and what macOS puts into __MACOSX are passed over.
+// Tar is an archive of image files, optionally compressed with gzip. As in WebDataset, a member NAME.cls labels the
+// images NAME.*; for the others the folder is the class. Hidden files and folders and macOS's __MACOSX are skipped.
 const Tar = "tar"
 
 var tarKind = kind{
@@ -26,8 +25,8 @@ var tarKind = kind{
 	read:     readTar,
 }
 
-// openTar opens an archive. offset tells how far it was read; a local archive
-// that is not compressed is not read but skipped through.
+// openTar opens an archive. offset returns the current position. A local uncompressed archive can seek, so that skipped
+// members are not read.
 func openTar(ctx context.Context, name string) (r io.Reader, offset func() int64, c io.Closer, err error) {
 	if files.IsLocal(name) && strings.HasSuffix(strings.ToLower(name), ".tar") {
 		f, err := open(ctx, name)
@@ -62,7 +61,7 @@ func countTar(ctx context.Context, name string) (n int64, err error) {
 	return n, nil
 }
 
-// eachMember visits the files of an archive, without those that are ignored.
+// eachMember calls visit with the files of an archive, except ignored ones.
 func eachMember(r *tar.Reader, visit func(name string, r *tar.Reader) error) error {
 	for {
 		head, err := r.Next()
@@ -96,17 +95,16 @@ func readTar(ctx context.Context, split Split, yield func(Image) error) error {
 	return nil
 }
 
-// errEnough ends a scan early.
+// errEnough stops a scan early.
 var errEnough = errors.New("enough")
 
-// scanTar gives the images [begin, end) of an archive to yield. Members of one
-// sample share their path up to the first dot of the file name and follow one
-// another, as in WebDataset; a .cls member labels the images of its sample.
+// scanTar calls yield with the images [begin, end) of an archive. As in WebDataset, the members of a sample are
+// consecutive and share their path up to the first dot of the file name; a .cls member labels the images of its sample.
 func scanTar(r io.Reader, begin, end int64, yield func(Image) error) error {
 	var (
 		n       int64   // images seen
 		key     string  // of the current sample
-		sample  []Image // its images that were asked for
+		sample  []Image // its images in [begin, end)
 		label   = int64(-1)
 		class   string
 		labeled bool

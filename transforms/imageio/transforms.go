@@ -2,18 +2,17 @@
 //
 // [Read], [ReadAll] and [ReadSplits] list, read and decode inside a pipeline.
 //
-// Inputs and outputs. Paths or splits in; out come a PCollection<*record.Batch> of
-// decoded images, rows [Row], and one of dead letters, rows [Dead]: the images that
-// cannot be decoded, each with its reason.
+// Inputs and outputs. They take paths or splits and return two PCollection<*record.Batch>: the decoded images, rows
+// [Row], and the dead letters, rows [Dead]: the images that cannot be decoded, each with the reason.
 //
-// Determinism. The same files give the same rows, byte for byte, on every runner;
-// Index orders them. A batch has images of one split, in order.
+// Determinism. The same files produce the same rows, byte for byte, on every runner; sort them by Index. A batch holds
+// images of one split, in order.
 //
-// Errors. A missing path, a path without an image and a damaged collection fail the
-// pipeline with the file and the place in it. A damaged image is a dead letter.
+// Errors. A missing path, a path without images and a damaged collection fail the pipeline with the file and the
+// position. A damaged image becomes a dead letter.
 //
-// The images go to the next transform in memory where the runner fuses the two; put
-// no Reshuffle or GroupByKey between, unless the images may travel.
+// If the runner fuses them, images pass to the next transform in memory; a Reshuffle or GroupByKey in between
+// serializes the pixels.
 package imageio
 
 import (
@@ -36,53 +35,46 @@ func init() {
 	beam.RegisterDoFn(reflect.TypeFor[readFn]())
 }
 
-// splitRows is the number of images that a worker reads at a time.
+// splitRows is the maximum number of images per split.
 const splitRows = 1024
 
-// What a batch holds at most where [ReadConfig] does not say; a larger image is
-// alone in its batch.
+// Default limits of a batch, unless [ReadConfig] sets one; a larger image gets a batch of its own.
 const (
 	batchRows  = 256
 	batchBytes = 32 << 20 // of pixels
 )
 
-// maxBatchBytes is what a batch of any configuration holds at most: Arrow's binary
-// columns count bytes by int32.
+// maxBatchBytes limits the pixels of a batch for any configuration: Arrow's binary columns have int32 offsets.
 const maxBatchBytes = 1 << 30
 
-// ReadConfig says how images are read.
+// ReadConfig configures [ReadAll] and [ReadSplits].
 type ReadConfig struct {
-	// Size brings images to Size x Size pixels, as [DecodeSquare] does. 0 leaves
-	// them as they are.
+	// Size resizes images to Size x Size pixels like [DecodeSquare]; 0 keeps their size.
 	Size int
-	// Batch is the most images of a batch. 0 makes batches of at most 256 images
-	// and about 32 MiB.
+	// Batch is the maximum number of images per batch; 0 means at most 256 images and about 32 MiB.
 	Batch int
 }
 
-// Read reads and decodes the images of files and folders, as [Plan] lists them, and
-// returns two PCollection<*record.Batch>: the images as rows [Row], and those that
-// cannot be decoded as rows [Dead]. The paths are listed when the pipeline runs,
-// and the images read where there is a free worker; one element of images has
-// images of one split in their order.
+// Read reads and decodes the images in files and folders, as [Plan] lists them. It returns two
+// PCollection<*record.Batch>: the images as rows [Row], and those that cannot be decoded as rows [Dead]. Paths are
+// listed when the pipeline runs, and splits are distributed over the workers. A batch of images holds images of one
+// split, in order.
 //
-// A path that does not exist, a path without any image and a collection that is
-// damaged fail the pipeline.
+// A path that does not exist, a path without images and a damaged collection fail the pipeline.
 func Read(s beam.Scope, paths ...string) (images, dead beam.PCollection) {
 	s = s.Scope("imageio.Read")
 	return ReadSplits(s, beam.ParDo(s, &planFn{Paths: paths}, beam.Impulse(s)), ReadConfig{})
 }
 
-// ReadAll is [Read] of the paths of a PCollection<string>. The index of the images
-// orders those of one path.
+// ReadAll is [Read] for a PCollection<string> of paths. Index orders the images of each path; different paths use the
+// same indices.
 func ReadAll(s beam.Scope, paths beam.PCollection, cfg ReadConfig) (images, dead beam.PCollection) {
 	s = s.Scope("imageio.ReadAll")
 	return ReadSplits(s, beam.ParDo(s, &planPathFn{}, paths), cfg)
 }
 
-// ReadSplits is [Read] of a PCollection<Split>, for who has called [Plan]. If
-// cfg.Batch is at least the size of the splits, and the pixels of one are less
-// than 1 GiB, each split with a good image makes one batch.
+// ReadSplits is [Read] for a PCollection<Split> from [Plan]. If cfg.Batch is at least the size of the splits, and a
+// split has less than 1 GiB of pixels, each split with a readable image becomes one batch.
 func ReadSplits(s beam.Scope, splits beam.PCollection, cfg ReadConfig) (images, dead beam.PCollection) {
 	s = s.Scope("imageio.ReadSplits")
 	if cfg.Size < 0 || cfg.Batch < 0 {
@@ -91,7 +83,7 @@ func ReadSplits(s beam.Scope, splits beam.PCollection, cfg ReadConfig) (images, 
 	return beam.ParDo2(s, &readFn{Config: cfg}, beam.Reshuffle(s, splits))
 }
 
-// planFn lists the splits of some paths.
+// planFn emits the splits of its paths.
 type planFn struct{ Paths []string }
 
 func (fn *planFn) ProcessElement(ctx context.Context, _ []byte, emit func(Split)) error {
@@ -102,7 +94,7 @@ func (fn *planFn) ProcessElement(ctx context.Context, _ []byte, emit func(Split)
 	return err
 }
 
-// planPathFn lists the splits of one path.
+// planPathFn emits the splits of a path.
 type planPathFn struct{}
 
 func (*planPathFn) ProcessElement(ctx context.Context, path string, emit func(Split)) error {
@@ -154,15 +146,15 @@ func (fn *readFn) ProcessElement(ctx context.Context, split Split, emitImages, e
 	return nil
 }
 
-// decode gives the decoded images to yield in order.
+// decode calls yield with the decoded images, in order.
 func (fn *readFn) decode(ctx context.Context, split Split, yield func(Image, RGB, error) error) error {
 	if fn.Config.Size > 0 {
 		return Squares(ctx, split, fn.Config.Size, yield)
 	}
-	return decodeAhead(ctx, split, 2*runtime.GOMAXPROCS(0), Decode, yield) // few: they may be large
+	return decodeAhead(ctx, split, 2*runtime.GOMAXPROCS(0), Decode, yield) // only a few: they may be large
 }
 
-// full tells whether a batch has no room for an image of so many bytes.
+// full reports whether a batch has no room for an image of so many bytes.
 func (fn *readFn) full(r *rows, bytes int) bool {
 	bytes += len(r.pixels)
 	if fn.Config.Batch > 0 {

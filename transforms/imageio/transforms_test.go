@@ -24,7 +24,7 @@ func init() {
 
 func TestMain(m *testing.M) { ptest.Main(m) }
 
-// collected is what collectFn was given, by its Key.
+// collected is what collectFn received, by its Key.
 var collected sync.Map
 
 type collectFn struct{ Key string }
@@ -45,11 +45,11 @@ func (b *batches) add(batch *record.Batch) {
 	b.all = append(b.all, batch)
 }
 
-// run runs what read builds and returns the batches of images and of dead letters.
+// run runs the pipeline that read builds and returns the batches of images and of dead letters.
 func run(t *testing.T, runner string, read func(beam.Scope) (images, dead beam.PCollection)) (images, dead []*record.Batch, err error) {
 	p, s := beam.NewPipelineWithRoot()
 	good, bad := read(s)
-	key := t.TempDir() // as no other
+	key := t.TempDir() // unique
 	beam.ParDo0(s, &collectFn{Key: key + "good"}, good)
 	beam.ParDo0(s, &collectFn{Key: key + "bad"}, bad)
 	result, err := beam.Run(t.Context(), runner, p)
@@ -84,13 +84,13 @@ func rowsOf[T any](t *testing.T, batches []*record.Batch) []T {
 	return all
 }
 
-// byIndex sorts rows as they were found.
+// byIndex sorts rows by Index.
 func byIndex(rows []imageio.Row) []imageio.Row {
 	slices.SortFunc(rows, func(a, b imageio.Row) int { return cmp.Compare(a.Index, b.Index) })
 	return rows
 }
 
-// want is what the plain functions say of the paths.
+// want returns the expected rows, from the plain functions.
 func want(t *testing.T, size, splitRows int, paths ...string) (rows []imageio.Row, dead []imageio.Dead) {
 	splits, err := imageio.Plan(t.Context(), paths, splitRows)
 	require.NoError(t, err)
@@ -116,7 +116,7 @@ func want(t *testing.T, size, splitRows int, paths ...string) (rows []imageio.Ro
 	return rows, dead
 }
 
-// collections are one of each kind, some of their images damaged.
+// collections has one collection of each kind, with some damaged images.
 func collections(t *testing.T) []string {
 	paths := []string{many(t, 40)}
 	for _, name := range []string{"odd", "tiny.parquet", "webdataset.tar", "idx"} {
@@ -125,7 +125,7 @@ func collections(t *testing.T) []string {
 	return paths
 }
 
-// Read gives what ReadSplit and Decode give, on both local runners.
+// Read yields the same as ReadSplit and Decode, on both local runners.
 func TestRead(t *testing.T) {
 	paths := collections(t)
 	rows, letters := want(t, 0, 1024, paths...)
@@ -141,7 +141,7 @@ func TestRead(t *testing.T) {
 	}
 }
 
-// ReadAll and ReadSplits bring images to a size, in batches of a size.
+// ReadAll and ReadSplits resize images and make batches of a given size.
 func TestReadSquares(t *testing.T) {
 	paths := collections(t)
 	splits, err := imageio.Plan(t.Context(), paths, 7)

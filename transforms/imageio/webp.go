@@ -32,8 +32,8 @@ func decodeWebP(data []byte, _ int) (RGB, error) {
 	return fromImage(img)
 }
 
-// fromWebP converts planes of luma and halved chroma as libwebp does
-// (upsampling.c, yuv.h). Go's image/color would repeat each chroma sample.
+// fromWebP converts 4:2:0 YCbCr planes like libwebp (upsampling.c, yuv.h). Go's image/color would repeat each chroma
+// sample.
 func fromWebP(img *image.YCbCr) RGB {
 	out := newRGB(img.Rect)
 	us, vs := make([]int32, out.Width+2), make([]int32, out.Width+2)
@@ -60,9 +60,8 @@ func chromaRow(img *image.YCbCr, plane []uint8, y int) []uint8 {
 	return plane[min(max(y, 0), height-1)*img.CStride:][:width]
 }
 
-// interpolate writes the samples of a row of pixels that lies between two rows
-// of samples: each is 9/16, 3/16, 3/16 and 1/16 of the four around it, rounded as
-// libwebp rounds.
+// interpolate upsamples chroma to a row of pixels between two rows of samples: each output is 9/16, 3/16, 3/16 and 1/16
+// of the four samples around it, rounded like libwebp.
 func interpolate(out []int32, near, far []uint8) {
 	edge := func(x int) int32 { return (3*int32(near[x]) + int32(far[x]) + 2) >> 2 }
 	out[0] = edge(0)
@@ -85,8 +84,7 @@ func orientationWebP(data []byte) int {
 	return described(webpChunk(data, "XMP "))
 }
 
-// webpChunk returns the first chunk of a name. (imagemeta loses its way after
-// a chunk of odd length, which RIFF pads.)
+// webpChunk returns the first chunk with a name. (imagemeta gets lost after a chunk of odd length, which RIFF pads.)
 func webpChunk(data []byte, name string) []byte {
 	for data = data[12:]; len(data) >= 8; {
 		n := int(binary.LittleEndian.Uint32(data[4:]))

@@ -15,9 +15,8 @@ import (
 	"golang.org/x/text/encoding/charmap"
 )
 
-// Zip is an archive of image files, whose classes are their folders. Hidden files
-// and folders and what macOS puts into __MACOSX are passed over. A member that is
-// encrypted, damaged, a link or larger than 512 MiB is a damaged image.
+// Zip is an archive of image files; their folders are the classes. Hidden files and folders and macOS's __MACOSX are
+// skipped. A member that is encrypted, damaged, a link or larger than 512 MiB counts as a damaged image.
 const Zip = "zip"
 
 var zipKind = kind{
@@ -48,7 +47,7 @@ func readZip(ctx context.Context, split Split, yield func(Image) error) error {
 		name := memberName(m)
 		im := Image{Source: split.Path + "!" + name, Label: -1, Class: parent(name)}
 		if im.Data, err = unzip(m); err != nil {
-			var disk syscall.Errno // is at fault, not the member
+			var disk syscall.Errno // the disk is at fault, not the member
 			if errors.As(err, &disk) {
 				return fmt.Errorf("read %s, member %s: %w", split.Path, name, err)
 			}
@@ -61,7 +60,7 @@ func readZip(ctx context.Context, split Split, yield func(Image) error) error {
 	return nil
 }
 
-// openZip opens an archive and lists its images, in its order.
+// openZip opens an archive and lists its images in archive order.
 func openZip(ctx context.Context, name string) ([]*zip.File, io.Closer, error) {
 	f, err := openAt(ctx, name)
 	if err != nil {
@@ -82,21 +81,21 @@ func zipImages(f randomFile) ([]*zip.File, error) {
 	r, err := zip.NewReader(f, size)
 	switch {
 	case errors.Is(err, zip.ErrFormat), errors.Is(err, io.ErrUnexpectedEOF):
-		return nil, fmt.Errorf("no sound list of members at its end; truncated, or not a zip archive: %w", err)
+		return nil, fmt.Errorf("no valid central directory at its end; truncated, or not a zip archive: %w", err)
 	case err != nil && !errors.Is(err, zip.ErrInsecurePath): // nothing is written to the members' paths
 		return nil, err
 	case joined(f, r):
-		return nil, errors.New("its list of members lacks the first one: several archives in one file? Unpack them and pack all anew")
+		return nil, errors.New("its central directory lacks the first member: several archives in one file? Extract them and zip all files again")
 	}
 	return slices.DeleteFunc(r.File, func(m *zip.File) bool {
 		return m.Mode().IsDir() || ignored(m.Name) || !isImage(m.Name)
 	}), nil
 }
 
-// joined tells an archive behind another one, whose members would be lost: the
-// file begins with a member that is not listed.
+// joined reports whether the file begins with a member that the central directory does not list: then another archive,
+// whose members would be lost, precedes this one.
 func joined(f io.ReaderAt, r *zip.Reader) bool {
-	var head [30]byte // of a member; its name and extra field follow
+	var head [30]byte // local file header; name and extra field follow
 	if _, err := f.ReadAt(head[:], 0); err != nil || string(head[:4]) != "PK\x03\x04" {
 		return false
 	}
@@ -107,13 +106,12 @@ func joined(f io.ReaderAt, r *zip.Reader) bool {
 	})
 }
 
-// memberName returns a member's name in UTF-8. Where it is not, it is in the code
-// page of DOS (APPNOTE, appendix D).
+// memberName returns a member's name in UTF-8. Names that are not UTF-8 are in the DOS code page (APPNOTE, appendix D).
 func memberName(m *zip.File) string {
 	if utf8.ValidString(m.Name) {
 		return m.Name
 	}
-	name, _ := charmap.CodePage437.NewDecoder().String(m.Name) // which knows every byte
+	name, _ := charmap.CodePage437.NewDecoder().String(m.Name) // never fails: it maps every byte
 	return name
 }
 
@@ -121,15 +119,15 @@ func memberName(m *zip.File) string {
 func unzip(m *zip.File) ([]byte, error) {
 	switch {
 	case m.Flags&1 != 0:
-		return nil, errors.New("encrypted; pack it without a password")
+		return nil, errors.New("encrypted; zip it without a password")
 	case m.Mode()&fs.ModeSymlink != 0:
-		return nil, errors.New("a symbolic link; pack the file itself")
+		return nil, errors.New("a symbolic link; zip the file itself")
 	case m.UncompressedSize64 > maxMember:
 		return nil, fmt.Errorf("larger than %d bytes", maxMember)
 	}
 	r, err := m.Open()
 	if errors.Is(err, zip.ErrAlgorithm) {
-		return nil, fmt.Errorf("compressed by method %d; pack it by deflate (8): %w", m.Method, err)
+		return nil, fmt.Errorf("compressed by method %d; use deflate (8): %w", m.Method, err)
 	} else if err != nil {
 		return nil, truncated(err)
 	}

@@ -26,8 +26,8 @@ func zipped(members ...member) []byte {
 	return b.Bytes()
 }
 
-// Archives of every sort give what Python's zipfile reads, local or not,
-// however they are cut; what cannot be read is damaged and the rest is not.
+// Archives of every variant are read like Python's zipfile, local or remote, for any splits; unreadable members are
+// damaged and the rest is not.
 func TestZipEqualsPython(t *testing.T) {
 	text, err := os.ReadFile("testdata/zips.json")
 	require.NoError(t, err)
@@ -71,11 +71,11 @@ func TestZipEqualsPython(t *testing.T) {
 	left, err := os.ReadDir(temporary)
 	require.NoError(t, err)
 	for _, e := range left {
-		require.True(t, e.IsDir(), "a copy of a remote file stays: %s", e.Name()) // folders are the subtests'
+		require.True(t, e.IsDir(), "a copy of a remote file is left: %s", e.Name()) // folders are the subtests'
 	}
 }
 
-// An archive in a folder is found; one behind another would lose its images.
+// An archive in a folder is found; concatenated archives, whose images would be lost, are an error.
 func TestZipInAFolder(t *testing.T) {
 	dir := t.TempDir()
 	first, second := zipped(member{"x/1.png", "one"}, member{"x/2.png", "two"}), zipped(member{"y/3.png", "three"})
@@ -89,14 +89,13 @@ func TestZipInAFolder(t *testing.T) {
 
 	joined := write(t, filepath.Join(dir, "b/pack.zip"), append(first, second...))
 	_, err := imageio.Plan(t.Context(), []string{dir}, 2)
-	require.ErrorContains(t, err, "read "+joined+": its list of members lacks the first one: several archives in one file?")
+	require.ErrorContains(t, err, "read "+joined+": its central directory lacks the first member: several archives in one file?")
 	write(t, joined, []byte("PK\x03\x04 is how it should begin"))
 	_, err = imageio.Plan(t.Context(), []string{dir}, 2)
-	require.ErrorContains(t, err, "read "+joined+": no sound list of members at its end; truncated, or not a zip archive")
+	require.ErrorContains(t, err, "read "+joined+": no valid central directory at its end; truncated, or not a zip archive")
 }
 
-// The list of 70,000 members needs zip64 and is longer than its field of 16
-// bits can count.
+// A central directory of 70,000 members needs zip64, as its 16-bit field overflows.
 func TestZipOfManyMembers(t *testing.T) {
 	var members []member
 	for i := range 70_000 {
@@ -115,7 +114,7 @@ func TestZipOfManyMembers(t *testing.T) {
 	}))
 }
 
-// An archive that changed since it was planned is told, not read wrongly.
+// An archive that changed since it was planned is an error, not read wrongly.
 func TestZipChanged(t *testing.T) {
 	path := write(t, filepath.Join(t.TempDir(), "a.zip"), zipped(member{"1.png", "1"}, member{"2.png", "2"}, member{"3.png", "3"}))
 	splits, err := imageio.Plan(t.Context(), []string{path}, 2)

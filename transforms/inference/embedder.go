@@ -15,25 +15,23 @@ import (
 	"github.com/sdr-ml/sdr/transforms/compute"
 )
 
-// Batch is the most images of a forward pass.
+// Batch is the maximum number of images per forward pass.
 const Batch = 256
 
-// batchPixels bounds a forward pass of large images, whose activations would
-// need too much memory.
+// batchPixels limits the pixels of a forward pass, since the activations of large images need much memory.
 const batchPixels = Batch * 64 * 64
 
-// Embedder computes features on a pool of the caller. It is for one goroutine.
+// Embedder computes features on the caller's thread pool. It is not safe for concurrent use.
 type Embedder struct {
-	size   int // of an image
+	size   int // height and width of an image
 	input  Input
 	pool   *kernels.Pool
 	net    *nn.Net
-	batch  int       // images of a forward pass
+	batch  int       // images per forward pass
 	images []float32 // [batch, Size, Size, 3]
 }
 
-// NewEmbedder makes the buffers to run a model's backbone. The model must not
-// change while it is in use.
+// NewEmbedder returns an embedder for the model's backbone. The model must not be modified while it is in use.
 func NewEmbedder(m *Model, pool *kernels.Pool) *Embedder {
 	size, batch := m.Input.Size, passImages(m.Input.Size)
 	e := &Embedder{
@@ -44,12 +42,11 @@ func NewEmbedder(m *Model, pool *kernels.Pool) *Embedder {
 	return e
 }
 
-// passImages is the number of images of a forward pass. It must not depend on how
-// many there are: other numbers may choose other algorithms, which round
-// differently.
+// passImages returns the number of images per forward pass. It must not depend on how many images there are, since
+// another batch size may select other algorithms, which round differently.
 func passImages(size int) int { return min(Batch, max(1, batchPixels/(size*size))) }
 
-// use replaces the model by another one, if that fits the buffers.
+// use replaces the model and reports whether the new one fits the buffers.
 func (e *Embedder) use(m *Model) bool {
 	if e.net.Backbone != m.Backbone || e.size != m.Input.Size {
 		return false
@@ -59,14 +56,13 @@ func (e *Embedder) use(m *Model) bool {
 	return true
 }
 
-// Dim returns the number of features of an image.
+// Dim returns the number of features per image.
 func (e *Embedder) Dim() int { return e.net.Backbone.FeatureDim() }
 
-// Embed returns the features of n images, at least one, as a matrix of shape
-// (n, Dim) on the pool's engine: the globally pooled output of the last residual stage, with running BatchNorm statistics.
-// at gives image i as [Size,Size,3] bytes of red, green and blue; it is called
-// from several goroutines. The features of an image do not depend on the
-// others, to the bit.
+// Embed returns the features of n images, at least one, as a matrix of shape (n, Dim) on the pool's engine: the
+// globally pooled output of the last residual stage, with running BatchNorm statistics. at returns image i as [Size,
+// Size, 3] bytes of red, green and blue; it is called from several goroutines. The features of an image do not depend
+// on the other images, down to the last bit.
 func (e *Embedder) Embed(n int, at func(i int) []uint8) *tensor.Dense {
 	features := make([]float32, 0, n*e.Dim())
 	for from := 0; from < n; from += e.batch {
@@ -78,8 +74,8 @@ func (e *Embedder) Embed(n int, at func(i int) []uint8) *tensor.Dense {
 	return dense.NewEngine(e.pool).Matrix(features, n, e.Dim())
 }
 
-// fill prepares images from..from+rows. What is left of the batch keeps what it
-// held, which changes no other image's features.
+// fill normalizes images from to from+rows into the batch. The rest of the batch keeps its old content, which does not
+// affect the features of other images.
 func (e *Embedder) fill(from, rows int, at func(i int) []uint8) {
 	view := len(e.images) / e.batch
 	e.pool.For(rows, func(_, i int) {
@@ -87,15 +83,13 @@ func (e *Embedder) fill(from, rows int, at func(i int) []uint8) {
 	})
 }
 
-// embedders holds the one that this process used last, whose buffers serve every
-// model of the same shape, until the garbage collector wants the memory.
+// embedders keeps the embedder that was used last until the garbage collector frees it. Its buffers fit every model of
+// the same shape.
 var embedders sync.Pool
 
-// Features returns the features of n images under a model, as [Embedder.Embed]
-// does. It is the one way in which DoFns compute features: on the processors of
-// this process (see compute.Run, from whose work it must not be called), with
-// buffers that all of them share, and counted by Beam metrics. It may be called
-// by several goroutines. A panic of the network comes back as an error.
+// Features returns the features of n images as [Embedder.Embed] does. All DoFns compute features with it: on the shared
+// thread pool (see compute.Run; do not call Features from inside Run), with shared buffers, counted by Beam metrics. It
+// is safe for concurrent use. A panic in the network is returned as an error.
 func Features(ctx context.Context, m *Model, n int, at func(i int) []uint8) (features *tensor.Dense, err error) {
 	err = compute.Run(func(pool *kernels.Pool) (err error) {
 		defer func() {

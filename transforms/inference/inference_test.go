@@ -20,7 +20,7 @@ import (
 
 var input = inference.Input{Size: 9, Mean: [3]float32{.5, .4, .3}, Std: [3]float32{.2, .25, .3}}
 
-// newModel makes a random model, with BatchNorm statistics that do something.
+// newModel makes a random model with nontrivial BatchNorm statistics.
 func newModel(arch, stem string, width int, heads nn.Heads) *inference.Model {
 	m := &inference.Model{Model: nn.Model{Backbone: nn.Backbone{Arch: arch, Stem: stem, Width: width}, Heads: heads}, Input: input}
 	l := nn.NewLayout(m.Backbone, heads)
@@ -56,8 +56,8 @@ func newImages(n int) func(i int) []uint8 {
 	return func(i int) []uint8 { return pixels[i*size : (i+1)*size] }
 }
 
-// TestEmbed compares with plain forward passes, one image at a time, of the
-// whole net with its heads. The number of images is not that of a batch.
+// TestEmbed compares with plain forward passes of the whole net with its heads, one image at a time. The number of
+// images is not a multiple of the batch size.
 func TestEmbed(t *testing.T) {
 	pool := kernels.NewPool(2)
 	defer pool.Close()
@@ -84,7 +84,7 @@ func TestEmbed(t *testing.T) {
 			for _, i := range []int{0, 1, inference.Batch - 1, inference.Batch, n - 1} {
 				augment.Normalize(image, at(i), input.Mean, input.Std)
 				net.Forward(image, nn.RunningStats)
-				// Another size of batch may choose other algorithms, which round differently.
+				// Another batch size may select other algorithms, which round differently.
 				require.InDeltaSlice(t, net.Features, got[i*dim:(i+1)*dim], 1e-4, "%s, %s, image %d", arch, stem, i)
 			}
 			require.NotEqual(t, got[:dim], got[dim:2*dim])
@@ -92,8 +92,8 @@ func TestEmbed(t *testing.T) {
 	}
 }
 
-// TestIndependent embeds images among others, after others, by fewer or more
-// threads and alone: always the same bits.
+// TestIndependent embeds images among others, after others, alone, and with fewer or more threads: the bits are always
+// the same.
 func TestIndependent(t *testing.T) {
 	one, three := kernels.NewPool(1), kernels.NewPool(3)
 	defer one.Close()
@@ -115,13 +115,12 @@ func TestIndependent(t *testing.T) {
 	}
 }
 
-// TestLargeImages checks that features are the same where a pass takes fewer
-// images than there are.
+// TestLargeImages checks that features are the same when a forward pass has fewer images than there are.
 func TestLargeImages(t *testing.T) {
 	pool := kernels.NewPool(2)
 	defer pool.Close()
 	m := newModel("resnet18", "imagenet", 3, nn.Heads{})
-	m.Input.Size = 512 // 4 images a pass
+	m.Input.Size = 512 // 4 images per pass
 	r := rand.New(rand.NewPCG(1, 2))
 	images := make([][]uint8, 5)
 	for i := range images {
@@ -165,8 +164,8 @@ func TestLoadErrors(t *testing.T) {
 		meta map[string]string
 		want string
 	}{
-		{nil, `its metadata "input", how images are prepared, is ""`},
-		{map[string]string{"input": "32"}, `how images are prepared, is "32"`},
+		{nil, `its metadata "input", the size and normalization of images, is ""`},
+		{map[string]string{"input": "32"}, `the size and normalization of images, is "32"`},
 		{map[string]string{"input": "{}"}, "size is 0 px; want 1 to 8192"},
 		{change(func(in *inference.Input) { in.Size = 1 << 30 }), "size is 1073741824 px"},
 		{change(func(in *inference.Input) { in.Std[1] = 0 }), "std is [0.2 0 0.3]; want numbers above 0"},

@@ -2,7 +2,7 @@ package inference
 
 import "github.com/apache/beam/sdks/v2/go/pkg/beam"
 
-// namespace is that of the metrics, which have the names of Python's RunInference.
+// namespace is the namespace of the metrics, whose names are those of Python's RunInference.
 const namespace = "inference"
 
 var (

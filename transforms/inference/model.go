@@ -13,23 +13,23 @@ import (
 	"github.com/sdr-ml/sdr/transforms/files"
 )
 
-// maxSize is more than any model's Input.Size: larger ones are damage.
+// maxSize exceeds the Input.Size of any model; a larger one means a corrupt file.
 const maxSize = 1 << 13
 
-// Input is how a model wants its images.
+// Input describes a model's input: the size and normalization of images.
 type Input struct {
-	// Size is their height and width in pixels.
+	// Size is the height and width in pixels.
 	Size int `json:"size"`
 	// Mean is subtracted from red, green and blue, scaled to 0..1.
 	Mean [3]float32 `json:"mean"`
-	// Std is the divisor after Mean is subtracted.
+	// Std is the divisor after the subtraction of Mean.
 	Std [3]float32 `json:"std"`
 }
 
-// inputKey is where a model file's metadata keep its Input.
+// inputKey is the metadata key of the Input in a model file.
 const inputKey = "input"
 
-// Validate reports an input that no image can be brought to.
+// Validate returns an error if a field is out of range.
 func (in Input) Validate() error {
 	if in.Size < 1 || in.Size > maxSize {
 		return fmt.Errorf("size is %d px; want 1 to %d", in.Size, maxSize)
@@ -42,7 +42,7 @@ func (in Input) Validate() error {
 	return nil
 }
 
-// Metadata returns what a model file says of its input.
+// Metadata returns the metadata entry of a model file that stores the input.
 func (in Input) Metadata() (key, value string) {
 	data, err := json.Marshal(in)
 	if err != nil {
@@ -51,14 +51,14 @@ func (in Input) Metadata() (key, value string) {
 	return inputKey, string(data)
 }
 
-// Model is a trained net and what it wants to see.
+// Model is a trained network with its input description.
 type Model struct {
 	nn.Model
-	// Input is how its images are prepared.
+	// Input is the size and normalization of its images.
 	Input Input
 }
 
-// Load reads a model file as nn.SaveModel writes it, with its Input.
+// Load reads a model file that nn.SaveModel wrote with an [Input] in its metadata.
 func Load(ctx context.Context, path string) (*Model, error) {
 	data, err := files.Read(ctx, path)
 	if err != nil {
@@ -70,7 +70,7 @@ func Load(ctx context.Context, path string) (*Model, error) {
 	}
 	m := &Model{Model: *loaded}
 	if err := json.Unmarshal([]byte(m.Meta[inputKey]), &m.Input); err != nil {
-		return nil, fmt.Errorf("model %s: its metadata %q, how images are prepared, is %q: %w", path, inputKey, m.Meta[inputKey], err)
+		return nil, fmt.Errorf("model %s: its metadata %q, the size and normalization of images, is %q: %w", path, inputKey, m.Meta[inputKey], err)
 	}
 	if err := m.Input.Validate(); err != nil {
 		return nil, fmt.Errorf("model %s: its metadata %q: %w", path, inputKey, err)
@@ -78,12 +78,11 @@ func Load(ctx context.Context, path string) (*Model, error) {
 	return m, nil
 }
 
-// models are those that were used last, without their heads, up to half a GiB.
+// models caches the models used last, without their heads, up to 512 MiB.
 var models = compute.NewCache[*Model](512 << 20)
 
-// Open is [Load] for the DoFns of this process, which share one copy of a model's
-// backbone; its heads are left out. The model must not be changed. A file that
-// was written anew since is read again.
+// Open is a cached [Load] for DoFns: the process shares one copy of the model's backbone, without its heads. The model
+// must not be modified. A file that has changed since is read again.
 func Open(ctx context.Context, path string) (*Model, error) {
 	return models.Get(files.Identity(ctx, path), func() (*Model, int, error) {
 		start := time.Now()
@@ -92,7 +91,7 @@ func Open(ctx context.Context, path string) (*Model, error) {
 			return nil, 0, err
 		}
 		m.Model = *m.WithoutHeads()
-		m.Params, m.Stats = slices.Clone(m.Params), slices.Clone(m.Stats) // the heads' memory goes
+		m.Params, m.Stats = slices.Clone(m.Params), slices.Clone(m.Stats) // frees the heads' memory
 		loadLatency.Update(ctx, time.Since(start).Milliseconds())
 		return m, 4 * (len(m.Params) + len(m.Stats)), nil
 	})

@@ -5,25 +5,22 @@ import (
 	"time"
 )
 
-// overhead is the share of a request's time that its fixed cost may take, as in
-// Beam's BatchElements for Python.
+// overhead is the target share of the fixed cost in a request's time, as in Beam's BatchElements for Python.
 const overhead = .05
 
-// trials is how many requests a sizer remembers.
+// trials is the number of requests that a sizer remembers.
 const trials = 64
 
-// sizer chooses how many forward passes a request has, as Beam's BatchElements for
-// Python does: it fits a line through the times of the requests so far, and takes
-// as many passes as the target leaves time for, but no more than make the fixed
-// cost a small share. At first it takes one, and never more than twice the most
-// so far.
+// sizer chooses the number of forward passes per request, like Beam's BatchElements for Python. It fits a line to the
+// times of past requests and chooses as many passes as fit into the target time, but no more than it takes to make the
+// fixed cost a small share. It starts with one pass and never more than doubles the maximum so far.
 type sizer struct {
 	target time.Duration
 	max    int // passes
 	tried  []trial
 }
 
-// trial is a request's number of passes and its time.
+// trial is the number of passes and the time of a request.
 type trial struct{ passes, seconds float64 }
 
 // next returns the number of passes of the next request.
@@ -36,7 +33,7 @@ func (s *sizer) next() int {
 		most, least = max(most, t.passes), min(least, t.passes)
 	}
 	limit := min(2*most, float64(s.max))
-	if most == least { // one point is no line
+	if most == least { // one point does not determine a line
 		switch seconds, target := s.tried[len(s.tried)-1].seconds, s.target.Seconds(); {
 		case seconds > target:
 			return max(1, int(most)/2)
@@ -58,8 +55,7 @@ func (s *sizer) add(passes int, took time.Duration) {
 	s.tried = append(s.tried, trial{float64(passes), took.Seconds()})
 }
 
-// line fits seconds = fixed + each*passes by least squares; neither is below a
-// nanosecond.
+// line fits seconds = fixed + each*passes by least squares; both are at least a nanosecond.
 func line(tried []trial) (fixed, each float64) {
 	var x, y, xx, xy float64
 	n := float64(len(tried))

@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// simulate lets a sizer choose against a model with a fixed cost and one per pass.
+// simulate runs a sizer against a model with a fixed cost and a cost per pass.
 func simulate(s *sizer, requests int, fixed, each time.Duration) (chosen []int) {
 	for range requests {
 		n := s.next()
@@ -36,8 +36,7 @@ func TestSizer(t *testing.T) {
 	}
 }
 
-// TestSizerAdapts has a model that becomes four times as slow: what is remembered
-// is of late.
+// TestSizerAdapts has a model that becomes four times as slow: the sizer forgets old requests.
 func TestSizerAdapts(t *testing.T) {
 	s := &sizer{target: time.Second, max: 1000}
 	fast := simulate(s, 2*trials, 40*time.Millisecond, 10*time.Millisecond)

@@ -21,25 +21,24 @@ import (
 
 func init() { beam.RegisterDoFn(reflect.TypeFor[embedFn]()) }
 
-// Config says which model to use and how to batch images for it.
+// Config configures [Embed].
 type Config struct {
-	// Model is the model's file, on any Beam filesystem that the program imports.
+	// Model is the path of the model file, on any Beam filesystem that the program imports.
 	Model string
-	// Column is the name of the features' column; empty is "feature".
+	// Column is the name of the features' column; empty means "feature".
 	Column string
-	// Target is how long a request to the model may take; 0 is a second.
+	// Target is the target duration of a request to the model; 0 means one second.
 	Target time.Duration
-	// MaxBatch is the most images of a request; 0 is 10,000. A request has at
-	// least as many images as a forward pass, which are 256 of up to 64 px and
-	// fewer of larger ones.
+	// MaxBatch is the maximum number of images per request; 0 means 10,000. A request is never smaller than one forward
+	// pass: 256 images of up to 64 px, fewer if larger.
 	MaxBatch int
 }
 
-// Validate reports every setting that [Embed] cannot work with.
+// Validate reports all invalid fields.
 func (c Config) Validate() error {
 	var errs []error
 	if c.Model == "" {
-		errs = append(errs, errors.New("inference: Model is empty; name a model file"))
+		errs = append(errs, errors.New("inference: Model is empty; set the path of a model file"))
 	}
 	if c.Target < 0 || c.MaxBatch < 0 {
 		errs = append(errs, fmt.Errorf("inference: Target is %v and MaxBatch %d; they must be at least 0", c.Target, c.MaxBatch))
@@ -47,24 +46,21 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-// maxBytes bounds the pixels of a request, as the model takes them.
+// maxBytes limits the pixels of a request at the model's input size.
 const maxBytes = 64 << 20
 
-// Embed computes the features of the images of in, a PCollection<*record.Batch>
-// with the columns width, height and pixels of imageio.Row, under a model. Images
-// of another size than the model's are brought to it as imageio.RGB.Square does.
-// It returns two PCollection<*record.Batch>:
+// Embed computes features for the images of in, a PCollection<*record.Batch> with the columns width, height and pixels
+// of imageio.Row. Images that do not have the model's input size are resized like imageio.RGB.Square. It returns two
+// PCollection<*record.Batch>:
 //
-//   - features: the other columns of the input and a fixed_size_list<float32> of
-//     the globally pooled output of the backbone's last stage;
-//   - dead: the other columns of the images without features, and the reason
-//     (string). Of rows with imageio.Row's columns they can be read as
-//     imageio.Dead.
+//   - features: the other input columns and a fixed_size_list<float32>, the globally pooled output of the backbone's
+//     last stage;
+//   - dead: the other input columns of the images without features, and the reason (string). If the input has
+//     imageio.Row's columns, these rows can be read as imageio.Dead.
 //
-// The images of a bundle are collected for requests whose size adapts to the time
-// that they take, as BatchElements does it for RunInference in Beam for Python;
-// outside the global window, every element is a request of its own. A process
-// keeps the model. Embed panics if cfg is not valid.
+// The images of a bundle are grouped into requests whose size adapts to the measured time, as BatchElements does for
+// RunInference in Beam for Python; outside the global window, every element is a request of its own. The model is
+// cached per process. Embed panics if cfg is invalid.
 func Embed(s beam.Scope, in beam.PCollection, cfg Config) (features, dead beam.PCollection) {
 	if err := cfg.Validate(); err != nil {
 		panic(err)
@@ -79,11 +75,10 @@ type embedFn struct {
 	model   *Model
 	size    sizer
 	pending []piece
-	images  int // of pending
+	images  int // number of images in pending
 }
 
-// piece is a run of rows of one batch, without what is only there for their
-// features, and their images as the model takes them.
+// piece is a range of rows of one batch, without the image columns, and their images at the model's input size.
 type piece struct {
 	rows   *record.Batch
 	images [][]uint8
@@ -93,7 +88,7 @@ func (p piece) slice(begin, end int) piece {
 	return piece{record.New(p.rows.NewSlice(int64(begin), int64(end))), p.images[begin:end]}
 }
 
-// StartBundle forgets what a bundle that failed has left.
+// StartBundle discards what a failed bundle left behind.
 func (fn *embedFn) StartBundle(_, _ func(*record.Batch)) { fn.pending, fn.images = nil, 0 }
 
 func (fn *embedFn) ProcessElement(ctx context.Context, w beam.Window, b *record.Batch, emit, emitDead func(*record.Batch)) error {
@@ -122,7 +117,7 @@ func (fn *embedFn) ProcessElement(ctx context.Context, w beam.Window, b *record.
 	return nil
 }
 
-// open gets the model, at the first element: only then are metrics counted.
+// open gets the model. It is called at the first element and not in Setup, where metrics are not counted.
 func (fn *embedFn) open(ctx context.Context) error {
 	if fn.model != nil {
 		return nil
@@ -152,7 +147,7 @@ func (fn *embedFn) add(ctx context.Context, p piece, emit, emitDead func(*record
 	return nil
 }
 
-// FinishBundle sends what was collected as one request.
+// FinishBundle sends the collected images as one request.
 func (fn *embedFn) FinishBundle(ctx context.Context, emit, emitDead func(*record.Batch)) error {
 	if fn.images == 0 {
 		return nil
@@ -185,7 +180,7 @@ func (fn *embedFn) FinishBundle(ctx context.Context, emit, emitDead func(*record
 	return nil
 }
 
-// dead is the rows of a piece as dead letters.
+// dead returns the rows of a piece as dead letters.
 func (p piece) dead(reason string) *record.Batch {
 	reasons := array.NewStringBuilder(record.Mem)
 	for range p.rows.NumRows() {
@@ -194,8 +189,8 @@ func (p piece) dead(reason string) *record.Batch {
 	return record.With(p.rows, "reason", reasons.NewArray())
 }
 
-// prepare brings the images of a batch to the model's size, and says of each row
-// why it has none.
+// prepare resizes the images of a batch to the model's input size. reasons says, per row, why an image is invalid; it
+// is empty for valid ones.
 func prepare(b *record.Batch, size int) (whole piece, reasons []string, err error) {
 	width, err := column[*array.Int32](b, "width")
 	if err != nil {
@@ -218,7 +213,7 @@ func prepare(b *record.Batch, size int) (whole piece, reasons []string, err erro
 		case width.IsNull(i) || height.IsNull(i) || pixels.IsNull(i):
 			reasons[i] = "width, height or pixels is null"
 		case w < 1 || h < 1 || bytes != 3*w*h:
-			reasons[i] = fmt.Sprintf("%d bytes of pixels, an image of %d x %d has %d", bytes, w, h, 3*w*h)
+			reasons[i] = fmt.Sprintf("%d bytes of pixels; an image of %d x %d has %d", bytes, w, h, 3*w*h)
 		case w == size && h == size:
 			whole.images[i] = pixels.Value(i)
 		default:
@@ -239,16 +234,16 @@ func prepare(b *record.Batch, size int) (whole piece, reasons []string, err erro
 	})
 }
 
-// column is a column of a type.
+// column returns the column of that name, which must have type T.
 func column[T arrow.Array](b *record.Batch, name string) (T, error) {
 	var none T
 	at := b.Schema().FieldIndices(name)
 	if len(at) != 1 {
-		return none, fmt.Errorf("inference: images have %d columns %q; give width and height (int32) and pixels (binary), as imageio.Row has them", len(at), name)
+		return none, fmt.Errorf("inference: the input has %d columns %q; it needs width and height (int32) and pixels (binary), as in imageio.Row", len(at), name)
 	}
 	c, ok := b.Column(at[0]).(T)
 	if !ok {
-		return none, fmt.Errorf("inference: column %q holds %v; give width and height (int32) and pixels (binary), as imageio.Row has them", name, b.Column(at[0]).DataType())
+		return none, fmt.Errorf("inference: column %q has type %v; the input needs width and height (int32) and pixels (binary), as in imageio.Row", name, b.Column(at[0]).DataType())
 	}
 	return c, nil
 }

@@ -31,7 +31,7 @@ func init() {
 
 func TestMain(m *testing.M) { ptest.Main(m) }
 
-// embedded is what comes out of rows of imageio.
+// embedded is an output row for imageio's input rows.
 type embedded struct {
 	Index   int64     `arrow:"index"`
 	Source  string    `arrow:"source"`
@@ -41,7 +41,7 @@ type embedded struct {
 	Feature []float32 `arrow:"feature"`
 }
 
-// kept are the batches of a pipeline of this process, by keepFn's Key.
+// kept collects the batches that pipelines of this process produce, by keepFn's Key.
 var kept = struct {
 	sync.Mutex
 	batches map[string][]*record.Batch
@@ -55,11 +55,11 @@ func (fn *keepFn) ProcessElement(b *record.Batch) {
 	kept.batches[fn.Key] = append(kept.batches[fn.Key], b)
 }
 
-// embed runs Embed over batches and returns what comes out, and the metrics.
+// embed runs Embed on batches and returns its outputs and the metrics.
 func embed(t *testing.T, runner string, cfg inference.Config, in func(beam.Scope) beam.PCollection) (rows []embedded, dead []imageio.Dead, m metrics.QueryResults, err error) {
 	p, s := beam.NewPipelineWithRoot()
 	features, letters := inference.Embed(s, in(s), cfg)
-	key := t.TempDir() // as no other
+	key := t.TempDir() // unique
 	beam.ParDo0(s, &keepFn{Key: key + "features"}, features)
 	beam.ParDo0(s, &keepFn{Key: key + "dead"}, letters)
 	result, err := beam.Run(t.Context(), runner, p)
@@ -112,7 +112,7 @@ func modelFile(t *testing.T) (string, *inference.Model) {
 	return path, m
 }
 
-// pictures makes images of several sizes, with rows that are none between.
+// pictures makes images of several sizes, with invalid rows in between.
 func pictures(n int) (rows []imageio.Row) {
 	r := rand.New(rand.NewPCG(5, 5))
 	for i := range n {
@@ -132,7 +132,7 @@ func pictures(n int) (rows []imageio.Row) {
 	return rows
 }
 
-// batches cuts rows into batches.
+// batches splits rows into batches.
 func batches(rows []imageio.Row, size int) (all []*record.Batch) {
 	for part := range slices.Chunk(rows, size) {
 		all = append(all, record.Of(part))
@@ -140,9 +140,8 @@ func batches(rows []imageio.Row, size int) (all []*record.Batch) {
 	return all
 }
 
-// TestEmbedTransform compares with an Embedder, on both local runners, for batches
-// smaller and larger than a pass, in one bundle and many, and for several
-// configurations: always the same bits.
+// TestEmbedTransform compares with an Embedder on both local runners, for batches smaller and larger than a forward
+// pass, in one bundle and many, and for several configurations: the bits are always the same.
 func TestEmbedTransform(t *testing.T) {
 	path, m := modelFile(t)
 	rows := pictures(600)
@@ -182,7 +181,7 @@ func TestEmbedTransform(t *testing.T) {
 		}
 		require.Len(t, dead, 60)
 		require.Equal(t, "4.png", dead[0].Source)
-		require.Equal(t, "242 bytes of pixels, an image of 9 x 9 has 243", dead[0].Reason)
+		require.Equal(t, "242 bytes of pixels; an image of 9 x 9 has 243", dead[0].Reason)
 		if c.runner == "prism" {
 			require.EqualValues(t, len(good), counter(stats, "num_inferences"))
 			require.Zero(t, counter(stats, "failed_batches_counter"))
@@ -198,7 +197,7 @@ func TestEmbedTransform(t *testing.T) {
 	}
 }
 
-// TestFailedBatch has a model that panics: its images are dead letters.
+// TestFailedBatch has a model that panics: its images become dead letters.
 func TestFailedBatch(t *testing.T) {
 	path, _ := modelFile(t)
 	m, err := inference.Open(t.Context(), path)
@@ -239,15 +238,14 @@ func TestEmbedErrors(t *testing.T) {
 		require.ErrorContains(t, err, "inference: model: ")
 		require.ErrorContains(t, err, missing)
 		_, _, _, err = embed(t, runner, inference.Config{Model: path}, func(s beam.Scope) beam.PCollection { return beam.Create(s, record.Of([]other{{}})) })
-		require.ErrorContains(t, err, `inference: images have 0 columns "pixels"`)
+		require.ErrorContains(t, err, `inference: the input has 0 columns "pixels"`)
 	}
 	_, s := beam.NewPipelineWithRoot()
 	require.Panics(t, func() { inference.Embed(s, beam.Impulse(s), inference.Config{}) })
-	require.EqualError(t, inference.Config{Target: -1}.Validate(), "inference: Model is empty; name a model file\ninference: Target is -1ns and MaxBatch 0; they must be at least 0")
+	require.EqualError(t, inference.Config{Target: -1}.Validate(), "inference: Model is empty; set the path of a model file\ninference: Target is -1ns and MaxBatch 0; they must be at least 0")
 }
 
-// TestOpen reads a model that was trained anew under the same name, without its
-// heads.
+// TestOpen reads a model that was retrained under the same name, without its heads.
 func TestOpen(t *testing.T) {
 	path, m := modelFile(t)
 	first, err := inference.Open(t.Context(), path)

@@ -20,13 +20,13 @@ func init() {
 	beam.RegisterDoFn(reflect.TypeFor[assignFn]())
 }
 
-// AssignConfig says what to assign.
+// AssignConfig configures [Assign].
 type AssignConfig struct {
-	// Column holds the vectors, as Config.Column does.
+	// Column is the name of the column of vectors; see [Config].
 	Column string
 }
 
-// Validate reports a setting that [Assign] cannot work with.
+// Validate returns an error if a field is invalid.
 func (c AssignConfig) Validate() error {
 	if c.Column == "" {
 		return errors.New("kmeans: Column is empty; name the column of vectors")
@@ -34,19 +34,16 @@ func (c AssignConfig) Validate() error {
 	return nil
 }
 
-// Assign gives each row of in, a PCollection<*record.Batch>, to the nearest of the
-// given centroids, a PCollection<*record.Batch> of rows [Centroid], such as
-// [Cluster] found them in other data; only their codes and vectors matter. It
-// returns a PCollection<*record.Batch> like the first one of Cluster, a batch for
-// each of in.
+// Assign assigns each row of in, a PCollection<*record.Batch>, to the nearest of the given centroids, a
+// PCollection<*record.Batch> of rows [Centroid], for example from [Cluster] on other data; it uses only their codes and
+// vectors. It returns a PCollection<*record.Batch> like assigned of Cluster, with one batch per batch of in.
 //
-// A row goes down the tree of the codes: to the nearest centroid of the first
-// level, then to the nearest of those whose codes begin with the code of that one.
-// Of equally near ones it takes the one whose code sorts first. It knows nothing of
-// Balance: rows that Cluster moved to keep its limits may go elsewhere.
+// A row descends the tree of codes: to the nearest centroid of the first level, then to the nearest of its children,
+// whose codes begin with its code. Ties go to the code that sorts first. Assign ignores Balance: rows that Cluster
+// reassigned to keep its limits may end up elsewhere.
 //
-// No centroids, two with one code, one without, vectors of different widths and what Cluster
-// fails on fail the pipeline. Assign panics if cfg is not valid.
+// The pipeline fails if there are no centroids, if one has no code, if two have the same code, if vectors have
+// different widths, and on values and columns that Cluster rejects. Assign panics if cfg is invalid.
 func Assign(s beam.Scope, in, centroids beam.PCollection, cfg AssignConfig) beam.PCollection {
 	if err := cfg.Validate(); err != nil {
 		panic(err)
@@ -71,7 +68,7 @@ func (fn *assignFn) ProcessElement(w beam.Window, b *record.Batch, centroids fun
 		_, err = checkRows(b, fn.Config.Column, data, width, "code", "distance")
 	}
 	if err == nil && b.NumRows() > 0 && width != t.width {
-		err = fmt.Errorf("kmeans: column %q has vectors of width %d, the centroids have %d", fn.Config.Column, width, t.width)
+		err = fmt.Errorf("kmeans: column %q has vectors of width %d; the centroids have %d", fn.Config.Column, width, t.width)
 	}
 	if err != nil {
 		return nil, err
@@ -90,17 +87,16 @@ func (fn *assignFn) ProcessElement(w beam.Window, b *record.Batch, centroids fun
 // tree is a hierarchy of centroids.
 type tree struct {
 	width    int
-	children map[string][]node // by the code of the parent, sorted by their codes
+	children map[string][]node // by the parent's code, sorted by code
 }
 
 type node struct {
 	code   string
 	vector []float32
-	norm   float64 // its squared length
+	norm   float64 // squared norm
 }
 
-// plant makes the tree of rows of Centroid. The parent of a code is the longest
-// other one that it begins with.
+// plant builds the tree from rows of Centroid. A node's parent is the one with the longest proper prefix of its code.
 func plant(batches func(**record.Batch) bool) (*tree, error) {
 	var all []node
 	t := &tree{children: map[string][]node{}}
@@ -118,7 +114,7 @@ func plant(batches func(**record.Batch) bool) (*tree, error) {
 			_, err = checkRows(b, "centroid", data, width)
 		}
 		if err == nil && t.width > 0 && len(rows) > 0 && width != t.width {
-			err = fmt.Errorf("kmeans: centroids of the different widths %d and %d", t.width, width)
+			err = fmt.Errorf("kmeans: centroids have different widths %d and %d; all must be equally long", t.width, width)
 		}
 		if err != nil {
 			return nil, err
@@ -150,8 +146,7 @@ func plant(batches func(**record.Batch) bool) (*tree, error) {
 	return t, nil
 }
 
-// descend returns the code of the last centroid on a vector's way down, and the
-// squared distance from it.
+// descend returns the code of the leaf that a vector reaches, and the squared distance from it.
 func (t *tree) descend(x []float32) (code string, square float64) {
 	var at node
 	for siblings := t.children[""]; len(siblings) > 0; siblings = t.children[at.code] {

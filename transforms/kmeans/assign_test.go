@@ -20,7 +20,7 @@ func assign(t require.TestingT, runner string, centroids []kmeans.Centroid, batc
 	return read(t, rows(), func(a, b label) int { return int(a.ID) - int(b.ID) }), err
 }
 
-// Rows go where Cluster without limits put them, down all levels.
+// Rows go to the same cluster as in Cluster without Balance, at every level.
 func TestAssign(t *testing.T) {
 	rows := blobs(2, 700, 5, 8)
 	cfg := kmeans.Config{Column: "feature", Branching: []int{3, 2, 2}, Iterations: 4, Seed: 3}
@@ -31,7 +31,7 @@ func TestAssign(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, want, got)
 	}
-	// Of one level, codes need no parents; and the order of equals is that of codes.
+	// Codes need no parents, and ties go to the lower code.
 	flat := []kmeans.Centroid{{Code: "21", Centroid: []float32{1, 0}}, {Code: "20", Centroid: []float32{-1, 0}}, {Code: "0", Centroid: []float32{0, 9}}}
 	got, err := assign(t, "direct", flat, split([]feature{{1, []float32{0, 0}}, {2, []float32{2, 0}}, {3, []float32{0, 8}}}, 3))
 	require.NoError(t, err)
@@ -48,7 +48,7 @@ func TestAssignErrors(t *testing.T) {
 		"kmeans: there are no centroids to assign rows to":                                    {nil, rows},
 		`kmeans: two centroids have the code "0"`:                                             {[]kmeans.Centroid{at("0", 1, 2), at("0", 1, 3)}, rows},
 		`kmeans: two centroids have the code "", or one has none`:                             {[]kmeans.Centroid{at("", 1, 2)}, rows},
-		`kmeans: column "feature" has vectors of width 2, the centroids have 3`:               {[]kmeans.Centroid{at("0", 1, 2, 3)}, rows},
+		`kmeans: column "feature" has vectors of width 2; the centroids have 3`:               {[]kmeans.Centroid{at("0", 1, 2, 3)}, rows},
 		`kmeans: column "centroid": row 0 of a batch (code=0, size=0, inertia=0) holds 1e+16`: {[]kmeans.Centroid{at("0", 1e16, 2)}, rows},
 		`kmeans: column "feature": row 0 of a batch (id=1) holds 2e+15`:                       {[]kmeans.Centroid{at("0", 1, 2)}, split([]feature{{1, []float32{2e15, 0}}}, 1)},
 		`kmeans: record: expected one column "feature"`:                                       {[]kmeans.Centroid{at("0", 1, 2)}, []*record.Batch{record.Of([]label{{}})}},

@@ -17,14 +17,13 @@ func init() {
 	beam.RegisterDoFn(reflect.TypeFor[repairFn]())
 }
 
-// After the Lloyd iterations come rounds that move prices: together with the
-// centroids first, then with the centroids at rest.
+// The numbers of rounds of price updates after the Lloyd iterations, first with moving and then with fixed centroids.
 const (
 	movingRounds  = 12
 	restingRounds = 12
 )
 
-// limits are the least and the greatest size of a cluster of parent p.
+// limits returns the minimum and maximum size of a cluster of parent p.
 func (m *model) limits(p int, balance float64) (low, high int64) {
 	n, k := m.Parents[p], int64(m.K)
 	share := float64(n) / float64(k)
@@ -33,12 +32,11 @@ func (m *model) limits(p int, balance float64) (low, high int64) {
 	return low, high
 }
 
-// reprice moves prices against the violation of the size limits, each cluster
-// with a step of its own that grows while the direction stays and halves when
-// it turns (Rprop; Riedmiller and Braun, 1993), less of it when the violation
-// is below a quarter of the mean size. With relax, prices of clusters inside
-// the limits move back towards 0, since only a tight limit may cost. It reports
-// whether a price changed.
+// reprice updates prices to counter violations of the size limits: up in clusters that are too large, down in those
+// that are too small. Each cluster has its own step size, which grows while the direction stays the same and halves
+// when it flips (Rprop; Riedmiller and Braun, 1993); the step is scaled down when the violation is below a quarter of
+// the mean size. With relax, prices of clusters within the limits decay toward 0, since only an active limit may have a
+// price. It reports whether a price changed.
 func (m *model) reprice(balance float64, relax bool) (changed bool) {
 	for p, n := range m.Parents {
 		low, high := m.limits(p, balance)
@@ -47,7 +45,7 @@ func (m *model) reprice(balance float64, relax bool) (changed bool) {
 			inertia += m.Inertia[g]
 		}
 		if inertia == 0 {
-			continue // all rows sit on centroids: prices cannot tell them apart
+			continue // every row coincides with its centroid: prices cannot separate them
 		}
 		quarter := float64(n) / float64(4*m.K)
 		for g := p * m.K; g < (p+1)*m.K; g++ {
@@ -81,8 +79,7 @@ func (m *model) reprice(balance float64, relax bool) (changed bool) {
 	return changed
 }
 
-// missing is the number of rows of parent p above and below the limits, at
-// least as many as have to move.
+// missing returns the number of rows of parent p above and below the limits, an upper bound on the rows that must move.
 func (m *model) missing(p int, balance float64) (rows int64) {
 	low, high := m.limits(p, balance)
 	for _, n := range m.Sizes[p*m.K : (p+1)*m.K] {
@@ -91,9 +88,8 @@ func (m *model) missing(p int, balance float64) (rows int64) {
 	return rows
 }
 
-// offerFn reports, for every pair of clusters of a parent whose sizes are
-// outside the limits, the rows of a batch that would move at the least cost,
-// as many as may be needed.
+// offerFn reports candidates for reassignment. For every pair of sibling clusters under a parent with a violated limit
+// it reports the rows of a batch that are cheapest to move from one to the other, as many as may be needed.
 type offerFn struct{ Config Config }
 
 func (fn *offerFn) ProcessElement(b *record.Batch, m *model, emit func(*tally)) error {
@@ -114,7 +110,7 @@ func (fn *offerFn) ProcessElement(b *record.Batch, m *model, emit func(*tally)) 
 	if err != nil {
 		return err
 	}
-	offers := make([][]point, len(m.Sizes)*m.K) // by cluster, then the sibling to go to
+	offers := make([][]point, len(m.Sizes)*m.K) // by cluster, then by destination sibling
 	for i, key := range keys {
 		p := r.parent(i)
 		if need[p] == 0 {
@@ -143,9 +139,8 @@ func cheapestFirst(a, b point) int {
 	return cmp.Or(cmp.Compare(a.In-a.Out, b.In-b.Out), a.Key.compare(b.Key))
 }
 
-// repairFn chooses the rows that move until all sizes are inside the limits:
-// again and again the cheapest, out of clusters above their limit as long as
-// there are any, into clusters below theirs as long as there are any.
+// repairFn greedily reassigns surplus rows at least cost until all sizes are within the limits. It takes rows from
+// clusters above their limit while there are any, and gives them to clusters below theirs while there are any.
 type repairFn struct{ Config Config }
 
 func (fn *repairFn) ProcessElement(t *tally, m *model) (*model, error) {
@@ -162,7 +157,7 @@ func (fn *repairFn) ProcessElement(t *tally, m *model) (*model, error) {
 		slices.SortFunc(pair, cheapestFirst)
 		for i := 1; i < len(pair); i++ {
 			if pair[i].Key == pair[i-1].Key {
-				return nil, fmt.Errorf("kmeans: two batches hold the same rows, so that Balance cannot choose between them; give column %q's rows an identifying column", fn.Config.Column)
+				return nil, fmt.Errorf("kmeans: two batches hold the same rows, so Balance cannot tell them apart; add a column that identifies the rows of column %q", fn.Config.Column)
 			}
 		}
 	}
@@ -173,7 +168,7 @@ func (fn *repairFn) ProcessElement(t *tally, m *model) (*model, error) {
 		for next.missing(p, fn.Config.Balance) > 0 {
 			best := next.cheapest(siblings, moved, low, high)
 			if best == nil {
-				return nil, fmt.Errorf("kmeans: no row is left to move into the size limits %d to %d; this is a defect", low, high)
+				return nil, fmt.Errorf("kmeans: no row is left to move to meet the size limits %d to %d; this is a bug", low, high)
 			}
 			moved[best.Key] = true
 			next.Sizes[best.From]--
@@ -187,8 +182,8 @@ func (fn *repairFn) ProcessElement(t *tally, m *model) (*model, error) {
 	return next, nil
 }
 
-// cheapest is the best allowed offer among the clusters of one parent. It
-// drops offers of rows that have moved.
+// cheapest returns the cheapest allowed offer among the clusters of one parent. It drops offers of rows that have
+// moved.
 func (m *model) cheapest(offers [][]point, moved map[rowKey]bool, low, high int64) *point {
 	above, below := false, false
 	for i := range offers {

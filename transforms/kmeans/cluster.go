@@ -21,30 +21,23 @@ func init() {
 	beam.RegisterFunction(marker)
 }
 
-// Cluster groups the rows of in, a PCollection<*record.Batch>. It returns two
-// PCollections<*record.Batch>:
+// Cluster clusters the rows of in, a PCollection<*record.Batch>. It returns two PCollection<*record.Batch>:
 //
-//   - assigned: the columns of the input except the vectors, then `code`
-//     (string, one digit of 0-9a-z a level) and `distance` (float32, the
-//     Euclidean distance from the centroid of the code), one batch for each of
-//     the input;
-//   - centroids: the rows [Centroid] of the clusters of every level that are
-//     not empty; the length of a code tells its level.
+//   - assigned: one batch per input batch, with the input's columns except the vectors, then code (string, one digit
+//     0-9a-z per level) and distance (float32, the Euclidean distance from the centroid with that code);
+//   - centroids: rows [Centroid], the non-empty clusters of every level; the length of a code is its level.
 //
-// Starting points are drawn by greedy k-means++ (Arthur and Vassilvitskii,
-// 2007) from a sample: the rows whose hash of content and seed is lowest,
-// about 128 a cluster. A cluster that becomes empty moves to the farthest row
-// of the largest one; with fewer distinct rows than clusters some stay empty.
+// Initial centroids are drawn by greedy k-means++ (Arthur and Vassilvitskii, 2007) from a sample: the rows with the
+// lowest seeded hash of their content, about 128 per cluster. An empty cluster is reseeded with the farthest row of its
+// parent's largest cluster; with fewer distinct rows than clusters, some stay empty.
 //
-// With Balance, a row goes to the cluster with the least squared distance plus
-// price. When the Lloyd iterations are over or have converged, prices rise in
-// clusters above their limit and fall in those below, for a number of rounds
-// together with the centroids and for some with the centroids at rest; the rows that are still too many move to where it costs
-// least. Two batches with the same rows are an error then if one of them would
-// have to be told from the other.
+// With Balance, a row goes to the cluster with the lowest squared distance plus price. After the Lloyd iterations, or
+// once they converge, prices rise in clusters above their limit and fall in those below it, for some rounds while the
+// centroids move and for some with the centroids fixed. The remaining surplus rows are reassigned at least cost. This
+// fails if it would have to tell apart two batches with the same rows.
 //
-// A NaN, an infinity or a value above 1e15 in the vectors fails the pipeline
-// with an error that names the row. Cluster panics if cfg is not valid.
+// A NaN, an infinity or a value above 1e15 in the vectors fails the pipeline with an error that names the row. Cluster
+// panics if cfg is invalid.
 func Cluster(s beam.Scope, in beam.PCollection, cfg Config) (assigned, centroids beam.PCollection) {
 	s = s.Scope("kmeans.Cluster")
 	if err := cfg.Validate(); err != nil {
@@ -73,15 +66,15 @@ func Cluster(s beam.Scope, in beam.PCollection, cfg Config) (assigned, centroids
 	return work, beam.Flatten(s, levels...)
 }
 
-// pass reads all batches with the model beside them, adds up what scan finds
-// and turns model and sum into the next model.
+// pass is one pass over the data: it runs scan on all batches with the model as a side input, combines the tallies, and
+// runs turn to make the next model from the result.
 func pass(s beam.Scope, scan, turn any, in, m beam.PCollection) beam.PCollection {
 	found := beam.ParDo(s, scan, in, beam.SideInput{Input: m})
 	return beam.ParDo(s, turn, beam.Combine(s, &addFn{}, found), beam.SideInput{Input: m})
 }
 
-// withMarker adds a batch without columns. It makes every combine have a
-// result, also where there are no rows; the last ParDo drops it.
+// withMarker adds a batch without columns, so that every combine has a result even without rows; the last ParDo drops
+// it.
 func withMarker(s beam.Scope, in beam.PCollection) beam.PCollection {
 	return beam.Flatten(s, in, beam.ParDo(s, marker, beam.Impulse(s)))
 }

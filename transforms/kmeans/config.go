@@ -5,39 +5,36 @@ import (
 	"fmt"
 )
 
-// Config says how to cluster.
+// Config configures [Cluster].
 type Config struct {
-	// Column holds the vectors: fixed_size_list<float32>, or list<float32> of
-	// equal lengths. All other columns identify a row and are carried along.
+	// Column is the name of the column of vectors: fixed_size_list<float32>, or list<float32> with lists of equal length.
+	// All other columns identify a row and are passed through.
 	Column string
-	// Branching is the number of clusters at each level, 2 to 36: {4, 4}
-	// makes 4 clusters and then 4 in each of them.
+	// Branching is the number of clusters per parent at each level, 2 to 36: {4, 4} makes 4 clusters, then 4 in each.
 	Branching []int
-	// Iterations is the largest number of Lloyd iterations a level.
+	// Iterations is the maximum number of Lloyd iterations per level.
 	Iterations int
-	// Seed chooses the starting points.
+	// Seed seeds the choice of initial centroids.
 	Seed uint64
-	// Balance limits the clusters of one parent to at most Balance times and
-	// at least 1/Balance of their mean size, where whole numbers allow it. It
-	// is at least 1; 0 sets no limits.
+	// Balance limits the sizes of a parent's clusters to between 1/Balance and Balance times their mean, up to rounding.
+	// It is at least 1; 0 means no limits.
 	Balance float64
-	// Start, if given, holds the Branching[0] starting points of the first level,
-	// such as the centroids of an earlier clustering, instead of those that
-	// k-means++ draws. It is init of scikit-learn's KMeans.
+	// Start, if given, holds the Branching[0] initial centroids of the first level, such as those of an earlier
+	// clustering; otherwise k-means++ draws them. It is init of scikit-learn's KMeans.
 	Start [][]float32
 }
 
 // digits are the symbols of cluster codes.
 const digits = "0123456789abcdefghijklmnopqrstuvwxyz"
 
-// Validate reports every setting that [Cluster] cannot work with.
+// Validate reports all invalid fields.
 func (c Config) Validate() error {
 	var errs []error
 	if c.Column == "" {
 		errs = append(errs, errors.New("kmeans: Column is empty; name the column of vectors"))
 	}
 	if len(c.Branching) == 0 {
-		errs = append(errs, errors.New("kmeans: Branching is empty; give the number of clusters of at least one level"))
+		errs = append(errs, errors.New("kmeans: Branching is empty; set the number of clusters for at least one level"))
 	}
 	total := 1
 	for level, k := range c.Branching {
@@ -57,7 +54,7 @@ func (c Config) Validate() error {
 		errs = append(errs, fmt.Errorf("kmeans: Balance is %v; it must be 0 (no limits) or at least 1", c.Balance))
 	}
 	if c.Start != nil && len(c.Branching) > 0 && len(c.Start) != c.Branching[0] {
-		errs = append(errs, fmt.Errorf("kmeans: Start holds %d points; Branching[0] asks for %d", len(c.Start), c.Branching[0]))
+		errs = append(errs, fmt.Errorf("kmeans: Start has %d points; Branching[0] asks for %d", len(c.Start), c.Branching[0]))
 	}
 	return errors.Join(errs...)
 }

@@ -1,28 +1,21 @@
-// Package kmeans clusters rows of Arrow batches by k-means as one Beam job:
-// hierarchically, with limits on the cluster sizes, and reproducibly ([Cluster]). It
-// also gives rows to centroids that are known ([Assign]) and whitens vectors
-// ([Whiten]).
+// Package kmeans clusters the rows of Arrow batches with k-means, as one Beam job ([Cluster]): hierarchical, with
+// optional limits on the cluster sizes, and reproducible. It also assigns rows to given centroids ([Assign]) and
+// whitens vectors ([Whiten]).
 //
-// Inputs and outputs. PCollections of *record.Batch with a column of vectors,
-// fixed_size_list<float32> or list<float32> of equal lengths; all other columns
-// identify a row and are carried along. Cluster and Assign put code (string) and
-// distance (float32) in the place of the vectors; centroids are rows [Centroid].
+// Inputs and outputs. PCollections of *record.Batch with a column of vectors: fixed_size_list<float32>, or
+// list<float32> with lists of equal length. All other columns identify a row and are passed through. Cluster and Assign
+// replace the vectors by the columns code (string) and distance (float32); centroids are rows [Centroid].
 //
-// Determinism. Results are bitwise the same on every runner, for any bundling and
-// any order of the batches: sums are int64 fixed point, whose unit follows from the
-// largest value and the number of rows, so that they are exact and cannot overflow;
-// ties go to the lowest cluster; rows are ordered by a hash of their content.
-// Clustering does not depend on how rows are cut into batches either; whitening
-// does, in the last bits.
+// Determinism. Results are bitwise identical on every runner, for any bundling and order of the batches. Sums are int64
+// fixed point; their unit is derived from the largest value and the number of rows, so they are exact and cannot
+// overflow. Ties go to the lowest cluster. Rows are ordered by a hash of their content. Clustering does not depend on
+// how rows are split into batches either; whitening does, in the last bits.
 //
-// Errors. Vectors of different widths, a null, and a NaN, an infinity or a value
-// above 1e15 fail the pipeline with an error that names the row; so do columns
-// that the output needs. A configuration that is not valid panics where the
-// pipeline is built.
+// Errors. Vectors of different widths, and a null, a NaN, an infinity or a value above 1e15 fail the pipeline with an
+// error that names the row; so do input columns that have the name of an output column. An invalid configuration panics
+// at pipeline construction.
 //
-// Every loop is unrolled into the graph. An iteration is a ParDo that assigns
-// the rows of a batch, with the model (all centroids) as a side input, one
-// global combine of sums, and a ParDo that turns them into the next model.
-// All parents of a level are clustered at once. When nothing changes any more
-// the remaining iterations cost little.
+// All loops are unrolled into the pipeline graph. One iteration is a ParDo that assigns the rows of a batch, with the
+// model (all centroids) as a side input; a global combine of the sums; and a ParDo that turns them into the next model.
+// All parents of a level are clustered at once. After convergence the remaining iterations cost little.
 package kmeans

@@ -28,7 +28,7 @@ func printCentroid(c kmeans.Centroid) {
 }
 
 func printFeature(f feature) {
-	fmt.Printf("row %d: %.1f from the centre\n", f.ID, math.Hypot(float64(f.Feature[0]), float64(f.Feature[1])))
+	fmt.Printf("row %d: %.1f from the center\n", f.ID, math.Hypot(float64(f.Feature[0]), float64(f.Feature[1])))
 }
 
 // run runs a pipeline in this process.
@@ -85,8 +85,8 @@ func ExampleWhiten() {
 	beam.ParDo0(s, printFeature, record.ToStructs[feature](s, white))
 	run(p)
 	// Unordered output:
-	// row 1: 1.4 from the centre
-	// row 2: 1.4 from the centre
-	// row 3: 1.4 from the centre
-	// row 4: 1.4 from the centre
+	// row 1: 1.4 from the center
+	// row 2: 1.4 from the center
+	// row 3: 1.4 from the center
+	// row 4: 1.4 from the center
 }

@@ -39,7 +39,7 @@ type label struct {
 	Distance float32 `arrow:"distance"`
 }
 
-// kept collects what pipelines of this process produce, by keepFn's Key.
+// kept collects the batches that pipelines of this process produce, by keepFn's Key.
 var kept struct {
 	sync.Mutex
 	next    int
@@ -57,7 +57,7 @@ func (fn *keepFn) ProcessElement(b *record.Batch) {
 	kept.batches[fn.Key] = append(kept.batches[fn.Key], b)
 }
 
-// keep returns a function that gives the batches of col after the run.
+// keep returns a function that returns the batches of col after the run.
 func keep(s beam.Scope, col beam.PCollection) func() []*record.Batch {
 	kept.Lock()
 	defer kept.Unlock()
@@ -72,7 +72,7 @@ func keep(s beam.Scope, col beam.PCollection) func() []*record.Batch {
 	}
 }
 
-// read gives the rows of batches, in the order of compare.
+// read returns the rows of batches, sorted by compare.
 func read[T any](t require.TestingT, batches []*record.Batch, compare func(a, b T) int) []T {
 	var all []T
 	for _, b := range batches {
@@ -107,19 +107,19 @@ func cluster(t require.TestingT, runner string, cfg kmeans.Config, batches []*re
 		read(t, clusters(), func(a, b kmeans.Centroid) int { return strings.Compare(a.Code, b.Code) }), err
 }
 
-// blobs draws n points around k centres.
+// blobs draws n points around k centers.
 func blobs(seed uint64, n, width, k int) []feature {
 	r := rand.New(rand.NewPCG(seed, 1))
-	centres := make([]float32, k*width)
-	for i := range centres {
-		centres[i] = float32(r.NormFloat64() * 2)
+	centers := make([]float32, k*width)
+	for i := range centers {
+		centers[i] = float32(r.NormFloat64() * 2)
 	}
 	rows := make([]feature, n)
 	for i := range rows {
 		c := int(float64(k) * r.Float64() * r.Float64()) // of unequal sizes
 		v := make([]float32, width)
 		for j := range v {
-			v[j] = centres[c*width+j] + float32(r.NormFloat64())
+			v[j] = centers[c*width+j] + float32(r.NormFloat64())
 		}
 		rows[i] = feature{int32(i), v}
 	}
@@ -189,8 +189,8 @@ func TestWhitenAgainstNumpy(t *testing.T) {
 	}
 }
 
-// check verifies what holds for every result: complete, consistent sizes,
-// distances and inertias; limits; nearest centroids where there are none.
+// check verifies the invariants of every result: complete, consistent sizes,
+// distances and inertias; the limits or, without them, nearest centroids.
 func check(t require.TestingT, cfg kmeans.Config, rows []feature, labels []label, clusters []kmeans.Centroid) {
 	byCode := map[string]kmeans.Centroid{}
 	size, inertia := map[string]int64{}, map[string]float64{}
@@ -250,7 +250,7 @@ func check(t require.TestingT, cfg kmeans.Config, rows []feature, labels []label
 }
 
 // TestSameOnEveryRunner compares runs bit by bit over runners, orders of the
-// batches and ways to cut rows into batches.
+// batches and ways to split rows into batches.
 func TestSameOnEveryRunner(t *testing.T) {
 	rows := blobs(1, 900, 6, 9)
 	for _, balance := range []float64{0, 1.2} {
@@ -280,7 +280,7 @@ func TestSameOnEveryRunner(t *testing.T) {
 	}
 }
 
-// TestProperties draws small, awkward data: duplicates, fewer distinct rows
+// TestProperties draws small, awkward data sets: duplicates, fewer distinct rows
 // than clusters, empty batches, tight limits.
 func TestProperties(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -328,8 +328,8 @@ func TestFewRows(t *testing.T) {
 	}
 }
 
-// TestEmptyClustersAreReseeded starts three of four points far away, where
-// they get no row.
+// TestEmptyClustersAreReseeded puts three of four initial centroids far away, where
+// they get no rows.
 func TestEmptyClustersAreReseeded(t *testing.T) {
 	var rows []feature
 	for i := range 40 {
@@ -357,7 +357,7 @@ func TestBadData(t *testing.T) {
 		{split([]feature{good, {77, []float32{0, float32(math.NaN())}}}, 2), `kmeans: column "feature": row 1 of a batch (id=77) holds NaN at index 1; values must be numbers of magnitude up to 1e+15`},
 		{split([]feature{good, {78, []float32{float32(math.Inf(-1)), 0}}}, 2), `(id=78) holds -Inf at index 0`},
 		{split([]feature{good, {79, []float32{2e15, 0}}}, 2), `(id=79) holds 2e+15 at index 0`},
-		{split([]feature{good, {3, []float32{1, 2, 3}}}, 1), `kmeans: column "feature": vectors of the different widths [2 3] cannot be clustered together`},
+		{split([]feature{good, {3, []float32{1, 2, 3}}}, 1), `kmeans: column "feature": vectors have different widths [2 3]; all must be equally long`},
 		{[]*record.Batch{record.Of([]label{{}})}, `kmeans: record: expected one column "feature"`},
 		{[]*record.Batch{record.Of([]struct {
 			Code    string    `arrow:"code"`
@@ -369,7 +369,7 @@ func TestBadData(t *testing.T) {
 	}
 	cfg.Start = [][]float32{{1}, {2}}
 	_, _, err := cluster(t, "direct", cfg, split([]feature{good}, 1))
-	require.ErrorContains(t, err, `kmeans: Start[0] has width 1, the vectors of column "feature" have 2`)
+	require.ErrorContains(t, err, `kmeans: Start[0] has width 1; the vectors of column "feature" have 2`)
 	same := split([]feature{good, good, good, good}, 4)
 	_, _, err = cluster(t, "direct", kmeans.Config{Column: "feature", Branching: []int{2}, Iterations: 1, Balance: 1}, append(same, same...))
 	require.ErrorContains(t, err, "kmeans: two batches hold the same rows")
@@ -384,11 +384,11 @@ func TestValidate(t *testing.T) {
 		"kmeans: Branching[1] is 37; it must be 2 to 36",
 		"kmeans: Iterations is 0; it must be at least 1",
 		"kmeans: Balance is 0.5; it must be 0 (no limits) or at least 1",
-		"kmeans: Start holds 0 points; Branching[0] asks for 1",
+		"kmeans: Start has 0 points; Branching[0] asks for 1",
 	}, "\n"))
 	require.ErrorContains(t, kmeans.Config{}.Validate(), "kmeans: Branching is empty")
 	require.ErrorContains(t, kmeans.Config{Branching: []int{36, 36, 36, 36, 36}}.Validate(), "makes more than 1048576 clusters")
-	require.EqualError(t, kmeans.WhitenConfig{}.Validate(), "kmeans: Column is empty; name the column of vectors\nkmeans: Floor is 0; it must lie above 0 and up to 1")
+	require.EqualError(t, kmeans.WhitenConfig{}.Validate(), "kmeans: Column is empty; name the column of vectors\nkmeans: Floor is 0; it must be above 0 and at most 1")
 }
 
 func TestWhitenFewRows(t *testing.T) {

@@ -18,8 +18,8 @@ func init() {
 	beam.RegisterDoFn(reflect.TypeFor[centroidsFn]())
 }
 
-// labelFn gives every row the cluster of a finished level: as clusterColumn
-// for the next level, or, after the last, as code and distance.
+// labelFn labels every row with its cluster of a finished level: as clusterColumn for the next level or, after the
+// last, as code and distance.
 type labelFn struct{ Config Config }
 
 func (fn *labelFn) ProcessElement(b *record.Batch, m *model, emit func(*record.Batch)) error {
@@ -65,15 +65,15 @@ func (fn *labelFn) ProcessElement(b *record.Batch, m *model, emit func(*record.B
 	return nil
 }
 
-// Centroid is a row of the second result of [Cluster].
+// Centroid is one row of the centroids that [Cluster] returns.
 type Centroid struct {
-	Code     string    `arrow:"code"`     // one digit a level
-	Size     int64     `arrow:"size"`     // rows
+	Code     string    `arrow:"code"`     // one digit per level
+	Size     int64     `arrow:"size"`     // number of rows
 	Inertia  float64   `arrow:"inertia"`  // sum of the rows' squared distances
-	Centroid []float32 `arrow:"centroid"` // the point distances are measured from
+	Centroid []float32 `arrow:"centroid"` // the point that distances are measured from
 }
 
-// centroidsFn lists the clusters of a finished level that have rows, by code.
+// centroidsFn emits the non-empty clusters of a finished level, sorted by code.
 type centroidsFn struct{ Config Config }
 
 func (fn *centroidsFn) ProcessElement(m *model, emit func(*record.Batch)) {

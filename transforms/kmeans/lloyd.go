@@ -15,11 +15,9 @@ func init() {
 	beam.RegisterDoFn(reflect.TypeFor[updateFn]())
 }
 
-// sumFn assigns the rows of a batch and sums them up by cluster: Sums is
-// [P*K, Width+2], the sum of the vectors, of the squared distances and of the
-// rows. In the last pass of a level the vectors are not needed and stay 0.
-// Where a parent has empty clusters, the farthest rows of its largest cluster
-// are reported, as many as there are empty ones.
+// sumFn assigns the rows of a batch to clusters and sums per cluster: Sums is [P*K, Width+2], the sum of the vectors,
+// the sum of the squared distances and the number of rows. The last pass of a level leaves the sums of the vectors 0.
+// If a parent has empty clusters, sumFn also reports as many of the farthest rows of its donor.
 type sumFn struct {
 	Config Config
 	Last   bool
@@ -39,7 +37,7 @@ func (fn *sumFn) ProcessElement(b *record.Batch, m *model, emit func(*tally)) er
 	t.Sums = make([]int64, len(m.Sizes)*stride)
 	far := map[int][]point{}
 	if !fn.Last {
-		far = m.hungry()
+		far = m.donors()
 	}
 	for i := range int(b.NumRows()) {
 		x := r.vector(i)
@@ -59,7 +57,7 @@ func (fn *sumFn) ProcessElement(b *record.Batch, m *model, emit func(*tally)) er
 	return fn.report(t, b, m, r, far)
 }
 
-// report adds the farthest of the rows in far to the tally.
+// report adds the farthest of the donors' rows to the tally.
 func (fn *sumFn) report(t *tally, b *record.Batch, m *model, r rows, far map[int][]point) error {
 	if len(far) == 0 {
 		return nil
@@ -87,7 +85,7 @@ func farthestFirst(a, b point) int {
 	return cmp.Or(cmp.Compare(b.Out, a.Out), a.Key.compare(b.Key))
 }
 
-// empty lists the clusters of parent p that had no rows when last counted.
+// empty lists the clusters of parent p that had no rows at the last count.
 func (m *model) empty(p int) (empty []int) {
 	for g := p * m.K; g < (p+1)*m.K; g++ {
 		if m.Sizes[g] == 0 {
@@ -97,9 +95,9 @@ func (m *model) empty(p int) (empty []int) {
 	return empty
 }
 
-// hungry has a key for the largest cluster of each parent that has rows and
-// was found to have empty clusters.
-func (m *model) hungry() map[int][]point {
+// donors returns a map with one key per parent that has both rows and empty clusters: its largest cluster, which gives
+// up rows to reseed the empty ones.
+func (m *model) donors() map[int][]point {
 	found := map[int][]point{}
 	for p := range m.Parents {
 		largest := p * m.K
@@ -115,8 +113,7 @@ func (m *model) hungry() map[int][]point {
 	return found
 }
 
-// updateFn makes the next model of a level from the sums of one pass. The last
-// pass only records the sizes and distances.
+// updateFn makes the next model of a level from the sums of one pass. The last pass only records sizes and inertia.
 type updateFn struct {
 	Config Config
 	Step   int
@@ -147,7 +144,7 @@ func (fn *updateFn) ProcessElement(t *tally, m *model) *model {
 		}
 		changed = next.reseed(t.Points) || changed
 		for g, n := range next.Sizes {
-			// A cluster found empty just now gets a row from the next pass.
+			// A cluster that just became empty is reseeded after the next pass.
 			changed = changed || n == 0 && m.Parents[g/m.K] > 0 && (fn.Step == 0 || m.Sizes[g] > 0)
 		}
 	}
@@ -159,7 +156,7 @@ func (fn *updateFn) ProcessElement(t *tally, m *model) *model {
 	return next
 }
 
-// mean is the mean of n vectors from their fixed-point sum.
+// mean returns the mean of n vectors from their fixed-point sum.
 func mean(sums []int64, n int64, unit int) []float32 {
 	v := make([]float32, len(sums))
 	for i, sum := range sums {
@@ -168,8 +165,7 @@ func mean(sums []int64, n int64, unit int) []float32 {
 	return v
 }
 
-// reseed moves empty clusters to the farthest rows reported, and reports
-// whether it did.
+// reseed sets the centroids of empty clusters to the farthest rows in points and reports whether any changed.
 func (m *model) reseed(points []point) (changed bool) {
 	points = slices.Clone(points)
 	slices.SortFunc(points, farthestFirst)

@@ -17,14 +17,13 @@ func init() {
 	beam.RegisterDoFn(reflect.TypeFor[measureFn]())
 }
 
-// maxValue keeps squared distances well inside float32.
+// maxValue keeps squared distances well within the range of float32.
 const maxValue = 1e15
 
-// measureFn counts rows, finds the largest value and the width, and rejects
-// values that cannot be clustered.
+// measureFn counts rows, finds the largest magnitude and the width, and rejects invalid values.
 type measureFn struct {
 	Column   string
-	Reserved []string // columns the input must not have
+	Reserved []string // columns that the input must not have
 }
 
 func (fn *measureFn) ProcessElement(b *record.Batch, emit func(*tally)) error {
@@ -44,8 +43,7 @@ func (fn *measureFn) ProcessElement(b *record.Batch, emit func(*tally)) error {
 	return nil
 }
 
-// checkRows rejects values that cannot be clustered, and columns that the output
-// needs, and returns the largest magnitude.
+// checkRows rejects invalid values and reserved columns, and returns the largest magnitude.
 func checkRows(b *record.Batch, column string, data []float32, width int, reserved ...string) (largest float64, err error) {
 	if err := record.Reserve(b, reserved...); err != nil {
 		return 0, fmt.Errorf("kmeans: %w", err)
@@ -61,7 +59,7 @@ func checkRows(b *record.Batch, column string, data []float32, width int, reserv
 	return largest, nil
 }
 
-// keys identifies the rows of a batch by a seeded hash of what they hold.
+// keys identifies the rows of a batch by a seeded hash of their content.
 func keys(b *record.Batch, column string, seed uint64) ([]rowKey, error) {
 	data, width, err := vectors(b, column)
 	if err != nil {

@@ -19,44 +19,43 @@ func init() {
 	beam.RegisterDoFn(reflect.TypeFor[startFn]())
 }
 
-// clusterColumn holds the cluster of each row at the level above (int32)
-// while the levels are worked on.
+// clusterColumn is a temporary column: the cluster of each row at the level above (int32).
 const clusterColumn = "kmeans.cluster"
 
-// model is the state of one level. Cluster g = parent*K + j is the j-th of its
-// parent, and will be parent g of the next level.
+// model is the state of one level. Cluster g = parent*K + j is the j-th child of its parent, and is parent g of the
+// next level.
 type model struct {
 	Level        int
-	K            int     // clusters of each parent
-	Width        int     // of the vectors
+	K            int     // clusters per parent
+	Width        int     // length of the vectors
 	Unit, Square int     // fixed-point exponents: of values, of squared distances
 	Parents      []int64 // [P] rows of each parent
 
 	Centroids []float32 // [P*K, Width]
-	Norms     []float64 // [P*K] their squared lengths
+	Norms     []float64 // [P*K] squared norms of the centroids
 	Prices    []float64 // [P*K] added to squared distances
 	Steps     []float64 // [P*K] size of the last price change
-	Signs     []int     // [P*K] its direction
+	Signs     []int     // [P*K] direction of the last price change
 
-	Sizes   []int64   // [P*K] rows when they were last counted
-	Inertia []float64 // [P*K] sum of squared distances at that time
-	Priced  bool      // prices have begun to move
-	Done    bool      // nothing changes any more
-	Moves   []move    // rows that leave their nearest cluster, by key
+	Sizes   []int64   // [P*K] rows at the last count
+	Inertia []float64 // [P*K] sum of squared distances at the last count
+	Priced  bool      // price updates have begun
+	Done    bool      // converged
+	Moves   []move    // rows reassigned from their nearest cluster, sorted by key
 }
 
-// move sends one row to another cluster.
+// move reassigns one row to another cluster.
 type move struct {
 	Key rowKey
 	To  int
 }
 
-// startFn makes the model above the first level: one cluster with all rows.
+// startFn makes the model above the first level: one cluster that holds all rows.
 type startFn struct{ Config Config }
 
 func (fn *startFn) ProcessElement(t *tally) (*model, error) {
 	if len(t.Widths) > 1 {
-		return nil, fmt.Errorf("kmeans: column %q: vectors of the different widths %v cannot be clustered together", fn.Config.Column, t.Widths)
+		return nil, fmt.Errorf("kmeans: column %q: vectors have different widths %v; all must be equally long", fn.Config.Column, t.Widths)
 	}
 	m := &model{Level: -1, K: 1, Sizes: []int64{t.Rows}}
 	if t.Rows == 0 {
@@ -66,7 +65,7 @@ func (fn *startFn) ProcessElement(t *tally) (*model, error) {
 	limit := t.Max
 	for i, p := range fn.Config.Start {
 		if len(p) != m.Width {
-			return nil, fmt.Errorf("kmeans: Start[%d] has width %d, the vectors of column %q have %d", i, len(p), fn.Config.Column, m.Width)
+			return nil, fmt.Errorf("kmeans: Start[%d] has width %d; the vectors of column %q have %d", i, len(p), fn.Config.Column, m.Width)
 		}
 		for _, v := range p {
 			if !(math.Abs(float64(v)) <= maxValue) {
@@ -80,7 +79,7 @@ func (fn *startFn) ProcessElement(t *tally) (*model, error) {
 	return m, nil
 }
 
-// clone copies what a step may change.
+// clone copies the model, including everything a step may change.
 func (m *model) clone() *model {
 	c := *m
 	c.Centroids = slices.Clone(m.Centroids)
@@ -93,10 +92,10 @@ func (m *model) clone() *model {
 	return &c
 }
 
-// centroid is the vector of cluster g.
+// centroid returns the vector of cluster g.
 func (m *model) centroid(g int) []float32 { return m.Centroids[g*m.Width : (g+1)*m.Width] }
 
-// setCentroid moves cluster g and reports whether that changed it.
+// setCentroid sets the centroid of cluster g and reports whether it changed.
 func (m *model) setCentroid(g int, vector []float32) bool {
 	c := m.centroid(g)
 	if slices.Equal(c, vector) {
@@ -110,8 +109,7 @@ func (m *model) setCentroid(g int, vector []float32) bool {
 	return true
 }
 
-// nearest is the cluster of parent p with the least |x-c|^2 + price, the
-// lowest of equals, and the squared distance |x-c|^2.
+// nearest returns the cluster of parent p with the lowest |x-c|² + price (on ties, the lowest cluster) and |x-c|².
 func (m *model) nearest(x []float32, p int) (g int, square float64) {
 	least := math.Inf(1)
 	for c := p * m.K; c < (p+1)*m.K; c++ {
@@ -123,7 +121,7 @@ func (m *model) nearest(x []float32, p int) (g int, square float64) {
 	return g, m.square(x, g)
 }
 
-// square is |x-c|^2 for cluster g.
+// square returns |x-c|² for cluster g.
 func (m *model) square(x []float32, g int) float64 { return squareDistance(x, m.centroid(g)) }
 
 func squareDistance(x, centroid []float32) (sum float64) {
@@ -134,7 +132,7 @@ func squareDistance(x, centroid []float32) (sum float64) {
 	return sum
 }
 
-// code is the cluster's digits from the first level to the model's.
+// code returns the cluster's digits, from the first level to the model's.
 func (m *model) code(g int, branching []int) string {
 	code := make([]byte, m.Level+1)
 	for level := m.Level; level >= 0; level-- {
@@ -144,8 +142,7 @@ func (m *model) code(g int, branching []int) string {
 	return string(code)
 }
 
-// rows gives the vectors of a batch and the parent of each. The parents of
-// the first level are nil, which stands for 0 throughout.
+// rows are the vectors of a batch and the parent of each. Nil parents, at the first level, mean 0 for every row.
 type rows struct {
 	vectors []float32
 	parents *array.Int32
@@ -160,8 +157,7 @@ func readRows(b *record.Batch, column string) (r rows, err error) {
 	return r, err
 }
 
-// vectors gives the values of a column of vectors, row by row, and their width;
-// nothing of a batch without rows.
+// vectors returns the values of a column of vectors, row-major, and their width; nil and 0 for a batch without rows.
 func vectors(b *record.Batch, column string) (data []float32, width int, err error) {
 	if b.NumRows() == 0 {
 		return nil, 0, nil

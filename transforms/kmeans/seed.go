@@ -16,12 +16,10 @@ func init() {
 	beam.RegisterDoFn(reflect.TypeFor[seedFn]())
 }
 
-// sampleRows is the expected number of rows a cluster that starting points are
-// drawn from.
+// sampleRows is the expected number of sampled rows per cluster that initial centroids are drawn from.
 const sampleRows = 128
 
-// sampleFn reports the rows with the lowest hashes of each parent. Its model
-// is that of the level above.
+// sampleFn reports the rows with the lowest hashes per parent. Its model is that of the level above.
 type sampleFn struct {
 	Config Config
 	Level  int
@@ -92,10 +90,9 @@ func (fn *seedFn) ProcessElement(t *tally, above *model) *model {
 	return m
 }
 
-// plusPlus draws k starting points by greedy k-means++: each point is the best
-// of a few candidates, drawn with probability proportional to the squared
-// distance from the points before. Without distinct rows left, the first
-// point is repeated.
+// plusPlus draws k initial centroids by greedy k-means++: each is the best of a few candidates, drawn with probability
+// proportional to the squared distance from the nearest earlier one. When no distinct rows are left, the first is
+// repeated.
 func plusPlus(sample [][]float32, k int, seed uint64, key ...uint64) [][]float32 {
 	if len(sample) == 0 {
 		return nil
@@ -130,8 +127,7 @@ func plusPlus(sample [][]float32, k int, seed uint64, key ...uint64) [][]float32
 	return chosen
 }
 
-// lower takes the squared distances from c where they are less, and returns
-// the sum of all.
+// lower lowers nearest to the squared distances from c where those are smaller, and returns the sum.
 func lower(nearest []float64, sample [][]float32, c []float32) (sum float64) {
 	for i, x := range sample {
 		var d2 float64
@@ -145,8 +141,8 @@ func lower(nearest []float64, sample [][]float32, c []float32) (sum float64) {
 	return sum
 }
 
-// draw picks an index with probability proportional to its weight, by u in
-// [0, 1); -1 if all weights are 0.
+// draw picks an index with probability proportional to its weight, given a uniform u in [0, 1); -1 if all weights are
+// 0.
 func draw(weights []float64, u float64) int {
 	var total float64
 	for _, w := range weights {

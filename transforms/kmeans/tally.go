@@ -8,26 +8,24 @@ import (
 	"slices"
 )
 
-// tally is what the batches report and the combine adds up. Every part may be
-// empty.
+// tally is what each batch reports and the combine adds up. Any part may be empty.
 type tally struct {
 	Rows   int64
 	Max    float64 // largest magnitude of a value
-	Widths []int   // the different widths of the vectors, ascending
+	Widths []int   // the distinct widths of the vectors, ascending
 	Sums   []int64 // fixed point
 	Points []point
 }
 
-// point is a row that is reported by itself.
+// point is a single reported row.
 type point struct {
 	Key      rowKey
-	From, To int       // clusters: where it is, where it may go
-	Out, In  float64   // squared distances from their centroids
-	Vector   []float32 // its vector, for starting points
+	From, To int       // clusters: where it is, and where it may go
+	Out, In  float64   // squared distances from the centroids of From and To
+	Vector   []float32 // its vector, if it may become a centroid
 }
 
-// rowKey orders rows by content. Rows with equal content are told apart by the
-// content of their batch and their place in it.
+// rowKey orders rows by content. Rows with equal content are told apart by their batch's content and their index in it.
 type rowKey struct {
 	Row, Batch uint64
 	Index      int
@@ -37,7 +35,7 @@ func (a rowKey) compare(b rowKey) int {
 	return cmp.Or(cmp.Compare(a.Row, b.Row), cmp.Compare(a.Batch, b.Batch), cmp.Compare(a.Index, b.Index))
 }
 
-// addFn is the CombineFn<*tally>: an exact sum. The order of Points is open.
+// addFn is the CombineFn of tallies: an exact sum. The order of Points is unspecified.
 type addFn struct{}
 
 // CreateAccumulator returns the empty tally.
@@ -66,8 +64,8 @@ func (*addFn) MergeAccumulators(a, b *tally) *tally {
 	return a
 }
 
-// unit is the exponent e for which rows values of magnitude up to limit, each
-// rounded to a multiple of 2^e, add up to less than 2^62 such multiples.
+// unit returns the exponent e of the fixed-point unit: the sum of rows values of magnitude up to limit, each rounded to
+// a multiple of 2^e, stays below 2^62 such multiples.
 func unit(rows int64, limit float64) int {
 	_, e := math.Frexp(float64(rows+1) * limit) // rows*limit < 2^e
 	return e - 61
@@ -76,7 +74,7 @@ func unit(rows int64, limit float64) int {
 // fix rounds x to a multiple of 2^e.
 func fix(x float64, e int) int64 { return int64(math.RoundToEven(math.Ldexp(x, -e))) }
 
-// float is the value of a fixed point number.
+// float returns the value of a fixed-point number.
 func float(n int64, e int) float64 { return math.Ldexp(float64(n), e) }
 
 func encodeTally(t *tally) ([]byte, error)    { return encode(t) }

@@ -20,37 +20,37 @@ func init() {
 	beam.RegisterDoFn(reflect.TypeFor[whitenFn]())
 }
 
-// WhitenConfig says how to whiten.
+// WhitenConfig configures [Whiten].
 type WhitenConfig struct {
-	// Column holds the vectors; the result holds the whitened ones under the
-	// same name and with the same width.
+	// Column is the name of the column of vectors. The whitened vectors have the same name and width.
 	Column string
-	// Floor is the least variance that is scaled to 1, as a fraction of the
-	// largest; directions with less stay below 1. It lies above 0 and up to 1.
+	// Floor is the smallest variance that is scaled to 1, as a fraction of the largest; directions with less variance
+	// end up below 1. It is above 0 and at most 1.
 	Floor float64
-	// Normalize scales the whitened vectors to length 1.
+	// Normalize scales the whitened vectors to unit length.
 	Normalize bool
 }
 
-// Validate reports every setting that [Whiten] cannot work with.
+// Validate reports all invalid fields.
 func (c WhitenConfig) Validate() error {
 	var errs []error
 	if c.Column == "" {
 		errs = append(errs, errors.New("kmeans: Column is empty; name the column of vectors"))
 	}
 	if !(c.Floor > 0 && c.Floor <= 1) {
-		errs = append(errs, fmt.Errorf("kmeans: Floor is %v; it must lie above 0 and up to 1", c.Floor))
+		errs = append(errs, fmt.Errorf("kmeans: Floor is %v; it must be above 0 and at most 1", c.Floor))
 	}
 	return errors.Join(errs...)
 }
 
-// Whiten centres the vectors of in, a PCollection<*record.Batch>, and turns and
-// scales them so that their covariance becomes the identity (PCA whitening):
-// y = (x - mean) V / sqrt(max(variance, Floor * largest variance)), with the
-// eigenvectors V of the covariance in the order of falling variance, each with
-// its largest component positive. It returns a PCollection<*record.Batch> with
-// the column replaced. Vectors with a NaN, an infinity or a value above 1e15
-// are errors that name the row. Whiten panics if cfg is not valid.
+// Whiten centers the vectors of in, a PCollection<*record.Batch>, and rotates and scales them so that their covariance
+// becomes the identity (PCA whitening):
+//
+//	y = (x - mean) V / sqrt(max(variance, Floor * largest variance))
+//
+// V holds the eigenvectors of the covariance in order of decreasing variance, each with its largest component positive.
+// It returns a PCollection<*record.Batch> with the column replaced. Vectors with a NaN, an infinity or a value above
+// 1e15 are errors that name the row. Whiten panics if cfg is invalid.
 func Whiten(s beam.Scope, in beam.PCollection, cfg WhitenConfig) beam.PCollection {
 	s = s.Scope("kmeans.Whiten")
 	if err := cfg.Validate(); err != nil {
@@ -64,21 +64,21 @@ func Whiten(s beam.Scope, in beam.PCollection, cfg WhitenConfig) beam.PCollectio
 	return beam.ParDo(s, &whitenFn{Config: cfg}, work, beam.SideInput{Input: b})
 }
 
-// basis is what whitening learns from the data.
+// basis is the fitted whitening transform.
 type basis struct {
 	Rows         int64
 	Width        int
-	Unit, Square int       // fixed-point exponents: of values, of products of centred values
+	Unit, Square int       // fixed-point exponents: of values, of products of centered values
 	Mean         []float64 // [Width]
 	Axes         []float64 // [Width, Width], column j is scaled eigenvector j
 }
 
-// spanFn makes the empty basis from the measured data.
+// spanFn makes a basis without Mean and Axes from the measurements.
 type spanFn struct{ Column string }
 
 func (fn *spanFn) ProcessElement(t *tally, emit func(*basis)) error {
 	if len(t.Widths) > 1 {
-		return fmt.Errorf("kmeans: column %q: vectors of the different widths %v cannot be whitened together", fn.Column, t.Widths)
+		return fmt.Errorf("kmeans: column %q: vectors have different widths %v; all must be equally long", fn.Column, t.Widths)
 	}
 	b := &basis{Rows: t.Rows, Unit: unit(t.Rows, t.Max), Square: unit(t.Rows, 4*t.Max*t.Max)}
 	if t.Rows > 0 {
@@ -88,8 +88,8 @@ func (fn *spanFn) ProcessElement(t *tally, emit func(*basis)) error {
 	return nil
 }
 
-// momentFn sums the vectors of a batch, or the products of their centred
-// components ([Width, Width], upper triangle).
+// momentFn sums the vectors of a batch or, if Second, the products of their centered components ([Width, Width], upper
+// triangle).
 type momentFn struct {
 	Column string
 	Second bool
@@ -113,7 +113,7 @@ func (fn *momentFn) ProcessElement(in *record.Batch, b *basis, emit func(*tally)
 		return nil
 	}
 	var gram mat.SymDense
-	gram.SymOuterK(1, b.centred(data).T())
+	gram.SymOuterK(1, b.centered(data).T())
 	t.Sums = make([]int64, b.Width*b.Width)
 	for i := range b.Width {
 		for j := i; j < b.Width; j++ {
@@ -123,8 +123,8 @@ func (fn *momentFn) ProcessElement(in *record.Batch, b *basis, emit func(*tally)
 	return nil
 }
 
-// centred is the matrix of the vectors less the mean.
-func (b *basis) centred(data []float32) *mat.Dense {
+// centered returns the matrix of the vectors minus the mean.
+func (b *basis) centered(data []float32) *mat.Dense {
 	m := make([]float64, len(data))
 	for i, v := range data {
 		m[i] = float64(v) - b.Mean[i%b.Width]
@@ -132,7 +132,7 @@ func (b *basis) centred(data []float32) *mat.Dense {
 	return mat.NewDense(len(data)/b.Width, b.Width, m)
 }
 
-// basisFn takes the mean, or the axes, from the sums.
+// basisFn computes the mean or, if Second, the axes from the sums.
 type basisFn struct {
 	Floor  float64
 	Second bool
@@ -164,7 +164,7 @@ func (fn *basisFn) ProcessElement(t *tally, b *basis) (*basis, error) {
 	return &next, nil
 }
 
-// axes scales the eigenvectors and orders them by falling eigenvalue.
+// axes scales the eigenvectors and sorts them by decreasing eigenvalue.
 func axes(eigen *mat.EigenSym, width int, floor float64) []float64 {
 	values := eigen.Values(nil) // ascending
 	var vectors mat.Dense
@@ -206,7 +206,7 @@ func (fn *whitenFn) ProcessElement(in *record.Batch, b *basis, emit func(*record
 		return err
 	}
 	var y mat.Dense
-	y.Mul(b.centred(data), mat.NewDense(b.Width, b.Width, b.Axes))
+	y.Mul(b.centered(data), mat.NewDense(b.Width, b.Width, b.Axes))
 	out := make([]float32, 0, len(data))
 	for i := range int(in.NumRows()) {
 		row := y.RawRowView(i)

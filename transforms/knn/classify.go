@@ -21,21 +21,19 @@ func init() {
 	beam.RegisterDoFn(reflect.TypeFor[leaveOneOutFn]())
 }
 
-// Config says which neighbours vote and how.
+// Config configures classification.
 type Config struct {
-	// Column holds the vectors; empty is "feature".
+	// Column is the name of the column of vectors; empty means "feature".
 	Column string
-	// Label holds the labels of rows that vote; empty is "label".
+	// Label is the name of the column of labels of the training rows; empty means "label".
 	Label string
-	// K is the number of neighbours, at least 1. Where there are fewer rows, all of
-	// them vote.
+	// K is the number of neighbors, at least 1. With fewer rows, all of them vote.
 	K int
-	// Temperature divides the cosine similarity in a vote's weight
-	// exp(similarity/Temperature). With 0 every neighbour has the same weight.
+	// Temperature is the T in a vote's weight exp(similarity/T). With 0 every vote has the same weight.
 	Temperature float64
 }
 
-// Default is the setting of the literature: 20 neighbours at temperature 0.07.
+// Default is the usual setting in the literature: 20 neighbors, temperature 0.07.
 var Default = Config{K: nearest.Default.K, Temperature: nearest.Default.Temperature}
 
 // Validate returns an error if a field is out of range.
@@ -50,26 +48,25 @@ func (c Config) label() string { return cmp.Or(c.Label, "label") }
 // predicted is the column that classification adds.
 const predicted = "predicted"
 
-// Classify predicts the class of every row of queries from the labelled rows of
-// train, both PCollection<*record.Batch>. It returns a PCollection<*record.Batch>, a
-// batch for each of queries: its columns except the vectors, and predicted, of the
-// type of the labels. Every worker holds all of train. It panics if cfg is not valid.
+// Classify predicts the class of every row of queries from the labeled rows of train; both are
+// PCollection<*record.Batch>. It returns a PCollection<*record.Batch> with one batch per batch of queries: its columns
+// except the vectors, and the column predicted, of the labels' type. Every worker holds all of train. Classify panics
+// if cfg is invalid.
 func Classify(s beam.Scope, queries, train beam.PCollection, cfg Config) beam.PCollection {
 	must(cfg.Validate())
 	return beam.ParDo(s.Scope("knn.Classify"), &classifyFn{Config: cfg}, queries, beam.SideInput{Input: train})
 }
 
-// ClassifySets is Classify where each element of sets, a
-// PCollection<KV<*record.Batch, *record.Batch>>, is a problem by itself: the labelled
-// rows and the rows to classify.
+// ClassifySets is [Classify] where each element of sets, a PCollection<KV<*record.Batch, *record.Batch>>, is an
+// independent problem: the labeled rows and the rows to classify.
 func ClassifySets(s beam.Scope, sets beam.PCollection, cfg Config) beam.PCollection {
 	must(cfg.Validate())
 	return beam.ParDo(s.Scope("knn.ClassifySets"), &classifySetFn{Config: cfg}, sets)
 }
 
-// LeaveOneOut predicts the class of every row of a batch of sets, a
-// PCollection<*record.Batch>, from the other labelled rows of the same batch, as
-// Classify does. A batch with fewer than two rows is an error.
+// LeaveOneOut is [Classify] where each batch of sets, a PCollection<*record.Batch>, is an independent problem: it
+// predicts the class of every row from the other rows of its batch, all of them labeled. A batch with fewer than two
+// rows is an error.
 func LeaveOneOut(s beam.Scope, sets beam.PCollection, cfg Config) beam.PCollection {
 	must(cfg.Validate())
 	return beam.ParDo(s.Scope("knn.LeaveOneOut"), &leaveOneOutFn{Config: cfg}, sets)
@@ -90,7 +87,7 @@ type classifyFn struct {
 func (fn *classifyFn) ProcessElement(w beam.Window, queries *record.Batch, train func(**record.Batch) bool) (*record.Batch, error) {
 	whole, err := fn.train.Get(w, func() (*record.Batch, error) { return record.Gather(train, fn.Config.column()) })
 	if err == nil && whole == nil {
-		err = errors.New("there is no labelled row")
+		err = errors.New("there are no labeled rows")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("knn: train: %w", err)
@@ -135,7 +132,7 @@ func (fn *leaveOneOutFn) ProcessElement(b *record.Batch) (*record.Batch, error) 
 	})
 }
 
-// predict adds the classes that vote finds by the labels of train.
+// predict adds to queries the classes that vote returns, given the classes and labels of train.
 func (c Config) predict(train, queries *record.Batch, vote func(*classes.Set, []int64) ([]int64, error)) (*record.Batch, error) {
 	set, labels, err := classes.Of(train, c.label())
 	if err == nil {

@@ -1,27 +1,23 @@
-// Package knn finds and classifies by nearest neighbours: exactly, by cosine
-// similarity.
+// Package knn does exact nearest-neighbor search and kNN classification by cosine similarity.
 //
 //   - [Search]: the most similar rows of another collection;
-//   - [Classify]: the class that the neighbours among labelled rows vote for;
-//   - [ClassifySets], [LeaveOneOut]: the same where each element is a problem by
-//     itself, such as one task under one of many models.
+//   - [Classify]: the class that the nearest labeled rows vote for;
+//   - [ClassifySets], [LeaveOneOut]: the same where each element is an independent problem, such as one task under one
+//     of many models.
 //
-// Classification is the weighted vote of Wu et al. 2018 (arXiv 1805.01978) that DINO
-// and most self-supervised work reports; package tensorops/nearest computes it.
+// Classification is the weighted vote of Wu et al. 2018 (arXiv 1805.01978), which DINO and most self-supervised work
+// report; package tensorops/nearest computes it.
 //
-// Inputs and outputs. PCollections of *record.Batch with a column of vectors,
-// fixed_size_list<float32> or list<float32> of equal lengths. Labels are numbers from
-// 0 (int64) or names (string). All other columns are carried along; what is found is
-// added to them.
+// Inputs and outputs. PCollections of *record.Batch with a column of vectors: fixed_size_list<float32>, or
+// list<float32> with lists of equal length. Labels are class numbers from 0 (int64) or names (string). All other
+// columns are passed through; the results are added to them.
 //
-// Determinism. Results are the same to the bit on every runner, for any bundling and
-// order of the batches and any number of threads. Of equally similar rows the one
-// whose other columns sort first is the nearer neighbour, of equal votes the lower
-// class wins; in ClassifySets and LeaveOneOut, the earlier row of a batch.
+// Determinism. Results are bitwise identical on every runner, for any bundling and order of the batches and any number
+// of threads. Ties in similarity go to the row whose other columns sort first (in ClassifySets and LeaveOneOut, to the
+// earlier row of the batch), ties in votes to the lower class.
 //
-// Errors. Vectors of different widths, values that are not finite, missing labels
-// and columns that the output needs fail the pipeline. A configuration that is not
-// valid panics where the pipeline is built.
+// Errors. Vectors of different widths, non-finite values, missing labels, and input columns that have the name of an
+// output column fail the pipeline. An invalid configuration panics at pipeline construction.
 //
-// The rows that neighbours are looked for among must fit into a worker's memory.
+// The rows that are searched must fit into a worker's memory.
 package knn

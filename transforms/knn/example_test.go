@@ -35,13 +35,13 @@ type hit struct {
 	Name       string  `arrow:"name"`
 	Rank       int32   `arrow:"rank"`
 	Similarity float32 `arrow:"similarity"`
-	Neighbour  string  `arrow:"neighbour_name"`
+	Neighbor   string  `arrow:"neighbour_name"`
 }
 
 func printGuess(g guess) { fmt.Println(g.Name, "is a", g.Predicted) }
 
 func printHit(h hit) {
-	fmt.Printf("%s, neighbour %d: %s, %.2f\n", h.Name, h.Rank, h.Neighbour, h.Similarity)
+	fmt.Printf("%s, neighbor %d: %s, %.2f\n", h.Name, h.Rank, h.Neighbor, h.Similarity)
 }
 
 var (
@@ -62,10 +62,10 @@ func ExampleSearch() {
 	beam.ParDo0(s, printHit, record.ToStructs[hit](s, found))
 	execute(p)
 	// Unordered output:
-	// Pluto, neighbour 0: Fido, 1.00
-	// Pluto, neighbour 1: Rex, 1.00
-	// Felix, neighbour 0: Tom, 0.99
-	// Felix, neighbour 1: Fido, 0.47
+	// Pluto, neighbor 0: Fido, 1.00
+	// Pluto, neighbor 1: Rex, 1.00
+	// Felix, neighbor 0: Tom, 0.99
+	// Felix, neighbor 1: Fido, 0.47
 }
 
 func ExampleClassify() {
@@ -79,7 +79,7 @@ func ExampleClassify() {
 	// Felix is a cat
 }
 
-// Each batch is a set by itself.
+// Each batch is an independent set.
 func ExampleLeaveOneOut() {
 	p, s := beam.NewPipelineWithRoot()
 	sets := beam.Create(s, record.Of(known), record.Of([]animal{{"Nemo", "fish", []float32{1, 1}}, {"Dory", "shark", []float32{1, 2}}}))

@@ -38,7 +38,7 @@ type prediction struct {
 	Predicted int64 `arrow:"predicted"`
 }
 
-type neighbour struct {
+type neighbor struct {
 	ID         int64   `arrow:"id"`
 	Rank       int32   `arrow:"rank"`
 	Similarity float32 `arrow:"similarity"`
@@ -46,7 +46,7 @@ type neighbour struct {
 	Label      int64   `arrow:"neighbour_label"`
 }
 
-// kept are the batches of a pipeline of this process, by keepFn's Key.
+// kept collects the batches that pipelines of this process produce, by keepFn's Key.
 var kept = struct {
 	sync.Mutex
 	batches map[string][]*record.Batch
@@ -60,10 +60,10 @@ func (fn *keepFn) ProcessElement(b *record.Batch) {
 	kept.batches[fn.Key] = append(kept.batches[fn.Key], b)
 }
 
-// run runs what build builds and returns the rows that come out, sorted.
+// run runs the pipeline that build builds and returns its output rows, sorted.
 func run[T any](t *testing.T, runner string, build func(beam.Scope) beam.PCollection, compare func(a, b T) int) ([]T, error) {
 	p, s := beam.NewPipelineWithRoot()
-	key := t.TempDir() // as no other
+	key := t.TempDir() // unique
 	beam.ParDo0(s, &keepFn{Key: key}, build(s))
 	if _, err := beam.Run(t.Context(), runner, p); err != nil {
 		return nil, err
@@ -82,9 +82,9 @@ func run[T any](t *testing.T, runner string, build func(beam.Scope) beam.PCollec
 
 func byID(a, b prediction) int { return cmp.Compare(a.ID, b.ID) }
 
-func byRank(a, b neighbour) int { return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.Rank, b.Rank)) }
+func byRank(a, b neighbor) int { return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.Rank, b.Rank)) }
 
-// golden is what scikit-learn says; see package nearest.
+// golden holds scikit-learn's results; see package nearest.
 type golden struct {
 	Dim, Classes, K int
 	Train, Query    []float32
@@ -109,7 +109,7 @@ func load(t *testing.T) (g golden, train, query []point) {
 	return g, of(g.Train, g.Labels), of(g.Query, g.Truth)
 }
 
-// cut makes batches of a size in one order or the other.
+// cut splits rows into batches of a size, in ascending or descending order.
 func cut(s beam.Scope, rows []point, size int, reverse bool) beam.PCollection {
 	var batches []*record.Batch
 	for part := range slices.Chunk(rows, size) {
@@ -121,7 +121,7 @@ func cut(s beam.Scope, rows []point, size int, reverse bool) beam.PCollection {
 	return beam.Reshuffle(s, beam.CreateList(s, batches))
 }
 
-// ways are runners and how rows are cut.
+// ways lists runners and batch sizes.
 var ways = []struct {
 	runner  string
 	size    int
@@ -144,7 +144,7 @@ func TestClassifyAgainstScikitLearn(t *testing.T) {
 	}
 }
 
-// pairFn makes KV elements of the golden sets and a small one of other labels.
+// pairFn emits the golden set and a small one with other labels as KV elements.
 type pairFn struct{ Train, Query []point }
 
 func (fn *pairFn) ProcessElement(_ []byte, emit func(train, query *record.Batch)) {
@@ -181,8 +181,8 @@ func TestSets(t *testing.T) {
 	}
 }
 
-// TestSearch compares with sorting all similarities. Every vector of the base is
-// there twice, so that ties abound: they are in the order of the ids.
+// TestSearch compares with sorting all similarities. Base holds every vector twice, so ties abound: they are ordered by
+// id.
 func TestSearch(t *testing.T) {
 	_, train, query := load(t)
 	for i := range train {
@@ -196,15 +196,15 @@ func TestSearch(t *testing.T) {
 		return ab / math.Sqrt(aa*bb)
 	}
 	const k = 5
-	var want []neighbour
+	var want []neighbor
 	for _, q := range query {
 		sorted := slices.Clone(train)
 		slices.SortStableFunc(sorted, func(a, b point) int { return cmp.Compare(cosine(q.Feature, b.Feature), cosine(q.Feature, a.Feature)) })
 		for r, p := range sorted[:k] {
-			want = append(want, neighbour{q.ID, int32(r), float32(cosine(q.Feature, p.Feature)), p.ID, p.Label})
+			want = append(want, neighbor{q.ID, int32(r), float32(cosine(q.Feature, p.Feature)), p.ID, p.Label})
 		}
 	}
-	var first []neighbour
+	var first []neighbor
 	for _, w := range ways {
 		got, err := run(t, w.runner, func(s beam.Scope) beam.PCollection {
 			return knn.Search(s, cut(s, query, w.size, w.reverse), cut(s, train, w.size+1, w.reverse), knn.SearchConfig{K: k})
@@ -223,7 +223,7 @@ func TestSearch(t *testing.T) {
 	}
 }
 
-// TestFewRows has fewer rows than neighbours are asked for, and none.
+// TestFewRows asks for more neighbors than there are rows, and has no rows at all.
 func TestFewRows(t *testing.T) {
 	query, base := []point{{1, 0, []float32{1, 0}}}, []point{{5, 2, []float32{0, 3}}, {6, 2, []float32{2, 0}}}
 	for _, runner := range []string{"prism", "direct"} {
@@ -232,7 +232,7 @@ func TestFewRows(t *testing.T) {
 				return knn.Search(s, cut(s, query, 9, false), cut(s, base[:n], 9, false), knn.SearchConfig{K: 3})
 			}, byRank)
 			require.NoError(t, err)
-			require.Equal(t, [][]neighbour{nil, {{1, 0, 0, 5, 2}}, {{1, 0, 1, 6, 2}, {1, 1, 0, 5, 2}}}[n], got)
+			require.Equal(t, [][]neighbor{nil, {{1, 0, 0, 5, 2}}, {{1, 0, 1, 6, 2}, {1, 1, 0, 5, 2}}}[n], got)
 		}
 	}
 }
@@ -242,7 +242,7 @@ func TestErrors(t *testing.T) {
 		return func(s beam.Scope) beam.PCollection { return beam.Create(s, record.Of(rows)) }
 	}
 	ok := at(point{1, 0, []float32{1, 2}}, point{2, 1, []float32{3, 4}})
-	nan, unlabelled := at(point{7, 0, []float32{float32(math.NaN()), 2}}), at(point{1, -1, []float32{1, 2}})
+	nan, unlabeled := at(point{7, 0, []float32{float32(math.NaN()), 2}}), at(point{1, -1, []float32{1, 2}})
 	named := func(s beam.Scope) beam.PCollection { return beam.Create(s, record.Of([]prediction{{1, 1, 1}})) }
 	both := func(s beam.Scope) beam.PCollection {
 		return beam.Create(s, record.Of([]point{{1, 0, []float32{1, 2}}}), record.Of([]prediction{{1, 1, 1}}))
@@ -250,11 +250,11 @@ func TestErrors(t *testing.T) {
 	for want, c := range map[string][2]func(beam.Scope) beam.PCollection{
 		"knn: the batch that begins with id=7, label=0: nearest: query: a NaN in row 0, column 0":                               {nan, ok},
 		"knn: the batch that begins with id=1, label=0: nearest: train: a NaN in row 0":                                         {ok, nan},
-		`column "label": the label of row 0 is -1`:                                                                              {ok, unlabelled},
+		`column "label": the label of row 0 is -1`:                                                                              {ok, unlabeled},
 		"nearest: cannot search the 20 nearest of 2 rows of 2 values for 1 rows of 3":                                           {at(point{1, 0, []float32{1, 2, 3}}), ok},
 		`the input has a column "predicted", which the output needs; rename it`:                                                 {named, ok},
-		"knn: train: there is no labelled row":                                                                                  {ok, at()},
-		"record: batches of different columns":                                                                                  {ok, both},
+		"knn: train: there are no labeled rows":                                                                                 {ok, at()},
+		"record: batches have different columns":                                                                                {ok, both},
 		`knn: train: record: expected one column "feature" of type fixed_size_list<float32> or list<float32>, got 0 in the col`: {ok, named},
 	} {
 		_, err := run(t, "direct", func(s beam.Scope) beam.PCollection { return knn.Classify(s, c[0](s), c[1](s), knn.Default) }, byID)

@@ -17,11 +17,11 @@ import (
 
 func init() { beam.RegisterDoFn(reflect.TypeFor[searchFn]()) }
 
-// SearchConfig says what to look for.
+// SearchConfig configures [Search].
 type SearchConfig struct {
-	// Column holds the vectors; empty is "feature".
+	// Column is the name of the column of vectors; empty means "feature".
 	Column string
-	// K is the number of neighbours, at least 1; all rows where there are fewer.
+	// K is the number of neighbors, at least 1. With fewer rows, all of them are returned.
 	K int
 }
 
@@ -35,20 +35,22 @@ func (c SearchConfig) Validate() error {
 
 func (c SearchConfig) column() string { return cmp.Or(c.Column, "feature") }
 
-// What Search adds to the columns of a query.
+// The columns that Search adds to a query's, and the prefix of a neighbor's own columns.
 const (
 	rank       = "rank"
 	similarity = "similarity"
 	prefix     = "neighbour_"
 )
 
-// Search finds, for every row of queries, the K rows of base with the largest cosine
-// similarity; both are PCollection<*record.Batch>. It returns a
-// PCollection<*record.Batch>, a batch for each of queries, with a row for each query
-// and neighbour, the nearest first: the columns of the query except the vectors;
-// rank (int32, from 0) and similarity (float32); and the columns of the neighbour
-// except the vectors, their names with neighbour_ before them. Every worker holds all
-// of base. Without a row of base there is no neighbour. It panics if cfg is not valid.
+// Search finds, for every row of queries, the K rows of base with the highest cosine similarity; both are
+// PCollection<*record.Batch>. It returns a PCollection<*record.Batch> with one batch per batch of queries and one row
+// per query and neighbor, nearest first. A row has
+//
+//   - the query's columns except the vectors;
+//   - rank (int32, from 0) and similarity (float32);
+//   - the neighbor's columns except the vectors, their names prefixed with neighbour_.
+//
+// Every worker holds all of base. If base has no rows, the result is empty. Search panics if cfg is invalid.
 func Search(s beam.Scope, queries, base beam.PCollection, cfg SearchConfig) beam.PCollection {
 	must(cfg.Validate())
 	return beam.ParDo(s.Scope("knn.Search"), &searchFn{Config: cfg}, queries, beam.SideInput{Input: base})
@@ -100,13 +102,13 @@ func (fn *searchFn) search(base, queries *record.Batch) (found *nearest.Neighbou
 	return found, err
 }
 
-// join has a row for each query and neighbour.
+// join returns one row per query and neighbor.
 func join(queries, base *record.Batch, found *nearest.Neighbours) (*record.Batch, error) {
-	var query, neighbour []int
+	var query, neighbor []int
 	ranks, similarities := array.NewInt32Builder(record.Mem), array.NewFloat32Builder(record.Mem)
 	for i, at := range found.Index {
 		if at >= 0 {
-			query, neighbour = append(query, i/found.K), append(neighbour, int(at))
+			query, neighbor = append(query, i/found.K), append(neighbor, int(at))
 			ranks.Append(int32(i % found.K))
 			similarities.Append(found.Similarity[i])
 		}
@@ -122,7 +124,7 @@ func join(queries, base *record.Batch, found *nearest.Neighbours) (*record.Batch
 	if err != nil {
 		return nil, err
 	}
-	beside, err := record.Take(base, neighbour)
+	beside, err := record.Take(base, neighbor)
 	if err != nil {
 		return nil, err
 	}

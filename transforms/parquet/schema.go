@@ -228,7 +228,7 @@ func (c *column) restore(origin arrow.Field) {
 		}
 	case *arrow.MapType:
 		if c.field.Type.ID() == arrow.MAP {
-			c.children[0].restore(t.ValueField())
+			c.children[0].restore(t.ElemField())
 			c.field.Type = c.nested(arrow.MAP, 0)
 		}
 	case *arrow.ListType:

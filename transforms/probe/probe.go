@@ -23,21 +23,19 @@ func init() {
 	beam.RegisterDoFn(reflect.TypeFor[classifySetFn]())
 }
 
-// Config says how to fit.
+// Config configures [Fit] and [ClassifySets].
 type Config struct {
-	// Column holds the vectors; empty is "feature".
+	// Column is the name of the column of vectors; empty means "feature".
 	Column string
-	// Label holds the labels; empty is "label".
+	// Label is the name of the column of labels; empty means "label".
 	Label string
-	// C holds the candidates for the inverse strength of the L2 penalty, in
-	// scikit-learn's unit, each above 0. A single one is taken as it is; of several,
-	// the one that is best on a held-out fifth of the rows. Without any they are six
-	// powers of ten, which suit a few hundred to some ten thousand rows.
+	// C lists candidates for the inverse strength of the L2 penalty, scikit-learn's C, each above 0. Of several, the one
+	// that is best on a held-out fifth of the rows is used. Empty means six powers of ten, which suit a few hundred to
+	// tens of thousands of rows.
 	C []float64
-	// MaxIterations bounds the L-BFGS iterations of every fit; 0 is 300.
+	// MaxIterations limits the L-BFGS iterations per fit; 0 means 300.
 	MaxIterations int
-	// Tolerance ends a fit when no component of the objective's gradient is larger; 0
-	// is 1e-5.
+	// Tolerance stops a fit when no component of the objective's gradient exceeds it; 0 means 1e-5.
 	Tolerance float64
 }
 
@@ -53,8 +51,8 @@ func (c Config) logistic() logistic.Config {
 	return d
 }
 
-// Class is a row of a classifier, after the column class, which holds the label of the
-// class as the training rows had it. The score of a class is
+// Class is one row of a classifier, without its first column, class, which holds the label of the class as in the
+// training rows. The score of a class is
 //
 //	intercept + Σ weight·(x - mean)·scale
 //
@@ -62,11 +60,11 @@ func (c Config) logistic() logistic.Config {
 type Class struct {
 	Intercept float32   `arrow:"intercept"`
 	Weight    []float32 `arrow:"weight"`
-	// Mean and Scale standardise the features; they are the same for all classes.
+	// Mean and Scale standardize the features; they are the same for all classes.
 	Mean  []float32 `arrow:"mean"`
 	Scale []float32 `arrow:"scale"`
-	// C is the chosen inverse strength of the penalty, Loss the mean cross-entropy on
-	// the training rows, in nats, and Iterations the number of those of the fit.
+	// C is the chosen inverse penalty strength, Loss the mean cross-entropy on the training rows in nats, and Iterations
+	// the number of L-BFGS iterations.
 	C          float64 `arrow:"c"`
 	Loss       float64 `arrow:"loss"`
 	Iterations int64   `arrow:"iterations"`
@@ -77,33 +75,31 @@ const (
 	class     = "class"
 )
 
-// Fit fits a classifier to the labelled rows of train, a PCollection<*record.Batch>,
-// and returns it as a PCollection<*record.Batch> of one batch: the rows [Class], by
-// their labels, with the column class before them. Of no rows there is none. It panics
-// if cfg is not valid.
+// Fit fits a classifier to the labeled rows of train, a PCollection<*record.Batch>, and returns it as a
+// PCollection<*record.Batch> of one batch: the rows [Class], sorted by label, with the column class in front. If train
+// has no rows, the result is empty. Fit panics if cfg is invalid.
 func Fit(s beam.Scope, train beam.PCollection, cfg Config) beam.PCollection {
 	must(cfg.Validate())
 	s = s.Scope("probe.Fit")
 	return beam.ParDo(s, &fitFn{Config: cfg}, beam.GroupByKey(s, beam.AddFixedKey(s, train)))
 }
 
-// PredictConfig says what to predict from.
+// PredictConfig configures [Predict].
 type PredictConfig struct {
-	// Column holds the vectors; empty is "feature".
+	// Column is the name of the column of vectors; empty means "feature".
 	Column string
 }
 
-// Predict gives every row of queries, a PCollection<*record.Batch>, its class by a
-// classifier that [Fit] made. It returns a PCollection<*record.Batch>, a batch for each
-// of queries: its columns except the vectors, and predicted, of the type of the labels.
+// Predict predicts the class of every row of queries, a PCollection<*record.Batch>, with a classifier from [Fit]. It
+// returns a PCollection<*record.Batch> with one batch per batch of queries: its columns except the vectors, and the
+// column predicted, of the labels' type.
 func Predict(s beam.Scope, queries, classifier beam.PCollection, cfg PredictConfig) beam.PCollection {
 	return beam.ParDo(s.Scope("probe.Predict"), &predictFn{Config: cfg}, queries, beam.SideInput{Input: classifier})
 }
 
-// ClassifySets fits and predicts where each element of sets, a
-// PCollection<KV<*record.Batch, *record.Batch>>, is a problem by itself: the labelled
-// rows and the rows to classify. It returns what Predict does, and panics if cfg is not
-// valid.
+// ClassifySets is [Fit] and [Predict] where each element of sets, a PCollection<KV<*record.Batch, *record.Batch>>, is
+// an independent problem: the labeled rows and the rows to classify. It returns what Predict does, and panics if cfg is
+// invalid.
 func ClassifySets(s beam.Scope, sets beam.PCollection, cfg Config) beam.PCollection {
 	must(cfg.Validate())
 	return beam.ParDo(s.Scope("probe.ClassifySets"), &classifySetFn{Config: cfg}, sets)
@@ -165,7 +161,7 @@ func wrap(err error) error {
 	return fmt.Errorf("probe: %w", err)
 }
 
-// classifier is a fitted model and what its classes are called.
+// classifier is a fitted model with the labels of its classes.
 type classifier struct {
 	*logistic.Model
 	classes *classes.Set
@@ -210,7 +206,7 @@ func (c *classifier) predict(b *record.Batch, column string) (*record.Batch, err
 	return record.With(record.Without(b, column), predicted, c.classes.Column(found)), nil
 }
 
-// batch is the classifier as rows.
+// batch returns the classifier as rows.
 func (c *classifier) batch() (*record.Batch, error) {
 	rows, numbers := make([]Class, c.Classes), make([]int64, c.Classes)
 	for i := range rows {
@@ -224,7 +220,7 @@ func (c *classifier) batch() (*record.Batch, error) {
 	return record.With(record.Of(rows), class, c.classes.Column(numbers)), nil
 }
 
-// read makes a classifier of the rows that batch wrote.
+// read returns the classifier from the rows that batch wrote.
 func read(batches func(**record.Batch) bool) (*classifier, error) {
 	var parts []*record.Batch
 	var b *record.Batch
@@ -232,7 +228,7 @@ func read(batches func(**record.Batch) bool) (*classifier, error) {
 		parts = append(parts, b)
 	}
 	if len(parts) == 0 {
-		return nil, errors.New("there is no classifier: it was fitted to no row")
+		return nil, errors.New("there is no classifier: it was fitted to no rows")
 	}
 	whole, err := record.Concat(parts)
 	if err != nil {
@@ -247,11 +243,11 @@ func read(batches func(**record.Batch) bool) (*classifier, error) {
 		return nil, err
 	}
 	if set.Len() != len(rows) || len(rows) == 0 {
-		return nil, fmt.Errorf("a classifier of %d rows for %d classes; give one that Fit made", len(rows), set.Len())
+		return nil, fmt.Errorf("the classifier has %d rows for %d classes; use one that Fit returned", len(rows), set.Len())
 	}
 	dim := len(rows[0].Weight)
 	if len(rows[0].Mean) != dim || len(rows[0].Scale) != dim {
-		return nil, fmt.Errorf("a classifier with %d weights, %d means and %d scales; give one that Fit made", dim, len(rows[0].Mean), len(rows[0].Scale))
+		return nil, fmt.Errorf("the classifier has %d weights, %d means and %d scales per class; use one that Fit returned", dim, len(rows[0].Mean), len(rows[0].Scale))
 	}
 	weight := make([]float32, len(rows)*(dim+1))
 	for i, r := range rows {

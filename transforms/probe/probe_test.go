@@ -39,7 +39,7 @@ type prediction struct {
 	Predicted int64 `arrow:"predicted"`
 }
 
-// kept are the batches of a pipeline of this process, by keepFn's Key.
+// kept collects the batches that pipelines of this process produce, by keepFn's Key.
 var kept = struct {
 	sync.Mutex
 	batches map[string][]*record.Batch
@@ -53,10 +53,10 @@ func (fn *keepFn) ProcessElement(b *record.Batch) {
 	kept.batches[fn.Key] = append(kept.batches[fn.Key], b)
 }
 
-// run runs what build builds and returns the batches that come out.
+// run runs the pipeline that build builds and returns its output batches.
 func run(t *testing.T, runner string, build func(beam.Scope) beam.PCollection) ([]*record.Batch, error) {
 	p, s := beam.NewPipelineWithRoot()
-	key := t.TempDir() // as no other
+	key := t.TempDir() // unique
 	beam.ParDo0(s, &keepFn{Key: key}, build(s))
 	_, err := beam.Run(t.Context(), runner, p)
 	kept.Lock()
@@ -74,7 +74,7 @@ func predictions(t *testing.T, batches []*record.Batch) (all []prediction) {
 	return all
 }
 
-// golden is what scikit-learn says; see package logistic.
+// golden holds scikit-learn's results; see package logistic.
 type golden struct {
 	Dim, Classes int
 	C, Loss      float64
@@ -106,7 +106,7 @@ func (g golden) test() (rows []point) {
 
 func (g golden) config() probe.Config { return probe.Config{C: []float64{g.C}} }
 
-// want is what the predictions are to be.
+// want returns the expected predictions.
 func (g golden) want() (rows []prediction) {
 	for i, p := range g.Pred {
 		rows = append(rows, prediction{int64(i), 9, p})
@@ -114,7 +114,7 @@ func (g golden) want() (rows []prediction) {
 	return rows
 }
 
-// cut makes batches of a size in one order or the other.
+// cut splits rows into batches of a size, in ascending or descending order.
 func cut(s beam.Scope, rows []point, size int, reverse bool) beam.PCollection {
 	var batches []*record.Batch
 	for part := range slices.Chunk(rows, size) {
@@ -126,8 +126,8 @@ func cut(s beam.Scope, rows []point, size int, reverse bool) beam.PCollection {
 	return beam.Reshuffle(s, beam.CreateList(s, batches))
 }
 
-// TestAgainstScikitLearn fits on one runner and predicts on the other, by way of a
-// file. The classifier is the same to the bit however rows are cut.
+// TestAgainstScikitLearn fits on one runner and predicts on the other, passing the classifier through a file. The
+// classifier is bitwise identical for any batching.
 func TestAgainstScikitLearn(t *testing.T) {
 	for _, g := range load(t) {
 		path := filepath.Join(t.TempDir(), "classifier.parquet")
@@ -168,7 +168,7 @@ func TestAgainstScikitLearn(t *testing.T) {
 	}
 }
 
-// pairFn makes KV elements of labelled rows and rows to classify.
+// pairFn emits KV elements of labeled rows and rows to classify.
 type pairFn struct{ Train, Test []point }
 
 func (fn *pairFn) ProcessElement(_ []byte, emit func(train, test *record.Batch)) {
@@ -199,7 +199,7 @@ func TestNothingToFit(t *testing.T) {
 	_, err = run(t, "direct", func(s beam.Scope) beam.PCollection {
 		return probe.Predict(s, beam.Create(s, record.Of([]point{{1, 1, []float32{1}}})), empty(s), probe.PredictConfig{})
 	})
-	require.ErrorContains(t, err, "probe: there is no classifier: it was fitted to no row")
+	require.ErrorContains(t, err, "probe: there is no classifier: it was fitted to no rows")
 }
 
 func TestErrors(t *testing.T) {
@@ -221,10 +221,10 @@ func TestErrors(t *testing.T) {
 		}
 	}
 	for want, c := range map[string][2]func(beam.Scope) beam.PCollection{
-		"probe: the batch that begins with id=1, label=0: logistic: features of 3 values, the model was fitted on 2": {rows(point{1, 0, []float32{1, 2, 3}}), fitted},
-		`the input has a column "predicted", which the output needs; rename it`:                                      {func(s beam.Scope) beam.PCollection { return beam.Create(s, record.Of([]prediction{{}})) }, fitted},
-		`probe: record: expected one column "intercept"`:                                                             {ok, ok},
-		"a classifier with 1 weights, 2 means and 1 scales; give one that Fit made":                                  {ok, class(weights{Weight: []float32{1}, Mean: []float32{1, 2}, Scale: []float32{1}})},
+		"probe: the batch that begins with id=1, label=0: logistic: the features have 3 values, but the model was fitted on 2": {rows(point{1, 0, []float32{1, 2, 3}}), fitted},
+		`the input has a column "predicted", which the output needs; rename it`:                                                {func(s beam.Scope) beam.PCollection { return beam.Create(s, record.Of([]prediction{{}})) }, fitted},
+		`probe: record: expected one column "intercept"`:                                                                       {ok, ok},
+		"the classifier has 1 weights, 2 means and 1 scales per class; use one that Fit returned":                              {ok, class(weights{Weight: []float32{1}, Mean: []float32{1, 2}, Scale: []float32{1}})},
 	} {
 		_, err := run(t, "direct", func(s beam.Scope) beam.PCollection {
 			return probe.Predict(s, c[0](s), c[1](s), probe.PredictConfig{})
@@ -235,7 +235,7 @@ func TestErrors(t *testing.T) {
 	require.Panics(t, func() { probe.Fit(s, beam.Impulse(s), probe.Config{C: []float64{0}}) })
 }
 
-// weights is a row of a classifier of numbered classes.
+// weights is one row of a classifier with numbered classes.
 type weights struct {
 	Class      int64     `arrow:"class"`
 	Intercept  float32   `arrow:"intercept"`

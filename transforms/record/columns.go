@@ -9,8 +9,7 @@ import (
 	"github.com/apache/arrow/go/v15/arrow/array"
 )
 
-// With is a batch with a column more, or with another one in the place of that
-// name. It shares the other columns' memory.
+// With returns b with the column added, or replacing the one of that name. It shares the memory of the other columns.
 func With(b *Batch, name string, column arrow.Array) *Batch {
 	fields, columns := b.Schema().Fields(), slices.Clone(b.Columns())
 	field := arrow.Field{Name: name, Type: column.DataType(), Nullable: column.NullN() > 0}
@@ -22,7 +21,7 @@ func With(b *Batch, name string, column arrow.Array) *Batch {
 	return rebuild(b, fields, columns)
 }
 
-// Without is a batch that lacks columns of some names, if it had them.
+// Without returns b without the columns of the given names, if it has them.
 func Without(b *Batch, names ...string) *Batch {
 	var fields []arrow.Field
 	var columns []arrow.Array
@@ -39,8 +38,7 @@ func rebuild(b *Batch, fields []arrow.Field, columns []arrow.Array) *Batch {
 	return New(array.NewRecord(arrow.NewSchema(fields, &metadata), columns, b.NumRows()))
 }
 
-// Describe names a row by its columns, for errors; it leaves out those of some
-// names.
+// Describe describes a row by the values of its columns, for errors, leaving out the columns in without.
 func Describe(b *Batch, row int, without ...string) string {
 	var parts []string
 	for i, column := range b.Columns() {
@@ -51,7 +49,7 @@ func Describe(b *Batch, row int, without ...string) string {
 	return strings.Join(parts, ", ")
 }
 
-// Name says which batch an error is about, by its first row.
+// Name identifies a batch in errors by its first row, leaving out the columns in without.
 func Name(b *Batch, without ...string) string {
 	if b.NumRows() == 0 {
 		return "an empty batch"
@@ -59,7 +57,7 @@ func Name(b *Batch, without ...string) string {
 	return "the batch that begins with " + Describe(b, 0, without...)
 }
 
-// Reserve returns an error if a batch has a column that an output is to have.
+// Reserve returns an error if a batch already has a column with one of the names, which its output needs.
 func Reserve(b *Batch, names ...string) error {
 	for _, name := range names {
 		if b.Schema().HasField(name) {

@@ -12,11 +12,10 @@ import (
 	"github.com/sdr-ml/sdr/transforms/compute"
 )
 
-// Dense is a column of vectors as a matrix of shape (NumRows, width) on the
-// engine of this process. It is a view without a copy, which must not be changed.
-// The column is a fixed_size_list<float32>, or a list<float32> whose lists are
-// equally long (as Parquet readers give); slices of records are honoured and
-// nulls are errors. So is a batch without rows, since a tensor cannot be empty.
+// Dense returns a column of vectors as a matrix of shape (NumRows, width) on the engine of this process. It is a
+// zero-copy view and must not be modified. The column is a fixed_size_list<float32>, or a list<float32> with lists of
+// equal length, as Parquet readers return. Slices of records work. Nulls are errors, and so is a batch without rows,
+// since a tensor cannot be empty.
 func Dense(b *Batch, column string) (*tensor.Dense, error) {
 	data, width, err := matrix(b, column)
 	if err != nil {
@@ -28,8 +27,7 @@ func Dense(b *Batch, column string) (*tensor.Dense, error) {
 	return compute.Engine().Matrix(data, len(data)/width, width), nil
 }
 
-// matrix is the values of a column of vectors, [NumRows, width] row-major. A list
-// column without rows has width 0.
+// matrix returns the values of a column of vectors, [NumRows, width] row-major. A list column without rows has width 0.
 func matrix(b *Batch, column string) (data []float32, width int, err error) {
 	const want = "fixed_size_list<float32> or list<float32>"
 	col, err := find(b, column, want)
@@ -71,10 +69,9 @@ func matrix(b *Batch, column string) (data []float32, width int, err error) {
 	return values.Float32Values()[first:last:last], width, nil
 }
 
-// FromDense makes a fixed_size_list<float32> column from a float32 matrix of
-// shape (rows, width) without copying it; the tensor must not be changed
-// afterwards. The name is that of the column, for errors. Tensors of another
-// type or number of axes, transposed ones and strided views are errors.
+// FromDense makes a fixed_size_list<float32> column from a float32 matrix of shape (rows, width) without copying; the
+// tensor must not be modified afterwards. The name of the column is used in errors. Tensors of another type or rank,
+// transposed tensors and strided views are errors.
 func FromDense(name string, t *tensor.Dense) (arrow.Array, error) {
 	data, rows, width, err := dense.Rows(t)
 	if err != nil {

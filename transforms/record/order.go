@@ -10,7 +10,7 @@ import (
 	"github.com/apache/arrow/go/v15/arrow/array"
 )
 
-// Take copies rows of a batch, by their numbers, in the order given and as often.
+// Take returns a copy of the rows with the given indices, in that order, like Arrow's take; an index may repeat.
 func Take(b *Batch, rows []int) (*Batch, error) {
 	if len(rows) == 0 {
 		return New(b.NewSlice(0, 0)), nil
@@ -34,17 +34,17 @@ func Take(b *Batch, rows []int) (*Batch, error) {
 	return New(array.NewRecord(b.Schema(), columns, int64(len(rows)))), nil
 }
 
-// Concat copies batches of one schema into one.
+// Concat copies batches with the same schema into one.
 func Concat(batches []*Batch) (*Batch, error) {
 	if len(batches) == 0 {
-		return nil, fmt.Errorf("record: no batch to take the schema from")
+		return nil, fmt.Errorf("record: cannot concatenate zero batches")
 	}
 	first := batches[0]
 	columns := make([]arrow.Array, first.NumCols())
 	rows := int64(0)
 	for _, b := range batches {
 		if !b.Schema().Equal(first.Schema()) {
-			return nil, fmt.Errorf("record: batches of different columns: %s; %s", describe(first.Schema()), describe(b.Schema()))
+			return nil, fmt.Errorf("record: batches have different columns: %s; %s", describe(first.Schema()), describe(b.Schema()))
 		}
 		rows += b.NumRows()
 	}
@@ -61,10 +61,9 @@ func Concat(batches []*Batch) (*Batch, error) {
 	return New(array.NewRecord(first.Schema(), columns, rows)), nil
 }
 
-// Gather reads the batches of a GroupByKey or side-input iterator, all of one
-// schema, into one whose rows are ordered by what they hold: by the text of their
-// columns, the vectors of a column last. So they are in the same order whatever
-// the runner and however rows were cut into batches. Without a batch it is nil.
+// Gather concatenates the batches of a GroupByKey or side-input iterator, all with the same schema, and sorts the rows
+// by content: by the text of their columns, then by the column vectors. The order is thus the same for every runner and
+// batching. It returns nil if there are no rows.
 func Gather(iter func(**Batch) bool, vectors string) (*Batch, error) {
 	var batches []*Batch
 	var b *Batch

@@ -19,18 +19,18 @@ func init() {
 	beam.RegisterCoder(reflect.TypeFor[*Batch](), Encode, Decode)
 }
 
-// Mem is the allocator of every record this package makes.
+// Mem is the allocator for all records of this package.
 var Mem memory.Allocator = memory.NewGoAllocator()
 
-// Batch is one Arrow record as a Beam element; PCollections hold *Batch. Like
-// every Beam element it must not be changed after it was emitted.
+// Batch is one Arrow record as a Beam element; PCollections hold *Batch. Like every Beam element it must not be
+// modified after it is emitted.
 type Batch struct{ arrow.Record }
 
-// New wraps a record, which must not be released afterwards.
+// New wraps a record. The record must not be released afterwards.
 func New(rec arrow.Record) *Batch { return &Batch{rec} }
 
-// Encode writes a batch as an Arrow IPC stream of one record; equal batches
-// give equal bytes. It is the encoder of the Beam coder.
+// Encode encodes a batch as an Arrow IPC stream of one record; equal batches encode to equal bytes. It is the encoder
+// of the Beam coder.
 func Encode(b *Batch) ([]byte, error) {
 	if b == nil || b.Record == nil {
 		return nil, errors.New("record: cannot encode a batch without a record; make it with record.New or record.Of")
@@ -47,10 +47,9 @@ func Encode(b *Batch) ([]byte, error) {
 	return buf.Bytes(), nil
 }
 
-// Compact copies a record into buffers of its own that hold exactly its rows.
-// Equal records give equal bytes when written, wherever they were sliced from;
-// Arrow's writer otherwise pads with neighbouring rows, and fails on an empty
-// slice of a string column.
+// Compact copies a record into new buffers that hold exactly its rows. Equal records are then written as equal bytes,
+// wherever they were sliced from; otherwise Arrow's writer pads with neighboring rows, and fails on an empty slice of a
+// string column.
 func Compact(rec arrow.Record) (arrow.Record, error) {
 	if rec.NumRows() == 0 {
 		return array.NewRecordBuilder(Mem, rec.Schema()).NewRecord(), nil
@@ -65,10 +64,9 @@ func Compact(rec arrow.Record) (arrow.Record, error) {
 	return array.NewRecord(rec.Schema(), cols, rec.NumRows()), nil
 }
 
-// Decode reads what [Encode] wrote: an Arrow IPC stream that holds exactly one
-// record. It is the decoder of the Beam coder. Truncated streams are errors, but
-// data must come from a trusted source: Arrow's reader believes the lengths in
-// it and allocates as much.
+// Decode decodes the output of [Encode]: an Arrow IPC stream that holds exactly one record. It is the decoder of the
+// Beam coder. Truncated streams are errors, but data must come from a trusted source: Arrow's reader trusts the lengths
+// in it when it allocates.
 func Decode(data []byte) (*Batch, error) {
 	r, err := ipc.NewReader(bytes.NewReader(data), ipc.WithAllocator(Mem))
 	if err != nil {

@@ -39,7 +39,7 @@ type row struct {
 	Double  float64   `arrow:"double"`
 	Image   []byte    `arrow:"image"`
 	Feature []float32 `arrow:"feature"`
-	note    string    // unexported fields are no columns
+	note    string    // unexported fields are not columns
 }
 
 func rowGen(width int) *rapid.Generator[row] {
@@ -94,7 +94,7 @@ func TestSchema(t *testing.T) {
 	}
 	require.True(t, record.Schema[two](2, 5).Equal(record.Of([]two{{A: make([]float32, 2), B: make([]float32, 5)}}).Schema()))
 	require.PanicsWithValue(t, `record: Schema[record_test.two]: column "b" needs a width of at least 1; widths given: [2]`, func() { record.Schema[two](2) })
-	require.PanicsWithValue(t, `record: Schema[record_test.two]: 3 widths given, 1 of them for no column`, func() { record.Schema[two](2, 5, 6) })
+	require.PanicsWithValue(t, `record: Schema[record_test.two]: 3 widths given, 1 too many`, func() { record.Schema[two](2, 5, 6) })
 }
 
 func TestRowTypesThatCannotBe(t *testing.T) {
@@ -168,7 +168,7 @@ func lists(t *testing.T, fixed int32, rows ...[]float32) *record.Batch {
 	return record.New(array.NewRecord(schema, []arrow.Array{col}, int64(len(rows))))
 }
 
-// values is a column's matrix: what is read of it and its width.
+// values returns the matrix of a column and its width.
 func values(b *record.Batch) ([]float32, int, error) {
 	d, err := record.Dense(b, "x")
 	if err != nil {
@@ -251,8 +251,8 @@ func TestEncodeWithoutRecord(t *testing.T) {
 	}
 }
 
-// TestDecodeTruncated decodes every beginning of a stream. The last 8 bytes are
-// the end mark, which Arrow streams may lack.
+// TestDecodeTruncated decodes every prefix of a stream. The last 8 bytes are
+// the end-of-stream marker, which is optional in Arrow.
 func TestDecodeTruncated(t *testing.T) {
 	data, err := record.Encode(record.Of([]row{{Name: "a", Image: []byte{1}, Feature: []float32{1, 2}}}))
 	require.NoError(t, err)

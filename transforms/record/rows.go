@@ -21,8 +21,8 @@ var (
 	vectorType = reflect.TypeFor[[]float32]()
 )
 
-// columns lists the fields of a row struct. It panics on a type that can never
-// be a row, since that is a mistake in the program and not in the data.
+// columns lists the fields of a row struct. It panics on a type that cannot be a row, since that is a mistake in the
+// program and not in the data.
 func columns(t reflect.Type) []column {
 	if t.Kind() != reflect.Struct {
 		panic(fmt.Sprintf("record: rows must be structs, not %v", t))
@@ -47,7 +47,7 @@ func columns(t reflect.Type) []column {
 	return cols
 }
 
-// dataType is the Arrow type of a field; width is that of a []float32.
+// dataType returns the Arrow type of a field; width is the length of a []float32.
 func dataType(c column, width int) arrow.DataType {
 	switch c.typ {
 	case bytesType:
@@ -72,10 +72,9 @@ func dataType(c column, width int) arrow.DataType {
 	panic(fmt.Sprintf("record: column %q: Go type %v has no column type; use string, bool, int32, int64, float32, float64, []byte or []float32", c.name, c.typ))
 }
 
-// Schema is the Arrow schema of rows of type T: one non-nullable column for
-// every exported field, named by its `arrow` tag. A []float32 field becomes a
-// fixed_size_list<float32>; widths gives the list sizes in field order.
-// It panics if T cannot be a row or if the number of widths is wrong.
+// Schema returns the Arrow schema of rows of type T: one non-nullable column per exported field, named by its `arrow`
+// tag. A []float32 field becomes a fixed_size_list<float32>; widths gives the list sizes in field order. It panics if T
+// cannot be a row or if the number of widths is wrong.
 func Schema[T any](widths ...int) *arrow.Schema { return schema(reflect.TypeFor[T](), widths) }
 
 func schema(t reflect.Type, widths []int) *arrow.Schema {
@@ -93,17 +92,15 @@ func schema(t reflect.Type, widths []int) *arrow.Schema {
 		fields[i] = arrow.Field{Name: c.name, Type: dataType(c, width)}
 	}
 	if len(rest) > 0 {
-		panic(fmt.Sprintf("record: Schema[%v]: %d widths given, %d of them for no column", t, len(widths), len(rest)))
+		panic(fmt.Sprintf("record: Schema[%v]: %d widths given, %d too many", t, len(widths), len(rest)))
 	}
 	return arrow.NewSchema(fields, nil)
 }
 
-// Of makes a batch of rows, whose exported fields carry `arrow:"name"` tags
-// and have the types string, bool, int32, int64, float32, float64, []byte or
-// []float32. A []float32 column is a fixed_size_list<float32> as wide as the
-// first row's slice (1 if there are no rows). Of copies everything. It panics
-// if T cannot be a row, or if vectors of one column are empty or differ in
-// length.
+// Of makes a batch from rows, structs whose exported fields have `arrow:"name"` tags and types string, bool, int32,
+// int64, float32, float64, []byte or []float32. A []float32 column is a fixed_size_list<float32> as wide as the first
+// row's slice (1 if there are no rows). Of copies everything. It panics if T cannot be a row, or if vectors of one
+// column are empty or differ in length.
 func Of[T any](rows []T) *Batch {
 	b, err := write(reflect.ValueOf(rows))
 	if err != nil {
@@ -112,8 +109,7 @@ func Of[T any](rows []T) *Batch {
 	return b
 }
 
-// write makes a batch of a slice of row structs. Vectors of one column that are
-// empty or differ in length are errors.
+// write makes a batch from a slice of row structs. Vectors of one column that are empty or differ in length are errors.
 func write(rows reflect.Value) (*Batch, error) {
 	cols := columns(rows.Type().Elem())
 	var widths []int
@@ -170,7 +166,7 @@ func writeColumn(b array.Builder, c column, rows reflect.Value) error {
 		}
 	case *array.BinaryBuilder:
 		for i := range n {
-			b.Append(append([]byte{}, field(i).Bytes()...)) // never nil, which would be a null
+			b.Append(append([]byte{}, field(i).Bytes()...)) // never nil, which would become a null
 		}
 	case *array.FixedSizeListBuilder:
 		values := b.ValueBuilder().(*array.Float32Builder)
@@ -188,9 +184,8 @@ func writeColumn(b array.Builder, c column, rows reflect.Value) error {
 	return nil
 }
 
-// Rows reads the columns named by T's `arrow` tags; other columns of the batch
-// are ignored. A missing column, a column of another type and a null are
-// errors that name the column. The rows share no memory with the batch.
+// Rows reads the columns named by T's `arrow` tags and ignores the others. A missing column, a column of another type
+// and a null are errors that name the column. The rows share no memory with the batch.
 func Rows[T any](b *Batch) ([]T, error) {
 	rows := make([]T, b.NumRows())
 	if err := read(b, reflect.ValueOf(rows)); err != nil {
@@ -199,7 +194,7 @@ func Rows[T any](b *Batch) ([]T, error) {
 	return rows, nil
 }
 
-// read fills a slice of row structs, as many as the batch has rows.
+// read fills a slice of row structs, one for each row of the batch.
 func read(b *Batch, rows reflect.Value) error {
 	for _, c := range columns(rows.Type().Elem()) {
 		if err := readColumn(b, c, rows); err != nil {
@@ -285,8 +280,8 @@ func describe(s *arrow.Schema) string {
 	return strings.Join(d, ", ")
 }
 
-// All reads the rows of every batch of a GroupByKey or side-input iterator,
-// in the order of arrival: sort them by their key before use.
+// All reads the rows of all batches of a GroupByKey or side-input iterator, in order of arrival, which varies: sort
+// them by a key before use.
 func All[T any](iter func(**Batch) bool) ([]T, error) {
 	var all []T
 	var b *Batch

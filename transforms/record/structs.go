@@ -13,33 +13,30 @@ func init() {
 	beam.RegisterDoFn(reflect.TypeFor[toStructsFn]())
 }
 
-// What [FromStructs] puts into a batch at most; a larger row is alone in its batch.
+// Upper limits of a batch from [FromStructs]; a larger row gets a batch of its own.
 const (
 	MaxStructs = 1024    // rows
 	maxBytes   = 8 << 20 // of strings, bytes and numbers
 )
 
-// FromStructs turns col, a PCollection<T>, into a PCollection<*record.Batch>
-// with the columns that [Of] makes of T. A batch has the rows of one bundle, at
-// most [MaxStructs] of them and about 8 MiB; outside the global window, every
-// row is a batch of its own. How rows are cut into batches, and their order, are
-// up to the runner.
+// FromStructs turns col, a PCollection<T>, into a PCollection<*record.Batch> with the columns that [Of] makes from T. A
+// batch holds rows of one bundle, at most [MaxStructs] of them and about 8 MiB; outside the global window, every row is
+// a batch of its own. How rows are split into batches, and their order, are up to the runner.
 //
-// Vectors of one column that are empty or differ in length fail the pipeline.
-// FromStructs panics if T cannot be a row or col is not of T. As for every Beam
-// transform over structs, register T in an init function with beam.RegisterType.
+// Vectors of one column that are empty or differ in length fail the pipeline. FromStructs panics if T cannot be a row
+// or col is not a PCollection<T>. As for every Beam transform on structs, register T in an init function with
+// beam.RegisterType.
 func FromStructs[T any](s beam.Scope, col beam.PCollection) beam.PCollection {
 	t := reflect.TypeFor[T]()
-	columns(t) // panics on a type that is no row
+	columns(t) // panics on a type that cannot be a row
 	if got := col.Type().Type(); got != t {
-		panic(fmt.Sprintf("record: FromStructs[%v] of a PCollection<%v>", t, got))
+		panic(fmt.Sprintf("record: FromStructs[%v] on a PCollection<%v>", t, got))
 	}
 	return beam.ParDo(s.Scope("record.FromStructs"), &fromStructsFn{}, col)
 }
 
-// ToStructs turns col, a PCollection<*record.Batch>, into a PCollection<T> of its
-// rows, as [Rows] reads them: columns that T does not name are left out, and a
-// missing column, a column of another type or a null fails the pipeline.
+// ToStructs turns col, a PCollection<*record.Batch>, into a PCollection<T> of its rows, as [Rows] reads them: it
+// ignores columns that T does not name; a missing column, a column of another type or a null fails the pipeline.
 // ToStructs panics if T cannot be a row; register T as for [FromStructs].
 func ToStructs[T any](s beam.Scope, col beam.PCollection) beam.PCollection {
 	t := reflect.TypeFor[T]()
@@ -47,9 +44,9 @@ func ToStructs[T any](s beam.Scope, col beam.PCollection) beam.PCollection {
 	return beam.ParDo(s.Scope("record.ToStructs"), &toStructsFn{Type: beam.EncodedType{T: t}}, col, beam.TypeDefinition{Var: beam.TType, T: t})
 }
 
-// fromStructsFn collects the rows of a bundle, of whatever type they are.
+// fromStructsFn collects the rows of a bundle, of any struct type.
 type fromStructsFn struct {
-	rows  reflect.Value // a slice of them
+	rows  reflect.Value // a slice of rows
 	bytes int
 }
 
@@ -71,7 +68,7 @@ func (fn *fromStructsFn) ProcessElement(w beam.Window, row beam.T, emit func(*Ba
 	return nil
 }
 
-// FinishBundle emits the rows that were collected, if there are any.
+// FinishBundle emits the collected rows, if there are any.
 func (fn *fromStructsFn) FinishBundle(emit func(*Batch)) error {
 	if fn.len() == 0 {
 		return nil
@@ -92,7 +89,7 @@ func (fn *fromStructsFn) len() int {
 	return fn.rows.Len()
 }
 
-// sizeOf is about how many bytes a row has in a batch.
+// sizeOf estimates the size of a row in a batch, in bytes.
 func sizeOf(row reflect.Value) (bytes int) {
 	for i := range row.NumField() {
 		bytes += 8

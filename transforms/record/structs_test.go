@@ -104,7 +104,7 @@ func TestStructsErrors(t *testing.T) {
 		record.FromStructs[untagged](s, beam.Create(s, untagged{}))
 	})
 	require.PanicsWithValue(t, "record: rows must be structs, not string", func() { record.ToStructs[string](s, beam.Impulse(s)) })
-	require.PanicsWithValue(t, "record: FromStructs[record_test.photo] of a PCollection<record_test.untagged>", func() {
+	require.PanicsWithValue(t, "record: FromStructs[record_test.photo] on a PCollection<record_test.untagged>", func() {
 		record.FromStructs[photo](s, beam.Create(s, untagged{}))
 	})
 

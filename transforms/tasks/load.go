@@ -13,34 +13,33 @@ import (
 	"github.com/sdr-ml/sdr/transforms/imageio"
 )
 
-// Images are the labelled images of one split, all of one size.
+// Images are the labeled images of one split, all of the same size.
 type Images struct {
 	// Size is the height and width in pixels.
 	Size int
 	// Pixels are [len(Labels), Size, Size, 3] bytes.
 	Pixels []uint8
-	// Labels number the classes, in the order of Classes.
+	// Labels are indices into Classes, one per image.
 	Labels []int64
-	// Classes are the names of all classes of the task. A class that is known
-	// by its number only is called by that.
+	// Classes are the names of all classes of the task. A class without a name has its number as its name.
 	Classes []string
-	// Bad describes images that could not be read; they are left out.
+	// Bad describes the images that could not be read; they are left out.
 	Bad []string
 }
 
 // Len returns the number of images.
 func (im *Images) Len() int { return len(im.Labels) }
 
-// At returns image i, [Size,Size,3] bytes.
+// At returns image i, [Size, Size, 3] bytes.
 func (im *Images) At(i int) []uint8 {
 	n := im.Size * im.Size * 3
 	return im.Pixels[i*n : (i+1)*n]
 }
 
-// errSeen ends a reading early.
+// errSeen stops a read early.
 var errSeen = errors.New("seen")
 
-// CheckLabels returns an error for a split whose first image has no label.
+// CheckLabels returns an error if the first image of a split has no label.
 func CheckLabels(ctx context.Context, path string) error {
 	err := each(ctx, path, func(split imageio.Split) error {
 		return imageio.ReadSplit(ctx, split, func(raw imageio.Image) error {
@@ -54,11 +53,10 @@ func CheckLabels(ctx context.Context, path string) error {
 	return err
 }
 
-// Load reads a split and brings its images to one size. Where the images have
-// numbers as labels, these number the classes; else the classes are sorted by
-// name: in a folder, the folders in it. classes are those of the training
-// images, which number the test images likewise; for the training images
-// themselves it is nil.
+// Load reads a split and resizes its images to size x size pixels. Numeric labels are used as they are; otherwise
+// classes are numbered in order of their names (in a folder, the names of its subfolders). Pass the classes of the
+// training images when loading the test images, so that both are numbered alike, and nil for the training images
+// themselves.
 func Load(ctx context.Context, path string, size int, classes []string) (*Images, error) {
 	im := &Images{Size: size}
 	var names []string
@@ -82,17 +80,17 @@ func Load(ctx context.Context, path string, size int, classes []string) (*Images
 		return nil, err
 	}
 	if im.Len() == 0 {
-		return nil, fmt.Errorf("%s: none of its %d images can be read; the first: %s", path, len(im.Bad), im.Bad[0])
+		return nil, fmt.Errorf("%s: none of its %d images can be read; first error: %s", path, len(im.Bad), im.Bad[0])
 	}
 	if slices.Min(im.Labels) >= 0 {
 		err = im.byNumber(names, classes)
 	} else if slices.Max(im.Labels) < 0 {
 		err = im.byName(names, classes)
 	} else {
-		err = errors.New("some images have numbers as labels, others only names of classes")
+		err = errors.New("some images have numeric labels, others only class names")
 	}
 	if err == nil && classes == nil && slices.Min(im.Labels) == slices.Max(im.Labels) {
-		err = fmt.Errorf("all images are of the class %q; a task needs at least two: %s", im.Classes[im.Labels[0]], imageio.LabelSources())
+		err = fmt.Errorf("all images have the class %q; a task needs at least two classes: %s", im.Classes[im.Labels[0]], imageio.LabelSources())
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
@@ -114,8 +112,8 @@ func each(ctx context.Context, path string, visit func(split imageio.Split) erro
 	return nil
 }
 
-// classOf returns the name of an image's class, empty where the image has only a
-// number. An image with neither is an error.
+// classOf returns the name of an image's class, empty if the image has only a number. An image with neither is an
+// error.
 func classOf(split imageio.Split, raw imageio.Image) (string, error) {
 	class := raw.Class
 	if split.Kind == imageio.Folder {
@@ -127,8 +125,8 @@ func classOf(split imageio.Split, raw imageio.Image) (string, error) {
 	return class, nil
 }
 
-// folderOf returns the folder in root that holds a file, at any depth, as in
-// torchvision's ImageFolder; empty for a file of root itself.
+// folderOf returns the folder directly in root that contains a file at any depth, as in torchvision's ImageFolder;
+// empty for a file in root itself.
 func folderOf(root, file string) string {
 	below := filepath.ToSlash(strings.TrimPrefix(file, files.Join(root)))
 	class, _, found := strings.Cut(strings.TrimPrefix(below, "/"), "/")
@@ -138,15 +136,14 @@ func folderOf(root, file string) string {
 	return class
 }
 
-// maxClasses is more than any data set has: larger labels number something else.
+// maxClasses exceeds the number of classes of any data set: larger labels are not class numbers.
 const maxClasses = 1 << 20
 
-// byNumber checks the labels, and that their names, where they have any, are
-// the same in both splits.
+// byNumber checks numeric labels, and that a class has the same name, if any, in both splits.
 func (im *Images) byNumber(names, classes []string) error {
 	last := slices.Max(im.Labels)
 	if last >= maxClasses {
-		return fmt.Errorf("label %d; want the numbers of classes, from 0", last)
+		return fmt.Errorf("label %d; want class numbers from 0", last)
 	}
 	im.Classes = classes
 	if classes == nil {
@@ -165,7 +162,7 @@ func (im *Images) byNumber(names, classes []string) error {
 			return fmt.Errorf("label %d; the training images have 0 to %d", l, len(im.Classes)-1)
 		}
 		if class := im.Classes[l]; names[i] != "" && names[i] != class && class != fmt.Sprint(l) {
-			return fmt.Errorf("label %d means class %q here and %q elsewhere; both splits must number their classes alike", l, names[i], class)
+			return fmt.Errorf("label %d is class %q here and %q elsewhere; both splits must number their classes alike", l, names[i], class)
 		}
 	}
 	return nil

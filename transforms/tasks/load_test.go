@@ -81,12 +81,12 @@ func TestTestdataTasks(t *testing.T) {
 		require.Equal(t, train.Classes, test.Classes)
 		require.Empty(t, append(train.Bad, test.Bad...))
 	}
-	// The first and the last class of a file whose classes are not in the order of their names.
+	// The first and the last class of a file whose classes are not sorted by name.
 	train := load(t, "../../testdata/tasks/fashion_mnist-train.parquet", nil)
 	require.Equal(t, "Ankle boot", train.Classes[0])
 }
 
-// pixel is an image of one colour.
+// pixel is an image of one color.
 func pixel(shade uint8) []byte {
 	im := image.NewGray(image.Rect(0, 0, 4, 4))
 	for i := range im.Pix {
@@ -107,8 +107,7 @@ func folder(t *testing.T, dir string, names ...string) string {
 	return dir
 }
 
-// table writes a Parquet file of images with labels; -1 is null. names are the
-// classes' names in its metadata.
+// table writes a Parquet file of images with labels; -1 is null. names are the class names in its metadata.
 func table(t *testing.T, labels []int64, names []string) string {
 	meta, err := json.Marshal(map[string]any{"info": map[string]any{"features": map[string]any{"label": map[string]any{"names": names}}}})
 	require.NoError(t, err)
@@ -131,8 +130,8 @@ func table(t *testing.T, labels []int64, names []string) string {
 	return path
 }
 
-// TestParquetNumbers checks that the labels of a file number the classes, not
-// the order of the names of those classes that happen to be there.
+// TestParquetNumbers checks that a file's labels are used as class numbers, not the order of the class names that
+// occur.
 func TestParquetNumbers(t *testing.T) {
 	names := []string{"zebra", "cow", "ant", "bee"}
 	train := load(t, table(t, []int64{3, 0, 0, 3, 1}, names), nil)
@@ -148,16 +147,16 @@ func TestParquetNumbers(t *testing.T) {
 
 	swapped := table(t, []int64{0, 1}, []string{"cow", "zebra"})
 	_, err := tasks.Load(t.Context(), swapped, 4, train.Classes)
-	require.EqualError(t, err, swapped+`: label 0 means class "cow" here and "zebra" elsewhere; both splits must number their classes alike`)
+	require.EqualError(t, err, swapped+`: label 0 is class "cow" here and "zebra" elsewhere; both splits must number their classes alike`)
 	outside := table(t, []int64{0, 4}, nil)
 	_, err = tasks.Load(t.Context(), outside, 4, train.Classes)
 	require.EqualError(t, err, outside+": label 4; the training images have 0 to 3")
 	ids := table(t, []int64{0, 1 << 40}, nil)
 	_, err = tasks.Load(t.Context(), ids, 4, nil)
-	require.EqualError(t, err, ids+": label 1099511627776; want the numbers of classes, from 0")
+	require.EqualError(t, err, ids+": label 1099511627776; want class numbers from 0")
 }
 
-// TestFolderNames has classes by the first folder below the split.
+// TestFolderNames takes classes from the first folder level below the split.
 func TestFolderNames(t *testing.T) {
 	for _, dir := range []string{t.TempDir(), "memfs://" + t.Name()} {
 		train := folder(t, files.Join(dir, "train"), "dog/1.png", "cat/2.png", "cat/deep/er/3.png", "ant/4.png")
@@ -199,8 +198,7 @@ func TestArchiveNames(t *testing.T) {
 	require.Equal(t, []string{"cat", "dog"}, im.Classes)
 }
 
-// TestZip has classes by the members' folders, and leaves members that cannot be
-// read out.
+// TestZip takes classes from the members' folders and leaves out unreadable members.
 func TestZip(t *testing.T) {
 	dir := t.TempDir()
 	pack := func(name string, members ...string) string {
@@ -239,8 +237,7 @@ func TestZip(t *testing.T) {
 	require.ErrorContains(t, tasks.CheckLabels(t.Context(), loose), loose+"!a.png, row 0 has no label; a task needs")
 }
 
-// TestLists has labels in lists, as names or as numbers, and leaves images that are
-// missing out.
+// TestLists takes labels from lists, as names or as numbers, and leaves out missing images.
 func TestLists(t *testing.T) {
 	dir := folder(t, t.TempDir(), "a/1.png", "a/2.png", "b/3.png")
 	list := func(name, text string) string {
@@ -272,8 +269,7 @@ func TestLists(t *testing.T) {
 	require.ErrorContains(t, err, filepath.Join(dir, "a/2.png")+", row 0 has no label; a task needs a folder for each class")
 }
 
-// TestNoLabels checks that images without labels are refused, with the file and
-// what would help, however they come.
+// TestNoLabels checks that unlabeled images from any kind of source are rejected with the file and a remedy.
 func TestNoLabels(t *testing.T) {
 	flat := folder(t, t.TempDir(), "1.png", "2.png")
 	both := folder(t, t.TempDir(), "cat/1.png", "dog/2.png", "loose.png")
@@ -291,7 +287,7 @@ func TestNoLabels(t *testing.T) {
 		_, err := tasks.Load(t.Context(), path, 4, nil)
 		require.ErrorContains(t, err, "has no label; a task needs a folder for each class")
 		require.ErrorContains(t, err, file)
-		if path != both && path != null { // whose first image has one
+		if path != both && path != null { // in these the first image has a label
 			require.ErrorContains(t, tasks.CheckLabels(t.Context(), path), file)
 		}
 	}
@@ -301,16 +297,16 @@ func TestNoLabels(t *testing.T) {
 	require.ErrorContains(t, tasks.CheckLabels(t.Context(), filepath.Join(flat, "none")), "does not exist")
 }
 
-// TestOneClass has nothing to tell apart, such as a folder of folders.
+// TestOneClass loads images that all have one class, such as a folder of folders.
 func TestOneClass(t *testing.T) {
 	for _, path := range []string{
 		folder(t, t.TempDir(), "photos/1.png", "photos/2.png"), table(t, []int64{2, 2}, nil), archive(t, "x/a.png", string(pixel(0)), "x/b.png", string(pixel(1))),
 	} {
 		_, err := tasks.Load(t.Context(), path, 4, nil)
-		require.ErrorContains(t, err, path+": all images are of the class ")
+		require.ErrorContains(t, err, path+": all images have the class ")
 		require.ErrorContains(t, err, "a task needs at least two")
 	}
-	load(t, table(t, []int64{2, 2}, nil), []string{"a", "b", "c"}) // as test images they will do
+	load(t, table(t, []int64{2, 2}, nil), []string{"a", "b", "c"}) // fine as test images
 }
 
 func TestMixedLabels(t *testing.T) {
@@ -319,10 +315,10 @@ func TestMixedLabels(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "more.parquet"), data, 0o644))
 	_, err = tasks.Load(t.Context(), dir, 4, nil)
-	require.EqualError(t, err, dir+": some images have numbers as labels, others only names of classes")
+	require.EqualError(t, err, dir+": some images have numeric labels, others only class names")
 }
 
-// TestBad leaves unreadable images out and says which.
+// TestBad checks that unreadable images are left out and listed.
 func TestBad(t *testing.T) {
 	dir := folder(t, t.TempDir(), "cat/1.png", "cat/3.png", "dog/1.png")
 	bad := []string{filepath.Join(dir, "cat", "2.jpg"), filepath.Join(dir, "dog", "0.png")}
@@ -342,5 +338,5 @@ func TestBad(t *testing.T) {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), nil, 0o644))
 	}
 	_, err := tasks.Load(t.Context(), dir, 4, nil)
-	require.ErrorContains(t, err, fmt.Sprintf("%s: none of its 5 images can be read; the first: %s", dir, filepath.Join(dir, "cat", "1.png")))
+	require.ErrorContains(t, err, fmt.Sprintf("%s: none of its 5 images can be read; first error: %s", dir, filepath.Join(dir, "cat", "1.png")))
 }

@@ -1,6 +1,5 @@
-// Package tasks finds and loads downstream tasks: labelled training and test
-// images, as files NAME-train and NAME-test of any kind that package imageio
-// reads, such as NAME-train.parquet, or as NAME/train/CLASS/* and
+// Package tasks finds and loads downstream tasks: labeled training and test images, as files NAME-train and NAME-test
+// of any kind that package imageio reads, such as NAME-train.parquet, or as folders NAME/train/CLASS/* and
 // NAME/test/CLASS/*.
 package tasks
 
@@ -19,33 +18,32 @@ import (
 
 // Metrics of a task.
 const (
-	// Top1 is the share of the images that are classified correctly.
+	// Top1 is top-1 accuracy: the fraction of images that are classified correctly.
 	Top1 = "top1"
-	// MeanPerClass is that share within a class, averaged over the classes.
+	// MeanPerClass is the accuracy per class, averaged over the classes.
 	MeanPerClass = "mean_per_class"
 )
 
-// Task is a labelled data set.
+// Task is a labeled data set with a train and a test split.
 type Task struct {
 	// Name is the task's name.
 	Name string
-	// Train and Test are the files or folders of the two splits; Test is empty
-	// where only routing is asked for.
+	// Train and Test are the files or folders of the two splits; Test is empty if the task is only for routing.
 	Train, Test string
 	// Metric is Top1 or MeanPerClass.
 	Metric string
 }
 
-// meanPerClass begin the names of data sets that the literature scores by mean
-// per-class accuracy (SimCLR, arXiv 2002.05709, appendix B.8).
+// meanPerClass lists prefixes of the names of data sets that the literature evaluates by mean per-class accuracy
+// (SimCLR, arXiv 2002.05709, appendix B.8).
 var meanPerClass = []string{"aircraft", "caltech101", "cats_dogs", "flowers", "pets"}
 
-// MetricOf returns the usual metric of a data set, by a word in its name.
+// MetricOf returns the usual metric of a data set, recognized by a word in its name.
 func MetricOf(name string) string {
 	name = strings.ToLower(name)
 	for i := range len(name) {
 		if i > 0 && (unicode.IsLetter(rune(name[i-1])) || unicode.IsDigit(rune(name[i-1]))) {
-			continue // within a word
+			continue // not at the start of a word
 		}
 		if slices.ContainsFunc(meanPerClass, func(m string) bool { return strings.HasPrefix(name[i:], m) }) {
 			return MeanPerClass
@@ -54,7 +52,7 @@ func MetricOf(name string) string {
 	return Top1
 }
 
-// Find lists the tasks in a local folder, by name.
+// Find lists the tasks in a local folder, sorted by name.
 func Find(dir string) ([]Task, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -68,13 +66,13 @@ func Find(dir string) ([]Task, error) {
 				paths = test
 			}
 			if paths[s.task] != "" {
-				return nil, fmt.Errorf("task %s is there twice: %s and %s; rename one", s.task, paths[s.task], s.path)
+				return nil, fmt.Errorf("task %s exists twice: %s and %s; rename one", s.task, paths[s.task], s.path)
 			}
 			paths[s.task] = s.path
 		}
 	}
 	if len(train) == 0 {
-		return nil, fmt.Errorf("%s holds no task: want labelled collections NAME-train.* with NAME-test.*, such as .parquet, or NAME/train/CLASS/* with NAME/test/CLASS/*", dir)
+		return nil, fmt.Errorf("%s holds no tasks: want labeled collections NAME-train.* with NAME-test.*, such as .parquet, or NAME/train/CLASS/* with NAME/test/CLASS/*", dir)
 	}
 	var found []Task
 	for _, name := range slices.Sorted(maps.Keys(train)) {
@@ -86,11 +84,11 @@ func Find(dir string) ([]Task, error) {
 	return found, nil
 }
 
-// split is where the train or test part of a task is.
+// split is the path of the train or test split of a task.
 type split struct{ task, part, path string }
 
-// splitsIn finds the splits in an entry of a folder: a file NAME-train or
-// NAME-test of any kind, or a folder NAME with folders train and test.
+// splitsIn finds the splits in a directory entry: a file NAME-train or NAME-test of any kind, or a folder NAME with
+// folders train and test.
 func splitsIn(dir, entry string) (found []split) {
 	path := filepath.Join(dir, entry)
 	stem, _ := imageio.Stem(entry)
@@ -106,14 +104,14 @@ func splitsIn(dir, entry string) (found []split) {
 	return found
 }
 
-// testFor is where the test images for some training images are looked for.
+// testFor returns the expected path of the test split for that of the train split.
 func testFor(train string) string {
 	at := strings.LastIndex(train, "train")
 	return train[:at] + "test" + train[at+len("train"):]
 }
 
-// Open describes one task whose training images are at a local path: a file
-// NAME-train of any kind, a folder NAME with train/CLASS/*, or any labelled images.
+// Open returns the task whose training images are at a local path: a file NAME-train of any kind, a folder NAME with
+// train/CLASS/*, or any labeled images. Its Test is empty.
 func Open(path string) (Task, error) {
 	absolute, err := filepath.Abs(path)
 	if err == nil {

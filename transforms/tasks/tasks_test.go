@@ -56,7 +56,7 @@ func TestFindKinds(t *testing.T) {
 	require.Equal(t, []string{"a", "a-train.tar.gz", "a-test.parquet", "b", "b-train.TGZ", "test", "mnist", "mnist-train-images-idx3-ubyte.gz", "mnist-test-images.idx3-ubyte"}, got)
 	for _, twice := range []string{"a-train.parquet", "a-test.tar"} {
 		_, err = tasks.Find(touch(t, "a-train.tar", "a-test.parquet", twice))
-		require.ErrorContains(t, err, "task a is there twice")
+		require.ErrorContains(t, err, "task a exists twice")
 	}
 	dir = touch(t, "train-train.tar.gz")
 	_, err = tasks.Find(dir)
@@ -71,10 +71,10 @@ func TestFindErrors(t *testing.T) {
 	_, err = tasks.Find(dir)
 	require.ErrorContains(t, err, "but no "+filepath.Join(dir, "a", "test"))
 	_, err = tasks.Find(touch(t, "a-train.parquet", "a-test.parquet", "a/train/", "a/test/"))
-	require.ErrorContains(t, err, "task a is there twice")
+	require.ErrorContains(t, err, "task a exists twice")
 	for _, dir := range []string{touch(t), touch(t, "a-test.parquet"), touch(t, "photos/a.jpg")} {
 		_, err = tasks.Find(dir)
-		require.ErrorContains(t, err, dir+" holds no task: want labelled collections NAME-train.* with NAME-test.*, such as .parquet, or NAME/train/CLASS/*")
+		require.ErrorContains(t, err, dir+" holds no tasks: want labeled collections NAME-train.* with NAME-test.*, such as .parquet, or NAME/train/CLASS/*")
 	}
 	_, err = tasks.Find(filepath.Join(dir, "none"))
 	require.ErrorContains(t, err, "no such file")

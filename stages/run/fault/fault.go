@@ -1,5 +1,5 @@
-// Package fault carries what an error is across a runner, which passes on its
-// text alone: a code in the text stands for an error that errors.Is finds.
+// Package fault preserves the identity of errors across a runner, which passes on only their text: a code in the text
+// stands for an error that errors.Is can find.
 //
 //	var ErrTooManyBad = fault.New("too-many-bad-images")
 //	...
@@ -11,22 +11,21 @@ package fault
 
 import "strings"
 
-// code is an error that is known by its text.
+// code is an error that is identified by its text.
 type code string
 
 func (c code) Error() string { return string(c) }
 
 var codes []code
 
-// New returns an error whose text is a code: words in small letters with
-// hyphens that no other text has between brackets. It is for variables of
-// packages.
+// New returns an error whose text is a code: lowercase words joined by hyphens, which must not appear in brackets in
+// any other error text. Use it for package variables.
 func New(text string) error {
 	codes = append(codes, code(text))
 	return code(text)
 }
 
-// parsed is an error as it came out of a runner.
+// parsed is an error returned by a runner.
 type parsed struct {
 	text  string
 	codes []error
@@ -36,9 +35,8 @@ func (e *parsed) Error() string { return e.text }
 
 func (e *parsed) Unwrap() []error { return e.codes }
 
-// Parse makes an error of what a runner returned. It finds the errors whose
-// codes stand in brackets in the text, and leaves out the plan that Beam puts
-// before the words of a DoFn.
+// Parse converts an error returned by a runner, so that errors.Is finds the errors whose codes appear in brackets in
+// its text. It strips the execution plan that Beam puts before a DoFn's error.
 func Parse(err error) error {
 	e := &parsed{text: err.Error()}
 	for _, c := range codes {

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
-	//lint:ignore SA1019 programs may still choose it, so its errors must be read
+	//lint:ignore SA1019 programs may still use it, so Parse must understand its errors
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/direct"
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/prism"
 	"github.com/stretchr/testify/require"

@@ -1,6 +1,6 @@
 package progress
 
-// Rate returns the units finished each second since the start.
+// Rate returns the units finished per second since the start.
 func (t *Task) Rate() float64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()

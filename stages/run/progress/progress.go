@@ -1,5 +1,4 @@
-// Package progress shows how far the work of this process has come: a bar on
-// a terminal, else one log line every few seconds.
+// Package progress shows the progress of this process: a bar on a terminal, otherwise one log line every few seconds.
 package progress
 
 import (
@@ -13,37 +12,36 @@ import (
 	"github.com/schollz/progressbar/v3"
 )
 
-// Interval is the time between two lines where there is no terminal.
+// Interval is the time between log lines if there is no terminal.
 const Interval = 5 * time.Second
 
-// barInterval is the time between two drawings of a bar.
+// barInterval is the time between redraws of a bar.
 const barInterval = 200 * time.Millisecond
 
-// bars is where bars are drawn; nil where lines are logged instead.
+// bars is where bars are drawn; if nil, lines are logged instead.
 var bars io.Writer
 
-// ShowBars draws bars on a terminal from now on, and logs lines again where it
-// is nil. It must not be called while a task is under way.
+// ShowBars makes later tasks draw bars on the terminal, or log lines again if terminal is nil. It must not be called
+// while a task is running.
 func ShowBars(terminal io.Writer) { bars = terminal }
 
-// Task is one piece of work whose length is known. Its methods may be called
-// from several goroutines.
+// Task is a piece of work of known length. Its methods may be called from several goroutines.
 type Task struct {
 	name  string
 	unit  string
 	total int64
-	begun int64 // units that were done before, which say nothing of the speed
+	begun int64 // units done before the start, which do not count toward the speed
 	start time.Time
 
 	mu      sync.Mutex
 	done    int64
-	logged  int64 // of done, what the last line said
+	logged  int64 // value of done in the last log line
 	shown   time.Time
 	details []any
 	bar     *progressbar.ProgressBar
 }
 
-// Start begins a task of total units, of which done were finished before.
+// Start starts a task of total units, done of which were finished earlier.
 func Start(name, unit string, done, total int64) *Task {
 	now := time.Now()
 	t := &Task{name: name, unit: unit, total: total, begun: done, start: now, done: done, logged: -1, shown: now}
@@ -52,7 +50,7 @@ func Start(name, unit string, done, total int64) *Task {
 			progressbar.OptionSetWriter(bars),
 			progressbar.OptionSetDescription(name),
 			progressbar.OptionShowCount(),
-			progressbar.OptionSetPredictTime(false), // it would count what was done before
+			progressbar.OptionSetPredictTime(false), // it would count units done earlier
 			progressbar.OptionSetElapsedTime(false),
 			progressbar.OptionFullWidth(),
 			progressbar.OptionClearOnFinish(),
@@ -62,8 +60,8 @@ func Start(name, unit string, done, total int64) *Task {
 	return t
 }
 
-// Add reports that n more units are finished. The details, as in slog, are
-// shown beside: the loss, the share of time spent waiting for data.
+// Add reports that n more units are finished. The details are slog key-value pairs to show next to the progress, such
+// as the loss.
 func (t *Task) Add(n int64, details ...any) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -85,7 +83,7 @@ func (t *Task) Add(n int64, details ...any) {
 	_ = t.bar.Set64(t.done)
 }
 
-// End reports that the task is over, finished or not.
+// End ends the task, finished or not.
 func (t *Task) End() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -97,7 +95,7 @@ func (t *Task) End() {
 	}
 }
 
-// rate is the units finished each second since the start.
+// rate returns the units finished per second since the start.
 func (t *Task) rate() float64 {
 	return float64(t.done-t.begun) / max(time.Since(t.start).Seconds(), 1e-9)
 }
@@ -107,7 +105,7 @@ func (t *Task) log() {
 	slog.Info(t.name, append([]any{"done", t.done, "of", t.total}, t.speed()...)...)
 }
 
-// speed lists the rate, the time that is left and the details.
+// speed returns the rate, the remaining time and the details as key-value pairs.
 func (t *Task) speed() []any {
 	rate := t.rate()
 	args := []any{t.unit + "/s", fmt.Sprintf("%.1f", rate)}
@@ -118,7 +116,7 @@ func (t *Task) speed() []any {
 	return append(args, t.details...)
 }
 
-// short writes keys and values on one line.
+// short formats keys and values on one line.
 func short(args []any) string {
 	var words []string
 	for _, a := range args {
@@ -133,9 +131,8 @@ var noted = struct {
 	shown map[string]time.Time
 }{count: map[string]int{}, shown: map[string]time.Time{}}
 
-// Note reports one more piece of a work whose length this process does not
-// know, such as the pairs that a runner hands to a DoFn: every Interval a line
-// with how many there were and the details of the last.
+// Note reports one more unit of a task whose length this process does not know, such as the pairs that a runner hands
+// to a DoFn. It logs a line every Interval, with the number of units so far and the details of the latest.
 func Note(name string, details ...any) {
 	noted.Lock()
 	defer noted.Unlock()

@@ -15,7 +15,7 @@ import (
 	"github.com/sdr-ml/sdr/stages/run/progress"
 )
 
-// buffer may be written to by several goroutines.
+// buffer is a writer for several goroutines.
 type buffer struct {
 	mu sync.Mutex
 	bytes.Buffer
@@ -27,8 +27,8 @@ func (b *buffer) Write(p []byte) (int, error) {
 	return b.Buffer.Write(p)
 }
 
-// capture runs a test on a clock that only moves when all sleep, and returns
-// what was logged, without the time, line by line.
+// capture runs a test on a clock that only advances when all goroutines sleep, and returns the log lines without the
+// time.
 func capture(t *testing.T, test func()) (lines []string) {
 	var log buffer
 	before := slog.Default()
@@ -62,7 +62,7 @@ func TestLines(t *testing.T) {
 	}, lines)
 }
 
-// TestResumed checks that what was done before does not count as speed.
+// TestResumed checks that units done earlier do not count toward the speed.
 func TestResumed(t *testing.T) {
 	lines := capture(t, func() {
 		task := progress.Start("train", "images", 1_000_000, 1_000_100)
@@ -76,7 +76,7 @@ func TestResumed(t *testing.T) {
 	require.Equal(t, []string{want}, lines)
 }
 
-// TestNothingDone has no speed and no end in sight.
+// TestNothingDone checks that a task without progress logs no remaining time.
 func TestNothingDone(t *testing.T) {
 	lines := capture(t, func() { progress.Start("ingest", "images", 0, 10).End() })
 	require.Equal(t, []string{"msg=ingest done=0 of=10 images/s=0.0"}, lines)
@@ -113,8 +113,8 @@ func TestBar(t *testing.T) {
 	require.Equal(t, []string{"msg=train done=1000 of=1000 images/s=100.0 loss=1.5"}, logged)
 }
 
-// TestBarCutShort checks that an unfinished bar goes away and the log says how
-// far it came; and that bars of no length or too many units do no harm.
+// TestBarCutShort checks that an unfinished bar is removed and the log says how far it got, and that a bar of length
+// zero or with too many units does no harm.
 func TestBarCutShort(t *testing.T) {
 	_, logged := frames(t, func() {
 		for _, total := range []int64{0, 10, 100} {
@@ -153,7 +153,7 @@ func TestConcurrentAdd(t *testing.T) {
 	require.Equal(t, []string{"msg=work done=8000 of=8000 items/s=8000.0 detail=1"}, lines)
 }
 
-// TestNote checks that a line comes at most every Interval and counts all.
+// TestNote checks that Note logs at most one line per Interval and counts every call.
 func TestNote(t *testing.T) {
 	lines := capture(t, func() {
 		for i := range 12 {

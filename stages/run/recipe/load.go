@@ -16,7 +16,7 @@ import (
 //go:embed recipes/*.yaml
 var builtin embed.FS
 
-// Default is the recipe that all others are laid over; it has every key.
+// Default is the recipe that all others override; it has every key.
 const Default = "default"
 
 // Names lists the built-in recipes.
@@ -32,8 +32,8 @@ func Names() []string {
 	return names
 }
 
-// Load reads a built-in recipe by name, or a YAML file, lays its keys over the
-// default recipe, then applies key=value settings, and validates the result.
+// Load reads a built-in recipe by name, or a YAML file. Its keys override the default recipe, the key=value settings in
+// set override both, and the result is validated.
 func Load(nameOrFile string, set []string) (*Recipe, error) {
 	text, err := readText(nameOrFile)
 	if err != nil {
@@ -55,7 +55,7 @@ func Load(nameOrFile string, set []string) (*Recipe, error) {
 	return r, nil
 }
 
-// Parse reads a recipe that Marshal wrote.
+// Parse reads and validates a recipe written by Marshal.
 func Parse(data []byte) (*Recipe, error) {
 	r, err := overDefault(data)
 	if err == nil {
@@ -68,7 +68,7 @@ func Parse(data []byte) (*Recipe, error) {
 	return r, nil
 }
 
-// Marshal writes the recipe with every key.
+// Marshal returns the recipe as YAML, with every key.
 func (r *Recipe) Marshal() []byte {
 	data, err := yaml.Marshal(r)
 	if err != nil {
@@ -88,7 +88,7 @@ func readText(nameOrFile string) ([]byte, error) {
 	return text, err
 }
 
-// overDefault lays the keys of a YAML text over the default recipe.
+// overDefault returns the default recipe, overridden by the keys of a YAML text.
 func overDefault(text []byte) (*Recipe, error) {
 	r := new(Recipe)
 	defaults, err := readText(Default)
@@ -107,7 +107,7 @@ func overDefault(text []byte) (*Recipe, error) {
 	return r, nil
 }
 
-// set applies one key=value setting; the value is YAML.
+// set applies one key=value setting, whose value is YAML.
 func (r *Recipe) set(setting string) error {
 	key, text, ok := strings.Cut(setting, "=")
 	if !ok {
@@ -124,7 +124,7 @@ func (r *Recipe) set(setting string) error {
 	return r.overlay(value.(map[string]any))
 }
 
-// unmarshal reads YAML; its errors are one line.
+// unmarshal reads YAML; its errors are single lines.
 func unmarshal(text []byte, into any) error {
 	err := yaml.Unmarshal(text, into)
 	if located := yaml.Error(nil); errors.As(err, &located) {

@@ -36,8 +36,8 @@ func TestBuiltIn(t *testing.T) {
 	}
 }
 
-// TestDefaultHasEveryKey compares the file with the struct, in both directions
-// and in order. The settings of methods have their defaults there.
+// TestDefaultHasEveryKey compares the file's keys with the struct's, including their order. The methods define the
+// defaults of their own settings.
 func TestDefaultHasEveryKey(t *testing.T) {
 	text, err := os.ReadFile("recipes/default.yaml")
 	require.NoError(t, err)
@@ -61,7 +61,7 @@ func TestDefaultHasEveryKey(t *testing.T) {
 	require.Subset(t, keys, []string{"seed", "backbone.arch", "backbone.stem", "backbone.width", "train.lr"})
 }
 
-// TestSet sets a key of every type and looks at all the others.
+// TestSet sets a key of every type and checks that all others keep their values.
 func TestSet(t *testing.T) {
 	for setting, change := range map[string]func(*recipe.Recipe){
 		"name=x":                              func(r *recipe.Recipe) { r.Name = "x" },
@@ -95,11 +95,11 @@ func TestSet(t *testing.T) {
 		require.Equal(t, want, load(t, setting), setting)
 	}
 	require.Equal(t, 3., load(t, "train.lr=1", "train.lr=3").Train.LR, "the last one counts")
-	// Settings whose keys depend on one another are checked together.
+	// Settings that depend on each other are validated together.
 	require.Equal(t, "1x1x2x2", load(t, "paths=1x1x2x2", "train.phases=[0.3,0.6]").Paths)
 }
 
-// TestSetErrors checks that whatever is wrong is named with what would work.
+// TestSetErrors checks that errors name what is wrong and what is valid.
 func TestSetErrors(t *testing.T) {
 	for setting, want := range map[string]string{
 		"train.lr":               "want key=value, such as train.lr=0.06",
@@ -119,8 +119,8 @@ func TestSetErrors(t *testing.T) {
 		"train.lr.peak=1":        `there is no key "train.lr.peak"; did you mean "train.lr"?`,
 		"train.lr={peak: 1}":     `there is no key "train.lr.peak"; did you mean "train.lr"?`,
 		"train.lr={}":            "train.lr: {} is not a number",
-		"train=3":                "train holds several keys; set one of them, such as train.batch",
-		"backbone=[1]":           "backbone holds several keys; set one of them, such as backbone.arch",
+		"train=3":                "train is a section; set one of its keys, such as train.batch",
+		"backbone=[1]":           "backbone is a section; set one of its keys, such as backbone.arch",
 		"train={lrr: 1}":         `there is no key "train.lrr"; did you mean "train.lr"?`,
 		"train.lr=fast":          `train.lr: "fast" is not a number`,
 		"train.lr=":              "train.lr: null is not a number",
@@ -169,7 +169,7 @@ func TestFileErrors(t *testing.T) {
 	for text, want := range map[string]string{
 		"trian:\n  lr: 1":    `there is no key "trian.lr"; did you mean "train.lr"?`,
 		"train:\n  lrr: 1":   `there is no key "train.lrr"; did you mean "train.lr"?`,
-		"train: 3":           "train holds several keys",
+		"train: 3":           "train is a section",
 		"seed:\n  a: 1":      `there is no key "seed.a"; did you mean "seed"?`,
 		"1: 2":               `there is no key "1"`,
 		"train:\n  lr: fast": `train.lr: "fast" is not a number`,
@@ -180,7 +180,7 @@ func TestFileErrors(t *testing.T) {
 		"train:\n\tlr: 1":            "line 2: found character",
 		"- a":                        "sequence was used where mapping is expected",
 		"just text":                  "string was used where mapping is expected",
-		"train:\n  phases: [.7, .3]": "train.phases: 2 shares for 1 stages",
+		"train:\n  phases: [.7, .3]": "train.phases: 2 values for 1 stages",
 	} {
 		path := write(t, text)
 		_, err := recipe.Load(path, nil)
@@ -198,7 +198,7 @@ func TestFileErrors(t *testing.T) {
 	require.ErrorContains(t, err, "is a directory")
 }
 
-// TestFileNamedAsBuiltIn checks that a path is a path.
+// TestFileNamedAsBuiltIn checks that a path is read as a file even if it ends in the name of a built-in recipe.
 func TestFileNamedAsBuiltIn(t *testing.T) {
 	t.Chdir(t.TempDir())
 	require.NoError(t, os.WriteFile("smoke", []byte("name: mine"), 0o644))
@@ -207,7 +207,7 @@ func TestFileNamedAsBuiltIn(t *testing.T) {
 	require.Equal(t, "mine", r.Name)
 }
 
-// TestRoundTrip writes recipes with any valid content and reads them.
+// TestRoundTrip writes arbitrary valid recipes and reads them back.
 func TestRoundTrip(t *testing.T) {
 	for _, name := range recipe.Names() {
 		r, err := recipe.Load(name, nil)
@@ -241,8 +241,8 @@ func TestParseErrors(t *testing.T) {
 	require.ErrorContains(t, err, "recipe: train.lr: -1 is out of range")
 }
 
-// FuzzLoad gives any text as a file and as a setting: an answer on one line,
-// or a recipe that is valid and survives writing.
+// FuzzLoad loads arbitrary text as a file and as a setting. It expects a one-line error, or a valid recipe that
+// survives a round trip.
 func FuzzLoad(f *testing.F) {
 	for _, text := range []string{"train.lr=1", "input.mean=[1,1,1]", "name: x", "train:\n  lr: 0.1\n", "a: &a [*a]", "<<: {seed: 1}", "seed: !!binary aGk=", "? [a]\n: 2", "\xff=\x00", "train={", "name=|", "name=!!x y",
 		"views=[random_resized_crop, {grayscale: {p: 1}}]", "views.gaussian_blur.p=1", "views: {first: [], second: [grayscale]}\ninput: {crop: 32}",

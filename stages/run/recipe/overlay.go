@@ -17,7 +17,7 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
-// Keys lists every key of a recipe in the order of its declaration.
+// Keys lists every key of a recipe in order of declaration.
 func Keys() []string {
 	var list func(t reflect.Type, prefix string) []string
 	list = func(t reflect.Type, prefix string) (keys []string) {
@@ -38,11 +38,10 @@ func Keys() []string {
 	return list(reflect.TypeFor[Recipe](), "")
 }
 
-// settingsType is the type of a field that holds keys of its section.
+// settingsType is the type of a field whose entries are keys of the section that contains it.
 var settingsType = reflect.TypeFor[ssl.Values]()
 
-// keyOf is a field's key: its tag, or its name in small letters where it has
-// none, as YAML packages do.
+// keyOf returns a field's key: its yaml tag or, as is usual for YAML packages, its lowercase name.
 func keyOf(f reflect.StructField) string {
 	if tag := f.Tag.Get("yaml"); tag != "" {
 		return tag
@@ -50,7 +49,7 @@ func keyOf(f reflect.StructField) string {
 	return strings.ToLower(f.Name)
 }
 
-// fieldOf is the field of a key, invalid where there is none.
+// fieldOf returns the field of a key, or an invalid Value if there is none.
 func fieldOf(section reflect.Value, key string) (field reflect.Value) {
 	for f, v := range section.Fields() {
 		if keyOf(f) == key || f.Type == settingsType && slices.Contains(settingKeys(), key) {
@@ -60,8 +59,7 @@ func fieldOf(section reflect.Value, key string) (field reflect.Value) {
 	return field
 }
 
-// overlay sets the recipe's fields from keys as YAML gives them. A key that a
-// recipe does not have is an error that names the nearest one.
+// overlay sets the recipe's fields from parsed YAML. An unknown key is an error that suggests the nearest known one.
 func (r *Recipe) overlay(keys map[string]any) error {
 	return overlay(reflect.ValueOf(r).Elem(), keys, "")
 }
@@ -95,9 +93,9 @@ func overlay(section reflect.Value, keys map[string]any, prefix string) error {
 			if err := overlay(field, below, full+"."); err != nil {
 				return err
 			}
-		case field.Kind() == reflect.Struct && value == nil: // a section whose keys are all commented out
+		case field.Kind() == reflect.Struct && value == nil: // a section with all keys commented out
 		case field.Kind() == reflect.Struct:
-			return fmt.Errorf("%s holds several keys; set one of them, such as %s.%s", full, full, keyOf(field.Type().Field(0)))
+			return fmt.Errorf("%s is a section; set one of its keys, such as %s.%s", full, full, keyOf(field.Type().Field(0)))
 		default:
 			if err := assign(field, value); err != nil {
 				return fmt.Errorf("%s: %s is %w", full, show(value), err)
@@ -107,7 +105,7 @@ func overlay(section reflect.Value, keys map[string]any, prefix string) error {
 	return nil
 }
 
-// assign sets a field. The error completes the sentence "the value is ...".
+// assign sets a field to a value. Its error completes the sentence "the value is ...".
 func assign(field reflect.Value, value any) error {
 	switch field.Kind() {
 	case reflect.String:
@@ -143,7 +141,7 @@ func assign(field reflect.Value, value any) error {
 	case reflect.Array, reflect.Slice:
 		return assignList(field, value)
 	default:
-		panic(fmt.Sprintf("recipe: a key of type %v", field.Type())) // a mistake in the struct Recipe
+		panic(fmt.Sprintf("recipe: a key of type %v", field.Type())) // a bug in the struct Recipe
 	}
 	return nil
 }
@@ -167,8 +165,7 @@ func assignList(field reflect.Value, value any) error {
 	return nil
 }
 
-// whole writes a number without an exponent, 1e6 as 1000000. What is not a
-// whole number stays as it is.
+// whole formats a whole number without exponent, such as 1e6 as 1000000. Anything else stays unchanged.
 func whole(value any) string {
 	text := fmt.Sprint(value)
 	if x, err := strconv.ParseFloat(text, 64); err == nil && strings.ContainsAny(text, ".eE") && x == math.Trunc(x) {
@@ -177,7 +174,7 @@ func whole(value any) string {
 	return text
 }
 
-// show writes a value on one line.
+// show formats a value on one line.
 func show(value any) string {
 	text, err := json.Marshal(value)
 	if err != nil { // NaN
@@ -190,7 +187,7 @@ func unknownKey(key string) error {
 	last := func(key string) string { return key[strings.LastIndexByte(key, '.')+1:] }
 	distance := func(k string) int {
 		if last(k) == last(key) || strings.HasPrefix(key, k+".") {
-			return 0 // in the wrong section, or in none; or a key taken for a section
+			return 0 // in the wrong section or in none, or a key used as a section
 		}
 		return min(levenshtein.ComputeDistance(key, k), 1+levenshtein.ComputeDistance(last(key), last(k)))
 	}

@@ -1,8 +1,7 @@
-// Package recipe says what to train: the size of the images, the backbone, the
-// paths of the SDRnet, the self-supervised loss and its optimizer. A recipe is
-// a small YAML file; several are built in. Every key has a default, an unknown
-// key is refused with the nearest one that exists, and `key=value` pairs given
-// on the command line go through the same check.
+// Package recipe describes what to train: the size of the images, the backbone, the paths of the SDRnet, the
+// self-supervised loss and its optimizer. A recipe is a small YAML file; several are built in. Every key has a default.
+// An unknown key is an error that suggests the nearest known one. Settings given as key=value pairs go through the same
+// checks.
 package recipe
 
 import (
@@ -16,120 +15,111 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
-// Recipe is everything that decides the weights, besides the data.
+// Recipe is everything besides the data that determines the weights.
 type Recipe struct {
-	// Name is printed and kept with the run: letters, digits, spaces and _.+-
+	// Name is printed and saved with the run: letters, digits, spaces and _.+-
 	Name string `yaml:"name"`
-	// Seed keys every random stream of the run.
+	// Seed is the seed of every random stream of the run.
 	Seed uint64 `yaml:"seed"`
-	// Input is how images are stored and seen.
+	// Input says how images are stored and presented to the network.
 	Input Input `yaml:"input"`
-	// Views are the operations that make the two views of an image.
+	// Views lists the operations that make the two views of an image.
 	Views Views `yaml:"views"`
-	// Backbone is the network that every sub-net is an instance of.
+	// Backbone is the architecture of every sub-net.
 	Backbone nn.Backbone `yaml:"backbone"`
-	// Paths is the number of choices in each stage of the backbone, such as
-	// "4x4x4x4" for 256 sub-nets or "1x1x1x4" for 4 that differ in the last.
+	// Paths is the number of choices per stage of the backbone, such as "4x4x4x4" for 256 sub-nets, or "1x1x1x4" for 4
+	// that differ only in the last stage.
 	Paths string `yaml:"paths"`
-	// Split says how residual stages split into those choices.
+	// Split says how the stages split into these choices.
 	Split Split `yaml:"split"`
 	// Partition says how images are clustered into subsets.
 	Partition Partition `yaml:"partition"`
-	// SSL is the self-supervised loss and its heads.
+	// SSL is the self-supervised method and its heads.
 	SSL SSL `yaml:"ssl"`
-	// Train is the optimizer, the budget and its phases.
+	// Train is the optimizer, the training budget and its phases.
 	Train Train `yaml:"train"`
 }
 
-// Input is how images are stored and seen.
+// Input says how images are stored and presented to the network.
 type Input struct {
-	// Size is the height and width in pixels at which images are stored and
-	// evaluated.
+	// Size is the height and width in pixels at which images are stored and evaluated.
 	Size int `yaml:"size"`
 	// Crop is the height and width in pixels of a training view.
 	Crop int `yaml:"crop"`
-	// Mean and Std normalise the red, green and blue channels, scaled to 0..1.
+	// Mean is subtracted from the red, green and blue channels, scaled to 0..1.
 	Mean [3]float32 `yaml:"mean"`
-	// Std is the divisor after Mean is subtracted.
+	// Std divides the channels after that.
 	Std [3]float32 `yaml:"std"`
 }
 
 // Split says how the stages of the SDRnet's backbone split into sub-nets.
 type Split struct {
-	// Order lists the stages, from 1, in the order in which they split. Stages
-	// with one choice are passed over.
+	// Order lists the stages, counted from 1, in the order in which they split. Stages with one choice are skipped.
 	Order []int `yaml:"order"`
-	// Shared is the fraction of the output filters of a split stage that all
-	// sub-nets have in common; the rest is one group for each choice.
+	// Shared is the fraction of a split stage's output filters that all sub-nets share; the rest is one group of
+	// individual filters per choice.
 	Shared float64 `yaml:"shared"`
-	// Heads says whether the projector and predictor belong to each sub-net of
-	// the first split ("individual") or to all ("shared").
+	// Heads says whether each sub-net of the first split has its own projector and predictor ("individual") or all
+	// share one ("shared").
 	Heads string `yaml:"heads"`
 }
 
 // Partition says how images are clustered into subsets.
 type Partition struct {
-	// Whiten centres and PCA-whitens the features before clustering.
+	// Whiten centers and PCA-whitens the features before clustering.
 	Whiten bool `yaml:"whiten"`
-	// Iterations bounds the Lloyd iterations at each level.
+	// Iterations is the maximum number of Lloyd iterations per level.
 	Iterations int `yaml:"iterations"`
-	// Balance bounds the size of a subset: no more than Balance times the mean
-	// of its siblings, no less than the mean divided by Balance. 0 sets no bound.
+	// Balance bounds the size of a subset between the mean size of its siblings divided by Balance and Balance times
+	// that mean. 0 means no bound.
 	Balance float64 `yaml:"balance"`
 }
 
-// Train is the optimizer, the budget and its phases.
+// Train is the optimizer, the training budget and its phases.
 type Train struct {
-	// Batch is the number of images a step sees, each as two views.
+	// Batch is the number of images per step, each in two views.
 	Batch int `yaml:"batch"`
-	// Images is the budget: how many images the run sees in all phases together,
-	// counted once for both views. A baseline sees as many.
+	// Images is the training budget: the number of images seen over all phases, where the two views of an image count
+	// once. A baseline sees as many.
 	Images int64 `yaml:"images"`
-	// Phases are the shares of the budget at which the phases after the first
-	// begin, one for each stage that splits. None spreads them evenly over the
-	// second half.
+	// Phases are the fractions of the budget at which the phases after the first start, one per stage that splits. If
+	// empty, they are spread evenly over the second half.
 	Phases []float64 `yaml:"phases"`
-	// Precision is "fp32", or "bf16" to let the operands of products be rounded
-	// to bfloat16 where that is faster; weights and sums stay float32. It pays
-	// on CPUs with AVX512_BF16, hardly ever on others.
+	// Precision is "fp32", or "bf16" to allow rounding the operands of matrix products to bfloat16 where that is
+	// faster; weights and sums stay float32. It pays off on CPUs with AVX512_BF16, rarely on others.
 	Precision string `yaml:"precision"`
 	// Optimizer is "sgd", "lars" (arXiv 1708.03888) for large batches, or
 	// "adamw" (arXiv 1711.05101).
 	Optimizer string `yaml:"optimizer"`
-	// LR is the peak learning rate. What suits SGD is too high for AdamW, which
-	// moves every weight by about so much a step: use some 0.001. With LARS,
-	// SimCLR uses 0.3 for every 256 images of a batch.
+	// LR is the peak learning rate. Rates for SGD are too high for AdamW, whose steps move every weight by about the
+	// learning rate: use about 0.001. For LARS, SimCLR uses 0.3 per 256 images of a batch.
 	LR float64 `yaml:"lr"`
-	// Momentum of SGD and LARS.
+	// Momentum is the momentum of SGD and LARS.
 	Momentum float64 `yaml:"momentum"`
-	// Nesterov makes the momentum of SGD and LARS look ahead.
+	// Nesterov uses Nesterov momentum in SGD and LARS.
 	Nesterov bool `yaml:"nesterov"`
-	// WeightDecay is on every parameter, but with LARS not on biases and
-	// BatchNorm parameters. AdamW's is decoupled from the gradient: a step takes
-	// the learning rate times WeightDecay of a weight.
+	// WeightDecay applies to every parameter, except that LARS leaves out biases and BatchNorm parameters. For AdamW it
+	// is decoupled from the gradient: a step subtracts the learning rate times WeightDecay times the weight.
 	WeightDecay float64 `yaml:"weight_decay"`
-	// Betas are the shares of AdamW's averages of the gradient and of its square
-	// that survive a step.
+	// Betas are AdamW's decay rates for the averages of the gradient and of its square.
 	Betas [2]float64 `yaml:"betas"`
-	// Epsilon keeps AdamW from dividing by a gradient of zero.
+	// Epsilon keeps AdamW from dividing by zero.
 	Epsilon float64 `yaml:"epsilon"`
-	// Trust is the trust coefficient of LARS: the length of a step of a tensor
-	// at a learning rate of 1, as a share of the tensor's norm.
+	// Trust is LARS's trust coefficient: the norm of a tensor's step at a learning rate of 1, as a fraction of the
+	// tensor's norm.
 	Trust float64 `yaml:"trust"`
-	// Warmup is the share of the budget in which the learning rate rises
-	// linearly from zero; one cosine over all phases then brings it back to zero.
+	// Warmup is the fraction of the budget over which the learning rate rises linearly from zero; then one cosine over
+	// all phases brings it back to zero.
 	Warmup float64 `yaml:"warmup"`
-	// Root is the share of the steps after the first phase that train the root
-	// sub-net on all images.
+	// Root is the fraction of the steps after phase 0 that train the root sub-net on all images.
 	Root float64 `yaml:"root"`
-	// Baselines are unified nets trained with the same budget for comparison:
-	// "unified" with mixed mini-batches, "unified_subset_batches" with each
-	// mini-batch drawn from one subset.
+	// Baselines are unified nets trained with the same budget for comparison: "unified" on mixed mini-batches,
+	// "unified_subset_batches" on mini-batches that each come from one subset.
 	Baselines []string `yaml:"baselines"`
-	// NormImages is the number of images over which BatchNorm's running
-	// statistics are estimated when a sub-net is finished.
+	// NormImages is the number of images from which BatchNorm's running statistics are estimated when a sub-net is
+	// finished.
 	NormImages int `yaml:"norm_images"`
-	// CheckpointSeconds is the time between checkpoints.
+	// CheckpointSeconds is the number of seconds between checkpoints.
 	CheckpointSeconds float64 `yaml:"checkpoint_seconds"`
 }
 
@@ -144,11 +134,11 @@ const (
 	UnifiedSubsetBatches = "unified_subset_batches"
 )
 
-// choices returns the number of choices of every stage of the backbone.
+// choices returns the number of choices per stage of the backbone.
 func (r *Recipe) choices() ([]int, error) {
 	parts := strings.Split(r.Paths, "x")
 	if stages := r.Backbone.Stages(); len(parts) != stages {
-		return nil, fmt.Errorf("paths %q: want the choices of the %d stages of %s, such as %s4",
+		return nil, fmt.Errorf("paths %q: want the number of choices of each of the %d stages of %s, such as %s4",
 			r.Paths, stages, r.Backbone.Arch, strings.Repeat("1x", max(stages, 1)-1))
 	}
 	choices := make([]int, len(parts))
@@ -162,8 +152,8 @@ func (r *Recipe) choices() ([]int, error) {
 	return choices, nil
 }
 
-// Levels returns, level by level, the stage of the backbone (from 1) that splits
-// and into how many choices. Level l is the l-th digit of a subset's code.
+// Levels returns, per level, the stage of the backbone (counted from 1) that splits and the number of choices it splits
+// into. Level l is the l-th digit of a subset's code.
 func (r *Recipe) Levels() (stages, branching []int) {
 	m, err := r.choices()
 	if err != nil {
@@ -178,10 +168,10 @@ func (r *Recipe) Levels() (stages, branching []int) {
 	return stages, branching
 }
 
-// Steps returns the number of optimizer steps of the whole budget.
+// Steps returns the number of optimizer steps in the budget.
 func (r *Recipe) Steps() int { return int(r.Train.Images / int64(r.Train.Batch)) }
 
-// phases returns the shares of the budget at which phases after the first begin.
+// phases returns the fractions of the budget at which the phases after the first start.
 func (r *Recipe) phases() []float64 {
 	if len(r.Train.Phases) > 0 {
 		return r.Train.Phases
@@ -194,8 +184,7 @@ func (r *Recipe) phases() []float64 {
 	return shares
 }
 
-// PhaseStep returns the step at which a phase begins; phase 0 begins at 0 and
-// the phase after the last at Steps.
+// PhaseStep returns the step at which a phase starts: 0 for phase 0, and Steps for the phase after the last.
 func (r *Recipe) PhaseStep(phase int) int {
 	shares := r.phases()
 	switch {
@@ -207,12 +196,12 @@ func (r *Recipe) PhaseStep(phase int) int {
 	return int(shares[phase-1] * float64(r.Steps()))
 }
 
-// maxAdamWRate is a learning rate far beyond what AdamW can train with.
+// maxAdamWRate is a learning rate far above any that AdamW can train with.
 const maxAdamWRate = 0.1
 
 var validName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9 _.+-]*$`)
 
-// Validate reports the first setting that cannot work and what would.
+// Validate returns an error for the first invalid setting, saying what is valid.
 func (r *Recipe) Validate() error {
 	if !validName.MatchString(r.Name) {
 		return fmt.Errorf("name: %q; want letters, digits, spaces and _.+- after a letter or digit", r.Name)
@@ -273,18 +262,18 @@ func (r *Recipe) Validate() error {
 		}
 	}
 	if adamW := r.Train.Optimizer == AdamW; r.Train.Nesterov && (adamW || r.Train.Momentum == 0) {
-		return fmt.Errorf("train.nesterov: %s with train.momentum %v cannot look ahead; "+
+		return fmt.Errorf("train.nesterov: %s with train.momentum %v cannot use Nesterov momentum; "+
 			"want sgd or lars with a momentum above 0, or false", r.Train.Optimizer, r.Train.Momentum)
 	} else if adamW && r.Train.LR > maxAdamWRate {
-		return fmt.Errorf("train.lr: %v is too high for adamw, which moves every weight by about so much a step; "+
-			"want some 0.001, at most %v", r.Train.LR, maxAdamWRate)
+		return fmt.Errorf("train.lr: %v is too high for adamw, whose steps move every weight by about that much; "+
+			"want about 0.001, at most %v", r.Train.LR, maxAdamWRate)
 	}
 	for i, color := range []string{"red", "green", "blue"} {
 		if m := r.Input.Mean[i]; !(m >= 0 && m <= 1) {
-			return fmt.Errorf("input.mean: %s is %v; want 0 to 1, the scale on which white is 1", color, m)
+			return fmt.Errorf("input.mean: %s is %v; want 0 to 1, on a scale where white is 1", color, m)
 		}
 		if s := r.Input.Std[i]; !(s > 0 && s <= 1) {
-			return fmt.Errorf("input.std: %s is %v; want a number above 0 and up to 1, the scale on which white is 1", color, s)
+			return fmt.Errorf("input.std: %s is %v; want a number above 0 and at most 1, on a scale where white is 1", color, s)
 		}
 	}
 	if r.Partition.Balance != 0 {
@@ -310,12 +299,12 @@ func (r *Recipe) Validate() error {
 		}
 	}
 	if n := len(r.Train.Phases); n > 0 && n != len(stages) {
-		return fmt.Errorf("train.phases: %d shares for %d stages that split (paths %s); want one each", len(r.Train.Phases), len(stages), r.Paths)
+		return fmt.Errorf("train.phases: %d values for %d stages that split (paths %s); want one per stage", len(r.Train.Phases), len(stages), r.Paths)
 	}
 	last := 0.
 	for _, p := range r.Train.Phases {
 		if !(p > last && p < 1) {
-			return fmt.Errorf("train.phases: %v; want shares of the budget that rise between 0 and 1", r.Train.Phases)
+			return fmt.Errorf("train.phases: %v; want increasing fractions of the budget between 0 and 1", r.Train.Phases)
 		}
 		last = p
 	}
@@ -324,7 +313,7 @@ func (r *Recipe) Validate() error {
 	}
 	for phase := range len(stages) + 1 {
 		if r.PhaseStep(phase) >= r.PhaseStep(phase+1) {
-			return fmt.Errorf("train.images: %d leaves phase %d without a step of %d images; raise it", r.Train.Images, phase, r.Train.Batch)
+			return fmt.Errorf("train.images: %d leaves no step of %d images for phase %d; raise it", r.Train.Images, r.Train.Batch, phase)
 		}
 	}
 	for i, b := range r.Train.Baselines {
@@ -332,7 +321,7 @@ func (r *Recipe) Validate() error {
 			return err
 		}
 		if slices.Contains(r.Train.Baselines[:i], b) {
-			return fmt.Errorf("train.baselines: %s is there twice", b)
+			return fmt.Errorf("train.baselines: %s is listed twice", b)
 		}
 	}
 	return nil

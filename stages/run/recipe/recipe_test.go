@@ -14,7 +14,7 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
-// TestValidate breaks every rule of a good recipe, one at a time.
+// TestValidate breaks every rule for recipes, one at a time.
 func TestValidate(t *testing.T) {
 	nan := math.NaN()
 	for _, c := range []struct {
@@ -34,15 +34,15 @@ func TestValidate(t *testing.T) {
 		{"views.second.gaussian_blur.sigma: [3, 2] is out of range", func(r *recipe.Recipe) {
 			r.Views.Second = []augment.Operation{augment.GaussianBlur{P: 1, Sigma: [2]float64{3, 2}}}
 		}},
-		{"views: nothing makes views of 20 px (input.crop) of images of 32 px (input.size); add random_resized_crop", func(r *recipe.Recipe) {
+		{"views: no operation makes views of 20 px (input.crop) from images of 32 px (input.size); add random_resized_crop", func(r *recipe.Recipe) {
 			r.Input.Crop, r.Views = 20, both(augment.Grayscale{})
 		}},
-		{"views.first: nothing makes views of 20 px", func(r *recipe.Recipe) { r.Input.Crop, r.Views.First = 20, nil }},
+		{"views.first: no operation makes views of 20 px", func(r *recipe.Recipe) { r.Input.Crop, r.Views.First = 20, nil }},
 		{"input.mean: green is NaN", func(r *recipe.Recipe) { r.Input.Mean[1] = float32(nan) }},
 		{"input.mean: blue is 124; want 0 to 1", func(r *recipe.Recipe) { r.Input.Mean[2] = 124 }},
 		{"input.std: red is 0; want a number above 0", func(r *recipe.Recipe) { r.Input.Std[0] = 0 }},
 		{"input.std: red is 58", func(r *recipe.Recipe) { r.Input.Std[0] = 58 }},
-		{`paths "4x4x4": want the choices of the 4 stages of resnet18, such as 1x1x1x4`, func(r *recipe.Recipe) { r.Paths = "4x4x4" }},
+		{`paths "4x4x4": want the number of choices of each of the 4 stages of resnet18, such as 1x1x1x4`, func(r *recipe.Recipe) { r.Paths = "4x4x4" }},
 		{`paths "1x1x1x37": stage 4 has "37" choices, want 1 to 36`, func(r *recipe.Recipe) { r.Paths = "1x1x1x37" }},
 		{`paths "1x0x1x4": stage 2 has "0" choices`, func(r *recipe.Recipe) { r.Paths = "1x0x1x4" }},
 		{`paths "1x1x x4": stage 3 has " " choices`, func(r *recipe.Recipe) { r.Paths = "1x1x x4" }},
@@ -69,7 +69,7 @@ func TestValidate(t *testing.T) {
 		{"train.betas: NaN", func(r *recipe.Recipe) { r.Train.Betas[0] = nan }},
 		{"train.epsilon: 0 is out of range", func(r *recipe.Recipe) { r.Train.Epsilon = 0 }},
 		{"train.trust: 2 is out of range", func(r *recipe.Recipe) { r.Train.Trust = 2 }},
-		{"train.nesterov: sgd with train.momentum 0 cannot look ahead", func(r *recipe.Recipe) { r.Train.Nesterov, r.Train.Momentum = true, 0 }},
+		{"train.nesterov: sgd with train.momentum 0 cannot use Nesterov momentum", func(r *recipe.Recipe) { r.Train.Nesterov, r.Train.Momentum = true, 0 }},
 		{"train.nesterov: adamw", func(r *recipe.Recipe) { r.Train.Nesterov, r.Train.Optimizer, r.Train.LR = true, "adamw", .001 }},
 		{"train.lr: 0.12 is too high for adamw", func(r *recipe.Recipe) { r.Train.Optimizer = "adamw" }},
 		{"train.warmup", func(r *recipe.Recipe) { r.Train.Warmup = 2 }},
@@ -78,15 +78,15 @@ func TestValidate(t *testing.T) {
 		{"train.checkpoint_seconds", func(r *recipe.Recipe) { r.Train.CheckpointSeconds = nan }},
 		{"train.images: 127 is less than one batch of 128", func(r *recipe.Recipe) { r.Train.Images = 127 }},
 		{"train.images: -1 is less", func(r *recipe.Recipe) { r.Train.Images = -1 }},
-		{"train.images: 128 leaves phase 0 without a step of 128 images", func(r *recipe.Recipe) { r.Train.Images = 128 }},
-		{"train.images: 1280 leaves phase 0 without", func(r *recipe.Recipe) { r.Train.Images, r.Train.Phases = 1280, []float64{.01} }},
-		{"train.phases: 2 shares for 1 stages that split (paths 1x1x1x4)", func(r *recipe.Recipe) { r.Train.Phases = []float64{.3, .6} }},
-		{"train.phases: [0]; want shares of the budget that rise between 0 and 1", func(r *recipe.Recipe) { r.Train.Phases = []float64{0} }},
+		{"train.images: 128 leaves no step of 128 images for phase 0", func(r *recipe.Recipe) { r.Train.Images = 128 }},
+		{"train.images: 1280 leaves no step of 128 images for phase 0", func(r *recipe.Recipe) { r.Train.Images, r.Train.Phases = 1280, []float64{.01} }},
+		{"train.phases: 2 values for 1 stages that split (paths 1x1x1x4)", func(r *recipe.Recipe) { r.Train.Phases = []float64{.3, .6} }},
+		{"train.phases: [0]; want increasing fractions of the budget between 0 and 1", func(r *recipe.Recipe) { r.Train.Phases = []float64{0} }},
 		{"train.phases: [1]", func(r *recipe.Recipe) { r.Train.Phases = []float64{1} }},
 		{"train.phases: [NaN]", func(r *recipe.Recipe) { r.Train.Phases = []float64{nan} }},
 		{"train.phases: [0.5 0.5]", func(r *recipe.Recipe) { r.Paths, r.Train.Phases = "1x1x2x4", []float64{.5, .5} }},
 		{`train.baselines: "best" is not known; want one of unified, unified_subset_batches`, func(r *recipe.Recipe) { r.Train.Baselines = []string{"best"} }},
-		{"train.baselines: unified is there twice", func(r *recipe.Recipe) { r.Train.Baselines = []string{"unified", "unified"} }},
+		{"train.baselines: unified is listed twice", func(r *recipe.Recipe) { r.Train.Baselines = []string{"unified", "unified"} }},
 	} {
 		r := load(t)
 		c.do(r)
@@ -124,7 +124,7 @@ func TestPhaseStep(t *testing.T) {
 	require.Equal(t, unsplit.Steps(), unsplit.PhaseStep(1))
 }
 
-// TestPhasesAreNotEmpty checks what Validate promises.
+// TestPhasesAreNotEmpty checks that every phase of a valid recipe has steps.
 func TestPhasesAreNotEmpty(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r := load(t, "paths=1x1x2x2", "train.phases=[0.3,0.6]")

@@ -10,26 +10,25 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
-// SSL is the self-supervised loss and its heads.
+// SSL is the self-supervised method and its heads.
 type SSL struct {
-	// Method is one of ssl.Methods.
+	// Method is the method's name, one of ssl.Methods.
 	Method string `yaml:"method"`
 	// Hidden is the width of the projector's hidden layers.
 	Hidden int `yaml:"hidden"`
-	// Dim is the width of the projector's output, the embedding.
+	// Dim is the dimension of the embedding, the projector's output.
 	Dim int `yaml:"dim"`
 	// Predictor is the width of the predictor's hidden layer.
 	Predictor int `yaml:"predictor"`
-	// Distill is lambda, the weight of SiamKD: the distillation of each sub-net
-	// from the net that it split off from. 0 leaves it out.
+	// Distill is lambda, the weight of SiamKD, which distills each sub-net from the net that it split off from. 0 turns
+	// it off.
 	Distill float64 `yaml:"distill"`
-	// Settings are those of the method, keys of the section like the others: what
-	// is not given has the method's default, and what only other methods have is
-	// dropped.
+	// Settings are the method's own settings, which are keys of this section too. Missing ones get the method's
+	// defaults; settings of other methods are dropped.
 	Settings ssl.Values `yaml:",inline"`
 }
 
-// settingKeys lists the settings that any method has.
+// settingKeys lists the settings of all methods.
 func settingKeys() []string {
 	var keys []string
 	for _, name := range ssl.Methods() {
@@ -41,8 +40,7 @@ func settingKeys() []string {
 	return slices.Compact(keys)
 }
 
-// resolve makes Settings those of the method, all of them. An unknown method has
-// none.
+// resolve completes Settings to exactly the settings of the method. An unknown method has none.
 func (s *SSL) resolve() {
 	given := s.Settings
 	s.Settings = ssl.Values{}
@@ -57,7 +55,7 @@ func (s *SSL) resolve() {
 	}
 }
 
-// MarshalYAML writes the settings among the other keys.
+// MarshalYAML writes the settings next to the other keys.
 func (s SSL) MarshalYAML() (any, error) {
 	out := yaml.MapSlice{
 		{Key: "method", Value: s.Method}, {Key: "hidden", Value: s.Hidden}, {Key: "dim", Value: s.Dim},
@@ -69,11 +67,10 @@ func (s SSL) MarshalYAML() (any, error) {
 	return out, nil
 }
 
-// Loss returns the loss of the method.
+// Loss returns the method's loss.
 func (r *Recipe) Loss() ssl.Loss { return ssl.Lookup(r.SSL.Method).Loss(r.SSL.Settings) }
 
-// Heads returns the heads that the loss needs on the backbone. SiamKD needs a
-// predictor whatever the method.
+// Heads returns the heads that the loss needs on the backbone. SiamKD always needs a predictor.
 func (r *Recipe) Heads() nn.Heads {
 	h := ssl.Lookup(r.SSL.Method).Heads(ssl.Sizes{Hidden: r.SSL.Hidden, Dim: r.SSL.Dim, Predictor: r.SSL.Predictor})
 	if r.SSL.Distill > 0 {

@@ -13,8 +13,7 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/augment"
 )
 
-// Views are the operations that make the two views of an image. A recipe gives
-// them as one list for both views, or as two:
+// Views lists the operations that make the two views of an image. A recipe gives one list for both views, or two lists:
 //
 //	views:
 //	  - random_resized_crop: {scale: [0.2, 1]}
@@ -24,11 +23,11 @@ import (
 //	  first: [...]
 //	  second: [...]
 //
-// What an operation leaves out has the operation's default. Instead of a list,
-// {OPERATION: {PARAMETER: value}} changes the operations that are there.
+// Parameters that are not given have the operation's defaults. Instead of a list, {OPERATION: {PARAMETER: value}}
+// changes parameters of operations in the existing lists.
 type Views struct{ First, Second []augment.Operation }
 
-// MarshalYAML writes one list where both views have the same operations.
+// MarshalYAML writes a single list if both views have the same operations.
 func (v Views) MarshalYAML() (any, error) {
 	list := func(operations []augment.Operation) []map[string]augment.Operation {
 		named := make([]map[string]augment.Operation, len(operations))
@@ -43,7 +42,7 @@ func (v Views) MarshalYAML() (any, error) {
 	return yaml.MapSlice{{Key: "first", Value: list(v.First)}, {Key: "second", Value: list(v.Second)}}, nil
 }
 
-// Operations lists every operation of views with its default settings, as YAML.
+// Operations lists every operation with its default parameters, as YAML.
 func Operations() []string {
 	var lines []string
 	for _, o := range augment.Defaults() {
@@ -57,15 +56,15 @@ func Operations() []string {
 	return lines
 }
 
-// moved are keys of former recipes, and what says the same of a value now.
+// moved maps keys of older recipes to what replaces them; %[1]s is the value.
 var moved = map[string]string{
-	"input.blur":      "views: {gaussian_blur: {p: %[1]s}}, or in short views.gaussian_blur.p=%[1]s",
-	"input.scale_min": "views: {random_resized_crop: {scale: [%[1]s, 1]}}, or in short views.random_resized_crop.scale=[%[1]s,1]",
+	"input.blur":      "views: {gaussian_blur: {p: %[1]s}}, or for short views.gaussian_blur.p=%[1]s",
+	"input.scale_min": "views: {random_resized_crop: {scale: [%[1]s, 1]}}, or for short views.random_resized_crop.scale=[%[1]s,1]",
 }
 
 var viewsType = reflect.TypeFor[Views]()
 
-// viewKeys lists the key of every parameter of every operation.
+// viewKeys lists the keys of all parameters of all operations.
 func viewKeys() (keys []string) {
 	for _, o := range augment.Defaults() {
 		for _, setting := range settingsOf(o) {
@@ -75,7 +74,7 @@ func viewKeys() (keys []string) {
 	return keys
 }
 
-// overlay sets the views from what YAML gives for the key.
+// overlay sets the views from the parsed YAML value of the key.
 func (v *Views) overlay(value any, key string) error {
 	keys, _ := value.(map[string]any)
 	_, first := keys["first"]
@@ -86,7 +85,7 @@ func (v *Views) overlay(value any, key string) error {
 	lists := map[string]*[]augment.Operation{"first": &v.First, "second": &v.Second}
 	for _, name := range slices.Sorted(maps.Keys(keys)) {
 		if lists[name] == nil {
-			return fmt.Errorf("%s: %s cannot stand beside first or second; put it into them", key, name)
+			return fmt.Errorf("%s: %s cannot be combined with first or second; put it inside them", key, name)
 		}
 		if err := overlayLists(keys[name], key+"."+name, lists[name]); err != nil {
 			return err
@@ -95,7 +94,7 @@ func (v *Views) overlay(value any, key string) error {
 	return nil
 }
 
-// overlayLists sets lists of operations, or changes what is in them.
+// overlayLists replaces lists of operations, or changes parameters of the operations in them.
 func overlayLists(value any, key string, lists ...*[]augment.Operation) error {
 	switch value := value.(type) {
 	case nil: // all commented out
@@ -119,7 +118,7 @@ func overlayLists(value any, key string, lists ...*[]augment.Operation) error {
 	return nil
 }
 
-// parseOperations reads a list of names, and of names with settings.
+// parseOperations reads a list of operation names, with or without parameters.
 func parseOperations(list []any, key string) ([]augment.Operation, error) {
 	operations := make([]augment.Operation, len(list))
 	for i, v := range list {
@@ -142,7 +141,7 @@ func parseOperations(list []any, key string) ([]augment.Operation, error) {
 	return operations, nil
 }
 
-// change configures all operations of a name.
+// change sets parameters of all operations with the given name.
 func change(name string, settings any, key string, lists []*[]augment.Operation) error {
 	if _, err := defaultOperation(name, key, "first", "second"); err != nil {
 		return err
@@ -161,13 +160,13 @@ func change(name string, settings any, key string, lists []*[]augment.Operation)
 		}
 	}
 	if !found {
-		return fmt.Errorf("%s: there is no %s to change; give the whole list, such as [random_resized_crop, %s]", key, name, name)
+		return fmt.Errorf("%s: the list has no %s to change; give the whole list, such as [random_resized_crop, %s]", key, name, name)
 	}
 	return nil
 }
 
-// defaultOperation returns an operation with its default settings. Where there
-// is none of that name, what else the key might hold counts for the nearest.
+// defaultOperation returns an operation with its default parameters. If the name is unknown, the error suggests the
+// nearest of all operations and others.
 func defaultOperation(name, key string, others ...string) (augment.Operation, error) {
 	for _, o := range augment.Defaults() {
 		if o.Name() == name {
@@ -175,10 +174,10 @@ func defaultOperation(name, key string, others ...string) (augment.Operation, er
 		}
 		others = append(others, o.Name())
 	}
-	return nil, misspelt(key, name, others)
+	return nil, misspelled(key, name, others)
 }
 
-// configure returns the operation with some of its settings changed.
+// configure returns the operation with some of its parameters changed.
 func configure(o augment.Operation, value any, key string) (augment.Operation, error) {
 	key += "." + o.Name()
 	settings, isMap := value.(map[string]any)
@@ -190,7 +189,7 @@ func configure(o augment.Operation, value any, key string) (augment.Operation, e
 	for _, name := range slices.Sorted(maps.Keys(settings)) {
 		field := fieldOf(changed, name)
 		if !field.IsValid() {
-			return nil, misspelt(key, name, settingsOf(o))
+			return nil, misspelled(key, name, settingsOf(o))
 		}
 		if err := assign(field, settings[name]); err != nil {
 			return nil, fmt.Errorf("%s.%s: %s is %w", key, name, show(settings[name]), err)
@@ -206,15 +205,15 @@ func settingsOf(o augment.Operation) (keys []string) {
 	return keys
 }
 
-// misspelt names the nearest of what may stand below a key.
-func misspelt(key, name string, known []string) error {
+// misspelled returns an error that suggests the known name nearest to name.
+func misspelled(key, name string, known []string) error {
 	nearest := slices.MinFunc(known, func(a, b string) int {
 		return levenshtein.ComputeDistance(name, a) - levenshtein.ComputeDistance(name, b)
 	})
 	return fmt.Errorf("there is no key %q; did you mean %q?", key+"."+name, key+"."+nearest)
 }
 
-// validate reports the first setting that cannot work and what would.
+// validate returns an error for the first invalid setting, saying what is valid.
 func (v Views) validate(in Input) error {
 	lists := map[string][]augment.Operation{"views.first": v.First, "views.second": v.Second}
 	if reflect.DeepEqual(v.First, v.Second) {
@@ -225,7 +224,7 @@ func (v Views) validate(in Input) error {
 			return fmt.Errorf("%s.%w", key, err)
 		}
 		if !augment.Resizes(lists[key]) && in.Size != in.Crop {
-			return fmt.Errorf("%s: nothing makes views of %d px (input.crop) of images of %d px (input.size); "+
+			return fmt.Errorf("%s: no operation makes views of %d px (input.crop) from images of %d px (input.size); "+
 				"add random_resized_crop, or make the sizes equal", key, in.Crop, in.Size)
 		}
 	}

@@ -18,7 +18,7 @@ func both(operations ...augment.Operation) recipe.Views {
 	return recipe.Views{First: operations, Second: slices.Clone(operations)}
 }
 
-// The default views are those of SimSiam on CIFAR.
+// The default views are SimSiam's on CIFAR.
 func TestDefaultViews(t *testing.T) {
 	require.Equal(t, both(augment.SimSiam(32)...), load(t).Views)
 }
@@ -62,8 +62,7 @@ func TestViews(t *testing.T) {
 	require.Equal(t, augment.Grayscale{P: .3}, one.Views.Second[3], "where it is")
 }
 
-// Two recipes of the same views are the same text, which is what a run is
-// resumed by.
+// Recipes with the same views are the same text, which a run needs to be resumed.
 func TestViewsAreWrittenOneWay(t *testing.T) {
 	text := load(t).Marshal()
 	require.Contains(t, string(text), "views:\n- random_resized_crop:\n    scale:\n    - 0.2\n    - 1.0\n")
@@ -95,32 +94,32 @@ func TestViewsErrors(t *testing.T) {
 		"views.gaussian_blur.p.x=1":                `views.gaussian_blur.p: {"x":1} is not a number`,
 		"views.second=x":                           `views.second: "x" is not a list of operations`,
 		"views.second.gaussian_blur.p=2":           "views.second.gaussian_blur.p: 2 is out of range; want 0 to 1",
-		"views={first: [], gaussian_blur: {p: 1}}": "views: gaussian_blur cannot stand beside first or second; put it into them",
+		"views={first: [], gaussian_blur: {p: 1}}": "views: gaussian_blur cannot be combined with first or second; put it inside them",
 		"views=[solarise]":                         `there is no key "views.solarise"; did you mean "views.solarize"?`,
 		"views=[solarize: {threshold: 99.5}]":      "views.solarize.threshold: 99.5 is not a whole number",
 		"gaussian_blur.p=1":                        `there is no key "gaussian_blur.p"; did you mean "views.gaussian_blur.p"?`,
 		"sigma=[1, 2]":                             `there is no key "sigma"; did you mean "views.gaussian_blur.sigma"?`,
 		"view=[]":                                  `there is no key "view"; did you mean "views"?`,
-		"input.blur=0.5":                           "input.blur: 0.5 is now views: {gaussian_blur: {p: 0.5}}, or in short views.gaussian_blur.p=0.5",
-		"input={scale_min: 0.4}":                   "input.scale_min: 0.4 is now views: {random_resized_crop: {scale: [0.4, 1]}}, or in short views.random_resized_crop.scale=[0.4,1]",
+		"input.blur=0.5":                           "input.blur: 0.5 is now views: {gaussian_blur: {p: 0.5}}, or for short views.gaussian_blur.p=0.5",
+		"input={scale_min: 0.4}":                   "input.scale_min: 0.4 is now views: {random_resized_crop: {scale: [0.4, 1]}}, or for short views.random_resized_crop.scale=[0.4,1]",
 	} {
 		_, err := recipe.Load(recipe.Default, []string{setting})
 		require.ErrorContains(t, err, want, setting)
 		require.NotContains(t, err.Error(), "\n", setting)
 	}
 	_, err := recipe.Load(recipe.Default, []string{"views=[random_resized_crop]", "views.grayscale.p=1"})
-	require.ErrorContains(t, err, "views: there is no grayscale to change; give the whole list, such as [random_resized_crop, grayscale]")
+	require.ErrorContains(t, err, "views: the list has no grayscale to change; give the whole list, such as [random_resized_crop, grayscale]")
 	_, err = recipe.Parse([]byte("input:\n  size: 32\n  blur: 0\n"))
 	require.ErrorContains(t, err, "recipe: input.blur: 0 is now views: {gaussian_blur: {p: 0}}")
 }
 
-// What the errors name as the new spelling is one.
+// The replacements that the errors suggest are valid.
 func TestMovedKeys(t *testing.T) {
 	for _, old := range []string{"input.blur=0.25", "input.scale_min=0.3"} {
 		_, err := recipe.Load(recipe.Default, []string{old})
 		_, now, ok := strings.Cut(err.Error(), "is now ")
 		require.True(t, ok)
-		text, short, ok := strings.Cut(now, ", or in short ")
+		text, short, ok := strings.Cut(now, ", or for short ")
 		require.True(t, ok)
 		fromFile, err := recipe.Load(write(t, "name: default\n"+text), nil)
 		require.NoError(t, err)
@@ -129,8 +128,7 @@ func TestMovedKeys(t *testing.T) {
 	}
 }
 
-// Any lists of operations survive writing and reading, and mistakes in one are
-// answered on one line.
+// Arbitrary lists of operations survive a round trip, and mistakes in one give a one-line error.
 func TestAnyViews(t *testing.T) {
 	path := write(t, "")
 	rapid.Check(t, func(t *rapid.T) {
@@ -163,7 +161,7 @@ func TestAnyViews(t *testing.T) {
 	})
 }
 
-// drawOperation draws settings that are mostly in range.
+// drawOperation draws parameters that are mostly in range.
 func drawOperation(t *rapid.T) augment.Operation {
 	p := rapid.Float64Range(0, 1).Draw(t, "p")
 	low := rapid.Float64Range(0.01, 0.5).Draw(t, "low")
@@ -178,7 +176,7 @@ func drawOperation(t *rapid.T) augment.Operation {
 	)).Draw(t, "operation")
 }
 
-// The lines that say which operations there are can be read as views.
+// The lines that Operations returns can be parsed as views.
 func TestOperations(t *testing.T) {
 	lines := recipe.Operations()
 	require.Equal(t, "gaussian_blur: {p: 0.5, sigma: [0.1, 2.0]}", lines[4])

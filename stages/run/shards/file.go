@@ -14,19 +14,18 @@ import (
 	"github.com/sdr-ml/sdr/transforms/files"
 )
 
-// file is a shard whose pixels are used where they lie. Arrow's reader, which
-// would copy them, only checks the file and reads its schema. It believes the
-// lengths there, so the content must come from a trusted source.
+// file is a shard whose pixels are used in place. Arrow's own reader would copy them, so it only validates the file and
+// reads the schema. It trusts the lengths in the file, so the file must come from a trusted source.
 type file struct {
 	data    []byte
 	release func() error
 	reader  *ipc.FileReader
 	size    int // height and width of its images
-	column  int // number of the column image
-	buffer  int // number of that column's first buffer
+	column  int // index of the column image
+	buffer  int // index of that column's first buffer
 }
 
-// openFile maps a local shard into memory and reads others completely.
+// openFile maps a local shard into memory and reads any other completely.
 func openFile(ctx context.Context, path string) (f *file, err error) {
 	f = &file{}
 	if f.data, f.release, err = files.Map(ctx, path); err != nil {
@@ -38,11 +37,11 @@ func openFile(ctx context.Context, path string) (f *file, err error) {
 	return f, nil
 }
 
-// inspect finds the images' column and size in the schema.
+// inspect finds the image column and the size in the schema.
 func (f *file) inspect() (err error) {
-	defer recovered(&err) // Arrow's reader panics on some damage
+	defer recovered(&err) // Arrow's reader panics on some damaged files
 	if f.reader, err = ipc.NewFileReader(bytes.NewReader(f.data)); err != nil {
-		return fmt.Errorf("no Arrow IPC file: %w", err)
+		return fmt.Errorf("not an Arrow IPC file: %w", err)
 	}
 	schema := f.reader.Schema()
 	at := schema.FieldIndices("image")
@@ -64,13 +63,13 @@ func (f *file) inspect() (err error) {
 		return err
 	}
 	if pixels.ByteWidth != 3*f.size*f.size {
-		return fmt.Errorf("images of %d bytes, %d px have %d", pixels.ByteWidth, f.size, 3*f.size*f.size)
+		return fmt.Errorf("images of %d bytes; want %d px x %d px x 3 = %d bytes", pixels.ByteWidth, f.size, f.size, 3*f.size*f.size)
 	}
 	return nil
 }
 
-// Where Arrow's flatbuffers keep things: Footer and Block of File.fbs, Message
-// and RecordBatch of Message.fbs. A table's field k is at slot 4 + 2 k.
+// The layout of Arrow's flatbuffers: Footer and Block of File.fbs, Message and RecordBatch of Message.fbs. Field k of a
+// table is at slot 4 + 2 k.
 const (
 	footerBatches    = 4 + 2*3
 	messageKind      = 4 + 2*1
@@ -81,56 +80,56 @@ const (
 
 	kindRecordBatch = 3
 
-	blockBytes  = 24 // offset int64, length of metadata int32, padding, length of body int64
+	blockBytes  = 24 // offset int64, metadata length int32, padding, body length int64
 	nodeBytes   = 16 // rows int64, nulls int64
 	bufferBytes = 16 // offset in the body int64, length int64
 )
 
-// pixels returns those of all images of a record batch, in place.
+// pixels returns the pixels of all images of a record batch, in place.
 func (f *file) pixels(batch int) (pixels []uint8, err error) {
 	if batch < 0 || batch >= f.reader.NumRecords() {
-		return nil, fmt.Errorf("there is no record %d, only %d records", batch, f.reader.NumRecords())
+		return nil, fmt.Errorf("there is no record batch %d; the file has %d", batch, f.reader.NumRecords())
 	}
-	defer recovered(&err)    // of offsets that lead nowhere
-	tail := len(f.data) - 10 // of 4 bytes length of the footer, 6 of magic
+	defer recovered(&err)    // from invalid offsets
+	tail := len(f.data) - 10 // 4 bytes footer length, 6 bytes magic
 	footer := root(f.data[tail-int(binary.LittleEndian.Uint32(f.data[tail:])) : tail])
 	block := element(footer, footerBatches, batch, blockBytes)
 	begin := int(footer.GetInt64(block))
 	head := int(footer.GetInt32(block + 8))
 	body := f.data[begin+head:][:footer.GetInt64(block+16)]
 
-	message := root(f.data[begin+8 : begin+head]) // behind 4 bytes that mark it, 4 of length
+	message := root(f.data[begin+8 : begin+head]) // after a 4-byte marker and a 4-byte length
 	if kind := message.GetByteSlot(messageKind, 0); kind != kindRecordBatch {
-		return nil, fmt.Errorf("a message of kind %d instead of a record batch", kind)
+		return nil, fmt.Errorf("found a message of kind %d; want a record batch", kind)
 	}
 	var rec flatbuffers.Table
 	message.Union(&rec, flatbuffers.UOffsetT(message.Offset(messageHeader)))
 	if rec.Offset(batchCompression) != 0 {
-		return nil, errors.New("compressed; images are used where they lie, so write them as they are")
+		return nil, errors.New("compressed; pixels are used in place, so write shards uncompressed")
 	}
 	node := element(rec, batchNodes, f.column, nodeBytes)
 	rows, nulls := int(rec.GetInt64(node)), rec.GetInt64(node+8)
 	if nulls > 0 {
 		return nil, fmt.Errorf("%d images are null", nulls)
 	}
-	values := element(rec, batchBuffers, f.buffer+1, bufferBytes) // behind the buffer of nulls
+	values := element(rec, batchBuffers, f.buffer+1, bufferBytes) // after the validity bitmap
 	pixels = body[rec.GetInt64(values):][:rec.GetInt64(values+8)]
 	return pixels[: rows*3*f.size*f.size : rows*3*f.size*f.size], nil
 }
 
-// recovered makes an error of a panic.
+// recovered turns a panic into an error.
 func recovered(err *error) {
 	if p := recover(); p != nil {
 		*err = fmt.Errorf("damaged: %v", p)
 	}
 }
 
-// root returns the table that a flatbuffer is of.
+// root returns the root table of a flatbuffer.
 func root(data []byte) flatbuffers.Table {
 	return flatbuffers.Table{Bytes: data, Pos: flatbuffers.GetUOffsetT(data)}
 }
 
-// element returns the place of an element of a vector of structs.
+// element returns the position of element i in a vector of structs.
 func element(t flatbuffers.Table, slot flatbuffers.VOffsetT, i, size int) flatbuffers.UOffsetT {
 	at := flatbuffers.UOffsetT(t.Offset(slot))
 	if at == 0 || i >= t.VectorLen(at) {

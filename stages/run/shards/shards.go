@@ -1,7 +1,6 @@
-// Package shards is how stages hand on images: the pixels stay in Arrow IPC
-// files and references to their record batches travel. Ingest writes shards,
-// partition rewrites them sorted by subset, and whoever needs pixels opens the
-// references it was given.
+// Package shards passes images between stages: the pixels stay in Arrow IPC files, and only references to their record
+// batches travel. Ingest writes shards, partition rewrites them sorted by subset, and stages that need pixels open the
+// references they receive.
 package shards
 
 import (
@@ -16,22 +15,20 @@ import (
 	"github.com/apache/arrow/go/v15/arrow/array"
 )
 
-// Ref names one record batch of a shard: the schema of what ingest and
-// partition emit.
+// Ref refers to one record batch of a shard. It is the schema of what ingest and partition emit.
 type Ref struct {
-	// Path is the shard's file.
+	// Path is the path of the shard.
 	Path string `arrow:"path"`
-	// Batch is the record batch's number in the file.
+	// Batch is the index of the record batch in the file.
 	Batch int64 `arrow:"batch"`
-	// Rows is its number of images.
+	// Rows is the number of images in the record batch.
 	Rows int64 `arrow:"rows"`
-	// Subset is the code of the subset that its images belong to; empty before
-	// partition.
+	// Subset is the code of the subset that the images belong to; empty before partition.
 	Subset string `arrow:"subset"`
 }
 
-// Schema is that of a shard: where each image came from and its pixels, size x
-// size x 3 bytes, rows of red, green, blue. The metadata keeps the size.
+// Schema returns the schema of a shard: each image's source, its row there, and its pixels, size x size x 3 bytes, RGB,
+// row by row. The metadata holds the size.
 func Schema(size int) *arrow.Schema {
 	meta := arrow.NewMetadata([]string{"size"}, []string{strconv.Itoa(size)})
 	return arrow.NewSchema([]arrow.Field{
@@ -41,29 +38,26 @@ func Schema(size int) *arrow.Schema {
 	}, &meta)
 }
 
-// Sort orders references by file and batch, the order in which all stages
-// number images.
+// Sort sorts references by path and batch, the order in which all stages number images.
 func Sort(refs []Ref) {
 	slices.SortFunc(refs, func(a, b Ref) int {
 		return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Batch, b.Batch))
 	})
 }
 
-// Images gives random access to the images of several record batches. Local
-// shards are mapped into memory and their pixels used in place: the system's page
-// cache is the cache, and a pool larger than memory can be used.
+// Images gives random access to the images of several record batches. Local shards are mapped into memory and their
+// pixels are used in place: the page cache is the only cache, so the pool may be larger than memory.
 type Images struct {
-	// Refs are the batches in order.
+	// Refs are the record batches, sorted.
 	Refs   []Ref
 	size   int
-	pixels [][]uint8 // of one batch each
-	from   []int     // index of a batch's first image; one more than batches
+	pixels [][]uint8 // per batch
+	from   []int     // index of each batch's first image, then the total
 	files  []*file
 }
 
-// Open opens the shards of the references, in any order. Shards that are
-// missing, are none or do not fit their references are errors, and so is a
-// list without any image.
+// Open opens the shards of the references, which may be in any order. It fails if a shard is missing, invalid or does
+// not match its reference, or if there are no images.
 func Open(ctx context.Context, refs []Ref) (*Images, error) {
 	im := &Images{Refs: slices.Clone(refs), from: []int{0}}
 	Sort(im.Refs)
@@ -90,7 +84,7 @@ func Open(ctx context.Context, refs []Ref) (*Images, error) {
 
 func (im *Images) add(f *file, ref Ref) error {
 	if im.size != 0 && f.size != im.size {
-		return fmt.Errorf("images of %d px among images of %d px", f.size, im.size)
+		return fmt.Errorf("images of %d px mixed with images of %d px", f.size, im.size)
 	}
 	pixels, err := f.pixels(int(ref.Batch))
 	if err != nil {
@@ -98,7 +92,7 @@ func (im *Images) add(f *file, ref Ref) error {
 	}
 	rows := len(pixels) / (3 * f.size * f.size)
 	if int64(rows) != ref.Rows {
-		return fmt.Errorf("%d images, its reference says %d", rows, ref.Rows)
+		return fmt.Errorf("%d images, but its reference says %d", rows, ref.Rows)
 	}
 	im.size = f.size
 	im.pixels = append(im.pixels, pixels)
@@ -106,7 +100,7 @@ func (im *Images) add(f *file, ref Ref) error {
 	return nil
 }
 
-var errNoImages = errors.New("no column image: fixed_size_binary; not a shard")
+var errNoImages = errors.New("not a shard: no column image of type fixed_size_binary")
 
 // Pixels returns the image column of a shard's record batch.
 func Pixels(rec arrow.Record) (*array.FixedSizeBinary, error) {
@@ -124,7 +118,7 @@ func Size(schema *arrow.Schema) (int, error) {
 	text, ok := schema.Metadata().GetValue("size")
 	size, err := strconv.Atoi(text)
 	if !ok || err != nil || size < 1 {
-		return 0, fmt.Errorf("the schema metadata gives size %q; want the images' height in pixels", text)
+		return 0, fmt.Errorf("the schema metadata has size %q; want the height of the images in pixels", text)
 	}
 	return size, nil
 }
@@ -135,25 +129,25 @@ func (im *Images) Len() int { return im.from[len(im.from)-1] }
 // Size returns the height and width of every image, in pixels.
 func (im *Images) Size() int { return im.size }
 
-// At returns image i, [size,size,3] bytes, which must not be changed and are
-// valid until Close. Images are numbered in the order of Refs.
+// At returns image i, [size,size,3] bytes, which must not be modified and are valid until Close. Images are numbered in
+// the order of Refs.
 func (im *Images) At(i int) []uint8 {
 	batch, found := slices.BinarySearch(im.from, i)
 	if !found {
 		batch--
 	}
 	for im.from[batch+1] == im.from[batch] {
-		batch++ // an empty batch begins where the next one does
+		batch++ // an empty batch starts where the next one does
 	}
 	n := 3 * im.size * im.size
 	k := i - im.from[batch]
 	return im.pixels[batch][k*n : (k+1)*n : (k+1)*n]
 }
 
-// Range returns the indices of the images of batch b: begin, and one past the last.
+// Range returns the range of indices of the images of batch b: the first, and one past the last.
 func (im *Images) Range(b int) (begin, end int) { return im.from[b], im.from[b+1] }
 
-// Close gives the shards back. There are no images afterwards: At panics.
+// Close unmaps the shards. After Close, At panics.
 func (im *Images) Close() error {
 	var errs []error
 	for _, f := range im.files {

@@ -24,7 +24,7 @@ import (
 	"github.com/sdr-ml/sdr/transforms/arrowio"
 )
 
-// record makes a shard's record batch; a nil image is a null.
+// record returns a shard's record batch; a nil image becomes a null.
 func record(schema *arrow.Schema, images [][]uint8) arrow.Record {
 	b := array.NewRecordBuilder(memory.DefaultAllocator, schema)
 	for i, im := range images {
@@ -39,7 +39,7 @@ func record(schema *arrow.Schema, images [][]uint8) arrow.Record {
 	return b.NewRecord()
 }
 
-// write writes a shard of some batches and returns their references.
+// write writes a shard with the given batches and returns their references.
 func write(t require.TestingT, path string, size int, batches ...[][]uint8) (refs []shards.Ref) {
 	var records []arrow.Record
 	for i, images := range batches {
@@ -52,7 +52,7 @@ func write(t require.TestingT, path string, size int, batches ...[][]uint8) (ref
 
 var ctx = context.Background()
 
-// random makes n images of a size.
+// random returns n random images of the given size.
 func random(r *rand.Rand, n, size int) [][]uint8 {
 	images := make([][]uint8, n)
 	for i := range images {
@@ -64,8 +64,8 @@ func random(r *rand.Rand, n, size int) [][]uint8 {
 	return images
 }
 
-// TestImages compares with a plain slice: any number of files and batches, some
-// of them empty, some not asked for, references in any order.
+// TestImages compares Images with a plain slice, for any number of files and batches, some empty, some not referenced,
+// and references in any order.
 func TestImages(t *testing.T) {
 	dirs := []string{t.TempDir(), "memfs://" + t.Name()}
 	rapid.Check(t, func(t *rapid.T) {
@@ -126,7 +126,7 @@ func TestClosed(t *testing.T) {
 	require.Panics(t, func() { images.At(0) }, "rather than a fault in memory that is gone")
 }
 
-// TestOpenErrors checks that what does not fit its reference is named.
+// TestOpenErrors checks that errors name the shard and the problem.
 func TestOpenErrors(t *testing.T) {
 	dir := t.TempDir()
 	file := func(name string) string { return filepath.Join(dir, name) }
@@ -168,15 +168,15 @@ func TestOpenErrors(t *testing.T) {
 	}{
 		{change(func(r *shards.Ref) { r.Path = file("none.arrow") }), []string{file("none.arrow"), "no such file"}},
 		{change(func(r *shards.Ref) { r.Path = file("text.arrow") }), []string{file("text.arrow"), "Arrow IPC file"}},
-		{change(func(r *shards.Ref) { r.Path = file("other.arrow") }), []string{file("other.arrow"), "no column image: fixed_size_binary; not a shard"}},
+		{change(func(r *shards.Ref) { r.Path = file("other.arrow") }), []string{file("other.arrow"), "not a shard: no column image of type fixed_size_binary"}},
 		{change(func(r *shards.Ref) { r.Path = file("nonsense.arrow") }), []string{file("nonsense.arrow"), `size "two"`}},
 		{change(func(r *shards.Ref) { r.Path = file("zero.arrow") }), []string{`size "0"`}},
-		{change(func(r *shards.Ref) { r.Path = file("wrong.arrow") }), []string{"images of 12 bytes, 3 px have 27"}},
+		{change(func(r *shards.Ref) { r.Path = file("wrong.arrow") }), []string{"images of 12 bytes; want 3 px x 3 px x 3 = 27 bytes"}},
 		{change(func(r *shards.Ref) { r.Path = file("null.arrow") }), []string{"2 images are null"}},
-		{change(func(r *shards.Ref) { r.Rows = 4 }), []string{file("good.arrow") + ", batch 0: 3 images, its reference says 4"}},
-		{change(func(r *shards.Ref) { r.Batch = 1 }), []string{"batch 1: ", "no record 1"}},
+		{change(func(r *shards.Ref) { r.Rows = 4 }), []string{file("good.arrow") + ", batch 0: 3 images, but its reference says 4"}},
+		{change(func(r *shards.Ref) { r.Batch = 1 }), []string{"batch 1: ", "no record batch 1"}},
 		{change(func(r *shards.Ref) { r.Batch = -1 }), []string{"batch -1: "}},
-		{append(larger, good...), []string{file("larger.arrow"), "images of 3 px among images of 2 px"}},
+		{append(larger, good...), []string{file("larger.arrow"), "images of 3 px mixed with images of 2 px"}},
 	} {
 		images, err := shards.Open(ctx, c.refs)
 		require.Nil(t, images)
@@ -186,7 +186,7 @@ func TestOpenErrors(t *testing.T) {
 	}
 }
 
-// TestInPlace checks that the pixels of local shards take no memory.
+// TestInPlace checks that the pixels of local shards take no heap memory.
 func TestInPlace(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("reads shards whole")
@@ -208,7 +208,7 @@ func TestInPlace(t *testing.T) {
 	require.NoError(t, images.Close())
 }
 
-// TestCompressed has pixels that cannot be used in place.
+// TestCompressed checks that compressed shards are refused, since their pixels cannot be used in place.
 func TestCompressed(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.arrow")
 	f, err := os.Create(path)
@@ -223,9 +223,8 @@ func TestCompressed(t *testing.T) {
 	require.ErrorContains(t, err, path+", batch 0: compressed")
 }
 
-// TestDamagedShards cuts a shard off and changes bytes between its schema and its
-// footer, whose lengths Arrow's reader believes: that may go unnoticed, but
-// neither panics nor gives images of a wrong size.
+// TestDamagedShards truncates a shard and changes bytes between its schema and its footer, whose lengths Arrow's reader
+// trusts. The damage may go unnoticed, but must not panic or give images of a wrong size.
 func TestDamagedShards(t *testing.T) {
 	dir := t.TempDir()
 	r := rand.New(rand.NewPCG(1, 1))

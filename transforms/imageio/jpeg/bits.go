@@ -10,16 +10,15 @@ import (
 type bits struct {
 	data []byte
 	at   int // index of the next byte
-	// acc holds the next bits, the first one highest, of which left count: those
-	// behind them are zero or what the next byte will bring.
+	// acc holds the next bits, first bit highest. left of them are valid; the bits after them are zero or already those of
+	// the next byte.
 	acc  uint64
 	left int
-	// lent counts the zero bits put in after the data ended.
+	// lent is the number of zero bits added after the end of the data.
 	lent int
 }
 
-// fill brings left to at least 56. Behind the end of the data come zeros; ended
-// tells whether they were used.
+// fill refills acc to at least 56 bits. After the end of the data it adds zeros; ended reports whether they were used.
 func (b *bits) fill() {
 	if b.at+8 <= len(b.data) {
 		next := binary.BigEndian.Uint64(b.data[b.at:])
@@ -47,7 +46,7 @@ func (b *bits) fill() {
 	}
 }
 
-// ended reports whether more bits were used than there are.
+// ended returns an error if more bits were used than there are.
 func (b *bits) ended() error {
 	if b.left >= b.lent {
 		return nil
@@ -69,8 +68,7 @@ func (b *bits) take(size int) uint32 {
 	return v
 }
 
-// symbol returns the next Huffman-coded symbol, and leaves at least 16 bits
-// behind it.
+// symbol returns the next Huffman-coded symbol, and leaves at least 16 bits after it.
 func (b *bits) symbol(h *huffman) (uint8, error) {
 	if b.left < 32 {
 		b.fill()
@@ -83,7 +81,7 @@ func (b *bits) symbol(h *huffman) (uint8, error) {
 	return b.longSymbol(h)
 }
 
-// longSymbol is symbol of a code longer than lookBits.
+// longSymbol is symbol for codes longer than lookBits.
 func (b *bits) longSymbol(h *huffman) (uint8, error) {
 	next := uint32(b.acc >> 48)
 	for length := lookBits + 1; length <= 16; length++ {

@@ -2,7 +2,7 @@ package jpeg
 
 import "errors"
 
-// image puts the components together.
+// image assembles the image from its components.
 func (d *decoder) image() (Image, error) {
 	if d.n == 0 {
 		return Image{}, errors.New("no frame header")
@@ -10,7 +10,7 @@ func (d *decoder) image() (Image, error) {
 	for i := range d.n {
 		c := &d.components[i]
 		if !c.quant.defined {
-			return Image{}, errors.New("no scan of a component")
+			return Image{}, errors.New("a component has no scan")
 		}
 		if d.progressive {
 			c.reconstructAll()
@@ -56,8 +56,7 @@ func (c *component) reconstructAll() {
 	}
 }
 
-// converter returns how a row of components becomes pixels, by the rules by
-// which libjpeg guesses the colour space.
+// converter returns the conversion of a row of components to pixels. It guesses the color space by libjpeg's rules.
 func (d *decoder) converter() func(out []uint8, rows *[4][]uint8) {
 	switch d.n {
 	case 1:
@@ -82,7 +81,7 @@ func interleave(out []uint8, rows *[4][]uint8) {
 	}
 }
 
-// invert is of CMYK, which Adobe stores inverted, and so does everybody.
+// invert converts CMYK, which Adobe, and thus everybody, stores inverted.
 func invert(out []uint8, rows *[4][]uint8) {
 	for i := range out {
 		out[i] = 255 - rows[i%4][i/4]
@@ -103,7 +102,7 @@ func convertPixels(out, luma, blue, red []uint8) {
 	}
 }
 
-// fromYCCK is of CMY that was inverted to RGB, and of inverted black.
+// fromYCCK converts YCCK, where YCC encodes the RGB inverse of CMY and black is stored inverted.
 func fromYCCK(out []uint8, rows *[4][]uint8) {
 	for x := range len(out) / 4 {
 		p := (*[4]uint8)(out[4*x:])
@@ -112,7 +111,7 @@ func fromYCCK(out []uint8, rows *[4][]uint8) {
 	}
 }
 
-// rgb converts a pixel by the formula of JFIF, in fixed point.
+// rgb converts a pixel by JFIF's formula, in fixed point.
 func rgb(luma, blue, red uint8) (r, g, b uint8) {
 	const half = 1 << 15
 	l, cb, cr := int32(luma), int32(blue)-128, int32(red)-128
@@ -120,7 +119,7 @@ func rgb(luma, blue, red uint8) (r, g, b uint8) {
 }
 
 func clip(v int32) uint8 {
-	if uint32(v) > 255 { // seldom
+	if uint32(v) > 255 { // rare
 		return uint8(^v >> 31)
 	}
 	return uint8(v)

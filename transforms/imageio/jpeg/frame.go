@@ -6,26 +6,24 @@ import (
 	"slices"
 )
 
-// component is one colour component of the frame.
+// component is one color component of the frame.
 type component struct {
 	id   uint8
 	h, v int // sampling factors
 	tq   uint8
-	// quant is the quantization table as the component's first scan found it.
+	// quant is the quantization table at the time of the component's first scan.
 	quant quantTable
-	// dctSize is the number of samples that a block becomes, across and down.
+	// dctSize is the width and height in samples that a block decodes to.
 	dctSize int
-	// width and height are those of the samples that matter, of all that are
-	// decoded.
+	// width and height are the size in samples, without the padding to whole MCUs.
 	width, height int
-	// blocksX and blocksY count the blocks that matter; rows of samples and
-	// coefficients hold more, up to whole MCUs.
+	// blocksX and blocksY are the numbers of blocks across and down, without the padding to whole MCUs.
 	blocksX, blocksY int
-	// pix are the samples; rows are stride apart.
+	// pix holds the samples, with padding; rows are stride apart.
 	pix    []uint8
 	stride int
-	// coeffs are the blocks of a progressive image, in the file's order and not
-	// yet multiplied; rows are stride/dctSize apart.
+	// coeffs holds the blocks of a progressive image, with padding, in zigzag order and not yet dequantized; rows are
+	// stride/dctSize apart.
 	coeffs [][64]int16
 }
 
@@ -38,7 +36,7 @@ func (d *decoder) frame(segment []byte) error {
 		return errors.New("frame header too short")
 	}
 	if bits := segment[0]; bits != 8 {
-		return fmt.Errorf("%d bits a sample: %w", bits, ErrUnsupported)
+		return fmt.Errorf("%d bits per sample: %w", bits, ErrUnsupported)
 	}
 	d.height = int(segment[1])<<8 | int(segment[2])
 	d.width = int(segment[3])<<8 | int(segment[4])
@@ -58,7 +56,7 @@ func (d *decoder) frame(segment []byte) error {
 		if c.h < 1 || c.h > 4 || c.v < 1 || c.v > 4 || c.tq > 3 || d.component(c.id) != nil {
 			return errors.New("damaged frame header")
 		}
-		if n == 1 { // its sampling is relative to itself
+		if n == 1 { // sampling factors are relative to the largest
 			c.h, c.v = 1, 1
 		}
 		d.maxH, d.maxV = max(d.maxH, c.h), max(d.maxV, c.v)
@@ -79,12 +77,11 @@ func (d *decoder) component(id uint8) *component {
 	return nil
 }
 
-// allocate makes the memory of the components, once, at the first scan.
+// allocate allocates the memory of the components, once, at the first scan.
 func (d *decoder) allocate() error {
 	for i := range d.n {
 		c := &d.components[i]
-		// Where chroma is subsampled a larger transform gives it at once the
-		// size that luma is reduced to.
+		// Subsampled chroma gets a larger transform, which outputs it directly at the reduced size of luma.
 		c.dctSize = d.dctSize
 		for c.dctSize < 8 && d.maxH*d.dctSize%(2*c.h*c.dctSize) == 0 && d.maxV*d.dctSize%(2*c.v*c.dctSize) == 0 {
 			c.dctSize *= 2

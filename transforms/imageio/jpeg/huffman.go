@@ -5,20 +5,20 @@ import (
 	"errors"
 )
 
-// lookBits is how many bits a table looks at once. More would take longer to
-// make than they save on small images.
+// lookBits is the number of bits in a table lookup. With more bits, building the tables would take longer than they
+// save on small images.
 const lookBits = 9
 
 // huffman is a Huffman table.
 type huffman struct {
-	// defined tells whether the image has it: another one may have left it here.
+	// defined reports whether this image defines the table: it may be left from an earlier one.
 	defined bool
-	// spec is the part of a segment that it was made of.
+	// spec is the part of the segment that defines the table.
 	spec []byte
-	// look tells what the next lookBits bits begin with.
+	// look maps the next lookBits bits to what they begin with.
 	look [1 << lookBits]entry
-	// limit is, for each length, the code after the last one of this length, as
-	// the upper bits of 16; offset + code is its index into symbols.
+	// limit is, for each length, the code after the last one of that length, left-aligned in 16 bits. offset + code is the
+	// code's index into symbols.
 	limit   [18]uint32
 	offset  [17]int32
 	symbols [256]uint8
@@ -53,10 +53,9 @@ func (d *decoder) huffmanTables(segment []byte) error {
 	return nil
 }
 
-// entry is what some bits begin with: in bits 0..4 the length of the code, 0 if
-// it is longer than they, in bits 5..9 that of the code with the value behind it,
-// in bits 10..17 the symbol, and in bits 18..31 the signed value, 0 if they do not
-// hold it whole.
+// entry is the result of a table lookup. Bits 0..4 are the length of the code, 0 if it is longer than lookBits; bits
+// 5..9 the length of the code and the value after it; bits 10..17 the symbol; and bits 18..31 the signed value, 0 if
+// lookBits do not contain all of it.
 type entry int32
 
 func (e entry) length() int   { return int(e & 31) }
@@ -65,8 +64,7 @@ func (e entry) symbol() uint8 { return uint8(e >> 10) }
 func (e entry) run() int      { return int(e >> 14 & 15) }
 func (e entry) value() int32  { return int32(e >> 18) }
 
-// build makes the table of 16 counts, of the codes of each length, and the
-// symbols in the order of their codes.
+// build builds the table from spec: 16 counts, the number of codes of each length, and the symbols in code order.
 func (h *huffman) build(spec []byte) error {
 	h.spec = nil
 	symbols := spec[16:]
@@ -80,7 +78,7 @@ func (h *huffman) build(spec []byte) error {
 		if code > 1<<length {
 			return errHuffman
 		}
-		if length <= lookBits { // the codes are in order, so the entries are
+		if length <= lookBits { // codes are in order, so entries are, too
 			for _, symbol := range symbols[index : index+count] {
 				look = enter(look, length, symbol)
 			}
@@ -94,7 +92,7 @@ func (h *huffman) build(spec []byte) error {
 	return nil
 }
 
-// enter writes the entries that begin with a code and returns those that follow.
+// enter fills the entries that begin with a code and returns the entries after them.
 func enter(look []entry, length int, symbol uint8) []entry {
 	rest, size := lookBits-length, int(symbol&15)
 	e := entry(symbol)<<10 | entry(length)
@@ -116,7 +114,7 @@ func enter(look []entry, length int, symbol uint8) []entry {
 	return look
 }
 
-// extend makes the signed value of the bits of a coefficient.
+// extend returns the signed value of a coefficient's bits (EXTEND of the JPEG standard).
 func extend(bits uint32, size int) int32 {
 	if size == 0 || bits>>(size-1) != 0 {
 		return int32(bits)

@@ -1,13 +1,13 @@
 package jpeg
 
-// The inverse transforms, in fixed point: of columns first, whose results keep
-// passBits fractional bits, then of rows. They equal libjpeg's bit for bit.
+// The inverse DCTs are in fixed point: first columns, whose results keep passBits fractional bits, then rows. They
+// equal libjpeg's bit for bit.
 const (
 	constBits = 13
 	passBits  = 2
 )
 
-// The constants of the transforms, scaled by 2^constBits.
+// The constants of the DCTs, scaled by 2^constBits.
 const (
 	fix0_211164243 = 1730
 	fix0_298631336 = 2446
@@ -33,11 +33,10 @@ const (
 	fix3_624509785 = 29692
 )
 
-// block is 8 x 8 coefficients, multiplied by their factors, in natural order.
+// block is 8 x 8 dequantized coefficients in natural order.
 type block [64]int32
 
-// reconstruct turns the coefficients of a block into samples. last is the
-// number, in the file's order, of the last one that is not zero.
+// reconstruct turns the coefficients of a block into samples. last is the zigzag index of the last nonzero one.
 func (c *component) reconstruct(b *block, last, x, y int) {
 	dst := c.pix[(y*c.stride+x)*c.dctSize:]
 	switch {
@@ -58,7 +57,7 @@ func (c *component) reconstruct(b *block, last, x, y int) {
 	}
 }
 
-// descale divides by 2^n, rounded.
+// descale divides by 2^n and rounds.
 func descale(v int32, n int) int32 { return (v + 1<<(n-1)) >> n }
 
 // sample shifts from -128..127 to 0..255 and clips.
@@ -77,8 +76,8 @@ func idct8Pixels(dst []uint8, stride int, b *block) {
 	}
 }
 
-// transform8 makes rows of the inverse transforms of columns, times the square
-// root of 8 and 2^(constBits-shift).
+// transform8 writes the inverse DCTs of the columns of in to the rows of out, scaled by 2^(constBits-shift) times the
+// square root of 8.
 func transform8(out, in *block, shift int) {
 	round := int32(1) << (shift - 1)
 	for i := range 8 {
@@ -113,7 +112,7 @@ func transform8(out, in *block, shift int) {
 func idct4Pixels(dst []uint8, stride int, b *block) {
 	var work [4][8]int32
 	for x := range 8 {
-		if x == 4 { // which the rows do not use
+		if x == 4 { // unused by the rows
 			continue
 		}
 		v := transform4(b[x], b[x+8], b[x+16], b[x+24],
@@ -131,8 +130,8 @@ func idct4Pixels(dst []uint8, stride int, b *block) {
 	}
 }
 
-// transform4 is the inverse transform to 4 values of 8, of which the fifth
-// plays no part, scaled by 2^(constBits+1) times the square root of 8.
+// transform4 is the inverse DCT of 8 values to 4, which does not use the fifth, scaled by 2^(constBits+1) times the
+// square root of 8.
 func transform4(x0, x1, x2, x3, x5, x6, x7 int32) [4]int32 {
 	t0, t2 := x0<<(constBits+1), x2*fix1_847759065-x6*fix0_765366865
 	e0, e1 := t0+t2, t0-t2
@@ -157,9 +156,8 @@ func idct2(dst []uint8, stride int, b *block) {
 	}
 }
 
-// transform2 is the inverse transform to 2 values of 8, of which only the first
-// and the odd ones play a part, scaled by 2^(constBits+2) times the square root
-// of 8.
+// transform2 is the inverse DCT of 8 values to 2, which uses only the first and those with odd indices, scaled by
+// 2^(constBits+2) times the square root of 8.
 func transform2(x0, x1, x3, x5, x7 int32) (v0, v1 int32) {
 	even := x0 << (constBits + 2)
 	odd := -x7*fix0_720959822 + x5*fix0_850430095 - x3*fix1_272758580 + x1*fix3_624509785

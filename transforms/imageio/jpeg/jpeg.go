@@ -1,17 +1,13 @@
-// Package jpeg decodes JPEG images to the very bytes that libjpeg-turbo, and so
-// Pillow and PyTorch's data loaders, make of them: the same accurate integer
-// transforms, "fancy" interpolation of chroma and colour conversion. It can
-// decode to a half, a quarter or an eighth of the size, as Pillow's Image.draft
-// does, which takes a fraction of the time of a large photo.
+// Package jpeg decodes JPEG images to exactly the same bytes as libjpeg-turbo, and thus as Pillow and PyTorch's data
+// loaders: it has the same accurate integer DCT, "fancy" chroma upsampling and color conversion. It can decode at 1/2,
+// 1/4 or 1/8 of the size, like Pillow's Image.draft, which takes a fraction of the time for a large photo.
 //
-// It reads what libjpeg reads: baseline, extended and progressive Huffman-coded
-// images of 8 bits, grey, YCbCr, RGB, CMYK and YCCK, any whole sampling factors,
-// restart intervals and several scans. Unlike libjpeg, which warns and guesses,
-// it refuses damaged data. It does not smooth progressive images of which scans
-// are missing.
+// It supports what libjpeg supports: baseline, extended and progressive Huffman-coded 8-bit images, gray, YCbCr, RGB,
+// CMYK and YCCK, with any integer sampling factors, restart intervals and multiple scans. Unlike libjpeg, which warns
+// and guesses, it rejects damaged data. It does not smooth progressive images with missing scans.
 //
-// The arithmetic follows the Independent JPEG Group's software (jidctint.c,
-// jidctred.c, jdsample.c, jdcolor.c), which says why each step is as it is.
+// The arithmetic follows the Independent JPEG Group's software (jidctint.c, jidctred.c, jdsample.c, jdcolor.c), which
+// explains each step.
 package jpeg
 
 import (
@@ -25,19 +21,18 @@ import (
 type Image struct {
 	// Width and Height are in pixels.
 	Width, Height int
-	// Channels is 1 for grey, 3 for red, green and blue, 4 for cyan, magenta,
-	// yellow and black (0 is no ink, 255 full ink).
+	// Channels is 1 for gray, 3 for red, green and blue, 4 for cyan, magenta, yellow and black (0 is no ink, 255 is full
+	// ink).
 	Channels int
 	// Pix is [Height, Width, Channels].
 	Pix []uint8
 }
 
-// ErrUnsupported is the error, wrapped, of JPEG features that are not read:
-// arithmetic coding, lossless and hierarchical images, other than 8 bits a
-// sample, 2 or more than 4 components and fractional sampling.
+// ErrUnsupported is wrapped by the errors for unsupported JPEG features: arithmetic coding, lossless and hierarchical
+// images, other than 8 bits per sample, 2 or more than 4 components, and fractional sampling.
 var ErrUnsupported = errors.New("not supported")
 
-// Size returns the width and height in pixels that the header gives.
+// Size returns the width and height in pixels from the header.
 func Size(data []byte) (width, height int, err error) {
 	d := decoder{header: header{data: data}}
 	if err := d.segments(true); err != nil {
@@ -46,8 +41,8 @@ func Size(data []byte) (width, height int, err error) {
 	return d.width, d.height, nil
 }
 
-// Decode decodes an image at 1/scale of its size, rounded up; scale is 1, 2, 4
-// or 8. Nothing of data is kept.
+// Decode decodes an image at 1/scale of its size, rounded up; scale is 1, 2, 4 or 8. The result does not reference
+// data.
 func Decode(data []byte, scale int) (Image, error) {
 	if scale != 1 && scale != 2 && scale != 4 && scale != 8 {
 		return Image{}, fmt.Errorf("scale is 1/%d; want 1/1, 1/2, 1/4 or 1/8", scale)
@@ -65,47 +60,46 @@ func Decode(data []byte, scale int) (Image, error) {
 	return d.image()
 }
 
-// decoders are kept for their memory, and for their Huffman tables: many files
-// have the same ones.
+// decoders reuses the memory of decoders and their Huffman tables: many files have the same tables.
 var decoders = sync.Pool{New: func() any { return new(decoder) }}
 
-// decoder is one image on its way.
+// decoder is the state of decoding one image.
 type decoder struct {
 	header
 	dc, ac [4]huffman
-	// planes are the memory of the components' samples.
+	// planes hold the samples of the components.
 	planes [4][]uint8
 }
 
-// header is what the segments tell.
+// header is what the decoder knows from the segments.
 type header struct {
 	data []byte
 	at   int // index of the next byte
-	// dctSize is the number of pixels that a luma block becomes, across and down.
+	// dctSize is the width and height in pixels that a luma block decodes to.
 	dctSize int
 
 	width, height int
 	progressive   bool
 	jfif          bool
-	adobe         int // colour transform + 1 of Adobe's marker; 0 if there is none
+	adobe         int // color transform of Adobe's marker, plus 1; 0 if there is none
 	restart       int // MCUs between restart markers; 0 if there are none
 	quant         [4]quantTable
-	// components are n.
+	// components holds n components.
 	components [4]component
 	n          int
 	// maxH and maxV are the largest sampling factors.
 	maxH, maxV int
-	// mcusX and mcusY count the MCUs across and down.
+	// mcusX and mcusY are the numbers of MCUs across and down.
 	mcusX, mcusY int
 }
 
-// quantTable has the factors of the coefficients in the file's order.
+// quantTable holds the factors of the coefficients in zigzag order.
 type quantTable struct {
 	defined bool
 	factors [64]int32
 }
 
-// The markers that mean something here.
+// The markers that the decoder knows.
 const (
 	sof0, sof1, sof2 = 0xc0, 0xc1, 0xc2
 	dht, dac         = 0xc4, 0xcc
@@ -131,7 +125,7 @@ func (d *decoder) segments(headerOnly bool) error {
 		case marker == eoi:
 			return nil
 		case rst0 <= marker && marker <= rst7:
-			continue // one too many after a scan
+			continue // an extra one after a scan
 		}
 		segment, err := d.segment()
 		if err != nil {
@@ -174,7 +168,7 @@ func (d *decoder) segments(headerOnly bool) error {
 	}
 }
 
-// marker finds the next marker; bytes that belong to none are passed over.
+// marker finds the next marker, skipping other bytes.
 func (d *decoder) marker() (int, error) {
 	for d.at+1 < len(d.data) {
 		if d.data[d.at] == 0xff && d.data[d.at+1] != 0 && d.data[d.at+1] != 0xff {
@@ -186,7 +180,7 @@ func (d *decoder) marker() (int, error) {
 	return 0, io.ErrUnexpectedEOF
 }
 
-// segment returns the content of the segment of a marker.
+// segment returns the content of a marker's segment.
 func (d *decoder) segment() ([]byte, error) {
 	if d.at+2 > len(d.data) {
 		return nil, io.ErrUnexpectedEOF
@@ -224,7 +218,7 @@ func (d *decoder) quantTables(segment []byte) error {
 	return nil
 }
 
-// zigzag is the place, row*8+column, of each coefficient in the file's order.
+// zigzag maps a coefficient's index in zigzag order to its position row*8+column.
 var zigzag = [64]uint8{
 	0, 1, 8, 16, 9, 2, 3, 10,
 	17, 24, 32, 25, 18, 11, 4, 5,

@@ -18,7 +18,7 @@ import (
 	"github.com/sdr-ml/sdr/transforms/imageio/jpeg"
 )
 
-// golden is what testdata/make_golden.py wrote of one image.
+// golden is what testdata/make_golden.py wrote for one image.
 type golden struct {
 	Name, Mode string
 	Data       []byte
@@ -47,7 +47,7 @@ func named(t testing.TB, name string) []byte {
 	return nil
 }
 
-// Every byte is Pillow's, whole and reduced as by Image.draft.
+// Every byte equals Pillow's, at full size and reduced like Image.draft.
 func TestDecodeEqualsPillow(t *testing.T) {
 	for _, g := range goldens(t) {
 		for _, want := range g.Scaled {
@@ -70,7 +70,7 @@ func TestDecodeEqualsPillow(t *testing.T) {
 	}
 }
 
-// What one image leaves in a decoder does not reach the next one.
+// State that one image leaves in a decoder does not affect the next one.
 func TestDecodersAreClean(t *testing.T) {
 	all := goldens(t)
 	bare := named(t, "grey") // without Huffman tables
@@ -122,13 +122,13 @@ func TestDecodeErrors(t *testing.T) {
 		"text":               {[]byte("some text"), "no start of image"},
 		"start only":         {[]byte{0xff, 0xd8}, "unexpected EOF"},
 		"no frame":           {[]byte{0xff, 0xd8, 0xff, 0xd9}, "no frame header"},
-		"12 bits":            {change(0xc0, 0, 12), "12 bits a sample: not supported"},
+		"12 bits":            {change(0xc0, 0, 12), "12 bits per sample: not supported"},
 		"no height":          {change(0xc0, 1, 0, 0), "frame of 48 x 0 pixels"},
 		"5 components":       {change(0xc0, 5, 5), "frame header has a wrong length"},
 		"sampling of 0":      {change(0xc0, 7, 0x20), "damaged frame header"},
 		"sampling of 5":      {change(0xc0, 7, 0x25), "damaged frame header"},
 		"fractional":         {change(0xc0, 7, 0x32, 0, 2, 0x21), "fractional sampling: not supported"},
-		"11 blocks":          {change(0xc0, 7, 0x42, 0, 2, 0x21), "more than 10 blocks an MCU"},
+		"11 blocks":          {change(0xc0, 7, 0x42, 0, 2, 0x21), "more than 10 blocks per MCU"},
 		"one id twice":       {change(0xc0, 9, 1), "damaged frame header"},
 		"quantization table": {change(0xc0, 8, 3), "quantization table 3 is missing"},
 		"arithmetic coding":  {change(0xc0, -3, 0xc9), "coding process 0xc9: not supported"},
@@ -154,7 +154,7 @@ func TestDecodeErrors(t *testing.T) {
 	}
 }
 
-// Every image cut off anywhere is an error, as in Pillow.
+// Every image truncated anywhere is an error, as in Pillow.
 func TestTruncated(t *testing.T) {
 	for _, g := range goldens(t) {
 		for cut := range len(g.Data) - 1 {
@@ -169,8 +169,7 @@ func TestTruncated(t *testing.T) {
 	}
 }
 
-// Bytes that belong to nothing between segments and behind the image, and fill
-// bytes before markers, do no harm.
+// Stray bytes between segments and after the image, and fill bytes before markers, do no harm.
 func TestStrayBytes(t *testing.T) {
 	data := named(t, "4:2:0 restart")
 	want, err := jpeg.Decode(data, 1)
@@ -207,9 +206,8 @@ func decode(t *testing.T, data []byte) bool {
 	return err == nil
 }
 
-// Of images with changed bytes nearly all are refused that the standard library
-// refuses as damaged. (It also refuses some sound ones that libjpeg reads as we
-// do, such as restart markers in scans of one component of several.)
+// Of images with changed bytes, nearly all that the standard library rejects as damaged are rejected. (It also rejects
+// some valid ones that libjpeg reads as we do, such as restart markers in scans of one component of several.)
 func TestDamaged(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 1))
 	refused, read := 0, 0

@@ -2,7 +2,7 @@ package jpeg
 
 import "errors"
 
-// progress adds to a block of a progressive image what the scan brings.
+// progress updates a block of a progressive image from the scan.
 func (s *scan) progress(c *scanComponent, b *[64]int16) error {
 	switch {
 	case s.first == 0 && s.high == 0:
@@ -20,7 +20,7 @@ func (s *scan) progress(c *scanComponent, b *[64]int16) error {
 	return s.acRefine(c.ac, b)
 }
 
-// acFirst brings the first bits of some coefficients.
+// acFirst reads the first bits of the scan's AC coefficients.
 func (s *scan) acFirst(h *huffman, b *[64]int16) error {
 	if s.endRun > 0 {
 		s.endRun--
@@ -48,8 +48,7 @@ func (s *scan) acFirst(h *huffman, b *[64]int16) error {
 	return nil
 }
 
-// acRefine brings one more bit of some coefficients: to those that are not zero
-// a correction, to others perhaps their first bit.
+// acRefine reads one more bit of the scan's AC coefficients: a correction for nonzero ones; others may become nonzero.
 func (s *scan) acRefine(h *huffman, b *[64]int16) error {
 	k := s.first
 	for ; k <= s.last && s.endRun == 0; k++ {
@@ -69,7 +68,7 @@ func (s *scan) acRefine(h *huffman, b *[64]int16) error {
 				value = 1 << s.low
 			}
 		default:
-			return errors.New("damaged correction of a coefficient")
+			return errors.New("damaged refinement of a coefficient")
 		}
 		if s.endRun > 0 {
 			break
@@ -88,8 +87,8 @@ func (s *scan) acRefine(h *huffman, b *[64]int16) error {
 	return nil
 }
 
-// correct reads the corrections of coefficients from k on that are not zero, up
-// to the zero after a number of zeros, whose place it returns.
+// correct reads the corrections of nonzero coefficients from k on. It skips the given number of zeros and returns the
+// index of the next zero.
 func (s *scan) correct(b *[64]int16, k, zeros int) int {
 	band := b[k : s.last+1]
 	for i, v := range band {

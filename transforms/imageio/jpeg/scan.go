@@ -5,30 +5,29 @@ import (
 	"fmt"
 )
 
-// scan is a run of entropy-coded data.
+// scan is one scan: entropy-coded data of some components.
 type scan struct {
 	bits
 	d *decoder
-	// components are the n of the scan.
+	// components holds the n components of the scan.
 	components [4]scanComponent
 	n          int
-	// first and last are the coefficients it brings, in the file's order.
+	// first and last are the range of its coefficients, in zigzag order.
 	first, last int
-	// high and low are the bit positions before and after it, of a progressive
-	// image.
+	// high and low are the bit positions before and after the scan, in a progressive image.
 	high, low int
-	// endRun counts the blocks that bring nothing any more.
+	// endRun is the number of following blocks without further coefficients (EOBRUN).
 	endRun int
 }
 
 type scanComponent struct {
 	*component
 	dc, ac *huffman
-	// dcValue is the last block's.
+	// dcValue is the DC coefficient of the previous block.
 	dcValue int32
 }
 
-// scan reads a scan header and what follows it.
+// scan reads a scan header and the scan's data.
 func (d *decoder) scan(segment []byte) error {
 	s, err := d.scanHeader(segment)
 	if err != nil {
@@ -70,7 +69,7 @@ func (d *decoder) scanHeader(segment []byte) (*scan, error) {
 				return nil, damaged
 			}
 		}
-		if !c.quant.defined { // a later table of this number is for others
+		if !c.quant.defined { // a later table with this number is for other components
 			if c.quant = d.quant[c.tq]; !c.quant.defined {
 				return nil, fmt.Errorf("quantization table %d is missing", c.tq)
 			}
@@ -80,7 +79,7 @@ func (d *decoder) scanHeader(segment []byte) (*scan, error) {
 		blocks += c.h * c.v
 	}
 	if s.n > 1 && blocks > 10 {
-		return nil, errors.New("more than 10 blocks an MCU")
+		return nil, errors.New("more than 10 blocks per MCU")
 	}
 	if d.progressive {
 		spec := segment[len(segment)-3:]
@@ -121,8 +120,7 @@ func (s *scan) interleaved() error {
 	return nil
 }
 
-// single reads a scan of one component, whose MCU is one block and which has
-// no blocks beyond the edges.
+// single reads a scan of one component, where an MCU is one block and there is no padding.
 func (s *scan) single() error {
 	c := &s.components[0]
 	for i := range c.blocksX * c.blocksY {
@@ -136,7 +134,7 @@ func (s *scan) single() error {
 	return nil
 }
 
-// restartBefore passes the restart marker that comes before an MCU, if one does.
+// restartBefore reads the restart marker before an MCU, if there is one.
 func (s *scan) restartBefore(mcu int) error {
 	if s.d.restart == 0 || mcu == 0 || mcu%s.d.restart != 0 {
 		return nil
@@ -158,8 +156,7 @@ func (s *scan) restartBefore(mcu int) error {
 	return nil
 }
 
-// block reads one block: of a sequential image to the end, of a progressive one
-// what this scan brings.
+// block reads one block: all of it in a sequential image, the scan's part of it in a progressive one.
 func (s *scan) block(c *scanComponent, x, y int) error {
 	var (
 		b    block
@@ -172,7 +169,7 @@ func (s *scan) block(c *scanComponent, x, y int) error {
 		last, err = s.sequential(c, &b)
 	}
 	if ended := s.ended(); ended != nil {
-		return ended // rather than what the zeros behind the end seem to be
+		return ended // takes precedence over errors in the zeros after the end
 	}
 	if err == nil && !s.d.progressive {
 		c.reconstruct(&b, last, x, y)
@@ -180,8 +177,7 @@ func (s *scan) block(c *scanComponent, x, y int) error {
 	return err
 }
 
-// sequential reads all coefficients of a block and returns the number, in the
-// file's order, of the last one that is not zero.
+// sequential reads all coefficients of a block and returns the zigzag index of the last nonzero one.
 func (s *scan) sequential(c *scanComponent, b *block) (last int, err error) {
 	if err := s.dcFirst(c); err != nil {
 		return 0, err
@@ -232,14 +228,14 @@ func (s *scan) sequential(c *scanComponent, b *block) (last int, err error) {
 
 var errTooMany = errors.New("a block has more than 64 coefficients")
 
-// dcFirst reads the difference to the last block's mean.
+// dcFirst reads the difference from the previous block's DC coefficient.
 func (s *scan) dcFirst(c *scanComponent) error {
 	size, err := s.symbol(c.dc)
 	if err != nil {
 		return err
 	}
 	if size > 15 {
-		return errors.New("damaged mean of a block")
+		return errors.New("damaged DC coefficient of a block")
 	}
 	c.dcValue += extend(s.take(int(size)), int(size))
 	return nil

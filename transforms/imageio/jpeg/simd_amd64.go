@@ -4,7 +4,7 @@ import "github.com/sdr-ml/sdr/tensorops/kernels"
 
 //go:generate go run ./gen -out avx2_amd64.s -stubs avx2_amd64.go -pkg jpeg
 
-// simd tells whether to use the loops of avx2_amd64.s.
+// simd reports whether to use the loops in avx2_amd64.s.
 var simd = kernels.ISA() != "portable"
 
 // idct8 writes 8 x 8 samples.
@@ -29,7 +29,7 @@ func idct4(dst []uint8, stride int, b *block) {
 func convertYCC(out, luma, blue, red []uint8) {
 	done := 0
 	if simd && len(luma) >= 16 {
-		done = (len(luma) - 2) &^ 7 // its last store reaches into two pixels more
+		done = (len(luma) - 2) &^ 7 // its last store extends over two more pixels
 		avx2FromYCC(out, luma, blue, red, done)
 	}
 	convertPixels(out[3*done:], luma[done:], blue[done:], red[done:])

@@ -10,8 +10,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// guarded returns n bytes beside a page that faults when touched: behind them, or
-// before them if front is set.
+// guarded returns n bytes next to a page that faults when accessed: after them, or before them if front is set.
 func guarded(t *testing.T, n int, front bool) []uint8 {
 	page := unix.Getpagesize()
 	size := (n + page - 1) / page * page
@@ -33,8 +32,7 @@ func copied(t *testing.T, b []uint8, front bool) []uint8 {
 	return g
 }
 
-// The loops in assembly give what those in Go give, and touch nothing outside
-// their slices.
+// The assembly loops compute the same as the Go loops and access nothing outside their slices.
 func TestRowsInAssembly(t *testing.T) {
 	if !simd {
 		t.Skip("not chosen")

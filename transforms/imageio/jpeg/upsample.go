@@ -1,11 +1,11 @@
 package jpeg
 
-// upsampler gives the rows of a component at the width and height of the image.
+// upsampler returns the rows of a component at the width and height of the image.
 type upsampler struct {
 	*component
-	// across and down are how many pixels share a sample.
+	// across and down are the numbers of pixels per sample.
 	across, down int
-	// fancy tells to interpolate where it is 2 pixels, else samples are repeated.
+	// fancy interpolates when there are 2 pixels per sample; otherwise samples are repeated.
 	fancy bool
 	out   []uint8
 }
@@ -40,13 +40,12 @@ func (u *upsampler) row(y int) []uint8 {
 	return u.out
 }
 
-// samples returns row y of the samples, or the nearest one there is.
+// samples returns row y of the samples, or the nearest existing one.
 func (u *upsampler) samples(y int) []uint8 {
 	return u.pix[min(max(y, 0), u.height-1)*u.stride:][:u.width]
 }
 
-// between writes the samples of a row that lies between two, 3/4 of the nearer
-// and 1/4 of the farther.
+// between writes a row of samples between two others: 3/4 of the nearer plus 1/4 of the farther.
 func between(out, near, far []uint8, bias int) {
 	far = far[:len(near)]
 	for x, v := range near {
@@ -54,9 +53,9 @@ func between(out, near, far []uint8, bias int) {
 	}
 }
 
-// expandRange writes two pixels for each of some samples: 3/4 of it and 1/4 of the
-// neighbour, where a sample is 3/4 of that in the nearer row and 1/4 of that in
-// the farther. left and right, out of 16, are added before rounding down.
+// expandRange writes two pixels per sample, for the samples [begin, end): 3/4 of the sample plus 1/4 of its left or
+// right neighbor, where a sample is 3/4 of the one in the nearer row plus 1/4 of the one in the farther row. left and
+// right, in 16ths, are added before rounding down.
 func expandRange(out, near, far []uint8, left, right, begin, end int) {
 	last := len(near) - 1
 	sum := func(x int) int { return 3*int(near[x]) + int(far[x]) }

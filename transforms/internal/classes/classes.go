@@ -1,4 +1,4 @@
-// Package classes numbers the classes of labelled rows, for what counts them from 0.
+// Package classes maps the labels of rows to class indices from 0.
 package classes
 
 import (
@@ -12,15 +12,14 @@ import (
 	"github.com/sdr-ml/sdr/transforms/record"
 )
 
-// Set is the different labels of some rows, ascending: numbers from 0, or names.
+// Set is the distinct labels of some rows, ascending: numbers from 0, or names.
 type Set struct {
-	numbers []int64 // one of the two
-	names   []string
+	numbers []int64  // either these
+	names   []string // or these
 }
 
-// Of returns the classes of a column of labels and the number of the class of each
-// row. Labels are int64, at least 0, or strings that are not empty; what else there
-// is, is an error, also a null.
+// Of returns the classes of a column of labels and the class index of each row. Labels are int64, at least 0, or
+// non-empty strings; anything else is an error, including a null.
 func Of(b *record.Batch, column string) (*Set, []int64, error) {
 	at := b.Schema().FieldIndices(column)
 	if len(at) != 1 {
@@ -51,7 +50,7 @@ func Of(b *record.Batch, column string) (*Set, []int64, error) {
 	return nil, nil, fmt.Errorf("column %q holds %v; want labels as int64 or utf8", column, c.DataType())
 }
 
-// count returns the different values and which of them each one is.
+// count returns the distinct values and, for each value, its index among them.
 func count[T cmp.Ordered](values []T) (distinct []T, numbers []int64) {
 	distinct = slices.Compact(slices.Sorted(slices.Values(values)))
 	numbers = make([]int64, len(values))
@@ -65,7 +64,7 @@ func count[T cmp.Ordered](values []T) (distinct []T, numbers []int64) {
 // Len is the number of classes.
 func (s *Set) Len() int { return len(s.numbers) + len(s.names) }
 
-// Column is the labels of classes by their numbers.
+// Column returns the labels of the classes with the given indices.
 func (s *Set) Column(numbers []int64) arrow.Array {
 	if s.names != nil {
 		b := array.NewStringBuilder(record.Mem)

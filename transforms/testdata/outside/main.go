@@ -1,5 +1,4 @@
-// Command outside is a program of somebody else's: it uses every transform of sdr in
-// Beam pipelines of its own.
+// Command outside stands for a third-party program: it uses every transform of sdr in its own Beam pipelines.
 package main
 
 import (
@@ -29,14 +28,14 @@ var (
 	out    = flag.String("out", "", "folder to write to")
 )
 
-// Answer is a row of what this program makes of the predictions.
+// Answer is one output row of this program, made from a prediction.
 type Answer struct {
 	Source string `arrow:"source"`
 	Class  string `arrow:"class"`
 	Right  bool   `arrow:"right"`
 }
 
-// Guess is a row of predictions.
+// Guess is one row of predictions.
 type Guess struct {
 	Source    string `arrow:"source"`
 	Class     string `arrow:"class"`
@@ -66,7 +65,7 @@ func main() {
 	}
 }
 
-// describe computes features and what there is to learn from them.
+// describe computes features, clusters and a classifier.
 func describe(s beam.Scope) {
 	images, dead := imageio.Read(s, *photos)
 	features, failed := inference.Embed(s, images, inference.Config{Model: *model})
@@ -79,7 +78,7 @@ func describe(s beam.Scope) {
 	arrowio.WriteIPC(s, filepath.Join(*out, "dead.arrow"), record.FromStructs[imageio.Dead](s, letters))
 }
 
-// use applies it to the same features.
+// use applies the results of describe to the same features.
 func use(s beam.Scope) {
 	read := func(name string) beam.PCollection {
 		return arrowio.ReadParquet(s, filepath.Join(*out, name+".parquet"))

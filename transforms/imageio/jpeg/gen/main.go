@@ -1,5 +1,5 @@
-// Command gen writes the inner loops of package jpeg in assembly for AVX2, with their Go declarations. They compute
-// what the Go functions named with them do, to the bit.
+// Command gen generates the inner loops of package jpeg in AVX2 assembly, with their Go declarations. They are bitwise
+// equivalent to the Go functions they replace.
 package main
 
 import (
@@ -19,13 +19,13 @@ func main() {
 	Generate()
 }
 
-// What is in memory already.
+// The constants that were already written.
 var (
 	constants = map[int]Mem{}
 	patterns  = map[string]Mem{}
 )
 
-// words is a vector of equal 32-bit numbers in memory.
+// words returns a vector of equal 32-bit numbers in memory.
 func words(v int) Mem {
 	if _, ok := constants[v]; !ok {
 		constants[v] = GLOBL(fmt.Sprintf("words%08x", uint32(v)), RODATA|NOPTR)
@@ -36,7 +36,7 @@ func words(v int) Mem {
 	return constants[v]
 }
 
-// pattern is a VPSHUFB pattern, the same for both halves of a vector.
+// pattern returns a VPSHUFB pattern in memory, the same for both halves of a vector.
 func pattern(name string, at [16]int) Mem {
 	if _, ok := patterns[name]; !ok {
 		patterns[name] = GLOBL(name, RODATA|NOPTR)
@@ -55,7 +55,7 @@ func plus(a, b vector) vector           { v := YMM(); VPADDD(a, b, v); return v 
 func minus(a, b vector) vector          { v := YMM(); VPSUBD(b, a, v); return v }
 func times(a vector, factor int) vector { v := YMM(); VPMULLD(words(factor), a, v); return v }
 
-// idct8 transforms the columns and then the rows of a block.
+// idct8 generates the transform of the columns and then the rows of a block.
 func idct8() {
 	dst, stride, x := block("avx2IDCT8")
 	x = transpose(transform8(x, 13-2))
@@ -79,11 +79,11 @@ func idct8() {
 	RET()
 }
 
-// idct4 is idct8 to a half of the size.
+// idct4 is idct8 at half the size.
 func idct4() {
 	dst, stride, x := block("avx2IDCT4")
 	t := transpose4(transform4(x, 13-2+1))
-	for i, v := range t { // columns 4 to 7 lie above 0 to 3
+	for i, v := range t { // columns 4 to 7 are in the upper half, 0 to 3 in the lower
 		x[i], x[i+4] = v, upper(v)
 	}
 	v := transform4(x, 13+2+3+1)
@@ -108,7 +108,7 @@ func block(name string) (dst, stride Register, x [8]vector) {
 	return dst, stride, x
 }
 
-// samples shifts four columns to 0..255, clips them to bytes and makes them the rows of four bytes of each half.
+// samples shifts four columns to 0..255, clips them to bytes and transposes them to rows of four bytes in each half.
 func samples(a, b, c, d vector) vector {
 	offset := load(words(128<<16 | 128))
 	for _, pair := range [][2]vector{{a, b}, {c, d}} {
@@ -120,14 +120,14 @@ func samples(a, b, c, d vector) vector {
 	return a
 }
 
-// upper returns the upper half as a lower one.
+// upper returns the upper half of v in the lower half.
 func upper(v vector) vector {
 	u := YMM()
 	VEXTRACTI128(U8(1), v, u.AsX())
 	return u
 }
 
-// transform8 is the Go function without its transposition.
+// transform8 is the Go function of that name without the transpose.
 func transform8(x [8]vector, shift int) [8]vector {
 	z := times(plus(x[2], x[6]), 4433)
 	t2, t3 := minus(z, times(x[6], 15137)), plus(z, times(x[2], 6270))
@@ -156,7 +156,7 @@ func transform8(x [8]vector, shift int) [8]vector {
 	return out
 }
 
-// transform4 is the Go function, descaled.
+// transform4 is the Go function of that name followed by descale.
 func transform4(x [8]vector, shift int) [4]vector {
 	sum := func(terms ...vector) vector {
 		for _, t := range terms[1:] {
@@ -177,7 +177,7 @@ func transform4(x [8]vector, shift int) [4]vector {
 	return out
 }
 
-// transpose makes rows of columns.
+// transpose turns columns into rows.
 func transpose(x [8]vector) (out [8]vector) {
 	top, bottom := transpose4([4]vector(x[:4])), transpose4([4]vector(x[4:]))
 	for i := range 4 {
@@ -188,7 +188,7 @@ func transpose(x [8]vector) (out [8]vector) {
 	return out
 }
 
-// transpose4 makes rows of columns in each half.
+// transpose4 turns columns into rows in each half.
 func transpose4(x [4]vector) [4]vector {
 	swap := func(i, k int, low, high func(ops ...Op)) {
 		v := YMM()
@@ -204,7 +204,7 @@ func transpose4(x [4]vector) [4]vector {
 	return x
 }
 
-// fromYCC writes n pixels, a multiple of 8, and 4 bytes behind them.
+// fromYCC writes n pixels, a multiple of 8, and 4 bytes after them.
 func fromYCC() {
 	TEXT("avx2FromYCC", NOSPLIT, "func(out, luma, blue, red []uint8, n int)")
 	Pragma("noescape")
@@ -248,7 +248,7 @@ func fromYCC() {
 	RET()
 }
 
-// expand writes the pixels of n samples, a multiple of 16, from the second one on. There must be one more.
+// expand writes the pixels of n samples, a multiple of 16, starting at the second. One more sample must follow.
 func expand() {
 	TEXT("avx2Expand", NOSPLIT, "func(out, near, far []uint8, left, right uint16, n int)")
 	Pragma("noescape")
@@ -264,7 +264,7 @@ func expand() {
 	left, right := bias("left"), bias("right")
 	XORQ(i, i)
 	Label("samples")
-	// sum is 3 near + far of the samples from i + at on.
+	// sum is 3*near + far for the samples from i + at on.
 	sum := func(at int) vector {
 		n, f := YMM(), YMM()
 		VPMOVZXBW(Mem{Base: near, Index: i, Scale: 1, Disp: at}, n)

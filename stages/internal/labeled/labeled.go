@@ -1,7 +1,6 @@
-// Package labelled is the features of tasks' images under models, as route and
-// evaluate classify them: each split of a task is decoded once, and embedded once for
-// each model, for as long as there is room for it.
-package labelled
+// Package labeled computes the features of tasks' images under models, which route and evaluate classify. Each split
+// of a task is decoded once and embedded once per model, as long as the caches have room.
+package labeled
 
 import (
 	"context"
@@ -18,19 +17,18 @@ import (
 	"github.com/sdr-ml/sdr/transforms/tasks"
 )
 
-// Set is the features of one split of a task under one model.
+// Set holds the features of one split of a task under one model.
 type Set struct {
-	// Features are of shape (len(Labels), features of an image).
+	// Features has shape (len(Labels), features per image).
 	Features *tensor.Dense
-	// Labels number the classes.
+	// Labels are class numbers, indices into Classes.
 	Labels []int64
-	// Classes are their names.
+	// Classes are the names of the classes.
 	Classes []string
 }
 
-// Split embeds the labelled images of one split of a task, at a path, under a
-// model. classes are those of the training images, nil for these themselves;
-// see tasks.Load. The Set is shared and must not be changed.
+// Split embeds one split of a task, the labeled images at path, under a model. classes are the classes of the training
+// images, or nil if path is the training split; see tasks.Load. The Set is shared and must not be modified.
 func Split(ctx context.Context, model, path string, classes []string) (*Set, error) {
 	pathKey := files.Identity(ctx, path)
 	return sets.Get(fmt.Sprintf("%s %s %q", files.Identity(ctx, model), pathKey, classes), func() (*Set, int, error) {
@@ -55,23 +53,22 @@ func load(ctx context.Context, path string, size int, classes []string) (*tasks.
 		return nil, 0, err
 	}
 	if len(im.Bad) > 0 {
-		slog.Warn("images of a task cannot be read and are left out", "path", path, "bad", len(im.Bad), "good", im.Len(), "first", im.Bad[0])
+		slog.Warn("skipping unreadable images of a task", "path", path, "bad", len(im.Bad), "good", im.Len(), "first", im.Bad[0])
 	}
 	return im, len(im.Pixels), nil
 }
 
-// What is kept of all tasks and models.
+// The caches for all tasks and models.
 var (
 	sets   = compute.NewCache[*Set](128 << 20)
 	images = compute.NewCache[*tasks.Images](256 << 20)
 )
 
-// Batch is the set as rows with the columns label (int64) and feature, and those of
-// another batch of one row, which says what all of them are of. It shares the
-// features' memory.
+// Batch returns the set as one row per image: the columns label (int64) and feature, and the columns of the single-row
+// batch of, repeated. It shares the features' memory.
 func (s *Set) Batch(of *record.Batch) (*record.Batch, error) {
 	b := of
-	for b.NumRows() < int64(len(s.Labels)) { // twice as many each time
+	for b.NumRows() < int64(len(s.Labels)) { // doubles each time
 		var err error
 		if b, err = record.Concat([]*record.Batch{b, b}); err != nil {
 			return nil, err

@@ -1,4 +1,4 @@
-package labelled_test
+package labeled_test
 
 import (
 	"bytes"
@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"gorgonia.org/tensor"
 
-	"github.com/sdr-ml/sdr/stages/internal/labelled"
+	"github.com/sdr-ml/sdr/stages/internal/labeled"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 	"github.com/sdr-ml/sdr/tensorops/nn"
 	"github.com/sdr-ml/sdr/transforms/files"
@@ -38,7 +38,7 @@ func saveModel(t *testing.T, path string, seed uint64) {
 	}))
 }
 
-// reference embeds images without the cache.
+// reference embeds images without the caches.
 func reference(t *testing.T, model string, im *tasks.Images) []float32 {
 	m, err := inference.Load(t.Context(), model)
 	require.NoError(t, err)
@@ -47,7 +47,7 @@ func reference(t *testing.T, model string, im *tasks.Images) []float32 {
 	return inference.NewEmbedder(m, pool).Embed(im.Len(), im.At).Data().([]float32)
 }
 
-// TestSplit embeds a task's two splits under two models, from many goroutines.
+// TestSplit embeds both splits of a task under two models, from many goroutines.
 func TestSplit(t *testing.T) {
 	dir := t.TempDir()
 	models := []string{filepath.Join(dir, "a b.safetensors"), filepath.Join(dir, "c.safetensors")}
@@ -59,7 +59,7 @@ func TestSplit(t *testing.T) {
 	test, err := tasks.Load(t.Context(), fixtures+"/folder/test", 8, train.Classes)
 	require.NoError(t, err)
 	var group sync.WaitGroup
-	sets := make([]*labelled.Set, 16)
+	sets := make([]*labeled.Set, 16)
 	errs := make([]error, len(sets))
 	for i := range sets {
 		group.Go(func() {
@@ -67,7 +67,7 @@ func TestSplit(t *testing.T) {
 			if i&2 != 0 {
 				path, classes = fixtures+"/folder/test", train.Classes
 			}
-			sets[i], errs[i] = labelled.Split(t.Context(), models[i&1], path, classes)
+			sets[i], errs[i] = labeled.Split(t.Context(), models[i&1], path, classes)
 		})
 	}
 	group.Wait()
@@ -86,14 +86,14 @@ func TestSplit(t *testing.T) {
 	require.NotEqual(t, sets[0].Features.Data(), sets[1].Features.Data())
 }
 
-// TestChangedModel trains a model anew under the same name.
+// TestChangedModel replaces a model under the same name.
 func TestChangedModel(t *testing.T) {
 	model := filepath.Join(t.TempDir(), "m.safetensors")
 	saveModel(t, model, 1)
-	first, err := labelled.Split(t.Context(), model, fixtures+"/tiny.parquet", nil)
+	first, err := labeled.Split(t.Context(), model, fixtures+"/tiny.parquet", nil)
 	require.NoError(t, err)
 	saveModel(t, model, 2)
-	second, err := labelled.Split(t.Context(), model, fixtures+"/tiny.parquet", nil)
+	second, err := labeled.Split(t.Context(), model, fixtures+"/tiny.parquet", nil)
 	require.NoError(t, err)
 	require.NotEqual(t, first.Features.Data(), second.Features.Data())
 }
@@ -101,20 +101,20 @@ func TestChangedModel(t *testing.T) {
 func TestSplitErrors(t *testing.T) {
 	dir := t.TempDir()
 	model := filepath.Join(dir, "m.safetensors")
-	_, err := labelled.Split(t.Context(), model, fixtures+"/tiny.parquet", nil)
+	_, err := labeled.Split(t.Context(), model, fixtures+"/tiny.parquet", nil)
 	require.ErrorContains(t, err, model)
 	saveModel(t, model, 1)
-	_, err = labelled.Split(t.Context(), model, fixtures+"/tiny.parquet", nil)
+	_, err = labeled.Split(t.Context(), model, fixtures+"/tiny.parquet", nil)
 	require.NoError(t, err, "the error is not kept")
-	_, err = labelled.Split(t.Context(), model, filepath.Join(dir, "none"), nil)
+	_, err = labeled.Split(t.Context(), model, filepath.Join(dir, "none"), nil)
 	require.ErrorContains(t, err, "does not exist")
-	_, err = labelled.Split(t.Context(), model, fixtures+"/folder/test", []string{"Banana", "Lime"})
+	_, err = labeled.Split(t.Context(), model, fixtures+"/folder/test", []string{"Banana", "Lime"})
 	require.ErrorContains(t, err, `class "Carrots"`)
-	_, err = labelled.Split(t.Context(), model, fixtures+"/folder/test", []string{"Banana Carrots", "Lime"})
+	_, err = labeled.Split(t.Context(), model, fixtures+"/folder/test", []string{"Banana Carrots", "Lime"})
 	require.ErrorContains(t, err, `class "Banana"`, "the key tells lists apart")
 }
 
-// TestBadImages are left out with a warning.
+// TestBadImages checks that unreadable images are skipped with a warning.
 func TestBadImages(t *testing.T) {
 	dir := t.TempDir()
 	for _, class := range []string{"a", "b"} {
@@ -130,7 +130,7 @@ func TestBadImages(t *testing.T) {
 	slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
 	defer slog.SetDefault(before)
 	for range 2 {
-		set, err := labelled.Split(t.Context(), model, dir, nil)
+		set, err := labeled.Split(t.Context(), model, dir, nil)
 		require.NoError(t, err)
 		require.Equal(t, []int64{0, 1}, set.Labels)
 	}
@@ -139,7 +139,7 @@ func TestBadImages(t *testing.T) {
 	require.Contains(t, log.String(), filepath.Join(dir, "a", "2.png"))
 }
 
-// TestBatch has a row for each image, with what it is of.
+// TestBatch checks that every row has the columns of the single-row batch.
 func TestBatch(t *testing.T) {
 	type of struct {
 		Task string `arrow:"task"`
@@ -150,7 +150,7 @@ func TestBatch(t *testing.T) {
 		Feature []float32 `arrow:"feature"`
 	}
 	for _, n := range []int{1, 2, 7} {
-		set := &labelled.Set{Features: tensor.New(tensor.WithShape(n, 2), tensor.WithBacking(tensor.Range(tensor.Float32, 0, 2*n)))}
+		set := &labeled.Set{Features: tensor.New(tensor.WithShape(n, 2), tensor.WithBacking(tensor.Range(tensor.Float32, 0, 2*n)))}
 		var want []row
 		for i := range n {
 			set.Labels = append(set.Labels, int64(n-i))
