@@ -9,30 +9,14 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/sdr-ml/sdr/tensorops/internal/hashed"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 	"github.com/sdr-ml/sdr/tensorops/safetensors"
 )
 
-// hashed is make_golden.py's function of the same name: numbers in [-1, 1) on which Go and Python agree.
-func hashed(key string, n int) []float64 {
-	h := uint32(2166136261)
-	for _, c := range []byte(key) {
-		h = (h ^ uint32(c)) * 16777619
-	}
-	s := make([]float64, n)
-	for i := range s {
-		x := uint32(i)*0x9E3779B1 + h
-		x = (x ^ x>>16) * 0x85EBCA6B
-		x = (x ^ x>>13) * 0xC2B2AE35
-		x ^= x >> 16
-		s[i] = float64(x>>8)/(1<<23) - 1
-	}
-	return s
-}
-
 func hashed32(key string, n int) []float32 {
 	s := make([]float32, n)
-	for i, v := range hashed(key, n) {
+	for i, v := range hashed.Values(key, n) {
 		s[i] = float32(v)
 	}
 	return s
@@ -41,7 +25,7 @@ func hashed32(key string, n int) []float32 {
 // initialise sets parameters as make_golden.py does.
 func initialise(l *Layout, params []float32) {
 	for _, p := range l.Params {
-		u := hashed(p.Name, p.Size)
+		u := hashed.Values(p.Name, p.Size)
 		offset, scale := 0.0, 1.0/8
 		switch p.Kind {
 		case ConvWeight:
@@ -101,7 +85,7 @@ func requireGrads(t testing.TB, f *safetensors.File, prefix string, n *Net, tole
 	for _, p := range n.Layout.Params {
 		want := goldenTensor(t, f, prefix+"."+p.Name)
 		grad := n.Grads[p.Offset : p.Offset+p.Size]
-		a, b := hashed(p.Name+".a", p.Size), hashed(p.Name+".b", p.Size)
+		a, b := hashed.Values(p.Name+".a", p.Size), hashed.Values(p.Name+".b", p.Size)
 		var squares, dotA, dotB float64
 		fileOrder(p, func(file, mem int) {
 			g := float64(grad[mem])

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"github.com/sdr-ml/sdr/tensorops/internal/hashed"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 )
 
@@ -26,7 +27,7 @@ func TestNorm(t *testing.T) {
 
 		size := views * rows * c
 		x, res, g1, g2 := make([]float32, size), hashed32("r", size), hashed32("g1", size), hashed32("g2", size)
-		for i, v := range hashed("x", size) {
+		for i, v := range hashed.Values("x", size) {
 			x[i] = float32(offset + v)
 		}
 		params, stats, grads := hashed32("p", 2*c), make([]float32, 2*c), make([]float32, 2*c)

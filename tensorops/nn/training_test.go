@@ -7,13 +7,14 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/sdr-ml/sdr/tensorops/internal/hashed"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 	"github.com/sdr-ml/sdr/tensorops/optim"
 )
 
 // trainingImages is training_images of make_golden.py.
 func trainingImages(step int) []float32 {
-	colours, noise := hashed(fmt.Sprintf("colours %d", step), 16*3), hashed(fmt.Sprintf("noise %d", step), 32*16*16*3)
+	colours, noise := hashed.Values(fmt.Sprintf("colours %d", step), 16*3), hashed.Values(fmt.Sprintf("noise %d", step), 32*16*16*3)
 	images := make([]float32, len(noise))
 	for i, v := range noise {
 		image, channel := i/(16*16*3)%16, i%3

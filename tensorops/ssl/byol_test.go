@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/sdr-ml/sdr/tensorops/internal/hashed"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 	"github.com/sdr-ml/sdr/tensorops/nn"
 	"github.com/sdr-ml/sdr/tensorops/optim"
@@ -65,28 +66,11 @@ func TestBYOLMatchesLightly(t *testing.T) {
 	}
 }
 
-// hashed is the function of the same name in nn/testdata/make_golden.py.
-func hashed(key string, n int) []float64 {
-	h := uint32(2166136261)
-	for _, c := range []byte(key) {
-		h = (h ^ uint32(c)) * 16777619
-	}
-	out := make([]float64, n)
-	for i := range out {
-		x := uint32(i)*0x9E3779B1 + h
-		x = (x ^ x>>16) * 0x85EBCA6B
-		x = (x ^ x>>13) * 0xC2B2AE35
-		x ^= x >> 16
-		out[i] = float64(x>>8)/(1<<23) - 1
-	}
-	return out
-}
-
 // calm returns the script's weights, which keep BatchNorm's outputs away from the kink of ReLU.
 func calm(l *nn.Layout) []float32 {
 	params := make([]float32, l.NumParams)
 	for _, p := range l.Params {
-		w, u := params[p.Offset:][:p.Size], hashed(p.Name, p.Size)
+		w, u := params[p.Offset:][:p.Size], hashed.Values(p.Name, p.Size)
 		for i := range w {
 			switch p.Kind {
 			case nn.ConvWeight:
@@ -137,8 +121,8 @@ func fileOrder(p nn.Param, params []float32) []float32 {
 
 // views fills a batch as the script's training_images does.
 func views(to []float32, step, batch, size int) {
-	colours := hashed("colours "+strconv.Itoa(step), 3*batch)
-	noise := hashed("noise "+strconv.Itoa(step), len(to))
+	colours := hashed.Values("colours "+strconv.Itoa(step), 3*batch)
+	noise := hashed.Values("noise "+strconv.Itoa(step), len(to))
 	for i := range to {
 		image := i / (3 * size * size) % batch
 		to[i] = float32(colours[3*image+i%3] + noise[i]/2)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"sync"
 	"testing"
@@ -22,12 +21,9 @@ import (
 	"github.com/sdr-ml/sdr/transforms/compute"
 	"github.com/sdr-ml/sdr/transforms/imageio"
 	"github.com/sdr-ml/sdr/transforms/inference"
+	"github.com/sdr-ml/sdr/transforms/internal/beamtest"
 	"github.com/sdr-ml/sdr/transforms/record"
 )
-
-func init() {
-	beam.RegisterDoFn(reflect.TypeFor[keepFn]())
-}
 
 func TestMain(m *testing.M) { ptest.Main(m) }
 
@@ -41,49 +37,21 @@ type embedded struct {
 	Feature []float32 `arrow:"feature"`
 }
 
-// kept collects the batches that pipelines of this process produce, by keepFn's Key.
-var kept = struct {
-	sync.Mutex
-	batches map[string][]*record.Batch
-}{batches: map[string][]*record.Batch{}}
-
-type keepFn struct{ Key string }
-
-func (fn *keepFn) ProcessElement(b *record.Batch) {
-	kept.Lock()
-	defer kept.Unlock()
-	kept.batches[fn.Key] = append(kept.batches[fn.Key], b)
-}
-
 // embed runs Embed on batches and returns its outputs and the metrics.
 func embed(t *testing.T, runner string, cfg inference.Config, in func(beam.Scope) beam.PCollection) (rows []embedded, dead []imageio.Dead, m metrics.QueryResults, err error) {
 	p, s := beam.NewPipelineWithRoot()
 	features, letters := inference.Embed(s, in(s), cfg)
-	key := t.TempDir() // unique
-	beam.ParDo0(s, &keepFn{Key: key + "features"}, features)
-	beam.ParDo0(s, &keepFn{Key: key + "dead"}, letters)
+	embeddings, damaged := beamtest.Keep(s, features), beamtest.Keep(s, letters)
 	result, err := beam.Run(t.Context(), runner, p)
 	if err != nil {
 		return nil, nil, m, err
 	}
-	rows, dead = read[embedded](t, key+"features"), read[imageio.Dead](t, key+"dead")
-	slices.SortFunc(rows, func(a, b embedded) int { return cmp.Compare(a.Index, b.Index) })
-	slices.SortFunc(dead, func(a, b imageio.Dead) int { return cmp.Compare(a.Index, b.Index) })
+	rows = beamtest.Rows(t, embeddings(), func(a, b embedded) int { return cmp.Compare(a.Index, b.Index) })
+	dead = beamtest.Rows(t, damaged(), func(a, b imageio.Dead) int { return cmp.Compare(a.Index, b.Index) })
 	if runner == "prism" {
 		m = result.Metrics().Query(func(r metrics.SingleResult) bool { return r.Namespace() == "inference" })
 	}
 	return rows, dead, m, nil
-}
-
-func read[T any](t *testing.T, key string) (all []T) {
-	kept.Lock()
-	defer kept.Unlock()
-	for _, b := range kept.batches[key] {
-		rows, err := record.Rows[T](b)
-		require.NoError(t, err)
-		all = append(all, rows...)
-	}
-	return all
 }
 
 func counter(m metrics.QueryResults, name string) (n int64) {

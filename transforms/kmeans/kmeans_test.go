@@ -7,10 +7,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
-	"reflect"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
@@ -18,11 +16,10 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"github.com/sdr-ml/sdr/transforms/internal/beamtest"
 	"github.com/sdr-ml/sdr/transforms/kmeans"
 	"github.com/sdr-ml/sdr/transforms/record"
 )
-
-func init() { beam.RegisterDoFn(reflect.TypeFor[keepFn]()) }
 
 func TestMain(m *testing.M) { ptest.Main(m) }
 
@@ -39,72 +36,14 @@ type label struct {
 	Distance float32 `arrow:"distance"`
 }
 
-// kept collects the batches that pipelines of this process produce, by keepFn's Key.
-var kept struct {
-	sync.Mutex
-	next    int
-	batches map[int][]*record.Batch
-}
-
-type keepFn struct{ Key int }
-
-func (fn *keepFn) ProcessElement(b *record.Batch) {
-	kept.Lock()
-	defer kept.Unlock()
-	if kept.batches == nil {
-		kept.batches = map[int][]*record.Batch{}
-	}
-	kept.batches[fn.Key] = append(kept.batches[fn.Key], b)
-}
-
-// keep returns a function that returns the batches of col after the run.
-func keep(s beam.Scope, col beam.PCollection) func() []*record.Batch {
-	kept.Lock()
-	defer kept.Unlock()
-	kept.next++
-	key := kept.next
-	beam.ParDo0(s, &keepFn{Key: key}, col)
-	return func() []*record.Batch {
-		kept.Lock()
-		defer kept.Unlock()
-		defer delete(kept.batches, key)
-		return kept.batches[key]
-	}
-}
-
-// read returns the rows of batches, sorted by compare.
-func read[T any](t require.TestingT, batches []*record.Batch, compare func(a, b T) int) []T {
-	var all []T
-	for _, b := range batches {
-		rows, err := record.Rows[T](b)
-		require.NoError(t, err)
-		all = append(all, rows...)
-	}
-	slices.SortFunc(all, compare)
-	return all
-}
-
-// split cuts rows into batches of a size.
-func split(rows []feature, size int) []*record.Batch {
-	var batches []*record.Batch
-	for part := range slices.Chunk(rows, size) {
-		batches = append(batches, record.Of(part))
-	}
-	return batches
-}
-
-func create(s beam.Scope, batches []*record.Batch) beam.PCollection {
-	return beam.Reshuffle(s, beam.CreateList(s, batches))
-}
-
 // cluster runs a clustering and returns its rows by id and clusters by code.
 func cluster(t require.TestingT, runner string, cfg kmeans.Config, batches []*record.Batch) ([]label, []kmeans.Centroid, error) {
 	p, s := beam.NewPipelineWithRoot()
-	assigned, centroids := kmeans.Cluster(s, create(s, batches), cfg)
-	rows, clusters := keep(s, assigned), keep(s, centroids)
+	assigned, centroids := kmeans.Cluster(s, beamtest.Create(s, batches), cfg)
+	rows, clusters := beamtest.Keep(s, assigned), beamtest.Keep(s, centroids)
 	_, err := beam.Run(context.Background(), runner, p)
-	return read(t, rows(), func(a, b label) int { return int(a.ID) - int(b.ID) }),
-		read(t, clusters(), func(a, b kmeans.Centroid) int { return strings.Compare(a.Code, b.Code) }), err
+	return beamtest.Rows(t, rows(), func(a, b label) int { return int(a.ID) - int(b.ID) }),
+		beamtest.Rows(t, clusters(), func(a, b kmeans.Centroid) int { return strings.Compare(a.Code, b.Code) }), err
 }
 
 // blobs draws n points around k centers.
@@ -153,7 +92,7 @@ func TestAgainstScikitLearn(t *testing.T) {
 	g, rows := readGolden(t)
 	for i, run := range g.Runs {
 		cfg := kmeans.Config{Column: "feature", Branching: []int{4}, Iterations: run.Iterations, Start: g.Start}
-		labels, clusters, err := cluster(t, runners[i%2], cfg, split(rows, 77))
+		labels, clusters, err := cluster(t, runners[i%2], cfg, beamtest.Split(rows, 77))
 		require.NoError(t, err)
 		var codes strings.Builder
 		for _, l := range labels {
@@ -166,7 +105,7 @@ func TestAgainstScikitLearn(t *testing.T) {
 			require.InDeltaSlice(t, run.Centroids[j], c.Centroid, 1e-4)
 		}
 		require.InEpsilon(t, run.Inertia, inertia, 1e-6)
-		again, err := assign(t, runners[i%2], clusters, split(rows, 50))
+		again, err := assign(t, runners[i%2], clusters, beamtest.Split(rows, 50))
 		require.NoError(t, err)
 		require.Equal(t, labels, again, "bit by bit")
 	}
@@ -177,11 +116,11 @@ func TestWhitenAgainstNumpy(t *testing.T) {
 	for i, runner := range runners {
 		cfg := kmeans.WhitenConfig{Column: "feature", Floor: g.Floor, Normalize: i == 1}
 		p, s := beam.NewPipelineWithRoot()
-		out := keep(s, kmeans.Whiten(s, create(s, split(rows, 50)), cfg))
+		out := beamtest.Keep(s, kmeans.Whiten(s, beamtest.Create(s, beamtest.Split(rows, 50)), cfg))
 		_, err := beam.Run(t.Context(), runner, p)
 		require.NoError(t, err)
 		want := [][][]float32{g.White, g.Unit}[i]
-		got := read(t, out(), func(a, b feature) int { return int(a.ID - b.ID) })
+		got := beamtest.Rows(t, out(), func(a, b feature) int { return int(a.ID - b.ID) })
 		require.Len(t, got, len(want))
 		for r := range got {
 			require.InDeltaSlice(t, want[r], got[r].Feature, 1e-5)
@@ -258,7 +197,7 @@ func TestSameOnEveryRunner(t *testing.T) {
 		var first []label
 		var firstClusters []kmeans.Centroid
 		for i, runner := range []string{"prism", "direct", "direct"} {
-			batches := split(rows, []int{100, 37, 900}[i])
+			batches := beamtest.Split(rows, []int{100, 37, 900}[i])
 			if i > 0 {
 				slices.Reverse(batches)
 			}
@@ -274,7 +213,7 @@ func TestSameOnEveryRunner(t *testing.T) {
 		}
 		other := cfg
 		other.Seed++
-		labels, _, err := cluster(t, "direct", other, split(rows, 100))
+		labels, _, err := cluster(t, "direct", other, beamtest.Split(rows, 100))
 		require.NoError(t, err)
 		require.NotEqual(t, first, labels, "the seed must matter")
 	}
@@ -303,7 +242,7 @@ func TestProperties(t *testing.T) {
 			Seed:       rapid.Uint64().Draw(t, "seed"),
 			Balance:    rapid.SampledFrom([]float64{0, 1, 1.1, 2}).Draw(t, "balance"),
 		}
-		batches := append(split(rows, rapid.IntRange(1, 30).Draw(t, "batch")), record.Of([]feature{}))
+		batches := append(beamtest.Split(rows, rapid.IntRange(1, 30).Draw(t, "batch")), record.Of([]feature{}))
 		labels, clusters, err := cluster(t, "direct", cfg, batches)
 		require.NoError(t, err)
 		if scale == 1 {
@@ -321,7 +260,7 @@ func TestFewRows(t *testing.T) {
 		require.Empty(t, labels)
 		require.Empty(t, clusters)
 
-		labels, clusters, err = cluster(t, runner, cfg, split([]feature{{5, []float32{1, 2}}}, 1))
+		labels, clusters, err = cluster(t, runner, cfg, beamtest.Split([]feature{{5, []float32{1, 2}}}, 1))
 		require.NoError(t, err)
 		require.Equal(t, []label{{5, "00", 0}}, labels)
 		require.Equal(t, []kmeans.Centroid{{"0", 1, 0, []float32{1, 2}}, {"00", 1, 0, []float32{1, 2}}}, clusters)
@@ -339,7 +278,7 @@ func TestEmptyClustersAreReseeded(t *testing.T) {
 		Column: "feature", Branching: []int{4}, Iterations: 8,
 		Start: [][]float32{{0, 0}, {-500, 1}, {-500, 2}, {-500, 3}},
 	}
-	_, clusters, err := cluster(t, "prism", cfg, split(rows, 7))
+	_, clusters, err := cluster(t, "prism", cfg, beamtest.Split(rows, 7))
 	require.NoError(t, err)
 	require.Len(t, clusters, 4)
 	for _, c := range clusters {
@@ -354,10 +293,10 @@ func TestBadData(t *testing.T) {
 		batches []*record.Batch
 		want    string
 	}{
-		{split([]feature{good, {77, []float32{0, float32(math.NaN())}}}, 2), `kmeans: column "feature": row 1 of a batch (id=77) holds NaN at index 1; values must be numbers of magnitude up to 1e+15`},
-		{split([]feature{good, {78, []float32{float32(math.Inf(-1)), 0}}}, 2), `(id=78) holds -Inf at index 0`},
-		{split([]feature{good, {79, []float32{2e15, 0}}}, 2), `(id=79) holds 2e+15 at index 0`},
-		{split([]feature{good, {3, []float32{1, 2, 3}}}, 1), `kmeans: column "feature": vectors have different widths [2 3]; all must be equally long`},
+		{beamtest.Split([]feature{good, {77, []float32{0, float32(math.NaN())}}}, 2), `kmeans: column "feature": row 1 of a batch (id=77) holds NaN at index 1; values must be numbers of magnitude up to 1e+15`},
+		{beamtest.Split([]feature{good, {78, []float32{float32(math.Inf(-1)), 0}}}, 2), `(id=78) holds -Inf at index 0`},
+		{beamtest.Split([]feature{good, {79, []float32{2e15, 0}}}, 2), `(id=79) holds 2e+15 at index 0`},
+		{beamtest.Split([]feature{good, {3, []float32{1, 2, 3}}}, 1), `kmeans: column "feature": vectors have different widths [2 3]; all must be equally long`},
 		{[]*record.Batch{record.Of([]label{{}})}, `kmeans: record: expected one column "feature"`},
 		{[]*record.Batch{record.Of([]struct {
 			Code    string    `arrow:"code"`
@@ -368,9 +307,9 @@ func TestBadData(t *testing.T) {
 		require.ErrorContains(t, err, c.want)
 	}
 	cfg.Start = [][]float32{{1}, {2}}
-	_, _, err := cluster(t, "direct", cfg, split([]feature{good}, 1))
+	_, _, err := cluster(t, "direct", cfg, beamtest.Split([]feature{good}, 1))
 	require.ErrorContains(t, err, `kmeans: Start[0] has width 1; the vectors of column "feature" have 2`)
-	same := split([]feature{good, good, good, good}, 4)
+	same := beamtest.Split([]feature{good, good, good, good}, 4)
 	_, _, err = cluster(t, "direct", kmeans.Config{Column: "feature", Branching: []int{2}, Iterations: 1, Balance: 1}, append(same, same...))
 	require.ErrorContains(t, err, "kmeans: two batches hold the same rows")
 }
@@ -394,10 +333,10 @@ func TestValidate(t *testing.T) {
 func TestWhitenFewRows(t *testing.T) {
 	for _, rows := range [][]feature{nil, {{1, []float32{3, 4}}}, {{1, []float32{3, 4}}, {2, []float32{3, 4}}}} {
 		p, s := beam.NewPipelineWithRoot()
-		out := keep(s, kmeans.Whiten(s, create(s, split(rows, 1)), kmeans.WhitenConfig{Column: "feature", Floor: 1e-3, Normalize: true}))
+		out := beamtest.Keep(s, kmeans.Whiten(s, beamtest.Create(s, beamtest.Split(rows, 1)), kmeans.WhitenConfig{Column: "feature", Floor: 1e-3, Normalize: true}))
 		_, err := beam.Run(t.Context(), "direct", p)
 		require.NoError(t, err)
-		got := read(t, out(), func(a, b feature) int { return int(a.ID - b.ID) })
+		got := beamtest.Rows(t, out(), func(a, b feature) int { return int(a.ID - b.ID) })
 		require.Len(t, got, len(rows))
 		for _, r := range got {
 			require.Equal(t, []float32{0, 0}, r.Feature)
@@ -412,7 +351,7 @@ func BenchmarkCluster(b *testing.B) {
 		branching   []int
 		balance     float64
 	}{{9000, 64, []int{4, 4}, 0}, {9000, 64, []int{4, 4}, 1.25}, {100_000, 128, []int{4}, 1.25}} {
-		batches := split(blobs(1, c.rows, c.width, 20), 1000)
+		batches := beamtest.Split(blobs(1, c.rows, c.width, 20), 1000)
 		for _, runner := range runners {
 			b.Run(fmt.Sprintf("%dx%d/%v/%v/%s", c.rows, c.width, c.branching, c.balance, runner), func(b *testing.B) {
 				cfg := kmeans.Config{Column: "feature", Branching: c.branching, Iterations: 15, Balance: c.balance}

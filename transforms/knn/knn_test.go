@@ -7,19 +7,18 @@ import (
 	"os"
 	"reflect"
 	"slices"
-	"sync"
 	"testing"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/testing/ptest"
 	"github.com/stretchr/testify/require"
 
+	"github.com/sdr-ml/sdr/transforms/internal/beamtest"
 	"github.com/sdr-ml/sdr/transforms/knn"
 	"github.com/sdr-ml/sdr/transforms/record"
 )
 
 func init() {
-	beam.RegisterDoFn(reflect.TypeFor[keepFn]())
 	beam.RegisterDoFn(reflect.TypeFor[pairFn]())
 	beam.RegisterType(reflect.TypeFor[point]())
 }
@@ -46,38 +45,14 @@ type neighbor struct {
 	Label      int64   `arrow:"neighbour_label"`
 }
 
-// kept collects the batches that pipelines of this process produce, by keepFn's Key.
-var kept = struct {
-	sync.Mutex
-	batches map[string][]*record.Batch
-}{batches: map[string][]*record.Batch{}}
-
-type keepFn struct{ Key string }
-
-func (fn *keepFn) ProcessElement(b *record.Batch) {
-	kept.Lock()
-	defer kept.Unlock()
-	kept.batches[fn.Key] = append(kept.batches[fn.Key], b)
-}
-
 // run runs the pipeline that build builds and returns its output rows, sorted.
 func run[T any](t *testing.T, runner string, build func(beam.Scope) beam.PCollection, compare func(a, b T) int) ([]T, error) {
 	p, s := beam.NewPipelineWithRoot()
-	key := t.TempDir() // unique
-	beam.ParDo0(s, &keepFn{Key: key}, build(s))
+	batches := beamtest.Keep(s, build(s))
 	if _, err := beam.Run(t.Context(), runner, p); err != nil {
 		return nil, err
 	}
-	kept.Lock()
-	defer kept.Unlock()
-	var all []T
-	for _, b := range kept.batches[key] {
-		rows, err := record.Rows[T](b)
-		require.NoError(t, err)
-		all = append(all, rows...)
-	}
-	slices.SortFunc(all, compare)
-	return all, nil
+	return beamtest.Rows(t, batches(), compare), nil
 }
 
 func byID(a, b prediction) int { return cmp.Compare(a.ID, b.ID) }
@@ -111,14 +86,11 @@ func load(t *testing.T) (g golden, train, query []point) {
 
 // cut splits rows into batches of a size, in ascending or descending order.
 func cut(s beam.Scope, rows []point, size int, reverse bool) beam.PCollection {
-	var batches []*record.Batch
-	for part := range slices.Chunk(rows, size) {
-		batches = append(batches, record.Of(part))
-	}
+	batches := beamtest.Split(rows, size)
 	if reverse {
 		slices.Reverse(batches)
 	}
-	return beam.Reshuffle(s, beam.CreateList(s, batches))
+	return beamtest.Create(s, batches)
 }
 
 // ways lists runners and batch sizes.

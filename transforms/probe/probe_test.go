@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
-	"sync"
 	"testing"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
@@ -16,12 +15,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sdr-ml/sdr/transforms/arrowio"
+	"github.com/sdr-ml/sdr/transforms/internal/beamtest"
 	"github.com/sdr-ml/sdr/transforms/probe"
 	"github.com/sdr-ml/sdr/transforms/record"
 )
 
 func init() {
-	beam.RegisterDoFn(reflect.TypeFor[keepFn]())
 	beam.RegisterDoFn(reflect.TypeFor[pairFn]())
 }
 
@@ -39,39 +38,16 @@ type prediction struct {
 	Predicted int64 `arrow:"predicted"`
 }
 
-// kept collects the batches that pipelines of this process produce, by keepFn's Key.
-var kept = struct {
-	sync.Mutex
-	batches map[string][]*record.Batch
-}{batches: map[string][]*record.Batch{}}
-
-type keepFn struct{ Key string }
-
-func (fn *keepFn) ProcessElement(b *record.Batch) {
-	kept.Lock()
-	defer kept.Unlock()
-	kept.batches[fn.Key] = append(kept.batches[fn.Key], b)
-}
-
 // run runs the pipeline that build builds and returns its output batches.
 func run(t *testing.T, runner string, build func(beam.Scope) beam.PCollection) ([]*record.Batch, error) {
 	p, s := beam.NewPipelineWithRoot()
-	key := t.TempDir() // unique
-	beam.ParDo0(s, &keepFn{Key: key}, build(s))
+	batches := beamtest.Keep(s, build(s))
 	_, err := beam.Run(t.Context(), runner, p)
-	kept.Lock()
-	defer kept.Unlock()
-	return kept.batches[key], err
+	return batches(), err
 }
 
-func predictions(t *testing.T, batches []*record.Batch) (all []prediction) {
-	for _, b := range batches {
-		rows, err := record.Rows[prediction](b)
-		require.NoError(t, err)
-		all = append(all, rows...)
-	}
-	slices.SortFunc(all, func(a, b prediction) int { return cmp.Compare(a.ID, b.ID) })
-	return all
+func predictions(t *testing.T, batches []*record.Batch) []prediction {
+	return beamtest.Rows(t, batches, func(a, b prediction) int { return cmp.Compare(a.ID, b.ID) })
 }
 
 // golden holds scikit-learn's results; see package logistic.
@@ -116,14 +92,11 @@ func (g golden) want() (rows []prediction) {
 
 // cut splits rows into batches of a size, in ascending or descending order.
 func cut(s beam.Scope, rows []point, size int, reverse bool) beam.PCollection {
-	var batches []*record.Batch
-	for part := range slices.Chunk(rows, size) {
-		batches = append(batches, record.Of(part))
-	}
+	batches := beamtest.Split(rows, size)
 	if reverse {
 		slices.Reverse(batches)
 	}
-	return beam.Reshuffle(s, beam.CreateList(s, batches))
+	return beamtest.Create(s, batches)
 }
 
 // TestAgainstScikitLearn fits on one runner and predicts on the other, passing the classifier through a file. The
