@@ -1,25 +1,20 @@
-// Package arrowio reads and writes Parquet and Arrow IPC files on any Beam
-// filesystem: as Beam transforms over [record.Batch] elements, and as plain
-// functions ([LoadParquet], [SaveParquet], [OpenFile], [WriteFile], [Each]).
+// Package arrowio reads and writes Parquet and Arrow IPC files on any Beam filesystem, as Beam transforms over
+// [record.Batch] elements and as plain functions ([LoadParquet], [SaveParquet], [OpenFile], [WriteFile], [Each]).
 //
-//   - [ReadParquet], [ReadIPC]: the files of a glob to a PCollection<*record.Batch>;
-//   - [WriteParquet], [WriteIPC]: a PCollection<*record.Batch> to one file;
-//   - [WriteDir]: a PCollection<*record.Batch> to a folder, a file a batch.
+//   - [ReadParquet] and [ReadIPC] read the files that match a glob into a PCollection<*record.Batch>.
+//   - [WriteParquet] and [WriteIPC] write a PCollection<*record.Batch> to one file.
+//   - [WriteDir] writes a PCollection<*record.Batch> to a folder, one file per batch.
 //
-// Inputs and outputs. Batches of any schema that Arrow's Parquet and IPC writers
-// take; those of one file have one schema. Columns of vectors that no Arrow schema
-// describes come from Parquet as list<float32>, which [record.Dense] and
-// [record.Rows] take as well.
+// Inputs and outputs. Batches have any schema that Arrow's Parquet and IPC writers accept; the batches of a file have
+// the same schema. In Parquet files without an Arrow schema, columns of vectors have the type list<float32>, which
+// [record.Dense] and [record.Rows] take as well.
 //
-// Determinism. The same batches give the same bytes, whatever the runner and the
-// order in which they arrive. Elements that are read have no order.
+// Determinism. The same batches produce the same bytes on every runner, whatever the order in which they arrive. A
+// PCollection that is read has no order.
 //
-// Errors. A file that is damaged or missing, a glob without a match and batches of
-// different schemas fail the pipeline with the path. Files must come from a
-// trusted source: Arrow's readers believe the lengths in them.
+// Errors. A damaged or missing file, a glob without a match, and batches with different schemas fail the pipeline with
+// the path. Files must come from a trusted source: Arrow's readers trust the lengths in them when they allocate.
 //
-// A file appears under its name only when it is complete: local files are written
-// beside it, synced and renamed; object stores publish on Close. Paths without a
-// scheme are local; others (gs://, s3://, memfs://) go to the filesystem
-// registered for the scheme, which the program must import.
+// Files are written atomically, as in [files.Write]. Paths without a scheme are local; for others (gs://, s3://,
+// memfs://), the program must import the filesystem that is registered for the scheme.
 package arrowio

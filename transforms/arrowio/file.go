@@ -14,9 +14,8 @@ import (
 	"github.com/sdr-ml/sdr/transforms/record"
 )
 
-// WriteFile writes records as an Arrow IPC file (the random access format).
-// Missing folders are created and an existing file is replaced in one step.
-// Equal records give equal bytes. A record with another schema is an error.
+// WriteFile writes records as an Arrow IPC file (the random-access format), atomically, like [files.Write]. Equal
+// records produce equal bytes. A record with another schema is an error.
 func WriteFile(ctx context.Context, path string, schema *arrow.Schema, recs ...arrow.Record) error {
 	data, err := encode(schema, recs)
 	if err == nil {
@@ -28,7 +27,7 @@ func WriteFile(ctx context.Context, path string, schema *arrow.Schema, recs ...a
 	return nil
 }
 
-// encode is the content of an Arrow IPC file.
+// encode returns the content of an Arrow IPC file.
 func encode(schema *arrow.Schema, recs []arrow.Record) ([]byte, error) {
 	var f memFile
 	w, err := ipc.NewFileWriter(&f, ipc.WithSchema(schema), ipc.WithAllocator(record.Mem))
@@ -48,8 +47,7 @@ func encode(schema *arrow.Schema, recs []arrow.Record) ([]byte, error) {
 	return f.Bytes(), err
 }
 
-// memFile is the io.WriteSeeker that ipc.NewFileWriter asks for; it is only
-// ever asked where it stands.
+// memFile is an io.WriteSeeker for ipc.NewFileWriter, which seeks only to learn the position.
 type memFile struct{ bytes.Buffer }
 
 func (f *memFile) Seek(offset int64, whence int) (int64, error) {
@@ -59,17 +57,16 @@ func (f *memFile) Seek(offset int64, whence int) (int64, error) {
 	return int64(f.Len()), nil
 }
 
-// File is an Arrow IPC file open for random access. It may be used by several
-// goroutines at once, except for Close.
+// File is an Arrow IPC file open for random access. Its methods, except Close, may be called concurrently.
 type File struct {
 	path    string
 	reader  *ipc.FileReader
 	release func() error
 }
 
-// OpenFile opens an Arrow IPC file: mapped into memory if it is local, read
-// completely if not. Truncated files are errors, but the content must come from
-// a trusted source: Arrow's reader believes the lengths in it.
+// OpenFile opens an Arrow IPC file. It maps a local file into memory and reads any other completely. Truncated files
+// are errors, but the content must come from a trusted source: Arrow's reader trusts the lengths in it when it
+// allocates.
 func OpenFile(ctx context.Context, path string) (*File, error) {
 	data, release, err := files.Map(ctx, path)
 	if err != nil {
@@ -82,13 +79,13 @@ func OpenFile(ctx context.Context, path string) (*File, error) {
 	return &File{path, reader, release}, nil
 }
 
-// NumRecords is the number of records in the file.
+// NumRecords returns the number of records in the file.
 func (f *File) NumRecords() int { return f.reader.NumRecords() }
 
-// Schema is the schema of every record.
+// Schema returns the schema of the records.
 func (f *File) Schema() *arrow.Schema { return f.reader.Schema() }
 
-// Record reads record i, counted from 0. It must not be used after Close.
+// Record reads record i, counted from 0. The record must not be used after Close.
 func (f *File) Record(i int) (rec arrow.Record, err error) {
 	if i < 0 || i >= f.NumRecords() {
 		return nil, fmt.Errorf("arrowio: %s has no record %d, only %d records", f.path, i, f.NumRecords())
@@ -104,5 +101,5 @@ func (f *File) Record(i int) (rec arrow.Record, err error) {
 	return rec, nil
 }
 
-// Close ends the use of the file and of its records.
+// Close closes the file; its records must not be used afterwards.
 func (f *File) Close() error { return errors.Join(f.reader.Close(), f.release()) }

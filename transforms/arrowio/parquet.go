@@ -12,12 +12,11 @@ import (
 	"github.com/sdr-ml/sdr/transforms/parquet"
 )
 
-// maxRows is how many rows of a Parquet file make a record at most.
+// maxRows is the maximum number of rows per record of a Parquet file.
 const maxRows = 1 << 16
 
-// SaveParquet writes records of one schema as a Parquet file, one row group a
-// record, compressed by zstd, with the Arrow schema stored beside. There must
-// be at least one record.
+// SaveParquet writes records, at least one, with the same schema as a Parquet file: one row group per record,
+// compressed by zstd, and the Arrow schema in the metadata.
 func SaveParquet(ctx context.Context, path string, recs ...arrow.Record) error {
 	var data bytes.Buffer
 	err := parquet.Write(&data, recs...)
@@ -30,9 +29,8 @@ func SaveParquet(ctx context.Context, path string, recs ...arrow.Record) error {
 	return nil
 }
 
-// LoadParquet reads a whole Parquet file, at least one record for each of its
-// row groups with rows, of at most 65,536 rows. Columns of vectors that no Arrow schema describes come
-// as list<float32>, which [record.Matrix] takes as well.
+// LoadParquet reads a Parquet file, as one record or more of at most 65,536 rows per row group that has rows. In a file
+// without an Arrow schema, columns of vectors have the type list<float32>, which [record.Dense] takes as well.
 func LoadParquet(ctx context.Context, path string) ([]arrow.Record, error) {
 	data, release, err := files.Map(ctx, path)
 	if err != nil {

@@ -24,15 +24,13 @@ func init() {
 	beam.RegisterDoFn(reflect.TypeFor[writeDirFn]())
 }
 
-// ReadParquet reads the Parquet files that a glob matches into a
-// PCollection<*record.Batch>, one or more elements for each file with rows. Files
-// are read side by side, so elements have no order. A glob without a match fails
-// the pipeline.
+// ReadParquet reads the Parquet files that match a glob. It returns a PCollection<*record.Batch> with one element or
+// more per file that has rows, in no order. A glob without a match fails the pipeline.
 func ReadParquet(s beam.Scope, glob string) beam.PCollection {
 	return read(s.Scope("arrowio.ReadParquet"), formatParquet, glob)
 }
 
-// ReadIPC is [ReadParquet] for Arrow IPC files, one element for each record.
+// ReadIPC is [ReadParquet] for Arrow IPC files, with one element per record.
 func ReadIPC(s beam.Scope, glob string) beam.PCollection {
 	return read(s.Scope("arrowio.ReadIPC"), formatIPC, glob)
 }
@@ -42,17 +40,15 @@ func read(s beam.Scope, f format, glob string) beam.PCollection {
 	return beam.ParDo(s, &readFn{Format: f}, beam.Reshuffle(s, paths))
 }
 
-// WriteParquet writes all batches of col, a PCollection<*record.Batch> of one
-// schema, as one Parquet file, a row group a batch, and returns a
-// PCollection<string> of its path. The batches are ordered by a hash of what they
-// hold, so that the same batches give the same file on every runner. One worker
-// holds them all in memory; [WriteDir] has no such limit. Without a batch there is
-// no schema, and no file is written.
+// WriteParquet writes col, a PCollection<*record.Batch> of batches with the same schema, to one Parquet file, with one
+// row group per batch, and returns a PCollection<string> of its path. It sorts the batches by a hash of their content,
+// so the same batches produce the same file on every runner. One worker holds all batches in memory; [WriteDir] has no
+// such limit. If col is empty, there is no schema, and no file is written.
 func WriteParquet(s beam.Scope, path string, col beam.PCollection) beam.PCollection {
 	return write(s.Scope("arrowio.WriteParquet"), formatParquet, path, col)
 }
 
-// WriteIPC is [WriteParquet] for an Arrow IPC file, a record a batch.
+// WriteIPC is [WriteParquet] for an Arrow IPC file, with one record per batch.
 func WriteIPC(s beam.Scope, path string, col beam.PCollection) beam.PCollection {
 	return write(s.Scope("arrowio.WriteIPC"), formatIPC, path, col)
 }
@@ -61,15 +57,14 @@ func write(s beam.Scope, f format, path string, col beam.PCollection) beam.PColl
 	return beam.ParDo(s, &writeFn{Format: f, Path: path}, beam.GroupByKey(s, beam.AddFixedKey(s, col)))
 }
 
-// WriteDir writes each batch of col, a PCollection<*record.Batch>, to an Arrow IPC
-// file of its own in dir and returns the PCollection<string> of the paths. A file
-// is named by the hash of its content, so a retried or repeated run writes the
-// same files, whatever the runner; batches with equal schema and rows share one.
+// WriteDir writes each batch of col, a PCollection<*record.Batch>, to an Arrow IPC file of its own in dir, and returns
+// a PCollection<string> of the paths. The name of a file is the hash of its content, so a retry or another run writes
+// the same files on every runner; equal batches share a file.
 func WriteDir(s beam.Scope, dir string, col beam.PCollection) beam.PCollection {
 	return beam.ParDo(s.Scope("arrowio.WriteDir"), &writeDirFn{Dir: dir}, col)
 }
 
-// format is a kind of file.
+// format is a file format.
 type format string
 
 const (
@@ -77,19 +72,24 @@ const (
 	formatParquet format = "parquet"
 )
 
-// each gives every record of a file to yield.
+// each is [Each] for a file in the format.
 func (f format) each(ctx context.Context, path string, yield func(*record.Batch) error) error {
 	if f == formatIPC {
 		return Each(ctx, path, yield)
 	}
 	recs, err := LoadParquet(ctx, path)
-	for _, rec := range recs {
-		err = cmp.Or(err, yield(record.New(rec)))
+	if err != nil {
+		return err
 	}
-	return err
+	for _, rec := range recs {
+		if err := yield(record.New(rec)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// save writes a file of at least one record.
+// save writes records, at least one, to a file.
 func (f format) save(ctx context.Context, path string, recs []arrow.Record) error {
 	if f == formatIPC {
 		return WriteFile(ctx, path, recs[0].Schema(), recs...)
@@ -163,8 +163,8 @@ func (fn *writeDirFn) ProcessElement(ctx context.Context, b *record.Batch) (stri
 	return path, nil
 }
 
-// Each gives every record of an Arrow IPC file to yield, in order, and stops at
-// its first error. The batches stay good after Each returns.
+// Each calls yield with every record of an Arrow IPC file, in order, and stops at the first error. The batches stay
+// valid after Each returns.
 func Each(ctx context.Context, path string, yield func(*record.Batch) error) (err error) {
 	f, err := OpenFile(ctx, path)
 	if err != nil {

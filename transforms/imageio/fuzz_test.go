@@ -25,10 +25,10 @@ func FuzzDecode(f *testing.F) {
 		f.Add(im.Data)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if format, ok := sniff(data); ok { // large images take long
+		if format, ok := sniff(data); ok {
 			width, height, err := format.size(data)
 			if err == nil && width*height > 1<<16 {
-				t.Skip()
+				t.Skip("large images take long")
 			}
 		}
 		m, err := Decode(data)
@@ -56,7 +56,7 @@ func FuzzIDX(f *testing.F) {
 	f.Add([]byte{0, 0, 8, 1, 0, 0, 0, 1, 5}, int64(0), int64(1))
 	f.Fuzz(func(t *testing.T, data []byte, begin, end int64) {
 		if begin < 0 || end < begin || end > 1<<20 {
-			t.Skip()
+			t.Skip("not a range of a split")
 		}
 		next := begin
 		err := scanIDX(bytes.NewReader(data), begin, end, func(row int64, image []byte) error {
@@ -90,7 +90,7 @@ func FuzzTar(f *testing.F) {
 	f.Add([]byte("not an archive"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if len(data) > 1<<16 {
-			t.Skip()
+			t.Skip("large archives take long")
 		}
 		var all []Image
 		err := scanTar(bytes.NewReader(data), 0, 1<<40, func(im Image) error { all = append(all, im); return nil })

@@ -87,18 +87,18 @@ func ReadSplits(s beam.Scope, splits beam.PCollection, cfg ReadConfig) (images, 
 type planFn struct{ Paths []string }
 
 func (fn *planFn) ProcessElement(ctx context.Context, _ []byte, emit func(Split)) error {
-	splits, err := Plan(ctx, fn.Paths, splitRows)
-	for _, split := range splits {
-		emit(split)
-	}
-	return err
+	return emitSplits(ctx, fn.Paths, emit)
 }
 
 // planPathFn emits the splits of a path.
 type planPathFn struct{}
 
 func (*planPathFn) ProcessElement(ctx context.Context, path string, emit func(Split)) error {
-	splits, err := Plan(ctx, []string{path}, splitRows)
+	return emitSplits(ctx, []string{path}, emit)
+}
+
+func emitSplits(ctx context.Context, paths []string, emit func(Split)) error {
+	splits, err := Plan(ctx, paths, splitRows)
 	for _, split := range splits {
 		emit(split)
 	}

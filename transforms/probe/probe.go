@@ -39,6 +39,8 @@ type Config struct {
 	Tolerance float64
 }
 
+func (c Config) column() string { return cmp.Or(c.Column, "feature") }
+
 // Validate returns an error if a field is out of range.
 func (c Config) Validate() error { return c.logistic().Validate() }
 
@@ -90,6 +92,8 @@ type PredictConfig struct {
 	Column string
 }
 
+func (c PredictConfig) column() string { return cmp.Or(c.Column, "feature") }
+
 // Predict predicts the class of every row of queries, a PCollection<*record.Batch>, with a classifier from [Fit]. It
 // returns a PCollection<*record.Batch> with one batch per batch of queries: its columns except the vectors, and the
 // column predicted, of the labels' type.
@@ -114,7 +118,7 @@ func must(err error) {
 type fitFn struct{ Config Config }
 
 func (fn *fitFn) ProcessElement(_ int, train func(**record.Batch) bool, emit func(*record.Batch)) error {
-	whole, err := record.Gather(train, cmp.Or(fn.Config.Column, "feature"))
+	whole, err := record.Gather(train, fn.Config.column())
 	if err != nil || whole == nil {
 		return wrap(err)
 	}
@@ -139,7 +143,7 @@ func (fn *predictFn) ProcessElement(w beam.Window, queries *record.Batch, rows f
 	if err != nil {
 		return nil, wrap(err)
 	}
-	out, err := c.predict(queries, cmp.Or(fn.Config.Column, "feature"))
+	out, err := c.predict(queries, fn.Config.column())
 	return out, wrap(err)
 }
 
@@ -150,7 +154,7 @@ func (fn *classifySetFn) ProcessElement(train, queries *record.Batch) (*record.B
 	if err != nil {
 		return nil, wrap(err)
 	}
-	out, err := c.predict(queries, cmp.Or(fn.Config.Column, "feature"))
+	out, err := c.predict(queries, fn.Config.column())
 	return out, wrap(err)
 }
 
@@ -168,7 +172,7 @@ type classifier struct {
 }
 
 func fit(train *record.Batch, cfg Config) (*classifier, error) {
-	column := cmp.Or(cfg.Column, "feature")
+	column := cfg.column()
 	set, labels, err := classes.Of(train, cmp.Or(cfg.Label, "label"))
 	var x *tensor.Dense
 	if err == nil {

@@ -15,23 +15,20 @@ func Take(b *Batch, rows []int) (*Batch, error) {
 	if len(rows) == 0 {
 		return New(b.NewSlice(0, 0)), nil
 	}
-	columns := make([]arrow.Array, b.NumCols())
-	for i, column := range b.Columns() {
-		var parts []arrow.Array
-		for from := 0; from < len(rows); {
-			to := from + 1
-			for to < len(rows) && rows[to] == rows[to-1]+1 {
-				to++
-			}
-			parts = append(parts, array.NewSlice(column, int64(rows[from]), int64(rows[to-1]+1)))
-			from = to
+	var parts []arrow.Record
+	for from := 0; from < len(rows); {
+		to := from + 1
+		for to < len(rows) && rows[to] == rows[to-1]+1 {
+			to++
 		}
-		var err error
-		if columns[i], err = array.Concatenate(parts, Mem); err != nil {
-			return nil, fmt.Errorf("record: copying rows of column %q of type %v: %w", b.ColumnName(i), column.DataType(), err)
-		}
+		parts = append(parts, b.NewSlice(int64(rows[from]), int64(rows[to-1]+1)))
+		from = to
 	}
-	return New(array.NewRecord(b.Schema(), columns, int64(len(rows)))), nil
+	rec, err := join(parts)
+	if err != nil {
+		return nil, fmt.Errorf("record: copying rows: %w", err)
+	}
+	return New(rec), nil
 }
 
 // Concat copies batches with the same schema into one.
@@ -39,26 +36,39 @@ func Concat(batches []*Batch) (*Batch, error) {
 	if len(batches) == 0 {
 		return nil, fmt.Errorf("record: cannot concatenate zero batches")
 	}
-	first := batches[0]
-	columns := make([]arrow.Array, first.NumCols())
-	rows := int64(0)
-	for _, b := range batches {
-		if !b.Schema().Equal(first.Schema()) {
-			return nil, fmt.Errorf("record: batches have different columns: %s; %s", describe(first.Schema()), describe(b.Schema()))
+	first := batches[0].Schema()
+	parts := make([]arrow.Record, len(batches))
+	for i, b := range batches {
+		if !b.Schema().Equal(first) {
+			return nil, fmt.Errorf("record: batches have different columns: %s; %s", describe(first), describe(b.Schema()))
 		}
-		rows += b.NumRows()
+		parts[i] = b.Record
 	}
-	for i := range columns {
-		var parts []arrow.Array
-		for _, b := range batches {
-			parts = append(parts, b.Column(i))
+	rec, err := join(parts)
+	if err != nil {
+		return nil, fmt.Errorf("record: joining batches: %w", err)
+	}
+	return New(rec), nil
+}
+
+// join copies records with the same schema, at least one, into one.
+func join(parts []arrow.Record) (arrow.Record, error) {
+	schema, rows := parts[0].Schema(), int64(0)
+	for _, part := range parts {
+		rows += part.NumRows()
+	}
+	columns := make([]arrow.Array, schema.NumFields())
+	for i, field := range schema.Fields() {
+		pieces := make([]arrow.Array, len(parts))
+		for j, part := range parts {
+			pieces[j] = part.Column(i)
 		}
 		var err error
-		if columns[i], err = array.Concatenate(parts, Mem); err != nil {
-			return nil, fmt.Errorf("record: joining column %q of type %v: %w", first.ColumnName(i), first.Column(i).DataType(), err)
+		if columns[i], err = array.Concatenate(pieces, Mem); err != nil {
+			return nil, fmt.Errorf("column %q of type %v: %w", field.Name, field.Type, err)
 		}
 	}
-	return New(array.NewRecord(first.Schema(), columns, rows)), nil
+	return array.NewRecord(schema, columns, rows), nil
 }
 
 // Gather concatenates the batches of a GroupByKey or side-input iterator, all with the same schema, and sorts the rows

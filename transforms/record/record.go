@@ -54,14 +54,11 @@ func Compact(rec arrow.Record) (arrow.Record, error) {
 	if rec.NumRows() == 0 {
 		return array.NewRecordBuilder(Mem, rec.Schema()).NewRecord(), nil
 	}
-	cols := make([]arrow.Array, rec.NumCols())
-	for i, col := range rec.Columns() {
-		var err error
-		if cols[i], err = array.Concatenate([]arrow.Array{col}, Mem); err != nil {
-			return nil, fmt.Errorf("record: copying column %q of type %v: %w", rec.ColumnName(i), col.DataType(), err)
-		}
+	whole, err := join([]arrow.Record{rec})
+	if err != nil {
+		return nil, fmt.Errorf("record: copying: %w", err)
 	}
-	return array.NewRecord(rec.Schema(), cols, rec.NumRows()), nil
+	return whole, nil
 }
 
 // Decode decodes the output of [Encode]: an Arrow IPC stream that holds exactly one record. It is the decoder of the

@@ -244,7 +244,7 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if width, height, err := jpeg.Size(data); err == nil && width*height > 1<<16 {
-			t.Skip() // large images take long
+			t.Skip("large images take long")
 		}
 		decode(t, data)
 	})
