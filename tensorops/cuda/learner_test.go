@@ -74,7 +74,7 @@ func (c trial) run(t testing.TB, open func(ssl.Config) (ssl.Learner, error)) (fo
 	params := make([]float32, layout.NumParams)
 	layout.Init(params, rng.New(1, rng.Weights))
 	nets, err := sdrnet.New(layout, sdrnet.Config{
-		Stages: []int{4, 3}, Branching: []int{2, 2}, Shared: .5, IndividualHeads: true,
+		Stages: [][]int{{4}, {3}}, Branching: []int{2, 2}, Shared: .5, IndividualHeads: true,
 	}, params, cfg.State(params))
 	require.NoError(t, err)
 	l, err := open(cfg)

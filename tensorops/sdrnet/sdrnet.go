@@ -20,9 +20,9 @@ const digits = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 // Config defines how an SDRnet splits.
 type Config struct {
-	// Stages lists stages of the backbone, counted from 1, in the order in which they split: digit l of a code chooses
-	// the group of stage Stages[l].
-	Stages []int
+	// Stages lists, per level, the stages of the backbone (counted from 1) that split there: digit l of a code chooses
+	// the groups of all stages in Stages[l].
+	Stages [][]int
 	// Branching is the number of choices at each level.
 	Branching []int
 	// Shared is the fraction of a split stage's output filters that all sub-nets share.
@@ -65,15 +65,16 @@ func New(layout *nn.Layout, cfg Config, params, state []float32) (*Net, error) {
 		return nil, fmt.Errorf("sdrnet: a state of %d elements for a net of %d weights; want a multiple", len(state), layout.NumParams)
 	}
 	n := &Net{layout: layout, cfg: cfg, base: slices.Clone(params), state: slices.Clone(state)}
-	for level, stage := range cfg.Stages {
-		if stage < 1 || stage > layout.Stages || cfg.Branching[level] < 2 || cfg.Branching[level] > len(digits) {
-			return nil, fmt.Errorf("sdrnet: level %d splits stage %d into %d groups; want a stage from 1 to %d and 2 to %d groups",
-				level, stage, cfg.Branching[level], layout.Stages, len(digits))
+	for level, stages := range cfg.Stages {
+		outside := func(stage int) bool { return stage < 1 || stage > layout.Stages }
+		if slices.ContainsFunc(stages, outside) || cfg.Branching[level] < 2 || cfg.Branching[level] > len(digits) {
+			return nil, fmt.Errorf("sdrnet: level %d splits the stages %v into %d groups; want stages from 1 to %d and 2 to %d groups",
+				level, stages, cfg.Branching[level], layout.Stages, len(digits))
 		}
 		g := groups{params: layout.NumParams}
 		for _, p := range layout.Params {
 			switch {
-			case p.Part == nn.Part(stage):
+			case slices.Contains(stages, int(p.Part)):
 				g.add(p, int(cfg.Shared*float64(p.Filters)+.5))
 			case level == 0 && cfg.IndividualHeads && (p.Part == nn.Projector || p.Part == nn.Predictor):
 				g.add(p, 0)

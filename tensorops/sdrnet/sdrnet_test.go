@@ -47,7 +47,7 @@ func add(n *sdrnet.Net, code string, by float32) {
 }
 
 func TestSplitChangesNoSubnet(t *testing.T) {
-	n, params := newNet(t, sdrnet.Config{Stages: []int{4, 3}, Branching: []int{2, 3}, Shared: .5})
+	n, params := newNet(t, sdrnet.Config{Stages: [][]int{{4}, {3}}, Branching: []int{2, 3}, Shared: .5})
 	n.Split()
 	n.Split()
 	for _, code := range []string{"", "0", "1", "00", "01", "02", "10", "11", "12"} {
@@ -58,7 +58,7 @@ func TestSplitChangesNoSubnet(t *testing.T) {
 // TestStateFollowsTheWeights checks that the training state has the ownership of the weights: all start at zero, and
 // updates add proportional amounts.
 func TestStateFollowsTheWeights(t *testing.T) {
-	cfg := sdrnet.Config{Stages: []int{4, 3}, Branching: []int{2, 3}, Shared: .5, IndividualHeads: true}
+	cfg := sdrnet.Config{Stages: [][]int{{4}, {3}}, Branching: []int{2, 3}, Shared: .5, IndividualHeads: true}
 	l := layout()
 	n, err := sdrnet.New(l, cfg, make([]float32, l.NumParams), make([]float32, vectors*l.NumParams))
 	require.NoError(t, err)
@@ -83,7 +83,7 @@ func TestStateFollowsTheWeights(t *testing.T) {
 }
 
 func TestUpdateAllocatesNothing(t *testing.T) {
-	n, _ := newNet(t, sdrnet.Config{Stages: []int{4, 3}, Branching: []int{2, 2}, Shared: .5})
+	n, _ := newNet(t, sdrnet.Config{Stages: [][]int{{4}, {3}}, Branching: []int{2, 2}, Shared: .5})
 	n.Split()
 	n.Split()
 	require.Zero(t, testing.AllocsPerRun(3, func() { n.Update("01", func(_, _ []float32) {}) }))
@@ -92,12 +92,12 @@ func TestUpdateAllocatesNothing(t *testing.T) {
 // TestUpdateReachesWhatIsShared compares with a direct definition of ownership: an update of one sub-net changes
 // another one's shared filters, and its individual filters where both codes take the same group.
 func TestUpdateReachesWhatIsShared(t *testing.T) {
-	cfg := sdrnet.Config{Stages: []int{4, 3}, Branching: []int{2, 3}, Shared: .5, IndividualHeads: true}
+	cfg := sdrnet.Config{Stages: [][]int{{4, 2}, {3}}, Branching: []int{2, 3}, Shared: .5, IndividualHeads: true}
 	n, params := newNet(t, cfg)
 	n.Split()
 	n.Split()
 	add(n, "12", 1)
-	level := map[nn.Part]int{4: 0, 3: 1, nn.Projector: 0, nn.Predictor: 0}
+	level := map[nn.Part]int{4: 0, 2: 0, 3: 1, nn.Projector: 0, nn.Predictor: 0}
 	for _, other := range []string{"", "0", "1", "00", "02", "10", "12"} {
 		got := gather(n, other)
 		for _, p := range n.Layout().Params {
@@ -122,7 +122,7 @@ func TestUpdateReachesWhatIsShared(t *testing.T) {
 }
 
 func TestRootHasAGroupOfItsOwn(t *testing.T) {
-	n, params := newNet(t, sdrnet.Config{Stages: []int{4}, Branching: []int{2}, Shared: 0})
+	n, params := newNet(t, sdrnet.Config{Stages: [][]int{{4}}, Branching: []int{2}, Shared: 0})
 	n.Split()
 	add(n, "", 1)
 	for _, p := range n.Layout().Params {
@@ -136,7 +136,7 @@ func TestRootHasAGroupOfItsOwn(t *testing.T) {
 }
 
 func TestCloneIsFrozen(t *testing.T) {
-	n, _ := newNet(t, sdrnet.Config{Stages: []int{4}, Branching: []int{2}, Shared: .5})
+	n, _ := newNet(t, sdrnet.Config{Stages: [][]int{{4}}, Branching: []int{2}, Shared: .5})
 	n.Split()
 	c := n.Clone()
 	before := gather(c, "1")
@@ -145,7 +145,7 @@ func TestCloneIsFrozen(t *testing.T) {
 }
 
 func TestRestore(t *testing.T) {
-	cfg := sdrnet.Config{Stages: []int{4, 3}, Branching: []int{2, 2}, Shared: .5}
+	cfg := sdrnet.Config{Stages: [][]int{{4}, {3}}, Branching: []int{2, 2}, Shared: .5}
 	n, _ := newNet(t, cfg)
 	n.Split()
 	add(n, "1", 1)

@@ -71,7 +71,8 @@ func TestSet(t *testing.T) {
 		"backbone.width=64":                   func(r *recipe.Recipe) { r.Backbone.Width = 64 },
 		"backbone.arch=resnet50":              func(r *recipe.Recipe) { r.Backbone.Arch = "resnet50" },
 		"paths=4x1x1x1":                       func(r *recipe.Recipe) { r.Paths = "4x1x1x1" },
-		"split.order=[1, 2, 3, 4]":            func(r *recipe.Recipe) { r.Split.Order = []int{1, 2, 3, 4} },
+		"split.order=[1, 2, 3, 4]":            func(r *recipe.Recipe) { r.Split.Order = []recipe.Together{{1}, {2}, {3}, {4}} },
+		"split.order=[4, [3, 2, 1]]":          func(r *recipe.Recipe) { r.Split.Order = []recipe.Together{{4}, {3, 2, 1}} },
 		"partition.whiten=false":              func(r *recipe.Recipe) { r.Partition.Whiten = false },
 		"partition.balance=0":                 func(r *recipe.Recipe) { r.Partition.Balance = 0 },
 		"train.images=1e6":                    func(r *recipe.Recipe) { r.Train.Images = 1_000_000 },
@@ -140,7 +141,8 @@ func TestSetErrors(t *testing.T) {
 		"input.mean=[1,1,1,1]":   "input.mean: [1,1,1,1] is a list of 4; want 3",
 		"input.mean=[1,1,x]":     `input.mean: [1,1,"x"] is a list in which "x" is not a number`,
 		"input.mean=[125,99,99]": "input.mean: red is 125; want 0 to 1",
-		"split.order=[1,[2]]":    "split.order: [1,[2]] is a list in which [2] is not a whole number",
+		"split.order=[1,[2]]":    "split.order: [[1] [2]] leaves out stage 4",
+		"split.order=[1,[[2]]]":  "split.order: [1,[[2]]] is a list in which [[2]] is a list in which [2] is not a whole number",
 		"train.phases=0.3":       "train.phases: 0.3 is not a list",
 		"train.lr=[1":            `"[1" is not YAML`,
 		"name=a: b: c":           `"a: b: c" is not YAML`,
@@ -180,7 +182,7 @@ func TestFileErrors(t *testing.T) {
 		"train:\n\tlr: 1":            "line 2: found character",
 		"- a":                        "sequence was used where mapping is expected",
 		"just text":                  "string was used where mapping is expected",
-		"train:\n  phases: [.7, .3]": "train.phases: 2 values for 1 stages",
+		"train:\n  phases: [.7, .3]": "train.phases: 2 values, but 1 levels of splits",
 	} {
 		path := write(t, text)
 		_, err := recipe.Load(path, nil)

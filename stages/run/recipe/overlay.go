@@ -49,6 +49,9 @@ func keyOf(f reflect.StructField) string {
 	return strings.ToLower(f.Name)
 }
 
+// togetherType is the type of a list for which a single number may stand.
+var togetherType = reflect.TypeFor[Together]()
+
 // fieldOf returns the field of a key, or an invalid Value if there is none.
 func fieldOf(section reflect.Value, key string) (field reflect.Value) {
 	for f, v := range section.Fields() {
@@ -148,6 +151,9 @@ func assign(field reflect.Value, value any) error {
 
 func assignList(field reflect.Value, value any) error {
 	list, ok := value.([]any)
+	if field.Type() == togetherType && !ok {
+		list, ok = []any{value}, true
+	}
 	if !ok {
 		return errors.New("not a list, such as [a, b]")
 	}

@@ -27,8 +27,8 @@ type Recipe struct {
 	Views Views `yaml:"views"`
 	// Backbone is the architecture of every sub-net.
 	Backbone nn.Backbone `yaml:"backbone"`
-	// Paths is the number of choices per stage of the backbone, such as "4x4x4x4" for 256 sub-nets, or "1x1x1x4" for 4
-	// that differ only in the last stage.
+	// Paths is the number of choices per stage of the backbone, such as "4x4x4x4" for 256 sub-nets (or 4, if all stages
+	// split together, see Split.Order), or "1x1x1x4" for 4 that differ only in the last stage.
 	Paths string `yaml:"paths"`
 	// Split says how the stages split into these choices.
 	Split Split `yaml:"split"`
@@ -55,13 +55,25 @@ type Input struct {
 // Split says how the stages of the SDRnet's backbone split into sub-nets.
 type Split struct {
 	// Order lists the stages, counted from 1, in the order in which they split. Stages with one choice are skipped.
-	Order []int `yaml:"order"`
+	// Stages in a nested list split together, by one digit of the code: [4, [3, 2]] or [[4, 3, 2, 1]].
+	Order []Together `yaml:"order"`
 	// Shared is the fraction of a split stage's output filters that all sub-nets share; the rest is one group of
 	// individual filters per choice.
 	Shared float64 `yaml:"shared"`
 	// Heads says whether each sub-net of the first split has its own projector and predictor ("individual") or all
 	// share one ("shared").
 	Heads string `yaml:"heads"`
+}
+
+// Together lists stages that split together and so have the same number of choices. In YAML, one stage is a number.
+type Together []int
+
+// MarshalYAML returns a single stage as a number.
+func (t Together) MarshalYAML() (any, error) {
+	if len(t) == 1 {
+		return t[0], nil
+	}
+	return []int(t), nil
 }
 
 // Partition says how images are clustered into subsets.
@@ -82,8 +94,8 @@ type Train struct {
 	// Images is the training budget: the number of images seen over all phases, where the two views of an image count
 	// once. A baseline sees as many.
 	Images int64 `yaml:"images"`
-	// Phases are the fractions of the budget at which the phases after the first start, one per stage that splits. If
-	// empty, they are spread evenly over the second half.
+	// Phases are the fractions of the budget at which the phases after the first start, one per split. If empty, they
+	// are spread evenly over the second half.
 	Phases []float64 `yaml:"phases"`
 	// Precision is "fp32", or "bf16" to allow rounding the operands of matrix products to bfloat16 where that is
 	// faster; weights and sums stay float32. It pays off on CPUs with AVX512_BF16, rarely on others.
@@ -152,17 +164,17 @@ func (r *Recipe) choices() ([]int, error) {
 	return choices, nil
 }
 
-// Levels returns, per level, the stage of the backbone (counted from 1) that splits and the number of choices it splits
+// Levels returns, per level, the stages of the backbone (counted from 1) that split and the number of choices they split
 // into. Level l is the l-th digit of a subset's code.
-func (r *Recipe) Levels() (stages, branching []int) {
+func (r *Recipe) Levels() (stages [][]int, branching []int) {
 	m, err := r.choices()
 	if err != nil {
 		return nil, nil
 	}
-	for _, s := range r.Split.Order {
-		if m[s-1] > 1 {
-			stages = append(stages, s)
-			branching = append(branching, m[s-1])
+	for _, together := range r.Split.Order {
+		if n := m[together[0]-1]; n > 1 {
+			stages = append(stages, together)
+			branching = append(branching, n)
 		}
 	}
 	return stages, branching
@@ -286,11 +298,20 @@ func (r *Recipe) Validate() error {
 		return err
 	}
 	seen := map[int]bool{}
-	for _, s := range r.Split.Order {
-		if s < 1 || s > len(choices) || seen[s] {
-			return fmt.Errorf("split.order: %v; want each of the stages 1 to %d once", r.Split.Order, len(choices))
+	for _, together := range r.Split.Order {
+		for _, s := range together {
+			if s < 1 || s > len(choices) || seen[s] {
+				return fmt.Errorf("split.order: %v; want each of the stages 1 to %d once", r.Split.Order, len(choices))
+			}
+			seen[s] = true
+			if first := together[0]; choices[s-1] != choices[first-1] {
+				return fmt.Errorf("split.order: the stages %v split together, but paths %s has %d choices for stage %d and %d for stage %d",
+					together, r.Paths, choices[first-1], first, choices[s-1], s)
+			}
 		}
-		seen[s] = true
+		if len(together) == 0 {
+			return fmt.Errorf("split.order: %v has an empty list of stages", r.Split.Order)
+		}
 	}
 	stages, _ := r.Levels()
 	for s, m := range choices {
@@ -299,7 +320,7 @@ func (r *Recipe) Validate() error {
 		}
 	}
 	if n := len(r.Train.Phases); n > 0 && n != len(stages) {
-		return fmt.Errorf("train.phases: %d values for %d stages that split (paths %s); want one per stage", len(r.Train.Phases), len(stages), r.Paths)
+		return fmt.Errorf("train.phases: %d values, but %d levels of splits (paths %s); want one value per level", len(r.Train.Phases), len(stages), r.Paths)
 	}
 	last := 0.
 	for _, p := range r.Train.Phases {

@@ -46,10 +46,12 @@ func TestValidate(t *testing.T) {
 		{`paths "1x1x1x37": stage 4 has "37" choices, want 1 to 36`, func(r *recipe.Recipe) { r.Paths = "1x1x1x37" }},
 		{`paths "1x0x1x4": stage 2 has "0" choices`, func(r *recipe.Recipe) { r.Paths = "1x0x1x4" }},
 		{`paths "1x1x x4": stage 3 has " " choices`, func(r *recipe.Recipe) { r.Paths = "1x1x x4" }},
-		{"split.order: [4 4]; want each of the stages 1 to 4 once", func(r *recipe.Recipe) { r.Split.Order = []int{4, 4} }},
-		{"split.order: [0 4]", func(r *recipe.Recipe) { r.Split.Order = []int{0, 4} }},
-		{"split.order: [5]", func(r *recipe.Recipe) { r.Split.Order = []int{5} }},
-		{"split.order: [1 2 3] leaves out stage 4, which has 4 choices", func(r *recipe.Recipe) { r.Split.Order = []int{1, 2, 3} }},
+		{"split.order: [[4] [4]]; want each of the stages 1 to 4 once", func(r *recipe.Recipe) { r.Split.Order = []recipe.Together{{4}, {4}} }},
+		{"split.order: [[0 4]]", func(r *recipe.Recipe) { r.Split.Order = []recipe.Together{{0, 4}} }},
+		{"split.order: [[5]]", func(r *recipe.Recipe) { r.Split.Order = []recipe.Together{{5}} }},
+		{"split.order: [[1] [2] [3]] leaves out stage 4, which has 4 choices", func(r *recipe.Recipe) { r.Split.Order = []recipe.Together{{1}, {2}, {3}} }},
+		{"split.order: the stages [3 4] split together, but paths 1x1x1x4 has 1 choices for stage 3 and 4 for stage 4", func(r *recipe.Recipe) { r.Split.Order = []recipe.Together{{3, 4}} }},
+		{"split.order: [[]] has an empty list", func(r *recipe.Recipe) { r.Split.Order = []recipe.Together{{}} }},
 		{"split.shared", func(r *recipe.Recipe) { r.Split.Shared = 1.1 }},
 		{"partition.iterations", func(r *recipe.Recipe) { r.Partition.Iterations = 0 }},
 		{"partition.balance: 0.5 is out of range; want 1 to 1e+06, or 0 for no bound", func(r *recipe.Recipe) { r.Partition.Balance = .5 }},
@@ -80,7 +82,7 @@ func TestValidate(t *testing.T) {
 		{"train.images: -1 is less", func(r *recipe.Recipe) { r.Train.Images = -1 }},
 		{"train.images: 128 leaves no step of 128 images for phase 0", func(r *recipe.Recipe) { r.Train.Images = 128 }},
 		{"train.images: 1280 leaves no step of 128 images for phase 0", func(r *recipe.Recipe) { r.Train.Images, r.Train.Phases = 1280, []float64{.01} }},
-		{"train.phases: 2 values for 1 stages that split (paths 1x1x1x4)", func(r *recipe.Recipe) { r.Train.Phases = []float64{.3, .6} }},
+		{"train.phases: 2 values, but 1 levels of splits (paths 1x1x1x4)", func(r *recipe.Recipe) { r.Train.Phases = []float64{.3, .6} }},
 		{"train.phases: [0]; want increasing fractions of the budget between 0 and 1", func(r *recipe.Recipe) { r.Train.Phases = []float64{0} }},
 		{"train.phases: [1]", func(r *recipe.Recipe) { r.Train.Phases = []float64{1} }},
 		{"train.phases: [NaN]", func(r *recipe.Recipe) { r.Train.Phases = []float64{nan} }},
@@ -96,15 +98,17 @@ func TestValidate(t *testing.T) {
 
 func TestLevels(t *testing.T) {
 	for _, c := range []struct {
-		grid              string
-		order             []int
-		stages, branching []int
+		grid      string
+		order     []recipe.Together
+		stages    [][]int
+		branching []int
 	}{
-		{"1x1x1x4", []int{4, 3, 2, 1}, []int{4}, []int{4}},
-		{"2x3x4x5", []int{4, 3, 2, 1}, []int{4, 3, 2, 1}, []int{5, 4, 3, 2}},
-		{"2x1x4x1", []int{1, 3}, []int{1, 3}, []int{2, 4}},
+		{"1x1x1x4", []recipe.Together{{4}, {3}, {2}, {1}}, [][]int{{4}}, []int{4}},
+		{"2x3x4x5", []recipe.Together{{4}, {3}, {2}, {1}}, [][]int{{4}, {3}, {2}, {1}}, []int{5, 4, 3, 2}},
+		{"2x1x4x1", []recipe.Together{{1}, {3}}, [][]int{{1}, {3}}, []int{2, 4}},
+		{"1x3x3x3", []recipe.Together{{4}, {3, 2}}, [][]int{{4}, {3, 2}}, []int{3, 3}},
 		{"1x1x1x1", nil, nil, nil},
-		{"nonsense", []int{1}, nil, nil},
+		{"nonsense", []recipe.Together{{1}}, nil, nil},
 	} {
 		stages, branching := (&recipe.Recipe{
 			Backbone: nn.Backbone{Arch: "resnet18"}, Paths: c.grid, Split: recipe.Split{Order: c.order},
