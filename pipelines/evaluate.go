@@ -48,7 +48,8 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (*evaluate.Results, error)
 	p, s := beam.NewPipelineWithRoot()
 	nets := createModels(s, models)
 	scores := route.Route(s, nets, route.Config{Tasks: found, Scorer: route.KNN})
-	arrowio.WriteDir(s, dir, evaluate.Evaluate(s, nets, scores, evaluate.Config{Tasks: found, Protocols: o.Protocols}))
+	results, _ := evaluate.Evaluate(s, nets, evaluate.Config{Tasks: found, Protocols: o.Protocols})
+	arrowio.WriteDir(s, dir, evaluate.Mark(s, results, scores))
 	if err := runPipeline(ctx, o.Runner, p); err != nil {
 		return nil, err
 	}

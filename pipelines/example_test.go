@@ -41,11 +41,12 @@ func Example() {
 	rows := features.Extract(s, refs, phase0, train.Phase0)
 	subsets := partition.Partition(s, rows, partition.Config{Shards: dir + "/ingest/shards", Dir: dir + "/partition", Branching: branching, Iterations: 10, Seed: r.Seed})
 	training.Variants = []string{train.SDR}
-	models := train.Train(s, subsets, training)
+	training.Start.Dir = dir
+	models := train.Continue(s, subsets, phase0, training)
 	scores := route.Route(s, models, route.Config{Tasks: of, Scorer: route.KNN})
-	results := evaluate.Evaluate(s, models, scores, evaluate.Config{Tasks: of, Protocols: []string{evaluate.KNN}})
+	results, _ := evaluate.Evaluate(s, models, evaluate.Config{Tasks: of, Protocols: []string{evaluate.KNN}})
 	route.Deliver(s, scores, route.DeliverConfig{Dir: dir + "/routed"})
-	report.Report(s, subsets, results, report.Config{Dir: dir})
+	report.Report(s, subsets, evaluate.Mark(s, results, scores), report.Config{Dir: dir})
 	must(beam.Run(ctx, "prism", p))
 
 	for _, file := range []string{"report.html", "results.json", "routed/model.safetensors"} {

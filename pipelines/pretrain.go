@@ -9,9 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/sdr-ml/sdr/stages/evaluate"
-	"github.com/sdr-ml/sdr/stages/features"
 	"github.com/sdr-ml/sdr/stages/ingest"
-	"github.com/sdr-ml/sdr/stages/partition"
 	"github.com/sdr-ml/sdr/stages/report"
 	"github.com/sdr-ml/sdr/stages/route"
 	"github.com/sdr-ml/sdr/stages/run"
@@ -162,70 +160,33 @@ func findTasks(ctx context.Context, dir string) ([]tasks.Task, error) {
 
 // chain lists the stages of the run.
 func (o *PretrainOptions) chain(folder *run.Folder, splits []imageio.Split, found []tasks.Task) *chain {
-	r := o.Recipe
-	inputs := run.Digest("v1", string(r.Marshal()), fingerprint(splits))
-	config := train.Config{Dir: folder.Dir, Recipe: string(r.Marshal()), Inputs: inputs, Device: o.Device}
-	trainer := func(variants ...string) func(beam.Scope, []beam.PCollection) beam.PCollection {
-		return func(s beam.Scope, in []beam.PCollection) beam.PCollection {
-			config.Variants = variants
-			return train.Train(s, in[0], config)
-		}
-	}
-	steps := []step{
-		{"ingest", nil, inputs, func(s beam.Scope, _ []beam.PCollection) beam.PCollection {
-			return ingest.Ingest(s, beam.CreateList(s, splits), ingest.Config{
-				Size: r.Input.Size, Dir: folder.StageDir("ingest"),
-				DeadLetter: folder.DeadLetterPath(), MaxBad: o.MaxBad,
-			})
-		}},
-		{"phase0", []string{"ingest"}, inputs, trainer(train.Phase0)},
-	}
-	models, subsets := "phase0", "ingest"
-	if _, branching := r.Levels(); len(branching) > 0 {
-		models, subsets = "train", "partition"
-		steps = append(steps,
-			step{"features", []string{"ingest", "phase0"}, inputs, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
-				return features.Extract(s, in[0], in[1], train.Phase0)
-			}},
-			step{"partition", []string{"features"}, inputs, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
-				return partition.Partition(s, in[0], partition.Config{
-					Shards: files.Join(folder.StageDir("ingest"), "shards"), Dir: folder.StageDir("partition"), Branching: branching, Whiten: r.Partition.Whiten,
-					Iterations: r.Partition.Iterations, Balance: r.Partition.Balance, Seed: r.Seed,
-				})
-			}},
-			step{"train", []string{"partition"}, inputs, trainer(append([]string{train.SDR}, r.Train.Baselines...)...)},
-		)
+	p := &plan{chain: chain{folder: folder, runner: o.Runner}, splits: splits, maxBad: o.MaxBad, device: o.Device}
+	t := p.phase0(o.Recipe, "")
+	models, subsets := []string{t.phase0}, t.ingest
+	if _, branching := o.Recipe.Levels(); len(branching) > 0 {
+		p.subsets(&t)
+		subsets, models = t.partition, p.variants(t, append([]string{train.SDR}, o.Recipe.Train.Baselines...)...)
 	}
 	if len(found) > 0 {
-		judged := run.Digest(inputs, o.Protocols, found, stamps(found))
-		steps = append(steps,
-			step{"route", []string{models}, judged, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
-				return route.Route(s, in[0], route.Config{Tasks: found, Scorer: route.KNN})
-			}},
-			step{"evaluate", []string{models, "route"}, judged, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
-				return evaluate.Evaluate(s, in[0], in[1], evaluate.Config{Tasks: found, Protocols: o.Protocols})
-			}},
-			step{"deliver", []string{"route"}, judged, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
-				return route.Deliver(s, in[0], route.DeliverConfig{Dir: folder.StageDir("routed"), PerTask: true, Run: folder.Info.ID.String()})
-			}},
-			step{"report", []string{subsets, "evaluate"}, judged, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
-				return report.Report(s, in[0], in[1], report.Config{Dir: folder.Dir})
-			}},
-		)
+		judged := []any{o.Protocols, found, stamps(found)}
+		routed := p.add("route", models, judged, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
+			return route.Route(s, beam.Flatten(s, in...), route.Config{Tasks: found, Scorer: route.KNN})
+		})
+		evaluated := p.add("evaluate", append([]string{routed}, models...), judged, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
+			results, _ := evaluate.Evaluate(s, beam.Flatten(s, in[1:]...), evaluate.Config{Tasks: found, Protocols: o.Protocols})
+			return evaluate.Mark(s, results, in[0])
+		})
+		p.add("deliver", []string{routed}, judged, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
+			return route.Deliver(s, in[0], route.DeliverConfig{Dir: folder.StageDir("routed"), PerTask: true, Run: folder.Info.ID.String()})
+		})
+		p.add("report", []string{subsets, evaluated}, judged, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
+			return report.Report(s, in[0], in[1], report.Config{Dir: folder.Dir})
+		})
 	}
-	return &chain{folder: folder, runner: o.Runner, steps: steps}
+	return &p.chain
 }
 
-// fingerprint identifies the images without reading them; for local files it includes size and modification time.
-func fingerprint(splits []imageio.Split) []any {
-	var all []any
-	for _, sp := range splits {
-		all = append(all, sp, stamp(sp.Path))
-	}
-	return all
-}
-
-// stamps identifies the files of tasks in the same way.
+// stamps identifies the files of tasks without reading them; for local files by size and modification time.
 func stamps(found []tasks.Task) []any {
 	var all []any
 	for _, t := range found {

@@ -328,7 +328,7 @@ func TestAsync(t *testing.T) {
 	stdout, stderr, code := sdr(t, quickRun(out, "--runner", "flink", "--endpoint", fmt.Sprint("localhost:", port), "--single-job", "--async",
 		"--environment_type", "process", "--environment_config", `{"command": "true"}`)...)
 	require.Zero(t, code, stderr)
-	require.Equal(t, "ingest, phase0, features, partition, train: the job was submitted, and goes on without this program\n", stdout)
+	require.Equal(t, "ingest, phase0, features, partition, train, unified: the job was submitted, and goes on without this program\n", stdout)
 	require.NoDirExists(t, filepath.Join(out, "stages"), "what the job has written is not looked at")
 }
 

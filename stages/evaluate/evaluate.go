@@ -40,7 +40,7 @@ type Config struct {
 	Protocols []string
 }
 
-// Row is the schema of Evaluate's output: one net on one task under one protocol.
+// Row is the schema of Evaluate's results: one net on one task under one protocol.
 type Row struct {
 	Task     string `arrow:"task"`
 	Metric   string `arrow:"metric"`
@@ -50,10 +50,22 @@ type Row struct {
 	Value      float64 `arrow:"value"`
 	TestImages int64   `arrow:"test_images"`
 	// Candidate is true if the router could choose the net, Score is the net's routing score, and Routed is true if the
-	// router chose it.
+	// router chose it. Mark sets them.
 	Candidate bool    `arrow:"candidate"`
 	Score     float64 `arrow:"score"`
 	Routed    bool    `arrow:"routed"`
+}
+
+// Prediction is the schema of Evaluate's predictions: the class that a net predicts for one test image of a task.
+type Prediction struct {
+	Task     string `arrow:"task"`
+	Protocol string `arrow:"protocol"`
+	Subnet   string `arrow:"subnet"`
+	// Image is the image's index in the test split.
+	Image int32 `arrow:"image"`
+	// Label and Predicted are the true and the predicted class.
+	Label     int32 `arrow:"label"`
+	Predicted int32 `arrow:"predicted"`
 }
 
 func init() {
@@ -66,18 +78,26 @@ func init() {
 // images and predicts the classes of its test images. The runner fuses these steps, so features never leave the worker
 // that computes them. Evaluate panics on an unknown protocol.
 //
-// in: *record.Batch of train.Model, and *record.Batch of route.Score as a side input. out: *record.Batch of Row, one
-// row per batch.
-func Evaluate(s beam.Scope, models, scores beam.PCollection, cfg Config) beam.PCollection {
+// in: *record.Batch of train.Model. out: results, *record.Batch of Row, one row per batch; and predictions,
+// *record.Batch of Prediction, one batch per Row.
+func Evaluate(s beam.Scope, models beam.PCollection, cfg Config) (results, predictions beam.PCollection) {
 	s = s.Scope("evaluate.Evaluate")
 	pairs := beam.Reshuffle(s, route.Pairs(s, models, cfg.Tasks, false))
 	sets := beam.ParDo(s, &embedFn{}, pairs)
-	var measured []beam.PCollection
+	var rows, predicted []beam.PCollection
 	for _, protocol := range cfg.Protocols {
-		measured = append(measured, beam.ParDo(s, &measureFn{Protocol: protocol}, classify(s, sets, protocol)))
+		r, p := beam.ParDo2(s, &measureFn{Protocol: protocol}, classify(s, sets, protocol))
+		rows, predicted = append(rows, r), append(predicted, p)
 	}
-	rows := beam.Reshuffle(s, beam.Flatten(s, measured...)) // see compute.ParDo
-	return beam.ParDo(s, &markFn{}, rows, beam.SideInput{Input: scores})
+	return beam.Reshuffle(s, beam.Flatten(s, rows...)), beam.Flatten(s, predicted...) // see compute.ParDo
+}
+
+// Mark adds the router's scores and choices to the results of an evaluation.
+//
+// in: *record.Batch of Row, and *record.Batch of route.Score as a side input. out: *record.Batch of Row.
+func Mark(s beam.Scope, results, scores beam.PCollection) beam.PCollection {
+	s = s.Scope("evaluate.Mark")
+	return beam.ParDo(s, &markFn{}, results, beam.SideInput{Input: scores})
 }
 
 // classify predicts the classes of the test images under a protocol.
@@ -128,18 +148,32 @@ func embed(ctx context.Context, p route.Pair) (train, test *record.Batch, err er
 // measureFn computes the task's metric from the predictions for one pair.
 type measureFn struct{ Protocol string }
 
-func (fn *measureFn) ProcessElement(b *record.Batch) (*record.Batch, error) {
+func (fn *measureFn) ProcessElement(b *record.Batch, emitResult, emitPredictions func(*record.Batch)) error {
 	pairs, err := record.Rows[route.Pair](record.New(b.NewSlice(0, 1)))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	p := pairs[0]
 	value, err := route.Percent(p.Metric, b)
 	if err != nil {
-		return nil, err
+		return err
 	}
+	type class struct {
+		Label     int64 `arrow:"label"`
+		Predicted int64 `arrow:"predicted"`
+	}
+	classes, err := record.Rows[class](b)
+	if err != nil {
+		return err
+	}
+	predictions := make([]Prediction, len(classes))
+	for i, c := range classes {
+		predictions[i] = Prediction{p.Task, fn.Protocol, p.Subnet, int32(i), int32(c.Label), int32(c.Predicted)}
+	}
+	emitPredictions(record.Of(predictions))
 	progress.Note("evaluate", "task", p.Task, "net", p.Subnet, fn.Protocol, fmt.Sprintf("%.1f", value))
-	return record.Of([]Row{{Task: p.Task, Metric: p.Metric, Protocol: fn.Protocol, Subnet: p.Subnet, Value: value, TestImages: b.NumRows()}}), nil
+	emitResult(record.Of([]Row{{Task: p.Task, Metric: p.Metric, Protocol: fn.Protocol, Subnet: p.Subnet, Value: value, TestImages: b.NumRows()}}))
+	return nil
 }
 
 // markFn adds the router's score and choice to each net's results.

@@ -90,6 +90,7 @@ func TestStages(t *testing.T) {
 	pool := kernels.NewPool(2)
 	defer pool.Close()
 	var wantScores, wantRows []string
+	var want []evaluate.Prediction
 	for _, task := range of {
 		for _, m := range models[1:] {
 			im, x := features(t, pool, m.Path, task.Train, nil)
@@ -108,6 +109,9 @@ func TestStages(t *testing.T) {
 			pred, err := nearest.Classify(x, im.Labels, 3, y, nearest.Default)
 			require.NoError(t, err)
 			wantRows = append(wantRows, fmt.Sprintf("%s %s knn %v", task.Name, m.Subnet, percent(pred, testIm.Labels)))
+			for i, class := range pred {
+				want = append(want, evaluate.Prediction{Task: task.Name, Protocol: evaluate.KNN, Subnet: m.Subnet, Image: int32(i), Label: int32(testIm.Labels[i]), Predicted: int32(class)})
+			}
 			fitted, err := logistic.Fit(x, im.Labels, 3, logistic.Default)
 			require.NoError(t, err)
 			pred, err = fitted.Predict(y)
@@ -121,7 +125,9 @@ func TestStages(t *testing.T) {
 		nets := beam.Create(s, record.Of(models))
 		scores := route.Route(s, nets, route.Config{Tasks: of, Scorer: route.KNN})
 		arrowio.WriteDir(s, dir+"/scores", scores)
-		arrowio.WriteDir(s, dir+"/rows", evaluate.Evaluate(s, nets, scores, evaluate.Config{Tasks: of, Protocols: evaluate.Protocols}))
+		results, predictions := evaluate.Evaluate(s, nets, evaluate.Config{Tasks: of, Protocols: evaluate.Protocols})
+		arrowio.WriteDir(s, dir+"/rows", evaluate.Mark(s, results, scores))
+		arrowio.WriteDir(s, dir+"/predictions", predictions)
 		_, err := beam.Run(t.Context(), runner, p)
 		require.NoError(t, err)
 
@@ -143,6 +149,9 @@ func TestStages(t *testing.T) {
 			}
 		}
 		require.ElementsMatch(t, wantRows, gotRows)
+		got := readRows(t, dir+"/predictions", func(p evaluate.Prediction) string { return fmt.Sprint(p.Task, p.Protocol, p.Subnet, p.Image) })
+		got = slices.DeleteFunc(got, func(p evaluate.Prediction) bool { return p.Protocol != evaluate.KNN })
+		require.ElementsMatch(t, want, got)
 		require.Equal(t, map[string]int{"fruit": 2, "pets": 2}, routed, "one net per task, for both protocols")
 	}
 }
@@ -158,13 +167,12 @@ func TestStageErrors(t *testing.T) {
 		require.ErrorContains(t, err, "route: task fruit, sub-net root: model: ")
 
 		p, s = beam.NewPipelineWithRoot()
-		none := beam.Create(s, record.Of([]route.Score{}))
-		evaluate.Evaluate(s, beam.Create(s, record.Of(models)), none, evaluate.Config{Tasks: of, Protocols: []string{evaluate.KNN}})
+		evaluate.Evaluate(s, beam.Create(s, record.Of(models)), evaluate.Config{Tasks: of, Protocols: []string{evaluate.KNN}})
 		_, err = beam.Run(t.Context(), runner, p)
 		require.ErrorContains(t, err, "evaluate: task fruit, net root: model: ")
 	}
 	_, s := beam.NewPipelineWithRoot()
 	in := beam.Create(s, record.Of(models))
 	require.Panics(t, func() { route.Route(s, in, route.Config{Scorer: "svm"}) })
-	require.Panics(t, func() { evaluate.Evaluate(s, in, in, evaluate.Config{Protocols: []string{"svm"}}) })
+	require.Panics(t, func() { evaluate.Evaluate(s, in, evaluate.Config{Protocols: []string{"svm"}}) })
 }

@@ -67,22 +67,22 @@ func (t *trainer) checkpoint(ctx context.Context) error {
 	})
 }
 
-// restore loads the variant's checkpoint. If there is none for these inputs, a variant after phase 0 starts from phase
-// 0's checkpoint.
+// restore loads the variant's checkpoint or, if there is none for these inputs, that of the training it continues.
 func (t *trainer) restore(ctx context.Context) error {
 	file, state, err := readCheckpoint(ctx, t.cfg.Dir, t.variant)
 	own := err == nil && state.Inputs == t.cfg.Inputs
-	switch {
+	switch start := t.cfg.Start; {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return err
-	case !own && t.variant == Phase0:
+	case own:
+	case start == Start{}:
 		return nil
-	case !own:
-		if file, state, err = readCheckpoint(ctx, t.cfg.Dir, Phase0); err != nil {
+	default:
+		if file, state, err = readCheckpoint(ctx, start.Dir, Phase0); err != nil {
 			return fmt.Errorf("loading the checkpoint that phase 0 should have left: %w", err)
 		}
-		if state.Inputs != t.cfg.Inputs {
-			return fmt.Errorf("%s was made with another recipe or other images; train phase 0 again", CheckpointPath(t.cfg.Dir, Phase0))
+		if state.Inputs != start.Inputs {
+			return fmt.Errorf("%s was made with another recipe or other images; train phase 0 again", CheckpointPath(start.Dir, Phase0))
 		}
 	}
 	tensors := map[string][]float32{}
@@ -108,6 +108,8 @@ func (t *trainer) restore(ctx context.Context) error {
 	if own {
 		t.phase, t.models, t.last = state.Phase, state.Models, state.Last
 		t.curve.sum, t.curve.count = state.Sum, state.Count
+	}
+	if own || t.onAll() { // other variants begin every stream anew
 		for code, taken := range state.Taken {
 			if s := t.streams[code]; s != nil {
 				s.taken = taken

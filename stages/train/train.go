@@ -3,7 +3,9 @@
 // baselines to compare it with.
 //
 // Each of these is a variant: phase 0, the SDRnet, or a baseline. Variants after phase 0 start from its state and are
-// independent of each other, so a cluster trains them in parallel and a single machine one after the other.
+// independent of each other, so a cluster trains them in parallel and a single machine one after the other. The unified
+// net is phase 0 continued to the end of the budget: given the same images, its weights do not depend on when phase 0
+// ended.
 package train
 
 import (
@@ -47,9 +49,14 @@ type Config struct {
 	Variants []string
 	// Inputs is a digest of the images and the recipe. A checkpoint with another digest is not resumed.
 	Inputs string
+	// Start is the training of phase 0 that Continue continues.
+	Start Start
 	// Device computes the training steps. A run may resume on another device.
 	Device ssl.Device
 }
+
+// Start names a training of phase 0 by its Config.
+type Start struct{ Dir, Inputs string }
 
 // Model is the schema of Train's output: one finished net.
 type Model struct {
@@ -82,19 +89,32 @@ func init() {
 	beam.RegisterDoFn(reflect.TypeFor[trainFn]())
 }
 
-// Train trains cfg.Variants on the images that refs name.
+// Train trains cfg.Variants from scratch on the images that refs name.
 //
 // in: *record.Batch of shards.Ref. out: *record.Batch of Model, one batch per variant.
 func Train(s beam.Scope, refs beam.PCollection, cfg Config) beam.PCollection {
 	s = s.Scope("train.Train")
-	variants := beam.ParDo(s, &variantsFn{Variants: cfg.Variants}, beam.Impulse(s), beam.SideInput{Input: refs})
-	return compute.ParDo(s, &trainFn{Config: cfg}, variants)
+	cfg.Start = Start{}
+	return variants(s, refs, beam.CreateList(s, []*record.Batch{}), cfg)
 }
 
-// variantsFn pairs every variant with all references.
+// Continue is like Train, but continues cfg.Start, the training whose output is started.
+//
+// in: *record.Batch of shards.Ref, and *record.Batch of Model as a side input. out: *record.Batch of Model, one batch
+// per variant.
+func Continue(s beam.Scope, refs, started beam.PCollection, cfg Config) beam.PCollection {
+	return variants(s.Scope("train.Continue"), refs, started, cfg)
+}
+
+func variants(s beam.Scope, refs, started beam.PCollection, cfg Config) beam.PCollection {
+	pairs := beam.ParDo(s, &variantsFn{Variants: cfg.Variants}, beam.Impulse(s), beam.SideInput{Input: refs}, beam.SideInput{Input: started})
+	return compute.ParDo(s, &trainFn{Config: cfg}, pairs)
+}
+
+// variantsFn pairs every variant with all references, once phase 0 has been trained.
 type variantsFn struct{ Variants []string }
 
-func (fn *variantsFn) ProcessElement(_ []byte, refs func(**record.Batch) bool, emit func(string, *record.Batch)) error {
+func (fn *variantsFn) ProcessElement(_ []byte, refs, _ func(**record.Batch) bool, emit func(string, *record.Batch)) error {
 	rows, err := record.All[shards.Ref](refs)
 	if err != nil {
 		return err

@@ -13,11 +13,13 @@ import (
 	"github.com/apache/arrow/go/v15/arrow/array"
 	"github.com/stretchr/testify/require"
 
+	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/stages/run/recipe"
 	"github.com/sdr-ml/sdr/stages/run/shards"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 	"github.com/sdr-ml/sdr/tensorops/ssl"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
+	"github.com/sdr-ml/sdr/transforms/inference"
 	"github.com/sdr-ml/sdr/transforms/record"
 )
 
@@ -104,23 +106,29 @@ func TestResume(t *testing.T) {
 			one, two := kernels.NewPool(1), kernels.NewPool(2)
 			defer one.Close()
 			defer two.Close()
-			for _, variant := range []string{Phase0, SDR, recipe.UnifiedSubsetBatches} {
-				want, err := trainVariant(ctx, config(whole, "1e9"), variant, refs, one)
+			for _, variant := range []string{Phase0, SDR, recipe.Unified, recipe.UnifiedSubsetBatches} {
+				cfg := config(whole, "1e9")
+				if variant != Phase0 {
+					cfg.Start = Start{whole, "same"}
+				}
+				want, err := trainVariant(ctx, cfg, variant, refs, one)
 				require.NoError(t, err)
 				for _, attempt := range []struct {
 					steps   int
 					seconds string
 					device  string
 				}{{3, "0", ssl.CPU}, {2, "1e9", ssl.CUDA}, {4, "0", ssl.CUDA}, {6, "0", ssl.CPU}, {3, "0", ssl.CUDA}} {
+					start := cfg.Start
 					cfg := config(cut, attempt.seconds)
-					cfg.Device.Name = attempt.device
+					cfg.Start, cfg.Device.Name = start, attempt.device
 					_, err := trainVariant(&stopAfter{ctx, attempt.steps}, cfg, variant, refs, two)
 					if err != nil {
 						require.ErrorIs(t, err, context.Canceled)
 					}
 				}
-				cfg := config(cut, "0")
-				cfg.Device.Name = ssl.CUDA
+				start := cfg.Start
+				cfg = config(cut, "0")
+				cfg.Start, cfg.Device.Name = start, ssl.CUDA
 				got, err := trainVariant(ctx, cfg, variant, refs, two)
 				require.NoError(t, err)
 				for i := range got {
@@ -147,10 +155,15 @@ func TestModelsOfTheTree(t *testing.T) {
 	cfg := Config{Dir: dir, Recipe: string(tiny(t).Marshal())}
 	pool := kernels.NewPool(0)
 	defer pool.Close()
-	_, err := trainVariant(ctx, cfg, SDR, refs, pool)
-	require.ErrorContains(t, err, "phase 0 should have left")
-	_, err = trainVariant(ctx, cfg, Phase0, refs, pool)
+	_, err := trainVariant(ctx, cfg, Phase0, refs, pool)
 	require.NoError(t, err)
+	cfg.Start.Dir = t.TempDir()
+	_, err = trainVariant(ctx, cfg, SDR, refs, pool)
+	require.ErrorContains(t, err, "phase 0 should have left")
+	cfg.Start = Start{dir, "others"}
+	_, err = trainVariant(ctx, cfg, SDR, refs, pool)
+	require.ErrorContains(t, err, "made with another recipe or other images")
+	cfg.Start = Start{Dir: dir}
 	models, err := trainVariant(ctx, cfg, SDR, refs, pool)
 	require.NoError(t, err)
 	sizes := map[string]int64{}
@@ -200,6 +213,34 @@ func TestWithoutSplits(t *testing.T) {
 	require.Equal(t, recipe.Unified, models[0].Subnet)
 	require.Equal(t, int64(480), models[0].Images)
 	require.True(t, models[0].Candidate())
+}
+
+// TestUnifiedContinuesPhase0 checks that the unified net has the same weights however phase 0 is divided: split early,
+// split late, in two trainings, or not split at all.
+func TestUnifiedContinuesPhase0(t *testing.T) {
+	refs := writeShards(t, t.TempDir(), "")
+	pool := kernels.NewPool(0)
+	defer pool.Close()
+	train := func(variant, phases string, start Start) Start {
+		set := []string{"paths=1x1x1x2", "ssl.distill=0", "train.phases=" + phases}
+		if phases == "[]" {
+			set[0] = "paths=1x1x1x1"
+		}
+		cfg := Config{Dir: t.TempDir(), Recipe: string(tiny(t, set...).Marshal()), Inputs: phases, Start: start}
+		_, err := trainVariant(t.Context(), cfg, variant, refs, pool)
+		require.NoError(t, err)
+		return Start{cfg.Dir, phases}
+	}
+	weights := func(end Start) (all [][]float32) {
+		m, err := inference.Load(t.Context(), run.ModelPath(end.Dir, recipe.Unified))
+		require.NoError(t, err)
+		return [][]float32{m.Params, m.Stats}
+	}
+	whole := weights(train(Phase0, "[]", Start{}))
+	early := train(Phase0, "[0.3]", Start{})
+	require.Equal(t, whole, weights(train(recipe.Unified, "[0.3]", early)))
+	late := train(Phase0, "[0.7]", early)
+	require.Equal(t, whole, weights(train(recipe.Unified, "[0.7]", late)))
 }
 
 // Every epoch of a stream is a different permutation, and what follows depends only on how many images were taken.

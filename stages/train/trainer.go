@@ -127,7 +127,7 @@ func streamKey(code string) uint64 {
 // run trains from the current step to the end of the last phase.
 func (t *trainer) run(ctx context.Context) error {
 	total, last, first := t.recipe.Steps(), t.recipe.PhaseStep(t.end), 0
-	if t.variant != Phase0 {
+	if !t.onAll() {
 		first = t.recipe.PhaseStep(1)
 	}
 	batch := int64(t.recipe.Train.Batch)
@@ -182,6 +182,9 @@ func (t *trainer) split() error {
 	t.nets.Split()
 	return t.student.Load(t.nets, t.teachers)
 }
+
+// onAll reports whether the variant draws all its images from one stream.
+func (t *trainer) onAll() bool { return t.variant == Phase0 || t.variant == recipe.Unified }
 
 // choose returns the sub-net that a step of the current phase trains and the subset that its images come from.
 func (t *trainer) choose(step int) (net, subset string) {

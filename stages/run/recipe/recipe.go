@@ -6,6 +6,7 @@ package recipe
 
 import (
 	"fmt"
+	"math"
 	"regexp"
 	"slices"
 	"strconv"
@@ -206,6 +207,25 @@ func (r *Recipe) PhaseStep(phase int) int {
 		return r.Steps()
 	}
 	return int(shares[phase-1] * float64(r.Steps()))
+}
+
+// For returns the recipe without the keys that make no difference to the weights of a variant: SDR, phase 0 (for which
+// variant is Unified; besides, it depends on the step at which it ends) or a baseline. Trainings for which it is the
+// same, on the same images, have the same result.
+func (r *Recipe) For(variant string) *Recipe {
+	k := *r
+	k.Name, k.Train.Baselines, k.Train.CheckpointSeconds = "", nil, 0
+	switch variant {
+	case UnifiedSubsetBatches:
+		k.Train.Phases = r.phases() // where the subsets become finer
+	case Unified:
+		k.Train.Phases = nil
+	default:
+		return &k
+	}
+	k.Paths, k.Split, k.Partition, k.Train.Root = "", Split{}, Partition{}, 0
+	k.SSL.Distill = math.Ceil(min(r.SSL.Distill, 1)) // only whether there is a predictor
+	return &k
 }
 
 // maxAdamWRate is a learning rate far above any that AdamW can train with.

@@ -153,3 +153,30 @@ func TestHeads(t *testing.T) {
 	require.Equal(t, nn.Heads{ProjectorHidden: 7, ProjectorDim: 5, ProjectorLayers: 3, ProjectorBN: true, PredictorHidden: 3}, r.Heads())
 	require.NoError(t, r.Heads().Validate())
 }
+
+// TestFor checks which keys a variant's training depends on: none that only later variants use, and every other one.
+func TestFor(t *testing.T) {
+	base := []string{"paths=1x1x2x2", "train.phases=[0.3,0.6]"}
+	same := func(variant, setting string) bool {
+		return string(load(t, base...).For(variant).Marshal()) == string(load(t, append(base, setting)...).For(variant).Marshal())
+	}
+	none, sdrOnly := []string{"name=x", "train.checkpoint_seconds=5", "train.baselines=[unified]"}, []string{"split.shared=0.25", "split.heads=individual", "train.root=0.5"}
+	for _, setting := range none {
+		for _, v := range []string{"sdr", recipe.Unified, recipe.UnifiedSubsetBatches} {
+			require.True(t, same(v, setting), "%s: %s", v, setting)
+		}
+	}
+	for _, setting := range sdrOnly {
+		require.False(t, same("sdr", setting), setting)
+		require.True(t, same(recipe.UnifiedSubsetBatches, setting), setting)
+		require.True(t, same(recipe.Unified, setting), setting)
+	}
+	require.False(t, same("sdr", "train.phases=[0.3,0.7]"))
+	require.False(t, same(recipe.UnifiedSubsetBatches, "train.phases=[0.3,0.7]"))
+	require.True(t, same(recipe.Unified, "train.phases=[0.3,0.7]"))
+	for _, setting := range []string{"seed=2", "train.lr=0.1", "train.norm_images=100", "views.grayscale.p=0.1", "ssl.temperature=0.1", "backbone.width=8", "ssl.distill=0.5"} {
+		for _, v := range []string{"sdr", recipe.Unified, recipe.UnifiedSubsetBatches} {
+			require.False(t, same(v, setting), "%s: %s", v, setting)
+		}
+	}
+}

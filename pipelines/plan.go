@@ -1,0 +1,150 @@
+package pipelines
+
+import (
+	"slices"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+
+	"github.com/sdr-ml/sdr/stages/features"
+	"github.com/sdr-ml/sdr/stages/ingest"
+	"github.com/sdr-ml/sdr/stages/partition"
+	"github.com/sdr-ml/sdr/stages/run"
+	"github.com/sdr-ml/sdr/stages/run/recipe"
+	"github.com/sdr-ml/sdr/stages/train"
+	"github.com/sdr-ml/sdr/tensorops/ssl"
+	"github.com/sdr-ml/sdr/transforms/files"
+	"github.com/sdr-ml/sdr/transforms/imageio"
+)
+
+// plan builds the chain of one training or, for a study, of many. The digest of a step covers everything that determines
+// its output, including the digests of the steps that it needs.
+type plan struct {
+	chain
+	splits []imageio.Split
+	maxBad float64
+	device ssl.Device
+	// shared means that the folder holds many trainings: a step's name ends with its digest, it keeps everything in its
+	// own folder, and trainings share the steps that they have in common.
+	shared bool
+}
+
+// add adds a step, unless it is there, and returns its name. settings are what determines its output besides the
+// outputs of the steps that it needs.
+func (p *plan) add(stage string, needs []string, settings any, build build) string {
+	return p.addAfter(stage, needs, nil, settings, build)
+}
+
+// build builds the pipeline of a step from the outputs of the steps that it needs.
+type build = func(s beam.Scope, in []beam.PCollection) beam.PCollection
+
+// addAfter is like add, but the step also gets the outputs of others, which make no difference to its own.
+func (p *plan) addAfter(stage string, needs, after []string, settings any, build build) string {
+	var inputs []string
+	for _, need := range needs {
+		inputs = append(inputs, p.find(need).inputs)
+	}
+	digest := run.Digest("v2", stage, inputs, settings)
+	name := stage
+	if p.shared {
+		name = files.Join(stage, digest)
+	}
+	if p.find(name) == nil {
+		p.steps = append(p.steps, step{name, slices.Concat(needs, after), digest, build})
+	}
+	return name
+}
+
+// find returns a step, or nil if there is none of that name.
+func (p *plan) find(name string) *step {
+	if at := slices.IndexFunc(p.steps, func(st step) bool { return st.name == name }); at >= 0 {
+		return &p.steps[at]
+	}
+	return nil
+}
+
+// config configures the training of variants in a step.
+func (p *plan) config(step string, r *recipe.Recipe, variants ...string) train.Config {
+	return train.Config{Dir: p.dir(step), Recipe: string(r.Marshal()), Variants: variants, Inputs: p.find(step).inputs, Device: p.device}
+}
+
+// dir returns the folder of a step's checkpoints, metrics and models.
+func (p *plan) dir(step string) string {
+	if p.shared {
+		return p.folder.StageDir(step)
+	}
+	return p.folder.Dir
+}
+
+// training names the steps that train a recipe.
+type training struct {
+	recipe                    *recipe.Recipe
+	ingest, phase0, partition string
+}
+
+// phase0 adds the steps up to the end of phase 0. If longer is not "", phase 0 continues that shorter one.
+func (p *plan) phase0(r *recipe.Recipe, shorter string) training {
+	t := training{recipe: r}
+	var sources []any // identifies the images without reading them
+	for _, sp := range p.splits {
+		sources = append(sources, sp, stamp(sp.Path))
+	}
+	t.ingest = p.add("ingest", nil, []any{r.Input.Size, sources}, func(s beam.Scope, _ []beam.PCollection) beam.PCollection {
+		return ingest.Ingest(s, beam.CreateList(s, p.splits), ingest.Config{
+			Size: r.Input.Size, Dir: p.folder.StageDir(t.ingest), DeadLetter: p.folder.DeadLetterPath(), MaxBad: p.maxBad,
+		})
+	})
+	t.phase0 = p.train("phase0", []string{t.ingest}, shorter, []any{string(r.For(recipe.Unified).Marshal()), r.PhaseStep(1)}, r, train.Phase0)
+	return t
+}
+
+// train adds a step that trains variants on the images of the last step in needs, continuing a training of phase 0
+// unless start is "".
+func (p *plan) train(stage string, needs []string, start string, settings any, r *recipe.Recipe, variants ...string) (name string) {
+	var after []string
+	if start != "" {
+		after = []string{start}
+	}
+	name = p.addAfter(stage, needs, after, settings, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
+		cfg := p.config(name, r, variants...)
+		if start == "" {
+			return train.Train(s, in[0], cfg)
+		}
+		cfg.Start = train.Start{Dir: p.dir(start), Inputs: p.find(start).inputs}
+		return train.Continue(s, in[0], in[len(needs)], cfg)
+	})
+	return name
+}
+
+// subsets adds the steps that divide the images into subsets.
+func (p *plan) subsets(t *training) {
+	r := t.recipe
+	_, branching := r.Levels()
+	extracted := p.add("features", []string{t.ingest, t.phase0}, nil, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
+		return features.Extract(s, in[0], in[1], train.Phase0)
+	})
+	t.partition = p.add("partition", []string{extracted}, []any{branching, r.Partition, r.Seed}, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
+		return partition.Partition(s, in[0], partition.Config{
+			Shards: files.Join(p.folder.StageDir(t.ingest), "shards"), Dir: p.folder.StageDir(t.partition), Branching: branching, Whiten: r.Partition.Whiten,
+			Iterations: r.Partition.Iterations, Balance: r.Partition.Balance, Seed: r.Seed,
+		})
+	})
+}
+
+// variants adds the steps that train the SDRnet and the baselines on what phase 0 learned, and returns their names. The
+// unified net does not need the subsets. The others are one step, so that they can be trained at the same time, or in a
+// shared folder one step each.
+func (p *plan) variants(t training, variants ...string) (names []string) {
+	subsets := slices.DeleteFunc(slices.Clone(variants), func(v string) bool { return v == recipe.Unified })
+	settings := func(variant string) string { return string(t.recipe.For(variant).Marshal()) }
+	if p.shared {
+		for _, v := range subsets {
+			names = append(names, p.train(v, []string{t.partition}, t.phase0, settings(v), t.recipe, v))
+		}
+	} else if len(subsets) > 0 {
+		names = append(names, p.train("train", []string{t.partition}, t.phase0, []any{subsets, settings(train.SDR)}, t.recipe, subsets...))
+	}
+	if len(subsets) < len(variants) {
+		names = append(names, p.train(recipe.Unified, []string{t.ingest}, t.phase0, settings(recipe.Unified), t.recipe, recipe.Unified))
+	}
+	return names
+}
