@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/sdr-ml/sdr/transforms/files"
@@ -41,6 +43,7 @@ var errSeen = errors.New("seen")
 
 // CheckLabels returns an error if the first image of a split has no label.
 func CheckLabels(ctx context.Context, path string) error {
+	path, _, _ = cutSlice(path)
 	err := each(ctx, path, func(split imageio.Split) error {
 		return imageio.ReadSplit(ctx, split, func(raw imageio.Image) error {
 			_, err := classOf(split, raw)
@@ -57,11 +60,18 @@ func CheckLabels(ctx context.Context, path string) error {
 // classes are numbered in order of their names (in a folder, the names of its subfolders). Pass the classes of the
 // training images when loading the test images, so that both are numbered alike, and nil for the training images
 // themselves.
+//
+// A path may end with a slice as in Python: train.parquet[::2] is every second image, train.parquet[1::2] the others.
 func Load(ctx context.Context, path string, size int, classes []string) (*Images, error) {
 	im := &Images{Size: size}
 	var names []string
+	path, start, step := cutSlice(path)
+	at := -1
 	err := each(ctx, path, func(split imageio.Split) error {
 		return imageio.Squares(ctx, split, size, func(raw imageio.Image, square imageio.RGB, damage error) error {
+			if at++; at < start || (at-start)%step != 0 {
+				return nil
+			}
 			class, err := classOf(split, raw)
 			if err != nil {
 				return err
@@ -78,6 +88,9 @@ func Load(ctx context.Context, path string, size int, classes []string) (*Images
 	})
 	if err != nil {
 		return nil, err
+	}
+	if im.Len() == 0 && len(im.Bad) == 0 {
+		return nil, fmt.Errorf("%s: no images in the slice [%d::%d]; the path has %d", path, start, step, at+1)
 	}
 	if im.Len() == 0 {
 		return nil, fmt.Errorf("%s: none of its %d images can be read; first error: %s", path, len(im.Bad), im.Bad[0])
@@ -96,6 +109,26 @@ func Load(ctx context.Context, path string, size int, classes []string) (*Images
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return im, nil
+}
+
+// cutSlice separates a path from the slice at its end, [START::STEP]; without one, it returns [0::1].
+func cutSlice(path string) (base string, start, step int) {
+	m := slice.FindStringSubmatch(path)
+	if m == nil {
+		return path, 0, 1
+	}
+	start, _ = strconv.Atoi(m[2]) // 0 if empty
+	step, _ = strconv.Atoi(m[3])
+	return m[1], start, step
+}
+
+var slice = regexp.MustCompile(`^(.+)\[(\d{0,9})::([1-9]\d{0,8})\]$`)
+
+// Halves divides a task's training images into halves to train and to test on, so that choices can be made without its
+// test images.
+func Halves(t Task) Task {
+	t.Train, t.Test = t.Train+"[::2]", t.Train+"[1::2]"
+	return t
 }
 
 // each visits the splits of a path, in order.

@@ -340,3 +340,20 @@ func TestBad(t *testing.T) {
 	_, err := tasks.Load(t.Context(), dir, 4, nil)
 	require.ErrorContains(t, err, fmt.Sprintf("%s: none of its 5 images can be read; first error: %s", dir, filepath.Join(dir, "cat", "1.png")))
 }
+
+func TestHalves(t *testing.T) {
+	whole := load(t, fixtures+"/folder/train", nil)
+	halves := tasks.Halves(tasks.Task{Train: fixtures + "/folder/train", Test: "unread"})
+	even, odd := load(t, halves.Train, nil), load(t, halves.Test, whole.Classes)
+	require.Equal(t, whole.Len(), even.Len()+odd.Len())
+	for i := range whole.Len() {
+		half := []*tasks.Images{even, odd}[i%2]
+		require.Equal(t, whole.At(i), half.At(i/2))
+		require.Equal(t, whole.Labels[i], half.Labels[i/2])
+	}
+	require.NoError(t, tasks.CheckLabels(t.Context(), halves.Test))
+	third := load(t, fixtures+"/folder/train[5::3]", whole.Classes)
+	require.Equal(t, whole.At(8), third.At(1))
+	_, err := tasks.Load(t.Context(), fixtures+"/folder/train[99::2]", 8, nil)
+	require.ErrorContains(t, err, "no images in the slice [99::2]")
+}
