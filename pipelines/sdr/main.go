@@ -127,7 +127,7 @@ Results go to standard output, logs to standard error. Exit codes: 0 done,
 	})
 	root.PersistentFlags().String("log-level", "info", "debug, info, warn or error")
 	root.PersistentPreRunE = func(c *cobra.Command, args []string) error { return cmp.Or(setUpLog(c), checkPaths(c, args)) }
-	root.AddCommand(newPretrain(), newRoute(), newEvaluate(), newEmbed(), newExport(), newInspect(), newBench(), newDoctor())
+	root.AddCommand(newPretrain(), newRoute(), newEvaluate(), newStudy(), newEmbed(), newExport(), newInspect(), newBench(), newDoctor())
 	return root
 }
 

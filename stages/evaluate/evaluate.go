@@ -89,7 +89,7 @@ func Evaluate(s beam.Scope, models beam.PCollection, cfg Config) (results, predi
 		r, p := beam.ParDo2(s, &measureFn{Protocol: protocol}, classify(s, sets, protocol))
 		rows, predicted = append(rows, r), append(predicted, p)
 	}
-	return beam.Reshuffle(s, beam.Flatten(s, rows...)), beam.Flatten(s, predicted...) // see compute.ParDo
+	return beam.Reshuffle(s, beam.Flatten(s, rows...)), beam.Reshuffle(s, beam.Flatten(s, predicted...)) // see compute.ParDo
 }
 
 // Mark adds the router's scores and choices to the results of an evaluation.

@@ -68,6 +68,23 @@ func Parse(data []byte) (*Recipe, error) {
 	return r, nil
 }
 
+// With returns a copy of the recipe, overridden by the keys of a YAML text and validated.
+func (r *Recipe) With(text []byte) (*Recipe, error) {
+	c, err := overDefault(r.Marshal())
+	if err != nil {
+		return nil, err
+	}
+	var keys map[string]any
+	if err := unmarshal(text, &keys); err != nil {
+		return nil, err
+	}
+	if err := c.overlay(keys); err != nil {
+		return nil, err
+	}
+	c.SSL.resolve()
+	return c, c.Validate()
+}
+
 // Marshal returns the recipe as YAML, with every key.
 func (r *Recipe) Marshal() []byte {
 	data, err := yaml.Marshal(r)
