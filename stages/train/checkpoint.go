@@ -47,7 +47,7 @@ func (t *trainer) checkpoint(ctx context.Context) error {
 		Sum: t.curve.sum, Count: t.curve.count,
 	}
 	for code, s := range t.streams {
-		state.Taken[code] = s.taken
+		state.Taken[code] = s.Taken
 	}
 	text, err := json.Marshal(state)
 	if err != nil {
@@ -112,7 +112,7 @@ func (t *trainer) restore(ctx context.Context) error {
 	if own || t.onAll() { // other variants begin every stream anew
 		for code, taken := range state.Taken {
 			if s := t.streams[code]; s != nil {
-				s.taken = taken
+				s.Taken = taken
 			}
 		}
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/sdr-ml/sdr/stages/internal/learn"
 	"github.com/sdr-ml/sdr/stages/run/shards"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 )
@@ -24,16 +25,9 @@ func newLastPhase(t *testing.T, set ...string) *trainer {
 	require.NoError(t, tr.split())
 	tr.phase = 2
 
-	// Let the view buffers grow to their largest size.
-	size, crop := images.Size(), tr.recipe.Input.Crop
-	view := make([]float32, crop*crop*3)
-	for _, v := range tr.student.viewers {
-		for step := range uint64(500) {
-			v.random.Seek(1, step)
-			for _, w := range v.views {
-				w.View(view, images.At(0), size, size, v.random)
-			}
-		}
+	other := learn.NewStream(1, 2, tr.streams[""].Rows)
+	for step := range 200 { // the view buffers grow to their largest size
+		tr.student.Prepare(step, other)
 	}
 	return tr
 }

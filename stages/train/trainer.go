@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sdr-ml/sdr/stages/internal/learn"
 	"github.com/sdr-ml/sdr/stages/run/progress"
 	"github.com/sdr-ml/sdr/stages/run/recipe"
 	"github.com/sdr-ml/sdr/stages/run/shards"
@@ -36,8 +37,8 @@ type trainer struct {
 	teachers *sdrnet.Net    // the nets at the end of the previous phase, frozen; nil in phase 0 and without distillation
 	random   *rng.Generator // for choose
 
-	streams map[string]*stream // by subset code; "" is all images
-	student *student
+	streams map[string]*learn.Stream // by subset code; "" is all images
+	student *learn.Student
 	curve   *curve
 	models  []Model
 	last    map[string]measure // last measurement of each sub-net
@@ -60,7 +61,7 @@ func newTrainer(cfg Config, r *recipe.Recipe, variant string, images *shards.Ima
 	t := &trainer{
 		cfg: cfg, recipe: r, variant: variant, images: images,
 		pool:    threads,
-		streams: map[string]*stream{},
+		streams: map[string]*learn.Stream{},
 		last:    map[string]measure{},
 		curve:   newCurve(cfg.Dir, variant, r.Steps()),
 		random:  rng.NewGenerator(),
@@ -78,7 +79,7 @@ func newTrainer(cfg Config, r *recipe.Recipe, variant string, images *shards.Ima
 	layout := nn.NewLayout(r.Backbone, r.Heads())
 	params := make([]float32, layout.NumParams)
 	layout.Init(params, rng.New(r.Seed, rng.Weights))
-	steps := learning(r, layout)
+	steps := learn.Config(r, layout)
 	var err error
 	t.nets, err = sdrnet.New(layout, sdrnet.Config{
 		Stages: stages, Branching: branching, Shared: r.Split.Shared,
@@ -88,7 +89,7 @@ func newTrainer(cfg Config, r *recipe.Recipe, variant string, images *shards.Ima
 		return nil, err
 	}
 	t.subsets()
-	if t.student, err = newStudent(cfg.Device, steps, r, images, t.pool); err != nil {
+	if t.student, err = learn.NewStudent(cfg.Device, steps, r, learn.Images{Size: images.Size(), At: images.At}, t.pool); err != nil {
 		return nil, err
 	}
 	return t, nil
@@ -111,7 +112,7 @@ func (t *trainer) subsets() {
 	}
 	slices.Sort(t.leaves)
 	for code, list := range rows {
-		t.streams[code] = newStream(t.recipe.Seed, streamKey(code), list)
+		t.streams[code] = learn.NewStream(t.recipe.Seed, streamKey(code), list)
 	}
 }
 
@@ -213,7 +214,7 @@ func (t *trainer) subsetOf(image int) string {
 // prepare makes the views for a step of the current phase.
 func (t *trainer) prepare(step int) {
 	_, subset := t.choose(step)
-	t.student.prepare(step, t.streams[subset])
+	t.student.Prepare(step, t.streams[subset])
 }
 
 // advance takes one of total steps. If goOn is true, it prepares the next step's views meanwhile. It allocates nothing.
@@ -222,13 +223,13 @@ func (t *trainer) advance(total int, goOn bool) error {
 	lr := optim.Cosine(t.step, total, int(t.recipe.Train.Warmup*float64(total)), t.recipe.Train.LR)
 	t.prepare(t.step)
 	// AdamW's step count is the run's, since a group that has split off keeps its parent's averages.
-	err := t.student.submit(ssl.Step{Code: net, LR: float32(lr), Number: t.step + 1, Of: total})
+	err := t.student.Start(ssl.Step{Code: net, LR: float32(lr), Number: t.step + 1, Of: total})
 	if err == nil && goOn {
 		t.prepare(t.step + 1)
 	}
 	var found ssl.Measure
 	if err == nil {
-		found, err = t.student.finish()
+		found, err = t.student.Finish()
 	}
 	if err != nil {
 		return fmt.Errorf("step %d, sub-net %q: %w", t.step, name(net), err)
@@ -237,7 +238,7 @@ func (t *trainer) advance(total int, goOn bool) error {
 	if err := t.watch(m); err != nil {
 		return err
 	}
-	t.loss.value, t.std.value, t.wait.value = m.Loss, m.Std, 100*t.student.idle()
+	t.loss.value, t.std.value, t.wait.value = m.Loss, m.Std, 100*t.student.Idle()
 	t.step++
 	return nil
 }
@@ -295,14 +296,14 @@ func (t *trainer) finishPhase(ctx context.Context, last bool) error {
 	t.models = slices.DeleteFunc(t.models, func(m Model) bool { // a resumed run may finish a phase twice
 		return slices.ContainsFunc(nets, func(n net) bool { return n.name == m.Subnet })
 	})
-	f := newFinisher(t)
+	norm := learn.NewNorm(t.recipe, t.pool)
 	for _, n := range nets {
 		model := Model{
 			Subnet: n.name, Variant: t.variant, Level: int64(len(n.code)),
-			Images: int64(t.step) * int64(t.recipe.Train.Batch), SubsetImages: int64(len(t.streams[n.subset].rows)),
+			Images: int64(t.step) * int64(t.recipe.Train.Batch), SubsetImages: int64(len(t.streams[n.subset].Rows)),
 			Loss: t.last[n.code].Loss, Std: t.last[n.code].Std,
 		}
-		if err := f.finish(ctx, &model, n.code, t.streams[n.subset].rows); err != nil {
+		if err := t.finish(ctx, norm, &model, n.code, t.streams[n.subset].Rows); err != nil {
 			return fmt.Errorf("sub-net %s: %w", n.name, err)
 		}
 		t.models = append(t.models, model)

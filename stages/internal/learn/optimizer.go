@@ -1,4 +1,4 @@
-package train
+package learn
 
 import (
 	"github.com/sdr-ml/sdr/stages/run/recipe"
@@ -7,8 +7,8 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
-// learning configures the training steps of a recipe, for sub-nets with the given layout.
-func learning(r *recipe.Recipe, layout *nn.Layout) ssl.Config {
+// Config configures the training steps of a recipe, for sub-nets with the given layout.
+func Config(r *recipe.Recipe, layout *nn.Layout) ssl.Config {
 	return ssl.Config{
 		Backbone: r.Backbone, Heads: r.Heads(), Size: r.Input.Crop, Batch: r.Train.Batch,
 		Loss: r.Loss(), Distill: r.SSL.Distill, BF16: r.Train.Precision == recipe.BF16,
