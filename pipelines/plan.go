@@ -122,9 +122,16 @@ func (p *plan) subsets(t *training) {
 	extracted := p.add("features", []string{t.ingest, t.phase0}, nil, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
 		return features.Extract(s, in[0], in[1], train.Phase0)
 	})
+	var sources []string
+	for _, sp := range p.splits {
+		if !slices.Contains(sources, sp.Path) {
+			sources = append(sources, sp.Path)
+		}
+	}
 	t.partition = p.add("partition", []string{extracted}, []any{branching, r.Partition, r.Seed}, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
 		return partition.Partition(s, in[0], partition.Config{
-			Shards: files.Join(p.folder.StageDir(t.ingest), "shards"), Dir: p.folder.StageDir(t.partition), Branching: branching, Whiten: r.Partition.Whiten,
+			Shards: files.Join(p.folder.StageDir(t.ingest), "shards"), Dir: p.folder.StageDir(t.partition),
+			Method: r.Partition.Method, Sources: sources, Branching: branching, Whiten: r.Partition.Whiten,
 			Iterations: r.Partition.Iterations, Balance: r.Partition.Balance, Seed: r.Seed,
 		})
 	})

@@ -1,5 +1,5 @@
-// Package partition is the stage that divides the images into subsets. It clusters the features level by level; an
-// image's code has one digit per level. It rewrites every shard sorted by code, so that each subset is one record batch
+// Package partition is the stage that divides the images into subsets, usually by clustering the features level by
+// level; an image's code has one digit per level. It rewrites every shard sorted by code, so that each subset is one record batch
 // per shard and only references need to travel.
 package partition
 
@@ -18,7 +18,6 @@ import (
 	"github.com/sdr-ml/sdr/stages/run/shards"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
 	"github.com/sdr-ml/sdr/transforms/files"
-	"github.com/sdr-ml/sdr/transforms/kmeans"
 	"github.com/sdr-ml/sdr/transforms/record"
 )
 
@@ -29,21 +28,26 @@ type Config struct {
 	// Dir is the stage's folder; the sorted shards go to its subfolder shards, the centroids to its subfolder
 	// centroids.
 	Dir string
+	// Method is one of Methods; empty means KMeans.
+	Method string
+	// Sources are the files and folders that the images come from, for the method Source.
+	Sources []string
 	// Branching is the number of subsets that each subset splits into, per level.
 	Branching []int
 	// Whiten centers and PCA-whitens the features before clustering.
 	Whiten bool
-	// Iterations, Balance and Seed are as in kmeans.Config.
+	// Iterations and Balance are as in kmeans.Config.
 	Iterations int
 	Balance    float64
-	Seed       uint64
+	// Seed is the seed of every random choice.
+	Seed uint64
 }
 
 // whitenFloor is the smallest variance that whitening scales up to 1, as a fraction of the largest; directions that
 // vary less are noise.
 const whitenFloor = .01
 
-// assignment is the part of kmeans' output that this stage reads.
+// assignment says which subset an image belongs to: the part of kmeans' output that this stage reads.
 type assignment struct {
 	Shard string `arrow:"shard"`
 	Row   int64  `arrow:"row"`
@@ -55,22 +59,13 @@ func init() {
 	beam.RegisterDoFn(reflect.TypeFor[sortFn]())
 }
 
-// Partition clusters the features and rewrites the shards sorted by subset.
+// Partition divides the images into subsets and rewrites the shards sorted by subset.
 //
 // in: *record.Batch of features.Row. out: *record.Batch of shards.Ref, one batch per shard, one row per subset in that
 // shard.
 func Partition(s beam.Scope, features beam.PCollection, cfg Config) beam.PCollection {
 	s = s.Scope("partition.Partition")
-	k := kmeans.Config{
-		Column: "feature", Branching: cfg.Branching, Iterations: cfg.Iterations,
-		Balance: cfg.Balance, Seed: cfg.Seed,
-	}
-	if cfg.Whiten {
-		features = kmeans.Whiten(s, features, kmeans.WhitenConfig{Column: k.Column, Floor: whitenFloor, Normalize: true})
-	}
-	assigned, centroids := kmeans.Cluster(s, features, k)
-	arrowio.WriteDir(s, files.Join(cfg.Dir, "centroids"), centroids)
-	return beam.ParDo(s, &sortFn{Shards: cfg.Shards, Dir: cfg.Dir}, beam.GroupByKey(s, beam.ParDo(s, &keyFn{}, assigned)))
+	return beam.ParDo(s, &sortFn{Shards: cfg.Shards, Dir: cfg.Dir}, beam.GroupByKey(s, beam.ParDo(s, &keyFn{}, assign(s, features, cfg))))
 }
 
 // keyFn keys assignments by shard name.

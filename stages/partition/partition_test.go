@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/apache/arrow/go/v15/arrow"
 	"github.com/apache/arrow/go/v15/arrow/array"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+
 	//lint:ignore SA1019 the stage must give the same results on both local runners
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/direct"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/testing/ptest"
@@ -94,4 +96,70 @@ func TestPartition(t *testing.T) {
 			require.Len(t, clusterOf, 4)
 		})
 	}
+}
+
+// TestBaselines checks the methods that look at no features: random subsets of about equal size, the same for any
+// batches, and one subset of each source.
+func TestBaselines(t *testing.T) {
+	ctx := t.Context()
+	dir := t.TempDir()
+	const rows = 400
+	b := array.NewRecordBuilder(record.Mem, shards.Schema(8))
+	var described []features.Row
+	for i := range rows {
+		b.Field(0).(*array.StringBuilder).Append([]string{"data/a.tar!x.png", "data/a", "data/b/y.png"}[i%3])
+		b.Field(1).(*array.Int64Builder).Append(0)
+		b.Field(2).(*array.FixedSizeBinaryBuilder).Append(make([]byte, 8*8*3))
+		described = append(described, features.Row{Shard: "shard-00000.arrow", Row: int64(i), Feature: []float32{1}})
+	}
+	require.NoError(t, arrowio.WriteFile(ctx, filepath.Join(dir, "shard-00000.arrow"), shards.Schema(8), b.NewRecord()))
+	divide := func(runner string, batch int, cfg partition.Config) (map[string]int64, error) {
+		out := t.TempDir()
+		cfg.Shards, cfg.Dir, cfg.Seed = dir, filepath.Join(out, "partition"), 7
+		p, s := beam.NewPipelineWithRoot()
+		var in []*record.Batch
+		for part := range slices.Chunk(described, batch) {
+			in = append(in, record.Of(part))
+		}
+		arrowio.WriteDir(s, out, partition.Partition(s, beam.CreateList(s, in), cfg))
+		if _, err := beam.Run(ctx, runner, p); err != nil {
+			return nil, err
+		}
+		sizes := map[string]int64{}
+		paths, err := filepath.Glob(filepath.Join(out, "*.arrow"))
+		require.NoError(t, err)
+		for _, path := range paths {
+			require.NoError(t, arrowio.Each(ctx, path, func(b *record.Batch) error {
+				refs, err := record.Rows[shards.Ref](b)
+				for _, ref := range refs {
+					sizes[ref.Subset] += ref.Rows
+				}
+				return err
+			}))
+		}
+		return sizes, nil
+	}
+	random := partition.Config{Method: partition.Random, Branching: []int{2, 2}}
+	sources := partition.Config{Method: partition.Source, Branching: []int{3}, Sources: []string{"data/a", "data/a.tar", "data/b"}}
+	for _, runner := range []string{"prism", "direct"} {
+		got, err := divide(runner, rows, random)
+		require.NoError(t, err)
+		require.Len(t, got, 4)
+		for code, n := range got {
+			require.InDelta(t, rows/4, n, 40, code)
+		}
+		again, err := divide(runner, 7, random)
+		require.NoError(t, err)
+		require.Equal(t, got, again)
+
+		got, err = divide(runner, rows, sources)
+		require.NoError(t, err)
+		require.Equal(t, map[string]int64{"0": 133, "1": 134, "2": 133}, got)
+	}
+	sources.Branching = []int{2, 2}
+	_, err := divide("prism", rows, sources)
+	require.ErrorContains(t, err, "the images come from 3 files and folders, but paths makes 4 subsets")
+	sources.Branching, sources.Sources = []int{3}, []string{"data/a", "data/x", "data/y"}
+	_, err = divide("prism", rows, sources)
+	require.ErrorContains(t, err, "data/b/y.png is from none of")
 }

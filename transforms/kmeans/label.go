@@ -53,7 +53,7 @@ func (fn *labelFn) ProcessElement(b *record.Batch, m *model, emit func(*record.B
 			}
 		}
 		clusters.Append(int32(g))
-		codes.Append(m.code(g, fn.Config.Branching))
+		codes.Append(Code(g, fn.Config.Branching[:m.Level+1]))
 		distances.Append(float32(math.Sqrt(square)))
 	}
 	if final {
@@ -80,7 +80,7 @@ func (fn *centroidsFn) ProcessElement(m *model, emit func(*record.Batch)) {
 	var list []Centroid
 	for g, n := range m.Sizes {
 		if n > 0 {
-			list = append(list, Centroid{m.code(g, fn.Config.Branching), n, m.Inertia[g], m.centroid(g)})
+			list = append(list, Centroid{Code(g, fn.Config.Branching[:m.Level+1]), n, m.Inertia[g], m.centroid(g)})
 		}
 	}
 	slices.SortFunc(list, func(a, b Centroid) int { return cmp.Compare(a.Code, b.Code) })

@@ -132,12 +132,12 @@ func squareDistance(x, centroid []float32) (sum float64) {
 	return sum
 }
 
-// code returns the cluster's digits, from the first level to the model's.
-func (m *model) code(g int, branching []int) string {
-	code := make([]byte, m.Level+1)
-	for level := m.Level; level >= 0; level-- {
-		code[level] = digits[g%branching[level]]
-		g /= branching[level]
+// Code returns the code of a finest cluster, numbered from 0 in the order of their codes: one digit per level.
+func Code(cluster int, branching []int) string {
+	code := make([]byte, len(branching))
+	for level, k := range slices.Backward(branching) {
+		code[level] = digits[cluster%k]
+		cluster /= k
 	}
 	return string(code)
 }

@@ -79,6 +79,9 @@ func (t Together) MarshalYAML() (any, error) {
 
 // Partition says how images are clustered into subsets.
 type Partition struct {
+	// Method is "kmeans"; for comparison, "random" for random subsets, or "source" for one subset of each file or folder
+	// that the images come from.
+	Method string `yaml:"method"`
 	// Whiten centers and PCA-whitens the features before clustering.
 	Whiten bool `yaml:"whiten"`
 	// Iterations is the maximum number of Lloyd iterations per level.
@@ -260,6 +263,7 @@ func (r *Recipe) Validate() error {
 		within("input.crop", float64(r.Input.Crop), 8, 512),
 		r.Views.validate(r.Input),
 		within("split.shared", r.Split.Shared, 0, 1),
+		oneOf("partition.method", r.Partition.Method, "kmeans", "random", "source"),
 		within("partition.iterations", float64(r.Partition.Iterations), 1, 1000),
 		within("ssl.hidden", float64(r.SSL.Hidden), 1, 1<<16),
 		within("ssl.dim", float64(r.SSL.Dim), 2, 1<<16),

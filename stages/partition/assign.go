@@ -1,0 +1,157 @@
+package partition
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+
+	"github.com/apache/arrow/go/v15/arrow/array"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+
+	"github.com/sdr-ml/sdr/tensorops/rng"
+	"github.com/sdr-ml/sdr/transforms/arrowio"
+	"github.com/sdr-ml/sdr/transforms/files"
+	"github.com/sdr-ml/sdr/transforms/kmeans"
+	"github.com/sdr-ml/sdr/transforms/record"
+)
+
+// Methods of dividing the images into subsets.
+const (
+	// KMeans clusters the features, level by level.
+	KMeans = "kmeans"
+	// Random draws subsets of about equal size: a baseline that has everything but the clusters.
+	Random = "random"
+	// Source makes one subset of each of the files and folders that the images come from.
+	Source = "source"
+)
+
+// Methods lists the methods.
+var Methods = []string{KMeans, Random, Source}
+
+func init() {
+	beam.RegisterDoFn(reflect.TypeFor[randomFn]())
+	beam.RegisterDoFn(reflect.TypeFor[sourceFn]())
+}
+
+// assign gives every image a code: batches with the columns of assignment.
+func assign(s beam.Scope, features beam.PCollection, cfg Config) beam.PCollection {
+	switch cfg.Method {
+	case Random:
+		return beam.ParDo(s, &randomFn{Branching: cfg.Branching, Seed: cfg.Seed}, features)
+	case Source:
+		return beam.ParDo(s, &sourceFn{Shards: cfg.Shards, Branching: cfg.Branching, Sources: cfg.Sources}, features)
+	}
+	k := kmeans.Config{
+		Column: "feature", Branching: cfg.Branching, Iterations: cfg.Iterations,
+		Balance: cfg.Balance, Seed: cfg.Seed,
+	}
+	if cfg.Whiten {
+		features = kmeans.Whiten(s, features, kmeans.WhitenConfig{Column: k.Column, Floor: whitenFloor, Normalize: true})
+	}
+	assigned, centroids := kmeans.Cluster(s, features, k)
+	arrowio.WriteDir(s, files.Join(cfg.Dir, "centroids"), centroids)
+	return assigned
+}
+
+// place is the part of the features' rows that says which image it is.
+type place struct {
+	Shard string `arrow:"shard"`
+	Row   int64  `arrow:"row"`
+}
+
+// count returns the number of finest subsets.
+func count(branching []int) int {
+	n := 1
+	for _, b := range branching {
+		n *= b
+	}
+	return n
+}
+
+// randomFn draws the subset of each image.
+type randomFn struct {
+	Branching []int
+	Seed      uint64
+}
+
+func (fn *randomFn) ProcessElement(b *record.Batch) (*record.Batch, error) {
+	places, err := record.Rows[place](b)
+	if err != nil {
+		return nil, err
+	}
+	random := rng.NewGenerator()
+	rows := make([]assignment, len(places))
+	for i, p := range places {
+		random.Seek(fn.Seed, rng.Subset, rng.Name(p.Shard), uint64(p.Row))
+		rows[i] = assignment{p.Shard, p.Row, kmeans.Code(random.IntN(count(fn.Branching)), fn.Branching)}
+	}
+	return record.Of(rows), nil
+}
+
+// sourceFn looks up in the shards where each image comes from.
+type sourceFn struct {
+	Shards    string
+	Branching []int
+	Sources   []string
+}
+
+func (fn *sourceFn) ProcessElement(ctx context.Context, b *record.Batch) (*record.Batch, error) {
+	if n := count(fn.Branching); n != len(fn.Sources) {
+		return nil, fmt.Errorf("partition: method %s: the images come from %d files and folders, but paths makes %d subsets; make these equal", Source, len(fn.Sources), n)
+	}
+	places, err := record.Rows[place](b)
+	if err != nil {
+		return nil, err
+	}
+	sources := map[string][]string{} // of the images of each shard
+	rows := make([]assignment, len(places))
+	for i, p := range places {
+		if sources[p.Shard] == nil {
+			if sources[p.Shard], err = readSources(ctx, files.Join(fn.Shards, p.Shard)); err != nil {
+				return nil, fmt.Errorf("partition: shard %s: %w", p.Shard, err)
+			}
+		}
+		subset, err := fn.subset(sources[p.Shard][p.Row])
+		if err != nil {
+			return nil, err
+		}
+		rows[i] = assignment{p.Shard, p.Row, kmeans.Code(subset, fn.Branching)}
+	}
+	return record.Of(rows), nil
+}
+
+// subset returns the index of the longest of fn.Sources that an image's source begins with.
+func (fn *sourceFn) subset(source string) (int, error) {
+	best := -1
+	for i, s := range fn.Sources {
+		if strings.HasPrefix(source, s) && (best < 0 || len(s) > len(fn.Sources[best])) {
+			best = i
+		}
+	}
+	if best < 0 {
+		return 0, fmt.Errorf("partition: %s is from none of %v", source, fn.Sources)
+	}
+	return best, nil
+}
+
+// readSources reads the source of every image in a shard.
+func readSources(ctx context.Context, path string) (sources []string, err error) {
+	f, err := arrowio.OpenFile(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	for i := range f.NumRecords() {
+		rec, err := f.Record(i)
+		if err != nil {
+			return nil, err
+		}
+		column := rec.Column(0).(*array.String)
+		for row := range column.Len() {
+			sources = append(sources, strings.Clone(column.Value(row)))
+		}
+	}
+	return sources, nil
+}
