@@ -112,7 +112,7 @@ func deliver(ctx context.Context, dir, id string, scores []Score) (Score, error)
 		Backbone: m.Backbone, Input: m.Input, Features: m.Backbone.FeatureDim(), Run: id,
 	}
 	if best.Level > 0 {
-		card.Subset = best.Subnet
+		card.Subset = best.Subnet[:best.Level]
 	}
 	sorted := slices.Clone(scores)
 	slices.SortFunc(sorted, func(a, b Score) int {

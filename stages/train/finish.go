@@ -13,10 +13,10 @@ import (
 	"github.com/sdr-ml/sdr/transforms/inference"
 )
 
-// finish estimates a sub-net's running BatchNorm statistics on images of its own subset and saves the sub-net.
-func (t *trainer) finish(ctx context.Context, n *learn.Norm, m *Model, code string, rows []int32) error {
+// finish estimates a sub-net's running BatchNorm statistics on images of a subset and saves the sub-net.
+func (t *trainer) finish(ctx context.Context, n *learn.Norm, m *Model, code, subset string) error {
 	t.nets.Gather(code, n.Net.Params)
-	n.Estimate(t.student.Images(), rows, streamKey(code))
+	n.Estimate(t.student.Images(), t.streams[subset].Rows, streamKey(subset))
 	row, err := json.Marshal(m) // without the path, since the folder may move
 	if err != nil {
 		return err

@@ -174,6 +174,25 @@ func TestModelsOfTheTree(t *testing.T) {
 	}
 	require.Equal(t, map[string]int64{"0": 65, "1": 85, "00": 30, "01": 35, "10": 40, "11": 45, Root: 150}, sizes)
 
+	// With statistics of all images besides those of the subset, there are two versions of each sub-net with the same
+	// weights.
+	again := cfg
+	again.Dir, again.Recipe = t.TempDir(), string(tiny(t, "train.norm=[subset, all]").Marshal())
+	more, err := trainVariant(ctx, again, SDR, refs, pool)
+	require.NoError(t, err)
+	require.Len(t, more, 2*len(models)-1)
+	load := func(dir, subnet string) *inference.Model {
+		m, err := inference.Load(ctx, run.ModelPath(dir, subnet))
+		require.NoError(t, err)
+		return m
+	}
+	for _, code := range []string{"0", "01"} {
+		own, all := load(again.Dir, code), load(again.Dir, code+"-all")
+		require.Equal(t, load(dir, code).Stats, own.Stats)
+		require.Equal(t, own.Params, all.Params)
+		require.NotEqual(t, own.Stats, all.Stats)
+	}
+
 	read, err := ReadModels(ctx, dir)
 	require.NoError(t, err)
 	require.Len(t, read, len(models)+1)

@@ -267,15 +267,26 @@ func name(code string) string {
 
 // finishPhase saves the nets that are finished at the end of the current phase.
 func (t *trainer) finishPhase(ctx context.Context, last bool) error {
-	type net struct{ name, code, subset string }
+	type net struct{ name, code, subset, norm string } // norm is the subset for BatchNorm statistics
 	var nets []net
 	switch {
 	case t.variant == SDR:
 		seen := map[string]bool{}
 		for _, leaf := range t.leaves {
-			if code := leaf[:t.phase]; !seen[code] {
-				seen[code] = true
-				nets = append(nets, net{code, code, code})
+			code := leaf[:t.phase]
+			if seen[code] {
+				continue
+			}
+			seen[code] = true
+			for i, of := range t.recipe.Train.Norm {
+				n := net{code, code, code, code}
+				if of == recipe.NormAll {
+					n.norm = ""
+				}
+				if i > 0 {
+					n.name += "-" + of
+				}
+				nets = append(nets, n)
 			}
 		}
 		if last {
@@ -303,7 +314,7 @@ func (t *trainer) finishPhase(ctx context.Context, last bool) error {
 			Images: int64(t.step) * int64(t.recipe.Train.Batch), SubsetImages: int64(len(t.streams[n.subset].Rows)),
 			Loss: t.last[n.code].Loss, Std: t.last[n.code].Std,
 		}
-		if err := t.finish(ctx, norm, &model, n.code, t.streams[n.subset].Rows); err != nil {
+		if err := t.finish(ctx, norm, &model, n.code, n.norm); err != nil {
 			return fmt.Errorf("sub-net %s: %w", n.name, err)
 		}
 		t.models = append(t.models, model)

@@ -132,6 +132,9 @@ type Train struct {
 	// Baselines are unified nets trained with the same budget for comparison: "unified" on mixed mini-batches,
 	// "unified_subset_batches" on mini-batches that each come from one subset.
 	Baselines []string `yaml:"baselines"`
+	// Norm lists the images on which the BatchNorm statistics of a sub-net are estimated: "subset" for its own subset,
+	// "all" for all images. With several, there are as many versions of the sub-net for the router to choose from.
+	Norm []string `yaml:"norm"`
 	// NormImages is the number of images from which BatchNorm's running statistics are estimated when a sub-net is
 	// finished.
 	NormImages int `yaml:"norm_images"`
@@ -139,13 +142,15 @@ type Train struct {
 	CheckpointSeconds float64 `yaml:"checkpoint_seconds"`
 }
 
-// Names of the precisions, the optimizers and the baselines.
+// Names of the precisions, the optimizers, the images for BatchNorm statistics and the baselines.
 const (
 	FP32                 = "fp32"
 	BF16                 = "bf16"
 	SGD                  = "sgd"
 	LARS                 = "lars"
 	AdamW                = "adamw"
+	NormSubset           = "subset"
+	NormAll              = "all"
 	Unified              = "unified"
 	UnifiedSubsetBatches = "unified_subset_batches"
 )
@@ -226,7 +231,7 @@ func (r *Recipe) For(variant string) *Recipe {
 	default:
 		return &k
 	}
-	k.Paths, k.Split, k.Partition, k.Train.Root = "", Split{}, Partition{}, 0
+	k.Paths, k.Split, k.Partition, k.Train.Root, k.Train.Norm = "", Split{}, Partition{}, 0, nil
 	k.SSL.Distill = math.Ceil(min(r.SSL.Distill, 1)) // only whether there is a predictor
 	return &k
 }
@@ -359,6 +364,17 @@ func (r *Recipe) Validate() error {
 	for phase := range len(stages) + 1 {
 		if r.PhaseStep(phase) >= r.PhaseStep(phase+1) {
 			return fmt.Errorf("train.images: %d leaves no step of %d images for phase %d; raise it", r.Train.Images, r.Train.Batch, phase)
+		}
+	}
+	if len(r.Train.Norm) == 0 {
+		return fmt.Errorf("train.norm: empty; want one or more of %s, %s", NormSubset, NormAll)
+	}
+	for i, n := range r.Train.Norm {
+		if err := oneOf("train.norm", n, NormSubset, NormAll); err != nil {
+			return err
+		}
+		if slices.Contains(r.Train.Norm[:i], n) {
+			return fmt.Errorf("train.norm: %s is listed twice", n)
 		}
 	}
 	for i, b := range r.Train.Baselines {

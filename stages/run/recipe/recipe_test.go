@@ -47,6 +47,9 @@ func TestValidate(t *testing.T) {
 		{`paths "1x0x1x4": stage 2 has "0" choices`, func(r *recipe.Recipe) { r.Paths = "1x0x1x4" }},
 		{`paths "1x1x x4": stage 3 has " " choices`, func(r *recipe.Recipe) { r.Paths = "1x1x x4" }},
 		{"split.order: [[4] [4]]; want each of the stages 1 to 4 once", func(r *recipe.Recipe) { r.Split.Order = []recipe.Together{{4}, {4}} }},
+		{"train.norm: empty", func(r *recipe.Recipe) { r.Train.Norm = nil }},
+		{`train.norm: "task" is not known; want one of subset, all`, func(r *recipe.Recipe) { r.Train.Norm = []string{"task"} }},
+		{"train.norm: all is listed twice", func(r *recipe.Recipe) { r.Train.Norm = []string{"all", "all"} }},
 		{"split.order: [[0 4]]", func(r *recipe.Recipe) { r.Split.Order = []recipe.Together{{0, 4}} }},
 		{"split.order: [[5]]", func(r *recipe.Recipe) { r.Split.Order = []recipe.Together{{5}} }},
 		{"split.order: [[1] [2] [3]] leaves out stage 4, which has 4 choices", func(r *recipe.Recipe) { r.Split.Order = []recipe.Together{{1}, {2}, {3}} }},
@@ -160,7 +163,7 @@ func TestFor(t *testing.T) {
 	same := func(variant, setting string) bool {
 		return string(load(t, base...).For(variant).Marshal()) == string(load(t, append(base, setting)...).For(variant).Marshal())
 	}
-	none, sdrOnly := []string{"name=x", "train.checkpoint_seconds=5", "train.baselines=[unified]"}, []string{"split.shared=0.25", "split.heads=individual", "train.root=0.5"}
+	none, sdrOnly := []string{"name=x", "train.checkpoint_seconds=5", "train.baselines=[unified]"}, []string{"split.shared=0.25", "split.heads=individual", "train.root=0.5", "train.norm=[all]"}
 	for _, setting := range none {
 		for _, v := range []string{"sdr", recipe.Unified, recipe.UnifiedSubsetBatches} {
 			require.True(t, same(v, setting), "%s: %s", v, setting)
