@@ -39,16 +39,13 @@ func Route(ctx context.Context, o RouteOptions) (*route.Delivery, error) {
 	if err != nil {
 		return nil, err
 	}
-	task, err := tasks.Open(o.Task)
+	of, err := openTask(ctx, o.Task)
 	if err != nil {
-		return nil, run.Usage(err)
+		return nil, err
 	}
-	if err := tasks.CheckLabels(ctx, task.Train); err != nil {
-		return nil, run.Usage(err)
-	}
-	dir := files.Join(folder.StageDir("routings"), run.Digest(task, o))
+	dir := files.Join(folder.StageDir("routings"), run.Digest(of[0], o))
 	p, s := beam.NewPipelineWithRoot()
-	scores := route.Route(s, createModels(s, models), route.Config{Tasks: []tasks.Task{task}, Scorer: o.Scorer})
+	scores := route.Route(s, createModels(s, models), route.Config{Tasks: of, Scorer: o.Scorer})
 	arrowio.WriteDir(s, dir, route.Deliver(s, scores, route.DeliverConfig{Dir: o.Out, Run: folder.Info.ID.String()}))
 	if err := runPipeline(ctx, o.Runner, p); err != nil {
 		return nil, err
@@ -61,4 +58,16 @@ func Route(ctx context.Context, o RouteOptions) (*route.Delivery, error) {
 		return nil, fmt.Errorf("route: the job ended without a result: it was canceled or lost its workers; run it again")
 	}
 	return &rows[0], nil
+}
+
+// openTask returns the task, alone in a list, whose training images are at a path, and checks that they have labels.
+func openTask(ctx context.Context, path string) ([]tasks.Task, error) {
+	task, err := tasks.Open(path)
+	if err != nil {
+		return nil, run.Usage(err)
+	}
+	if err := tasks.CheckLabels(ctx, task.Train); err != nil {
+		return nil, run.Usage(err)
+	}
+	return []tasks.Task{task}, nil
 }

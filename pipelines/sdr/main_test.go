@@ -181,6 +181,14 @@ func TestPretrain(t *testing.T) {
 	for _, name := range []string{"scores.parquet", "model.safetensors", "model.json"} {
 		require.FileExists(t, filepath.Join(routed, name))
 	}
+	customized := filepath.Join(dir, "customized")
+	one := mustSDR(t, "customize", "--run", first, "--task", filepath.Join(tasks, "fruit"), "--out", customized, "--images", "256")
+	require.Contains(t, one, "fruit: sub-net ")
+	for _, name := range []string{"candidates.parquet", "model.safetensors", "model.json"} {
+		require.FileExists(t, filepath.Join(customized, name))
+	}
+	all := mustSDR(t, "customize", "--run", first, "--tasks", tasks, "--out", dir+"/all", "--images", "256")
+	require.Equal(t, one, strings.Replace(all, dir+"/all/fruit", customized, 1))
 	features := filepath.Join(dir, "features.parquet")
 	require.Contains(t, mustSDR(t, "embed", "--model", filepath.Join(routed, "model.safetensors"), "--data", testdata+"/fixtures/odd", "--out", features), "of them could not be read")
 	require.FileExists(t, features)
@@ -278,6 +286,10 @@ func TestUsageErrors(t *testing.T) {
 		{`did you mean "pretrain"?`, []string{"pretrian"}},
 		{"holds no run", []string{"evaluate", "--run", empty, "--tasks", folder}},
 		{"there is no protocol", []string{"evaluate", "--run", empty, "--tasks", folder, "--protocol", "svm"}},
+		{"give either --task or --tasks", []string{"customize", "--run", empty, "--out", out}},
+		{"want a budget above 0", []string{"customize", "--run", empty, "--task", folder, "--out", out, "--seconds", "0"}},
+		{"want learning rates above 0", []string{"customize", "--run", empty, "--task", folder, "--out", out, "--rate", "0.1,0"}},
+		{"holds no run", []string{"customize", "--run", empty, "--task", folder, "--out", out}},
 		{"holds no run", []string{"route", "--run", empty, "--task", folder, "--out", out}},
 		{"holds no run", []string{"export", "--run", empty, "--subnet", "0", "--out", out}},
 		{"holds no run", []string{"inspect", empty}},
@@ -352,7 +364,7 @@ func TestDeadLetter(t *testing.T) {
 
 func TestHelp(t *testing.T) {
 	require.Contains(t, mustSDR(t, "--version"), "sdr version")
-	for _, command := range []string{"pretrain", "evaluate", "route", "embed", "export", "inspect"} {
+	for _, command := range []string{"pretrain", "evaluate", "route", "customize", "embed", "export", "inspect"} {
 		out := mustSDR(t, command, "--help")
 		require.Contains(t, out, "Examples:")
 		require.NotContains(t, out, "--environment_type", "Beam's flags are hidden")

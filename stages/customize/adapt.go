@@ -2,69 +2,191 @@ package customize
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
+	"time"
 
 	"github.com/sdr-ml/sdr/stages/internal/learn"
+	"github.com/sdr-ml/sdr/stages/run/progress"
 	"github.com/sdr-ml/sdr/stages/run/recipe"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 	"github.com/sdr-ml/sdr/tensorops/nn"
 	"github.com/sdr-ml/sdr/tensorops/optim"
+	"github.com/sdr-ml/sdr/tensorops/rng"
 	"github.com/sdr-ml/sdr/tensorops/sdrnet"
 	"github.com/sdr-ml/sdr/tensorops/ssl"
+	"github.com/sdr-ml/sdr/transforms/compute"
+	"github.com/sdr-ml/sdr/transforms/inference"
+	"github.com/sdr-ml/sdr/transforms/tasks"
 )
 
-// Adapter goes on with a recipe's SSL on some images.
-type Adapter struct {
-	Recipe *recipe.Recipe
-	Device ssl.Device
-	Pool   *kernels.Pool
-	Images learn.Images
-	// Streams are what batches are drawn from: batch b from stream b mod len(Streams).
-	Streams []*learn.Stream
-	LR      float64
-	Steps   int
-	// At lists the steps after which the weights are kept.
-	At []int
+// version is a net that may suit the task.
+type version struct {
+	name   string
+	model  *inference.Model
+	images int64 // that it was trained on beyond the net as it was
 }
 
-// Run trains from params and returns the weights at the kept steps.
-func (a *Adapter) Run(ctx context.Context, params []float32) ([][]float32, error) {
-	r := a.Recipe
-	layout := nn.NewLayout(r.Backbone, r.Heads())
-	steps := learn.Config(r, layout)
-	nets, err := sdrnet.New(layout, sdrnet.Config{}, params, steps.State(params))
-	if err != nil {
-		return nil, err
+// AsIs is the version of a net that is not adapted.
+const AsIs = "as is"
+
+// warmup is the fraction of the steps over which the learning rate rises.
+const warmup = .05
+
+// adapt returns the versions of a net: as it is, with BatchNorm statistics of the task's images, trained on them at
+// each rate, and halfway to that in weights (WiSE-FT, arXiv 2109.01903).
+func (fn *customizeFn) adapt(ctx context.Context, r *recipe.Recipe, m *inference.Model, of *tasks.Images) ([]version, error) {
+	if m.Backbone != r.Backbone || m.Heads != r.Heads() {
+		return nil, errors.New("the model is not of the run's recipe")
 	}
-	st, err := learn.NewStudent(a.Device, steps, r, a.Images, a.Pool)
-	if err != nil {
-		return nil, err
+	a := &adapter{
+		recipe: r, model: m, device: fn.Config.Device,
+		images: learn.Images{Size: of.Size, At: of.At}, rows: make([]int32, of.Len()),
 	}
-	defer st.Close()
+	for i := range a.rows {
+		a.rows[i] = int32(i)
+	}
+	versions := []version{{AsIs, m, 0}}
+	return versions, compute.Run(func(pool *kernels.Pool) error {
+		a.pool, a.norm = pool, learn.NewNorm(r, pool)
+		versions = append(versions, version{"statistics of the task", a.with(m.Params), 0})
+		steps, err := fn.steps(a)
+		if err != nil {
+			return err
+		}
+		for _, rate := range fn.Config.Rates {
+			params, err := a.train(ctx, steps, rate)
+			if err != nil {
+				return err
+			}
+			halfway := slices.Clone(params)
+			for i, p := range m.Params {
+				halfway[i] = (p + halfway[i]) / 2
+			}
+			seen := int64(steps) * int64(r.Train.Batch)
+			versions = append(versions,
+				version{fmt.Sprintf("trained at %g", rate), a.with(params), seen},
+				version{fmt.Sprintf("halfway to trained at %g", rate), a.with(halfway), seen})
+		}
+		return nil
+	})
+}
+
+// steps returns the number of training steps per rate that the budget allows.
+func (fn *customizeFn) steps(a *adapter) (int, error) {
+	rates, batch := int64(max(len(fn.Config.Rates), 1)), int64(a.recipe.Train.Batch)
+	if fn.Config.Images > 0 {
+		return int(max(1, fn.Config.Images/rates/batch)), nil
+	}
+	seconds, err := a.secondsPerStep()
+	return int(max(1, fn.Config.Seconds/float64(rates)/seconds)), err
+}
+
+// adapter trains a net on the images of a task.
+type adapter struct {
+	recipe *recipe.Recipe
+	model  *inference.Model
+	device ssl.Device
+	images learn.Images
+	rows   []int32
+	pool   *kernels.Pool
+	norm   *learn.Norm
+}
+
+// with returns the model with other weights and BatchNorm statistics of the task's images.
+func (a *adapter) with(params []float32) *inference.Model {
+	a.norm.Net.Params = params
+	a.norm.Estimate(a.images, a.rows, 0)
+	m := *a.model
+	m.Params, m.Stats = params, slices.Clone(a.norm.Net.Stats)
+	return &m
+}
+
+// open returns a student whose learner holds the model as a net of its own.
+func (a *adapter) open() (*learn.Student, *sdrnet.Net, error) {
+	layout := nn.NewLayout(a.recipe.Backbone, a.recipe.Heads())
+	cfg := learn.Config(a.recipe, layout)
+	cfg.Distill = 0
+	nets, err := sdrnet.New(layout, sdrnet.Config{}, a.model.Params, cfg.State(a.model.Params))
+	if err != nil {
+		return nil, nil, err
+	}
+	st, err := learn.NewStudent(a.device, cfg, a.recipe, a.images, a.pool)
+	if err != nil {
+		return nil, nil, err
+	}
 	if err := st.Load(nets, nil); err != nil {
+		return nil, nil, errors.Join(err, st.Close())
+	}
+	return st, nets, nil
+}
+
+// train returns the weights after steps of the recipe's self-supervised training, with the recipe's optimizer, at a
+// learning rate that rises to rate and falls to zero along a cosine.
+func (a *adapter) train(ctx context.Context, steps int, rate float64) (params []float32, err error) {
+	st, nets, err := a.open()
+	if err != nil {
 		return nil, err
 	}
-	var kept [][]float32
-	for step := range a.Steps {
+	defer func() { err = errors.Join(err, st.Close()) }()
+	stream := learn.NewStream(a.recipe.Seed, rng.Name("customize"), a.rows)
+	batch := int64(a.recipe.Train.Batch)
+	bar := progress.Start("customize", "images", 0, int64(steps)*batch)
+	defer bar.End()
+	for step := range steps {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		st.Prepare(step, a.Streams[step%len(a.Streams)])
-		lr := optim.Cosine(step, a.Steps, a.Steps/20, a.LR)
-		if err := st.Start(ssl.Step{LR: float32(lr), Number: step + 1, Of: a.Steps}); err != nil {
+		lr := optim.Cosine(step, steps, int(warmup*float64(steps)), rate)
+		if err := take(st, stream, ssl.Step{LR: float32(lr), Number: step + 1, Of: steps}); err != nil {
 			return nil, err
 		}
-		if _, err := st.Finish(); err != nil {
-			return nil, err
+		bar.Add(batch)
+	}
+	if err := st.Sync(); err != nil {
+		return nil, err
+	}
+	params = make([]float32, len(a.model.Params))
+	nets.Gather("", params)
+	return params, nil
+}
+
+// take takes a step on the next images of a stream and prepares the views of the one after it.
+func take(st *learn.Student, stream *learn.Stream, step ssl.Step) error {
+	st.Prepare(step.Number, stream)
+	if err := st.Start(step); err != nil {
+		return err
+	}
+	if step.Number < step.Of {
+		st.Prepare(step.Number+1, stream)
+	}
+	_, err := st.Finish()
+	return err
+}
+
+// The steps before and during the measurement of their time; the first ones load and choose kernels.
+const (
+	untimedSteps = 3
+	timedSteps   = 6
+)
+
+// secondsPerStep measures how long a step takes.
+func (a *adapter) secondsPerStep() (seconds float64, err error) {
+	st, _, err := a.open()
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, st.Close()) }()
+	stream := learn.NewStream(a.recipe.Seed, 0, a.rows)
+	var start time.Time
+	for step := range untimedSteps + timedSteps {
+		if step == untimedSteps {
+			start = time.Now()
 		}
-		if slices.Contains(a.At, step+1) {
-			if err := st.Sync(); err != nil {
-				return nil, err
-			}
-			p := make([]float32, layout.NumParams)
-			nets.Gather("", p)
-			kept = append(kept, p)
+		if err := take(st, stream, ssl.Step{Number: step + 1, Of: untimedSteps + timedSteps}); err != nil {
+			return 0, err
 		}
 	}
-	return kept, nil
+	return time.Since(start).Seconds() / timedSteps, nil
 }

@@ -82,10 +82,17 @@ func init() {
 // *record.Batch of Prediction, one batch per Row.
 func Evaluate(s beam.Scope, models beam.PCollection, cfg Config) (results, predictions beam.PCollection) {
 	s = s.Scope("evaluate.Evaluate")
-	pairs := beam.Reshuffle(s, route.Pairs(s, models, cfg.Tasks, false))
-	sets := beam.ParDo(s, &embedFn{}, pairs)
+	return Measure(s, route.Pairs(s, models, cfg.Tasks, false), cfg.Protocols)
+}
+
+// Measure is Evaluate for given pairs of a task and a net.
+//
+// in: *record.Batch of route.Pair. out: as of Evaluate.
+func Measure(s beam.Scope, pairs beam.PCollection, protocols []string) (results, predictions beam.PCollection) {
+	s = s.Scope("evaluate.Measure")
+	sets := beam.ParDo(s, &embedFn{}, beam.Reshuffle(s, pairs))
 	var rows, predicted []beam.PCollection
-	for _, protocol := range cfg.Protocols {
+	for _, protocol := range protocols {
 		r, p := beam.ParDo2(s, &measureFn{Protocol: protocol}, classify(s, sets, protocol))
 		rows, predicted = append(rows, r), append(predicted, p)
 	}

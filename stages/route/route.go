@@ -162,14 +162,19 @@ func Percent(metric string, b *record.Batch) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	labels, pred, classes := make([]int64, len(rows)), make([]int64, len(rows)), int64(0)
+	labels, predicted := make([]int64, len(rows)), make([]int64, len(rows))
 	for i, r := range rows {
-		labels[i], pred[i], classes = r.Label, r.Predicted, max(classes, r.Label+1)
+		labels[i], predicted[i] = r.Label, r.Predicted
 	}
+	return Metric(metric, predicted, labels), nil
+}
+
+// Metric computes a task's metric, in percent.
+func Metric(metric string, predicted, labels []int64) float64 {
 	if metric == tasks.MeanPerClass {
-		return 100 * metrics.MeanPerClass(pred, labels, int(classes)), nil
+		return 100 * metrics.MeanPerClass(predicted, labels, int(slices.Max(labels))+1)
 	}
-	return 100 * metrics.Accuracy(pred, labels), nil
+	return 100 * metrics.Accuracy(predicted, labels)
 }
 
 // Best returns the highest of one task's scores. On a tie it prefers the shorter code, then the name that sorts first.

@@ -1,0 +1,150 @@
+package pipelines
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+
+	"github.com/sdr-ml/sdr/stages/customize"
+	"github.com/sdr-ml/sdr/stages/route"
+	"github.com/sdr-ml/sdr/stages/run"
+	"github.com/sdr-ml/sdr/tensorops/ssl"
+	"github.com/sdr-ml/sdr/transforms/arrowio"
+	"github.com/sdr-ml/sdr/transforms/files"
+	"github.com/sdr-ml/sdr/transforms/inference"
+	"github.com/sdr-ml/sdr/transforms/record"
+	"github.com/sdr-ml/sdr/transforms/tasks"
+)
+
+// CustomizeOptions are the arguments of Customize.
+type CustomizeOptions struct {
+	// Run is the run folder.
+	Run string
+	// Task holds the labeled training images of one task, as for Route; or Tasks is a folder of tasks.
+	Task, Tasks string
+	// Out is the folder for model.safetensors, model.json and candidates.parquet; of several tasks, each gets a
+	// subfolder.
+	Out string
+	// Seconds is the time to train per task; Images is the budget as a number of images instead, if it is not 0.
+	Seconds float64
+	Images  int64
+	// Rates are the peak learning rates to try.
+	Rates []float64
+	// Device computes the training steps.
+	Device ssl.Device
+	// Runner is the name of a registered Beam runner.
+	Runner string
+}
+
+// Customized is the result of Customize for one task.
+type Customized struct {
+	// Dir is the folder that holds the model.
+	Dir string
+	// Candidates are the versions of the routed net, the first as it was; one is chosen.
+	Candidates []customize.Candidate
+}
+
+// Chosen returns the version that was delivered.
+func (c Customized) Chosen() customize.Candidate {
+	return c.Candidates[slices.IndexFunc(c.Candidates, func(v customize.Candidate) bool { return v.Chosen })]
+}
+
+// Customize routes each task to a sub-net, goes on with the run's training on the task's unlabeled training images, and
+// delivers the version that suits the task best.
+func Customize(ctx context.Context, o CustomizeOptions) ([]Customized, error) {
+	folder, models, err := openTrained(ctx, o.Run)
+	if err != nil {
+		return nil, err
+	}
+	text, err := files.Read(ctx, folder.RecipePath())
+	if err != nil {
+		return nil, err
+	}
+	found, err := o.tasks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	dir := files.Join(folder.StageDir("customizings"), run.Digest(found, o))
+	cfg := customize.Config{
+		Tasks: found, Dir: files.Join(dir, "models"), Recipe: string(text),
+		Rates: o.Rates, Images: o.Images, Seconds: o.Seconds, Device: o.Device,
+	}
+	p, s := beam.NewPipelineWithRoot()
+	nets := createModels(s, models)
+	scores := route.Route(s, nets, route.Config{Tasks: found, Scorer: route.KNN})
+	arrowio.WriteDir(s, files.Join(dir, "candidates"), customize.Customize(s, nets, scores, cfg))
+	if err := runPipeline(ctx, o.Runner, p); err != nil {
+		return nil, err
+	}
+	rows, err := readOut[customize.Candidate](ctx, files.Join(dir, "candidates"))
+	if err != nil {
+		return nil, err
+	}
+	var all []Customized
+	for _, t := range found {
+		c := Customized{Dir: o.Out, Candidates: slices.DeleteFunc(slices.Clone(rows), func(r customize.Candidate) bool { return r.Task != t.Name })}
+		if len(c.Candidates) == 0 {
+			return nil, fmt.Errorf("customize: the job ended without a result for task %s: it was canceled or lost its workers; run it again", t.Name)
+		}
+		if o.Tasks != "" {
+			c.Dir = files.Join(o.Out, t.Name)
+		}
+		if err := c.deliver(ctx, folder.Info.ID.String()); err != nil {
+			return nil, err
+		}
+		all = append(all, c)
+	}
+	return all, nil
+}
+
+// tasks lists the tasks to customize for.
+func (o *CustomizeOptions) tasks(ctx context.Context) ([]tasks.Task, error) {
+	if o.Tasks != "" {
+		return findTasks(ctx, o.Tasks)
+	}
+	return openTask(ctx, o.Task)
+}
+
+// deliver writes the chosen model without its heads, its card, and the candidates.
+func (c Customized) deliver(ctx context.Context, id string) error {
+	chosen := c.Chosen()
+	m, err := inference.Load(ctx, chosen.Model)
+	if err != nil {
+		return err
+	}
+	if err := route.Export(ctx, m, files.Join(c.Dir, "model.safetensors")); err != nil {
+		return err
+	}
+	if err := arrowio.SaveParquet(ctx, files.Join(c.Dir, "candidates.parquet"), record.Of(c.Candidates).Record); err != nil {
+		return err
+	}
+	card := struct {
+		route.Card
+		Customized string `json:"customized"`
+		Images     int64  `json:"images"`
+	}{route.Card{
+		Task: chosen.Task, Subnet: chosen.Subnet, Scorer: route.KNN, Score: chosen.Score,
+		Backbone: m.Backbone, Input: m.Input, Features: m.Backbone.FeatureDim(), Run: id,
+	}, chosen.Candidate, chosen.Images}
+	text, err := json.MarshalIndent(card, "", "  ")
+	if err != nil {
+		return err
+	}
+	return files.WriteBytes(ctx, files.Join(c.Dir, "model.json"), append(text, '\n'))
+}
+
+// String describes the result on one line.
+func (c Customized) String() string {
+	was, chosen := c.Candidates[0], c.Chosen()
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: sub-net %s, %s, knn score %.1f %%", chosen.Task, chosen.Subnet, chosen.Candidate, chosen.Score)
+	if chosen.Candidate != was.Candidate {
+		fmt.Fprintf(&b, " (as it was: %.1f %%)", was.Score)
+	}
+	fmt.Fprintf(&b, ", in %s", c.Dir)
+	return b.String()
+}

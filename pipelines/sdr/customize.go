@@ -1,0 +1,77 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sdr-ml/sdr/pipelines"
+	"github.com/sdr-ml/sdr/stages/run"
+)
+
+func newCustomize() *cobra.Command {
+	var o pipelines.CustomizeOptions
+	c := &cobra.Command{
+		Use:   "customize --run RUN --task PATH --out DIR",
+		Short: "Adapt the best sub-net to a task by training on its images",
+		Long: `Chooses a sub-net as sdr route does, then goes on with the run's self-supervised
+training on the task's own training images. Labels only serve to choose among the
+results: the net as it was, with BatchNorm statistics of the task's images, trained
+on them at each rate, and halfway to that in weights. Another version than the net
+as it was must be better by more than the standard error of the difference, in a
+leave-one-out nearest-neighbor vote on the training images.
+
+DIR gets model.safetensors and model.json as from sdr route, and
+candidates.parquet, all versions with their scores. With --tasks, every task in the
+folder gets a subfolder of DIR.
+
+--seconds bounds the training time per task; it is translated to a number of
+images by timing a few steps. --images gives that number directly, so that another
+run has the same result.`,
+		Example: `  sdr customize --run runs/first --task flowers-train.parquet --out flowers/
+  sdr customize --run runs/first --task photos/ --out mine/ --seconds 300 --device cuda
+  sdr customize --run runs/first --tasks tasks/ --out customized/ --images 25600`,
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := required(c, "run", "out"); err != nil {
+				return err
+			}
+			if (o.Task == "") == (o.Tasks == "") {
+				return run.Usagef("give either --task or --tasks")
+			}
+			if o.Images < 0 || o.Images == 0 && !(o.Seconds > 0) {
+				return run.Usagef("--images %d, --seconds %v: want a budget above 0", o.Images, o.Seconds)
+			}
+			for _, rate := range o.Rates {
+				if !(rate > 0) {
+					return run.Usagef("--rate %v: want learning rates above 0", rate)
+				}
+			}
+			if err := checkRunner(o.Runner, false); err != nil {
+				return err
+			}
+			if err := checkDevice(c, &o.Device, o.Runner); err != nil {
+				return err
+			}
+			made, err := pipelines.Customize(c.Context(), o)
+			if err != nil {
+				return err
+			}
+			for _, m := range made {
+				fmt.Fprintln(c.OutOrStdout(), m)
+			}
+			return nil
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&o.Run, "run", "", "run folder")
+	f.StringVar(&o.Task, "task", "", "labeled training images of the task")
+	f.StringVar(&o.Tasks, "tasks", "", "folder of tasks, instead of --task")
+	f.StringVar(&o.Out, "out", "", "folder for the model")
+	f.Float64Var(&o.Seconds, "seconds", 60, "training time per task")
+	f.Int64Var(&o.Images, "images", 0, "training budget per task as a number of images, instead of --seconds")
+	f.Float64SliceVar(&o.Rates, "rate", []float64{.03}, "peak learning rates to try; they share the budget")
+	addDevice(c, &o.Device)
+	addRunner(c, &o.Runner)
+	return c
+}
