@@ -91,13 +91,13 @@ type adapter struct {
 	images learn.Images
 	rows   []int32
 	pool   *kernels.Pool
-	norm   *learn.Norm
+	norm   *inference.Norm
 }
 
 // with returns the model with other weights and BatchNorm statistics of the task's images.
 func (a *adapter) with(params []float32) *inference.Model {
 	a.norm.Net.Params = params
-	a.norm.Estimate(a.images, a.rows, 0)
+	learn.Estimate(a.norm, a.recipe, a.images, a.rows, 0)
 	m := *a.model
 	m.Params, m.Stats = params, slices.Clone(a.norm.Net.Stats)
 	return &m

@@ -14,9 +14,9 @@ import (
 )
 
 // finish estimates a sub-net's running BatchNorm statistics on images of a subset and saves the sub-net.
-func (t *trainer) finish(ctx context.Context, n *learn.Norm, m *Model, code, subset string) error {
+func (t *trainer) finish(ctx context.Context, n *inference.Norm, m *Model, code, subset string) error {
 	t.nets.Gather(code, n.Net.Params)
-	n.Estimate(t.student.Images(), t.streams[subset].Rows, streamKey(subset))
+	learn.Estimate(n, t.recipe, t.student.Images(), t.streams[subset].Rows, streamKey(subset))
 	row, err := json.Marshal(m) // without the path, since the folder may move
 	if err != nil {
 		return err
