@@ -1,7 +1,6 @@
 package route
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -25,6 +24,8 @@ type Card struct {
 	Subnet string  `json:"subnet"`
 	Scorer string  `json:"scorer"`
 	Score  float64 `json:"score"`
+	// Norm says where the BatchNorm statistics come from, see Norms.
+	Norm string `json:"norm"`
 	// Backbone is the model's architecture, and Input says how it expects images to be prepared.
 	Backbone nn.Backbone     `json:"backbone"`
 	Input    inference.Input `json:"input"`
@@ -94,30 +95,28 @@ func (fn *deliverFn) ProcessElement(ctx context.Context, task string, scores fun
 	if fn.Config.PerTask {
 		dir = files.Join(dir, task)
 	}
-	best, err := deliver(ctx, dir, fn.Config.Run, rows)
+	best, err := deliver(ctx, dir, fn.Config.Run, task, rows)
 	if err != nil {
 		return nil, fmt.Errorf("route: task %s: %w", task, err)
 	}
 	return record.Of([]Delivery{{Task: task, Subnet: best.Subnet, Scorer: best.Scorer, Score: best.Score, Dir: dir}}), nil
 }
 
-func deliver(ctx context.Context, dir, id string, scores []Score) (Score, error) {
-	best := Best(scores)
-	m, err := inference.Load(ctx, best.Model)
+func deliver(ctx context.Context, dir, id, task string, scores []Score) (Score, error) {
+	best := Best(scores, task)
+	m, err := best.Open(ctx)
 	if err != nil {
 		return best, err
 	}
 	card := Card{
-		Task: best.Task, Subnet: best.Subnet, Scorer: best.Scorer, Score: best.Score,
+		Task: best.Task, Subnet: best.Subnet, Scorer: best.Scorer, Score: best.Score, Norm: best.Norm,
 		Backbone: m.Backbone, Input: m.Input, Features: m.Backbone.FeatureDim(), Run: id,
 	}
 	if best.Level > 0 {
 		card.Subset = best.Subnet[:best.Level]
 	}
 	sorted := slices.Clone(scores)
-	slices.SortFunc(sorted, func(a, b Score) int {
-		return cmp.Or(cmp.Compare(b.Score, a.Score), cmp.Compare(a.Level, b.Level), cmp.Compare(a.Subnet, b.Subnet))
-	})
+	slices.SortFunc(sorted, func(a, b Score) int { return better(b, a) })
 	if err := arrowio.SaveParquet(ctx, files.Join(dir, "scores.parquet"), record.Of(sorted).Record); err != nil {
 		return best, err
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/sdr-ml/sdr/stages/run/progress"
 	"github.com/sdr-ml/sdr/stages/train"
 	"github.com/sdr-ml/sdr/tensorops/metrics"
+	"github.com/sdr-ml/sdr/transforms/inference"
 	"github.com/sdr-ml/sdr/transforms/knn"
 	"github.com/sdr-ml/sdr/transforms/record"
 	"github.com/sdr-ml/sdr/transforms/tasks"
@@ -43,21 +44,65 @@ type Pair struct {
 	Test    string `arrow:"test"`
 	Subnet  string `arrow:"subnet"`
 	Variant string `arrow:"variant"`
-	Level   int64  `arrow:"level"`
-	Model   string `arrow:"model"`
+	// Candidate is true if the router may choose the net.
+	Candidate bool   `arrow:"candidate"`
+	Level     int64  `arrow:"level"`
+	Model     string `arrow:"model"`
+	// Norm says where the model's BatchNorm statistics come from, see Norms.
+	Norm string `arrow:"norm"`
 }
 
-// Score is the schema of Route's output: how well one candidate suits one task.
+// Norms: where the BatchNorm statistics of a net come from.
+const (
+	// NormTraining are the statistics in the model file, those of the images that the net was trained on.
+	NormTraining = "training"
+	// NormTask are statistics of the task's training images (AdaBN, arXiv 1603.04779). They change much, for better or
+	// worse, so every net is a candidate with either.
+	NormTask = "task"
+)
+
+// Norms lists these.
+var Norms = []string{NormTraining, NormTask}
+
+// net returns a model with the statistics of a norm.
+func net(model, norm, train string) labeled.Net {
+	if norm == NormTask {
+		return labeled.Net{Model: model, Norm: train}
+	}
+	return labeled.Net{Model: model}
+}
+
+// Features embeds the pair's training images or, given their classes, its test images.
+func (p Pair) Features(ctx context.Context, classes []string) (*labeled.Set, error) {
+	path := p.Train
+	if classes != nil {
+		path = p.Test
+	}
+	return labeled.Split(ctx, net(p.Model, p.Norm, p.Train), path, classes)
+}
+
+// Score is the schema of Route's output: how well one net suits one task.
 type Score struct {
 	Task   string `arrow:"task"`
 	Subnet string `arrow:"subnet"`
-	Scorer string `arrow:"scorer"`
+	// Norm is one of Norms.
+	Norm string `arrow:"norm"`
+	// Candidate is true for nets that the router may choose; the others are the baselines, of which it only chooses the
+	// statistics.
+	Candidate bool   `arrow:"candidate"`
+	Scorer    string `arrow:"scorer"`
 	// Score is the task's metric, in percent.
 	Score float64 `arrow:"score"`
 	// Level is the number of digits of the sub-net's code.
 	Level int64 `arrow:"level"`
-	// Model is the path of the sub-net's model file.
+	// Model is the path of the sub-net's model file, and Train that of the task's training images.
 	Model string `arrow:"model"`
+	Train string `arrow:"train"`
+}
+
+// Open returns the net's backbone with the statistics that were scored. It is shared and must not be modified.
+func (s Score) Open(ctx context.Context) (*inference.Model, error) {
+	return net(s.Model, s.Norm, s.Train).Open(ctx)
 }
 
 func init() {
@@ -66,8 +111,8 @@ func init() {
 	beam.RegisterDoFn(reflect.TypeFor[scoreFn]())
 }
 
-// Route scores every candidate on every task. The runner fuses embedding and scoring, so features never leave the
-// worker that computes them. Route panics on an unknown scorer.
+// Route scores every net with either BatchNorm statistics on every task. The runner fuses embedding and scoring, so
+// features never leave the worker that computes them. Route panics on an unknown scorer.
 //
 // in: *record.Batch of train.Model. out: *record.Batch of Score, one row per batch.
 func Route(s beam.Scope, models beam.PCollection, cfg Config) beam.PCollection {
@@ -75,24 +120,20 @@ func Route(s beam.Scope, models beam.PCollection, cfg Config) beam.PCollection {
 	if cfg.Scorer != KNN {
 		panic(fmt.Sprintf("route: unknown scorer %q; want one of %v", cfg.Scorer, Scorers))
 	}
-	sets := beam.ParDo(s, &embedFn{}, beam.Reshuffle(s, Pairs(s, models, cfg.Tasks, true)))
+	sets := beam.ParDo(s, &embedFn{}, beam.Reshuffle(s, Pairs(s, models, cfg.Tasks)))
 	scores := beam.ParDo(s, &scoreFn{Scorer: cfg.Scorer}, knn.LeaveOneOut(s, sets, knn.Default))
 	return beam.Reshuffle(s, scores) // see compute.ParDo
 }
 
-// Pairs pairs every task with every model, one batch per pair. It leaves out the phase 0 net and, if candidates is
-// true, the baselines.
+// Pairs pairs every task with every model under either statistics, one batch per pair. It leaves out the phase 0 net.
 //
 // in: *record.Batch of train.Model. out: *record.Batch of Pair, one row per batch.
-func Pairs(s beam.Scope, models beam.PCollection, of []tasks.Task, candidates bool) beam.PCollection {
+func Pairs(s beam.Scope, models beam.PCollection, of []tasks.Task) beam.PCollection {
 	s = s.Scope("route.Pairs")
-	return beam.ParDo(s, &pairFn{Tasks: of, Candidates: candidates}, models)
+	return beam.ParDo(s, &pairFn{Tasks: of}, models)
 }
 
-type pairFn struct {
-	Tasks      []tasks.Task
-	Candidates bool
-}
+type pairFn struct{ Tasks []tasks.Task }
 
 func (fn *pairFn) ProcessElement(_ context.Context, models *record.Batch, emit func(*record.Batch)) error {
 	rows, err := record.Rows[train.Model](models)
@@ -101,13 +142,15 @@ func (fn *pairFn) ProcessElement(_ context.Context, models *record.Batch, emit f
 	}
 	for _, t := range fn.Tasks {
 		for _, m := range rows {
-			if m.Subnet == train.Phase0 || fn.Candidates && !m.Candidate() {
+			if m.Subnet == train.Phase0 {
 				continue
 			}
-			emit(record.Of([]Pair{{
-				Task: t.Name, Metric: t.Metric, Train: t.Train, Test: t.Test,
-				Subnet: m.Subnet, Variant: m.Variant, Level: m.Level, Model: m.Path,
-			}}))
+			for _, norm := range Norms {
+				emit(record.Of([]Pair{{
+					Task: t.Name, Metric: t.Metric, Train: t.Train, Test: t.Test, Subnet: m.Subnet, Variant: m.Variant,
+					Candidate: m.Candidate(), Level: m.Level, Model: m.Path, Norm: norm,
+				}}))
+			}
 		}
 	}
 	return nil
@@ -122,7 +165,7 @@ func (*embedFn) ProcessElement(ctx context.Context, pair *record.Batch, emit fun
 		return err
 	}
 	for _, p := range pairs {
-		set, err := labeled.Split(ctx, p.Model, p.Train, nil)
+		set, err := p.Features(ctx, nil)
 		var b *record.Batch
 		if err == nil {
 			b, err = set.Batch(record.Of([]Pair{p}))
@@ -148,8 +191,11 @@ func (fn *scoreFn) ProcessElement(b *record.Batch) (*record.Batch, error) {
 		return nil, err
 	}
 	p := pairs[0]
-	progress.Note("route", "task", p.Task, "subnet", p.Subnet, "score", fmt.Sprintf("%.1f", value))
-	return record.Of([]Score{{Task: p.Task, Subnet: p.Subnet, Scorer: fn.Scorer, Score: value, Level: p.Level, Model: p.Model}}), nil
+	progress.Note("route", "task", p.Task, "subnet", p.Subnet, "norm", p.Norm, "score", fmt.Sprintf("%.1f", value))
+	return record.Of([]Score{{
+		Task: p.Task, Subnet: p.Subnet, Norm: p.Norm, Candidate: p.Candidate, Scorer: fn.Scorer, Score: value,
+		Level: p.Level, Model: p.Model, Train: p.Train,
+	}}), nil
 }
 
 // Percent computes a task's metric, in percent, from a batch with the columns label and predicted.
@@ -177,9 +223,27 @@ func Metric(metric string, predicted, labels []int64) float64 {
 	return 100 * metrics.Accuracy(predicted, labels)
 }
 
-// Best returns the highest of one task's scores. On a tie it prefers the shorter code, then the name that sorts first.
-func Best(scores []Score) Score {
-	return slices.MaxFunc(scores, func(a, b Score) int {
-		return cmp.Or(cmp.Compare(a.Score, b.Score), cmp.Compare(b.Level, a.Level), strings.Compare(b.Subnet, a.Subnet))
-	})
+// Best returns the highest score of the candidates for a task. On a tie it prefers the shorter code, then the name that
+// sorts first, then the statistics of the training. It returns the zero Score if there is none.
+func Best(scores []Score, task string) Score {
+	return best(scores, func(s Score) bool { return s.Task == task && s.Candidate })
+}
+
+// BestNorm is like Best for a single net: it only chooses the statistics.
+func BestNorm(scores []Score, task, subnet string) Score {
+	return best(scores, func(s Score) bool { return s.Task == task && s.Subnet == subnet })
+}
+
+func best(scores []Score, of func(Score) bool) (best Score) {
+	for _, s := range scores {
+		if of(s) && (best == Score{} || better(s, best) > 0) {
+			best = s
+		}
+	}
+	return best
+}
+
+// better compares two scores of a task in the order of Best.
+func better(a, b Score) int {
+	return cmp.Or(cmp.Compare(a.Score, b.Score), cmp.Compare(b.Level, a.Level), strings.Compare(b.Subnet, a.Subnet), strings.Compare(a.Norm, b.Norm))
 }

@@ -10,6 +10,9 @@ import (
 	"github.com/apache/arrow/go/v15/arrow/array"
 	"gorgonia.org/tensor"
 
+	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/tensorops/nn"
+	"github.com/sdr-ml/sdr/tensorops/rng"
 	"github.com/sdr-ml/sdr/transforms/compute"
 	"github.com/sdr-ml/sdr/transforms/files"
 	"github.com/sdr-ml/sdr/transforms/inference"
@@ -27,23 +30,71 @@ type Set struct {
 	Classes []string
 }
 
-// Split embeds one split of a task, the labeled images at path, under a model. classes are the classes of the training
-// images, or nil if path is the training split; see tasks.Load. The Set is shared and must not be modified.
-func Split(ctx context.Context, model, path string, classes []string) (*Set, error) {
-	pathKey := files.Identity(ctx, path)
-	return sets.Get(fmt.Sprintf("%s %s %q", files.Identity(ctx, model), pathKey, classes), func() (*Set, int, error) {
-		m, err := inference.Open(ctx, model)
+// Net is a model file and the images that its BatchNorm statistics come from.
+type Net struct {
+	// Model is the model file.
+	Model string
+	// Norm is the path of labeled images whose statistics replace those in the file (AdaBN, arXiv 1603.04779); empty for
+	// those in the file.
+	Norm string
+}
+
+// normImages bounds the number of images for statistics.
+const normImages = 4096
+
+// Open returns the net's backbone, shared and read-only.
+func (n Net) Open(ctx context.Context) (*inference.Model, error) {
+	m, err := inference.Open(ctx, n.Model)
+	if err != nil || n.Norm == "" {
+		return m, err
+	}
+	return adapted.Get(n.key(ctx), func() (*inference.Model, int, error) {
+		im, err := cached(ctx, n.Norm, m.Input.Size, nil)
 		if err != nil {
 			return nil, 0, err
 		}
-		im, err := images.Get(fmt.Sprintf("%s %d %q", pathKey, m.Input.Size, classes), func() (*tasks.Images, int, error) {
-			return load(ctx, path, m.Input.Size, classes)
+		a := *m
+		err = compute.Run(func(pool *kernels.Pool) error {
+			norm := inference.NewNorm(m.Backbone, nn.Heads{}, m.Input, pool)
+			norm.Net.Params = m.Params
+			order := rng.New(0, rng.Sample).Perm(im.Len())
+			norm.Estimate(min(im.Len(), normImages), func(i int) []uint8 { return im.At(order[i%im.Len()]) })
+			a.Stats = norm.Net.Stats
+			return nil
 		})
+		return &a, 4 * len(a.Stats), err
+	})
+}
+
+// key identifies the net.
+func (n Net) key(ctx context.Context) string {
+	if n.Norm == "" {
+		return files.Identity(ctx, n.Model)
+	}
+	return files.Identity(ctx, n.Model) + " " + files.Identity(ctx, n.Norm)
+}
+
+// Split embeds one split of a task, the labeled images at path, under a net. classes are the classes of the training
+// images, or nil if path is the training split; see tasks.Load. The Set is shared and must not be modified.
+func Split(ctx context.Context, net Net, path string, classes []string) (*Set, error) {
+	return sets.Get(fmt.Sprintf("%s %s %q", net.key(ctx), files.Identity(ctx, path), classes), func() (*Set, int, error) {
+		m, err := net.Open(ctx)
+		if err != nil {
+			return nil, 0, err
+		}
+		im, err := cached(ctx, path, m.Input.Size, classes)
 		if err != nil {
 			return nil, 0, err
 		}
 		features, err := inference.Features(ctx, m, im.Len(), im.At)
 		return &Set{Features: features, Labels: im.Labels, Classes: im.Classes}, 4 * im.Len() * m.Backbone.FeatureDim(), err
+	})
+}
+
+// cached loads a split, unless the cache has it.
+func cached(ctx context.Context, path string, size int, classes []string) (*tasks.Images, error) {
+	return images.Get(fmt.Sprintf("%s %d %q", files.Identity(ctx, path), size, classes), func() (*tasks.Images, int, error) {
+		return load(ctx, path, size, classes)
 	})
 }
 
@@ -60,8 +111,9 @@ func load(ctx context.Context, path string, size int, classes []string) (*tasks.
 
 // The caches for all tasks and models.
 var (
-	sets   = compute.NewCache[*Set](128 << 20)
-	images = compute.NewCache[*tasks.Images](256 << 20)
+	sets    = compute.NewCache[*Set](128 << 20)
+	images  = compute.NewCache[*tasks.Images](256 << 20)
+	adapted = compute.NewCache[*inference.Model](64 << 20)
 )
 
 // Batch returns the set as one row per image: the columns label (int64) and feature, and the columns of the single-row

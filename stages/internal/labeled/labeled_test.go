@@ -67,7 +67,7 @@ func TestSplit(t *testing.T) {
 			if i&2 != 0 {
 				path, classes = fixtures+"/folder/test", train.Classes
 			}
-			sets[i], errs[i] = labeled.Split(t.Context(), models[i&1], path, classes)
+			sets[i], errs[i] = labeled.Split(t.Context(), labeled.Net{Model: models[i&1]}, path, classes)
 		})
 	}
 	group.Wait()
@@ -90,27 +90,55 @@ func TestSplit(t *testing.T) {
 func TestChangedModel(t *testing.T) {
 	model := filepath.Join(t.TempDir(), "m.safetensors")
 	saveModel(t, model, 1)
-	first, err := labeled.Split(t.Context(), model, fixtures+"/tiny.parquet", nil)
+	first, err := labeled.Split(t.Context(), labeled.Net{Model: model}, fixtures+"/tiny.parquet", nil)
 	require.NoError(t, err)
 	saveModel(t, model, 2)
-	second, err := labeled.Split(t.Context(), model, fixtures+"/tiny.parquet", nil)
+	second, err := labeled.Split(t.Context(), labeled.Net{Model: model}, fixtures+"/tiny.parquet", nil)
 	require.NoError(t, err)
 	require.NotEqual(t, first.Features.Data(), second.Features.Data())
+}
+
+// TestNorm checks that a net with the statistics of a split normalizes that split: the batch statistics of the first
+// BatchNorm layer's input are what the net has.
+func TestNorm(t *testing.T) {
+	model := filepath.Join(t.TempDir(), "m.safetensors")
+	saveModel(t, model, 1)
+	train := fixtures + "/folder/train"
+	own, err := labeled.Split(t.Context(), labeled.Net{Model: model}, train, nil)
+	require.NoError(t, err)
+	net := labeled.Net{Model: model, Norm: train}
+	adapted, err := labeled.Split(t.Context(), net, train, nil)
+	require.NoError(t, err)
+	require.NotEqual(t, own.Features.Data(), adapted.Features.Data())
+
+	m, err := net.Open(t.Context())
+	require.NoError(t, err)
+	loaded, err := inference.Load(t.Context(), model)
+	require.NoError(t, err)
+	require.Equal(t, loaded.Params[:len(m.Params)], m.Params)
+	images, err := tasks.Load(t.Context(), train, m.Input.Size, nil)
+	require.NoError(t, err)
+	pool := kernels.NewPool(1)
+	defer pool.Close()
+	norm := inference.NewNorm(m.Backbone, nn.Heads{}, m.Input, pool)
+	copy(norm.Net.Params, m.Params)
+	norm.Estimate(images.Len(), func(i int) []uint8 { return images.At(i % images.Len()) })
+	require.InDeltaSlice(t, norm.Net.Stats, m.Stats, .05, "the same up to which images fill the last batch")
 }
 
 func TestSplitErrors(t *testing.T) {
 	dir := t.TempDir()
 	model := filepath.Join(dir, "m.safetensors")
-	_, err := labeled.Split(t.Context(), model, fixtures+"/tiny.parquet", nil)
+	_, err := labeled.Split(t.Context(), labeled.Net{Model: model}, fixtures+"/tiny.parquet", nil)
 	require.ErrorContains(t, err, model)
 	saveModel(t, model, 1)
-	_, err = labeled.Split(t.Context(), model, fixtures+"/tiny.parquet", nil)
+	_, err = labeled.Split(t.Context(), labeled.Net{Model: model}, fixtures+"/tiny.parquet", nil)
 	require.NoError(t, err, "the error is not kept")
-	_, err = labeled.Split(t.Context(), model, filepath.Join(dir, "none"), nil)
+	_, err = labeled.Split(t.Context(), labeled.Net{Model: model}, filepath.Join(dir, "none"), nil)
 	require.ErrorContains(t, err, "does not exist")
-	_, err = labeled.Split(t.Context(), model, fixtures+"/folder/test", []string{"Banana", "Lime"})
+	_, err = labeled.Split(t.Context(), labeled.Net{Model: model}, fixtures+"/folder/test", []string{"Banana", "Lime"})
 	require.ErrorContains(t, err, `class "Carrots"`)
-	_, err = labeled.Split(t.Context(), model, fixtures+"/folder/test", []string{"Banana Carrots", "Lime"})
+	_, err = labeled.Split(t.Context(), labeled.Net{Model: model}, fixtures+"/folder/test", []string{"Banana Carrots", "Lime"})
 	require.ErrorContains(t, err, `class "Banana"`, "the key tells lists apart")
 }
 
@@ -130,7 +158,7 @@ func TestBadImages(t *testing.T) {
 	slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
 	defer slog.SetDefault(before)
 	for range 2 {
-		set, err := labeled.Split(t.Context(), model, dir, nil)
+		set, err := labeled.Split(t.Context(), labeled.Net{Model: model}, dir, nil)
 		require.NoError(t, err)
 		require.Equal(t, []int64{0, 1}, set.Labels)
 	}
