@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -203,6 +204,22 @@ func legends(doc *html.Node) (items []string) {
 		}
 	}
 	return items
+}
+
+// TestWriteRandom checks that there is a column for the random net only if there is such a net.
+func TestWriteRandom(t *testing.T) {
+	p := fullPage()
+	_, without := write(t, p)
+	of := slices.Clone(rows)
+	for _, task := range []string{"emoji", "fashion"} {
+		of = append(of, evaluate.Row{Task: task, Metric: "top1", Protocol: "knn", Subnet: "random", Value: 12.5, TestImages: 100})
+	}
+	p.Results = evaluate.Collect(of)
+	source, doc := write(t, p)
+	sound(t, source, doc)
+	require.Len(t, all(doc, "th"), len(all(without, "th"))+1)
+	require.Equal(t, 3, strings.Count(text(doc), "12.5"))
+	require.Equal(t, "random", legends(doc)[0])
 }
 
 func TestWriteIsReproducible(t *testing.T) {
