@@ -31,9 +31,11 @@ var rows = []evaluate.Row{
 func fullPage() *Page {
 	grey := bytes.Repeat([]byte{200}, 4*4*3)
 	return &Page{
-		Title: "A run", RunID: "0190", Created: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
-		Command: "sdr pretrain --data pool",
-		Facts:   [][2]string{{"recipe", "default"}, {"images", "1,000"}},
+		About: About{
+			Title: "A run", ID: "0190", Created: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
+			Command: "sdr pretrain --data pool",
+			Facts:   [][2]string{{"recipe", "default"}, {"images", "1,000"}},
+		},
 		Curves: []Curve{
 			{Name: "sdr", Steps: []int{19, 39, 59}, Loss: []float64{5, math.NaN(), 3}, Std: []float64{.1, math.Inf(1), .12}},
 			{Name: "unified", Steps: []int{19}, Loss: []float64{4}, Std: []float64{.11}},
@@ -237,12 +239,12 @@ func TestWriteParts(t *testing.T) {
 		"empty":       {func(p *Page) { *p = Page{} }, nil},
 		"no results":  {func(p *Page) { p.Results = nil }, []string{"Training", "Subsets", "The run"}},
 		"no tasks":    {func(p *Page) { p.Results = &evaluate.Results{} }, []string{"Training", "Subsets", "The run"}},
-		"one variant": {func(p *Page) { *p = Page{Title: "t", Curves: p.Curves[1:]} }, []string{"Training"}},
+		"one variant": {func(p *Page) { *p = Page{About: About{Title: "t"}, Curves: p.Curves[1:]} }, []string{"Training"}},
 		"no finite loss": {func(p *Page) {
 			*p = Page{Curves: []Curve{{Name: "x", Steps: []int{1}, Loss: []float64{math.NaN()}, Std: []float64{0}}}}
 		}, []string{"Training"}},
 		"unmeasured curve": {func(p *Page) { *p = Page{Curves: []Curve{{Name: "x"}}, HealthyStd: 1} }, nil},
-		"facts alone":      {func(p *Page) { *p = Page{Facts: p.Facts} }, []string{"The run"}},
+		"facts alone":      {func(p *Page) { *p = Page{About: About{Facts: p.Facts}} }, []string{"The run"}},
 		"sheets alone":     {func(p *Page) { *p = Page{Sheets: p.Sheets} }, []string{"Subsets"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -279,7 +281,7 @@ func TestWriteWithoutFigures(t *testing.T) {
 func TestWriteEscapes(t *testing.T) {
 	const evil = `</title></style><script>alert("1")</script>&amp;'` + "`{{.}}<b"
 	p := fullPage()
-	p.Title, p.RunID, p.Command = evil, evil, evil
+	p.Title, p.ID, p.Command = evil, evil, evil
 	p.Facts = [][2]string{{evil, evil}}
 	p.Files = []string{evil}
 	p.Curves[0].Name = evil
