@@ -244,8 +244,11 @@ func TestUnifiedContinuesPhase0(t *testing.T) {
 	defer pool.Close()
 	train := func(variant, phases string, start Start) Start {
 		set := []string{"paths=1x1x1x2", "ssl.distill=0", "train.phases=" + phases}
-		if phases == "[]" {
+		switch {
+		case phases == "[]":
 			set[0] = "paths=1x1x1x1"
+		case strings.Contains(phases, ","):
+			set[0] = "paths=1x1x2x2"
 		}
 		cfg := Config{Dir: t.TempDir(), Recipe: string(tiny(t, set...).Marshal()), Inputs: phases, Start: start}
 		_, err := trainVariant(t.Context(), cfg, variant, refs, pool)
@@ -262,6 +265,7 @@ func TestUnifiedContinuesPhase0(t *testing.T) {
 	require.Equal(t, whole, weights(train(recipe.Unified, "[0.3]", early)))
 	late := train(Phase0, "[0.7]", early)
 	require.Equal(t, whole, weights(train(recipe.Unified, "[0.7]", late)))
+	require.Equal(t, whole, weights(train(recipe.Unified, "[0.2, 0.4]", late)), "from a phase 0 that is longer than its own")
 }
 
 // TestRandom checks that the random net has the initial weights, whatever the training, and estimated statistics.
