@@ -55,7 +55,7 @@ func Inspect(ctx context.Context, dir string, w io.Writer) error {
 }
 
 // Stages lists the stages of a run in order.
-var Stages = []string{"ingest", "phase0", "features", "partition", "train", "unified", "route", "evaluate", "deliver", "report"}
+var Stages = []string{"ingest", "phase0", "features", "partition", "train", "random", "unified", "route", "evaluate", "deliver", "report"}
 
 // printStages prints the stages and returns partition's output folder, or "" if partition is not done.
 func printStages(ctx context.Context, folder *run.Folder, w io.Writer) (partitioned string, err error) {

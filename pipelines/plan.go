@@ -138,10 +138,11 @@ func (p *plan) subsets(t *training) {
 }
 
 // variants adds the steps that train the SDRnet and the baselines on what phase 0 learned, and returns their names. The
-// unified net does not need the subsets. The others are one step, so that they can be trained at the same time, or in a
-// shared folder one step each.
+// unified net does not need the subsets, and the random net not even phase 0. The others are one step, so that they can
+// be trained at the same time, or in a shared folder one step each.
 func (p *plan) variants(t training, variants ...string) (names []string) {
-	subsets := slices.DeleteFunc(slices.Clone(variants), func(v string) bool { return v == recipe.Unified })
+	ofAll := func(v string) bool { return v == recipe.Unified || v == recipe.Random }
+	subsets := slices.DeleteFunc(slices.Clone(variants), ofAll)
 	settings := func(variant string) string { return string(t.recipe.For(variant).Marshal()) }
 	if p.shared {
 		for _, v := range subsets {
@@ -150,8 +151,15 @@ func (p *plan) variants(t training, variants ...string) (names []string) {
 	} else if len(subsets) > 0 {
 		names = append(names, p.train("train", []string{t.partition}, t.phase0, []any{subsets, settings(train.SDR)}, t.recipe, subsets...))
 	}
-	if len(subsets) < len(variants) {
-		names = append(names, p.train(recipe.Unified, []string{t.ingest}, t.phase0, settings(recipe.Unified), t.recipe, recipe.Unified))
+	for _, v := range variants {
+		if !ofAll(v) {
+			continue
+		}
+		start := t.phase0
+		if v == recipe.Random {
+			start = ""
+		}
+		names = append(names, p.train(v, []string{t.ingest}, start, settings(v), t.recipe, v))
 	}
 	return names
 }

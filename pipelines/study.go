@@ -134,9 +134,13 @@ func (f *studyFile) cells() ([]*cell, error) {
 		}
 		for _, images := range f.Budgets {
 			for _, seed := range f.Seeds {
-				r, err := base.With(fmt.Appendf(nil, "name: %s\nseed: %d\ntrain: {images: %d}", name, seed, images))
+				var changes map[string]any
+				r, err := base.With(map[string]any{"name": name, "seed": seed, "train": map[string]any{"images": images}})
 				if err == nil {
-					r, err = r.With(text)
+					err = recipe.Unmarshal(text, &changes)
+				}
+				if err == nil {
+					r, err = r.With(changes)
 				}
 				if err != nil {
 					return nil, fmt.Errorf("arm %s: %w", name, err)

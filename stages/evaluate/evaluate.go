@@ -224,6 +224,8 @@ func Collect(rows []Row) *Results {
 		candidates := map[string]float64{}
 		for _, r := range rows {
 			switch r.Subnet {
+			case recipe.Random:
+				t.Random = new(r.Value)
 			case recipe.Unified:
 				t.Unified = new(r.Value)
 			case recipe.UnifiedSubsetBatches:

@@ -29,6 +29,8 @@ type Task struct {
 	Metric string `json:"metric"`
 	// Protocol is "knn" or "linear".
 	Protocol string `json:"protocol"`
+	// Random is the net that is not trained.
+	Random *float64 `json:"random"`
 	// Unified is the net trained on all images with mixed mini-batches.
 	Unified *float64 `json:"unified"`
 	// UnifiedSubsetBatches is the net trained on all images with one-subset mini-batches.
@@ -46,6 +48,7 @@ type Task struct {
 
 // Mean holds the means over tasks; a mean is nil if any task lacks the result.
 type Mean struct {
+	Random               *float64 `json:"random"`
 	Unified              *float64 `json:"unified"`
 	UnifiedSubsetBatches *float64 `json:"unified_subset_batches"`
 	Routed               *float64 `json:"routed"`
@@ -75,6 +78,7 @@ func newResults(tasks []Task) *Results {
 			return new(sum / float64(len(tasks)))
 		}
 		r.Mean[protocol] = Mean{
+			Random:               over(func(t Task) *float64 { return t.Random }),
 			Unified:              over(func(t Task) *float64 { return t.Unified }),
 			UnifiedSubsetBatches: over(func(t Task) *float64 { return t.UnifiedSubsetBatches }),
 			Routed:               over(func(t Task) *float64 { return t.Routed }),
@@ -101,11 +105,11 @@ func (r *Results) WriteCSV(w io.Writer) error {
 		}
 		return strconv.FormatFloat(*f, 'f', 4, 64)
 	}
-	if err := c.Write([]string{"task", "metric", "protocol", "unified", "unified_subset_batches", "routed", "subnet", "mean", "oracle", "test_images"}); err != nil {
+	if err := c.Write([]string{"task", "metric", "protocol", "random", "unified", "unified_subset_batches", "routed", "subnet", "mean", "oracle", "test_images"}); err != nil {
 		return err
 	}
 	for _, t := range r.Tasks {
-		if err := c.Write([]string{t.Name, t.Metric, t.Protocol, figure(t.Unified), figure(t.UnifiedSubsetBatches), figure(t.Routed), t.Subnet, figure(t.Mean), figure(t.Oracle), fmt.Sprint(t.TestImages)}); err != nil {
+		if err := c.Write([]string{t.Name, t.Metric, t.Protocol, figure(t.Random), figure(t.Unified), figure(t.UnifiedSubsetBatches), figure(t.Routed), t.Subnet, figure(t.Mean), figure(t.Oracle), fmt.Sprint(t.TestImages)}); err != nil {
 			return err
 		}
 	}
@@ -113,7 +117,7 @@ func (r *Results) WriteCSV(w io.Writer) error {
 	return c.Error()
 }
 
-// WriteTable writes one human-readable table per protocol.
+// WriteTable writes one human-readable table per protocol, without the random net if there is none.
 func (r *Results) WriteTable(w io.Writer) error {
 	figure := func(f *float64) string {
 		if f == nil {
@@ -121,25 +125,32 @@ func (r *Results) WriteTable(w io.Writer) error {
 		}
 		return fmt.Sprintf("%.1f", *f)
 	}
+	random := func(f *float64) string {
+		if f == nil {
+			return ""
+		}
+		return figure(f)
+	}
 	for i, task := range r.Tasks {
 		if i > 0 && r.Tasks[i-1].Protocol == task.Protocol {
 			continue
 		}
 		t := table.NewWriter()
 		t.SetStyle(table.StyleLight)
+		t.SuppressEmptyColumns()
 		t.Style().Format.Header = text.FormatDefault
 		t.Style().Format.Footer = text.FormatDefault
 		t.SetTitle("%s, %% on the test images", task.Protocol)
-		t.AppendHeader(table.Row{"task", "metric", "unified", "unified,\none-subset batches", "routed", "sub-net", "mean of\nsub-nets", "best\nsub-net", "test\nimages"})
+		t.AppendHeader(table.Row{"task", "metric", "random", "unified", "unified,\none-subset batches", "routed", "sub-net", "mean of\nsub-nets", "best\nsub-net", "test\nimages"})
 		for _, row := range r.Tasks {
 			if row.Protocol == task.Protocol {
-				t.AppendRow(table.Row{row.Name, row.Metric, figure(row.Unified), figure(row.UnifiedSubsetBatches), figure(row.Routed), row.Subnet, figure(row.Mean), figure(row.Oracle), row.TestImages})
+				t.AppendRow(table.Row{row.Name, row.Metric, random(row.Random), figure(row.Unified), figure(row.UnifiedSubsetBatches), figure(row.Routed), row.Subnet, figure(row.Mean), figure(row.Oracle), row.TestImages})
 			}
 		}
 		m := r.Mean[task.Protocol]
-		t.AppendFooter(table.Row{"mean", "", figure(m.Unified), figure(m.UnifiedSubsetBatches), figure(m.Routed), "", figure(m.Mean), figure(m.Oracle), ""})
+		t.AppendFooter(table.Row{"mean", "", random(m.Random), figure(m.Unified), figure(m.UnifiedSubsetBatches), figure(m.Routed), "", figure(m.Mean), figure(m.Oracle), ""})
 		var configs []table.ColumnConfig
-		for _, n := range []int{3, 4, 5, 7, 8, 9} {
+		for _, n := range []int{3, 4, 5, 6, 8, 9, 10} {
 			configs = append(configs, table.ColumnConfig{Number: n, Align: text.AlignRight, AlignHeader: text.AlignRight, AlignFooter: text.AlignRight})
 		}
 		t.SetColumnConfigs(configs)

@@ -16,26 +16,27 @@ func row(task, subnet string, value float64, candidate, routed bool) evaluate.Ro
 
 func TestCollect(t *testing.T) {
 	r := evaluate.Collect([]evaluate.Row{
-		row("b", "unified", 40, false, false), row("b", "root", 50, true, false), row("b", "0", 60, true, true), row("b", "1", 70, true, false),
+		row("b", "unified", 40, false, false), row("b", "random", 15, false, false), row("b", "root", 50, true, false), row("b", "0", 60, true, true), row("b", "1", 70, true, false),
 		row("a", "unified", 20, false, false), row("a", "root", 30, true, true), row("a", "0", 10, true, false), row("a", "1", 20, true, false),
 	})
 	var out bytes.Buffer
 	require.NoError(t, r.WriteJSON(&out))
 	require.JSONEq(t, `{
 	  "tasks": [
-	    {"name": "a", "metric": "top1", "protocol": "knn", "unified": 20, "unified_subset_batches": null, "routed": 30, "subnet": "root", "mean": 20, "oracle": 30, "test_images": 100},
-	    {"name": "b", "metric": "top1", "protocol": "knn", "unified": 40, "unified_subset_batches": null, "routed": 60, "subnet": "0", "mean": 60, "oracle": 70, "test_images": 100}
+	    {"name": "a", "metric": "top1", "protocol": "knn", "random": null, "unified": 20, "unified_subset_batches": null, "routed": 30, "subnet": "root", "mean": 20, "oracle": 30, "test_images": 100},
+	    {"name": "b", "metric": "top1", "protocol": "knn", "random": 15, "unified": 40, "unified_subset_batches": null, "routed": 60, "subnet": "0", "mean": 60, "oracle": 70, "test_images": 100}
 	  ],
-	  "mean": {"knn": {"unified": 30, "unified_subset_batches": null, "routed": 45, "mean": 40, "oracle": 50}}
+	  "mean": {"knn": {"random": null, "unified": 30, "unified_subset_batches": null, "routed": 45, "mean": 40, "oracle": 50}}
 	}`, out.String())
 
 	out.Reset()
 	require.NoError(t, r.WriteCSV(&out))
-	require.Contains(t, out.String(), "b,top1,knn,40.0000,,60.0000,0,60.0000,70.0000,100\n")
+	require.Contains(t, out.String(), "b,top1,knn,15.0000,40.0000,,60.0000,0,60.0000,70.0000,100\n")
 	out.Reset()
 	require.NoError(t, r.WriteTable(&out))
 	require.Contains(t, out.String(), "45.0")
 	require.Contains(t, out.String(), " - ", "a missing result")
+	require.Contains(t, out.String(), "random")
 }
 
 // A run without sub-nets has results for its unified net only.
@@ -44,6 +45,9 @@ func TestCollectUnifiedOnly(t *testing.T) {
 	require.Equal(t, "unified", r.Tasks[0].Subnet)
 	require.Equal(t, 20., *r.Tasks[0].Routed)
 	require.Nil(t, r.Mean["knn"].UnifiedSubsetBatches)
+	var out bytes.Buffer
+	require.NoError(t, r.WriteTable(&out))
+	require.NotContains(t, out.String(), "random")
 	_, err := json.Marshal(r)
 	require.NoError(t, err)
 }

@@ -141,6 +141,7 @@ func resultChart(protocol string, tasks []evaluate.Task) (*chart, error) {
 		hue    int
 		figure func(evaluate.Task) *float64
 	}{
+		{"random", 3, func(t evaluate.Task) *float64 { return t.Random }},
 		{"unified", 1, func(t evaluate.Task) *float64 { return t.Unified }},
 		{"unified, one-subset batches", 2, func(t evaluate.Task) *float64 { return t.UnifiedSubsetBatches }},
 		{"routed", 0, func(t evaluate.Task) *float64 { return t.Routed }},

@@ -1,10 +1,10 @@
 // Package report is the stage that writes a human-readable report on a run: one self-contained HTML file with the
 // results of every task, how the routed sub-nets compare with the baselines, the loss curves, the collapse watch and a
-// sample of every subset. The same results are written as JSON and CSV.
+// sample of every subset. The same results are written as JSON and CSV. It also writes the page of a study.
 package report
 
 import (
-	_ "embed"
+	"embed"
 	"fmt"
 	"html/template"
 	"io"
@@ -17,18 +17,23 @@ import (
 	"github.com/sdr-ml/sdr/stages/evaluate"
 )
 
-// Page is the content of a report. Empty parts are left out.
-type Page struct {
+// About says what a page is about. Empty parts are left out.
+type About struct {
 	// Title is the heading.
 	Title string
-	// RunID identifies the run.
-	RunID string
-	// Created is when the run began.
+	// ID identifies the run or study.
+	ID string
+	// Created is when it began.
 	Created time.Time
-	// Command is the command line that made the run.
+	// Command is the command line that made it.
 	Command string
-	// Facts are further facts about the run: names and values, in order.
+	// Facts are further facts: names and values, in order.
 	Facts [][2]string
+}
+
+// Page is the content of a report on a run. Empty parts are left out.
+type Page struct {
+	About
 	// Curves are the training curves, one per variant.
 	Curves []Curve
 	// HealthyStd is the collapse watch's value for an embedding that has not collapsed: 1/sqrt(d) for d dimensions. 0
@@ -54,16 +59,16 @@ type Curve struct {
 	Std []float64
 }
 
-//go:embed page.html
-var pageHTML string
+//go:embed *.html style.css
+var templates embed.FS
 
-var page = template.Must(template.New("page.html").Funcs(template.FuncMap{
+var pages = template.Must(template.New("").Funcs(template.FuncMap{
 	"comma":    humanize.Comma,
 	"figure":   figure,
 	"metric":   metricName,
 	"protocol": protocolName,
 	"best":     best,
-}).Parse(pageHTML))
+}).ParseFS(templates, "*.html", "style.css"))
 
 // Write writes the page as one HTML document that refers to nothing outside itself. Text is escaped. It fails on curves
 // or sheets whose slices have mismatched lengths.
@@ -91,7 +96,7 @@ func Write(w io.Writer, p *Page) error {
 		}
 		d.Contact = append(d.Contact, c)
 	}
-	if err := page.Execute(w, d); err != nil {
+	if err := pages.ExecuteTemplate(w, "page.html", d); err != nil {
 		return fmt.Errorf("report: %w", err)
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -30,9 +31,11 @@ var rows = []evaluate.Row{
 func fullPage() *Page {
 	grey := bytes.Repeat([]byte{200}, 4*4*3)
 	return &Page{
-		Title: "A run", RunID: "0190", Created: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
-		Command: "sdr pretrain --data pool",
-		Facts:   [][2]string{{"recipe", "default"}, {"images", "1,000"}},
+		About: About{
+			Title: "A run", ID: "0190", Created: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
+			Command: "sdr pretrain --data pool",
+			Facts:   [][2]string{{"recipe", "default"}, {"images", "1,000"}},
+		},
 		Curves: []Curve{
 			{Name: "sdr", Steps: []int{19, 39, 59}, Loss: []float64{5, math.NaN(), 3}, Std: []float64{.1, math.Inf(1), .12}},
 			{Name: "unified", Steps: []int{19}, Loss: []float64{4}, Std: []float64{.11}},
@@ -205,6 +208,22 @@ func legends(doc *html.Node) (items []string) {
 	return items
 }
 
+// TestWriteRandom checks that there is a column for the random net only if there is such a net.
+func TestWriteRandom(t *testing.T) {
+	p := fullPage()
+	_, without := write(t, p)
+	of := slices.Clone(rows)
+	for _, task := range []string{"emoji", "fashion"} {
+		of = append(of, evaluate.Row{Task: task, Metric: "top1", Protocol: "knn", Subnet: "random", Value: 12.5, TestImages: 100})
+	}
+	p.Results = evaluate.Collect(of)
+	source, doc := write(t, p)
+	sound(t, source, doc)
+	require.Len(t, all(doc, "th"), len(all(without, "th"))+1)
+	require.Equal(t, 3, strings.Count(text(doc), "12.5"))
+	require.Equal(t, "random", legends(doc)[0])
+}
+
 func TestWriteIsReproducible(t *testing.T) {
 	a, _ := write(t, fullPage())
 	b, _ := write(t, fullPage())
@@ -220,12 +239,12 @@ func TestWriteParts(t *testing.T) {
 		"empty":       {func(p *Page) { *p = Page{} }, nil},
 		"no results":  {func(p *Page) { p.Results = nil }, []string{"Training", "Subsets", "The run"}},
 		"no tasks":    {func(p *Page) { p.Results = &evaluate.Results{} }, []string{"Training", "Subsets", "The run"}},
-		"one variant": {func(p *Page) { *p = Page{Title: "t", Curves: p.Curves[1:]} }, []string{"Training"}},
+		"one variant": {func(p *Page) { *p = Page{About: About{Title: "t"}, Curves: p.Curves[1:]} }, []string{"Training"}},
 		"no finite loss": {func(p *Page) {
 			*p = Page{Curves: []Curve{{Name: "x", Steps: []int{1}, Loss: []float64{math.NaN()}, Std: []float64{0}}}}
 		}, []string{"Training"}},
 		"unmeasured curve": {func(p *Page) { *p = Page{Curves: []Curve{{Name: "x"}}, HealthyStd: 1} }, nil},
-		"facts alone":      {func(p *Page) { *p = Page{Facts: p.Facts} }, []string{"The run"}},
+		"facts alone":      {func(p *Page) { *p = Page{About: About{Facts: p.Facts}} }, []string{"The run"}},
 		"sheets alone":     {func(p *Page) { *p = Page{Sheets: p.Sheets} }, []string{"Subsets"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -262,7 +281,7 @@ func TestWriteWithoutFigures(t *testing.T) {
 func TestWriteEscapes(t *testing.T) {
 	const evil = `</title></style><script>alert("1")</script>&amp;'` + "`{{.}}<b"
 	p := fullPage()
-	p.Title, p.RunID, p.Command = evil, evil, evil
+	p.Title, p.ID, p.Command = evil, evil, evil
 	p.Facts = [][2]string{{evil, evil}}
 	p.Files = []string{evil}
 	p.Curves[0].Name = evil

@@ -104,10 +104,9 @@ func readPage(ctx context.Context, dir string) (*Page, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Page{
-		Title: "Run " + r.Name, RunID: folder.Info.ID.String(), Created: folder.Info.Created,
-		Command:    strings.Join(folder.Info.Command, " "),
-		HealthyStd: 1 / math.Sqrt(float64(r.SSL.Dim)),
+	p := &Page{HealthyStd: 1 / math.Sqrt(float64(r.SSL.Dim)), About: About{
+		Title: "Run " + r.Name, ID: folder.Info.ID.String(), Created: folder.Info.Created,
+		Command: strings.Join(folder.Info.Command, " "),
 		Facts: [][2]string{
 			{"backbone", fmt.Sprintf("%s, width %d, %s stem, %d features", r.Backbone.Arch, r.Backbone.Width, r.Backbone.Stem, r.Backbone.FeatureDim())},
 			{"paths", r.Paths},
@@ -116,7 +115,7 @@ func readPage(ctx context.Context, dir string) (*Page, error) {
 			{"views", fmt.Sprintf("%d px from images of %d px, batches of %d", r.Input.Crop, r.Input.Size, r.Train.Batch)},
 			{"data", strings.Join(folder.Info.Data, ", ")},
 		},
-	}
+	}}
 	for _, variant := range slices.Concat([]string{train.SDR, train.Phase0}, r.Train.Baselines) {
 		points, err := train.ReadCurve(ctx, dir, variant)
 		if errors.Is(err, fs.ErrNotExist) {

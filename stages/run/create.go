@@ -17,6 +17,8 @@ import (
 var (
 	// ErrNoRun says that the folder is not a run folder.
 	ErrNoRun = errors.New("holds no run")
+	// ErrNoStudy says that the folder is not a study's.
+	ErrNoStudy = errors.New("holds no study")
 	// ErrHoldsRun says that the folder already holds a run, which Fresh refuses.
 	ErrHoldsRun = errors.New("already holds a run")
 	// ErrOtherRecipe and ErrOtherData say that a run cannot be resumed, since its recipe or data differ.
@@ -73,10 +75,6 @@ func Create(ctx context.Context, dir string, mode Mode, info Info, recipe []byte
 		return resume(ctx, dir, info, recipe)
 	}
 	f := &Folder{Dir: dir, Info: info}
-	text, err := json.MarshalIndent(info, "", "  ")
-	if err != nil {
-		return nil, err
-	}
 	// run.json stays until it is replaced, so that the folder remains a run folder even if this is interrupted.
 	for _, path := range begun {
 		if path == files.Join(dir, infoFile) {
@@ -86,10 +84,18 @@ func Create(ctx context.Context, dir string, mode Mode, info Info, recipe []byte
 			return nil, fmt.Errorf("overwrite %s: %w", dir, err)
 		}
 	}
-	if err := files.WriteBytes(ctx, files.Join(dir, infoFile), append(text, '\n')); err != nil {
+	if err := f.writeInfo(ctx, infoFile); err != nil {
 		return nil, err
 	}
 	return f, files.WriteBytes(ctx, f.RecipePath(), recipe)
+}
+
+func (f *Folder) writeInfo(ctx context.Context, file string) error {
+	text, err := json.MarshalIndent(f.Info, "", "  ")
+	if err != nil {
+		return err
+	}
+	return files.WriteBytes(ctx, files.Join(f.Dir, file), append(text, '\n'))
 }
 
 func resume(ctx context.Context, dir string, info Info, recipe []byte) (*Folder, error) {
@@ -136,7 +142,8 @@ func list(ctx context.Context, dir string) (paths []string, err error) {
 		return nil, Usagef("%s cannot be a run folder: %w", dir, err)
 	}
 	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), "."+infoFile+".") && !strings.HasPrefix(e.Name(), "."+recipeFile+".") {
+		temporary := func(file string) bool { return strings.HasPrefix(e.Name(), "."+file+".") }
+		if !slices.ContainsFunc([]string{infoFile, recipeFile, studyInfoFile, studyFile}, temporary) {
 			paths = append(paths, files.Join(dir, e.Name()))
 		}
 	}

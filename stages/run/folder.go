@@ -13,6 +13,15 @@
 //	checkpoints/         the state of unfinished trainings
 //	metrics/             losses and collapse watch, one line per measurement
 //	models/              one file per net
+//
+// A study's folder holds what many trainings share. What is in STAGE in a run's folder is in STAGE/DIGEST there, besides:
+//
+//	study.json           like run.json
+//	study.yaml           the study file, as last given
+//	results.parquet      every net on every task
+//	means.parquet        means over seeds, with intervals
+//	comparisons.parquet  differences between nets, with intervals
+//	study.html           all of it, to look at
 package run
 
 import (
@@ -29,23 +38,23 @@ import (
 	"github.com/sdr-ml/sdr/transforms/files"
 )
 
-// Folder is a run folder on a Beam filesystem.
+// Folder is the folder of a run or study on a Beam filesystem.
 type Folder struct {
 	// Dir is the folder's path.
 	Dir string
-	// Info is the content of run.json.
+	// Info is the content of run.json or study.json.
 	Info Info
 }
 
-// Info identifies a run.
+// Info identifies a run or study.
 type Info struct {
-	// ID is a version-7 UUID, so run IDs sort by time.
+	// ID is a version-7 UUID, so IDs sort by time.
 	ID uuid.UUID `json:"id"`
-	// Version is the version of the program that created the run.
+	// Version is the version of the program that created the folder.
 	Version string `json:"version"`
-	// Created is when the run was created.
+	// Created is when it was created.
 	Created time.Time `json:"created"`
-	// Command is the command line that created the run.
+	// Command is the command line that created it.
 	Command []string `json:"command"`
 	// Data lists the paths that the images came from.
 	Data []string `json:"data"`
@@ -67,32 +76,42 @@ func Usagef(format string, args ...any) error { return Usage(fmt.Errorf(format, 
 
 // Open opens a run folder. If the folder has no run.json, the error wraps fs.ErrNotExist.
 func Open(ctx context.Context, dir string) (*Folder, error) {
-	path := files.Join(dir, infoFile)
+	return open(ctx, dir, infoFile, ErrNoRun)
+}
+
+// open opens the folder of a run or study, with the file of its Info and the error to return if there is none.
+func open(ctx context.Context, dir, file string, none error) (*Folder, error) {
+	path := files.Join(dir, file)
 	data, err := files.Read(ctx, path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, Usagef("%s %w: there is no %s (%w)", dir, ErrNoRun, infoFile, fs.ErrNotExist)
+		return nil, Usagef("%s %w: there is no %s (%w)", dir, none, file, fs.ErrNotExist)
 	}
 	if err != nil {
-		return nil, Usagef("%s %w that can be opened: %w", dir, ErrNoRun, err)
+		return nil, Usagef("%s %w that can be opened: %w", dir, none, err)
 	}
 	f := &Folder{Dir: dir}
 	if err := json.Unmarshal(data, &f.Info); err != nil {
-		return nil, Usagef("%s %w: %s: %w", dir, ErrNoRun, path, err)
+		return nil, Usagef("%s %w: %s: %w", dir, none, path, err)
 	}
 	if f.Info.ID == uuid.Nil {
-		return nil, Usagef("%s %w: %s has no id", dir, ErrNoRun, path)
+		return nil, Usagef("%s %w: %s has no id", dir, none, path)
 	}
 	return f, nil
 }
 
-// The files that Create writes, in this order.
+// The files that Create and CreateStudy write, in this order.
 const (
-	infoFile   = "run.json"
-	recipeFile = "recipe.yaml"
+	infoFile      = "run.json"
+	recipeFile    = "recipe.yaml"
+	studyInfoFile = "study.json"
+	studyFile     = "study.yaml"
 )
 
 // RecipePath returns the path of the run's recipe.
 func (f *Folder) RecipePath() string { return files.Join(f.Dir, recipeFile) }
+
+// StudyPath returns the path of the copy of the study file in a study's folder.
+func (f *Folder) StudyPath() string { return files.Join(f.Dir, studyFile) }
 
 // LogPath returns the path of the log file.
 func (f *Folder) LogPath() string { return files.Join(f.Dir, "train.log") }

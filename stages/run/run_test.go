@@ -173,6 +173,39 @@ func TestNotARun(t *testing.T) {
 	}
 }
 
+// TestCreateStudy checks that a study keeps its identity and takes the latest study file, and that its folder is no
+// run's, nor a run's folder a study's.
+func TestCreateStudy(t *testing.T) {
+	each(t, func(t *testing.T, dir string) {
+		require.NoError(t, run.CheckStudy(t.Context(), dir))
+		first, err := run.CreateStudy(t.Context(), dir, newInfo(), []byte("seeds: [1]\n"))
+		require.NoError(t, err)
+		put(t, files.Join(first.StageDir("ingest"), "manifest.json"))
+		require.NoError(t, run.CheckStudy(t.Context(), dir))
+		second, err := run.CreateStudy(t.Context(), dir, newInfo(), []byte("seeds: [1, 2]\n"))
+		require.NoError(t, err)
+		require.Equal(t, first, second)
+		text, err := files.Read(t.Context(), second.StudyPath())
+		require.NoError(t, err)
+		require.Equal(t, "seeds: [1, 2]\n", string(text))
+		_, err = run.Open(t.Context(), dir)
+		refused(t, err, "holds no run")
+		refused(t, run.Check(t.Context(), dir, run.Overwrite), "is not empty and holds no run")
+
+		other := dir + "-run"
+		create(t, other, run.Fresh)
+		refused(t, run.CheckStudy(t.Context(), other), other+" holds no study but a run")
+		_, err = run.CreateStudy(t.Context(), other, newInfo(), nil)
+		require.ErrorIs(t, err, run.ErrNoStudy)
+		foreign := dir + "-foreign"
+		put(t, files.Join(foreign, "photo.jpg"))
+		refused(t, run.CheckStudy(t.Context(), foreign), foreign+" is not empty and holds no study: it has no study.json")
+		damaged := dir + "-damaged"
+		put(t, files.Join(damaged, "study.json"))
+		refused(t, run.CheckStudy(t.Context(), damaged), "holds no study: "+files.Join(damaged, "study.json"))
+	})
+}
+
 func TestFileInTheWay(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "file")
 	put(t, path)

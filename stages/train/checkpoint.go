@@ -109,6 +109,9 @@ func (t *trainer) restore(ctx context.Context) error {
 		t.phase, t.models, t.last = state.Phase, state.Models, state.Last
 		t.curve.sum, t.curve.count = state.Sum, state.Count
 	}
+	for !own && t.phase+1 < t.end && t.step > t.recipe.PhaseStep(t.phase+1) {
+		t.phase++ // phase 0 was another recipe's, and longer
+	}
 	if own || t.onAll() { // other variants begin every stream anew
 		for code, taken := range state.Taken {
 			if s := t.streams[code]; s != nil {

@@ -5,7 +5,7 @@
 // Each of these is a variant: phase 0, the SDRnet, or a baseline. Variants after phase 0 start from its state and are
 // independent of each other, so a cluster trains them in parallel and a single machine one after the other. The unified
 // net is phase 0 continued to the end of the budget: given the same images, its weights do not depend on when phase 0
-// ended.
+// ended. The random net, which is not trained at all, has the initial weights.
 package train
 
 import (

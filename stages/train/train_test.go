@@ -17,6 +17,8 @@ import (
 	"github.com/sdr-ml/sdr/stages/run/recipe"
 	"github.com/sdr-ml/sdr/stages/run/shards"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/tensorops/nn"
+	"github.com/sdr-ml/sdr/tensorops/rng"
 	"github.com/sdr-ml/sdr/tensorops/ssl"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
 	"github.com/sdr-ml/sdr/transforms/inference"
@@ -242,8 +244,11 @@ func TestUnifiedContinuesPhase0(t *testing.T) {
 	defer pool.Close()
 	train := func(variant, phases string, start Start) Start {
 		set := []string{"paths=1x1x1x2", "ssl.distill=0", "train.phases=" + phases}
-		if phases == "[]" {
+		switch {
+		case phases == "[]":
 			set[0] = "paths=1x1x1x1"
+		case strings.Contains(phases, ","):
+			set[0] = "paths=1x1x2x2"
 		}
 		cfg := Config{Dir: t.TempDir(), Recipe: string(tiny(t, set...).Marshal()), Inputs: phases, Start: start}
 		_, err := trainVariant(t.Context(), cfg, variant, refs, pool)
@@ -260,6 +265,31 @@ func TestUnifiedContinuesPhase0(t *testing.T) {
 	require.Equal(t, whole, weights(train(recipe.Unified, "[0.3]", early)))
 	late := train(Phase0, "[0.7]", early)
 	require.Equal(t, whole, weights(train(recipe.Unified, "[0.7]", late)))
+	require.Equal(t, whole, weights(train(recipe.Unified, "[0.2, 0.4]", late)), "from a phase 0 that is longer than its own")
+}
+
+// TestRandom checks that the random net has the initial weights, whatever the training, and estimated statistics.
+func TestRandom(t *testing.T) {
+	refs := writeShards(t, t.TempDir(), "")
+	pool := kernels.NewPool(0)
+	defer pool.Close()
+	r := tiny(t)
+	layout := nn.NewLayout(r.Backbone, r.Heads())
+	params, stats := make([]float32, layout.NumParams), make([]float32, layout.NumStats)
+	layout.Init(params, rng.New(r.Seed, rng.Weights))
+	layout.InitStats(stats)
+	dir := t.TempDir()
+	for range 2 { // the second time from its checkpoint
+		models, err := trainVariant(t.Context(), Config{Dir: dir, Recipe: string(r.Marshal())}, recipe.Random, refs, pool)
+		require.NoError(t, err)
+		require.Equal(t, []Model{{Subnet: recipe.Random, Variant: recipe.Random, Path: run.ModelPath(dir, recipe.Random), SubsetImages: 30}}, models)
+		require.False(t, models[0].Candidate())
+		m, err := inference.Load(t.Context(), models[0].Path)
+		require.NoError(t, err)
+		require.Equal(t, params, m.Params)
+		require.NotEqual(t, stats, m.Stats)
+		r = tiny(t, "train.lr=0.1", "train.images=640", "ssl.temperature=0.3")
+	}
 }
 
 func TestStreamKeys(t *testing.T) {

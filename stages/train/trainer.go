@@ -73,8 +73,11 @@ func newTrainer(cfg Config, r *recipe.Recipe, variant string, images *shards.Ima
 	}
 	stages, branching := r.Levels()
 	t.phase, t.end = 1, len(stages)+1
-	if variant == Phase0 {
+	switch variant {
+	case Phase0:
 		t.phase, t.end = 0, 1
+	case recipe.Random: // ends before phase 0
+		t.phase, t.end = -1, 0
 	}
 	layout := nn.NewLayout(r.Backbone, r.Heads())
 	params := make([]float32, layout.NumParams)
@@ -185,7 +188,9 @@ func (t *trainer) split() error {
 }
 
 // onAll reports whether the variant draws all its images from one stream.
-func (t *trainer) onAll() bool { return t.variant == Phase0 || t.variant == recipe.Unified }
+func (t *trainer) onAll() bool {
+	return t.variant == Phase0 || t.variant == recipe.Unified || t.variant == recipe.Random
+}
 
 // choose returns the sub-net that a step of the current phase trains and the subset that its images come from.
 func (t *trainer) choose(step int) (net, subset string) {

@@ -68,14 +68,10 @@ func Parse(data []byte) (*Recipe, error) {
 	return r, nil
 }
 
-// With returns a copy of the recipe, overridden by the keys of a YAML text and validated.
-func (r *Recipe) With(text []byte) (*Recipe, error) {
+// With returns a copy of the recipe, overridden by parsed YAML and validated.
+func (r *Recipe) With(keys map[string]any) (*Recipe, error) {
 	c, err := overDefault(r.Marshal())
 	if err != nil {
-		return nil, err
-	}
-	var keys map[string]any
-	if err := unmarshal(text, &keys); err != nil {
 		return nil, err
 	}
 	if err := c.overlay(keys); err != nil {
@@ -114,7 +110,7 @@ func overDefault(text []byte) (*Recipe, error) {
 	}
 	for _, text := range [][]byte{defaults, text} {
 		var keys map[string]any
-		if err := unmarshal(text, &keys); err != nil {
+		if err := Unmarshal(text, &keys); err != nil {
 			return nil, err
 		}
 		if err := r.overlay(keys); err != nil {
@@ -131,7 +127,7 @@ func (r *Recipe) set(setting string) error {
 		return errors.New("want key=value, such as train.lr=0.06")
 	}
 	var value any
-	if err := unmarshal([]byte(text), &value); err != nil {
+	if err := Unmarshal([]byte(text), &value); err != nil {
 		return fmt.Errorf("%s is not YAML: %w", show(text), err)
 	}
 	parts := strings.Split(key, ".")
@@ -141,8 +137,8 @@ func (r *Recipe) set(setting string) error {
 	return r.overlay(value.(map[string]any))
 }
 
-// unmarshal reads YAML; its errors are single lines.
-func unmarshal(text []byte, into any) error {
+// Unmarshal reads YAML; its errors are single lines.
+func Unmarshal(text []byte, into any) error {
 	err := yaml.Unmarshal(text, into)
 	if located := yaml.Error(nil); errors.As(err, &located) {
 		return fmt.Errorf("line %d: %s", located.GetToken().Position.Line, located.GetMessage())

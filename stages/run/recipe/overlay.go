@@ -18,7 +18,10 @@ import (
 )
 
 // Keys lists every key of a recipe in order of declaration.
-func Keys() []string {
+func Keys() []string { return keysOf(reflect.TypeFor[Recipe]()) }
+
+// keysOf lists every key of a struct and of the structs in it.
+func keysOf(t reflect.Type) []string {
 	var list func(t reflect.Type, prefix string) []string
 	list = func(t reflect.Type, prefix string) (keys []string) {
 		for i := range t.NumField() {
@@ -35,7 +38,7 @@ func Keys() []string {
 		}
 		return keys
 	}
-	return list(reflect.TypeFor[Recipe](), "")
+	return list(t, "")
 }
 
 // settingsType is the type of a field whose entries are keys of the section that contains it.
@@ -62,12 +65,20 @@ func fieldOf(section reflect.Value, key string) (field reflect.Value) {
 	return field
 }
 
-// overlay sets the recipe's fields from parsed YAML. An unknown key is an error that suggests the nearest known one.
-func (r *Recipe) overlay(keys map[string]any) error {
-	return overlay(reflect.ValueOf(r).Elem(), keys, "")
+// Overlay sets the fields of a struct, whose yaml tags are its keys, from parsed YAML. An unknown key is an error that
+// suggests the nearest known one.
+func Overlay(into any, keys map[string]any) error {
+	section := reflect.ValueOf(into).Elem()
+	return overlay(section, keys, "", keysOf(section.Type()))
 }
 
-func overlay(section reflect.Value, keys map[string]any, prefix string) error {
+// overlay sets the recipe's fields.
+func (r *Recipe) overlay(keys map[string]any) error {
+	return overlay(reflect.ValueOf(r).Elem(), keys, "", slices.Concat(Keys(), viewKeys()))
+}
+
+// overlay sets the fields of a section whose keys begin with prefix; known are the keys to suggest.
+func overlay(section reflect.Value, keys map[string]any, prefix string, known []string) error {
 	for _, key := range slices.Sorted(maps.Keys(keys)) {
 		full, value := prefix+key, keys[key]
 		below, isMap := value.(map[string]any)
@@ -89,11 +100,11 @@ func overlay(section reflect.Value, keys map[string]any, prefix string) error {
 		case moved[full] != "":
 			return fmt.Errorf("%s: %s is now %s", full, show(value), fmt.Sprintf(moved[full], show(value)))
 		case !field.IsValid() && len(below) == 0:
-			return unknownKey(full)
+			return unknownKey(full, known)
 		case !field.IsValid(), field.Kind() != reflect.Struct && len(below) > 0:
-			return unknownKey(full + "." + slices.Sorted(maps.Keys(below))[0])
+			return unknownKey(full+"."+slices.Sorted(maps.Keys(below))[0], known)
 		case field.Kind() == reflect.Struct && isMap:
-			if err := overlay(field, below, full+"."); err != nil {
+			if err := overlay(field, below, full+".", known); err != nil {
 				return err
 			}
 		case field.Kind() == reflect.Struct && value == nil: // a section with all keys commented out
@@ -189,7 +200,7 @@ func show(value any) string {
 	return string(text)
 }
 
-func unknownKey(key string) error {
+func unknownKey(key string, known []string) error {
 	last := func(key string) string { return key[strings.LastIndexByte(key, '.')+1:] }
 	distance := func(k string) int {
 		if last(k) == last(key) || strings.HasPrefix(key, k+".") {
@@ -197,7 +208,7 @@ func unknownKey(key string) error {
 		}
 		return min(levenshtein.ComputeDistance(key, k), 1+levenshtein.ComputeDistance(last(key), last(k)))
 	}
-	nearest := slices.MinFunc(slices.Concat(Keys(), viewKeys()), func(a, b string) int {
+	nearest := slices.MinFunc(known, func(a, b string) int {
 		return cmp.Or(distance(a)-distance(b), levenshtein.ComputeDistance(key, a)-levenshtein.ComputeDistance(key, b))
 	})
 	return fmt.Errorf("there is no key %q; did you mean %q?", key, nearest)

@@ -129,8 +129,8 @@ type Train struct {
 	Warmup float64 `yaml:"warmup"`
 	// Root is the fraction of the steps after phase 0 that train the root sub-net on all images.
 	Root float64 `yaml:"root"`
-	// Baselines are unified nets trained with the same budget for comparison: "unified" on mixed mini-batches,
-	// "unified_subset_batches" on mini-batches that each come from one subset.
+	// Baselines are unified nets for comparison: "unified" is trained with the same budget on mixed mini-batches,
+	// "unified_subset_batches" on mini-batches that each come from one subset; "random" is not trained.
 	Baselines []string `yaml:"baselines"`
 	// Norm lists the images on which the BatchNorm statistics of a sub-net are estimated: "subset" for its own subset,
 	// "all" for all images. With several, there are as many versions of the sub-net for the router to choose from.
@@ -151,6 +151,7 @@ const (
 	AdamW                = "adamw"
 	NormSubset           = "subset"
 	NormAll              = "all"
+	Random               = "random"
 	Unified              = "unified"
 	UnifiedSubsetBatches = "unified_subset_batches"
 )
@@ -228,6 +229,9 @@ func (r *Recipe) For(variant string) *Recipe {
 		k.Train.Phases = r.phases() // where the subsets become finer
 	case Unified:
 		k.Train.Phases = nil
+	case Random:
+		k = Recipe{Seed: r.Seed, Input: r.Input, Backbone: r.Backbone, SSL: r.SSL, Train: Train{NormImages: r.Train.NormImages}}
+		k.Input.Crop, k.SSL.Settings = 0, nil
 	default:
 		return &k
 	}
@@ -378,7 +382,7 @@ func (r *Recipe) Validate() error {
 		}
 	}
 	for i, b := range r.Train.Baselines {
-		if err := oneOf("train.baselines", b, Unified, UnifiedSubsetBatches); err != nil {
+		if err := oneOf("train.baselines", b, Random, Unified, UnifiedSubsetBatches); err != nil {
 			return err
 		}
 		if slices.Contains(r.Train.Baselines[:i], b) {

@@ -90,7 +90,7 @@ func TestValidate(t *testing.T) {
 		{"train.phases: [1]", func(r *recipe.Recipe) { r.Train.Phases = []float64{1} }},
 		{"train.phases: [NaN]", func(r *recipe.Recipe) { r.Train.Phases = []float64{nan} }},
 		{"train.phases: [0.5 0.5]", func(r *recipe.Recipe) { r.Paths, r.Train.Phases = "1x1x2x4", []float64{.5, .5} }},
-		{`train.baselines: "best" is not known; want one of unified, unified_subset_batches`, func(r *recipe.Recipe) { r.Train.Baselines = []string{"best"} }},
+		{`train.baselines: "best" is not known; want one of random, unified, unified_subset_batches`, func(r *recipe.Recipe) { r.Train.Baselines = []string{"best"} }},
 		{"train.baselines: unified is listed twice", func(r *recipe.Recipe) { r.Train.Baselines = []string{"unified", "unified"} }},
 	} {
 		r := load(t)
@@ -165,7 +165,7 @@ func TestFor(t *testing.T) {
 	}
 	none, sdrOnly := []string{"name=x", "train.checkpoint_seconds=5", "train.baselines=[unified]"}, []string{"split.shared=0.25", "split.heads=individual", "train.root=0.5", "train.norm=[all]"}
 	for _, setting := range none {
-		for _, v := range []string{"sdr", recipe.Unified, recipe.UnifiedSubsetBatches} {
+		for _, v := range []string{"sdr", recipe.Random, recipe.Unified, recipe.UnifiedSubsetBatches} {
 			require.True(t, same(v, setting), "%s: %s", v, setting)
 		}
 	}
@@ -181,5 +181,11 @@ func TestFor(t *testing.T) {
 		for _, v := range []string{"sdr", recipe.Unified, recipe.UnifiedSubsetBatches} {
 			require.False(t, same(v, setting), "%s: %s", v, setting)
 		}
+	}
+	for _, setting := range []string{"train.images=9000", "train.lr=0.1", "train.phases=[0.3,0.7]", "views.grayscale.p=0.1", "input.crop=20", "ssl.temperature=0.1"} {
+		require.True(t, same(recipe.Random, setting), setting)
+	}
+	for _, setting := range []string{"seed=2", "input.size=64", "train.norm_images=100", "backbone.width=8", "ssl.dim=32"} {
+		require.False(t, same(recipe.Random, setting), setting)
 	}
 }
