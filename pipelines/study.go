@@ -252,5 +252,6 @@ func (p *plan) trainAll(cells []*cell, j judge) {
 			j.evaluate(c.nets[v])
 		}
 		j.route(c.nets[train.SDR])
+		j.route(c.nets[recipe.Unified])
 	}
 }

@@ -21,8 +21,9 @@ import (
 
 // Selections: how a study chooses a net for a task.
 const (
-	Routed = "routed" // by the router, from the training images
-	Best   = "best"   // by the test images: an upper bound
+	Routed          = "routed" // by the router, from the training images
+	Best            = "best"   // by the test images: an upper bound
+	UnifiedBestNorm = "unified_best_norm"
 )
 
 // StudyResult is the schema of a study's results: one net, chosen in one way, on one task.
@@ -105,15 +106,25 @@ func (p *plan) collect(ctx context.Context, cells []*cell, j judge, file *studyF
 				candidates[name] = v == train.SDR
 			}
 		}
-		scores, err := readOut[route.Score](ctx, p.out(j.route(c.nets[train.SDR])))
-		if err != nil {
-			return nil, err
+		var scores []route.Score
+		for _, v := range []string{train.SDR, recipe.Unified} {
+			read, err := readOut[route.Score](ctx, p.out(j.route(c.nets[v])))
+			if err != nil {
+				return nil, err
+			}
+			scores = append(scores, read...)
 		}
 		for _, protocol := range file.Protocols {
 			for _, t := range found {
 				q := question{protocol, t.Name}
-				ofTask := slices.DeleteFunc(slices.Clone(scores), func(s route.Score) bool { return s.Task != t.Name })
-				pick := map[string]string{recipe.Unified: recipe.Unified, recipe.UnifiedSubsetBatches: recipe.UnifiedSubsetBatches, Routed: route.Best(ofTask).Subnet}
+				name := func(s route.Score) string { return s.Subnet + "@" + s.Norm }
+				pick := map[string]string{recipe.Unified: recipe.Unified + "@" + route.NormTraining, recipe.UnifiedSubsetBatches: recipe.UnifiedSubsetBatches + "@" + route.NormTraining, Routed: name(route.Best(scores, t.Name))}
+				score := -1.
+				for _, s := range scores {
+					if s.Task == t.Name && s.Subnet == recipe.Unified && s.Score > score {
+						score, pick[UnifiedBestNorm] = s.Score, name(s)
+					}
+				}
 				sum, n, best := 0., 0, -1.
 				for _, name := range slices.Sorted(maps.Keys(nets)) {
 					if !candidates[name] {
@@ -165,6 +176,7 @@ func (p *plan) collect(ctx context.Context, cells []*cell, j judge, file *studyF
 			}
 			c.Over[recipe.Unified] = against(g, recipe.Unified)
 			c.Over[recipe.UnifiedSubsetBatches] = against(g, recipe.UnifiedSubsetBatches)
+			c.Over[UnifiedBestNorm] = against(g, UnifiedBestNorm)
 			c.Over[""] = against(first, Routed)
 			out.Comparisons = append(out.Comparisons, c)
 		}
@@ -181,12 +193,13 @@ func (p *plan) answers(ctx context.Context, step string) (map[string]map[questio
 	slices.SortStableFunc(rows, func(a, b evaluate.Prediction) int { return int(a.Image - b.Image) })
 	nets := map[string]map[question]answers{}
 	for _, r := range rows {
-		if nets[r.Subnet] == nil {
-			nets[r.Subnet] = map[question]answers{}
+		name := r.Subnet + "@" + r.Norm
+		if nets[name] == nil {
+			nets[name] = map[question]answers{}
 		}
 		q := question{r.Protocol, r.Task}
-		a := nets[r.Subnet][q]
-		nets[r.Subnet][q] = answers{append(a.labels, int64(r.Label)), append(a.predicted, int64(r.Predicted))}
+		a := nets[name][q]
+		nets[name][q] = answers{append(a.labels, int64(r.Label)), append(a.predicted, int64(r.Predicted))}
 	}
 	return nets, nil
 }
@@ -196,7 +209,7 @@ func (r *StudyResults) WriteTable(w io.Writer) error {
 	t := table.NewWriter()
 	t.SetStyle(table.StyleLight)
 	t.Style().Format.Header = text.FormatDefault
-	t.AppendHeader(table.Row{"arm", "images", "protocol", "unified", "one-subset\nbatches", "routed", "mean", "best", "routed -\nunified", "routed -\none-subset", "routed -\nfirst arm"})
+	t.AppendHeader(table.Row{"arm", "images", "protocol", "unified", "one-subset\nbatches", "routed", "unified\nbest norm", "mean", "best", "routed -\nunified", "routed -\nbest norm", "routed -\none-subset", "routed -\nfirst arm"})
 	interval := func(i metrics.Interval) string {
 		level := ""
 		if i.Level() {
@@ -206,10 +219,10 @@ func (r *StudyResults) WriteTable(w io.Writer) error {
 	}
 	for _, c := range r.Comparisons {
 		row := table.Row{c.Arm, c.Images, c.Protocol}
-		for _, net := range []string{recipe.Unified, recipe.UnifiedSubsetBatches, Routed, "mean", Best} {
+		for _, net := range []string{recipe.Unified, recipe.UnifiedSubsetBatches, Routed, UnifiedBestNorm, "mean", Best} {
 			row = append(row, fmt.Sprintf("%.1f", c.Means[net]))
 		}
-		row = append(row, interval(c.Over[recipe.Unified]), interval(c.Over[recipe.UnifiedSubsetBatches]), interval(c.Over[""]))
+		row = append(row, interval(c.Over[recipe.Unified]), interval(c.Over[UnifiedBestNorm]), interval(c.Over[recipe.UnifiedSubsetBatches]), interval(c.Over[""]))
 		t.AppendRow(row)
 	}
 	_, err := fmt.Fprintln(w, strings.TrimRight(t.Render(), "\n"))

@@ -112,11 +112,10 @@ func (fn *startsFn) ProcessElement(_ []byte, models, scores func(**record.Batch)
 	}
 	for _, t := range fn.Tasks {
 		start := Start{Task: t.Name, Metric: t.Metric, Train: t.Train}
-		ofTask := slices.DeleteFunc(slices.Clone(all), func(s route.Score) bool { return s.Task != t.Name })
-		if len(ofTask) == 0 {
+		best := route.Best(all, t.Name)
+		if best.Model == "" {
 			return fmt.Errorf("customize: the router scored no net for task %s", t.Name)
 		}
-		best := route.Best(ofTask)
 		start.Start, start.Subnet, start.Model = Routed, best.Subnet, best.Model
 		emit(record.Of([]Start{start}))
 		for _, net := range fn.Nets {

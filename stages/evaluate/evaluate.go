@@ -3,15 +3,15 @@
 package evaluate
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"maps"
 	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
-	"github.com/sdr-ml/sdr/stages/internal/labeled"
 	"github.com/sdr-ml/sdr/stages/route"
 	"github.com/sdr-ml/sdr/stages/run/progress"
 	"github.com/sdr-ml/sdr/stages/run/recipe"
@@ -46,11 +46,13 @@ type Row struct {
 	Metric   string `arrow:"metric"`
 	Protocol string `arrow:"protocol"`
 	Subnet   string `arrow:"subnet"`
+	// Norm says where the net's BatchNorm statistics come from, see route.Norms.
+	Norm string `arrow:"norm"`
 	// Value is the task's metric on its test images, in percent.
 	Value      float64 `arrow:"value"`
 	TestImages int64   `arrow:"test_images"`
-	// Candidate is true if the router could choose the net, Score is the net's routing score, and Routed is true if the
-	// router chose it. Mark sets them.
+	// Score is the net's routing score, Candidate is true if the router could choose the net, and Routed is true if it
+	// did. Mark sets them.
 	Candidate bool    `arrow:"candidate"`
 	Score     float64 `arrow:"score"`
 	Routed    bool    `arrow:"routed"`
@@ -61,6 +63,7 @@ type Prediction struct {
 	Task     string `arrow:"task"`
 	Protocol string `arrow:"protocol"`
 	Subnet   string `arrow:"subnet"`
+	Norm     string `arrow:"norm"`
 	// Image is the image's index in the test split.
 	Image int32 `arrow:"image"`
 	// Label and Predicted are the true and the predicted class.
@@ -82,7 +85,7 @@ func init() {
 // *record.Batch of Prediction, one batch per Row.
 func Evaluate(s beam.Scope, models beam.PCollection, cfg Config) (results, predictions beam.PCollection) {
 	s = s.Scope("evaluate.Evaluate")
-	return Measure(s, route.Pairs(s, models, cfg.Tasks, false), cfg.Protocols)
+	return Measure(s, route.Pairs(s, models, cfg.Tasks), cfg.Protocols)
 }
 
 // Measure is Evaluate for given pairs of a task and a net.
@@ -137,11 +140,11 @@ func (*embedFn) ProcessElement(ctx context.Context, pair *record.Batch, emit fun
 }
 
 func embed(ctx context.Context, p route.Pair) (train, test *record.Batch, err error) {
-	training, err := labeled.Split(ctx, p.Model, p.Train, nil)
+	training, err := p.Features(ctx, nil)
 	if err != nil {
 		return nil, nil, err
 	}
-	testing, err := labeled.Split(ctx, p.Model, p.Test, training.Classes)
+	testing, err := p.Features(ctx, training.Classes)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -175,11 +178,13 @@ func (fn *measureFn) ProcessElement(b *record.Batch, emitResult, emitPredictions
 	}
 	predictions := make([]Prediction, len(classes))
 	for i, c := range classes {
-		predictions[i] = Prediction{p.Task, fn.Protocol, p.Subnet, int32(i), int32(c.Label), int32(c.Predicted)}
+		predictions[i] = Prediction{p.Task, fn.Protocol, p.Subnet, p.Norm, int32(i), int32(c.Label), int32(c.Predicted)}
 	}
 	emitPredictions(record.Of(predictions))
-	progress.Note("evaluate", "task", p.Task, "net", p.Subnet, fn.Protocol, fmt.Sprintf("%.1f", value))
-	emitResult(record.Of([]Row{{Task: p.Task, Metric: p.Metric, Protocol: fn.Protocol, Subnet: p.Subnet, Value: value, TestImages: b.NumRows()}}))
+	progress.Note("evaluate", "task", p.Task, "net", p.Subnet, "norm", p.Norm, fn.Protocol, fmt.Sprintf("%.1f", value))
+	emitResult(record.Of([]Row{{
+		Task: p.Task, Metric: p.Metric, Protocol: fn.Protocol, Subnet: p.Subnet, Norm: p.Norm, Value: value, TestImages: b.NumRows(),
+	}}))
 	return nil
 }
 
@@ -195,15 +200,11 @@ func (*markFn) ProcessElement(figures *record.Batch, scores func(**record.Batch)
 	if err != nil {
 		return nil, err
 	}
-	ofTask := map[string][]route.Score{}
-	for _, s := range all {
-		ofTask[s.Task] = append(ofTask[s.Task], s)
-	}
 	for i, row := range rows {
-		for _, s := range ofTask[row.Task] {
-			if s.Subnet == row.Subnet {
-				rows[i].Candidate, rows[i].Score = true, s.Score
-				rows[i].Routed = route.Best(ofTask[row.Task]).Subnet == s.Subnet
+		best := route.Best(all, row.Task)
+		for _, s := range all {
+			if s.Task == row.Task && s.Subnet == row.Subnet && s.Norm == row.Norm {
+				rows[i].Score, rows[i].Candidate, rows[i].Routed = s.Score, s.Candidate, s == best
 			}
 		}
 	}
@@ -220,31 +221,37 @@ func Collect(rows []Row) *Results {
 	}
 	var list []Task
 	for k, rows := range byTask {
+		slices.SortFunc(rows, func(a, b Row) int { // sums do not depend on the order of the rows
+			return cmp.Or(strings.Compare(a.Subnet, b.Subnet), slices.Index(route.Norms, a.Norm)-slices.Index(route.Norms, b.Norm))
+		})
 		t := Task{Name: k.task, Protocol: k.protocol, Metric: rows[0].Metric, TestImages: rows[0].TestImages}
-		candidates := map[string]float64{}
+		var sum, count, unifiedScore float64
 		for _, r := range rows {
-			switch r.Subnet {
-			case recipe.Random:
-				t.Random = new(r.Value)
-			case recipe.Unified:
-				t.Unified = new(r.Value)
-			case recipe.UnifiedSubsetBatches:
-				t.UnifiedSubsetBatches = new(r.Value)
+			if r.Norm == route.NormTraining {
+				switch r.Subnet {
+				case recipe.Random:
+					t.Random = new(r.Value)
+				case recipe.Unified:
+					t.Unified = new(r.Value)
+				case recipe.UnifiedSubsetBatches:
+					t.UnifiedSubsetBatches = new(r.Value)
+				}
+			}
+			if r.Subnet == recipe.Unified && (t.UnifiedBestNorm == nil || r.Score > unifiedScore) {
+				t.UnifiedBestNorm, unifiedScore = new(r.Value), r.Score
 			}
 			if r.Candidate {
-				candidates[r.Subnet] = r.Value
+				sum, count = sum+r.Value, count+1
+				if t.Oracle == nil || r.Value > *t.Oracle {
+					t.Oracle = new(r.Value)
+				}
 			}
 			if r.Routed {
-				t.Routed, t.Subnet = new(r.Value), r.Subnet
+				t.Routed, t.Subnet, t.Norm = new(r.Value), r.Subnet, r.Norm
 			}
 		}
-		if len(candidates) > 0 {
-			var sum float64
-			for _, name := range slices.Sorted(maps.Keys(candidates)) {
-				sum += candidates[name]
-			}
-			t.Mean = new(sum / float64(len(candidates)))
-			t.Oracle = new(slices.Max(slices.Collect(maps.Values(candidates))))
+		if count > 0 {
+			t.Mean = new(sum / count)
 		}
 		list = append(list, t)
 	}

@@ -31,14 +31,17 @@ type Task struct {
 	Protocol string `json:"protocol"`
 	// Random is the net that is not trained.
 	Random *float64 `json:"random"`
-	// Unified is the net trained on all images with mixed mini-batches.
-	Unified *float64 `json:"unified"`
+	// Unified is the net trained on all images with mixed mini-batches. UnifiedBestNorm is the same net with the BatchNorm
+	// statistics that the router would choose for it, as it does for sub-nets.
+	Unified         *float64 `json:"unified"`
+	UnifiedBestNorm *float64 `json:"unified_best_norm"`
 	// UnifiedSubsetBatches is the net trained on all images with one-subset mini-batches.
 	UnifiedSubsetBatches *float64 `json:"unified_subset_batches"`
 	// Routed is the sub-net that the router chose from the training images.
 	Routed *float64 `json:"routed"`
-	// Subnet is that sub-net's name.
+	// Subnet is that sub-net's name, and Norm says where its BatchNorm statistics come from, see route.Norms.
 	Subnet string `json:"subnet"`
+	Norm   string `json:"norm"`
 	// Mean and Oracle are the mean and the maximum over all candidates.
 	Mean   *float64 `json:"mean"`
 	Oracle *float64 `json:"oracle"`
@@ -50,6 +53,7 @@ type Task struct {
 type Mean struct {
 	Random               *float64 `json:"random"`
 	Unified              *float64 `json:"unified"`
+	UnifiedBestNorm      *float64 `json:"unified_best_norm"`
 	UnifiedSubsetBatches *float64 `json:"unified_subset_batches"`
 	Routed               *float64 `json:"routed"`
 	Mean                 *float64 `json:"mean"`
@@ -80,6 +84,7 @@ func newResults(tasks []Task) *Results {
 		r.Mean[protocol] = Mean{
 			Random:               over(func(t Task) *float64 { return t.Random }),
 			Unified:              over(func(t Task) *float64 { return t.Unified }),
+			UnifiedBestNorm:      over(func(t Task) *float64 { return t.UnifiedBestNorm }),
 			UnifiedSubsetBatches: over(func(t Task) *float64 { return t.UnifiedSubsetBatches }),
 			Routed:               over(func(t Task) *float64 { return t.Routed }),
 			Mean:                 over(func(t Task) *float64 { return t.Mean }),
@@ -105,11 +110,11 @@ func (r *Results) WriteCSV(w io.Writer) error {
 		}
 		return strconv.FormatFloat(*f, 'f', 4, 64)
 	}
-	if err := c.Write([]string{"task", "metric", "protocol", "random", "unified", "unified_subset_batches", "routed", "subnet", "mean", "oracle", "test_images"}); err != nil {
+	if err := c.Write([]string{"task", "metric", "protocol", "random", "unified", "unified_best_norm", "unified_subset_batches", "routed", "subnet", "norm", "mean", "oracle", "test_images"}); err != nil {
 		return err
 	}
 	for _, t := range r.Tasks {
-		if err := c.Write([]string{t.Name, t.Metric, t.Protocol, figure(t.Random), figure(t.Unified), figure(t.UnifiedSubsetBatches), figure(t.Routed), t.Subnet, figure(t.Mean), figure(t.Oracle), fmt.Sprint(t.TestImages)}); err != nil {
+		if err := c.Write([]string{t.Name, t.Metric, t.Protocol, figure(t.Random), figure(t.Unified), figure(t.UnifiedBestNorm), figure(t.UnifiedSubsetBatches), figure(t.Routed), t.Subnet, t.Norm, figure(t.Mean), figure(t.Oracle), fmt.Sprint(t.TestImages)}); err != nil {
 			return err
 		}
 	}
@@ -141,16 +146,16 @@ func (r *Results) WriteTable(w io.Writer) error {
 		t.Style().Format.Header = text.FormatDefault
 		t.Style().Format.Footer = text.FormatDefault
 		t.SetTitle("%s, %% on the test images", task.Protocol)
-		t.AppendHeader(table.Row{"task", "metric", "random", "unified", "unified,\none-subset batches", "routed", "sub-net", "mean of\nsub-nets", "best\nsub-net", "test\nimages"})
+		t.AppendHeader(table.Row{"task", "metric", "random", "unified", "unified,\nbest norm", "unified,\none-subset batches", "routed", "sub-net", "norm", "mean of\nsub-nets", "best\nsub-net", "test\nimages"})
 		for _, row := range r.Tasks {
 			if row.Protocol == task.Protocol {
-				t.AppendRow(table.Row{row.Name, row.Metric, random(row.Random), figure(row.Unified), figure(row.UnifiedSubsetBatches), figure(row.Routed), row.Subnet, figure(row.Mean), figure(row.Oracle), row.TestImages})
+				t.AppendRow(table.Row{row.Name, row.Metric, random(row.Random), figure(row.Unified), figure(row.UnifiedBestNorm), figure(row.UnifiedSubsetBatches), figure(row.Routed), row.Subnet, row.Norm, figure(row.Mean), figure(row.Oracle), row.TestImages})
 			}
 		}
 		m := r.Mean[task.Protocol]
-		t.AppendFooter(table.Row{"mean", "", random(m.Random), figure(m.Unified), figure(m.UnifiedSubsetBatches), figure(m.Routed), "", figure(m.Mean), figure(m.Oracle), ""})
+		t.AppendFooter(table.Row{"mean", "", random(m.Random), figure(m.Unified), figure(m.UnifiedBestNorm), figure(m.UnifiedSubsetBatches), figure(m.Routed), "", "", figure(m.Mean), figure(m.Oracle), ""})
 		var configs []table.ColumnConfig
-		for _, n := range []int{3, 4, 5, 6, 8, 9, 10} {
+		for _, n := range []int{3, 4, 5, 6, 7, 10, 11, 12} {
 			configs = append(configs, table.ColumnConfig{Number: n, Align: text.AlignRight, AlignHeader: text.AlignRight, AlignFooter: text.AlignRight})
 		}
 		t.SetColumnConfigs(configs)

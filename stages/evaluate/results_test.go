@@ -8,30 +8,37 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sdr-ml/sdr/stages/evaluate"
+	"github.com/sdr-ml/sdr/stages/route"
 )
 
 func row(task, subnet string, value float64, candidate, routed bool) evaluate.Row {
-	return evaluate.Row{Task: task, Metric: "top1", Protocol: "knn", Subnet: subnet, Value: value, TestImages: 100, Candidate: candidate, Routed: routed}
+	return evaluate.Row{Task: task, Metric: "top1", Protocol: "knn", Subnet: subnet, Norm: route.NormTraining, Value: value, TestImages: 100, Candidate: candidate, Routed: routed}
+}
+
+// scored returns the row with other statistics and a routing score.
+func scored(r evaluate.Row, norm string, score float64) evaluate.Row {
+	r.Norm, r.Score = norm, score
+	return r
 }
 
 func TestCollect(t *testing.T) {
 	r := evaluate.Collect([]evaluate.Row{
-		row("b", "unified", 40, false, false), row("b", "random", 15, false, false), row("b", "root", 50, true, false), row("b", "0", 60, true, true), row("b", "1", 70, true, false),
-		row("a", "unified", 20, false, false), row("a", "root", 30, true, true), row("a", "0", 10, true, false), row("a", "1", 20, true, false),
+		scored(row("b", "unified", 40, false, false), route.NormTraining, 41), scored(row("b", "unified", 44, false, false), route.NormTask, 43), row("b", "random", 15, false, false), row("b", "root", 50, true, false), row("b", "0", 60, true, true), row("b", "1", 70, true, false),
+		scored(row("a", "unified", 20, false, false), route.NormTraining, 25), scored(row("a", "unified", 28, false, false), route.NormTask, 24), scored(row("a", "root", 30, true, true), route.NormTask, 50), row("a", "0", 10, true, false), row("a", "1", 20, true, false),
 	})
 	var out bytes.Buffer
 	require.NoError(t, r.WriteJSON(&out))
 	require.JSONEq(t, `{
 	  "tasks": [
-	    {"name": "a", "metric": "top1", "protocol": "knn", "random": null, "unified": 20, "unified_subset_batches": null, "routed": 30, "subnet": "root", "mean": 20, "oracle": 30, "test_images": 100},
-	    {"name": "b", "metric": "top1", "protocol": "knn", "random": 15, "unified": 40, "unified_subset_batches": null, "routed": 60, "subnet": "0", "mean": 60, "oracle": 70, "test_images": 100}
+	    {"name": "a", "metric": "top1", "protocol": "knn", "random": null, "unified": 20, "unified_best_norm": 20, "unified_subset_batches": null, "routed": 30, "subnet": "root", "norm": "task", "mean": 20, "oracle": 30, "test_images": 100},
+	    {"name": "b", "metric": "top1", "protocol": "knn", "random": 15, "unified": 40, "unified_best_norm": 44, "unified_subset_batches": null, "routed": 60, "subnet": "0", "norm": "training", "mean": 60, "oracle": 70, "test_images": 100}
 	  ],
-	  "mean": {"knn": {"random": null, "unified": 30, "unified_subset_batches": null, "routed": 45, "mean": 40, "oracle": 50}}
+	  "mean": {"knn": {"random": null, "unified": 30, "unified_best_norm": 32, "unified_subset_batches": null, "routed": 45, "mean": 40, "oracle": 50}}
 	}`, out.String())
 
 	out.Reset()
 	require.NoError(t, r.WriteCSV(&out))
-	require.Contains(t, out.String(), "b,top1,knn,15.0000,40.0000,,60.0000,0,60.0000,70.0000,100\n")
+	require.Contains(t, out.String(), "b,top1,knn,15.0000,40.0000,44.0000,,60.0000,0,training,60.0000,70.0000,100\n")
 	out.Reset()
 	require.NoError(t, r.WriteTable(&out))
 	require.Contains(t, out.String(), "45.0")

@@ -17,6 +17,7 @@ import (
 	"gorgonia.org/tensor"
 
 	"github.com/sdr-ml/sdr/stages/evaluate"
+	"github.com/sdr-ml/sdr/stages/internal/labeled"
 	"github.com/sdr-ml/sdr/stages/route"
 	"github.com/sdr-ml/sdr/stages/train"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
@@ -57,10 +58,10 @@ func newModels(t *testing.T) (models []train.Model) {
 const folder = "../../testdata/fixtures/folder"
 
 // features loads and embeds one split without the stages.
-func features(t *testing.T, pool *kernels.Pool, model, path string, classes []string) (*tasks.Images, *tensor.Dense) {
+func features(t *testing.T, pool *kernels.Pool, net labeled.Net, path string, classes []string) (*tasks.Images, *tensor.Dense) {
 	im, err := tasks.Load(t.Context(), path, 8, classes)
 	require.NoError(t, err)
-	m, err := inference.Load(t.Context(), model)
+	m, err := net.Open(t.Context())
 	require.NoError(t, err)
 	return im, inference.NewEmbedder(m, pool).Embed(im.Len(), im.At)
 }
@@ -91,32 +92,36 @@ func TestStages(t *testing.T) {
 	defer pool.Close()
 	var wantScores, wantRows []string
 	var want []evaluate.Prediction
+	judge := func(task tasks.Task, m train.Model, norm string, net labeled.Net) {
+		im, x := features(t, pool, net, task.Train, nil)
+		testIm, y := features(t, pool, net, task.Test, im.Classes)
+		percent := func(pred, labels []int64) float64 {
+			if task.Metric == tasks.MeanPerClass {
+				return 100 * metrics.MeanPerClass(pred, labels, 3)
+			}
+			return 100 * metrics.Accuracy(pred, labels)
+		}
+		pred, err := nearest.LeaveOneOut(x, im.Labels, 3, nearest.Default)
+		require.NoError(t, err)
+		wantScores = append(wantScores, fmt.Sprintf("%s %s %s %v", task.Name, m.Subnet, norm, percent(pred, im.Labels)))
+		pred, err = nearest.Classify(x, im.Labels, 3, y, nearest.Default)
+		require.NoError(t, err)
+		wantRows = append(wantRows, fmt.Sprintf("%s %s %s knn %v", task.Name, m.Subnet, norm, percent(pred, testIm.Labels)))
+		for i, class := range pred {
+			want = append(want, evaluate.Prediction{
+				Task: task.Name, Protocol: evaluate.KNN, Subnet: m.Subnet, Norm: norm, Image: int32(i), Label: int32(testIm.Labels[i]), Predicted: int32(class),
+			})
+		}
+		fitted, err := logistic.Fit(x, im.Labels, 3, logistic.Default)
+		require.NoError(t, err)
+		pred, err = fitted.Predict(y)
+		require.NoError(t, err)
+		wantRows = append(wantRows, fmt.Sprintf("%s %s %s linear %v", task.Name, m.Subnet, norm, percent(pred, testIm.Labels)))
+	}
 	for _, task := range of {
 		for _, m := range models[1:] {
-			im, x := features(t, pool, m.Path, task.Train, nil)
-			testIm, y := features(t, pool, m.Path, task.Test, im.Classes)
-			percent := func(pred, labels []int64) float64 {
-				if task.Metric == tasks.MeanPerClass {
-					return 100 * metrics.MeanPerClass(pred, labels, 3)
-				}
-				return 100 * metrics.Accuracy(pred, labels)
-			}
-			if m.Candidate() {
-				pred, err := nearest.LeaveOneOut(x, im.Labels, 3, nearest.Default)
-				require.NoError(t, err)
-				wantScores = append(wantScores, fmt.Sprintf("%s %s %v", task.Name, m.Subnet, percent(pred, im.Labels)))
-			}
-			pred, err := nearest.Classify(x, im.Labels, 3, y, nearest.Default)
-			require.NoError(t, err)
-			wantRows = append(wantRows, fmt.Sprintf("%s %s knn %v", task.Name, m.Subnet, percent(pred, testIm.Labels)))
-			for i, class := range pred {
-				want = append(want, evaluate.Prediction{Task: task.Name, Protocol: evaluate.KNN, Subnet: m.Subnet, Image: int32(i), Label: int32(testIm.Labels[i]), Predicted: int32(class)})
-			}
-			fitted, err := logistic.Fit(x, im.Labels, 3, logistic.Default)
-			require.NoError(t, err)
-			pred, err = fitted.Predict(y)
-			require.NoError(t, err)
-			wantRows = append(wantRows, fmt.Sprintf("%s %s linear %v", task.Name, m.Subnet, percent(pred, testIm.Labels)))
+			judge(task, m, route.NormTraining, labeled.Net{Model: m.Path})
+			judge(task, m, route.NormTask, labeled.Net{Model: m.Path, Norm: task.Train})
 		}
 	}
 	for _, runner := range []string{"prism", "direct"} {
@@ -132,16 +137,17 @@ func TestStages(t *testing.T) {
 		require.NoError(t, err)
 
 		var gotScores, gotRows []string
-		for _, r := range readRows(t, dir+"/scores", func(s route.Score) string { return s.Task + s.Subnet }) {
-			gotScores = append(gotScores, fmt.Sprintf("%s %s %v", r.Task, r.Subnet, r.Score))
+		for _, r := range readRows(t, dir+"/scores", func(s route.Score) string { return s.Task + s.Subnet + s.Norm }) {
+			gotScores = append(gotScores, fmt.Sprintf("%s %s %s %v", r.Task, r.Subnet, r.Norm, r.Score))
 			require.Equal(t, r.Subnet == "0", r.Level == 1)
+			require.Equal(t, r.Subnet != "unified", r.Candidate)
 			require.Equal(t, r.Subnet+".safetensors", filepath.Base(r.Model))
 		}
 		require.ElementsMatch(t, wantScores, gotScores)
-		rows := readRows(t, dir+"/rows", func(r evaluate.Row) string { return r.Task + r.Subnet + r.Protocol })
+		rows := readRows(t, dir+"/rows", func(r evaluate.Row) string { return r.Task + r.Subnet + r.Norm + r.Protocol })
 		routed := map[string]int{}
 		for _, r := range rows {
-			gotRows = append(gotRows, fmt.Sprintf("%s %s %s %v", r.Task, r.Subnet, r.Protocol, r.Value))
+			gotRows = append(gotRows, fmt.Sprintf("%s %s %s %s %v", r.Task, r.Subnet, r.Norm, r.Protocol, r.Value))
 			require.EqualValues(t, 18, r.TestImages)
 			require.Equal(t, r.Subnet != "unified", r.Candidate)
 			if r.Routed {
@@ -149,7 +155,7 @@ func TestStages(t *testing.T) {
 			}
 		}
 		require.ElementsMatch(t, wantRows, gotRows)
-		got := readRows(t, dir+"/predictions", func(p evaluate.Prediction) string { return fmt.Sprint(p.Task, p.Protocol, p.Subnet, p.Image) })
+		got := readRows(t, dir+"/predictions", func(p evaluate.Prediction) string { return fmt.Sprint(p.Task, p.Protocol, p.Subnet, p.Norm, p.Image) })
 		got = slices.DeleteFunc(got, func(p evaluate.Prediction) bool { return p.Protocol != evaluate.KNN })
 		require.ElementsMatch(t, want, got)
 		require.Equal(t, map[string]int{"fruit": 2, "pets": 2}, routed, "one net per task, for both protocols")

@@ -143,6 +143,7 @@ func resultChart(protocol string, tasks []evaluate.Task) (*chart, error) {
 	}{
 		{"random", 3, func(t evaluate.Task) *float64 { return t.Random }},
 		{"unified", 1, func(t evaluate.Task) *float64 { return t.Unified }},
+		{"unified, best norm", 3, func(t evaluate.Task) *float64 { return t.UnifiedBestNorm }},
 		{"unified, one-subset batches", 2, func(t evaluate.Task) *float64 { return t.UnifiedSubsetBatches }},
 		{"routed", 0, func(t evaluate.Task) *float64 { return t.Routed }},
 	}

@@ -30,6 +30,7 @@ func compare(tasks []evaluate.Task) []comparison {
 		figure func(evaluate.Task) *float64
 	}{
 		{"the unified net", func(t evaluate.Task) *float64 { return t.Unified }},
+		{"the unified net with the BatchNorm statistics that the router chose", func(t evaluate.Task) *float64 { return t.UnifiedBestNorm }},
 		{"the unified net trained on one-subset batches", func(t evaluate.Task) *float64 { return t.UnifiedSubsetBatches }},
 	} {
 		c := comparison{Baseline: baseline.name, Of: len(tasks)}

@@ -153,7 +153,7 @@ func best(f *float64, t evaluate.Task) bool {
 		return false
 	}
 	figures := 0
-	for _, o := range []*float64{t.Unified, t.UnifiedSubsetBatches, t.Routed} {
+	for _, o := range []*float64{t.Unified, t.UnifiedBestNorm, t.UnifiedSubsetBatches, t.Routed} {
 		if o == nil {
 			continue
 		}

@@ -19,13 +19,14 @@ import (
 
 // rows are results of two tasks; fashion has none for one-subset batches.
 var rows = []evaluate.Row{
-	{Task: "emoji", Metric: "top1", Protocol: "knn", Subnet: "unified", Value: 50, TestImages: 100},
-	{Task: "emoji", Metric: "top1", Protocol: "knn", Subnet: "unified_subset_batches", Value: 52, TestImages: 100},
-	{Task: "emoji", Metric: "top1", Protocol: "knn", Subnet: "root", Value: 48, TestImages: 100, Candidate: true},
-	{Task: "emoji", Metric: "top1", Protocol: "knn", Subnet: "2", Value: 51, TestImages: 100, Candidate: true, Routed: true},
-	{Task: "fashion", Metric: "mean_per_class", Protocol: "knn", Subnet: "unified", Value: 80, TestImages: 1000},
-	{Task: "fashion", Metric: "mean_per_class", Protocol: "knn", Subnet: "root", Value: 81, TestImages: 1000, Candidate: true, Routed: true},
-	{Task: "fashion", Metric: "mean_per_class", Protocol: "knn", Subnet: "2", Value: 82.25, TestImages: 1000, Candidate: true},
+	{Task: "emoji", Metric: "top1", Protocol: "knn", Subnet: "unified", Norm: "training", Value: 50, TestImages: 100},
+	{Task: "emoji", Metric: "top1", Protocol: "knn", Subnet: "unified_subset_batches", Norm: "training", Value: 52, TestImages: 100},
+	{Task: "emoji", Metric: "top1", Protocol: "knn", Subnet: "root", Norm: "training", Value: 48, TestImages: 100, Candidate: true},
+	{Task: "emoji", Metric: "top1", Protocol: "knn", Subnet: "2", Norm: "training", Value: 51, TestImages: 100, Candidate: true, Routed: true},
+	{Task: "fashion", Metric: "mean_per_class", Protocol: "knn", Subnet: "unified", Norm: "training", Value: 80, Score: 70, TestImages: 1000},
+	{Task: "fashion", Metric: "mean_per_class", Protocol: "knn", Subnet: "unified", Norm: "task", Value: 80.5, Score: 71, TestImages: 1000},
+	{Task: "fashion", Metric: "mean_per_class", Protocol: "knn", Subnet: "root", Norm: "training", Value: 81, TestImages: 1000, Candidate: true, Routed: true},
+	{Task: "fashion", Metric: "mean_per_class", Protocol: "knn", Subnet: "2", Norm: "training", Value: 82.25, TestImages: 1000, Candidate: true},
 }
 
 func fullPage() *Page {
@@ -176,9 +177,9 @@ func TestWrite(t *testing.T) {
 		table = append(table, append(texts(all(tr, "th")), texts(all(tr, "td"))...))
 	}
 	require.Equal(t, [][]string{
-		{"emoji", "top-1", "50.0", "52.0", "51.0", "2", "49.5", "51.0", "100"},
-		{"fashion", "mean per class", "80.0", "–", "81.0", "root", "81.6", "82.2", "1,000"},
-		{"mean", "", "65.0", "–", "66.0", "", "65.6", "66.6", ""},
+		{"emoji", "top-1", "50.0", "50.0", "52.0", "51.0", "2", "training", "49.5", "51.0", "100"},
+		{"fashion", "mean per class", "80.0", "80.5", "–", "81.0", "root", "training", "81.6", "82.2", "1,000"},
+		{"mean", "", "65.0", "65.2", "–", "66.0", "", "", "65.6", "66.6", ""},
 	}, table)
 	var bold []string
 	for _, td := range all(doc, "td") {
@@ -190,10 +191,11 @@ func TestWrite(t *testing.T) {
 
 	body := text(all(doc, "main")[0])
 	require.Contains(t, body, "1.0 points above the unified net (66.0 % against 65.0 %). The standard error is 3.6: the difference is within twice that and may be chance.")
+	require.Contains(t, body, "0.8 points above the unified net with the BatchNorm statistics that the router chose (66.0 % against 65.2 %).")
 	require.Contains(t, body, "1.0 points below the unified net trained on one-subset batches (51.0 % against 52.0 %, over the 1 of 2 tasks that have both results).")
 	require.Contains(t, body, "The router chose 2 for emoji; root for fashion.")
 	require.Equal(t, []string{
-		"unified", "unified, one-subset batches", "routed", "best sub-net",
+		"unified", "unified, best norm", "unified, one-subset batches", "routed", "best sub-net",
 		"sdr: 3.000", "unified: 4.000",
 		"sdr: 0.120", "unified: 0.110", "healthy: 0.125",
 	}, legends(doc))
@@ -214,7 +216,7 @@ func TestWriteRandom(t *testing.T) {
 	_, without := write(t, p)
 	of := slices.Clone(rows)
 	for _, task := range []string{"emoji", "fashion"} {
-		of = append(of, evaluate.Row{Task: task, Metric: "top1", Protocol: "knn", Subnet: "random", Value: 12.5, TestImages: 100})
+		of = append(of, evaluate.Row{Task: task, Metric: "top1", Protocol: "knn", Subnet: "random", Norm: "training", Value: 12.5, TestImages: 100})
 	}
 	p.Results = evaluate.Collect(of)
 	source, doc := write(t, p)

@@ -223,20 +223,11 @@ func Metric(metric string, predicted, labels []int64) float64 {
 	return 100 * metrics.Accuracy(predicted, labels)
 }
 
-// Best returns the highest score of the candidates for a task. On a tie it prefers the shorter code, then the name that
-// sorts first, then the statistics of the training. It returns the zero Score if there is none.
-func Best(scores []Score, task string) Score {
-	return best(scores, func(s Score) bool { return s.Task == task && s.Candidate })
-}
-
-// BestNorm is like Best for a single net: it only chooses the statistics.
-func BestNorm(scores []Score, task, subnet string) Score {
-	return best(scores, func(s Score) bool { return s.Task == task && s.Subnet == subnet })
-}
-
-func best(scores []Score, of func(Score) bool) (best Score) {
+// Best returns the highest score of a candidate for a task, or the zero Score if there is none. On a tie it prefers the
+// shorter code, then the name that sorts first, then the statistics of the training.
+func Best(scores []Score, task string) (best Score) {
 	for _, s := range scores {
-		if of(s) && (best == Score{} || better(s, best) > 0) {
+		if s.Task == task && s.Candidate && (best == Score{} || better(s, best) > 0) {
 			best = s
 		}
 	}
@@ -245,5 +236,5 @@ func best(scores []Score, of func(Score) bool) (best Score) {
 
 // better compares two scores of a task in the order of Best.
 func better(a, b Score) int {
-	return cmp.Or(cmp.Compare(a.Score, b.Score), cmp.Compare(b.Level, a.Level), strings.Compare(b.Subnet, a.Subnet), strings.Compare(a.Norm, b.Norm))
+	return cmp.Or(cmp.Compare(a.Score, b.Score), cmp.Compare(b.Level, a.Level), strings.Compare(b.Subnet, a.Subnet), slices.Index(Norms, b.Norm)-slices.Index(Norms, a.Norm))
 }
