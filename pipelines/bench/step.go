@@ -117,7 +117,7 @@ func (t training) learner(p *kernels.Pool) (ssl.Learner, error) {
 	layout := nn.NewLayout(t.backbone, t.heads)
 	params := make([]float32, layout.NumParams)
 	layout.Init(params, rng.New(1, rng.Weights))
-	nets, err := sdrnet.New(layout, sdrnet.Config{}, params, cfg.State(params))
+	nets, err := sdrnet.New(layout, sdrnet.Config{}, params, cfg.State(params), nil)
 	if err != nil {
 		return nil, err
 	}

@@ -67,15 +67,15 @@ func allowed(bf16 bool) float64 {
 
 func TestStructsLieAsInCUDA(t *testing.T) {
 	s := newShim(t, false)
-	var got [14]int32
+	var got [15]int32
 	s.lib.layout(&got[0])
 	var p step
-	require.Equal(t, [14]int32{
+	require.Equal(t, [15]int32{
 		int32(unsafe.Sizeof(chunk{})), int32(unsafe.Sizeof(p)),
 		int32(unsafe.Offsetof(p.LR)),
 		int32(unsafe.Offsetof(p.Size)), int32(unsafe.Offsetof(p.Decay)), int32(unsafe.Offsetof(p.Root)),
 		int32(unsafe.Offsetof(p.Levels)), int32(unsafe.Offsetof(p.Vectors)), int32(unsafe.Offsetof(p.Params)),
-		int32(unsafe.Offsetof(p.Base)), int32(unsafe.Offsetof(p.State)),
+		int32(unsafe.Offsetof(p.Base)), int32(unsafe.Offsetof(p.State)), int32(unsafe.Offsetof(p.Memory)),
 		int32(unsafe.Offsetof(p.Group)), int32(unsafe.Offsetof(p.GroupState)), int32(unsafe.Offsetof(p.GroupSize)),
 	}, got)
 }

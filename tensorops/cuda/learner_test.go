@@ -75,7 +75,7 @@ func (c trial) run(t testing.TB, open func(ssl.Config) (ssl.Learner, error)) (fo
 	layout.Init(params, rng.New(1, rng.Weights))
 	nets, err := sdrnet.New(layout, sdrnet.Config{
 		Stages: [][]int{{4}, {3}}, Branching: []int{2, 2}, Shared: .5, IndividualHeads: true,
-	}, params, cfg.State(params))
+	}, params, cfg.State(params), nil)
 	require.NoError(t, err)
 	l, err := open(cfg)
 	require.NoError(t, err)

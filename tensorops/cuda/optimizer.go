@@ -35,6 +35,7 @@ type step struct {
 	Params            int32             // elements of Base and of each of its state vectors
 	Momentum          float32           // of the target network
 	Base, State       uint64            // [Params], [Vectors, Params]
+	Memory            uint64            // the sub-net's memory
 	Group             [maxLevels]uint64 // [GroupSize]
 	GroupState        [maxLevels]uint64 // [Vectors, GroupSize]
 	GroupSize         [maxLevels]int32

@@ -41,7 +41,7 @@ func TestBYOLMatchesLightly(t *testing.T) {
 	}
 	layout := nn.NewLayout(cfg.Backbone, cfg.Heads)
 	params := calm(layout)
-	nets, err := sdrnet.New(layout, sdrnet.Config{}, params, cfg.State(params))
+	nets, err := sdrnet.New(layout, sdrnet.Config{}, params, cfg.State(params), nil)
 	require.NoError(t, err)
 	pool := kernels.NewPool(2)
 	defer pool.Close()

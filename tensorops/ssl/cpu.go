@@ -25,7 +25,7 @@ type cpu struct {
 
 	step    Step // the current one
 	measure Measure
-	update  func(params, state []float32) // learn, bound once so that a step does not allocate
+	update  func(params, state, memory []float32) // learn, bound once so that a step does not allocate
 }
 
 func newCPU(c Config, pool *kernels.Pool) (*cpu, error) {
@@ -117,7 +117,7 @@ func (l *cpu) Submit(s Step) error {
 func (l *cpu) Wait() (Measure, error) { return l.measure, nil }
 
 // learn runs the step on the sub-net's weights, in place.
-func (l *cpu) learn(params, state []float32) {
+func (l *cpu) learn(params, state, _ []float32) {
 	optimizer, target := state, []float32(nil)
 	if l.target != nil {
 		optimizer, target = state[:len(state)-len(params)], state[len(state)-len(params):]

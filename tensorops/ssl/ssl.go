@@ -78,14 +78,14 @@ type Learner interface {
 	// the second ones. Submit either switches to another buffer or returns only after reading this one, so that the
 	// next views can be prepared while the device computes.
 	Views() []float32
-	// Load transfers the weights and training state of nets to the learner; call Sync before reading them. It reads the
-	// sub-nets' teachers from teachers, which must not change; nil for none.
+	// Load transfers all that nets hold to the learner; call Sync before reading it. It reads the sub-nets' teachers
+	// from teachers, which must not change; nil for none.
 	Load(nets, teachers *sdrnet.Net) error
 	// Submit starts a step: it updates the sub-net by the loss gradient on the views. Call Wait once after each Submit.
 	Submit(s Step) error
 	// Wait waits for the step and returns its metrics.
 	Wait() (Measure, error)
-	// Sync copies the trained weights and training state back to nets.
+	// Sync copies back to nets all that training has changed.
 	Sync() error
 	// Close releases the device's resources.
 	Close() error

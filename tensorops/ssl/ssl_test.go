@@ -29,7 +29,7 @@ func TestStep(t *testing.T) {
 		layout := nn.NewLayout(backbone, heads)
 		params := make([]float32, layout.NumParams)
 		layout.Init(params, rng.New(1, rng.Weights))
-		nets, err := sdrnet.New(layout, sdrnet.Config{Stages: [][]int{{4}}, Branching: []int{2}, Shared: .5}, params, make([]float32, len(params)))
+		nets, err := sdrnet.New(layout, sdrnet.Config{Stages: [][]int{{4}}, Branching: []int{2}, Shared: .5}, params, make([]float32, len(params)), nil)
 		require.NoError(t, err)
 		teachers := nets.Clone()
 		nets.Split()

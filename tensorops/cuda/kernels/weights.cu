@@ -24,6 +24,7 @@ struct step {
 	int params;              // elements of base and of each of its state vectors
 	float momentum;          // of the target network
 	unsigned long long base, state;                       // addresses of floats [params] and [vectors, params]
+	unsigned long long memory;                            // address of floats, the sub-net's memory
 	unsigned long long group[LEVELS], groupState[LEVELS]; // [groupSize] and [vectors, groupSize]
 	int groupSize[LEVELS];
 };
