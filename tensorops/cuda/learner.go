@@ -114,13 +114,21 @@ func (l *learner) newLoss(rows, dim int) error {
 			l.terms = append(l.terms, l.newCosine(t.Target, 1, out))
 			l.usesP = true
 		case ssl.NTXent:
-			l.dz = l.d.acts(rows*dim, "gradients")
-			ntxent := newNTXent(l.d, l.d, l.d, rows, dim, t.Temperature)
-			l.terms = append(l.terms, func() { ntxent.Loss(l.student.Z, l.dz, 1, out) })
+			ntxent, accumulate := newNTXent(l.d, l.d, l.d, rows, dim, t.Temperature), l.usesZ
+			l.terms = append(l.terms, func() { ntxent.Loss(l.student.Z, l.dz, 1, accumulate, out) })
+			l.usesZ = true
+		case ssl.InfoNCE:
+			infonce, accumulate := newInfoNCE(l.d, l.d, l.d, rows, dim, t.Queue, t.Temperature), l.usesZ
+			l.terms = append(l.terms, func() {
+				infonce.Loss(l.student.Z, l.target.Z, l.deviceSteps[0], l.dz, 1, accumulate, out)
+			})
 			l.usesZ = true
 		default:
 			return ssl.Unsupported(ssl.CUDA, t)
 		}
+	}
+	if l.usesZ {
+		l.dz = l.d.acts(rows*dim, "gradients")
 	}
 	l.distill = l.newCosine(ssl.Teacher, float32(c.Distill), l.out(distillMeasure))
 	return nil

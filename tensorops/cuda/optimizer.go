@@ -55,6 +55,16 @@ func follow(q queue, chunks Buffer, n int, step Buffer, vector int) {
 	q.launch("follow", dim1(n), dim1(threads), chunks, step, vector)
 }
 
+// recall copies the first n elements of the memory of a step's sub-net to activations, from offset on.
+func recall(q queue, step, to Buffer, offset, n int) {
+	q.launch("recall", dim1(ceil(n, threads)), dim1(threads), step, to, offset, n)
+}
+
+// remember copies the first n activations there.
+func remember(q queue, step, from Buffer, n int) {
+	q.launch("remember", dim1(ceil(n, threads)), dim1(threads), step, from, n)
+}
+
 // convert rounds x, float32, to activations y.
 func convert(q queue, x, y Buffer) {
 	q.launch("convert", dim1(ceil(x.Len, threads*converted)), dim1(threads), x, y, uint64(x.Len))

@@ -13,6 +13,7 @@
 package ssl
 
 import (
+	"math/rand/v2"
 	"time"
 
 	"github.com/sdr-ml/sdr/tensorops/nn"
@@ -46,6 +47,16 @@ func (c Config) State(params []float32) []float32 {
 		state = append(state, params...)
 	}
 	return state
+}
+
+// Memory returns a sub-net's first memory for sdrnet.New: random keys if a term has a queue, else nothing.
+func (c Config) Memory(r *rand.Rand) []float32 {
+	for _, t := range c.Loss.Terms {
+		if t, ok := t.(InfoNCE); ok {
+			return nn.NewQueue(t.Queue, c.Heads.ProjectorDim, r)
+		}
+	}
+	return nil
 }
 
 // Step selects the sub-net to train and says where in the training the step is.

@@ -283,8 +283,12 @@ func (r *Recipe) Validate() error {
 		}
 	}
 	for _, s := range ssl.Lookup(r.SSL.Method).Settings() {
-		if err := within("ssl."+s.Name, r.SSL.Settings[s.Name], s.Min, s.Max); err != nil {
+		v := r.SSL.Settings[s.Name]
+		if err := within("ssl."+s.Name, v, s.Min, s.Max); err != nil {
 			return err
+		}
+		if s.Whole && v != math.Trunc(v) {
+			return fmt.Errorf("ssl.%s: %v; want a whole number", s.Name, v)
 		}
 	}
 	for _, b := range r.Train.Betas {

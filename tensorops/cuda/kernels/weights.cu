@@ -73,6 +73,24 @@ __global__ void follow(const chunk *chunks, const step *s, int vector) {
 	}
 }
 
+// recall copies the first n elements of the sub-net's memory to activations, from offset on.
+extern "C" __launch_bounds__(THREADS)
+__global__ void recall(const step *s, act *to, int offset, int n) {
+	int at = (int)(blockIdx.x * THREADS + threadIdx.x);
+	if (at < n) {
+		to[offset + at] = store(((const float *)s->memory)[at]);
+	}
+}
+
+// remember copies n activations to the sub-net's memory.
+extern "C" __launch_bounds__(THREADS)
+__global__ void remember(const step *s, const act *from, int n) {
+	int at = (int)(blockIdx.x * THREADS + threadIdx.x);
+	if (at < n) {
+		((float *)s->memory)[at] = load(from[at]);
+	}
+}
+
 // CONVERTED is the number of elements per thread of convert.
 #define CONVERTED 4
 
