@@ -38,7 +38,7 @@ func newTraining(method string, width int, bf16 bool) training {
 	}
 	return training{
 		method: method, backbone: nn.Backbone{Arch: "resnet18", Stem: "small", Width: width}, images: 64, size: 32, bf16: bf16,
-		heads: ssl.Lookup(method).Heads(sizes[method]),
+		heads: ssl.Lookup(method).Heads(sizes[method], nil),
 	}
 }
 

@@ -531,6 +531,36 @@ func TestInfoNCE(t *testing.T) {
 	})
 }
 
+// TestSwapped compares assignments, loss and gradients, for prototypes in the arrays of a network's weights.
+func TestSwapped(t *testing.T) {
+	pool := kernels.NewPool(1)
+	defer pool.Close()
+	both(t, func(t *testing.T, bf16 bool) {
+		rapid.Check(t, func(rt *rapid.T) {
+			s := newBench(t, bf16)
+			batch := 2 * rapid.IntRange(1, 40).Draw(rt, "images")
+			n := rapid.SampledFrom([]int{1, 7, 100, 300}).Draw(rt, "prototypes")
+			dim := rapid.SampledFrom([]int{8, 33, 64}).Draw(rt, "dim")
+			temperature := rapid.SampledFrom([]float64{0.1, 1}).Draw(rt, "temperature")
+			iterations := rapid.IntRange(1, 3).Draw(rt, "iterations")
+			const epsilon = 0.5 // a small one enlarges bfloat16's rounding
+			z, prototypes := views(s, batch, dim), noise(6, dim*n)
+			params, weights, dweights := s.floatsOf(prototypes), s.acts(dim*n), s.acts(dim*n)
+			want, got, add := gradient(rt, s, batch, dim)
+			dprototypes, out := make([]float32, dim*n), s.floats(1)
+			l := nn.NewSwapped(batch, dim, n, temperature, epsilon, iterations, pool)
+			loss := l.Loss(z, prototypes, want, dprototypes, 0.7)
+			onDevice := newSwapped(s, s, s, batch, dim, n, temperature, epsilon, iterations)
+			onDevice.Loss(s.actsOf(z), params, weights, got, dweights, 0.7, add, out)
+			require.InDelta(rt, loss, s.readFloats(out)[0], allowed(bf16)*max(1, loss))
+			near(rt, wide(prototypes), s.readFloats(params), 1e-5, "params")
+			require.Equal(rt, s.round(s.readFloats(params)), s.readActs(weights))
+			nearShare(rt, want, s.readActs(got), allowed(bf16), "dz")
+			nearShare(rt, dprototypes, s.readActs(dweights), allowed(bf16), "dprototypes")
+		})
+	})
+}
+
 func TestCollapse(t *testing.T) {
 	both(t, func(t *testing.T, bf16 bool) {
 		for _, n := range []int{1, 2, 31, 200} {

@@ -124,6 +124,49 @@ func (l *infoNCE) Loss(z, keys, step, dz Buffer, weight float32, accumulate bool
 	mean(l.q, l.values, b, out)
 }
 
+// swapped is nn.Swapped on the GPU: SwAV's swapped prediction of assignments to prototypes.
+type swapped struct {
+	directions
+	prototypes, iterations int
+	temperature, epsilon   float64
+	scores                 Buffer // float32 [batch, prototypes]: cosine similarities
+	grads                  Buffer // activations [batch, prototypes]: their gradients
+	u                      Buffer // float32 [2, prototypes]: factors of the assignments to each prototype, per view
+	v                      Buffer // float32 [batch]: factors of the assignments of each row
+}
+
+// newSwapped returns the loss for batches of two equal consecutive parts, the two views; dim is the length of a
+// projection.
+func newSwapped(q queue, m memory, products multiplier, batch, dim, prototypes int,
+	temperature, epsilon float64, iterations int) *swapped {
+	return &swapped{
+		newDirections(q, m, products, batch, dim), prototypes, iterations, temperature, epsilon,
+		m.floats(batch * prototypes), m.floats(batch * prototypes), m.floats(2 * prototypes), m.floats(batch),
+	}
+}
+
+// Loss writes to out [1], a float32, the loss of projections z [batch, dim] and prototypes [dim, prototypes], whose
+// columns it normalizes: in params, float32, and in weights. It writes to dz [batch, dim] weight times its gradient,
+// which it adds if accumulate is set, and to dweights [dim, prototypes] that of the normalized prototypes. Arrays other
+// than params and out are activations.
+func (l *swapped) Loss(z, params, weights, dz, dweights Buffer, weight float32, accumulate bool, out Buffer) {
+	b, d, n := l.batch, l.dim, l.prototypes
+	inv, grid, block := float32(1/l.epsilon), dim1(ceil(n, side)), dim3{side, side, 1}
+	l.q.launch("prototype_normalize", grid, block, params, weights, d, n)
+	l.normalize(z)
+	l.products.multiply(false, false, b, n, d, l.unit, weights, l.scores, true)
+	for i := range l.iterations {
+		l.q.launch("swapped_prototypes", dim3{grid[0], 1, 2}, block, l.scores, l.v, l.u, b, n, inv, i == 0)
+		l.q.launch("swapped_rows", dim1(b), dim1(threads), l.scores, l.u, l.v, b, n, inv)
+	}
+	l.q.launch("swapped_loss", dim1(b), dim1(threads), l.scores, l.u, l.v, l.grads, l.values, b, n,
+		float32(1/l.temperature), inv, weight/float32(b))
+	l.products.multiply(true, false, d, n, b, l.unit, l.grads, dweights, false)
+	l.products.multiply(false, true, b, d, n, l.grads, weights, l.dunit, true)
+	l.project(z, dz, 1, accumulate)
+	mean(l.q, l.values, b, out)
+}
+
 // collapse is nn.Collapse on the GPU: it detects embeddings that have become all alike.
 type collapse struct {
 	q      queue

@@ -27,7 +27,7 @@ type Config struct {
 	Branching []int
 	// Shared is the fraction of a split stage's output filters that all sub-nets share.
 	Shared float64
-	// IndividualHeads gives each choice of the first level its own projector and predictor.
+	// IndividualHeads gives each choice of the first level its own projector, prototypes and predictor.
 	IndividualHeads bool
 }
 

@@ -17,7 +17,7 @@ func (byol) Settings() []Setting {
 	}}
 }
 
-func (byol) Heads(s Sizes) nn.Heads {
+func (byol) Heads(s Sizes, _ Values) nn.Heads {
 	return nn.Heads{
 		ProjectorHidden: s.Hidden, ProjectorDim: s.Dim, ProjectorLayers: 2, ProjectorBN: true, ProjectorBias: true,
 		PredictorHidden: s.Predictor,

@@ -85,6 +85,13 @@ func (l *cpu) term(t Term, weight float32) (func() float64, error) {
 		l.dz = make([]float32, rows*dim)
 		infonce := nn.NewInfoNCE(rows, dim, t.Queue, t.Temperature, l.pool)
 		return func() float64 { return infonce.Loss(l.net.Z, l.target.Z, l.memory, l.dz, weight) }, nil
+	case SwappedPrediction:
+		l.dz = make([]float32, rows*dim)
+		at := l.net.Layout.Prototypes
+		swapped := nn.NewSwapped(rows, dim, l.cfg.Heads.Prototypes, t.Temperature, t.Epsilon, t.Iterations, l.pool)
+		return func() float64 {
+			return swapped.Loss(l.net.Z, at.Of(l.net.Params), l.dz, at.Of(l.net.Grads), weight)
+		}, nil
 	}
 	return nil, Unsupported(CPU, t)
 }

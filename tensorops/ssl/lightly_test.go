@@ -32,6 +32,10 @@ func TestMatchesLightly(t *testing.T) {
 	}{
 		{"byol", ssl.Values{"momentum": 0.9}, 0.03, []string{"projector.3.bias"}},
 		{"moco", ssl.Values{"temperature": 0.2, "momentum": 0.9, "queue": queue}, 0.004, []string{"projector.2.bias"}},
+		{
+			"swav", ssl.Values{"temperature": 0.1, "epsilon": 0.05, "prototypes": 20}, 0.03,
+			[]string{"projector.3.bias", "prototypes.weight"},
+		},
 	} {
 		t.Run(c.method, func(t *testing.T) {
 			data, err := os.ReadFile("testdata/" + c.method + ".safetensors")
@@ -46,7 +50,7 @@ func TestMatchesLightly(t *testing.T) {
 			method := ssl.Lookup(c.method)
 			cfg := ssl.Config{
 				Backbone: nn.Backbone{Arch: "resnet18", Stem: "small", Width: 4},
-				Heads:    method.Heads(ssl.Sizes{Hidden: 16, Dim: dim, Predictor: 8}),
+				Heads:    method.Heads(ssl.Sizes{Hidden: 16, Dim: dim, Predictor: 8}, c.settings),
 				Size:     size, Batch: batch,
 				Loss:      method.Loss(c.settings),
 				Optimizer: optim.SGD{Momentum: 0.9, WeightDecay: 5e-4},

@@ -16,9 +16,9 @@ type Method interface {
 	Summary() string
 	// Settings lists the method's hyperparameters other than the sizes of the heads.
 	Settings() []Setting
-	// Heads returns the projector and predictor that the loss needs.
-	Heads(s Sizes) nn.Heads
-	// Loss returns what a step minimizes; v has a value for each of Settings.
+	// Heads returns the projector, prototypes and predictor that the loss needs; v has a value for each of Settings.
+	Heads(s Sizes, v Values) nn.Heads
+	// Loss returns what a step minimizes, for the same values.
 	Loss(v Values) Loss
 }
 
@@ -60,7 +60,7 @@ type Loss struct {
 	Target *EMA
 }
 
-// Term is a loss primitive: NegativeCosine, NTXent or InfoNCE.
+// Term is a loss primitive: NegativeCosine, NTXent, InfoNCE or SwappedPrediction.
 type Term interface{ fmt.Stringer }
 
 // NegativeCosine is the negative cosine similarity between the student's prediction from one view and an encoder's
@@ -88,6 +88,18 @@ type InfoNCE struct {
 }
 
 func (InfoNCE) String() string { return "InfoNCE with a queue" }
+
+// SwappedPrediction is the cross-entropy of predicting, from the student's projection of one view, to which prototypes
+// that of the other view is assigned. It needs Heads.Prototypes. See nn.Swapped.
+type SwappedPrediction struct {
+	Temperature float64
+	// Epsilon is the entropy regularization of the assignments, and Iterations the number of iterations of the
+	// Sinkhorn-Knopp algorithm that computes them.
+	Epsilon    float64
+	Iterations int
+}
+
+func (SwappedPrediction) String() string { return "swapped prediction of prototypes" }
 
 // Encoder is a network whose projections serve as targets.
 type Encoder int

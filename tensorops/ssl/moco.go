@@ -21,7 +21,7 @@ func (moCo) Settings() []Setting {
 	}
 }
 
-func (moCo) Heads(s Sizes) nn.Heads {
+func (moCo) Heads(s Sizes, _ Values) nn.Heads {
 	return nn.Heads{ProjectorHidden: s.Hidden, ProjectorDim: s.Dim, ProjectorLayers: 2}
 }
 

@@ -13,7 +13,7 @@ func (simCLR) Settings() []Setting {
 	return []Setting{temperature(0.2)}
 }
 
-func (simCLR) Heads(s Sizes) nn.Heads {
+func (simCLR) Heads(s Sizes, _ Values) nn.Heads {
 	return nn.Heads{ProjectorHidden: s.Hidden, ProjectorDim: s.Dim, ProjectorLayers: 2}
 }
 

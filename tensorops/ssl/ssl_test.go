@@ -91,7 +91,7 @@ func TestUnsupportedTerm(t *testing.T) {
 
 // TestMethods checks what recipes rely on, for every method.
 func TestMethods(t *testing.T) {
-	require.Equal(t, []string{"byol", "moco", "ntxent", "simsiam"}, ssl.Methods())
+	require.Equal(t, []string{"byol", "moco", "ntxent", "simsiam", "swav"}, ssl.Methods())
 	for _, name := range ssl.Methods() {
 		m := ssl.Lookup(name)
 		require.NotEmpty(t, m.Summary())
@@ -100,7 +100,7 @@ func TestMethods(t *testing.T) {
 			require.True(t, s.Min <= s.Default && s.Default <= s.Max, s.Name)
 			v[s.Name] = s.Default
 		}
-		require.NoError(t, m.Heads(ssl.Sizes{Hidden: 8, Dim: 4, Predictor: 4}).Validate())
+		require.NoError(t, m.Heads(ssl.Sizes{Hidden: 8, Dim: 4, Predictor: 4}, v).Validate())
 		require.NotEmpty(t, m.Loss(v).Terms)
 	}
 	require.Nil(t, ssl.Lookup("bayol"))

@@ -61,8 +61,8 @@ type Split struct {
 	// Shared is the fraction of a split stage's output filters that all sub-nets share; the rest is one group of
 	// individual filters per choice.
 	Shared float64 `yaml:"shared"`
-	// Heads says whether each sub-net of the first split has its own projector and predictor ("individual") or all
-	// share one ("shared").
+	// Heads says whether each sub-net of the first split has its own projector, prototypes and predictor ("individual")
+	// or all share them ("shared").
 	Heads string `yaml:"heads"`
 }
 

@@ -1,6 +1,6 @@
 """Writes the reference values of this package's tests with lightly, in double precision.
 
-    python make_golden.py   # writes byol.safetensors and moco.safetensors beside itself
+    python make_golden.py   # writes byol.safetensors, moco.safetensors and swav.safetensors beside itself
 
 Both sides compute weights and images, see nn/testdata/make_golden.py.
 """
@@ -11,8 +11,9 @@ import sys
 
 import torch
 import torch.nn.functional as F
-from lightly.loss import NegativeCosineSimilarity, NTXentLoss
-from lightly.models.modules import BYOLPredictionHead, BYOLProjectionHead, MoCoProjectionHead
+from lightly.loss import NegativeCosineSimilarity, NTXentLoss, SwaVLoss
+from lightly.models.modules import (
+    BYOLPredictionHead, BYOLProjectionHead, MoCoProjectionHead, SwaVProjectionHead, SwaVPrototypes)
 from lightly.models.utils import update_momentum
 from lightly.utils.scheduler import cosine_schedule
 from safetensors.torch import save_file
@@ -25,7 +26,7 @@ from make_golden import Narrow, hashed, initialise, training_images  # noqa: E40
 
 WIDTH, HIDDEN, DIM, PREDICTOR = 4, 16, 12, 8
 STEPS, LR, MOMENTUM = 20, 0.03, 0.9
-QUEUE = 96
+QUEUE, PROTOTYPES = 96, 20
 
 
 def network(projector, predictor=None):
@@ -102,7 +103,24 @@ def moco():
     train("moco", student, loss, "projector.2.bias", lr=0.004, target=target, momentum=lambda _: MOMENTUM, more=queue)
 
 
+def swav():
+    student = network(SwaVProjectionHead(8 * WIDTH, HIDDEN, DIM))
+    prototypes = SwaVPrototypes(DIM, PROTOTYPES).double()
+    prototypes.heads[0].bias = None  # as in the paper
+    weight = prototypes.heads[0].weight
+    weight.data = (hashed("prototypes.weight", PROTOTYPES, DIM) / DIM**0.5).float().double()
+    student.prototypes = prototypes
+    criterion = SwaVLoss()
+
+    def loss(x0, x1):
+        prototypes.normalize()
+        return criterion([prototypes(F.normalize(student(x)[1])) for x in (x0, x1)], [])
+
+    train("swav", student, loss, "projector.3.bias", more=lambda: {"student.prototypes.weight": weight})
+
+
 torch.set_num_threads(1)
 torch.backends.mkldnn.enabled = False  # see nn/testdata/make_golden.py
 byol()
 moco()
+swav()
