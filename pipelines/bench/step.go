@@ -38,7 +38,7 @@ func newTraining(method string, width int, bf16 bool) training {
 	}
 	return training{
 		method: method, backbone: nn.Backbone{Arch: "resnet18", Stem: "small", Width: width}, images: 64, size: 32, bf16: bf16,
-		heads: ssl.Lookup(method).Heads(sizes[method]),
+		heads: ssl.Lookup(method).Heads(sizes[method], nil),
 	}
 }
 
@@ -117,7 +117,7 @@ func (t training) learner(p *kernels.Pool) (ssl.Learner, error) {
 	layout := nn.NewLayout(t.backbone, t.heads)
 	params := make([]float32, layout.NumParams)
 	layout.Init(params, rng.New(1, rng.Weights))
-	nets, err := sdrnet.New(layout, sdrnet.Config{}, params, cfg.State(params))
+	nets, err := sdrnet.New(layout, sdrnet.Config{}, params, cfg.State(params), nil)
 	if err != nil {
 		return nil, err
 	}

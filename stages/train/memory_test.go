@@ -47,6 +47,8 @@ func TestStepAllocatesNothing(t *testing.T) {
 		{"ssl.method=simsiam", "train={optimizer: lars}"},
 		{"ssl.method=ntxent", "train={optimizer: adamw, lr: 0.001}"},
 		{"ssl.method=byol", "train={optimizer: sgd}"},
+		{"ssl.method=moco", "train={optimizer: sgd}"},
+		{"ssl.method=swav", "train={optimizer: lars}"},
 	} {
 		tr := newLastPhase(t, append(set, "train.images=16000", "views.gaussian_blur.p=0.5")...)
 		steps(t, tr, 40)

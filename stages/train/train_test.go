@@ -97,6 +97,8 @@ func TestResume(t *testing.T) {
 		{"ssl.method=simsiam", "train={optimizer: lars, lr: 1, trust: 0.01, nesterov: true}"},
 		{"ssl.method=ntxent", "train={optimizer: adamw, lr: 0.001}"},
 		{"ssl.method=byol", "ssl.momentum=0.9"},
+		{"ssl.method=moco", "ssl={queue: 100, momentum: 0.9, distill: 0.5}"},
+		{"ssl.method=swav", "ssl.prototypes=30"},
 	} {
 		t.Run(strings.Join(set, " "), func(t *testing.T) {
 			whole, cut := t.TempDir(), t.TempDir()

@@ -87,7 +87,7 @@ func newTrainer(cfg Config, r *recipe.Recipe, variant string, images *shards.Ima
 	t.nets, err = sdrnet.New(layout, sdrnet.Config{
 		Stages: stages, Branching: branching, Shared: r.Split.Shared,
 		IndividualHeads: r.Split.Heads == "individual",
-	}, params, steps.State(params))
+	}, params, steps.State(params), steps.Memory(rng.New(r.Seed, rng.Queue)))
 	if err != nil {
 		return nil, err
 	}

@@ -152,7 +152,7 @@ func (g *gpus) examineSteps(opts ssl.Device, bf16 bool, pool *kernels.Pool) (flo
 		if err != nil {
 			return nil, err
 		}
-		nets, err := sdrnet.New(layout, sdrnet.Config{}, params, c.State(params))
+		nets, err := sdrnet.New(layout, sdrnet.Config{}, params, c.State(params), nil)
 		if err == nil {
 			err = l.Load(nets, nil)
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 	"github.com/sdr-ml/sdr/tensorops/nn"
 	"github.com/sdr-ml/sdr/tensorops/optim"
+	"github.com/sdr-ml/sdr/tensorops/rng"
 )
 
 // both runs a test in both precisions.
@@ -67,15 +68,15 @@ func allowed(bf16 bool) float64 {
 
 func TestStructsLieAsInCUDA(t *testing.T) {
 	s := newShim(t, false)
-	var got [14]int32
+	var got [15]int32
 	s.lib.layout(&got[0])
 	var p step
-	require.Equal(t, [14]int32{
+	require.Equal(t, [15]int32{
 		int32(unsafe.Sizeof(chunk{})), int32(unsafe.Sizeof(p)),
 		int32(unsafe.Offsetof(p.LR)),
 		int32(unsafe.Offsetof(p.Size)), int32(unsafe.Offsetof(p.Decay)), int32(unsafe.Offsetof(p.Root)),
 		int32(unsafe.Offsetof(p.Levels)), int32(unsafe.Offsetof(p.Vectors)), int32(unsafe.Offsetof(p.Params)),
-		int32(unsafe.Offsetof(p.Base)), int32(unsafe.Offsetof(p.State)),
+		int32(unsafe.Offsetof(p.Base)), int32(unsafe.Offsetof(p.State)), int32(unsafe.Offsetof(p.Memory)),
 		int32(unsafe.Offsetof(p.Group)), int32(unsafe.Offsetof(p.GroupState)), int32(unsafe.Offsetof(p.GroupSize)),
 	}, got)
 }
@@ -445,14 +446,8 @@ func TestNegCosine(t *testing.T) {
 			if rapid.Bool().Draw(rt, "a zero row") {
 				clear(p[:dim])
 			}
-			want, weight := make([]float32, len(p)), rapid.SampledFrom([]float32{1, 0.3}).Draw(rt, "weight")
-			got, out, add := s.acts(len(p)), s.floats(1), rapid.Bool().Draw(rt, "accumulate")
-			if add {
-				for i, v := range noise(3, len(p)) {
-					want[i] = v / float32(batch)
-				}
-				got = s.actsOf(s.round(want))
-			}
+			want, got, add := gradient(rt, s, batch, dim)
+			weight, out := rapid.SampledFrom([]float32{1, 0.3}).Draw(rt, "weight"), s.floats(1)
 			loss := nn.NewNegCosine(batch, dim, pool).Loss(p, target, want, weight)
 			l := newNegCosine(s, s, batch, dim)
 			l.Loss(s.actsOf(p), s.actsOf(target), got, weight, add, out)
@@ -471,18 +466,97 @@ func TestNTXent(t *testing.T) {
 			images := rapid.IntRange(1, 40).Draw(rt, "images")
 			dim := rapid.SampledFrom([]int{8, 33, 64, 128}).Draw(rt, "dim")
 			batch, temperature := 2*images, rapid.SampledFrom([]float64{0.1, 0.5, 1}).Draw(rt, "temperature")
-			z := noise(1, batch*dim)
-			for i, v := range noise(2, batch*dim/2) { // views are similar, as in training
-				z[batch*dim/2+i] = z[i] + 0.5*v
-			}
-			s.round(z)
-			want, got, out := make([]float32, len(z)), s.acts(len(z)), s.floats(1)
+			z := views(s, batch, dim)
+			want, got, add := gradient(rt, s, batch, dim)
+			out := s.floats(1)
 			loss := nn.NewNTXent(batch, dim, temperature, pool).Loss(z, want, 0.7)
-			newNTXent(s, s, s, batch, dim, temperature).Loss(s.actsOf(z), got, 0.7, out)
+			newNTXent(s, s, s, batch, dim, temperature).Loss(s.actsOf(z), got, 0.7, add, out)
 			require.InDelta(rt, loss, s.readFloats(out)[0], allowed(bf16)*max(1, loss))
 			if images > 1 {
 				nearShare(rt, want, s.readActs(got), allowed(bf16), "dz")
 			}
+		})
+	})
+}
+
+// views returns embeddings of two views, which are similar, as in training.
+func views(s bench, batch, dim int) []float32 {
+	z := noise(1, batch*dim)
+	for i, v := range noise(2, batch*dim/2) {
+		z[batch*dim/2+i] = z[i] + 0.5*v
+	}
+	return s.round(z)
+}
+
+// gradient returns a gradient for a loss to add to, on the host and on the device, or one to overwrite.
+func gradient(t *rapid.T, s bench, batch, dim int) (host []float32, device Buffer, accumulate bool) {
+	host = make([]float32, batch*dim)
+	if !rapid.Bool().Draw(t, "accumulate") {
+		return host, s.acts(len(host)), false
+	}
+	for i, v := range noise(3, len(host)) {
+		host[i] = v / float32(batch)
+	}
+	return s.round(host), s.actsOf(host), true
+}
+
+// TestInfoNCE takes two steps, the second with the queue that the first has left.
+func TestInfoNCE(t *testing.T) {
+	pool := kernels.NewPool(1)
+	defer pool.Close()
+	both(t, func(t *testing.T, bf16 bool) {
+		rapid.Check(t, func(rt *rapid.T) {
+			s := newBench(t, bf16)
+			batch := 2 * rapid.IntRange(1, 20).Draw(rt, "images")
+			size := rapid.SampledFrom([]int{1, 30, 300}).Draw(rt, "queue")
+			dim := rapid.SampledFrom([]int{8, 33, 64}).Draw(rt, "dim")
+			temperature := rapid.SampledFrom([]float64{0.1, 0.2, 1}).Draw(rt, "temperature")
+			queue := s.round(nn.NewQueue(size, dim, rng.New(1, rng.Queue)))
+			memory, device := s.floatsOf(queue), s.bytes(int(unsafe.Sizeof(step{})))
+			s.put(device, unsafe.Pointer(&step{Memory: memory.Addr}))
+			l := nn.NewInfoNCE(batch, dim, size, temperature, pool)
+			onDevice := newInfoNCE(s, s, s, batch, dim, size, temperature)
+			z, keys := views(s, batch, dim), s.round(noise(4, batch*dim))
+			for range 2 {
+				want, got, add := gradient(rt, s, batch, dim)
+				out := s.floats(1)
+				loss := l.Loss(z, keys, queue, want, 0.7)
+				onDevice.Loss(s.actsOf(z), s.actsOf(keys), device, got, 0.7, add, out)
+				require.InDelta(rt, loss, s.readFloats(out)[0], allowed(bf16)*max(1, loss))
+				nearShare(rt, want, s.readActs(got), allowed(bf16), "dz")
+				near(rt, wide(queue), s.readFloats(memory), allowed(bf16), "queue")
+				keys = s.round(noise(5, batch*dim))
+			}
+		})
+	})
+}
+
+// TestSwapped compares assignments, loss and gradients, for prototypes in the arrays of a network's weights.
+func TestSwapped(t *testing.T) {
+	pool := kernels.NewPool(1)
+	defer pool.Close()
+	both(t, func(t *testing.T, bf16 bool) {
+		rapid.Check(t, func(rt *rapid.T) {
+			s := newBench(t, bf16)
+			batch := 2 * rapid.IntRange(1, 40).Draw(rt, "images")
+			n := rapid.SampledFrom([]int{1, 7, 100, 300}).Draw(rt, "prototypes")
+			dim := rapid.SampledFrom([]int{8, 33, 64}).Draw(rt, "dim")
+			temperature := rapid.SampledFrom([]float64{0.1, 1}).Draw(rt, "temperature")
+			iterations := rapid.IntRange(1, 3).Draw(rt, "iterations")
+			const epsilon = 0.5 // a small one enlarges bfloat16's rounding
+			z, prototypes := views(s, batch, dim), noise(6, dim*n)
+			params, weights, dweights := s.floatsOf(prototypes), s.acts(dim*n), s.acts(dim*n)
+			want, got, add := gradient(rt, s, batch, dim)
+			dprototypes, out := make([]float32, dim*n), s.floats(1)
+			l := nn.NewSwapped(batch, dim, n, temperature, epsilon, iterations, pool)
+			loss := l.Loss(z, prototypes, want, dprototypes, 0.7)
+			onDevice := newSwapped(s, s, s, batch, dim, n, temperature, epsilon, iterations)
+			onDevice.Loss(s.actsOf(z), params, weights, got, dweights, 0.7, add, out)
+			require.InDelta(rt, loss, s.readFloats(out)[0], allowed(bf16)*max(1, loss))
+			near(rt, wide(prototypes), s.readFloats(params), 1e-5, "params")
+			require.Equal(rt, s.round(s.readFloats(params)), s.readActs(weights))
+			nearShare(rt, want, s.readActs(got), allowed(bf16), "dz")
+			nearShare(rt, dprototypes, s.readActs(dweights), allowed(bf16), "dprototypes")
 		})
 	})
 }

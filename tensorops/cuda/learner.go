@@ -114,16 +114,38 @@ func (l *learner) newLoss(rows, dim int) error {
 			l.terms = append(l.terms, l.newCosine(t.Target, 1, out))
 			l.usesP = true
 		case ssl.NTXent:
-			l.dz = l.d.acts(rows*dim, "gradients")
-			ntxent := newNTXent(l.d, l.d, l.d, rows, dim, t.Temperature)
-			l.terms = append(l.terms, func() { ntxent.Loss(l.student.Z, l.dz, 1, out) })
+			ntxent, accumulate := newNTXent(l.d, l.d, l.d, rows, dim, t.Temperature), l.usesZ
+			l.terms = append(l.terms, func() { ntxent.Loss(l.student.Z, l.dz, 1, accumulate, out) })
+			l.usesZ = true
+		case ssl.InfoNCE:
+			infonce, accumulate := newInfoNCE(l.d, l.d, l.d, rows, dim, t.Queue, t.Temperature), l.usesZ
+			l.terms = append(l.terms, func() {
+				infonce.Loss(l.student.Z, l.target.Z, l.deviceSteps[0], l.dz, 1, accumulate, out)
+			})
+			l.usesZ = true
+		case ssl.SwappedPrediction:
+			l.terms = append(l.terms, l.newSwapped(t, out))
 			l.usesZ = true
 		default:
 			return ssl.Unsupported(ssl.CUDA, t)
 		}
 	}
+	if l.usesZ {
+		l.dz = l.d.acts(rows*dim, "gradients")
+	}
 	l.distill = l.newCosine(ssl.Teacher, float32(c.Distill), l.out(distillMeasure))
 	return nil
+}
+
+// newSwapped returns a function that queues the swapped prediction of assignments to prototypes. It normalizes them in
+// the weights that were gathered for the step.
+func (l *learner) newSwapped(t ssl.SwappedPrediction, out Buffer) func() {
+	swapped, accumulate := newSwapped(l.d, l.d, l.d, 2*l.cfg.Batch, l.cfg.Heads.ProjectorDim, l.cfg.Heads.Prototypes,
+		t.Temperature, t.Epsilon, t.Iterations), l.usesZ
+	n, at, size := l.net, l.student.Layout.Prototypes, l.d.actSize()
+	params, weights := n.flat.span(n.params, at, 4), n.flat.span(n.weights, at, size)
+	dweights := n.flat.span(n.dweights, at, size)
+	return func() { swapped.Loss(l.student.Z, params, weights, l.dz, dweights, 1, accumulate, out) }
 }
 
 // newCosine returns a function that queues the negative cosine similarity to an encoder. It adds to the gradients of

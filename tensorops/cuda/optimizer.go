@@ -35,6 +35,7 @@ type step struct {
 	Params            int32             // elements of Base and of each of its state vectors
 	Momentum          float32           // of the target network
 	Base, State       uint64            // [Params], [Vectors, Params]
+	Memory            uint64            // the sub-net's memory
 	Group             [maxLevels]uint64 // [GroupSize]
 	GroupState        [maxLevels]uint64 // [Vectors, GroupSize]
 	GroupSize         [maxLevels]int32
@@ -52,6 +53,16 @@ func gather(q queue, chunks Buffer, n int, step Buffer, vector int, params, weig
 // follow updates a state vector by EMA of the weights: ssl.EMA.
 func follow(q queue, chunks Buffer, n int, step Buffer, vector int) {
 	q.launch("follow", dim1(n), dim1(threads), chunks, step, vector)
+}
+
+// recall copies the first n elements of the memory of a step's sub-net to activations, from offset on.
+func recall(q queue, step, to Buffer, offset, n int) {
+	q.launch("recall", dim1(ceil(n, threads)), dim1(threads), step, to, offset, n)
+}
+
+// remember copies the first n activations there.
+func remember(q queue, step, from Buffer, n int) {
+	q.launch("remember", dim1(ceil(n, threads)), dim1(threads), step, from, n)
 }
 
 // convert rounds x, float32, to activations y.

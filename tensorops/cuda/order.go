@@ -55,12 +55,21 @@ type partition struct {
 	tensors int
 	// groups[l] is order for a group of level l: it maps the device's elements to sdrnet's.
 	groups [][]int32
+	// memory is order for a sub-net's memory: the same.
+	memory []int32
 }
 
 // newPartition returns the partition of all sub-nets of nets.
 func newPartition(nets *sdrnet.Net) *partition {
 	l := nets.Layout()
 	p := &partition{flat: newFlat(l), tensors: len(l.Params), groups: make([][]int32, nets.Levels())}
+	for _, v := range nets.State() {
+		if v.Kind == sdrnet.Memory && p.memory == nil {
+			for i := range v.Values {
+				p.memory = append(p.memory, int32(i))
+			}
+		}
+	}
 	owner := make([]int32, l.NumParams) // level of each of nn's elements; -1 if shared
 	index := make([]int32, l.NumParams) // within sdrnet's group
 	for i := range owner {

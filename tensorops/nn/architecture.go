@@ -64,19 +64,23 @@ func (b Backbone) Stages() int {
 // ProjectorBN, each layer is followed by BatchNorm, the last one's without scale and shift (SimSiam, arXiv 2011.10566);
 // with ProjectorBias as well, the last layer has a bias instead (BYOL, arXiv 2006.07733). Without ProjectorBN, all
 // layers have biases (SimCLR, arXiv 2002.05709). The predictor is linear, BatchNorm, ReLU, linear.
+//
+// Prototypes are vectors to which a loss compares the projector's output (SwAV, arXiv 2006.09882). They are parameters
+// that no pass of the network reads: the loss does, and computes their gradient; see Swapped.
 type Heads struct {
 	ProjectorHidden int  `json:"projector_hidden"`
 	ProjectorDim    int  `json:"projector_dim"`
 	ProjectorLayers int  `json:"projector_layers"` // 0 = no projector
 	ProjectorBN     bool `json:"projector_bn"`
 	ProjectorBias   bool `json:"projector_bias,omitempty"`
+	Prototypes      int  `json:"prototypes,omitempty"`
 	PredictorHidden int  `json:"predictor_hidden"` // 0 = no predictor
 }
 
 // Validate returns an error for invalid heads.
 func (h Heads) Validate() error {
 	switch {
-	case h.ProjectorLayers < 0 || h.PredictorHidden < 0:
+	case h.ProjectorLayers < 0 || h.PredictorHidden < 0 || h.Prototypes < 0:
 		return fmt.Errorf("nn: heads %+v: negative size; use 0 for no head", h)
 	case h.ProjectorLayers == 0 && h != Heads{}:
 		return fmt.Errorf("nn: heads %+v: sizes without a projector; set ProjectorLayers or clear the other fields", h)

@@ -96,7 +96,7 @@ func (d *design) applySum(l Layer, x, residual operand) operand {
 	return d.add(operation{layerKind, l, x, residual, none}, l.Out)
 }
 
-// projector appends the projector, its modules numbered as in a PyTorch Sequential.
+// projector appends the projector, its modules numbered as in a PyTorch Sequential, and adds the prototypes.
 func (d *design) projector(x operand, h Heads) operand {
 	d.part = Projector
 	module := 0
@@ -111,6 +111,9 @@ func (d *design) projector(x operand, h Heads) operand {
 			module++
 		}
 		x = d.apply(l, x)
+	}
+	if h.Prototypes > 0 {
+		d.layout.Prototypes = d.layout.addParam("prototypes.weight", d.part, LinearWeight, h.ProjectorDim, h.Prototypes)
 	}
 	return x
 }

@@ -2,8 +2,8 @@ package nn
 
 import "math"
 
-// Part is the part of the network that a parameter belongs to: Stem, a stage of the backbone (1, 2, ...), Projector or
-// Predictor. Flat vectors are in this order.
+// Part is the part of the network that a parameter belongs to: Stem, a stage of the backbone (1, 2, ...), Projector, to
+// which the prototypes belong, or Predictor. Flat vectors are in this order.
 type Part int
 
 // The parts other than stages.
@@ -26,7 +26,7 @@ const (
 
 // Param is a parameter tensor in the flat parameter vector.
 type Param struct {
-	Name    string // torchvision's, e.g. layer4.0.conv1.weight; heads are projector.N.* and predictor.N.*
+	Name    string // torchvision's, e.g. layer4.0.conv1.weight; or projector.N.*, prototypes.weight and predictor.N.*
 	Shape   []int  // in memory, see Kind
 	Offset  int    // of its first element in the flat vector
 	Size    int    // number of elements
@@ -44,14 +44,15 @@ type Stat struct {
 }
 
 // Layout says where each parameter and statistic of a network is in the flat vectors. Parameters are in the order of
-// PyTorch's named_parameters: stem, stages, projector, predictor. The layout without heads is therefore a prefix of the
-// layout with heads.
+// PyTorch's named_parameters: stem, stages, projector, prototypes, predictor. The layout without heads is therefore a
+// prefix of the layout with heads.
 type Layout struct {
-	Params    []Param
-	Stats     []Stat
-	NumParams int // length of the flat vector of parameters
-	NumStats  int // length of the flat vector of statistics
-	Stages    int // stages of the backbone; their parameters are of the parts 1 to Stages
+	Params     []Param
+	Stats      []Stat
+	NumParams  int  // length of the flat vector of parameters
+	NumStats   int  // length of the flat vector of statistics
+	Stages     int  // stages of the backbone; their parameters are of the parts 1 to Stages
+	Prototypes Span // of the prototypes, [ProjectorDim, Prototypes]; empty if there are none
 }
 
 // NewLayout returns the layout of a network. It panics if the backbone or heads are invalid.

@@ -69,34 +69,90 @@ func (l *NegCosine) row(_, i int) {
 // normFloor prevents division by the norm of a zero vector, like the eps of PyTorch's normalize.
 const normFloor = 1e-12
 
+// directions holds the l2-normalized rows of a batch, and takes gradients back through the normalization.
+type directions struct {
+	batch, dim int
+	pool       *kernels.Pool
+	norms      []float64
+	unit       []float32 // [batch, dim] normalized rows
+	dunit      []float32 // [batch, dim] gradient of the normalized rows
+	z, dz      []float32
+	scale      float64
+
+	normalizeTask, projectTask func(worker, i int)
+}
+
+func newDirections(batch, dim int, p *kernels.Pool) *directions {
+	d := &directions{
+		batch: batch, dim: dim, pool: p, norms: make([]float64, batch),
+		unit: make([]float32, batch*dim), dunit: make([]float32, batch*dim),
+	}
+	d.normalizeTask, d.projectTask = d.normalizeRow, d.projectRow
+	return d
+}
+
+// normalize sets unit from z [batch, dim].
+func (d *directions) normalize(z []float32) {
+	d.z = z
+	d.pool.For(d.batch, d.normalizeTask)
+}
+
+func (d *directions) normalizeRow(_, i int) {
+	d.norms[i] = normalize(d.unit[i*d.dim:][:d.dim], d.z[i*d.dim:][:d.dim])
+}
+
+// normalize sets u to the l2-normalized z and returns z's norm.
+func normalize(u, z []float32) (norm float64) {
+	for _, v := range z {
+		norm += float64(v) * float64(v)
+	}
+	norm = max(math.Sqrt(norm), normFloor)
+	scale := float32(1 / norm)
+	for j, v := range z {
+		u[j] = scale * v
+	}
+	return norm
+}
+
+// project adds to dz [batch, dim] scale times the gradient of z, computed from dunit.
+func (d *directions) project(dz []float32, scale float64) {
+	d.dz, d.scale = dz, scale
+	d.pool.For(d.batch, d.projectTask)
+}
+
+func (d *directions) projectRow(_, i int) {
+	u, du, dz := d.unit[i*d.dim:][:d.dim], d.dunit[i*d.dim:][:d.dim], d.dz[i*d.dim:][:d.dim]
+	var dot float64
+	for j, v := range u {
+		dot += float64(v) * float64(du[j])
+	}
+	a, b := float32(d.scale/d.norms[i]), float32(dot)
+	for j, v := range u {
+		dz[j] += a * (du[j] - b*v)
+	}
+}
+
 // NTXent is SimCLR's contrastive loss (arXiv 2002.05709, eq. 1): each row of the batch must identify the other view of
 // its image among all other rows, by cosine similarity s divided by a temperature T,
 //
 //	loss = -mean over i of log( exp(s(i, other i)/T) / Σ over k≠i of exp(s(i, k)/T) )
 type NTXent struct {
-	batch, dim  int
+	*directions
 	temperature float64
-	pool        *kernels.Pool
-	values      []float64
-	norms       []float64
-	unit        []float32 // [batch, dim] normalized rows
+	values      []float64 // per row
 	sims        []float32 // [batch, batch] similarities, then gradients of the logits
-	dunit       []float32 // [batch, dim] gradient of the normalized rows
-	z, dz       []float32
-	weight      float32
 
-	normalizeTask, rowTask, symmetrizeTask, projectTask func(worker, i int)
+	rowTask, symmetrizeTask func(worker, i int)
 }
 
 // NewNTXent returns the loss for batches of two equal consecutive parts, the two views; dim is the length of a
 // projection.
 func NewNTXent(batch, dim int, temperature float64, p *kernels.Pool) *NTXent {
 	l := &NTXent{
-		batch: batch, dim: dim, temperature: temperature, pool: p,
-		values: make([]float64, batch), norms: make([]float64, batch),
-		unit: make([]float32, batch*dim), sims: make([]float32, batch*batch), dunit: make([]float32, batch*dim),
+		directions: newDirections(batch, dim, p), temperature: temperature,
+		values: make([]float64, batch), sims: make([]float32, batch*batch),
 	}
-	l.normalizeTask, l.rowTask, l.symmetrizeTask, l.projectTask = l.normalize, l.row, l.symmetrize, l.project
+	l.rowTask, l.symmetrizeTask = l.row, l.symmetrize
 	return l
 }
 
@@ -105,27 +161,13 @@ func (l *NTXent) Loss(z, dz []float32, weight float32) float64 {
 	b, d := l.batch, l.dim
 	mustLen("NTXent.Loss: z", len(z), b*d)
 	mustLen("NTXent.Loss: dz", len(dz), b*d)
-	l.z, l.dz, l.weight = z, dz, weight
-	l.pool.For(b, l.normalizeTask)
+	l.normalize(z)
 	l.pool.Gemm(false, true, b, b, d, l.unit, d, l.unit, d, l.sims, b, false)
 	l.pool.For(b, l.rowTask)
 	l.pool.For(b, l.symmetrizeTask)
 	l.pool.Gemm(false, false, b, d, b, l.sims, b, l.unit, d, l.dunit, d, false)
-	l.pool.For(b, l.projectTask)
+	l.project(dz, float64(weight)/float64(b))
 	return mean(l.values)
-}
-
-func (l *NTXent) normalize(_, i int) {
-	z, u := l.z[i*l.dim:][:l.dim], l.unit[i*l.dim:][:l.dim]
-	var sum float64
-	for _, v := range z {
-		sum += float64(v) * float64(v)
-	}
-	l.norms[i] = max(math.Sqrt(sum), normFloor)
-	scale := float32(1 / l.norms[i])
-	for j, v := range z {
-		u[j] = scale * v
-	}
 }
 
 // row replaces the similarities of row i by the gradient of its term, (softmax - one-hot)/T.
@@ -161,19 +203,6 @@ func (l *NTXent) symmetrize(_, i int) {
 	for k := i; k < l.batch; k++ {
 		sum := l.sims[i*l.batch+k] + l.sims[k*l.batch+i]
 		l.sims[i*l.batch+k], l.sims[k*l.batch+i] = sum, sum
-	}
-}
-
-// project computes the gradient of a row from that of the normalized row.
-func (l *NTXent) project(_, i int) {
-	u, du, dz := l.unit[i*l.dim:][:l.dim], l.dunit[i*l.dim:][:l.dim], l.dz[i*l.dim:][:l.dim]
-	var dot float64
-	for j, v := range u {
-		dot += float64(v) * float64(du[j])
-	}
-	a, b := float32(float64(l.weight)/(float64(l.batch)*l.norms[i])), float32(dot)
-	for j, v := range u {
-		dz[j] += a * (du[j] - b*v)
 	}
 }
 

@@ -22,9 +22,15 @@ func TestLayoutMatchesTorchvision(t *testing.T) {
 	require.Equal(t, 512, Backbone{"resnet18", "small", 64}.FeatureDim())
 	require.Equal(t, 2048, Backbone{"resnet50", "small", 64}.FeatureDim())
 
-	l := NewLayout(Backbone{"resnet18", "small", 8}, simSiamHeads)
+	heads := simSiamHeads
+	heads.Prototypes = 5
+	l := NewLayout(Backbone{"resnet18", "small", 8}, heads)
 	next, group := 0, Stem
 	for _, p := range l.Params {
+		if p.Name == "prototypes.weight" {
+			require.Equal(t, Projector, p.Part)
+			require.Equal(t, Span{p.Offset, p.Offset + 5*12}, l.Prototypes)
+		}
 		require.Equal(t, next, p.Offset, p.Name)
 		require.GreaterOrEqual(t, p.Part, group, "groups are consecutive")
 		require.Equal(t, p.Shape[len(p.Shape)-1], p.Filters)
@@ -77,10 +83,11 @@ func TestInit(t *testing.T) {
 // TestModelFile writes a model and reads it back. If SDR_MODEL_OUT is set, it writes the backbone to that file, for
 // testdata/make_golden.py to load into torchvision's ResNet.
 func TestModelFile(t *testing.T) {
-	b := Backbone{"resnet18", "small", 4}
-	l := NewLayout(b, simSiamHeads)
+	b, heads := Backbone{"resnet18", "small", 4}, simSiamHeads
+	heads.Prototypes = 5
+	l := NewLayout(b, heads)
 	m := &Model{
-		Backbone: b, Heads: simSiamHeads, Params: make([]float32, l.NumParams),
+		Backbone: b, Heads: heads, Params: make([]float32, l.NumParams),
 		Stats: hashed32("stats", l.NumStats), Meta: map[string]string{"subnet": "0123"},
 	}
 	for i := range m.Stats {
@@ -108,6 +115,9 @@ func TestModelFile(t *testing.T) {
 	linear, err := f.Tensor("predictor.0.weight")
 	require.NoError(t, err)
 	require.Equal(t, []int{8, 12}, linear.Shape)
+	prototypes, err := f.Tensor("prototypes.weight")
+	require.NoError(t, err)
+	require.Equal(t, []int{5, 12}, prototypes.Shape)
 	tracked, err := f.Tensor("projector.7.num_batches_tracked")
 	require.NoError(t, err)
 	require.Equal(t, []int64{0}, tracked.I64)

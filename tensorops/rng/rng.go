@@ -16,6 +16,7 @@ const (
 	View                       // augmentation of one view of one image
 	Centroid                   // initial k-means centroids
 	Sample                     // any other random sample of rows
+	Queue                      // initial keys of a queue
 )
 
 // New returns the stream for a seed and a key: a purpose, then indices. The same arguments yield the same numbers on

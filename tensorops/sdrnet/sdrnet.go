@@ -27,7 +27,7 @@ type Config struct {
 	Branching []int
 	// Shared is the fraction of a split stage's output filters that all sub-nets share.
 	Shared float64
-	// IndividualHeads gives each choice of the first level its own projector and predictor.
+	// IndividualHeads gives each choice of the first level its own projector, prototypes and predictor.
 	IndividualHeads bool
 }
 
@@ -41,20 +41,22 @@ type groups struct {
 	states [][]float32 // [choice][vectors·size], the state of values
 }
 
-// Net holds the weights of all sub-nets and their training state: a number of vectors with one element per weight, such
-// as the optimizer's.
+// Net holds the weights of all sub-nets and what training keeps with them. The training state is a number of vectors
+// with one element per weight, such as the optimizer's. The memory is what each sub-net keeps for itself from step to
+// step, such as a queue of embeddings.
 type Net struct {
 	layout *nn.Layout
 	cfg    Config
-	base   []float32 // the root sub-net, [layout.NumParams]
-	state  []float32 // [vectors, layout.NumParams]
-	groups []groups  // one per level
-	level  int       // number of levels that have split
+	base   []float32     // the root sub-net, [layout.NumParams]
+	state  []float32     // [vectors, layout.NumParams]
+	groups []groups      // one per level
+	memory [][][]float32 // of each sub-net, by the number of digits of its code and its index
+	level  int           // number of levels that have split
 }
 
-// New returns an SDRnet that has not split yet: one net with the given weights and training state, [vectors,
-// layout.NumParams]. It copies both.
-func New(layout *nn.Layout, cfg Config, params, state []float32) (*Net, error) {
+// New returns an SDRnet that has not split yet: one net with the given weights, training state, [vectors,
+// layout.NumParams], and memory of any length. It copies them.
+func New(layout *nn.Layout, cfg Config, params, state, memory []float32) (*Net, error) {
 	if len(cfg.Stages) != len(cfg.Branching) {
 		return nil, fmt.Errorf("sdrnet: %d stages but %d branching factors; give one for each stage", len(cfg.Stages), len(cfg.Branching))
 	}
@@ -64,7 +66,10 @@ func New(layout *nn.Layout, cfg Config, params, state []float32) (*Net, error) {
 	if len(state)%layout.NumParams != 0 {
 		return nil, fmt.Errorf("sdrnet: a state of %d elements for a net of %d weights; want a multiple", len(state), layout.NumParams)
 	}
-	n := &Net{layout: layout, cfg: cfg, base: slices.Clone(params), state: slices.Clone(state)}
+	n := &Net{
+		layout: layout, cfg: cfg, base: slices.Clone(params), state: slices.Clone(state),
+		memory: [][][]float32{{slices.Clone(memory)}},
+	}
 	for level, stages := range cfg.Stages {
 		outside := func(stage int) bool { return stage < 1 || stage > layout.Stages }
 		if slices.ContainsFunc(stages, outside) || cfg.Branching[level] < 2 || cfg.Branching[level] > len(digits) {
@@ -114,9 +119,17 @@ func (n *Net) Levels() int { return len(n.groups) }
 // concatenated.
 func (n *Net) Individual(level int) []nn.Span { return n.groups[level].spans }
 
-// Split splits the next level: each new group starts as a copy of its parent's weights and training state.
+// Split splits the next level: each new group starts as a copy of its parent's weights and training state, and each new
+// sub-net with a copy of its parent's memory.
 func (n *Net) Split() {
 	g := &n.groups[n.level]
+	var memory [][]float32
+	for _, parent := range n.memory[n.level] {
+		for range n.cfg.Branching[n.level] {
+			memory = append(memory, slices.Clone(parent))
+		}
+	}
+	n.memory = append(n.memory, memory)
 	for range n.cfg.Branching[n.level] {
 		values, states := make([]float32, g.size), make([]float32, len(n.state)/g.params*g.size)
 		g.read(n.base, values)
@@ -166,12 +179,12 @@ func (n *Net) Gather(code string, params []float32) {
 	}
 }
 
-// Update calls step with the weights of a sub-net and their training state (concatenated vectors), to be changed in
-// place. Shared elements change for all sub-nets, individual ones for the sub-nets with the same group. While step
-// runs, the net must not be used otherwise.
-func (n *Net) Update(code string, step func(params, state []float32)) {
+// Update calls step with the weights of a sub-net, their training state (concatenated vectors) and its memory, to be
+// changed in place. Shared elements change for all sub-nets, individual ones for the sub-nets with the same group, the
+// memory for this sub-net only. While step runs, the net must not be used otherwise.
+func (n *Net) Update(code string, step func(params, state, memory []float32)) {
 	n.exchange(code)
-	step(n.base, n.state)
+	step(n.base, n.state, n.memory[len(code)][n.Index(code)])
 	n.exchange(code)
 }
 
@@ -202,6 +215,15 @@ func (n *Net) Choice(code string, level int) int {
 	return c
 }
 
+// Index returns the position of a code among all codes with as many digits, in ascending order.
+func (n *Net) Index(code string) int {
+	i := 0
+	for level := range n.path(code) {
+		i = i*n.cfg.Branching[level] + n.Choice(code, level)
+	}
+	return i
+}
+
 // Clone returns a deep copy that later updates do not change, such as the frozen teachers of SiamKD.
 func (n *Net) Clone() *Net {
 	c := *n
@@ -210,6 +232,10 @@ func (n *Net) Clone() *Net {
 	for i := range c.groups {
 		c.groups[i].values = cloneAll(c.groups[i].values)
 		c.groups[i].states = cloneAll(c.groups[i].states)
+	}
+	c.memory = slices.Clone(n.memory)
+	for i := range c.memory {
+		c.memory[i] = cloneAll(c.memory[i])
 	}
 	return &c
 }

@@ -23,7 +23,7 @@ func newNet(t *testing.T, cfg sdrnet.Config) (*sdrnet.Net, []float32) {
 	l := layout()
 	params := make([]float32, l.NumParams)
 	l.Init(params, rng.New(1, rng.Weights))
-	n, err := sdrnet.New(l, cfg, params, make([]float32, vectors*len(params)))
+	n, err := sdrnet.New(l, cfg, params, make([]float32, vectors*len(params)), make([]float32, 3))
 	require.NoError(t, err)
 	return n, params
 }
@@ -35,9 +35,12 @@ func gather(n *sdrnet.Net, code string) []float32 {
 }
 
 // add is an update that adds a different amount to a sub-net's weights, its first and its second state vector, so that
-// ownership shows.
+// ownership shows, and as much as to its weights to its memory.
 func add(n *sdrnet.Net, code string, by float32) {
-	n.Update(code, func(p, state []float32) {
+	n.Update(code, func(p, state, memory []float32) {
+		for i := range memory {
+			memory[i] += by
+		}
 		for i := range p {
 			p[i] += by
 			state[i] += 2 * by
@@ -60,7 +63,7 @@ func TestSplitChangesNoSubnet(t *testing.T) {
 func TestStateFollowsTheWeights(t *testing.T) {
 	cfg := sdrnet.Config{Stages: [][]int{{4}, {3}}, Branching: []int{2, 3}, Shared: .5, IndividualHeads: true}
 	l := layout()
-	n, err := sdrnet.New(l, cfg, make([]float32, l.NumParams), make([]float32, vectors*l.NumParams))
+	n, err := sdrnet.New(l, cfg, make([]float32, l.NumParams), make([]float32, vectors*l.NumParams), nil)
 	require.NoError(t, err)
 	add(n, "", 1)
 	n.Split()
@@ -82,11 +85,35 @@ func TestStateFollowsTheWeights(t *testing.T) {
 	}
 }
 
+// TestMemoryIsTheSubnets checks that an update changes no other sub-net's memory, and that a new sub-net starts with
+// its parent's.
+func TestMemoryIsTheSubnets(t *testing.T) {
+	n, _ := newNet(t, sdrnet.Config{Stages: [][]int{{4}, {3}}, Branching: []int{2, 3}, Shared: .5})
+	add(n, "", 1)
+	n.Split()
+	add(n, "1", 10)
+	n.Split()
+	add(n, "", 100)
+	add(n, "12", 1000)
+	want := map[string]float32{"": 101, "0": 1, "1": 11, "00": 1, "01": 1, "02": 1, "10": 11, "11": 11, "12": 1011}
+	for code, v := range want {
+		n.Update(code, func(_, _, memory []float32) { require.Equal(t, []float32{v, v, v}, memory, code) })
+	}
+	require.Equal(t, []int{0, 1, 5}, []int{n.Index(""), n.Index("1"), n.Index("12")})
+	memories := 0
+	for _, v := range n.State() {
+		if v.Kind == sdrnet.Memory {
+			memories++
+		}
+	}
+	require.Len(t, want, memories)
+}
+
 func TestUpdateAllocatesNothing(t *testing.T) {
 	n, _ := newNet(t, sdrnet.Config{Stages: [][]int{{4}, {3}}, Branching: []int{2, 2}, Shared: .5})
 	n.Split()
 	n.Split()
-	require.Zero(t, testing.AllocsPerRun(3, func() { n.Update("01", func(_, _ []float32) {}) }))
+	require.Zero(t, testing.AllocsPerRun(3, func() { n.Update("01", func(_, _, _ []float32) {}) }))
 }
 
 // TestUpdateReachesWhatIsShared compares with a direct definition of ownership: an update of one sub-net changes
@@ -142,6 +169,7 @@ func TestCloneIsFrozen(t *testing.T) {
 	before := gather(c, "1")
 	add(n, "1", 1)
 	require.Equal(t, before, gather(c, "1"))
+	c.Update("1", func(_, _, memory []float32) { require.Equal(t, make([]float32, 3), memory) })
 }
 
 func TestRestore(t *testing.T) {

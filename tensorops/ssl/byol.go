@@ -11,10 +11,13 @@ type byol struct{}
 func (byol) Summary() string { return "BYOL (arXiv 2006.07733)" }
 
 func (byol) Settings() []Setting {
-	return []Setting{{"momentum", 0.996, 0, 1, "EMA momentum of the target network at the first step; follows a cosine up to 1"}}
+	return []Setting{{
+		Name: "momentum", Default: 0.996, Max: 1,
+		Usage: "EMA momentum of the target network at the first step; follows a cosine up to 1",
+	}}
 }
 
-func (byol) Heads(s Sizes) nn.Heads {
+func (byol) Heads(s Sizes, _ Values) nn.Heads {
 	return nn.Heads{
 		ProjectorHidden: s.Hidden, ProjectorDim: s.Dim, ProjectorLayers: 2, ProjectorBN: true, ProjectorBias: true,
 		PredictorHidden: s.Predictor,
@@ -22,5 +25,5 @@ func (byol) Heads(s Sizes) nn.Heads {
 }
 
 func (byol) Loss(v Values) Loss {
-	return Loss{Terms: []Term{NegativeCosine{Target}}, Target: &EMA{Base: v["momentum"]}}
+	return Loss{Terms: []Term{NegativeCosine{Target}}, Target: &EMA{Base: v["momentum"], Final: 1}}
 }

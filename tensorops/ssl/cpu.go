@@ -23,9 +23,10 @@ type cpu struct {
 	nets, teachers  *sdrnet.Net
 	target, teacher *nn.Net // forward only; nil if unused
 
-	step    Step // the current one
+	step    Step      // the current one
+	memory  []float32 // of its sub-net
 	measure Measure
-	update  func(params, state []float32) // learn, bound once so that a step does not allocate
+	update  func(params, state, memory []float32) // learn, bound once so that a step does not allocate
 }
 
 func newCPU(c Config, pool *kernels.Pool) (*cpu, error) {
@@ -80,6 +81,17 @@ func (l *cpu) term(t Term, weight float32) (func() float64, error) {
 		l.dz = make([]float32, rows*dim)
 		ntxent := nn.NewNTXent(rows, dim, t.Temperature, l.pool)
 		return func() float64 { return ntxent.Loss(l.net.Z, l.dz, weight) }, nil
+	case InfoNCE:
+		l.dz = make([]float32, rows*dim)
+		infonce := nn.NewInfoNCE(rows, dim, t.Queue, t.Temperature, l.pool)
+		return func() float64 { return infonce.Loss(l.net.Z, l.target.Z, l.memory, l.dz, weight) }, nil
+	case SwappedPrediction:
+		l.dz = make([]float32, rows*dim)
+		at := l.net.Layout.Prototypes
+		swapped := nn.NewSwapped(rows, dim, l.cfg.Heads.Prototypes, t.Temperature, t.Epsilon, t.Iterations, l.pool)
+		return func() float64 {
+			return swapped.Loss(l.net.Z, at.Of(l.net.Params), l.dz, at.Of(l.net.Grads), weight)
+		}, nil
 	}
 	return nil, Unsupported(CPU, t)
 }
@@ -117,7 +129,8 @@ func (l *cpu) Submit(s Step) error {
 func (l *cpu) Wait() (Measure, error) { return l.measure, nil }
 
 // learn runs the step on the sub-net's weights, in place.
-func (l *cpu) learn(params, state []float32) {
+func (l *cpu) learn(params, state, memory []float32) {
+	l.memory = memory
 	optimizer, target := state, []float32(nil)
 	if l.target != nil {
 		optimizer, target = state[:len(state)-len(params)], state[len(state)-len(params):]

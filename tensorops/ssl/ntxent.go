@@ -10,10 +10,10 @@ type simCLR struct{}
 func (simCLR) Summary() string { return "NT-Xent, the loss of SimCLR (arXiv 2002.05709)" }
 
 func (simCLR) Settings() []Setting {
-	return []Setting{{"temperature", 0.2, 0.01, 10, "the similarities are divided by it"}}
+	return []Setting{temperature(0.2)}
 }
 
-func (simCLR) Heads(s Sizes) nn.Heads {
+func (simCLR) Heads(s Sizes, _ Values) nn.Heads {
 	return nn.Heads{ProjectorHidden: s.Hidden, ProjectorDim: s.Dim, ProjectorLayers: 2}
 }
 

@@ -11,7 +11,7 @@ func (simSiam) Summary() string { return "SimSiam (arXiv 2011.10566)" }
 
 func (simSiam) Settings() []Setting { return nil }
 
-func (simSiam) Heads(s Sizes) nn.Heads {
+func (simSiam) Heads(s Sizes, _ Values) nn.Heads {
 	return nn.Heads{
 		ProjectorHidden: s.Hidden, ProjectorDim: s.Dim, ProjectorLayers: 3, ProjectorBN: true,
 		PredictorHidden: s.Predictor,

@@ -13,6 +13,7 @@
 package ssl
 
 import (
+	"math/rand/v2"
 	"time"
 
 	"github.com/sdr-ml/sdr/tensorops/nn"
@@ -48,6 +49,16 @@ func (c Config) State(params []float32) []float32 {
 	return state
 }
 
+// Memory returns a sub-net's first memory for sdrnet.New: random keys if a term has a queue, else nothing.
+func (c Config) Memory(r *rand.Rand) []float32 {
+	for _, t := range c.Loss.Terms {
+		if t, ok := t.(InfoNCE); ok {
+			return nn.NewQueue(t.Queue, c.Heads.ProjectorDim, r)
+		}
+	}
+	return nil
+}
+
 // Step selects the sub-net to train and says where in the training the step is.
 type Step struct {
 	// Code is the sub-net's code. Its teacher is the node above it: its code without the last digit.
@@ -78,14 +89,14 @@ type Learner interface {
 	// the second ones. Submit either switches to another buffer or returns only after reading this one, so that the
 	// next views can be prepared while the device computes.
 	Views() []float32
-	// Load transfers the weights and training state of nets to the learner; call Sync before reading them. It reads the
-	// sub-nets' teachers from teachers, which must not change; nil for none.
+	// Load transfers all that nets hold to the learner; call Sync before reading it. It reads the sub-nets' teachers
+	// from teachers, which must not change; nil for none.
 	Load(nets, teachers *sdrnet.Net) error
 	// Submit starts a step: it updates the sub-net by the loss gradient on the views. Call Wait once after each Submit.
 	Submit(s Step) error
 	// Wait waits for the step and returns its metrics.
 	Wait() (Measure, error)
-	// Sync copies the trained weights and training state back to nets.
+	// Sync copies back to nets all that training has changed.
 	Sync() error
 	// Close releases the device's resources.
 	Close() error

@@ -29,7 +29,7 @@ func TestStep(t *testing.T) {
 		layout := nn.NewLayout(backbone, heads)
 		params := make([]float32, layout.NumParams)
 		layout.Init(params, rng.New(1, rng.Weights))
-		nets, err := sdrnet.New(layout, sdrnet.Config{Stages: [][]int{{4}}, Branching: []int{2}, Shared: .5}, params, make([]float32, len(params)))
+		nets, err := sdrnet.New(layout, sdrnet.Config{Stages: [][]int{{4}}, Branching: []int{2}, Shared: .5}, params, make([]float32, len(params)), nil)
 		require.NoError(t, err)
 		teachers := nets.Clone()
 		nets.Split()
@@ -91,16 +91,16 @@ func TestUnsupportedTerm(t *testing.T) {
 
 // TestMethods checks what recipes rely on, for every method.
 func TestMethods(t *testing.T) {
-	require.Equal(t, []string{"byol", "ntxent", "simsiam"}, ssl.Methods())
+	require.Equal(t, []string{"byol", "moco", "ntxent", "simsiam", "swav"}, ssl.Methods())
 	for _, name := range ssl.Methods() {
 		m := ssl.Lookup(name)
 		require.NotEmpty(t, m.Summary())
-		require.NoError(t, m.Heads(ssl.Sizes{Hidden: 8, Dim: 4, Predictor: 4}).Validate())
 		v := ssl.Values{}
 		for _, s := range m.Settings() {
 			require.True(t, s.Min <= s.Default && s.Default <= s.Max, s.Name)
 			v[s.Name] = s.Default
 		}
+		require.NoError(t, m.Heads(ssl.Sizes{Hidden: 8, Dim: 4, Predictor: 4}, v).Validate())
 		require.NotEmpty(t, m.Loss(v).Terms)
 	}
 	require.Nil(t, ssl.Lookup("bayol"))
@@ -108,10 +108,14 @@ func TestMethods(t *testing.T) {
 
 // TestMomentum checks the schedule of arXiv 2006.07733, section 3.3.
 func TestMomentum(t *testing.T) {
-	e := ssl.EMA{Base: 0.9}
+	e := ssl.EMA{Base: 0.9, Final: 1}
 	require.InDelta(t, 0.9, e.Momentum(1, 100), 1e-12)
 	require.InDelta(t, 0.95, e.Momentum(51, 100), 1e-12)
 	require.InDelta(t, 1, e.Momentum(100, 100), 1e-4)
+	constant := ssl.EMA{Base: 0.999, Final: 0.999}
+	for _, step := range []int{1, 33, 100} {
+		require.Equal(t, 0.999, constant.Momentum(step, 100))
+	}
 }
 
 func TestParent(t *testing.T) {

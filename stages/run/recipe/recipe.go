@@ -61,8 +61,8 @@ type Split struct {
 	// Shared is the fraction of a split stage's output filters that all sub-nets share; the rest is one group of
 	// individual filters per choice.
 	Shared float64 `yaml:"shared"`
-	// Heads says whether each sub-net of the first split has its own projector and predictor ("individual") or all
-	// share one ("shared").
+	// Heads says whether each sub-net of the first split has its own projector, prototypes and predictor ("individual")
+	// or all share them ("shared").
 	Heads string `yaml:"heads"`
 }
 
@@ -296,8 +296,12 @@ func (r *Recipe) Validate() error {
 		}
 	}
 	for _, s := range ssl.Lookup(r.SSL.Method).Settings() {
-		if err := within("ssl."+s.Name, r.SSL.Settings[s.Name], s.Min, s.Max); err != nil {
+		v := r.SSL.Settings[s.Name]
+		if err := within("ssl."+s.Name, v, s.Min, s.Max); err != nil {
 			return err
+		}
+		if s.Whole && v != math.Trunc(v) {
+			return fmt.Errorf("ssl.%s: %v; want a whole number", s.Name, v)
 		}
 	}
 	for _, b := range r.Train.Betas {

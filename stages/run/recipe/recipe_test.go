@@ -60,6 +60,10 @@ func TestValidate(t *testing.T) {
 		{"partition.balance: 0.5 is out of range; want 1 to 1e+06, or 0 for no bound", func(r *recipe.Recipe) { r.Partition.Balance = .5 }},
 		{"partition.balance", func(r *recipe.Recipe) { r.Partition.Balance = nan }},
 		{"ssl.temperature", func(r *recipe.Recipe) { r.SSL.Settings = ssl.Values{"temperature": 0} }},
+		{"ssl.queue: 4096.5; want a whole number", func(r *recipe.Recipe) {
+			r.SSL.Method = "moco"
+			r.SSL.Settings = ssl.Values{"temperature": .2, "momentum": .999, "queue": 4096.5}
+		}},
 		{"ssl.hidden", func(r *recipe.Recipe) { r.SSL.Hidden = 0 }},
 		{"ssl.dim", func(r *recipe.Recipe) { r.SSL.Dim = 1 }},
 		{"ssl.predictor", func(r *recipe.Recipe) { r.SSL.Predictor = -1 }},

@@ -72,7 +72,8 @@ func (r *Recipe) Loss() ssl.Loss { return ssl.Lookup(r.SSL.Method).Loss(r.SSL.Se
 
 // Heads returns the heads that the loss needs on the backbone. SiamKD always needs a predictor.
 func (r *Recipe) Heads() nn.Heads {
-	h := ssl.Lookup(r.SSL.Method).Heads(ssl.Sizes{Hidden: r.SSL.Hidden, Dim: r.SSL.Dim, Predictor: r.SSL.Predictor})
+	sizes := ssl.Sizes{Hidden: r.SSL.Hidden, Dim: r.SSL.Dim, Predictor: r.SSL.Predictor}
+	h := ssl.Lookup(r.SSL.Method).Heads(sizes, r.SSL.Settings)
 	if r.SSL.Distill > 0 {
 		h.PredictorHidden = r.SSL.Predictor
 	}

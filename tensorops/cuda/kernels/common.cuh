@@ -93,6 +93,23 @@ template <typename T> __device__ T sumBlock(T v, T *shared) {
 	return shared[0];
 }
 
+// maxBlock returns, to all threads of a one-dimensional block of THREADS, the largest of their v.
+__device__ __forceinline__ float maxBlock(float v, float *shared) {
+	__syncthreads(); // shared may still be in use
+	shared[threadIdx.x] = v;
+	for (unsigned half = THREADS / 2; half > 0; half /= 2) {
+		__syncthreads();
+		if (threadIdx.x < half) {
+			shared[threadIdx.x] = fmaxf(shared[threadIdx.x], shared[threadIdx.x + half]);
+		}
+	}
+	__syncthreads();
+	return shared[0];
+}
+
+// MINUS_INFINITY is below every float.
+#define MINUS_INFINITY (-__uint_as_float(0x7f800000u))
+
 // SIDE: kernels that sum columns have blocks of SIDE x SIDE threads, x for columns and y for the rows to sum.
 #define SIDE 16
 

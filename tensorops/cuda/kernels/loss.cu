@@ -49,9 +49,10 @@ __global__ void cosine_row(const act *p, const act *t, act *dp, float *values, i
 	}
 }
 
-// ntxent_normalize writes the normalized rows of z to unit [batch, dim], and their norms to norms [batch].
+// direction_normalize writes the normalized rows of z to unit [batch, dim], and their norms to norms [batch] unless
+// null.
 extern "C" __launch_bounds__(THREADS)
-__global__ void ntxent_normalize(const act *z, act *unit, float *norms, int dim) {
+__global__ void direction_normalize(const act *z, act *unit, float *norms, int dim) {
 	__shared__ float shared[THREADS];
 	size_t row = blockIdx.x;
 	z += row * dim;
@@ -62,7 +63,7 @@ __global__ void ntxent_normalize(const act *z, act *unit, float *norms, int dim)
 		sum += v * v;
 	}
 	float norm = fmaxf(sqrtf(sumBlock(sum, shared)), FLOOR);
-	if (threadIdx.x == 0) {
+	if (norms && threadIdx.x == 0) {
 		norms[row] = norm;
 	}
 	for (int j = (int)threadIdx.x; j < dim; j += THREADS) {
@@ -70,40 +71,52 @@ __global__ void ntxent_normalize(const act *z, act *unit, float *norms, int dim)
 	}
 }
 
-// ntxent_row writes a row's loss term to values and replaces its similarities, sims [batch, batch], by the term's
-// gradient (softmax - one-hot)·inv; inv is 1 / temperature. The row itself is excluded.
+// direction_project sets dz [batch, dim] to scale times the gradient of the rows of z, computed from dunit [batch,
+// dim], that of the normalized rows, or adds it if accumulate.
 extern "C" __launch_bounds__(THREADS)
-__global__ void ntxent_row(float *sims, float *values, int batch, float inv) {
+__global__ void direction_project(const act *z, const float *norms, const float *dunit, act *dz,
+		int dim, float scale, int accumulate) {
 	__shared__ float shared[THREADS];
-	int row = (int)blockIdx.x, target = (row + batch / 2) % batch;
-	float *s = sims + (size_t)row * batch;
-	float top = -__uint_as_float(0x7f800000u); // -∞
-	for (int k = (int)threadIdx.x; k < batch; k += THREADS) {
-		if (k != row) {
-			top = fmaxf(top, s[k]);
-		}
+	size_t row = blockIdx.x;
+	z += row * dim;
+	dunit += row * dim;
+	dz += row * dim;
+	float norm = norms[row], dot = 0;
+	for (int j = (int)threadIdx.x; j < dim; j += THREADS) {
+		dot += load(z[j]) / norm * dunit[j];
 	}
-	shared[threadIdx.x] = top;
-	for (unsigned half = THREADS / 2; half > 0; half /= 2) {
-		__syncthreads();
-		if (threadIdx.x < half) {
-			shared[threadIdx.x] = fmaxf(shared[threadIdx.x], shared[threadIdx.x + half]);
-		}
+	dot = sumBlock(dot, shared);
+	for (int j = (int)threadIdx.x; j < dim; j += THREADS) {
+		float d = scale / norm * (dunit[j] - load(z[j]) / norm * dot);
+		dz[j] = store(accumulate ? load(dz[j]) + d : d);
 	}
-	__syncthreads();
-	top = shared[0];
+}
+
+// contrast_row writes a row's loss term to values and replaces its similarities, sims [batch, batch + queue], by the
+// term's gradient (softmax - one-hot)·inv; inv is 1 / temperature. Among the first batch columns, the other view's is
+// the one to identify. The other candidates are the queue or, if it is empty, these columns without the row itself.
+extern "C" __launch_bounds__(THREADS)
+__global__ void contrast_row(float *sims, float *values, int batch, int queue, float inv) {
+	__shared__ float shared[THREADS];
+	int row = (int)blockIdx.x, target = (row + batch / 2) % batch, n = batch + queue;
+	float *s = sims + (size_t)row * n;
+	auto candidate = [=](int k) { return queue ? k >= batch || k == target : k != row; };
+	float top = MINUS_INFINITY;
+	for (int k = (int)threadIdx.x; k < n; k += THREADS) {
+		top = candidate(k) ? fmaxf(top, s[k]) : top;
+	}
+	top = maxBlock(top, shared);
 	float logit = s[target], sum = 0;
-	for (int k = (int)threadIdx.x; k < batch; k += THREADS) {
-		float e = k == row ? 0 : expf((s[k] - top) * inv);
-		sum += e;
+	for (int k = (int)threadIdx.x; k < n; k += THREADS) {
+		sum += candidate(k) ? expf((s[k] - top) * inv) : 0;
 	}
 	sum = sumBlock(sum, shared);
 	if (threadIdx.x == 0) {
 		values[row] = (top - logit) * inv + logf(sum);
 	}
 	float normalize = inv / sum;
-	for (int k = (int)threadIdx.x; k < batch; k += THREADS) {
-		float e = k == row ? 0 : expf((s[k] - top) * inv) * normalize;
+	for (int k = (int)threadIdx.x; k < n; k += THREADS) {
+		float e = candidate(k) ? expf((s[k] - top) * inv) * normalize : 0;
 		s[k] = k == target ? e - inv : e;
 	}
 }
@@ -127,26 +140,6 @@ __global__ void ntxent_symmetrize(const float *grads, act *out, int batch) {
 			size_t at = (size_t)r * batch + column;
 			out[at] = store(grads[at] + tile[threadIdx.x][i]);
 		}
-	}
-}
-
-// ntxent_project sets dz [batch, dim] to scale times the gradient of the rows of z, computed from dunit [batch, dim],
-// that of the normalized rows.
-extern "C" __launch_bounds__(THREADS)
-__global__ void ntxent_project(const act *z, const float *norms, const float *dunit, act *dz,
-		int dim, float scale) {
-	__shared__ float shared[THREADS];
-	size_t row = blockIdx.x;
-	z += row * dim;
-	dunit += row * dim;
-	dz += row * dim;
-	float norm = norms[row], dot = 0;
-	for (int j = (int)threadIdx.x; j < dim; j += THREADS) {
-		dot += load(z[j]) / norm * dunit[j];
-	}
-	dot = sumBlock(dot, shared);
-	for (int j = (int)threadIdx.x; j < dim; j += THREADS) {
-		dz[j] = store(scale / norm * (dunit[j] - load(z[j]) / norm * dot));
 	}
 }
 

@@ -24,6 +24,7 @@ struct step {
 	int params;              // elements of base and of each of its state vectors
 	float momentum;          // of the target network
 	unsigned long long base, state;                       // addresses of floats [params] and [vectors, params]
+	unsigned long long memory;                            // address of floats, the sub-net's memory
 	unsigned long long group[LEVELS], groupState[LEVELS]; // [groupSize] and [vectors, groupSize]
 	int groupSize[LEVELS];
 };
@@ -69,6 +70,24 @@ __global__ void follow(const chunk *chunks, const step *s, int vector) {
 	float *to = stateOf(s, c, vector);
 	for (int i = (int)threadIdx.x; i < c.count; i += THREADS) {
 		to[i] = s->momentum * to[i] + (1 - s->momentum) * w[i];
+	}
+}
+
+// recall copies the first n elements of the sub-net's memory to activations, from offset on.
+extern "C" __launch_bounds__(THREADS)
+__global__ void recall(const step *s, act *to, int offset, int n) {
+	int at = (int)(blockIdx.x * THREADS + threadIdx.x);
+	if (at < n) {
+		to[offset + at] = store(((const float *)s->memory)[at]);
+	}
+}
+
+// remember copies n activations to the sub-net's memory.
+extern "C" __launch_bounds__(THREADS)
+__global__ void remember(const step *s, const act *from, int n) {
+	int at = (int)(blockIdx.x * THREADS + threadIdx.x);
+	if (at < n) {
+		((float *)s->memory)[at] = load(from[at]);
 	}
 }
 

@@ -65,6 +65,7 @@ extern "C" void shim_layout(int *to) {
 		(int)offsetof(step, params),
 		(int)offsetof(step, base),
 		(int)offsetof(step, state),
+		(int)offsetof(step, memory),
 		(int)offsetof(step, group),
 		(int)offsetof(step, groupState),
 		(int)offsetof(step, groupSize),
