@@ -108,7 +108,7 @@ func (a *adapter) open() (*learn.Student, *sdrnet.Net, error) {
 	layout := nn.NewLayout(a.recipe.Backbone, a.recipe.Heads())
 	cfg := learn.Config(a.recipe, layout)
 	cfg.Distill = 0
-	nets, err := sdrnet.New(layout, sdrnet.Config{}, a.model.Params, cfg.State(a.model.Params))
+	nets, err := sdrnet.New(layout, sdrnet.Config{}, a.model.Params, cfg.State(a.model.Params), cfg.Memory(rng.New(a.recipe.Seed, rng.Queue)))
 	if err != nil {
 		return nil, nil, err
 	}
