@@ -24,8 +24,10 @@ func newEvaluate() *cobra.Command {
 		Long: `A task in DIR is a pair NAME-train.parquet and NAME-test.parquet, or a pair of
 folders NAME/train/CLASS/* and NAME/test/CLASS/*. Any other format with labels
 works in place of .parquet (see sdr pretrain --help). The router chooses a
-sub-net for each task from its training images; then all nets are measured on its
-test images.
+sub-net for each task from its training images, and whether it uses the BatchNorm
+statistics of its training or of the task's images (norm); then all nets are
+measured on its test images. "Unified, best norm" is the unified net with its
+statistics chosen in the same way.
 
 Protocols classify on frozen features: knn is a weighted vote of the 20 nearest
 training images (temperature 0.07); linear is logistic regression, whose

@@ -15,9 +15,10 @@ func newRoute() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "route --run RUN --task PATH --out DIR",
 		Short: "Export the best sub-net for a task",
-		Long: `Scores every sub-net on the task's labeled training images and writes to DIR
+		Long: `Scores every sub-net on the task's labeled training images, with the BatchNorm
+statistics of its training and with those of the task's images, and writes to DIR
 
-  scores.parquet      the score of every sub-net, best first
+  scores.parquet      the score of every net with either statistics, best first
   model.safetensors   the winner's backbone, under torchvision's names
   model.json          which sub-net it is and how its input is prepared
 
