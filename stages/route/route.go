@@ -15,7 +15,6 @@ import (
 	"github.com/sdr-ml/sdr/stages/internal/labeled"
 	"github.com/sdr-ml/sdr/stages/run/progress"
 	"github.com/sdr-ml/sdr/stages/train"
-	"github.com/sdr-ml/sdr/tensorops/metrics"
 	"github.com/sdr-ml/sdr/transforms/knn"
 	"github.com/sdr-ml/sdr/transforms/record"
 	"github.com/sdr-ml/sdr/transforms/tasks"
@@ -162,14 +161,11 @@ func Percent(metric string, b *record.Batch) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	labels, pred, classes := make([]int64, len(rows)), make([]int64, len(rows)), int64(0)
+	labels, predicted := make([]int64, len(rows)), make([]int64, len(rows))
 	for i, r := range rows {
-		labels[i], pred[i], classes = r.Label, r.Predicted, max(classes, r.Label+1)
+		labels[i], predicted[i] = r.Label, r.Predicted
 	}
-	if metric == tasks.MeanPerClass {
-		return 100 * metrics.MeanPerClass(pred, labels, int(classes)), nil
-	}
-	return 100 * metrics.Accuracy(pred, labels), nil
+	return tasks.Percent(metric, predicted, labels), nil
 }
 
 // Best returns the highest of one task's scores. On a tie it prefers the shorter code, then the name that sorts first.
