@@ -8,11 +8,13 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
 	"github.com/sdr-ml/sdr/stages/internal/labeled"
 	"github.com/sdr-ml/sdr/stages/route"
+	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/stages/run/progress"
 	"github.com/sdr-ml/sdr/stages/run/recipe"
 	"github.com/sdr-ml/sdr/transforms/knn"
@@ -31,6 +33,19 @@ const (
 
 // Protocols lists the protocols.
 var Protocols = []string{KNN, Linear}
+
+// CheckProtocols returns an error if a protocol is unknown or there is none.
+func CheckProtocols(protocols []string) error {
+	if len(protocols) == 0 {
+		return run.Usagef("no protocol given; want one or more of %s", strings.Join(Protocols, ","))
+	}
+	for _, p := range protocols {
+		if !slices.Contains(Protocols, p) {
+			return run.Usagef("there is no protocol %q; want one or more of %s", p, strings.Join(Protocols, ","))
+		}
+	}
+	return nil
+}
 
 // Config says what to evaluate.
 type Config struct {
