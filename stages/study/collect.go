@@ -16,8 +16,21 @@ import (
 	"github.com/sdr-ml/sdr/transforms/tasks"
 )
 
-// named are the Nets that are a single net of that name; a net that is trained for each task would be another.
-var named = []string{recipe.Random, recipe.Unified, recipe.UnifiedSubsetBatches}
+// choosers say which net each of Nets is, from the router's scores for the task; a net that is trained for each task
+// would be another. MeanSubnet and BestSubnet are of all candidates.
+var choosers = []struct {
+	net    string
+	choose func(candidates []route.Score) (subnet string)
+}{
+	{recipe.Random, always(recipe.Random)},
+	{recipe.Unified, always(recipe.Unified)},
+	{recipe.UnifiedSubsetBatches, always(recipe.UnifiedSubsetBatches)},
+	{Routed, func(candidates []route.Score) string { return route.Best(candidates).Subnet }},
+}
+
+func always(subnet string) func([]route.Score) string {
+	return func([]route.Score) string { return subnet }
+}
 
 // pairs are the Nets of one training that are compared, the second being subtracted from the first.
 var pairs = [][2]string{
@@ -128,18 +141,14 @@ func choose(ask func(subnet string) answers, candidates []route.Score, metric st
 		return choice{net, subnet, tasks.Percent(metric, a.predicted, a.labels), metrics.Right(a.predicted, a.labels)}, nil
 	}
 	var chosen []choice
-	for _, net := range named {
-		n, err := take(net, net)
+	for _, c := range choosers {
+		n, err := take(c.net, c.choose(candidates))
 		if err != nil {
 			return nil, err
 		}
 		chosen = append(chosen, n)
 	}
-	routed, err := take(Routed, route.Best(candidates).Subnet)
-	if err != nil {
-		return nil, err
-	}
-	mean, best := choice{net: MeanSubnet, right: make([]float32, len(routed.right))}, choice{value: -1}
+	mean, best := choice{net: MeanSubnet, right: make([]float32, len(chosen[0].right))}, choice{value: -1}
 	slices.SortFunc(candidates, func(a, b route.Score) int { return cmp.Compare(a.Subnet, b.Subnet) })
 	for _, candidate := range candidates {
 		n, err := take(BestSubnet, candidate.Subnet)
@@ -154,7 +163,7 @@ func choose(ask func(subnet string) answers, candidates []route.Score, metric st
 			best = n
 		}
 	}
-	return append(chosen, routed, mean, best), nil
+	return append(chosen, mean, best), nil
 }
 
 // Results estimates means and differences from all that was added.
