@@ -165,7 +165,7 @@ func newStudyTable(caption, of string, rows []named[study.Line]) studyTable {
 }
 
 // signed formats a difference in percentage points.
-func signed(v float64) string { return minus(fmt.Sprintf("%+.1f", v)) }
+func signed(v float64) string { return minus(study.Signed(v)) }
 
 // minus replaces hyphens by minus signs where they are signs.
 func minus(text string) string {

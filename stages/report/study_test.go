@@ -87,10 +87,10 @@ func TestWriteStudy(t *testing.T) {
 	}, rows[0])
 	require.Equal(t, []string{
 		"early, 200 k", "20.018.0 to 21.5", "30.028.0 to 31.5", "40.038.0 to 41.5", "50.048.0 to 51.5", "60.058.0 to 61.5", "70.068.0 to 71.5",
-		"+1.2+0.5 to +2.0", "+2.2+0.5 to +3.0", "",
+		"+1.3+0.5 to +2.0", "+2.3+0.5 to +3.0", "",
 	}, rows[1])
 	require.Equal(t, "late, 1.5 M", rows[4][0])
-	require.Equal(t, "+3.2+0.5 to +4.0", rows[4][9])
+	require.Equal(t, "+3.3+0.5 to +4.0", rows[4][9])
 	require.Contains(t, text(tables[1]), "cars")
 	require.Contains(t, text(tables[1]), "−0.5 level−3.0 to +2.0")
 	require.NotContains(t, text(tables[1]), "first arm's", "the first arm is not compared with itself")
@@ -126,7 +126,7 @@ func TestWriteStudy(t *testing.T) {
 	}
 	require.Contains(t, text(charts[0]), "late, 1.5 M")
 	require.Contains(t, text(charts[1]), "200 k")
-	require.Equal(t, "Routed − unified by task, late, with 95 % intervals; birds +1.2 (+0.5 to +2.0); cars −0.5 (−3.0 to +2.0), level; pets +1.2 (+0.5 to +2.0)", attr(charts[4].Parent, "aria-label"))
+	require.Equal(t, "Routed − unified by task, late, with 95 % intervals; birds +1.3 (+0.5 to +2.0); cars −0.5 (−3.0 to +2.0), level; pets +1.3 (+0.5 to +2.0)", attr(charts[4].Parent, "aria-label"))
 	require.Equal(t, "Mean over tasks by images seen, early, with 95 % intervals; unified from 30.0 to 35.0; one-subset batches from 40.0 to 45.0; routed from 50.0 to 55.0", attr(charts[1].Parent, "aria-label"))
 	require.Equal(t, []string{"unified: 35.0", "one-subset batches: 45.0", "routed: 55.0"}, legends(doc)[2:5])
 }

@@ -160,6 +160,7 @@ func TestTables(t *testing.T) {
 	require.NoError(t, json.Unmarshal(out.Bytes(), &back))
 	require.Equal(t, *r, back)
 
+	require.Equal(t, "+0.0 (-1.2 to +0.0) level", (&study.Comparison{Difference: -.04, Low: -1.23, High: 0, Level: true}).String())
 	c := study.NewCollector(of, []string{"knn"})
 	add(t, c, "alone", 1000, 1, 0)
 	out.Reset()

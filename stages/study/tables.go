@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -43,8 +44,11 @@ func (c *Comparison) String() string {
 	if c.Level {
 		level = " level"
 	}
-	return fmt.Sprintf("%+.1f (%+.1f to %+.1f)%s", c.Difference, c.Low, c.High, level)
+	return fmt.Sprintf("%s (%s to %s)%s", Signed(c.Difference), Signed(c.Low), Signed(c.High), level)
 }
+
+// Signed formats percentage points with their sign; 0 has a plus.
+func Signed(points float64) string { return fmt.Sprintf("%+.1f", math.Round(10*points)/10+0) }
 
 // WriteTable writes one human-readable table per protocol, with a line for each arm and budget.
 func (r *Results) WriteTable(w io.Writer) error { return r.render(w, table.Writer.Render) }
