@@ -29,6 +29,7 @@ type step struct {
 	name   string
 	needs  []string // the steps whose outputs are its inputs, in order
 	inputs string   // digest of everything that determines its output
+	of     string   // what it is part of, for the log
 	build  func(s beam.Scope, in []beam.PCollection) beam.PCollection
 }
 
@@ -38,6 +39,8 @@ type chain struct {
 	folder *run.Folder
 	runner string
 	steps  []step
+
+	begun, todo int // steps of the last run, for the log
 }
 
 // outDir returns the folder for the output batches of a step with these inputs. The batches are named by digests of
@@ -57,18 +60,14 @@ func (c *chain) run(ctx context.Context, singleJob bool) error {
 	if err := c.adoptTuning(ctx); err != nil {
 		return err
 	}
-	var todo []step
-	for _, st := range c.steps {
-		m, err := c.folder.ReadManifest(ctx, st.name)
-		if err != nil {
-			return err
-		}
-		if m != nil && m.Inputs == st.inputs {
-			slog.Info("stage is already done", "stage", st.name)
-			continue
-		}
-		todo = append(todo, st)
+	todo, err := c.left(ctx)
+	if err != nil {
+		return err
 	}
+	if done := len(c.steps) - len(todo); done > 0 {
+		slog.Info("some stages are already done", "done", done, "of", len(c.steps))
+	}
+	c.begun, c.todo = 0, len(todo)
 	if singleJob {
 		return c.job(ctx, todo)
 	}
@@ -78,6 +77,20 @@ func (c *chain) run(ctx context.Context, singleJob bool) error {
 		}
 	}
 	return nil
+}
+
+// left returns the steps that are not done.
+func (c *chain) left(ctx context.Context) (todo []step, err error) {
+	for _, st := range c.steps {
+		m, err := c.folder.ReadManifest(ctx, st.name)
+		if err != nil {
+			return nil, err
+		}
+		if m == nil || m.Inputs != st.inputs {
+			todo = append(todo, st)
+		}
+	}
+	return todo, nil
 }
 
 // adoptTuning makes a resumed run use the algorithms that it started with.
@@ -117,7 +130,12 @@ func (c *chain) job(ctx context.Context, steps []step) error {
 	p, s := beam.NewPipelineWithRoot()
 	made := map[string]beam.PCollection{}
 	for _, st := range steps {
-		slog.Info("stage starts", "stage", st.name)
+		c.begun++
+		about := []any{"stage", st.name, "number", fmt.Sprintf("%d of %d", c.begun, c.todo)}
+		if st.of != "" {
+			about = append(about, "for", st.of)
+		}
+		slog.Info("stage starts", about...)
 		var in []beam.PCollection
 		for _, need := range st.needs {
 			if _, ok := made[need]; !ok {

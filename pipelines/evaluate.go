@@ -33,7 +33,7 @@ type EvaluateOptions struct {
 // Evaluate routes every task to a sub-net, using its training images, and measures every net of the run on its test
 // images.
 func Evaluate(ctx context.Context, o EvaluateOptions) (*evaluate.Results, error) {
-	if err := CheckProtocols(o.Protocols); err != nil {
+	if err := evaluate.CheckProtocols(o.Protocols); err != nil {
 		return nil, err
 	}
 	folder, models, err := openTrained(ctx, o.Run)
@@ -66,19 +66,6 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (*evaluate.Results, error)
 		}
 	}
 	return evaluate.Collect(rows), nil
-}
-
-// CheckProtocols returns an error if a protocol is unknown or there is none.
-func CheckProtocols(protocols []string) error {
-	if len(protocols) == 0 {
-		return run.Usagef("no protocol given; want one or more of %s", strings.Join(evaluate.Protocols, ","))
-	}
-	for _, p := range protocols {
-		if !slices.Contains(evaluate.Protocols, p) {
-			return run.Usagef("there is no protocol %q; want one or more of %s", p, strings.Join(evaluate.Protocols, ","))
-		}
-	}
-	return nil
 }
 
 // openTrained opens a run and lists its finished nets.

@@ -20,12 +20,13 @@ import (
 // its output, including the digests of the steps that it needs.
 type plan struct {
 	chain
-	splits []imageio.Split
+	splits map[int][]imageio.Split // the images, by the number of images per shard
 	maxBad float64
 	device ssl.Device
 	// shared means that the folder holds many trainings: a step's name ends with its digest, it keeps everything in its
 	// own folder, and trainings share the steps that they have in common.
 	shared bool
+	of     string // what the steps that are added next are part of, for the log
 }
 
 // add adds a step, unless it is there, and returns its name. settings are what determines its output besides the
@@ -49,7 +50,7 @@ func (p *plan) addAfter(stage string, needs, after []string, settings any, build
 		name = files.Join(stage, digest)
 	}
 	if p.find(name) == nil {
-		p.steps = append(p.steps, step{name, slices.Concat(needs, after), digest, build})
+		p.steps = append(p.steps, step{name, slices.Concat(needs, after), digest, p.of, build})
 	}
 	return name
 }
@@ -75,6 +76,11 @@ func (p *plan) dir(step string) string {
 	return p.folder.Dir
 }
 
+// deadLetter returns the path of the file that lists unreadable images.
+func (p *plan) deadLetter(t training) string {
+	return (&run.Folder{Dir: p.dir(t.ingest)}).DeadLetterPath()
+}
+
 // training names the steps that train a recipe.
 type training struct {
 	recipe                    *recipe.Recipe
@@ -84,13 +90,14 @@ type training struct {
 // phase0 adds the steps up to the end of phase 0. If longer is not "", phase 0 continues that shorter one.
 func (p *plan) phase0(r *recipe.Recipe, shorter string) training {
 	t := training{recipe: r}
+	splits := p.splits[ingest.ShardRows(r.Input.Size)]
 	var sources []any // identifies the images without reading them
-	for _, sp := range p.splits {
+	for _, sp := range splits {
 		sources = append(sources, sp, stamp(sp.Path))
 	}
 	t.ingest = p.add("ingest", nil, []any{r.Input.Size, sources}, func(s beam.Scope, _ []beam.PCollection) beam.PCollection {
-		return ingest.Ingest(s, beam.CreateList(s, p.splits), ingest.Config{
-			Size: r.Input.Size, Dir: p.folder.StageDir(t.ingest), DeadLetter: p.folder.DeadLetterPath(), MaxBad: p.maxBad,
+		return ingest.Ingest(s, beam.CreateList(s, splits), ingest.Config{
+			Size: r.Input.Size, Dir: p.folder.StageDir(t.ingest), DeadLetter: p.deadLetter(t), MaxBad: p.maxBad,
 		})
 	})
 	t.phase0 = p.train("phase0", []string{t.ingest}, shorter, []any{string(r.For(recipe.Unified).Marshal()), r.PhaseStep(1)}, r, train.Phase0)
@@ -123,7 +130,7 @@ func (p *plan) subsets(t *training) {
 		return features.Extract(s, in[0], in[1], train.Phase0)
 	})
 	var sources []string
-	for _, sp := range p.splits {
+	for _, sp := range p.splits[ingest.ShardRows(r.Input.Size)] {
 		if !slices.Contains(sources, sp.Path) {
 			sources = append(sources, sp.Path)
 		}

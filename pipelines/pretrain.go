@@ -160,7 +160,11 @@ func findTasks(ctx context.Context, dir string) ([]tasks.Task, error) {
 
 // chain lists the stages of the run.
 func (o *PretrainOptions) chain(folder *run.Folder, splits []imageio.Split, found []tasks.Task) *chain {
-	p := &plan{chain: chain{folder: folder, runner: o.Runner}, splits: splits, maxBad: o.MaxBad, device: o.Device}
+	p := &plan{
+		chain:  chain{folder: folder, runner: o.Runner},
+		splits: map[int][]imageio.Split{ingest.ShardRows(o.Recipe.Input.Size): splits},
+		maxBad: o.MaxBad, device: o.Device,
+	}
 	t := p.phase0(o.Recipe, "")
 	models, subsets := []string{t.phase0}, t.ingest
 	if _, branching := o.Recipe.Levels(); len(branching) > 0 {

@@ -1,27 +1,35 @@
 package pipelines
 
 import (
-	"bytes"
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
+	"io"
 	"log/slog"
-	"os"
+	"path/filepath"
+	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
-	"github.com/goccy/go-yaml"
+	"github.com/dustin/go-humanize"
 	"github.com/google/uuid"
 
 	"github.com/sdr-ml/sdr/stages/evaluate"
 	"github.com/sdr-ml/sdr/stages/ingest"
+	"github.com/sdr-ml/sdr/stages/report"
 	"github.com/sdr-ml/sdr/stages/route"
 	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/stages/run/recipe"
+	"github.com/sdr-ml/sdr/stages/study"
 	"github.com/sdr-ml/sdr/stages/train"
+	"github.com/sdr-ml/sdr/tensorops/kernels"
 	"github.com/sdr-ml/sdr/tensorops/ssl"
+	"github.com/sdr-ml/sdr/transforms/arrowio"
+	"github.com/sdr-ml/sdr/transforms/files"
 	"github.com/sdr-ml/sdr/transforms/imageio"
+	"github.com/sdr-ml/sdr/transforms/record"
 	"github.com/sdr-ml/sdr/transforms/tasks"
 )
 
@@ -35,223 +43,253 @@ type StudyOptions struct {
 	Runner string
 	// Device computes the training steps.
 	Device ssl.Device
+	// MaxBad is the fraction of unreadable images above which the study fails.
+	MaxBad float64
 	// Version and Command are saved with the study.
 	Version string
 	Command []string
-	// Started is called once the study's folder is there, before the first stage.
+	// Started is called once the arguments are checked and the study's folder is there, before the first stage.
 	Started func(*run.Folder)
 }
 
-// studyFile is the content of a study file: which trainings to compare on which tasks.
-type studyFile struct {
-	// Data are folders and files of images, and Tasks is a folder of tasks. Environment variables are expanded.
-	Data  []string `yaml:"data"`
-	Tasks string   `yaml:"tasks"`
-	// Halves tests on half of each task's training images, and trains on the other half, to choose between arms
-	// without the test images.
-	Halves bool `yaml:"halves"`
-	// Protocols are the protocols of the evaluation.
-	Protocols []string `yaml:"protocols"`
-	// Recipe is the recipe that the arms change.
-	Recipe string `yaml:"recipe"`
-	// Seeds and Budgets (numbers of images seen) are the values of seed and train.images that every arm is trained with.
-	Seeds   []uint64 `yaml:"seeds"`
-	Budgets []int64  `yaml:"budgets"`
-	// Arms maps the name of an arm to the keys of the recipe that it changes.
-	Arms yaml.MapSlice `yaml:"arms"`
-}
-
-// cell is one training of a study: an arm with a seed and a budget.
-type cell struct {
-	Arm    string
-	Seed   uint64
-	Images int64
-	training
-	nets map[string]string // step that trains a variant, by variant
-}
-
-// readStudy reads and checks a study file.
-func readStudy(path string) (*studyFile, []*cell, error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, nil, run.Usage(err)
-	}
-	f := &studyFile{Protocols: []string{evaluate.KNN}, Recipe: recipe.Default, Seeds: []uint64{1}}
-	if err := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict(), yaml.UseOrderedMap()).Decode(f); err != nil {
-		return nil, nil, run.Usagef("study %s: %s", path, yaml.FormatError(err, false, true))
-	}
-	cells, err := f.cells()
-	if err != nil {
-		return nil, nil, run.Usagef("study %s: %w", path, err)
-	}
-	return f, cells, nil
-}
-
-// cells expands the environment variables in the file and lists its trainings.
-func (f *studyFile) cells() ([]*cell, error) {
-	var unset []string
-	expand := func(text string) string {
-		return os.Expand(text, func(name string) string {
-			value, ok := os.LookupEnv(name)
-			if !ok {
-				unset = append(unset, name)
-			}
-			return value
-		})
-	}
-	for i := range f.Data {
-		f.Data[i] = expand(f.Data[i])
-	}
-	f.Tasks = expand(f.Tasks)
-	switch {
-	case len(unset) > 0:
-		return nil, fmt.Errorf("the environment variable %s is not set", unset[0])
-	case len(f.Data) == 0:
-		return nil, errors.New("data: no folder or file of images")
-	case f.Tasks == "":
-		return nil, errors.New("tasks: no folder of tasks")
-	case len(f.Arms) == 0:
-		return nil, errors.New("arms: none; want names with the keys of the recipe that they change, such as late: {train: {phases: [0.75]}}")
-	case len(f.Seeds) == 0:
-		return nil, errors.New("seeds: none; want numbers, such as [1, 2, 3]")
-	}
-	if err := CheckProtocols(f.Protocols); err != nil {
-		return nil, fmt.Errorf("protocols: %w", err)
-	}
-	base, err := recipe.Load(f.Recipe, nil)
-	if err != nil {
-		return nil, err
-	}
-	if len(f.Budgets) == 0 {
-		f.Budgets = []int64{base.Train.Images}
-	}
-	var cells []*cell
-	for _, arm := range f.Arms {
-		name := fmt.Sprint(arm.Key)
-		text, err := yaml.Marshal(arm.Value)
-		if err != nil {
-			return nil, err
-		}
-		for _, images := range f.Budgets {
-			for _, seed := range f.Seeds {
-				var changes map[string]any
-				r, err := base.With(map[string]any{"name": name, "seed": seed, "train": map[string]any{"images": images}})
-				if err == nil {
-					err = recipe.Unmarshal(text, &changes)
-				}
-				if err == nil {
-					r, err = r.With(changes)
-				}
-				if err != nil {
-					return nil, fmt.Errorf("arm %s: %w", name, err)
-				}
-				if _, branching := r.Levels(); len(branching) == 0 {
-					return nil, fmt.Errorf("arm %s: paths %s has no split", name, r.Paths)
-				}
-				cells = append(cells, &cell{Arm: name, Seed: seed, Images: images, training: training{recipe: r}})
-			}
-		}
-	}
-	return cells, nil
-}
-
-// variants lists what a study trains for every cell.
-var variants = []string{train.SDR, recipe.Unified, recipe.UnifiedSubsetBatches}
-
-// Study trains the arms of a study file, with every seed and budget, and compares them on its tasks. Trainings share
+// Study trains the arms of a study file, with every budget and seed, and compares them on its tasks. Trainings share
 // the stages that they have in common. What the folder already holds is not computed again, so that an interrupted
-// study resumes and an extended one computes only what is new.
-func Study(ctx context.Context, o StudyOptions) (*StudyResults, error) {
-	file, cells, err := readStudy(o.File)
+// study resumes and an extended one computes only what is new. It writes the results and a page into the folder.
+func Study(ctx context.Context, o StudyOptions) (*study.Results, error) {
+	p, err := newStudyPlan(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	splits, err := imageio.Plan(ctx, file.Data, ingest.ShardRows(cells[0].recipe.Input.Size))
-	if err != nil {
-		return nil, run.Usage(err)
-	}
-	found, err := findTasks(ctx, file.Tasks)
-	if err != nil {
-		return nil, err
-	}
-	if file.Halves {
-		for i := range found {
-			found[i] = tasks.Halves(found[i])
-		}
-	}
-	folder, err := openStudy(ctx, o, file)
+	p.folder, err = run.CreateStudy(ctx, o.Out, run.Info{
+		ID: uuid.Must(uuid.NewV7()), Version: o.Version, Created: time.Now(), Command: o.Command, Data: p.file.Data,
+	}, p.file.Text)
 	if err != nil {
 		return nil, err
 	}
 	if o.Started != nil {
-		o.Started(folder)
+		o.Started(p.folder)
 	}
-	p := &plan{chain: chain{folder: folder, runner: o.Runner}, splits: splits, maxBad: .01, device: o.Device, shared: true}
-	judge := p.judge(file.Protocols, found)
-	p.trainAll(cells, judge)
-	slog.Info("study", "cells", len(cells), "stages", len(p.steps))
-	if err := p.run(ctx, false); err != nil {
-		return nil, err
-	}
-	return p.collect(ctx, cells, judge, file, found)
-}
-
-// openStudy opens or creates the study's folder, which is a run folder without a recipe.
-func openStudy(ctx context.Context, o StudyOptions, file *studyFile) (*run.Folder, error) {
-	if folder, err := run.Open(ctx, o.Out); err == nil {
-		return folder, nil
-	}
-	text, err := yaml.Marshal(file)
+	status, err := p.status(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return run.Create(ctx, o.Out, run.Fresh, run.Info{
-		ID: uuid.Must(uuid.NewV7()), Version: o.Version, Created: time.Now(), Command: o.Command, Data: file.Data,
-	}, text)
+	slog.Info("study", "trainings", len(p.cells), "stages", len(p.steps), "images_to_train_on", humanize.Comma(status.Images))
+	if err := p.run(ctx, false); err != nil {
+		return nil, err
+	}
+	if err := p.warnOfDead(ctx); err != nil {
+		return nil, err
+	}
+	results, err := p.collect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return results, p.write(ctx, o, results)
 }
 
-// judge returns functions that add the steps that route tasks to, and evaluate, the nets of a training step.
-func (p *plan) judge(protocols []string, found []tasks.Task) judge {
-	settings := []any{found, stamps(found)}
-	return judge{
-		route: func(nets string) string {
-			return p.add("route", []string{nets}, settings, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
-				return route.Route(s, in[0], route.Config{Tasks: found, Scorer: route.KNN})
-			})
-		},
-		evaluate: func(nets string) string {
-			return p.add("evaluate", []string{nets}, append(settings, protocols), func(s beam.Scope, in []beam.PCollection) beam.PCollection {
-				_, predictions := evaluate.Evaluate(s, in[0], evaluate.Config{Tasks: found, Protocols: protocols})
-				return predictions
-			})
-		},
+// PlanStudy returns what of a study is done and what is left, without writing anything.
+func PlanStudy(ctx context.Context, o StudyOptions) (*StudyStatus, error) {
+	p, err := newStudyPlan(ctx, o)
+	if err != nil {
+		return nil, err
 	}
+	return p.status(ctx)
 }
 
-type judge struct{ route, evaluate func(nets string) string }
+// studyPlan is a study's chain of steps.
+type studyPlan struct {
+	plan
+	file   *study.File
+	tasks  []tasks.Task
+	judged []any // identifies the tasks
+	cells  []*cell
+	images map[string]int64 // that a step trains on
+}
 
-// trainAll adds the steps of all cells. Where phases 0 differ only in length, the longer continues the shorter.
-func (p *plan) trainAll(cells []*cell, j judge) {
-	byLength := slices.Clone(cells)
-	slices.SortStableFunc(byLength, func(a, b *cell) int { return a.recipe.PhaseStep(1) - b.recipe.PhaseStep(1) })
-	longest := map[string]string{} // step of the longest phase 0 so far
-	for _, c := range byLength {
-		trunk := string(c.recipe.For(recipe.Unified).Marshal())
-		c.training = p.phase0(c.recipe, longest[trunk])
-		longest[trunk] = c.phase0
+// cell is a training of a study, with the steps whose outputs are its results.
+type cell struct {
+	study.Cell
+	training
+	evaluated []string // predictions of its nets
+	routed    []string // scores of its nets
+}
+
+// newStudyPlan checks the arguments before anything is written, and lists the steps.
+func newStudyPlan(ctx context.Context, o StudyOptions) (*studyPlan, error) {
+	file, err := study.Load(o.File)
+	if err != nil {
+		return nil, run.Usage(err)
 	}
-	for _, c := range cells {
-		p.subsets(&c.training)
-		c.nets = map[string]string{}
-		for _, v := range variants {
-			from := c.training
-			if v == recipe.Unified {
-				from.phase0 = longest[string(c.recipe.For(v).Marshal())]
+	if err := run.CheckStudy(ctx, o.Out); err != nil {
+		return nil, err
+	}
+	p := &studyPlan{
+		plan: plan{
+			chain:  chain{folder: &run.Folder{Dir: o.Out}, runner: o.Runner},
+			splits: map[int][]imageio.Split{}, maxBad: o.MaxBad, device: o.Device, shared: true,
+		},
+		file: file, images: map[string]int64{},
+	}
+	for _, c := range file.Cells {
+		rows := ingest.ShardRows(c.Recipe.Input.Size)
+		if p.splits[rows] == nil {
+			if p.splits[rows], err = imageio.Plan(ctx, file.Data, rows); err != nil {
+				return nil, run.Usagef("study %s: data: %w", o.File, err)
 			}
-			c.nets[v] = p.variants(from, v)[0]
-			j.evaluate(c.nets[v])
 		}
-		j.route(c.nets[train.SDR])
-		j.route(c.nets[recipe.Unified])
+		p.cells = append(p.cells, &cell{Cell: c})
 	}
+	if p.tasks, err = findTasks(ctx, file.Tasks); err != nil {
+		return nil, fmt.Errorf("study %s: tasks: %w", o.File, err)
+	}
+	stamps := stamps(p.tasks) // of the files, without slices
+	if file.Halves {
+		for i := range p.tasks {
+			p.tasks[i] = tasks.Halves(p.tasks[i])
+		}
+	}
+	p.judged = []any{p.tasks, stamps}
+	p.trainAll()
+	return p, nil
+}
+
+// trainAll adds the steps of all cells. Where phases 0 differ only in length, the longer continues the shorter, and the
+// unified net continues the longest.
+func (p *studyPlan) trainAll() {
+	longest := map[string]*cell{} // by what phase 0 depends on
+	trunk := func(c *cell) string { return string(c.Recipe.For(recipe.Unified).Marshal()) }
+	byLength := slices.SortedStableFunc(slices.Values(p.cells), func(a, b *cell) int { return a.Recipe.PhaseStep(1) - b.Recipe.PhaseStep(1) })
+	for _, c := range byLength {
+		p.of = c.String()
+		shorter, from := "", 0
+		if l := longest[trunk(c)]; l != nil {
+			shorter, from = l.phase0, l.Recipe.PhaseStep(1)
+		}
+		c.training = p.phase0(c.Recipe, shorter)
+		p.trains(c.phase0, c.Recipe, from, c.Recipe.PhaseStep(1))
+		longest[trunk(c)] = c
+	}
+	for _, c := range p.cells {
+		p.of = c.String()
+		p.subsets(&c.training)
+		sdr := p.variants(c.training, train.SDR)[0]
+		random := p.variants(c.training, recipe.Random)[0]
+		batches := p.variants(c.training, recipe.UnifiedSubsetBatches)[0]
+		from := c.training
+		from.phase0 = longest[trunk(c)].phase0
+		unified := p.variants(from, recipe.Unified)[0]
+
+		p.trains(sdr, c.Recipe, c.Recipe.PhaseStep(1), c.Recipe.Steps())
+		p.trains(batches, c.Recipe, c.Recipe.PhaseStep(1), c.Recipe.Steps())
+		p.trains(unified, c.Recipe, longest[trunk(c)].Recipe.PhaseStep(1), c.Recipe.Steps())
+		c.routed = []string{p.route(sdr), p.route(unified)}
+		for _, nets := range []string{random, unified, batches, sdr} {
+			c.evaluated = append(c.evaluated, p.evaluate(nets))
+		}
+	}
+}
+
+// trains notes the steps of the optimizer that a step of the chain takes.
+func (p *studyPlan) trains(step string, r *recipe.Recipe, from, to int) {
+	if _, known := p.images[step]; !known {
+		p.images[step] = int64(to-from) * int64(r.Train.Batch)
+	}
+}
+
+// route adds the step that scores the sub-nets of a training on the tasks.
+func (p *studyPlan) route(nets string) string {
+	return p.add("route", []string{nets}, p.judged, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
+		return route.Route(s, in[0], route.Config{Tasks: p.tasks, Scorer: route.KNN})
+	})
+}
+
+// evaluate adds the step that predicts the classes of the tasks' images with the nets of a training.
+func (p *studyPlan) evaluate(nets string) string {
+	settings := slices.Concat(p.judged, []any{p.file.Protocols})
+	return p.add("evaluate", []string{nets}, settings, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
+		_, predictions := evaluate.Evaluate(s, in[0], evaluate.Config{Tasks: p.tasks, Protocols: p.file.Protocols})
+		return predictions
+	})
+}
+
+// collect reads what the nets of each cell predicted, and compares them.
+func (p *studyPlan) collect(ctx context.Context) (*study.Results, error) {
+	found := study.NewCollector(p.tasks, p.file.Protocols)
+	for _, c := range p.cells {
+		var predictions []evaluate.Prediction
+		for _, step := range c.evaluated {
+			rows, err := readOut[evaluate.Prediction](ctx, p.out(step))
+			if err != nil {
+				return nil, err
+			}
+			predictions = append(predictions, rows...)
+		}
+		var scores []route.Score
+		for _, step := range c.routed {
+			rows, err := readOut[route.Score](ctx, p.out(step))
+			if err != nil {
+				return nil, err
+			}
+			scores = append(scores, rows...)
+		}
+		if err := found.Add(c.Cell, predictions, scores); err != nil {
+			return nil, err
+		}
+	}
+	return found.Results(), nil
+}
+
+// warnOfDead logs how many images could not be read.
+func (p *studyPlan) warnOfDead(ctx context.Context) error {
+	seen := map[string]bool{}
+	for _, c := range p.cells {
+		path := p.deadLetter(c.training)
+		if seen[path] {
+			continue
+		}
+		seen[path] = true
+		dead, err := ingest.ReadDead(ctx, path)
+		if err != nil {
+			return err
+		}
+		if len(dead) > 0 {
+			slog.Warn("some images could not be read", "number", len(dead), "listed_in", path)
+		}
+	}
+	return nil
+}
+
+// write writes the results and the page into the study's folder.
+func (p *studyPlan) write(ctx context.Context, o StudyOptions, r *study.Results) error {
+	stages, arms, err := p.cost(ctx)
+	if err != nil {
+		return err
+	}
+	page := &report.StudyPage{
+		About: report.About{
+			Title: "Study " + strings.TrimSuffix(filepath.Base(o.File), filepath.Ext(o.File)), ID: p.folder.Info.ID.String(),
+			Created: p.folder.Info.Created, Command: strings.Join(o.Command, " "),
+			Facts: [][2]string{
+				{"version", o.Version},
+				{"machine", fmt.Sprintf("%s, %d threads, %s/%s", kernels.ISA(), runtime.GOMAXPROCS(0), runtime.GOOS, runtime.GOARCH)},
+				{"device", cmp.Or(o.Device.Name, ssl.CPU)},
+				{"trainings", fmt.Sprintf("%d: %d arms, %d budgets, %d seeds", len(p.cells), len(p.file.Arms), len(p.file.Budgets), len(p.file.Seeds))},
+				{"tasks", strings.Join(r.Tasks(), ", ")},
+			},
+		},
+		File: string(p.file.Text), Results: r, Stages: stages, Arms: arms,
+	}
+	path := func(name string) string { return files.Join(p.folder.Dir, name) }
+	for _, err := range []error{
+		arrowio.SaveParquet(ctx, path("results.parquet"), record.Of(r.Results).Record),
+		arrowio.SaveParquet(ctx, path("means.parquet"), record.Of(r.Means).Record),
+		arrowio.SaveParquet(ctx, path("comparisons.parquet"), record.Of(r.Comparisons).Record),
+		files.Write(ctx, path("study.html"), func(w io.Writer) error { return report.WriteStudy(w, page) }),
+	} {
+		if err != nil {
+			return err
+		}
+	}
+	slog.Info("the study is done", "page", path("study.html"))
+	return nil
 }

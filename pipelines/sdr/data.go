@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/transforms/imageio"
 )
 
@@ -13,4 +14,16 @@ var dataHelp = "--data accepts any of these; a folder may contain any mix of the
 
 func addData(c *cobra.Command, data *[]string) {
 	c.Flags().StringArrayVar(data, "data", nil, "folder or file of images; can be repeated")
+}
+
+// addMaxBad adds --max-bad.
+func addMaxBad(c *cobra.Command, maxBad *float64) {
+	c.Flags().Float64Var(maxBad, "max-bad", .01, "fraction of unreadable images above which ingest fails")
+}
+
+func checkMaxBad(maxBad float64) error {
+	if maxBad < 0 || maxBad > 1 {
+		return run.Usagef("--max-bad %v: want a fraction between 0 and 1", maxBad)
+	}
+	return nil
 }

@@ -88,15 +88,15 @@ func (l *plainLogger) Log(_ context.Context, severity beamlog.Severity, _ int, m
 	}
 }
 
-// keepLog also appends the log to a file in the run folder.
-func keepLog(c *cobra.Command, folder *run.Folder) (close func(), err error) {
+// keepLog also appends the log to a file in the folder, or goes on without if it cannot.
+func keepLog(c *cobra.Command, folder *run.Folder) (close func()) {
 	f, err := os.OpenFile(folder.LogPath(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
-		return nil, err
+		return func() {}
 	}
 	text, _ := c.Flags().GetString("log-level")
 	var level slog.Level
 	_ = level.UnmarshalText([]byte(text)) // setUpLog has validated it
 	logTo(level, io.MultiWriter(os.Stderr, f))
-	return func() { _ = f.Close() }, nil
+	return func() { _ = f.Close() }
 }

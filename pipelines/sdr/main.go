@@ -55,11 +55,11 @@ func main() {
 	// A signal's first arrival cancels the work, its second ends the program.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
-	err := newRoot().ExecuteContext(ctx)
+	c, err := newRoot().ExecuteContextC(ctx)
 	switch {
 	case err == nil:
 	case ctx.Err() != nil:
-		fmt.Fprintln(os.Stderr, "sdr: interrupted; the same command with --resume continues")
+		fmt.Fprintln(os.Stderr, "sdr: interrupted"+continuation(c))
 		os.Exit(exitInterrupted)
 	case errors.Is(err, pipelines.ErrNotRun), errors.Is(err, pipelines.ErrSubmitted):
 		fmt.Println(err)
@@ -70,6 +70,17 @@ func main() {
 		fmt.Fprintln(os.Stderr, "sdr:", err)
 		os.Exit(exitFailed)
 	}
+}
+
+// continuation says how to continue a command that was interrupted.
+func continuation(c *cobra.Command) string {
+	switch {
+	case c.Flags().Lookup("resume") != nil:
+		return "; the same command with --resume continues"
+	case c.Name() == "study":
+		return "; the same command continues"
+	}
+	return ""
 }
 
 // openTuning opens the machine's table of the fastest algorithms. Where there is no folder for it, nothing is tuned:
@@ -98,6 +109,7 @@ Scalable Dynamic Routing" (AAAI-22), as Apache Beam pipelines in one binary.
   route      the best sub-net for one task, as an ordinary ResNet
   customize  the same, trained further on the task's own images
   evaluate   a table: unified net, routed sub-net, all sub-nets, task by task
+  study      recipes compared, over seeds and budgets, with intervals
 
 Results go to standard output, logs to standard error. Exit codes: 0 done,
 1 failed, 2 fix the command line or the input, 130 interrupted.`,

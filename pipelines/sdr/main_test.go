@@ -260,6 +260,14 @@ func TestUsageErrors(t *testing.T) {
 		require.NoError(t, os.WriteFile(filepath.Join(unlabeled, "t-"+split+".parquet"), data, 0o644))
 	}
 	out := filepath.Join(dir, "out")
+	file := writeStudy(t, dir, "a:")
+	unlabeledFile := filepath.Join(dir, "unlabeled.yaml")
+	require.NoError(t, os.WriteFile(unlabeledFile, []byte("data: ["+tiny+"]\ntasks: "+unlabeled+"\narms: {a: }"), 0o644))
+	noData := filepath.Join(dir, "no-data.yaml")
+	require.NoError(t, os.WriteFile(noData, []byte("data: ["+empty+"/none]\ntasks: "+unlabeled+"\narms: {a: }"), 0o644))
+	ordinary := filepath.Join(dir, "ordinary")
+	require.NoError(t, os.Mkdir(ordinary, 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(ordinary, "run.json"), nil, 0o644))
 	for _, c := range []struct {
 		want string
 		args []string
@@ -294,6 +302,17 @@ func TestUsageErrors(t *testing.T) {
 		{"holds no run", []string{"export", "--run", empty, "--subnet", "0", "--out", out}},
 		{"holds no run", []string{"inspect", empty}},
 		{"no such file", []string{"embed", "--model", filepath.Join(dir, "none"), "--data", tiny, "--out", out}},
+		{"want one study file", []string{"study", "--out", out}},
+		{"--out is missing", []string{"study", file}},
+		{"no such file", []string{"study", filepath.Join(dir, "none.yaml"), "--out", out}},
+		{"study " + noData + ": data: ", []string{"study", noData, "--out", out}},
+		{"study " + unlabeledFile + ": tasks: ", []string{"study", unlabeledFile, "--out", out}},
+		{"has no label", []string{"study", unlabeledFile, "--out", out, "--plan"}},
+		{"want one of csv, json, markdown, table", []string{"study", file, "--out", out, "--format", "html"}},
+		{"--max-bad", []string{"study", file, "--out", out, "--max-bad", "-1"}},
+		{"holds no study: it has no study.json; choose another --out", []string{"study", file, "--out", used}},
+		{"holds no study but a run; choose another --out", []string{"study", file, "--out", ordinary}},
+		{"holds no study but a run", []string{"study", file, "--out", ordinary, "--plan"}},
 	} {
 		stdout, stderr, code := sdr(t, c.args...)
 		require.Equal(t, exitUsage, code, "%v: %s", c.args, stderr)
@@ -364,7 +383,7 @@ func TestDeadLetter(t *testing.T) {
 
 func TestHelp(t *testing.T) {
 	require.Contains(t, mustSDR(t, "--version"), "sdr version")
-	for _, command := range []string{"pretrain", "evaluate", "route", "customize", "embed", "export", "inspect"} {
+	for _, command := range []string{"pretrain", "evaluate", "route", "customize", "study", "embed", "export", "inspect"} {
 		out := mustSDR(t, command, "--help")
 		require.Contains(t, out, "Examples:")
 		require.NotContains(t, out, "--environment_type", "Beam's flags are hidden")

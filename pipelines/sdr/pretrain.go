@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sdr-ml/sdr/pipelines"
+	"github.com/sdr-ml/sdr/stages/evaluate"
 	"github.com/sdr-ml/sdr/stages/ingest"
 	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/stages/run/recipe"
@@ -35,7 +36,6 @@ func newPretrain() *cobra.Command {
 	var set []string
 	var resume, overwrite bool
 	var seed uint64
-	var maxBad float64
 	c := &cobra.Command{
 		Use:   "pretrain --data PATH [--data PATH ...] --out RUN",
 		Short: "Train sub-nets on unlabeled images",
@@ -77,7 +77,7 @@ The operations and their defaults:
 			if err := checkDevice(c, &o.Device, o.Runner); err != nil {
 				return err
 			}
-			if err := pipelines.CheckProtocols(o.Protocols); err != nil {
+			if err := evaluate.CheckProtocols(o.Protocols); err != nil {
 				return err
 			}
 			if c.Flags().Changed("seed") {
@@ -95,10 +95,10 @@ The operations and their defaults:
 			case overwrite:
 				o.Mode = run.Overwrite
 			}
-			if maxBad < 0 || maxBad > 1 {
-				return run.Usagef("--max-bad %v: want a fraction between 0 and 1", maxBad)
+			if err := checkMaxBad(o.MaxBad); err != nil {
+				return err
 			}
-			o.MaxBad, o.Version, o.Command, o.DryRun = maxBad, version, os.Args, dryRun()
+			o.Version, o.Command, o.DryRun = version, os.Args, dryRun()
 			return pretrain(c, o)
 		},
 	}
@@ -111,7 +111,7 @@ The operations and their defaults:
 	f.BoolVar(&resume, "resume", false, "continue the run in --out")
 	f.BoolVar(&overwrite, "overwrite", false, "replace the run in --out")
 	f.BoolVar(&o.SingleJob, "single-job", false, "run all stages in one Beam pipeline; the weights are the same")
-	f.Float64Var(&maxBad, "max-bad", .01, "fraction of unreadable images above which the run fails")
+	addMaxBad(c, &o.MaxBad)
 	f.StringVar(&o.Tasks, "tasks", "", "folder of downstream tasks to route and evaluate after training")
 	f.StringSliceVar(&o.Protocols, "protocol", []string{"knn"}, "protocols for evaluating the tasks: knn, linear")
 	addDevice(c, &o.Device)
@@ -125,10 +125,11 @@ var remedies = []struct {
 	text string
 }{
 	{run.ErrNoRun, "choose another --out"},
+	{run.ErrNoStudy, "choose another --out"},
 	{run.ErrHoldsRun, "continue it with --resume, replace it with --overwrite, or choose another --out"},
 	{run.ErrOtherRecipe, "start over with --overwrite"},
 	{ingest.ErrTooManyBad, "repair or remove them, or raise --max-bad"},
-	{train.ErrOutOfMemory, "reduce the batch with --set train.batch=N, or raise --gpu-mem"},
+	{train.ErrOutOfMemory, "reduce the recipe's train.batch, or raise --gpu-mem"},
 	{run.ErrOtherData, "give the same --data, or start over with --overwrite"},
 }
 
@@ -146,11 +147,7 @@ func withRemedy(err error) error {
 func pretrain(c *cobra.Command, o pipelines.PretrainOptions) error {
 	closeLog := func() {}
 	defer func() { closeLog() }()
-	o.Started = func(folder *run.Folder) {
-		if stop, err := keepLog(c, folder); err == nil { // otherwise the run continues without a log file
-			closeLog = stop
-		}
-	}
+	o.Started = func(folder *run.Folder) { closeLog = keepLog(c, folder) }
 	made, err := pipelines.Pretrain(c.Context(), o)
 	if err != nil {
 		return withRemedy(err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"math"
 
-	"github.com/sdr-ml/sdr/stages/route"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 	"github.com/sdr-ml/sdr/tensorops/nearest"
 	"github.com/sdr-ml/sdr/transforms/compute"
@@ -34,7 +33,7 @@ func choose(ctx context.Context, versions []version, images *tasks.Images, start
 		}
 		rows = append(rows, Candidate{
 			Task: start.Task, Start: start.Start, Subnet: start.Subnet, Candidate: v.name, Images: v.images,
-			Score: route.Metric(start.Metric, predicted, images.Labels), Error: 100 * pairedError(predicted, first, images.Labels),
+			Score: tasks.Percent(start.Metric, predicted, images.Labels), Error: 100 * pairedError(predicted, first, images.Labels),
 		})
 		if rows[i].Score > rows[best].Score && rows[i].Score > rows[0].Score+rows[i].Error {
 			best = i

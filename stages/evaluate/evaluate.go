@@ -13,6 +13,7 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
 	"github.com/sdr-ml/sdr/stages/route"
+	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/stages/run/progress"
 	"github.com/sdr-ml/sdr/stages/run/recipe"
 	"github.com/sdr-ml/sdr/transforms/knn"
@@ -31,6 +32,19 @@ const (
 
 // Protocols lists the protocols.
 var Protocols = []string{KNN, Linear}
+
+// CheckProtocols returns an error if a protocol is unknown or there is none.
+func CheckProtocols(protocols []string) error {
+	if len(protocols) == 0 {
+		return run.Usagef("no protocol given; want one or more of %s", strings.Join(Protocols, ","))
+	}
+	for _, p := range protocols {
+		if !slices.Contains(Protocols, p) {
+			return run.Usagef("there is no protocol %q; want one or more of %s", p, strings.Join(Protocols, ","))
+		}
+	}
+	return nil
+}
 
 // Config says what to evaluate.
 type Config struct {
@@ -201,7 +215,7 @@ func (*markFn) ProcessElement(figures *record.Batch, scores func(**record.Batch)
 		return nil, err
 	}
 	for i, row := range rows {
-		best := route.Best(all, row.Task)
+		best := route.Best(route.Candidates(all, row.Task))
 		for _, s := range all {
 			if s.Task == row.Task && s.Subnet == row.Subnet && s.Norm == row.Norm {
 				rows[i].Score, rows[i].Candidate, rows[i].Routed = s.Score, s.Candidate, s == best

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"html/template"
 	"math"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -29,6 +30,12 @@ func (s span) open() span {
 		return s
 	}
 	margin := max(1, math.Abs(s.low)/10)
+	return span{s.low - margin, s.high + margin}
+}
+
+// padded is the span with a margin for marks and labels at its ends.
+func (s span) padded() span {
+	margin := (s.high - s.low) / 30
 	return span{s.low - margin, s.high + margin}
 }
 
@@ -64,7 +71,32 @@ func (a *axes) curve(color string, points []point) {
 		fmt.Fprintf(&a.svg, "L%.2f %.2f", x, y)
 	}
 	fmt.Fprintf(&a.svg, `" style="fill:none;stroke:var(--%s);stroke-width:1.6"/>`+"\n", color)
-	fmt.Fprintf(&a.svg, `<circle cx="%.2f" cy="%.2f" r="3" style="fill:var(--%s)"/>`+"\n", x, y, color)
+	a.dot(color, false, x, y)
+}
+
+// dot draws a dot at a pixel, filled or hollow.
+func (a *axes) dot(color string, hollow bool, x, y float64) {
+	fill := color
+	if hollow {
+		fill = "paper"
+	}
+	fmt.Fprintf(&a.svg, `<circle cx="%.2f" cy="%.2f" r="3" style="fill:var(--%s);stroke:var(--%s);stroke-width:1.6"/>`+"\n", x, y, fill, color)
+}
+
+// band shades the area between two lines.
+func (a *axes) band(color string, low, high []point) {
+	all := slices.Clone(high)
+	for _, p := range slices.Backward(low) {
+		all = append(all, p)
+	}
+	command := "M"
+	a.svg.WriteString(`<path d="`)
+	for _, p := range all {
+		x, y := a.at(p.X, p.Y)
+		fmt.Fprintf(&a.svg, "%s%.2f %.2f", command, x, y)
+		command = "L"
+	}
+	fmt.Fprintf(&a.svg, `Z" style="fill:var(--%s);fill-opacity:.15;stroke:none"/>`+"\n", color)
 }
 
 // bar draws a bar from 0 to a value, of which top and height are pixels.
@@ -80,9 +112,9 @@ func (a *axes) text(x, y float64, anchor, text, attributes string) {
 		x, y, anchor, attributes, template.HTMLEscapeString(text))
 }
 
-// xAxis labels the axis below the plane, with lines through the plane if grid.
-func (a *axes) xAxis(title string, label func(float64) string, grid bool) {
-	for _, v := range ticks(a.x) {
+// xAxis labels the axis below the plane at some values, with lines through the plane if grid.
+func (a *axes) xAxis(title string, values []float64, label func(float64) string, grid bool) {
+	for _, v := range values {
 		x, _ := a.at(v, a.y.low)
 		if grid {
 			a.line("rule", .5, "none", x, a.top, x, a.bottom)

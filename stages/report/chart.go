@@ -89,7 +89,7 @@ func curveChart(title, y string, curves []Curve, level float64, values func(Curv
 		left = max(left, 28+textWidth(ys.decimals(v)))
 	}
 	a := newAxes(300, left, x, ys)
-	a.xAxis("step", humanize.Commaf, false)
+	a.xAxis("step", ticks(a.x), humanize.Commaf, false)
 	a.yAxis(y, a.y.decimals)
 	if level > 0 {
 		_, at := a.at(0, level)
@@ -174,7 +174,7 @@ func resultChart(protocol string, tasks []evaluate.Task) (*chart, error) {
 	const bar, gap = 9., 9.
 	group := bar * float64(max(len(kinds), 1))
 	a := newAxes(50+float64(len(tasks))*(group+gap), left, x, span{0, 1})
-	a.xAxis("% on the test images", a.x.decimals, true)
+	a.xAxis("% on the test images", ticks(a.x), a.x.decimals, true)
 	for i, t := range tasks {
 		top := a.top + float64(i)*(group+gap) + gap/2
 		a.text(a.left-6, top+group/2, "end", shorten(t.Name), "")

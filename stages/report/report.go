@@ -68,6 +68,9 @@ var pages = template.Must(template.New("").Funcs(template.FuncMap{
 	"metric":   metricName,
 	"protocol": protocolName,
 	"best":     best,
+	"signed":   signed,
+	"duration": duration,
+	"total":    total,
 }).ParseFS(templates, "*.html", "style.css"))
 
 // Write writes the page as one HTML document that refers to nothing outside itself. Text is escaped. It fails on curves

@@ -103,7 +103,7 @@ func (fn *deliverFn) ProcessElement(ctx context.Context, task string, scores fun
 }
 
 func deliver(ctx context.Context, dir, id, task string, scores []Score) (Score, error) {
-	best := Best(scores, task)
+	best := Best(Candidates(scores, task))
 	m, err := best.Open(ctx)
 	if err != nil {
 		return best, err

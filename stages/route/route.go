@@ -15,7 +15,6 @@ import (
 	"github.com/sdr-ml/sdr/stages/internal/labeled"
 	"github.com/sdr-ml/sdr/stages/run/progress"
 	"github.com/sdr-ml/sdr/stages/train"
-	"github.com/sdr-ml/sdr/tensorops/metrics"
 	"github.com/sdr-ml/sdr/transforms/inference"
 	"github.com/sdr-ml/sdr/transforms/knn"
 	"github.com/sdr-ml/sdr/transforms/record"
@@ -212,26 +211,21 @@ func Percent(metric string, b *record.Batch) (float64, error) {
 	for i, r := range rows {
 		labels[i], predicted[i] = r.Label, r.Predicted
 	}
-	return Metric(metric, predicted, labels), nil
+	return tasks.Percent(metric, predicted, labels), nil
 }
 
-// Metric computes a task's metric, in percent.
-func Metric(metric string, predicted, labels []int64) float64 {
-	if metric == tasks.MeanPerClass {
-		return 100 * metrics.MeanPerClass(predicted, labels, int(slices.Max(labels))+1)
-	}
-	return 100 * metrics.Accuracy(predicted, labels)
+// Candidates returns the scores of the nets that the router may choose for a task.
+func Candidates(scores []Score, task string) []Score {
+	return slices.DeleteFunc(slices.Clone(scores), func(s Score) bool { return s.Task != task || !s.Candidate })
 }
 
-// Best returns the highest score of a candidate for a task, or the zero Score if there is none. On a tie it prefers the
-// shorter code, then the name that sorts first, then the statistics of the training.
-func Best(scores []Score, task string) (best Score) {
-	for _, s := range scores {
-		if s.Task == task && s.Candidate && (best == Score{} || better(s, best) > 0) {
-			best = s
-		}
+// Best returns the highest of one task's scores, or the zero Score if there are none. On a tie it prefers the shorter
+// code, then the name that sorts first, then the statistics of the training.
+func Best(scores []Score) Score {
+	if len(scores) == 0 {
+		return Score{}
 	}
-	return best
+	return slices.MaxFunc(scores, better)
 }
 
 // better compares two scores of a task in the order of Best.

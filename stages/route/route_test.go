@@ -15,21 +15,21 @@ func TestBest(t *testing.T) {
 		return route.Score{Task: "t", Subnet: subnet, Norm: route.NormTraining, Candidate: true, Score: score, Level: level}
 	}
 	scores := []route.Score{score("1", 50, 1), score("0", 50, 1), score("00", 50, 2), score("root", 49, 0), {Task: "other", Subnet: "x", Candidate: true, Score: 90}}
-	require.Equal(t, "0", route.Best(scores, "t").Subnet, "on a tie the shorter code, then the name that sorts first")
+	require.Equal(t, "0", route.Best(route.Candidates(scores, "t")).Subnet, "on a tie the shorter code, then the name that sorts first")
 	scores[3].Score = 50
-	require.Equal(t, "root", route.Best(scores, "t").Subnet)
+	require.Equal(t, "root", route.Best(route.Candidates(scores, "t")).Subnet)
 	scores[2].Score = 50.1
-	require.Equal(t, "00", route.Best(scores, "t").Subnet)
+	require.Equal(t, "00", route.Best(route.Candidates(scores, "t")).Subnet)
 	baseline := score("unified", 99, 0)
 	baseline.Candidate = false
 	adapted := scores[2]
 	adapted.Norm = route.NormTask
 	scores = append(scores, baseline, adapted)
-	require.Equal(t, scores[2], route.Best(scores, "t"), "on a tie the statistics of the training")
+	require.Equal(t, scores[2], route.Best(route.Candidates(scores, "t")), "on a tie the statistics of the training")
 	scores[6].Score++
-	require.Equal(t, scores[6], route.Best(scores, "t"))
-	require.Equal(t, "x", route.Best(scores, "other").Subnet)
-	require.Zero(t, route.Best(scores, "none"))
+	require.Equal(t, scores[6], route.Best(route.Candidates(scores, "t")))
+	require.Equal(t, "x", route.Best(route.Candidates(scores, "other")).Subnet)
+	require.Zero(t, route.Best(route.Candidates(scores, "none")))
 }
 
 func TestPercent(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/sdr-ml/sdr/tensorops/metrics"
 	"github.com/sdr-ml/sdr/transforms/imageio"
 )
 
@@ -50,6 +51,14 @@ func MetricOf(name string) string {
 		}
 	}
 	return Top1
+}
+
+// Percent returns a metric of predictions for labeled images, in percent.
+func Percent(metric string, predicted, labels []int64) float64 {
+	if metric == MeanPerClass && len(labels) > 0 {
+		return 100 * metrics.MeanPerClass(predicted, labels, int(slices.Max(labels))+1)
+	}
+	return 100 * metrics.Accuracy(predicted, labels)
 }
 
 // Find lists the tasks in a local folder, sorted by name.

@@ -122,3 +122,11 @@ func TestMetricOf(t *testing.T) {
 		require.Equal(t, want, tasks.MetricOf(name), name)
 	}
 }
+
+func TestPercent(t *testing.T) {
+	predicted, labels := []int64{0, 0, 0, 1}, []int64{0, 0, 1, 1}
+	require.Equal(t, 75., tasks.Percent(tasks.Top1, predicted, labels))
+	require.Equal(t, 75., tasks.Percent(tasks.MeanPerClass, predicted, labels))
+	require.Equal(t, 50., tasks.Percent(tasks.MeanPerClass, predicted[:3], labels[:3]))
+	require.Zero(t, tasks.Percent(tasks.MeanPerClass, nil, nil))
+}
