@@ -16,6 +16,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/google/uuid"
 
+	"github.com/sdr-ml/sdr/stages/customize"
 	"github.com/sdr-ml/sdr/stages/evaluate"
 	"github.com/sdr-ml/sdr/stages/ingest"
 	"github.com/sdr-ml/sdr/stages/report"
@@ -186,6 +187,9 @@ func (p *studyPlan) trainAll() {
 		for _, nets := range []string{random, unified, batches, sdr} {
 			c.evaluated = append(c.evaluated, p.evaluate(nets))
 		}
+		if p.file.Customize.Images > 0 {
+			c.evaluated = append(c.evaluated, p.customize(c, sdr, unified))
+		}
 	}
 }
 
@@ -212,9 +216,27 @@ func (p *studyPlan) evaluate(nets string) string {
 	})
 }
 
+// customize adds the steps that customize the routed and the unified net of a cell for every task, and evaluate the
+// results.
+func (p *studyPlan) customize(c *cell, sdr, unified string) string {
+	text := string(c.Recipe.Marshal())
+	var customized string
+	customized = p.add("customize", slices.Concat([]string{sdr, unified}, c.routed), []any{p.judged, p.file.Customize, text}, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
+		return customize.Customize(s, beam.Flatten(s, in[:2]...), beam.Flatten(s, in[2:]...), customize.Config{
+			Tasks: p.tasks, Nets: []string{recipe.Unified}, Dir: files.Join(p.dir(customized), "models"), Recipe: text,
+			Images: p.file.Customize.Images, Rates: p.file.Customize.Rates, Device: p.device,
+		})
+	})
+	return p.add("evaluate", []string{customized}, []any{p.judged, p.file.Protocols}, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
+		names := map[string]string{customize.Routed: study.Customized, recipe.Unified: study.UnifiedCustomized}
+		_, predictions := evaluate.Measure(s, customize.Pairs(s, in[0], p.tasks, names), p.file.Protocols)
+		return predictions
+	})
+}
+
 // collect reads what the nets of each cell predicted, and compares them.
 func (p *studyPlan) collect(ctx context.Context) (*study.Results, error) {
-	found := study.NewCollector(p.tasks, p.file.Protocols)
+	found := study.NewCollector(p.tasks, p.file.Protocols, p.file.Customize.Images > 0)
 	for _, c := range p.cells {
 		var predictions []evaluate.Prediction
 		for _, step := range c.evaluated {

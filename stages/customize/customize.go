@@ -79,7 +79,41 @@ type Candidate struct {
 	Model  string `arrow:"model"`
 }
 
+// Pairs pairs every task with the version that was chosen for it from each start, as a net of the name that names gives
+// the start.
+//
+// in: *record.Batch of Candidate. out: *record.Batch of route.Pair, one row per batch.
+func Pairs(s beam.Scope, candidates beam.PCollection, of []tasks.Task, names map[string]string) beam.PCollection {
+	s = s.Scope("customize.Pairs")
+	return beam.ParDo(s, &pairFn{Tasks: of, Names: names}, candidates)
+}
+
+type pairFn struct {
+	Tasks []tasks.Task
+	Names map[string]string
+}
+
+func (fn *pairFn) ProcessElement(b *record.Batch, emit func(*record.Batch)) error {
+	rows, err := record.Rows[Candidate](b)
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		at := slices.IndexFunc(fn.Tasks, func(t tasks.Task) bool { return t.Name == r.Task })
+		if !r.Chosen || at < 0 {
+			continue
+		}
+		t := fn.Tasks[at]
+		emit(record.Of([]route.Pair{{
+			Task: t.Name, Metric: t.Metric, Train: t.Train, Test: t.Test,
+			Subnet: fn.Names[r.Start], Model: r.Model, Norm: route.NormTraining,
+		}}))
+	}
+	return nil
+}
+
 func init() {
+	beam.RegisterDoFn(reflect.TypeFor[pairFn]())
 	beam.RegisterDoFn(reflect.TypeFor[startsFn]())
 	beam.RegisterDoFn(reflect.TypeFor[customizeFn]())
 }

@@ -146,8 +146,8 @@ func group[T any](values []T, key func(T) string) (groups map[string][]T, keys [
 // newStudyTable makes a table of lines, without differences that none of them has.
 func newStudyTable(caption, of string, rows []named[study.Line]) studyTable {
 	t := studyTable{Caption: caption, Of: of, Rows: slices.Clone(rows)}
-	for _, net := range study.Nets {
-		t.Nets = append(t.Nets, study.Title(net))
+	for _, m := range rows[0].Of.Means {
+		t.Nets = append(t.Nets, study.Title(m.Net))
 	}
 	for i := range t.Rows {
 		t.Rows[i].Of.Over = nil

@@ -25,7 +25,7 @@ func studyResults(arms []string, budgets []int64, protocols ...string) *study.Re
 						r.Means = append(r.Means, study.Mean{Arm: arm, Images: images, Protocol: protocol, Task: task, Net: net, Mean: mean, Low: mean - 2, High: mean + 1.5})
 					}
 					for d, difference := range study.Differences {
-						if difference.First && a == 0 {
+						if difference.First && a == 0 || difference.Net == study.Customized {
 							continue
 						}
 						c := study.Comparison{
@@ -90,7 +90,7 @@ func TestWriteStudy(t *testing.T) {
 		"+1.3+0.5 to +2.0", "+2.3+0.5 to +3.0", "+3.3+0.5 to +4.0", "",
 	}, rows[1])
 	require.Equal(t, "late, 1.5 M", rows[4][0])
-	require.Equal(t, "+4.3+0.5 to +5.0", rows[4][11])
+	require.Equal(t, "+7.3+0.5 to +8.0", rows[4][11])
 	require.Contains(t, text(tables[1]), "cars")
 	require.Contains(t, text(tables[1]), "−0.5 level−3.0 to +2.0")
 	require.NotContains(t, text(tables[1]), "first arm's", "the first arm is not compared with itself")

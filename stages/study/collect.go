@@ -19,11 +19,14 @@ import (
 // version is a net with BatchNorm statistics of one of route.Norms.
 type version struct{ subnet, norm string }
 
-// choosers choose a net for a task by its scores on the training images, one for each of Nets but the last two.
-var choosers = []struct {
+// chooser chooses a net for a task by its scores on the training images.
+type chooser struct {
 	net    string
 	choose func(scores []route.Score) version
-}{
+}
+
+// choosers has one for each of Nets but the last two.
+var choosers = []chooser{
 	{recipe.Random, always(recipe.Random)},
 	{recipe.Unified, always(recipe.Unified)},
 	{UnifiedBestNorm, func(scores []route.Score) version {
@@ -34,6 +37,9 @@ var choosers = []struct {
 		return best(scores, func(s route.Score) bool { return s.Candidate })
 	}},
 }
+
+// customizedChoosers are the same for CustomizedNets, which are nets of their own in the predictions.
+var customizedChoosers = []chooser{{UnifiedCustomized, always(UnifiedCustomized)}, {Customized, always(Customized)}}
 
 // always chooses a net with the statistics of its training.
 func always(subnet string) func([]route.Score) version {
@@ -52,6 +58,11 @@ var pairs = [][2]string{
 	{recipe.UnifiedSubsetBatches, recipe.Unified},
 }
 
+// customizedPairs are further pairs, of nets that are customized.
+var customizedPairs = [][2]string{
+	{Customized, recipe.Unified}, {Customized, UnifiedCustomized}, {Customized, Routed}, {UnifiedCustomized, recipe.Unified},
+}
+
 // overFirst are the Nets that are compared with the same of the first arm.
 var overFirst = []string{recipe.Unified, Routed}
 
@@ -59,6 +70,9 @@ var overFirst = []string{recipe.Unified, Routed}
 type Collector struct {
 	tasks     []tasks.Task
 	protocols []string
+	nets      []string
+	choosers  []chooser // of CustomizedNets, or none
+	pairs     [][2]string
 	results   []Result
 	groups    []group                    // in order of appearance
 	right     map[measured][][][]float32 // [tasks][seeds][images]
@@ -78,8 +92,12 @@ type measured struct {
 }
 
 // NewCollector returns a collector of predictions for tasks under protocols.
-func NewCollector(of []tasks.Task, protocols []string) *Collector {
-	return &Collector{tasks: of, protocols: protocols, right: map[measured][][][]float32{}, labels: make([][]int64, len(of))}
+func NewCollector(of []tasks.Task, protocols []string, customized bool) *Collector {
+	c := &Collector{tasks: of, protocols: protocols, nets: Nets, pairs: pairs, right: map[measured][][][]float32{}, labels: make([][]int64, len(of))}
+	if customized {
+		c.nets, c.choosers, c.pairs = slices.Concat(Nets, CustomizedNets), customizedChoosers, slices.Concat(pairs, customizedPairs)
+	}
+	return c
 }
 
 // Add adds a training: the predictions of its nets, and the router's scores of its candidates. All groups have the same
@@ -94,7 +112,7 @@ func (c *Collector) Add(cell Cell, predictions []evaluate.Prediction, scores []r
 		for i, t := range c.tasks {
 			ask := func(v version) answers { return answered[question{protocol, t.Name, v}] }
 			ofTask := slices.DeleteFunc(slices.Clone(scores), func(s route.Score) bool { return s.Task != t.Name })
-			chosen, err := choose(ask, ofTask, t.Metric)
+			chosen, err := choose(ask, ofTask, t.Metric, c.choosers)
 			if err != nil {
 				return fmt.Errorf("%v, task %s, %s: %w", cell, t.Name, protocol, err)
 			}
@@ -147,7 +165,7 @@ type choice struct {
 
 // choose returns the choices for a task, in the order of Nets, from the answers of the nets and the router's scores of
 // its candidates.
-func choose(ask func(version) answers, scores []route.Score, metric string) ([]choice, error) {
+func choose(ask func(version) answers, scores []route.Score, metric string, further []chooser) ([]choice, error) {
 	candidates := slices.DeleteFunc(slices.Clone(scores), func(s route.Score) bool { return !s.Candidate })
 	if len(candidates) == 0 {
 		return nil, errors.New("the router scored no sub-net")
@@ -184,7 +202,15 @@ func choose(ask func(version) answers, scores []route.Score, metric string) ([]c
 			best = n
 		}
 	}
-	return append(chosen, mean, best), nil
+	chosen = append(chosen, mean, best)
+	for _, c := range further {
+		n, err := take(c.net, c.choose(scores))
+		if err != nil {
+			return nil, err
+		}
+		chosen = append(chosen, n)
+	}
+	return chosen, nil
 }
 
 // Results estimates means and differences from all that was added.
@@ -204,10 +230,10 @@ func (c *Collector) Results() *Results {
 	for _, protocol := range c.protocols {
 		samples := c.measure(boot, protocol)
 		for _, g := range c.groups {
-			for _, net := range Nets {
+			for _, net := range c.nets {
 				out.Means = append(out.Means, c.means(measured{g, protocol, net}, samples)...)
 			}
-			for _, p := range pairs {
+			for _, p := range c.pairs {
 				out.Comparisons = append(out.Comparisons, c.compare(measured{g, protocol, p[0]}, measured{g, protocol, p[1]}, samples)...)
 			}
 			first := group{c.groups[0].arm, g.images}
@@ -225,7 +251,7 @@ func (c *Collector) Results() *Results {
 func (c *Collector) measure(boot *metrics.Bootstrap, protocol string) map[measured]metrics.Sample {
 	var keys []measured
 	for _, g := range c.groups {
-		for _, net := range Nets {
+		for _, net := range c.nets {
 			keys = append(keys, measured{g, protocol, net})
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"slices"
 
 	"github.com/goccy/go-yaml"
 
@@ -32,8 +33,18 @@ type Keys struct {
 	Seeds []uint64 `yaml:"seeds"`
 	// Budgets are the numbers of images seen, train.images, that every arm is trained with.
 	Budgets []int64 `yaml:"budgets"`
+	// Customize says how to customize the routed and the unified net of every training for every task.
+	Customize Customize `yaml:"customize"`
 	// Arms are the recipes to compare. In the file, they map the arm's name to the keys of the recipe that it changes.
 	Arms []Arm `yaml:"arms"`
+}
+
+// Customize is the budget for customizing a net for a task.
+type Customize struct {
+	// Images is the number of images to train on per task and net; 0 means that no net is customized.
+	Images int64 `yaml:"images"`
+	// Rates are the peak learning rates to try; they share the budget.
+	Rates []float64 `yaml:"rates"`
 }
 
 // Arm is a recipe to compare with others.
@@ -71,7 +82,7 @@ func Load(path string) (*File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("study: %w", err)
 	}
-	f := &File{Keys: Keys{Protocols: []string{evaluate.KNN}, Recipe: recipe.Default, Seeds: []uint64{1}}, Text: text}
+	f := &File{Keys: Keys{Protocols: []string{evaluate.KNN}, Recipe: recipe.Default, Seeds: []uint64{1}, Customize: Customize{Rates: []float64{.03}}}, Text: text}
 	err = f.parse()
 	if err == nil {
 		err = f.check()
@@ -136,6 +147,9 @@ func (f *File) check() error {
 	}
 	if err := evaluate.CheckProtocols(f.Protocols); err != nil {
 		return fmt.Errorf("protocols: %w", err)
+	}
+	if c := f.Customize; c.Images < 0 || len(c.Rates) == 0 || !(slices.Min(c.Rates) > 0) {
+		return fmt.Errorf("customize: %d images, rates %v; want 0 or more images, and rates above 0, such as {images: 25600, rates: [0.03]}", c.Images, c.Rates)
 	}
 	for _, arm := range f.Arms {
 		if err := arm.check(); err != nil {

@@ -12,14 +12,20 @@ const (
 	UnifiedBestNorm = "unified_best_norm"
 	// Routed is the sub-net that the router chooses, from the training images.
 	Routed = "routed"
+	// Customized is the routed net after customizing, and UnifiedCustomized the unified net after the same.
+	Customized        = "customized"
+	UnifiedCustomized = "unified_customized"
 	// MeanSubnet is the mean of all candidates of the router.
 	MeanSubnet = "mean"
 	// BestSubnet is the candidate that is best on the test images: no router can do better.
 	BestSubnet = "best"
 )
 
-// Nets lists what is measured on a task.
+// Nets lists what is measured on a task. A study that customizes nets also measures CustomizedNets.
 var Nets = []string{recipe.Random, recipe.Unified, UnifiedBestNorm, recipe.UnifiedSubsetBatches, Routed, MeanSubnet, BestSubnet}
+
+// CustomizedNets lists the nets that are customized for the task.
+var CustomizedNets = []string{UnifiedCustomized, Customized}
 
 // Result is the schema of a study's results: one net of one training on one task.
 type Result struct {
@@ -85,22 +91,26 @@ type Line struct {
 	Protocol string
 	// Task is empty for the mean over all tasks.
 	Task string
-	// Means has one entry for each of Nets.
+	// Means has one entry for each of Results.Nets.
 	Means []Mean
-	// Over has one entry for each of Differences; nil for the first arm over itself.
+	// Over has one entry for each of Differences; nil for the first arm over itself, and for nets that were not measured.
 	Over []*Comparison
 }
 
 // Difference is a difference that tables show: of the routed net to another of the same arm, or to the first arm's.
 type Difference struct {
-	// Over is one of Nets.
-	Over string
+	// Net is one of Nets or CustomizedNets, compared with Over, another one.
+	Net, Over string
 	// First is true for the first arm's net.
 	First bool
 }
 
 // Differences lists the differences that tables show.
-var Differences = []Difference{{Over: recipe.Unified}, {Over: UnifiedBestNorm}, {Over: recipe.UnifiedSubsetBatches}, {Over: Routed, First: true}}
+var Differences = []Difference{
+	{Net: Routed, Over: recipe.Unified}, {Net: Routed, Over: UnifiedBestNorm}, {Net: Routed, Over: recipe.UnifiedSubsetBatches},
+	{Net: Customized, Over: recipe.Unified}, {Net: Customized, Over: UnifiedCustomized}, {Net: Customized, Over: Routed},
+	{Net: Routed, Over: Routed, First: true},
+}
 
 // Lines returns the estimates for a task, or the mean over all tasks if it is empty, ordered by protocol, arm and budget.
 func (r *Results) Lines(task string) (lines []Line) {
@@ -108,7 +118,7 @@ func (r *Results) Lines(task string) (lines []Line) {
 		if m.Task != task {
 			continue
 		}
-		if m.Net == Nets[0] {
+		if m.Net == r.Means[0].Net {
 			lines = append(lines, Line{Arm: m.Arm, Images: m.Images, Protocol: m.Protocol, Task: task})
 		}
 		l := &lines[len(lines)-1]
@@ -126,12 +136,22 @@ func (r *Results) Lines(task string) (lines []Line) {
 func (r *Results) difference(l *Line, d Difference) *Comparison {
 	at := slices.IndexFunc(r.Comparisons, func(c Comparison) bool {
 		return c.Arm == l.Arm && c.Images == l.Images && c.Protocol == l.Protocol && c.Task == l.Task &&
-			c.Net == Routed && c.Over == d.Over && (c.OverArm != c.Arm) == d.First
+			c.Net == d.Net && c.Over == d.Over && (c.OverArm != c.Arm) == d.First
 	})
 	if at < 0 {
 		return nil
 	}
 	return &r.Comparisons[at]
+}
+
+// Nets lists the nets that were measured, in the order of Nets and CustomizedNets.
+func (r *Results) Nets() (names []string) {
+	for _, m := range r.Means {
+		if m.Task == "" && !slices.Contains(names, m.Net) {
+			names = append(names, m.Net)
+		}
+	}
+	return names
 }
 
 // Tasks lists the tasks.

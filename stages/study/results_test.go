@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -61,8 +62,43 @@ func add(t *testing.T, c *study.Collector, arm string, budget int64, seed uint64
 	require.NoError(t, c.Add(study.Cell{Arm: arm, Images: budget, Seed: seed}, predictions, scores))
 }
 
+// TestCustomized adds nets that are customized.
+func TestCustomized(t *testing.T) {
+	c := study.NewCollector(of, []string{"knn"}, true)
+	var predictions []evaluate.Prediction
+	var scores []route.Score
+	for _, task := range of {
+		for subnet, share := range map[string]float64{"random": .25, "unified": .5, "unified_subset_batches": .55, "root": .45, "unified_customized": .6, "customized": .65} {
+			predictions = append(predictions, predict(task.Name, subnet, route.NormTraining, share)...)
+		}
+		scores = append(scores,
+			route.Score{Task: task.Name, Subnet: "root", Norm: route.NormTraining, Candidate: true, Score: 1},
+			route.Score{Task: task.Name, Subnet: "unified", Norm: route.NormTraining, Score: 1})
+	}
+	require.NoError(t, c.Add(study.Cell{Arm: "base", Images: 1000, Seed: 1}, predictions, scores))
+	r := c.Results()
+	require.Equal(t, append(slices.Clone(study.Nets), study.CustomizedNets...), r.Nets())
+	line := r.Lines("")[0]
+	shown := map[string]float64{}
+	for i, d := range study.Differences {
+		if line.Over[i] != nil {
+			shown[d.Title()] = line.Over[i].Difference
+		}
+	}
+	require.InDeltaMapValues(t, map[string]float64{
+		"routed - unified": -5, "routed - unified, best norm": -5, "routed - one-subset batches": -10,
+		"customized - unified": 15, "customized - unified, customized": 5, "customized - routed": 20,
+	}, shown, 1e-4)
+	var out bytes.Buffer
+	require.NoError(t, r.WriteTable(&out))
+	require.Contains(t, out.String(), "+15.0 (")
+	out.Reset()
+	require.NoError(t, r.WriteCSV(&out))
+	require.Contains(t, out.String(), "customized_over_unified_customized_low")
+}
+
 func collected(t *testing.T) *study.Results {
-	c := study.NewCollector(of, []string{"knn"})
+	c := study.NewCollector(of, []string{"knn"}, false)
 	for i, arm := range []string{"base", "late"} {
 		for _, budget := range []int64{1000, 2000} {
 			for _, seed := range []uint64{1, 2} {
@@ -165,7 +201,7 @@ func TestTables(t *testing.T) {
 	require.Equal(t, *r, back)
 
 	require.Equal(t, "+0.0 (-1.2 to +0.0) level", (&study.Comparison{Difference: -.04, Low: -1.23, High: 0, Level: true}).String())
-	c := study.NewCollector(of, []string{"knn"})
+	c := study.NewCollector(of, []string{"knn"}, false)
 	add(t, c, "alone", 1000, 1, 0)
 	out.Reset()
 	require.NoError(t, c.Results().WriteTable(&out))
@@ -184,7 +220,7 @@ func TestCollectorErrors(t *testing.T) {
 		}
 		return rows
 	}
-	c := study.NewCollector(one, []string{"knn"})
+	c := study.NewCollector(one, []string{"knn"}, false)
 	require.Empty(t, c.Results().Means)
 	require.EqualError(t, c.Add(cell, nil, scores), "a, 10 images, seed 3, task birds, knn: there are no predictions of the net random with the norm training")
 	require.ErrorContains(t, c.Add(cell, all(0, 1), nil), "the router scored no sub-net")

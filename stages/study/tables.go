@@ -19,7 +19,7 @@ import (
 
 // titles are short names of Nets for tables.
 var titles = map[string]string{
-	UnifiedBestNorm: "unified, best norm", recipe.UnifiedSubsetBatches: "one-subset batches", MeanSubnet: "mean of sub-nets", BestSubnet: "best sub-net",
+	UnifiedBestNorm: "unified, best norm", recipe.UnifiedSubsetBatches: "one-subset batches", UnifiedCustomized: "unified, customized", MeanSubnet: "mean of sub-nets", BestSubnet: "best sub-net",
 }
 
 // Title returns a short name of one of Nets for tables.
@@ -35,7 +35,7 @@ func (d Difference) Title() string {
 	if d.First {
 		return "routed - first arm's"
 	}
-	return "routed - " + Title(d.Over)
+	return Title(d.Net) + " - " + Title(d.Over)
 }
 
 // String returns the difference with its interval, and whether it is level.
@@ -67,7 +67,7 @@ func (r *Results) render(w io.Writer, as func(table.Writer) string) error {
 	}
 	for _, p := range protocols {
 		title := fmt.Sprintf("%s, %% on the test images, mean of tasks (%d) and seeds (%d)", p, len(r.Tasks()), r.Seeds())
-		if _, err := fmt.Fprintln(w, as(render(title, byProtocol[p]))); err != nil {
+		if _, err := fmt.Fprintln(w, as(render(title, r.Nets(), byProtocol[p]))); err != nil {
 			return err
 		}
 	}
@@ -75,14 +75,14 @@ func (r *Results) render(w io.Writer, as func(table.Writer) string) error {
 }
 
 // render makes a table of the lines of one protocol.
-func render(title string, lines []Line) table.Writer {
+func render(title string, nets []string, lines []Line) table.Writer {
 	t := table.NewWriter()
 	t.SetStyle(table.StyleLight)
-	t.SuppressEmptyColumns() // with one arm, the difference to the first
+	t.SuppressEmptyColumns() // differences of nets that were not measured
 	t.Style().Format.Header = text.FormatDefault
 	t.SetTitle("%s", title)
 	header := table.Row{"arm", "images"}
-	for _, net := range Nets {
+	for _, net := range nets {
 		header = append(header, broken(Title(net)))
 	}
 	for _, d := range Differences {
@@ -104,7 +104,7 @@ func render(title string, lines []Line) table.Writer {
 		t.AppendRow(row)
 	}
 	var configs []table.ColumnConfig
-	for n := range 1 + len(Nets) {
+	for n := range 1 + len(nets) {
 		configs = append(configs, table.ColumnConfig{Number: 2 + n, Align: text.AlignRight, AlignHeader: text.AlignRight})
 	}
 	t.SetColumnConfigs(configs)
@@ -127,11 +127,11 @@ func broken(title string) string {
 func (r *Results) WriteCSV(w io.Writer) error {
 	c := csv.NewWriter(w)
 	header := []string{"arm", "images", "protocol", "task"}
-	for _, net := range Nets {
+	for _, net := range r.Nets() {
 		header = append(header, net, net+"_low", net+"_high")
 	}
 	for _, d := range Differences {
-		name := "routed_over_" + d.Over
+		name := d.Net + "_over_" + d.Over
 		if d.First {
 			name = "routed_over_first_arm"
 		}
