@@ -227,6 +227,7 @@ func (p *studyPlan) customize(c *cell, sdr, unified string) string {
 			Images: p.file.Customize.Images, Rates: p.file.Customize.Rates, Device: p.device,
 		})
 	})
+	p.images[customized] = p.file.Customize.Images * int64(2*len(p.tasks))
 	return p.add("evaluate", []string{customized}, []any{p.judged, p.file.Protocols}, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
 		names := map[string]string{customize.Routed: study.Customized, recipe.Unified: study.UnifiedCustomized}
 		_, predictions := evaluate.Measure(s, customize.Pairs(s, in[0], p.tasks, names), p.file.Protocols)

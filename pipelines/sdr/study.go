@@ -44,6 +44,7 @@ FILE is YAML:
   recipe: laptop                   # what the arms change; default: ` + recipe.Default + `
   seeds: [1, 2, 3]                 # default: 1
   budgets: [500000, 1000000]       # images seen; default: the recipe's train.images
+  customize: {images: 25600}       # per task and net, see below; default: 0, none
   arms:
     laptop:                        # the recipe as it is
     late: {train: {phases: [0.75]}}
@@ -56,6 +57,10 @@ each task's training images is classified from the other, and its test images ar
 not touched: use it while you choose between arms, and a study without it to report
 on your choice. An arm may change every key of the recipe (see sdr pretrain --help)
 except name, seed, train.images and train.baselines.
+
+With customize, the routed and the unified net of every training go on with their
+training on each task's images, as sdr customize does, and are compared, too; rates
+lists the learning rates to try (default: [0.03]), which share the images.
 
 Trainings share what they have in common: arms that differ only in their sub-nets
 share the images, the unified net and, as far as it goes, phase 0. What DIR already

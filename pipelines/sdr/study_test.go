@@ -37,7 +37,7 @@ train: {batch: 8, images: 160, norm_images: 16}
 		require.NoError(t, os.CopyFS(filepath.Join(tasks, "fruit"), os.DirFS(folder)))
 	}
 	file := filepath.Join(dir, "tiny.yaml")
-	text := "data: [$SDR_TEST_FIXTURES/folder/train]\ntasks: " + tasks + "\nrecipe: " + filepath.Join(dir, "base.yaml") + "\narms:\n  " + strings.Join(arms, "\n  ") + "\n"
+	text := "data: [$SDR_TEST_FIXTURES/folder/train]\ntasks: " + tasks + "\nrecipe: " + filepath.Join(dir, "base.yaml") + "\ncustomize: {images: 16}\narms:\n  " + strings.Join(arms, "\n  ") + "\n"
 	require.NoError(t, os.WriteFile(file, []byte(text), 0o644))
 	return file
 }
@@ -77,7 +77,7 @@ func TestStudy(t *testing.T) {
 	file := writeStudy(t, dir, early, late)
 	whole := filepath.Join(dir, "whole")
 	out := mustSDR(t, "study", file, "--out", whole, "--plan")
-	require.Contains(t, out, "2 trainings share 21 stages, of which 0 are done and 21 are to do; 512 images to train on\n")
+	require.Contains(t, out, "2 trainings share 26 stages, of which 0 are done and 26 are to do; 576 images to train on\n")
 	require.NoDirExists(t, whole)
 
 	// Arms that differ only in when they split share the images, the random and the unified net.
@@ -89,7 +89,7 @@ func TestStudy(t *testing.T) {
 		count[filepath.Dir(stage)]++
 	}
 	require.Equal(t, map[string]int{
-		"ingest": 1, "phase0": 2, "features": 2, "partition": 2, "sdr": 2, "unified": 1, "unified_subset_batches": 2, "random": 1, "route": 2, "evaluate": 6,
+		"ingest": 1, "phase0": 2, "features": 2, "partition": 2, "sdr": 2, "unified": 1, "unified_subset_batches": 2, "random": 1, "route": 3, "evaluate": 8, "customize": 2,
 	}, count)
 	results := studyResults(t, whole)
 	require.Equal(t, printed.Results, results)
@@ -97,14 +97,14 @@ func TestStudy(t *testing.T) {
 	for _, r := range results {
 		value[r.Arm+" "+r.Net] = r.Value
 	}
-	require.Len(t, value, 2*6)
+	require.Len(t, value, 2*9)
 	require.Equal(t, value["early unified"], value["late unified"])
 	require.Equal(t, value["early random"], value["late random"])
 	require.FileExists(t, filepath.Join(whole, "comparisons.parquet"))
 	require.FileExists(t, filepath.Join(whole, "means.parquet"))
 	log, err := os.ReadFile(filepath.Join(whole, "train.log"))
 	require.NoError(t, err)
-	require.Contains(t, string(log), `number="21 of 21" for="late, 160 images, seed 1"`)
+	require.Contains(t, string(log), `number="26 of 26" for="late, 160 images, seed 1"`)
 	source, err := os.ReadFile(filepath.Join(whole, "study.html"))
 	require.NoError(t, err)
 	doc, err := html.Parse(bytes.NewReader(source))
@@ -128,10 +128,10 @@ func TestStudy(t *testing.T) {
 	_ = c.Process.Kill()
 	_ = c.Wait()
 	before := manifests(t, killed)
-	require.Less(t, len(before), 21)
+	require.Less(t, len(before), 26)
 	mustSDR(t, "study", file, "--out", killed)
 	after := manifests(t, killed)
-	require.Len(t, after, 21)
+	require.Len(t, after, 26)
 	for stage, at := range before {
 		require.Equal(t, at, after[stage], stage)
 	}
@@ -139,10 +139,10 @@ func TestStudy(t *testing.T) {
 
 	// An arm more costs only what is new, and the others keep their results.
 	file = writeStudy(t, dir, early, late, "shuffled: {train: {phases: [0.3]}, partition: {method: random}}")
-	require.Contains(t, mustSDR(t, "study", file, "--out", whole, "--plan"), "of which 21 are done and 6 are to do; 224 images")
+	require.Contains(t, mustSDR(t, "study", file, "--out", whole, "--plan"), "of which 26 are done and 8 are to do; 256 images")
 	require.Contains(t, mustSDR(t, "study", file, "--out", whole), "shuffled")
 	extended := manifests(t, whole)
-	require.Len(t, extended, 27)
+	require.Len(t, extended, 34)
 	for stage, at := range first {
 		require.Equal(t, at, extended[stage], stage)
 	}
