@@ -68,7 +68,7 @@ func Customize(ctx context.Context, o CustomizeOptions) ([]Customized, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir := files.Join(folder.StageDir("customizings"), run.Digest(found, o))
+	dir := files.Join(folder.StageDir("customizings"), run.Digest("v2", identities(ctx, models), found, stamps(found), o))
 	cfg := customize.Config{
 		Tasks: found, Dir: files.Join(dir, "models"), Recipe: string(text),
 		Rates: o.Rates, Images: o.Images, Seconds: o.Seconds, Device: o.Device,

@@ -44,7 +44,7 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (*evaluate.Results, error)
 	if err != nil {
 		return nil, err
 	}
-	dir := files.Join(folder.StageDir("evaluations"), run.Digest(found, o.Protocols))
+	dir := files.Join(folder.StageDir("evaluations"), run.Digest("v2", identities(ctx, models), found, stamps(found), o.Protocols))
 	p, s := beam.NewPipelineWithRoot()
 	nets := createModels(s, models)
 	scores := route.Route(s, nets, route.Config{Tasks: found, Scorer: route.KNN})
@@ -82,6 +82,15 @@ func openTrained(ctx context.Context, dir string) (*run.Folder, []train.Model, e
 		return nil, nil, run.Usagef("%s has no finished net yet; resume the run", dir)
 	}
 	return folder, models, nil
+}
+
+// identities tells the files of models from others that may have been there before, so that results of these are not
+// read.
+func identities(ctx context.Context, models []train.Model) (all []string) {
+	for _, m := range models {
+		all = append(all, files.Identity(ctx, m.Path))
+	}
+	return all
 }
 
 // createModels creates a collection of models in the form that train emits.
