@@ -232,3 +232,15 @@ func readOut[T any](ctx context.Context, dir string) ([]T, error) {
 	}
 	return rows, nil
 }
+
+// readOuts reads the rows of several of a chain's steps.
+func readOuts[T any](ctx context.Context, c *chain, steps []string) (rows []T, err error) {
+	for _, step := range steps {
+		more, err := readOut[T](ctx, c.out(step))
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, more...)
+	}
+	return rows, nil
+}

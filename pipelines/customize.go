@@ -2,7 +2,6 @@ package pipelines
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,7 +10,6 @@ import (
 
 	"github.com/sdr-ml/sdr/stages/customize"
 	"github.com/sdr-ml/sdr/stages/route"
-	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/tensorops/ssl"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
 	"github.com/sdr-ml/sdr/transforms/files"
@@ -68,7 +66,7 @@ func Customize(ctx context.Context, o CustomizeOptions) ([]Customized, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir := files.Join(folder.StageDir("customizings"), run.Digest("v2", identities(ctx, models), found, stamps(found), o))
+	dir := resultDir(ctx, folder, "customizings", models, found, o)
 	cfg := customize.Config{
 		Tasks: found, Dir: files.Join(dir, "models"), Recipe: string(text),
 		Rates: o.Rates, Images: o.Images, Seconds: o.Seconds, Device: o.Device,
@@ -116,9 +114,6 @@ func (c Customized) deliver(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	if err := route.Export(ctx, m, files.Join(c.Dir, "model.safetensors")); err != nil {
-		return err
-	}
 	if err := arrowio.SaveParquet(ctx, files.Join(c.Dir, "candidates.parquet"), record.Of(c.Candidates).Record); err != nil {
 		return err
 	}
@@ -130,11 +125,7 @@ func (c Customized) deliver(ctx context.Context, id string) error {
 		Task: chosen.Task, Subnet: chosen.Subnet, Scorer: route.KNN, Score: chosen.Score,
 		Backbone: m.Backbone, Input: m.Input, Features: m.Backbone.FeatureDim(), Run: id,
 	}, chosen.Candidate, chosen.Images}
-	text, err := json.MarshalIndent(card, "", "  ")
-	if err != nil {
-		return err
-	}
-	return files.WriteBytes(ctx, files.Join(c.Dir, "model.json"), append(text, '\n'))
+	return route.Write(ctx, c.Dir, m, card)
 }
 
 // String describes the result on one line.

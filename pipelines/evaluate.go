@@ -14,6 +14,7 @@ import (
 	"github.com/sdr-ml/sdr/transforms/arrowio"
 	"github.com/sdr-ml/sdr/transforms/files"
 	"github.com/sdr-ml/sdr/transforms/record"
+	"github.com/sdr-ml/sdr/transforms/tasks"
 )
 
 // EvaluateOptions are the arguments of Evaluate.
@@ -44,7 +45,7 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (*evaluate.Results, error)
 	if err != nil {
 		return nil, err
 	}
-	dir := files.Join(folder.StageDir("evaluations"), run.Digest("v2", identities(ctx, models), found, stamps(found), o.Protocols))
+	dir := resultDir(ctx, folder, "evaluations", models, found, o.Protocols)
 	p, s := beam.NewPipelineWithRoot()
 	nets := createModels(s, models)
 	scores := route.Route(s, nets, route.Config{Tasks: found, Scorer: route.KNN})
@@ -84,13 +85,14 @@ func openTrained(ctx context.Context, dir string) (*run.Folder, []train.Model, e
 	return folder, models, nil
 }
 
-// identities tells the files of models from others that may have been there before, so that results of these are not
-// read.
-func identities(ctx context.Context, models []train.Model) (all []string) {
+// resultDir returns the folder for the results of models on tasks under some settings, in a run folder. It holds no
+// results of other models or tasks that had the same names before.
+func resultDir(ctx context.Context, folder *run.Folder, kind string, models []train.Model, of []tasks.Task, settings any) string {
+	var identities []string
 	for _, m := range models {
-		all = append(all, files.Identity(ctx, m.Path))
+		identities = append(identities, files.Identity(ctx, m.Path))
 	}
-	return all
+	return files.Join(folder.StageDir(kind), run.Digest("v2", identities, of, stamps(of), settings))
 }
 
 // createModels creates a collection of models in the form that train emits.

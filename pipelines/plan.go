@@ -87,7 +87,7 @@ type training struct {
 	ingest, phase0, partition string
 }
 
-// phase0 adds the steps up to the end of phase 0. If longer is not "", phase 0 continues that shorter one.
+// phase0 adds the steps up to the end of phase 0. If shorter is not "", it continues that shorter one.
 func (p *plan) phase0(r *recipe.Recipe, shorter string) training {
 	t := training{recipe: r}
 	splits := p.splits[ingest.ShardRows(r.Input.Size)]

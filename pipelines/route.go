@@ -11,7 +11,6 @@ import (
 	"github.com/sdr-ml/sdr/stages/route"
 	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
-	"github.com/sdr-ml/sdr/transforms/files"
 	"github.com/sdr-ml/sdr/transforms/tasks"
 )
 
@@ -43,7 +42,7 @@ func Route(ctx context.Context, o RouteOptions) (*route.Delivery, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir := files.Join(folder.StageDir("routings"), run.Digest("v2", identities(ctx, models), of, stamps(of), o))
+	dir := resultDir(ctx, folder, "routings", models, of, o)
 	p, s := beam.NewPipelineWithRoot()
 	scores := route.Route(s, createModels(s, models), route.Config{Tasks: of, Scorer: o.Scorer})
 	arrowio.WriteDir(s, dir, route.Deliver(s, scores, route.DeliverConfig{Dir: o.Out, Run: folder.Info.ID.String()}))

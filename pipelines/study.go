@@ -239,21 +239,13 @@ func (p *studyPlan) customize(c *cell, sdr, unified string) string {
 func (p *studyPlan) collect(ctx context.Context) (*study.Results, error) {
 	found := study.NewCollector(p.tasks, p.file.Protocols, p.file.Customize.Images > 0)
 	for _, c := range p.cells {
-		var predictions []evaluate.Prediction
-		for _, step := range c.evaluated {
-			rows, err := readOut[evaluate.Prediction](ctx, p.out(step))
-			if err != nil {
-				return nil, err
-			}
-			predictions = append(predictions, rows...)
+		predictions, err := readOuts[evaluate.Prediction](ctx, &p.chain, c.evaluated)
+		if err != nil {
+			return nil, err
 		}
-		var scores []route.Score
-		for _, step := range c.routed {
-			rows, err := readOut[route.Score](ctx, p.out(step))
-			if err != nil {
-				return nil, err
-			}
-			scores = append(scores, rows...)
+		scores, err := readOuts[route.Score](ctx, &p.chain, c.routed)
+		if err != nil {
+			return nil, err
 		}
 		if err := found.Add(c.Cell, predictions, scores); err != nil {
 			return nil, err

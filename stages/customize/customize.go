@@ -7,16 +7,15 @@ package customize
 import (
 	"context"
 	"fmt"
-	"io"
 	"reflect"
 	"slices"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
+	"github.com/sdr-ml/sdr/stages/internal/labeled"
 	"github.com/sdr-ml/sdr/stages/route"
 	"github.com/sdr-ml/sdr/stages/run/recipe"
 	"github.com/sdr-ml/sdr/stages/train"
-	"github.com/sdr-ml/sdr/tensorops/nn"
 	"github.com/sdr-ml/sdr/tensorops/ssl"
 	"github.com/sdr-ml/sdr/transforms/compute"
 	"github.com/sdr-ml/sdr/transforms/files"
@@ -192,7 +191,7 @@ func (fn *customizeFn) customize(ctx context.Context, start Start) ([]Candidate,
 	if err != nil {
 		return nil, err
 	}
-	images, err := tasks.Load(ctx, start.Train, model.Input.Size, nil)
+	images, err := labeled.Images(ctx, start.Train, model.Input.Size, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -205,12 +204,5 @@ func (fn *customizeFn) customize(ctx context.Context, start Start) ([]Candidate,
 		return nil, err
 	}
 	rows[best].Model = files.Join(fn.Config.Dir, start.Task, start.Start+".safetensors")
-	return rows, save(ctx, versions[best].model, rows[best].Model)
-}
-
-// save writes a model with its heads, so that it can be customized again.
-func save(ctx context.Context, m *inference.Model, path string) error {
-	return files.Write(ctx, path, func(w io.Writer) error {
-		return nn.SaveModel(w, m.Backbone, m.Heads, m.Params, m.Stats, m.Meta)
-	})
+	return rows, inference.Save(ctx, rows[best].Model, &versions[best].model.Model) // with its heads, to be customized again
 }

@@ -178,21 +178,13 @@ func (fn *measureFn) ProcessElement(b *record.Batch, emitResult, emitPredictions
 		return err
 	}
 	p := pairs[0]
-	value, err := route.Percent(p.Metric, b)
+	labels, predicted, err := route.Classes(b)
 	if err != nil {
 		return err
 	}
-	type class struct {
-		Label     int64 `arrow:"label"`
-		Predicted int64 `arrow:"predicted"`
-	}
-	classes, err := record.Rows[class](b)
-	if err != nil {
-		return err
-	}
-	predictions := make([]Prediction, len(classes))
-	for i, c := range classes {
-		predictions[i] = Prediction{p.Task, fn.Protocol, p.Subnet, p.Norm, int32(i), int32(c.Label), int32(c.Predicted)}
+	value, predictions := tasks.Percent(p.Metric, predicted, labels), make([]Prediction, len(labels))
+	for i, l := range labels {
+		predictions[i] = Prediction{p.Task, fn.Protocol, p.Subnet, p.Norm, int32(i), int32(l), int32(predicted[i])}
 	}
 	emitPredictions(record.Of(predictions))
 	progress.Note("evaluate", "task", p.Task, "net", p.Subnet, "norm", p.Norm, fn.Protocol, fmt.Sprintf("%.1f", value))

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"reflect"
 	"slices"
 
@@ -120,20 +119,23 @@ func deliver(ctx context.Context, dir, id, task string, scores []Score) (Score, 
 	if err := arrowio.SaveParquet(ctx, files.Join(dir, "scores.parquet"), record.Of(sorted).Record); err != nil {
 		return best, err
 	}
+	return best, Write(ctx, dir, m, card)
+}
+
+// Write writes a model's backbone to model.safetensors in a folder, and its Card, or what has one embedded, to
+// model.json.
+func Write(ctx context.Context, dir string, m *inference.Model, card any) error {
 	if err := Export(ctx, m, files.Join(dir, "model.safetensors")); err != nil {
-		return best, err
+		return err
 	}
 	text, err := json.MarshalIndent(card, "", "  ")
 	if err != nil {
-		return best, err
+		return err
 	}
-	return best, files.WriteBytes(ctx, files.Join(dir, "model.json"), append(text, '\n'))
+	return files.WriteBytes(ctx, files.Join(dir, "model.json"), append(text, '\n'))
 }
 
 // Export writes a model's backbone, without the training heads, under torchvision's names.
 func Export(ctx context.Context, m *inference.Model, path string) error {
-	b := m.WithoutHeads()
-	return files.Write(ctx, path, func(w io.Writer) error {
-		return nn.SaveModel(w, b.Backbone, b.Heads, b.Params, b.Stats, b.Meta)
-	})
+	return inference.Save(ctx, path, m.WithoutHeads())
 }

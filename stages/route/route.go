@@ -37,12 +37,11 @@ type Config struct {
 
 // Pair is a task and a model to try on it.
 type Pair struct {
-	Task    string `arrow:"task"`
-	Metric  string `arrow:"metric"`
-	Train   string `arrow:"train"`
-	Test    string `arrow:"test"`
-	Subnet  string `arrow:"subnet"`
-	Variant string `arrow:"variant"`
+	Task   string `arrow:"task"`
+	Metric string `arrow:"metric"`
+	Train  string `arrow:"train"`
+	Test   string `arrow:"test"`
+	Subnet string `arrow:"subnet"`
 	// Candidate is true if the router may choose the net.
 	Candidate bool   `arrow:"candidate"`
 	Level     int64  `arrow:"level"`
@@ -146,7 +145,7 @@ func (fn *pairFn) ProcessElement(_ context.Context, models *record.Batch, emit f
 			}
 			for _, norm := range Norms {
 				emit(record.Of([]Pair{{
-					Task: t.Name, Metric: t.Metric, Train: t.Train, Test: t.Test, Subnet: m.Subnet, Variant: m.Variant,
+					Task: t.Name, Metric: t.Metric, Train: t.Train, Test: t.Test, Subnet: m.Subnet,
 					Candidate: m.Candidate(), Level: m.Level, Model: m.Path, Norm: norm,
 				}}))
 			}
@@ -199,19 +198,28 @@ func (fn *scoreFn) ProcessElement(b *record.Batch) (*record.Batch, error) {
 
 // Percent computes a task's metric, in percent, from a batch with the columns label and predicted.
 func Percent(metric string, b *record.Batch) (float64, error) {
+	labels, predicted, err := Classes(b)
+	if err != nil {
+		return 0, err
+	}
+	return tasks.Percent(metric, predicted, labels), nil
+}
+
+// Classes returns the columns label and predicted of a batch.
+func Classes(b *record.Batch) (labels, predicted []int64, err error) {
 	type row struct {
 		Label     int64 `arrow:"label"`
 		Predicted int64 `arrow:"predicted"`
 	}
 	rows, err := record.Rows[row](b)
 	if err != nil {
-		return 0, err
+		return nil, nil, err
 	}
-	labels, predicted := make([]int64, len(rows)), make([]int64, len(rows))
+	labels, predicted = make([]int64, len(rows)), make([]int64, len(rows))
 	for i, r := range rows {
 		labels[i], predicted[i] = r.Label, r.Predicted
 	}
-	return tasks.Percent(metric, predicted, labels), nil
+	return labels, predicted, nil
 }
 
 // Candidates returns the scores of the nets that the router may choose for a task.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 
 	"github.com/sdr-ml/sdr/stages/internal/learn"
 	"github.com/sdr-ml/sdr/stages/run"
@@ -25,8 +24,8 @@ func (t *trainer) finish(ctx context.Context, n *inference.Norm, m *Model, code,
 	meta := map[string]string{modelKey: string(row)}
 	key, value := n.Input.Metadata()
 	meta[key] = value
-	return files.Write(ctx, m.Path, func(w io.Writer) error {
-		return nn.SaveModel(w, n.Net.Backbone, n.Net.Heads, n.Net.Params, n.Net.Stats, meta)
+	return inference.Save(ctx, m.Path, &nn.Model{
+		Backbone: n.Net.Backbone, Heads: n.Net.Heads, Params: n.Net.Params, Stats: n.Net.Stats, Meta: meta,
 	})
 }
 

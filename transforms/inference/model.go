@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"slices"
 	"time"
 
@@ -58,7 +59,7 @@ type Model struct {
 	Input Input
 }
 
-// Load reads a model file that nn.SaveModel wrote with an [Input] in its metadata.
+// Load reads a model file that [Save] wrote with an [Input] in its metadata.
 func Load(ctx context.Context, path string) (*Model, error) {
 	data, err := files.Read(ctx, path)
 	if err != nil {
@@ -76,6 +77,13 @@ func Load(ctx context.Context, path string) (*Model, error) {
 		return nil, fmt.Errorf("model %s: its metadata %q: %w", path, inputKey, err)
 	}
 	return m, nil
+}
+
+// Save writes a model file; [Load] needs the [Input] in its metadata, see [Input.Metadata].
+func Save(ctx context.Context, path string, m *nn.Model) error {
+	return files.Write(ctx, path, func(w io.Writer) error {
+		return nn.SaveModel(w, m.Backbone, m.Heads, m.Params, m.Stats, m.Meta)
+	})
 }
 
 // models caches the models used last, without their heads, up to 512 MiB.

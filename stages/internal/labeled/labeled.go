@@ -49,7 +49,7 @@ func (n Net) Open(ctx context.Context) (*inference.Model, error) {
 		return m, err
 	}
 	return adapted.Get(n.key(ctx), func() (*inference.Model, int, error) {
-		im, err := cached(ctx, n.Norm, m.Input.Size, nil)
+		im, err := Images(ctx, n.Norm, m.Input.Size, nil)
 		if err != nil {
 			return nil, 0, err
 		}
@@ -82,7 +82,7 @@ func Split(ctx context.Context, net Net, path string, classes []string) (*Set, e
 		if err != nil {
 			return nil, 0, err
 		}
-		im, err := cached(ctx, path, m.Input.Size, classes)
+		im, err := Images(ctx, path, m.Input.Size, classes)
 		if err != nil {
 			return nil, 0, err
 		}
@@ -91,8 +91,8 @@ func Split(ctx context.Context, net Net, path string, classes []string) (*Set, e
 	})
 }
 
-// cached loads a split, unless the cache has it.
-func cached(ctx context.Context, path string, size int, classes []string) (*tasks.Images, error) {
+// Images loads a split, unless the cache has it; see tasks.Load. It is shared and must not be modified.
+func Images(ctx context.Context, path string, size int, classes []string) (*tasks.Images, error) {
 	return images.Get(fmt.Sprintf("%s %d %q", files.Identity(ctx, path), size, classes), func() (*tasks.Images, int, error) {
 		return load(ctx, path, size, classes)
 	})
