@@ -19,6 +19,7 @@ import (
 
 	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
 // Options says what to measure and how.
@@ -43,13 +44,15 @@ type Options struct {
 	BF16 bool
 	// Tuning is our side's tuning table; nil means that a cost model chooses the algorithms.
 	Tuning *kernels.Tuning
+	// Device is where our side takes training steps; PyTorch's side follows. A GPU is measured by steps alone.
+	Device ssl.Device
 	// Data is a collection of images for the loop and augment cases; empty means synthetic images.
 	Data string
 }
 
 // precisions lists the precisions to train in: whether bfloat16 is allowed.
 func (o Options) precisions() []bool {
-	if o.BF16 || kernels.ISA() == "bf16" {
+	if o.BF16 || kernels.ISA() == "bf16" || o.Device.Name == ssl.CUDA {
 		return []bool{false, true}
 	}
 	return []bool{false}
@@ -99,8 +102,9 @@ type source func(context.Context) ([][]byte, error)
 
 // work is a prepared case.
 type work struct {
-	run  func()
-	wait func() time.Duration // how long all runs so far have waited for data; nil if the case loads none
+	run   func()
+	wait  func() time.Duration // how long all runs so far have waited for data; nil if the case loads none
+	close func() error         // frees what the case holds; nil if that is only memory
 }
 
 // Run measures the cases one after the other and passes each result to emit. It stops at the first error.
@@ -122,6 +126,9 @@ func choose(o Options) ([]benchmark, error) {
 		if !slices.Contains(Groups(), name) {
 			return nil, run.Usagef("there is no group of cases %q; want %s", name, strings.Join(Groups(), ", "))
 		}
+	}
+	if o.Device.Name == ssl.CUDA && !slices.Equal(o.Groups, []string{"step"}) {
+		return nil, run.Usagef("--device %s measures only the group step, not %s", o.Device.Name, strings.Join(o.Groups, ", "))
 	}
 	data := &pictures{path: o.Data}
 	var cases []benchmark

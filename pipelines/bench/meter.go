@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
 // meter measures cases.
@@ -74,17 +75,18 @@ func (m *meter) measureAll(ctx context.Context, cases []benchmark, emit func(Res
 }
 
 // measure measures one case.
-func (m *meter) measure(ctx context.Context, b benchmark) (Result, error) {
-	r := Result{
+func (m *meter) measure(ctx context.Context, b benchmark) (r Result, err error) {
+	r = Result{
 		Case: b.name, Sizes: b.sizes, Threads: b.threads, ISA: kernels.ISA(), Precision: "fp32",
-		PeakGFLOPS: m.peak(b.threads),
+	}
+	if m.Device.Name != ssl.CUDA {
+		r.PeakGFLOPS = m.peak(b.threads)
 	}
 	if b.bf16 {
 		r.Precision = "bf16"
 	}
 	var images [][]byte
 	if b.encoded != nil {
-		var err error
 		if images, err = b.encoded(ctx); err != nil {
 			return r, err
 		}
@@ -104,6 +106,9 @@ func (m *meter) measure(ctx context.Context, b benchmark) (Result, error) {
 	made, err := b.prepare(pool, images)
 	if err != nil {
 		return r, err
+	}
+	if made.close != nil {
+		defer func() { err = errors.Join(err, made.close()) }()
 	}
 	ours := engine{b.threads, made}
 	length := m.Time * time.Duration(max(1, b.stretch))
@@ -199,7 +204,9 @@ func alternate(
 func (r *Result) fill(b benchmark, measured [][]spent) {
 	r.Seconds, r.SecondsMin, r.DataWait = summary(measured[0])
 	r.GFLOPS = b.flops / r.Seconds / 1e9
-	r.PeakShare = r.GFLOPS / r.PeakGFLOPS
+	if r.PeakGFLOPS > 0 {
+		r.PeakShare = r.GFLOPS / r.PeakGFLOPS
+	}
 	r.ImagesPerSecond = float64(b.images) / r.Seconds
 	if len(measured) == 1 {
 		return

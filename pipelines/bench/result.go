@@ -18,8 +18,9 @@ type Result struct {
 	SecondsMin float64 `json:"seconds_min"`
 	// GFLOPS is the rate at Seconds, in 10^9 floating-point operations per second.
 	GFLOPS float64 `json:"gflops,omitempty"`
-	// PeakGFLOPS is the rate that the machine reaches on as many threads with matrices that stay in the cache.
-	PeakGFLOPS float64 `json:"peak_gflops"`
+	// PeakGFLOPS is the rate that the machine reaches on as many threads with matrices that stay in the cache; 0 for a
+	// GPU.
+	PeakGFLOPS float64 `json:"peak_gflops,omitempty"`
 	// PeakShare is GFLOPS / PeakGFLOPS.
 	PeakShare float64 `json:"peak_share,omitempty"`
 	// ImagesPerSecond is the rate at Seconds; the two views of an image count once.

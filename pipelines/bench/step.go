@@ -20,6 +20,7 @@ type training struct {
 	images   int
 	size     int // height and width of a view in pixels
 	bf16     bool
+	device   ssl.Device
 }
 
 const (
@@ -42,14 +43,28 @@ func newTraining(method string, width int, bf16 bool) training {
 	}
 }
 
-// steps are whole training steps on given views.
+// steps are whole training steps on given views. A GPU also gets batches that fill it, and ResNet-50 on photos.
 func steps(o Options, _ *pictures) []benchmark {
 	var cases []benchmark
 	for _, bf16 := range o.precisions() {
-		for _, t := range []training{
+		list := []training{
 			newTraining("simsiam", 16, bf16), newTraining("simsiam", 32, bf16), newTraining("simsiam", 64, bf16),
 			newTraining("ntxent", 16, bf16),
-		} {
+		}
+		if o.Device.Name == ssl.CUDA {
+			for _, t := range []training{newTraining("simsiam", 64, bf16), newTraining("ntxent", 64, bf16)} {
+				t.images = 512
+				list = append(list, t)
+			}
+			photos := newTraining("simsiam", 64, bf16)
+			photos.backbone = nn.Backbone{Arch: "resnet50", Stem: "imagenet", Width: 64}
+			photos.images, photos.size = 256, 224
+			if bf16 {
+				list = append(list, photos)
+			}
+		}
+		for _, t := range list {
+			t.device = o.Device
 			cases = append(cases, t.benchmark(o.Threads))
 		}
 	}
@@ -65,26 +80,33 @@ func (t training) benchmark(threads int) benchmark {
 		flops:   t.flops(),
 		images:  t.images,
 		bf16:    t.bf16,
-		memory:  true,
+		memory:  t.device.Name != ssl.CUDA, // whose memory is not the process's
 		prepare: func(p *kernels.Pool, _ [][]byte) (work, error) {
 			l, err := t.learner(p)
 			if err != nil {
 				return work{}, err
 			}
 			copy(l.Views(), random(len(l.Views())))
-			return work{run: func() { t.step(l) }}, nil
+			return work{run: func() { t.step(l) }, close: l.Close}, nil
 		},
 	}
 }
 
 // name identifies the case.
 func (t training) name() string {
-	return fmt.Sprintf("%s/width%d", t.method, t.backbone.Width) + map[bool]string{true: "/bf16"}[t.bf16]
+	name := fmt.Sprintf("%s/width%d", t.method, t.backbone.Width)
+	if t.backbone.Arch != "resnet18" {
+		name = fmt.Sprintf("%s/%s", t.method, t.backbone.Arch)
+	}
+	if t.images != 64 {
+		name += fmt.Sprintf("/batch%d", t.images)
+	}
+	return name + map[bool]string{true: "/bf16"}[t.bf16]
 }
 
 func (t training) sizes() map[string]any {
 	return map[string]any{
-		"method": t.method, "width": t.backbone.Width, "images": t.images, "size": t.size,
+		"method": t.method, "arch": t.backbone.Arch, "width": t.backbone.Width, "images": t.images, "size": t.size,
 		"projector_hidden": t.heads.ProjectorHidden, "projector_dim": t.heads.ProjectorDim,
 		"projector_layers": t.heads.ProjectorLayers, "projector_bn": t.heads.ProjectorBN,
 		"predictor_hidden": t.heads.PredictorHidden,
@@ -121,14 +143,14 @@ func (t training) learner(p *kernels.Pool) (ssl.Learner, error) {
 	if err != nil {
 		return nil, err
 	}
-	l, err := ssl.Open(ssl.Device{}, cfg, p)
+	l, err := ssl.Open(t.device, cfg, p)
 	if err != nil {
 		return nil, err
 	}
 	return l, l.Load(nets, nil)
 }
 
-// step takes a step on the learner's views, which cannot fail on the CPU.
+// step takes a step on the learner's views.
 func (t training) step(l ssl.Learner) {
 	err := l.Submit(ssl.Step{LR: learningRate, Number: 1, Of: 1})
 	if err == nil {

@@ -53,7 +53,7 @@ def step(torch, q, notes):
 
     def build(form, wrap, autocast):
         train = trainer(torch, q, form, wrap, autocast)
-        views = [torch.rand(q["images"], 3, size, size).to(memory_format=form) for _ in range(2)]
+        views = [torch.rand(q["images"], 3, size, size).to(q["device"], memory_format=form) for _ in range(2)]
         return lambda: train(*views)
 
     yield from training_variants(torch, q, notes, build)
@@ -62,11 +62,13 @@ def step(torch, q, notes):
 def training_variants(torch, q, notes, build):
     casts = [("", contextlib.nullcontext)]
     if q["bf16"]:
-        casts.append((" bf16", lambda: torch.autocast("cpu", dtype=torch.bfloat16)))
+        casts.append((" bf16", lambda: torch.autocast(q["device"], dtype=torch.bfloat16)))
     wraps = [("", lambda net: net)]
     if q["compile"]:
         if any(shutil.which(c) for c in (os.environ.get("CXX", "g++"), "g++", "clang++")):
             wraps.append((" compiled", torch.compile))
+            if q["device"] == "cuda":
+                wraps.append((" reduce-overhead", lambda net: torch.compile(net, mode="reduce-overhead")))
         else:
             notes.append("torch.compile was not tried: it needs a C++ compiler")
     for name, form in formats(torch):
@@ -82,7 +84,7 @@ def trainer(torch, q, form, wrap, autocast):
     class Net(nn.Module):
         def __init__(self):
             super().__init__()
-            self.backbone, features = resnet18(torch, q["width"])
+            self.backbone, features = resnet18(torch, q["width"]) if q["arch"] == "resnet18" else resnet50(torch)
             self.projector = projector(nn, features, q)
             self.predictor = nn.Identity()
             if q["predictor_hidden"]:
@@ -106,10 +108,10 @@ def trainer(torch, q, form, wrap, autocast):
         n = len(z1)
         similar = z @ z.t() / 0.2
         similar.fill_diagonal_(float("-inf"))
-        return F.cross_entropy(similar, torch.cat([torch.arange(n, 2 * n), torch.arange(n)]))
+        return F.cross_entropy(similar, torch.cat([torch.arange(n, 2 * n), torch.arange(n)]).to(z.device))
 
     loss_of = {"simsiam": simsiam, "ntxent": ntxent}[q["method"]]
-    net = Net().to(memory_format=form).train()
+    net = Net().to(q["device"], memory_format=form).train()
     optimizer = torch.optim.SGD(net.parameters(), lr=0.03, momentum=0.9, weight_decay=5e-4, fused=True)
     wrapped = wrap(net)
 
@@ -137,6 +139,15 @@ def resnet18(torch, width):
         layers += [BasicBlock(channels, out, stride, shortcut), BasicBlock(out, out)]
         channels = out
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()), channels
+
+
+def resnet50(torch):
+    """torchvision's ResNet-50 without the classifier."""
+    from torchvision.models import resnet50
+
+    net = resnet50()
+    net.fc = torch.nn.Identity()
+    return net, 2048
 
 
 def projector(nn, features, q):
@@ -278,15 +289,16 @@ CASES = {"gemm": gemm, "conv": conv, "step": step, "loop": loop, "augment": augm
 
 
 class Once:
-    """Repeated work that never waits for data."""
+    """Repeated work that never waits for data. finish waits until the device has done it."""
 
-    def __init__(self, once):
-        self.once = once
+    def __init__(self, once, finish):
+        self.once, self.finish = once, finish
 
     def run(self, n):
         start = time.perf_counter()
         for _ in range(n):
             self.once()
+        self.finish()
         return time.perf_counter() - start, 0.0
 
 
@@ -299,7 +311,7 @@ def prepare(torch, q):
     notes = []
     for name, build in CASES[q["case"]](torch, q, notes):
         try:
-            said, made = attempt(name, build, q)
+            said, made = attempt(torch, name, build, q)
         except ImportError:
             raise
         except Exception as e:  # such as a compiler's; the other variants remain
@@ -316,11 +328,12 @@ def prepare(torch, q):
     return best | {"note": "; ".join(notes)}, fastest
 
 
-def attempt(name, build, q):
+def attempt(torch, name, build, q):
     """Builds and tries one variant."""
     before = start_memory() if q["memory"] else 0
     made = build()
-    made = made if isinstance(made, Loop) else Once(made)
+    finish = torch.cuda.synchronize if q["device"] == "cuda" else lambda: None
+    made = made if isinstance(made, Loop) else Once(made, finish)
     made.run(1)
     said = {"variant": name, "seconds": trial(made, q["budget"])}
     if before:

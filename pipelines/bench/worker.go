@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	_ "embed"
 	"encoding/json"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"github.com/sdr-ml/sdr/stages/run"
+	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
 //go:embed torch_worker.py
@@ -126,6 +128,7 @@ func (w *worker) prepare(b benchmark, o Options, length time.Duration, folder st
 	request := map[string]any{
 		"case": b.kind, "threads": b.threads, "budget": length.Seconds(), "memory": b.memory,
 		"compile": o.Compile, "bf16": b.bf16, "folder": folder,
+		"device": cmp.Or(o.Device.Name, ssl.CPU),
 	}
 	maps.Copy(request, b.sizes)
 	return w.ask(request)

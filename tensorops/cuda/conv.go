@@ -2,6 +2,9 @@ package cuda
 
 import (
 	"fmt"
+	"log/slog"
+	"math"
+	"slices"
 	"unsafe"
 
 	"github.com/sdr-ml/sdr/tensorops/kernels"
@@ -24,17 +27,28 @@ type passKey struct {
 	pass
 }
 
-// algorithm is a cuDNN algorithm for a pass.
+// algorithm is a way to compute a pass: a kernel of this package or, if it has no name, one of cuDNN's algorithms.
 type algorithm struct {
+	kernel    convKernel
 	id        int32
 	mathType  int32
 	workspace int // bytes
 }
 
-// workspaceLimit is the most workspace that an algorithm may use, in bytes.
-const workspaceLimit = 256 << 20
+// String returns the name by which a tuning table knows the algorithm.
+func (a algorithm) String() string {
+	if a.kernel.name != "" {
+		return a.kernel.name
+	}
+	return fmt.Sprintf(dnnName, a.id, a.mathType, a.workspace)
+}
 
-// conv is a convolution by cuDNN: an nn.Product of NHWC images and weights [Cout, KH, KW, Cin].
+const dnnName = "cuDNN algorithm %d, math %d, workspace %d"
+
+// workspaceLimit is the most workspace that an algorithm may use, in bytes.
+const workspaceLimit = 4 << 30
+
+// conv is a convolution: an nn.Product of NHWC images and weights [Cout, KH, KW, Cin].
 type conv struct {
 	d        *device
 	shape    kernels.Conv
@@ -113,6 +127,16 @@ func (v *conv) run(p pass, a, b, out Buffer) {
 		d.fail(err)
 		return
 	}
+	v.compute(how, p, a, b, out)
+}
+
+// compute runs a pass in one way.
+func (v *conv) compute(how algorithm, p pass, a, b, out Buffer) {
+	d := v.d
+	if how.kernel.name != "" {
+		how.kernel.run(d, v.shape, p, a, b, out, d.workspace)
+		return
+	}
 	if how.mathType != v.mathType {
 		v.try(d.cudnnSetConvolutionMathType(v.cd, how.mathType), "describing")
 		v.mathType = how.mathType
@@ -132,46 +156,147 @@ func (v *conv) run(p pass, a, b, out Buffer) {
 	v.try(s, p.String()+" of")
 }
 
-// choose returns the algorithm for a pass. The first time for a shape, cuDNN measures its algorithms on the actual
-// operands. A deterministic device takes cuDNN's heuristic choice among deterministic algorithms instead.
-func (v *conv) choose(p pass, a, b, out Buffer) (algorithm, error) {
+// choose returns the algorithm for a pass. The first time for a shape, it measures all on the actual operands, or takes
+// the tuning table's choice. A deterministic device does not measure: it has this package's kernels compute what has few
+// channels, and cuDNN's heuristics choose among its deterministic algorithms otherwise.
+func (v *conv) choose(p pass, a, b, out Buffer) (how algorithm, err error) {
 	d, key := v.d, passKey{v.shape, p}
 	if how, ok := d.algorithms[key]; ok {
 		return how, nil
 	}
+	own := v.kernels(p)
+	switch {
+	case d.deterministic && len(own) > 0 && max(v.shape.Cin, v.shape.Cout) <= fewChannels:
+		how = own[0]
+	case d.deterministic:
+		how, err = first(v.suggested(p))
+	case d.tuning == nil:
+		how, err = v.fastest(own, p, a, b, out)
+	default:
+		how, err = v.tuned(own, p, a, b, out)
+	}
+	if err != nil {
+		return algorithm{}, err
+	}
+	d.algorithms[key], d.needed = how, max(d.needed, how.workspace)
+	return how, nil
+}
+
+// fewChannels is up to how many channels a deterministic device uses this package's kernels.
+const fewChannels = 64
+
+func first(list []algorithm, err error) (algorithm, error) {
+	if err != nil {
+		return algorithm{}, err
+	}
+	return list[0], nil
+}
+
+// kernels returns this package's ways to compute a pass.
+func (v *conv) kernels(p pass) (list []algorithm) {
+	for _, k := range convKernels(v.shape, p, v.d.actSize()) {
+		if n := k.workspace(v.shape, p); n <= v.d.workspace.Len {
+			list = append(list, algorithm{kernel: k, workspace: n})
+		}
+	}
+	return list
+}
+
+// tuned returns the tuning table's choice, which is the fastest algorithm when the table first sees the shape.
+func (v *conv) tuned(own []algorithm, p pass, a, b, out Buffer) (algorithm, error) {
+	d, s := v.d, v.shape
+	precision := map[bool]string{true: ", bf16"}[d.bf16]
+	key := fmt.Sprintf("%s, cuDNN %d: %v of %dx%dx%dx%d to %d by %dx%d, stride %d, pad %d%s", d.name, d.cudnnGetVersion(), p,
+		s.N, s.H, s.W, s.Cin, s.Cout, s.KH, s.KW, s.Stride, s.Pad, precision)
+	named := func(name string) (algorithm, bool) {
+		if i := slices.IndexFunc(own, func(how algorithm) bool { return how.String() == name }); i >= 0 {
+			return own[i], true
+		}
+		var how algorithm
+		_, err := fmt.Sscanf(name, dnnName, &how.id, &how.mathType, &how.workspace)
+		return how, err == nil && how.workspace <= d.workspace.Len && (how.mathType == dnnFMAMath) == !d.bf16
+	}
+	name, err := d.tuning.Choose(key, func(name string) bool { _, ok := named(name); return ok }, func() (string, error) {
+		how, err := v.fastest(own, p, a, b, out)
+		return how.String(), err
+	})
+	how, _ := named(name)
+	return how, err
+}
+
+// fastest measures all algorithms for a pass.
+func (v *conv) fastest(own []algorithm, p pass, a, b, out Buffer) (best algorithm, err error) {
+	const (
+		tried = 4 // of cuDNN's algorithms: its own measurements are of single runs
+		slack = 3 // a first run that takes so many times as long rules an algorithm out
+	)
+	d := v.d
+	found, err := v.measured(p, a, b, out)
+	if err != nil && len(own) == 0 {
+		return algorithm{}, err
+	}
+	least := float32(math.Inf(1))
+	for _, how := range append(own, found[:min(len(found), tried)]...) {
+		ms := d.time(slack*least, func() { v.compute(how, p, a, b, out) })
+		slog.Debug("measured a convolution", "pass", p, "shape", v.shape, "algorithm", how, "ms", ms)
+		if ms < least {
+			best, least = how, ms
+		}
+	}
+	return best, d.err
+}
+
+// measured returns cuDNN's algorithms for a pass as it measures them, the fastest first.
+func (v *conv) measured(p pass, a, b, out Buffer) ([]algorithm, error) {
+	d := v.d
+	ws, size := d.workspace.Addr, uint64(d.workspace.Len)
+	return v.usable(p, func(most int32, n *int32, list *algoPerf) dnnStatus {
+		switch p {
+		case forward:
+			return d.cudnnFindConvolutionForwardAlgorithmEx(d.dnn, v.xd, a.Addr, v.wd, b.Addr, v.cd, v.yd, out.Addr, most, n, list, ws, size)
+		case backwardData:
+			return d.cudnnFindConvolutionBackwardDataAlgorithmEx(d.dnn, v.wd, b.Addr, v.yd, a.Addr, v.cd, v.xd, out.Addr, most, n, list, ws, size)
+		}
+		return d.cudnnFindConvolutionBackwardFilterAlgorithmEx(d.dnn, v.xd, a.Addr, v.yd, b.Addr, v.cd, v.wd, out.Addr, most, n, list, ws, size)
+	})
+}
+
+// suggested returns the deterministic algorithms for a pass that cuDNN's heuristics suggest, the best first.
+func (v *conv) suggested(p pass) ([]algorithm, error) {
+	d := v.d
+	return v.usable(p, func(most int32, n *int32, list *algoPerf) dnnStatus {
+		switch p {
+		case forward:
+			return d.cudnnGetConvolutionForwardAlgorithm(d.dnn, v.xd, v.wd, v.cd, v.yd, most, n, list)
+		case backwardData:
+			return d.cudnnGetConvolutionBackwardDataAlgorithm(d.dnn, v.wd, v.yd, v.cd, v.xd, most, n, list)
+		}
+		return d.cudnnGetConvolutionBackwardFilterAlgorithm(d.dnn, v.xd, v.yd, v.cd, v.wd, most, n, list)
+	})
+}
+
+// usable returns those of a list of cuDNN's algorithms that fit the workspace and are as deterministic as the device
+// must be; an error if there are none.
+func (v *conv) usable(p pass, get func(most int32, n *int32, list *algoPerf) dnnStatus) (list []algorithm, err error) {
+	d := v.d
 	var found [8]algoPerf
 	var n int32
-	most, list := int32(len(found)), &found[0]
-	ws, size := d.workspace.Addr, uint64(d.workspace.Len)
-	var s dnnStatus
-	switch {
-	case d.deterministic && p == forward:
-		s = d.cudnnGetConvolutionForwardAlgorithm(d.dnn, v.xd, v.wd, v.cd, v.yd, most, &n, list)
-	case d.deterministic && p == backwardData:
-		s = d.cudnnGetConvolutionBackwardDataAlgorithm(d.dnn, v.wd, v.yd, v.cd, v.xd, most, &n, list)
-	case d.deterministic:
-		s = d.cudnnGetConvolutionBackwardFilterAlgorithm(d.dnn, v.xd, v.yd, v.cd, v.wd, most, &n, list)
-	case p == forward:
-		s = d.cudnnFindConvolutionForwardAlgorithmEx(d.dnn, v.xd, a.Addr, v.wd, b.Addr, v.cd, v.yd, out.Addr, most, &n, list, ws, size)
-	case p == backwardData:
-		s = d.cudnnFindConvolutionBackwardDataAlgorithmEx(d.dnn, v.wd, b.Addr, v.yd, a.Addr, v.cd, v.xd, out.Addr, most, &n, list, ws, size)
-	default:
-		s = d.cudnnFindConvolutionBackwardFilterAlgorithmEx(d.dnn, v.xd, a.Addr, v.yd, b.Addr, v.cd, v.wd, out.Addr, most, &n, list, ws, size)
+	if s := get(int32(len(found)), &n, &found[0]); s != 0 {
+		return nil, d.checkDNN(s, "choosing an algorithm for the %v of convolution %+v", p, v.shape)
 	}
-	if s != 0 {
-		return algorithm{}, d.checkDNN(s, "choosing an algorithm for the %v of convolution %+v", p, v.shape)
-	}
-	for _, f := range found[:n] { // fastest first
-		if f.status != 0 || f.memory > size || d.deterministic && f.determinism != dnnDeterministic {
+	for _, f := range found[:n] {
+		if f.status != 0 || f.memory > uint64(d.workspace.Len) || d.deterministic && f.determinism != dnnDeterministic {
 			continue
 		}
 		how := algorithm{id: f.algo, mathType: f.mathType, workspace: int(f.memory)}
 		if !d.bf16 {
 			how.mathType = dnnFMAMath // cuDNN may report its default, which allows TF32
 		}
-		d.algorithms[key], d.needed = how, max(d.needed, how.workspace)
-		return how, nil
+		list = append(list, how)
 	}
-	return algorithm{}, fmt.Errorf("cuda: cuDNN has no algorithm for the %v of convolution %+v within %d MiB of workspace; "+
-		"allow more memory, use a smaller batch, or do without determinism", p, v.shape, size>>20)
+	if len(list) == 0 {
+		return nil, fmt.Errorf("cuda: cuDNN has no algorithm for the %v of convolution %+v within %d MiB of workspace; "+
+			"allow more memory, use a smaller batch, or do without determinism", p, v.shape, d.workspace.Len>>20)
+	}
+	return list, nil
 }

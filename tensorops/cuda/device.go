@@ -7,8 +7,10 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"unsafe"
 
+	"github.com/sdr-ml/sdr/tensorops/kernels"
 	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
@@ -18,11 +20,13 @@ type device struct {
 	*api
 	bf16          bool
 	deterministic bool
+	tuning        *kernels.Tuning // nil: algorithms are measured anew
 	name          string
 	id            int32 // the driver's number of the device
 
 	ctx       context
 	stream    stream
+	clock     [2]event // for time
 	module    module
 	functions map[string]function
 	memory    *allocator
@@ -41,7 +45,7 @@ type device struct {
 // openDevice opens the first GPU that the process sees (see CUDA_VISIBLE_DEVICES), for networks of one precision.
 func openDevice(a *api, opts ssl.Device, bf16 bool) (_ *device, err error) {
 	d := &device{
-		api: a, bf16: bf16, deterministic: opts.Deterministic,
+		api: a, bf16: bf16, deterministic: opts.Deterministic, tuning: opts.Tuning,
 		functions: map[string]function{}, algorithms: map[passKey]algorithm{}, products: map[productKey]*product{},
 	}
 	runtime.LockOSThread() // contexts are per thread
@@ -71,6 +75,11 @@ func openDevice(a *api, opts ssl.Device, bf16 bool) (_ *device, err error) {
 	}
 	if err := a.check(a.cuStreamCreate(&d.stream, streamNonBlocking), "cuStreamCreate"); err != nil {
 		return nil, err
+	}
+	for i := range d.clock {
+		if err := a.check(a.cuEventCreate(&d.clock[i], 0), "cuEventCreate"); err != nil {
+			return nil, err
+		}
 	}
 	d.memory = newAllocator(a, opts.Memory)
 	if err := d.load(int(major), int(minor)); err != nil {
@@ -150,6 +159,13 @@ func (d *device) launch(kernel string, grid, block dim3, args ...any) {
 // bytes implements memory: it returns an array of n bytes; the zero Buffer after an error.
 func (d *device) bytes(n int) Buffer { return d.alloc(n, n, "a step") }
 
+// growWorkspace makes the workspace large enough for almost any algorithm: a quarter of the free memory, up to
+// workspaceLimit.
+func (d *device) growWorkspace() {
+	d.free(d.workspace)
+	d.workspace = d.bytes(int(min(workspaceLimit, d.memory.available()/4)))
+}
+
 // floats implements memory: it returns an array of n float32.
 func (d *device) floats(n int) Buffer { return d.alloc(n, 4*n, "a step") }
 
@@ -222,6 +238,69 @@ func (d *device) wait() error {
 	return d.err
 }
 
+// time returns the milliseconds that work takes on the GPU: the median of a few runs in a graph, or of the first run if
+// that takes more than limit. It must not be called while a stream is captured.
+func (d *device) time(limit float32, work func()) float32 {
+	const rounds = 3
+	elapsed := func(run func()) (ms float32) {
+		d.try(d.cuEventRecord(d.clock[0], d.stream), "cuEventRecord")
+		run()
+		d.try(d.cuEventRecord(d.clock[1], d.stream), "cuEventRecord")
+		if d.wait() == nil {
+			d.try(d.cuEventElapsedTime(&ms, d.clock[0], d.clock[1]), "cuEventElapsedTime")
+		}
+		return ms
+	}
+	work() // loads what is missing
+	once := elapsed(work)
+	if once > limit || d.err != nil {
+		return once
+	}
+	runs := 1
+	if once < 0.1 { // the first run is mostly the time to launch
+		runs = 8
+	}
+	exec := d.capture("a measurement", func() {
+		for range runs {
+			work()
+		}
+	})
+	var all [rounds]float32
+	for i := range all {
+		all[i] = elapsed(func() { d.replay(exec, "a measurement") }) / float32(runs)
+	}
+	d.drop(exec)
+	slices.Sort(all[:])
+	return all[rounds/2]
+}
+
+// capture makes a graph of the work that a function queues.
+func (d *device) capture(what string, queue func()) (exec graphExec) {
+	d.try(d.cuStreamBeginCapture(d.stream, captureThreadLocal), "cuStreamBeginCapture of %s", what)
+	queue()
+	var g graph
+	d.try(d.cuStreamEndCapture(d.stream, &g), "cuStreamEndCapture of %s", what)
+	if d.err == nil {
+		d.try(d.cuGraphInstantiate(&exec, g, 0), "cuGraphInstantiate of %s", what)
+		d.try(d.cuGraphDestroy(g), "cuGraphDestroy")
+	}
+	return exec
+}
+
+// replay queues a graph.
+func (d *device) replay(exec graphExec, what string) {
+	if d.err == nil {
+		d.try(d.cuGraphLaunch(exec, d.stream), "cuGraphLaunch of %s", what)
+	}
+}
+
+// drop destroys a graph, unless it is zero.
+func (d *device) drop(exec graphExec) {
+	if exec != 0 {
+		d.try(d.cuGraphExecDestroy(exec), "cuGraphExecDestroy")
+	}
+}
+
 // pin allocates pinned host memory.
 func (d *device) pin(bytes int) (host unsafe.Pointer, err error) {
 	err = d.check(d.cuMemHostAlloc(&host, uint64(bytes), 0), "cuMemHostAlloc of %s", size(uint64(bytes)))
@@ -252,6 +331,11 @@ func (d *device) close() error {
 	}
 	if d.module != 0 {
 		note(d.check(d.cuModuleUnload(d.module), "cuModuleUnload"))
+	}
+	for _, e := range d.clock {
+		if e != 0 {
+			note(d.check(d.cuEventDestroy(e), "cuEventDestroy"))
+		}
 	}
 	if d.stream != 0 {
 		note(d.check(d.cuStreamDestroy(d.stream), "cuStreamDestroy"))

@@ -79,7 +79,7 @@ func (d *device) examineProduct(pool *kernels.Pool) (float64, error) {
 	defer leave()
 	a, b, want := numbers(1, m*k), numbers(2, k*n), make([]float32, m*n)
 	pool.Gemm(false, false, m, n, k, a, k, b, n, want, n, false)
-	d.workspace = d.bytes(workspaceLimit)
+	d.growWorkspace()
 	c := d.floats(m * n)
 	d.multiply(false, false, m, n, k, d.toDevice(a), d.toDevice(b), c, true)
 	got := make([]float32, m*n)

@@ -3,8 +3,6 @@ package cuda
 import (
 	"fmt"
 	"math"
-	"regexp"
-	"strings"
 	"testing"
 	"unsafe"
 
@@ -34,6 +32,10 @@ type fake struct {
 	calls     map[string]int
 	freeBytes uint64
 	events    int
+
+	costs   map[string]float32 // simulated milliseconds of a kernel or of a convolution's algorithm; 1 if missing
+	now     float32            // simulated milliseconds of work so far
+	records []float32          // now, when an event was last recorded; its handle is an index + 1
 }
 
 type (
@@ -51,13 +53,10 @@ type (
 func newFake(t *testing.T, bf16 bool) *fake {
 	f := &fake{
 		t: t, bf16: bf16, shim: newShim(t, bf16), pool: kernels.NewPool(1),
-		arity: map[string]int{}, blocks: map[uint64][]uint64{}, pinned: map[uint64][]uint64{}, calls: map[string]int{},
+		arity: kernelArguments(), blocks: map[uint64][]uint64{}, pinned: map[uint64][]uint64{}, calls: map[string]int{},
 		freeBytes: 1 << 30,
 	}
 	t.Cleanup(f.pool.Close)
-	for _, m := range regexp.MustCompile(`__global__\s+void\s+(?:__launch_bounds__\(\d+\)\s+)?(\w+)\(([^)]*)\)`).FindAllStringSubmatch(source(), -1) {
-		f.arity[m[1]] = strings.Count(m[2], ",") + 1
-	}
 	return f
 }
 
@@ -68,6 +67,16 @@ func (f *fake) do(work func()) {
 		return
 	}
 	work()
+}
+
+// ran counts a kernel or an algorithm of a convolution, and simulates how long it takes.
+func (f *fake) ran(name string) {
+	f.calls[name]++
+	if cost, ok := f.costs[name]; ok {
+		f.now += cost
+	} else {
+		f.now++
+	}
 }
 
 // eager counts a call that a captured stream does not allow.
@@ -308,11 +317,23 @@ func (f *fake) addDriver(a *driver) {
 			})
 			return 0
 		},
-		cuStreamCreate:      func(s *stream, flags uint32) status { *s = 7; return 0 },
-		cuStreamDestroy:     func(stream) status { return 0 },
-		cuEventCreate:       func(e *event, _ uint32) status { f.events++; *e = 1; return 0 },
-		cuEventRecord:       func(event, stream) status { f.eager("cuEventRecord"); return 0 },
-		cuEventElapsedTime:  func(ms *float32, _, _ event) status { *ms = 1; return 0 },
+		cuStreamCreate:  func(s *stream, flags uint32) status { *s = 7; return 0 },
+		cuStreamDestroy: func(stream) status { return 0 },
+		cuEventCreate: func(e *event, _ uint32) status {
+			f.events++
+			f.records = append(f.records, 0)
+			*e = event(len(f.records))
+			return 0
+		},
+		cuEventRecord: func(e event, _ stream) status {
+			f.eager("cuEventRecord")
+			f.records[e-1] = f.now
+			return 0
+		},
+		cuEventElapsedTime: func(ms *float32, from, to event) status {
+			*ms = f.records[to-1] - f.records[from-1]
+			return 0
+		},
 		cuEventDestroy:      func(event) status { f.events--; return 0 },
 		cuStreamSynchronize: func(stream) status { f.eager("cuStreamSynchronize"); return 0 },
 		cuStreamBeginCapture: func(stream, int32) status {
@@ -355,7 +376,7 @@ func (f *fake) addDriver(a *driver) {
 				addresses[i] = unsafe.Pointer(&values[i])
 			}
 			f.do(func() {
-				f.calls[name]++
+				f.ran(name)
 				f.shim.run(name, dim3{gx, gy, gz}, dim3{bx, by, bz}, addresses)
 			})
 			return 0
@@ -478,7 +499,7 @@ func (f *fake) addDNN(a *cudnn) {
 
 // runs checks the arguments of a convolution: factors 1 and 0, and the workspace that its algorithm needs.
 func (f *fake) runs(alpha, beta unsafe.Pointer, algo int32, ws, size uint64) {
-	f.calls[fmt.Sprintf("algorithm %d", algo)]++
+	f.do(func() { f.ran(fmt.Sprintf("algorithm %d", algo)) })
 	require.Equal(f.t, [2]float32{1, 0}, [2]float32{*(*float32)(alpha), *(*float32)(beta)})
 	need := map[int32]uint64{1: 2000, 2: 1000}[algo]
 	require.NotZero(f.t, need, "algorithm %d cannot be used", algo)

@@ -51,7 +51,7 @@ func openGPU(t testing.TB, bf16 bool) *device {
 		require.NoError(t, err)
 		leave, err := d.enter()
 		require.NoError(t, err)
-		d.workspace = d.bytes(workspaceLimit)
+		d.growWorkspace()
 		require.NoError(t, d.wait())
 		leave()
 		*at = d

@@ -3,7 +3,9 @@ package cuda
 import (
 	"embed"
 	"io/fs"
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -29,16 +31,29 @@ func source() string {
 	return all.String()
 }
 
-var kernelPattern = regexp.MustCompile(`__global__\s+void\s+(\w+)\(`)
+var (
+	kernelPattern = regexp.MustCompile(`__global__\s+void\s+(\w+)\(([^)]*)\)`)
+	usePattern    = regexp.MustCompile(`(?m)^([A-Z]+)\((\w+),`)
+)
 
-// kernelNames returns the names of all kernels.
-func kernelNames() []string {
-	var names []string
-	for _, m := range kernelPattern.FindAllStringSubmatch(source(), -1) {
-		names = append(names, m[1])
+// kernelArguments returns the number of arguments of all kernels, by name. A macro X whose kernel is called x_ defines
+// more: X(name, ...) at the beginning of a line.
+func kernelArguments() map[string]int {
+	all, text := map[string]int{}, source()
+	for _, m := range kernelPattern.FindAllStringSubmatch(text, -1) {
+		all[m[1]] = strings.Count(m[2], ",") + 1
 	}
-	return names
+	for _, m := range usePattern.FindAllStringSubmatch(text, -1) {
+		if n, ok := all[strings.ToLower(m[1])+"_"]; ok {
+			all[m[2]] = n
+		}
+	}
+	maps.DeleteFunc(all, func(name string, _ int) bool { return strings.HasSuffix(name, "_") })
+	return all
 }
+
+// kernelNames returns the names of all kernels in alphabetical order.
+func kernelNames() []string { return slices.Sorted(maps.Keys(kernelArguments())) }
 
 // Constants of the CUDA sources: kernels/common.cuh unless another file is named.
 const (
@@ -48,6 +63,7 @@ const (
 	poolThreads = 128 // POOL_THREADS in pooling.cu
 	tile        = 32  // TILE in loss.cu
 	converted   = 4   // CONVERTED in weights.cu
+	convThreads = 128 // CONV_THREADS in conv.cu
 )
 
 // groupsOf returns the number of channel groups that are each handled by one thread.

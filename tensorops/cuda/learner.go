@@ -12,7 +12,7 @@ import (
 )
 
 // learner is ssl.Learner on a GPU. The weights of all sub-nets stay on the GPU. A step is one CUDA graph, captured in
-// the second step, because cuDNN chooses its algorithms in the first. Which sub-net is trained, and how, is in a struct
+// the second step, because algorithms are chosen in the first. Which sub-net is trained, and how, is in a struct
 // step that the kernels read. While a step runs, the next views are written to a second buffer.
 type learner struct {
 	d   *device
@@ -229,9 +229,7 @@ func (l *learner) Load(nets, teachers *sdrnet.Net) error {
 
 // dropGraph destroys the graph of the step.
 func (l *learner) dropGraph() {
-	if l.exec != 0 {
-		l.d.try(l.d.cuGraphExecDestroy(l.exec), "cuGraphExecDestroy")
-	}
+	l.d.drop(l.exec)
 	l.exec, l.warm = 0, false
 }
 
@@ -290,12 +288,11 @@ func (l *learner) Wait() (m ssl.Measure, err error) {
 	return m, nil
 }
 
-// warmUp runs a step operation by operation, with a large workspace, so that cuDNN chooses its algorithms. It then
+// warmUp runs a step operation by operation, with a large workspace, so that algorithms are chosen. It then
 // shrinks the workspace to what they use.
 func (l *learner) warmUp() {
 	d := l.d
-	d.free(d.workspace)
-	d.workspace = d.bytes(int(min(workspaceLimit, d.memory.available()/4)))
+	d.growWorkspace()
 	l.queue()
 	if d.wait() == nil {
 		d.free(d.workspace)
@@ -307,11 +304,9 @@ func (l *learner) warmUp() {
 // launch runs a step as a graph.
 func (l *learner) launch() {
 	if l.exec == 0 {
-		l.capture()
+		l.exec = l.d.capture("a step", l.queue)
 	}
-	if l.d.err == nil {
-		l.d.try(l.d.cuGraphLaunch(l.exec, l.d.stream), "cuGraphLaunch of a step")
-	}
+	l.d.replay(l.exec, "a step")
 }
 
 // queue queues the operations of a step on the views in device memory.
@@ -361,19 +356,6 @@ func (l *learner) gather(which, vector int, n *network) {
 
 // out returns the place of a figure in measures.
 func (l *learner) out(figure int) Buffer { return l.measures.slice(figure, figure+1, 4) }
-
-// capture captures the graph of a step.
-func (l *learner) capture() {
-	d := l.d
-	d.try(d.cuStreamBeginCapture(d.stream, captureThreadLocal), "cuStreamBeginCapture of a step")
-	l.queue()
-	var g graph
-	d.try(d.cuStreamEndCapture(d.stream, &g), "cuStreamEndCapture of a step")
-	if d.err == nil {
-		d.try(d.cuGraphInstantiate(&l.exec, g, 0), "cuGraphInstantiate of a step")
-		d.try(d.cuGraphDestroy(g), "cuGraphDestroy")
-	}
-}
 
 // Sync implements ssl.Learner.
 func (l *learner) Sync() error {

@@ -160,36 +160,48 @@ func (c trial) agree(t testing.TB, want, got []ssl.Measure, wantNets, gotNets *s
 	}
 }
 
+// preferred has cuDNN compute all convolutions by the algorithm that fake.perf lists first.
+func preferred() *kernels.Tuning {
+	var names []string
+	for _, mathType := range []int32{dnnFMAMath, dnnTensorOpMath} { // in float32, in bfloat16
+		names = append(names, algorithm{id: 2, mathType: mathType, workspace: 1000}.String())
+	}
+	return kernels.Prefer(names...)
+}
+
 // TestLearnerOnFake compares trainings on the simulated GPU with the CPU's. The kernels are a GPU's, compiled for the
 // CPU; convolutions and products are computed according to the descriptors for cuDNN and cublasLt.
 func TestLearnerOnFake(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	for _, c := range trials() {
-		want, wantNets := c.onCPU(t, false)
-		for _, deterministic := range []bool{false, true} {
-			if deterministic && c.name != "simsiam" {
-				continue // it only affects the choice of algorithms
-			}
-			t.Run(fmt.Sprintf("%s deterministic=%v", c.name, deterministic), func(t *testing.T) {
-				f := newFake(t, false)
-				got, gotNets := c.run(t, func(cfg ssl.Config) (ssl.Learner, error) {
-					return (&gpus{f.load}).Open(ssl.Device{Deterministic: deterministic}, cfg)
-				})
-				c.agree(t, want, got, wantNets, gotNets, 1e-2, 0.3)
-				require.Empty(t, f.blocks, "device memory leaks")
-				require.Empty(t, f.pinned, "pinned memory leaks")
-				require.Zero(t, f.events, "events leak")
-				require.Positive(t, f.calls["cuGraphLaunch"])
-				used, unused := "algorithm 2", "algorithm 1" // see fake.perf
-				if deterministic {
-					used, unused = unused, used
-				}
-				require.Positive(t, f.calls[used])
-				require.Zero(t, f.calls[unused])
-				require.Len(t, f.described, f.destroyed)
-			})
-		}
+		t.Run(c.name, func(t *testing.T) { c.onFake(t, ssl.Device{Tuning: preferred()}, "algorithm 2", "algorithm 1") })
 	}
+}
+
+// TestDeterministicOnFake trains a small batch with the kernels of conv.cu and with cuDNN's deterministic algorithm,
+// which the net with more channels needs.
+func TestDeterministicOnFake(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	c := trials()[0]
+	c.batch, c.lr, c.phases = 4, 1e-4, [][]string{{"", ""}, {"1"}, {"01"}}
+	c.onFake(t, ssl.Device{Deterministic: true}, "conv_data_64x8", "algorithm 1")
+	c.backbone.Width = 16
+	c.onFake(t, ssl.Device{Deterministic: true}, "algorithm 1", "algorithm 2")
+}
+
+// onFake compares the trial on the simulated GPU with the CPU's.
+func (c trial) onFake(t *testing.T, d ssl.Device, used, unused string) {
+	want, wantNets := c.onCPU(t, false)
+	f := newFake(t, false)
+	got, gotNets := c.run(t, func(cfg ssl.Config) (ssl.Learner, error) { return (&gpus{f.load}).Open(d, cfg) })
+	c.agree(t, want, got, wantNets, gotNets, 1e-2, 0.3)
+	require.Empty(t, f.blocks, "device memory leaks")
+	require.Empty(t, f.pinned, "pinned memory leaks")
+	require.Zero(t, f.events, "events leak")
+	require.Len(t, f.described, f.destroyed)
+	require.Positive(t, f.calls["cuGraphLaunch"])
+	require.Positive(t, f.calls[used])
+	require.Zero(t, f.calls[unused])
 }
 
 // TestGradientOnFake compares each parameter's gradient with the CPU's after one step. The error is below 0.001 unless
@@ -202,7 +214,7 @@ func TestGradientOnFake(t *testing.T) {
 			c.phases = [][]string{{""}}
 			_, want := c.onCPU(t, false)
 			_, got := c.run(t, func(cfg ssl.Config) (ssl.Learner, error) {
-				return (&gpus{newFake(t, false).load}).Open(ssl.Device{}, cfg)
+				return (&gpus{newFake(t, false).load}).Open(ssl.Device{Tuning: preferred()}, cfg)
 			})
 			for _, p := range want.Layout().Params {
 				var size, off float64
@@ -228,7 +240,7 @@ func TestBF16OnFake(t *testing.T) {
 			f := newFake(t, true)
 			got, gotNets := c.run(t, func(cfg ssl.Config) (ssl.Learner, error) {
 				cfg.BF16 = true
-				return (&gpus{f.load}).Open(ssl.Device{}, cfg)
+				return (&gpus{f.load}).Open(ssl.Device{Tuning: preferred()}, cfg)
 			})
 			c.agree(t, want, got, wantNets, gotNets, 0.1, 2)
 		})
@@ -268,7 +280,7 @@ func TestExamine(t *testing.T) {
 	for _, found := range (&gpus{func(string) (*api, error) {
 		loads++
 		return newFake(t, loads > 2).api(), nil // for operations and for steps, in float32 and then in bfloat16
-	}}).Examine(ssl.Device{}) {
+	}}).Examine(ssl.Device{Tuning: preferred()}) {
 		if strings.Contains(found.What, " in ") {
 			require.NoError(t, found.Err, found.What)
 			examined++

@@ -153,17 +153,14 @@ func (p *Pool) choose(c Conv, what pass, precision Precision) algorithm {
 	for _, a := range all {
 		byName[a.String()] = a
 	}
-	if preferred := p.tuning.preferred; preferred != nil {
-		for _, name := range preferred {
-			if a, ok := byName[name]; ok {
-				return a
-			}
-		}
-		return all[0]
-	}
-	name, err := p.tuning.choose(p.tuningKey(c, what, precision),
+	name, err := p.tuning.Choose(p.tuningKey(c, what, precision),
 		func(name string) bool { _, ok := byName[name]; return ok },
-		func() string { return fastest(all, c, what, p.Threads()).String() })
+		func() (string, error) {
+			if p.tuning.preferred != nil {
+				return all[0].String(), nil
+			}
+			return fastest(all, c, what, p.Threads()).String(), nil
+		})
 	if err != nil {
 		slog.Warn("autotuning failed; the cost model chooses the algorithm", "error", err)
 		return all[0]

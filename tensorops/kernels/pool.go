@@ -49,6 +49,9 @@ func NewPool(threads int) *Pool {
 // Tune makes the pool choose algorithms by a tuning table rather than by the cost model. Call it before creating plans.
 func (p *Pool) Tune(t *Tuning) { p.tuning = t }
 
+// Tuning returns the pool's tuning table, or nil.
+func (p *Pool) Tuning() *Tuning { return p.tuning }
+
 // work is the main loop of worker w.
 func (p *Pool) work(w int) {
 	for {

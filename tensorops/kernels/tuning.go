@@ -8,13 +8,14 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"github.com/gofrs/flock"
 )
 
-// Tuning is an autotuning table: the fastest algorithm for each convolution shape, as measured on one machine. A choice
-// is measured once and then kept: algorithms round differently, so results are bitwise reproducible only with the same
+// Tuning is an autotuning table: the fastest algorithm for each convolution shape, as measured on a processor or GPU. A
+// choice is measured once and then kept: algorithms round differently, so results are bitwise reproducible only with the same
 // table.
 type Tuning struct {
 	mu        sync.Mutex
@@ -23,8 +24,9 @@ type Tuning struct {
 	preferred []string          // algorithms of Prefer; there is no file then
 }
 
-// Prefer returns a table that measures nothing. It chooses the first of the named algorithms that applies, such as
-// "winograd2", "gathered bf16" or "direct", or the cost model's choice if none does.
+// Prefer returns a table that keeps nothing. It chooses the first of the named algorithms that applies, such as
+// "winograd2", "gathered bf16" or "direct"; if none does, the cost model chooses on a processor, and measurements on a
+// GPU.
 func Prefer(algorithms ...string) *Tuning {
 	return &Tuning{choices: map[string]string{}, preferred: algorithms}
 }
@@ -84,8 +86,14 @@ func encode(choices map[string]string) []byte {
 	return append(data, '\n')
 }
 
-// choose returns the choice for key, calling measure if there is no valid one.
-func (t *Tuning) choose(key string, valid func(string) bool, measure func() string) (string, error) {
+// Choose returns the choice for a key, calling measure if there is no valid one.
+func (t *Tuning) Choose(key string, valid func(string) bool, measure func() (string, error)) (string, error) {
+	if t.preferred != nil {
+		if i := slices.IndexFunc(t.preferred, valid); i >= 0 {
+			return t.preferred[i], nil
+		}
+		return measure()
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if c, ok := t.choices[key]; ok && valid(c) {
@@ -97,7 +105,10 @@ func (t *Tuning) choose(key string, valid func(string) bool, measure func() stri
 	}
 	choice, ok := stored[key]
 	if !ok || !valid(choice) {
-		if choice, err = t.keep(key, valid, measure()); err != nil {
+		if choice, err = measure(); err != nil {
+			return "", err
+		}
+		if choice, err = t.keep(key, valid, choice); err != nil {
 			return "", err
 		}
 	}

@@ -25,6 +25,9 @@ type Device struct {
 	Libraries string
 	// Deterministic makes runs on the same device produce bitwise identical weights. CPU runs always do.
 	Deterministic bool
+	// Tuning keeps the choices between algorithms that compute the same but round differently. Without it they are
+	// measured anew each time. Open takes the thread pool's if this is nil.
+	Tuning *kernels.Tuning
 }
 
 // ErrOutOfMemory is what errors.Is finds in errors about too little device memory or too low a limit on it.
@@ -64,7 +67,7 @@ func Check(d Device) error {
 	return driver.Check(d)
 }
 
-// Open returns a learner on a device. The CPU learner runs on the thread pool; other devices do not use it.
+// Open returns a learner on a device. The CPU learner runs on the thread pool.
 func Open(d Device, c Config, pool *kernels.Pool) (Learner, error) {
 	driver, err := d.driver()
 	if err != nil {
@@ -72,6 +75,9 @@ func Open(d Device, c Config, pool *kernels.Pool) (Learner, error) {
 	}
 	if driver == nil {
 		return newCPU(c, pool)
+	}
+	if d.Tuning == nil {
+		d.Tuning = pool.Tuning()
 	}
 	return driver.Open(d, c)
 }

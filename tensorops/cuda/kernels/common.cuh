@@ -127,3 +127,44 @@ __device__ __forceinline__ double sumColumns(double v, double *shared) {
 	__syncthreads();
 	return shared[threadIdx.x];
 }
+
+// storePair writes two adjacent activations at an even index.
+__device__ __forceinline__ void storePair(act *p, float a, float b) {
+#if BF16
+	*(unsigned *)p = (unsigned)store(a) | (unsigned)store(b) << 16;
+#else
+	uint2 w;
+	w.x = __float_as_uint(a);
+	w.y = __float_as_uint(b);
+	*(uint2 *)p = w;
+#endif
+}
+
+// What follows is PTX; the tests have their own.
+#ifdef __CUDACC_RTC__
+
+// tensorMultiply adds to c [16, 8] the product of a [16, 16] and b [16, 8] in bfloat16, or of a [16, 8] and b [8, 8] in
+// TF32, on the tensor cores. All threads of a warp call it together.
+__device__ __forceinline__ void tensorMultiply(float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+#if BF16
+	asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+#else
+	asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+#endif
+		: "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+		: "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+// copyAsync starts to copy 16 bytes to shared memory, or to fill them with zeros.
+__device__ __forceinline__ void copyAsync(void *to, const void *from, bool there) {
+	unsigned shared = (unsigned)__cvta_generic_to_shared(to);
+	asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" :: "r"(shared), "l"(from), "r"(there ? 16 : 0) : "memory");
+}
+
+// commitAsync makes the copies that the thread has started since the last call a group.
+__device__ __forceinline__ void commitAsync() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+
+// waitAsync waits until all but the thread's last N groups are complete.
+template <int N> __device__ __forceinline__ void waitAsync() { asm volatile("cp.async.wait_group %0;" :: "n"(N) : "memory"); }
+
+#endif

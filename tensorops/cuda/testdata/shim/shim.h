@@ -91,6 +91,56 @@ static void fiber_main() {
 	__builtin_trap();
 }
 
+// Copies to shared memory happen as late as allowed: when their group is waited for.
+struct async_copy {
+	void *to;
+	const void *from;
+	bool there;
+};
+
+enum { MAX_COPIES = 64, MAX_GROUPS = 8 };
+
+static struct async_groups {
+	async_copy copies[MAX_GROUPS][MAX_COPIES]; // the last group is not committed yet
+	int n[MAX_GROUPS], groups;
+} async_groups[MAX_THREADS];
+
+static void copyAsync(void *to, const void *from, bool there) {
+	auto &g = async_groups[running];
+	if (((uintptr_t)to | (uintptr_t)from) % 16 != 0 || g.n[g.groups] == MAX_COPIES) {
+		__builtin_trap();
+	}
+	g.copies[g.groups][g.n[g.groups]++] = {to, from, there};
+}
+
+static void commitAsync() {
+	auto &g = async_groups[running];
+	if (++g.groups == MAX_GROUPS) {
+		__builtin_trap();
+	}
+	g.n[g.groups] = 0;
+}
+
+template <int N> static void waitAsync() {
+	auto &g = async_groups[running];
+	int done = max(0, g.groups - N);
+	for (int i = 0; i < done; i++) {
+		for (int j = 0; j < g.n[i]; j++) {
+			async_copy &c = g.copies[i][j];
+			if (c.there) {
+				memcpy(c.to, c.from, 16);
+			} else {
+				memset(c.to, 0, 16);
+			}
+		}
+	}
+	for (int i = done; i <= g.groups; i++) {
+		memcpy(g.copies[i - done], g.copies[i], sizeof g.copies[i]);
+		g.n[i - done] = g.n[i];
+	}
+	g.groups -= done;
+}
+
 // run_block runs a block. It returns false if some threads ended while others waited for them.
 static bool run_block() {
 	unsigned n = 0;
@@ -103,6 +153,7 @@ static bool run_block() {
 				memset(top, 0, 8 * sizeof(void *));
 				top[6] = (void *)fiber_main;
 				fibers[n] = {top, {x, y, z}, false};
+				async_groups[n].groups = async_groups[n].n[0] = 0;
 			}
 		}
 	}
@@ -117,5 +168,41 @@ static bool run_block() {
 		if (done > 0) {
 			return done == n;
 		}
+	}
+}
+
+// tensorMultiply follows the PTX manual: mma.m16n8k16 for bfloat16, mma.m16n8k8 for TF32, which ignores the lowest 13
+// bits. Threads of a warp exchange their operands in one of two arrays by turns: nobody is two calls ahead.
+static struct exchange {
+	float a[4][2], b[2][2]; // a word is one float, or two bfloat16
+} exchanges[2][MAX_THREADS];
+
+static bool turns[MAX_THREADS];
+
+static void tensorMultiply(float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+	exchange *all = exchanges[turns[running] ^= true], &own = all[running];
+	for (int i = 0; i < 6; i++) {
+		unsigned word = i < 4 ? a[i] : b[i - 4];
+		float *to = i < 4 ? own.a[i] : own.b[i - 4];
+#if BF16
+		to[0] = __uint_as_float(word << 16);
+		to[1] = __uint_as_float(word & 0xffff0000u);
+#else
+		to[0] = __uint_as_float(word & 0xffffe000u);
+		to[1] = 0;
+#endif
+	}
+	__syncthreads();
+	const exchange *warp = all + running / 32 * 32;
+	int lane = running % 32;
+	for (int i = 0; i < 4; i++) {
+		int row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
+		double sum = 0;
+		for (int k = 0; k < 8; k++) { // words
+			const float *left = warp[row % 8 * 4 + k % 4].a[row / 8 + k / 4 * 2];
+			const float *right = warp[column * 4 + k % 4].b[k / 4];
+			sum += (double)left[0] * right[0] + (double)left[1] * right[1];
+		}
+		c[i] = (float)(c[i] + sum);
 	}
 }
