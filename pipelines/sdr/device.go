@@ -9,12 +9,13 @@ import (
 
 	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/tensorops/ssl"
+	"github.com/sdr-ml/sdr/transforms/compute"
 )
 
 // addDevice adds the flags that choose the device for the training steps.
 func addDevice(c *cobra.Command, d *ssl.Device) {
 	f := c.Flags()
-	f.StringVar(&d.Name, "device", ssl.CPU, "device for the training steps: cpu, cuda (an NVIDIA GPU), or auto (cuda if it works)")
+	f.StringVar(&d.Name, "device", ssl.CPU, "device for training and features: cpu, cuda (an NVIDIA GPU), or auto (cuda if it works)")
 	f.String("gpu-mem", "", "limit on GPU memory, such as 40GiB; default: all of it")
 	f.StringVar(&d.Libraries, "cuda-libs", "", "folder of CUDA libraries, searched before the usual places; see sdr doctor")
 	f.BoolVar(&d.Deterministic, "deterministic", false, "bitwise identical weights in every run on the same GPU, but slower (the CPU is always deterministic)")
@@ -38,6 +39,7 @@ func checkDevice(c *cobra.Command, d *ssl.Device, runner string) error {
 	err := ssl.Check(*d)
 	switch {
 	case err == nil:
+		compute.Use(*d)
 		return nil
 	case d.Name == ssl.CUDA:
 		return run.Usagef("%w; run `sdr doctor` for details, or name the libraries' folder with --cuda-libs", err)

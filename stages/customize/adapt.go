@@ -49,8 +49,12 @@ func (fn *customizeFn) adapt(ctx context.Context, r *recipe.Recipe, m *inference
 	}
 	versions := []version{{AsIs, m, 0}}
 	return versions, compute.Run(func(pool *kernels.Pool) error {
-		a.pool, a.norm = pool, learn.NewNorm(r, pool)
-		versions = append(versions, version{"statistics of the task", a.with(m.Params), 0})
+		a.pool = pool
+		same, err := a.with(m.Params)
+		if err != nil {
+			return err
+		}
+		versions = append(versions, version{"statistics of the task", same, 0})
 		steps, err := fn.steps(a)
 		if err != nil {
 			return err
@@ -65,9 +69,16 @@ func (fn *customizeFn) adapt(ctx context.Context, r *recipe.Recipe, m *inference
 				halfway[i] = (p + halfway[i]) / 2
 			}
 			seen := int64(steps) * int64(r.Train.Batch)
-			versions = append(versions,
-				version{fmt.Sprintf("trained at %g", rate), a.with(params), seen},
-				version{fmt.Sprintf("halfway to trained at %g", rate), a.with(halfway), seen})
+			for _, v := range []struct {
+				name   string
+				params []float32
+			}{{"trained at %g", params}, {"halfway to trained at %g", halfway}} {
+				made, err := a.with(v.params)
+				if err != nil {
+					return err
+				}
+				versions = append(versions, version{fmt.Sprintf(v.name, rate), made, seen})
+			}
 		}
 		return nil
 	})
@@ -91,16 +102,17 @@ type adapter struct {
 	images learn.Images
 	rows   []int32
 	pool   *kernels.Pool
-	norm   *inference.Norm
 }
 
 // with returns the model with other weights and BatchNorm statistics of the task's images.
-func (a *adapter) with(params []float32) *inference.Model {
-	a.norm.Net.Params = params
-	learn.Estimate(a.norm, a.recipe, a.images, a.rows, 0)
+func (a *adapter) with(params []float32) (*inference.Model, error) {
+	made, err := learn.Model(a.recipe, params, a.images, a.rows, 0, a.pool)
+	if err != nil {
+		return nil, err
+	}
 	m := *a.model
-	m.Params, m.Stats = params, slices.Clone(a.norm.Net.Stats)
-	return &m
+	m.Params, m.Stats = params, made.Stats
+	return &m, nil
 }
 
 // open returns a student whose learner holds the model as a net of its own.

@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/tensorops/nn"
 	"github.com/sdr-ml/sdr/tensorops/sdrnet"
 	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
@@ -23,6 +24,10 @@ func (distantDriver) Open(_ ssl.Device, c ssl.Config) (ssl.Learner, error) {
 	}
 	n := len(l.Views())
 	return &distant{Learner: l, pool: pool, views: [2][]float32{make([]float32, n), make([]float32, n)}}, nil
+}
+
+func (distantDriver) OpenExtractor(_ ssl.Device, b nn.Backbone, h nn.Heads, size, batch int) (ssl.Extractor, error) {
+	return ssl.OpenExtractor(ssl.Device{}, b, h, size, batch, kernels.NewPool(1))
 }
 
 // distant computes on the CPU, on copies of the nets it was given, and only when Wait is called.

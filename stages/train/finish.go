@@ -7,26 +7,26 @@ import (
 
 	"github.com/sdr-ml/sdr/stages/internal/learn"
 	"github.com/sdr-ml/sdr/stages/run"
-	"github.com/sdr-ml/sdr/tensorops/nn"
 	"github.com/sdr-ml/sdr/transforms/files"
 	"github.com/sdr-ml/sdr/transforms/inference"
 )
 
 // finish estimates a sub-net's running BatchNorm statistics on images of a subset and saves the sub-net.
-func (t *trainer) finish(ctx context.Context, n *inference.Norm, m *Model, code, subset string) error {
-	t.nets.Gather(code, n.Net.Params)
-	learn.Estimate(n, t.recipe, t.student.Images(), t.streams[subset].Rows, streamKey(subset))
+func (t *trainer) finish(ctx context.Context, m *Model, code, subset string) error {
+	params := make([]float32, t.nets.Layout().NumParams)
+	t.nets.Gather(code, params)
+	made, err := learn.Model(t.recipe, params, t.student.Images(), t.streams[subset].Rows, streamKey(subset), t.pool)
+	if err != nil {
+		return err
+	}
 	row, err := json.Marshal(m) // without the path, since the folder may move
 	if err != nil {
 		return err
 	}
 	m.Path = run.ModelPath(t.cfg.Dir, m.Subnet)
-	meta := map[string]string{modelKey: string(row)}
-	key, value := n.Input.Metadata()
-	meta[key] = value
-	return inference.Save(ctx, m.Path, &nn.Model{
-		Backbone: n.Net.Backbone, Heads: n.Net.Heads, Params: n.Net.Params, Stats: n.Net.Stats, Meta: meta,
-	})
+	key, value := made.Input.Metadata()
+	made.Meta = map[string]string{modelKey: string(row), key: value}
+	return inference.Save(ctx, m.Path, &made.Model)
 }
 
 // modelKey is the key of the Model row in a model file's metadata.

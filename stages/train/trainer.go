@@ -312,14 +312,13 @@ func (t *trainer) finishPhase(ctx context.Context, last bool) error {
 	t.models = slices.DeleteFunc(t.models, func(m Model) bool { // a resumed run may finish a phase twice
 		return slices.ContainsFunc(nets, func(n net) bool { return n.name == m.Subnet })
 	})
-	norm := learn.NewNorm(t.recipe, t.pool)
 	for _, n := range nets {
 		model := Model{
 			Subnet: n.name, Variant: t.variant, Level: int64(len(n.code)),
 			Images: int64(t.step) * int64(t.recipe.Train.Batch), SubsetImages: int64(len(t.streams[n.subset].Rows)),
 			Loss: t.last[n.code].Loss, Std: t.last[n.code].Std,
 		}
-		if err := t.finish(ctx, norm, &model, n.code, n.norm); err != nil {
+		if err := t.finish(ctx, &model, n.code, n.norm); err != nil {
 			return fmt.Errorf("sub-net %s: %w", n.name, err)
 		}
 		t.models = append(t.models, model)

@@ -166,6 +166,12 @@ func (d *device) growWorkspace() {
 	d.workspace = d.bytes(int(min(workspaceLimit, d.memory.available()/4)))
 }
 
+// fitWorkspace shrinks the workspace to what the chosen algorithms need.
+func (d *device) fitWorkspace() {
+	d.free(d.workspace)
+	d.workspace = d.bytes(d.needed)
+}
+
 // floats implements memory: it returns an array of n float32.
 func (d *device) floats(n int) Buffer { return d.alloc(n, 4*n, "a step") }
 

@@ -295,8 +295,7 @@ func (l *learner) warmUp() {
 	d.growWorkspace()
 	l.queue()
 	if d.wait() == nil {
-		d.free(d.workspace)
-		d.workspace = d.bytes(d.needed)
+		d.fitWorkspace()
 	}
 	l.warm = true
 }

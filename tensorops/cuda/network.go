@@ -14,6 +14,16 @@ type network struct {
 	grads    Buffer // float32: gradients of the norms' parameters
 	dweights Buffer // activations: gradients of the products' parameters
 	values   int    // bytes of activations and their gradients
+
+	stats   Buffer // float32: running statistics, in nn's order; zero for a network that is trained
+	running bool   // whether forward passes use them
+	norms   []tracked
+}
+
+// tracked is a BatchNorm with the places of its running statistics.
+type tracked struct {
+	*norm
+	mean, variance nn.Span
 }
 
 // newNetwork allocates the flat vectors, those of gradients only for training.
@@ -38,11 +48,21 @@ func (n *network) Product(l nn.Layer, c kernels.Conv) nn.Product[Buffer] {
 
 // Norm implements nn.Device.
 func (n *network) Norm(l nn.Layer, rows, views int) nn.Norm[Buffer] {
-	return newNorm(n, n, normSpec{
+	spec := normSpec{
 		Batch: l.Norm.Batch, ReLU: l.ReLU, Channels: l.Out,
 		Scale: n.flat.span(n.params, l.Norm.Scale, 4), Shift: n.flat.span(n.params, l.Norm.Shift, 4),
 		DScale: n.flat.span(n.grads, l.Norm.Scale, 4), DShift: n.flat.span(n.grads, l.Norm.Shift, 4),
-	}, rows, views)
+	}
+	mean, variance := l.Norm.RunningMean, l.Norm.RunningVar
+	if n.stats.Addr != 0 {
+		spec.Mean, spec.Variance = n.stats.slice(mean.From, mean.To, 4), n.stats.slice(variance.From, variance.To, 4)
+		spec.Running = &n.running
+	}
+	made := newNorm(n, n, spec, rows, views)
+	if l.Norm.Batch {
+		n.norms = append(n.norms, tracked{made, mean, variance})
+	}
+	return made
 }
 
 // MaxPool implements nn.Device.

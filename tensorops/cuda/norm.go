@@ -13,6 +13,9 @@ type normSpec struct {
 	Channels int
 	// Parameters and their gradients, float32 [Channels] each; zero if the layer does not have them.
 	Scale, Shift, DScale, DShift Buffer
+	// Mean and Variance, float32 [Channels] each, replace the batch statistics in the forward pass where *Running is set.
+	Mean, Variance Buffer
+	Running        *bool
 }
 
 // How the rows are split; this depends on their shape alone, because sums must not depend on the GPU.
@@ -65,7 +68,10 @@ func newNorm(q queue, m memory, l normSpec, rows, views int) *norm {
 
 // Forward computes y [views·rows, Channels] from x; residual is added before ReLU and may be zero. y may be x.
 func (n *norm) Forward(x, residual, y Buffer) {
-	if n.Batch {
+	switch {
+	case n.Batch && n.Running != nil && *n.Running:
+		n.q.launch("norm_running", dim1(ceil(n.Channels, threads)), dim1(threads), n.Mean, n.Variance, n.table, n.Scale, n.Shift, n.Channels)
+	case n.Batch:
 		n.q.launch("norm_moments", n.grid, n.block, x, n.parts, n.rows, n.Channels, n.chunkRows)
 		grid := dim3{n.reduceGrid[0], 1, uint32(n.views)}
 		n.q.launch("norm_statistics", grid, n.reduceBlock, n.parts, n.table, n.Scale, n.Shift, n.rows, n.Channels,

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 
 	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/tensorops/nn"
 )
 
 // Device names.
@@ -15,7 +16,7 @@ const (
 	Auto = "auto" // CUDA if usable, else CPU
 )
 
-// Device selects where training runs.
+// Device selects where networks run.
 type Device struct {
 	// Name is CPU, CUDA or Auto; empty means CPU.
 	Name string
@@ -39,6 +40,8 @@ type Driver interface {
 	Check(d Device) error
 	// Open returns a learner on the device.
 	Open(d Device, c Config) (Learner, error)
+	// OpenExtractor returns an extractor on the device; see the function OpenExtractor.
+	OpenExtractor(d Device, b nn.Backbone, h nn.Heads, size, batch int) (Extractor, error)
 	// Examine reports which requirements of the device are met and whether its results agree with the CPU's.
 	Examine(d Device) []Finding
 }

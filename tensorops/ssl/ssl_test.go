@@ -131,6 +131,10 @@ func (d driver) Check(ssl.Device) error                           { return d.err
 func (d driver) Examine(ssl.Device) []ssl.Finding                 { return []ssl.Finding{{What: "GPU", Err: d.err}} }
 func (d driver) Open(ssl.Device, ssl.Config) (ssl.Learner, error) { return nil, d.err }
 
+func (d driver) OpenExtractor(ssl.Device, nn.Backbone, nn.Heads, int, int) (ssl.Extractor, error) {
+	return nil, d.err
+}
+
 func TestDevices(t *testing.T) {
 	pool := kernels.NewPool(1)
 	defer pool.Close()

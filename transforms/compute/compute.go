@@ -10,11 +10,13 @@ import (
 
 	"github.com/sdr-ml/sdr/tensorops/dense"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
 var (
 	lock   sync.Mutex
 	tuning *kernels.Tuning
+	device ssl.Device
 	pool   = sync.OnceValue(func() *kernels.Pool {
 		p := kernels.NewPool(0)
 		p.Tune(tuning)
@@ -27,6 +29,13 @@ func Tune(t *kernels.Tuning) { tuning = t }
 
 // Tuning returns the table that Tune set.
 func Tuning() *kernels.Tuning { return tuning }
+
+// Use sets the device on which this process computes features and BatchNorm statistics; by default it is the CPU. Call it
+// before the first Run.
+func Use(d ssl.Device) { device = d }
+
+// Device returns the device that Use set.
+func Device() ssl.Device { return device }
 
 // Engine returns the tensor engine of this process. It computes on the thread pool of [Run]: wrap heavy work in Run.
 func Engine() dense.Engine { return dense.NewEngine(pool()) }

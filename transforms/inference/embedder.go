@@ -2,8 +2,9 @@ package inference
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"sync"
+	"slices"
 	"time"
 
 	"gorgonia.org/tensor"
@@ -12,6 +13,7 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/dense"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 	"github.com/sdr-ml/sdr/tensorops/nn"
+	"github.com/sdr-ml/sdr/tensorops/ssl"
 	"github.com/sdr-ml/sdr/transforms/compute"
 )
 
@@ -23,89 +25,137 @@ const batchPixels = Batch * 64 * 64
 
 // Embedder computes features on the caller's thread pool. It is not safe for concurrent use.
 type Embedder struct {
-	size   int // height and width of an image
-	input  Input
-	pool   *kernels.Pool
-	net    *nn.Net
-	batch  int       // images per forward pass
-	images []float32 // [batch, Size, Size, 3]
+	extractor ssl.Extractor
+	pool      *kernels.Pool
+	input     Input
+	dim       int
+	batch     int // images per forward pass
 }
 
 // NewEmbedder returns an embedder for the model's backbone. The model must not be modified while it is in use.
 func NewEmbedder(m *Model, pool *kernels.Pool) *Embedder {
-	size, batch := m.Input.Size, passImages(m.Input.Size)
-	e := &Embedder{
-		size: size, pool: pool, net: nn.New(m.Backbone, nn.Heads{}, size, batch, 1, pool, nn.Inference),
-		batch: batch, images: make([]float32, batch*size*size*3),
+	x, err := ssl.OpenExtractor(ssl.Device{}, m.Backbone, nn.Heads{}, m.Input.Size, passImages(m.Input.Size), pool)
+	if err == nil {
+		var e *Embedder
+		if e, err = newEmbedder(m, x, pool); err == nil {
+			return e
+		}
 	}
-	e.use(m)
-	return e
+	panic(err) // the CPU has none
+}
+
+// newEmbedder returns an embedder that uses an extractor for the model's shape.
+func newEmbedder(m *Model, x ssl.Extractor, pool *kernels.Pool) (*Embedder, error) {
+	backbone := m.WithoutHeads()
+	e := &Embedder{extractor: x, pool: pool, input: m.Input, dim: m.Backbone.FeatureDim(), batch: passImages(m.Input.Size)}
+	return e, x.Load(backbone.Params, backbone.Stats)
 }
 
 // passImages returns the number of images per forward pass. It must not depend on how many images there are, since
 // another batch size may select other algorithms, which round differently.
 func passImages(size int) int { return min(Batch, max(1, batchPixels/(size*size))) }
 
-// use replaces the model and reports whether the new one fits the buffers.
-func (e *Embedder) use(m *Model) bool {
-	if e.net.Backbone != m.Backbone || e.size != m.Input.Size {
-		return false
-	}
-	backbone := m.WithoutHeads()
-	e.input, e.net.Params, e.net.Stats = m.Input, backbone.Params, backbone.Stats
-	return true
-}
-
 // Dim returns the number of features per image.
-func (e *Embedder) Dim() int { return e.net.Backbone.FeatureDim() }
+func (e *Embedder) Dim() int { return e.dim }
 
 // Embed returns the features of n images, at least one, as a matrix of shape (n, Dim) on the pool's engine: the
 // globally pooled output of the last residual stage, with running BatchNorm statistics. at returns image i as [Size,
 // Size, 3] bytes of red, green and blue; it is called from several goroutines. The features of an image do not depend
 // on the other images, down to the last bit.
 func (e *Embedder) Embed(n int, at func(i int) []uint8) *tensor.Dense {
-	features := make([]float32, 0, n*e.Dim())
-	for from := 0; from < n; from += e.batch {
-		rows := min(e.batch, n-from)
-		e.fill(from, rows, at)
-		e.net.Forward(e.images, nn.RunningStats)
-		features = append(features, e.net.Features[:rows*e.Dim()]...)
+	features, err := e.embed(n, at)
+	if err != nil {
+		panic(err) // the CPU has none
 	}
-	return dense.NewEngine(e.pool).Matrix(features, n, e.Dim())
+	return features
 }
 
-// fill normalizes images from to from+rows into the batch. The rest of the batch keeps its old content, which does not
-// affect the features of other images.
-func (e *Embedder) fill(from, rows int, at func(i int) []uint8) {
-	view := len(e.images) / e.batch
-	e.pool.For(rows, func(_, i int) {
-		augment.Normalize(e.images[i*view:(i+1)*view], at(from+i), e.input.Mean, e.input.Std)
+func (e *Embedder) embed(n int, at func(i int) []uint8) (*tensor.Dense, error) {
+	features := make([]float32, 0, n*e.dim)
+	for from := 0; from < n; from += e.batch {
+		rows := min(e.batch, n-from)
+		fill(e.extractor, e.input, e.pool, from, rows, at)
+		pass, err := e.extractor.Features()
+		if err != nil {
+			return nil, err
+		}
+		features = append(features, pass[:rows*e.dim]...)
+	}
+	return dense.NewEngine(e.pool).Matrix(features, n, e.dim), nil
+}
+
+// fill normalizes images from to from+rows into an extractor's batch. The rest of the batch keeps its old content.
+func fill(x ssl.Extractor, in Input, pool *kernels.Pool, from, rows int, at func(i int) []uint8) {
+	images, pixels := x.Images(), in.Size*in.Size*3
+	pool.For(rows, func(_, i int) {
+		augment.Normalize(images[i*pixels:(i+1)*pixels], at(from+i), in.Mean, in.Std)
 	})
 }
 
-// embedders keeps the embedder that was used last until the garbage collector frees it. Its buffers fit every model of
-// the same shape.
-var embedders sync.Pool
+// extractors are those that the thread pool's users had last, for one shape each, the latest at the end.
+var extractors []opened
+
+type opened struct {
+	shape
+	ssl.Extractor
+}
+
+type shape struct {
+	backbone    nn.Backbone
+	heads       nn.Heads
+	size, batch int
+	pool        *kernels.Pool
+}
+
+// withExtractor calls work with an extractor of a shape on the process's device (see compute.Device). The caller has the
+// shape's thread pool. A panic in the network is returned as an error.
+func withExtractor(s shape, work func(x ssl.Extractor) error) (err error) {
+	const kept = 2 // of features, and of statistics
+	var x ssl.Extractor
+	if i := slices.IndexFunc(extractors, func(o opened) bool { return o.shape == s }); i >= 0 {
+		x = extractors[i].Extractor
+		extractors = slices.Delete(extractors, i, i+1)
+	} else {
+		if len(extractors) == kept {
+			err := extractors[0].Close()
+			extractors = slices.Delete(extractors, 0, 1)
+			if err != nil {
+				return err
+			}
+		}
+		if x, err = ssl.OpenExtractor(compute.Device(), s.backbone, s.heads, s.size, s.batch, s.pool); err != nil {
+			return err
+		}
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("inference: panic: %v", p)
+		}
+		if err != nil {
+			err = errors.Join(err, x.Close())
+			return
+		}
+		extractors = append(extractors, opened{s, x})
+	}()
+	return work(x)
+}
 
 // Features returns the features of n images as [Embedder.Embed] does. All DoFns compute features with it: on the shared
-// thread pool (see compute.Run; do not call Features from inside Run), with shared buffers, counted by Beam metrics. It
-// is safe for concurrent use. A panic in the network is returned as an error.
+// thread pool and device (see package compute; do not call Features from inside Run), with shared buffers, counted by Beam
+// metrics. It is safe for concurrent use. A panic in the network is returned as an error.
 func Features(ctx context.Context, m *Model, n int, at func(i int) []uint8) (features *tensor.Dense, err error) {
-	err = compute.Run(func(pool *kernels.Pool) (err error) {
-		defer func() {
-			if p := recover(); p != nil {
-				err = fmt.Errorf("inference: panic: %v", p)
+	err = compute.Run(func(pool *kernels.Pool) error {
+		of := shape{m.Backbone, nn.Heads{}, m.Input.Size, passImages(m.Input.Size), pool}
+		return withExtractor(of, func(x ssl.Extractor) error {
+			e, err := newEmbedder(m, x, pool)
+			if err != nil {
+				return err
 			}
-		}()
-		e, _ := embedders.Get().(*Embedder)
-		if e == nil || !e.use(m) {
-			e = NewEmbedder(m, pool)
-		}
-		start := time.Now()
-		features = e.Embed(n, at)
-		latency.Update(ctx, time.Since(start).Microseconds())
-		embedders.Put(e)
-		return nil
+			start := time.Now()
+			features, err = e.embed(n, at)
+			latency.Update(ctx, time.Since(start).Microseconds())
+			return err
+		})
 	})
 	if err == nil {
 		inferences.Inc(ctx, int64(n))

@@ -11,7 +11,6 @@ import (
 	"gorgonia.org/tensor"
 
 	"github.com/sdr-ml/sdr/tensorops/kernels"
-	"github.com/sdr-ml/sdr/tensorops/nn"
 	"github.com/sdr-ml/sdr/tensorops/rng"
 	"github.com/sdr-ml/sdr/transforms/compute"
 	"github.com/sdr-ml/sdr/transforms/files"
@@ -55,12 +54,9 @@ func (n Net) Open(ctx context.Context) (*inference.Model, error) {
 		}
 		a := *m
 		err = compute.Run(func(pool *kernels.Pool) error {
-			norm := inference.NewNorm(m.Backbone, nn.Heads{}, m.Input, pool)
-			norm.Net.Params = m.Params
 			order := rng.New(0, rng.Sample).Perm(im.Len())
-			norm.Estimate(min(im.Len(), normImages), func(i int) []uint8 { return im.At(order[i%im.Len()]) })
-			a.Stats = norm.Net.Stats
-			return nil
+			a.Stats, err = inference.Estimate(pool, m, min(im.Len(), normImages), func(i int) []uint8 { return im.At(order[i%im.Len()]) })
+			return err
 		})
 		return &a, 4 * len(a.Stats), err
 	})

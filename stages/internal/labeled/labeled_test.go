@@ -120,10 +120,9 @@ func TestNorm(t *testing.T) {
 	require.NoError(t, err)
 	pool := kernels.NewPool(1)
 	defer pool.Close()
-	norm := inference.NewNorm(m.Backbone, nn.Heads{}, m.Input, pool)
-	copy(norm.Net.Params, m.Params)
-	norm.Estimate(images.Len(), func(i int) []uint8 { return images.At(i % images.Len()) })
-	require.InDeltaSlice(t, norm.Net.Stats, m.Stats, .05, "the same up to which images fill the last batch")
+	stats, err := inference.Estimate(pool, m, images.Len(), func(i int) []uint8 { return images.At(i % images.Len()) })
+	require.NoError(t, err)
+	require.InDeltaSlice(t, stats, m.Stats, .05, "the same up to which images fill the last batch")
 }
 
 func TestSplitErrors(t *testing.T) {

@@ -3,18 +3,22 @@ package learn
 import (
 	"github.com/sdr-ml/sdr/stages/run/recipe"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/tensorops/nn"
 	"github.com/sdr-ml/sdr/tensorops/rng"
 	"github.com/sdr-ml/sdr/transforms/inference"
 )
 
-// NewNorm returns an inference.Norm for a recipe's backbone, heads and input.
-func NewNorm(r *recipe.Recipe, pool *kernels.Pool) *inference.Norm {
-	return inference.NewNorm(r.Backbone, r.Heads(), inference.Input{Size: r.Input.Size, Mean: r.Input.Mean, Std: r.Input.Std}, pool)
-}
-
-// Estimate sets the BatchNorm statistics of a net to those of a random sample of rows, train.norm_images of them. key
-// selects the random stream.
-func Estimate(n *inference.Norm, r *recipe.Recipe, images Images, rows []int32, key uint64) {
+// Model returns a recipe's model with the given parameters and with BatchNorm statistics of a random sample of rows,
+// train.norm_images of them. key selects the random stream.
+func Model(r *recipe.Recipe, params []float32, images Images, rows []int32, key uint64, pool *kernels.Pool) (*inference.Model, error) {
+	m := &inference.Model{
+		Model: nn.Model{Backbone: r.Backbone, Heads: r.Heads(), Params: params},
+		Input: inference.Input{Size: r.Input.Size, Mean: r.Input.Mean, Std: r.Input.Std},
+	}
 	order := rng.New(r.Seed, rng.Sample, key).Perm(len(rows))
-	n.Estimate(min(len(rows), r.Train.NormImages), func(i int) []uint8 { return images.At(int(rows[order[i%len(rows)]])) })
+	var err error
+	m.Stats, err = inference.Estimate(pool, m, min(len(rows), r.Train.NormImages), func(i int) []uint8 {
+		return images.At(int(rows[order[i%len(rows)]]))
+	})
+	return m, err
 }

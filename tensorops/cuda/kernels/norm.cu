@@ -157,6 +157,23 @@ __global__ void norm_statistics(const float *parts, float *table, const float *s
 	table[entry(view, OFFSET, c)] = (float)((shift ? shift[channel] : 0) - factor * rest);
 }
 
+// norm_running fills the table of a single view for the forward pass from running statistics [c]. scale and shift [c]
+// may be null.
+extern "C" __launch_bounds__(THREADS)
+__global__ void norm_running(const float *mean, const float *variance, float *table, const float *scale,
+		const float *shift, int c) {
+	int channel = (int)(blockIdx.x * THREADS + threadIdx.x);
+	if (channel >= c) {
+		return;
+	}
+	table += channel;
+	table[entry(0, MEAN, c)] = mean[channel];
+	table[entry(0, REST, c)] = 0;
+	table[entry(0, VARIANCE, c)] = variance[channel];
+	table[entry(0, FACTOR, c)] = (float)((scale ? scale[channel] : 1) / sqrt(variance[channel] + EPSILON));
+	table[entry(0, OFFSET, c)] = shift ? shift[channel] : 0;
+}
+
 template <int V>
 __device__ __forceinline__ void apply(const act *x, const act *residual, act *y, const float *table, const float *shift,
 		int rows, int c, int chunkRows, int relu) {

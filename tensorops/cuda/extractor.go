@@ -1,0 +1,164 @@
+package cuda
+
+import (
+	"errors"
+	"unsafe"
+
+	"github.com/sdr-ml/sdr/tensorops/nn"
+	"github.com/sdr-ml/sdr/tensorops/ssl"
+)
+
+// extractor is ssl.Extractor on a GPU.
+type extractor struct {
+	d      *device
+	net    *network
+	graph  *nn.Graph[Buffer]
+	layout *nn.Layout
+	warm   bool // whether algorithms have been chosen
+
+	pinned       unsafe.Pointer // host memory for copies to the device
+	images       []float32
+	deviceImages Buffer // float32
+	input        Buffer // the images as activations
+	features     []float32
+
+	params []float32 // in the device's order
+	sums   []float64 // of the observed statistics, in nn's order
+	count  int       // of observations
+}
+
+// OpenExtractor implements ssl.Driver.
+func (g *gpus) OpenExtractor(opts ssl.Device, b nn.Backbone, h nn.Heads, size, batch int) (ssl.Extractor, error) {
+	a, err := g.load(opts.Libraries)
+	if err != nil {
+		return nil, err
+	}
+	d, err := openDevice(a, opts, false)
+	if err != nil {
+		return nil, err
+	}
+	leave, err := d.enter()
+	if err != nil {
+		return nil, errors.Join(err, d.close())
+	}
+	defer leave()
+	x, err := newExtractor(d, b, h, size, batch)
+	if err != nil {
+		return nil, errors.Join(err, d.close())
+	}
+	return x, nil
+}
+
+func newExtractor(d *device, b nn.Backbone, h nn.Heads, size, batch int) (*extractor, error) {
+	layout, pixels := nn.NewLayout(b, h), batch*size*size*3
+	x := &extractor{d: d, layout: layout, sums: make([]float64, layout.NumStats)}
+	x.net = newNetwork(d, newFlat(layout), false)
+	x.net.stats = d.floats(layout.NumStats)
+	x.graph = nn.NewGraph(b, h, size, batch, 1, false, x.net)
+	x.deviceImages, x.input = d.floats(pixels), d.acts(pixels, "images")
+	x.features, x.params = make([]float32, batch*b.FeatureDim()), make([]float32, len(x.net.flat.order))
+	if d.err != nil {
+		return nil, d.err
+	}
+	var err error
+	x.pinned, err = d.pin(4 * pixels)
+	x.images = unsafe.Slice((*float32)(x.pinned), pixels)
+	return x, err
+}
+
+// Images implements ssl.Extractor.
+func (x *extractor) Images() []float32 { return x.images }
+
+// Load implements ssl.Extractor.
+func (x *extractor) Load(params, stats []float32) error {
+	leave, err := x.d.enter()
+	if err != nil {
+		return err
+	}
+	defer leave()
+	for i, from := range x.net.flat.order {
+		if from >= 0 {
+			x.params[i] = params[from]
+		}
+	}
+	x.d.upload(x.net.params, unsafe.Pointer(&x.params[0]), 4*len(x.params))
+	convert(x.d, x.net.params, x.net.weights)
+	x.d.upload(x.net.stats, unsafe.Pointer(&stats[0]), 4*len(stats))
+	return x.d.wait()
+}
+
+// forward runs a pass on the images. The first one chooses the algorithms with a large workspace.
+func (x *extractor) forward(running bool) {
+	d := x.d
+	if !x.warm {
+		d.growWorkspace()
+	}
+	d.upload(x.deviceImages, x.pinned, 4*len(x.images))
+	convert(d, x.deviceImages, x.input)
+	x.net.running = running
+	x.graph.Forward(x.input)
+	if !x.warm && d.wait() == nil {
+		d.fitWorkspace()
+		x.warm = true
+	}
+}
+
+// Features implements ssl.Extractor.
+func (x *extractor) Features() ([]float32, error) {
+	leave, err := x.d.enter()
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	x.forward(true)
+	x.d.download(unsafe.Pointer(&x.features[0]), x.graph.Features, 4*len(x.features))
+	return x.features, x.d.wait()
+}
+
+// Observe implements ssl.Extractor.
+func (x *extractor) Observe() error {
+	leave, err := x.d.enter()
+	if err != nil {
+		return err
+	}
+	defer leave()
+	x.forward(false)
+	for _, n := range x.net.norms {
+		c := n.Channels
+		table := make([]float32, normTable*c)
+		x.d.download(unsafe.Pointer(&table[0]), n.table, 4*len(table))
+		if err := x.d.wait(); err != nil {
+			return err
+		}
+		mean, rest, variance := table[:c], table[c:2*c], table[2*c:3*c] // as norm.cu orders them
+		unbiased := float64(n.rows) / float64(max(1, n.rows-1))
+		for i := range c {
+			x.sums[n.mean.From+i] += float64(mean[i]) + float64(rest[i])
+			x.sums[n.variance.From+i] += float64(variance[i]) * unbiased
+		}
+	}
+	x.count++
+	return nil
+}
+
+// Statistics implements ssl.Extractor.
+func (x *extractor) Statistics() []float32 {
+	stats := make([]float32, len(x.sums))
+	for i, sum := range x.sums {
+		stats[i] = float32(sum / float64(x.count))
+	}
+	clear(x.sums)
+	x.count = 0
+	return stats
+}
+
+// Close implements ssl.Extractor.
+func (x *extractor) Close() error {
+	leave, err := x.d.enter()
+	if err != nil {
+		return err
+	}
+	defer leave()
+	x.d.try(x.d.cuMemFreeHost(x.pinned), "cuMemFreeHost")
+	return x.d.close()
+}

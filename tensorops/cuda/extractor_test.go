@@ -1,0 +1,65 @@
+package cuda
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/tensorops/nn"
+	"github.com/sdr-ml/sdr/tensorops/rng"
+	"github.com/sdr-ml/sdr/tensorops/ssl"
+)
+
+// TestExtractor compares features and BatchNorm statistics with the CPU's, on a GPU or on the simulated one.
+func TestExtractor(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	pool := kernels.NewPool(2)
+	defer pool.Close()
+	for _, c := range []struct {
+		backbone    nn.Backbone
+		heads       nn.Heads
+		size, batch int
+	}{
+		{nn.Backbone{Arch: "resnet18", Stem: "small", Width: 8}, simSiam, 12, 5},
+		{nn.Backbone{Arch: "resnet50", Stem: "imagenet", Width: 4}, nn.Heads{}, 40, 3},
+	} {
+		driver, f := &gpus{load}, (*fake)(nil)
+		if !onGPU {
+			f = newFake(t, false)
+			driver = &gpus{f.load}
+		}
+		got, err := driver.OpenExtractor(ssl.Device{Tuning: preferred()}, c.backbone, c.heads, c.size, c.batch)
+		require.NoError(t, err)
+		want, err := ssl.OpenExtractor(ssl.Device{}, c.backbone, c.heads, c.size, c.batch, pool)
+		require.NoError(t, err)
+		layout := nn.NewLayout(c.backbone, c.heads)
+		params := make([]float32, layout.NumParams)
+		layout.Init(params, rng.New(1, rng.Weights))
+		stats := make([]float32, layout.NumStats)
+		layout.InitStats(stats)
+		for range 2 { // with the initial statistics, then with those of other images
+			for i := range 3 {
+				for _, x := range []ssl.Extractor{want, got} {
+					require.NoError(t, x.Load(params, stats))
+					copy(x.Images(), noise(uint64(i), len(x.Images())))
+				}
+				expected, err := want.Features()
+				require.NoError(t, err)
+				found, err := got.Features()
+				require.NoError(t, err)
+				near(t, wide(expected), found, 1e-4, "features")
+				require.NoError(t, want.Observe())
+				require.NoError(t, got.Observe())
+			}
+			stats = want.Statistics()
+			near(t, wide(stats), got.Statistics(), 1e-4, "statistics")
+		}
+		require.NoError(t, got.Close())
+		if !onGPU {
+			require.Empty(t, f.blocks, "device memory leaks")
+			require.Empty(t, f.pinned, "pinned memory leaks")
+			require.Zero(t, f.events, "events leak")
+		}
+	}
+}
