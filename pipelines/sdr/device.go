@@ -1,6 +1,7 @@
 package main
 
 import (
+	"log/slog"
 	"slices"
 	"strings"
 
@@ -12,17 +13,17 @@ import (
 	"github.com/sdr-ml/sdr/transforms/compute"
 )
 
-// addDevice adds the flags that choose the device for the training steps.
+// addDevice adds the flags that choose the device for training and features.
 func addDevice(c *cobra.Command, d *ssl.Device) {
 	f := c.Flags()
-	f.StringVar(&d.Name, "device", ssl.CPU, "device for training and features: cpu, cuda (an NVIDIA GPU), or auto (cuda if it works)")
+	f.StringVar(&d.Name, "device", ssl.Auto, "device for training and features: cpu, cuda (an NVIDIA GPU), or auto (cuda if it works)")
 	f.String("gpu-mem", "", "limit on GPU memory, such as 40GiB; default: all of it")
 	f.StringVar(&d.Libraries, "cuda-libs", "", "folder of CUDA libraries, searched before the usual places; see sdr doctor")
 	f.BoolVar(&d.Deterministic, "deterministic", false, "bitwise identical weights in every run on the same GPU, but slower (the CPU is always deterministic)")
 }
 
-// checkDevice parses the flags that have a unit, and fails early if the device cannot be used. What the workers of a
-// remote runner have is not known here.
+// checkDevice parses the flags that have a unit, says which device auto means, and fails early if the device cannot be
+// used. What the workers of a remote runner have is not known here.
 func checkDevice(c *cobra.Command, d *ssl.Device, runner string) error {
 	if text, err := c.Flags().GetString("gpu-mem"); err != nil {
 		return err
@@ -36,13 +37,21 @@ func checkDevice(c *cobra.Command, d *ssl.Device, runner string) error {
 	if slices.Contains(distant, runner) {
 		return nil
 	}
-	err := ssl.Check(*d)
-	switch {
+	if d.Name == ssl.Auto {
+		var why error
+		if *d, why = ssl.Resolve(*d); why != nil {
+			slog.Info("no GPU is used; see sdr doctor", "reason", why)
+		} else {
+			slog.Info("a GPU is used; --device cpu does without")
+		}
+	}
+	switch err := ssl.Check(*d); {
 	case err == nil:
 		compute.Use(*d)
 		return nil
 	case d.Name == ssl.CUDA:
 		return run.Usagef("%w; run `sdr doctor` for details, or name the libraries' folder with --cuda-libs", err)
+	default:
+		return run.Usage(err)
 	}
-	return run.Usage(err)
 }

@@ -6,10 +6,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sdr-ml/sdr/pipelines"
+	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
 func newEmbed() *cobra.Command {
 	var o pipelines.EmbedOptions
+	var device ssl.Device
 	c := &cobra.Command{
 		Use:   "embed --model FILE --data PATH --out FILE.parquet",
 		Short: "Compute the features of images with a model",
@@ -27,6 +29,9 @@ read, error says why and its features are zeros.
 			if err := checkRunner(o.Runner, false); err != nil {
 				return err
 			}
+			if err := checkDevice(c, &device, o.Runner); err != nil {
+				return err
+			}
 			images, bad, err := pipelines.Embed(c.Context(), o)
 			if err != nil {
 				return err
@@ -39,6 +44,7 @@ read, error says why and its features are zeros.
 	f.StringVar(&o.Model, "model", "", "model file written by route or export")
 	addData(c, &o.Data)
 	f.StringVar(&o.Out, "out", "", "Parquet file to write")
+	addDevice(c, &device)
 	addRunner(c, &o.Runner)
 	return c
 }

@@ -7,11 +7,13 @@ import (
 
 	"github.com/sdr-ml/sdr/pipelines"
 	"github.com/sdr-ml/sdr/stages/route"
+	"github.com/sdr-ml/sdr/tensorops/ssl"
 	"github.com/sdr-ml/sdr/transforms/imageio"
 )
 
 func newRoute() *cobra.Command {
 	var o pipelines.RouteOptions
+	var device ssl.Device
 	c := &cobra.Command{
 		Use:   "route --run RUN --task PATH --out DIR",
 		Short: "Export the best sub-net for a task",
@@ -35,6 +37,9 @@ a file of labeled images. Labels come from
 			if err := checkRunner(o.Runner, false); err != nil {
 				return err
 			}
+			if err := checkDevice(c, &device, o.Runner); err != nil {
+				return err
+			}
 			made, err := pipelines.Route(c.Context(), o)
 			if err != nil {
 				return err
@@ -48,6 +53,7 @@ a file of labeled images. Labels come from
 	f.StringVar(&o.Task, "task", "", "labeled training images")
 	f.StringVar(&o.Out, "out", "", "folder for the model")
 	f.StringVar(&o.Scorer, "scorer", route.KNN, "how to score sub-nets: knn (leave-one-out)")
+	addDevice(c, &device)
 	addRunner(c, &o.Runner)
 	return c
 }

