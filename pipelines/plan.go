@@ -125,7 +125,7 @@ func (p *plan) train(stage string, needs []string, start string, settings any, r
 // subsets adds the steps that divide the images into subsets.
 func (p *plan) subsets(t *training) {
 	r := t.recipe
-	_, branching := r.Levels()
+	branching := r.Branching()
 	extracted := p.add("features", []string{t.ingest, t.phase0}, nil, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
 		return features.Extract(s, in[0], in[1], train.Phase0)
 	})

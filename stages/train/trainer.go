@@ -196,14 +196,17 @@ func (t *trainer) onAll() bool {
 func (t *trainer) choose(step int) (net, subset string) {
 	t.random.Seek(t.recipe.Seed, rng.Subset, uint64(step))
 	root, at := t.random.Float64(), t.random.IntN(t.images.Len())
-	switch {
-	case t.variant == SDR && root >= t.recipe.Train.Root:
-		code := t.subsetOf(at)[:t.phase]
-		return code, code
-	case t.variant == recipe.UnifiedSubsetBatches:
-		return "", t.subsetOf(at)[:t.phase]
+	if t.onAll() || t.variant == SDR && root < t.recipe.Train.Root && t.recipe.Train.RootBatches == recipe.Mixed {
+		return "", ""
 	}
-	return "", ""
+	code := t.subsetOf(at)
+	if subset = code; t.phase < t.end-1 {
+		subset = code[:t.phase] // the last phase has the finest
+	}
+	if t.variant == SDR && root >= t.recipe.Train.Root {
+		net = code[:t.phase]
+	}
+	return net, subset
 }
 
 // subsetOf returns the subset of an image. A uniformly random image thus chooses subsets in proportion to their sizes.

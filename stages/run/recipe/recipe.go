@@ -89,6 +89,9 @@ type Partition struct {
 	// Balance bounds the size of a subset between the mean size of its siblings divided by Balance and Balance times
 	// that mean. 0 means no bound.
 	Balance float64 `yaml:"balance"`
+	// Finer is the number of parts that each subset of the last level is clustered into once more. A mini-batch comes
+	// from one of them: more similar images are harder negatives for a contrastive loss. 1 means the subset itself.
+	Finer int `yaml:"finer"`
 }
 
 // Train is the optimizer, the training budget and its phases.
@@ -129,6 +132,8 @@ type Train struct {
 	Warmup float64 `yaml:"warmup"`
 	// Root is the fraction of the steps after phase 0 that train the root sub-net on all images.
 	Root float64 `yaml:"root"`
+	// RootBatches says which images a mini-batch of the root has: "mixed", or those of one "subset".
+	RootBatches string `yaml:"root_batches"`
 	// Baselines are unified nets for comparison: "unified" is trained with the same budget on mixed mini-batches,
 	// "unified_subset_batches" on mini-batches that each come from one subset; "random" is not trained.
 	Baselines []string `yaml:"baselines"`
@@ -151,6 +156,7 @@ const (
 	AdamW                = "adamw"
 	NormSubset           = "subset"
 	NormAll              = "all"
+	Mixed                = "mixed"
 	Random               = "random"
 	Unified              = "unified"
 	UnifiedSubsetBatches = "unified_subset_batches"
@@ -188,6 +194,16 @@ func (r *Recipe) Levels() (stages [][]int, branching []int) {
 		}
 	}
 	return stages, branching
+}
+
+// Branching returns the number of subsets that each subset splits into, per level: those of Levels, and finer ones for
+// mini-batches.
+func (r *Recipe) Branching() []int {
+	_, branching := r.Levels()
+	if r.Partition.Finer > 1 {
+		branching = append(branching, r.Partition.Finer)
+	}
+	return branching
 }
 
 // Steps returns the number of optimizer steps in the budget.
@@ -235,7 +251,7 @@ func (r *Recipe) For(variant string) *Recipe {
 	default:
 		return &k
 	}
-	k.Paths, k.Split, k.Partition, k.Train.Root, k.Train.Norm = "", Split{}, Partition{}, 0, nil
+	k.Paths, k.Split, k.Partition, k.Train.Root, k.Train.RootBatches, k.Train.Norm = "", Split{}, Partition{}, 0, "", nil
 	k.SSL.Distill = math.Ceil(min(r.SSL.Distill, 1)) // only whether there is a predictor
 	return &k
 }
@@ -288,6 +304,8 @@ func (r *Recipe) Validate() error {
 		within("train.trust", r.Train.Trust, 1e-6, 1),
 		within("train.warmup", r.Train.Warmup, 0, 1),
 		within("train.root", r.Train.Root, 0, 1),
+		oneOf("train.root_batches", r.Train.RootBatches, Mixed, NormSubset),
+		within("partition.finer", float64(r.Partition.Finer), 1, 36),
 		within("train.norm_images", float64(r.Train.NormImages), 2, 1<<30),
 		within("train.checkpoint_seconds", r.Train.CheckpointSeconds, 0, 1e9),
 	} {
