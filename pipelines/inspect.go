@@ -10,6 +10,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/jedib0t/go-pretty/v6/table"
 
+	"github.com/sdr-ml/sdr/stages/partition"
 	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/stages/run/recipe"
 	"github.com/sdr-ml/sdr/stages/run/shards"
@@ -99,7 +100,11 @@ func printSubsets(ctx context.Context, partitioned string, w io.Writer) error {
 	for _, code := range slices.Sorted(maps.Keys(sizes)) {
 		t.AppendRow(table.Row{code, humanize.Comma(sizes[code])})
 	}
-	_, err = fmt.Fprintln(w, t.Render())
+	agreement, err := partition.Agreement(ctx, refs)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(w, "%s\nadjusted mutual information of the subsets and the files or folders that the images come from: %.2f\n", t.Render(), agreement)
 	return err
 }
 

@@ -1,4 +1,4 @@
-// Package metrics computes metrics of class predictions.
+// Package metrics computes metrics of class predictions and of clusters, and their uncertainty.
 package metrics
 
 // Accuracy returns the top-1 accuracy: the fraction of correct predictions, 0 if there are none. pred and labels have

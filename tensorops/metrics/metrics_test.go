@@ -1,6 +1,8 @@
 package metrics_test
 
 import (
+	_ "embed"
+	"encoding/json"
 	"math"
 	"math/rand/v2"
 	"testing"
@@ -120,4 +122,22 @@ func BenchmarkMeasure(b *testing.B) {
 	for b.Loop() {
 		boot.Measure(right).Minus(boot.Measure(right)).Intervals()
 	}
+}
+
+//go:embed testdata/golden.json
+var golden []byte
+
+// TestAdjustedMutualInfo compares with scikit-learn; see testdata/make_golden.py.
+func TestAdjustedMutualInfo(t *testing.T) {
+	var cases []struct {
+		Counts [][]int64
+		Want   float64
+	}
+	require.NoError(t, json.Unmarshal(golden, &cases))
+	require.NotEmpty(t, cases)
+	for _, c := range cases {
+		require.InDelta(t, c.Want, metrics.AdjustedMutualInfo(c.Counts), 1e-9)
+	}
+	require.Equal(t, 1., metrics.AdjustedMutualInfo(nil))
+	require.Equal(t, 1., metrics.AdjustedMutualInfo([][]int64{{7}}))
 }
