@@ -92,6 +92,14 @@ func (t training) benchmark(threads int) benchmark {
 	}
 }
 
+// precision returns the precision of products: PyTorch's default, or bfloat16.
+func (t training) precision() ssl.Precision {
+	if t.bf16 {
+		return ssl.BF16
+	}
+	return ssl.TF32
+}
+
 // name identifies the case.
 func (t training) name() string {
 	name := fmt.Sprintf("%s/width%d", t.method, t.backbone.Width)
@@ -133,7 +141,7 @@ func (t training) flops() float64 {
 // learner returns a learner to take the steps.
 func (t training) learner(p *kernels.Pool) (ssl.Learner, error) {
 	cfg := ssl.Config{
-		Backbone: t.backbone, Heads: t.heads, Size: t.size, Batch: t.images, BF16: t.bf16, Optimizer: sgd,
+		Backbone: t.backbone, Heads: t.heads, Size: t.size, Batch: t.images, Precision: t.precision(), Optimizer: sgd,
 		Loss: ssl.Lookup(t.method).Loss(ssl.Values{"temperature": temperature}),
 	}
 	layout := nn.NewLayout(t.backbone, t.heads)

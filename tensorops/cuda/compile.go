@@ -12,24 +12,20 @@ import (
 
 	"github.com/zeebo/xxh3"
 	"golang.org/x/sys/unix"
+
+	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
 // sumSize is the size of the checksum before the code in a cache file.
 const sumSize = 16
 
 // compile compiles CUDA C for GPUs of one compute capability. The result is a cubin rather than PTX: the driver loads
-// it directly, and so need not support the PTX of a newer NVRTC. BF16 is defined as 1 or 0.
+// it directly, and so need not support the PTX of a newer NVRTC.
 //
 // The folder cache keeps compiled code, under a name that depends on the source, the options and NVRTC's version. If
 // the folder is not writable, the code is only compiled again each time.
-func compile(n *nvrtc, source string, bf16 bool, major, minor int, cache string) (cubin []byte, err error) {
-	precision := 0
-	if bf16 {
-		precision = 1
-	}
-	options := []string{
-		fmt.Sprintf("--gpu-architecture=sm_%d%d", major, minor), "--std=c++17", fmt.Sprintf("-DBF16=%d", precision),
-	}
+func compile(n *nvrtc, source string, p ssl.Precision, major, minor int, cache string) (cubin []byte, err error) {
+	options := append([]string{fmt.Sprintf("--gpu-architecture=sm_%d%d", major, minor), "--std=c++17"}, defines(p)...)
 	var rtcMajor, rtcMinor int32
 	if err := n.checkRTC(n.nvrtcVersion(&rtcMajor, &rtcMinor), "nvrtcVersion"); err != nil {
 		return nil, err
@@ -46,6 +42,12 @@ func compile(n *nvrtc, source string, bf16 bool, major, minor int, cache string)
 		slog.Warn("cannot cache the compiled GPU kernels; they will be compiled again", "err", err)
 	}
 	return cubin, nil
+}
+
+// defines returns the compiler options for a precision: BF16 and TF32 are 1 or 0.
+func defines(p ssl.Precision) []string {
+	one := map[bool]int{true: 1}
+	return []string{fmt.Sprintf("-DBF16=%d", one[p == ssl.BF16]), fmt.Sprintf("-DTF32=%d", one[p == ssl.TF32])}
 }
 
 // build runs the compiler.

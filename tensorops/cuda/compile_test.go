@@ -9,6 +9,8 @@ import (
 	"unsafe"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
 // realNVRTC returns NVRTC, from the folder SDR_CUDA_LIBS if that is set. It skips the test if there is none.
@@ -29,9 +31,9 @@ func realNVRTC(t *testing.T) *nvrtc {
 func TestCompileKernels(t *testing.T) {
 	n := realNVRTC(t)
 	cache := t.TempDir()
-	for _, major := range []int{8, 9} {
-		for _, bf16 := range []bool{false, true} {
-			cubin, err := compile(n, source(), bf16, major, 0, cache)
+	for _, major := range []int{8, 9, 10} {
+		for _, p := range []ssl.Precision{ssl.FP32, ssl.TF32, ssl.BF16} {
+			cubin, err := compile(n, source(), p, major, 0, cache)
 			require.NoError(t, err)
 			cubin[20] = byte(elf.EV_CURRENT) // CUDA 12 has its own version here, which debug/elf rejects
 			f, err := elf.NewFile(bytes.NewReader(cubin))
@@ -53,10 +55,10 @@ func TestCompileKernels(t *testing.T) {
 // TestCompileError checks the errors of a real NVRTC.
 func TestCompileError(t *testing.T) {
 	n := realNVRTC(t)
-	_, err := compile(n, "extern \"C\" __global__ void k(float *x)\n{\n  x[0] = y;\n}\n", false, 8, 0, t.TempDir())
+	_, err := compile(n, "extern \"C\" __global__ void k(float *x)\n{\n  x[0] = y;\n}\n", ssl.FP32, 8, 0, t.TempDir())
 	require.ErrorContains(t, err, "NVRTC_ERROR_COMPILATION")
 	require.ErrorContains(t, err, `kernels.cu(3): error: identifier "y" is undefined`)
-	_, err = compile(n, "", false, 99, 9, t.TempDir())
+	_, err = compile(n, "", ssl.FP32, 99, 9, t.TempDir())
 	require.ErrorContains(t, err, "--gpu-architecture")
 }
 
@@ -73,21 +75,21 @@ func TestCompileCache(t *testing.T) {
 		nvrtcGetCUBIN:       func(_ program, to *byte) rtcStatus { copy(unsafe.Slice(to, len(code)), code); return 0 },
 	}
 	cache := filepath.Join(t.TempDir(), "a", "b")
-	get := func(source string, bf16 bool, minor, want int) {
+	get := func(source string, p ssl.Precision, minor, want int) {
 		t.Helper()
-		cubin, err := compile(n, source, bf16, 8, minor, cache)
+		cubin, err := compile(n, source, p, 8, minor, cache)
 		require.NoError(t, err)
 		require.Equal(t, code, cubin)
 		require.Equal(t, want, calls)
 	}
-	get("x", false, 0, 1)
-	get("x", false, 0, 1)
-	get("y", false, 0, 2)
-	get("x", true, 0, 3)
-	get("x", false, 6, 4)
+	get("x", ssl.FP32, 0, 1)
+	get("x", ssl.FP32, 0, 1)
+	get("y", ssl.FP32, 0, 2)
+	get("x", ssl.BF16, 0, 3)
+	get("x", ssl.FP32, 6, 4)
 	version = 10
-	get("x", false, 0, 5)
-	get("x", false, 0, 5)
+	get("x", ssl.FP32, 0, 5)
+	get("x", ssl.FP32, 0, 5)
 	files, err := filepath.Glob(filepath.Join(cache, "*"))
 	require.NoError(t, err)
 	require.Len(t, files, 5, "no temporary files are left")
@@ -97,13 +99,13 @@ func TestCompileCache(t *testing.T) {
 		data[len(data)-1-i%2*len(code)] ^= 1 // of the code or of the checksum
 		require.NoError(t, os.WriteFile(f, data, 0o644))
 	}
-	get("x", false, 0, 6)
-	get("x", false, 0, 6)
+	get("x", ssl.FP32, 0, 6)
+	get("x", ssl.FP32, 0, 6)
 
 	// The cache is not writable.
 	file := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, os.WriteFile(file, nil, 0o644))
-	cubin, err := compile(n, "x", false, 8, 0, filepath.Join(file, "cache"))
+	cubin, err := compile(n, "x", ssl.FP32, 8, 0, filepath.Join(file, "cache"))
 	require.NoError(t, err)
 	require.Equal(t, code, cubin)
 }

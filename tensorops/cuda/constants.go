@@ -26,6 +26,7 @@ const (
 	dnnNHWC             = 1 // CUDNN_TENSOR_NHWC
 	dnnCrossCorrelation = 1 // CUDNN_CROSS_CORRELATION
 
+	dnnDefaultMath  = 0 // CUDNN_DEFAULT_MATH: allows TF32
 	dnnTensorOpMath = 1 // CUDNN_TENSOR_OP_MATH
 	dnnFMAMath      = 3 // CUDNN_FMA_MATH: no tensor cores, so no TF32
 
@@ -39,6 +40,7 @@ const (
 	realFloat    = 0  // CUDA_R_32F
 	realBFloat16 = 14 // CUDA_R_16BF
 	compute32F   = 68 // CUBLAS_COMPUTE_32F: no TF32
+	computeTF32  = 77 // CUBLAS_COMPUTE_32F_FAST_TF32
 
 	opN = 0 // CUBLAS_OP_N
 	opT = 1 // CUBLAS_OP_T

@@ -8,6 +8,7 @@ import (
 	"unsafe"
 
 	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
 // pass is one of a convolution's three computations.
@@ -63,8 +64,11 @@ func newConv(d *device, c kernels.Conv, w, dw Buffer) *conv {
 	v := &conv{d: d, shape: c, w: w, dw: dw}
 	d.convs = append(d.convs, v)
 	kind, math := int32(dnnFloat), int32(dnnFMAMath)
-	if d.bf16 {
+	switch {
+	case d.bf16:
 		kind, math = dnnBFloat16, dnnTensorOpMath
+	case d.tf32:
+		math = dnnDefaultMath
 	}
 	v.mathType = math
 	n := func(i int) int32 { return int32(i) }
@@ -205,16 +209,15 @@ func (v *conv) kernels(p pass) (list []algorithm) {
 // tuned returns the tuning table's choice, which is the fastest algorithm when the table first sees the shape.
 func (v *conv) tuned(own []algorithm, p pass, a, b, out Buffer) (algorithm, error) {
 	d, s := v.d, v.shape
-	precision := map[bool]string{true: ", bf16"}[d.bf16]
-	key := fmt.Sprintf("%s, cuDNN %d: %v of %dx%dx%dx%d to %d by %dx%d, stride %d, pad %d%s", d.name, d.cudnnGetVersion(), p,
-		s.N, s.H, s.W, s.Cin, s.Cout, s.KH, s.KW, s.Stride, s.Pad, precision)
+	key := fmt.Sprintf("%s, cuDNN %d: %v of %dx%dx%dx%d to %d by %dx%d, stride %d, pad %d, %s", d.name, d.cudnnGetVersion(), p,
+		s.N, s.H, s.W, s.Cin, s.Cout, s.KH, s.KW, s.Stride, s.Pad, d.precision())
 	named := func(name string) (algorithm, bool) {
 		if i := slices.IndexFunc(own, func(how algorithm) bool { return how.String() == name }); i >= 0 {
 			return own[i], true
 		}
 		var how algorithm
 		_, err := fmt.Sscanf(name, dnnName, &how.id, &how.mathType, &how.workspace)
-		return how, err == nil && how.workspace <= d.workspace.Len && (how.mathType == dnnFMAMath) == !d.bf16
+		return how, err == nil && how.workspace <= d.workspace.Len && (how.mathType == dnnFMAMath) == (d.precision() == ssl.FP32)
 	}
 	name, err := d.tuning.Choose(key, func(name string) bool { _, ok := named(name); return ok }, func() (string, error) {
 		how, err := v.fastest(own, p, a, b, out)
@@ -289,7 +292,7 @@ func (v *conv) usable(p pass, get func(most int32, n *int32, list *algoPerf) dnn
 			continue
 		}
 		how := algorithm{id: f.algo, mathType: f.mathType, workspace: int(f.memory)}
-		if !d.bf16 {
+		if d.precision() == ssl.FP32 {
 			how.mathType = dnnFMAMath // cuDNN may report its default, which allows TF32
 		}
 		list = append(list, how)

@@ -7,55 +7,58 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
 // TestConvKernels compares the kernels with the CPU's convolutions.
 func TestConvKernels(t *testing.T) {
 	pool := kernels.NewPool(1)
 	defer pool.Close()
-	both(t, func(t *testing.T, bf16 bool) {
-		size, tolerance := 4, 1e-5
-		if bf16 {
-			size, tolerance = 2, 5e-3 // of the result's rounding
+	for precision, tolerance := range map[ssl.Precision]float64{ssl.FP32: 1e-5, ssl.TF32: 2e-3, ssl.BF16: 5e-3} {
+		size := 4
+		if precision == ssl.BF16 {
+			size = 2
 		}
-		rapid.Check(t, func(rt *rapid.T) {
-			s := newBench(t, bf16)
-			c := kernels.Conv{
-				N: rapid.IntRange(1, 3).Draw(rt, "images"), H: rapid.IntRange(1, 14).Draw(rt, "height"),
-				W: rapid.IntRange(1, 14).Draw(rt, "width"), Cin: rapid.SampledFrom([]int{1, 3, 8, 16, 24, 40, 72}).Draw(rt, "in"),
-				Cout:   rapid.SampledFrom([]int{8, 16, 24, 32, 40, 72}).Draw(rt, "out"),
-				Stride: rapid.SampledFrom([]int{1, 1, 2, 4}).Draw(rt, "stride"), Pad: rapid.IntRange(0, 3).Draw(rt, "padding"),
-			}
-			c.KH = rapid.IntRange(1, min(5, c.H+2*c.Pad)).Draw(rt, "kernel height")
-			c.KW = rapid.IntRange(1, min(5, c.W+2*c.Pad)).Draw(rt, "kernel width")
-			p := rapid.SampledFrom([]pass{forward, backwardData, backwardWeights}).Draw(rt, "pass")
-			list := convKernels(c, p, size)
-			if len(list) == 0 {
-				require.Equal(rt, backwardData, p)
-				require.NotZero(rt, c.Cin%8)
-				return
-			}
-			k := rapid.SampledFrom(list).Draw(rt, "kernel")
-			x, w := s.round(noise(1, c.N*c.H*c.W*c.Cin)), s.round(noise(2, c.KH*c.KW*c.Cin*c.Cout))
-			dy := s.round(noise(3, c.N*c.OutH()*c.OutW()*c.Cout))
-			plan, want := kernels.NewConvPlan(c, kernels.FP32, pool), []float32(nil)
-			var out Buffer
-			switch p {
-			case forward:
-				want, out = make([]float32, len(dy)), s.acts(len(dy))
-				plan.Forward(x, reorder(c, w, false), want)
-				k.run(s, c, p, s.actsOf(x), s.actsOf(w), out, Buffer{})
-			case backwardData:
-				want, out = make([]float32, len(x)), s.acts(len(x))
-				plan.BackwardData(dy, reorder(c, w, false), want)
-				k.run(s, c, p, s.actsOf(dy), s.actsOf(w), out, Buffer{})
-			case backwardWeights:
-				want, out = make([]float32, len(w)), s.acts(len(w))
-				plan.BackwardWeights(x, dy, want)
-				want = reorder(c, want, true)
-				k.run(s, c, p, s.actsOf(x), s.actsOf(dy), out, s.floats(k.workspace(c, p)/4))
-			}
-			near(rt, wide(want), s.readActs(out), tolerance, k.name)
+		t.Run(string(precision), func(t *testing.T) {
+			rapid.Check(t, func(rt *rapid.T) {
+				s := newBenchOf(t, precision)
+				c := kernels.Conv{
+					N: rapid.IntRange(1, 3).Draw(rt, "images"), H: rapid.IntRange(1, 14).Draw(rt, "height"),
+					W: rapid.IntRange(1, 14).Draw(rt, "width"), Cin: rapid.SampledFrom([]int{1, 3, 8, 16, 24, 40, 72}).Draw(rt, "in"),
+					Cout:   rapid.SampledFrom([]int{8, 16, 24, 32, 40, 72}).Draw(rt, "out"),
+					Stride: rapid.SampledFrom([]int{1, 1, 2, 4}).Draw(rt, "stride"), Pad: rapid.IntRange(0, 3).Draw(rt, "padding"),
+				}
+				c.KH = rapid.IntRange(1, min(5, c.H+2*c.Pad)).Draw(rt, "kernel height")
+				c.KW = rapid.IntRange(1, min(5, c.W+2*c.Pad)).Draw(rt, "kernel width")
+				p := rapid.SampledFrom([]pass{forward, backwardData, backwardWeights}).Draw(rt, "pass")
+				list := convKernels(c, p, size)
+				if len(list) == 0 {
+					require.Equal(rt, backwardData, p)
+					require.NotZero(rt, c.Cin%8)
+					return
+				}
+				k := rapid.SampledFrom(list).Draw(rt, "kernel")
+				x, w := s.round(noise(1, c.N*c.H*c.W*c.Cin)), s.round(noise(2, c.KH*c.KW*c.Cin*c.Cout))
+				dy := s.round(noise(3, c.N*c.OutH()*c.OutW()*c.Cout))
+				plan, want := kernels.NewConvPlan(c, kernels.FP32, pool), []float32(nil)
+				var out Buffer
+				switch p {
+				case forward:
+					want, out = make([]float32, len(dy)), s.acts(len(dy))
+					plan.Forward(x, reorder(c, w, false), want)
+					k.run(s, c, p, s.actsOf(x), s.actsOf(w), out, Buffer{})
+				case backwardData:
+					want, out = make([]float32, len(x)), s.acts(len(x))
+					plan.BackwardData(dy, reorder(c, w, false), want)
+					k.run(s, c, p, s.actsOf(dy), s.actsOf(w), out, Buffer{})
+				case backwardWeights:
+					want, out = make([]float32, len(w)), s.acts(len(w))
+					plan.BackwardWeights(x, dy, want)
+					want = reorder(c, want, true)
+					k.run(s, c, p, s.actsOf(x), s.actsOf(dy), out, s.floats(k.workspace(c, p)/4))
+				}
+				near(rt, wide(want), s.readActs(out), tolerance, k.name)
+			})
 		})
-	})
+	}
 }

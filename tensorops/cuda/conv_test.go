@@ -30,9 +30,9 @@ func TestChoose(t *testing.T) {
 		{"from the table", map[string]float32{"algorithm 2": .2}, table, "conv_forward_64x8", 0},
 	} {
 		t.Run(trial.name, func(t *testing.T) {
-			f := newFake(t, false)
+			f := newFake(t, ssl.FP32)
 			f.costs = trial.costs
-			d, err := openDevice(f.api(), ssl.Device{Tuning: trial.table}, false)
+			d, err := openDevice(f.api(), ssl.Device{Tuning: trial.table}, ssl.FP32)
 			require.NoError(t, err)
 			d.growWorkspace()
 			x, w := d.floats(c.N*c.H*c.W*c.Cin), d.floats(c.KH*c.KW*c.Cin*c.Cout)

@@ -29,7 +29,7 @@ func (g *gpus) Open(opts ssl.Device, c ssl.Config) (ssl.Learner, error) {
 	if err != nil {
 		return nil, err
 	}
-	d, err := openDevice(a, opts, c.BF16)
+	d, err := openDevice(a, opts, c.Precision)
 	if err != nil {
 		return nil, err
 	}

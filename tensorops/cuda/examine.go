@@ -14,11 +14,8 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
-// Examine accepts errors up to these, relative to the largest value: the accuracy of float32 and bfloat16 operands.
-const (
-	tolerance     = 1e-4
-	toleranceBF16 = 2e-2
-)
+// tolerances are the errors that Examine accepts, relative to the largest value: the accuracy of the operands.
+var tolerances = map[ssl.Precision]float64{ssl.FP32: 1e-4, ssl.TF32: 5e-3, ssl.BF16: 2e-2}
 
 // Examine implements ssl.Driver: it looks at the libraries and the GPU, and compares a matrix product, a convolution
 // and a few training steps with the CPU's.
@@ -30,27 +27,24 @@ func (g *gpus) Examine(opts ssl.Device) []ssl.Finding {
 	}
 	pool := kernels.NewPool(0)
 	defer pool.Close()
-	for _, bf16 := range []bool{false, true} {
-		precision, limit := "float32", tolerance
-		if bf16 {
-			precision, limit = "bfloat16", toleranceBF16
-		}
+	for _, precision := range []ssl.Precision{ssl.FP32, ssl.TF32, ssl.BF16} {
+		limit := tolerances[precision]
 		judge := func(what string, off float64, err error) bool {
 			if err == nil && !(off <= limit) {
 				err = fmt.Errorf("differs from the CPU by %.2g of the largest value, more than %.2g", off, limit)
 			}
-			return add(what+" in "+precision, fmt.Sprintf("within %.2g of the CPU, relative to the largest value", off), err)
+			return add(fmt.Sprintf("%s in %s", what, precision), fmt.Sprintf("within %.2g of the CPU, relative to the largest value", off), err)
 		}
 		a, err := g.load(opts.Libraries)
 		if err != nil {
 			return found // already reported
 		}
-		d, err := openDevice(a, opts, bf16)
+		d, err := openDevice(a, opts, precision)
 		if err != nil {
 			add("GPU", "", err)
 			return found
 		}
-		if !bf16 {
+		if precision == ssl.FP32 {
 			add("GPU", d.name, nil)
 		}
 		off, err := d.examineProduct(pool)
@@ -63,7 +57,7 @@ func (g *gpus) Examine(opts ssl.Device) []ssl.Finding {
 		if !ok {
 			continue
 		}
-		off, err = g.examineSteps(opts, bf16, pool)
+		off, err = g.examineSteps(opts, precision, pool)
 		judge("training steps", off, err)
 	}
 	return found
@@ -138,11 +132,11 @@ func (d *device) examineConvolution(pool *kernels.Pool) (float64, error) {
 
 // examineSteps trains a small network on GPU and CPU and returns the largest difference of the losses, which are about
 // 1.
-func (g *gpus) examineSteps(opts ssl.Device, bf16 bool, pool *kernels.Pool) (float64, error) {
+func (g *gpus) examineSteps(opts ssl.Device, precision ssl.Precision, pool *kernels.Pool) (float64, error) {
 	c := ssl.Config{
 		Backbone: nn.Backbone{Arch: "resnet18", Stem: "small", Width: 16},
 		Heads:    nn.Heads{ProjectorHidden: 64, ProjectorDim: 64, ProjectorLayers: 2, ProjectorBN: true, PredictorHidden: 32},
-		Size:     16, Batch: 32, BF16: bf16, Loss: ssl.Loss{Terms: []ssl.Term{ssl.NegativeCosine{Target: ssl.Student}}},
+		Size:     16, Batch: 32, Precision: precision, Loss: ssl.Loss{Terms: []ssl.Term{ssl.NegativeCosine{Target: ssl.Student}}},
 		Optimizer: optim.SGD{Momentum: 0.9, WeightDecay: 5e-4},
 	}
 	layout := nn.NewLayout(c.Backbone, c.Heads)

@@ -33,7 +33,7 @@ func (g *gpus) OpenExtractor(opts ssl.Device, b nn.Backbone, h nn.Heads, size, b
 	if err != nil {
 		return nil, err
 	}
-	d, err := openDevice(a, opts, false)
+	d, err := openDevice(a, opts, ssl.FP32)
 	if err != nil {
 		return nil, err
 	}

@@ -27,7 +27,7 @@ func TestExtractor(t *testing.T) {
 	} {
 		driver, f, tuning := &gpus{load}, (*fake)(nil), (*kernels.Tuning)(nil)
 		if !onGPU {
-			f, tuning = newFake(t, false), preferred()
+			f, tuning = newFake(t, ssl.FP32), preferred()
 			driver = &gpus{f.load}
 		}
 		got, err := driver.OpenExtractor(ssl.Device{Libraries: os.Getenv("SDR_CUDA_LIBS"), Tuning: tuning}, c.backbone, c.heads, c.size, c.batch)

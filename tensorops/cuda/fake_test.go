@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
 // fake is a simulated GPU behind the C functions that the package calls. It runs kernels as compiled by the shim, and
@@ -17,6 +18,7 @@ import (
 // only from and to pinned memory.
 type fake struct {
 	t      *testing.T
+	p      ssl.Precision
 	bf16   bool
 	shim   *shim
 	pool   *kernels.Pool
@@ -50,9 +52,9 @@ type (
 	}
 )
 
-func newFake(t *testing.T, bf16 bool) *fake {
+func newFake(t *testing.T, p ssl.Precision) *fake {
 	f := &fake{
-		t: t, bf16: bf16, shim: newShim(t, bf16), pool: kernels.NewPool(1),
+		t: t, p: p, bf16: p == ssl.BF16, shim: newShim(t, p), pool: kernels.NewPool(1),
 		arity: kernelArguments(), blocks: map[uint64][]uint64{}, pinned: map[uint64][]uint64{}, calls: map[string]int{},
 		freeBytes: 1 << 30,
 	}
@@ -164,12 +166,12 @@ func get[D any](f *fake, handle uintptr) D {
 // shape returns the convolution that the descriptors describe.
 func (f *fake) shape(x, y uintptr, w uintptr, c uintptr) kernels.Conv {
 	xd, yd, wd, cd := get[*fakeTensor](f, x), get[*fakeTensor](f, y), get[*fakeFilter](f, w), get[*fakeConv](f, c)
-	kind, mathType := int32(dnnFloat), int32(dnnFMAMath)
+	kind := int32(dnnFloat)
 	if f.bf16 {
-		kind, mathType = dnnBFloat16, dnnTensorOpMath
+		kind = dnnBFloat16
 	}
 	require.Equal(f.t, [3]int32{kind, kind, kind}, [3]int32{xd.kind, yd.kind, wd.kind})
-	require.Equal(f.t, mathType, cd.math)
+	require.Equal(f.t, f.p == ssl.FP32, cd.math == dnnFMAMath, "only float32 does without tensor cores")
 	s := kernels.Conv{N: int(xd.n), H: int(xd.h), W: int(xd.w), Cin: int(xd.c), Cout: int(wd.k), KH: int(wd.h), KW: int(wd.w), Stride: int(cd.stride), Pad: int(cd.pad)}
 	require.Equal(f.t, xd.c, wd.c)
 	require.Equal(f.t, fakeTensor{kind, xd.n, wd.k, int32(s.OutH()), int32(s.OutW())}, *yd)
@@ -514,7 +516,8 @@ func (f *fake) addBLAS(a *blasLt) {
 		cublasLtCreate:          func(h *ltHandle) ltStatus { *h = 1; return 0 },
 		cublasLtDestroy:         func(ltHandle) ltStatus { return 0 },
 		cublasLtMatmulDescCreate: func(d *matmulDesc, compute, scale int32) ltStatus {
-			require.Equal(f.t, [2]int32{compute32F, realFloat}, [2]int32{compute, scale})
+			want := map[ssl.Precision]int32{ssl.FP32: compute32F, ssl.TF32: computeTF32, ssl.BF16: compute32F}[f.p]
+			require.Equal(f.t, [2]int32{want, realFloat}, [2]int32{compute, scale})
 			*d = matmulDesc(f.describe(&fakeMatmul{}))
 			return 0
 		},

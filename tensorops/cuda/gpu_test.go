@@ -32,39 +32,45 @@ type bench interface {
 // onGPU reports whether to run the tests on a GPU. Set SDR_TEST_GPU=1 on a machine that has one.
 var onGPU = os.Getenv("SDR_TEST_GPU") != ""
 
-// opened are the GPU's devices, by precision.
-var opened [2]*device
+// opened are the GPU's devices.
+var opened = map[ssl.Precision]*device{}
+
+// precisionOf returns a precision by whether it is bfloat16.
+func precisionOf(bf16 bool) ssl.Precision {
+	if bf16 {
+		return ssl.BF16
+	}
+	return ssl.FP32
+}
 
 // openGPU opens the GPU once per precision.
-func openGPU(t testing.TB, bf16 bool) *device {
+func openGPU(t testing.TB, p ssl.Precision) *device {
 	if !onGPU {
 		t.Skip("SDR_TEST_GPU is not set")
 	}
-	at := &opened[0]
-	if bf16 {
-		at = &opened[1]
-	}
-	if *at == nil {
+	if opened[p] == nil {
 		a, err := load(os.Getenv("SDR_CUDA_LIBS"))
 		require.NoError(t, err)
-		d, err := openDevice(a, ssl.Device{}, bf16)
+		d, err := openDevice(a, ssl.Device{}, p)
 		require.NoError(t, err)
 		leave, err := d.enter()
 		require.NoError(t, err)
 		d.growWorkspace()
 		require.NoError(t, d.wait())
 		leave()
-		*at = d
+		opened[p] = d
 	}
-	return *at
+	return opened[p]
 }
 
 // newBench returns the bench to test on.
-func newBench(t *testing.T, bf16 bool) bench {
+func newBench(t *testing.T, bf16 bool) bench { return newBenchOf(t, precisionOf(bf16)) }
+
+func newBenchOf(t *testing.T, p ssl.Precision) bench {
 	if !onGPU {
-		return newShim(t, bf16)
+		return newShim(t, p)
 	}
-	d := openGPU(t, bf16)
+	d := openGPU(t, p)
 	leave, err := d.enter()
 	require.NoError(t, err)
 	g := &gpuBench{device: d}
@@ -150,7 +156,7 @@ func (g *gpuBench) must() {
 
 // TestGPUTrains compares a training on the GPU with one on the CPU.
 func TestGPUTrains(t *testing.T) {
-	openGPU(t, false)
+	openGPU(t, ssl.FP32)
 	for _, c := range trials() {
 		for _, bf16 := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s bf16=%v", c.name, bf16), func(t *testing.T) {
@@ -160,7 +166,7 @@ func TestGPUTrains(t *testing.T) {
 				}
 				want, wantNets := c.onCPU(t, false)
 				got, gotNets := c.run(t, func(cfg ssl.Config) (ssl.Learner, error) {
-					cfg.BF16 = bf16
+					cfg.Precision = precisionOf(bf16)
 					return (&gpus{load}).Open(ssl.Device{Libraries: os.Getenv("SDR_CUDA_LIBS")}, cfg)
 				})
 				c.agree(t, want, got, wantNets, gotNets, measure, weights)
@@ -172,7 +178,7 @@ func TestGPUTrains(t *testing.T) {
 // TestGPUStaysWithTheCPU runs 200 steps of SimSiam from the same weights and compares the loss curves, averaged over 20
 // steps.
 func TestGPUStaysWithTheCPU(t *testing.T) {
-	openGPU(t, false)
+	openGPU(t, ssl.FP32)
 	c := trials()[0]
 	c.batch, c.phases = 64, [][]string{make([]string, 200)}
 	want, _ := c.onCPU(t, false)
@@ -190,13 +196,13 @@ func TestGPUStaysWithTheCPU(t *testing.T) {
 
 // TestGPUDeterministic trains twice and requires bitwise identical weights.
 func TestGPUDeterministic(t *testing.T) {
-	openGPU(t, false)
+	openGPU(t, ssl.FP32)
 	for _, c := range trials() {
 		for _, bf16 := range []bool{false, true} {
 			var weights [2][]float32
 			for i := range weights {
 				_, nets := c.run(t, func(cfg ssl.Config) (ssl.Learner, error) {
-					cfg.BF16 = bf16
+					cfg.Precision = precisionOf(bf16)
 					return (&gpus{load}).Open(ssl.Device{Deterministic: true, Libraries: os.Getenv("SDR_CUDA_LIBS")}, cfg)
 				})
 				for _, v := range nets.State() {
@@ -212,7 +218,7 @@ func TestGPUDeterministic(t *testing.T) {
 
 // TestGPUExamines checks that `sdr doctor` finds nothing wrong.
 func TestGPUExamines(t *testing.T) {
-	openGPU(t, false)
+	openGPU(t, ssl.FP32)
 	for _, f := range (&gpus{load}).Examine(ssl.Device{Libraries: os.Getenv("SDR_CUDA_LIBS")}) {
 		t.Log(f.What, f.Detail)
 		require.NoError(t, f.Err, f.What)

@@ -13,6 +13,7 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/nn"
 	"github.com/sdr-ml/sdr/tensorops/optim"
 	"github.com/sdr-ml/sdr/tensorops/rng"
+	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
 // both runs a test in both precisions.
@@ -67,7 +68,7 @@ func allowed(bf16 bool) float64 {
 }
 
 func TestStructsLieAsInCUDA(t *testing.T) {
-	s := newShim(t, false)
+	s := newShim(t, ssl.FP32)
 	var got [15]int32
 	s.lib.layout(&got[0])
 	var p step
@@ -762,7 +763,7 @@ func TestOptimizerSaysWhatItCannot(t *testing.T) {
 
 // TestShimFindsMistakes checks that the shim catches a kernel that writes out of bounds.
 func TestShimFindsMistakes(t *testing.T) {
-	s := newShim(t, false)
+	s := newShim(t, ssl.FP32)
 	require.PanicsWithValue(t, "kernel convert wrote byte 40 of an array of 40", func() {
 		s.launch("convert", dim1(1), dim1(threads), s.floatsOf(make([]float32, 11)), s.floats(10), uint64(11))
 	})

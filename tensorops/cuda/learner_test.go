@@ -119,7 +119,7 @@ func (c trial) onCPU(t testing.TB, bf16 bool) ([]ssl.Measure, *sdrnet.Net) {
 	pool := kernels.NewPool(2)
 	defer pool.Close()
 	return c.run(t, func(cfg ssl.Config) (ssl.Learner, error) {
-		cfg.BF16 = bf16
+		cfg.Precision = precisionOf(bf16)
 		return ssl.Open(ssl.Device{}, cfg, pool)
 	})
 }
@@ -192,7 +192,7 @@ func TestDeterministicOnFake(t *testing.T) {
 // onFake compares the trial on the simulated GPU with the CPU's.
 func (c trial) onFake(t *testing.T, d ssl.Device, used, unused string) {
 	want, wantNets := c.onCPU(t, false)
-	f := newFake(t, false)
+	f := newFake(t, ssl.FP32)
 	got, gotNets := c.run(t, func(cfg ssl.Config) (ssl.Learner, error) { return (&gpus{f.load}).Open(d, cfg) })
 	c.agree(t, want, got, wantNets, gotNets, 1e-2, 0.3)
 	require.Empty(t, f.blocks, "device memory leaks")
@@ -214,7 +214,7 @@ func TestGradientOnFake(t *testing.T) {
 			c.phases = [][]string{{""}}
 			_, want := c.onCPU(t, false)
 			_, got := c.run(t, func(cfg ssl.Config) (ssl.Learner, error) {
-				return (&gpus{newFake(t, false).load}).Open(ssl.Device{Tuning: preferred()}, cfg)
+				return (&gpus{newFake(t, ssl.FP32).load}).Open(ssl.Device{Tuning: preferred()}, cfg)
 			})
 			for _, p := range want.Layout().Params {
 				var size, off float64
@@ -237,9 +237,9 @@ func TestBF16OnFake(t *testing.T) {
 		}
 		t.Run(c.name, func(t *testing.T) {
 			want, wantNets := c.onCPU(t, false)
-			f := newFake(t, true)
+			f := newFake(t, ssl.BF16)
 			got, gotNets := c.run(t, func(cfg ssl.Config) (ssl.Learner, error) {
-				cfg.BF16 = true
+				cfg.Precision = ssl.BF16
 				return (&gpus{f.load}).Open(ssl.Device{Tuning: preferred()}, cfg)
 			})
 			c.agree(t, want, got, wantNets, gotNets, 0.1, 2)
@@ -256,7 +256,7 @@ func TestOutOfMemory(t *testing.T) {
 	c := trials()[0]
 	cfg := c.cfg
 	cfg.Backbone, cfg.Heads, cfg.Size, cfg.Batch = c.backbone, c.heads, c.size, 512
-	f := newFake(t, false)
+	f := newFake(t, ssl.FP32)
 	_, err := (&gpus{f.load}).Open(ssl.Device{Memory: 24 << 20}, cfg)
 	require.ErrorIs(t, err, ssl.ErrOutOfMemory)
 	require.Empty(t, f.blocks)
@@ -279,12 +279,12 @@ func TestExamine(t *testing.T) {
 	loads, examined := 0, 0
 	for _, found := range (&gpus{func(string) (*api, error) {
 		loads++
-		return newFake(t, loads > 2).api(), nil // for operations and for steps, in float32 and then in bfloat16
+		return newFake(t, []ssl.Precision{ssl.FP32, ssl.TF32, ssl.BF16}[(loads-1)/2]).api(), nil // for operations and for steps, in float32, TF32 and then bfloat16
 	}}).Examine(ssl.Device{Tuning: preferred()}) {
 		if strings.Contains(found.What, " in ") {
 			require.NoError(t, found.Err, found.What)
 			examined++
 		}
 	}
-	require.Equal(t, 6, examined)
+	require.Equal(t, 9, examined)
 }

@@ -15,6 +15,8 @@ import (
 
 	"github.com/ebitengine/purego"
 	"github.com/stretchr/testify/require"
+
+	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
 // shimLibrary is the kernels for one precision, compiled for the CPU.
@@ -26,7 +28,7 @@ type shimLibrary struct {
 	layout func(to *int32)
 }
 
-var shimLibraries [2]shimLibrary // float32, bfloat16
+var shimLibraries = map[ssl.Precision]*shimLibrary{ssl.FP32: {}, ssl.TF32: {}, ssl.BF16: {}}
 
 // shim runs kernels on the CPU, compiled by g++ from the same source. It implements queue, memory and multiplier in
 // host memory. Each array is between guards, which are checked after every kernel. It panics where a test must fail, so
@@ -48,8 +50,8 @@ const (
 	shimFill  = 0x7fc07fc07fc07fc0 // NaN in both precisions; the content of guards and new arrays
 )
 
-// newShim returns a shim for float32 or bfloat16 activations. It skips the test without g++ for amd64.
-func newShim(t *testing.T, bf16 bool) *shim {
+// newShim returns a shim for a precision. It skips the test without g++ for amd64.
+func newShim(t *testing.T, p ssl.Precision) *shim {
 	t.Helper()
 	if runtime.GOARCH != "amd64" || runtime.GOOS != "linux" {
 		t.Skip("the shim's fibers are for Linux on amd64")
@@ -60,26 +62,19 @@ func newShim(t *testing.T, bf16 bool) *shim {
 	if _, err := exec.LookPath("g++"); err != nil {
 		t.Skip("no g++ to compile the kernels for the CPU")
 	}
-	lib := &shimLibraries[0]
-	if bf16 {
-		lib = &shimLibraries[1]
-	}
-	lib.once.Do(func() { lib.err = lib.build(bf16) })
+	lib := shimLibraries[p]
+	lib.once.Do(func() { lib.err = lib.build(p) })
 	require.NoError(t, lib.err)
-	return &shim{lib: lib, bf16: bf16, blocks: map[uint64]shimBlock{}}
+	return &shim{lib: lib, bf16: p == ssl.BF16, blocks: map[uint64]shimBlock{}}
 }
 
 // build compiles and loads the library.
-func (l *shimLibrary) build(bf16 bool) (err error) {
+func (l *shimLibrary) build(p ssl.Precision) (err error) {
 	folder, err := os.MkdirTemp("", "sdr-cuda-shim-")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }() // the loaded library needs no file
-	name, define := "float32", "-DBF16=0"
-	if bf16 {
-		name, define = "bfloat16", "-DBF16=1"
-	}
 	var all strings.Builder
 	add := func(file, text string) { fmt.Fprintf(&all, "#line 1 %q\n%s\n", file, text) }
 	for _, file := range []string{"shim.h", "", "launch.h"} {
@@ -98,12 +93,12 @@ func (l *shimLibrary) build(bf16 bool) (err error) {
 		fmt.Fprintf(&all, "{%q, call<%s>},\n", kernel, kernel)
 	}
 	all.WriteString("{0, 0}};\n")
-	path := filepath.Join(folder, name)
+	path := filepath.Join(folder, string(p))
 	if err := os.WriteFile(path+".cpp", []byte(all.String()), 0o644); err != nil {
 		return err
 	}
-	cmd := exec.Command("g++", "-std=c++17", "-O2", "-ffp-contract=off", "-fno-strict-aliasing",
-		"-shared", "-fPIC", define, "-o", path+".so", path+".cpp")
+	cmd := exec.Command("g++", append(defines(p), "-std=c++17", "-O2", "-ffp-contract=off", "-fno-strict-aliasing",
+		"-shared", "-fPIC", "-o", path+".so", path+".cpp")...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%w: %s", err, out)
 	}

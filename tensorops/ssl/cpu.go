@@ -58,7 +58,7 @@ func newCPU(c Config, pool *kernels.Pool) (*cpu, error) {
 
 // precision returns the mode flag of the configured precision.
 func (c Config) precision() nn.Mode {
-	if c.BF16 {
+	if c.Precision == BF16 {
 		return nn.BF16
 	}
 	return 0

@@ -21,6 +21,16 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/sdrnet"
 )
 
+// Precision is how precise the operands of matrix products are. Weights and sums are float32 in all of them.
+type Precision string
+
+// The precisions.
+const (
+	FP32 Precision = "fp32" // float32; also the empty Precision
+	TF32 Precision = "tf32" // a GPU rounds to 11 bits, as PyTorch does by default for convolutions; a CPU takes float32
+	BF16 Precision = "bf16" // bfloat16, in which a GPU also stores activations; a CPU takes it where that is faster
+)
+
 // Config defines a training step.
 type Config struct {
 	Backbone nn.Backbone
@@ -33,8 +43,8 @@ type Config struct {
 	Loss Loss
 	// Distill is lambda, the weight of SiamKD (arXiv 2205.13267), used if there are teachers. It needs a predictor.
 	Distill float64
-	// BF16 lets matrix products round their operands to bfloat16; a GPU also stores activations in it.
-	BF16 bool
+	// Precision is that of the operands of matrix products.
+	Precision Precision
 	// Optimizer updates the weights.
 	Optimizer optim.Optimizer
 }

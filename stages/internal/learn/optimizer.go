@@ -11,7 +11,7 @@ import (
 func Config(r *recipe.Recipe, layout *nn.Layout) ssl.Config {
 	return ssl.Config{
 		Backbone: r.Backbone, Heads: r.Heads(), Size: r.Input.Crop, Batch: r.Train.Batch,
-		Loss: r.Loss(), Distill: r.SSL.Distill, BF16: r.Train.Precision == recipe.BF16,
+		Loss: r.Loss(), Distill: r.SSL.Distill, Precision: r.Train.Precision,
 		Optimizer: newOptimizer(&r.Train, layout),
 	}
 }

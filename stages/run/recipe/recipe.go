@@ -104,9 +104,10 @@ type Train struct {
 	// Phases are the fractions of the budget at which the phases after the first start, one per split. If empty, they
 	// are spread evenly over the second half.
 	Phases []float64 `yaml:"phases"`
-	// Precision is "fp32", or "bf16" to allow rounding the operands of matrix products to bfloat16 where that is
-	// faster; weights and sums stay float32. It pays off on CPUs with AVX512_BF16, rarely on others.
-	Precision string `yaml:"precision"`
+	// Precision is that of the operands of matrix products; weights and sums are always float32. "tf32" lets a GPU round
+	// to 11 bits, as PyTorch does by default for convolutions, and is float32 on a CPU; "fp32" is float32 everywhere;
+	// "bf16" is bfloat16 on a GPU, and on a CPU where that is faster: with AVX512_BF16, rarely without.
+	Precision ssl.Precision `yaml:"precision"`
 	// Optimizer is "sgd", "lars" (arXiv 1708.03888) for large batches, or
 	// "adamw" (arXiv 1711.05101).
 	Optimizer string `yaml:"optimizer"`
@@ -147,10 +148,8 @@ type Train struct {
 	CheckpointSeconds float64 `yaml:"checkpoint_seconds"`
 }
 
-// Names of the precisions, the optimizers, the images for BatchNorm statistics and the baselines.
+// Names of the optimizers, the images for BatchNorm statistics and the baselines.
 const (
-	FP32                 = "fp32"
-	BF16                 = "bf16"
 	SGD                  = "sgd"
 	LARS                 = "lars"
 	AdamW                = "adamw"
@@ -294,7 +293,7 @@ func (r *Recipe) Validate() error {
 		within("ssl.dim", float64(r.SSL.Dim), 2, 1<<16),
 		within("ssl.predictor", float64(r.SSL.Predictor), 1, 1<<16),
 		within("ssl.distill", r.SSL.Distill, 0, 100),
-		oneOf("train.precision", r.Train.Precision, FP32, BF16),
+		oneOf("train.precision", string(r.Train.Precision), string(ssl.FP32), string(ssl.TF32), string(ssl.BF16)),
 		oneOf("train.optimizer", r.Train.Optimizer, SGD, LARS, AdamW),
 		within("train.batch", float64(r.Train.Batch), 2, 1<<16),
 		within("train.lr", r.Train.LR, 0, 100),

@@ -72,7 +72,7 @@ func TestValidate(t *testing.T) {
 		{"train.lr", func(r *recipe.Recipe) { r.Train.LR = math.Inf(1) }},
 		{"train.momentum", func(r *recipe.Recipe) { r.Train.Momentum = 2 }},
 		{"train.weight_decay", func(r *recipe.Recipe) { r.Train.WeightDecay = -1 }},
-		{`train.precision: "fp16" is not known; want one of fp32, bf16`, func(r *recipe.Recipe) { r.Train.Precision = "fp16" }},
+		{`train.precision: "fp16" is not known; want one of fp32, tf32, bf16`, func(r *recipe.Recipe) { r.Train.Precision = "fp16" }},
 		{`train.optimizer: "adam" is not known; want one of sgd, lars, adamw`, func(r *recipe.Recipe) { r.Train.Optimizer = "adam" }},
 		{"train.betas: 1 is out of range; want two numbers from 0 to below 1", func(r *recipe.Recipe) { r.Train.Betas[1] = 1 }},
 		{"train.betas: NaN", func(r *recipe.Recipe) { r.Train.Betas[0] = nan }},

@@ -1,4 +1,4 @@
-// Shared by all kernels. The sources are compiled as one translation unit, once per precision: BF16 is 1 or 0. They
+// Shared by all kernels. The sources are compiled as one translation unit, once per precision: BF16 and TF32 are 1 or 0. They
 // include nothing, because NVRTC finds no headers on the machines where it runs.
 //
 // Arrays are rows of c channels, NHWC. Activations have type act, everything else is float. Arithmetic is in float, and

@@ -6,8 +6,9 @@
 // banks.
 //
 // Float32 is computed as three products of TF32 (Ootomo and Yokota 2022): each operand is split into a high and a low
-// part of 11 bits, and only the product of the low parts is left out.
+// part of 11 bits, and only the product of the low parts is left out. With the precision TF32, there is one product.
 
+#define FLOAT32 (!BF16 && !TF32)
 #define CONV_THREADS 128
 #define STAGES 3
 #define VECTOR (16 / (int)sizeof(act)) // elements of an asynchronous copy
@@ -17,13 +18,18 @@
 // terms is an operand of a multiplication: W words of this thread, each a float or two bfloat16.
 template <int W> struct terms {
 	unsigned word[W];
-#if !BF16
+#if FLOAT32
 	unsigned low[W]; // what word leaves over
 #endif
 };
 
 template <int W> __device__ __forceinline__ void split(terms<W> &a) {
-#if !BF16
+#if TF32
+#pragma unroll
+	for (int i = 0; i < W; i++) {
+		a.word[i] += 0x1000u; // rounds, as the tensor cores drop the lowest 13 bits
+	}
+#elif FLOAT32
 #pragma unroll
 	for (int i = 0; i < W; i++) {
 		float all = __uint_as_float(a.word[i]);
@@ -36,7 +42,7 @@ template <int W> __device__ __forceinline__ void split(terms<W> &a) {
 // multiply adds to c [16, 8] the product of a [16, STEP] and b [STEP, 8], spread over the threads of a warp as PTX says
 // for mma.m16n8k16 and mma.m16n8k8.
 __device__ __forceinline__ void multiply(float (&c)[4], const terms<4> &a, const terms<2> &b) {
-#if !BF16
+#if FLOAT32
 	tensorMultiply(c, a.low, b.word);
 	tensorMultiply(c, a.word, b.low);
 #endif
