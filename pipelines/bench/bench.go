@@ -50,12 +50,15 @@ type Options struct {
 	Data string
 }
 
-// precisions lists the precisions to train in: whether bfloat16 is allowed.
-func (o Options) precisions() []bool {
-	if o.BF16 || kernels.ISA() == "bf16" || o.Device.Name == ssl.CUDA {
-		return []bool{false, true}
+// precisions lists the precisions to train in.
+func (o Options) precisions() []ssl.Precision {
+	switch {
+	case o.Device.Name == ssl.CUDA:
+		return []ssl.Precision{ssl.FP32, ssl.TF32, ssl.BF16}
+	case o.BF16 || kernels.ISA() == "bf16":
+		return []ssl.Precision{ssl.FP32, ssl.BF16}
 	}
-	return []bool{false}
+	return []ssl.Precision{ssl.FP32}
 }
 
 // group is a kind of cases.
@@ -88,12 +91,12 @@ type benchmark struct {
 	kind    string         // tells torch_worker.py what to run
 	sizes   map[string]any // its arguments
 	threads int
-	flops   float64 // per run; 0 if the case has no rate in GFLOPS
-	images  int     // per run; 0 if the case has no rate in images/s
-	stretch int     // multiplies Options.Time; 0 means 1
-	bf16    bool    // operands may be rounded to bfloat16
-	memory  bool    // memory is measured too, in a fresh PyTorch process
-	encoded source  // the images that the case reads; nil if none
+	flops   float64       // per run; 0 if the case has no rate in GFLOPS
+	images  int           // per run; 0 if the case has no rate in images/s
+	stretch int           // multiplies Options.Time; 0 means 1
+	round   ssl.Precision // to which operands may be rounded
+	memory  bool          // memory is measured too, in a fresh PyTorch process
+	encoded source        // the images that the case reads; nil if none
 	prepare func(p *kernels.Pool, encoded [][]byte) (work, error)
 }
 

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 	"github.com/sdr-ml/sdr/tensorops/nn"
+	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
 func TestMain(m *testing.M) {
@@ -37,7 +39,7 @@ func tiny() []benchmark {
 	}
 	cases = append(cases, layers(nn.Backbone{Arch: "resnet18", Stem: "small", Width: 2}, 8, 4, Options{Threads: 2, BF16: true})...)
 	for _, method := range []string{"simsiam", "ntxent"} {
-		t := newTraining(method, 2, method == "ntxent")
+		t := newTraining(method, 2, map[string]ssl.Precision{"simsiam": ssl.FP32, "ntxent": ssl.BF16}[method])
 		t.images, t.size = 4, 16
 		t.heads.ProjectorHidden, t.heads.ProjectorDim = 16, 12
 		cases = append(cases, t.benchmark(2), t.loop(2, "jpeg", data.encode("jpeg")))
@@ -76,7 +78,7 @@ func TestEveryKindOfCase(t *testing.T) {
 		require.Equal(t, b.name, r.Case)
 		require.Equal(t, b.threads, r.Threads)
 		require.Equal(t, kernels.ISA(), r.ISA)
-		require.Equal(t, map[bool]string{false: "fp32", true: "bf16"}[b.bf16], r.Precision)
+		require.Equal(t, string(cmp.Or(b.round, ssl.FP32)), r.Precision)
 		require.Len(t, r.Sizes, len(b.sizes))
 		require.Positive(t, r.Seconds)
 		require.LessOrEqual(t, r.SecondsMin, r.Seconds)
@@ -115,9 +117,9 @@ func TestFlops(t *testing.T) {
 
 	// Forward and two gradients, except the images', for two views of 64 images; two operations per multiply-add.
 	const heads = 512*2048 + 2048*2048 + 2048*2048 + 2048*512 + 512*2048
-	require.Equal(t, 2*128*float64(3*net-stem+3*heads), newTraining("simsiam", 64, false).flops())
+	require.Equal(t, 2*128*float64(3*net-stem+3*heads), newTraining("simsiam", 64, ssl.FP32).flops())
 	const simclr = 512*2048 + 2048*128
-	require.Equal(t, 2*128*float64(3*net-stem+3*simclr), newTraining("ntxent", 64, false).flops())
+	require.Equal(t, 2*128*float64(3*net-stem+3*simclr), newTraining("ntxent", 64, ssl.FP32).flops())
 
 	require.Equal(t, 2.*3*5*7, matrices{m: 3, k: 5, n: 7}.flops())
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 	"github.com/sdr-ml/sdr/tensorops/nn"
+	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
 // convFlops returns the FLOPs of one pass: forward or either gradient.
@@ -35,9 +36,9 @@ func layers(b nn.Backbone, size, n int, o Options) []benchmark {
 		for _, pass := range []string{"forward", "backward-data", "backward-weights"} {
 			if i > 0 || pass != "backward-data" {
 				name := fmt.Sprintf("conv/width%d/%s/%s", b.Width, strings.TrimSuffix(c.Weight.Name, ".weight"), pass)
-				cases = append(cases, convPass(c.Conv, name, pass, o.Threads, false))
+				cases = append(cases, convPass(c.Conv, name, pass, o.Threads, ssl.FP32))
 				if o.BF16 {
-					cases = append(cases, convPass(c.Conv, name+"/bf16", pass, o.Threads, true))
+					cases = append(cases, convPass(c.Conv, name+"/bf16", pass, o.Threads, ssl.BF16))
 				}
 			}
 		}
@@ -45,9 +46,9 @@ func layers(b nn.Backbone, size, n int, o Options) []benchmark {
 	return cases
 }
 
-func convPass(c kernels.Conv, name, pass string, threads int, bf16 bool) benchmark {
+func convPass(c kernels.Conv, name, pass string, threads int, round ssl.Precision) benchmark {
 	precision := kernels.FP32
-	if bf16 {
+	if round == ssl.BF16 {
 		precision = kernels.BF16
 	}
 	return benchmark{
@@ -58,7 +59,7 @@ func convPass(c kernels.Conv, name, pass string, threads int, bf16 bool) benchma
 		},
 		threads: threads,
 		flops:   convFlops(c),
-		bf16:    bf16,
+		round:   round,
 		prepare: func(p *kernels.Pool, _ [][]byte) (work, error) {
 			plan := kernels.NewConvPlan(c, precision, p)
 			x, w, y := random(c.N*c.H*c.W*c.Cin), random(c.KH*c.KW*c.Cin*c.Cout), random(c.N*c.OutH()*c.OutW()*c.Cout)

@@ -17,8 +17,8 @@ import (
 func loops(o Options, data *pictures) []benchmark {
 	jpeg, png := data.encode("jpeg"), data.encode("png")
 	var cases []benchmark
-	for _, bf16 := range o.precisions() {
-		narrow, wide := newTraining("simsiam", 16, bf16), newTraining("simsiam", 64, bf16)
+	for _, p := range o.precisions() {
+		narrow, wide := newTraining("simsiam", 16, p), newTraining("simsiam", 64, p)
 		cases = append(cases,
 			narrow.loop(o.Threads, "jpeg", jpeg), wide.loop(o.Threads, "jpeg", jpeg), narrow.loop(o.Threads, "png", png))
 	}
@@ -35,7 +35,7 @@ func (t training) loop(threads int, format string, encoded source) benchmark {
 		threads: threads,
 		flops:   t.flops(),
 		images:  t.images,
-		bf16:    t.bf16,
+		round:   t.round,
 		stretch: 8, // PyTorch's worker processes take a while to get ahead
 		encoded: encoded,
 		prepare: t.prepareLoop,

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -77,13 +78,10 @@ func (m *meter) measureAll(ctx context.Context, cases []benchmark, emit func(Res
 // measure measures one case.
 func (m *meter) measure(ctx context.Context, b benchmark) (r Result, err error) {
 	r = Result{
-		Case: b.name, Sizes: b.sizes, Threads: b.threads, ISA: kernels.ISA(), Precision: "fp32",
+		Case: b.name, Sizes: b.sizes, Threads: b.threads, ISA: kernels.ISA(), Precision: string(cmp.Or(b.round, ssl.FP32)),
 	}
 	if m.Device.Name != ssl.CUDA {
 		r.PeakGFLOPS = m.peak(b.threads)
-	}
-	if b.bf16 {
-		r.Precision = "bf16"
 	}
 	var images [][]byte
 	if b.encoded != nil {

@@ -10,7 +10,7 @@ type Result struct {
 	Threads int `json:"threads"`
 	// ISA is the instruction set of our kernels.
 	ISA string `json:"isa"`
-	// Precision is the precision of the operands of products, fp32 or bf16.
+	// Precision is the precision of the operands of products: fp32, tf32 or bf16.
 	Precision string `json:"precision"`
 	// Seconds is the median time of one run.
 	Seconds float64 `json:"seconds"`

@@ -18,8 +18,8 @@ type training struct {
 	backbone nn.Backbone
 	heads    nn.Heads
 	images   int
-	size     int // height and width of a view in pixels
-	bf16     bool
+	size     int           // height and width of a view in pixels
+	round    ssl.Precision // to which operands of products may be rounded
 	device   ssl.Device
 }
 
@@ -32,13 +32,13 @@ var sgd = optim.SGD{Momentum: 0.9, WeightDecay: 5e-4}
 
 // newTraining is a step of ResNet-18 with the small stem on 64 images of 32 px, with SimSiam's heads for CIFAR (arXiv
 // 2011.10566, with ImageNet's sizes) or SimCLR's heads (arXiv 2002.05709).
-func newTraining(method string, width int, bf16 bool) training {
+func newTraining(method string, width int, round ssl.Precision) training {
 	sizes := map[string]ssl.Sizes{
 		"simsiam": {Hidden: 2048, Dim: 2048, Predictor: 512},
 		"ntxent":  {Hidden: 2048, Dim: 128},
 	}
 	return training{
-		method: method, backbone: nn.Backbone{Arch: "resnet18", Stem: "small", Width: width}, images: 64, size: 32, bf16: bf16,
+		method: method, backbone: nn.Backbone{Arch: "resnet18", Stem: "small", Width: width}, images: 64, size: 32, round: round,
 		heads: ssl.Lookup(method).Heads(sizes[method], nil),
 	}
 }
@@ -46,20 +46,20 @@ func newTraining(method string, width int, bf16 bool) training {
 // steps are whole training steps on given views. A GPU also gets batches that fill it, and ResNet-50 on photos.
 func steps(o Options, _ *pictures) []benchmark {
 	var cases []benchmark
-	for _, bf16 := range o.precisions() {
+	for _, p := range o.precisions() {
 		list := []training{
-			newTraining("simsiam", 16, bf16), newTraining("simsiam", 32, bf16), newTraining("simsiam", 64, bf16),
-			newTraining("ntxent", 16, bf16),
+			newTraining("simsiam", 16, p), newTraining("simsiam", 32, p), newTraining("simsiam", 64, p),
+			newTraining("ntxent", 16, p),
 		}
 		if o.Device.Name == ssl.CUDA {
-			for _, t := range []training{newTraining("simsiam", 64, bf16), newTraining("ntxent", 64, bf16)} {
+			for _, t := range []training{newTraining("simsiam", 64, p), newTraining("ntxent", 64, p)} {
 				t.images = 512
 				list = append(list, t)
 			}
-			photos := newTraining("simsiam", 64, bf16)
+			photos := newTraining("simsiam", 64, p)
 			photos.backbone = nn.Backbone{Arch: "resnet50", Stem: "imagenet", Width: 64}
 			photos.images, photos.size = 256, 224
-			if bf16 {
+			if p == ssl.BF16 {
 				list = append(list, photos)
 			}
 		}
@@ -79,7 +79,7 @@ func (t training) benchmark(threads int) benchmark {
 		threads: threads,
 		flops:   t.flops(),
 		images:  t.images,
-		bf16:    t.bf16,
+		round:   t.round,
 		memory:  t.device.Name != ssl.CUDA, // whose memory is not the process's
 		prepare: func(p *kernels.Pool, _ [][]byte) (work, error) {
 			l, err := t.learner(p)
@@ -92,14 +92,6 @@ func (t training) benchmark(threads int) benchmark {
 	}
 }
 
-// precision returns the precision of products: PyTorch's default, or bfloat16.
-func (t training) precision() ssl.Precision {
-	if t.bf16 {
-		return ssl.BF16
-	}
-	return ssl.TF32
-}
-
 // name identifies the case.
 func (t training) name() string {
 	name := fmt.Sprintf("%s/width%d", t.method, t.backbone.Width)
@@ -109,7 +101,10 @@ func (t training) name() string {
 	if t.images != 64 {
 		name += fmt.Sprintf("/batch%d", t.images)
 	}
-	return name + map[bool]string{true: "/bf16"}[t.bf16]
+	if t.round != ssl.FP32 {
+		name += "/" + string(t.round)
+	}
+	return name
 }
 
 func (t training) sizes() map[string]any {
@@ -141,7 +136,7 @@ func (t training) flops() float64 {
 // learner returns a learner to take the steps.
 func (t training) learner(p *kernels.Pool) (ssl.Learner, error) {
 	cfg := ssl.Config{
-		Backbone: t.backbone, Heads: t.heads, Size: t.size, Batch: t.images, Precision: t.precision(), Optimizer: sgd,
+		Backbone: t.backbone, Heads: t.heads, Size: t.size, Batch: t.images, Precision: t.round, Optimizer: sgd,
 		Loss: ssl.Lookup(t.method).Loss(ssl.Values{"temperature": temperature}),
 	}
 	layout := nn.NewLayout(t.backbone, t.heads)

@@ -40,7 +40,7 @@ def conv(torch, q, notes):
 
     for name, form in formats(torch):
         yield name, lambda form=form: build(form, torch.float32)
-        if q["bf16"]:
+        if q["precision"] == "bf16":
             yield name + " bf16", lambda form=form: build(form, torch.bfloat16)
 
 
@@ -61,7 +61,7 @@ def step(torch, q, notes):
 
 def training_variants(torch, q, notes, build):
     casts = [("", contextlib.nullcontext)]
-    if q["bf16"]:
+    if q["precision"] == "bf16":
         casts.append((" bf16", lambda: torch.autocast(q["device"], dtype=torch.bfloat16)))
     wraps = [("", lambda net: net)]
     if q["compile"]:
@@ -306,6 +306,7 @@ def prepare(torch, q):
     """Builds and tries every variant, and returns the answer for the fastest and the variant itself."""
     torch.manual_seed(1)
     torch.set_num_threads(q["threads"])
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = q["precision"] == "tf32"
     warm_up(torch)
     best = fastest = failure = None
     notes = []

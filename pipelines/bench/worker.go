@@ -127,7 +127,7 @@ func tcmalloc() string {
 func (w *worker) prepare(b benchmark, o Options, length time.Duration, folder string) (answer, error) {
 	request := map[string]any{
 		"case": b.kind, "threads": b.threads, "budget": length.Seconds(), "memory": b.memory,
-		"compile": o.Compile, "bf16": b.bf16, "folder": folder,
+		"compile": o.Compile, "precision": cmp.Or(b.round, ssl.FP32), "folder": folder,
 		"device": cmp.Or(o.Device.Name, ssl.CPU),
 	}
 	maps.Copy(request, b.sizes)
