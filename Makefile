@@ -39,6 +39,7 @@ WORKER := go/pkg/beam/core/runtime/harness/init/init.go
 run:
 	$(MAKE) build TAGS=$(or $(TAGS),local)
 	bin/sdr pretrain --recipe quickstart --data testdata/pool --tasks testdata/tasks --out $(RUN) --overwrite
+	bin/sdr customize --run $(RUN) --task testdata/tasks/omniglot-train.parquet --out $(RUN)/customized/omniglot --images 12800
 
 test:
 	go test -ldflags "-s -w" ./...

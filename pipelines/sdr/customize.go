@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"log/slog"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -53,10 +55,12 @@ run has the same result.`,
 			if err := checkDevice(c, &o.Device, o.Runner); err != nil {
 				return err
 			}
+			start := time.Now()
 			made, err := pipelines.Customize(c.Context(), o)
 			if err != nil {
 				return err
 			}
+			slog.Info("customized", "tasks", len(made), "time", time.Since(start).Round(100*time.Millisecond))
 			for _, m := range made {
 				fmt.Fprintln(c.OutOrStdout(), m)
 			}

@@ -34,32 +34,9 @@ const AsIs = "as is"
 // warmup is the fraction of the steps over which the learning rate rises.
 const warmup = .05
 
-// base is the weights that versions begin with.
-type base struct {
-	name   string // prefix of the versions' names
-	params []float32
-}
-
-// average returns the average of the nets' weights.
-func average(ctx context.Context, nets []Start) (params []float32, err error) {
-	for _, n := range nets {
-		m, err := inference.Load(ctx, n.Model)
-		if err != nil {
-			return nil, err
-		}
-		if params == nil {
-			params = make([]float32, len(m.Params))
-		}
-		for i, p := range m.Params {
-			params[i] += p / float32(len(nets))
-		}
-	}
-	return params, nil
-}
-
-// adapt returns the versions of a net: as it is and, for each base, with BatchNorm statistics of the task's images,
-// trained on them at each rate, and halfway to that in weights (WiSE-FT, arXiv 2109.01903).
-func (fn *customizeFn) adapt(ctx context.Context, r *recipe.Recipe, m *inference.Model, bases []base, of *tasks.Images) ([]version, error) {
+// adapt returns the versions of a net: as it is, with BatchNorm statistics of the task's images, trained on them at
+// each rate, and halfway to that in weights (WiSE-FT, arXiv 2109.01903).
+func (fn *customizeFn) adapt(ctx context.Context, r *recipe.Recipe, m *inference.Model, of *tasks.Images) ([]version, error) {
 	if m.Backbone != r.Backbone || m.Heads != r.Heads() {
 		return nil, errors.New("the model is not of the run's recipe")
 	}
@@ -73,47 +50,48 @@ func (fn *customizeFn) adapt(ctx context.Context, r *recipe.Recipe, m *inference
 	versions := []version{{AsIs, m, 0}}
 	return versions, compute.Run(func(pool *kernels.Pool) error {
 		a.pool = pool
-		steps, err := fn.steps(a, len(bases)*len(fn.Config.Rates))
+		same, err := a.with(m.Params)
 		if err != nil {
 			return err
 		}
-		add := func(name string, params []float32, steps int) error {
-			made, err := a.with(params)
-			versions = append(versions, version{name, made, int64(steps) * int64(r.Train.Batch)})
+		versions = append(versions, version{"statistics of the task", same, 0})
+		steps, err := fn.steps(a)
+		if err != nil {
 			return err
 		}
-		for _, b := range bases {
-			if err := add(b.name+"statistics of the task", b.params, 0); err != nil {
+		for _, rate := range fn.Config.Rates {
+			params, err := a.train(ctx, steps, rate)
+			if err != nil {
 				return err
 			}
-			for _, rate := range fn.Config.Rates {
-				trained, err := a.train(ctx, b.params, steps, rate)
+			halfway := slices.Clone(params)
+			for i, p := range m.Params {
+				halfway[i] = (p + halfway[i]) / 2
+			}
+			seen := int64(steps) * int64(r.Train.Batch)
+			for _, v := range []struct {
+				name   string
+				params []float32
+			}{{"trained at %g", params}, {"halfway to trained at %g", halfway}} {
+				made, err := a.with(v.params)
 				if err != nil {
 					return err
 				}
-				halfway := slices.Clone(trained)
-				for i, p := range b.params {
-					halfway[i] = (p + halfway[i]) / 2
-				}
-				err = errors.Join(add(fmt.Sprintf("%strained at %g", b.name, rate), trained, steps),
-					add(fmt.Sprintf("%shalfway to trained at %g", b.name, rate), halfway, steps))
-				if err != nil {
-					return err
-				}
+				versions = append(versions, version{fmt.Sprintf(v.name, rate), made, seen})
 			}
 		}
 		return nil
 	})
 }
 
-// steps returns the number of steps of each training that the budget allows.
-func (fn *customizeFn) steps(a *adapter, trainings int) (int, error) {
-	trainings = max(trainings, 1)
+// steps returns the number of training steps per rate that the budget allows.
+func (fn *customizeFn) steps(a *adapter) (int, error) {
+	rates, batch := int64(max(len(fn.Config.Rates), 1)), int64(a.recipe.Train.Batch)
 	if fn.Config.Images > 0 {
-		return int(max(1, fn.Config.Images/int64(trainings*a.recipe.Train.Batch))), nil
+		return int(max(1, fn.Config.Images/rates/batch)), nil
 	}
 	seconds, err := a.secondsPerStep()
-	return int(max(1, fn.Config.Seconds/float64(trainings)/seconds)), err
+	return int(max(1, fn.Config.Seconds/float64(rates)/seconds)), err
 }
 
 // adapter trains a net on the images of a task.
@@ -137,12 +115,12 @@ func (a *adapter) with(params []float32) (*inference.Model, error) {
 	return &m, nil
 }
 
-// open returns a student whose learner holds a net with the given weights.
-func (a *adapter) open(params []float32) (*learn.Student, *sdrnet.Net, error) {
+// open returns a student whose learner holds the model as a net of its own.
+func (a *adapter) open() (*learn.Student, *sdrnet.Net, error) {
 	layout := nn.NewLayout(a.recipe.Backbone, a.recipe.Heads())
 	cfg := learn.Config(a.recipe, layout)
 	cfg.Distill = 0
-	nets, err := sdrnet.New(layout, sdrnet.Config{}, params, cfg.State(params), cfg.Memory(rng.New(a.recipe.Seed, rng.Queue)))
+	nets, err := sdrnet.New(layout, sdrnet.Config{}, a.model.Params, cfg.State(a.model.Params), cfg.Memory(rng.New(a.recipe.Seed, rng.Queue)))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -156,10 +134,10 @@ func (a *adapter) open(params []float32) (*learn.Student, *sdrnet.Net, error) {
 	return st, nets, nil
 }
 
-// train returns the weights after steps from given ones by the recipe's self-supervised training, with the recipe's optimizer, at a
+// train returns the weights after steps of the recipe's self-supervised training, with the recipe's optimizer, at a
 // learning rate that rises to rate and falls to zero along a cosine.
-func (a *adapter) train(ctx context.Context, from []float32, steps int, rate float64) (params []float32, err error) {
-	st, nets, err := a.open(from)
+func (a *adapter) train(ctx context.Context, steps int, rate float64) (params []float32, err error) {
+	st, nets, err := a.open()
 	if err != nil {
 		return nil, err
 	}
@@ -207,7 +185,7 @@ const (
 
 // secondsPerStep measures how long a step takes.
 func (a *adapter) secondsPerStep() (seconds float64, err error) {
-	st, _, err := a.open(a.model.Params)
+	st, _, err := a.open()
 	if err != nil {
 		return 0, err
 	}

@@ -44,14 +44,11 @@ type Config struct {
 	// Seconds is the budget as a time on the device instead, if Images is 0. It is translated to a number of images by
 	// timing a few steps, so results may differ from run to run.
 	Seconds float64
-	// Average makes the routed net compete with the average of all leaves' weights (model soups, arXiv 2203.05482): the
-	// training budget is shared.
-	Average bool
 	// Device computes the training steps.
 	Device ssl.Device
 }
 
-// Start is a net to customize for a task. Further rows of a batch are leaves whose average competes with the first.
+// Start is a net to customize for a task.
 type Start struct {
 	Task   string `arrow:"task"`
 	Metric string `arrow:"metric"`
@@ -127,15 +124,14 @@ func init() {
 // Candidate, one batch per task and start.
 func Customize(s beam.Scope, models, scores beam.PCollection, cfg Config) beam.PCollection {
 	s = s.Scope("customize.Customize")
-	starts := beam.ParDo(s, &startsFn{Tasks: cfg.Tasks, Nets: cfg.Nets, Average: cfg.Average}, beam.Impulse(s), beam.SideInput{Input: models}, beam.SideInput{Input: scores})
+	starts := beam.ParDo(s, &startsFn{Tasks: cfg.Tasks, Nets: cfg.Nets}, beam.Impulse(s), beam.SideInput{Input: models}, beam.SideInput{Input: scores})
 	return compute.ParDo(s, &customizeFn{cfg}, starts)
 }
 
 // startsFn lists what to customize, one batch each.
 type startsFn struct {
-	Tasks   []tasks.Task
-	Nets    []string
-	Average bool
+	Tasks []tasks.Task
+	Nets  []string
 }
 
 func (fn *startsFn) ProcessElement(_ []byte, models, scores func(**record.Batch) bool, emit func(*record.Batch)) error {
@@ -154,14 +150,7 @@ func (fn *startsFn) ProcessElement(_ []byte, models, scores func(**record.Batch)
 			return fmt.Errorf("customize: the router scored no net for task %s", t.Name)
 		}
 		start.Start, start.Subnet, start.Model = Routed, best.Subnet, best.Model
-		routed := []Start{start}
-		if fn.Average {
-			for _, m := range leaves(nets) {
-				start.Subnet, start.Model = m.Subnet, m.Path
-				routed = append(routed, start)
-			}
-		}
-		emit(record.Of(routed))
+		emit(record.Of([]Start{start}))
 		for _, net := range fn.Nets {
 			at := slices.IndexFunc(nets, func(m train.Model) bool { return m.Subnet == net })
 			if at < 0 {
@@ -174,21 +163,6 @@ func (fn *startsFn) ProcessElement(_ []byte, models, scores func(**record.Batch)
 	return nil
 }
 
-// leaves returns the sub-nets of the last level.
-func leaves(nets []train.Model) (found []train.Model) {
-	last := int64(1)
-	for _, m := range nets {
-		if m.Variant != train.SDR || m.Level < last {
-			continue
-		}
-		if m.Level > last {
-			last, found = m.Level, nil
-		}
-		found = append(found, m)
-	}
-	return found
-}
-
 type customizeFn struct{ Config Config }
 
 func (fn *customizeFn) ProcessElement(ctx context.Context, b *record.Batch) (*record.Batch, error) {
@@ -196,15 +170,19 @@ func (fn *customizeFn) ProcessElement(ctx context.Context, b *record.Batch) (*re
 	if err != nil {
 		return nil, err
 	}
-	rows, err := fn.customize(ctx, starts[0], starts[1:])
-	if err != nil {
-		return nil, fmt.Errorf("customize: task %s, net %s: %w", starts[0].Task, starts[0].Subnet, err)
+	var rows []Candidate
+	for _, start := range starts {
+		found, err := fn.customize(ctx, start)
+		if err != nil {
+			return nil, fmt.Errorf("customize: task %s, net %s: %w", start.Task, start.Subnet, err)
+		}
+		rows = append(rows, found...)
 	}
 	return record.Of(rows), nil
 }
 
 // customize makes the versions of a net, scores them and saves the best.
-func (fn *customizeFn) customize(ctx context.Context, start Start, leaves []Start) ([]Candidate, error) {
+func (fn *customizeFn) customize(ctx context.Context, start Start) ([]Candidate, error) {
 	r, err := recipe.Parse([]byte(fn.Config.Recipe))
 	if err != nil {
 		return nil, err
@@ -217,15 +195,7 @@ func (fn *customizeFn) customize(ctx context.Context, start Start, leaves []Star
 	if err != nil {
 		return nil, err
 	}
-	bases := []base{{"", model.Params}}
-	if len(leaves) > 0 {
-		params, err := average(ctx, leaves)
-		if err != nil {
-			return nil, err
-		}
-		bases = append(bases, base{"average of the sub-nets, ", params})
-	}
-	versions, err := fn.adapt(ctx, r, model, bases, images)
+	versions, err := fn.adapt(ctx, r, model, images)
 	if err != nil {
 		return nil, err
 	}

@@ -41,8 +41,6 @@ type Keys struct {
 
 // Customize is the budget for customizing a net for a task.
 type Customize struct {
-	// Average makes the routed net compete with the average of all leaves; see customize.Config.
-	Average bool `yaml:"average" json:",omitempty"`
 	// Images is the number of images to train on per task and net; 0 means that no net is customized.
 	Images int64 `yaml:"images"`
 	// Rates are the peak learning rates to try; they share the budget.
