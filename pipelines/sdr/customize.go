@@ -60,7 +60,7 @@ run has the same result.`,
 			if err != nil {
 				return err
 			}
-			slog.Info("customized", "tasks", len(made), "time", time.Since(start).Round(100*time.Millisecond))
+			slog.Info("customized", "tasks", len(made), "took", time.Since(start).Round(100*time.Millisecond))
 			for _, m := range made {
 				fmt.Fprintln(c.OutOrStdout(), m)
 			}

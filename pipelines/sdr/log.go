@@ -38,7 +38,7 @@ func logTo(level slog.Level, w io.Writer) {
 	slog.SetDefault(slog.New(&handler{Handler: slog.NewTextHandler(w, &slog.HandlerOptions{
 		Level: level,
 		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-			if a.Key == slog.TimeKey {
+			if a.Key == slog.TimeKey && a.Value.Kind() == slog.KindTime {
 				a.Value = slog.StringValue(a.Value.Time().Format("15:04:05"))
 			}
 			return a

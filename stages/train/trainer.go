@@ -151,7 +151,7 @@ func (t *trainer) run(ctx context.Context) error {
 			}
 			t.phase++
 		}
-		if t.variant == SDR && t.nets.Level() < t.phase {
+		if t.variant == SDR && t.nets.Level() < t.phase && t.step >= t.recipe.SplitStep(t.phase) {
 			if err := t.split(); err != nil {
 				return err
 			}
@@ -161,7 +161,7 @@ func (t *trainer) run(ctx context.Context) error {
 		}
 		save := time.Since(t.saved).Seconds() >= t.recipe.Train.CheckpointSeconds
 		// A checkpoint must not count the next step's images as drawn, and their sub-net depends on the phase.
-		pause := save || t.step+1 == t.recipe.PhaseStep(t.phase+1)
+		pause := save || t.step+1 == t.recipe.PhaseStep(t.phase+1) || t.step+1 == t.recipe.SplitStep(t.phase)
 		if err := t.advance(total, !pause); err != nil {
 			return err
 		}
@@ -196,15 +196,16 @@ func (t *trainer) onAll() bool {
 func (t *trainer) choose(step int) (net, subset string) {
 	t.random.Seek(t.recipe.Seed, rng.Subset, uint64(step))
 	root, at := t.random.Float64(), t.random.IntN(t.images.Len())
-	if t.onAll() || t.variant == SDR && root < t.recipe.Train.Root && t.recipe.Train.RootBatches == recipe.Mixed {
+	apart := t.variant == SDR && t.nets.Level() == t.phase
+	if t.onAll() || apart && root < t.recipe.Train.Root && t.recipe.Train.RootBatches == recipe.Mixed {
 		return "", ""
 	}
 	code := t.subsetOf(at)
 	if subset = code; t.phase < t.end-1 {
 		subset = code[:t.phase] // the last phase has the finest
 	}
-	if t.variant == SDR && root >= t.recipe.Train.Root {
-		net = code[:t.phase]
+	if t.variant == SDR && (!apart || root >= t.recipe.Train.Root) {
+		net = code[:t.nets.Level()]
 	}
 	return net, subset
 }

@@ -61,6 +61,9 @@ type Split struct {
 	// Shared is the fraction of a split stage's output filters that all sub-nets share; the rest is one group of
 	// individual filters per choice.
 	Shared float64 `yaml:"shared"`
+	// Delay is the fraction of each phase after the first for which the sub-nets stay together before they split, while
+	// their mini-batches come from one subset already.
+	Delay float64 `yaml:"delay"`
 	// Heads says whether each sub-net of the first split has its own projector, prototypes and predictor ("individual")
 	// or all share them ("shared").
 	Heads string `yaml:"heads"`
@@ -233,6 +236,12 @@ func (r *Recipe) PhaseStep(phase int) int {
 	return int(shares[phase-1] * float64(r.Steps()))
 }
 
+// SplitStep returns the step at which the sub-nets of a phase split from each other.
+func (r *Recipe) SplitStep(phase int) int {
+	from := r.PhaseStep(phase)
+	return from + int(r.Split.Delay*float64(r.PhaseStep(phase+1)-from))
+}
+
 // For returns the recipe without the keys that make no difference to the weights of a variant: SDR, phase 0 (for which
 // variant is Unified; besides, it depends on the step at which it ends) or a baseline. Trainings for which it is the
 // same, on the same images, have the same result.
@@ -303,6 +312,7 @@ func (r *Recipe) Validate() error {
 		within("train.trust", r.Train.Trust, 1e-6, 1),
 		within("train.warmup", r.Train.Warmup, 0, 1),
 		within("train.root", r.Train.Root, 0, 1),
+		within("split.delay", r.Split.Delay, 0, .99),
 		oneOf("train.root_batches", r.Train.RootBatches, Mixed, NormSubset),
 		within("partition.finer", float64(r.Partition.Finer), 1, 36),
 		within("train.norm_images", float64(r.Train.NormImages), 2, 1<<30),
