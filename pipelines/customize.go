@@ -32,7 +32,7 @@ type CustomizeOptions struct {
 	Images  int64
 	// Rates are the peak learning rates to try.
 	Rates []float64
-	// Device computes the training steps.
+	// Device computes the training steps; features and BatchNorm statistics are computed on compute.Device.
 	Device ssl.Device
 	// Runner is the name of a registered Beam runner.
 	Runner string

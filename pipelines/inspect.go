@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"slices"
 
@@ -100,11 +101,15 @@ func printSubsets(ctx context.Context, partitioned string, w io.Writer) error {
 	for _, code := range slices.Sorted(maps.Keys(sizes)) {
 		t.AppendRow(table.Row{code, humanize.Comma(sizes[code])})
 	}
-	agreement, err := partition.Agreement(ctx, refs)
-	if err != nil {
+	if _, err = fmt.Fprintln(w, t.Render()); err != nil || !files.IsLocal(partitioned) {
 		return err
 	}
-	_, err = fmt.Fprintf(w, "%s\nadjusted mutual information of the subsets and the files or folders that the images come from: %.2f\n", t.Render(), agreement)
+	agreement, err := partition.Agreement(ctx, refs)
+	if err != nil {
+		slog.Debug("the shards cannot be read", "error", err) // the run has moved, or was shrunk
+		return nil
+	}
+	_, err = fmt.Fprintf(w, "adjusted mutual information of the subsets and the files or folders that the images come from: %.2f\n", agreement)
 	return err
 }
 

@@ -33,7 +33,7 @@ type PretrainOptions struct {
 	Runner string
 	// Mode says what to do if Out already exists.
 	Mode run.Mode
-	// Device computes the training steps.
+	// Device computes the training steps; features and BatchNorm statistics are computed on compute.Device.
 	Device ssl.Device
 	// DryRun means that Beam's options ask the runner to describe its job instead of running it; no run folder is created.
 	DryRun bool

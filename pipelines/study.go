@@ -42,7 +42,7 @@ type StudyOptions struct {
 	Out string
 	// Runner is the name of a registered Beam runner.
 	Runner string
-	// Device computes the training steps.
+	// Device computes the training steps; features and BatchNorm statistics are computed on compute.Device.
 	Device ssl.Device
 	// MaxBad is the fraction of unreadable images above which the study fails.
 	MaxBad float64

@@ -115,6 +115,10 @@ func Run(ctx context.Context, o Options, emit func(Result) error) error {
 	if o.Threads <= 0 {
 		o.Threads = runtime.NumCPU()
 	}
+	o.Device, _ = ssl.Resolve(o.Device)
+	if err := ssl.Check(o.Device); err != nil {
+		return run.Usage(err)
+	}
 	cases, err := choose(o)
 	if err != nil {
 		return err

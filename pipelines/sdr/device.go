@@ -34,6 +34,9 @@ func checkDevice(c *cobra.Command, d *ssl.Device, runner string) error {
 		}
 		d.Memory = int64(size)
 	}
+	if !slices.Contains([]string{ssl.CPU, ssl.CUDA, ssl.Auto}, d.Name) {
+		return run.Usage(ssl.Check(*d))
+	}
 	if slices.Contains(distant, runner) {
 		return nil
 	}

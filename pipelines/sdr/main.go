@@ -29,6 +29,7 @@ import (
 	"github.com/sdr-ml/sdr/pipelines"
 	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/tensorops/ssl"
 	"github.com/sdr-ml/sdr/transforms/compute"
 )
 
@@ -46,7 +47,8 @@ func main() {
 	compute.Tune(openTuning())
 	if slices.ContainsFunc(os.Args[1:], func(a string) bool { return strings.HasPrefix(a, "--worker=") || a == "--worker" }) {
 		flag.Parse()
-		beam.Init() // serves as a Beam worker and does not return
+		compute.Use(ssl.Device{Name: ssl.Auto}) // the launcher's flags do not come along
+		beam.Init()                             // serves as a Beam worker and does not return
 	}
 	if err := flag.CommandLine.Parse(nil); err != nil {
 		panic(err) // there is nothing to parse

@@ -44,7 +44,7 @@ type Config struct {
 	// Seconds is the budget as a time on the device instead, if Images is 0. It is translated to a number of images by
 	// timing a few steps, so results may differ from run to run.
 	Seconds float64
-	// Device computes the training steps.
+	// Device computes the training steps; features and BatchNorm statistics are computed on compute.Device.
 	Device ssl.Device
 }
 

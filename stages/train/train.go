@@ -51,7 +51,7 @@ type Config struct {
 	Inputs string
 	// Start is the training of phase 0 that Continue continues.
 	Start Start
-	// Device computes the training steps. A run may resume on another device.
+	// Device computes the training steps; features and BatchNorm statistics are computed on compute.Device. A run may resume on another device.
 	Device ssl.Device
 }
 

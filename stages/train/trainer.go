@@ -19,6 +19,7 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/rng"
 	"github.com/sdr-ml/sdr/tensorops/sdrnet"
 	"github.com/sdr-ml/sdr/tensorops/ssl"
+	"github.com/sdr-ml/sdr/transforms/inference"
 )
 
 // trainer trains one variant.
@@ -328,5 +329,5 @@ func (t *trainer) finishPhase(ctx context.Context, last bool) error {
 		t.models = append(t.models, model)
 	}
 	slices.SortFunc(t.models, func(a, b Model) int { return strings.Compare(a.Subnet, b.Subnet) })
-	return nil
+	return inference.Release() // the next phase may need the memory
 }

@@ -41,7 +41,6 @@ func TestConstants(t *testing.T) {
 		"CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED": dnnAllocFailed,
 		"CUDA_R_32F":                                           realFloat,
 		"CUDA_R_16BF":                                          realBFloat16,
-		"CUBLAS_COMPUTE_32F_FAST_TF32":                         computeTF32,
 		"CUBLAS_COMPUTE_32F":                                   compute32F,
 		"CUBLAS_OP_N":                                          opN,
 		"CUBLAS_OP_T":                                          opT,

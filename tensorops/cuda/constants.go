@@ -40,7 +40,6 @@ const (
 	realFloat    = 0  // CUDA_R_32F
 	realBFloat16 = 14 // CUDA_R_16BF
 	compute32F   = 68 // CUBLAS_COMPUTE_32F: no TF32
-	computeTF32  = 77 // CUBLAS_COMPUTE_32F_FAST_TF32
 
 	opN = 0 // CUBLAS_OP_N
 	opT = 1 // CUBLAS_OP_T

@@ -219,12 +219,24 @@ func (v *conv) tuned(own []algorithm, p pass, a, b, out Buffer) (algorithm, erro
 		_, err := fmt.Sscanf(name, dnnName, &how.id, &how.mathType, &how.workspace)
 		return how, err == nil && how.workspace <= d.workspace.Len && (how.mathType == dnnFMAMath) == (d.precision() == ssl.FP32)
 	}
+	var measured algorithm
+	var failed error
 	name, err := d.tuning.Choose(key, func(name string) bool { _, ok := named(name); return ok }, func() (string, error) {
-		how, err := v.fastest(own, p, a, b, out)
-		return how.String(), err
+		measured, failed = v.fastest(own, p, a, b, out)
+		return measured.String(), failed
 	})
+	switch {
+	case failed != nil:
+		return algorithm{}, failed
+	case err != nil:
+		slog.Warn("the choice of a GPU's algorithm is not kept; it will be measured again", "error", err)
+		if measured == (algorithm{}) {
+			return v.fastest(own, p, a, b, out)
+		}
+		return measured, nil
+	}
 	how, _ := named(name)
-	return how, err
+	return how, nil
 }
 
 // fastest measures all algorithms for a pass.
@@ -294,6 +306,11 @@ func (v *conv) usable(p pass, get func(most int32, n *int32, list *algoPerf) dnn
 		how := algorithm{id: f.algo, mathType: f.mathType, workspace: int(f.memory)}
 		if d.precision() == ssl.FP32 {
 			how.mathType = dnnFMAMath // cuDNN may report its default, which allows TF32
+		}
+		same := func(other algorithm) bool { return other.id == how.id && other.mathType == how.mathType }
+		if i := slices.IndexFunc(list, same); i >= 0 {
+			list[i].workspace = max(list[i].workspace, how.workspace)
+			continue
 		}
 		list = append(list, how)
 	}

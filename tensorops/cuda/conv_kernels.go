@@ -100,7 +100,7 @@ func (k convKernel) run(q queue, c kernels.Conv, p pass, a, b, out, workspace Bu
 			c.OutH(), c.OutW(), c.Cout, c.H, c.W, c.Cin, rows, c.KH, c.KW, shift, c.Pad)
 	case backwardWeights:
 		parts, rows := k.split(c)
-		q.launch(k.name, dim3{uint32(parts), uint32(k.squares(c)), 1}, block, a, b, workspace,
+		q.launch(k.name, dim3{uint32(k.squares(c)), uint32(parts), 1}, block, a, b, workspace,
 			c.H, c.W, c.Cin, c.OutH(), c.OutW(), c.Cout, pixels, c.KH, c.KW, shift, c.Pad, rows)
 		n := c.KH * c.KW * c.Cin * c.Cout
 		q.launch("conv_sum", dim1(ceil(n, threads)), dim1(threads), workspace, out, n, parts)

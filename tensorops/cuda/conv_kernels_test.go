@@ -1,6 +1,7 @@
 package cuda
 
 import (
+	"math"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -61,4 +62,43 @@ func TestConvKernels(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestConvKernelsKeepNaN convolves an image with a pixel that is not a number.
+func TestConvKernelsKeepNaN(t *testing.T) {
+	c := kernels.Conv{N: 1, H: 3, W: 3, Cin: 8, Cout: 8, KH: 1, KW: 1, Stride: 1}
+	for _, p := range []ssl.Precision{ssl.FP32, ssl.TF32, ssl.BF16} {
+		for _, bits := range []uint32{0x7fc00000, 0x7fffffff, 0xffffffff} {
+			s := newBenchOf(t, p)
+			x, y := noise(1, 72), s.acts(72)
+			x[5*8] = math.Float32frombits(bits)
+			convKernels(c, forward, 4)[0].run(s, c, forward, s.actsOf(x), s.actsOf(noise(2, 64)), y, Buffer{})
+			for i, v := range s.readActs(y) {
+				require.Equal(t, i/8 == 5, v != v, "%s %x: %d", p, bits, i)
+			}
+		}
+	}
+}
+
+// TestConvKernelsGrid checks that the most channels that a recipe allows keep within CUDA's limits.
+func TestConvKernelsGrid(t *testing.T) {
+	for _, c := range []kernels.Conv{
+		{N: 2, H: 4, W: 4, Cin: 2048, Cout: 2048, KH: 3, KW: 3, Stride: 1, Pad: 1},
+		{N: 2, H: 7, W: 7, Cin: 8192, Cout: 2048, KH: 1, KW: 1, Stride: 1},
+		{N: 512, H: 224, W: 224, Cin: 64, Cout: 64, KH: 3, KW: 3, Stride: 1, Pad: 1},
+	} {
+		for _, p := range []pass{forward, backwardData, backwardWeights} {
+			for _, k := range convKernels(c, p, 2) {
+				k.run(grids{t}, c, p, Buffer{}, Buffer{}, Buffer{}, Buffer{})
+			}
+		}
+	}
+}
+
+// grids is a queue that only checks the numbers of blocks.
+type grids struct{ t *testing.T }
+
+func (g grids) launch(kernel string, grid, _ dim3, _ ...any) {
+	require.LessOrEqual(g.t, max(grid[1], grid[2]), uint32(65535), kernel)
+	require.LessOrEqual(g.t, grid[0], uint32(1<<31-1), kernel)
 }

@@ -61,11 +61,9 @@ func openDevice(a *api, opts ssl.Device, p ssl.Precision) (_ *device, err error)
 	if d.name, err = a.gpuName(d.id); err != nil {
 		return nil, err
 	}
-	var major, minor int32
-	for what, to := range map[int32]*int32{attributeMajor: &major, attributeMinor: &minor} {
-		if err := a.check(a.cuDeviceGetAttribute(to, what, d.id), "cuDeviceGetAttribute"); err != nil {
-			return nil, err
-		}
+	major, minor, err := capability(a, d.id)
+	if err != nil {
+		return nil, err
 	}
 	if err := a.check(a.cuDevicePrimaryCtxRetain(&d.ctx, d.id), "cuDevicePrimaryCtxRetain of %s", d.name); err != nil {
 		return nil, err
@@ -82,7 +80,7 @@ func openDevice(a *api, opts ssl.Device, p ssl.Precision) (_ *device, err error)
 		}
 	}
 	d.memory = newAllocator(a, opts.Memory)
-	if err := d.load(int(major), int(minor)); err != nil {
+	if err := d.load(major, minor); err != nil {
 		return nil, err
 	}
 	if err := a.checkDNN(a.cudnnCreate(&d.dnn), "cudnnCreate"); err != nil {
@@ -140,7 +138,7 @@ func (d *device) enter() (leave func(), err error) {
 
 // fail records an error if it is the first.
 func (d *device) fail(err error) {
-	if d.err == nil {
+	if d.err == nil && err != nil {
 		d.err = err
 	}
 }
@@ -180,6 +178,9 @@ func (d *device) growWorkspace() {
 // fitWorkspace shrinks the workspace to what the chosen algorithms need.
 func (d *device) fitWorkspace() {
 	d.free(d.workspace)
+	if d.err == nil {
+		d.fail(d.memory.trim()) // for other devices of the process
+	}
 	d.workspace = d.bytes(d.needed)
 }
 
@@ -269,13 +270,14 @@ func (d *device) time(limit float32, work func()) float32 {
 		return ms
 	}
 	work() // loads what is missing
-	once := elapsed(work)
-	if once > limit || d.err != nil {
+	once, runs := elapsed(work), 1
+	switch {
+	case d.err != nil:
 		return once
-	}
-	runs := 1
-	if once < 0.1 { // the first run is mostly the time to launch
+	case once < 0.1: // mostly the time to launch
 		runs = 8
+	case once > limit:
+		return once
 	}
 	exec := d.capture("a measurement", func() {
 		for range runs {
@@ -299,6 +301,8 @@ func (d *device) capture(what string, queue func()) (exec graphExec) {
 	d.try(d.cuStreamEndCapture(d.stream, &g), "cuStreamEndCapture of %s", what)
 	if d.err == nil {
 		d.try(d.cuGraphInstantiate(&exec, g, 0), "cuGraphInstantiate of %s", what)
+	}
+	if g != 0 {
 		d.try(d.cuGraphDestroy(g), "cuGraphDestroy")
 	}
 	return exec
@@ -364,6 +368,20 @@ func (d *device) close() error {
 	}
 	slog.Debug("closed the GPU", "name", d.name)
 	return nil
+}
+
+// capability returns the compute capability of a GPU; an error if it is too old for the kernels.
+func capability(a *api, id int32) (major, minor int, err error) {
+	var of [2]int32
+	for i, what := range []int32{attributeMajor, attributeMinor} {
+		if err := a.check(a.cuDeviceGetAttribute(&of[i], what, id), "cuDeviceGetAttribute"); err != nil {
+			return 0, 0, err
+		}
+	}
+	if major, minor = int(of[0]), int(of[1]); major < 8 {
+		return 0, 0, fmt.Errorf("cuda: the GPU has compute capability %d.%d, but 8.0 or newer is needed; use --device cpu", major, minor)
+	}
+	return major, minor, nil
 }
 
 // firstGPU initializes the driver and returns the first GPU.

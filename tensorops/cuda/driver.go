@@ -19,7 +19,10 @@ func (g *gpus) Check(opts ssl.Device) error {
 	if err != nil {
 		return err
 	}
-	_, err = firstGPU(a)
+	id, err := firstGPU(a)
+	if err == nil {
+		_, _, err = capability(a, id)
+	}
 	return err
 }
 

@@ -61,9 +61,11 @@ func newExtractor(d *device, b nn.Backbone, h nn.Heads, size, batch int) (*extra
 		return nil, d.err
 	}
 	var err error
-	x.pinned, err = d.pin(4 * pixels)
+	if x.pinned, err = d.pin(4 * pixels); err != nil {
+		return nil, err
+	}
 	x.images = unsafe.Slice((*float32)(x.pinned), pixels)
-	return x, err
+	return x, nil
 }
 
 // Images implements ssl.Extractor.
@@ -159,6 +161,5 @@ func (x *extractor) Close() error {
 		return err
 	}
 	defer leave()
-	x.d.try(x.d.cuMemFreeHost(x.pinned), "cuMemFreeHost")
-	return x.d.close()
+	return errors.Join(x.d.check(x.d.cuMemFreeHost(x.pinned), "cuMemFreeHost"), x.d.close())
 }

@@ -34,6 +34,7 @@ type fake struct {
 	calls     map[string]int
 	freeBytes uint64
 	events    int
+	major     int32 // of the compute capability
 
 	costs   map[string]float32 // simulated milliseconds of a kernel or of a convolution's algorithm; 1 if missing
 	now     float32            // simulated milliseconds of work so far
@@ -56,7 +57,7 @@ func newFake(t *testing.T, p ssl.Precision) *fake {
 	f := &fake{
 		t: t, p: p, bf16: p == ssl.BF16, shim: newShim(t, p), pool: kernels.NewPool(1),
 		arity: kernelArguments(), blocks: map[uint64][]uint64{}, pinned: map[uint64][]uint64{}, calls: map[string]int{},
-		freeBytes: 1 << 30,
+		freeBytes: 1 << 30, major: 9,
 	}
 	t.Cleanup(f.pool.Close)
 	return f
@@ -266,7 +267,7 @@ func (f *fake) addDriver(a *driver) {
 		},
 		cuDeviceTotalMem: func(bytes *uint64, _ int32) status { *bytes = f.freeBytes; return 0 },
 		cuDeviceGetAttribute: func(v *int32, attribute, _ int32) status {
-			*v = map[int32]int32{attributeMajor: 9, attributeMinor: 0}[attribute]
+			*v = map[int32]int32{attributeMajor: f.major, attributeMinor: 0}[attribute]
 			return 0
 		},
 		cuDevicePrimaryCtxRetain:  func(ctx *context, _ int32) status { *ctx = 1; return 0 },
@@ -516,8 +517,7 @@ func (f *fake) addBLAS(a *blasLt) {
 		cublasLtCreate:          func(h *ltHandle) ltStatus { *h = 1; return 0 },
 		cublasLtDestroy:         func(ltHandle) ltStatus { return 0 },
 		cublasLtMatmulDescCreate: func(d *matmulDesc, compute, scale int32) ltStatus {
-			want := map[ssl.Precision]int32{ssl.FP32: compute32F, ssl.TF32: computeTF32, ssl.BF16: compute32F}[f.p]
-			require.Equal(f.t, [2]int32{want, realFloat}, [2]int32{compute, scale})
+			require.Equal(f.t, [2]int32{compute32F, realFloat}, [2]int32{compute, scale})
 			*d = matmulDesc(f.describe(&fakeMatmul{}))
 			return 0
 		},

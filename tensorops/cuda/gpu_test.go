@@ -158,15 +158,18 @@ func (g *gpuBench) must() {
 func TestGPUTrains(t *testing.T) {
 	openGPU(t, ssl.FP32)
 	for _, c := range trials() {
-		for _, bf16 := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s bf16=%v", c.name, bf16), func(t *testing.T) {
+		for _, p := range []ssl.Precision{ssl.FP32, ssl.TF32, ssl.BF16} {
+			t.Run(fmt.Sprintf("%s %s", c.name, p), func(t *testing.T) {
 				measure, weights := 1e-2, 0.3
-				if bf16 {
+				switch p {
+				case ssl.TF32:
+					measure, weights = 0.05, 1
+				case ssl.BF16:
 					measure, weights = 0.2, 2 // resnet50 is the worst
 				}
 				want, wantNets := c.onCPU(t, false)
 				got, gotNets := c.run(t, func(cfg ssl.Config) (ssl.Learner, error) {
-					cfg.Precision = precisionOf(bf16)
+					cfg.Precision = p
 					return (&gpus{load}).Open(ssl.Device{Libraries: os.Getenv("SDR_CUDA_LIBS")}, cfg)
 				})
 				c.agree(t, want, got, wantNets, gotNets, measure, weights)
@@ -198,11 +201,11 @@ func TestGPUStaysWithTheCPU(t *testing.T) {
 func TestGPUDeterministic(t *testing.T) {
 	openGPU(t, ssl.FP32)
 	for _, c := range trials() {
-		for _, bf16 := range []bool{false, true} {
+		for _, p := range []ssl.Precision{ssl.TF32, ssl.BF16} {
 			var weights [2][]float32
 			for i := range weights {
 				_, nets := c.run(t, func(cfg ssl.Config) (ssl.Learner, error) {
-					cfg.Precision = precisionOf(bf16)
+					cfg.Precision = p
 					return (&gpus{load}).Open(ssl.Device{Deterministic: true, Libraries: os.Getenv("SDR_CUDA_LIBS")}, cfg)
 				})
 				for _, v := range nets.State() {
@@ -210,7 +213,7 @@ func TestGPUDeterministic(t *testing.T) {
 				}
 			}
 			for i, v := range weights[0] {
-				require.Equal(t, math.Float32bits(v), math.Float32bits(weights[1][i]), "%s bf16=%v: %d", c.name, bf16, i)
+				require.Equal(t, math.Float32bits(v), math.Float32bits(weights[1][i]), "%s %s: %d", c.name, p, i)
 			}
 		}
 	}

@@ -288,3 +288,13 @@ func TestExamine(t *testing.T) {
 	}
 	require.Equal(t, 9, examined)
 }
+
+// TestOldGPU refuses a GPU that lacks the kernels' instructions before anything is compiled.
+func TestOldGPU(t *testing.T) {
+	f := newFake(t, ssl.FP32)
+	f.major = 7
+	require.ErrorContains(t, (&gpus{f.load}).Check(ssl.Device{}), "compute capability 7.0, but 8.0 or newer")
+	_, err := (&gpus{f.load}).OpenExtractor(ssl.Device{}, trials()[0].backbone, nn.Heads{}, 8, 2)
+	require.ErrorContains(t, err, "--device cpu")
+	require.Empty(t, f.blocks)
+}

@@ -46,10 +46,7 @@ func (d *device) multiply(transA, transB bool, m, n, k int, a, b, c Buffer, floa
 // newProduct creates the descriptors of a product and gets an algorithm from cublasLt's heuristics.
 func (d *device) newProduct(key productKey) (*product, error) {
 	p := &product{}
-	kind, out, compute := int32(realFloat), int32(realFloat), int32(compute32F)
-	if d.tf32 {
-		compute = computeTF32
-	}
+	kind, out := int32(realFloat), int32(realFloat)
 	if d.bf16 {
 		kind = realBFloat16
 		if !key.floatOut {
@@ -79,7 +76,7 @@ func (d *device) newProduct(key productKey) (*product, error) {
 	room := uint64(d.workspace.Len)
 	var found int32
 	for _, step := range []func() ltStatus{
-		func() ltStatus { return d.cublasLtMatmulDescCreate(&p.desc, compute, realFloat) },
+		func() ltStatus { return d.cublasLtMatmulDescCreate(&p.desc, compute32F, realFloat) },
 		func() ltStatus {
 			return d.cublasLtMatmulDescSetAttribute(p.desc, descTransA, unsafe.Pointer(&first), unsafe.Sizeof(first))
 		},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"sync/atomic"
 
 	"github.com/dustin/go-humanize"
 	"github.com/sdr-ml/sdr/tensorops/ssl"
@@ -22,12 +23,24 @@ const (
 // once.
 type allocator struct {
 	*driver
-	limit    uint64 // on held
+	limit    uint64 // on what all allocators of the process hold
 	held     uint64 // bytes allocated from the driver
 	inUse    uint64 // bytes allocated to users, rounded
 	peak     uint64 // of inUse
 	segments []*segment
 	live     map[uint64]*segment // by the address of an allocation
+}
+
+// heldByAll is the number of bytes that all allocators of the process hold.
+var heldByAll atomic.Uint64
+
+// room returns how many more bytes the limit allows to take from the driver.
+func (m *allocator) room() uint64 { return m.limit - min(m.limit, heldByAll.Load()) }
+
+// hold notes that the allocator holds more bytes, or less.
+func (m *allocator) hold(more int64) {
+	m.held += uint64(more)
+	heldByAll.Add(uint64(more))
 }
 
 // segment is one allocation from the driver. It serves either small or large sizes, so that small arrays, which tend to
@@ -89,7 +102,7 @@ func (m *allocator) available() uint64 {
 	if m.cuMemGetInfo(&free, &total) != 0 {
 		free = 0 // the next operation reports the error
 	}
-	return m.held - m.inUse + min(free, m.limit-m.held)
+	return m.held - m.inUse + min(free, m.room())
 }
 
 // close returns all memory to the driver, even if it is allocated.
@@ -99,7 +112,8 @@ func (m *allocator) close() error {
 	for _, s := range m.segments {
 		errs = append(errs, m.check(m.cuMemFree(s.blocks[0].addr), "cuMemFree"))
 	}
-	m.segments, m.held, m.inUse = nil, 0, 0
+	m.hold(-int64(m.held))
+	m.segments, m.inUse = nil, 0
 	clear(m.live)
 	return errors.Join(errs...)
 }
@@ -133,7 +147,7 @@ func (m *allocator) reuse(need uint64, apart bool) (addr uint64, ok bool) {
 func (m *allocator) grow(need uint64, what string) error {
 	bytes := max(need, largeStep) // small arrays share a segment
 	asked := fmt.Sprintf("cuMemAlloc of %s for %s", size(need), what)
-	if bytes > m.limit-m.held {
+	if bytes > m.room() {
 		return &statusError{asked, "exceeds the memory limit", true}
 	}
 	var addr uint64
@@ -141,7 +155,7 @@ func (m *allocator) grow(need uint64, what string) error {
 		return err
 	}
 	m.segments = append(m.segments, &segment{need <= smallMax, []block{{addr, bytes, true}}})
-	m.held += bytes
+	m.hold(int64(bytes))
 	return nil
 }
 
@@ -154,7 +168,7 @@ func (m *allocator) trim() error {
 			kept = append(kept, s)
 			continue
 		}
-		m.held -= s.blocks[0].bytes
+		m.hold(-int64(s.blocks[0].bytes))
 		errs = append(errs, m.check(m.cuMemFree(s.blocks[0].addr), "cuMemFree"))
 	}
 	clear(m.segments[len(kept):])

@@ -11,7 +11,10 @@ func AdjustedMutualInfo(counts [][]int64) float64 {
 	if len(a) <= 1 && len(b) <= 1 {
 		return 1
 	}
-	mutual := 0.0
+	mutual, columns := 0.0, make([]int64, len(counts[0]))
+	for j := range columns {
+		columns[j] = column(counts, j)
+	}
 	for _, row := range counts {
 		of := int64(0)
 		for _, c := range row {
@@ -19,7 +22,7 @@ func AdjustedMutualInfo(counts [][]int64) float64 {
 		}
 		for j, c := range row {
 			if c > 0 {
-				mutual += share(c, n) * math.Log(float64(n)*float64(c)/(float64(of)*float64(column(counts, j))))
+				mutual += share(c, n) * math.Log(float64(n)*float64(c)/(float64(of)*float64(columns[j])))
 			}
 		}
 	}

@@ -3,6 +3,7 @@ package ssl
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 	"github.com/sdr-ml/sdr/tensorops/nn"
@@ -26,8 +27,8 @@ type Device struct {
 	// Deterministic makes runs on the same device produce bitwise identical weights. CPU runs always do.
 	Deterministic bool
 	// Tuning keeps the choices between algorithms that compute the same but round differently. Without it they are
-	// measured anew each time. Open takes the thread pool's if this is nil.
-	Tuning *kernels.Tuning
+	// measured anew each time. Open takes the thread pool's if this is nil. It does not travel with a DoFn.
+	Tuning *kernels.Tuning `json:"-"`
 }
 
 // ErrOutOfMemory is what errors.Is finds in errors about too little device memory or too low a limit on it.
@@ -74,6 +75,9 @@ func Open(d Device, c Config, pool *kernels.Pool) (Learner, error) {
 	driver, err := d.driver()
 	if err != nil {
 		return nil, err
+	}
+	if !slices.Contains([]Precision{"", FP32, TF32, BF16}, c.Precision) {
+		return nil, fmt.Errorf("ssl: unknown precision %q; want %s, %s or %s", c.Precision, FP32, TF32, BF16)
 	}
 	if driver == nil {
 		return newCPU(c, pool)

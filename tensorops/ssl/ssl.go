@@ -27,7 +27,7 @@ type Precision string
 // The precisions.
 const (
 	FP32 Precision = "fp32" // float32; also the empty Precision
-	TF32 Precision = "tf32" // a GPU rounds to 11 bits, as PyTorch does by default for convolutions; a CPU takes float32
+	TF32 Precision = "tf32" // a GPU rounds convolutions' to 11 bits, as PyTorch does by default; a CPU takes float32
 	BF16 Precision = "bf16" // bfloat16, in which a GPU also stores activations; a CPU takes it where that is faster
 )
 

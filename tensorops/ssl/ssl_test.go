@@ -144,6 +144,11 @@ func TestDevices(t *testing.T) {
 	_, err := ssl.Open(ssl.Device{Name: ssl.Auto}, cfg, pool)
 	require.NoError(t, err)
 
+	halved := cfg
+	halved.Precision = "fp16"
+	_, err = ssl.Open(ssl.Device{}, halved, pool)
+	require.ErrorContains(t, err, `unknown precision "fp16"`)
+
 	broken := errors.New("no GPU here")
 	ssl.RegisterDriver(ssl.CUDA, driver{broken})
 	require.ErrorIs(t, ssl.Check(ssl.Device{Name: ssl.CUDA}), broken)

@@ -8,7 +8,7 @@
 //
 // Determinism. The features of an image are bitwise identical, regardless of the other images, the batching and
 // bundling, the runner and the number of threads. The machine's instruction set and tuning table (compute.Tune) may
-// change the last bits.
+// change the last bits, and a GPU (compute.Use) the last few digits.
 //
 // Errors. An invalid image, or one whose request failed, becomes a dead letter with the reason. An unreadable model or
 // a missing column fails the pipeline.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -107,6 +108,20 @@ type shape struct {
 	pool        *kernels.Pool
 }
 
+func (s shape) open(d ssl.Device) (ssl.Extractor, error) {
+	return ssl.OpenExtractor(d, s.backbone, s.heads, s.size, s.batch, s.pool)
+}
+
+// Release frees what Features and Estimate keep for the next call: buffers, or memory of a GPU, that a training may need.
+// The caller has the thread pool from compute.Run.
+func Release() (err error) {
+	for _, o := range extractors {
+		err = errors.Join(err, o.Close())
+	}
+	extractors = nil
+	return err
+}
+
 // withExtractor calls work with an extractor of a shape on the process's device (see compute.Device). The caller has the
 // shape's thread pool. A panic in the network is returned as an error.
 func withExtractor(s shape, work func(x ssl.Extractor) error) (err error) {
@@ -123,7 +138,11 @@ func withExtractor(s shape, work func(x ssl.Extractor) error) (err error) {
 				return err
 			}
 		}
-		if x, err = ssl.OpenExtractor(compute.Device(), s.backbone, s.heads, s.size, s.batch, s.pool); err != nil {
+		if x, err = s.open(compute.Device()); errors.Is(err, ssl.ErrOutOfMemory) {
+			slog.Warn("too little GPU memory to compute features beside the training; the CPU computes them", "error", err)
+			x, err = s.open(ssl.Device{})
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 	"github.com/sdr-ml/sdr/tensorops/rng"
 	"github.com/sdr-ml/sdr/tensorops/ssl"
+	"github.com/sdr-ml/sdr/transforms/inference"
 )
 
 // Images gives random access to images of Size x Size pixels.
@@ -54,6 +55,9 @@ func newViewer(r *recipe.Recipe) viewer {
 
 // NewStudent returns a student of a recipe's views with a learner on a device. Close it after use.
 func NewStudent(d ssl.Device, c ssl.Config, r *recipe.Recipe, images Images, pool *kernels.Pool) (*Student, error) {
+	if err := inference.Release(); err != nil {
+		return nil, err
+	}
 	learner, err := ssl.Open(d, c, pool)
 	if err != nil {
 		return nil, err

@@ -108,7 +108,7 @@ type Train struct {
 	// are spread evenly over the second half.
 	Phases []float64 `yaml:"phases"`
 	// Precision is that of the operands of matrix products; weights and sums are always float32. "tf32" lets a GPU round
-	// to 11 bits, as PyTorch does by default for convolutions, and is float32 on a CPU; "fp32" is float32 everywhere;
+	// those of convolutions to 11 bits, as PyTorch does by default, and is float32 on a CPU; "fp32" is float32 everywhere;
 	// "bf16" is bfloat16 on a GPU, and on a CPU where that is faster: with AVX512_BF16, rarely without.
 	Precision ssl.Precision `yaml:"precision"`
 	// Optimizer is "sgd", "lars" (arXiv 1708.03888) for large batches, or
@@ -378,6 +378,9 @@ func (r *Recipe) Validate() error {
 		}
 	}
 	stages, _ := r.Levels()
+	if r.Partition.Finer > 1 && (len(stages) == 0 || r.Partition.Method == "source") {
+		return fmt.Errorf("partition.finer: %d; it needs sub-nets (paths %s) and subsets that can be divided (method %s)", r.Partition.Finer, r.Paths, r.Partition.Method)
+	}
 	for s, m := range choices {
 		if m > 1 && !seen[s+1] {
 			return fmt.Errorf("split.order: %v leaves out stage %d, which has %d choices", r.Split.Order, s+1, m)

@@ -27,7 +27,9 @@ template <int W> __device__ __forceinline__ void split(terms<W> &a) {
 #if TF32
 #pragma unroll
 	for (int i = 0; i < W; i++) {
-		a.word[i] += 0x1000u; // rounds, as the tensor cores drop the lowest 13 bits
+		if ((a.word[i] & 0x7fffffffu) <= 0x7f800000u) { // NaN stays NaN
+			a.word[i] += 0x1000u; // rounds, as the tensor cores drop the lowest 13 bits
+		}
 	}
 #elif FLOAT32
 #pragma unroll
@@ -43,10 +45,17 @@ template <int W> __device__ __forceinline__ void split(terms<W> &a) {
 // for mma.m16n8k16 and mma.m16n8k8.
 __device__ __forceinline__ void multiply(float (&c)[4], const terms<4> &a, const terms<2> &b) {
 #if FLOAT32
-	tensorMultiply(c, a.low, b.word);
-	tensorMultiply(c, a.word, b.low);
-#endif
+	float part[4] = {}; // long sums are not left to the tensor cores, which do not round
+	tensorMultiply(part, a.low, b.word);
+	tensorMultiply(part, a.word, b.low);
+	tensorMultiply(part, a.word, b.word);
+#pragma unroll
+	for (int i = 0; i < 4; i++) {
+		c[i] += part[i];
+	}
+#else
 	tensorMultiply(c, a.word, b.word);
+#endif
 }
 
 // adjacentTerms reads the words of rows of a tile whose elements to add up are adjacent: row, and for four words also
@@ -262,7 +271,7 @@ CONVOLVE(conv_data_128x64, 2, 64, true, false)
 // of the image [n, h, w, c] under the tap. Each warp adds up every fourth STEP of the pixels. With FLAT, the columns are
 // the taps' channels, kh·kw·c in a row, and c can be any number; else it is a multiple of VECTOR, and so is o.
 //
-// Blocks are indexed by (part, tile); the tiles are (tap, tile of o, tile of c), with no taps if FLAT. parts
+// Blocks are indexed by (tile, part); the tiles are (tap, tile of o, tile of c), with no taps if FLAT. parts
 // [parts, o, kh·kw, c] has the sums of each part.
 template <int SQUARE, bool FLAT>
 __device__ __forceinline__ void correlate(const act *image, const act *dy, float *parts, int h, int w, int c, int oh,
@@ -282,9 +291,9 @@ __device__ __forceinline__ void correlate(const act *image, const act *dy, float
 	const int thread = (int)threadIdx.x, warp = thread / 32, lane = thread % 32;
 	const int taps = FLAT ? 1 : kh * kw, columns = FLAT ? kh * kw * c : c;
 	const int across = (columns + SQUARE - 1) / SQUARE, down = (o + SQUARE - 1) / SQUARE;
-	const int tap = (int)blockIdx.y / (across * down), square = (int)blockIdx.y % (across * down);
+	const int tap = (int)blockIdx.x / (across * down), square = (int)blockIdx.x % (across * down);
 	const int firstO = square / across * SQUARE, firstC = square % across * SQUARE, ky = tap / kw, kx = tap % kw;
-	const int from = (int)blockIdx.x * partRows, to = min(from + partRows, rows);
+	const int from = (int)blockIdx.y * partRows, to = min(from + partRows, rows);
 	const int chunks = (to - from + DEPTH - 1) / DEPTH;
 
 	auto fill = [&](int chunk) {
@@ -361,7 +370,7 @@ __device__ __forceinline__ void correlate(const act *image, const act *dy, float
 			sum += all[v * SQUARE * SQUARE + i];
 		}
 		if (row < o && column < columns) {
-			parts[(((size_t)blockIdx.x * o + row) * taps + tap) * columns + column] = sum;
+			parts[(((size_t)blockIdx.y * o + row) * taps + tap) * columns + column] = sum;
 		}
 	}
 }
