@@ -2,6 +2,7 @@ package main
 
 import (
 	"log/slog"
+	"os"
 	"slices"
 	"strings"
 
@@ -20,6 +21,11 @@ func addDevice(c *cobra.Command, d *ssl.Device) {
 	f.String("gpu-mem", "", "limit on GPU memory, such as 40GiB; default: all of it")
 	f.StringVar(&d.Libraries, "cuda-libs", "", "folder of CUDA libraries, searched before the usual places; see sdr doctor")
 	f.BoolVar(&d.Deterministic, "deterministic", false, "bitwise identical weights in every run on the same GPU, but slower (the CPU is always deterministic)")
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // checkDevice parses the flags that have a unit, says which device auto means, and fails early if the device cannot be
@@ -42,10 +48,13 @@ func checkDevice(c *cobra.Command, d *ssl.Device, runner string) error {
 	}
 	if d.Name == ssl.Auto {
 		var why error
-		if *d, why = ssl.Resolve(*d); why != nil {
-			slog.Info("no GPU is used; see sdr doctor", "reason", why)
-		} else {
+		*d, why = ssl.Resolve(*d)
+		switch {
+		case why == nil:
 			slog.Info("a GPU is used; --device cpu does without")
+		case slices.ContainsFunc([]string{"/dev/nvidiactl", "/dev/dxg"}, exists): // on Linux, on Windows' Linux
+			reason, _, _ := strings.Cut(why.Error(), "\n")
+			slog.Warn("there seems to be a GPU, but it cannot be used; see sdr doctor", "reason", reason)
 		}
 	}
 	switch err := ssl.Check(*d); {
