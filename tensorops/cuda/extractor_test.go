@@ -58,9 +58,7 @@ func TestExtractor(t *testing.T) {
 		}
 		require.NoError(t, got.Close())
 		if !onGPU {
-			require.Empty(t, f.blocks, "device memory leaks")
-			require.Empty(t, f.pinned, "pinned memory leaks")
-			require.Zero(t, f.events, "events leak")
+			f.closed()
 		}
 	}
 }

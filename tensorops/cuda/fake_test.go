@@ -30,7 +30,10 @@ type fake struct {
 	described []any // tensors, filters, ...; a handle is an index + 1
 	destroyed int   // number of descriptors destroyed
 	capturing bool
-	graph     []func()
+	graph     []func()               // being captured
+	graphs    [][]func()             // captured; a handle is an index + 1
+	dropped   int                    // number of graphs destroyed
+	execs     map[graphExec][]func() // instantiated
 	calls     map[string]int
 	freeBytes uint64
 	events    int
@@ -57,7 +60,7 @@ func newFake(t *testing.T, p ssl.Precision) *fake {
 	f := &fake{
 		t: t, p: p, bf16: p == ssl.BF16, shim: newShim(t, p), pool: kernels.NewPool(1),
 		arity: kernelArguments(), blocks: map[uint64][]uint64{}, pinned: map[uint64][]uint64{}, calls: map[string]int{},
-		freeBytes: 1 << 30, major: 9,
+		freeBytes: 1 << 30, major: 9, execs: map[graphExec][]func(){},
 	}
 	t.Cleanup(f.pool.Close)
 	return f
@@ -80,6 +83,16 @@ func (f *fake) ran(name string) {
 	} else {
 		f.now++
 	}
+}
+
+// closed checks that nothing was left behind.
+func (f *fake) closed() {
+	require.Empty(f.t, f.blocks, "device memory leaks")
+	require.Empty(f.t, f.pinned, "pinned memory leaks")
+	require.Zero(f.t, f.events, "events leak")
+	require.Empty(f.t, f.execs, "graphs leak")
+	require.Len(f.t, f.graphs, f.dropped, "captured graphs leak")
+	require.Len(f.t, f.described, f.destroyed, "descriptors leak")
 }
 
 // eager counts a call that a captured stream does not allow.
@@ -346,19 +359,25 @@ func (f *fake) addDriver(a *driver) {
 		},
 		cuStreamEndCapture: func(_ stream, g *graph) status {
 			require.True(f.t, f.capturing)
-			f.capturing, *g = false, 1
+			f.graphs = append(f.graphs, f.graph)
+			f.capturing, *g = false, graph(len(f.graphs))
 			return 0
 		},
-		cuGraphInstantiate: func(exec *graphExec, _ graph, _ uint64) status { *exec = 1; return 0 },
-		cuGraphLaunch: func(graphExec, stream) status {
+		cuGraphInstantiate: func(exec *graphExec, g graph, _ uint64) status {
+			*exec = graphExec(g)
+			f.execs[*exec] = f.graphs[g-1]
+			return 0
+		},
+		cuGraphLaunch: func(exec graphExec, _ stream) status {
 			f.eager("cuGraphLaunch")
-			for _, work := range f.graph {
+			require.Contains(f.t, f.execs, exec, "a graph that was destroyed")
+			for _, work := range f.execs[exec] {
 				work()
 			}
 			return 0
 		},
-		cuGraphExecDestroy: func(graphExec) status { f.graph = nil; return 0 },
-		cuGraphDestroy:     func(graph) status { return 0 },
+		cuGraphExecDestroy: func(exec graphExec) status { delete(f.execs, exec); return 0 },
+		cuGraphDestroy:     func(graph) status { f.dropped++; return 0 },
 		cuModuleLoadData:   func(m *module, _ unsafe.Pointer) status { *m = 1; return 0 },
 		cuModuleUnload:     func(module) status { return 0 },
 		cuModuleGetFunction: func(fn *function, _ module, name string) status {
