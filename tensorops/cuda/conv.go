@@ -67,7 +67,7 @@ func newConv(d *device, c kernels.Conv, w, dw Buffer) *conv {
 	switch {
 	case d.bf16:
 		kind, math = dnnBFloat16, dnnTensorOpMath
-	case d.tf32:
+	case d.precision == ssl.TF32:
 		math = dnnDefaultMath
 	}
 	v.mathType = math
@@ -210,14 +210,14 @@ func (v *conv) kernels(p pass) (list []algorithm) {
 func (v *conv) tuned(own []algorithm, p pass, a, b, out Buffer) (algorithm, error) {
 	d, s := v.d, v.shape
 	key := fmt.Sprintf("%s, cuDNN %d: %v of %dx%dx%dx%d to %d by %dx%d, stride %d, pad %d, %s", d.name, d.cudnnGetVersion(), p,
-		s.N, s.H, s.W, s.Cin, s.Cout, s.KH, s.KW, s.Stride, s.Pad, d.precision())
+		s.N, s.H, s.W, s.Cin, s.Cout, s.KH, s.KW, s.Stride, s.Pad, d.precision)
 	named := func(name string) (algorithm, bool) {
 		if i := slices.IndexFunc(own, func(how algorithm) bool { return how.String() == name }); i >= 0 {
 			return own[i], true
 		}
 		var how algorithm
 		_, err := fmt.Sscanf(name, dnnName, &how.id, &how.mathType, &how.workspace)
-		return how, err == nil && how.workspace <= d.workspace.Len && (how.mathType == dnnFMAMath) == (d.precision() == ssl.FP32)
+		return how, err == nil && how.workspace <= d.workspace.Len && (how.mathType == dnnFMAMath) == (d.precision == ssl.FP32)
 	}
 	var measured algorithm
 	var failed error
@@ -304,7 +304,7 @@ func (v *conv) usable(p pass, get func(most int32, n *int32, list *algoPerf) dnn
 			continue
 		}
 		how := algorithm{id: f.algo, mathType: f.mathType, workspace: int(f.memory)}
-		if d.precision() == ssl.FP32 {
+		if d.precision == ssl.FP32 {
 			how.mathType = dnnFMAMath // cuDNN may report its default, which allows TF32
 		}
 		same := func(other algorithm) bool { return other.id == how.id && other.mathType == how.mathType }

@@ -1,6 +1,7 @@
 package cuda
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -18,7 +19,8 @@ import (
 // sticky: after the first, which err holds, nothing more is run.
 type device struct {
 	*api
-	bf16, tf32    bool // neither: float32
+	precision     ssl.Precision // of products
+	bf16          bool          // whether that is BF16
 	deterministic bool
 	tuning        *kernels.Tuning // nil: algorithms are measured anew
 	name          string
@@ -45,7 +47,7 @@ type device struct {
 // openDevice opens the first GPU that the process sees (see CUDA_VISIBLE_DEVICES), for networks of one precision.
 func openDevice(a *api, opts ssl.Device, p ssl.Precision) (_ *device, err error) {
 	d := &device{
-		api: a, bf16: p == ssl.BF16, tf32: p == ssl.TF32, deterministic: opts.Deterministic, tuning: opts.Tuning,
+		api: a, precision: cmp.Or(p, ssl.FP32), bf16: p == ssl.BF16, deterministic: opts.Deterministic, tuning: opts.Tuning,
 		functions: map[string]function{}, algorithms: map[passKey]algorithm{}, products: map[productKey]*product{},
 	}
 	runtime.LockOSThread() // contexts are per thread
@@ -92,24 +94,13 @@ func openDevice(a *api, opts ssl.Device, p ssl.Precision) (_ *device, err error)
 	return d, a.checkBLAS(a.cublasLtCreate(&d.blas), "cublasLtCreate")
 }
 
-// precision returns the precision of products.
-func (d *device) precision() ssl.Precision {
-	switch {
-	case d.bf16:
-		return ssl.BF16
-	case d.tf32:
-		return ssl.TF32
-	}
-	return ssl.FP32
-}
-
 // load compiles the kernels, or reads them from the user's cache folder, and looks them up by name.
 func (d *device) load(major, minor int) error {
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return fmt.Errorf("cuda: no cache folder for compiled kernels: %w; set HOME or XDG_CACHE_HOME", err)
 	}
-	cubin, err := compile(&d.nvrtc, source(), d.precision(), major, minor, filepath.Join(cache, "sdr", "cuda"))
+	cubin, err := compile(&d.nvrtc, source(), d.precision, major, minor, filepath.Join(cache, "sdr", "cuda"))
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-// Package cuda trains the networks of package nn on NVIDIA GPUs, without cgo. Importing it for its side effect makes
+// Package cuda runs the networks of package nn on NVIDIA GPUs, without cgo. Importing it for its side effect makes
 // the device "cuda" available to package ssl:
 //
 //	import _ "github.com/sdr-ml/sdr/tensorops/cuda"
@@ -8,10 +8,11 @@
 //   - api.go, library.go, status.go: the C functions, bound by purego; the search for their libraries; their errors. The
 //     driver, cuDNN 9, and cublasLt and NVRTC of CUDA 12 or 13 are opened together with the device.
 //   - device.go, memory.go, queue.go, compile.go: a GPU with one stream, its memory allocator, and its kernels by name.
-//   - kernels: the CUDA C sources, compiled as one translation unit for float32 or bfloat16 activations.
-//   - norm.go, pooling.go, loss.go, optimizer.go: operations on those kernels; conv.go on cuDNN, matmul.go on cublasLt.
+//   - kernels: the CUDA C sources, compiled as one translation unit per precision.
+//   - norm.go, pooling.go, loss.go, optimizer.go, conv_kernels.go: operations on those kernels; conv.go chooses between
+//     conv_kernels.go and cuDNN; matmul.go is on cublasLt.
 //   - network.go: these operations as an nn.Device. order.go, store.go: the weights of all sub-nets in device memory.
-//   - learner.go, driver.go, examine.go: ssl.Learner and ssl.Driver; a step is one CUDA graph.
+//   - learner.go, extractor.go, driver.go, examine.go: ssl.Learner, ssl.Extractor and ssl.Driver; a step is one CUDA graph.
 //
 // Activations are NHWC, sums and statistics are float32 or wider, and no kernel adds in an order that depends on
 // timing.

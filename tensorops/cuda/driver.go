@@ -3,6 +3,7 @@ package cuda
 import (
 	"errors"
 
+	"github.com/sdr-ml/sdr/tensorops/nn"
 	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
@@ -28,22 +29,32 @@ func (g *gpus) Check(opts ssl.Device) error {
 
 // Open implements ssl.Driver.
 func (g *gpus) Open(opts ssl.Device, c ssl.Config) (ssl.Learner, error) {
+	return onDevice(g, opts, c.Precision, func(d *device) (ssl.Learner, error) { return newLearner(d, c) })
+}
+
+// OpenExtractor implements ssl.Driver.
+func (g *gpus) OpenExtractor(opts ssl.Device, b nn.Backbone, h nn.Heads, size, batch int) (ssl.Extractor, error) {
+	return onDevice(g, opts, ssl.FP32, func(d *device) (ssl.Extractor, error) { return newExtractor(d, b, h, size, batch) })
+}
+
+// onDevice returns what is made on a device of its own, which it closes.
+func onDevice[T any](g *gpus, opts ssl.Device, p ssl.Precision, make func(*device) (T, error)) (made T, err error) {
 	a, err := g.load(opts.Libraries)
 	if err != nil {
-		return nil, err
+		return made, err
 	}
-	d, err := openDevice(a, opts, c.Precision)
+	d, err := openDevice(a, opts, p)
 	if err != nil {
-		return nil, err
+		return made, err
 	}
 	leave, err := d.enter()
 	if err != nil {
-		return nil, errors.Join(err, d.close())
+		return made, errors.Join(err, d.close())
 	}
 	defer leave()
-	l, err := newLearner(d, c)
+	on, err := make(d)
 	if err != nil {
-		return nil, errors.Join(err, d.close())
+		return made, errors.Join(err, d.close())
 	}
-	return l, nil
+	return on, nil
 }

@@ -5,7 +5,6 @@ import (
 	"unsafe"
 
 	"github.com/sdr-ml/sdr/tensorops/nn"
-	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
 // extractor is ssl.Extractor on a GPU.
@@ -25,28 +24,6 @@ type extractor struct {
 	params []float32 // in the device's order
 	sums   []float64 // of the observed statistics, in nn's order
 	count  int       // of observations
-}
-
-// OpenExtractor implements ssl.Driver.
-func (g *gpus) OpenExtractor(opts ssl.Device, b nn.Backbone, h nn.Heads, size, batch int) (ssl.Extractor, error) {
-	a, err := g.load(opts.Libraries)
-	if err != nil {
-		return nil, err
-	}
-	d, err := openDevice(a, opts, ssl.FP32)
-	if err != nil {
-		return nil, err
-	}
-	leave, err := d.enter()
-	if err != nil {
-		return nil, errors.Join(err, d.close())
-	}
-	defer leave()
-	x, err := newExtractor(d, b, h, size, batch)
-	if err != nil {
-		return nil, errors.Join(err, d.close())
-	}
-	return x, nil
 }
 
 func newExtractor(d *device, b nn.Backbone, h nn.Heads, size, batch int) (*extractor, error) {

@@ -90,6 +90,26 @@ template <int W> __device__ __forceinline__ terms<W> columnTerms(const act *tile
 	return to;
 }
 
+// stream has fill start the copies of each chunk to its stage of the ring, and use compute with it when they are there,
+// while those of the next chunks are on their way.
+template <typename Fill, typename Use> __device__ __forceinline__ void stream(int chunks, const Fill &fill, const Use &use) {
+	for (int chunk = 0; chunk < STAGES - 1; chunk++) {
+		if (chunk < chunks) {
+			fill(chunk);
+		}
+		commitAsync();
+	}
+	for (int chunk = 0; chunk < chunks; chunk++) {
+		waitAsync<STAGES - 2>();
+		__syncthreads(); // the stage is there for all, and nobody reads the one before
+		if (chunk + STAGES - 1 < chunks) {
+			fill(chunk + STAGES - 1);
+		}
+		commitAsync();
+		use(chunk);
+	}
+}
+
 // place is a pixel of the result: where in the image its first tap is.
 struct place {
 	int image; // index of the image's first pixel
@@ -191,19 +211,7 @@ __device__ __forceinline__ void convolve(const act *image, const act *weights, a
 	};
 
 	float sums[TALL][WIDE / 8][4] = {};
-	for (int chunk = 0; chunk < STAGES - 1; chunk++) {
-		if (chunk < chunks) {
-			fill(chunk);
-		}
-		commitAsync();
-	}
-	for (int chunk = 0; chunk < chunks; chunk++) {
-		waitAsync<STAGES - 2>();
-		__syncthreads(); // the stage is there for all, and nobody reads the one before
-		if (chunk + STAGES - 1 < chunks) {
-			fill(chunk + STAGES - 1);
-		}
-		commitAsync();
+	stream(chunks, fill, [&](int chunk) {
 		const act *a = tilesA + chunk % STAGES * TILE * PITCH, *b = tilesB + chunk % STAGES * SIZE_B;
 #pragma unroll
 		for (int k = 0; k < DEPTH; k += STEP) {
@@ -221,7 +229,7 @@ __device__ __forceinline__ void convolve(const act *image, const act *weights, a
 				}
 			}
 		}
-	}
+	});
 #pragma unroll
 	for (int i = 0; i < TALL; i++) {
 #pragma unroll
@@ -320,19 +328,7 @@ __device__ __forceinline__ void correlate(const act *image, const act *dy, float
 	};
 
 	float sums[SQUARE / 16][SQUARE / 8][4] = {};
-	for (int chunk = 0; chunk < STAGES - 1; chunk++) {
-		if (chunk < chunks) {
-			fill(chunk);
-		}
-		commitAsync();
-	}
-	for (int chunk = 0; chunk < chunks; chunk++) {
-		waitAsync<STAGES - 2>();
-		__syncthreads(); // the stage is there for all, and nobody reads the one before
-		if (chunk + STAGES - 1 < chunks) {
-			fill(chunk + STAGES - 1);
-		}
-		commitAsync();
+	stream(chunks, fill, [&](int chunk) {
 		const act *a = tiles + chunk % STAGES * 2 * SIZE, *b = a + SIZE;
 		terms<4> left[SQUARE / 16];
 #pragma unroll
@@ -347,7 +343,7 @@ __device__ __forceinline__ void correlate(const act *image, const act *dy, float
 				multiply(sums[i][j], left[i], right);
 			}
 		}
-	}
+	});
 	waitAsync<0>();
 	__syncthreads(); // nobody reads the tiles any more
 	float *const all = (float *)memory; // [WARPS, SQUARE, SQUARE]
