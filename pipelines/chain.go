@@ -79,12 +79,18 @@ func (c *chain) run(ctx context.Context, singleJob bool) error {
 	return nil
 }
 
+// ofTasks are the stages of a run that are done again, without loss, when the tasks have changed.
+var ofTasks = []string{"route", "evaluate", "deliver", "report"}
+
 // left returns the steps that are not done.
 func (c *chain) left(ctx context.Context) (todo []step, err error) {
 	for _, st := range c.steps {
 		m, err := c.folder.ReadManifest(ctx, st.name)
 		if err != nil {
 			return nil, err
+		}
+		if m != nil && m.Inputs != st.inputs && !slices.Contains(ofTasks, st.name) {
+			return nil, run.Usagef("%s %w: its stage %s, of sdr %s, had other inputs", c.folder.Dir, run.ErrOtherVersion, st.name, c.folder.Info.Version)
 		}
 		if m == nil || m.Inputs != st.inputs {
 			todo = append(todo, st)

@@ -92,7 +92,7 @@ func resultDir(ctx context.Context, folder *run.Folder, kind string, models []tr
 	for _, m := range models {
 		identities = append(identities, files.Identity(ctx, m.Path))
 	}
-	return files.Join(folder.StageDir(kind), run.Digest("v2", identities, of, stamps(of), settings))
+	return files.Join(folder.StageDir(kind), run.Digest("v2", identities, of, stamps(ctx, of), settings))
 }
 
 // createModels creates a collection of models in the form that train emits.

@@ -21,6 +21,7 @@ import (
 type plan struct {
 	chain
 	splits map[int][]imageio.Split // the images, by the number of images per shard
+	data   string                  // digest of the files with the images
 	maxBad float64
 	device ssl.Device
 	// shared means that the folder holds many trainings: a step's name ends with its digest, it keeps everything in its
@@ -91,11 +92,7 @@ type training struct {
 func (p *plan) phase0(r *recipe.Recipe, shorter string) training {
 	t := training{recipe: r}
 	splits := p.splits[ingest.ShardRows(r.Input.Size)]
-	var sources []any // identifies the images without reading them
-	for _, sp := range splits {
-		sources = append(sources, sp, stamp(sp.Path))
-	}
-	t.ingest = p.add("ingest", nil, []any{r.Input.Size, sources}, func(s beam.Scope, _ []beam.PCollection) beam.PCollection {
+	t.ingest = p.add("ingest", nil, []any{r.Input.Size, splits, p.data}, func(s beam.Scope, _ []beam.PCollection) beam.PCollection {
 		return ingest.Ingest(s, beam.CreateList(s, splits), ingest.Config{
 			Size: r.Input.Size, Dir: p.folder.StageDir(t.ingest), DeadLetter: p.deadLetter(t), MaxBad: p.maxBad,
 		})

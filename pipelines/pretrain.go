@@ -2,7 +2,6 @@ package pipelines
 
 import (
 	"context"
-	"os"
 	"time"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
@@ -69,23 +68,31 @@ type Pretrained struct {
 // Pretrain trains an SDRnet on unlabeled images. It runs the stages ingest, phase 0, features, partition and train and,
 // if tasks are given, route, evaluate, deliver and report.
 func Pretrain(ctx context.Context, o PretrainOptions) (*Pretrained, error) {
-	splits, found, err := o.check(ctx)
+	splits, data, found, err := o.check(ctx)
 	if err != nil {
 		return nil, err
 	}
 	folder := &run.Folder{Dir: o.Out}
 	if !o.DryRun {
+		unlock, err := run.Lock(o.Out)
+		if err != nil {
+			return nil, err
+		}
+		defer unlock()
 		folder, err = run.Create(ctx, o.Out, o.Mode, run.Info{
 			ID: uuid.Must(uuid.NewV7()), Version: o.Version, Created: time.Now(), Command: o.Command, Data: o.Data,
 		}, o.Recipe.Marshal())
 		if err != nil {
 			return nil, err
 		}
+		if err := saveData(ctx, folder, data); err != nil {
+			return nil, err
+		}
 		if o.Started != nil {
 			o.Started(folder)
 		}
 	}
-	c := o.chain(folder, splits, found)
+	c := o.chain(ctx, folder, splits, data, found)
 	if err := c.run(ctx, o.SingleJob); err != nil {
 		return nil, err
 	}
@@ -123,23 +130,29 @@ func Pretrain(ctx context.Context, o PretrainOptions) (*Pretrained, error) {
 	return made, nil
 }
 
-// check validates the arguments before anything is written, and lists the images' splits and the tasks.
-func (o *PretrainOptions) check(ctx context.Context) ([]imageio.Split, []tasks.Task, error) {
+// check validates the arguments before anything is written, and lists the images' splits and files and the tasks.
+func (o *PretrainOptions) check(ctx context.Context) ([]imageio.Split, data, []tasks.Task, error) {
 	if err := o.Recipe.Validate(); err != nil {
-		return nil, nil, run.Usage(err)
+		return nil, nil, nil, run.Usage(err)
 	}
 	if err := run.Check(ctx, o.Out, o.Mode); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	splits, err := imageio.Plan(ctx, o.Data, ingest.ShardRows(o.Recipe.Input.Size))
 	if err != nil {
-		return nil, nil, run.Usage(err)
+		return nil, nil, nil, run.Usage(err)
 	}
-	if o.Tasks == "" {
-		return splits, nil, nil
+	var files data
+	if o.Mode == run.Resume {
+		files, err = checkData(ctx, o.Out, o.Data)
+	} else {
+		files = identify(ctx, o.Data, nil)
+	}
+	if err != nil || o.Tasks == "" {
+		return splits, files, nil, err
 	}
 	found, err := findTasks(ctx, o.Tasks)
-	return splits, found, err
+	return splits, files, found, err
 }
 
 // findTasks lists the tasks in a folder and checks that they have labels.
@@ -159,11 +172,11 @@ func findTasks(ctx context.Context, dir string) ([]tasks.Task, error) {
 }
 
 // chain lists the stages of the run.
-func (o *PretrainOptions) chain(folder *run.Folder, splits []imageio.Split, found []tasks.Task) *chain {
+func (o *PretrainOptions) chain(ctx context.Context, folder *run.Folder, splits []imageio.Split, of data, found []tasks.Task) *chain {
 	p := &plan{
 		chain:  chain{folder: folder, runner: o.Runner},
 		splits: map[int][]imageio.Split{ingest.ShardRows(o.Recipe.Input.Size): splits},
-		maxBad: o.MaxBad, device: o.Device,
+		data:   of.digest(), maxBad: o.MaxBad, device: o.Device,
 	}
 	t := p.phase0(o.Recipe, "")
 	models, subsets := []string{t.phase0}, t.ingest
@@ -172,7 +185,7 @@ func (o *PretrainOptions) chain(folder *run.Folder, splits []imageio.Split, foun
 		subsets, models = t.partition, p.variants(t, append([]string{train.SDR}, o.Recipe.Train.Baselines...)...)
 	}
 	if len(found) > 0 {
-		judged := []any{o.Protocols, found, stamps(found)}
+		judged := []any{o.Protocols, found, stamps(ctx, found)}
 		routed := p.add("route", models, judged, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
 			return route.Route(s, beam.Flatten(s, in...), route.Config{Tasks: found, Scorer: route.KNN})
 		})
@@ -188,21 +201,4 @@ func (o *PretrainOptions) chain(folder *run.Folder, splits []imageio.Split, foun
 		})
 	}
 	return &p.chain
-}
-
-// stamps identifies the files of tasks without reading them; for local files by size and modification time.
-func stamps(found []tasks.Task) []any {
-	var all []any
-	for _, t := range found {
-		all = append(all, stamp(t.Train), stamp(t.Test))
-	}
-	return all
-}
-
-// stamp returns the size and modification time of a local file or folder, or zeros.
-func stamp(path string) [2]int64 {
-	if info, err := os.Stat(path); err == nil && files.IsLocal(path) {
-		return [2]int64{info.Size(), info.ModTime().UnixNano()}
-	}
-	return [2]int64{}
 }

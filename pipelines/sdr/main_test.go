@@ -381,6 +381,57 @@ func TestDeadLetter(t *testing.T) {
 	require.FileExists(t, filepath.Join(run, "dead-letter.parquet"))
 }
 
+// What a run has read must not change under it: nothing is trained anew without a word, and no figure of old images is
+// shown for new ones. What is no image may change, and so may times.
+func TestChangedData(t *testing.T) {
+	dir := t.TempDir()
+	data, tasks, run := filepath.Join(dir, "data"), filepath.Join(dir, "tasks"), filepath.Join(dir, "run")
+	require.NoError(t, os.CopyFS(data, os.DirFS(folder)))
+	require.NoError(t, os.CopyFS(filepath.Join(tasks, "fruit"), os.DirFS(folder)))
+	args := []string{
+		"pretrain", "--data", data, "--tasks", tasks, "--out", run, "--recipe", "smoke", "--resume",
+		"--set", "train.batch=8", "--set", "train.images=160", "--set", "train.norm_images=16", "--set", "train.baselines=[]",
+	}
+	first := mustSDR(t, args...)
+	before := stamps(t, run)
+	again := func() string {
+		out := mustSDR(t, args...)
+		require.Equal(t, before, stamps(t, run))
+		return out
+	}
+	images, err := filepath.Glob(filepath.Join(data, "*", "*", "*.jpg"))
+	require.NoError(t, err)
+	require.Greater(t, len(images), 2)
+	require.NoError(t, os.WriteFile(filepath.Join(data, ".DS_Store"), nil, 0o644))
+	require.NoError(t, os.WriteFile(filepath.Join(data, "notes.txt"), nil, 0o644))
+	require.NoError(t, os.Chtimes(images[0], time.Now(), time.Now()))
+	require.Equal(t, first, again())
+
+	refused := func(change string) {
+		t.Helper()
+		_, stderr, code := sdr(t, args...)
+		require.Equal(t, exitUsage, code)
+		require.Contains(t, stderr, run+" began with other data: "+change+"; give the same --data, or start over with --overwrite")
+		require.Equal(t, before, stamps(t, run))
+	}
+	one, err := os.ReadFile(images[1])
+	require.NoError(t, err)
+	require.NoError(t, os.Rename(images[0], images[0]+"~"))
+	refused(images[0] + " is gone")
+	require.NoError(t, os.WriteFile(images[0], one, 0o644))
+	refused(images[0] + " has changed")
+	require.NoError(t, os.WriteFile(filepath.Join(filepath.Dir(images[0]), "A.jpg"), one, 0o644))
+	refused(filepath.Join(filepath.Dir(images[0]), "A.jpg") + " is new (2 files differ)")
+	require.NoError(t, os.Remove(filepath.Join(filepath.Dir(images[0]), "A.jpg")))
+	require.NoError(t, os.Rename(images[0]+"~", images[0]))
+	require.Equal(t, first, again())
+
+	grown, err := filepath.Glob(filepath.Join(tasks, "fruit", "test", "*", "*.jpg"))
+	require.NoError(t, err)
+	require.NoError(t, os.Remove(grown[0]))
+	require.NotEqual(t, first, again(), "the task has one test image less")
+}
+
 func TestHelp(t *testing.T) {
 	require.Contains(t, mustSDR(t, "--version"), "sdr version")
 	for _, command := range []string{"pretrain", "evaluate", "route", "customize", "study", "embed", "export", "inspect"} {

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"iter"
 	"path"
 	"strings"
 
@@ -21,6 +22,7 @@ var idxKind = kind{
 	labels:   "a labels file next to IDX",
 	suffixes: []string{"images-idx3-ubyte", "images.idx3-ubyte", "images-idx3-ubyte.gz", "images.idx3-ubyte.gz"},
 	count:    countIDX,
+	parts:    func(ctx context.Context, file string) iter.Seq[string] { return existing(ctx, labelFiles(file)...) },
 	read:     readIDX,
 }
 
@@ -110,11 +112,16 @@ func scanIDX(r io.Reader, begin, end int64, yield func(row int64, data []byte) e
 	return nil
 }
 
+// labelFiles returns the names that the labels file next to an IDX file may have.
+func labelFiles(images string) []string {
+	base := path.Base(slashed(images))
+	name := images[:len(images)-len(base)] + strings.NewReplacer("images", "labels", "idx3", "idx1").Replace(base)
+	return []string{name, name + ".gz", strings.TrimSuffix(name, ".gz")}
+}
+
 // idxLabels reads the labels of a split from the labels file next to the images, or returns nil if there is none.
 func idxLabels(ctx context.Context, split Split) ([]byte, error) {
-	base := path.Base(slashed(split.Path))
-	name := split.Path[:len(split.Path)-len(base)] + strings.NewReplacer("images", "labels", "idx3", "idx1").Replace(base)
-	for _, name := range []string{name, name + ".gz", strings.TrimSuffix(name, ".gz")} {
+	for _, name := range labelFiles(split.Path) {
 		if ok, err := files.Exists(ctx, name); err != nil {
 			return nil, fmt.Errorf("read %s: %w", name, err)
 		} else if !ok {

@@ -2,6 +2,7 @@ package imageio
 
 import (
 	"context"
+	"iter"
 	"path"
 	"slices"
 	"strconv"
@@ -22,6 +23,8 @@ type kind struct {
 	direct bool
 	// count returns the number of images in a file.
 	count func(ctx context.Context, file string) (int64, error)
+	// parts iterates over the files besides the collection's own that it is made of; nil for none.
+	parts func(ctx context.Context, file string) iter.Seq[string]
 	// read calls yield with the images of a split, in order.
 	read func(ctx context.Context, split Split, yield func(Image) error) error
 }
