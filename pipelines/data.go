@@ -122,11 +122,12 @@ func checkData(ctx context.Context, dir string, paths []string) (data, error) {
 	return found, err
 }
 
-// stamps identifies the images of tasks.
+// stamps identifies the images of tasks. What cannot be listed is reported where it is read.
 func stamps(ctx context.Context, found []tasks.Task) (all []string) {
 	for _, t := range found {
 		for _, path := range []string{t.Train, t.Test} {
-			all = append(all, identify(ctx, []string{path}, nil).digest())
+			paths, _ := tasks.Paths(ctx, path)
+			all = append(all, identify(ctx, paths, nil).digest())
 		}
 	}
 	return all

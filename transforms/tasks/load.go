@@ -61,7 +61,8 @@ func CheckLabels(ctx context.Context, path string) error {
 // training images when loading the test images, so that both are numbered alike, and nil for the training images
 // themselves.
 //
-// A path may end with a slice as in Python: train.parquet[::2] is every second image, train.parquet[1::2] the others.
+// A path may be a glob of files, such as train-*-of-*.parquet. It may end with a slice as in Python: train.parquet[::2]
+// is every second image, train.parquet[1::2] the others.
 func Load(ctx context.Context, path string, size int, classes []string) (*Images, error) {
 	im := &Images{Size: size}
 	var names []string
@@ -133,7 +134,11 @@ func Halves(t Task) Task {
 
 // each visits the splits of a path, in order.
 func each(ctx context.Context, path string, visit func(split imageio.Split) error) error {
-	splits, err := imageio.Plan(ctx, []string{path}, 1<<30)
+	paths, err := Paths(ctx, path)
+	if err != nil {
+		return err
+	}
+	splits, err := imageio.Plan(ctx, paths, 1<<30)
 	if err != nil {
 		return err
 	}
