@@ -41,7 +41,7 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (*evaluate.Results, error)
 	if err != nil {
 		return nil, err
 	}
-	found, err := findTasks(ctx, o.Tasks)
+	found, dead, err := findTasks(ctx, o.Tasks)
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +66,7 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (*evaluate.Results, error)
 			return nil, err
 		}
 	}
-	return evaluate.Collect(rows), nil
+	return evaluate.Collect(rows, dead), nil
 }
 
 // openTrained opens a run and lists its finished nets.

@@ -2,6 +2,7 @@ package pipelines
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
@@ -68,7 +69,7 @@ type Pretrained struct {
 // Pretrain trains an SDRnet on unlabeled images. It runs the stages ingest, phase 0, features, partition and train and,
 // if tasks are given, route, evaluate, deliver and report.
 func Pretrain(ctx context.Context, o PretrainOptions) (*Pretrained, error) {
-	splits, data, found, err := o.check(ctx)
+	in, err := o.check(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -85,14 +86,14 @@ func Pretrain(ctx context.Context, o PretrainOptions) (*Pretrained, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := saveData(ctx, folder, data); err != nil {
+		if err := saveData(ctx, folder, in.files); err != nil {
 			return nil, err
 		}
 		if o.Started != nil {
 			o.Started(folder)
 		}
 	}
-	c := o.chain(ctx, folder, splits, data, found)
+	c := o.chain(ctx, folder, in)
 	if err := c.run(ctx, o.SingleJob); err != nil {
 		return nil, err
 	}
@@ -105,7 +106,7 @@ func Pretrain(ctx context.Context, o PretrainOptions) (*Pretrained, error) {
 		return nil, err
 	}
 	made.Dead = int64(len(dead))
-	if len(found) == 0 {
+	if len(in.tasks) == 0 {
 		return made, nil
 	}
 	reports, err := readOut[report.File](ctx, c.out("report"))
@@ -126,57 +127,70 @@ func Pretrain(ctx context.Context, o PretrainOptions) (*Pretrained, error) {
 	if err != nil {
 		return nil, err
 	}
-	made.Results = evaluate.Collect(rows)
+	made.Results = evaluate.Collect(rows, in.dead)
 	return made, nil
 }
 
-// check validates the arguments before anything is written, and lists the images' splits and files and the tasks.
-func (o *PretrainOptions) check(ctx context.Context) ([]imageio.Split, data, []tasks.Task, error) {
-	if err := o.Recipe.Validate(); err != nil {
-		return nil, nil, nil, run.Usage(err)
-	}
-	if err := run.Check(ctx, o.Out, o.Mode); err != nil {
-		return nil, nil, nil, err
-	}
-	splits, err := imageio.Plan(ctx, o.Data, ingest.ShardRows(o.Recipe.Input.Size))
-	if err != nil {
-		return nil, nil, nil, run.Usage(err)
-	}
-	var files data
-	if o.Mode == run.Resume {
-		files, err = checkData(ctx, o.Out, o.Data)
-	} else {
-		files = identify(ctx, o.Data, nil)
-	}
-	if err != nil || o.Tasks == "" {
-		return splits, files, nil, err
-	}
-	found, err := findTasks(ctx, o.Tasks)
-	return splits, files, found, err
+// inputs are what Pretrain reads.
+type inputs struct {
+	splits []imageio.Split // the images
+	files  data            // that they are in
+	tasks  []tasks.Task
+	dead   []evaluate.Dead // tasks that cannot be used
 }
 
-// findTasks lists the tasks in a folder and checks that they have labels.
-func findTasks(ctx context.Context, dir string) ([]tasks.Task, error) {
-	found, err := tasks.Find(dir)
-	if err != nil {
-		return nil, run.Usage(err)
+// check validates the arguments before anything is written, and lists the inputs.
+func (o *PretrainOptions) check(ctx context.Context) (in inputs, err error) {
+	if err := o.Recipe.Validate(); err != nil {
+		return in, run.Usage(err)
 	}
-	for _, t := range found {
-		for _, path := range []string{t.Train, t.Test} {
-			if err := tasks.CheckLabels(ctx, path); err != nil {
-				return nil, run.Usage(err)
-			}
+	if err := run.Check(ctx, o.Out, o.Mode); err != nil {
+		return in, err
+	}
+	if in.splits, err = imageio.Plan(ctx, o.Data, ingest.ShardRows(o.Recipe.Input.Size)); err != nil {
+		return in, run.Usage(err)
+	}
+	if o.Mode == run.Resume {
+		in.files, err = checkData(ctx, o.Out, o.Data)
+	} else {
+		in.files = identify(ctx, o.Data, nil)
+	}
+	if err == nil && o.Tasks != "" {
+		in.tasks, in.dead, err = findTasks(ctx, o.Tasks)
+	}
+	return in, err
+}
+
+// findTasks lists the tasks in a folder, without those that cannot be used, which it returns as dead.
+func findTasks(ctx context.Context, dir string) (found []tasks.Task, dead []evaluate.Dead, err error) {
+	all, err := tasks.Find(dir)
+	if err != nil {
+		return nil, nil, run.Usage(err)
+	}
+	for _, t := range all {
+		switch err := tasks.Check(ctx, t); {
+		case ctx.Err() != nil:
+			return nil, nil, ctx.Err()
+		case err != nil:
+			slog.Warn("a task is left out", "task", t.Name, "reason", err)
+			dead = append(dead, evaluate.Dead{Task: t.Name, Reason: err.Error()})
+		default:
+			found = append(found, t)
 		}
 	}
-	return found, nil
+	if len(found) == 0 {
+		return nil, nil, run.Usagef("none of the %d tasks in %s can be used; the first, %s: %s", len(all), dir, dead[0].Task, dead[0].Reason)
+	}
+	return found, dead, nil
 }
 
 // chain lists the stages of the run.
-func (o *PretrainOptions) chain(ctx context.Context, folder *run.Folder, splits []imageio.Split, of data, found []tasks.Task) *chain {
+func (o *PretrainOptions) chain(ctx context.Context, folder *run.Folder, in inputs) *chain {
+	found := in.tasks
 	p := &plan{
 		chain:  chain{folder: folder, runner: o.Runner},
-		splits: map[int][]imageio.Split{ingest.ShardRows(o.Recipe.Input.Size): splits},
-		data:   of.digest(), maxBad: o.MaxBad, device: o.Device,
+		splits: map[int][]imageio.Split{ingest.ShardRows(o.Recipe.Input.Size): in.splits},
+		data:   in.files.digest(), maxBad: o.MaxBad, device: o.Device,
 	}
 	t := p.phase0(o.Recipe, "")
 	models, subsets := []string{t.phase0}, t.ingest
@@ -196,8 +210,8 @@ func (o *PretrainOptions) chain(ctx context.Context, folder *run.Folder, splits 
 		p.add("deliver", []string{routed}, judged, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
 			return route.Deliver(s, in[0], route.DeliverConfig{Dir: folder.StageDir("routed"), PerTask: true, Run: folder.Info.ID.String()})
 		})
-		p.add("report", []string{subsets, evaluated}, judged, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
-			return report.Report(s, in[0], in[1], report.Config{Dir: folder.Dir})
+		p.add("report", []string{subsets, evaluated}, append(judged, in.dead), func(s beam.Scope, from []beam.PCollection) beam.PCollection {
+			return report.Report(s, from[0], from[1], report.Config{Dir: folder.Dir, Dead: in.dead})
 		})
 	}
 	return &p.chain

@@ -152,8 +152,12 @@ func newStudyPlan(ctx context.Context, o StudyOptions) (*studyPlan, error) {
 	if err := p.identify(ctx); err != nil {
 		return nil, err
 	}
-	if p.tasks, err = findTasks(ctx, file.Tasks); err != nil {
+	var dead []evaluate.Dead
+	if p.tasks, dead, err = findTasks(ctx, file.Tasks); err != nil {
 		return nil, fmt.Errorf("study %s: tasks: %w", o.File, err)
+	}
+	if len(dead) > 0 { // means would not be those of the tasks that the file names
+		return nil, run.Usagef("study %s: task %s: %s", o.File, dead[0].Task, dead[0].Reason)
 	}
 	stamps := stamps(ctx, p.tasks) // of the files, without slices
 	if file.Halves {

@@ -432,6 +432,27 @@ func TestChangedData(t *testing.T) {
 	require.NotEqual(t, first, again(), "the task has one test image less")
 }
 
+// One task that cannot be used does not cost the others their figures, nor the training.
+func TestDeadTask(t *testing.T) {
+	dir := t.TempDir()
+	tasks, run := filepath.Join(dir, "tasks"), filepath.Join(dir, "run")
+	require.NoError(t, os.CopyFS(filepath.Join(tasks, "fruit"), os.DirFS(folder)))
+	require.NoError(t, os.CopyFS(filepath.Join(tasks, "bad"), os.DirFS(folder)))
+	require.NoError(t, os.Rename(filepath.Join(tasks, "bad", "test", "Banana"), filepath.Join(tasks, "bad", "test", "Grape")))
+	want := `task bad was left out: ` + filepath.Join(tasks, "bad", "test") + `: class "Grape" is not among`
+	out := mustSDR(t, quickRun(run, "--tasks", tasks)...)
+	require.Contains(t, out, "fruit")
+	require.Contains(t, out, want)
+	results, err := os.ReadFile(filepath.Join(run, "results.json"))
+	require.NoError(t, err)
+	require.Contains(t, string(results), `"task": "bad"`)
+	require.Contains(t, mustSDR(t, "evaluate", "--run", run, "--tasks", tasks), want)
+	require.NoError(t, os.RemoveAll(filepath.Join(tasks, "fruit")))
+	_, stderr, code := sdr(t, "evaluate", "--run", run, "--tasks", tasks)
+	require.Equal(t, exitUsage, code)
+	require.Contains(t, stderr, "none of the 1 tasks in "+tasks+" can be used; the first, bad: ")
+}
+
 func TestHelp(t *testing.T) {
 	require.Contains(t, mustSDR(t, "--version"), "sdr version")
 	for _, command := range []string{"pretrain", "evaluate", "route", "customize", "study", "embed", "export", "inspect"} {
