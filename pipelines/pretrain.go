@@ -172,7 +172,6 @@ func findTasks(ctx context.Context, dir string) (found []tasks.Task, dead []eval
 		case ctx.Err() != nil:
 			return nil, nil, ctx.Err()
 		case err != nil:
-			slog.Warn("a task is left out", "task", t.Name, "reason", err)
 			dead = append(dead, evaluate.Dead{Task: t.Name, Reason: err.Error()})
 		default:
 			found = append(found, t)
@@ -180,6 +179,9 @@ func findTasks(ctx context.Context, dir string) (found []tasks.Task, dead []eval
 	}
 	if len(found) == 0 {
 		return nil, nil, run.Usagef("none of the %d tasks in %s can be used; the first, %s: %s", len(all), dir, dead[0].Task, dead[0].Reason)
+	}
+	for _, d := range dead {
+		slog.Warn("a task is left out", "task", d.Task, "reason", d.Reason)
 	}
 	return found, dead, nil
 }

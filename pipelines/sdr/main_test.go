@@ -259,7 +259,8 @@ func TestUsageErrors(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, os.WriteFile(filepath.Join(unlabeled, "t-"+split+".parquet"), data, 0o644))
 	}
-	out := filepath.Join(dir, "out")
+	out, parquet := filepath.Join(dir, "out"), filepath.Join(dir, "folder.parquet")
+	require.NoError(t, os.Mkdir(parquet, 0o755))
 	file := writeStudy(t, dir, "a:")
 	unlabeledFile := filepath.Join(dir, "unlabeled.yaml")
 	require.NoError(t, os.WriteFile(unlabeledFile, []byte("data: ["+tiny+"]\ntasks: "+unlabeled+"\narms: {a: }"), 0o644))
@@ -282,7 +283,7 @@ func TestUsageErrors(t *testing.T) {
 		{"--runner", []string{"pretrain", "--data", tiny, "--out", out, "--runner", "spark"}},
 		{"end with this program", []string{"pretrain", "--data", tiny, "--out", out, "--single-job", "--async"}},
 		{"--single-job", []string{"pretrain", "--data", tiny, "--out", out, "--runner", "flink", "--async"}},
-		{"--single-job", []string{"embed", "--model", tiny, "--data", tiny, "--out", out, "--runner", "flink", "--async"}},
+		{"--single-job", []string{"embed", "--model", tiny, "--data", tiny, "--out", out + ".parquet", "--runner", "flink", "--async"}},
 		{"--dry_run", []string{"pretrain", "--data", tiny, "--out", out, "--dry_run"}},
 		{"no filesystem for nofs://", []string{"pretrain", "--data", tiny, "--data", "nofs://x/y", "--out", out}},
 		{"no filesystem for nofs://", []string{"inspect", "nofs://x"}},
@@ -292,6 +293,11 @@ func TestUsageErrors(t *testing.T) {
 		{"--max-bad", []string{"pretrain", "--data", tiny, "--out", out, "--max-bad", "2"}},
 		{"unknown flag", []string{"pretrain", "--dta", tiny}},
 		{`did you mean "pretrain"?`, []string{"pretrian"}},
+		{"give a name that ends in .parquet", []string{"embed", "--model", tiny, "--data", tiny, "--out", out + ".csv"}},
+		{"give a name that ends in .parquet", []string{"evaluate", "--run", empty, "--tasks", folder, "--out", out}},
+		{"give a name that ends in .safetensors", []string{"export", "--run", empty, "--subnet", "root", "--out", out}},
+		{"is a folder", []string{"embed", "--model", tiny, "--data", tiny, "--out", parquet}},
+		{"cannot be written", []string{"embed", "--model", tiny, "--data", tiny, "--out", filepath.Join(tiny, "x.parquet")}},
 		{"holds no run", []string{"evaluate", "--run", empty, "--tasks", folder}},
 		{"there is no protocol", []string{"evaluate", "--run", empty, "--tasks", folder, "--protocol", "svm"}},
 		{"give either --task or --tasks", []string{"customize", "--run", empty, "--out", out}},
@@ -301,7 +307,7 @@ func TestUsageErrors(t *testing.T) {
 		{"holds no run", []string{"route", "--run", empty, "--task", folder, "--out", out}},
 		{"holds no run", []string{"export", "--run", empty, "--subnet", "0", "--out", out}},
 		{"holds no run", []string{"inspect", empty}},
-		{"no such file", []string{"embed", "--model", filepath.Join(dir, "none"), "--data", tiny, "--out", out}},
+		{"no such file", []string{"embed", "--model", filepath.Join(dir, "none"), "--data", tiny, "--out", out + ".parquet"}},
 		{"want one study file", []string{"study", "--out", out}},
 		{"--out is missing", []string{"study", file}},
 		{"no such file", []string{"study", filepath.Join(dir, "none.yaml"), "--out", out}},
