@@ -305,7 +305,7 @@ func TestUsageErrors(t *testing.T) {
 		{"want learning rates above 0", []string{"customize", "--run", empty, "--task", folder, "--out", out, "--rate", "0.1,0"}},
 		{"holds no run", []string{"customize", "--run", empty, "--task", folder, "--out", out}},
 		{"holds no run", []string{"route", "--run", empty, "--task", folder, "--out", out}},
-		{"holds no run", []string{"export", "--run", empty, "--subnet", "0", "--out", out}},
+		{"holds no run", []string{"export", "--run", empty, "--subnet", "0", "--out", out + ".safetensors"}},
 		{"holds no run", []string{"inspect", empty}},
 		{"no such file", []string{"embed", "--model", filepath.Join(dir, "none"), "--data", tiny, "--out", out + ".parquet"}},
 		{"want one study file", []string{"study", "--out", out}},
