@@ -189,6 +189,22 @@ func TestPretrain(t *testing.T) {
 	}
 	all := mustSDR(t, "customize", "--run", first, "--tasks", tasks, "--out", dir+"/all", "--images", "256")
 	require.Equal(t, one, strings.Replace(all, dir+"/all/fruit", customized, 1))
+	// test images make no difference to what is chosen, trained and delivered
+	blind := filepath.Join(dir, "blind")
+	require.NoError(t, os.CopyFS(blind, os.DirFS(tasks)))
+	require.NoError(t, os.RemoveAll(filepath.Join(blind, "fruit", "test", "Banana")))
+	mustSDR(t, "customize", "--run", first, "--tasks", blind, "--out", dir+"/unseen", "--images", "256")
+	again := filepath.Join(dir, "again")
+	mustSDR(t, quickRun(again, "--tasks", blind)...)
+	sameWeights(t, want, weights(t, again))
+	for _, pair := range [][2]string{{dir + "/all/fruit", dir + "/unseen/fruit"}, {first + "/routed/fruit", again + "/routed/fruit"}} {
+		a, err := os.ReadFile(filepath.Join(pair[0], "model.safetensors"))
+		require.NoError(t, err)
+		b, err := os.ReadFile(filepath.Join(pair[1], "model.safetensors"))
+		require.NoError(t, err)
+		require.True(t, bytes.Equal(a, b), "%s differs from %s", pair[1], pair[0])
+	}
+
 	features := filepath.Join(dir, "features.parquet")
 	require.Contains(t, mustSDR(t, "embed", "--model", filepath.Join(routed, "model.safetensors"), "--data", testdata+"/fixtures/odd", "--out", features), "of them could not be read")
 	require.FileExists(t, features)
