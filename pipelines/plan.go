@@ -51,7 +51,7 @@ func (p *plan) addAfter(stage string, needs, after []string, settings any, build
 		name = files.Join(stage, digest)
 	}
 	if p.find(name) == nil {
-		p.steps = append(p.steps, step{name, slices.Concat(needs, after), digest, p.of, build})
+		p.steps = append(p.steps, step{name: name, needs: slices.Concat(needs, after), inputs: digest, of: p.of, build: build})
 	}
 	return name
 }
@@ -116,6 +116,9 @@ func (p *plan) train(stage string, needs []string, start string, settings any, r
 		cfg.Start = train.Start{Dir: p.dir(start), Inputs: p.find(start).inputs}
 		return train.Continue(s, in[0], in[len(needs)], cfg)
 	})
+	if slices.Contains(variants, train.Phase0) {
+		p.find(name).state = train.CheckpointPath(p.dir(name), train.Phase0)
+	}
 	return name
 }
 

@@ -15,6 +15,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -262,6 +264,33 @@ func TestKillAndResume(t *testing.T) {
 
 // What another command line would mend is one line, exit code 2, and nothing
 // is written.
+// A damaged checkpoint is named with what to do about it, and that works: what was lost is trained again, to the same
+// weights.
+func TestDamagedCheckpoint(t *testing.T) {
+	run := filepath.Join(t.TempDir(), "run")
+	mustSDR(t, quickRun(run)...)
+	want := weights(t, run)
+	require.NoError(t, os.Remove(filepath.Join(run, "train", "manifest.json")))
+	checkpoints, err := filepath.Glob(filepath.Join(run, "checkpoints", "*"))
+	require.NoError(t, err)
+	for _, path := range checkpoints {
+		require.NoError(t, os.Truncate(path, 1000))
+	}
+	for len(checkpoints) > 0 {
+		_, stderr, code := sdr(t, quickRun(run, "--resume")...)
+		if code == 0 {
+			break
+		}
+		m := regexp.MustCompile(`(\S+[.]safetensors): .*; remove it to train`).FindStringSubmatch(stderr)
+		require.Len(t, m, 2, stderr)
+		require.Contains(t, checkpoints, m[1])
+		require.NoError(t, os.Remove(m[1]))
+		checkpoints = slices.DeleteFunc(checkpoints, func(c string) bool { return c == m[1] })
+	}
+	mustSDR(t, quickRun(run, "--resume")...)
+	sameWeights(t, want, weights(t, run))
+}
+
 func TestUsageErrors(t *testing.T) {
 	dir := t.TempDir()
 	empty := filepath.Join(dir, "empty")
