@@ -163,6 +163,7 @@ func TestPretrain(t *testing.T) {
 	require.FileExists(t, filepath.Join(single, "report.html"))
 
 	require.Contains(t, mustSDR(t, "inspect", first), "unified_subset_batches")
+	require.Contains(t, mustSDR(t, "inspect", first, "--format", "json"), `"name": "unified_subset_batches"`)
 
 	var results struct {
 		Tasks []map[string]any          `json:"tasks"`
@@ -352,6 +353,7 @@ func TestUsageErrors(t *testing.T) {
 		{"holds no run", []string{"route", "--run", empty, "--task", folder, "--out", out}},
 		{"holds no run", []string{"export", "--run", empty, "--subnet", "0", "--out", out + ".safetensors"}},
 		{"holds no run", []string{"inspect", empty}},
+		{"want table or json", []string{"inspect", empty, "--format", "csv"}},
 		{"no such file", []string{"embed", "--model", filepath.Join(dir, "none"), "--data", tiny, "--out", out + ".parquet"}},
 		{"want one study file", []string{"study", "--out", out}},
 		{"--out is missing", []string{"study", file}},
