@@ -12,6 +12,7 @@ import (
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
+	"github.com/sdr-ml/sdr/stages/internal/labeled"
 	"github.com/sdr-ml/sdr/stages/route"
 	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/stages/run/progress"
@@ -135,38 +136,47 @@ func classify(s beam.Scope, sets beam.PCollection, protocol string) beam.PCollec
 	panic(fmt.Sprintf("evaluate: unknown protocol %q; want one or more of %v", protocol, Protocols))
 }
 
-// embedFn computes a pair's features: one batch for the training images, one for the test images.
+// embedFn computes the features of pairs of one task: for each pair one batch for the training images and one for the
+// test images.
 type embedFn struct{}
 
-func (*embedFn) ProcessElement(ctx context.Context, pair *record.Batch, emit func(train, test *record.Batch)) error {
-	pairs, err := record.Rows[route.Pair](pair)
+// together is the number of pairs whose features are computed together.
+const together = 16
+
+func (*embedFn) ProcessElement(ctx context.Context, in *record.Batch, emit func(train, test *record.Batch)) error {
+	pairs, err := record.Rows[route.Pair](in)
 	if err != nil {
 		return err
 	}
-	for _, p := range pairs {
-		train, test, err := embed(ctx, p)
-		if err != nil {
-			return fmt.Errorf("evaluate: task %s, net %s: %w", p.Task, p.Subnet, err)
+	for some := range slices.Chunk(pairs, together) {
+		if err := embed(ctx, some, emit); err != nil {
+			return fmt.Errorf("evaluate: task %s: %w", pairs[0].Task, err)
 		}
-		emit(train, test)
 	}
 	return nil
 }
 
-func embed(ctx context.Context, p route.Pair) (train, test *record.Batch, err error) {
-	training, err := p.Features(ctx, nil)
+func embed(ctx context.Context, pairs []route.Pair, emit func(train, test *record.Batch)) error {
+	training := make([]*labeled.Set, len(pairs))
+	err := route.Features(ctx, pairs, nil, func(i int, s *labeled.Set) error {
+		training[i] = s
+		return nil
+	})
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
-	testing, err := p.Features(ctx, training.Classes)
-	if err != nil {
-		return nil, nil, err
-	}
-	of := record.Of([]route.Pair{p})
-	if train, err = training.Batch(of); err == nil {
-		test, err = testing.Batch(of)
-	}
-	return train, test, err
+	return route.Features(ctx, pairs, training[0].Classes, func(i int, s *labeled.Set) error {
+		of := record.Of(pairs[i : i+1])
+		train, err := training[i].Batch(of)
+		if err != nil {
+			return err
+		}
+		test, err := s.Batch(of)
+		if err == nil {
+			emit(train, test)
+		}
+		return err
+	})
 }
 
 // measureFn computes the task's metric from the predictions for one pair.

@@ -170,12 +170,12 @@ func TestStageErrors(t *testing.T) {
 		p, s := beam.NewPipelineWithRoot()
 		route.Route(s, beam.Create(s, record.Of(models)), route.Config{Tasks: of, Scorer: route.KNN})
 		_, err := beam.Run(t.Context(), runner, p)
-		require.ErrorContains(t, err, "route: task fruit, sub-net root: model: ")
+		require.ErrorContains(t, err, "route: task fruit: model: ")
 
 		p, s = beam.NewPipelineWithRoot()
 		evaluate.Evaluate(s, beam.Create(s, record.Of(models)), evaluate.Config{Tasks: of, Protocols: []string{evaluate.KNN}})
 		_, err = beam.Run(t.Context(), runner, p)
-		require.ErrorContains(t, err, "evaluate: task fruit, net root: model: ")
+		require.ErrorContains(t, err, "evaluate: task fruit: model: ")
 	}
 	_, s := beam.NewPipelineWithRoot()
 	in := beam.Create(s, record.Of(models))

@@ -70,13 +70,18 @@ func net(model, norm, train string) labeled.Net {
 	return labeled.Net{Model: model}
 }
 
-// Features embeds the pair's training images or, given their classes, its test images.
-func (p Pair) Features(ctx context.Context, classes []string) (*labeled.Set, error) {
-	path := p.Train
-	if classes != nil {
-		path = p.Test
+// Features embeds the training images of pairs of one task or, given their classes, its test images, and calls yield with
+// the features of each pair in order.
+func Features(ctx context.Context, pairs []Pair, classes []string, yield func(i int, s *labeled.Set) error) error {
+	var nets []labeled.Net
+	for _, p := range pairs {
+		nets = append(nets, net(p.Model, p.Norm, p.Train))
 	}
-	return labeled.Split(ctx, net(p.Model, p.Norm, p.Train), path, classes)
+	path := pairs[0].Train
+	if classes != nil {
+		path = pairs[0].Test
+	}
+	return labeled.Split(ctx, nets, path, classes, yield)
 }
 
 // Score is the schema of Route's output: how well one net suits one task.
@@ -123,9 +128,9 @@ func Route(s beam.Scope, models beam.PCollection, cfg Config) beam.PCollection {
 	return beam.Reshuffle(s, scores) // see compute.ParDo
 }
 
-// Pairs pairs every task with every model under either statistics, one batch per pair. It leaves out the phase 0 net.
+// Pairs pairs every task with every model under either statistics. It leaves out the phase 0 net.
 //
-// in: *record.Batch of train.Model. out: *record.Batch of Pair, one row per batch.
+// in: *record.Batch of train.Model. out: *record.Batch of Pair, one batch per task and batch of models.
 func Pairs(s beam.Scope, models beam.PCollection, of []tasks.Task) beam.PCollection {
 	s = s.Scope("route.Pairs")
 	return beam.ParDo(s, &pairFn{Tasks: of}, models)
@@ -139,39 +144,42 @@ func (fn *pairFn) ProcessElement(_ context.Context, models *record.Batch, emit f
 		return err
 	}
 	for _, t := range fn.Tasks {
-		for _, m := range rows {
-			if m.Subnet == train.Phase0 {
-				continue
-			}
-			for _, norm := range Norms {
-				emit(record.Of([]Pair{{
+		var pairs []Pair
+		for _, norm := range Norms { // nets with the same statistics have the most in common
+			for _, m := range rows {
+				if m.Subnet == train.Phase0 {
+					continue
+				}
+				pairs = append(pairs, Pair{
 					Task: t.Name, Metric: t.Metric, Train: t.Train, Test: t.Test, Subnet: m.Subnet,
 					Candidate: m.Candidate(), Level: m.Level, Model: m.Path, Norm: norm,
-				}}))
+				})
 			}
+		}
+		if len(pairs) > 0 {
+			emit(record.Of(pairs))
 		}
 	}
 	return nil
 }
 
-// embedFn computes the features of a pair's training images, as one batch.
+// embedFn computes the features of the training images of pairs of one task, as one batch per pair.
 type embedFn struct{}
 
-func (*embedFn) ProcessElement(ctx context.Context, pair *record.Batch, emit func(*record.Batch)) error {
-	pairs, err := record.Rows[Pair](pair)
+func (*embedFn) ProcessElement(ctx context.Context, in *record.Batch, emit func(*record.Batch)) error {
+	pairs, err := record.Rows[Pair](in)
 	if err != nil {
 		return err
 	}
-	for _, p := range pairs {
-		set, err := p.Features(ctx, nil)
-		var b *record.Batch
+	err = Features(ctx, pairs, nil, func(i int, s *labeled.Set) error {
+		b, err := s.Batch(record.Of(pairs[i : i+1]))
 		if err == nil {
-			b, err = set.Batch(record.Of([]Pair{p}))
+			emit(b)
 		}
-		if err != nil {
-			return fmt.Errorf("route: task %s, sub-net %s: %w", p.Task, p.Subnet, err)
-		}
-		emit(b)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("route: task %s: %w", pairs[0].Task, err)
 	}
 	return nil
 }

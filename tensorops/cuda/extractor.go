@@ -5,6 +5,7 @@ import (
 	"unsafe"
 
 	"github.com/sdr-ml/sdr/tensorops/nn"
+	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
 // extractor is ssl.Extractor on a GPU.
@@ -22,13 +23,13 @@ type extractor struct {
 	features     []float32
 
 	params []float32 // in the device's order
-	sums   []float64 // of the observed statistics, in nn's order
-	count  int       // of observations
+	last   ssl.LastPass
+	loaded [2][]float32 // the parameters and statistics of the last Load
 }
 
 func newExtractor(d *device, b nn.Backbone, h nn.Heads, size, batch int) (*extractor, error) {
 	layout, pixels := nn.NewLayout(b, h), batch*size*size*3
-	x := &extractor{d: d, layout: layout, sums: make([]float64, layout.NumStats)}
+	x := &extractor{d: d, layout: layout, last: ssl.LastPass{Layout: layout}}
 	x.net = newNetwork(d, newFlat(layout), false)
 	x.net.stats = d.floats(layout.NumStats)
 	x.graph = nn.NewGraph(b, h, size, batch, 1, false, x.net)
@@ -46,7 +47,10 @@ func newExtractor(d *device, b nn.Backbone, h nn.Heads, size, batch int) (*extra
 }
 
 // Images implements ssl.Extractor.
-func (x *extractor) Images() []float32 { return x.images }
+func (x *extractor) Images() []float32 {
+	x.last.Forget()
+	return x.images
+}
 
 // Load implements ssl.Extractor.
 func (x *extractor) Load(params, stats []float32) error {
@@ -63,19 +67,25 @@ func (x *extractor) Load(params, stats []float32) error {
 	x.d.upload(x.net.params, unsafe.Pointer(&x.params[0]), 4*len(x.params))
 	convert(x.d, x.net.params, x.net.weights)
 	x.d.upload(x.net.stats, unsafe.Pointer(&stats[0]), 4*len(stats))
+	x.loaded = [2][]float32{params, stats}
 	return x.d.wait()
 }
 
-// forward runs a pass on the images. The first one chooses the algorithms with a large workspace.
-func (x *extractor) forward(running bool) {
+// forward runs a pass on the images from the first part that changed. The first one chooses the algorithms with a large
+// workspace.
+func (x *extractor) forward(mode nn.BNMode) {
 	d := x.d
 	if !x.warm {
 		d.growWorkspace()
 	}
-	d.upload(x.deviceImages, x.pinned, 4*len(x.images))
-	convert(d, x.deviceImages, x.input)
-	x.net.running = running
-	x.graph.Forward(x.input)
+	from := x.last.Next(x.loaded[0], x.loaded[1], mode)
+	if from == nn.Stem {
+		d.upload(x.deviceImages, x.pinned, 4*len(x.images))
+		convert(d, x.deviceImages, x.input)
+	}
+	x.net.running = mode == nn.RunningStats
+	x.graph.ForwardFrom(from, x.input)
+	x.last.Done(x.loaded[0], x.loaded[1], mode)
 	if !x.warm && d.wait() == nil {
 		d.fitWorkspace()
 		x.warm = true
@@ -89,19 +99,22 @@ func (x *extractor) Features() ([]float32, error) {
 		return nil, err
 	}
 	defer leave()
-	x.forward(true)
+	x.forward(nn.RunningStats)
 	x.d.download(unsafe.Pointer(&x.features[0]), x.graph.Features, 4*len(x.features))
 	return x.features, x.d.wait()
 }
 
 // Observe implements ssl.Extractor.
-func (x *extractor) Observe() error {
+func (x *extractor) Observe(s *nn.Statistics) error {
 	leave, err := x.d.enter()
 	if err != nil {
 		return err
 	}
 	defer leave()
-	x.forward(false)
+	x.forward(nn.BatchStats)
+	if s.Sums == nil {
+		s.Sums = make([]float64, x.layout.NumStats)
+	}
 	for _, n := range x.net.norms {
 		c := n.Channels
 		table := make([]float32, normTable*c)
@@ -112,23 +125,12 @@ func (x *extractor) Observe() error {
 		mean, rest, variance := table[:c], table[c:2*c], table[2*c:3*c] // as norm.cu orders them
 		unbiased := float64(n.rows) / float64(max(1, n.rows-1))
 		for i := range c {
-			x.sums[n.mean.From+i] += float64(mean[i]) + float64(rest[i])
-			x.sums[n.variance.From+i] += float64(variance[i]) * unbiased
+			s.Sums[n.mean.From+i] += float64(mean[i]) + float64(rest[i])
+			s.Sums[n.variance.From+i] += float64(variance[i]) * unbiased
 		}
 	}
-	x.count++
+	s.Batches++
 	return nil
-}
-
-// Statistics implements ssl.Extractor.
-func (x *extractor) Statistics() []float32 {
-	stats := make([]float32, len(x.sums))
-	for i, sum := range x.sums {
-		stats[i] = float32(sum / float64(x.count))
-	}
-	clear(x.sums)
-	x.count = 0
-	return stats
 }
 
 // Close implements ssl.Extractor.

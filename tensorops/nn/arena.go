@@ -10,7 +10,8 @@ import (
 type value[M any] struct {
 	data        M
 	size        int
-	first, last int // operations that touch it, in the order of a step
+	first, last int  // operations that touch it, in the order of a step
+	part        Part // of the first one
 }
 
 // arena is one block of memory for all values of a step. A dry run of both passes records which operation touches which
@@ -20,6 +21,8 @@ type arena[M any] struct {
 	size     int // elements of the block
 	planning bool
 	op       int
+	part     Part // of the operation
+	byPart   bool // a value that another part reads is kept, so that a pass can begin there
 }
 
 // value adds an array of size elements. place gives it memory.
@@ -40,9 +43,12 @@ func (a *arena[M]) touch(values ...*value[M]) bool {
 			continue
 		}
 		if v.first < 0 {
-			v.first = a.op
+			v.first, v.part = a.op, a.part
 		}
 		v.last = max(v.last, a.op)
+		if a.byPart && v.part != a.part {
+			a.keep(v)
+		}
 	}
 	a.op++
 	return false

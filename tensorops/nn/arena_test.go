@@ -68,5 +68,5 @@ func TestStepReusesMemory(t *testing.T) {
 	require.Less(t, n.graph.arena.size, kept+kept/10)
 
 	forward := New(Backbone{"resnet18", "small", 8}, simSiamHeads, 32, 8, 2, pool, Inference)
-	require.Less(t, forward.graph.arena.size, 4*forward.graph.steps[0].(*unit[[]float32]).u.size)
+	require.Less(t, forward.graph.arena.size, 9*forward.graph.steps[0].(*unit[[]float32]).u.size/2, "the stages' outputs are kept")
 }

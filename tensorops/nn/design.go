@@ -58,6 +58,7 @@ type operation struct {
 	in       operand
 	residual operand // added before the layer's ReLU; may be none
 	out      operand
+	part     Part
 }
 
 // newDesign describes the network with the given backbone and heads. It panics if one is invalid.
@@ -77,7 +78,7 @@ func newDesign(b Backbone, h Heads) *design {
 
 // add appends an operation and returns its output.
 func (d *design) add(o operation, channels int) operand {
-	o.out = operand(len(d.channels))
+	o.out, o.part = operand(len(d.channels)), d.part
 	d.channels = append(d.channels, channels)
 	d.operations = append(d.operations, o)
 	return o.out
@@ -93,7 +94,7 @@ func (d *design) apply(l Layer, x operand) operand { return d.applySum(l, x, non
 
 // applySum appends a layer with a residual sum before its ReLU.
 func (d *design) applySum(l Layer, x, residual operand) operand {
-	return d.add(operation{layerKind, l, x, residual, none}, l.Out)
+	return d.add(operation{kind: layerKind, layer: l, in: x, residual: residual}, l.Out)
 }
 
 // projector appends the projector, its modules numbered as in a PyTorch Sequential, and adds the prototypes.

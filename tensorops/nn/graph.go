@@ -21,6 +21,7 @@ type Graph[M any] struct {
 
 	operands []*node[M] // by their index in the design
 	steps    []op[M]    // in execution order
+	parts    []Part     // of the steps, ascending
 	z, p     *node[M]
 	dZ, dP   *value[M] // arguments of Backward
 }
@@ -84,6 +85,7 @@ func NewGraph[M any](b Backbone, h Heads, size, batch, views int, train bool, de
 	d := newDesign(b, h)
 	g := &Graph[M]{Layout: d.layout, batch: batch, views: views, train: train, dev: dev}
 	g.dZ, g.dP = &value[M]{}, &value[M]{}
+	g.arena.byPart = !train
 	g.operands = []*node[M]{{value: &value[M]{}, pixels: size}}
 	for _, o := range d.operations {
 		g.add(d, o)
@@ -100,6 +102,7 @@ func (g *Graph[M]) add(d *design, o operation) {
 	out := &node[M]{pixels: o.pixels(x.pixels)}
 	g.operands = append(g.operands, out)
 	channels := d.channels[o.out]
+	g.parts = append(g.parts, o.part)
 	switch o.kind {
 	case layerKind:
 		g.steps = append(g.steps, newUnit(g, o, x, out))
@@ -133,7 +136,7 @@ func (g *Graph[M]) recompute() {
 // place records in a dry run of both passes which operation touches which values, and places all values in memory.
 func (g *Graph[M]) place(features *node[M]) {
 	g.arena.planning = true
-	g.forward()
+	g.forward(Stem)
 	if g.train {
 		dP := g.dP
 		if g.p == g.z {
@@ -158,14 +161,20 @@ func (g *Graph[M]) forBackward(x *value[M]) *value[M] {
 }
 
 // Forward computes Features, Z and P for images [batch, size, size, 3], which must not change until Backward returns.
-func (g *Graph[M]) Forward(images M) {
+func (g *Graph[M]) Forward(images M) { g.ForwardFrom(Stem, images) }
+
+// ForwardFrom is Forward where only what belongs to the part from and later ones is computed. The outputs of the parts
+// before must be those of the last pass. A graph for training must begin at the stem.
+func (g *Graph[M]) ForwardFrom(from Part, images M) {
 	g.operands[0].data = images
-	g.forward()
+	g.forward(from)
 }
 
-func (g *Graph[M]) forward() {
-	for _, s := range g.steps {
-		s.forward(g)
+func (g *Graph[M]) forward(from Part) {
+	for i, s := range g.steps {
+		if g.arena.part = g.parts[i]; g.arena.part >= from {
+			s.forward(g)
+		}
 	}
 }
 

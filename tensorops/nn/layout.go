@@ -1,6 +1,9 @@
 package nn
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // Part is the part of the network that a parameter belongs to: Stem, a stage of the backbone (1, 2, ...), Projector, to
 // which the prototypes belong, or Predictor. Flat vectors are in this order.
@@ -66,6 +69,23 @@ func (l *Layout) Param(name string) (Param, bool) {
 		}
 	}
 	return Param{}, false
+}
+
+// FirstChange returns the first part in which two networks differ in parameters or statistics; the last part if they do
+// not. stats may be nil, in both, where they make no difference.
+func (l *Layout) FirstChange(params, stats, otherParams, otherStats []float32) Part {
+	first := Predictor
+	for _, p := range l.Params {
+		if p.Part < first && !slices.Equal(params[p.Offset:p.Offset+p.Size], otherParams[p.Offset:p.Offset+p.Size]) {
+			first = p.Part
+		}
+	}
+	for _, s := range l.Stats {
+		if stats != nil && s.Part < first && !slices.Equal(stats[s.Offset:s.Offset+s.Size], otherStats[s.Offset:s.Offset+s.Size]) {
+			first = s.Part
+		}
+	}
+	return first
 }
 
 func (l *Layout) addParam(name string, part Part, kind Kind, shape ...int) Span {

@@ -67,12 +67,19 @@ func New(b Backbone, h Heads, size, batch, views int, p *kernels.Pool, mode Mode
 
 // Forward computes Features, Z and P for images [batch, size, size, 3]. The images must not change until Backward
 // returns.
-func (n *Net) Forward(images []float32, mode BNMode) {
+func (n *Net) Forward(images []float32, mode BNMode) { n.ForwardFrom(Stem, images, mode) }
+
+// ForwardFrom is Forward where only what belongs to the part from and later ones is computed: the last pass must have had
+// the same images, mode and weights before that part (see Layout.FirstChange). Train mode must begin at the stem.
+func (n *Net) ForwardFrom(from Part, images []float32, mode BNMode) {
+	if from > Stem && n.mode.trains() {
+		panic("nn: Net.ForwardFrom a later part in Train mode; create the network for Inference")
+	}
 	mustLen("Net.Forward: images", len(images), n.graph.batch*n.size*n.size*3)
 	mustLen("Net.Forward: Params", len(n.Params), n.Layout.NumParams)
 	mustLen("Net.Forward: Stats", len(n.Stats), n.Layout.NumStats)
 	n.bn = mode
-	n.graph.Forward(images)
+	n.graph.ForwardFrom(from, images)
 	n.forwarded = true
 }
 

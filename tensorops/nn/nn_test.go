@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -150,13 +151,13 @@ func TestMatchesPyTorch(t *testing.T) {
 				requireGrads(t, f, pass.name+".grad", n, c.tolerance)
 				requireClose(t, "running statistics", statsOf(t, f, "", n.Layout), n.Stats, c.tolerance)
 			}
-			r := n.NewReestimator()
+			var observed Statistics
 			for _, key := range []string{"images", "more images"} {
 				n.Forward(hashed32(key, len(images)), BatchStats)
-				r.Add()
+				n.Observe(&observed)
 			}
 			requireClose(t, "statistics", statsOf(t, f, "", n.Layout), n.Stats, c.tolerance)
-			r.Store(n.Stats)
+			n.Stats = observed.Average()
 			requireClose(t, "re-estimated statistics", statsOf(t, f, "again.", n.Layout), n.Stats, c.tolerance)
 		})
 	}
@@ -313,7 +314,8 @@ func TestPanicsNameTheMistake(t *testing.T) {
 		"nn: Net.Backward without a preceding Forward; call Forward before each Backward":                   func() { n.Backward(n.Z, nil) },
 		"nn: batch of 5 images of 8 pixels in 2 views; use positive numbers and a batch divisible by views": func() { New(b, Heads{}, 8, 5, 2, pool, Train) },
 		"nn: Net.Backward of a network in Inference mode; create it with Train":                             func() { New(b, Heads{}, 8, 4, 2, pool, Inference).Backward(n.Z, nil) },
-		"nn: Reestimator.Store before Add; run at least one batch":                                          func() { n.NewReestimator().Store(n.Stats) },
+		"nn: Statistics.Average without a batch; run at least one":                                          func() { new(Statistics).Average() },
+		"nn: Net.ForwardFrom a later part in Train mode; create the network for Inference":                  func() { n.ForwardFrom(2, n.Features, BatchStats) },
 	} {
 		require.PanicsWithValue(t, want, f)
 	}
@@ -323,4 +325,43 @@ func TestPanicsNameTheMistake(t *testing.T) {
 	require.Error(t, Heads{PredictorHidden: 3}.Validate())
 	require.Error(t, Heads{ProjectorLayers: 2, ProjectorDim: 3}.Validate())
 	require.Error(t, Heads{ProjectorLayers: 1}.Validate())
+}
+
+// TestForwardFrom checks that a pass that begins where two networks differ gives what a whole one does, after passes in
+// any order, and that FirstChange finds that part.
+func TestForwardFrom(t *testing.T) {
+	pool := kernels.NewPool(2)
+	defer pool.Close()
+	for _, c := range golden {
+		whole := New(c.backbone, c.heads, c.size, c.batch, 1, pool, Inference)
+		split := New(c.backbone, c.heads, c.size, c.batch, 1, pool, Inference)
+		l := whole.Layout
+		params, stats := make([]float32, l.NumParams), make([]float32, l.NumStats)
+		initialise(l, params)
+		l.InitStats(stats)
+		images := hashed32("images", c.batch*c.size*c.size*3)
+		for _, mode := range []BNMode{RunningStats, BatchStats} {
+			split.Params, split.Stats = params, stats
+			split.Forward(images, mode)
+			for _, part := range []Part{Predictor, Projector, 4, 2, Stem, 3, 1, 4} {
+				other, otherStats := slices.Clone(params), slices.Clone(stats)
+				changed := Predictor
+				for _, p := range l.Params {
+					if p.Part >= part {
+						other[p.Offset] *= 1.5
+						changed = min(changed, p.Part)
+					}
+				}
+				require.Equal(t, changed, l.FirstChange(params, stats, other, otherStats))
+				whole.Params, whole.Stats = other, otherStats
+				whole.Forward(images, mode)
+				split.Params, split.Stats = other, otherStats
+				split.ForwardFrom(changed, images, mode)
+				require.Equal(t, whole.Features, split.Features)
+				require.Equal(t, whole.P, split.P)
+				split.Params, split.Stats = params, stats
+				split.ForwardFrom(changed, images, mode)
+			}
+		}
+	}
 }

@@ -8,22 +8,23 @@ import (
 // Extractor computes the features of images on a device, in batches of one fixed size, in float32. It must not be used
 // by two goroutines at once.
 //
-//	x.Load(params, stats)
 //	fill(x.Images())
+//	x.Load(params, stats)
 //	features, err := x.Features()
+//
+// Nets that share their first parts, as sub-nets of one SDRnet do, are cheaper on the same images: what the last pass
+// computed with the same weights and statistics is not computed again.
 type Extractor interface {
 	// Images returns the buffer for the images of the next pass, [batch, size, size, 3].
 	Images() []float32
 	// Load sets the parameters and BatchNorm's running statistics, in the order of nn.Layout. The caller must not modify
-	// them until the next Load.
+	// them until the next call of Images.
 	Load(params, stats []float32) error
 	// Features returns the backbone's features of the images, [batch, FeatureDim], with running statistics. They are
 	// valid until the next pass, and do not depend on other images of the batch.
 	Features() ([]float32, error)
-	// Observe adds BatchNorm's statistics of the images to those that Statistics averages.
-	Observe() error
-	// Statistics returns the averages since the last call, in the order of nn.Layout; see nn.Reestimator.
-	Statistics() []float32
+	// Observe adds BatchNorm's statistics of the images to s.
+	Observe(s *nn.Statistics) error
 	// Close frees what the extractor holds on the device.
 	Close() error
 }
@@ -37,7 +38,7 @@ func OpenExtractor(d Device, b nn.Backbone, h nn.Heads, size, batch int, pool *k
 	}
 	if driver == nil {
 		n := nn.New(b, h, size, batch, 1, pool, nn.Inference)
-		return &cpuExtractor{net: n, images: make([]float32, batch*size*size*3), statistics: n.NewReestimator()}, nil
+		return &cpuExtractor{net: n, images: make([]float32, batch*size*size*3), last: LastPass{Layout: n.Layout}}, nil
 	}
 	if d.Tuning == nil {
 		d.Tuning = pool.Tuning()
@@ -45,36 +46,70 @@ func OpenExtractor(d Device, b nn.Backbone, h nn.Heads, size, batch int, pool *k
 	return driver.OpenExtractor(d, b, h, size, batch)
 }
 
-// cpuExtractor is the Extractor on the CPU.
-type cpuExtractor struct {
-	net        *nn.Net
-	images     []float32
-	statistics *nn.Reestimator
+// LastPass is what an Extractor's last pass computed, and with which weights.
+type LastPass struct {
+	Layout *nn.Layout
+
+	params, stats []float32
+	mode          nn.BNMode
+	valid         bool
 }
 
-func (x *cpuExtractor) Images() []float32 { return x.images }
+// Forget makes the next pass begin at the stem, since it has other images.
+func (l *LastPass) Forget() { l.valid = false }
+
+// Next returns the part that the next pass has to begin with, given its parameters, statistics and mode.
+func (l *LastPass) Next(params, stats []float32, mode nn.BNMode) nn.Part {
+	from := nn.Stem
+	if l.valid && l.mode == mode {
+		old := l.stats
+		if mode != nn.RunningStats {
+			old, stats = nil, nil
+		}
+		from = l.Layout.FirstChange(l.params, old, params, stats)
+	}
+	return from
+}
+
+// Done says with what a pass was made.
+func (l *LastPass) Done(params, stats []float32, mode nn.BNMode) {
+	l.params, l.stats, l.mode, l.valid = params, stats, mode, true
+}
+
+// cpuExtractor is the Extractor on the CPU.
+type cpuExtractor struct {
+	net    *nn.Net
+	images []float32
+	last   LastPass
+}
+
+func (x *cpuExtractor) Images() []float32 {
+	x.last.Forget()
+	return x.images
+}
 
 func (x *cpuExtractor) Load(params, stats []float32) error {
 	x.net.Params, x.net.Stats = params, stats
 	return nil
 }
 
+// forward runs a pass from the first part that changed.
+func (x *cpuExtractor) forward(mode nn.BNMode) {
+	from := x.last.Next(x.net.Params, x.net.Stats, mode)
+	x.last.Forget() // if it panics
+	x.net.ForwardFrom(from, x.images, mode)
+	x.last.Done(x.net.Params, x.net.Stats, mode)
+}
+
 func (x *cpuExtractor) Features() ([]float32, error) {
-	x.net.Forward(x.images, nn.RunningStats)
+	x.forward(nn.RunningStats)
 	return x.net.Features, nil
 }
 
-func (x *cpuExtractor) Observe() error {
-	x.net.Forward(x.images, nn.BatchStats)
-	x.statistics.Add()
+func (x *cpuExtractor) Observe(s *nn.Statistics) error {
+	x.forward(nn.BatchStats)
+	x.net.Observe(s)
 	return nil
-}
-
-func (x *cpuExtractor) Statistics() []float32 {
-	stats := make([]float32, x.net.Layout.NumStats)
-	x.statistics.Store(stats)
-	x.statistics = x.net.NewReestimator()
-	return stats
 }
 
 func (x *cpuExtractor) Close() error { return nil }

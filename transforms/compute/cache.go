@@ -1,6 +1,9 @@
 package compute
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
 // Cache keeps computed values for the DoFns of this process, up to a number of bytes. It evicts the oldest first and
 // always keeps the newest, whatever its size. Concurrent requests for a key share one computation.
@@ -36,6 +39,17 @@ func (c *Cache[T]) Get(key string, compute func() (value T, bytes int, err error
 	}
 	c.mu.Unlock()
 	return item()
+}
+
+// Cached returns the value for key if the cache has it.
+func (c *Cache[T]) Cached(key string) (value T, ok bool) {
+	c.mu.Lock()
+	item, ok := c.items[key], slices.ContainsFunc(c.order, func(s sized) bool { return s.key == key })
+	c.mu.Unlock()
+	if ok {
+		value, _ = item() // computed, so it has no error
+	}
+	return value, ok
 }
 
 func (c *Cache[T]) fill(key string, compute func() (T, int, error)) (value T, err error) {

@@ -162,23 +162,71 @@ func withExtractor(s shape, work func(x ssl.Extractor) error) (err error) {
 // Features returns the features of n images as [Embedder.Embed] does. All DoFns compute features with it: on the shared
 // thread pool and device (see package compute; do not call Features from inside Run), with shared buffers, counted by Beam
 // metrics. It is safe for concurrent use. A panic in the network is returned as an error.
-func Features(ctx context.Context, m *Model, n int, at func(i int) []uint8) (features *tensor.Dense, err error) {
+func Features(ctx context.Context, m *Model, n int, at func(i int) []uint8) (*tensor.Dense, error) {
+	all, err := FeaturesEach(ctx, []*Model{m}, n, at)
+	if err != nil {
+		return nil, err
+	}
+	return all[0], nil
+}
+
+// FeaturesEach returns the features of n images under several models of the same backbone and input. What consecutive
+// models have in common, from the stem on, is computed once: the weights of a stage and its BatchNorm statistics must be
+// equal.
+func FeaturesEach(ctx context.Context, models []*Model, n int, at func(i int) []uint8) (features []*tensor.Dense, err error) {
+	if err := sameShape(models); err != nil {
+		return nil, err
+	}
 	err = compute.Run(func(pool *kernels.Pool) error {
+		m := models[0]
 		of := shape{m.Backbone, nn.Heads{}, m.Input.Size, passImages(m.Input.Size), pool}
-		return withExtractor(of, func(x ssl.Extractor) error {
-			e, err := newEmbedder(m, x, pool)
-			if err != nil {
-				return err
-			}
+		return withExtractor(of, func(x ssl.Extractor) (err error) {
 			start := time.Now()
-			features, err = e.embed(n, at)
+			features, err = featuresEach(x, pool, models, n, at)
 			latency.Update(ctx, time.Since(start).Microseconds())
 			return err
 		})
 	})
 	if err == nil {
-		inferences.Inc(ctx, int64(n))
+		inferences.Inc(ctx, int64(n*len(models)))
 		requestSize.Update(ctx, int64(n))
 	}
 	return features, err
+}
+
+// featuresEach is FeaturesEach with an extractor.
+func featuresEach(x ssl.Extractor, pool *kernels.Pool, models []*Model, n int, at func(i int) []uint8) ([]*tensor.Dense, error) {
+	input, dim, batch := models[0].Input, models[0].Backbone.FeatureDim(), passImages(models[0].Input.Size)
+	backbones, values, out := make([]*nn.Model, len(models)), make([][]float32, len(models)), make([]*tensor.Dense, len(models))
+	for i, m := range models {
+		backbones[i], values[i] = m.WithoutHeads(), make([]float32, 0, n*dim)
+	}
+	for from := 0; from < n; from += batch {
+		rows := min(batch, n-from)
+		fill(x, input, pool, from, rows, at)
+		for i, b := range backbones {
+			if err := x.Load(b.Params, b.Stats); err != nil {
+				return nil, err
+			}
+			pass, err := x.Features()
+			if err != nil {
+				return nil, err
+			}
+			values[i] = append(values[i], pass[:rows*dim]...)
+		}
+	}
+	for i, v := range values {
+		out[i] = dense.NewEngine(pool).Matrix(v, n, dim)
+	}
+	return out, nil
+}
+
+// sameShape returns an error unless models can share an extractor.
+func sameShape(models []*Model) error {
+	for _, m := range models {
+		if m.Backbone != models[0].Backbone || m.Heads != models[0].Heads || m.Input != models[0].Input {
+			return errors.New("inference: the models differ in backbone, heads or input; compute the features of each by itself")
+		}
+	}
+	return nil
 }

@@ -43,23 +43,66 @@ const normImages = 4096
 
 // Open returns the net's backbone, shared and read-only.
 func (n Net) Open(ctx context.Context) (*inference.Model, error) {
-	m, err := inference.Open(ctx, n.Model)
-	if err != nil || n.Norm == "" {
-		return m, err
+	models, err := open(ctx, []Net{n})
+	if err != nil {
+		return nil, err
 	}
-	return adapted.Get(n.key(ctx), func() (*inference.Model, int, error) {
-		im, err := Images(ctx, n.Norm, m.Input.Size, nil)
-		if err != nil {
-			return nil, 0, err
+	return models[0], nil
+}
+
+// open opens nets. It estimates the statistics of those with the same Norm together.
+func open(ctx context.Context, nets []Net) ([]*inference.Model, error) {
+	models := make([]*inference.Model, len(nets))
+	missing := map[string][]int{} // nets to estimate statistics of, by Norm
+	for i, n := range nets {
+		var err error
+		if models[i], err = inference.Open(ctx, n.Model); err != nil {
+			return nil, err
 		}
-		a := *m
-		err = compute.Run(func(pool *kernels.Pool) error {
-			order := rng.New(0, rng.Sample).Perm(im.Len())
-			a.Stats, err = inference.Estimate(pool, m, min(im.Len(), normImages), func(i int) []uint8 { return im.At(order[i%im.Len()]) })
-			return err
-		})
-		return &a, 4 * len(a.Stats), err
+		if n.Norm == "" {
+			continue
+		}
+		if m, ok := adapted.Cached(n.key(ctx)); ok {
+			models[i] = m
+		} else {
+			missing[n.Norm] = append(missing[n.Norm], i)
+		}
+	}
+	for norm, list := range missing {
+		var same []*inference.Model
+		for _, i := range list {
+			same = append(same, models[i])
+		}
+		stats, err := estimate(ctx, same, norm)
+		if err != nil {
+			return nil, err
+		}
+		for at, i := range list {
+			models[i], err = adapted.Get(nets[i].key(ctx), func() (*inference.Model, int, error) {
+				m := *same[at]
+				m.Stats = stats[at]
+				return &m, 4 * len(m.Stats), nil
+			})
+			if err != nil {
+				return nil, err
+			}
+		}
+	}
+	return models, nil
+}
+
+// estimate returns the BatchNorm statistics of models on the labeled images at a path.
+func estimate(ctx context.Context, models []*inference.Model, path string) (stats [][]float32, err error) {
+	im, err := Images(ctx, path, models[0].Input.Size, nil)
+	if err != nil {
+		return nil, err
+	}
+	err = compute.Run(func(pool *kernels.Pool) error {
+		order := rng.New(0, rng.Sample).Perm(im.Len())
+		stats, err = inference.EstimateEach(pool, models, min(im.Len(), normImages), func(i int) []uint8 { return im.At(order[i%im.Len()]) })
+		return err
 	})
+	return stats, err
 }
 
 // key identifies the net.
@@ -70,21 +113,76 @@ func (n Net) key(ctx context.Context) string {
 	return files.Identity(ctx, n.Model) + " " + files.Identity(ctx, n.Norm)
 }
 
-// Split embeds one split of a task, the labeled images at path, under a net. classes are the classes of the training
-// images, or nil if path is the training split; see tasks.Load. The Set is shared and must not be modified.
-func Split(ctx context.Context, net Net, path string, classes []string) (*Set, error) {
-	return sets.Get(fmt.Sprintf("%s %s %q", net.key(ctx), files.Identity(ctx, path), classes), func() (*Set, int, error) {
-		m, err := net.Open(ctx)
+// Split embeds one split of a task, the labeled images at path, under nets of the same backbone and input, and calls
+// yield with the result of each in order. What consecutive nets have in common is computed once; see
+// inference.FeaturesEach. classes are the classes of the training images, or nil if path is the training split; see
+// tasks.Load. A Set is shared and must not be modified.
+func Split(ctx context.Context, nets []Net, path string, classes []string, yield func(i int, s *Set) error) error {
+	for from := 0; from < len(nets); {
+		first, err := nets[from].Open(ctx)
 		if err != nil {
-			return nil, 0, err
+			return err
 		}
-		im, err := Images(ctx, path, m.Input.Size, classes)
+		im, err := Images(ctx, path, first.Input.Size, classes)
 		if err != nil {
-			return nil, 0, err
+			return err
 		}
-		features, err := inference.Features(ctx, m, im.Len(), im.At)
-		return &Set{Features: features, Labels: im.Labels, Classes: im.Classes}, 4 * im.Len() * m.Backbone.FeatureDim(), err
-	})
+		features := 4 * im.Len() * first.Backbone.FeatureDim()
+		some := nets[from:min(len(nets), from+max(1, together/(features+4*len(first.Params))))]
+		found, err := splitSome(ctx, some, path, classes, im)
+		if err != nil {
+			return err
+		}
+		for i, s := range found {
+			if err := yield(from+i, s); err != nil {
+				return err
+			}
+		}
+		from += len(some)
+	}
+	return nil
+}
+
+// together is the memory, in bytes, that the features and weights of nets may take that are computed together.
+const together = 256 << 20
+
+// splitSome is Split for a few nets and loaded images.
+func splitSome(ctx context.Context, nets []Net, path string, classes []string, im *tasks.Images) ([]*Set, error) {
+	found, keys := make([]*Set, len(nets)), make([]string, len(nets))
+	var missing []Net
+	for i, n := range nets {
+		keys[i] = fmt.Sprintf("%s %s %q", n.key(ctx), files.Identity(ctx, path), classes)
+		if s, ok := sets.Cached(keys[i]); ok {
+			found[i] = s
+		} else {
+			missing = append(missing, n)
+		}
+	}
+	if len(missing) == 0 {
+		return found, nil
+	}
+	models, err := open(ctx, missing)
+	if err != nil {
+		return nil, err
+	}
+	features, err := inference.FeaturesEach(ctx, models, im.Len(), im.At)
+	if err != nil {
+		return nil, err
+	}
+	for i := range found {
+		if found[i] != nil {
+			continue
+		}
+		x := features[0]
+		features = features[1:]
+		found[i], err = sets.Get(keys[i], func() (*Set, int, error) {
+			return &Set{Features: x, Labels: im.Labels, Classes: im.Classes}, x.DataSize() * 4, nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
 }
 
 // Images loads a split, unless the cache has it; see tasks.Load. It is shared and must not be modified.

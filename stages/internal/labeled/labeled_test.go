@@ -3,6 +3,7 @@ package labeled_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"math/rand/v2"
@@ -47,6 +48,15 @@ func reference(t *testing.T, model string, im *tasks.Images) []float32 {
 	return inference.NewEmbedder(m, pool).Embed(im.Len(), im.At).Data().([]float32)
 }
 
+// split is Split for a single net.
+func split(t *testing.T, net labeled.Net, path string, classes []string) (set *labeled.Set, err error) {
+	err = labeled.Split(t.Context(), []labeled.Net{net}, path, classes, func(_ int, s *labeled.Set) error {
+		set = s
+		return nil
+	})
+	return set, err
+}
+
 // TestSplit embeds both splits of a task under two models, from many goroutines.
 func TestSplit(t *testing.T) {
 	dir := t.TempDir()
@@ -67,7 +77,7 @@ func TestSplit(t *testing.T) {
 			if i&2 != 0 {
 				path, classes = fixtures+"/folder/test", train.Classes
 			}
-			sets[i], errs[i] = labeled.Split(t.Context(), labeled.Net{Model: models[i&1]}, path, classes)
+			sets[i], errs[i] = split(t, labeled.Net{Model: models[i&1]}, path, classes)
 		})
 	}
 	group.Wait()
@@ -90,10 +100,10 @@ func TestSplit(t *testing.T) {
 func TestChangedModel(t *testing.T) {
 	model := filepath.Join(t.TempDir(), "m.safetensors")
 	saveModel(t, model, 1)
-	first, err := labeled.Split(t.Context(), labeled.Net{Model: model}, fixtures+"/tiny.parquet", nil)
+	first, err := split(t, labeled.Net{Model: model}, fixtures+"/tiny.parquet", nil)
 	require.NoError(t, err)
 	saveModel(t, model, 2)
-	second, err := labeled.Split(t.Context(), labeled.Net{Model: model}, fixtures+"/tiny.parquet", nil)
+	second, err := split(t, labeled.Net{Model: model}, fixtures+"/tiny.parquet", nil)
 	require.NoError(t, err)
 	require.NotEqual(t, first.Features.Data(), second.Features.Data())
 }
@@ -104,10 +114,10 @@ func TestNorm(t *testing.T) {
 	model := filepath.Join(t.TempDir(), "m.safetensors")
 	saveModel(t, model, 1)
 	train := fixtures + "/folder/train"
-	own, err := labeled.Split(t.Context(), labeled.Net{Model: model}, train, nil)
+	own, err := split(t, labeled.Net{Model: model}, train, nil)
 	require.NoError(t, err)
 	net := labeled.Net{Model: model, Norm: train}
-	adapted, err := labeled.Split(t.Context(), net, train, nil)
+	adapted, err := split(t, net, train, nil)
 	require.NoError(t, err)
 	require.NotEqual(t, own.Features.Data(), adapted.Features.Data())
 
@@ -128,16 +138,16 @@ func TestNorm(t *testing.T) {
 func TestSplitErrors(t *testing.T) {
 	dir := t.TempDir()
 	model := filepath.Join(dir, "m.safetensors")
-	_, err := labeled.Split(t.Context(), labeled.Net{Model: model}, fixtures+"/tiny.parquet", nil)
+	_, err := split(t, labeled.Net{Model: model}, fixtures+"/tiny.parquet", nil)
 	require.ErrorContains(t, err, model)
 	saveModel(t, model, 1)
-	_, err = labeled.Split(t.Context(), labeled.Net{Model: model}, fixtures+"/tiny.parquet", nil)
+	_, err = split(t, labeled.Net{Model: model}, fixtures+"/tiny.parquet", nil)
 	require.NoError(t, err, "the error is not kept")
-	_, err = labeled.Split(t.Context(), labeled.Net{Model: model}, filepath.Join(dir, "none"), nil)
+	_, err = split(t, labeled.Net{Model: model}, filepath.Join(dir, "none"), nil)
 	require.ErrorContains(t, err, "does not exist")
-	_, err = labeled.Split(t.Context(), labeled.Net{Model: model}, fixtures+"/folder/test", []string{"Banana", "Lime"})
+	_, err = split(t, labeled.Net{Model: model}, fixtures+"/folder/test", []string{"Banana", "Lime"})
 	require.ErrorContains(t, err, `class "Carrots"`)
-	_, err = labeled.Split(t.Context(), labeled.Net{Model: model}, fixtures+"/folder/test", []string{"Banana Carrots", "Lime"})
+	_, err = split(t, labeled.Net{Model: model}, fixtures+"/folder/test", []string{"Banana Carrots", "Lime"})
 	require.ErrorContains(t, err, `class "Banana"`, "the key tells lists apart")
 }
 
@@ -157,7 +167,7 @@ func TestBadImages(t *testing.T) {
 	slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
 	defer slog.SetDefault(before)
 	for range 2 {
-		set, err := labeled.Split(t.Context(), labeled.Net{Model: model}, dir, nil)
+		set, err := split(t, labeled.Net{Model: model}, dir, nil)
 		require.NoError(t, err)
 		require.Equal(t, []int64{0, 1}, set.Labels)
 	}
@@ -189,4 +199,38 @@ func TestBatch(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, want, got)
 	}
+}
+
+// TestTogether checks that nets that are embedded together have the features, in order, that each has by itself, whether
+// or not some of them are known already.
+func TestTogether(t *testing.T) {
+	dir := t.TempDir()
+	train := fixtures + "/folder/train"
+	var nets, again []labeled.Net
+	for i := range 4 {
+		for _, copies := range []string{"a", "b"} {
+			model := filepath.Join(dir, fmt.Sprint(copies, i, ".safetensors"))
+			saveModel(t, model, uint64(i))
+			norm := []string{"", train}[i%2]
+			if copies == "a" {
+				nets = append(nets, labeled.Net{Model: model, Norm: norm})
+			} else {
+				again = append(again, labeled.Net{Model: model, Norm: norm})
+			}
+		}
+	}
+	_, err := split(t, nets[2], train, nil)
+	require.NoError(t, err)
+	next := 0
+	require.NoError(t, labeled.Split(t.Context(), nets, train, nil, func(i int, s *labeled.Set) error {
+		require.Equal(t, next, i)
+		next++
+		alone, err := split(t, again[i], train, nil)
+		require.NoError(t, err)
+		require.Equal(t, alone.Features.Data(), s.Features.Data())
+		return nil
+	}))
+	require.Equal(t, len(nets), next)
+	stop := errors.New("stop")
+	require.ErrorIs(t, labeled.Split(t.Context(), nets, train, nil, func(int, *labeled.Set) error { return stop }), stop)
 }
