@@ -71,7 +71,7 @@ func Embed(ctx context.Context, o EmbedOptions) (images, bad int64, err error) {
 	features, dead := filepath.Join(dir, "features"), filepath.Join(dir, "dead")
 
 	p, s := beam.NewPipelineWithRoot()
-	read, unread := imageio.ReadSplits(s, beam.CreateList(s, splits), imageio.ReadConfig{Size: model.Input.Size})
+	read, unread := imageio.ReadSplits(s, beam.CreateList(s, splits), imageio.ReadConfig{Size: model.Input.Size, Labels: true})
 	embedded, failed := inference.Embed(s, read, inference.Config{Model: o.Model})
 	beam.Reshuffle(s, arrowio.WriteDir(s, features, embedded)) // see compute.ParDo
 	arrowio.WriteDir(s, dead, beam.Flatten(s, unread, failed))

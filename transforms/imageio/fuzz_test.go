@@ -72,7 +72,7 @@ func FuzzIDX(f *testing.F) {
 		if err == nil && next != end {
 			t.Fatalf("%d images of %d and no error", next-begin, end-begin)
 		}
-		_, _ = scanLabels(bytes.NewReader(data), begin, min(end, 1<<10))
+		_, _ = scanLabels(bytes.NewReader(data), begin, min(end, 1<<10), end)
 	})
 }
 
@@ -93,13 +93,13 @@ func FuzzTar(f *testing.F) {
 			t.Skip("large archives take long")
 		}
 		var all []Image
-		err := scanTar(bytes.NewReader(data), 0, 1<<40, func(im Image) error { all = append(all, im); return nil })
+		err := scanTar(newTarball(bytes.NewReader(data)), 0, 1<<40, func(im Image) error { all = append(all, im); return nil })
 		if err != nil {
 			return
 		}
 		for i, want := range all {
 			n := 0
-			err := scanTar(bytes.NewReader(data), int64(i), int64(i)+1, func(im Image) error {
+			err := scanTar(newTarball(bytes.NewReader(data)), int64(i), int64(i)+1, func(im Image) error {
 				n++
 				if im.Source != want.Source || im.Label != want.Label || im.Class != want.Class || !bytes.Equal(im.Data, want.Data) {
 					t.Fatalf("image %d is %+v, alone %+v", i, want, im)
@@ -133,7 +133,7 @@ func FuzzZip(f *testing.F) {
 		if err := os.WriteFile(path, data, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		n, err := countZip(t.Context(), path)
+		n, err := countZip(t.Context(), path, func(string) {})
 		if err != nil || n > 100 {
 			return
 		}

@@ -12,10 +12,20 @@ import (
 )
 
 // Plan lists the images in files and folders and divides them into splits of at most maxRows images. Splits follow the
-// order of paths; in a folder the image files come first, then the collections found in it, both sorted by path. The
-// same files yield the same splits on every machine. Hidden files and files of unknown kinds are skipped. A path that
-// does not exist or has no images is an error.
+// order of paths; in a folder the image files come first, then the collections found in it, both sorted by path, then
+// what cannot be read: a damaged collection, a folder without permission, a link that leads nowhere or in a circle. Each
+// of these is a split of one damaged image. The same files yield the same splits on every machine. Hidden files and
+// files of unknown kinds are skipped. A path that does not exist or has no images that can be read is an error.
 func Plan(ctx context.Context, paths []string, maxRows int) ([]Split, error) {
+	sources, err := Survey(ctx, paths, maxRows)
+	if err != nil {
+		return nil, err
+	}
+	return Splits(sources), nil
+}
+
+// Survey is [Plan], and tells for each path what is in it.
+func Survey(ctx context.Context, paths []string, maxRows int) ([]Source, error) {
 	if maxRows < 1 {
 		return nil, fmt.Errorf("plan images: %d images per split, want at least 1", maxRows)
 	}
@@ -28,13 +38,15 @@ func Plan(ctx context.Context, paths []string, maxRows int) ([]Split, error) {
 			return nil, err
 		}
 	}
-	return p.splits, nil
+	return p.sources, nil
 }
 
 type planner struct {
 	ctx     context.Context
 	maxRows int64
-	splits  []Split
+	next    int64 // index of the next split
+	sources []Source
+	faults  []Split // of the last source
 }
 
 func (p *planner) add(path string) error {
@@ -42,19 +54,33 @@ func (p *planner) add(path string) error {
 	if err != nil {
 		return err
 	}
-	before, seen := len(p.splits), 1
+	p.sources = append(p.sources, Source{Path: path})
+	p.faults = nil
+	seen := 1
 	if file {
 		err = p.addFile(path)
 	} else {
 		seen, err = p.addFolder(path)
 	}
+	source := &p.sources[len(p.sources)-1]
 	switch {
-	case err != nil || len(p.splits) > before:
+	case err != nil:
 		return err
-	case seen == 0:
+	case len(source.Splits) == 0 && file && len(p.faults) > 0:
+		return fmt.Errorf("read %s: %s", path, p.faults[0].Damage)
+	case len(source.Splits) == 0 && len(p.faults) > 0:
+		return fmt.Errorf("%s holds no images that can be read: %s: %s", path, p.faults[0].Path, p.faults[0].Damage)
+	case len(source.Splits) == 0 && seen == 0:
 		return fmt.Errorf("%s is empty or does not exist; %s", path, wanted())
+	case len(source.Splits) == 0 && len(source.Passed) > 0:
+		return fmt.Errorf("%s holds no images, but %s; %s", path, source.Passed, wanted())
+	case len(source.Splits) == 0:
+		return fmt.Errorf("%s holds no images; %s", path, wanted())
 	}
-	return fmt.Errorf("%s holds no images (%d files seen); %s", path, seen, wanted())
+	for _, fault := range p.faults {
+		p.emit(fault)
+	}
+	return nil
 }
 
 // isFile distinguishes files from folders. On remote filesystems, which have no folder entries, only files of known
@@ -80,16 +106,50 @@ func (p *planner) isFile(path string) (bool, error) {
 func (p *planner) addFile(file string) error {
 	k := kindOf(file)
 	if k == nil {
+		p.pass(file)
 		return nil
 	}
-	n, err := k.count(p.ctx, file)
-	if err != nil {
-		return err
+	n, err := p.count(k, file)
+	if err != nil && temporary(err) {
+		return fmt.Errorf("read %s: %w", file, err)
+	} else if err != nil {
+		p.fault(k.name, file, err)
 	}
-	for begin := int64(0); begin < n; begin += p.maxRows {
+	for begin := int64(0); err == nil && begin < n; begin += p.maxRows {
 		p.emit(Split{Path: file, Kind: k.name, Begin: begin, End: min(begin+p.maxRows, n)})
 	}
 	return nil
+}
+
+// count returns the number of images in a file.
+func (p *planner) count(k *kind, file string) (n int64, err error) {
+	passed := Passed{}
+	err = guard(func() (err error) {
+		n, err = k.count(p.ctx, file, passed.add)
+		return err
+	})
+	size, local := sizeOf(file)
+	switch {
+	case local && size == 0 && k.name != Folder:
+		return 0, errors.New("the file is empty")
+	case err != nil && local && size < 1<<10:
+		if data, no := readFile(p.ctx, file); no == nil && foreign(data) != "" {
+			return 0, errors.New(foreign(data))
+		}
+	}
+	if err == nil {
+		p.sources[len(p.sources)-1].merge(passed)
+	}
+	return n, err
+}
+
+// sizeOf returns the size of a local file.
+func sizeOf(file string) (size int64, local bool) {
+	info, err := os.Stat(file)
+	if !files.IsLocal(file) || err != nil {
+		return 0, false
+	}
+	return info.Size(), true
 }
 
 // addFolder adds the images of a folder and returns how many files it saw.
@@ -97,12 +157,18 @@ func (p *planner) addFolder(path string) (seen int, err error) {
 	var collections []string
 	var split Split // of image files, being filled
 	for name, err := range walk(p.ctx, path, "") {
-		if err != nil {
+		if err != nil && (name == "" || temporary(err)) {
 			return seen, fmt.Errorf("list %s: %w", path, err)
 		}
 		seen++
 		switch k := kindOf(name); {
+		case errors.Is(err, errSpecial):
+			p.pass(special)
+		case err != nil:
+			p.fault(Folder, join(path, name), err)
+		case k == nil && isLabels(name):
 		case k == nil || k.direct:
+			p.pass(name)
 		case k.name != Folder:
 			collections = append(collections, join(path, name))
 		default:
@@ -127,9 +193,19 @@ func (p *planner) addFolder(path string) (seen int, err error) {
 }
 
 func (p *planner) emit(s Split) {
-	s.Index = int64(len(p.splits))
-	p.splits = append(p.splits, s)
+	s.Index = p.next
+	p.next++
+	source := &p.sources[len(p.sources)-1]
+	source.Splits = append(source.Splits, s)
 }
+
+// fault notes a file or folder that cannot be read.
+func (p *planner) fault(kind, path string, err error) {
+	p.faults = append(p.faults, Split{Path: path, Kind: kind, End: 1, Damage: reason(describe(path, err)).Error()})
+}
+
+// pass notes a file that is not used.
+func (p *planner) pass(name string) { p.sources[len(p.sources)-1].merge(Passed{passedAs(name): 1}) }
 
 // join appends a slash-separated relative name to a folder.
 func join(path, name string) string { return files.Join(path, strings.Split(name, "/")...) }

@@ -41,11 +41,14 @@ func (im *Images) At(i int) []uint8 {
 // errSeen stops a read early.
 var errSeen = errors.New("seen")
 
-// CheckLabels returns an error if the first image of a split has no label.
+// CheckLabels returns an error if the first image of a split that can be read has no label.
 func CheckLabels(ctx context.Context, path string) error {
 	path, _, _ = cutSlice(path)
 	err := each(ctx, path, func(split imageio.Split) error {
 		return imageio.ReadSplit(ctx, split, func(raw imageio.Image) error {
+			if raw.Damage != "" {
+				return nil
+			}
 			_, err := classOf(split, raw)
 			return cmp.Or(err, errSeen)
 		})
@@ -72,13 +75,13 @@ func Load(ctx context.Context, path string, size int, classes []string) (*Images
 			if at++; at < start || (at-start)%step != 0 {
 				return nil
 			}
-			class, err := classOf(split, raw)
-			if err != nil {
-				return err
-			}
 			if damage != nil {
 				im.Bad = append(im.Bad, fmt.Sprintf("%s, row %d: %v", raw.Source, raw.Row, damage))
 				return nil
+			}
+			class, err := classOf(split, raw)
+			if err != nil {
+				return err
 			}
 			im.Pixels = append(im.Pixels, square.Pix...)
 			im.Labels = append(im.Labels, raw.Label)
@@ -148,6 +151,9 @@ func each(ctx context.Context, path string, visit func(split imageio.Split) erro
 // classOf returns the name of an image's class, empty if the image has only a number. An image with neither is an
 // error.
 func classOf(split imageio.Split, raw imageio.Image) (string, error) {
+	if raw.LabelError != "" {
+		return "", fmt.Errorf("%s, row %d: %s", raw.Source, raw.Row, raw.LabelError)
+	}
 	class := raw.Class
 	if split.Kind == imageio.Folder {
 		class = folderOf(split.Path, raw.Source)
