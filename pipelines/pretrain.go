@@ -69,7 +69,7 @@ type Pretrained struct {
 // Pretrain trains an SDRnet on unlabeled images. It runs the stages ingest, phase 0, features, partition and train and,
 // if tasks are given, route, evaluate, deliver and report.
 func Pretrain(ctx context.Context, o PretrainOptions) (*Pretrained, error) {
-	splits, found, err := o.check(ctx)
+	splits, sources, found, err := o.check(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +85,7 @@ func Pretrain(ctx context.Context, o PretrainOptions) (*Pretrained, error) {
 			o.Started(folder)
 		}
 	}
-	c := o.chain(folder, splits, found)
+	c := o.chain(folder, splits, sources, found)
 	if err := c.run(ctx, o.SingleJob); err != nil {
 		return nil, err
 	}
@@ -123,23 +123,23 @@ func Pretrain(ctx context.Context, o PretrainOptions) (*Pretrained, error) {
 	return made, nil
 }
 
-// check validates the arguments before anything is written, and lists the images' splits and the tasks.
-func (o *PretrainOptions) check(ctx context.Context) ([]imageio.Split, []tasks.Task, error) {
+// check validates the arguments before anything is written, and lists the images' splits, their sources and the tasks.
+func (o *PretrainOptions) check(ctx context.Context) ([]imageio.Split, []imageio.Source, []tasks.Task, error) {
 	if err := o.Recipe.Validate(); err != nil {
-		return nil, nil, run.Usage(err)
+		return nil, nil, nil, run.Usage(err)
 	}
 	if err := run.Check(ctx, o.Out, o.Mode); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	splits, err := imageio.Plan(ctx, o.Data, ingest.ShardRows(o.Recipe.Input.Size))
+	splits, sources, err := imageio.Survey(ctx, o.Data, ingest.ShardRows(o.Recipe.Input.Size))
 	if err != nil {
-		return nil, nil, run.Usage(err)
+		return nil, nil, nil, run.Usage(err)
 	}
 	if o.Tasks == "" {
-		return splits, nil, nil
+		return splits, sources, nil, nil
 	}
 	found, err := findTasks(ctx, o.Tasks)
-	return splits, found, err
+	return splits, sources, found, err
 }
 
 // findTasks lists the tasks in a folder and checks that they have labels.
@@ -159,10 +159,11 @@ func findTasks(ctx context.Context, dir string) ([]tasks.Task, error) {
 }
 
 // chain lists the stages of the run.
-func (o *PretrainOptions) chain(folder *run.Folder, splits []imageio.Split, found []tasks.Task) *chain {
+func (o *PretrainOptions) chain(folder *run.Folder, splits []imageio.Split, sources []imageio.Source, found []tasks.Task) *chain {
+	rows := ingest.ShardRows(o.Recipe.Input.Size)
 	p := &plan{
 		chain:  chain{folder: folder, runner: o.Runner},
-		splits: map[int][]imageio.Split{ingest.ShardRows(o.Recipe.Input.Size): splits},
+		splits: map[int][]imageio.Split{rows: splits}, sources: map[int][]imageio.Source{rows: sources},
 		maxBad: o.MaxBad, device: o.Device,
 	}
 	t := p.phase0(o.Recipe, "")

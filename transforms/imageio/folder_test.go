@@ -110,6 +110,6 @@ func TestPassedOver(t *testing.T) {
 		total += n
 	}
 	require.EqualValues(t, 450, total)
-	require.Contains(t, source.Summary(1, 1, 0), "1 images, 1 of them with labels, 0 that cannot be read; passed over 201 other files, 150 .txt, 1 .x0,")
-	require.Contains(t, source.Summary(1, 1, 0), "93 more (a list of images is read only if its own path is given)")
+	require.Contains(t, source.Summary(imageio.Tally{Images: 1, Labeled: 1}), "1 images, 1 of them with labels, and 0 that cannot be read; passed over 201 other files, 150 .txt, 1 .x0,")
+	require.Contains(t, source.Summary(imageio.Tally{Images: 1, Labeled: 1}), "93 more (a list of images is read only if its own path is given)")
 }

@@ -39,14 +39,18 @@ func openParquet(ctx context.Context, name string) (*parquet.Reader, error) {
 	return r, nil
 }
 
-func countParquet(ctx context.Context, name string, _ func(string)) (int64, error) {
+func countParquet(ctx context.Context, name string, pass func(string)) (int64, error) {
 	r, err := openParquet(ctx, name)
 	if err != nil {
 		return 0, err
 	}
 	defer r.Close()
-	if _, err := findTable(r); err != nil {
+	t, err := findTable(r)
+	if err != nil {
 		return 0, err
+	}
+	if t.list != "" {
+		pass(lists)
 	}
 	return r.NumRows(), nil
 }

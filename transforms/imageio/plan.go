@@ -17,34 +17,31 @@ import (
 // of these is a split of one damaged image. The same files yield the same splits on every machine. Hidden files and
 // files of unknown kinds are skipped. A path that does not exist or has no images that can be read is an error.
 func Plan(ctx context.Context, paths []string, maxRows int) ([]Split, error) {
-	sources, err := Survey(ctx, paths, maxRows)
-	if err != nil {
-		return nil, err
-	}
-	return Splits(sources), nil
+	splits, _, err := Survey(ctx, paths, maxRows)
+	return splits, err
 }
 
-// Survey is [Plan], and tells for each path what is in it.
-func Survey(ctx context.Context, paths []string, maxRows int) ([]Source, error) {
+// Survey is [Plan], and also tells for each path which splits it has and what is passed over.
+func Survey(ctx context.Context, paths []string, maxRows int) ([]Split, []Source, error) {
 	if maxRows < 1 {
-		return nil, fmt.Errorf("plan images: %d images per split, want at least 1", maxRows)
+		return nil, nil, fmt.Errorf("plan images: %d images per split, want at least 1", maxRows)
 	}
 	if len(paths) == 0 {
-		return nil, errors.New("plan images: no path given; " + wanted())
+		return nil, nil, errors.New("plan images: no path given; " + wanted())
 	}
 	p := planner{ctx: ctx, maxRows: int64(maxRows)}
 	for _, path := range paths {
 		if err := p.add(path); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	return p.sources, nil
+	return p.splits, p.sources, nil
 }
 
 type planner struct {
 	ctx     context.Context
 	maxRows int64
-	next    int64 // index of the next split
+	splits  []Split
 	sources []Source
 	faults  []Split // of the last source
 }
@@ -54,32 +51,34 @@ func (p *planner) add(path string) error {
 	if err != nil {
 		return err
 	}
-	p.sources = append(p.sources, Source{Path: path})
+	p.sources = append(p.sources, Source{Path: path, Begin: int64(len(p.splits))})
 	p.faults = nil
-	seen := 1
+	before, seen := len(p.splits), 1
 	if file {
 		err = p.addFile(path)
 	} else {
 		seen, err = p.addFolder(path)
 	}
 	source := &p.sources[len(p.sources)-1]
+	none := len(p.splits) == before
 	switch {
 	case err != nil:
 		return err
-	case len(source.Splits) == 0 && file && len(p.faults) > 0:
+	case none && file && len(p.faults) > 0:
 		return fmt.Errorf("read %s: %s", path, p.faults[0].Damage)
-	case len(source.Splits) == 0 && len(p.faults) > 0:
+	case none && len(p.faults) > 0:
 		return fmt.Errorf("%s holds no images that can be read: %s: %s", path, p.faults[0].Path, p.faults[0].Damage)
-	case len(source.Splits) == 0 && seen == 0:
+	case none && seen == 0:
 		return fmt.Errorf("%s is empty or does not exist; %s", path, wanted())
-	case len(source.Splits) == 0 && len(source.Passed) > 0:
+	case none && len(source.Passed) > 0:
 		return fmt.Errorf("%s holds no images, but %s; %s", path, source.Passed, wanted())
-	case len(source.Splits) == 0:
+	case none:
 		return fmt.Errorf("%s holds no images; %s", path, wanted())
 	}
 	for _, fault := range p.faults {
 		p.emit(fault)
 	}
+	source.End = int64(len(p.splits))
 	return nil
 }
 
@@ -193,10 +192,8 @@ func (p *planner) addFolder(path string) (seen int, err error) {
 }
 
 func (p *planner) emit(s Split) {
-	s.Index = p.next
-	p.next++
-	source := &p.sources[len(p.sources)-1]
-	source.Splits = append(source.Splits, s)
+	s.Index = int64(len(p.splits))
+	p.splits = append(p.splits, s)
 }
 
 // fault notes a file or folder that cannot be read.

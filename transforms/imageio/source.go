@@ -14,30 +14,24 @@ import (
 type Source struct {
 	// Path is the folder or file, as passed to Survey.
 	Path string
-	// Splits are its splits; their indices go on from the source before.
-	Splits []Split
+	// Begin and End are the range [Begin, End) of the indices of its splits.
+	Begin, End int64
 	// Passed counts the files, and the members of archives, that are not used.
 	Passed Passed
 }
 
-// Splits returns the splits of sources, as [Plan] does.
-func Splits(sources []Source) (all []Split) {
-	for _, s := range sources {
-		all = append(all, s.Splits...)
-	}
-	return all
+// Tally counts the images of a source that were read.
+type Tally struct {
+	// Images counts all, Labeled those with a label, and Dead those that cannot be read.
+	Images, Labeled, Dead int64
 }
 
-// Has reports whether an image belongs to the source, given its [Row] index.
-func (s *Source) Has(index int64) bool {
-	first := s.Splits[0].Index
-	return SplitOf(index) >= first && SplitOf(index) < first+int64(len(s.Splits))
-}
+// Has reports whether the source has a split, given by its index.
+func (s *Source) Has(split int64) bool { return split >= s.Begin && split < s.End }
 
-// Summary describes in one line what was read of a source: how many images, how many of them with a label, how many
-// that cannot be read, and what was passed over.
-func (s *Source) Summary(images, labeled, dead int64) string {
-	text := fmt.Sprintf("%s: %d images, %d of them with labels, %d that cannot be read", s.Path, images, labeled, dead)
+// Summary describes in one line what was read of a source, and what was passed over.
+func (s *Source) Summary(t Tally) string {
+	text := fmt.Sprintf("%s: %d images, %d of them with labels, and %d that cannot be read", s.Path, t.Images, t.Labeled, t.Dead)
 	if len(s.Passed) > 0 {
 		text += "; " + s.Passed.String()
 	}
@@ -63,6 +57,7 @@ type Passed map[string]int64
 const (
 	links   = "links in archives"
 	endless = "ends of archives that are missing"
+	lists   = "columns of lists"
 	special = "pipes and devices"
 	bare    = "files without an extension"
 	others  = "other files"
@@ -76,7 +71,7 @@ var extension = regexp.MustCompile(`^\.[a-z0-9]{0,7}[a-z][a-z0-9]{0,7}$`)
 // passedAs returns what a file that is not used is counted as.
 func passedAs(name string) string {
 	switch ext := path.Ext(baseName(name)); {
-	case name == links || name == special || name == endless:
+	case name == links || name == special || name == endless || name == lists:
 		return name
 	case ext == "":
 		return bare
@@ -106,6 +101,7 @@ var hints = []struct {
 	{strings.Fields(".npy .npz .pkl .pt .h5 .hdf5 .mat .tfrecord .arrow .feather .lmdb .bin"), "save arrays as images"},
 	{strings.Fields(".mp4 .mov .avi .mkv .webm"), "save videos as images"},
 	{[]string{links}, "pack the files that links point to"},
+	{[]string{lists}, "the first image of each list is taken"},
 	{[]string{endless}, "an archive without an end may be truncated"},
 }
 

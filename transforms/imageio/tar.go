@@ -251,13 +251,17 @@ func (t *tarball) visit(r *tar.Reader, head *tar.Header, visit func(tarMember) e
 		return nil
 	}
 	err := t.pass(data - t.at)
+	whole := err == nil
+	if whole {
+		err = t.pass(-data & (tarBlock - 1))
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) && t.size == data {
+			err = nil // some archives lack the padding at their end
+		}
+	}
 	switch {
-	case err == nil:
-		_ = t.pass(-data & (tarBlock - 1)) // padding, which the last member may lack
-		return nil
-	case temporary(err):
+	case err == nil || temporary(err):
 		return err
-	case m.isImage() && !ignored(head.Name): // the image itself is damaged
+	case !whole && m.isImage() && !ignored(head.Name): // the image itself is damaged
 		return errEnd
 	}
 	err = visit(tarMember{damage: fmt.Sprintf("byte %d, member %s: %v; what follows is lost", t.at, head.Name, truncated(err))})
@@ -273,7 +277,10 @@ func (t *tarball) pass(n int64) error {
 		_, err := t.Seek(n, io.SeekCurrent)
 		return err
 	}
-	_, err := io.CopyN(io.Discard, t, n)
+	got, err := io.CopyN(io.Discard, t, n)
+	if got > 0 && errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
 	return err
 }
 

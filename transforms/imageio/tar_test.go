@@ -16,7 +16,7 @@ import (
 
 // surveyed reads what is in a path, for splits of every size.
 func surveyed(t *testing.T, path string) (source imageio.Source, images []imageio.Image) {
-	sources, err := imageio.Survey(t.Context(), []string{path}, 1<<20)
+	_, sources, err := imageio.Survey(t.Context(), []string{path}, 1<<20)
 	require.NoError(t, err)
 	images = readAll(t, 1<<20, path)
 	for _, maxRows := range []int{1, 2, 3, 7} {
@@ -138,9 +138,9 @@ func TestTarPassedOver(t *testing.T) {
 	require.Equal(t, imageio.Passed{
 		".json": 1, ".heic": 2, ".tar": 1, "links in archives": 2, "files without an extension": 1, "ends of archives that are missing": 1,
 	}, source.Passed)
-	require.Equal(t, path+": 2 images, 1 of them with labels, 0 that cannot be read; passed over 2 .heic, 2 links in archives, 1 .json, 1 .tar, "+
+	require.Equal(t, path+": 2 images, 1 of them with labels, and 0 that cannot be read; passed over 2 .heic, 2 links in archives, 1 .json, 1 .tar, "+
 		"1 ends of archives that are missing, 1 files without an extension (convert images of other formats to JPEG or PNG; unpack archives in "+
-		"archives and those of other kinds; pack the files that links point to; an archive without an end may be truncated)", source.Summary(2, 1, 0))
+		"archives and those of other kinds; pack the files that links point to; an archive without an end may be truncated)", source.Summary(imageio.Tally{Images: 2, Labeled: 1}))
 }
 
 // The sound members of a damaged archive are read, wherever the damage is, and it is named once.
@@ -163,6 +163,8 @@ func TestTarDamage(t *testing.T) {
 		"cut in an image":       {sound[:sample+600], []string{"a 1", "damage"}, "truncated"},
 		"cut in a header":       {sound[:sample+100], []string{"a 1", "damage"}, "byte 2660: truncated: unexpected EOF; what follows is lost"},
 		"cut in a label":        {sound[:2*sample-512], []string{"a 1", "b -1", "damage"}, "member b.cls: truncated"},
+		"cut in padding":        {sound[:sample-100], []string{"a 1", "damage"}, "member a.cls: truncated"},
+		"without padding":       {sound[:sample-511], []string{"a 1"}, ""},
 		"header of an image":    {flip(sample + 3), []string{"a 1", "damage", "c 3"}, "invalid tar header; members up to the next sound one are lost"},
 		"header of a label":     {flip(sample + 1536 + 3), []string{"a 1", "b -1", "damage", "c 3"}, "invalid tar header"},
 		"the first header":      {flip(3), []string{"damage", "b 2", "c 3"}, "invalid tar header"},
