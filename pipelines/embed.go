@@ -25,6 +25,8 @@ type EmbedOptions struct {
 	Model string
 	// Data are folders and files of images.
 	Data []string
+	// Columns are those of Parquet files among them.
+	Columns imageio.Columns
 	// Out is the Parquet file to write.
 	Out string
 	// Runner is the name of a registered Beam runner.
@@ -57,7 +59,7 @@ func Embed(ctx context.Context, o EmbedOptions) (images, bad int64, err error) {
 	if err != nil {
 		return 0, 0, run.Usage(err)
 	}
-	splits, sources, err := imageio.Survey(ctx, o.Data, splitImages)
+	splits, sources, err := imageio.Survey(ctx, o.Data, splitImages, o.Columns)
 	if err != nil {
 		return 0, 0, run.Usage(err)
 	}

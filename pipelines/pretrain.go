@@ -25,6 +25,8 @@ import (
 type PretrainOptions struct {
 	// Data are folders and files of images; labels are ignored.
 	Data []string
+	// Columns are those of Parquet files among them.
+	Columns imageio.Columns
 	// Out is the run folder.
 	Out string
 	// Recipe says what to train.
@@ -131,7 +133,7 @@ func (o *PretrainOptions) check(ctx context.Context) ([]imageio.Split, []imageio
 	if err := run.Check(ctx, o.Out, o.Mode); err != nil {
 		return nil, nil, nil, err
 	}
-	splits, sources, err := imageio.Survey(ctx, o.Data, ingest.ShardRows(o.Recipe.Input.Size))
+	splits, sources, err := imageio.Survey(ctx, o.Data, ingest.ShardRows(o.Recipe.Input.Size), o.Columns)
 	if err != nil {
 		return nil, nil, nil, run.Usage(err)
 	}

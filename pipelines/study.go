@@ -134,7 +134,7 @@ func newStudyPlan(ctx context.Context, o StudyOptions) (*studyPlan, error) {
 	for _, c := range file.Cells {
 		rows := ingest.ShardRows(c.Recipe.Input.Size)
 		if p.splits[rows] == nil {
-			if p.splits[rows], p.sources[rows], err = imageio.Survey(ctx, file.Data, rows); err != nil {
+			if p.splits[rows], p.sources[rows], err = imageio.Survey(ctx, file.Data, rows, imageio.Columns{}); err != nil {
 				return nil, run.Usagef("study %s: data: %w", o.File, err)
 			}
 		}

@@ -323,7 +323,7 @@ func TestDamagedSources(t *testing.T) {
 		require.NoError(t, err)
 	}
 	require.NoError(t, os.WriteFile(archive, b.Bytes()[:b.Len()-2*512+20], 0o644)) // within the last image
-	splits, sources, err := imageio.Survey(t.Context(), []string{dir, archive}, 5)
+	splits, sources, err := imageio.Survey(t.Context(), []string{dir, archive}, 5, imageio.Columns{})
 	require.NoError(t, err)
 	lines := new(bytes.Buffer)
 	before := slog.Default()

@@ -23,13 +23,13 @@ var folderKind = kind{
 	files:    "folders of images (" + strings.Join(extensions, ", ") + ")",
 	labels:   "a folder for each class",
 	suffixes: extensions,
-	count:    func(context.Context, string, func(string)) (int64, error) { return 1, nil },
+	count:    func(context.Context, Split, func(string)) (int64, error) { return 1, nil },
 	read:     readFolder,
 }
 
 // walk iterates over the files in a folder and its subfolders, starting at from, as slash-separated names relative to
-// the folder. They are sorted by name, component by component. Links are followed; hidden files and folders are
-// skipped. What cannot be listed, such as a folder without permission and a link to a folder that contains it, comes
+// the folder. They are sorted by name, component by component. Links are followed; hidden files and folders and
+// macOS's __MACOSX are skipped. What cannot be listed, such as a folder without permission and a link to a folder that contains it, comes
 // with an error, and the walk goes on; an error without a name ends it. A link that leads nowhere is a file by its name.
 // On object stores other than Google's the files may be at most three folders deep.
 func walk(ctx context.Context, root, from string) iter.Seq2[string, error] {
@@ -62,7 +62,7 @@ func walkLocal(root, rel, from string, above []fs.FileInfo, yield func(string, e
 	}
 	first, rest, _ := strings.Cut(from, "/")
 	for _, e := range entries {
-		if e.Name() < first || strings.HasPrefix(e.Name(), ".") {
+		if e.Name() < first || ignored(e.Name()) {
 			continue
 		}
 		name := path.Join(rel, e.Name())
@@ -128,8 +128,7 @@ func walkRemote(ctx context.Context, root, from string, yield func(string, error
 	}
 	slices.SortFunc(names, byPath)
 	for _, name := range names {
-		hidden := strings.HasPrefix(name, ".") || strings.Contains(name, "/.")
-		if hidden || strings.HasSuffix(name, "/") || byPath(name, from) < 0 {
+		if ignored(name) || strings.HasSuffix(name, "/") || byPath(name, from) < 0 {
 			continue
 		}
 		if !yield(name, nil) {

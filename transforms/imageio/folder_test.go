@@ -53,7 +53,7 @@ func TestFolderFaults(t *testing.T) {
 		"b/other/0.png: a link to /nowhere/x.png, which does not exist",
 		"b/other/1.png: 1",
 		"b/other/self.png: too many levels of symbolic links",
-		"packed.jpg: gzip data, not an image; unpack it with gunzip",
+		"packed.jpg: gzip data in spite of its name; unpack it with gunzip",
 		"pointer.jpg: " + lfs,
 		"a/up: " + circle,
 		"b/deep/again: " + circle,

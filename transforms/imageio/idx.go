@@ -22,6 +22,7 @@ var idxKind = kind{
 	files:    "IDX files (*idx3-ubyte, also .gz)",
 	labels:   "a labels file next to IDX",
 	suffixes: []string{"images-idx3-ubyte", "images.idx3-ubyte", "images-idx3-ubyte.gz", "images.idx3-ubyte.gz", "idx3-ubyte", "idx3-ubyte.gz"},
+	packed:   true,
 	count:    countIDX,
 	read:     readIDX,
 }
@@ -48,8 +49,8 @@ func idxHeader(r io.Reader, dims int) (count int64, height, width int, err error
 	return size[0], int(size[1]), int(size[2]), nil
 }
 
-func countIDX(ctx context.Context, name string, _ func(string)) (int64, error) {
-	s, err := openStream(ctx, name)
+func countIDX(ctx context.Context, split Split, _ func(string)) (int64, error) {
+	s, err := openStream(ctx, split.Path)
 	if err != nil {
 		return 0, err
 	}
@@ -58,7 +59,7 @@ func countIDX(ctx context.Context, name string, _ func(string)) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if size, ok := sizeOf(name); ok && n > maxInflation*size/int64(height*width) {
+	if size, ok := sizeOf(split.Path); ok && n > maxInflation*size/int64(height*width) {
 		return 0, fmt.Errorf("%d images of %d x %d pixels in a file of %d bytes", n, width, height, size)
 	}
 	return n, nil

@@ -26,11 +26,25 @@ type Split struct {
 	// From is the image file with number Begin, relative to the folder Path, so that a reader need not list the files
 	// before it. Empty for other kinds.
 	From string
+	// Columns are those to use of a Parquet file.
+	Columns Columns `json:",omitzero"`
 	// Damage says why a file or folder cannot be read at all; else it is empty. Such a split is one damaged image.
 	Damage string `json:",omitempty"`
 	// Index is the split's number in the plan, from 0.
 	Index int64
 }
+
+// Columns are the names of columns in Parquet files, or the paths of nested ones, such as sample.image. Those without a
+// name are found by what is usual: images in image, labels in label, or else by the metadata of HuggingFace's library.
+type Columns struct {
+	// Image is the column of images.
+	Image string
+	// Label is the column of labels, or NoLabels.
+	Label string
+}
+
+// NoLabels in place of a column of labels means that there are none.
+const NoLabels = "-"
 
 // Image is one encoded image and where it comes from.
 type Image struct {
@@ -113,8 +127,8 @@ func foreign(data []byte) string {
 	switch {
 	case begins(data, "version https://git-lfs.github.com/"):
 		return "a git-lfs pointer, not the file itself; fetch it with git lfs pull"
-	case begins(data, "\x1f\x8b"):
-		return "gzip data, not an image; unpack it with gunzip"
+	case begins(data, gzipMagic):
+		return "gzip data in spite of its name; unpack it with gunzip"
 	}
 	return ""
 }

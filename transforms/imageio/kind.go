@@ -20,8 +20,10 @@ type kind struct {
 	// direct kinds are read only if Plan is given the file itself. They are skipped in folders, which may contain such
 	// files for other purposes.
 	direct bool
-	// count returns the number of images in a file, and calls pass with the names of members that are not used.
-	count func(ctx context.Context, file string, pass func(name string)) (int64, error)
+	packed bool // whether a file may be compressed with gzip
+	// count returns the number of images in a file, of which split has the Path and the Columns, and calls pass with the
+	// names of members that are not used.
+	count func(ctx context.Context, split Split, pass func(name string)) (int64, error)
 	// read calls yield with the images of a split, in order. An error that is not temporary means that the rest of them
 	// is damaged.
 	read func(ctx context.Context, split Split, yield func(Image) error) error

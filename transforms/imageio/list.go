@@ -42,8 +42,8 @@ var (
 	labelColumns = []string{"label", "class", "target"}
 )
 
-func countList(ctx context.Context, name string, _ func(string)) (n int64, err error) {
-	err = eachEntry(ctx, name, func(entry) error { n++; return nil })
+func countList(ctx context.Context, split Split, _ func(string)) (n int64, err error) {
+	err = eachEntry(ctx, split.Path, func(entry) error { n++; return nil })
 	return n, err
 }
 

@@ -110,6 +110,8 @@ type tempFile struct{ *os.File }
 
 func (f tempFile) Close() error { return errors.Join(f.File.Close(), os.Remove(f.Name())) }
 
+const gzipMagic = "\x1f\x8b"
+
 // stream is a file read sequentially, decompressed if it is gzip, whatever its name.
 type stream struct {
 	*bufio.Reader
@@ -123,7 +125,7 @@ func openStream(ctx context.Context, name string) (*stream, error) {
 		return nil, err
 	}
 	s := &stream{Reader: bufio.NewReaderSize(f, 1<<16), file: f}
-	if magic, _ := s.Peek(2); string(magic) == "\x1f\x8b" {
+	if magic, _ := s.Peek(2); string(magic) == gzipMagic {
 		unpacked, err := gzip.NewReader(s.Reader)
 		if err != nil {
 			return nil, errors.Join(truncated(err), f.Close())
@@ -140,10 +142,9 @@ func (s *stream) Close() error { return s.file.Close() }
 // than fits into memory.
 const maxMember = 1 << 29
 
-// ignored reports whether a member of an archive is hidden, in a hidden folder, or metadata that macOS adds to
-// archives.
-func ignored(member string) bool {
-	return slices.ContainsFunc(strings.Split(slashed(member), "/"), func(elem string) bool {
+// ignored reports whether a file or folder, or one that it is in, is hidden or metadata that macOS adds to archives.
+func ignored(name string) bool {
+	return slices.ContainsFunc(strings.Split(slashed(name), "/"), func(elem string) bool {
 		return elem == "__MACOSX" || strings.HasPrefix(elem, ".") && strings.Trim(elem, ".") != ""
 	})
 }

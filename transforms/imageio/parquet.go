@@ -39,13 +39,13 @@ func openParquet(ctx context.Context, name string) (*parquet.Reader, error) {
 	return r, nil
 }
 
-func countParquet(ctx context.Context, name string, pass func(string)) (int64, error) {
-	r, err := openParquet(ctx, name)
+func countParquet(ctx context.Context, split Split, pass func(string)) (int64, error) {
+	r, err := openParquet(ctx, split.Path)
 	if err != nil {
 		return 0, err
 	}
 	defer r.Close()
-	t, err := findTable(r)
+	t, err := findTable(r, split.Columns)
 	if err != nil {
 		return 0, err
 	}
@@ -61,7 +61,7 @@ func readParquet(ctx context.Context, split Split, yield func(Image) error) erro
 		return err
 	}
 	defer r.Close()
-	t, err := findTable(r)
+	t, err := findTable(r, split.Columns)
 	if err != nil {
 		return err
 	}

@@ -31,7 +31,7 @@ func TestTablesEqualPyarrow(t *testing.T) {
 		Error string
 	}
 	require.NoError(t, json.Unmarshal(text, &cases))
-	require.Len(t, cases, 71)
+	require.Len(t, cases, 72)
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -60,6 +60,50 @@ func TestTablesEqualPyarrow(t *testing.T) {
 				require.Equal(t, want.LabelError == "", got.LabelError == "", got.LabelError)
 			}
 		})
+	}
+}
+
+// Columns can be named, for images and for labels.
+func TestColumns(t *testing.T) {
+	inner := arrow.StructOf(arrow.Field{Name: "photo", Type: arrow.BinaryTypes.Binary}, arrow.Field{Name: "kind", Type: arrow.PrimitiveTypes.Int8})
+	path := table(t, arrow.NewSchema([]arrow.Field{
+		{Name: "image", Type: arrow.BinaryTypes.Binary}, {Name: "label", Type: arrow.BinaryTypes.String}, {Name: "mask", Type: arrow.BinaryTypes.Binary},
+		{Name: "tags", Type: arrow.ListOf(arrow.PrimitiveTypes.Int64)}, {Name: "in", Type: inner}, {Name: "file", Type: arrow.BinaryTypes.String},
+	}, nil), 2, func(b *array.RecordBuilder, i int) {
+		b.Field(0).(*array.BinaryBuilder).AppendString("image")
+		b.Field(1).(*array.StringBuilder).Append("ant")
+		b.Field(2).(*array.BinaryBuilder).AppendString("mask")
+		b.Field(3).AppendEmptyValue()
+		b.Field(4).(*array.StructBuilder).Append(true)
+		b.Field(4).(*array.StructBuilder).FieldBuilder(0).(*array.BinaryBuilder).AppendString("photo")
+		b.Field(4).(*array.StructBuilder).FieldBuilder(1).(*array.Int8Builder).Append(int8(5 + i))
+		b.Field(5).(*array.StringBuilder).Append("x.png")
+	})
+	write(t, filepath.Join(filepath.Dir(path), "x.png"), []byte("file"))
+	for _, c := range []struct {
+		columns imageio.Columns
+		want    imageio.Image
+		err     string
+	}{
+		{imageio.Columns{}, imageio.Image{Data: []byte("image"), Label: -1, Class: "ant"}, ""},
+		{imageio.Columns{Image: "mask", Label: "in.kind"}, imageio.Image{Data: []byte("mask"), Label: 6}, ""},
+		{imageio.Columns{Image: "in.photo", Label: imageio.NoLabels}, imageio.Image{Data: []byte("photo"), Label: -1}, ""},
+		{imageio.Columns{Image: "file"}, imageio.Image{Data: []byte("file"), Label: -1, Class: "ant"}, ""},
+		{imageio.Columns{Label: "tags"}, imageio.Image{Data: []byte("image"), Label: -1, LabelError: "column tags holds tags.list.element: list of int64; want numbers or names of classes; give another column of labels, or - for none"}, ""},
+		{imageio.Columns{Label: "in"}, imageio.Image{Data: []byte("image"), Label: -1, LabelError: "column in holds in.photo: binary; want numbers or names of classes; give another column of labels, or - for none"}, ""},
+		{imageio.Columns{Label: "none"}, imageio.Image{Data: []byte("image"), Label: -1, LabelError: "no column none of labels; the columns are image: binary, label: utf8, mask: binary, tags.list.element: list of int64, in.photo: binary, in.kind: int8, file: utf8"}, ""},
+		{imageio.Columns{Image: "tags"}, imageio.Image{}, "no column tags of images; the columns are image: binary, label: utf8,"},
+	} {
+		splits, _, err := imageio.Survey(t.Context(), []string{path}, 9, c.columns)
+		if c.err != "" {
+			require.ErrorContains(t, err, "read "+path+": "+c.err)
+			continue
+		}
+		require.NoError(t, err)
+		var last imageio.Image
+		require.NoError(t, imageio.ReadSplit(t.Context(), splits[0], func(im imageio.Image) error { last = im; return nil }))
+		c.want.Source, c.want.Row = path, 1
+		require.Equal(t, c.want, last)
 	}
 }
 

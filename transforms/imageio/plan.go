@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"strings"
@@ -17,19 +18,19 @@ import (
 // of these is a split of one damaged image. The same files yield the same splits on every machine. Hidden files and
 // files of unknown kinds are skipped. A path that does not exist or has no images that can be read is an error.
 func Plan(ctx context.Context, paths []string, maxRows int) ([]Split, error) {
-	splits, _, err := Survey(ctx, paths, maxRows)
+	splits, _, err := Survey(ctx, paths, maxRows, Columns{})
 	return splits, err
 }
 
-// Survey is [Plan], and also tells for each path which splits it has and what is passed over.
-func Survey(ctx context.Context, paths []string, maxRows int) ([]Split, []Source, error) {
+// Survey is [Plan] for given columns, and also tells for each path which splits it has and what is passed over.
+func Survey(ctx context.Context, paths []string, maxRows int, columns Columns) ([]Split, []Source, error) {
 	if maxRows < 1 {
 		return nil, nil, fmt.Errorf("plan images: %d images per split, want at least 1", maxRows)
 	}
 	if len(paths) == 0 {
 		return nil, nil, errors.New("plan images: no path given; " + wanted())
 	}
-	p := planner{ctx: ctx, maxRows: int64(maxRows)}
+	p := planner{ctx: ctx, maxRows: int64(maxRows), columns: columns}
 	for _, path := range paths {
 		if err := p.add(path); err != nil {
 			return nil, nil, err
@@ -41,6 +42,7 @@ func Survey(ctx context.Context, paths []string, maxRows int) ([]Split, []Source
 type planner struct {
 	ctx     context.Context
 	maxRows int64
+	columns Columns
 	splits  []Split
 	sources []Source
 	faults  []Split // of the last source
@@ -108,38 +110,45 @@ func (p *planner) addFile(file string) error {
 		p.pass(file)
 		return nil
 	}
-	n, err := p.count(k, file)
+	split := Split{Path: file, Kind: k.name}
+	if k.name == Parquet {
+		split.Columns = p.columns
+	}
+	n, err := p.count(k, split)
 	if err != nil && temporary(err) {
 		return fmt.Errorf("read %s: %w", file, err)
 	} else if err != nil {
 		p.fault(k.name, file, err)
 	}
 	for begin := int64(0); err == nil && begin < n; begin += p.maxRows {
-		p.emit(Split{Path: file, Kind: k.name, Begin: begin, End: min(begin+p.maxRows, n)})
+		split.Begin, split.End = begin, min(begin+p.maxRows, n)
+		p.emit(split)
 	}
 	return nil
 }
 
 // count returns the number of images in a file.
-func (p *planner) count(k *kind, file string) (n int64, err error) {
+func (p *planner) count(k *kind, split Split) (n int64, err error) {
 	passed := Passed{}
 	err = guard(func() (err error) {
-		n, err = k.count(p.ctx, file, passed.add)
+		n, err = k.count(p.ctx, split, passed.add)
 		return err
 	})
-	size, local := sizeOf(file)
-	switch {
-	case local && size == 0 && k.name != Folder:
+	if size, local := sizeOf(split.Path); local && size == 0 && k.name != Folder {
 		return 0, errors.New("the file is empty")
-	case err != nil && local && size < 1<<10:
-		if data, no := readFile(p.ctx, file); no == nil && foreign(data) != "" {
-			return 0, errors.New(foreign(data))
-		}
 	}
 	if err == nil {
 		p.sources[len(p.sources)-1].merge(passed)
+		return n, nil
 	}
-	return n, err
+	if f, no := open(p.ctx, split.Path); no == nil {
+		defer f.Close()
+		head, _ := io.ReadAll(io.LimitReader(f, 64))
+		if text := foreign(head); text != "" && !(k.packed && begins(head, gzipMagic)) {
+			return 0, errors.New(text)
+		}
+	}
+	return 0, err
 }
 
 // sizeOf returns the size of a local file.

@@ -18,7 +18,7 @@ import (
 // table is where images and labels are in a Parquet file, by the paths of columns; those that there are not are "".
 type table struct {
 	bytes string // of encoded images
-	path  string // of paths of image files, for rows without bytes
+	file  string // of paths of image files, for rows without bytes
 	list  string // of lists of images, of which the first is taken
 	of    string // of labels
 	wrong string // why of cannot be used
@@ -28,17 +28,19 @@ type table struct {
 // The names of columns, case-insensitive; earlier names take precedence.
 var (
 	tableImages = append([]string{"image", "img", "images"}, column(extensions, func(e string) string { return e[1:] })...)
-	tableLabels = []string{"label", "labels", "cls", "class", "target"}
+	tableLabels = []string{"label", "labels", "cls", "class", "target", "fine_label"}
 )
 
-// findTable finds the columns of a file.
-func findTable(r *parquet.Reader) (*table, error) {
+// findTable finds the columns of a file, going by the given names.
+func findTable(r *parquet.Reader, by Columns) (*table, error) {
 	features := featuresOf(r)
 	t := &table{}
-	if !t.findImages(r.Leaves(), features) {
+	if found := t.findImages(r.Leaves(), features, by.Image); !found && by.Image != "" {
+		return nil, fmt.Errorf("no column %s of images; the columns are %s", by.Image, describeColumns(r.Leaves()))
+	} else if !found {
 		return nil, fmt.Errorf("no column image: struct<bytes: binary, path: string>, as HuggingFace's image datasets have it, nor another of images; its columns are %s", describeColumns(r.Leaves()))
 	}
-	t.findLabels(r.Leaves(), features)
+	t.findLabels(r.Leaves(), features, by.Label)
 	return t, nil
 }
 
@@ -82,33 +84,39 @@ func only(features map[string]feature, kind string) (found string) {
 
 // candidate is a column that may hold images.
 type candidate struct {
-	name string // of the image, without those of structs around it
+	name, path string // of the image, without and with those of structs around it
 	table
 }
 
-// findImages finds the column of images: by its name, by the metadata, or since there is only one.
-func (t *table) findImages(leaves []parquet.Leaf, features map[string]feature) bool {
+// findImages finds the column of images: by a given or usual name, by the metadata, or since there is only one.
+func (t *table) findImages(leaves []parquet.Leaf, features map[string]feature, by string) bool {
 	var all []candidate
 	for _, l := range leaves {
 		top, _, _ := strings.Cut(l.Path, ".")
 		owner, inStruct := strings.CutSuffix(l.Path, ".bytes")
-		c := candidate{name: owner[strings.LastIndex(owner, ".")+1:]}
+		c := candidate{name: owner[strings.LastIndex(owner, ".")+1:], path: owner}
 		switch isBinary := l.Type.ID() == arrow.BINARY; {
 		case isBinary && l.InList && (inStruct || strings.Count(l.Path, ".") == 2):
-			c.name, c.list = top, top
+			c.name, c.path, c.list = top, top, top
 		case l.InList:
 			continue
 		case isBinary:
 			c.bytes = l.Path
 			if at := owner + ".path"; inStruct && slices.ContainsFunc(leaves, func(l parquet.Leaf) bool { return l.Path == at && l.Type.ID() == arrow.STRING }) {
-				c.path = at
+				c.file = at
 			}
-		case l.Type.ID() == arrow.STRING && slices.ContainsFunc(tableImages[:2], func(n string) bool { return strings.EqualFold(n, l.Path) }):
-			c.path = l.Path
+		case l.Type.ID() == arrow.STRING && slices.ContainsFunc(append(tableImages[:2:2], by), func(n string) bool { return strings.EqualFold(n, l.Path) }):
+			c.file = l.Path
 		default:
 			continue
 		}
 		all = append(all, c)
+	}
+	if i := slices.IndexFunc(all, func(c candidate) bool { return c.path == by }); by != "" {
+		if i >= 0 {
+			*t = all[i].table
+		}
+		return i >= 0
 	}
 	named := func(name string) bool {
 		i := slices.IndexFunc(all, func(c candidate) bool { return strings.EqualFold(c.name, name) })
@@ -123,16 +131,22 @@ func (t *table) findImages(leaves []parquet.Leaf, features map[string]feature) b
 	return len(all) == 1 && named(all[0].name)
 }
 
-// findLabels finds the column of labels: by its name or by the metadata.
-func (t *table) findLabels(leaves []parquet.Leaf, features map[string]feature) {
-	find := func(is func(l parquet.Leaf, name string) bool) bool {
-		for _, name := range append(slices.Clone(tableLabels), only(features, "ClassLabel")) {
+// findLabels finds the column of labels: by a given or usual name, or by the metadata.
+func (t *table) findLabels(leaves []parquet.Leaf, features map[string]feature, by string) {
+	names := append(slices.Clone(tableLabels), only(features, "ClassLabel"))
+	if by == NoLabels {
+		return
+	} else if by != "" {
+		names = []string{by}
+	}
+	find := func(nested bool, is func(l parquet.Leaf, name string) bool) bool {
+		for _, name := range names {
 			i := slices.IndexFunc(leaves, func(l parquet.Leaf) bool { return name != "" && is(l, name) })
 			if i < 0 {
 				continue
 			}
-			if t.of, t.names = leaves[i].Path, features[name].Names; !isLabelType(leaves[i]) {
-				t.wrong = fmt.Sprintf("column %s holds %s; want numbers or names of classes", name, describeColumns(leaves[i:i+1]))
+			if t.of, t.names = leaves[i].Path, features[name].Names; nested || !isLabelType(leaves[i]) {
+				t.wrong = fmt.Sprintf("column %s holds %s; want numbers or names of classes; give another column of labels, or - for none", name, describeColumns(leaves[i:i+1]))
 				t.of = ""
 			}
 			return true
@@ -144,14 +158,16 @@ func (t *table) findLabels(leaves []parquet.Leaf, features map[string]feature) {
 		top, _, inside := strings.Cut(l.Path, ".")
 		return inside && strings.EqualFold(top, name)
 	}
-	_ = find(exact) || find(within)
+	if !find(false, exact) && !find(true, within) && by != "" {
+		t.wrong = fmt.Sprintf("no column %s of labels; the columns are %s", by, describeColumns(leaves))
+	}
 }
 
 func isLabelType(l parquet.Leaf) bool {
 	switch l.Type.ID() {
 	case arrow.INT8, arrow.INT16, arrow.INT32, arrow.INT64, arrow.UINT8, arrow.UINT16, arrow.UINT32, arrow.UINT64,
 		arrow.BOOL, arrow.FLOAT32, arrow.FLOAT64, arrow.STRING, arrow.BINARY:
-		return !strings.Contains(l.Path, ".")
+		return !l.InList
 	}
 	return false
 }
@@ -175,7 +191,7 @@ func describeColumns(leaves []parquet.Leaf) string {
 
 // columns are the columns to read.
 func (t *table) columns() (paths []string) {
-	for _, path := range []string{t.bytes, t.path, t.list, t.of} {
+	for _, path := range []string{t.bytes, t.file, t.list, t.of} {
 		if path != "" {
 			paths = append(paths, path)
 		}
@@ -193,7 +209,7 @@ func values(rec arrow.Record, path string) arrow.Array {
 
 // image returns the encoded image in a row, or the path of its file.
 func (t *table) image(rec arrow.Record, i int) (data []byte, path string) {
-	items, paths := values(rec, t.bytes), values(rec, t.path)
+	items, paths := values(rec, t.bytes), values(rec, t.file)
 	if list, ok := values(rec, t.list).(*array.List); ok {
 		from, to := list.ValueOffsets(i)
 		if from == to || list.IsNull(i) {
@@ -228,7 +244,7 @@ func (t *table) label(rec arrow.Record, i int, im *Image) {
 		return
 	}
 	wrong := func(v any) {
-		im.LabelError = fmt.Sprintf("column %s holds %v; want numbers or names of classes", t.of, v)
+		im.LabelError = fmt.Sprintf("column %s holds %v; want numbers or names of classes; give another column of labels, or - for none", t.of, v)
 	}
 	number := func(v int64) { im.Label = max(v, -1) }
 	real := func(v float64) {

@@ -30,12 +30,13 @@ var tarKind = kind{
 	files:    "WebDataset or other tar archives (.tar, .tar.gz, .tgz)",
 	labels:   "a .cls member for each image in tar",
 	suffixes: []string{".tar", ".tar.gz", ".tgz"},
+	packed:   true,
 	count:    countTar,
 	read:     readTar,
 }
 
-func countTar(ctx context.Context, name string, pass func(string)) (n int64, err error) {
-	t, err := openTar(ctx, name)
+func countTar(ctx context.Context, split Split, pass func(string)) (n int64, err error) {
+	t, err := openTar(ctx, split.Path)
 	if err != nil {
 		return 0, err
 	}

@@ -16,7 +16,7 @@ import (
 
 // surveyed reads what is in a path, for splits of every size.
 func surveyed(t *testing.T, path string) (source imageio.Source, images []imageio.Image) {
-	_, sources, err := imageio.Survey(t.Context(), []string{path}, 1<<20)
+	_, sources, err := imageio.Survey(t.Context(), []string{path}, 1<<20, imageio.Columns{})
 	require.NoError(t, err)
 	images = readAll(t, 1<<20, path)
 	for _, maxRows := range []int{1, 2, 3, 7} {

@@ -29,8 +29,8 @@ var zipKind = kind{
 	read:     readZip,
 }
 
-func countZip(ctx context.Context, name string, pass func(string)) (int64, error) {
-	members, f, err := openZip(ctx, name, pass)
+func countZip(ctx context.Context, split Split, pass func(string)) (int64, error) {
+	members, f, err := openZip(ctx, split.Path, pass)
 	if err != nil {
 		return 0, err
 	}

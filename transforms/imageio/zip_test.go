@@ -120,7 +120,7 @@ func TestZipTruncated(t *testing.T) {
 		third, directory := bytes.Index(data, []byte("x/3.png")), bytes.Index(data, []byte("PK\x01\x02"))
 		for cut := third + 8; cut < len(data); cut++ {
 			path := write(t, filepath.Join(t.TempDir(), "x.zip"), data[:cut])
-			_, sources, err := imageio.Survey(t.Context(), []string{path}, 2)
+			_, sources, err := imageio.Survey(t.Context(), []string{path}, 2, imageio.Columns{})
 			require.NoError(t, err)
 			require.Equal(t, imageio.Passed{".txt": 1}, sources[0].Passed)
 			var got []string

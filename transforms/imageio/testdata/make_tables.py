@@ -88,7 +88,8 @@ breed = {"breed": {"num_classes": 2, "names": ["ant", "bee"], "id": None, "_type
 labels("by metadata", pa.array([1, 0]), [(1, "bee"), (0, "ant")], column_name="breed", features=breed)
 for other in ("labels", "Label", "cls", "class", "target"):
     labels("column " + other, pa.array([1, 0]), [1, 0], column_name=other)
-labels("none of two", pa.array([1, 0]), [None, None], column_name="fine_label", features={n: names["label"] for n in ("fine_label", "coarse_label")})
+labels("CIFAR-100", pa.array([1, 0]), [(1, "bee"), (0, "ant")], column_name="fine_label", features={n: names["label"] for n in ("fine_label", "coarse_label")})
+labels("none of two", pa.array([1, 0]), [None, None], column_name="shape", features={n: names["label"] for n in ("shape", "color")})
 
 # Images in columns of all kinds.
 plain = [{"data": b} for b in images(3)]
