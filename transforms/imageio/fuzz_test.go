@@ -88,6 +88,9 @@ func FuzzTar(f *testing.F) {
 	f.Add(b.Bytes())
 	f.Add(b.Bytes()[:900])
 	f.Add([]byte("not an archive"))
+	f.Add(append(bytes.Clone(b.Bytes()), b.Bytes()...))
+	f.Add(append(bytes.Clone(b.Bytes()[:1100]), b.Bytes()[512:]...))
+	f.Add(bytes.ReplaceAll(b.Bytes(), []byte("2.b.jpg"), []byte("a.b.png")))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if len(data) > 1<<16 {
 			t.Skip("large archives take long")
@@ -127,6 +130,7 @@ func FuzzZip(f *testing.F) {
 		f.Add(a.Archive)
 		f.Add(append([]byte("junk"), a.Archive...))
 		f.Add(append(bytes.Clone(a.Archive), a.Archive...))
+		f.Add(a.Archive[:len(a.Archive)*2/3])
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		path := filepath.Join(t.TempDir(), "x.zip")
@@ -153,6 +157,43 @@ func FuzzZip(f *testing.F) {
 			})
 			if err != nil {
 				t.Fatalf("image %d alone: %v", i, err)
+			}
+		}
+	})
+}
+
+// FuzzTable: any bytes of a Parquet file yield an error, or as many images as planned, the same for any split into ranges.
+func FuzzTable(f *testing.F) {
+	text, err := os.ReadFile("testdata/tables.json")
+	if err != nil {
+		f.Fatal(err)
+	}
+	var tables map[string]struct{ File []byte }
+	if err := json.Unmarshal(text, &tables); err != nil {
+		f.Fatal(err)
+	}
+	for _, table := range tables {
+		f.Add(table.File)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		path := filepath.Join(t.TempDir(), "x.parquet")
+		if err := os.WriteFile(path, data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		splits, err := Plan(t.Context(), []string{path}, 1<<40)
+		if err != nil || splits[0].End > 100 {
+			return
+		}
+		read := func(begin, end int64) (all []Image) {
+			err := ReadSplit(t.Context(), Split{Path: path, Kind: Parquet, Begin: begin, End: end}, func(im Image) error { all = append(all, im); return nil })
+			if err != nil || int64(len(all)) != end-begin {
+				t.Fatalf("%d images of %d: %v", len(all), end-begin, err)
+			}
+			return all
+		}
+		for i, want := range read(0, splits[0].End) {
+			if im := read(int64(i), int64(i)+1)[0]; !reflect.DeepEqual(im, want) {
+				t.Fatalf("image %d is %+v, alone %+v", i, want, im)
 			}
 		}
 	})

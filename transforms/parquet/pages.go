@@ -44,8 +44,22 @@ func (r *Reader) pages(group *metadata.RowGroupMetaData, index int) (file.PageRe
 		}
 		codec = compress.Codecs.Uncompressed
 	}
-	pages, err := file.NewPageReader(&stream{data}, meta.NumValues(), codec, bounded{mem, most}, nil)
+	pages, err := file.NewPageReader(&stream{wholePages(data)}, meta.NumValues(), codec, bounded{mem, most}, nil)
 	return filled{pages}, err
+}
+
+// wholePages returns the pages of a column up to the first that is not whole: the library takes memory for what a
+// header promises before it looks whether that is there.
+func wholePages(data []byte) []byte {
+	at := 0
+	for at < len(data) {
+		h, err := readPageHeader(data[at:])
+		if err != nil || h.packed < 0 || h.packed > len(data)-at-h.length {
+			break
+		}
+		at += h.length + h.packed
+	}
+	return data[:at]
 }
 
 // bounded is an allocator of buffers no larger than a column, which no page of it
