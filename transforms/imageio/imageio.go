@@ -63,6 +63,8 @@ type Image struct {
 	Class string
 	// LabelError says why the label that the source has cannot be used; else it is empty.
 	LabelError string
+	// LabelLost means that the label is in a part of the collection that is damaged.
+	LabelLost bool
 }
 
 // ReadSplit calls yield with every image of a split, in order, and stops at yield's first error. What cannot be read of a

@@ -305,13 +305,13 @@ func scanTar(t *tarball, begin, end int64, yield func(Image) error) error {
 	s := sample{begin: begin, end: end, yield: yield}
 	err := t.each(func(m tarMember) error {
 		if m.damage != "" {
-			if err := s.finish(); err != nil {
+			if err := s.finish(true); err != nil {
 				return err
 			}
 			return s.add(waiting{Image: Image{Damage: m.damage, Label: -1}, decided: true})
 		}
 		if key := tarKey(m.head.Name); key != s.key {
-			if err := s.finish(); err != nil {
+			if err := s.finish(false); err != nil {
 				return err
 			}
 			s.key = key
@@ -338,7 +338,7 @@ func scanTar(t *tarball, begin, end int64, yield func(Image) error) error {
 		return nil
 	})
 	if err == nil {
-		err = s.finish()
+		err = s.finish(!t.over)
 	}
 	if errors.Is(err, errEnough) {
 		return nil
@@ -370,14 +370,15 @@ type sample struct {
 	images     []waiting // in their order
 	bytes      int64     // of images
 	labels     []tarLabel
-	count      int // of images, also of those that are not waiting any more
+	labeled    bool // whether the archive had any label
+	count      int  // of images, also of those that are not waiting any more
 }
 
 // waiting is an image that waits for its label, or for the images before it.
 type waiting struct {
 	Image
-	size    int64
-	decided bool
+	size             int64
+	decided, labeled bool
 }
 
 // tarLabel is the content of a .cls member and its name without the extension.
@@ -395,6 +396,7 @@ func (s *sample) label(name, text string) error {
 	if len(s.labels) == mostLabels { // the first may be that of all images
 		s.labels = slices.Delete(s.labels, 1, 2)
 	}
+	s.labeled = true
 	s.labels = append(s.labels, tarLabel{strings.TrimSuffix(name, path.Ext(name)), text})
 	for i := range s.images {
 		s.decide(i, true)
@@ -424,7 +426,8 @@ func (s *sample) decide(i int, exact bool) {
 	if best >= 0 {
 		w.Label, w.Class = parseLabel(s.labels[best].text)
 	}
-	w.decided = best >= 0 || !exact
+	w.labeled = best >= 0
+	w.decided = w.labeled || !exact
 }
 
 // flush yields the images whose labels are known, up to the first one that waits; all of them if the sample ends or too
@@ -453,8 +456,13 @@ func (s *sample) flush(all bool) error {
 	return nil
 }
 
-// finish ends a sample.
-func (s *sample) finish() error {
+// finish ends a sample, perhaps since its end is lost.
+func (s *sample) finish(lost bool) error {
+	for i := range s.images {
+		if s.decide(i, false); lost && s.labeled && !s.images[i].labeled && s.images[i].Damage == "" {
+			s.images[i].LabelLost = true
+		}
+	}
 	err := s.flush(true)
 	s.key, s.labels, s.count = "", nil, 0
 	return err

@@ -184,6 +184,7 @@ func TestTarDamage(t *testing.T) {
 				for _, im := range images {
 					if im.Damage == "" {
 						got = append(got, fmt.Sprintf("%c %d", im.Data[0], im.Label))
+						require.Equal(t, im.Label < 0 && im.Data[0] != 'd', im.LabelLost)
 						continue
 					}
 					require.Contains(t, im.Damage, c.damage)

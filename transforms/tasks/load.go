@@ -46,7 +46,7 @@ func CheckLabels(ctx context.Context, path string) error {
 	path, _, _ = cutSlice(path)
 	err := each(ctx, path, func(split imageio.Split) error {
 		return imageio.ReadSplit(ctx, split, func(raw imageio.Image) error {
-			if raw.Damage != "" {
+			if raw.Damage != "" || raw.LabelLost {
 				return nil
 			}
 			_, err := classOf(split, raw)
@@ -74,6 +74,9 @@ func Load(ctx context.Context, path string, size int, classes []string) (*Images
 		return imageio.Squares(ctx, split, size, func(raw imageio.Image, square imageio.RGB, damage error) error {
 			if at++; at < start || (at-start)%step != 0 {
 				return nil
+			}
+			if raw.LabelLost {
+				damage = cmp.Or(damage, errors.New("its label is lost in a damaged part of the file"))
 			}
 			if damage != nil {
 				im.Bad = append(im.Bad, fmt.Sprintf("%s, row %d: %v", raw.Source, raw.Row, damage))
