@@ -30,6 +30,7 @@ type step struct {
 	needs  []string // the steps whose outputs are its inputs, in order
 	inputs string   // digest of everything that determines its output
 	of     string   // what it is part of, for the log
+	state  string   // file of the training's state, which steps that continue the training need; empty for none
 	build  func(s beam.Scope, in []beam.PCollection) beam.PCollection
 }
 
@@ -79,17 +80,39 @@ func (c *chain) run(ctx context.Context, singleJob bool) error {
 	return nil
 }
 
-// left returns the steps that are not done.
+// ofTasks are the stages of a run that are done again, without loss, when the tasks have changed.
+var ofTasks = []string{"route", "evaluate", "deliver", "report"}
+
+// left returns the steps that are not done, and those that are but have lost the state that another one continues.
 func (c *chain) left(ctx context.Context) (todo []step, err error) {
-	for _, st := range c.steps {
+	needed := map[string]bool{} // by a step that is not done
+	for _, st := range slices.Backward(c.steps) {
 		m, err := c.folder.ReadManifest(ctx, st.name)
 		if err != nil {
 			return nil, err
 		}
-		if m == nil || m.Inputs != st.inputs {
-			todo = append(todo, st)
+		if m != nil && m.Inputs != st.inputs && !slices.Contains(ofTasks, st.name) {
+			return nil, run.Usagef("%s %w: its stage %s, of sdr %s, had other inputs", c.folder.Dir, run.ErrOtherVersion, st.name, c.folder.Info.Version)
+		}
+		done := m != nil && m.Inputs == st.inputs
+		if done && st.state != "" && needed[st.name] {
+			found, err := files.Exists(ctx, st.state)
+			if err != nil {
+				return nil, err
+			}
+			if done = found; !found {
+				slog.Warn("the state that a training left is gone, so it is trained again", "stage", st.name, "file", st.state)
+			}
+		}
+		if done {
+			continue
+		}
+		todo = append(todo, st)
+		for _, need := range st.needs {
+			needed[need] = true
 		}
 	}
+	slices.Reverse(todo)
 	return todo, nil
 }
 

@@ -102,7 +102,8 @@ func Customize(ctx context.Context, o CustomizeOptions) ([]Customized, error) {
 // tasks lists the tasks to customize for.
 func (o *CustomizeOptions) tasks(ctx context.Context) ([]tasks.Task, error) {
 	if o.Tasks != "" {
-		return findTasks(ctx, o.Tasks)
+		found, _, err := findTasks(ctx, o.Tasks)
+		return found, err
 	}
 	return openTask(ctx, o.Task)
 }

@@ -41,7 +41,7 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (*evaluate.Results, error)
 	if err != nil {
 		return nil, err
 	}
-	found, err := findTasks(ctx, o.Tasks)
+	found, dead, err := findTasks(ctx, o.Tasks)
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +66,7 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (*evaluate.Results, error)
 			return nil, err
 		}
 	}
-	return evaluate.Collect(rows), nil
+	return evaluate.Collect(rows, dead), nil
 }
 
 // openTrained opens a run and lists its finished nets.
@@ -92,7 +92,7 @@ func resultDir(ctx context.Context, folder *run.Folder, kind string, models []tr
 	for _, m := range models {
 		identities = append(identities, files.Identity(ctx, m.Path))
 	}
-	return files.Join(folder.StageDir(kind), run.Digest("v2", identities, of, stamps(of), settings))
+	return files.Join(folder.StageDir(kind), run.Digest("v2", identities, of, stamps(ctx, of), settings))
 }
 
 // createModels creates a collection of models in the form that train emits.

@@ -1,7 +1,9 @@
 package pipelines
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -19,98 +21,232 @@ import (
 	"github.com/sdr-ml/sdr/transforms/files"
 )
 
-// Inspect prints the status of a run: its stages, subsets, nets, losses and sizes on disk.
-func Inspect(ctx context.Context, dir string, w io.Writer) error {
-	folder, err := run.Open(ctx, dir)
-	if err != nil {
-		return err
-	}
-	text, err := files.Read(ctx, folder.RecipePath())
-	if err != nil {
-		return err
-	}
-	r, err := recipe.Parse(text)
-	if err != nil {
-		return fmt.Errorf("%s: %w", folder.RecipePath(), err)
-	}
-	fmt.Fprintf(w, "run      %s\ncreated  %s by sdr %s\ndata     %v\nrecipe   %s: %s width %d, %s stem, paths %s, %s, %s images\n\n",
-		folder.Info.ID, folder.Info.Created.Format("2006-01-02 15:04:05"), folder.Info.Version, folder.Info.Data,
-		r.Name, r.Backbone.Arch, r.Backbone.Width, r.Backbone.Stem, r.Paths, r.SSL.Method, humanize.Comma(r.Train.Images))
-
-	partitioned, err := printStages(ctx, folder, w)
-	if err != nil {
-		return err
-	}
-	if err := printSubsets(ctx, partitioned, w); err != nil {
-		return err
-	}
-	models, err := train.ReadModels(ctx, dir)
-	if err != nil {
-		return err
-	}
-	t := newTable("net", "variant", "images seen", "images in subset", "loss", "embedding std", "file")
-	for _, m := range models {
-		t.AppendRow(table.Row{m.Subnet, m.Variant, humanize.Comma(m.Images), humanize.Comma(m.SubsetImages), fmt.Sprintf("%.4f", m.Loss), fmt.Sprintf("%.4f", m.Std), m.Path})
-	}
-	_, err = fmt.Fprintln(w, t.Render())
-	return err
-}
-
 // Stages lists the stages of a run in order.
 var Stages = []string{"ingest", "phase0", "features", "partition", "train", "random", "unified", "route", "evaluate", "deliver", "report"}
 
-// printStages prints the stages and returns partition's output folder, or "" if partition is not done.
-func printStages(ctx context.Context, folder *run.Folder, w io.Writer) (partitioned string, err error) {
-	t := newTable("stage", "state", "seconds", "on disk")
+// Status is what is known of a run.
+type Status struct {
+	Run    run.Info       `json:"run"`
+	Recipe *recipe.Recipe `json:"-"`
+	// Stages are the stages that are done.
+	Stages []*run.Manifest `json:"stages"`
+	// Bytes are the sizes on disk of the run's parts; empty if the run is not local.
+	Bytes map[string]int64 `json:"bytes"`
+	// Subsets are the numbers of images of the subsets, by their codes.
+	Subsets map[string]int64 `json:"subsets"`
+	// Agreement is the adjusted mutual information of the subsets and the files or folders that the images come from; nil
+	// if that is not known.
+	Agreement *float64 `json:"agreement"`
+	// Nets are the finished nets.
+	Nets []Net `json:"nets"`
+}
+
+// Net is what is known of a finished net; see train.Model.
+type Net struct {
+	Name         string  `json:"name"`
+	Variant      string  `json:"variant"`
+	Level        int64   `json:"level"`
+	Steps        int64   `json:"steps"`
+	SubsetImages int64   `json:"subset_images"`
+	Loss         float64 `json:"loss"`
+	Std          float64 `json:"std"`
+	File         string  `json:"file"`
+}
+
+// Inspect returns the status of a run.
+func Inspect(ctx context.Context, dir string) (*Status, error) {
+	folder, err := run.Open(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	text, err := files.Read(ctx, folder.RecipePath())
+	if err != nil {
+		return nil, err
+	}
+	st := &Status{Run: folder.Info, Bytes: map[string]int64{}, Subsets: map[string]int64{}}
+	if st.Recipe, err = recipe.Parse(text); err != nil {
+		return nil, fmt.Errorf("%s: %w", folder.RecipePath(), err)
+	}
 	for _, name := range Stages {
 		m, err := folder.ReadManifest(ctx, name)
 		if err != nil {
-			return "", err
+			return nil, err
 		}
-		state, seconds := "not done", ""
-		if m != nil {
-			state, seconds = "done "+m.Finished.Format("15:04:05"), fmt.Sprintf("%.1f", m.Seconds)
-			if name == "partition" {
-				partitioned = outDir(folder, name, m.Inputs)
+		if m == nil {
+			continue
+		}
+		st.Stages = append(st.Stages, m)
+		if name == "partition" {
+			if err := st.readSubsets(ctx, outDir(folder, name, m.Inputs)); err != nil {
+				return nil, err
 			}
 		}
-		t.AppendRow(table.Row{name, state, seconds, humanize.IBytes(uint64(folder.Size(name)))})
 	}
-	for _, part := range []string{"checkpoints", "models"} {
-		t.AppendRow(table.Row{part, "", "", humanize.IBytes(uint64(folder.Size(part)))})
+	for _, part := range slices.Concat(Stages, []string{"checkpoints", "models"}) {
+		if size := folder.Size(part); size > 0 {
+			st.Bytes[part] = size
+		}
 	}
-	_, err = fmt.Fprintln(w, t.Render())
-	return partitioned, err
+	models, err := train.ReadModels(ctx, dir)
+	for _, m := range models {
+		st.Nets = append(st.Nets, Net{m.Subnet, m.Variant, m.Level, m.Steps, m.SubsetImages, m.Loss, m.Std, m.Path})
+	}
+	return st, err
 }
 
-func printSubsets(ctx context.Context, partitioned string, w io.Writer) error {
-	if partitioned == "" {
-		return nil
-	}
+// readSubsets reads the sizes of the subsets from partition's output.
+func (st *Status) readSubsets(ctx context.Context, partitioned string) error {
 	refs, err := readOut[shards.Ref](ctx, partitioned)
 	if err != nil {
 		return err
 	}
-	sizes := map[string]int64{}
 	for _, ref := range refs {
 		for digits := range len(ref.Subset) {
-			sizes[ref.Subset[:digits+1]] += ref.Rows
+			st.Subsets[ref.Subset[:digits+1]] += ref.Rows
 		}
 	}
-	t := newTable("subset", "images")
-	for _, code := range slices.Sorted(maps.Keys(sizes)) {
-		t.AppendRow(table.Row{code, humanize.Comma(sizes[code])})
-	}
-	if _, err = fmt.Fprintln(w, t.Render()); err != nil || !files.IsLocal(partitioned) {
-		return err
+	if !files.IsLocal(partitioned) {
+		return nil
 	}
 	agreement, err := partition.Agreement(ctx, refs)
 	if err != nil {
 		slog.Debug("the shards cannot be read", "error", err) // the run has moved, or was shrunk
 		return nil
 	}
-	_, err = fmt.Fprintf(w, "adjusted mutual information of the subsets and the files or folders that the images come from: %.2f\n", agreement)
+	st.Agreement = &agreement
+	return nil
+}
+
+// WriteJSON writes the status as indented JSON.
+func (st *Status) WriteJSON(w io.Writer) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(st)
+}
+
+// listed is the number of subsets or nets up to which WriteTable lists each by itself.
+const listed = 32
+
+// WriteTable writes the status as tables for people. If there are many subsets or nets, it sums up those of each level,
+// unless all is set.
+func (st *Status) WriteTable(w io.Writer, all bool) error {
+	r := st.Recipe
+	tables := []table.Writer{st.stageTable()}
+	if len(st.Subsets) > 0 {
+		tables = append(tables, st.subsetTable(all || len(st.Subsets) <= listed))
+	}
+	if len(st.Nets) > 0 {
+		tables = append(tables, st.netTable(all || len(st.Nets) <= listed))
+	}
+	_, err := fmt.Fprintf(w, "run      %s\ncreated  %s by sdr %s\ndata     %v\nrecipe   %s: %s width %d, %s stem, paths %s, %s, %s images\n\n",
+		st.Run.ID, st.Run.Created.Format("2006-01-02 15:04:05"), st.Run.Version, st.Run.Data,
+		r.Name, r.Backbone.Arch, r.Backbone.Width, r.Backbone.Stem, r.Paths, r.SSL.Method, humanize.Comma(r.Train.Images))
+	for _, t := range tables {
+		if err == nil {
+			_, err = fmt.Fprintln(w, t.Render())
+		}
+	}
+	if err == nil && st.Agreement != nil {
+		_, err = fmt.Fprintf(w, "adjusted mutual information of the subsets and the files or folders that the images come from: %.2f\n", *st.Agreement)
+	}
 	return err
+}
+
+func (st *Status) stageTable() table.Writer {
+	t := newTable("stage", "state", "seconds", "on disk")
+	size := func(part string) string { return humanize.IBytes(uint64(st.Bytes[part])) }
+	for _, name := range Stages {
+		state, seconds := "not done", ""
+		if at := slices.IndexFunc(st.Stages, func(m *run.Manifest) bool { return m.Stage == name }); at >= 0 {
+			m := st.Stages[at]
+			state, seconds = "done "+m.Finished.Format("15:04:05"), fmt.Sprintf("%.1f", m.Seconds)
+		}
+		t.AppendRow(table.Row{name, state, seconds, size(name)})
+	}
+	for _, part := range []string{"checkpoints", "models"} {
+		t.AppendRow(table.Row{part, "", "", size(part)})
+	}
+	return t
+}
+
+func (st *Status) subsetTable(each bool) table.Writer {
+	codes := slices.Sorted(maps.Keys(st.Subsets))
+	if each {
+		t := newTable("subset", "images")
+		for _, code := range codes {
+			t.AppendRow(table.Row{code, humanize.Comma(st.Subsets[code])})
+		}
+		return t
+	}
+	t := newTable("level", "subsets", "images (least, median, most)")
+	byLevel(codes, func(code string) int64 { return int64(len(code)) }, func(level int64, codes []string) {
+		t.AppendRow(table.Row{level, len(codes), spread(codes, func(c string) int64 { return st.Subsets[c] })})
+	})
+	return t
+}
+
+func (st *Status) netTable(each bool) table.Writer {
+	figure := func(v float64) string {
+		if v == 0 {
+			return "-"
+		}
+		return fmt.Sprintf("%.4f", v)
+	}
+	if each {
+		t := newTable("net", "variant", "steps", "images in subset", "loss", "embedding std", "file")
+		for _, m := range st.Nets {
+			t.AppendRow(table.Row{m.Name, m.Variant, steps(m), humanize.Comma(m.SubsetImages), figure(m.Loss), figure(m.Std), m.File})
+		}
+		return t
+	}
+	t := newTable("nets", "number", "steps (least, median, most)", "without a step", "images in subset (least, median, most)")
+	var subnets []Net
+	for _, m := range st.Nets {
+		if m.Level > 0 {
+			subnets = append(subnets, m)
+			continue
+		}
+		t.AppendRow(table.Row{m.Name, 1, humanize.Comma(m.Steps), "", humanize.Comma(m.SubsetImages)})
+	}
+	byLevel(subnets, func(m Net) int64 { return m.Level }, func(level int64, nets []Net) {
+		idle := 0
+		for _, m := range nets {
+			if m.Steps == 0 {
+				idle++
+			}
+		}
+		t.AppendRow(table.Row{
+			fmt.Sprintf("level %d", level), len(nets), spread(nets, func(m Net) int64 { return m.Steps }), idle,
+			spread(nets, func(m Net) int64 { return m.SubsetImages }),
+		})
+	})
+	return t
+}
+
+// steps describes the number of steps of a net.
+func steps(m Net) string {
+	if m.Steps == 0 && m.Level > 0 {
+		return "0 (as its parent)"
+	}
+	return humanize.Comma(m.Steps)
+}
+
+// byLevel calls visit with the items of each level.
+func byLevel[T any](items []T, level func(T) int64, visit func(level int64, items []T)) {
+	groups := map[int64][]T{}
+	for _, item := range items {
+		groups[level(item)] = append(groups[level(item)], item)
+	}
+	for _, l := range slices.Sorted(maps.Keys(groups)) {
+		visit(l, groups[l])
+	}
+}
+
+// spread returns the least, the median and the largest figure of some items.
+func spread[T any](items []T, figure func(T) int64) string {
+	sorted := slices.SortedFunc(slices.Values(items), func(a, b T) int { return cmp.Compare(figure(a), figure(b)) })
+	at := func(i int) string { return humanize.Comma(figure(sorted[i])) }
+	return fmt.Sprintf("%s, %s, %s", at(0), at(len(sorted)/2), at(len(sorted)-1))
 }
 
 func newTable(header ...any) table.Writer {

@@ -22,6 +22,7 @@ type plan struct {
 	chain
 	splits  map[int][]imageio.Split  // the images, by the number of images per shard
 	sources map[int][]imageio.Source // what these splits come from
+	data    string                   // digest of the files with the images
 	maxBad  float64
 	device  ssl.Device
 	// shared means that the folder holds many trainings: a step's name ends with its digest, it keeps everything in its
@@ -51,7 +52,7 @@ func (p *plan) addAfter(stage string, needs, after []string, settings any, build
 		name = files.Join(stage, digest)
 	}
 	if p.find(name) == nil {
-		p.steps = append(p.steps, step{name, slices.Concat(needs, after), digest, p.of, build})
+		p.steps = append(p.steps, step{name: name, needs: slices.Concat(needs, after), inputs: digest, of: p.of, build: build})
 	}
 	return name
 }
@@ -92,11 +93,7 @@ type training struct {
 func (p *plan) phase0(r *recipe.Recipe, shorter string) training {
 	t := training{recipe: r}
 	splits := p.splits[ingest.ShardRows(r.Input.Size)]
-	var sources []any // identifies the images without reading them
-	for _, sp := range splits {
-		sources = append(sources, sp, stamp(sp.Path))
-	}
-	t.ingest = p.add("ingest", nil, []any{r.Input.Size, sources}, func(s beam.Scope, _ []beam.PCollection) beam.PCollection {
+	t.ingest = p.add("ingest", nil, []any{r.Input.Size, splits, p.data}, func(s beam.Scope, _ []beam.PCollection) beam.PCollection {
 		return ingest.Ingest(s, beam.CreateList(s, splits), ingest.Config{
 			Size: r.Input.Size, Dir: p.folder.StageDir(t.ingest), DeadLetter: p.deadLetter(t), MaxBad: p.maxBad, Sources: p.sources[ingest.ShardRows(r.Input.Size)],
 		})
@@ -120,6 +117,9 @@ func (p *plan) train(stage string, needs []string, start string, settings any, r
 		cfg.Start = train.Start{Dir: p.dir(start), Inputs: p.find(start).inputs}
 		return train.Continue(s, in[0], in[len(needs)], cfg)
 	})
+	if slices.Contains(variants, train.Phase0) {
+		p.find(name).state = train.CheckpointPath(p.dir(name), train.Phase0)
+	}
 	return name
 }
 

@@ -2,7 +2,7 @@ package pipelines
 
 import (
 	"context"
-	"os"
+	"log/slog"
 	"time"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
@@ -71,23 +71,31 @@ type Pretrained struct {
 // Pretrain trains an SDRnet on unlabeled images. It runs the stages ingest, phase 0, features, partition and train and,
 // if tasks are given, route, evaluate, deliver and report.
 func Pretrain(ctx context.Context, o PretrainOptions) (*Pretrained, error) {
-	splits, sources, found, err := o.check(ctx)
+	in, err := o.check(ctx)
 	if err != nil {
 		return nil, err
 	}
 	folder := &run.Folder{Dir: o.Out}
 	if !o.DryRun {
+		unlock, err := run.Lock(o.Out)
+		if err != nil {
+			return nil, err
+		}
+		defer unlock()
 		folder, err = run.Create(ctx, o.Out, o.Mode, run.Info{
 			ID: uuid.Must(uuid.NewV7()), Version: o.Version, Created: time.Now(), Command: o.Command, Data: o.Data,
 		}, o.Recipe.Marshal())
 		if err != nil {
 			return nil, err
 		}
+		if err := saveData(ctx, folder, in.files); err != nil {
+			return nil, err
+		}
 		if o.Started != nil {
 			o.Started(folder)
 		}
 	}
-	c := o.chain(folder, splits, sources, found)
+	c := o.chain(ctx, folder, in)
 	if err := c.run(ctx, o.SingleJob); err != nil {
 		return nil, err
 	}
@@ -100,7 +108,7 @@ func Pretrain(ctx context.Context, o PretrainOptions) (*Pretrained, error) {
 		return nil, err
 	}
 	made.Dead = int64(len(dead))
-	if len(found) == 0 {
+	if len(in.tasks) == 0 {
 		return made, nil
 	}
 	reports, err := readOut[report.File](ctx, c.out("report"))
@@ -121,52 +129,73 @@ func Pretrain(ctx context.Context, o PretrainOptions) (*Pretrained, error) {
 	if err != nil {
 		return nil, err
 	}
-	made.Results = evaluate.Collect(rows)
+	made.Results = evaluate.Collect(rows, in.dead)
 	return made, nil
 }
 
-// check validates the arguments before anything is written, and lists the images' splits, their sources and the tasks.
-func (o *PretrainOptions) check(ctx context.Context) ([]imageio.Split, []imageio.Source, []tasks.Task, error) {
-	if err := o.Recipe.Validate(); err != nil {
-		return nil, nil, nil, run.Usage(err)
-	}
-	if err := run.Check(ctx, o.Out, o.Mode); err != nil {
-		return nil, nil, nil, err
-	}
-	splits, sources, err := imageio.Survey(ctx, o.Data, ingest.ShardRows(o.Recipe.Input.Size), o.Columns)
-	if err != nil {
-		return nil, nil, nil, run.Usage(err)
-	}
-	if o.Tasks == "" {
-		return splits, sources, nil, nil
-	}
-	found, err := findTasks(ctx, o.Tasks)
-	return splits, sources, found, err
+// inputs are what Pretrain reads.
+type inputs struct {
+	splits  []imageio.Split  // the images
+	sources []imageio.Source // what they come from
+	files   data             // that they are in
+	tasks   []tasks.Task
+	dead    []evaluate.Dead // tasks that cannot be used
 }
 
-// findTasks lists the tasks in a folder and checks that they have labels.
-func findTasks(ctx context.Context, dir string) ([]tasks.Task, error) {
-	found, err := tasks.Find(dir)
-	if err != nil {
-		return nil, run.Usage(err)
+// check validates the arguments before anything is written, and lists the inputs.
+func (o *PretrainOptions) check(ctx context.Context) (in inputs, err error) {
+	if err := o.Recipe.Validate(); err != nil {
+		return in, run.Usage(err)
 	}
-	for _, t := range found {
-		for _, path := range []string{t.Train, t.Test} {
-			if err := tasks.CheckLabels(ctx, path); err != nil {
-				return nil, run.Usage(err)
-			}
+	if err := run.Check(ctx, o.Out, o.Mode); err != nil {
+		return in, err
+	}
+	if in.splits, in.sources, err = imageio.Survey(ctx, o.Data, ingest.ShardRows(o.Recipe.Input.Size), o.Columns); err != nil {
+		return in, run.Usage(err)
+	}
+	if o.Mode == run.Resume {
+		in.files, err = checkData(ctx, o.Out, o.Data)
+	} else {
+		in.files = identify(ctx, o.Data, nil)
+	}
+	if err == nil && o.Tasks != "" {
+		in.tasks, in.dead, err = findTasks(ctx, o.Tasks)
+	}
+	return in, err
+}
+
+// findTasks lists the tasks in a folder, without those that cannot be used, which it returns as dead.
+func findTasks(ctx context.Context, dir string) (found []tasks.Task, dead []evaluate.Dead, err error) {
+	all, err := tasks.Find(dir)
+	if err != nil {
+		return nil, nil, run.Usage(err)
+	}
+	for _, t := range all {
+		switch err := tasks.Check(ctx, t); {
+		case ctx.Err() != nil:
+			return nil, nil, ctx.Err()
+		case err != nil:
+			dead = append(dead, evaluate.Dead{Task: t.Name, Reason: err.Error()})
+		default:
+			found = append(found, t)
 		}
 	}
-	return found, nil
+	if len(found) == 0 {
+		return nil, nil, run.Usagef("none of the %d tasks in %s can be used; the first, %s: %s", len(all), dir, dead[0].Task, dead[0].Reason)
+	}
+	for _, d := range dead {
+		slog.Warn("a task is left out", "task", d.Task, "reason", d.Reason)
+	}
+	return found, dead, nil
 }
 
 // chain lists the stages of the run.
-func (o *PretrainOptions) chain(folder *run.Folder, splits []imageio.Split, sources []imageio.Source, found []tasks.Task) *chain {
-	rows := ingest.ShardRows(o.Recipe.Input.Size)
+func (o *PretrainOptions) chain(ctx context.Context, folder *run.Folder, in inputs) *chain {
+	found, rows := in.tasks, ingest.ShardRows(o.Recipe.Input.Size)
 	p := &plan{
 		chain:  chain{folder: folder, runner: o.Runner},
-		splits: map[int][]imageio.Split{rows: splits}, sources: map[int][]imageio.Source{rows: sources},
-		maxBad: o.MaxBad, device: o.Device,
+		splits: map[int][]imageio.Split{rows: in.splits}, sources: map[int][]imageio.Source{rows: in.sources},
+		data: in.files.digest(), maxBad: o.MaxBad, device: o.Device,
 	}
 	t := p.phase0(o.Recipe, "")
 	models, subsets := []string{t.phase0}, t.ingest
@@ -175,7 +204,7 @@ func (o *PretrainOptions) chain(folder *run.Folder, splits []imageio.Split, sour
 		subsets, models = t.partition, p.variants(t, append([]string{train.SDR}, o.Recipe.Train.Baselines...)...)
 	}
 	if len(found) > 0 {
-		judged := []any{o.Protocols, found, stamps(found)}
+		judged := []any{o.Protocols, found, stamps(ctx, found)}
 		routed := p.add("route", models, judged, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
 			return route.Route(s, beam.Flatten(s, in...), route.Config{Tasks: found, Scorer: route.KNN})
 		})
@@ -186,26 +215,9 @@ func (o *PretrainOptions) chain(folder *run.Folder, splits []imageio.Split, sour
 		p.add("deliver", []string{routed}, judged, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
 			return route.Deliver(s, in[0], route.DeliverConfig{Dir: folder.StageDir("routed"), PerTask: true, Run: folder.Info.ID.String()})
 		})
-		p.add("report", []string{subsets, evaluated}, judged, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
-			return report.Report(s, in[0], in[1], report.Config{Dir: folder.Dir})
+		p.add("report", []string{subsets, evaluated}, append(judged, in.dead), func(s beam.Scope, from []beam.PCollection) beam.PCollection {
+			return report.Report(s, from[0], from[1], report.Config{Dir: folder.Dir, Dead: in.dead})
 		})
 	}
 	return &p.chain
-}
-
-// stamps identifies the files of tasks without reading them; for local files by size and modification time.
-func stamps(found []tasks.Task) []any {
-	var all []any
-	for _, t := range found {
-		all = append(all, stamp(t.Train), stamp(t.Test))
-	}
-	return all
-}
-
-// stamp returns the size and modification time of a local file or folder, or zeros.
-func stamp(path string) [2]int64 {
-	if info, err := os.Stat(path); err == nil && files.IsLocal(path) {
-		return [2]int64{info.Size(), info.ModTime().UnixNano()}
-	}
-	return [2]int64{}
 }

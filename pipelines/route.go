@@ -65,7 +65,7 @@ func openTask(ctx context.Context, path string) ([]tasks.Task, error) {
 	if err != nil {
 		return nil, run.Usage(err)
 	}
-	if err := tasks.CheckLabels(ctx, task.Train); err != nil {
+	if err := tasks.Check(ctx, task); err != nil {
 		return nil, run.Usage(err)
 	}
 	return []tasks.Task{task}, nil

@@ -61,10 +61,18 @@ func Study(ctx context.Context, o StudyOptions) (*study.Results, error) {
 	if err != nil {
 		return nil, err
 	}
+	unlock, err := run.Lock(o.Out)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	p.folder, err = run.CreateStudy(ctx, o.Out, run.Info{
 		ID: uuid.Must(uuid.NewV7()), Version: o.Version, Created: time.Now(), Command: o.Command, Data: p.file.Data,
 	}, p.file.Text)
 	if err != nil {
+		return nil, err
+	}
+	if err := saveData(ctx, p.folder, p.files); err != nil {
 		return nil, err
 	}
 	if o.Started != nil {
@@ -101,6 +109,7 @@ func PlanStudy(ctx context.Context, o StudyOptions) (*StudyStatus, error) {
 type studyPlan struct {
 	plan
 	file   *study.File
+	files  data // with the images
 	tasks  []tasks.Task
 	judged []any // identifies the tasks
 	cells  []*cell
@@ -140,10 +149,17 @@ func newStudyPlan(ctx context.Context, o StudyOptions) (*studyPlan, error) {
 		}
 		p.cells = append(p.cells, &cell{Cell: c})
 	}
-	if p.tasks, err = findTasks(ctx, file.Tasks); err != nil {
+	if err := p.identify(ctx); err != nil {
+		return nil, err
+	}
+	var dead []evaluate.Dead
+	if p.tasks, dead, err = findTasks(ctx, file.Tasks); err != nil {
 		return nil, fmt.Errorf("study %s: tasks: %w", o.File, err)
 	}
-	stamps := stamps(p.tasks) // of the files, without slices
+	if len(dead) > 0 { // means would not be those of the tasks that the file names
+		return nil, run.Usagef("study %s: task %s: %s", o.File, dead[0].Task, dead[0].Reason)
+	}
+	stamps := stamps(ctx, p.tasks) // of the files, without slices
 	if file.Halves {
 		for i := range p.tasks {
 			p.tasks[i] = tasks.Halves(p.tasks[i])
@@ -152,6 +168,21 @@ func newStudyPlan(ctx context.Context, o StudyOptions) (*studyPlan, error) {
 	p.judged = []any{p.tasks, stamps}
 	p.trainAll()
 	return p, nil
+}
+
+// identify lists the files with images and says so if they have changed since the study last ran. What it trained on the
+// old ones stays in its folder.
+func (p *studyPlan) identify(ctx context.Context) error {
+	before, err := readData(ctx, p.folder)
+	if err != nil {
+		return err
+	}
+	p.files = identify(ctx, p.file.Data, before)
+	p.data = p.files.digest()
+	if changes := p.files.changes(before); before != nil && changes != "" {
+		slog.Warn("the data have changed since the study last ran, so its stages begin anew", "changes", changes)
+	}
+	return nil
 }
 
 // trainAll adds the steps of all cells. Where phases 0 differ only in length, the longer continues the shorter, and the

@@ -17,11 +17,10 @@ func newCustomize() *cobra.Command {
 		Use:   "customize --run RUN --task PATH --out DIR",
 		Short: "Adapt the best sub-net to a task by training on its images",
 		Long: `Chooses a sub-net as sdr route does, then goes on with the run's self-supervised
-training on the task's own training images. Labels only serve to choose among the
-results: the net as it was, with BatchNorm statistics of the task's images, trained
-on them at each rate, and halfway to that in weights. Another version than the net
-as it was must be better by more than the standard error of the difference, in a
-leave-one-out nearest-neighbor vote on the training images.
+training on the task's own training images. Labels only serve to choose, by a
+leave-one-out nearest-neighbor vote on the training images: the best of the rates,
+unless the net as it was, or with BatchNorm statistics of the task's images, is
+better by more than the standard error of the difference.
 
 DIR gets model.safetensors and model.json as from sdr route, and
 candidates.parquet, all versions with their scores. With --tasks, every task in the

@@ -26,6 +26,9 @@ read, error says why and its features are zeros.
 			if err := required(c, "model", "data", "out"); err != nil {
 				return err
 			}
+			if err := checkFile("out", o.Out, ".parquet"); err != nil {
+				return err
+			}
 			if err := checkRunner(o.Runner, false); err != nil {
 				return err
 			}

@@ -46,6 +46,11 @@ regularization strength is chosen on part of the training images.`,
 			if !ok {
 				return run.Usagef("--format %s: want table, json or csv", format)
 			}
+			if o.Out != "" {
+				if err := checkFile("out", o.Out, ".parquet"); err != nil {
+					return err
+				}
+			}
 			if err := checkRunner(o.Runner, false); err != nil {
 				return err
 			}

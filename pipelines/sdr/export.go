@@ -30,6 +30,9 @@ A width other than 64 needs a ResNet of that width.`,
 			if err := required(c, "run", "subnet", "out"); err != nil {
 				return err
 			}
+			if err := checkFile("out", out, ".safetensors"); err != nil {
+				return err
+			}
 			if err := pipelines.Export(c.Context(), dir, subnet, out); err != nil {
 				return err
 			}
@@ -40,6 +43,6 @@ A width other than 64 needs a ResNet of that width.`,
 	f := c.Flags()
 	f.StringVar(&dir, "run", "", "run folder")
 	f.StringVar(&subnet, "subnet", "", "unified, root, a code, or any other net that sdr inspect lists")
-	f.StringVar(&out, "out", "", "file to write")
+	f.StringVar(&out, "out", "", "safetensors file to write")
 	return c
 }

@@ -8,10 +8,14 @@ import (
 )
 
 func newInspect() *cobra.Command {
-	return &cobra.Command{
-		Use:     "inspect RUN",
-		Short:   "Show the status of a run: stages, subsets, nets, losses, sizes",
-		Example: `  sdr inspect runs/first`,
+	var all bool
+	var format string
+	c := &cobra.Command{
+		Use:   "inspect RUN",
+		Short: "Show the status of a run: stages, subsets, nets, losses, sizes",
+		Example: `  sdr inspect runs/first
+  sdr inspect runs/first --all
+  sdr inspect runs/first --format json | jq '.nets[] | select(.steps == 0) | .subnet'`,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return run.Usagef("want one run folder; see `%s --help`", c.CommandPath())
@@ -19,7 +23,21 @@ func newInspect() *cobra.Command {
 			return nil
 		},
 		RunE: func(c *cobra.Command, args []string) error {
-			return pipelines.Inspect(c.Context(), args[0], c.OutOrStdout())
+			if format != "table" && format != "json" {
+				return run.Usagef("--format %s: want table or json", format)
+			}
+			status, err := pipelines.Inspect(c.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			if format == "json" {
+				return status.WriteJSON(c.OutOrStdout())
+			}
+			return status.WriteTable(c.OutOrStdout(), all)
 		},
 	}
+	f := c.Flags()
+	f.BoolVar(&all, "all", false, "list every subset and net, however many there are")
+	f.StringVar(&format, "format", "table", "output format: table or json")
+	return c
 }

@@ -31,6 +31,7 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 	"github.com/sdr-ml/sdr/tensorops/ssl"
 	"github.com/sdr-ml/sdr/transforms/compute"
+	"github.com/sdr-ml/sdr/transforms/files"
 )
 
 // version is set by the linker.
@@ -150,6 +151,32 @@ Results go to standard output, logs to standard error. Exit codes: 0 done,
 func noArgs(c *cobra.Command, args []string) error {
 	if len(args) > 0 {
 		return run.Usagef("unexpected argument %q; see `%s --help`", args[0], c.CommandPath())
+	}
+	return nil
+}
+
+// checkFile refuses, before any work, the name of a file to write that does not end in the extension of its format, or
+// that cannot be created.
+func checkFile(flag, path, extension string) error {
+	if !strings.EqualFold(filepath.Ext(path), extension) {
+		return run.Usagef("--%s %s: give a name that ends in %s, which is the format of the file", flag, path, extension)
+	}
+	if !files.IsLocal(path) {
+		return nil
+	}
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return run.Usagef("--%s %s is a folder; give the name of a file", flag, path)
+	}
+	dir := filepath.Dir(path)
+	err := os.MkdirAll(dir, 0o755)
+	if err == nil {
+		var probe *os.File
+		if probe, err = os.CreateTemp(dir, ".sdr-*"); err == nil {
+			err = errors.Join(probe.Close(), os.Remove(probe.Name()))
+		}
+	}
+	if err != nil {
+		return run.Usagef("--%s %s cannot be written: %w", flag, path, err)
 	}
 	return nil
 }

@@ -15,6 +15,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -161,6 +163,7 @@ func TestPretrain(t *testing.T) {
 	require.FileExists(t, filepath.Join(single, "report.html"))
 
 	require.Contains(t, mustSDR(t, "inspect", first), "unified_subset_batches")
+	require.Contains(t, mustSDR(t, "inspect", first, "--format", "json"), `"name": "unified_subset_batches"`)
 
 	var results struct {
 		Tasks []map[string]any          `json:"tasks"`
@@ -189,6 +192,22 @@ func TestPretrain(t *testing.T) {
 	}
 	all := mustSDR(t, "customize", "--run", first, "--tasks", tasks, "--out", dir+"/all", "--images", "256")
 	require.Equal(t, one, strings.Replace(all, dir+"/all/fruit", customized, 1))
+	// test images make no difference to what is chosen, trained and delivered
+	blind := filepath.Join(dir, "blind")
+	require.NoError(t, os.CopyFS(blind, os.DirFS(tasks)))
+	require.NoError(t, os.RemoveAll(filepath.Join(blind, "fruit", "test", "Banana")))
+	mustSDR(t, "customize", "--run", first, "--tasks", blind, "--out", dir+"/unseen", "--images", "256")
+	again := filepath.Join(dir, "again")
+	mustSDR(t, quickRun(again, "--tasks", blind)...)
+	sameWeights(t, want, weights(t, again))
+	for _, pair := range [][2]string{{dir + "/all/fruit", dir + "/unseen/fruit"}, {first + "/routed/fruit", again + "/routed/fruit"}} {
+		a, err := os.ReadFile(filepath.Join(pair[0], "model.safetensors"))
+		require.NoError(t, err)
+		b, err := os.ReadFile(filepath.Join(pair[1], "model.safetensors"))
+		require.NoError(t, err)
+		require.True(t, bytes.Equal(a, b), "%s differs from %s", pair[1], pair[0])
+	}
+
 	features := filepath.Join(dir, "features.parquet")
 	require.Contains(t, mustSDR(t, "embed", "--model", filepath.Join(routed, "model.safetensors"), "--data", testdata+"/fixtures/odd", "--out", features), "of them could not be read")
 	require.FileExists(t, features)
@@ -246,6 +265,33 @@ func TestKillAndResume(t *testing.T) {
 
 // What another command line would mend is one line, exit code 2, and nothing
 // is written.
+// A damaged checkpoint is named with what to do about it, and that works: what was lost is trained again, to the same
+// weights.
+func TestDamagedCheckpoint(t *testing.T) {
+	run := filepath.Join(t.TempDir(), "run")
+	mustSDR(t, quickRun(run)...)
+	want := weights(t, run)
+	require.NoError(t, os.Remove(filepath.Join(run, "train", "manifest.json")))
+	checkpoints, err := filepath.Glob(filepath.Join(run, "checkpoints", "*"))
+	require.NoError(t, err)
+	for _, path := range checkpoints {
+		require.NoError(t, os.Truncate(path, 1000))
+	}
+	for len(checkpoints) > 0 {
+		_, stderr, code := sdr(t, quickRun(run, "--resume")...)
+		if code == 0 {
+			break
+		}
+		m := regexp.MustCompile(`(\S+[.]safetensors): .*; remove it to train`).FindStringSubmatch(stderr)
+		require.Len(t, m, 2, stderr)
+		require.Contains(t, checkpoints, m[1])
+		require.NoError(t, os.Remove(m[1]))
+		checkpoints = slices.DeleteFunc(checkpoints, func(c string) bool { return c == m[1] })
+	}
+	mustSDR(t, quickRun(run, "--resume")...)
+	sameWeights(t, want, weights(t, run))
+}
+
 func TestUsageErrors(t *testing.T) {
 	dir := t.TempDir()
 	empty := filepath.Join(dir, "empty")
@@ -259,7 +305,8 @@ func TestUsageErrors(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, os.WriteFile(filepath.Join(unlabeled, "t-"+split+".parquet"), data, 0o644))
 	}
-	out := filepath.Join(dir, "out")
+	out, parquet := filepath.Join(dir, "out"), filepath.Join(dir, "folder.parquet")
+	require.NoError(t, os.Mkdir(parquet, 0o755))
 	file := writeStudy(t, dir, "a:")
 	unlabeledFile := filepath.Join(dir, "unlabeled.yaml")
 	require.NoError(t, os.WriteFile(unlabeledFile, []byte("data: ["+tiny+"]\ntasks: "+unlabeled+"\narms: {a: }"), 0o644))
@@ -282,7 +329,7 @@ func TestUsageErrors(t *testing.T) {
 		{"--runner", []string{"pretrain", "--data", tiny, "--out", out, "--runner", "spark"}},
 		{"end with this program", []string{"pretrain", "--data", tiny, "--out", out, "--single-job", "--async"}},
 		{"--single-job", []string{"pretrain", "--data", tiny, "--out", out, "--runner", "flink", "--async"}},
-		{"--single-job", []string{"embed", "--model", tiny, "--data", tiny, "--out", out, "--runner", "flink", "--async"}},
+		{"--single-job", []string{"embed", "--model", tiny, "--data", tiny, "--out", out + ".parquet", "--runner", "flink", "--async"}},
 		{"--dry_run", []string{"pretrain", "--data", tiny, "--out", out, "--dry_run"}},
 		{"no filesystem for nofs://", []string{"pretrain", "--data", tiny, "--data", "nofs://x/y", "--out", out}},
 		{"no filesystem for nofs://", []string{"inspect", "nofs://x"}},
@@ -292,6 +339,11 @@ func TestUsageErrors(t *testing.T) {
 		{"--max-bad", []string{"pretrain", "--data", tiny, "--out", out, "--max-bad", "2"}},
 		{"unknown flag", []string{"pretrain", "--dta", tiny}},
 		{`did you mean "pretrain"?`, []string{"pretrian"}},
+		{"give a name that ends in .parquet", []string{"embed", "--model", tiny, "--data", tiny, "--out", out + ".csv"}},
+		{"give a name that ends in .parquet", []string{"evaluate", "--run", empty, "--tasks", folder, "--out", out}},
+		{"give a name that ends in .safetensors", []string{"export", "--run", empty, "--subnet", "root", "--out", out}},
+		{"is a folder", []string{"embed", "--model", tiny, "--data", tiny, "--out", parquet}},
+		{"cannot be written", []string{"embed", "--model", tiny, "--data", tiny, "--out", filepath.Join(tiny, "x.parquet")}},
 		{"holds no run", []string{"evaluate", "--run", empty, "--tasks", folder}},
 		{"there is no protocol", []string{"evaluate", "--run", empty, "--tasks", folder, "--protocol", "svm"}},
 		{"give either --task or --tasks", []string{"customize", "--run", empty, "--out", out}},
@@ -299,9 +351,10 @@ func TestUsageErrors(t *testing.T) {
 		{"want learning rates above 0", []string{"customize", "--run", empty, "--task", folder, "--out", out, "--rate", "0.1,0"}},
 		{"holds no run", []string{"customize", "--run", empty, "--task", folder, "--out", out}},
 		{"holds no run", []string{"route", "--run", empty, "--task", folder, "--out", out}},
-		{"holds no run", []string{"export", "--run", empty, "--subnet", "0", "--out", out}},
+		{"holds no run", []string{"export", "--run", empty, "--subnet", "0", "--out", out + ".safetensors"}},
 		{"holds no run", []string{"inspect", empty}},
-		{"no such file", []string{"embed", "--model", filepath.Join(dir, "none"), "--data", tiny, "--out", out}},
+		{"want table or json", []string{"inspect", empty, "--format", "csv"}},
+		{"no such file", []string{"embed", "--model", filepath.Join(dir, "none"), "--data", tiny, "--out", out + ".parquet"}},
 		{"want one study file", []string{"study", "--out", out}},
 		{"--out is missing", []string{"study", file}},
 		{"no such file", []string{"study", filepath.Join(dir, "none.yaml"), "--out", out}},
@@ -379,6 +432,78 @@ func TestDeadLetter(t *testing.T) {
 	require.True(t, strings.HasPrefix(last, "sdr: ingest: 1 of 37 images cannot be read"), last)
 	require.Contains(t, mustSDR(t, append(args, "--resume", "--max-bad", "0.1")...), "1 images could not be read")
 	require.FileExists(t, filepath.Join(run, "dead-letter.parquet"))
+}
+
+// What a run has read must not change under it: nothing is trained anew without a word, and no figure of old images is
+// shown for new ones. What is no image may change, and so may times.
+func TestChangedData(t *testing.T) {
+	dir := t.TempDir()
+	data, tasks, run := filepath.Join(dir, "data"), filepath.Join(dir, "tasks"), filepath.Join(dir, "run")
+	require.NoError(t, os.CopyFS(data, os.DirFS(folder)))
+	require.NoError(t, os.CopyFS(filepath.Join(tasks, "fruit"), os.DirFS(folder)))
+	args := []string{
+		"pretrain", "--data", data, "--tasks", tasks, "--out", run, "--recipe", "smoke", "--resume",
+		"--set", "train.batch=8", "--set", "train.images=160", "--set", "train.norm_images=16", "--set", "train.baselines=[]",
+	}
+	first := mustSDR(t, args...)
+	before := stamps(t, run)
+	again := func() string {
+		out := mustSDR(t, args...)
+		require.Equal(t, before, stamps(t, run))
+		return out
+	}
+	images, err := filepath.Glob(filepath.Join(data, "*", "*", "*.jpg"))
+	require.NoError(t, err)
+	require.Greater(t, len(images), 2)
+	require.NoError(t, os.WriteFile(filepath.Join(data, ".DS_Store"), nil, 0o644))
+	require.NoError(t, os.WriteFile(filepath.Join(data, "notes.txt"), nil, 0o644))
+	require.NoError(t, os.Chtimes(images[0], time.Now(), time.Now()))
+	require.Equal(t, first, again())
+
+	refused := func(change string) {
+		t.Helper()
+		_, stderr, code := sdr(t, args...)
+		require.Equal(t, exitUsage, code)
+		require.Contains(t, stderr, run+" began with other data: "+change+"; give the same --data, or start over with --overwrite")
+		require.Equal(t, before, stamps(t, run))
+	}
+	one, err := os.ReadFile(images[1])
+	require.NoError(t, err)
+	require.NoError(t, os.Rename(images[0], images[0]+"~"))
+	refused(images[0] + " is gone")
+	require.NoError(t, os.WriteFile(images[0], one, 0o644))
+	refused(images[0] + " has changed")
+	require.NoError(t, os.WriteFile(filepath.Join(filepath.Dir(images[0]), "A.jpg"), one, 0o644))
+	refused(filepath.Join(filepath.Dir(images[0]), "A.jpg") + " is new (2 files differ)")
+	require.NoError(t, os.Remove(filepath.Join(filepath.Dir(images[0]), "A.jpg")))
+	require.NoError(t, os.Rename(images[0]+"~", images[0]))
+	require.Equal(t, first, again())
+
+	grown, err := filepath.Glob(filepath.Join(tasks, "fruit", "test", "*", "*.jpg"))
+	require.NoError(t, err)
+	require.NoError(t, os.Remove(grown[0]))
+	require.NotEqual(t, first, again(), "the task has one test image less")
+}
+
+// One task that cannot be used does not cost the others their figures, nor the training.
+func TestDeadTask(t *testing.T) {
+	dir := t.TempDir()
+	tasks, run := filepath.Join(dir, "tasks"), filepath.Join(dir, "run")
+	require.NoError(t, os.CopyFS(filepath.Join(tasks, "fruit"), os.DirFS(folder)))
+	require.NoError(t, os.CopyFS(filepath.Join(tasks, "bad"), os.DirFS(folder)))
+	require.NoError(t, os.Rename(filepath.Join(tasks, "bad", "test", "Banana"), filepath.Join(tasks, "bad", "test", "Grape")))
+	want := `task bad was left out: ` + filepath.Join(tasks, "bad", "test") + `: class "Grape" is not among`
+	out := mustSDR(t, quickRun(run, "--tasks", tasks)...)
+	require.Contains(t, out, "fruit")
+	require.Contains(t, out, want)
+	results, err := os.ReadFile(filepath.Join(run, "results.json"))
+	require.NoError(t, err)
+	require.Contains(t, string(results), `"task": "bad"`)
+	require.Contains(t, mustSDR(t, "evaluate", "--run", run, "--tasks", tasks), want)
+	require.NoError(t, os.RemoveAll(filepath.Join(tasks, "fruit")))
+	_, stderr, code := sdr(t, "evaluate", "--run", run, "--tasks", tasks)
+	require.Equal(t, exitUsage, code)
+	require.Contains(t, stderr, "none of the 1 tasks in "+tasks+" can be used; the first, bad: ")
 }
 
 func TestHelp(t *testing.T) {

@@ -132,6 +132,7 @@ var remedies = []struct {
 	{ingest.ErrTooManyBad, "repair or remove them, or raise --max-bad"},
 	{train.ErrOutOfMemory, "reduce the recipe's train.batch, or raise --gpu-mem"},
 	{run.ErrOtherData, "give the same --data, or start over with --overwrite"},
+	{run.ErrOtherVersion, "resume it with that version, or start over with --overwrite"},
 }
 
 // withRemedy adds to an error which flags fix it.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/sdr-ml/sdr/stages/internal/learn"
@@ -34,8 +33,8 @@ const AsIs = "as is"
 // warmup is the fraction of the steps over which the learning rate rises.
 const warmup = .05
 
-// adapt returns the versions of a net: as it is, with BatchNorm statistics of the task's images, trained on them at
-// each rate, and halfway to that in weights (WiSE-FT, arXiv 2109.01903).
+// adapt returns the versions of a net: as it is, with BatchNorm statistics of the task's images, and trained on them at
+// each rate.
 func (fn *customizeFn) adapt(ctx context.Context, r *recipe.Recipe, m *inference.Model, of *tasks.Images) ([]version, error) {
 	if m.Backbone != r.Backbone || m.Heads != r.Heads() {
 		return nil, errors.New("the model is not of the run's recipe")
@@ -64,21 +63,11 @@ func (fn *customizeFn) adapt(ctx context.Context, r *recipe.Recipe, m *inference
 			if err != nil {
 				return err
 			}
-			halfway := slices.Clone(params)
-			for i, p := range m.Params {
-				halfway[i] = (p + halfway[i]) / 2
+			trained, err := a.with(params)
+			if err != nil {
+				return err
 			}
-			seen := int64(steps) * int64(r.Train.Batch)
-			for _, v := range []struct {
-				name   string
-				params []float32
-			}{{"trained at %g", params}, {"halfway to trained at %g", halfway}} {
-				made, err := a.with(v.params)
-				if err != nil {
-					return err
-				}
-				versions = append(versions, version{fmt.Sprintf(v.name, rate), made, seen})
-			}
+			versions = append(versions, version{fmt.Sprintf("trained at %g", rate), trained, int64(steps) * int64(r.Train.Batch)})
 		}
 		return nil
 	})

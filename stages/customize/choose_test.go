@@ -15,3 +15,24 @@ func TestPairedError(t *testing.T) {
 	require.InDelta(t, math.Sqrt(3)/8, pairedError(a, b, labels), 1e-15)
 	require.Zero(t, pairedError(a, a, labels))
 }
+
+// A trained version is taken unless another one is better beyond the noise.
+func TestPick(t *testing.T) {
+	for _, c := range []struct {
+		scores []float64 // as it is, statistics, trained at two rates
+		want   int
+	}{
+		{[]float64{50, 50, 50, 50}, 2},
+		{[]float64{50, 50, 50, 51}, 3},
+		{[]float64{50.9, 50, 49, 50}, 3},
+		{[]float64{51.1, 50, 49, 50}, 0},
+		{[]float64{52, 53, 49, 50}, 1},
+		{[]float64{52, 53, 52.5, 50}, 2},
+	} {
+		var rows []Candidate
+		for i, score := range c.scores {
+			rows = append(rows, Candidate{Score: score, Images: int64(i / 2)})
+		}
+		require.Equal(t, c.want, pick(rows, func(int, int) float64 { return 1 }), c.scores)
+	}
+}

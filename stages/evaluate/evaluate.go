@@ -217,8 +217,9 @@ func (*markFn) ProcessElement(figures *record.Batch, scores func(**record.Batch)
 	return record.Of(rows), nil
 }
 
-// Collect groups the rows of an evaluation by task and protocol and averages them over the tasks.
-func Collect(rows []Row) *Results {
+// Collect groups the rows of an evaluation by task and protocol and averages them over the tasks. dead are the tasks
+// that could not be evaluated.
+func Collect(rows []Row, dead []Dead) *Results {
 	type key struct{ protocol, task string }
 	byTask := map[key][]Row{}
 	for _, r := range rows {
@@ -261,5 +262,5 @@ func Collect(rows []Row) *Results {
 		}
 		list = append(list, t)
 	}
-	return newResults(list)
+	return newResults(list, dead)
 }

@@ -19,6 +19,16 @@ type Results struct {
 	Tasks []Task `json:"tasks"`
 	// Mean holds the means over the tasks, by protocol.
 	Mean map[string]Mean `json:"mean"`
+	// Dead lists tasks that could not be evaluated and are not in the means.
+	Dead []Dead `json:"dead,omitempty"`
+}
+
+// Dead is a task that could not be evaluated.
+type Dead struct {
+	// Task is the task's name.
+	Task string `json:"task"`
+	// Reason says what is wrong with it.
+	Reason string `json:"reason"`
 }
 
 // Task holds the results of a run's nets on one task under one protocol, as percentages on the task's test images. A
@@ -60,11 +70,11 @@ type Mean struct {
 	Oracle               *float64 `json:"oracle"`
 }
 
-func newResults(tasks []Task) *Results {
+func newResults(tasks []Task, dead []Dead) *Results {
 	slices.SortFunc(tasks, func(a, b Task) int {
 		return cmp.Or(cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.Name, b.Name))
 	})
-	r := &Results{Tasks: tasks, Mean: map[string]Mean{}}
+	r := &Results{Tasks: tasks, Mean: map[string]Mean{}, Dead: dead}
 	byProtocol := map[string][]Task{}
 	for _, t := range tasks {
 		byProtocol[t.Protocol] = append(byProtocol[t.Protocol], t)
@@ -122,7 +132,8 @@ func (r *Results) WriteCSV(w io.Writer) error {
 	return c.Error()
 }
 
-// WriteTable writes one human-readable table per protocol, without the random net if there is none.
+// WriteTable writes one human-readable table per protocol, without the random net if there is none, and a line per dead
+// task.
 func (r *Results) WriteTable(w io.Writer) error {
 	figure := func(f *float64) string {
 		if f == nil {
@@ -160,6 +171,11 @@ func (r *Results) WriteTable(w io.Writer) error {
 		}
 		t.SetColumnConfigs(configs)
 		if _, err := fmt.Fprintln(w, t.Render()); err != nil {
+			return err
+		}
+	}
+	for _, d := range r.Dead {
+		if _, err := fmt.Fprintf(w, "task %s was left out: %s\n", d.Task, d.Reason); err != nil {
 			return err
 		}
 	}

@@ -43,7 +43,7 @@ func fullPage() *Page {
 		},
 		HealthyStd: .125,
 		Sheets:     []Sheet{{Code: "0", Size: 1234, Side: 4, Pixels: [][]byte{grey, grey, grey}}},
-		Results:    evaluate.Collect(rows),
+		Results:    evaluate.Collect(rows, []evaluate.Dead{{Task: "birds", Reason: "no <label>"}}),
 		Files:      []string{"results.json"},
 	}
 }
@@ -194,6 +194,7 @@ func TestWrite(t *testing.T) {
 	require.Contains(t, body, "0.8 points above the unified net with the BatchNorm statistics that the router chose (66.0 % against 65.2 %).")
 	require.Contains(t, body, "1.0 points below the unified net trained on one-subset batches (51.0 % against 52.0 %, over the 1 of 2 tasks that have both results).")
 	require.Contains(t, body, "The router chose 2 for emoji; root for fashion.")
+	require.Contains(t, body, "birds: no <label>")
 	require.Equal(t, []string{
 		"unified", "unified, best norm", "unified, one-subset batches", "routed", "best sub-net",
 		"sdr: 3.000", "unified: 4.000",
@@ -218,7 +219,7 @@ func TestWriteRandom(t *testing.T) {
 	for _, task := range []string{"emoji", "fashion"} {
 		of = append(of, evaluate.Row{Task: task, Metric: "top1", Protocol: "knn", Subnet: "random", Norm: "training", Value: 12.5, TestImages: 100})
 	}
-	p.Results = evaluate.Collect(of)
+	p.Results = evaluate.Collect(of, nil)
 	source, doc := write(t, p)
 	sound(t, source, doc)
 	require.Len(t, all(doc, "th"), len(all(without, "th"))+1)

@@ -31,6 +31,8 @@ const Sample = 32
 type Config struct {
 	// Dir is the run folder, where the files are written.
 	Dir string
+	// Dead are the tasks that could not be evaluated.
+	Dead []evaluate.Dead
 }
 
 // File is the schema of Report's output: a file that it wrote.
@@ -78,7 +80,7 @@ func (fn *reportFn) ProcessElement(ctx context.Context, _ []byte, refs, results 
 		return files.Write(ctx, path, content)
 	}
 	if len(rows) > 0 {
-		page.Results = evaluate.Collect(rows)
+		page.Results = evaluate.Collect(rows, fn.Config.Dead)
 		if err := errors.Join(write("results.json", page.Results.WriteJSON), write("results.csv", page.Results.WriteCSV)); err != nil {
 			return nil, err
 		}

@@ -21,9 +21,11 @@ var (
 	ErrNoStudy = errors.New("holds no study")
 	// ErrHoldsRun says that the folder already holds a run, which Fresh refuses.
 	ErrHoldsRun = errors.New("already holds a run")
-	// ErrOtherRecipe and ErrOtherData say that a run cannot be resumed, since its recipe or data differ.
-	ErrOtherRecipe = errors.New("began with another recipe")
-	ErrOtherData   = errors.New("began with other data")
+	// ErrOtherRecipe, ErrOtherData and ErrOtherVersion say that a run cannot be resumed, since its recipe or data differ,
+	// or the program computes something else from them.
+	ErrOtherRecipe  = errors.New("began with another recipe")
+	ErrOtherData    = errors.New("began with other data")
+	ErrOtherVersion = errors.New("began with another version of the program")
 )
 
 // Mode says what to do if the folder already exists.
@@ -120,7 +122,7 @@ func resume(ctx context.Context, dir string, info Info, recipe []byte) (*Folder,
 const maxDepth = 4
 
 // list returns what is in a folder: its files and subfolders if it is local, otherwise all files below it. It skips the
-// temporary files that a killed Create leaves behind.
+// lock and the temporary files that a killed Create leaves behind.
 func list(ctx context.Context, dir string) (paths []string, err error) {
 	if !files.IsLocal(dir) {
 		glob := files.Quote(dir)
@@ -143,7 +145,7 @@ func list(ctx context.Context, dir string) (paths []string, err error) {
 	}
 	for _, e := range entries {
 		temporary := func(file string) bool { return strings.HasPrefix(e.Name(), "."+file+".") }
-		if !slices.ContainsFunc([]string{infoFile, recipeFile, studyInfoFile, studyFile}, temporary) {
+		if e.Name() != lockFile && !slices.ContainsFunc([]string{infoFile, recipeFile, studyInfoFile, studyFile}, temporary) {
 			paths = append(paths, files.Join(dir, e.Name()))
 		}
 	}

@@ -14,6 +14,7 @@ import (
 // measure holds the measurements of one step.
 type measure struct {
 	Step    int     `json:"step"`
+	Own     int     `json:"own"` // steps that the sub-net has taken so far
 	Variant string  `json:"variant"`
 	Subnet  string  `json:"subnet"` // code of the trained sub-net
 	Subset  string  `json:"subset"` // code of the subset that its images came from

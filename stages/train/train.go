@@ -73,6 +73,9 @@ type Model struct {
 	// the net's subset.
 	Images       int64 `arrow:"images"`
 	SubsetImages int64 `arrow:"subset_images"`
+	// Steps is the number of steps that the net itself has taken, for a sub-net since it split off. A net without any is a
+	// copy of its parent, apart from the weights that it shares with others; its Loss and Std are 0.
+	Steps int64 `arrow:"steps"`
 	// Loss is the training loss of the net's last step.
 	Loss float64 `arrow:"loss"`
 	// Std is the mean standard deviation of the l2-normalized embedding: about 1/sqrt(d) when healthy, 0 when

@@ -258,6 +258,7 @@ func (t *trainer) watch(m measure) error {
 	if math.IsNaN(m.Loss) || math.IsInf(m.Loss, 0) {
 		return fmt.Errorf("the loss of sub-net %q is %v at step %d: the training diverged; lower train.lr (now %v) or raise train.warmup", name(m.Subnet), m.Loss, m.Step, t.recipe.Train.LR)
 	}
+	m.Own = t.last[m.Subnet].Own + 1
 	t.last[m.Subnet] = m
 	t.curve.add(m)
 	healthy := 1 / math.Sqrt(float64(t.recipe.SSL.Dim))
@@ -321,7 +322,7 @@ func (t *trainer) finishPhase(ctx context.Context, last bool) error {
 		model := Model{
 			Subnet: n.name, Variant: t.variant, Level: int64(len(n.code)),
 			Images: int64(t.step) * int64(t.recipe.Train.Batch), SubsetImages: int64(len(t.streams[n.subset].Rows)),
-			Loss: t.last[n.code].Loss, Std: t.last[n.code].Std,
+			Steps: int64(t.last[n.code].Own), Loss: t.last[n.code].Loss, Std: t.last[n.code].Std,
 		}
 		if err := t.finish(ctx, &model, n.code, n.norm); err != nil {
 			return fmt.Errorf("sub-net %s: %w", n.name, err)

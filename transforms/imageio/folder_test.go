@@ -67,7 +67,8 @@ func TestFolderFaults(t *testing.T) {
 
 	damaged := t.TempDir()
 	write(t, filepath.Join(damaged, "x.tar"), []byte("no archive"))
-	_, err := imageio.Plan(t.Context(), []string{dir, damaged}, 9)
+	require.Len(t, readAll(t, 9, dir, damaged), len(images)+1)
+	_, err := imageio.Plan(t.Context(), []string{damaged, filepath.Join(dir, "empty.tar")}, 9)
 	require.ErrorContains(t, err, damaged+" holds no images that can be read: "+filepath.Join(damaged, "x.tar")+": not a tar archive")
 }
 

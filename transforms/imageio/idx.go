@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"iter"
 	"path"
 	"strings"
 
@@ -24,6 +25,7 @@ var idxKind = kind{
 	suffixes: []string{"images-idx3-ubyte", "images.idx3-ubyte", "images-idx3-ubyte.gz", "images.idx3-ubyte.gz", "idx3-ubyte", "idx3-ubyte.gz"},
 	packed:   true,
 	count:    countIDX,
+	parts:    func(ctx context.Context, file string) iter.Seq[string] { return existing(ctx, labelFiles(file)...) },
 	read:     readIDX,
 }
 
@@ -127,15 +129,20 @@ func scanIDX(r io.Reader, begin, end int64, yield func(row int64, data []byte) e
 	return nil
 }
 
+// labelFiles returns the names that the labels file next to an IDX file may have.
+func labelFiles(images string) []string {
+	base := path.Base(slashed(images))
+	name := images[:len(images)-len(base)] + strings.NewReplacer("images", "labels", "idx3", "idx1").Replace(base)
+	return []string{name, name + ".gz", strings.TrimSuffix(name, ".gz")}
+}
+
 // idxLabels reads the labels of a split from the labels file next to the images, of which there are total. It returns
 // fewer if the file has fewer, or with an error if it is damaged or has more, so that it belongs to other images.
 func idxLabels(ctx context.Context, split Split, total int64) ([]byte, error) {
-	base := path.Base(slashed(split.Path))
-	name := split.Path[:len(split.Path)-len(base)] + strings.NewReplacer("images", "labels", "idx3", "idx1").Replace(base)
-	for _, name := range []string{name, name + ".gz", strings.TrimSuffix(name, ".gz")} {
+	for _, name := range labelFiles(split.Path) {
 		if ok, err := files.Exists(ctx, name); err != nil {
 			return nil, fmt.Errorf("labels %s: %w", name, err)
-		} else if !ok || name == split.Path {
+		} else if !ok {
 			continue
 		}
 		s, err := openStream(ctx, name)

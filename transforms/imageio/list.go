@@ -33,6 +33,7 @@ var listKind = kind{
 	suffixes: []string{".txt", ".csv", ".tsv"},
 	direct:   true,
 	count:    countList,
+	parts:    listed,
 	read:     readList,
 }
 
@@ -45,6 +46,18 @@ var (
 func countList(ctx context.Context, split Split, _ func(string)) (n int64, err error) {
 	err = eachEntry(ctx, split.Path, func(entry) error { n++; return nil })
 	return n, err
+}
+
+// listed iterates over the image files that a list names, as far as it can be read.
+func listed(ctx context.Context, name string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		_ = eachEntry(ctx, name, func(e entry) error {
+			if !yield(beside(name, e.path)) {
+				return errEnough
+			}
+			return nil
+		})
+	}
 }
 
 func readList(ctx context.Context, split Split, yield func(Image) error) error {

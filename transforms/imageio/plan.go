@@ -16,7 +16,8 @@ import (
 // order of paths; in a folder the image files come first, then the collections found in it, both sorted by path, then
 // what cannot be read: a damaged collection, a folder without permission, a link that leads nowhere or in a circle. Each
 // of these is a split of one damaged image. The same files yield the same splits on every machine. Hidden files and
-// files of unknown kinds are skipped. A path that does not exist or has no images that can be read is an error.
+// files of unknown kinds are skipped. A path that does not exist or holds no images is an error, and it is one if nothing
+// in any path can be read.
 func Plan(ctx context.Context, paths []string, maxRows int) ([]Split, error) {
 	splits, _, err := Survey(ctx, paths, maxRows, Columns{})
 	return splits, err
@@ -36,6 +37,9 @@ func Survey(ctx context.Context, paths []string, maxRows int, columns Columns) (
 			return nil, nil, err
 		}
 	}
+	if !p.sound {
+		return nil, nil, p.broken
+	}
 	return p.splits, p.sources, nil
 }
 
@@ -46,6 +50,8 @@ type planner struct {
 	splits  []Split
 	sources []Source
 	faults  []Split // of the last source
+	sound   bool    // whether any source has images that can be read
+	broken  error   // about the first that has none
 }
 
 func (p *planner) add(path string) error {
@@ -66,16 +72,20 @@ func (p *planner) add(path string) error {
 	switch {
 	case err != nil:
 		return err
-	case none && file && len(p.faults) > 0:
-		return fmt.Errorf("read %s: %s", path, p.faults[0].Damage)
+	case none && len(p.faults) > 0 && p.broken == nil:
+		p.broken = fmt.Errorf("%s holds no images that can be read: %s: %s", path, p.faults[0].Path, p.faults[0].Damage)
+		if file {
+			p.broken = fmt.Errorf("read %s: %s", path, p.faults[0].Damage)
+		}
 	case none && len(p.faults) > 0:
-		return fmt.Errorf("%s holds no images that can be read: %s: %s", path, p.faults[0].Path, p.faults[0].Damage)
 	case none && seen == 0:
 		return fmt.Errorf("%s is empty or does not exist; %s", path, wanted())
 	case none && len(source.Passed) > 0:
 		return fmt.Errorf("%s holds no images, but %s; %s", path, source.Passed, wanted())
 	case none:
 		return fmt.Errorf("%s holds no images; %s", path, wanted())
+	default:
+		p.sound = true
 	}
 	for _, fault := range p.faults {
 		p.emit(fault)

@@ -110,6 +110,7 @@ func (fn *offerFn) ProcessElement(b *record.Batch, m *model, emit func(*tally)) 
 	if err != nil {
 		return err
 	}
+	a := m.assign(r)
 	offers := make([][]point, len(m.Sizes)*m.K) // by cluster, then by destination sibling
 	for i, key := range keys {
 		p := r.parent(i)
@@ -117,8 +118,7 @@ func (fn *offerFn) ProcessElement(b *record.Batch, m *model, emit func(*tally)) 
 			continue
 		}
 		low, high := m.limits(p, fn.Config.Balance)
-		x := r.vector(i)
-		from, out := m.nearest(x, p)
+		x, from, out := r.vector(i), int(a.clusters[i]), a.squares[i]
 		if m.Sizes[from] <= low {
 			continue
 		}

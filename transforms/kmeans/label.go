@@ -43,13 +43,13 @@ func (fn *labelFn) ProcessElement(b *record.Batch, m *model, emit func(*record.B
 	clusters := array.NewInt32Builder(record.Mem)
 	codes := array.NewStringBuilder(record.Mem)
 	distances := array.NewFloat32Builder(record.Mem)
+	a := m.assign(r)
 	for i := range int(b.NumRows()) {
-		x := r.vector(i)
-		g, square := m.nearest(x, r.parent(i))
+		g, square := int(a.clusters[i]), a.squares[i]
 		if rowKeys != nil {
 			if j, ok := slices.BinarySearchFunc(m.Moves, rowKeys[i], func(a move, k rowKey) int { return a.Key.compare(k) }); ok {
 				g = m.Moves[j].To
-				square = m.square(x, g)
+				square = m.square(r.vector(i), g)
 			}
 		}
 		clusters.Append(int32(g))

@@ -33,25 +33,15 @@ func (fn *sumFn) ProcessElement(b *record.Batch, m *model, emit func(*tally)) er
 	if err != nil {
 		return err
 	}
-	stride := m.Width + 2
-	t.Sums = make([]int64, len(m.Sizes)*stride)
-	far := map[int][]point{}
-	if !fn.Last {
-		far = m.donors()
+	a := m.assign(r)
+	t.Sums = m.sum(r, a, !fn.Last)
+	if fn.Last {
+		return nil
 	}
-	for i := range int(b.NumRows()) {
-		x := r.vector(i)
-		g, square := m.nearest(x, r.parent(i))
-		sums := t.Sums[g*stride : (g+1)*stride]
-		if !fn.Last {
-			for j, v := range x {
-				sums[j] += fix(float64(v), m.Unit)
-			}
-		}
-		sums[m.Width] += fix(square, m.Square)
-		sums[m.Width+1]++
-		if _, ok := far[g]; ok && square > 0 {
-			far[g] = append(far[g], point{Key: rowKey{Index: i}, From: g, Out: square})
+	far := m.donors()
+	for i, g := range a.clusters {
+		if _, ok := far[int(g)]; ok && a.squares[i] > 0 {
+			far[int(g)] = append(far[int(g)], point{Key: rowKey{Index: i}, From: int(g), Out: a.squares[i]})
 		}
 	}
 	return fn.report(t, b, m, r, far)

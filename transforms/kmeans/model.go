@@ -9,7 +9,6 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
 	"github.com/apache/arrow/go/v15/arrow/array"
-	"gonum.org/v1/gonum/blas/gonum"
 
 	"github.com/sdr-ml/sdr/tensorops/dense"
 	"github.com/sdr-ml/sdr/transforms/record"
@@ -109,28 +108,8 @@ func (m *model) setCentroid(g int, vector []float32) bool {
 	return true
 }
 
-// nearest returns the cluster of parent p with the lowest |x-c|² + price (on ties, the lowest cluster) and |x-c|².
-func (m *model) nearest(x []float32, p int) (g int, square float64) {
-	least := math.Inf(1)
-	for c := p * m.K; c < (p+1)*m.K; c++ {
-		dot := gonum.Implementation{}.Sdot(m.Width, x, 1, m.centroid(c), 1)
-		if cost := m.Norms[c] - 2*float64(dot) + m.Prices[c]; cost < least {
-			g, least = c, cost
-		}
-	}
-	return g, m.square(x, g)
-}
-
 // square returns |x-c|² for cluster g.
 func (m *model) square(x []float32, g int) float64 { return squareDistance(x, m.centroid(g)) }
-
-func squareDistance(x, centroid []float32) (sum float64) {
-	for i, c := range centroid {
-		d := float64(x[i]) - float64(c)
-		sum += d * d
-	}
-	return sum
-}
 
 // Code returns the code of a finest cluster, numbered from 0 in the order of their codes: one digit per level.
 func Code(cluster int, branching []int) string {

@@ -71,8 +71,11 @@ func unit(rows int64, limit float64) int {
 	return e - 61
 }
 
-// fix rounds x to a multiple of 2^e.
-func fix(x float64, e int) int64 { return int64(math.RoundToEven(math.Ldexp(x, -e))) }
+// scale returns how many multiples of 2^e make 1; the exponents of unit are far from the limits of float64.
+func scale(e int) float64 { return math.Ldexp(1, -e) }
+
+// fix rounds x to a fixed-point number of the given scale.
+func fix(x, scale float64) int64 { return int64(math.RoundToEven(x * scale)) }
 
 // float returns the value of a fixed-point number.
 func float(n int64, e int) float64 { return math.Ldexp(float64(n), e) }

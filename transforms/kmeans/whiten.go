@@ -108,7 +108,7 @@ func (fn *momentFn) ProcessElement(in *record.Batch, b *basis, emit func(*tally)
 	if !fn.Second {
 		t.Sums = make([]int64, b.Width)
 		for i, v := range data {
-			t.Sums[i%b.Width] += fix(float64(v), b.Unit)
+			t.Sums[i%b.Width] += fix(float64(v), scale(b.Unit))
 		}
 		return nil
 	}
@@ -117,7 +117,7 @@ func (fn *momentFn) ProcessElement(in *record.Batch, b *basis, emit func(*tally)
 	t.Sums = make([]int64, b.Width*b.Width)
 	for i := range b.Width {
 		for j := i; j < b.Width; j++ {
-			t.Sums[i*b.Width+j] = fix(gram.At(i, j), b.Square)
+			t.Sums[i*b.Width+j] = fix(gram.At(i, j), scale(b.Square))
 		}
 	}
 	return nil

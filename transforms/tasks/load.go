@@ -38,23 +38,13 @@ func (im *Images) At(i int) []uint8 {
 	return im.Pixels[i*n : (i+1)*n]
 }
 
-// errSeen stops a read early.
-var errSeen = errors.New("seen")
-
-// CheckLabels returns an error if the first image of a split that can be read has no label.
-func CheckLabels(ctx context.Context, path string) error {
-	path, _, _ = cutSlice(path)
-	err := each(ctx, path, func(split imageio.Split) error {
-		return imageio.ReadSplit(ctx, split, func(raw imageio.Image) error {
-			if raw.Damage != "" || raw.LabelLost {
-				return nil
-			}
-			_, err := classOf(split, raw)
-			return cmp.Or(err, errSeen)
-		})
-	})
-	if errors.Is(err, errSeen) {
-		return nil
+// Check returns an error if a task cannot be used: if an image of either split has no label, if the splits number or
+// name their classes differently, or if no image of a split can be decoded. It reads all labels, but decodes only the
+// first sound image of each split. A task without Test is checked without it.
+func Check(ctx context.Context, t Task) error {
+	train, err := load(ctx, t.Train, nil, labelsOnly())
+	if err == nil && t.Test != "" {
+		_, err = load(ctx, t.Test, train.Classes, labelsOnly())
 	}
 	return err
 }
@@ -64,32 +54,72 @@ func CheckLabels(ctx context.Context, path string) error {
 // training images when loading the test images, so that both are numbered alike, and nil for the training images
 // themselves.
 //
-// A path may end with a slice as in Python: train.parquet[::2] is every second image, train.parquet[1::2] the others.
+// A path may be a glob of files, such as train-*-of-*.parquet. It may end with a slice as in Python: train.parquet[::2]
+// is every second image, train.parquet[1::2] the others.
 func Load(ctx context.Context, path string, size int, classes []string) (*Images, error) {
-	im := &Images{Size: size}
-	var names []string
+	return load(ctx, path, classes, func(ctx context.Context, split imageio.Split, im *Images, keep func(imageio.Image, error) (bool, error)) error {
+		im.Size = size
+		return imageio.Squares(ctx, split, size, func(raw imageio.Image, square imageio.RGB, damage error) error {
+			kept, err := keep(raw, damage)
+			if kept {
+				im.Pixels = append(im.Pixels, square.Pix...)
+			}
+			return err
+		})
+	})
+}
+
+// reader reads the images of a split and passes each to keep, with the error of one that cannot be decoded. keep
+// returns whether the image belongs to those that are loaded.
+type reader func(ctx context.Context, split imageio.Split, im *Images, keep func(imageio.Image, error) (bool, error)) error
+
+// labelsOnly returns a reader that decodes images only until one is sound.
+func labelsOnly() reader {
+	sound := false
+	return func(ctx context.Context, split imageio.Split, _ *Images, keep func(imageio.Image, error) (bool, error)) error {
+		return imageio.ReadSplit(ctx, split, func(raw imageio.Image) error {
+			var damage error
+			if raw.Damage != "" {
+				damage = errors.New(raw.Damage)
+			} else if !sound {
+				_, damage = imageio.DecodeSquare(raw.Data, 1)
+			}
+			kept, err := keep(raw, damage)
+			sound = sound || kept
+			return err
+		})
+	}
+}
+
+// load is Load with any reader.
+func load(ctx context.Context, path string, classes []string, read reader) (*Images, error) {
+	im := &Images{}
+	var all, names []string // classes of all images, and of those that are loaded
+	last := int64(-1)       // label of all images
 	path, start, step := cutSlice(path)
 	at := -1
 	err := each(ctx, path, func(split imageio.Split) error {
-		return imageio.Squares(ctx, split, size, func(raw imageio.Image, square imageio.RGB, damage error) error {
+		return read(ctx, split, im, func(raw imageio.Image, damage error) (bool, error) {
 			if at++; at < start || (at-start)%step != 0 {
-				return nil
+				return false, nil
 			}
+			class, err := classOf(split, raw)
 			if raw.LabelLost {
 				damage = cmp.Or(damage, errors.New("its label is lost in a damaged part of the file"))
 			}
+			if err != nil && damage == nil {
+				return false, err
+			}
+			if err == nil && !raw.LabelLost {
+				all, last = append(all, class), max(last, raw.Label)
+			}
 			if damage != nil {
 				im.Bad = append(im.Bad, fmt.Sprintf("%s, row %d: %v", raw.Source, raw.Row, damage))
-				return nil
+				return false, nil
 			}
-			class, err := classOf(split, raw)
-			if err != nil {
-				return err
-			}
-			im.Pixels = append(im.Pixels, square.Pix...)
 			im.Labels = append(im.Labels, raw.Label)
 			names = append(names, class)
-			return nil
+			return true, nil
 		})
 	})
 	if err != nil {
@@ -102,9 +132,9 @@ func Load(ctx context.Context, path string, size int, classes []string) (*Images
 		return nil, fmt.Errorf("%s: none of its %d images can be read; first error: %s", path, len(im.Bad), im.Bad[0])
 	}
 	if slices.Min(im.Labels) >= 0 {
-		err = im.byNumber(names, classes)
+		err = im.byNumber(names, last, classes)
 	} else if slices.Max(im.Labels) < 0 {
-		err = im.byName(names, classes)
+		err = im.byName(names, all, classes)
 	} else {
 		err = errors.New("some images have numeric labels, others only class names")
 	}
@@ -139,7 +169,11 @@ func Halves(t Task) Task {
 
 // each visits the splits of a path, in order.
 func each(ctx context.Context, path string, visit func(split imageio.Split) error) error {
-	splits, err := imageio.Plan(ctx, []string{path}, 1<<30)
+	paths, err := Paths(ctx, path)
+	if err != nil {
+		return err
+	}
+	splits, err := imageio.Plan(ctx, paths, 1<<30)
 	if err != nil {
 		return err
 	}
@@ -181,9 +215,8 @@ func folderOf(root, file string) string {
 // maxClasses exceeds the number of classes of any data set: larger labels are not class numbers.
 const maxClasses = 1 << 20
 
-// byNumber checks numeric labels, and that a class has the same name, if any, in both splits.
-func (im *Images) byNumber(names, classes []string) error {
-	last := slices.Max(im.Labels)
+// byNumber checks numeric labels up to last, and that a class has the same name, if any, in both splits.
+func (im *Images) byNumber(names []string, last int64, classes []string) error {
 	if last >= maxClasses {
 		return fmt.Errorf("label %d; want class numbers from 0", last)
 	}
@@ -210,10 +243,10 @@ func (im *Images) byNumber(names, classes []string) error {
 	return nil
 }
 
-// byName numbers images whose classes are known by name.
-func (im *Images) byName(names, classes []string) error {
+// byName numbers images whose classes are known by name. all has the classes of images that cannot be decoded, too.
+func (im *Images) byName(names, all, classes []string) error {
 	if classes == nil {
-		classes = slices.Compact(slices.Sorted(slices.Values(names)))
+		classes = slices.Compact(slices.Sorted(slices.Values(all)))
 	}
 	number := map[string]int64{}
 	for i, class := range classes {

@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"image"
 	"image/png"
+	"maps"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/apache/arrow/go/v15/arrow"
@@ -73,8 +75,7 @@ func TestTestdataTasks(t *testing.T) {
 	require.NoError(t, err)
 	classes := map[string]int{"blood_cells": 3, "emoji": 9, "fashion_mnist": 10, "grocery": 81, "omniglot": 75, "quickdraw": 3}
 	for _, task := range found {
-		require.NoError(t, tasks.CheckLabels(t.Context(), task.Train))
-		require.NoError(t, tasks.CheckLabels(t.Context(), task.Test))
+		require.NoError(t, tasks.Check(t.Context(), task))
 		train := load(t, task.Train, nil)
 		require.Len(t, train.Classes, classes[task.Name])
 		test := load(t, task.Test, train.Classes)
@@ -234,7 +235,7 @@ func TestZip(t *testing.T) {
 	require.Contains(t, im.Bad[0], train+"!x/cat/b.png, row 0: ")
 
 	loose := pack("loose.zip", "a.png")
-	require.ErrorContains(t, tasks.CheckLabels(t.Context(), loose), loose+"!a.png, row 0 has no label; a task needs")
+	require.ErrorContains(t, tasks.Check(t.Context(), tasks.Task{Train: loose}), loose+"!a.png, row 0 has no label; a task needs")
 }
 
 // TestLists takes labels from lists, as names or as numbers, and leaves out missing images.
@@ -288,13 +289,13 @@ func TestNoLabels(t *testing.T) {
 		require.ErrorContains(t, err, "has no label; a task needs a folder for each class")
 		require.ErrorContains(t, err, file)
 		if path != both && path != null { // in these the first image has a label
-			require.ErrorContains(t, tasks.CheckLabels(t.Context(), path), file)
+			require.ErrorContains(t, tasks.Check(t.Context(), tasks.Task{Train: path}), file)
 		}
 	}
 	for _, path := range []string{fixtures + "/folder/train", fixtures + "/tiny.parquet", fixtures + "/webdataset.tar", fixtures + "/idx"} {
-		require.NoError(t, tasks.CheckLabels(t.Context(), path))
+		require.NoError(t, tasks.Check(t.Context(), tasks.Task{Train: path}))
 	}
-	require.ErrorContains(t, tasks.CheckLabels(t.Context(), filepath.Join(flat, "none")), "does not exist")
+	require.ErrorContains(t, tasks.Check(t.Context(), tasks.Task{Train: filepath.Join(flat, "none")}), "does not exist")
 }
 
 // TestOneClass loads images that all have one class, such as a folder of folders.
@@ -349,7 +350,7 @@ func TestDamage(t *testing.T) {
 	require.NoError(t, err)
 	at := bytes.Index(data, []byte("c.png"))
 	require.NoError(t, os.WriteFile(whole, data[:at+600], 0o644))
-	require.NoError(t, tasks.CheckLabels(t.Context(), whole))
+	require.NoError(t, tasks.Check(t.Context(), tasks.Task{Train: whole}))
 	im := load(t, whole, nil)
 	require.Equal(t, []int64{1, 0}, im.Labels)
 	require.Len(t, im.Bad, 2) // with the end of the archive
@@ -387,7 +388,7 @@ func TestUnusableLabels(t *testing.T) {
 		lists: lists + ", row 0: column label holds label.list.element: list of int64",
 		idx:   idx + ", row 0: labels " + labels + ": 3 labels for 2 images",
 	} {
-		require.ErrorContains(t, tasks.CheckLabels(t.Context(), path), want)
+		require.ErrorContains(t, tasks.Check(t.Context(), tasks.Task{Train: path}), want)
 		_, err := tasks.Load(t.Context(), path, 4, nil)
 		require.ErrorContains(t, err, want)
 	}
@@ -406,9 +407,55 @@ func TestHalves(t *testing.T) {
 		require.Equal(t, whole.At(i), half.At(i/2))
 		require.Equal(t, whole.Labels[i], half.Labels[i/2])
 	}
-	require.NoError(t, tasks.CheckLabels(t.Context(), halves.Test))
+	require.NoError(t, tasks.Check(t.Context(), tasks.Task{Train: halves.Test}))
 	third := load(t, fixtures+"/folder/train[5::3]", whole.Classes)
 	require.Equal(t, whole.At(8), third.At(1))
 	_, err := tasks.Load(t.Context(), fixtures+"/folder/train[99::2]", 8, nil)
 	require.ErrorContains(t, err, "no images in the slice [99::2]")
+}
+
+// TestCheck finds what makes a task useless without decoding it all, wherever it is.
+func TestCheck(t *testing.T) {
+	picture, err := os.ReadFile(fixtures + "/folder/train/Banana/Banana_001.jpg")
+	require.NoError(t, err)
+	made := func(files map[string][]byte) tasks.Task {
+		dir := t.TempDir()
+		for name, data := range files {
+			path := filepath.Join(dir, name)
+			require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+			require.NoError(t, os.WriteFile(path, data, 0o644))
+		}
+		return tasks.Task{Name: "a", Train: filepath.Join(dir, "train"), Test: filepath.Join(dir, "test")}
+	}
+	broken := []byte("\xff\xd8 no more")
+	sound := map[string][]byte{
+		"train/a/1.jpg": broken, "train/b/1.jpg": picture, "train/c/1.jpg": picture,
+		"test/a/1.jpg": picture, "test/b/1.jpg": broken,
+	}
+	task := made(sound)
+	require.NoError(t, tasks.Check(t.Context(), task))
+	train, err := tasks.Load(t.Context(), task.Train, 8, nil)
+	require.NoError(t, err)
+	require.Equal(t, []string{"a", "b", "c"}, train.Classes, "a class is known even if its images are broken")
+	test, err := tasks.Load(t.Context(), task.Test, 8, train.Classes)
+	require.NoError(t, err)
+	require.Equal(t, []int64{0}, test.Labels)
+	for file, problem := range map[string]string{
+		"train/z.jpg":  "z.jpg, row 0 has no label",
+		"test/z.jpg":   "z.jpg, row 0 has no label",
+		"test/d/1.jpg": `class "d" is not among the 3 classes of the training images`,
+	} {
+		files := maps.Clone(sound)
+		files[file] = picture
+		require.ErrorContains(t, tasks.Check(t.Context(), made(files)), problem)
+	}
+	for _, split := range []string{"train", "test"} {
+		files := maps.Clone(sound)
+		for name := range files {
+			if strings.HasPrefix(name, split) {
+				files[name] = broken
+			}
+		}
+		require.ErrorContains(t, tasks.Check(t.Context(), made(files)), "can be read; first error: ")
+	}
 }

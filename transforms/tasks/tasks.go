@@ -1,6 +1,7 @@
 // Package tasks finds and loads downstream tasks: labeled training and test images, as files NAME-train and NAME-test
-// of any kind that package imageio reads, such as NAME-train.parquet, or as folders NAME/train/CLASS/* and
-// NAME/test/CLASS/*.
+// of any kind that package imageio reads, such as NAME-train.parquet, as folders NAME/train/CLASS/* and
+// NAME/test/CLASS/*, or as folders NAME of files train-00000-of-00001.parquet and test-00000-of-00001.parquet, as data
+// sets on the Hugging Face Hub are.
 package tasks
 
 import (
@@ -29,7 +30,8 @@ const (
 type Task struct {
 	// Name is the task's name.
 	Name string
-	// Train and Test are the files or folders of the two splits; Test is empty if the task is only for routing.
+	// Train and Test are the files or folders of the two splits, or globs of files; see [Paths]. Test is empty if the task
+	// is only for routing.
 	Train, Test string
 	// Metric is Top1 or MeanPerClass.
 	Metric string
@@ -61,56 +63,86 @@ func Percent(metric string, predicted, labels []int64) float64 {
 	return 100 * metrics.Accuracy(predicted, labels)
 }
 
-// Find lists the tasks in a local folder, sorted by name.
+// Find lists the tasks in a local folder, sorted by name. The folder may also be that of a single task.
 func Find(dir string) ([]Task, error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
+	if _, err := os.ReadDir(dir); err != nil {
 		return nil, fmt.Errorf("tasks %s: %w", dir, err)
 	}
-	train, test := map[string]string{}, map[string]string{} // paths by the task's name
-	for _, e := range entries {
-		for _, s := range splitsIn(dir, e.Name()) {
-			paths := train
-			if s.part == "test" {
-				paths = test
-			}
-			if paths[s.task] != "" {
-				return nil, fmt.Errorf("task %s exists twice: %s and %s; rename one", s.task, paths[s.task], s.path)
-			}
-			paths[s.task] = s.path
-		}
+	found, err := find(dir)
+	if err != nil {
+		return nil, err
 	}
-	if len(train) == 0 {
-		return nil, fmt.Errorf("%s holds no tasks: want labeled collections NAME-train.* with NAME-test.*, such as .parquet, or NAME/train/CLASS/* with NAME/test/CLASS/*", dir)
+	if len(found) == 0 {
+		return nil, fmt.Errorf("%s holds no tasks: want labeled collections NAME-train.* with NAME-test.*, such as .parquet, or NAME/train/CLASS/* with NAME/test/CLASS/*, or NAME/train-00000-of-00001.parquet with NAME/test-00000-of-00001.parquet", dir)
 	}
-	var found []Task
-	for _, name := range slices.Sorted(maps.Keys(train)) {
-		if test[name] == "" {
-			return nil, fmt.Errorf("task %s: there is %s but no %s; a task needs both", name, train[name], testFor(train[name]))
+	for _, t := range found {
+		if t.Test == "" {
+			return nil, fmt.Errorf("task %s: there is %s but no %s; a task needs both", t.Name, t.Train, testFor(t.Train))
 		}
-		found = append(found, Task{Name: name, Train: train[name], Test: test[name], Metric: MetricOf(name)})
 	}
 	return found, nil
 }
 
-// split is the path of the train or test split of a task.
-type split struct{ task, part, path string }
-
-// splitsIn finds the splits in a directory entry: a file NAME-train or NAME-test of any kind, or a folder NAME with
-// folders train and test.
-func splitsIn(dir, entry string) (found []split) {
-	path := filepath.Join(dir, entry)
-	stem, _ := imageio.Stem(entry)
-	folder := isFolder(path) && !strings.HasPrefix(entry, ".")
-	for _, part := range []string{"train", "test"} {
-		if below := filepath.Join(path, part); folder && isFolder(below) {
-			found = append(found, split{entry, part, below})
+// find lists the tasks in a folder, or the folder itself if it is a task's.
+func find(dir string) ([]Task, error) {
+	for _, of := range []string{dir, filepath.Join(dir, "data")} {
+		splits, err := splitsOf(of)
+		if err != nil {
+			return nil, err
 		}
-		if task, ok := strings.CutSuffix(stem, "-"+part); ok && task != "" && !folder {
-			found = append(found, split{task, part, path})
+		if splits["train"] != "" && splits["test"] != "" {
+			name, err := nameOf(dir)
+			return []Task{{Name: name, Train: splits["train"], Test: splits["test"], Metric: MetricOf(name)}}, err
 		}
 	}
-	return found
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	byPart := map[string]map[string]string{"train": {}, "test": {}} // paths by the task's name
+	for _, e := range entries {
+		name, splits, err := splitsIn(dir, e.Name())
+		if err != nil {
+			return nil, err
+		}
+		for part, path := range splits {
+			if other := byPart[part][name]; other != "" {
+				return nil, fmt.Errorf("task %s exists twice: %s and %s; rename one", name, other, path)
+			}
+			byPart[part][name] = path
+		}
+	}
+	var found []Task
+	for _, name := range slices.Sorted(maps.Keys(byPart["train"])) {
+		found = append(found, Task{Name: name, Train: byPart["train"][name], Test: byPart["test"][name], Metric: MetricOf(name)})
+	}
+	return found, nil
+}
+
+// splitsIn finds the splits of a task in a directory entry: a file NAME-train or NAME-test of any kind, or those in a
+// folder NAME.
+func splitsIn(dir, entry string) (task string, splits map[string]string, err error) {
+	path := filepath.Join(dir, entry)
+	if strings.HasPrefix(entry, ".") {
+		return "", nil, nil
+	}
+	if isFolder(path) {
+		splits, err = hubSplits(path)
+		return entry, splits, err
+	}
+	stem, _ := imageio.Stem(entry)
+	for part := range parts {
+		if task, ok := strings.CutSuffix(stem, "-"+part); ok && task != "" {
+			return task, map[string]string{part: path}, nil
+		}
+	}
+	return "", nil, nil
+}
+
+// nameOf returns the name of a folder.
+func nameOf(dir string) (string, error) {
+	absolute, err := filepath.Abs(dir)
+	return filepath.Base(absolute), err
 }
 
 // testFor returns the expected path of the test split for that of the train split.
@@ -119,27 +151,49 @@ func testFor(train string) string {
 	return train[:at] + "test" + train[at+len("train"):]
 }
 
-// Open returns the task whose training images are at a local path: a file NAME-train of any kind, a folder NAME with
-// train/CLASS/*, or any labeled images. Its Test is empty.
+// Open returns the task whose training images are at a local path: a file NAME-train of any kind, the folder of a task,
+// or any labeled images. Its Test is empty. A folder with the splits of several tasks is an error.
 func Open(path string) (Task, error) {
-	absolute, err := filepath.Abs(path)
+	name, err := nameOf(path)
 	if err == nil {
-		_, err = os.Stat(absolute)
+		_, err = os.Stat(path)
 	}
 	if err != nil {
 		return Task{}, fmt.Errorf("task %s: %w", path, err)
 	}
-	t := Task{Name: filepath.Base(absolute), Train: path}
-	if train := filepath.Join(path, "train"); isFolder(train) {
-		t.Train = train
-	} else if stem, _ := imageio.Stem(path); stem != "" && !isFolder(path) {
+	t := Task{Name: name, Train: path}
+	if isFolder(path) {
+		if t.Train, err = trainingIn(path); err != nil {
+			return Task{}, err
+		}
+	} else if stem, _ := imageio.Stem(path); stem != "" {
 		t.Name = cmp.Or(strings.TrimSuffix(stem, "-train"), t.Name)
 	}
 	if t.Name == "train" {
-		t.Name = filepath.Base(filepath.Dir(absolute))
+		if t.Name, err = nameOf(filepath.Join(path, "..")); err != nil {
+			return Task{}, err
+		}
 	}
 	t.Metric = MetricOf(t.Name)
 	return t, nil
+}
+
+// trainingIn returns the training split in a folder: its only one, or all of it if it has no splits.
+func trainingIn(dir string) (string, error) {
+	splits, err := hubSplits(dir)
+	if err != nil || splits["train"] != "" {
+		return splits["train"], err
+	}
+	found, err := find(dir)
+	switch {
+	case err != nil:
+		return "", err
+	case len(found) > 1:
+		return "", fmt.Errorf("%s holds %d tasks; give one of them, such as %s", dir, len(found), found[0].Train)
+	case len(found) == 1:
+		return found[0].Train, nil
+	}
+	return dir, nil
 }
 
 func isFolder(path string) bool {

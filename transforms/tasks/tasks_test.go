@@ -3,6 +3,7 @@ package tasks_test
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -111,6 +112,66 @@ func TestOpen(t *testing.T) {
 	_, err = tasks.Open("none")
 	require.ErrorContains(t, err, "task none: ")
 	require.ErrorContains(t, err, "no such file")
+}
+
+// TestHub checks that splits are kept apart in folders that are laid out as on the Hugging Face Hub.
+func TestHub(t *testing.T) {
+	for name, layout := range map[string]struct {
+		files       []string
+		train, test string
+	}{
+		"data folder":   {[]string{"README.md", "data/train-00000-of-00001.parquet", "data/test-00000-of-00001.parquet"}, "data/train-00000-of-00001.parquet", "data/test-00000-of-00001.parquet"},
+		"flat":          {[]string{"train-00000-of-00001-abc123.parquet", "test.parquet"}, "train-00000-of-00001-abc123.parquet", "test.parquet"},
+		"shards":        {[]string{"train-00000-of-00002.parquet", "train-00001-of-00002.parquet", "test.tar"}, "train-*-of-*.parquet", "test.tar"},
+		"validation":    {[]string{"data/train.parquet", "data/validation.parquet", "data/other.parquet"}, "data/train.parquet", "data/validation.parquet"},
+		"test before":   {[]string{"data/train.parquet", "data/validation.parquet", "data/test.parquet"}, "data/train.parquet", "data/test.parquet"},
+		"folders":       {[]string{"train/0000.parquet", "train/0001.parquet", "test/0000.parquet"}, "train", "test"},
+		"image folders": {[]string{"train/cat/a.jpg", "val/cat/b.jpg"}, "train", "val"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(touch(t, "pets[1]/"), "pets[1]")
+			for _, file := range layout.files {
+				require.NoError(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, file)), 0o755))
+				require.NoError(t, os.WriteFile(filepath.Join(dir, file), nil, 0o644))
+			}
+			path := func(name string) string {
+				if strings.Contains(name, "*") {
+					return filepath.Join(strings.Replace(dir, "[", "[[]", 1), name)
+				}
+				return filepath.Join(dir, name)
+			}
+			want := tasks.Task{Name: "pets[1]", Train: path(layout.train), Test: path(layout.test), Metric: tasks.MeanPerClass}
+			for _, of := range []string{dir, filepath.Dir(dir)} {
+				found, err := tasks.Find(of)
+				require.NoError(t, err)
+				require.Equal(t, []tasks.Task{want}, found)
+			}
+			want.Test = ""
+			got, err := tasks.Open(dir)
+			require.NoError(t, err)
+			require.Equal(t, want, got)
+			paths, err := tasks.Paths(t.Context(), want.Train+"[::2]")
+			require.NoError(t, err)
+			require.NotEmpty(t, paths)
+			for _, p := range paths {
+				_, err := os.Stat(p)
+				require.NoError(t, err)
+			}
+		})
+	}
+	dir := touch(t, "train-00000-of-00003.parquet", "train-00002-of-00003.parquet", "test.parquet")
+	_, err := tasks.Open(dir)
+	require.ErrorContains(t, err, "the split train has 2 of its 3 files")
+	dir = touch(t, "small/train.parquet", "large/train.parquet")
+	_, err = tasks.Open(dir)
+	require.ErrorContains(t, err, "holds the data sets large, small; give one of them, such as "+filepath.Join(dir, "large"))
+	dir = touch(t, "a-train.parquet", "a-test.parquet", "b-train.parquet")
+	_, err = tasks.Open(dir)
+	require.ErrorContains(t, err, "holds 2 tasks; give one of them, such as "+filepath.Join(dir, "a-train.parquet"))
+	one := touch(t, "a-train.parquet", "a-test.parquet")
+	got, err := tasks.Open(one)
+	require.NoError(t, err)
+	require.Equal(t, filepath.Join(one, "a-train.parquet"), got.Train, "never both splits")
 }
 
 func TestMetricOf(t *testing.T) {

@@ -1,0 +1,134 @@
+package pipelines
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/sdr-ml/sdr/stages/run"
+	"github.com/sdr-ml/sdr/transforms/arrowio"
+	"github.com/sdr-ml/sdr/transforms/files"
+	"github.com/sdr-ml/sdr/transforms/imageio"
+	"github.com/sdr-ml/sdr/transforms/record"
+	"github.com/sdr-ml/sdr/transforms/tasks"
+)
+
+// data are the files with the images of a run or study, in the order in which they are read.
+type data []files.Fingerprint
+
+// readers is the number of files that are read at a time to take their fingerprints.
+const readers = 8
+
+// identify lists the files with images at some paths. known are their fingerprints of an earlier time, if any.
+func identify(ctx context.Context, paths []string, known data) data {
+	before := map[string]files.Fingerprint{}
+	for _, f := range known {
+		before[f.Path] = f
+	}
+	var found data
+	for path := range imageio.Files(ctx, paths) {
+		found = append(found, files.Fingerprint{Path: path})
+	}
+	var g errgroup.Group
+	g.SetLimit(readers)
+	for i, f := range found {
+		g.Go(func() error {
+			found[i] = files.TakeFingerprint(ctx, f.Path, before[f.Path])
+			return nil
+		})
+	}
+	_ = g.Wait()
+	return found
+}
+
+// digest identifies the files and their content.
+func (d data) digest() string {
+	var all []string
+	for _, f := range d {
+		all = append(all, f.Path, f.Identity())
+	}
+	return run.Digest(all)
+}
+
+// changes says which files are not those that they were before; empty if all are.
+func (d data) changes(before data) string {
+	old := map[string]files.Fingerprint{}
+	for _, f := range before {
+		old[f.Path] = f
+	}
+	var all []string
+	for _, f := range d {
+		switch was, known := old[f.Path]; {
+		case !known:
+			all = append(all, f.Path+" is new")
+		case !f.Same(was):
+			all = append(all, f.Path+" has changed")
+		}
+		delete(old, f.Path)
+	}
+	for _, f := range before {
+		if _, left := old[f.Path]; left {
+			all = append(all, f.Path+" is gone")
+		}
+	}
+	switch n := len(all); {
+	case n == 0:
+		return ""
+	case n > 1:
+		return fmt.Sprintf("%s (%d files differ)", all[0], n)
+	}
+	return all[0]
+}
+
+func dataPath(folder *run.Folder) string { return files.Join(folder.Dir, "data.parquet") }
+
+// readData reads what saveData wrote to a folder, or nothing if it has not.
+func readData(ctx context.Context, folder *run.Folder) (data, error) {
+	recs, err := arrowio.LoadParquet(ctx, dataPath(folder))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var all data
+	for _, rec := range recs {
+		rows, err := record.Rows[files.Fingerprint](record.New(rec))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", dataPath(folder), err)
+		}
+		all = append(all, rows...)
+	}
+	return all, err
+}
+
+// saveData keeps the list of files in a folder, so that a later run in it can tell whether they have changed.
+func saveData(ctx context.Context, folder *run.Folder, d data) error {
+	return arrowio.SaveParquet(ctx, dataPath(folder), record.Of(d).Record)
+}
+
+// checkData refuses to resume a run if its images are not those that it has read. It returns the files with images.
+func checkData(ctx context.Context, dir string, paths []string) (data, error) {
+	folder := &run.Folder{Dir: dir}
+	before, err := readData(ctx, folder)
+	if err != nil {
+		return nil, err
+	}
+	found := identify(ctx, paths, before)
+	ingested, err := folder.ReadManifest(ctx, "ingest")
+	if changes := found.changes(before); ingested != nil && before != nil && changes != "" {
+		return nil, run.Usagef("%s %w: %s", dir, run.ErrOtherData, changes)
+	}
+	return found, err
+}
+
+// stamps identifies the images of tasks. What cannot be listed is reported where it is read.
+func stamps(ctx context.Context, found []tasks.Task) (all []string) {
+	for _, t := range found {
+		for _, path := range []string{t.Train, t.Test} {
+			paths, _ := tasks.Paths(ctx, path)
+			all = append(all, identify(ctx, paths, nil).digest())
+		}
+	}
+	return all
+}

@@ -1,0 +1,48 @@
+package pipelines_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sdr-ml/sdr/pipelines"
+	"github.com/sdr-ml/sdr/stages/run/recipe"
+)
+
+// TestStatus checks that a large run is summed up by level, that --all lists it, and that a sub-net that was never
+// trained is told from the others.
+func TestStatus(t *testing.T) {
+	r, err := recipe.Load("default", nil)
+	require.NoError(t, err)
+	st := &pipelines.Status{Recipe: r, Subsets: map[string]int64{}, Nets: []pipelines.Net{{Name: "root", Steps: 1000, SubsetImages: 640}}}
+	for i := range 16 {
+		parent := fmt.Sprintf("%x", i)
+		st.Subsets[parent] = 40
+		for j := range 4 {
+			code := parent + fmt.Sprint(j)
+			st.Subsets[code] = int64(10 + j)
+			st.Nets = append(st.Nets, pipelines.Net{Name: code, Variant: "sdr", Level: 2, Steps: int64(i), SubsetImages: st.Subsets[code], Loss: float64(i)})
+		}
+	}
+	var out bytes.Buffer
+	require.NoError(t, st.WriteTable(&out, false))
+	require.Less(t, strings.Count(out.String(), "\n"), 40)
+	require.Contains(t, out.String(), "│     1 │      16 │ 40, 40, 40 ")
+	require.Contains(t, out.String(), "│     2 │      64 │ 10, 12, 13 ")
+	require.Contains(t, out.String(), "│ level 2 │     64 │ 0, 8, 15 ")
+	require.NotContains(t, out.String(), "as its parent")
+	out.Reset()
+	require.NoError(t, st.WriteTable(&out, true))
+	require.Equal(t, 4, strings.Count(out.String(), "0 (as its parent)"))
+	require.Contains(t, out.String(), "│ f3 ")
+	out.Reset()
+	require.NoError(t, st.WriteJSON(&out))
+	var back pipelines.Status
+	require.NoError(t, json.Unmarshal(out.Bytes(), &back))
+	require.Equal(t, st.Nets, back.Nets)
+	require.Equal(t, st.Subsets, back.Subsets)
+}

@@ -1,0 +1,72 @@
+package imageio
+
+import (
+	"context"
+	"iter"
+
+	"github.com/sdr-ml/sdr/transforms/files"
+)
+
+// Files iterates over the files that [Plan] finds images and labels in: image files, collections, the labels next to
+// IDX files, and the image files that a list names. Files that cannot be listed are left out; Plan reports them.
+func Files(ctx context.Context, paths []string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, path := range paths {
+			if !eachFile(ctx, path, yield) {
+				return
+			}
+		}
+	}
+}
+
+// eachFile calls yield with the files of a path until it returns false.
+func eachFile(ctx context.Context, path string, yield func(string) bool) bool {
+	p := planner{ctx: ctx}
+	file, err := p.isFile(path)
+	if err != nil {
+		return true
+	}
+	if file {
+		return eachPart(ctx, path, yield)
+	}
+	for name, err := range walk(ctx, path, "") {
+		if k := kindOf(name); err != nil || k == nil || k.direct {
+			continue
+		}
+		if !eachPart(ctx, join(path, name), yield) {
+			return false
+		}
+	}
+	return true
+}
+
+// eachPart calls yield with a file and those that belong to it until it returns false.
+func eachPart(ctx context.Context, file string, yield func(string) bool) bool {
+	k := kindOf(file)
+	if k == nil {
+		return true
+	}
+	if !yield(file) {
+		return false
+	}
+	if k.parts == nil {
+		return true
+	}
+	for part := range k.parts(ctx, file) {
+		if !yield(part) {
+			return false
+		}
+	}
+	return true
+}
+
+// existing yields those of some names that are files.
+func existing(ctx context.Context, names ...string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, name := range names {
+			if ok, err := files.Exists(ctx, name); err == nil && ok && !yield(name) {
+				return
+			}
+		}
+	}
+}
