@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -24,6 +25,8 @@ type EmbedOptions struct {
 	Model string
 	// Data are folders and files of images.
 	Data []string
+	// Columns are those of Parquet files among them.
+	Columns imageio.Columns
 	// Out is the Parquet file to write.
 	Out string
 	// Runner is the name of a registered Beam runner.
@@ -56,7 +59,7 @@ func Embed(ctx context.Context, o EmbedOptions) (images, bad int64, err error) {
 	if err != nil {
 		return 0, 0, run.Usage(err)
 	}
-	splits, err := imageio.Plan(ctx, o.Data, splitImages)
+	splits, sources, err := imageio.Survey(ctx, o.Data, splitImages, o.Columns)
 	if err != nil {
 		return 0, 0, run.Usage(err)
 	}
@@ -71,14 +74,14 @@ func Embed(ctx context.Context, o EmbedOptions) (images, bad int64, err error) {
 	features, dead := filepath.Join(dir, "features"), filepath.Join(dir, "dead")
 
 	p, s := beam.NewPipelineWithRoot()
-	read, unread := imageio.ReadSplits(s, beam.CreateList(s, splits), imageio.ReadConfig{Size: model.Input.Size})
+	read, unread := imageio.ReadSplits(s, beam.CreateList(s, splits), imageio.ReadConfig{Size: model.Input.Size, Labels: true})
 	embedded, failed := inference.Embed(s, read, inference.Config{Model: o.Model})
 	beam.Reshuffle(s, arrowio.WriteDir(s, features, embedded)) // see compute.ParDo
 	arrowio.WriteDir(s, dead, beam.Flatten(s, unread, failed))
 	if err := runPipeline(ctx, o.Runner, p); err != nil {
 		return 0, 0, err
 	}
-	rows, bad, err := readEmbedded(ctx, features, dead, model.Backbone.FeatureDim())
+	rows, bad, err := readEmbedded(ctx, features, dead, model.Backbone.FeatureDim(), sources)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -89,8 +92,8 @@ func Embed(ctx context.Context, o EmbedOptions) (images, bad int64, err error) {
 	return int64(len(rows)), bad, arrowio.SaveParquet(ctx, o.Out, records...)
 }
 
-// readEmbedded reads what the pipeline wrote, in the order of the images.
-func readEmbedded(ctx context.Context, features, dead string, dim int) (rows []Embedded, bad int64, err error) {
+// readEmbedded reads what the pipeline wrote, in the order of the images, and logs a line about each source.
+func readEmbedded(ctx context.Context, features, dead string, dim int, sources []imageio.Source) (rows []Embedded, bad int64, err error) {
 	type good struct {
 		Index   int64     `arrow:"index"`
 		Source  string    `arrow:"source"`
@@ -119,8 +122,20 @@ func readEmbedded(ctx context.Context, features, dead string, dim int) (rows []E
 		all = append(all, indexed{d.Index, Embedded{Source: d.Source, Row: d.Row, Label: -1, Feature: make([]float32, dim), Error: d.Reason}})
 	}
 	slices.SortFunc(all, func(a, b indexed) int { return cmp.Compare(a.index, b.index) })
+	tallies := make([]imageio.Tally, len(sources))
 	for _, r := range all {
 		rows = append(rows, r.Embedded)
+		t := &tallies[slices.IndexFunc(sources, func(s imageio.Source) bool { return s.Has(imageio.SplitOf(r.index)) })]
+		if r.Error != "" {
+			t.Dead++
+			continue
+		}
+		if t.Images++; r.Label >= 0 || r.Class != "" {
+			t.Labeled++
+		}
+	}
+	for i, s := range sources {
+		slog.Info(s.Summary(tallies[i]))
 	}
 	return rows, int64(len(letters)), nil
 }

@@ -20,10 +20,11 @@ import (
 // its output, including the digests of the steps that it needs.
 type plan struct {
 	chain
-	splits map[int][]imageio.Split // the images, by the number of images per shard
-	data   string                  // digest of the files with the images
-	maxBad float64
-	device ssl.Device
+	splits  map[int][]imageio.Split  // the images, by the number of images per shard
+	sources map[int][]imageio.Source // what these splits come from
+	data    string                   // digest of the files with the images
+	maxBad  float64
+	device  ssl.Device
 	// shared means that the folder holds many trainings: a step's name ends with its digest, it keeps everything in its
 	// own folder, and trainings share the steps that they have in common.
 	shared bool
@@ -94,7 +95,7 @@ func (p *plan) phase0(r *recipe.Recipe, shorter string) training {
 	splits := p.splits[ingest.ShardRows(r.Input.Size)]
 	t.ingest = p.add("ingest", nil, []any{r.Input.Size, splits, p.data}, func(s beam.Scope, _ []beam.PCollection) beam.PCollection {
 		return ingest.Ingest(s, beam.CreateList(s, splits), ingest.Config{
-			Size: r.Input.Size, Dir: p.folder.StageDir(t.ingest), DeadLetter: p.deadLetter(t), MaxBad: p.maxBad,
+			Size: r.Input.Size, Dir: p.folder.StageDir(t.ingest), DeadLetter: p.deadLetter(t), MaxBad: p.maxBad, Sources: p.sources[ingest.ShardRows(r.Input.Size)],
 		})
 	})
 	t.phase0 = p.train("phase0", []string{t.ingest}, shorter, []any{string(r.For(recipe.Unified).Marshal()), r.PhaseStep(1)}, r, train.Phase0)
@@ -131,7 +132,7 @@ func (p *plan) subsets(t *training) {
 	})
 	var sources []string
 	for _, sp := range p.splits[ingest.ShardRows(r.Input.Size)] {
-		if !slices.Contains(sources, sp.Path) {
+		if sp.Damage == "" && !slices.Contains(sources, sp.Path) {
 			sources = append(sources, sp.Path)
 		}
 	}

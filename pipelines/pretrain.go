@@ -25,6 +25,8 @@ import (
 type PretrainOptions struct {
 	// Data are folders and files of images; labels are ignored.
 	Data []string
+	// Columns are those of Parquet files among them.
+	Columns imageio.Columns
 	// Out is the run folder.
 	Out string
 	// Recipe says what to train.
@@ -133,10 +135,11 @@ func Pretrain(ctx context.Context, o PretrainOptions) (*Pretrained, error) {
 
 // inputs are what Pretrain reads.
 type inputs struct {
-	splits []imageio.Split // the images
-	files  data            // that they are in
-	tasks  []tasks.Task
-	dead   []evaluate.Dead // tasks that cannot be used
+	splits  []imageio.Split  // the images
+	sources []imageio.Source // what they come from
+	files   data             // that they are in
+	tasks   []tasks.Task
+	dead    []evaluate.Dead // tasks that cannot be used
 }
 
 // check validates the arguments before anything is written, and lists the inputs.
@@ -147,7 +150,7 @@ func (o *PretrainOptions) check(ctx context.Context) (in inputs, err error) {
 	if err := run.Check(ctx, o.Out, o.Mode); err != nil {
 		return in, err
 	}
-	if in.splits, err = imageio.Plan(ctx, o.Data, ingest.ShardRows(o.Recipe.Input.Size)); err != nil {
+	if in.splits, in.sources, err = imageio.Survey(ctx, o.Data, ingest.ShardRows(o.Recipe.Input.Size), o.Columns); err != nil {
 		return in, run.Usage(err)
 	}
 	if o.Mode == run.Resume {
@@ -188,11 +191,11 @@ func findTasks(ctx context.Context, dir string) (found []tasks.Task, dead []eval
 
 // chain lists the stages of the run.
 func (o *PretrainOptions) chain(ctx context.Context, folder *run.Folder, in inputs) *chain {
-	found := in.tasks
+	found, rows := in.tasks, ingest.ShardRows(o.Recipe.Input.Size)
 	p := &plan{
 		chain:  chain{folder: folder, runner: o.Runner},
-		splits: map[int][]imageio.Split{ingest.ShardRows(o.Recipe.Input.Size): in.splits},
-		data:   in.files.digest(), maxBad: o.MaxBad, device: o.Device,
+		splits: map[int][]imageio.Split{rows: in.splits}, sources: map[int][]imageio.Source{rows: in.sources},
+		data: in.files.digest(), maxBad: o.MaxBad, device: o.Device,
 	}
 	t := p.phase0(o.Recipe, "")
 	models, subsets := []string{t.phase0}, t.ingest

@@ -136,14 +136,14 @@ func newStudyPlan(ctx context.Context, o StudyOptions) (*studyPlan, error) {
 	p := &studyPlan{
 		plan: plan{
 			chain:  chain{folder: &run.Folder{Dir: o.Out}, runner: o.Runner},
-			splits: map[int][]imageio.Split{}, maxBad: o.MaxBad, device: o.Device, shared: true,
+			splits: map[int][]imageio.Split{}, sources: map[int][]imageio.Source{}, maxBad: o.MaxBad, device: o.Device, shared: true,
 		},
 		file: file, images: map[string]int64{},
 	}
 	for _, c := range file.Cells {
 		rows := ingest.ShardRows(c.Recipe.Input.Size)
 		if p.splits[rows] == nil {
-			if p.splits[rows], err = imageio.Plan(ctx, file.Data, rows); err != nil {
+			if p.splits[rows], p.sources[rows], err = imageio.Survey(ctx, file.Data, rows, imageio.Columns{}); err != nil {
 				return nil, run.Usagef("study %s: data: %w", o.File, err)
 			}
 		}

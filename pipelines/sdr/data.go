@@ -16,6 +16,14 @@ func addData(c *cobra.Command, data *[]string) {
 	c.Flags().StringArrayVar(data, "data", nil, "folder or file of images; can be repeated")
 }
 
+// addColumns adds --image-column and, where labels matter, --label-column.
+func addColumns(c *cobra.Command, columns *imageio.Columns, labels bool) {
+	c.Flags().StringVar(&columns.Image, "image-column", "", "column of images in Parquet files, such as sample.photo; default: image or another usual name")
+	if labels {
+		c.Flags().StringVar(&columns.Label, "label-column", "", "column of labels in Parquet files, or - for none; default: label or another usual name")
+	}
+}
+
 // addMaxBad adds --max-bad.
 func addMaxBad(c *cobra.Command, maxBad *float64) {
 	c.Flags().Float64Var(maxBad, "max-bad", .01, "fraction of unreadable images above which ingest fails")

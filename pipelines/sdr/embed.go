@@ -46,6 +46,7 @@ read, error says why and its features are zeros.
 	f := c.Flags()
 	f.StringVar(&o.Model, "model", "", "model file written by route or export")
 	addData(c, &o.Data)
+	addColumns(c, &o.Columns, true)
 	f.StringVar(&o.Out, "out", "", "Parquet file to write")
 	addDevice(c, &device)
 	addRunner(c, &o.Runner)

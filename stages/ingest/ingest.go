@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"log/slog"
 	"reflect"
 	"slices"
 
@@ -32,6 +33,8 @@ type Config struct {
 	DeadLetter string
 	// MaxBad is the fraction of unreadable images, 0 to 1, above which the stage fails.
 	MaxBad float64
+	// Sources are what the splits come from, as imageio.Survey returns them; a line about each is logged.
+	Sources []imageio.Source
 }
 
 func init() {
@@ -48,20 +51,26 @@ func init() {
 func Ingest(s beam.Scope, splits beam.PCollection, cfg Config) beam.PCollection {
 	s = s.Scope("ingest.Ingest")
 	images, dead := imageio.ReadSplits(s, splits, imageio.ReadConfig{Size: cfg.Size, Batch: ShardRows(cfg.Size)})
-	refs := beam.ParDo(s, &shardFn{Size: cfg.Size, Dir: cfg.Dir}, images)
-	checked := beam.ParDo(s, &checkFn{DeadLetter: cfg.DeadLetter, MaxBad: cfg.MaxBad}, beam.Impulse(s),
-		beam.SideInput{Input: refs}, beam.SideInput{Input: dead})
+	refs, tallies := beam.ParDo2(s, &shardFn{Size: cfg.Size, Dir: cfg.Dir}, images)
+	checked := beam.ParDo(s, &checkFn{DeadLetter: cfg.DeadLetter, MaxBad: cfg.MaxBad, Sources: cfg.Sources}, beam.Impulse(s),
+		beam.SideInput{Input: refs}, beam.SideInput{Input: tallies}, beam.SideInput{Input: dead})
 	return beam.Reshuffle(s, checked)
 }
 
-// checkFn writes the dead-letter file and passes the references on unless there are too many unreadable images.
+// checkFn writes the dead-letter file, logs what was read of each source, and passes the references on unless there are
+// too many unreadable images.
 type checkFn struct {
 	DeadLetter string
 	MaxBad     float64
+	Sources    []imageio.Source
 }
 
-func (fn *checkFn) ProcessElement(ctx context.Context, _ []byte, refs, dead func(**record.Batch) bool, emit func(*record.Batch)) error {
+func (fn *checkFn) ProcessElement(ctx context.Context, _ []byte, refs, tallies, dead func(**record.Batch) bool, emit func(*record.Batch)) error {
 	written, err := record.All[shards.Ref](refs)
+	if err != nil {
+		return fmt.Errorf("ingest: %w", err)
+	}
+	read, err := record.All[tally](tallies)
 	if err != nil {
 		return fmt.Errorf("ingest: %w", err)
 	}
@@ -78,6 +87,7 @@ func (fn *checkFn) ProcessElement(ctx context.Context, _ []byte, refs, dead func
 	for _, ref := range written {
 		total += ref.Rows
 	}
+	fn.log(read, bad)
 	if err := fn.check(total, bad); err != nil {
 		return fmt.Errorf("ingest: %w", err)
 	}
@@ -85,4 +95,22 @@ func (fn *checkFn) ProcessElement(ctx context.Context, _ []byte, refs, dead func
 		emit(record.Of([]shards.Ref{ref}))
 	}
 	return nil
+}
+
+// log logs a line about each source.
+func (fn *checkFn) log(read []tally, bad []imageio.Dead) {
+	for _, source := range fn.Sources {
+		var t imageio.Tally
+		for _, r := range read {
+			if source.Has(r.Split) {
+				t.Images, t.Labeled = t.Images+r.Images, t.Labeled+r.Labeled
+			}
+		}
+		for _, d := range bad {
+			if source.Has(imageio.SplitOf(d.Index)) {
+				t.Dead++
+			}
+		}
+		slog.Info(source.Summary(t))
+	}
 }

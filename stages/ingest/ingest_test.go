@@ -1,6 +1,7 @@
 package ingest_test
 
 import (
+	"archive/tar"
 	"archive/zip"
 	"bytes"
 	"context"
@@ -10,6 +11,7 @@ import (
 	"image"
 	"image/color"
 	"image/png"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -295,6 +297,76 @@ func TestListWithDeadLetters(t *testing.T) {
 			{Index: 2, Source: filepath.Join(dir, "2.png"), Reason: "decode image of 0 bytes: " + imageio.ErrFormat.Error()},
 			{Index: 2<<32 + 1, Source: filepath.Join(dir, "7.png"), Reason: "no such file; line 8 of " + list + " names it"},
 		}, dead)
+	}
+}
+
+// Sources with damage of every kind: what is sound is stored, the rest is named, and each source has its line in the log.
+func TestDamagedSources(t *testing.T) {
+	dir, archive := t.TempDir(), filepath.Join(t.TempDir(), "b.tar")
+	at := func(name string) string { return filepath.Join(dir, name) }
+	for i := range 12 {
+		require.NoError(t, os.WriteFile(at(fmt.Sprintf("%02d.png", i)), encoded(t, i, 7, 7), 0o644))
+	}
+	require.NoError(t, os.WriteFile(at("notes.txt"), nil, 0o644))
+	require.NoError(t, os.WriteFile(at("shard.parquet"), []byte("PAR1"), 0o644))
+	require.NoError(t, os.Symlink("/nowhere/20.png", at("20.png")))
+	require.NoError(t, os.Symlink(dir, at("loop")))
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for i := range 4 {
+		data := encoded(t, 12+i, 7, 7)
+		require.NoError(t, w.WriteHeader(&tar.Header{Name: fmt.Sprintf("%d.png", i), Size: int64(len(data))}))
+		_, err := w.Write(data)
+		require.NoError(t, err)
+		require.NoError(t, w.WriteHeader(&tar.Header{Name: fmt.Sprintf("%d.cls", i), Size: 1}))
+		_, err = w.Write([]byte{byte('0' + i)})
+		require.NoError(t, err)
+	}
+	require.NoError(t, os.WriteFile(archive, b.Bytes()[:b.Len()-2*512+20], 0o644)) // within the last image
+	splits, sources, err := imageio.Survey(t.Context(), []string{dir, archive}, 5, imageio.Columns{})
+	require.NoError(t, err)
+	lines := new(bytes.Buffer)
+	before := slog.Default()
+	t.Cleanup(func() { slog.SetDefault(before) })
+	var first [][]byte
+	for _, runner := range []string{"prism", "direct"} {
+		lines.Reset()
+		slog.SetDefault(slog.New(slog.NewTextHandler(lines, nil)))
+		cfg := config(t)
+		cfg.MaxBad, cfg.Sources = .3, sources
+		refs, err := run(t, runner, splits, cfg)
+		slog.SetDefault(before)
+		require.NoError(t, err)
+		images, err := shards.Open(t.Context(), refs)
+		require.NoError(t, err)
+		require.Equal(t, 15, images.Len())
+		for i := range images.Len() {
+			rgb, err := imageio.Decode(encoded(t, i, 7, 7))
+			require.NoError(t, err)
+			require.Equal(t, rgb.Square(6).Pix, images.At(i))
+		}
+		require.NoError(t, images.Close())
+		if first == nil {
+			first = content(t, refs)
+		}
+		require.Equal(t, first, content(t, refs))
+		dead, err := ingest.ReadDead(t.Context(), cfg.DeadLetter)
+		require.NoError(t, err)
+		require.Len(t, dead, 4)
+		for i, want := range []imageio.Dead{
+			{Source: at("20.png"), Reason: "a link to /nowhere/20.png, which does not exist"},
+			{Source: at("loop"), Reason: "a link to a folder that contains it"},
+			{Source: at("shard.parquet"), Reason: "not a sound Parquet file"},
+			{Source: archive + "!3.png", Reason: "truncated"},
+		} {
+			require.Equal(t, want.Source, dead[i].Source)
+			require.Contains(t, dead[i].Reason, want.Reason)
+		}
+		require.Contains(t, lines.String(), dir+": 12 images, 12 of them with labels, and 3 that cannot be read; passed over 1 .txt (")
+		require.Contains(t, lines.String(), archive+": 3 images, 3 of them with labels, and 1 that cannot be read; passed over 1 ends of archives")
+		cfg.MaxBad = .2
+		_, err = run(t, runner, splits, cfg)
+		require.ErrorContains(t, err, "4 of 19 images cannot be read")
 	}
 }
 

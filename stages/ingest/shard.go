@@ -15,22 +15,37 @@ import (
 	"github.com/sdr-ml/sdr/transforms/record"
 )
 
-// shardFn writes the images of one split, which come as one batch, to a shard and emits its reference.
+// tally counts what was read of a split.
+type tally struct {
+	Split   int64 `arrow:"split"`
+	Images  int64 `arrow:"images"`
+	Labeled int64 `arrow:"labeled"`
+}
+
+// shardFn writes the images of one split, which come as one batch, to a shard and emits its reference and its tally.
 type shardFn struct {
 	Size int
 	Dir  string
 }
 
-func (fn *shardFn) ProcessElement(ctx context.Context, images *record.Batch) (*record.Batch, error) {
+func (fn *shardFn) ProcessElement(ctx context.Context, images *record.Batch, emitRef, emitTally func(*record.Batch)) error {
 	column := func(name string) arrow.Array { return images.Column(images.Schema().FieldIndices(name)[0]) }
 	split := imageio.SplitOf(column("index").(*array.Int64).Value(0))
 	path := files.Join(fn.Dir, "shards", fmt.Sprintf("shard-%05d.arrow", split))
 	schema, rows := shards.Schema(fn.Size), images.NumRows()
 	shard := array.NewRecord(schema, []arrow.Array{column("source"), column("row"), fixed(column("pixels").(*array.Binary), schema.Field(2).Type)}, rows)
 	if err := arrowio.WriteFile(ctx, path, schema, shard); err != nil {
-		return nil, fmt.Errorf("ingest: %w", err)
+		return fmt.Errorf("ingest: %w", err)
 	}
-	return record.Of([]shards.Ref{{Path: path, Rows: rows}}), nil
+	labels, classes, labeled := column("label").(*array.Int64), column("class").(*array.String), int64(0)
+	for i := range labels.Len() {
+		if labels.Value(i) >= 0 || classes.Value(i) != "" {
+			labeled++
+		}
+	}
+	emitRef(record.Of([]shards.Ref{{Path: path, Rows: rows}}))
+	emitTally(record.Of([]tally{{Split: split, Images: rows, Labeled: labeled}}))
+	return nil
 }
 
 // fixed converts a column of equally long values to the fixed-size type t, sharing its memory.

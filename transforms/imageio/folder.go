@@ -3,7 +3,9 @@ package imageio
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"iter"
 	"os"
 	"path"
@@ -21,50 +23,63 @@ var folderKind = kind{
 	files:    "folders of images (" + strings.Join(extensions, ", ") + ")",
 	labels:   "a folder for each class",
 	suffixes: extensions,
-	count:    func(context.Context, string) (int64, error) { return 1, nil },
+	count:    func(context.Context, Split, func(string)) (int64, error) { return 1, nil },
 	read:     readFolder,
 }
 
 // walk iterates over the files in a folder and its subfolders, starting at from, as slash-separated names relative to
-// the folder. They are sorted by name, component by component. Links are followed; hidden files and folders are
-// skipped. On object stores other than Google's the files may be at most three folders deep.
+// the folder. They are sorted by name, component by component. Links are followed; hidden files and folders and
+// macOS's __MACOSX are skipped. What cannot be listed, such as a folder without permission and a link to a folder that contains it, comes
+// with an error, and the walk goes on; an error without a name ends it. A link that leads nowhere is a file by its name.
+// On object stores other than Google's the files may be at most three folders deep.
 func walk(ctx context.Context, root, from string) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		if files.IsLocal(root) {
-			walkLocal(root, "", from, yield)
+			walkLocal(root, "", from, nil, yield)
 		} else {
 			walkRemote(ctx, root, from, yield)
 		}
 	}
 }
 
-// maxDepth is the maximum nesting of folders; it stops cycles of links.
-const maxDepth = 64
+// errSpecial is the error for a file that is no regular one, such as a pipe.
+var errSpecial = errors.New("not a regular file")
 
-func walkLocal(root, rel, from string, yield func(string, error) bool) bool {
-	if strings.Count(rel, "/") > maxDepth {
-		return yield("", fmt.Errorf("%s: more than %d folders deep; do links form a cycle?", rel, maxDepth))
-	}
-	entries, err := os.ReadDir(join(root, rel))
+// walkLocal walks the folder rel in root; above are the folders that contain it.
+func walkLocal(root, rel, from string, above []fs.FileInfo, yield func(string, error) bool) bool {
+	dir := join(root, rel)
+	here, err := os.Stat(dir)
 	if err != nil {
-		return yield("", err)
+		return yield(rel, err)
+	}
+	if slices.ContainsFunc(above, func(info fs.FileInfo) bool { return os.SameFile(info, here) }) {
+		return yield(rel, errors.New("a link to a folder that contains it; its files are read once"))
+	}
+	above = append(above[:len(above):len(above)], here)
+	entries, err := os.ReadDir(dir)
+	if err != nil && !yield(rel, err) {
+		return false
 	}
 	first, rest, _ := strings.Cut(from, "/")
 	for _, e := range entries {
-		if e.Name() < first || strings.HasPrefix(e.Name(), ".") {
+		if e.Name() < first || ignored(e.Name()) {
 			continue
 		}
 		name := path.Join(rel, e.Name())
 		mode := e.Type()
-		if mode&os.ModeSymlink != 0 {
+		if mode&fs.ModeSymlink != 0 {
 			info, err := os.Stat(join(root, name))
-			if err != nil {
-				if !yield("", err) {
+			switch {
+			case err == nil:
+				mode = info.Mode()
+			case isImage(name):
+				mode = 0 // its reader will say why
+			default:
+				if !yield(name, describe(join(root, name), err)) {
 					return false
 				}
 				continue
 			}
-			mode = info.Mode()
 		}
 		ok := true
 		switch {
@@ -73,15 +88,25 @@ func walkLocal(root, rel, from string, yield func(string, error) bool) bool {
 			if e.Name() == first {
 				below = rest
 			}
-			ok = walkLocal(root, name, below, yield)
+			ok = walkLocal(root, name, below, above, yield)
 		case mode.IsRegular():
 			ok = yield(name, nil)
+		default:
+			ok = yield(name, errSpecial)
 		}
 		if !ok {
 			return false
 		}
 	}
 	return true
+}
+
+// describe names the target of a link that leads nowhere.
+func describe(file string, err error) error {
+	if target, no := os.Readlink(file); no == nil && errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("a link to %s, which does not exist", target)
+	}
+	return err
 }
 
 func walkRemote(ctx context.Context, root, from string, yield func(string, error) bool) {
@@ -103,8 +128,7 @@ func walkRemote(ctx context.Context, root, from string, yield func(string, error
 	}
 	slices.SortFunc(names, byPath)
 	for _, name := range names {
-		hidden := strings.HasPrefix(name, ".") || strings.Contains(name, "/.")
-		if hidden || strings.HasSuffix(name, "/") || byPath(name, from) < 0 {
+		if ignored(name) || strings.HasSuffix(name, "/") || byPath(name, from) < 0 {
 			continue
 		}
 		if !yield(name, nil) {
@@ -126,10 +150,10 @@ func readFolder(ctx context.Context, split Split, yield func(Image) error) error
 	}
 	left := split.End - split.Begin
 	for name, err := range walk(ctx, split.Path, split.From) {
-		if err != nil {
-			return fmt.Errorf("list %s: %w", split.Path, err)
+		if err != nil && name == "" {
+			return fmt.Errorf("list: %w", err)
 		}
-		if !isImage(name) {
+		if err != nil || !isImage(name) {
 			continue
 		}
 		if err := readImage(ctx, join(split.Path, name), yield); err != nil {
@@ -143,9 +167,21 @@ func readFolder(ctx context.Context, split Split, yield func(Image) error) error
 }
 
 func readImage(ctx context.Context, file string, yield func(Image) error) error {
-	data, err := readFile(ctx, file)
-	if err != nil {
-		return fmt.Errorf("read %s: %w", file, err)
+	im := Image{Source: file, Label: -1, Class: parent(file)}
+	var err error
+	if im.Data, err = readFile(ctx, file); err != nil && temporary(err) {
+		return fmt.Errorf("image %s: %w", file, err)
+	} else if err != nil {
+		im.Damage = reason(describe(file, err)).Error()
 	}
-	return yield(Image{Source: file, Data: data, Label: -1, Class: parent(file)})
+	return yield(im)
+}
+
+// reason leaves out of an error what the reader knows anyway, the file.
+func reason(err error) error {
+	var at *fs.PathError
+	if errors.As(err, &at) {
+		return at.Err
+	}
+	return err
 }

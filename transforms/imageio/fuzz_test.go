@@ -72,7 +72,7 @@ func FuzzIDX(f *testing.F) {
 		if err == nil && next != end {
 			t.Fatalf("%d images of %d and no error", next-begin, end-begin)
 		}
-		_, _ = scanLabels(bytes.NewReader(data), begin, min(end, 1<<10))
+		_, _ = scanLabels(bytes.NewReader(data), begin, min(end, 1<<10), end)
 	})
 }
 
@@ -88,18 +88,21 @@ func FuzzTar(f *testing.F) {
 	f.Add(b.Bytes())
 	f.Add(b.Bytes()[:900])
 	f.Add([]byte("not an archive"))
+	f.Add(append(bytes.Clone(b.Bytes()), b.Bytes()...))
+	f.Add(append(bytes.Clone(b.Bytes()[:1100]), b.Bytes()[512:]...))
+	f.Add(bytes.ReplaceAll(b.Bytes(), []byte("2.b.jpg"), []byte("a.b.png")))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if len(data) > 1<<16 {
 			t.Skip("large archives take long")
 		}
 		var all []Image
-		err := scanTar(bytes.NewReader(data), 0, 1<<40, func(im Image) error { all = append(all, im); return nil })
+		err := scanTar(newTarball(bytes.NewReader(data)), 0, 1<<40, func(im Image) error { all = append(all, im); return nil })
 		if err != nil {
 			return
 		}
 		for i, want := range all {
 			n := 0
-			err := scanTar(bytes.NewReader(data), int64(i), int64(i)+1, func(im Image) error {
+			err := scanTar(newTarball(bytes.NewReader(data)), int64(i), int64(i)+1, func(im Image) error {
 				n++
 				if im.Source != want.Source || im.Label != want.Label || im.Class != want.Class || !bytes.Equal(im.Data, want.Data) {
 					t.Fatalf("image %d is %+v, alone %+v", i, want, im)
@@ -127,13 +130,14 @@ func FuzzZip(f *testing.F) {
 		f.Add(a.Archive)
 		f.Add(append([]byte("junk"), a.Archive...))
 		f.Add(append(bytes.Clone(a.Archive), a.Archive...))
+		f.Add(a.Archive[:len(a.Archive)*2/3])
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		path := filepath.Join(t.TempDir(), "x.zip")
 		if err := os.WriteFile(path, data, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		n, err := countZip(t.Context(), path)
+		n, err := countZip(t.Context(), Split{Path: path}, func(string) {})
 		if err != nil || n > 100 {
 			return
 		}
@@ -153,6 +157,43 @@ func FuzzZip(f *testing.F) {
 			})
 			if err != nil {
 				t.Fatalf("image %d alone: %v", i, err)
+			}
+		}
+	})
+}
+
+// FuzzTable: any bytes of a Parquet file yield an error, or as many images as planned, the same for any split into ranges.
+func FuzzTable(f *testing.F) {
+	text, err := os.ReadFile("testdata/tables.json")
+	if err != nil {
+		f.Fatal(err)
+	}
+	var tables map[string]struct{ File []byte }
+	if err := json.Unmarshal(text, &tables); err != nil {
+		f.Fatal(err)
+	}
+	for _, table := range tables {
+		f.Add(table.File)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		path := filepath.Join(t.TempDir(), "x.parquet")
+		if err := os.WriteFile(path, data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		splits, err := Plan(t.Context(), []string{path}, 1<<40)
+		if err != nil || splits[0].End > 100 {
+			return
+		}
+		read := func(begin, end int64) (all []Image) {
+			err := ReadSplit(t.Context(), Split{Path: path, Kind: Parquet, Begin: begin, End: end}, func(im Image) error { all = append(all, im); return nil })
+			if err != nil || int64(len(all)) != end-begin {
+				t.Fatalf("%d images of %d: %v", len(all), end-begin, err)
+			}
+			return all
+		}
+		for i, want := range read(0, splits[0].End) {
+			if im := read(int64(i), int64(i)+1)[0]; !reflect.DeepEqual(im, want) {
+				t.Fatalf("image %d is %+v, alone %+v", i, want, im)
 			}
 		}
 	})

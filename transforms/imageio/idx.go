@@ -1,6 +1,7 @@
 package imageio
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -13,14 +14,16 @@ import (
 )
 
 // IDX is a file of gray images of one size, the format of MNIST, optionally compressed with gzip. The labels are in a
-// file next to it that has labels-idx1 instead of images-idx3 in its name.
+// file next to it that has labels-idx1 instead of images-idx3 in its name. It may have fewer labels than there are
+// images, but not more.
 const IDX = "idx"
 
 var idxKind = kind{
 	name:     IDX,
-	files:    "IDX files (*-images-idx3-ubyte)",
+	files:    "IDX files (*idx3-ubyte, also .gz)",
 	labels:   "a labels file next to IDX",
-	suffixes: []string{"images-idx3-ubyte", "images.idx3-ubyte", "images-idx3-ubyte.gz", "images.idx3-ubyte.gz"},
+	suffixes: []string{"images-idx3-ubyte", "images.idx3-ubyte", "images-idx3-ubyte.gz", "images.idx3-ubyte.gz", "idx3-ubyte", "idx3-ubyte.gz"},
+	packed:   true,
 	count:    countIDX,
 	parts:    func(ctx context.Context, file string) iter.Seq[string] { return existing(ctx, labelFiles(file)...) },
 	read:     readIDX,
@@ -48,40 +51,54 @@ func idxHeader(r io.Reader, dims int) (count int64, height, width int, err error
 	return size[0], int(size[1]), int(size[2]), nil
 }
 
-func countIDX(ctx context.Context, name string) (int64, error) {
-	s, err := openStream(ctx, name)
+func countIDX(ctx context.Context, split Split, _ func(string)) (int64, error) {
+	s, err := openStream(ctx, split.Path)
 	if err != nil {
-		return 0, fmt.Errorf("read %s: %w", name, err)
+		return 0, err
 	}
 	defer s.Close()
-	n, _, _, err := idxHeader(s, 3)
+	n, height, width, err := idxHeader(s, 3)
 	if err != nil {
-		return 0, fmt.Errorf("read %s: %w", name, err)
+		return 0, err
+	}
+	if size, ok := sizeOf(split.Path); ok && n > maxInflation*size/int64(height*width) {
+		return 0, fmt.Errorf("%d images of %d x %d pixels in a file of %d bytes", n, width, height, size)
 	}
 	return n, nil
 }
 
+// maxInflation is more than the factor by which gzip can shrink a file: a false header must not make billions of images.
+const maxInflation = 1100
+
 func readIDX(ctx context.Context, split Split, yield func(Image) error) error {
 	s, err := openStream(ctx, split.Path)
 	if err != nil {
-		return fmt.Errorf("read %s: %w", split.Path, err)
+		return err
 	}
 	defer s.Close()
-	labels, err := idxLabels(ctx, split)
+	head, _ := s.Peek(16)
+	total, _, _, err := idxHeader(bytes.NewReader(head), 3)
 	if err != nil {
 		return err
 	}
-	images := scanIDX(s, split.Begin, split.End, func(row int64, data []byte) error {
-		label := int64(-1)
-		if labels != nil {
-			label = int64(labels[row-split.Begin])
-		}
-		return yield(Image{Source: split.Path, Row: row, Data: data, Label: label})
-	})
-	if images != nil {
-		return fmt.Errorf("read %s, byte %d: %w", split.Path, s.at, images)
+	labels, wrong := idxLabels(ctx, split, total)
+	if wrong != nil && temporary(wrong) {
+		return wrong
 	}
-	return nil
+	return scanIDX(s, split.Begin, split.End, func(row int64, data []byte) error {
+		im := Image{Source: split.Path, Row: row, Data: data, Label: -1}
+		if at := row - split.Begin; at < int64(len(labels)) {
+			im.Label = int64(labels[at])
+		} else if wrong != nil {
+			im.LabelError = wrong.Error()
+		}
+		return yield(im)
+	})
+}
+
+// isLabels reports whether a file has the labels of an IDX file, going by its name.
+func isLabels(name string) bool {
+	return strings.Contains(baseName(name), "idx1-ubyte")
 }
 
 // scanIDX reads images [begin, end) and calls yield with each as a PGM image.
@@ -119,40 +136,45 @@ func labelFiles(images string) []string {
 	return []string{name, name + ".gz", strings.TrimSuffix(name, ".gz")}
 }
 
-// idxLabels reads the labels of a split from the labels file next to the images, or returns nil if there is none.
-func idxLabels(ctx context.Context, split Split) ([]byte, error) {
+// idxLabels reads the labels of a split from the labels file next to the images, of which there are total. It returns
+// fewer if the file has fewer, or with an error if it is damaged or has more, so that it belongs to other images.
+func idxLabels(ctx context.Context, split Split, total int64) ([]byte, error) {
 	for _, name := range labelFiles(split.Path) {
 		if ok, err := files.Exists(ctx, name); err != nil {
-			return nil, fmt.Errorf("read %s: %w", name, err)
+			return nil, fmt.Errorf("labels %s: %w", name, err)
 		} else if !ok {
 			continue
 		}
 		s, err := openStream(ctx, name)
 		if err != nil {
-			return nil, fmt.Errorf("read %s: %w", name, err)
+			return nil, fmt.Errorf("labels %s: %w", name, err)
 		}
 		defer s.Close()
-		labels, err := scanLabels(s, split.Begin, split.End)
+		labels, err := scanLabels(s, split.Begin, split.End, total)
 		if err != nil {
-			return nil, fmt.Errorf("read %s, byte %d: %w", name, s.at, err)
+			return labels, fmt.Errorf("labels %s: %w", name, err)
 		}
 		return labels, nil
 	}
 	return nil, nil
 }
 
-func scanLabels(r io.Reader, begin, end int64) ([]byte, error) {
+// scanLabels returns the labels [begin, end) of total images, as far as there are.
+func scanLabels(r io.Reader, begin, end, total int64) ([]byte, error) {
 	n, _, _, err := idxHeader(r, 1)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case n > total:
+		return nil, fmt.Errorf("%d labels for %d images: they belong to other images", n, total)
 	}
-	if end > n {
-		return nil, fmt.Errorf("%d labels for at least %d images", n, end)
-	}
+	begin, end = min(begin, n), min(end, n)
 	if _, err := io.CopyN(io.Discard, r, begin); err != nil {
 		return nil, truncated(err)
 	}
-	labels := make([]byte, end-begin)
-	_, err = io.ReadFull(r, labels)
+	labels, err := io.ReadAll(io.LimitReader(r, end-begin))
+	if err == nil && int64(len(labels)) < end-begin {
+		err = io.ErrUnexpectedEOF
+	}
 	return labels, truncated(err)
 }

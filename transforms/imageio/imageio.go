@@ -2,7 +2,7 @@
 //
 // A collection is a folder (searched recursively) or a file of one of the kinds below, such as Parquet; a folder may
 // contain any mix of these. [Plan] lists collections in a stable order and divides them into splits, units of work that
-// any worker can read. [ReadSplit] reads the encoded images of a split in order. [Decode] decodes an image to the same
+// any worker can read, and [Survey] also tells what it passed over. [ReadSplit] reads the encoded images of a split in order. [Decode] decodes an image to the same
 // pixels as Pillow. [Squares] does both on all cores and resizes the images to one size.
 //
 // Paths without a scheme are local. Others (gs://, memfs://, ...) go to the Beam filesystem of that scheme, which the
@@ -26,9 +26,25 @@ type Split struct {
 	// From is the image file with number Begin, relative to the folder Path, so that a reader need not list the files
 	// before it. Empty for other kinds.
 	From string
+	// Columns are those to use of a Parquet file.
+	Columns Columns `json:",omitzero"`
+	// Damage says why a file or folder cannot be read at all; else it is empty. Such a split is one damaged image.
+	Damage string `json:",omitempty"`
 	// Index is the split's number in the plan, from 0.
 	Index int64
 }
+
+// Columns are the names of columns in Parquet files, or the paths of nested ones, such as sample.image. Those without a
+// name are found by what is usual: images in image, labels in label, or else by the metadata of HuggingFace's library.
+type Columns struct {
+	// Image is the column of images.
+	Image string
+	// Label is the column of labels, or NoLabels.
+	Label string
+}
+
+// NoLabels in place of a column of labels means that there are none.
+const NoLabels = "-"
 
 // Image is one encoded image and where it comes from.
 type Image struct {
@@ -38,37 +54,83 @@ type Image struct {
 	Row int64
 	// Data is the encoded image, for Decode. The receiver owns it.
 	Data []byte
-	// Damage says why this image cannot be read from an otherwise intact collection, so that Data is missing; else empty.
+	// Damage says why this image cannot be read, so that Data is missing; else it is empty. Of a collection that cannot
+	// be listed, one damaged image stands for all.
 	Damage string
 	// Label is the class number from the source, -1 if it has none.
 	Label int64
 	// Class is the class name from the source, else the name of the parent folder; empty if there is none.
 	Class string
+	// LabelError says why the label that the source has cannot be used; else it is empty.
+	LabelError string
+	// LabelLost means that the label is in a part of the collection that is damaged.
+	LabelLost bool
 }
 
-// ReadSplit calls yield with every image of a split, in order, and stops at yield's first error. A damaged collection
-// is an error with the file and the position; a damaged image is not, but [Decode] detects it. ReadSplit is safe for
-// concurrent use.
-func ReadSplit(ctx context.Context, split Split, yield func(Image) error) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("read %s: images %d to %d: panic: %v", split.Path, split.Begin, split.End, r)
+// ReadSplit calls yield with every image of a split, in order, and stops at yield's first error. What cannot be read of a
+// damaged collection counts as damaged images, so that there are as many as planned; an image that [Decode] finds to be
+// damaged is passed on. A collection that changed since it was planned is an error, and so is a failure of the machine
+// or the network, after which reading can be tried again. ReadSplit is safe for concurrent use.
+func ReadSplit(ctx context.Context, split Split, yield func(Image) error) error {
+	next, stopped := split.Begin, false
+	pass := func(im Image) error {
+		if err := ctx.Err(); err != nil {
+			stopped = true
+			return err
 		}
-	}()
+		if im.Damage == "" {
+			im.Damage = foreign(im.Data)
+		}
+		if im.Damage != "" {
+			im.Data = nil
+		}
+		next++
+		stopped = true // in case that yield panics
+		err := yield(im)
+		stopped = err != nil
+		return err
+	}
+	if split.Damage != "" {
+		return pass(Image{Source: split.Path, Label: -1, Damage: split.Damage})
+	}
 	k := kindNamed(split.Kind)
 	if k == nil {
 		return fmt.Errorf("read %s: unknown kind %q", split.Path, split.Kind)
 	}
-	n := int64(0)
-	err = k.read(ctx, split, func(im Image) error {
-		n++
-		if err := ctx.Err(); err != nil {
+	err := guard(func() error { return k.read(ctx, split, pass) })
+	switch {
+	case stopped:
+		return err
+	case err == nil && next != split.End:
+		return fmt.Errorf("read %s: %d images where %d were planned: it changed since; start again", split.Path, next-split.Begin, split.End-split.Begin)
+	case err != nil && temporary(err):
+		return fmt.Errorf("read %s: %w", split.Path, err)
+	}
+	for next < split.End {
+		if err := pass(Image{Source: split.Path, Row: next, Label: -1, Damage: err.Error()}); err != nil {
 			return err
 		}
-		return yield(im)
-	})
-	if err == nil && n != split.End-split.Begin {
-		err = fmt.Errorf("read %s: %d images where %d were planned: it changed since; start again", split.Path, n, split.End-split.Begin)
 	}
-	return err
+	return nil
+}
+
+// guard makes an error of a panic, with which some decoders answer damage.
+func guard(work func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("panic: %v", r)
+		}
+	}()
+	return work()
+}
+
+// foreign says what the data of an image is if it is something that stands in an image's place by mistake, else "".
+func foreign(data []byte) string {
+	switch {
+	case begins(data, "version https://git-lfs.github.com/"):
+		return "a git-lfs pointer, not the file itself; fetch it with git lfs pull"
+	case begins(data, gzipMagic):
+		return "gzip data in spite of its name; unpack it with gunzip"
+	}
+	return ""
 }

@@ -21,11 +21,14 @@ type kind struct {
 	// direct kinds are read only if Plan is given the file itself. They are skipped in folders, which may contain such
 	// files for other purposes.
 	direct bool
-	// count returns the number of images in a file.
-	count func(ctx context.Context, file string) (int64, error)
+	packed bool // whether a file may be compressed with gzip
+	// count returns the number of images in a file, of which split has the Path and the Columns, and calls pass with the
+	// names of members that are not used.
+	count func(ctx context.Context, split Split, pass func(name string)) (int64, error)
 	// parts iterates over the files besides the collection's own that it is made of; nil for none.
 	parts func(ctx context.Context, file string) iter.Seq[string]
-	// read calls yield with the images of a split, in order.
+	// read calls yield with the images of a split, in order. An error that is not temporary means that the rest of them
+	// is damaged.
 	read func(ctx context.Context, split Split, yield func(Image) error) error
 }
 

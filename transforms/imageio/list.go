@@ -43,8 +43,8 @@ var (
 	labelColumns = []string{"label", "class", "target"}
 )
 
-func countList(ctx context.Context, name string) (n int64, err error) {
-	err = eachEntry(ctx, name, func(entry) error { n++; return nil })
+func countList(ctx context.Context, split Split, _ func(string)) (n int64, err error) {
+	err = eachEntry(ctx, split.Path, func(entry) error { n++; return nil })
 	return n, err
 }
 
@@ -85,13 +85,10 @@ func readList(ctx context.Context, split Split, yield func(Image) error) error {
 func eachEntry(ctx context.Context, name string, visit func(entry) error) error {
 	f, err := open(ctx, name)
 	if err != nil {
-		return fmt.Errorf("read %s: %w", name, err)
+		return err
 	}
 	defer f.Close()
-	if err := scanList(f, path.Ext(baseName(name)), visit); err != nil {
-		return fmt.Errorf("read %s: %w", name, err)
-	}
-	return nil
+	return scanList(f, path.Ext(baseName(name)), visit)
 }
 
 // entry is an image in a list.
@@ -108,13 +105,19 @@ func (e entry) image(ctx context.Context, list string) (Image, error) {
 	if e.labeled {
 		im.Label, im.Class = parseLabel(e.label)
 	}
-	var err error
-	if im.Data, err = readFile(ctx, im.Source); err != nil {
-		if found, unknown := files.Exists(ctx, im.Source); found || unknown != nil {
+	data, err := readFile(ctx, im.Source)
+	if err == nil {
+		im.Data = data
+		return im, nil
+	}
+	if found, unknown := files.Exists(ctx, im.Source); found || unknown != nil && temporary(err) {
+		if temporary(err) {
 			return im, fmt.Errorf("line %d: %w", e.line, err)
 		}
-		im.Damage = fmt.Sprintf("no such file; line %d of %s names it", e.line, list)
+		im.Damage = fmt.Sprintf("%v; line %d of %s names it", reason(err), e.line, list)
+		return im, nil
 	}
+	im.Damage = fmt.Sprintf("no such file; line %d of %s names it", e.line, list)
 	return im, nil
 }
 

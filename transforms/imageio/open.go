@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/io/filesystem"
 
@@ -27,7 +28,7 @@ func open(ctx context.Context, name string) (io.ReadCloser, error) {
 	}
 	r, err := fsys.OpenRead(ctx, name)
 	if err != nil {
-		return nil, errors.Join(err, fsys.Close())
+		return nil, outage{errors.Join(err, fsys.Close())}
 	}
 	return remoteFile{r, fsys}, nil
 }
@@ -38,7 +39,31 @@ type remoteFile struct {
 	fsys io.Closer
 }
 
+// Read implements [io.Reader].
+func (f remoteFile) Read(p []byte) (int, error) {
+	n, err := f.ReadCloser.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = outage{err}
+	}
+	return n, err
+}
+
 func (f remoteFile) Close() error { return errors.Join(f.ReadCloser.Close(), f.fsys.Close()) }
+
+// outage is an error of a remote filesystem or of temporary storage, not of the file.
+type outage struct{ error }
+
+// Unwrap returns the error itself.
+func (e outage) Unwrap() error { return e.error }
+
+// temporary reports whether an error is the fault of the machine or the network, so that the same file may well be read
+// another time; other errors are the file's own.
+func temporary(err error) bool {
+	var o outage
+	return errors.As(err, &o) || slices.ContainsFunc([]error{
+		context.Canceled, context.DeadlineExceeded, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOSPC,
+	}, func(e error) bool { return errors.Is(err, e) })
+}
 
 func readFile(ctx context.Context, name string) ([]byte, error) {
 	if files.IsLocal(name) {
@@ -72,10 +97,10 @@ func openAt(ctx context.Context, name string) (randomFile, error) {
 	defer r.Close()
 	f, err := os.CreateTemp("", "imageio-*")
 	if err != nil {
-		return nil, err
+		return nil, outage{err}
 	}
 	if _, err := io.Copy(f, r); err != nil {
-		return nil, errors.Join(err, tempFile{f}.Close())
+		return nil, outage{errors.Join(err, tempFile{f}.Close())}
 	}
 	return tempFile{f}, nil
 }
@@ -85,11 +110,13 @@ type tempFile struct{ *os.File }
 
 func (f tempFile) Close() error { return errors.Join(f.File.Close(), os.Remove(f.Name())) }
 
-// stream is a file read sequentially, decompressed if its name ends in gz.
+const gzipMagic = "\x1f\x8b"
+
+// stream is a file read sequentially, decompressed if it is gzip, whatever its name.
 type stream struct {
-	io.Reader
-	file io.Closer
-	at   int64 // bytes read so far, decompressed
+	*bufio.Reader
+	file   io.ReadCloser
+	packed bool
 }
 
 func openStream(ctx context.Context, name string) (*stream, error) {
@@ -98,19 +125,14 @@ func openStream(ctx context.Context, name string) (*stream, error) {
 		return nil, err
 	}
 	s := &stream{Reader: bufio.NewReaderSize(f, 1<<16), file: f}
-	if lower := strings.ToLower(name); strings.HasSuffix(lower, "gz") {
-		if s.Reader, err = gzip.NewReader(s.Reader); err != nil {
-			return nil, errors.Join(err, f.Close())
+	if magic, _ := s.Peek(2); string(magic) == gzipMagic {
+		unpacked, err := gzip.NewReader(s.Reader)
+		if err != nil {
+			return nil, errors.Join(truncated(err), f.Close())
 		}
+		s.Reader, s.packed = bufio.NewReaderSize(unpacked, 1<<16), true
 	}
 	return s, nil
-}
-
-// Read reads and counts the bytes.
-func (s *stream) Read(p []byte) (int, error) {
-	n, err := s.Reader.Read(p)
-	s.at += int64(n)
-	return n, err
 }
 
 // Close closes the file.
@@ -120,10 +142,9 @@ func (s *stream) Close() error { return s.file.Close() }
 // than fits into memory.
 const maxMember = 1 << 29
 
-// ignored reports whether a member of an archive is hidden, in a hidden folder, or metadata that macOS adds to
-// archives.
-func ignored(member string) bool {
-	return slices.ContainsFunc(strings.Split(slashed(member), "/"), func(elem string) bool {
+// ignored reports whether a file or folder, or one that it is in, is hidden or metadata that macOS adds to archives.
+func ignored(name string) bool {
+	return slices.ContainsFunc(strings.Split(slashed(name), "/"), func(elem string) bool {
 		return elem == "__MACOSX" || strings.HasPrefix(elem, ".") && strings.Trim(elem, ".") != ""
 	})
 }

@@ -1,21 +1,18 @@
 package imageio
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 
 	"github.com/apache/arrow/go/v15/arrow"
-	"github.com/apache/arrow/go/v15/arrow/array"
 
 	"github.com/sdr-ml/sdr/transforms/parquet"
 )
 
-// Parquet is a file with a column image: struct<bytes, path>, and perhaps label:
-// the class's number, whose name is in the metadata of HuggingFace's library, or
-// its name. Images are numbered by row.
+// Parquet is a file with a column of images, as image: struct<bytes, path> of HuggingFace's library, and perhaps one of
+// labels, as label: a class's number, whose name is in the metadata of that library, or its name. Images are numbered by
+// row. The rows of a damaged row group count as damaged images.
 const Parquet = "parquet"
 
 var parquetKind = kind{
@@ -33,38 +30,29 @@ const parquetBatch = 256
 func openParquet(ctx context.Context, name string) (*parquet.Reader, error) {
 	source, err := openAt(ctx, name)
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", name, err)
+		return nil, err
 	}
 	r, err := parquet.NewReader(source)
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", name, errors.Join(err, source.Close()))
+		return nil, errors.Join(err, source.Close())
 	}
 	return r, nil
 }
 
-func countParquet(ctx context.Context, name string) (int64, error) {
-	r, err := openParquet(ctx, name)
+func countParquet(ctx context.Context, split Split, pass func(string)) (int64, error) {
+	r, err := openParquet(ctx, split.Path)
 	if err != nil {
 		return 0, err
 	}
 	defer r.Close()
-	if _, err := imageColumn(r); err != nil {
-		return 0, fmt.Errorf("read %s: %w", name, err)
+	t, err := findTable(r, split.Columns)
+	if err != nil {
+		return 0, err
+	}
+	if t.list != "" {
+		pass(lists)
 	}
 	return r.NumRows(), nil
-}
-
-// imageColumn finds the image bytes: image.bytes or img.bytes as HuggingFace names
-// them, or a binary column image.
-func imageColumn(r *parquet.Reader) (string, error) {
-	for _, name := range []string{"image.bytes", "img.bytes", "image"} {
-		if t, ok := r.Leaf(name); ok && t.ID() == arrow.BINARY {
-			return name, nil
-		} else if ok {
-			return "", fmt.Errorf("column %s holds %v, want binary", name, t)
-		}
-	}
-	return "", errors.New("no column image: struct<bytes: binary, path: string>, as HuggingFace's image datasets have it")
 }
 
 func readParquet(ctx context.Context, split Split, yield func(Image) error) error {
@@ -73,71 +61,86 @@ func readParquet(ctx context.Context, split Split, yield func(Image) error) erro
 		return err
 	}
 	defer r.Close()
-	row := split.Begin
-	fail := func(err error) error { return fmt.Errorf("read %s, row %d: %w", split.Path, row, err) }
-	image, err := imageColumn(r)
+	t, err := findTable(r, split.Columns)
 	if err != nil {
-		return fail(err)
+		return err
 	}
-	paths := []string{image}
-	if _, ok := r.Leaf("label"); ok {
-		paths = append(paths, "label")
-	}
-	names := classNames(r)
-	for rec, err := range r.Records(split.Begin, split.End, parquetBatch, paths...) {
-		if err != nil {
-			return fail(err)
+	first := int64(0) // row of the group
+	for g, n := range r.Groups() {
+		s := groupReader{ctx: ctx, r: r, table: t, file: split.Path, row: max(split.Begin, first), end: min(split.End, first+n), yield: yield}
+		damage, err := s.read(parquetBatch)
+		if damage != nil && err == nil {
+			damage, err = s.read(1) // what is in front of the damage, whatever rows come at once
 		}
-		images := rec.Column(0).(*array.Binary)
-		for i := range images.Len() {
-			im := Image{Source: split.Path, Row: row, Data: bytes.Clone(images.Value(i)), Label: -1}
-			if len(paths) > 1 {
-				im.Label, im.Class = label(rec.Column(1), i, names)
-			}
+		if err != nil {
+			return err
+		}
+		for ; s.row < s.end; s.row++ {
+			im := Image{Source: split.Path, Row: s.row, Label: -1, Damage: fmt.Sprintf("row group %d: %v", g, damage)}
 			if err := yield(im); err != nil {
 				return err
 			}
-			row++
 		}
+		first += n
 	}
 	return nil
 }
 
-// label returns a row's class as number and name.
-func label(column arrow.Array, i int, names []string) (int64, string) {
-	v := int64(-1)
-	switch c := column.(type) {
-	case *array.Int64:
-		v = c.Value(i)
-	case *array.Int32:
-		v = int64(c.Value(i))
-	case *array.String:
-		return -1, c.Value(i)
-	}
-	if column.IsNull(i) || v < 0 {
-		return -1, ""
-	}
-	if v < int64(len(names)) {
-		return v, names[v]
-	}
-	return v, ""
+// groupReader reads rows of one row group.
+type groupReader struct {
+	ctx      context.Context
+	r        *parquet.Reader
+	table    *table
+	file     string
+	row, end int64 // the rows to read
+	yield    func(Image) error
 }
 
-// classNames reads the names of the classes from the metadata that the
-// HuggingFace library keeps in the file.
-func classNames(r *parquet.Reader) []string {
-	text, _ := r.Metadata("huggingface")
-	var meta struct {
-		Info struct {
-			Features struct {
-				Label struct {
-					Names []string `json:"names"`
-				} `json:"label"`
-			} `json:"features"`
-		} `json:"info"`
+// read yields images up to damage, or to an error that is not the file's.
+func (s *groupReader) read(size int64) (damage, err error) {
+	for rec, err := range s.r.Records(s.row, s.end, size, s.table.columns()...) {
+		if err != nil && temporary(err) {
+			return nil, fmt.Errorf("row %d: %w", s.row, err)
+		} else if err != nil {
+			return err, nil
+		}
+		for i := range int(rec.NumRows()) {
+			if err := s.image(rec, i); err != nil {
+				return nil, err
+			}
+			s.row++
+		}
 	}
-	if json.Unmarshal([]byte(text), &meta) != nil {
-		return nil
+	return nil, nil
+}
+
+// image yields the image in a row of a record.
+func (s *groupReader) image(rec arrow.Record, i int) error {
+	im := Image{Source: s.file, Row: s.row, Label: -1}
+	data, path := s.table.image(rec, i)
+	if im.Data = data; len(data) == 0 {
+		var err error
+		if im.Data, err = s.elsewhere(path); err != nil && temporary(err) {
+			return err
+		} else if err != nil {
+			im.Damage = err.Error()
+		}
 	}
-	return meta.Info.Features.Label.Names
+	s.table.label(rec, i, &im)
+	return s.yield(im)
+}
+
+// elsewhere reads an image that is not in the table, but in a file that the table names.
+func (s *groupReader) elsewhere(path string) ([]byte, error) {
+	if path == "" {
+		return nil, errors.New("the row has no image")
+	}
+	data, err := readFile(s.ctx, beside(s.file, path))
+	if err == nil {
+		return data, nil
+	}
+	if data := fromBase64(path); data != nil {
+		return data, nil
+	}
+	return nil, fmt.Errorf("the row has no image, but the path of one, %.200q: %w", path, reason(err))
 }

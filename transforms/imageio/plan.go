@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"strings"
@@ -12,29 +13,45 @@ import (
 )
 
 // Plan lists the images in files and folders and divides them into splits of at most maxRows images. Splits follow the
-// order of paths; in a folder the image files come first, then the collections found in it, both sorted by path. The
-// same files yield the same splits on every machine. Hidden files and files of unknown kinds are skipped. A path that
-// does not exist or has no images is an error.
+// order of paths; in a folder the image files come first, then the collections found in it, both sorted by path, then
+// what cannot be read: a damaged collection, a folder without permission, a link that leads nowhere or in a circle. Each
+// of these is a split of one damaged image. The same files yield the same splits on every machine. Hidden files and
+// files of unknown kinds are skipped. A path that does not exist or holds no images is an error, and it is one if nothing
+// in any path can be read.
 func Plan(ctx context.Context, paths []string, maxRows int) ([]Split, error) {
+	splits, _, err := Survey(ctx, paths, maxRows, Columns{})
+	return splits, err
+}
+
+// Survey is [Plan] for given columns, and also tells for each path which splits it has and what is passed over.
+func Survey(ctx context.Context, paths []string, maxRows int, columns Columns) ([]Split, []Source, error) {
 	if maxRows < 1 {
-		return nil, fmt.Errorf("plan images: %d images per split, want at least 1", maxRows)
+		return nil, nil, fmt.Errorf("plan images: %d images per split, want at least 1", maxRows)
 	}
 	if len(paths) == 0 {
-		return nil, errors.New("plan images: no path given; " + wanted())
+		return nil, nil, errors.New("plan images: no path given; " + wanted())
 	}
-	p := planner{ctx: ctx, maxRows: int64(maxRows)}
+	p := planner{ctx: ctx, maxRows: int64(maxRows), columns: columns}
 	for _, path := range paths {
 		if err := p.add(path); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	return p.splits, nil
+	if !p.sound {
+		return nil, nil, p.broken
+	}
+	return p.splits, p.sources, nil
 }
 
 type planner struct {
 	ctx     context.Context
 	maxRows int64
+	columns Columns
 	splits  []Split
+	sources []Source
+	faults  []Split // of the last source
+	sound   bool    // whether any source has images that can be read
+	broken  error   // about the first that has none
 }
 
 func (p *planner) add(path string) error {
@@ -42,19 +59,39 @@ func (p *planner) add(path string) error {
 	if err != nil {
 		return err
 	}
+	p.sources = append(p.sources, Source{Path: path, Begin: int64(len(p.splits))})
+	p.faults = nil
 	before, seen := len(p.splits), 1
 	if file {
 		err = p.addFile(path)
 	} else {
 		seen, err = p.addFolder(path)
 	}
+	source := &p.sources[len(p.sources)-1]
+	none := len(p.splits) == before
 	switch {
-	case err != nil || len(p.splits) > before:
+	case err != nil:
 		return err
-	case seen == 0:
+	case none && len(p.faults) > 0 && p.broken == nil:
+		p.broken = fmt.Errorf("%s holds no images that can be read: %s: %s", path, p.faults[0].Path, p.faults[0].Damage)
+		if file {
+			p.broken = fmt.Errorf("read %s: %s", path, p.faults[0].Damage)
+		}
+	case none && len(p.faults) > 0:
+	case none && seen == 0:
 		return fmt.Errorf("%s is empty or does not exist; %s", path, wanted())
+	case none && len(source.Passed) > 0:
+		return fmt.Errorf("%s holds no images, but %s; %s", path, source.Passed, wanted())
+	case none:
+		return fmt.Errorf("%s holds no images; %s", path, wanted())
+	default:
+		p.sound = true
 	}
-	return fmt.Errorf("%s holds no images (%d files seen); %s", path, seen, wanted())
+	for _, fault := range p.faults {
+		p.emit(fault)
+	}
+	source.End = int64(len(p.splits))
+	return nil
 }
 
 // isFile distinguishes files from folders. On remote filesystems, which have no folder entries, only files of known
@@ -80,16 +117,57 @@ func (p *planner) isFile(path string) (bool, error) {
 func (p *planner) addFile(file string) error {
 	k := kindOf(file)
 	if k == nil {
+		p.pass(file)
 		return nil
 	}
-	n, err := k.count(p.ctx, file)
-	if err != nil {
-		return err
+	split := Split{Path: file, Kind: k.name}
+	if k.name == Parquet {
+		split.Columns = p.columns
 	}
-	for begin := int64(0); begin < n; begin += p.maxRows {
-		p.emit(Split{Path: file, Kind: k.name, Begin: begin, End: min(begin+p.maxRows, n)})
+	n, err := p.count(k, split)
+	if err != nil && temporary(err) {
+		return fmt.Errorf("read %s: %w", file, err)
+	} else if err != nil {
+		p.fault(k.name, file, err)
+	}
+	for begin := int64(0); err == nil && begin < n; begin += p.maxRows {
+		split.Begin, split.End = begin, min(begin+p.maxRows, n)
+		p.emit(split)
 	}
 	return nil
+}
+
+// count returns the number of images in a file.
+func (p *planner) count(k *kind, split Split) (n int64, err error) {
+	passed := Passed{}
+	err = guard(func() (err error) {
+		n, err = k.count(p.ctx, split, passed.add)
+		return err
+	})
+	if size, local := sizeOf(split.Path); local && size == 0 && k.name != Folder {
+		return 0, errors.New("the file is empty")
+	}
+	if err == nil {
+		p.sources[len(p.sources)-1].merge(passed)
+		return n, nil
+	}
+	if f, no := open(p.ctx, split.Path); no == nil {
+		defer f.Close()
+		head, _ := io.ReadAll(io.LimitReader(f, 64))
+		if text := foreign(head); text != "" && !(k.packed && begins(head, gzipMagic)) {
+			return 0, errors.New(text)
+		}
+	}
+	return 0, err
+}
+
+// sizeOf returns the size of a local file.
+func sizeOf(file string) (size int64, local bool) {
+	info, err := os.Stat(file)
+	if !files.IsLocal(file) || err != nil {
+		return 0, false
+	}
+	return info.Size(), true
 }
 
 // addFolder adds the images of a folder and returns how many files it saw.
@@ -97,12 +175,18 @@ func (p *planner) addFolder(path string) (seen int, err error) {
 	var collections []string
 	var split Split // of image files, being filled
 	for name, err := range walk(p.ctx, path, "") {
-		if err != nil {
+		if err != nil && (name == "" || temporary(err)) {
 			return seen, fmt.Errorf("list %s: %w", path, err)
 		}
 		seen++
 		switch k := kindOf(name); {
+		case errors.Is(err, errSpecial):
+			p.pass(special)
+		case err != nil:
+			p.fault(Folder, join(path, name), err)
+		case k == nil && isLabels(name):
 		case k == nil || k.direct:
+			p.pass(name)
 		case k.name != Folder:
 			collections = append(collections, join(path, name))
 		default:
@@ -130,6 +214,14 @@ func (p *planner) emit(s Split) {
 	s.Index = int64(len(p.splits))
 	p.splits = append(p.splits, s)
 }
+
+// fault notes a file or folder that cannot be read.
+func (p *planner) fault(kind, path string, err error) {
+	p.faults = append(p.faults, Split{Path: path, Kind: kind, End: 1, Damage: reason(describe(path, err)).Error()})
+}
+
+// pass notes a file that is not used.
+func (p *planner) pass(name string) { p.sources[len(p.sources)-1].merge(Passed{passedAs(name): 1}) }
 
 // join appends a slash-separated relative name to a folder.
 func join(path, name string) string { return files.Join(path, strings.Split(name, "/")...) }

@@ -2,18 +2,27 @@ package imageio
 
 import (
 	"archive/tar"
+	"bufio"
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/sdr-ml/sdr/transforms/files"
 )
 
-// Tar is an archive of image files, optionally compressed with gzip. As in WebDataset, a member NAME.cls labels the
-// images NAME.*; for the others the folder is the class. Hidden files and folders and macOS's __MACOSX are skipped.
+// Tar is an archive of image files, optionally compressed with gzip, or several such archives in one file. As in
+// WebDataset, the members of a sample follow each other and share their path up to the first dot of the file name, and
+// a .cls member labels the images of its sample. In a sample of several images, as of 22.05.png and 22.06.png, the label
+// of an image is the .cls member with the longest part of its name: 22.05.cls, or else 22.cls. The folder is the class
+// of images without such a label. Hidden files and folders and macOS's __MACOSX are skipped. Damage counts as a damaged
+// image, and reading goes on at the next sound member.
 const Tar = "tar"
 
 var tarKind = kind{
@@ -21,143 +30,440 @@ var tarKind = kind{
 	files:    "WebDataset or other tar archives (.tar, .tar.gz, .tgz)",
 	labels:   "a .cls member for each image in tar",
 	suffixes: []string{".tar", ".tar.gz", ".tgz"},
+	packed:   true,
 	count:    countTar,
 	read:     readTar,
 }
 
-// openTar opens an archive. offset returns the current position. A local uncompressed archive can seek, so that skipped
-// members are not read.
-func openTar(ctx context.Context, name string) (r io.Reader, offset func() int64, c io.Closer, err error) {
-	if files.IsLocal(name) && strings.HasSuffix(strings.ToLower(name), ".tar") {
-		f, err := open(ctx, name)
-		if err != nil {
-			return nil, nil, nil, err
-		}
-		seeker := f.(io.Seeker)
-		return f, func() int64 { at, _ := seeker.Seek(0, io.SeekCurrent); return at }, f, nil
-	}
-	s, err := openStream(ctx, name)
+func countTar(ctx context.Context, split Split, pass func(string)) (n int64, err error) {
+	t, err := openTar(ctx, split.Path)
 	if err != nil {
-		return nil, nil, nil, err
+		return 0, err
 	}
-	return s, func() int64 { return s.at }, s, nil
-}
-
-func countTar(ctx context.Context, name string) (n int64, err error) {
-	r, offset, c, err := openTar(ctx, name)
-	if err != nil {
-		return 0, fmt.Errorf("read %s: %w", name, err)
-	}
-	defer c.Close()
-	err = eachMember(tar.NewReader(r), func(member string, _ *tar.Reader) error {
-		if isImage(member) {
+	defer t.file.Close()
+	err = t.each(func(m tarMember) error {
+		switch {
+		case m.isImage():
 			n++
+		case m.head.Typeflag == tar.TypeLink || m.head.Typeflag == tar.TypeSymlink:
+			pass(links)
+		case m.isFile() && !m.isLabel():
+			pass(m.head.Name)
 		}
 		return nil
 	})
-	if err != nil {
-		return 0, fmt.Errorf("read %s, byte %d: %w", name, offset(), err)
+	if err == nil && t.at > 0 && !t.over {
+		pass(endless)
 	}
-	return n, nil
-}
-
-// eachMember calls visit with the files of an archive, except ignored ones.
-func eachMember(r *tar.Reader, visit func(name string, r *tar.Reader) error) error {
-	for {
-		head, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			return nil
-		} else if err != nil {
-			return truncated(err)
-		}
-		if head.Typeflag != tar.TypeReg || ignored(head.Name) {
-			continue
-		}
-		if err := visit(head.Name, r); err != nil {
-			return err
-		}
-	}
+	return n, err
 }
 
 func readTar(ctx context.Context, split Split, yield func(Image) error) error {
-	r, offset, c, err := openTar(ctx, split.Path)
+	t, err := openTar(ctx, split.Path)
 	if err != nil {
-		return fmt.Errorf("read %s: %w", split.Path, err)
+		return err
 	}
-	defer c.Close()
-	err = scanTar(r, split.Begin, split.End, func(im Image) error {
-		im.Source = split.Path + "!" + im.Source
+	defer t.file.Close()
+	return scanTar(t, split.Begin, split.End, func(im Image) error {
+		im.Source = strings.TrimSuffix(split.Path+"!"+im.Source, "!")
 		return yield(im)
 	})
+}
+
+// tarball is a tar archive that is being read.
+type tarball struct {
+	r    *bufio.Reader
+	file io.ReadCloser // below r
+	skip io.Seeker     // file, if it can seek to the next member; else nil
+	size int64         // of the archive; the maximum if it is not known
+	at   int64         // bytes read and passed over
+	over bool          // whether the end of an archive was seen last
+}
+
+// newTarball reads an archive from a stream.
+func newTarball(r io.Reader) *tarball {
+	return &tarball{r: bufio.NewReader(r), size: math.MaxInt64} // r itself, if it is one
+}
+
+// openTar opens an archive. A local uncompressed one can seek, so that skipped members are not read.
+func openTar(ctx context.Context, name string) (*tarball, error) {
+	s, err := openStream(ctx, name)
 	if err != nil {
-		return fmt.Errorf("read %s, byte %d: %w", split.Path, offset(), err)
+		return nil, err
 	}
-	return nil
+	t := newTarball(s.Reader)
+	t.file = s
+	if s.packed || !files.IsLocal(name) {
+		return t, nil
+	}
+	f := s.file.(io.ReadSeeker)
+	if t.size, err = f.Seek(0, io.SeekEnd); err == nil {
+		_, err = f.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	t.r, t.skip = bufio.NewReaderSize(f, 1<<12), f // a page, since most of what follows a header is passed over
+	return t, nil
+}
+
+// Read implements [io.Reader].
+func (t *tarball) Read(p []byte) (int, error) {
+	n, err := t.r.Read(p)
+	t.at += int64(n)
+	return n, err
+}
+
+// Seek passes over bytes, which is how tar.Reader uses it.
+func (t *tarball) Seek(offset int64, whence int) (int64, error) {
+	if t.skip == nil || whence != io.SeekCurrent || offset < 0 {
+		return 0, errors.ErrUnsupported
+	}
+	if buffered := int64(t.r.Buffered()); offset <= buffered {
+		_, _ = t.r.Discard(int(offset))
+	} else if _, err := t.skip.Seek(offset-buffered, io.SeekCurrent); err != nil {
+		return 0, err
+	} else {
+		t.r.Reset(t.skip.(io.Reader))
+	}
+	t.at += offset
+	return t.at, nil
+}
+
+// tarBlock is the size of the blocks of an archive.
+const tarBlock = 512
+
+// more passes over the zeros that end an archive and reports whether anything follows.
+func (t *tarball) more() (bool, error) {
+	t.over = false
+	for {
+		block, err := t.r.Peek(tarBlock)
+		zero := len(bytes.Trim(block, "\x00")) == 0
+		switch {
+		case err == nil && !zero:
+			return true, nil
+		case err == nil:
+			_, _ = t.r.Discard(len(block))
+			t.at, t.over = t.at+int64(len(block)), true
+		case errors.Is(err, io.EOF):
+			return !zero, nil
+		default:
+			return false, err
+		}
+	}
+}
+
+// tarMember is a member of an archive, or damage in its place.
+type tarMember struct {
+	head   *tar.Header
+	data   io.Reader
+	damage string
+}
+
+func (m tarMember) isFile() bool {
+	switch m.head.Typeflag {
+	case tar.TypeReg, tar.TypeCont, tar.TypeGNUSparse:
+		return true
+	}
+	return false
+}
+
+// isImage reports whether the member counts as an image; damage does.
+func (m tarMember) isImage() bool {
+	return m.damage != "" || m.isFile() && isImage(m.head.Name)
+}
+
+func (m tarMember) isLabel() bool {
+	return m.isFile() && strings.EqualFold(path.Ext(m.head.Name), ".cls")
+}
+
+// farBegin is how far into a file the first member is looked for, if it does not begin with one.
+const farBegin = 1 << 24
+
+// each calls visit with the members of an archive, except ignored ones, and with the places where it is damaged.
+func (t *tarball) each(visit func(tarMember) error) error {
+	sound, lost := false, false // whether any member was; whether the next one is being looked for
+	var r *tar.Reader           // nil where a member or the end of an archive is due
+	for {
+		var head *tar.Header
+		more, err, fresh := true, error(nil), r == nil
+		if fresh {
+			more, err = t.more()
+			r = tar.NewReader(t)
+		}
+		if err == nil && more {
+			head, err = r.Next()
+		}
+		wrong := errors.Is(err, tar.ErrHeader) || errors.Is(err, tar.ErrFieldTooLong)
+		switch {
+		case err == nil && more:
+			sound, lost = true, false
+			if err := t.visit(r, head, visit); errors.Is(err, errEnd) {
+				return nil
+			} else if err != nil {
+				return err
+			}
+			if !sparse(head) { // the reader knows where the data of these ends
+				r = nil
+			}
+			continue
+		case !fresh && errors.Is(err, io.EOF):
+			r = nil
+			continue
+		case err != nil && temporary(err):
+			return err
+		case !sound && (err != nil && !wrong || !more && lost || t.at > farBegin):
+			return fmt.Errorf("not a tar archive: %w", cmp.Or(truncated(err), tar.ErrHeader))
+		case err == nil:
+			return nil
+		}
+		then := "what follows is lost"
+		if wrong {
+			then = "members up to the next sound one are lost"
+		}
+		if !lost {
+			if err := visit(tarMember{damage: fmt.Sprintf("byte %d: %v; %s", t.at, truncated(err), then)}); err != nil {
+				return err
+			}
+		}
+		if lost = wrong; !wrong || t.pass(-t.at&(tarBlock-1)) != nil {
+			return nil
+		}
+		r = nil
+	}
+}
+
+// errEnd is the end of an archive that is truncated within a member.
+var errEnd = errors.New("the archive ends here")
+
+// visit calls visit with a member, unless it is ignored, and passes over its data.
+func (t *tarball) visit(r *tar.Reader, head *tar.Header, visit func(tarMember) error) error {
+	m := tarMember{head: head, data: r}
+	data := t.at
+	if m.isFile() {
+		data += head.Size
+	}
+	if !ignored(head.Name) {
+		if err := visit(m); err != nil {
+			return err
+		}
+	}
+	if sparse(head) {
+		return nil
+	}
+	err := t.pass(data - t.at)
+	whole := err == nil
+	if whole {
+		err = t.pass(-data & (tarBlock - 1))
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) && t.size == data {
+			err = nil // some archives lack the padding at their end
+		}
+	}
+	switch {
+	case err == nil || temporary(err):
+		return err
+	case !whole && m.isImage() && !ignored(head.Name): // the image itself is damaged
+		return errEnd
+	}
+	err = visit(tarMember{damage: fmt.Sprintf("byte %d, member %s: %v; what follows is lost", t.at, head.Name, truncated(err))})
+	return cmp.Or(err, errEnd)
+}
+
+// pass passes over n bytes.
+func (t *tarball) pass(n int64) error {
+	if t.skip != nil && n > int64(t.r.Buffered()) {
+		if n > t.size-t.at {
+			return io.ErrUnexpectedEOF
+		}
+		_, err := t.Seek(n, io.SeekCurrent)
+		return err
+	}
+	got, err := io.CopyN(io.Discard, t, n)
+	if got > 0 && errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+func sparse(head *tar.Header) bool {
+	if head.Typeflag == tar.TypeGNUSparse {
+		return true
+	}
+	for key := range head.PAXRecords {
+		if strings.HasPrefix(key, "GNU.sparse.") {
+			return true
+		}
+	}
+	return false
 }
 
 // errEnough stops a scan early.
 var errEnough = errors.New("enough")
 
-// scanTar calls yield with the images [begin, end) of an archive. As in WebDataset, the members of a sample are
-// consecutive and share their path up to the first dot of the file name; a .cls member labels the images of its sample.
-func scanTar(r io.Reader, begin, end int64, yield func(Image) error) error {
-	var (
-		n       int64   // images seen
-		key     string  // of the current sample
-		sample  []Image // its images in [begin, end)
-		label   = int64(-1)
-		class   string
-		labeled bool
-	)
-	flush := func() error {
-		for _, im := range sample {
-			if labeled {
-				im.Label, im.Class = label, class
-			}
-			if err := yield(im); err != nil {
+// scanTar calls yield with the images [begin, end) of an archive; the source of damage is "".
+func scanTar(t *tarball, begin, end int64, yield func(Image) error) error {
+	s := sample{begin: begin, end: end, yield: yield}
+	err := t.each(func(m tarMember) error {
+		if m.damage != "" {
+			if err := s.finish(true); err != nil {
 				return err
 			}
+			return s.add(waiting{Image: Image{Damage: m.damage, Label: -1}, decided: true})
 		}
-		sample, label, class, labeled = nil, -1, "", false
-		if n >= end {
-			return errEnough
-		}
-		return nil
-	}
-	err := eachMember(tar.NewReader(r), func(name string, r *tar.Reader) error {
-		dir, base := path.Split(name)
-		stem, _, _ := strings.Cut(base, ".")
-		if dir+stem != key {
-			if err := flush(); err != nil {
+		if key := tarKey(m.head.Name); key != s.key {
+			if err := s.finish(false); err != nil {
 				return err
 			}
-			key = dir + stem
+			s.key = key
 		}
 		switch {
-		case strings.EqualFold(path.Ext(base), ".cls"):
-			text, err := io.ReadAll(io.LimitReader(r, 1<<12))
+		case m.isImage():
+			w := waiting{Image: Image{Source: m.head.Name, Label: -1, Class: parent(m.head.Name)}, size: m.head.Size}
+			if n := s.at + int64(len(s.images)); n >= begin && n < end {
+				var err error
+				if w.Data, err = readMember(m.data); err != nil && temporary(err) {
+					return fmt.Errorf("member %s: %w", m.head.Name, err)
+				} else if err != nil {
+					w.Damage = fmt.Sprintf("byte %d: %v", t.at, err)
+				}
+			}
+			return s.add(w)
+		case m.isLabel():
+			text, err := io.ReadAll(io.LimitReader(m.data, 1<<12))
 			if err != nil {
-				return fmt.Errorf("member %s: %w", name, truncated(err))
+				return nil // the archive is damaged here, which each reports
 			}
-			label, class = parseLabel(string(text))
-			labeled = true
-		case isImage(name):
-			if n++; n <= begin || n > end {
-				return nil
-			}
-			data, err := readMember(r)
-			if err != nil {
-				return fmt.Errorf("member %s: %w", name, err)
-			}
-			sample = append(sample, Image{Source: name, Data: data, Label: -1, Class: parent(name)})
+			return s.label(m.head.Name, string(text))
 		}
 		return nil
 	})
 	if err == nil {
-		err = flush()
+		err = s.finish(!t.over)
 	}
 	if errors.Is(err, errEnough) {
 		return nil
 	}
+	return err
+}
+
+// tarKey returns the key of a member's sample: its path up to the first dot of the file name.
+func tarKey(name string) string {
+	dir, base := path.Split(name)
+	stem, _, _ := strings.Cut(base, ".")
+	return dir + stem
+}
+
+// Limits of a sample's images that wait for a label; what they are does not depend on which images are read.
+const (
+	mostWaiting  = 64
+	bytesWaiting = 1 << 26 // of all but the last 8 images
+	mostLabels   = 256
+)
+
+// sample gives the images of a sample its labels. An image waits for its label until the sample ends, or until there is
+// one with its very name.
+type sample struct {
+	begin, end int64 // the images to yield
+	yield      func(Image) error
+	key        string
+	at         int64     // number of the first of images in the archive
+	images     []waiting // in their order
+	bytes      int64     // of images
+	labels     []tarLabel
+	labeled    bool // whether the archive had any label
+	count      int  // of images, also of those that are not waiting any more
+}
+
+// waiting is an image that waits for its label, or for the images before it.
+type waiting struct {
+	Image
+	size             int64
+	decided, labeled bool
+}
+
+// tarLabel is the content of a .cls member and its name without the extension.
+type tarLabel struct{ stem, text string }
+
+// add adds an image.
+func (s *sample) add(w waiting) error {
+	s.images, s.bytes, s.count = append(s.images, w), s.bytes+w.size, s.count+1
+	s.decide(len(s.images)-1, true)
+	return s.flush(false)
+}
+
+// label adds a label.
+func (s *sample) label(name, text string) error {
+	if len(s.labels) == mostLabels { // the first may be that of all images
+		s.labels = slices.Delete(s.labels, 1, 2)
+	}
+	s.labeled = true
+	s.labels = append(s.labels, tarLabel{strings.TrimSuffix(name, path.Ext(name)), text})
+	for i := range s.images {
+		s.decide(i, true)
+	}
+	return s.flush(false)
+}
+
+// decide labels an image by the .cls member with the longest part of its name, or only by one with its very name.
+func (s *sample) decide(i int, exact bool) {
+	w := &s.images[i]
+	if w.decided {
+		return
+	}
+	name, best := strings.TrimSuffix(w.Source, path.Ext(w.Source)), -1
+	for j, l := range s.labels {
+		same := l.stem == name
+		if same || !exact && strings.HasPrefix(name, l.stem+".") && (best < 0 || len(l.stem) > len(s.labels[best].stem)) {
+			best = j
+		}
+		if same {
+			break
+		}
+	}
+	if best < 0 && !exact && s.count == 1 && len(s.labels) == 1 {
+		best = 0
+	}
+	if best >= 0 {
+		w.Label, w.Class = parseLabel(s.labels[best].text)
+	}
+	w.labeled = best >= 0
+	w.decided = w.labeled || !exact
+}
+
+// flush yields the images whose labels are known, up to the first one that waits; all of them if the sample ends or too
+// many wait.
+func (s *sample) flush(all bool) error {
+	for len(s.images) > 0 {
+		most := len(s.images) > mostWaiting || len(s.images) > 8 && s.bytes > bytesWaiting
+		if all || most {
+			s.decide(0, false)
+		}
+		w := s.images[0]
+		if !w.decided {
+			return nil
+		}
+		s.images[0] = waiting{}
+		s.images, s.bytes = s.images[1:], s.bytes-w.size
+		if s.at++; s.at > s.begin && s.at <= s.end {
+			if err := s.yield(w.Image); err != nil {
+				return err
+			}
+		}
+	}
+	if s.at >= s.end {
+		return errEnough
+	}
+	return nil
+}
+
+// finish ends a sample, perhaps since its end is lost.
+func (s *sample) finish(lost bool) error {
+	for i := range s.images {
+		if s.decide(i, false); lost && s.labeled && !s.images[i].labeled && s.images[i].Damage == "" {
+			s.images[i].LabelLost = true
+		}
+	}
+	err := s.flush(true)
+	s.key, s.labels, s.count = "", nil, 0
 	return err
 }

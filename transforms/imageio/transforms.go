@@ -8,8 +8,8 @@
 // Determinism. The same files produce the same rows, byte for byte, on every runner; sort them by Index. A batch holds
 // images of one split, in order.
 //
-// Errors. A missing path, a path without images and a damaged collection fail the pipeline with the file and the
-// position. A damaged image becomes a dead letter.
+// Errors. A missing path, and a path without images that can be read, fail the pipeline. A damaged image becomes a dead
+// letter, and so do those that are lost with a damaged collection, with the file and the position.
 //
 // If the runner fuses them, images pass to the next transform in memory; a Reshuffle or GroupByKey in between
 // serializes the pixels.
@@ -53,6 +53,8 @@ type ReadConfig struct {
 	Size int
 	// Batch is the maximum number of images per batch; 0 means at most 256 images and about 32 MiB.
 	Batch int
+	// Labels makes it an error if a source has a label that cannot be used, such as a list; else the image has none.
+	Labels bool
 }
 
 // Read reads and decodes the images in files and folders, as [Plan] lists them. It returns two
@@ -60,7 +62,7 @@ type ReadConfig struct {
 // listed when the pipeline runs, and splits are distributed over the workers. A batch of images holds images of one
 // split, in order.
 //
-// A path that does not exist, a path without images and a damaged collection fail the pipeline.
+// A path that does not exist and a path without images that can be read fail the pipeline.
 func Read(s beam.Scope, paths ...string) (images, dead beam.PCollection) {
 	s = s.Scope("imageio.Read")
 	return ReadSplits(s, beam.ParDo(s, &planFn{Paths: paths}, beam.Impulse(s)), ReadConfig{})
@@ -126,6 +128,8 @@ func (fn *readFn) ProcessElement(ctx context.Context, split Split, emitImages, e
 	err := fn.decode(ctx, split, func(im Image, rgb RGB, damage error) error {
 		if damage != nil {
 			dead = append(dead, Dead{Index: index, Source: im.Source, Row: im.Row, Reason: damage.Error()})
+		} else if fn.Config.Labels && im.LabelError != "" {
+			return fmt.Errorf("%s, row %d: %s", im.Source, im.Row, im.LabelError)
 		} else {
 			if good.len() > 0 && fn.full(good, len(rgb.Pix)) {
 				flush()

@@ -9,14 +9,15 @@ import (
 	"io"
 	"io/fs"
 	"slices"
-	"syscall"
+	"strings"
 	"unicode/utf8"
 
 	"golang.org/x/text/encoding/charmap"
 )
 
 // Zip is an archive of image files; their folders are the classes. Hidden files and folders and macOS's __MACOSX are
-// skipped. A member that is encrypted, damaged, a link or larger than 512 MiB counts as a damaged image.
+// skipped. A member that is encrypted, damaged, a link or larger than 512 MiB counts as a damaged image. The sound
+// members of a truncated archive are read, and one damaged image stands for what is lost.
 const Zip = "zip"
 
 var zipKind = kind{
@@ -28,8 +29,8 @@ var zipKind = kind{
 	read:     readZip,
 }
 
-func countZip(ctx context.Context, name string) (int64, error) {
-	members, f, err := openZip(ctx, name)
+func countZip(ctx context.Context, split Split, pass func(string)) (int64, error) {
+	members, f, err := openZip(ctx, split.Path, pass)
 	if err != nil {
 		return 0, err
 	}
@@ -37,20 +38,17 @@ func countZip(ctx context.Context, name string) (int64, error) {
 }
 
 func readZip(ctx context.Context, split Split, yield func(Image) error) error {
-	members, f, err := openZip(ctx, split.Path)
+	members, f, err := openZip(ctx, split.Path, func(string) {})
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	n := int64(len(members))
 	for _, m := range members[min(split.Begin, n):min(split.End, n)] {
-		name := memberName(m)
-		im := Image{Source: split.Path + "!" + name, Label: -1, Class: parent(name)}
-		if im.Data, err = unzip(m); err != nil {
-			var disk syscall.Errno // the disk is at fault, not the member
-			if errors.As(err, &disk) {
-				return fmt.Errorf("read %s, member %s: %w", split.Path, name, err)
-			}
+		im := Image{Source: strings.TrimSuffix(split.Path+"!"+m.name, "!"), Label: -1, Class: parent(m.name)}
+		if im.Data, err = m.read(); err != nil && temporary(err) {
+			return fmt.Errorf("member %s: %w", m.name, err)
+		} else if err != nil {
 			im.Damage = err.Error()
 		}
 		if err := yield(im); err != nil {
@@ -60,20 +58,26 @@ func readZip(ctx context.Context, split Split, yield func(Image) error) error {
 	return nil
 }
 
-// openZip opens an archive and lists its images in archive order.
-func openZip(ctx context.Context, name string) ([]*zip.File, io.Closer, error) {
+// zipMember is an image in an archive, or damage, which has no name.
+type zipMember struct {
+	name string
+	read func() ([]byte, error)
+}
+
+// openZip opens an archive and lists its images in archive order. It calls pass with the names of other members.
+func openZip(ctx context.Context, name string, pass func(string)) ([]zipMember, io.Closer, error) {
 	f, err := openAt(ctx, name)
 	if err != nil {
-		return nil, nil, fmt.Errorf("read %s: %w", name, err)
+		return nil, nil, err
 	}
-	members, err := zipImages(f)
+	members, err := zipImages(f, pass)
 	if err != nil {
-		return nil, nil, fmt.Errorf("read %s: %w", name, errors.Join(err, f.Close()))
+		return nil, nil, errors.Join(err, f.Close())
 	}
 	return members, f, nil
 }
 
-func zipImages(f randomFile) ([]*zip.File, error) {
+func zipImages(f randomFile, pass func(string)) (images []zipMember, err error) {
 	size, err := f.Seek(0, io.SeekEnd)
 	if err != nil {
 		return nil, err
@@ -81,22 +85,29 @@ func zipImages(f randomFile) ([]*zip.File, error) {
 	r, err := zip.NewReader(f, size)
 	switch {
 	case errors.Is(err, zip.ErrFormat), errors.Is(err, io.ErrUnexpectedEOF):
-		return nil, fmt.Errorf("no valid central directory at its end; truncated, or not a zip archive: %w", err)
+		return salvage(io.NewSectionReader(f, 0, size), pass)
 	case err != nil && !errors.Is(err, zip.ErrInsecurePath): // nothing is written to the members' paths
 		return nil, err
 	case joined(f, r):
 		return nil, errors.New("its central directory lacks the first member: several archives in one file? Extract them and zip all files again")
 	}
-	return slices.DeleteFunc(r.File, func(m *zip.File) bool {
-		return m.Mode().IsDir() || ignored(m.Name) || !isImage(m.Name)
-	}), nil
+	for _, m := range r.File {
+		if name := zipName(m.Name); m.Mode().IsDir() || ignored(name) {
+			continue
+		} else if isImage(name) {
+			images = append(images, zipMember{name, func() ([]byte, error) { return unzip(m) }})
+		} else {
+			pass(name)
+		}
+	}
+	return images, nil
 }
 
 // joined reports whether the file begins with a member that the central directory does not list: then another archive,
 // whose members would be lost, precedes this one.
 func joined(f io.ReaderAt, r *zip.Reader) bool {
 	var head [30]byte // local file header; name and extra field follow
-	if _, err := f.ReadAt(head[:], 0); err != nil || string(head[:4]) != "PK\x03\x04" {
+	if _, err := f.ReadAt(head[:], 0); err != nil || string(head[:4]) != localMagic {
 		return false
 	}
 	first := 30 + int64(binary.LittleEndian.Uint16(head[26:])) + int64(binary.LittleEndian.Uint16(head[28:]))
@@ -106,20 +117,20 @@ func joined(f io.ReaderAt, r *zip.Reader) bool {
 	})
 }
 
-// memberName returns a member's name in UTF-8. Names that are not UTF-8 are in the DOS code page (APPNOTE, appendix D).
-func memberName(m *zip.File) string {
-	if utf8.ValidString(m.Name) {
-		return m.Name
+// zipName returns a member's name in UTF-8. Names that are not UTF-8 are in the DOS code page (APPNOTE, appendix D).
+func zipName(name string) string {
+	if utf8.ValidString(name) {
+		return name
 	}
-	name, _ := charmap.CodePage437.NewDecoder().String(m.Name) // never fails: it maps every byte
+	name, _ = charmap.CodePage437.NewDecoder().String(name) // never fails: it maps every byte
 	return name
 }
 
 // unzip reads a member.
 func unzip(m *zip.File) ([]byte, error) {
 	switch {
-	case m.Flags&1 != 0:
-		return nil, errors.New("encrypted; zip it without a password")
+	case m.Flags&zipEncrypted != 0:
+		return nil, errEncrypted
 	case m.Mode()&fs.ModeSymlink != 0:
 		return nil, errors.New("a symbolic link; zip the file itself")
 	case m.UncompressedSize64 > maxMember:
@@ -134,3 +145,5 @@ func unzip(m *zip.File) ([]byte, error) {
 	defer r.Close()
 	return readMember(r)
 }
+
+var errEncrypted = errors.New("encrypted; zip it without a password")

@@ -5,8 +5,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"hash/crc32"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/io/filesystem/memfs"
@@ -75,7 +77,7 @@ func TestZipEqualsPython(t *testing.T) {
 	}
 }
 
-// An archive in a folder is found; concatenated archives, whose images would be lost, are an error.
+// An archive in a folder is found; concatenated archives, whose images would be lost, are damaged.
 func TestZipInAFolder(t *testing.T) {
 	dir := t.TempDir()
 	first, second := zipped(member{"x/1.png", "one"}, member{"x/2.png", "two"}), zipped(member{"y/3.png", "three"})
@@ -88,11 +90,53 @@ func TestZipInAFolder(t *testing.T) {
 	require.Equal(t, []string{"last name, first image", "one", "two"}, got)
 
 	joined := write(t, filepath.Join(dir, "b/pack.zip"), append(first, second...))
-	_, err := imageio.Plan(t.Context(), []string{dir}, 2)
-	require.ErrorContains(t, err, "read "+joined+": its central directory lacks the first member: several archives in one file?")
+	damage := func() string {
+		images := readAll(t, 2, dir)
+		require.Len(t, images, 2)
+		require.Equal(t, joined, images[1].Source)
+		_, err := imageio.Plan(t.Context(), []string{joined}, 2)
+		require.EqualError(t, err, "read "+joined+": "+images[1].Damage)
+		return images[1].Damage
+	}
+	require.Contains(t, damage(), "its central directory lacks the first member: several archives in one file?")
 	write(t, joined, []byte("PK\x03\x04 is how it should begin"))
-	_, err = imageio.Plan(t.Context(), []string{dir}, 2)
-	require.ErrorContains(t, err, "read "+joined+": no valid central directory at its end; truncated, or not a zip archive")
+	require.Contains(t, damage(), "no valid central directory at its end; truncated, or not a zip archive")
+}
+
+// The sound members of a truncated archive are read, also of one that was written to a pipe, so that the sizes of its
+// members come behind them.
+func TestZipTruncated(t *testing.T) {
+	members := []member{{"x/1.png", strings.Repeat("one", 300)}, {"x/notes.txt", "text"}, {"__MACOSX/x/._1.png", "junk"}, {"x/2.png", "two"}, {"x/3.png", strings.Repeat("3", 999)}}
+	var stored bytes.Buffer
+	w := zip.NewWriter(&stored)
+	for _, m := range members {
+		f, err := w.CreateRaw(&zip.FileHeader{Name: m.name, CRC32: crc32.ChecksumIEEE([]byte(m.data)), CompressedSize64: uint64(len(m.data)), UncompressedSize64: uint64(len(m.data))})
+		require.NoError(t, err)
+		_, err = f.Write([]byte(m.data))
+		require.NoError(t, err)
+	}
+	require.NoError(t, w.Close())
+	for name, data := range map[string][]byte{"piped": zipped(members...), "stored": stored.Bytes()} {
+		third, directory := bytes.Index(data, []byte("x/3.png")), bytes.Index(data, []byte("PK\x01\x02"))
+		for cut := third + 8; cut < len(data); cut++ {
+			path := write(t, filepath.Join(t.TempDir(), "x.zip"), data[:cut])
+			_, sources, err := imageio.Survey(t.Context(), []string{path}, 2, imageio.Columns{})
+			require.NoError(t, err)
+			require.Equal(t, imageio.Passed{".txt": 1}, sources[0].Passed)
+			var got []string
+			for _, im := range readAll(t, 2, path) {
+				got = append(got, strings.TrimPrefix(im.Source, path)+" "+string(im.Data)+im.Damage)
+			}
+			require.Equal(t, "!x/1.png "+members[0].data, got[0], name)
+			require.Equal(t, "!x/2.png two", got[1])
+			if cut >= directory {
+				require.Equal(t, "!x/3.png "+members[4].data, got[2])
+			} else if len(got) == 4 && got[2] != "!x/3.png "+members[4].data {
+				require.Contains(t, got[2], "!x/3.png truncated")
+			}
+			require.Contains(t, got[len(got)-1], " no valid central directory at its end; truncated")
+		}
+	}
 }
 
 // A central directory of 70,000 members needs zip64, as its 16-bit field overflows.

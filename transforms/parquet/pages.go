@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"github.com/apache/arrow/go/v15/arrow/memory"
+	"github.com/apache/arrow/go/v15/parquet/compress"
 	"github.com/apache/arrow/go/v15/parquet/file"
 	"github.com/apache/arrow/go/v15/parquet/metadata"
 )
@@ -35,9 +36,30 @@ func (r *Reader) pages(group *metadata.RowGroupMetaData, index int) (file.PageRe
 	if _, err := r.source.ReadAt(data, start); err != nil {
 		return nil, err
 	}
-	limited := bounded{mem, meta.TotalUncompressedSize() + 1<<16} // buffers are rounded up
-	pages, err := file.NewPageReader(&stream{data}, meta.NumValues(), meta.Compression(), limited, nil)
+	most := meta.TotalUncompressedSize() + 1<<16 // buffers are rounded up
+	codec := meta.Compression()
+	if codec == lz4Raw {
+		if data, err = unpackLZ4(data[:length], most); err != nil {
+			return nil, fmt.Errorf("LZ4_RAW: %w", err)
+		}
+		codec = compress.Codecs.Uncompressed
+	}
+	pages, err := file.NewPageReader(&stream{wholePages(data)}, meta.NumValues(), codec, bounded{mem, most}, nil)
 	return filled{pages}, err
+}
+
+// wholePages returns the pages of a column up to the first that is not whole: the library takes memory for what a
+// header promises before it looks whether that is there.
+func wholePages(data []byte) []byte {
+	at := 0
+	for at < len(data) {
+		h, err := readPageHeader(data[at:])
+		if err != nil || h.packed < 0 || h.packed > len(data)-at-h.length {
+			break
+		}
+		at += h.length + h.packed
+	}
+	return data[:at]
 }
 
 // bounded is an allocator of buffers no larger than a column, which no page of it

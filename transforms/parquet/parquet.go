@@ -18,6 +18,7 @@ import (
 	"github.com/apache/arrow/go/v15/arrow/memory"
 	"github.com/apache/arrow/go/v15/parquet"
 	"github.com/apache/arrow/go/v15/parquet/file"
+	"github.com/apache/arrow/go/v15/parquet/schema"
 )
 
 // mem is the allocator of all arrays, which the garbage collector frees.
@@ -84,10 +85,40 @@ func (r *Reader) Leaf(path string) (arrow.DataType, bool) {
 	return c.field.Type, true
 }
 
+// Leaf describes a leaf column: its path, which has a part for each list around the values, its type, and whether its
+// values are in lists.
+type Leaf struct {
+	Path   string
+	Type   arrow.DataType
+	InList bool
+}
+
+// Leaves lists the leaf columns of types that can be read.
+func (r *Reader) Leaves() (leaves []Leaf) {
+	sc := r.file.MetaData().Schema
+	for i := range sc.NumColumns() {
+		descr := sc.Column(i)
+		if t, err := leafType(descr.SchemaNode().(*schema.PrimitiveNode)); err == nil {
+			leaves = append(leaves, Leaf{Path: descr.Path(), Type: t, InList: descr.MaxRepetitionLevel() > 0})
+		}
+	}
+	return leaves
+}
+
+// Groups returns the number of rows in each row group.
+func (r *Reader) Groups() []int64 {
+	groups := make([]int64, r.file.NumRowGroups())
+	for g := range groups {
+		groups[g] = r.file.MetaData().RowGroup(g).NumRows()
+	}
+	return groups
+}
+
 // Records gives the rows [begin, end) in records of at most size rows, none of
 // which crosses row groups. The columns are those of the Arrow schema that the
 // file was written from, as far as it is known, or where paths are given these
 // leaf columns, named by their paths: a value is null where a struct around it is.
+// A path may also be the name of a whole column, such as one of lists.
 // A dictionary column holds its values. The first error ends the sequence.
 func (r *Reader) Records(begin, end, size int64, paths ...string) iter.Seq2[arrow.Record, error] {
 	return func(yield func(arrow.Record, error) bool) {
@@ -120,7 +151,9 @@ func (r *Reader) columns(paths []string) (cols []*column, err error) {
 	for _, path := range paths {
 		c, err := r.leaf(path)
 		if err != nil {
-			return nil, err
+			if c, err = r.whole(path); err != nil {
+				return nil, err
+			}
 		}
 		cols = append(cols, c)
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/apache/arrow/go/v15/arrow"
@@ -85,7 +86,7 @@ func same(t require.TestingT, want, got arrow.Array, about ...any) {
 // and types that pyarrow wrote.
 func TestGolden(t *testing.T) {
 	want := golden(t)
-	for _, name := range []string{"default", "plain", "zstd", "delta"} {
+	for _, name := range []string{"default", "plain", "zstd", "delta", "lz4", "lz4_v2"} {
 		t.Run(name, func(t *testing.T) {
 			r := open(t, read(t, "testdata/"+name+".parquet"))
 			require.EqualValues(t, 7, r.NumRows())
@@ -124,6 +125,28 @@ func TestGoldenBare(t *testing.T) {
 		same(t, wanted, column, f.Name)
 	}
 }
+
+// A file lists its row groups and its leaf columns, and gives whole columns by name.
+func TestColumns(t *testing.T) {
+	r := open(t, read(t, "testdata/default.parquet"))
+	require.Equal(t, []int64{3, 3, 1}, r.Groups())
+	var texts []string
+	for _, l := range r.Leaves() {
+		if l.Path == "int8" || strings.HasPrefix(l.Path, "image.") || strings.HasPrefix(l.Path, "list.") {
+			texts = append(texts, fmt.Sprint(l.Path, " ", l.Type, " ", l.InList))
+		}
+	}
+	require.Equal(t, []string{"int8 int8 false", "image.bytes binary false", "image.path utf8 false", "list.list.element float32 true"}, texts)
+	got := records(t, r, 0, 7, 2, "list", "image.path")
+	require.Equal(t, "list<item: float32, nullable>", strings.ReplaceAll(got.Schema().Field(0).Type.String(), "element", "item"))
+	same(t, array.NewFloat32Data(whole(t, golden(t), column(t, "list")).Data().Children()[0]), array.NewFloat32Data(whole(t, got, 0).Data().Children()[0]))
+	for _, err := range r.Records(0, 7, 2, "none") {
+		require.ErrorContains(t, err, "there is no column none")
+	}
+}
+
+// column returns the index of a golden column.
+func column(t *testing.T, name string) int { return golden(t).Schema().FieldIndices(name)[0] }
 
 func TestInt96(t *testing.T) {
 	got := whole(t, records(t, open(t, read(t, "testdata/int96.parquet")), 0, 7, 100), 0).(*array.Timestamp)
@@ -309,7 +332,7 @@ func footer(data []byte) int {
 
 // Cut or changed at any byte, a file gives an error or as many rows as it says.
 func TestDamage(t *testing.T) {
-	for _, name := range []string{"default", "plain", "zstd", "delta", "bare"} {
+	for _, name := range []string{"default", "plain", "zstd", "delta", "bare", "lz4", "lz4_v2"} {
 		sound := read(t, "testdata/"+name+".parquet")
 		require.NoError(t, readAll(sound))
 		failed := 0
@@ -332,7 +355,7 @@ func TestDamage(t *testing.T) {
 }
 
 func FuzzRead(f *testing.F) {
-	for _, name := range []string{"default", "plain", "zstd", "delta", "bare", "int96"} {
+	for _, name := range []string{"default", "plain", "zstd", "delta", "bare", "int96", "lz4", "lz4_v2"} {
 		data, err := os.ReadFile("testdata/" + name + ".parquet")
 		if err != nil {
 			f.Fatal(err)

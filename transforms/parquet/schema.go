@@ -66,6 +66,16 @@ func (r *Reader) allColumns() (cols []*column, err error) {
 	return cols, nil
 }
 
+// whole finds a column by its name.
+func (r *Reader) whole(name string) (*column, error) {
+	root := r.file.MetaData().Schema.Root()
+	i := root.FieldIndexByName(name)
+	if i < 0 {
+		return nil, fmt.Errorf("there is no column %s", name)
+	}
+	return r.column(root.Field(i), file.LevelInfo{NullSlotUsage: 1})
+}
+
 // schemaKey is the key of the metadata that holds the Arrow schema, an IPC stream
 // without records in base64.
 const schemaKey = "ARROW:schema"

@@ -1,6 +1,7 @@
 package tasks
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -103,10 +104,15 @@ func load(ctx context.Context, path string, classes []string, read reader) (*Ima
 				return false, nil
 			}
 			class, err := classOf(split, raw)
-			if err != nil {
+			if raw.LabelLost {
+				damage = cmp.Or(damage, errors.New("its label is lost in a damaged part of the file"))
+			}
+			if err != nil && damage == nil {
 				return false, err
 			}
-			all, last = append(all, class), max(last, raw.Label)
+			if err == nil && !raw.LabelLost {
+				all, last = append(all, class), max(last, raw.Label)
+			}
 			if damage != nil {
 				im.Bad = append(im.Bad, fmt.Sprintf("%s, row %d: %v", raw.Source, raw.Row, damage))
 				return false, nil
@@ -182,6 +188,9 @@ func each(ctx context.Context, path string, visit func(split imageio.Split) erro
 // classOf returns the name of an image's class, empty if the image has only a number. An image with neither is an
 // error.
 func classOf(split imageio.Split, raw imageio.Image) (string, error) {
+	if raw.LabelError != "" {
+		return "", fmt.Errorf("%s, row %d: %s", raw.Source, raw.Row, raw.LabelError)
+	}
 	class := raw.Class
 	if split.Kind == imageio.Folder {
 		class = folderOf(split.Path, raw.Source)

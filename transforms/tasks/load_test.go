@@ -342,6 +342,61 @@ func TestBad(t *testing.T) {
 	require.ErrorContains(t, err, fmt.Sprintf("%s: none of its 5 images can be read; first error: %s", dir, filepath.Join(dir, "cat", "1.png")))
 }
 
+// TestDamage checks that what cannot be read of a damaged collection is left out and listed, and does not count as
+// unlabeled.
+func TestDamage(t *testing.T) {
+	whole := archive(t, "a.png", string(pixel(0)), "a.cls", "dog", "b.png", string(pixel(1)), "b.cls", "cat", "c.png", string(pixel(2)))
+	data, err := os.ReadFile(whole)
+	require.NoError(t, err)
+	at := bytes.Index(data, []byte("c.png"))
+	require.NoError(t, os.WriteFile(whole, data[:at+600], 0o644))
+	require.NoError(t, tasks.Check(t.Context(), tasks.Task{Train: whole}))
+	im := load(t, whole, nil)
+	require.Equal(t, []int64{1, 0}, im.Labels)
+	require.Len(t, im.Bad, 2) // with the end of the archive
+	require.Equal(t, whole+"!c.png, row 0: its label is lost in a damaged part of the file", im.Bad[0])
+	require.NoError(t, os.WriteFile(whole, data[:at+530], 0o644))
+	im = load(t, whole, nil)
+	require.Len(t, im.Bad, 1)
+	require.Contains(t, im.Bad[0], whole+"!c.png, row 0: byte ")
+
+	dir := folder(t, t.TempDir(), "cat/1.png", "dog/2.png")
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "cat", "shard.tar"), []byte("no archive"), 0o644))
+	require.NoError(t, os.Symlink("/nowhere/0.png", filepath.Join(dir, "cat", "0.png")))
+	require.NoError(t, os.Symlink("/nowhere", filepath.Join(dir, "cow")))
+	im = load(t, dir, nil)
+	require.Equal(t, []string{"cat", "dog"}, im.Classes)
+	require.Len(t, im.Bad, 3)
+}
+
+// TestUnusableLabels checks that labels of a wrong kind are named, and not taken for missing ones.
+func TestUnusableLabels(t *testing.T) {
+	schema := arrow.NewSchema([]arrow.Field{
+		{Name: "image", Type: arrow.BinaryTypes.Binary}, {Name: "label", Type: arrow.ListOf(arrow.PrimitiveTypes.Int64)},
+	}, nil)
+	b := array.NewRecordBuilder(memory.DefaultAllocator, schema)
+	b.Field(0).(*array.BinaryBuilder).Append(pixel(0))
+	b.Field(1).AppendEmptyValue()
+	lists := filepath.Join(t.TempDir(), "lists.parquet")
+	require.NoError(t, arrowio.SaveParquet(t.Context(), lists, b.NewRecord()))
+
+	idx := filepath.Join(t.TempDir(), "train-images-idx3-ubyte")
+	require.NoError(t, os.WriteFile(idx, []byte("\x00\x00\x08\x03\x00\x00\x00\x02\x00\x00\x00\x01\x00\x00\x00\x01ab"), 0o644))
+	labels := filepath.Join(filepath.Dir(idx), "train-labels-idx1-ubyte")
+	require.NoError(t, os.WriteFile(labels, []byte("\x00\x00\x08\x01\x00\x00\x00\x03\x00\x01\x02"), 0o644))
+	for path, want := range map[string]string{
+		lists: lists + ", row 0: column label holds label.list.element: list of int64",
+		idx:   idx + ", row 0: labels " + labels + ": 3 labels for 2 images",
+	} {
+		require.ErrorContains(t, tasks.Check(t.Context(), tasks.Task{Train: path}), want)
+		_, err := tasks.Load(t.Context(), path, 4, nil)
+		require.ErrorContains(t, err, want)
+	}
+	require.NoError(t, os.WriteFile(labels, []byte("\x00\x00\x08\x01\x00\x00\x00\x01\x00"), 0o644))
+	_, err := tasks.Load(t.Context(), idx, 4, nil)
+	require.ErrorContains(t, err, idx+", row 1 has no label; a task needs")
+}
+
 func TestHalves(t *testing.T) {
 	whole := load(t, fixtures+"/folder/train", nil)
 	halves := tasks.Halves(tasks.Task{Train: fixtures + "/folder/train", Test: "unread"})

@@ -79,4 +79,6 @@ write("zstd", compression="zstd", data_page_size=1, write_batch_size=2, use_comp
 delta = {"int32": "DELTA_BINARY_PACKED", "int64": "DELTA_BINARY_PACKED", "string": "DELTA_BYTE_ARRAY", "binary": "DELTA_LENGTH_BYTE_ARRAY"}
 write("delta", use_dictionary=False, compression="brotli", column_encoding=delta)
 write("bare", store_schema=False, compression="gzip")
+write("lz4", compression="lz4", data_page_size=1, write_batch_size=2)
+write("lz4_v2", use_dictionary=False, compression="lz4", data_page_version="2.0")
 write("int96", table.select(["stamp"]), use_deprecated_int96_timestamps=True, store_schema=False)

@@ -1,0 +1,116 @@
+package imageio_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sdr-ml/sdr/transforms/imageio"
+)
+
+// What a folder has that cannot be read is damaged, and the rest is read.
+func TestFolderFaults(t *testing.T) {
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	link := func(target, name string) {
+		require.NoError(t, os.MkdirAll(filepath.Dir(at(name)), 0o755))
+		require.NoError(t, os.Symlink(target, at(name)))
+	}
+	write(t, at("a/1.png"), []byte("1"))
+	write(t, at("b/2.png"), []byte("2"))
+	link("/nowhere/x.png", "a/0.png")
+	link("self.png", "a/self.png")
+	link("/nowhere/folder", "gone")
+	link(dir, "a/up")
+	link("../../b", "b/deep/again") // b/deep/again/deep/again is found to be a circle
+	link("../a", "b/other")         // is read once more, but for its circle
+	write(t, at("empty.tar"), nil)
+	write(t, at("shard.tar"), []byte("no archive"))
+	write(t, at("pointer.parquet"), []byte("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"))
+	write(t, at("pointer.jpg"), []byte("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"))
+	write(t, at("packed.jpg"), packed([]byte("x")))
+	write(t, at("x.avif"), []byte("x"))
+	require.NoError(t, os.Mkdir(at("folder.png"), 0o755))
+	require.NoError(t, syscall.Mkfifo(at("pipe.png"), 0o644))
+
+	source, images := surveyed(t, dir)
+	var got []string
+	for _, im := range images {
+		require.True(t, im.Damage == "" || im.Data == nil)
+		got = append(got, fmt.Sprintf("%s: %s%s", strings.TrimPrefix(im.Source, dir+"/"), im.Data, im.Damage))
+	}
+	lfs, circle := "a git-lfs pointer, not the file itself; fetch it with git lfs pull", "a link to a folder that contains it; its files are read once"
+	require.Equal(t, []string{
+		"a/0.png: a link to /nowhere/x.png, which does not exist",
+		"a/1.png: 1",
+		"a/self.png: too many levels of symbolic links",
+		"b/2.png: 2",
+		"b/other/0.png: a link to /nowhere/x.png, which does not exist",
+		"b/other/1.png: 1",
+		"b/other/self.png: too many levels of symbolic links",
+		"packed.jpg: gzip data in spite of its name; unpack it with gunzip",
+		"pointer.jpg: " + lfs,
+		"a/up: " + circle,
+		"b/deep/again: " + circle,
+		"b/other/up: " + circle,
+		"gone: a link to /nowhere/folder, which does not exist",
+		"empty.tar: the file is empty",
+		"pointer.parquet: " + lfs,
+		"shard.tar: not a tar archive: truncated: unexpected EOF",
+	}, got)
+	require.Equal(t, imageio.Passed{".avif": 1, "pipes and devices": 1}, source.Passed)
+
+	damaged := t.TempDir()
+	write(t, filepath.Join(damaged, "x.tar"), []byte("no archive"))
+	require.Len(t, readAll(t, 9, dir, damaged), len(images)+1)
+	_, err := imageio.Plan(t.Context(), []string{damaged, filepath.Join(dir, "empty.tar")}, 9)
+	require.ErrorContains(t, err, damaged+" holds no images that can be read: "+filepath.Join(damaged, "x.tar")+": not a tar archive")
+}
+
+// A folder and a file without permission do not keep the others from being read.
+func TestFolderWithoutPermission(t *testing.T) {
+	if os.Getuid() == 0 {
+		t.Skip("root may read everything")
+	}
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "a.png"), []byte("a"))
+	secret := write(t, filepath.Join(dir, "b.png"), []byte("b"))
+	require.NoError(t, os.Chmod(secret, 0))
+	folder := filepath.Join(dir, "lost+found")
+	require.NoError(t, os.Mkdir(folder, 0))
+	_, images := surveyed(t, dir)
+	require.Len(t, images, 3)
+	require.Equal(t, imageio.Image{Source: secret, Label: -1, Class: filepath.Base(dir), Damage: "permission denied"}, images[1])
+	require.Equal(t, imageio.Image{Source: folder, Label: -1, Damage: "permission denied"}, images[2])
+	_, err := imageio.Plan(t.Context(), []string{folder}, 9)
+	require.ErrorContains(t, err, "list "+folder)
+	require.ErrorContains(t, err, "permission denied")
+}
+
+// Extensions of files that are passed over are counted, without limit to their number.
+func TestPassedOver(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "a.png"), []byte("a"))
+	write(t, filepath.Join(dir, "train-labels-idx1-ubyte.gz"), []byte("belongs to images"))
+	write(t, filepath.Join(dir, ".hidden.txt"), nil)
+	for i := range 150 {
+		write(t, filepath.Join(dir, fmt.Sprintf("b.x%d", i)), nil)
+		write(t, filepath.Join(dir, fmt.Sprintf("c.%d", i)), nil)
+		write(t, filepath.Join(dir, fmt.Sprintf("%d.TXT", i)), nil)
+	}
+	source, _ := surveyed(t, dir)
+	require.Len(t, source.Passed, 101)
+	require.EqualValues(t, 150, source.Passed[".txt"])
+	total := int64(0)
+	for _, n := range source.Passed {
+		total += n
+	}
+	require.EqualValues(t, 450, total)
+	require.Contains(t, source.Summary(imageio.Tally{Images: 1, Labeled: 1}), "1 images, 1 of them with labels, and 0 that cannot be read; passed over 201 other files, 150 .txt, 1 .x0,")
+	require.Contains(t, source.Summary(imageio.Tally{Images: 1, Labeled: 1}), "93 more (a list of images is read only if its own path is given)")
+}

@@ -1,0 +1,146 @@
+package imageio_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/apache/arrow/go/v15/arrow"
+	"github.com/apache/arrow/go/v15/arrow/array"
+	"github.com/stretchr/testify/require"
+
+	"github.com/sdr-ml/sdr/transforms/imageio"
+)
+
+// Images and labels of every type and in every column are read as pyarrow wrote them, or refused by name.
+func TestTablesEqualPyarrow(t *testing.T) {
+	text, err := os.ReadFile("testdata/tables.json")
+	require.NoError(t, err)
+	var cases map[string]struct {
+		File []byte
+		Rows []struct {
+			Data       []byte
+			Label      int64
+			Class      string
+			Damage     string
+			LabelError string `json:"label_error"`
+		}
+		Error string
+	}
+	require.NoError(t, json.Unmarshal(text, &cases))
+	require.Len(t, cases, 72)
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			for _, beside := range []string{"beside.png", "sub/beside.png"} {
+				write(t, filepath.Join(dir, beside), []byte(beside))
+			}
+			path := write(t, filepath.Join(dir, "x.parquet"), c.File)
+			if c.Error != "" {
+				_, err := imageio.Plan(t.Context(), []string{path}, 1)
+				require.ErrorContains(t, err, "read "+path+": ")
+				require.ErrorContains(t, err, c.Error)
+				return
+			}
+			_, images := surveyed(t, path)
+			require.Len(t, images, len(c.Rows))
+			for i, want := range c.Rows {
+				got := images[i]
+				require.Equal(t, path, got.Source)
+				require.EqualValues(t, i, got.Row)
+				require.Equal(t, string(want.Data), string(got.Data))
+				require.Equal(t, want.Label, got.Label, "row %d", i)
+				require.Equal(t, want.Class, got.Class)
+				require.Contains(t, got.Damage, want.Damage)
+				require.Equal(t, want.Damage == "", got.Damage == "")
+				require.Contains(t, got.LabelError, want.LabelError)
+				require.Equal(t, want.LabelError == "", got.LabelError == "", got.LabelError)
+			}
+		})
+	}
+}
+
+// Columns can be named, for images and for labels.
+func TestColumns(t *testing.T) {
+	inner := arrow.StructOf(arrow.Field{Name: "photo", Type: arrow.BinaryTypes.Binary}, arrow.Field{Name: "kind", Type: arrow.PrimitiveTypes.Int8})
+	path := table(t, arrow.NewSchema([]arrow.Field{
+		{Name: "image", Type: arrow.BinaryTypes.Binary}, {Name: "label", Type: arrow.BinaryTypes.String}, {Name: "mask", Type: arrow.BinaryTypes.Binary},
+		{Name: "tags", Type: arrow.ListOf(arrow.PrimitiveTypes.Int64)}, {Name: "in", Type: inner}, {Name: "file", Type: arrow.BinaryTypes.String},
+	}, nil), 2, func(b *array.RecordBuilder, i int) {
+		b.Field(0).(*array.BinaryBuilder).AppendString("image")
+		b.Field(1).(*array.StringBuilder).Append("ant")
+		b.Field(2).(*array.BinaryBuilder).AppendString("mask")
+		b.Field(3).AppendEmptyValue()
+		b.Field(4).(*array.StructBuilder).Append(true)
+		b.Field(4).(*array.StructBuilder).FieldBuilder(0).(*array.BinaryBuilder).AppendString("photo")
+		b.Field(4).(*array.StructBuilder).FieldBuilder(1).(*array.Int8Builder).Append(int8(5 + i))
+		b.Field(5).(*array.StringBuilder).Append("x.png")
+	})
+	write(t, filepath.Join(filepath.Dir(path), "x.png"), []byte("file"))
+	for _, c := range []struct {
+		columns imageio.Columns
+		want    imageio.Image
+		err     string
+	}{
+		{imageio.Columns{}, imageio.Image{Data: []byte("image"), Label: -1, Class: "ant"}, ""},
+		{imageio.Columns{Image: "mask", Label: "in.kind"}, imageio.Image{Data: []byte("mask"), Label: 6}, ""},
+		{imageio.Columns{Image: "in.photo", Label: imageio.NoLabels}, imageio.Image{Data: []byte("photo"), Label: -1}, ""},
+		{imageio.Columns{Image: "file"}, imageio.Image{Data: []byte("file"), Label: -1, Class: "ant"}, ""},
+		{imageio.Columns{Label: "tags"}, imageio.Image{Data: []byte("image"), Label: -1, LabelError: "column tags holds tags.list.element: list of int64; want numbers or names of classes; give another column of labels, or - for none"}, ""},
+		{imageio.Columns{Label: "in"}, imageio.Image{Data: []byte("image"), Label: -1, LabelError: "column in holds in.photo: binary; want numbers or names of classes; give another column of labels, or - for none"}, ""},
+		{imageio.Columns{Label: "none"}, imageio.Image{Data: []byte("image"), Label: -1, LabelError: "no column none of labels; the columns are image: binary, label: utf8, mask: binary, tags.list.element: list of int64, in.photo: binary, in.kind: int8, file: utf8"}, ""},
+		{imageio.Columns{Image: "tags"}, imageio.Image{}, "no column tags of images; the columns are image: binary, label: utf8,"},
+	} {
+		splits, _, err := imageio.Survey(t.Context(), []string{path}, 9, c.columns)
+		if c.err != "" {
+			require.ErrorContains(t, err, "read "+path+": "+c.err)
+			continue
+		}
+		require.NoError(t, err)
+		var last imageio.Image
+		require.NoError(t, imageio.ReadSplit(t.Context(), splits[0], func(im imageio.Image) error { last = im; return nil }))
+		c.want.Source, c.want.Row = path, 1
+		require.Equal(t, c.want, last)
+	}
+}
+
+// A damaged row group costs the rest of its own rows, which are named, and no others.
+func TestParquetDamagedGroup(t *testing.T) {
+	schema := arrow.NewSchema([]arrow.Field{{Name: "image", Type: arrow.BinaryTypes.Binary}, {Name: "label", Type: arrow.PrimitiveTypes.Int64}}, nil)
+	want := func(i int) string { return fmt.Sprintf("image %03d %x", i, bytes.Repeat([]byte{byte(i)}, 50)) }
+	path := table(t, schema, 11, func(b *array.RecordBuilder, i int) {
+		b.Field(0).(*array.BinaryBuilder).Append([]byte(want(i)))
+		b.Field(1).(*array.Int64Builder).Append(int64(i))
+	})
+	sound, err := os.ReadFile(path)
+	require.NoError(t, err)
+	at := bytes.Index(sound, []byte("image 003"))
+	require.Positive(t, at)
+	data := bytes.Clone(sound)
+	for i := at - 20; i < at; i++ { // a header and the start of compressed data
+		data[i] = 0xff
+	}
+	write(t, path, data)
+	_, images := surveyed(t, path)
+	require.Len(t, images, 11)
+	for i, im := range images {
+		require.EqualValues(t, i, im.Row)
+		require.Equal(t, path, im.Source)
+		if i >= 3 && i < 6 {
+			require.Contains(t, im.Damage, "row group 1: ")
+			require.Nil(t, im.Data)
+		} else {
+			require.Equal(t, want(i), string(im.Data))
+			require.EqualValues(t, i, im.Label)
+			require.Empty(t, im.Damage)
+		}
+	}
+	for cut := len(sound) - 1; cut > 0; cut -= 7 { // the list of its row groups is at the end of a file
+		write(t, path, sound[:cut])
+		_, err := imageio.Plan(t.Context(), []string{path}, 9)
+		require.ErrorContains(t, err, "read "+path+": not a sound Parquet file")
+	}
+}

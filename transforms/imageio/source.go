@@ -1,0 +1,135 @@
+package imageio
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// Source is what [Survey] finds in one path.
+type Source struct {
+	// Path is the folder or file, as passed to Survey.
+	Path string
+	// Begin and End are the range [Begin, End) of the indices of its splits.
+	Begin, End int64
+	// Passed counts the files, and the members of archives, that are not used.
+	Passed Passed
+}
+
+// Tally counts the images of a source that were read.
+type Tally struct {
+	// Images counts all, Labeled those with a label, and Dead those that cannot be read.
+	Images, Labeled, Dead int64
+}
+
+// Has reports whether the source has a split, given by its index.
+func (s *Source) Has(split int64) bool { return split >= s.Begin && split < s.End }
+
+// Summary describes in one line what was read of a source, and what was passed over.
+func (s *Source) Summary(t Tally) string {
+	text := fmt.Sprintf("%s: %d images, %d of them with labels, and %d that cannot be read", s.Path, t.Images, t.Labeled, t.Dead)
+	if len(s.Passed) > 0 {
+		text += "; " + s.Passed.String()
+	}
+	return text
+}
+
+func (s *Source) merge(passed Passed) {
+	if s.Passed == nil {
+		s.Passed = Passed{}
+	}
+	for as, n := range passed {
+		if _, ok := s.Passed[as]; !ok && len(s.Passed) >= mostPassed {
+			as = others
+		}
+		s.Passed[as] += n
+	}
+}
+
+// Passed counts files that are not used, by their extension or by what they are.
+type Passed map[string]int64
+
+// What files are that have no extension, or one that does not tell.
+const (
+	links   = "links in archives"
+	endless = "ends of archives that are missing"
+	lists   = "columns of lists"
+	special = "pipes and devices"
+	bare    = "files without an extension"
+	others  = "other files"
+)
+
+// mostPassed limits how many extensions are told apart.
+const mostPassed = 100
+
+var extension = regexp.MustCompile(`^\.[a-z0-9]{0,7}[a-z][a-z0-9]{0,7}$`)
+
+// passedAs returns what a file that is not used is counted as.
+func passedAs(name string) string {
+	switch ext := path.Ext(baseName(name)); {
+	case name == links || name == special || name == endless || name == lists:
+		return name
+	case ext == "":
+		return bare
+	case extension.MatchString(ext):
+		return ext
+	}
+	return others
+}
+
+func (p Passed) add(name string) {
+	as := passedAs(name)
+	if _, ok := p[as]; !ok && len(p) >= mostPassed {
+		as = others
+	}
+	p[as]++
+}
+
+// hints say what to do about files of some extensions that are not used, in the order in which they are given.
+var hints = []struct {
+	of   []string
+	text string
+}{
+	{strings.Fields(".avif .heic .heif .jp2 .j2k .jpx .jxl .ico .tga .psd .exr .hdr .svg .pdf .eps .dcm"), "convert images of other formats to JPEG or PNG"},
+	{strings.Fields(".cr2 .cr3 .nef .arw .dng .raf .orf .rw2 .pef .srw .raw"), "develop raw images to JPEG or PNG"},
+	{strings.Fields(".txt .csv .tsv"), "a list of images is read only if its own path is given"},
+	{strings.Fields(".tar .tgz .zip .gz .bz2 .xz .zst .7z .rar"), "unpack archives in archives and those of other kinds"},
+	{strings.Fields(".npy .npz .pkl .pt .h5 .hdf5 .mat .tfrecord .arrow .feather .lmdb .bin"), "save arrays as images"},
+	{strings.Fields(".mp4 .mov .avi .mkv .webm"), "save videos as images"},
+	{[]string{links}, "pack the files that links point to"},
+	{[]string{lists}, "the first image of each list is taken"},
+	{[]string{endless}, "an archive without an end may be truncated"},
+}
+
+// String lists what was passed over, the most frequent first, with hints: "passed over 12 .heic and 3 .txt (convert
+// images of other formats to JPEG or PNG; ...)".
+func (p Passed) String() string {
+	const most = 8
+	names := slices.SortedFunc(maps.Keys(p), func(a, b string) int { return cmp.Or(cmp.Compare(p[b], p[a]), cmp.Compare(a, b)) })
+	var counts, advice []string
+	var rest int64
+	for i, name := range names {
+		if i < most {
+			counts = append(counts, fmt.Sprintf("%d %s", p[name], name))
+		} else {
+			rest += p[name]
+		}
+	}
+	if rest > 0 {
+		counts = append(counts, fmt.Sprintf("%d more", rest))
+	}
+	for _, h := range hints {
+		if slices.ContainsFunc(h.of, func(ext string) bool { return p[ext] > 0 && !slices.Contains(extensions, ext) }) {
+			advice = append(advice, h.text)
+		}
+	}
+	text := "passed over " + strings.Join(counts, ", ")
+	if len(advice) > 0 {
+		text += " (" + strings.Join(advice, "; ") + ")"
+	}
+	return text
+}

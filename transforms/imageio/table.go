@@ -1,0 +1,305 @@
+package imageio
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/apache/arrow/go/v15/arrow"
+	"github.com/apache/arrow/go/v15/arrow/array"
+
+	"github.com/sdr-ml/sdr/transforms/parquet"
+)
+
+// table is where images and labels are in a Parquet file, by the paths of columns; those that there are not are "".
+type table struct {
+	bytes string // of encoded images
+	file  string // of paths of image files, for rows without bytes
+	list  string // of lists of images, of which the first is taken
+	of    string // of labels
+	wrong string // why of cannot be used
+	names []string
+}
+
+// The names of columns, case-insensitive; earlier names take precedence.
+var (
+	tableImages = append([]string{"image", "img", "images"}, column(extensions, func(e string) string { return e[1:] })...)
+	tableLabels = []string{"label", "labels", "cls", "class", "target", "fine_label"}
+)
+
+// findTable finds the columns of a file, going by the given names.
+func findTable(r *parquet.Reader, by Columns) (*table, error) {
+	features := featuresOf(r)
+	t := &table{}
+	if found := t.findImages(r.Leaves(), features, by.Image); !found && by.Image != "" {
+		return nil, fmt.Errorf("no column %s of images; the columns are %s", by.Image, describeColumns(r.Leaves()))
+	} else if !found {
+		return nil, fmt.Errorf("no column image: struct<bytes: binary, path: string>, as HuggingFace's image datasets have it, nor another of images; its columns are %s", describeColumns(r.Leaves()))
+	}
+	t.findLabels(r.Leaves(), features, by.Label)
+	return t, nil
+}
+
+// feature is the description of a column in the metadata of HuggingFace's library.
+type feature struct {
+	Type  string   `json:"_type"`
+	Names []string `json:"names"`
+}
+
+func featuresOf(r *parquet.Reader) map[string]feature {
+	text, _ := r.Metadata("huggingface")
+	var meta struct {
+		Info struct {
+			Features map[string]json.RawMessage `json:"features"`
+		} `json:"info"`
+	}
+	if json.Unmarshal([]byte(text), &meta) != nil {
+		return nil
+	}
+	features := map[string]feature{}
+	for name, raw := range meta.Info.Features {
+		var f feature
+		if json.Unmarshal(raw, &f) == nil { // others are lists and structs of features
+			features[name] = f
+		}
+	}
+	return features
+}
+
+// only returns the column of a type if the metadata has exactly one.
+func only(features map[string]feature, kind string) (found string) {
+	for name, f := range features {
+		if f.Type == kind && found != "" {
+			return ""
+		} else if f.Type == kind {
+			found = name
+		}
+	}
+	return found
+}
+
+// candidate is a column that may hold images.
+type candidate struct {
+	name, path string // of the image, without and with those of structs around it
+	table
+}
+
+// findImages finds the column of images: by a given or usual name, by the metadata, or since there is only one.
+func (t *table) findImages(leaves []parquet.Leaf, features map[string]feature, by string) bool {
+	var all []candidate
+	for _, l := range leaves {
+		top, _, _ := strings.Cut(l.Path, ".")
+		owner, inStruct := strings.CutSuffix(l.Path, ".bytes")
+		c := candidate{name: owner[strings.LastIndex(owner, ".")+1:], path: owner}
+		switch isBinary := l.Type.ID() == arrow.BINARY; {
+		case isBinary && l.InList && (inStruct || strings.Count(l.Path, ".") == 2):
+			c.name, c.path, c.list = top, top, top
+		case l.InList:
+			continue
+		case isBinary:
+			c.bytes = l.Path
+			if at := owner + ".path"; inStruct && slices.ContainsFunc(leaves, func(l parquet.Leaf) bool { return l.Path == at && l.Type.ID() == arrow.STRING }) {
+				c.file = at
+			}
+		case l.Type.ID() == arrow.STRING && slices.ContainsFunc(append(tableImages[:2:2], by), func(n string) bool { return strings.EqualFold(n, l.Path) }):
+			c.file = l.Path
+		default:
+			continue
+		}
+		all = append(all, c)
+	}
+	if i := slices.IndexFunc(all, func(c candidate) bool { return c.path == by }); by != "" {
+		if i >= 0 {
+			*t = all[i].table
+		}
+		return i >= 0
+	}
+	named := func(name string) bool {
+		i := slices.IndexFunc(all, func(c candidate) bool { return strings.EqualFold(c.name, name) })
+		if i >= 0 {
+			*t = all[i].table
+		}
+		return i >= 0
+	}
+	if slices.ContainsFunc(tableImages, named) || named(only(features, "Image")) {
+		return true
+	}
+	return len(all) == 1 && named(all[0].name)
+}
+
+// findLabels finds the column of labels: by a given or usual name, or by the metadata.
+func (t *table) findLabels(leaves []parquet.Leaf, features map[string]feature, by string) {
+	names := append(slices.Clone(tableLabels), only(features, "ClassLabel"))
+	if by == NoLabels {
+		return
+	} else if by != "" {
+		names = []string{by}
+	}
+	find := func(nested bool, is func(l parquet.Leaf, name string) bool) bool {
+		for _, name := range names {
+			i := slices.IndexFunc(leaves, func(l parquet.Leaf) bool { return name != "" && is(l, name) })
+			if i < 0 {
+				continue
+			}
+			if t.of, t.names = leaves[i].Path, features[name].Names; nested || !isLabelType(leaves[i]) {
+				t.wrong = fmt.Sprintf("column %s holds %s; want numbers or names of classes; give another column of labels, or - for none", name, describeColumns(leaves[i:i+1]))
+				t.of = ""
+			}
+			return true
+		}
+		return false
+	}
+	exact := func(l parquet.Leaf, name string) bool { return strings.EqualFold(l.Path, name) }
+	within := func(l parquet.Leaf, name string) bool {
+		top, _, inside := strings.Cut(l.Path, ".")
+		return inside && strings.EqualFold(top, name)
+	}
+	if !find(false, exact) && !find(true, within) && by != "" {
+		t.wrong = fmt.Sprintf("no column %s of labels; the columns are %s", by, describeColumns(leaves))
+	}
+}
+
+func isLabelType(l parquet.Leaf) bool {
+	switch l.Type.ID() {
+	case arrow.INT8, arrow.INT16, arrow.INT32, arrow.INT64, arrow.UINT8, arrow.UINT16, arrow.UINT32, arrow.UINT64,
+		arrow.BOOL, arrow.FLOAT32, arrow.FLOAT64, arrow.STRING, arrow.BINARY:
+		return !l.InList
+	}
+	return false
+}
+
+// describeColumns lists columns with their types.
+func describeColumns(leaves []parquet.Leaf) string {
+	const most = 20
+	var all []string
+	for _, l := range leaves[:min(len(leaves), most)] {
+		text := fmt.Sprintf("%s: %v", l.Path, l.Type)
+		if l.InList {
+			text = fmt.Sprintf("%s: list of %v", l.Path, l.Type)
+		}
+		all = append(all, text)
+	}
+	if more := len(leaves) - most; more > 0 {
+		all = append(all, fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(all, ", ")
+}
+
+// columns are the columns to read.
+func (t *table) columns() (paths []string) {
+	for _, path := range []string{t.bytes, t.file, t.list, t.of} {
+		if path != "" {
+			paths = append(paths, path)
+		}
+	}
+	return paths
+}
+
+// values returns a column of a record, nil if it is not read.
+func values(rec arrow.Record, path string) arrow.Array {
+	if path == "" {
+		return nil
+	}
+	return rec.Column(rec.Schema().FieldIndices(path)[0])
+}
+
+// image returns the encoded image in a row, or the path of its file.
+func (t *table) image(rec arrow.Record, i int) (data []byte, path string) {
+	items, paths := values(rec, t.bytes), values(rec, t.file)
+	if list, ok := values(rec, t.list).(*array.List); ok {
+		from, to := list.ValueOffsets(i)
+		if from == to || list.IsNull(i) {
+			return nil, ""
+		}
+		items, i = list.ListValues(), int(from)
+		if s, ok := items.(*array.Struct); ok {
+			fields := s.DataType().(*arrow.StructType)
+			field := func(name string) arrow.Array {
+				if at, ok := fields.FieldIdx(name); ok {
+					return s.Field(at)
+				}
+				return nil
+			}
+			items, paths = field("bytes"), field("path")
+		}
+	}
+	if b, ok := items.(*array.Binary); ok && b.IsValid(i) {
+		data = bytes.Clone(b.Value(i))
+	}
+	if p, ok := paths.(*array.String); ok && p.IsValid(i) {
+		path = p.Value(i)
+	}
+	return data, path
+}
+
+// label sets an image's class as number and name.
+func (t *table) label(rec arrow.Record, i int, im *Image) {
+	im.LabelError = t.wrong
+	column := values(rec, t.of)
+	if column == nil || column.IsNull(i) {
+		return
+	}
+	wrong := func(v any) {
+		im.LabelError = fmt.Sprintf("column %s holds %v; want numbers or names of classes; give another column of labels, or - for none", t.of, v)
+	}
+	number := func(v int64) { im.Label = max(v, -1) }
+	real := func(v float64) {
+		switch {
+		case math.IsNaN(v): // pandas has these where numbers are missing
+		case v != math.Trunc(v) || math.Abs(v) > 1<<53:
+			wrong(v)
+		default:
+			number(int64(v))
+		}
+	}
+	switch c := column.(type) {
+	case *array.Int8:
+		number(int64(c.Value(i)))
+	case *array.Int16:
+		number(int64(c.Value(i)))
+	case *array.Int32:
+		number(int64(c.Value(i)))
+	case *array.Int64:
+		number(c.Value(i))
+	case *array.Uint8:
+		number(int64(c.Value(i)))
+	case *array.Uint16:
+		number(int64(c.Value(i)))
+	case *array.Uint32:
+		number(int64(c.Value(i)))
+	case *array.Uint64:
+		if v := c.Value(i); v > math.MaxInt64 {
+			wrong(v)
+		} else {
+			number(int64(v))
+		}
+	case *array.Boolean:
+		if number(0); c.Value(i) {
+			number(1)
+		}
+	case *array.Float32:
+		real(float64(c.Value(i)))
+	case *array.Float64:
+		real(c.Value(i))
+	case *array.String:
+		im.Class = c.Value(i)
+	case *array.Binary:
+		im.Class = string(c.Value(i))
+	}
+	if im.Label >= 0 && im.Label < int64(len(t.names)) {
+		im.Class = t.names[im.Label]
+	}
+}
+
+// fromBase64 decodes an image that is stored as text, nil if it is none.
+func fromBase64(text string) []byte {
+	data, err := base64.StdEncoding.DecodeString(text)
+	if _, ok := sniff(data); err != nil || !ok {
+		return nil
+	}
+	return data
+}
