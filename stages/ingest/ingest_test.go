@@ -437,3 +437,32 @@ func TestDeadLetterMayBeMissing(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, dead)
 }
+
+// TestSingleColor warns of gray images of 16 bits, which become white squares, as in Pillow.
+func TestSingleColor(t *testing.T) {
+	dir := t.TempDir()
+	for i := range 12 {
+		data := encoded(t, i, 7, 7)
+		if i < 3 {
+			deep := image.NewGray16(image.Rect(0, 0, 7, 7))
+			for at := range deep.Pix {
+				deep.Pix[at] = byte(16 + at)
+			}
+			var b bytes.Buffer
+			require.NoError(t, png.Encode(&b, deep))
+			data = b.Bytes()
+		}
+		require.NoError(t, os.WriteFile(filepath.Join(dir, fmt.Sprintf("%02d.png", i)), data, 0o644))
+	}
+	lines := new(bytes.Buffer)
+	before := slog.Default()
+	t.Cleanup(func() { slog.SetDefault(before) })
+	slog.SetDefault(slog.New(slog.NewTextHandler(lines, nil)))
+	splits, sources, err := imageio.Survey(t.Context(), []string{dir}, 5, imageio.Columns{})
+	require.NoError(t, err)
+	cfg := config(t)
+	cfg.Sources = sources
+	_, err = run(t, "prism", splits, cfg)
+	require.NoError(t, err)
+	require.Regexp(t, "level=WARN msg=\"many images are of a single color.* path="+dir+" images=3 of=12", lines.String())
+}

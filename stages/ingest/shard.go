@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 
@@ -20,6 +21,7 @@ type tally struct {
 	Split   int64 `arrow:"split"`
 	Images  int64 `arrow:"images"`
 	Labeled int64 `arrow:"labeled"`
+	Plain   int64 `arrow:"plain"` // of a single color
 }
 
 // shardFn writes the images of one split, which come as one batch, to a shard and emits its reference and its tally.
@@ -44,8 +46,19 @@ func (fn *shardFn) ProcessElement(ctx context.Context, images *record.Batch, emi
 		}
 	}
 	emitRef(record.Of([]shards.Ref{{Path: path, Rows: rows}}))
-	emitTally(record.Of([]tally{{Split: split, Images: rows, Labeled: labeled}}))
+	emitTally(record.Of([]tally{{Split: split, Images: rows, Labeled: labeled, Plain: plain(column("pixels").(*array.Binary))}}))
 	return nil
+}
+
+// plain counts the images of a single color.
+func plain(images *array.Binary) (n int64) {
+	for i := range images.Len() {
+		pixels := images.Value(i)
+		if bytes.Equal(pixels[3:], pixels[:len(pixels)-3]) {
+			n++
+		}
+	}
+	return n
 }
 
 // fixed converts a column of equally long values to the fixed-size type t, sharing its memory.

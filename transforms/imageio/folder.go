@@ -29,9 +29,10 @@ var folderKind = kind{
 
 // walk iterates over the files in a folder and its subfolders, starting at from, as slash-separated names relative to
 // the folder. They are sorted by name, component by component. Links are followed; hidden files and folders and
-// macOS's __MACOSX are skipped. What cannot be listed, such as a folder without permission and a link to a folder that contains it, comes
-// with an error, and the walk goes on; an error without a name ends it. A link that leads nowhere is a file by its name.
-// On object stores other than Google's the files may be at most three folders deep.
+// macOS's __MACOSX are skipped, and so are the folders of runs and studies inside. What cannot be listed, such as a folder
+// without permission and a link to a folder that contains it, comes with an error, and the walk goes on; an error without
+// a name ends it. A link that leads nowhere is a file by its name. On object stores other than Google's the files may be
+// at most three folders deep.
 func walk(ctx context.Context, root, from string) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		if files.IsLocal(root) {
@@ -59,6 +60,11 @@ func walkLocal(root, rel, from string, above []fs.FileInfo, yield func(string, e
 	entries, err := os.ReadDir(dir)
 	if err != nil && !yield(rel, err) {
 		return false
+	}
+	if rel != "" && isRun(func(name string) bool {
+		return slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == name })
+	}) {
+		return true
 	}
 	first, rest, _ := strings.Cut(from, "/")
 	for _, e := range entries {
@@ -101,6 +107,11 @@ func walkLocal(root, rel, from string, above []fs.FileInfo, yield func(string, e
 	return true
 }
 
+// isRun reports whether a folder is that of a run or a study, by the files that package run writes first.
+func isRun(has func(file string) bool) bool {
+	return has("run.json") && has("recipe.yaml") || has("study.json") && has("study.yaml")
+}
+
 // describe names the target of a link that leads nowhere.
 func describe(file string, err error) error {
 	if target, no := os.Readlink(file); no == nil && errors.Is(err, fs.ErrNotExist) {
@@ -127,8 +138,19 @@ func walkRemote(ctx context.Context, root, from string, yield func(string, error
 		}
 	}
 	slices.SortFunc(names, byPath)
+	inRun := func(name string) bool {
+		for at := strings.LastIndexByte(name, '/'); at > 0; at = strings.LastIndexByte(name[:at], '/') {
+			if isRun(func(file string) bool {
+				_, found := slices.BinarySearchFunc(names, name[:at+1]+file, byPath)
+				return found
+			}) {
+				return true
+			}
+		}
+		return false
+	}
 	for _, name := range names {
-		if ignored(name) || strings.HasSuffix(name, "/") || byPath(name, from) < 0 {
+		if inRun(name) || ignored(name) || strings.HasSuffix(name, "/") || byPath(name, from) < 0 {
 			continue
 		}
 		if !yield(name, nil) {

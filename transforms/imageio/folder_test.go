@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/sdr-ml/sdr/transforms/files"
 	"github.com/sdr-ml/sdr/transforms/imageio"
 )
 
@@ -113,4 +114,26 @@ func TestPassedOver(t *testing.T) {
 	require.EqualValues(t, 450, total)
 	require.Contains(t, source.Summary(imageio.Tally{Images: 1, Labeled: 1}), "1 images, 1 of them with labels, and 0 that cannot be read; passed over 201 other files, 150 .txt, 1 .x0,")
 	require.Contains(t, source.Summary(imageio.Tally{Images: 1, Labeled: 1}), "93 more (a list of images is read only if its own path is given)")
+}
+
+// TestRunsAreNoData checks that what a run or a study leaves in a folder of images is never read as data, and that a
+// folder that only looks like one is.
+func TestRunsAreNoData(t *testing.T) {
+	for _, dir := range []string{t.TempDir(), "memfs://runs-are-no-data"} {
+		for _, name := range []string{
+			"a.jpg", "runs/first/run.json", "runs/first/recipe.yaml", "runs/first/dead-letter.parquet", "runs/first/routed/a.png",
+			"study/study.json", "study/study.yaml", "study/results.parquet", "mine/run.json", "mine/b.jpg", "runs/c.jpg",
+		} {
+			require.NoError(t, files.WriteBytes(t.Context(), files.Join(dir, strings.Split(name, "/")...), nil))
+		}
+		var found []string
+		for file := range imageio.Files(t.Context(), []string{dir}) {
+			found = append(found, file[len(dir)+1:])
+		}
+		require.Equal(t, []string{"a.jpg", "mine/b.jpg", "runs/c.jpg"}, found)
+		splits, err := imageio.Plan(t.Context(), []string{dir}, 10)
+		require.NoError(t, err)
+		require.Len(t, splits, 1)
+		require.EqualValues(t, 3, splits[0].End)
+	}
 }
