@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path"
 	"reflect"
 	"slices"
@@ -213,8 +214,21 @@ var (
 	ErrSubmitted = errors.New("the job was submitted, and goes on without this program")
 )
 
-// runPipeline runs a Beam pipeline and waits for its end.
+// runPipeline runs a Beam pipeline and waits for its end. The temporary files that Beam's runners leave are removed.
 func runPipeline(ctx context.Context, runner string, p *beam.Pipeline) error {
+	dir, err := os.MkdirTemp("", "sdr-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if before, set := os.LookupEnv("TMPDIR"); set {
+		defer os.Setenv("TMPDIR", before)
+	} else {
+		defer os.Unsetenv("TMPDIR")
+	}
+	if err := os.Setenv("TMPDIR", dir); err != nil {
+		return err
+	}
 	result, err := beam.Run(ctx, runner, p)
 	switch {
 	case ctx.Err() != nil:
