@@ -217,7 +217,7 @@ func (t *tarball) each(visit func(tarMember) error) error {
 		case err == nil:
 			return nil
 		}
-		then := "what follows is lost"
+		then := "what follows is lost; fetch or pack the archive again"
 		if wrong {
 			then = "members up to the next sound one are lost"
 		}
@@ -265,7 +265,7 @@ func (t *tarball) visit(r *tar.Reader, head *tar.Header, visit func(tarMember) e
 	case !whole && m.isImage() && !ignored(head.Name): // the image itself is damaged
 		return errEnd
 	}
-	err = visit(tarMember{damage: fmt.Sprintf("byte %d, member %s: %v; what follows is lost", t.at, head.Name, truncated(err))})
+	err = visit(tarMember{damage: fmt.Sprintf("byte %d, member %s: %v; what follows is lost; fetch or pack the archive again", t.at, head.Name, truncated(err))})
 	return cmp.Or(err, errEnd)
 }
 
