@@ -363,7 +363,7 @@ func TestDamagedSources(t *testing.T) {
 			require.Contains(t, dead[i].Reason, want.Reason)
 		}
 		require.Contains(t, lines.String(), dir+": 12 images, 12 of them with labels, and 3 that cannot be read; passed over 1 .txt (")
-		require.Contains(t, lines.String(), archive+": 3 images, 3 of them with labels, and 1 that cannot be read; passed over 1 ends of archives")
+		require.Contains(t, lines.String(), archive+": 3 images, 3 of them with labels, and 1 that cannot be read\"\n")
 		cfg.MaxBad = .2
 		_, err = run(t, runner, splits, cfg)
 		require.ErrorContains(t, err, "4 of 19 images cannot be read")

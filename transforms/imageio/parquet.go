@@ -34,7 +34,7 @@ func openParquet(ctx context.Context, name string) (*parquet.Reader, error) {
 	}
 	r, err := parquet.NewReader(source)
 	if err != nil {
-		return nil, errors.Join(err, source.Close())
+		return nil, errors.Join(fmt.Errorf("%w; fetch or write it again", err), source.Close())
 	}
 	return r, nil
 }

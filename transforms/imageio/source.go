@@ -56,7 +56,7 @@ type Passed map[string]int64
 // What files are that have no extension, or one that does not tell.
 const (
 	links   = "links in archives"
-	endless = "ends of archives that are missing"
+	endless = "archives without an end"
 	lists   = "columns of lists"
 	special = "pipes and devices"
 	bare    = "files without an extension"
@@ -102,7 +102,7 @@ var hints = []struct {
 	{strings.Fields(".mp4 .mov .avi .mkv .webm"), "save videos as images"},
 	{[]string{links}, "pack the files that links point to"},
 	{[]string{lists}, "the first image of each list is taken"},
-	{[]string{endless}, "an archive without an end may be truncated"},
+	{[]string{endless}, "an archive without an end may be truncated; fetch or pack it again"},
 }
 
 // String lists what was passed over, the most frequent first, with hints: "passed over 12 .heic and 3 .txt (convert

@@ -52,7 +52,7 @@ func countTar(ctx context.Context, split Split, pass func(string)) (n int64, err
 		}
 		return nil
 	})
-	if err == nil && t.at > 0 && !t.over {
+	if err == nil && t.at > 0 && !t.over && !t.cut {
 		pass(endless)
 	}
 	return n, err
@@ -78,6 +78,7 @@ type tarball struct {
 	size int64         // of the archive; the maximum if it is not known
 	at   int64         // bytes read and passed over
 	over bool          // whether the end of an archive was seen last
+	cut  bool          // whether damage ends it
 }
 
 // newTarball reads an archive from a stream.
@@ -199,6 +200,7 @@ func (t *tarball) each(visit func(tarMember) error) error {
 		case err == nil && more:
 			sound, lost = true, false
 			if err := t.visit(r, head, visit); errors.Is(err, errEnd) {
+				t.cut = true
 				return nil
 			} else if err != nil {
 				return err
@@ -217,7 +219,7 @@ func (t *tarball) each(visit func(tarMember) error) error {
 		case err == nil:
 			return nil
 		}
-		then := "what follows is lost"
+		then := "what follows is lost; fetch or pack the archive again"
 		if wrong {
 			then = "members up to the next sound one are lost"
 		}
@@ -226,6 +228,7 @@ func (t *tarball) each(visit func(tarMember) error) error {
 				return err
 			}
 		}
+		t.cut = !wrong
 		if lost = wrong; !wrong || t.pass(-t.at&(tarBlock-1)) != nil {
 			return nil
 		}
@@ -265,7 +268,7 @@ func (t *tarball) visit(r *tar.Reader, head *tar.Header, visit func(tarMember) e
 	case !whole && m.isImage() && !ignored(head.Name): // the image itself is damaged
 		return errEnd
 	}
-	err = visit(tarMember{damage: fmt.Sprintf("byte %d, member %s: %v; what follows is lost", t.at, head.Name, truncated(err))})
+	err = visit(tarMember{damage: fmt.Sprintf("byte %d, member %s: %v; what follows is lost; fetch or pack the archive again", t.at, head.Name, truncated(err))})
 	return cmp.Or(err, errEnd)
 }
 

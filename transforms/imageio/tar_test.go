@@ -136,11 +136,11 @@ func TestTarPassedOver(t *testing.T) {
 	source, images := surveyed(t, path)
 	require.Len(t, images, 2)
 	require.Equal(t, imageio.Passed{
-		".json": 1, ".heic": 2, ".tar": 1, "links in archives": 2, "files without an extension": 1, "ends of archives that are missing": 1,
+		".json": 1, ".heic": 2, ".tar": 1, "links in archives": 2, "files without an extension": 1, "archives without an end": 1,
 	}, source.Passed)
 	require.Equal(t, path+": 2 images, 1 of them with labels, and 0 that cannot be read; passed over 2 .heic, 2 links in archives, 1 .json, 1 .tar, "+
-		"1 ends of archives that are missing, 1 files without an extension (convert images of other formats to JPEG or PNG; unpack archives in "+
-		"archives and those of other kinds; pack the files that links point to; an archive without an end may be truncated)", source.Summary(imageio.Tally{Images: 2, Labeled: 1}))
+		"1 archives without an end, 1 files without an extension (convert images of other formats to JPEG or PNG; unpack archives in "+
+		"archives and those of other kinds; pack the files that links point to; an archive without an end may be truncated; fetch or pack it again)", source.Summary(imageio.Tally{Images: 2, Labeled: 1}))
 }
 
 // The sound members of a damaged archive are read, wherever the damage is, and it is named once.

@@ -50,7 +50,7 @@ func salvage(f *io.SectionReader, pass func(string)) (images []zipMember, err er
 			pass(name)
 		}
 	}
-	lost := fmt.Errorf("no valid central directory at its end; truncated, or not a zip archive: %w", zip.ErrFormat)
+	lost := fmt.Errorf("no valid central directory at its end; truncated, or not a zip archive; fetch or zip it again: %w", zip.ErrFormat)
 	if !sound {
 		return nil, lost
 	}
