@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sdr-ml/sdr/pipelines"
+	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
@@ -38,6 +39,9 @@ read, error says why and its features are zeros.
 			images, bad, err := pipelines.Embed(c.Context(), o)
 			if err != nil {
 				return err
+			}
+			if bad == images {
+				return run.Usagef("none of the %d images could be read; the column error of %s says why", images, o.Out)
 			}
 			fmt.Fprintf(c.OutOrStdout(), "%d images in %s, %d of them could not be read\n", images, o.Out, bad)
 			return nil

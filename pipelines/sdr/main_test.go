@@ -440,6 +440,21 @@ func TestDeadLetter(t *testing.T) {
 	require.FileExists(t, filepath.Join(run, "dead-letter.parquet"))
 }
 
+// Nothing but unreadable images is an error, which says where the reasons are.
+func TestEmbedNothing(t *testing.T) {
+	dir := t.TempDir()
+	run := filepath.Join(dir, "run")
+	mustSDR(t, quickRun(run)...)
+	data := filepath.Join(dir, "data")
+	require.NoError(t, os.Mkdir(data, 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(data, "a.jpg"), []byte("\xff\xd8 no more"), 0o644))
+	out := filepath.Join(dir, "x.parquet")
+	_, stderr, code := sdr(t, "embed", "--model", filepath.Join(run, "models", "root.safetensors"), "--data", data, "--out", out)
+	require.Equal(t, exitUsage, code)
+	require.Contains(t, stderr, "none of the 1 images could be read; the column error of "+out+" says why")
+	require.FileExists(t, out)
+}
+
 // What a run has read must not change under it: nothing is trained anew without a word, and no figure of old images is
 // shown for new ones. What is no image may change, and so may times.
 func TestChangedData(t *testing.T) {
