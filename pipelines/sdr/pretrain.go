@@ -129,6 +129,7 @@ var remedies = []struct {
 	{run.ErrNoStudy, "choose another --out"},
 	{run.ErrHoldsRun, "continue it with --resume, replace it with --overwrite, or choose another --out"},
 	{run.ErrOtherRecipe, "start over with --overwrite"},
+	{ingest.ErrTooFew, "add images, or reduce the recipe's train.batch"},
 	{ingest.ErrTooManyBad, "repair or remove them, or raise --max-bad"},
 	{train.ErrOutOfMemory, "reduce the recipe's train.batch, or raise --gpu-mem"},
 	{run.ErrOtherData, "give the same --data, or start over with --overwrite"},

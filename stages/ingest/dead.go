@@ -35,10 +35,16 @@ func ReadDead(ctx context.Context, path string) ([]imageio.Dead, error) {
 // ErrTooManyBad is returned if there are more unreadable images than Config.MaxBad allows.
 var ErrTooManyBad = fault.New("too-many-bad-images")
 
-// check returns an error if too many of total images are unreadable.
+// ErrTooFew is returned if there are fewer images than Config.Least.
+var ErrTooFew = fault.New("too-few-images")
+
+// check returns an error if too many of total images are unreadable, or too few are left.
 func (fn *checkFn) check(total int64, bad []imageio.Dead) error {
 	n := int64(len(bad))
 	if n == 0 || n < total && float64(n) <= fn.MaxBad*float64(total) {
+		if left := total - n; left < int64(fn.Least) {
+			return fmt.Errorf("%d images are fewer than a mini-batch of %d has [%w]", left, fn.Least, ErrTooFew)
+		}
 		return nil
 	}
 	var first []string

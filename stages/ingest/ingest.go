@@ -33,6 +33,8 @@ type Config struct {
 	DeadLetter string
 	// MaxBad is the fraction of unreadable images, 0 to 1, above which the stage fails.
 	MaxBad float64
+	// Least is the number of images below which the stage fails, since one mini-batch would hold an image twice; 0 for none.
+	Least int
 	// Sources are what the splits come from, as imageio.Survey returns them; a line about each is logged.
 	Sources []imageio.Source
 }
@@ -52,7 +54,7 @@ func Ingest(s beam.Scope, splits beam.PCollection, cfg Config) beam.PCollection 
 	s = s.Scope("ingest.Ingest")
 	images, dead := imageio.ReadSplits(s, splits, imageio.ReadConfig{Size: cfg.Size, Batch: ShardRows(cfg.Size)})
 	refs, tallies := beam.ParDo2(s, &shardFn{Size: cfg.Size, Dir: cfg.Dir}, images)
-	checked := beam.ParDo(s, &checkFn{DeadLetter: cfg.DeadLetter, MaxBad: cfg.MaxBad, Sources: cfg.Sources}, beam.Impulse(s),
+	checked := beam.ParDo(s, &checkFn{DeadLetter: cfg.DeadLetter, MaxBad: cfg.MaxBad, Least: cfg.Least, Sources: cfg.Sources}, beam.Impulse(s),
 		beam.SideInput{Input: refs}, beam.SideInput{Input: tallies}, beam.SideInput{Input: dead})
 	return beam.Reshuffle(s, checked)
 }
@@ -65,6 +67,7 @@ const mostPlain = .05
 type checkFn struct {
 	DeadLetter string
 	MaxBad     float64
+	Least      int
 	Sources    []imageio.Source
 }
 

@@ -461,8 +461,12 @@ func TestSingleColor(t *testing.T) {
 	splits, sources, err := imageio.Survey(t.Context(), []string{dir}, 5, imageio.Columns{})
 	require.NoError(t, err)
 	cfg := config(t)
-	cfg.Sources = sources
+	cfg.Sources, cfg.Least = sources, 12
 	_, err = run(t, "prism", splits, cfg)
 	require.NoError(t, err)
+	cfg.Least = 13
+	_, err = run(t, "prism", splits, cfg)
+	require.ErrorIs(t, fault.Parse(err), ingest.ErrTooFew)
+	require.ErrorContains(t, err, "12 images are fewer than a mini-batch of 13 has")
 	require.Regexp(t, "level=WARN msg=\"many images are of a single color.* path="+dir+" images=3 of=12", lines.String())
 }
