@@ -82,8 +82,8 @@ func decode(data []byte, enough int) (rgb RGB, in box, err error) {
 	if in = rgb.whole(); scale > 1 {
 		in[2], in[3] = float64(width)/float64(scale), float64(height)/float64(scale)
 	}
-	if f.orientation != nil {
-		rgb, in = rgb.orient(f.orientation(data), in)
+	if f.metadata != nil {
+		rgb, in = rgb.orient(f.metadata(data).orientation(), in)
 	}
 	return rgb, in, nil
 }

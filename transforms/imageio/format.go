@@ -21,9 +21,9 @@ type format struct {
 	size       func(data []byte) (width, height int, err error)
 	// decode decodes an image at 1/scale of its size; scale is 1 unless the format reduces.
 	decode func(data []byte, scale int) (RGB, error)
-	// orientation reads the EXIF orientation, 1 to 8, or 0 if absent; it is nil for formats without one.
-	orientation func(data []byte) int
-	reduces     bool // can be decoded at 1/2, 1/4 and 1/8 size
+	// metadata finds what tells how to turn the image; it is nil for formats without such data.
+	metadata func(data []byte) metadata
+	reduces  bool // can be decoded at 1/2, 1/4 and 1/8 size
 }
 
 // ErrFormat is wrapped by the error for data that is not an image of a known format.

@@ -1,9 +1,9 @@
 package imageio
 
 import (
+	"bytes"
+	"encoding/binary"
 	"image"
-
-	"github.com/bep/imagemeta"
 
 	"github.com/sdr-ml/sdr/transforms/imageio/jpeg"
 )
@@ -14,10 +14,8 @@ var jpegFormat = format{
 	magic:      []string{"\xff\xd8\xff"},
 	size:       jpeg.Size,
 	decode:     decodeJPEG,
-	orientation: func(data []byte) int {
-		return tagged(data, imagemeta.JPEG, "Exif\x00", "tiff:Orientation")
-	},
-	reduces: true,
+	metadata:   metadataJPEG,
+	reduces:    true,
 }
 
 func decodeJPEG(data []byte, scale int) (RGB, error) {
@@ -35,4 +33,40 @@ func decodeJPEG(data []byte, scale int) (RGB, error) {
 		out.set(i, ink(p[0], p[3]), ink(p[1], p[3]), ink(p[2], p[3]))
 	}
 	return out, nil
+}
+
+// metadataJPEG finds the metadata before the pixels. Exif data that does not fit into one segment goes on in the next; of
+// several XMP packets the last one counts.
+func metadataJPEG(data []byte) (m metadata) {
+	const app1, sos = 0xe1, 0xda
+	const exif, xmp = "Exif\x00\x00", "http://ns.adobe.com/xap/1.0/\x00"
+	for at := 2; at+3 < len(data); {
+		marker := data[at+1]
+		switch {
+		case data[at] != 0xff || marker == 0xff || marker == 0:
+			at++ // stray bytes between segments
+			continue
+		case marker == sos:
+			return m
+		case marker >= 0xd0 && marker <= 0xd9 || marker == 0xc8 || marker >= 0xf0 && marker < 0xfe: // have no content
+			at += 2
+			continue
+		}
+		end := at + 2 + int(binary.BigEndian.Uint16(data[at+2:]))
+		if end > len(data) || end < at+4 {
+			return m
+		}
+		content := data[at+4 : end]
+		switch {
+		case marker != app1:
+		case bytes.HasPrefix(content, []byte(exif)) && m.exif != nil:
+			m.exif = append(m.exif[:len(m.exif):len(m.exif)], content[len(exif):]...)
+		case bytes.HasPrefix(content, []byte(exif)):
+			m.exif = content
+		case bytes.HasPrefix(content, []byte(xmp)):
+			m.xmp = content[len(xmp):]
+		}
+		at = end
+	}
+	return m
 }

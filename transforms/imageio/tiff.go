@@ -3,17 +3,18 @@ package imageio
 import (
 	"bytes"
 
-	"github.com/bep/imagemeta"
 	"golang.org/x/image/tiff"
+
+	tifftags "github.com/sdr-ml/sdr/transforms/imageio/tiff"
 )
 
 var tiffFormat = format{
-	name:        "TIFF",
-	extensions:  []string{".tif", ".tiff"},
-	magic:       []string{"II*\x00", "MM\x00*"},
-	size:        sizeBy(tiff.DecodeConfig),
-	decode:      decodeTIFF,
-	orientation: func(data []byte) int { return tagged(data, imagemeta.TIFF) },
+	name:       "TIFF",
+	extensions: []string{".tif", ".tiff"},
+	magic:      []string{"II*\x00", "MM\x00*"},
+	size:       sizeBy(tiff.DecodeConfig),
+	decode:     decodeTIFF,
+	metadata:   metadataTIFF,
 }
 
 func decodeTIFF(data []byte, _ int) (RGB, error) {
@@ -22,4 +23,13 @@ func decodeTIFF(data []byte, _ int) (RGB, error) {
 		return RGB{}, err
 	}
 	return fromImage(img)
+}
+
+// metadataTIFF returns the file itself, which has the structure of Exif data.
+func metadataTIFF(data []byte) metadata {
+	d, err := tifftags.ReadDirectory(data)
+	if err != nil {
+		return metadata{}
+	}
+	return metadata{data, d.XMP()}
 }

@@ -5,17 +5,16 @@ import (
 	"encoding/binary"
 	"image"
 
-	"github.com/bep/imagemeta"
 	"golang.org/x/image/webp"
 )
 
 var webpFormat = format{
-	name:        "WebP",
-	extensions:  []string{".webp"},
-	magic:       []string{"RIFF????WEBP"},
-	size:        sizeBy(webp.DecodeConfig),
-	decode:      decodeWebP,
-	orientation: orientationWebP,
+	name:       "WebP",
+	extensions: []string{".webp"},
+	magic:      []string{"RIFF????WEBP"},
+	size:       sizeBy(webp.DecodeConfig),
+	decode:     decodeWebP,
+	metadata:   metadataWebP,
 }
 
 func decodeWebP(data []byte, _ int) (RGB, error) {
@@ -75,16 +74,21 @@ func interpolate(out []int32, near, far []uint8) {
 	out[2*len(near)-1] = edge(len(near) - 1)
 }
 
-func orientationWebP(data []byte) int {
-	if exif := bytes.TrimPrefix(webpChunk(data, "EXIF"), []byte("Exif\x00\x00")); len(exif) > 0 {
-		if o := tagged(exif, imagemeta.TIFF); o != 0 {
-			return o
+// metadataWebP finds the chunks that the extended header announces.
+func metadataWebP(data []byte) (m metadata) {
+	const exif, xmp = 8, 4
+	if extended := webpChunk(data, "VP8X"); len(extended) > 0 {
+		if extended[0]&exif != 0 {
+			m.exif = webpChunk(data, "EXIF")
+		}
+		if extended[0]&xmp != 0 {
+			m.xmp = webpChunk(data, "XMP ")
 		}
 	}
-	return described(webpChunk(data, "XMP "))
+	return m
 }
 
-// webpChunk returns the first chunk with a name. (imagemeta gets lost after a chunk of odd length, which RIFF pads.)
+// webpChunk returns the first chunk with a name.
 func webpChunk(data []byte, name string) []byte {
 	for data = data[12:]; len(data) >= 8; {
 		n := int(binary.LittleEndian.Uint32(data[4:]))
