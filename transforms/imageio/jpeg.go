@@ -3,7 +3,6 @@ package imageio
 import (
 	"bytes"
 	"encoding/binary"
-	"image"
 
 	"github.com/sdr-ml/sdr/transforms/imageio/jpeg"
 )
@@ -20,19 +19,10 @@ var jpegFormat = format{
 
 func decodeJPEG(data []byte, scale int) (RGB, error) {
 	img, err := jpeg.Decode(data, scale)
-	if err != nil || img.Channels == 3 {
-		return RGB{img.Width, img.Height, img.Pix}, err
+	if err != nil {
+		return RGB{}, err
 	}
-	out := newRGB(image.Rect(0, 0, img.Width, img.Height))
-	for i := range img.Width * img.Height {
-		if img.Channels == 1 {
-			out.gray(i, img.Pix[i])
-			continue
-		}
-		p := img.Pix[4*i:][:4]
-		out.set(i, ink(p[0], p[3]), ink(p[1], p[3]), ink(p[2], p[3]))
-	}
-	return out, nil
+	return fromChannels(img.Width, img.Height, img.Channels, img.Pix), nil
 }
 
 // metadataJPEG finds the metadata before the pixels. Exif data that does not fit into one segment goes on in the next; of

@@ -102,6 +102,9 @@ func pngText(chunk string, text []byte) (out []byte, ok bool) {
 		return nil, false
 	}
 	const most = 1 << 20 // Pillow's limit
-	out, _ = io.ReadAll(io.LimitReader(r, most))
+	out, err = io.ReadAll(io.LimitReader(r, most))
+	if err != nil && err != io.ErrUnexpectedEOF {
+		out = nil
+	}
 	return out, true
 }

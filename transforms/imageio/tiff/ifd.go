@@ -32,7 +32,6 @@ const (
 	tagSampleFormat    = 339
 	tagJPEGTables      = 347
 	tagSubsampling     = 530
-	tagYCbCrPositions  = 531
 	tagXMP             = 700
 )
 
@@ -49,9 +48,8 @@ const (
 
 // Directory holds the tags of the first image of a TIFF file, or those of Exif data, which has the same structure.
 type Directory struct {
-	order  binary.ByteOrder
-	little bool
-	tags   map[uint16]field
+	order binary.ByteOrder
+	tags  map[uint16]field
 }
 
 // field is the value of a tag: its type and its bytes, in the file's order.
@@ -70,9 +68,9 @@ func ReadDirectory(data []byte) (Directory, error) {
 	big := data[2] == 43
 	switch string(data[:4]) {
 	case "II*\x00", "II\x00*", "II+\x00":
-		d.order, d.little = binary.LittleEndian, true
-	case "MM\x00*", "MM*\x00", "MM\x00+":
-		d.order, big = binary.BigEndian, data[3] == 43
+		d.order = binary.LittleEndian
+	case "MM\x00*", "MM*\x00", "MM\x00+": // the last one is read as if it were not BigTIFF
+		d.order = binary.BigEndian
 	default:
 		return d, errors.New("no TIFF header")
 	}
