@@ -33,7 +33,9 @@ func DecodeSquare(data []byte, size int) (RGB, error) {
 	if err != nil {
 		return RGB{}, err
 	}
-	return rgb.square(size, box), nil
+	out := rgb.square(size, box)
+	out.Damage = rgb.Damage
+	return out, nil
 }
 
 // budget is the maximum number of pixels that the process decodes concurrently. They take up to 12 bytes each, in a
@@ -83,7 +85,9 @@ func decode(data []byte, enough int) (rgb RGB, in box, err error) {
 		in[2], in[3] = float64(width)/float64(scale), float64(height)/float64(scale)
 	}
 	if f.metadata != nil {
+		damage := rgb.Damage
 		rgb, in = rgb.orient(f.metadata(data).orientation(), in)
+		rgb.Damage = damage
 	}
 	return rgb, in, nil
 }

@@ -36,10 +36,7 @@ func decodeGIF(data []byte, _ int) (RGB, error) {
 		return frame, nil
 	}
 	out := newRGB(image.Rect(0, 0, config.Width, config.Height))
-	c := opaque(img.(*image.Paletted).Palette)[background]
-	for i := range out.Width * out.Height {
-		out.set(i, c[0], c[1], c[2])
-	}
+	out.fill(opaque(img.(*image.Paletted).Palette)[background])
 	for y := range frame.Height {
 		copy(out.Pix[((at.Y+y)*out.Width+at.X)*3:], frame.Pix[y*frame.Width*3:(y+1)*frame.Width*3])
 	}

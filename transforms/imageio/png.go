@@ -5,6 +5,7 @@ import (
 	"compress/zlib"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"image"
 	"image/png"
 	"io"
@@ -16,7 +17,7 @@ var pngFormat = format{
 	name:       "PNG",
 	extensions: []string{".png"},
 	magic:      []string{"\x89PNG\r\n\x1a\n"},
-	size:       sizeBy(png.DecodeConfig),
+	size:       pngSize,
 	decode:     decodePNG,
 	metadata:   metadataPNG,
 }
@@ -24,7 +25,7 @@ var pngFormat = format{
 func decodePNG(data []byte, _ int) (RGB, error) {
 	img, err := png.Decode(bytes.NewReader(data))
 	if err != nil {
-		return RGB{}, err
+		return mendPNG(data, err)
 	}
 	if deep, ok := img.(*image.NRGBA64); ok && data[25] == 0 { // gray with a transparent value
 		rgb := newRGB(deep.Rect)
@@ -34,6 +35,17 @@ func decodePNG(data []byte, _ int) (RGB, error) {
 		return rgb, nil
 	}
 	return fromImage(img)
+}
+
+// pngSize reads the header, which must be the first chunk.
+func pngSize(data []byte) (width, height int, err error) {
+	if len(data) < 33 {
+		return 0, 0, io.ErrUnexpectedEOF
+	}
+	if string(data[12:16]) != "IHDR" {
+		return 0, 0, errors.New("no header")
+	}
+	return int(binary.BigEndian.Uint32(data[16:])), int(binary.BigEndian.Uint32(data[20:])), nil
 }
 
 // pngChunks returns the chunks of a PNG up to its end, or to where no chunk follows. Their sums are not checked.

@@ -83,7 +83,7 @@ func decodePNM(data []byte, _ int) (RGB, error) {
 		return RGB{}, err
 	}
 	if channels == 3 {
-		return RGB{width, height, pix}, nil
+		return RGB{Width: width, Height: height, Pix: pix}, nil
 	}
 	return fromImage(&image.Gray{Pix: pix, Stride: width, Rect: image.Rect(0, 0, width, height)})
 }

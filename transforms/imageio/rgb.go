@@ -13,13 +13,21 @@ import (
 type RGB struct {
 	Width, Height int
 	Pix           []uint8
+	// Damage is what is wrong with the file, if it could be read all the same; nil if it is sound or was not a file.
+	Damage error
 }
 
 func newRGB(r image.Rectangle) RGB {
-	return RGB{r.Dx(), r.Dy(), make([]uint8, r.Dx()*r.Dy()*3)}
+	return RGB{Width: r.Dx(), Height: r.Dy(), Pix: make([]uint8, r.Dx()*r.Dy()*3)}
 }
 
 func (m RGB) set(i int, r, g, b uint8) { p := m.Pix[3*i : 3*i+3]; p[0], p[1], p[2] = r, g, b }
+
+func (m RGB) fill(c [3]uint8) {
+	for i := range m.Width * m.Height {
+		m.set(i, c[0], c[1], c[2])
+	}
+}
 
 func (m RGB) gray(i int, v uint8) { m.set(i, v, v, v) }
 
@@ -183,11 +191,8 @@ func ink(v, black uint8) uint8 {
 	return uint8(max(paper-(t>>8+t)>>8, 0))
 }
 
-// opaque returns the palette's colors without alpha. Missing entries are gray, as in Pillow.
+// opaque returns the palette's colors without alpha. Missing entries are black, as in Pillow.
 func opaque(palette color.Palette) (colors [256][3]uint8) {
-	for i := range colors {
-		colors[i] = [3]uint8{uint8(i), uint8(i), uint8(i)}
-	}
 	for i, c := range palette[:min(len(palette), 256)] {
 		switch c := c.(type) {
 		case color.RGBA:

@@ -190,7 +190,7 @@ func reversedBits(row []uint8) []uint8 {
 	return out
 }
 
-// paint replaces indices by colors. As in Pillow, the high bytes count, and a missing color is gray.
+// paint replaces indices by colors. As in Pillow, the high bytes count, and a missing color is black.
 func (m Image) paint(colorMap []int) (Image, error) {
 	n := len(colorMap) / 3
 	if n == 0 {
@@ -199,7 +199,6 @@ func (m Image) paint(colorMap []int) (Image, error) {
 	out := Image{m.Width, m.Height, 3, make([]uint8, 3*len(m.Pix))}
 	for i, v := range m.Pix {
 		for c := range 3 {
-			out.Pix[3*i+c] = v
 			if int(v) < n {
 				out.Pix[3*i+c] = uint8(colorMap[c*n+int(v)] >> 8)
 			}
