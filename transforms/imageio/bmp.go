@@ -150,7 +150,9 @@ func (h *bmpHeader) palette(data []byte, entry, n int) error {
 	switch {
 	case ramp && n <= 2:
 		h.rowBits = 1
-		h.colors[1] = [3]uint8{255, 255, 255}
+		for i := range h.colors[1:] {
+			h.colors[1+i] = [3]uint8{255, 255, 255}
+		}
 	case ramp:
 		h.rowBits = 8
 		for i := range h.colors {
@@ -187,9 +189,6 @@ func decodeBMP(data []byte, _ int) (RGB, error) {
 	switch {
 	case h.compression == bmpRaw, h.compression == bmpMasks && h.bits > 8:
 	case (h.compression == bmpRLE8 || h.compression == bmpRLE4) && h.bits <= 8:
-		if h.rowBits == 1 && h.bits > 1 {
-			return RGB{}, errors.New("run lengths of pixels of 1 bit")
-		}
 		pixels = h.expand(pixels)
 		stride, h.rowBits = h.width, 8
 	default:
