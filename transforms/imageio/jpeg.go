@@ -22,7 +22,9 @@ func decodeJPEG(data []byte, scale int) (RGB, error) {
 	if err != nil {
 		return RGB{}, err
 	}
-	return fromChannels(img.Width, img.Height, img.Channels, img.Pix), nil
+	out := fromChannels(img.Width, img.Height, img.Channels, img.Pix)
+	out.Damage = img.Damage
+	return out, nil
 }
 
 // metadataJPEG finds the metadata before the pixels. Exif data that does not fit into one segment goes on in the next; of
@@ -42,8 +44,8 @@ func metadataJPEG(data []byte) (m metadata) {
 			at += 2
 			continue
 		}
-		end := at + 2 + int(binary.BigEndian.Uint16(data[at+2:]))
-		if end > len(data) || end < at+4 {
+		end := at + max(2+int(binary.BigEndian.Uint16(data[at+2:])), 4)
+		if end > len(data) {
 			return m
 		}
 		content := data[at+4 : end]
