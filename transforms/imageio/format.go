@@ -39,6 +39,42 @@ func sniff(data []byte) (format, bool) {
 	return format{}, false
 }
 
+// foreigners are files that are often met in place of images, or are images of other formats: errors name them.
+var foreigners = []struct {
+	name  string
+	magic []string
+}{
+	{"AVIF", []string{"????ftypavif", "????ftypavis"}},
+	{"HEIC", []string{"????ftypheic", "????ftypheix", "????ftypheim", "????ftypheis", "????ftyphevc", "????ftyphevx", "????ftypmif1", "????ftypmsf1"}},
+	{"JPEG XL", []string{"\xff\x0a", "\x00\x00\x00\x0cJXL "}},
+	{"JPEG 2000", []string{"\x00\x00\x00\x0cjP  ", "\xff\x4f\xff\x51"}},
+	{"Photoshop", []string{"8BPS"}},
+	{"an icon", []string{"\x00\x00\x01\x00", "icns"}},
+	{"QOI", []string{"qoif"}},
+	{"a video", []string{"????ftyp", "\x1aE\xdf\xa3", "RIFF????AVI "}},
+	{"SVG", []string{"<svg", "<?xml"}},
+	{"HTML", []string{"<!DOCTYPE", "<!doctype", "<html", "<HTML"}},
+	{"PDF", []string{"%PDF"}},
+	{"a pointer of git-lfs", []string{"version https://git-lfs"}},
+	{"compressed by gzip", []string{"\x1f\x8b"}},
+	{"a zip archive", []string{"PK\x03\x04"}},
+}
+
+// foreign names what data are instead, as a beginning of a sentence; it is empty if that is not known.
+func foreign(data []byte) string {
+	for _, f := range foreigners {
+		if !slices.ContainsFunc(f.magic, func(magic string) bool { return begins(data, magic) }) {
+			continue
+		}
+		name := f.name
+		if brands := data[:min(len(data), 64)]; name == "HEIC" && bytes.Contains(brands, []byte("avif")) {
+			name = "AVIF" // the first brand may be a common one
+		}
+		return "it is " + name + ", "
+	}
+	return ""
+}
+
 func begins(data []byte, magic string) bool {
 	if len(data) < len(magic) {
 		return false

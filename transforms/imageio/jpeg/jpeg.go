@@ -101,7 +101,7 @@ type header struct {
 	// complete is whether the first scan had all of all components. settled is whether a marker or at least 8 bytes follow it:
 	// then libjpeg can do without an end of the image.
 	complete, settled bool
-	known    known
+	known             known
 	// damage is the first thing that is wrong.
 	damage error
 }

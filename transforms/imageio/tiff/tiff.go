@@ -3,6 +3,9 @@
 // of interleaved or separate samples, as TIFF or BigTIFF. It reads Exif data, too, which have the structure of a TIFF file.
 //
 // golang.org/x/image/tiff reads about half of that, and takes black for white in the fax compressions.
+//
+// It reads correctly what Pillow 13 gets wrong: signed and floating-point samples that are big-endian and compressed, and
+// separate planes of 16 bits that are not compressed.
 package tiff
 
 import (
@@ -237,6 +240,11 @@ func (m *Image) decode(data []byte, b block, l *layout, d *Directory, compressio
 		}
 		if b.y+y < m.Height {
 			m.put(b, l, y, row)
+		}
+	}
+	if compression == deflate || compression == oldDeflate { // libtiff checks the sum if the data end here
+		if n, err := rows.Read(row[:1]); n == 0 && err != io.EOF {
+			return err
 		}
 	}
 	return nil
