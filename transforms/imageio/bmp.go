@@ -194,11 +194,11 @@ func decodeBMP(data []byte, _ int) (RGB, error) {
 	default:
 		return RGB{}, fmt.Errorf("compression %d is not supported", h.compression)
 	}
+	if len(pixels) < (h.height-1)*stride+(h.width*h.rowBits+7)/8 {
+		return RGB{}, io.ErrUnexpectedEOF
+	}
 	out := newRGB(image.Rect(0, 0, h.width, h.height))
 	for y := range h.height {
-		if len(pixels) < (h.width*h.rowBits+7)/8 {
-			return RGB{}, io.ErrUnexpectedEOF
-		}
 		row := h.height - 1 - y
 		if h.down {
 			row = y
@@ -234,7 +234,7 @@ func (h *bmpHeader) row(out RGB, at int, row []byte) {
 // expand expands run lengths to one byte per pixel. Skipped pixels are 0; those that do not come at all are missing.
 func (h *bmpHeader) expand(data []byte) []byte {
 	n := h.width * h.height
-	out := make([]byte, 0, n)
+	var out []byte
 	put := func(values []byte, count int) { // one after the other, each of 4 bits if they are short
 		for i := range count {
 			switch v := values[i/2%len(values)]; {

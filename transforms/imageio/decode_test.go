@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"hash/crc32"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -134,6 +135,28 @@ func TestDecodeErrors(t *testing.T) {
 	}
 	_, err := imageio.Decode([]byte("GIF90a"))
 	require.ErrorIs(t, err, imageio.ErrFormat)
+}
+
+// Files that are much too short for their pixels do not take the memory of these.
+func TestBombs(t *testing.T) {
+	png := slices.Clone(goldens(t)["png_rgb8.png"].Data)
+	copy(png[16:], []byte{0, 0, 0x32, 0, 0, 0, 0x32, 0}) // 12800 x 12800
+	copy(png[29:], crc(png[12:29]))
+	bmp := slices.Clone(goldens(t)["bmp_P.bmp"].Data)
+	copy(bmp[18:], []byte{0, 0x32, 0, 0, 0, 0x32, 0, 0})
+	runs := slices.Clone(bmp)
+	runs[30] = 1
+	for name, data := range map[string][]byte{
+		"PNG": png, "BMP": bmp, "BMP of runs": runs,
+		"GIF": []byte("GIF89a\x00\x32\x00\x32\x00\x00\x00,\x00\x00\x00\x00\x00\x32\x00\x32\x00\x08\x00;"),
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := imageio.Decode(data)
+		runtime.ReadMemStats(&after)
+		require.ErrorContains(t, err, "truncated", name)
+		require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(1<<22), name)
+	}
 }
 
 func crc(chunk []byte) []byte { return binary.BigEndian.AppendUint32(nil, crc32.ChecksumIEEE(chunk)) }

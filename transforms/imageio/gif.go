@@ -115,6 +115,10 @@ func decodeGIF(data []byte, _ int) (RGB, error) {
 			colors[i] = [3]uint8(f.colors[3*i:])
 		}
 	}
+	const longest = 1 << 12 // pixels of a code, which takes a byte or more after the first ones
+	if f.frame.Dx()*f.frame.Dy() > longest*len(f.data) {
+		return RGB{}, io.ErrUnexpectedEOF
+	}
 	out := newRGB(image.Rect(0, 0, f.width, f.height))
 	out.fill(colors[f.transparent])
 	out.Damage = f.damage

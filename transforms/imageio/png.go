@@ -23,6 +23,10 @@ var pngFormat = format{
 }
 
 func decodePNG(data []byte, _ int) (RGB, error) {
+	// The standard library takes the memory of all pixels first. No compression is better than 1 to 1032.
+	if width, height, err := pngSize(data); err != nil || width*height/8 > 1032*len(data) {
+		return mendPNG(data, io.ErrUnexpectedEOF)
+	}
 	img, err := png.Decode(bytes.NewReader(data))
 	if err != nil {
 		return mendPNG(data, err)

@@ -19,11 +19,8 @@ func mendPNG(data []byte, reason error) (RGB, error) {
 	if err != nil {
 		return RGB{}, err
 	}
-	out := newRGB(image.Rect(0, 0, p.width, p.height))
-	if p.color == 3 {
-		out.fill(p.colors[0])
-	}
-	if err := p.decode(out); err != nil {
+	out, err := p.decode()
+	if err != nil {
 		return RGB{}, err
 	}
 	out.Damage = reason
@@ -102,10 +99,11 @@ func readPNG(data []byte) (*pngFile, error) {
 // adam7 are the passes of an interlaced image: the first column and row, and the steps.
 var adam7 = [7][4]int{{0, 0, 8, 8}, {4, 0, 8, 8}, {0, 4, 4, 8}, {2, 0, 4, 4}, {0, 2, 2, 4}, {1, 0, 2, 2}, {0, 1, 1, 2}}
 
-func (p *pngFile) decode(out RGB) error {
+// decode decodes the pixels. Those that are missing are 0.
+func (p *pngFile) decode() (out RGB, err error) {
 	z, err := zlib.NewReader(bytes.NewReader(p.pixels))
 	if err != nil {
-		return err
+		return RGB{}, err
 	}
 	passes := adam7[:]
 	if !p.interlaced {
@@ -118,13 +116,18 @@ func (p *pngFile) decode(out RGB) error {
 		row, above := make([]uint8, 1+(n*bits+7)/8), make([]uint8, 1+(n*bits+7)/8)
 		for y := top; y < p.height && n > 0; y += down {
 			switch got, err := io.ReadFull(z, row); {
-			case err == io.EOF && got == 0: // a sound stream that is too short
-				return nil
+			case err == io.EOF && got == 0 && out.Pix != nil: // a sound stream that is too short
+				return out, nil
 			case err != nil:
-				return err
+				return RGB{}, err
 			}
 			if err := unfilter(row, above, max(bits/8, 1)); err != nil {
-				return err
+				return RGB{}, err
+			}
+			if out.Pix == nil {
+				if out = newRGB(image.Rect(0, 0, p.width, p.height)); p.color == 3 {
+					out.fill(p.colors[0])
+				}
 			}
 			for i := range n {
 				p.set(out, y*p.width+left+i*right, row[1:], i)
@@ -133,9 +136,9 @@ func (p *pngFile) decode(out RGB) error {
 		}
 	}
 	if n, err := z.Read(make([]byte, 1)); n == 0 && err == zlib.ErrChecksum {
-		return err
+		return RGB{}, err
 	}
-	return nil
+	return out, nil
 }
 
 // unfilter replaces the bytes after the filter type, each predicted from those of the pixel before and of the row above.
