@@ -119,7 +119,7 @@ func TestDecodeErrors(t *testing.T) {
 		"bomb":      {bomb, "32768 x 32768 pixels are more than the limit of 178956970"},
 		"PNM bomb":  {[]byte("P5 99999 99999 255\n"), "more than the limit"},
 		"PNM zero":  {[]byte("P5 0 9 255\n"), "0 x 9 pixels"},
-		"PNM deep":  {[]byte("P5 1 1 65535\nab"), "largest value is 65535"},
+		"PNM deep":  {[]byte("P5 1 1 65536\nab"), "largest value is 65536"},
 		"PNM short": {[]byte("P6 2 1 255\nabcde"), "truncated"},
 		"PNM cut":   {[]byte("P5 20"), "truncated"},
 		"PNM bad":   {[]byte("P5 -1 1 255\n"), "damaged header"},

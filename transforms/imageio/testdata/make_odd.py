@@ -164,6 +164,13 @@ add("too little data.gif", gif[:height] + struct.pack("<H", H + 3) + gif[height 
 add("no frame.gif", gif[:at] + b";", refused=True)
 
 
+# ---- PNM: other values of white.
+for top in (1, 15, 100, 254, 256, 1023, 65535):
+    values = rng.integers(0, top + top // 3 + 1, W * H * 3).clip(0, 255 if top < 256 else 65535).astype(np.uint8 if top < 256 else ">u2")
+    add(f"white is {top}.pgm", b"P5 %d %d %d\n" % (W, H, top) + values[: W * H].tobytes())
+    add(f"white is {top}.ppm", b"P6 %d %d %d\n" % (W, H, top) + values.tobytes())
+    add(f"dark, white is {top}.pgm", b"P5 %d %d %d\n" % (W, H, top) + (values[: W * H] // max(top // 16, 1)).tobytes())
+
 # ---- BMP.
 def bmp(name, bits, pix, pal=b"", comp=0, size=40, masks=b"", colors=0, gap=0, flip=False, **kw):
     if size == 12:
