@@ -12,13 +12,17 @@ import (
 // maxPixels is the size above which Pillow rejects an image as a decompression bomb.
 const maxPixels = 178_956_970
 
-// Decode decodes one image like Pillow's ImageOps.exif_transpose(Image.open(f)).convert("RGB"), byte for byte. It
-// applies the EXIF orientation, drops alpha without compositing, clips 16-bit gray to 255, keeps the high bytes of
-// other 16-bit images, converts CMYK by Pillow's formula, and decodes the first frame of an animation.
+// Decode decodes one image like Pillow's ImageOps.exif_transpose(Image.open(f)).convert("RGB"), byte for byte. It applies
+// the orientation of Exif or XMP, drops alpha without compositing, clips gray of more than 8 bits to 255, keeps the high
+// bytes of other 16-bit images, converts CMYK by Pillow's formula, and decodes the first frame of an animation.
 //
-// Damaged and truncated images, images of more than 178,956,970 pixels (Pillow's limit) and unsupported variants (RLE
-// and 16-bit BMP; CMYK and JPEG-compressed TIFF; arithmetic-coded JPEG; animated WebP) are errors. Decode never panics.
-// It is safe for concurrent use; large images wait for each other to bound memory.
+// Damaged images that Pillow reads are read to the same pixels, and RGB.Damage tells what is wrong: PNGs with wrong
+// checksums, chunks out of order or no end, JPEGs whose scans end early or have wrong codes, GIFs with frames beyond the
+// screen. What Pillow refuses is an error: images that are truncated or damaged otherwise, and those of more than
+// 178,956,970 pixels. So are some sound files that Pillow reads: JPEGs with arithmetic coding, and TIFFs in CIE L*a*b*, in
+// YCbCr that is compressed otherwise than as JPEG, or with rare compressions. An image whose Exif data are damaged is read,
+// but not turned. Decode never panics. It is safe for concurrent use; large images wait for each other to
+// bound memory.
 func Decode(data []byte) (RGB, error) {
 	rgb, _, err := decode(data, 0)
 	return rgb, err
@@ -33,7 +37,9 @@ func DecodeSquare(data []byte, size int) (RGB, error) {
 	if err != nil {
 		return RGB{}, err
 	}
-	return rgb.square(size, box), nil
+	out := rgb.square(size, box)
+	out.Damage = rgb.Damage
+	return out, nil
 }
 
 // budget is the maximum number of pixels that the process decodes concurrently. They take up to 12 bytes each, in a
@@ -47,7 +53,7 @@ var pixels = semaphore.NewWeighted(budget)
 func decode(data []byte, enough int) (rgb RGB, in box, err error) {
 	f, ok := sniff(data)
 	if !ok {
-		return RGB{}, box{}, fmt.Errorf("decode image of %d bytes: %w", len(data), ErrFormat)
+		return RGB{}, box{}, fmt.Errorf("decode image of %d bytes: %s%w", len(data), foreign(data), ErrFormat)
 	}
 	defer func() {
 		if r := recover(); r != nil {
@@ -82,8 +88,10 @@ func decode(data []byte, enough int) (rgb RGB, in box, err error) {
 	if in = rgb.whole(); scale > 1 {
 		in[2], in[3] = float64(width)/float64(scale), float64(height)/float64(scale)
 	}
-	if f.orientation != nil {
-		rgb, in = rgb.orient(f.orientation(data), in)
+	if f.metadata != nil {
+		damage := rgb.Damage
+		rgb, in = rgb.orient(f.metadata(data).orientation(), in)
+		rgb.Damage = damage
 	}
 	return rgb, in, nil
 }

@@ -21,9 +21,9 @@ type format struct {
 	size       func(data []byte) (width, height int, err error)
 	// decode decodes an image at 1/scale of its size; scale is 1 unless the format reduces.
 	decode func(data []byte, scale int) (RGB, error)
-	// orientation reads the EXIF orientation, 1 to 8, or 0 if absent; it is nil for formats without one.
-	orientation func(data []byte) int
-	reduces     bool // can be decoded at 1/2, 1/4 and 1/8 size
+	// metadata finds what tells how to turn the image; it is nil for formats without such data.
+	metadata func(data []byte) metadata
+	reduces  bool // can be decoded at 1/2, 1/4 and 1/8 size
 }
 
 // ErrFormat is wrapped by the error for data that is not an image of a known format.
@@ -37,6 +37,43 @@ func sniff(data []byte) (format, bool) {
 		}
 	}
 	return format{}, false
+}
+
+// foreigners are files that are often met in place of images, or are images of other formats: errors name them.
+var foreigners = []struct {
+	name  string
+	magic []string
+}{
+	{"AVIF", []string{"????ftypavif", "????ftypavis"}},
+	{"HEIC", []string{"????ftypheic", "????ftypheix", "????ftypheim", "????ftypheis", "????ftyphevc", "????ftyphevx", "????ftypmif1", "????ftypmsf1"}},
+	{"JPEG XL", []string{"\xff\x0a", "\x00\x00\x00\x0cJXL "}},
+	{"JPEG 2000", []string{"\x00\x00\x00\x0cjP  ", "\xff\x4f\xff\x51"}},
+	{"Photoshop", []string{"8BPS"}},
+	{"an icon", []string{"\x00\x00\x01\x00", "icns"}},
+	{"QOI", []string{"qoif"}},
+	{"a video", []string{"????ftyp", "\x1aE\xdf\xa3", "RIFF????AVI "}},
+	{"SVG", []string{"<svg", "<?xml"}},
+	{"HTML", []string{"<!DOCTYPE", "<!doctype", "<html", "<HTML"}},
+	{"PDF", []string{"%PDF"}},
+	{"a zip archive", []string{"PK\x03\x04"}},
+}
+
+// foreign names what data are instead, as a beginning of a sentence; it is empty if that is not known.
+func foreign(data []byte) string {
+	if text := misplaced(data); text != "" {
+		return "it is " + text + ": "
+	}
+	for _, f := range foreigners {
+		if !slices.ContainsFunc(f.magic, func(magic string) bool { return begins(data, magic) }) {
+			continue
+		}
+		name := f.name
+		if brands := data[:min(len(data), 64)]; name == "HEIC" && bytes.Contains(brands, []byte("avif")) {
+			name = "AVIF" // the first brand may be a common one
+		}
+		return "it is " + name + ", "
+	}
+	return ""
 }
 
 func begins(data []byte, magic string) bool {

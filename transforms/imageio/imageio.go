@@ -79,7 +79,7 @@ func ReadSplit(ctx context.Context, split Split, yield func(Image) error) error 
 			return err
 		}
 		if im.Damage == "" {
-			im.Damage = foreign(im.Data)
+			im.Damage = misplaced(im.Data)
 		}
 		if im.Damage != "" {
 			im.Data = nil
@@ -124,8 +124,8 @@ func guard(work func() error) (err error) {
 	return work()
 }
 
-// foreign says what the data of an image is if it is something that stands in an image's place by mistake, else "".
-func foreign(data []byte) string {
+// misplaced says what the data of an image is if it is something that stands in an image's place by mistake, else "".
+func misplaced(data []byte) string {
 	switch {
 	case begins(data, "version https://git-lfs.github.com/"):
 		return "a git-lfs pointer, not the file itself; fetch it with git lfs pull"

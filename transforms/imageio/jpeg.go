@@ -1,9 +1,8 @@
 package imageio
 
 import (
-	"image"
-
-	"github.com/bep/imagemeta"
+	"bytes"
+	"encoding/binary"
 
 	"github.com/sdr-ml/sdr/transforms/imageio/jpeg"
 )
@@ -14,25 +13,52 @@ var jpegFormat = format{
 	magic:      []string{"\xff\xd8\xff"},
 	size:       jpeg.Size,
 	decode:     decodeJPEG,
-	orientation: func(data []byte) int {
-		return tagged(data, imagemeta.JPEG, "Exif\x00", "tiff:Orientation")
-	},
-	reduces: true,
+	metadata:   metadataJPEG,
+	reduces:    true,
 }
 
 func decodeJPEG(data []byte, scale int) (RGB, error) {
 	img, err := jpeg.Decode(data, scale)
-	if err != nil || img.Channels == 3 {
-		return RGB{img.Width, img.Height, img.Pix}, err
+	if err != nil {
+		return RGB{}, err
 	}
-	out := newRGB(image.Rect(0, 0, img.Width, img.Height))
-	for i := range img.Width * img.Height {
-		if img.Channels == 1 {
-			out.gray(i, img.Pix[i])
+	out := fromChannels(img.Width, img.Height, img.Channels, img.Pix)
+	out.Damage = img.Damage
+	return out, nil
+}
+
+// metadataJPEG finds the metadata before the pixels. Exif data that does not fit into one segment goes on in the next; of
+// several XMP packets the last one counts.
+func metadataJPEG(data []byte) (m metadata) {
+	const app1, sos = 0xe1, 0xda
+	const exif, xmp = "Exif\x00\x00", "http://ns.adobe.com/xap/1.0/\x00"
+	for at := 2; at+3 < len(data); {
+		marker := data[at+1]
+		switch {
+		case data[at] != 0xff || marker == 0xff || marker == 0:
+			at++ // stray bytes between segments
+			continue
+		case marker == sos:
+			return m
+		case marker >= 0xd0 && marker <= 0xd9 || marker == 0xc8 || marker >= 0xf0 && marker < 0xfe: // have no content
+			at += 2
 			continue
 		}
-		p := img.Pix[4*i:][:4]
-		out.set(i, ink(p[0], p[3]), ink(p[1], p[3]), ink(p[2], p[3]))
+		end := at + max(2+int(binary.BigEndian.Uint16(data[at+2:])), 4)
+		if end > len(data) {
+			return m
+		}
+		content := data[at+4 : end]
+		switch {
+		case marker != app1:
+		case bytes.HasPrefix(content, []byte(exif)) && m.exif != nil:
+			m.exif = append(m.exif[:len(m.exif):len(m.exif)], content[len(exif):]...)
+		case bytes.HasPrefix(content, []byte(exif)):
+			m.exif = content
+		case bytes.HasPrefix(content, []byte(xmp)):
+			m.xmp = content[len(xmp):]
+		}
+		at = end
 	}
-	return out, nil
+	return m
 }

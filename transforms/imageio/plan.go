@@ -154,7 +154,7 @@ func (p *planner) count(k *kind, split Split) (n int64, err error) {
 	if f, no := open(p.ctx, split.Path); no == nil {
 		defer f.Close()
 		head, _ := io.ReadAll(io.LimitReader(f, 64))
-		if text := foreign(head); text != "" && !(k.packed && begins(head, gzipMagic)) {
+		if text := misplaced(head); text != "" && !(k.packed && begins(head, gzipMagic)) {
 			return 0, errors.New(text)
 		}
 	}

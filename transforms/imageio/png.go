@@ -2,25 +2,34 @@ package imageio
 
 import (
 	"bytes"
+	"compress/zlib"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
 	"image"
 	"image/png"
-
-	"github.com/bep/imagemeta"
+	"io"
+	"iter"
+	"strings"
 )
 
 var pngFormat = format{
-	name:        "PNG",
-	extensions:  []string{".png"},
-	magic:       []string{"\x89PNG\r\n\x1a\n"},
-	size:        sizeBy(png.DecodeConfig),
-	decode:      decodePNG,
-	orientation: func(data []byte) int { return tagged(data, imagemeta.PNG, "eXIf") },
+	name:       "PNG",
+	extensions: []string{".png"},
+	magic:      []string{"\x89PNG\r\n\x1a\n"},
+	size:       pngSize,
+	decode:     decodePNG,
+	metadata:   metadataPNG,
 }
 
 func decodePNG(data []byte, _ int) (RGB, error) {
+	// The standard library takes the memory of all pixels first. No compression is better than 1 to 1032.
+	if width, height, err := pngSize(data); err != nil || width*height/8 > 1032*len(data) {
+		return mendPNG(data, io.ErrUnexpectedEOF)
+	}
 	img, err := png.Decode(bytes.NewReader(data))
 	if err != nil {
-		return RGB{}, err
+		return mendPNG(data, err)
 	}
 	if deep, ok := img.(*image.NRGBA64); ok && data[25] == 0 { // gray with a transparent value
 		rgb := newRGB(deep.Rect)
@@ -30,4 +39,88 @@ func decodePNG(data []byte, _ int) (RGB, error) {
 		return rgb, nil
 	}
 	return fromImage(img)
+}
+
+// pngSize reads the header, which must be the first chunk.
+func pngSize(data []byte) (width, height int, err error) {
+	if len(data) < 33 {
+		return 0, 0, io.ErrUnexpectedEOF
+	}
+	if string(data[12:16]) != "IHDR" {
+		return 0, 0, errors.New("no header")
+	}
+	return int(binary.BigEndian.Uint32(data[16:])), int(binary.BigEndian.Uint32(data[20:])), nil
+}
+
+// pngChunks returns the chunks of a PNG up to its end, or to where no chunk follows. Their sums are not checked.
+func pngChunks(data []byte) iter.Seq2[string, []byte] {
+	return func(yield func(string, []byte) bool) {
+		for at := 8; at+8 <= len(data); {
+			n, name := int(binary.BigEndian.Uint32(data[at:])), string(data[at+4:at+8])
+			if at += 8; n > len(data)-at || !yield(name, data[at:at+n]) || name == "IEND" {
+				return
+			}
+			at += n + 4
+		}
+	}
+}
+
+// metadataPNG finds the metadata, which may be behind the pixels, too. Some programs write it as text: ImageMagick's
+// "Raw profile type exif" has three lines before the data in hexadecimal digits.
+func metadataPNG(data []byte) (m metadata) {
+	var profile []byte
+	for name, content := range pngChunks(data) {
+		if name == "eXIf" {
+			m.exif = append([]byte("Exif\x00\x00"), content...)
+		}
+		if name != "tEXt" && name != "zTXt" && name != "iTXt" {
+			continue
+		}
+		key, text, _ := bytes.Cut(content, []byte{0})
+		switch string(key) {
+		case "exif", "Raw profile type exif", "XML:com.adobe.xmp":
+			text, ok := pngText(name, text)
+			switch {
+			case !ok:
+			case key[0] == 'e':
+				m.exif = text
+			case key[0] == 'R':
+				profile = text
+			default:
+				m.xmp = text
+			}
+		}
+	}
+	if lines := strings.Split(string(profile), "\n"); m.exif == nil && len(lines) > 3 {
+		m.exif, _ = hex.DecodeString(strings.Join(strings.Fields(strings.Join(lines[3:], "")), ""))
+	}
+	return m
+}
+
+// pngText returns the text of a chunk after its key.
+func pngText(chunk string, text []byte) (out []byte, ok bool) {
+	compressed := chunk == "zTXt" && len(text) > 0
+	if compressed {
+		text = text[1:] // the method
+	}
+	if chunk == "iTXt" {
+		parts := bytes.SplitN(text[min(2, len(text)):], []byte{0}, 3) // language, translated key, text
+		if len(parts) < 3 {
+			return nil, false
+		}
+		compressed, text = text[0] != 0, parts[2]
+	}
+	if !compressed {
+		return text, true
+	}
+	r, err := zlib.NewReader(bytes.NewReader(text))
+	if err != nil {
+		return nil, false
+	}
+	const most = 1 << 20 // Pillow's limit
+	out, err = io.ReadAll(io.LimitReader(r, most))
+	if err != nil && err != io.ErrUnexpectedEOF {
+		out = nil
+	}
+	return out, true
 }

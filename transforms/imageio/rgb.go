@@ -13,13 +13,21 @@ import (
 type RGB struct {
 	Width, Height int
 	Pix           []uint8
+	// Damage is what is wrong with the file, if it could be read all the same; nil if it is sound or was not a file.
+	Damage error
 }
 
 func newRGB(r image.Rectangle) RGB {
-	return RGB{r.Dx(), r.Dy(), make([]uint8, r.Dx()*r.Dy()*3)}
+	return RGB{Width: r.Dx(), Height: r.Dy(), Pix: make([]uint8, r.Dx()*r.Dy()*3)}
 }
 
 func (m RGB) set(i int, r, g, b uint8) { p := m.Pix[3*i : 3*i+3]; p[0], p[1], p[2] = r, g, b }
+
+func (m RGB) fill(c [3]uint8) {
+	for i := range m.Width * m.Height {
+		m.set(i, c[0], c[1], c[2])
+	}
+}
 
 func (m RGB) gray(i int, v uint8) { m.set(i, v, v, v) }
 
@@ -118,6 +126,23 @@ func (m RGB) orient(orientation int, in box) (RGB, box) {
 	return out, box{left, top, right, bottom}
 }
 
+// fromChannels converts gray, RGB or CMYK pixels; RGB ones become those of the image.
+func fromChannels(width, height, channels int, pix []uint8) RGB {
+	if channels == 3 {
+		return RGB{Width: width, Height: height, Pix: pix}
+	}
+	out := newRGB(image.Rect(0, 0, width, height))
+	for i := range width * height {
+		if channels == 1 {
+			out.gray(i, pix[i])
+			continue
+		}
+		p := pix[4*i:][:4]
+		out.set(i, ink(p[0], p[3]), ink(p[1], p[3]), ink(p[2], p[3]))
+	}
+	return out
+}
+
 // fromImage converts a decoder's image to RGB by Pillow's rules.
 func fromImage(img image.Image) (RGB, error) {
 	out := newRGB(img.Bounds())
@@ -138,14 +163,10 @@ func fromImage(img image.Image) (RGB, error) {
 		rows(img.Pix, img.Stride, 4, func(i int, p []uint8) { out.set(i, p[0], p[1], p[2]) })
 	case *image.NRGBA64:
 		rows(img.Pix, img.Stride, 8, func(i int, p []uint8) { out.set(i, p[0], p[2], p[4]) })
-	case *image.RGBA:
-		rows(img.Pix, img.Stride, 4, func(i int, p []uint8) {
-			out.set(i, unmultiply(p[0], p[3]), unmultiply(p[1], p[3]), unmultiply(p[2], p[3]))
-		})
+	case *image.RGBA: // opaque, from these decoders
+		rows(img.Pix, img.Stride, 4, func(i int, p []uint8) { out.set(i, p[0], p[1], p[2]) })
 	case *image.RGBA64:
-		rows(img.Pix, img.Stride, 8, func(i int, p []uint8) {
-			out.set(i, unmultiply(p[0], p[6]), unmultiply(p[2], p[6]), unmultiply(p[4], p[6]))
-		})
+		rows(img.Pix, img.Stride, 8, func(i int, p []uint8) { out.set(i, p[0], p[2], p[4]) })
 	case *image.Paletted:
 		colors := opaque(img.Palette)
 		rows(img.Pix, img.Stride, 1, func(i int, p []uint8) { c := colors[p[0]]; out.set(i, c[0], c[1], c[2]) })
@@ -163,17 +184,6 @@ func clip16(high, low uint8) uint8 {
 	return low
 }
 
-// unmultiply divides a premultiplied channel by alpha, as Pillow converts RGBa.
-func unmultiply(v, alpha uint8) uint8 {
-	switch alpha {
-	case 255:
-		return v
-	case 0:
-		return 0
-	}
-	return uint8(min(int(v)*255/int(alpha), 255))
-}
-
 // ink converts an ink and black to an RGB channel by Pillow's formula.
 func ink(v, black uint8) uint8 {
 	paper := 255 - int(black)
@@ -181,11 +191,8 @@ func ink(v, black uint8) uint8 {
 	return uint8(max(paper-(t>>8+t)>>8, 0))
 }
 
-// opaque returns the palette's colors without alpha. Missing entries are gray, as in Pillow.
+// opaque returns the palette's colors without alpha. Missing entries are black, as in Pillow.
 func opaque(palette color.Palette) (colors [256][3]uint8) {
-	for i := range colors {
-		colors[i] = [3]uint8{uint8(i), uint8(i), uint8(i)}
-	}
 	for i, c := range palette[:min(len(palette), 256)] {
 		switch c := c.(type) {
 		case color.RGBA:

@@ -5,10 +5,10 @@
 package jpeg
 
 //go:noescape
-func avx2IDCT8(dst []uint8, stride int, b *[64]int32)
+func avx2IDCT8(dst []uint8, stride int, b *[64]int16)
 
 //go:noescape
-func avx2IDCT4(dst []uint8, stride int, b *[64]int32)
+func avx2IDCT4(dst []uint8, stride int, b *[64]int16)
 
 //go:noescape
 func avx2FromYCC(out []uint8, luma []uint8, blue []uint8, red []uint8, n int)

@@ -4,31 +4,31 @@
 
 #include "textflag.h"
 
-// func avx2IDCT8(dst []uint8, stride int, b *[64]int32)
+// func avx2IDCT8(dst []uint8, stride int, b *[64]int16)
 // Requires: AVX, AVX2
 TEXT ·avx2IDCT8(SB), NOSPLIT, $0-40
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         stride+24(FP), CX
 	MOVQ         b+32(FP), DX
-	VMOVDQU      (DX), Y0
-	VMOVDQU      32(DX), Y1
-	VMOVDQU      64(DX), Y2
-	VMOVDQU      96(DX), Y3
-	VMOVDQU      128(DX), Y4
-	VMOVDQU      160(DX), Y5
-	VMOVDQU      192(DX), Y6
-	VMOVDQU      224(DX), Y7
-	VPADDD       Y2, Y6, Y8
-	VPMULLD      words00001151<>+0(SB), Y8, Y8
-	VPMULLD      words00003b21<>+0(SB), Y6, Y6
-	VPSUBD       Y6, Y8, Y6
-	VPMULLD      words0000187e<>+0(SB), Y2, Y2
-	VPADDD       Y8, Y2, Y2
+	VPMOVSXWD    (DX), Y0
+	VPMOVSXWD    16(DX), Y1
+	VPMOVSXWD    32(DX), Y2
+	VPMOVSXWD    48(DX), Y3
+	VPMOVSXWD    64(DX), Y4
+	VPMOVSXWD    80(DX), Y5
+	VPMOVSXWD    96(DX), Y6
+	VPMOVSXWD    112(DX), Y7
+	VPSLLD       $0x10, Y6, Y6
+	VPBLENDW     $0xaa, Y6, Y2, Y6
+	VPMADDWD     words115129cf<>+0(SB), Y6, Y2
+	VPMADDWD     wordsd6301151<>+0(SB), Y6, Y6
 	VPADDD       Y0, Y4, Y8
 	VPSUBD       Y4, Y0, Y0
-	VPSLLD       $0x0d, Y8, Y8
+	VPSLLD       $0x10, Y8, Y8
+	VPSRAD       $0x03, Y8, Y8
 	VPADDD       words00000400<>+0(SB), Y8, Y8
-	VPSLLD       $0x0d, Y0, Y0
+	VPSLLD       $0x10, Y0, Y0
+	VPSRAD       $0x03, Y0, Y0
 	VPADDD       words00000400<>+0(SB), Y0, Y0
 	VPADDD       Y8, Y2, Y4
 	VPADDD       Y0, Y6, Y9
@@ -36,27 +36,21 @@ TEXT ·avx2IDCT8(SB), NOSPLIT, $0-40
 	VPSUBD       Y2, Y8, Y2
 	VPADDD       Y7, Y3, Y6
 	VPADDD       Y5, Y1, Y8
-	VPADDD       Y6, Y8, Y10
-	VPMULLD      words000025a1<>+0(SB), Y10, Y10
-	VPMULLD      words00003ec5<>+0(SB), Y6, Y6
-	VPSUBD       Y6, Y10, Y6
-	VPMULLD      words00000c7c<>+0(SB), Y8, Y8
-	VPSUBD       Y8, Y10, Y8
-	VPADDD       Y7, Y1, Y10
-	VPMULLD      wordsffffe333<>+0(SB), Y10, Y10
-	VPADDD       Y5, Y3, Y11
-	VPMULLD      wordsffffadfd<>+0(SB), Y11, Y11
-	VPMULLD      words0000300b<>+0(SB), Y1, Y1
-	VPADDD       Y1, Y10, Y1
+	VPSLLD       $0x10, Y8, Y8
+	VPBLENDW     $0xaa, Y8, Y6, Y8
+	VPMADDWD     words25a1e6dc<>+0(SB), Y8, Y6
+	VPMADDWD     words192525a1<>+0(SB), Y8, Y8
+	VPSLLD       $0x10, Y1, Y1
+	VPBLENDW     $0xaa, Y1, Y7, Y1
+	VPMADDWD     wordse333ecc1<>+0(SB), Y1, Y7
+	VPMADDWD     words133ee333<>+0(SB), Y1, Y1
+	VPSLLD       $0x10, Y3, Y3
+	VPBLENDW     $0xaa, Y3, Y5, Y3
+	VPMADDWD     wordsadfdefb0<>+0(SB), Y3, Y5
+	VPMADDWD     words1051adfd<>+0(SB), Y3, Y3
 	VPADDD       Y1, Y8, Y1
-	VPMULLD      words00006254<>+0(SB), Y3, Y3
-	VPADDD       Y3, Y11, Y3
 	VPADDD       Y3, Y6, Y3
-	VPMULLD      words000041b3<>+0(SB), Y5, Y5
-	VPADDD       Y5, Y11, Y5
 	VPADDD       Y5, Y8, Y5
-	VPMULLD      words0000098e<>+0(SB), Y7, Y7
-	VPADDD       Y7, Y10, Y7
 	VPADDD       Y7, Y6, Y6
 	VPADDD       Y4, Y1, Y7
 	VPSUBD       Y1, Y4, Y1
@@ -98,17 +92,33 @@ TEXT ·avx2IDCT8(SB), NOSPLIT, $0-40
 	VPERM2I128   $0x31, Y4, Y6, Y4
 	VPERM2I128   $0x20, Y1, Y5, Y6
 	VPERM2I128   $0x31, Y1, Y5, Y1
-	VPADDD       Y7, Y4, Y5
-	VPMULLD      words00001151<>+0(SB), Y5, Y5
-	VPMULLD      words00003b21<>+0(SB), Y4, Y4
-	VPSUBD       Y4, Y5, Y4
-	VPMULLD      words0000187e<>+0(SB), Y7, Y7
-	VPADDD       Y5, Y7, Y5
+	VPMINSD      words00007fff<>+0(SB), Y0, Y0
+	VPMAXSD      wordsffff8000<>+0(SB), Y0, Y0
+	VPMINSD      words00007fff<>+0(SB), Y8, Y8
+	VPMAXSD      wordsffff8000<>+0(SB), Y8, Y8
+	VPMINSD      words00007fff<>+0(SB), Y7, Y7
+	VPMAXSD      wordsffff8000<>+0(SB), Y7, Y7
+	VPMINSD      words00007fff<>+0(SB), Y6, Y6
+	VPMAXSD      wordsffff8000<>+0(SB), Y6, Y6
+	VPMINSD      words00007fff<>+0(SB), Y3, Y3
+	VPMAXSD      wordsffff8000<>+0(SB), Y3, Y3
+	VPMINSD      words00007fff<>+0(SB), Y2, Y2
+	VPMAXSD      wordsffff8000<>+0(SB), Y2, Y2
+	VPMINSD      words00007fff<>+0(SB), Y4, Y4
+	VPMAXSD      wordsffff8000<>+0(SB), Y4, Y4
+	VPMINSD      words00007fff<>+0(SB), Y1, Y1
+	VPMAXSD      wordsffff8000<>+0(SB), Y1, Y1
+	VPSLLD       $0x10, Y4, Y4
+	VPBLENDW     $0xaa, Y4, Y7, Y4
+	VPMADDWD     words115129cf<>+0(SB), Y4, Y5
+	VPMADDWD     wordsd6301151<>+0(SB), Y4, Y4
 	VPADDD       Y0, Y3, Y7
 	VPSUBD       Y3, Y0, Y0
-	VPSLLD       $0x0d, Y7, Y7
+	VPSLLD       $0x10, Y7, Y7
+	VPSRAD       $0x03, Y7, Y7
 	VPADDD       words00020000<>+0(SB), Y7, Y7
-	VPSLLD       $0x0d, Y0, Y0
+	VPSLLD       $0x10, Y0, Y0
+	VPSRAD       $0x03, Y0, Y0
 	VPADDD       words00020000<>+0(SB), Y0, Y0
 	VPADDD       Y7, Y5, Y3
 	VPADDD       Y0, Y4, Y9
@@ -116,27 +126,21 @@ TEXT ·avx2IDCT8(SB), NOSPLIT, $0-40
 	VPSUBD       Y5, Y7, Y4
 	VPADDD       Y1, Y6, Y5
 	VPADDD       Y2, Y8, Y7
-	VPADDD       Y5, Y7, Y10
-	VPMULLD      words000025a1<>+0(SB), Y10, Y10
-	VPMULLD      words00003ec5<>+0(SB), Y5, Y5
-	VPSUBD       Y5, Y10, Y5
-	VPMULLD      words00000c7c<>+0(SB), Y7, Y7
-	VPSUBD       Y7, Y10, Y7
-	VPADDD       Y1, Y8, Y10
-	VPMULLD      wordsffffe333<>+0(SB), Y10, Y10
-	VPADDD       Y2, Y6, Y11
-	VPMULLD      wordsffffadfd<>+0(SB), Y11, Y11
-	VPMULLD      words0000300b<>+0(SB), Y8, Y8
-	VPADDD       Y8, Y10, Y8
+	VPSLLD       $0x10, Y7, Y7
+	VPBLENDW     $0xaa, Y7, Y5, Y7
+	VPMADDWD     words25a1e6dc<>+0(SB), Y7, Y5
+	VPMADDWD     words192525a1<>+0(SB), Y7, Y7
+	VPSLLD       $0x10, Y8, Y8
+	VPBLENDW     $0xaa, Y8, Y1, Y8
+	VPMADDWD     wordse333ecc1<>+0(SB), Y8, Y1
+	VPMADDWD     words133ee333<>+0(SB), Y8, Y8
+	VPSLLD       $0x10, Y6, Y6
+	VPBLENDW     $0xaa, Y6, Y2, Y6
+	VPMADDWD     wordsadfdefb0<>+0(SB), Y6, Y2
+	VPMADDWD     words1051adfd<>+0(SB), Y6, Y6
 	VPADDD       Y8, Y7, Y8
-	VPMULLD      words00006254<>+0(SB), Y6, Y6
-	VPADDD       Y6, Y11, Y6
 	VPADDD       Y6, Y5, Y6
-	VPMULLD      words000041b3<>+0(SB), Y2, Y2
-	VPADDD       Y2, Y11, Y2
 	VPADDD       Y2, Y7, Y2
-	VPMULLD      words0000098e<>+0(SB), Y1, Y1
-	VPADDD       Y1, Y10, Y1
 	VPADDD       Y1, Y5, Y1
 	VPADDD       Y3, Y8, Y5
 	VPSUBD       Y8, Y3, Y3
@@ -187,35 +191,25 @@ TEXT ·avx2IDCT8(SB), NOSPLIT, $0-40
 	VZEROUPPER
 	RET
 
-DATA words00001151<>+0(SB)/4, $+4433
-DATA words00001151<>+4(SB)/4, $+4433
-DATA words00001151<>+8(SB)/4, $+4433
-DATA words00001151<>+12(SB)/4, $+4433
-DATA words00001151<>+16(SB)/4, $+4433
-DATA words00001151<>+20(SB)/4, $+4433
-DATA words00001151<>+24(SB)/4, $+4433
-DATA words00001151<>+28(SB)/4, $+4433
-GLOBL words00001151<>(SB), RODATA|NOPTR, $32
+DATA words115129cf<>+0(SB)/4, $+290531791
+DATA words115129cf<>+4(SB)/4, $+290531791
+DATA words115129cf<>+8(SB)/4, $+290531791
+DATA words115129cf<>+12(SB)/4, $+290531791
+DATA words115129cf<>+16(SB)/4, $+290531791
+DATA words115129cf<>+20(SB)/4, $+290531791
+DATA words115129cf<>+24(SB)/4, $+290531791
+DATA words115129cf<>+28(SB)/4, $+290531791
+GLOBL words115129cf<>(SB), RODATA|NOPTR, $32
 
-DATA words00003b21<>+0(SB)/4, $+15137
-DATA words00003b21<>+4(SB)/4, $+15137
-DATA words00003b21<>+8(SB)/4, $+15137
-DATA words00003b21<>+12(SB)/4, $+15137
-DATA words00003b21<>+16(SB)/4, $+15137
-DATA words00003b21<>+20(SB)/4, $+15137
-DATA words00003b21<>+24(SB)/4, $+15137
-DATA words00003b21<>+28(SB)/4, $+15137
-GLOBL words00003b21<>(SB), RODATA|NOPTR, $32
-
-DATA words0000187e<>+0(SB)/4, $+6270
-DATA words0000187e<>+4(SB)/4, $+6270
-DATA words0000187e<>+8(SB)/4, $+6270
-DATA words0000187e<>+12(SB)/4, $+6270
-DATA words0000187e<>+16(SB)/4, $+6270
-DATA words0000187e<>+20(SB)/4, $+6270
-DATA words0000187e<>+24(SB)/4, $+6270
-DATA words0000187e<>+28(SB)/4, $+6270
-GLOBL words0000187e<>(SB), RODATA|NOPTR, $32
+DATA wordsd6301151<>+0(SB)/4, $-701492911
+DATA wordsd6301151<>+4(SB)/4, $-701492911
+DATA wordsd6301151<>+8(SB)/4, $-701492911
+DATA wordsd6301151<>+12(SB)/4, $-701492911
+DATA wordsd6301151<>+16(SB)/4, $-701492911
+DATA wordsd6301151<>+20(SB)/4, $-701492911
+DATA wordsd6301151<>+24(SB)/4, $-701492911
+DATA wordsd6301151<>+28(SB)/4, $-701492911
+GLOBL wordsd6301151<>(SB), RODATA|NOPTR, $32
 
 DATA words00000400<>+0(SB)/4, $+1024
 DATA words00000400<>+4(SB)/4, $+1024
@@ -227,95 +221,85 @@ DATA words00000400<>+24(SB)/4, $+1024
 DATA words00000400<>+28(SB)/4, $+1024
 GLOBL words00000400<>(SB), RODATA|NOPTR, $32
 
-DATA words000025a1<>+0(SB)/4, $+9633
-DATA words000025a1<>+4(SB)/4, $+9633
-DATA words000025a1<>+8(SB)/4, $+9633
-DATA words000025a1<>+12(SB)/4, $+9633
-DATA words000025a1<>+16(SB)/4, $+9633
-DATA words000025a1<>+20(SB)/4, $+9633
-DATA words000025a1<>+24(SB)/4, $+9633
-DATA words000025a1<>+28(SB)/4, $+9633
-GLOBL words000025a1<>(SB), RODATA|NOPTR, $32
+DATA words25a1e6dc<>+0(SB)/4, $+631367388
+DATA words25a1e6dc<>+4(SB)/4, $+631367388
+DATA words25a1e6dc<>+8(SB)/4, $+631367388
+DATA words25a1e6dc<>+12(SB)/4, $+631367388
+DATA words25a1e6dc<>+16(SB)/4, $+631367388
+DATA words25a1e6dc<>+20(SB)/4, $+631367388
+DATA words25a1e6dc<>+24(SB)/4, $+631367388
+DATA words25a1e6dc<>+28(SB)/4, $+631367388
+GLOBL words25a1e6dc<>(SB), RODATA|NOPTR, $32
 
-DATA words00003ec5<>+0(SB)/4, $+16069
-DATA words00003ec5<>+4(SB)/4, $+16069
-DATA words00003ec5<>+8(SB)/4, $+16069
-DATA words00003ec5<>+12(SB)/4, $+16069
-DATA words00003ec5<>+16(SB)/4, $+16069
-DATA words00003ec5<>+20(SB)/4, $+16069
-DATA words00003ec5<>+24(SB)/4, $+16069
-DATA words00003ec5<>+28(SB)/4, $+16069
-GLOBL words00003ec5<>(SB), RODATA|NOPTR, $32
+DATA words192525a1<>+0(SB)/4, $+421864865
+DATA words192525a1<>+4(SB)/4, $+421864865
+DATA words192525a1<>+8(SB)/4, $+421864865
+DATA words192525a1<>+12(SB)/4, $+421864865
+DATA words192525a1<>+16(SB)/4, $+421864865
+DATA words192525a1<>+20(SB)/4, $+421864865
+DATA words192525a1<>+24(SB)/4, $+421864865
+DATA words192525a1<>+28(SB)/4, $+421864865
+GLOBL words192525a1<>(SB), RODATA|NOPTR, $32
 
-DATA words00000c7c<>+0(SB)/4, $+3196
-DATA words00000c7c<>+4(SB)/4, $+3196
-DATA words00000c7c<>+8(SB)/4, $+3196
-DATA words00000c7c<>+12(SB)/4, $+3196
-DATA words00000c7c<>+16(SB)/4, $+3196
-DATA words00000c7c<>+20(SB)/4, $+3196
-DATA words00000c7c<>+24(SB)/4, $+3196
-DATA words00000c7c<>+28(SB)/4, $+3196
-GLOBL words00000c7c<>(SB), RODATA|NOPTR, $32
+DATA wordse333ecc1<>+0(SB)/4, $-483136319
+DATA wordse333ecc1<>+4(SB)/4, $-483136319
+DATA wordse333ecc1<>+8(SB)/4, $-483136319
+DATA wordse333ecc1<>+12(SB)/4, $-483136319
+DATA wordse333ecc1<>+16(SB)/4, $-483136319
+DATA wordse333ecc1<>+20(SB)/4, $-483136319
+DATA wordse333ecc1<>+24(SB)/4, $-483136319
+DATA wordse333ecc1<>+28(SB)/4, $-483136319
+GLOBL wordse333ecc1<>(SB), RODATA|NOPTR, $32
 
-DATA wordsffffe333<>+0(SB)/4, $-7373
-DATA wordsffffe333<>+4(SB)/4, $-7373
-DATA wordsffffe333<>+8(SB)/4, $-7373
-DATA wordsffffe333<>+12(SB)/4, $-7373
-DATA wordsffffe333<>+16(SB)/4, $-7373
-DATA wordsffffe333<>+20(SB)/4, $-7373
-DATA wordsffffe333<>+24(SB)/4, $-7373
-DATA wordsffffe333<>+28(SB)/4, $-7373
-GLOBL wordsffffe333<>(SB), RODATA|NOPTR, $32
+DATA words133ee333<>+0(SB)/4, $+322888499
+DATA words133ee333<>+4(SB)/4, $+322888499
+DATA words133ee333<>+8(SB)/4, $+322888499
+DATA words133ee333<>+12(SB)/4, $+322888499
+DATA words133ee333<>+16(SB)/4, $+322888499
+DATA words133ee333<>+20(SB)/4, $+322888499
+DATA words133ee333<>+24(SB)/4, $+322888499
+DATA words133ee333<>+28(SB)/4, $+322888499
+GLOBL words133ee333<>(SB), RODATA|NOPTR, $32
 
-DATA wordsffffadfd<>+0(SB)/4, $-20995
-DATA wordsffffadfd<>+4(SB)/4, $-20995
-DATA wordsffffadfd<>+8(SB)/4, $-20995
-DATA wordsffffadfd<>+12(SB)/4, $-20995
-DATA wordsffffadfd<>+16(SB)/4, $-20995
-DATA wordsffffadfd<>+20(SB)/4, $-20995
-DATA wordsffffadfd<>+24(SB)/4, $-20995
-DATA wordsffffadfd<>+28(SB)/4, $-20995
-GLOBL wordsffffadfd<>(SB), RODATA|NOPTR, $32
+DATA wordsadfdefb0<>+0(SB)/4, $-1375866960
+DATA wordsadfdefb0<>+4(SB)/4, $-1375866960
+DATA wordsadfdefb0<>+8(SB)/4, $-1375866960
+DATA wordsadfdefb0<>+12(SB)/4, $-1375866960
+DATA wordsadfdefb0<>+16(SB)/4, $-1375866960
+DATA wordsadfdefb0<>+20(SB)/4, $-1375866960
+DATA wordsadfdefb0<>+24(SB)/4, $-1375866960
+DATA wordsadfdefb0<>+28(SB)/4, $-1375866960
+GLOBL wordsadfdefb0<>(SB), RODATA|NOPTR, $32
 
-DATA words0000300b<>+0(SB)/4, $+12299
-DATA words0000300b<>+4(SB)/4, $+12299
-DATA words0000300b<>+8(SB)/4, $+12299
-DATA words0000300b<>+12(SB)/4, $+12299
-DATA words0000300b<>+16(SB)/4, $+12299
-DATA words0000300b<>+20(SB)/4, $+12299
-DATA words0000300b<>+24(SB)/4, $+12299
-DATA words0000300b<>+28(SB)/4, $+12299
-GLOBL words0000300b<>(SB), RODATA|NOPTR, $32
+DATA words1051adfd<>+0(SB)/4, $+273788413
+DATA words1051adfd<>+4(SB)/4, $+273788413
+DATA words1051adfd<>+8(SB)/4, $+273788413
+DATA words1051adfd<>+12(SB)/4, $+273788413
+DATA words1051adfd<>+16(SB)/4, $+273788413
+DATA words1051adfd<>+20(SB)/4, $+273788413
+DATA words1051adfd<>+24(SB)/4, $+273788413
+DATA words1051adfd<>+28(SB)/4, $+273788413
+GLOBL words1051adfd<>(SB), RODATA|NOPTR, $32
 
-DATA words00006254<>+0(SB)/4, $+25172
-DATA words00006254<>+4(SB)/4, $+25172
-DATA words00006254<>+8(SB)/4, $+25172
-DATA words00006254<>+12(SB)/4, $+25172
-DATA words00006254<>+16(SB)/4, $+25172
-DATA words00006254<>+20(SB)/4, $+25172
-DATA words00006254<>+24(SB)/4, $+25172
-DATA words00006254<>+28(SB)/4, $+25172
-GLOBL words00006254<>(SB), RODATA|NOPTR, $32
+DATA words00007fff<>+0(SB)/4, $+32767
+DATA words00007fff<>+4(SB)/4, $+32767
+DATA words00007fff<>+8(SB)/4, $+32767
+DATA words00007fff<>+12(SB)/4, $+32767
+DATA words00007fff<>+16(SB)/4, $+32767
+DATA words00007fff<>+20(SB)/4, $+32767
+DATA words00007fff<>+24(SB)/4, $+32767
+DATA words00007fff<>+28(SB)/4, $+32767
+GLOBL words00007fff<>(SB), RODATA|NOPTR, $32
 
-DATA words000041b3<>+0(SB)/4, $+16819
-DATA words000041b3<>+4(SB)/4, $+16819
-DATA words000041b3<>+8(SB)/4, $+16819
-DATA words000041b3<>+12(SB)/4, $+16819
-DATA words000041b3<>+16(SB)/4, $+16819
-DATA words000041b3<>+20(SB)/4, $+16819
-DATA words000041b3<>+24(SB)/4, $+16819
-DATA words000041b3<>+28(SB)/4, $+16819
-GLOBL words000041b3<>(SB), RODATA|NOPTR, $32
-
-DATA words0000098e<>+0(SB)/4, $+2446
-DATA words0000098e<>+4(SB)/4, $+2446
-DATA words0000098e<>+8(SB)/4, $+2446
-DATA words0000098e<>+12(SB)/4, $+2446
-DATA words0000098e<>+16(SB)/4, $+2446
-DATA words0000098e<>+20(SB)/4, $+2446
-DATA words0000098e<>+24(SB)/4, $+2446
-DATA words0000098e<>+28(SB)/4, $+2446
-GLOBL words0000098e<>(SB), RODATA|NOPTR, $32
+DATA wordsffff8000<>+0(SB)/4, $-32768
+DATA wordsffff8000<>+4(SB)/4, $-32768
+DATA wordsffff8000<>+8(SB)/4, $-32768
+DATA wordsffff8000<>+12(SB)/4, $-32768
+DATA wordsffff8000<>+16(SB)/4, $-32768
+DATA wordsffff8000<>+20(SB)/4, $-32768
+DATA wordsffff8000<>+24(SB)/4, $-32768
+DATA wordsffff8000<>+28(SB)/4, $-32768
+GLOBL wordsffff8000<>(SB), RODATA|NOPTR, $32
 
 DATA words00020000<>+0(SB)/4, $+131072
 DATA words00020000<>+4(SB)/4, $+131072
@@ -371,117 +355,107 @@ DATA columnsToRows<>+30(SB)/1, $+11
 DATA columnsToRows<>+31(SB)/1, $+15
 GLOBL columnsToRows<>(SB), RODATA|NOPTR, $32
 
-// func avx2IDCT4(dst []uint8, stride int, b *[64]int32)
+// func avx2IDCT4(dst []uint8, stride int, b *[64]int16)
 // Requires: AVX, AVX2
 TEXT ·avx2IDCT4(SB), NOSPLIT, $0-40
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         stride+24(FP), CX
 	MOVQ         b+32(FP), DX
-	VMOVDQU      (DX), Y0
-	VMOVDQU      32(DX), Y1
-	VMOVDQU      64(DX), Y2
-	VMOVDQU      96(DX), Y3
-	VMOVDQU      128(DX), Y4
-	VMOVDQU      160(DX), Y4
-	VMOVDQU      192(DX), Y8
-	VMOVDQU      224(DX), Y9
-	VPMULLD      words00003b21<>+0(SB), Y2, Y2
-	VPMULLD      wordsffffe782<>+0(SB), Y8, Y8
-	VPADDD       Y8, Y2, Y2
+	VPMOVSXWD    (DX), Y0
+	VPMOVSXWD    16(DX), Y1
+	VPMOVSXWD    32(DX), Y2
+	VPMOVSXWD    48(DX), Y3
+	VPMOVSXWD    64(DX), Y4
+	VPMOVSXWD    80(DX), Y4
+	VPMOVSXWD    96(DX), Y8
+	VPMOVSXWD    112(DX), Y9
 	VPSLLD       $0x0e, Y0, Y0
 	VPADDD       words00000800<>+0(SB), Y0, Y0
-	VPMULLD      wordsfffff93e<>+0(SB), Y9, Y8
-	VPMULLD      words00002e75<>+0(SB), Y4, Y10
-	VPMULLD      wordsffffba79<>+0(SB), Y3, Y11
-	VPMULLD      words000021f9<>+0(SB), Y1, Y12
-	VPADDD       Y10, Y8, Y8
-	VPADDD       Y11, Y8, Y8
-	VPADDD       Y12, Y8, Y8
-	VPMULLD      wordsffffefb0<>+0(SB), Y9, Y9
-	VPMULLD      wordsffffecc2<>+0(SB), Y4, Y4
-	VPMULLD      words00001ccd<>+0(SB), Y3, Y3
-	VPMULLD      words00005203<>+0(SB), Y1, Y1
-	VPADDD       Y4, Y9, Y9
-	VPADDD       Y3, Y9, Y9
-	VPADDD       Y1, Y9, Y9
-	VPADDD       Y0, Y2, Y1
+	VPSLLD       $0x10, Y8, Y8
+	VPBLENDW     $0xaa, Y8, Y2, Y8
+	VPMADDWD     wordse7823b21<>+0(SB), Y8, Y2
+	VPSLLD       $0x10, Y4, Y4
+	VPBLENDW     $0xaa, Y4, Y9, Y4
+	VPMADDWD     words2e75f93e<>+0(SB), Y4, Y8
+	VPMADDWD     wordsecc2efb0<>+0(SB), Y4, Y4
+	VPSLLD       $0x10, Y1, Y1
+	VPBLENDW     $0xaa, Y1, Y3, Y1
+	VPMADDWD     words21f9ba79<>+0(SB), Y1, Y3
+	VPMADDWD     words52031ccd<>+0(SB), Y1, Y1
+	VPADDD       Y8, Y3, Y3
+	VPADDD       Y4, Y1, Y1
+	VPADDD       Y0, Y2, Y4
 	VPSUBD       Y2, Y0, Y0
-	VPADDD       Y1, Y9, Y2
-	VPADDD       Y0, Y8, Y3
-	VPSUBD       Y8, Y0, Y0
-	VPSUBD       Y9, Y1, Y1
+	VPADDD       Y4, Y1, Y2
+	VPADDD       Y0, Y3, Y8
+	VPSUBD       Y3, Y0, Y0
+	VPSUBD       Y1, Y4, Y1
 	VPSRAD       $0x0c, Y2, Y2
-	VPSRAD       $0x0c, Y3, Y3
+	VPSRAD       $0x0c, Y8, Y8
 	VPSRAD       $0x0c, Y0, Y0
 	VPSRAD       $0x0c, Y1, Y1
-	VPUNPCKLDQ   Y3, Y2, Y4
-	VPUNPCKHDQ   Y3, Y2, Y3
+	VPUNPCKLDQ   Y8, Y2, Y3
+	VPUNPCKHDQ   Y8, Y2, Y8
 	VPUNPCKLDQ   Y1, Y0, Y2
 	VPUNPCKHDQ   Y1, Y0, Y1
-	VPUNPCKLQDQ  Y2, Y4, Y0
-	VPUNPCKHQDQ  Y2, Y4, Y2
-	VPUNPCKLQDQ  Y1, Y3, Y4
-	VPUNPCKHQDQ  Y1, Y3, Y1
-	VEXTRACTI128 $0x01, Y0, X3
+	VPUNPCKLQDQ  Y2, Y3, Y0
+	VPUNPCKHQDQ  Y2, Y3, Y2
+	VPUNPCKLQDQ  Y1, Y8, Y3
+	VPUNPCKHQDQ  Y1, Y8, Y1
+	VPMINSD      words00007fff<>+0(SB), Y0, Y0
+	VPMAXSD      wordsffff8000<>+0(SB), Y0, Y0
+	VPMINSD      words00007fff<>+0(SB), Y2, Y2
+	VPMAXSD      wordsffff8000<>+0(SB), Y2, Y2
+	VPMINSD      words00007fff<>+0(SB), Y3, Y3
+	VPMAXSD      wordsffff8000<>+0(SB), Y3, Y3
+	VPMINSD      words00007fff<>+0(SB), Y1, Y1
+	VPMAXSD      wordsffff8000<>+0(SB), Y1, Y1
+	VEXTRACTI128 $0x01, Y0, X4
 	VEXTRACTI128 $0x01, Y2, X5
-	VEXTRACTI128 $0x01, Y4, X6
+	VEXTRACTI128 $0x01, Y3, X6
 	VEXTRACTI128 $0x01, Y1, X7
-	VPMULLD      words00003b21<>+0(SB), Y4, Y3
-	VPMULLD      wordsffffe782<>+0(SB), Y6, Y4
-	VPADDD       Y4, Y3, Y3
 	VPSLLD       $0x0e, Y0, Y0
 	VPADDD       words00040000<>+0(SB), Y0, Y0
-	VPMULLD      wordsfffff93e<>+0(SB), Y7, Y4
-	VPMULLD      words00002e75<>+0(SB), Y5, Y6
-	VPMULLD      wordsffffba79<>+0(SB), Y1, Y8
-	VPMULLD      words000021f9<>+0(SB), Y2, Y9
-	VPADDD       Y6, Y4, Y4
-	VPADDD       Y8, Y4, Y4
-	VPADDD       Y9, Y4, Y4
-	VPMULLD      wordsffffefb0<>+0(SB), Y7, Y6
-	VPMULLD      wordsffffecc2<>+0(SB), Y5, Y5
-	VPMULLD      words00001ccd<>+0(SB), Y1, Y1
-	VPMULLD      words00005203<>+0(SB), Y2, Y2
-	VPADDD       Y5, Y6, Y6
-	VPADDD       Y1, Y6, Y6
-	VPADDD       Y2, Y6, Y6
-	VPADDD       Y0, Y3, Y1
+	VPSLLD       $0x10, Y6, Y4
+	VPBLENDW     $0xaa, Y4, Y3, Y4
+	VPMADDWD     wordse7823b21<>+0(SB), Y4, Y3
+	VPSLLD       $0x10, Y5, Y4
+	VPBLENDW     $0xaa, Y4, Y7, Y4
+	VPMADDWD     words2e75f93e<>+0(SB), Y4, Y5
+	VPMADDWD     wordsecc2efb0<>+0(SB), Y4, Y4
+	VPSLLD       $0x10, Y2, Y2
+	VPBLENDW     $0xaa, Y2, Y1, Y2
+	VPMADDWD     words21f9ba79<>+0(SB), Y2, Y1
+	VPMADDWD     words52031ccd<>+0(SB), Y2, Y2
+	VPADDD       Y5, Y1, Y1
+	VPADDD       Y4, Y2, Y2
+	VPADDD       Y0, Y3, Y4
 	VPSUBD       Y3, Y0, Y0
-	VPADDD       Y1, Y6, Y2
-	VPADDD       Y0, Y4, Y3
-	VPSUBD       Y4, Y0, Y0
-	VPSUBD       Y6, Y1, Y1
-	VPSRAD       $0x13, Y2, Y2
+	VPADDD       Y4, Y2, Y3
+	VPADDD       Y0, Y1, Y5
+	VPSUBD       Y1, Y0, Y0
+	VPSUBD       Y2, Y4, Y1
 	VPSRAD       $0x13, Y3, Y3
+	VPSRAD       $0x13, Y5, Y5
 	VPSRAD       $0x13, Y0, Y0
 	VPSRAD       $0x13, Y1, Y1
-	VMOVDQU      words00800080<>+0(SB), Y4
-	VPACKSSDW    Y3, Y2, Y2
-	VPADDSW      Y4, Y2, Y2
+	VMOVDQU      words00800080<>+0(SB), Y2
+	VPACKSSDW    Y5, Y3, Y3
+	VPADDSW      Y2, Y3, Y3
 	VPACKSSDW    Y1, Y0, Y0
-	VPADDSW      Y4, Y0, Y0
-	VPACKUSWB    Y0, Y2, Y2
-	VPSHUFB      columnsToRows<>+0(SB), Y2, Y2
-	VPEXTRD      $0x00, X2, (AX)
+	VPADDSW      Y2, Y0, Y0
+	VPACKUSWB    Y0, Y3, Y3
+	VPSHUFB      columnsToRows<>+0(SB), Y3, Y3
+	VPEXTRD      $0x00, X3, (AX)
 	ADDQ         CX, AX
-	VPEXTRD      $0x01, X2, (AX)
+	VPEXTRD      $0x01, X3, (AX)
 	ADDQ         CX, AX
-	VPEXTRD      $0x02, X2, (AX)
+	VPEXTRD      $0x02, X3, (AX)
 	ADDQ         CX, AX
-	VPEXTRD      $0x03, X2, (AX)
+	VPEXTRD      $0x03, X3, (AX)
 	ADDQ         CX, AX
 	VZEROUPPER
 	RET
-
-DATA wordsffffe782<>+0(SB)/4, $-6270
-DATA wordsffffe782<>+4(SB)/4, $-6270
-DATA wordsffffe782<>+8(SB)/4, $-6270
-DATA wordsffffe782<>+12(SB)/4, $-6270
-DATA wordsffffe782<>+16(SB)/4, $-6270
-DATA wordsffffe782<>+20(SB)/4, $-6270
-DATA wordsffffe782<>+24(SB)/4, $-6270
-DATA wordsffffe782<>+28(SB)/4, $-6270
-GLOBL wordsffffe782<>(SB), RODATA|NOPTR, $32
 
 DATA words00000800<>+0(SB)/4, $+2048
 DATA words00000800<>+4(SB)/4, $+2048
@@ -493,85 +467,55 @@ DATA words00000800<>+24(SB)/4, $+2048
 DATA words00000800<>+28(SB)/4, $+2048
 GLOBL words00000800<>(SB), RODATA|NOPTR, $32
 
-DATA wordsfffff93e<>+0(SB)/4, $-1730
-DATA wordsfffff93e<>+4(SB)/4, $-1730
-DATA wordsfffff93e<>+8(SB)/4, $-1730
-DATA wordsfffff93e<>+12(SB)/4, $-1730
-DATA wordsfffff93e<>+16(SB)/4, $-1730
-DATA wordsfffff93e<>+20(SB)/4, $-1730
-DATA wordsfffff93e<>+24(SB)/4, $-1730
-DATA wordsfffff93e<>+28(SB)/4, $-1730
-GLOBL wordsfffff93e<>(SB), RODATA|NOPTR, $32
+DATA wordse7823b21<>+0(SB)/4, $-410895583
+DATA wordse7823b21<>+4(SB)/4, $-410895583
+DATA wordse7823b21<>+8(SB)/4, $-410895583
+DATA wordse7823b21<>+12(SB)/4, $-410895583
+DATA wordse7823b21<>+16(SB)/4, $-410895583
+DATA wordse7823b21<>+20(SB)/4, $-410895583
+DATA wordse7823b21<>+24(SB)/4, $-410895583
+DATA wordse7823b21<>+28(SB)/4, $-410895583
+GLOBL wordse7823b21<>(SB), RODATA|NOPTR, $32
 
-DATA words00002e75<>+0(SB)/4, $+11893
-DATA words00002e75<>+4(SB)/4, $+11893
-DATA words00002e75<>+8(SB)/4, $+11893
-DATA words00002e75<>+12(SB)/4, $+11893
-DATA words00002e75<>+16(SB)/4, $+11893
-DATA words00002e75<>+20(SB)/4, $+11893
-DATA words00002e75<>+24(SB)/4, $+11893
-DATA words00002e75<>+28(SB)/4, $+11893
-GLOBL words00002e75<>(SB), RODATA|NOPTR, $32
+DATA words2e75f93e<>+0(SB)/4, $+779483454
+DATA words2e75f93e<>+4(SB)/4, $+779483454
+DATA words2e75f93e<>+8(SB)/4, $+779483454
+DATA words2e75f93e<>+12(SB)/4, $+779483454
+DATA words2e75f93e<>+16(SB)/4, $+779483454
+DATA words2e75f93e<>+20(SB)/4, $+779483454
+DATA words2e75f93e<>+24(SB)/4, $+779483454
+DATA words2e75f93e<>+28(SB)/4, $+779483454
+GLOBL words2e75f93e<>(SB), RODATA|NOPTR, $32
 
-DATA wordsffffba79<>+0(SB)/4, $-17799
-DATA wordsffffba79<>+4(SB)/4, $-17799
-DATA wordsffffba79<>+8(SB)/4, $-17799
-DATA wordsffffba79<>+12(SB)/4, $-17799
-DATA wordsffffba79<>+16(SB)/4, $-17799
-DATA wordsffffba79<>+20(SB)/4, $-17799
-DATA wordsffffba79<>+24(SB)/4, $-17799
-DATA wordsffffba79<>+28(SB)/4, $-17799
-GLOBL wordsffffba79<>(SB), RODATA|NOPTR, $32
+DATA wordsecc2efb0<>+0(SB)/4, $-322768976
+DATA wordsecc2efb0<>+4(SB)/4, $-322768976
+DATA wordsecc2efb0<>+8(SB)/4, $-322768976
+DATA wordsecc2efb0<>+12(SB)/4, $-322768976
+DATA wordsecc2efb0<>+16(SB)/4, $-322768976
+DATA wordsecc2efb0<>+20(SB)/4, $-322768976
+DATA wordsecc2efb0<>+24(SB)/4, $-322768976
+DATA wordsecc2efb0<>+28(SB)/4, $-322768976
+GLOBL wordsecc2efb0<>(SB), RODATA|NOPTR, $32
 
-DATA words000021f9<>+0(SB)/4, $+8697
-DATA words000021f9<>+4(SB)/4, $+8697
-DATA words000021f9<>+8(SB)/4, $+8697
-DATA words000021f9<>+12(SB)/4, $+8697
-DATA words000021f9<>+16(SB)/4, $+8697
-DATA words000021f9<>+20(SB)/4, $+8697
-DATA words000021f9<>+24(SB)/4, $+8697
-DATA words000021f9<>+28(SB)/4, $+8697
-GLOBL words000021f9<>(SB), RODATA|NOPTR, $32
+DATA words21f9ba79<>+0(SB)/4, $+570014329
+DATA words21f9ba79<>+4(SB)/4, $+570014329
+DATA words21f9ba79<>+8(SB)/4, $+570014329
+DATA words21f9ba79<>+12(SB)/4, $+570014329
+DATA words21f9ba79<>+16(SB)/4, $+570014329
+DATA words21f9ba79<>+20(SB)/4, $+570014329
+DATA words21f9ba79<>+24(SB)/4, $+570014329
+DATA words21f9ba79<>+28(SB)/4, $+570014329
+GLOBL words21f9ba79<>(SB), RODATA|NOPTR, $32
 
-DATA wordsffffefb0<>+0(SB)/4, $-4176
-DATA wordsffffefb0<>+4(SB)/4, $-4176
-DATA wordsffffefb0<>+8(SB)/4, $-4176
-DATA wordsffffefb0<>+12(SB)/4, $-4176
-DATA wordsffffefb0<>+16(SB)/4, $-4176
-DATA wordsffffefb0<>+20(SB)/4, $-4176
-DATA wordsffffefb0<>+24(SB)/4, $-4176
-DATA wordsffffefb0<>+28(SB)/4, $-4176
-GLOBL wordsffffefb0<>(SB), RODATA|NOPTR, $32
-
-DATA wordsffffecc2<>+0(SB)/4, $-4926
-DATA wordsffffecc2<>+4(SB)/4, $-4926
-DATA wordsffffecc2<>+8(SB)/4, $-4926
-DATA wordsffffecc2<>+12(SB)/4, $-4926
-DATA wordsffffecc2<>+16(SB)/4, $-4926
-DATA wordsffffecc2<>+20(SB)/4, $-4926
-DATA wordsffffecc2<>+24(SB)/4, $-4926
-DATA wordsffffecc2<>+28(SB)/4, $-4926
-GLOBL wordsffffecc2<>(SB), RODATA|NOPTR, $32
-
-DATA words00001ccd<>+0(SB)/4, $+7373
-DATA words00001ccd<>+4(SB)/4, $+7373
-DATA words00001ccd<>+8(SB)/4, $+7373
-DATA words00001ccd<>+12(SB)/4, $+7373
-DATA words00001ccd<>+16(SB)/4, $+7373
-DATA words00001ccd<>+20(SB)/4, $+7373
-DATA words00001ccd<>+24(SB)/4, $+7373
-DATA words00001ccd<>+28(SB)/4, $+7373
-GLOBL words00001ccd<>(SB), RODATA|NOPTR, $32
-
-DATA words00005203<>+0(SB)/4, $+20995
-DATA words00005203<>+4(SB)/4, $+20995
-DATA words00005203<>+8(SB)/4, $+20995
-DATA words00005203<>+12(SB)/4, $+20995
-DATA words00005203<>+16(SB)/4, $+20995
-DATA words00005203<>+20(SB)/4, $+20995
-DATA words00005203<>+24(SB)/4, $+20995
-DATA words00005203<>+28(SB)/4, $+20995
-GLOBL words00005203<>(SB), RODATA|NOPTR, $32
+DATA words52031ccd<>+0(SB)/4, $+1375935693
+DATA words52031ccd<>+4(SB)/4, $+1375935693
+DATA words52031ccd<>+8(SB)/4, $+1375935693
+DATA words52031ccd<>+12(SB)/4, $+1375935693
+DATA words52031ccd<>+16(SB)/4, $+1375935693
+DATA words52031ccd<>+20(SB)/4, $+1375935693
+DATA words52031ccd<>+24(SB)/4, $+1375935693
+DATA words52031ccd<>+28(SB)/4, $+1375935693
+GLOBL words52031ccd<>(SB), RODATA|NOPTR, $32
 
 DATA words00040000<>+0(SB)/4, $+262144
 DATA words00040000<>+4(SB)/4, $+262144

@@ -2,7 +2,6 @@ package jpeg
 
 import (
 	"encoding/binary"
-	"errors"
 	"io"
 )
 
@@ -18,7 +17,7 @@ type bits struct {
 	lent int
 }
 
-// fill refills acc to at least 56 bits. After the end of the data it adds zeros; ended reports whether they were used.
+// fill refills acc to at least 56 bits. After the end of the data, which is a marker or the end of the file, it adds zeros.
 func (b *bits) fill() {
 	if b.at+8 <= len(b.data) {
 		next := binary.BigEndian.Uint64(b.data[b.at:])
@@ -35,26 +34,42 @@ func (b *bits) fill() {
 		case b.at < len(b.data) && b.data[b.at] != 0xff:
 			next = uint64(b.data[b.at])
 			b.at++
-		case b.at+1 < len(b.data) && b.data[b.at+1] == 0:
-			next = 0xff
-			b.at += 2
 		default:
-			b.lent += 8
+			marker, end := b.marker()
+			if marker != 0 || end == len(b.data) {
+				b.lent += 8
+				break
+			}
+			next = 0xff
+			b.at = end
 		}
 		b.acc |= next << (56 - b.left)
 		b.left += 8
 	}
 }
 
-// ended returns an error if more bits were used than there are.
-func (b *bits) ended() error {
+// marker returns the marker at the next byte, which is 0xff and may be repeated, and the index after it. 0 is not a marker
+// but stands for a byte of 0xff, or for the end of the file.
+func (b *bits) marker() (marker byte, end int) {
+	for end = b.at; end < len(b.data) && b.data[end] == 0xff; end++ {
+		continue
+	}
+	if end == len(b.data) {
+		return 0, end
+	}
+	return b.data[end], end + 1
+}
+
+// overdrawn reports whether more bits were used than there are before a marker. Before the end of the file that is an
+// error.
+func (b *bits) overdrawn() (bool, error) {
 	if b.left >= b.lent {
-		return nil
+		return false, nil
 	}
-	if b.at+1 >= len(b.data) {
-		return io.ErrUnexpectedEOF
+	if marker, _ := b.marker(); marker == 0 {
+		return false, io.ErrUnexpectedEOF
 	}
-	return errors.New("scan ends too early")
+	return true, nil
 }
 
 // take returns the next size bits, at most 16.
@@ -68,28 +83,31 @@ func (b *bits) take(size int) uint32 {
 	return v
 }
 
-// symbol returns the next Huffman-coded symbol, and leaves at least 16 bits after it.
-func (b *bits) symbol(h *huffman) (uint8, error) {
+// symbol returns the next Huffman-coded symbol, and leaves at least 15 bits after it. Where there is no code it returns 0,
+// as libjpeg does, and false.
+func (b *bits) symbol(h *huffman) (symbol uint8, ok bool) {
 	if b.left < 32 {
 		b.fill()
 	}
 	if e := h.look[b.acc>>(64-lookBits)]; e != 0 {
 		b.acc <<= e.length()
 		b.left -= e.length()
-		return e.symbol(), nil
+		return e.symbol(), true
 	}
 	return b.longSymbol(h)
 }
 
 // longSymbol is symbol for codes longer than lookBits.
-func (b *bits) longSymbol(h *huffman) (uint8, error) {
+func (b *bits) longSymbol(h *huffman) (symbol uint8, ok bool) {
 	next := uint32(b.acc >> 48)
 	for length := lookBits + 1; length <= 16; length++ {
 		if next < h.limit[length] {
 			b.acc <<= length
 			b.left -= length
-			return h.symbols[uint8(int32(next>>(16-length))+h.offset[length])], nil
+			return h.symbols[uint8(int32(next>>(16-length))+h.offset[length])], true
 		}
 	}
-	return 0, errors.New("damaged Huffman code")
+	b.acc <<= 17
+	b.left -= 17
+	return 0, false
 }

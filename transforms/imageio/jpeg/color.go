@@ -7,13 +7,23 @@ func (d *decoder) image() (Image, error) {
 	if d.n == 0 {
 		return Image{}, errors.New("no frame header")
 	}
+	if d.scans == 0 {
+		return Image{}, errors.New("no scan")
+	}
+	smooth := d.progressive && d.smooths()
+	if smooth {
+		d.note(errors.New("the last scans are missing"))
+	}
 	for i := range d.n {
 		c := &d.components[i]
-		if !c.quant.defined {
-			return Image{}, errors.New("a component has no scan")
-		}
-		if d.progressive {
-			c.reconstructAll()
+		switch {
+		case d.progressive:
+			d.reconstructAll(c, smooth)
+		case !c.quant.defined:
+			d.note(errors.New("a component has no scan"))
+			for i := range c.pix {
+				c.pix[i] = 128
+			}
 		}
 	}
 	m := Image{
@@ -39,15 +49,20 @@ func (d *decoder) image() (Image, error) {
 }
 
 // reconstructAll turns the coefficients of a progressive image into samples.
-func (c *component) reconstructAll() {
+func (d *decoder) reconstructAll(c *component, smooth bool) {
 	across := c.stride / c.dctSize
 	for y := range c.blocksY {
 		for x := range c.blocksX {
 			var b block
 			last := 0
-			for k, v := range c.coeffs[y*across+x] {
+			coeffs := &c.coeffs[y*across+x]
+			if smooth {
+				smoothed := d.smooth(c, x, y)
+				coeffs = &smoothed
+			}
+			for k, v := range coeffs {
 				if v != 0 {
-					b[zigzag[k]] = int32(v) * c.quant.factors[k]
+					b[zigzag[k]] = int16(int32(v) * c.quant.factors[k])
 					last = k
 				}
 			}

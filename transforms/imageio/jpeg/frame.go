@@ -8,9 +8,10 @@ import (
 
 // component is one color component of the frame.
 type component struct {
-	id   uint8
-	h, v int // sampling factors
-	tq   uint8
+	index int // in the frame
+	id    uint8
+	h, v  int // sampling factors
+	tq    uint8
 	// quant is the quantization table at the time of the component's first scan.
 	quant quantTable
 	// dctSize is the width and height in samples that a block decodes to.
@@ -29,9 +30,6 @@ type component struct {
 
 // frame reads the frame header.
 func (d *decoder) frame(segment []byte) error {
-	if d.n > 0 {
-		return errors.New("two frame headers")
-	}
 	if len(segment) < 6 {
 		return errors.New("frame header too short")
 	}
@@ -52,8 +50,8 @@ func (d *decoder) frame(segment []byte) error {
 	}
 	for i := range n {
 		spec := segment[6+3*i:]
-		c := component{id: spec[0], h: int(spec[1] >> 4), v: int(spec[1] & 15), tq: spec[2]}
-		if c.h < 1 || c.h > 4 || c.v < 1 || c.v > 4 || c.tq > 3 || d.component(c.id) != nil {
+		c := component{index: i, id: spec[0], h: int(spec[1] >> 4), v: int(spec[1] & 15), tq: spec[2]}
+		if c.h < 1 || c.h > 4 || c.v < 1 || c.v > 4 || c.tq > 3 {
 			return errors.New("damaged frame header")
 		}
 		if n == 1 { // sampling factors are relative to the largest
@@ -68,8 +66,10 @@ func (d *decoder) frame(segment []byte) error {
 	return nil
 }
 
-func (d *decoder) component(id uint8) *component {
-	for i := range d.n {
+// component finds a component of a scan by its id, among those from one on, as libjpeg does: they are in the order of the
+// frame.
+func (d *decoder) component(id uint8, from int) *component {
+	for i := from; i < d.n; i++ {
 		if c := &d.components[i]; c.id == id {
 			return c
 		}

@@ -1,5 +1,7 @@
 package jpeg
 
+import "math"
+
 // The inverse DCTs are in fixed point: first columns, whose results keep passBits fractional bits, then rows. They
 // equal libjpeg's bit for bit.
 const (
@@ -34,14 +36,17 @@ const (
 )
 
 // block is 8 x 8 dequantized coefficients in natural order.
-type block [64]int32
+type block [64]int16
 
 // reconstruct turns the coefficients of a block into samples. last is the zigzag index of the last nonzero one.
 func (c *component) reconstruct(b *block, last, x, y int) {
 	dst := c.pix[(y*c.stride+x)*c.dctSize:]
+	if c.dctSize == 8 {
+		b.overflow()
+	}
 	switch {
 	case last == 0 || c.dctSize == 1:
-		v := sample(descale(b[0], 3))
+		v := sample(descale(int32(b[0]), 3))
 		for y := range c.dctSize {
 			row := dst[y*c.stride:][:c.dctSize]
 			for x := range row {
@@ -54,6 +59,26 @@ func (c *component) reconstruct(b *block, last, x, y int) {
 		idct4(dst, c.stride, b)
 	default:
 		idct2(dst, c.stride, b)
+	}
+}
+
+// overflow drops the high bits of the first row, if the others are 0: for such blocks libjpeg-turbo has a shortcut that
+// loses them.
+func (b *block) overflow() {
+	high := int16(0)
+	for _, v := range b[:8] {
+		high |= v ^ v<<1
+	}
+	if high >= 0 && high<<1 >= 0 { // the highest three bits of each are equal
+		return
+	}
+	for _, v := range b[8:] {
+		if v != 0 {
+			return
+		}
+	}
+	for i, v := range b[:8] {
+		b[i] = v << passBits >> passBits
 	}
 }
 
@@ -71,42 +96,40 @@ func idct8Pixels(dst []uint8, stride int, b *block) {
 	for y := range 8 {
 		row := (*[8]uint8)(dst[y*stride:])
 		for x := range row {
-			row[x] = sample(out[8*y+x])
+			row[x] = sample(int32(out[8*y+x]))
 		}
 	}
 }
 
 // transform8 writes the inverse DCTs of the columns of in to the rows of out, scaled by 2^(constBits-shift) times the
-// square root of 8.
+// square root of 8. Results that do not fit are clipped; four sums before are of 16 bits, too, and overflow.
 func transform8(out, in *block, shift int) {
 	round := int32(1) << (shift - 1)
 	for i := range 8 {
-		x0, x1, x2, x3 := in[i], in[8+i], in[16+i], in[24+i]
-		x4, x5, x6, x7 := in[32+i], in[40+i], in[48+i], in[56+i]
-		row := (*[8]int32)(out[8*i:])
-		if x1|x2|x3|x4|x5|x6|x7 == 0 {
-			v := (x0<<constBits + round) >> shift
-			*row = [8]int32{v, v, v, v, v, v, v, v}
-			continue
-		}
+		sum := func(a, b int) int32 { return int32(in[8*a+i] + in[8*b+i]) }
+		wide := func(a int) int32 { return int32(in[8*a+i]) }
+		x1, x2, x3, x5, x6, x7 := wide(1), wide(2), wide(3), wide(5), wide(6), wide(7)
+		row := (*[8]int16)(out[8*i:])
 		z := (x2 + x6) * fix0_541196100
 		t2, t3 := z-x6*fix1_847759065, z+x2*fix0_765366865
-		t0, t1 := (x0+x4)<<constBits+round, (x0-x4)<<constBits+round
+		t0, t1 := sum(0, 4)<<constBits+round, int32(in[i]-in[32+i])<<constBits+round
 		e0, e1, e2, e3 := t0+t3, t1+t2, t1-t2, t0-t3
 
-		z1, z2, z3, z4 := (x7+x1)*-fix0_899976223, (x5+x3)*-fix2_562915447, x7+x3, x5+x1
+		z1, z2, z3, z4 := (x7+x1)*-fix0_899976223, (x5+x3)*-fix2_562915447, sum(7, 3), sum(5, 1)
 		z5 := (z3 + z4) * fix1_175875602
 		z3, z4 = z5-z3*fix1_961570560, z5-z4*fix0_390180644
 		o0 := x1*fix1_501321110 + z1 + z4
 		o1 := x3*fix3_072711026 + z2 + z3
 		o2 := x5*fix2_053119869 + z2 + z4
 		o3 := x7*fix0_298631336 + z1 + z3
-		row[0], row[7] = (e0+o0)>>shift, (e0-o0)>>shift
-		row[1], row[6] = (e1+o1)>>shift, (e1-o1)>>shift
-		row[2], row[5] = (e2+o2)>>shift, (e2-o2)>>shift
-		row[3], row[4] = (e3+o3)>>shift, (e3-o3)>>shift
+		row[0], row[7] = clip16((e0+o0)>>shift), clip16((e0-o0)>>shift)
+		row[1], row[6] = clip16((e1+o1)>>shift), clip16((e1-o1)>>shift)
+		row[2], row[5] = clip16((e2+o2)>>shift), clip16((e2-o2)>>shift)
+		row[3], row[4] = clip16((e3+o3)>>shift), clip16((e3-o3)>>shift)
 	}
 }
+
+func clip16(v int32) int16 { return int16(min(max(v, math.MinInt16), math.MaxInt16)) }
 
 // idct4Pixels is idct4 in Go.
 func idct4Pixels(dst []uint8, stride int, b *block) {
@@ -115,10 +138,10 @@ func idct4Pixels(dst []uint8, stride int, b *block) {
 		if x == 4 { // unused by the rows
 			continue
 		}
-		v := transform4(b[x], b[x+8], b[x+16], b[x+24],
-			b[x+40], b[x+48], b[x+56])
+		v := transform4(int32(b[x]), int32(b[x+8]), int32(b[x+16]), int32(b[x+24]),
+			int32(b[x+40]), int32(b[x+48]), int32(b[x+56]))
 		for y := range 4 {
-			work[y][x] = descale(v[y], constBits-passBits+1)
+			work[y][x] = int32(clip16(descale(v[y], constBits-passBits+1)))
 		}
 	}
 	for y := range 4 {
@@ -144,8 +167,7 @@ func transform4(x0, x1, x2, x3, x5, x6, x7 int32) [4]int32 {
 func idct2(dst []uint8, stride int, b *block) {
 	var work [2][8]int32
 	for _, x := range [...]int{0, 1, 3, 5, 7} {
-		v0, v1 := transform2(b[x], b[x+8], b[x+24],
-			b[x+40], b[x+56])
+		v0, v1 := transform2(int32(b[x]), int32(b[x+8]), int32(b[x+24]), int32(b[x+40]), int32(b[x+56]))
 		work[0][x], work[1][x] = descale(v0, constBits-passBits+2), descale(v1, constBits-passBits+2)
 	}
 	for y := range 2 {

@@ -3,11 +3,12 @@
 // 1/4 or 1/8 of the size, like Pillow's Image.draft, which takes a fraction of the time for a large photo.
 //
 // It supports what libjpeg supports: baseline, extended and progressive Huffman-coded 8-bit images, gray, YCbCr, RGB,
-// CMYK and YCCK, with any integer sampling factors, restart intervals and multiple scans. Unlike libjpeg, which warns
-// and guesses, it rejects damaged data. It does not smooth progressive images with missing scans.
+// CMYK and YCCK, with any integer sampling factors, restart intervals and multiple scans. It guesses like libjpeg where the
+// compressed data are damaged (and says so in Image.Damage), and smooths progressive images whose last scans are missing.
+// Data that end too early are an error, as in Pillow.
 //
-// The arithmetic follows the Independent JPEG Group's software (jidctint.c, jidctred.c, jdsample.c, jdcolor.c), which
-// explains each step.
+// The arithmetic follows the Independent JPEG Group's software (jidctint.c, jidctred.c, jdsample.c, jdcolor.c, jdcoefct.c),
+// which explains each step, and where numbers overflow, as they do in damaged data, libjpeg-turbo's loops for AVX2.
 package jpeg
 
 import (
@@ -26,6 +27,8 @@ type Image struct {
 	Channels int
 	// Pix is [Height, Width, Channels].
 	Pix []uint8
+	// Damage is what is wrong with the file that could be read all the same, nil if it is sound.
+	Damage error
 }
 
 // ErrUnsupported is wrapped by the errors for unsupported JPEG features: arithmetic coding, lossless and hierarchical
@@ -49,7 +52,7 @@ func Decode(data []byte, scale int) (Image, error) {
 	}
 	d := decoders.Get().(*decoder)
 	defer decoders.Put(d)
-	d.header = header{data: data, dctSize: 8 / scale}
+	d.header = header{data: data, dctSize: 8 / scale, known: nothing}
 	defer func() { d.data = nil }()
 	for i := range 4 {
 		d.dc[i].defined, d.ac[i].defined = false, false
@@ -57,7 +60,9 @@ func Decode(data []byte, scale int) (Image, error) {
 	if err := d.segments(false); err != nil {
 		return Image{}, err
 	}
-	return d.image()
+	m, err := d.image()
+	m.Damage = d.damage
+	return m, err
 }
 
 // decoders reuses the memory of decoders and their Huffman tables: many files have the same tables.
@@ -91,6 +96,30 @@ type header struct {
 	maxH, maxV int
 	// mcusX and mcusY are the numbers of MCUs across and down.
 	mcusX, mcusY int
+
+	scans int // begun so far
+	// complete is whether the first scan had all of all components. settled is whether a marker or at least 8 bytes follow it:
+	// then libjpeg can do without an end of the image.
+	complete, settled bool
+	known             known
+	// damage is the first thing that is wrong.
+	damage error
+}
+
+// note notes something that is wrong.
+func (h *header) note(damage error) {
+	if h.damage == nil {
+		h.damage = damage
+	}
+}
+
+// skip notes an error of what is behind the pixels, if it does not matter.
+func (h *header) skip(err error) error {
+	if h.settled && errors.Is(err, io.ErrUnexpectedEOF) {
+		h.note(errors.New("no end of the image"))
+		return nil
+	}
+	return err
 }
 
 // quantTable holds the factors of the coefficients in zigzag order.
@@ -103,10 +132,11 @@ type quantTable struct {
 const (
 	sof0, sof1, sof2 = 0xc0, 0xc1, 0xc2
 	dht, dac         = 0xc4, 0xcc
-	jpg, sof15       = 0xc8, 0xcf
+	sof15            = 0xcf
 	rst0, rst7       = 0xd0, 0xd7
 	soi, eoi, sos    = 0xd8, 0xd9, 0xda
-	dqt, dri         = 0xdb, 0xdd
+	dqt, dnl, dri    = 0xdb, 0xdc, 0xdd
+	tem              = 0x01
 	app0, app14      = 0xe0, 0xee
 	app15, com       = 0xef, 0xfe
 )
@@ -121,15 +151,21 @@ func (d *decoder) segments(headerOnly bool) error {
 		marker, err := d.marker()
 		switch {
 		case err != nil:
-			return err
+			return d.skip(err)
 		case marker == eoi:
 			return nil
-		case rst0 <= marker && marker <= rst7:
+		case rst0 <= marker && marker <= rst7 || marker == tem:
 			continue // an extra one after a scan
+		case marker < sof0 || marker == soi || marker > dri && marker < app0 || marker > app15 && marker != com:
+			return fmt.Errorf("unknown marker %#x", marker)
+		case marker <= sof15 && marker > sof2 && marker != dht && marker != dac:
+			return fmt.Errorf("coding process %#x: %w", marker, ErrUnsupported)
+		case marker <= sof2 && d.n > 0:
+			return errors.New("two frame headers")
 		}
-		segment, err := d.segment()
+		segment, err := d.segment(marker)
 		if err != nil {
-			return err
+			return d.skip(err)
 		}
 		switch marker {
 		case sof0, sof1, sof2:
@@ -147,19 +183,15 @@ func (d *decoder) segments(headerOnly bool) error {
 			}
 			d.restart = int(segment[0])<<8 | int(segment[1])
 		case sos:
+			if d.complete {
+				return errors.New("a scan after the last one")
+			}
 			err = d.scan(segment)
 		case app0:
-			d.jfif = d.jfif || len(segment) >= 12 && string(segment[:5]) == "JFIF\x00"
+			d.jfif = d.jfif || len(segment) >= 14 && string(segment[:5]) == "JFIF\x00"
 		case app14:
 			if len(segment) >= 12 && string(segment[:5]) == "Adobe" {
 				d.adobe = int(segment[11]) + 1
-			}
-		default:
-			if marker < sof0 || marker > app15 && marker != com {
-				return fmt.Errorf("unknown marker %#x", marker)
-			}
-			if marker <= sof15 && marker != jpg || marker == dac {
-				return fmt.Errorf("coding process %#x: %w", marker, ErrUnsupported)
 			}
 		}
 		if err != nil {
@@ -181,13 +213,17 @@ func (d *decoder) marker() (int, error) {
 }
 
 // segment returns the content of a marker's segment.
-func (d *decoder) segment() ([]byte, error) {
+func (d *decoder) segment(marker int) ([]byte, error) {
 	if d.at+2 > len(d.data) {
 		return nil, io.ErrUnexpectedEOF
 	}
 	n := int(d.data[d.at])<<8 | int(d.data[d.at+1])
 	if n < 2 {
-		return nil, errors.New("segment shorter than its length")
+		if marker >= app0 || marker == dnl { // not of interest
+			n = 2
+		} else {
+			return nil, errors.New("segment shorter than its length")
+		}
 	}
 	if d.at+n > len(d.data) {
 		return nil, io.ErrUnexpectedEOF
@@ -199,9 +235,9 @@ func (d *decoder) segment() ([]byte, error) {
 
 func (d *decoder) quantTables(segment []byte) error {
 	for len(segment) > 0 {
-		wide, index := int(segment[0]>>4), segment[0]&15
+		wide, index := min(int(segment[0]>>4), 1), segment[0]&15
 		n := 1 + 64<<wide
-		if wide > 1 || index > 3 || len(segment) < n {
+		if index > 3 || len(segment) < n {
 			return errors.New("damaged quantization table")
 		}
 		q := &d.quant[index]

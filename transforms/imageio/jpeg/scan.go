@@ -18,6 +18,9 @@ type scan struct {
 	high, low int
 	// endRun is the number of following blocks without further coefficients (EOBRUN).
 	endRun int
+	// starved is whether the data ended before a marker that should come later: until the next restart marker all
+	// coefficients are 0.
+	starved bool
 }
 
 type scanComponent struct {
@@ -39,12 +42,21 @@ func (d *decoder) scan(segment []byte) error {
 		}
 	}
 	s.bits = bits{data: d.data, at: d.at}
+	d.scans++
+	if d.progressive {
+		d.known.scan(s)
+	}
 	if s.n == 1 {
 		err = s.single()
 	} else {
 		err = s.interleaved()
 	}
 	d.at = s.at
+	if err == nil && d.scans == 1 && !d.progressive && s.n == d.n {
+		d.complete = true
+		marker, _ := s.marker()
+		d.settled = marker != 0 || s.left-s.lent+8*(len(s.data)-s.at) >= 64
+	}
 	return err
 }
 
@@ -59,9 +71,9 @@ func (d *decoder) scanHeader(segment []byte) (*scan, error) {
 	s := &scan{d: d, last: 63}
 	blocks := 0
 	for spec := segment[1 : len(segment)-3]; len(spec) > 0; spec = spec[2:] {
-		c := d.component(spec[0])
+		c := d.component(spec[0], s.n)
 		dc, ac := spec[1]>>4, spec[1]&15
-		if c == nil || dc > 3 || ac > 3 {
+		if c == nil {
 			return nil, damaged
 		}
 		for _, other := range s.components[:s.n] {
@@ -74,7 +86,7 @@ func (d *decoder) scanHeader(segment []byte) (*scan, error) {
 				return nil, fmt.Errorf("quantization table %d is missing", c.tq)
 			}
 		}
-		s.components[s.n] = scanComponent{component: c, dc: &d.dc[dc], ac: &d.ac[ac]}
+		s.components[s.n] = scanComponent{component: c, dc: d.table(&d.dc, dc, usual[0]), ac: d.table(&d.ac, ac, usual[1])}
 		s.n++
 		blocks += c.h * c.v
 	}
@@ -92,8 +104,12 @@ func (d *decoder) scanHeader(segment []byte) (*scan, error) {
 		}
 	}
 	for _, c := range s.components[:s.n] {
-		if s.first == 0 && s.high == 0 && !c.dc.defined || s.last > 0 && !c.ac.defined {
+		dc, ac := s.first == 0 && s.high == 0, s.last > 0
+		switch {
+		case dc && !c.dc.defined || ac && !c.ac.defined:
 			return nil, errors.New("a Huffman table is missing")
+		case dc && (c.dc.err != nil || c.dc.wide) || ac && c.ac.err != nil:
+			return nil, errHuffman
 		}
 	}
 	return s, nil
@@ -106,15 +122,19 @@ func (s *scan) interleaved() error {
 			return err
 		}
 		x, y := i%s.d.mcusX, i/s.d.mcusX
+		if !s.starved {
+			s.d.known.row = y
+		}
 		for k := range s.n {
 			c := &s.components[k]
 			for v := range c.v {
 				for h := range c.h {
-					if err := s.block(c, x*c.h+h, y*c.v+v); err != nil {
-						return err
-					}
+					s.block(c, x*c.h+h, y*c.v+v)
 				}
 			}
+		}
+		if err := s.check(); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -127,12 +147,35 @@ func (s *scan) single() error {
 		if err := s.restartBefore(i); err != nil {
 			return err
 		}
-		if err := s.block(c, i%c.blocksX, i/c.blocksX); err != nil {
+		x, y := i%c.blocksX, i/c.blocksX
+		if !s.starved {
+			s.d.known.row = y / c.v
+		}
+		s.block(c, x, y)
+		if err := s.check(); err != nil {
 			return err
 		}
 	}
 	return nil
 }
+
+// check notes whether the data ended within the MCU.
+func (s *scan) check() error {
+	over, err := s.overdrawn()
+	if over && !s.starved {
+		s.starved = true
+		s.d.note(errEarly)
+	}
+	return err
+}
+
+// What is wrong with data that are decoded all the same.
+var (
+	errEarly   = errors.New("scan ends too early")
+	errCode    = errors.New("damaged Huffman code")
+	errTooMany = errors.New("a block has more than 64 coefficients")
+	errRefined = errors.New("damaged refinement of a coefficient")
+)
 
 // restartBefore reads the restart marker before an MCU, if there is one.
 func (s *scan) restartBefore(mcu int) error {
@@ -140,13 +183,12 @@ func (s *scan) restartBefore(mcu int) error {
 		return nil
 	}
 	s.d.at = s.at
-	want := rst0 + (mcu/s.d.restart-1)%8
-	marker, err := s.d.marker()
+	found, err := s.resync(rst0 + (mcu/s.d.restart-1)%8)
 	if err != nil {
 		return err
 	}
-	if marker != want {
-		return fmt.Errorf("marker %#x instead of restart marker %#x", marker, want)
+	if found {
+		s.starved = false
 	}
 	s.bits = bits{data: s.data, at: s.d.at}
 	s.endRun = 0
@@ -156,34 +198,48 @@ func (s *scan) restartBefore(mcu int) error {
 	return nil
 }
 
-// block reads one block: all of it in a sequential image, the scan's part of it in a progressive one.
-func (s *scan) block(c *scanComponent, x, y int) error {
-	var (
-		b    block
-		last int
-		err  error
-	)
-	if s.d.progressive {
-		err = s.progress(c, &c.coeffs[y*c.stride/c.dctSize+x])
-	} else {
-		last, err = s.sequential(c, &b)
+// resync finds the wanted restart marker and reports whether it took one. Where another marker is in its place, it guesses
+// like libjpeg (jpeg_resync_to_restart) what is missing: of the next two restart markers, or another kind of marker, the
+// wanted one, so that the data until then are taken for empty; of the previous two, nothing.
+func (s *scan) resync(want int) (found bool, err error) {
+	for {
+		marker, err := s.d.marker()
+		if err != nil || marker == want {
+			return true, err
+		}
+		s.d.note(fmt.Errorf("marker %#x instead of restart marker %#x", marker, want))
+		ahead := (marker - want) & 7
+		switch {
+		case marker < sof0 || rst0 <= marker && marker <= rst7 && ahead >= 6:
+			continue
+		case marker < rst0 || marker > rst7 || ahead <= 2:
+			s.d.at -= 2
+			return false, nil
+		}
+		return true, nil
 	}
-	if ended := s.ended(); ended != nil {
-		return ended // takes precedence over errors in the zeros after the end
-	}
-	if err == nil && !s.d.progressive {
-		c.reconstruct(&b, last, x, y)
-	}
-	return err
 }
 
-// sequential reads all coefficients of a block and returns the zigzag index of the last nonzero one.
-func (s *scan) sequential(c *scanComponent, b *block) (last int, err error) {
-	if err := s.dcFirst(c); err != nil {
-		return 0, err
+// block reads one block: all of it in a sequential image, the scan's part of it in a progressive one.
+func (s *scan) block(c *scanComponent, x, y int) {
+	if s.d.progressive {
+		s.progress(c, &c.coeffs[y*c.stride/c.dctSize+x])
+		return
 	}
+	var b block
+	last := 0
+	if !s.starved {
+		last = s.sequential(c, &b)
+	}
+	c.reconstruct(&b, last, x, y)
+}
+
+// sequential reads all coefficients of a block and returns the zigzag index of the last nonzero one. A coefficient beyond
+// the last counts as the last.
+func (s *scan) sequential(c *scanComponent, b *block) (last int) {
+	s.dcFirst(c)
 	q := &c.quant.factors
-	b[0] = c.dcValue * q[0]
+	b[0] = int16(c.dcValue * q[0])
 	acc, n := s.acc, s.left // in registers
 	for k := 1; k < 64; k++ {
 		if n < 32 {
@@ -196,17 +252,17 @@ func (s *scan) sequential(c *scanComponent, b *block) (last int, err error) {
 			acc <<= e.whole()
 			n -= e.whole()
 			if k += e.run(); k > 63 {
-				err = errTooMany
-				break
+				k = 63
+				s.d.note(errTooMany)
 			}
-			b[zigzag[k]] = v * q[k]
+			b[zigzag[k]] = int16(v * q[k])
 			last = k
 			continue
 		}
 		s.acc, s.left = acc, n
-		var symbol uint8
-		if symbol, err = s.symbol(c.ac); err != nil {
-			return 0, err
+		symbol, ok := s.symbol(c.ac)
+		if !ok {
+			s.d.note(errCode)
 		}
 		run, size := int(symbol>>4), int(symbol&15)
 		v := extend(s.take(size), size)
@@ -214,29 +270,24 @@ func (s *scan) sequential(c *scanComponent, b *block) (last int, err error) {
 		if size == 0 && run != 15 {
 			break
 		}
-		if k += run; k > 63 {
-			return 0, errTooMany
-		}
-		if size > 0 {
-			b[zigzag[k]] = v * q[k]
+		if k += run; size > 0 {
+			if k > 63 {
+				k = 63
+				s.d.note(errTooMany)
+			}
+			b[zigzag[k]] = int16(v * q[k])
 			last = k
 		}
 	}
 	s.acc, s.left = acc, n
-	return last, err
+	return last
 }
 
-var errTooMany = errors.New("a block has more than 64 coefficients")
-
 // dcFirst reads the difference from the previous block's DC coefficient.
-func (s *scan) dcFirst(c *scanComponent) error {
-	size, err := s.symbol(c.dc)
-	if err != nil {
-		return err
-	}
-	if size > 15 {
-		return errors.New("damaged DC coefficient of a block")
+func (s *scan) dcFirst(c *scanComponent) {
+	size, ok := s.symbol(c.dc)
+	if !ok {
+		s.d.note(errCode)
 	}
 	c.dcValue += extend(s.take(int(size)), int(size))
-	return nil
 }

@@ -13,7 +13,7 @@ func idct8(dst []uint8, stride int, b *block) {
 		idct8Pixels(dst, stride, b)
 		return
 	}
-	avx2IDCT8(dst[:7*stride+8], stride, (*[64]int32)(b))
+	avx2IDCT8(dst[:7*stride+8], stride, (*[64]int16)(b))
 }
 
 // idct4 writes 4 x 4 samples.
@@ -22,7 +22,7 @@ func idct4(dst []uint8, stride int, b *block) {
 		idct4Pixels(dst, stride, b)
 		return
 	}
-	avx2IDCT4(dst[:3*stride+4], stride, (*[64]int32)(b))
+	avx2IDCT4(dst[:3*stride+4], stride, (*[64]int16)(b))
 }
 
 // convertYCC converts pixels from luma and two chroma planes.

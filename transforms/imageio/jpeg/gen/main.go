@@ -59,6 +59,7 @@ func times(a vector, factor int) vector { v := YMM(); VPMULLD(words(factor), a, 
 func idct8() {
 	dst, stride, x := block("avx2IDCT8")
 	x = transpose(transform8(x, 13-2))
+	clip(x[:])
 	x = transform8(x, 13+2+3)
 	left, right := samples(x[0], x[1], x[2], x[3]), samples(x[4], x[5], x[6], x[7])
 	rows := [2]vector{YMM(), YMM()} // two in each half: 0, 1, 4, 5 and 2, 3, 6, 7
@@ -83,6 +84,7 @@ func idct8() {
 func idct4() {
 	dst, stride, x := block("avx2IDCT4")
 	t := transpose4(transform4(x, 13-2+1))
+	clip(t[:])
 	for i, v := range t { // columns 4 to 7 are in the upper half, 0 to 3 in the lower
 		x[i], x[i+4] = v, upper(v)
 	}
@@ -98,12 +100,13 @@ func idct4() {
 
 // block begins a function that transforms a block and loads its rows.
 func block(name string) (dst, stride Register, x [8]vector) {
-	TEXT(name, NOSPLIT, "func(dst []uint8, stride int, b *[64]int32)")
+	TEXT(name, NOSPLIT, "func(dst []uint8, stride int, b *[64]int16)")
 	Pragma("noescape")
 	dst, stride = Load(Param("dst").Base(), GP64()), Load(Param("stride"), GP64())
 	b := Load(Param("b"), GP64())
 	for i := range x {
-		x[i] = load(Mem{Base: b, Disp: 32 * i})
+		x[i] = YMM()
+		VPMOVSXWD(Mem{Base: b, Disp: 16 * i}, x[i])
 	}
 	return dst, stride, x
 }
@@ -127,25 +130,22 @@ func upper(v vector) vector {
 	return u
 }
 
-// transform8 is the Go function of that name without the transpose.
+// transform8 is the Go function of that name without the transpose and the clipping.
 func transform8(x [8]vector, shift int) [8]vector {
-	z := times(plus(x[2], x[6]), 4433)
-	t2, t3 := minus(z, times(x[6], 15137)), plus(z, times(x[2], 6270))
+	t := products(x[2], x[6], [2]int{4433 + 6270, 4433}, [2]int{4433, 4433 - 15137})
+	t3, t2 := t[0], t[1]
 	t0, t1 := plus(x[0], x[4]), minus(x[0], x[4])
 	for _, t := range []vector{t0, t1} {
-		VPSLLD(U8(13), t, t)
+		VPSLLD(U8(16), t, t) // overflow like words of 16 bits
+		VPSRAD(U8(16-13), t, t)
 		VPADDD(words(1<<(shift-1)), t, t)
 	}
 	even := [4]vector{plus(t0, t3), plus(t1, t2), minus(t1, t2), minus(t0, t3)}
 
-	z3, z4 := plus(x[7], x[3]), plus(x[5], x[1])
-	z5 := times(plus(z3, z4), 9633)
-	z3, z4 = minus(z5, times(z3, 16069)), minus(z5, times(z4, 3196))
-	z1, z2 := times(plus(x[7], x[1]), -7373), times(plus(x[5], x[3]), -20995)
-	odd := [4]vector{
-		plus(plus(times(x[1], 12299), z1), z4), plus(plus(times(x[3], 25172), z2), z3),
-		plus(plus(times(x[5], 16819), z2), z4), plus(plus(times(x[7], 2446), z1), z3),
-	}
+	z := products(plus(x[7], x[3]), plus(x[5], x[1]), [2]int{9633 - 16069, 9633}, [2]int{9633, 9633 - 3196})
+	outer := products(x[7], x[1], [2]int{2446 - 7373, -7373}, [2]int{-7373, 12299 - 7373})
+	inner := products(x[5], x[3], [2]int{16819 - 20995, -20995}, [2]int{-20995, 25172 - 20995})
+	odd := [4]vector{plus(outer[1], z[1]), plus(inner[1], z[0]), plus(inner[0], z[1]), plus(outer[0], z[0])}
 	var out [8]vector
 	for i := range 4 {
 		out[i], out[7-i] = plus(even[i], odd[i]), minus(even[i], odd[i])
@@ -156,19 +156,36 @@ func transform8(x [8]vector, shift int) [8]vector {
 	return out
 }
 
-// transform4 is the Go function of that name followed by descale.
-func transform4(x [8]vector, shift int) [4]vector {
-	sum := func(terms ...vector) vector {
-		for _, t := range terms[1:] {
-			VPADDD(t, terms[0], terms[0])
-		}
-		return terms[0]
+// products returns sums of products of a and b, of which only the low words count, with pairs of factors.
+func products(a, b vector, factors ...[2]int) (sums []vector) {
+	both := YMM()
+	VPSLLD(U8(16), b, both)
+	VPBLENDW(U8(0xaa), both, a, both)
+	for _, f := range factors {
+		v := YMM()
+		VPMADDWD(words(int(int32(f[1]<<16|f[0]&0xffff))), both, v)
+		sums = append(sums, v)
 	}
-	t0, t2 := YMM(), sum(times(x[2], 15137), times(x[6], -6270))
+	return sums
+}
+
+// clip clips numbers to words of 16 bits.
+func clip(x []vector) {
+	for _, v := range x {
+		VPMINSD(words(32767), v, v)
+		VPMAXSD(words(-32768), v, v)
+	}
+}
+
+// transform4 is the Go function of that name followed by descale, without the clipping.
+func transform4(x [8]vector, shift int) [4]vector {
+	t0 := YMM()
 	VPSLLD(U8(13+1), x[0], t0)
 	VPADDD(words(1<<(shift-1)), t0, t0)
-	o1 := sum(times(x[7], -1730), times(x[5], 11893), times(x[3], -17799), times(x[1], 8697))
-	o0 := sum(times(x[7], -4176), times(x[5], -4926), times(x[3], 7373), times(x[1], 20995))
+	t2 := products(x[2], x[6], [2]int{15137, -6270})[0]
+	far := products(x[7], x[5], [2]int{-1730, 11893}, [2]int{-4176, -4926})
+	near := products(x[3], x[1], [2]int{-17799, 8697}, [2]int{7373, 20995})
+	o1, o0 := plus(far[0], near[0]), plus(far[1], near[1])
 	e0, e1 := plus(t0, t2), minus(t0, t2)
 	out := [4]vector{plus(e0, o0), plus(e1, o1), minus(e1, o1), minus(e0, o0)}
 	for _, v := range out {

@@ -1,19 +1,24 @@
-"""Writes golden.json: small JPEGs and what Pillow (libjpeg-turbo) makes of them.
+"""Writes golden.json and damaged.json: small JPEGs and what Pillow (libjpeg-turbo) makes of them.
 
-A list of {name, data, mode, scaled}: data is the file in base64, mode is L, RGB
-or CMYK, and scaled has {scale, width, height, sha256} for 1 and for each scale
-that Image.draft grants; sha256 is that of the pixels. Run: python make_golden.py
+golden.json: a list of {name, data, mode, scaled}: data is the file in base64,
+mode is L, RGB or CMYK, and scaled has {scale, width, height, sha256} for 1 and
+for each scale that Image.draft grants; sha256 is that of the pixels.
+damaged.json: a list of {name, at, to, sha256}: that file with other bytes from
+some index on, and the pixels that Pillow reads, "" if it refuses the file.
+Run: python make_golden.py
 """
 import base64
 import hashlib
 import io
 import json
+import random
 
 import numpy as np
 from PIL import Image
 
 rng = np.random.default_rng(3)
 out = []
+files = {}
 
 
 def picture(w, h, c=3):
@@ -49,6 +54,15 @@ def letters(data):
     return bytes(data)
 
 
+def read(data):
+    """The SHA-256 of the pixels, "" if Pillow refuses the file."""
+    try:
+        im = Image.open(io.BytesIO(data))
+        return "" if im.width * im.height > 1 << 16 else hashlib.sha256(im.tobytes()).hexdigest()
+    except (OSError, SyntaxError):
+        return ""
+
+
 def add(name, data):
     scaled = []
     for scale in (1, 2, 4, 8):
@@ -59,6 +73,7 @@ def add(name, data):
         if im.size == (-(-w // scale), -(-h // scale)):  # else it is too small for this scale
             digest = hashlib.sha256(im.tobytes()).hexdigest()
             scaled.append({"scale": scale, "width": im.width, "height": im.height, "sha256": digest})
+    files[name] = data
     out.append({"name": name, "data": base64.b64encode(data).decode(), "mode": im.mode, "scaled": scaled})
 
 
@@ -98,4 +113,23 @@ for w, h in ((32, 128), (29, 120)):
 
 with open("golden.json", "w") as f:
     json.dump(out, f, indent=0)
+
+# Damage, mostly in the scans. The first scans of a progressive file are a file with missing scans.
+damaged = []
+pick = random.Random(5)
+while len(damaged) < 800:
+    name, data = pick.choice(list(files.items()))
+    scan = data.index(b"\xff\xda")
+    at = pick.randrange(scan + 14, len(data) - 1) if pick.random() < 0.8 else pick.randrange(2, scan + 14)
+    to = pick.choice((b"\xff\xd9", b"\0", b"\xff", b"\xff\xd1", b"\xff\xd4", pick.randbytes(1), pick.randbytes(1), pick.randbytes(2), pick.randbytes(4)))
+    scans = [i for i in range(scan + 1, len(data)) if data[i : i + 2] == b"\xff\xda"]
+    if scans and pick.random() < 0.2:
+        at, to = pick.choice(scans), b"\xff\xd9"
+    if at + len(to) > len(data) - 2:  # without an end, it depends on how libjpeg fills its buffers
+        continue
+    sha256 = read(data[:at] + to + data[at + len(to) :])
+    if sha256 or pick.random() < 0.2:
+        damaged.append({"name": name, "at": at, "to": base64.b64encode(to).decode(), "sha256": sha256})
+with open("damaged.json", "w") as f:
+    json.dump(damaged, f)
 print(len(out), "images")

@@ -1,0 +1,195 @@
+package tiff
+
+import (
+	"bytes"
+	"compress/zlib"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/klauspost/compress/zstd"
+	"golang.org/x/image/ccitt"
+	"golang.org/x/image/tiff/lzw"
+
+	"github.com/sdr-ml/sdr/transforms/imageio/jpeg"
+)
+
+// The compressions that the package reads.
+const (
+	raw             = 1
+	group3          = 3
+	group4          = 4
+	lzwCompression  = 5
+	jpegCompression = 7
+	deflate         = 8
+	packBits        = 32773
+	oldDeflate      = 32946
+	zstandard       = 50000
+)
+
+// others are the names of compressions that the package does not read.
+var others = map[int]string{2: "CCITT RLE", 6: "old-style JPEG", 32809: "ThunderScan", 34676: "SGI Log", 34677: "SGI Log 24", 34925: "LZMA", 50001: "WebP"}
+
+// decompress returns the rows of a block.
+func decompress(data []byte, b block, l *layout, d *Directory, compression int) (io.Reader, error) {
+	r := bytes.NewReader(data)
+	switch compression {
+	case group3, group4:
+		if l.bits != 1 || l.samples != 1 {
+			return nil, errors.New("fax compression of pixels of more than 1 bit")
+		}
+		format := ccitt.Group4
+		if compression == group3 {
+			format = ccitt.Group3
+			if d.integer(tagT4Options, 0)&1 != 0 {
+				return nil, fmt.Errorf("two-dimensional group 3: %w", ErrUnsupported)
+			}
+		}
+		return ccitt.NewReader(r, ccitt.MSB, format, b.width, b.height, &ccitt.Options{Invert: true}), nil
+	case lzwCompression:
+		return lzw.NewReader(r, lzw.MSB, 8), nil
+	case jpegCompression:
+		return decodeJPEG(data, b, l, d)
+	case deflate, oldDeflate:
+		return zlib.NewReader(r)
+	case packBits:
+		return &packBitsReader{data: data}, nil
+	case zstandard:
+		z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(1<<28))
+		if err != nil {
+			return nil, err
+		}
+		return z, nil
+	}
+	if name, ok := others[compression]; ok {
+		return nil, fmt.Errorf("%s compression: %w", name, ErrUnsupported)
+	}
+	return nil, fmt.Errorf("compression %d: %w", compression, ErrUnsupported)
+}
+
+// decodeJPEG decodes a block that is a JPEG, whose tables may be in a tag of their own.
+func decodeJPEG(data []byte, b block, l *layout, d *Directory) (io.Reader, error) {
+	if len(data) < 2 {
+		return nil, io.ErrUnexpectedEOF
+	}
+	// Tell the decoder by Adobe's marker whether the colors are YCbCr.
+	transform := byte(0)
+	if l.photometric == yCbCr && !l.planar {
+		transform = 1
+	}
+	file := append([]byte{0xff, 0xd8, 0xff, 0xee, 0, 14}, "Adobe\x00\x64\x00\x00\x00\x00"...)
+	file = append(file, transform)
+	if tables := d.tags[tagJPEGTables].data; len(tables) > 4 {
+		file = append(file, tables[2:len(tables)-2]...) // without the markers of start and end
+	}
+	m, err := jpeg.Decode(append(file, data[2:]...), 1)
+	if err != nil {
+		return nil, err
+	}
+	samples := l.samples
+	if l.planar {
+		samples = 1
+	}
+	if m.Width != b.width || m.Height < b.height || m.Channels != samples || l.bits != 8 {
+		return nil, fmt.Errorf("a JPEG of %d x %d pixels with %d samples in a strip or tile of %d x %d with %d",
+			m.Width, m.Height, m.Channels, b.width, b.height, samples)
+	}
+	if m.Channels == 4 { // the JPEG package takes it for inverted
+		for i, v := range m.Pix {
+			m.Pix[i] = 255 - v
+		}
+	}
+	return bytes.NewReader(m.Pix), nil
+}
+
+// packBitsReader decompresses runs of equal bytes.
+type packBitsReader struct {
+	data []byte
+	// left bytes follow: literal ones, or all equal to the next one.
+	left  int
+	equal bool
+}
+
+func (p *packBitsReader) Read(out []byte) (n int, err error) {
+	for n < len(out) {
+		if p.left == 0 {
+			if len(p.data) < 2 {
+				return n, io.ErrUnexpectedEOF
+			}
+			code := int(int8(p.data[0]))
+			p.data = p.data[1:]
+			if code == -128 {
+				continue
+			}
+			if p.left, p.equal = code+1, code < 0; p.equal {
+				p.left = 1 - code
+			}
+		}
+		if len(p.data) == 0 {
+			return n, io.ErrUnexpectedEOF
+		}
+		k := min(p.left, len(out)-n)
+		if p.equal {
+			for i := range k {
+				out[n+i] = p.data[0]
+			}
+		} else {
+			k = copy(out[n:n+k], p.data)
+			p.data = p.data[k:]
+		}
+		n += k
+		if p.left -= k; p.left == 0 && p.equal {
+			p.data = p.data[1:]
+		}
+	}
+	return n, nil
+}
+
+// newPredictor returns what undoes the prediction of a row, nil if there is none.
+func newPredictor(l *layout, d *Directory, compression int) (func(row []uint8), error) {
+	switch compression {
+	case lzwCompression, deflate, oldDeflate, zstandard:
+	default:
+		return nil, nil
+	}
+	apart := l.samples
+	if l.planar {
+		apart = 1
+	}
+	predictor := d.integer(tagPredictor, 1)
+	switch {
+	case predictor == 1:
+		return nil, nil
+	case predictor == 2 && l.bits == 8:
+		return func(row []uint8) { accumulate(row, apart) }, nil
+	case predictor == 2 && l.bits == 16:
+		return func(row []uint8) {
+			for i := 2 * apart; i+1 < len(row); i += 2 {
+				l.order.PutUint16(row[i:], l.order.Uint16(row[i:])+l.order.Uint16(row[i-2*apart:]))
+			}
+		}, nil
+	case predictor == 2 && l.bits == 32:
+		return func(row []uint8) {
+			for i := 4 * apart; i+3 < len(row); i += 4 {
+				l.order.PutUint32(row[i:], l.order.Uint32(row[i:])+l.order.Uint32(row[i-4*apart:]))
+			}
+		}, nil
+	case predictor == 3 && l.kind == float && l.bits == 32:
+		return func(row []uint8) {
+			accumulate(row, apart)
+			// The bytes of all samples were sorted, the high ones first.
+			sorted, n := bytes.Clone(row), len(row)/4
+			for i := range n {
+				l.order.PutUint32(row[4*i:], uint32(sorted[i])<<24|uint32(sorted[n+i])<<16|uint32(sorted[2*n+i])<<8|uint32(sorted[3*n+i]))
+			}
+		}, nil
+	}
+	return nil, fmt.Errorf("predictor %d with samples of %d bits: %w", predictor, l.bits, ErrUnsupported)
+}
+
+// accumulate adds to each byte the one that is some bytes before it.
+func accumulate(row []uint8, apart int) {
+	for i := apart; i < len(row); i++ {
+		row[i] += row[i-apart]
+	}
+}
