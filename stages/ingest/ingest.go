@@ -110,7 +110,8 @@ func (fn *checkFn) log(read []tally, bad []imageio.Dead) {
 		plain := int64(0)
 		for _, r := range read {
 			if source.Has(r.Split) {
-				t.Images, t.Labeled, plain = t.Images+r.Images, t.Labeled+r.Labeled, plain+r.Plain
+				t.Images, t.Labeled, t.Damaged = t.Images+r.Images, t.Labeled+r.Labeled, t.Damaged+r.Damaged
+				plain += r.Plain
 			}
 		}
 		for _, d := range bad {

@@ -62,7 +62,7 @@ func collection(t testing.TB, n int, bad ...int) []imageio.Split {
 		data := encoded(t, i, 6+i%5, 9-i%4)
 		for _, b := range bad {
 			if b == i {
-				data = data[:len(data)-20]
+				data = data[:40] // within the header of the pixels
 			}
 		}
 		class := []string{"ant", "bee"}[i*2/n]
@@ -305,7 +305,11 @@ func TestDamagedSources(t *testing.T) {
 	dir, archive := t.TempDir(), filepath.Join(t.TempDir(), "b.tar")
 	at := func(name string) string { return filepath.Join(dir, name) }
 	for i := range 12 {
-		require.NoError(t, os.WriteFile(at(fmt.Sprintf("%02d.png", i)), encoded(t, i, 7, 7), 0o644))
+		data := encoded(t, i, 7, 7)
+		if i == 3 {
+			data = data[:len(data)-12] // without IEND
+		}
+		require.NoError(t, os.WriteFile(at(fmt.Sprintf("%02d.png", i)), data, 0o644))
 	}
 	require.NoError(t, os.WriteFile(at("notes.txt"), nil, 0o644))
 	require.NoError(t, os.WriteFile(at("shard.parquet"), []byte("PAR1"), 0o644))
@@ -362,7 +366,7 @@ func TestDamagedSources(t *testing.T) {
 			require.Equal(t, want.Source, dead[i].Source)
 			require.Contains(t, dead[i].Reason, want.Reason)
 		}
-		require.Contains(t, lines.String(), dir+": 12 images, 12 of them with labels, and 3 that cannot be read; passed over 1 .txt (")
+		require.Contains(t, lines.String(), dir+": 12 images, 12 of them with labels, and 3 that cannot be read; 1 are damaged, and were read as far as they go; passed over 1 .txt (")
 		require.Contains(t, lines.String(), archive+": 3 images, 3 of them with labels, and 1 that cannot be read\"\n")
 		cfg.MaxBad = .2
 		_, err = run(t, runner, splits, cfg)

@@ -21,7 +21,8 @@ type tally struct {
 	Split   int64 `arrow:"split"`
 	Images  int64 `arrow:"images"`
 	Labeled int64 `arrow:"labeled"`
-	Plain   int64 `arrow:"plain"` // of a single color
+	Damaged int64 `arrow:"damaged"` // but readable
+	Plain   int64 `arrow:"plain"`   // of a single color
 }
 
 // shardFn writes the images of one split, which come as one batch, to a shard and emits its reference and its tally.
@@ -39,14 +40,18 @@ func (fn *shardFn) ProcessElement(ctx context.Context, images *record.Batch, emi
 	if err := arrowio.WriteFile(ctx, path, schema, shard); err != nil {
 		return fmt.Errorf("ingest: %w", err)
 	}
-	labels, classes, labeled := column("label").(*array.Int64), column("class").(*array.String), int64(0)
+	t := tally{Split: split, Images: rows, Plain: plain(column("pixels").(*array.Binary))}
+	labels, classes, damage := column("label").(*array.Int64), column("class").(*array.String), column("damage").(*array.String)
 	for i := range labels.Len() {
 		if labels.Value(i) >= 0 || classes.Value(i) != "" {
-			labeled++
+			t.Labeled++
+		}
+		if damage.Value(i) != "" {
+			t.Damaged++
 		}
 	}
 	emitRef(record.Of([]shards.Ref{{Path: path, Rows: rows}}))
-	emitTally(record.Of([]tally{{Split: split, Images: rows, Labeled: labeled, Plain: plain(column("pixels").(*array.Binary))}}))
+	emitTally(record.Of([]tally{t}))
 	return nil
 }
 

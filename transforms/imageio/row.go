@@ -23,6 +23,8 @@ type Row struct {
 	// Width and Height are in pixels.
 	Width  int32 `arrow:"width"`
 	Height int32 `arrow:"height"`
+	// Damage is what is wrong with the file, if it could be read all the same; see [RGB].
+	Damage string `arrow:"damage"`
 	// Pixels are [Height, Width, 3] bytes: rows of red, green, blue.
 	Pixels []byte `arrow:"pixels"`
 }
@@ -58,7 +60,11 @@ func newRows() *rows {
 func (r *rows) len() int { return len(r.offsets) - 1 }
 
 func (r *rows) add(index int64, im Image, rgb RGB) {
-	for i, value := range []any{index, im.Source, im.Row, im.Label, im.Class, int32(rgb.Width), int32(rgb.Height)} {
+	damage := ""
+	if rgb.Damage != nil {
+		damage = rgb.Damage.Error()
+	}
+	for i, value := range []any{index, im.Source, im.Row, im.Label, im.Class, int32(rgb.Width), int32(rgb.Height), damage} {
 		switch b := r.builder.Field(i).(type) {
 		case *array.Int64Builder:
 			b.Append(value.(int64))

@@ -22,8 +22,9 @@ type Source struct {
 
 // Tally counts the images of a source that were read.
 type Tally struct {
-	// Images counts all, Labeled those with a label, and Dead those that cannot be read.
-	Images, Labeled, Dead int64
+	// Images counts all, Labeled those with a label, Damaged those that could be read in spite of damage, and Dead those
+	// that cannot be read.
+	Images, Labeled, Damaged, Dead int64
 }
 
 // Has reports whether the source has a split, given by its index.
@@ -32,6 +33,9 @@ func (s *Source) Has(split int64) bool { return split >= s.Begin && split < s.En
 // Summary describes in one line what was read of a source, and what was passed over.
 func (s *Source) Summary(t Tally) string {
 	text := fmt.Sprintf("%s: %d images, %d of them with labels, and %d that cannot be read", s.Path, t.Images, t.Labeled, t.Dead)
+	if t.Damaged > 0 {
+		text += fmt.Sprintf("; %d are damaged, and were read as far as they go", t.Damaged)
+	}
 	if len(s.Passed) > 0 {
 		text += "; " + s.Passed.String()
 	}
