@@ -166,9 +166,12 @@ func (o *PretrainOptions) check(ctx context.Context) (in inputs, err error) {
 
 // findTasks lists the tasks in a folder, without those that cannot be used, which it returns as dead.
 func findTasks(ctx context.Context, dir string) (found []tasks.Task, dead []evaluate.Dead, err error) {
-	all, err := tasks.Find(dir)
+	all, faulty, err := tasks.Find(dir)
 	if err != nil {
 		return nil, nil, run.Usage(err)
+	}
+	for _, f := range faulty {
+		dead = append(dead, evaluate.Dead{Task: f.Name, Reason: f.Err.Error()})
 	}
 	for _, t := range all {
 		switch err := tasks.Check(ctx, t); {
@@ -181,7 +184,7 @@ func findTasks(ctx context.Context, dir string) (found []tasks.Task, dead []eval
 		}
 	}
 	if len(found) == 0 {
-		return nil, nil, run.Usagef("none of the %d tasks in %s can be used; the first, %s: %s", len(all), dir, dead[0].Task, dead[0].Reason)
+		return nil, nil, run.Usagef("none of the %d tasks in %s can be used; the first, %s: %s", len(dead), dir, dead[0].Task, dead[0].Reason)
 	}
 	for _, d := range dead {
 		slog.Warn("a task is left out", "task", d.Task, "reason", d.Reason)

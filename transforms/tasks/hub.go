@@ -15,20 +15,20 @@ import (
 	"github.com/sdr-ml/sdr/transforms/imageio"
 )
 
-// parts are the names of splits on the Hugging Face Hub, by what a task uses them for. Later names stand in for earlier
-// ones.
+// parts are the names of splits in data sets, by what a task uses them for. Later names stand in for earlier ones.
 var parts = map[string][]string{
-	"train": {"train"},
-	"test":  {"test", "validation", "valid", "val", "dev"},
+	"train": {"train", "training"},
+	"test":  {"test", "testing", "validation", "valid", "val", "dev", "eval"},
 }
 
-// shard matches the name of a split's file without its suffix: train, or one of several such as train-00000-of-00004.
-var shard = regexp.MustCompile(`^([a-z]+)(?:-\d+-of-(\d+)(?:-[0-9a-f]+)?)?$`)
+// shard matches the name, without its suffix and in lower case, of a split's only file, such as train, or of one of
+// several: train-00000-of-00004, as on the Hugging Face Hub, or train-000000, as in WebDataset.
+var shard = regexp.MustCompile(`^([a-z]+)(?:([-_])\d+(?:(-of-)(\d+)(-[0-9a-f]+)?)?)?$`)
 
-// hubSplits finds the splits of a data set in a folder that is laid out as on the Hugging Face Hub: files
-// train-00000-of-00004.parquet in the folder itself, in its folder data, or in that of its only configuration; or
-// folders train and test in one of these. The paths of splits are by the names of their parts, train and test; a split
-// of several files is a glob.
+// hubSplits finds the splits of a data set in a folder that is laid out as on the Hugging Face Hub: files such as
+// train-00000-of-00004.parquet or folders train and test, in the folder itself, in its folder data, or in that of its
+// only configuration. The paths of splits are by the names of their parts, train and test; a split of several files is a
+// glob.
 func hubSplits(dir string) (map[string]string, error) {
 	var configs []string
 	var found map[string]string
@@ -62,44 +62,136 @@ func folders(dir string) (names []string) {
 	return names
 }
 
+// pieces are the files of a split that belong together, or its folder.
+type pieces struct {
+	paths []string
+	glob  string // that matches them
+	of    int    // their number, if their names tell
+}
+
 // splitsOf finds the splits whose files or folders are directly in a folder. A folder goes before files.
 func splitsOf(dir string) (map[string]string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, nil
 	}
-	byName := map[string][]string{} // files or folders of a split
-	of := map[string]int{}          // number of its files, as their names say
+	found := map[string]map[string]*pieces{} // by split, then by what belongs together
+	add := func(split, kind, path string, of int) {
+		if found[split] == nil {
+			found[split] = map[string]*pieces{}
+		}
+		if found[split][kind] == nil {
+			found[split][kind] = &pieces{glob: kind, of: of}
+		}
+		found[split][kind].paths = append(found[split][kind].paths, path)
+	}
 	for _, e := range entries {
-		stem, collection := imageio.Stem(e.Name())
 		path := filepath.Join(dir, e.Name())
 		if isFolder(path) {
-			byName[e.Name()] = []string{path}
-		} else if m := shard.FindStringSubmatch(stem); collection && m != nil && !isFolder(filepath.Join(dir, m[1])) {
-			byName[m[1]] = append(byName[m[1]], path)
-			of[m[1]], _ = strconv.Atoi(m[2])
+			found[strings.ToLower(e.Name())] = map[string]*pieces{"": {paths: []string{path}}}
+			continue
 		}
+		stem, collection := imageio.Stem(e.Name())
+		m := shard.FindStringSubmatch(strings.ToLower(stem))
+		if !collection || m == nil || len(found[m[1]][""].folder()) > 0 {
+			continue
+		}
+		suffix, glob := e.Name()[len(stem):], stem[:len(m[1])]
+		if m[2] != "" {
+			glob += m[2] + "[0-9]*"
+		}
+		of, _ := strconv.Atoi(m[4])
+		if m[3] != "" {
+			glob += fmt.Sprintf("-of-%s*", m[4])
+		}
+		if strings.HasSuffix(suffix, ".gz") && slices.ContainsFunc(entries, func(o os.DirEntry) bool { return o.Name() == strings.TrimSuffix(e.Name(), ".gz") }) {
+			continue // it is there unpacked, too
+		}
+		add(m[1], glob+suffix, path, of)
 	}
 	splits := map[string]string{}
-	for part, names := range parts {
-		at := slices.IndexFunc(names, func(n string) bool { return len(byName[n]) > 0 })
+	for _, part := range []string{"train", "test"} {
+		names := parts[part]
+		at := slices.IndexFunc(names, func(n string) bool { return len(found[n]) > 0 })
 		if at < 0 {
 			continue
 		}
-		name := names[at]
-		paths, n := byName[name], of[name]
-		if n > 0 && len(paths) != n {
-			return nil, fmt.Errorf("%s: the split %s has %d of its %d files; download the others", dir, name, len(paths), n)
-		}
-		if at > 0 {
-			slog.Info("there is no test split; another one stands in", "data_set", dir, "split", name)
-		}
-		splits[part] = paths[0]
-		if len(paths) > 1 {
-			splits[part] = files.Join(files.Quote(dir), name+"-*-of-*"+filepath.Ext(paths[0]))
+		if splits[part], err = one(dir, names[at], found[names[at]]); err != nil {
+			return nil, err
 		}
 	}
 	return splits, nil
+}
+
+// folder returns the path if the pieces are a folder.
+func (p *pieces) folder() string {
+	if p == nil || p.glob != "" {
+		return ""
+	}
+	return p.paths[0]
+}
+
+// one returns the path of a split: of its only file or folder, or a glob that matches its files and no others.
+func one(dir, split string, kinds map[string]*pieces) (string, error) {
+	var all []*pieces
+	for _, p := range kinds {
+		all = append(all, p)
+	}
+	slices.SortFunc(all, func(a, b *pieces) int { return strings.Compare(a.paths[0], b.paths[0]) })
+	p := all[0]
+	switch {
+	case len(all) > 1:
+		return "", fmt.Errorf("%s: the split %s is in both %s and %s; remove one of them", dir, split, filepath.Base(p.paths[0]), filepath.Base(all[1].paths[0]))
+	case p.of > 0 && len(p.paths) != p.of:
+		return "", fmt.Errorf("%s: the split %s has %d of its %d files; download the others", dir, split, len(p.paths), p.of)
+	case len(p.paths) == 1:
+		return p.paths[0], nil
+	}
+	glob := files.Join(files.Quote(dir), p.glob)
+	matched, err := files.List(context.Background(), glob)
+	if err != nil {
+		return "", err
+	}
+	for _, path := range matched {
+		if !slices.Contains(p.paths, path) {
+			return "", fmt.Errorf("%s: is %s a file of the split %s? Rename or move it", dir, filepath.Base(path), split)
+		}
+	}
+	return glob, nil
+}
+
+// standIn logs that another split stands in for the missing test split.
+func standIn(t Task) {
+	name := strings.ToLower(filepath.Base(t.Test))
+	if stem, collection := imageio.Stem(name); collection {
+		name, _, _ = strings.Cut(stem, "[") // of a glob
+	}
+	if m := shard.FindStringSubmatch(strings.TrimRight(name, "-_")); m != nil && slices.Index(parts["test"], m[1]) > 1 {
+		slog.Info("there is no test split; another one stands in", "task", t.Name, "split", t.Test)
+	}
+}
+
+// mixed returns an error if a folder without known splits has entries that look like those of several.
+func mixed(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	seen := map[string]string{}
+	for _, e := range entries {
+		for part, names := range parts {
+			for _, name := range names {
+				rest, ok := strings.CutPrefix(strings.ToLower(e.Name()), name)
+				if ok && (rest == "" || rest[0] < 'a' || rest[0] > 'z') {
+					seen[part] = e.Name()
+				}
+			}
+		}
+	}
+	if seen["train"] != "" && seen["test"] != "" {
+		return fmt.Errorf("%s holds %s and %s, which look like splits; give the training images alone", dir, seen["train"], seen["test"])
+	}
+	return nil
 }
 
 // Paths returns the files or folders of a split's path, which may be a glob and end with a slice; see [Load].

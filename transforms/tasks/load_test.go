@@ -71,7 +71,7 @@ func TestFixtures(t *testing.T) {
 }
 
 func TestTestdataTasks(t *testing.T) {
-	found, err := tasks.Find("../../testdata/tasks")
+	found, err := find("../../testdata/tasks")
 	require.NoError(t, err)
 	classes := map[string]int{"blood_cells": 3, "emoji": 9, "fashion_mnist": 10, "grocery": 81, "omniglot": 75, "quickdraw": 3}
 	for _, task := range found {
@@ -217,7 +217,7 @@ func TestZip(t *testing.T) {
 	}
 	train := pack("pets-train.zip", "x/dog/a.png", "x/cat/b.png", "x/cat/c.png")
 	test := pack("pets-test.zip", "cat/b.png", "dog/c.png")
-	found, err := tasks.Find(dir)
+	found, err := find(dir)
 	require.NoError(t, err)
 	require.Equal(t, []tasks.Task{{Name: "pets", Train: train, Test: test, Metric: tasks.MeanPerClass}}, found)
 	im := load(t, train, nil)
@@ -248,7 +248,7 @@ func TestLists(t *testing.T) {
 	train := list("pets-train.csv", "file,label\na/1.png,dog\na/2.png,cat\nmissing.png,cat\nb/3.png,dog\n")
 	test := list("pets-test.tsv", "a/2.png\tdog\nb/3.png\tcat\n")
 	list("README.txt", "Photos of pets.\n")
-	found, err := tasks.Find(dir)
+	found, err := find(dir)
 	require.NoError(t, err)
 	require.Equal(t, []tasks.Task{{Name: "pets", Train: train, Test: test, Metric: tasks.MeanPerClass}}, found)
 	im := load(t, train, nil)

@@ -63,60 +63,85 @@ func Percent(metric string, predicted, labels []int64) float64 {
 	return 100 * metrics.Accuracy(predicted, labels)
 }
 
-// Find lists the tasks in a local folder, sorted by name. The folder may also be that of a single task.
-func Find(dir string) ([]Task, error) {
-	if _, err := os.ReadDir(dir); err != nil {
-		return nil, fmt.Errorf("tasks %s: %w", dir, err)
-	}
-	found, err := find(dir)
-	if err != nil {
-		return nil, err
-	}
-	if len(found) == 0 {
-		return nil, fmt.Errorf("%s holds no tasks: want labeled collections NAME-train.* with NAME-test.*, such as .parquet, or NAME/train/CLASS/* with NAME/test/CLASS/*, or NAME/train-00000-of-00001.parquet with NAME/test-00000-of-00001.parquet", dir)
-	}
-	for _, t := range found {
-		if t.Test == "" {
-			return nil, fmt.Errorf("task %s: there is %s but no %s; a task needs both", t.Name, t.Train, testFor(t.Train))
-		}
-	}
-	return found, nil
+// Faulty is a task that cannot be used.
+type Faulty struct {
+	// Name is the task's name, and Err says what is wrong.
+	Name string
+	Err  error
 }
 
-// find lists the tasks in a folder, or the folder itself if it is a task's.
-func find(dir string) ([]Task, error) {
+// Find lists the tasks in a local folder, sorted by name, and those that are there but lack a split, or have one twice.
+// The folder may also be that of a single task. It is an error if there is no task at all.
+func Find(dir string) (found []Task, faulty []Faulty, err error) {
+	if _, err := os.ReadDir(dir); err != nil {
+		return nil, nil, fmt.Errorf("tasks %s: %w", dir, err)
+	}
+	all, faulty, err := find(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, t := range all {
+		if t.Test == "" {
+			faulty = append(faulty, Faulty{t.Name, fmt.Errorf("there is %s but no %s; a task needs both", t.Train, testFor(t.Train))})
+			continue
+		}
+		standIn(t)
+		found = append(found, t)
+	}
+	if len(found) == 0 && len(faulty) == 0 {
+		return nil, nil, fmt.Errorf("%s holds no tasks: want labeled collections NAME-train.* with NAME-test.*, such as .parquet, or NAME/train/CLASS/* with NAME/test/CLASS/*, or NAME/train-00000-of-00001.parquet with NAME/test-00000-of-00001.parquet", dir)
+	}
+	return found, faulty, nil
+}
+
+// find lists the tasks in a folder, or the folder itself if it is a task's. Test may be empty.
+func find(dir string) (found []Task, faulty []Faulty, err error) {
 	for _, of := range []string{dir, filepath.Join(dir, "data")} {
 		splits, err := splitsOf(of)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if splits["train"] != "" && splits["test"] != "" {
 			name, err := nameOf(dir)
-			return []Task{{Name: name, Train: splits["train"], Test: splits["test"], Metric: MetricOf(name)}}, err
+			return []Task{{Name: name, Train: splits["train"], Test: splits["test"], Metric: MetricOf(name)}}, nil, err
 		}
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	byPart := map[string]map[string]string{"train": {}, "test": {}} // paths by the task's name
+	byName := map[string]*Task{}
+	bad := map[string]error{}
 	for _, e := range entries {
 		name, splits, err := splitsIn(dir, e.Name())
 		if err != nil {
-			return nil, err
+			bad[name] = err
 		}
-		for part, path := range splits {
-			if other := byPart[part][name]; other != "" {
-				return nil, fmt.Errorf("task %s exists twice: %s and %s; rename one", name, other, path)
+		if len(splits) == 0 {
+			continue
+		}
+		if byName[name] == nil {
+			byName[name] = &Task{Name: name, Metric: MetricOf(name)}
+		}
+		t := byName[name]
+		for part, to := range map[string]*string{"train": &t.Train, "test": &t.Test} {
+			switch path := splits[part]; {
+			case path != "" && *to != "":
+				bad[name] = fmt.Errorf("it exists twice: %s and %s; rename one", *to, path)
+			case path != "":
+				*to = path
 			}
-			byPart[part][name] = path
 		}
 	}
-	var found []Task
-	for _, name := range slices.Sorted(maps.Keys(byPart["train"])) {
-		found = append(found, Task{Name: name, Train: byPart["train"][name], Test: byPart["test"][name], Metric: MetricOf(name)})
+	for _, name := range slices.Sorted(maps.Keys(byName)) {
+		if byName[name].Train != "" && bad[name] == nil {
+			found = append(found, *byName[name])
+		}
 	}
-	return found, nil
+	for _, name := range slices.Sorted(maps.Keys(bad)) {
+		faulty = append(faulty, Faulty{name, bad[name]})
+	}
+	return found, faulty, nil
 }
 
 // splitsIn finds the splits of a task in a directory entry: a file NAME-train or NAME-test of any kind, or those in a
@@ -184,16 +209,18 @@ func trainingIn(dir string) (string, error) {
 	if err != nil || splits["train"] != "" {
 		return splits["train"], err
 	}
-	found, err := find(dir)
+	found, faulty, err := find(dir)
 	switch {
 	case err != nil:
 		return "", err
+	case len(faulty) > 0:
+		return "", fmt.Errorf("%s: task %s: %w", dir, faulty[0].Name, faulty[0].Err)
 	case len(found) > 1:
 		return "", fmt.Errorf("%s holds %d tasks; give one of them, such as %s", dir, len(found), found[0].Train)
 	case len(found) == 1:
 		return found[0].Train, nil
 	}
-	return dir, nil
+	return dir, mixed(dir)
 }
 
 func isFolder(path string) bool {

@@ -1,6 +1,8 @@
 package tasks_test
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -26,12 +28,21 @@ func touch(t *testing.T, names ...string) (dir string) {
 	return dir
 }
 
+// find is Find where a faulty task is an error.
+func find(dir string) ([]tasks.Task, error) {
+	found, faulty, err := tasks.Find(dir)
+	for _, f := range faulty {
+		err = errors.Join(err, fmt.Errorf("task %s: %w", f.Name, f.Err))
+	}
+	return found, err
+}
+
 func TestFind(t *testing.T) {
 	dir := touch(t, "b-train.parquet", "b-test.parquet", "flowers/train/", "flowers/test/", "README.md", "notes/",
 		"c-test.parquet", ".cache/train/", "train/a.jpg", ".d-train.parquet")
 	linked := touch(t, "train/", "test/")
 	require.NoError(t, os.Symlink(linked, filepath.Join(dir, "a")))
-	found, err := tasks.Find(dir)
+	found, err := find(dir)
 	require.NoError(t, err)
 	require.Equal(t, []tasks.Task{
 		{Name: "a", Train: filepath.Join(dir, "a", "train"), Test: filepath.Join(dir, "a", "test"), Metric: tasks.Top1},
@@ -39,7 +50,7 @@ func TestFind(t *testing.T) {
 		{Name: "flowers", Train: filepath.Join(dir, "flowers", "train"), Test: filepath.Join(dir, "flowers", "test"), Metric: tasks.MeanPerClass},
 	}, found)
 
-	found, err = tasks.Find("../../testdata/tasks")
+	found, err = find("../../testdata/tasks")
 	require.NoError(t, err)
 	require.Len(t, found, 6)
 }
@@ -48,7 +59,7 @@ func TestFind(t *testing.T) {
 func TestFindKinds(t *testing.T) {
 	dir := touch(t, "a-train.tar.gz", "a-test.parquet", "b-train.TGZ", "b-test/", "b/test/", "mnist-train-images-idx3-ubyte.gz", "mnist-test-images.idx3-ubyte",
 		"mnist-train-labels-idx1-ubyte.gz", "c-train.md", "d-train.jpg", "e-training.tar", "-train.tar", "f-train.tar/", "orphan-test.tar")
-	found, err := tasks.Find(dir)
+	found, err := find(dir)
 	require.NoError(t, err)
 	var got []string
 	for _, f := range found {
@@ -56,30 +67,30 @@ func TestFindKinds(t *testing.T) {
 	}
 	require.Equal(t, []string{"a", "a-train.tar.gz", "a-test.parquet", "b", "b-train.TGZ", "test", "mnist", "mnist-train-images-idx3-ubyte.gz", "mnist-test-images.idx3-ubyte"}, got)
 	for _, twice := range []string{"a-train.parquet", "a-test.tar"} {
-		_, err = tasks.Find(touch(t, "a-train.tar", "a-test.parquet", twice))
-		require.ErrorContains(t, err, "task a exists twice")
+		_, err = find(touch(t, "a-train.tar", "a-test.parquet", twice))
+		require.ErrorContains(t, err, "task a: it exists twice")
 	}
 	dir = touch(t, "train-train.tar.gz")
-	_, err = tasks.Find(dir)
+	_, err = find(dir)
 	require.ErrorContains(t, err, "task train: there is "+filepath.Join(dir, "train-train.tar.gz")+" but no "+filepath.Join(dir, "train-test.tar.gz"))
 }
 
 func TestFindErrors(t *testing.T) {
 	dir := touch(t, "a-train.parquet")
-	_, err := tasks.Find(dir)
+	_, err := find(dir)
 	require.ErrorContains(t, err, "task a: there is "+filepath.Join(dir, "a-train.parquet")+" but no "+filepath.Join(dir, "a-test.parquet"))
 	dir = touch(t, "a/train/")
-	_, err = tasks.Find(dir)
+	_, err = find(dir)
 	require.ErrorContains(t, err, "but no "+filepath.Join(dir, "a", "test"))
-	_, err = tasks.Find(touch(t, "a-train.parquet", "a-test.parquet", "a/train/", "a/test/"))
-	require.ErrorContains(t, err, "task a exists twice")
+	_, err = find(touch(t, "a-train.parquet", "a-test.parquet", "a/train/", "a/test/"))
+	require.ErrorContains(t, err, "task a: it exists twice")
 	for _, dir := range []string{touch(t), touch(t, "a-test.parquet"), touch(t, "photos/a.jpg")} {
-		_, err = tasks.Find(dir)
+		_, err = find(dir)
 		require.ErrorContains(t, err, dir+" holds no tasks: want labeled collections NAME-train.* with NAME-test.*, such as .parquet, or NAME/train/CLASS/*")
 	}
-	_, err = tasks.Find(filepath.Join(dir, "none"))
+	_, err = find(filepath.Join(dir, "none"))
 	require.ErrorContains(t, err, "no such file")
-	_, err = tasks.Find(filepath.Join(touch(t, "file"), "file"))
+	_, err = find(filepath.Join(touch(t, "file"), "file"))
 	require.ErrorContains(t, err, "not a directory")
 }
 
@@ -114,6 +125,24 @@ func TestOpen(t *testing.T) {
 	require.ErrorContains(t, err, "no such file")
 }
 
+// TestFaulty checks that a task that cannot be used does not hide the others.
+func TestFaulty(t *testing.T) {
+	dir := touch(t, "pets-train.parquet", "pets-test.parquet", "flowers-train.parquet", "cars/train-00000-of-00002.parquet", "cars/test.parquet", "other/all/train.parquet", "other/sub/train.parquet")
+	found, faulty, err := tasks.Find(dir)
+	require.NoError(t, err)
+	require.Len(t, found, 1)
+	require.Equal(t, "pets", found[0].Name)
+	var names []string
+	for _, f := range faulty {
+		names = append(names, f.Name+": "+strings.ReplaceAll(f.Err.Error(), dir, "."))
+	}
+	require.Equal(t, []string{
+		"cars: ./cars: the split train has 1 of its 2 files; download the others",
+		"other: ./other holds the data sets all, sub; give one of them, such as ./other/all",
+		"flowers: there is ./flowers-train.parquet but no ./flowers-test.parquet; a task needs both",
+	}, names)
+}
+
 // TestHub checks that splits are kept apart in folders that are laid out as on the Hugging Face Hub.
 func TestHub(t *testing.T) {
 	for name, layout := range map[string]struct {
@@ -122,9 +151,11 @@ func TestHub(t *testing.T) {
 	}{
 		"data folder":   {[]string{"README.md", "data/train-00000-of-00001.parquet", "data/test-00000-of-00001.parquet"}, "data/train-00000-of-00001.parquet", "data/test-00000-of-00001.parquet"},
 		"flat":          {[]string{"train-00000-of-00001-abc123.parquet", "test.parquet"}, "train-00000-of-00001-abc123.parquet", "test.parquet"},
-		"shards":        {[]string{"train-00000-of-00002.parquet", "train-00001-of-00002.parquet", "test.tar"}, "train-*-of-*.parquet", "test.tar"},
+		"shards":        {[]string{"train-00000-of-00002.parquet", "train-00001-of-00002.parquet", "test.tar"}, "train-[0-9]*-of-00002*.parquet", "test.tar"},
 		"validation":    {[]string{"data/train.parquet", "data/validation.parquet", "data/other.parquet"}, "data/train.parquet", "data/validation.parquet"},
 		"test before":   {[]string{"data/train.parquet", "data/validation.parquet", "data/test.parquet"}, "data/train.parquet", "data/test.parquet"},
+		"WebDataset":    {[]string{"train-000000.tar", "train-000001.tar", "test-000000.tar"}, "train-[0-9]*.tar", "test-000000.tar"},
+		"capitals":      {[]string{"Train/cat/a.jpg", "Test/cat/b.jpg"}, "Train", "Test"},
 		"folders":       {[]string{"train/0000.parquet", "train/0001.parquet", "test/0000.parquet"}, "train", "test"},
 		"image folders": {[]string{"train/cat/a.jpg", "val/cat/b.jpg"}, "train", "val"},
 	} {
@@ -142,7 +173,7 @@ func TestHub(t *testing.T) {
 			}
 			want := tasks.Task{Name: "pets[1]", Train: path(layout.train), Test: path(layout.test), Metric: tasks.MeanPerClass}
 			for _, of := range []string{dir, filepath.Dir(dir)} {
-				found, err := tasks.Find(of)
+				found, err := find(of)
 				require.NoError(t, err)
 				require.Equal(t, []tasks.Task{want}, found)
 			}
@@ -158,6 +189,35 @@ func TestHub(t *testing.T) {
 				require.NoError(t, err)
 			}
 		})
+	}
+	for _, files := range [][]string{
+		{"train-images-idx3-ubyte", "train-images-idx3-ubyte.gz", "test-images-idx3-ubyte"},
+		{"train_0.tar", "train_1.tar", "train_extra.tar", "test_0.tar"},
+	} {
+		got, err := tasks.Open(touch(t, files...))
+		require.NoError(t, err)
+		paths, err := tasks.Paths(t.Context(), got.Train)
+		require.NoError(t, err)
+		require.NotEmpty(t, paths)
+		for _, p := range paths {
+			require.Contains(t, files, filepath.Base(p))
+			require.NotContains(t, p, "test")
+			require.NotContains(t, p, "extra")
+			require.NotContains(t, p, ".gz")
+		}
+	}
+	for problem, files := range map[string][]string{
+		"the split train is in both train.parquet and train.zip; remove one of them":          {"train.parquet", "train.zip", "test.zip"},
+		"is train-0-of-it.tar a file of the split train?":                                     {"train-0.tar", "train-1.tar", "train-0-of-it.tar", "test.tar"},
+		"holds train2014 and val2014, which look like splits; give the training images alone": {"train2014/cat/a.jpg", "val2014/cat/b.jpg"},
+	} {
+		dir := t.TempDir()
+		for _, file := range files {
+			require.NoError(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, file)), 0o755))
+			require.NoError(t, os.WriteFile(filepath.Join(dir, file), nil, 0o644))
+		}
+		_, err := tasks.Open(dir)
+		require.ErrorContains(t, err, problem)
 	}
 	dir := touch(t, "train-00000-of-00003.parquet", "train-00002-of-00003.parquet", "test.parquet")
 	_, err := tasks.Open(dir)
