@@ -22,7 +22,8 @@ type data []files.Fingerprint
 // readers is the number of files that are read at a time to take their fingerprints.
 const readers = 8
 
-// identify lists the files with images at some paths. known are their fingerprints of an earlier time, if any.
+// identify lists the files with images at some paths. known are their fingerprints of an earlier time, if any. Of single
+// images on object stores, where each look takes a request, only the names count.
 func identify(ctx context.Context, paths []string, known data) data {
 	before := map[string]files.Fingerprint{}
 	for _, f := range known {
@@ -35,6 +36,9 @@ func identify(ctx context.Context, paths []string, known data) data {
 	var g errgroup.Group
 	g.SetLimit(readers)
 	for i, f := range found {
+		if _, collection := imageio.Stem(f.Path); !collection && !files.IsLocal(f.Path) {
+			continue
+		}
 		g.Go(func() error {
 			found[i] = files.TakeFingerprint(ctx, f.Path, before[f.Path])
 			return nil
