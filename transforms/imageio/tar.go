@@ -308,22 +308,25 @@ var errEnough = errors.New("enough")
 
 // scanTar calls yield with the images [begin, end) of an archive; the source of damage is "".
 func scanTar(t *tarball, begin, end int64, yield func(Image) error) error {
-	s := sample{begin: begin, end: end, yield: yield}
+	s := sample{begin: begin, end: end, yield: yield, names: map[string]bool{}}
 	err := t.each(func(m tarMember) error {
 		if m.damage != "" {
-			if err := s.finish(!m.begins); err != nil {
+			s.lost = s.lost || !m.begins
+			if err := s.finish(); err != nil {
 				return err
 			}
+			s.lost = true
 			return s.add(waiting{Image: Image{Damage: m.damage, Label: -1}, decided: true})
 		}
+		s.labeled = s.labeled || m.isLabel()
 		used := m.isImage() || m.isLabel()
-		if key := tarKey(m.head.Name); m.begins || key != s.key || used && s.names[m.head.Name] {
-			if err := s.finish(false); err != nil {
+		key := tarKey(m.head.Name)
+		if m.begins || s.key != "" && key != s.key || used && s.names[m.head.Name] {
+			if err := s.finish(); err != nil {
 				return err
 			}
-			s.key, s.names = key, map[string]bool{}
 		}
-		if used {
+		if s.key = key; used {
 			s.names[m.head.Name] = true
 		}
 		switch {
@@ -348,7 +351,8 @@ func scanTar(t *tarball, begin, end int64, yield func(Image) error) error {
 		return nil
 	})
 	if err == nil {
-		err = s.finish(!t.over)
+		s.lost = s.lost || !t.over
+		err = s.finish()
 	}
 	if errors.Is(err, errEnough) {
 		return nil
@@ -381,15 +385,16 @@ type sample struct {
 	images     []waiting       // in their order
 	bytes      int64           // of images
 	labels     []tarLabel
-	labeled    bool // whether the archive had any label
+	labeled    bool // whether the archive had any label so far
+	lost       bool // whether damage may have taken its beginning or its end
 	count      int  // of images, also of those that are not waiting any more
 }
 
 // waiting is an image that waits for its label, or for the images before it.
 type waiting struct {
 	Image
-	size             int64
-	decided, labeled bool
+	size    int64
+	decided bool
 }
 
 // tarLabel is the content of a .cls member and its name without the extension.
@@ -407,7 +412,6 @@ func (s *sample) label(name, text string) error {
 	if len(s.labels) == mostLabels { // the first may be that of all images
 		s.labels = slices.Delete(s.labels, 1, 2)
 	}
-	s.labeled = true
 	s.labels = append(s.labels, tarLabel{strings.TrimSuffix(name, path.Ext(name)), text})
 	for i := range s.images {
 		s.decide(i, true)
@@ -437,8 +441,8 @@ func (s *sample) decide(i int, exact bool) {
 	if best >= 0 {
 		w.Label, w.Class = parseLabel(s.labels[best].text)
 	}
-	w.labeled = best >= 0
-	w.decided = w.labeled || !exact
+	w.decided = best >= 0 || !exact
+	w.LabelLost = best < 0 && !exact && s.lost && s.labeled && w.Damage == ""
 }
 
 // flush yields the images whose labels are known, up to the first one that waits; all of them if the sample ends or too
@@ -467,14 +471,9 @@ func (s *sample) flush(all bool) error {
 	return nil
 }
 
-// finish ends a sample, perhaps since its end is lost.
-func (s *sample) finish(lost bool) error {
-	for i := range s.images {
-		if s.decide(i, false); lost && s.labeled && !s.images[i].labeled && s.images[i].Damage == "" {
-			s.images[i].LabelLost = true
-		}
-	}
+// finish ends a sample.
+func (s *sample) finish() error {
 	err := s.flush(true)
-	s.key, s.labels, s.count = "", nil, 0
+	s.key, s.names, s.labels, s.count, s.lost = "", map[string]bool{}, nil, 0, false
 	return err
 }

@@ -211,7 +211,7 @@ func TestTarDamage(t *testing.T) {
 				for _, im := range images {
 					if im.Damage == "" {
 						got = append(got, fmt.Sprintf("%c %d", im.Data[0], im.Label))
-						require.Equal(t, im.Label < 0 && im.Data[0] != 'd', im.LabelLost)
+						require.Equal(t, im.Label < 0, im.LabelLost)
 						continue
 					}
 					require.Contains(t, im.Damage, c.damage)
@@ -221,6 +221,29 @@ func TestTarDamage(t *testing.T) {
 				require.Equal(t, c.want, got)
 			})
 		}
+	}
+
+	labelsFirst := archive(
+		member{"a.cls", "1"}, member{"a.png", "a"}, member{"b.cls", "2"}, member{"b.png", "b"}, member{"c.cls", "3"}, member{"c.png", "c"},
+	)
+	for at, want := range map[int][]string{ // of the header that is damaged
+		0:        {"", "a -1 true", "b 2 false", "c 3 false"},
+		2 * 1024: {"a 1 false", "", "b -1 true", "c 3 false"},
+		3 * 1024: {"a 1 false", "", "c 3 false"},
+		4 * 1024: {"a 1 false", "b 2 false", "", "c -1 true"},
+	} {
+		data := slices.Concat(labelsFirst, archive(member{"d.png", "d"})) // which never had a label
+		data[at+3] ^= 0xff
+		_, images := surveyed(t, write(t, filepath.Join(t.TempDir(), "x.tar"), data))
+		var got []string
+		for _, im := range images {
+			if im.Damage != "" {
+				got = append(got, "")
+			} else {
+				got = append(got, fmt.Sprintf("%s %d %t", im.Data, im.Label, im.LabelLost))
+			}
+		}
+		require.Equal(t, append(want, "d -1 false"), got)
 	}
 
 	whole := packed(sound)
