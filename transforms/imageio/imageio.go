@@ -63,7 +63,7 @@ type Image struct {
 	Class string
 	// LabelError says why the label that the source has cannot be used; else it is empty.
 	LabelError string
-	// LabelLost means that the label is in a part of the collection that is damaged.
+	// LabelLost means that the label is in a part of the collection that is damaged, so that Label is -1 and Class empty.
 	LabelLost bool
 }
 

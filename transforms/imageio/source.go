@@ -20,11 +20,11 @@ type Source struct {
 	Passed Passed
 }
 
-// Tally counts the images of a source that were read.
+// Tally counts the images of a source.
 type Tally struct {
-	// Images counts all, Labeled those with a label, Damaged those that could be read in spite of damage, and Dead those
-	// that cannot be read.
-	Images, Labeled, Damaged, Dead int64
+	// Images counts those that were read, Labeled those of them with a label, Lost those whose label is lost to damage,
+	// Damaged those that were read in spite of damage. Dead counts those that cannot be read.
+	Images, Labeled, Lost, Damaged, Dead int64
 }
 
 // Has reports whether the source has a split, given by its index.
@@ -33,6 +33,9 @@ func (s *Source) Has(split int64) bool { return split >= s.Begin && split < s.En
 // Summary describes in one line what was read of a source, and what was passed over.
 func (s *Source) Summary(t Tally) string {
 	text := fmt.Sprintf("%s: %d images, %d of them with labels, and %d that cannot be read", s.Path, t.Images, t.Labeled, t.Dead)
+	if t.Lost > 0 {
+		text += fmt.Sprintf("; the labels of %d are lost in damaged parts of the files", t.Lost)
+	}
 	if t.Damaged > 0 {
 		text += fmt.Sprintf("; %d are damaged, and were read as far as they go", t.Damaged)
 	}

@@ -442,7 +442,9 @@ func (s *sample) decide(i int, exact bool) {
 		w.Label, w.Class = parseLabel(s.labels[best].text)
 	}
 	w.decided = best >= 0 || !exact
-	w.LabelLost = best < 0 && !exact && s.lost && s.labeled && w.Damage == ""
+	if w.LabelLost = best < 0 && !exact && s.lost && s.labeled && w.Damage == ""; w.LabelLost {
+		w.Class = ""
+	}
 }
 
 // flush yields the images whose labels are known, up to the first one that waits; all of them if the sample ends or too

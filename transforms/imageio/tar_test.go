@@ -224,7 +224,7 @@ func TestTarDamage(t *testing.T) {
 	}
 
 	labelsFirst := archive(
-		member{"a.cls", "1"}, member{"a.png", "a"}, member{"b.cls", "2"}, member{"b.png", "b"}, member{"c.cls", "3"}, member{"c.png", "c"},
+		member{"x/a.cls", "1"}, member{"x/a.png", "a"}, member{"x/b.cls", "2"}, member{"x/b.png", "b"}, member{"x/c.cls", "3"}, member{"x/c.png", "c"},
 	)
 	for at, want := range map[int][]string{ // of the header that is damaged
 		0:        {"", "a -1 true", "b 2 false", "c 3 false"},
@@ -240,6 +240,7 @@ func TestTarDamage(t *testing.T) {
 			if im.Damage != "" {
 				got = append(got, "")
 			} else {
+				require.Empty(t, im.Class)
 				got = append(got, fmt.Sprintf("%s %d %t", im.Data, im.Label, im.LabelLost))
 			}
 		}
