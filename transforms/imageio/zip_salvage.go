@@ -183,7 +183,7 @@ func (m *local) unzip(f *io.SectionReader) ([]byte, error) {
 	case m.flags&zipEncrypted != 0:
 		return nil, errEncrypted
 	case m.size > maxMember:
-		return nil, fmt.Errorf("larger than %d bytes", maxMember)
+		return nil, errLarge
 	case m.packed > f.Size()-m.at:
 		return nil, truncated(io.ErrUnexpectedEOF)
 	}
