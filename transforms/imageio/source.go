@@ -65,10 +65,13 @@ const (
 	links   = "links in archives"
 	endless = "archives without an end"
 	lists   = "columns of lists"
+	tables  = "tables without images"
 	special = "pipes and devices"
 	bare    = "files without an extension"
 	others  = "other files"
 )
+
+var kindsPassed = []string{links, endless, lists, tables, special}
 
 // mostPassed limits how many extensions are told apart.
 const mostPassed = 100
@@ -78,7 +81,7 @@ var extension = regexp.MustCompile(`^\.[a-z0-9]{0,7}[a-z][a-z0-9]{0,7}$`)
 // passedAs returns what a file that is not used is counted as.
 func passedAs(name string) string {
 	switch ext := path.Ext(baseName(name)); {
-	case name == links || name == special || name == endless || name == lists:
+	case slices.Contains(kindsPassed, name):
 		return name
 	case ext == "":
 		return bare
