@@ -112,6 +112,34 @@ func TestColumns(t *testing.T) {
 	}
 }
 
+// Row groups outside a split cost no more than to find where it begins.
+func TestManyGroups(t *testing.T) {
+	const groups = 1000
+	schema := arrow.NewSchema([]arrow.Field{{Name: "image", Type: arrow.BinaryTypes.Binary}}, nil)
+	path := table(t, schema, 3*groups, func(b *array.RecordBuilder, i int) {
+		b.Field(0).(*array.BinaryBuilder).AppendString(fmt.Sprint(i))
+	})
+	splits, err := imageio.Plan(t.Context(), []string{path}, 3)
+	require.NoError(t, err)
+	require.Len(t, splits, groups)
+	opened := testing.AllocsPerRun(1, func() {
+		_, err := imageio.Plan(t.Context(), []string{path}, 3*groups)
+		require.NoError(t, err)
+	})
+	for _, split := range []imageio.Split{splits[0], splits[groups/2], splits[groups-1]} {
+		var row int64
+		require.Less(t, testing.AllocsPerRun(1, func() {
+			row = split.Begin
+			require.NoError(t, imageio.ReadSplit(t.Context(), split, func(im imageio.Image) error {
+				require.Equal(t, fmt.Sprint(row), string(im.Data))
+				row++
+				return nil
+			}))
+		}), opened+groups)
+		require.Equal(t, split.End, row)
+	}
+}
+
 // The names of HuggingFace's classes are found, whatever the case of the column's name.
 func TestClassNames(t *testing.T) {
 	features := `{"info": {"features": {"Image": {"_type": "Image"}, "Label": {"_type": "ClassLabel", "names": ["ant", "bee"]}}}}`
