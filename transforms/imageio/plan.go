@@ -14,7 +14,7 @@ import (
 
 // Plan lists the images in files and folders and divides them into splits of at most maxRows images. Splits follow the
 // order of paths; in a folder the image files come first, then the collections found in it, both sorted by path, then
-// what cannot be read: a damaged collection, a folder without permission, a link that leads nowhere or in a circle. Each
+// what cannot be read: a damaged collection, a folder without permission, a link that leads nowhere. Each
 // of these is a split of one damaged image. The same files yield the same splits on every machine. Hidden files,
 // files of unknown kinds and tables without images are skipped. A path that does not exist or holds no images is an error, and it is one if nothing
 // in any path can be read.
@@ -186,6 +186,8 @@ func (p *planner) addFolder(path string) (seen int, err error) {
 		switch k := kindOf(name); {
 		case errors.Is(err, errSpecial):
 			p.pass(special)
+		case errors.Is(err, errAgain):
+			p.pass(again)
 		case err != nil:
 			p.fault(Folder, join(path, name), err)
 		case k == nil && isLabels(name):

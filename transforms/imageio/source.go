@@ -66,12 +66,13 @@ const (
 	endless = "archives without an end"
 	lists   = "columns of lists"
 	tables  = "tables without images"
+	again   = "links to folders that are read anyway"
 	special = "pipes and devices"
 	bare    = "files without an extension"
 	others  = "other files"
 )
 
-var kindsPassed = []string{links, endless, lists, tables, special}
+var kindsPassed = []string{links, endless, lists, tables, again, special}
 
 // mostPassed limits how many extensions are told apart.
 const mostPassed = 100
