@@ -90,10 +90,10 @@ func TestListOfMissingImages(t *testing.T) {
 	require.Len(t, got, 3)
 	require.Empty(t, got[0].Damage)
 	require.Equal(t, imageio.Image{
-		Source: filepath.Join(dir, "b.png"), Damage: "no such file; line 4 of " + list + " names it", Label: -1, Class: "dog",
+		Source: filepath.Join(dir, "b.png"), Damage: "no such file or directory; line 4 of " + list + " names it", Label: -1, Class: "dog",
 	}, got[1])
 	require.Equal(t, imageio.Image{
-		Source: "memfs://nowhere/c.png", Damage: "no such file; line 5 of " + list + " names it", Label: 3,
+		Source: "memfs://nowhere/c.png", Damage: "no such file or directory; line 5 of " + list + " names it", Label: 3,
 	}, got[2])
 	damaged, err := squares(t.Context(), t, list, 4)
 	require.NoError(t, err)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/apache/arrow/go/v15/arrow"
 	"github.com/apache/arrow/go/v15/arrow/array"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/io/filesystem/memfs"
 	"github.com/stretchr/testify/require"
 
 	"github.com/sdr-ml/sdr/transforms/imageio"
@@ -138,6 +139,20 @@ func TestManyGroups(t *testing.T) {
 		}), opened+groups)
 		require.Equal(t, split.End, row)
 	}
+}
+
+// An image that a row names and that is missing is damaged, be it local or remote.
+func TestParquetMissing(t *testing.T) {
+	memfs.Write("memfs://table/there.png", []byte("there"))
+	names := []string{"gone.png", "memfs://table/gone.png", "memfs://table/there.png"}
+	path := table(t, arrow.NewSchema([]arrow.Field{{Name: "image", Type: arrow.BinaryTypes.String}}, nil), len(names), func(b *array.RecordBuilder, i int) {
+		b.Field(0).(*array.StringBuilder).Append(names[i])
+	})
+	_, images := surveyed(t, path)
+	for i, name := range names[:2] {
+		require.Equal(t, fmt.Sprintf("the row has no image, but the path of one, %q: no such file or directory", name), images[i].Damage)
+	}
+	require.Equal(t, "there", string(images[2].Data))
 }
 
 // The names of HuggingFace's classes are found, whatever the case of the column's name.
