@@ -14,10 +14,10 @@ import (
 
 // Plan lists the images in files and folders and divides them into splits of at most maxRows images. Splits follow the
 // order of paths; in a folder the image files come first, then the collections found in it, both sorted by path, then
-// what cannot be read: a damaged collection, a folder without permission, a link that leads nowhere. Each
-// of these is a split of one damaged image. The same files yield the same splits on every machine. Hidden files,
-// files of unknown kinds and tables without images are skipped. A path that does not exist or holds no images is an error, and it is one if nothing
-// in any path can be read.
+// what cannot be read: a damaged collection, a folder without permission, a link that leads nowhere. Each of these is a
+// split of one damaged image. The same files yield the same splits on every machine. Hidden files, files of unknown
+// kinds and tables without images are skipped, and so are links to folders that are read anyway. A path that does not
+// exist or holds no images is an error, and it is one if nothing in any path can be read.
 func Plan(ctx context.Context, paths []string, maxRows int) ([]Split, error) {
 	splits, _, err := Survey(ctx, paths, maxRows, Columns{})
 	return splits, err

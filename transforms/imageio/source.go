@@ -116,8 +116,8 @@ var hints = []struct {
 	{[]string{endless}, "an archive without an end may be truncated; fetch or pack it again"},
 }
 
-// String lists what was passed over, the most frequent first, with hints: "passed over 12 .heic and 3 .txt (convert
-// images of other formats to JPEG or PNG; ...)".
+// String lists what was passed over, the most frequent first, with hints: "passed over 12 .heic, 3 .txt (convert images
+// of other formats to JPEG or PNG; ...)".
 func (p Passed) String() string {
 	const most = 8
 	names := slices.SortedFunc(maps.Keys(p), func(a, b string) int { return cmp.Or(cmp.Compare(p[b], p[a]), cmp.Compare(a, b)) })
@@ -134,7 +134,7 @@ func (p Passed) String() string {
 		counts = append(counts, fmt.Sprintf("%d more", rest))
 	}
 	for _, h := range hints {
-		if slices.ContainsFunc(h.of, func(ext string) bool { return p[ext] > 0 && !slices.Contains(extensions, ext) }) {
+		if slices.ContainsFunc(h.of, func(ext string) bool { return p[ext] > 0 }) {
 			advice = append(advice, h.text)
 		}
 	}

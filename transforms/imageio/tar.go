@@ -20,10 +20,10 @@ import (
 // Tar is an archive of image files, optionally compressed with gzip, or several such archives in one file. As in
 // WebDataset, the members of a sample follow each other and share their path up to the first dot of the file name, and
 // a .cls member labels the images of its sample; where a name repeats, or the next archive begins, so does the next
-// sample. In a sample of several images, as of 22.05.png and 22.06.png, the label
-// of an image is the .cls member with the longest part of its name: 22.05.cls, or else 22.cls. The folder is the class
-// of images without such a label. Hidden files and folders and macOS's __MACOSX are skipped. Damage counts as a damaged
-// image, and reading goes on at the next sound member.
+// sample. In a sample of several images, as of 22.05.png and 22.06.png, the label of an image is the .cls member with the
+// longest part of its name: 22.05.cls, or else 22.cls. The folder is the class of images without such a label. Hidden
+// files and folders and macOS's __MACOSX are skipped. Damage counts as a damaged image, and reading goes on at the next
+// sound member; the label of an image next to it may be lost.
 const Tar = "tar"
 
 var tarKind = kind{
