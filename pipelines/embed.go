@@ -92,18 +92,21 @@ func Embed(ctx context.Context, o EmbedOptions) (images, bad int64, err error) {
 	return int64(len(rows)), bad, arrowio.SaveParquet(ctx, o.Out, records...)
 }
 
-// readEmbedded reads what the pipeline wrote, in the order of the images, and logs a line about each source.
+// readEmbedded reads what the pipeline wrote, in the order of the images, and logs a line about each source, a warning if
+// it lost labels.
 func readEmbedded(ctx context.Context, features, dead string, dim int, sources []imageio.Source) (rows []Embedded, bad int64, err error) {
 	type good struct {
-		Index   int64     `arrow:"index"`
-		Source  string    `arrow:"source"`
-		Row     int64     `arrow:"row"`
-		Label   int64     `arrow:"label"`
-		Class   string    `arrow:"class"`
-		Feature []float32 `arrow:"feature"`
+		Index     int64     `arrow:"index"`
+		Source    string    `arrow:"source"`
+		Row       int64     `arrow:"row"`
+		Label     int64     `arrow:"label"`
+		Class     string    `arrow:"class"`
+		LabelLost bool      `arrow:"label_lost"`
+		Feature   []float32 `arrow:"feature"`
 	}
 	type indexed struct {
-		index int64
+		index     int64
+		labelLost bool
 		Embedded
 	}
 	var all []indexed
@@ -112,14 +115,14 @@ func readEmbedded(ctx context.Context, features, dead string, dim int, sources [
 		return nil, 0, err
 	}
 	for _, r := range read {
-		all = append(all, indexed{r.Index, Embedded{Source: r.Source, Row: r.Row, Label: r.Label, Class: r.Class, Feature: r.Feature}})
+		all = append(all, indexed{r.Index, r.LabelLost, Embedded{Source: r.Source, Row: r.Row, Label: r.Label, Class: r.Class, Feature: r.Feature}})
 	}
 	letters, err := readOut[imageio.Dead](ctx, dead)
 	if err != nil {
 		return nil, 0, err
 	}
 	for _, d := range letters {
-		all = append(all, indexed{d.Index, Embedded{Source: d.Source, Row: d.Row, Label: -1, Feature: make([]float32, dim), Error: d.Reason}})
+		all = append(all, indexed{d.Index, false, Embedded{Source: d.Source, Row: d.Row, Label: -1, Feature: make([]float32, dim), Error: d.Reason}})
 	}
 	slices.SortFunc(all, func(a, b indexed) int { return cmp.Compare(a.index, b.index) })
 	tallies := make([]imageio.Tally, len(sources))
@@ -130,12 +133,19 @@ func readEmbedded(ctx context.Context, features, dead string, dim int, sources [
 			t.Dead++
 			continue
 		}
-		if t.Images++; r.Label >= 0 || r.Class != "" {
+		t.Images++
+		if r.labelLost {
+			t.Lost++
+		} else if r.Label >= 0 || r.Class != "" {
 			t.Labeled++
 		}
 	}
 	for i, s := range sources {
-		slog.Info(s.Summary(tallies[i]))
+		level := slog.LevelInfo
+		if tallies[i].Lost > 0 {
+			level = slog.LevelWarn
+		}
+		slog.Log(ctx, level, s.Summary(tallies[i]))
 	}
 	return rows, int64(len(letters)), nil
 }

@@ -9,6 +9,7 @@ import (
 	"iter"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -30,13 +31,13 @@ var folderKind = kind{
 // walk iterates over the files in a folder and its subfolders, starting at from, as slash-separated names relative to
 // the folder. They are sorted by name, component by component. Links are followed; hidden files and folders and
 // macOS's __MACOSX are skipped, and so are the folders of runs and studies inside. What cannot be listed, such as a folder
-// without permission and a link to a folder that contains it, comes with an error, and the walk goes on; an error without
-// a name ends it. A link that leads nowhere is a file by its name. On object stores other than Google's the files may be
-// at most three folders deep.
+// without permission, comes with an error, and the walk goes on; an error without a name ends it. No folder is entered
+// twice: a link to one that the walk enters anyway comes with errAgain. A link that leads nowhere is a file by its name.
+// On object stores other than Google's the files may be at most three folders deep.
 func walk(ctx context.Context, root, from string) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		if files.IsLocal(root) {
-			walkLocal(root, "", from, nil, yield)
+			walkLocal(root, from, yield)
 		} else {
 			walkRemote(ctx, root, from, yield)
 		}
@@ -46,19 +47,52 @@ func walk(ctx context.Context, root, from string) iter.Seq2[string, error] {
 // errSpecial is the error for a file that is no regular one, such as a pipe.
 var errSpecial = errors.New("not a regular file")
 
-// walkLocal walks the folder rel in root; above are the folders that contain it.
-func walkLocal(root, rel, from string, above []fs.FileInfo, yield func(string, error) bool) bool {
-	dir := join(root, rel)
-	here, err := os.Stat(dir)
+// errAgain is the error for a link to a folder that is inside the root and not hidden, or that was entered before.
+var errAgain = errors.New("a link to a folder that is read anyway")
+
+// walker walks a local folder.
+type walker struct {
+	root, real string          // the folder, as given and without links in its path
+	from       string          // where the walk began, as long as it is not known what it would have entered before
+	entered    map[string]bool // the folders that only links lead to, by their paths without links
+	yield      func(string, error) bool
+}
+
+func walkLocal(root, from string, yield func(string, error) bool) {
+	real, err := filepath.Abs(root)
+	if err == nil {
+		real, err = filepath.EvalSymlinks(real)
+	}
 	if err != nil {
-		return yield(rel, err)
+		yield("", err)
+		return
 	}
-	if slices.ContainsFunc(above, func(info fs.FileInfo) bool { return os.SameFile(info, here) }) {
-		return yield(rel, errors.New("a link to a folder that contains it; its files are read once"))
+	w := walker{root, real, from, map[string]bool{}, yield}
+	w.walk("", real, from)
+}
+
+// enters reports whether to enter a folder, given its path without links.
+func (w *walker) enters(name, real string) bool {
+	if real == filepath.Join(w.real, filepath.FromSlash(name)) { // there is no link in its path
+		return true
 	}
-	above = append(above[:len(above):len(above)], here)
-	entries, err := os.ReadDir(dir)
-	if err != nil && !yield(rel, err) {
+	if inside, err := filepath.Rel(w.real, real); err == nil && filepath.IsLocal(inside) && !ignored(inside) {
+		return false
+	}
+	if w.from != "" {
+		before := walker{w.root, w.real, "", w.entered, func(name string, _ error) bool { return byPath(name, w.from) < 0 }}
+		before.walk("", w.real, "")
+		w.from = ""
+	}
+	again := w.entered[real]
+	w.entered[real] = true
+	return !again
+}
+
+// walk walks the folder rel in the root, whose path without links is real, starting at from.
+func (w *walker) walk(rel, real, from string) bool {
+	entries, err := os.ReadDir(join(w.root, rel))
+	if err != nil && !w.yield(rel, err) {
 		return false
 	}
 	if rel != "" && isRun(func(name string) bool {
@@ -71,17 +105,20 @@ func walkLocal(root, rel, from string, above []fs.FileInfo, yield func(string, e
 		if e.Name() < first || ignored(e.Name()) {
 			continue
 		}
-		name := path.Join(rel, e.Name())
+		name, target := path.Join(rel, e.Name()), filepath.Join(real, e.Name())
 		mode := e.Type()
 		if mode&fs.ModeSymlink != 0 {
-			info, err := os.Stat(join(root, name))
+			info, err := os.Stat(target)
+			if err == nil {
+				target, err = filepath.EvalSymlinks(target)
+			}
 			switch {
 			case err == nil:
 				mode = info.Mode()
 			case isImage(name):
 				mode = 0 // its reader will say why
 			default:
-				if !yield(name, describe(join(root, name), err)) {
+				if !w.yield(name, describe(join(w.root, name), err)) {
 					return false
 				}
 				continue
@@ -94,11 +131,15 @@ func walkLocal(root, rel, from string, above []fs.FileInfo, yield func(string, e
 			if e.Name() == first {
 				below = rest
 			}
-			ok = walkLocal(root, name, below, above, yield)
+			if below != "" || w.enters(name, target) {
+				ok = w.walk(name, target, below)
+			} else {
+				ok = w.yield(name, errAgain)
+			}
 		case mode.IsRegular():
-			ok = yield(name, nil)
+			ok = w.yield(name, nil)
 		default:
-			ok = yield(name, errSpecial)
+			ok = w.yield(name, errSpecial)
 		}
 		if !ok {
 			return false

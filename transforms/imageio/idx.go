@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -15,7 +16,7 @@ import (
 
 // IDX is a file of gray images of one size, the format of MNIST, optionally compressed with gzip. The labels are in a
 // file next to it that has labels-idx1 instead of images-idx3 in its name. It may have fewer labels than there are
-// images, but not more.
+// images, but not more. Labels in a damaged part of it are lost.
 const IDX = "idx"
 
 var idxKind = kind{
@@ -29,6 +30,9 @@ var idxKind = kind{
 	read:     readIDX,
 }
 
+// misfit is the error of a file that is sound, but not what its name says.
+type misfit struct{ error }
+
 // idxHeader reads the magic number and the dimensions of an IDX file of bytes (yann.lecun.com/exdb/mnist): the number
 // of items and their height and width, which are 1 for labels.
 func idxHeader(r io.Reader, dims int) (count int64, height, width int, err error) {
@@ -38,7 +42,7 @@ func idxHeader(r io.Reader, dims int) (count int64, height, width int, err error
 			return 0, 0, 0, truncated(err)
 		}
 		if want := uint32(0x800 | dims); head[0] != want {
-			return 0, 0, 0, fmt.Errorf("the file begins with %08x, want %08x: not an IDX file of bytes with %d dimensions", head[0], want, dims)
+			return 0, 0, 0, misfit{fmt.Errorf("the file begins with %08x, want %08x: not an IDX file of bytes with %d dimensions", head[0], want, dims)}
 		}
 	}
 	size := []int64{0, 1, 1}
@@ -89,8 +93,10 @@ func readIDX(ctx context.Context, split Split, yield func(Image) error) error {
 		im := Image{Source: split.Path, Row: row, Data: data, Label: -1}
 		if at := row - split.Begin; at < int64(len(labels)) {
 			im.Label = int64(labels[at])
-		} else if wrong != nil {
+		} else if errors.As(wrong, new(misfit)) {
 			im.LabelError = wrong.Error()
+		} else {
+			im.LabelLost = wrong != nil
 		}
 		return yield(im)
 	})
@@ -137,7 +143,7 @@ func labelFiles(images string) []string {
 }
 
 // idxLabels reads the labels of a split from the labels file next to the images, of which there are total. It returns
-// fewer if the file has fewer, or with an error if it is damaged or has more, so that it belongs to other images.
+// fewer if the file has fewer, or with an error if it is damaged, or a misfit if it belongs to other images.
 func idxLabels(ctx context.Context, split Split, total int64) ([]byte, error) {
 	for _, name := range labelFiles(split.Path) {
 		if ok, err := files.Exists(ctx, name); err != nil {
@@ -166,7 +172,7 @@ func scanLabels(r io.Reader, begin, end, total int64) ([]byte, error) {
 	case err != nil:
 		return nil, err
 	case n > total:
-		return nil, fmt.Errorf("%d labels for %d images: they belong to other images", n, total)
+		return nil, misfit{fmt.Errorf("%d labels for %d images: they belong to other images", n, total)}
 	}
 	begin, end = min(begin, n), min(end, n)
 	if _, err := io.CopyN(io.Discard, r, begin); err != nil {

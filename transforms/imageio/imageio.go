@@ -2,8 +2,9 @@
 //
 // A collection is a folder (searched recursively) or a file of one of the kinds below, such as Parquet; a folder may
 // contain any mix of these. [Plan] lists collections in a stable order and divides them into splits, units of work that
-// any worker can read, and [Survey] also tells what it passed over. [ReadSplit] reads the encoded images of a split in order. [Decode] decodes an image to the same
-// pixels as Pillow. [Squares] does both on all cores and resizes the images to one size.
+// any worker can read, and [Survey] also tells what it passed over. [ReadSplit] reads the encoded images of a split in
+// order. [Decode] decodes an image to the same pixels as Pillow. [Squares] does both on all cores and resizes the images
+// to one size.
 //
 // Paths without a scheme are local. Others (gs://, memfs://, ...) go to the Beam filesystem of that scheme, which the
 // program must import.
@@ -63,7 +64,7 @@ type Image struct {
 	Class string
 	// LabelError says why the label that the source has cannot be used; else it is empty.
 	LabelError string
-	// LabelLost means that the label is in a part of the collection that is damaged.
+	// LabelLost means that the label is in a part of the collection that is damaged, so that Label is -1 and Class empty.
 	LabelLost bool
 }
 

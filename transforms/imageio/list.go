@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/sdr-ml/sdr/transforms/files"
 )
@@ -105,20 +106,26 @@ func (e entry) image(ctx context.Context, list string) (Image, error) {
 	if e.labeled {
 		im.Label, im.Class = parseLabel(e.label)
 	}
-	data, err := readFile(ctx, im.Source)
-	if err == nil {
-		im.Data = data
-		return im, nil
+	var err error
+	if im.Data, err = readNamed(ctx, im.Source); err != nil && temporary(err) {
+		return im, fmt.Errorf("line %d: %w", e.line, err)
+	} else if err != nil {
+		im.Damage = fmt.Sprintf("%v; line %d of %s names it", err, e.line, list)
 	}
-	if found, unknown := files.Exists(ctx, im.Source); found || unknown != nil && temporary(err) {
-		if temporary(err) {
-			return im, fmt.Errorf("line %d: %w", e.line, err)
-		}
-		im.Damage = fmt.Sprintf("%v; line %d of %s names it", reason(err), e.line, list)
-		return im, nil
-	}
-	im.Damage = fmt.Sprintf("no such file; line %d of %s names it", e.line, list)
 	return im, nil
+}
+
+// readNamed reads an image file that a list or a table names. That there is no such file is not a temporary error, also
+// where the file is remote.
+func readNamed(ctx context.Context, name string) ([]byte, error) {
+	data, err := readFile(ctx, name)
+	if err == nil {
+		return data, nil
+	}
+	if found, unknown := files.Exists(ctx, name); found || unknown != nil && temporary(err) {
+		return nil, reason(err)
+	}
+	return nil, syscall.ENOENT
 }
 
 // beside resolves a name relative to the folder of a file.

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/io/filesystem/memfs"
@@ -89,10 +90,10 @@ func TestListOfMissingImages(t *testing.T) {
 	require.Len(t, got, 3)
 	require.Empty(t, got[0].Damage)
 	require.Equal(t, imageio.Image{
-		Source: filepath.Join(dir, "b.png"), Damage: "no such file; line 4 of " + list + " names it", Label: -1, Class: "dog",
+		Source: filepath.Join(dir, "b.png"), Damage: "no such file or directory; line 4 of " + list + " names it", Label: -1, Class: "dog",
 	}, got[1])
 	require.Equal(t, imageio.Image{
-		Source: "memfs://nowhere/c.png", Damage: "no such file; line 5 of " + list + " names it", Label: 3,
+		Source: "memfs://nowhere/c.png", Damage: "no such file or directory; line 5 of " + list + " names it", Label: 3,
 	}, got[2])
 	damaged, err := squares(t.Context(), t, list, 4)
 	require.NoError(t, err)
@@ -101,6 +102,13 @@ func TestListOfMissingImages(t *testing.T) {
 
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "b.png"), 0o755))
 	require.Equal(t, "is a directory; line 4 of "+list+" names it", readAll(t, 1, list)[1].Damage)
+
+	require.NoError(t, syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o644))
+	require.NoError(t, os.Truncate(write(t, filepath.Join(dir, "large"), nil), 1<<29+1))
+	for name, reason := range map[string]string{"pipe": "not a regular file", "/dev/zero": "not a regular file", "large": "larger than 536870912 bytes"} {
+		list := write(t, filepath.Join(dir, "odd.txt"), []byte(name+"\n"))
+		require.Equal(t, reason+"; line 1 of "+list+" names it", readAll(t, 1, list)[0].Damage)
+	}
 }
 
 // Files in a folder that look like lists are not collections.

@@ -65,16 +65,24 @@ func temporary(err error) bool {
 	}, func(e error) bool { return errors.Is(err, e) })
 }
 
+// readFile reads an image file. A local one must be regular: a pipe or a device may have no end.
 func readFile(ctx context.Context, name string) ([]byte, error) {
 	if files.IsLocal(name) {
-		return os.ReadFile(name)
+		switch info, err := os.Stat(name); {
+		case err != nil:
+			return nil, err
+		case !info.Mode().IsRegular() && !info.IsDir(): // reading a folder tells what it is
+			return nil, errSpecial
+		case info.Size() > maxMember:
+			return nil, errLarge
+		}
 	}
 	r, err := open(ctx, name)
 	if err != nil {
 		return nil, err
 	}
 	defer r.Close()
-	return io.ReadAll(r)
+	return readMember(r)
 }
 
 // randomFile is a file with random access.
@@ -138,9 +146,12 @@ func openStream(ctx context.Context, name string) (*stream, error) {
 // Close closes the file.
 func (s *stream) Close() error { return s.file.Close() }
 
-// maxMember is the size limit of an archive member: a sparse or compressed archive of a few bytes can expand to more
-// than fits into memory.
+// maxMember is the size limit of an image file and of an archive member: a sparse file or a compressed archive of a few
+// bytes can expand to more than fits into memory.
 const maxMember = 1 << 29
+
+// errLarge is the error for what is larger than maxMember.
+var errLarge = fmt.Errorf("larger than %d bytes", maxMember)
 
 // ignored reports whether a file or folder, or one that it is in, is hidden or metadata that macOS adds to archives.
 func ignored(name string) bool {
@@ -149,11 +160,11 @@ func ignored(name string) bool {
 	})
 }
 
-// readMember reads a member of an archive.
+// readMember reads an image file or a member of an archive.
 func readMember(r io.Reader) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(r, maxMember+1))
 	if err == nil && len(data) > maxMember {
-		err = fmt.Errorf("larger than %d bytes", maxMember)
+		err = errLarge
 	}
 	if err != nil {
 		return nil, truncated(err)

@@ -65,9 +65,19 @@ func readParquet(ctx context.Context, split Split, yield func(Image) error) erro
 	if err != nil {
 		return err
 	}
-	first := int64(0) // row of the group
+	first := int64(0) // row of the next group
 	for g, n := range r.Groups() {
-		s := groupReader{ctx: ctx, r: r, table: t, file: split.Path, row: max(split.Begin, first), end: min(split.End, first+n), yield: yield}
+		if first >= split.End {
+			break
+		}
+		first += n
+		if first <= split.Begin {
+			continue
+		}
+		s := groupReader{
+			ctx: ctx, r: r, table: t, file: split.Path, group: g, first: first - n,
+			row: max(split.Begin, first-n), end: min(split.End, first), yield: yield,
+		}
 		damage, err := s.read(parquetBatch)
 		if damage != nil && err == nil {
 			damage, err = s.read(1) // what is in front of the damage, whatever rows come at once
@@ -81,7 +91,6 @@ func readParquet(ctx context.Context, split Split, yield func(Image) error) erro
 				return err
 			}
 		}
-		first += n
 	}
 	return nil
 }
@@ -92,13 +101,15 @@ type groupReader struct {
 	r        *parquet.Reader
 	table    *table
 	file     string
+	group    int   // its index
+	first    int64 // row of it
 	row, end int64 // the rows to read
 	yield    func(Image) error
 }
 
 // read yields images up to damage, or to an error that is not the file's.
 func (s *groupReader) read(size int64) (damage, err error) {
-	for rec, err := range s.r.Records(s.row, s.end, size, s.table.columns()...) {
+	for rec, err := range s.r.GroupRecords(s.group, s.row-s.first, s.end-s.first, size, s.table.columns()...) {
 		if err != nil && temporary(err) {
 			return nil, fmt.Errorf("row %d: %w", s.row, err)
 		} else if err != nil {
@@ -135,12 +146,12 @@ func (s *groupReader) elsewhere(path string) ([]byte, error) {
 	if path == "" {
 		return nil, errors.New("the row has no image")
 	}
-	data, err := readFile(s.ctx, beside(s.file, path))
+	data, err := readNamed(s.ctx, beside(s.file, path))
 	if err == nil {
 		return data, nil
 	}
 	if data := fromBase64(path); data != nil {
 		return data, nil
 	}
-	return nil, fmt.Errorf("the row has no image, but the path of one, %.200q: %w", path, reason(err))
+	return nil, fmt.Errorf("the row has no image, but the path of one, %.200q: %w", path, err)
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/apache/arrow/go/v15/arrow"
 	"github.com/apache/arrow/go/v15/arrow/array"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/io/filesystem/memfs"
 	"github.com/stretchr/testify/require"
 
 	"github.com/sdr-ml/sdr/transforms/imageio"
@@ -69,6 +70,7 @@ func TestColumns(t *testing.T) {
 	path := table(t, arrow.NewSchema([]arrow.Field{
 		{Name: "image", Type: arrow.BinaryTypes.Binary}, {Name: "label", Type: arrow.BinaryTypes.String}, {Name: "mask", Type: arrow.BinaryTypes.Binary},
 		{Name: "tags", Type: arrow.ListOf(arrow.PrimitiveTypes.Int64)}, {Name: "in", Type: inner}, {Name: "file", Type: arrow.BinaryTypes.String},
+		{Name: "shot", Type: arrow.StructOf(arrow.Field{Name: "bytes", Type: arrow.BinaryTypes.Binary})},
 	}, nil), 2, func(b *array.RecordBuilder, i int) {
 		b.Field(0).(*array.BinaryBuilder).AppendString("image")
 		b.Field(1).(*array.StringBuilder).Append("ant")
@@ -78,6 +80,8 @@ func TestColumns(t *testing.T) {
 		b.Field(4).(*array.StructBuilder).FieldBuilder(0).(*array.BinaryBuilder).AppendString("photo")
 		b.Field(4).(*array.StructBuilder).FieldBuilder(1).(*array.Int8Builder).Append(int8(5 + i))
 		b.Field(5).(*array.StringBuilder).Append("x.png")
+		b.Field(6).(*array.StructBuilder).Append(true)
+		b.Field(6).(*array.StructBuilder).FieldBuilder(0).(*array.BinaryBuilder).AppendString("shot")
 	})
 	write(t, filepath.Join(filepath.Dir(path), "x.png"), []byte("file"))
 	for _, c := range []struct {
@@ -88,10 +92,12 @@ func TestColumns(t *testing.T) {
 		{imageio.Columns{}, imageio.Image{Data: []byte("image"), Label: -1, Class: "ant"}, ""},
 		{imageio.Columns{Image: "mask", Label: "in.kind"}, imageio.Image{Data: []byte("mask"), Label: 6}, ""},
 		{imageio.Columns{Image: "in.photo", Label: imageio.NoLabels}, imageio.Image{Data: []byte("photo"), Label: -1}, ""},
+		{imageio.Columns{Image: "shot.bytes"}, imageio.Image{Data: []byte("shot"), Label: -1, Class: "ant"}, ""},
+		{imageio.Columns{Image: "shot"}, imageio.Image{Data: []byte("shot"), Label: -1, Class: "ant"}, ""},
 		{imageio.Columns{Image: "file"}, imageio.Image{Data: []byte("file"), Label: -1, Class: "ant"}, ""},
 		{imageio.Columns{Label: "tags"}, imageio.Image{Data: []byte("image"), Label: -1, LabelError: "column tags holds tags.list.element: list of int64; want numbers or names of classes; give another column of labels, or - for none"}, ""},
 		{imageio.Columns{Label: "in"}, imageio.Image{Data: []byte("image"), Label: -1, LabelError: "column in holds in.photo: binary; want numbers or names of classes; give another column of labels, or - for none"}, ""},
-		{imageio.Columns{Label: "none"}, imageio.Image{Data: []byte("image"), Label: -1, LabelError: "no column none of labels; the columns are image: binary, label: utf8, mask: binary, tags.list.element: list of int64, in.photo: binary, in.kind: int8, file: utf8"}, ""},
+		{imageio.Columns{Label: "none"}, imageio.Image{Data: []byte("image"), Label: -1, LabelError: "no column none of labels; the columns are image: binary, label: utf8, mask: binary, tags.list.element: list of int64, in.photo: binary, in.kind: int8, file: utf8, shot.bytes: binary"}, ""},
 		{imageio.Columns{Image: "tags"}, imageio.Image{}, "no column tags of images; the columns are image: binary, label: utf8,"},
 	} {
 		splits, _, err := imageio.Survey(t.Context(), []string{path}, 9, c.columns)
@@ -105,6 +111,84 @@ func TestColumns(t *testing.T) {
 		c.want.Source, c.want.Row = path, 1
 		require.Equal(t, c.want, last)
 	}
+}
+
+// Row groups outside a split cost no more than to find where it begins.
+func TestManyGroups(t *testing.T) {
+	const groups = 1000
+	schema := arrow.NewSchema([]arrow.Field{{Name: "image", Type: arrow.BinaryTypes.Binary}}, nil)
+	path := table(t, schema, 3*groups, func(b *array.RecordBuilder, i int) {
+		b.Field(0).(*array.BinaryBuilder).AppendString(fmt.Sprint(i))
+	})
+	splits, err := imageio.Plan(t.Context(), []string{path}, 3)
+	require.NoError(t, err)
+	require.Len(t, splits, groups)
+	opened := testing.AllocsPerRun(1, func() {
+		_, err := imageio.Plan(t.Context(), []string{path}, 3*groups)
+		require.NoError(t, err)
+	})
+	for _, split := range []imageio.Split{splits[0], splits[groups/2], splits[groups-1]} {
+		var row int64
+		require.Less(t, testing.AllocsPerRun(1, func() {
+			row = split.Begin
+			require.NoError(t, imageio.ReadSplit(t.Context(), split, func(im imageio.Image) error {
+				require.Equal(t, fmt.Sprint(row), string(im.Data))
+				row++
+				return nil
+			}))
+		}), opened+groups)
+		require.Equal(t, split.End, row)
+	}
+}
+
+// An image that a row names and that is missing is damaged, be it local or remote.
+func TestParquetMissing(t *testing.T) {
+	memfs.Write("memfs://table/there.png", []byte("there"))
+	names := []string{"gone.png", "memfs://table/gone.png", "memfs://table/there.png"}
+	path := table(t, arrow.NewSchema([]arrow.Field{{Name: "image", Type: arrow.BinaryTypes.String}}, nil), len(names), func(b *array.RecordBuilder, i int) {
+		b.Field(0).(*array.StringBuilder).Append(names[i])
+	})
+	_, images := surveyed(t, path)
+	for i, name := range names[:2] {
+		require.Equal(t, fmt.Sprintf("the row has no image, but the path of one, %q: no such file or directory", name), images[i].Damage)
+	}
+	require.Equal(t, "there", string(images[2].Data))
+}
+
+// The names of HuggingFace's classes are found, whatever the case of the column's name.
+func TestClassNames(t *testing.T) {
+	features := `{"info": {"features": {"Image": {"_type": "Image"}, "Label": {"_type": "ClassLabel", "names": ["ant", "bee"]}}}}`
+	meta := arrow.NewMetadata([]string{"huggingface"}, []string{features})
+	path := table(t, arrow.NewSchema([]arrow.Field{
+		{Name: "Image", Type: arrow.BinaryTypes.Binary}, {Name: "Label", Type: arrow.PrimitiveTypes.Int64},
+	}, &meta), 2, func(b *array.RecordBuilder, i int) {
+		b.Field(0).(*array.BinaryBuilder).AppendString("x")
+		b.Field(1).(*array.Int64Builder).Append(int64(i))
+	})
+	for i, im := range readAll(t, 9, path) {
+		require.EqualValues(t, i, im.Label)
+		require.Equal(t, []string{"ant", "bee"}[i], im.Class)
+	}
+}
+
+// A table without images is passed over in a folder, and an error if it is given itself; a damaged one is damaged in both.
+func TestOtherTables(t *testing.T) {
+	path := table(t, arrow.NewSchema([]arrow.Field{{Name: "feature", Type: arrow.ListOf(arrow.PrimitiveTypes.Float32)}}, nil), 3, func(b *array.RecordBuilder, _ int) {
+		b.Field(0).AppendEmptyValue()
+	})
+	dir := filepath.Dir(path)
+	_, err := imageio.Plan(t.Context(), []string{dir}, 9)
+	require.ErrorContains(t, err, dir+" holds no images, but passed over 1 tables without images; give")
+	_, err = imageio.Plan(t.Context(), []string{path}, 9)
+	require.ErrorContains(t, err, "read "+path+": no column image")
+	write(t, filepath.Join(dir, "a.png"), []byte("a"))
+	source, images := surveyed(t, dir)
+	require.Len(t, images, 1)
+	require.Equal(t, imageio.Passed{"tables without images": 1}, source.Passed)
+	write(t, filepath.Join(dir, "b.parquet"), []byte("PAR1"))
+	_, images = surveyed(t, dir)
+	require.Len(t, images, 2)
+	require.Contains(t, images[1].Damage, "not a sound Parquet file")
 }
 
 // A damaged row group costs the rest of its own rows, which are named, and no others.

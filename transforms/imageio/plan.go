@@ -14,10 +14,10 @@ import (
 
 // Plan lists the images in files and folders and divides them into splits of at most maxRows images. Splits follow the
 // order of paths; in a folder the image files come first, then the collections found in it, both sorted by path, then
-// what cannot be read: a damaged collection, a folder without permission, a link that leads nowhere or in a circle. Each
-// of these is a split of one damaged image. The same files yield the same splits on every machine. Hidden files and
-// files of unknown kinds are skipped. A path that does not exist or holds no images is an error, and it is one if nothing
-// in any path can be read.
+// what cannot be read: a damaged collection, a folder without permission, a link that leads nowhere. Each of these is a
+// split of one damaged image. The same files yield the same splits on every machine. Hidden files, files of unknown
+// kinds and tables without images are skipped, and so are links to folders that are read anyway. A path that does not
+// exist or holds no images is an error, and it is one if nothing in any path can be read.
 func Plan(ctx context.Context, paths []string, maxRows int) ([]Split, error) {
 	splits, _, err := Survey(ctx, paths, maxRows, Columns{})
 	return splits, err
@@ -63,7 +63,7 @@ func (p *planner) add(path string) error {
 	p.faults = nil
 	before, seen := len(p.splits), 1
 	if file {
-		err = p.addFile(path)
+		err = p.addFile(path, false)
 	} else {
 		seen, err = p.addFolder(path)
 	}
@@ -113,8 +113,9 @@ func (p *planner) isFile(path string) (bool, error) {
 	return !info.IsDir(), nil
 }
 
-// addFile adds a collection in a file, or a single image.
-func (p *planner) addFile(file string) error {
+// addFile adds a collection in a file, or a single image. A table without images is passed over if it was found in a
+// folder, where it may be anything, such as what embed wrote.
+func (p *planner) addFile(file string, found bool) error {
 	k := kindOf(file)
 	if k == nil {
 		p.pass(file)
@@ -125,9 +126,12 @@ func (p *planner) addFile(file string) error {
 		split.Columns = p.columns
 	}
 	n, err := p.count(k, split)
-	if err != nil && temporary(err) {
+	switch {
+	case err != nil && temporary(err):
 		return fmt.Errorf("read %s: %w", file, err)
-	} else if err != nil {
+	case found && errors.Is(err, errNoImages):
+		p.pass(tables)
+	case err != nil:
 		p.fault(k.name, file, err)
 	}
 	for begin := int64(0); err == nil && begin < n; begin += p.maxRows {
@@ -182,6 +186,8 @@ func (p *planner) addFolder(path string) (seen int, err error) {
 		switch k := kindOf(name); {
 		case errors.Is(err, errSpecial):
 			p.pass(special)
+		case errors.Is(err, errAgain):
+			p.pass(again)
 		case err != nil:
 			p.fault(Folder, join(path, name), err)
 		case k == nil && isLabels(name):
@@ -203,7 +209,7 @@ func (p *planner) addFolder(path string) (seen int, err error) {
 		p.emit(split)
 	}
 	for _, file := range collections {
-		if err := p.addFile(file); err != nil {
+		if err := p.addFile(file, true); err != nil {
 			return seen, err
 		}
 	}

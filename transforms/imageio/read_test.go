@@ -414,21 +414,25 @@ func TestDamagedCollections(t *testing.T) {
 	require.ErrorContains(t, err, "begins with 00000801, want 00000803")
 }
 
-// Labels that cannot belong to the images are an error, once they matter; those that there are not are not missed before.
+// Labels that cannot belong to the images are an error, once they matter; those that there are not are not missed before,
+// and those that damage takes are lost.
 func TestIDXOfOtherLabels(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "x-images-idx3-ubyte"), idx([]uint32{3, 1, 1}, []byte("abc")))
 	labels := filepath.Join(dir, "x-labels-idx1-ubyte")
+	const lost = "lost"
 	for _, c := range []struct {
 		file   []byte
 		labels []int64
 		err    string
 	}{
+		{nil, []int64{-1, -1, -1}, lost},
+		{packed(idx([]uint32{3}, []byte{4, 5, 6}))[:9], []int64{-1, -1, -1}, lost},
 		{idx([]uint32{3}, []byte{4, 5, 6}), []int64{4, 5, 6}, ""},
 		{packed(idx([]uint32{3}, []byte{4, 5, 6})), []int64{4, 5, 6}, ""},
 		{idx([]uint32{2}, []byte{4, 5}), []int64{4, 5, -1}, ""},
 		{idx([]uint32{4}, []byte{4, 5, 6, 7}), []int64{-1, -1, -1}, "4 labels for 3 images: they belong to other images"},
-		{idx([]uint32{3}, []byte{4}), []int64{4, -1, -1}, "truncated"},
+		{idx([]uint32{3}, []byte{4}), []int64{4, -1, -1}, lost},
 		{[]byte("no labels"), []int64{-1, -1, -1}, "not an IDX file"},
 	} {
 		write(t, labels, c.file)
@@ -436,7 +440,8 @@ func TestIDXOfOtherLabels(t *testing.T) {
 			for i, im := range readAll(t, maxRows, dir) {
 				require.Equal(t, c.labels[i], im.Label)
 				require.Empty(t, im.Damage)
-				if c.err != "" && im.Label < 0 {
+				require.Equal(t, c.err == lost && im.Label < 0, im.LabelLost)
+				if c.err != "" && c.err != lost && im.Label < 0 {
 					require.Contains(t, im.LabelError, "labels "+labels+": ")
 					require.Contains(t, im.LabelError, c.err)
 				} else {

@@ -20,6 +20,8 @@ type Row struct {
 	Label int64 `arrow:"label"`
 	// Class is the class name, empty if there is none; see [Image].
 	Class string `arrow:"class"`
+	// LabelLost means that the label is in a part of the collection that is damaged.
+	LabelLost bool `arrow:"label_lost"`
 	// Width and Height are in pixels.
 	Width  int32 `arrow:"width"`
 	Height int32 `arrow:"height"`
@@ -64,7 +66,7 @@ func (r *rows) add(index int64, im Image, rgb RGB) {
 	if rgb.Damage != nil {
 		damage = rgb.Damage.Error()
 	}
-	for i, value := range []any{index, im.Source, im.Row, im.Label, im.Class, int32(rgb.Width), int32(rgb.Height), damage} {
+	for i, value := range []any{index, im.Source, im.Row, im.Label, im.Class, im.LabelLost, int32(rgb.Width), int32(rgb.Height), damage} {
 		switch b := r.builder.Field(i).(type) {
 		case *array.Int64Builder:
 			b.Append(value.(int64))
@@ -72,6 +74,8 @@ func (r *rows) add(index int64, im Image, rgb RGB) {
 			b.Append(value.(int32))
 		case *array.StringBuilder:
 			b.Append(value.(string))
+		case *array.BooleanBuilder:
+			b.Append(value.(bool))
 		}
 	}
 	r.pixels = append(r.pixels, rgb.Pix...)

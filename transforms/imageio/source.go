@@ -20,11 +20,11 @@ type Source struct {
 	Passed Passed
 }
 
-// Tally counts the images of a source that were read.
+// Tally counts the images of a source.
 type Tally struct {
-	// Images counts all, Labeled those with a label, Damaged those that could be read in spite of damage, and Dead those
-	// that cannot be read.
-	Images, Labeled, Damaged, Dead int64
+	// Images counts those that were read, Labeled those of them with a label, Lost those whose label is lost to damage,
+	// Damaged those that were read in spite of damage. Dead counts those that cannot be read.
+	Images, Labeled, Lost, Damaged, Dead int64
 }
 
 // Has reports whether the source has a split, given by its index.
@@ -33,6 +33,9 @@ func (s *Source) Has(split int64) bool { return split >= s.Begin && split < s.En
 // Summary describes in one line what was read of a source, and what was passed over.
 func (s *Source) Summary(t Tally) string {
 	text := fmt.Sprintf("%s: %d images, %d of them with labels, and %d that cannot be read", s.Path, t.Images, t.Labeled, t.Dead)
+	if t.Lost > 0 {
+		text += fmt.Sprintf("; the labels of %d are lost in damaged parts of the files", t.Lost)
+	}
 	if t.Damaged > 0 {
 		text += fmt.Sprintf("; %d are damaged, and were read as far as they go", t.Damaged)
 	}
@@ -62,10 +65,14 @@ const (
 	links   = "links in archives"
 	endless = "archives without an end"
 	lists   = "columns of lists"
+	tables  = "tables without images"
+	again   = "links to folders that are read anyway"
 	special = "pipes and devices"
 	bare    = "files without an extension"
 	others  = "other files"
 )
+
+var kindsPassed = []string{links, endless, lists, tables, again, special}
 
 // mostPassed limits how many extensions are told apart.
 const mostPassed = 100
@@ -75,7 +82,7 @@ var extension = regexp.MustCompile(`^\.[a-z0-9]{0,7}[a-z][a-z0-9]{0,7}$`)
 // passedAs returns what a file that is not used is counted as.
 func passedAs(name string) string {
 	switch ext := path.Ext(baseName(name)); {
-	case name == links || name == special || name == endless || name == lists:
+	case slices.Contains(kindsPassed, name):
 		return name
 	case ext == "":
 		return bare
@@ -109,8 +116,8 @@ var hints = []struct {
 	{[]string{endless}, "an archive without an end may be truncated; fetch or pack it again"},
 }
 
-// String lists what was passed over, the most frequent first, with hints: "passed over 12 .heic and 3 .txt (convert
-// images of other formats to JPEG or PNG; ...)".
+// String lists what was passed over, the most frequent first, with hints: "passed over 12 .heic, 3 .txt (convert images
+// of other formats to JPEG or PNG; ...)".
 func (p Passed) String() string {
 	const most = 8
 	names := slices.SortedFunc(maps.Keys(p), func(a, b string) int { return cmp.Or(cmp.Compare(p[b], p[a]), cmp.Compare(a, b)) })
@@ -127,7 +134,7 @@ func (p Passed) String() string {
 		counts = append(counts, fmt.Sprintf("%d more", rest))
 	}
 	for _, h := range hints {
-		if slices.ContainsFunc(h.of, func(ext string) bool { return p[ext] > 0 && !slices.Contains(extensions, ext) }) {
+		if slices.ContainsFunc(h.of, func(ext string) bool { return p[ext] > 0 }) {
 			advice = append(advice, h.text)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -31,14 +32,22 @@ var (
 	tableLabels = []string{"label", "labels", "cls", "class", "target", "fine_label"}
 )
 
+// errNoImages is the error for a table without a column that may be one of images.
+var errNoImages = errors.New("no column image: struct<bytes: binary, path: string>, as HuggingFace's image datasets have it, nor another of images")
+
 // findTable finds the columns of a file, going by the given names.
 func findTable(r *parquet.Reader, by Columns) (*table, error) {
 	features := featuresOf(r)
 	t := &table{}
-	if found := t.findImages(r.Leaves(), features, by.Image); !found && by.Image != "" {
-		return nil, fmt.Errorf("no column %s of images; the columns are %s", by.Image, describeColumns(r.Leaves()))
-	} else if !found {
-		return nil, fmt.Errorf("no column image: struct<bytes: binary, path: string>, as HuggingFace's image datasets have it, nor another of images; its columns are %s", describeColumns(r.Leaves()))
+	all := candidates(r.Leaves(), by.Image)
+	found, columns := t.findImages(all, features, by.Image), describeColumns(r.Leaves())
+	switch {
+	case len(all) == 0:
+		return nil, fmt.Errorf("%w; its columns are %s", errNoImages, columns)
+	case !found && by.Image != "":
+		return nil, fmt.Errorf("no column %s of images; the columns are %s", by.Image, columns)
+	case !found:
+		return nil, fmt.Errorf("several columns may be that of images; give one; its columns are %s", columns)
 	}
 	t.findLabels(r.Leaves(), features, by.Label)
 	return t, nil
@@ -84,17 +93,16 @@ func only(features map[string]feature, kind string) (found string) {
 
 // candidate is a column that may hold images.
 type candidate struct {
-	name, path string // of the image, without and with those of structs around it
+	name, path, leaf string // of the image, without and with those of structs around it, and of the column that holds it
 	table
 }
 
-// findImages finds the column of images: by a given or usual name, by the metadata, or since there is only one.
-func (t *table) findImages(leaves []parquet.Leaf, features map[string]feature, by string) bool {
-	var all []candidate
+// candidates lists the columns that may hold images.
+func candidates(leaves []parquet.Leaf, by string) (all []candidate) {
 	for _, l := range leaves {
 		top, _, _ := strings.Cut(l.Path, ".")
 		owner, inStruct := strings.CutSuffix(l.Path, ".bytes")
-		c := candidate{name: owner[strings.LastIndex(owner, ".")+1:], path: owner}
+		c := candidate{name: owner[strings.LastIndex(owner, ".")+1:], path: owner, leaf: l.Path}
 		switch isBinary := l.Type.ID() == arrow.BINARY; {
 		case isBinary && l.InList && (inStruct || strings.Count(l.Path, ".") == 2):
 			c.name, c.path, c.list = top, top, top
@@ -112,7 +120,12 @@ func (t *table) findImages(leaves []parquet.Leaf, features map[string]feature, b
 		}
 		all = append(all, c)
 	}
-	if i := slices.IndexFunc(all, func(c candidate) bool { return c.path == by }); by != "" {
+	return all
+}
+
+// findImages finds the column of images: by a given or usual name, by the metadata, or since there is only one.
+func (t *table) findImages(all []candidate, features map[string]feature, by string) bool {
+	if i := slices.IndexFunc(all, func(c candidate) bool { return c.path == by || c.leaf == by }); by != "" {
 		if i >= 0 {
 			*t = all[i].table
 		}
@@ -145,7 +158,7 @@ func (t *table) findLabels(leaves []parquet.Leaf, features map[string]feature, b
 			if i < 0 {
 				continue
 			}
-			if t.of, t.names = leaves[i].Path, features[name].Names; nested || !isLabelType(leaves[i]) {
+			if t.of, t.names = leaves[i].Path, features[leaves[i].Path].Names; nested || !isLabelType(leaves[i]) {
 				t.wrong = fmt.Sprintf("column %s holds %s; want numbers or names of classes; give another column of labels, or - for none", name, describeColumns(leaves[i:i+1]))
 				t.of = ""
 			}

@@ -19,10 +19,11 @@ import (
 
 // Tar is an archive of image files, optionally compressed with gzip, or several such archives in one file. As in
 // WebDataset, the members of a sample follow each other and share their path up to the first dot of the file name, and
-// a .cls member labels the images of its sample. In a sample of several images, as of 22.05.png and 22.06.png, the label
-// of an image is the .cls member with the longest part of its name: 22.05.cls, or else 22.cls. The folder is the class
-// of images without such a label. Hidden files and folders and macOS's __MACOSX are skipped. Damage counts as a damaged
-// image, and reading goes on at the next sound member.
+// a .cls member labels the images of its sample; where a name repeats, or the next archive begins, so does the next
+// sample. In a sample of several images, as of 22.05.png and 22.06.png, the label of an image is the .cls member with the
+// longest part of its name: 22.05.cls, or else 22.cls. The folder is the class of images without such a label. Hidden
+// files and folders and macOS's __MACOSX are skipped. Damage counts as a damaged image, and reading goes on at the next
+// sound member; the label of an image next to it may be lost.
 const Tar = "tar"
 
 var tarKind = kind{
@@ -77,7 +78,7 @@ type tarball struct {
 	skip io.Seeker     // file, if it can seek to the next member; else nil
 	size int64         // of the archive; the maximum if it is not known
 	at   int64         // bytes read and passed over
-	over bool          // whether the end of an archive was seen last
+	over bool          // whether the end of an archive comes last of what was read
 	cut  bool          // whether damage ends it
 }
 
@@ -136,7 +137,6 @@ const tarBlock = 512
 
 // more passes over the zeros that end an archive and reports whether anything follows.
 func (t *tarball) more() (bool, error) {
-	t.over = false
 	for {
 		block, err := t.r.Peek(tarBlock)
 		zero := len(bytes.Trim(block, "\x00")) == 0
@@ -159,6 +159,7 @@ type tarMember struct {
 	head   *tar.Header
 	data   io.Reader
 	damage string
+	begins bool // whether the end of another archive is right in front of it
 }
 
 func (m tarMember) isFile() bool {
@@ -210,7 +211,7 @@ func (t *tarball) each(visit func(tarMember) error) error {
 			}
 			continue
 		case !fresh && errors.Is(err, io.EOF):
-			r = nil
+			r, t.over = nil, true
 			continue
 		case err != nil && temporary(err):
 			return err
@@ -224,10 +225,11 @@ func (t *tarball) each(visit func(tarMember) error) error {
 			then = "members up to the next sound one are lost"
 		}
 		if !lost {
-			if err := visit(tarMember{damage: fmt.Sprintf("byte %d: %v; %s", t.at, truncated(err), then)}); err != nil {
+			if err := visit(tarMember{damage: fmt.Sprintf("byte %d: %v; %s", t.at, truncated(err), then), begins: t.over}); err != nil {
 				return err
 			}
 		}
+		t.over = false
 		t.cut = !wrong
 		if lost = wrong; !wrong || t.pass(-t.at&(tarBlock-1)) != nil {
 			return nil
@@ -241,12 +243,13 @@ var errEnd = errors.New("the archive ends here")
 
 // visit calls visit with a member, unless it is ignored, and passes over its data.
 func (t *tarball) visit(r *tar.Reader, head *tar.Header, visit func(tarMember) error) error {
-	m := tarMember{head: head, data: r}
+	m := tarMember{head: head, data: r, begins: t.over}
 	data := t.at
 	if m.isFile() {
 		data += head.Size
 	}
 	if !ignored(head.Name) {
+		t.over = false
 		if err := visit(m); err != nil {
 			return err
 		}
@@ -305,19 +308,26 @@ var errEnough = errors.New("enough")
 
 // scanTar calls yield with the images [begin, end) of an archive; the source of damage is "".
 func scanTar(t *tarball, begin, end int64, yield func(Image) error) error {
-	s := sample{begin: begin, end: end, yield: yield}
+	s := sample{begin: begin, end: end, yield: yield, names: map[string]bool{}}
 	err := t.each(func(m tarMember) error {
 		if m.damage != "" {
-			if err := s.finish(true); err != nil {
+			s.lost = s.lost || !m.begins
+			if err := s.finish(); err != nil {
 				return err
 			}
+			s.lost = true
 			return s.add(waiting{Image: Image{Damage: m.damage, Label: -1}, decided: true})
 		}
-		if key := tarKey(m.head.Name); key != s.key {
-			if err := s.finish(false); err != nil {
+		s.labeled = s.labeled || m.isLabel()
+		used := m.isImage() || m.isLabel()
+		key := tarKey(m.head.Name)
+		if m.begins || s.key != "" && key != s.key || used && s.names[m.head.Name] {
+			if err := s.finish(); err != nil {
 				return err
 			}
-			s.key = key
+		}
+		if s.key = key; used {
+			s.names[m.head.Name] = true
 		}
 		switch {
 		case m.isImage():
@@ -341,7 +351,8 @@ func scanTar(t *tarball, begin, end int64, yield func(Image) error) error {
 		return nil
 	})
 	if err == nil {
-		err = s.finish(!t.over)
+		s.lost = s.lost || !t.over
+		err = s.finish()
 	}
 	if errors.Is(err, errEnough) {
 		return nil
@@ -369,19 +380,21 @@ type sample struct {
 	begin, end int64 // the images to yield
 	yield      func(Image) error
 	key        string
-	at         int64     // number of the first of images in the archive
-	images     []waiting // in their order
-	bytes      int64     // of images
+	names      map[string]bool // of its images and labels
+	at         int64           // number of the first of images in the archive
+	images     []waiting       // in their order
+	bytes      int64           // of images
 	labels     []tarLabel
-	labeled    bool // whether the archive had any label
+	labeled    bool // whether the archive had any label so far
+	lost       bool // whether damage may have taken its beginning or its end
 	count      int  // of images, also of those that are not waiting any more
 }
 
 // waiting is an image that waits for its label, or for the images before it.
 type waiting struct {
 	Image
-	size             int64
-	decided, labeled bool
+	size    int64
+	decided bool
 }
 
 // tarLabel is the content of a .cls member and its name without the extension.
@@ -399,7 +412,6 @@ func (s *sample) label(name, text string) error {
 	if len(s.labels) == mostLabels { // the first may be that of all images
 		s.labels = slices.Delete(s.labels, 1, 2)
 	}
-	s.labeled = true
 	s.labels = append(s.labels, tarLabel{strings.TrimSuffix(name, path.Ext(name)), text})
 	for i := range s.images {
 		s.decide(i, true)
@@ -429,8 +441,10 @@ func (s *sample) decide(i int, exact bool) {
 	if best >= 0 {
 		w.Label, w.Class = parseLabel(s.labels[best].text)
 	}
-	w.labeled = best >= 0
-	w.decided = w.labeled || !exact
+	w.decided = best >= 0 || !exact
+	if w.LabelLost = best < 0 && !exact && s.lost && s.labeled && w.Damage == ""; w.LabelLost {
+		w.Class = ""
+	}
 }
 
 // flush yields the images whose labels are known, up to the first one that waits; all of them if the sample ends or too
@@ -459,14 +473,9 @@ func (s *sample) flush(all bool) error {
 	return nil
 }
 
-// finish ends a sample, perhaps since its end is lost.
-func (s *sample) finish(lost bool) error {
-	for i := range s.images {
-		if s.decide(i, false); lost && s.labeled && !s.images[i].labeled && s.images[i].Damage == "" {
-			s.images[i].LabelLost = true
-		}
-	}
+// finish ends a sample.
+func (s *sample) finish() error {
 	err := s.flush(true)
-	s.key, s.labels, s.count = "", nil, 0
+	s.key, s.names, s.labels, s.count, s.lost = "", map[string]bool{}, nil, 0, false
 	return err
 }

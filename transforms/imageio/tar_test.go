@@ -120,6 +120,33 @@ func TestTarJoined(t *testing.T) {
 	}
 }
 
+// Samples of the same name next to each other keep their own labels: in archives that were joined, with an end between
+// them or without, and in one that tar -r has appended to.
+func TestTarSameNames(t *testing.T) {
+	a, b := []member{{"0.png", "a"}, {"0.cls", "3"}}, []member{{"0.png", "b"}, {"0.cls", "7"}}
+	for range 2 {
+		first, second := archive(a...), archive(b...)
+		for name, data := range map[string][]byte{
+			"joined": slices.Concat(first, second), "without an end": slices.Concat(first[:len(first)-1024], second), "appended": archive(slices.Concat(a, b)...),
+		} {
+			t.Run(name, func(t *testing.T) {
+				_, images := surveyed(t, write(t, filepath.Join(t.TempDir(), "x.tar"), data))
+				require.Len(t, images, 2)
+				for i, label := range []int64{3, 7} {
+					require.Equal(t, "ab"[i:i+1], string(images[i].Data))
+					require.Equal(t, label, images[i].Label)
+				}
+			})
+		}
+		slices.Reverse(a)
+		slices.Reverse(b)
+	}
+	unlabeled := slices.Concat(archive(member{"0.png", "a"}), archive(member{"0.jpg", "b"}, member{"0.cls", "7"}))
+	_, images := surveyed(t, write(t, filepath.Join(t.TempDir(), "x.tar"), unlabeled))
+	require.EqualValues(t, -1, images[0].Label)
+	require.EqualValues(t, 7, images[1].Label)
+}
+
 // What an archive holds besides images and labels is counted; what macOS adds is not even that.
 func TestTarPassedOver(t *testing.T) {
 	var b bytes.Buffer
@@ -184,7 +211,7 @@ func TestTarDamage(t *testing.T) {
 				for _, im := range images {
 					if im.Damage == "" {
 						got = append(got, fmt.Sprintf("%c %d", im.Data[0], im.Label))
-						require.Equal(t, im.Label < 0 && im.Data[0] != 'd', im.LabelLost)
+						require.Equal(t, im.Label < 0, im.LabelLost)
 						continue
 					}
 					require.Contains(t, im.Damage, c.damage)
@@ -194,6 +221,30 @@ func TestTarDamage(t *testing.T) {
 				require.Equal(t, c.want, got)
 			})
 		}
+	}
+
+	labelsFirst := archive(
+		member{"x/a.cls", "1"}, member{"x/a.png", "a"}, member{"x/b.cls", "2"}, member{"x/b.png", "b"}, member{"x/c.cls", "3"}, member{"x/c.png", "c"},
+	)
+	for at, want := range map[int][]string{ // of the header that is damaged
+		0:        {"", "a -1 true", "b 2 false", "c 3 false"},
+		2 * 1024: {"a 1 false", "", "b -1 true", "c 3 false"},
+		3 * 1024: {"a 1 false", "", "c 3 false"},
+		4 * 1024: {"a 1 false", "b 2 false", "", "c -1 true"},
+	} {
+		data := slices.Concat(labelsFirst, archive(member{"d.png", "d"})) // which never had a label
+		data[at+3] ^= 0xff
+		_, images := surveyed(t, write(t, filepath.Join(t.TempDir(), "x.tar"), data))
+		var got []string
+		for _, im := range images {
+			if im.Damage != "" {
+				got = append(got, "")
+			} else {
+				require.Empty(t, im.Class)
+				got = append(got, fmt.Sprintf("%s %d %t", im.Data, im.Label, im.LabelLost))
+			}
+		}
+		require.Equal(t, append(want, "d -1 false"), got)
 	}
 
 	whole := packed(sound)

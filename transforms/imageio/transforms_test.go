@@ -2,7 +2,9 @@ package imageio_test
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -101,11 +103,14 @@ func want(t *testing.T, size, splitRows int, paths ...string) (rows []imageio.Ro
 			if size > 0 {
 				rgb, err = imageio.DecodeSquare(im.Data, size)
 			}
+			if im.Damage != "" {
+				err = errors.New(im.Damage)
+			}
 			if err != nil {
 				dead = append(dead, imageio.Dead{Index: index, Source: im.Source, Row: im.Row, Reason: err.Error()})
 			} else {
 				rows = append(rows, imageio.Row{
-					Index: index, Source: im.Source, Row: im.Row, Label: im.Label, Class: im.Class,
+					Index: index, Source: im.Source, Row: im.Row, Label: im.Label, Class: im.Class, LabelLost: im.LabelLost,
 					Width: int32(rgb.Width), Height: int32(rgb.Height), Pixels: rgb.Pix,
 				})
 			}
@@ -128,8 +133,12 @@ func collections(t *testing.T) []string {
 // Read yields the same as ReadSplit and Decode, on both local runners.
 func TestRead(t *testing.T) {
 	paths := collections(t)
+	picture := string(must(os.ReadFile(filepath.Join(fixtures, "odd", "upright.png"))))
+	cut := archive(member{"a.png", picture}, member{"a.cls", "1"}, member{"b.png", picture}, member{"b.cls", "2"})
+	paths = append(paths, write(t, filepath.Join(t.TempDir(), "cut.tar"), cut[:len(cut)-1024-512])) // without b's label
 	rows, letters := want(t, 0, 1024, paths...)
-	require.Len(t, letters, 6+2)
+	require.Equal(t, []bool{false, true}, []bool{rows[len(rows)-2].LabelLost, rows[len(rows)-1].LabelLost})
+	require.Len(t, letters, 6+2+1)
 	for _, runner := range []string{"prism", "direct"} {
 		images, dead, err := run(t, runner, func(s beam.Scope) (images, dead beam.PCollection) { return imageio.Read(s, paths...) })
 		require.NoError(t, err)

@@ -134,7 +134,7 @@ func unzip(m *zip.File) ([]byte, error) {
 	case m.Mode()&fs.ModeSymlink != 0:
 		return nil, errors.New("a symbolic link; zip the file itself")
 	case m.UncompressedSize64 > maxMember:
-		return nil, fmt.Errorf("larger than %d bytes", maxMember)
+		return nil, errLarge
 	}
 	r, err := m.Open()
 	if errors.Is(err, zip.ErrAlgorithm) {

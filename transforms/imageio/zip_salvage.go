@@ -60,7 +60,7 @@ func salvage(f *io.SectionReader, pass func(string)) (images []zipMember, err er
 // nextLocal finds the next member at or behind a position; the error is io.EOF if there is none.
 func nextLocal(f *io.SectionReader, at int64) (*local, error) {
 	for {
-		found, err := find4(f, at)
+		found, err := findLocal(f, at)
 		if err != nil {
 			return nil, err
 		}
@@ -74,8 +74,8 @@ func nextLocal(f *io.SectionReader, at int64) (*local, error) {
 	}
 }
 
-// find4 finds the signature of a local file header at or behind a position.
-func find4(f *io.SectionReader, at int64) (int64, error) {
+// findLocal finds the signature of a local file header at or behind a position.
+func findLocal(f *io.SectionReader, at int64) (int64, error) {
 	buffer := make([]byte, 1<<16)
 	for {
 		n, err := f.ReadAt(buffer, at)
@@ -143,14 +143,10 @@ func (m *local) measure(f *io.SectionReader) error {
 	in := &counting{r: bufio.NewReader(io.NewSectionReader(f, m.at, f.Size()-m.at))}
 	data := flate.NewReader(in)
 	sum := crc32.NewIEEE()
-	var err error
-	m.size, err = io.Copy(sum, io.LimitReader(data, maxMember+1))
+	m.size, _ = io.Copy(sum, io.LimitReader(data, maxMember+1)) // unzip reports the error
 	m.packed, m.crc = in.n, sum.Sum32()
 	if m.size > maxMember {
 		return zip.ErrFormat
-	}
-	if err != nil { // unzip reports it
-		m.flags &^= zipDescriptor
 	}
 	return nil
 }
@@ -183,7 +179,7 @@ func (m *local) unzip(f *io.SectionReader) ([]byte, error) {
 	case m.flags&zipEncrypted != 0:
 		return nil, errEncrypted
 	case m.size > maxMember:
-		return nil, fmt.Errorf("larger than %d bytes", maxMember)
+		return nil, errLarge
 	case m.packed > f.Size()-m.at:
 		return nil, truncated(io.ErrUnexpectedEOF)
 	}

@@ -74,19 +74,8 @@ func (r *Reader) Metadata(key string) (string, bool) {
 	return "", false
 }
 
-// Leaf returns the Arrow type of a leaf column, one that holds values and no
-// columns, by its path: "label", or "image.bytes" for a field of a struct. It is
-// false if there is none, and for values in lists.
-func (r *Reader) Leaf(path string) (arrow.DataType, bool) {
-	c, err := r.leaf(path)
-	if err != nil {
-		return nil, false
-	}
-	return c.field.Type, true
-}
-
-// Leaf describes a leaf column: its path, which has a part for each list around the values, its type, and whether its
-// values are in lists.
+// Leaf describes a leaf column, one that holds values and no columns: its path, such as image.bytes for a field of a
+// struct, with a part for each list around the values, its type, and whether its values are in lists.
 type Leaf struct {
 	Path   string
 	Type   arrow.DataType
@@ -129,16 +118,28 @@ func (r *Reader) Records(begin, end, size int64, paths ...string) iter.Seq2[arro
 		}
 		first := int64(0) // row of the group
 		for g := range r.file.NumRowGroups() {
-			n := r.file.MetaData().RowGroup(g).NumRows()
-			group := &rowGroup{file: r, index: g, columns: cols, rows: n}
-			for from, to := max(begin-first, 0), min(end-first, n); from < to; from += size {
-				rec, err := group.read(from, min(from+size, to), size)
-				if !yield(rec, err) || err != nil {
-					return
-				}
+			if first >= end {
+				return
 			}
-			first += n
+			group := r.group(g, cols)
+			if !group.records(begin-first, end-first, size, yield) {
+				return
+			}
+			first += group.rows
 		}
+	}
+}
+
+// GroupRecords is [Reader.Records] for the rows [begin, end) of row group g, counted
+// from its first row. It does not look at other groups.
+func (r *Reader) GroupRecords(g int, begin, end, size int64, paths ...string) iter.Seq2[arrow.Record, error] {
+	return func(yield func(arrow.Record, error) bool) {
+		cols, err := r.columns(paths)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		r.group(g, cols).records(begin, end, size, yield)
 	}
 }
 
@@ -168,6 +169,23 @@ type rowGroup struct {
 	rows    int64
 	leaves  map[int]file.RecordReader // by the index of their column; nil before the first read
 	at      int64                     // the next row
+}
+
+// group returns a row group for reading.
+func (r *Reader) group(g int, columns []*column) *rowGroup {
+	return &rowGroup{file: r, index: g, columns: columns, rows: r.file.MetaData().RowGroup(g).NumRows()}
+}
+
+// records yields those of the rows [begin, end) that the group has, in records of at
+// most size rows, and reports whether to go on.
+func (g *rowGroup) records(begin, end, size int64, yield func(arrow.Record, error) bool) bool {
+	for from, to := max(begin, 0), min(end, g.rows); from < to; from += size {
+		rec, err := g.read(from, min(from+size, to), size)
+		if !yield(rec, err) || err != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // read returns the rows [from, to), which must not lie before what was read, and

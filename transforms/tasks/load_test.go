@@ -255,7 +255,7 @@ func TestLists(t *testing.T) {
 	require.Equal(t, []string{"cat", "dog"}, im.Classes)
 	require.Equal(t, []int64{1, 0, 1}, im.Labels)
 	require.Equal(t, []uint8{0, 1, 2}, []uint8{im.At(0)[0], im.At(1)[0], im.At(2)[0]})
-	require.Equal(t, []string{filepath.Join(dir, "missing.png") + ", row 0: no such file; line 4 of " + train + " names it"}, im.Bad)
+	require.Equal(t, []string{filepath.Join(dir, "missing.png") + ", row 0: no such file or directory; line 4 of " + train + " names it"}, im.Bad)
 	require.Equal(t, []int64{1, 0}, load(t, test, im.Classes).Labels)
 
 	im = load(t, list("numbers.txt", "a/1.png 2\na/2.png 0\n"), nil)
