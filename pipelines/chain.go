@@ -92,10 +92,10 @@ func (c *chain) left(ctx context.Context) (todo []step, err error) {
 		if err != nil {
 			return nil, err
 		}
-		if m != nil && m.Inputs != st.inputs && !slices.Contains(ofTasks, st.name) {
+		done := m != nil && m.Inputs == st.inputs
+		if m != nil && !done && !slices.Contains(ofTasks, st.name) {
 			return nil, run.Usagef("%s %w: its stage %s, of sdr %s, had other inputs", c.folder.Dir, run.ErrOtherVersion, st.name, c.folder.Info.Version)
 		}
-		done := m != nil && m.Inputs == st.inputs
 		if done && st.state != "" && needed[st.name] {
 			found, err := files.Exists(ctx, st.state)
 			if err != nil {

@@ -2,9 +2,7 @@ package pipelines
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 
 	"golang.org/x/sync/errgroup"
 
@@ -89,38 +87,34 @@ func (d data) changes(before data) string {
 
 func dataPath(folder *run.Folder) string { return files.Join(folder.Dir, "data.parquet") }
 
-// readData reads what saveData wrote to a folder, or nothing if it has not.
-func readData(ctx context.Context, folder *run.Folder) (data, error) {
-	recs, err := arrowio.LoadParquet(ctx, dataPath(folder))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	var all data
-	for _, rec := range recs {
-		rows, err := record.Rows[files.Fingerprint](record.New(rec))
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", dataPath(folder), err)
-		}
-		all = append(all, rows...)
-	}
-	return all, err
-}
-
 // saveData keeps the list of files in a folder, so that a later run in it can tell whether they have changed.
 func saveData(ctx context.Context, folder *run.Folder, d data) error {
 	return arrowio.SaveParquet(ctx, dataPath(folder), record.Of(d).Record)
 }
 
+// compareData lists the files with images at some paths, and says which are not those that saveData found; empty if all
+// are, or if it has not looked.
+func compareData(ctx context.Context, folder *run.Folder, paths []string) (found data, changes string, err error) {
+	before, err := arrowio.LoadRows[files.Fingerprint](ctx, dataPath(folder))
+	if err != nil {
+		return nil, "", err
+	}
+	found = identify(ctx, paths, before)
+	if before != nil {
+		changes = found.changes(before)
+	}
+	return found, changes, nil
+}
+
 // checkData refuses to resume a run if its images are not those that it has read. It returns the files with images.
 func checkData(ctx context.Context, dir string, paths []string) (data, error) {
 	folder := &run.Folder{Dir: dir}
-	before, err := readData(ctx, folder)
+	found, changes, err := compareData(ctx, folder, paths)
 	if err != nil {
 		return nil, err
 	}
-	found := identify(ctx, paths, before)
 	ingested, err := folder.ReadManifest(ctx, "ingest")
-	if changes := found.changes(before); ingested != nil && before != nil && changes != "" {
+	if ingested != nil && changes != "" {
 		return nil, run.Usagef("%s %w: %s", dir, run.ErrOtherData, changes)
 	}
 	return found, err

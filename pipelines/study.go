@@ -173,13 +173,12 @@ func newStudyPlan(ctx context.Context, o StudyOptions) (*studyPlan, error) {
 // identify lists the files with images and says so if they have changed since the study last ran. What it trained on the
 // old ones stays in its folder.
 func (p *studyPlan) identify(ctx context.Context) error {
-	before, err := readData(ctx, p.folder)
+	found, changes, err := compareData(ctx, p.folder, p.file.Data)
 	if err != nil {
 		return err
 	}
-	p.files = identify(ctx, p.file.Data, before)
-	p.data = p.files.digest()
-	if changes := p.files.changes(before); before != nil && changes != "" {
+	p.files, p.data = found, found.digest()
+	if changes != "" {
 		slog.Warn("the data have changed since the study last ran, so its stages begin anew", "changes", changes)
 	}
 	return nil

@@ -2,34 +2,17 @@ package ingest
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"strings"
 
 	"github.com/sdr-ml/sdr/stages/run/fault"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
 	"github.com/sdr-ml/sdr/transforms/imageio"
-	"github.com/sdr-ml/sdr/transforms/record"
 )
 
 // ReadDead reads a dead-letter file. A file that does not exist has no rows.
 func ReadDead(ctx context.Context, path string) ([]imageio.Dead, error) {
-	recs, err := arrowio.LoadParquet(ctx, path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	} else if err != nil {
-		return nil, err
-	}
-	var all []imageio.Dead
-	for _, rec := range recs {
-		rows, err := record.Rows[imageio.Dead](record.New(rec))
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
-		}
-		all = append(all, rows...)
-	}
-	return all, nil
+	return arrowio.LoadRows[imageio.Dead](ctx, path)
 }
 
 // ErrTooManyBad is returned if there are more unreadable images than Config.MaxBad allows.

@@ -5,11 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/apache/arrow/go/v15/arrow"
 
 	"github.com/sdr-ml/sdr/transforms/files"
 	"github.com/sdr-ml/sdr/transforms/parquet"
+	"github.com/sdr-ml/sdr/transforms/record"
 )
 
 // maxRows is the maximum number of rows per record of a Parquet file.
@@ -41,6 +43,22 @@ func LoadParquet(ctx context.Context, path string) ([]arrow.Record, error) {
 		return nil, fmt.Errorf("arrowio: reading %s as a Parquet file: %w", path, err)
 	}
 	return recs, nil
+}
+
+// LoadRows reads the rows of a Parquet file with the columns of T; see [record.Rows]. A file that does not exist has none.
+func LoadRows[T any](ctx context.Context, path string) (all []T, err error) {
+	recs, err := LoadParquet(ctx, path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	for _, rec := range recs {
+		rows, err := record.Rows[T](record.New(rec))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		all = append(all, rows...)
+	}
+	return all, err
 }
 
 func decodeParquet(data []byte) ([]arrow.Record, error) {

@@ -145,7 +145,7 @@ func (p *planner) addFile(file string, found bool) error {
 func (p *planner) count(k *kind, split Split) (n int64, err error) {
 	passed := Passed{}
 	err = guard(func() (err error) {
-		n, err = k.count(p.ctx, split, passed.add)
+		n, err = k.count(p.ctx, split, func(name string) { passed.add(passedAs(name), 1) })
 		return err
 	})
 	if size, local := sizeOf(split.Path); local && size == 0 && k.name != Folder {

@@ -50,10 +50,7 @@ func (s *Source) merge(passed Passed) {
 		s.Passed = Passed{}
 	}
 	for as, n := range passed {
-		if _, ok := s.Passed[as]; !ok && len(s.Passed) >= mostPassed {
-			as = others
-		}
-		s.Passed[as] += n
+		s.Passed.add(as, n)
 	}
 }
 
@@ -92,12 +89,12 @@ func passedAs(name string) string {
 	return others
 }
 
-func (p Passed) add(name string) {
-	as := passedAs(name)
+// add counts n files as something that passedAs returns.
+func (p Passed) add(as string, n int64) {
 	if _, ok := p[as]; !ok && len(p) >= mostPassed {
 		as = others
 	}
-	p[as]++
+	p[as] += n
 }
 
 // hints say what to do about files of some extensions that are not used, in the order in which they are given.

@@ -32,6 +32,9 @@ var (
 	tableLabels = []string{"label", "labels", "cls", "class", "target", "fine_label"}
 )
 
+// unfit says that a column has no labels, given its name and what it has instead.
+const unfit = "column %s holds %v; want numbers or names of classes; give another column of labels, or - for none"
+
 // errNoImages is the error for a table without a column that may be one of images.
 var errNoImages = errors.New("no column image: struct<bytes: binary, path: string>, as HuggingFace's image datasets have it, nor another of images")
 
@@ -159,7 +162,7 @@ func (t *table) findLabels(leaves []parquet.Leaf, features map[string]feature, b
 				continue
 			}
 			if t.of, t.names = leaves[i].Path, features[leaves[i].Path].Names; nested || !isLabelType(leaves[i]) {
-				t.wrong = fmt.Sprintf("column %s holds %s; want numbers or names of classes; give another column of labels, or - for none", name, describeColumns(leaves[i:i+1]))
+				t.wrong = fmt.Sprintf(unfit, name, describeColumns(leaves[i:i+1]))
 				t.of = ""
 			}
 			return true
@@ -257,7 +260,7 @@ func (t *table) label(rec arrow.Record, i int, im *Image) {
 		return
 	}
 	wrong := func(v any) {
-		im.LabelError = fmt.Sprintf("column %s holds %v; want numbers or names of classes; give another column of labels, or - for none", t.of, v)
+		im.LabelError = fmt.Sprintf(unfit, t.of, v)
 	}
 	number := func(v int64) { im.Label = max(v, -1) }
 	real := func(v float64) {

@@ -28,28 +28,16 @@ const batchPixels = Batch * 64 * 64
 type Embedder struct {
 	extractor ssl.Extractor
 	pool      *kernels.Pool
-	input     Input
-	dim       int
-	batch     int // images per forward pass
+	model     *Model
 }
 
 // NewEmbedder returns an embedder for the model's backbone. The model must not be modified while it is in use.
 func NewEmbedder(m *Model, pool *kernels.Pool) *Embedder {
 	x, err := ssl.OpenExtractor(ssl.Device{}, m.Backbone, nn.Heads{}, m.Input.Size, passImages(m.Input.Size), pool)
-	if err == nil {
-		var e *Embedder
-		if e, err = newEmbedder(m, x, pool); err == nil {
-			return e
-		}
+	if err != nil {
+		panic(err) // the CPU has none
 	}
-	panic(err) // the CPU has none
-}
-
-// newEmbedder returns an embedder that uses an extractor for the model's shape.
-func newEmbedder(m *Model, x ssl.Extractor, pool *kernels.Pool) (*Embedder, error) {
-	backbone := m.WithoutHeads()
-	e := &Embedder{extractor: x, pool: pool, input: m.Input, dim: m.Backbone.FeatureDim(), batch: passImages(m.Input.Size)}
-	return e, x.Load(backbone.Params, backbone.Stats)
+	return &Embedder{x, pool, m}
 }
 
 // passImages returns the number of images per forward pass. It must not depend on how many images there are, since
@@ -57,32 +45,18 @@ func newEmbedder(m *Model, x ssl.Extractor, pool *kernels.Pool) (*Embedder, erro
 func passImages(size int) int { return min(Batch, max(1, batchPixels/(size*size))) }
 
 // Dim returns the number of features per image.
-func (e *Embedder) Dim() int { return e.dim }
+func (e *Embedder) Dim() int { return e.model.Backbone.FeatureDim() }
 
 // Embed returns the features of n images, at least one, as a matrix of shape (n, Dim) on the pool's engine: the
 // globally pooled output of the last residual stage, with running BatchNorm statistics. at returns image i as [Size,
 // Size, 3] bytes of red, green and blue; it is called from several goroutines. The features of an image do not depend
 // on the other images, down to the last bit.
 func (e *Embedder) Embed(n int, at func(i int) []uint8) *tensor.Dense {
-	features, err := e.embed(n, at)
+	features, err := featuresEach(e.extractor, e.pool, []*Model{e.model}, n, at)
 	if err != nil {
 		panic(err) // the CPU has none
 	}
-	return features
-}
-
-func (e *Embedder) embed(n int, at func(i int) []uint8) (*tensor.Dense, error) {
-	features := make([]float32, 0, n*e.dim)
-	for from := 0; from < n; from += e.batch {
-		rows := min(e.batch, n-from)
-		fill(e.extractor, e.input, e.pool, from, rows, at)
-		pass, err := e.extractor.Features()
-		if err != nil {
-			return nil, err
-		}
-		features = append(features, pass[:rows*e.dim]...)
-	}
-	return dense.NewEngine(e.pool).Matrix(features, n, e.dim), nil
+	return features[0]
 }
 
 // fill normalizes images from to from+rows into an extractor's batch. The rest of the batch keeps its old content.

@@ -120,10 +120,8 @@ func plant(batches func(**record.Batch) bool) (*tree, error) {
 			return nil, err
 		}
 		for i, r := range rows {
-			n := node{code: r.Code, vector: data[i*width : (i+1)*width]}
-			for _, v := range n.vector {
-				n.norm += float64(v) * float64(v)
-			}
+			vector := data[i*width : (i+1)*width]
+			n := node{code: r.Code, vector: vector, norm: squareNorm(vector)}
 			t.width, all = width, append(all, n)
 		}
 	}

@@ -101,10 +101,7 @@ func (m *model) setCentroid(g int, vector []float32) bool {
 		return false
 	}
 	copy(c, vector)
-	m.Norms[g] = 0
-	for _, v := range c {
-		m.Norms[g] += float64(v) * float64(v)
-	}
+	m.Norms[g] = squareNorm(c)
 	return true
 }
 

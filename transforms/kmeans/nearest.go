@@ -89,7 +89,7 @@ const underflow = 0x1p-100
 func (s *searcher) row(x []float32, p int, products []float32) (g int, square float64) {
 	m, first := s.model, p*s.model.K
 	norms, prices, reach := m.Norms[first:][:len(products)], m.Prices[first:][:len(products)], s.reach[first:][:len(products)]
-	length := math.Sqrt(squareDistance(x, nil))
+	length := math.Sqrt(squareNorm(x))
 	limit := math.Inf(1) // that the lowest cost is not above
 	for j, dot := range products {
 		limit = min(limit, norms[j]-2*float64(dot)+prices[j]+length*reach[j]+underflow)
@@ -149,23 +149,26 @@ func grow(s []float32, n int) []float32 {
 	return s[:n]
 }
 
-// squareDistance returns the squared distance of two vectors of the same length; a nil centroid is the origin.
+// squareNorm returns the squared length of a vector.
+func squareNorm(x []float32) float64 {
+	var sums [4]float64
+	i := 0
+	for ; i+4 <= len(x); i += 4 {
+		v := x[i : i+4 : i+4]
+		sums[0] += float64(v[0]) * float64(v[0])
+		sums[1] += float64(v[1]) * float64(v[1])
+		sums[2] += float64(v[2]) * float64(v[2])
+		sums[3] += float64(v[3]) * float64(v[3])
+	}
+	for ; i < len(x); i++ {
+		sums[0] += float64(x[i]) * float64(x[i])
+	}
+	return sums[0] + sums[1] + (sums[2] + sums[3])
+}
+
+// squareDistance returns the squared distance of two vectors of the same length.
 func squareDistance(x, centroid []float32) float64 {
 	var sums [4]float64
-	if centroid == nil {
-		i := 0
-		for ; i+4 <= len(x); i += 4 {
-			v := x[i : i+4 : i+4]
-			sums[0] += float64(v[0]) * float64(v[0])
-			sums[1] += float64(v[1]) * float64(v[1])
-			sums[2] += float64(v[2]) * float64(v[2])
-			sums[3] += float64(v[3]) * float64(v[3])
-		}
-		for ; i < len(x); i++ {
-			sums[0] += float64(x[i]) * float64(x[i])
-		}
-		return sums[0] + sums[1] + (sums[2] + sums[3])
-	}
 	centroid = centroid[:len(x)]
 	i := 0
 	for ; i+4 <= len(x); i += 4 {

@@ -75,15 +75,15 @@ func splitsOf(dir string) (map[string]string, error) {
 	if err != nil {
 		return nil, nil
 	}
-	found := map[string]map[string]*pieces{} // by split, then by what belongs together
-	add := func(split, kind, path string, of int) {
+	found := map[string]map[string]*pieces{} // by split, then by glob, which is empty for a folder
+	add := func(split, glob, path string, of int) {
 		if found[split] == nil {
 			found[split] = map[string]*pieces{}
 		}
-		if found[split][kind] == nil {
-			found[split][kind] = &pieces{glob: kind, of: of}
+		if found[split][glob] == nil {
+			found[split][glob] = &pieces{glob: glob, of: of}
 		}
-		found[split][kind].paths = append(found[split][kind].paths, path)
+		found[split][glob].paths = append(found[split][glob].paths, path)
 	}
 	for _, e := range entries {
 		path := filepath.Join(dir, e.Name())
@@ -93,7 +93,7 @@ func splitsOf(dir string) (map[string]string, error) {
 		}
 		stem, collection := imageio.Stem(e.Name())
 		m := shard.FindStringSubmatch(strings.ToLower(stem))
-		if !collection || m == nil || len(found[m[1]][""].folder()) > 0 {
+		if !collection || m == nil || found[m[1]][""] != nil {
 			continue
 		}
 		suffix, glob := e.Name()[len(stem):], stem[:len(m[1])]
@@ -121,14 +121,6 @@ func splitsOf(dir string) (map[string]string, error) {
 		}
 	}
 	return splits, nil
-}
-
-// folder returns the path if the pieces are a folder.
-func (p *pieces) folder() string {
-	if p == nil || p.glob != "" {
-		return ""
-	}
-	return p.paths[0]
 }
 
 // one returns the path of a split: of its only file or folder, or a glob that matches its files and no others.

@@ -119,7 +119,7 @@ func (n Net) key(ctx context.Context) string {
 // tasks.Load. A Set is shared and must not be modified.
 func Split(ctx context.Context, nets []Net, path string, classes []string, yield func(i int, s *Set) error) error {
 	for from := 0; from < len(nets); {
-		first, err := nets[from].Open(ctx)
+		first, err := inference.Open(ctx, nets[from].Model) // only its shape matters here
 		if err != nil {
 			return err
 		}
