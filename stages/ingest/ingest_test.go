@@ -278,15 +278,7 @@ func TestListWithDeadLetters(t *testing.T) {
 		cfg.MaxBad = .2
 		refs, err := run(t, runner, splits, cfg)
 		require.NoError(t, err)
-		images, err := shards.Open(t.Context(), refs)
-		require.NoError(t, err)
-		require.Equal(t, 8, images.Len())
-		for at, i := range []int{0, 1, 3, 4, 3, 6, 8, 9} {
-			rgb, err := imageio.Decode(encoded(t, i, 7, 7))
-			require.NoError(t, err)
-			require.Equal(t, rgb.Square(6).Pix, images.At(at))
-		}
-		require.NoError(t, images.Close())
+		sameImages(t, refs, []int{0, 1, 3, 4, 3, 6, 8, 9})
 		if first == nil {
 			first = content(t, refs)
 		}
@@ -329,27 +321,15 @@ func TestDamagedSources(t *testing.T) {
 	require.NoError(t, os.WriteFile(archive, b.Bytes()[:b.Len()-2*512+20], 0o644)) // within the last image
 	splits, sources, err := imageio.Survey(t.Context(), []string{dir, archive}, 5, imageio.Columns{})
 	require.NoError(t, err)
-	lines := new(bytes.Buffer)
-	before := slog.Default()
-	t.Cleanup(func() { slog.SetDefault(before) })
+	lines := logged(t)
 	var first [][]byte
 	for _, runner := range []string{"prism", "direct"} {
 		lines.Reset()
-		slog.SetDefault(slog.New(slog.NewTextHandler(lines, nil)))
 		cfg := config(t)
 		cfg.MaxBad, cfg.Sources = .3, sources
 		refs, err := run(t, runner, splits, cfg)
-		slog.SetDefault(before)
 		require.NoError(t, err)
-		images, err := shards.Open(t.Context(), refs)
-		require.NoError(t, err)
-		require.Equal(t, 15, images.Len())
-		for i := range images.Len() {
-			rgb, err := imageio.Decode(encoded(t, i, 7, 7))
-			require.NoError(t, err)
-			require.Equal(t, rgb.Square(6).Pix, images.At(i))
-		}
-		require.NoError(t, images.Close())
+		sameImages(t, refs, []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14})
 		if first == nil {
 			first = content(t, refs)
 		}
@@ -441,6 +421,28 @@ func TestDeadLetterMayBeMissing(t *testing.T) {
 	require.Empty(t, dead)
 }
 
+// sameImages checks that shards hold the images that encoded makes of some numbers, 7 x 7 pixels scaled to 6.
+func sameImages(t *testing.T, refs []shards.Ref, numbers []int) {
+	t.Helper()
+	images, err := shards.Open(t.Context(), refs)
+	require.NoError(t, err)
+	require.Equal(t, len(numbers), images.Len())
+	for at, i := range numbers {
+		rgb, err := imageio.Decode(encoded(t, i, 7, 7))
+		require.NoError(t, err)
+		require.Equal(t, rgb.Square(6).Pix, images.At(at))
+	}
+	require.NoError(t, images.Close())
+}
+
+// logged returns what is logged until the test ends.
+func logged(t *testing.T) *bytes.Buffer {
+	lines, before := new(bytes.Buffer), slog.Default()
+	t.Cleanup(func() { slog.SetDefault(before) })
+	slog.SetDefault(slog.New(slog.NewTextHandler(lines, nil)))
+	return lines
+}
+
 // TestSingleColor warns of gray images of 16 bits, which become white squares, as in Pillow.
 func TestSingleColor(t *testing.T) {
 	dir := t.TempDir()
@@ -457,10 +459,7 @@ func TestSingleColor(t *testing.T) {
 		}
 		require.NoError(t, os.WriteFile(filepath.Join(dir, fmt.Sprintf("%02d.png", i)), data, 0o644))
 	}
-	lines := new(bytes.Buffer)
-	before := slog.Default()
-	t.Cleanup(func() { slog.SetDefault(before) })
-	slog.SetDefault(slog.New(slog.NewTextHandler(lines, nil)))
+	lines := logged(t)
 	splits, sources, err := imageio.Survey(t.Context(), []string{dir}, 5, imageio.Columns{})
 	require.NoError(t, err)
 	cfg := config(t)

@@ -24,7 +24,6 @@ type extractor struct {
 
 	params []float32 // in the device's order
 	last   ssl.LastPass
-	loaded [2][]float32 // the parameters and statistics of the last Load
 }
 
 func newExtractor(d *device, b nn.Backbone, h nn.Heads, size, batch int) (*extractor, error) {
@@ -67,7 +66,7 @@ func (x *extractor) Load(params, stats []float32) error {
 	x.d.upload(x.net.params, unsafe.Pointer(&x.params[0]), 4*len(x.params))
 	convert(x.d, x.net.params, x.net.weights)
 	x.d.upload(x.net.stats, unsafe.Pointer(&stats[0]), 4*len(stats))
-	x.loaded = [2][]float32{params, stats}
+	x.last.Load(params, stats)
 	return x.d.wait()
 }
 
@@ -78,14 +77,14 @@ func (x *extractor) forward(mode nn.BNMode) {
 	if !x.warm {
 		d.growWorkspace()
 	}
-	from := x.last.Next(x.loaded[0], x.loaded[1], mode)
+	from := x.last.Next(mode)
 	if from == nn.Stem {
 		d.upload(x.deviceImages, x.pinned, 4*len(x.images))
 		convert(d, x.deviceImages, x.input)
 	}
 	x.net.running = mode == nn.RunningStats
 	x.graph.ForwardFrom(from, x.input)
-	x.last.Done(x.loaded[0], x.loaded[1], mode)
+	x.last.Done(mode)
 	if !x.warm && d.wait() == nil {
 		d.fitWorkspace()
 		x.warm = true

@@ -46,34 +46,38 @@ func OpenExtractor(d Device, b nn.Backbone, h nn.Heads, size, batch int, pool *k
 	return driver.OpenExtractor(d, b, h, size, batch)
 }
 
-// LastPass is what an Extractor's last pass computed, and with which weights.
+// LastPass tells an Extractor what of its last pass the next one need not compute again.
 type LastPass struct {
 	Layout *nn.Layout
 
-	params, stats []float32
-	mode          nn.BNMode
-	valid         bool
+	params, stats []float32 // of the next pass
+	made          struct {  // with what the last one was made
+		params, stats []float32
+		mode          nn.BNMode
+	}
+	valid bool
 }
+
+// Load sets the parameters and statistics of the next pass.
+func (l *LastPass) Load(params, stats []float32) { l.params, l.stats = params, stats }
 
 // Forget makes the next pass begin at the stem, since it has other images.
 func (l *LastPass) Forget() { l.valid = false }
 
-// Next returns the part that the next pass has to begin with, given its parameters, statistics and mode.
-func (l *LastPass) Next(params, stats []float32, mode nn.BNMode) nn.Part {
-	from := nn.Stem
-	if l.valid && l.mode == mode {
-		old := l.stats
-		if mode != nn.RunningStats {
-			old, stats = nil, nil
-		}
-		from = l.Layout.FirstChange(l.params, old, params, stats)
+// Next returns the part that the next pass has to begin with.
+func (l *LastPass) Next(mode nn.BNMode) nn.Part {
+	switch {
+	case !l.valid || l.made.mode != mode:
+		return nn.Stem
+	case mode == nn.RunningStats:
+		return l.Layout.FirstChange(l.made.params, l.made.stats, l.params, l.stats)
 	}
-	return from
+	return l.Layout.FirstChange(l.made.params, nil, l.params, nil)
 }
 
-// Done says with what a pass was made.
-func (l *LastPass) Done(params, stats []float32, mode nn.BNMode) {
-	l.params, l.stats, l.mode, l.valid = params, stats, mode, true
+// Done says that the pass was made.
+func (l *LastPass) Done(mode nn.BNMode) {
+	l.made.params, l.made.stats, l.made.mode, l.valid = l.params, l.stats, mode, true
 }
 
 // cpuExtractor is the Extractor on the CPU.
@@ -90,15 +94,16 @@ func (x *cpuExtractor) Images() []float32 {
 
 func (x *cpuExtractor) Load(params, stats []float32) error {
 	x.net.Params, x.net.Stats = params, stats
+	x.last.Load(params, stats)
 	return nil
 }
 
 // forward runs a pass from the first part that changed.
 func (x *cpuExtractor) forward(mode nn.BNMode) {
-	from := x.last.Next(x.net.Params, x.net.Stats, mode)
+	from := x.last.Next(mode)
 	x.last.Forget() // if it panics
 	x.net.ForwardFrom(from, x.images, mode)
-	x.last.Done(x.net.Params, x.net.Stats, mode)
+	x.last.Done(mode)
 }
 
 func (x *cpuExtractor) Features() ([]float32, error) {

@@ -130,12 +130,7 @@ func plusPlus(sample [][]float32, k int, seed uint64, key ...uint64) [][]float32
 // lower lowers nearest to the squared distances from c where those are smaller, and returns the sum.
 func lower(nearest []float64, sample [][]float32, c []float32) (sum float64) {
 	for i, x := range sample {
-		var d2 float64
-		for j := range x {
-			d := float64(x[j]) - float64(c[j])
-			d2 += d * d
-		}
-		nearest[i] = min(nearest[i], d2)
+		nearest[i] = min(nearest[i], squareDistance(x, c))
 		sum += nearest[i]
 	}
 	return sum
