@@ -18,6 +18,7 @@ import (
 	"github.com/sdr-ml/sdr/stages/run/recipe"
 	"github.com/sdr-ml/sdr/stages/run/shards"
 	"github.com/sdr-ml/sdr/stages/train"
+	"github.com/sdr-ml/sdr/tensorops/sdrnet"
 	"github.com/sdr-ml/sdr/transforms/files"
 )
 
@@ -101,8 +102,8 @@ func (st *Status) readSubsets(ctx context.Context, partitioned string) error {
 		return err
 	}
 	for _, ref := range refs {
-		for digits := range len(ref.Subset) {
-			st.Subsets[ref.Subset[:digits+1]] += ref.Rows
+		for level := range sdrnet.Level(ref.Subset) {
+			st.Subsets[sdrnet.Prefix(ref.Subset, level+1)] += ref.Rows
 		}
 	}
 	if !files.IsLocal(partitioned) {
@@ -170,7 +171,7 @@ func (st *Status) stageTable() table.Writer {
 }
 
 func (st *Status) subsetTable(each bool) table.Writer {
-	codes := slices.Sorted(maps.Keys(st.Subsets))
+	codes := slices.SortedFunc(maps.Keys(st.Subsets), sdrnet.Compare)
 	if each {
 		t := newTable("subset", "images")
 		for _, code := range codes {
@@ -179,7 +180,7 @@ func (st *Status) subsetTable(each bool) table.Writer {
 		return t
 	}
 	t := newTable("level", "subsets", "images (least, median, most)")
-	byLevel(codes, func(code string) int64 { return int64(len(code)) }, func(level int64, codes []string) {
+	byLevel(codes, func(code string) int64 { return int64(sdrnet.Level(code)) }, func(level int64, codes []string) {
 		t.AppendRow(table.Row{level, len(codes), spread(codes, func(c string) int64 { return st.Subsets[c] })})
 	})
 	return t

@@ -20,10 +20,10 @@ func TestStatus(t *testing.T) {
 	require.NoError(t, err)
 	st := &pipelines.Status{Recipe: r, Subsets: map[string]int64{}, Nets: []pipelines.Net{{Name: "root", Steps: 1000, SubsetImages: 640}}}
 	for i := range 16 {
-		parent := fmt.Sprintf("%x", i)
+		parent := fmt.Sprint(i)
 		st.Subsets[parent] = 40
 		for j := range 4 {
-			code := parent + fmt.Sprint(j)
+			code := fmt.Sprintf("%s.%d", parent, j)
 			st.Subsets[code] = int64(10 + j)
 			st.Nets = append(st.Nets, pipelines.Net{Name: code, Variant: "sdr", Level: 2, Steps: int64(i), SubsetImages: st.Subsets[code], Loss: float64(i)})
 		}

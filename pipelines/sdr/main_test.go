@@ -150,7 +150,7 @@ func TestPretrain(t *testing.T) {
 		require.Contains(t, out, want)
 	}
 	want := weights(t, first)
-	for _, name := range []string{"phase0", "root", "0", "1", "00", "11", "unified", "unified_subset_batches"} {
+	for _, name := range []string{"phase0", "root", "0", "1", "0.0", "1.1", "unified", "unified_subset_batches"} {
 		require.Contains(t, want, name+".safetensors")
 	}
 
@@ -211,7 +211,7 @@ func TestPretrain(t *testing.T) {
 	features := filepath.Join(dir, "features.parquet")
 	require.Contains(t, mustSDR(t, "embed", "--model", filepath.Join(routed, "model.safetensors"), "--data", testdata+"/fixtures/odd", "--out", features), "of them could not be read")
 	require.FileExists(t, features)
-	mustSDR(t, "export", "--run", first, "--subnet", "01", "--out", filepath.Join(dir, "01.safetensors"))
+	mustSDR(t, "export", "--run", first, "--subnet", "0.1", "--out", filepath.Join(dir, "01.safetensors"))
 	mustSDR(t, "export", "--run", first, "--subnet", "unified", "--out", filepath.Join(dir, "u.safetensors"))
 
 	// a run that is over has nothing left to do

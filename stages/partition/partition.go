@@ -1,5 +1,5 @@
 // Package partition is the stage that divides the images into subsets, usually by clustering the features level by
-// level; an image's code has one digit per level. It rewrites every shard sorted by code, so that each subset is one record batch
+// level; an image's code lists one choice per level, such as 12.0.3. It rewrites every shard sorted by code, so that each subset is one record batch
 // per shard and only references need to travel.
 package partition
 
@@ -9,13 +9,13 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
-	"strings"
 
 	"github.com/apache/arrow/go/v15/arrow"
 	"github.com/apache/arrow/go/v15/arrow/array"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
 	"github.com/sdr-ml/sdr/stages/run/shards"
+	"github.com/sdr-ml/sdr/tensorops/sdrnet"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
 	"github.com/sdr-ml/sdr/transforms/files"
 	"github.com/sdr-ml/sdr/transforms/record"
@@ -111,7 +111,7 @@ func rewrite(ctx context.Context, shard, to string, rows []assignment) (refs []s
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	slices.SortFunc(rows, func(a, b assignment) int {
-		if c := strings.Compare(a.Code, b.Code); c != 0 {
+		if c := sdrnet.Compare(a.Code, b.Code); c != 0 {
 			return c
 		}
 		return int(a.Row - b.Row)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
@@ -112,7 +113,7 @@ func deliver(ctx context.Context, dir, id, task string, scores []Score) (Score, 
 		Backbone: m.Backbone, Input: m.Input, Features: m.Backbone.FeatureDim(), Run: id,
 	}
 	if best.Level > 0 {
-		card.Subset = best.Subnet[:best.Level]
+		card.Subset, _, _ = strings.Cut(best.Subnet, "-")
 	}
 	sorted := slices.Clone(scores)
 	slices.SortFunc(sorted, func(a, b Score) int { return better(b, a) })

@@ -96,7 +96,7 @@ type Score struct {
 	Scorer    string `arrow:"scorer"`
 	// Score is the task's metric, in percent.
 	Score float64 `arrow:"score"`
-	// Level is the number of digits of the sub-net's code.
+	// Level is the number of choices in the sub-net's code.
 	Level int64 `arrow:"level"`
 	// Model is the path of the sub-net's model file, and Train that of the task's training images.
 	Model string `arrow:"model"`

@@ -14,12 +14,12 @@ func TestBest(t *testing.T) {
 	score := func(subnet string, score float64, level int64) route.Score {
 		return route.Score{Task: "t", Subnet: subnet, Norm: route.NormTraining, Candidate: true, Score: score, Level: level}
 	}
-	scores := []route.Score{score("1", 50, 1), score("0", 50, 1), score("00", 50, 2), score("root", 49, 0), {Task: "other", Subnet: "x", Candidate: true, Score: 90}}
+	scores := []route.Score{score("1", 50, 1), score("0", 50, 1), score("0.0", 50, 2), score("root", 49, 0), {Task: "other", Subnet: "x", Candidate: true, Score: 90}}
 	require.Equal(t, "0", route.Best(route.Candidates(scores, "t")).Subnet, "on a tie the shorter code, then the name that sorts first")
 	scores[3].Score = 50
 	require.Equal(t, "root", route.Best(route.Candidates(scores, "t")).Subnet)
 	scores[2].Score = 50.1
-	require.Equal(t, "00", route.Best(route.Candidates(scores, "t")).Subnet)
+	require.Equal(t, "0.0", route.Best(route.Candidates(scores, "t")).Subnet)
 	baseline := score("unified", 99, 0)
 	baseline.Candidate = false
 	adapted := scores[2]

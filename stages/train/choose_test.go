@@ -8,12 +8,13 @@ import (
 	"github.com/sdr-ml/sdr/stages/run/recipe"
 	"github.com/sdr-ml/sdr/stages/run/shards"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/tensorops/sdrnet"
 )
 
 // TestChoose checks which sub-nets and mini-batches the steps of the last phase have, before and after a delayed split,
 // with subsets one digit finer than the sub-nets.
 func TestChoose(t *testing.T) {
-	images, err := shards.Open(t.Context(), writeShards(t, t.TempDir(), "000", "001", "010", "011", "100", "111"))
+	images, err := shards.Open(t.Context(), writeShards(t, t.TempDir(), "0.0.0", "0.0.1", "0.1.0", "0.1.1", "1.0.0", "1.1.1"))
 	require.NoError(t, err)
 	defer func() { require.NoError(t, images.Close()) }()
 	pool := kernels.NewPool(1)
@@ -24,9 +25,9 @@ func TestChoose(t *testing.T) {
 		root             string
 	}{
 		{SDR, recipe.Mixed, 2, ""},
-		{SDR, recipe.NormSubset, 2, "011"},
-		{SDR, recipe.Mixed, 1, "011"}, // before the split, the parents take the place of their sub-nets
-		{recipe.UnifiedSubsetBatches, recipe.Mixed, 0, "011"},
+		{SDR, recipe.NormSubset, 2, "0.1.1"},
+		{SDR, recipe.Mixed, 1, "0.1.1"}, // before the split, the parents take the place of their sub-nets
+		{recipe.UnifiedSubsetBatches, recipe.Mixed, 0, "0.1.1"},
 		{recipe.Unified, recipe.Mixed, 0, ""},
 	} {
 		r := tiny(t, "split.delay=0.5", "train.root_batches="+trial.batches, "partition.finer=2", "train.root=0.4")
@@ -42,9 +43,9 @@ func TestChoose(t *testing.T) {
 			switch {
 			case net != "":
 				require.Equal(t, SDR, trial.variant)
-				require.Len(t, net, trial.level)
-				require.Len(t, subset, 3)
-				require.Equal(t, net, subset[:trial.level])
+				require.Equal(t, trial.level, sdrnet.Level(net))
+				require.Equal(t, 3, sdrnet.Level(subset))
+				require.Equal(t, net, sdrnet.Prefix(subset, trial.level))
 			default:
 				roots++
 				require.Len(t, subset, len(trial.root))

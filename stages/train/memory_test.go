@@ -14,7 +14,7 @@ import (
 // newLastPhase returns a trainer at the beginning of the SDR variant's last phase.
 func newLastPhase(t *testing.T, set ...string) *trainer {
 	t.Helper()
-	images, err := shards.Open(t.Context(), writeShards(t, t.TempDir(), "00", "01", "10", "11"))
+	images, err := shards.Open(t.Context(), writeShards(t, t.TempDir(), "0.0", "0.1", "1.0", "1.1"))
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, images.Close()) })
 	pool := kernels.NewPool(2)

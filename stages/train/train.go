@@ -61,11 +61,11 @@ type Start struct{ Dir, Inputs string }
 // Model is the schema of Train's output: one finished net.
 type Model struct {
 	// Subnet is the net's name: phase0, root, the code of a sub-net, or the name of a baseline. The name of a further
-	// version of a sub-net ends with where its BatchNorm statistics come from: 01-all.
+	// version of a sub-net ends with where its BatchNorm statistics come from: 0.1-all.
 	Subnet string `arrow:"subnet"`
 	// Variant is the variant that trained the net.
 	Variant string `arrow:"variant" json:"Arm"` // model files have used this key since the first version
-	// Level is the number of digits of the code; 0 for nets that see all images.
+	// Level is the number of choices in the code; 0 for nets that see all images.
 	Level int64 `arrow:"level"`
 	// Path is the model file.
 	Path string `arrow:"path"`

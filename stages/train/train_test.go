@@ -103,7 +103,7 @@ func TestResume(t *testing.T) {
 	} {
 		t.Run(strings.Join(set, " "), func(t *testing.T) {
 			whole, cut := t.TempDir(), t.TempDir()
-			refs := writeShards(t, t.TempDir(), "00", "01", "10", "11")
+			refs := writeShards(t, t.TempDir(), "0.0", "0.1", "1.0", "1.1")
 			config := func(dir, seconds string) Config {
 				r := tiny(t, append(set, "train.checkpoint_seconds="+seconds)...)
 				return Config{Dir: dir, Recipe: string(r.Marshal()), Inputs: "same"}
@@ -156,7 +156,7 @@ func TestResume(t *testing.T) {
 func TestModelsOfTheTree(t *testing.T) {
 	ctx := context.Background()
 	dir := t.TempDir()
-	refs := writeShards(t, t.TempDir(), "00", "01", "10", "11")
+	refs := writeShards(t, t.TempDir(), "0.0", "0.1", "1.0", "1.1")
 	cfg := Config{Dir: dir, Recipe: string(tiny(t).Marshal())}
 	pool := kernels.NewPool(0)
 	defer pool.Close()
@@ -177,7 +177,7 @@ func TestModelsOfTheTree(t *testing.T) {
 		require.True(t, m.Candidate())
 		require.FileExists(t, m.Path)
 	}
-	require.Equal(t, map[string]int64{"0": 65, "1": 85, "00": 30, "01": 35, "10": 40, "11": 45, Root: 150}, sizes)
+	require.Equal(t, map[string]int64{"0": 65, "1": 85, "0.0": 30, "0.1": 35, "1.0": 40, "1.1": 45, Root: 150}, sizes)
 
 	// With statistics of all images besides those of the subset, there are two versions of each sub-net with the same
 	// weights.
@@ -191,7 +191,7 @@ func TestModelsOfTheTree(t *testing.T) {
 		require.NoError(t, err)
 		return m
 	}
-	for _, code := range []string{"0", "01"} {
+	for _, code := range []string{"0", "0.1"} {
 		own, all := load(again.Dir, code), load(again.Dir, code+"-all")
 		require.Equal(t, load(dir, code).Stats, own.Stats)
 		require.Equal(t, own.Params, all.Params)
@@ -296,14 +296,14 @@ func TestRandom(t *testing.T) {
 }
 
 func TestStreamKeys(t *testing.T) {
-	require.NotEqual(t, streamKey("01"), streamKey("1"))
+	require.NotEqual(t, streamKey("0.1"), streamKey("1"))
 	require.NotEqual(t, streamKey(""), streamKey("0"))
 }
 
 func TestDivergence(t *testing.T) {
 	r := tiny(t)
 	tr := &trainer{recipe: r, last: map[string]measure{}, curve: &curve{}}
-	nan := measure{Subnet: "01"}
+	nan := measure{Subnet: "0.1"}
 	nan.Loss = nan.Loss / nan.Loss
 	require.ErrorContains(t, tr.watch(nan), "lower train.lr")
 }

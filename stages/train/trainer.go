@@ -105,8 +105,8 @@ func (t *trainer) subsets() {
 	for b, ref := range t.images.Refs {
 		begin, end := t.images.Range(b)
 		for i := begin; i < end; i++ {
-			for digits := range len(ref.Subset) + 1 {
-				code := ref.Subset[:digits]
+			for level := range sdrnet.Level(ref.Subset) + 1 {
+				code := sdrnet.Prefix(ref.Subset, level)
 				rows[code] = append(rows[code], int32(i))
 			}
 		}
@@ -114,13 +114,13 @@ func (t *trainer) subsets() {
 			t.leaves = append(t.leaves, ref.Subset)
 		}
 	}
-	slices.Sort(t.leaves)
+	slices.SortFunc(t.leaves, sdrnet.Compare)
 	for code, list := range rows {
 		t.streams[code] = learn.NewStream(t.recipe.Seed, streamKey(code), list)
 	}
 }
 
-// streamKey maps codes to distinct numbers: a leading 1, then the characters in base 128.
+// streamKey maps codes, distinctly up to 9 characters, to numbers: a leading 1, then the characters in base 128.
 func streamKey(code string) uint64 {
 	key := uint64(1)
 	for _, c := range []byte(code) {
@@ -203,10 +203,10 @@ func (t *trainer) choose(step int) (net, subset string) {
 	}
 	code := t.subsetOf(at)
 	if subset = code; t.phase < t.end-1 {
-		subset = code[:t.phase] // the last phase has the finest
+		subset = sdrnet.Prefix(code, t.phase) // the last phase has the finest
 	}
 	if t.variant == SDR && (!apart || root >= t.recipe.Train.Root) {
-		net = code[:t.nets.Level()]
+		net = sdrnet.Prefix(code, t.nets.Level())
 	}
 	return net, subset
 }
@@ -284,7 +284,7 @@ func (t *trainer) finishPhase(ctx context.Context, last bool) error {
 	case t.variant == SDR:
 		seen := map[string]bool{}
 		for _, leaf := range t.leaves {
-			code := leaf[:t.phase]
+			code := sdrnet.Prefix(leaf, t.phase)
 			if seen[code] {
 				continue
 			}
@@ -320,7 +320,7 @@ func (t *trainer) finishPhase(ctx context.Context, last bool) error {
 	})
 	for _, n := range nets {
 		model := Model{
-			Subnet: n.name, Variant: t.variant, Level: int64(len(n.code)),
+			Subnet: n.name, Variant: t.variant, Level: int64(sdrnet.Level(n.code)),
 			Images: int64(t.step) * int64(t.recipe.Train.Batch), SubsetImages: int64(len(t.streams[n.subset].Rows)),
 			Steps: int64(t.last[n.code].Own), Loss: t.last[n.code].Loss, Std: t.last[n.code].Std,
 		}

@@ -247,7 +247,7 @@ func (l *learner) Submit(s ssl.Step) error {
 		student.Momentum = float32(l.cfg.Loss.Target.Momentum(s.Number, s.Of))
 	}
 	if l.teachers != nil {
-		l.teachers.point(&l.steps[1], ssl.Parent(s.Code))
+		l.teachers.point(&l.steps[1], sdrnet.Parent(s.Code))
 	}
 	d.try(d.cuEventRecord(l.begun, d.stream), "cuEventRecord")
 	views := l.Views()

@@ -70,7 +70,7 @@ func larsTensors(b nn.Backbone, h nn.Heads) []optim.Tensor {
 }
 
 // phases cover the root, its sub-nets and theirs.
-var phases = [][]string{{"", "", ""}, {"0", "1", "", "1"}, {"10", "01", "", "01", "10"}}
+var phases = [][]string{{"", "", ""}, {"0", "1", "", "1"}, {"1.0", "0.1", "", "0.1", "1.0"}}
 
 // run trains through the phases and returns the measures of all steps and the final weights.
 func (c trial) run(t testing.TB, open func(ssl.Config) (ssl.Learner, error)) (found []ssl.Measure, nets *sdrnet.Net) {
@@ -138,7 +138,7 @@ func (c trial) agree(t testing.TB, want, got []ssl.Measure, wantNets, gotNets *s
 	layout := gotNets.Layout()
 	begin := make([]float32, layout.NumParams)
 	layout.Init(begin, rng.New(1, rng.Weights))
-	for _, code := range []string{"", "0", "1", "10", "01", "11"} {
+	for _, code := range []string{"", "0", "1", "1.0", "0.1", "1.1"} {
 		a, b := make([]float32, layout.NumParams), make([]float32, layout.NumParams)
 		wantNets.Gather(code, a)
 		gotNets.Gather(code, b)
@@ -183,7 +183,7 @@ func TestLearnerOnFake(t *testing.T) {
 func TestDeterministicOnFake(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	c := trials()[0]
-	c.batch, c.lr, c.phases = 4, 1e-4, [][]string{{"", ""}, {"1"}, {"01"}}
+	c.batch, c.lr, c.phases = 4, 1e-4, [][]string{{"", ""}, {"1"}, {"0.1"}}
 	c.onFake(t, ssl.Device{Deterministic: true}, "conv_data_64x8", "algorithm 1")
 	c.backbone.Width = 16
 	c.onFake(t, ssl.Device{Deterministic: true}, "algorithm 1", "algorithm 2")

@@ -105,12 +105,11 @@ func (s *store) sync() error {
 // point writes the addresses of what is a sub-net's to a step.
 func (s *store) point(to *step, code string) {
 	base, state := s.vectors[vectorKey{-1, -1, sdrnet.Weights}], s.vectors[vectorKey{-1, -1, sdrnet.Training}]
-	to.Levels, to.Params = int32(len(code)), int32(len(s.part.order))
+	to.Levels, to.Params = int32(sdrnet.Level(code)), int32(len(s.part.order))
 	to.Vectors = int32(state.Len / len(s.part.order))
 	to.Base, to.State = base.Addr, state.Addr
-	to.Memory = s.vectors[vectorKey{len(code), s.nets.Index(code), sdrnet.Memory}].Addr
-	for level := range len(code) {
-		c := s.nets.Choice(code, level)
+	to.Memory = s.vectors[vectorKey{sdrnet.Level(code), s.nets.Index(code), sdrnet.Memory}].Addr
+	for level, c := range s.nets.Path(code) {
 		to.Group[level] = s.vectors[vectorKey{level, c, sdrnet.Weights}].Addr
 		to.GroupState[level] = s.vectors[vectorKey{level, c, sdrnet.Training}].Addr
 		to.GroupSize[level] = int32(len(s.part.groups[level]))

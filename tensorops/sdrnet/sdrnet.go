@@ -2,25 +2,27 @@
 // split residual stage has filters that all sub-nets share and one group of individual filters for each choice.
 //
 // Every sub-net is a plain ResNet of the full width: Gather writes its weights in the flat order of nn.Layout, in which
-// it also trains and is saved and exported. A code has one digit per level. In each split stage, the sub-net of a code
-// has the filters [shared | group of its digit], or [shared | the root's own group] where the code has no digit for
-// that stage. The empty code is therefore the root sub-net, a path of its own through all stages.
+// it also trains and is saved and exported. A code lists one choice per level, such as 12.0.3. In each split stage, the
+// sub-net of a code has the filters [shared | group of its choice], or [shared | the root's own group] where the code has
+// no choice for that stage. The empty code is therefore the root sub-net, a path of its own through all stages.
 package sdrnet
 
 import (
 	"fmt"
+	"iter"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/sdr-ml/sdr/tensorops/nn"
 )
 
-// digits are the possible digits of a code.
-const digits = "0123456789abcdefghijklmnopqrstuvwxyz"
+// MaxChoices is the largest number of choices at a level.
+const MaxChoices = 1 << 16
 
 // Config defines how an SDRnet splits.
 type Config struct {
-	// Stages lists, per level, the stages of the backbone (counted from 1) that split there: digit l of a code chooses
+	// Stages lists, per level, the stages of the backbone (counted from 1) that split there: choice l of a code chooses
 	// the groups of all stages in Stages[l].
 	Stages [][]int
 	// Branching is the number of choices at each level.
@@ -50,7 +52,7 @@ type Net struct {
 	base   []float32     // the root sub-net, [layout.NumParams]
 	state  []float32     // [vectors, layout.NumParams]
 	groups []groups      // one per level
-	memory [][][]float32 // of each sub-net, by the number of digits of its code and its index
+	memory [][][]float32 // of each sub-net, by the level of its code and its index
 	level  int           // number of levels that have split
 }
 
@@ -72,9 +74,9 @@ func New(layout *nn.Layout, cfg Config, params, state, memory []float32) (*Net, 
 	}
 	for level, stages := range cfg.Stages {
 		outside := func(stage int) bool { return stage < 1 || stage > layout.Stages }
-		if slices.ContainsFunc(stages, outside) || cfg.Branching[level] < 2 || cfg.Branching[level] > len(digits) {
+		if slices.ContainsFunc(stages, outside) || cfg.Branching[level] < 2 || cfg.Branching[level] > MaxChoices {
 			return nil, fmt.Errorf("sdrnet: level %d splits the stages %v into %d groups; want stages from 1 to %d and 2 to %d groups",
-				level, stages, cfg.Branching[level], layout.Stages, len(digits))
+				level, stages, cfg.Branching[level], layout.Stages, MaxChoices)
 		}
 		g := groups{params: layout.NumParams}
 		for _, p := range layout.Params {
@@ -173,9 +175,9 @@ func (g *groups) exchange(flat, group []float32) {
 // Gather writes the weights of a sub-net into params, [Layout().NumParams].
 func (n *Net) Gather(code string, params []float32) {
 	copy(params, n.base)
-	for level := range n.path(code) {
+	for level, c := range n.Path(code) {
 		g := &n.groups[level]
-		g.write(params, g.values[n.Choice(code, level)])
+		g.write(params, g.values[c])
 	}
 }
 
@@ -184,42 +186,45 @@ func (n *Net) Gather(code string, params []float32) {
 // memory for this sub-net only. While step runs, the net must not be used otherwise.
 func (n *Net) Update(code string, step func(params, state, memory []float32)) {
 	n.exchange(code)
-	step(n.base, n.state, n.memory[len(code)][n.Index(code)])
+	step(n.base, n.state, n.memory[Level(code)][n.Index(code)])
 	n.exchange(code)
 }
 
 // exchange swaps the root's own groups with those of a code. Called twice, it restores them.
 func (n *Net) exchange(code string) {
-	for level := range n.path(code) {
-		g, c := &n.groups[level], n.Choice(code, level)
+	for level, c := range n.Path(code) {
+		g := &n.groups[level]
 		g.exchange(n.base, g.values[c])
 		g.exchange(n.state, g.states[c])
 	}
 }
 
-// path returns the number of levels at which a code has a group. It panics on a code with too many digits.
-func (n *Net) path(code string) int {
-	if len(code) > n.level {
-		panic(fmt.Sprintf("sdrnet: code %q has %d digits, but only %d levels have split", code, len(code), n.level))
+// Path yields the levels at which a code has a group, and the index of the group. It panics on an invalid code.
+func (n *Net) Path(code string) iter.Seq2[int, int] {
+	return func(yield func(level, choice int) bool) {
+		rest, more := code, code != ""
+		for level := 0; more; level++ {
+			var part string
+			part, rest, more = strings.Cut(rest, ".")
+			if level == n.level {
+				panic(fmt.Sprintf("sdrnet: code %q has more choices than the %d levels that have split", code, n.level))
+			}
+			c, err := strconv.Atoi(part)
+			if err != nil || c < 0 || c >= n.cfg.Branching[level] {
+				panic(fmt.Sprintf("sdrnet: code %q: choice %q is not one of 0 to %d", code, part, n.cfg.Branching[level]-1))
+			}
+			if !yield(level, c) {
+				return
+			}
+		}
 	}
-	return len(code)
 }
 
-// Choice returns the index of the group that a code selects at a level, which must be below len(code). It panics if the
-// digit is invalid.
-func (n *Net) Choice(code string, level int) int {
-	c := strings.IndexByte(digits, code[level])
-	if c < 0 || c >= n.cfg.Branching[level] {
-		panic(fmt.Sprintf("sdrnet: code %q: digit %d is not one of %q", code, level, digits[:n.cfg.Branching[level]]))
-	}
-	return c
-}
-
-// Index returns the position of a code among all codes with as many digits, in ascending order.
+// Index returns the position of a code among all codes of its level, in the order of their choices.
 func (n *Net) Index(code string) int {
 	i := 0
-	for level := range n.path(code) {
-		i = i*n.cfg.Branching[level] + n.Choice(code, level)
+	for level, c := range n.Path(code) {
+		i = i*n.cfg.Branching[level] + c
 	}
 	return i
 }

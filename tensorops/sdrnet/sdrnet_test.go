@@ -53,7 +53,7 @@ func TestSplitChangesNoSubnet(t *testing.T) {
 	n, params := newNet(t, sdrnet.Config{Stages: [][]int{{4}, {3}}, Branching: []int{2, 3}, Shared: .5})
 	n.Split()
 	n.Split()
-	for _, code := range []string{"", "0", "1", "00", "01", "02", "10", "11", "12"} {
+	for _, code := range []string{"", "0", "1", "0.0", "0.1", "0.2", "1.0", "1.1", "1.2"} {
 		require.Equal(t, params, gather(n, code), code)
 	}
 }
@@ -69,7 +69,7 @@ func TestStateFollowsTheWeights(t *testing.T) {
 	n.Split()
 	add(n, "1", 10)
 	n.Split()
-	for i, code := range []string{"12", "", "02", "11", "12"} {
+	for i, code := range []string{"1.2", "", "0.2", "1.1", "1.2"} {
 		add(n, code, float32(100*(i+1)))
 	}
 	var moved []float32 // weights of the preceding vector
@@ -94,12 +94,12 @@ func TestMemoryIsTheSubnets(t *testing.T) {
 	add(n, "1", 10)
 	n.Split()
 	add(n, "", 100)
-	add(n, "12", 1000)
-	want := map[string]float32{"": 101, "0": 1, "1": 11, "00": 1, "01": 1, "02": 1, "10": 11, "11": 11, "12": 1011}
+	add(n, "1.2", 1000)
+	want := map[string]float32{"": 101, "0": 1, "1": 11, "0.0": 1, "0.1": 1, "0.2": 1, "1.0": 11, "1.1": 11, "1.2": 1011}
 	for code, v := range want {
 		n.Update(code, func(_, _, memory []float32) { require.Equal(t, []float32{v, v, v}, memory, code) })
 	}
-	require.Equal(t, []int{0, 1, 5}, []int{n.Index(""), n.Index("1"), n.Index("12")})
+	require.Equal(t, []int{0, 1, 5}, []int{n.Index(""), n.Index("1"), n.Index("1.2")})
 	memories := 0
 	for _, v := range n.State() {
 		if v.Kind == sdrnet.Memory {
@@ -113,7 +113,7 @@ func TestUpdateAllocatesNothing(t *testing.T) {
 	n, _ := newNet(t, sdrnet.Config{Stages: [][]int{{4}, {3}}, Branching: []int{2, 2}, Shared: .5})
 	n.Split()
 	n.Split()
-	require.Zero(t, testing.AllocsPerRun(3, func() { n.Update("01", func(_, _, _ []float32) {}) }))
+	require.Zero(t, testing.AllocsPerRun(3, func() { n.Update("0.1", func(_, _, _ []float32) {}) }))
 }
 
 // TestUpdateReachesWhatIsShared compares with a direct definition of ownership: an update of one sub-net changes
@@ -123,9 +123,9 @@ func TestUpdateReachesWhatIsShared(t *testing.T) {
 	n, params := newNet(t, cfg)
 	n.Split()
 	n.Split()
-	add(n, "12", 1)
+	add(n, "1.2", 1)
 	level := map[nn.Part]int{4: 0, 2: 0, 3: 1, nn.Projector: 0, nn.Predictor: 0}
-	for _, other := range []string{"", "0", "1", "00", "02", "10", "12"} {
+	for _, other := range []string{"", "0", "1", "0.0", "0.2", "1.0", "1.2"} {
 		got := gather(n, other)
 		for _, p := range n.Layout().Params {
 			l, splits := level[p.Part]
@@ -136,7 +136,8 @@ func TestUpdateReachesWhatIsShared(t *testing.T) {
 			for i := range p.Size {
 				moved := true
 				if splits && i%p.Filters >= shared {
-					moved = len(other) > l && other[l] == "12"[l]
+					choices := sdrnet.Choices(other)
+					moved = len(choices) > l && choices[l] == []int{1, 2}[l]
 				}
 				want := params[p.Offset+i]
 				if moved {

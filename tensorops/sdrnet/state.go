@@ -18,8 +18,8 @@ type Vector struct {
 	Name string
 	// Values holds the elements themselves, not a copy.
 	Values []float32
-	// Level and Choice identify the group; -1 for the base. For a memory, they are the number of digits of the
-	// sub-net's code and the code's Index.
+	// Level and Choice identify the group; -1 for the base. For a memory, they are the level of the
+	// sub-net's code and its Index.
 	Level, Choice int
 	// Kind says what Values are.
 	Kind Kind
@@ -39,10 +39,10 @@ func (n *Net) State() []Vector {
 			add(fmt.Sprintf("%d.%d", level, c), v, n.groups[level].states[c], level, c)
 		}
 	}
-	for digits, memories := range n.memory {
+	for level, memories := range n.memory {
 		for i, m := range memories {
 			if len(m) > 0 {
-				out = append(out, Vector{fmt.Sprintf("memory.%d.%d", digits, i), m, digits, i, Memory})
+				out = append(out, Vector{fmt.Sprintf("memory.%d.%d", level, i), m, level, i, Memory})
 			}
 		}
 	}

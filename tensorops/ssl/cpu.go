@@ -146,7 +146,7 @@ func (l *cpu) learn(params, state, memory []float32) {
 		m.SSL += term()
 	}
 	if l.teachers != nil {
-		l.teachers.Gather(Parent(l.step.Code), l.teacher.Params)
+		l.teachers.Gather(sdrnet.Parent(l.step.Code), l.teacher.Params)
 		l.teacher.Forward(l.views, nn.BatchStats)
 		m.Distill = l.distill()
 	}

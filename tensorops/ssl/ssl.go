@@ -71,7 +71,7 @@ func (c Config) Memory(r *rand.Rand) []float32 {
 
 // Step selects the sub-net to train and says where in the training the step is.
 type Step struct {
-	// Code is the sub-net's code. Its teacher is the node above it: its code without the last digit.
+	// Code is the sub-net's code. Its teacher is its parent.
 	Code string
 	// LR is the learning rate.
 	LR float32
@@ -111,6 +111,3 @@ type Learner interface {
 	// Close releases the device's resources.
 	Close() error
 }
-
-// Parent returns the code of a node's parent; the root's parent is the root.
-func Parent(code string) string { return code[:max(len(code)-1, 0)] }

@@ -118,12 +118,6 @@ func TestMomentum(t *testing.T) {
 	}
 }
 
-func TestParent(t *testing.T) {
-	require.Equal(t, "01", ssl.Parent("012"))
-	require.Equal(t, "", ssl.Parent("0"))
-	require.Equal(t, "", ssl.Parent(""))
-}
-
 // driver is a device that cannot be used.
 type driver struct{ err error }
 

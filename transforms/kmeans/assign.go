@@ -7,6 +7,7 @@ import (
 	"math"
 	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/apache/arrow/go/v15/arrow/array"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
@@ -134,15 +135,18 @@ func plant(batches func(**record.Batch) bool) (*tree, error) {
 		if codes[n.code] || n.code == "" {
 			return nil, fmt.Errorf("kmeans: two centroids have the code %q, or one has none", n.code)
 		}
-		parent := n.code[:max(0, len(n.code)-1)]
+		parent := parentOf(n.code)
 		for parent != "" && !codes[parent] { // parents sort before their children
-			parent = parent[:len(parent)-1]
+			parent = parentOf(parent)
 		}
 		codes[n.code] = true
 		t.children[parent] = append(t.children[parent], n)
 	}
 	return t, nil
 }
+
+// parentOf returns a code without its last choice.
+func parentOf(code string) string { return code[:max(0, strings.LastIndexByte(code, '.'))] }
 
 // descend returns the code of the leaf that a vector reaches, and the squared distance from it.
 func (t *tree) descend(x []float32) (code string, square float64) {

@@ -23,9 +23,9 @@ func init() {
 
 // Cluster clusters the rows of in, a PCollection<*record.Batch>. It returns two PCollection<*record.Batch>:
 //
-//   - assigned: one batch per input batch, with the input's columns except the vectors, then code (string, one digit
-//     0-9a-z per level) and distance (float32, the Euclidean distance from the centroid with that code);
-//   - centroids: rows [Centroid], the non-empty clusters of every level; the length of a code is its level.
+//   - assigned: one batch per input batch, with the input's columns except the vectors, then code (string, one
+//     choice per level, such as 12.0.3) and distance (float32, the Euclidean distance from the centroid with that code);
+//   - centroids: rows [Centroid], the non-empty clusters of every level.
 //
 // Initial centroids are drawn by greedy k-means++ (Arthur and Vassilvitskii, 2007) from a sample: the rows with the
 // lowest seeded hash of their content, about 128 per cluster. An empty cluster is reseeded with the farthest row of its

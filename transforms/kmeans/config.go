@@ -24,8 +24,8 @@ type Config struct {
 	Start [][]float32
 }
 
-// digits are the symbols of cluster codes.
-const digits = "0123456789abcdefghijklmnopqrstuvwxyz"
+// maxBranching is the largest number of clusters that one splits into.
+const maxBranching = 1 << 16
 
 // Validate reports all invalid fields.
 func (c Config) Validate() error {
@@ -38,8 +38,8 @@ func (c Config) Validate() error {
 	}
 	total := 1
 	for level, k := range c.Branching {
-		if k < 2 || k > len(digits) {
-			errs = append(errs, fmt.Errorf("kmeans: Branching[%d] is %d; it must be 2 to %d", level, k, len(digits)))
+		if k < 2 || k > maxBranching {
+			errs = append(errs, fmt.Errorf("kmeans: Branching[%d] is %d; it must be 2 to %d", level, k, maxBranching))
 			continue
 		}
 		if total *= k; total > 1<<20 {

@@ -5,6 +5,8 @@ import (
 	"math"
 	"reflect"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
@@ -108,14 +110,15 @@ func (m *model) setCentroid(g int, vector []float32) bool {
 // square returns |x-c|² for cluster g.
 func (m *model) square(x []float32, g int) float64 { return squareDistance(x, m.centroid(g)) }
 
-// Code returns the code of a finest cluster, numbered from 0 in the order of their codes: one digit per level.
+// Code returns the code of a finest cluster, numbered from 0 in the order of their codes: the index of the choice at each
+// level, such as 12.0.3.
 func Code(cluster int, branching []int) string {
-	code := make([]byte, len(branching))
+	code := make([]string, len(branching))
 	for level, k := range slices.Backward(branching) {
-		code[level] = digits[cluster%k]
+		code[level] = strconv.Itoa(cluster % k)
 		cluster /= k
 	}
-	return string(code)
+	return strings.Join(code, ".")
 }
 
 // rows are the vectors of a batch and the parent of each. Nil parents, at the first level, mean 0 for every row.

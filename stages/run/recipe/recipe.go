@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/sdr-ml/sdr/tensorops/nn"
+	"github.com/sdr-ml/sdr/tensorops/sdrnet"
 	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
@@ -56,7 +57,7 @@ type Input struct {
 // Split says how the stages of the SDRnet's backbone split into sub-nets.
 type Split struct {
 	// Order lists the stages, counted from 1, in the order in which they split. Stages with one choice are skipped.
-	// Stages in a nested list split together, by one digit of the code: [4, [3, 2]] or [[4, 3, 2, 1]].
+	// Stages in a nested list split together, by one choice of the code: [4, [3, 2]] or [[4, 3, 2, 1]].
 	Order []Together `yaml:"order"`
 	// Shared is the fraction of a split stage's output filters that all sub-nets share; the rest is one group of
 	// individual filters per choice.
@@ -174,8 +175,8 @@ func (r *Recipe) choices() ([]int, error) {
 	choices := make([]int, len(parts))
 	for i, s := range parts {
 		n, err := strconv.Atoi(s)
-		if err != nil || n < 1 || n > 36 {
-			return nil, fmt.Errorf("paths %q: stage %d has %q choices, want 1 to 36", r.Paths, i+1, s)
+		if err != nil || n < 1 || n > sdrnet.MaxChoices {
+			return nil, fmt.Errorf("paths %q: stage %d has %q choices, want 1 to %d", r.Paths, i+1, s, sdrnet.MaxChoices)
 		}
 		choices[i] = n
 	}
@@ -183,7 +184,7 @@ func (r *Recipe) choices() ([]int, error) {
 }
 
 // Levels returns, per level, the stages of the backbone (counted from 1) that split and the number of choices they split
-// into. Level l is the l-th digit of a subset's code.
+// into. Level l is the l-th choice of a subset's code.
 func (r *Recipe) Levels() (stages [][]int, branching []int) {
 	m, err := r.choices()
 	if err != nil {
@@ -314,7 +315,7 @@ func (r *Recipe) Validate() error {
 		within("train.root", r.Train.Root, 0, 1),
 		within("split.delay", r.Split.Delay, 0, .99),
 		oneOf("train.root_batches", r.Train.RootBatches, Mixed, NormSubset),
-		within("partition.finer", float64(r.Partition.Finer), 1, 36),
+		within("partition.finer", float64(r.Partition.Finer), 1, sdrnet.MaxChoices),
 		within("train.norm_images", float64(r.Train.NormImages), 2, 1<<30),
 		within("train.checkpoint_seconds", r.Train.CheckpointSeconds, 0, 1e9),
 	} {

@@ -43,7 +43,7 @@ func TestValidate(t *testing.T) {
 		{"input.std: red is 0; want a number above 0", func(r *recipe.Recipe) { r.Input.Std[0] = 0 }},
 		{"input.std: red is 58", func(r *recipe.Recipe) { r.Input.Std[0] = 58 }},
 		{`paths "4x4x4": want the number of choices of each of the 4 stages of resnet18, such as 1x1x1x4`, func(r *recipe.Recipe) { r.Paths = "4x4x4" }},
-		{`paths "1x1x1x37": stage 4 has "37" choices, want 1 to 36`, func(r *recipe.Recipe) { r.Paths = "1x1x1x37" }},
+		{`paths "1x1x1x65537": stage 4 has "65537" choices, want 1 to 65536`, func(r *recipe.Recipe) { r.Paths = "1x1x1x65537" }},
 		{`paths "1x0x1x4": stage 2 has "0" choices`, func(r *recipe.Recipe) { r.Paths = "1x0x1x4" }},
 		{`paths "1x1x x4": stage 3 has " " choices`, func(r *recipe.Recipe) { r.Paths = "1x1x x4" }},
 		{"split.order: [[4] [4]]; want each of the stages 1 to 4 once", func(r *recipe.Recipe) { r.Split.Order = []recipe.Together{{4}, {4}} }},
