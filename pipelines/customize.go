@@ -73,7 +73,7 @@ func Customize(ctx context.Context, o CustomizeOptions) ([]Customized, error) {
 	}
 	p, s := beam.NewPipelineWithRoot()
 	nets := createModels(s, models)
-	scores := route.Route(s, nets, route.Config{Tasks: found, Scorer: route.KNN})
+	scores := route.Route(s, nets, route.Config{Tasks: found, Scorers: []string{route.KNN}})
 	arrowio.WriteDir(s, files.Join(dir, "candidates"), customize.Customize(s, nets, scores, cfg))
 	if err := runPipeline(ctx, o.Runner, p); err != nil {
 		return nil, err

@@ -48,7 +48,7 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (*evaluate.Results, error)
 	dir := resultDir(ctx, folder, "evaluations", models, found, o.Protocols)
 	p, s := beam.NewPipelineWithRoot()
 	nets := createModels(s, models)
-	scores := route.Route(s, nets, route.Config{Tasks: found, Scorer: route.KNN})
+	scores := route.Route(s, nets, route.Config{Tasks: found, Scorers: o.Protocols})
 	results, _ := evaluate.Evaluate(s, nets, evaluate.Config{Tasks: found, Protocols: o.Protocols})
 	arrowio.WriteDir(s, dir, evaluate.Mark(s, results, scores))
 	if err := runPipeline(ctx, o.Runner, p); err != nil {

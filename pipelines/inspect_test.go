@@ -38,7 +38,7 @@ func TestStatus(t *testing.T) {
 	out.Reset()
 	require.NoError(t, st.WriteTable(&out, true))
 	require.Equal(t, 4, strings.Count(out.String(), "0 (as its parent)"))
-	require.Contains(t, out.String(), "│ f3 ")
+	require.Contains(t, out.String(), "│ 15.3 ")
 	out.Reset()
 	require.NoError(t, st.WriteJSON(&out))
 	var back pipelines.Status

@@ -232,9 +232,18 @@ func (p *studyPlan) trains(step string, r *recipe.Recipe, from, to int) {
 
 // route adds the step that scores the sub-nets of a training on the tasks.
 func (p *studyPlan) route(nets string) string {
-	return p.add("route", []string{nets}, p.judged, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
-		return route.Route(s, in[0], route.Config{Tasks: p.tasks, Scorer: route.KNN})
+	return p.add("route", []string{nets}, slices.Concat(p.judged, []any{p.scorers()}), func(s beam.Scope, in []beam.PCollection) beam.PCollection {
+		return route.Route(s, in[0], route.Config{Tasks: p.tasks, Scorers: p.scorers()})
 	})
+}
+
+// scorers are those of the protocols, and that of customizing.
+func (p *studyPlan) scorers() []string {
+	names := slices.Clone(p.file.Protocols)
+	if p.file.Customize.Images > 0 && !slices.Contains(names, route.KNN) {
+		names = append(names, route.KNN)
+	}
+	return names
 }
 
 // evaluate adds the step that predicts the classes of the tasks' images with the nets of a training.

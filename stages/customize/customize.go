@@ -145,7 +145,7 @@ func (fn *startsFn) ProcessElement(_ []byte, models, scores func(**record.Batch)
 	}
 	for _, t := range fn.Tasks {
 		start := Start{Task: t.Name, Metric: t.Metric, Train: t.Train}
-		best := route.Best(route.Candidates(all, t.Name))
+		best := route.Best(route.Candidates(all, t.Name, route.KNN))
 		if best.Model == "" {
 			return fmt.Errorf("customize: the router scored no net for task %s", t.Name)
 		}

@@ -82,7 +82,7 @@ func run(t *testing.T, runner string, models []train.Model, scores []route.Score
 func TestCustomize(t *testing.T) {
 	r, models := newNets(t, "0", "1", "unified")
 	of := []tasks.Task{{Name: "fruit", Train: fixtures + "/train", Test: "never read", Metric: tasks.Top1}}
-	scores := []route.Score{{Task: "fruit", Subnet: "0", Candidate: true, Score: 40, Model: models[0].Path}, {Task: "fruit", Subnet: "1", Candidate: true, Score: 50, Model: models[1].Path}, {Task: "other", Subnet: "0", Candidate: true, Score: 90}}
+	scores := []route.Score{{Scorer: "knn", Task: "fruit", Subnet: "0", Candidate: true, Score: 40, Model: models[0].Path}, {Scorer: "knn", Task: "fruit", Subnet: "1", Candidate: true, Score: 50, Model: models[1].Path}, {Scorer: "knn", Task: "other", Subnet: "0", Candidate: true, Score: 90}}
 	var want []customize.Candidate
 	saved := map[string][]byte{}
 	for _, runner := range []string{"prism", "direct"} {
@@ -130,7 +130,7 @@ func TestCustomize(t *testing.T) {
 func TestErrors(t *testing.T) {
 	r, models := newNets(t, "0")
 	of := []tasks.Task{{Name: "fruit", Train: fixtures + "/train", Metric: tasks.Top1}}
-	scores := []route.Score{{Task: "fruit", Subnet: "0", Candidate: true, Score: 40, Model: models[0].Path}}
+	scores := []route.Score{{Scorer: "knn", Task: "fruit", Subnet: "0", Candidate: true, Score: 40, Model: models[0].Path}}
 	cfg := customize.Config{Tasks: of, Dir: t.TempDir(), Recipe: string(r.Marshal()), Rates: []float64{.1}, Images: 16}
 	_, err := run(t, "prism", models, nil, cfg)
 	require.ErrorContains(t, err, "the router scored no net for task fruit")

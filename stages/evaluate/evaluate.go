@@ -23,12 +23,12 @@ import (
 	"github.com/sdr-ml/sdr/transforms/tasks"
 )
 
-// Protocols classify on frozen features.
+// Protocols classify on frozen features. The nets of each are chosen by the scorer of the same name.
 const (
 	// KNN is a weighted nearest-neighbor vote.
-	KNN = "knn"
+	KNN = route.KNN
 	// Linear is logistic regression.
-	Linear = "linear"
+	Linear = route.Linear
 )
 
 // Protocols lists the protocols.
@@ -100,7 +100,7 @@ func init() {
 // *record.Batch of Prediction, one batch per Row.
 func Evaluate(s beam.Scope, models beam.PCollection, cfg Config) (results, predictions beam.PCollection) {
 	s = s.Scope("evaluate.Evaluate")
-	return Measure(s, route.Pairs(s, models, cfg.Tasks), cfg.Protocols)
+	return Measure(s, route.Pairs(s, models, cfg.Tasks, nil), cfg.Protocols)
 }
 
 // Measure is Evaluate for given pairs of a task and a net.
@@ -217,9 +217,9 @@ func (*markFn) ProcessElement(figures *record.Batch, scores func(**record.Batch)
 		return nil, err
 	}
 	for i, row := range rows {
-		best := route.Best(route.Candidates(all, row.Task))
+		best := route.Best(route.Candidates(all, row.Task, row.Protocol))
 		for _, s := range all {
-			if s.Task == row.Task && s.Subnet == row.Subnet && s.Norm == row.Norm {
+			if s.Task == row.Task && s.Scorer == row.Protocol && s.Subnet == row.Subnet && s.Norm == row.Norm {
 				rows[i].Score, rows[i].Candidate, rows[i].Routed = s.Score, s.Candidate, s == best
 			}
 		}

@@ -128,7 +128,7 @@ func TestStages(t *testing.T) {
 		dir := t.TempDir()
 		p, s := beam.NewPipelineWithRoot()
 		nets := beam.Create(s, record.Of(models))
-		scores := route.Route(s, nets, route.Config{Tasks: of, Scorer: route.KNN})
+		scores := route.Route(s, nets, route.Config{Tasks: of, Scorers: evaluate.Protocols})
 		arrowio.WriteDir(s, dir+"/scores", scores)
 		results, predictions := evaluate.Evaluate(s, nets, evaluate.Config{Tasks: of, Protocols: evaluate.Protocols})
 		arrowio.WriteDir(s, dir+"/rows", evaluate.Mark(s, results, scores))
@@ -138,6 +138,9 @@ func TestStages(t *testing.T) {
 
 		var gotScores, gotRows []string
 		for _, r := range readRows(t, dir+"/scores", func(s route.Score) string { return s.Task + s.Subnet + s.Norm }) {
+			if r.Scorer != route.KNN {
+				continue
+			}
 			gotScores = append(gotScores, fmt.Sprintf("%s %s %s %v", r.Task, r.Subnet, r.Norm, r.Score))
 			require.Equal(t, r.Subnet == "0", r.Level == 1)
 			require.Equal(t, r.Subnet != "unified", r.Candidate)
@@ -168,7 +171,7 @@ func TestStageErrors(t *testing.T) {
 	of := []tasks.Task{{Name: "fruit", Train: folder + "/train", Test: folder + "/test", Metric: tasks.Top1}}
 	for _, runner := range []string{"prism", "direct"} {
 		p, s := beam.NewPipelineWithRoot()
-		route.Route(s, beam.Create(s, record.Of(models)), route.Config{Tasks: of, Scorer: route.KNN})
+		route.Route(s, beam.Create(s, record.Of(models)), route.Config{Tasks: of, Scorers: []string{route.KNN}})
 		_, err := beam.Run(t.Context(), runner, p)
 		require.ErrorContains(t, err, "route: task fruit: model: ")
 
@@ -179,6 +182,6 @@ func TestStageErrors(t *testing.T) {
 	}
 	_, s := beam.NewPipelineWithRoot()
 	in := beam.Create(s, record.Of(models))
-	require.Panics(t, func() { route.Route(s, in, route.Config{Scorer: "svm"}) })
+	require.Panics(t, func() { route.Route(s, in, route.Config{Scorers: []string{"svm"}}) })
 	require.Panics(t, func() { evaluate.Evaluate(s, in, evaluate.Config{Protocols: []string{"svm"}}) })
 }

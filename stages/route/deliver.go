@@ -3,13 +3,15 @@ package route
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"reflect"
-	"slices"
-	"strings"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
+	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/tensorops/nn"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
 	"github.com/sdr-ml/sdr/transforms/files"
@@ -52,75 +54,87 @@ type DeliverConfig struct {
 	// Dir is the output folder; with PerTask each task gets a subfolder.
 	Dir     string
 	PerTask bool
-	// Run is the run's ID.
-	Run string
+	// Scorer is the scorer that chooses.
+	Scorer string
+	// Link writes each sub-net to Dir/models once and links it there from the folders of its tasks, as long as it has the
+	// statistics of its training.
+	Link bool
 }
 
-func init() {
-	beam.RegisterDoFn(reflect.TypeFor[byTaskFn]())
-	beam.RegisterDoFn(reflect.TypeFor[deliverFn]())
-}
+func init() { beam.RegisterDoFn(reflect.TypeFor[deliverFn]()) }
 
 // Deliver writes, for every task, the sub-net with the best score: all scores, best first, to scores.parquet, the
 // backbone alone to model.safetensors, and its Card to model.json.
 //
-// in: *record.Batch of Score. out: *record.Batch of Delivery, one row per batch.
+// in: *record.Batch of Score, as Route returns them. out: *record.Batch of Delivery, one row per batch.
 func Deliver(s beam.Scope, scores beam.PCollection, cfg DeliverConfig) beam.PCollection {
 	s = s.Scope("route.Deliver")
-	return beam.ParDo(s, &deliverFn{cfg}, beam.GroupByKey(s, beam.ParDo(s, &byTaskFn{}, scores)))
-}
-
-// byTaskFn keys scores by task name.
-type byTaskFn struct{}
-
-func (*byTaskFn) ProcessElement(_ context.Context, b *record.Batch, emit func(string, *record.Batch)) error {
-	rows, err := record.Rows[Score](b)
-	if err != nil {
-		return err
-	}
-	for _, r := range rows {
-		emit(r.Task, record.Of([]Score{r}))
-	}
-	return nil
+	return beam.ParDo(s, &deliverFn{cfg}, scores)
 }
 
 type deliverFn struct{ Config DeliverConfig }
 
-func (fn *deliverFn) ProcessElement(ctx context.Context, task string, scores func(**record.Batch) bool) (*record.Batch, error) {
-	rows, err := record.All[Score](scores)
+func (fn *deliverFn) ProcessElement(ctx context.Context, b *record.Batch) (*record.Batch, error) {
+	rows, err := record.Rows[Score](b)
 	if err != nil {
 		return nil, err
 	}
-	dir := fn.Config.Dir
+	task, dir := rows[0].Task, fn.Config.Dir
 	if fn.Config.PerTask {
 		dir = files.Join(dir, task)
 	}
-	best, err := deliver(ctx, dir, fn.Config.Run, task, rows)
+	best, err := deliver(ctx, dir, fn.Config, rows)
 	if err != nil {
 		return nil, fmt.Errorf("route: task %s: %w", task, err)
 	}
 	return record.Of([]Delivery{{Task: task, Subnet: best.Subnet, Scorer: best.Scorer, Score: best.Score, Dir: dir}}), nil
 }
 
-func deliver(ctx context.Context, dir, id, task string, scores []Score) (Score, error) {
-	best := Best(Candidates(scores, task))
+// deliver writes the sub-net that the router chooses for a task.
+func deliver(ctx context.Context, dir string, cfg DeliverConfig, scores []Score) (Score, error) {
+	best := Best(Candidates(scores, scores[0].Task, cfg.Scorer))
 	m, err := best.Open(ctx)
+	if err != nil {
+		return best, err
+	}
+	of, err := run.Open(ctx, best.Run())
 	if err != nil {
 		return best, err
 	}
 	card := Card{
 		Task: best.Task, Subnet: best.Subnet, Scorer: best.Scorer, Score: best.Score, Norm: best.Norm,
-		Backbone: m.Backbone, Input: m.Input, Features: m.Backbone.FeatureDim(), Run: id,
+		Backbone: m.Backbone, Input: m.Input, Features: m.Backbone.FeatureDim(), Run: of.Info.ID.String(),
 	}
 	if best.Level > 0 {
-		card.Subset, _, _ = strings.Cut(best.Subnet, "-")
+		card.Subset = code(best.Subnet)
 	}
-	sorted := slices.Clone(scores)
-	slices.SortFunc(sorted, func(a, b Score) int { return better(b, a) })
-	if err := arrowio.SaveParquet(ctx, files.Join(dir, "scores.parquet"), record.Of(sorted).Record); err != nil {
+	if err := arrowio.SaveParquet(ctx, files.Join(dir, "scores.parquet"), record.Of(scores).Record); err != nil {
 		return best, err
 	}
+	if cfg.Link && best.Norm == NormTraining {
+		shared := files.Join(cfg.Dir, "models", card.Run+"-"+best.Subnet+".safetensors")
+		return best, errors.Join(link(ctx, m, shared, files.Join(dir, "model.safetensors")), writeCard(ctx, dir, card))
+	}
 	return best, Write(ctx, dir, m, card)
+}
+
+// link exports a model to a shared file, if it does not exist yet, and makes path the same file.
+func link(ctx context.Context, m *inference.Model, shared, path string) error {
+	if known, err := files.Exists(ctx, shared); err != nil || !known {
+		if err := errors.Join(err, Export(ctx, m, shared)); err != nil {
+			return err
+		}
+	}
+	if !files.IsLocal(path) {
+		return Export(ctx, m, path)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if os.Link(shared, path) != nil { // not on this filesystem
+		return Export(ctx, m, path)
+	}
+	return nil
 }
 
 // Write writes a model's backbone to model.safetensors in a folder, and its Card, or what has one embedded, to
@@ -129,6 +143,10 @@ func Write(ctx context.Context, dir string, m *inference.Model, card any) error 
 	if err := Export(ctx, m, files.Join(dir, "model.safetensors")); err != nil {
 		return err
 	}
+	return writeCard(ctx, dir, card)
+}
+
+func writeCard(ctx context.Context, dir string, card any) error {
 	text, err := json.MarshalIndent(card, "", "  ")
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"path"
 	"reflect"
 	"slices"
 	"strings"
@@ -13,26 +14,28 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
 	"github.com/sdr-ml/sdr/stages/internal/labeled"
-	"github.com/sdr-ml/sdr/stages/run/progress"
 	"github.com/sdr-ml/sdr/stages/train"
+	"github.com/sdr-ml/sdr/tensorops/sdrnet"
+	"github.com/sdr-ml/sdr/transforms/compute"
 	"github.com/sdr-ml/sdr/transforms/inference"
-	"github.com/sdr-ml/sdr/transforms/knn"
 	"github.com/sdr-ml/sdr/transforms/record"
 	"github.com/sdr-ml/sdr/transforms/tasks"
 )
-
-// KNN scores by the leave-one-out accuracy of a weighted nearest-neighbor vote on the training images.
-const KNN = "knn"
-
-// Scorers lists the available scorers.
-var Scorers = []string{KNN}
 
 // Config says which tasks to score and how.
 type Config struct {
 	// Tasks are the downstream tasks.
 	Tasks []tasks.Task
-	// Scorer is one of Scorers.
-	Scorer string
+	// Scorers are the scorers to use, by name; see Scorers. Each chooses for itself.
+	Scorers []string
+	// Norms are those to try; empty means all.
+	Norms []string
+	// Beam, if not 0, searches the tree from the root down: of each level, only the children of the Beam nodes with the
+	// best scores are scored. It needs a single scorer.
+	Beam int
+	// Dir, if not empty, is a folder where the scores of every task are kept as soon as they are known. A job that is run
+	// again reads them from there. They must be of the same models and settings.
+	Dir string
 }
 
 // Pair is a task and a model to try on it.
@@ -94,62 +97,106 @@ type Score struct {
 	// statistics.
 	Candidate bool   `arrow:"candidate"`
 	Scorer    string `arrow:"scorer"`
-	// Score is the task's metric, in percent.
-	Score float64 `arrow:"score"`
+	// Score is the scorer's, in percent if it is an accuracy by the task's metric, and StdErr its standard error, or 0.
+	Score  float64 `arrow:"score"`
+	StdErr float64 `arrow:"std_err"`
+	// Rank counts the candidates of a task and scorer from 1, the one that is chosen; 0 for others.
+	Rank int64 `arrow:"rank"`
 	// Level is the number of choices in the sub-net's code.
 	Level int64 `arrow:"level"`
+	// Cost is the number of multiplications per image, in millions.
+	Cost float64 `arrow:"cost"`
 	// Model is the path of the sub-net's model file, and Train that of the task's training images.
 	Model string `arrow:"model"`
 	Train string `arrow:"train"`
 }
+
+// Run returns the folder of the run that trained the net.
+func (s Score) Run() string { return path.Dir(path.Dir(s.Model)) }
 
 // Open returns the net's backbone with the statistics that were scored. It is shared and must not be modified.
 func (s Score) Open(ctx context.Context) (*inference.Model, error) {
 	return net(s.Model, s.Norm, s.Train).Open(ctx)
 }
 
+// Dead is the schema of RouteEach's second output: a task that could not be routed.
+type Dead struct {
+	Task string `arrow:"task"`
+	// Train is the path of its training images, and Reason says what is wrong.
+	Train  string `arrow:"train"`
+	Reason string `arrow:"reason"`
+}
+
 func init() {
 	beam.RegisterDoFn(reflect.TypeFor[pairFn]())
-	beam.RegisterDoFn(reflect.TypeFor[embedFn]())
 	beam.RegisterDoFn(reflect.TypeFor[scoreFn]())
+	beam.RegisterDoFn(reflect.TypeFor[eachFn]())
 }
 
-// Route scores every net with either BatchNorm statistics on every task. The runner fuses embedding and scoring, so
-// features never leave the worker that computes them. Route panics on an unknown scorer.
+// Route scores the nets on every task; features never leave the worker that computes them. It panics on an unknown
+// scorer.
 //
-// in: *record.Batch of train.Model. out: *record.Batch of Score, one row per batch.
+// in: *record.Batch of train.Model. out: *record.Batch of Score, one batch per task, ranked.
 func Route(s beam.Scope, models beam.PCollection, cfg Config) beam.PCollection {
 	s = s.Scope("route.Route")
-	if cfg.Scorer != KNN {
-		panic(fmt.Sprintf("route: unknown scorer %q; want one of %v", cfg.Scorer, Scorers))
-	}
-	sets := beam.ParDo(s, &embedFn{}, beam.Reshuffle(s, Pairs(s, models, cfg.Tasks)))
-	scores := beam.ParDo(s, &scoreFn{Scorer: cfg.Scorer}, knn.LeaveOneOut(s, sets, knn.Default))
-	return beam.Reshuffle(s, scores) // see compute.ParDo
+	must(cfg.validate())
+	return compute.ParDo(s, &scoreFn{cfg}, Pairs(s, models, cfg.Tasks, cfg.Norms))
 }
 
-// Pairs pairs every task with every model under either statistics. It leaves out the phase 0 net.
+// RouteEach is Route where a task that cannot be routed does not stop the others.
+//
+// in: as of Route. out: as of Route, and *record.Batch of Dead, one row per batch.
+func RouteEach(s beam.Scope, models beam.PCollection, cfg Config) (scores, dead beam.PCollection) {
+	s = s.Scope("route.RouteEach")
+	must(cfg.validate())
+	scores, dead = beam.ParDo2(s, &eachFn{cfg}, beam.Reshuffle(s, Pairs(s, models, cfg.Tasks, cfg.Norms)))
+	return beam.Reshuffle(s, scores), beam.Reshuffle(s, dead) // see compute.ParDo
+}
+
+func (c Config) validate() error {
+	if c.Beam < 0 || c.Beam > 0 && len(c.Scorers) != 1 {
+		return fmt.Errorf("route: a beam of %d with the scorers %v; want a beam of at least 1 and one scorer, or 0", c.Beam, c.Scorers)
+	}
+	if err := check(c.Scorers); err != nil {
+		return fmt.Errorf("route: %w", err)
+	}
+	return nil
+}
+
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+// Pairs pairs every task with every model under statistics of each norm; empty norms mean all. It leaves out the phase 0
+// net.
 //
 // in: *record.Batch of train.Model. out: *record.Batch of Pair, one batch per task and batch of models.
-func Pairs(s beam.Scope, models beam.PCollection, of []tasks.Task) beam.PCollection {
+func Pairs(s beam.Scope, models beam.PCollection, of []tasks.Task, norms []string) beam.PCollection {
 	s = s.Scope("route.Pairs")
-	return beam.ParDo(s, &pairFn{Tasks: of}, models)
+	if len(norms) == 0 {
+		norms = Norms
+	}
+	return beam.ParDo(s, &pairFn{Tasks: of, Norms: norms}, models)
 }
 
-type pairFn struct{ Tasks []tasks.Task }
+type pairFn struct {
+	Tasks []tasks.Task
+	Norms []string
+}
 
 func (fn *pairFn) ProcessElement(_ context.Context, models *record.Batch, emit func(*record.Batch)) error {
 	rows, err := record.Rows[train.Model](models)
 	if err != nil {
 		return err
 	}
+	rows = slices.DeleteFunc(rows, func(m train.Model) bool { return m.Subnet == train.Phase0 })
+	slices.SortStableFunc(rows, inOrder)
 	for _, t := range fn.Tasks {
 		var pairs []Pair
-		for _, norm := range Norms { // nets with the same statistics have the most in common
+		for _, norm := range fn.Norms { // nets with the same statistics have the most in common
 			for _, m := range rows {
-				if m.Subnet == train.Phase0 {
-					continue
-				}
 				pairs = append(pairs, Pair{
 					Task: t.Name, Metric: t.Metric, Train: t.Train, Test: t.Test, Subnet: m.Subnet,
 					Candidate: m.Candidate(), Level: m.Level, Model: m.Path, Norm: norm,
@@ -163,54 +210,48 @@ func (fn *pairFn) ProcessElement(_ context.Context, models *record.Batch, emit f
 	return nil
 }
 
-// embedFn computes the features of the training images of pairs of one task, as one batch per pair.
-type embedFn struct{}
+// inOrder orders nets so that neighbors have the most in common: by run and level, then by the choices of the last levels,
+// which are those of the first stages (unless split.order is another than the default).
+func inOrder(a, b train.Model) int {
+	x, y := sdrnet.Choices(code(a.Subnet)), sdrnet.Choices(code(b.Subnet))
+	slices.Reverse(x)
+	slices.Reverse(y)
+	return cmp.Or(strings.Compare(path.Dir(a.Path), path.Dir(b.Path)), cmp.Compare(a.Level, b.Level), slices.Compare(x, y))
+}
 
-func (*embedFn) ProcessElement(ctx context.Context, in *record.Batch, emit func(*record.Batch)) error {
+// scoreFn scores the pairs of one task.
+type scoreFn struct{ Config Config }
+
+func (fn *scoreFn) ProcessElement(ctx context.Context, in *record.Batch) (*record.Batch, error) {
+	pairs, err := record.Rows[Pair](in)
+	if err != nil {
+		return nil, err
+	}
+	scores, err := fn.Config.kept(ctx, pairs)
+	if err != nil {
+		return nil, fmt.Errorf("route: task %s: %w", pairs[0].Task, err)
+	}
+	return record.Of(scores), nil
+}
+
+// eachFn is scoreFn with dead letters.
+type eachFn struct{ Config Config }
+
+func (fn *eachFn) ProcessElement(ctx context.Context, in *record.Batch, emit, emitDead func(*record.Batch)) error {
 	pairs, err := record.Rows[Pair](in)
 	if err != nil {
 		return err
 	}
-	err = Features(ctx, pairs, nil, func(i int, s *labeled.Set) error {
-		b, err := s.Batch(record.Of(pairs[i : i+1]))
-		if err == nil {
-			emit(b)
-		}
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("route: task %s: %w", pairs[0].Task, err)
+	scores, err := fn.Config.kept(ctx, pairs)
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil:
+		emitDead(record.Of([]Dead{{pairs[0].Task, pairs[0].Train, err.Error()}}))
+	default:
+		emit(record.Of(scores))
 	}
 	return nil
-}
-
-// scoreFn computes a candidate's score from the predictions for one pair.
-type scoreFn struct{ Scorer string }
-
-func (fn *scoreFn) ProcessElement(b *record.Batch) (*record.Batch, error) {
-	pairs, err := record.Rows[Pair](record.New(b.NewSlice(0, 1)))
-	if err != nil {
-		return nil, err
-	}
-	value, err := Percent(pairs[0].Metric, b)
-	if err != nil {
-		return nil, err
-	}
-	p := pairs[0]
-	progress.Note("route", "task", p.Task, "subnet", p.Subnet, "norm", p.Norm, "score", fmt.Sprintf("%.1f", value))
-	return record.Of([]Score{{
-		Task: p.Task, Subnet: p.Subnet, Norm: p.Norm, Candidate: p.Candidate, Scorer: fn.Scorer, Score: value,
-		Level: p.Level, Model: p.Model, Train: p.Train,
-	}}), nil
-}
-
-// Percent computes a task's metric, in percent, from a batch with the columns label and predicted.
-func Percent(metric string, b *record.Batch) (float64, error) {
-	labels, predicted, err := Classes(b)
-	if err != nil {
-		return 0, err
-	}
-	return tasks.Percent(metric, predicted, labels), nil
 }
 
 // Classes returns the columns label and predicted of a batch.
@@ -228,23 +269,4 @@ func Classes(b *record.Batch) (labels, predicted []int64, err error) {
 		labels[i], predicted[i] = r.Label, r.Predicted
 	}
 	return labels, predicted, nil
-}
-
-// Candidates returns the scores of the nets that the router may choose for a task.
-func Candidates(scores []Score, task string) []Score {
-	return slices.DeleteFunc(slices.Clone(scores), func(s Score) bool { return s.Task != task || !s.Candidate })
-}
-
-// Best returns the highest of one task's scores, or the zero Score if there are none. On a tie it prefers the shorter
-// code, then the name that sorts first, then the statistics of the training.
-func Best(scores []Score) Score {
-	if len(scores) == 0 {
-		return Score{}
-	}
-	return slices.MaxFunc(scores, better)
-}
-
-// better compares two scores of a task in the order of Best.
-func better(a, b Score) int {
-	return cmp.Or(cmp.Compare(a.Score, b.Score), cmp.Compare(b.Level, a.Level), strings.Compare(b.Subnet, a.Subnet), slices.Index(Norms, b.Norm)-slices.Index(Norms, a.Norm))
 }

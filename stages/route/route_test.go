@@ -1,46 +1,159 @@
-package route_test
+package route
 
 import (
+	"encoding/json"
+	"math"
+	"os"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/sdr-ml/sdr/stages/route"
-	"github.com/sdr-ml/sdr/transforms/record"
+	"github.com/sdr-ml/sdr/stages/internal/labeled"
+	"github.com/sdr-ml/sdr/stages/train"
+	"github.com/sdr-ml/sdr/tensorops/dense"
+	"github.com/sdr-ml/sdr/tensorops/kernels"
 	"github.com/sdr-ml/sdr/transforms/tasks"
 )
 
 func TestBest(t *testing.T) {
-	score := func(subnet string, score float64, level int64) route.Score {
-		return route.Score{Task: "t", Subnet: subnet, Norm: route.NormTraining, Candidate: true, Score: score, Level: level}
+	score := func(subnet string, score float64, level int64) Score {
+		return Score{Task: "t", Subnet: subnet, Norm: NormTraining, Candidate: true, Scorer: KNN, Score: score, Level: level}
 	}
-	scores := []route.Score{score("1", 50, 1), score("0", 50, 1), score("0.0", 50, 2), score("root", 49, 0), {Task: "other", Subnet: "x", Candidate: true, Score: 90}}
-	require.Equal(t, "0", route.Best(route.Candidates(scores, "t")).Subnet, "on a tie the shorter code, then the name that sorts first")
+	scores := []Score{score("1", 50, 1), score("0", 50, 1), score("0.0", 50, 2), score("root", 49, 0), {Task: "other", Scorer: KNN, Subnet: "x", Candidate: true, Score: 90}}
+	best := func(task string) Score { return Best(Candidates(scores, task, KNN)) }
+	require.Equal(t, "0", best("t").Subnet, "on a tie the shorter code, then the name that sorts first")
 	scores[3].Score = 50
-	require.Equal(t, "root", route.Best(route.Candidates(scores, "t")).Subnet)
+	require.Equal(t, "root", best("t").Subnet)
 	scores[2].Score = 50.1
-	require.Equal(t, "0.0", route.Best(route.Candidates(scores, "t")).Subnet)
+	require.Equal(t, "0.0", best("t").Subnet)
 	baseline := score("unified", 99, 0)
 	baseline.Candidate = false
-	adapted := scores[2]
-	adapted.Norm = route.NormTask
-	scores = append(scores, baseline, adapted)
-	require.Equal(t, scores[2], route.Best(route.Candidates(scores, "t")), "on a tie the statistics of the training")
+	adapted, linear := scores[2], scores[0]
+	adapted.Norm, linear.Scorer, linear.Score = NormTask, Linear, 99
+	scores = append(scores, baseline, adapted, linear)
+	require.Equal(t, scores[2], best("t"), "on a tie the statistics of the training")
 	scores[6].Score++
-	require.Equal(t, scores[6], route.Best(route.Candidates(scores, "t")))
-	require.Equal(t, "x", route.Best(route.Candidates(scores, "other")).Subnet)
-	require.Zero(t, route.Best(route.Candidates(scores, "none")))
+	require.Equal(t, scores[6], best("t"))
+	require.Equal(t, linear, Best(Candidates(scores, "t", Linear)))
+	require.Equal(t, "x", best("other").Subnet)
+	require.Zero(t, best("none"))
+
+	scores[6].StdErr = 1.09
+	require.Equal(t, "0.0", best("t").Subnet, "0 and root are 1.1 lower")
+	scores[6].StdErr = 1.11
+	require.Equal(t, "root", best("t").Subnet, "within a standard error, the nearest to the root")
+	scores[0].Score = 50.5
+	require.Equal(t, "root", best("t").Subnet)
+	scores[3].Score = 49
+	require.Equal(t, "1", best("t").Subnet, "of two as near to the root, the better")
 }
 
-func TestPercent(t *testing.T) {
-	type row struct {
-		Label     int64 `arrow:"label"`
-		Predicted int64 `arrow:"predicted"`
+func TestRank(t *testing.T) {
+	scores := []Score{
+		{Subnet: "root", Scorer: KNN, Candidate: true, Score: 50},
+		{Subnet: "0", Scorer: KNN, Candidate: true, Score: 52, StdErr: 3, Level: 1},
+		{Subnet: "1", Scorer: KNN, Candidate: true, Score: 51, Level: 1},
+		{Subnet: "unified", Scorer: KNN, Score: 51.5},
+		{Subnet: "1", Scorer: Linear, Candidate: true, Score: 2, Level: 1},
 	}
-	b := record.Of([]row{{0, 0}, {0, 0}, {0, 0}, {1, 0}})
-	for metric, want := range map[string]float64{tasks.Top1: 75, tasks.MeanPerClass: 50} {
-		got, err := route.Percent(metric, b)
+	rank(scores, []string{KNN, Linear})
+	var got []string
+	var ranks []int64
+	for _, s := range scores {
+		got, ranks = append(got, s.Subnet), append(ranks, s.Rank)
+	}
+	require.Equal(t, []string{"root", "0", "unified", "1", "1"}, got)
+	require.Equal(t, []int64{1, 2, 0, 3, 1}, ranks)
+}
+
+func TestInOrder(t *testing.T) {
+	models := []train.Model{
+		{Subnet: "0.0", Level: 2}, {Subnet: "0.1", Level: 2}, {Subnet: "1.0", Level: 2}, {Subnet: "11.0-all", Level: 2}, {Subnet: "1", Level: 1},
+		{Subnet: "root"},
+	}
+	slices.SortStableFunc(models, inOrder)
+	var got []string
+	for _, m := range models {
+		got = append(got, m.Subnet)
+	}
+	require.Equal(t, []string{"root", "1", "0.0", "1.0", "11.0-all", "0.1"}, got, "those with the same last choice share the first stage")
+}
+
+func TestBelow(t *testing.T) {
+	for _, c := range []struct {
+		subnet, node string
+		want         bool
+	}{
+		{"0", "", true}, {"1.2", "1", true}, {"1.2-all", "1.2", true}, {"12", "1", false}, {"1", "1.2", false}, {"2.1", "1", false},
+	} {
+		require.Equal(t, c.want, below(c.subnet, c.node), "%v", c)
+	}
+}
+
+// golden is what testdata/golden.py computed.
+type golden struct {
+	Features []float32
+	Labels   []int64
+	Classes  int
+	LogME    float64
+	Linear   float64
+}
+
+func readGolden(t *testing.T, pool *kernels.Pool) (golden, *labeled.Set) {
+	text, err := os.ReadFile("testdata/golden.json")
+	require.NoError(t, err)
+	var g golden
+	require.NoError(t, json.Unmarshal(text, &g))
+	n := len(g.Labels)
+	return g, &labeled.Set{
+		Features: dense.NewEngine(pool).Matrix(g.Features, n, len(g.Features)/n), Labels: g.Labels, Classes: make([]string, g.Classes),
+	}
+}
+
+func TestScorersMatchPython(t *testing.T) {
+	pool := kernels.NewPool(2)
+	defer pool.Close()
+	g, set := readGolden(t, pool)
+	score, _, err := scorers[LogME].Score(pool, set, tasks.Top1)
+	require.NoError(t, err)
+	require.InDelta(t, g.LogME, score, 1e-5)
+	score, stdErr, err := scorers[Linear].Score(pool, set, tasks.Top1)
+	require.NoError(t, err)
+	require.InDelta(t, g.Linear, score, 1e-9)
+	require.InDelta(t, 100*math.Sqrt(g.Linear/100*(1-g.Linear/100)/60), stdErr, 1e-9)
+}
+
+// Every scorer prefers features that separate the classes to the same features with the labels shuffled.
+func TestScorersSeeClasses(t *testing.T) {
+	pool := kernels.NewPool(2)
+	defer pool.Close()
+	for _, name := range Scorers() {
+		g, set := readGolden(t, pool)
+		with, _, err := scorers[name].Score(pool, set, tasks.MeanPerClass)
 		require.NoError(t, err)
-		require.Equal(t, want, got)
+		for i := range set.Labels {
+			set.Labels[i] = int64(i) % int64(g.Classes)
+		}
+		without, _, err := scorers[name].Score(pool, set, tasks.MeanPerClass)
+		require.NoError(t, err)
+		require.Greater(t, with, without, name)
+		require.NotEmpty(t, Summary(name))
 	}
+}
+
+func TestScorersRefuse(t *testing.T) {
+	pool := kernels.NewPool(1)
+	defer pool.Close()
+	for _, name := range Scorers() {
+		same := &labeled.Set{Features: dense.NewEngine(pool).Matrix(make([]float32, 8), 4, 2), Labels: []int64{0, 1, 0, 1}, Classes: make([]string, 2)}
+		_, _, err := scorers[name].Score(pool, same, tasks.Top1)
+		require.NoError(t, err, "features without any variance are bad, not wrong: %s", name)
+		same.Features.Data().([]float32)[3] = float32(math.NaN())
+		_, _, err = scorers[name].Score(pool, same, tasks.Top1)
+		require.Error(t, err, name)
+	}
+	alone := &labeled.Set{Features: dense.NewEngine(pool).Matrix([]float32{1, 2, 3, 4}, 2, 2), Labels: []int64{0, 1}, Classes: make([]string, 2)}
+	_, _, err := scorers[HeldOut].Score(pool, alone, tasks.Top1)
+	require.ErrorContains(t, err, "no class has two images")
 }

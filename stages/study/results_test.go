@@ -53,11 +53,11 @@ func add(t *testing.T, c *study.Collector, arm string, budget int64, seed uint64
 		}
 		predictions = append(predictions, predict(task.Name, "unified", route.NormTask, .6)...)
 		for subnet, score := range map[string]float64{"root": 40, "0": 80, "1": 60} {
-			scores = append(scores, route.Score{Task: task.Name, Subnet: subnet, Norm: route.NormTraining, Candidate: true, Score: score})
+			scores = append(scores, route.Score{Scorer: "knn", Task: task.Name, Subnet: subnet, Norm: route.NormTraining, Candidate: true, Score: score})
 		}
 		scores = append(scores,
-			route.Score{Task: task.Name, Subnet: "unified", Norm: route.NormTraining, Score: 90},
-			route.Score{Task: task.Name, Subnet: "unified", Norm: route.NormTask, Score: 91})
+			route.Score{Scorer: "knn", Task: task.Name, Subnet: "unified", Norm: route.NormTraining, Score: 90},
+			route.Score{Scorer: "knn", Task: task.Name, Subnet: "unified", Norm: route.NormTask, Score: 91})
 	}
 	require.NoError(t, c.Add(study.Cell{Arm: arm, Images: budget, Seed: seed}, predictions, scores))
 }
@@ -72,8 +72,8 @@ func TestCustomized(t *testing.T) {
 			predictions = append(predictions, predict(task.Name, subnet, route.NormTraining, share)...)
 		}
 		scores = append(scores,
-			route.Score{Task: task.Name, Subnet: "root", Norm: route.NormTraining, Candidate: true, Score: 1},
-			route.Score{Task: task.Name, Subnet: "unified", Norm: route.NormTraining, Score: 1})
+			route.Score{Scorer: "knn", Task: task.Name, Subnet: "root", Norm: route.NormTraining, Candidate: true, Score: 1},
+			route.Score{Scorer: "knn", Task: task.Name, Subnet: "unified", Norm: route.NormTraining, Score: 1})
 	}
 	require.NoError(t, c.Add(study.Cell{Arm: "base", Images: 1000, Seed: 1}, predictions, scores))
 	r := c.Results()
@@ -211,7 +211,7 @@ func TestTables(t *testing.T) {
 func TestCollectorErrors(t *testing.T) {
 	one := of[:1]
 	cell := study.Cell{Arm: "a", Images: 10, Seed: 3}
-	scores := []route.Score{{Task: "birds", Subnet: "root", Norm: "training", Candidate: true, Score: 1}, {Task: "birds", Subnet: "unified", Norm: "training"}}
+	scores := []route.Score{{Scorer: "knn", Task: "birds", Subnet: "root", Norm: "training", Candidate: true, Score: 1}, {Scorer: "knn", Task: "birds", Subnet: "unified", Norm: "training"}}
 	all := func(labels ...int32) (rows []evaluate.Prediction) {
 		for _, net := range []string{"random", "unified", "unified_subset_batches", "root"} {
 			for i, l := range labels {
@@ -224,7 +224,7 @@ func TestCollectorErrors(t *testing.T) {
 	require.Empty(t, c.Results().Means)
 	require.EqualError(t, c.Add(cell, nil, scores), "a, 10 images, seed 3, task birds, knn: there are no predictions of the net random with the norm training")
 	require.ErrorContains(t, c.Add(cell, all(0, 1), nil), "the router scored no sub-net")
-	require.ErrorContains(t, c.Add(cell, all(0, 1), []route.Score{{Task: "birds", Subnet: "7", Norm: "task", Candidate: true}, scores[1]}), "there are no predictions of the net 7 with the norm task")
+	require.ErrorContains(t, c.Add(cell, all(0, 1), []route.Score{{Scorer: "knn", Task: "birds", Subnet: "7", Norm: "task", Candidate: true}, scores[1]}), "there are no predictions of the net 7 with the norm task")
 	require.NoError(t, c.Add(cell, all(0, 1), scores))
 	require.ErrorContains(t, c.Add(cell, all(0, 0), scores), "its test images changed")
 }

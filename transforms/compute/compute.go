@@ -5,6 +5,8 @@ package compute
 
 import (
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
@@ -40,11 +42,19 @@ func Device() ssl.Device { return device }
 // Engine returns the tensor engine of this process. It computes on the thread pool of [Run]: wrap heavy work in Run.
 func Engine() dense.Engine { return dense.NewEngine(pool()) }
 
+// busy is the time, in nanoseconds, that work has had the thread pool.
+var busy atomic.Int64
+
+// Busy returns how long this process has computed in Run.
+func Busy() time.Duration { return time.Duration(busy.Load()) }
+
 // Run waits until the thread pool is free and calls work with it. The pool has as many threads as GOMAXPROCS allowed at
 // its first use. Work must not call Run.
 func Run(work func(threads *kernels.Pool) error) error {
 	lock.Lock()
 	defer lock.Unlock()
+	start := time.Now()
+	defer func() { busy.Add(int64(time.Since(start))) }()
 	return work(pool())
 }
 

@@ -94,6 +94,42 @@ func Find(dir string) (found []Task, faulty []Faulty, err error) {
 	return found, faulty, nil
 }
 
+// FindTraining lists the tasks whose training images are in a local folder, laid out as for Find but without the need of
+// a test split, or are the files and folders that a glob matches, see Open.
+func FindTraining(path string) (found []Task, faulty []Faulty, err error) {
+	if isFolder(path) {
+		found, faulty, err = find(path)
+	} else {
+		found, faulty, err = openAll(path)
+	}
+	if err == nil && len(found) == 0 && len(faulty) == 0 {
+		err = fmt.Errorf("tasks %s: there are none; want a folder of labeled collections NAME-train.* or NAME/train/CLASS/*, or a glob of labeled collections", path)
+	}
+	return found, faulty, err
+}
+
+// openAll opens what a glob matches.
+func openAll(glob string) (found []Task, faulty []Faulty, err error) {
+	matches, err := filepath.Glob(glob)
+	if err != nil {
+		return nil, nil, fmt.Errorf("tasks %s: %w", glob, err)
+	}
+	seen := map[string]bool{}
+	for _, path := range matches {
+		t, err := Open(path)
+		if err == nil && seen[t.Name] {
+			err = fmt.Errorf("%s: there is another task %s; rename one", path, t.Name)
+		}
+		if err != nil {
+			faulty = append(faulty, Faulty{path, err})
+			continue
+		}
+		seen[t.Name] = true
+		found = append(found, t)
+	}
+	return found, faulty, nil
+}
+
 // find lists the tasks in a folder, or the folder itself if it is a task's. Test may be empty.
 func find(dir string) (found []Task, faulty []Faulty, err error) {
 	for _, of := range []string{dir, filepath.Join(dir, "data")} {

@@ -113,7 +113,7 @@ func (n Net) key(ctx context.Context) string {
 	return files.Identity(ctx, n.Model) + " " + files.Identity(ctx, n.Norm)
 }
 
-// Split embeds one split of a task, the labeled images at path, under nets of the same backbone and input, and calls
+// Split embeds one split of a task, the labeled images at path, under nets, and calls
 // yield with the result of each in order. What consecutive nets have in common is computed once; see
 // inference.FeaturesEach. classes are the classes of the training images, or nil if path is the training split; see
 // tasks.Load. A Set is shared and must not be modified.
@@ -128,7 +128,17 @@ func Split(ctx context.Context, nets []Net, path string, classes []string, yield
 			return err
 		}
 		features := 4 * im.Len() * first.Backbone.FeatureDim()
-		some := nets[from:min(len(nets), from+max(1, together/(features+4*len(first.Params))))]
+		to := from + 1
+		for most := from + together/(features+4*len(first.Params)); to < min(len(nets), most); to++ {
+			m, err := inference.Open(ctx, nets[to].Model)
+			if err != nil {
+				return err
+			}
+			if m.Backbone != first.Backbone || m.Input != first.Input {
+				break
+			}
+		}
+		some := nets[from:to]
 		found, err := splitSome(ctx, some, path, classes, im)
 		if err != nil {
 			return err

@@ -1,0 +1,55 @@
+package route
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/sdr-ml/sdr/stages/internal/labeled"
+	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/tensorops/metrics"
+	"github.com/sdr-ml/sdr/transforms/tasks"
+)
+
+// Scorer says how well a net's features separate a task's classes, given those of its training images.
+type Scorer interface {
+	// Summary describes the scorer in a few words.
+	Summary() string
+	// Score returns the score, of which more is better, and its standard error, 0 if that is not known. It computes on the
+	// pool, which the features' engine uses, too. set has at least two classes; metric is the task's.
+	Score(pool *kernels.Pool, set *labeled.Set, metric string) (score, stdErr float64, err error)
+}
+
+var scorers = map[string]Scorer{}
+
+// RegisterScorer makes a scorer available under a name. Call it from init.
+func RegisterScorer(name string, s Scorer) { scorers[name] = s }
+
+// Scorers lists the names of the scorers.
+func Scorers() []string { return slices.Sorted(maps.Keys(scorers)) }
+
+// Summary describes a scorer in a few words.
+func Summary(name string) string { return scorers[name].Summary() }
+
+// check returns an error unless there is a scorer of each name, and at least one.
+func check(names []string) error {
+	for _, n := range names {
+		if scorers[n] == nil {
+			return fmt.Errorf("there is no scorer %q; want one of %v", n, Scorers())
+		}
+	}
+	if len(names) == 0 {
+		return fmt.Errorf("no scorer is given; want one of %v", Scorers())
+	}
+	return nil
+}
+
+// accuracy returns a metric of predictions, in percent, and its standard error.
+func accuracy(metric string, predicted, labels []int64) (percent, stdErr float64) {
+	if metric == tasks.MeanPerClass {
+		stdErr = metrics.MeanPerClassError(predicted, labels, int(slices.Max(labels))+1)
+	} else {
+		stdErr = metrics.AccuracyError(predicted, labels)
+	}
+	return tasks.Percent(metric, predicted, labels), 100 * stdErr
+}

@@ -1,0 +1,168 @@
+package route
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/sdr-ml/sdr/stages/internal/labeled"
+	"github.com/sdr-ml/sdr/stages/run"
+	"github.com/sdr-ml/sdr/stages/run/progress"
+	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/tensorops/nn"
+	"github.com/sdr-ml/sdr/tensorops/sdrnet"
+	"github.com/sdr-ml/sdr/transforms/arrowio"
+	"github.com/sdr-ml/sdr/transforms/compute"
+	"github.com/sdr-ml/sdr/transforms/files"
+	"github.com/sdr-ml/sdr/transforms/inference"
+	"github.com/sdr-ml/sdr/transforms/record"
+)
+
+// kept returns the scores of the pairs of one task from the folder where they are kept, or computes and keeps them.
+func (c Config) kept(ctx context.Context, pairs []Pair) ([]Score, error) {
+	if c.Dir == "" {
+		return c.search(ctx, pairs)
+	}
+	path := files.Join(c.Dir, run.Digest(pairs[0].Task, files.Identity(ctx, pairs[0].Train))+".parquet")
+	if known, err := files.Exists(ctx, path); err != nil || known {
+		if err != nil {
+			return nil, err
+		}
+		return arrowio.LoadRows[Score](ctx, path)
+	}
+	scores, err := c.search(ctx, pairs)
+	if err != nil {
+		return nil, err
+	}
+	return scores, arrowio.SaveParquet(ctx, path, record.Of(scores).Record)
+}
+
+// search scores pairs of one task, all or those that the beam reaches, and ranks them.
+func (c Config) search(ctx context.Context, pairs []Pair) ([]Score, error) {
+	var scores []Score
+	var err error
+	if c.Beam == 0 {
+		scores, err = c.score(ctx, pairs)
+	} else {
+		scores, err = c.descend(ctx, pairs)
+	}
+	if err != nil {
+		return nil, err
+	}
+	rank(scores, c.Scorers)
+	return scores, nil
+}
+
+// descend searches the trees of all runs.
+func (c Config) descend(ctx context.Context, pairs []Pair) (scores []Score, err error) {
+	for len(pairs) > 0 {
+		run := path.Dir(pairs[0].Model)
+		other := func(p Pair) bool { return path.Dir(p.Model) != run }
+		found, err := c.descendOne(ctx, slices.DeleteFunc(slices.Clone(pairs), other))
+		if err != nil {
+			return nil, err
+		}
+		scores = append(scores, found...)
+		pairs = slices.DeleteFunc(pairs, func(p Pair) bool { return !other(p) })
+	}
+	return scores, nil
+}
+
+// descendOne scores level after level: the children of the best nodes so far. It tries the norms after the first for these
+// only.
+func (c Config) descendOne(ctx context.Context, pairs []Pair) (scores []Score, err error) {
+	reached := []string{""}
+	for len(pairs) > 0 {
+		level := slices.MinFunc(pairs, func(a, b Pair) int { return int(a.Level - b.Level) }).Level
+		var now []Pair
+		for _, p := range pairs {
+			if p.Level == level && (level == 0 || slices.ContainsFunc(reached, func(code string) bool { return below(p.Subnet, code) })) {
+				now = append(now, p)
+			}
+		}
+		pairs = slices.DeleteFunc(pairs, func(p Pair) bool { return p.Level == level })
+		first := slices.DeleteFunc(slices.Clone(now), func(p Pair) bool { return p.Norm != now[0].Norm })
+		found, err := c.score(ctx, first)
+		if err != nil {
+			return nil, err
+		}
+		if level > 0 {
+			reached = c.best(found)
+		}
+		rest := slices.DeleteFunc(now, func(p Pair) bool {
+			return p.Norm == first[0].Norm || level > 0 && !slices.Contains(reached, code(p.Subnet))
+		})
+		others, err := c.score(ctx, rest)
+		if err != nil {
+			return nil, err
+		}
+		scores = slices.Concat(scores, found, others)
+	}
+	return scores, nil
+}
+
+// best returns the codes of the nodes with the best scores, as many as the beam is wide.
+func (c Config) best(scores []Score) (codes []string) {
+	slices.SortFunc(scores, func(a, b Score) int { return better(b, a) })
+	for _, s := range scores {
+		if of := code(s.Subnet); len(codes) < c.Beam && !slices.Contains(codes, of) {
+			codes = append(codes, of)
+		}
+	}
+	return codes
+}
+
+// code returns the code of a sub-net, whose name may end with where its statistics come from.
+func code(subnet string) string {
+	code, _, _ := strings.Cut(subnet, "-")
+	return code
+}
+
+// below reports whether a sub-net is below a node, or is it.
+func below(subnet, node string) bool {
+	at := code(subnet)
+	return sdrnet.Level(at) >= sdrnet.Level(node) && sdrnet.Prefix(at, sdrnet.Level(node)) == node
+}
+
+// score scores pairs of one task.
+func (c Config) score(ctx context.Context, pairs []Pair) (scores []Score, err error) {
+	if len(pairs) == 0 {
+		return nil, nil
+	}
+	err = Features(ctx, pairs, nil, func(i int, set *labeled.Set) error {
+		p := pairs[i]
+		for _, name := range c.Scorers {
+			s := Score{
+				Task: p.Task, Subnet: p.Subnet, Norm: p.Norm, Candidate: p.Candidate, Scorer: name, Level: p.Level, Model: p.Model, Train: p.Train,
+			}
+			if s.Cost, err = cost(ctx, p.Model); err != nil {
+				return err
+			}
+			err := compute.Run(func(pool *kernels.Pool) (err error) {
+				s.Score, s.StdErr, err = scorers[name].Score(pool, set, p.Metric)
+				return err
+			})
+			if err != nil {
+				return fmt.Errorf("sub-net %s: %s: %w", p.Subnet, name, err)
+			}
+			progress.Note("route", "task", p.Task, "subnet", p.Subnet, "norm", p.Norm, "scorer", name, "score", fmt.Sprintf("%.1f", s.Score))
+			scores = append(scores, s)
+		}
+		return nil
+	})
+	return scores, err
+}
+
+// cost returns the number of multiplications of a net per image, in millions.
+func cost(ctx context.Context, model string) (millions float64, err error) {
+	m, err := inference.Open(ctx, model)
+	if err != nil {
+		return 0, err
+	}
+	for _, c := range nn.Convolutions(m.Backbone, m.Input.Size, 1) {
+		millions += float64(c.Conv.OutH()*c.Conv.OutW()*c.Conv.Cout) * float64(c.Conv.KH*c.Conv.KW*c.Conv.Cin) / 1e6
+	}
+	return millions, nil
+}
