@@ -216,7 +216,7 @@ func (o *PretrainOptions) chain(ctx context.Context, folder *run.Folder, in inpu
 			return evaluate.Mark(s, results, in[0])
 		})
 		p.add("deliver", []string{routed}, judged, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
-			return route.Deliver(s, in[0], route.DeliverConfig{Dir: folder.StageDir("routed"), PerTask: true, Scorer: o.Protocols[0]})
+			return route.Deliver(s, in[0], route.DeliverConfig{Dir: folder.StageDir("routed"), PerTask: true})
 		})
 		p.add("report", []string{subsets, evaluated}, append(judged, in.dead), func(s beam.Scope, from []beam.PCollection) beam.PCollection {
 			return report.Report(s, from[0], from[1], report.Config{Dir: folder.Dir, Dead: in.dead})

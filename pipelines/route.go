@@ -93,7 +93,7 @@ func Route(ctx context.Context, o RouteOptions) (*Routed, error) {
 	}
 	arrowio.WriteDir(s, files.Join(dir, "scores"), scores)
 	if o.Tasks == "" || o.Models {
-		delivered := route.Deliver(s, scores, route.DeliverConfig{Dir: o.Out, PerTask: o.Tasks != "", Scorer: o.Scorer, Link: o.Tasks != ""})
+		delivered := route.Deliver(s, scores, route.DeliverConfig{Dir: o.Out, PerTask: o.Tasks != "", Link: o.Tasks != ""})
 		arrowio.WriteDir(s, files.Join(dir, "delivered"), delivered)
 	}
 	if err := runPipeline(ctx, o.Runner, p); err != nil {

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"reflect"
+	"slices"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
@@ -54,8 +55,6 @@ type DeliverConfig struct {
 	// Dir is the output folder; with PerTask each task gets a subfolder.
 	Dir     string
 	PerTask bool
-	// Scorer is the scorer that chooses.
-	Scorer string
 	// Link writes each sub-net to Dir/models once and links it there from the folders of its tasks, as long as it has the
 	// statistics of its training.
 	Link bool
@@ -63,7 +62,7 @@ type DeliverConfig struct {
 
 func init() { beam.RegisterDoFn(reflect.TypeFor[deliverFn]()) }
 
-// Deliver writes, for every task, the sub-net with the best score: all scores, best first, to scores.parquet, the
+// Deliver writes, for every task, the sub-net that Route's first scorer chose: all scores, best first, to scores.parquet, the
 // backbone alone to model.safetensors, and its Card to model.json.
 //
 // in: *record.Batch of Score, as Route returns them. out: *record.Batch of Delivery, one row per batch.
@@ -92,7 +91,11 @@ func (fn *deliverFn) ProcessElement(ctx context.Context, b *record.Batch) (*reco
 
 // deliver writes the sub-net that the router chooses for a task.
 func deliver(ctx context.Context, dir string, cfg DeliverConfig, scores []Score) (Score, error) {
-	best := Best(Candidates(scores, scores[0].Task, cfg.Scorer))
+	at := slices.IndexFunc(scores, func(s Score) bool { return s.Rank == 1 })
+	if at < 0 {
+		return Score{}, errors.New("there is no net to choose from")
+	}
+	best := scores[at]
 	m, err := best.Open(ctx)
 	if err != nil {
 		return best, err

@@ -172,13 +172,13 @@ func must(err error) {
 // Pairs pairs every task with every model under statistics of each norm; empty norms mean all. It leaves out the phase 0
 // net.
 //
-// in: *record.Batch of train.Model. out: *record.Batch of Pair, one batch per task and batch of models.
+// in: *record.Batch of train.Model, as a side input. out: *record.Batch of Pair, one batch per task.
 func Pairs(s beam.Scope, models beam.PCollection, of []tasks.Task, norms []string) beam.PCollection {
 	s = s.Scope("route.Pairs")
 	if len(norms) == 0 {
 		norms = Norms
 	}
-	return beam.ParDo(s, &pairFn{Tasks: of, Norms: norms}, models)
+	return beam.ParDo(s, &pairFn{Tasks: of, Norms: norms}, beam.Impulse(s), beam.SideInput{Input: models})
 }
 
 type pairFn struct {
@@ -186,13 +186,13 @@ type pairFn struct {
 	Norms []string
 }
 
-func (fn *pairFn) ProcessElement(_ context.Context, models *record.Batch, emit func(*record.Batch)) error {
-	rows, err := record.Rows[train.Model](models)
+func (fn *pairFn) ProcessElement(_ []byte, models func(**record.Batch) bool, emit func(*record.Batch)) error {
+	rows, err := record.All[train.Model](models)
 	if err != nil {
 		return err
 	}
 	rows = slices.DeleteFunc(rows, func(m train.Model) bool { return m.Subnet == train.Phase0 })
-	slices.SortStableFunc(rows, inOrder)
+	slices.SortFunc(rows, inOrder)
 	for _, t := range fn.Tasks {
 		var pairs []Pair
 		for _, norm := range fn.Norms { // nets with the same statistics have the most in common
@@ -216,7 +216,7 @@ func inOrder(a, b train.Model) int {
 	x, y := sdrnet.Choices(code(a.Subnet)), sdrnet.Choices(code(b.Subnet))
 	slices.Reverse(x)
 	slices.Reverse(y)
-	return cmp.Or(strings.Compare(path.Dir(a.Path), path.Dir(b.Path)), cmp.Compare(a.Level, b.Level), slices.Compare(x, y))
+	return cmp.Or(strings.Compare(path.Dir(a.Path), path.Dir(b.Path)), cmp.Compare(a.Level, b.Level), slices.Compare(x, y), strings.Compare(a.Subnet, b.Subnet))
 }
 
 // scoreFn scores the pairs of one task.
