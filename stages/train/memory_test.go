@@ -46,7 +46,7 @@ func TestStepAllocatesNothing(t *testing.T) {
 		{"ssl.method=ntxent", "train={optimizer: sgd}"},
 		{"ssl.method=simsiam", "train={optimizer: lars}"},
 		{"ssl.method=ntxent", "train={optimizer: adamw, lr: 0.001}"},
-		{"ssl.method=byol", "train={optimizer: sgd}"},
+		{"ssl.method=byol", "train={optimizer: sgd}", "split.lr=2"},
 		{"ssl.method=moco", "train={optimizer: sgd}"},
 		{"ssl.method=swav", "train={optimizer: lars}"},
 	} {

@@ -96,7 +96,7 @@ func TestResume(t *testing.T) {
 		{"ssl.method=ntxent"},
 		{"ssl.method=simsiam", "train={optimizer: lars, lr: 1, trust: 0.01, nesterov: true}"},
 		{"ssl.method=ntxent", "train={optimizer: adamw, lr: 0.001}"},
-		{"ssl.method=byol", "ssl.momentum=0.9"},
+		{"ssl.method=byol", "ssl.momentum=0.9", "split.lr=2"},
 		{"ssl.method=moco", "ssl={queue: 100, momentum: 0.9, distill: 0.5}"},
 		{"ssl.method=swav", "ssl.prototypes=30"},
 		{"ssl={method: ntxent, distill: 0.5}", "split.delay=0.5", "train.root_batches=subset"},

@@ -3,6 +3,7 @@ package cuda
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"unsafe"
 
@@ -680,7 +681,8 @@ func TestTarget(t *testing.T) {
 	})
 }
 
-// TestOptimizers compares steps with package optim's, gathering the weights before each.
+// TestOptimizers compares steps, in which groups have a rate of their own, with package optim's, gathering the weights
+// before each.
 func TestOptimizers(t *testing.T) {
 	sizes := []int{5, 1, 9000, 130, 128, 64, 4097}
 	tensors := newSub(newBench(t, false), sizes, 1).tensors
@@ -701,7 +703,7 @@ func TestOptimizers(t *testing.T) {
 				params, weights := s.floats(n.size), s.acts(n.size)
 				for i := 1; i <= 3; i++ {
 					lr := 0.1 / float32(i)
-					u.fill(&n.step, lr, i)
+					u.fill(&n.step, lr, 3*lr, i)
 					s.put(n.device, unsafe.Pointer(&n.step))
 					gather(s, n.at, len(n.chunks), n.device, weightVector, params, Buffer{})
 					gather(s, n.at, len(n.chunks), n.device, weightVector, params, weights)
@@ -726,7 +728,16 @@ func TestOptimizers(t *testing.T) {
 						g = append(g, own...)
 					}
 					u.update(params, s.floatsOf(grads), s.actsOf(dweights), n.device)
+					fast := slices.Clone(want)
+					o.Update(fast, g, slices.Clone(state), 3*lr, i)
 					o.Update(want, g, state, lr, i)
+					at = 0
+					for _, c := range n.chunks {
+						if c.Level >= 0 && c.Level < n.step.Levels {
+							copy(want[at:][:c.Count], fast[at:])
+						}
+						at += int(c.Count)
+					}
 					near(t, wide(want), n.read(n.base, n.groups, 0), 1e-5, "weights")
 					for k := range o.Vectors() {
 						near(t, wide(state[k*len(want):][:len(want)]), n.read(n.state, n.gstates, k), 1e-5, "state")

@@ -242,7 +242,8 @@ func (l *learner) Submit(s ssl.Step) error {
 	defer leave()
 	d, student := l.d, &l.steps[0]
 	l.nets.point(student, s.Code)
-	l.optimizer.fill(student, s.LR, s.Number)
+	base, groups := l.cfg.Rates(s)
+	l.optimizer.fill(student, base, groups, s.Number)
 	if l.target != nil {
 		student.Momentum = float32(l.cfg.Loss.Target.Momentum(s.Number, s.Of))
 	}

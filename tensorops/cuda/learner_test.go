@@ -24,7 +24,7 @@ type trial struct {
 	heads    nn.Heads
 	size     int
 	batch    int
-	cfg      ssl.Config // only loss and optimizer are set
+	cfg      ssl.Config // only loss, optimizer and its rates are set
 	lr       float32
 	phases   [][]string // sub-nets that the steps of each phase train; each phase splits one more level
 }
@@ -52,8 +52,8 @@ func trials() []trial {
 	lars := optim.NewLARS(optim.SGD{Momentum: 0.9, WeightDecay: 1e-4}, 0.01, larsTensors(small, simSiam))
 	return []trial{
 		{"simsiam", small, simSiam, 12, 16, ssl.Config{Loss: simSiamLoss, Distill: 0.5, Optimizer: optim.SGD{Momentum: 0.9, WeightDecay: 5e-4}}, 0.001, phases},
-		{"ntxent", small, simCLRPredicts, 12, 16, ssl.Config{Loss: ntxentLoss, Distill: 0.3, Optimizer: optim.AdamW{Beta1: 0.9, Beta2: 0.99, Epsilon: 1e-4, WeightDecay: 0.01}}, 2e-4, phases},
-		{"lars", small, simSiam, 12, 16, ssl.Config{Loss: simSiamLoss, Distill: 0.5, Optimizer: lars}, 0.01, phases},
+		{"ntxent", small, simCLRPredicts, 12, 16, ssl.Config{Loss: ntxentLoss, Distill: 0.3, Optimizer: optim.AdamW{Beta1: 0.9, Beta2: 0.99, Epsilon: 1e-4, WeightDecay: 0.01}, GroupLR: 3}, 2e-4, phases},
+		{"lars", small, simSiam, 12, 16, ssl.Config{Loss: simSiamLoss, Distill: 0.5, Optimizer: lars, GroupLR: 3}, 0.01, phases},
 		{"byol", small, byolHeads, 12, 16, ssl.Config{Loss: byolLoss, Distill: 0.5, Optimizer: optim.SGD{Momentum: 0.9, WeightDecay: 5e-4}}, 0.001, phases},
 		{"moco", small, simCLRPredicts, 12, 16, ssl.Config{Loss: mocoLoss, Distill: 0.5, Optimizer: optim.SGD{Momentum: 0.9, WeightDecay: 5e-4}}, 0.001, phases},
 		{"swav", small, swavHeads, 12, 16, ssl.Config{Loss: swavLoss, Optimizer: optim.SGD{Momentum: 0.9, WeightDecay: 5e-4}}, 1e-4, phases},

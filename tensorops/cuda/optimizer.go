@@ -28,17 +28,18 @@ type chunk struct {
 
 // step says which sub-net is trained, and how: struct step in weights.cu. Addresses are of float32 in device memory.
 type step struct {
-	LR                float32
-	Size, Decay, Root float32           // coefficients of AdamW
-	Levels            int32             // number of levels at which the sub-net has a group; other elements are in Base
-	Vectors           int32             // number of state vectors
-	Params            int32             // elements of Base and of each of its state vectors
-	Momentum          float32           // of the target network
-	Base, State       uint64            // [Params], [Vectors, Params]
-	Memory            uint64            // the sub-net's memory
-	Group             [maxLevels]uint64 // [GroupSize]
-	GroupState        [maxLevels]uint64 // [Vectors, GroupSize]
-	GroupSize         [maxLevels]int32
+	LR          [2]float32        // of elements in Base, and in groups
+	Size, Decay [2]float32        // coefficients of AdamW, the same
+	Root        float32           // another one
+	Levels      int32             // number of levels at which the sub-net has a group; other elements are in Base
+	Vectors     int32             // number of state vectors
+	Params      int32             // elements of Base and of each of its state vectors
+	Momentum    float32           // of the target network
+	Base, State uint64            // [Params], [Vectors, Params]
+	Memory      uint64            // the sub-net's memory
+	Group       [maxLevels]uint64 // [GroupSize]
+	GroupState  [maxLevels]uint64 // [Vectors, GroupSize]
+	GroupSize   [maxLevels]int32
 }
 
 // weightVector selects the weights themselves; state vectors are 0, 1, ...
@@ -126,15 +127,20 @@ func (u *optimizer) update(params, grads, dweights, step Buffer) {
 	}
 }
 
-// fill sets the fields of a step that depend on the learning rate and the step number n, counted from 1.
-func (u *optimizer) fill(s *step, lr float32, n int) {
-	s.LR = lr
+// fill sets the fields of a step that depend on the learning rates, of elements in Base and of those in groups, and the
+// step number n, counted from 1.
+func (u *optimizer) fill(s *step, base, groups float32, n int) {
+	s.LR = [2]float32{base, groups}
 	o, ok := u.of.(optim.AdamW)
 	if !ok {
 		return
 	}
 	// The step size takes in both bias corrections, as in package optim.
-	rate, root := float64(lr), math.Sqrt(1-math.Pow(o.Beta2, float64(n)))
-	s.Size = float32(rate * root / (1 - math.Pow(o.Beta1, float64(n))))
-	s.Decay, s.Root = float32(1-rate*o.WeightDecay), float32(o.Epsilon*root)
+	root := math.Sqrt(1 - math.Pow(o.Beta2, float64(n)))
+	for i, lr := range s.LR {
+		rate := float64(lr)
+		s.Size[i] = float32(rate * root / (1 - math.Pow(o.Beta1, float64(n))))
+		s.Decay[i] = float32(1 - rate*o.WeightDecay)
+	}
+	s.Root = float32(o.Epsilon * root)
 }

@@ -23,6 +23,8 @@ type cpu struct {
 	nets, teachers  *sdrnet.Net
 	target, teacher *nn.Net // forward only; nil if unused
 
+	ahead struct{ params, state []float32 } // copies, updated at the rate of groups; nil if it is the same
+
 	step    Step      // the current one
 	memory  []float32 // of its sub-net
 	measure Measure
@@ -42,6 +44,10 @@ func newCPU(c Config, pool *kernels.Pool) (*cpu, error) {
 	}
 	if c.Loss.Target != nil {
 		l.target = l.encoder()
+	}
+	if base, groups := c.Rates(Step{LR: 1}); groups != base {
+		n := l.net.Layout.NumParams
+		l.ahead.params, l.ahead.state = make([]float32, n), make([]float32, c.Optimizer.Vectors()*n)
 	}
 	for _, t := range c.Loss.Terms {
 		term, err := l.term(t, 1)
@@ -153,11 +159,32 @@ func (l *cpu) learn(params, state, memory []float32) {
 	m.Loss = m.SSL + l.cfg.Distill*m.Distill
 	m.Std = l.collapse.Std(l.net.Z)
 	l.net.Backward(l.dz, l.dp)
-	l.cfg.Optimizer.Update(params, l.net.Grads, optimizer, l.step.LR, l.step.Number)
+	l.descend(params, optimizer)
 	if l.target != nil {
 		follow(target, params, float32(l.cfg.Loss.Target.Momentum(l.step.Number, l.step.Of)))
 	}
 	l.measure = m
+}
+
+// descend updates the weights: all at the rate of shared ones and, if the sub-net's individual ones have another, a copy
+// of all at that one, of which it takes them. The state does not depend on the rate.
+func (l *cpu) descend(params, state []float32) {
+	base, groups := l.cfg.Rates(l.step)
+	apart := l.ahead.params != nil && l.step.Code != ""
+	if apart {
+		copy(l.ahead.params, params)
+		copy(l.ahead.state, state)
+	}
+	l.cfg.Optimizer.Update(params, l.net.Grads, state, base, l.step.Number)
+	if !apart {
+		return
+	}
+	l.cfg.Optimizer.Update(l.ahead.params, l.net.Grads, l.ahead.state, groups, l.step.Number)
+	for level := range len(l.step.Code) {
+		for _, s := range l.nets.Individual(level) {
+			copy(s.Of(params), s.Of(l.ahead.params))
+		}
+	}
 }
 
 // follow updates the target network's weights by EMA.

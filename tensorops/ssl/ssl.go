@@ -47,6 +47,17 @@ type Config struct {
 	Precision Precision
 	// Optimizer updates the weights.
 	Optimizer optim.Optimizer
+	// GroupLR multiplies the learning rate of the individual weights that a sub-net's code selects; 0 means 1.
+	GroupLR float64
+}
+
+// Rates returns the learning rates of a step: that of shared weights and of the root's own ones, and that of a sub-net's
+// individual weights.
+func (c Config) Rates(s Step) (base, groups float32) {
+	if c.GroupLR == 0 {
+		return s.LR, s.LR
+	}
+	return s.LR, s.LR * float32(c.GroupLR)
 }
 
 // State returns the initial training state for sdrnet.New, given the weights: the optimizer's vectors and, if the loss

@@ -2,6 +2,7 @@ package ssl_test
 
 import (
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -73,6 +74,67 @@ func TestStep(t *testing.T) {
 		trained := make([]float32, len(params))
 		nets.Gather("1", trained)
 		require.InDeltaSlice(t, net.Params, trained, 1e-5)
+	}
+}
+
+// TestGroupLR compares a step with GroupLR with steps at either rate: a sub-net's individual weights move as at the
+// higher rate, and all others, among them the root's own, as at the lower one.
+func TestGroupLR(t *testing.T) {
+	const size, batch, factor = 8, 3, 3
+	pool := kernels.NewPool(1)
+	defer pool.Close()
+	layout := nn.NewLayout(backbone, heads)
+	var tensors []optim.Tensor
+	for _, p := range layout.Params {
+		tensors = append(tensors, optim.Tensor{Size: p.Size, Adapt: p.Kind == nn.ConvWeight})
+	}
+	for name, o := range map[string]optim.Optimizer{
+		"sgd":   optim.SGD{Momentum: 0.9, WeightDecay: 0.01, Nesterov: true},
+		"lars":  optim.NewLARS(optim.SGD{Momentum: 0.9, WeightDecay: 0.01}, 0.01, tensors),
+		"adamw": optim.AdamW{Beta1: 0.9, Beta2: 0.99, Epsilon: 1e-4, WeightDecay: 0.1},
+	} {
+		// step returns the state after a step of a sub-net in which one of two levels has split.
+		step := func(code string, lr float32, groupLR float64) []sdrnet.Vector {
+			params, state := make([]float32, layout.NumParams), make([]float32, o.Vectors()*layout.NumParams)
+			layout.Init(params, rng.New(1, rng.Weights))
+			for i := range state {
+				state[i] = 1e-3 * float32(i%7)
+			}
+			nets, err := sdrnet.New(layout, sdrnet.Config{
+				Stages: [][]int{{4}, {3}}, Branching: []int{2, 2}, Shared: .5, IndividualHeads: true,
+			}, params, state, nil)
+			require.NoError(t, err)
+			nets.Split()
+			l, err := ssl.Open(ssl.Device{}, ssl.Config{
+				Backbone: backbone, Heads: heads, Size: size, Batch: batch, Optimizer: o, GroupLR: groupLR,
+				Loss: ssl.Lookup("simsiam").Loss(nil),
+			}, pool)
+			require.NoError(t, err)
+			require.NoError(t, l.Load(nets, nil))
+			random := rng.New(2, rng.View)
+			for i := range l.Views() {
+				l.Views()[i] = float32(random.NormFloat64())
+			}
+			require.NoError(t, l.Submit(ssl.Step{Code: code, LR: lr, Number: 2, Of: 9}))
+			_, err = l.Wait()
+			require.NoError(t, err)
+			require.NoError(t, l.Close())
+			return nets.State()
+		}
+		slow := step("1", 0.01, 0)
+		fast := step("1", factor*float32(0.01), 1)
+		got := step("1", 0.01, factor)
+		for i, v := range got {
+			want := slow[i]
+			if v.Level == 0 {
+				want = fast[i]
+				require.Equal(t, v.Kind == sdrnet.Weights && v.Choice == 1, !slices.Equal(slow[i].Values, fast[i].Values), v.Name)
+			}
+			require.Equal(t, want, v, "%s: %s", name, v.Name)
+		}
+		slow = step("", 0.01, 0)
+		got = step("", 0.01, factor)
+		require.Equal(t, slow, got, name)
 	}
 }
 

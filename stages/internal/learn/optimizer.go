@@ -12,7 +12,7 @@ func Config(r *recipe.Recipe, layout *nn.Layout) ssl.Config {
 	return ssl.Config{
 		Backbone: r.Backbone, Heads: r.Heads(), Size: r.Input.Crop, Batch: r.Train.Batch,
 		Loss: r.Loss(), Distill: r.SSL.Distill, Precision: r.Train.Precision,
-		Optimizer: newOptimizer(&r.Train, layout),
+		Optimizer: newOptimizer(&r.Train, layout), GroupLR: r.Split.LR,
 	}
 }
 

@@ -67,6 +67,9 @@ type Split struct {
 	// Heads says whether each sub-net of the first split has its own projector, prototypes and predictor ("individual")
 	// or all share them ("shared").
 	Heads string `yaml:"heads"`
+	// LR multiplies the learning rate of a sub-net's individual weights, which get fewer updates than the shared ones.
+	// The root's own weights get the plain rate.
+	LR float64 `yaml:"lr"`
 }
 
 // Together lists stages that split together and so have the same number of choices. In YAML, one stage is a number.
@@ -296,6 +299,7 @@ func (r *Recipe) Validate() error {
 		within("input.crop", float64(r.Input.Crop), 8, 512),
 		r.Views.validate(r.Input),
 		within("split.shared", r.Split.Shared, 0, 1),
+		within("split.lr", r.Split.LR, .01, 100),
 		oneOf("partition.method", r.Partition.Method, "kmeans", "random", "source"),
 		within("partition.iterations", float64(r.Partition.Iterations), 1, 1000),
 		within("ssl.hidden", float64(r.SSL.Hidden), 1, 1<<16),
@@ -343,6 +347,9 @@ func (r *Recipe) Validate() error {
 	} else if adamW && r.Train.LR > maxAdamWRate {
 		return fmt.Errorf("train.lr: %v is too high for adamw, whose steps move every weight by about that much; "+
 			"want about 0.001, at most %v", r.Train.LR, maxAdamWRate)
+	} else if adamW && r.Train.LR*r.Split.LR > maxAdamWRate {
+		return fmt.Errorf("split.lr: %v times train.lr, %v, is too high for adamw; want at most %v for the product",
+			r.Split.LR, r.Train.LR, maxAdamWRate)
 	}
 	for i, color := range []string{"red", "green", "blue"} {
 		if m := r.Input.Mean[i]; !(m >= 0 && m <= 1) {

@@ -56,6 +56,10 @@ func TestValidate(t *testing.T) {
 		{"split.order: the stages [3 4] split together, but paths 1x1x1x4 has 1 choices for stage 3 and 4 for stage 4", func(r *recipe.Recipe) { r.Split.Order = []recipe.Together{{3, 4}} }},
 		{"split.order: [[]] has an empty list", func(r *recipe.Recipe) { r.Split.Order = []recipe.Together{{}} }},
 		{"split.shared", func(r *recipe.Recipe) { r.Split.Shared = 1.1 }},
+		{"split.lr: 0 is out of range; want 0.01 to 100", func(r *recipe.Recipe) { r.Split.LR = 0 }},
+		{"split.lr: 60 times train.lr, 0.002, is too high for adamw", func(r *recipe.Recipe) {
+			r.Train.Optimizer, r.Train.LR, r.Split.LR = "adamw", .002, 60
+		}},
 		{"partition.iterations", func(r *recipe.Recipe) { r.Partition.Iterations = 0 }},
 		{"partition.balance: 0.5 is out of range; want 1 to 1e+06, or 0 for no bound", func(r *recipe.Recipe) { r.Partition.Balance = .5 }},
 		{"partition.balance", func(r *recipe.Recipe) { r.Partition.Balance = nan }},
@@ -167,7 +171,7 @@ func TestFor(t *testing.T) {
 	same := func(variant, setting string) bool {
 		return string(load(t, base...).For(variant).Marshal()) == string(load(t, append(base, setting)...).For(variant).Marshal())
 	}
-	none, sdrOnly := []string{"name=x", "train.checkpoint_seconds=5", "train.baselines=[unified]"}, []string{"split.shared=0.25", "split.heads=individual", "train.root=0.5", "train.norm=[all]"}
+	none, sdrOnly := []string{"name=x", "train.checkpoint_seconds=5", "train.baselines=[unified]"}, []string{"split.shared=0.25", "split.heads=individual", "split.lr=2", "train.root=0.5", "train.norm=[all]"}
 	for _, setting := range none {
 		for _, v := range []string{"sdr", recipe.Random, recipe.Unified, recipe.UnifiedSubsetBatches} {
 			require.True(t, same(v, setting), "%s: %s", v, setting)

@@ -17,8 +17,9 @@ struct chunk {
 
 // step says which sub-net is trained, and how. In Go: step.
 struct step {
-	float lr;
-	float size, decay, root; // coefficients of AdamW
+	float lr[2];             // of elements in base, and in groups
+	float size[2], decay[2]; // coefficients of AdamW, the same
+	float root;              // another one
 	int levels;              // number of levels at which the sub-net has a group; other elements are in base
 	int vectors;             // number of state vectors
 	int params;              // elements of base and of each of its state vectors

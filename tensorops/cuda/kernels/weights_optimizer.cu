@@ -13,7 +13,7 @@ __device__ __forceinline__ float gradOf(const chunk &c, const float *grads, cons
 __device__ __forceinline__ void descend(const chunk &c, const step *s, const float *params, const float *grads,
 		const act *dweights, float scale, float decay, float momentum, int nesterov) {
 	float *w = weightsOf(s, c), *velocity = stateOf(s, c, 0);
-	float a = nesterov ? s->lr * momentum : s->lr, b = nesterov ? s->lr : 0;
+	float lr = s->lr[!inBase(s, c)], a = nesterov ? lr * momentum : lr, b = nesterov ? lr : 0;
 	for (int i = (int)threadIdx.x; i < c.count; i += THREADS) {
 		float old = params[c.offset + i];
 		float d = scale * (gradOf(c, grads, dweights, i) + decay * old);
@@ -103,12 +103,13 @@ __global__ void adamw(const chunk *chunks, const step *s, const float *params,
 		const float *grads, const act *dweights, float a, float b) {
 	chunk c = chunks[blockIdx.x];
 	float *w = weightsOf(s, c), *first = stateOf(s, c, 0), *second = stateOf(s, c, 1);
+	float decay = s->decay[!inBase(s, c)], size = s->size[!inBase(s, c)];
 	for (int i = (int)threadIdx.x; i < c.count; i += THREADS) {
 		float g = gradOf(c, grads, dweights, i), m = first[i], v = second[i];
 		m += a * (g - m);
 		v += b * (g * g - v);
 		first[i] = m;
 		second[i] = v;
-		w[i] = s->decay * params[c.offset + i] - s->size * (m / (sqrtf(v) + s->root));
+		w[i] = decay * params[c.offset + i] - size * (m / (sqrtf(v) + s->root));
 	}
 }
