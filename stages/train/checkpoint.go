@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 
+	"github.com/sdr-ml/sdr/stages/run/recipe"
 	"github.com/sdr-ml/sdr/tensorops/safetensors"
 	"github.com/sdr-ml/sdr/transforms/files"
 )
@@ -97,7 +98,11 @@ func (t *trainer) restore(ctx context.Context) error {
 	}
 	if state.Level > 0 && t.recipe.SSL.Distill > 0 {
 		t.teachers = t.nets.Clone()
-		if err := t.teachers.Restore(state.Level-1, get("teacher.")); err != nil {
+		level := state.Level - 1
+		if t.recipe.SSL.Teacher == recipe.EMATeacher {
+			level = 0
+		}
+		if err := t.teachers.Restore(level, get("teacher.")); err != nil {
 			return err
 		}
 	}

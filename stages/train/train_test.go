@@ -100,6 +100,7 @@ func TestResume(t *testing.T) {
 		{"ssl.method=moco", "ssl={queue: 100, momentum: 0.9, distill: 0.5}"},
 		{"ssl.method=swav", "ssl.prototypes=30"},
 		{"ssl={method: ntxent, distill: 0.5}", "split.delay=0.5", "train.root_batches=subset"},
+		{"ssl={method: simsiam, distill: 0.5, teacher: ema, teacher_momentum: 0.9}"},
 	} {
 		t.Run(strings.Join(set, " "), func(t *testing.T) {
 			whole, cut := t.TempDir(), t.TempDir()

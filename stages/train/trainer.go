@@ -35,7 +35,7 @@ type trainer struct {
 	pool     *kernels.Pool
 	step     int            // steps since the start of phase 0
 	nets     *sdrnet.Net    // stale until student.Sync
-	teachers *sdrnet.Net    // the nets at the end of the previous phase, frozen; nil in phase 0 and without distillation
+	teachers *sdrnet.Net    // for distillation, see split; nil in phase 0
 	random   *rng.Generator // for choose
 
 	streams map[string]*learn.Stream // by subset code; "" is all images
@@ -181,8 +181,8 @@ func (t *trainer) split() error {
 	if err := t.student.Sync(); err != nil {
 		return err
 	}
-	if t.recipe.SSL.Distill > 0 {
-		t.teachers = t.nets.Clone()
+	if t.recipe.SSL.Distill > 0 && (t.teachers == nil || t.recipe.SSL.Teacher == recipe.ParentTeacher) {
+		t.teachers = t.nets.Clone() // frozen, or the first value of the root's average
 	}
 	t.nets.Split()
 	return t.student.Load(t.nets, t.teachers)

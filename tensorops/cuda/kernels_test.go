@@ -666,7 +666,7 @@ func TestTarget(t *testing.T) {
 			for i, v := range n.read(n.state, n.gstates, 1) {
 				want[i] = 0.75*v + 0.25*n.values[i]
 			}
-			follow(s, n.at, len(n.chunks), n.device, 1)
+			follow(s, n.at, len(n.chunks), n.device, 1, n.device)
 			require.InDeltaSlice(t, want, n.read(n.state, n.gstates, 1), 1e-6)
 		}
 		require.Equal(t, n.values, n.read(n.base, n.groups, 0), "the weights are unchanged")
@@ -677,6 +677,33 @@ func TestTarget(t *testing.T) {
 		for _, c := range n.chunks {
 			require.InDeltaSlice(t, want[at:][:c.Count], got[c.Offset:][:c.Count], 1e-6)
 			at += int(c.Count)
+		}
+	})
+}
+
+// TestTeacher updates the weights of a net that has not split by EMA of those of a sub-net.
+func TestTeacher(t *testing.T) {
+	both(t, func(t *testing.T, bf16 bool) {
+		s := newBench(t, bf16)
+		n := newSub(s, []int{700, 5000, 3}, 0)
+		s.put(n.device, unsafe.Pointer(&n.step))
+		weights := s.floatsOf(noise(9, n.size))
+		teacher := step{Params: int32(n.size), Base: weights.Addr}
+		device := s.bytes(int(unsafe.Sizeof(step{})))
+		for _, momentum := range []float32{0.75, 1} {
+			teacher.Momentum = momentum
+			s.put(device, unsafe.Pointer(&teacher))
+			want, at := s.readFloats(weights), 0
+			for _, c := range n.chunks {
+				for i, w := range n.values[at:][:c.Count] {
+					to := &want[int(c.Offset)+i]
+					*to = momentum**to + (1-momentum)*w
+				}
+				at += int(c.Count)
+			}
+			follow(s, n.at, len(n.chunks), device, weightVector, n.device)
+			require.InDeltaSlice(t, want, s.readFloats(weights), 1e-6)
+			require.Equal(t, n.values, n.read(n.base, n.groups, 0), "the sub-net's are unchanged")
 		}
 	})
 }

@@ -248,7 +248,10 @@ func (l *learner) Submit(s ssl.Step) error {
 		student.Momentum = float32(l.cfg.Loss.Target.Momentum(s.Number, s.Of))
 	}
 	if l.teachers != nil {
-		l.teachers.point(&l.steps[1], ssl.Parent(s.Code))
+		l.teachers.point(&l.steps[1], l.cfg.TeacherOf(s.Code))
+		if l.cfg.Teacher != nil {
+			l.steps[1].Momentum = l.cfg.TeacherMomentum(s)
+		}
 	}
 	d.try(d.cuEventRecord(l.begun, d.stream), "cuEventRecord")
 	views := l.Views()
@@ -339,7 +342,10 @@ func (l *learner) queue() {
 	l.student.Backward(given(&l.dz, l.usesZ), given(&l.dp, l.usesP || l.teachers != nil))
 	l.optimizer.update(l.net.params, l.net.grads, l.net.dweights, l.deviceSteps[0])
 	if l.target != nil {
-		follow(d, l.chunks, len(l.part.chunks), l.deviceSteps[0], l.cfg.Optimizer.Vectors())
+		follow(d, l.chunks, len(l.part.chunks), l.deviceSteps[0], l.cfg.Optimizer.Vectors(), l.deviceSteps[0])
+	}
+	if l.teachers != nil && l.cfg.Teacher != nil {
+		follow(d, l.chunks, len(l.part.chunks), l.deviceSteps[1], weightVector, l.deviceSteps[0])
 	}
 	d.download(unsafe.Pointer(&l.measure[0]), l.measures, 4*l.measures.Len)
 }
@@ -364,6 +370,11 @@ func (l *learner) Sync() error {
 		return err
 	}
 	defer leave()
+	if l.teachers != nil && l.cfg.Teacher != nil {
+		if err := l.teachers.sync(); err != nil {
+			return err
+		}
+	}
 	return l.nets.sync()
 }
 

@@ -87,11 +87,11 @@ func (c trial) run(t testing.TB, open func(ssl.Config) (ssl.Learner, error)) (fo
 	require.NoError(t, err)
 	require.NoError(t, l.Load(nets, nil))
 	n := 0
+	var teachers *sdrnet.Net
 	for phase, subnets := range c.phases {
 		if phase > 0 {
 			require.NoError(t, l.Sync())
-			var teachers *sdrnet.Net
-			if cfg.Distill > 0 {
+			if cfg.Distill > 0 && (teachers == nil || cfg.Teacher == nil) {
 				teachers = nets.Clone()
 			}
 			nets.Split()
@@ -199,6 +199,50 @@ func (c trial) onFake(t *testing.T, d ssl.Device, used, unused string) {
 	require.Positive(t, f.calls["cuGraphLaunch"])
 	require.Positive(t, f.calls[used])
 	require.Zero(t, f.calls[unused])
+}
+
+// keeper keeps the teachers that a learner was given.
+type keeper struct {
+	ssl.Learner
+	teachers *sdrnet.Net
+}
+
+func (k *keeper) Load(nets, teachers *sdrnet.Net) error {
+	k.teachers = teachers
+	return k.Learner.Load(nets, teachers)
+}
+
+// TestTeacherOnFake compares trainings with an average of the root as teacher, which steps of sub-nets do not move.
+func TestTeacherOnFake(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	pool := kernels.NewPool(2)
+	defer pool.Close()
+	c := trials()[0]
+	c.cfg.Teacher = &ssl.EMA{Base: 0.6, Final: 0.6}
+	train := func(d ssl.Driver) ([]ssl.Measure, *sdrnet.Net, []float32) {
+		k := &keeper{}
+		m, nets := c.run(t, func(cfg ssl.Config) (_ ssl.Learner, err error) {
+			if d == nil {
+				k.Learner, err = ssl.Open(ssl.Device{}, cfg, pool)
+			} else {
+				k.Learner, err = d.Open(ssl.Device{Tuning: preferred()}, cfg)
+			}
+			return k, err
+		})
+		return m, nets, k.teachers.State()[0].Values
+	}
+	want, wantNets, wantTeacher := train(nil)
+	got, gotNets, gotTeacher := train(&gpus{newFake(t, ssl.FP32).load})
+	c.agree(t, want, got, wantNets, gotNets, 1e-2, 0.3)
+	c.phases = c.phases[:1]
+	_, begin := c.onCPU(t, false)
+	var way, off float64
+	for i, w := range begin.State()[0].Values {
+		way += math.Pow(float64(wantTeacher[i]-w), 2)
+		off += math.Pow(float64(wantTeacher[i]-gotTeacher[i]), 2)
+	}
+	require.Positive(t, way)
+	require.Less(t, math.Sqrt(off/way), 0.3)
 }
 
 // TestGradientOnFake compares each parameter's gradient with the CPU's after one step. The error is below 0.001 unless

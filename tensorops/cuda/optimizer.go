@@ -34,7 +34,7 @@ type step struct {
 	Levels      int32             // number of levels at which the sub-net has a group; other elements are in Base
 	Vectors     int32             // number of state vectors
 	Params      int32             // elements of Base and of each of its state vectors
-	Momentum    float32           // of the target network
+	Momentum    float32           // of the target network, or of a teacher
 	Base, State uint64            // [Params], [Vectors, Params]
 	Memory      uint64            // the sub-net's memory
 	Group       [maxLevels]uint64 // [GroupSize]
@@ -51,9 +51,10 @@ func gather(q queue, chunks Buffer, n int, step Buffer, vector int, params, weig
 	q.launch("gather", dim1(n), dim1(threads), chunks, step, vector, params, weights)
 }
 
-// follow updates a state vector by EMA of the weights: ssl.EMA.
-func follow(q queue, chunks Buffer, n int, step Buffer, vector int) {
-	q.launch("follow", dim1(n), dim1(threads), chunks, step, vector)
+// follow updates a vector of the sub-net that a step names by EMA, ssl.EMA, of the weights of the one that another
+// names. The momentum is the first one's.
+func follow(q queue, chunks Buffer, n int, step Buffer, vector int, of Buffer) {
+	q.launch("follow", dim1(n), dim1(threads), chunks, step, vector, of)
 }
 
 // recall copies the first n elements of the memory of a step's sub-net to activations, from offset on.

@@ -29,6 +29,7 @@ type cpu struct {
 	memory  []float32 // of its sub-net
 	measure Measure
 	update  func(params, state, memory []float32) // learn, bound once so that a step does not allocate
+	teach   func(params, state, memory []float32) // updates the teacher after a step of the root
 }
 
 func newCPU(c Config, pool *kernels.Pool) (*cpu, error) {
@@ -59,6 +60,7 @@ func newCPU(c Config, pool *kernels.Pool) (*cpu, error) {
 	var err error
 	l.distill, err = l.term(NegativeCosine{Teacher}, float32(c.Distill))
 	l.update = l.learn
+	l.teach = func(params, _, _ []float32) { follow(params, l.net.Params, c.TeacherMomentum(l.step)) }
 	return l, err
 }
 
@@ -152,7 +154,7 @@ func (l *cpu) learn(params, state, memory []float32) {
 		m.SSL += term()
 	}
 	if l.teachers != nil {
-		l.teachers.Gather(Parent(l.step.Code), l.teacher.Params)
+		l.teachers.Gather(l.cfg.TeacherOf(l.step.Code), l.teacher.Params)
 		l.teacher.Forward(l.views, nn.BatchStats)
 		m.Distill = l.distill()
 	}
@@ -162,6 +164,9 @@ func (l *cpu) learn(params, state, memory []float32) {
 	l.descend(params, optimizer)
 	if l.target != nil {
 		follow(target, params, float32(l.cfg.Loss.Target.Momentum(l.step.Number, l.step.Of)))
+	}
+	if l.teachers != nil && l.cfg.Teacher != nil && l.step.Code == "" {
+		l.teachers.Update("", l.teach)
 	}
 	l.measure = m
 }
@@ -187,7 +192,7 @@ func (l *cpu) descend(params, state []float32) {
 	}
 }
 
-// follow updates the target network's weights by EMA.
+// follow updates the weights of the target network or teacher by EMA.
 func follow(target, student []float32, momentum float32) {
 	for i, w := range student {
 		target[i] = momentum*target[i] + (1-momentum)*w

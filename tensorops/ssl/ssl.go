@@ -43,6 +43,9 @@ type Config struct {
 	Loss Loss
 	// Distill is lambda, the weight of SiamKD (arXiv 2205.13267), used if there are teachers. It needs a predictor.
 	Distill float64
+	// Teacher makes the root of the teachers the only one, for all sub-nets and for the root, and the exponential moving
+	// average of the root. If nil, each sub-net has a teacher of its own, which is frozen.
+	Teacher *EMA
 	// Precision is that of the operands of matrix products.
 	Precision Precision
 	// Optimizer updates the weights.
@@ -80,9 +83,27 @@ func (c Config) Memory(r *rand.Rand) []float32 {
 	return nil
 }
 
+// TeacherOf returns the code of the net among the teachers that teaches a sub-net: the node above it, unless there is
+// only one.
+func (c Config) TeacherOf(code string) string {
+	if c.Teacher != nil {
+		return ""
+	}
+	return Parent(code)
+}
+
+// TeacherMomentum returns with how much momentum Teacher moves after a step: 1, which leaves it as it is, unless the step
+// is one of the root.
+func (c Config) TeacherMomentum(s Step) float32 {
+	if s.Code != "" {
+		return 1
+	}
+	return float32(c.Teacher.Momentum(s.Number, s.Of))
+}
+
 // Step selects the sub-net to train and says where in the training the step is.
 type Step struct {
-	// Code is the sub-net's code. Its teacher is the node above it: its code without the last digit.
+	// Code is the sub-net's code.
 	Code string
 	// LR is the learning rate.
 	LR float32
@@ -111,13 +132,13 @@ type Learner interface {
 	// next views can be prepared while the device computes.
 	Views() []float32
 	// Load transfers all that nets hold to the learner; call Sync before reading it. It reads the sub-nets' teachers
-	// from teachers, which must not change; nil for none.
+	// from teachers, which must not change; nil for none. With Config.Teacher, they change by training, too.
 	Load(nets, teachers *sdrnet.Net) error
 	// Submit starts a step: it updates the sub-net by the loss gradient on the views. Call Wait once after each Submit.
 	Submit(s Step) error
 	// Wait waits for the step and returns its metrics.
 	Wait() (Measure, error)
-	// Sync copies back to nets all that training has changed.
+	// Sync copies back to nets and teachers all that training has changed.
 	Sync() error
 	// Close releases the device's resources.
 	Close() error

@@ -138,6 +138,52 @@ func TestGroupLR(t *testing.T) {
 	}
 }
 
+// TestEMATeacher checks that the average of the root teaches every sub-net, and moves after the root's steps only.
+func TestEMATeacher(t *testing.T) {
+	const size, batch, momentum = 8, 3, 0.75
+	pool := kernels.NewPool(1)
+	defer pool.Close()
+	layout := nn.NewLayout(backbone, heads)
+	params := make([]float32, layout.NumParams)
+	layout.Init(params, rng.New(1, rng.Weights))
+	nets, err := sdrnet.New(layout, sdrnet.Config{Stages: [][]int{{4}, {3}}, Branching: []int{2, 2}}, params, make([]float32, len(params)), nil)
+	require.NoError(t, err)
+	teachers := nets.Clone()
+	nets.Split()
+	nets.Split()
+	l, err := ssl.Open(ssl.Device{}, ssl.Config{
+		Backbone: backbone, Heads: heads, Size: size, Batch: batch, Distill: 0.5, Optimizer: optim.SGD{Momentum: 0.9},
+		Loss: ssl.Lookup("simsiam").Loss(nil), Teacher: &ssl.EMA{Base: momentum, Final: momentum},
+	}, pool)
+	require.NoError(t, err)
+	require.NoError(t, l.Load(nets, teachers))
+	teacher, root := slices.Clone(params), make([]float32, len(params))
+	for n, code := range []string{"", "01", "", "1", "01"} {
+		random := rng.New(uint64(n), rng.View)
+		for i := range l.Views() {
+			l.Views()[i] = float32(random.NormFloat64())
+		}
+		student, average := nn.New(backbone, heads, size, 2*batch, 2, pool, nn.Train), nn.New(backbone, heads, size, 2*batch, 2, pool, nn.Train)
+		nets.Gather(code, student.Params)
+		copy(average.Params, teacher)
+		student.Forward(l.Views(), nn.BatchStats)
+		average.Forward(l.Views(), nn.BatchStats)
+		want := nn.NewNegCosine(2*batch, heads.ProjectorDim, pool).Loss(student.P, average.Z, make([]float32, len(student.P)), 1)
+		require.NoError(t, l.Submit(ssl.Step{Code: code, LR: 0.1, Number: n + 1, Of: 5}))
+		m, err := l.Wait()
+		require.NoError(t, err)
+		require.InDelta(t, want, m.Distill, 1e-6)
+		if code == "" {
+			nets.Gather("", root)
+			for i, w := range root {
+				teacher[i] = momentum*teacher[i] + (1-momentum)*w
+			}
+		}
+		require.Equal(t, teacher, teachers.State()[0].Values)
+	}
+	require.NoError(t, l.Close())
+}
+
 // unknown is a term that no device supports.
 type unknown struct{}
 

@@ -251,6 +251,12 @@ func (r *Recipe) SplitStep(phase int) int {
 func (r *Recipe) For(variant string) *Recipe {
 	k := *r
 	k.Name, k.Train.Baselines, k.Train.CheckpointSeconds = "", nil, 0
+	if k.SSL.Distill == 0 {
+		k.SSL.Teacher = ""
+	}
+	if k.SSL.Teacher != EMATeacher {
+		k.SSL.TeacherMomentum = 0
+	}
 	switch variant {
 	case UnifiedSubsetBatches:
 		k.Train.Phases = r.phases() // where the subsets become finer
@@ -264,6 +270,7 @@ func (r *Recipe) For(variant string) *Recipe {
 	}
 	k.Paths, k.Split, k.Partition, k.Train.Root, k.Train.RootBatches, k.Train.Norm = "", Split{}, Partition{}, 0, "", nil
 	k.SSL.Distill = math.Ceil(min(r.SSL.Distill, 1)) // only whether there is a predictor
+	k.SSL.Teacher, k.SSL.TeacherMomentum = "", 0
 	return &k
 }
 
@@ -306,6 +313,8 @@ func (r *Recipe) Validate() error {
 		within("ssl.dim", float64(r.SSL.Dim), 2, 1<<16),
 		within("ssl.predictor", float64(r.SSL.Predictor), 1, 1<<16),
 		within("ssl.distill", r.SSL.Distill, 0, 100),
+		oneOf("ssl.teacher", r.SSL.Teacher, ParentTeacher, EMATeacher),
+		within("ssl.teacher_momentum", r.SSL.TeacherMomentum, 0, 1),
 		oneOf("train.precision", string(r.Train.Precision), string(ssl.FP32), string(ssl.TF32), string(ssl.BF16)),
 		oneOf("train.optimizer", r.Train.Optimizer, SGD, LARS, AdamW),
 		within("train.batch", float64(r.Train.Batch), 2, 1<<16),
@@ -334,6 +343,10 @@ func (r *Recipe) Validate() error {
 		if s.Whole && v != math.Trunc(v) {
 			return fmt.Errorf("ssl.%s: %v; want a whole number", s.Name, v)
 		}
+	}
+	if r.SSL.Distill > 0 && r.SSL.Teacher == EMATeacher && r.Train.Root == 0 {
+		return fmt.Errorf("ssl.teacher: %s follows the root, which train.root: 0 never trains; raise that, or use %s",
+			EMATeacher, ParentTeacher)
 	}
 	for _, b := range r.Train.Betas {
 		if !(b >= 0 && b < 1) {

@@ -72,6 +72,11 @@ func TestValidate(t *testing.T) {
 		{"ssl.dim", func(r *recipe.Recipe) { r.SSL.Dim = 1 }},
 		{"ssl.predictor", func(r *recipe.Recipe) { r.SSL.Predictor = -1 }},
 		{"ssl.distill", func(r *recipe.Recipe) { r.SSL.Distill = -1 }},
+		{`ssl.teacher: "root" is not known; want one of parent, ema`, func(r *recipe.Recipe) { r.SSL.Teacher = "root" }},
+		{"ssl.teacher_momentum: 1.1 is out of range; want 0 to 1", func(r *recipe.Recipe) { r.SSL.TeacherMomentum = 1.1 }},
+		{"ssl.teacher: ema follows the root, which train.root: 0 never trains", func(r *recipe.Recipe) {
+			r.SSL.Distill, r.SSL.Teacher, r.Train.Root = 1, "ema", 0
+		}},
 		{"train.batch", func(r *recipe.Recipe) { r.Train.Batch = 1 }},
 		{"train.lr", func(r *recipe.Recipe) { r.Train.LR = math.Inf(1) }},
 		{"train.momentum", func(r *recipe.Recipe) { r.Train.Momentum = 2 }},
@@ -183,6 +188,17 @@ func TestFor(t *testing.T) {
 		require.True(t, same(recipe.Unified, setting), setting)
 	}
 	require.False(t, same("sdr", "train.phases=[0.3,0.7]"))
+	base = append(base, "ssl.distill=0.5")
+	require.False(t, same("sdr", "ssl.teacher=ema"))
+	require.True(t, same(recipe.Unified, "ssl.teacher=ema"))
+	require.True(t, same(recipe.Random, "ssl.teacher=ema"))
+	require.True(t, same("sdr", "ssl.teacher_momentum=0.9"), "the parent has none")
+	base = append(base, "ssl.teacher=ema")
+	require.False(t, same("sdr", "ssl.teacher_momentum=0.9"))
+	require.True(t, same(recipe.UnifiedSubsetBatches, "ssl.teacher_momentum=0.9"))
+	base = append(base, "ssl.distill=0")
+	require.True(t, same("sdr", "ssl.teacher=parent"), "there is none")
+	base = base[:2]
 	require.False(t, same(recipe.UnifiedSubsetBatches, "train.phases=[0.3,0.7]"))
 	require.True(t, same(recipe.Unified, "train.phases=[0.3,0.7]"))
 	for _, setting := range []string{"seed=2", "train.lr=0.1", "train.norm_images=100", "views.grayscale.p=0.1", "ssl.temperature=0.1", "backbone.width=8", "ssl.distill=0.5"} {
