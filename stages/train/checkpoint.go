@@ -25,6 +25,7 @@ type progressState struct {
 	Taken   map[string]int64   `json:"taken"` // images drawn, by subset
 	Last    map[string]measure `json:"last"`
 	Models  []Model            `json:"models"`
+	Judged  []Judgment         `json:"judged,omitempty"`
 	Sum     Point              `json:"sum"` // of the curve's unfinished point
 	Count   int                `json:"count"`
 }
@@ -39,12 +40,15 @@ func (t *trainer) checkpoint(ctx context.Context) error {
 	if err := t.curve.write(ctx); err != nil {
 		return err
 	}
+	if err := t.writeJudgments(ctx); err != nil {
+		return err
+	}
 	if err := t.student.Sync(); err != nil {
 		return err
 	}
 	state := progressState{
 		Inputs: t.cfg.Inputs, Variant: t.variant, Step: t.step, Phase: t.phase, Level: t.nets.Level(),
-		Taken: map[string]int64{}, Last: t.last, Models: t.models,
+		Taken: map[string]int64{}, Last: t.last, Models: t.models, Judged: t.judged,
 		Sum: t.curve.sum, Count: t.curve.count,
 	}
 	for code, s := range t.streams {
@@ -111,7 +115,7 @@ func (t *trainer) restore(ctx context.Context) error {
 	}
 	t.step = state.Step
 	if own {
-		t.phase, t.models, t.last = state.Phase, state.Models, state.Last
+		t.phase, t.models, t.judged, t.last = state.Phase, state.Models, state.Judged, state.Last
 		t.curve.sum, t.curve.count = state.Sum, state.Count
 	}
 	for !own && t.phase+1 < t.end && t.step > t.recipe.PhaseStep(t.phase+1) {

@@ -100,6 +100,7 @@ func TestResume(t *testing.T) {
 		{"ssl.method=moco", "ssl={queue: 100, momentum: 0.9, distill: 0.5}"},
 		{"ssl.method=swav", "ssl.prototypes=30"},
 		{"ssl={method: ntxent, distill: 0.5}", "split.delay=0.5", "train.root_batches=subset"},
+		{"ssl={method: moco, queue: 20}", "train={batch: 4, images: 120}", "split.held_out=0.4"},
 		{"ssl={method: simsiam, distill: 0.5, teacher: ema, teacher_momentum: 0.9}"},
 	} {
 		t.Run(strings.Join(set, " "), func(t *testing.T) {
@@ -146,6 +147,11 @@ func TestResume(t *testing.T) {
 				gotCurve, err := ReadCurve(ctx, cut, variant)
 				require.NoError(t, err)
 				require.Equal(t, wantCurve, gotCurve)
+				wantJudged, err := ReadJudgments(ctx, whole)
+				require.NoError(t, err)
+				gotJudged, err := ReadJudgments(ctx, cut)
+				require.NoError(t, err)
+				require.Equal(t, wantJudged, gotJudged)
 			}
 			require.Equal(t, modelFiles(t, whole), modelFiles(t, cut))
 		})

@@ -39,9 +39,11 @@ type trainer struct {
 	random   *rng.Generator // for choose
 
 	streams map[string]*learn.Stream // by subset code; "" is all images
+	held    map[string][]int32       // the images that are held out of them
 	student *learn.Student
 	curve   *curve
 	models  []Model
+	judged  []Judgment
 	last    map[string]measure // last measurement of each sub-net
 	saved   time.Time
 
@@ -62,11 +64,11 @@ func newTrainer(cfg Config, r *recipe.Recipe, variant string, images *shards.Ima
 	t := &trainer{
 		cfg: cfg, recipe: r, variant: variant, images: images,
 		pool:    threads,
-		streams: map[string]*learn.Stream{},
-		last:    map[string]measure{},
-		curve:   newCurve(cfg.Dir, variant, r.Steps()),
-		random:  rng.NewGenerator(),
-		loss:    figure{format: "%.3f"}, std: figure{format: "%.3f"}, wait: figure{format: "%.0f%%"},
+		streams: map[string]*learn.Stream{}, held: map[string][]int32{},
+		last:   map[string]measure{},
+		curve:  newCurve(cfg.Dir, variant, r.Steps()),
+		random: rng.NewGenerator(),
+		loss:   figure{format: "%.3f"}, std: figure{format: "%.3f"}, wait: figure{format: "%.0f%%"},
 	}
 	t.details = []any{"loss", &t.loss, "std", &t.std, "data_wait", &t.wait}
 	if size := images.Size(); size != r.Input.Size {
@@ -115,7 +117,14 @@ func (t *trainer) subsets() {
 		}
 	}
 	slices.Sort(t.leaves)
+	held := t.holdOut(rows)
 	for code, list := range rows {
+		list = slices.DeleteFunc(list, func(i int32) bool {
+			if held[i] {
+				t.held[code] = append(t.held[code], i)
+			}
+			return held[i]
+		})
 		t.streams[code] = learn.NewStream(t.recipe.Seed, streamKey(code), list)
 	}
 }
@@ -276,10 +285,11 @@ func name(code string) string {
 	return code
 }
 
-// finishPhase saves the nets that are finished at the end of the current phase.
+// finishPhase saves the nets that are finished at the end of the current phase, unless they are withheld.
 func (t *trainer) finishPhase(ctx context.Context, last bool) error {
 	type net struct{ name, code, subset, norm string } // norm is the subset for BatchNorm statistics
 	var nets []net
+	var codes []string
 	switch {
 	case t.variant == SDR:
 		seen := map[string]bool{}
@@ -289,6 +299,7 @@ func (t *trainer) finishPhase(ctx context.Context, last bool) error {
 				continue
 			}
 			seen[code] = true
+			codes = append(codes, code)
 			for i, of := range t.recipe.Train.Norm {
 				n := net{code, code, code, code}
 				if of == recipe.NormAll {
@@ -314,6 +325,12 @@ func (t *trainer) finishPhase(ctx context.Context, last bool) error {
 	}
 	if err := t.student.Sync(); err != nil {
 		return err
+	}
+	if t.recipe.Split.HeldOut > 0 && len(codes) > 0 {
+		if err := t.judge(codes); err != nil {
+			return err
+		}
+		nets = slices.DeleteFunc(nets, func(n net) bool { return t.withheld(n.code) })
 	}
 	t.models = slices.DeleteFunc(t.models, func(m Model) bool { // a resumed run may finish a phase twice
 		return slices.ContainsFunc(nets, func(n net) bool { return n.name == m.Subnet })

@@ -70,6 +70,10 @@ type Split struct {
 	// LR multiplies the learning rate of a sub-net's individual weights, which get fewer updates than the shared ones.
 	// The root's own weights get the plain rate.
 	LR float64 `yaml:"lr"`
+	// HeldOut is the fraction of every subset's images that no sub-net, nor the root, is trained on after phase 0. At the
+	// end of a phase, the router is offered only the sub-nets whose loss on those of their subset is below the root's by
+	// more than the standard error of the difference over mini-batches. Phase 0 and the baselines see all images.
+	HeldOut float64 `yaml:"held_out"`
 }
 
 // Together lists stages that split together and so have the same number of choices. In YAML, one stage is a number.
@@ -307,6 +311,7 @@ func (r *Recipe) Validate() error {
 		r.Views.validate(r.Input),
 		within("split.shared", r.Split.Shared, 0, 1),
 		within("split.lr", r.Split.LR, .01, 100),
+		within("split.held_out", r.Split.HeldOut, 0, .5),
 		oneOf("partition.method", r.Partition.Method, "kmeans", "random", "source"),
 		within("partition.iterations", float64(r.Partition.Iterations), 1, 1000),
 		within("ssl.hidden", float64(r.SSL.Hidden), 1, 1<<16),

@@ -57,6 +57,7 @@ func TestValidate(t *testing.T) {
 		{"split.order: [[]] has an empty list", func(r *recipe.Recipe) { r.Split.Order = []recipe.Together{{}} }},
 		{"split.shared", func(r *recipe.Recipe) { r.Split.Shared = 1.1 }},
 		{"split.lr: 0 is out of range; want 0.01 to 100", func(r *recipe.Recipe) { r.Split.LR = 0 }},
+		{"split.held_out: 0.6 is out of range; want 0 to 0.5", func(r *recipe.Recipe) { r.Split.HeldOut = .6 }},
 		{"split.lr: 60 times train.lr, 0.002, is too high for adamw", func(r *recipe.Recipe) {
 			r.Train.Optimizer, r.Train.LR, r.Split.LR = "adamw", .002, 60
 		}},
@@ -176,7 +177,7 @@ func TestFor(t *testing.T) {
 	same := func(variant, setting string) bool {
 		return string(load(t, base...).For(variant).Marshal()) == string(load(t, append(base, setting)...).For(variant).Marshal())
 	}
-	none, sdrOnly := []string{"name=x", "train.checkpoint_seconds=5", "train.baselines=[unified]"}, []string{"split.shared=0.25", "split.heads=individual", "split.lr=2", "train.root=0.5", "train.norm=[all]"}
+	none, sdrOnly := []string{"name=x", "train.checkpoint_seconds=5", "train.baselines=[unified]"}, []string{"split.shared=0.25", "split.heads=individual", "split.lr=2", "split.held_out=0.1", "train.root=0.5", "train.norm=[all]"}
 	for _, setting := range none {
 		for _, v := range []string{"sdr", recipe.Random, recipe.Unified, recipe.UnifiedSubsetBatches} {
 			require.True(t, same(v, setting), "%s: %s", v, setting)
