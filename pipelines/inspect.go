@@ -40,6 +40,8 @@ type Status struct {
 	Agreement *float64 `json:"agreement"`
 	// Nets are the finished nets.
 	Nets []Net `json:"nets"`
+	// HeldOut are the comparisons of the sub-nets with the root on held-out images, if there are any.
+	HeldOut []train.Judgment `json:"held_out,omitempty"`
 }
 
 // Net is what is known of a finished net; see train.Model.
@@ -87,6 +89,9 @@ func Inspect(ctx context.Context, dir string) (*Status, error) {
 		if size := folder.Size(part); size > 0 {
 			st.Bytes[part] = size
 		}
+	}
+	if st.HeldOut, err = train.ReadJudgments(ctx, dir); err != nil {
+		return nil, err
 	}
 	models, err := train.ReadModels(ctx, dir)
 	for _, m := range models {
@@ -138,6 +143,9 @@ func (st *Status) WriteTable(w io.Writer, all bool) error {
 	}
 	if len(st.Nets) > 0 {
 		tables = append(tables, st.netTable(all || len(st.Nets) <= listed))
+	}
+	if len(st.HeldOut) > 0 {
+		tables = append(tables, st.heldOutTable(all || len(st.HeldOut) <= listed))
 	}
 	_, err := fmt.Fprintf(w, "run      %s\ncreated  %s by sdr %s\ndata     %v\nrecipe   %s: %s width %d, %s stem, paths %s, %s, %s images\n\n",
 		st.Run.ID, st.Run.Created.Format("2006-01-02 15:04:05"), st.Run.Version, st.Run.Data,
@@ -221,6 +229,26 @@ func (st *Status) netTable(each bool) table.Writer {
 			spread(nets, func(m Net) int64 { return m.SubsetImages }),
 		})
 	})
+	return t
+}
+
+// heldOutTable lists how sub-nets compare with the root: each, or only those that the router is not offered.
+func (st *Status) heldOutTable(each bool) table.Writer {
+	t := newTable("net", "held-out images", "loss", "root's loss", "standard error of the difference", "offered to the router")
+	for _, j := range st.HeldOut {
+		offered := "yes"
+		if !j.Offered {
+			offered = "no"
+		}
+		switch {
+		case !each && j.Offered:
+		case j.Images == 0:
+			t.AppendRow(table.Row{j.Subnet, "too few", "-", "-", "-", offered})
+		default:
+			figure := func(v float64) string { return fmt.Sprintf("%.4f", v) }
+			t.AppendRow(table.Row{j.Subnet, humanize.Comma(j.Images), figure(j.Loss), figure(j.RootLoss), figure(j.Error), offered})
+		}
+	}
 	return t
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/sdr-ml/sdr/pipelines"
 	"github.com/sdr-ml/sdr/stages/run/recipe"
+	"github.com/sdr-ml/sdr/stages/train"
 )
 
 // TestStatus checks that a large run is summed up by level, that --all lists it, and that a sub-net that was never
@@ -45,4 +46,23 @@ func TestStatus(t *testing.T) {
 	require.NoError(t, json.Unmarshal(out.Bytes(), &back))
 	require.Equal(t, st.Nets, back.Nets)
 	require.Equal(t, st.Subsets, back.Subsets)
+
+	require.NotContains(t, out.String(), "held")
+	st.HeldOut = []train.Judgment{
+		{Subnet: "0", Images: 1280, Loss: 3.25, RootLoss: 3.5, Error: .125, Offered: true},
+		{Subnet: "1", Images: 256, Loss: 3.5, RootLoss: 3.5},
+		{Subnet: "2", Offered: true},
+	}
+	out.Reset()
+	require.NoError(t, st.WriteTable(&out, false))
+	require.Regexp(t, `│ 0 +│ 1,280 +│ 3\.2500 +│ 3\.5000 +│ 0\.1250 +│ yes +│`, out.String())
+	require.Regexp(t, `│ 1 +│ 256 +│ 3\.5000 +│ 3\.5000 +│ 0\.0000 +│ no +│`, out.String())
+	require.Regexp(t, `│ 2 +│ too few +│ - +│ - +│ - +│ yes +│`, out.String())
+	for len(st.HeldOut) < 40 {
+		st.HeldOut = append(st.HeldOut, train.Judgment{Subnet: "z", Offered: true})
+	}
+	out.Reset()
+	require.NoError(t, st.WriteTable(&out, false))
+	require.NotContains(t, out.String(), "1,280")
+	require.Contains(t, out.String(), "256")
 }

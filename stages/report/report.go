@@ -15,6 +15,7 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"github.com/sdr-ml/sdr/stages/evaluate"
+	"github.com/sdr-ml/sdr/stages/train"
 )
 
 // About says what a page is about. Empty parts are left out.
@@ -39,6 +40,8 @@ type Page struct {
 	// HealthyStd is the collapse watch's value for an embedding that has not collapsed: 1/sqrt(d) for d dimensions. 0
 	// draws no such line.
 	HealthyStd float64
+	// Withheld are the sub-nets that the router was not offered.
+	Withheld []train.Judgment
 	// Sheets are samples of the subsets.
 	Sheets []Sheet
 	// Results are the results on the tasks.

@@ -132,6 +132,11 @@ func readPage(ctx context.Context, dir string) (*Page, error) {
 		}
 		p.Curves = append(p.Curves, c)
 	}
+	judged, err := train.ReadJudgments(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	p.Withheld = slices.DeleteFunc(judged, func(j train.Judgment) bool { return j.Offered })
 	models, err := train.ReadModels(ctx, dir)
 	for _, m := range models {
 		p.Files = append(p.Files, strings.TrimPrefix(m.Path, files.Join(dir, "")+"/"))

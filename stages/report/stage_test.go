@@ -49,6 +49,9 @@ func TestReport(t *testing.T) {
 			_, err = run.Create(ctx, out, run.Fresh, run.Info{ID: uuid.New(), Version: "test"}, r.Marshal())
 			require.NoError(t, err)
 			require.NoError(t, files.WriteBytes(ctx, train.CurvePath(out, train.SDR), []byte("{\"step\":19,\"loss\":4,\"std\":0.1}\n{\"step\":39,\"loss\":3,\"std\":0.2}\n")))
+			require.NoError(t, files.WriteBytes(ctx, filepath.Join(out, "metrics", "sdr-held-out.jsonl"), []byte(
+				`{"subnet":"0.0","images":1280,"loss":3.75,"root_loss":3.5,"error":0.0625,"offered":false}`+
+					`{"subnet":"0.1","images":1280,"loss":3.25,"root_loss":3.5,"error":0.0625,"offered":true}`)))
 
 			runStage(t, runner, out, refs, []*record.Batch{record.Of(rows[:3]), record.Of(rows[3:])},
 				filepath.Join(out, "report.html"), filepath.Join(out, "results.json"), filepath.Join(out, "results.csv"))
@@ -57,6 +60,8 @@ func TestReport(t *testing.T) {
 			require.Equal(t, []string{"Subset 0, 3 images", "Subset 1, 40 images"}, texts(all(doc, "figcaption")))
 			require.Equal(t, "32 images of subset 1", attr(all(doc, "img")[1], "alt"))
 			require.Contains(t, text(doc), "1.0 points above the unified net")
+			require.Contains(t, text(doc), "00: 3.7500, the root 3.5000, standard error 0.0625, 1,280 images")
+			require.NotContains(t, text(doc), "01: 3.2500")
 			json, err := os.ReadFile(filepath.Join(out, "results.json"))
 			require.NoError(t, err)
 			require.Contains(t, string(json), `"unified_subset_batches": 52`)

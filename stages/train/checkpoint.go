@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 
+	"github.com/sdr-ml/sdr/stages/run/recipe"
 	"github.com/sdr-ml/sdr/tensorops/safetensors"
 	"github.com/sdr-ml/sdr/transforms/files"
 )
@@ -24,6 +25,7 @@ type progressState struct {
 	Taken   map[string]int64   `json:"taken"` // images drawn, by subset
 	Last    map[string]measure `json:"last"`
 	Models  []Model            `json:"models"`
+	Judged  []Judgment         `json:"judged,omitempty"`
 	Sum     Point              `json:"sum"` // of the curve's unfinished point
 	Count   int                `json:"count"`
 }
@@ -38,12 +40,15 @@ func (t *trainer) checkpoint(ctx context.Context) error {
 	if err := t.curve.write(ctx); err != nil {
 		return err
 	}
+	if err := t.writeJudgments(ctx); err != nil {
+		return err
+	}
 	if err := t.student.Sync(); err != nil {
 		return err
 	}
 	state := progressState{
 		Inputs: t.cfg.Inputs, Variant: t.variant, Step: t.step, Phase: t.phase, Level: t.nets.Level(),
-		Taken: map[string]int64{}, Last: t.last, Models: t.models,
+		Taken: map[string]int64{}, Last: t.last, Models: t.models, Judged: t.judged,
 		Sum: t.curve.sum, Count: t.curve.count,
 	}
 	for code, s := range t.streams {
@@ -97,7 +102,11 @@ func (t *trainer) restore(ctx context.Context) error {
 	}
 	if state.Level > 0 && t.recipe.SSL.Distill > 0 {
 		t.teachers = t.nets.Clone()
-		if err := t.teachers.Restore(state.Level-1, get("teacher.")); err != nil {
+		level := state.Level - 1
+		if t.recipe.SSL.Teacher == recipe.EMATeacher {
+			level = 0
+		}
+		if err := t.teachers.Restore(level, get("teacher.")); err != nil {
 			return err
 		}
 	}
@@ -106,7 +115,7 @@ func (t *trainer) restore(ctx context.Context) error {
 	}
 	t.step = state.Step
 	if own {
-		t.phase, t.models, t.last = state.Phase, state.Models, state.Last
+		t.phase, t.models, t.judged, t.last = state.Phase, state.Models, state.Judged, state.Last
 		t.curve.sum, t.curve.count = state.Sum, state.Count
 	}
 	for !own && t.phase+1 < t.end && t.step > t.recipe.PhaseStep(t.phase+1) {

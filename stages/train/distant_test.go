@@ -35,6 +35,7 @@ type distant struct {
 	ssl.Learner
 	pool       *kernels.Pool
 	here, copy *sdrnet.Net
+	teachers   [2]*sdrnet.Net // the same; nil if there are none
 	views      [2][]float32
 	next       int // index of the next views
 	step       ssl.Step
@@ -57,13 +58,20 @@ func (d *distant) Wait() (ssl.Measure, error) {
 
 func (d *distant) Load(nets, teachers *sdrnet.Net) error {
 	d.here, d.copy = nets, nets.Clone()
+	d.teachers[0] = teachers
 	if teachers != nil {
 		teachers = teachers.Clone()
 	}
+	d.teachers[1] = teachers
 	return d.Learner.Load(d.copy, teachers)
 }
 
 func (d *distant) Sync() error {
+	if d.teachers[0] != nil {
+		for i, v := range d.teachers[0].State() {
+			copy(v.Values, d.teachers[1].State()[i].Values)
+		}
+	}
 	for i, v := range d.here.State() {
 		if copy(v.Values, d.copy.State()[i].Values) != len(d.copy.State()[i].Values) {
 			return errors.New("the nets have changed without being held anew")

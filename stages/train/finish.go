@@ -5,20 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"github.com/sdr-ml/sdr/stages/internal/learn"
 	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/transforms/files"
 	"github.com/sdr-ml/sdr/transforms/inference"
 )
 
-// finish estimates a sub-net's running BatchNorm statistics on images of a subset and saves the sub-net.
-func (t *trainer) finish(ctx context.Context, m *Model, code, subset string) error {
-	params := make([]float32, t.nets.Layout().NumParams)
-	t.nets.Gather(code, params)
-	made, err := learn.Model(t.recipe, params, t.student.Images(), t.streams[subset].Rows, streamKey(subset), t.pool)
-	if err != nil {
-		return err
-	}
+// finish saves a sub-net.
+func (t *trainer) finish(ctx context.Context, m *Model, made *inference.Model) error {
 	row, err := json.Marshal(m) // without the path, since the folder may move
 	if err != nil {
 		return err

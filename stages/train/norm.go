@@ -6,11 +6,26 @@ import (
 	"strings"
 
 	"github.com/sdr-ml/sdr/stages/internal/learn"
+	"github.com/sdr-ml/sdr/stages/run/recipe"
 	"github.com/sdr-ml/sdr/tensorops/nn"
 	"github.com/sdr-ml/sdr/tensorops/rng"
 	"github.com/sdr-ml/sdr/tensorops/sdrnet"
 	"github.com/sdr-ml/sdr/transforms/inference"
 )
+
+// model returns a sub-net with BatchNorm statistics of the images that norm says. known is for prefixModel.
+func (t *trainer) model(code, norm string, known map[string][]float32) (*inference.Model, error) {
+	params := make([]float32, t.nets.Layout().NumParams)
+	t.nets.Gather(code, params)
+	subset := ""
+	switch norm {
+	case recipe.NormPrefix:
+		return t.prefixModel(params, code, known)
+	case recipe.NormSubset:
+		subset = code
+	}
+	return learn.Model(t.recipe, params, t.student.Images(), t.streams[subset].Rows, streamKey(subset), t.pool)
+}
 
 // prefixModel returns a sub-net whose BatchNorm statistics are estimated part by part: those of a stage on the images of
 // all subsets whose sub-nets have the same filters from the stem to this stage. Such sub-nets thus compute the same

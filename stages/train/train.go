@@ -70,7 +70,7 @@ type Model struct {
 	// Path is the model file.
 	Path string `arrow:"path"`
 	// Images is the number of images that the variant had seen when the net was finished, and SubsetImages the size of
-	// the net's subset.
+	// the net's subset, without images that are held out.
 	Images       int64 `arrow:"images"`
 	SubsetImages int64 `arrow:"subset_images"`
 	// Steps is the number of steps that the net itself has taken, for a sub-net since it split off. A net without any is a

@@ -96,10 +96,13 @@ func TestResume(t *testing.T) {
 		{"ssl.method=ntxent"},
 		{"ssl.method=simsiam", "train={optimizer: lars, lr: 1, trust: 0.01, nesterov: true}"},
 		{"ssl.method=ntxent", "train={optimizer: adamw, lr: 0.001}"},
-		{"ssl.method=byol", "ssl.momentum=0.9"},
+		{"ssl.method=byol", "ssl.momentum=0.9", "split.lr=2"},
 		{"ssl.method=moco", "ssl={queue: 100, momentum: 0.9, distill: 0.5}"},
 		{"ssl.method=swav", "ssl.prototypes=30"},
 		{"ssl={method: ntxent, distill: 0.5}", "split.delay=0.5", "train.root_batches=subset"},
+		{"ssl={method: moco, queue: 20}", "train={batch: 4, images: 120}", "split.held_out=0.4"},
+		{"ssl={method: simsiam, distill: 0.5, teacher: ema, teacher_momentum: 0.9}"},
+		{"train.accumulate=3", "split={lr: 2, delay: 0.4}"},
 	} {
 		t.Run(strings.Join(set, " "), func(t *testing.T) {
 			whole, cut := t.TempDir(), t.TempDir()
@@ -145,6 +148,11 @@ func TestResume(t *testing.T) {
 				gotCurve, err := ReadCurve(ctx, cut, variant)
 				require.NoError(t, err)
 				require.Equal(t, wantCurve, gotCurve)
+				wantJudged, err := ReadJudgments(ctx, whole)
+				require.NoError(t, err)
+				gotJudged, err := ReadJudgments(ctx, cut)
+				require.NoError(t, err)
+				require.Equal(t, wantJudged, gotJudged)
 			}
 			require.Equal(t, modelFiles(t, whole), modelFiles(t, cut))
 		})
@@ -196,6 +204,17 @@ func TestModelsOfTheTree(t *testing.T) {
 		require.Equal(t, load(dir, code).Stats, own.Stats)
 		require.Equal(t, own.Params, all.Params)
 		require.NotEqual(t, own.Stats, all.Stats)
+	}
+
+	// Statistics of prefixes are the same as far as the filters are: level 0 splits stage 4, level 1 stage 3.
+	again.Dir, again.Recipe = t.TempDir(), string(tiny(t, "train.norm=[prefix]").Marshal())
+	_, err = trainVariant(ctx, again, SDR, refs, pool)
+	require.NoError(t, err)
+	first := load(again.Dir, "0.1")
+	layout := nn.NewLayout(first.Backbone, first.Heads)
+	for other, until := range map[string]nn.Part{"0.0": 3, "1.1": 4, "1.0": 3, "0.1": nn.Predictor} {
+		o := load(again.Dir, other)
+		require.Equal(t, until, layout.FirstChange(first.Params, first.Stats, o.Params, o.Stats), other)
 	}
 
 	read, err := ReadModels(ctx, dir)

@@ -35,13 +35,15 @@ type trainer struct {
 	pool     *kernels.Pool
 	step     int            // steps since the start of phase 0
 	nets     *sdrnet.Net    // stale until student.Sync
-	teachers *sdrnet.Net    // the nets at the end of the previous phase, frozen; nil in phase 0 and without distillation
+	teachers *sdrnet.Net    // for distillation, see split; nil in phase 0
 	random   *rng.Generator // for choose
 
 	streams map[string]*learn.Stream // by subset code; "" is all images
+	held    map[string][]int32       // the images that are held out of them
 	student *learn.Student
 	curve   *curve
 	models  []Model
+	judged  []Judgment
 	last    map[string]measure // last measurement of each sub-net
 	saved   time.Time
 
@@ -62,11 +64,11 @@ func newTrainer(cfg Config, r *recipe.Recipe, variant string, images *shards.Ima
 	t := &trainer{
 		cfg: cfg, recipe: r, variant: variant, images: images,
 		pool:    threads,
-		streams: map[string]*learn.Stream{},
-		last:    map[string]measure{},
-		curve:   newCurve(cfg.Dir, variant, r.Steps()),
-		random:  rng.NewGenerator(),
-		loss:    figure{format: "%.3f"}, std: figure{format: "%.3f"}, wait: figure{format: "%.0f%%"},
+		streams: map[string]*learn.Stream{}, held: map[string][]int32{},
+		last:   map[string]measure{},
+		curve:  newCurve(cfg.Dir, variant, r.Steps()),
+		random: rng.NewGenerator(),
+		loss:   figure{format: "%.3f"}, std: figure{format: "%.3f"}, wait: figure{format: "%.0f%%"},
 	}
 	t.details = []any{"loss", &t.loss, "std", &t.std, "data_wait", &t.wait}
 	if size := images.Size(); size != r.Input.Size {
@@ -115,7 +117,14 @@ func (t *trainer) subsets() {
 		}
 	}
 	slices.SortFunc(t.leaves, sdrnet.Compare)
+	held := t.holdOut(rows)
 	for code, list := range rows {
+		list = slices.DeleteFunc(list, func(i int32) bool {
+			if held[i] {
+				t.held[code] = append(t.held[code], i)
+			}
+			return held[i]
+		})
 		t.streams[code] = learn.NewStream(t.recipe.Seed, streamKey(code), list)
 	}
 }
@@ -160,7 +169,7 @@ func (t *trainer) run(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		save := time.Since(t.saved).Seconds() >= t.recipe.Train.CheckpointSeconds
+		save := time.Since(t.saved).Seconds() >= t.recipe.Train.CheckpointSeconds && !t.defers(t.step)
 		// A checkpoint must not count the next step's images as drawn, and their sub-net depends on the phase.
 		pause := save || t.step+1 == t.recipe.PhaseStep(t.phase+1) || t.step+1 == t.recipe.SplitStep(t.phase)
 		if err := t.advance(total, !pause); err != nil {
@@ -181,8 +190,8 @@ func (t *trainer) split() error {
 	if err := t.student.Sync(); err != nil {
 		return err
 	}
-	if t.recipe.SSL.Distill > 0 {
-		t.teachers = t.nets.Clone()
+	if t.recipe.SSL.Distill > 0 && (t.teachers == nil || t.recipe.SSL.Teacher == recipe.ParentTeacher) {
+		t.teachers = t.nets.Clone() // frozen, or the first value of the root's average
 	}
 	t.nets.Split()
 	return t.student.Load(t.nets, t.teachers)
@@ -233,7 +242,7 @@ func (t *trainer) advance(total int, goOn bool) error {
 	lr := optim.Cosine(t.step, total, int(t.recipe.Train.Warmup*float64(total)), t.recipe.Train.LR)
 	t.prepare(t.step)
 	// AdamW's step count is the run's, since a group that has split off keeps its parent's averages.
-	err := t.student.Start(ssl.Step{Code: net, LR: float32(lr), Number: t.step + 1, Of: total})
+	err := t.student.Start(ssl.Step{Code: net, LR: float32(lr), Defer: t.defers(t.step), Number: t.step + 1, Of: total})
 	if err == nil && goOn {
 		t.prepare(t.step + 1)
 	}
@@ -251,6 +260,19 @@ func (t *trainer) advance(total int, goOn bool) error {
 	t.loss.value, t.std.value, t.wait.value = m.Loss, m.Std, 100*t.student.Idle()
 	t.step++
 	return nil
+}
+
+// defers reports whether a step of the current phase leaves the shared weights to a later one, which is before the next
+// split and in the same phase.
+func (t *trainer) defers(step int) bool {
+	if t.nets.Level() == 0 {
+		return false
+	}
+	from, split, done := t.recipe.PhaseStep(t.phase), t.recipe.SplitStep(t.phase), step+1
+	if step >= split {
+		from = split
+	}
+	return (done-from)%t.recipe.Train.Accumulate != 0 && done != split && done != t.recipe.PhaseStep(t.phase+1)
 }
 
 // watch records a measurement and checks for divergence and collapse.
@@ -276,10 +298,11 @@ func name(code string) string {
 	return code
 }
 
-// finishPhase saves the nets that are finished at the end of the current phase.
+// finishPhase saves the nets that are finished at the end of the current phase, unless they are withheld.
 func (t *trainer) finishPhase(ctx context.Context, last bool) error {
-	type net struct{ name, code, subset, norm string } // norm is the subset for BatchNorm statistics
+	type net struct{ name, code, norm string } // norm says where the BatchNorm statistics come from
 	var nets []net
+	var codes []string
 	switch {
 	case t.variant == SDR:
 		seen := map[string]bool{}
@@ -289,11 +312,9 @@ func (t *trainer) finishPhase(ctx context.Context, last bool) error {
 				continue
 			}
 			seen[code] = true
+			codes = append(codes, code)
 			for i, of := range t.recipe.Train.Norm {
-				n := net{code, code, code, code}
-				if of == recipe.NormAll {
-					n.norm = ""
-				}
+				n := net{code, code, of}
 				if i > 0 {
 					n.name += "-" + of
 				}
@@ -315,16 +336,27 @@ func (t *trainer) finishPhase(ctx context.Context, last bool) error {
 	if err := t.student.Sync(); err != nil {
 		return err
 	}
+	if t.recipe.Split.HeldOut > 0 && len(codes) > 0 {
+		if err := t.judge(codes); err != nil {
+			return err
+		}
+		nets = slices.DeleteFunc(nets, func(n net) bool { return t.withheld(n.code) })
+	}
 	t.models = slices.DeleteFunc(t.models, func(m Model) bool { // a resumed run may finish a phase twice
 		return slices.ContainsFunc(nets, func(n net) bool { return n.name == m.Subnet })
 	})
+	known := map[string][]float32{}
 	for _, n := range nets {
 		model := Model{
 			Subnet: n.name, Variant: t.variant, Level: int64(sdrnet.Level(n.code)),
-			Images: int64(t.step) * int64(t.recipe.Train.Batch), SubsetImages: int64(len(t.streams[n.subset].Rows)),
+			Images: int64(t.step) * int64(t.recipe.Train.Batch), SubsetImages: int64(len(t.streams[n.code].Rows)),
 			Steps: int64(t.last[n.code].Own), Loss: t.last[n.code].Loss, Std: t.last[n.code].Std,
 		}
-		if err := t.finish(ctx, &model, n.code, n.norm); err != nil {
+		made, err := t.model(n.code, n.norm, known)
+		if err == nil {
+			err = t.finish(ctx, &model, made)
+		}
+		if err != nil {
 			return fmt.Errorf("sub-net %s: %w", n.name, err)
 		}
 		t.models = append(t.models, model)

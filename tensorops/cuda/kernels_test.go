@@ -3,6 +3,7 @@ package cuda
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"unsafe"
 
@@ -665,7 +666,7 @@ func TestTarget(t *testing.T) {
 			for i, v := range n.read(n.state, n.gstates, 1) {
 				want[i] = 0.75*v + 0.25*n.values[i]
 			}
-			follow(s, n.at, len(n.chunks), n.device, 1)
+			follow(s, n.at, len(n.chunks), n.device, 1, n.device)
 			require.InDeltaSlice(t, want, n.read(n.state, n.gstates, 1), 1e-6)
 		}
 		require.Equal(t, n.values, n.read(n.base, n.groups, 0), "the weights are unchanged")
@@ -680,7 +681,120 @@ func TestTarget(t *testing.T) {
 	})
 }
 
-// TestOptimizers compares steps with package optim's, gathering the weights before each.
+// TestTeacher updates the weights of a net that has not split by EMA of those of a sub-net.
+func TestTeacher(t *testing.T) {
+	both(t, func(t *testing.T, bf16 bool) {
+		s := newBench(t, bf16)
+		n := newSub(s, []int{700, 5000, 3}, 0)
+		s.put(n.device, unsafe.Pointer(&n.step))
+		weights := s.floatsOf(noise(9, n.size))
+		teacher := step{Params: int32(n.size), Base: weights.Addr}
+		device := s.bytes(int(unsafe.Sizeof(step{})))
+		for _, momentum := range []float32{0.75, 1} {
+			teacher.Momentum = momentum
+			s.put(device, unsafe.Pointer(&teacher))
+			want, at := s.readFloats(weights), 0
+			for _, c := range n.chunks {
+				for i, w := range n.values[at:][:c.Count] {
+					to := &want[int(c.Offset)+i]
+					*to = momentum**to + (1-momentum)*w
+				}
+				at += int(c.Count)
+			}
+			follow(s, n.at, len(n.chunks), device, weightVector, n.device)
+			require.InDeltaSlice(t, want, s.readFloats(weights), 1e-6)
+			require.Equal(t, n.values, n.read(n.base, n.groups, 0), "the sub-net's are unchanged")
+		}
+	})
+}
+
+// TestAverage averages the gradients of shared elements over windows of steps, and checks that a step that defers leaves
+// them and their state alone. One of two levels has split, and the last sub-net is the root.
+func TestAverage(t *testing.T) {
+	sizes := []int{5, 9000, 130, 4097}
+	tensors := newSub(newBench(t, false), sizes, 1).tensors
+	for name, o := range map[string]optim.Optimizer{
+		"sgd":   optim.SGD{Momentum: 0.9, WeightDecay: 0.01},
+		"lars":  optim.NewLARS(optim.SGD{Momentum: 0.9, WeightDecay: 0.05}, 0.2, tensors),
+		"adamw": optim.AdamW{Beta1: 0.85, Beta2: 0.98, Epsilon: 1e-3, WeightDecay: 0.1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			both(t, func(t *testing.T, bf16 bool) {
+				s := newBench(t, bf16)
+				n := newSub(s, sizes, o.Vectors())
+				n.step.Split = 1
+				shared := make([]bool, len(n.values))
+				at := 0
+				for _, c := range n.chunks {
+					for i := range c.Count {
+						shared[at+int(i)] = c.Level != 0
+					}
+					at += int(c.Count)
+				}
+				u := newOptimizer(s, s, o, n.at, n.chunks, len(n.tensors))
+				params, sums := s.floats(n.size), s.floats(n.size)
+				sum := make([]float32, len(n.values))
+				for i, c := range []struct {
+					levels, steps, more int32
+				}{{1, 1, 1}, {1, 2, 1}, {0, 3, 0}, {1, 1, 0}, {0, 1, 1}, {1, 2, 0}} {
+					n.step.Levels, n.step.Steps, n.step.Defer = c.levels, c.steps, c.more
+					u.fill(&n.step, 0.1, 0.1, i+1)
+					s.put(n.device, unsafe.Pointer(&n.step))
+					gather(s, n.at, len(n.chunks), n.device, weightVector, params, Buffer{})
+					grads, dweights := s.readFloats(s.floats(n.size)), s.readFloats(s.floats(n.size))
+					var g []float32
+					for j, c := range n.chunks {
+						own := s.round(noise(uint64(100*i+j), int(c.Count)))
+						if c.Flags&chunkProduct != 0 {
+							copy(dweights[c.Offset:], own)
+						} else {
+							copy(grads[c.Offset:], own)
+						}
+						g = append(g, own...)
+					}
+					want := n.read(n.base, n.groups, 0)
+					var state []float32
+					for k := range o.Vectors() {
+						state = append(state, n.read(n.state, n.gstates, k)...)
+					}
+					old, oldState := slices.Clone(want), slices.Clone(state)
+					onGPU, onGPUWeights := s.floatsOf(grads), s.actsOf(dweights)
+					average(s, n.at, len(n.chunks), n.device, onGPU, onGPUWeights, sums)
+					u.update(params, onGPU, onGPUWeights, n.device)
+					for e := range sum {
+						sum[e] += g[e]
+						if shared[e] && c.more == 0 {
+							g[e] = sum[e] / float32(c.steps)
+						}
+					}
+					o.Update(want, g, state, 0.1, i+1)
+					for e := range shared {
+						if shared[e] && c.more == 1 {
+							want[e] = old[e]
+							for k := range o.Vectors() {
+								state[k*len(old)+e] = oldState[k*len(old)+e]
+							}
+						}
+					}
+					if c.more == 0 {
+						clear(sum)
+					}
+					tolerance := 1e-5
+					if bf16 {
+						tolerance = 1e-2 // the average is rounded
+					}
+					near(t, wide(want), n.read(n.base, n.groups, 0), tolerance, "weights")
+					for k := range o.Vectors() {
+						near(t, wide(state[k*len(want):][:len(want)]), n.read(n.state, n.gstates, k), tolerance, "state")
+					}
+				}
+			})
+		})
+	}
+}
+
+// TestOptimizers compares steps, in which groups have a rate of their own, with package optim's, gathering the weights
+// before each.
 func TestOptimizers(t *testing.T) {
 	sizes := []int{5, 1, 9000, 130, 128, 64, 4097}
 	tensors := newSub(newBench(t, false), sizes, 1).tensors
@@ -701,7 +815,7 @@ func TestOptimizers(t *testing.T) {
 				params, weights := s.floats(n.size), s.acts(n.size)
 				for i := 1; i <= 3; i++ {
 					lr := 0.1 / float32(i)
-					u.fill(&n.step, lr, i)
+					u.fill(&n.step, lr, 3*lr, i)
 					s.put(n.device, unsafe.Pointer(&n.step))
 					gather(s, n.at, len(n.chunks), n.device, weightVector, params, Buffer{})
 					gather(s, n.at, len(n.chunks), n.device, weightVector, params, weights)
@@ -726,7 +840,16 @@ func TestOptimizers(t *testing.T) {
 						g = append(g, own...)
 					}
 					u.update(params, s.floatsOf(grads), s.actsOf(dweights), n.device)
+					fast := slices.Clone(want)
+					o.Update(fast, g, slices.Clone(state), 3*lr, i)
 					o.Update(want, g, state, lr, i)
+					at = 0
+					for _, c := range n.chunks {
+						if c.Level >= 0 && c.Level < n.step.Levels {
+							copy(want[at:][:c.Count], fast[at:])
+						}
+						at += int(c.Count)
+					}
 					near(t, wide(want), n.read(n.base, n.groups, 0), 1e-5, "weights")
 					for k := range o.Vectors() {
 						near(t, wide(state[k*len(want):][:len(want)]), n.read(n.state, n.gstates, k), 1e-5, "state")

@@ -38,7 +38,8 @@ type learner struct {
 	distill         func()   // the same for SiamKD
 	collapse        *collapse
 	optimizer       *optimizer
-	begun, done     event // of the current step
+	sums            Buffer // of the gradients of steps that deferred; zero if unused
+	begun, done     event  // of the current step
 
 	part           *partition
 	chunks         Buffer
@@ -73,6 +74,9 @@ func newLearner(d *device, c ssl.Config) (*learner, error) {
 	}
 	if c.Heads.PredictorHidden > 0 {
 		l.dp = d.acts(rows*dim, "gradients")
+	}
+	if c.Defers {
+		l.sums = d.floats(len(l.net.flat.order))
 	}
 	if err := l.newLoss(rows, dim); err != nil {
 		return nil, err
@@ -242,12 +246,23 @@ func (l *learner) Submit(s ssl.Step) error {
 	defer leave()
 	d, student := l.d, &l.steps[0]
 	l.nets.point(student, s.Code)
-	l.optimizer.fill(student, s.LR, s.Number)
+	if student.Defer == 0 {
+		student.Steps = 0 // the last step left nothing
+	}
+	student.Steps, student.Defer = student.Steps+1, 0
+	if s.Defer {
+		student.Defer = 1
+	}
+	base, groups := l.cfg.Rates(s)
+	l.optimizer.fill(student, base, groups, s.Number)
 	if l.target != nil {
 		student.Momentum = float32(l.cfg.Loss.Target.Momentum(s.Number, s.Of))
 	}
 	if l.teachers != nil {
-		l.teachers.point(&l.steps[1], sdrnet.Parent(s.Code))
+		l.teachers.point(&l.steps[1], l.cfg.TeacherOf(s.Code))
+		if l.cfg.Teacher != nil {
+			l.steps[1].Momentum = l.cfg.TeacherMomentum(s)
+		}
 	}
 	d.try(d.cuEventRecord(l.begun, d.stream), "cuEventRecord")
 	views := l.Views()
@@ -336,9 +351,15 @@ func (l *learner) queue() {
 		return b
 	}
 	l.student.Backward(given(&l.dz, l.usesZ), given(&l.dp, l.usesP || l.teachers != nil))
+	if l.cfg.Defers {
+		average(d, l.chunks, len(l.part.chunks), l.deviceSteps[0], l.net.grads, l.net.dweights, l.sums)
+	}
 	l.optimizer.update(l.net.params, l.net.grads, l.net.dweights, l.deviceSteps[0])
 	if l.target != nil {
-		follow(d, l.chunks, len(l.part.chunks), l.deviceSteps[0], l.cfg.Optimizer.Vectors())
+		follow(d, l.chunks, len(l.part.chunks), l.deviceSteps[0], l.cfg.Optimizer.Vectors(), l.deviceSteps[0])
+	}
+	if l.teachers != nil && l.cfg.Teacher != nil {
+		follow(d, l.chunks, len(l.part.chunks), l.deviceSteps[1], weightVector, l.deviceSteps[0])
 	}
 	d.download(unsafe.Pointer(&l.measure[0]), l.measures, 4*l.measures.Len)
 }
@@ -363,6 +384,11 @@ func (l *learner) Sync() error {
 		return err
 	}
 	defer leave()
+	if l.teachers != nil && l.cfg.Teacher != nil {
+		if err := l.teachers.sync(); err != nil {
+			return err
+		}
+	}
 	return l.nets.sync()
 }
 

@@ -24,7 +24,7 @@ type trial struct {
 	heads    nn.Heads
 	size     int
 	batch    int
-	cfg      ssl.Config // only loss and optimizer are set
+	cfg      ssl.Config // only loss, optimizer and its rates are set
 	lr       float32
 	phases   [][]string // sub-nets that the steps of each phase train; each phase splits one more level
 }
@@ -52,9 +52,9 @@ func trials() []trial {
 	lars := optim.NewLARS(optim.SGD{Momentum: 0.9, WeightDecay: 1e-4}, 0.01, larsTensors(small, simSiam))
 	return []trial{
 		{"simsiam", small, simSiam, 12, 16, ssl.Config{Loss: simSiamLoss, Distill: 0.5, Optimizer: optim.SGD{Momentum: 0.9, WeightDecay: 5e-4}}, 0.001, phases},
-		{"ntxent", small, simCLRPredicts, 12, 16, ssl.Config{Loss: ntxentLoss, Distill: 0.3, Optimizer: optim.AdamW{Beta1: 0.9, Beta2: 0.99, Epsilon: 1e-4, WeightDecay: 0.01}}, 2e-4, phases},
-		{"lars", small, simSiam, 12, 16, ssl.Config{Loss: simSiamLoss, Distill: 0.5, Optimizer: lars}, 0.01, phases},
-		{"byol", small, byolHeads, 12, 16, ssl.Config{Loss: byolLoss, Distill: 0.5, Optimizer: optim.SGD{Momentum: 0.9, WeightDecay: 5e-4}}, 0.001, phases},
+		{"ntxent", small, simCLRPredicts, 12, 16, ssl.Config{Loss: ntxentLoss, Distill: 0.3, Optimizer: optim.AdamW{Beta1: 0.9, Beta2: 0.99, Epsilon: 1e-4, WeightDecay: 0.01}, GroupLR: 3, Defers: true}, 2e-4, phases},
+		{"lars", small, simSiam, 12, 16, ssl.Config{Loss: simSiamLoss, Distill: 0.5, Optimizer: lars, GroupLR: 3, Defers: true}, 0.01, phases},
+		{"byol", small, byolHeads, 12, 16, ssl.Config{Loss: byolLoss, Distill: 0.5, Optimizer: optim.SGD{Momentum: 0.9, WeightDecay: 5e-4}, Defers: true}, 0.001, phases},
 		{"moco", small, simCLRPredicts, 12, 16, ssl.Config{Loss: mocoLoss, Distill: 0.5, Optimizer: optim.SGD{Momentum: 0.9, WeightDecay: 5e-4}}, 0.001, phases},
 		{"swav", small, swavHeads, 12, 16, ssl.Config{Loss: swavLoss, Optimizer: optim.SGD{Momentum: 0.9, WeightDecay: 5e-4}}, 1e-4, phases},
 		{"resnet50", large, simCLR, 40, 8, ssl.Config{Loss: ntxentLoss, Optimizer: optim.SGD{Momentum: 0.9, Nesterov: true}}, 1e-6, phases},
@@ -87,23 +87,24 @@ func (c trial) run(t testing.TB, open func(ssl.Config) (ssl.Learner, error)) (fo
 	require.NoError(t, err)
 	require.NoError(t, l.Load(nets, nil))
 	n := 0
+	var teachers *sdrnet.Net
 	for phase, subnets := range c.phases {
 		if phase > 0 {
 			require.NoError(t, l.Sync())
-			var teachers *sdrnet.Net
-			if cfg.Distill > 0 {
+			if cfg.Distill > 0 && (teachers == nil || cfg.Teacher == nil) {
 				teachers = nets.Clone()
 			}
 			nets.Split()
 			require.NoError(t, l.Load(nets, teachers))
 		}
-		for _, code := range subnets {
+		for i, code := range subnets {
 			random := rng.New(uint64(n), rng.View)
-			for i := range l.Views() {
-				l.Views()[i] = float32(random.NormFloat64())
+			for j := range l.Views() {
+				l.Views()[j] = float32(random.NormFloat64())
 			}
 			n++
-			require.NoError(t, l.Submit(ssl.Step{Code: code, LR: c.lr, Number: n, Of: 12}))
+			deferred := cfg.Defers && phase > 0 && i != 2 && i+1 < len(subnets) // in phase 2, averages of 3 and 2 steps
+			require.NoError(t, l.Submit(ssl.Step{Code: code, LR: c.lr, Defer: deferred, Number: n, Of: 12}))
 			m, err := l.Wait()
 			require.NoError(t, err)
 			found = append(found, m)
@@ -199,6 +200,50 @@ func (c trial) onFake(t *testing.T, d ssl.Device, used, unused string) {
 	require.Positive(t, f.calls["cuGraphLaunch"])
 	require.Positive(t, f.calls[used])
 	require.Zero(t, f.calls[unused])
+}
+
+// keeper keeps the teachers that a learner was given.
+type keeper struct {
+	ssl.Learner
+	teachers *sdrnet.Net
+}
+
+func (k *keeper) Load(nets, teachers *sdrnet.Net) error {
+	k.teachers = teachers
+	return k.Learner.Load(nets, teachers)
+}
+
+// TestTeacherOnFake compares trainings with an average of the root as teacher, which steps of sub-nets do not move.
+func TestTeacherOnFake(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	pool := kernels.NewPool(2)
+	defer pool.Close()
+	c := trials()[0]
+	c.cfg.Teacher = &ssl.EMA{Base: 0.6, Final: 0.6}
+	train := func(d ssl.Driver) ([]ssl.Measure, *sdrnet.Net, []float32) {
+		k := &keeper{}
+		m, nets := c.run(t, func(cfg ssl.Config) (_ ssl.Learner, err error) {
+			if d == nil {
+				k.Learner, err = ssl.Open(ssl.Device{}, cfg, pool)
+			} else {
+				k.Learner, err = d.Open(ssl.Device{Tuning: preferred()}, cfg)
+			}
+			return k, err
+		})
+		return m, nets, k.teachers.State()[0].Values
+	}
+	want, wantNets, wantTeacher := train(nil)
+	got, gotNets, gotTeacher := train(&gpus{newFake(t, ssl.FP32).load})
+	c.agree(t, want, got, wantNets, gotNets, 1e-2, 0.3)
+	c.phases = c.phases[:1]
+	_, begin := c.onCPU(t, false)
+	var way, off float64
+	for i, w := range begin.State()[0].Values {
+		way += math.Pow(float64(wantTeacher[i]-w), 2)
+		off += math.Pow(float64(wantTeacher[i]-gotTeacher[i]), 2)
+	}
+	require.Positive(t, way)
+	require.Less(t, math.Sqrt(off/way), 0.3)
 }
 
 // TestGradientOnFake compares each parameter's gradient with the CPU's after one step. The error is below 0.001 unless

@@ -28,17 +28,21 @@ type chunk struct {
 
 // step says which sub-net is trained, and how: struct step in weights.cu. Addresses are of float32 in device memory.
 type step struct {
-	LR                float32
-	Size, Decay, Root float32           // coefficients of AdamW
-	Levels            int32             // number of levels at which the sub-net has a group; other elements are in Base
-	Vectors           int32             // number of state vectors
-	Params            int32             // elements of Base and of each of its state vectors
-	Momentum          float32           // of the target network
-	Base, State       uint64            // [Params], [Vectors, Params]
-	Memory            uint64            // the sub-net's memory
-	Group             [maxLevels]uint64 // [GroupSize]
-	GroupState        [maxLevels]uint64 // [Vectors, GroupSize]
-	GroupSize         [maxLevels]int32
+	LR          [2]float32        // of elements in Base, and in groups
+	Size, Decay [2]float32        // coefficients of AdamW, the same
+	Root        float32           // another one
+	Levels      int32             // number of levels at which the sub-net has a group; other elements are in Base
+	Split       int32             // number of levels that have split; elements of other levels are shared, too
+	Steps       int32             // number of steps, with this one, whose gradients of shared elements are averaged
+	Defer       int32             // 1 if a later step updates the shared elements
+	Vectors     int32             // number of state vectors
+	Params      int32             // elements of Base and of each of its state vectors
+	Momentum    float32           // of the target network, or of a teacher
+	Base, State uint64            // [Params], [Vectors, Params]
+	Memory      uint64            // the sub-net's memory
+	Group       [maxLevels]uint64 // [GroupSize]
+	GroupState  [maxLevels]uint64 // [Vectors, GroupSize]
+	GroupSize   [maxLevels]int32
 }
 
 // weightVector selects the weights themselves; state vectors are 0, 1, ...
@@ -50,9 +54,16 @@ func gather(q queue, chunks Buffer, n int, step Buffer, vector int, params, weig
 	q.launch("gather", dim1(n), dim1(threads), chunks, step, vector, params, weights)
 }
 
-// follow updates a state vector by EMA of the weights: ssl.EMA.
-func follow(q queue, chunks Buffer, n int, step Buffer, vector int) {
-	q.launch("follow", dim1(n), dim1(threads), chunks, step, vector)
+// follow updates a vector of the sub-net that a step names by EMA, ssl.EMA, of the weights of the one that another
+// names. The momentum is the first one's.
+func follow(q queue, chunks Buffer, n int, step Buffer, vector int, of Buffer) {
+	q.launch("follow", dim1(n), dim1(threads), chunks, step, vector, of)
+}
+
+// average averages the gradient of the shared elements with those of the steps before that deferred, and keeps their sum
+// in sums, a flat vector, if this one does, too.
+func average(q queue, chunks Buffer, n int, step, grads, dweights, sums Buffer) {
+	q.launch("average", dim1(n), dim1(threads), chunks, step, grads, dweights, sums)
 }
 
 // recall copies the first n elements of the memory of a step's sub-net to activations, from offset on.
@@ -126,15 +137,20 @@ func (u *optimizer) update(params, grads, dweights, step Buffer) {
 	}
 }
 
-// fill sets the fields of a step that depend on the learning rate and the step number n, counted from 1.
-func (u *optimizer) fill(s *step, lr float32, n int) {
-	s.LR = lr
+// fill sets the fields of a step that depend on the learning rates, of elements in Base and of those in groups, and the
+// step number n, counted from 1.
+func (u *optimizer) fill(s *step, base, groups float32, n int) {
+	s.LR = [2]float32{base, groups}
 	o, ok := u.of.(optim.AdamW)
 	if !ok {
 		return
 	}
 	// The step size takes in both bias corrections, as in package optim.
-	rate, root := float64(lr), math.Sqrt(1-math.Pow(o.Beta2, float64(n)))
-	s.Size = float32(rate * root / (1 - math.Pow(o.Beta1, float64(n))))
-	s.Decay, s.Root = float32(1-rate*o.WeightDecay), float32(o.Epsilon*root)
+	root := math.Sqrt(1 - math.Pow(o.Beta2, float64(n)))
+	for i, lr := range s.LR {
+		rate := float64(lr)
+		s.Size[i] = float32(rate * root / (1 - math.Pow(o.Beta1, float64(n))))
+		s.Decay[i] = float32(1 - rate*o.WeightDecay)
+	}
+	s.Root = float32(o.Epsilon * root)
 }

@@ -23,10 +23,15 @@ type cpu struct {
 	nets, teachers  *sdrnet.Net
 	target, teacher *nn.Net // forward only; nil if unused
 
+	ahead    struct{ params, state []float32 } // copies, of whose update groups are taken; nil if unused
+	sums     []float32                         // of the gradients of steps that deferred; nil if unused
+	deferred int                               // number of these steps
+
 	step    Step      // the current one
 	memory  []float32 // of its sub-net
 	measure Measure
 	update  func(params, state, memory []float32) // learn, bound once so that a step does not allocate
+	teach   func(params, state, memory []float32) // updates the teacher after a step of the root
 }
 
 func newCPU(c Config, pool *kernels.Pool) (*cpu, error) {
@@ -43,6 +48,13 @@ func newCPU(c Config, pool *kernels.Pool) (*cpu, error) {
 	if c.Loss.Target != nil {
 		l.target = l.encoder()
 	}
+	n := l.net.Layout.NumParams
+	if base, groups := c.Rates(Step{LR: 1}); groups != base || c.Defers {
+		l.ahead.params, l.ahead.state = make([]float32, n), make([]float32, c.Optimizer.Vectors()*n)
+	}
+	if c.Defers {
+		l.sums = make([]float32, n)
+	}
 	for _, t := range c.Loss.Terms {
 		term, err := l.term(t, 1)
 		if err != nil {
@@ -53,6 +65,7 @@ func newCPU(c Config, pool *kernels.Pool) (*cpu, error) {
 	var err error
 	l.distill, err = l.term(NegativeCosine{Teacher}, float32(c.Distill))
 	l.update = l.learn
+	l.teach = func(params, _, _ []float32) { follow(params, l.net.Params, c.TeacherMomentum(l.step)) }
 	return l, err
 }
 
@@ -146,21 +159,86 @@ func (l *cpu) learn(params, state, memory []float32) {
 		m.SSL += term()
 	}
 	if l.teachers != nil {
-		l.teachers.Gather(sdrnet.Parent(l.step.Code), l.teacher.Params)
+		l.teachers.Gather(l.cfg.TeacherOf(l.step.Code), l.teacher.Params)
 		l.teacher.Forward(l.views, nn.BatchStats)
 		m.Distill = l.distill()
 	}
 	m.Loss = m.SSL + l.cfg.Distill*m.Distill
 	m.Std = l.collapse.Std(l.net.Z)
 	l.net.Backward(l.dz, l.dp)
-	l.cfg.Optimizer.Update(params, l.net.Grads, optimizer, l.step.LR, l.step.Number)
+	l.descend(params, optimizer)
 	if l.target != nil {
 		follow(target, params, float32(l.cfg.Loss.Target.Momentum(l.step.Number, l.step.Of)))
+	}
+	if l.teachers != nil && l.cfg.Teacher != nil && l.step.Code == "" {
+		l.teachers.Update("", l.teach)
 	}
 	l.measure = m
 }
 
-// follow updates the target network's weights by EMA.
+// descend updates the weights. What is not updated, or not at the same rate as the rest, takes a copy: the individual
+// weights are taken from an update of the copy.
+func (l *cpu) descend(params, state []float32) {
+	base, groups := l.cfg.Rates(l.step)
+	if l.step.Code == "" {
+		groups = base
+	}
+	grads, levels := l.average(), sdrnet.Level(l.step.Code)
+	apart := l.step.Defer || groups != base
+	if apart {
+		copy(l.ahead.params, params)
+		copy(l.ahead.state, state)
+		l.cfg.Optimizer.Update(l.ahead.params, grads, l.ahead.state, groups, l.step.Number)
+	}
+	if l.step.Defer {
+		levels = l.nets.Level()
+	} else {
+		l.cfg.Optimizer.Update(params, grads, state, base, l.step.Number)
+	}
+	if apart {
+		l.takeIndividual(levels, params, l.ahead.params)
+		l.takeIndividual(levels, state, l.ahead.state)
+	}
+}
+
+// average returns the gradient of the step, in which that of shared weights is averaged with those of the steps before
+// that deferred.
+func (l *cpu) average() []float32 {
+	g := l.net.Grads
+	if l.deferred == 0 {
+		if l.step.Defer {
+			copy(l.sums, g)
+			l.deferred = 1
+		}
+		return g
+	}
+	l.deferred++
+	for i, v := range g {
+		l.sums[i] += v
+	}
+	if l.step.Defer {
+		return g
+	}
+	for i := range l.sums {
+		l.sums[i] /= float32(l.deferred)
+	}
+	l.deferred = 0
+	l.takeIndividual(l.nets.Level(), l.sums, g)
+	return l.sums
+}
+
+// takeIndividual copies the elements that are individual at the first levels. Both sides are concatenated flat vectors.
+func (l *cpu) takeIndividual(levels int, to, from []float32) {
+	for n := l.net.Layout.NumParams; len(to) > 0; to, from = to[n:], from[n:] {
+		for level := range levels {
+			for _, s := range l.nets.Individual(level) {
+				copy(s.Of(to), s.Of(from))
+			}
+		}
+	}
+}
+
+// follow updates the weights of the target network or teacher by EMA.
 func follow(target, student []float32, momentum float32) {
 	for i, w := range student {
 		target[i] = momentum*target[i] + (1-momentum)*w

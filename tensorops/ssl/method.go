@@ -107,7 +107,7 @@ type Encoder int
 const (
 	Student Encoder = iota // the student itself
 	Target                 // the target network, Loss.Target
-	Teacher                // the frozen parent of a sub-net
+	Teacher                // the teacher of a sub-net, see Config.Teacher
 )
 
 func (e Encoder) String() string { return [...]string{"student", "target network", "teacher"}[e] }

@@ -43,10 +43,26 @@ type Config struct {
 	Loss Loss
 	// Distill is lambda, the weight of SiamKD (arXiv 2205.13267), used if there are teachers. It needs a predictor.
 	Distill float64
+	// Teacher makes the root of the teachers the only one, for all sub-nets and for the root, and the exponential moving
+	// average of the root. If nil, each sub-net has a teacher of its own, which is frozen.
+	Teacher *EMA
 	// Precision is that of the operands of matrix products.
 	Precision Precision
 	// Optimizer updates the weights.
 	Optimizer optim.Optimizer
+	// GroupLR multiplies the learning rate of the individual weights that a sub-net's code selects; 0 means 1.
+	GroupLR float64
+	// Defers says whether steps may set Step.Defer.
+	Defers bool
+}
+
+// Rates returns the learning rates of a step: that of shared weights and of the root's own ones, and that of a sub-net's
+// individual weights.
+func (c Config) Rates(s Step) (base, groups float32) {
+	if c.GroupLR == 0 {
+		return s.LR, s.LR
+	}
+	return s.LR, s.LR * float32(c.GroupLR)
 }
 
 // State returns the initial training state for sdrnet.New, given the weights: the optimizer's vectors and, if the loss
@@ -69,12 +85,35 @@ func (c Config) Memory(r *rand.Rand) []float32 {
 	return nil
 }
 
+// TeacherOf returns the code of the net among the teachers that teaches a sub-net: the node above it, unless there is
+// only one.
+func (c Config) TeacherOf(code string) string {
+	if c.Teacher != nil {
+		return ""
+	}
+	return sdrnet.Parent(code)
+}
+
+// TeacherMomentum returns with how much momentum Teacher moves after a step: 1, which leaves it as it is, unless the step
+// is one of the root.
+func (c Config) TeacherMomentum(s Step) float32 {
+	if s.Code != "" {
+		return 1
+	}
+	return float32(c.Teacher.Momentum(s.Number, s.Of))
+}
+
 // Step selects the sub-net to train and says where in the training the step is.
 type Step struct {
-	// Code is the sub-net's code. Its teacher is its parent.
+	// Code is the sub-net's code.
 	Code string
 	// LR is the learning rate.
 	LR float32
+	// Defer leaves the shared weights as they are: their gradient is averaged with those of the next steps, up to and
+	// including the first one without Defer, which updates them. Individual weights, those of all levels that have split,
+	// are updated at once; a code has a digit for each of these or none. LARS adapts the rate of a tensor that has both by
+	// the gradient of the step, in which the average takes the place of the shared part once there is one.
+	Defer bool
 	// Number counts the steps of the training, from 1 to Of.
 	Number, Of int
 }
@@ -99,14 +138,14 @@ type Learner interface {
 	// the second ones. Submit either switches to another buffer or returns only after reading this one, so that the
 	// next views can be prepared while the device computes.
 	Views() []float32
-	// Load transfers all that nets hold to the learner; call Sync before reading it. It reads the sub-nets' teachers
-	// from teachers, which must not change; nil for none.
+	// Load transfers all that nets hold to the learner, unless the last step deferred; call Sync before reading it. It reads the sub-nets' teachers
+	// from teachers, which must not change; nil for none. With Config.Teacher, they change by training, too.
 	Load(nets, teachers *sdrnet.Net) error
 	// Submit starts a step: it updates the sub-net by the loss gradient on the views. Call Wait once after each Submit.
 	Submit(s Step) error
 	// Wait waits for the step and returns its metrics.
 	Wait() (Measure, error)
-	// Sync copies back to nets all that training has changed.
+	// Sync copies back to nets and teachers all that training has changed.
 	Sync() error
 	// Close releases the device's resources.
 	Close() error

@@ -108,7 +108,7 @@ func TestSetErrors(t *testing.T) {
 		"=1":                     `there is no key ""`,
 		"trian.lr=1":             `there is no key "trian.lr"; did you mean "train.lr"?`,
 		"train.lrr=1":            `there is no key "train.lrr"; did you mean "train.lr"?`,
-		"lr=1":                   `there is no key "lr"; did you mean "train.lr"?`,
+		"lr=1":                   `there is no key "lr"; did you mean "split.lr" or "train.lr"?`,
 		"width=1":                `there is no key "width"; did you mean "backbone.width"?`,
 		"temprature=1":           `there is no key "temprature"; did you mean "ssl.temperature"?`,
 		"train.temperature=1":    `there is no key "train.temperature"; did you mean "ssl.temperature"?`,

@@ -208,8 +208,15 @@ func unknownKey(key string, known []string) error {
 		}
 		return min(levenshtein.ComputeDistance(key, k), 1+levenshtein.ComputeDistance(last(key), last(k)))
 	}
-	nearest := slices.MinFunc(known, func(a, b string) int {
+	compare := func(a, b string) int {
 		return cmp.Or(distance(a)-distance(b), levenshtein.ComputeDistance(key, a)-levenshtein.ComputeDistance(key, b))
-	})
-	return fmt.Errorf("there is no key %q; did you mean %q?", key, nearest)
+	}
+	nearest := slices.MinFunc(known, compare)
+	var all []string // that are as near: lr may be one of two sections
+	for _, k := range known {
+		if compare(k, nearest) == 0 {
+			all = append(all, strconv.Quote(k))
+		}
+	}
+	return fmt.Errorf("there is no key %q; did you mean %s?", key, strings.Join(all, " or "))
 }

@@ -68,6 +68,13 @@ type Split struct {
 	// Heads says whether each sub-net of the first split has its own projector, prototypes and predictor ("individual")
 	// or all share them ("shared").
 	Heads string `yaml:"heads"`
+	// LR multiplies the learning rate of a sub-net's individual weights, which get fewer updates than the shared ones.
+	// The root's own weights get the plain rate.
+	LR float64 `yaml:"lr"`
+	// HeldOut is the fraction of every subset's images that no sub-net, nor the root, is trained on after phase 0. At the
+	// end of a phase, the router is offered only the sub-nets whose loss on those of their subset is below the root's by
+	// more than the standard error of the difference over mini-batches. Phase 0 and the baselines see all images.
+	HeldOut float64 `yaml:"held_out"`
 }
 
 // Together lists stages that split together and so have the same number of choices. In YAML, one stage is a number.
@@ -132,6 +139,10 @@ type Train struct {
 	// Trust is LARS's trust coefficient: the norm of a tensor's step at a learning rate of 1, as a fraction of the
 	// tensor's norm.
 	Trust float64 `yaml:"trust"`
+	// Accumulate is the number of consecutive steps, of any sub-nets, whose gradients of the shared weights are averaged
+	// for one update of these, at the rate of the last step. Individual weights are updated in every step. The last steps
+	// before a split or the end of a phase may be fewer. Until the first split, and in baselines, nothing is shared.
+	Accumulate int `yaml:"accumulate"`
 	// Warmup is the fraction of the budget over which the learning rate rises linearly from zero; then one cosine over
 	// all phases brings it back to zero.
 	Warmup float64 `yaml:"warmup"`
@@ -143,7 +154,8 @@ type Train struct {
 	// "unified_subset_batches" on mini-batches that each come from one subset; "random" is not trained.
 	Baselines []string `yaml:"baselines"`
 	// Norm lists the images on which the BatchNorm statistics of a sub-net are estimated: "subset" for its own subset,
-	// "all" for all images. With several, there are as many versions of the sub-net for the router to choose from.
+	// "all" for all images, "prefix" for the statistics of each stage on all subsets whose sub-nets have the same filters up
+	// to there, so that these compute the same up to there. With several, there are as many versions of the sub-net for the router to choose from.
 	Norm []string `yaml:"norm"`
 	// NormImages is the number of images from which BatchNorm's running statistics are estimated when a sub-net is
 	// finished.
@@ -159,6 +171,7 @@ const (
 	AdamW                = "adamw"
 	NormSubset           = "subset"
 	NormAll              = "all"
+	NormPrefix           = "prefix"
 	Mixed                = "mixed"
 	Random               = "random"
 	Unified              = "unified"
@@ -249,6 +262,12 @@ func (r *Recipe) SplitStep(phase int) int {
 func (r *Recipe) For(variant string) *Recipe {
 	k := *r
 	k.Name, k.Train.Baselines, k.Train.CheckpointSeconds = "", nil, 0
+	if k.SSL.Distill == 0 {
+		k.SSL.Teacher = ""
+	}
+	if k.SSL.Teacher != EMATeacher {
+		k.SSL.TeacherMomentum = 0
+	}
 	switch variant {
 	case UnifiedSubsetBatches:
 		k.Train.Phases = r.phases() // where the subsets become finer
@@ -261,7 +280,9 @@ func (r *Recipe) For(variant string) *Recipe {
 		return &k
 	}
 	k.Paths, k.Split, k.Partition, k.Train.Root, k.Train.RootBatches, k.Train.Norm = "", Split{}, Partition{}, 0, "", nil
+	k.Train.Accumulate = 0
 	k.SSL.Distill = math.Ceil(min(r.SSL.Distill, 1)) // only whether there is a predictor
+	k.SSL.Teacher, k.SSL.TeacherMomentum = "", 0
 	return &k
 }
 
@@ -297,12 +318,16 @@ func (r *Recipe) Validate() error {
 		within("input.crop", float64(r.Input.Crop), 8, 512),
 		r.Views.validate(r.Input),
 		within("split.shared", r.Split.Shared, 0, 1),
+		within("split.lr", r.Split.LR, .01, 100),
+		within("split.held_out", r.Split.HeldOut, 0, .5),
 		oneOf("partition.method", r.Partition.Method, "kmeans", "random", "source"),
 		within("partition.iterations", float64(r.Partition.Iterations), 1, 1000),
 		within("ssl.hidden", float64(r.SSL.Hidden), 1, 1<<16),
 		within("ssl.dim", float64(r.SSL.Dim), 2, 1<<16),
 		within("ssl.predictor", float64(r.SSL.Predictor), 1, 1<<16),
 		within("ssl.distill", r.SSL.Distill, 0, 100),
+		oneOf("ssl.teacher", r.SSL.Teacher, ParentTeacher, EMATeacher),
+		within("ssl.teacher_momentum", r.SSL.TeacherMomentum, 0, 1),
 		oneOf("train.precision", string(r.Train.Precision), string(ssl.FP32), string(ssl.TF32), string(ssl.BF16)),
 		oneOf("train.optimizer", r.Train.Optimizer, SGD, LARS, AdamW),
 		within("train.batch", float64(r.Train.Batch), 2, 1<<16),
@@ -311,6 +336,7 @@ func (r *Recipe) Validate() error {
 		within("train.weight_decay", r.Train.WeightDecay, 0, 1),
 		within("train.epsilon", r.Train.Epsilon, 1e-16, 1),
 		within("train.trust", r.Train.Trust, 1e-6, 1),
+		within("train.accumulate", float64(r.Train.Accumulate), 1, 1000),
 		within("train.warmup", r.Train.Warmup, 0, 1),
 		within("train.root", r.Train.Root, 0, 1),
 		within("split.delay", r.Split.Delay, 0, .99),
@@ -332,6 +358,10 @@ func (r *Recipe) Validate() error {
 			return fmt.Errorf("ssl.%s: %v; want a whole number", s.Name, v)
 		}
 	}
+	if r.SSL.Distill > 0 && r.SSL.Teacher == EMATeacher && r.Train.Root == 0 {
+		return fmt.Errorf("ssl.teacher: %s follows the root, which train.root: 0 never trains; raise that, or use %s",
+			EMATeacher, ParentTeacher)
+	}
 	for _, b := range r.Train.Betas {
 		if !(b >= 0 && b < 1) {
 			return fmt.Errorf("train.betas: %v is out of range; want two numbers from 0 to below 1, "+
@@ -344,6 +374,9 @@ func (r *Recipe) Validate() error {
 	} else if adamW && r.Train.LR > maxAdamWRate {
 		return fmt.Errorf("train.lr: %v is too high for adamw, whose steps move every weight by about that much; "+
 			"want about 0.001, at most %v", r.Train.LR, maxAdamWRate)
+	} else if adamW && r.Train.LR*r.Split.LR > maxAdamWRate {
+		return fmt.Errorf("split.lr: %v times train.lr, %v, is too high for adamw; want at most %v for the product",
+			r.Split.LR, r.Train.LR, maxAdamWRate)
 	}
 	for i, color := range []string{"red", "green", "blue"} {
 		if m := r.Input.Mean[i]; !(m >= 0 && m <= 1) {
@@ -406,10 +439,10 @@ func (r *Recipe) Validate() error {
 		}
 	}
 	if len(r.Train.Norm) == 0 {
-		return fmt.Errorf("train.norm: empty; want one or more of %s, %s", NormSubset, NormAll)
+		return fmt.Errorf("train.norm: empty; want one or more of %s, %s, %s", NormSubset, NormAll, NormPrefix)
 	}
 	for i, n := range r.Train.Norm {
-		if err := oneOf("train.norm", n, NormSubset, NormAll); err != nil {
+		if err := oneOf("train.norm", n, NormSubset, NormAll, NormPrefix); err != nil {
 			return err
 		}
 		if slices.Contains(r.Train.Norm[:i], n) {

@@ -56,6 +56,11 @@ func TestValidate(t *testing.T) {
 		{"split.order: the stages [3 4] split together, but paths 1x1x1x4 has 1 choices for stage 3 and 4 for stage 4", func(r *recipe.Recipe) { r.Split.Order = []recipe.Together{{3, 4}} }},
 		{"split.order: [[]] has an empty list", func(r *recipe.Recipe) { r.Split.Order = []recipe.Together{{}} }},
 		{"split.shared", func(r *recipe.Recipe) { r.Split.Shared = 1.1 }},
+		{"split.lr: 0 is out of range; want 0.01 to 100", func(r *recipe.Recipe) { r.Split.LR = 0 }},
+		{"split.held_out: 0.6 is out of range; want 0 to 0.5", func(r *recipe.Recipe) { r.Split.HeldOut = .6 }},
+		{"split.lr: 60 times train.lr, 0.002, is too high for adamw", func(r *recipe.Recipe) {
+			r.Train.Optimizer, r.Train.LR, r.Split.LR = "adamw", .002, 60
+		}},
 		{"partition.iterations", func(r *recipe.Recipe) { r.Partition.Iterations = 0 }},
 		{"partition.balance: 0.5 is out of range; want 1 to 1e+06, or 0 for no bound", func(r *recipe.Recipe) { r.Partition.Balance = .5 }},
 		{"partition.balance", func(r *recipe.Recipe) { r.Partition.Balance = nan }},
@@ -68,6 +73,11 @@ func TestValidate(t *testing.T) {
 		{"ssl.dim", func(r *recipe.Recipe) { r.SSL.Dim = 1 }},
 		{"ssl.predictor", func(r *recipe.Recipe) { r.SSL.Predictor = -1 }},
 		{"ssl.distill", func(r *recipe.Recipe) { r.SSL.Distill = -1 }},
+		{`ssl.teacher: "root" is not known; want one of parent, ema`, func(r *recipe.Recipe) { r.SSL.Teacher = "root" }},
+		{"ssl.teacher_momentum: 1.1 is out of range; want 0 to 1", func(r *recipe.Recipe) { r.SSL.TeacherMomentum = 1.1 }},
+		{"ssl.teacher: ema follows the root, which train.root: 0 never trains", func(r *recipe.Recipe) {
+			r.SSL.Distill, r.SSL.Teacher, r.Train.Root = 1, "ema", 0
+		}},
 		{"train.batch", func(r *recipe.Recipe) { r.Train.Batch = 1 }},
 		{"train.lr", func(r *recipe.Recipe) { r.Train.LR = math.Inf(1) }},
 		{"train.momentum", func(r *recipe.Recipe) { r.Train.Momentum = 2 }},
@@ -81,6 +91,7 @@ func TestValidate(t *testing.T) {
 		{"train.nesterov: sgd with train.momentum 0 cannot use Nesterov momentum", func(r *recipe.Recipe) { r.Train.Nesterov, r.Train.Momentum = true, 0 }},
 		{"train.nesterov: adamw", func(r *recipe.Recipe) { r.Train.Nesterov, r.Train.Optimizer, r.Train.LR = true, "adamw", .001 }},
 		{"train.lr: 0.12 is too high for adamw", func(r *recipe.Recipe) { r.Train.Optimizer = "adamw" }},
+		{"train.accumulate: 0 is out of range; want 1 to 1000", func(r *recipe.Recipe) { r.Train.Accumulate = 0 }},
 		{"train.warmup", func(r *recipe.Recipe) { r.Train.Warmup = 2 }},
 		{"train.root", func(r *recipe.Recipe) { r.Train.Root = -.1 }},
 		{"train.norm_images", func(r *recipe.Recipe) { r.Train.NormImages = 1 }},
@@ -167,7 +178,7 @@ func TestFor(t *testing.T) {
 	same := func(variant, setting string) bool {
 		return string(load(t, base...).For(variant).Marshal()) == string(load(t, append(base, setting)...).For(variant).Marshal())
 	}
-	none, sdrOnly := []string{"name=x", "train.checkpoint_seconds=5", "train.baselines=[unified]"}, []string{"split.shared=0.25", "split.heads=individual", "train.root=0.5", "train.norm=[all]"}
+	none, sdrOnly := []string{"name=x", "train.checkpoint_seconds=5", "train.baselines=[unified]"}, []string{"split.shared=0.25", "split.heads=individual", "split.lr=2", "split.held_out=0.1", "train.accumulate=4", "train.root=0.5", "train.norm=[all]"}
 	for _, setting := range none {
 		for _, v := range []string{"sdr", recipe.Random, recipe.Unified, recipe.UnifiedSubsetBatches} {
 			require.True(t, same(v, setting), "%s: %s", v, setting)
@@ -179,6 +190,17 @@ func TestFor(t *testing.T) {
 		require.True(t, same(recipe.Unified, setting), setting)
 	}
 	require.False(t, same("sdr", "train.phases=[0.3,0.7]"))
+	base = append(base, "ssl.distill=0.5")
+	require.False(t, same("sdr", "ssl.teacher=ema"))
+	require.True(t, same(recipe.Unified, "ssl.teacher=ema"))
+	require.True(t, same(recipe.Random, "ssl.teacher=ema"))
+	require.True(t, same("sdr", "ssl.teacher_momentum=0.9"), "the parent has none")
+	base = append(base, "ssl.teacher=ema")
+	require.False(t, same("sdr", "ssl.teacher_momentum=0.9"))
+	require.True(t, same(recipe.UnifiedSubsetBatches, "ssl.teacher_momentum=0.9"))
+	base = append(base, "ssl.distill=0")
+	require.True(t, same("sdr", "ssl.teacher=parent"), "there is none")
+	base = base[:2]
 	require.False(t, same(recipe.UnifiedSubsetBatches, "train.phases=[0.3,0.7]"))
 	require.True(t, same(recipe.Unified, "train.phases=[0.3,0.7]"))
 	for _, setting := range []string{"seed=2", "train.lr=0.1", "train.norm_images=100", "views.grayscale.p=0.1", "ssl.temperature=0.1", "backbone.width=8", "ssl.distill=0.5"} {

@@ -23,10 +23,21 @@ type SSL struct {
 	// Distill is lambda, the weight of SiamKD, which distills each sub-net from the net that it split off from. 0 turns
 	// it off.
 	Distill float64 `yaml:"distill"`
+	// Teacher is the net that Distill distills from: "parent" for the net that the sub-net split off from, frozen as of
+	// then, or "ema" for an exponential moving average of the root, which teaches all sub-nets and the root itself.
+	Teacher string `yaml:"teacher"`
+	// TeacherMomentum is the momentum of that average, which moves after each step of the root.
+	TeacherMomentum float64 `yaml:"teacher_momentum"`
 	// Settings are the method's own settings, which are keys of this section too. Missing ones get the method's
 	// defaults; settings of other methods are dropped.
 	Settings ssl.Values `yaml:",inline"`
 }
+
+// Names of the teachers.
+const (
+	ParentTeacher = "parent"
+	EMATeacher    = "ema"
+)
 
 // settingKeys lists the settings of all methods.
 func settingKeys() []string {
@@ -60,6 +71,7 @@ func (s SSL) MarshalYAML() (any, error) {
 	out := yaml.MapSlice{
 		{Key: "method", Value: s.Method}, {Key: "hidden", Value: s.Hidden}, {Key: "dim", Value: s.Dim},
 		{Key: "predictor", Value: s.Predictor}, {Key: "distill", Value: s.Distill},
+		{Key: "teacher", Value: s.Teacher}, {Key: "teacher_momentum", Value: s.TeacherMomentum},
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Settings)) {
 		out = append(out, yaml.MapItem{Key: name, Value: s.Settings[name]})

@@ -17,12 +17,16 @@ struct chunk {
 
 // step says which sub-net is trained, and how. In Go: step.
 struct step {
-	float lr;
-	float size, decay, root; // coefficients of AdamW
+	float lr[2];             // of elements in base, and in groups
+	float size[2], decay[2]; // coefficients of AdamW, the same
+	float root;              // another one
 	int levels;              // number of levels at which the sub-net has a group; other elements are in base
+	int split;               // number of levels that have split; elements of other levels are shared, too
+	int steps;               // number of steps, with this one, whose gradients of shared elements are averaged
+	int defer;               // 1 if a later step updates the shared elements
 	int vectors;             // number of state vectors
 	int params;              // elements of base and of each of its state vectors
-	float momentum;          // of the target network
+	float momentum;          // of the target network, or of a teacher
 	unsigned long long base, state;                       // addresses of floats [params] and [vectors, params]
 	unsigned long long memory;                            // address of floats, the sub-net's memory
 	unsigned long long group[LEVELS], groupState[LEVELS]; // [groupSize] and [vectors, groupSize]
@@ -30,6 +34,8 @@ struct step {
 };
 
 __device__ __forceinline__ bool inBase(const step *s, const chunk &c) { return c.level < 0 || c.level >= s->levels; }
+
+__device__ __forceinline__ bool isShared(const step *s, const chunk &c) { return c.level < 0 || c.level >= s->split; }
 
 // weightsOf returns the address of a chunk's weights.
 __device__ __forceinline__ float *weightsOf(const step *s, const chunk &c) {
@@ -47,12 +53,17 @@ __device__ __forceinline__ float *stateOf(const step *s, const chunk &c, int k) 
 	return (float *)s->groupState[c.level] + (size_t)k * s->groupSize[c.level] + c.pos;
 }
 
+// vectorOf returns the address of a chunk's part of state vector 0, 1, ... or, if k is negative, of its weights.
+__device__ __forceinline__ float *vectorOf(const step *s, const chunk &c, int k) {
+	return k < 0 ? weightsOf(s, c) : stateOf(s, c, k);
+}
+
 // gather copies the sub-net's weights, or state vector 0, 1, ..., to a network: to params, and to weights unless null.
 // Each block copies one chunk.
 extern "C" __launch_bounds__(THREADS)
 __global__ void gather(const chunk *chunks, const step *s, int vector, float *params, act *weights) {
 	chunk c = chunks[blockIdx.x];
-	const float *from = vector < 0 ? weightsOf(s, c) : stateOf(s, c, vector);
+	const float *from = vectorOf(s, c, vector);
 	for (int i = (int)threadIdx.x; i < c.count; i += THREADS) {
 		float v = from[i];
 		params[c.offset + i] = v;
@@ -62,12 +73,12 @@ __global__ void gather(const chunk *chunks, const step *s, int vector, float *pa
 	}
 }
 
-// follow updates a state vector by EMA of the weights. Each block handles one chunk.
+// follow updates a vector of a sub-net by EMA of the weights of another or of the same one. Each block handles one chunk.
 extern "C" __launch_bounds__(THREADS)
-__global__ void follow(const chunk *chunks, const step *s, int vector) {
+__global__ void follow(const chunk *chunks, const step *s, int vector, const step *of) {
 	chunk c = chunks[blockIdx.x];
-	const float *w = weightsOf(s, c);
-	float *to = stateOf(s, c, vector);
+	const float *w = weightsOf(of, c);
+	float *to = vectorOf(s, c, vector);
 	for (int i = (int)threadIdx.x; i < c.count; i += THREADS) {
 		to[i] = s->momentum * to[i] + (1 - s->momentum) * w[i];
 	}
