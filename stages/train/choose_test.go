@@ -10,6 +10,38 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 )
 
+// TestDefers checks that shared weights are updated after as many steps as the recipe says, fewer only before a split or
+// at the end of a phase, and always if nothing has split.
+func TestDefers(t *testing.T) {
+	images, err := shards.Open(t.Context(), writeShards(t, t.TempDir(), "00", "01", "10", "11"))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, images.Close()) }()
+	pool := kernels.NewPool(1)
+	defer pool.Close()
+	// Phases begin at steps 0, 10 and 17 of 30; the sub-nets split at steps 13 and 23.
+	r := tiny(t, "train={images: 480, accumulate: 4, phases: [0.34, 0.57]}", "split.delay=0.5")
+	require.Equal(t, []int{10, 17, 13, 23}, []int{r.PhaseStep(1), r.PhaseStep(2), r.SplitStep(1), r.SplitStep(2)})
+	tr, err := newTrainer(Config{Dir: t.TempDir()}, r, SDR, images, pool)
+	require.NoError(t, err)
+	var updates []int
+	for step := 10; step < 30; step++ {
+		if step == 17 {
+			tr.phase++
+		}
+		if step == 13 || step == 23 {
+			tr.nets.Split()
+		}
+		if !tr.defers(step) {
+			updates = append(updates, step)
+		}
+	}
+	require.Equal(t, []int{10, 11, 12, 16, 20, 22, 26, 29}, updates)
+	tr.recipe.Train.Accumulate = 1
+	for step := 17; step < 30; step++ {
+		require.False(t, tr.defers(step))
+	}
+}
+
 // TestChoose checks which sub-nets and mini-batches the steps of the last phase have, before and after a delayed split,
 // with subsets one digit finer than the sub-nets.
 func TestChoose(t *testing.T) {

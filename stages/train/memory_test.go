@@ -49,7 +49,7 @@ func TestStepAllocatesNothing(t *testing.T) {
 		{"ssl.method=byol", "train={optimizer: sgd}", "split.lr=2"},
 		{"ssl.method=moco", "train={optimizer: sgd}"},
 		{"ssl.method=swav", "train={optimizer: lars}"},
-		{"ssl={method: ntxent, distill: 0.5, teacher: ema}"},
+		{"ssl={method: ntxent, distill: 0.5, teacher: ema}", "train.accumulate=3"},
 	} {
 		tr := newLastPhase(t, append(set, "train.images=16000", "views.gaussian_blur.p=0.5")...)
 		steps(t, tr, 40)

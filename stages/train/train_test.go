@@ -102,6 +102,7 @@ func TestResume(t *testing.T) {
 		{"ssl={method: ntxent, distill: 0.5}", "split.delay=0.5", "train.root_batches=subset"},
 		{"ssl={method: moco, queue: 20}", "train={batch: 4, images: 120}", "split.held_out=0.4"},
 		{"ssl={method: simsiam, distill: 0.5, teacher: ema, teacher_momentum: 0.9}"},
+		{"train.accumulate=3", "split={lr: 2, delay: 0.4}"},
 	} {
 		t.Run(strings.Join(set, " "), func(t *testing.T) {
 			whole, cut := t.TempDir(), t.TempDir()

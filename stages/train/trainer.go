@@ -169,7 +169,7 @@ func (t *trainer) run(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		save := time.Since(t.saved).Seconds() >= t.recipe.Train.CheckpointSeconds
+		save := time.Since(t.saved).Seconds() >= t.recipe.Train.CheckpointSeconds && !t.defers(t.step)
 		// A checkpoint must not count the next step's images as drawn, and their sub-net depends on the phase.
 		pause := save || t.step+1 == t.recipe.PhaseStep(t.phase+1) || t.step+1 == t.recipe.SplitStep(t.phase)
 		if err := t.advance(total, !pause); err != nil {
@@ -242,7 +242,7 @@ func (t *trainer) advance(total int, goOn bool) error {
 	lr := optim.Cosine(t.step, total, int(t.recipe.Train.Warmup*float64(total)), t.recipe.Train.LR)
 	t.prepare(t.step)
 	// AdamW's step count is the run's, since a group that has split off keeps its parent's averages.
-	err := t.student.Start(ssl.Step{Code: net, LR: float32(lr), Number: t.step + 1, Of: total})
+	err := t.student.Start(ssl.Step{Code: net, LR: float32(lr), Defer: t.defers(t.step), Number: t.step + 1, Of: total})
 	if err == nil && goOn {
 		t.prepare(t.step + 1)
 	}
@@ -260,6 +260,19 @@ func (t *trainer) advance(total int, goOn bool) error {
 	t.loss.value, t.std.value, t.wait.value = m.Loss, m.Std, 100*t.student.Idle()
 	t.step++
 	return nil
+}
+
+// defers reports whether a step of the current phase leaves the shared weights to a later one, which is before the next
+// split and in the same phase.
+func (t *trainer) defers(step int) bool {
+	if t.nets.Level() == 0 {
+		return false
+	}
+	from, split, done := t.recipe.PhaseStep(t.phase), t.recipe.SplitStep(t.phase), step+1
+	if step >= split {
+		from = split
+	}
+	return (done-from)%t.recipe.Train.Accumulate != 0 && done != split && done != t.recipe.PhaseStep(t.phase+1)
 }
 
 // watch records a measurement and checks for divergence and collapse.

@@ -708,6 +708,91 @@ func TestTeacher(t *testing.T) {
 	})
 }
 
+// TestAverage averages the gradients of shared elements over windows of steps, and checks that a step that defers leaves
+// them and their state alone. One of two levels has split, and the last sub-net is the root.
+func TestAverage(t *testing.T) {
+	sizes := []int{5, 9000, 130, 4097}
+	tensors := newSub(newBench(t, false), sizes, 1).tensors
+	for name, o := range map[string]optim.Optimizer{
+		"sgd":   optim.SGD{Momentum: 0.9, WeightDecay: 0.01},
+		"lars":  optim.NewLARS(optim.SGD{Momentum: 0.9, WeightDecay: 0.05}, 0.2, tensors),
+		"adamw": optim.AdamW{Beta1: 0.85, Beta2: 0.98, Epsilon: 1e-3, WeightDecay: 0.1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			both(t, func(t *testing.T, bf16 bool) {
+				s := newBench(t, bf16)
+				n := newSub(s, sizes, o.Vectors())
+				n.step.Split = 1
+				shared := make([]bool, len(n.values))
+				at := 0
+				for _, c := range n.chunks {
+					for i := range c.Count {
+						shared[at+int(i)] = c.Level != 0
+					}
+					at += int(c.Count)
+				}
+				u := newOptimizer(s, s, o, n.at, n.chunks, len(n.tensors))
+				params, sums := s.floats(n.size), s.floats(n.size)
+				sum := make([]float32, len(n.values))
+				for i, c := range []struct {
+					levels, steps, more int32
+				}{{1, 1, 1}, {1, 2, 1}, {0, 3, 0}, {1, 1, 0}, {0, 1, 1}, {1, 2, 0}} {
+					n.step.Levels, n.step.Steps, n.step.Defer = c.levels, c.steps, c.more
+					u.fill(&n.step, 0.1, 0.1, i+1)
+					s.put(n.device, unsafe.Pointer(&n.step))
+					gather(s, n.at, len(n.chunks), n.device, weightVector, params, Buffer{})
+					grads, dweights := s.readFloats(s.floats(n.size)), s.readFloats(s.floats(n.size))
+					var g []float32
+					for j, c := range n.chunks {
+						own := s.round(noise(uint64(100*i+j), int(c.Count)))
+						if c.Flags&chunkProduct != 0 {
+							copy(dweights[c.Offset:], own)
+						} else {
+							copy(grads[c.Offset:], own)
+						}
+						g = append(g, own...)
+					}
+					want := n.read(n.base, n.groups, 0)
+					var state []float32
+					for k := range o.Vectors() {
+						state = append(state, n.read(n.state, n.gstates, k)...)
+					}
+					old, oldState := slices.Clone(want), slices.Clone(state)
+					onGPU, onGPUWeights := s.floatsOf(grads), s.actsOf(dweights)
+					average(s, n.at, len(n.chunks), n.device, onGPU, onGPUWeights, sums)
+					u.update(params, onGPU, onGPUWeights, n.device)
+					for e := range sum {
+						sum[e] += g[e]
+						if shared[e] && c.more == 0 {
+							g[e] = sum[e] / float32(c.steps)
+						}
+					}
+					o.Update(want, g, state, 0.1, i+1)
+					for e := range shared {
+						if shared[e] && c.more == 1 {
+							want[e] = old[e]
+							for k := range o.Vectors() {
+								state[k*len(old)+e] = oldState[k*len(old)+e]
+							}
+						}
+					}
+					if c.more == 0 {
+						clear(sum)
+					}
+					tolerance := 1e-5
+					if bf16 {
+						tolerance = 1e-2 // the average is rounded
+					}
+					near(t, wide(want), n.read(n.base, n.groups, 0), tolerance, "weights")
+					for k := range o.Vectors() {
+						near(t, wide(state[k*len(want):][:len(want)]), n.read(n.state, n.gstates, k), tolerance, "state")
+					}
+				}
+			})
+		})
+	}
+}
+
 // TestOptimizers compares steps, in which groups have a rate of their own, with package optim's, gathering the weights
 // before each.
 func TestOptimizers(t *testing.T) {

@@ -38,7 +38,8 @@ type learner struct {
 	distill         func()   // the same for SiamKD
 	collapse        *collapse
 	optimizer       *optimizer
-	begun, done     event // of the current step
+	sums            Buffer // of the gradients of steps that deferred; zero if unused
+	begun, done     event  // of the current step
 
 	part           *partition
 	chunks         Buffer
@@ -73,6 +74,9 @@ func newLearner(d *device, c ssl.Config) (*learner, error) {
 	}
 	if c.Heads.PredictorHidden > 0 {
 		l.dp = d.acts(rows*dim, "gradients")
+	}
+	if c.Defers {
+		l.sums = d.floats(len(l.net.flat.order))
 	}
 	if err := l.newLoss(rows, dim); err != nil {
 		return nil, err
@@ -242,6 +246,13 @@ func (l *learner) Submit(s ssl.Step) error {
 	defer leave()
 	d, student := l.d, &l.steps[0]
 	l.nets.point(student, s.Code)
+	if student.Defer == 0 {
+		student.Steps = 0 // the last step left nothing
+	}
+	student.Steps, student.Defer = student.Steps+1, 0
+	if s.Defer {
+		student.Defer = 1
+	}
 	base, groups := l.cfg.Rates(s)
 	l.optimizer.fill(student, base, groups, s.Number)
 	if l.target != nil {
@@ -340,6 +351,9 @@ func (l *learner) queue() {
 		return b
 	}
 	l.student.Backward(given(&l.dz, l.usesZ), given(&l.dp, l.usesP || l.teachers != nil))
+	if l.cfg.Defers {
+		average(d, l.chunks, len(l.part.chunks), l.deviceSteps[0], l.net.grads, l.net.dweights, l.sums)
+	}
 	l.optimizer.update(l.net.params, l.net.grads, l.net.dweights, l.deviceSteps[0])
 	if l.target != nil {
 		follow(d, l.chunks, len(l.part.chunks), l.deviceSteps[0], l.cfg.Optimizer.Vectors(), l.deviceSteps[0])

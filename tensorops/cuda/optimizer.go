@@ -32,6 +32,9 @@ type step struct {
 	Size, Decay [2]float32        // coefficients of AdamW, the same
 	Root        float32           // another one
 	Levels      int32             // number of levels at which the sub-net has a group; other elements are in Base
+	Split       int32             // number of levels that have split; elements of other levels are shared, too
+	Steps       int32             // number of steps, with this one, whose gradients of shared elements are averaged
+	Defer       int32             // 1 if a later step updates the shared elements
 	Vectors     int32             // number of state vectors
 	Params      int32             // elements of Base and of each of its state vectors
 	Momentum    float32           // of the target network, or of a teacher
@@ -55,6 +58,12 @@ func gather(q queue, chunks Buffer, n int, step Buffer, vector int, params, weig
 // names. The momentum is the first one's.
 func follow(q queue, chunks Buffer, n int, step Buffer, vector int, of Buffer) {
 	q.launch("follow", dim1(n), dim1(threads), chunks, step, vector, of)
+}
+
+// average averages the gradient of the shared elements with those of the steps before that deferred, and keeps their sum
+// in sums, a flat vector, if this one does, too.
+func average(q queue, chunks Buffer, n int, step, grads, dweights, sums Buffer) {
+	q.launch("average", dim1(n), dim1(threads), chunks, step, grads, dweights, sums)
 }
 
 // recall copies the first n elements of the memory of a step's sub-net to activations, from offset on.

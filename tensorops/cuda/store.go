@@ -106,6 +106,7 @@ func (s *store) sync() error {
 func (s *store) point(to *step, code string) {
 	base, state := s.vectors[vectorKey{-1, -1, sdrnet.Weights}], s.vectors[vectorKey{-1, -1, sdrnet.Training}]
 	to.Levels, to.Params = int32(len(code)), int32(len(s.part.order))
+	to.Split = int32(s.nets.Level())
 	to.Vectors = int32(state.Len / len(s.part.order))
 	to.Base, to.State = base.Addr, state.Addr
 	to.Memory = s.vectors[vectorKey{len(code), s.nets.Index(code), sdrnet.Memory}].Addr

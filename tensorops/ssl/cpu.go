@@ -23,7 +23,9 @@ type cpu struct {
 	nets, teachers  *sdrnet.Net
 	target, teacher *nn.Net // forward only; nil if unused
 
-	ahead struct{ params, state []float32 } // copies, updated at the rate of groups; nil if it is the same
+	ahead    struct{ params, state []float32 } // copies, of whose update groups are taken; nil if unused
+	sums     []float32                         // of the gradients of steps that deferred; nil if unused
+	deferred int                               // number of these steps
 
 	step    Step      // the current one
 	memory  []float32 // of its sub-net
@@ -46,9 +48,12 @@ func newCPU(c Config, pool *kernels.Pool) (*cpu, error) {
 	if c.Loss.Target != nil {
 		l.target = l.encoder()
 	}
-	if base, groups := c.Rates(Step{LR: 1}); groups != base {
-		n := l.net.Layout.NumParams
+	n := l.net.Layout.NumParams
+	if base, groups := c.Rates(Step{LR: 1}); groups != base || c.Defers {
 		l.ahead.params, l.ahead.state = make([]float32, n), make([]float32, c.Optimizer.Vectors()*n)
+	}
+	if c.Defers {
+		l.sums = make([]float32, n)
 	}
 	for _, t := range c.Loss.Terms {
 		term, err := l.term(t, 1)
@@ -171,23 +176,64 @@ func (l *cpu) learn(params, state, memory []float32) {
 	l.measure = m
 }
 
-// descend updates the weights: all at the rate of shared ones and, if the sub-net's individual ones have another, a copy
-// of all at that one, of which it takes them. The state does not depend on the rate.
+// descend updates the weights. What is not updated, or not at the same rate as the rest, takes a copy: the individual
+// weights are taken from an update of the copy.
 func (l *cpu) descend(params, state []float32) {
 	base, groups := l.cfg.Rates(l.step)
-	apart := l.ahead.params != nil && l.step.Code != ""
+	if l.step.Code == "" {
+		groups = base
+	}
+	grads, levels := l.average(), len(l.step.Code)
+	apart := l.step.Defer || groups != base
 	if apart {
 		copy(l.ahead.params, params)
 		copy(l.ahead.state, state)
+		l.cfg.Optimizer.Update(l.ahead.params, grads, l.ahead.state, groups, l.step.Number)
 	}
-	l.cfg.Optimizer.Update(params, l.net.Grads, state, base, l.step.Number)
-	if !apart {
-		return
+	if l.step.Defer {
+		levels = l.nets.Level()
+	} else {
+		l.cfg.Optimizer.Update(params, grads, state, base, l.step.Number)
 	}
-	l.cfg.Optimizer.Update(l.ahead.params, l.net.Grads, l.ahead.state, groups, l.step.Number)
-	for level := range len(l.step.Code) {
-		for _, s := range l.nets.Individual(level) {
-			copy(s.Of(params), s.Of(l.ahead.params))
+	if apart {
+		l.takeIndividual(levels, params, l.ahead.params)
+		l.takeIndividual(levels, state, l.ahead.state)
+	}
+}
+
+// average returns the gradient of the step, in which that of shared weights is averaged with those of the steps before
+// that deferred.
+func (l *cpu) average() []float32 {
+	g := l.net.Grads
+	if l.deferred == 0 {
+		if l.step.Defer {
+			copy(l.sums, g)
+			l.deferred = 1
+		}
+		return g
+	}
+	l.deferred++
+	for i, v := range g {
+		l.sums[i] += v
+	}
+	if l.step.Defer {
+		return g
+	}
+	for i := range l.sums {
+		l.sums[i] /= float32(l.deferred)
+	}
+	l.deferred = 0
+	l.takeIndividual(l.nets.Level(), l.sums, g)
+	return l.sums
+}
+
+// takeIndividual copies the elements that are individual at the first levels. Both sides are concatenated flat vectors.
+func (l *cpu) takeIndividual(levels int, to, from []float32) {
+	for n := l.net.Layout.NumParams; len(to) > 0; to, from = to[n:], from[n:] {
+		for level := range levels {
+			for _, s := range l.nets.Individual(level) {
+				copy(s.Of(to), s.Of(from))
+			}
 		}
 	}
 }

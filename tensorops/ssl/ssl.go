@@ -52,6 +52,8 @@ type Config struct {
 	Optimizer optim.Optimizer
 	// GroupLR multiplies the learning rate of the individual weights that a sub-net's code selects; 0 means 1.
 	GroupLR float64
+	// Defers says whether steps may set Step.Defer.
+	Defers bool
 }
 
 // Rates returns the learning rates of a step: that of shared weights and of the root's own ones, and that of a sub-net's
@@ -107,6 +109,11 @@ type Step struct {
 	Code string
 	// LR is the learning rate.
 	LR float32
+	// Defer leaves the shared weights as they are: their gradient is averaged with those of the next steps, up to and
+	// including the first one without Defer, which updates them. Individual weights, those of all levels that have split,
+	// are updated at once; a code has a digit for each of these or none. LARS adapts the rate of a tensor that has both by
+	// the gradient of the step, in which the average takes the place of the shared part once there is one.
+	Defer bool
 	// Number counts the steps of the training, from 1 to Of.
 	Number, Of int
 }
@@ -131,8 +138,9 @@ type Learner interface {
 	// the second ones. Submit either switches to another buffer or returns only after reading this one, so that the
 	// next views can be prepared while the device computes.
 	Views() []float32
-	// Load transfers all that nets hold to the learner; call Sync before reading it. It reads the sub-nets' teachers
-	// from teachers, which must not change; nil for none. With Config.Teacher, they change by training, too.
+	// Load transfers all that nets hold to the learner; call Sync before reading it. It must not follow a step that
+	// defers. It reads the sub-nets' teachers from teachers, which must not change; nil for none. With Config.Teacher,
+	// they change by training, too.
 	Load(nets, teachers *sdrnet.Net) error
 	// Submit starts a step: it updates the sub-net by the loss gradient on the views. Call Wait once after each Submit.
 	Submit(s Step) error

@@ -138,6 +138,93 @@ func TestGroupLR(t *testing.T) {
 	}
 }
 
+// TestDefer compares steps that defer with updates computed by hand, in which each owner of weights has a full copy of
+// which only its own elements count: a sub-net's move in each of its steps, and the shared ones once, by the average of
+// the gradients.
+func TestDefer(t *testing.T) {
+	const size, batch, lr = 8, 3, 0.05
+	pool := kernels.NewPool(1)
+	defer pool.Close()
+	layout := nn.NewLayout(backbone, heads)
+	for name, o := range map[string]optim.Optimizer{
+		"sgd":   optim.SGD{Momentum: 0.9, WeightDecay: 0.01},
+		"adamw": optim.AdamW{Beta1: 0.9, Beta2: 0.99, Epsilon: 1e-2, WeightDecay: 0.1},
+	} {
+		params := make([]float32, layout.NumParams)
+		layout.Init(params, rng.New(1, rng.Weights))
+		nets, err := sdrnet.New(layout, sdrnet.Config{
+			Stages: [][]int{{4}, {3}}, Branching: []int{2, 2}, Shared: .5, IndividualHeads: true,
+		}, params, make([]float32, o.Vectors()*len(params)), nil)
+		require.NoError(t, err)
+		nets.Split() // the second level stays shared
+		l, err := ssl.Open(ssl.Device{}, ssl.Config{
+			Backbone: backbone, Heads: heads, Size: size, Batch: batch, Optimizer: o, Defers: true, GroupLR: 2,
+			Loss: ssl.Lookup("simsiam").Loss(nil),
+		}, pool)
+		require.NoError(t, err)
+		require.NoError(t, l.Load(nets, nil))
+
+		type copies struct{ params, state []float32 }
+		owners := map[string]*copies{}
+		for _, owner := range []string{"shared", "", "0", "1"} {
+			owners[owner] = &copies{slices.Clone(params), make([]float32, o.Vectors()*len(params))}
+		}
+		net := func(code string) []float32 {
+			p := slices.Clone(owners["shared"].params)
+			for _, s := range nets.Individual(0) {
+				copy(s.Of(p), s.Of(owners[code].params))
+			}
+			return p
+		}
+		sum, kept := make([]float32, len(params)), 0
+		for n, code := range []string{"1", "0", "", "1", "", "0", "1"} {
+			random := rng.New(uint64(n), rng.View)
+			for i := range l.Views() {
+				l.Views()[i] = float32(random.NormFloat64())
+			}
+			graph := nn.New(backbone, heads, size, 2*batch, 2, pool, nn.Train)
+			copy(graph.Params, net(code))
+			graph.Forward(l.Views(), nn.BatchStats)
+			dp := make([]float32, len(graph.P))
+			nn.NewNegCosine(2*batch, heads.ProjectorDim, pool).Loss(graph.P, graph.Z, dp, 1)
+			graph.Backward(nil, dp)
+			before := net(code)
+			update := func(owner string, g []float32, lr float32) {
+				c := owners[owner]
+				c.params = slices.Clone(before)
+				o.Update(c.params, g, c.state, lr, n+1)
+			}
+			rate := float32(lr)
+			if code != "" {
+				rate *= 2
+			}
+			update(code, graph.Grads, rate)
+			for i, g := range graph.Grads {
+				sum[i] += g
+			}
+			kept++
+			deferred := n != 3 && n != 4 && n != 6 // averages of 4, 1 and 2 steps
+			if !deferred {
+				for i := range sum {
+					sum[i] /= float32(kept)
+				}
+				update("shared", sum, lr)
+				clear(sum)
+				kept = 0
+			}
+			require.NoError(t, l.Submit(ssl.Step{Code: code, LR: lr, Defer: deferred, Number: n + 1, Of: 7}))
+			_, err := l.Wait()
+			require.NoError(t, err)
+			for _, code := range []string{"", "0", "1"} {
+				got := make([]float32, len(params))
+				nets.Gather(code, got)
+				require.InDeltaSlice(t, net(code), got, 1e-6, "%s, step %d: %q", name, n, code)
+			}
+		}
+		require.NoError(t, l.Close())
+	}
+}
+
 // TestEMATeacher checks that the average of the root teaches every sub-net, and moves after the root's steps only.
 func TestEMATeacher(t *testing.T) {
 	const size, batch, momentum = 8, 3, 0.75

@@ -12,7 +12,7 @@ func Config(r *recipe.Recipe, layout *nn.Layout) ssl.Config {
 	c := ssl.Config{
 		Backbone: r.Backbone, Heads: r.Heads(), Size: r.Input.Crop, Batch: r.Train.Batch,
 		Loss: r.Loss(), Distill: r.SSL.Distill, Precision: r.Train.Precision,
-		Optimizer: newOptimizer(&r.Train, layout), GroupLR: r.Split.LR,
+		Optimizer: newOptimizer(&r.Train, layout), GroupLR: r.Split.LR, Defers: r.Train.Accumulate > 1,
 	}
 	if r.SSL.Teacher == recipe.EMATeacher {
 		c.Teacher = &ssl.EMA{Base: r.SSL.TeacherMomentum, Final: r.SSL.TeacherMomentum}

@@ -138,6 +138,10 @@ type Train struct {
 	// Trust is LARS's trust coefficient: the norm of a tensor's step at a learning rate of 1, as a fraction of the
 	// tensor's norm.
 	Trust float64 `yaml:"trust"`
+	// Accumulate is the number of consecutive steps, of any sub-nets, whose gradients of the shared weights are averaged
+	// for one update of these, at the rate of the last step. Individual weights are updated in every step. The last steps
+	// before a split or the end of a phase may be fewer. Until the first split, and in baselines, nothing is shared.
+	Accumulate int `yaml:"accumulate"`
 	// Warmup is the fraction of the budget over which the learning rate rises linearly from zero; then one cosine over
 	// all phases brings it back to zero.
 	Warmup float64 `yaml:"warmup"`
@@ -273,6 +277,7 @@ func (r *Recipe) For(variant string) *Recipe {
 		return &k
 	}
 	k.Paths, k.Split, k.Partition, k.Train.Root, k.Train.RootBatches, k.Train.Norm = "", Split{}, Partition{}, 0, "", nil
+	k.Train.Accumulate = 0
 	k.SSL.Distill = math.Ceil(min(r.SSL.Distill, 1)) // only whether there is a predictor
 	k.SSL.Teacher, k.SSL.TeacherMomentum = "", 0
 	return &k
@@ -328,6 +333,7 @@ func (r *Recipe) Validate() error {
 		within("train.weight_decay", r.Train.WeightDecay, 0, 1),
 		within("train.epsilon", r.Train.Epsilon, 1e-16, 1),
 		within("train.trust", r.Train.Trust, 1e-6, 1),
+		within("train.accumulate", float64(r.Train.Accumulate), 1, 1000),
 		within("train.warmup", r.Train.Warmup, 0, 1),
 		within("train.root", r.Train.Root, 0, 1),
 		within("split.delay", r.Split.Delay, 0, .99),

@@ -91,6 +91,7 @@ func TestValidate(t *testing.T) {
 		{"train.nesterov: sgd with train.momentum 0 cannot use Nesterov momentum", func(r *recipe.Recipe) { r.Train.Nesterov, r.Train.Momentum = true, 0 }},
 		{"train.nesterov: adamw", func(r *recipe.Recipe) { r.Train.Nesterov, r.Train.Optimizer, r.Train.LR = true, "adamw", .001 }},
 		{"train.lr: 0.12 is too high for adamw", func(r *recipe.Recipe) { r.Train.Optimizer = "adamw" }},
+		{"train.accumulate: 0 is out of range; want 1 to 1000", func(r *recipe.Recipe) { r.Train.Accumulate = 0 }},
 		{"train.warmup", func(r *recipe.Recipe) { r.Train.Warmup = 2 }},
 		{"train.root", func(r *recipe.Recipe) { r.Train.Root = -.1 }},
 		{"train.norm_images", func(r *recipe.Recipe) { r.Train.NormImages = 1 }},
@@ -177,7 +178,7 @@ func TestFor(t *testing.T) {
 	same := func(variant, setting string) bool {
 		return string(load(t, base...).For(variant).Marshal()) == string(load(t, append(base, setting)...).For(variant).Marshal())
 	}
-	none, sdrOnly := []string{"name=x", "train.checkpoint_seconds=5", "train.baselines=[unified]"}, []string{"split.shared=0.25", "split.heads=individual", "split.lr=2", "split.held_out=0.1", "train.root=0.5", "train.norm=[all]"}
+	none, sdrOnly := []string{"name=x", "train.checkpoint_seconds=5", "train.baselines=[unified]"}, []string{"split.shared=0.25", "split.heads=individual", "split.lr=2", "split.held_out=0.1", "train.accumulate=4", "train.root=0.5", "train.norm=[all]"}
 	for _, setting := range none {
 		for _, v := range []string{"sdr", recipe.Random, recipe.Unified, recipe.UnifiedSubsetBatches} {
 			require.True(t, same(v, setting), "%s: %s", v, setting)

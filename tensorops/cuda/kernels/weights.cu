@@ -21,6 +21,9 @@ struct step {
 	float size[2], decay[2]; // coefficients of AdamW, the same
 	float root;              // another one
 	int levels;              // number of levels at which the sub-net has a group; other elements are in base
+	int split;               // number of levels that have split; elements of other levels are shared, too
+	int steps;               // number of steps, with this one, whose gradients of shared elements are averaged
+	int defer;               // 1 if a later step updates the shared elements
 	int vectors;             // number of state vectors
 	int params;              // elements of base and of each of its state vectors
 	float momentum;          // of the target network, or of a teacher
@@ -31,6 +34,8 @@ struct step {
 };
 
 __device__ __forceinline__ bool inBase(const step *s, const chunk &c) { return c.level < 0 || c.level >= s->levels; }
+
+__device__ __forceinline__ bool isShared(const step *s, const chunk &c) { return c.level < 0 || c.level >= s->split; }
 
 // weightsOf returns the address of a chunk's weights.
 __device__ __forceinline__ float *weightsOf(const step *s, const chunk &c) {

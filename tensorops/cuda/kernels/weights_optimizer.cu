@@ -6,12 +6,41 @@ __device__ __forceinline__ float gradOf(const chunk &c, const float *grads, cons
 	return c.flags & PRODUCT ? load(dweights[c.offset + i]) : grads[c.offset + i];
 }
 
+// average averages the gradient of a chunk of shared elements with those of the steps before that deferred, and keeps
+// their sum if this one does, too.
+extern "C" __launch_bounds__(THREADS)
+__global__ void average(const chunk *chunks, const step *s, float *grads, act *dweights, float *sums) {
+	chunk c = chunks[blockIdx.x];
+	if (!isShared(s, c) || (s->steps == 1 && !s->defer)) {
+		return;
+	}
+	for (int i = (int)threadIdx.x; i < c.count; i += THREADS) {
+		float sum = gradOf(c, grads, dweights, i);
+		if (s->steps > 1) {
+			sum += sums[c.offset + i];
+		}
+		if (s->defer) {
+			sums[c.offset + i] = sum;
+		} else if (c.flags & PRODUCT) {
+			dweights[c.offset + i] = store(sum / (float)s->steps);
+		} else {
+			grads[c.offset + i] = sum / (float)s->steps;
+		}
+	}
+}
+
+// isDeferred returns whether a step leaves a chunk as it is.
+__device__ __forceinline__ bool isDeferred(const step *s, const chunk &c) { return s->defer && isShared(s, c); }
+
 // descend performs a step of SGD with the gradient scaled by scale:
 //
 //	d = scale·(g + decay·w), v = momentum·v + d
 //	w = w - lr·v, with Nesterov w - lr·(d + momentum·v)
 __device__ __forceinline__ void descend(const chunk &c, const step *s, const float *params, const float *grads,
 		const act *dweights, float scale, float decay, float momentum, int nesterov) {
+	if (isDeferred(s, c)) {
+		return;
+	}
 	float *w = weightsOf(s, c), *velocity = stateOf(s, c, 0);
 	float lr = s->lr[!inBase(s, c)], a = nesterov ? lr * momentum : lr, b = nesterov ? lr : 0;
 	for (int i = (int)threadIdx.x; i < c.count; i += THREADS) {
@@ -102,6 +131,9 @@ extern "C" __launch_bounds__(THREADS)
 __global__ void adamw(const chunk *chunks, const step *s, const float *params,
 		const float *grads, const act *dweights, float a, float b) {
 	chunk c = chunks[blockIdx.x];
+	if (isDeferred(s, c)) {
+		return;
+	}
 	float *w = weightsOf(s, c), *first = stateOf(s, c, 0), *second = stateOf(s, c, 1);
 	float decay = s->decay[!inBase(s, c)], size = s->size[!inBase(s, c)];
 	for (int i = (int)threadIdx.x; i < c.count; i += THREADS) {
