@@ -28,10 +28,11 @@ import (
 // step is one stage of a chain.
 type step struct {
 	name   string
-	needs  []string // the steps whose outputs are its inputs, in order
-	inputs string   // digest of everything that determines its output
-	of     string   // what it is part of, for the log
-	state  string   // file of the training's state, which steps that continue the training need; empty for none
+	needs  []string                                    // the steps whose outputs are its inputs, in order
+	inputs string                                      // digest of everything that determines its output
+	of     string                                      // what it is part of, for the log
+	state  string                                      // file of the training's state, which steps that continue the training need; empty for none
+	notes  func(ctx context.Context) ([]string, error) // those of its manifest; nil for none
 	build  func(s beam.Scope, in []beam.PCollection) beam.PCollection
 }
 
@@ -191,6 +192,11 @@ func (c *chain) job(ctx context.Context, steps []step) error {
 			out[i] = path.Base(out[i])
 		}
 		m := &run.Manifest{Stage: st.name, Inputs: st.inputs, Outputs: out, Seconds: time.Since(start).Seconds(), Finished: time.Now()}
+		if st.notes != nil {
+			if m.Notes, err = st.notes(ctx); err != nil {
+				return err
+			}
+		}
 		if err := c.folder.WriteManifest(ctx, m); err != nil {
 			return err
 		}

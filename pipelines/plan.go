@@ -1,6 +1,7 @@
 package pipelines
 
 import (
+	"context"
 	"slices"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
@@ -117,6 +118,9 @@ func (p *plan) train(stage string, needs []string, start string, settings any, r
 		cfg.Start = train.Start{Dir: p.dir(start), Inputs: p.find(start).inputs}
 		return train.Continue(s, in[0], in[len(needs)], cfg)
 	})
+	if slices.Contains(variants, train.SDR) {
+		p.find(name).notes = func(ctx context.Context) ([]string, error) { return train.Notes(ctx, p.dir(name)) }
+	}
 	if slices.Contains(variants, train.Phase0) {
 		p.find(name).state = train.CheckpointPath(p.dir(name), train.Phase0)
 	}

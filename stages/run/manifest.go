@@ -21,6 +21,8 @@ type Manifest struct {
 	Inputs string `json:"inputs"`
 	// Outputs are the names of the output batches, which are digests of their content.
 	Outputs []string `json:"outputs"`
+	// Notes are what the stage decided that its output does not show.
+	Notes []string `json:"notes,omitempty"`
 	// Seconds is how long the stage took.
 	Seconds float64 `json:"seconds"`
 	// Finished is when it ended.

@@ -34,6 +34,12 @@ type Judgment struct {
 	Offered bool `json:"offered"`
 }
 
+// String describes a comparison.
+func (j Judgment) String() string {
+	return fmt.Sprintf("%s: loss %.4f on %d held-out images, the root %.4f, standard error of the difference %.4f",
+		j.Subnet, j.Loss, j.Images, j.RootLoss, j.Error)
+}
+
 // holdOut returns which of the images, listed by subset, are held out: a random sample of each of the finest subsets.
 func (t *trainer) holdOut(rows map[string][]int32) map[int32]bool {
 	held := map[int32]bool{}
@@ -148,6 +154,18 @@ func (t *trainer) writeJudgments(ctx context.Context) error {
 		}
 	}
 	return files.WriteBytes(ctx, judgmentsPath(t.cfg.Dir), b.Bytes())
+}
+
+// Notes describes the sub-nets that the router is not offered.
+func Notes(ctx context.Context, dir string) ([]string, error) {
+	judged, err := ReadJudgments(ctx, dir)
+	var notes []string
+	for _, j := range judged {
+		if !j.Offered {
+			notes = append(notes, "not offered to the router: "+j.String())
+		}
+	}
+	return notes, err
 }
 
 // ReadJudgments reads what an SDRnet's training with held-out images found; nothing if none were held out.

@@ -124,9 +124,12 @@ func TestWithheld(t *testing.T) {
 	judged, err := ReadJudgments(t.Context(), dir)
 	require.NoError(t, err)
 	require.Len(t, judged, 6)
+	notes, err := Notes(t.Context(), dir)
+	require.NoError(t, err)
 	want := []string{Root}
 	for _, j := range judged {
 		require.Positive(t, j.Images)
+		require.Equal(t, !j.Offered, slices.Contains(notes, "not offered to the router: "+j.String()))
 		for _, name := range []string{j.Subnet, j.Subnet + "-all"} {
 			if j.Offered {
 				want = append(want, name)

@@ -138,8 +138,9 @@ type Learner interface {
 	// the second ones. Submit either switches to another buffer or returns only after reading this one, so that the
 	// next views can be prepared while the device computes.
 	Views() []float32
-	// Load transfers all that nets hold to the learner, unless the last step deferred; call Sync before reading it. It reads the sub-nets' teachers
-	// from teachers, which must not change; nil for none. With Config.Teacher, they change by training, too.
+	// Load transfers all that nets hold to the learner; call Sync before reading it. It must not follow a step that
+	// defers. It reads the sub-nets' teachers from teachers, which must not change; nil for none. With Config.Teacher,
+	// they change by training, too.
 	Load(nets, teachers *sdrnet.Net) error
 	// Submit starts a step: it updates the sub-net by the loss gradient on the views. Call Wait once after each Submit.
 	Submit(s Step) error
