@@ -33,12 +33,12 @@ func ReadModels(ctx context.Context, dir string) ([]Model, error) {
 	}
 	var models []Model
 	for _, path := range paths {
-		loaded, err := inference.Load(ctx, path)
+		metadata, err := inference.Metadata(ctx, path)
 		if err != nil {
 			return nil, err
 		}
 		var m Model
-		if err := json.Unmarshal([]byte(loaded.Meta[modelKey]), &m); err != nil {
+		if err := json.Unmarshal([]byte(metadata[modelKey]), &m); err != nil {
 			return nil, fmt.Errorf("model %s: its metadata lacks a valid %q entry: %w", path, modelKey, err)
 		}
 		m.Path = path

@@ -15,13 +15,43 @@ import (
 // for anything that the format forbids: a header that is too long or not an object, duplicate names, shapes that do not
 // match their data, gaps, overlaps, and truncated or overlong files.
 func Read(r io.Reader) (*File, error) {
-	header, err := readHeader(r)
+	entries, metadata, end, err := readEntries(r)
 	if err != nil {
 		return nil, err
 	}
-	entries, metadata, err := decodeHeader(header)
+	data, err := io.ReadAll(io.LimitReader(r, int64(end)+1))
 	if err != nil {
+		return nil, fmt.Errorf("safetensors: read tensor data: %w", err)
+	}
+	if err := checkLength(len(data), end); err != nil {
 		return nil, err
+	}
+	f := &File{Metadata: metadata, Tensors: make([]Tensor, len(entries))}
+	for i, e := range entries {
+		f.Tensors[i] = e.decode(data[e.Offsets[0]:e.Offsets[1]])
+	}
+	return f, nil
+}
+
+// Metadata returns a whole file's metadata and checks its header and length, without reading the tensors.
+func Metadata(data []byte) (map[string]string, error) {
+	r := bytes.NewReader(data)
+	_, metadata, end, err := readEntries(r)
+	if err == nil {
+		err = checkLength(r.Len(), end)
+	}
+	return metadata, err
+}
+
+// readEntries reads the header: what it says of the tensors, in the order of their data, the metadata, and the length of
+// the data.
+func readEntries(r io.Reader) (entries []named, metadata map[string]string, end int, err error) {
+	header, err := readHeader(r)
+	if err != nil {
+		return nil, nil, 0, err
+	}
+	if entries, metadata, err = decodeHeader(header); err != nil {
+		return nil, nil, 0, err
 	}
 	slices.SortStableFunc(entries, func(a, b named) int {
 		if a.Offsets[0] != b.Offsets[0] {
@@ -29,28 +59,23 @@ func Read(r io.Reader) (*File, error) {
 		}
 		return a.Offsets[1] - b.Offsets[1] // empty tensors first
 	})
-	end := 0
 	for _, e := range entries {
 		if err := e.check(end); err != nil {
-			return nil, err
+			return nil, nil, 0, err
 		}
 		end = e.Offsets[1]
 	}
-	data, err := io.ReadAll(io.LimitReader(r, int64(end)+1))
-	if err != nil {
-		return nil, fmt.Errorf("safetensors: read tensor data: %w", err)
+	return entries, metadata, end, nil
+}
+
+func checkLength(got, want int) error {
+	if got < want {
+		return fmt.Errorf("safetensors: the file is truncated: %d of %d data bytes; copy it again", got, want)
 	}
-	if len(data) < end {
-		return nil, fmt.Errorf("safetensors: the file is truncated: %d of %d data bytes; copy it again", len(data), end)
+	if got > want {
+		return fmt.Errorf("safetensors: the file continues after the %d data bytes that its header describes", want)
 	}
-	if len(data) > end {
-		return nil, fmt.Errorf("safetensors: the file continues after the %d data bytes that its header describes", end)
-	}
-	f := &File{Metadata: metadata, Tensors: make([]Tensor, len(entries))}
-	for i, e := range entries {
-		f.Tensors[i] = e.decode(data[e.Offsets[0]:e.Offsets[1]])
-	}
-	return f, nil
+	return nil
 }
 
 func readHeader(r io.Reader) ([]byte, error) {

@@ -124,6 +124,8 @@ func TestReadRejects(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := safetensors.Read(bytes.NewReader(c.file))
 			require.ErrorContains(t, err, c.want)
+			_, metadata := safetensors.Metadata(c.file)
+			require.Equal(t, err, metadata)
 		})
 	}
 }
@@ -156,6 +158,11 @@ func FuzzRead(f *testing.F) {
 	f.Add(data)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		file, err := safetensors.Read(bytes.NewReader(data))
+		metadata, other := safetensors.Metadata(data)
+		require.Equal(t, err == nil, other == nil)
+		if err == nil {
+			require.Equal(t, file.Metadata, metadata)
+		}
 		if err != nil {
 			return
 		}

@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"time"
 
 	"github.com/sdr-ml/sdr/tensorops/nn"
+	"github.com/sdr-ml/sdr/tensorops/safetensors"
 	"github.com/sdr-ml/sdr/transforms/compute"
 	"github.com/sdr-ml/sdr/transforms/files"
 )
@@ -77,6 +79,20 @@ func Load(ctx context.Context, path string) (*Model, error) {
 		return nil, fmt.Errorf("model %s: its metadata %q: %w", path, inputKey, err)
 	}
 	return m, nil
+}
+
+// Metadata reads the metadata of a model file, and checks that it is whole, without reading the weights.
+func Metadata(ctx context.Context, path string) (_ map[string]string, err error) {
+	data, release, err := files.Map(ctx, path)
+	if err != nil {
+		return nil, fmt.Errorf("model: %w", err)
+	}
+	defer func() { err = errors.Join(err, release()) }()
+	metadata, err := safetensors.Metadata(data)
+	if err != nil {
+		return nil, fmt.Errorf("model %s: %w", path, err)
+	}
+	return metadata, nil
 }
 
 // Save writes a model file; [Load] needs the [Input] in its metadata, see [Input.Metadata].
