@@ -14,6 +14,7 @@ type extractor struct {
 	net    *network
 	graph  *nn.Graph[Buffer]
 	layout *nn.Layout
+	batch  int
 	warm   bool // whether algorithms have been chosen
 
 	pinned       unsafe.Pointer // host memory for copies to the device
@@ -28,7 +29,7 @@ type extractor struct {
 
 func newExtractor(d *device, b nn.Backbone, h nn.Heads, size, batch int) (*extractor, error) {
 	layout, pixels := nn.NewLayout(b, h), batch*size*size*3
-	x := &extractor{d: d, layout: layout, last: ssl.LastPass{Layout: layout}}
+	x := &extractor{d: d, layout: layout, batch: batch, last: ssl.LastPass{Layout: layout}}
 	x.net = newNetwork(d, newFlat(layout), false)
 	x.net.stats = d.floats(layout.NumStats)
 	x.graph = nn.NewGraph(b, h, size, batch, 1, false, x.net)
@@ -45,10 +46,10 @@ func newExtractor(d *device, b nn.Backbone, h nn.Heads, size, batch int) (*extra
 	return x, nil
 }
 
-// Images implements ssl.Extractor.
-func (x *extractor) Images() []float32 {
+// Images implements ssl.Extractor. A pass always computes a whole batch.
+func (x *extractor) Images(n int) []float32 {
 	x.last.Forget()
-	return x.images
+	return x.images[:n*len(x.images)/x.batch]
 }
 
 // Load implements ssl.Extractor.

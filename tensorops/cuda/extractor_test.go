@@ -43,7 +43,8 @@ func TestExtractor(t *testing.T) {
 		for range 2 { // with the initial statistics, then with those of other images
 			for i := range 3 {
 				for _, x := range []ssl.Extractor{want, got} {
-					copy(x.Images(), noise(uint64(i), len(x.Images())))
+					images := x.Images(c.batch)
+					copy(images, noise(uint64(i), len(images)))
 					require.NoError(t, x.Load(params, stats))
 				}
 				expected, err := want.Features()

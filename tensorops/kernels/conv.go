@@ -34,12 +34,20 @@ type ConvPlan struct {
 
 // NewConvPlan prepares the convolution c to run on the thread pool p. It panics if c is not a valid shape.
 func NewConvPlan(c Conv, precision Precision, p *Pool) *ConvPlan {
+	return NewPartPlan(c, c.N, precision, p)
+}
+
+// NewPartPlan is NewConvPlan with the algorithms for whole images instead of c.N. Since the output of an image does not
+// depend on how many there are, it is the same as that of the plan for so many, to the bit.
+func NewPartPlan(c Conv, whole int, precision Precision, p *Pool) *ConvPlan {
 	c.check()
+	like := c
+	like.N = whole
 	cp := &ConvPlan{conv: c, pool: p}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for what := range cp.passes {
-		cp.passes[what] = p.choose(c, pass(what), precision).prepare(c, pass(what), p)
+		cp.passes[what] = p.choose(like, pass(what), precision).prepare(c, pass(what), p)
 	}
 	return cp
 }

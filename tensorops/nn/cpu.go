@@ -3,10 +3,13 @@ package nn
 import "github.com/sdr-ml/sdr/tensorops/kernels"
 
 // cpu is the Device of a Net: its thread pool and flat vectors.
-type cpu struct{ net *Net }
+type cpu struct {
+	net  *Net
+	part int // the algorithms are those for batches so many times as large
+}
 
 func (d *cpu) Product(l Layer, c kernels.Conv) Product[[]float32] {
-	return &cpuProduct{d.net, l.Weight, kernels.NewConvPlan(c, d.net.mode.precision(), d.net.pool)}
+	return &cpuProduct{d.net, l.Weight, kernels.NewPartPlan(c, c.N*d.part, d.net.mode.precision(), d.net.pool)}
 }
 
 func (d *cpu) Norm(l Layer, rows, views int) Norm[[]float32] {

@@ -53,8 +53,18 @@ type Net struct {
 // separate passes would. Params start as zeros (see Layout.Init), Stats as Layout.InitStats sets them. New panics on
 // invalid arguments; check them with Validate of Backbone and Heads.
 func New(b Backbone, h Heads, size, batch, views int, p *kernels.Pool, mode Mode) *Net {
+	return newNet(b, h, size, batch, views, p, mode, 1)
+}
+
+// Part returns a network like n, whose mode is Inference, for batches of the given number of images, which divides that of
+// n. What it computes for an image with running statistics is the same as n does, to the bit.
+func (n *Net) Part(batch int) *Net {
+	return newNet(n.Backbone, n.Heads, n.size, batch, n.graph.views, n.pool, n.mode, n.graph.batch/batch)
+}
+
+func newNet(b Backbone, h Heads, size, batch, views int, p *kernels.Pool, mode Mode, part int) *Net {
 	n := &Net{Backbone: b, Heads: h, size: size, mode: mode, pool: p}
-	n.graph = NewGraph(b, h, size, batch, views, mode.trains(), &cpu{n})
+	n.graph = NewGraph(b, h, size, batch, views, mode.trains(), &cpu{n, part})
 	n.Layout = n.graph.Layout
 	n.Features, n.Z, n.P = n.graph.Features, n.graph.Z, n.graph.P
 	n.Params, n.Stats = make([]float32, n.Layout.NumParams), make([]float32, n.Layout.NumStats)

@@ -8,22 +8,23 @@ import (
 // Extractor computes the features of images on a device, in batches of one fixed size, in float32. It must not be used
 // by two goroutines at once.
 //
-//	fill(x.Images())
+//	fill(x.Images(n))
 //	x.Load(params, stats)
 //	features, err := x.Features()
 //
 // Nets that share their first parts, as sub-nets of one SDRnet do, are cheaper on the same images: what the last pass
 // computed with the same weights and statistics is not computed again.
 type Extractor interface {
-	// Images returns the buffer for the images of the next pass, [batch, size, size, 3].
-	Images() []float32
+	// Images returns the buffer for the n images of the next pass, [n, size, size, 3]; n is at most the batch. Fewer may
+	// take less time.
+	Images(n int) []float32
 	// Load sets the parameters and BatchNorm's running statistics, in the order of nn.Layout. The caller must not modify
 	// them until the next call of Images.
 	Load(params, stats []float32) error
-	// Features returns the backbone's features of the images, [batch, FeatureDim], with running statistics. They are
-	// valid until the next pass, and do not depend on other images of the batch.
+	// Features returns the backbone's features of the images, [n or more, FeatureDim], with running statistics. They are
+	// valid until the next pass, and do not depend on other images or their number.
 	Features() ([]float32, error)
-	// Observe adds BatchNorm's statistics of the images to s.
+	// Observe adds BatchNorm's statistics of the images, a whole batch, to s.
 	Observe(s *nn.Statistics) error
 	// Close frees what the extractor holds on the device.
 	Close() error
@@ -38,7 +39,7 @@ func OpenExtractor(d Device, b nn.Backbone, h nn.Heads, size, batch int, pool *k
 	}
 	if driver == nil {
 		n := nn.New(b, h, size, batch, 1, pool, nn.Inference)
-		return &cpuExtractor{net: n, images: make([]float32, batch*size*size*3), last: LastPass{Layout: n.Layout}}, nil
+		return &cpuExtractor{net: n, nets: []*nn.Net{n}, images: make([]float32, batch*size*size*3), batch: batch, last: LastPass{Layout: n.Layout}}, nil
 	}
 	if d.Tuning == nil {
 		d.Tuning = pool.Tuning()
@@ -82,18 +83,30 @@ func (l *LastPass) Done(mode nn.BNMode) {
 
 // cpuExtractor is the Extractor on the CPU.
 type cpuExtractor struct {
-	net    *nn.Net
-	images []float32
+	nets   []*nn.Net // for batches, and as far as needed for the half, the quarter, ...
+	net    *nn.Net   // the one for the current images
+	images []float32 // [batch, size, size, 3]
+	batch  int
 	last   LastPass
 }
 
-func (x *cpuExtractor) Images() []float32 {
+func (x *cpuExtractor) Images(n int) []float32 {
 	x.last.Forget()
-	return x.images
+	halvings, rows := 0, x.batch
+	for rows%2 == 0 && rows/2 >= n {
+		halvings, rows = halvings+1, rows/2
+	}
+	for len(x.nets) <= halvings {
+		x.nets = append(x.nets, nil)
+	}
+	if x.nets[halvings] == nil {
+		x.nets[halvings] = x.nets[0].Part(rows)
+	}
+	x.net = x.nets[halvings]
+	return x.images[:n*len(x.images)/x.batch]
 }
 
 func (x *cpuExtractor) Load(params, stats []float32) error {
-	x.net.Params, x.net.Stats = params, stats
 	x.last.Load(params, stats)
 	return nil
 }
@@ -102,7 +115,8 @@ func (x *cpuExtractor) Load(params, stats []float32) error {
 func (x *cpuExtractor) forward(mode nn.BNMode) {
 	from := x.last.Next(mode)
 	x.last.Forget() // if it panics
-	x.net.ForwardFrom(from, x.images, mode)
+	x.net.Params, x.net.Stats = x.last.params, x.last.stats
+	x.net.ForwardFrom(from, x.images[:len(x.net.Features)/x.net.Backbone.FeatureDim()*len(x.images)/x.batch], mode)
 	x.last.Done(mode)
 }
 

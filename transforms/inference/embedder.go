@@ -40,7 +40,7 @@ func NewEmbedder(m *Model, pool *kernels.Pool) *Embedder {
 	return &Embedder{x, pool, m}
 }
 
-// passImages returns the number of images per forward pass. It must not depend on how many images there are, since
+// passImages returns the largest number of images per forward pass. It must not depend on how many images there are, since
 // another batch size may select other algorithms, which round differently.
 func passImages(size int) int { return min(Batch, max(1, batchPixels/(size*size))) }
 
@@ -59,9 +59,9 @@ func (e *Embedder) Embed(n int, at func(i int) []uint8) *tensor.Dense {
 	return features[0]
 }
 
-// fill normalizes images from to from+rows into an extractor's batch. The rest of the batch keeps its old content.
+// fill normalizes images from to from+rows into an extractor's batch.
 func fill(x ssl.Extractor, in Input, pool *kernels.Pool, from, rows int, at func(i int) []uint8) {
-	images, pixels := x.Images(), in.Size*in.Size*3
+	images, pixels := x.Images(rows), in.Size*in.Size*3
 	pool.For(rows, func(_, i int) {
 		augment.Normalize(images[i*pixels:(i+1)*pixels], at(from+i), in.Mean, in.Std)
 	})
