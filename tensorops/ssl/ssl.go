@@ -111,7 +111,7 @@ type Step struct {
 	LR float32
 	// Defer leaves the shared weights as they are: their gradient is averaged with those of the next steps, up to and
 	// including the first one without Defer, which updates them. Individual weights, those of all levels that have split,
-	// are updated at once; a code has a digit for each of these or none. LARS adapts the rate of a tensor that has both by
+	// are updated at once; a code has a choice for each of these or none. LARS adapts the rate of a tensor that has both by
 	// the gradient of the step, in which the average takes the place of the shared part once there is one.
 	Defer bool
 	// Number counts the steps of the training, from 1 to Of.
