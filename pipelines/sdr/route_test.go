@@ -1,0 +1,109 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sdr-ml/sdr/stages/route"
+	"github.com/sdr-ml/sdr/transforms/arrowio"
+)
+
+// TestRouteMany routes tasks in one job: as each alone, also one that is added later, with a broken task beside them, with
+// a beam, and among the nets of two runs.
+func TestRouteMany(t *testing.T) {
+	dir := t.TempDir()
+	runs := filepath.Join(dir, "runs")
+	mustSDR(t, quickRun(filepath.Join(runs, "a"))...)
+	mustSDR(t, quickRun(filepath.Join(runs, "b"), "--set", "backbone.width=2", "--set", "input.size=16")...)
+	tasks := filepath.Join(dir, "tasks")
+	copyTo := func(name, from string) {
+		require.NoError(t, os.CopyFS(filepath.Join(tasks, name, "train"), os.DirFS(filepath.Join(folder, from))))
+	}
+	copyTo("fruit", "train")
+	require.NoError(t, os.CopyFS(filepath.Join(tasks, "oneclass", "train", "Banana"), os.DirFS(filepath.Join(folder, "train", "Banana"))))
+	rows := func(path string) []route.Score {
+		all, err := arrowio.LoadRows[route.Score](t.Context(), path)
+		require.NoError(t, err)
+		return all
+	}
+	a := []string{"route", "--run", filepath.Join(runs, "a")}
+	with := func(args []string, more ...string) []string { return append(append([]string{}, args...), more...) }
+
+	out := filepath.Join(dir, "out")
+	require.Contains(t, mustSDR(t, with(a, "--tasks", tasks, "--out", out, "--models", "--norm", "training")...), "1 tasks routed and 1 left out")
+	dead, err := arrowio.LoadRows[route.Dead](t.Context(), filepath.Join(out, "dead-letter.parquet"))
+	require.NoError(t, err)
+	require.Len(t, dead, 1)
+	require.Equal(t, "oneclass", dead[0].Task)
+	require.Contains(t, dead[0].Reason, "at least two classes")
+	many := rows(filepath.Join(out, "scores.parquet"))
+
+	alone := filepath.Join(dir, "alone")
+	mustSDR(t, with(a, "--task", filepath.Join(tasks, "fruit"), "--out", alone, "--norm", "training")...)
+	require.Subset(t, rows(filepath.Join(alone, "scores.parquet")), many)
+	require.Equal(t, many, rows(filepath.Join(out, "fruit", "scores.parquet")))
+	one, err := os.ReadFile(filepath.Join(alone, "model.safetensors"))
+	require.NoError(t, err)
+	delivered := filepath.Join(out, "fruit", "model.safetensors")
+	same, err := os.ReadFile(delivered)
+	require.NoError(t, err)
+	require.Equal(t, one, same)
+	shared, err := filepath.Glob(filepath.Join(out, "models", "*.safetensors"))
+	require.NoError(t, err)
+	require.Len(t, shared, 1)
+	first, err := os.Stat(shared[0])
+	require.NoError(t, err)
+	second, err := os.Stat(delivered)
+	require.NoError(t, err)
+	require.True(t, os.SameFile(first, second))
+
+	// What is known is not computed again.
+	kept, err := filepath.Glob(filepath.Join(runs, "a", "routings", "*", "tasks", "*.parquet"))
+	require.NoError(t, err)
+	require.Len(t, kept, 1)
+	before, err := os.Stat(kept[0])
+	require.NoError(t, err)
+	copyTo("pears", "test")
+	require.Contains(t, mustSDR(t, with(a, "--tasks", filepath.Join(tasks, "[fp]*"), "--out", out, "--norm", "training")...), "2 tasks routed and 0 left out")
+	after, err := os.Stat(kept[0])
+	require.NoError(t, err)
+	require.Equal(t, before.ModTime(), after.ModTime())
+	both := rows(filepath.Join(out, "scores.parquet"))
+	require.Equal(t, many, both[:len(many)])
+	require.Len(t, both, 2*len(many))
+
+	beam := filepath.Join(dir, "beam")
+	mustSDR(t, with(a, "--task", filepath.Join(tasks, "fruit"), "--out", beam, "--beam", "1")...)
+	visited := map[string]bool{}
+	for _, s := range rows(filepath.Join(beam, "scores.parquet")) {
+		visited[s.Subnet] = true
+	}
+	// the root and the baselines, two children of the root, and two of one of these
+	require.Len(t, visited, 3+2+2)
+
+	registry := filepath.Join(dir, "registry")
+	mustSDR(t, "route", "--registry", runs, "--task", filepath.Join(tasks, "fruit"), "--out", registry)
+	cost := map[string]float64{}
+	for _, s := range rows(filepath.Join(registry, "scores.parquet")) {
+		cost[filepath.Base(s.Run())] = s.Cost
+	}
+	require.Len(t, cost, 2)
+	require.Less(t, cost["b"], cost["a"]/4)
+
+	for want, args := range map[string][]string{
+		"either --task or --tasks": with(a, "--out", out),
+		"--models goes with":       with(a, "--task", tasks, "--models", "--out", out),
+		`no scorer "svm"`:          with(a, "--task", tasks, "--scorer", "svm", "--out", out),
+		`no norm "batch"`:          with(a, "--task", tasks, "--norm", "batch", "--out", out),
+		"give --run":               {"route", "--task", tasks, "--out", out},
+		"has no run":               {"route", "--registry", tasks, "--task", tasks, "--out", out},
+		"there are none":           with(a, "--tasks", filepath.Join(dir, "none*"), "--out", out),
+	} {
+		_, log, code := sdr(t, args...)
+		require.Equal(t, 2, code, "%v\n%s", args, log)
+		require.Contains(t, log, want)
+	}
+}
