@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strconv"
 	"strings"
 
 	"github.com/apache/arrow/go/v15/arrow/array"
@@ -31,6 +32,7 @@ const (
 var Methods = []string{KMeans, Random, Source}
 
 func init() {
+	beam.RegisterDoFn(reflect.TypeFor[shortenFn]())
 	beam.RegisterDoFn(reflect.TypeFor[randomFn]())
 	beam.RegisterDoFn(reflect.TypeFor[sourceFn]())
 }
@@ -51,8 +53,43 @@ func assign(s beam.Scope, features beam.PCollection, cfg Config) beam.PCollectio
 		features = kmeans.Whiten(s, features, kmeans.WhitenConfig{Column: k.Column, Floor: whitenFloor, Normalize: true})
 	}
 	assigned, centroids := kmeans.Cluster(s, features, k)
-	arrowio.WriteDir(s, files.Join(cfg.Dir, "centroids"), centroids)
-	return assigned
+	arrowio.WriteDir(s, files.Join(cfg.Dir, "centroids"), beam.ParDo(s, &shortenFn{}, centroids))
+	return beam.ParDo(s, &shortenFn{}, assigned)
+}
+
+// shortenFn replaces the codes of package kmeans by those of the other stages.
+type shortenFn struct{}
+
+func (*shortenFn) ProcessElement(b *record.Batch) (*record.Batch, error) {
+	type coded struct {
+		Code string `arrow:"code"`
+	}
+	rows, err := record.Rows[coded](b)
+	if err != nil {
+		return nil, err
+	}
+	codes := array.NewStringBuilder(record.Mem)
+	for _, r := range rows {
+		code, err := shorten(r.Code)
+		if err != nil {
+			return nil, err
+		}
+		codes.Append(code)
+	}
+	return record.With(record.Without(b, "code"), "code", codes.NewArray()), nil
+}
+
+// shorten returns a code with one digit, 0-9a-z, per level, from one with numbers and dots.
+func shorten(code string) (string, error) {
+	var short strings.Builder
+	for choice := range strings.SplitSeq(code, ".") {
+		n, err := strconv.Atoi(choice)
+		if err != nil || n < 0 || n > 35 {
+			return "", fmt.Errorf("partition: subset %s: %q is not a number up to 35; divide into at most 36 subsets per level", code, choice)
+		}
+		short.WriteString(strconv.FormatInt(int64(n), 36))
+	}
+	return short.String(), nil
 }
 
 // place is the part of the features' rows that says which image it is.
@@ -85,7 +122,11 @@ func (fn *randomFn) ProcessElement(b *record.Batch) (*record.Batch, error) {
 	rows := make([]assignment, len(places))
 	for i, p := range places {
 		random.Seek(fn.Seed, rng.Subset, rng.Name(p.Shard), uint64(p.Row))
-		rows[i] = assignment{p.Shard, p.Row, kmeans.Code(random.IntN(count(fn.Branching)), fn.Branching)}
+		code, err := shorten(kmeans.Code(random.IntN(count(fn.Branching)), fn.Branching))
+		if err != nil {
+			return nil, err
+		}
+		rows[i] = assignment{p.Shard, p.Row, code}
 	}
 	return record.Of(rows), nil
 }
@@ -117,7 +158,11 @@ func (fn *sourceFn) ProcessElement(ctx context.Context, b *record.Batch) (*recor
 		if err != nil {
 			return nil, err
 		}
-		rows[i] = assignment{p.Shard, p.Row, kmeans.Code(subset, fn.Branching)}
+		code, err := shorten(kmeans.Code(subset, fn.Branching))
+		if err != nil {
+			return nil, err
+		}
+		rows[i] = assignment{p.Shard, p.Row, code}
 	}
 	return record.Of(rows), nil
 }

@@ -72,7 +72,7 @@ func (p *Pool) Products(m int, a []float32, lda int, b *Packed, f func(worker in
 			p.isa.packPanel(me.scratch, pitchA, c.Rows, b.k, from, lda, 1)
 			from, ld = me.scratch, pitchA
 		} else {
-			touch(from[:(c.Rows-1)*lda+b.k])
+			me.touched = touch(from[:(c.Rows-1)*lda+b.k])
 		}
 		for c.Col = 0; c.Col < b.rows; c.Col += step {
 			c.Cols = min(step, b.rows-c.Col)
@@ -95,17 +95,11 @@ func (w *worker) multiply(all widths, b *Packed, a []float32, lda int, c Block) 
 	}
 }
 
-// touched keeps the reads of touch.
-var touched float32
-
-// touch reads one float per cache line. In order, memory is read faster than in that of the micro-kernel, which reads
-// many rows at once.
-func touch(x []float32) {
-	sum := float32(0)
+// touch reads one float per cache line and returns their sum. In order, memory is read faster than in that of the
+// micro-kernel, which reads many rows at once.
+func touch(x []float32) (sum float32) {
 	for i := 0; i < len(x); i += 16 {
 		sum += x[i]
 	}
-	if sum == 0.123456 {
-		touched = sum
-	}
+	return sum
 }

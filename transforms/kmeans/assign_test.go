@@ -33,10 +33,10 @@ func TestAssign(t *testing.T) {
 		require.Equal(t, want, got)
 	}
 	// Codes need no parents, and ties go to the lower code.
-	flat := []kmeans.Centroid{{Code: "21", Centroid: []float32{1, 0}}, {Code: "20", Centroid: []float32{-1, 0}}, {Code: "0", Centroid: []float32{0, 9}}}
+	flat := []kmeans.Centroid{{Code: "2.10", Centroid: []float32{1, 0}}, {Code: "2.9", Centroid: []float32{-1, 0}}, {Code: "0", Centroid: []float32{0, 9}}}
 	got, err := assign(t, "direct", flat, beamtest.Split([]feature{{1, []float32{0, 0}}, {2, []float32{2, 0}}, {3, []float32{0, 8}}}, 3))
 	require.NoError(t, err)
-	require.Equal(t, []label{{1, "20", 1}, {2, "21", 1}, {3, "0", 1}}, got)
+	require.Equal(t, []label{{1, "2.9", 1}, {2, "2.10", 1}, {3, "0", 1}}, got)
 }
 
 func TestAssignErrors(t *testing.T) {
