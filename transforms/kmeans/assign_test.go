@@ -46,13 +46,13 @@ func TestAssignErrors(t *testing.T) {
 		centroids []kmeans.Centroid
 		rows      []*record.Batch
 	}{
-		"kmeans: there are no centroids to assign rows to":                                    {nil, rows},
-		`kmeans: two centroids have the code "0"`:                                             {[]kmeans.Centroid{at("0", 1, 2), at("0", 1, 3)}, rows},
-		`kmeans: two centroids have the code "", or one has none`:                             {[]kmeans.Centroid{at("", 1, 2)}, rows},
-		`kmeans: column "feature" has vectors of width 2; the centroids have 3`:               {[]kmeans.Centroid{at("0", 1, 2, 3)}, rows},
-		`kmeans: column "centroid": row 0 of a batch (code=0, size=0, inertia=0) holds 1e+16`: {[]kmeans.Centroid{at("0", 1e16, 2)}, rows},
-		`kmeans: column "feature": row 0 of a batch (id=1) holds 2e+15`:                       {[]kmeans.Centroid{at("0", 1, 2)}, beamtest.Split([]feature{{1, []float32{2e15, 0}}}, 1)},
-		`kmeans: record: expected one column "feature"`:                                       {[]kmeans.Centroid{at("0", 1, 2)}, []*record.Batch{record.Of([]label{{}})}},
+		"kmeans: there are no centroids to assign rows to":                                                  {nil, rows},
+		`kmeans: two centroids have the code "0"`:                                                           {[]kmeans.Centroid{at("0", 1, 2), at("0", 1, 3)}, rows},
+		`kmeans: two centroids have the code "", or one has none`:                                           {[]kmeans.Centroid{at("", 1, 2)}, rows},
+		`kmeans: column "feature" has vectors of width 2; the centroids have 3`:                             {[]kmeans.Centroid{at("0", 1, 2, 3)}, rows},
+		`kmeans: column "centroid": row 0 of a batch (code=0, size=0, inertia=0, silhouette=0) holds 1e+16`: {[]kmeans.Centroid{at("0", 1e16, 2)}, rows},
+		`kmeans: column "feature": row 0 of a batch (id=1) holds 2e+15`:                                     {[]kmeans.Centroid{at("0", 1, 2)}, beamtest.Split([]feature{{1, []float32{2e15, 0}}}, 1)},
+		`kmeans: record: expected one column "feature"`:                                                     {[]kmeans.Centroid{at("0", 1, 2)}, []*record.Batch{record.Of([]label{{}})}},
 	} {
 		_, err := assign(t, "direct", c.centroids, c.rows)
 		require.ErrorContains(t, err, want)

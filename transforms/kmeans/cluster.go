@@ -101,7 +101,7 @@ func (c Config) passes(level int) []pass {
 	if c.Balance > 0 {
 		passes = append(passes, pass{&offerFn{Config: c}, &repairFn{Config: c}})
 	}
-	return passes
+	return append(passes, pass{&witnessFn{Config: c}, &silhouetteFn{}})
 }
 
 // withMarker adds a batch without columns, so that every combine has a result even without rows; the last ParDo drops

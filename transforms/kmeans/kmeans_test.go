@@ -114,10 +114,40 @@ func TestAgainstScikitLearn(t *testing.T) {
 			require.InDeltaSlice(t, run.Centroids[j], c.Centroid, 1e-4)
 		}
 		require.InEpsilon(t, run.Inertia, inertia, 1e-6)
+		silhouette := 0.0
+		for _, c := range clusters {
+			silhouette += c.Silhouette * float64(c.Size) / float64(len(rows))
+		}
+		require.InDelta(t, g.Silhouettes[i], silhouette, 1e-9)
 		again, err := assign(t, runners[i%2], clusters, beamtest.Split(rows, 50))
 		require.NoError(t, err)
 		require.Equal(t, labels, again, "bit by bit")
 	}
+}
+
+// Lloyd computes the same in memory.
+func TestLloydAgainstScikitLearn(t *testing.T) {
+	g, _ := readGolden(t)
+	for _, run := range g.Runs {
+		l, err := kmeans.NewLloyd(slices.Concat(g.Vectors...), len(g.Vectors[0]), g.Start)
+		require.NoError(t, err)
+		for range run.Iterations {
+			l.Iterate()
+		}
+		require.InDeltaSlice(t, slices.Concat(run.Centroids...), l.Centroids(), 1e-4)
+		require.InEpsilon(t, run.Inertia, l.Inertia(), 1e-6)
+	}
+	for want, x := range map[string][]float32{
+		"kmeans: 3 values of vectors of width 2 and 1 centroids":   {1, 2, 3},
+		"kmeans: vector 1 has the length NaN; want at most 1e+15":  {1, 2, 3, float32(math.NaN())},
+		"kmeans: vector 0 has the length +Inf; want at most 1e+15": {float32(math.Inf(1)), 1},
+		"kmeans: 0 values of vectors of width 2 and 1 centroids":   {},
+	} {
+		_, err := kmeans.NewLloyd(x, 2, [][]float32{{1, 2}})
+		require.ErrorContains(t, err, want)
+	}
+	_, err := kmeans.NewLloyd([]float32{1, 2}, 2, [][]float32{{1}})
+	require.ErrorContains(t, err, "Start[0] has width 1")
 }
 
 func TestWhitenAgainstNumpy(t *testing.T) {
@@ -392,6 +422,23 @@ func total(clusters []kmeans.Centroid) (inertia float64) {
 	return inertia
 }
 
+// Silhouettes of a sample are near those of all rows: well separated groups of different sizes.
+func TestSilhouettes(t *testing.T) {
+	random := rand.New(rand.NewPCG(3, 3))
+	var rows []feature
+	for i := range 20_000 {
+		at := []float32{0, 100, 300}[min(i%7, 2)]
+		rows = append(rows, feature{int32(i), []float32{at + float32(random.NormFloat64()), 0}})
+	}
+	cfg := kmeans.Config{Column: "feature", Branching: []int{3}, Iterations: 3, Start: [][]float32{{0, 0}, {100, 0}, {300, 0}}, Local: true}
+	_, clusters, err := cluster(t, "direct", cfg, beamtest.Split(rows, 3000))
+	require.NoError(t, err)
+	mean := 2 / math.Sqrt(math.Pi) // distance of two normal numbers
+	for i, other := range []float64{100, 100, 200} {
+		require.InDelta(t, 1-mean/other, clusters[i].Silhouette, .002)
+	}
+}
+
 // TestTolerance checks that iterations end early, at a slightly higher inertia.
 func TestTolerance(t *testing.T) {
 	batches := beamtest.Split(blobs(8, 2000, 5, 30), 500)
@@ -532,7 +579,7 @@ func TestFewRows(t *testing.T) {
 		labels, clusters, err = cluster(t, runner, cfg, beamtest.Split([]feature{{5, []float32{1, 2}}}, 1))
 		require.NoError(t, err)
 		require.Equal(t, []label{{5, "0.0", 0}}, labels)
-		require.Equal(t, []kmeans.Centroid{{"0", 1, 0, []float32{1, 2}}, {"0.0", 1, 0, []float32{1, 2}}}, clusters)
+		require.Equal(t, []kmeans.Centroid{{Code: "0", Size: 1, Centroid: []float32{1, 2}}, {Code: "0.0", Size: 1, Centroid: []float32{1, 2}}}, clusters)
 	}
 }
 

@@ -48,8 +48,7 @@ func (fn *labelFn) label(b *record.Batch, m *model) (*record.Batch, error) {
 			return nil, err
 		}
 		for i, key := range keys {
-			if j, ok := slices.BinarySearchFunc(m.Moves, key, func(a move, k rowKey) int { return a.Key.compare(k) }); ok {
-				to := m.Moves[j].To
+			if to, ok := m.moved(key); ok {
 				a.clusters[i], a.squares[i] = int32(to), m.square(r.vector(i), to)
 			}
 		}
@@ -69,6 +68,15 @@ func (fn *labelFn) label(b *record.Batch, m *model) (*record.Batch, error) {
 	}, clusterColumn, fn.Config.Column), nil
 }
 
+// moved returns where a row was moved to, if it was.
+func (m *model) moved(key rowKey) (to int, ok bool) {
+	i, ok := slices.BinarySearchFunc(m.Moves, key, func(a move, k rowKey) int { return a.Key.compare(k) })
+	if !ok {
+		return 0, false
+	}
+	return m.Moves[i].To, true
+}
+
 // withCodes returns a batch without some columns, and with the code and distance of each row.
 func withCodes(b *record.Batch, squares []float64, code func(row int) string, without ...string) *record.Batch {
 	codes, distances := array.NewStringBuilder(record.Mem), array.NewFloat32Builder(record.Mem)
@@ -86,6 +94,10 @@ type Centroid struct {
 	Size     int64     `arrow:"size"`     // number of rows
 	Inertia  float64   `arrow:"inertia"`  // sum of the rows' squared distances, times their weights
 	Centroid []float32 `arrow:"centroid"` // the point that distances are measured from
+
+	// Silhouette is the mean silhouette of the cluster's rows, estimated from about 1,000 rows of the whole data: -1 to
+	// 1, higher if the cluster is compact and apart from the others of its level; 0 if there are none of it.
+	Silhouette float64 `arrow:"silhouette"`
 }
 
 // centroidsFn emits the non-empty clusters of a finished level, sorted by code.
@@ -95,7 +107,7 @@ func (fn *centroidsFn) ProcessElement(m *model, emit func(*record.Batch)) {
 	var list []Centroid
 	for g, n := range m.Sizes {
 		if n > 0 {
-			list = append(list, Centroid{Code(g, fn.Config.Branching[:m.Level+1]), n, m.Inertia[g], m.centroid(g)})
+			list = append(list, Centroid{Code(g, fn.Config.Branching[:m.Level+1]), n, m.Inertia[g], m.centroid(g), m.Silhouettes[g]})
 		}
 	}
 	if len(list) > 0 {

@@ -27,7 +27,7 @@ func (fn *sumFn) ProcessElement(b *record.Batch, m *model) (*tally, error) {
 	if fn.idle(m) {
 		return t, nil
 	}
-	s := m.newSums(!fn.Last)
+	s := m.newSums(!fn.Last, b.NumRows())
 	if err := fn.scan(b, m, t, s); err != nil {
 		return nil, err
 	}
@@ -121,9 +121,11 @@ type updateFn struct {
 	Last   bool
 }
 
-func (fn *updateFn) ProcessElement(t *tally, m *model) (*model, error) {
+func (fn *updateFn) ProcessElement(t *tally, m *model) (*model, error) { return fn.update(t, m), nil }
+
+func (fn *updateFn) update(t *tally, m *model) *model {
 	if m.Done && !fn.Last || len(t.Clusters) == 0 {
-		return m, nil
+		return m
 	}
 	next := m.next()
 	stride := stride(m.Width, m.Weighted)
@@ -134,7 +136,7 @@ func (fn *updateFn) ProcessElement(t *tally, m *model) (*model, error) {
 		next.Sizes[g] = t.Sums[i*stride+m.Width+1]
 	}
 	if fn.Last {
-		return next, nil
+		return next
 	}
 	changed := false
 	balanced := fn.Config.Balance > 0
@@ -156,7 +158,7 @@ func (fn *updateFn) ProcessElement(t *tally, m *model) (*model, error) {
 		changed = next.reprice(fn.Config.Balance, moving) || changed
 	}
 	next.Done = !changed
-	return next, nil
+	return next
 }
 
 // settled reports whether the inertia fell by less than Tolerance in the last iteration.

@@ -55,7 +55,7 @@ func (fn *localFn) ProcessElement(m *model, assigned, centroids func(*record.Bat
 	for level := range fn.Config.Branching {
 		var err error
 		for _, p := range fn.Config.passes(level) {
-			if m, err = p.run(batches, m); err != nil {
+			if m, err = p.run(batches, rows, m); err != nil {
 				return err
 			}
 		}
@@ -73,14 +73,14 @@ func (fn *localFn) ProcessElement(m *model, assigned, centroids func(*record.Bat
 	return nil
 }
 
-// run is the pass over batches in memory.
-func (p pass) run(batches []*record.Batch, m *model) (*model, error) {
+// run is the pass over batches in memory, with so many rows in all.
+func (p pass) run(batches []*record.Batch, rows int64, m *model) (*model, error) {
 	total := &tally{}
 	if sum, ok := p.scan.(*sumFn); ok { // without a tally for each batch
 		if sum.idle(m) {
 			return m, nil
 		}
-		s := m.newSums(!sum.Last)
+		s := m.newSums(!sum.Last, rows)
 		for _, b := range batches {
 			if err := sum.scan(b, m, total, s); err != nil {
 				return nil, err

@@ -125,8 +125,8 @@ func keys(b *record.Batch, column string, seed uint64) ([]rowKey, error) {
 	var buf, all []byte
 	for i := range keys {
 		buf = buf[:0]
-		for _, v := range data[i*width : (i+1)*width] {
-			buf = binary.LittleEndian.AppendUint32(buf, math.Float32bits(v))
+		if buf, err = binary.Append(buf, binary.LittleEndian, data[i*width:(i+1)*width]); err != nil {
+			return nil, err
 		}
 		for c, col := range b.Columns() {
 			if name := b.ColumnName(c); name != column && name != clusterColumn {

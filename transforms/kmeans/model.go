@@ -49,6 +49,8 @@ type model struct {
 	Done    bool    // converged
 	Moves   []move  // rows reassigned from their nearest cluster, sorted by key
 
+	Silhouettes doubles // [P*K] of a finished level
+
 	families families
 }
 
@@ -205,4 +207,16 @@ func (r rows) weight(i int) float64 {
 		return 1
 	}
 	return float64(r.weights.Value(i))
+}
+
+// take returns the rows with the given numbers, in ascending order.
+func (r rows) take(numbers []int32) rows {
+	taken := rows{width: r.width}
+	parents := array.NewInt32Builder(record.Mem)
+	for _, i := range numbers {
+		taken.vectors = append(taken.vectors, r.vector(int(i))...)
+		parents.Append(int32(r.parent(int(i))))
+	}
+	taken.parents = parents.NewInt32Array()
+	return taken
 }

@@ -64,7 +64,7 @@ func TestAssignIsExact(t *testing.T) {
 		for g := range m.Prices {
 			m.Prices[g] = float64(rapid.IntRange(0, 1).Draw(t, "priced")) * size * size * random.Float64()
 		}
-		sums := m.newSums(true)
+		sums := m.newSums(true, 1)
 		got := m.assign(r, true, sums)
 		for i, g := range got.clusters {
 			p := r.parent(i)
@@ -84,7 +84,7 @@ func TestAssignIsExact(t *testing.T) {
 			if r.parents != nil {
 				one.parents = array.NewSlice(r.parents, int64(i), int64(i+1)).(*array.Int32)
 			}
-			s := m.newSums(true)
+			s := m.newSums(true, 1)
 			m.assign(one, true, s)
 			t := &tally{}
 			t.Clusters, t.Sums = s.total()
@@ -113,7 +113,7 @@ func BenchmarkPass(b *testing.B) {
 				m.Sizes[g] = 1
 			}
 			for b.Loop() {
-				s := m.newSums(true)
+				s := m.newSums(true, n)
 				m.assign(r, false, s)
 				s.total()
 			}

@@ -17,6 +17,7 @@ type sums struct {
 	width   int
 
 	unit, square, weight float64 // scales
+	expected             int     // clusters that a worker meets
 	workers              []workerSums
 }
 
@@ -27,13 +28,15 @@ type workerSums struct {
 	_        [64]byte
 }
 
-func (m *model) newSums(vectors bool) *sums {
+// newSums returns the sums of no rows yet; rows is the expected number.
+func (m *model) newSums(vectors bool, rows int64) *sums {
 	s := &sums{
 		vectors: vectors, weights: m.Weighted, width: m.Width,
 		unit: scale(m.Unit), square: scale(m.Square), weight: scale(m.WeightUnit),
 	}
 	_ = compute.Run(func(pool *kernels.Pool) error {
 		s.workers = make([]workerSums, pool.Threads())
+		s.expected = int(min(int64(len(m.Sizes)), rows/int64(pool.Threads())+1))
 		return nil
 	})
 	for w := range s.workers {
@@ -61,8 +64,8 @@ func (s *sums) add(worker int, cluster int32, x []float32, square, weight float6
 		slot = len(w.clusters)
 		w.clusters = append(w.clusters, cluster)
 		w.slots[cluster] = int32(slot + 1)
-		if end := len(w.sums) + stride; cap(w.sums) < end {
-			w.sums = slices.Grow(w.sums, min(len(w.slots), max(16, 2*slot))*stride-len(w.sums))
+		if len(w.sums)+stride > cap(w.sums) {
+			w.sums = slices.Grow(w.sums, max(s.expected, min(2*slot, len(w.slots)))*stride-len(w.sums))
 		}
 		w.sums = w.sums[:len(w.sums)+stride]
 	}
@@ -89,6 +92,7 @@ func (s *sums) total() (clusters []int32, total []int64) {
 	}
 	clusters = slices.Clone(first.clusters)
 	slices.Sort(clusters)
+	total = make([]int64, 0, len(clusters)*s.stride())
 	for _, g := range clusters {
 		total = append(total, first.sums[int(first.slots[g]-1)*s.stride():][:s.stride()]...)
 	}
