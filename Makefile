@@ -2,7 +2,7 @@
 # make run    the main job on the images in testdata: about 4 minutes on 2 cores
 # make test   the tests
 # make test-gpu   builds bin/cuda.test, the tests of the GPU driver for a machine with NVIDIA's libraries but no Go
-# make bench-torch   how fast sdr and PyTorch are on this machine: about three quarters of an hour
+# make bench-torch   how fast sdr, PyTorch, scikit-learn and faiss are on this machine: about an hour
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 RUN     := runs/quickstart
@@ -69,7 +69,7 @@ bench-torch: build $(TORCH)/installed
 
 $(TORCH)/installed:
 	python3 -m venv $(TORCH)
-	$(TORCH)/bin/python -m pip install --quiet torch torchvision lightly pillow onnx onnxscript onnxruntime
+	$(TORCH)/bin/python -m pip install --quiet torch torchvision lightly pillow onnx onnxscript onnxruntime scikit-learn faiss-cpu
 	touch $@
 
 # What else guards the project; .ci/run runs it all.

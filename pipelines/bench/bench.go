@@ -1,5 +1,6 @@
 // Package bench benchmarks the tensor engine: matrix products, convolutions, training steps, the training loop,
-// augmentation and inference, by themselves or in alternation with PyTorch on the same machine.
+// augmentation, inference, k-means and nearest neighbors, by themselves or in alternation with PyTorch, scikit-learn and
+// faiss on the same machine.
 //
 // In alternation means ours, theirs, ours, theirs, so that both sides see the same clock rates and the same load from
 // other programs, and one side is idle while the other runs. PyTorch runs in a child process (torch_worker.py), which
@@ -74,6 +75,8 @@ var groups = []group{
 	{"loop", loops},
 	{"augment", augments},
 	{"forward", forwards},
+	{"kmeans", kmeanses},
+	{"knn", knns},
 }
 
 // Groups lists the groups of cases in order.

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/testing/ptest"
 	"github.com/stretchr/testify/require"
 
 	"github.com/sdr-ml/sdr/stages/run"
@@ -25,7 +26,7 @@ func TestMain(m *testing.M) {
 		beWorker(mode)
 		return
 	}
-	os.Exit(m.Run())
+	ptest.Main(m)
 }
 
 // tiny returns cases of every kind, with sizes that take almost no time.
@@ -36,6 +37,9 @@ func tiny() []benchmark {
 		matrices{m: 3, k: 5, n: 7, transA: true}.benchmark(1),
 		matrices{m: 3, k: 5, n: 7, transB: true}.benchmark(1),
 		features("forward/tiny", nn.Backbone{Arch: "resnet50", Stem: "imagenet", Width: 2}, 32, 2, 2),
+		clustering{50, 6, 4, 0}.benchmark(2),
+		clustering{50, 6, 4, 3}.benchmark(2),
+		searching{7, 20, 5, 3}.benchmark(2),
 	}
 	cases = append(cases, layers(nn.Backbone{Arch: "resnet18", Stem: "small", Width: 2}, 8, 4, Options{Threads: 2, BF16: true})...)
 	for _, method := range []string{"simsiam", "ntxent"} {
@@ -164,7 +168,7 @@ func TestChoose(t *testing.T) {
 
 	_, err = choose(Options{Groups: []string{"gem"}, Threads: 1})
 	require.ErrorAs(t, err, new(*run.UsageError))
-	require.EqualError(t, err, `there is no group of cases "gem"; want gemm, conv, step, loop, augment, forward`)
+	require.EqualError(t, err, `there is no group of cases "gem"; want gemm, conv, step, loop, augment, forward, kmeans, knn`)
 	_, err = choose(Options{Groups: []string{"gemm"}, Threads: 1, Filter: regexp.MustCompile("nothing")})
 	require.ErrorAs(t, err, new(*run.UsageError))
 	require.ErrorContains(t, err, "no case of gemm has a name that matches nothing")

@@ -285,7 +285,84 @@ def onnx_session(torch, net, x, q):
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
-CASES = {"gemm": gemm, "conv": conv, "step": step, "loop": loop, "augment": augment, "forward": forward}
+def kmeans(torch, q, notes):
+    """scikit-learn and faiss, from the first vectors: one iteration, or a whole fit of as many as given."""
+    import faiss
+    import numpy as np
+    from sklearn.cluster import KMeans
+
+    x, k, iterations = np.random.default_rng(1).standard_normal((q["rows"], q["width"]), dtype=np.float32), q["k"], q["iterations"]
+    start = x[:k].copy()
+    faiss.omp_set_num_threads(q["threads"])
+
+    def fit_faiss(n):
+        faiss.Kmeans(q["width"], k, niter=n, max_points_per_centroid=len(x)).train(x, init_centroids=start)
+
+    def fit_sklearn():
+        with threads(q):
+            KMeans(k, init=start, n_init=1, max_iter=iterations, tol=0, algorithm="lloyd").fit(x)
+
+    if iterations:
+        yield "scikit-learn", lambda: fit_sklearn
+        yield "faiss", lambda: lambda: fit_faiss(iterations)
+    else:
+        yield "scikit-learn", lambda: sklearn_iteration(np, x, start, q)
+        yield "faiss", lambda: Iterations(fit_faiss)
+
+
+def threads(q):
+    """Limits OpenMP, which scikit-learn takes its number of threads from."""
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(q["threads"])
+
+
+def sklearn_iteration(np, x, start, q):
+    """An iteration as KMeans computes it, without what it does once per fit."""
+    from sklearn.cluster._k_means_lloyd import lloyd_iter_chunked_dense
+    from threadpoolctl import threadpool_limits
+
+    k = len(start)
+    centers = [start, np.zeros_like(start)]
+    ones, weights, shifts = np.ones(len(x), x.dtype), np.zeros(k, x.dtype), np.zeros(k, x.dtype)
+    labels = np.zeros(len(x), np.int32)
+
+    def iterate():
+        with threadpool_limits(1, user_api="blas"):
+            lloyd_iter_chunked_dense(x, ones, *centers, weights, labels, shifts, q["threads"])
+        centers.reverse()
+
+    return iterate
+
+
+class Iterations:
+    """One fit of as many iterations as there are runs."""
+
+    def __init__(self, fit):
+        self.fit = fit
+
+    def run(self, n):
+        start = time.perf_counter()
+        self.fit(n)
+        return time.perf_counter() - start, 0.0
+
+
+def knn(torch, q, notes):
+    import faiss
+    import numpy as np
+
+    random = np.random.default_rng(1)
+    base, queries = (random.standard_normal((n, q["width"]), dtype=np.float32) for n in (q["rows"], q["queries"]))
+    faiss.omp_set_num_threads(q["threads"])
+    index = faiss.IndexFlatIP(q["width"])
+    index.add(base)
+    yield "faiss", lambda: (lambda: index.search(queries, q["k"]))
+
+
+CASES = {
+    "gemm": gemm, "conv": conv, "step": step, "loop": loop, "augment": augment, "forward": forward,
+    "kmeans": kmeans, "knn": knn,
+}
 
 
 class Once:
@@ -334,7 +411,7 @@ def attempt(torch, name, build, q):
     before = start_memory() if q["memory"] else 0
     made = build()
     finish = torch.cuda.synchronize if q["device"] == "cuda" else lambda: None
-    made = made if isinstance(made, Loop) else Once(made, finish)
+    made = made if hasattr(made, "run") else Once(made, finish)
     made.run(1)
     said = {"variant": name, "seconds": trial(made, q["budget"])}
     if before:

@@ -23,7 +23,7 @@ import (
 var workerScript []byte
 
 // Packages lists the pip packages that the Python side imports.
-const Packages = "torch torchvision lightly pillow onnx onnxscript onnxruntime"
+const Packages = "torch torchvision lightly pillow onnx onnxscript onnxruntime scikit-learn faiss-cpu"
 
 // worker is the Python process that runs PyTorch's side. It speaks JSON lines over standard input and output: a request
 // {"case": KIND, "threads", "budget", ...sizes} prepares a case, {"run": n} runs it n times.

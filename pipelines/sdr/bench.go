@@ -34,6 +34,8 @@ PyTorch in that Python; a "ratio" above 1 means that sdr is faster.
   loop      training from encoded images: decode, two views, step
   augment   making one view, decoding one image
   forward   features of ResNet-50
+  kmeans    an iteration of k-means, and a whole job: against scikit-learn and faiss
+  knn       exact nearest neighbors: against faiss
   all       all of these
 
 Nothing else should run on the machine; "neighbours" is the load from other

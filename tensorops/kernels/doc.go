@@ -10,6 +10,9 @@
 //     (winograd.go); the transforms are assembly kernels, too;
 //   - gathered: im2col of a chunk of pixels at a time, then GEMM, for weight gradients and 1x1 kernels (gathered.go).
 //
+// Products multiplies rows with packed rows and hands each block of results to a function while it is in the cache, for
+// searches that keep little of them (products.go).
+//
 // A cost model chooses the algorithm or, where a Tuning table is set, autotuning does. On normally distributed values
 // with up to 64 channels, the relative error (L2) against float64 is 2e-7 for direct, 3e-7 for F(2x2,3x3), 9e-7 for
 // F(3x3,3x3) and 2e-6 for F(4x4,3x3), and up to twice that for weight gradients.

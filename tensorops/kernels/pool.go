@@ -28,6 +28,7 @@ type worker struct {
 	start   event
 	tile    tile      // arguments of the micro-kernel, kept here so that calls do not allocate
 	scratch []float32 // padded images or packed rows
+	touched float32   // keeps the compiler from removing touch
 	_       [64]byte  // prevents false sharing between workers
 }
 

@@ -153,6 +153,29 @@ func TestSearchAcrossBlocks(t *testing.T) {
 	}
 }
 
+// TestSearchAcrossParts uses a base that is packed in two parts, with equal rows in both.
+func TestSearchAcrossParts(t *testing.T) {
+	const rows, dim, k = 1030, 4096, 3
+	random := rand.New(rand.NewPCG(5, 6))
+	base := make([]float32, rows*dim)
+	for i := range base[:1025*dim] {
+		base[i] = float32(random.IntN(5) - 2)
+	}
+	copy(base[1025*dim:], base[:5*dim])
+	pool := kernels.NewPool(2)
+	defer pool.Close()
+	for _, q := range []int{0, 4, 900} {
+		query := base[q*dim:][:dim]
+		got, err := nearest.Search(matrix(pool, base, dim), matrix(pool, query, dim), k)
+		require.NoError(t, err)
+		require.Equal(t, bySorting(base, dim, query, k, false), got)
+	}
+	got, err := nearest.SearchOthers(matrix(pool, base, dim), 1)
+	require.NoError(t, err)
+	require.Equal(t, []int32{1025, 1026, 1027, 1028, 1029}, got.Index[:5])
+	require.Equal(t, []int32{0, 1, 2, 3, 4}, got.Index[1025:])
+}
+
 func TestTies(t *testing.T) {
 	pool := kernels.NewPool(1)
 	defer pool.Close()
@@ -210,7 +233,7 @@ func TestErrors(t *testing.T) {
 }
 
 func BenchmarkSearch(b *testing.B) {
-	const rows, queries, dim = 50000, 2000, 512
+	const rows, queries, dim = 50000, 10000, 512
 	pool := kernels.NewPool(0)
 	defer pool.Close()
 	random := rand.New(rand.NewPCG(3, 4))

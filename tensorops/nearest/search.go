@@ -3,11 +3,14 @@ package nearest
 import (
 	"fmt"
 	"math"
+	"math/bits"
 	"sort"
 
 	"gorgonia.org/tensor"
 
 	"github.com/sdr-ml/sdr/tensorops/dense"
+	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/tensorops/vecs"
 )
 
 // Neighbours are the results of a search, nearest first.
@@ -20,11 +23,8 @@ type Neighbours struct {
 	Similarity []float32
 }
 
-// The numbers of rows of the queries and the base per block of products; a block takes 4 MiB.
-const (
-	queryBlock = 512
-	baseBlock  = 2048
-)
+// baseFloats is the size of the part of the base that is packed at a time: 16 MiB.
+const baseFloats = 4 << 20
 
 // Search finds, for every row of query, the k rows of base with the highest inner product, exactly (like faiss's
 // IndexFlatIP). base is [rows, dim] and query [queries, dim]. For cosine similarity, [Normalize] both first. Rows whose
@@ -58,42 +58,44 @@ func search(base, query *tensor.Dense, k int, others bool) (*Neighbours, error) 
 	for i := range found.Index {
 		found.Index[i], found.Similarity[i] = -1, float32(math.Inf(-1))
 	}
-	scores := make([]float32, min(queries, queryBlock)*min(rows, baseBlock))
-	for q0 := 0; q0 < queries; q0 += queryBlock {
-		m := min(queryBlock, queries-q0)
-		for b0 := 0; b0 < rows; b0 += baseBlock {
-			n := min(baseBlock, rows-b0)
-			transposed := e.Matrix(b[b0*dim:][:n*dim], n, dim)
-			if err := transposed.T(); err != nil {
-				return nil, fmt.Errorf("nearest: %w", err)
+	part := max(1, baseFloats/dim)
+	masks := make([][]uint64, e.Pool().Threads())
+	var packed kernels.Packed
+	for first := 0; first < rows; first += part {
+		n := min(part, rows-first)
+		e.Pool().Pack(&packed, n, dim, b[first*dim:], dim)
+		e.Pool().Products(queries, q, dim, &packed, func(worker int, c kernels.Block) {
+			if words := (c.Cols + 63) / 64; len(masks[worker]) < words {
+				masks[worker] = make([]uint64, words)
 			}
-			if err := e.MatMul(e.Matrix(q[q0*dim:][:m*dim], m, dim), transposed, e.Matrix(scores[:m*n], m, n)); err != nil {
-				return nil, fmt.Errorf("nearest: %w", err)
-			}
-			e.Pool().For(m, func(_, i int) {
-				at, row := q0+i, scores[i*n:][:n]
-				if self := at - b0; others && self >= 0 && self < n {
+			for i := range c.Rows {
+				at, row := c.Row+i, c.Values[i*c.Stride:][:c.Cols]
+				if self := at - first - c.Col; others && self >= 0 && self < len(row) {
 					row[self] = float32(math.Inf(-1))
 				}
-				keepLargest(found.Similarity[at*k:][:k], found.Index[at*k:][:k], row, b0)
-			})
-		}
+				keepLargest(found.Similarity[at*k:][:k], found.Index[at*k:][:k], row, first+c.Col, masks[worker])
+			}
+		})
 	}
 	return found, nil
 }
 
 // keepLargest merges the similarities of rows first, first+1, ... into the largest so far, which are in descending
 // order. A new one is inserted after equal ones, so the lower index stays first.
-func keepLargest(largest []float32, index []int32, row []float32, first int) {
+func keepLargest(largest []float32, index []int32, row []float32, first int, mask []uint64) {
 	last := len(largest) - 1
-	worst := largest[last]
-	for j, s := range row {
-		if s > worst {
-			at := sort.Search(last, func(i int) bool { return largest[i] < s })
-			copy(largest[at+1:], largest[at:])
-			copy(index[at+1:], index[at:])
-			largest[at], index[at] = s, int32(first+j)
-			worst = largest[last]
+	vecs.Greater(mask, row, largest[last])
+	for at, word := range mask[:(len(row)+63)/64] {
+		for ; word != 0; word &= word - 1 {
+			j := at*64 + bits.TrailingZeros64(word)
+			s := row[j]
+			if !(s > largest[last]) {
+				continue // since the last one was replaced
+			}
+			to := sort.Search(last, func(i int) bool { return largest[i] < s })
+			copy(largest[to+1:], largest[to:])
+			copy(index[to+1:], index[to:])
+			largest[to], index[to] = s, int32(first+j)
 		}
 	}
 }

@@ -14,12 +14,22 @@ type isa struct {
 
 	// gradMoments[i] adds h if i&1 is set and gates if i&2 is; it writes d if i is not 0.
 	gradMoments [4]func(s, q, d, g, h, y, x, mean []float32)
+
+	// These get whole blocks of elements only.
+	squareDistance func(x, y []float32) float64
+	squareNorm     func(x []float32) float64
+	addFixed       func(sums []int64, x []float32, scale float64)
+	least          func(p, high, reach []float32, length float32) float32
+	within         func(mask []uint64, p, low, reach []float32, length, limit float32)
+	greater        func(mask []uint64, p []float32, limit float32)
 }
 
 var portable = &isa{
 	scaleShift: scaleShift, scaleShiftReLU: scaleShiftReLU, scaleShiftAddReLU: scaleShiftAddReLU,
 	combine: combine, step: step, adamW: adamW, moments: moments,
-	gradMoments: [4]func(s, q, d, g, h, y, x, mean []float32){gradMoments, addGradMoments, gateGradMoments, gateAddGradMoments},
+	gradMoments:    [4]func(s, q, d, g, h, y, x, mean []float32){gradMoments, addGradMoments, gateGradMoments, gateAddGradMoments},
+	squareDistance: squareDistance, squareNorm: squareNorm, addFixed: addFixed,
+	least: leastOf, within: within, greater: greater,
 }
 
 // active is the set that the exported functions use.

@@ -9,6 +9,8 @@ var isas = map[string]*isa{
 		gradMoments: [4]func(s, q, d, g, h, y, x, mean []float32){
 			avx2GradMoments, avx2AddGradMoments, avx2GateGradMoments, avx2GateAddGradMoments,
 		},
+		squareDistance: avx2SquareDistance, squareNorm: avx2SquareNorm, addFixed: avx2AddFixed,
+		least: avx2Least, within: avx2Within, greater: avx2Greater,
 	},
 	"avx512": avx512,
 	"bf16":   avx512,
@@ -20,4 +22,6 @@ var avx512 = &isa{
 	gradMoments: [4]func(s, q, d, g, h, y, x, mean []float32){
 		avx512GradMoments, avx512AddGradMoments, avx512GateGradMoments, avx512GateAddGradMoments,
 	},
+	squareDistance: avx512SquareDistance, squareNorm: avx512SquareNorm, addFixed: avx512AddFixed,
+	least: avx512Least, within: avx512Within, greater: avx512Greater,
 }

@@ -38,6 +38,24 @@ func avx2GateGradMoments(s []float32, q []float32, d []float32, g []float32, h [
 func avx2GateAddGradMoments(s []float32, q []float32, d []float32, g []float32, h []float32, y []float32, x []float32, mean []float32)
 
 //go:noescape
+func avx2SquareDistance(x []float32, y []float32) float64
+
+//go:noescape
+func avx2SquareNorm(x []float32) float64
+
+//go:noescape
+func avx2AddFixed(sums []int64, x []float32, scale float64)
+
+//go:noescape
+func avx2Least(p []float32, high []float32, reach []float32, length float32) float32
+
+//go:noescape
+func avx2Within(mask []uint64, p []float32, low []float32, reach []float32, length float32, limit float32)
+
+//go:noescape
+func avx2Greater(mask []uint64, p []float32, limit float32)
+
+//go:noescape
 func avx512ScaleShift(y []float32, x []float32, a []float32, b []float32)
 
 //go:noescape
@@ -69,3 +87,21 @@ func avx512GateGradMoments(s []float32, q []float32, d []float32, g []float32, h
 
 //go:noescape
 func avx512GateAddGradMoments(s []float32, q []float32, d []float32, g []float32, h []float32, y []float32, x []float32, mean []float32)
+
+//go:noescape
+func avx512SquareDistance(x []float32, y []float32) float64
+
+//go:noescape
+func avx512SquareNorm(x []float32) float64
+
+//go:noescape
+func avx512AddFixed(sums []int64, x []float32, scale float64)
+
+//go:noescape
+func avx512Least(p []float32, high []float32, reach []float32, length float32) float32
+
+//go:noescape
+func avx512Within(mask []uint64, p []float32, low []float32, reach []float32, length float32, limit float32)
+
+//go:noescape
+func avx512Greater(mask []uint64, p []float32, limit float32)

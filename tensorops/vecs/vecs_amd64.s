@@ -362,22 +362,17 @@ restEnd:
 	RET
 
 // func avx2Step(w []float32, g []float32, v []float32, scale float32, decay float32, momentum float32, a float32, b float32)
-// Requires: AVX, AVX2, FMA3, SSE
+// Requires: AVX, AVX2, FMA3
 TEXT ·avx2Step(SB), NOSPLIT, $0-92
 	MOVQ         w_base+0(FP), AX
 	MOVQ         g_base+24(FP), CX
 	MOVQ         v_base+48(FP), DX
 	MOVQ         w_len+8(FP), BX
-	MOVSS        scale+72(FP), X0
-	VBROADCASTSS X0, Y0
-	MOVSS        decay+76(FP), X1
-	VBROADCASTSS X1, Y1
-	MOVSS        momentum+80(FP), X2
-	VBROADCASTSS X2, Y2
-	MOVSS        a+84(FP), X3
-	VBROADCASTSS X3, Y3
-	MOVSS        b+88(FP), X4
-	VBROADCASTSS X4, Y4
+	VBROADCASTSS scale+72(FP), Y0
+	VBROADCASTSS decay+76(FP), Y1
+	VBROADCASTSS momentum+80(FP), Y2
+	VBROADCASTSS a+84(FP), Y3
+	VBROADCASTSS b+88(FP), Y4
 	XORQ         SI, SI
 	SUBQ         $+32, BX
 	JLT          unrolledEnd
@@ -469,23 +464,18 @@ restEnd:
 	RET
 
 // func avx2AdamW(w []float32, g []float32, m []float32, v []float32, keep float32, a float32, b float32, size float32, floor float32)
-// Requires: AVX, AVX2, FMA3, SSE
+// Requires: AVX, AVX2, FMA3
 TEXT ·avx2AdamW(SB), NOSPLIT, $0-116
 	MOVQ         w_base+0(FP), AX
 	MOVQ         g_base+24(FP), CX
 	MOVQ         m_base+48(FP), DX
 	MOVQ         v_base+72(FP), BX
 	MOVQ         w_len+8(FP), SI
-	MOVSS        keep+96(FP), X0
-	VBROADCASTSS X0, Y0
-	MOVSS        a+100(FP), X1
-	VBROADCASTSS X1, Y1
-	MOVSS        b+104(FP), X2
-	VBROADCASTSS X2, Y2
-	MOVSS        size+108(FP), X3
-	VBROADCASTSS X3, Y3
-	MOVSS        floor+112(FP), X4
-	VBROADCASTSS X4, Y4
+	VBROADCASTSS keep+96(FP), Y0
+	VBROADCASTSS a+100(FP), Y1
+	VBROADCASTSS b+104(FP), Y2
+	VBROADCASTSS size+108(FP), Y3
+	VBROADCASTSS floor+112(FP), Y4
 	XORQ         DI, DI
 	SUBQ         $+32, SI
 	JLT          unrolledEnd
@@ -1370,6 +1360,246 @@ restEnd:
 	VZEROUPPER
 	RET
 
+// func avx2SquareDistance(x []float32, y []float32) float64
+// Requires: AVX, SSE2
+TEXT ·avx2SquareDistance(SB), NOSPLIT, $0-56
+	MOVQ   x_base+0(FP), AX
+	MOVQ   y_base+24(FP), CX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   x_len+8(FP), DX
+	XORQ   BX, BX
+	JMP    test
+
+block:
+	VCVTPS2PD (AX)(BX*4), Y4
+	VCVTPS2PD (CX)(BX*4), Y5
+	VSUBPD    Y5, Y4, Y4
+	VMULPD    Y4, Y4, Y4
+	VADDPD    Y4, Y0, Y0
+	VCVTPS2PD 16(AX)(BX*4), Y4
+	VCVTPS2PD 16(CX)(BX*4), Y5
+	VSUBPD    Y5, Y4, Y4
+	VMULPD    Y4, Y4, Y4
+	VADDPD    Y4, Y1, Y1
+	VCVTPS2PD 32(AX)(BX*4), Y4
+	VCVTPS2PD 32(CX)(BX*4), Y5
+	VSUBPD    Y5, Y4, Y4
+	VMULPD    Y4, Y4, Y4
+	VADDPD    Y4, Y2, Y2
+	VCVTPS2PD 48(AX)(BX*4), Y4
+	VCVTPS2PD 48(CX)(BX*4), Y5
+	VSUBPD    Y5, Y4, Y4
+	VMULPD    Y4, Y4, Y4
+	VADDPD    Y4, Y3, Y3
+	ADDQ      $+16, BX
+
+test:
+	CMPQ         BX, DX
+	JLT          block
+	VADDPD       Y2, Y0, Y0
+	VADDPD       Y3, Y1, Y1
+	VADDPD       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPD       X1, X0, X0
+	VPERMILPD    $0x01, X0, X1
+	VADDSD       X1, X0, X0
+	VZEROUPPER
+	MOVSD        X0, ret+48(FP)
+	RET
+
+// func avx2SquareNorm(x []float32) float64
+// Requires: AVX, SSE2
+TEXT ·avx2SquareNorm(SB), NOSPLIT, $0-32
+	MOVQ   x_base+0(FP), AX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   x_len+8(FP), CX
+	XORQ   DX, DX
+	JMP    test
+
+block:
+	VCVTPS2PD (AX)(DX*4), Y4
+	VMULPD    Y4, Y4, Y4
+	VADDPD    Y4, Y0, Y0
+	VCVTPS2PD 16(AX)(DX*4), Y4
+	VMULPD    Y4, Y4, Y4
+	VADDPD    Y4, Y1, Y1
+	VCVTPS2PD 32(AX)(DX*4), Y4
+	VMULPD    Y4, Y4, Y4
+	VADDPD    Y4, Y2, Y2
+	VCVTPS2PD 48(AX)(DX*4), Y4
+	VMULPD    Y4, Y4, Y4
+	VADDPD    Y4, Y3, Y3
+	ADDQ      $+16, DX
+
+test:
+	CMPQ         DX, CX
+	JLT          block
+	VADDPD       Y2, Y0, Y0
+	VADDPD       Y3, Y1, Y1
+	VADDPD       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPD       X1, X0, X0
+	VPERMILPD    $0x01, X0, X1
+	VADDSD       X1, X0, X0
+	VZEROUPPER
+	MOVSD        X0, ret+24(FP)
+	RET
+
+// func avx2AddFixed(sums []int64, x []float32, scale float64)
+// Requires: AVX, AVX2
+TEXT ·avx2AddFixed(SB), NOSPLIT, $0-56
+	MOVQ         sums_base+0(FP), AX
+	MOVQ         x_base+24(FP), CX
+	VBROADCASTSD scale+48(FP), Y0
+	MOVQ         $0x4338000000000000, DX
+	VMOVQ        DX, X1
+	VPBROADCASTQ X1, Y1
+	MOVQ         x_len+32(FP), DX
+	XORQ         BX, BX
+	JMP          test
+
+block:
+	VCVTPS2PD (CX)(BX*4), Y2
+	VMULPD    Y0, Y2, Y2
+	VADDPD    Y1, Y2, Y2
+	VPSUBQ    Y1, Y2, Y2
+	VPADDQ    (AX)(BX*8), Y2, Y2
+	VMOVDQU   Y2, (AX)(BX*8)
+	VCVTPS2PD 16(CX)(BX*4), Y2
+	VMULPD    Y0, Y2, Y2
+	VADDPD    Y1, Y2, Y2
+	VPSUBQ    Y1, Y2, Y2
+	VPADDQ    32(AX)(BX*8), Y2, Y2
+	VMOVDQU   Y2, 32(AX)(BX*8)
+	VCVTPS2PD 32(CX)(BX*4), Y2
+	VMULPD    Y0, Y2, Y2
+	VADDPD    Y1, Y2, Y2
+	VPSUBQ    Y1, Y2, Y2
+	VPADDQ    64(AX)(BX*8), Y2, Y2
+	VMOVDQU   Y2, 64(AX)(BX*8)
+	VCVTPS2PD 48(CX)(BX*4), Y2
+	VMULPD    Y0, Y2, Y2
+	VADDPD    Y1, Y2, Y2
+	VPSUBQ    Y1, Y2, Y2
+	VPADDQ    96(AX)(BX*8), Y2, Y2
+	VMOVDQU   Y2, 96(AX)(BX*8)
+	ADDQ      $+16, BX
+
+test:
+	CMPQ BX, DX
+	JLT  block
+	VZEROUPPER
+	RET
+
+// func avx2Least(p []float32, high []float32, reach []float32, length float32) float32
+// Requires: AVX, AVX2, FMA3, SSE
+TEXT ·avx2Least(SB), NOSPLIT, $0-84
+	MOVQ         p_base+0(FP), AX
+	MOVQ         high_base+24(FP), CX
+	MOVQ         reach_base+48(FP), DX
+	VBROADCASTSS length+72(FP), Y0
+	MOVL         $0x7f800000, BX
+	VMOVD        BX, X1
+	VBROADCASTSS X1, Y2
+	VBROADCASTSS X1, Y1
+	MOVQ         p_len+8(FP), BX
+	XORQ         SI, SI
+	JMP          test
+
+block:
+	VMOVUPS     (CX)(SI*4), Y3
+	VSUBPS      (AX)(SI*4), Y3, Y3
+	VFMADD231PS (DX)(SI*4), Y0, Y3
+	VMINPS      Y3, Y2, Y2
+	VMOVUPS     32(CX)(SI*4), Y3
+	VSUBPS      32(AX)(SI*4), Y3, Y3
+	VFMADD231PS 32(DX)(SI*4), Y0, Y3
+	VMINPS      Y3, Y1, Y1
+	ADDQ        $+16, SI
+
+test:
+	CMPQ         SI, BX
+	JLT          block
+	VMINPS       Y1, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VMINPS       X0, X2, X2
+	VPERMILPS    $0x4e, X2, X0
+	VMINPS       X0, X2, X2
+	VPERMILPS    $0xb1, X2, X0
+	VMINPS       X0, X2, X2
+	VZEROUPPER
+	MOVSS        X2, ret+80(FP)
+	RET
+
+// func avx2Within(mask []uint64, p []float32, low []float32, reach []float32, length float32, limit float32)
+// Requires: AVX, FMA3
+TEXT ·avx2Within(SB), NOSPLIT, $0-104
+	MOVQ         mask_base+0(FP), AX
+	MOVQ         p_base+24(FP), CX
+	MOVQ         low_base+48(FP), DX
+	MOVQ         reach_base+72(FP), BX
+	VBROADCASTSS length+96(FP), Y0
+	VBROADCASTSS limit+100(FP), Y1
+	MOVQ         p_len+32(FP), SI
+	XORQ         DI, DI
+	JMP          test
+
+block:
+	VMOVUPS      (DX)(DI*4), Y2
+	VSUBPS       (CX)(DI*4), Y2, Y2
+	VFNMADD231PS (BX)(DI*4), Y0, Y2
+	VCMPPS       $0x02, Y1, Y2, Y2
+	VMOVMSKPS    Y2, R8
+	MOVB         R8, (AX)
+	VMOVUPS      32(DX)(DI*4), Y2
+	VSUBPS       32(CX)(DI*4), Y2, Y2
+	VFNMADD231PS 32(BX)(DI*4), Y0, Y2
+	VCMPPS       $0x02, Y1, Y2, Y2
+	VMOVMSKPS    Y2, R8
+	MOVB         R8, 1(AX)
+	ADDQ         $+2, AX
+	ADDQ         $+16, DI
+
+test:
+	CMPQ DI, SI
+	JLT  block
+	VZEROUPPER
+	RET
+
+// func avx2Greater(mask []uint64, p []float32, limit float32)
+// Requires: AVX
+TEXT ·avx2Greater(SB), NOSPLIT, $0-52
+	MOVQ         mask_base+0(FP), AX
+	MOVQ         p_base+24(FP), CX
+	VBROADCASTSS limit+48(FP), Y0
+	MOVQ         p_len+32(FP), DX
+	XORQ         BX, BX
+	JMP          test
+
+block:
+	VMOVUPS   (CX)(BX*4), Y1
+	VCMPPS    $0x0e, Y0, Y1, Y1
+	VMOVMSKPS Y1, SI
+	MOVB      SI, (AX)
+	VMOVUPS   32(CX)(BX*4), Y1
+	VCMPPS    $0x0e, Y0, Y1, Y1
+	VMOVMSKPS Y1, SI
+	MOVB      SI, 1(AX)
+	ADDQ      $+2, AX
+	ADDQ      $+16, BX
+
+test:
+	CMPQ BX, DX
+	JLT  block
+	VZEROUPPER
+	RET
+
 // func avx512ScaleShift(y []float32, x []float32, a []float32, b []float32)
 // Requires: AVX, AVX512F, BMI2, CMOV
 TEXT ·avx512ScaleShift(SB), NOSPLIT, $0-96
@@ -1718,22 +1948,17 @@ restEnd:
 	RET
 
 // func avx512Step(w []float32, g []float32, v []float32, scale float32, decay float32, momentum float32, a float32, b float32)
-// Requires: AVX, AVX512F, BMI2, SSE
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512Step(SB), NOSPLIT, $0-92
 	MOVQ         w_base+0(FP), AX
 	MOVQ         g_base+24(FP), CX
 	MOVQ         v_base+48(FP), DX
 	MOVQ         w_len+8(FP), BX
-	MOVSS        scale+72(FP), X0
-	VBROADCASTSS X0, Z0
-	MOVSS        decay+76(FP), X1
-	VBROADCASTSS X1, Z1
-	MOVSS        momentum+80(FP), X2
-	VBROADCASTSS X2, Z2
-	MOVSS        a+84(FP), X3
-	VBROADCASTSS X3, Z3
-	MOVSS        b+88(FP), X4
-	VBROADCASTSS X4, Z4
+	VBROADCASTSS scale+72(FP), Z0
+	VBROADCASTSS decay+76(FP), Z1
+	VBROADCASTSS momentum+80(FP), Z2
+	VBROADCASTSS a+84(FP), Z3
+	VBROADCASTSS b+88(FP), Z4
 	XORQ         SI, SI
 	SUBQ         $+64, BX
 	JLT          unrolledEnd
@@ -1825,23 +2050,18 @@ restEnd:
 	RET
 
 // func avx512AdamW(w []float32, g []float32, m []float32, v []float32, keep float32, a float32, b float32, size float32, floor float32)
-// Requires: AVX, AVX512F, BMI2, SSE
+// Requires: AVX, AVX512F, BMI2
 TEXT ·avx512AdamW(SB), NOSPLIT, $0-116
 	MOVQ         w_base+0(FP), AX
 	MOVQ         g_base+24(FP), CX
 	MOVQ         m_base+48(FP), DX
 	MOVQ         v_base+72(FP), BX
 	MOVQ         w_len+8(FP), SI
-	MOVSS        keep+96(FP), X0
-	VBROADCASTSS X0, Z0
-	MOVSS        a+100(FP), X1
-	VBROADCASTSS X1, Z1
-	MOVSS        b+104(FP), X2
-	VBROADCASTSS X2, Z2
-	MOVSS        size+108(FP), X3
-	VBROADCASTSS X3, Z3
-	MOVSS        floor+112(FP), X4
-	VBROADCASTSS X4, Z4
+	VBROADCASTSS keep+96(FP), Z0
+	VBROADCASTSS a+100(FP), Z1
+	VBROADCASTSS b+104(FP), Z2
+	VBROADCASTSS size+108(FP), Z3
+	VBROADCASTSS floor+112(FP), Z4
 	XORQ         DI, DI
 	SUBQ         $+64, SI
 	JLT          unrolledEnd
@@ -2723,5 +2943,199 @@ rowMasked:
 	VMOVUPS     Z2, K1, (CX)(R13*1)
 
 restEnd:
+	VZEROUPPER
+	RET
+
+// func avx512SquareDistance(x []float32, y []float32) float64
+// Requires: AVX, AVX512F, SSE2
+TEXT ·avx512SquareDistance(SB), NOSPLIT, $0-56
+	MOVQ   x_base+0(FP), AX
+	MOVQ   y_base+24(FP), CX
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	MOVQ   x_len+8(FP), DX
+	XORQ   BX, BX
+	JMP    test
+
+block:
+	VCVTPS2PD (AX)(BX*4), Z2
+	VCVTPS2PD (CX)(BX*4), Z3
+	VSUBPD    Z3, Z2, Z2
+	VMULPD    Z2, Z2, Z2
+	VADDPD    Z2, Z0, Z0
+	VCVTPS2PD 32(AX)(BX*4), Z2
+	VCVTPS2PD 32(CX)(BX*4), Z3
+	VSUBPD    Z3, Z2, Z2
+	VMULPD    Z2, Z2, Z2
+	VADDPD    Z2, Z1, Z1
+	ADDQ      $+16, BX
+
+test:
+	CMPQ          BX, DX
+	JLT           block
+	VADDPD        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPD        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPD        X1, X0, X0
+	VPERMILPD     $0x01, X0, X1
+	VADDSD        X1, X0, X0
+	VZEROUPPER
+	MOVSD         X0, ret+48(FP)
+	RET
+
+// func avx512SquareNorm(x []float32) float64
+// Requires: AVX, AVX512F, SSE2
+TEXT ·avx512SquareNorm(SB), NOSPLIT, $0-32
+	MOVQ   x_base+0(FP), AX
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	MOVQ   x_len+8(FP), CX
+	XORQ   DX, DX
+	JMP    test
+
+block:
+	VCVTPS2PD (AX)(DX*4), Z2
+	VMULPD    Z2, Z2, Z2
+	VADDPD    Z2, Z0, Z0
+	VCVTPS2PD 32(AX)(DX*4), Z2
+	VMULPD    Z2, Z2, Z2
+	VADDPD    Z2, Z1, Z1
+	ADDQ      $+16, DX
+
+test:
+	CMPQ          DX, CX
+	JLT           block
+	VADDPD        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPD        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPD        X1, X0, X0
+	VPERMILPD     $0x01, X0, X1
+	VADDSD        X1, X0, X0
+	VZEROUPPER
+	MOVSD         X0, ret+24(FP)
+	RET
+
+// func avx512AddFixed(sums []int64, x []float32, scale float64)
+// Requires: AVX, AVX512F
+TEXT ·avx512AddFixed(SB), NOSPLIT, $0-56
+	MOVQ         sums_base+0(FP), AX
+	MOVQ         x_base+24(FP), CX
+	VBROADCASTSD scale+48(FP), Z0
+	MOVQ         $0x4338000000000000, DX
+	VMOVQ        DX, X1
+	VPBROADCASTQ X1, Z1
+	MOVQ         x_len+32(FP), DX
+	XORQ         BX, BX
+	JMP          test
+
+block:
+	VCVTPS2PD (CX)(BX*4), Z2
+	VMULPD    Z0, Z2, Z2
+	VADDPD    Z1, Z2, Z2
+	VPSUBQ    Z1, Z2, Z2
+	VPADDQ    (AX)(BX*8), Z2, Z2
+	VMOVDQU64 Z2, (AX)(BX*8)
+	VCVTPS2PD 32(CX)(BX*4), Z2
+	VMULPD    Z0, Z2, Z2
+	VADDPD    Z1, Z2, Z2
+	VPSUBQ    Z1, Z2, Z2
+	VPADDQ    64(AX)(BX*8), Z2, Z2
+	VMOVDQU64 Z2, 64(AX)(BX*8)
+	ADDQ      $+16, BX
+
+test:
+	CMPQ BX, DX
+	JLT  block
+	VZEROUPPER
+	RET
+
+// func avx512Least(p []float32, high []float32, reach []float32, length float32) float32
+// Requires: AVX, AVX512F, SSE
+TEXT ·avx512Least(SB), NOSPLIT, $0-84
+	MOVQ         p_base+0(FP), AX
+	MOVQ         high_base+24(FP), CX
+	MOVQ         reach_base+48(FP), DX
+	VBROADCASTSS length+72(FP), Z0
+	MOVL         $0x7f800000, BX
+	VMOVD        BX, X1
+	VBROADCASTSS X1, Z1
+	MOVQ         p_len+8(FP), BX
+	XORQ         SI, SI
+	JMP          test
+
+block:
+	VMOVUPS     (CX)(SI*4), Z2
+	VSUBPS      (AX)(SI*4), Z2, Z2
+	VFMADD231PS (DX)(SI*4), Z0, Z2
+	VMINPS      Z2, Z1, Z1
+	ADDQ        $+16, SI
+
+test:
+	CMPQ          SI, BX
+	JLT           block
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VMINPS        Y0, Y1, Y1
+	VEXTRACTF128  $0x01, Y1, X0
+	VMINPS        X0, X1, X1
+	VPERMILPS     $0x4e, X1, X0
+	VMINPS        X0, X1, X1
+	VPERMILPS     $0xb1, X1, X0
+	VMINPS        X0, X1, X1
+	VZEROUPPER
+	MOVSS         X1, ret+80(FP)
+	RET
+
+// func avx512Within(mask []uint64, p []float32, low []float32, reach []float32, length float32, limit float32)
+// Requires: AVX, AVX512F
+TEXT ·avx512Within(SB), NOSPLIT, $0-104
+	MOVQ         mask_base+0(FP), AX
+	MOVQ         p_base+24(FP), CX
+	MOVQ         low_base+48(FP), DX
+	MOVQ         reach_base+72(FP), BX
+	VBROADCASTSS length+96(FP), Z0
+	VBROADCASTSS limit+100(FP), Z1
+	MOVQ         p_len+32(FP), SI
+	XORQ         DI, DI
+	JMP          test
+
+block:
+	VMOVUPS      (DX)(DI*4), Z2
+	VSUBPS       (CX)(DI*4), Z2, Z2
+	VFNMADD231PS (BX)(DI*4), Z0, Z2
+	VCMPPS       $0x02, Z1, Z2, K1
+	KMOVW        K1, R8
+	MOVW         R8, (AX)
+	ADDQ         $+2, AX
+	ADDQ         $+16, DI
+
+test:
+	CMPQ DI, SI
+	JLT  block
+	VZEROUPPER
+	RET
+
+// func avx512Greater(mask []uint64, p []float32, limit float32)
+// Requires: AVX, AVX512F
+TEXT ·avx512Greater(SB), NOSPLIT, $0-52
+	MOVQ         mask_base+0(FP), AX
+	MOVQ         p_base+24(FP), CX
+	VBROADCASTSS limit+48(FP), Z0
+	MOVQ         p_len+32(FP), DX
+	XORQ         BX, BX
+	JMP          test
+
+block:
+	VMOVUPS (CX)(BX*4), Z1
+	VCMPPS  $0x0e, Z0, Z1, K1
+	KMOVW   K1, SI
+	MOVW    SI, (AX)
+	ADDQ    $+2, AX
+	ADDQ    $+16, BX
+
+test:
+	CMPQ BX, DX
+	JLT  block
 	VZEROUPPER
 	RET

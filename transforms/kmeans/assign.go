@@ -1,18 +1,17 @@
 package kmeans
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
-	"math"
 	"reflect"
 	"slices"
 	"strings"
 
-	"github.com/apache/arrow/go/v15/arrow/array"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
-	"gonum.org/v1/gonum/blas/gonum"
 
+	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/tensorops/vecs"
+	"github.com/sdr-ml/sdr/transforms/compute"
 	"github.com/sdr-ml/sdr/transforms/record"
 )
 
@@ -25,6 +24,8 @@ func init() {
 type AssignConfig struct {
 	// Column is the name of the column of vectors; see [Config].
 	Column string
+	// Spherical scales the vectors to length 1 first, for centroids from a spherical clustering.
+	Spherical bool
 }
 
 // Validate returns an error if a field is invalid.
@@ -40,7 +41,7 @@ func (c AssignConfig) Validate() error {
 // vectors. It returns a PCollection<*record.Batch> like assigned of Cluster, with one batch per batch of in.
 //
 // A row descends the tree of codes: to the nearest centroid of the first level, then to the nearest of its children,
-// whose codes begin with its code. Ties go to the code that sorts first. Assign ignores Balance: rows that Cluster
+// whose codes begin with its code and a dot. Ties go to the code that sorts first, part by part, numbers by their value. Assign ignores Balance: rows that Cluster
 // reassigned to keep its limits may end up elsewhere.
 //
 // The pipeline fails if there are no centroids, if one has no code, if two have the same code, if vectors have
@@ -65,8 +66,9 @@ func (fn *assignFn) ProcessElement(w beam.Window, b *record.Batch, centroids fun
 		return nil, err
 	}
 	data, width, err := vectors(b, fn.Config.Column)
+	var longest float64
 	if err == nil {
-		_, err = checkRows(b, fn.Config.Column, data, width, "code", "distance")
+		longest, err = checkRows(b, fn.Config.Column, data, width, "code", "distance")
 	}
 	if err == nil && b.NumRows() > 0 && width != t.width {
 		err = fmt.Errorf("kmeans: column %q has vectors of width %d; the centroids have %d", fn.Config.Column, width, t.width)
@@ -74,33 +76,42 @@ func (fn *assignFn) ProcessElement(w beam.Window, b *record.Batch, centroids fun
 	if err != nil {
 		return nil, err
 	}
-	codes := array.NewStringBuilder(record.Mem)
-	distances := array.NewFloat32Builder(record.Mem)
-	for i := range int(b.NumRows()) {
-		code, square := t.descend(data[i*width : (i+1)*width])
-		codes.Append(code)
-		distances.Append(float32(math.Sqrt(square)))
+	if fn.Config.Spherical && b.NumRows() > 0 {
+		if b, err = onSphere(b, fn.Config.Column); err != nil {
+			return nil, err
+		}
+		if data, _, err = vectors(b, fn.Config.Column); err != nil {
+			return nil, err
+		}
+		longest = 1
 	}
-	b = record.Without(b, fn.Config.Column)
-	return record.With(record.With(b, "code", codes.NewArray()), "distance", distances.NewArray()), nil
+	codes, squares := t.descend(data, int(b.NumRows()), longest)
+	return withCodes(b, squares, func(i int) string { return codes[i] }, fn.Config.Column), nil
 }
 
 // tree is a hierarchy of centroids.
 type tree struct {
 	width    int
-	children map[string][]node // by the parent's code, sorted by code
+	branches map[string]*branch // by the parent's code
+}
+
+// branch is the children of a node, sorted by code.
+type branch struct {
+	codes    []string
+	vectors  []float32
+	norms    []float64
+	siblings *siblings // nil until needed
 }
 
 type node struct {
 	code   string
 	vector []float32
-	norm   float64 // squared norm
 }
 
 // plant builds the tree from rows of Centroid. A node's parent is the one with the longest proper prefix of its code.
 func plant(batches func(**record.Batch) bool) (*tree, error) {
 	var all []node
-	t := &tree{children: map[string][]node{}}
+	t := &tree{branches: map[string]*branch{}}
 	var b *record.Batch
 	for batches(&b) {
 		type code struct {
@@ -122,14 +133,13 @@ func plant(batches func(**record.Batch) bool) (*tree, error) {
 		}
 		for i, r := range rows {
 			vector := data[i*width : (i+1)*width]
-			n := node{code: r.Code, vector: vector, norm: squareNorm(vector)}
-			t.width, all = width, append(all, n)
+			t.width, all = width, append(all, node{r.Code, vector})
 		}
 	}
 	if len(all) == 0 {
 		return nil, errors.New("kmeans: there are no centroids to assign rows to")
 	}
-	slices.SortFunc(all, func(a, b node) int { return cmp.Compare(a.code, b.code) })
+	slices.SortFunc(all, func(a, b node) int { return compareCodes(a.code, b.code) })
 	codes := map[string]bool{}
 	for _, n := range all {
 		if codes[n.code] || n.code == "" {
@@ -140,25 +150,48 @@ func plant(batches func(**record.Batch) bool) (*tree, error) {
 			parent = parentOf(parent)
 		}
 		codes[n.code] = true
-		t.children[parent] = append(t.children[parent], n)
+		if t.branches[parent] == nil {
+			t.branches[parent] = &branch{}
+		}
+		at := t.branches[parent]
+		at.codes, at.vectors = append(at.codes, n.code), append(at.vectors, n.vector...)
+		at.norms = append(at.norms, vecs.SquareNorm(n.vector))
 	}
 	return t, nil
 }
 
-// parentOf returns a code without its last choice.
+// parentOf returns a code without its last part.
 func parentOf(code string) string { return code[:max(0, strings.LastIndexByte(code, '.'))] }
 
-// descend returns the code of the leaf that a vector reaches, and the squared distance from it.
-func (t *tree) descend(x []float32) (code string, square float64) {
-	var at node
-	for siblings := t.children[""]; len(siblings) > 0; siblings = t.children[at.code] {
-		least := math.Inf(1)
-		for _, n := range siblings {
-			dot := gonum.Implementation{}.Sdot(len(x), x, 1, n.vector, 1)
-			if cost := n.norm - 2*float64(dot); cost < least {
-				at, least = n, cost
+// descend returns the code of the leaf that each vector reaches, and the squared distance from it. No vector
+// may be longer than longest.
+func (t *tree) descend(data []float32, n int, longest float64) (codes []string, squares []float64) {
+	r := rows{vectors: data, width: t.width}
+	codes, squares = make([]string, n), make([]float64, n)
+	_ = compute.Run(func(pool *kernels.Pool) error {
+		level := map[string][]int32{"": r.byParent(n, 1)[0]} // rows by the node that they reached
+		for len(level) > 0 {
+			next := map[string][]int32{}
+			for code, list := range level {
+				b := t.branches[code]
+				if b == nil || len(list) == 0 {
+					continue
+				}
+				if b.siblings == nil {
+					b.siblings = newSiblings(pool, b.vectors, t.width, b.norms, nil)
+				}
+				r.pieces(pool, list, func(list []int32, x []float32) {
+					b.siblings.nearest(pool, x, longest, true, func(_, i, j int, square float64) {
+						codes[list[i]], squares[list[i]] = b.codes[j], square
+					})
+				})
+				for _, row := range list {
+					next[codes[row]] = append(next[codes[row]], row)
+				}
 			}
+			level = next
 		}
-	}
-	return at.code, squareDistance(x, at.vector)
+		return nil
+	})
+	return codes, squares
 }

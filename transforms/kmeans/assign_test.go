@@ -33,10 +33,10 @@ func TestAssign(t *testing.T) {
 		require.Equal(t, want, got)
 	}
 	// Codes need no parents, and ties go to the lower code.
-	flat := []kmeans.Centroid{{Code: "21", Centroid: []float32{1, 0}}, {Code: "20", Centroid: []float32{-1, 0}}, {Code: "0", Centroid: []float32{0, 9}}}
+	flat := []kmeans.Centroid{{Code: "2.10", Centroid: []float32{1, 0}}, {Code: "2.9", Centroid: []float32{-1, 0}}, {Code: "0", Centroid: []float32{0, 9}}}
 	got, err := assign(t, "direct", flat, beamtest.Split([]feature{{1, []float32{0, 0}}, {2, []float32{2, 0}}, {3, []float32{0, 8}}}, 3))
 	require.NoError(t, err)
-	require.Equal(t, []label{{1, "20", 1}, {2, "21", 1}, {3, "0", 1}}, got)
+	require.Equal(t, []label{{1, "2.9", 1}, {2, "2.10", 1}, {3, "0", 1}}, got)
 }
 
 func TestAssignErrors(t *testing.T) {
@@ -46,13 +46,13 @@ func TestAssignErrors(t *testing.T) {
 		centroids []kmeans.Centroid
 		rows      []*record.Batch
 	}{
-		"kmeans: there are no centroids to assign rows to":                                    {nil, rows},
-		`kmeans: two centroids have the code "0"`:                                             {[]kmeans.Centroid{at("0", 1, 2), at("0", 1, 3)}, rows},
-		`kmeans: two centroids have the code "", or one has none`:                             {[]kmeans.Centroid{at("", 1, 2)}, rows},
-		`kmeans: column "feature" has vectors of width 2; the centroids have 3`:               {[]kmeans.Centroid{at("0", 1, 2, 3)}, rows},
-		`kmeans: column "centroid": row 0 of a batch (code=0, size=0, inertia=0) holds 1e+16`: {[]kmeans.Centroid{at("0", 1e16, 2)}, rows},
-		`kmeans: column "feature": row 0 of a batch (id=1) holds 2e+15`:                       {[]kmeans.Centroid{at("0", 1, 2)}, beamtest.Split([]feature{{1, []float32{2e15, 0}}}, 1)},
-		`kmeans: record: expected one column "feature"`:                                       {[]kmeans.Centroid{at("0", 1, 2)}, []*record.Batch{record.Of([]label{{}})}},
+		"kmeans: there are no centroids to assign rows to":                                                  {nil, rows},
+		`kmeans: two centroids have the code "0"`:                                                           {[]kmeans.Centroid{at("0", 1, 2), at("0", 1, 3)}, rows},
+		`kmeans: two centroids have the code "", or one has none`:                                           {[]kmeans.Centroid{at("", 1, 2)}, rows},
+		`kmeans: column "feature" has vectors of width 2; the centroids have 3`:                             {[]kmeans.Centroid{at("0", 1, 2, 3)}, rows},
+		`kmeans: column "centroid": row 0 of a batch (code=0, size=0, inertia=0, silhouette=0) holds 1e+16`: {[]kmeans.Centroid{at("0", 1e16, 2)}, rows},
+		`kmeans: column "feature": row 0 of a batch (id=1) holds 2e+15`:                                     {[]kmeans.Centroid{at("0", 1, 2)}, beamtest.Split([]feature{{1, []float32{2e15, 0}}}, 1)},
+		`kmeans: record: expected one column "feature"`:                                                     {[]kmeans.Centroid{at("0", 1, 2)}, []*record.Batch{record.Of([]label{{}})}},
 	} {
 		_, err := assign(t, "direct", c.centroids, c.rows)
 		require.ErrorContains(t, err, want)

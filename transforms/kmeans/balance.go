@@ -92,25 +92,24 @@ func (m *model) missing(p int, balance float64) (rows int64) {
 // it reports the rows of a batch that are cheapest to move from one to the other, as many as may be needed.
 type offerFn struct{ Config Config }
 
-func (fn *offerFn) ProcessElement(b *record.Batch, m *model, emit func(*tally)) error {
+func (fn *offerFn) ProcessElement(b *record.Batch, m *model) (*tally, error) {
 	t := &tally{}
-	defer func() { emit(t) }()
 	need := make([]int64, len(m.Parents))
 	for p := range need {
 		need[p] = m.missing(p, fn.Config.Balance)
 	}
 	if b.NumRows() == 0 || slices.Max(need) == 0 {
-		return nil
+		return t, nil
 	}
-	r, err := readRows(b, fn.Config.Column)
+	r, err := readRows(b, fn.Config)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	keys, err := keys(b, fn.Config.Column, fn.Config.Seed)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	a := m.assign(r)
+	a := m.assign(r, true, nil)
 	offers := make([][]point, len(m.Sizes)*m.K) // by cluster, then by destination sibling
 	for i, key := range keys {
 		p := r.parent(i)
@@ -132,7 +131,7 @@ func (fn *offerFn) ProcessElement(b *record.Batch, m *model, emit func(*tally)) 
 		slices.SortFunc(pair, cheapestFirst)
 		t.Points = append(t.Points, pair[:min(len(pair), int(need[i/m.K/m.K]))]...)
 	}
-	return nil
+	return t, nil
 }
 
 func cheapestFirst(a, b point) int {
@@ -147,7 +146,7 @@ func (fn *repairFn) ProcessElement(t *tally, m *model) (*model, error) {
 	if len(t.Points) == 0 {
 		return m, nil
 	}
-	next := m.clone()
+	next := m.next()
 	offers := make([][]point, len(m.Sizes)*m.K)
 	for _, o := range t.Points {
 		i := o.From*m.K + o.To%m.K

@@ -6,6 +6,7 @@ import (
 	"github.com/apache/arrow/go/v15/arrow"
 	"github.com/apache/arrow/go/v15/arrow/array"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	"github.com/google/uuid"
 
 	"github.com/sdr-ml/sdr/transforms/record"
 )
@@ -19,17 +20,18 @@ func init() {
 	beam.RegisterCoder(reflect.TypeFor[*basis](), encodeBasis, decodeBasis)
 	beam.RegisterDoFn(reflect.TypeFor[addFn]())
 	beam.RegisterFunction(marker)
+	beam.RegisterFunction(noTally)
 }
 
 // Cluster clusters the rows of in, a PCollection<*record.Batch>. It returns two PCollection<*record.Batch>:
 //
-//   - assigned: one batch per input batch, with the input's columns except the vectors, then code (string, one
-//     choice per level, such as 12.0.3) and distance (float32, the Euclidean distance from the centroid with that code);
-//   - centroids: rows [Centroid], the non-empty clusters of every level.
+//   - assigned: one batch per input batch, with the input's columns except the vectors, then code (string, see [Code])
+//     and distance (float32, the Euclidean distance from the centroid with that code);
+//   - centroids: rows [Centroid], the non-empty clusters of every level; the number of parts of a code is its level.
 //
-// Initial centroids are drawn by greedy k-means++ (Arthur and Vassilvitskii, 2007) from a sample: the rows with the
-// lowest seeded hash of their content, about 128 per cluster. An empty cluster is reseeded with the farthest row of its
-// parent's largest cluster; with fewer distinct rows than clusters, some stay empty.
+// Initial centroids come from Config.Start or are chosen by Config.Init. The sample of k-means++ is the rows with the
+// lowest seeded hash of their content, up to 128 per cluster. An empty cluster is reseeded with the farthest row of its
+// parent's largest cluster; with fewer rows, or fewer distinct rows, than clusters, some stay empty.
 //
 // With Balance, a row goes to the cluster with the lowest squared distance plus price. After the Lloyd iterations, or
 // once they converge, prices rise in clusters above their limit and fall in those below it, for some rounds while the
@@ -43,22 +45,26 @@ func Cluster(s beam.Scope, in beam.PCollection, cfg Config) (assigned, centroids
 	if err := cfg.Validate(); err != nil {
 		panic(err)
 	}
+	measure := &measureFn{Config: cfg, Reserved: []string{clusterColumn, "code", "distance"}}
+	if cfg.Local {
+		measure.Job = uuid.NewString()
+	}
+	// The runner would store the union of the rows and the marker, so their tallies are united instead.
+	tallies := beam.Flatten(s, beam.ParDo(s, measure, in), beam.ParDo(s, noTally, beam.Impulse(s)))
+	m := beam.ParDo(s, &startFn{Config: cfg}, beam.Combine(s, &addFn{}, tallies))
+	if cfg.Local { // the Reshuffles keep prism from spinning, see compute.ParDo
+		assigned, centroids = beam.ParDo2(s, &localFn{Config: cfg, Job: measure.Job}, m)
+		return beam.Reshuffle(s, assigned), beam.Reshuffle(s, centroids)
+	}
 	work := withMarker(s, in)
-	measure := &measureFn{Column: cfg.Column, Reserved: []string{clusterColumn, "code", "distance"}}
-	measured := beam.Combine(s, &addFn{}, beam.ParDo(s, measure, work))
-	m := beam.ParDo(s, &startFn{Config: cfg}, measured)
+	if cfg.Spherical {
+		work = beam.ParDo(s, &sphereFn{Column: cfg.Column}, work)
+	}
 	var levels []beam.PCollection
 	for level := range cfg.Branching {
-		m = pass(s, &sampleFn{Config: cfg, Level: level}, &seedFn{Config: cfg, Level: level}, work, m)
-		steps := cfg.Iterations
-		if cfg.Balance > 0 {
-			steps += movingRounds + restingRounds
-		}
-		for step := range steps + 1 {
-			m = pass(s, &sumFn{Config: cfg, Last: step == steps}, &updateFn{Config: cfg, Step: step, Last: step == steps}, work, m)
-		}
-		if cfg.Balance > 0 {
-			m = pass(s, &offerFn{Config: cfg}, &repairFn{Config: cfg}, work, m)
+		for _, p := range cfg.passes(level) {
+			found := beam.ParDo(s, p.scan, work, beam.SideInput{Input: m})
+			m = beam.ParDo(s, p.turn, beam.Combine(s, &addFn{}, found), beam.SideInput{Input: m})
 		}
 		levels = append(levels, beam.ParDo(s, &centroidsFn{Config: cfg}, m))
 		work = beam.ParDo(s, &labelFn{Config: cfg}, work, beam.SideInput{Input: m})
@@ -66,11 +72,36 @@ func Cluster(s beam.Scope, in beam.PCollection, cfg Config) (assigned, centroids
 	return work, beam.Flatten(s, levels...)
 }
 
-// pass is one pass over the data: it runs scan on all batches with the model as a side input, combines the tallies, and
-// runs turn to make the next model from the result.
-func pass(s beam.Scope, scan, turn any, in, m beam.PCollection) beam.PCollection {
-	found := beam.ParDo(s, scan, in, beam.SideInput{Input: m})
-	return beam.ParDo(s, turn, beam.Combine(s, &addFn{}, found), beam.SideInput{Input: m})
+// pass is one pass over the data: scan runs on all batches with the model, the tallies are added up, and turn makes the
+// next model from the result.
+type pass struct {
+	scan scanner
+	turn turner
+}
+
+type scanner interface {
+	ProcessElement(b *record.Batch, m *model) (*tally, error)
+}
+
+type turner interface {
+	ProcessElement(t *tally, m *model) (*model, error)
+}
+
+// passes lists the passes of a level, from the model of the level above on.
+func (c Config) passes(level int) []pass {
+	passes := c.seeding(level)
+	steps := c.Iterations
+	if c.Balance > 0 {
+		steps += movingRounds + restingRounds
+	}
+	for step := range steps + 1 {
+		last := step == steps
+		passes = append(passes, pass{&sumFn{Config: c, Last: last}, &updateFn{Config: c, Step: step, Last: last}})
+	}
+	if c.Balance > 0 {
+		passes = append(passes, pass{&offerFn{Config: c}, &repairFn{Config: c}})
+	}
+	return append(passes, pass{&witnessFn{Config: c}, &silhouetteFn{}})
 }
 
 // withMarker adds a batch without columns, so that every combine has a result even without rows; the last ParDo drops
@@ -82,5 +113,7 @@ func withMarker(s beam.Scope, in beam.PCollection) beam.PCollection {
 func marker([]byte) *record.Batch {
 	return record.New(array.NewRecord(arrow.NewSchema(nil, nil), nil, 0))
 }
+
+func noTally([]byte) *tally { return &tally{} }
 
 func isMarker(b *record.Batch) bool { return b.NumCols() == 0 }

@@ -3,6 +3,7 @@ package kmeans
 import (
 	"context"
 	"reflect"
+	"strconv"
 	"testing"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
@@ -71,7 +72,7 @@ func BenchmarkDoFn(b *testing.B) {
 	}
 	centroids := make([]Centroid, 16)
 	for i := range centroids {
-		centroids[i] = Centroid{Code: "0123456789abcdef"[i : i+1], Centroid: rows[i*61].Feature}
+		centroids[i] = Centroid{Code: strconv.Itoa(i), Centroid: rows[i*61].Feature}
 	}
 	batch, config := record.Of(rows), AssignConfig{Column: "feature"}
 	side := given{{Elm: record.Of(centroids), Windows: window.SingleGlobalWindow}}

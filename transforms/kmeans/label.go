@@ -1,7 +1,6 @@
 package kmeans
 
 import (
-	"cmp"
 	"math"
 	"reflect"
 	"slices"
@@ -23,54 +22,82 @@ func init() {
 type labelFn struct{ Config Config }
 
 func (fn *labelFn) ProcessElement(b *record.Batch, m *model, emit func(*record.Batch)) error {
-	final := m.Level == len(fn.Config.Branching)-1
 	if isMarker(b) {
-		if !final {
+		if m.Level < len(fn.Config.Branching)-1 {
 			emit(b)
 		}
 		return nil
 	}
-	r, err := readRows(b, fn.Config.Column)
+	labeled, err := fn.label(b, m)
 	if err != nil {
 		return err
 	}
-	var rowKeys []rowKey
-	if len(m.Moves) > 0 {
-		if rowKeys, err = keys(b, fn.Config.Column, fn.Config.Seed); err != nil {
-			return err
-		}
+	emit(labeled)
+	return nil
+}
+
+func (fn *labelFn) label(b *record.Batch, m *model) (*record.Batch, error) {
+	r, err := readRows(b, fn.Config)
+	if err != nil {
+		return nil, err
 	}
-	clusters := array.NewInt32Builder(record.Mem)
-	codes := array.NewStringBuilder(record.Mem)
-	distances := array.NewFloat32Builder(record.Mem)
-	a := m.assign(r)
-	for i := range int(b.NumRows()) {
-		g, square := int(a.clusters[i]), a.squares[i]
-		if rowKeys != nil {
-			if j, ok := slices.BinarySearchFunc(m.Moves, rowKeys[i], func(a move, k rowKey) int { return a.Key.compare(k) }); ok {
-				g = m.Moves[j].To
-				square = m.square(r.vector(i), g)
+	a := m.assign(r, true, nil)
+	if len(m.Moves) > 0 {
+		keys, err := keys(b, fn.Config.Column, fn.Config.Seed)
+		if err != nil {
+			return nil, err
+		}
+		for i, key := range keys {
+			if to, ok := m.moved(key); ok {
+				a.clusters[i], a.squares[i] = int32(to), m.square(r.vector(i), to)
 			}
 		}
-		clusters.Append(int32(g))
-		codes.Append(Code(g, fn.Config.Branching[:m.Level+1]))
+	}
+	if m.Level < len(fn.Config.Branching)-1 {
+		clusters := array.NewInt32Builder(record.Mem)
+		clusters.AppendValues(a.clusters, nil)
+		return record.With(record.Without(b, clusterColumn), clusterColumn, clusters.NewArray()), nil
+	}
+	codes := map[int32]string{}
+	return withCodes(b, a.squares, func(i int) string {
+		g := a.clusters[i]
+		if codes[g] == "" {
+			codes[g] = Code(int(g), fn.Config.Branching)
+		}
+		return codes[g]
+	}, clusterColumn, fn.Config.Column), nil
+}
+
+// moved returns where a row was moved to, if it was.
+func (m *model) moved(key rowKey) (to int, ok bool) {
+	i, ok := slices.BinarySearchFunc(m.Moves, key, func(a move, k rowKey) int { return a.Key.compare(k) })
+	if !ok {
+		return 0, false
+	}
+	return m.Moves[i].To, true
+}
+
+// withCodes returns a batch without some columns, and with the code and distance of each row.
+func withCodes(b *record.Batch, squares []float64, code func(row int) string, without ...string) *record.Batch {
+	codes, distances := array.NewStringBuilder(record.Mem), array.NewFloat32Builder(record.Mem)
+	for i, square := range squares {
+		codes.Append(code(i))
 		distances.Append(float32(math.Sqrt(square)))
 	}
-	if final {
-		b = record.Without(b, clusterColumn, fn.Config.Column)
-		emit(record.With(record.With(b, "code", codes.NewArray()), "distance", distances.NewArray()))
-	} else {
-		emit(record.With(b, clusterColumn, clusters.NewArray()))
-	}
-	return nil
+	b = record.Without(b, without...)
+	return record.With(record.With(b, "code", codes.NewArray()), "distance", distances.NewArray())
 }
 
 // Centroid is one row of the centroids that [Cluster] returns.
 type Centroid struct {
-	Code     string    `arrow:"code"`     // one digit per level
+	Code     string    `arrow:"code"`     // see [Code]
 	Size     int64     `arrow:"size"`     // number of rows
-	Inertia  float64   `arrow:"inertia"`  // sum of the rows' squared distances
+	Inertia  float64   `arrow:"inertia"`  // sum of the rows' squared distances, times their weights
 	Centroid []float32 `arrow:"centroid"` // the point that distances are measured from
+
+	// Silhouette is the mean silhouette of the cluster's rows, estimated from about 1,000 rows of the whole data: -1 to
+	// 1, higher if the cluster is compact and apart from the others of its level; 0 if there are none of it.
+	Silhouette float64 `arrow:"silhouette"`
 }
 
 // centroidsFn emits the non-empty clusters of a finished level, sorted by code.
@@ -80,10 +107,9 @@ func (fn *centroidsFn) ProcessElement(m *model, emit func(*record.Batch)) {
 	var list []Centroid
 	for g, n := range m.Sizes {
 		if n > 0 {
-			list = append(list, Centroid{Code(g, fn.Config.Branching[:m.Level+1]), n, m.Inertia[g], m.centroid(g)})
+			list = append(list, Centroid{Code(g, fn.Config.Branching[:m.Level+1]), n, m.Inertia[g], m.centroid(g), m.Silhouettes[g]})
 		}
 	}
-	slices.SortFunc(list, func(a, b Centroid) int { return cmp.Compare(a.Code, b.Code) })
 	if len(list) > 0 {
 		emit(record.Of(list))
 	}

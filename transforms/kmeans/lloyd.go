@@ -15,30 +15,44 @@ func init() {
 	beam.RegisterDoFn(reflect.TypeFor[updateFn]())
 }
 
-// sumFn assigns the rows of a batch to clusters and sums per cluster: Sums is [P*K, Width+2], the sum of the vectors,
-// the sum of the squared distances and the number of rows. The last pass of a level leaves the sums of the vectors 0.
-// If a parent has empty clusters, sumFn also reports as many of the farthest rows of its donor.
+// sumFn assigns the rows of a batch to clusters and sums per cluster. The last pass of a level leaves the sums of the
+// vectors 0, and the others leave those of the squared distances 0 unless these decide something. If a parent has empty clusters, sumFn also reports as many of the farthest rows of its donor.
 type sumFn struct {
 	Config Config
 	Last   bool
 }
 
-func (fn *sumFn) ProcessElement(b *record.Batch, m *model, emit func(*tally)) error {
+func (fn *sumFn) ProcessElement(b *record.Batch, m *model) (*tally, error) {
 	t := &tally{}
-	defer func() { emit(t) }()
-	if b.NumRows() == 0 || m.Done {
+	if fn.idle(m) {
+		return t, nil
+	}
+	s := m.newSums(!fn.Last, b.NumRows())
+	if err := fn.scan(b, m, t, s); err != nil {
+		return nil, err
+	}
+	t.Clusters, t.Sums = s.total()
+	return t, nil
+}
+
+// idle reports whether the model does not need the pass. The last one counts.
+func (fn *sumFn) idle(m *model) bool { return m.Done && !fn.Last }
+
+// scan adds a batch to the tally and the sums.
+func (fn *sumFn) scan(b *record.Batch, m *model, t *tally, s *sums) error {
+	if b.NumRows() == 0 {
 		return nil
 	}
-	r, err := readRows(b, fn.Config.Column)
+	r, err := readRows(b, fn.Config)
 	if err != nil {
 		return err
 	}
-	a := m.assign(r)
-	t.Sums = m.sum(r, a, !fn.Last)
-	if fn.Last {
+	far := m.donors()
+	squares := fn.Last || len(far) > 0 || fn.Config.Balance > 0 || fn.Config.Tolerance > 0
+	a := m.assign(r, squares, s)
+	if fn.Last || len(far) == 0 {
 		return nil
 	}
-	far := m.donors()
 	for i, g := range a.clusters {
 		if _, ok := far[int(g)]; ok && a.squares[i] > 0 {
 			far[int(g)] = append(far[int(g)], point{Key: rowKey{Index: i}, From: int(g), Out: a.squares[i]})
@@ -49,9 +63,6 @@ func (fn *sumFn) ProcessElement(b *record.Batch, m *model, emit func(*tally)) er
 
 // report adds the farthest of the donors' rows to the tally.
 func (fn *sumFn) report(t *tally, b *record.Batch, m *model, r rows, far map[int][]point) error {
-	if len(far) == 0 {
-		return nil
-	}
 	keys, err := keys(b, fn.Config.Column, fn.Config.Seed)
 	if err != nil {
 		return err
@@ -110,15 +121,19 @@ type updateFn struct {
 	Last   bool
 }
 
-func (fn *updateFn) ProcessElement(t *tally, m *model) *model {
-	if m.Done || t.Sums == nil {
+func (fn *updateFn) ProcessElement(t *tally, m *model) (*model, error) { return fn.update(t, m), nil }
+
+func (fn *updateFn) update(t *tally, m *model) *model {
+	if m.Done && !fn.Last || len(t.Clusters) == 0 {
 		return m
 	}
-	next := m.clone()
-	stride := m.Width + 2
-	for g := range m.Sizes {
-		next.Inertia[g] = float(t.Sums[g*stride+m.Width], m.Square)
-		next.Sizes[g] = t.Sums[g*stride+m.Width+1]
+	next := m.next()
+	stride := stride(m.Width, m.Weighted)
+	clear(next.Inertia)
+	clear(next.Sizes)
+	for i, g := range t.Clusters {
+		next.Inertia[g] = float(t.Sums[i*stride+m.Width], m.Square)
+		next.Sizes[g] = t.Sums[i*stride+m.Width+1]
 	}
 	if fn.Last {
 		return next
@@ -126,10 +141,10 @@ func (fn *updateFn) ProcessElement(t *tally, m *model) *model {
 	changed := false
 	balanced := fn.Config.Balance > 0
 	moving := fn.Step < fn.Config.Iterations || balanced && fn.Step < fn.Config.Iterations+movingRounds
-	if moving {
-		for g, n := range next.Sizes {
-			if n > 0 {
-				changed = next.setCentroid(g, mean(t.Sums[g*stride:g*stride+m.Width], n, m.Unit)) || changed
+	if moving && (m.Priced || !fn.settled(m, next)) {
+		for i, g := range t.Clusters {
+			if v := m.mean(t.Sums[i*stride:][:stride], fn.Config.Spherical); v != nil {
+				changed = next.setCentroid(int(g), v) || changed
 			}
 		}
 		changed = next.reseed(t.Points) || changed
@@ -146,11 +161,35 @@ func (fn *updateFn) ProcessElement(t *tally, m *model) *model {
 	return next
 }
 
-// mean returns the mean of n vectors from their fixed-point sum.
-func mean(sums []int64, n int64, unit int) []float32 {
-	v := make([]float32, len(sums))
-	for i, sum := range sums {
-		v[i] = float32(float(sum, unit) / float64(n))
+// settled reports whether the inertia fell by less than Tolerance in the last iteration.
+func (fn *updateFn) settled(m, next *model) bool {
+	if fn.Config.Tolerance == 0 || fn.Step == 0 {
+		return false
+	}
+	var before, now float64
+	for g := range m.Inertia {
+		before += m.Inertia[g]
+		now += next.Inertia[g]
+	}
+	return before-now <= fn.Config.Tolerance*before
+}
+
+// mean returns the mean of the rows of a cluster, from their sums; nil if they have no weight. A spherical mean has
+// length 1, or 0 if there is no direction.
+func (m *model) mean(sums []int64, spherical bool) []float32 {
+	n := float64(sums[m.Width+1])
+	if m.Weighted {
+		n = float(sums[m.Width+2], m.WeightUnit)
+	}
+	if n == 0 {
+		return nil
+	}
+	v := make([]float32, m.Width)
+	for i, sum := range sums[:m.Width] {
+		v[i] = float32(float(sum, m.Unit) / n)
+	}
+	if spherical {
+		normalize(v, v)
 	}
 	return v
 }

@@ -8,8 +8,10 @@ import (
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
+	"github.com/apache/arrow/go/v15/arrow/array"
 	"github.com/zeebo/xxh3"
 
+	"github.com/sdr-ml/sdr/tensorops/vecs"
 	"github.com/sdr-ml/sdr/transforms/record"
 )
 
@@ -20,43 +22,97 @@ func init() {
 // maxValue keeps squared distances well within the range of float32.
 const maxValue = 1e15
 
-// measureFn counts rows, finds the largest magnitude and the width, and rejects invalid values.
+// measureFn counts rows, finds the largest length and weight and the width, and rejects invalid values. If the config
+// says Local, it keeps the rows for Job.
 type measureFn struct {
-	Column   string
+	Config   Config
 	Reserved []string // columns that the input must not have
+	Job      string
 }
 
-func (fn *measureFn) ProcessElement(b *record.Batch, emit func(*tally)) error {
+func (fn *measureFn) ProcessElement(b *record.Batch) (*tally, error) {
 	if b.NumRows() == 0 {
-		emit(&tally{})
-		return nil
+		fn.keep(b)
+		return &tally{}, nil
 	}
-	data, width, err := vectors(b, fn.Column)
+	data, width, err := vectors(b, fn.Config.Column)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	largest, err := checkRows(b, fn.Column, data, width, fn.Reserved...)
-	if err != nil {
-		return err
+	t := &tally{Rows: b.NumRows(), Widths: []int{width}}
+	if t.Longest, err = checkRows(b, fn.Config.Column, data, width, fn.Reserved...); err != nil {
+		return nil, err
 	}
-	emit(&tally{Rows: b.NumRows(), Max: largest, Widths: []int{width}})
-	return nil
+	if fn.Config.Weight != "" {
+		if t.Heaviest, err = checkWeights(b, fn.Config.Weight, fn.Config.Column); err != nil {
+			return nil, err
+		}
+	}
+	if fn.Config.Local {
+		t.Processes = []string{process}
+		if fn.Config.Spherical {
+			if b, err = onSphere(b, fn.Config.Column); err != nil {
+				return nil, err
+			}
+		}
+		fn.keep(b)
+	}
+	if fn.Config.Spherical {
+		t.Longest = 1
+	}
+	return t, nil
 }
 
-// checkRows rejects invalid values and reserved columns, and returns the largest magnitude.
-func checkRows(b *record.Batch, column string, data []float32, width int, reserved ...string) (largest float64, err error) {
+// keep keeps a batch for the local clustering.
+func (fn *measureFn) keep(b *record.Batch) {
+	if fn.Config.Local {
+		keep(fn.Job, b)
+	}
+}
+
+// checkRows rejects invalid values and reserved columns, and returns the largest length of a vector.
+func checkRows(b *record.Batch, column string, data []float32, width int, reserved ...string) (longest float64, err error) {
 	if err := record.Reserve(b, reserved...); err != nil {
 		return 0, fmt.Errorf("kmeans: %w", err)
 	}
-	for i, v := range data {
-		x := math.Abs(float64(v))
-		if !(x <= maxValue) {
-			return 0, fmt.Errorf("kmeans: column %q: row %d of a batch (%s) holds %v at index %d; values must be numbers of magnitude up to %g",
-				column, i/width, record.Describe(b, i/width, column), v, i%width, maxValue)
-		}
-		largest = max(largest, x)
+	if width == 0 {
+		return 0, nil
 	}
-	return largest, nil
+	for i := range len(data) / width {
+		row := data[i*width:][:width]
+		square := vecs.SquareNorm(row)
+		if !(square <= maxValue*maxValue) {
+			for j, v := range row {
+				if !(math.Abs(float64(v)) <= maxValue) {
+					return 0, fmt.Errorf("kmeans: column %q: row %d of a batch (%s) holds %v at index %d; values must be numbers of magnitude up to %g",
+						column, i, record.Describe(b, i, column), v, j, maxValue)
+				}
+			}
+		}
+		longest = max(longest, square)
+	}
+	return math.Sqrt(longest), nil
+}
+
+// checkWeights rejects an invalid column of weights, and returns the largest one.
+func checkWeights(b *record.Batch, column, vectors string) (heaviest float64, err error) {
+	at := b.Schema().FieldIndices(column)
+	if len(at) != 1 {
+		return 0, fmt.Errorf("kmeans: Weight: expected one column %q of weights, got %d", column, len(at))
+	}
+	weights, ok := b.Column(at[0]).(*array.Float32)
+	if !ok {
+		return 0, fmt.Errorf("kmeans: Weight: column %q holds %v; want float32", column, b.Column(at[0]).DataType())
+	}
+	for i := range weights.Len() {
+		w := float64(weights.Value(i))
+		if weights.IsNull(i) || !(w >= 0 && w <= maxValue) {
+			return 0, fmt.Errorf("kmeans: Weight: column %q: row %d of a batch (%s) holds %v; weights must be numbers from 0 to %g",
+				column, i, record.Describe(b, i, vectors), weights.ValueStr(i), maxValue)
+		}
+		heaviest = max(heaviest, w)
+	}
+	return heaviest, nil
 }
 
 // keys identifies the rows of a batch by a seeded hash of their content.
@@ -69,8 +125,8 @@ func keys(b *record.Batch, column string, seed uint64) ([]rowKey, error) {
 	var buf, all []byte
 	for i := range keys {
 		buf = buf[:0]
-		for _, v := range data[i*width : (i+1)*width] {
-			buf = binary.LittleEndian.AppendUint32(buf, math.Float32bits(v))
+		if buf, err = binary.Append(buf, binary.LittleEndian, data[i*width:(i+1)*width]); err != nil {
+			return nil, err
 		}
 		for c, col := range b.Columns() {
 			if name := b.ColumnName(c); name != column && name != clusterColumn {

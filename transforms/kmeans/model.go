@@ -1,6 +1,7 @@
 package kmeans
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"reflect"
@@ -13,6 +14,7 @@ import (
 	"github.com/apache/arrow/go/v15/arrow/array"
 
 	"github.com/sdr-ml/sdr/tensorops/dense"
+	"github.com/sdr-ml/sdr/tensorops/vecs"
 	"github.com/sdr-ml/sdr/transforms/record"
 )
 
@@ -30,19 +32,26 @@ type model struct {
 	K            int     // clusters per parent
 	Width        int     // length of the vectors
 	Unit, Square int     // fixed-point exponents: of values, of squared distances
+	WeightUnit   int     // that of weights
+	Weighted     bool    // rows have weights
+	Longest      float64 // length that no row exceeds
 	Parents      []int64 // [P] rows of each parent
 
-	Centroids []float32 // [P*K, Width]
-	Norms     []float64 // [P*K] squared norms of the centroids
-	Prices    []float64 // [P*K] added to squared distances
-	Steps     []float64 // [P*K] size of the last price change
-	Signs     []int     // [P*K] direction of the last price change
+	Centroids floats  // [P*K, Width]
+	Norms     doubles // [P*K] squared norms of the centroids
+	Prices    doubles // [P*K] added to squared distances
+	Steps     doubles // [P*K] size of the last price change
+	Signs     []int   // [P*K] direction of the last price change
 
-	Sizes   []int64   // [P*K] rows at the last count
-	Inertia []float64 // [P*K] sum of squared distances at the last count
-	Priced  bool      // price updates have begun
-	Done    bool      // converged
-	Moves   []move    // rows reassigned from their nearest cluster, sorted by key
+	Sizes   []int64 // [P*K] rows at the last count
+	Inertia doubles // [P*K] sum of squared distances at the last count
+	Priced  bool    // price updates have begun
+	Done    bool    // converged
+	Moves   []move  // rows reassigned from their nearest cluster, sorted by key
+
+	Silhouettes doubles // [P*K] of a finished level
+
+	families families
 }
 
 // move reassigns one row to another cluster.
@@ -55,6 +64,9 @@ type move struct {
 type startFn struct{ Config Config }
 
 func (fn *startFn) ProcessElement(t *tally) (*model, error) {
+	if len(t.Processes) > 1 {
+		return nil, fmt.Errorf("kmeans: Local: %d worker processes read the rows; set Local only for runners with one", len(t.Processes))
+	}
 	if len(t.Widths) > 1 {
 		return nil, fmt.Errorf("kmeans: column %q: vectors have different widths %v; all must be equally long", fn.Config.Column, t.Widths)
 	}
@@ -63,7 +75,11 @@ func (fn *startFn) ProcessElement(t *tally) (*model, error) {
 		return m, nil
 	}
 	m.Width = t.Widths[0]
-	limit := t.Max
+	m.Longest = t.Longest
+	limit, heaviest := t.Longest, 1.0
+	if fn.Config.Weight != "" {
+		m.Weighted, heaviest = true, t.Heaviest
+	}
 	for i, p := range fn.Config.Start {
 		if len(p) != m.Width {
 			return nil, fmt.Errorf("kmeans: Start[%d] has width %d; the vectors of column %q have %d", i, len(p), fn.Config.Column, m.Width)
@@ -72,25 +88,31 @@ func (fn *startFn) ProcessElement(t *tally) (*model, error) {
 			if !(math.Abs(float64(v)) <= maxValue) {
 				return nil, fmt.Errorf("kmeans: Start[%d] holds %v; values must be numbers of magnitude up to %g", i, v, maxValue)
 			}
-			limit = max(limit, math.Abs(float64(v)))
+		}
+		if !fn.Config.Spherical {
+			limit = max(limit, math.Sqrt(vecs.SquareNorm(p)))
 		}
 	}
-	m.Unit = unit(t.Rows, limit)
-	m.Square = unit(t.Rows, float64(m.Width)*4*limit*limit)
+	m.Unit = unit(t.Rows, limit*heaviest)
+	m.Square = unit(t.Rows, 4*limit*limit*heaviest)
+	m.WeightUnit = unit(t.Rows, heaviest)
 	return m, nil
 }
 
-// clone copies the model, including everything a step may change.
-func (m *model) clone() *model {
-	c := *m
-	c.Centroids = slices.Clone(m.Centroids)
-	c.Norms = slices.Clone(m.Norms)
-	c.Prices = slices.Clone(m.Prices)
-	c.Steps = slices.Clone(m.Steps)
-	c.Signs = slices.Clone(m.Signs)
-	c.Sizes = slices.Clone(m.Sizes)
-	c.Inertia = slices.Clone(m.Inertia)
-	return &c
+// next returns a copy of the model, including everything a step may change.
+func (m *model) next() *model {
+	return &model{
+		Level: m.Level, K: m.K, Width: m.Width, Unit: m.Unit, Square: m.Square, WeightUnit: m.WeightUnit,
+		Weighted: m.Weighted, Longest: m.Longest, Parents: m.Parents,
+		Centroids: slices.Clone(m.Centroids),
+		Norms:     slices.Clone(m.Norms),
+		Prices:    slices.Clone(m.Prices),
+		Steps:     slices.Clone(m.Steps),
+		Signs:     slices.Clone(m.Signs),
+		Sizes:     slices.Clone(m.Sizes),
+		Inertia:   slices.Clone(m.Inertia),
+		Priced:    m.Priced, Done: m.Done, Moves: m.Moves,
+	}
 }
 
 // centroid returns the vector of cluster g.
@@ -103,35 +125,57 @@ func (m *model) setCentroid(g int, vector []float32) bool {
 		return false
 	}
 	copy(c, vector)
-	m.Norms[g] = squareNorm(c)
+	m.Norms[g] = vecs.SquareNorm(c)
 	return true
 }
 
 // square returns |x-c|² for cluster g.
-func (m *model) square(x []float32, g int) float64 { return squareDistance(x, m.centroid(g)) }
+func (m *model) square(x []float32, g int) float64 { return vecs.SquareDistance(x, m.centroid(g)) }
 
-// Code returns the code of a finest cluster, numbered from 0 in the order of their codes: the index of the choice at each
-// level, such as 12.0.3.
+// Code returns the code of a finest cluster, numbered from 0 in the order of their codes: the number of the choice at
+// each level, joined by dots, such as 12.3.250.
 func Code(cluster int, branching []int) string {
-	code := make([]string, len(branching))
+	choices := make([]int, len(branching))
 	for level, k := range slices.Backward(branching) {
-		code[level] = strconv.Itoa(cluster % k)
+		choices[level] = cluster % k
 		cluster /= k
 	}
-	return strings.Join(code, ".")
+	code := strconv.AppendInt(nil, int64(choices[0]), 10)
+	for _, c := range choices[1:] {
+		code = strconv.AppendInt(append(code, '.'), int64(c), 10)
+	}
+	return string(code)
 }
 
-// rows are the vectors of a batch and the parent of each. Nil parents, at the first level, mean 0 for every row.
+// compareCodes orders codes as the clusters' numbers: level by level, numbers by their value.
+func compareCodes(a, b string) int {
+	for a != "" && b != "" {
+		var x, y string
+		x, a, _ = strings.Cut(a, ".")
+		y, b, _ = strings.Cut(b, ".")
+		if c := cmp.Or(cmp.Compare(len(x), len(y)), cmp.Compare(x, y)); c != 0 {
+			return c
+		}
+	}
+	return cmp.Compare(len(a), len(b))
+}
+
+// rows are the vectors of a batch, and the parent and the weight of each. Nil parents, at the first level, mean 0 for
+// every row, nil weights 1.
 type rows struct {
 	vectors []float32
 	parents *array.Int32
+	weights *array.Float32
 	width   int
 }
 
-func readRows(b *record.Batch, column string) (r rows, err error) {
-	r.vectors, r.width, err = vectors(b, column)
+func readRows(b *record.Batch, cfg Config) (r rows, err error) {
+	r.vectors, r.width, err = vectors(b, cfg.Column)
 	if i := b.Schema().FieldIndices(clusterColumn); len(i) > 0 {
 		r.parents = b.Column(i[0]).(*array.Int32)
+	}
+	if i := b.Schema().FieldIndices(cfg.Weight); cfg.Weight != "" && len(i) > 0 {
+		r.weights, _ = b.Column(i[0]).(*array.Float32)
 	}
 	return r, err
 }
@@ -156,4 +200,23 @@ func (r rows) parent(i int) int {
 		return 0
 	}
 	return int(r.parents.Value(i))
+}
+
+func (r rows) weight(i int) float64 {
+	if r.weights == nil {
+		return 1
+	}
+	return float64(r.weights.Value(i))
+}
+
+// take returns the rows with the given numbers, in ascending order.
+func (r rows) take(numbers []int32) rows {
+	taken := rows{width: r.width}
+	parents := array.NewInt32Builder(record.Mem)
+	for _, i := range numbers {
+		taken.vectors = append(taken.vectors, r.vector(int(i))...)
+		parents.Append(int32(r.parent(int(i))))
+	}
+	taken.parents = parents.NewInt32Array()
+	return taken
 }

@@ -2,13 +2,179 @@ package kmeans
 
 import (
 	"math"
+	"math/bits"
+	"slices"
+	"sync"
 
 	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/tensorops/vecs"
 	"github.com/sdr-ml/sdr/transforms/compute"
 )
 
-// blockCosts is the number of costs, rows times clusters, that are kept at a time: 4 MiB.
-const blockCosts = 1 << 20
+// siblings are centroids of which rows look for the nearest: the one with the lowest |x-c|² + price, on ties the first.
+// Products in float32 bound half the costs, less half the row's squared length, and where the bounds cannot tell which
+// one is the lowest, float64 decides. So the result depends neither on the instruction set nor on how rows are split
+// into batches.
+type siblings struct {
+	width            int
+	vectors          []float32
+	prices           []float64 // nil if all are 0
+	low, high, reach []float32 // bounds without the product, and their distance per length of the row
+	packed           kernels.Packed
+}
+
+// underflow exceeds what a sum of products loses where they are too small for a normal float32.
+const underflow = 0x1p-100
+
+func newSiblings(pool *kernels.Pool, vectors []float32, width int, norms, prices []float64) *siblings {
+	n := len(norms)
+	s := &siblings{width: width, vectors: vectors, prices: prices}
+	s.low, s.high, s.reach = make([]float32, n), make([]float32, n), make([]float32, n)
+	for j, norm := range norms {
+		half := norm / 2
+		if prices != nil {
+			half += prices[j] / 2
+		}
+		if math.IsInf(half, 1) {
+			s.low[j], s.high[j] = float32(half), float32(half)
+			continue
+		}
+		slack := math.Abs(half)*0x1p-22 + underflow
+		s.low[j], s.high[j] = float32(half-slack), float32(half+slack)
+		// A product's sums have a relative error of at most Width·2^-24; 16 more cover the arithmetic of the bounds.
+		s.reach[j] = float32(1.01 * float64(width+16) * 0x1p-24 * math.Sqrt(norm))
+	}
+	pool.Pack(&s.packed, n, width, vectors, width)
+	return s
+}
+
+// seeking is a search for the nearest centroids of rows.
+type seeking struct {
+	*siblings
+	x       []float32
+	longest float32 // no row is longer
+	squares bool    // whether found needs distances
+	found   func(worker, row, j int, square float64)
+	workers []seeker
+}
+
+// nearest calls found with the number of the nearest centroid of each row and its squared distance, which may be NaN if
+// squares is not set. No row may be longer than longest. The workers of the pool call it, each for other rows.
+func (s *siblings) nearest(pool *kernels.Pool, x []float32, longest float64, squares bool, found func(worker, row, j int, square float64)) {
+	k := &seeking{s, x, float32(longest * (1 + 0x1p-20)), squares, found, make([]seeker, pool.Threads())}
+	pool.Products(len(x)/s.width, x, s.width, &s.packed, k.block)
+}
+
+// seeker is one worker's state of the rows that it works on.
+type seeker struct {
+	rows []bounded
+	mask []uint64
+	_    [64]byte // prevents false sharing
+}
+
+// bounded is what bounds say of a row.
+type bounded struct {
+	limit      float32     // that the lowest cost is not above
+	candidates []candidate // that may have the lowest cost
+}
+
+// candidate is a centroid whose cost may be the lowest.
+type candidate struct {
+	j         int32
+	low, rise float32 // its cost is at least low - length·rise
+}
+
+// block bounds the costs of a block of products and, if it is the rows' last one, decides.
+func (k *seeking) block(worker int, c kernels.Block) {
+	me := &k.workers[worker]
+	for len(me.rows) < c.Rows {
+		me.rows = append(me.rows, bounded{})
+	}
+	if words := (c.Cols + 63) / 64; len(me.mask) < words {
+		me.mask = make([]uint64, words)
+	}
+	mask := me.mask[:(c.Cols+63)/64]
+	low, high, reach := k.low[c.Col:][:c.Cols], k.high[c.Col:][:c.Cols], k.reach[c.Col:][:c.Cols]
+	for i := range c.Rows {
+		r := &me.rows[i]
+		if c.Col == 0 {
+			*r = bounded{float32(math.Inf(1)), r.candidates[:0]}
+		}
+		products := c.Values[i*c.Stride:][:c.Cols]
+		r.limit = min(r.limit, vecs.Least(products, high, reach, k.longest)+k.rounding(k.longest))
+		vecs.Within(mask, products, low, reach, k.longest, r.limit)
+		for at, word := range mask {
+			for ; word != 0; word &= word - 1 {
+				j := at*64 + bits.TrailingZeros64(word)
+				r.candidates = append(r.candidates, candidate{int32(c.Col + j), low[j] - products[j], reach[j]})
+			}
+		}
+		if c.Col+c.Cols == len(k.reach) {
+			j, square := k.decide(k.x[(c.Row+i)*k.width:][:k.width], r)
+			k.found(worker, c.Row+i, j, square)
+		}
+	}
+}
+
+// rounding bounds the error of half a cost in float64, for a row of the given length.
+func (k *seeking) rounding(length float32) float32 { return length * length * 0x1p-40 }
+
+// few is the number of candidates whose distances take about as long as a row's own length.
+const few = 2
+
+// decide returns the nearest of a row's candidates.
+func (k *seeking) decide(x []float32, r *bounded) (nearest int, square float64) {
+	if len(r.candidates) > few {
+		k.tighten(x, r)
+	}
+	if len(r.candidates) == 1 && !k.squares {
+		return int(r.candidates[0].j), math.NaN()
+	}
+	least := math.Inf(1)
+	for _, c := range r.candidates {
+		d := vecs.SquareDistance(x, k.vectors[int(c.j)*k.width:][:k.width])
+		cost := d
+		if k.prices != nil {
+			cost += k.prices[c.j]
+		}
+		if cost < least {
+			nearest, square, least = int(c.j), d, cost
+		}
+	}
+	return nearest, square
+}
+
+// tighten drops candidates that a row's own length rules out.
+func (k *seeking) tighten(x []float32, r *bounded) {
+	length := float32(math.Sqrt(vecs.SquareNorm(x)) * (1 + 0x1p-20))
+	limit := r.limit
+	for _, c := range r.candidates { // low and high differ by twice their slack, high by reach like low
+		limit = min(limit, k.high[c.j]-k.low[c.j]+c.low+length*c.rise*(1+0x1p-20)+k.rounding(length)+underflow)
+	}
+	r.candidates = slices.DeleteFunc(r.candidates, func(c candidate) bool {
+		return c.low-length*c.rise*(1+0x1p-20)-underflow > limit
+	})
+}
+
+// families caches the siblings of each parent of a model.
+type families struct {
+	sync.Mutex
+	of []*siblings
+}
+
+// family returns the clusters of a parent.
+func (m *model) family(pool *kernels.Pool, p int) *siblings {
+	m.families.Lock()
+	defer m.families.Unlock()
+	if m.families.of == nil {
+		m.families.of = make([]*siblings, len(m.Parents))
+	}
+	if m.families.of[p] == nil {
+		first, end := p*m.K, (p+1)*m.K
+		m.families.of[p] = newSiblings(pool, m.Centroids[first*m.Width:end*m.Width], m.Width, m.Norms[first:end], m.Prices[first:end])
+	}
+	return m.families.of[p]
+}
 
 // assignment is where the rows of a batch belong.
 type assignment struct {
@@ -16,20 +182,26 @@ type assignment struct {
 	squares  []float64 // its squared distance from the cluster's centroid
 }
 
-// assign finds, for every row, the cluster of its parent with the lowest |x-c|² + price; on ties the lowest cluster.
-// Matrix products in float32 bound the costs, and where they cannot tell which one is the lowest, float64 decides. So the
-// result depends neither on the instruction set nor on how rows are split into batches.
-func (m *model) assign(r rows) assignment {
+// assign finds the nearest cluster of the parent of every row, and adds the rows to sums unless these are nil. Without
+// squares, distances may be NaN.
+func (m *model) assign(r rows, squares bool, sums *sums) assignment {
 	n := len(r.vectors) / max(1, m.Width)
 	a := assignment{make([]int32, n), make([]float64, n)}
-	byParent := r.byParent(n, len(m.Parents))
 	_ = compute.Run(func(pool *kernels.Pool) error {
-		s := &searcher{model: m, pool: pool, reach: m.reach()}
-		for p, list := range byParent {
-			size := min(max(64, blockCosts/m.K), 1<<14)
-			for from := 0; from < len(list); from += size {
-				s.block(r, p, list[from:min(from+size, len(list))], a)
+		for p, list := range r.byParent(n, len(m.Parents)) {
+			if len(list) == 0 {
+				continue
 			}
+			f := m.family(pool, p)
+			r.pieces(pool, list, func(list []int32, x []float32) {
+				f.nearest(pool, x, m.Longest, squares, func(worker, i, j int, square float64) {
+					row, g := list[i], int32(p*m.K+j)
+					a.clusters[row], a.squares[row] = g, square
+					if sums != nil {
+						sums.add(worker, g, x[i*m.Width:][:m.Width], square, r.weight(int(row)))
+					}
+				})
+			})
 		}
 		return nil
 	})
@@ -46,143 +218,22 @@ func (r rows) byParent(n, parents int) [][]int32 {
 	return lists
 }
 
-// reach returns, for each cluster, the largest error of the cost of a row of length 1: twice that of the product of
-// vectors in float32, whose sums have a relative error of at most Width·2^-24.
-func (m *model) reach() []float64 {
-	reach := make([]float64, len(m.Norms))
-	for g, norm := range m.Norms {
-		reach[g] = 2.02 * float64(m.Width+8) * 0x1p-24 * math.Sqrt(norm)
-	}
-	return reach
-}
+// pieceFloats is the size of the copies that pieces makes: 16 MiB.
+const pieceFloats = 4 << 20
 
-// searcher finds the nearest clusters of blocks of rows.
-type searcher struct {
-	model       *model
-	pool        *kernels.Pool
-	reach       []float64
-	x, products []float32
-}
-
-// block assigns some rows of a parent.
-func (s *searcher) block(r rows, p int, list []int32, a assignment) {
-	m := s.model
-	x := r.vectors[int(list[0])*m.Width:]
-	if n := len(list); int(list[n-1]-list[0]) != n-1 { // other parents' rows lie in between
-		s.x = grow(s.x, n*m.Width)
-		x = s.x
-		s.pool.For(n, func(_, i int) { copy(x[i*m.Width:(i+1)*m.Width], r.vector(int(list[i]))) })
+// pieces calls f with some listed rows after the other and their vectors, which it copies if other rows lie in between.
+func (r rows) pieces(pool *kernels.Pool, list []int32, f func(list []int32, x []float32)) {
+	n := len(list)
+	if int(list[n-1]-list[0]) == n-1 {
+		f(list, r.vectors[int(list[0])*r.width:][:n*r.width])
+		return
 	}
-	s.products = grow(s.products, len(list)*m.K)
-	s.pool.Gemm(false, true, len(list), m.K, m.Width, x, m.Width, m.Centroids[p*m.K*m.Width:], m.Width, s.products, m.K, false)
-	s.pool.For(len(list), func(_, i int) {
-		row := int(list[i])
-		g, square := s.row(r.vector(row), p, s.products[i*m.K:][:m.K])
-		a.clusters[row], a.squares[row] = int32(g), square
-	})
-}
-
-// underflow exceeds what a sum of products loses where they are too small for a normal float32.
-const underflow = 0x1p-100
-
-// row assigns a row, given its products with the parent's centroids.
-func (s *searcher) row(x []float32, p int, products []float32) (g int, square float64) {
-	m, first := s.model, p*s.model.K
-	norms, prices, reach := m.Norms[first:][:len(products)], m.Prices[first:][:len(products)], s.reach[first:][:len(products)]
-	length := math.Sqrt(squareNorm(x))
-	limit := math.Inf(1) // that the lowest cost is not above
-	for j, dot := range products {
-		limit = min(limit, norms[j]-2*float64(dot)+prices[j]+length*reach[j]+underflow)
+	size := min(n, max(1, pieceFloats/r.width))
+	copied := make([]float32, size*r.width)
+	for len(list) > 0 {
+		piece := list[:min(size, len(list))]
+		pool.For(len(piece), func(_, i int) { copy(copied[i*r.width:][:r.width], r.vector(int(piece[i]))) })
+		f(piece, copied[:len(piece)*r.width])
+		list = list[len(piece):]
 	}
-	least := math.Inf(1)
-	for j, dot := range products {
-		if norms[j]-2*float64(dot)+prices[j]-length*reach[j]-underflow > limit {
-			continue
-		}
-		d := m.square(x, first+j)
-		if cost := d + prices[j]; cost < least {
-			g, square, least = first+j, d, cost
-		}
-	}
-	return g, square
-}
-
-// sum adds up the rows of each cluster: [P*K, Width+2], the sum of the vectors if wanted, of the squared distances, and
-// the number of rows, in fixed point, so that the order does not matter.
-func (m *model) sum(r rows, a assignment, vectors bool) []int64 {
-	stride := m.Width + 2
-	sums := make([]int64, len(m.Sizes)*stride)
-	lists := make([][]int32, len(m.Sizes))
-	for i, g := range a.clusters {
-		lists[g] = append(lists[g], int32(i))
-	}
-	unit, square := scale(m.Unit), scale(m.Square)
-	_ = compute.Run(func(pool *kernels.Pool) error {
-		pool.For(len(lists), func(_, g int) {
-			of := sums[g*stride : (g+1)*stride]
-			for _, i := range lists[g] {
-				if vectors {
-					add(of[:m.Width], r.vector(int(i)), unit)
-				}
-				of[m.Width] += fix(a.squares[i], square)
-			}
-			of[m.Width+1] = int64(len(lists[g]))
-		})
-		return nil
-	})
-	return sums
-}
-
-// add adds a vector to sums in fixed point.
-func add(sums []int64, x []float32, scale float64) {
-	x = x[:len(sums)]
-	for j := range sums {
-		sums[j] += fix(float64(x[j]), scale)
-	}
-}
-
-// grow returns a slice of n floats, if possible s.
-func grow(s []float32, n int) []float32 {
-	if cap(s) < n {
-		return make([]float32, n)
-	}
-	return s[:n]
-}
-
-// squareNorm returns the squared length of a vector.
-func squareNorm(x []float32) float64 {
-	var sums [4]float64
-	i := 0
-	for ; i+4 <= len(x); i += 4 {
-		v := x[i : i+4 : i+4]
-		sums[0] += float64(v[0]) * float64(v[0])
-		sums[1] += float64(v[1]) * float64(v[1])
-		sums[2] += float64(v[2]) * float64(v[2])
-		sums[3] += float64(v[3]) * float64(v[3])
-	}
-	for ; i < len(x); i++ {
-		sums[0] += float64(x[i]) * float64(x[i])
-	}
-	return sums[0] + sums[1] + (sums[2] + sums[3])
-}
-
-// squareDistance returns the squared distance of two vectors of the same length.
-func squareDistance(x, centroid []float32) float64 {
-	var sums [4]float64
-	centroid = centroid[:len(x)]
-	i := 0
-	for ; i+4 <= len(x); i += 4 {
-		v, c := x[i:i+4:i+4], centroid[i:i+4:i+4]
-		d0, d1 := float64(v[0])-float64(c[0]), float64(v[1])-float64(c[1])
-		d2, d3 := float64(v[2])-float64(c[2]), float64(v[3])-float64(c[3])
-		sums[0] += d0 * d0
-		sums[1] += d1 * d1
-		sums[2] += d2 * d2
-		sums[3] += d3 * d3
-	}
-	for ; i < len(x); i++ {
-		d := float64(x[i]) - float64(centroid[i])
-		sums[0] += d * d
-	}
-	return sums[0] + sums[1] + (sums[2] + sums[3])
 }

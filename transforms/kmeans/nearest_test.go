@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"github.com/sdr-ml/sdr/tensorops/vecs"
 	"github.com/sdr-ml/sdr/transforms/record"
 )
 
@@ -39,8 +40,17 @@ func grid(random *rand.Rand, n, width, parents, k int, size float64) (*model, ro
 	if parents > 1 {
 		r.parents = b.NewInt32Array()
 	}
-	m.Unit, m.Square = unit(int64(n), 10*size), unit(int64(n), 400*size*size*float64(width))
+	m.Longest = longest(r)
+	m.Unit, m.Square = unit(int64(n), 10*size*math.Sqrt(float64(width))), unit(int64(n), 400*size*size*float64(width))
 	return m, r
+}
+
+// longest returns the length of the longest row.
+func longest(r rows) (longest float64) {
+	for i := range len(r.vectors) / r.width {
+		longest = max(longest, math.Sqrt(vecs.SquareNorm(r.vector(i))))
+	}
+	return longest
 }
 
 // TestAssignIsExact compares with the definition in float64 where products in float32 cannot decide: rows in the middle
@@ -54,7 +64,8 @@ func TestAssignIsExact(t *testing.T) {
 		for g := range m.Prices {
 			m.Prices[g] = float64(rapid.IntRange(0, 1).Draw(t, "priced")) * size * size * random.Float64()
 		}
-		got := m.assign(r)
+		sums := m.newSums(true, 1)
+		got := m.assign(r, true, sums)
 		for i, g := range got.clusters {
 			p := r.parent(i)
 			want, least := 0, math.Inf(1)
@@ -66,25 +77,45 @@ func TestAssignIsExact(t *testing.T) {
 			require.EqualValues(t, want, g)
 			require.Equal(t, m.square(r.vector(i), want), got.squares[i])
 		}
-		// sums in any order are those of the rows one by one
-		sums := make([]int64, len(m.Sizes)*(m.Width+2))
+		// the sums of batches, merged in any order, are those of all rows
+		want := &tally{}
 		for i := range got.clusters {
 			one := rows{vectors: r.vector(i), width: r.width}
-			for j, v := range m.sum(one, assignment{got.clusters[i : i+1], got.squares[i : i+1]}, true) {
-				sums[j] += v
+			if r.parents != nil {
+				one.parents = array.NewSlice(r.parents, int64(i), int64(i+1)).(*array.Int32)
 			}
+			s := m.newSums(true, 1)
+			m.assign(one, true, s)
+			t := &tally{}
+			t.Clusters, t.Sums = s.total()
+			want = (&addFn{}).MergeAccumulators(t, want)
 		}
-		require.Equal(t, sums, m.sum(r, got, true))
+		clusters, total := sums.total()
+		require.Equal(t, want.Clusters, clusters)
+		require.EqualValues(t, want.Sums, total)
 	})
 }
 
 // BenchmarkPass is a Lloyd iteration on rows in memory, without the runner.
 func BenchmarkPass(b *testing.B) {
+	const n, width = 100_000, 512
+	random := rand.New(rand.NewPCG(1, 0))
+	r := rows{vectors: make([]float32, n*width), width: width}
+	for i := range r.vectors {
+		r.vectors[i] = float32(random.NormFloat64())
+	}
 	for _, k := range []int{16, 256, 1024} {
 		b.Run(fmt.Sprint("k=", k), func(b *testing.B) {
-			m, r := grid(rand.New(rand.NewPCG(1, 0)), 100_000, 512, 1, k, 1)
+			above := &model{Width: width, Sizes: []int64{n}, Longest: longest(r), Unit: unit(n, longest(r)), Square: unit(n, 4*longest(r)*longest(r))}
+			m := newModel(above, 0, above.Sizes, k)
+			for g := range k {
+				m.setCentroid(g, r.vector(g))
+				m.Sizes[g] = 1
+			}
 			for b.Loop() {
-				m.sum(r, m.assign(r), true)
+				s := m.newSums(true, n)
+				m.assign(r, false, s)
+				s.total()
 			}
 		})
 	}

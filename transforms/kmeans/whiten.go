@@ -57,10 +57,12 @@ func Whiten(s beam.Scope, in beam.PCollection, cfg WhitenConfig) beam.PCollectio
 		panic(err)
 	}
 	work := withMarker(s, in)
-	measured := beam.Combine(s, &addFn{}, beam.ParDo(s, &measureFn{Column: cfg.Column}, work))
+	measured := beam.Combine(s, &addFn{}, beam.ParDo(s, &measureFn{Config: Config{Column: cfg.Column}}, work))
 	b := beam.ParDo(s, &spanFn{Column: cfg.Column}, measured)
-	b = pass(s, &momentFn{Column: cfg.Column}, &basisFn{}, work, b)
-	b = pass(s, &momentFn{Column: cfg.Column, Second: true}, &basisFn{Floor: cfg.Floor, Second: true}, work, b)
+	for _, second := range []bool{false, true} {
+		found := beam.ParDo(s, &momentFn{Column: cfg.Column, Second: second}, work, beam.SideInput{Input: b})
+		b = beam.ParDo(s, &basisFn{Floor: cfg.Floor, Second: second}, beam.Combine(s, &addFn{}, found), beam.SideInput{Input: b})
+	}
 	return beam.ParDo(s, &whitenFn{Config: cfg}, work, beam.SideInput{Input: b})
 }
 
@@ -80,7 +82,7 @@ func (fn *spanFn) ProcessElement(t *tally, emit func(*basis)) error {
 	if len(t.Widths) > 1 {
 		return fmt.Errorf("kmeans: column %q: vectors have different widths %v; all must be equally long", fn.Column, t.Widths)
 	}
-	b := &basis{Rows: t.Rows, Unit: unit(t.Rows, t.Max), Square: unit(t.Rows, 4*t.Max*t.Max)}
+	b := &basis{Rows: t.Rows, Unit: unit(t.Rows, t.Longest), Square: unit(t.Rows, 4*t.Longest*t.Longest)}
 	if t.Rows > 0 {
 		b.Width = t.Widths[0]
 	}
@@ -106,7 +108,7 @@ func (fn *momentFn) ProcessElement(in *record.Batch, b *basis, emit func(*tally)
 		return err
 	}
 	if !fn.Second {
-		t.Sums = make([]int64, b.Width)
+		t.Clusters, t.Sums = []int32{0}, make([]int64, b.Width)
 		for i, v := range data {
 			t.Sums[i%b.Width] += fix(float64(v), scale(b.Unit))
 		}
@@ -114,7 +116,7 @@ func (fn *momentFn) ProcessElement(in *record.Batch, b *basis, emit func(*tally)
 	}
 	var gram mat.SymDense
 	gram.SymOuterK(1, b.centered(data).T())
-	t.Sums = make([]int64, b.Width*b.Width)
+	t.Clusters, t.Sums = []int32{0}, make([]int64, b.Width*b.Width)
 	for i := range b.Width {
 		for j := i; j < b.Width; j++ {
 			t.Sums[i*b.Width+j] = fix(gram.At(i, j), scale(b.Square))

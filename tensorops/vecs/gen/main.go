@@ -94,6 +94,7 @@ func main() {
 				})
 			}
 		}
+		s.writeSearch()
 	}
 	Generate()
 }
@@ -139,9 +140,22 @@ func (s isa) begin(name, slices, scalars string) *loop {
 	return &loop{isa: s, bases: map[string]Register{}}
 }
 
+// address returns where a parameter is. Broadcasts read it there, since loading it into a register first takes an SSE
+// instruction, which waits long if the upper halves of the vector registers are in use.
+func address(parameter string) Op {
+	p, err := Param(parameter).Resolve()
+	if err != nil {
+		panic(err)
+	}
+	return p.Addr
+}
+
+// split returns the names in a list of parameters.
+func split(names string) []string { return strings.Split(names, ", ") }
+
 // base loads the addresses of slices.
 func (l *loop) base(slices string) {
-	for _, name := range strings.Split(slices, ", ") {
+	for _, name := range split(slices) {
 		l.bases[name] = Load(Param(name).Base(), GP64())
 	}
 }
@@ -200,7 +214,7 @@ func (s isa) tiled(name, data, tiles string, body func(v vector)) {
 	XORQ(l.offset, l.offset)
 	l.across(left, l.along(body))
 	LEAQ(Mem{Base: l.offset, Index: left, Scale: 4}, l.offset) // past the masked vector
-	for _, a := range strings.Split(data, ", ") {
+	for _, a := range split(data) {
 		ADDQ(l.offset, l.bases[a])
 	}
 	TESTQ(n, n)
@@ -227,10 +241,9 @@ func (s isa) flat(name, data, coefficients string, body func(v vector, c map[str
 	l.base(data)
 	n := Load(Param("w").Len(), GP64())
 	c := map[string]VecVirtual{}
-	for _, name := range strings.Split(coefficients, ", ") {
-		x := Load(Param(name), XMM())
+	for _, name := range split(coefficients) {
 		c[name] = s.vec()
-		VBROADCASTSS(x, c[name])
+		VBROADCASTSS(address(name), c[name])
 	}
 	l.offset = GP64()
 	XORQ(l.offset, l.offset)
@@ -283,7 +296,7 @@ func (s isa) summed(name, args string, body func(v vector) (value, deviation Vec
 			v.store(squares[i], "q")
 		}
 		if mask == nil {
-			for _, a := range strings.Split(args, ", ") {
+			for _, a := range split(args) {
 				ADDQ(I32(vecs*l.width*4), l.bases[a])
 			}
 		}
