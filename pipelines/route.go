@@ -27,7 +27,7 @@ type RouteOptions struct {
 	Runs     []string
 	Registry string
 	// Task holds the labeled training images of one task: a file that imageio reads, a folder with train/CLASS/*, or a
-	// folder CLASS/*. Tasks is a folder or glob of many, instead.
+	// folder CLASS/*. Tasks are many, instead; see tasks.FindTraining.
 	Task, Tasks string
 	// Out is the folder for scores.parquet and the model of one task, or for scores.parquet and dead-letter.parquet of many.
 	Out string
@@ -152,7 +152,7 @@ func (o *RouteOptions) tasks(ctx context.Context) ([]tasks.Task, []route.Dead, e
 		of, err := openTask(ctx, o.Task)
 		return of, nil, err
 	}
-	found, faulty, err := tasks.FindTraining(o.Tasks)
+	found, faulty, err := tasks.FindTraining(ctx, o.Tasks)
 	if err != nil {
 		return nil, nil, run.Usage(err)
 	}

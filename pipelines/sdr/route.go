@@ -34,7 +34,8 @@ PATH is a folder CLASS/*, a task folder, of which only train/CLASS/* is read, or
 a file of labeled images. Labels come from
 ` + imageio.LabelSources() + `.
 
-With --tasks, a folder of tasks or a quoted glob, one job routes them all. DIR gets
+With --tasks, a folder of tasks, a quoted glob, or a Parquet file whose column task
+names the task of each row, one job routes them all. DIR gets
   scores.parquet      task, subnet, norm, score, std_err, rank and more, all tasks
   dead-letter.parquet the tasks that cannot be used, with the reason
 and, with --models, the files of --task in a folder per task. A job that was
@@ -93,7 +94,7 @@ scores the children of the B best nodes. The scorers are
 	f.StringArrayVar(&o.Runs, "run", nil, "run folder; may be repeated")
 	f.StringVar(&o.Registry, "registry", "", "folder of run folders")
 	f.StringVar(&o.Task, "task", "", "labeled training images")
-	f.StringVar(&o.Tasks, "tasks", "", "folder or glob of tasks, instead of --task")
+	f.StringVar(&o.Tasks, "tasks", "", "folder, glob or table of tasks, instead of --task")
 	f.StringVar(&o.Out, "out", "", "folder for the results")
 	f.BoolVar(&o.Models, "models", false, "write the model of each of --tasks")
 	f.StringVar(&o.Scorer, "scorer", route.KNN, "how to score sub-nets")

@@ -18,6 +18,7 @@ import (
 	"github.com/sdr-ml/sdr/transforms/files"
 	"github.com/sdr-ml/sdr/transforms/inference"
 	"github.com/sdr-ml/sdr/transforms/record"
+	"github.com/sdr-ml/sdr/transforms/tasks"
 )
 
 // kept returns the scores of the pairs of one task from the folder where they are kept, or computes and keeps them.
@@ -25,7 +26,15 @@ func (c Config) kept(ctx context.Context, pairs []Pair) ([]Score, error) {
 	if c.Dir == "" {
 		return c.search(ctx, pairs)
 	}
-	path := files.Join(c.Dir, run.Digest(pairs[0].Task, files.Identity(ctx, pairs[0].Train))+".parquet")
+	paths, err := tasks.Paths(ctx, pairs[0].Train)
+	if err != nil {
+		return nil, err
+	}
+	identities := []string{pairs[0].Task, pairs[0].Train}
+	for _, p := range paths {
+		identities = append(identities, files.Identity(ctx, p))
+	}
+	path := files.Join(c.Dir, run.Digest(identities)+".parquet")
 	if known, err := files.Exists(ctx, path); err != nil || known {
 		if err != nil {
 			return nil, err

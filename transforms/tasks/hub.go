@@ -188,7 +188,7 @@ func mixed(dir string) error {
 
 // Paths returns the files or folders of a split's path, which may be a glob and end with a slice; see [Load].
 func Paths(ctx context.Context, path string) ([]string, error) {
-	path, _, _ = cutSlice(path)
+	path, _ = cutSlice(path)
 	if found, err := files.Exists(ctx, path); found || err != nil || !strings.Contains(path, "*") {
 		return []string{path}, err
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -55,7 +56,8 @@ func Check(ctx context.Context, t Task) error {
 // themselves.
 //
 // A path may be a glob of files, such as train-*-of-*.parquet. It may end with a slice as in Python: train.parquet[::2]
-// is every second image, train.parquet[1::2] the others.
+// is every second image, train.parquet[1::2] the others, and train.parquet[100:200:1] the second hundred, for which only
+// these rows of a Parquet file are read.
 func Load(ctx context.Context, path string, size int, classes []string) (*Images, error) {
 	return load(ctx, path, classes, func(ctx context.Context, split imageio.Split, im *Images, keep func(imageio.Image, error) (bool, error)) error {
 		im.Size = size
@@ -96,11 +98,19 @@ func load(ctx context.Context, path string, classes []string, read reader) (*Ima
 	im := &Images{}
 	var all, names []string // classes of all images, and of those that are loaded
 	last := int64(-1)       // label of all images
-	path, start, step := cutSlice(path)
-	at := -1
+	path, cut := cutSlice(path)
+	at := int64(-1)
 	err := each(ctx, path, func(split imageio.Split) error {
+		first := at + 1
+		if split.Kind == imageio.Parquet && split.Damage == "" {
+			rows := split.End - split.Begin
+			begin := min(max(cut.start-first, 0), rows)
+			split.Begin, split.End = split.Begin+begin, split.Begin+min(max(cut.end-first, begin), rows)
+			at += begin
+			defer func() { at = first + rows - 1 }()
+		}
 		return read(ctx, split, im, func(raw imageio.Image, damage error) (bool, error) {
-			if at++; at < start || (at-start)%step != 0 {
+			if at++; at < cut.start || at >= cut.end || (at-cut.start)%cut.step != 0 {
 				return false, nil
 			}
 			class, err := classOf(split, raw)
@@ -126,7 +136,7 @@ func load(ctx context.Context, path string, classes []string, read reader) (*Ima
 		return nil, err
 	}
 	if im.Len() == 0 && len(im.Bad) == 0 {
-		return nil, fmt.Errorf("%s: no images in the slice [%d::%d]; the path has %d", path, start, step, at+1)
+		return nil, fmt.Errorf("%s: no images in the slice %v; the path has %d", path, cut, at+1)
 	}
 	if im.Len() == 0 {
 		return nil, fmt.Errorf("%s: none of its %d images can be read; first error: %s", path, len(im.Bad), im.Bad[0])
@@ -147,18 +157,32 @@ func load(ctx context.Context, path string, classes []string, read reader) (*Ima
 	return im, nil
 }
 
-// cutSlice separates a path from the slice at its end, [START::STEP]; without one, it returns [0::1].
-func cutSlice(path string) (base string, start, step int) {
-	m := slice.FindStringSubmatch(path)
-	if m == nil {
-		return path, 0, 1
+// slice is every step-th image from start to before end.
+type slice struct{ start, end, step int64 }
+
+func (s slice) String() string {
+	if s.end == math.MaxInt64 {
+		return fmt.Sprintf("[%d::%d]", s.start, s.step)
 	}
-	start, _ = strconv.Atoi(m[2]) // 0 if empty
-	step, _ = strconv.Atoi(m[3])
-	return m[1], start, step
+	return fmt.Sprintf("[%d:%d:%d]", s.start, s.end, s.step)
 }
 
-var slice = regexp.MustCompile(`^(.+)\[(\d{0,9})::([1-9]\d{0,8})\]$`)
+// cutSlice separates a path from the slice at its end, [START:END:STEP]; without one, it is that of all images.
+func cutSlice(path string) (base string, cut slice) {
+	cut = slice{0, math.MaxInt64, 1}
+	m := sliceAtEnd.FindStringSubmatch(path)
+	if m == nil {
+		return path, cut
+	}
+	cut.start, _ = strconv.ParseInt(m[2], 10, 64) // 0 if empty
+	if m[3] != "" {
+		cut.end, _ = strconv.ParseInt(m[3], 10, 64)
+	}
+	cut.step, _ = strconv.ParseInt(m[4], 10, 64)
+	return m[1], cut
+}
+
+var sliceAtEnd = regexp.MustCompile(`^(.+)\[(\d{0,9}):(\d{0,9}):([1-9]\d{0,8})\]$`)
 
 // Halves divides a task's training images into halves to train and to test on, so that choices can be made without its
 // test images.

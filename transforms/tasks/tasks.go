@@ -6,7 +6,10 @@ package tasks
 
 import (
 	"cmp"
+	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -95,10 +98,15 @@ func Find(dir string) (found []Task, faulty []Faulty, err error) {
 }
 
 // FindTraining lists the tasks whose training images are in a local folder, laid out as for Find but without the need of
-// a test split, or are the files and folders that a glob matches, see Open.
-func FindTraining(path string) (found []Task, faulty []Faulty, err error) {
+// a test split, or are the files and folders that a glob matches, see Open, or the rows of a local Parquet file with the
+// same name in a column task, which must follow each other.
+func FindTraining(ctx context.Context, path string) (found []Task, faulty []Faulty, err error) {
 	if isFolder(path) {
 		found, faulty, err = find(path)
+	} else if runs, err := tableOf(ctx, path); err != nil {
+		return nil, nil, err
+	} else if len(runs) > 0 {
+		found, faulty = rowsOf(path, runs)
 	} else {
 		found, faulty, err = openAll(path)
 	}
@@ -106,6 +114,40 @@ func FindTraining(path string) (found []Task, faulty []Faulty, err error) {
 		err = fmt.Errorf("tasks %s: there are none; want a folder of labeled collections NAME-train.* or NAME/train/CLASS/*, or a glob of labeled collections", path)
 	}
 	return found, faulty, err
+}
+
+// tableOf returns which rows of a Parquet file belong to which task, or nothing if it is none or does not say.
+func tableOf(ctx context.Context, path string) ([]imageio.Run, error) {
+	if !strings.HasSuffix(path, ".parquet") {
+		return nil, nil
+	}
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) { // a glob
+		return nil, nil
+	}
+	return imageio.Runs(ctx, path, "task")
+}
+
+// rowsOf returns the tasks of a Parquet file.
+func rowsOf(path string, runs []imageio.Run) (found []Task, faulty []Faulty) {
+	begins := map[string][]int64{}
+	for _, r := range runs {
+		begins[r.Value] = append(begins[r.Value], r.Begin)
+	}
+	for _, r := range runs {
+		at := begins[r.Value]
+		switch {
+		case at[0] < r.Begin:
+			continue
+		case len(at) > 1:
+			faulty = append(faulty, Faulty{r.Value, fmt.Errorf("%s: its rows are in several places, such as %d and %d; sort the file by the column task", path, at[0], at[1])})
+			continue
+		case r.Value == "" || strings.ContainsAny(r.Value, `/\`) || strings.HasPrefix(r.Value, "."):
+			faulty = append(faulty, Faulty{r.Value, fmt.Errorf("%s: the name of the task of row %d is %q; want one that can be the name of a folder", path, r.Begin, r.Value)})
+			continue
+		}
+		found = append(found, Task{Name: r.Value, Train: fmt.Sprintf("%s[%d:%d:1]", path, r.Begin, r.End), Metric: MetricOf(r.Value)})
+	}
+	return found, faulty
 }
 
 // openAll opens what a glob matches.
