@@ -1,6 +1,7 @@
 # make        builds bin/sdr; with TAGS=local a smaller one, more quickly, without gs:// and Dataflow (make run takes it, too)
 # make run    the main job on the images in testdata: about 4 minutes on 2 cores
 # make test   the tests
+# make fuzz   fuzzes all parsers, for TIME=20m each
 # make test-gpu   builds bin/cuda.test, the tests of the GPU driver for a machine with NVIDIA's libraries but no Go
 # make bench-torch   how fast sdr, PyTorch, scikit-learn and faiss are on this machine: about an hour
 
@@ -13,7 +14,7 @@ RUN     := runs/quickstart
 export CGO_ENABLED := 0
 export GOFLAGS := $(shell go env GOFLAGS) -gcflags=all=-dwarf=false
 
-.PHONY: build run test test-local test-gpu test-nvrtc bench-torch lint generate generated clean
+.PHONY: build run test test-local test-gpu test-nvrtc fuzz bench-torch lint generate generated clean
 
 ifneq (,$(findstring local,$(TAGS)))
 MODFILE := .cache/local.mod
@@ -47,6 +48,17 @@ test:
 # That what TAGS=local leaves out is missed with a helpful error.
 test-local: .cache/local.mod
 	go test -modfile=.cache/local.mod -tags local -ldflags "-s -w" -run TestLocal ./pipelines/sdr
+
+# Fuzzes every decoder, reader, coder and parser for TIME; what it finds is kept as a seed in the package's testdata/fuzz.
+TIME := 20m
+fuzz:
+	@grep -rho --include='*_test.go' --exclude-dir=.cache '^func Fuzz[A-Za-z0-9]*' . | wc -l | xargs printf 'fuzzing %s targets, $(TIME) each\n'
+	@for file in $$(grep -rl --include='*_test.go' --exclude-dir=.cache '^func Fuzz' .); do \
+		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9]*\).*/\1/p' $$file); do \
+			echo "$$target in $$(dirname $$file)"; \
+			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(TIME) -fuzzminimizetime 1x $$(dirname $$file) | tail -1 || exit 1; \
+		done; \
+	done
 
 # Run it there as: SDR_TEST_GPU=1 ./cuda.test -test.v
 test-gpu:

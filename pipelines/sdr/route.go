@@ -79,7 +79,7 @@ scores the children of the B best nodes. The scorers are
 			out := c.OutOrStdout()
 			if o.Tasks == "" {
 				s := made.Chosen[0]
-				_, err := fmt.Fprintf(out, "%s: sub-net %s, %s score %.1f %%, in %s\n", s.Task, s.Subnet, s.Scorer, s.Score, o.Out)
+				_, err := fmt.Fprintf(out, "%s: sub-net %s, %s score %.1f, in %s\n", s.Task, s.Subnet, s.Scorer, s.Score, o.Out)
 				return err
 			}
 			for _, d := range made.Dead {
