@@ -21,6 +21,7 @@ type Block struct {
 const (
 	blockCols   = 1024    // of a Block, at most: its values stay in the L2 cache
 	blockPacked = 1 << 17 // floats of A that an item packs, at most: they stay in the L2 cache, too
+	blockTiles  = 14      // tiles of a block of rows, for which all of B is read once
 )
 
 // Pack packs rows of k floats, ld floats apart, into b, whose memory is reused.
@@ -56,7 +57,7 @@ func (p *Pool) Products(m int, a []float32, lda int, b *Packed, f func(worker in
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	longest := len(b.width.tiles)
-	tiles := max(1, min(tilesPerRow, blockPacked/(b.k*longest)))
+	tiles := max(1, min(blockTiles, blockPacked/(b.k*longest)))
 	rows := even(m, longest*tiles, 1)
 	step := blockCols / b.width.nr * b.width.nr
 	pitchA, pitchC := 0, pitch(min(b.rows, step))
