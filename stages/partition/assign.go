@@ -44,16 +44,25 @@ func assign(s beam.Scope, features beam.PCollection, cfg Config) beam.PCollectio
 		return beam.ParDo(s, &sourceFn{Shards: cfg.Shards, Branching: cfg.Branching, Sources: cfg.Sources}, features)
 	}
 	k := kmeans.Config{
-		Column: "feature", Branching: cfg.Branching, Iterations: cfg.Iterations,
+		Column: Whitening.Column, Branching: cfg.Branching, Iterations: cfg.Iterations,
 		Balance: cfg.Balance, Seed: cfg.Seed,
 	}
 	if cfg.Whiten {
-		features = kmeans.Whiten(s, features, kmeans.WhitenConfig{Column: k.Column, Floor: whitenFloor, Normalize: true})
+		basis := kmeans.FitWhiten(s, features, Whitening)
+		arrowio.WriteDir(s, WhiteningDir(cfg.Dir), basis)
+		features = kmeans.ApplyWhiten(s, features, basis, Whitening)
 	}
 	assigned, centroids := kmeans.Cluster(s, features, k)
-	arrowio.WriteDir(s, files.Join(cfg.Dir, "centroids"), centroids)
+	arrowio.WriteDir(s, CentroidsDir(cfg.Dir), centroids)
 	return assigned
 }
+
+// Whitening configures how the features are whitened; directions that vary less than Floor says are noise.
+var Whitening = kmeans.WhitenConfig{Column: "feature", Floor: .01, Normalize: true}
+
+// CentroidsDir and WhiteningDir are the folders, in the stage's, of the centroids and of what kmeans.FitWhiten found.
+func CentroidsDir(stage string) string { return files.Join(stage, "centroids") }
+func WhiteningDir(stage string) string { return files.Join(stage, "whitening") }
 
 // place is the part of the features' rows that says which image it is.
 type place struct {

@@ -12,6 +12,8 @@
 //	STAGE/out-DIGEST/    the stage's output batches
 //	ingest/shards/       the images, resized
 //	partition/shards/    the images again, sorted by subset
+//	partition/centroids/ of the subsets of all levels
+//	partition/whitening/ the transform of the features before they are clustered
 //	checkpoints/         the state of unfinished trainings
 //	metrics/             losses and collapse watch, one line per measurement
 //	models/              one file per net
