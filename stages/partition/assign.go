@@ -2,14 +2,13 @@ package partition
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"reflect"
 	"strings"
 
-	"github.com/apache/arrow/go/v15/arrow/array"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
+	"github.com/sdr-ml/sdr/stages/run/shards"
 	"github.com/sdr-ml/sdr/tensorops/rng"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
 	"github.com/sdr-ml/sdr/transforms/files"
@@ -118,8 +117,12 @@ func (fn *sourceFn) ProcessElement(ctx context.Context, b *record.Batch) (*recor
 	rows := make([]assignment, len(places))
 	for i, p := range places {
 		if sources[p.Shard] == nil {
-			if sources[p.Shard], err = readSources(ctx, files.Join(fn.Shards, p.Shard)); err != nil {
+			found, err := shards.ReadSources(ctx, files.Join(fn.Shards, p.Shard))
+			if err != nil {
 				return nil, fmt.Errorf("partition: shard %s: %w", p.Shard, err)
+			}
+			for _, f := range found {
+				sources[p.Shard] = append(sources[p.Shard], f.Source)
 			}
 		}
 		subset, err := fn.subset(sources[p.Shard][p.Row])
@@ -143,24 +146,4 @@ func (fn *sourceFn) subset(source string) (int, error) {
 		return 0, fmt.Errorf("partition: %s is from none of %v", source, fn.Sources)
 	}
 	return best, nil
-}
-
-// readSources reads the source of every image in a shard.
-func readSources(ctx context.Context, path string) (sources []string, err error) {
-	f, err := arrowio.OpenFile(ctx, path)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	for i := range f.NumRecords() {
-		rec, err := f.Record(i)
-		if err != nil {
-			return nil, err
-		}
-		column := rec.Column(0).(*array.String)
-		for row := range column.Len() {
-			sources = append(sources, strings.Clone(column.Value(row)))
-		}
-	}
-	return sources, nil
 }

@@ -61,7 +61,16 @@ func init() {
 // shard.
 func Partition(s beam.Scope, features beam.PCollection, cfg Config) beam.PCollection {
 	s = s.Scope("partition.Partition")
-	return beam.ParDo(s, &sortFn{Shards: cfg.Shards, Dir: cfg.Dir}, beam.GroupByKey(s, beam.ParDo(s, &keyFn{}, assign(s, features, cfg))))
+	return Sort(s, assign(s, features, cfg), cfg.Shards, cfg.Dir)
+}
+
+// Sort rewrites the shards in a folder sorted by subset, given the codes of all their images. The rewritten ones go to
+// the subfolder shards of the stage's folder.
+//
+// in: *record.Batch with the columns shard, row and code. out: as of Partition.
+func Sort(s beam.Scope, assigned beam.PCollection, shards, stage string) beam.PCollection {
+	s = s.Scope("partition.Sort")
+	return beam.ParDo(s, &sortFn{Shards: shards, Dir: stage}, beam.GroupByKey(s, beam.ParDo(s, &keyFn{}, assigned)))
 }
 
 // keyFn keys assignments by shard name.

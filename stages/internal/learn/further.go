@@ -3,6 +3,7 @@ package learn
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/sdr-ml/sdr/stages/run/progress"
@@ -46,6 +47,9 @@ func (f *Further) open() (*Student, *sdrnet.Net, string, error) {
 	}
 	code := ""
 	if cfg.Defers = nets.Levels() > 0; cfg.Defers {
+		if len(nets.Individual(0)) == 0 {
+			return nil, nil, "", fmt.Errorf("there are no individual weights to train (split.shared: %v)", f.Own.Shared)
+		}
 		nets.Split()
 		code = "0"
 	}

@@ -65,6 +65,9 @@ func TestFurther(t *testing.T) {
 			before = got
 			f.Pool.Close()
 		}
+		f.Own.Shared = 1
+		_, _, err = f.Train(t.Context(), 4, .05)
+		require.ErrorContains(t, err, "no individual weights to train (split.shared: 1)")
 		f.Pool, f.Own = kernels.NewPool(2), sdrnet.Config{}
 		got, _, err := f.Train(t.Context(), 4, .05)
 		require.NoError(t, err)
