@@ -19,7 +19,7 @@ func newExtend() *cobra.Command {
 		Short: "Take new images into a trained run, with sub-nets for what is new in them",
 		Long: `Assigns new images to the subsets of a run. Those that are farther from the nearest
 one than --far of its old images are far from all. If these are at least two
-mini-batches, and more than three times as many as would be far if the new images were
+mini-batches, and more than four times as many as would be far if the new images were
 like the old ones, they become new subsets, about as large as the old ones.
 
 A new subset gets a sub-net, a copy of that of the nearest subset with a choice of

@@ -25,13 +25,15 @@ import (
 func TestExtend(t *testing.T) {
 	dir := t.TempDir()
 	first, second := filepath.Join(dir, "first"), filepath.Join(dir, "second")
-	other := testdata + "/pool/omniglot.parquet"
-	mustSDR(t, quickRun(first, "--set", "train.baselines=[]")...)
+	cells, other := testdata+"/pool/blood_cells.parquet", testdata+"/pool/fashion_mnist.parquet" // far from each other for any net
+	pretrain := quickRun(first, "--set", "train.baselines=[]")
+	pretrain[slices.Index(pretrain, "--data")+1] = cells
+	mustSDR(t, pretrain...)
 	want := weights(t, first)
 
 	same := filepath.Join(dir, "same")
-	out := mustSDR(t, "extend", "--run", first, "--data", testdata+"/pool/emoji.parquet", "--out", same)
-	require.Regexp(t, `1,384 new images, 1?[0-9] of them far from all old subsets; 0 new subsets`, out)
+	out := mustSDR(t, "extend", "--run", first, "--data", cells, "--out", same)
+	require.Regexp(t, `1,270 new images, 1?[0-9] of them far from all old subsets; 0 new subsets`, out)
 	sameWeights(t, want, weights(t, same))
 
 	out = mustSDR(t, "extend", "--run", first, "--data", other, "--data", folder, "--max-bad", "0.1", "--out", second, "--images", "256")
@@ -88,8 +90,8 @@ func TestExtend(t *testing.T) {
 		}
 	}
 	require.NoError(t, json.Unmarshal([]byte(mustSDR(t, "inspect", second, "--format", "json")), &status))
-	require.Equal(t, []string{testdata + "/pool/emoji.parquet", other, folder}, status.Run.Data)
-	require.EqualValues(t, 1384+1600+36, status.Subsets["0"]+status.Subsets["1"])
+	require.Equal(t, []string{cells, other, folder}, status.Run.Data)
+	require.EqualValues(t, 1270+1600+36, status.Subsets["0"]+status.Subsets["1"])
 	require.NotNil(t, status.Agreement, "the shards are there")
 	for _, s := range made {
 		require.Equal(t, s.New, status.Subsets[s.Subset])

@@ -147,7 +147,7 @@ func quantile(values []float32, fraction float64) float32 {
 // images that is expected to be far without any difference to the old ones, times moreThan.
 const (
 	leastBatches = 2
-	moreThan     = 3
+	moreThan     = 4
 	mostClusters = 1 << 10
 )
 

@@ -1,15 +1,18 @@
 package partition
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
 	"github.com/sdr-ml/sdr/stages/run/shards"
 	"github.com/sdr-ml/sdr/tensorops/rng"
+	"github.com/sdr-ml/sdr/tensorops/sdrnet"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
 	"github.com/sdr-ml/sdr/transforms/files"
 	"github.com/sdr-ml/sdr/transforms/kmeans"
@@ -62,6 +65,34 @@ var Whitening = kmeans.WhitenConfig{Column: "feature", Floor: .01, Normalize: tr
 // CentroidsDir and WhiteningDir are the folders, in the stage's, of the centroids and of what kmeans.FitWhiten found.
 func CentroidsDir(stage string) string { return files.Join(stage, "centroids") }
 func WhiteningDir(stage string) string { return files.Join(stage, "whitening") }
+
+// ReadSubsets reads the centroids of all levels, sorted by code, that the stage left in its folder and, if whiten is set,
+// what kmeans.FitWhiten found. A run without them is an error.
+func ReadSubsets(ctx context.Context, stage string, whiten bool) (centroids []kmeans.Centroid, whitening *record.Batch, err error) {
+	read := func(dir string, yield func(*record.Batch) error) error {
+		found, err := files.List(ctx, files.Join(files.Quote(dir), "*.arrow"))
+		if err == nil && len(found) == 0 {
+			err = fmt.Errorf("%s is empty or not there: it was removed, or the run is of an older version of sdr or has no subsets by k-means", dir)
+		}
+		for _, path := range found {
+			err = cmp.Or(err, arrowio.Each(ctx, path, yield))
+		}
+		return err
+	}
+	err = read(CentroidsDir(stage), func(b *record.Batch) error {
+		rows, err := record.Rows[kmeans.Centroid](b)
+		centroids = append(centroids, rows...)
+		return err
+	})
+	if err == nil && whiten {
+		err = read(WhiteningDir(stage), func(b *record.Batch) error {
+			whitening = b
+			return nil
+		})
+	}
+	slices.SortFunc(centroids, func(a, b kmeans.Centroid) int { return sdrnet.Compare(a.Code, b.Code) })
+	return centroids, whitening, err
+}
 
 // place is the part of the features' rows that says which image it is.
 type place struct {
