@@ -272,11 +272,9 @@ func TestTrain(t *testing.T) {
 				require.Equal(t, of("0.2"), of("0.2-prefix"), st.Name)
 			}
 		}
-		if before != nil {
-			for name, m := range before {
-				require.Equal(t, m.Params, made[name].Params)
-				require.Equal(t, m.Stats, made[name].Stats)
-			}
+		for name, m := range before {
+			require.Equal(t, m.Params, made[name].Params)
+			require.Equal(t, m.Stats, made[name].Stats)
 		}
 		before = made
 
