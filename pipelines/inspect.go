@@ -25,6 +25,9 @@ import (
 // Stages lists the stages of a run in order.
 var Stages = []string{"ingest", "phase0", "features", "partition", "train", "random", "unified", "route", "evaluate", "deliver", "report"}
 
+// ofExtension lists the stages that only an extended run has.
+var ofExtension = []string{"assign", "extend"}
+
 // Status is what is known of a run.
 type Status struct {
 	Run    run.Info       `json:"run"`
@@ -70,7 +73,7 @@ func Inspect(ctx context.Context, dir string) (*Status, error) {
 	if st.Recipe, err = recipe.Parse(text); err != nil {
 		return nil, fmt.Errorf("%s: %w", folder.RecipePath(), err)
 	}
-	for _, name := range Stages {
+	for _, name := range slices.Concat(Stages, ofExtension) {
 		m, err := folder.ReadManifest(ctx, name)
 		if err != nil {
 			return nil, err
@@ -85,7 +88,7 @@ func Inspect(ctx context.Context, dir string) (*Status, error) {
 			}
 		}
 	}
-	for _, part := range slices.Concat(Stages, []string{"checkpoints", "models"}) {
+	for _, part := range slices.Concat(Stages, ofExtension, []string{"checkpoints", "models"}) {
 		if size := folder.Size(part); size > 0 {
 			st.Bytes[part] = size
 		}
@@ -164,9 +167,13 @@ func (st *Status) WriteTable(w io.Writer, all bool) error {
 func (st *Status) stageTable() table.Writer {
 	t := newTable("stage", "state", "seconds", "on disk")
 	size := func(part string) string { return humanize.IBytes(uint64(st.Bytes[part])) }
-	for _, name := range Stages {
+	for _, name := range slices.Concat(Stages, ofExtension) {
 		state, seconds := "not done", ""
-		if at := slices.IndexFunc(st.Stages, func(m *run.Manifest) bool { return m.Stage == name }); at >= 0 {
+		at := slices.IndexFunc(st.Stages, func(m *run.Manifest) bool { return m.Stage == name })
+		if at < 0 && slices.Contains(ofExtension, name) {
+			continue
+		}
+		if at >= 0 {
 			m := st.Stages[at]
 			state, seconds = "done "+m.Finished.Format("15:04:05"), fmt.Sprintf("%.1f", m.Seconds)
 		}

@@ -67,6 +67,10 @@ func Route(ctx context.Context, o RouteOptions) (*Routed, error) {
 	if o.Beam < 0 {
 		return nil, run.Usagef("a beam of %d nodes; want at least 1, or 0 to score all", o.Beam)
 	}
+	cfg := route.Config{Scorers: []string{o.Scorer}, Norms: o.Norms, Beam: o.Beam}
+	if err := cfg.Validate(); err != nil {
+		return nil, run.Usage(err)
+	}
 	folder, models, err := o.open(ctx)
 	if err != nil {
 		return nil, err
@@ -76,7 +80,7 @@ func Route(ctx context.Context, o RouteOptions) (*Routed, error) {
 		return nil, err
 	}
 	settings := []any{o.Scorer, o.Norms, o.Beam}
-	cfg := route.Config{Tasks: of, Scorers: []string{o.Scorer}, Norms: o.Norms, Beam: o.Beam}
+	cfg.Tasks = of
 	if o.Tasks != "" {
 		cfg.Dir = files.Join(resultDir(ctx, folder, "routings", models, nil, settings), "tasks")
 	}

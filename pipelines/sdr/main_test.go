@@ -349,6 +349,11 @@ func TestUsageErrors(t *testing.T) {
 		{"give either --task or --tasks", []string{"customize", "--run", empty, "--out", out}},
 		{"want a budget above 0", []string{"customize", "--run", empty, "--task", folder, "--out", out, "--seconds", "0"}},
 		{"want learning rates above 0", []string{"customize", "--run", empty, "--task", folder, "--out", out, "--rate", "0.1,0"}},
+		{"--data is missing", []string{"extend", "--run", empty, "--out", out}},
+		{"holds no run", []string{"extend", "--run", empty, "--data", tiny, "--out", out}},
+		{"--far 1: want a fraction", []string{"extend", "--run", empty, "--data", tiny, "--out", out, "--far", "1"}},
+		{"--images 0", []string{"extend", "--run", empty, "--data", tiny, "--out", out, "--images", "0"}},
+		{"--rate 0", []string{"extend", "--run", empty, "--data", tiny, "--out", out, "--rate", "0"}},
 		{"holds no run", []string{"customize", "--run", empty, "--task", folder, "--out", out}},
 		{"holds no run", []string{"route", "--run", empty, "--task", folder, "--out", out}},
 		{"holds no run", []string{"export", "--run", empty, "--subnet", "0", "--out", out + ".safetensors"}},
@@ -529,12 +534,12 @@ func TestDeadTask(t *testing.T) {
 
 func TestHelp(t *testing.T) {
 	require.Contains(t, mustSDR(t, "--version"), "sdr version")
-	for _, command := range []string{"pretrain", "evaluate", "route", "customize", "study", "embed", "export", "inspect"} {
+	for _, command := range []string{"pretrain", "evaluate", "route", "customize", "extend", "study", "embed", "export", "inspect"} {
 		out := mustSDR(t, command, "--help")
 		require.Contains(t, out, "Examples:")
 		require.NotContains(t, out, "--environment_type", "Beam's flags are hidden")
 	}
-	for _, command := range []string{"pretrain", "embed"} {
+	for _, command := range []string{"pretrain", "extend", "embed"} {
 		for _, kind := range imageio.Kinds() {
 			require.Contains(t, mustSDR(t, command, "--help"), kind)
 		}

@@ -46,7 +46,8 @@ The sub-nets of several runs compete if --run is given more than once, or with
 multiplications per image.
 
 --beam B does not score all nodes of the tree, but descends it: at each level it
-scores the children of the B best nodes. The scorers are
+scores the children of the B best nodes. The scorer nearest has no use for that: it
+embeds the task's images with one net and scores only the leaves. The scorers are
 ` + scorerList(),
 		Example: `  sdr route --run runs/first --task pets-train.parquet --out pets/
   sdr route --run runs/first --task flowers/ --out flowers-model/ --scorer linear

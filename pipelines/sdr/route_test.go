@@ -3,10 +3,12 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/sdr-ml/sdr/pipelines"
 	"github.com/sdr-ml/sdr/stages/route"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
 )
@@ -106,4 +108,39 @@ func TestRouteMany(t *testing.T) {
 		require.Equal(t, 2, code, "%v\n%s", args, log)
 		require.Contains(t, log, want)
 	}
+}
+
+// TestRouteNearest compares the scorer nearest with how sdr extend assigns the same images.
+func TestRouteNearest(t *testing.T) {
+	dir := t.TempDir()
+	run, grown, out := filepath.Join(dir, "run"), filepath.Join(dir, "grown"), filepath.Join(dir, "out")
+	mustSDR(t, quickRun(run, "--set", "train.baselines=[unified]", "--set", "train.norm=[subset, all]")...)
+	mustSDR(t, "extend", "--run", run, "--data", filepath.Join(folder, "train"), "--out", grown)
+	images, err := arrowio.LoadRows[pipelines.AssignedImage](t.Context(), filepath.Join(grown, "assigned.parquet"))
+	require.NoError(t, err)
+	want := map[string]float64{"0.0": 0, "0.1": 0, "1.0": 0, "1.1": 0}
+	for _, im := range images {
+		want[im.Code] += 100 / float64(len(images))
+	}
+	args := []string{"route", "--run", run, "--task", folder, "--out", out, "--scorer", "nearest"}
+	for _, runner := range []string{"prism", "direct"} {
+		mustSDR(t, append(slices.Clone(args), "--runner", runner)...)
+		scores, err := arrowio.LoadRows[route.Score](t.Context(), filepath.Join(out, "scores.parquet"))
+		require.NoError(t, err)
+		require.Len(t, scores, 4*2*2, "leaves with two kinds of statistics of training, and with the task's")
+		for _, s := range scores {
+			require.InDelta(t, want[s.Subnet[:3]], s.Score, 1e-9, s.Subnet)
+			require.True(t, s.Candidate)
+			require.LessOrEqual(t, s.Score, scores[0].Score)
+		}
+		require.Equal(t, "training", scores[0].Norm)
+		require.Len(t, scores[0].Subnet, 3)
+	}
+	_, log, code := sdr(t, append(slices.Clone(args), "--beam", "1")...)
+	require.Equal(t, exitUsage, code)
+	require.Contains(t, log, "does not score level by level")
+	require.NoError(t, os.RemoveAll(filepath.Join(run, "partition", "whitening")))
+	_, log, code = sdr(t, args...)
+	require.Equal(t, exitFailed, code)
+	require.Contains(t, log, filepath.Join("partition", "whitening")+" is empty or not there")
 }

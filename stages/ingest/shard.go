@@ -34,7 +34,7 @@ type shardFn struct {
 func (fn *shardFn) ProcessElement(ctx context.Context, images *record.Batch, emitRef, emitTally func(*record.Batch)) error {
 	column := func(name string) arrow.Array { return images.Column(images.Schema().FieldIndices(name)[0]) }
 	split := imageio.SplitOf(column("index").(*array.Int64).Value(0))
-	path := files.Join(fn.Dir, "shards", fmt.Sprintf("shard-%05d.arrow", split))
+	path := files.Join(fn.Dir, "shards", shards.Name(split))
 	schema, rows := shards.Schema(fn.Size), images.NumRows()
 	shard := array.NewRecord(schema, []arrow.Array{column("source"), column("row"), fixed(column("pixels").(*array.Binary), schema.Field(2).Type)}, rows)
 	if err := arrowio.WriteFile(ctx, path, schema, shard); err != nil {

@@ -1,16 +1,18 @@
 package partition
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
-	"github.com/apache/arrow/go/v15/arrow/array"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
+	"github.com/sdr-ml/sdr/stages/run/shards"
 	"github.com/sdr-ml/sdr/tensorops/rng"
+	"github.com/sdr-ml/sdr/tensorops/sdrnet"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
 	"github.com/sdr-ml/sdr/transforms/files"
 	"github.com/sdr-ml/sdr/transforms/kmeans"
@@ -44,15 +46,52 @@ func assign(s beam.Scope, features beam.PCollection, cfg Config) beam.PCollectio
 		return beam.ParDo(s, &sourceFn{Shards: cfg.Shards, Branching: cfg.Branching, Sources: cfg.Sources}, features)
 	}
 	k := kmeans.Config{
-		Column: "feature", Branching: cfg.Branching, Iterations: cfg.Iterations,
+		Column: Whitening.Column, Branching: cfg.Branching, Iterations: cfg.Iterations,
 		Balance: cfg.Balance, Seed: cfg.Seed,
 	}
 	if cfg.Whiten {
-		features = kmeans.Whiten(s, features, kmeans.WhitenConfig{Column: k.Column, Floor: whitenFloor, Normalize: true})
+		basis := kmeans.FitWhiten(s, features, Whitening)
+		arrowio.WriteDir(s, WhiteningDir(cfg.Dir), basis)
+		features = kmeans.ApplyWhiten(s, features, basis, Whitening)
 	}
 	assigned, centroids := kmeans.Cluster(s, features, k)
-	arrowio.WriteDir(s, files.Join(cfg.Dir, "centroids"), centroids)
+	arrowio.WriteDir(s, CentroidsDir(cfg.Dir), centroids)
 	return assigned
+}
+
+// Whitening configures how the features are whitened; directions that vary less than Floor says are noise.
+var Whitening = kmeans.WhitenConfig{Column: "feature", Floor: .01, Normalize: true}
+
+// CentroidsDir and WhiteningDir are the folders, in the stage's, of the centroids and of what kmeans.FitWhiten found.
+func CentroidsDir(stage string) string { return files.Join(stage, "centroids") }
+func WhiteningDir(stage string) string { return files.Join(stage, "whitening") }
+
+// ReadSubsets reads the centroids of all levels, sorted by code, that the stage left in its folder and, if whiten is set,
+// what kmeans.FitWhiten found. A run without them is an error.
+func ReadSubsets(ctx context.Context, stage string, whiten bool) (centroids []kmeans.Centroid, whitening *record.Batch, err error) {
+	read := func(dir string, yield func(*record.Batch) error) error {
+		found, err := files.List(ctx, files.Join(files.Quote(dir), "*.arrow"))
+		if err == nil && len(found) == 0 {
+			err = fmt.Errorf("%s is empty or not there: it was removed, or the run is of an older version of sdr or has no subsets by k-means", dir)
+		}
+		for _, path := range found {
+			err = cmp.Or(err, arrowio.Each(ctx, path, yield))
+		}
+		return err
+	}
+	err = read(CentroidsDir(stage), func(b *record.Batch) error {
+		rows, err := record.Rows[kmeans.Centroid](b)
+		centroids = append(centroids, rows...)
+		return err
+	})
+	if err == nil && whiten {
+		err = read(WhiteningDir(stage), func(b *record.Batch) error {
+			whitening = b
+			return nil
+		})
+	}
+	slices.SortFunc(centroids, func(a, b kmeans.Centroid) int { return sdrnet.Compare(a.Code, b.Code) })
+	return centroids, whitening, err
 }
 
 // place is the part of the features' rows that says which image it is.
@@ -109,8 +148,12 @@ func (fn *sourceFn) ProcessElement(ctx context.Context, b *record.Batch) (*recor
 	rows := make([]assignment, len(places))
 	for i, p := range places {
 		if sources[p.Shard] == nil {
-			if sources[p.Shard], err = readSources(ctx, files.Join(fn.Shards, p.Shard)); err != nil {
+			found, err := shards.ReadSources(ctx, files.Join(fn.Shards, p.Shard))
+			if err != nil {
 				return nil, fmt.Errorf("partition: shard %s: %w", p.Shard, err)
+			}
+			for _, f := range found {
+				sources[p.Shard] = append(sources[p.Shard], f.Source)
 			}
 		}
 		subset, err := fn.subset(sources[p.Shard][p.Row])
@@ -134,24 +177,4 @@ func (fn *sourceFn) subset(source string) (int, error) {
 		return 0, fmt.Errorf("partition: %s is from none of %v", source, fn.Sources)
 	}
 	return best, nil
-}
-
-// readSources reads the source of every image in a shard.
-func readSources(ctx context.Context, path string) (sources []string, err error) {
-	f, err := arrowio.OpenFile(ctx, path)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	for i := range f.NumRecords() {
-		rec, err := f.Record(i)
-		if err != nil {
-			return nil, err
-		}
-		column := rec.Column(0).(*array.String)
-		for row := range column.Len() {
-			sources = append(sources, strings.Clone(column.Value(row)))
-		}
-	}
-	return sources, nil
 }

@@ -25,8 +25,8 @@ import (
 type Config struct {
 	// Shards is the folder of the shards that the features were computed from.
 	Shards string
-	// Dir is the stage's folder; the sorted shards go to its subfolder shards, the centroids to its subfolder
-	// centroids.
+	// Dir is the stage's folder; the sorted shards go to its subfolder shards, the centroids and the fitted whitening
+	// to CentroidsDir and WhiteningDir.
 	Dir string
 	// Method is one of Methods; empty means KMeans.
 	Method string
@@ -42,10 +42,6 @@ type Config struct {
 	// Seed is the seed of every random choice.
 	Seed uint64
 }
-
-// whitenFloor is the smallest variance that whitening scales up to 1, as a fraction of the largest; directions that
-// vary less are noise.
-const whitenFloor = .01
 
 // assignment says which subset an image belongs to: the part of kmeans' output that this stage reads.
 type assignment struct {
@@ -65,7 +61,16 @@ func init() {
 // shard.
 func Partition(s beam.Scope, features beam.PCollection, cfg Config) beam.PCollection {
 	s = s.Scope("partition.Partition")
-	return beam.ParDo(s, &sortFn{Shards: cfg.Shards, Dir: cfg.Dir}, beam.GroupByKey(s, beam.ParDo(s, &keyFn{}, assign(s, features, cfg))))
+	return Sort(s, assign(s, features, cfg), cfg.Shards, cfg.Dir)
+}
+
+// Sort rewrites the shards in a folder sorted by subset, given the codes of all their images. The rewritten ones go to
+// the subfolder shards of the stage's folder.
+//
+// in: *record.Batch with the columns shard, row and code. out: as of Partition.
+func Sort(s beam.Scope, assigned beam.PCollection, shards, stage string) beam.PCollection {
+	s = s.Scope("partition.Sort")
+	return beam.ParDo(s, &sortFn{Shards: shards, Dir: stage}, beam.GroupByKey(s, beam.ParDo(s, &keyFn{}, assigned)))
 }
 
 // keyFn keys assignments by shard name.

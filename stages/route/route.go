@@ -1,5 +1,6 @@
 // Package route is the stage that chooses a sub-net for each downstream task. It scores every candidate by how well its
-// features separate the task's classes on the labeled training images; it never reads test images.
+// features separate the task's classes on the labeled training images, or by which subsets these are near to; it never reads
+// test images.
 package route
 
 import (
@@ -31,7 +32,7 @@ type Config struct {
 	// Norms are those to try; empty means all.
 	Norms []string
 	// Beam, if not 0, searches the tree from the root down: of each level, only the children of the Beam nodes with the
-	// best scores are scored. It needs a single scorer.
+	// best scores are scored. It needs a single scorer, which looks at features.
 	Beam int
 	// Dir, if not empty, is a folder where the scores of every task are kept as soon as they are known. A job that is run
 	// again reads them from there. They must be of the same models and settings.
@@ -139,7 +140,7 @@ func init() {
 // in: *record.Batch of train.Model. out: *record.Batch of Score, one batch per task, ranked.
 func Route(s beam.Scope, models beam.PCollection, cfg Config) beam.PCollection {
 	s = s.Scope("route.Route")
-	must(cfg.validate())
+	must(cfg.Validate())
 	return compute.ParDo(s, &scoreFn{cfg}, Pairs(s, models, cfg.Tasks, cfg.Norms))
 }
 
@@ -148,17 +149,21 @@ func Route(s beam.Scope, models beam.PCollection, cfg Config) beam.PCollection {
 // in: as of Route. out: as of Route, and *record.Batch of Dead, one row per batch.
 func RouteEach(s beam.Scope, models beam.PCollection, cfg Config) (scores, dead beam.PCollection) {
 	s = s.Scope("route.RouteEach")
-	must(cfg.validate())
+	must(cfg.Validate())
 	scores, dead = beam.ParDo2(s, &eachFn{cfg}, beam.Reshuffle(s, Pairs(s, models, cfg.Tasks, cfg.Norms)))
 	return beam.Reshuffle(s, scores), beam.Reshuffle(s, dead) // see compute.ParDo
 }
 
-func (c Config) validate() error {
+// Validate reports an unknown scorer, and a beam that does not fit.
+func (c Config) Validate() error {
 	if c.Beam < 0 || c.Beam > 0 && len(c.Scorers) != 1 {
 		return fmt.Errorf("route: a beam of %d with the scorers %v; want a beam of at least 1 and one scorer, or 0", c.Beam, c.Scorers)
 	}
 	if err := check(c.Scorers); err != nil {
 		return fmt.Errorf("route: %w", err)
+	}
+	if c.Beam > 0 && runScorers[c.Scorers[0]] != nil {
+		return fmt.Errorf("route: the scorer %s does not score level by level, as a beam needs", c.Scorers[0])
 	}
 	return nil
 }

@@ -67,6 +67,21 @@ func TestRank(t *testing.T) {
 	require.Equal(t, []int64{1, 2, 0, 3, 1}, ranks)
 }
 
+func TestByRun(t *testing.T) {
+	pairs := []Pair{{Model: "a/models/x"}, {Model: "b/models/x"}, {Model: "a/models/y"}}
+	require.Equal(t, [][]Pair{{pairs[0], pairs[2]}, {pairs[1]}}, byRun(pairs))
+	require.Empty(t, byRun(nil))
+}
+
+func TestValidate(t *testing.T) {
+	require.Contains(t, Scorers(), Nearest)
+	require.NotEmpty(t, Summary(Nearest))
+	require.NoError(t, Config{Scorers: []string{Nearest, KNN}}.Validate())
+	require.NoError(t, Config{Scorers: []string{KNN}, Beam: 2}.Validate())
+	require.ErrorContains(t, Config{Scorers: []string{Nearest}, Beam: 2}.Validate(), "the scorer nearest does not score level by level")
+	require.ErrorContains(t, Config{Scorers: []string{"svm"}}.Validate(), `there is no scorer "svm"`)
+}
+
 func TestInOrder(t *testing.T) {
 	models := []train.Model{
 		{Subnet: "0.0", Level: 2}, {Subnet: "0.1", Level: 2}, {Subnet: "1.0", Level: 2}, {Subnet: "11.0-all", Level: 2}, {Subnet: "1", Level: 1},
@@ -128,7 +143,7 @@ func TestScorersMatchPython(t *testing.T) {
 func TestScorersSeeClasses(t *testing.T) {
 	pool := kernels.NewPool(2)
 	defer pool.Close()
-	for _, name := range Scorers() {
+	for name := range scorers {
 		g, set := readGolden(t, pool)
 		with, _, err := scorers[name].Score(pool, set, tasks.MeanPerClass)
 		require.NoError(t, err)
@@ -145,7 +160,7 @@ func TestScorersSeeClasses(t *testing.T) {
 func TestScorersRefuse(t *testing.T) {
 	pool := kernels.NewPool(1)
 	defer pool.Close()
-	for _, name := range Scorers() {
+	for name := range scorers {
 		same := &labeled.Set{Features: dense.NewEngine(pool).Matrix(make([]float32, 8), 4, 2), Labels: []int64{0, 1, 0, 1}, Classes: make([]string, 2)}
 		_, _, err := scorers[name].Score(pool, same, tasks.Top1)
 		require.NoError(t, err, "features without any variance are bad, not wrong: %s", name)

@@ -1,6 +1,7 @@
 package route
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -20,21 +21,50 @@ type Scorer interface {
 	Score(pool *kernels.Pool, set *labeled.Set, metric string) (score, stdErr float64, err error)
 }
 
-var scorers = map[string]Scorer{}
+// RunScorer says which nets of a run suit a task without running them.
+type RunScorer interface {
+	// Summary describes the scorer in a few words.
+	Summary() string
+	// ScoreRun calls yield with the scores and standard errors of those of the pairs, which are of one task and run, that
+	// have a score.
+	ScoreRun(ctx context.Context, pairs []Pair, yield func(p Pair, score, stdErr float64) error) error
+}
+
+var (
+	scorers    = map[string]Scorer{}
+	runScorers = map[string]RunScorer{}
+)
 
 // RegisterScorer makes a scorer available under a name. Call it from init.
 func RegisterScorer(name string, s Scorer) { scorers[name] = s }
 
+// RegisterRunScorer makes a scorer of runs available under a name. Call it from init.
+func RegisterRunScorer(name string, s RunScorer) { runScorers[name] = s }
+
 // Scorers lists the names of the scorers.
-func Scorers() []string { return slices.Sorted(maps.Keys(scorers)) }
+func Scorers() []string {
+	return slices.Sorted(maps.Keys(summaries()))
+}
 
 // Summary describes a scorer in a few words.
-func Summary(name string) string { return scorers[name].Summary() }
+func Summary(name string) string { return summaries()[name] }
+
+// summaries describes the scorers of both kinds.
+func summaries() map[string]string {
+	all := map[string]string{}
+	for name, s := range scorers {
+		all[name] = s.Summary()
+	}
+	for name, s := range runScorers {
+		all[name] = s.Summary()
+	}
+	return all
+}
 
 // check returns an error unless there is a scorer of each name, and at least one.
 func check(names []string) error {
 	for _, n := range names {
-		if scorers[n] == nil {
+		if scorers[n] == nil && runScorers[n] == nil {
 			return fmt.Errorf("there is no scorer %q; want one of %v", n, Scorers())
 		}
 	}

@@ -66,17 +66,25 @@ func (c Config) search(ctx context.Context, pairs []Pair) ([]Score, error) {
 
 // descend searches the trees of all runs.
 func (c Config) descend(ctx context.Context, pairs []Pair) (scores []Score, err error) {
-	for len(pairs) > 0 {
-		run := path.Dir(pairs[0].Model)
-		other := func(p Pair) bool { return path.Dir(p.Model) != run }
-		found, err := c.descendOne(ctx, slices.DeleteFunc(slices.Clone(pairs), other))
+	for _, of := range byRun(pairs) {
+		found, err := c.descendOne(ctx, of)
 		if err != nil {
 			return nil, err
 		}
 		scores = append(scores, found...)
-		pairs = slices.DeleteFunc(pairs, func(p Pair) bool { return !other(p) })
 	}
 	return scores, nil
+}
+
+// byRun groups pairs by the run of their nets.
+func byRun(pairs []Pair) (groups [][]Pair) {
+	for len(pairs) > 0 {
+		run := path.Dir(pairs[0].Model)
+		other := func(p Pair) bool { return path.Dir(p.Model) != run }
+		groups = append(groups, slices.DeleteFunc(slices.Clone(pairs), other))
+		pairs = slices.DeleteFunc(slices.Clone(pairs), func(p Pair) bool { return !other(p) })
+	}
+	return groups
 }
 
 // descendOne scores level after level: the children of the best nodes so far. It tries the norms after the first for these
@@ -140,24 +148,50 @@ func (c Config) score(ctx context.Context, pairs []Pair) (scores []Score, err er
 	if len(pairs) == 0 {
 		return nil, nil
 	}
+	add := func(p Pair, name string, score, stdErr float64) error {
+		s := Score{
+			Task: p.Task, Subnet: p.Subnet, Norm: p.Norm, Candidate: p.Candidate, Scorer: name, Level: p.Level, Model: p.Model, Train: p.Train,
+			Score: score, StdErr: stdErr,
+		}
+		var err error
+		if s.Cost, err = cost(ctx, p.Model); err != nil {
+			return err
+		}
+		progress.Note("route", "task", p.Task, "subnet", p.Subnet, "norm", p.Norm, "scorer", name, "score", fmt.Sprintf("%.1f", s.Score))
+		scores = append(scores, s)
+		return nil
+	}
+	var ofFeatures []string
+	for _, name := range c.Scorers {
+		of := runScorers[name]
+		if of == nil {
+			ofFeatures = append(ofFeatures, name)
+			continue
+		}
+		for _, some := range byRun(pairs) {
+			err := of.ScoreRun(ctx, some, func(p Pair, score, stdErr float64) error { return add(p, name, score, stdErr) })
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", name, err)
+			}
+		}
+	}
+	if len(ofFeatures) == 0 {
+		return scores, nil
+	}
 	err = Features(ctx, pairs, nil, func(i int, set *labeled.Set) error {
 		p := pairs[i]
-		for _, name := range c.Scorers {
-			s := Score{
-				Task: p.Task, Subnet: p.Subnet, Norm: p.Norm, Candidate: p.Candidate, Scorer: name, Level: p.Level, Model: p.Model, Train: p.Train,
-			}
-			if s.Cost, err = cost(ctx, p.Model); err != nil {
-				return err
-			}
+		for _, name := range ofFeatures {
+			var score, stdErr float64
 			err := compute.Run(func(pool *kernels.Pool) (err error) {
-				s.Score, s.StdErr, err = scorers[name].Score(pool, set, p.Metric)
+				score, stdErr, err = scorers[name].Score(pool, set, p.Metric)
 				return err
 			})
 			if err != nil {
 				return fmt.Errorf("sub-net %s: %s: %w", p.Subnet, name, err)
 			}
-			progress.Note("route", "task", p.Task, "subnet", p.Subnet, "norm", p.Norm, "scorer", name, "score", fmt.Sprintf("%.1f", s.Score))
-			scores = append(scores, s)
+			if err := add(p, name, score, stdErr); err != nil {
+				return err
+			}
 		}
 		return nil
 	})

@@ -12,9 +12,13 @@
 //	STAGE/out-DIGEST/    the stage's output batches
 //	ingest/shards/       the images, resized
 //	partition/shards/    the images again, sorted by subset
+//	partition/centroids/ of the subsets of all levels
+//	partition/whitening/ the transform of the features before they are clustered
 //	checkpoints/         the state of unfinished trainings
 //	metrics/             losses and collapse watch, one line per measurement
 //	models/              one file per net
+//	assigned.parquet     of an extended run, the new images, their subsets and distances
+//	subsets.parquet      of an extended run, the numbers of old and new images of each subset
 //
 // A study's folder holds what many trainings share. What is in STAGE in a run's folder is in STAGE/DIGEST there, besides:
 //

@@ -10,13 +10,13 @@ import (
 	"github.com/sdr-ml/sdr/transforms/inference"
 )
 
-// finish saves a sub-net.
-func (t *trainer) finish(ctx context.Context, m *Model, made *inference.Model) error {
+// Save saves a finished net in a run folder and sets m.Path.
+func Save(ctx context.Context, dir string, m *Model, made *inference.Model) error {
 	row, err := json.Marshal(m) // without the path, since the folder may move
 	if err != nil {
 		return err
 	}
-	m.Path = run.ModelPath(t.cfg.Dir, m.Subnet)
+	m.Path = run.ModelPath(dir, m.Subnet)
 	key, value := made.Input.Metadata()
 	made.Meta = map[string]string{modelKey: string(row), key: value}
 	return inference.Save(ctx, m.Path, &made.Model)
@@ -33,16 +33,24 @@ func ReadModels(ctx context.Context, dir string) ([]Model, error) {
 	}
 	var models []Model
 	for _, path := range paths {
-		metadata, err := inference.Metadata(ctx, path)
+		m, err := ReadModel(ctx, path)
 		if err != nil {
 			return nil, err
 		}
-		var m Model
-		if err := json.Unmarshal([]byte(metadata[modelKey]), &m); err != nil {
-			return nil, fmt.Errorf("model %s: its metadata lacks a valid %q entry: %w", path, modelKey, err)
-		}
-		m.Path = path
 		models = append(models, m)
 	}
 	return models, nil
+}
+
+// ReadModel describes the finished net in a file of a run folder.
+func ReadModel(ctx context.Context, path string) (m Model, err error) {
+	metadata, err := inference.Metadata(ctx, path)
+	if err != nil {
+		return m, err
+	}
+	if err := json.Unmarshal([]byte(metadata[modelKey]), &m); err != nil {
+		return m, fmt.Errorf("model %s: its metadata lacks a valid %q entry: %w", path, modelKey, err)
+	}
+	m.Path = path
+	return m, nil
 }

@@ -354,7 +354,7 @@ func (t *trainer) finishPhase(ctx context.Context, last bool) error {
 		}
 		made, err := t.model(n.code, n.norm, known)
 		if err == nil {
-			err = t.finish(ctx, &model, made)
+			err = Save(ctx, t.cfg.Dir, &model, made)
 		}
 		if err != nil {
 			return fmt.Errorf("sub-net %s: %w", n.name, err)

@@ -202,6 +202,47 @@ func (c trial) onFake(t *testing.T, d ssl.Device, used, unused string) {
 	require.Zero(t, f.calls[unused])
 }
 
+// TestDeferAllOnFake leaves the shared weights as they are, bit by bit, in steps of which none ends the deferral.
+func TestDeferAllOnFake(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	backbone := nn.Backbone{Arch: "resnet18", Stem: "small", Width: 8}
+	layout := nn.NewLayout(backbone, byolHeads)
+	params := make([]float32, layout.NumParams)
+	layout.Init(params, rng.New(1, rng.Weights))
+	cfg := ssl.Config{
+		Backbone: backbone, Heads: byolHeads, Size: 12, Batch: 4, Loss: byolLoss, Defers: true,
+		Optimizer: optim.SGD{Momentum: 0.9, WeightDecay: 5e-4},
+	}
+	nets, err := sdrnet.New(layout, sdrnet.Config{Stages: [][]int{{4}}, Branching: []int{2}, Shared: .5}, params, cfg.State(params), nil)
+	require.NoError(t, err)
+	nets.Split()
+	f := newFake(t, ssl.FP32)
+	l, err := (&gpus{f.load}).Open(ssl.Device{Tuning: preferred()}, cfg)
+	require.NoError(t, err)
+	require.NoError(t, l.Load(nets, nil))
+	random := rng.New(1, rng.View)
+	for step := range 3 {
+		for i := range l.Views() {
+			l.Views()[i] = float32(random.NormFloat64())
+		}
+		require.NoError(t, l.Submit(ssl.Step{Code: "0", LR: .01, Defer: true, Number: step + 1, Of: 3}))
+		_, err := l.Wait()
+		require.NoError(t, err)
+	}
+	require.NoError(t, l.Sync())
+	require.NoError(t, l.Close())
+	f.closed()
+	got := make([]float32, layout.NumParams)
+	nets.Gather("", got)
+	require.Equal(t, params, got, "the root")
+	nets.Gather("0", got)
+	require.NotEqual(t, params, got)
+	for _, s := range nets.Individual(0) {
+		copy(s.Of(got), s.Of(params))
+	}
+	require.Equal(t, params, got)
+}
+
 // keeper keeps the teachers that a learner was given.
 type keeper struct {
 	ssl.Learner

@@ -65,28 +65,45 @@ func (fn *assignFn) ProcessElement(w beam.Window, b *record.Batch, centroids fun
 	if err != nil {
 		return nil, err
 	}
-	data, width, err := vectors(b, fn.Config.Column)
+	return t.assign(b, fn.Config)
+}
+
+// AssignBatch is [Assign] for one batch in memory, to the centroids in another one.
+func AssignBatch(b, centroids *record.Batch, cfg AssignConfig) (*record.Batch, error) {
+	t, err := plant(func(next **record.Batch) bool {
+		*next, centroids = centroids, nil
+		return *next != nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return t.assign(b, cfg)
+}
+
+// assign replaces the vectors of a batch by codes and distances.
+func (t *tree) assign(b *record.Batch, cfg AssignConfig) (*record.Batch, error) {
+	data, width, err := vectors(b, cfg.Column)
 	var longest float64
 	if err == nil {
-		longest, err = checkRows(b, fn.Config.Column, data, width, "code", "distance")
+		longest, err = checkRows(b, cfg.Column, data, width, "code", "distance")
 	}
 	if err == nil && b.NumRows() > 0 && width != t.width {
-		err = fmt.Errorf("kmeans: column %q has vectors of width %d; the centroids have %d", fn.Config.Column, width, t.width)
+		err = fmt.Errorf("kmeans: column %q has vectors of width %d; the centroids have %d", cfg.Column, width, t.width)
 	}
 	if err != nil {
 		return nil, err
 	}
-	if fn.Config.Spherical && b.NumRows() > 0 {
-		if b, err = onSphere(b, fn.Config.Column); err != nil {
+	if cfg.Spherical && b.NumRows() > 0 {
+		if b, err = onSphere(b, cfg.Column); err != nil {
 			return nil, err
 		}
-		if data, _, err = vectors(b, fn.Config.Column); err != nil {
+		if data, _, err = vectors(b, cfg.Column); err != nil {
 			return nil, err
 		}
 		longest = 1
 	}
 	codes, squares := t.descend(data, int(b.NumRows()), longest)
-	return withCodes(b, squares, func(i int) string { return codes[i] }, fn.Config.Column), nil
+	return withCodes(b, squares, func(i int) string { return codes[i] }, cfg.Column), nil
 }
 
 // tree is a hierarchy of centroids.

@@ -1,6 +1,7 @@
 // Package kmeans clusters the rows of Arrow batches with k-means, as one Beam job ([Cluster]): flat or hierarchical,
 // Euclidean or spherical, with optional weights of the rows and limits on the cluster sizes, and reproducible. It also
-// assigns rows to given centroids ([Assign]) and whitens vectors ([Whiten]).
+// assigns rows to given centroids ([Assign]) and whitens vectors ([Whiten]). [WhitenBatch] and [AssignBatch] do both with
+// what an earlier pipeline left, without one.
 //
 // Inputs and outputs. PCollections of *record.Batch with a column of vectors: fixed_size_list<float32>, or
 // list<float32> with lists of equal length. All other columns identify a row and are passed through. Cluster and Assign

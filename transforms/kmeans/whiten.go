@@ -6,6 +6,8 @@ import (
 	"math"
 	"reflect"
 
+	"github.com/apache/arrow/go/v15/arrow"
+	"github.com/apache/arrow/go/v15/arrow/array"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	"gonum.org/v1/gonum/mat"
 
@@ -18,9 +20,10 @@ func init() {
 	beam.RegisterDoFn(reflect.TypeFor[momentFn]())
 	beam.RegisterDoFn(reflect.TypeFor[spanFn]())
 	beam.RegisterDoFn(reflect.TypeFor[whitenFn]())
+	beam.RegisterFunction(writeBasis)
 }
 
-// WhitenConfig configures [Whiten].
+// WhitenConfig configures [Whiten]; [FitWhiten] does not use Normalize, nor [ApplyWhiten] Floor.
 type WhitenConfig struct {
 	// Column is the name of the column of vectors. The whitened vectors have the same name and width.
 	Column string
@@ -50,9 +53,17 @@ func (c WhitenConfig) Validate() error {
 //
 // V holds the eigenvectors of the covariance in order of decreasing variance, each with its largest component positive.
 // It returns a PCollection<*record.Batch> with the column replaced. Vectors with a NaN, an infinity or a value above
-// 1e15 are errors that name the row. Whiten panics if cfg is invalid.
+// 1e15 are errors that name the row. Whiten panics if cfg is invalid. It is [ApplyWhiten] of [FitWhiten].
 func Whiten(s beam.Scope, in beam.PCollection, cfg WhitenConfig) beam.PCollection {
 	s = s.Scope("kmeans.Whiten")
+	return ApplyWhiten(s, in, FitWhiten(s, in, cfg), cfg)
+}
+
+// FitWhiten returns the whitening transform of the vectors of in as a PCollection<*record.Batch> of one batch, or none if
+// in has no rows. It has a row per component of the vectors, with the columns mean (float64) and axes
+// (fixed_size_list<float64>), the component's row of V divided by the square roots of the variances.
+func FitWhiten(s beam.Scope, in beam.PCollection, cfg WhitenConfig) beam.PCollection {
+	s = s.Scope("kmeans.FitWhiten")
 	if err := cfg.Validate(); err != nil {
 		panic(err)
 	}
@@ -63,7 +74,16 @@ func Whiten(s beam.Scope, in beam.PCollection, cfg WhitenConfig) beam.PCollectio
 		found := beam.ParDo(s, &momentFn{Column: cfg.Column, Second: second}, work, beam.SideInput{Input: b})
 		b = beam.ParDo(s, &basisFn{Floor: cfg.Floor, Second: second}, beam.Combine(s, &addFn{}, found), beam.SideInput{Input: b})
 	}
-	return beam.ParDo(s, &whitenFn{Config: cfg}, work, beam.SideInput{Input: b})
+	return beam.ParDo(s, writeBasis, b)
+}
+
+// ApplyWhiten whitens the vectors of in by the transform in basis, which [FitWhiten] fitted to these or to other vectors,
+// perhaps in another pipeline. Vectors of another width than those are errors.
+func ApplyWhiten(s beam.Scope, in, basis beam.PCollection, cfg WhitenConfig) beam.PCollection {
+	if err := cfg.Validate(); err != nil {
+		panic(err)
+	}
+	return beam.ParDo(s.Scope("kmeans.ApplyWhiten"), &whitenFn{Config: cfg}, in, beam.SideInput{Input: basis})
 }
 
 // basis is the fitted whitening transform.
@@ -192,20 +212,96 @@ func axes(eigen *mat.EigenSym, width int, floor float64) []float64 {
 	return axes
 }
 
-// whitenFn replaces the vectors of a batch.
-type whitenFn struct{ Config WhitenConfig }
+// The columns of a basis as a batch.
+const (
+	meanColumn = "mean"
+	axesColumn = "axes"
+)
 
-func (fn *whitenFn) ProcessElement(in *record.Batch, b *basis, emit func(*record.Batch)) error {
-	if isMarker(in) {
+// writeBasis emits a basis as a batch, unless there was nothing to fit it to.
+func writeBasis(b *basis, emit func(*record.Batch)) {
+	if b.Rows == 0 {
+		return
+	}
+	mean, axes := array.NewFloat64Builder(record.Mem), array.NewFixedSizeListBuilder(record.Mem, int32(b.Width), arrow.PrimitiveTypes.Float64)
+	mean.AppendValues(b.Mean, nil)
+	for range b.Width {
+		axes.Append(true)
+	}
+	axes.ValueBuilder().(*array.Float64Builder).AppendValues(b.Axes, nil)
+	columns := []arrow.Array{mean.NewArray(), axes.NewArray()}
+	var fields []arrow.Field
+	for i, name := range []string{meanColumn, axesColumn} {
+		fields = append(fields, arrow.Field{Name: name, Type: columns[i].DataType()})
+	}
+	emit(record.New(array.NewRecord(arrow.NewSchema(fields, nil), columns, int64(b.Width))))
+}
+
+// readBasis reads what writeBasis emits.
+func readBasis(b *record.Batch) (*basis, error) {
+	find := func(name string) arrow.Array {
+		if at := b.Schema().FieldIndices(name); len(at) == 1 && b.Column(at[0]).NullN() == 0 {
+			return b.Column(at[0])
+		}
 		return nil
 	}
+	width := int(b.NumRows())
+	mean, _ := find(meanColumn).(*array.Float64)
+	lists, _ := find(axesColumn).(*array.FixedSizeList)
+	if mean == nil || lists == nil || width == 0 {
+		return nil, errors.New("kmeans: the basis is not one that FitWhiten makes")
+	}
+	axes, _ := lists.ListValues().(*array.Float64)
+	if from, _ := lists.ValueOffsets(0); axes == nil || from != 0 || axes.Len() != width*width || axes.NullN() > 0 {
+		return nil, errors.New("kmeans: the axes of the basis are not a square matrix of float64")
+	}
+	return &basis{Width: width, Mean: mean.Float64Values(), Axes: axes.Float64Values()}, nil
+}
+
+// whitenFn replaces the vectors of a batch.
+type whitenFn struct {
+	Config WhitenConfig
+
+	basis record.Side[*basis]
+}
+
+func (fn *whitenFn) ProcessElement(w beam.Window, in *record.Batch, fitted func(**record.Batch) bool) (*record.Batch, error) {
 	if in.NumRows() == 0 {
-		emit(in)
-		return nil
+		return in, nil
 	}
-	data, _, err := vectors(in, fn.Config.Column)
+	b, err := fn.basis.Get(w, func() (*basis, error) {
+		var b, more *record.Batch
+		if !fitted(&b) || fitted(&more) {
+			return nil, errors.New("kmeans: want one basis to whiten vectors by")
+		}
+		return readBasis(b)
+	})
 	if err != nil {
-		return err
+		return nil, err
+	}
+	return b.whiten(in, fn.Config)
+}
+
+// WhitenBatch is [ApplyWhiten] for one batch in memory, with the batch that FitWhiten returned.
+func WhitenBatch(in, fitted *record.Batch, cfg WhitenConfig) (*record.Batch, error) {
+	b, err := readBasis(fitted)
+	if err != nil || in.NumRows() == 0 {
+		return in, err
+	}
+	return b.whiten(in, cfg)
+}
+
+// whiten replaces the vectors of a batch with rows.
+func (b *basis) whiten(in *record.Batch, cfg WhitenConfig) (*record.Batch, error) {
+	data, width, err := vectors(in, cfg.Column)
+	if err == nil {
+		_, err = checkRows(in, cfg.Column, data, width)
+	}
+	if err == nil && width != b.Width {
+		err = fmt.Errorf("kmeans: column %q has vectors of width %d; the basis has %d", cfg.Column, width, b.Width)
+	}
+	if err != nil {
+		return nil, err
 	}
 	var y mat.Dense
 	y.Mul(b.centered(data), mat.NewDense(b.Width, b.Width, b.Axes))
@@ -213,17 +309,16 @@ func (fn *whitenFn) ProcessElement(in *record.Batch, b *basis, emit func(*record
 	for i := range int(in.NumRows()) {
 		row := y.RawRowView(i)
 		scale := 1.0
-		if n := mat.Norm(mat.NewVecDense(b.Width, row), 2); fn.Config.Normalize && n > 0 {
+		if n := mat.Norm(mat.NewVecDense(b.Width, row), 2); cfg.Normalize && n > 0 {
 			scale = 1 / n
 		}
 		for _, v := range row {
 			out = append(out, float32(v*scale))
 		}
 	}
-	col, err := record.FromDense(fn.Config.Column, compute.Engine().Matrix(out, int(in.NumRows()), b.Width))
+	col, err := record.FromDense(cfg.Column, compute.Engine().Matrix(out, int(in.NumRows()), b.Width))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	emit(record.With(in, fn.Config.Column, col))
-	return nil
+	return record.With(in, cfg.Column, col), nil
 }

@@ -8,11 +8,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strconv"
 
 	"github.com/apache/arrow/go/v15/arrow"
 	"github.com/apache/arrow/go/v15/arrow/array"
+
+	"github.com/sdr-ml/sdr/transforms/arrowio"
+	"github.com/sdr-ml/sdr/transforms/record"
 )
 
 // Ref refers to one record batch of a shard. It is the schema of what ingest and partition emit.
@@ -111,6 +115,33 @@ func Pixels(rec arrow.Record) (*array.FixedSizeBinary, error) {
 		}
 	}
 	return nil, errNoImages
+}
+
+// Source says where an image comes from: its columns of a shard other than the pixels.
+type Source struct {
+	Source string `arrow:"source"`
+	Row    int64  `arrow:"row"`
+}
+
+// ReadSources reads where the images of a shard come from, in their order.
+func ReadSources(ctx context.Context, path string) (all []Source, err error) {
+	err = arrowio.Each(ctx, path, func(b *record.Batch) error {
+		rows, err := record.Rows[Source](b)
+		all = append(all, rows...)
+		return err
+	})
+	return all, err
+}
+
+// Name returns the name of the shard with a number.
+func Name(number int64) string { return fmt.Sprintf("shard-%05d.arrow", number) }
+
+// Number returns the number of a shard, given its path.
+func Number(file string) (n int64, err error) {
+	if _, err := fmt.Sscanf(path.Base(file), "shard-%d.arrow", &n); err != nil || path.Base(file) != Name(n) {
+		return 0, fmt.Errorf("%s is not the name of a shard", file)
+	}
+	return n, nil
 }
 
 // Size returns the height and width in pixels of a shard's images.
