@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"reflect"
 	"slices"
 
@@ -128,16 +126,7 @@ func link(ctx context.Context, m *inference.Model, shared, path string) error {
 			return err
 		}
 	}
-	if !files.IsLocal(path) {
-		return Export(ctx, m, path)
-	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if os.Link(shared, path) != nil { // not on this filesystem
-		return Export(ctx, m, path)
-	}
-	return nil
+	return files.Link(ctx, shared, path)
 }
 
 // Write writes a model's backbone to model.safetensors in a folder, and its Card, or what has one embedded, to
