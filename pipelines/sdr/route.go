@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -73,6 +74,7 @@ embeds the task's images with one net and scores only the leaves. The scorers ar
 			if err := checkDevice(c, &device, o.Runner); err != nil {
 				return err
 			}
+			debug.SetGCPercent(50) // thousands of tasks leave much garbage
 			made, err := pipelines.Route(c.Context(), o)
 			if err != nil {
 				return err

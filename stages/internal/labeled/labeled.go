@@ -215,7 +215,7 @@ func load(ctx context.Context, path string, size int, classes []string) (*tasks.
 
 // The caches for all tasks and models.
 var (
-	sets    = compute.NewCache[*Set](128 << 20)
+	sets    = compute.NewCache[*Set](64 << 20)
 	images  = compute.NewCache[*tasks.Images](256 << 20)
 	adapted = compute.NewCache[*inference.Model](64 << 20)
 )
