@@ -23,8 +23,7 @@ func newRoute() *cobra.Command {
 		Short: "Choose the best sub-net for a task, or for thousands",
 		Long: `Scores every sub-net on the task's labeled training images, with the BatchNorm
 statistics of its training and with those of the task's images, and chooses the
-best; of those less than a quarter of a standard error below it, the one nearest
-the root.
+best; of those within one standard error of it, the one nearest the root.
 
 With --task, DIR gets
   scores.parquet      the score of every net with either statistics, best first

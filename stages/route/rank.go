@@ -11,13 +11,10 @@ func Candidates(scores []Score, task, scorer string) []Score {
 	return slices.DeleteFunc(slices.Clone(scores), func(s Score) bool { return s.Task != task || s.Scorer != scorer || !s.Candidate })
 }
 
-// tie is the fraction of its standard error by which a score may be below the highest to count as equal. A whole one
-// costs 0.3 to 0.8 points on tasks from the pool's domains and gains 0.0 to 0.2 on others.
-const tie = 0.25
-
 // Best returns the one of a task's scores, all by one scorer, that the router chooses, or the zero Score if there are
-// none: of those about as high as the highest, one nearest the root, and of these the highest. On a tie it prefers the
-// name that sorts first, then the statistics of the training.
+// none: of those within one standard error of the highest, one nearest the root, and of these the highest. On a tie it
+// prefers the name that sorts first, then the statistics of the training. In seven trainings of docs/studies, this rule
+// costs 0.1 points on the mean against taking the highest score; for a linear probe, in four, it gains 0.4.
 func Best(scores []Score) Score {
 	if len(scores) == 0 {
 		return Score{}
@@ -25,7 +22,7 @@ func Best(scores []Score) Score {
 	top := slices.MaxFunc(scores, better)
 	return slices.MaxFunc(scores, func(a, b Score) int {
 		near := func(s Score) int {
-			if s.Score >= top.Score-tie*top.StdErr {
+			if s.Score >= top.Score-top.StdErr {
 				return 1
 			}
 			return 0

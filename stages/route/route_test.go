@@ -39,10 +39,10 @@ func TestBest(t *testing.T) {
 	require.Equal(t, "x", best("other").Subnet)
 	require.Zero(t, best("none"))
 
-	scores[6].StdErr = 1.09 / tie
+	scores[6].StdErr = 1.09
 	require.Equal(t, "0.0", best("t").Subnet, "0 and root are 1.1 lower")
-	scores[6].StdErr = 1.11 / tie
-	require.Equal(t, "root", best("t").Subnet, "of about the same, the nearest to the root")
+	scores[6].StdErr = 1.11
+	require.Equal(t, "root", best("t").Subnet, "within a standard error, the nearest to the root")
 	scores[0].Score = 50.5
 	require.Equal(t, "root", best("t").Subnet)
 	scores[3].Score = 49
@@ -52,7 +52,7 @@ func TestBest(t *testing.T) {
 func TestRank(t *testing.T) {
 	scores := []Score{
 		{Subnet: "root", Scorer: KNN, Candidate: true, Score: 50},
-		{Subnet: "0", Scorer: KNN, Candidate: true, Score: 52, StdErr: 3 / tie, Level: 1},
+		{Subnet: "0", Scorer: KNN, Candidate: true, Score: 52, StdErr: 3, Level: 1},
 		{Subnet: "1", Scorer: KNN, Candidate: true, Score: 51, Level: 1},
 		{Subnet: "unified", Scorer: KNN, Score: 51.5},
 		{Subnet: "1", Scorer: Linear, Candidate: true, Score: 2, Level: 1},
