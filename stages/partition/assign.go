@@ -47,7 +47,7 @@ func assign(s beam.Scope, features beam.PCollection, cfg Config) beam.PCollectio
 	}
 	k := kmeans.Config{
 		Column: Whitening.Column, Branching: cfg.Branching, Iterations: cfg.Iterations,
-		Balance: cfg.Balance, Seed: cfg.Seed,
+		Balance: cfg.Balance, Seed: cfg.Seed, Local: cfg.Local,
 	}
 	if cfg.Whiten {
 		basis := kmeans.FitWhiten(s, features, Whitening)
