@@ -23,6 +23,10 @@ import (
 const (
 	// KMeans clusters the features, level by level.
 	KMeans = "kmeans"
+	// Residual and Product cluster all images at each level: what the levels above leave over, or a part of the features'
+	// dimensions. So a choice means the same below every other one, as the filters that it selects are the same.
+	Residual = "residual"
+	Product  = "product"
 	// Random draws subsets of about equal size: a baseline that has everything but the clusters.
 	Random = "random"
 	// Source makes one subset of each of the files and folders that the images come from.
@@ -30,7 +34,7 @@ const (
 )
 
 // Methods lists the methods.
-var Methods = []string{KMeans, Random, Source}
+var Methods = []string{KMeans, Residual, Product, Random, Source}
 
 func init() {
 	beam.RegisterDoFn(reflect.TypeFor[randomFn]())
@@ -53,6 +57,9 @@ func assign(s beam.Scope, features beam.PCollection, cfg Config) beam.PCollectio
 		basis := kmeans.FitWhiten(s, features, Whitening)
 		arrowio.WriteDir(s, WhiteningDir(cfg.Dir), basis)
 		features = kmeans.ApplyWhiten(s, features, basis, Whitening)
+	}
+	if cfg.Method == Residual || cfg.Method == Product {
+		return aligned(s, features, k, cfg.Method)
 	}
 	assigned, centroids := kmeans.Cluster(s, features, k)
 	arrowio.WriteDir(s, CentroidsDir(cfg.Dir), centroids)

@@ -32,8 +32,12 @@ func TestMain(m *testing.M) { ptest.Main(m) }
 func TestPartition(t *testing.T) {
 	ctx := context.Background()
 	const size, files, rows = 8, 3, 40
-	for _, runner := range []string{"prism", "direct"} {
-		t.Run(runner, func(t *testing.T) {
+	for _, c := range [][2]string{
+		{"prism", partition.KMeans}, {"direct", partition.KMeans}, {"prism", partition.Residual}, {"direct", partition.Residual},
+		{"prism", partition.Product}, {"direct", partition.Product},
+	} {
+		runner, method := c[0], c[1]
+		t.Run(runner+" "+method, func(t *testing.T) {
 			dir := t.TempDir()
 			random := rand.New(rand.NewPCG(1, 1))
 			var input []*record.Batch
@@ -58,7 +62,7 @@ func TestPartition(t *testing.T) {
 			out := filepath.Join(dir, "out")
 			p, s := beam.NewPipelineWithRoot()
 			arrowio.WriteDir(s, out, partition.Partition(s, beam.CreateList(s, input), partition.Config{
-				Shards: dir, Dir: filepath.Join(dir, "partition"), Branching: []int{2, 2}, Iterations: 10, Seed: 1,
+				Shards: dir, Dir: filepath.Join(dir, "partition"), Method: method, Branching: []int{2, 2}, Iterations: 10, Seed: 1,
 			}))
 			_, err := beam.Run(ctx, runner, p)
 			require.NoError(t, err)
@@ -95,6 +99,10 @@ func TestPartition(t *testing.T) {
 				}
 			}
 			require.Len(t, clusterOf, 4)
+			if method != partition.KMeans { // the second choice is the same below either first one
+				require.Equal(t, clusterOf["0.0"]%2, clusterOf["1.0"]%2)
+				require.Equal(t, clusterOf["0.1"]%2, clusterOf["1.1"]%2)
+			}
 		})
 	}
 }

@@ -90,7 +90,9 @@ func (t Together) MarshalYAML() (any, error) {
 
 // Partition says how images are clustered into subsets.
 type Partition struct {
-	// Method is "kmeans"; for comparison, "random" for random subsets, or "source" for one subset of each file or folder
+	// Method is "kmeans", a tree of clusters. With "residual" and "product", a choice of a level means the same below every
+	// choice of the levels above: it is a cluster of what these leave over of the features, or of a part of their dimensions.
+	// For comparison, "random" for random subsets, or "source" for one subset of each file or folder
 	// that the images come from.
 	Method string `yaml:"method"`
 	// Whiten centers and PCA-whitens the features before clustering.
@@ -320,7 +322,7 @@ func (r *Recipe) Validate() error {
 		within("split.shared", r.Split.Shared, 0, 1),
 		within("split.lr", r.Split.LR, .01, 100),
 		within("split.held_out", r.Split.HeldOut, 0, .5),
-		oneOf("partition.method", r.Partition.Method, "kmeans", "random", "source"),
+		oneOf("partition.method", r.Partition.Method, "kmeans", "residual", "product", "random", "source"),
 		within("partition.iterations", float64(r.Partition.Iterations), 1, 1000),
 		within("ssl.hidden", float64(r.SSL.Hidden), 1, 1<<16),
 		within("ssl.dim", float64(r.SSL.Dim), 2, 1<<16),
