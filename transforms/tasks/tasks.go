@@ -101,13 +101,15 @@ func Find(dir string) (found []Task, faulty []Faulty, err error) {
 // a test split, or are the files and folders that a glob matches, see Open, or the rows of a local Parquet file with the
 // same name in a column task, which must follow each other.
 func FindTraining(ctx context.Context, path string) (found []Task, faulty []Faulty, err error) {
-	if isFolder(path) {
-		found, faulty, err = find(path)
-	} else if runs, err := tableOf(ctx, path); err != nil {
+	runs, err := tableOf(ctx, path)
+	switch {
+	case err != nil:
 		return nil, nil, err
-	} else if len(runs) > 0 {
+	case len(runs) > 0:
 		found, faulty = rowsOf(path, runs)
-	} else {
+	case isFolder(path):
+		found, faulty, err = find(path)
+	default:
 		found, faulty, err = openAll(path)
 	}
 	if err == nil && len(found) == 0 && len(faulty) == 0 {
@@ -118,7 +120,7 @@ func FindTraining(ctx context.Context, path string) (found []Task, faulty []Faul
 
 // tableOf returns which rows of a Parquet file belong to which task, or nothing if it is none or does not say.
 func tableOf(ctx context.Context, path string) ([]imageio.Run, error) {
-	if !strings.HasSuffix(path, ".parquet") {
+	if !strings.HasSuffix(path, ".parquet") || isFolder(path) {
 		return nil, nil
 	}
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) { // a glob

@@ -63,6 +63,8 @@ func TestTaskColumn(t *testing.T) {
 		require.Empty(t, faulty, name)
 		require.Len(t, found, 1, name)
 	}
+	_, _, err = tasks.FindTraining(t.Context(), "[")
+	require.ErrorContains(t, err, "syntax error in pattern")
 	_, _, err = tasks.FindTraining(t.Context(), t.TempDir()+"/none*")
 	require.ErrorContains(t, err, "there are none")
 }
