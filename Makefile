@@ -1,5 +1,5 @@
 # make        builds bin/sdr; with TAGS=local a smaller one, more quickly, without gs:// and Dataflow (make run takes it, too)
-# make run    the main job on the images in testdata: about 4 minutes on 2 cores
+# make run    the main job on the images in testdata: about 5 minutes on 2 cores
 # make test   the tests
 # make fuzz   fuzzes all parsers, for TIME=20m each
 # make test-gpu   builds bin/cuda.test, the tests of the GPU driver for a machine with NVIDIA's libraries but no Go
