@@ -3,6 +3,7 @@ package route
 import (
 	"encoding/json"
 	"math"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"testing"
@@ -171,4 +172,42 @@ func TestScorersRefuse(t *testing.T) {
 	alone := &labeled.Set{Features: dense.NewEngine(pool).Matrix([]float32{1, 2, 3, 4}, 2, 2), Labels: []int64{0, 1}, Classes: make([]string, 2)}
 	_, _, err := scorers[HeldOut].Score(pool, alone, tasks.Top1)
 	require.ErrorContains(t, err, "no class has two images")
+}
+
+// Classes of one image each, and many more classes than images, have a score.
+func TestScorersOfManyClasses(t *testing.T) {
+	pool := kernels.NewPool(2)
+	defer pool.Close()
+	const images, dim, classes = 60, 8, 10_000
+	random := rand.New(rand.NewPCG(1, 2))
+	x := make([]float32, images*dim)
+	for i := range x {
+		x[i] = float32(random.NormFloat64())
+	}
+	single := &labeled.Set{Features: dense.NewEngine(pool).Matrix(x, images, dim), Classes: make([]string, classes)}
+	for i := range images {
+		single.Labels = append(single.Labels, int64(i*classes/images))
+	}
+	pairs := *single
+	pairs.Labels = slices.Clone(single.Labels)
+	for i := range images {
+		pairs.Labels[i] = single.Labels[i/2]
+	}
+	for name, s := range scorers {
+		for _, metric := range []string{tasks.Top1, tasks.MeanPerClass} {
+			score, _, err := s.Score(pool, &pairs, metric)
+			require.NoError(t, err, name)
+			require.False(t, math.IsNaN(score) || math.IsInf(score, 0), name)
+			score, stdErr, err := s.Score(pool, single, metric)
+			if name == HeldOut {
+				require.ErrorContains(t, err, "no class has two images")
+				continue
+			}
+			require.NoError(t, err, name)
+			if name != LogME {
+				require.Zero(t, score, "%s: no other image has the class", name)
+				require.Zero(t, stdErr, name)
+			}
+		}
+	}
 }
