@@ -26,6 +26,11 @@ func TestRouteMany(t *testing.T) {
 	}
 	copyTo("fruit", "train")
 	require.NoError(t, os.CopyFS(filepath.Join(tasks, "oneclass", "train", "Banana"), os.DirFS(filepath.Join(folder, "train", "Banana"))))
+	copyTo("unlabeled", "train/Banana") // without folders of classes
+	image, err := os.ReadFile(filepath.Join(folder, "train", "Banana", "Banana_001.jpg"))
+	require.NoError(t, err)
+	require.NoError(t, os.MkdirAll(filepath.Join(tasks, "lone", "train", "Banana"), 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(tasks, "lone", "train", "Banana", "1.jpg"), image, 0o644))
 	rows := func(path string) []route.Score {
 		all, err := arrowio.LoadRows[route.Score](t.Context(), path)
 		require.NoError(t, err)
@@ -35,12 +40,16 @@ func TestRouteMany(t *testing.T) {
 	with := func(args []string, more ...string) []string { return append(append([]string{}, args...), more...) }
 
 	out := filepath.Join(dir, "out")
-	require.Contains(t, mustSDR(t, with(a, "--tasks", tasks, "--out", out, "--models", "--norm", "training")...), "1 tasks routed and 1 left out")
+	require.Contains(t, mustSDR(t, with(a, "--tasks", tasks, "--out", out, "--models", "--norm", "training")...), "1 tasks routed and 3 left out")
 	dead, err := arrowio.LoadRows[route.Dead](t.Context(), filepath.Join(out, "dead-letter.parquet"))
 	require.NoError(t, err)
-	require.Len(t, dead, 1)
-	require.Equal(t, "oneclass", dead[0].Task)
-	require.Contains(t, dead[0].Reason, "at least two classes")
+	require.Len(t, dead, 3)
+	for i, want := range []route.Dead{
+		{Task: "lone", Reason: "at least two classes"}, {Task: "oneclass", Reason: "at least two classes"}, {Task: "unlabeled", Reason: "has no label"},
+	} {
+		require.Equal(t, want.Task, dead[i].Task)
+		require.Contains(t, dead[i].Reason, want.Reason)
+	}
 	many := rows(filepath.Join(out, "scores.parquet"))
 
 	alone := filepath.Join(dir, "alone")
