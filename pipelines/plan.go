@@ -145,7 +145,7 @@ func (p *plan) subsets(t *training) {
 			Shards: files.Join(p.folder.StageDir(t.ingest), "shards"), Dir: p.folder.StageDir(t.partition),
 			Method: r.Partition.Method, Sources: sources, Branching: branching, Whiten: r.Partition.Whiten,
 			Iterations: r.Partition.Iterations, Balance: r.Partition.Balance, Seed: r.Seed,
-			Local: p.runner == "prism" || p.runner == "direct",
+			Local: InProcess(p.runner),
 		})
 	})
 }
@@ -176,3 +176,6 @@ func (p *plan) variants(t training, variants ...string) (names []string) {
 	}
 	return names
 }
+
+// InProcess reports whether a runner runs pipelines in this process.
+func InProcess(runner string) bool { return runner == "prism" || runner == "direct" }

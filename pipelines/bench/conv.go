@@ -10,9 +10,7 @@ import (
 )
 
 // convFlops returns the FLOPs of one pass: forward or either gradient.
-func convFlops(c kernels.Conv) float64 {
-	return 2 * float64(c.N*c.OutH()*c.OutW()*c.Cout) * float64(c.KH*c.KW*c.Cin)
-}
+func convFlops(c kernels.Conv) float64 { return 2 * c.Multiplications() }
 
 // convs are the distinct convolutions of ResNet-18 with the small stem, for two views of 64 images of 32 px.
 func convs(o Options, _ *pictures) []benchmark {

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/sdr-ml/sdr/pipelines"
 	"github.com/sdr-ml/sdr/stages/run"
 )
 
@@ -51,7 +52,7 @@ func dryRun() bool {
 // checkRunner refuses a runner that is not there or cannot do what Beam's flags ask of it, and makes this program that of
 // a distant runner's workers. Alone says that the job is the last, and that nothing is done with what it writes.
 func checkRunner(runner string, alone bool) error {
-	inProcess := runner == "prism" || runner == "direct"
+	inProcess := pipelines.InProcess(runner)
 	switch {
 	case runner == "dataflow" && local():
 		return run.Usagef("--runner dataflow: %s", without)

@@ -188,7 +188,7 @@ func (fn *measureFn) ProcessElement(b *record.Batch, emitResult, emitPredictions
 		return err
 	}
 	p := pairs[0]
-	labels, predicted, err := route.Classes(b)
+	labels, predicted, err := classes(b)
 	if err != nil {
 		return err
 	}
@@ -202,6 +202,23 @@ func (fn *measureFn) ProcessElement(b *record.Batch, emitResult, emitPredictions
 		Task: p.Task, Metric: p.Metric, Protocol: fn.Protocol, Subnet: p.Subnet, Norm: p.Norm, Value: value, TestImages: b.NumRows(),
 	}}))
 	return nil
+}
+
+// classes returns the columns label and predicted of a batch.
+func classes(b *record.Batch) (labels, predicted []int64, err error) {
+	type row struct {
+		Label     int64 `arrow:"label"`
+		Predicted int64 `arrow:"predicted"`
+	}
+	rows, err := record.Rows[row](b)
+	if err != nil {
+		return nil, nil, err
+	}
+	labels, predicted = make([]int64, len(rows)), make([]int64, len(rows))
+	for i, r := range rows {
+		labels[i], predicted[i] = r.Label, r.Predicted
+	}
+	return labels, predicted, nil
 }
 
 // markFn adds the router's score and choice to each net's results.

@@ -258,20 +258,3 @@ func (fn *eachFn) ProcessElement(ctx context.Context, in *record.Batch, emit, em
 	}
 	return nil
 }
-
-// Classes returns the columns label and predicted of a batch.
-func Classes(b *record.Batch) (labels, predicted []int64, err error) {
-	type row struct {
-		Label     int64 `arrow:"label"`
-		Predicted int64 `arrow:"predicted"`
-	}
-	rows, err := record.Rows[row](b)
-	if err != nil {
-		return nil, nil, err
-	}
-	labels, predicted = make([]int64, len(rows)), make([]int64, len(rows))
-	for i, r := range rows {
-		labels[i], predicted[i] = r.Label, r.Predicted
-	}
-	return labels, predicted, nil
-}

@@ -148,13 +148,14 @@ func (c Config) score(ctx context.Context, pairs []Pair) (scores []Score, err er
 	if len(pairs) == 0 {
 		return nil, nil
 	}
+	costs := map[shape]float64{}
 	add := func(p Pair, name string, score, stdErr float64) error {
 		s := Score{
 			Task: p.Task, Subnet: p.Subnet, Norm: p.Norm, Candidate: p.Candidate, Scorer: name, Level: p.Level, Model: p.Model, Train: p.Train,
 			Score: score, StdErr: stdErr,
 		}
 		var err error
-		if s.Cost, err = cost(ctx, p.Model); err != nil {
+		if s.Cost, err = cost(ctx, p.Model, costs); err != nil {
 			return err
 		}
 		progress.Note("route", "task", p.Task, "subnet", p.Subnet, "norm", p.Norm, "scorer", name, "score", fmt.Sprintf("%.1f", s.Score))
@@ -198,14 +199,25 @@ func (c Config) score(ctx context.Context, pairs []Pair) (scores []Score, err er
 	return scores, err
 }
 
-// cost returns the number of multiplications of a net per image, in millions.
-func cost(ctx context.Context, model string) (millions float64, err error) {
+// shape is what the cost of a net depends on.
+type shape struct {
+	backbone nn.Backbone
+	size     int
+}
+
+// cost returns the number of multiplications of a net per image, in millions. known are those of the shapes so far.
+func cost(ctx context.Context, model string, known map[shape]float64) (millions float64, err error) {
 	m, err := inference.Open(ctx, model)
 	if err != nil {
 		return 0, err
 	}
-	for _, c := range nn.Convolutions(m.Backbone, m.Input.Size, 1) {
-		millions += float64(c.Conv.OutH()*c.Conv.OutW()*c.Conv.Cout) * float64(c.Conv.KH*c.Conv.KW*c.Conv.Cin) / 1e6
+	of := shape{m.Backbone, m.Input.Size}
+	if millions, ok := known[of]; ok {
+		return millions, nil
 	}
+	for _, c := range nn.Convolutions(m.Backbone, m.Input.Size, 1) {
+		millions += c.Conv.Multiplications() / 1e6
+	}
+	known[of] = millions
 	return millions, nil
 }

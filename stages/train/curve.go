@@ -109,13 +109,17 @@ func ReadCurve(ctx context.Context, dir, variant string) ([]Point, error) {
 	if err != nil {
 		return nil, err
 	}
-	var points []Point
+	return readLines[Point](data, CurvePath(dir, variant))
+}
+
+// readLines reads lines of JSON from the file at a path.
+func readLines[T any](data []byte, path string) (all []T, err error) {
 	for lines := json.NewDecoder(bytes.NewReader(data)); lines.More(); {
-		var p Point
-		if err := lines.Decode(&p); err != nil {
-			return nil, fmt.Errorf("%s: %w", CurvePath(dir, variant), err)
+		var v T
+		if err := lines.Decode(&v); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
 		}
-		points = append(points, p)
+		all = append(all, v)
 	}
-	return points, nil
+	return all, nil
 }

@@ -177,13 +177,5 @@ func ReadJudgments(ctx context.Context, dir string) ([]Judgment, error) {
 	if err != nil {
 		return nil, err
 	}
-	var all []Judgment
-	for lines := json.NewDecoder(bytes.NewReader(data)); lines.More(); {
-		var j Judgment
-		if err := lines.Decode(&j); err != nil {
-			return nil, fmt.Errorf("%s: %w", judgmentsPath(dir), err)
-		}
-		all = append(all, j)
-	}
-	return all, nil
+	return readLines[Judgment](data, judgmentsPath(dir))
 }

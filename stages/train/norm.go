@@ -62,8 +62,9 @@ func (t *trainer) path(code string, to nn.Part) string {
 
 // onPath returns the images of all subsets whose sub-nets share a sub-net's path to a part.
 func (t *trainer) onPath(code string, to nn.Part) (rows []int32) {
+	path, level := t.path(code, to), sdrnet.Level(code)
 	for _, leaf := range t.leaves {
-		if t.path(sdrnet.Prefix(leaf, sdrnet.Level(code)), to) == t.path(code, to) {
+		if t.path(sdrnet.Prefix(leaf, level), to) == path {
 			rows = append(rows, t.streams[leaf].Rows...)
 		}
 	}

@@ -15,6 +15,11 @@ func (c Conv) OutH() int { return (c.H+2*c.Pad-c.KH)/c.Stride + 1 }
 // OutW returns the width of the output.
 func (c Conv) OutW() int { return (c.W+2*c.Pad-c.KW)/c.Stride + 1 }
 
+// Multiplications returns the number of multiplications of the convolution by its definition.
+func (c Conv) Multiplications() float64 {
+	return float64(c.N*c.OutH()*c.OutW()*c.Cout) * float64(c.KH*c.KW*c.Cin)
+}
+
 // check panics if the shape is invalid.
 func (c Conv) check() {
 	if min(c.N, c.H, c.W, c.Cin, c.Cout, c.KH, c.KW, c.Stride) < 1 || c.Pad < 0 {

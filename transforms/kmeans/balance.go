@@ -101,11 +101,7 @@ func (fn *offerFn) ProcessElement(b *record.Batch, m *model) (*tally, error) {
 	if b.NumRows() == 0 || slices.Max(need) == 0 {
 		return t, nil
 	}
-	r, err := readRows(b, fn.Config)
-	if err != nil {
-		return nil, err
-	}
-	keys, err := keys(b, fn.Config.Column, fn.Config.Seed)
+	r, keys, err := readKeyed(b, fn.Config)
 	if err != nil {
 		return nil, err
 	}

@@ -169,6 +169,14 @@ type rows struct {
 	width   int
 }
 
+// readKeyed is readRows with the keys of the rows.
+func readKeyed(b *record.Batch, cfg Config) (r rows, of []rowKey, err error) {
+	if r, err = readRows(b, cfg); err == nil {
+		of, err = keys(b, cfg.Column, cfg.Seed)
+	}
+	return r, of, err
+}
+
 func readRows(b *record.Batch, cfg Config) (r rows, err error) {
 	r.vectors, r.width, err = vectors(b, cfg.Column)
 	if i := b.Schema().FieldIndices(clusterColumn); len(i) > 0 {

@@ -50,11 +50,7 @@ func (fn *drawFn) ProcessElement(b *record.Batch, m *model) (*tally, error) {
 	if b.NumRows() == 0 {
 		return t, nil
 	}
-	r, err := readRows(b, fn.Config)
-	if err != nil {
-		return nil, err
-	}
-	keys, err := keys(b, fn.Config.Column, fn.Config.Seed)
+	r, keys, err := readKeyed(b, fn.Config)
 	if err != nil {
 		return nil, err
 	}

@@ -47,11 +47,7 @@ func (fn *sampleFn) ProcessElement(b *record.Batch, above *model) (*tally, error
 	if b.NumRows() == 0 || fn.Level == 0 && fn.Config.Start != nil {
 		return t, nil
 	}
-	r, err := readRows(b, fn.Config)
-	if err != nil {
-		return nil, err
-	}
-	keys, err := keys(b, fn.Config.Column, fn.Config.Seed)
+	r, keys, err := readKeyed(b, fn.Config)
 	if err != nil {
 		return nil, err
 	}

@@ -29,11 +29,7 @@ func (fn *witnessFn) ProcessElement(b *record.Batch, m *model) (*tally, error) {
 	if b.NumRows() == 0 {
 		return t, nil
 	}
-	r, err := readRows(b, fn.Config)
-	if err != nil {
-		return nil, err
-	}
-	keys, err := keys(b, fn.Config.Column, fn.Config.Seed)
+	r, keys, err := readKeyed(b, fn.Config)
 	if err != nil {
 		return nil, err
 	}
