@@ -3,6 +3,7 @@ package pipelines
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -92,24 +93,24 @@ func saveData(ctx context.Context, folder *run.Folder, d data) error {
 	return arrowio.SaveParquet(ctx, dataPath(folder), record.Of(d).Record)
 }
 
-// compareData lists the files with images at some paths, and says which are not those that saveData found; empty if all
-// are, or if it has not looked.
-func compareData(ctx context.Context, folder *run.Folder, paths []string) (found data, changes string, err error) {
+// compareData adds the files with images at some paths to those that are known, and says which are not those that saveData
+// found; empty if all are, or if it has not looked.
+func compareData(ctx context.Context, folder *run.Folder, known data, paths []string) (all data, changes string, err error) {
 	before, err := arrowio.LoadRows[files.Fingerprint](ctx, dataPath(folder))
 	if err != nil {
 		return nil, "", err
 	}
-	found = identify(ctx, paths, before)
+	all = slices.Concat(known, identify(ctx, paths, before))
 	if before != nil {
-		changes = found.changes(before)
+		changes = all.changes(before)
 	}
-	return found, changes, nil
+	return all, changes, nil
 }
 
-// checkData refuses to resume a run if its images are not those that it has read. It returns the files with images.
-func checkData(ctx context.Context, dir string, paths []string) (data, error) {
+// checkData is like compareData, and refuses to resume a run if its images are not those that it has read.
+func checkData(ctx context.Context, dir string, known data, paths []string) (data, error) {
 	folder := &run.Folder{Dir: dir}
-	found, changes, err := compareData(ctx, folder, paths)
+	all, changes, err := compareData(ctx, folder, known, paths)
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +118,7 @@ func checkData(ctx context.Context, dir string, paths []string) (data, error) {
 	if ingested != nil && changes != "" {
 		return nil, run.Usagef("%s %w: %s", dir, run.ErrOtherData, changes)
 	}
-	return found, err
+	return all, err
 }
 
 // stamps identifies the images of tasks. What cannot be listed is reported where it is read.

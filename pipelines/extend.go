@@ -48,7 +48,7 @@ type ExtendOptions struct {
 	// Images is the number of images that each new sub-net sees, and Rate the peak learning rate.
 	Images int64
 	Rate   float64
-	// Mode says what to do if Out already exists; it cannot be resumed.
+	// Mode says what to do if Out already exists.
 	Mode run.Mode
 	// MaxBad is the fraction of unreadable images above which the job fails.
 	MaxBad float64
@@ -130,7 +130,13 @@ func Extend(ctx context.Context, o ExtendOptions) (*Extended, error) {
 	if err != nil {
 		return nil, err
 	}
-	more := identify(ctx, o.Data, nil)
+	all := slices.Concat(known, identify(ctx, o.Data, nil))
+	if o.Mode == run.Resume {
+		all, err = checkData(ctx, o.Out, known, o.Data)
+	}
+	if err != nil {
+		return nil, err
+	}
 	unlock, err := run.Lock(o.Out)
 	if err != nil {
 		return nil, err
@@ -142,7 +148,7 @@ func Extend(ctx context.Context, o ExtendOptions) (*Extended, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := saveData(ctx, folder, slices.Concat(known, more)); err != nil {
+	if err := saveData(ctx, folder, all); err != nil {
 		return nil, err
 	}
 	if o.Started != nil {
@@ -158,7 +164,7 @@ func Extend(ctx context.Context, o ExtendOptions) (*Extended, error) {
 	if err := e.inherit(ctx); err != nil {
 		return nil, err
 	}
-	return e.run(ctx, splits, sources, more.digest())
+	return e.run(ctx, splits, sources, data(all[len(known):]).digest())
 }
 
 // check validates the arguments that need no look at the run.
@@ -263,8 +269,16 @@ type extension struct {
 }
 
 // inherit links what the old run has into the new one, which then does not need it: the nets and what is known of their
-// training, the images, the centroids and the whitening.
+// training, the images, the centroids and the whitening. Centroids that an earlier attempt added are removed: images are
+// assigned to old subsets only.
 func (e *extension) inherit(ctx context.Context) error {
+	added, err := files.Exists(ctx, e.centroidsPath())
+	if err == nil && added {
+		err = files.Remove(ctx, e.centroidsPath())
+	}
+	if err != nil {
+		return err
+	}
 	patterns := []string{"models/*", "metrics/*", "tuning.json", "ingest/shards/*", "partition/shards/*", "partition/centroids/*", "partition/whitening/*"}
 	for _, stage := range []string{train.Phase0, "train", recipe.Unified, recipe.Random} {
 		patterns = append(patterns, stage+"/manifest.json", stage+"/out-*/*")
@@ -305,16 +319,26 @@ func (e *extension) config(clusters int) extend.Config {
 	}
 }
 
-// do runs one of the stages.
-func (e *extension) do(ctx context.Context, stage string) error {
-	return e.plan.job(ctx, []step{*e.plan.find(stage)})
+// do runs the stages that are added and not done, of as many as there will be.
+func (e *extension) do(ctx context.Context, of int) error {
+	todo, err := e.plan.left(ctx)
+	if err != nil {
+		return err
+	}
+	e.plan.begun, e.plan.todo = len(e.plan.steps)-len(todo), of
+	for _, st := range todo {
+		if err := e.plan.job(ctx, []step{st}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // run runs the stages, each when what it depends on is known: how many subsets there are to make only when the images are
 // assigned.
 func (e *extension) run(ctx context.Context, splits []imageio.Split, sources []imageio.Source, digest string) (*Extended, error) {
 	r := e.old.recipe
-	e.plan = &plan{chain: chain{folder: e.folder, runner: e.Runner, todo: 4}}
+	e.plan = &plan{chain: chain{folder: e.folder, runner: e.Runner}}
 	p := e.plan
 	if err := p.adoptTuning(ctx); err != nil {
 		return nil, err
@@ -337,10 +361,8 @@ func (e *extension) run(ctx context.Context, splits []imageio.Split, sources []i
 	assigned := p.add("assign", []string{extracted}, e.Far, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
 		return extend.Assign(s, in[0], e.config(0))
 	})
-	for _, stage := range []string{ingested, extracted, assigned} {
-		if err := e.do(ctx, stage); err != nil {
-			return nil, err
-		}
+	if err := e.do(ctx, 4); err != nil {
+		return nil, err
 	}
 	images, err := readOut[extend.Image](ctx, p.out(assigned))
 	if err != nil {
@@ -360,10 +382,11 @@ func (e *extension) run(ctx context.Context, splits []imageio.Split, sources []i
 		arrowio.WriteDir(s, files.Join(dir, "images"), d.Images)
 		return beam.Flatten(s, beam.Create(s, record.Of(e.moved(e.old.divided, "partition"))), d.Refs)
 	})
+	stages := len(p.steps)
 	if clusters > 0 {
-		p.todo++
+		stages++
 	}
-	if err := e.do(ctx, divided); err != nil {
+	if err := e.do(ctx, stages); err != nil {
 		return nil, err
 	}
 	subsets, err := readOut[extend.Subset](ctx, files.Join(dir, "subsets"))
@@ -377,12 +400,12 @@ func (e *extension) run(ctx context.Context, splits []imageio.Split, sources []i
 		if err := e.addCentroids(ctx, subsets); err != nil {
 			return nil, err
 		}
-		trained := p.add("extend", []string{divided}, []any{e.Images, e.Rate}, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
+		p.add("extend", []string{divided}, []any{e.Images, e.Rate}, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
 			return extend.Train(s, in[0], extend.TrainConfig{
 				Dir: e.folder.Dir, Recipe: string(e.old.text), Subsets: subsets, Images: e.Images, Rate: e.Rate, Device: e.Device,
 			})
 		})
-		if err := e.do(ctx, trained); err != nil {
+		if err := e.do(ctx, stages); err != nil {
 			return nil, err
 		}
 	}
@@ -399,6 +422,11 @@ func (b *base) sizes() map[string]int64 {
 	return sizes
 }
 
+// centroidsPath returns the path of the centroids of new subsets, beside those of the old ones.
+func (e *extension) centroidsPath() string {
+	return files.Join(partition.CentroidsDir(e.folder.StageDir("partition")), e.folder.Info.ID.String()+".arrow")
+}
+
 // addCentroids adds the centroids of new subsets to those of the run.
 func (e *extension) addCentroids(ctx context.Context, subsets []extend.Subset) error {
 	var rows []kmeans.Centroid
@@ -406,8 +434,7 @@ func (e *extension) addCentroids(ctx context.Context, subsets []extend.Subset) e
 		rows = append(rows, kmeans.Centroid{Code: s.Code, Size: s.Images, Centroid: s.Centroid})
 	}
 	b := record.Of(rows)
-	file := files.Join(partition.CentroidsDir(e.folder.StageDir("partition")), e.folder.Info.ID.String()+".arrow")
-	return arrowio.WriteFile(ctx, file, b.Schema(), []arrow.Record{b.Record}...)
+	return arrowio.WriteFile(ctx, e.centroidsPath(), b.Schema(), []arrow.Record{b.Record}...)
 }
 
 // finish writes what became of the images, and sums it up.

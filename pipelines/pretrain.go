@@ -154,7 +154,7 @@ func (o *PretrainOptions) check(ctx context.Context) (in inputs, err error) {
 		return in, run.Usage(err)
 	}
 	if o.Mode == run.Resume {
-		in.files, err = checkData(ctx, o.Out, o.Data)
+		in.files, err = checkData(ctx, o.Out, nil, o.Data)
 	} else {
 		in.files = identify(ctx, o.Data, nil)
 	}

@@ -173,7 +173,7 @@ func newStudyPlan(ctx context.Context, o StudyOptions) (*studyPlan, error) {
 // identify lists the files with images and says so if they have changed since the study last ran. What it trained on the
 // old ones stays in its folder.
 func (p *studyPlan) identify(ctx context.Context) error {
-	found, changes, err := compareData(ctx, p.folder, p.file.Data)
+	found, changes, err := compareData(ctx, p.folder, nil, p.file.Data)
 	if err != nil {
 		return err
 	}

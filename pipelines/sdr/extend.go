@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 
@@ -13,7 +12,7 @@ import (
 
 func newExtend() *cobra.Command {
 	var o pipelines.ExtendOptions
-	var overwrite bool
+	var mode func() (run.Mode, error)
 	c := &cobra.Command{
 		Use:   "extend --run RUN --data PATH [--data PATH ...] --out NEWRUN",
 		Short: "Take new images into a trained run, with sub-nets for what is new in them",
@@ -53,8 +52,9 @@ RUN must have its folders ingest, features and partition, and subsets by k-means
 			if err := checkDevice(c, &o.Device, o.Runner); err != nil {
 				return err
 			}
-			if overwrite {
-				o.Mode = run.Overwrite
+			var err error
+			if o.Mode, err = mode(); err != nil {
+				return err
 			}
 			o.Version, o.Command = version, os.Args
 			return extendRun(c, o)
@@ -65,7 +65,7 @@ RUN must have its folders ingest, features and partition, and subsets by k-means
 	addData(c, &o.Data)
 	addColumns(c, &o.Columns, false)
 	f.StringVar(&o.Out, "out", "", "run folder to create")
-	f.BoolVar(&overwrite, "overwrite", false, "replace the run in --out")
+	mode = addMode(c)
 	f.Float64Var(&o.Far, "far", .99, "fraction of a subset's old images that are not far from it")
 	f.Int64Var(&o.Images, "images", 25600, "number of images that each new sub-net sees")
 	f.Float64Var(&o.Rate, "rate", .03, "peak learning rate of a new sub-net")
@@ -81,9 +81,6 @@ func extendRun(c *cobra.Command, o pipelines.ExtendOptions) error {
 	defer func() { closeLog() }()
 	o.Started = func(folder *run.Folder) { closeLog = keepLog(c, folder) }
 	made, err := pipelines.Extend(c.Context(), o)
-	if errors.Is(err, run.ErrHoldsRun) {
-		return fmt.Errorf("%w; replace it with --overwrite, or choose another --out", err)
-	}
 	if err != nil {
 		return withRemedy(err)
 	}

@@ -42,6 +42,13 @@ func TestExtend(t *testing.T) {
 	direct := filepath.Join(dir, "direct")
 	mustSDR(t, "extend", "--run", first, "--data", other, "--data", folder, "--max-bad", "0.1", "--out", direct, "--images", "256", "--runner", "direct")
 	extended := weights(t, second)
+	for _, lost := range [][]string{{"extend"}, {"extend", "partition"}, {"extend", "partition", "assign", "features"}} {
+		for _, stage := range lost { // as if killed before its end
+			require.NoError(t, os.Remove(filepath.Join(direct, stage, "manifest.json")))
+		}
+		mustSDR(t, "extend", "--run", first, "--data", other, "--data", folder, "--max-bad", "0.1", "--out", direct, "--images", "256", "--resume")
+		sameWeights(t, extended, weights(t, direct))
+	}
 	sameWeights(t, extended, weights(t, direct))
 	sameWeights(t, want, weights(t, first))
 	subsets, err := arrowio.LoadRows[pipelines.ExtendedSubset](t.Context(), filepath.Join(second, "subsets.parquet"))
@@ -128,7 +135,7 @@ func TestExtend(t *testing.T) {
 		require.Equal(t, exitUsage, code, log)
 		require.Contains(t, log, want)
 	}
-	refused("already holds a run; replace it with --overwrite", "--run", second, "--out", third)
+	refused("already holds a run; continue it with --resume, replace it with --overwrite", "--run", second, "--out", third)
 	refused("is the run to extend", "--run", second, "--out", second+"/", "--overwrite")
 	mustSDR(t, "extend", "--run", second, "--data", folder, "--max-bad", "0.1", "--out", third, "--overwrite")
 	for _, part := range []string{"partition/whitening", "features"} {

@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -132,7 +133,7 @@ func weights(t *testing.T, run string) map[string][]byte {
 // sameWeights compares the model files of two runs.
 func sameWeights(t *testing.T, want, got map[string][]byte) {
 	t.Helper()
-	require.Len(t, got, len(want))
+	require.Equal(t, slices.Sorted(maps.Keys(want)), slices.Sorted(maps.Keys(got)))
 	for name, data := range want {
 		require.True(t, bytes.Equal(data, got[name]), "%s differs", name)
 	}

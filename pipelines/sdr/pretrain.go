@@ -34,7 +34,7 @@ func newPretrain() *cobra.Command {
 	var o pipelines.PretrainOptions
 	var name string
 	var set []string
-	var resume, overwrite bool
+	var mode func() (run.Mode, error)
 	var seed uint64
 	c := &cobra.Command{
 		Use:   "pretrain --data PATH [--data PATH ...] --out RUN",
@@ -87,13 +87,8 @@ The operations and their defaults:
 			if o.Recipe, err = recipe.Load(name, set); err != nil {
 				return run.Usage(err)
 			}
-			switch {
-			case resume && overwrite:
-				return run.Usagef("--resume and --overwrite contradict each other")
-			case resume:
-				o.Mode = run.Resume
-			case overwrite:
-				o.Mode = run.Overwrite
+			if o.Mode, err = mode(); err != nil {
+				return err
 			}
 			if err := checkMaxBad(o.MaxBad); err != nil {
 				return err
@@ -109,8 +104,7 @@ The operations and their defaults:
 	f.StringVar(&name, "recipe", recipe.Default, "built-in recipe or YAML file")
 	f.StringArrayVar(&set, "set", nil, "key=value, overrides the recipe; can be repeated")
 	f.Uint64Var(&seed, "seed", 1, "seed of every random stream, overrides the recipe's")
-	f.BoolVar(&resume, "resume", false, "continue the run in --out")
-	f.BoolVar(&overwrite, "overwrite", false, "replace the run in --out")
+	mode = addMode(c)
 	f.BoolVar(&o.SingleJob, "single-job", false, "run all stages in one Beam pipeline; the weights are the same")
 	addMaxBad(c, &o.MaxBad)
 	f.StringVar(&o.Tasks, "tasks", "", "folder of downstream tasks to route and evaluate after training")
@@ -133,7 +127,7 @@ var remedies = []struct {
 	{ingest.ErrTooManyBad, "repair or remove them, or raise --max-bad"},
 	{train.ErrOutOfMemory, "reduce the recipe's train.batch, or raise --gpu-mem"},
 	{run.ErrOtherData, "give the same --data, or start over with --overwrite"},
-	{run.ErrOtherVersion, "resume it with that version, or start over with --overwrite"},
+	{run.ErrOtherVersion, "resume it with these, or start over with --overwrite"},
 }
 
 // withRemedy adds to an error which flags fix it.

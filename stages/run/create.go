@@ -22,10 +22,10 @@ var (
 	// ErrHoldsRun says that the folder already holds a run, which Fresh refuses.
 	ErrHoldsRun = errors.New("already holds a run")
 	// ErrOtherRecipe, ErrOtherData and ErrOtherVersion say that a run cannot be resumed, since its recipe or data differ,
-	// or the program computes something else from them.
+	// or the program computes something else from them, by its version or by other options.
 	ErrOtherRecipe  = errors.New("began with another recipe")
 	ErrOtherData    = errors.New("began with other data")
-	ErrOtherVersion = errors.New("began with another version of the program")
+	ErrOtherVersion = errors.New("began with other options, or with another version of the program")
 )
 
 // Mode says what to do if the folder already exists.
