@@ -24,7 +24,7 @@ func (t *trainer) model(code, norm string, known map[string][]float32) (*inferen
 	case recipe.NormSubset:
 		subset = code
 	}
-	return learn.Model(t.recipe, params, t.student.Images(), t.streams[subset].Rows, streamKey(subset), t.pool)
+	return learn.Model(t.recipe, params, t.pictures(), t.streams[subset].Rows, streamKey(subset), t.pool)
 }
 
 // prefixModel returns a sub-net whose BatchNorm statistics are estimated part by part: those of a stage on the images of
@@ -36,7 +36,7 @@ func (t *trainer) prefixModel(params []float32, code string, known map[string][]
 	for _, s := range layout.Stats {
 		path := t.path(code, s.Part)
 		if known[path] == nil {
-			m, err := learn.Model(t.recipe, params, t.student.Images(), t.onPath(code, s.Part), rng.Name(path), t.pool)
+			m, err := learn.Model(t.recipe, params, t.pictures(), t.onPath(code, s.Part), rng.Name(path), t.pool)
 			if err != nil {
 				return nil, err
 			}

@@ -162,7 +162,7 @@ func trainVariant(ctx context.Context, cfg Config, variant string, refs []shards
 		return nil, err
 	}
 	defer images.Close()
-	t, err := newTrainer(cfg, r, variant, images, threads)
+	t, err := openTrainer(cfg, r, variant, images, threads)
 	if err != nil {
 		return nil, err
 	}

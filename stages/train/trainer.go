@@ -22,18 +22,21 @@ import (
 	"github.com/sdr-ml/sdr/transforms/inference"
 )
 
-// trainer trains one variant.
+// trainer trains one variant, or a bin's part of it.
 type trainer struct {
 	cfg     Config
 	recipe  *recipe.Recipe
 	variant string
 	images  *shards.Images
+	spans   []span   // of the images, one per record batch
+	number  int      // of images in these
 	leaves  []string // codes of the finest subsets, sorted; none in phase 0
 	phase   int      // current phase
 	end     int      // one past the last phase
 
 	pool     *kernels.Pool
 	step     int            // steps since the start of phase 0
+	stride   int            // what a step adds to that: the number of bins
 	nets     *sdrnet.Net    // stale until student.Sync
 	teachers *sdrnet.Net    // for distillation, see split; nil in phase 0
 	random   *rng.Generator // for choose
@@ -60,10 +63,16 @@ type figure struct {
 
 func (f *figure) String() string { return fmt.Sprintf(f.format, f.value) }
 
-func newTrainer(cfg Config, r *recipe.Recipe, variant string, images *shards.Images, threads *kernels.Pool) (*trainer, error) {
+// span is a range of images of one subset.
+type span struct {
+	subset     string
+	begin, end int
+}
+
+// newTrainer returns a trainer at the start of phase 0, which cannot train before open is called.
+func newTrainer(cfg Config, r *recipe.Recipe, variant string) (*trainer, error) {
 	t := &trainer{
-		cfg: cfg, recipe: r, variant: variant, images: images,
-		pool:    threads,
+		cfg: cfg, recipe: r, variant: variant, stride: 1,
 		streams: map[string]*learn.Stream{}, held: map[string][]int32{},
 		last:   map[string]measure{},
 		curve:  newCurve(cfg.Dir, variant, r.Steps()),
@@ -71,9 +80,6 @@ func newTrainer(cfg Config, r *recipe.Recipe, variant string, images *shards.Ima
 		loss:   figure{format: "%.3f"}, std: figure{format: "%.3f"}, wait: figure{format: "%.0f%%"},
 	}
 	t.details = []any{"loss", &t.loss, "std", &t.std, "data_wait", &t.wait}
-	if size := images.Size(); size != r.Input.Size {
-		return nil, fmt.Errorf("the images are %d px, but the recipe's input.size is %d", size, r.Input.Size)
-	}
 	stages, branching := r.Levels()
 	t.phase, t.end = 1, len(stages)+1
 	switch variant {
@@ -91,29 +97,65 @@ func newTrainer(cfg Config, r *recipe.Recipe, variant string, images *shards.Ima
 		Stages: stages, Branching: branching, Shared: r.Split.Shared,
 		IndividualHeads: r.Split.Heads == "individual",
 	}, params, steps.State(params), steps.Memory(rng.New(r.Seed, rng.Queue)))
+	return t, err
+}
+
+// spansOf returns all images.
+func spansOf(images *shards.Images) (all []span) {
+	for b, ref := range images.Refs {
+		begin, end := images.Range(b)
+		all = append(all, span{ref.Subset, begin, end})
+	}
+	return all
+}
+
+// openTrainer returns a trainer of all images; close its student after use.
+func openTrainer(cfg Config, r *recipe.Recipe, variant string, images *shards.Images, threads *kernels.Pool) (*trainer, error) {
+	t, err := newTrainer(cfg, r, variant)
 	if err != nil {
 		return nil, err
 	}
-	t.subsets()
-	if t.student, err = learn.NewStudent(cfg.Device, steps, r, learn.Images{Size: images.Size(), At: images.At}, t.pool); err != nil {
+	if err := t.use(images, spansOf(images), threads); err != nil {
 		return nil, err
 	}
-	return t, nil
+	return t, t.open()
+}
+
+// use gives the trainer images, of which it uses some.
+func (t *trainer) use(images *shards.Images, spans []span, threads *kernels.Pool) error {
+	if size := images.Size(); size != t.recipe.Input.Size {
+		return fmt.Errorf("the images are %d px, but the recipe's input.size is %d", size, t.recipe.Input.Size)
+	}
+	t.images, t.spans, t.pool = images, spans, threads
+	t.subsets()
+	return nil
+}
+
+// open makes the trainer able to train; close its student afterwards.
+func (t *trainer) open() (err error) {
+	config := learn.Config(t.recipe, t.nets.Layout())
+	t.student, err = learn.NewStudent(t.cfg.Device, config, t.recipe, t.pictures(), t.pool)
+	return err
+}
+
+// pictures gives access to the images.
+func (t *trainer) pictures() learn.Images {
+	return learn.Images{Size: t.images.Size(), At: t.images.At}
 }
 
 // subsets creates the stream of every subset that the variant draws from.
 func (t *trainer) subsets() {
 	rows := map[string][]int32{}
-	for b, ref := range t.images.Refs {
-		begin, end := t.images.Range(b)
-		for i := begin; i < end; i++ {
-			for level := range sdrnet.Level(ref.Subset) + 1 {
-				code := sdrnet.Prefix(ref.Subset, level)
+	for _, s := range t.spans {
+		t.number += s.end - s.begin
+		for i := s.begin; i < s.end; i++ {
+			for level := range sdrnet.Level(s.subset) + 1 {
+				code := sdrnet.Prefix(s.subset, level)
 				rows[code] = append(rows[code], int32(i))
 			}
 		}
-		if ref.Subset != "" && !slices.Contains(t.leaves, ref.Subset) {
-			t.leaves = append(t.leaves, ref.Subset)
+		if s.subset != "" && !slices.Contains(t.leaves, s.subset) {
+			t.leaves = append(t.leaves, s.subset)
 		}
 	}
 	slices.SortFunc(t.leaves, sdrnet.Compare)
@@ -153,6 +195,9 @@ func (t *trainer) run(ctx context.Context) error {
 	}
 	for {
 		if t.step == t.recipe.PhaseStep(t.phase+1) {
+			if err := t.student.Sync(); err != nil {
+				return err
+			}
 			if err := t.finishPhase(ctx, t.step == last); err != nil {
 				return err
 			}
@@ -161,7 +206,7 @@ func (t *trainer) run(ctx context.Context) error {
 			}
 			t.phase++
 		}
-		if t.variant == SDR && t.nets.Level() < t.phase && t.step >= t.recipe.SplitStep(t.phase) {
+		if t.due() {
 			if err := t.split(); err != nil {
 				return err
 			}
@@ -185,16 +230,26 @@ func (t *trainer) run(ctx context.Context) error {
 	}
 }
 
+// due reports whether every sub-net is to become the parent of several before the next step.
+func (t *trainer) due() bool {
+	return t.variant == SDR && t.nets.Level() < t.phase && t.step >= t.recipe.SplitStep(t.phase)
+}
+
 // split turns every sub-net into the parent of several.
 func (t *trainer) split() error {
 	if err := t.student.Sync(); err != nil {
 		return err
 	}
+	t.splitNets()
+	return t.student.Load(t.nets, t.teachers)
+}
+
+// splitNets is split without the device.
+func (t *trainer) splitNets() {
 	if t.recipe.SSL.Distill > 0 && (t.teachers == nil || t.recipe.SSL.Teacher == recipe.ParentTeacher) {
 		t.teachers = t.nets.Clone() // frozen, or the first value of the root's average
 	}
 	t.nets.Split()
-	return t.student.Load(t.nets, t.teachers)
 }
 
 // onAll reports whether the variant draws all its images from one stream.
@@ -205,7 +260,7 @@ func (t *trainer) onAll() bool {
 // choose returns the sub-net that a step of the current phase trains and the subset that its images come from.
 func (t *trainer) choose(step int) (net, subset string) {
 	t.random.Seek(t.recipe.Seed, rng.Subset, uint64(step))
-	root, at := t.random.Float64(), t.random.IntN(t.images.Len())
+	root, at := t.random.Float64(), t.random.IntN(t.number)
 	apart := t.variant == SDR && t.nets.Level() == t.phase
 	if t.onAll() || apart && root < t.recipe.Train.Root && t.recipe.Train.RootBatches == recipe.Mixed {
 		return "", ""
@@ -222,10 +277,11 @@ func (t *trainer) choose(step int) (net, subset string) {
 
 // subsetOf returns the subset of an image. A uniformly random image thus chooses subsets in proportion to their sizes.
 func (t *trainer) subsetOf(image int) string {
-	for b, ref := range t.images.Refs {
-		if _, end := t.images.Range(b); image < end {
-			return ref.Subset
+	for _, s := range t.spans {
+		if image < s.end-s.begin {
+			return s.subset
 		}
+		image -= s.end - s.begin
 	}
 	panic("train: image out of range")
 }
@@ -244,7 +300,7 @@ func (t *trainer) advance(total int, goOn bool) error {
 	// AdamW's step count is the run's, since a group that has split off keeps its parent's averages.
 	err := t.student.Start(ssl.Step{Code: net, LR: float32(lr), Defer: t.defers(t.step), Number: t.step + 1, Of: total})
 	if err == nil && goOn {
-		t.prepare(t.step + 1)
+		t.prepare(t.step + t.stride)
 	}
 	var found ssl.Measure
 	if err == nil {
@@ -258,7 +314,7 @@ func (t *trainer) advance(total int, goOn bool) error {
 		return err
 	}
 	t.loss.value, t.std.value, t.wait.value = m.Loss, m.Std, 100*t.student.Idle()
-	t.step++
+	t.step += t.stride
 	return nil
 }
 
@@ -332,9 +388,6 @@ func (t *trainer) finishPhase(ctx context.Context, last bool) error {
 	}
 	if len(nets) == 0 {
 		return nil
-	}
-	if err := t.student.Sync(); err != nil {
-		return err
 	}
 	if t.recipe.Split.HeldOut > 0 && len(codes) > 0 {
 		if err := t.judge(codes); err != nil {

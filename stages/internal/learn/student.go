@@ -73,9 +73,6 @@ func NewStudent(d ssl.Device, c ssl.Config, r *recipe.Recipe, images Images, poo
 	return st, nil
 }
 
-// Images returns the student's images.
-func (st *Student) Images() Images { return st.images }
-
 // Prepare draws the images of a step and makes two views of each, unless it already has.
 func (st *Student) Prepare(step int, s *Stream) {
 	if st.ready && st.step == step {
