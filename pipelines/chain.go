@@ -34,6 +34,13 @@ type step struct {
 	state  string                                      // file of the training's state, which steps that continue the training need; empty for none
 	notes  func(ctx context.Context) ([]string, error) // those of its manifest; nil for none
 	build  func(s beam.Scope, in []beam.PCollection) beam.PCollection
+	parts  []part // that a step of several jobs begins with; build is its last one
+}
+
+// part is a job at the beginning of a step: it is done if what it leaves is there.
+type part struct {
+	done  func(ctx context.Context) (bool, error)
+	build func(s beam.Scope, in []beam.PCollection)
 }
 
 // chain runs steps and keeps their outputs in a run folder. It skips steps whose manifest shows that they ran with the
@@ -75,11 +82,42 @@ func (c *chain) run(ctx context.Context, singleJob bool) error {
 		return c.job(ctx, todo)
 	}
 	for _, st := range todo {
+		if err := c.begin(ctx, st); err != nil {
+			return err
+		}
 		if err := c.job(ctx, []step{st}); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// begin runs the parts that a step begins with, each as a job, if they are not done.
+func (c *chain) begin(ctx context.Context, st step) error {
+	for i, part := range st.parts {
+		if done, err := part.done(ctx); err != nil || done {
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		slog.Info("part of a stage starts", "stage", st.name, "number", fmt.Sprintf("%d of %d", i+1, len(st.parts)))
+		p, s := beam.NewPipelineWithRoot()
+		var in []beam.PCollection
+		for _, need := range st.needs {
+			in = append(in, c.read(s, need))
+		}
+		part.build(s, in)
+		if err := runPipeline(ctx, c.runner, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// read reads the output of a step.
+func (c *chain) read(s beam.Scope, name string) beam.PCollection {
+	return arrowio.ReadIPC(s, files.Join(files.Quote(c.out(name)), "*.arrow"))
 }
 
 // ofTasks are the stages of a run that are done again, without loss, when the tasks have changed.
@@ -164,7 +202,7 @@ func (c *chain) job(ctx context.Context, steps []step) error {
 		var in []beam.PCollection
 		for _, need := range st.needs {
 			if _, ok := made[need]; !ok {
-				made[need] = arrowio.ReadIPC(s, files.Join(files.Quote(c.out(need)), "*.arrow"))
+				made[need] = c.read(s, need)
 			}
 			in = append(in, made[need])
 		}

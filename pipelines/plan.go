@@ -15,6 +15,7 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/ssl"
 	"github.com/sdr-ml/sdr/transforms/files"
 	"github.com/sdr-ml/sdr/transforms/imageio"
+	"github.com/sdr-ml/sdr/transforms/record"
 )
 
 // plan builds the chain of one training or, for a study, of many. The digest of a step covers everything that determines
@@ -28,8 +29,9 @@ type plan struct {
 	device  ssl.Device
 	// shared means that the folder holds many trainings: a step's name ends with its digest, it keeps everything in its
 	// own folder, and trainings share the steps that they have in common.
-	shared bool
-	of     string // what the steps that are added next are part of, for the log
+	shared    bool
+	singleJob bool   // all steps are run in one job
+	of        string // what the steps that are added next are part of, for the log
 }
 
 // add adds a step, unless it is there, and returns its name. settings are what determines its output besides the
@@ -103,6 +105,10 @@ func (p *plan) phase0(r *recipe.Recipe, shorter string) training {
 	return t
 }
 
+// roundsPerJob is the number of rounds in one Beam job: many would make a graph that runners are slow with, and each job
+// takes a while to start.
+const roundsPerJob = 8
+
 // train adds a step that trains variants on the images of the last step in needs, continuing a training of phase 0
 // unless start is "".
 func (p *plan) train(stage string, needs []string, start string, settings any, r *recipe.Recipe, variants ...string) (name string) {
@@ -110,14 +116,45 @@ func (p *plan) train(stage string, needs []string, start string, settings any, r
 	if start != "" {
 		after = []string{start}
 	}
-	name = p.addAfter(stage, needs, after, settings, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
+	config := func() train.Config {
 		cfg := p.config(name, r, variants...)
-		if start == "" {
-			return train.Train(s, in[0], cfg)
+		if start != "" {
+			cfg.Start = train.Start{Dir: p.dir(start), Inputs: p.find(start).inputs}
 		}
-		cfg.Start = train.Start{Dir: p.dir(start), Inputs: p.find(start).inputs}
-		return train.Continue(s, in[0], in[len(needs)], cfg)
+		return cfg
+	}
+	started := func(s beam.Scope, in []beam.PCollection) beam.PCollection {
+		if start == "" {
+			return beam.CreateList(s, []*record.Batch{})
+		}
+		return in[len(needs)]
+	}
+	var rounds []train.Steps
+	if r.Train.Rounds.Bins > 1 && !slices.Contains(variants, recipe.Random) {
+		rounds = train.Schedule(r, variants)
+	}
+	var parts []part
+	for group := range slices.Chunk(rounds, roundsPerJob) {
+		parts = append(parts, part{
+			done: func(ctx context.Context) (bool, error) { return train.Done(ctx, config(), group[len(group)-1]) },
+			build: func(s beam.Scope, in []beam.PCollection) {
+				train.Rounds(s, in[0], started(s, in), config(), group)
+			},
+		})
+	}
+	name = p.addAfter(stage, needs, after, settings, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
+		if len(rounds) == 0 {
+			return train.Continue(s, in[0], started(s, in), config())
+		}
+		last := started(s, in)
+		if p.singleJob {
+			last = train.Rounds(s, in[0], last, config(), rounds)
+		}
+		return train.Collect(s, last, config())
 	})
+	if !p.singleJob {
+		p.find(name).parts = parts
+	}
 	if slices.Contains(variants, train.SDR) {
 		p.find(name).notes = func(ctx context.Context) ([]string, error) { return train.Notes(ctx, p.dir(name)) }
 	}

@@ -198,7 +198,7 @@ func (o *PretrainOptions) chain(ctx context.Context, folder *run.Folder, in inpu
 	p := &plan{
 		chain:  chain{folder: folder, runner: o.Runner},
 		splits: map[int][]imageio.Split{rows: in.splits}, sources: map[int][]imageio.Source{rows: in.sources},
-		data: in.files.digest(), maxBad: o.MaxBad, device: o.Device,
+		data: in.files.digest(), maxBad: o.MaxBad, device: o.Device, singleJob: o.SingleJob,
 	}
 	t := p.phase0(o.Recipe, "")
 	models, subsets := []string{t.phase0}, t.ingest

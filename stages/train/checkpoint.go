@@ -8,6 +8,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
+	"slices"
+	"strings"
 
 	"github.com/sdr-ml/sdr/stages/run/recipe"
 	"github.com/sdr-ml/sdr/tensorops/safetensors"
@@ -28,7 +31,15 @@ type progressState struct {
 	Judged  []Judgment         `json:"judged,omitempty"`
 	Sum     Point              `json:"sum"` // of the curve's unfinished point
 	Count   int                `json:"count"`
+
+	TakenByBin []map[string]int64 `json:"taken_by_bin,omitempty"` // instead of Taken, with several bins
 }
+
+// teacherPrefix begins the names of the teachers' vectors in a checkpoint, and velocityPrefix those of the outer optimizer.
+const (
+	teacherPrefix  = "teacher."
+	velocityPrefix = "velocity."
+)
 
 // CheckpointPath returns the path of a variant's checkpoint.
 func CheckpointPath(dir, variant string) string {
@@ -46,13 +57,24 @@ func (t *trainer) checkpoint(ctx context.Context) error {
 	if err := t.student.Sync(); err != nil {
 		return err
 	}
+	return t.save(ctx, CheckpointPath(t.cfg.Dir, t.variant))
+}
+
+// taken returns how many images were drawn of each subset.
+func (t *trainer) taken() map[string]int64 {
+	taken := map[string]int64{}
+	for code, s := range t.streams {
+		taken[code] = s.Taken
+	}
+	return taken
+}
+
+// save writes the state of the nets and of the training.
+func (t *trainer) save(ctx context.Context, path string) error {
 	state := progressState{
 		Inputs: t.cfg.Inputs, Variant: t.variant, Step: t.step, Phase: t.phase, Level: t.nets.Level(),
-		Taken: map[string]int64{}, Last: t.last, Models: t.models, Judged: t.judged,
-		Sum: t.curve.sum, Count: t.curve.count,
-	}
-	for code, s := range t.streams {
-		state.Taken[code] = s.Taken
+		Taken: t.taken(), Last: t.last, Models: t.models, Judged: t.judged,
+		Sum: t.curve.sum, Count: t.curve.count, TakenByBin: t.takenByBin,
 	}
 	text, err := json.Marshal(state)
 	if err != nil {
@@ -64,17 +86,21 @@ func (t *trainer) checkpoint(ctx context.Context) error {
 	}
 	if t.teachers != nil {
 		for _, v := range t.teachers.State() {
-			tensors = append(tensors, safetensors.Tensor{Name: "teacher." + v.Name, Shape: []int{len(v.Values)}, F32: v.Values})
+			tensors = append(tensors, safetensors.Tensor{Name: teacherPrefix + v.Name, Shape: []int{len(v.Values)}, F32: v.Values})
 		}
 	}
-	return files.Write(ctx, CheckpointPath(t.cfg.Dir, t.variant), func(w io.Writer) error {
+	for _, name := range slices.Sorted(maps.Keys(t.velocity)) {
+		v := t.velocity[name]
+		tensors = append(tensors, safetensors.Tensor{Name: velocityPrefix + name, Shape: []int{len(v)}, F32: v})
+	}
+	return files.Write(ctx, path, func(w io.Writer) error {
 		return safetensors.Write(w, tensors, map[string]string{"state": string(text)})
 	})
 }
 
 // restore loads the variant's checkpoint or, if there is none for these inputs, that of the training it continues.
 func (t *trainer) restore(ctx context.Context) error {
-	file, state, err := readCheckpoint(ctx, t.cfg.Dir, t.variant)
+	file, state, err := readCheckpoint(ctx, CheckpointPath(t.cfg.Dir, t.variant))
 	own := err == nil && state.Inputs == t.cfg.Inputs
 	switch start := t.cfg.Start; {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
@@ -83,16 +109,33 @@ func (t *trainer) restore(ctx context.Context) error {
 	case start == Start{}:
 		return nil
 	default:
-		if file, state, err = readCheckpoint(ctx, start.Dir, Phase0); err != nil {
-			return fmt.Errorf("loading the checkpoint that phase 0 should have left: %w", err)
-		}
-		if state.Inputs != start.Inputs {
-			return fmt.Errorf("%s was made with another recipe or other images; train phase 0 again", CheckpointPath(start.Dir, Phase0))
+		if file, state, err = readStart(ctx, start); err != nil {
+			return err
 		}
 	}
+	return t.resume(ctx, file, state, own)
+}
+
+// readStart reads the checkpoint of a training of phase 0.
+func readStart(ctx context.Context, start Start) (*safetensors.File, *progressState, error) {
+	file, state, err := readCheckpoint(ctx, CheckpointPath(start.Dir, Phase0))
+	if err != nil {
+		return nil, nil, fmt.Errorf("loading the checkpoint that phase 0 should have left: %w", err)
+	}
+	if state.Inputs != start.Inputs {
+		return nil, nil, fmt.Errorf("%s was made with another recipe or other images; train phase 0 again", CheckpointPath(start.Dir, Phase0))
+	}
+	return file, state, nil
+}
+
+// resume goes on from a checkpoint, the variant's own or that of phase 0.
+func (t *trainer) resume(ctx context.Context, file *safetensors.File, state *progressState, own bool) error {
 	tensors := map[string][]float32{}
 	for _, tensor := range file.Tensors {
 		tensors[tensor.Name] = tensor.F32
+		if name, ok := strings.CutPrefix(tensor.Name, velocityPrefix); ok {
+			t.velocity[name] = tensor.F32
+		}
 	}
 	get := func(prefix string) func(string) ([]float32, bool) {
 		return func(name string) ([]float32, bool) {
@@ -106,7 +149,7 @@ func (t *trainer) restore(ctx context.Context) error {
 		if t.recipe.SSL.Teacher == recipe.EMATeacher {
 			level = 0
 		}
-		if err := t.teachers.Restore(level, get("teacher.")); err != nil {
+		if err := t.teachers.Restore(level, get(teacherPrefix)); err != nil {
 			return err
 		}
 	}
@@ -122,7 +165,11 @@ func (t *trainer) restore(ctx context.Context) error {
 		t.phase++ // phase 0 was another recipe's, and longer
 	}
 	if own || t.onAll() { // other variants begin every stream anew
-		for code, taken := range state.Taken {
+		of := state.Taken
+		if t.takenByBin = state.TakenByBin; len(t.takenByBin) > 0 {
+			of = t.takenByBin[t.bin]
+		}
+		for code, taken := range of {
 			if s := t.streams[code]; s != nil {
 				s.Taken = taken
 			}
@@ -131,8 +178,7 @@ func (t *trainer) restore(ctx context.Context) error {
 	return t.curve.read(ctx, t.step)
 }
 
-func readCheckpoint(ctx context.Context, dir, variant string) (*safetensors.File, *progressState, error) {
-	path := CheckpointPath(dir, variant)
+func readCheckpoint(ctx context.Context, path string) (*safetensors.File, *progressState, error) {
 	data, err := files.Read(ctx, path)
 	if err != nil {
 		return nil, nil, err

@@ -49,11 +49,14 @@ type Config struct {
 	Variants []string
 	// Inputs is a digest of the images and the recipe. A checkpoint with another digest is not resumed.
 	Inputs string
-	// Start is the training of phase 0 that Continue continues.
+	// Start is the training of phase 0 that the variants continue; empty for none.
 	Start Start
 	// Device computes the training steps; features and BatchNorm statistics are computed on compute.Device. A run may resume on another device.
 	Device ssl.Device
 }
+
+// recipe returns the recipe.
+func (c Config) recipe() (*recipe.Recipe, error) { return recipe.Parse([]byte(c.Recipe)) }
 
 // Start names a training of phase 0 by its Config.
 type Start struct{ Dir, Inputs string }
@@ -93,26 +96,35 @@ func init() {
 	beam.RegisterDoFn(reflect.TypeFor[trainFn]())
 }
 
-// Train trains cfg.Variants from scratch on the images that refs name.
+// Train trains cfg.Variants from scratch on the images that refs name, in one bin.
 //
 // in: *record.Batch of shards.Ref. out: *record.Batch of Model, one batch per variant.
 func Train(s beam.Scope, refs beam.PCollection, cfg Config) beam.PCollection {
-	s = s.Scope("train.Train")
 	cfg.Start = Start{}
-	return variants(s, refs, beam.CreateList(s, []*record.Batch{}), cfg)
+	return Continue(s, refs, beam.CreateList(s, []*record.Batch{}), cfg)
 }
 
-// Continue is like Train, but continues cfg.Start, the training whose output is started.
+// Continue is like Train, but continues cfg.Start, the training whose output is started, unless that is empty.
 //
 // in: *record.Batch of shards.Ref, and *record.Batch of Model as a side input. out: *record.Batch of Model, one batch
 // per variant.
 func Continue(s beam.Scope, refs, started beam.PCollection, cfg Config) beam.PCollection {
-	return variants(s.Scope("train.Continue"), refs, started, cfg)
-}
-
-func variants(s beam.Scope, refs, started beam.PCollection, cfg Config) beam.PCollection {
+	s = s.Scope("train.Continue")
 	pairs := beam.ParDo(s, &variantsFn{Variants: cfg.Variants}, beam.Impulse(s), beam.SideInput{Input: refs}, beam.SideInput{Input: started})
 	return compute.ParDo(s, &trainFn{Config: cfg}, pairs)
+}
+
+// Rounds takes some of the rounds of a training of cfg.Variants in several bins.
+//
+// in: *record.Batch of shards.Ref, and the output of the rounds before or, for the first, of the training that these
+// continue. out: *record.Batch of Checkpoint, a row per variant.
+func Rounds(s beam.Scope, refs, before beam.PCollection, cfg Config, rounds []Steps) beam.PCollection {
+	s = s.Scope("train.Rounds")
+	bins := Bins(s, refs, cfg)
+	for _, steps := range rounds {
+		before = Round(s, bins, refs, before, cfg, steps)
+	}
+	return before
 }
 
 // variantsFn pairs every variant with all references, once phase 0 has been trained.
@@ -153,7 +165,7 @@ func (fn *trainFn) ProcessElement(ctx context.Context, variant string, refs *rec
 
 // trainVariant trains one variant to the end, starting from its checkpoint if there is one.
 func trainVariant(ctx context.Context, cfg Config, variant string, refs []shards.Ref, threads *kernels.Pool) (models []Model, err error) {
-	r, err := recipe.Parse([]byte(cfg.Recipe))
+	r, err := cfg.recipe()
 	if err != nil {
 		return nil, err
 	}

@@ -50,6 +50,13 @@ type trainer struct {
 	last    map[string]measure // last measurement of each sub-net
 	saved   time.Time
 
+	// Of a training in bins: the trainer's own, what its steps in this round have measured, the images that the bins had
+	// drawn before it, and the velocities of the outer optimizer.
+	bin        int
+	measured   []measure
+	takenByBin []map[string]int64
+	velocity   map[string][]float32
+
 	// What the progress line shows: the numbers, and the slog keys and values around them.
 	loss, std, wait figure
 	details         []any
@@ -74,7 +81,7 @@ func newTrainer(cfg Config, r *recipe.Recipe, variant string) (*trainer, error) 
 	t := &trainer{
 		cfg: cfg, recipe: r, variant: variant, stride: 1,
 		streams: map[string]*learn.Stream{}, held: map[string][]int32{},
-		last:   map[string]measure{},
+		last: map[string]measure{}, velocity: map[string][]float32{},
 		curve:  newCurve(cfg.Dir, variant, r.Steps()),
 		random: rng.NewGenerator(),
 		loss:   figure{format: "%.3f"}, std: figure{format: "%.3f"}, wait: figure{format: "%.0f%%"},
@@ -339,6 +346,9 @@ func (t *trainer) watch(m measure) error {
 	m.Own = t.last[m.Subnet].Own + 1
 	t.last[m.Subnet] = m
 	t.curve.add(m)
+	if t.measured != nil {
+		t.measured = append(t.measured, m)
+	}
 	healthy := 1 / math.Sqrt(float64(t.recipe.SSL.Dim))
 	if t.curve.full() && m.Std < healthy/10 {
 		slog.Warn("the embedding is collapsing", "subnet", name(m.Subnet), "step", m.Step, "std", m.Std, "healthy", healthy)

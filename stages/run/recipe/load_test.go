@@ -41,24 +41,27 @@ func TestBuiltIn(t *testing.T) {
 func TestDefaultHasEveryKey(t *testing.T) {
 	text, err := os.ReadFile("recipes/default.yaml")
 	require.NoError(t, err)
-	var sections yaml.MapSlice
-	require.NoError(t, yaml.UnmarshalWithOptions(text, &sections, yaml.UseOrderedMap()))
-	var keys []string
-	for _, s := range sections {
-		below, ok := s.Value.(yaml.MapSlice)
-		if !ok {
-			keys = append(keys, s.Key.(string))
+	var file yaml.MapSlice
+	require.NoError(t, yaml.UnmarshalWithOptions(text, &file, yaml.UseOrderedMap()))
+	var keys func(section yaml.MapSlice, prefix string) []string
+	keys = func(section yaml.MapSlice, prefix string) (all []string) {
+		for _, k := range section {
+			key := prefix + k.Key.(string)
+			if below, ok := k.Value.(yaml.MapSlice); ok {
+				all = append(all, keys(below, key+".")...)
+			} else {
+				all = append(all, key)
+			}
 		}
-		for _, k := range below {
-			keys = append(keys, s.Key.(string)+"."+k.Key.(string))
-		}
+		return all
 	}
-	require.Equal(t, keys, slices.DeleteFunc(recipe.Keys(), func(key string) bool {
+	all := keys(file, "")
+	require.Equal(t, all, slices.DeleteFunc(recipe.Keys(), func(key string) bool {
 		return slices.ContainsFunc(ssl.Methods(), func(name string) bool {
 			return slices.ContainsFunc(ssl.Lookup(name).Settings(), func(s ssl.Setting) bool { return key == "ssl."+s.Name })
 		})
 	}))
-	require.Subset(t, keys, []string{"seed", "backbone.arch", "backbone.stem", "backbone.width", "train.lr"})
+	require.Subset(t, all, []string{"seed", "backbone.arch", "backbone.stem", "backbone.width", "train.lr"})
 }
 
 // TestSet sets a key of every type and checks that all others keep their values.

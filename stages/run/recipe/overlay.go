@@ -46,7 +46,7 @@ var settingsType = reflect.TypeFor[ssl.Values]()
 
 // keyOf returns a field's key: its yaml tag or, as is usual for YAML packages, its lowercase name.
 func keyOf(f reflect.StructField) string {
-	if tag := f.Tag.Get("yaml"); tag != "" {
+	if tag, _, _ := strings.Cut(f.Tag.Get("yaml"), ","); tag != "" {
 		return tag
 	}
 	return strings.ToLower(f.Name)

@@ -164,6 +164,22 @@ type Train struct {
 	NormImages int `yaml:"norm_images"`
 	// CheckpointSeconds is the number of seconds between checkpoints.
 	CheckpointSeconds float64 `yaml:"checkpoint_seconds"`
+	// Rounds divides the training among workers.
+	Rounds Rounds `yaml:"rounds,omitempty"`
+}
+
+// Rounds divides a training into bins, which workers train at the same time: each takes a share of the images and of the
+// steps. In a round, every bin takes some steps from the same checkpoint; then the weighted mean of their weights becomes
+// the next one. A group of weights that only one bin has trained, as its subsets are all there, is taken from it as it is.
+type Rounds struct {
+	// Bins is the number of bins. With one, the training is a single one, without rounds.
+	Bins int `yaml:"bins"`
+	// Steps is the number of steps of each bin in a round.
+	Steps int `yaml:"steps"`
+	// LR and Momentum are those of an outer optimizer with Nesterov momentum, which takes the difference between the mean
+	// and the last checkpoint as its step (DiLoCo, arXiv 2311.08105, which has 0.7 and 0.9). 1 and 0 are the mean itself.
+	LR       float64 `yaml:"lr"`
+	Momentum float64 `yaml:"momentum"`
 }
 
 // Names of the optimizers, the images for BatchNorm statistics and the baselines.
@@ -267,6 +283,9 @@ func (r *Recipe) For(variant string) *Recipe {
 	if k.SSL.Distill == 0 {
 		k.SSL.Teacher = ""
 	}
+	if k.Train.Rounds.Bins == 1 {
+		k.Train.Rounds = Rounds{}
+	}
 	if k.SSL.Teacher != EMATeacher {
 		k.SSL.TeacherMomentum = 0
 	}
@@ -283,6 +302,9 @@ func (r *Recipe) For(variant string) *Recipe {
 	}
 	k.Paths, k.Split, k.Partition, k.Train.Root, k.Train.RootBatches, k.Train.Norm = "", Split{}, Partition{}, 0, "", nil
 	k.Train.Accumulate = 0
+	if k.Train.Rounds.Bins > 1 { // rounds end with phases and at splits
+		k.Train.Phases, k.Split.Delay = r.phases(), r.Split.Delay
+	}
 	k.SSL.Distill = math.Ceil(min(r.SSL.Distill, 1)) // only whether there is a predictor
 	k.SSL.Teacher, k.SSL.TeacherMomentum = "", 0
 	return &k
@@ -346,6 +368,10 @@ func (r *Recipe) Validate() error {
 		within("partition.finer", float64(r.Partition.Finer), 1, sdrnet.MaxChoices),
 		within("train.norm_images", float64(r.Train.NormImages), 2, 1<<30),
 		within("train.checkpoint_seconds", r.Train.CheckpointSeconds, 0, 1e9),
+		within("train.rounds.bins", float64(r.Train.Rounds.Bins), 1, 1<<12),
+		within("train.rounds.steps", float64(r.Train.Rounds.Steps), 1, 1<<20),
+		within("train.rounds.lr", r.Train.Rounds.LR, .01, 100),
+		within("train.rounds.momentum", r.Train.Rounds.Momentum, 0, .999),
 	} {
 		if err != nil {
 			return err
@@ -363,6 +389,9 @@ func (r *Recipe) Validate() error {
 	if r.SSL.Distill > 0 && r.SSL.Teacher == EMATeacher && r.Train.Root == 0 {
 		return fmt.Errorf("ssl.teacher: %s follows the root, which train.root: 0 never trains; raise that, or use %s",
 			EMATeacher, ParentTeacher)
+	}
+	if r.Train.Rounds.Bins > 1 && (r.Train.Accumulate > 1 || r.Split.HeldOut > 0) {
+		return fmt.Errorf("train.rounds.bins: %d; with several bins, train.accumulate has to be 1 and split.held_out 0", r.Train.Rounds.Bins)
 	}
 	for _, b := range r.Train.Betas {
 		if !(b >= 0 && b < 1) {
