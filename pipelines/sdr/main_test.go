@@ -264,8 +264,6 @@ func TestKillAndResume(t *testing.T) {
 	}
 }
 
-// What another command line would mend is one line, exit code 2, and nothing
-// is written.
 // A damaged checkpoint is named with what to do about it, and that works: what was lost is trained again, to the same
 // weights.
 func TestDamagedCheckpoint(t *testing.T) {
@@ -293,6 +291,50 @@ func TestDamagedCheckpoint(t *testing.T) {
 	sameWeights(t, want, weights(t, run))
 }
 
+// A training in bins leaves the same weights in one job or many, killed and resumed, and with checkpoints damaged on the
+// way.
+func TestTrainingInBins(t *testing.T) {
+	dir := t.TempDir()
+	bins := []string{"--set", "train.rounds.bins=2", "--set", "train.rounds.steps=2", "--set", "train.baselines=[unified_subset_batches]"}
+	whole := filepath.Join(dir, "whole")
+	mustSDR(t, quickRun(whole, bins...)...)
+	want := weights(t, whole)
+	require.Contains(t, want, "0.1.safetensors")
+	single := filepath.Join(dir, "single")
+	mustSDR(t, quickRun(single, append(bins, "--single-job")...)...)
+	sameWeights(t, want, weights(t, single))
+
+	latest := func(run, variant string) string {
+		found, err := filepath.Glob(filepath.Join(run, "checkpoints", variant, "[0-9a-f]*.safetensors"))
+		require.NoError(t, err)
+		if len(found) == 0 {
+			return ""
+		}
+		return slices.Max(found)
+	}
+	killed := filepath.Join(dir, "killed")
+	args := quickRun(killed, append(bins, "--resume")...)
+	for _, variant := range []string{"phase0", "sdr"} {
+		c := program(t, args...)
+		require.NoError(t, c.Start())
+		for latest(killed, variant) == "" && c.ProcessState == nil {
+			time.Sleep(time.Millisecond)
+		}
+		require.NoError(t, c.Process.Kill())
+		_ = c.Wait()
+		require.NoError(t, os.Truncate(latest(killed, variant), 1000))
+		_, stderr, code := sdr(t, args...)
+		require.Equal(t, exitFailed, code, "%s %s", latest(killed, variant), stderr)
+		require.Contains(t, stderr, latest(killed, variant))
+		require.Contains(t, stderr, "remove it to train")
+		require.NoError(t, os.Remove(latest(killed, variant)))
+	}
+	mustSDR(t, args...)
+	sameWeights(t, want, weights(t, killed))
+}
+
+// What another command line would mend is one line, exit code 2, and nothing
+// is written.
 func TestUsageErrors(t *testing.T) {
 	dir := t.TempDir()
 	empty := filepath.Join(dir, "empty")
