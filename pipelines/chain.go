@@ -273,9 +273,15 @@ func runPipeline(ctx context.Context, runner string, p *beam.Pipeline) error {
 	if err := os.Setenv("TMPDIR", dir); err != nil {
 		return err
 	}
+	if runner == flink {
+		defer setJobName()()
+	}
 	result, err := beam.Run(ctx, runner, p)
 	switch {
 	case ctx.Err() != nil:
+		if runner == flink {
+			cancelJob(context.WithoutCancel(ctx))
+		}
 		return ctx.Err()
 	case err != nil:
 		slog.Debug("the pipeline failed", "error", err)

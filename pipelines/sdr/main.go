@@ -29,7 +29,6 @@ import (
 	"github.com/sdr-ml/sdr/pipelines"
 	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
-	"github.com/sdr-ml/sdr/tensorops/ssl"
 	"github.com/sdr-ml/sdr/transforms/compute"
 	"github.com/sdr-ml/sdr/transforms/files"
 )
@@ -46,11 +45,7 @@ const (
 
 func main() {
 	compute.Tune(openTuning())
-	if slices.ContainsFunc(os.Args[1:], func(a string) bool { return strings.HasPrefix(a, "--worker=") || a == "--worker" }) {
-		flag.Parse()
-		compute.Use(ssl.Device{Name: ssl.Auto}) // the launcher's flags do not come along
-		beam.Init()                             // serves as a Beam worker and does not return
-	}
+	serve()
 	if err := flag.CommandLine.Parse(nil); err != nil {
 		panic(err) // there is nothing to parse
 	}
@@ -143,7 +138,9 @@ Results go to standard output, logs to standard error. Exit codes: 0 done,
 		return run.Usagef("%w; see `%s --help`", err, c.CommandPath())
 	})
 	root.PersistentFlags().String("log-level", "info", "debug, info, warn or error")
-	root.PersistentPreRunE = func(c *cobra.Command, args []string) error { return cmp.Or(setUpLog(c), checkPaths(c, args)) }
+	root.PersistentPreRunE = func(c *cobra.Command, args []string) error {
+		return cmp.Or(setUpLog(c), checkPaths(c, args), sharePaths(c))
+	}
 	root.AddCommand(newPretrain(), newRoute(), newCustomize(), newExtend(), newEvaluate(), newStudy(), newEmbed(), newExport(), newInspect(), newBench(), newDoctor())
 	return root
 }

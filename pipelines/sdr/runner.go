@@ -1,9 +1,12 @@
 package main
 
 import (
+	"context"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"runtime"
 	"slices"
@@ -16,6 +19,7 @@ import (
 
 	"github.com/sdr-ml/sdr/pipelines"
 	"github.com/sdr-ml/sdr/stages/run"
+	"github.com/sdr-ml/sdr/transforms/files"
 )
 
 // without says what a program built with the tag local lacks.
@@ -26,7 +30,8 @@ func local() bool { return !slices.Contains(distant, "dataflow") }
 
 // addRunner adds --runner, and Beam's own flags for the distant runners.
 func addRunner(c *cobra.Command, runner *string) {
-	c.Flags().StringVar(runner, "runner", "prism", "where the Beam pipeline runs: prism or direct (this process), "+strings.Join(distant, ", "))
+	c.Flags().StringVar(runner, "runner", "prism", "where the Beam pipeline runs: prism or direct (this process), "+
+		strings.Join(distant, ", ")+"; flink needs --endpoint HOST:PORT of the Beam job server")
 	flag.CommandLine.VisitAll(func(f *flag.Flag) {
 		own := pflag.PFlagFromGoFlag(f)
 		own.Value, own.Hidden = beamFlag{own.Value, f.Name}, true
@@ -64,12 +69,100 @@ func checkRunner(runner string, alone bool) error {
 		return run.Usagef("--async is for `sdr pretrain --single-job`: whatever else there is reads what its jobs write")
 	case dryRun() && runner != "dataflow":
 		return run.Usagef("--dry_run: only --runner dataflow describes its job without running it")
+	case runner == "flink":
+		return checkFlink()
 	case !inProcess && *jobopts.WorkerBinary == "" && runtime.GOOS == "linux" && runtime.GOARCH == "amd64":
 		self, err := os.Executable()
 		if err != nil {
 			return fmt.Errorf("--worker_binary is missing, and this program cannot be found: %w", err)
 		}
 		return flag.Set("worker_binary", self)
+	}
+	return nil
+}
+
+// checkFlink asks for what a job on Flink needs, and fills in the rest: this program is the workers', which the
+// TaskManagers start from the same path, and there are as many of them as the cluster has slots.
+func checkFlink() error {
+	if *jobopts.Endpoint == "" {
+		return run.Usagef("--runner flink: --endpoint is missing; give HOST:PORT of the Beam job server, such as localhost:8099")
+	}
+	if *jobopts.EnvironmentType == "" {
+		if runtime.GOOS != "linux" {
+			return run.Usagef("--runner flink: this program is for %s; give --environment_type and --environment_config of workers on the cluster", runtime.GOOS)
+		}
+		self, err := os.Executable()
+		if err != nil {
+			return fmt.Errorf("this program, which is to be the workers', cannot be found: %w", err)
+		}
+		config, err := json.Marshal(map[string]string{"command": self})
+		if err != nil {
+			return err
+		}
+		*jobopts.EnvironmentType, *jobopts.EnvironmentConfig = "PROCESS", string(config)
+		if *jobopts.WorkerBinary == "" {
+			*jobopts.WorkerBinary = os.DevNull // nothing is staged
+		}
+	}
+	if *jobopts.Parallelism > 0 {
+		return nil
+	}
+	cluster, err := pipelines.FlinkOf()
+	if err != nil {
+		return run.Usage(err)
+	}
+	slots, err := cluster.Slots(context.Background())
+	switch {
+	case err != nil:
+		return run.Usagef("--runner flink: the cluster does not tell how many slots it has (%w); give --flink_rest HOST:PORT, or --parallelism", err)
+	case slots == 0:
+		return run.Usagef("--runner flink: the cluster at %s has no slots; start its TaskManagers", cluster.Address)
+	}
+	*jobopts.Parallelism = slots
+	return nil
+}
+
+// paths are the flags whose values are paths.
+var paths = []string{"data", "out", "run", "registry", "task", "tasks", "model"}
+
+// sharePaths makes the paths of a job on other machines absolute: its workers have other working directories.
+func sharePaths(c *cobra.Command) error {
+	runner := c.Flags().Lookup("runner")
+	if runner == nil || pipelines.InProcess(runner.Value.String()) {
+		return nil
+	}
+	absolute := func(path string) (string, error) {
+		if path == "" || !files.IsLocal(path) {
+			return path, nil
+		}
+		return filepath.Abs(path)
+	}
+	for _, name := range paths {
+		f := c.Flags().Lookup(name)
+		if f == nil || !f.Changed {
+			continue
+		}
+		list, many := f.Value.(pflag.SliceValue)
+		if !many {
+			path, err := absolute(f.Value.String())
+			if err == nil {
+				err = f.Value.Set(path)
+			}
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		values := list.GetSlice()
+		for i := range values {
+			var err error
+			if values[i], err = absolute(values[i]); err != nil {
+				return err
+			}
+		}
+		if err := list.Replace(values); err != nil {
+			return err
+		}
 	}
 	return nil
 }

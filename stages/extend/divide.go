@@ -62,6 +62,7 @@ func Divide(s beam.Scope, rows, images beam.PCollection, cfg Config) Divided {
 		} else {
 			assigned, centroids = kmeans.Cluster(s, far, kmeans.Config{
 				Column: partition.Whitening.Column, Branching: []int{cfg.Clusters}, Iterations: cfg.Iterations, Balance: cfg.Balance, Seed: cfg.Seed,
+				Local: cfg.Local, Gather: cfg.Gather,
 			})
 		}
 		subsets = beam.ParDo(s, &nameFn{Nets: cfg.Nets}, beam.Impulse(s), beam.SideInput{Input: centroids}, beam.SideInput{Input: cfg.leaves(s)})

@@ -46,6 +46,8 @@ type Config struct {
 	Iterations int
 	Balance    float64
 	Seed       uint64
+	// Local and Gather are as in kmeans.Config.
+	Local, Gather bool
 }
 
 // Image is the schema of Assign's output: a new image.

@@ -51,7 +51,7 @@ func assign(s beam.Scope, features beam.PCollection, cfg Config) beam.PCollectio
 	}
 	k := kmeans.Config{
 		Column: Whitening.Column, Branching: cfg.Branching, Iterations: cfg.Iterations,
-		Balance: cfg.Balance, Seed: cfg.Seed, Local: cfg.Local,
+		Balance: cfg.Balance, Seed: cfg.Seed, Local: cfg.Local, Gather: cfg.Gather,
 	}
 	if cfg.Whiten {
 		basis := kmeans.FitWhiten(s, features, Whitening)

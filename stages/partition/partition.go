@@ -41,8 +41,8 @@ type Config struct {
 	Balance    float64
 	// Seed is the seed of every random choice.
 	Seed uint64
-	// Local is as in kmeans.Config: faster, for runners with one process.
-	Local bool
+	// Local and Gather are as in kmeans.Config: faster, for runners with one process, and for others.
+	Local, Gather bool
 }
 
 // assignment says which subset an image belongs to: the part of kmeans' output that this stage reads.

@@ -3,8 +3,6 @@ package kmeans
 import (
 	"reflect"
 
-	"github.com/apache/arrow/go/v15/arrow"
-	"github.com/apache/arrow/go/v15/arrow/array"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	"github.com/google/uuid"
 
@@ -19,8 +17,7 @@ func init() {
 	beam.RegisterCoder(reflect.TypeFor[*model](), encodeModel, decodeModel)
 	beam.RegisterCoder(reflect.TypeFor[*basis](), encodeBasis, decodeBasis)
 	beam.RegisterDoFn(reflect.TypeFor[addFn]())
-	beam.RegisterFunction(marker)
-	beam.RegisterFunction(noTally)
+	beam.RegisterFunction(orEmpty)
 }
 
 // Cluster clusters the rows of in, a PCollection<*record.Batch>. It returns two PCollection<*record.Batch>:
@@ -49,22 +46,25 @@ func Cluster(s beam.Scope, in beam.PCollection, cfg Config) (assigned, centroids
 	if cfg.Local {
 		measure.Job = uuid.NewString()
 	}
-	// The runner would store the union of the rows and the marker, so their tallies are united instead.
-	tallies := beam.Flatten(s, beam.ParDo(s, measure, in), beam.ParDo(s, noTally, beam.Impulse(s)))
-	m := beam.ParDo(s, &startFn{Config: cfg}, beam.Combine(s, &addFn{}, tallies))
+	m := beam.ParDo(s, &startFn{Config: cfg}, total(s, beam.ParDo(s, measure, in)))
 	if cfg.Local { // the Reshuffles keep prism from spinning, see compute.ParDo
 		assigned, centroids = beam.ParDo2(s, &localFn{Config: cfg, Job: measure.Job}, m)
 		return beam.Reshuffle(s, assigned), beam.Reshuffle(s, centroids)
 	}
-	work := withMarker(s, in)
+	work := in
 	if cfg.Spherical {
 		work = beam.ParDo(s, &sphereFn{Column: cfg.Column}, work)
+	}
+	if cfg.Gather {
+		all := beam.GroupByKey(s, beam.AddFixedKey(s, work))
+		assigned, centroids = beam.ParDo2(s, &gatherFn{Config: cfg}, all, beam.SideInput{Input: m})
+		return beam.Reshuffle(s, assigned), beam.Reshuffle(s, centroids)
 	}
 	var levels []beam.PCollection
 	for level := range cfg.Branching {
 		for _, p := range cfg.passes(level) {
 			found := beam.ParDo(s, p.scan, work, beam.SideInput{Input: m})
-			m = beam.ParDo(s, p.turn, beam.Combine(s, &addFn{}, found), beam.SideInput{Input: m})
+			m = beam.ParDo(s, p.turn, total(s, found), beam.SideInput{Input: m})
 		}
 		levels = append(levels, beam.ParDo(s, &centroidsFn{Config: cfg}, m))
 		work = beam.ParDo(s, &labelFn{Config: cfg}, work, beam.SideInput{Input: m})
@@ -104,16 +104,13 @@ func (c Config) passes(level int) []pass {
 	return append(passes, pass{&witnessFn{Config: c}, &silhouetteFn{}})
 }
 
-// withMarker adds a batch without columns, so that every combine has a result even without rows; the last ParDo drops
-// it.
-func withMarker(s beam.Scope, in beam.PCollection) beam.PCollection {
-	return beam.Flatten(s, in, beam.ParDo(s, marker, beam.Impulse(s)))
+// total adds up tallies. Without any, the sum is an empty one.
+func total(s beam.Scope, tallies beam.PCollection) beam.PCollection {
+	return beam.ParDo(s, orEmpty, beam.Impulse(s), beam.SideInput{Input: beam.Combine(s, &addFn{}, tallies)})
 }
 
-func marker([]byte) *record.Batch {
-	return record.New(array.NewRecord(arrow.NewSchema(nil, nil), nil, 0))
+func orEmpty(_ []byte, sum func(**tally) bool) *tally {
+	t := &tally{}
+	sum(&t)
+	return t
 }
-
-func noTally([]byte) *tally { return &tally{} }
-
-func isMarker(b *record.Batch) bool { return b.NumCols() == 0 }

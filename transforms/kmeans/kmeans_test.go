@@ -314,12 +314,16 @@ func TestSameOnEveryRunner(t *testing.T) {
 				runner string
 				size   int
 				local  bool
-			}{{"prism", 100, false}, {"direct", 37, false}, {"direct", 900, false}, {"prism", 18, true}, {"direct", 900, true}} {
+				gather bool
+			}{
+				{"prism", 100, false, false}, {"direct", 37, false, false}, {"direct", 900, false, false}, {"prism", 18, true, false},
+				{"direct", 900, true, false}, {"prism", 50, false, true}, {"direct", 41, false, true},
+			} {
 				batches := beamtest.Split(heavy, way.size)
 				if i > 0 {
 					slices.Reverse(batches)
 				}
-				cfg.Local = way.local
+				cfg.Local, cfg.Gather = way.local, way.gather
 				labels, clusters, err := cluster(t, way.runner, cfg, batches)
 				require.NoError(t, err)
 				if i == 0 {
@@ -557,6 +561,7 @@ func TestProperties(t *testing.T) {
 			Balance:    rapid.SampledFrom([]float64{0, 1, 1.1, 2}).Draw(t, "balance"),
 			Init:       rapid.SampledFrom(kmeans.Inits).Draw(t, "init"),
 			Local:      rapid.Bool().Draw(t, "local"),
+			Gather:     rapid.Bool().Draw(t, "gather"),
 		}
 		batches := append(beamtest.Split(rows, rapid.IntRange(1, 30).Draw(t, "batch")), record.Of([]feature{}))
 		labels, clusters, err := cluster(t, "direct", cfg, batches)
@@ -570,7 +575,7 @@ func TestProperties(t *testing.T) {
 
 func TestFewRows(t *testing.T) {
 	for _, runner := range runners {
-		cfg := kmeans.Config{Column: "feature", Branching: []int{4, 2}, Iterations: 1}
+		cfg := kmeans.Config{Column: "feature", Branching: []int{4, 2}, Iterations: 1, Gather: runner == "direct"}
 		labels, clusters, err := cluster(t, runner, cfg, nil)
 		require.NoError(t, err)
 		require.Empty(t, labels)

@@ -21,22 +21,7 @@ func init() {
 // last, as code and distance.
 type labelFn struct{ Config Config }
 
-func (fn *labelFn) ProcessElement(b *record.Batch, m *model, emit func(*record.Batch)) error {
-	if isMarker(b) {
-		if m.Level < len(fn.Config.Branching)-1 {
-			emit(b)
-		}
-		return nil
-	}
-	labeled, err := fn.label(b, m)
-	if err != nil {
-		return err
-	}
-	emit(labeled)
-	return nil
-}
-
-func (fn *labelFn) label(b *record.Batch, m *model) (*record.Batch, error) {
+func (fn *labelFn) ProcessElement(b *record.Batch, m *model) (*record.Batch, error) {
 	r, err := readRows(b, fn.Config)
 	if err != nil {
 		return nil, err

@@ -11,7 +11,10 @@ import (
 	"github.com/sdr-ml/sdr/transforms/record"
 )
 
-func init() { beam.RegisterDoFn(reflect.TypeFor[localFn]()) }
+func init() {
+	beam.RegisterDoFn(reflect.TypeFor[localFn]())
+	beam.RegisterDoFn(reflect.TypeFor[gatherFn]())
+}
 
 // process names this worker process.
 var process = uuid.NewString()
@@ -52,17 +55,34 @@ func (fn *localFn) ProcessElement(m *model, assigned, centroids func(*record.Bat
 	if rows != m.Sizes[0] {
 		return fmt.Errorf("kmeans: Local: %d of %d rows are in this worker process; set Local only for runners with one, and not for retries", rows, m.Sizes[0])
 	}
-	for level := range fn.Config.Branching {
+	return fn.Config.cluster(batches, m, assigned, centroids)
+}
+
+// gatherFn clusters all rows where the runner brings them.
+type gatherFn struct{ Config Config }
+
+func (fn *gatherFn) ProcessElement(_ int, rows func(**record.Batch) bool, m *model, assigned, centroids func(*record.Batch)) error {
+	var batches []*record.Batch
+	for b := (*record.Batch)(nil); rows(&b); {
+		batches = append(batches, b)
+	}
+	return fn.Config.cluster(batches, m, assigned, centroids)
+}
+
+// cluster takes all passes over batches in memory.
+func (c Config) cluster(batches []*record.Batch, m *model, assigned, centroids func(*record.Batch)) error {
+	rows := m.Sizes[0]
+	for level := range c.Branching {
 		var err error
-		for _, p := range fn.Config.passes(level) {
+		for _, p := range c.passes(level) {
 			if m, err = p.run(batches, rows, m); err != nil {
 				return err
 			}
 		}
-		(&centroidsFn{Config: fn.Config}).ProcessElement(m, centroids)
-		label := &labelFn{Config: fn.Config}
+		(&centroidsFn{Config: c}).ProcessElement(m, centroids)
+		label := &labelFn{Config: c}
 		for i, b := range batches {
-			if batches[i], err = label.label(b, m); err != nil {
+			if batches[i], err = label.ProcessElement(b, m); err != nil {
 				return err
 			}
 		}

@@ -67,12 +67,11 @@ func FitWhiten(s beam.Scope, in beam.PCollection, cfg WhitenConfig) beam.PCollec
 	if err := cfg.Validate(); err != nil {
 		panic(err)
 	}
-	work := withMarker(s, in)
-	measured := beam.Combine(s, &addFn{}, beam.ParDo(s, &measureFn{Config: Config{Column: cfg.Column}}, work))
+	measured := total(s, beam.ParDo(s, &measureFn{Config: Config{Column: cfg.Column}}, in))
 	b := beam.ParDo(s, &spanFn{Column: cfg.Column}, measured)
 	for _, second := range []bool{false, true} {
-		found := beam.ParDo(s, &momentFn{Column: cfg.Column, Second: second}, work, beam.SideInput{Input: b})
-		b = beam.ParDo(s, &basisFn{Floor: cfg.Floor, Second: second}, beam.Combine(s, &addFn{}, found), beam.SideInput{Input: b})
+		found := beam.ParDo(s, &momentFn{Column: cfg.Column, Second: second}, in, beam.SideInput{Input: b})
+		b = beam.ParDo(s, &basisFn{Floor: cfg.Floor, Second: second}, total(s, found), beam.SideInput{Input: b})
 	}
 	return beam.ParDo(s, writeBasis, b)
 }

@@ -1,0 +1,143 @@
+package pipelines
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/options/jobopts"
+	"github.com/google/uuid"
+)
+
+// flinkREST is a flag like Beam's own, which each command has.
+var flinkREST = flag.String("flink_rest", "", "address of Flink's REST service; by default port 8081 of the host of --endpoint")
+
+// Flink is the REST service of a Flink cluster. Beam's job service tells neither how many slots the cluster has, nor does
+// its Cancel end a job.
+type Flink struct {
+	// Address is host and port.
+	Address string
+}
+
+// FlinkOf returns the cluster that Beam's flags name.
+func FlinkOf() (*Flink, error) {
+	if *flinkREST != "" {
+		return &Flink{*flinkREST}, nil
+	}
+	host, _, err := net.SplitHostPort(*jobopts.Endpoint)
+	if err != nil {
+		return nil, fmt.Errorf("--endpoint %s: want HOST:PORT", *jobopts.Endpoint)
+	}
+	return &Flink{net.JoinHostPort(host, "8081")}, nil
+}
+
+// requestTime is the longest that a request may take.
+const requestTime = 10 * time.Second
+
+// do sends a request and reads the answer into a value, unless that is nil.
+func (f *Flink) do(ctx context.Context, method, path string, into any) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTime)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, method, "http://"+f.Address+path, nil)
+	if err != nil {
+		return err
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	switch {
+	case err != nil:
+		return err
+	case answer.StatusCode >= http.StatusBadRequest:
+		return fmt.Errorf("%s %s: %s: %s", method, path, answer.Status, bytes.TrimSpace(text))
+	case into == nil:
+		return nil
+	}
+	return json.Unmarshal(text, into)
+}
+
+// Slots returns the number of slots of the cluster.
+func (f *Flink) Slots(ctx context.Context) (int, error) {
+	var overview struct {
+		Slots int `json:"slots-total"`
+	}
+	err := f.do(ctx, http.MethodGet, "/overview", &overview)
+	return overview.Slots, err
+}
+
+// Cancel ends the jobs whose names begin with name, and waits until they have ended.
+func (f *Flink) Cancel(ctx context.Context, name string) error {
+	for asked := map[string]bool{}; ; {
+		var overview struct {
+			Jobs []struct {
+				ID    string `json:"jid"`
+				Name  string `json:"name"`
+				State string `json:"state"`
+				End   int64  `json:"end-time"` // -1 while it runs
+			} `json:"jobs"`
+		}
+		if err := f.do(ctx, http.MethodGet, "/jobs/overview", &overview); err != nil {
+			return err
+		}
+		running := false
+		for _, job := range overview.Jobs {
+			if len(job.Name) < len(name) || job.Name[:len(name)] != name || job.End >= 0 {
+				continue
+			}
+			running = true
+			if !asked[job.ID] {
+				asked[job.ID] = true
+				if err := f.do(ctx, http.MethodPatch, "/jobs/"+job.ID+"?mode=cancel", nil); err != nil {
+					return err
+				}
+			}
+		}
+		if !running {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return errors.New("the job has not ended yet")
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// flink is the name of Beam's runner.
+const flink = "flink"
+
+// setJobName gives the next job a name that no other has, unless the user has given one, until restore is called.
+func setJobName() (restore func()) {
+	before := *jobopts.JobName
+	if before == "" {
+		*jobopts.JobName = "sdr-" + uuid.NewString()
+	}
+	return func() { *jobopts.JobName = before }
+}
+
+// cancelTime is the longest that canceling a job may take.
+const cancelTime = 30 * time.Second
+
+// cancelJob ends the running job.
+func cancelJob(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, cancelTime)
+	defer cancel()
+	cluster, err := FlinkOf()
+	if err == nil {
+		err = cluster.Cancel(ctx, *jobopts.JobName)
+	}
+	if err != nil {
+		slog.Warn("the job may go on; cancel it on Flink's page", "job", *jobopts.JobName, "error", err)
+	}
+}

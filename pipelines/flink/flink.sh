@@ -1,0 +1,97 @@
+#!/usr/bin/env bash
+# A Flink cluster on this machine, for tests: a JobManager, two TaskManagers and Beam's job server, from Maven Central.
+#
+#   pipelines/flink/flink.sh up     starts it; needs Java 17 and Maven
+#   pipelines/flink/flink.sh down   ends it
+#
+# Everything is in .cache/flink: the jars, logs, and the processes' numbers.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+root=${FLINK_DIR:-$here/../../.cache/flink}
+mkdir -p "$root" && root=$(cd "$root" && pwd)
+mkdir -p "$root"/{lib,conf,log,pid,artifacts,tmp}
+
+jars() {
+	if ! (cd "$root/lib" && sha256sum --quiet --check "$here/jars.sha256") >"$root/log/jars" 2>&1; then
+		echo 'fetching 154 MB of jars from Maven Central'
+		mvn -B -q -f "$here/pom.xml" dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$root/lib"
+		(cd "$root/lib" && sha256sum --quiet --check "$here/jars.sha256")
+	fi
+}
+
+# start NAME COMMAND... runs a Java program in the background.
+start() {
+	local name=$1
+	shift
+	TMPDIR=$root/tmp setsid java -Dlog4j2.configurationFile="$here/log4j2.properties" -Djava.io.tmpdir="$root/tmp" "$@" \
+		>"$root/log/$name" 2>&1 </dev/null &
+	echo $! >"$root/pid/$name"
+}
+
+# await WHAT COMMAND... waits until a command succeeds.
+await() {
+	local what=$1
+	shift
+	for _ in $(seq 240); do
+		if "$@" >/dev/null 2>&1; then return; fi
+		for pid in "$root"/pid/*; do
+			if ! kill -0 "$(cat "$pid")" 2>/dev/null; then
+				echo "$(basename "$pid") has ended; see $root/log/$(basename "$pid")" >&2
+				exit 1
+			fi
+		done
+		sleep 0.5
+	done
+	echo "no $what after two minutes; see $root/log" >&2
+	exit 1
+}
+
+slots() { curl -fs localhost:8081/overview | grep -q "\"slots-total\":$1"; }
+open() { (exec 3<>"/dev/tcp/localhost/$1"); }
+
+taskmanager() {
+	local params
+	params=$(java -Dlog4j2.configurationFile="$here/log4j2.properties" org.apache.flink.runtime.util.bash.BashJavaUtils GET_TM_RESOURCE_PARAMS \
+		--configDir "$root/conf" | sed -n 's/^BASH_JAVA_UTILS_EXEC_RESULT://p')
+	# shellcheck disable=SC2046 # the parameters are words
+	start "$1" $(sed -n 1p <<<"$params") org.apache.flink.runtime.taskexecutor.TaskManagerRunner --configDir "$root/conf" \
+		$(sed -n 2p <<<"$params") -D taskmanager.resource-id="$1"
+}
+
+up() {
+	down
+	jars
+	cp "$here/config.yaml" "$root/conf"
+	export CLASSPATH="$root/lib/*" GOMAXPROCS=${GOMAXPROCS:-1} # one core per TaskManager
+	start jobmanager -Xmx384m -XX:MaxMetaspaceSize=192m org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint --configDir "$root/conf"
+	await 'JobManager at port 8081' slots 0
+	taskmanager taskmanager-1
+	taskmanager taskmanager-2
+	start jobserver -Xmx512m org.apache.beam.runners.flink.FlinkJobServerDriver --flink-master=localhost:8081 --flink-conf-dir="$root/conf" \
+		--job-port=8099 --artifact-port=8098 --expansion-port=-1 --artifacts-dir="$root/artifacts"
+	await 'TaskManagers' slots 2
+	await 'job server at port 8099' open 8099
+	echo 'Flink is up: --runner flink --endpoint localhost:8099; its page is http://localhost:8081'
+}
+
+down() {
+	for pid in "$root"/pid/*; do
+		[ -e "$pid" ] || continue
+		kill "$(cat "$pid")" 2>/dev/null || true
+		for _ in $(seq 50); do
+			kill -0 "$(cat "$pid")" 2>/dev/null || break
+			sleep 0.1
+		done
+		kill -9 "$(cat "$pid")" 2>/dev/null || true
+		rm -f "$pid"
+	done
+	rm -rf "$root"/artifacts/* "$root"/tmp/*
+}
+
+case ${1:-} in
+up | down | taskmanager) "$@" ;;
+*)
+	sed -n 's/^# \{0,1\}//p' "$0" | sed 1d | head -6 >&2
+	exit 2
+	;;
+esac
