@@ -2,6 +2,7 @@
 # make run    the main job on the images in testdata: about 5 minutes on 2 cores
 # make test   the tests
 # make fuzz   fuzzes all parsers, for TIME=20m each
+# make flink-up, flink-test, flink-down   a Flink cluster on this machine, what is the same there, and its end; see docs/flink.md
 # make test-gpu   builds bin/cuda.test, the tests of the GPU driver for a machine with NVIDIA's libraries but no Go
 # make bench-torch   how fast sdr, PyTorch, scikit-learn and faiss are on this machine: about an hour
 
@@ -14,7 +15,7 @@ RUN     := runs/quickstart
 export CGO_ENABLED := 0
 export GOFLAGS := $(shell go env GOFLAGS) -gcflags=all=-dwarf=false
 
-.PHONY: build run test test-local test-gpu test-nvrtc fuzz bench-torch lint generate generated clean
+.PHONY: build run test test-local flink-up flink-test flink-down test-gpu test-nvrtc fuzz bench-torch lint generate generated clean
 
 ifneq (,$(findstring local,$(TAGS)))
 MODFILE := .cache/local.mod
@@ -48,6 +49,12 @@ test:
 # That what TAGS=local leaves out is missed with a helpful error.
 test-local: .cache/local.mod
 	go test -modfile=.cache/local.mod -tags local -ldflags "-s -w" -run TestLocal ./pipelines/sdr
+
+flink-up flink-down:
+	pipelines/flink/flink.sh $(@:flink-%=%)
+
+flink-test: build
+	pipelines/flink/flink.sh test
 
 # Fuzzes every decoder, reader, coder and parser for TIME; what it finds is kept as a seed in the package's testdata/fuzz.
 TIME := 20m

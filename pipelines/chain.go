@@ -67,9 +67,7 @@ func (c *chain) out(name string) string {
 
 // run runs every step that is not done, each as a Beam job of its own or all in a single job.
 func (c *chain) run(ctx context.Context, singleJob bool) error {
-	if err := c.adoptTuning(ctx); err != nil {
-		return err
-	}
+	compute.ShareTuning(c.folder.TuningDir())
 	todo, err := c.left(ctx)
 	if err != nil {
 		return err
@@ -156,34 +154,6 @@ func (c *chain) left(ctx context.Context) (todo []step, err error) {
 	return todo, nil
 }
 
-// adoptTuning makes a resumed run use the algorithms that it started with.
-func (c *chain) adoptTuning(ctx context.Context) error {
-	table := compute.Tuning()
-	if table == nil {
-		return nil
-	}
-	begun, err := files.Exists(ctx, c.folder.TuningPath())
-	if err != nil || !begun {
-		return err
-	}
-	data, err := files.Read(ctx, c.folder.TuningPath())
-	if err == nil {
-		err = table.Adopt(data)
-	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", c.folder.TuningPath(), err)
-	}
-	return nil
-}
-
-// saveTuning saves the tuning table in the run folder.
-func (c *chain) saveTuning(ctx context.Context) error {
-	if table := compute.Tuning(); table != nil {
-		return files.WriteBytes(ctx, c.folder.TuningPath(), table.JSON())
-	}
-	return nil
-}
-
 // job runs steps in a single Beam pipeline and marks them as done.
 func (c *chain) job(ctx context.Context, steps []step) error {
 	if len(steps) == 0 {
@@ -213,9 +183,6 @@ func (c *chain) job(ctx context.Context, steps []step) error {
 	case errors.Is(err, ErrNotRun), errors.Is(err, ErrSubmitted):
 		return fmt.Errorf("%s: %w", names(steps), err)
 	case err != nil:
-		return err
-	}
-	if err := c.saveTuning(ctx); err != nil {
 		return err
 	}
 	for _, st := range steps {

@@ -29,6 +29,7 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/sdrnet"
 	"github.com/sdr-ml/sdr/tensorops/ssl"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
+	"github.com/sdr-ml/sdr/transforms/compute"
 	"github.com/sdr-ml/sdr/transforms/files"
 	"github.com/sdr-ml/sdr/transforms/imageio"
 	"github.com/sdr-ml/sdr/transforms/kmeans"
@@ -279,7 +280,7 @@ func (e *extension) inherit(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	patterns := []string{"models/*", "metrics/*", "tuning.json", "ingest/shards/*", "partition/shards/*", "partition/centroids/*", "partition/whitening/*"}
+	patterns := []string{"models/*", "metrics/*", "tuning/*", "ingest/shards/*", "partition/shards/*", "partition/centroids/*", "partition/whitening/*"}
 	for _, stage := range []string{train.Phase0, "train", recipe.Unified, recipe.Random} {
 		patterns = append(patterns, stage+"/manifest.json", stage+"/out-*/*")
 	}
@@ -341,9 +342,7 @@ func (e *extension) run(ctx context.Context, splits []imageio.Split, sources []i
 	r := e.old.recipe
 	e.plan = &plan{chain: chain{folder: e.folder, runner: e.Runner}}
 	p := e.plan
-	if err := p.adoptTuning(ctx); err != nil {
-		return nil, err
-	}
+	compute.ShareTuning(e.folder.TuningDir())
 	ingested := p.add("ingest", nil, []any{e.old.folder.Info.ID, splits, digest}, func(s beam.Scope, _ []beam.PCollection) beam.PCollection {
 		more := ingest.Ingest(s, beam.CreateList(s, splits), ingest.Config{
 			Size: r.Input.Size, Dir: e.folder.StageDir("ingest"), DeadLetter: e.folder.DeadLetterPath(), MaxBad: e.MaxBad, Least: 1, Sources: sources,

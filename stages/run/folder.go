@@ -6,7 +6,7 @@
 //	recipe.yaml          the recipe with every key
 //	data.parquet         the files that the images came from, and what identifies their content
 //	train.log            the log
-//	tuning.json          which algorithms the convolutions used
+//	tuning/              which algorithms the convolutions used
 //	dead-letter.parquet  unreadable images and the reasons
 //	STAGE/manifest.json  written last: the stage is done
 //	STAGE/out-DIGEST/    the stage's output batches
@@ -122,8 +122,8 @@ func (f *Folder) StudyPath() string { return files.Join(f.Dir, studyFile) }
 // LogPath returns the path of the log file.
 func (f *Folder) LogPath() string { return files.Join(f.Dir, "train.log") }
 
-// TuningPath returns the path of the table of algorithms that the run's convolutions use.
-func (f *Folder) TuningPath() string { return files.Join(f.Dir, "tuning.json") }
+// TuningDir returns the folder of the algorithms that the run's convolutions use.
+func (f *Folder) TuningDir() string { return files.Join(f.Dir, "tuning") }
 
 // DeadLetterPath returns the path of the file that lists unreadable images.
 func (f *Folder) DeadLetterPath() string { return files.Join(f.Dir, "dead-letter.parquet") }

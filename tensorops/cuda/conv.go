@@ -221,7 +221,7 @@ func (v *conv) tuned(own []algorithm, p pass, a, b, out Buffer) (algorithm, erro
 	}
 	var measured algorithm
 	var failed error
-	name, err := d.tuning.Choose(key, func(name string) bool { _, ok := named(name); return ok }, func() (string, error) {
+	name, err := d.tuning.Choose("", key, func(name string) bool { _, ok := named(name); return ok }, func() (string, error) {
 		measured, failed = v.fastest(own, p, a, b, out)
 		return measured.String(), failed
 	})

@@ -153,7 +153,7 @@ func (p *Pool) choose(c Conv, what pass, precision Precision) algorithm {
 	for _, a := range all {
 		byName[a.String()] = a
 	}
-	name, err := p.tuning.Choose(p.tuningKey(c, what, precision),
+	name, err := p.tuning.Choose(p.machine(), shapeOf(c, what, precision),
 		func(name string) bool { _, ok := byName[name]; return ok },
 		func() (string, error) {
 			if p.tuning.preferred != nil {
@@ -168,11 +168,15 @@ func (p *Pool) choose(c Conv, what pass, precision Precision) algorithm {
 	return byName[name]
 }
 
-// tuningKey returns the key of a choice in the tuning table.
-func (p *Pool) tuningKey(c Conv, what pass, precision Precision) string {
-	return fmt.Sprintf("%s, %s, %d threads: %s of %dx%dx%dx%d to %d by %dx%d, stride %d, pad %d",
-		cpuid.CPU.BrandName, p.isa.name, p.Threads(), what, c.N, c.H, c.W, c.Cin, c.Cout, c.KH, c.KW, c.Stride, c.Pad) +
-		map[Precision]string{BF16: ", bf16"}[precision]
+// machine begins the keys of the tuning table, before a colon.
+func (p *Pool) machine() string {
+	return fmt.Sprintf("%s, %s, %d threads", cpuid.CPU.BrandName, p.isa.name, p.Threads())
+}
+
+// shapeOf is the rest of a key of the tuning table.
+func shapeOf(c Conv, what pass, precision Precision) string {
+	return fmt.Sprintf("%s of %dx%dx%dx%d to %d by %dx%d, stride %d, pad %d",
+		what, c.N, c.H, c.W, c.Cin, c.Cout, c.KH, c.KW, c.Stride, c.Pad) + map[Precision]string{BF16: ", bf16"}[precision]
 }
 
 // fastest measures the algorithms, which are sorted by cost, and returns the fastest. It skips those that the cost

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,7 +20,9 @@ import (
 type Tuning struct {
 	mu        sync.Mutex
 	path      string
-	choices   map[string]string // requested or adopted
+	choices   map[string]string // made so far, by shape
+	run       Store             // of the run; nil for none
+	warned    bool              // that another machine has chosen
 	preferred []string          // algorithms of Prefer; there is no file then
 }
 
@@ -58,24 +60,20 @@ func (t *Tuning) read() (map[string]string, error) {
 	return choices, nil
 }
 
-// Adopt takes over choices from the output of JSON, such as those of an earlier part of a run. They override the
-// file's.
-func (t *Tuning) Adopt(data []byte) error {
-	var choices map[string]string
-	if err := json.Unmarshal(data, &choices); err != nil {
-		return fmt.Errorf("kernels: tuning table: %w", err)
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	maps.Copy(t.choices, choices)
-	return nil
+// Store keeps the choices of a run, wherever its parts compute. Its methods may be called from several goroutines.
+type Store interface {
+	// Get returns the algorithm chosen for a shape and the machine that chose it, or nothing if there is none.
+	Get(shape string) (algorithm, machine string, err error)
+	// Put keeps the algorithm that a machine has chosen, unless there is one, and returns the one that is kept.
+	Put(shape, algorithm, machine string) (kept string, err error)
 }
 
-// JSON returns the choices that were requested or adopted.
-func (t *Tuning) JSON() []byte {
+// Share makes later choices those of a run: what any part of it has chosen, wherever that was measured, is kept for all of
+// them. The choices of an earlier run are forgotten.
+func (t *Tuning) Share(s Store) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return encode(t.choices)
+	t.run, t.choices = s, map[string]string{}
 }
 
 func encode(choices map[string]string) []byte {
@@ -86,8 +84,9 @@ func encode(choices map[string]string) []byte {
 	return append(data, '\n')
 }
 
-// Choose returns the choice for a key, calling measure if there is no valid one.
-func (t *Tuning) Choose(key string, valid func(string) bool, measure func() (string, error)) (string, error) {
+// Choose returns the choice for a shape, calling measure if there is no valid one. Machine is the part of what the speed
+// depends on that makes no difference to which algorithms there are.
+func (t *Tuning) Choose(machine, shape string, valid func(string) bool, measure func() (string, error)) (string, error) {
 	if t.preferred != nil {
 		if i := slices.IndexFunc(t.preferred, valid); i >= 0 {
 			return t.preferred[i], nil
@@ -96,24 +95,59 @@ func (t *Tuning) Choose(key string, valid func(string) bool, measure func() (str
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if c, ok := t.choices[key]; ok && valid(c) {
+	if c, ok := t.choices[shape]; ok && valid(c) {
 		return c, nil
 	}
+	choice, err := t.ofRun(machine, shape, valid)
+	if choice == "" && err == nil {
+		key := shape
+		if machine != "" {
+			key = machine + ": " + shape
+		}
+		choice, err = t.ofMachine(key, valid, measure)
+		if err == nil && t.run != nil {
+			var kept string
+			if kept, err = t.run.Put(shape, choice, machine); err == nil && valid(kept) {
+				choice = kept
+			}
+		}
+	}
+	if err == nil {
+		t.choices[shape] = choice
+	}
+	return choice, err
+}
+
+// ofRun returns the run's valid choice for a shape; empty if there is none.
+func (t *Tuning) ofRun(machine, shape string, valid func(string) bool) (string, error) {
+	if t.run == nil {
+		return "", nil
+	}
+	choice, by, err := t.run.Get(shape)
+	if err != nil || !valid(choice) {
+		return "", err
+	}
+	if by != machine && !t.warned {
+		t.warned = true
+		slog.Info("the run's convolutions use the algorithms that another machine has found to be fastest", "machine", by, "this", machine)
+	}
+	return choice, nil
+}
+
+// ofMachine returns the choice in the file, measuring it if there is none.
+func (t *Tuning) ofMachine(key string, valid func(string) bool, measure func() (string, error)) (string, error) {
 	stored, err := t.read()
 	if err != nil {
 		return "", err
 	}
-	choice, ok := stored[key]
-	if !ok || !valid(choice) {
-		if choice, err = measure(); err != nil {
-			return "", err
-		}
-		if choice, err = t.keep(key, valid, choice); err != nil {
-			return "", err
-		}
+	if choice, ok := stored[key]; ok && valid(choice) {
+		return choice, nil
 	}
-	t.choices[key] = choice
-	return choice, nil
+	choice, err := measure()
+	if err != nil {
+		return "", err
+	}
+	return t.keep(key, valid, choice)
 }
 
 // keep adds a choice to the file, unless another process has done so meanwhile, and returns the valid one.

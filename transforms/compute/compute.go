@@ -20,6 +20,7 @@ var (
 	tuning *kernels.Tuning
 	device ssl.Device
 	pool   = sync.OnceValue(func() *kernels.Pool {
+		adoptTuning()
 		p := kernels.NewPool(0)
 		p.Tune(tuning)
 		return p

@@ -1,0 +1,53 @@
+package compute
+
+import (
+	"os"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/io/filesystem/memfs"
+)
+
+// TestChoices checks that all who share a folder get what the first of them has put there.
+func TestChoices(t *testing.T) {
+	for _, dir := range []string{t.TempDir() + "/tuning", "memfs://tuning"} {
+		c := choices{dir}
+		found, _, err := c.Get("forward of 2x3, stride 1")
+		require.NoError(t, err)
+		require.Empty(t, found)
+		kept, err := c.Put("forward of 2x3, stride 1", "direct", "mine")
+		require.NoError(t, err)
+		require.Equal(t, "direct", kept)
+		kept, err = c.Put("forward of 2x3, stride 1", "winograd2", "other")
+		require.NoError(t, err)
+		require.Equal(t, "direct", kept)
+		found, machine, err := c.Get("forward of 2x3, stride 1")
+		require.NoError(t, err)
+		require.Equal(t, []string{"direct", "mine"}, []string{found, machine})
+	}
+
+	dir := t.TempDir()
+	var wait sync.WaitGroup
+	var all sync.Map
+	for _, name := range []string{"a", "b", "c", "d", "e", "f"} {
+		wait.Go(func() {
+			kept, err := choices{dir}.Put("shape", name, name)
+			if err == nil {
+				all.Store(kept, true)
+			}
+		})
+	}
+	wait.Wait()
+	number := 0
+	all.Range(func(any, any) bool { number++; return true })
+	require.Equal(t, 1, number, "one decides")
+	left, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Len(t, left, 1)
+
+	require.NoError(t, os.WriteFile(choices{dir}.path("shape"), []byte("{"), 0o644))
+	_, _, err = choices{dir}.Get("shape")
+	require.ErrorContains(t, err, "shape.json: unexpected end of JSON input; delete it to choose again")
+}
