@@ -34,6 +34,7 @@ type step struct {
 	state  string                                      // file of the training's state, which steps that continue the training need; empty for none
 	notes  func(ctx context.Context) ([]string, error) // those of its manifest; nil for none
 	build  func(s beam.Scope, in []beam.PCollection) beam.PCollection
+	helper bool   // it is run only if a step that is not done needs it
 	parts  []part // that a step of several jobs begins with; build is its last one
 }
 
@@ -142,7 +143,7 @@ func (c *chain) left(ctx context.Context) (todo []step, err error) {
 				slog.Warn("the state that a training left is gone, so it is trained again", "stage", st.name, "file", st.state)
 			}
 		}
-		if done {
+		if done || st.helper && !needed[st.name] {
 			continue
 		}
 		todo = append(todo, st)

@@ -3,6 +3,7 @@ package pipelines
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
@@ -101,7 +102,7 @@ func (p *plan) phase0(r *recipe.Recipe, shorter string) training {
 			Size: r.Input.Size, Dir: p.folder.StageDir(t.ingest), DeadLetter: p.deadLetter(t), MaxBad: p.maxBad, Least: r.Train.Batch, Sources: p.sources[ingest.ShardRows(r.Input.Size)],
 		})
 	})
-	t.phase0 = p.train("phase0", []string{t.ingest}, shorter, []any{string(r.For(recipe.Unified).Marshal()), r.PhaseStep(1)}, r, train.Phase0)
+	t.phase0 = p.train(train.Phase0, []string{t.ingest}, shorter, []any{string(r.For(recipe.Unified).Marshal()), r.PhaseStep(1)}, r, train.Phase0)
 	return t
 }
 
@@ -109,8 +110,8 @@ func (p *plan) phase0(r *recipe.Recipe, shorter string) training {
 // takes a while to start.
 const roundsPerJob = 8
 
-// train adds a step that trains variants on the images of the last step in needs, continuing a training of phase 0
-// unless start is "".
+// train adds a step that trains variants on the images of the last step in needs, continuing another training unless start
+// is "".
 func (p *plan) train(stage string, needs []string, start string, settings any, r *recipe.Recipe, variants ...string) (name string) {
 	var after []string
 	if start != "" {
@@ -118,8 +119,8 @@ func (p *plan) train(stage string, needs []string, start string, settings any, r
 	}
 	config := func() train.Config {
 		cfg := p.config(name, r, variants...)
-		if start != "" {
-			cfg.Start = train.Start{Dir: p.dir(start), Inputs: p.find(start).inputs}
+		if variant, _, _ := strings.Cut(start, "/"); start != "" { // the stage is named like it
+			cfg.Start = train.Start{Variant: variant, Dir: p.dir(start), Inputs: p.find(start).inputs}
 		}
 		return cfg
 	}
@@ -158,8 +159,10 @@ func (p *plan) train(stage string, needs []string, start string, settings any, r
 	if slices.Contains(variants, train.SDR) {
 		p.find(name).notes = func(ctx context.Context) ([]string, error) { return train.Notes(ctx, p.dir(name)) }
 	}
-	if slices.Contains(variants, train.Phase0) {
-		p.find(name).state = train.CheckpointPath(p.dir(name), train.Phase0)
+	for _, v := range []string{train.Phase0, train.Joint} {
+		if slices.Contains(variants, v) {
+			p.find(name).state = train.CheckpointPath(p.dir(name), v)
+		}
 	}
 	return name
 }
@@ -187,6 +190,19 @@ func (p *plan) subsets(t *training) {
 	})
 }
 
+// joint adds the step that the SDRnet and the baseline on mini-batches of one subset have in common, if there is one, and
+// returns the step that they continue.
+func (p *plan) joint(t training) string {
+	r := t.recipe
+	if r.Joint() == r.PhaseStep(1) {
+		return t.phase0
+	}
+	settings := []any{string(r.For(recipe.UnifiedSubsetBatches).Marshal()), r.Joint()}
+	name := p.train(train.Joint, []string{t.partition}, t.phase0, settings, r, train.Joint)
+	p.find(name).helper = true
+	return name
+}
+
 // variants adds the steps that train the SDRnet and the baselines on what phase 0 learned, and returns their names. The
 // unified net does not need the subsets, and the random net not even phase 0. The others are one step, so that they can
 // be trained at the same time, or in a shared folder one step each.
@@ -196,10 +212,10 @@ func (p *plan) variants(t training, variants ...string) (names []string) {
 	settings := func(variant string) string { return string(t.recipe.For(variant).Marshal()) }
 	if p.shared {
 		for _, v := range subsets {
-			names = append(names, p.train(v, []string{t.partition}, t.phase0, settings(v), t.recipe, v))
+			names = append(names, p.train(v, []string{t.partition}, p.joint(t), settings(v), t.recipe, v))
 		}
 	} else if len(subsets) > 0 {
-		names = append(names, p.train("train", []string{t.partition}, t.phase0, []any{subsets, settings(train.SDR)}, t.recipe, subsets...))
+		names = append(names, p.train("train", []string{t.partition}, p.joint(t), []any{subsets, settings(train.SDR)}, t.recipe, subsets...))
 	}
 	for _, v := range variants {
 		if !ofAll(v) {

@@ -210,8 +210,9 @@ func (p *studyPlan) trainAll() {
 		from.phase0 = longest[trunk(c)].phase0
 		unified := p.variants(from, recipe.Unified)[0]
 
-		p.trains(sdr, c.Recipe, c.Recipe.PhaseStep(1), c.Recipe.Steps())
-		p.trains(batches, c.Recipe, c.Recipe.PhaseStep(1), c.Recipe.Steps())
+		p.trains(p.joint(c.training), c.Recipe, c.Recipe.PhaseStep(1), c.Recipe.Joint()) // or phase 0, which has its images
+		p.trains(sdr, c.Recipe, c.Recipe.Joint(), c.Recipe.Steps())
+		p.trains(batches, c.Recipe, c.Recipe.Joint(), c.Recipe.Steps())
 		p.trains(unified, c.Recipe, longest[trunk(c)].Recipe.PhaseStep(1), c.Recipe.Steps())
 		c.routed = []string{p.route(sdr), p.route(unified)}
 		for _, nets := range []string{random, unified, batches, sdr} {

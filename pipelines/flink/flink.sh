@@ -107,7 +107,8 @@ running() { curl -fs localhost:8081/overview | grep -q '"jobs-running":[1-9]'; }
 idle() { ! running; }
 
 run_test() {
-	local images=${IMAGES:-400000} data=$here/../../testdata out compared=0
+	local images=${IMAGES:-400000} data out compared=0
+	data=$(cd "$here/../../testdata" && pwd)
 	out=$(mktemp -d)
 	for runner in prism flink; do
 		local on=(--runner $runner) to=$out/$runner

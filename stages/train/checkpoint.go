@@ -2,6 +2,7 @@ package train
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -112,23 +113,25 @@ func (t *trainer) restore(ctx context.Context) error {
 		if file, state, err = readStart(ctx, start); err != nil {
 			return err
 		}
+		own = start.Variant == Joint // that is, of the same training
 	}
 	return t.resume(ctx, file, state, own)
 }
 
-// readStart reads the checkpoint of a training of phase 0.
+// readStart reads the checkpoint of a training that is to be continued.
 func readStart(ctx context.Context, start Start) (*safetensors.File, *progressState, error) {
-	file, state, err := readCheckpoint(ctx, CheckpointPath(start.Dir, Phase0))
+	path := CheckpointPath(start.Dir, start.Variant)
+	file, state, err := readCheckpoint(ctx, path)
 	if err != nil {
-		return nil, nil, fmt.Errorf("loading the checkpoint that phase 0 should have left: %w", err)
+		return nil, nil, fmt.Errorf("loading the checkpoint that %s should have left: %w", start.Variant, err)
 	}
 	if state.Inputs != start.Inputs {
-		return nil, nil, fmt.Errorf("%s was made with another recipe or other images; train phase 0 again", CheckpointPath(start.Dir, Phase0))
+		return nil, nil, fmt.Errorf("%s was made with another recipe or other images; train %s again", path, start.Variant)
 	}
 	return file, state, nil
 }
 
-// resume goes on from a checkpoint, the variant's own or that of phase 0.
+// resume goes on from a checkpoint, that of the same training or of phase 0.
 func (t *trainer) resume(ctx context.Context, file *safetensors.File, state *progressState, own bool) error {
 	tensors := map[string][]float32{}
 	for _, tensor := range file.Tensors {
@@ -175,7 +178,10 @@ func (t *trainer) resume(ctx context.Context, file *safetensors.File, state *pro
 			}
 		}
 	}
-	return t.curve.read(ctx, t.step)
+	if state.Variant == Joint {
+		return t.curve.read(ctx, CurvePath(cmp.Or(t.cfg.Start.Dir, t.cfg.Dir), Joint), t.step)
+	}
+	return t.curve.read(ctx, CurvePath(t.cfg.Dir, t.variant), t.step)
 }
 
 func readCheckpoint(ctx context.Context, path string) (*safetensors.File, *progressState, error) {

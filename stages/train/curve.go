@@ -89,9 +89,9 @@ func (c *curve) write(ctx context.Context) error {
 	return files.WriteBytes(ctx, CurvePath(c.dir, c.variant), b.Bytes())
 }
 
-// read loads the points before a step.
-func (c *curve) read(ctx context.Context, step int) error {
-	points, err := ReadCurve(ctx, c.dir, c.variant)
+// read loads the points before a step from a metrics file.
+func (c *curve) read(ctx context.Context, path string, step int) error {
+	points, err := readCurve(ctx, path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -105,11 +105,15 @@ func (c *curve) read(ctx context.Context, step int) error {
 
 // ReadCurve reads a variant's metrics file.
 func ReadCurve(ctx context.Context, dir, variant string) ([]Point, error) {
-	data, err := files.Read(ctx, CurvePath(dir, variant))
+	return readCurve(ctx, CurvePath(dir, variant))
+}
+
+func readCurve(ctx context.Context, path string) ([]Point, error) {
+	data, err := files.Read(ctx, path)
 	if err != nil {
 		return nil, err
 	}
-	return readLines[Point](data, CurvePath(dir, variant))
+	return readLines[Point](data, path)
 }
 
 // readLines reads lines of JSON from the file at a path.

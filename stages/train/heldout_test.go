@@ -118,7 +118,7 @@ func TestWithheld(t *testing.T) {
 	none, err := ReadJudgments(t.Context(), dir)
 	require.NoError(t, err)
 	require.Empty(t, none)
-	cfg.Start = Start{Dir: dir}
+	cfg.Start = Start{Variant: Phase0, Dir: dir}
 	models, err := trainVariant(t.Context(), cfg, SDR, refs, pool)
 	require.NoError(t, err)
 	judged, err := ReadJudgments(t.Context(), dir)

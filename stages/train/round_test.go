@@ -187,7 +187,7 @@ func inRounds(t *testing.T, runner, dir string, refs []shards.Ref, r *recipe.Rec
 			require.NoError(t, err)
 			require.True(t, done)
 		}
-		start = Start{dir, "in"}
+		start = Start{Phase0, dir, "in"}
 	}
 }
 
@@ -211,7 +211,7 @@ func TestOneBin(t *testing.T) {
 			for _, variant := range []string{Phase0, SDR, recipe.Unified, recipe.UnifiedSubsetBatches} {
 				_, err := trainVariant(t.Context(), Config{Dir: plain, Recipe: string(r.Marshal()), Inputs: "in", Start: start}, variant, refs, pool)
 				require.NoError(t, err)
-				start = Start{plain, "in"}
+				start = Start{Phase0, plain, "in"}
 				want, err := ReadCurve(t.Context(), plain, variant)
 				require.NoError(t, err)
 				got, err := ReadCurve(t.Context(), rounds, variant)
@@ -277,7 +277,7 @@ func TestRoundIsTheMean(t *testing.T) {
 	refs := writeShards(t, t.TempDir(), "0", "1")
 	dir := t.TempDir()
 	inRounds(t, "prism", dir, refs, r, 100)
-	cfg := Config{Dir: dir, Recipe: string(r.Marshal()), Variants: []string{SDR}, Inputs: "in", Start: Start{dir, "in"}}
+	cfg := Config{Dir: dir, Recipe: string(r.Marshal()), Variants: []string{SDR}, Inputs: "in", Start: Start{Phase0, dir, "in"}}
 	steps := Schedule(r, cfg.Variants)[0]
 	w := work{cfg, steps}
 	pool := kernels.NewPool(0)

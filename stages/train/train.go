@@ -27,8 +27,11 @@ import (
 
 // Variants other than the baselines, which package recipe names.
 const (
-	// Phase0 trains one net on all images until the first split.
+	// Phase0 trains one net on all images until the first phase.
 	Phase0 = "phase0"
+	// Joint goes on with mini-batches of one subset each until the first split, where the recipe begins a phase with such:
+	// until then, SDR and recipe.UnifiedSubsetBatches are the same.
+	Joint = "joint"
 	// SDR splits that net into sub-nets.
 	SDR = "sdr"
 )
@@ -49,7 +52,7 @@ type Config struct {
 	Variants []string
 	// Inputs is a digest of the images and the recipe. A checkpoint with another digest is not resumed.
 	Inputs string
-	// Start is the training of phase 0 that the variants continue; empty for none.
+	// Start is the training that the variants continue; empty for none.
 	Start Start
 	// Device computes the training steps; features and BatchNorm statistics are computed on compute.Device. A run may resume on another device.
 	Device ssl.Device
@@ -58,8 +61,8 @@ type Config struct {
 // recipe returns the recipe.
 func (c Config) recipe() (*recipe.Recipe, error) { return recipe.Parse([]byte(c.Recipe)) }
 
-// Start names a training of phase 0 by its Config.
-type Start struct{ Dir, Inputs string }
+// Start names a training to continue, of the variant Phase0 or Joint, by its Config.
+type Start struct{ Variant, Dir, Inputs string }
 
 // Model is the schema of Train's output: one finished net.
 type Model struct {

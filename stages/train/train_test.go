@@ -117,7 +117,7 @@ func TestResume(t *testing.T) {
 			for _, variant := range []string{Phase0, SDR, recipe.Unified, recipe.UnifiedSubsetBatches} {
 				cfg := config(whole, "1e9")
 				if variant != Phase0 {
-					cfg.Start = Start{whole, "same"}
+					cfg.Start = Start{Phase0, whole, "same"}
 				}
 				want, err := trainVariant(ctx, cfg, variant, refs, one)
 				require.NoError(t, err)
@@ -170,13 +170,13 @@ func TestModelsOfTheTree(t *testing.T) {
 	defer pool.Close()
 	_, err := trainVariant(ctx, cfg, Phase0, refs, pool)
 	require.NoError(t, err)
-	cfg.Start.Dir = t.TempDir()
+	cfg.Start = Start{Variant: Phase0, Dir: t.TempDir()}
 	_, err = trainVariant(ctx, cfg, SDR, refs, pool)
-	require.ErrorContains(t, err, "phase 0 should have left")
-	cfg.Start = Start{dir, "others"}
+	require.ErrorContains(t, err, "phase0 should have left")
+	cfg.Start = Start{Phase0, dir, "others"}
 	_, err = trainVariant(ctx, cfg, SDR, refs, pool)
 	require.ErrorContains(t, err, "made with another recipe or other images")
-	cfg.Start = Start{Dir: dir}
+	cfg.Start = Start{Variant: Phase0, Dir: dir}
 	models, err := trainVariant(ctx, cfg, SDR, refs, pool)
 	require.NoError(t, err)
 	sizes := map[string]int64{}
@@ -222,6 +222,47 @@ func TestModelsOfTheTree(t *testing.T) {
 	require.Len(t, read, len(models)+1)
 	at := slices.IndexFunc(read, func(m Model) bool { return m.Subnet == Phase0 })
 	require.False(t, read[at].Candidate())
+}
+
+// TestJoint checks that what the SDRnet and the baseline on mini-batches of one subset have in common can be trained once:
+// they end with the same models and curves as on their own, wherever the common part was interrupted.
+func TestJoint(t *testing.T) {
+	for _, set := range [][]string{
+		{"ssl.method=ntxent", "split.delay=0.6"},
+		{"ssl={method: moco, queue: 100, distill: 0.5}", "split={delay: 0.4, lr: 2}", "train.accumulate=2"},
+	} {
+		r := tiny(t, append(set, "train.images=1280", "train.root_batches=subset", "train.checkpoint_seconds=0")...)
+		require.Equal(t, r.SplitStep(1), r.Joint())
+		refs := writeShards(t, t.TempDir(), "0.0", "0.1", "1.0", "1.1")
+		pool := kernels.NewPool(0)
+		defer pool.Close()
+		alone, joint := t.TempDir(), t.TempDir()
+		train := func(ctx context.Context, dir, variant string, start Start) error {
+			_, err := trainVariant(ctx, Config{Dir: dir, Recipe: string(r.Marshal()), Inputs: "in", Start: start}, variant, refs, pool)
+			return err
+		}
+		require.NoError(t, train(t.Context(), alone, Phase0, Start{}))
+		require.ErrorIs(t, train(&stopAfter{t.Context(), 3}, joint, Joint, Start{Phase0, alone, "in"}), context.Canceled)
+		require.NoError(t, train(t.Context(), joint, Joint, Start{Phase0, alone, "in"}))
+		for _, variant := range []string{SDR, recipe.UnifiedSubsetBatches} {
+			require.NoError(t, train(t.Context(), alone, variant, Start{Phase0, alone, "in"}))
+			require.ErrorIs(t, train(&stopAfter{t.Context(), 2}, joint, variant, Start{Joint, joint, "in"}), context.Canceled)
+			require.NoError(t, train(t.Context(), joint, variant, Start{Joint, joint, "in"}))
+			want, err := ReadCurve(t.Context(), alone, variant)
+			require.NoError(t, err)
+			got, err := ReadCurve(t.Context(), joint, variant)
+			require.NoError(t, err)
+			require.NotEmpty(t, want)
+			require.Equal(t, want, got)
+		}
+		models := modelFiles(t, alone)
+		delete(models, "phase0.safetensors")
+		sameFiles(t, models, modelFiles(t, joint))
+	}
+	for _, set := range [][]string{{"split.delay=0"}, {"train.root_batches=mixed"}, {"split.held_out=0.2"}, {"train.rounds.bins=2"}} {
+		r := tiny(t, append([]string{"split.delay=0.5", "train.root_batches=subset"}, set...)...)
+		require.Equal(t, r.PhaseStep(1), r.Joint(), "%v", set)
+	}
 }
 
 // A checkpoint with other inputs is not resumed.
@@ -275,7 +316,7 @@ func TestUnifiedContinuesPhase0(t *testing.T) {
 		cfg := Config{Dir: t.TempDir(), Recipe: string(tiny(t, set...).Marshal()), Inputs: phases, Start: start}
 		_, err := trainVariant(t.Context(), cfg, variant, refs, pool)
 		require.NoError(t, err)
-		return Start{cfg.Dir, phases}
+		return Start{variant, cfg.Dir, phases}
 	}
 	weights := func(end Start) (all [][]float32) {
 		m, err := inference.Load(t.Context(), run.ModelPath(end.Dir, recipe.Unified))

@@ -190,6 +190,9 @@ func streamKey(code string) uint64 {
 // run trains from the current step to the end of the last phase.
 func (t *trainer) run(ctx context.Context) error {
 	total, last, first := t.recipe.Steps(), t.recipe.PhaseStep(t.end), 0
+	if t.variant == Joint {
+		last = t.recipe.Joint()
+	}
 	if !t.onAll() {
 		first = t.recipe.PhaseStep(1)
 	}
@@ -201,6 +204,9 @@ func (t *trainer) run(ctx context.Context) error {
 		return err
 	}
 	for {
+		if t.variant == Joint && t.step == last {
+			return t.checkpoint(ctx)
+		}
 		if t.step == t.recipe.PhaseStep(t.phase+1) {
 			if err := t.student.Sync(); err != nil {
 				return err

@@ -274,6 +274,15 @@ func (r *Recipe) SplitStep(phase int) int {
 	return from + int(r.Split.Delay*float64(r.PhaseStep(phase+1)-from))
 }
 
+// Joint returns the step until which the SDRnet and the baseline UnifiedSubsetBatches are one training, the same step by
+// step; PhaseStep(1) if they part there.
+func (r *Recipe) Joint() int {
+	if r.Train.RootBatches == NormSubset && r.Split.HeldOut == 0 && r.Train.Rounds.Bins == 1 {
+		return r.SplitStep(1)
+	}
+	return r.PhaseStep(1)
+}
+
 // For returns the recipe without the keys that make no difference to the weights of a variant: SDR, phase 0 (for which
 // variant is Unified; besides, it depends on the step at which it ends) or a baseline. Trainings for which it is the
 // same, on the same images, have the same result.
