@@ -11,6 +11,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"regexp"
+	"strings"
 	"time"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/options/jobopts"
@@ -76,8 +78,9 @@ func (f *Flink) Slots(ctx context.Context) (int, error) {
 	return overview.Slots, err
 }
 
-// Cancel ends the jobs whose names begin with name, and waits until they have ended.
+// Cancel ends the jobs that were submitted with a name, and waits until they have ended.
 func (f *Flink) Cancel(ctx context.Context, name string) error {
+	name = other.ReplaceAllString(strings.ToLower(name), "0") + "-" // the job server's changes and additions to it
 	for asked := map[string]bool{}; ; {
 		var overview struct {
 			Jobs []struct {
@@ -92,7 +95,7 @@ func (f *Flink) Cancel(ctx context.Context, name string) error {
 		}
 		running := false
 		for _, job := range overview.Jobs {
-			if len(job.Name) < len(name) || job.Name[:len(name)] != name || job.End >= 0 {
+			if !strings.HasPrefix(job.Name, name) || job.End >= 0 {
 				continue
 			}
 			running = true
@@ -114,6 +117,9 @@ func (f *Flink) Cancel(ctx context.Context, name string) error {
 	}
 }
 
+// other matches what the job server replaces in names.
+var other = regexp.MustCompile(`[^a-z0-9]`)
+
 // flink is the name of Beam's runner.
 const flink = "flink"
 
@@ -121,7 +127,7 @@ const flink = "flink"
 func setJobName() (restore func()) {
 	before := *jobopts.JobName
 	if before == "" {
-		*jobopts.JobName = "sdr-" + uuid.NewString()
+		*jobopts.JobName = "sdr" + strings.ReplaceAll(uuid.NewString(), "-", "")
 	}
 	return func() { *jobopts.JobName = before }
 }

@@ -104,7 +104,6 @@ same() {
 sdr() { "$here/../../bin/sdr" --log-level warn "$@"; }
 
 running() { curl -fs localhost:8081/overview | grep -q '"jobs-running":[1-9]'; }
-idle() { ! running; }
 
 run_test() {
 	local images=${IMAGES:-400000} data out compared=0
@@ -133,11 +132,14 @@ run_test() {
 	echo "$compared files are the same, bit by bit"
 	cat "$out/flink/table"
 
-	sdr pretrain --recipe quickstart --data "$data/pool" --out "$out/canceled" --runner flink --endpoint localhost:8099 &
+	"$here/../../bin/sdr" pretrain --recipe quickstart --data "$data/pool" --out "$out/canceled" --runner flink --endpoint localhost:8099 &
 	await 'running job' running
-	kill -INT $!
+	kill -TERM $!
 	wait $! && exit 1
-	await 'end of the job' idle
+	if running; then
+		echo 'an interrupted run has left a job' >&2
+		exit 1
+	fi
 	echo 'an interrupted run leaves no job'
 	rm -rf "$out"
 }
