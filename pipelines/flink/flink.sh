@@ -3,10 +3,11 @@
 #
 #   pipelines/flink/flink.sh up     starts it; needs Java 17 and Maven
 #   pipelines/flink/flink.sh test   compares what bin/sdr makes there with what it makes on prism
+#   pipelines/flink/flink.sh chaos  kills what takes part in a run there, and compares its weights with those of prism
 #   pipelines/flink/flink.sh down   ends it
 #
 # Everything is in .cache/flink: the jars, logs, and the processes' numbers. GOMAXPROCS=1 gives each worker one core.
-# IMAGES shortens the trainings of the test, which take twice the time of the main job.
+# IMAGES shortens the trainings of the test, which take twice the time of the main job; KILLS is how often chaos kills.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=${FLINK_DIR:-$here/../../.cache/flink}
@@ -144,8 +145,50 @@ run_test() {
 	rm -rf "$out"
 }
 
+# chaos kills, at random moments of small runs, a worker, a TaskManager (which is started again) or the driver (which is
+# told to resume).
+chaos() {
+	local data out killed=0 runs=0 victim pid
+	data=$(cd "$here/../../testdata" && pwd)
+	out=$(mktemp -d)
+	local run=(pretrain --recipe smoke --data "$data/pool" --set train.rounds.bins=2 --set train.rounds.steps=10)
+	export CLASSPATH="$root/lib/*"
+	sdr "${run[@]}" --out "$out/prism" >/dev/null
+	while [ "$killed" -lt "${KILLS:-10}" ]; do
+		while :; do
+			"$here/../../bin/sdr" "${run[@]}" --out "$out/flink" --runner flink --endpoint localhost:8099 --resume >"$out/log" 2>&1 &
+			driver=$!
+			sleep $((3 + RANDOM % 30))
+			victim=$(shuf -n 1 -e worker worker taskmanager driver)
+			case $victim in
+			worker) pid=$(pgrep -f 'bin/sdr .*provision_endpoint' | shuf -n 1 || true) ;;
+			taskmanager) pid=$(cat "$root/pid/taskmanager-1") ;;
+			driver) pid=$driver ;;
+			esac
+			if kill -0 "$driver" 2>/dev/null && [ -n "$pid" ] && kill -9 "$pid" 2>/dev/null; then
+				killed=$((killed + 1))
+				echo "$(date +%T) killed a $victim, in $(tail -1 "$out/log" | grep -o 'stage=[a-z0-9]*' || echo 'stage=?')"
+				if [ $victim = taskmanager ]; then taskmanager taskmanager-1; fi
+			fi
+			if wait $driver; then break; fi
+			if [ $victim != driver ]; then
+				cat "$out/log" >&2
+				exit 1
+			fi
+			sleep 3 # its job ends
+		done
+		for model in "$out"/prism/models/*; do
+			cmp "$model" "$out/flink/models/$(basename "$model")" || exit 1
+		done
+		runs=$((runs + 1))
+		rm -rf "$out/flink"
+	done
+	echo "$killed kills in $runs runs, whose weights are all those of prism"
+	rm -rf "$out"
+}
+
 case ${1:-} in
-up | down) "$@" ;;
+up | down | chaos) "$@" ;;
 test) run_test ;;
 *)
 	sed -n '/^#   /s/^# *//p' "$0" >&2
