@@ -102,6 +102,7 @@ func (c *chain) begin(ctx context.Context, st step) error {
 		}
 		slog.Info("part of a stage starts", "stage", st.name, "number", fmt.Sprintf("%d of %d", i+1, len(st.parts)))
 		p, s := beam.NewPipelineWithRoot()
+		s = s.Scope(st.name)
 		var in []beam.PCollection
 		for _, need := range st.needs {
 			in = append(in, c.read(s, need))
@@ -169,16 +170,19 @@ func (c *chain) job(ctx context.Context, steps []step) error {
 		if st.of != "" {
 			about = append(about, "for", st.of)
 		}
-		slog.Info("stage starts", about...)
+		if !DryRun() {
+			slog.Info("stage starts", about...)
+		}
+		of := s.Scope(st.name)
 		var in []beam.PCollection
 		for _, need := range st.needs {
 			if _, ok := made[need]; !ok {
-				made[need] = c.read(s, need)
+				made[need] = c.read(of, need)
 			}
 			in = append(in, made[need])
 		}
-		made[st.name] = st.build(s, in)
-		arrowio.WriteDir(s, c.out(st.name), made[st.name])
+		made[st.name] = st.build(of, in)
+		arrowio.WriteDir(of, c.out(st.name), made[st.name])
 	}
 	switch err := runPipeline(ctx, c.runner, p); {
 	case errors.Is(err, ErrNotRun), errors.Is(err, ErrSubmitted):
@@ -240,6 +244,9 @@ func runPipeline(ctx context.Context, runner string, p *beam.Pipeline) error {
 	}
 	if err := os.Setenv("TMPDIR", dir); err != nil {
 		return err
+	}
+	if DryRun() {
+		return dryRun(ctx, runner, p)
 	}
 	if runner == flink {
 		defer setJobName()()

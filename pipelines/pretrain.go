@@ -96,7 +96,7 @@ func Pretrain(ctx context.Context, o PretrainOptions) (*Pretrained, error) {
 		}
 	}
 	c := o.chain(ctx, folder, in)
-	if err := c.run(ctx, o.SingleJob); err != nil {
+	if err := c.run(ctx, o.SingleJob || o.DryRun); err != nil {
 		return nil, err
 	}
 	made := &Pretrained{Folder: folder}
@@ -198,7 +198,7 @@ func (o *PretrainOptions) chain(ctx context.Context, folder *run.Folder, in inpu
 	p := &plan{
 		chain:  chain{folder: folder, runner: o.Runner},
 		splits: map[int][]imageio.Split{rows: in.splits}, sources: map[int][]imageio.Source{rows: in.sources},
-		data: in.files.digest(), maxBad: o.MaxBad, device: o.Device, singleJob: o.SingleJob,
+		data: in.files.digest(), maxBad: o.MaxBad, device: o.Device, singleJob: o.SingleJob || o.DryRun,
 	}
 	t := p.phase0(o.Recipe, "")
 	models, subsets := []string{t.phase0}, t.ingest

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -44,10 +43,6 @@ func logTo(level slog.Level, w io.Writer) {
 			return a
 		},
 	})}))
-	if dryRun() {
-		beamlog.SetLogger(&plainLogger{w})
-		return
-	}
 	beamlog.SetLogger(&beamLogger{level: max(level, slog.LevelWarn)})
 }
 
@@ -76,15 +71,6 @@ func (l *beamLogger) Log(ctx context.Context, severity beamlog.Severity, _ int, 
 	}
 	if level >= l.level {
 		slog.Log(ctx, level, strings.TrimSpace(message))
-	}
-}
-
-// plainLogger writes Beam's log as it is, among which the description of a job is.
-type plainLogger struct{ w io.Writer }
-
-func (l *plainLogger) Log(_ context.Context, severity beamlog.Severity, _ int, message string) {
-	if severity >= beamlog.SevInfo {
-		fmt.Fprintln(l.w, message)
 	}
 }
 

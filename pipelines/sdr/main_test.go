@@ -372,6 +372,8 @@ func TestUsageErrors(t *testing.T) {
 		{"--runner", []string{"pretrain", "--data", tiny, "--out", out, "--runner", "spark"}},
 		{"--endpoint is missing", []string{"pretrain", "--data", tiny, "--out", out, "--runner", "flink"}},
 		{"give --flink_rest HOST:PORT, or --parallelism", []string{"embed", "--model", "m", "--data", tiny, "--out", "f.parquet", "--runner", "flink", "--endpoint", "localhost:1", "--flink_rest", "localhost:1"}},
+		{"--region, --staging_location missing", []string{"pretrain", "--data", "gs://b/data", "--out", "gs://b/run", "--runner", "dataflow", "--project", "p"}},
+		{"Dataflow's workers do not see the files of this machine", []string{"pretrain", "--data", tiny, "--out", "gs://b/run", "--runner", "dataflow"}},
 		{"want HOST:PORT", []string{"evaluate", "--run", out, "--tasks", out, "--runner", "flink", "--endpoint", "localhost"}},
 		{"end with this program", []string{"pretrain", "--data", tiny, "--out", out, "--single-job", "--async"}},
 		{"--single-job", []string{"pretrain", "--data", tiny, "--out", out, "--runner", "flink", "--async"}},
@@ -440,9 +442,19 @@ func TestDryRun(t *testing.T) {
 	defer storage.Close()
 	t.Setenv("STORAGE_EMULATOR_HOST", strings.TrimPrefix(storage.URL, "http://"))
 	out := filepath.Join(t.TempDir(), "run")
-	stdout, stderr, code := sdr(t, quickRun(out, append(dataflow, "--dry_run")...)...)
+	stdout, stderr, code := sdr(t, quickRun(out, append(dataflow, "--dry_run", "--log-level", "debug", "--max_num_workers", "7", "--worker_machine_type", "n2",
+		"--sdk_container_image", "gcr.io/mine", "--dataflow_service_options", "worker_accelerator=type:nvidia-l4;count:1")...)...)
 	require.Zero(t, code, stderr)
-	require.Equal(t, "ingest: the job was described, and not run\n", stdout)
+	require.Contains(t, stdout, "ingest, phase0, features, partition, train, unified: the job was described, and not run\n")
+	for _, want := range []string{
+		"│ partition ", "│ train ", "project p, temporary files in gs://b/t", "at most 7; machine n2; container gcr.io/mine",
+		"program of the workers: gs://b/s/", "service options: worker_accelerator=type:nvidia-l4;count:1",
+	} {
+		require.Contains(t, stdout, want)
+	}
+	stages := regexp.MustCompile(`(?m)^│ (\S+) +│ +(\d+) │`)
+	again, _, _ := sdr(t, quickRun(out, append(dataflow, "--dry_run")...)...)
+	require.Equal(t, stages.FindAllString(again, -1), stages.FindAllString(stdout, -1), "the same steps every time")
 	require.Contains(t, stderr, `"temp_location": "gs://b/t"`)
 	require.Contains(t, stderr, `"resource_hints": "[min_ram=1GB cpu_count=3]"`)
 	require.Contains(t, stderr, fmt.Sprintf(`"worker_binary": "%s"`, os.Args[0]))
@@ -461,7 +473,7 @@ func TestAsync(t *testing.T) {
 	require.NoError(t, server.Start())
 	out := filepath.Join(t.TempDir(), "run")
 	stdout, stderr, code := sdr(t, quickRun(out, "--runner", "flink", "--endpoint", fmt.Sprint("localhost:", port), "--single-job", "--async",
-		"--environment_type", "process", "--environment_config", `{"command": "true"}`)...)
+		"--parallelism", "1", "--environment_type", "process", "--environment_config", `{"command": "true"}`)...)
 	require.Zero(t, code, stderr)
 	require.Equal(t, "ingest, phase0, features, partition, train, unified: the job was submitted, and goes on without this program\n", stdout)
 	require.NoDirExists(t, filepath.Join(out, "stages"), "what the job has written is not looked at")

@@ -48,12 +48,6 @@ type beamFlag struct {
 // Set implements [pflag.Value].
 func (f beamFlag) Set(value string) error { return flag.Set(f.name, value) }
 
-// dryRun reports whether Dataflow is to describe its job only.
-func dryRun() bool {
-	f := flag.Lookup("dry_run")
-	return f != nil && f.Value.String() == "true"
-}
-
 // checkRunner refuses a runner that is not there or cannot do what Beam's flags ask of it, and makes this program that of
 // a distant runner's workers. Alone says that the job is the last, and that nothing is done with what it writes.
 func checkRunner(runner string, alone bool) error {
@@ -67,18 +61,49 @@ func checkRunner(runner string, alone bool) error {
 		return run.Usagef("--async: the jobs of --runner %s end with this program", runner)
 	case *jobopts.Async && !alone:
 		return run.Usagef("--async is for `sdr pretrain --single-job`: whatever else there is reads what its jobs write")
-	case dryRun() && runner != "dataflow":
+	case pipelines.DryRun() && runner != "dataflow":
 		return run.Usagef("--dry_run: only --runner dataflow describes its job without running it")
 	case runner == "flink":
 		return checkFlink()
-	case !inProcess && *jobopts.WorkerBinary == "" && runtime.GOOS == "linux" && runtime.GOARCH == "amd64":
-		self, err := os.Executable()
-		if err != nil {
-			return fmt.Errorf("--worker_binary is missing, and this program cannot be found: %w", err)
-		}
-		return flag.Set("worker_binary", self)
+	case runner == "dataflow":
+		return checkDataflow()
 	}
 	return nil
+}
+
+// workerBinary returns the program of a job's workers: --worker_binary or, if that is not given, this one. It is empty on
+// machines for which the workers need another, which Beam then builds.
+func workerBinary() (string, error) {
+	if *jobopts.WorkerBinary != "" || runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
+		return *jobopts.WorkerBinary, nil
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("--worker_binary is missing, and this program cannot be found: %w", err)
+	}
+	return self, nil
+}
+
+// checkDataflow asks for what a job on Dataflow needs.
+func checkDataflow() error {
+	var missing []string
+	for _, name := range []string{"project", "region", "staging_location"} {
+		if f := flag.Lookup(name); f == nil || f.Value.String() == "" {
+			missing = append(missing, "--"+name)
+		}
+	}
+	if len(missing) > 0 {
+		return run.Usagef("--runner dataflow: %s missing; give the project, the region, and a gs:// folder for the program and the job's files",
+			strings.Join(missing, ", "))
+	}
+	if staging := flag.Lookup("staging_location").Value.String(); !strings.HasPrefix(staging, "gs://") {
+		return run.Usagef("--staging_location %s: want a folder in gs://", staging)
+	}
+	self, err := workerBinary()
+	if err != nil {
+		return err
+	}
+	return flag.Set("worker_binary", self) // which is among the options that Beam reports
 }
 
 // checkFlink asks for what a job on Flink needs, and fills in the rest: this program is the workers', which the
@@ -86,6 +111,10 @@ func checkRunner(runner string, alone bool) error {
 func checkFlink() error {
 	if *jobopts.Endpoint == "" {
 		return run.Usagef("--runner flink: --endpoint is missing; give HOST:PORT of the Beam job server, such as localhost:8099")
+	}
+	binary, err := workerBinary()
+	if err != nil {
+		return err
 	}
 	if *jobopts.EnvironmentType == "" {
 		if runtime.GOOS != "linux" {
@@ -101,9 +130,10 @@ func checkFlink() error {
 		}
 		*jobopts.EnvironmentType, *jobopts.EnvironmentConfig = "PROCESS", string(config)
 		if *jobopts.WorkerBinary == "" {
-			*jobopts.WorkerBinary = os.DevNull // nothing is staged
+			binary = os.DevNull // nothing is staged
 		}
 	}
+	*jobopts.WorkerBinary = binary
 	if *jobopts.Parallelism > 0 {
 		return nil
 	}
@@ -125,15 +155,19 @@ func checkFlink() error {
 // paths are the flags whose values are paths.
 var paths = []string{"data", "out", "run", "registry", "task", "tasks", "model"}
 
-// sharePaths makes the paths of a job on other machines absolute: its workers have other working directories.
+// sharePaths makes the paths of a job on other machines absolute, since its workers have other working directories, and
+// refuses those that its workers cannot reach.
 func sharePaths(c *cobra.Command) error {
 	runner := c.Flags().Lookup("runner")
 	if runner == nil || pipelines.InProcess(runner.Value.String()) {
 		return nil
 	}
 	absolute := func(path string) (string, error) {
-		if path == "" || !files.IsLocal(path) {
+		switch {
+		case path == "" || !files.IsLocal(path):
 			return path, nil
+		case runner.Value.String() == "dataflow" && !pipelines.DryRun():
+			return "", run.Usagef("%s: Dataflow's workers do not see the files of this machine; give paths in gs://", path)
 		}
 		return filepath.Abs(path)
 	}
