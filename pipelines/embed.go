@@ -3,17 +3,17 @@ package pipelines
 import (
 	"cmp"
 	"context"
-	"fmt"
+	"errors"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"slices"
 
 	"github.com/apache/arrow/go/v15/arrow"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	"github.com/google/uuid"
 
 	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
+	"github.com/sdr-ml/sdr/transforms/files"
 	"github.com/sdr-ml/sdr/transforms/imageio"
 	"github.com/sdr-ml/sdr/transforms/inference"
 	"github.com/sdr-ml/sdr/transforms/record"
@@ -63,15 +63,9 @@ func Embed(ctx context.Context, o EmbedOptions) (images, bad int64, err error) {
 	if err != nil {
 		return 0, 0, run.Usage(err)
 	}
-	if err := os.MkdirAll(filepath.Dir(o.Out), 0o755); err != nil {
-		return 0, 0, fmt.Errorf("embed: %w", err)
-	}
-	dir, err := os.MkdirTemp(filepath.Dir(o.Out), filepath.Base(o.Out)+".parts-")
-	if err != nil {
-		return 0, 0, fmt.Errorf("embed: %w", err)
-	}
-	defer os.RemoveAll(dir)
-	features, dead := filepath.Join(dir, "features"), filepath.Join(dir, "dead")
+	dir := o.Out + ".parts-" + uuid.NewString()
+	defer func() { err = errors.Join(err, files.RemoveAll(context.WithoutCancel(ctx), dir)) }()
+	features, dead := files.Join(dir, "features"), files.Join(dir, "dead")
 
 	p, s := beam.NewPipelineWithRoot()
 	read, unread := imageio.ReadSplits(s, beam.CreateList(s, splits), imageio.ReadConfig{Size: model.Input.Size, Labels: true})

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -122,7 +121,7 @@ func Route(ctx context.Context, o RouteOptions) (*Routed, error) {
 func (o *RouteOptions) open(ctx context.Context) (first *run.Folder, models []train.Model, err error) {
 	dirs := slices.Clone(o.Runs)
 	if o.Registry != "" {
-		infos, err := filepath.Glob(filepath.Join(o.Registry, "*", "run.json"))
+		infos, err := files.List(ctx, files.Join(files.Quote(o.Registry), "*", "run.json"))
 		if err != nil {
 			return nil, nil, err
 		}
@@ -130,7 +129,7 @@ func (o *RouteOptions) open(ctx context.Context) (first *run.Folder, models []tr
 			return nil, nil, run.Usagef("the registry %s has no run: no folder in it has a run.json", o.Registry)
 		}
 		for _, i := range infos {
-			dirs = append(dirs, filepath.Dir(i))
+			dirs = append(dirs, files.Dir(i))
 		}
 	}
 	for _, dir := range dirs {

@@ -6,6 +6,7 @@ package main
 // of gs://, which comes with every runner.
 import (
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/io/filesystem/gcs"
+	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/io/filesystem/s3"
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/dataflow"
 )
 

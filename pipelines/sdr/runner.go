@@ -220,7 +220,7 @@ func checkPaths(c *cobra.Command, args []string) (err error) {
 			if local() {
 				return run.Usagef("%s: %s", path, without)
 			}
-			return run.Usagef("%s: there is no filesystem for %s://; want gs:// or a path on this machine", path, scheme)
+			return run.Usagef("%s: there is no filesystem for %s://; want gs://, s3:// or a path on this machine", path, scheme)
 		}
 	}
 	return nil

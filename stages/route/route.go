@@ -18,6 +18,7 @@ import (
 	"github.com/sdr-ml/sdr/stages/train"
 	"github.com/sdr-ml/sdr/tensorops/sdrnet"
 	"github.com/sdr-ml/sdr/transforms/compute"
+	"github.com/sdr-ml/sdr/transforms/files"
 	"github.com/sdr-ml/sdr/transforms/inference"
 	"github.com/sdr-ml/sdr/transforms/record"
 	"github.com/sdr-ml/sdr/transforms/tasks"
@@ -113,7 +114,7 @@ type Score struct {
 }
 
 // Run returns the folder of the run that trained the net.
-func (s Score) Run() string { return path.Dir(path.Dir(s.Model)) }
+func (s Score) Run() string { return files.Dir(files.Dir(s.Model)) }
 
 // Open returns the net's backbone with the statistics that were scored. It is shared and must not be modified.
 func (s Score) Open(ctx context.Context) (*inference.Model, error) {

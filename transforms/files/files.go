@@ -31,6 +31,15 @@ func Join(dir string, elem ...string) string {
 	return strings.TrimSuffix(dir, "/") + "/" + path.Join(elem...)
 }
 
+// Dir returns the folder of a file on any filesystem.
+func Dir(file string) string {
+	if IsLocal(file) {
+		return filepath.Dir(file)
+	}
+	scheme, rest, _ := strings.Cut(file, "://")
+	return scheme + "://" + path.Dir(rest)
+}
+
 // Map returns the whole content of a file, which must not be modified. Local files are memory-mapped if the system
 // supports it; others are read. Data must not be accessed after release.
 func Map(ctx context.Context, path string) (data []byte, release func() error, err error) {
@@ -110,6 +119,22 @@ func Remove(ctx context.Context, path string) error {
 		}
 		return fmt.Errorf("this filesystem cannot remove files: %w", errors.ErrUnsupported)
 	})
+}
+
+// RemoveAll deletes a folder with what is in it and in its folders.
+func RemoveAll(ctx context.Context, dir string) error {
+	if IsLocal(dir) {
+		return os.RemoveAll(dir)
+	}
+	var errs []error
+	for _, pattern := range []string{"*", "*/*"} {
+		found, err := List(ctx, Quote(dir)+"/"+pattern)
+		errs = append(errs, err)
+		for _, file := range found {
+			errs = append(errs, Remove(ctx, file))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Modified returns the modification time of a file, or the zero time on filesystems that do not provide it.
