@@ -1,4 +1,4 @@
-# make        builds bin/sdr; with TAGS=local a smaller one, more quickly, without gs:// and Dataflow (make run takes it, too)
+# make        builds bin/sdr; with TAGS=local a smaller one, more quickly, without gs://, s3:// and Dataflow (make run takes it, too)
 # make run    the main job on the images in testdata: about 5 minutes on 2 cores
 # make test   the tests
 # make fuzz   fuzzes all parsers, for TIME=20m each
@@ -21,7 +21,7 @@ ifneq (,$(findstring local,$(TAGS)))
 MODFILE := .cache/local.mod
 endif
 
-# TAGS=local leaves out what is not on this machine: gs:// and Dataflow. TAGS=nocuda leaves the GPU driver out, which
+# TAGS=local leaves out what is not on this machine: gs://, s3:// and Dataflow. TAGS=nocuda leaves the GPU driver out, which
 # makes the program fully static. TAGS=local,nocuda does both. The compiler collects its garbage seldom, in up to 0.9 GB.
 build: $(MODFILE)
 	GOGC=400 go build $(MODFILE:%=-modfile=%) -tags "$(TAGS)" -ldflags "-s -w -X main.version=$(VERSION)" -o bin/sdr ./pipelines/sdr

@@ -166,7 +166,7 @@ func (o *PretrainOptions) check(ctx context.Context) (in inputs, err error) {
 
 // findTasks lists the tasks in a folder, without those that cannot be used, which it returns as dead.
 func findTasks(ctx context.Context, dir string) (found []tasks.Task, dead []evaluate.Dead, err error) {
-	all, faulty, err := tasks.Find(dir)
+	all, faulty, err := tasks.Find(ctx, dir)
 	if err != nil {
 		return nil, nil, run.Usage(err)
 	}

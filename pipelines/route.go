@@ -191,7 +191,7 @@ func (r *Routed) finish(ctx context.Context, o RouteOptions, all []route.Score, 
 
 // openTask returns the task, alone in a list, whose training images are at a path, and checks that they have labels.
 func openTask(ctx context.Context, path string) ([]tasks.Task, error) {
-	task, err := tasks.Open(path)
+	task, err := tasks.Open(ctx, path)
 	if err != nil {
 		return nil, run.Usage(err)
 	}

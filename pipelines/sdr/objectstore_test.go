@@ -5,9 +5,11 @@ package main
 import (
 	"bytes"
 	"context"
+	"io/fs"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -41,10 +43,17 @@ func TestS3(t *testing.T) {
 		require.NoError(t, err)
 	}
 	upload("pool/emoji.parquet", testdata+"/pool/emoji.parquet")
+	tasks := "s3://bucket/tasks"
+	require.NoError(t, filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() {
+			upload("tasks/fruit/"+filepath.ToSlash(strings.TrimPrefix(path, folder+"/")), path)
+		}
+		return err
+	}))
+	upload("tasks/emoji-train.parquet", testdata+"/tasks/emoji-train.parquet")
+	upload("tasks/emoji-test.parquet", testdata+"/tasks/emoji-test.parquet")
 
 	dir := t.TempDir()
-	tasks := filepath.Join(dir, "tasks")
-	require.NoError(t, os.CopyFS(filepath.Join(tasks, "fruit"), os.DirFS(folder)))
 	local := filepath.Join(dir, "run")
 	mustSDR(t, quickRun(local)...)
 	args := func(out string, more ...string) []string {
@@ -54,6 +63,7 @@ func TestS3(t *testing.T) {
 	}
 	out := mustSDR(t, args("s3://bucket/runs/first", "--tasks", tasks, "--set", "train.rounds.bins=1")...)
 	require.Contains(t, out, "fruit")
+	require.Contains(t, out, "emoji")
 	for _, name := range []string{"0", "1.1", "root", "unified"} {
 		want, err := os.ReadFile(filepath.Join(local, "models", name+".safetensors"))
 		require.NoError(t, err)
@@ -68,7 +78,7 @@ func TestS3(t *testing.T) {
 		require.Equal(t, len(want) > 0, bytes.Equal(a, b), name)
 	}
 	require.Contains(t, mustSDR(t, "inspect", "s3://bucket/runs/first"), "unified")
-	mustSDR(t, "route", "--run", "s3://bucket/runs/first", "--task", testdata+"/tasks/emoji-train.parquet", "--out", "s3://bucket/routed")
+	mustSDR(t, "route", "--run", "s3://bucket/runs/first", "--task", tasks+"/emoji-train.parquet", "--out", "s3://bucket/routed")
 	mustSDR(t, "embed", "--model", "s3://bucket/routed/model.safetensors", "--data", "s3://bucket/pool", "--out", "s3://bucket/features.parquet")
 	require.Contains(t, mustSDR(t, "evaluate", "--run", "s3://bucket/runs/first", "--tasks", tasks), "fruit")
 	mustSDR(t, args("s3://bucket/runs/first", "--tasks", tasks, "--resume")...)

@@ -28,7 +28,10 @@ func Join(dir string, elem ...string) string {
 	if IsLocal(dir) {
 		return filepath.Join(append([]string{dir}, elem...)...)
 	}
-	return strings.TrimSuffix(dir, "/") + "/" + path.Join(elem...)
+	if below := path.Join(elem...); below != "." {
+		return strings.TrimSuffix(dir, "/") + "/" + below
+	}
+	return strings.TrimSuffix(dir, "/")
 }
 
 // Dir returns the folder of a file on any filesystem.

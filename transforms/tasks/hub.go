@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -29,11 +28,11 @@ var shard = regexp.MustCompile(`^([a-z]+)(?:([-_])\d+(?:(-of-)(\d+)(-[0-9a-f]+)?
 // train-00000-of-00004.parquet or folders train and test, in the folder itself, in its folder data, or in that of its
 // only configuration. The paths of splits are by the names of their parts, train and test; a split of several files is a
 // glob.
-func hubSplits(dir string) (map[string]string, error) {
+func hubSplits(ctx context.Context, dir string) (map[string]string, error) {
 	var configs []string
 	var found map[string]string
-	for _, sub := range append([]string{"."}, folders(dir)...) {
-		splits, err := splitsOf(filepath.Join(dir, sub))
+	for _, sub := range append([]string{"."}, folders(ctx, dir)...) {
+		splits, err := splitsOf(ctx, files.Join(dir, sub))
 		if err != nil {
 			return nil, err
 		}
@@ -46,17 +45,17 @@ func hubSplits(dir string) (map[string]string, error) {
 		configs, found = append(configs, sub), splits
 	}
 	if len(configs) > 1 {
-		return nil, fmt.Errorf("%s holds the data sets %s; give one of them, such as %s", dir, strings.Join(configs, ", "), filepath.Join(dir, configs[0]))
+		return nil, fmt.Errorf("%s holds the data sets %s; give one of them, such as %s", dir, strings.Join(configs, ", "), files.Join(dir, configs[0]))
 	}
 	return found, nil
 }
 
 // folders lists the folders in a folder that are not hidden.
-func folders(dir string) (names []string) {
-	entries, _ := os.ReadDir(dir)
+func folders(ctx context.Context, dir string) (names []string) {
+	entries, _ := files.ReadDir(ctx, dir)
 	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), ".") && isFolder(filepath.Join(dir, e.Name())) {
-			names = append(names, e.Name())
+		if !strings.HasPrefix(e.Name, ".") && e.Folder {
+			names = append(names, e.Name)
 		}
 	}
 	return names
@@ -70,8 +69,8 @@ type pieces struct {
 }
 
 // splitsOf finds the splits whose files or folders are directly in a folder. A folder goes before files.
-func splitsOf(dir string) (map[string]string, error) {
-	entries, err := os.ReadDir(dir)
+func splitsOf(ctx context.Context, dir string) (map[string]string, error) {
+	entries, err := files.ReadDir(ctx, dir)
 	if err != nil {
 		return nil, nil
 	}
@@ -86,17 +85,17 @@ func splitsOf(dir string) (map[string]string, error) {
 		found[split][glob].paths = append(found[split][glob].paths, path)
 	}
 	for _, e := range entries {
-		path := filepath.Join(dir, e.Name())
-		if isFolder(path) {
-			found[strings.ToLower(e.Name())] = map[string]*pieces{"": {paths: []string{path}}}
+		path := files.Join(dir, e.Name)
+		if e.Folder {
+			found[strings.ToLower(e.Name)] = map[string]*pieces{"": {paths: []string{path}}}
 			continue
 		}
-		stem, collection := imageio.Stem(e.Name())
+		stem, collection := imageio.Stem(e.Name)
 		m := shard.FindStringSubmatch(strings.ToLower(stem))
 		if !collection || m == nil || found[m[1]][""] != nil {
 			continue
 		}
-		suffix, glob := e.Name()[len(stem):], stem[:len(m[1])]
+		suffix, glob := e.Name[len(stem):], stem[:len(m[1])]
 		if m[2] != "" {
 			glob += m[2] + "[0-9]*"
 		}
@@ -104,7 +103,7 @@ func splitsOf(dir string) (map[string]string, error) {
 		if m[3] != "" {
 			glob += fmt.Sprintf("-of-%s*", m[4])
 		}
-		if strings.HasSuffix(suffix, ".gz") && slices.ContainsFunc(entries, func(o os.DirEntry) bool { return o.Name() == strings.TrimSuffix(e.Name(), ".gz") }) {
+		if strings.HasSuffix(suffix, ".gz") && slices.ContainsFunc(entries, func(o files.Entry) bool { return o.Name == strings.TrimSuffix(e.Name, ".gz") }) {
 			continue // it is there unpacked, too
 		}
 		add(m[1], glob+suffix, path, of)
@@ -116,7 +115,7 @@ func splitsOf(dir string) (map[string]string, error) {
 		if at < 0 {
 			continue
 		}
-		if splits[part], err = one(dir, names[at], found[names[at]]); err != nil {
+		if splits[part], err = one(ctx, dir, names[at], found[names[at]]); err != nil {
 			return nil, err
 		}
 	}
@@ -124,7 +123,7 @@ func splitsOf(dir string) (map[string]string, error) {
 }
 
 // one returns the path of a split: of its only file or folder, or a glob that matches its files and no others.
-func one(dir, split string, kinds map[string]*pieces) (string, error) {
+func one(ctx context.Context, dir, split string, kinds map[string]*pieces) (string, error) {
 	var all []*pieces
 	for _, p := range kinds {
 		all = append(all, p)
@@ -140,7 +139,7 @@ func one(dir, split string, kinds map[string]*pieces) (string, error) {
 		return p.paths[0], nil
 	}
 	glob := files.Join(files.Quote(dir), p.glob)
-	matched, err := files.List(context.Background(), glob)
+	matched, err := files.List(ctx, glob)
 	if err != nil {
 		return "", err
 	}
@@ -164,8 +163,8 @@ func standIn(t Task) {
 }
 
 // mixed returns an error if a folder without known splits has entries that look like those of several.
-func mixed(dir string) error {
-	entries, err := os.ReadDir(dir)
+func mixed(ctx context.Context, dir string) error {
+	entries, err := files.ReadDir(ctx, dir)
 	if err != nil {
 		return err
 	}
@@ -173,9 +172,9 @@ func mixed(dir string) error {
 	for _, e := range entries {
 		for part, names := range parts {
 			for _, name := range names {
-				rest, ok := strings.CutPrefix(strings.ToLower(e.Name()), name)
+				rest, ok := strings.CutPrefix(strings.ToLower(e.Name), name)
 				if ok && (rest == "" || rest[0] < 'a' || rest[0] > 'z') {
-					seen[part] = e.Name()
+					seen[part] = e.Name
 				}
 			}
 		}

@@ -9,15 +9,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
-	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
 	"unicode"
 
 	"github.com/sdr-ml/sdr/tensorops/metrics"
+	"github.com/sdr-ml/sdr/transforms/files"
 	"github.com/sdr-ml/sdr/transforms/imageio"
 )
 
@@ -73,13 +73,13 @@ type Faulty struct {
 	Err  error
 }
 
-// Find lists the tasks in a local folder, sorted by name, and those that are there but lack a split, or have one twice.
+// Find lists the tasks in a folder, sorted by name, and those that are there but lack a split, or have one twice.
 // The folder may also be that of a single task. It is an error if there is no task at all.
-func Find(dir string) (found []Task, faulty []Faulty, err error) {
-	if _, err := os.ReadDir(dir); err != nil {
+func Find(ctx context.Context, dir string) (found []Task, faulty []Faulty, err error) {
+	if _, err := files.ReadDir(ctx, dir); err != nil {
 		return nil, nil, fmt.Errorf("tasks %s: %w", dir, err)
 	}
-	all, faulty, err := find(dir)
+	all, faulty, err := find(ctx, dir)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -97,8 +97,8 @@ func Find(dir string) (found []Task, faulty []Faulty, err error) {
 	return found, faulty, nil
 }
 
-// FindTraining lists the tasks whose training images are in a local folder, laid out as for Find but without the need of
-// a test split, or are the files and folders that a glob matches, see Open, or the rows of a local Parquet file with the
+// FindTraining lists the tasks whose training images are in a folder, laid out as for Find but without the need of
+// a test split, or are the files and folders that a glob matches, see Open, or the rows of a Parquet file with the
 // same name in a column task, which must follow each other.
 func FindTraining(ctx context.Context, path string) (found []Task, faulty []Faulty, err error) {
 	runs, err := tableOf(ctx, path)
@@ -107,10 +107,10 @@ func FindTraining(ctx context.Context, path string) (found []Task, faulty []Faul
 		return nil, nil, err
 	case len(runs) > 0:
 		found, faulty = rowsOf(path, runs)
-	case isFolder(path):
-		found, faulty, err = find(path)
+	case files.IsFolder(ctx, path):
+		found, faulty, err = find(ctx, path)
 	default:
-		found, faulty, err = openAll(path)
+		found, faulty, err = openAll(ctx, path)
 	}
 	if err == nil && len(found) == 0 && len(faulty) == 0 {
 		err = fmt.Errorf("tasks %s: there are none; want a folder of labeled collections NAME-train.* or NAME/train/CLASS/*, or a glob of labeled collections", path)
@@ -120,11 +120,11 @@ func FindTraining(ctx context.Context, path string) (found []Task, faulty []Faul
 
 // tableOf returns which rows of a Parquet file belong to which task, or nothing if it is none or does not say.
 func tableOf(ctx context.Context, path string) ([]imageio.Run, error) {
-	if !strings.HasSuffix(path, ".parquet") || isFolder(path) {
+	if !strings.HasSuffix(path, ".parquet") || files.IsFolder(ctx, path) {
 		return nil, nil
 	}
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) { // a glob
-		return nil, nil
+	if found, err := files.Exists(ctx, path); err != nil || !found { // a glob
+		return nil, err
 	}
 	return imageio.Runs(ctx, path, "task")
 }
@@ -153,14 +153,18 @@ func rowsOf(path string, runs []imageio.Run) (found []Task, faulty []Faulty) {
 }
 
 // openAll opens what a glob matches.
-func openAll(glob string) (found []Task, faulty []Faulty, err error) {
-	matches, err := filepath.Glob(glob)
+func openAll(ctx context.Context, glob string) (found []Task, faulty []Faulty, err error) {
+	list := filepath.Glob // also folders
+	if !files.IsLocal(glob) {
+		list = func(glob string) ([]string, error) { return files.List(ctx, glob) }
+	}
+	matches, err := list(glob)
 	if err != nil {
 		return nil, nil, fmt.Errorf("tasks %s: %w", glob, err)
 	}
 	seen := map[string]bool{}
 	for _, path := range matches {
-		t, err := Open(path)
+		t, err := Open(ctx, path)
 		if err == nil && seen[t.Name] {
 			err = fmt.Errorf("%s: there is another task %s; rename one", path, t.Name)
 		}
@@ -175,9 +179,9 @@ func openAll(glob string) (found []Task, faulty []Faulty, err error) {
 }
 
 // find lists the tasks in a folder, or the folder itself if it is a task's. Test may be empty.
-func find(dir string) (found []Task, faulty []Faulty, err error) {
-	for _, of := range []string{dir, filepath.Join(dir, "data")} {
-		splits, err := splitsOf(of)
+func find(ctx context.Context, dir string) (found []Task, faulty []Faulty, err error) {
+	for _, of := range []string{dir, files.Join(dir, "data")} {
+		splits, err := splitsOf(ctx, of)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -186,14 +190,14 @@ func find(dir string) (found []Task, faulty []Faulty, err error) {
 			return []Task{{Name: name, Train: splits["train"], Test: splits["test"], Metric: MetricOf(name)}}, nil, err
 		}
 	}
-	entries, err := os.ReadDir(dir)
+	entries, err := files.ReadDir(ctx, dir)
 	if err != nil {
 		return nil, nil, err
 	}
 	byName := map[string]*Task{}
 	bad := map[string]error{}
 	for _, e := range entries {
-		name, splits, err := splitsIn(dir, e.Name())
+		name, splits, err := splitsIn(ctx, dir, e)
 		if err != nil {
 			bad[name] = err
 		}
@@ -226,16 +230,16 @@ func find(dir string) (found []Task, faulty []Faulty, err error) {
 
 // splitsIn finds the splits of a task in a directory entry: a file NAME-train or NAME-test of any kind, or those in a
 // folder NAME.
-func splitsIn(dir, entry string) (task string, splits map[string]string, err error) {
-	path := filepath.Join(dir, entry)
-	if strings.HasPrefix(entry, ".") {
+func splitsIn(ctx context.Context, dir string, entry files.Entry) (task string, splits map[string]string, err error) {
+	path := files.Join(dir, entry.Name)
+	if strings.HasPrefix(entry.Name, ".") {
 		return "", nil, nil
 	}
-	if isFolder(path) {
-		splits, err = hubSplits(path)
-		return entry, splits, err
+	if entry.Folder {
+		splits, err = hubSplits(ctx, path)
+		return entry.Name, splits, err
 	}
-	stem, _ := imageio.Stem(entry)
+	stem, _ := imageio.Stem(entry.Name)
 	for part := range parts {
 		if task, ok := strings.CutSuffix(stem, "-"+part); ok && task != "" {
 			return task, map[string]string{part: path}, nil
@@ -246,6 +250,9 @@ func splitsIn(dir, entry string) (task string, splits map[string]string, err err
 
 // nameOf returns the name of a folder.
 func nameOf(dir string) (string, error) {
+	if !files.IsLocal(dir) {
+		return path.Base(dir), nil
+	}
 	absolute, err := filepath.Abs(dir)
 	return filepath.Base(absolute), err
 }
@@ -256,26 +263,29 @@ func testFor(train string) string {
 	return train[:at] + "test" + train[at+len("train"):]
 }
 
-// Open returns the task whose training images are at a local path: a file NAME-train of any kind, the folder of a task,
+// Open returns the task whose training images are at a path: a file NAME-train of any kind, the folder of a task,
 // or any labeled images. Its Test is empty. A folder with the splits of several tasks is an error.
-func Open(path string) (Task, error) {
+func Open(ctx context.Context, path string) (Task, error) {
 	name, err := nameOf(path)
-	if err == nil {
-		_, err = os.Stat(path)
+	folder := files.IsFolder(ctx, path)
+	if found := folder; err == nil && !found {
+		if found, err = files.Exists(ctx, path); err == nil && !found {
+			err = errors.New("no such file or folder")
+		}
 	}
 	if err != nil {
 		return Task{}, fmt.Errorf("task %s: %w", path, err)
 	}
 	t := Task{Name: name, Train: path}
-	if isFolder(path) {
-		if t.Train, err = trainingIn(path); err != nil {
+	if folder {
+		if t.Train, err = trainingIn(ctx, path); err != nil {
 			return Task{}, err
 		}
 	} else if stem, _ := imageio.Stem(path); stem != "" {
 		t.Name = cmp.Or(strings.TrimSuffix(stem, "-train"), t.Name)
 	}
 	if t.Name == "train" {
-		if t.Name, err = nameOf(filepath.Join(path, "..")); err != nil {
+		if t.Name, err = nameOf(files.Dir(path)); err != nil {
 			return Task{}, err
 		}
 	}
@@ -284,12 +294,12 @@ func Open(path string) (Task, error) {
 }
 
 // trainingIn returns the training split in a folder: its only one, or all of it if it has no splits.
-func trainingIn(dir string) (string, error) {
-	splits, err := hubSplits(dir)
+func trainingIn(ctx context.Context, dir string) (string, error) {
+	splits, err := hubSplits(ctx, dir)
 	if err != nil || splits["train"] != "" {
 		return splits["train"], err
 	}
-	found, faulty, err := find(dir)
+	found, faulty, err := find(ctx, dir)
 	switch {
 	case err != nil:
 		return "", err
@@ -300,10 +310,5 @@ func trainingIn(dir string) (string, error) {
 	case len(found) == 1:
 		return found[0].Train, nil
 	}
-	return dir, mixed(dir)
-}
-
-func isFolder(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && info.IsDir()
+	return dir, mixed(ctx, dir)
 }

@@ -1,6 +1,7 @@
 package tasks_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/sdr-ml/sdr/transforms/files"
 	"github.com/sdr-ml/sdr/transforms/tasks"
 )
 
@@ -30,7 +32,7 @@ func touch(t *testing.T, names ...string) (dir string) {
 
 // find is Find where a faulty task is an error.
 func find(dir string) ([]tasks.Task, error) {
-	found, faulty, err := tasks.Find(dir)
+	found, faulty, err := tasks.Find(context.Background(), dir)
 	for _, f := range faulty {
 		err = errors.Join(err, fmt.Errorf("task %s: %w", f.Name, f.Err))
 	}
@@ -111,16 +113,16 @@ func TestOpen(t *testing.T) {
 		"mnist/train-images-idx3-ubyte.gz": {Name: "mnist", Train: "mnist/train-images-idx3-ubyte.gz", Metric: tasks.Top1},
 		"mnist-train-images-idx3-ubyte":    {Name: "mnist", Train: "mnist-train-images-idx3-ubyte", Metric: tasks.Top1},
 	} {
-		got, err := tasks.Open(filepath.Join(dir, path))
+		got, err := tasks.Open(t.Context(), filepath.Join(dir, path))
 		require.NoError(t, err)
 		want.Train = filepath.Join(dir, want.Train)
 		require.Equal(t, want, got)
 	}
 	t.Chdir(filepath.Join(dir, "pets"))
-	got, err := tasks.Open(".")
+	got, err := tasks.Open(t.Context(), ".")
 	require.NoError(t, err)
 	require.Equal(t, tasks.Task{Name: "pets", Train: "train", Metric: tasks.MeanPerClass}, got)
-	_, err = tasks.Open("none")
+	_, err = tasks.Open(t.Context(), "none")
 	require.ErrorContains(t, err, "task none: ")
 	require.ErrorContains(t, err, "no such file")
 }
@@ -128,7 +130,7 @@ func TestOpen(t *testing.T) {
 // TestFaulty checks that a task that cannot be used does not hide the others.
 func TestFaulty(t *testing.T) {
 	dir := touch(t, "pets-train.parquet", "pets-test.parquet", "flowers-train.parquet", "cars/train-00000-of-00002.parquet", "cars/test.parquet", "other/all/train.parquet", "other/sub/train.parquet")
-	found, faulty, err := tasks.Find(dir)
+	found, faulty, err := tasks.Find(t.Context(), dir)
 	require.NoError(t, err)
 	require.Len(t, found, 1)
 	require.Equal(t, "pets", found[0].Name)
@@ -178,7 +180,7 @@ func TestHub(t *testing.T) {
 				require.Equal(t, []tasks.Task{want}, found)
 			}
 			want.Test = ""
-			got, err := tasks.Open(dir)
+			got, err := tasks.Open(t.Context(), dir)
 			require.NoError(t, err)
 			require.Equal(t, want, got)
 			paths, err := tasks.Paths(t.Context(), want.Train+"[::2]")
@@ -194,7 +196,7 @@ func TestHub(t *testing.T) {
 		{"train-images-idx3-ubyte", "train-images-idx3-ubyte.gz", "test-images-idx3-ubyte"},
 		{"train_0.tar", "train_1.tar", "train_extra.tar", "test_0.tar"},
 	} {
-		got, err := tasks.Open(touch(t, files...))
+		got, err := tasks.Open(t.Context(), touch(t, files...))
 		require.NoError(t, err)
 		paths, err := tasks.Paths(t.Context(), got.Train)
 		require.NoError(t, err)
@@ -216,20 +218,20 @@ func TestHub(t *testing.T) {
 			require.NoError(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, file)), 0o755))
 			require.NoError(t, os.WriteFile(filepath.Join(dir, file), nil, 0o644))
 		}
-		_, err := tasks.Open(dir)
+		_, err := tasks.Open(t.Context(), dir)
 		require.ErrorContains(t, err, problem)
 	}
 	dir := touch(t, "train-00000-of-00003.parquet", "train-00002-of-00003.parquet", "test.parquet")
-	_, err := tasks.Open(dir)
+	_, err := tasks.Open(t.Context(), dir)
 	require.ErrorContains(t, err, "the split train has 2 of its 3 files")
 	dir = touch(t, "small/train.parquet", "large/train.parquet")
-	_, err = tasks.Open(dir)
+	_, err = tasks.Open(t.Context(), dir)
 	require.ErrorContains(t, err, "holds the data sets large, small; give one of them, such as "+filepath.Join(dir, "large"))
 	dir = touch(t, "a-train.parquet", "a-test.parquet", "b-train.parquet")
-	_, err = tasks.Open(dir)
+	_, err = tasks.Open(t.Context(), dir)
 	require.ErrorContains(t, err, "holds 2 tasks; give one of them, such as "+filepath.Join(dir, "a-train.parquet"))
 	one := touch(t, "a-train.parquet", "a-test.parquet")
-	got, err := tasks.Open(one)
+	got, err := tasks.Open(t.Context(), one)
 	require.NoError(t, err)
 	require.Equal(t, filepath.Join(one, "a-train.parquet"), got.Train, "never both splits")
 }
@@ -250,4 +252,31 @@ func TestPercent(t *testing.T) {
 	require.Equal(t, 75., tasks.Percent(tasks.MeanPerClass, predicted, labels))
 	require.Equal(t, 50., tasks.Percent(tasks.MeanPerClass, predicted[:3], labels[:3]))
 	require.Zero(t, tasks.Percent(tasks.MeanPerClass, nil, nil))
+}
+
+// Tasks are found and opened on an object store as on disk.
+func TestObjectStore(t *testing.T) {
+	const dir = "memfs://tasks/all"
+	for _, f := range []string{"fruit/train/A/1.png", "fruit/test/A/2.png", "e-train.parquet", "e-test.parquet", "hub/data/train-0.parquet", "hub/data/validation.parquet"} {
+		require.NoError(t, files.WriteBytes(t.Context(), dir+"/"+f, []byte("x")))
+	}
+	found, faulty, err := tasks.Find(t.Context(), dir)
+	require.NoError(t, err)
+	require.Empty(t, faulty)
+	require.Equal(t, []tasks.Task{
+		{Name: "e", Train: dir + "/e-train.parquet", Test: dir + "/e-test.parquet", Metric: tasks.Top1},
+		{Name: "fruit", Train: dir + "/fruit/train", Test: dir + "/fruit/test", Metric: tasks.Top1},
+		{Name: "hub", Train: dir + "/hub/data/train-0.parquet", Test: dir + "/hub/data/validation.parquet", Metric: tasks.Top1},
+	}, found)
+	for path, want := range map[string]tasks.Task{"e-train.parquet": found[0], "fruit": found[1], "hub": found[2]} {
+		got, err := tasks.Open(t.Context(), dir+"/"+path)
+		require.NoError(t, err)
+		want.Test = ""
+		require.Equal(t, want, got)
+	}
+	training, _, err := tasks.FindTraining(t.Context(), dir+"/*-train.parquet")
+	require.NoError(t, err)
+	require.Len(t, training, 1)
+	_, err = tasks.Open(t.Context(), dir+"/none")
+	require.ErrorContains(t, err, "no such file")
 }
