@@ -138,7 +138,7 @@ func Extend(ctx context.Context, o ExtendOptions) (*Extended, error) {
 	if err != nil {
 		return nil, err
 	}
-	unlock, err := run.Lock(o.Out)
+	unlock, err := run.Lock(ctx, o.Out)
 	if err != nil {
 		return nil, err
 	}

@@ -77,7 +77,7 @@ func Pretrain(ctx context.Context, o PretrainOptions) (*Pretrained, error) {
 	}
 	folder := &run.Folder{Dir: o.Out}
 	if !o.DryRun {
-		unlock, err := run.Lock(o.Out)
+		unlock, err := run.Lock(ctx, o.Out)
 		if err != nil {
 			return nil, err
 		}

@@ -61,7 +61,7 @@ func Study(ctx context.Context, o StudyOptions) (*study.Results, error) {
 	if err != nil {
 		return nil, err
 	}
-	unlock, err := run.Lock(o.Out)
+	unlock, err := run.Lock(ctx, o.Out)
 	if err != nil {
 		return nil, err
 	}

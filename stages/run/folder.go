@@ -1,7 +1,7 @@
 // Package run manages run folders: where each file is kept, the manifests that say which stages are done, and how a
 // folder is created, resumed or overwritten.
 //
-//	.lock                which program is writing to the folder, see Lock
+//	.lock                which program is writing to the folder: a lock or, on an object store, a lease; see Lock
 //	run.json             ID, version, command, time of creation; written first
 //	recipe.yaml          the recipe with every key
 //	data.parquet         the files that the images came from, and what identifies their content

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,15 +25,36 @@ type owner struct {
 	Host  string    `json:"host"`
 	PID   int       `json:"pid"`
 	Since time.Time `json:"since"`
+	// Until is the end of a lease, and Lease its identity.
+	Until time.Time `json:"until,omitzero"`
+	Lease string    `json:"lease,omitempty"`
+}
+
+func newOwner() owner {
+	host, _ := os.Hostname()
+	return owner{Host: host, PID: os.Getpid(), Since: time.Now().Truncate(time.Second)}
+}
+
+func (o owner) encode() []byte {
+	text, err := json.Marshal(o)
+	if err != nil {
+		panic(err) // strings, numbers and times can always be encoded
+	}
+	return append(text, '\n')
+}
+
+func (o owner) String() string {
+	return fmt.Sprintf("by process %d on %s since %s", o.PID, o.Host, o.Since.Format(time.DateTime))
 }
 
 // Lock reserves the folder of a run or study, which it creates if needed, for this program until unlock is called or
 // the program ends, however it ends. If another program has reserved it, the error wraps ErrInUse and names that
-// program. A folder that is not local, or on a filesystem without locks, is not reserved.
-func Lock(dir string) (unlock func(), err error) {
+// program. A folder that is not local gets a lease, see takeLease. A local one on a filesystem without locks is not
+// reserved.
+func Lock(ctx context.Context, dir string) (unlock func(), err error) {
 	none := func() {}
 	if !files.IsLocal(dir) {
-		return none, nil
+		return takeLease(ctx, files.Join(dir, lockFile))
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, Usagef("%s cannot be a run folder: %w", dir, err)
@@ -46,12 +68,7 @@ func Lock(dir string) (unlock func(), err error) {
 	case !locked:
 		return nil, Usagef("%s %w%s; wait until that has ended, or give another folder", dir, ErrInUse, heldBy(lock.Path()))
 	}
-	host, _ := os.Hostname()
-	text, err := json.Marshal(owner{host, os.Getpid(), time.Now().Truncate(time.Second)})
-	if err == nil {
-		err = os.WriteFile(lock.Path(), append(text, '\n'), 0o644)
-	}
-	if err != nil {
+	if err := os.WriteFile(lock.Path(), newOwner().encode(), 0o644); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
 	return func() { _ = lock.Close() }, nil
@@ -64,5 +81,5 @@ func heldBy(path string) string {
 	if err != nil || json.Unmarshal(text, &by) != nil {
 		return ""
 	}
-	return fmt.Sprintf(" by process %d on %s since %s", by.PID, by.Host, by.Since.Format(time.DateTime))
+	return " " + by.String()
 }
