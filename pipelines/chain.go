@@ -81,9 +81,6 @@ func (c *chain) run(ctx context.Context, singleJob bool) error {
 		return c.job(ctx, todo)
 	}
 	for _, st := range todo {
-		if err := c.begin(ctx, st); err != nil {
-			return err
-		}
 		if err := c.job(ctx, []step{st}); err != nil {
 			return err
 		}
@@ -172,6 +169,9 @@ func (c *chain) job(ctx context.Context, steps []step) error {
 		}
 		if !DryRun() {
 			slog.Info("stage starts", about...)
+		}
+		if err := c.begin(ctx, st); err != nil {
+			return err
 		}
 		of := s.Scope(st.name)
 		var in []beam.PCollection

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"strings"
 
 	"github.com/apache/arrow/go/v15/arrow"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
@@ -118,13 +119,18 @@ func readEmbedded(ctx context.Context, features, dead string, dim int, sources [
 	for _, d := range letters {
 		all = append(all, indexed{d.Index, false, Embedded{Source: d.Source, Row: d.Row, Label: -1, Feature: make([]float32, dim), Error: d.Reason}})
 	}
-	slices.SortFunc(all, func(a, b indexed) int { return cmp.Compare(a.index, b.index) })
+	// A runner may have embedded an image twice, in other batches.
+	slices.SortFunc(all, func(a, b indexed) int {
+		return cmp.Or(cmp.Compare(a.index, b.index), strings.Compare(a.Error, b.Error))
+	})
+	all = slices.CompactFunc(all, func(a, b indexed) bool { return a.index == b.index })
 	tallies := make([]imageio.Tally, len(sources))
 	for _, r := range all {
 		rows = append(rows, r.Embedded)
 		t := &tallies[slices.IndexFunc(sources, func(s imageio.Source) bool { return s.Has(imageio.SplitOf(r.index)) })]
 		if r.Error != "" {
 			t.Dead++
+			bad++
 			continue
 		}
 		t.Images++
@@ -141,5 +147,5 @@ func readEmbedded(ctx context.Context, features, dead string, dim int, sources [
 		}
 		slog.Log(ctx, level, s.Summary(tallies[i]))
 	}
-	return rows, int64(len(letters)), nil
+	return rows, bad, nil
 }

@@ -2,6 +2,7 @@ package pipelines
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -78,8 +79,10 @@ func (f *Flink) Slots(ctx context.Context) (int, error) {
 	return overview.Slots, err
 }
 
-// Cancel ends the jobs that were submitted with a name, and waits until they have ended.
-func (f *Flink) Cancel(ctx context.Context, name string) error {
+// Cancel ends the job that was submitted with a name, and waits until it has ended. The job server may still be preparing
+// it: Cancel waits for it to appear, up to a grace period.
+func (f *Flink) Cancel(ctx context.Context, name string, grace time.Duration) error {
+	start, seen := time.Now(), false
 	name = other.ReplaceAllString(strings.ToLower(name), "0") + "-" // the job server's changes and additions to it
 	for asked := map[string]bool{}; ; {
 		var overview struct {
@@ -95,7 +98,10 @@ func (f *Flink) Cancel(ctx context.Context, name string) error {
 		}
 		running := false
 		for _, job := range overview.Jobs {
-			if !strings.HasPrefix(job.Name, name) || job.End >= 0 {
+			if !strings.HasPrefix(job.Name, name) {
+				continue
+			}
+			if seen = true; job.End >= 0 {
 				continue
 			}
 			running = true
@@ -106,7 +112,7 @@ func (f *Flink) Cancel(ctx context.Context, name string) error {
 				}
 			}
 		}
-		if !running {
+		if !running && (seen || time.Since(start) > grace) {
 			return nil
 		}
 		select {
@@ -123,17 +129,18 @@ var other = regexp.MustCompile(`[^a-z0-9]`)
 // flink is the name of Beam's runner.
 const flink = "flink"
 
-// setJobName gives the next job a name that no other has, unless the user has given one, until restore is called.
+// setJobName gives the next job a name that no other has, which begins with the user's, until restore is called.
 func setJobName() (restore func()) {
 	before := *jobopts.JobName
-	if before == "" {
-		*jobopts.JobName = "sdr" + strings.ReplaceAll(uuid.NewString(), "-", "")
-	}
+	*jobopts.JobName = cmp.Or(before, "sdr") + strings.ReplaceAll(uuid.NewString(), "-", "")
 	return func() { *jobopts.JobName = before }
 }
 
-// cancelTime is the longest that canceling a job may take.
-const cancelTime = 30 * time.Second
+// cancelTime is the longest that canceling a job may take, and graceTime the longest that it may take to appear.
+const (
+	cancelTime = time.Minute
+	graceTime  = 20 * time.Second
+)
 
 // cancelJob ends the running job.
 func cancelJob(ctx context.Context) {
@@ -141,7 +148,7 @@ func cancelJob(ctx context.Context) {
 	defer cancel()
 	cluster, err := FlinkOf()
 	if err == nil {
-		err = cluster.Cancel(ctx, *jobopts.JobName)
+		err = cluster.Cancel(ctx, *jobopts.JobName, graceTime)
 	}
 	if err != nil {
 		slog.Warn("the job may go on; cancel it on Flink's page", "job", *jobopts.JobName, "error", err)

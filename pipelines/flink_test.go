@@ -33,7 +33,10 @@ func TestFlink(t *testing.T) {
 		case r.URL.Path == "/overview":
 			_, _ = w.Write([]byte(`{"taskmanagers":2,"slots-total":3}`))
 		case r.URL.Path == "/jobs/overview":
-			if looks++; looks == 3 {
+			switch looks++; looks {
+			case 13:
+				jobs[0].Name = "sdr0late-root"
+			case 3, 15:
 				jobs[0].State, jobs[0].End = "CANCELED", 9
 			}
 			_ = json.NewEncoder(w).Encode(map[string]any{"jobs": jobs})
@@ -49,14 +52,24 @@ func TestFlink(t *testing.T) {
 	slots, err := flink.Slots(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, 3, slots)
-	require.NoError(t, flink.Cancel(t.Context(), "SDR-mine"))
+	require.NoError(t, flink.Cancel(t.Context(), "SDR-mine", 0))
 	require.Equal(t, []string{"/jobs/a"}, asked, "asked once, until it has ended")
 	require.Equal(t, 3, looks)
 
 	jobs[0].End, asked = -1, nil
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	require.ErrorContains(t, flink.Cancel(ctx, "sdr-mine"), "the job has not ended yet")
+	require.ErrorContains(t, flink.Cancel(ctx, "sdr-mine", 0), "the job has not ended yet")
+	require.Equal(t, []string{"/jobs/a"}, asked)
+
+	// a job that the job server still prepares
+	looks, asked = 10, nil
+	jobs[0].Name = "sdr0mine0too"
+	require.NoError(t, flink.Cancel(t.Context(), "sdr-mine", 0))
+	require.Empty(t, asked)
+	jobs[2].End, looks = 7, 10
+	jobs[2].Name = "another"
+	require.NoError(t, flink.Cancel(t.Context(), "sdr-late", time.Minute))
 	require.Equal(t, []string{"/jobs/a"}, asked)
 
 	_, err = (&pipelines.Flink{Address: flink.Address + "/none"}).Slots(t.Context())

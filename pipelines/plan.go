@@ -135,7 +135,7 @@ func (p *plan) train(stage string, needs []string, start string, settings any, r
 		rounds = train.Schedule(r, variants)
 	}
 	var parts []part
-	for group := range slices.Chunk(rounds, roundsPerJob) {
+	for group := range slices.Chunk(rounds[:max(0, len(rounds)-1)], roundsPerJob) {
 		parts = append(parts, part{
 			done: func(ctx context.Context) (bool, error) { return train.Done(ctx, config(), group[len(group)-1]) },
 			build: func(s beam.Scope, in []beam.PCollection) {
@@ -147,11 +147,11 @@ func (p *plan) train(stage string, needs []string, start string, settings any, r
 		if len(rounds) == 0 {
 			return train.Continue(s, in[0], started(s, in), config())
 		}
-		last := started(s, in)
-		if p.singleJob {
-			last = train.Rounds(s, in[0], last, config(), rounds)
+		left := rounds
+		if !p.singleJob {
+			left = rounds[len(rounds)-1:] // the others are done in the parts
 		}
-		return train.Collect(s, last, config())
+		return train.Collect(s, train.Rounds(s, in[0], started(s, in), config(), left), config())
 	})
 	if !p.singleJob {
 		p.find(name).parts = parts

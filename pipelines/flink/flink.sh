@@ -85,6 +85,10 @@ up() {
 down() {
 	for pid in "$root"/pid/*; do
 		[ -e "$pid" ] || continue
+		if ! grep -qs flink "/proc/$(cat "$pid")/cmdline"; then # it has ended, and the number may be another's
+			rm -f "$pid"
+			continue
+		fi
 		kill "$(cat "$pid")" 2>/dev/null || true
 		for _ in $(seq 50); do
 			kill -0 "$(cat "$pid")" 2>/dev/null || break

@@ -331,6 +331,13 @@ func TestTrainingInBins(t *testing.T) {
 	}
 	mustSDR(t, args...)
 	sameWeights(t, want, weights(t, killed))
+
+	// as if killed after the last round, before its nets were saved
+	for _, lost := range []string{"phase0/manifest.json", "models/phase0.safetensors", "checkpoints/phase0.safetensors", "train/manifest.json", "models/0.1.safetensors", "checkpoints/sdr.safetensors"} {
+		require.NoError(t, os.Remove(filepath.Join(killed, lost)))
+	}
+	mustSDR(t, args...)
+	sameWeights(t, want, weights(t, killed))
 }
 
 // What another command line would mend is one line, exit code 2, and nothing

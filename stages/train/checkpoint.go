@@ -2,7 +2,6 @@ package train
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -178,8 +177,8 @@ func (t *trainer) resume(ctx context.Context, file *safetensors.File, state *pro
 			}
 		}
 	}
-	if state.Variant == Joint {
-		return t.curve.read(ctx, CurvePath(cmp.Or(t.cfg.Start.Dir, t.cfg.Dir), Joint), t.step)
+	if state.Variant == Joint && t.variant != Joint {
+		return t.curve.read(ctx, CurvePath(t.cfg.Start.Dir, Joint), t.step)
 	}
 	return t.curve.read(ctx, CurvePath(t.cfg.Dir, t.variant), t.step)
 }

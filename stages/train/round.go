@@ -131,11 +131,12 @@ func (w work) latest(ctx context.Context, variant string) (step int, err error) 
 	return step, err
 }
 
-// Done reports whether the checkpoint of a round, or of a later one, exists for all variants.
+// Done reports whether all variants have a checkpoint of a round or, where its finished nets are saved after that, of a
+// later one.
 func Done(ctx context.Context, cfg Config, steps Steps) (bool, error) {
 	for _, variant := range cfg.Variants {
 		step, err := work{Config: cfg}.latest(ctx, variant)
-		if err != nil || step < steps.To {
+		if err != nil || step < steps.To || step == steps.To && steps.EndsPhase {
 			return false, err
 		}
 	}
@@ -204,7 +205,7 @@ func (fn *binFn) ProcessElement(ctx context.Context, shares *record.Batch, emitP
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("train %s, bin %d of %d: %w", variant, rows[0].Bin+1, fn.Work.bins(), err)
+		return failure(fmt.Sprintf("%s, bin %d of %d", variant, rows[0].Bin+1, fn.Work.bins()), err)
 	}
 	text, err := json.Marshal(told)
 	if err != nil {

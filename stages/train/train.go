@@ -157,13 +157,18 @@ func (fn *trainFn) ProcessElement(ctx context.Context, variant string, refs *rec
 		models, err = trainVariant(ctx, fn.Config, variant, rows, threads)
 		return err
 	})
-	switch {
-	case errors.Is(err, ssl.ErrOutOfMemory):
-		return nil, fmt.Errorf("train %s: %w [%w]", variant, err, ErrOutOfMemory)
-	case err != nil:
-		return nil, fmt.Errorf("train %s: %w", variant, err)
+	if err != nil {
+		return nil, failure(variant, err)
 	}
 	return record.Of(models), nil
+}
+
+// failure says what could not be trained.
+func failure(what string, err error) error {
+	if errors.Is(err, ssl.ErrOutOfMemory) {
+		return fmt.Errorf("train %s: %w [%w]", what, err, ErrOutOfMemory)
+	}
+	return fmt.Errorf("train %s: %w", what, err)
 }
 
 // trainVariant trains one variant to the end, starting from its checkpoint if there is one.

@@ -18,7 +18,7 @@ type Entry struct {
 }
 
 // depth is how far down a folder's files are looked for on filesystems that have no folders of their own.
-const depth = 4
+const depth = 6
 
 // ReadDir lists a folder, sorted by name. On an object store, a folder is what is in the paths of files; if there are
 // none, the error wraps fs.ErrNotExist.
@@ -49,7 +49,9 @@ func ReadDir(ctx context.Context, dir string) (entries []Entry, err error) {
 	if len(entries) == 0 {
 		return nil, fmt.Errorf("folder %s: %w", dir, fs.ErrNotExist)
 	}
-	slices.SortFunc(entries, func(a, b Entry) int { return cmp.Or(strings.Compare(a.Name, b.Name), boolean(b.Folder)-boolean(a.Folder)) })
+	slices.SortFunc(entries, func(a, b Entry) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), boolean(b.Folder)-boolean(a.Folder))
+	})
 	return slices.CompactFunc(entries, func(a, b Entry) bool { return a.Name == b.Name }), nil
 }
 

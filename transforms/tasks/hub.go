@@ -2,13 +2,16 @@ package tasks
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/sdr-ml/sdr/transforms/files"
 	"github.com/sdr-ml/sdr/transforms/imageio"
@@ -71,8 +74,11 @@ type pieces struct {
 // splitsOf finds the splits whose files or folders are directly in a folder. A folder goes before files.
 func splitsOf(ctx context.Context, dir string) (map[string]string, error) {
 	entries, err := files.ReadDir(ctx, dir)
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return nil, nil
+	}
+	if err != nil {
+		return nil, err
 	}
 	found := map[string]map[string]*pieces{} // by split, then by glob, which is empty for a folder
 	add := func(split, glob, path string, of int) {

@@ -285,7 +285,11 @@ func Open(ctx context.Context, path string) (Task, error) {
 		t.Name = cmp.Or(strings.TrimSuffix(stem, "-train"), t.Name)
 	}
 	if t.Name == "train" {
-		if t.Name, err = nameOf(files.Dir(path)); err != nil {
+		above := filepath.Join(path, "..")
+		if !files.IsLocal(path) {
+			above = files.Dir(strings.TrimSuffix(path, "/"))
+		}
+		if t.Name, err = nameOf(above); err != nil {
 			return Task{}, err
 		}
 	}
