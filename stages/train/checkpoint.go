@@ -2,6 +2,7 @@ package train
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -119,13 +120,14 @@ func (t *trainer) restore(ctx context.Context) error {
 
 // readStart reads the checkpoint of a training that is to be continued.
 func readStart(ctx context.Context, start Start) (*safetensors.File, *progressState, error) {
-	path := CheckpointPath(start.Dir, start.Variant)
+	variant := cmp.Or(start.Variant, Phase0)
+	path := CheckpointPath(start.Dir, variant)
 	file, state, err := readCheckpoint(ctx, path)
 	if err != nil {
-		return nil, nil, fmt.Errorf("loading the checkpoint that %s should have left: %w", start.Variant, err)
+		return nil, nil, fmt.Errorf("loading the checkpoint that %s should have left: %w", variant, err)
 	}
 	if state.Inputs != start.Inputs {
-		return nil, nil, fmt.Errorf("%s was made with another recipe or other images; train %s again", path, start.Variant)
+		return nil, nil, fmt.Errorf("%s was made with another recipe or other images; train %s again", path, variant)
 	}
 	return file, state, nil
 }

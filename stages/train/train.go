@@ -61,7 +61,7 @@ type Config struct {
 // recipe returns the recipe.
 func (c Config) recipe() (*recipe.Recipe, error) { return recipe.Parse([]byte(c.Recipe)) }
 
-// Start names a training to continue, of the variant Phase0 or Joint, by its Config.
+// Start names a training to continue, of the variant Phase0 (if it is empty) or Joint, by its Config.
 type Start struct{ Variant, Dir, Inputs string }
 
 // Model is the schema of Train's output: one finished net.
