@@ -166,7 +166,7 @@ func sharePaths(c *cobra.Command) error {
 		switch {
 		case path == "" || !files.IsLocal(path):
 			return path, nil
-		case runner.Value.String() == "dataflow" && !pipelines.DryRun():
+		case runner.Value.String() == "dataflow" && !local() && !pipelines.DryRun():
 			return "", run.Usagef("%s: Dataflow's workers do not see the files of this machine; give paths in gs://", path)
 		}
 		return filepath.Abs(path)
