@@ -1,5 +1,5 @@
 # make        builds bin/sdr; with TAGS=local a smaller one, more quickly, without gs://, s3:// and Dataflow (make run takes it, too)
-# make run    the main job on the images in testdata: about 5 minutes on 2 cores
+# make run    the main job on the images in testdata: about 4 minutes on 2 cores
 # make test   the tests
 # make fuzz   fuzzes all parsers, for TIME=20m each
 # make flink-up, flink-test, flink-down   a Flink cluster on this machine, what is the same there, and its end; see docs/flink.md
