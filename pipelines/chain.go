@@ -47,9 +47,10 @@ type part struct {
 // chain runs steps and keeps their outputs in a run folder. It skips steps whose manifest shows that they ran with the
 // same inputs; that is how a run resumes, on every runner.
 type chain struct {
-	folder *run.Folder
-	runner string
-	steps  []step
+	folder    *run.Folder
+	runner    string
+	singleJob bool // all steps are run in one job
+	steps     []step
 
 	begun, todo int // steps of the last run, for the log
 }
@@ -67,7 +68,7 @@ func (c *chain) out(name string) string {
 }
 
 // run runs every step that is not done, each as a Beam job of its own or all in a single job.
-func (c *chain) run(ctx context.Context, singleJob bool) error {
+func (c *chain) run(ctx context.Context) error {
 	compute.ShareTuning(c.folder.TuningDir())
 	todo, err := c.left(ctx)
 	if err != nil {
@@ -77,10 +78,15 @@ func (c *chain) run(ctx context.Context, singleJob bool) error {
 		slog.Info("some stages are already done", "done", done, "of", len(c.steps))
 	}
 	c.begun, c.todo = 0, len(todo)
-	if singleJob {
+	if c.singleJob {
 		return c.job(ctx, todo)
 	}
-	for _, st := range todo {
+	return c.jobs(ctx, todo)
+}
+
+// jobs runs steps, each as a Beam job of its own.
+func (c *chain) jobs(ctx context.Context, steps []step) error {
+	for _, st := range steps {
 		if err := c.job(ctx, []step{st}); err != nil {
 			return err
 		}
@@ -91,10 +97,11 @@ func (c *chain) run(ctx context.Context, singleJob bool) error {
 // begin runs the parts that a step begins with, each as a job, if they are not done.
 func (c *chain) begin(ctx context.Context, st step) error {
 	for i, part := range st.parts {
-		if done, err := part.done(ctx); err != nil || done {
-			if err != nil {
-				return err
-			}
+		done, err := part.done(ctx)
+		if err != nil {
+			return err
+		}
+		if done {
 			continue
 		}
 		slog.Info("part of a stage starts", "stage", st.name, "number", fmt.Sprintf("%d of %d", i+1, len(st.parts)))

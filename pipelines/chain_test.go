@@ -24,7 +24,7 @@ func TestNotes(t *testing.T) {
 		{name: "noted", inputs: "1", build: build, notes: func(context.Context) ([]string, error) { return []string{"one", "two"}, nil }},
 		{name: "plain", inputs: "2", build: build},
 	}}
-	require.NoError(t, c.run(t.Context(), false))
+	require.NoError(t, c.run(t.Context()))
 	for name, want := range map[string][]string{"noted": {"one", "two"}, "plain": nil} {
 		m, err := folder.ReadManifest(t.Context(), name)
 		require.NoError(t, err)

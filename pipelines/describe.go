@@ -22,18 +22,18 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Description describes a job for Dataflow that was built, translated and not submitted.
-type Description struct {
+// description describes a job for Dataflow that was built, translated and not submitted.
+type description struct {
 	// Stages are what it does, in order.
-	Stages []DescribedStage
-	// Bytes is the size of the pipeline, which the service limits to MaxJobBytes.
+	Stages []describedStage
+	// Bytes is the size of the pipeline, which the service limits to maxJobBytes.
 	Bytes int64
 	// Job is the part of Dataflow's job that says where it would run.
-	Job DataflowJob
+	Job dataflowJob
 }
 
-// DescribedStage is a composite at the top of a pipeline.
-type DescribedStage struct {
+// describedStage is a composite at the top of a pipeline.
+type describedStage struct {
 	// Name is its scope.
 	Name string
 	// Steps is the number of transforms that the runner executes, and Bytes the size of what these carry along: functions
@@ -42,8 +42,8 @@ type DescribedStage struct {
 	Bytes int64
 }
 
-// DataflowJob is a part of Dataflow's REST resource Job.
-type DataflowJob struct {
+// dataflowJob is a part of Dataflow's REST resource Job.
+type dataflowJob struct {
 	Name        string `json:"name"`
 	Project     string `json:"projectId"`
 	Environment struct {
@@ -69,11 +69,11 @@ func DryRun() bool {
 	return f != nil && f.Value.String() == "true"
 }
 
-// MaxJobBytes is Dataflow's limit for the description of a job.
-const MaxJobBytes = 20 << 20
+// maxJobBytes is Dataflow's limit for the description of a job.
+const maxJobBytes = 20 << 20
 
 // describe builds a pipeline as Dataflow's dry run does, and describes it.
-func describe(ctx context.Context, runner string, p *beam.Pipeline) (*Description, error) {
+func describe(ctx context.Context, runner string, p *beam.Pipeline) (*description, error) {
 	edges, _, err := p.Build()
 	if err != nil {
 		return nil, err
@@ -86,7 +86,7 @@ func describe(ctx context.Context, runner string, p *beam.Pipeline) (*Descriptio
 	if err != nil {
 		return nil, err
 	}
-	d := &Description{Stages: stagesOf(model.GetComponents()), Bytes: int64(proto.Size(model))}
+	d := &description{Stages: stagesOf(model.GetComponents()), Bytes: int64(proto.Size(model))}
 	var lines lastLine
 	beamlog.SetLogger(&lines)
 	if _, err := beam.Run(ctx, runner, p); err != nil {
@@ -95,9 +95,9 @@ func describe(ctx context.Context, runner string, p *beam.Pipeline) (*Descriptio
 	if err := json.Unmarshal([]byte(lines.text), &d.Job); err != nil {
 		return nil, fmt.Errorf("dry run: Beam describes a job in another way than expected: %w", err)
 	}
-	if d.Bytes > MaxJobBytes {
+	if d.Bytes > maxJobBytes {
 		return nil, fmt.Errorf("dry run: the job is described in %s, and Dataflow takes %s; read the images from fewer, larger files",
-			humanize.Bytes(uint64(d.Bytes)), humanize.Bytes(MaxJobBytes))
+			humanize.Bytes(uint64(d.Bytes)), humanize.Bytes(maxJobBytes))
 	}
 	return d, nil
 }
@@ -116,7 +116,7 @@ func (l *lastLine) Log(ctx context.Context, severity beamlog.Severity, _ int, me
 }
 
 // stagesOf sums up the transforms of a pipeline by the first part of their names.
-func stagesOf(c *pipepb.Components) (stages []DescribedStage) {
+func stagesOf(c *pipepb.Components) (stages []describedStage) {
 	transforms := c.GetTransforms()
 	names := make([]string, 0, len(transforms))
 	for id, t := range transforms {
@@ -130,10 +130,10 @@ func stagesOf(c *pipepb.Components) (stages []DescribedStage) {
 	for _, id := range names {
 		t := transforms[id]
 		name, _, _ := strings.Cut(t.GetUniqueName(), "/")
-		at := slices.IndexFunc(stages, func(s DescribedStage) bool { return s.Name == name })
+		at := slices.IndexFunc(stages, func(s describedStage) bool { return s.Name == name })
 		if at < 0 {
 			at = len(stages)
-			stages = append(stages, DescribedStage{Name: name})
+			stages = append(stages, describedStage{Name: name})
 		}
 		stages[at].Steps++
 		stages[at].Bytes += int64(len(t.GetSpec().GetPayload()))
@@ -147,8 +147,8 @@ func order(id string) (n int) {
 	return n
 }
 
-// WriteTable writes the stages of a job and where it would run.
-func (d *Description) WriteTable(w io.Writer) error {
+// writeTable writes the stages of a job and where it would run.
+func (d *description) writeTable(w io.Writer) error {
 	t := newTable("stage", "steps", "payload")
 	steps := 0
 	for _, s := range d.Stages {
@@ -181,7 +181,7 @@ func dryRun(ctx context.Context, runner string, p *beam.Pipeline) error {
 		return err
 	}
 	var b strings.Builder
-	if err := d.WriteTable(&b); err != nil {
+	if err := d.writeTable(&b); err != nil {
 		return err
 	}
 	return fmt.Errorf("%w\n%s", ErrNotRun, strings.TrimSpace(b.String()))

@@ -328,12 +328,7 @@ func (e *extension) do(ctx context.Context, of int) error {
 		return err
 	}
 	e.plan.begun, e.plan.todo = len(e.plan.steps)-len(todo), of
-	for _, st := range todo {
-		if err := e.plan.job(ctx, []step{st}); err != nil {
-			return err
-		}
-	}
-	return nil
+	return e.plan.jobs(ctx, todo)
 }
 
 // run runs the stages, each when what it depends on is known: how many subsets there are to make only when the images are

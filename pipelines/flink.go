@@ -87,10 +87,9 @@ func (f *Flink) Cancel(ctx context.Context, name string, grace time.Duration) er
 	for asked := map[string]bool{}; ; {
 		var overview struct {
 			Jobs []struct {
-				ID    string `json:"jid"`
-				Name  string `json:"name"`
-				State string `json:"state"`
-				End   int64  `json:"end-time"` // -1 while it runs
+				ID   string `json:"jid"`
+				Name string `json:"name"`
+				End  int64  `json:"end-time"` // -1 while it runs
 			} `json:"jobs"`
 		}
 		if err := f.do(ctx, http.MethodGet, "/jobs/overview", &overview); err != nil {

@@ -30,9 +30,8 @@ type plan struct {
 	device  ssl.Device
 	// shared means that the folder holds many trainings: a step's name ends with its digest, it keeps everything in its
 	// own folder, and trainings share the steps that they have in common.
-	shared    bool
-	singleJob bool   // all steps are run in one job
-	of        string // what the steps that are added next are part of, for the log
+	shared bool
+	of     string // what the steps that are added next are part of, for the log
 }
 
 // add adds a step, unless it is there, and returns its name. settings are what determines its output besides the

@@ -37,8 +37,6 @@ type PretrainOptions struct {
 	Mode run.Mode
 	// Device computes the training steps; features and BatchNorm statistics are computed on compute.Device.
 	Device ssl.Device
-	// DryRun means that Beam's options ask the runner to describe its job instead of running it; no run folder is created.
-	DryRun bool
 	// SingleJob runs all stages in a single Beam pipeline instead of one per stage.
 	SingleJob bool
 	// MaxBad is the fraction of unreadable images above which the run fails.
@@ -76,7 +74,7 @@ func Pretrain(ctx context.Context, o PretrainOptions) (*Pretrained, error) {
 		return nil, err
 	}
 	folder := &run.Folder{Dir: o.Out}
-	if !o.DryRun {
+	if !DryRun() { // which creates no run folder
 		unlock, err := run.Lock(ctx, o.Out)
 		if err != nil {
 			return nil, err
@@ -96,7 +94,7 @@ func Pretrain(ctx context.Context, o PretrainOptions) (*Pretrained, error) {
 		}
 	}
 	c := o.chain(ctx, folder, in)
-	if err := c.run(ctx, o.SingleJob || o.DryRun); err != nil {
+	if err := c.run(ctx); err != nil {
 		return nil, err
 	}
 	made := &Pretrained{Folder: folder}
@@ -196,9 +194,9 @@ func findTasks(ctx context.Context, dir string) (found []tasks.Task, dead []eval
 func (o *PretrainOptions) chain(ctx context.Context, folder *run.Folder, in inputs) *chain {
 	found, rows := in.tasks, ingest.ShardRows(o.Recipe.Input.Size)
 	p := &plan{
-		chain:  chain{folder: folder, runner: o.Runner},
+		chain:  chain{folder: folder, runner: o.Runner, singleJob: o.SingleJob || DryRun()},
 		splits: map[int][]imageio.Split{rows: in.splits}, sources: map[int][]imageio.Source{rows: in.sources},
-		data: in.files.digest(), maxBad: o.MaxBad, device: o.Device, singleJob: o.SingleJob || o.DryRun,
+		data: in.files.digest(), maxBad: o.MaxBad, device: o.Device,
 	}
 	t := p.phase0(o.Recipe, "")
 	models, subsets := []string{t.phase0}, t.ingest

@@ -83,7 +83,7 @@ func Study(ctx context.Context, o StudyOptions) (*study.Results, error) {
 		return nil, err
 	}
 	slog.Info("study", "trainings", len(p.cells), "stages", len(p.steps), "images_to_train_on", humanize.Comma(status.Images))
-	if err := p.run(ctx, false); err != nil {
+	if err := p.run(ctx); err != nil {
 		return nil, err
 	}
 	if err := p.warnOfDead(ctx); err != nil {

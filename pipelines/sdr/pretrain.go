@@ -93,7 +93,7 @@ The operations and their defaults:
 			if err := checkMaxBad(o.MaxBad); err != nil {
 				return err
 			}
-			o.Version, o.Command, o.DryRun = version, os.Args, pipelines.DryRun()
+			o.Version, o.Command = version, os.Args
 			return pretrain(c, o)
 		},
 	}

@@ -176,29 +176,30 @@ func sharePaths(c *cobra.Command) error {
 		if f == nil || !f.Changed {
 			continue
 		}
-		list, many := f.Value.(pflag.SliceValue)
-		if !many {
-			path, err := absolute(f.Value.String())
-			if err == nil {
-				err = f.Value.Set(path)
-			}
-			if err != nil {
-				return err
-			}
-			continue
-		}
-		values := list.GetSlice()
+		values := valuesOf(f)
 		for i := range values {
 			var err error
 			if values[i], err = absolute(values[i]); err != nil {
 				return err
 			}
 		}
-		if err := list.Replace(values); err != nil {
+		set := func() error { return f.Value.Set(values[0]) }
+		if list, many := f.Value.(pflag.SliceValue); many {
+			set = func() error { return list.Replace(values) }
+		}
+		if err := set(); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// valuesOf returns the values of a flag: several if it can be repeated.
+func valuesOf(f *pflag.Flag) []string {
+	if list, many := f.Value.(pflag.SliceValue); many {
+		return list.GetSlice()
+	}
+	return []string{f.Value.String()}
 }
 
 // remote matches paths that are not on this machine.
@@ -208,10 +209,8 @@ var remote = regexp.MustCompile(`^[a-z][a-z0-9+.-]*://`)
 func checkPaths(c *cobra.Command, args []string) (err error) {
 	values := slices.Clone(args)
 	c.Flags().Visit(func(f *pflag.Flag) {
-		if list, ok := f.Value.(pflag.SliceValue); ok && !f.Hidden {
-			values = append(values, list.GetSlice()...)
-		} else if !f.Hidden {
-			values = append(values, f.Value.String())
+		if !f.Hidden {
+			values = append(values, valuesOf(f)...)
 		}
 	})
 	for _, path := range values {

@@ -118,23 +118,11 @@ func resume(ctx context.Context, dir string, info Info, recipe []byte) (*Folder,
 	return f, nil
 }
 
-// maxDepth is the depth to which run folders are listed on filesystems without folders.
-const maxDepth = 4
-
 // list returns what is in a folder: its files and subfolders if it is local, otherwise all files below it. It skips the
 // lock and the temporary files that a killed Create leaves behind.
 func list(ctx context.Context, dir string) (paths []string, err error) {
 	if !files.IsLocal(dir) {
-		glob := files.Quote(dir)
-		for range maxDepth {
-			glob = files.Join(glob, "*")
-			found, err := files.List(ctx, glob)
-			if err != nil {
-				return nil, err
-			}
-			paths = append(paths, found...)
-		}
-		return paths, nil
+		return files.Below(ctx, dir)
 	}
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -131,13 +131,14 @@ func decodeMean(data []byte) (*mean, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := rows[0]
-	m := &mean{part: part{Name: r.Name, Part: r.Part, Whole: r.Whole, Bin: r.Bin, Weight: r.Weight}}
-	for bytes, into := range map[*[]byte]*[]float64{&r.High: &m.high, &r.Low: &m.low} {
-		*into = make([]float64, len(*bytes)/8)
-		if _, err := binary.Decode(*bytes, binary.LittleEndian, *into); err != nil {
-			return nil, err
-		}
+	r, n := rows[0], len(rows[0].High)/8
+	m := &mean{
+		part: part{Name: r.Name, Part: r.Part, Whole: r.Whole, Bin: r.Bin, Weight: r.Weight},
+		high: make([]float64, n), low: make([]float64, n),
 	}
-	return m, nil
+	if _, err := binary.Decode(r.High, binary.LittleEndian, m.high); err != nil {
+		return nil, err
+	}
+	_, err = binary.Decode(r.Low, binary.LittleEndian, m.low)
+	return m, err
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/sdr-ml/sdr/stages/run/recipe"
 	"github.com/sdr-ml/sdr/stages/run/shards"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/tensorops/safetensors"
 	"github.com/sdr-ml/sdr/tensorops/sdrnet"
 	"github.com/sdr-ml/sdr/transforms/compute"
 	"github.com/sdr-ml/sdr/transforms/files"
@@ -143,23 +144,23 @@ func Done(ctx context.Context, cfg Config, steps Steps) (bool, error) {
 	return true, nil
 }
 
-// restore loads the state in which a round begins.
-func (w work) restore(ctx context.Context, t *trainer) error {
-	if !w.Steps.First {
-		file, state, err := readCheckpoint(ctx, w.path(t.variant, w.Steps.From))
-		if err != nil {
-			return err
-		}
-		return t.resume(ctx, file, state, true)
+// restore loads the state in which a round begins, after the split that is due then.
+func (w work) restore(ctx context.Context, t *trainer) (err error) {
+	var file *safetensors.File
+	var state *progressState
+	switch {
+	case !w.Steps.First:
+		file, state, err = readCheckpoint(ctx, w.path(t.variant, w.Steps.From))
+	case w.Config.Start != Start{}:
+		file, state, err = readStart(ctx, w.Config.Start)
 	}
-	if w.Config.Start == (Start{}) {
-		return nil
+	if err == nil && file != nil {
+		err = t.resume(ctx, file, state, !w.Steps.First)
 	}
-	file, state, err := readStart(ctx, w.Config.Start)
-	if err != nil {
-		return err
+	if err == nil && t.due() {
+		t.splitNets()
 	}
-	return t.resume(ctx, file, state, false)
+	return err
 }
 
 // pendingFn passes on the bins of variants that have the round before them.
@@ -197,15 +198,19 @@ func (fn *binFn) ProcessElement(ctx context.Context, shares *record.Batch, emitP
 	if err != nil {
 		return err
 	}
+	r, err := fn.Work.Config.recipe()
+	if err != nil {
+		return err
+	}
 	variant := rows[0].Variant
 	var parts []part
 	var told *report
 	err = compute.Run(func(threads *kernels.Pool) (err error) {
-		parts, told, err = fn.Work.train(ctx, rows, threads)
+		parts, told, err = fn.Work.train(ctx, r, rows, threads)
 		return err
 	})
 	if err != nil {
-		return failure(fmt.Sprintf("%s, bin %d of %d", variant, rows[0].Bin+1, fn.Work.bins()), err)
+		return failure(fmt.Sprintf("%s, bin %d of %d", variant, rows[0].Bin+1, r.Train.Rounds.Bins), err)
 	}
 	text, err := json.Marshal(told)
 	if err != nil {
@@ -218,21 +223,8 @@ func (fn *binFn) ProcessElement(ctx context.Context, shares *record.Batch, emitP
 	return nil
 }
 
-// bins returns the number of bins.
-func (w work) bins() int {
-	r, err := w.Config.recipe()
-	if err != nil {
-		return 1
-	}
-	return r.Train.Rounds.Bins
-}
-
 // train takes a bin's steps and returns what they have changed.
-func (w work) train(ctx context.Context, shares []Share, threads *kernels.Pool) (parts []part, told *report, err error) {
-	r, err := w.Config.recipe()
-	if err != nil {
-		return nil, nil, err
-	}
+func (w work) train(ctx context.Context, r *recipe.Recipe, shares []Share, threads *kernels.Pool) (parts []part, told *report, err error) {
 	images, err := shards.Open(ctx, refsOfShares(shares))
 	if err != nil {
 		return nil, nil, err
@@ -248,9 +240,6 @@ func (w work) train(ctx context.Context, shares []Share, threads *kernels.Pool) 
 	}
 	if err := w.restore(ctx, t); err != nil {
 		return nil, nil, err
-	}
-	if t.due() {
-		t.splitNets()
 	}
 	if err := t.open(); err != nil {
 		return nil, nil, err
@@ -347,9 +336,6 @@ func (w work) commit(ctx context.Context, variant string, parts, reports func(**
 	}
 	if err := w.restore(ctx, t); err != nil {
 		return err
-	}
-	if t.due() {
-		t.splitNets()
 	}
 	told, err := readReports(reports, r.Train.Rounds.Bins)
 	if err != nil {

@@ -291,7 +291,7 @@ func TestRoundIsTheMean(t *testing.T) {
 		for i := range shares {
 			shares[i].Variant, shares[i].Bin = SDR, int64(b)
 		}
-		parts, told, err := w.train(t.Context(), shares, pool)
+		parts, told, err := w.train(t.Context(), r, shares, pool)
 		require.NoError(t, err)
 		for _, m := range told.Measures {
 			seen = append(seen, m.Step)

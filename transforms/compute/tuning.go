@@ -76,24 +76,33 @@ func (c choices) Put(shape, algorithm, machine string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	path := c.path(shape)
-	if files.IsLocal(path) {
-		own := filepath.Join(c.dir, "."+uuid.NewString())
-		if err := files.WriteBytes(context.Background(), own, data); err != nil {
-			return "", err
-		}
-		defer os.Remove(own)
-		if err := os.Link(own, path); err == nil {
-			return algorithm, nil
-		} else if !errors.Is(err, fs.ErrExist) { // no links there
-			err = files.WriteBytes(context.Background(), path, data)
-			return algorithm, err
-		}
-	} else if known, err := files.Exists(context.Background(), path); err != nil {
-		return "", err
-	} else if !known {
-		return algorithm, files.WriteBytes(context.Background(), path, data)
+	created, err := create(context.Background(), c.path(shape), data)
+	if err != nil || created {
+		return algorithm, err
 	}
 	kept, _, err := c.Get(shape)
 	return kept, err
+}
+
+// create writes a file unless it exists, and reports whether it did.
+func create(ctx context.Context, path string, data []byte) (created bool, err error) {
+	if !files.IsLocal(path) {
+		known, err := files.Exists(ctx, path)
+		if err != nil || known {
+			return false, err
+		}
+		return true, files.WriteBytes(ctx, path, data)
+	}
+	own := filepath.Join(filepath.Dir(path), "."+uuid.NewString())
+	if err := files.WriteBytes(ctx, own, data); err != nil {
+		return false, err
+	}
+	defer os.Remove(own)
+	switch err := os.Link(own, path); {
+	case err == nil:
+		return true, nil
+	case errors.Is(err, fs.ErrExist):
+		return false, nil
+	}
+	return true, files.WriteBytes(ctx, path, data) // links do not work there
 }

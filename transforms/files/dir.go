@@ -1,10 +1,10 @@
 package files
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -20,46 +20,53 @@ type Entry struct {
 // depth is how far down a folder's files are looked for on filesystems that have no folders of their own.
 const depth = 6
 
+// Below lists all files below a folder of an object store, as List does: down to a depth of six or, on gs://, which has a
+// glob for it, to any.
+func Below(ctx context.Context, dir string) (all []string, err error) {
+	pattern := Quote(strings.TrimSuffix(dir, "/"))
+	if strings.HasPrefix(dir, "gs://") {
+		return List(ctx, pattern+"/**")
+	}
+	for range depth {
+		pattern += "/*"
+		found, err := List(ctx, pattern)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, found...)
+	}
+	return all, nil
+}
+
 // ReadDir lists a folder, sorted by name. On an object store, a folder is what is in the paths of files; if there are
 // none, the error wraps fs.ErrNotExist.
 func ReadDir(ctx context.Context, dir string) (entries []Entry, err error) {
 	if IsLocal(dir) {
 		found, err := os.ReadDir(dir)
 		for _, e := range found {
-			entries = append(entries, Entry{e.Name(), IsFolder(ctx, Join(dir, e.Name()))})
+			folder := e.IsDir() || e.Type()&fs.ModeSymlink != 0 && IsFolder(ctx, Join(dir, e.Name()))
+			entries = append(entries, Entry{e.Name(), folder})
 		}
 		return entries, err
 	}
-	dir = strings.TrimSuffix(dir, "/") + "/"
-	pattern := Quote(dir)
-	for range depth {
-		pattern += "*"
-		found, err := List(ctx, pattern)
-		if err != nil {
-			return nil, err
-		}
-		for _, path := range found {
-			name, _, folder := strings.Cut(strings.TrimPrefix(path, dir), "/")
-			if name != "" {
-				entries = append(entries, Entry{name, folder})
-			}
-		}
-		pattern += "/"
+	found, err := Below(ctx, dir)
+	if err != nil {
+		return nil, err
 	}
-	if len(entries) == 0 {
+	folders := map[string]bool{} // by name
+	for _, path := range found {
+		name, _, folder := strings.Cut(strings.TrimPrefix(path, strings.TrimSuffix(dir, "/")+"/"), "/")
+		if name != "" {
+			folders[name] = folders[name] || folder
+		}
+	}
+	if len(folders) == 0 {
 		return nil, fmt.Errorf("folder %s: %w", dir, fs.ErrNotExist)
 	}
-	slices.SortFunc(entries, func(a, b Entry) int {
-		return cmp.Or(strings.Compare(a.Name, b.Name), boolean(b.Folder)-boolean(a.Folder))
-	})
-	return slices.CompactFunc(entries, func(a, b Entry) bool { return a.Name == b.Name }), nil
-}
-
-func boolean(b bool) int {
-	if b {
-		return 1
+	for _, name := range slices.Sorted(maps.Keys(folders)) {
+		entries = append(entries, Entry{name, folders[name]})
 	}
-	return 0
+	return entries, nil
 }
 
 // IsFolder reports whether a path is that of a folder.
@@ -70,4 +77,18 @@ func IsFolder(ctx context.Context, path string) bool {
 	}
 	_, err := ReadDir(ctx, path)
 	return err == nil
+}
+
+// RemoveAll deletes a folder with all that is below it.
+func RemoveAll(ctx context.Context, dir string) error {
+	if IsLocal(dir) {
+		return os.RemoveAll(dir)
+	}
+	found, err := Below(ctx, dir)
+	for _, file := range found {
+		if err == nil {
+			err = Remove(ctx, file)
+		}
+	}
+	return err
 }

@@ -124,22 +124,6 @@ func Remove(ctx context.Context, path string) error {
 	})
 }
 
-// RemoveAll deletes a folder with what is in it and in its folders.
-func RemoveAll(ctx context.Context, dir string) error {
-	if IsLocal(dir) {
-		return os.RemoveAll(dir)
-	}
-	var errs []error
-	for _, pattern := range []string{"*", "*/*"} {
-		found, err := List(ctx, Quote(dir)+"/"+pattern)
-		errs = append(errs, err)
-		for _, file := range found {
-			errs = append(errs, Remove(ctx, file))
-		}
-	}
-	return errors.Join(errs...)
-}
-
 // Modified returns the modification time of a file, or the zero time on filesystems that do not provide it.
 func Modified(ctx context.Context, path string) (at time.Time, err error) {
 	err = on(ctx, "look up", path, func(fsys filesystem.Interface) (err error) {

@@ -163,20 +163,13 @@ func describe(file string, err error) error {
 
 func walkRemote(ctx context.Context, root, from string, yield func(string, error) bool) {
 	dir := strings.TrimSuffix(root, "/") + "/"
-	globs := []string{"*", "*/*", "*/*/*", "*/*/*/*"}
-	if strings.HasPrefix(root, "gs://") {
-		globs = []string{"**"} // the only filesystem with such a glob
+	names, err := files.Below(ctx, root)
+	if err != nil {
+		yield("", err)
+		return
 	}
-	var names []string
-	for _, glob := range globs {
-		found, err := files.List(ctx, files.Quote(dir)+glob)
-		if err != nil {
-			yield("", err)
-			return
-		}
-		for _, name := range found {
-			names = append(names, strings.TrimPrefix(name, dir))
-		}
+	for i, name := range names {
+		names[i] = strings.TrimPrefix(name, dir)
 	}
 	slices.SortFunc(names, byPath)
 	inRun := func(name string) bool {

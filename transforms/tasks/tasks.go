@@ -76,9 +76,6 @@ type Faulty struct {
 // Find lists the tasks in a folder, sorted by name, and those that are there but lack a split, or have one twice.
 // The folder may also be that of a single task. It is an error if there is no task at all.
 func Find(ctx context.Context, dir string) (found []Task, faulty []Faulty, err error) {
-	if _, err := files.ReadDir(ctx, dir); err != nil {
-		return nil, nil, fmt.Errorf("tasks %s: %w", dir, err)
-	}
 	all, faulty, err := find(ctx, dir)
 	if err != nil {
 		return nil, nil, err
@@ -192,7 +189,7 @@ func find(ctx context.Context, dir string) (found []Task, faulty []Faulty, err e
 	}
 	entries, err := files.ReadDir(ctx, dir)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, fmt.Errorf("tasks %s: %w", dir, err)
 	}
 	byName := map[string]*Task{}
 	bad := map[string]error{}
