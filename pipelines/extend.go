@@ -213,6 +213,9 @@ func openBase(ctx context.Context, dir string) (*base, error) {
 	switch method := b.recipe.Partition.Method; {
 	case len(stages) == 0:
 		return nil, run.Usagef("%s has no sub-nets (paths: %s), so there is nothing to extend", dir, b.recipe.Paths)
+	case !b.recipe.Splits():
+		return nil, run.Usagef("%s has no sub-nets, since its budget of %d steps is below split.least_steps, %d; there is nothing to extend",
+			dir, b.recipe.Steps(), b.recipe.Split.LeastSteps)
 	case method != partition.KMeans:
 		return nil, run.Usagef("%s has partition.method %s; only subsets by k-means have a place for new images", dir, method)
 	}

@@ -331,6 +331,44 @@ func TestUnifiedContinuesPhase0(t *testing.T) {
 	require.Equal(t, whole, weights(train(recipe.Unified, "[0.2, 0.4]", late)), "from a phase 0 that is longer than its own")
 }
 
+// TestLeastSteps checks that a budget of too few steps makes one net, the unified one, whatever the splits would be.
+func TestLeastSteps(t *testing.T) {
+	for _, set := range [][]string{{"split.delay=0.6"}, {"split.held_out=0.2", "train.norm=[all]"}, {"ssl.distill=0.5", "train.accumulate=2"}} {
+		r := tiny(t, append(set, "split.least_steps=31", "train.root_batches=subset", "train.checkpoint_seconds=0")...)
+		require.Equal(t, 30, r.Steps())
+		require.Equal(t, r.PhaseStep(1), r.Joint())
+		refs := writeShards(t, t.TempDir(), "0.0", "0.1", "1.0", "1.1")
+		pool := kernels.NewPool(0)
+		defer pool.Close()
+		dir := t.TempDir()
+		train := func(ctx context.Context, variant string, start Start) ([]Model, error) {
+			return trainVariant(ctx, Config{Dir: dir, Recipe: string(r.Marshal()), Inputs: "in", Start: start}, variant, refs, pool)
+		}
+		phase0 := Start{Phase0, dir, "in"}
+		_, err := train(t.Context(), Phase0, Start{})
+		require.NoError(t, err)
+		_, err = train(&stopAfter{t.Context(), 9}, SDR, phase0)
+		require.ErrorIs(t, err, context.Canceled)
+		models, err := train(t.Context(), SDR, phase0)
+		require.NoError(t, err)
+		require.Len(t, models, 1)
+		require.Equal(t, Root, models[0].Subnet)
+		require.Equal(t, int64(480), models[0].Images)
+		require.True(t, models[0].Candidate())
+		_, err = train(t.Context(), recipe.Unified, phase0)
+		require.NoError(t, err)
+		files := modelFiles(t, dir)
+		delete(files, "phase0.safetensors")
+		require.Len(t, files, 2)
+		root, err := inference.Load(t.Context(), run.ModelPath(dir, Root))
+		require.NoError(t, err)
+		unified, err := inference.Load(t.Context(), run.ModelPath(dir, recipe.Unified))
+		require.NoError(t, err)
+		require.Equal(t, unified.Params, root.Params)
+		require.Equal(t, unified.Stats, root.Stats)
+	}
+}
+
 // TestRandom checks that the random net has the initial weights, whatever the training, and estimated statistics.
 func TestRandom(t *testing.T) {
 	refs := writeShards(t, t.TempDir(), "")

@@ -75,6 +75,9 @@ type Split struct {
 	// end of a phase, the router is offered only the sub-nets whose loss on those of their subset is below the root's by
 	// more than the standard error of the difference over mini-batches. Phase 0 and the baselines see all images.
 	HeldOut float64 `yaml:"held_out"`
+	// LeastSteps is the number of steps in the budget from which on it is divided among sub-nets. With fewer, all images
+	// train the root: sub-nets would be worse.
+	LeastSteps int `yaml:"least_steps"`
 }
 
 // Together lists stages that split together and so have the same number of choices. In YAML, one stage is a number.
@@ -256,6 +259,9 @@ func (r *Recipe) phases() []float64 {
 	return shares
 }
 
+// Splits reports whether the budget has enough steps for the sub-nets to split.
+func (r *Recipe) Splits() bool { return r.Steps() >= r.Split.LeastSteps }
+
 // PhaseStep returns the step at which a phase starts: 0 for phase 0, and Steps for the phase after the last.
 func (r *Recipe) PhaseStep(phase int) int {
 	shares := r.phases()
@@ -277,7 +283,7 @@ func (r *Recipe) SplitStep(phase int) int {
 // Joint returns the step until which the SDRnet and the baseline UnifiedSubsetBatches are one training, the same step by
 // step; PhaseStep(1) if they part there.
 func (r *Recipe) Joint() int {
-	if r.Train.RootBatches == NormSubset && r.Split.HeldOut == 0 && r.Train.Rounds.Bins == 1 {
+	if r.Splits() && r.Train.RootBatches == NormSubset && r.Split.HeldOut == 0 && r.Train.Rounds.Bins == 1 {
 		return r.SplitStep(1)
 	}
 	return r.PhaseStep(1)
@@ -297,6 +303,9 @@ func (r *Recipe) For(variant string) *Recipe {
 	}
 	if k.SSL.Teacher != EMATeacher {
 		k.SSL.TeacherMomentum = 0
+	}
+	if r.Splits() {
+		k.Split.LeastSteps = 0
 	}
 	switch variant {
 	case UnifiedSubsetBatches:
@@ -353,6 +362,7 @@ func (r *Recipe) Validate() error {
 		within("split.shared", r.Split.Shared, 0, 1),
 		within("split.lr", r.Split.LR, .01, 100),
 		within("split.held_out", r.Split.HeldOut, 0, .5),
+		within("split.least_steps", float64(r.Split.LeastSteps), 0, 1<<30),
 		oneOf("partition.method", r.Partition.Method, "kmeans", "residual", "product", "random", "source"),
 		within("partition.iterations", float64(r.Partition.Iterations), 1, 1000),
 		within("ssl.hidden", float64(r.SSL.Hidden), 1, 1<<16),

@@ -190,6 +190,9 @@ func TestFor(t *testing.T) {
 		require.True(t, same(recipe.Unified, setting), setting)
 	}
 	require.False(t, same("sdr", "train.phases=[0.3,0.7]"))
+	require.True(t, same("sdr", "split.least_steps=0"))
+	require.False(t, same("sdr", "split.least_steps=9000"), "more than there are")
+	require.True(t, same(recipe.UnifiedSubsetBatches, "split.least_steps=9000"))
 	base = append(base, "ssl.distill=0.5")
 	require.False(t, same("sdr", "ssl.teacher=ema"))
 	require.True(t, same(recipe.Unified, "ssl.teacher=ema"))
