@@ -15,7 +15,7 @@ RUN     := runs/quickstart
 export CGO_ENABLED := 0
 export GOFLAGS := $(shell go env GOFLAGS) -gcflags=all=-dwarf=false
 
-.PHONY: build run test test-local flink-up flink-test flink-down test-gpu test-nvrtc fuzz bench-torch lint generate generated clean
+.PHONY: build run test test-local flink-up flink-test flink-down chaos test-gpu test-nvrtc fuzz bench-torch lint generate generated clean
 
 ifneq (,$(findstring local,$(TAGS)))
 MODFILE := .cache/local.mod
@@ -55,6 +55,11 @@ flink-up flink-down:
 
 flink-test: build
 	pipelines/flink/flink.sh test
+
+# Kills runs at random moments, KILLS in all, damages a file of every other one, and compares what they end with.
+KILLS := 100
+chaos:
+	go test ./pipelines/sdr -run '^(TestKilled|TestDamaged|TestFullDisk)$$' -chaos $$(($(KILLS) / 2)) -timeout 0 -v | grep -v level=
 
 # Fuzzes every decoder, reader, coder and parser for TIME; what it finds is kept as a seed in the package's testdata/fuzz.
 TIME := 20m

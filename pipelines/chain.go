@@ -3,6 +3,7 @@
 package pipelines
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/stages/run/fault"
+	"github.com/sdr-ml/sdr/tensorops/safetensors"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
 	"github.com/sdr-ml/sdr/transforms/compute"
 	"github.com/sdr-ml/sdr/transforms/files"
@@ -34,8 +36,9 @@ type step struct {
 	state  string                                      // file of the training's state, which steps that continue the training need; empty for none
 	notes  func(ctx context.Context) ([]string, error) // those of its manifest; nil for none
 	build  func(s beam.Scope, in []beam.PCollection) beam.PCollection
-	helper bool   // it is run only if a step that is not done needs it
-	parts  []part // that a step of several jobs begins with; build is its last one
+	files  func(ctx context.Context) ([]string, error) // that it has left besides its outputs; nil for none
+	helper bool                                        // it is run only if a step that is not done needs it
+	parts  []part                                      // that a step of several jobs begins with; build is its last one
 }
 
 // part is a job at the beginning of a step: it is done if what it leaves is there.
@@ -51,6 +54,7 @@ type chain struct {
 	runner    string
 	singleJob bool // all steps are run in one job
 	steps     []step
+	results   []string // steps whose outputs are read when the chain has run
 
 	begun, todo int // steps of the last run, for the log
 }
@@ -127,9 +131,12 @@ func (c *chain) read(s beam.Scope, name string) beam.PCollection {
 // ofTasks are the stages of a run that are done again, without loss, when the tasks have changed.
 var ofTasks = []string{"route", "evaluate", "deliver", "report"}
 
-// left returns the steps that are not done, and those that are but have lost the state that another one continues.
+// left returns the steps that are not done, and those that are but have lost something that is needed.
 func (c *chain) left(ctx context.Context) (todo []step, err error) {
-	needed := map[string]bool{} // by a step that is not done
+	needed := map[string]bool{} // by a step that is not done, or at the end
+	for _, name := range c.results {
+		needed[name] = true
+	}
 	for _, st := range slices.Backward(c.steps) {
 		m, err := c.folder.ReadManifest(ctx, st.name)
 		if err != nil {
@@ -139,13 +146,13 @@ func (c *chain) left(ctx context.Context) (todo []step, err error) {
 		if m != nil && !done && !slices.Contains(ofTasks, st.name) {
 			return nil, run.Usagef("%s %w: its stage %s, of sdr %s, had other inputs", c.folder.Dir, run.ErrOtherVersion, st.name, c.folder.Info.Version)
 		}
-		if done && st.state != "" && needed[st.name] {
-			found, err := files.Exists(ctx, st.state)
+		if done && needed[st.name] {
+			lost, err := c.lost(ctx, st, m.Outputs)
 			if err != nil {
 				return nil, err
 			}
-			if done = found; !found {
-				slog.Warn("the state that a training left is gone, so it is trained again", "stage", st.name, "file", st.state)
+			if done = lost == ""; !done {
+				slog.Warn("a file that a stage left is gone or damaged, so it runs again", "stage", st.name, "file", lost)
 			}
 		}
 		if done || st.helper && !needed[st.name] {
@@ -158,6 +165,54 @@ func (c *chain) left(ctx context.Context) (todo []step, err error) {
 	}
 	slices.Reverse(todo)
 	return todo, nil
+}
+
+// lost returns a file that a step has left and that is gone or damaged: the state of a training, one of its outputs, or what
+// these list; "" if there is none.
+func (c *chain) lost(ctx context.Context, st step, outputs []string) (string, error) {
+	var left []string
+	if st.state != "" {
+		left = append(left, st.state)
+	}
+	for _, name := range outputs {
+		left = append(left, files.Join(c.out(st.name), name))
+	}
+	if path, err := firstLost(ctx, left); path != "" || err != nil || st.files == nil {
+		return path, err
+	}
+	left, err := st.files(ctx)
+	if err != nil {
+		return "", err
+	}
+	return firstLost(ctx, left)
+}
+
+// firstLost returns the first of files that is gone or damaged, "" if there is none.
+func firstLost(ctx context.Context, paths []string) (string, error) {
+	for _, path := range paths {
+		if whole, err := isWhole(ctx, path); err != nil || !whole {
+			return path, err
+		}
+	}
+	return "", nil
+}
+
+// isWhole reports whether a file is there and, if it has a checksum, undamaged.
+func isWhole(ctx context.Context, path string) (bool, error) {
+	if found, err := files.Exists(ctx, path); err != nil || !found {
+		return false, err
+	}
+	var err error
+	switch {
+	case strings.HasSuffix(path, ".arrow"):
+		err = arrowio.Each(ctx, path, func(*record.Batch) error { return nil })
+	case strings.HasSuffix(path, ".safetensors"):
+		var data []byte
+		if data, err = files.Read(ctx, path); err == nil {
+			_, err = safetensors.Read(bytes.NewReader(data))
+		}
+	}
+	return err == nil, ctx.Err()
 }
 
 // job runs steps in a single Beam pipeline and marks them as done.

@@ -359,6 +359,7 @@ func (e *extension) run(ctx context.Context, splits []imageio.Split, sources []i
 	assigned := p.add("assign", []string{extracted}, e.Far, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
 		return extend.Assign(s, in[0], e.config(0))
 	})
+	p.results = []string{assigned}
 	if err := e.do(ctx, 4); err != nil {
 		return nil, err
 	}

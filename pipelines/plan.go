@@ -155,6 +155,7 @@ func (p *plan) train(stage string, needs []string, start string, settings any, r
 	if !p.singleJob {
 		p.find(name).parts = parts
 	}
+	p.find(name).files = paths(p, name, func(m train.Model) string { return m.Path })
 	if slices.Contains(variants, train.SDR) {
 		p.find(name).notes = func(ctx context.Context) ([]string, error) { return train.Notes(ctx, p.dir(name)) }
 	}
@@ -164,6 +165,17 @@ func (p *plan) train(stage string, needs []string, start string, settings any, r
 		}
 	}
 	return name
+}
+
+// paths returns a function that lists the files that the rows of a step's output name.
+func paths[T any](p *plan, step string, of func(row T) string) func(ctx context.Context) ([]string, error) {
+	return func(ctx context.Context) (all []string, err error) {
+		rows, err := readOut[T](ctx, p.out(step))
+		for _, row := range rows {
+			all = append(all, of(row))
+		}
+		return all, err
+	}
 }
 
 // subsets adds the steps that divide the images into subsets.

@@ -219,6 +219,9 @@ func (o *PretrainOptions) chain(ctx context.Context, folder *run.Folder, in inpu
 		p.add("report", []string{subsets, evaluated}, append(judged, in.dead), func(s beam.Scope, from []beam.PCollection) beam.PCollection {
 			return report.Report(s, from[0], from[1], report.Config{Dir: folder.Dir, Dead: in.dead})
 		})
+		p.find("deliver").files = paths(p, "deliver", func(d route.Delivery) string { return files.Join(d.Dir, "model.safetensors") })
+		p.find("report").files = paths(p, "report", func(f report.File) string { return f.Path })
+		p.results = []string{"evaluate", "deliver", "report"}
 	}
 	return &p.chain
 }

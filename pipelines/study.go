@@ -221,6 +221,7 @@ func (p *studyPlan) trainAll() {
 		if p.file.Customize.Images > 0 {
 			c.evaluated = append(c.evaluated, p.customize(c, sdr, unified))
 		}
+		p.results = slices.Concat(p.results, c.evaluated, c.routed)
 	}
 }
 

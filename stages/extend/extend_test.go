@@ -8,8 +8,8 @@ import (
 	"testing"
 
 	"github.com/apache/arrow/go/v15/arrow"
-	"github.com/apache/arrow/go/v15/arrow/array"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+
 	//lint:ignore SA1019 the stage must give the same results on both local runners
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/direct"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/testing/ptest"
@@ -40,16 +40,14 @@ func writeShard(t *testing.T, path string, first byte, sizes ...int) {
 	var records []arrow.Record
 	random := rng.New(uint64(first), rng.Sample)
 	for _, n := range sizes {
-		b := array.NewRecordBuilder(record.Mem, shards.Schema(size))
+		b := shards.NewBuilder(size)
 		for i := range n {
 			pixels := make([]byte, size*size*3)
 			for j := range pixels {
 				pixels[j] = byte(random.IntN(256))
 			}
 			pixels[0] = first
-			b.Field(0).(*array.StringBuilder).Append(fmt.Sprintf("source %d", first))
-			b.Field(1).(*array.Int64Builder).Append(int64(i))
-			b.Field(2).(*array.FixedSizeBinaryBuilder).Append(pixels)
+			b.Append(fmt.Sprintf("source %d", first), int64(i), pixels)
 		}
 		records = append(records, b.NewRecord())
 	}

@@ -36,11 +36,12 @@ func (fn *shardFn) ProcessElement(ctx context.Context, images *record.Batch, emi
 	split := imageio.SplitOf(column("index").(*array.Int64).Value(0))
 	path := files.Join(fn.Dir, "shards", shards.Name(split))
 	schema, rows := shards.Schema(fn.Size), images.NumRows()
-	shard := array.NewRecord(schema, []arrow.Array{column("source"), column("row"), fixed(column("pixels").(*array.Binary), schema.Field(2).Type)}, rows)
+	pixels := column("pixels").(*array.Binary)
+	shard := array.NewRecord(schema, []arrow.Array{column("source"), column("row"), fixed(pixels, schema.Field(2).Type), sums(pixels)}, rows)
 	if err := arrowio.WriteFile(ctx, path, schema, shard); err != nil {
 		return fmt.Errorf("ingest: %w", err)
 	}
-	t := tally{Split: split, Images: rows, Plain: plain(column("pixels").(*array.Binary))}
+	t := tally{Split: split, Images: rows, Plain: plain(pixels)}
 	labels, classes, damage := column("label").(*array.Int64), column("class").(*array.String), column("damage").(*array.String)
 	for i := range labels.Len() {
 		if labels.Value(i) >= 0 || classes.Value(i) != "" {
@@ -64,6 +65,15 @@ func plain(images *array.Binary) (n int64) {
 		}
 	}
 	return n
+}
+
+// sums computes the checksum of each image.
+func sums(images *array.Binary) arrow.Array {
+	b := array.NewUint64Builder(record.Mem)
+	for i := range images.Len() {
+		b.Append(shards.Sum(images.Value(i)))
+	}
+	return b.NewArray()
 }
 
 // fixed converts a column of equally long values to the fixed-size type t, sharing its memory.

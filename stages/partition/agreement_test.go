@@ -6,13 +6,11 @@ import (
 	"testing"
 
 	"github.com/apache/arrow/go/v15/arrow"
-	"github.com/apache/arrow/go/v15/arrow/array"
 	"github.com/stretchr/testify/require"
 
 	"github.com/sdr-ml/sdr/stages/partition"
 	"github.com/sdr-ml/sdr/stages/run/shards"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
-	"github.com/sdr-ml/sdr/transforms/record"
 )
 
 // TestAgreement has images from a Parquet file, an archive and two folders of image files, in subsets that are these, or
@@ -30,11 +28,9 @@ func TestAgreement(t *testing.T) {
 		var records []arrow.Record
 		var refs []shards.Ref
 		for subset := range sources {
-			b := array.NewRecordBuilder(record.Mem, shards.Schema(2))
+			b := shards.NewBuilder(2)
 			for i := range each {
-				b.Field(0).(*array.StringBuilder).Append(sources[sourceOf(subset, i)](subset*each + i))
-				b.Field(1).(*array.Int64Builder).Append(int64(i))
-				b.Field(2).(*array.FixedSizeBinaryBuilder).Append(make([]byte, 12))
+				b.Append(sources[sourceOf(subset, i)](subset*each+i), int64(i), make([]byte, 12))
 			}
 			refs = append(refs, shards.Ref{Path: path, Batch: int64(len(records)), Rows: each, Subset: strconv.Itoa(subset)})
 			records = append(records, b.NewRecord())

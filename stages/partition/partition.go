@@ -114,7 +114,7 @@ func (fn *sortFn) ProcessElement(ctx context.Context, shard string, assigned fun
 func rewrite(ctx context.Context, shard, to string, rows []assignment) (refs []shards.Ref, err error) {
 	f, err := arrowio.OpenFile(ctx, shard)
 	if err != nil {
-		return nil, err
+		return nil, shards.Unusable(err, shard)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	slices.SortFunc(rows, func(a, b assignment) int {
@@ -125,7 +125,7 @@ func rewrite(ctx context.Context, shard, to string, rows []assignment) (refs []s
 	})
 	old, err := newReader(f)
 	if err != nil {
-		return nil, err
+		return nil, shards.Unusable(err, shard)
 	}
 	if old.len() != int64(len(rows)) {
 		return nil, fmt.Errorf("%d images, but %d assignments", old.len(), len(rows))
@@ -138,7 +138,7 @@ func rewrite(ctx context.Context, shard, to string, rows []assignment) (refs []s
 		}
 		rec, err := old.take(rows[begin:end])
 		if err != nil {
-			return nil, err
+			return nil, shards.Unusable(err, shard)
 		}
 		refs = append(refs, shards.Ref{Path: to, Batch: int64(len(records)), Rows: rec.NumRows(), Subset: rows[begin].Code})
 		records = append(records, rec)
@@ -170,10 +170,12 @@ func (r *reader) len() int64 { return r.from[len(r.from)-1] }
 
 // take copies the assigned rows into one record.
 func (r *reader) take(rows []assignment) (arrow.Record, error) {
-	b := array.NewRecordBuilder(record.Mem, r.records[0].Schema())
+	size, err := shards.Size(r.records[0].Schema())
+	if err != nil {
+		return nil, err
+	}
+	b := shards.NewBuilder(size)
 	defer b.Release()
-	source, row := b.Field(0).(*array.StringBuilder), b.Field(1).(*array.Int64Builder)
-	image := b.Field(2).(*array.FixedSizeBinaryBuilder)
 	for _, a := range rows {
 		at, found := slices.BinarySearch(r.from, a.Row)
 		if !found {
@@ -187,9 +189,10 @@ func (r *reader) take(rows []assignment) (arrow.Record, error) {
 		if err != nil {
 			return nil, err
 		}
-		source.Append(rec.Column(0).(*array.String).Value(i))
-		row.Append(rec.Column(1).(*array.Int64).Value(i))
-		image.Append(pixels.Value(i))
+		if shards.Sum(pixels.Value(i)) != rec.Column(3).(*array.Uint64).Value(i) {
+			return nil, fmt.Errorf("image %d: %w", a.Row, shards.ErrDamaged)
+		}
+		b.Append(rec.Column(0).(*array.String).Value(i), rec.Column(1).(*array.Int64).Value(i), pixels.Value(i))
 	}
 	return b.NewRecord(), nil
 }

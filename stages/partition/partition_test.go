@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"github.com/apache/arrow/go/v15/arrow"
-	"github.com/apache/arrow/go/v15/arrow/array"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
 	//lint:ignore SA1019 the stage must give the same results on both local runners
@@ -43,15 +42,13 @@ func TestPartition(t *testing.T) {
 			var input []*record.Batch
 			for f := range files {
 				path := filepath.Join(dir, fmt.Sprintf("shard-%05d.arrow", f))
-				b := array.NewRecordBuilder(record.Mem, shards.Schema(size))
+				b := shards.NewBuilder(size)
 				var described []features.Row
 				for i := range rows {
 					cluster := random.IntN(4)
 					pixels := make([]byte, size*size*3)
 					pixels[0], pixels[1] = byte(cluster), byte(f*rows+i)
-					b.Field(0).(*array.StringBuilder).Append(path)
-					b.Field(1).(*array.Int64Builder).Append(int64(i))
-					b.Field(2).(*array.FixedSizeBinaryBuilder).Append(pixels)
+					b.Append(path, int64(i), pixels)
 					feature := []float32{float32(cluster / 2 * 100), float32(cluster % 2 * 10), random.Float32()}
 					described = append(described, features.Row{Shard: filepath.Base(path), Row: int64(i), Feature: feature})
 				}
@@ -113,12 +110,10 @@ func TestBaselines(t *testing.T) {
 	ctx := t.Context()
 	dir := t.TempDir()
 	const rows = 400
-	b := array.NewRecordBuilder(record.Mem, shards.Schema(8))
+	b := shards.NewBuilder(8)
 	var described []features.Row
 	for i := range rows {
-		b.Field(0).(*array.StringBuilder).Append([]string{"data/a.tar!x.png", "data/a", "data/b/y.png"}[i%3])
-		b.Field(1).(*array.Int64Builder).Append(0)
-		b.Field(2).(*array.FixedSizeBinaryBuilder).Append(make([]byte, 8*8*3))
+		b.Append([]string{"data/a.tar!x.png", "data/a", "data/b/y.png"}[i%3], 0, make([]byte, 8*8*3))
 		described = append(described, features.Row{Shard: "shard-00000.arrow", Row: int64(i), Feature: []float32{1}})
 	}
 	require.NoError(t, arrowio.WriteFile(ctx, filepath.Join(dir, "shard-00000.arrow"), shards.Schema(8), b.NewRecord()))

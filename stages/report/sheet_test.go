@@ -11,13 +11,11 @@ import (
 	"testing"
 
 	"github.com/apache/arrow/go/v15/arrow"
-	"github.com/apache/arrow/go/v15/arrow/array"
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/io/filesystem/local"
 	"github.com/stretchr/testify/require"
 
 	"github.com/sdr-ml/sdr/stages/run/shards"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
-	"github.com/sdr-ml/sdr/transforms/record"
 )
 
 // solid returns an image of one color.
@@ -69,11 +67,9 @@ func writeShard(t *testing.T, path string, subsets []string, counts []int) (refs
 	var records []arrow.Record
 	k := 0
 	for i, n := range counts {
-		b := array.NewRecordBuilder(record.Mem, schema)
+		b := shards.NewBuilder(2)
 		for range n {
-			b.Field(0).(*array.StringBuilder).Append("source")
-			b.Field(1).(*array.Int64Builder).Append(int64(k))
-			b.Field(2).(*array.FixedSizeBinaryBuilder).Append(solid(2, uint8(k), uint8(k), uint8(k)))
+			b.Append("source", int64(k), solid(2, uint8(k), uint8(k), uint8(k)))
 			k++
 		}
 		records = append(records, b.NewRecord())

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -99,10 +100,20 @@ func (t *trainer) save(ctx context.Context, path string) error {
 	})
 }
 
-// restore loads the variant's checkpoint or, if there is none for these inputs, that of the training it continues.
+// restore loads the variant's checkpoint or, if there is none for these inputs or a net that was finished before it is lost,
+// that of the training it continues.
 func (t *trainer) restore(ctx context.Context) error {
 	file, state, err := readCheckpoint(ctx, CheckpointPath(t.cfg.Dir, t.variant))
 	own := err == nil && state.Inputs == t.cfg.Inputs
+	if own {
+		path, err := lost(ctx, t.cfg.Dir, state.Models)
+		if err != nil {
+			return err
+		}
+		if own = path == ""; !own {
+			slog.Warn("a finished net is gone or damaged, so its training begins anew", "variant", t.variant, "file", path)
+		}
+	}
 	switch start := t.cfg.Start; {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return err

@@ -25,6 +25,17 @@ func Save(ctx context.Context, dir string, m *Model, made *inference.Model) erro
 // modelKey is the key of the Model row in a model file's metadata.
 const modelKey = "sdr"
 
+// lost returns the path of the first of finished nets whose file is gone or damaged; "" if there is none.
+func lost(ctx context.Context, dir string, models []Model) (string, error) {
+	for _, m := range models {
+		path := run.ModelPath(dir, m.Subnet)
+		if _, err := inference.Load(ctx, path); err != nil {
+			return path, ctx.Err()
+		}
+	}
+	return "", nil
+}
+
 // ReadModels lists the finished nets of a run folder.
 func ReadModels(ctx context.Context, dir string) ([]Model, error) {
 	paths, err := files.List(ctx, files.Join(files.Quote(dir), "models", "*.safetensors"))

@@ -531,6 +531,18 @@ func (fn *collectFn) ProcessElement(ctx context.Context, _ []byte, _ func(**reco
 		return err
 	}
 	for _, variant := range fn.Config.Variants {
+		w := work{Config: fn.Config}
+		step, err := w.latest(ctx, variant)
+		if err != nil {
+			return err
+		}
+		_, state, err := readCheckpoint(ctx, w.path(variant, step))
+		if err != nil {
+			return err
+		}
+		if gone, err := lost(ctx, fn.Config.Dir, state.Models); err != nil || gone != "" {
+			return cmp.Or(err, fmt.Errorf("model %s is gone or damaged; remove the folder %s to train its variant again", gone, files.Dir(w.path(variant, step))))
+		}
 		models := slices.DeleteFunc(slices.Clone(all), func(m Model) bool { return m.Variant != variant })
 		emit(record.Of(models))
 	}

@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/apache/arrow/go/v15/arrow"
-	"github.com/apache/arrow/go/v15/arrow/array"
 	"github.com/stretchr/testify/require"
 
 	"github.com/sdr-ml/sdr/stages/run"
@@ -22,7 +21,6 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/ssl"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
 	"github.com/sdr-ml/sdr/transforms/inference"
-	"github.com/sdr-ml/sdr/transforms/record"
 )
 
 // tiny is a recipe with two splits and a few steps.
@@ -43,16 +41,14 @@ func writeShards(t *testing.T, dir string, subsets ...string) []shards.Ref {
 	var refs []shards.Ref
 	var records []arrow.Record
 	for i, code := range subsets {
-		b := array.NewRecordBuilder(record.Mem, shards.Schema(32))
+		b := shards.NewBuilder(32)
 		rows := 30 + 5*i
 		for range rows {
 			pixels := make([]byte, 32*32*3)
 			for j := range pixels {
 				pixels[j] = byte(40*i + random.IntN(100))
 			}
-			b.Field(0).(*array.StringBuilder).Append("x")
-			b.Field(1).(*array.Int64Builder).Append(0)
-			b.Field(2).(*array.FixedSizeBinaryBuilder).Append(pixels)
+			b.Append("x", 0, pixels)
 		}
 		records = append(records, b.NewRecord())
 		refs = append(refs, shards.Ref{Path: path, Batch: int64(i), Rows: int64(rows), Subset: code})

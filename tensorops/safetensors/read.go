@@ -9,26 +9,24 @@ import (
 	"io"
 	"math"
 	"slices"
+
+	"github.com/zeebo/xxh3"
 )
 
 // Read reads a whole file. It accepts the dtypes F32, I64, F16 and BF16 (the last two become F32) and returns an error
 // for anything that the format forbids: a header that is too long or not an object, duplicate names, shapes that do not
-// match their data, gaps, overlaps, and truncated or overlong files.
+// match their data, gaps, overlaps, truncated or overlong files, and files that do not match their checksum.
 func Read(r io.Reader) (*File, error) {
-	entries, metadata, end, err := readEntries(r)
+	c, err := readContent(r)
 	if err != nil {
 		return nil, err
 	}
-	data, err := io.ReadAll(io.LimitReader(r, int64(end)+1))
-	if err != nil {
-		return nil, fmt.Errorf("safetensors: read tensor data: %w", err)
-	}
-	if err := checkLength(len(data), end); err != nil {
+	if err := c.checkSum(); err != nil {
 		return nil, err
 	}
-	f := &File{Metadata: metadata, Tensors: make([]Tensor, len(entries))}
-	for i, e := range entries {
-		f.Tensors[i] = e.decode(data[e.Offsets[0]:e.Offsets[1]])
+	f := &File{Metadata: c.metadata, Tensors: make([]Tensor, len(c.entries))}
+	for i, e := range c.entries {
+		f.Tensors[i] = e.decode(c.data[e.Offsets[0]:e.Offsets[1]])
 	}
 	return f, nil
 }
@@ -36,36 +34,80 @@ func Read(r io.Reader) (*File, error) {
 // Metadata returns a whole file's metadata and checks its header and length, without reading the tensors.
 func Metadata(data []byte) (map[string]string, error) {
 	r := bytes.NewReader(data)
-	_, metadata, end, err := readEntries(r)
+	c, err := readEntries(r)
 	if err == nil {
-		err = checkLength(r.Len(), end)
+		err = checkLength(r.Len(), c.end())
 	}
-	return metadata, err
+	delete(c.metadata, sumKey)
+	return c.metadata, err
 }
 
-// readEntries reads the header: what it says of the tensors, in the order of their data, the metadata, and the length of
-// the data.
-func readEntries(r io.Reader) (entries []named, metadata map[string]string, end int, err error) {
-	header, err := readHeader(r)
-	if err != nil {
-		return nil, nil, 0, err
+// content is a file before its tensors are decoded.
+type content struct {
+	header   []byte
+	entries  []named // in the order of their data
+	metadata map[string]string
+	data     []byte
+}
+
+// end returns the length of the data that the entries describe.
+func (c *content) end() int {
+	if len(c.entries) == 0 {
+		return 0
 	}
-	if entries, metadata, err = decodeHeader(header); err != nil {
-		return nil, nil, 0, err
+	return c.entries[len(c.entries)-1].Offsets[1]
+}
+
+func readContent(r io.Reader) (c content, err error) {
+	if c, err = readEntries(r); err != nil {
+		return c, err
 	}
-	slices.SortStableFunc(entries, func(a, b named) int {
+	if c.data, err = io.ReadAll(io.LimitReader(r, int64(c.end())+1)); err != nil {
+		return c, fmt.Errorf("safetensors: read tensor data: %w", err)
+	}
+	return c, checkLength(len(c.data), c.end())
+}
+
+// checkSum compares a file with its checksum, if it has one, which it removes from the metadata. The checksum is that of the
+// file with noSum in its place.
+func (c *content) checkSum() error {
+	want, ok := c.metadata[sumKey]
+	if !ok {
+		return nil
+	}
+	delete(c.metadata, sumKey)
+	sum := xxh3.New()
+	_ = write(sum, withSum(c.header, want, noSum), nil) // a hash never fails
+	_, _ = sum.Write(c.data)
+	if got := fmt.Sprintf("%016x", sum.Sum64()); got != want {
+		return fmt.Errorf("safetensors: the file is damaged: its checksum is %s, and its metadata has %s; copy it again, "+
+			"or remove %s from the metadata if another program has changed it on purpose", got, want, sumKey)
+	}
+	return nil
+}
+
+// readEntries reads the header: what it says of the tensors, and the metadata.
+func readEntries(r io.Reader) (c content, err error) {
+	if c.header, err = readHeader(r); err != nil {
+		return content{}, err
+	}
+	if c.entries, c.metadata, err = decodeHeader(c.header); err != nil {
+		return content{}, err
+	}
+	slices.SortStableFunc(c.entries, func(a, b named) int {
 		if a.Offsets[0] != b.Offsets[0] {
 			return a.Offsets[0] - b.Offsets[0]
 		}
 		return a.Offsets[1] - b.Offsets[1] // empty tensors first
 	})
-	for _, e := range entries {
+	end := 0
+	for _, e := range c.entries {
 		if err := e.check(end); err != nil {
-			return nil, nil, 0, err
+			return content{}, err
 		}
 		end = e.Offsets[1]
 	}
-	return entries, metadata, end, nil
+	return c, nil
 }
 
 func checkLength(got, want int) error {

@@ -5,10 +5,12 @@
 //	          "__metadata__": {"key": "value", …}}, padded with spaces
 //	rest      tensor data, little-endian, row-major, without gaps
 //
-// See https://github.com/huggingface/safetensors#format.
+// See https://github.com/huggingface/safetensors#format. The format has no checksum, so Write adds one of the whole file
+// to the metadata, which Read compares if it is there.
 package safetensors
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 )
@@ -40,8 +42,16 @@ func (f *File) Tensor(name string) (*Tensor, error) {
 
 const (
 	metadataKey  = "__metadata__"
+	sumKey       = "sdr.xxh3" // in the metadata
+	noSum        = "0000000000000000"
 	maxHeaderLen = 100_000_000 // the reference implementation's limit
 )
+
+// withSum returns the header with another sum in the place of one.
+func withSum(header []byte, old, sum string) []byte {
+	member := func(sum string) []byte { return fmt.Appendf(nil, "%q:%q", sumKey, sum) }
+	return bytes.Replace(header, member(old), member(sum), 1)
+}
 
 // width returns the size of an element in the file, in bytes; 0 for an unsupported dtype.
 func width(dtype string) int {

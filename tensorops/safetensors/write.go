@@ -7,8 +7,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"slices"
+
+	"github.com/zeebo/xxh3"
 )
 
 // Write writes the tensors, I64 first (so that every tensor is aligned to its element size), otherwise in the given
@@ -16,10 +19,23 @@ import (
 func Write(w io.Writer, tensors []Tensor, metadata map[string]string) error {
 	tensors = slices.Clone(tensors)
 	slices.SortStableFunc(tensors, func(a, b Tensor) int { return width(b.dtype()) - width(a.dtype()) })
+	if metadata = maps.Clone(metadata); metadata == nil {
+		metadata = map[string]string{}
+	}
+	metadata[sumKey] = noSum
 	header, err := encodeHeader(tensors, metadata)
 	if err != nil {
 		return err
 	}
+	sum := xxh3.New()
+	if err := write(sum, header, tensors); err != nil {
+		return err
+	}
+	return write(w, withSum(header, noSum, fmt.Sprintf("%016x", sum.Sum64())), tensors)
+}
+
+// write writes a file with a header.
+func write(w io.Writer, header []byte, tensors []Tensor) error {
 	out := bufio.NewWriterSize(w, 1<<16)
 	var word [8]byte
 	binary.LittleEndian.PutUint64(word[:], uint64(len(header)))
@@ -75,10 +91,8 @@ func encodeHeader(tensors []Tensor, metadata map[string]string) ([]byte, error) 
 		return nil
 	}
 	header.WriteByte('{')
-	if len(metadata) > 0 {
-		if err := field(metadataKey, metadata); err != nil {
-			return nil, fmt.Errorf("safetensors: write metadata: %w", err)
-		}
+	if err := field(metadataKey, metadata); err != nil {
+		return nil, fmt.Errorf("safetensors: write metadata: %w", err)
 	}
 	seen := make(map[string]bool, len(tensors))
 	end := 0

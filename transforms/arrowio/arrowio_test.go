@@ -180,6 +180,24 @@ func TestTransforms(t *testing.T) {
 	}
 }
 
+// TestDamagedName checks that a file of WriteDir that is no longer what its name says is refused.
+func TestDamagedName(t *testing.T) {
+	dir := t.TempDir()
+	p, s := beam.NewPipelineWithRoot()
+	arrowio.WriteDir(s, dir, beam.Create(s, record.Of(golden)))
+	_, err := beam.Run(t.Context(), "direct", p)
+	require.NoError(t, err)
+	paths, err := filepath.Glob(dir + "/*")
+	require.NoError(t, err)
+	none := func(*record.Batch) error { return nil }
+	require.NoError(t, arrowio.Each(t.Context(), paths[0], none))
+	data, err := os.ReadFile(paths[0])
+	require.NoError(t, err)
+	data[len(data)/2] ^= 1
+	require.NoError(t, os.WriteFile(paths[0], data, 0o644))
+	require.ErrorContains(t, arrowio.Each(t.Context(), paths[0], none), paths[0]+" is damaged")
+}
+
 // TestOneFile writes all batches to one file, by several runners and in several
 // orders: always the same bytes, and what was written is read.
 func TestOneFile(t *testing.T) {

@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path"
+	"regexp"
 
 	"github.com/apache/arrow/go/v15/arrow"
 	"github.com/apache/arrow/go/v15/arrow/ipc"
+	"github.com/zeebo/xxh3"
 
 	"github.com/sdr-ml/sdr/transforms/files"
 	"github.com/sdr-ml/sdr/transforms/record"
@@ -60,6 +63,7 @@ func (f *memFile) Seek(offset int64, whence int) (int64, error) {
 // File is an Arrow IPC file open for random access. Its methods, except Close, may be called concurrently.
 type File struct {
 	path    string
+	data    []byte
 	reader  *ipc.FileReader
 	release func() error
 }
@@ -76,7 +80,20 @@ func OpenFile(ctx context.Context, path string) (*File, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("arrowio: opening %s as an Arrow IPC file: %w", path, err), release())
 	}
-	return &File{path, reader, release}, nil
+	return &File{path, data, reader, release}, nil
+}
+
+// digestName returns the name of a file by its content.
+func digestName(data []byte) string { return fmt.Sprintf("%016x.arrow", xxh3.Hash(data)) }
+
+var isDigestName = regexp.MustCompile(`^[0-9a-f]{16}[.]arrow$`).MatchString
+
+// check compares a file that is named by its content with its name.
+func (f *File) check() error {
+	if name := path.Base(f.path); isDigestName(name) && digestName(f.data) != name {
+		return fmt.Errorf("arrowio: %s is damaged: its content is not that of its name; remove it, and --resume makes it again", f.path)
+	}
+	return nil
 }
 
 // NumRecords returns the number of records in the file.

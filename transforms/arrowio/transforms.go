@@ -153,7 +153,7 @@ type writeDirFn struct{ Dir string }
 
 func (fn *writeDirFn) ProcessElement(ctx context.Context, b *record.Batch) (string, error) {
 	data, err := encode(b.Schema(), []arrow.Record{b.Record})
-	path := fmt.Sprintf("%s/%016x.arrow", strings.TrimSuffix(fn.Dir, "/"), xxh3.Hash(data))
+	path := fmt.Sprintf("%s/%s", strings.TrimSuffix(fn.Dir, "/"), digestName(data))
 	if err == nil {
 		err = files.WriteBytes(ctx, path, data)
 	}
@@ -164,13 +164,16 @@ func (fn *writeDirFn) ProcessElement(ctx context.Context, b *record.Batch) (stri
 }
 
 // Each calls yield with every record of an Arrow IPC file, in order, and stops at the first error. The batches stay
-// valid after Each returns.
+// valid after Each returns. A file that [WriteDir] has named is compared with its name.
 func Each(ctx context.Context, path string, yield func(*record.Batch) error) (err error) {
 	f, err := OpenFile(ctx, path)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
+	if err := f.check(); err != nil {
+		return err
+	}
 	for i := range f.NumRecords() {
 		rec, err := f.Record(i)
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -53,18 +54,19 @@ func (c choices) path(shape string) string {
 	return files.Join(c.dir, strings.NewReplacer(" ", "-", ",", "", ":", "").Replace(shape)+".json")
 }
 
-// Get implements [kernels.Store].
+// Get implements [kernels.Store]. It deletes a damaged choice.
 func (c choices) Get(shape string) (algorithm, machine string, err error) {
 	data, err := files.Read(context.Background(), c.path(shape))
-	if errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return "", "", nil
+	case err != nil:
+		return "", "", fmt.Errorf("compute: choice of an algorithm: %w", err)
 	}
 	var found choice
-	if err == nil {
-		err = json.Unmarshal(data, &found)
-	}
-	if err != nil {
-		return "", "", fmt.Errorf("compute: choice of an algorithm %s: %w; delete it to choose again", c.path(shape), err)
+	if json.Unmarshal(data, &found) != nil || found.Shape != shape {
+		slog.Warn("a choice of an algorithm is damaged, so it is made again", "file", c.path(shape))
+		return "", "", files.Remove(context.Background(), c.path(shape))
 	}
 	return found.Algorithm, found.Machine, nil
 }

@@ -47,7 +47,13 @@ func TestChoices(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, left, 1)
 
-	require.NoError(t, os.WriteFile(choices{dir}.path("shape"), []byte("{"), 0o644))
-	_, _, err = choices{dir}.Get("shape")
-	require.ErrorContains(t, err, "shape.json: unexpected end of JSON input; delete it to choose again")
+	for _, damaged := range []string{"", "{", `{"shape": "other", "algorithm": "direct"}`} {
+		require.NoError(t, os.WriteFile(choices{dir}.path("shape"), []byte(damaged), 0o644))
+		found, _, err := choices{dir}.Get("shape")
+		require.NoError(t, err)
+		require.Empty(t, found)
+		kept, err := choices{dir}.Put("shape", "again", "mine")
+		require.NoError(t, err)
+		require.Equal(t, "again", kept)
+	}
 }

@@ -21,7 +21,7 @@ type file struct {
 	release func() error
 	reader  *ipc.FileReader
 	size    int // height and width of its images
-	column  int // index of the column image
+	column  int // index of the column image, which the column sum follows
 	buffer  int // index of that column's first buffer
 }
 
@@ -62,6 +62,9 @@ func (f *file) inspect() (err error) {
 	if f.size, err = Size(schema); err != nil {
 		return err
 	}
+	if sums := schema.FieldIndices("sum"); len(sums) != 1 || sums[0] != f.column+1 || schema.Field(sums[0]).Type.ID() != arrow.UINT64 {
+		return errors.New("there is no column sum of type uint64 after the images: it is of an older version of sdr")
+	}
 	if pixels.ByteWidth != 3*f.size*f.size {
 		return fmt.Errorf("images of %d bytes; want %d px x %d px x 3 = %d bytes", pixels.ByteWidth, f.size, f.size, 3*f.size*f.size)
 	}
@@ -85,7 +88,7 @@ const (
 	bufferBytes = 16 // offset in the body int64, length int64
 )
 
-// pixels returns the pixels of all images of a record batch, in place.
+// pixels returns the pixels of all images of a record batch, in place, after comparing them with their checksums.
 func (f *file) pixels(batch int) (pixels []uint8, err error) {
 	if batch < 0 || batch >= f.reader.NumRecords() {
 		return nil, fmt.Errorf("there is no record batch %d; the file has %d", batch, f.reader.NumRecords())
@@ -112,9 +115,19 @@ func (f *file) pixels(batch int) (pixels []uint8, err error) {
 	if nulls > 0 {
 		return nil, fmt.Errorf("%d images are null", nulls)
 	}
-	values := element(rec, batchBuffers, f.buffer+1, bufferBytes) // after the validity bitmap
-	pixels = body[rec.GetInt64(values):][:rec.GetInt64(values+8)]
-	return pixels[: rows*3*f.size*f.size : rows*3*f.size*f.size], nil
+	values := func(buffer, bytes int) []uint8 {
+		at := element(rec, batchBuffers, buffer+1, bufferBytes) // after the validity bitmap
+		return body[rec.GetInt64(at):][:rec.GetInt64(at+8)][: rows*bytes : rows*bytes]
+	}
+	each := 3 * f.size * f.size
+	pixels = values(f.buffer, each)
+	sums := values(f.buffer+2, 8)
+	for i := range rows {
+		if Sum(pixels[i*each:][:each]) != binary.LittleEndian.Uint64(sums[i*8:]) {
+			return nil, fmt.Errorf("image %d: %w", i, ErrDamaged)
+		}
+	}
+	return pixels, nil
 }
 
 // recovered turns a panic into an error.

@@ -14,8 +14,10 @@ import (
 
 	"github.com/apache/arrow/go/v15/arrow"
 	"github.com/apache/arrow/go/v15/arrow/array"
+	"github.com/zeebo/xxh3"
 
 	"github.com/sdr-ml/sdr/transforms/arrowio"
+	"github.com/sdr-ml/sdr/transforms/files"
 	"github.com/sdr-ml/sdr/transforms/record"
 )
 
@@ -31,15 +33,36 @@ type Ref struct {
 	Subset string `arrow:"subset"`
 }
 
-// Schema returns the schema of a shard: each image's source, its row there, and its pixels, size x size x 3 bytes, RGB,
-// row by row. The metadata holds the size.
+// Schema returns the schema of a shard: each image's source, its row there, its pixels, size x size x 3 bytes, RGB, row by
+// row, and their Sum. The metadata holds the size.
 func Schema(size int) *arrow.Schema {
 	meta := arrow.NewMetadata([]string{"size"}, []string{strconv.Itoa(size)})
 	return arrow.NewSchema([]arrow.Field{
 		{Name: "source", Type: arrow.BinaryTypes.String},
 		{Name: "row", Type: arrow.PrimitiveTypes.Int64},
 		{Name: "image", Type: &arrow.FixedSizeBinaryType{ByteWidth: size * size * 3}},
+		{Name: "sum", Type: arrow.PrimitiveTypes.Uint64},
 	}, &meta)
+}
+
+// Sum returns the checksum of an image's pixels.
+func Sum(pixels []byte) uint64 { return xxh3.Hash(pixels) }
+
+// ErrDamaged is the error of images whose pixels are not those that their checksum was computed of.
+var ErrDamaged = errors.New("damaged: its pixels do not match their checksum")
+
+// Builder builds the record batches of a shard.
+type Builder struct{ *array.RecordBuilder }
+
+// NewBuilder returns a builder for images of size x size pixels.
+func NewBuilder(size int) Builder { return Builder{array.NewRecordBuilder(record.Mem, Schema(size))} }
+
+// Append adds an image: its source, its row there, and its pixels.
+func (b Builder) Append(source string, row int64, pixels []byte) {
+	b.Field(0).(*array.StringBuilder).Append(source)
+	b.Field(1).(*array.Int64Builder).Append(row)
+	b.Field(2).(*array.FixedSizeBinaryBuilder).Append(pixels)
+	b.Field(3).(*array.Uint64Builder).Append(Sum(pixels))
 }
 
 // Sort sorts references by path and batch, the order in which all stages number images.
@@ -60,7 +83,7 @@ type Images struct {
 	files  []*file
 }
 
-// Open opens the shards of the references, which may be in any order. It fails if a shard is missing, invalid or does
+// Open opens the shards of the references, which may be in any order. It fails if a shard is missing, damaged or does
 // not match its reference, or if there are no images.
 func Open(ctx context.Context, refs []Ref) (*Images, error) {
 	im := &Images{Refs: slices.Clone(refs), from: []int{0}}
@@ -71,19 +94,24 @@ func Open(ctx context.Context, refs []Ref) (*Images, error) {
 		if f == nil {
 			var err error
 			if f, err = openFile(ctx, ref.Path); err != nil {
-				return nil, errors.Join(err, im.Close())
+				return nil, errors.Join(Unusable(err, ref.Path), im.Close())
 			}
 			open[ref.Path] = f
 			im.files = append(im.files, f)
 		}
 		if err := im.add(f, ref); err != nil {
-			return nil, errors.Join(fmt.Errorf("shard %s, batch %d: %w", ref.Path, ref.Batch, err), im.Close())
+			return nil, errors.Join(Unusable(fmt.Errorf("shard %s, batch %d: %w", ref.Path, ref.Batch, err), ref.Path), im.Close())
 		}
 	}
 	if im.Len() == 0 {
 		return nil, errors.Join(errors.New("shards: no images"), im.Close())
 	}
 	return im, nil
+}
+
+// Unusable adds to the error of a shard that cannot be read how to get it again.
+func Unusable(err error, path string) error {
+	return fmt.Errorf("%w; remove the folder %s, and --resume makes it again", err, files.Dir(files.Dir(path)))
 }
 
 func (im *Images) add(f *file, ref Ref) error {

@@ -35,6 +35,7 @@ func record(schema *arrow.Schema, images [][]uint8) arrow.Record {
 		} else {
 			pixels.Append(im)
 		}
+		b.Field(3).(*array.Uint64Builder).Append(shards.Sum(im))
 	}
 	return b.NewRecord()
 }
@@ -153,6 +154,9 @@ func TestOpenErrors(t *testing.T) {
 		schema := arrow.NewSchema(fields, &meta)
 		require.NoError(t, arrowio.WriteFile(ctx, file(name), schema, record(schema, random(r, 3, 2))))
 	}
+	oldMeta := shards.Schema(2).Metadata()
+	old := arrow.NewSchema(fields[:3], &oldMeta)
+	require.NoError(t, arrowio.WriteFile(ctx, file("old.arrow"), old, array.NewRecord(old, record(shards.Schema(2), random(r, 3, 2)).Columns()[:3], 3)))
 	sized("nonsense.arrow", "two")
 	sized("zero.arrow", "0")
 	sized("wrong.arrow", "3")
@@ -169,6 +173,7 @@ func TestOpenErrors(t *testing.T) {
 		{change(func(r *shards.Ref) { r.Path = file("none.arrow") }), []string{file("none.arrow"), "no such file"}},
 		{change(func(r *shards.Ref) { r.Path = file("text.arrow") }), []string{file("text.arrow"), "Arrow IPC file"}},
 		{change(func(r *shards.Ref) { r.Path = file("other.arrow") }), []string{file("other.arrow"), "not a shard: no column image of type fixed_size_binary"}},
+		{change(func(r *shards.Ref) { r.Path = file("old.arrow") }), []string{"older version", "remove the folder " + filepath.Dir(dir) + ","}},
 		{change(func(r *shards.Ref) { r.Path = file("nonsense.arrow") }), []string{file("nonsense.arrow"), `size "two"`}},
 		{change(func(r *shards.Ref) { r.Path = file("zero.arrow") }), []string{`size "0"`}},
 		{change(func(r *shards.Ref) { r.Path = file("wrong.arrow") }), []string{"images of 12 bytes; want 3 px x 3 px x 3 = 27 bytes"}},
@@ -224,11 +229,12 @@ func TestCompressed(t *testing.T) {
 }
 
 // TestDamagedShards truncates a shard and changes bytes between its schema and its footer, whose lengths Arrow's reader
-// trusts. The damage may go unnoticed, but must not panic or give images of a wrong size.
+// trusts. The damage may go unnoticed, but must not panic or give other images.
 func TestDamagedShards(t *testing.T) {
 	dir := t.TempDir()
 	r := rand.New(rand.NewPCG(1, 1))
-	refs := write(t, filepath.Join(dir, "a.arrow"), 2, random(r, 3, 2), random(r, 2, 2))
+	first, second := random(r, 3, 2), random(r, 2, 2)
+	refs := write(t, filepath.Join(dir, "a.arrow"), 2, first, second)
 	whole, err := os.ReadFile(refs[0].Path)
 	require.NoError(t, err)
 	begin := 16 + int(binary.LittleEndian.Uint32(whole[12:]))
@@ -245,8 +251,8 @@ func TestDamagedShards(t *testing.T) {
 			continue
 		}
 		require.Equal(t, 5, images.Len())
-		for k := range images.Len() {
-			require.Len(t, images.At(k), 12)
+		for k, want := range slices.Concat(first, second) {
+			require.Equal(t, want, images.At(k))
 		}
 		require.NoError(t, images.Close())
 	}
