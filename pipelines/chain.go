@@ -69,7 +69,7 @@ func (c *chain) out(name string) string {
 
 // run runs every step that is not done, each as a Beam job of its own or all in a single job.
 func (c *chain) run(ctx context.Context) error {
-	compute.ShareTuning(c.folder.TuningDir())
+	defer shareTuning(ctx, c.folder.TuningDir())()
 	todo, err := c.left(ctx)
 	if err != nil {
 		return err
@@ -82,6 +82,23 @@ func (c *chain) run(ctx context.Context) error {
 		return c.job(ctx, todo)
 	}
 	return c.jobs(ctx, todo)
+}
+
+// shareTuning makes jobs use the choices of algorithms in a folder, usually a run's. At their end, it says if machines of
+// several types have computed by them.
+func shareTuning(ctx context.Context, dir string) (end func()) {
+	compute.ShareTuning(dir)
+	return func() {
+		machines, err := compute.Machines(context.WithoutCancel(ctx), dir)
+		if err != nil {
+			slog.Warn("it is not known which machines have computed this", "error", err)
+		}
+		for kind, names := range machines {
+			if len(names) > 1 {
+				slog.Info("several types of "+kind+" have computed this, so last bits may differ from those of one type", "types", strings.Join(names, "; "))
+			}
+		}
+	}
 }
 
 // jobs runs steps, each as a Beam job of its own.

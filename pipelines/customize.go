@@ -66,6 +66,7 @@ func Customize(ctx context.Context, o CustomizeOptions) ([]Customized, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer shareTuning(ctx, folder.TuningDir())()
 	dir := resultDir(ctx, folder, "customizings", models, found, o)
 	cfg := customize.Config{
 		Tasks: found, Dir: files.Join(dir, "models"), Recipe: string(text),

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -67,6 +68,11 @@ func Embed(ctx context.Context, o EmbedOptions) (images, bad int64, err error) {
 	dir := o.Out + ".parts-" + uuid.NewString()
 	defer func() { err = errors.Join(err, files.RemoveAll(context.WithoutCancel(ctx), dir)) }()
 	features, dead := files.Join(dir, "features"), files.Join(dir, "dead")
+	tuning := files.Join(dir, "tuning")
+	if folder := runOf(ctx, o.Model); folder != nil {
+		tuning = folder.TuningDir()
+	}
+	defer shareTuning(ctx, tuning)()
 
 	p, s := beam.NewPipelineWithRoot()
 	read, unread := imageio.ReadSplits(s, beam.CreateList(s, splits), imageio.ReadConfig{Size: model.Input.Size, Labels: true})
@@ -85,6 +91,21 @@ func Embed(ctx context.Context, o EmbedOptions) (images, bad int64, err error) {
 		records = append(records, record.Of(part).Record)
 	}
 	return int64(len(rows)), bad, arrowio.SaveParquet(ctx, o.Out, records...)
+}
+
+// runOf returns the run whose folder has a model's file, such as models/NAME or routed/TASK/NAME; nil if there is none.
+func runOf(ctx context.Context, model string) *run.Folder {
+	if files.IsLocal(model) {
+		if absolute, err := filepath.Abs(model); err == nil {
+			model = absolute
+		}
+	}
+	for dir, depth := files.Dir(model), 0; depth < 3 && dir != files.Dir(dir); dir, depth = files.Dir(dir), depth+1 {
+		if folder, err := run.Open(ctx, dir); err == nil {
+			return folder
+		}
+	}
+	return nil
 }
 
 // readEmbedded reads what the pipeline wrote, in the order of the images, and logs a line about each source, a warning if

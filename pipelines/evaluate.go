@@ -45,6 +45,7 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (*evaluate.Results, error)
 	if err != nil {
 		return nil, err
 	}
+	defer shareTuning(ctx, folder.TuningDir())()
 	dir := resultDir(ctx, folder, "evaluations", models, found, o.Protocols)
 	p, s := beam.NewPipelineWithRoot()
 	nets := createModels(s, models)

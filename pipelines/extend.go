@@ -29,7 +29,6 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/sdrnet"
 	"github.com/sdr-ml/sdr/tensorops/ssl"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
-	"github.com/sdr-ml/sdr/transforms/compute"
 	"github.com/sdr-ml/sdr/transforms/files"
 	"github.com/sdr-ml/sdr/transforms/imageio"
 	"github.com/sdr-ml/sdr/transforms/kmeans"
@@ -337,7 +336,7 @@ func (e *extension) run(ctx context.Context, splits []imageio.Split, sources []i
 	r := e.old.recipe
 	e.plan = &plan{chain: chain{folder: e.folder, runner: e.Runner}}
 	p := e.plan
-	compute.ShareTuning(e.folder.TuningDir())
+	defer shareTuning(ctx, e.folder.TuningDir())()
 	ingested := p.add("ingest", nil, []any{e.old.folder.Info.ID, splits, digest}, func(s beam.Scope, _ []beam.PCollection) beam.PCollection {
 		more := ingest.Ingest(s, beam.CreateList(s, splits), ingest.Config{
 			Size: r.Input.Size, Dir: e.folder.StageDir("ingest"), DeadLetter: e.folder.DeadLetterPath(), MaxBad: e.MaxBad, Least: 1, Sources: sources,

@@ -78,6 +78,7 @@ func Route(ctx context.Context, o RouteOptions) (*Routed, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer shareTuning(ctx, folder.TuningDir())()
 	settings := []any{o.Scorer, o.Norms, o.Beam}
 	cfg.Tasks = of
 	if o.Tasks != "" {

@@ -215,6 +215,24 @@ func TestPretrain(t *testing.T) {
 	mustSDR(t, "export", "--run", first, "--subnet", "0.1", "--out", filepath.Join(dir, "01.safetensors"))
 	mustSDR(t, "export", "--run", first, "--subnet", "unified", "--out", filepath.Join(dir, "u.safetensors"))
 
+	// on another machine, the run's choices of algorithms are used, and nothing is measured
+	machine := os.Getenv("XDG_CACHE_HOME")
+	t.Setenv("XDG_CACHE_HOME", filepath.Join(dir, "cache"))
+	require.NoError(t, os.WriteFile(filepath.Join(first, "tuning", "machine-processor-other.json"), []byte(`{"kind":"processor","name":"other"}`), 0o644))
+	for _, args := range [][]string{
+		{"route", "--run", first, "--task", filepath.Join(tasks, "fruit"), "--out", filepath.Join(dir, "routed2")},
+		{"evaluate", "--run", first, "--tasks", tasks},
+		{"customize", "--run", first, "--task", filepath.Join(tasks, "fruit"), "--out", filepath.Join(dir, "customized2"), "--images", "256"},
+		{"embed", "--model", filepath.Join(first, "routed", "fruit", "model.safetensors"), "--data", testdata + "/fixtures/odd", "--out", features},
+	} {
+		_, log, code := sdr(t, args...)
+		require.Zero(t, code, log)
+		require.Contains(t, log, "several types of processor have computed this")
+		require.Contains(t, log, "; other")
+		require.NoFileExists(t, filepath.Join(dir, "cache", "sdr", "tuning.json"), args[0])
+	}
+	t.Setenv("XDG_CACHE_HOME", machine)
+
 	// a run that is over has nothing left to do
 	before := stamps(t, first)
 	mustSDR(t, quickRun(first, "--resume", "--tasks", tasks, "--protocol", "knn,linear")...)
