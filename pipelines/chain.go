@@ -19,6 +19,7 @@ import (
 
 	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/stages/run/fault"
+	"github.com/sdr-ml/sdr/tensorops/ssl"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
 	"github.com/sdr-ml/sdr/transforms/compute"
 	"github.com/sdr-ml/sdr/transforms/files"
@@ -33,6 +34,7 @@ type step struct {
 	of     string                                      // what it is part of, for the log
 	state  string                                      // file of the training's state, which steps that continue the training need; empty for none
 	notes  func(ctx context.Context) ([]string, error) // those of its manifest; nil for none
+	memory func() (int64, error)                       // that its workers need, in bytes; nil if it is little
 	build  func(s beam.Scope, in []beam.PCollection) beam.PCollection
 	helper bool   // it is run only if a step that is not done needs it
 	parts  []part // that a step of several jobs begins with; build is its last one
@@ -49,7 +51,8 @@ type part struct {
 type chain struct {
 	folder    *run.Folder
 	runner    string
-	singleJob bool // all steps are run in one job
+	device    ssl.Device // that steps compute on
+	singleJob bool       // all steps are run in one job
 	steps     []step
 
 	begun, todo int // steps of the last run, for the log
@@ -183,6 +186,11 @@ func (c *chain) job(ctx context.Context, steps []step) error {
 		return nil
 	}
 	start := time.Now()
+	undo, err := c.request(steps)
+	if err != nil {
+		return err
+	}
+	defer undo()
 	p, s := beam.NewPipelineWithRoot()
 	made := map[string]beam.PCollection{}
 	for _, st := range steps {

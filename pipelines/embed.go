@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/sdr-ml/sdr/stages/run"
+	"github.com/sdr-ml/sdr/tensorops/ssl"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
 	"github.com/sdr-ml/sdr/transforms/files"
 	"github.com/sdr-ml/sdr/transforms/imageio"
@@ -31,6 +32,8 @@ type EmbedOptions struct {
 	Columns imageio.Columns
 	// Out is the Parquet file to write.
 	Out string
+	// Device is the one of distant workers; this process computes on compute.Device.
+	Device ssl.Device
 	// Runner is the name of a registered Beam runner.
 	Runner string
 }
@@ -79,6 +82,7 @@ func Embed(ctx context.Context, o EmbedOptions) (images, bad int64, err error) {
 	embedded, failed := inference.Embed(s, read, inference.Config{Model: o.Model})
 	beam.Reshuffle(s, arrowio.WriteDir(s, features, embedded)) // see compute.ParDo
 	arrowio.WriteDir(s, dead, beam.Flatten(s, unread, failed))
+	defer request(o.Runner, 0, o.Device)()
 	if err := runPipeline(ctx, o.Runner, p); err != nil {
 		return 0, 0, err
 	}

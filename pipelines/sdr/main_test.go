@@ -473,12 +473,13 @@ func TestDryRun(t *testing.T) {
 	require.Contains(t, stdout, "ingest, phase0, features, partition, train, unified: the job was described, and not run\n")
 	for _, want := range []string{
 		"│ partition ", "│ train ", "project p, temporary files in gs://b/t", "at most 7; machine n2; container gcr.io/mine",
-		"program of the workers: gs://b/s/", "service options: worker_accelerator=type:nvidia-l4;count:1",
+		"program of the workers: gs://b/s/", "resource hints: cpu_count=3, min_ram_bytes=1000000000\n", "service options: worker_accelerator=type:nvidia-l4;count:1",
 	} {
 		require.Contains(t, stdout, want)
 	}
 	stages := regexp.MustCompile(`(?m)^│ (\S+) +│ +(\d+) │`)
-	again, _, _ := sdr(t, quickRun(out, append(dataflow, "--dry_run")...)...)
+	again, _, _ := sdr(t, quickRun(out, slices.Concat(dataflow[:len(dataflow)-4], []string{"--dry_run", "--device", "cuda"})...)...)
+	require.Regexp(t, "\nresource hints: accelerator=type:nvidia-l4;count:1;install-nvidia-driver, min_ram_bytes=[1-9][0-9]+\n", again, "what the trainings need")
 	require.Equal(t, stages.FindAllString(again, -1), stages.FindAllString(stdout, -1), "the same steps every time")
 	require.Contains(t, stderr, `"temp_location": "gs://b/t"`)
 	require.Contains(t, stderr, `"resource_hints": "[min_ram=1GB cpu_count=3]"`)
