@@ -21,6 +21,7 @@ import (
 	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/stages/run/fault"
 	"github.com/sdr-ml/sdr/tensorops/safetensors"
+	"github.com/sdr-ml/sdr/tensorops/ssl"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
 	"github.com/sdr-ml/sdr/transforms/compute"
 	"github.com/sdr-ml/sdr/transforms/files"
@@ -35,6 +36,7 @@ type step struct {
 	of     string                                      // what it is part of, for the log
 	state  string                                      // file of the training's state, which steps that continue the training need; empty for none
 	notes  func(ctx context.Context) ([]string, error) // those of its manifest; nil for none
+	memory func() (int64, error)                       // that its workers need, in bytes; nil if it is little
 	build  func(s beam.Scope, in []beam.PCollection) beam.PCollection
 	files  func(ctx context.Context) ([]string, error) // that it has left besides its outputs; nil for none
 	helper bool                                        // it is run only if a step that is not done needs it
@@ -52,7 +54,8 @@ type part struct {
 type chain struct {
 	folder    *run.Folder
 	runner    string
-	singleJob bool // all steps are run in one job
+	device    ssl.Device // that steps compute on
+	singleJob bool       // all steps are run in one job
 	steps     []step
 	results   []string // steps whose outputs are read when the chain has run
 
@@ -73,7 +76,7 @@ func (c *chain) out(name string) string {
 
 // run runs every step that is not done, each as a Beam job of its own or all in a single job.
 func (c *chain) run(ctx context.Context) error {
-	compute.ShareTuning(c.folder.TuningDir())
+	defer shareTuning(ctx, c.folder.TuningDir())()
 	todo, err := c.left(ctx)
 	if err != nil {
 		return err
@@ -86,6 +89,23 @@ func (c *chain) run(ctx context.Context) error {
 		return c.job(ctx, todo)
 	}
 	return c.jobs(ctx, todo)
+}
+
+// shareTuning makes jobs use the choices of algorithms in a folder, usually a run's. At their end, it says if machines of
+// several types have computed by them.
+func shareTuning(ctx context.Context, dir string) (end func()) {
+	compute.ShareTuning(dir)
+	return func() {
+		machines, err := compute.Machines(context.WithoutCancel(ctx), dir)
+		if err != nil {
+			slog.Warn("it is not known which machines have computed this", "error", err)
+		}
+		for kind, names := range machines {
+			if len(names) > 1 {
+				slog.Info("several types of "+kind+" have computed this, so last bits may differ from those of one type", "types", strings.Join(names, "; "))
+			}
+		}
+	}
 }
 
 // jobs runs steps, each as a Beam job of its own.
@@ -221,6 +241,11 @@ func (c *chain) job(ctx context.Context, steps []step) error {
 		return nil
 	}
 	start := time.Now()
+	undo, err := c.request(steps)
+	if err != nil {
+		return err
+	}
+	defer undo()
 	p, s := beam.NewPipelineWithRoot()
 	made := map[string]beam.PCollection{}
 	for _, st := range steps {

@@ -66,6 +66,7 @@ func Customize(ctx context.Context, o CustomizeOptions) ([]Customized, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer shareTuning(ctx, folder.TuningDir())()
 	dir := resultDir(ctx, folder, "customizings", models, found, o)
 	cfg := customize.Config{
 		Tasks: found, Dir: files.Join(dir, "models"), Recipe: string(text),
@@ -75,6 +76,7 @@ func Customize(ctx context.Context, o CustomizeOptions) ([]Customized, error) {
 	nets := createModels(s, models)
 	scores := route.Route(s, nets, route.Config{Tasks: found, Scorers: []string{route.KNN}})
 	arrowio.WriteDir(s, files.Join(dir, "candidates"), customize.Customize(s, nets, scores, cfg))
+	defer request(o.Runner, 0, o.Device)()
 	if err := runPipeline(ctx, o.Runner, p); err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -17,6 +18,7 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/runtime/graphx"
 	beamlog "github.com/apache/beam/sdks/v2/go/pkg/beam/log"
 	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/options/jobopts"
 	"github.com/dustin/go-humanize"
 	"github.com/jedib0t/go-pretty/v6/table"
 	"google.golang.org/protobuf/proto"
@@ -28,6 +30,8 @@ type description struct {
 	Stages []describedStage
 	// Bytes is the size of the pipeline, which the service limits to maxJobBytes.
 	Bytes int64
+	// Hints are what its workers need, such as min_ram_bytes.
+	Hints map[string]string
 	// Job is the part of Dataflow's job that says where it would run.
 	Job dataflowJob
 }
@@ -82,11 +86,11 @@ func describe(ctx context.Context, runner string, p *beam.Pipeline) (*descriptio
 	if err != nil {
 		return nil, err
 	}
-	model, err := graphx.Marshal(edges, &graphx.Options{Environment: environment})
+	model, err := graphx.Marshal(edges, &graphx.Options{Environment: environment, PipelineResourceHints: jobopts.GetPipelineResourceHints()})
 	if err != nil {
 		return nil, err
 	}
-	d := &description{Stages: stagesOf(model.GetComponents()), Bytes: int64(proto.Size(model))}
+	d := &description{Stages: stagesOf(model.GetComponents()), Bytes: int64(proto.Size(model)), Hints: hintsOf(model.GetComponents())}
 	var lines lastLine
 	beamlog.SetLogger(&lines)
 	if _, err := beam.Run(ctx, runner, p); err != nil {
@@ -141,6 +145,17 @@ func stagesOf(c *pipepb.Components) (stages []describedStage) {
 	return stages
 }
 
+// hintsOf returns the resource hints of a pipeline.
+func hintsOf(c *pipepb.Components) map[string]string {
+	hints := map[string]string{}
+	for _, environment := range c.GetEnvironments() {
+		for urn, value := range environment.GetResourceHints() { // such as beam:resources:min_ram_bytes:v1
+			hints[strings.Split(urn, ":")[2]] = string(value)
+		}
+	}
+	return hints
+}
+
 // order returns the number at the end of an id, such as e12.
 func order(id string) (n int) {
 	_, _ = fmt.Sscanf(strings.TrimLeft(id, "abcdefghijklmnopqrstuvwxyz"), "%d", &n)
@@ -168,9 +183,13 @@ func (d *description) writeTable(w io.Writer) error {
 	if len(pool.Packages) > 0 {
 		program = pool.Packages[0].Location
 	}
-	_, err := fmt.Fprintf(w, "%s\nproject %s, temporary files in %s\nworkers: %d at first, %s; machine %s; container %s\nprogram of the workers: %s\nservice options: %s\n",
+	var hints []string
+	for _, name := range slices.Sorted(maps.Keys(d.Hints)) {
+		hints = append(hints, name+"="+d.Hints[name])
+	}
+	_, err := fmt.Fprintf(w, "%s\nproject %s, temporary files in %s\nworkers: %d at first, %s; machine %s; container %s\nprogram of the workers: %s\nresource hints: %s\nservice options: %s\n",
 		t.Render(), d.Job.Project, d.Job.Environment.TempStoragePrefix, pool.NumWorkers, most,
-		cmp.Or(pool.MachineType, "by default"), pool.Image, program, cmp.Or(strings.Join(d.Job.Environment.ServiceOptions, ", "), "none"))
+		cmp.Or(pool.MachineType, "by default"), pool.Image, program, cmp.Or(strings.Join(hints, ", "), "none"), cmp.Or(strings.Join(d.Job.Environment.ServiceOptions, ", "), "none"))
 	return err
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/sdr-ml/sdr/stages/run"
+	"github.com/sdr-ml/sdr/tensorops/ssl"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
 	"github.com/sdr-ml/sdr/transforms/files"
 	"github.com/sdr-ml/sdr/transforms/imageio"
@@ -30,6 +32,8 @@ type EmbedOptions struct {
 	Columns imageio.Columns
 	// Out is the Parquet file to write.
 	Out string
+	// Device is the one of distant workers; this process computes on compute.Device.
+	Device ssl.Device
 	// Runner is the name of a registered Beam runner.
 	Runner string
 }
@@ -67,12 +71,18 @@ func Embed(ctx context.Context, o EmbedOptions) (images, bad int64, err error) {
 	dir := o.Out + ".parts-" + uuid.NewString()
 	defer func() { err = errors.Join(err, files.RemoveAll(context.WithoutCancel(ctx), dir)) }()
 	features, dead := files.Join(dir, "features"), files.Join(dir, "dead")
+	tuning := files.Join(dir, "tuning")
+	if folder := runOf(ctx, o.Model); folder != nil {
+		tuning = folder.TuningDir()
+	}
+	defer shareTuning(ctx, tuning)()
 
 	p, s := beam.NewPipelineWithRoot()
 	read, unread := imageio.ReadSplits(s, beam.CreateList(s, splits), imageio.ReadConfig{Size: model.Input.Size, Labels: true})
 	embedded, failed := inference.Embed(s, read, inference.Config{Model: o.Model})
 	beam.Reshuffle(s, arrowio.WriteDir(s, features, embedded)) // see compute.ParDo
 	arrowio.WriteDir(s, dead, beam.Flatten(s, unread, failed))
+	defer request(o.Runner, 0, o.Device)()
 	if err := runPipeline(ctx, o.Runner, p); err != nil {
 		return 0, 0, err
 	}
@@ -85,6 +95,21 @@ func Embed(ctx context.Context, o EmbedOptions) (images, bad int64, err error) {
 		records = append(records, record.Of(part).Record)
 	}
 	return int64(len(rows)), bad, arrowio.SaveParquet(ctx, o.Out, records...)
+}
+
+// runOf returns the run whose folder has a model's file, such as models/NAME or routed/TASK/NAME; nil if there is none.
+func runOf(ctx context.Context, model string) *run.Folder {
+	if files.IsLocal(model) {
+		if absolute, err := filepath.Abs(model); err == nil {
+			model = absolute
+		}
+	}
+	for dir, depth := files.Dir(model), 0; depth < 3 && dir != files.Dir(dir); dir, depth = files.Dir(dir), depth+1 {
+		if folder, err := run.Open(ctx, dir); err == nil {
+			return folder
+		}
+	}
+	return nil
 }
 
 // readEmbedded reads what the pipeline wrote, in the order of the images, and logs a line about each source, a warning if

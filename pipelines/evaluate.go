@@ -11,6 +11,7 @@ import (
 	"github.com/sdr-ml/sdr/stages/route"
 	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/stages/train"
+	"github.com/sdr-ml/sdr/tensorops/ssl"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
 	"github.com/sdr-ml/sdr/transforms/files"
 	"github.com/sdr-ml/sdr/transforms/record"
@@ -25,6 +26,8 @@ type EvaluateOptions struct {
 	Tasks string
 	// Protocols names the protocols to run, each from evaluate.Protocols.
 	Protocols []string
+	// Device is the one of distant workers; this process computes on compute.Device.
+	Device ssl.Device
 	// Runner is the name of a registered Beam runner.
 	Runner string
 	// Out is a Parquet file for the results of every net; if empty, none is written.
@@ -45,12 +48,14 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (*evaluate.Results, error)
 	if err != nil {
 		return nil, err
 	}
+	defer shareTuning(ctx, folder.TuningDir())()
 	dir := resultDir(ctx, folder, "evaluations", models, found, o.Protocols)
 	p, s := beam.NewPipelineWithRoot()
 	nets := createModels(s, models)
 	scores := route.Route(s, nets, route.Config{Tasks: found, Scorers: o.Protocols})
 	results, _ := evaluate.Evaluate(s, nets, evaluate.Config{Tasks: found, Protocols: o.Protocols})
 	arrowio.WriteDir(s, dir, evaluate.Mark(s, results, scores))
+	defer request(o.Runner, 0, o.Device)()
 	if err := runPipeline(ctx, o.Runner, p); err != nil {
 		return nil, err
 	}

@@ -29,7 +29,6 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/sdrnet"
 	"github.com/sdr-ml/sdr/tensorops/ssl"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
-	"github.com/sdr-ml/sdr/transforms/compute"
 	"github.com/sdr-ml/sdr/transforms/files"
 	"github.com/sdr-ml/sdr/transforms/imageio"
 	"github.com/sdr-ml/sdr/transforms/kmeans"
@@ -338,9 +337,9 @@ func (e *extension) do(ctx context.Context, of int) error {
 // assigned.
 func (e *extension) run(ctx context.Context, splits []imageio.Split, sources []imageio.Source, digest string) (*Extended, error) {
 	r := e.old.recipe
-	e.plan = &plan{chain: chain{folder: e.folder, runner: e.Runner}}
+	e.plan = &plan{chain: chain{folder: e.folder, runner: e.Runner, device: e.Device}}
 	p := e.plan
-	compute.ShareTuning(e.folder.TuningDir())
+	defer shareTuning(ctx, e.folder.TuningDir())()
 	ingested := p.add("ingest", nil, []any{e.old.folder.Info.ID, splits, digest}, func(s beam.Scope, _ []beam.PCollection) beam.PCollection {
 		more := ingest.Ingest(s, beam.CreateList(s, splits), ingest.Config{
 			Size: r.Input.Size, Dir: e.folder.StageDir("ingest"), DeadLetter: e.folder.DeadLetterPath(), MaxBad: e.MaxBad, Least: 1, Sources: sources,
@@ -399,11 +398,12 @@ func (e *extension) run(ctx context.Context, splits []imageio.Split, sources []i
 		if err := e.addCentroids(ctx, subsets); err != nil {
 			return nil, err
 		}
-		p.add("extend", []string{divided}, []any{e.Images, e.Rate}, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
+		trained := p.add("extend", []string{divided}, []any{e.Images, e.Rate}, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
 			return extend.Train(s, in[0], extend.TrainConfig{
 				Dir: e.folder.Dir, Recipe: string(e.old.text), Subsets: subsets, Images: e.Images, Rate: e.Rate, Device: e.Device,
 			})
 		})
+		p.find(trained).memory = func() (int64, error) { return train.Memory(r, train.SDR, total) }
 		if err := e.do(ctx, stages); err != nil {
 			return nil, err
 		}

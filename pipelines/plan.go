@@ -13,7 +13,6 @@ import (
 	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/stages/run/recipe"
 	"github.com/sdr-ml/sdr/stages/train"
-	"github.com/sdr-ml/sdr/tensorops/ssl"
 	"github.com/sdr-ml/sdr/transforms/files"
 	"github.com/sdr-ml/sdr/transforms/imageio"
 	"github.com/sdr-ml/sdr/transforms/record"
@@ -27,7 +26,6 @@ type plan struct {
 	sources map[int][]imageio.Source // what these splits come from
 	data    string                   // digest of the files with the images
 	maxBad  float64
-	device  ssl.Device
 	// shared means that the folder holds many trainings: a step's name ends with its digest, it keeps everything in its
 	// own folder, and trainings share the steps that they have in common.
 	shared bool
@@ -156,6 +154,16 @@ func (p *plan) train(stage string, needs []string, start string, settings any, r
 		p.find(name).parts = parts
 	}
 	p.find(name).files = paths(p, name, func(m train.Model) string { return m.Path })
+	p.find(name).memory = func() (most int64, err error) {
+		for _, v := range variants {
+			needed, err := train.Memory(r, v, p.size(r))
+			if err != nil {
+				return 0, err
+			}
+			most = max(most, needed)
+		}
+		return most, nil
+	}
 	if slices.Contains(variants, train.SDR) {
 		p.find(name).notes = func(ctx context.Context) ([]string, error) { return train.Notes(ctx, p.dir(name)) }
 	}
@@ -176,6 +184,14 @@ func paths[T any](p *plan, step string, of func(row T) string) func(ctx context.
 		}
 		return all, err
 	}
+}
+
+// size returns the number of images that there are for a recipe.
+func (p *plan) size(r *recipe.Recipe) (n int64) {
+	for _, split := range p.splits[ingest.ShardRows(r.Input.Size)] {
+		n += split.End - split.Begin
+	}
+	return n
 }
 
 // subsets adds the steps that divide the images into subsets.

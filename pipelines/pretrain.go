@@ -194,9 +194,9 @@ func findTasks(ctx context.Context, dir string) (found []tasks.Task, dead []eval
 func (o *PretrainOptions) chain(ctx context.Context, folder *run.Folder, in inputs) *chain {
 	found, rows := in.tasks, ingest.ShardRows(o.Recipe.Input.Size)
 	p := &plan{
-		chain:  chain{folder: folder, runner: o.Runner, singleJob: o.SingleJob || DryRun()},
+		chain:  chain{folder: folder, runner: o.Runner, device: o.Device, singleJob: o.SingleJob || DryRun()},
 		splits: map[int][]imageio.Split{rows: in.splits}, sources: map[int][]imageio.Source{rows: in.sources},
-		data: in.files.digest(), maxBad: o.MaxBad, device: o.Device,
+		data: in.files.digest(), maxBad: o.MaxBad,
 	}
 	t := p.phase0(o.Recipe, "")
 	models, subsets := []string{t.phase0}, t.ingest

@@ -13,6 +13,7 @@ import (
 	"github.com/sdr-ml/sdr/stages/route"
 	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/stages/train"
+	"github.com/sdr-ml/sdr/tensorops/ssl"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
 	"github.com/sdr-ml/sdr/transforms/compute"
 	"github.com/sdr-ml/sdr/transforms/files"
@@ -38,6 +39,8 @@ type RouteOptions struct {
 	Norms []string
 	// Beam is as in route.Config.
 	Beam int
+	// Device is the one of distant workers; this process computes on compute.Device.
+	Device ssl.Device
 	// Runner is the name of a registered Beam runner.
 	Runner string
 }
@@ -78,6 +81,7 @@ func Route(ctx context.Context, o RouteOptions) (*Routed, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer shareTuning(ctx, folder.TuningDir())()
 	settings := []any{o.Scorer, o.Norms, o.Beam}
 	cfg.Tasks = of
 	if o.Tasks != "" {
@@ -99,6 +103,7 @@ func Route(ctx context.Context, o RouteOptions) (*Routed, error) {
 		delivered := route.Deliver(s, scores, route.DeliverConfig{Dir: o.Out, PerTask: o.Tasks != "", Link: o.Tasks != ""})
 		arrowio.WriteDir(s, files.Join(dir, "delivered"), delivered)
 	}
+	defer request(o.Runner, 0, o.Device)()
 	if err := runPipeline(ctx, o.Runner, p); err != nil {
 		return nil, err
 	}

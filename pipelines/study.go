@@ -135,8 +135,8 @@ func newStudyPlan(ctx context.Context, o StudyOptions) (*studyPlan, error) {
 	}
 	p := &studyPlan{
 		plan: plan{
-			chain:  chain{folder: &run.Folder{Dir: o.Out}, runner: o.Runner},
-			splits: map[int][]imageio.Split{}, sources: map[int][]imageio.Source{}, maxBad: o.MaxBad, device: o.Device, shared: true,
+			chain:  chain{folder: &run.Folder{Dir: o.Out}, runner: o.Runner, device: o.Device},
+			splits: map[int][]imageio.Split{}, sources: map[int][]imageio.Source{}, maxBad: o.MaxBad, shared: true,
 		},
 		file: file, images: map[string]int64{},
 	}

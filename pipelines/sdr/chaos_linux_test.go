@@ -18,7 +18,9 @@ func TestFullDisk(t *testing.T) {
 	dir := t.TempDir()
 	whole, disk := filepath.Join(dir, "whole"), filepath.Join(dir, "disk")
 	require.NoError(t, os.Mkdir(disk, 0o755))
-	mount := func(flags uintptr, options string) error { return syscall.Mount("tmpfs", disk, "tmpfs", flags, options) }
+	mount := func(flags uintptr, options string) error {
+		return syscall.Mount("tmpfs", disk, "tmpfs", flags, options)
+	}
 	if err := mount(0, "size=64k"); errors.Is(err, syscall.EPERM) {
 		t.Skip("only root mounts a small disk")
 	} else {

@@ -7,12 +7,10 @@ import (
 
 	"github.com/sdr-ml/sdr/pipelines"
 	"github.com/sdr-ml/sdr/stages/run"
-	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
 func newEmbed() *cobra.Command {
 	var o pipelines.EmbedOptions
-	var device ssl.Device
 	c := &cobra.Command{
 		Use:   "embed --model FILE --data PATH --out FILE.parquet",
 		Short: "Compute the features of images with a model",
@@ -33,7 +31,7 @@ read, error says why and its features are zeros.
 			if err := checkRunner(o.Runner, false); err != nil {
 				return err
 			}
-			if err := checkDevice(c, &device, o.Runner); err != nil {
+			if err := checkDevice(c, &o.Device, o.Runner); err != nil {
 				return err
 			}
 			images, bad, err := pipelines.Embed(c.Context(), o)
@@ -52,7 +50,7 @@ read, error says why and its features are zeros.
 	addData(c, &o.Data)
 	addColumns(c, &o.Columns, true)
 	f.StringVar(&o.Out, "out", "", "Parquet file to write")
-	addDevice(c, &device)
+	addDevice(c, &o.Device)
 	addRunner(c, &o.Runner)
 	return c
 }

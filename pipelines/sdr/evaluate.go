@@ -8,12 +8,10 @@ import (
 	"github.com/sdr-ml/sdr/pipelines"
 	"github.com/sdr-ml/sdr/stages/evaluate"
 	"github.com/sdr-ml/sdr/stages/run"
-	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
 func newEvaluate() *cobra.Command {
 	var o pipelines.EvaluateOptions
-	var device ssl.Device
 	var format string
 	formats := map[string]func(*evaluate.Results, io.Writer) error{
 		"table": (*evaluate.Results).WriteTable,
@@ -54,7 +52,7 @@ regularization strength is chosen on part of the training images.`,
 			if err := checkRunner(o.Runner, false); err != nil {
 				return err
 			}
-			if err := checkDevice(c, &device, o.Runner); err != nil {
+			if err := checkDevice(c, &o.Device, o.Runner); err != nil {
 				return err
 			}
 			results, err := pipelines.Evaluate(c.Context(), o)
@@ -70,7 +68,7 @@ regularization strength is chosen on part of the training images.`,
 	f.StringSliceVar(&o.Protocols, "protocol", []string{"knn"}, "protocols to run: knn, linear")
 	f.StringVar(&format, "format", "table", "output format: table, json or csv")
 	f.StringVar(&o.Out, "out", "", "also write the results of every net to this Parquet file")
-	addDevice(c, &device)
+	addDevice(c, &o.Device)
 	addRunner(c, &o.Runner)
 	return c
 }

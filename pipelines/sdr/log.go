@@ -14,6 +14,7 @@ import (
 
 	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/stages/run/progress"
+	"github.com/sdr-ml/sdr/transforms/files"
 )
 
 // setUpLog sends the log, including Beam's own warnings, to standard error.
@@ -76,13 +77,19 @@ func (l *beamLogger) Log(ctx context.Context, severity beamlog.Severity, _ int, 
 
 // keepLog also appends the log to a file in the folder, or goes on without if it cannot.
 func keepLog(c *cobra.Command, folder *run.Folder) (close func()) {
-	f, err := os.OpenFile(folder.LogPath(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	f, err := files.Append(c.Context(), folder.LogPath())
 	if err != nil {
+		slog.Warn("the log is not kept", "error", err)
 		return func() {}
 	}
 	text, _ := c.Flags().GetString("log-level")
 	var level slog.Level
 	_ = level.UnmarshalText([]byte(text)) // setUpLog has validated it
 	logTo(level, io.MultiWriter(os.Stderr, f))
-	return func() { _ = f.Close() }
+	return func() {
+		logTo(level, os.Stderr)
+		if err := f.Close(); err != nil {
+			slog.Warn("the end of the log is not kept", "error", err)
+		}
+	}
 }

@@ -213,6 +213,24 @@ func TestPretrain(t *testing.T) {
 	mustSDR(t, "export", "--run", first, "--subnet", "0.1", "--out", filepath.Join(dir, "01.safetensors"))
 	mustSDR(t, "export", "--run", first, "--subnet", "unified", "--out", filepath.Join(dir, "u.safetensors"))
 
+	// on another machine, the run's choices of algorithms are used, and nothing is measured
+	machine := os.Getenv("XDG_CACHE_HOME")
+	t.Setenv("XDG_CACHE_HOME", filepath.Join(dir, "cache"))
+	require.NoError(t, os.WriteFile(filepath.Join(first, "tuning", "machine-processor-other.json"), []byte(`{"kind":"processor","name":"other"}`), 0o644))
+	for _, args := range [][]string{
+		{"route", "--run", first, "--task", filepath.Join(tasks, "fruit"), "--out", filepath.Join(dir, "routed2")},
+		{"evaluate", "--run", first, "--tasks", tasks},
+		{"customize", "--run", first, "--task", filepath.Join(tasks, "fruit"), "--out", filepath.Join(dir, "customized2"), "--images", "256"},
+		{"embed", "--model", filepath.Join(first, "routed", "fruit", "model.safetensors"), "--data", testdata + "/fixtures/odd", "--out", features},
+	} {
+		_, log, code := sdr(t, args...)
+		require.Zero(t, code, log)
+		require.Contains(t, log, "several types of processor have computed this")
+		require.Contains(t, log, "; other")
+		require.NoFileExists(t, filepath.Join(dir, "cache", "sdr", "tuning.json"), args[0])
+	}
+	t.Setenv("XDG_CACHE_HOME", machine)
+
 	// a run that is over has nothing left to do
 	before := stamps(t, first)
 	mustSDR(t, quickRun(first, "--resume", "--tasks", tasks, "--protocol", "knn,linear")...)
@@ -427,12 +445,13 @@ func TestDryRun(t *testing.T) {
 	require.Contains(t, stdout, "ingest, phase0, features, partition, train, unified: the job was described, and not run\n")
 	for _, want := range []string{
 		"│ partition ", "│ train ", "project p, temporary files in gs://b/t", "at most 7; machine n2; container gcr.io/mine",
-		"program of the workers: gs://b/s/", "service options: worker_accelerator=type:nvidia-l4;count:1",
+		"program of the workers: gs://b/s/", "resource hints: cpu_count=3, min_ram_bytes=1000000000\n", "service options: worker_accelerator=type:nvidia-l4;count:1",
 	} {
 		require.Contains(t, stdout, want)
 	}
 	stages := regexp.MustCompile(`(?m)^│ (\S+) +│ +(\d+) │`)
-	again, _, _ := sdr(t, quickRun(out, append(dataflow, "--dry_run")...)...)
+	again, _, _ := sdr(t, quickRun(out, slices.Concat(dataflow[:len(dataflow)-4], []string{"--dry_run", "--device", "cuda"})...)...)
+	require.Regexp(t, "\nresource hints: accelerator=type:nvidia-l4;count:1;install-nvidia-driver, min_ram_bytes=[1-9][0-9]+\n", again, "what the trainings need")
 	require.Equal(t, stages.FindAllString(again, -1), stages.FindAllString(stdout, -1), "the same steps every time")
 	require.Contains(t, stderr, `"temp_location": "gs://b/t"`)
 	require.Contains(t, stderr, `"resource_hints": "[min_ram=1GB cpu_count=3]"`)

@@ -4,27 +4,52 @@ package main
 
 import (
 	"bytes"
-	"context"
+	"errors"
 	"io/fs"
+	"log/slog"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/fsouza/fake-gcs-server/fakestorage"
 	"github.com/johannesboyne/gofakes3"
 	"github.com/johannesboyne/gofakes3/backend/s3mem"
 	"github.com/stretchr/testify/require"
+
+	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/io/filesystem/memfs"
+
+	"github.com/sdr-ml/sdr/pipelines"
+	"github.com/sdr-ml/sdr/stages/run"
+	"github.com/sdr-ml/sdr/transforms/arrowio"
+	"github.com/sdr-ml/sdr/transforms/compute"
+	"github.com/sdr-ml/sdr/transforms/files"
 )
 
-// TestS3 runs the main job with everything on an object store: images, tasks, run folder and what comes out. The weights are
-// those of the same on disk, and an interrupted run goes on.
-func TestS3(t *testing.T) {
+// store is a filesystem other than the local one.
+type store struct {
+	root string
+	sdr  func(t *testing.T, args ...string) (stdout, stderr string, code int) // runs the program where the filesystem is
+}
+
+// TestObjectStores runs the main job with everything on an object store: images, tasks, run folder and what comes out. It is
+// that of the same on disk, bit by bit, and a run that is over has nothing left to do.
+func TestObjectStores(t *testing.T) {
+	onDisk := newOnDisk(t)
+	for name, open := range map[string]func(*testing.T) store{"s3": openS3, "gs": openGCS, "memfs": openMemory} {
+		t.Run(name, func(t *testing.T) { onDisk.compare(t, open(t)) })
+	}
+}
+
+// openS3 serves S3.
+func openS3(t *testing.T) store {
 	server := httptest.NewServer(gofakes3.New(s3mem.New()).Server())
-	defer server.Close()
+	t.Cleanup(server.Close)
 	for name, value := range map[string]string{
 		"AWS_ENDPOINT_URL": server.URL, "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "us-east-1",
 		"AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull, "AWS_EC2_METADATA_DISABLED": "true",
@@ -33,56 +58,152 @@ func TestS3(t *testing.T) {
 	}
 	cfg, err := config.LoadDefaultConfig(t.Context())
 	require.NoError(t, err)
-	client := s3.NewFromConfig(cfg)
-	_, err = client.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String("bucket")})
+	_, err = s3.NewFromConfig(cfg).CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String("bucket")})
 	require.NoError(t, err)
-	upload := func(key, path string) {
-		data, err := os.ReadFile(path)
-		require.NoError(t, err)
-		_, err = client.PutObject(context.Background(), &s3.PutObjectInput{Bucket: aws.String("bucket"), Key: aws.String(key), Body: bytes.NewReader(data)})
-		require.NoError(t, err)
+	return store{"s3://bucket", sdr}
+}
+
+// openGCS serves Google Cloud Storage.
+func openGCS(t *testing.T) store {
+	server, err := fakestorage.NewServerWithOptions(fakestorage.Options{Scheme: "http", PublicHost: "127.0.0.1"})
+	require.NoError(t, err)
+	t.Cleanup(server.Stop)
+	t.Setenv("STORAGE_EMULATOR_HOST", server.URL())
+	server.CreateBucketWithOpts(fakestorage.CreateBucketOpts{Name: "bucket"})
+	return store{"gs://bucket", sdr}
+}
+
+// openMemory uses Beam's filesystem in the memory of this process, in which the program thus runs.
+func openMemory(t *testing.T) store {
+	before := slog.Default()
+	t.Cleanup(func() { slog.SetDefault(before) })
+	beam.Init()
+	compute.Tune(openTuning())
+	return store{"memfs://bucket", func(t *testing.T, args ...string) (stdout, stderr string, code int) {
+		var out bytes.Buffer
+		c := newRoot()
+		c.SetArgs(args)
+		c.SetOut(&out)
+		switch err := c.ExecuteContext(t.Context()); {
+		case errors.As(err, new(*run.UsageError)):
+			return out.String(), err.Error(), exitUsage
+		case err != nil:
+			return out.String(), err.Error(), exitFailed
+		}
+		return out.String(), "", 0
+	}}
+}
+
+// onDisk is the main job on the local disk.
+type onDisk struct{ tasks, run, routed, customized, features string }
+
+// mainJob lists the commands of the main job: with the images in pool, and the tasks and all that is written below a folder.
+func mainJob(pool string, in onDisk) [][]string {
+	first := quickRun(in.run, "--tasks", in.tasks)
+	first[2] = pool
+	return [][]string{
+		first,
+		{"route", "--run", in.run, "--task", files.Join(in.tasks, "emoji-train.parquet"), "--out", in.routed},
+		{"customize", "--run", in.run, "--task", files.Join(in.tasks, "fruit"), "--out", in.customized, "--images", "256"},
+		{"embed", "--model", files.Join(in.routed, "model.safetensors"), "--data", pool, "--out", in.features},
+		{"evaluate", "--run", in.run, "--tasks", in.tasks},
 	}
-	upload("pool/emoji.parquet", testdata+"/pool/emoji.parquet")
-	tasks := "s3://bucket/tasks"
-	require.NoError(t, filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
-		if err == nil && d.Type().IsRegular() {
-			upload("tasks/fruit/"+filepath.ToSlash(strings.TrimPrefix(path, folder+"/")), path)
+}
+
+// below returns the places of the main job in a folder.
+func below(dir string) onDisk {
+	return onDisk{
+		files.Join(dir, "tasks"), files.Join(dir, "runs", "first"), files.Join(dir, "routed"), files.Join(dir, "customized"),
+		files.Join(dir, "features.parquet"),
+	}
+}
+
+func newOnDisk(t *testing.T) onDisk {
+	d := below(t.TempDir())
+	require.NoError(t, os.CopyFS(filepath.Join(d.tasks, "fruit"), os.DirFS(folder)))
+	for _, name := range []string{"emoji-train.parquet", "emoji-test.parquet"} {
+		data, err := os.ReadFile(filepath.Join(testdata, "tasks", name))
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(filepath.Join(d.tasks, name), data, 0o644))
+	}
+	for _, args := range mainJob(testdata+"/pool/emoji.parquet", d) {
+		mustSDR(t, args...)
+	}
+	return d
+}
+
+// compare runs the main job on a store and compares what it leaves there.
+func (d onDisk) compare(t *testing.T, s store) {
+	ctx := t.Context()
+	must := func(args ...string) string {
+		t.Helper()
+		out, log, code := s.sdr(t, args...)
+		require.Zero(t, code, "%v\n%s", args, log)
+		return out
+	}
+	upload := func(from, to string) {
+		data, err := os.ReadFile(from)
+		require.NoError(t, err)
+		require.NoError(t, files.WriteBytes(ctx, to, data))
+	}
+	there := below(s.root)
+	pool := files.Join(s.root, "pool")
+	upload(testdata+"/pool/emoji.parquet", files.Join(pool, "emoji.parquet"))
+	require.NoError(t, filepath.WalkDir(d.tasks, func(path string, e fs.DirEntry, err error) error {
+		if err == nil && e.Type().IsRegular() {
+			upload(path, files.Join(there.tasks, filepath.ToSlash(strings.TrimPrefix(path, d.tasks+"/"))))
 		}
 		return err
 	}))
-	upload("tasks/emoji-train.parquet", testdata+"/tasks/emoji-train.parquet")
-	upload("tasks/emoji-test.parquet", testdata+"/tasks/emoji-test.parquet")
 
-	dir := t.TempDir()
-	local := filepath.Join(dir, "run")
-	mustSDR(t, quickRun(local)...)
-	args := func(out string, more ...string) []string {
-		a := quickRun(out, more...)
-		a[2] = "s3://bucket/pool"
-		return a
+	jobs := mainJob(pool, there)
+	for i, args := range jobs {
+		out := must(args...)
+		if i == 0 || i == len(jobs)-1 {
+			require.Contains(t, out, "fruit")
+			require.Contains(t, out, "emoji")
+		}
 	}
-	out := mustSDR(t, args("s3://bucket/runs/first", "--tasks", tasks, "--set", "train.rounds.bins=1")...)
-	require.Contains(t, out, "fruit")
-	require.Contains(t, out, "emoji")
-	for _, name := range []string{"0", "1.1", "root", "unified"} {
-		want, err := os.ReadFile(filepath.Join(local, "models", name+".safetensors"))
-		require.NoError(t, err)
-		got := filepath.Join(dir, name+".safetensors")
-		mustSDR(t, "export", "--run", "s3://bucket/runs/first", "--subnet", name, "--out", got)
-		mine := filepath.Join(dir, name+"-local.safetensors")
-		mustSDR(t, "export", "--run", local, "--subnet", name, "--out", mine)
-		a, err := os.ReadFile(got)
-		require.NoError(t, err)
-		b, err := os.ReadFile(mine)
-		require.NoError(t, err)
-		require.Equal(t, len(want) > 0, bytes.Equal(a, b), name)
+	for _, name := range []string{
+		"models/phase0.safetensors", "models/root.safetensors", "models/0.safetensors", "models/1.1.safetensors", "models/unified.safetensors",
+		"results.csv", "routed/fruit/model.safetensors", "routed/emoji/model.safetensors", "metrics/sdr.jsonl",
+	} {
+		sameFile(t, files.Join(d.run, name), files.Join(there.run, name))
 	}
-	require.Contains(t, mustSDR(t, "inspect", "s3://bucket/runs/first"), "unified")
-	mustSDR(t, "route", "--run", "s3://bucket/runs/first", "--task", tasks+"/emoji-train.parquet", "--out", "s3://bucket/routed")
-	mustSDR(t, "embed", "--model", "s3://bucket/routed/model.safetensors", "--data", "s3://bucket/pool", "--out", "s3://bucket/features.parquet")
-	require.Contains(t, mustSDR(t, "evaluate", "--run", "s3://bucket/runs/first", "--tasks", tasks), "fruit")
-	mustSDR(t, args("s3://bucket/runs/first", "--tasks", tasks, "--resume")...)
-	_, log, code := sdr(t, args("s3://bucket/runs/first")...)
+	sameFile(t, files.Join(d.routed, "model.safetensors"), files.Join(there.routed, "model.safetensors"))
+	sameFile(t, files.Join(d.customized, "model.safetensors"), files.Join(there.customized, "model.safetensors"))
+	want, err := arrowio.LoadRows[pipelines.Embedded](ctx, d.features)
+	require.NoError(t, err)
+	got, err := arrowio.LoadRows[pipelines.Embedded](ctx, there.features)
+	require.NoError(t, err)
+	require.Len(t, got, len(want))
+	for i := range want {
+		require.Equal(t, want[i].Feature, got[i].Feature)
+	}
+	require.Contains(t, must("inspect", there.run), "unified")
+	copied := filepath.Join(t.TempDir(), "root.safetensors")
+	must("export", "--run", there.run, "--subnet", "root", "--out", copied)
+
+	// a run that is over has nothing left to do, and its log goes on
+	log, err := files.Read(ctx, files.Join(there.run, "train.log"))
+	require.NoError(t, err)
+	require.Contains(t, string(log), "stage starts")
+	must(append(jobs[0], "--resume")...)
+	longer, err := files.Read(ctx, files.Join(there.run, "train.log"))
+	require.NoError(t, err)
+	require.True(t, bytes.HasPrefix(longer, log))
+	require.Contains(t, string(longer[len(log):]), "some stages are already done")
+	_, message, code := s.sdr(t, jobs[0]...)
 	require.Equal(t, exitUsage, code)
-	require.Contains(t, log, "already holds a run")
+	require.Contains(t, message, "already holds a run")
+}
+
+// sameFile compares a file on disk and one on a store.
+func sameFile(t *testing.T, want, got string) {
+	t.Helper()
+	a, err := os.ReadFile(want)
+	require.NoError(t, err)
+	b, err := files.Read(t.Context(), got)
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(a, b), "%s differs from %s", got, want)
 }

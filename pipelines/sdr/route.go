@@ -11,13 +11,11 @@ import (
 	"github.com/sdr-ml/sdr/pipelines"
 	"github.com/sdr-ml/sdr/stages/route"
 	"github.com/sdr-ml/sdr/stages/run"
-	"github.com/sdr-ml/sdr/tensorops/ssl"
 	"github.com/sdr-ml/sdr/transforms/imageio"
 )
 
 func newRoute() *cobra.Command {
 	var o pipelines.RouteOptions
-	var device ssl.Device
 	c := &cobra.Command{
 		Use:   "route --run RUN (--task PATH | --tasks DIR) --out DIR",
 		Short: "Choose the best sub-net for a task, or for thousands",
@@ -70,7 +68,7 @@ embeds the task's images with one net and scores only the leaves. The scorers ar
 			if err := checkRunner(o.Runner, false); err != nil {
 				return err
 			}
-			if err := checkDevice(c, &device, o.Runner); err != nil {
+			if err := checkDevice(c, &o.Device, o.Runner); err != nil {
 				return err
 			}
 			debug.SetGCPercent(50) // thousands of tasks leave much garbage
@@ -102,7 +100,7 @@ embeds the task's images with one net and scores only the leaves. The scorers ar
 	f.StringVar(&o.Scorer, "scorer", route.KNN, "how to score sub-nets")
 	f.StringSliceVar(&o.Norms, "norm", route.Norms, "BatchNorm statistics to try")
 	f.IntVar(&o.Beam, "beam", 0, "number of nodes whose children to score; 0 scores all")
-	addDevice(c, &device)
+	addDevice(c, &o.Device)
 	addRunner(c, &o.Runner)
 	return c
 }

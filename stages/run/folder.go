@@ -5,8 +5,8 @@
 //	run.json             ID, version, command, time of creation; written first
 //	recipe.yaml          the recipe with every key
 //	data.parquet         the files that the images came from, and what identifies their content
-//	train.log            the log
-//	tuning/              which algorithms the convolutions used
+//	train.log            the log; on an object store, uploaded every 30 seconds and at the end
+//	tuning/              which algorithms the convolutions used, and types of machines
 //	dead-letter.parquet  unreadable images and the reasons
 //	STAGE/manifest.json  written last: the stage is done
 //	STAGE/out-DIGEST/    the stage's output batches

@@ -152,15 +152,23 @@ func (fn *trainFn) ProcessElement(ctx context.Context, variant string, refs *rec
 	if err != nil {
 		return nil, err
 	}
-	var models []Model
+	models, err := Variant(ctx, fn.Config, variant, rows)
+	if err != nil {
+		return nil, err
+	}
+	return record.Of(models), nil
+}
+
+// Variant trains one of cfg.Variants in this process, without a pipeline: what Continue does for each.
+func Variant(ctx context.Context, cfg Config, variant string, refs []shards.Ref) (models []Model, err error) {
 	err = compute.Run(func(threads *kernels.Pool) (err error) {
-		models, err = trainVariant(ctx, fn.Config, variant, rows, threads)
+		models, err = trainVariant(ctx, cfg, variant, refs, threads)
 		return err
 	})
 	if err != nil {
 		return nil, failure(variant, err)
 	}
-	return record.Of(models), nil
+	return models, nil
 }
 
 // failure says what could not be trained.

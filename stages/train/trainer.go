@@ -87,7 +87,7 @@ func newTrainer(cfg Config, r *recipe.Recipe, variant string) (*trainer, error) 
 		loss:   figure{format: "%.3f"}, std: figure{format: "%.3f"}, wait: figure{format: "%.0f%%"},
 	}
 	t.details = []any{"loss", &t.loss, "std", &t.std, "data_wait", &t.wait}
-	stages, branching := r.Levels()
+	stages, _ := r.Levels()
 	t.phase, t.end = 1, len(stages)+1
 	switch variant {
 	case Phase0:
@@ -95,16 +95,22 @@ func newTrainer(cfg Config, r *recipe.Recipe, variant string) (*trainer, error) 
 	case recipe.Random: // ends before phase 0
 		t.phase, t.end = -1, 0
 	}
+	var err error
+	t.nets, err = newNets(r)
+	return t, err
+}
+
+// newNets returns the nets of a recipe with their initial weights, before they split.
+func newNets(r *recipe.Recipe) (*sdrnet.Net, error) {
 	layout := nn.NewLayout(r.Backbone, r.Heads())
 	params := make([]float32, layout.NumParams)
 	layout.Init(params, rng.New(r.Seed, rng.Weights))
 	steps := learn.Config(r, layout)
-	var err error
-	t.nets, err = sdrnet.New(layout, sdrnet.Config{
+	stages, branching := r.Levels()
+	return sdrnet.New(layout, sdrnet.Config{
 		Stages: stages, Branching: branching, Shared: r.Split.Shared,
 		IndividualHeads: r.Split.Heads == "individual",
 	}, params, steps.State(params), steps.Memory(rng.New(r.Seed, rng.Queue)))
-	return t, err
 }
 
 // spansOf returns all images.

@@ -63,6 +63,9 @@ func openDevice(a *api, opts ssl.Device, p ssl.Precision) (_ *device, err error)
 	if d.name, err = a.gpuName(d.id); err != nil {
 		return nil, err
 	}
+	if d.tuning != nil {
+		d.tuning.Join(kernels.Part{Kind: kernels.GPU, Name: d.name})
+	}
 	major, minor, err := capability(a, d.id)
 	if err != nil {
 		return nil, err

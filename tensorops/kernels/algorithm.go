@@ -170,8 +170,11 @@ func (p *Pool) choose(c Conv, what pass, precision Precision) algorithm {
 
 // machine begins the keys of the tuning table, before a colon.
 func (p *Pool) machine() string {
-	return fmt.Sprintf("%s, %s, %d threads", cpuid.CPU.BrandName, p.isa.name, p.Threads())
+	return fmt.Sprintf("%s, %d threads", p.processor(), p.Threads())
 }
+
+// processor names the type of processor, and the instruction set that is used of it.
+func (p *Pool) processor() string { return cpuid.CPU.BrandName + ", " + p.isa.name }
 
 // shapeOf is the rest of a key of the tuning table.
 func shapeOf(c Conv, what pass, precision Precision) string {

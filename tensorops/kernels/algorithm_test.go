@@ -160,7 +160,9 @@ func TestTuningDecidesOnceAndForAll(t *testing.T) {
 	shared := store{}
 	third.Share(shared)
 	a := q.choose(c, forward, FP32)
-	require.Equal(t, store{shapeOf(c, forward, FP32): a.String()}, shared)
+	require.Equal(t, store{shapeOf(c, forward, FP32): a.String(), Processor: q.processor()}, shared)
+	third.Join(Part{GPU, "a"})
+	require.Equal(t, "a", shared[GPU])
 
 	require.NoError(t, os.WriteFile(path, []byte("{"), 0o644))
 	_, err = OpenTuning(path)
@@ -170,12 +172,14 @@ func TestTuningDecidesOnceAndForAll(t *testing.T) {
 // store is a run's choices in memory.
 type store map[string]string
 
-func (s store) Get(shape string) (algorithm, machine string, err error) {
-	return s[shape], "another", nil
-}
+func (s store) Get(shape string) (algorithm string, err error) { return s[shape], nil }
 func (s store) Put(shape, algorithm, _ string) (string, error) {
 	s[shape] = algorithm
 	return algorithm, nil
+}
+func (s store) Join(part Part) error {
+	s[part.Kind] = part.Name
+	return nil
 }
 
 func BenchmarkAlgorithms(b *testing.B) {

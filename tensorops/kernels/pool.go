@@ -48,7 +48,11 @@ func NewPool(threads int) *Pool {
 }
 
 // Tune makes the pool choose algorithms by a tuning table rather than by the cost model. Call it before creating plans.
-func (p *Pool) Tune(t *Tuning) { p.tuning = t }
+func (p *Pool) Tune(t *Tuning) {
+	if p.tuning = t; t != nil {
+		t.Join(Part{Processor, p.processor()})
+	}
+}
 
 // Tuning returns the pool's tuning table, or nil.
 func (p *Pool) Tuning() *Tuning { return p.tuning }

@@ -22,7 +22,7 @@ type Tuning struct {
 	path      string
 	choices   map[string]string // made so far, by shape
 	run       Store             // of the run; nil for none
-	warned    bool              // that another machine has chosen
+	parts     []Part            // of this machine that compute
 	preferred []string          // algorithms of Prefer; there is no file then
 }
 
@@ -62,10 +62,44 @@ func (t *Tuning) read() (map[string]string, error) {
 
 // Store keeps the choices of a run, wherever its parts compute. Its methods may be called from several goroutines.
 type Store interface {
-	// Get returns the algorithm chosen for a shape and the machine that chose it, or nothing if there is none.
-	Get(shape string) (algorithm, machine string, err error)
+	// Get returns the algorithm chosen for a shape, or nothing if there is none.
+	Get(shape string) (algorithm string, err error)
 	// Put keeps the algorithm that a machine has chosen, unless there is one, and returns the one that is kept.
 	Put(shape, algorithm, machine string) (kept string, err error)
+	// Join notes that a part of a machine computes for the run.
+	Join(part Part) error
+}
+
+// Part is a part of a machine on whose type the last bits of results may depend.
+type Part struct {
+	// Kind is Processor or GPU, and Name its type.
+	Kind string `json:"kind"`
+	Name string `json:"name"`
+}
+
+// Kinds of parts.
+const (
+	Processor = "processor"
+	GPU       = "GPU"
+)
+
+// Join notes that a part of this machine computes by the table, for the run whose choices are shared.
+func (t *Tuning) Join(part Part) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !slices.Contains(t.parts, part) {
+		t.parts = append(t.parts, part)
+		t.note(part)
+	}
+}
+
+func (t *Tuning) note(part Part) {
+	if t.run == nil {
+		return
+	}
+	if err := t.run.Join(part); err != nil {
+		slog.Warn("the run does not note which machines compute it", "error", err)
+	}
 }
 
 // Share makes later choices those of a run: what any part of it has chosen, wherever that was measured, is kept for all of
@@ -74,6 +108,9 @@ func (t *Tuning) Share(s Store) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.run, t.choices = s, map[string]string{}
+	for _, part := range t.parts {
+		t.note(part)
+	}
 }
 
 func encode(choices map[string]string) []byte {
@@ -98,7 +135,7 @@ func (t *Tuning) Choose(machine, shape string, valid func(string) bool, measure 
 	if c, ok := t.choices[shape]; ok && valid(c) {
 		return c, nil
 	}
-	choice, err := t.ofRun(machine, shape, valid)
+	choice, err := t.ofRun(shape, valid)
 	if choice == "" && err == nil {
 		key := shape
 		if machine != "" {
@@ -119,17 +156,13 @@ func (t *Tuning) Choose(machine, shape string, valid func(string) bool, measure 
 }
 
 // ofRun returns the run's valid choice for a shape; empty if there is none.
-func (t *Tuning) ofRun(machine, shape string, valid func(string) bool) (string, error) {
+func (t *Tuning) ofRun(shape string, valid func(string) bool) (string, error) {
 	if t.run == nil {
 		return "", nil
 	}
-	choice, by, err := t.run.Get(shape)
+	choice, err := t.run.Get(shape)
 	if err != nil || !valid(choice) {
 		return "", err
-	}
-	if by != machine && !t.warned {
-		t.warned = true
-		slog.Info("the run's convolutions use the algorithms that another machine has found to be fastest", "machine", by, "this", machine)
 	}
 	return choice, nil
 }

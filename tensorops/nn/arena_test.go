@@ -70,3 +70,15 @@ func TestStepReusesMemory(t *testing.T) {
 	forward := New(Backbone{"resnet18", "small", 8}, simSiamHeads, 32, 8, 2, pool, Inference)
 	require.Less(t, forward.graph.arena.size, 9*forward.graph.steps[0].(*unit[[]float32]).u.size/2, "the stages' outputs are kept")
 }
+
+// TestArenaSize compares the size with the memory that a network allocates.
+func TestArenaSize(t *testing.T) {
+	pool := kernels.NewPool(1)
+	defer pool.Close()
+	for _, b := range []Backbone{{"resnet18", "small", 4}, {"resnet50", "imagenet", 2}} {
+		for _, mode := range []Mode{Train, Inference} {
+			n := New(b, simSiamHeads, 32, 8, 2, pool, mode)
+			require.Equal(t, n.graph.arena.size, ArenaSize(b, simSiamHeads, 32, 8, 2, mode))
+		}
+	}
+}

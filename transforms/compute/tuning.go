@@ -51,24 +51,24 @@ type choice struct {
 
 // path returns the path of the choice for a shape.
 func (c choices) path(shape string) string {
-	return files.Join(c.dir, strings.NewReplacer(" ", "-", ",", "", ":", "").Replace(shape)+".json")
+	return files.Join(c.dir, strings.NewReplacer(" ", "-", ",", "", ":", "", "/", "").Replace(shape)+".json")
 }
 
 // Get implements [kernels.Store]. It deletes a damaged choice.
-func (c choices) Get(shape string) (algorithm, machine string, err error) {
+func (c choices) Get(shape string) (algorithm string, err error) {
 	data, err := files.Read(context.Background(), c.path(shape))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return "", "", nil
+		return "", nil
 	case err != nil:
-		return "", "", fmt.Errorf("compute: choice of an algorithm: %w", err)
+		return "", fmt.Errorf("compute: choice of an algorithm: %w", err)
 	}
 	var found choice
 	if json.Unmarshal(data, &found) != nil || found.Shape != shape {
 		slog.Warn("a choice of an algorithm is damaged, so it is made again", "file", c.path(shape))
-		return "", "", files.Remove(context.Background(), c.path(shape))
+		return "", files.Remove(context.Background(), c.path(shape))
 	}
-	return found.Algorithm, found.Machine, nil
+	return found.Algorithm, nil
 }
 
 // Put implements [kernels.Store]. On filesystems that are not local, two machines that measure the same shape in the same
@@ -82,8 +82,40 @@ func (c choices) Put(shape, algorithm, machine string) (string, error) {
 	if err != nil || created {
 		return algorithm, err
 	}
-	kept, _, err := c.Get(shape)
-	return kept, err
+	return c.Get(shape)
+}
+
+// machine begins the names of the files about parts of machines, next to those about choices.
+const machine = "machine-"
+
+// Join implements [kernels.Store].
+func (c choices) Join(part kernels.Part) error {
+	data, err := json.Marshal(part)
+	if err != nil {
+		return err
+	}
+	_, err = create(context.Background(), c.path(machine+part.Kind+" "+part.Name), data)
+	return err
+}
+
+// Machines lists the types of processors and GPUs that have computed by the choices in a folder, by kind.
+func Machines(ctx context.Context, dir string) (map[string][]string, error) {
+	paths, err := files.List(ctx, files.Join(files.Quote(dir), machine+"*.json"))
+	if err != nil {
+		return nil, err
+	}
+	found := map[string][]string{}
+	for _, path := range paths {
+		data, err := files.Read(ctx, path)
+		if err != nil {
+			return nil, fmt.Errorf("compute: %w", err)
+		}
+		var part kernels.Part
+		if json.Unmarshal(data, &part) == nil { // a damaged one is no loss
+			found[part.Kind] = append(found[part.Kind], part.Name)
+		}
+	}
+	return found, nil
 }
 
 // create writes a file unless it exists, and reports whether it did.

@@ -8,13 +8,15 @@ import (
 	"github.com/stretchr/testify/require"
 
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/io/filesystem/memfs"
+
+	"github.com/sdr-ml/sdr/tensorops/kernels"
 )
 
 // TestChoices checks that all who share a folder get what the first of them has put there.
 func TestChoices(t *testing.T) {
 	for _, dir := range []string{t.TempDir() + "/tuning", "memfs://tuning"} {
 		c := choices{dir}
-		found, _, err := c.Get("forward of 2x3, stride 1")
+		found, err := c.Get("forward of 2x3, stride 1")
 		require.NoError(t, err)
 		require.Empty(t, found)
 		kept, err := c.Put("forward of 2x3, stride 1", "direct", "mine")
@@ -23,9 +25,16 @@ func TestChoices(t *testing.T) {
 		kept, err = c.Put("forward of 2x3, stride 1", "winograd2", "other")
 		require.NoError(t, err)
 		require.Equal(t, "direct", kept)
-		found, machine, err := c.Get("forward of 2x3, stride 1")
+		found, err = c.Get("forward of 2x3, stride 1")
 		require.NoError(t, err)
-		require.Equal(t, []string{"direct", "mine"}, []string{found, machine})
+		require.Equal(t, "direct", found)
+
+		for _, part := range []kernels.Part{{Kind: "processor", Name: "A / B (R) @ 2 GHz, avx2"}, {Kind: "processor", Name: "C"}, {Kind: "GPU", Name: "C"}, {Kind: "processor", Name: "C"}} {
+			require.NoError(t, c.Join(part))
+		}
+		who, err := Machines(t.Context(), dir)
+		require.NoError(t, err)
+		require.Equal(t, map[string][]string{"processor": {"A / B (R) @ 2 GHz, avx2", "C"}, "GPU": {"C"}}, who)
 	}
 
 	dir := t.TempDir()
@@ -49,7 +58,7 @@ func TestChoices(t *testing.T) {
 
 	for _, damaged := range []string{"", "{", `{"shape": "other", "algorithm": "direct"}`} {
 		require.NoError(t, os.WriteFile(choices{dir}.path("shape"), []byte(damaged), 0o644))
-		found, _, err := choices{dir}.Get("shape")
+		found, err := choices{dir}.Get("shape")
 		require.NoError(t, err)
 		require.Empty(t, found)
 		kept, err := choices{dir}.Put("shape", "again", "mine")

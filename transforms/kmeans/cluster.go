@@ -87,6 +87,14 @@ type turner interface {
 	ProcessElement(t *tally, m *model) (*model, error)
 }
 
+// Passes returns the number of times that Cluster goes over all rows, at most: after convergence, a pass takes no time.
+func (c Config) Passes() (n int) {
+	for level := range c.Branching {
+		n += len(c.passes(level))
+	}
+	return n
+}
+
 // passes lists the passes of a level, from the model of the level above on.
 func (c Config) passes(level int) []pass {
 	passes := c.seeding(level)
