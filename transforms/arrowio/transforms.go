@@ -61,7 +61,8 @@ func write(s beam.Scope, f format, path string, col beam.PCollection) beam.PColl
 // a PCollection<string> of the paths. The name of a file is the hash of its content, so a retry or another run writes
 // the same files on every runner; equal batches share a file.
 func WriteDir(s beam.Scope, dir string, col beam.PCollection) beam.PCollection {
-	return beam.ParDo(s.Scope("arrowio.WriteDir"), &writeDirFn{Dir: dir}, col)
+	s = s.Scope("arrowio.WriteDir")
+	return beam.Reshuffle(s, beam.ParDo(s, &writeDirFn{Dir: dir}, col)) // prism spins while a stage runs whose output nobody takes
 }
 
 // format is a file format.
