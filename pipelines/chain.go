@@ -19,6 +19,7 @@ import (
 
 	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/stages/run/fault"
+	"github.com/sdr-ml/sdr/stages/train"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
 	"github.com/sdr-ml/sdr/transforms/compute"
 	"github.com/sdr-ml/sdr/transforms/files"
@@ -36,6 +37,9 @@ type step struct {
 	build  func(s beam.Scope, in []beam.PCollection) beam.PCollection
 	helper bool   // it is run only if a step that is not done needs it
 	parts  []part // that a step of several jobs begins with; build is its last one
+
+	variants []string      // that it trains, if it does
+	rounds   []train.Steps // of their training in bins
 }
 
 // part is a job at the beginning of a step: it is done if what it leaves is there.
@@ -165,7 +169,7 @@ func (c *chain) job(ctx context.Context, steps []step) error {
 	if len(steps) == 0 {
 		return nil
 	}
-	start := time.Now()
+	start, busy := time.Now(), compute.Busy()
 	p, s := beam.NewPipelineWithRoot()
 	made := map[string]beam.PCollection{}
 	for _, st := range steps {
@@ -208,7 +212,8 @@ func (c *chain) job(ctx context.Context, steps []step) error {
 		for i := range out {
 			out[i] = path.Base(out[i])
 		}
-		m := &run.Manifest{Stage: st.name, Inputs: st.inputs, Outputs: out, Seconds: time.Since(start).Seconds(), Finished: time.Now()}
+		m := &run.Manifest{Stage: st.name, Inputs: st.inputs, Outputs: out, Finished: time.Now()}
+		m.Seconds, m.Engine = time.Since(start).Seconds(), (compute.Busy() - busy).Seconds()
 		if st.notes != nil {
 			if m.Notes, err = st.notes(ctx); err != nil {
 				return err
