@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -134,11 +135,12 @@ type block struct {
 
 // disk measures the disk of the folder for temporary files.
 func (m *machine) disk(context.Context) error {
-	path, data := filepath.Join(m.dir, "disk"), make([]byte, 128<<20)
-	for i, v := range normal(len(data) / 4) {
-		bits := math.Float32bits(v)
-		data[4*i], data[4*i+1], data[4*i+2], data[4*i+3] = byte(bits), byte(bits>>8), byte(bits>>16), byte(bits>>24)
+	path, part := filepath.Join(m.dir, "disk"), make([]byte, 1<<20)
+	random := rng.New(1, rng.Sample)
+	for i := range part {
+		part[i] = byte(random.Uint32()) // which no disk compresses
 	}
+	data := bytes.Repeat(part, 64)
 	defer os.Remove(path)
 	written, err := timed(func() error {
 		f, err := os.Create(path)

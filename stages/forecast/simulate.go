@@ -176,7 +176,7 @@ func (s *simulation) partition(of *StagePlan) {
 	images := float64(s.c.Images * s.pixels)
 	of.Stored = s.c.Images * s.pixels
 	of.Shuffled = s.c.Images * (s.row + assignmentBytes)
-	of.Seconds = n*passes*s.p.KMeans*s.slowness() + n*float64(s.row)*(1/s.p.Read+1/s.p.Shuffle) +
+	of.Seconds = n*passes*s.p.KMeans + n*float64(s.row)*(1/s.p.Read+1/s.p.Shuffle) +
 		n*assignmentBytes/s.p.Shuffle/workers + images*(1/s.p.Read+1/s.p.Write)/workers
 	of.Memory += s.c.Images * (2*s.row + assignmentBytes)
 }
@@ -209,8 +209,9 @@ func (s *simulation) overShards(perImage float64) float64 {
 	shards := (s.c.Images + s.shard() - 1) / s.shard()
 	work := make([]float64, s.c.Workers)
 	for w := range work {
-		dealt := (shards - int64(w) + int64(s.c.Workers) - 1) / int64(s.c.Workers)
-		work[w] = perImage * float64(s.c.Images) * float64(max(0, dealt)) / float64(shards)
+		dealt := max(0, shards-int64(w)+int64(s.c.Workers)-1) / int64(s.c.Workers)
+		work[w] = perImage * float64(dealt*s.shard())
 	}
+	work[(shards-1)%int64(s.c.Workers)] -= perImage * float64(shards*s.shard()-s.c.Images) // the last one is smaller
 	return s.end(work)
 }
