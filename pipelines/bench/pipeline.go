@@ -47,11 +47,12 @@ type PipelineOptions struct {
 type Share struct {
 	// Stage is the stage's name.
 	Stage string `json:"stage"`
-	// Seconds is the time of its job, and Engine for how long of that the tensor engine computed.
+	// Seconds is the time of its job, and Engine for how long of that the tensor engine computed; of ingest, how long it
+	// takes to decode and store the images without Beam.
 	Seconds float64 `json:"seconds"`
 	Engine  float64 `json:"engine_seconds"`
-	// Work is the time of the same work without Beam: decoding and storing of ingest, the forward passes of features, a
-	// training. Of other stages it is Engine, as Called tells.
+	// Work is the time of the same work without Beam: of a training, and of the forward passes of features. Of other
+	// stages, whose work is not called, it is Engine.
 	Work   float64 `json:"work_seconds"`
 	Called bool    `json:"work_called"`
 }
@@ -60,8 +61,12 @@ type Share struct {
 type Costs struct {
 	// Stages are those of the main job.
 	Stages []Share `json:"stages"`
-	// Seconds and Work are the sums of theirs, and Beam is the part of the main job that is not its work.
+	// Seconds, Engine and Work are the sums of theirs. Rest is the part of the main job in which the engine did not
+	// compute, which is Beam's and everything else's. Beam is the part that is more than Work, which was measured at
+	// another time, when other programs may have taken more or less of the machine.
 	Seconds float64 `json:"seconds"`
+	Engine  float64 `json:"engine_seconds"`
+	Rest    float64 `json:"rest_share"`
 	Work    float64 `json:"work_seconds"`
 	Beam    float64 `json:"beam_share"`
 	// Through and Called are the times of all trainings, as jobs of their own and without Beam, in turns, and Training is
@@ -98,9 +103,10 @@ func Pipeline(ctx context.Context, o PipelineOptions) (c *Costs, err error) {
 			return nil, fmt.Errorf("stage %s without Beam: %w", c.Stages[i].Stage, err)
 		}
 		c.Seconds += c.Stages[i].Seconds
+		c.Engine += c.Stages[i].Engine
 		c.Work += c.Stages[i].Work
 	}
-	c.Beam = over(c.Seconds, c.Work)
+	c.Rest, c.Beam = over(c.Seconds, c.Engine), over(c.Seconds, c.Work)
 	c.Training, c.TrainingCPU = over(c.Through, c.Called), over(c.ThroughCPU, c.CalledCPU)
 	c.Neighbours = p.rests.neighbours()
 	return c, nil
@@ -163,6 +169,7 @@ func (p *pipeline) call(ctx context.Context, s *Share, c *Costs) (err error) {
 	case "ingest":
 		s.Called = true
 		s.Work, err = timed(func() error { return p.ingest(ctx) })
+		s.Engine = s.Work
 		return err
 	case "features":
 		s.Called = true
@@ -293,29 +300,25 @@ func (p *pipeline) train(ctx context.Context, st forecast.Stage, s *Share, c *Co
 func (c *Costs) WriteTable(w io.Writer) error {
 	t := table.NewWriter()
 	t.SetStyle(table.StyleLight)
-	t.AppendHeader(table.Row{"stage", "seconds", "engine", "without Beam", "Beam and the rest", ""})
+	t.AppendHeader(table.Row{"stage", "seconds", "engine", "rest", "", "without Beam"})
 	var columns []table.ColumnConfig
-	for number := range 4 {
+	for number := range 5 {
 		columns = append(columns, table.ColumnConfig{Number: number + 2, Align: text.AlignRight, AlignFooter: text.AlignRight})
 	}
-	t.SetColumnConfigs(append(columns, table.ColumnConfig{Number: 6, Align: text.AlignRight, AlignFooter: text.AlignRight}))
+	t.SetColumnConfigs(columns)
 	seconds := func(v float64) string { return fmt.Sprintf("%.2f", v) }
 	share := func(v float64) string { return fmt.Sprintf("%.1f%%", 100*v) }
-	row := func(name string, all, engine, work float64, called bool) table.Row {
-		note := ""
-		if !called {
-			note = "*"
-		}
-		return table.Row{name, seconds(all), seconds(engine), seconds(work) + note, seconds(all - work), share(over(all, work))}
-	}
-	engine := 0.
 	for _, s := range c.Stages {
-		engine += s.Engine
-		t.AppendRow(row(s.Stage, s.Seconds, s.Engine, s.Work, s.Called))
+		without := ""
+		if s.Called {
+			without = seconds(s.Work)
+		}
+		t.AppendRow(table.Row{s.Stage, seconds(s.Seconds), seconds(s.Engine), seconds(s.Seconds - s.Engine), share(over(s.Seconds, s.Engine)), without})
 	}
-	t.AppendFooter(row("main job", c.Seconds, engine, c.Work, true))
+	t.AppendFooter(table.Row{"main job", seconds(c.Seconds), seconds(c.Engine), seconds(c.Seconds - c.Engine), share(c.Rest), seconds(c.Work)})
 	var b strings.Builder
-	b.WriteString(t.Render() + "\n* the engine's part of the job\n")
+	b.WriteString(t.Render() + "\n")
+	fmt.Fprintf(&b, "main job: the rest, Beam's and all else, is %s; without Beam, it takes %s less\n", share(c.Rest), share(c.Beam))
 	fmt.Fprintf(&b, "trainings: %.2f s as jobs, %.2f s without Beam, which costs %s", c.Through, c.Called, share(c.Training))
 	if c.CalledCPU > 0 {
 		fmt.Fprintf(&b, "; processor time %.2f s and %.2f s, %s", c.ThroughCPU, c.CalledCPU, share(c.TrainingCPU))

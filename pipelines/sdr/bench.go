@@ -112,9 +112,10 @@ func newBenchPipeline() *cobra.Command {
 computes their features, and trains as the stages do, each training also once more
 as a job, in turns. Prints for each stage the seconds of its job, for how many of
 them the tensor engine computed (training steps, forward passes, products of k-means
-and of nearest neighbors), and those of the same work without Beam; where a star
-marks these, they are the engine's, and so what is left is more than Beam's. The
-work of other programs disturbs processor time less than time.`,
+and of nearest neighbors; of ingest, how long the decoding takes without Beam), the
+rest, which is Beam's and everything else's, and the seconds of the same work without
+Beam, which are as many as the engine's where a stage has none. Other programs
+disturb the two sides' processor times, and what is in one job, less than times.`,
 		Example: `  sdr bench pipeline
   sdr bench pipeline --set train.images=400000 --rounds 3
   sdr bench pipeline --data photos/ --tasks "" --recipe laptop --format json`,
