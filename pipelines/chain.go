@@ -20,6 +20,7 @@ import (
 
 	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/stages/run/fault"
+	"github.com/sdr-ml/sdr/stages/train"
 	"github.com/sdr-ml/sdr/tensorops/safetensors"
 	"github.com/sdr-ml/sdr/tensorops/ssl"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
@@ -41,6 +42,9 @@ type step struct {
 	files  func(ctx context.Context) ([]string, error) // that it has left besides its outputs; nil for none
 	helper bool                                        // it is run only if a step that is not done needs it
 	parts  []part                                      // that a step of several jobs begins with; build is its last one
+
+	variants []string      // that it trains, if it does
+	rounds   []train.Steps // of their training in bins
 }
 
 // part is a job at the beginning of a step: it is done if what it leaves is there.
@@ -240,7 +244,7 @@ func (c *chain) job(ctx context.Context, steps []step) error {
 	if len(steps) == 0 {
 		return nil
 	}
-	start := time.Now()
+	start, busy := time.Now(), compute.Busy()
 	undo, err := c.request(steps)
 	if err != nil {
 		return err
@@ -288,7 +292,8 @@ func (c *chain) job(ctx context.Context, steps []step) error {
 		for i := range out {
 			out[i] = path.Base(out[i])
 		}
-		m := &run.Manifest{Stage: st.name, Inputs: st.inputs, Outputs: out, Seconds: time.Since(start).Seconds(), Finished: time.Now()}
+		m := &run.Manifest{Stage: st.name, Inputs: st.inputs, Outputs: out, Finished: time.Now()}
+		m.Seconds, m.Engine = time.Since(start).Seconds(), (compute.Busy() - busy).Seconds()
 		if st.notes != nil {
 			if m.Notes, err = st.notes(ctx); err != nil {
 				return err

@@ -90,6 +90,17 @@ type training struct {
 	ingest, phase0, partition string
 }
 
+// trains adds the steps that train a recipe, and returns the one that says which images there are, with their subsets if
+// there are any, and those that have the nets.
+func (p *plan) trains(r *recipe.Recipe) (images string, nets []string) {
+	t := p.phase0(r, "")
+	if _, branching := r.Levels(); len(branching) == 0 {
+		return t.ingest, []string{t.phase0}
+	}
+	p.subsets(&t)
+	return t.partition, p.variants(t, append([]string{train.SDR}, r.Train.Baselines...)...)
+}
+
 // phase0 adds the steps up to the end of phase 0. If shorter is not "", it continues that shorter one.
 func (p *plan) phase0(r *recipe.Recipe, shorter string) training {
 	t := training{recipe: r}
@@ -150,6 +161,7 @@ func (p *plan) train(stage string, needs []string, start string, settings any, r
 		}
 		return train.Collect(s, train.Rounds(s, in[0], started(s, in), config(), left), config())
 	})
+	p.find(name).variants, p.find(name).rounds = variants, rounds
 	if !p.singleJob {
 		p.find(name).parts = parts
 	}

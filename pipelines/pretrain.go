@@ -198,12 +198,7 @@ func (o *PretrainOptions) chain(ctx context.Context, folder *run.Folder, in inpu
 		splits: map[int][]imageio.Split{rows: in.splits}, sources: map[int][]imageio.Source{rows: in.sources},
 		data: in.files.digest(), maxBad: o.MaxBad,
 	}
-	t := p.phase0(o.Recipe, "")
-	models, subsets := []string{t.phase0}, t.ingest
-	if _, branching := o.Recipe.Levels(); len(branching) > 0 {
-		p.subsets(&t)
-		subsets, models = t.partition, p.variants(t, append([]string{train.SDR}, o.Recipe.Train.Baselines...)...)
-	}
+	images, models := p.trains(o.Recipe)
 	if len(found) > 0 {
 		judged := []any{o.Protocols, found, stamps(ctx, found)}
 		routed := p.add("route", models, judged, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
@@ -216,7 +211,7 @@ func (o *PretrainOptions) chain(ctx context.Context, folder *run.Folder, in inpu
 		p.add("deliver", []string{routed}, judged, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
 			return route.Deliver(s, in[0], route.DeliverConfig{Dir: folder.StageDir("routed"), PerTask: true})
 		})
-		p.add("report", []string{subsets, evaluated}, append(judged, in.dead), func(s beam.Scope, from []beam.PCollection) beam.PCollection {
+		p.add("report", []string{images, evaluated}, append(judged, in.dead), func(s beam.Scope, from []beam.PCollection) beam.PCollection {
 			return report.Report(s, from[0], from[1], report.Config{Dir: folder.Dir, Dead: in.dead})
 		})
 		p.find("deliver").files = paths(p, "deliver", func(d route.Delivery) string { return files.Join(d.Dir, "model.safetensors") })

@@ -25,6 +25,10 @@ func (m memory) growth() float64 {
 	return float64(status("VmHWM") - m)
 }
 
+// bytes returns m, and peak the peak since then, in bytes; 0 if unknown.
+func (m memory) bytes() int64 { return int64(m * (1 << 20)) }
+func (memory) peak() int64    { return status("VmHWM").bytes() }
+
 // status reads a size from /proc/self/status.
 func status(field string) memory {
 	text, _ := os.ReadFile("/proc/self/status") // missing values count as 0

@@ -225,6 +225,11 @@ func summary(rounds []spent) (median, least, waiting float64) {
 		sum.wait += s.wait
 	}
 	slices.Sort(sorted)
+	return middle(sorted), sorted[0], sum.wait / sum.seconds
+}
+
+// middle returns the median of sorted values.
+func middle(sorted []float64) float64 {
 	n := len(sorted)
-	return (sorted[(n-1)/2] + sorted[n/2]) / 2, sorted[0], sum.wait / sum.seconds
+	return (sorted[(n-1)/2] + sorted[n/2]) / 2
 }

@@ -52,3 +52,19 @@ func parseStat(text string) (busy, all float64) {
 	}
 	return all - t[3] - t[4], all
 }
+
+// ownTime returns the processor time of this process in seconds; 0 if unknown.
+func ownTime() float64 {
+	text, _ := os.ReadFile("/proc/self/stat") // exists only on Linux
+	_, rest, _ := strings.Cut(string(text), ") ")
+	fields := strings.Fields(rest)
+	if len(fields) < 13 {
+		return 0
+	}
+	var user, system float64
+	_, _ = fmt.Sscan(fields[11]+" "+fields[12], &user, &system)
+	return (user + system) / ticks
+}
+
+// ticks is the number of ticks in a second of what Linux tells programs.
+const ticks = 100

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sdr-ml/sdr/pipelines/bench"
 	"github.com/sdr-ml/sdr/stages/run"
+	"github.com/sdr-ml/sdr/stages/run/recipe"
 	"github.com/sdr-ml/sdr/tensorops/ssl"
 	"github.com/sdr-ml/sdr/transforms/compute"
 )
@@ -37,6 +38,8 @@ PyTorch in that Python; a "ratio" above 1 means that sdr is faster.
   kmeans    an iteration of k-means, and a whole job: against scikit-learn and faiss
   knn       exact nearest neighbors: against faiss
   all       all of these
+
+sdr bench pipeline says where the time of a whole main job goes, and what Beam costs.
 
 Nothing else should run on the machine; "neighbours" is the load from other
 programs. The environment variable SDR_CPU overrides the instruction set:
@@ -94,5 +97,62 @@ portable, avx2, avx512, bf16.`,
 	f.BoolVar(&o.Compile, "compile", false, "also let PyTorch try torch.compile for training steps, which takes minutes")
 	f.StringVar(&o.Device.Name, "device", ssl.CPU, "where to take training steps, on both sides: cpu or cuda (the group step alone)")
 	f.BoolVar(&o.BF16, "bf16", false, "add convolutions and training in bfloat16, which is less precise; training in bfloat16 is always included if the CPU supports it")
+	c.AddCommand(newBenchPipeline())
 	return c
 }
+
+func newBenchPipeline() *cobra.Command {
+	var o bench.PipelineOptions
+	var name, format string
+	var set []string
+	c := &cobra.Command{
+		Use:   "pipeline",
+		Short: "Say where the time of a whole main job goes, and what Beam costs",
+		Long: `Runs the main job on prism, and then its work without Beam: decodes the images,
+computes their features, and trains as the stages do, each training also once more
+as a job, in turns. Prints for each stage the seconds of its job, for how many of
+them the tensor engine computed (training steps, forward passes, products of k-means
+and of nearest neighbors; of ingest, how long the decoding takes without Beam), the
+rest, which is Beam's and everything else's, and the seconds of the same work without
+Beam, which are as many as the engine's where a stage has none. Other programs
+disturb the two sides' processor times, and what is in one job, less than times.`,
+		Example: `  sdr bench pipeline
+  sdr bench pipeline --set train.images=400000 --rounds 3
+  sdr bench pipeline --data photos/ --tasks "" --recipe laptop --format json`,
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) (err error) {
+			if format != "table" && format != "json" {
+				return run.Usagef("--format %s: want table or json", format)
+			}
+			if o.Rounds < 1 {
+				return run.Usagef("--rounds %d: want at least 1", o.Rounds)
+			}
+			if o.Recipe, err = recipe.Load(name, append([]string{fmt.Sprint("train.images=", benchImages)}, set...)); err != nil {
+				return run.Usage(err)
+			}
+			if err := checkDevice(c, &o.Device, "prism"); err != nil {
+				return err
+			}
+			costs, err := bench.Pipeline(c.Context(), o)
+			if err != nil {
+				return err
+			}
+			if format == "json" {
+				return json.NewEncoder(c.OutOrStdout()).Encode(costs)
+			}
+			return costs.WriteTable(c.OutOrStdout())
+		},
+	}
+	f := c.Flags()
+	f.StringSliceVar(&o.Data, "data", []string{"testdata/pool"}, "images to train on")
+	f.StringVar(&o.Tasks, "tasks", "testdata/tasks", "folder of downstream tasks; empty for none")
+	f.StringVar(&name, "recipe", "quickstart", "built-in recipe or YAML file")
+	f.StringArrayVar(&set, "set", nil, "key=value, overrides the recipe; can be repeated")
+	f.IntVar(&o.Rounds, "rounds", 1, "measurements of each training on each side; their medians are compared")
+	f.StringVar(&format, "format", "table", "table or json")
+	addDevice(c, &o.Device)
+	return c
+}
+
+// benchImages is the budget of sdr bench pipeline, for about a minute.
+const benchImages = 16000

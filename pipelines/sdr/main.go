@@ -109,6 +109,7 @@ Scalable Dynamic Routing" (AAAI-22), as Apache Beam pipelines in one binary.
   extend     new images for a run, with sub-nets for what is new in them
   evaluate   a table: unified net, routed sub-net, all sub-nets, task by task
   study      recipes compared, over seeds and budgets, with intervals
+  plan       what a run would take, on this machine or on many
 
 Results go to standard output, logs to standard error. Exit codes: 0 done,
 1 failed, 2 fix the command line or the input, 130 interrupted.`,
@@ -141,7 +142,7 @@ Results go to standard output, logs to standard error. Exit codes: 0 done,
 	root.PersistentPreRunE = func(c *cobra.Command, args []string) error {
 		return cmp.Or(setUpLog(c), checkPaths(c, args), sharePaths(c))
 	}
-	root.AddCommand(newPretrain(), newRoute(), newCustomize(), newExtend(), newEvaluate(), newStudy(), newEmbed(), newExport(), newInspect(), newBench(), newDoctor())
+	root.AddCommand(newPretrain(), newRoute(), newCustomize(), newExtend(), newEvaluate(), newStudy(), newEmbed(), newExport(), newInspect(), newPlan(), newBench(), newDoctor())
 	return root
 }
 

@@ -23,8 +23,10 @@ type Manifest struct {
 	Outputs []string `json:"outputs"`
 	// Notes are what the stage decided that its output does not show.
 	Notes []string `json:"notes,omitempty"`
-	// Seconds is how long the stage took.
+	// Seconds is how long the stage took, and Engine for how much of it the tensor engine of this process computed; 0 if
+	// it did elsewhere.
 	Seconds float64 `json:"seconds"`
+	Engine  float64 `json:"engine_seconds,omitempty"`
 	// Finished is when it ended.
 	Finished time.Time `json:"finished"`
 }

@@ -22,12 +22,16 @@ type Speed struct {
 	Norm float64
 }
 
-// unmeasured is the number of steps before those that Measure measures: the first ones load and choose kernels.
-const unmeasured = 3
+// The numbers of steps before those that Measure measures, as the first ones load and choose kernels, and of the least
+// that it measures.
+const (
+	unmeasured = 3
+	measured   = 8
+)
 
-// Measure takes steps of a variant in this process, for the SDRnet after its last split, then saves its checkpoint in
-// cfg.Dir and continues it.
-func Measure(ctx context.Context, cfg Config, variant string, refs []shards.Ref, steps int) (found Speed, err error) {
+// Measure takes steps of a variant in this process for some time, for the SDRnet after its last split, then saves its
+// checkpoint in cfg.Dir and goes on from it.
+func Measure(ctx context.Context, cfg Config, variant string, refs []shards.Ref, lasting time.Duration) (found Speed, err error) {
 	r, err := cfg.recipe()
 	if err != nil {
 		return found, err
@@ -38,7 +42,7 @@ func Measure(ctx context.Context, cfg Config, variant string, refs []shards.Ref,
 	}
 	defer func() { err = errors.Join(err, images.Close()) }()
 	err = compute.Run(func(threads *kernels.Pool) error {
-		if err := found.train(ctx, cfg, r, variant, images, threads, steps); err != nil {
+		if err := found.train(ctx, cfg, r, variant, images, threads, lasting); err != nil {
 			return err
 		}
 		return found.resume(ctx, cfg, r, variant, images, threads)
@@ -50,7 +54,7 @@ func Measure(ctx context.Context, cfg Config, variant string, refs []shards.Ref,
 }
 
 // train measures steps and the checkpoint after them.
-func (found *Speed) train(ctx context.Context, cfg Config, r *recipe.Recipe, variant string, images *shards.Images, threads *kernels.Pool, steps int) (err error) {
+func (found *Speed) train(ctx context.Context, cfg Config, r *recipe.Recipe, variant string, images *shards.Images, threads *kernels.Pool, lasting time.Duration) (err error) {
 	t, err := openTrainer(cfg, r, variant, images, threads)
 	if err != nil {
 		return err
@@ -63,15 +67,18 @@ func (found *Speed) train(ctx context.Context, cfg Config, r *recipe.Recipe, var
 	if err := t.student.Load(t.nets, t.teachers); err != nil {
 		return err
 	}
-	for i := range unmeasured + steps {
+	begun := time.Now()
+	for i := 0; i < unmeasured+measured || time.Since(begun) < lasting; i++ {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		start := time.Now()
-		if err := t.advance(max(r.Steps(), unmeasured+steps), true); err != nil {
+		if err := t.advance(max(r.Steps(), t.step+1), true); err != nil {
 			return err
 		}
-		if i >= unmeasured {
+		if i < unmeasured {
+			begun = time.Now()
+		} else {
 			found.Steps = append(found.Steps, time.Since(start).Seconds())
 		}
 	}

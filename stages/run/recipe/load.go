@@ -43,12 +43,9 @@ func Load(nameOrFile string, set []string) (*Recipe, error) {
 	if err != nil {
 		return nil, fmt.Errorf("recipe %s: %w", nameOrFile, err)
 	}
-	for _, setting := range set {
-		if err := r.set(setting); err != nil {
-			return nil, fmt.Errorf("setting %s: %w", setting, err)
-		}
+	if err := r.setAll(set); err != nil {
+		return nil, err
 	}
-	r.SSL.resolve()
 	if err := r.Validate(); err != nil {
 		return nil, fmt.Errorf("recipe %s: %w", nameOrFile, err)
 	}
@@ -66,6 +63,18 @@ func Parse(data []byte) (*Recipe, error) {
 		return nil, fmt.Errorf("recipe: %w", err)
 	}
 	return r, nil
+}
+
+// Set returns a copy of the recipe, overridden by key=value settings and validated.
+func (r *Recipe) Set(settings []string) (*Recipe, error) {
+	c, err := overDefault(r.Marshal())
+	if err != nil {
+		return nil, err
+	}
+	if err := c.setAll(settings); err != nil {
+		return nil, err
+	}
+	return c, c.Validate()
 }
 
 // With returns a copy of the recipe, overridden by parsed YAML and validated.
@@ -118,6 +127,17 @@ func overDefault(text []byte) (*Recipe, error) {
 		}
 	}
 	return r, nil
+}
+
+// setAll applies key=value settings.
+func (r *Recipe) setAll(settings []string) error {
+	for _, setting := range settings {
+		if err := r.set(setting); err != nil {
+			return fmt.Errorf("setting %s: %w", setting, err)
+		}
+	}
+	r.SSL.resolve()
+	return nil
 }
 
 // set applies one key=value setting, whose value is YAML.
