@@ -99,7 +99,7 @@ The operations and their defaults:
 	}
 	f := c.Flags()
 	addData(c, &o.Data)
-	addColumns(c, &o.Columns, false)
+	addColumns(c, &o.Columns, true)
 	f.StringVar(&o.Out, "out", "", "run folder to create")
 	f.StringVar(&name, "recipe", recipe.Default, "built-in recipe or YAML file")
 	f.StringArrayVar(&set, "set", nil, "key=value, overrides the recipe; can be repeated")

@@ -225,3 +225,37 @@ func TestReadErrors(t *testing.T) {
 		imageio.ReadAll(s, beam.Create(s, "x"), imageio.ReadConfig{Size: -1})
 	})
 }
+
+// Names that are not UTF-8 are read, and are text in what is emitted and in errors.
+func TestNamesThatAreNotText(t *testing.T) {
+	dir := t.TempDir()
+	picture := must(os.ReadFile(filepath.Join(fixtures, "odd", "upright.png")))
+	at := func(name string) string { return filepath.Join(dir, "caf\xe9", name) }
+	write(t, at("a\xff.png"), picture)
+	write(t, at("b\xfe.png"), []byte("damaged"))
+	require.NoError(t, os.Symlink("nowhere\xe9", at("c.png")))
+	require.NoError(t, os.Symlink("nowhere\xe9", at("d")))
+	write(t, at("\xe8.tar"), archive(member{"x\xe9/1.png", string(picture)}, member{"x\xe9/1.cls", "\xe4"}))
+	for _, runner := range []string{"prism", "direct"} {
+		images, dead, err := run(t, runner, func(s beam.Scope) (images, dead beam.PCollection) { return imageio.Read(s, dir) })
+		require.NoError(t, err)
+		var got []string
+		for _, im := range byIndex(rowsOf[imageio.Row](t, images)) {
+			got = append(got, im.Source+" "+im.Class)
+		}
+		require.Equal(t, []string{dir + `/caf\xe9/a\xff.png caf\xe9`, dir + `/caf\xe9/\xe8.tar!x\xe9/1.png \xe4`}, got)
+		var letters []string
+		for _, d := range rowsOf[imageio.Dead](t, dead) {
+			letters = append(letters, fmt.Sprintf("%s %.40s", d.Source, d.Reason))
+		}
+		require.ElementsMatch(t, []string{
+			dir + `/caf\xe9/b\xfe.png decode image of 7 bytes: not a JPEG, PNG`,
+			dir + `/caf\xe9/c.png a link to nowhere\xe9, which does not ex`,
+			dir + `/caf\xe9/d a link to nowhere\xe9, which does not ex`,
+		}, letters)
+		_, _, err = run(t, runner, func(s beam.Scope) (images, dead beam.PCollection) {
+			return imageio.Read(s, at("b\xfe.png"), at("gone\xe9"))
+		})
+		require.ErrorContains(t, err, `gone\xe9 does not exist`)
+	}
+}
