@@ -3,11 +3,13 @@ package ingest
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"fmt"
 
 	"github.com/apache/arrow/go/v15/arrow"
 	"github.com/apache/arrow/go/v15/arrow/array"
 	"github.com/apache/arrow/go/v15/arrow/memory"
+	"github.com/zeebo/xxh3"
 
 	"github.com/sdr-ml/sdr/stages/run/shards"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
@@ -18,17 +20,21 @@ import (
 
 // tally counts what was read of a split.
 type tally struct {
-	Split   int64 `arrow:"split"`
-	Images  int64 `arrow:"images"`
-	Labeled int64 `arrow:"labeled"`
-	Damaged int64 `arrow:"damaged"` // but readable
-	Plain   int64 `arrow:"plain"`   // of a single color
+	Split   int64  `arrow:"split"`
+	Images  int64  `arrow:"images"`
+	Labeled int64  `arrow:"labeled"`
+	Damaged int64  `arrow:"damaged"` // but readable
+	Plain   int64  `arrow:"plain"`   // of a single color
+	Hashes  []byte `arrow:"hashes"`  // of different images, as many as are needed to tell that they are enough
 }
+
+const hashBytes = 8 // of an image in tally.Hashes
 
 // shardFn writes the images of one split, which come as one batch, to a shard and emits its reference and its tally.
 type shardFn struct {
-	Size int
-	Dir  string
+	Size  int
+	Dir   string
+	Least int
 }
 
 func (fn *shardFn) ProcessElement(ctx context.Context, images *record.Batch, emitRef, emitTally func(*record.Batch)) error {
@@ -40,7 +46,8 @@ func (fn *shardFn) ProcessElement(ctx context.Context, images *record.Batch, emi
 	if err := arrowio.WriteFile(ctx, path, schema, shard); err != nil {
 		return fmt.Errorf("ingest: %w", err)
 	}
-	t := tally{Split: split, Images: rows, Plain: plain(column("pixels").(*array.Binary))}
+	pixels := column("pixels").(*array.Binary)
+	t := tally{Split: split, Images: rows, Plain: plain(pixels), Hashes: different(pixels, fn.Least)}
 	labels, classes, damage := column("label").(*array.Int64), column("class").(*array.String), column("damage").(*array.String)
 	for i := range labels.Len() {
 		if labels.Value(i) >= 0 || classes.Value(i) != "" {
@@ -64,6 +71,18 @@ func plain(images *array.Binary) (n int64) {
 		}
 	}
 	return n
+}
+
+// different returns the hashes of up to most different images.
+func different(images *array.Binary, most int) (hashes []byte) {
+	seen := map[uint64]bool{}
+	for i := 0; i < images.Len() && len(seen) < most; i++ {
+		if hash := xxh3.Hash(images.Value(i)); !seen[hash] {
+			seen[hash] = true
+			hashes = binary.LittleEndian.AppendUint64(hashes, hash)
+		}
+	}
+	return hashes
 }
 
 // fixed converts a column of equally long values to the fixed-size type t, sharing its memory.
