@@ -19,7 +19,7 @@ type fax struct {
 	row         faxRow
 	marked      bool // whether the last row ended with a mark in place of a code
 	rows        int
-	ended       bool // whether the data end in the last row
+	ended       bool   // whether the data end in the last row
 	out         []byte // what is left of the row
 	damage      error
 }
