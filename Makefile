@@ -2,6 +2,7 @@
 # make run    the main job on the images in testdata: about 4 minutes on 2 cores
 # make test   the tests
 # make fuzz   fuzzes all parsers, for TIME=20m each
+# make mutate   compares 100,000 files that are changed at random with what Pillow makes of them, for NUMBER=100000 SEED=1 PYTHON=python3
 # make flink-up, flink-test, flink-down   a Flink cluster on this machine, what is the same there, and its end; see docs/flink.md
 # make test-gpu   builds bin/cuda.test, the tests of the GPU driver for a machine with NVIDIA's libraries but no Go
 # make bench-torch   how fast sdr, PyTorch, scikit-learn and faiss are on this machine: about an hour
@@ -15,7 +16,7 @@ RUN     := runs/quickstart
 export CGO_ENABLED := 0
 export GOFLAGS := $(shell go env GOFLAGS) -gcflags=all=-dwarf=false
 
-.PHONY: build run test test-local flink-up flink-test flink-down chaos test-gpu test-nvrtc fuzz bench-torch lint generate generated clean
+.PHONY: build run test test-local flink-up flink-test flink-down chaos test-gpu test-nvrtc fuzz mutate bench-torch lint generate generated clean
 
 ifneq (,$(findstring local,$(TAGS)))
 MODFILE := .cache/local.mod
@@ -71,6 +72,12 @@ fuzz:
 			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(TIME) -fuzzminimizetime 1x $$(dirname $$file) | tail -1 || exit 1; \
 		done; \
 	done
+
+NUMBER := 100000
+SEED   := 1
+PYTHON := python3
+mutate:
+	SDR_MUTATIONS="$(NUMBER) $(SEED) $(PYTHON)" go test -timeout 0 -v -run TestMutations ./transforms/imageio
 
 # Run it there as: SDR_TEST_GPU=1 ./cuda.test -test.v
 test-gpu:

@@ -13,6 +13,7 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/ssl"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
 	"github.com/sdr-ml/sdr/transforms/files"
+	"github.com/sdr-ml/sdr/transforms/imageio"
 	"github.com/sdr-ml/sdr/transforms/inference"
 	"github.com/sdr-ml/sdr/transforms/record"
 	"github.com/sdr-ml/sdr/transforms/tasks"
@@ -24,6 +25,8 @@ type CustomizeOptions struct {
 	Run string
 	// Task holds the labeled training images of one task, as for Route; or Tasks is a folder of tasks.
 	Task, Tasks string
+	// Columns are those of the tasks' Parquet files.
+	Columns imageio.Columns
 	// Out is the folder for model.safetensors, model.json and candidates.parquet; of several tasks, each gets a
 	// subfolder.
 	Out string
@@ -104,10 +107,10 @@ func Customize(ctx context.Context, o CustomizeOptions) ([]Customized, error) {
 // tasks lists the tasks to customize for.
 func (o *CustomizeOptions) tasks(ctx context.Context) ([]tasks.Task, error) {
 	if o.Tasks != "" {
-		found, _, err := findTasks(ctx, o.Tasks)
+		found, _, err := findTasks(ctx, o.Tasks, o.Columns)
 		return found, err
 	}
-	return openTask(ctx, o.Task)
+	return openTask(ctx, o.Task, o.Columns)
 }
 
 // deliver writes the chosen model without its heads, its card, and the candidates.

@@ -28,18 +28,18 @@ func identify(ctx context.Context, paths []string, known data) data {
 	for _, f := range known {
 		before[f.Path] = f
 	}
-	var found data
-	for path := range imageio.Files(ctx, paths) {
-		found = append(found, files.Fingerprint{Path: path})
-	}
+	all := slices.Collect(imageio.Files(ctx, paths))
+	found := make(data, len(all))
 	var g errgroup.Group
 	g.SetLimit(readers)
-	for i, f := range found {
-		if _, collection := imageio.Stem(f.Path); !collection && !files.IsLocal(f.Path) {
+	for i, path := range all {
+		name := files.Text(path)
+		if _, collection := imageio.Stem(path); !collection && !files.IsLocal(path) {
+			found[i] = files.Fingerprint{Path: name}
 			continue
 		}
 		g.Go(func() error {
-			found[i] = files.TakeFingerprint(ctx, f.Path, before[f.Path])
+			found[i] = files.TakeFingerprint(ctx, path, before[name])
 			return nil
 		})
 	}

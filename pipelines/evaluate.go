@@ -14,6 +14,7 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/ssl"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
 	"github.com/sdr-ml/sdr/transforms/files"
+	"github.com/sdr-ml/sdr/transforms/imageio"
 	"github.com/sdr-ml/sdr/transforms/record"
 	"github.com/sdr-ml/sdr/transforms/tasks"
 )
@@ -24,6 +25,8 @@ type EvaluateOptions struct {
 	Run string
 	// Tasks is a folder of downstream tasks.
 	Tasks string
+	// Columns are those of the tasks' Parquet files.
+	Columns imageio.Columns
 	// Protocols names the protocols to run, each from evaluate.Protocols.
 	Protocols []string
 	// Device is the one of distant workers; this process computes on compute.Device.
@@ -44,7 +47,7 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (*evaluate.Results, error)
 	if err != nil {
 		return nil, err
 	}
-	found, dead, err := findTasks(ctx, o.Tasks)
+	found, dead, err := findTasks(ctx, o.Tasks, o.Columns)
 	if err != nil {
 		return nil, err
 	}

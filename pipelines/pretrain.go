@@ -25,7 +25,7 @@ import (
 type PretrainOptions struct {
 	// Data are folders and files of images; labels are ignored.
 	Data []string
-	// Columns are those of Parquet files among them.
+	// Columns are those of Parquet files among them, and of the tasks'.
 	Columns imageio.Columns
 	// Out is the run folder.
 	Out string
@@ -157,13 +157,14 @@ func (o *PretrainOptions) check(ctx context.Context) (in inputs, err error) {
 		in.files = identify(ctx, o.Data, nil)
 	}
 	if err == nil && o.Tasks != "" {
-		in.tasks, in.dead, err = findTasks(ctx, o.Tasks)
+		in.tasks, in.dead, err = findTasks(ctx, o.Tasks, o.Columns)
 	}
 	return in, err
 }
 
-// findTasks lists the tasks in a folder, without those that cannot be used, which it returns as dead.
-func findTasks(ctx context.Context, dir string) (found []tasks.Task, dead []evaluate.Dead, err error) {
+// findTasks lists the tasks in a folder, with the columns of their Parquet files, without those that cannot be used, which
+// it returns as dead.
+func findTasks(ctx context.Context, dir string, columns imageio.Columns) (found []tasks.Task, dead []evaluate.Dead, err error) {
 	all, faulty, err := tasks.Find(ctx, dir)
 	if err != nil {
 		return nil, nil, run.Usage(err)
@@ -172,6 +173,7 @@ func findTasks(ctx context.Context, dir string) (found []tasks.Task, dead []eval
 		dead = append(dead, evaluate.Dead{Task: f.Name, Reason: f.Err.Error()})
 	}
 	for _, t := range all {
+		t = t.With(columns)
 		switch err := tasks.Check(ctx, t); {
 		case ctx.Err() != nil:
 			return nil, nil, ctx.Err()

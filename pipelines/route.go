@@ -17,6 +17,7 @@ import (
 	"github.com/sdr-ml/sdr/transforms/arrowio"
 	"github.com/sdr-ml/sdr/transforms/compute"
 	"github.com/sdr-ml/sdr/transforms/files"
+	"github.com/sdr-ml/sdr/transforms/imageio"
 	"github.com/sdr-ml/sdr/transforms/record"
 	"github.com/sdr-ml/sdr/transforms/tasks"
 )
@@ -29,6 +30,8 @@ type RouteOptions struct {
 	// Task holds the labeled training images of one task: a file that imageio reads, a folder with train/CLASS/*, or a
 	// folder CLASS/*. Tasks are many, instead; see tasks.FindTraining.
 	Task, Tasks string
+	// Columns are those of the tasks' Parquet files.
+	Columns imageio.Columns
 	// Out is the folder for scores.parquet and the model of one task, or for scores.parquet and dead-letter.parquet of many.
 	Out string
 	// Models writes the model of each of many tasks to a subfolder of Out.
@@ -157,7 +160,7 @@ func (o *RouteOptions) open(ctx context.Context) (first *run.Folder, models []tr
 // tasks lists the tasks to route, and those that cannot be used.
 func (o *RouteOptions) tasks(ctx context.Context) ([]tasks.Task, []route.Dead, error) {
 	if o.Tasks == "" {
-		of, err := openTask(ctx, o.Task)
+		of, err := openTask(ctx, o.Task, o.Columns)
 		return of, nil, err
 	}
 	found, faulty, err := tasks.FindTraining(ctx, o.Tasks)
@@ -167,6 +170,9 @@ func (o *RouteOptions) tasks(ctx context.Context) ([]tasks.Task, []route.Dead, e
 	var dead []route.Dead
 	for _, f := range faulty {
 		dead = append(dead, route.Dead{Task: f.Name, Reason: f.Err.Error()})
+	}
+	for i, t := range found {
+		found[i] = t.With(o.Columns)
 	}
 	return found, dead, nil
 }
@@ -195,11 +201,12 @@ func (r *Routed) finish(ctx context.Context, o RouteOptions, all []route.Score, 
 }
 
 // openTask returns the task, alone in a list, whose training images are at a path, and checks that they have labels.
-func openTask(ctx context.Context, path string) ([]tasks.Task, error) {
+func openTask(ctx context.Context, path string, columns imageio.Columns) ([]tasks.Task, error) {
 	task, err := tasks.Open(ctx, path)
 	if err != nil {
 		return nil, run.Usage(err)
 	}
+	task = task.With(columns)
 	if err := tasks.Check(ctx, task); err != nil {
 		return nil, run.Usage(err)
 	}

@@ -153,7 +153,7 @@ func newStudyPlan(ctx context.Context, o StudyOptions) (*studyPlan, error) {
 		return nil, err
 	}
 	var dead []evaluate.Dead
-	if p.tasks, dead, err = findTasks(ctx, file.Tasks); err != nil {
+	if p.tasks, dead, err = findTasks(ctx, file.Tasks, imageio.Columns{}); err != nil {
 		return nil, fmt.Errorf("study %s: tasks: %w", o.File, err)
 	}
 	if len(dead) > 0 { // means would not be those of the tasks that the file names

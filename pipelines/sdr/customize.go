@@ -70,6 +70,7 @@ run has the same result.`,
 	f.StringVar(&o.Run, "run", "", "run folder")
 	f.StringVar(&o.Task, "task", "", "labeled training images of the task")
 	f.StringVar(&o.Tasks, "tasks", "", "folder of tasks, instead of --task")
+	addColumns(c, &o.Columns, true)
 	f.StringVar(&o.Out, "out", "", "folder for the model")
 	f.Float64Var(&o.Seconds, "seconds", 60, "training time per task")
 	f.Int64Var(&o.Images, "images", 0, "training budget per task as a number of images, instead of --seconds")

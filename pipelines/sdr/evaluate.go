@@ -65,6 +65,7 @@ regularization strength is chosen on part of the training images.`,
 	f := c.Flags()
 	f.StringVar(&o.Run, "run", "", "run folder")
 	f.StringVar(&o.Tasks, "tasks", "", "folder of tasks")
+	addColumns(c, &o.Columns, true)
 	f.StringSliceVar(&o.Protocols, "protocol", []string{"knn"}, "protocols to run: knn, linear")
 	f.StringVar(&format, "format", "table", "output format: table, json or csv")
 	f.StringVar(&o.Out, "out", "", "also write the results of every net to this Parquet file")

@@ -99,7 +99,7 @@ The operations and their defaults:
 	}
 	f := c.Flags()
 	addData(c, &o.Data)
-	addColumns(c, &o.Columns, false)
+	addColumns(c, &o.Columns, true)
 	f.StringVar(&o.Out, "out", "", "run folder to create")
 	f.StringVar(&name, "recipe", recipe.Default, "built-in recipe or YAML file")
 	f.StringArrayVar(&set, "set", nil, "key=value, overrides the recipe; can be repeated")
@@ -123,18 +123,18 @@ var remedies = []struct {
 	{run.ErrNoStudy, "choose another --out"},
 	{run.ErrHoldsRun, "continue it with --resume, replace it with --overwrite, or choose another --out"},
 	{run.ErrOtherRecipe, "start over with --overwrite"},
-	{ingest.ErrTooFew, "add images, or reduce the recipe's train.batch"},
+	{ingest.ErrTooFew, "add other images, or reduce the recipe's train.batch"},
 	{ingest.ErrTooManyBad, "repair or remove them, or raise --max-bad"},
 	{train.ErrOutOfMemory, "reduce the recipe's train.batch, or raise --gpu-mem"},
 	{run.ErrOtherData, "give the same --data, or start over with --overwrite"},
 	{run.ErrOtherVersion, "resume it with these, or start over with --overwrite"},
 }
 
-// withRemedy adds to an error which flags fix it.
+// withRemedy adds to an error which flags fix it, which makes it one of usage.
 func withRemedy(err error) error {
 	for _, r := range remedies {
 		if errors.Is(err, r.err) {
-			return fmt.Errorf("%w; %s", err, r.text)
+			return run.Usagef("%w; %s", err, r.text)
 		}
 	}
 	return err

@@ -95,6 +95,7 @@ embeds the task's images with one net and scores only the leaves. The scorers ar
 	f.StringVar(&o.Registry, "registry", "", "folder of run folders")
 	f.StringVar(&o.Task, "task", "", "labeled training images")
 	f.StringVar(&o.Tasks, "tasks", "", "folder, glob or table of tasks, instead of --task")
+	addColumns(c, &o.Columns, true)
 	f.StringVar(&o.Out, "out", "", "folder for the results")
 	f.BoolVar(&o.Models, "models", false, "write the model of each of --tasks")
 	f.StringVar(&o.Scorer, "scorer", route.KNN, "how to score sub-nets")

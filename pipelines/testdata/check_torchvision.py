@@ -1,9 +1,9 @@
 """Loads an exported model into torchvision and compares its features with those of `sdr embed`.
 
     sdr export --run RUN --subnet unified --out MODEL.safetensors
-    python check_torchvision.py MODEL.safetensors IMAGES [--sdr bin/sdr]
+    python check_torchvision.py MODEL.safetensors [IMAGES] [--sdr bin/sdr]
 
-IMAGES is a folder of PNG images (PNG: JPEG decoders differ by a unit or two) whose size is the model's input size.
+IMAGES is a folder of images whose size is the model's input size; without it, images of noise are made.
 Needs torch, torchvision, safetensors, pillow and pyarrow.
 """
 
@@ -55,7 +55,7 @@ def build(backbone):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("model")
-    parser.add_argument("images")
+    parser.add_argument("images", nargs="?")
     parser.add_argument("--sdr", default="bin/sdr")
     args = parser.parse_args()
 
@@ -68,19 +68,23 @@ def main():
 
     with tempfile.TemporaryDirectory() as tmp:
         out = pathlib.Path(tmp) / "features.parquet"
-        subprocess.run([args.sdr, "embed", "--model", args.model, "--data", args.images, "--out", out], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        images = args.images or pathlib.Path(tmp)
+        for i in range(0 if args.images else 8):
+            noise = np.random.default_rng(i).integers(0, 256, (spec["size"], spec["size"], 3), np.uint8)
+            Image.fromarray(noise).save(pathlib.Path(tmp) / f"{i}.png")
+        subprocess.run([args.sdr, "embed", "--model", args.model, "--data", images, "--out", out], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         table = pq.read_table(out).to_pylist()
 
-    mean, std = (torch.tensor(spec[k]).view(3, 1, 1) for k in ("mean", "std"))
-    worst = 0.0
-    for row in table:
-        image = Image.open(row["source"]).convert("RGB")
-        if image.size != (spec["size"], spec["size"]):
-            sys.exit(f"{row['source']} is {image.size}, the model wants {spec['size']} px")
-        x = (torchvision.transforms.functional.to_tensor(image) - mean) / std
-        with torch.no_grad():
-            want = model(x[None])[0].numpy()
-        worst = max(worst, float(np.abs(want - np.array(row["feature"])).max() / np.abs(want).max()))
+        mean, std = (torch.tensor(spec[k]).view(3, 1, 1) for k in ("mean", "std"))
+        worst = 0.0
+        for row in table:
+            image = Image.open(row["source"]).convert("RGB")
+            if image.size != (spec["size"], spec["size"]):
+                sys.exit(f"{row['source']} is {image.size}, the model wants {spec['size']} px")
+            x = (torchvision.transforms.functional.to_tensor(image) - mean) / std
+            with torch.no_grad():
+                want = model(x[None])[0].numpy()
+            worst = max(worst, float(np.abs(want - np.array(row["feature"])).max() / np.abs(want).max()))
     print(f"{len(table)} images: features differ by at most {worst:.2e} of the largest")
     sys.exit(worst > 1e-4)
 

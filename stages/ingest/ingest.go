@@ -33,8 +33,12 @@ type Config struct {
 	DeadLetter string
 	// MaxBad is the fraction of unreadable images, 0 to 1, above which the stage fails.
 	MaxBad float64
-	// Least is the number of images below which the stage fails, since one mini-batch would hold an image twice; 0 for none.
+	// Least is the number of different images below which the stage fails, since one mini-batch would hold an image twice; 0
+	// for none.
 	Least int
+	// Subsets is the number of subsets that the images will be divided into, of which there is a warning if they have fewer
+	// than Least images each.
+	Subsets int
 	// Sources are what the splits come from, as imageio.Survey returns them; a line about each is logged.
 	Sources []imageio.Source
 }
@@ -53,8 +57,8 @@ func init() {
 func Ingest(s beam.Scope, splits beam.PCollection, cfg Config) beam.PCollection {
 	s = s.Scope("ingest.Ingest")
 	images, dead := imageio.ReadSplits(s, splits, imageio.ReadConfig{Size: cfg.Size, Batch: ShardRows(cfg.Size)})
-	refs, tallies := beam.ParDo2(s, &shardFn{Size: cfg.Size, Dir: cfg.Dir}, images)
-	checked := beam.ParDo(s, &checkFn{DeadLetter: cfg.DeadLetter, MaxBad: cfg.MaxBad, Least: cfg.Least, Sources: cfg.Sources}, beam.Impulse(s),
+	refs, tallies := beam.ParDo2(s, &shardFn{Size: cfg.Size, Dir: cfg.Dir, Least: cfg.Least}, images)
+	checked := beam.ParDo(s, &checkFn{DeadLetter: cfg.DeadLetter, MaxBad: cfg.MaxBad, Least: cfg.Least, Subsets: cfg.Subsets, Sources: cfg.Sources}, beam.Impulse(s),
 		beam.SideInput{Input: refs}, beam.SideInput{Input: tallies}, beam.SideInput{Input: dead})
 	return beam.Reshuffle(s, checked)
 }
@@ -68,6 +72,7 @@ type checkFn struct {
 	DeadLetter string
 	MaxBad     float64
 	Least      int
+	Subsets    int
 	Sources    []imageio.Source
 }
 
@@ -94,7 +99,7 @@ func (fn *checkFn) ProcessElement(ctx context.Context, _ []byte, refs, tallies, 
 		total += ref.Rows
 	}
 	fn.log(read, bad)
-	if err := fn.check(total, bad); err != nil {
+	if err := fn.check(total, bad, read); err != nil {
 		return fmt.Errorf("ingest: %w", err)
 	}
 	for _, ref := range written {

@@ -462,12 +462,38 @@ func TestSingleColor(t *testing.T) {
 	splits, sources, err := imageio.Survey(t.Context(), []string{dir}, 5, imageio.Columns{})
 	require.NoError(t, err)
 	cfg := config(t)
-	cfg.Sources, cfg.Least = sources, 12
+	cfg.Sources, cfg.Least = sources, 10
 	_, err = run(t, "prism", splits, cfg)
 	require.NoError(t, err)
 	cfg.Least = 13
 	_, err = run(t, "prism", splits, cfg)
 	require.ErrorIs(t, fault.Parse(err), ingest.ErrTooFew)
 	require.ErrorContains(t, err, "12 images are fewer than a mini-batch of 13 has")
+	require.NotContains(t, lines.String(), "few images")
 	require.Regexp(t, "level=WARN msg=\"many images are of a single color.* path="+dir+" images=3 of=12", lines.String())
+}
+
+// TestFewImages refuses images that are mostly the same, in whatever splits, and warns if there are few for the subsets.
+func TestFewImages(t *testing.T) {
+	dir := t.TempDir()
+	for i := range 12 {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, fmt.Sprintf("%02d.png", i)), encoded(t, i%4, 7, 7), 0o644))
+	}
+	for _, rows := range []int{3, 5, 20} {
+		splits, err := imageio.Plan(t.Context(), []string{dir}, rows)
+		require.NoError(t, err)
+		lines, cfg := logged(t), config(t)
+		cfg.Least, cfg.Subsets = 4, 3
+		_, err = run(t, "prism", splits, cfg)
+		require.NoError(t, err)
+		require.NotContains(t, lines.String(), "few images")
+		cfg.Subsets = 4
+		_, err = run(t, "prism", splits, cfg)
+		require.NoError(t, err)
+		require.Contains(t, lines.String(), "few images")
+		cfg.Least = 5
+		_, err = run(t, "prism", splits, cfg)
+		require.ErrorIs(t, fault.Parse(err), ingest.ErrTooFew)
+		require.ErrorContains(t, err, "only 4 of the 12 images are different, fewer than a mini-batch of 5 has")
+	}
 }

@@ -3,6 +3,7 @@ package ingest
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"fmt"
 
 	"github.com/apache/arrow/go/v15/arrow"
@@ -18,17 +19,21 @@ import (
 
 // tally counts what was read of a split.
 type tally struct {
-	Split   int64 `arrow:"split"`
-	Images  int64 `arrow:"images"`
-	Labeled int64 `arrow:"labeled"`
-	Damaged int64 `arrow:"damaged"` // but readable
-	Plain   int64 `arrow:"plain"`   // of a single color
+	Split   int64  `arrow:"split"`
+	Images  int64  `arrow:"images"`
+	Labeled int64  `arrow:"labeled"`
+	Damaged int64  `arrow:"damaged"` // but readable
+	Plain   int64  `arrow:"plain"`   // of a single color
+	Hashes  []byte `arrow:"hashes"`  // of different images, as many as are needed to tell that they are enough
 }
+
+const hashBytes = 8 // of an image in tally.Hashes
 
 // shardFn writes the images of one split, which come as one batch, to a shard and emits its reference and its tally.
 type shardFn struct {
-	Size int
-	Dir  string
+	Size  int
+	Dir   string
+	Least int
 }
 
 func (fn *shardFn) ProcessElement(ctx context.Context, images *record.Batch, emitRef, emitTally func(*record.Batch)) error {
@@ -37,11 +42,12 @@ func (fn *shardFn) ProcessElement(ctx context.Context, images *record.Batch, emi
 	path := files.Join(fn.Dir, "shards", shards.Name(split))
 	schema, rows := shards.Schema(fn.Size), images.NumRows()
 	pixels := column("pixels").(*array.Binary)
-	shard := array.NewRecord(schema, []arrow.Array{column("source"), column("row"), fixed(pixels, schema.Field(2).Type), sums(pixels)}, rows)
+	sums := sumsOf(pixels)
+	shard := array.NewRecord(schema, []arrow.Array{column("source"), column("row"), fixed(pixels, schema.Field(2).Type), sums}, rows)
 	if err := arrowio.WriteFile(ctx, path, schema, shard); err != nil {
 		return fmt.Errorf("ingest: %w", err)
 	}
-	t := tally{Split: split, Images: rows, Plain: plain(pixels)}
+	t := tally{Split: split, Images: rows, Plain: plain(pixels), Hashes: different(sums, fn.Least)}
 	labels, classes, damage := column("label").(*array.Int64), column("class").(*array.String), column("damage").(*array.String)
 	for i := range labels.Len() {
 		if labels.Value(i) >= 0 || classes.Value(i) != "" {
@@ -67,13 +73,25 @@ func plain(images *array.Binary) (n int64) {
 	return n
 }
 
-// sums computes the checksum of each image.
-func sums(images *array.Binary) arrow.Array {
+// sumsOf computes the checksum of each image.
+func sumsOf(images *array.Binary) *array.Uint64 {
 	b := array.NewUint64Builder(record.Mem)
 	for i := range images.Len() {
 		b.Append(shards.Sum(images.Value(i)))
 	}
-	return b.NewArray()
+	return b.NewUint64Array()
+}
+
+// different returns up to most different checksums.
+func different(sums *array.Uint64, most int) (hashes []byte) {
+	seen := map[uint64]bool{}
+	for i := 0; i < sums.Len() && len(seen) < most; i++ {
+		if sum := sums.Value(i); !seen[sum] {
+			seen[sum] = true
+			hashes = binary.LittleEndian.AppendUint64(hashes, sum)
+		}
+	}
+	return hashes
 }
 
 // fixed converts a column of equally long values to the fixed-size type t, sharing its memory.

@@ -321,3 +321,23 @@ func TestSize(t *testing.T) {
 	put(t, filepath.Join(f.Dir, "models", "more", "1"))
 	require.EqualValues(t, 2*len("content"), f.Size("models"))
 }
+
+// FuzzFolder: any bytes in place of the files of a run yield an error that names the file, or are read.
+func FuzzFolder(f *testing.F) {
+	f.Add([]byte(`{"stage": "ingest", "inputs": "0", "outputs": ["a.arrow"], "seconds": 1, "finished": "2026-02-03T04:05:06Z"}`))
+	f.Add([]byte(`{"id": "0191d0b6-7f5c-7cc1-8f5a-3f4d8a1b2c3d", "version": "v1", "created": "2026-02-03T04:05:06Z", "data": ["a"]}`))
+	f.Add([]byte("{"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		folder := &run.Folder{Dir: t.TempDir()}
+		path := filepath.Join(folder.StageDir("ingest"), "manifest.json")
+		require.NoError(t, files.WriteBytes(t.Context(), path, data))
+		if _, err := folder.ReadManifest(t.Context(), "ingest"); err != nil {
+			require.ErrorContains(t, err, path)
+		}
+		path = filepath.Join(folder.Dir, "run.json")
+		require.NoError(t, files.WriteBytes(t.Context(), path, data))
+		if _, err := run.Open(t.Context(), folder.Dir); err != nil {
+			require.ErrorContains(t, err, path)
+		}
+	})
+}

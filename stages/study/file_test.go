@@ -111,3 +111,16 @@ func TestLoadErrors(t *testing.T) {
 	_, err := study.Load(filepath.Join(t.TempDir(), "none.yaml"))
 	require.ErrorContains(t, err, "none.yaml: no such file")
 }
+
+// FuzzLoad: any text yields an error of its own, or a study with cells.
+func FuzzLoad(f *testing.F) {
+	f.Add("data: [a]\ntasks: b\narms:\n  one: {}\n")
+	f.Add("data: [a]\ntasks: b\nseeds: [3, 1]\nbudgets: [6400]\narms:\n  one: {}\n  two: {train: {phases: [0.75]}}\n")
+	path := filepath.Join(f.TempDir(), "fuzz.yaml")
+	f.Fuzz(func(t *testing.T, text string) {
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o644))
+		if s, err := study.Load(path); err == nil {
+			require.NotEmpty(t, s.Cells)
+		}
+	})
+}

@@ -85,7 +85,16 @@ func LoadModel(r io.Reader) (*Model, error) {
 			return nil, fmt.Errorf("nn: load model: metadata: %w", err)
 		}
 	}
-	l := NewLayout(m.Backbone, m.Heads)
+	if m.oversized() {
+		return nil, fmt.Errorf("nn: load model: metadata: %+v and %+v are too large for any net", m.Backbone, m.Heads)
+	}
+	l, values := NewLayout(m.Backbone, m.Heads), 0
+	for _, t := range f.Tensors {
+		values += len(t.F32)
+	}
+	if l.NumParams+l.NumStats > values { // before memory is taken
+		return nil, fmt.Errorf("nn: load model: the file has %d values; %+v with %+v needs %d", values, m.Backbone, m.Heads, l.NumParams+l.NumStats)
+	}
 	m.Params, m.Stats = make([]float32, l.NumParams), make([]float32, l.NumStats)
 	for _, p := range l.Params {
 		t, err := f.Tensor(p.Name)
@@ -107,6 +116,13 @@ func LoadModel(r io.Reader) (*Model, error) {
 		copy(m.Stats[s.Offset:], t.F32)
 	}
 	return m, nil
+}
+
+// oversized reports whether the sizes are beyond those of any net, so that a damaged file is meant.
+func (m *Model) oversized() bool {
+	const most, layers = 1 << 20, 1 << 10
+	h := m.Heads
+	return max(m.Backbone.Width, h.ProjectorHidden, h.ProjectorDim, h.PredictorHidden, h.Prototypes) > most || h.ProjectorLayers > layers
 }
 
 // fileShape returns a parameter's shape in a file, with the filters first.

@@ -160,3 +160,24 @@ func TestLoadModelRejects(t *testing.T) {
 		require.ErrorContains(t, err, want)
 	}
 }
+
+// FuzzLoadModel: any bytes yield an error, or a model with all weights.
+func FuzzLoadModel(f *testing.F) {
+	b := Backbone{"resnet18", "small", 1}
+	l := NewLayout(b, simSiamHeads)
+	var buf bytes.Buffer
+	require.NoError(f, SaveModel(&buf, b, simSiamHeads, make([]float32, l.NumParams), make([]float32, l.NumStats), nil))
+	f.Add(buf.Bytes())
+	for from, to := range map[string]string{`\"width\":1`: `\"width\":9`, "resnet18": "resnet50", "layer4.0": "layer4.9"} {
+		f.Add(bytes.ReplaceAll(buf.Bytes(), []byte(from), []byte(to)))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		m, err := LoadModel(bytes.NewReader(data))
+		if err != nil {
+			return
+		}
+		if l := NewLayout(m.Backbone, m.Heads); len(m.Params) != l.NumParams || len(m.Stats) != l.NumStats {
+			t.Fatalf("%d weights and %d statistics for %+v and %+v", len(m.Params), len(m.Stats), m.Backbone, m.Heads)
+		}
+	})
+}

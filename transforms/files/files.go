@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/io/filesystem"
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/io/filesystem/local" // for paths without a scheme
@@ -41,6 +42,25 @@ func Dir(file string) string {
 	}
 	scheme, rest, _ := strings.Cut(file, "://")
 	return scheme + "://" + path.Dir(rest)
+}
+
+// Text returns a path, or text with paths in it, as valid UTF-8, which Parquet files and the messages of Beam's runners
+// have to be. Other bytes, which names on local filesystems may have, are written as in \xe9.
+func Text(path string) string {
+	if utf8.ValidString(path) {
+		return path
+	}
+	var b strings.Builder
+	for len(path) > 0 {
+		r, n := utf8.DecodeRuneInString(path)
+		if r == utf8.RuneError && n == 1 {
+			fmt.Fprintf(&b, `\x%02x`, path[0])
+		} else {
+			b.WriteString(path[:n])
+		}
+		path = path[n:]
+	}
+	return b.String()
 }
 
 // Map returns the whole content of a file, which must not be modified. Local files are memory-mapped if the system

@@ -12,6 +12,7 @@ import (
 
 // Fingerprint identifies the content of a file.
 type Fingerprint struct {
+	// Path is the file's path, as by [Text].
 	Path string `arrow:"path"`
 	// Size is the number of bytes, and Modified the modification time in nanoseconds since 1970; 0 where the filesystem
 	// does not tell. A file with the size and time that it had is taken for unchanged.
@@ -31,7 +32,7 @@ const (
 // TakeFingerprint identifies a file's content. If known is the file's fingerprint of an earlier time, and size and
 // modification time have not changed since, the file is not read. A file that does not exist has only a path.
 func TakeFingerprint(ctx context.Context, path string, known Fingerprint) Fingerprint {
-	f := Fingerprint{Path: path}
+	f := Fingerprint{Path: Text(path)}
 	if !IsLocal(path) {
 		if at, err := Modified(ctx, path); err == nil && !at.IsZero() {
 			f.Modified = at.UnixNano()

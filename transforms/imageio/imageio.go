@@ -13,6 +13,8 @@ package imageio
 import (
 	"context"
 	"fmt"
+
+	"github.com/sdr-ml/sdr/transforms/files"
 )
 
 // Split is a unit of work: a range of images of one collection.
@@ -49,7 +51,7 @@ const NoLabels = "-"
 
 // Image is one encoded image and where it comes from.
 type Image struct {
-	// Source is the image file, the file that contains the image, or archive!member.
+	// Source is the image file, the file that contains the image, or archive!member, as by [files.Text].
 	Source string
 	// Row is the image's number in a file whose images have no names, else 0.
 	Row int64
@@ -84,6 +86,9 @@ func ReadSplit(ctx context.Context, split Split, yield func(Image) error) error 
 		}
 		if im.Damage != "" {
 			im.Data = nil
+		}
+		for _, text := range []*string{&im.Source, &im.Damage, &im.Class, &im.LabelError} {
+			*text = files.Text(*text)
 		}
 		next++
 		stopped = true // in case that yield panics

@@ -87,6 +87,7 @@ func TestDamage(t *testing.T) {
 		"RGB planes, little-endian.tif":       "",
 		"orientation tEXt behind.png":         "",
 		"orientation in two parts.jpg":        "",
+		"group3 wide {292: 1}.tif":            "",
 		"interlaced 3 4 13x9.png":             "",
 		"interlaced 6 16 1x5 without end.png": "unexpected EOF",
 	} {
@@ -101,6 +102,11 @@ func TestDamage(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, want == "", small.Damage == nil, name)
 	}
+	fax := bytes.Clone(files["group4 wide {292: 5}.tif"].Data)
+	fax[164] = 0x63
+	got, err := imageio.Decode(fax)
+	require.NoError(t, err)
+	require.EqualError(t, got.Damage, "fax compression ends early")
 }
 
 // Every format has odd files.

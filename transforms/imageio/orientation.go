@@ -17,13 +17,15 @@ var (
 )
 
 // orientation returns the orientation, 1 to 8, or another number if there is none. As in Pillow, that of XMP counts if
-// Exif has none.
+// Exif has none, but not if it is damaged.
 func (m metadata) orientation() int {
 	if exif := m.exif[len(exifPrefix.Find(m.exif)):]; len(exif) > 0 {
-		if d, err := tiff.ReadDirectory(exif); err == nil {
-			if orientation, ok := d.Orientation(); ok {
-				return orientation
-			}
+		d, err := tiff.ReadDirectory(exif)
+		if err != nil {
+			return 0
+		}
+		if orientation, ok := d.Orientation(); ok {
+			return orientation
 		}
 	}
 	if found := xmpOrientation.FindSubmatch(m.xmp); found != nil {

@@ -223,7 +223,7 @@ func (p *planner) emit(s Split) {
 
 // fault notes a file or folder that cannot be read.
 func (p *planner) fault(kind, path string, err error) {
-	p.faults = append(p.faults, Split{Path: path, Kind: kind, End: 1, Damage: reason(describe(path, err)).Error()})
+	p.faults = append(p.faults, Split{Path: path, Kind: kind, End: 1, Damage: files.Text(reason(describe(path, err)).Error())})
 }
 
 // pass notes a file that is not used.

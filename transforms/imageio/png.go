@@ -11,6 +11,7 @@ import (
 	"io"
 	"iter"
 	"strings"
+	"unicode/utf8"
 )
 
 var pngFormat = format{
@@ -81,7 +82,7 @@ func metadataPNG(data []byte) (m metadata) {
 		case "exif", "Raw profile type exif", "XML:com.adobe.xmp":
 			text, ok := pngText(name, text)
 			switch {
-			case !ok:
+			case !ok || name == "iTXt" && key[0] != 'X' && !utf8.Valid(text):
 			case key[0] == 'e':
 				m.exif = text
 			case key[0] == 'R':

@@ -16,7 +16,9 @@ func decodeTIFF(data []byte, _ int) (RGB, error) {
 	if err != nil {
 		return RGB{}, err
 	}
-	return fromChannels(img.Width, img.Height, img.Channels, img.Pix), nil
+	rgb := fromChannels(img.Width, img.Height, img.Channels, img.Pix)
+	rgb.Damage = img.Damage
+	return rgb, nil
 }
 
 // metadataTIFF returns the file itself, which has the structure of Exif data.

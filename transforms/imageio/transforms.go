@@ -23,6 +23,7 @@ import (
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
+	"github.com/sdr-ml/sdr/transforms/files"
 	"github.com/sdr-ml/sdr/transforms/record"
 )
 
@@ -65,7 +66,11 @@ type ReadConfig struct {
 // A path that does not exist and a path without images that can be read fail the pipeline.
 func Read(s beam.Scope, paths ...string) (images, dead beam.PCollection) {
 	s = s.Scope("imageio.Read")
-	return ReadSplits(s, beam.ParDo(s, &planFn{Paths: paths}, beam.Impulse(s)), ReadConfig{})
+	fn := &planFn{}
+	for _, path := range paths {
+		fn.Paths = append(fn.Paths, []byte(path))
+	}
+	return ReadSplits(s, beam.ParDo(s, fn, beam.Impulse(s)), ReadConfig{})
 }
 
 // ReadAll is [Read] for a PCollection<string> of paths. Index orders the images of each path; different paths use the
@@ -85,11 +90,15 @@ func ReadSplits(s beam.Scope, splits beam.PCollection, cfg ReadConfig) (images, 
 	return beam.ParDo2(s, &readFn{Config: cfg}, beam.Reshuffle(s, splits))
 }
 
-// planFn emits the splits of its paths.
-type planFn struct{ Paths []string }
+// planFn emits the splits of its paths, which are not strings since these would have to be UTF-8 in Beam's JSON.
+type planFn struct{ Paths [][]byte }
 
 func (fn *planFn) ProcessElement(ctx context.Context, _ []byte, emit func(Split)) error {
-	return emitSplits(ctx, fn.Paths, emit)
+	var paths []string
+	for _, path := range fn.Paths {
+		paths = append(paths, string(path))
+	}
+	return emitSplits(ctx, paths, emit)
 }
 
 // planPathFn emits the splits of a path.
@@ -104,7 +113,15 @@ func emitSplits(ctx context.Context, paths []string, emit func(Split)) error {
 	for _, split := range splits {
 		emit(split)
 	}
-	return err
+	return sayable(err)
+}
+
+// sayable returns an error that a runner can pass on.
+func sayable(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("imageio: %s", files.Text(err.Error()))
 }
 
 var (
@@ -140,7 +157,7 @@ func (fn *readFn) ProcessElement(ctx context.Context, split Split, emitImages, e
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("imageio: %w", err)
+		return sayable(err)
 	}
 	flush()
 	if len(dead) > 0 {

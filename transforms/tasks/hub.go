@@ -191,9 +191,10 @@ func mixed(ctx context.Context, dir string) error {
 	return nil
 }
 
-// Paths returns the files or folders of a split's path, which may be a glob and end with a slice; see [Load].
+// Paths returns the files or folders of a split's path, which may be a glob and end with columns and a slice; see [Load].
 func Paths(ctx context.Context, path string) ([]string, error) {
 	path, _ = cutSlice(path)
+	path, _ = cutColumns(path)
 	if found, err := files.Exists(ctx, path); found || err != nil || !strings.Contains(path, "*") {
 		return []string{path}, err
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net/url"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -57,7 +58,7 @@ func Check(ctx context.Context, t Task) error {
 //
 // A path may be a glob of files, such as train-*-of-*.parquet. It may end with a slice as in Python: train.parquet[::2]
 // is every second image, train.parquet[1::2] the others, and train.parquet[100:200:1] the second hundred, for which only
-// these rows of a Parquet file are read.
+// these rows of a Parquet file are read. In front of the slice it may name columns; see [Task.With].
 func Load(ctx context.Context, path string, size int, classes []string) (*Images, error) {
 	return load(ctx, path, classes, func(ctx context.Context, split imageio.Split, im *Images, keep func(imageio.Image, error) (bool, error)) error {
 		im.Size = size
@@ -98,8 +99,7 @@ func load(ctx context.Context, path string, classes []string, read reader) (*Ima
 	im := &Images{}
 	var all, names []string // classes of all images, and of those that are loaded
 	last := int64(-1)       // label of all images
-	path, cut := cutSlice(path)
-	at := int64(-1)
+	at, cut := int64(-1), sliceOf(path)
 	err := each(ctx, path, func(split imageio.Split) error {
 		first := at + 1
 		if split.Kind == imageio.Parquet && split.Damage == "" {
@@ -135,6 +135,8 @@ func load(ctx context.Context, path string, classes []string, read reader) (*Ima
 	if err != nil {
 		return nil, err
 	}
+	path, _ = cutSlice(path)
+	path, _ = cutColumns(path)
 	if im.Len() == 0 && len(im.Bad) == 0 {
 		return nil, fmt.Errorf("%s: no images in the slice %v; the path has %d", path, cut, at+1)
 	}
@@ -167,22 +169,67 @@ func (s slice) String() string {
 	return fmt.Sprintf("[%d:%d:%d]", s.start, s.end, s.step)
 }
 
-// cutSlice separates a path from the slice at its end, [START:END:STEP]; without one, it is that of all images.
-func cutSlice(path string) (base string, cut slice) {
-	cut = slice{0, math.MaxInt64, 1}
+// sliceOf returns the slice at the end of a path, [START:END:STEP]; without one, it is that of all images.
+func sliceOf(path string) slice {
+	all := slice{0, math.MaxInt64, 1}
 	m := sliceAtEnd.FindStringSubmatch(path)
 	if m == nil {
-		return path, cut
+		return all
 	}
-	cut.start, _ = strconv.ParseInt(m[2], 10, 64) // 0 if empty
+	all.start, _ = strconv.ParseInt(m[2], 10, 64) // 0 if empty
 	if m[3] != "" {
-		cut.end, _ = strconv.ParseInt(m[3], 10, 64)
+		all.end, _ = strconv.ParseInt(m[3], 10, 64)
 	}
-	cut.step, _ = strconv.ParseInt(m[4], 10, 64)
-	return m[1], cut
+	all.step, _ = strconv.ParseInt(m[4], 10, 64)
+	return all
 }
 
 var sliceAtEnd = regexp.MustCompile(`^(.+)\[(\d{0,9}):(\d{0,9}):([1-9]\d{0,8})\]$`)
+
+// cutSlice separates a path from the slice at its end, which may be empty.
+func cutSlice(path string) (base, slice string) {
+	if m := sliceAtEnd.FindStringSubmatch(path); m != nil {
+		return m[1], path[len(m[1]):]
+	}
+	return path, ""
+}
+
+var columnsAtEnd = regexp.MustCompile(`^(.+)\[((?:image|label)=[^\[\]]*)\]$`)
+
+// cutColumns separates a path without a slice from the columns at its end.
+func cutColumns(path string) (base string, columns imageio.Columns) {
+	m := columnsAtEnd.FindStringSubmatch(path)
+	if m == nil {
+		return path, columns
+	}
+	named, err := url.ParseQuery(m[2])
+	if err != nil {
+		return path, columns
+	}
+	return m[1], imageio.Columns{Image: named.Get("image"), Label: named.Get("label")}
+}
+
+// withColumns puts columns at the end of a path, in front of the slice.
+func withColumns(path string, columns imageio.Columns) string {
+	named := url.Values{}
+	for key, name := range map[string]string{"image": columns.Image, "label": columns.Label} {
+		if name != "" {
+			named.Set(key, name)
+		}
+	}
+	if path == "" || len(named) == 0 {
+		return path
+	}
+	base, slice := cutSlice(path)
+	return base + "[" + named.Encode() + "]" + slice
+}
+
+// With returns the task with the columns to use of its Parquet files, at the end of the paths of its splits:
+// train.parquet[image=photo&label=kind].
+func (t Task) With(columns imageio.Columns) Task {
+	t.Train, t.Test = withColumns(t.Train, columns), withColumns(t.Test, columns)
+	return t
+}
 
 // Halves divides a task's training images into halves to train and to test on, so that choices can be made without its
 // test images.
@@ -197,7 +244,9 @@ func each(ctx context.Context, path string, visit func(split imageio.Split) erro
 	if err != nil {
 		return err
 	}
-	splits, err := imageio.Plan(ctx, paths, 1<<30)
+	base, _ := cutSlice(path)
+	_, columns := cutColumns(base)
+	splits, _, err := imageio.Survey(ctx, paths, 1<<30, columns)
 	if err != nil {
 		return err
 	}
@@ -228,7 +277,7 @@ func classOf(split imageio.Split, raw imageio.Image) (string, error) {
 // folderOf returns the folder directly in root that contains a file at any depth, as in torchvision's ImageFolder;
 // empty for a file in root itself.
 func folderOf(root, file string) string {
-	below := filepath.ToSlash(strings.TrimPrefix(file, files.Join(root)))
+	below := filepath.ToSlash(strings.TrimPrefix(file, files.Text(files.Join(root))))
 	class, _, found := strings.Cut(strings.TrimPrefix(below, "/"), "/")
 	if !found {
 		return ""

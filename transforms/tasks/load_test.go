@@ -459,3 +459,44 @@ func TestCheck(t *testing.T) {
 		require.ErrorContains(t, tasks.Check(t.Context(), made(files)), "can be read; first error: ")
 	}
 }
+
+// With gives the columns to use of Parquet files, whatever their names.
+func TestColumns(t *testing.T) {
+	schema := arrow.NewSchema([]arrow.Field{
+		{Name: "photo & [crop]", Type: arrow.BinaryTypes.Binary}, {Name: "thumb", Type: arrow.BinaryTypes.Binary},
+		{Name: "label", Type: arrow.PrimitiveTypes.Int64}, {Name: "kind=a,b", Type: arrow.BinaryTypes.String},
+	}, nil)
+	b := array.NewRecordBuilder(memory.DefaultAllocator, schema)
+	for i := range 6 {
+		b.Field(0).(*array.BinaryBuilder).Append(pixel(uint8(i)))
+		b.Field(1).(*array.BinaryBuilder).Append(pixel(uint8(100 + i)))
+		b.Field(2).(*array.Int64Builder).Append(int64(i % 2))
+		b.Field(3).(*array.StringBuilder).Append([]string{"ant", "bee", "cow"}[i%3])
+	}
+	dir := t.TempDir()
+	path := filepath.Join(dir, "train-0.parquet")
+	require.NoError(t, arrowio.SaveParquet(t.Context(), path, b.NewRecord()))
+
+	of := tasks.Task{Name: "x", Train: path, Test: filepath.Join(dir, "train-*.parquet") + "[1:5:2]"}
+	require.Equal(t, of, of.With(imageio.Columns{}))
+	require.ErrorContains(t, tasks.Check(t.Context(), of), "several columns may be that of images")
+	of = of.With(imageio.Columns{Image: "photo & [crop]", Label: "kind=a,b"})
+	require.NoError(t, tasks.Check(t.Context(), of))
+	train := load(t, of.Train, nil)
+	require.Equal(t, []string{"ant", "bee", "cow"}, train.Classes)
+	test := load(t, of.Test, train.Classes)
+	require.Equal(t, []int64{1, 0}, test.Labels)
+	require.Equal(t, []uint8{1, 3}, []uint8{test.At(0)[0], test.At(1)[0]})
+	require.Equal(t, []int64{1, 0, 2}, load(t, tasks.Halves(of).Test, train.Classes).Labels)
+
+	thumbs := tasks.Task{Train: path}.With(imageio.Columns{Image: "thumb"})
+	require.Empty(t, thumbs.Test)
+	im := load(t, thumbs.Train, nil)
+	require.Equal(t, uint8(100), im.At(0)[0])
+	require.Equal(t, []int64{0, 1, 0, 1, 0, 1}, im.Labels)
+	_, err := tasks.Load(t.Context(), tasks.Task{Train: path}.With(imageio.Columns{Image: "thumb", Label: "-"}).Train, 4, nil)
+	require.ErrorContains(t, err, path+", row 0 has no label")
+	paths, err := tasks.Paths(t.Context(), of.Test)
+	require.NoError(t, err)
+	require.Equal(t, []string{path}, paths)
+}

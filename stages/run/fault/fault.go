@@ -36,12 +36,12 @@ func (e *parsed) Error() string { return e.text }
 func (e *parsed) Unwrap() []error { return e.codes }
 
 // Parse converts an error returned by a runner, so that errors.Is finds the errors whose codes appear in brackets in
-// its text. It strips the execution plan that Beam puts before a DoFn's error.
+// its text. It strips the codes, and the execution plan that Beam puts before a DoFn's error.
 func Parse(err error) error {
 	e := &parsed{text: err.Error()}
 	for _, c := range codes {
-		if strings.Contains(e.text, "["+string(c)+"]") {
-			e.codes = append(e.codes, c)
+		if without := strings.ReplaceAll(e.text, " ["+string(c)+"]", ""); without != e.text {
+			e.text, e.codes = without, append(e.codes, c)
 		}
 	}
 	const mark = "] failed:"

@@ -39,7 +39,7 @@ func TestAcrossRunners(t *testing.T) {
 		err = fault.Parse(err)
 		require.ErrorIs(t, err, errHungry)
 		require.NotErrorIs(t, err, errTired)
-		require.EqualError(t, err, "no bread at [1] [test-hungry]")
+		require.EqualError(t, err, "no bread at [1]")
 	}
 }
 

@@ -271,3 +271,27 @@ func TestSchema(t *testing.T) {
 	_, err = shards.Size(arrow.NewSchema(nil, nil))
 	require.ErrorContains(t, err, `size ""`)
 }
+
+// FuzzOpen: any bytes in place of a shard yield an error, or as many images as the reference says.
+func FuzzOpen(f *testing.F) {
+	dir := f.TempDir()
+	r := rand.New(rand.NewPCG(1, 1))
+	refs := write(f, filepath.Join(dir, "a.arrow"), 2, random(r, 3, 2), random(r, 2, 2))
+	whole, err := os.ReadFile(refs[0].Path)
+	require.NoError(f, err)
+	f.Add(whole)
+	f.Add(whole[:len(whole)/2])
+	f.Fuzz(func(t *testing.T, data []byte) {
+		path := filepath.Join(t.TempDir(), "a.arrow")
+		require.NoError(t, os.WriteFile(path, data, 0o644))
+		images, err := shards.Open(ctx, []shards.Ref{{Path: path, Rows: 5}})
+		if err != nil {
+			return
+		}
+		require.Equal(t, 5, images.Len())
+		for k := range images.Len() {
+			require.Len(t, images.At(k), 3*images.Size()*images.Size())
+		}
+		require.NoError(t, images.Close())
+	})
+}

@@ -371,8 +371,22 @@ for name, sampling, factors in (("4:2:0", "4:2:0", [2, 2]), ("4:4:4", "4:4:4", [
 for info in ({}, {262: 0}, {266: 2}):
     for comp in ("group3", "group4"):
         add(f"{comp} {info}.tif", save(picture.convert("1"), "TIFF", compression=comp, tiffinfo=info))
+# 292 are the options of group 3: 1 is of two dimensions, 4 fills up to whole bytes.
+photo = Image.fromarray(smooth(11, 3000)[:, :, 0]).convert("1", dither=Image.Dither.NONE)
+for info in ({}, {292: 1}, {292: 4}, {292: 5}, {292: 1, 266: 2}):
+    for comp in ("tiff_ccitt", "group3", "group4"):
+        for of, im in ("small", picture.convert("1")), ("wide", photo):
+            if info or comp == "tiff_ccitt" or of == "wide":
+                add(f"{comp} {of} {info}.tif", save(im, "TIFF", compression=comp, tiffinfo=info))
 
 # ---- Damage, but not of compressed pixels in TIFFs: what happens there depends on the library of the compression.
+def in_pixels(name, data, at):
+    if any(c in name for c in ("jpeg", "zstd", "lzw")):
+        return True
+    order = "<" if data[:1] == b"I" else ">"
+    return "deflate" in name and at < struct.unpack(order + "I", data[4:8])[0]
+
+
 damaged = []
 while len(damaged) < 600:
     name = pick.choice(list(files))
@@ -381,7 +395,7 @@ while len(damaged) < 600:
     to = pick.choice((b"\0", b"\xff", R(1), R(1), R(2)))
     changed = data[:at] + to + data[at + len(to) :]
     got = read(changed)
-    if got and got["sha256"] and files[name]["sha256"] and not (name.endswith(".tif") and any(c in name for c in ("jpeg", "group", "zstd", "lzw"))):
+    if got and got["sha256"] and files[name]["sha256"] and not (name.endswith(".tif") and in_pixels(name, data, at)):
         damaged.append({"name": name, "at": at, "to": base64.b64encode(to).decode(), **got})
 
 for f in files.values():

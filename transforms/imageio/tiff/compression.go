@@ -8,7 +8,6 @@ import (
 	"io"
 
 	"github.com/klauspost/compress/zstd"
-	"golang.org/x/image/ccitt"
 	"golang.org/x/image/tiff/lzw"
 
 	"github.com/sdr-ml/sdr/transforms/imageio/jpeg"
@@ -17,6 +16,7 @@ import (
 // The compressions that the package reads.
 const (
 	raw             = 1
+	rle             = 2
 	group3          = 3
 	group4          = 4
 	lzwCompression  = 5
@@ -28,24 +28,17 @@ const (
 )
 
 // others are the names of compressions that the package does not read.
-var others = map[int]string{2: "CCITT RLE", 6: "old-style JPEG", 32809: "ThunderScan", 34676: "SGI Log", 34677: "SGI Log 24", 34925: "LZMA", 50001: "WebP"}
+var others = map[int]string{6: "old-style JPEG", 32809: "ThunderScan", 34676: "SGI Log", 34677: "SGI Log 24", 34925: "LZMA", 50001: "WebP"}
 
 // decompress returns the rows of a block.
 func decompress(data []byte, b block, l *layout, d *Directory, compression int) (io.Reader, error) {
 	r := bytes.NewReader(data)
 	switch compression {
-	case group3, group4:
+	case rle, group3, group4:
 		if l.bits != 1 || l.samples != 1 {
 			return nil, errors.New("fax compression of pixels of more than 1 bit")
 		}
-		format := ccitt.Group4
-		if compression == group3 {
-			format = ccitt.Group3
-			if d.integer(tagT4Options, 0)&1 != 0 {
-				return nil, fmt.Errorf("two-dimensional group 3: %w", ErrUnsupported)
-			}
-		}
-		return ccitt.NewReader(r, ccitt.MSB, format, b.width, b.height, &ccitt.Options{Invert: true}), nil
+		return newFax(data, compression, d.faxOptions(), b.width), nil
 	case lzwCompression:
 		return lzw.NewReader(r, lzw.MSB, 8), nil
 	case jpegCompression:

@@ -48,8 +48,9 @@ const (
 
 // Directory holds the tags of the first image of a TIFF file, or those of Exif data, which has the same structure.
 type Directory struct {
-	order binary.ByteOrder
-	tags  map[uint16]field
+	order   binary.ByteOrder
+	tags    map[uint16]field
+	skipped map[uint16]field // by Pillow, since all values together are larger than the file, but not by libtiff
 }
 
 // field is the value of a tag: its type and its bytes, in the file's order.
@@ -61,7 +62,7 @@ type field struct {
 // ReadDirectory reads the first directory of a TIFF file, of a BigTIFF file, or of Exif data. It is as lenient as Pillow:
 // tags that it cannot make sense of are missing, and where the directory ends too early it has the tags until then.
 func ReadDirectory(data []byte) (Directory, error) {
-	d := Directory{tags: map[uint16]field{}}
+	d := Directory{tags: map[uint16]field{}, skipped: map[uint16]field{}}
 	if len(data) < 8 {
 		return d, io.ErrUnexpectedEOF
 	}
@@ -113,25 +114,29 @@ func (d *Directory) read(data []byte, at uint64, big bool) {
 		if _, ok := d.tags[tag]; ok || int(kind) >= len(sizes) || sizes[kind] == 0 || n == 0 {
 			continue
 		}
-		size := n * uint64(sizes[kind])
-		if n > uint64(len(data)) { // includes overflow
-			continue
-		}
+		size := min(n, 1<<56) * uint64(sizes[kind])
+		tags := d.tags
 		if size > inline {
-			if outside += size; outside > uint64(len(data)) {
+			if number(value) >= 1<<63 {
 				continue
 			}
-			if value = from(number(value)); uint64(len(value)) < size {
+			if outside = min(outside+size, 1<<60); outside > uint64(len(data)) {
+				tags = d.skipped
+			}
+			if value = from(number(value)); uint64(len(value)) < size && outside > uint64(len(data)) {
+				continue
+			} else if uint64(len(value)) < size {
 				return
 			}
 		}
-		d.tags[tag] = field{kind, value[:size]}
+		tags[tag] = field{kind, value[:size]}
 	}
 }
 
 // numbers returns the values of a tag, nil if it is missing or has no numbers.
-func (d *Directory) numbers(tag uint16) []float64 {
-	f := d.tags[tag]
+func (d *Directory) numbers(tag uint16) []float64 { return d.values(d.tags[tag]) }
+
+func (d *Directory) values(f field) []float64 {
 	if f.data == nil || f.kind == typeText {
 		return nil
 	}
@@ -170,9 +175,18 @@ func (d *Directory) numbers(tag uint16) []float64 {
 	return out
 }
 
+// faxOptions returns the options of the fax compression of group 3.
+func (d *Directory) faxOptions() int {
+	if v := whole(d.values(d.skipped[tagT4Options])); len(v) > 0 {
+		return v[0]
+	}
+	return d.integer(tagT4Options, 0)
+}
+
 // integers returns the values of a tag as integers, of which those that do not fit are -1.
-func (d *Directory) integers(tag uint16) []int {
-	numbers := d.numbers(tag)
+func (d *Directory) integers(tag uint16) []int { return whole(d.numbers(tag)) }
+
+func whole(numbers []float64) []int {
 	out := make([]int, len(numbers))
 	for i, v := range numbers {
 		if out[i] = int(v); v != math.Trunc(v) || math.Abs(v) > 1<<53 {

@@ -4,8 +4,8 @@
 //
 // golang.org/x/image/tiff reads about half of that, and takes black for white in the fax compressions.
 //
-// It reads correctly what Pillow 13 gets wrong: signed and floating-point samples that are big-endian and compressed, and
-// separate planes of 16 bits that are not compressed.
+// It reads correctly what Pillow 13 gets wrong: signed and floating-point samples that are big-endian and compressed, and,
+// of what is not compressed, separate planes of 16 bits or in which 0 is white.
 package tiff
 
 import (
@@ -25,6 +25,8 @@ type Image struct {
 	Channels int
 	// Pix is [Height, Width, Channels].
 	Pix []uint8
+	// Damage is what is wrong with a file that can be read all the same.
+	Damage error
 }
 
 // Size returns the width and height in pixels, before the orientation is applied.
@@ -97,19 +99,27 @@ type block struct {
 // image stays 0, and further ones begin at the top again, each over those that are before it in the file.
 func (d *Directory) blocks(l *layout, width, height int, loose bool) ([]block, error) {
 	b := block{width: width, height: d.integer(tagRowsPerStrip, height)}
-	starts, counts := d.integers(tagStripOffsets), d.integers(tagStripCounts)
+	list := func(tag uint16) []int {
+		if f, ok := d.skipped[tag]; ok && !loose {
+			return whole(d.values(f))
+		}
+		return d.integers(tag)
+	}
+	starts, counts := list(tagStripOffsets), list(tagStripCounts)
 	tiled := len(starts) == 0
 	if tiled {
 		b.width, b.height = d.integer(tagTileWidth, 0), d.integer(tagTileHeight, 0)
-		starts, counts = d.integers(tagTileOffsets), d.integers(tagTileCounts)
-	} else {
+		starts, counts = list(tagTileOffsets), list(tagTileCounts)
+	}
+	single := b.width == width && b.height == height // then Pillow takes the last one
+	if !tiled {
 		b.height = min(b.height, height)
 	}
 	const most = 1 << 29 // pixels of a tile
 	if len(starts) == 0 || b.width < 1 || b.height < 1 || b.width > most/b.height {
 		return nil, errors.New("no strips or tiles, or of a damaged size")
 	}
-	if b.width == width && b.height == height && !l.planar {
+	if single && loose && !l.planar {
 		starts, counts = starts[len(starts)-1:], counts[max(len(counts)-1, 0):]
 	}
 	var out []block
@@ -199,7 +209,7 @@ func (m Image) paint(colorMap []int) (Image, error) {
 	if n == 0 {
 		return Image{}, errors.New("no color map")
 	}
-	out := Image{m.Width, m.Height, 3, make([]uint8, 3*len(m.Pix))}
+	out := Image{m.Width, m.Height, 3, make([]uint8, 3*len(m.Pix)), m.Damage}
 	for i, v := range m.Pix {
 		for c := range 3 {
 			if int(v) < n {
@@ -241,6 +251,9 @@ func (m *Image) decode(data []byte, b block, l *layout, d *Directory, compressio
 		if b.y+y < m.Height {
 			m.put(b, l, y, row)
 		}
+	}
+	if f, ok := rows.(*fax); ok && f.damage != nil {
+		m.Damage = f.damage
 	}
 	if compression == deflate || compression == oldDeflate { // libtiff checks the sum if the data end here
 		if n, err := rows.Read(row[:1]); n == 0 && err != io.EOF {

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/spf13/pflag"
+	"github.com/stretchr/testify/require"
+)
+
+var (
+	shell  = regexp.MustCompile("(?s)```sh\n(.*?)```")
+	target = regexp.MustCompile(`(?m)^([a-z][a-z -]*):`)
+)
+
+// The commands in the documentation exist, with their flags, as do the targets of make and the programs of Python; .ci/run
+// runs the main ones.
+func TestDocumentedCommands(t *testing.T) {
+	docs, err := filepath.Glob("../../docs/*.md")
+	require.NoError(t, err)
+	makefile, err := os.ReadFile("../../Makefile")
+	require.NoError(t, err)
+	targets := ""
+	for _, m := range target.FindAllStringSubmatch(string(makefile), -1) {
+		targets += " " + m[1] + " "
+	}
+	seen := 0
+	for _, doc := range append(docs, "../../README.md") {
+		text, err := os.ReadFile(doc)
+		require.NoError(t, err)
+		for _, block := range shell.FindAllStringSubmatch(string(text), -1) {
+			for _, line := range strings.Split(strings.ReplaceAll(block[1], "\\\n", " "), "\n") {
+				line, _, _ = strings.Cut(line, " #")
+				words := strings.Fields(line)
+				for len(words) > 0 && strings.Contains(words[0], "=") { // variables
+					words = words[1:]
+				}
+				if len(words) == 0 {
+					continue
+				}
+				seen++
+				switch words[0] {
+				case "sdr", "bin/sdr":
+					c, rest, err := newRoot().Find(words[1:])
+					require.NoError(t, err, line)
+					require.NotEqual(t, "sdr", c.Name(), line)
+					c.Flags().SortFlags = false
+					flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+					flags.AddFlagSet(c.Flags())
+					flags.AddFlagSet(c.InheritedFlags())
+					require.NoError(t, flags.Parse(rest), line)
+				case "make":
+					for _, word := range words[1:] {
+						require.True(t, strings.Contains(word, "=") || strings.Contains(targets, " "+word+" "), "%s: %s", doc, line)
+					}
+				}
+			}
+		}
+		for _, script := range regexp.MustCompile(`python (\S+\.py)`).FindAllStringSubmatch(string(text), -1) {
+			require.FileExists(t, filepath.Join("../..", script[1]), doc)
+		}
+	}
+	require.Greater(t, seen, 20)
+}
