@@ -88,23 +88,21 @@ func LoadModel(r io.Reader) (*Model, error) {
 	if m.oversized() {
 		return nil, fmt.Errorf("nn: load model: metadata: %+v and %+v are too large for any net", m.Backbone, m.Heads)
 	}
-	l, values := NewLayout(m.Backbone, m.Heads), 0
-	for _, t := range f.Tensors {
-		values += len(t.F32)
-	}
-	if l.NumParams+l.NumStats > values { // before memory is taken
-		return nil, fmt.Errorf("nn: load model: the file has %d values; %+v with %+v needs %d", values, m.Backbone, m.Heads, l.NumParams+l.NumStats)
-	}
-	m.Params, m.Stats = make([]float32, l.NumParams), make([]float32, l.NumStats)
+	l := NewLayout(m.Backbone, m.Heads)
 	for _, p := range l.Params {
 		t, err := f.Tensor(p.Name)
 		if err != nil {
 			return nil, fmt.Errorf("nn: load model: %w", err)
 		}
-		if err := fromFile(p, t, m.Params[p.Offset:p.Offset+p.Size]); err != nil {
+		if len(t.F32) != p.Size { // before memory is taken
+			return nil, shapeError(t, fileShape(p))
+		}
+		m.Params = append(m.Params, make([]float32, p.Offset+p.Size-len(m.Params))...)
+		if err := fromFile(p, t, m.Params[p.Offset:]); err != nil {
 			return nil, err
 		}
 	}
+	m.Stats = make([]float32, l.NumStats) // fewer than the parameters
 	for _, s := range l.Stats {
 		t, err := f.Tensor(s.Name)
 		if err != nil {

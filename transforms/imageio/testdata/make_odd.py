@@ -381,7 +381,7 @@ for info in ({}, {292: 1}, {292: 4}, {292: 5}, {292: 1, 266: 2}):
 
 # ---- Damage, but not of compressed pixels in TIFFs: what happens there depends on the library of the compression.
 def in_pixels(name, data, at):
-    if any(c in name for c in ("jpeg", "zstd", "lzw")):
+    if any(c in name for c in ("jpeg", "zstd", "lzw", "group3", "ccitt")):
         return True
     order = "<" if data[:1] == b"I" else ">"
     return "deflate" in name and at < struct.unpack(order + "I", data[4:8])[0]
