@@ -86,17 +86,15 @@ func (d data) changes(before data) string {
 	return all[0]
 }
 
-func dataPath(folder *run.Folder) string { return files.Join(folder.Dir, "data.parquet") }
-
 // saveData keeps the list of files in a folder, so that a later run in it can tell whether they have changed.
 func saveData(ctx context.Context, folder *run.Folder, d data) error {
-	return arrowio.SaveParquet(ctx, dataPath(folder), record.Of(d).Record)
+	return arrowio.SaveParquet(ctx, folder.DataPath(), record.Of(d).Record)
 }
 
 // compareData adds the files with images at some paths to those that are known, and says which are not those that saveData
 // found; empty if all are, or if it has not looked.
 func compareData(ctx context.Context, folder *run.Folder, known data, paths []string) (all data, changes string, err error) {
-	before, err := arrowio.LoadRows[files.Fingerprint](ctx, dataPath(folder))
+	before, err := arrowio.LoadRows[files.Fingerprint](ctx, folder.DataPath())
 	if err != nil {
 		return nil, "", err
 	}

@@ -126,7 +126,7 @@ func Extend(ctx context.Context, o ExtendOptions) (*Extended, error) {
 	if err != nil {
 		return nil, run.Usage(err)
 	}
-	known, err := arrowio.LoadRows[files.Fingerprint](ctx, dataPath(old.folder))
+	known, err := arrowio.LoadRows[files.Fingerprint](ctx, old.folder.DataPath())
 	if err != nil {
 		return nil, err
 	}

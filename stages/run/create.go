@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -54,6 +55,10 @@ func check(ctx context.Context, dir string, mode Mode) (begun []string, err erro
 		return nil, err
 	}
 	_, err = Open(ctx, dir)
+	has := func(file string) bool { return slices.Contains(paths, files.Join(dir, file)) }
+	if err != nil && mode == Resume && has(recipeFile) && has(dataFile) {
+		return paths, nil // resume writes run.json again
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		err = Usagef("%s is not empty and %w: it has no %s", dir, ErrNoRun, infoFile)
 	}
@@ -67,7 +72,8 @@ func check(ctx context.Context, dir string, mode Mode) (begun []string, err erro
 }
 
 // Create creates a run folder, or resumes or replaces the run in it, as the mode says. It saves the recipe in the
-// folder; a run can only be resumed with the recipe and data that it was created with.
+// folder; a run can only be resumed with the recipe and data that it was created with. One whose run.json is gone or
+// damaged gets a new one.
 func Create(ctx context.Context, dir string, mode Mode, info Info, recipe []byte) (*Folder, error) {
 	begun, err := check(ctx, dir, mode)
 	if err != nil {
@@ -101,9 +107,9 @@ func (f *Folder) writeInfo(ctx context.Context, file string) error {
 }
 
 func resume(ctx context.Context, dir string, info Info, recipe []byte) (*Folder, error) {
-	f, err := Open(ctx, dir)
-	if err != nil {
-		return nil, err
+	f, lost := Open(ctx, dir)
+	if lost != nil {
+		f = &Folder{Dir: dir, Info: info}
 	}
 	old, err := files.Read(ctx, f.RecipePath())
 	if err != nil {
@@ -111,6 +117,10 @@ func resume(ctx context.Context, dir string, info Info, recipe []byte) (*Folder,
 	}
 	if string(old) != string(recipe) {
 		return nil, Usagef("%s %w: compare %s", dir, ErrOtherRecipe, f.RecipePath())
+	}
+	if lost != nil {
+		slog.Warn("the description of the run is gone or damaged, so it is written again", "file", files.Join(dir, infoFile), "error", lost)
+		return f, f.writeInfo(ctx, infoFile)
 	}
 	if !slices.Equal(f.Info.Data, info.Data) {
 		return nil, Usagef("%s %w: %v, not %v", dir, ErrOtherData, f.Info.Data, info.Data)

@@ -113,6 +113,12 @@ const (
 	studyFile     = "study.yaml"
 )
 
+// dataFile is what a command writes next.
+const dataFile = "data.parquet"
+
+// DataPath returns the path of the table of the files that the images came from.
+func (f *Folder) DataPath() string { return files.Join(f.Dir, dataFile) }
+
 // RecipePath returns the path of the run's recipe.
 func (f *Folder) RecipePath() string { return files.Join(f.Dir, recipeFile) }
 

@@ -264,6 +264,31 @@ func TestDamagedInfo(t *testing.T) {
 	})
 }
 
+// TestLostInfo checks that a run is resumed without its run.json, but not by another recipe.
+func TestLostInfo(t *testing.T) {
+	each(t, func(t *testing.T, dir string) {
+		f := create(t, dir, run.Fresh)
+		put(t, f.DataPath())
+		path := files.Join(dir, "run.json")
+		for _, lose := range []func() error{
+			func() error { return files.Remove(t.Context(), path) },
+			func() error { return files.WriteBytes(t.Context(), path, []byte(`{"id": "01`)) },
+		} {
+			require.NoError(t, lose())
+			require.NoError(t, run.Check(t.Context(), dir, run.Resume))
+			refused(t, run.Check(t.Context(), dir, run.Fresh), "holds no run")
+			refused(t, run.Check(t.Context(), dir, run.Overwrite), "holds no run")
+			_, err := run.Create(t.Context(), dir, run.Resume, newInfo(), []byte("name: other\n"))
+			require.ErrorIs(t, err, run.ErrOtherRecipe)
+			again := create(t, dir, run.Resume)
+			opened, err := run.Open(t.Context(), dir)
+			require.NoError(t, err)
+			require.Equal(t, again.Info.ID, opened.Info.ID)
+			require.True(t, exists(t, f.DataPath()))
+		}
+	})
+}
+
 func TestManifest(t *testing.T) {
 	each(t, func(t *testing.T, dir string) {
 		f := create(t, dir, run.Fresh)
