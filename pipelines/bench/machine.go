@@ -18,8 +18,10 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	"github.com/google/uuid"
 
+	feature "github.com/sdr-ml/sdr/stages/features"
 	"github.com/sdr-ml/sdr/stages/forecast"
 	"github.com/sdr-ml/sdr/stages/ingest"
+	"github.com/sdr-ml/sdr/stages/partition"
 	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/stages/run/recipe"
 	"github.com/sdr-ml/sdr/stages/run/shards"
@@ -28,13 +30,17 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/nn"
 	"github.com/sdr-ml/sdr/tensorops/rng"
 	"github.com/sdr-ml/sdr/tensorops/ssl"
+	"github.com/sdr-ml/sdr/transforms/compute"
 	"github.com/sdr-ml/sdr/transforms/imageio"
 	"github.com/sdr-ml/sdr/transforms/inference"
 	"github.com/sdr-ml/sdr/transforms/kmeans"
 	"github.com/sdr-ml/sdr/transforms/record"
 )
 
-func init() { beam.RegisterDoFn(reflect.TypeFor[keepFn]()) }
+func init() {
+	beam.RegisterDoFn(reflect.TypeFor[keepFn]())
+	beam.RegisterFunction(rowsOf)
+}
 
 // MachineOptions are the arguments of Machine.
 type MachineOptions struct {
@@ -52,6 +58,7 @@ type MachineOptions struct {
 const (
 	sampleSplits = 4
 	sampleRows   = 256 // per split
+	fewRows      = 8   // of the job that shows what a job takes without work
 )
 
 // Machine measures how fast this machine does the work of a run's stages.
@@ -65,7 +72,7 @@ func Machine(ctx context.Context, o MachineOptions) (p *forecast.Profile, err er
 		Machine: fmt.Sprintf("%s, %d threads, training on %s", kernels.ISA(), runtime.GOMAXPROCS(0), o.Device.Name),
 		Recipe:  string(o.Recipe.Marshal()),
 	}}
-	for _, measure := range []func(context.Context) error{m.jobs, m.disk, m.ingest, m.features, m.kmeans, m.training, m.round} {
+	for _, measure := range []func(context.Context) error{m.ingest, m.shuffle, m.disk, m.features, m.kmeans, m.partition, m.training, m.round} {
 		if err := measure(ctx); err != nil {
 			return nil, fmt.Errorf("measuring this machine: %w", err)
 		}
@@ -98,19 +105,8 @@ func job(ctx context.Context, build func(s beam.Scope)) error {
 	return err
 }
 
-// jobs measures a job that does nothing, and one that moves bytes.
-func (m *machine) jobs(ctx context.Context) error {
-	var empty []float64
-	for range 3 {
-		seconds, err := timed(func() error {
-			return job(ctx, func(s beam.Scope) { beam.ParDo0(s, &countFn{}, beam.CreateList(s, []*record.Batch{})) })
-		})
-		if err != nil {
-			return err
-		}
-		empty = append(empty, seconds)
-	}
-	m.p.Job = slices.Min(empty)
+// shuffle measures a job that moves bytes.
+func (m *machine) shuffle(ctx context.Context) error {
 	const number, values = 16, 1 << 18
 	moved := make([]*record.Batch, number)
 	for i := range moved {
@@ -121,12 +117,18 @@ func (m *machine) jobs(ctx context.Context) error {
 	defer readable.Delete(key)
 	seconds, err := timed(func() error {
 		return job(ctx, func(s beam.Scope) {
-			beam.ParDo0(s, &countFn{}, beam.Reshuffle(s, beam.ParDo(s, &readFn{key}, beam.Impulse(s))))
+			compute.ParDo(s, rowsOf, beam.ParDo(s, &readFn{key}, beam.Impulse(s)))
 		})
 	})
-	m.p.Shuffle = 4 * number * values / max(seconds-m.p.Job, 1e-3)
+	m.p.Shuffle = 4 * number * values / max(seconds-m.p.Job, least)
 	return err
 }
+
+// rowsOf returns the number of rows of a batch.
+func rowsOf(b *record.Batch) int64 { return b.NumRows() }
+
+// least is the shortest time that can be told apart from a job's.
+const least = 1e-3
 
 // block is a row of values.
 type block struct {
@@ -181,32 +183,50 @@ func (m *machine) ingest(ctx context.Context) error {
 	for i := range min(sampleSplits, len(all)) {
 		splits = append(splits, all[i*len(all)/min(sampleSplits, len(all))])
 	}
+	few := slices.Clone(splits[:1])
+	few[0].End = min(few[0].End, few[0].Begin+fewRows)
+	var fewer int64
+	for range 2 { // the first job loads the program
+		if m.p.Job, err = m.read(ctx, few); err != nil {
+			return err
+		}
+		fewer = m.images
+	}
+	seconds, err := m.read(ctx, splits)
+	if err == nil && m.images < int64(m.Recipe.Train.Batch) {
+		err = run.Usagef("%s: %d images are less than a mini-batch of %d", data, m.images, m.Recipe.Train.Batch)
+	}
+	m.p.Ingest = max(seconds-m.p.Job, least) / float64(max(m.images-fewer, 1))
+	return err
+}
+
+// read runs the stage on splits, keeps what it made, and returns how long it took.
+func (m *machine) read(ctx context.Context, splits []imageio.Split) (seconds float64, err error) {
 	key := uuid.NewString()
-	seconds, err := timed(func() error {
+	seconds, err = timed(func() error {
 		return job(ctx, func(s beam.Scope) {
 			refs := ingest.Ingest(s, beam.CreateList(s, splits), ingest.Config{
 				Size: m.Recipe.Input.Size, Dir: m.dir, DeadLetter: filepath.Join(m.dir, "dead-letter.parquet"), MaxBad: 1,
-				Least: m.Recipe.Train.Batch,
 			})
 			beam.ParDo0(s, &keepFn{key}, refs)
 		})
 	})
 	if err != nil {
-		return err
+		return 0, err
 	}
+	m.refs, m.images = nil, 0
 	for _, b := range kept(key) {
 		rows, err := record.Rows[shards.Ref](b)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		m.refs = append(m.refs, rows...)
-		for _, ref := range rows {
-			m.images += ref.Rows
-		}
+	}
+	for _, ref := range m.refs {
+		m.images += ref.Rows
 	}
 	shards.Sort(m.refs)
-	m.p.Ingest = max(seconds-m.p.Job, 1e-3) / float64(m.images)
-	return nil
+	return seconds, nil
 }
 
 // writePhotos writes as many photos as the sample has.
@@ -284,6 +304,51 @@ func (m *machine) kmeans(context.Context) error {
 	}
 	m.p.KMeans = time.Since(begun).Seconds() / float64(iterations*rows)
 	return nil
+}
+
+// partition measures the stage on random features, and keeps what the other times do not explain.
+func (m *machine) partition(ctx context.Context) error {
+	branching := m.Recipe.Branching()
+	if len(branching) == 0 {
+		return nil
+	}
+	var batches []*record.Batch
+	width := m.Recipe.Backbone.FeatureDim()
+	vectors := normal(int(m.images) * width)
+	for _, ref := range m.refs {
+		found := make([]feature.Row, ref.Rows)
+		for i := range found {
+			found[i] = feature.Row{Shard: filepath.Base(ref.Path), Row: int64(i), Feature: vectors[:width]}
+			vectors = vectors[width:]
+		}
+		batches = append(batches, record.Of(found))
+	}
+	of := m.Recipe.Partition
+	seconds, err := timed(func() error {
+		return job(ctx, func(s beam.Scope) {
+			sorted := partition.Partition(s, beam.CreateList(s, batches), partition.Config{
+				Shards: filepath.Join(m.dir, "shards"), Dir: filepath.Join(m.dir, "partition"), Branching: branching,
+				Whiten: of.Whiten, Iterations: of.Iterations, Balance: of.Balance, Seed: 1, Local: true,
+			})
+			beam.ParDo0(s, &countFn{}, sorted)
+		})
+	})
+	if err != nil {
+		return err
+	}
+	explained, err := m.plan(m.Recipe, forecast.Stage{Name: "partition", Jobs: 1})
+	if err != nil {
+		return err
+	}
+	m.p.Partition = max(0, seconds-explained.Seconds)
+	return nil
+}
+
+// plan plans a stage on the sample without what is still to be measured.
+func (m *machine) plan(r *recipe.Recipe, st forecast.Stage) (*forecast.Plan, error) {
+	certain := *m.p
+	certain.Spread = 0
+	return forecast.Simulate(&certain, forecast.Config{Recipe: r, Images: m.images, Workers: 1, Stages: []forecast.Stage{st}})
 }
 
 // training measures steps of a single net and, if there are sub-nets, of the SDRnet.
@@ -364,11 +429,7 @@ func (m *machine) round(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	certain := *m.p
-	certain.Spread = 0
-	explained, err := forecast.Simulate(&certain, forecast.Config{
-		Recipe: r, Images: m.images, Workers: 1, Stages: []forecast.Stage{{Name: "rounds", Variants: cfg.Variants, Rounds: steps}},
-	})
+	explained, err := m.plan(r, forecast.Stage{Name: "rounds", Variants: cfg.Variants, Rounds: steps})
 	if err != nil {
 		return err
 	}

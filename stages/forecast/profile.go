@@ -45,10 +45,11 @@ type Profile struct {
 	Write   float64 `json:"write_bytes_per_second"`
 	Read    float64 `json:"read_bytes_per_second"`
 	Shuffle float64 `json:"shuffle_bytes_per_second"`
-	// Job is the time of a Beam job that does nothing, and Round that of a round of a training in bins without any steps,
-	// besides what the other times explain.
-	Job   float64 `json:"job_seconds"`
-	Round float64 `json:"round_seconds"`
+	// Job is the time of a Beam job with next to no work. Partition and Round are what partition, and a round of a training
+	// in bins, take besides what the other times explain.
+	Job       float64 `json:"job_seconds"`
+	Partition float64 `json:"partition_seconds"`
+	Round     float64 `json:"round_seconds"`
 	// Resident is the memory of the program, in bytes, and Memory that with a training.
 	Resident int64 `json:"resident_memory_bytes"`
 	Memory   int64 `json:"training_memory_bytes"`

@@ -176,7 +176,7 @@ func (s *simulation) partition(of *StagePlan) {
 	images := float64(s.c.Images * s.pixels)
 	of.Stored = s.c.Images * s.pixels
 	of.Shuffled = s.c.Images * (s.row + assignmentBytes)
-	of.Seconds = n*passes*s.p.KMeans + n*float64(s.row)*(1/s.p.Read+1/s.p.Shuffle) +
+	of.Seconds = s.p.Partition + n*passes*s.p.KMeans + n*float64(s.row)*(1/s.p.Read+1/s.p.Shuffle) +
 		n*assignmentBytes/s.p.Shuffle/workers + images*(1/s.p.Read+1/s.p.Write)/workers
 	of.Memory += s.c.Images * (2*s.row + assignmentBytes)
 }
