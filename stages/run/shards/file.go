@@ -90,10 +90,10 @@ const (
 
 // pixels returns the pixels of all images of a record batch, in place, after comparing them with their checksums.
 func (f *file) pixels(batch int) (pixels []uint8, err error) {
+	defer recovered(&err) // from invalid offsets
 	if batch < 0 || batch >= f.reader.NumRecords() {
 		return nil, fmt.Errorf("there is no record batch %d; the file has %d", batch, f.reader.NumRecords())
 	}
-	defer recovered(&err)    // from invalid offsets
 	tail := len(f.data) - 10 // 4 bytes footer length, 6 bytes magic
 	footer := root(f.data[tail-int(binary.LittleEndian.Uint32(f.data[tail:])) : tail])
 	block := element(footer, footerBatches, batch, blockBytes)
