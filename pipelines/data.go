@@ -96,7 +96,7 @@ func saveData(ctx context.Context, folder *run.Folder, d data) error {
 func compareData(ctx context.Context, folder *run.Folder, known data, paths []string) (all data, changes string, err error) {
 	before, err := arrowio.LoadRows[files.Fingerprint](ctx, folder.DataPath())
 	if err != nil {
-		return nil, "", err
+		return nil, "", fmt.Errorf("%w; remove it to go on without a comparison of the images with those of the run", err)
 	}
 	all = slices.Concat(known, identify(ctx, paths, before))
 	if before != nil {
