@@ -27,8 +27,8 @@ func little(t *testing.T, set ...string) *recipe.Recipe {
 // TestMachine checks that everything is measured, with and without sub-nets, and leaves no files.
 func TestMachine(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
-	for _, paths := range []string{"1x1x2x2", "1x1x1x1"} {
-		r := little(t, "paths="+paths)
+	for paths, phases := range map[string]string{"1x1x2x2": "[0.4, 0.7]", "1x1x1x1": "[]"} {
+		r := little(t, "paths="+paths, "train.phases="+phases)
 		p, err := Machine(t.Context(), MachineOptions{Recipe: r, Data: emoji, Device: ssl.Device{Name: ssl.CPU}})
 		require.NoError(t, err)
 		require.NoError(t, p.Check(r))
