@@ -489,7 +489,7 @@ func TestDeadLetter(t *testing.T) {
 	require.NoError(t, os.Mkdir(temporary, 0o755))
 	t.Setenv("TMPDIR", temporary)
 	_, stderr, code := sdr(t, args...)
-	require.Equal(t, exitFailed, code)
+	require.Equal(t, exitUsage, code)
 	require.Contains(t, stderr, "broken.jpg")
 	left, err := os.ReadDir(temporary)
 	require.NoError(t, err)

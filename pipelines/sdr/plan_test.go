@@ -61,7 +61,7 @@ func TestPlan(t *testing.T) {
 		{"--profile " + worker + " --recipe laptop", "the profile was measured with another input; measure the machine with this recipe"},
 		{"--profile " + worker + " --set backbone.width=8", "another backbone"},
 		{"--profile " + worker + " --workers 2 --set split.held_out=0.1", "with several bins, train.accumulate has to be 1 and split.held_out 0"},
-		{"--profile " + worker + " --images 4", "4 images are less than a mini-batch of 16"},
+		{"--profile " + worker + " --images 4", "4 images and 1 workers: train.images: 40 leaves no step of 16 images"},
 		{"more", `unexpected argument "more"`},
 	} {
 		_, stderr, code := sdr(t, append([]string{"plan"}, strings.Fields(c.args)...)...)
