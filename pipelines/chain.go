@@ -369,22 +369,7 @@ func isNil(r beam.PipelineResult) bool {
 
 // readOut reads the rows in a step's output folder.
 func readOut[T any](ctx context.Context, dir string) ([]T, error) {
-	paths, err := files.List(ctx, files.Join(files.Quote(dir), "*.arrow"))
-	if err != nil {
-		return nil, err
-	}
-	var rows []T
-	for _, path := range paths {
-		err := arrowio.Each(ctx, path, func(b *record.Batch) error {
-			got, err := record.Rows[T](b)
-			rows = append(rows, got...)
-			return err
-		})
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
-		}
-	}
-	return rows, nil
+	return arrowio.LoadIPC[T](ctx, files.Join(files.Quote(dir), "*.arrow"))
 }
 
 // readOuts reads the rows of several of a chain's steps.

@@ -79,8 +79,7 @@ func Customize(ctx context.Context, o CustomizeOptions) ([]Customized, error) {
 	nets := createModels(s, models)
 	scores := route.Route(s, nets, route.Config{Tasks: found, Scorers: []string{route.KNN}})
 	arrowio.WriteDir(s, files.Join(dir, "candidates"), customize.Customize(s, nets, scores, cfg))
-	defer request(o.Runner, 0, o.Device)()
-	if err := runPipeline(ctx, o.Runner, p); err != nil {
+	if err := runOn(ctx, o.Runner, o.Device, p); err != nil {
 		return nil, err
 	}
 	rows, err := readOut[customize.Candidate](ctx, files.Join(dir, "candidates"))

@@ -80,10 +80,9 @@ func Embed(ctx context.Context, o EmbedOptions) (images, bad int64, err error) {
 	p, s := beam.NewPipelineWithRoot()
 	read, unread := imageio.ReadSplits(s, beam.CreateList(s, splits), imageio.ReadConfig{Size: model.Input.Size, Labels: true})
 	embedded, failed := inference.Embed(s, read, inference.Config{Model: o.Model})
-	beam.Reshuffle(s, arrowio.WriteDir(s, features, embedded)) // see compute.ParDo
+	arrowio.WriteDir(s, features, embedded)
 	arrowio.WriteDir(s, dead, beam.Flatten(s, unread, failed))
-	defer request(o.Runner, 0, o.Device)()
-	if err := runPipeline(ctx, o.Runner, p); err != nil {
+	if err := runOn(ctx, o.Runner, o.Device, p); err != nil {
 		return 0, 0, err
 	}
 	rows, bad, err := readEmbedded(ctx, features, dead, model.Backbone.FeatureDim(), sources)

@@ -58,8 +58,7 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (*evaluate.Results, error)
 	scores := route.Route(s, nets, route.Config{Tasks: found, Scorers: o.Protocols})
 	results, _ := evaluate.Evaluate(s, nets, evaluate.Config{Tasks: found, Protocols: o.Protocols})
 	arrowio.WriteDir(s, dir, evaluate.Mark(s, results, scores))
-	defer request(o.Runner, 0, o.Device)()
-	if err := runPipeline(ctx, o.Runner, p); err != nil {
+	if err := runOn(ctx, o.Runner, o.Device, p); err != nil {
 		return nil, err
 	}
 	rows, err := readOut[evaluate.Row](ctx, dir)

@@ -15,6 +15,7 @@ import (
 	"github.com/sdr-ml/sdr/stages/train"
 	"github.com/sdr-ml/sdr/transforms/files"
 	"github.com/sdr-ml/sdr/transforms/imageio"
+	"github.com/sdr-ml/sdr/transforms/kmeans"
 	"github.com/sdr-ml/sdr/transforms/record"
 )
 
@@ -105,24 +106,15 @@ func (p *plan) trains(r *recipe.Recipe) (images string, nets []string) {
 func (p *plan) phase0(r *recipe.Recipe, shorter string) training {
 	t := training{recipe: r}
 	splits := p.splits[ingest.ShardRows(r.Input.Size)]
+	_, branching := r.Levels()
 	t.ingest = p.add("ingest", nil, []any{r.Input.Size, splits, p.data}, func(s beam.Scope, _ []beam.PCollection) beam.PCollection {
 		return ingest.Ingest(s, beam.CreateList(s, splits), ingest.Config{
 			Size: r.Input.Size, Dir: p.folder.StageDir(t.ingest), DeadLetter: p.deadLetter(t), MaxBad: p.maxBad, Least: r.Train.Batch,
-			Subsets: subsets(r), Sources: p.sources[ingest.ShardRows(r.Input.Size)],
+			Subsets: kmeans.Leaves(branching), Sources: p.sources[ingest.ShardRows(r.Input.Size)],
 		})
 	})
 	t.phase0 = p.train(train.Phase0, []string{t.ingest}, shorter, []any{string(r.For(recipe.Unified).Marshal()), r.PhaseStep(1)}, r, train.Phase0)
 	return t
-}
-
-// subsets returns the number of the finest subsets that have sub-nets.
-func subsets(r *recipe.Recipe) int {
-	_, branching := r.Levels()
-	n := 1
-	for _, choices := range branching {
-		n *= choices
-	}
-	return n
 }
 
 // roundsPerJob is the number of rounds in one Beam job: many would make a graph that runners are slow with, and each job

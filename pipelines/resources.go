@@ -1,11 +1,13 @@
 package pipelines
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"slices"
 	"strings"
 
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/options/jobopts"
 
 	"github.com/sdr-ml/sdr/tensorops/ssl"
@@ -36,6 +38,12 @@ func request(runner string, memory int64, device ssl.Device) (undo func()) {
 	}
 	jobopts.ResourceHints = append(hints, given...) // the last of a kind counts
 	return undo
+}
+
+// runOn runs a pipeline whose workers compute on a device.
+func runOn(ctx context.Context, runner string, device ssl.Device, p *beam.Pipeline) error {
+	defer request(runner, 0, device)()
+	return runPipeline(ctx, runner, p)
 }
 
 // onProcessor are the stages that compute nothing on the device.

@@ -106,8 +106,7 @@ func Route(ctx context.Context, o RouteOptions) (*Routed, error) {
 		delivered := route.Deliver(s, scores, route.DeliverConfig{Dir: o.Out, PerTask: o.Tasks != "", Link: o.Tasks != ""})
 		arrowio.WriteDir(s, files.Join(dir, "delivered"), delivered)
 	}
-	defer request(o.Runner, 0, o.Device)()
-	if err := runPipeline(ctx, o.Runner, p); err != nil {
+	if err := runOn(ctx, o.Runner, o.Device, p); err != nil {
 		return nil, err
 	}
 	made := &Routed{Dead: dead, Seconds: time.Since(start).Seconds(), Engine: (compute.Busy() - busy).Seconds()}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	"github.com/google/uuid"
+	"gonum.org/v1/gonum/stat"
 
 	feature "github.com/sdr-ml/sdr/stages/features"
 	"github.com/sdr-ml/sdr/stages/forecast"
@@ -361,14 +362,14 @@ func (m *machine) training(ctx context.Context) error {
 		return err
 	}
 	last, variant, steps := single, train.Phase0, single.Steps
-	m.p.Step = mean(single.Steps)
+	m.p.Step = stat.Mean(single.Steps, nil)
 	branching := m.Recipe.Branching()
 	if len(branching) > 0 {
 		variant = train.SDR
 		if last, err = train.Measure(ctx, m.config(), train.SDR, m.divided(branching), m.Time); err != nil {
 			return err
 		}
-		m.p.SubnetStep = mean(last.Steps)
+		m.p.SubnetStep = stat.Mean(last.Steps, nil)
 		steps = last.Steps
 	}
 	m.p.Memory = before.peak()
@@ -390,10 +391,7 @@ func (m *machine) config() train.Config {
 
 // divided returns the sample's record batches as subsets, far apart in the tree.
 func (m *machine) divided(branching []int) []shards.Ref {
-	leaves := 1
-	for _, choices := range branching {
-		leaves *= choices
-	}
+	leaves := kmeans.Leaves(branching)
 	refs := slices.Clone(m.refs)
 	for i := range refs {
 		refs[i].Subset = kmeans.Code(i*leaves/len(refs), branching)
@@ -437,14 +435,6 @@ func (m *machine) round(ctx context.Context) error {
 	return nil
 }
 
-func mean(values []float64) float64 {
-	sum := 0.
-	for _, v := range values {
-		sum += v
-	}
-	return sum / float64(len(values))
-}
-
 // stretches is the number of parts of a measurement whose speeds are compared.
 const stretches = 8
 
@@ -452,13 +442,12 @@ const stretches = 8
 func spread(steps []float64) float64 {
 	var logs []float64
 	for part := range slices.Chunk(steps, max(1, len(steps)/stretches)) {
-		logs = append(logs, math.Log(mean(part)))
+		logs = append(logs, math.Log(stat.Mean(part, nil)))
 	}
-	center, sum := mean(logs), 0.
-	for _, l := range logs {
-		sum += (l - center) * (l - center)
+	if len(logs) < 2 {
+		return 0
 	}
-	return math.Sqrt(sum / float64(max(1, len(logs)-1)))
+	return stat.StdDev(logs, nil)
 }
 
 // keepers holds the batches that jobs keep.

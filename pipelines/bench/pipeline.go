@@ -150,7 +150,7 @@ func (p *pipeline) main(ctx context.Context, c *Costs) error {
 		return err
 	}
 	p.folder = made.Folder
-	for _, name := range slices.Concat([]string{"ingest", "phase0", "features", "partition", train.Joint}, pipelines.Stages[4:]) {
+	for _, name := range slices.Insert(slices.Clone(pipelines.Stages), slices.Index(pipelines.Stages, "train"), train.Joint) {
 		m, err := p.folder.ReadManifest(ctx, name)
 		if err != nil {
 			return err
@@ -231,14 +231,7 @@ func (p *pipeline) features(ctx context.Context) (err error) {
 
 // refs reads the references that a stage of the run has made.
 func (p *pipeline) refs(ctx context.Context, stage string) (refs []shards.Ref, err error) {
-	paths, err := files.List(ctx, files.Join(files.Quote(p.folder.StageDir(stage)), "out-*", "*.arrow"))
-	for _, path := range paths {
-		err = errors.Join(err, arrowio.Each(ctx, path, func(b *record.Batch) error {
-			rows, err := record.Rows[shards.Ref](b)
-			refs = append(refs, rows...)
-			return err
-		}))
-	}
+	refs, err = arrowio.LoadIPC[shards.Ref](ctx, files.Join(files.Quote(p.folder.StageDir(stage)), "out-*", "*.arrow"))
 	shards.Sort(refs)
 	return refs, err
 }

@@ -121,8 +121,8 @@ disturb the two sides' processor times, and what is in one job, less than times.
   sdr bench pipeline --data photos/ --tasks "" --recipe laptop --format json`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) (err error) {
-			if format != "table" && format != "json" {
-				return run.Usagef("--format %s: want table or json", format)
+			if err := checkFormat(format); err != nil {
+				return err
 			}
 			if o.Rounds < 1 {
 				return run.Usagef("--rounds %d: want at least 1", o.Rounds)

@@ -23,8 +23,8 @@ func newInspect() *cobra.Command {
 			return nil
 		},
 		RunE: func(c *cobra.Command, args []string) error {
-			if format != "table" && format != "json" {
-				return run.Usagef("--format %s: want table or json", format)
+			if err := checkFormat(format); err != nil {
+				return err
 			}
 			status, err := pipelines.Inspect(c.Context(), args[0])
 			if err != nil {

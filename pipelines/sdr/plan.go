@@ -43,8 +43,8 @@ with runs.`,
   sdr plan --profile worker.json --format json | jq '.plans[] | [.images, .workers, .seconds / 3600]'`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) (err error) {
-			if format != "table" && format != "json" {
-				return run.Usagef("--format %s: want table or json", format)
+			if err := checkFormat(format); err != nil {
+				return err
 			}
 			if o.Images, err = parseCounts(images); err != nil {
 				return err

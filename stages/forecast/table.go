@@ -72,8 +72,7 @@ func WriteJSON(w io.Writer, p *Profile, plans []*Plan) error {
 
 // count formats a number of images as ParseCount reads it.
 func count(n int64) string {
-	value, prefix := humanize.ComputeSI(float64(n))
-	return strings.TrimSpace(humanize.FtoaWithDigits(value, 2) + map[string]string{"": "", "k": "k", "M": "M", "G": "B", "T": "T"}[prefix])
+	return strings.NewReplacer(" ", "", "G", "B").Replace(humanize.SIWithDigits(float64(n), 2, ""))
 }
 
 // duration formats seconds in the largest unit of which there are several.

@@ -107,15 +107,6 @@ type place struct {
 	Row   int64  `arrow:"row"`
 }
 
-// count returns the number of finest subsets.
-func count(branching []int) int {
-	n := 1
-	for _, b := range branching {
-		n *= b
-	}
-	return n
-}
-
 // randomFn draws the subset of each image.
 type randomFn struct {
 	Branching []int
@@ -131,7 +122,7 @@ func (fn *randomFn) ProcessElement(b *record.Batch) (*record.Batch, error) {
 	rows := make([]assignment, len(places))
 	for i, p := range places {
 		random.Seek(fn.Seed, rng.Subset, rng.Name(p.Shard), uint64(p.Row))
-		rows[i] = assignment{p.Shard, p.Row, kmeans.Code(random.IntN(count(fn.Branching)), fn.Branching)}
+		rows[i] = assignment{p.Shard, p.Row, kmeans.Code(random.IntN(kmeans.Leaves(fn.Branching)), fn.Branching)}
 	}
 	return record.Of(rows), nil
 }
@@ -144,7 +135,7 @@ type sourceFn struct {
 }
 
 func (fn *sourceFn) ProcessElement(ctx context.Context, b *record.Batch) (*record.Batch, error) {
-	if n := count(fn.Branching); n != len(fn.Sources) {
+	if n := kmeans.Leaves(fn.Branching); n != len(fn.Sources) {
 		return nil, fmt.Errorf("partition: method %s: the images come from %d files and folders, but paths makes %d subsets; make these equal", Source, len(fn.Sources), n)
 	}
 	places, err := record.Rows[place](b)

@@ -189,8 +189,8 @@ func (r *reader) take(rows []assignment) (arrow.Record, error) {
 		if err != nil {
 			return nil, err
 		}
-		if shards.Sum(pixels.Value(i)) != rec.Column(3).(*array.Uint64).Value(i) {
-			return nil, fmt.Errorf("image %d: %w", a.Row, shards.ErrDamaged)
+		if err := shards.Check(pixels.Value(i), rec.Column(3).(*array.Uint64).Value(i)); err != nil {
+			return nil, fmt.Errorf("image %d: %w", a.Row, err)
 		}
 		b.Append(rec.Column(0).(*array.String).Value(i), rec.Column(1).(*array.Int64).Value(i), pixels.Value(i))
 	}

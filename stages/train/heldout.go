@@ -43,7 +43,7 @@ func (j Judgment) String() string {
 // holdOut returns which of the images, listed by subset, are held out: a random sample of each of the finest subsets.
 func (t *trainer) holdOut(rows map[string][]int32) map[int32]bool {
 	held := map[int32]bool{}
-	if t.variant != SDR || t.onAll() {
+	if !t.divides() {
 		return held
 	}
 	for _, leaf := range t.leaves {

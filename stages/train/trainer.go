@@ -202,7 +202,7 @@ func (t *trainer) run(ctx context.Context) error {
 	if !t.onAll() {
 		first = t.recipe.PhaseStep(1)
 	}
-	if t.variant == SDR && !t.recipe.Splits() {
+	if t.variant == SDR && !t.divides() {
 		slog.Warn("the budget is too small for sub-nets, so there is one net for all; raise train.images, or set split.least_steps to 0",
 			"steps", total, "split.least_steps", t.recipe.Split.LeastSteps)
 	}
@@ -255,7 +255,7 @@ func (t *trainer) run(ctx context.Context) error {
 
 // due reports whether every sub-net is to become the parent of several before the next step.
 func (t *trainer) due() bool {
-	return t.variant == SDR && t.recipe.Splits() && t.nets.Level() < t.phase && t.step >= t.recipe.SplitStep(t.phase)
+	return t.divides() && t.nets.Level() < t.phase && t.step >= t.recipe.SplitStep(t.phase)
 }
 
 // split turns every sub-net into the parent of several.
@@ -275,9 +275,12 @@ func (t *trainer) splitNets() {
 	t.nets.Split()
 }
 
+// divides reports whether the variant is to split into sub-nets.
+func (t *trainer) divides() bool { return t.variant == SDR && t.recipe.Splits() }
+
 // onAll reports whether the variant draws all its images from one stream.
 func (t *trainer) onAll() bool {
-	return t.variant == Phase0 || t.variant == recipe.Unified || t.variant == recipe.Random || t.variant == SDR && !t.recipe.Splits()
+	return t.variant == Phase0 || t.variant == recipe.Unified || t.variant == recipe.Random || t.variant == SDR && !t.divides()
 }
 
 // choose returns the sub-net that a step of the current phase trains and the subset that its images come from.
@@ -390,7 +393,7 @@ func (t *trainer) finishPhase(ctx context.Context, last bool) error {
 		seen := map[string]bool{}
 		for _, leaf := range t.leaves {
 			code := sdrnet.Prefix(leaf, t.phase)
-			if !t.recipe.Splits() || seen[code] {
+			if !t.divides() || seen[code] {
 				continue
 			}
 			seen[code] = true

@@ -27,13 +27,9 @@ func TestStaleScratch(t *testing.T) {
 				for _, precision := range []Precision{FP32, BF16} {
 					for _, a := range algorithms(c, what, precision) {
 						p := newPool(t, 2)
-						in, w, out := NewFloats(c.N*c.H*c.W*c.Cin), NewFloats(c.KH*c.KW*c.Cin*c.Cout), NewFloats(c.N*c.OutH()*c.OutW()*c.Cout)
-						operands := [...][3][]float32{{in, w, out}, {out, w, in}, {in, out, w}}[what]
-						for _, o := range operands[:2] {
-							for i := range o {
-								o[i] = random.Float32() - .5
-							}
-						}
+						nx, nw, ny := sizes(c)
+						x, w, y := randomFloats(random, nx), randomFloats(random, nw), randomFloats(random, ny)
+						operands := [...][3][]float32{{x, w, y}, {y, w, x}, {x, y, w}}[what]
 						pass := a.prepare(c, what, p)
 						results := make([][]float32, 2)
 						for r, stale := range []float32{0, float32(math.NaN())} {

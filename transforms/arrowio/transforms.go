@@ -164,6 +164,26 @@ func (fn *writeDirFn) ProcessElement(ctx context.Context, b *record.Batch) (stri
 	return path, nil
 }
 
+// LoadIPC reads the rows of the Arrow IPC files that match a glob, with the columns of T; see [record.Rows].
+func LoadIPC[T any](ctx context.Context, glob string) ([]T, error) {
+	paths, err := files.List(ctx, glob)
+	if err != nil {
+		return nil, err
+	}
+	var all []T
+	for _, path := range paths {
+		err := Each(ctx, path, func(b *record.Batch) error {
+			rows, err := record.Rows[T](b)
+			all = append(all, rows...)
+			return err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	return all, nil
+}
+
 // Each calls yield with every record of an Arrow IPC file, in order, and stops at the first error. The batches stay
 // valid after Each returns. A file that [WriteDir] has named is compared with its name.
 func Each(ctx context.Context, path string, yield func(*record.Batch) error) (err error) {

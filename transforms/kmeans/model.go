@@ -132,6 +132,15 @@ func (m *model) setCentroid(g int, vector []float32) bool {
 // square returns |x-c|² for cluster g.
 func (m *model) square(x []float32, g int) float64 { return vecs.SquareDistance(x, m.centroid(g)) }
 
+// Leaves returns the number of finest clusters.
+func Leaves(branching []int) int {
+	n := 1
+	for _, choices := range branching {
+		n *= choices
+	}
+	return n
+}
+
 // Code returns the code of a finest cluster, numbered from 0 in the order of their codes: the number of the choice at
 // each level, joined by dots, such as 12.3.250.
 func Code(cluster int, branching []int) string {

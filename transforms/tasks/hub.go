@@ -193,8 +193,7 @@ func mixed(ctx context.Context, dir string) error {
 
 // Paths returns the files or folders of a split's path, which may be a glob and end with columns and a slice; see [Load].
 func Paths(ctx context.Context, path string) ([]string, error) {
-	path, _ = cutSlice(path)
-	path, _ = cutColumns(path)
+	path, _, _ = cutPath(path)
 	if found, err := files.Exists(ctx, path); found || err != nil || !strings.Contains(path, "*") {
 		return []string{path}, err
 	}

@@ -99,7 +99,8 @@ func load(ctx context.Context, path string, classes []string, read reader) (*Ima
 	im := &Images{}
 	var all, names []string // classes of all images, and of those that are loaded
 	last := int64(-1)       // label of all images
-	at, cut := int64(-1), sliceOf(path)
+	base, _, cut := cutPath(path)
+	at := int64(-1)
 	err := each(ctx, path, func(split imageio.Split) error {
 		first := at + 1
 		if split.Kind == imageio.Parquet && split.Damage == "" {
@@ -135,8 +136,7 @@ func load(ctx context.Context, path string, classes []string, read reader) (*Ima
 	if err != nil {
 		return nil, err
 	}
-	path, _ = cutSlice(path)
-	path, _ = cutColumns(path)
+	path = base
 	if im.Len() == 0 && len(im.Bad) == 0 {
 		return nil, fmt.Errorf("%s: no images in the slice %v; the path has %d", path, cut, at+1)
 	}
@@ -167,6 +167,13 @@ func (s slice) String() string {
 		return fmt.Sprintf("[%d::%d]", s.start, s.step)
 	}
 	return fmt.Sprintf("[%d:%d:%d]", s.start, s.end, s.step)
+}
+
+// cutPath separates a path from the columns and the slice at its end.
+func cutPath(path string) (base string, columns imageio.Columns, cut slice) {
+	base, _ = cutSlice(path)
+	base, columns = cutColumns(base)
+	return base, columns, sliceOf(path)
 }
 
 // sliceOf returns the slice at the end of a path, [START:END:STEP]; without one, it is that of all images.
@@ -244,8 +251,7 @@ func each(ctx context.Context, path string, visit func(split imageio.Split) erro
 	if err != nil {
 		return err
 	}
-	base, _ := cutSlice(path)
-	_, columns := cutColumns(base)
+	_, columns, _ := cutPath(path)
 	splits, _, err := imageio.Survey(ctx, paths, 1<<30, columns)
 	if err != nil {
 		return err

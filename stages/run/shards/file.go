@@ -123,8 +123,8 @@ func (f *file) pixels(batch int) (pixels []uint8, err error) {
 	pixels = values(f.buffer, each)
 	sums := values(f.buffer+2, 8)
 	for i := range rows {
-		if Sum(pixels[i*each:][:each]) != binary.LittleEndian.Uint64(sums[i*8:]) {
-			return nil, fmt.Errorf("image %d: %w", i, ErrDamaged)
+		if err := Check(pixels[i*each:][:each], binary.LittleEndian.Uint64(sums[i*8:])); err != nil {
+			return nil, fmt.Errorf("image %d: %w", i, err)
 		}
 	}
 	return pixels, nil

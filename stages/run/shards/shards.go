@@ -48,8 +48,13 @@ func Schema(size int) *arrow.Schema {
 // Sum returns the checksum of an image's pixels.
 func Sum(pixels []byte) uint64 { return xxh3.Hash(pixels) }
 
-// ErrDamaged is the error of images whose pixels are not those that their checksum was computed of.
-var ErrDamaged = errors.New("damaged: its pixels do not match their checksum")
+// Check compares an image's pixels with their Sum.
+func Check(pixels []byte, sum uint64) error {
+	if Sum(pixels) != sum {
+		return errors.New("damaged: its pixels do not match their checksum")
+	}
+	return nil
+}
 
 // Builder builds the record batches of a shard.
 type Builder struct{ *array.RecordBuilder }
