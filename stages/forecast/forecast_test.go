@@ -142,6 +142,19 @@ func TestImages(t *testing.T) {
 	})
 }
 
+// TestLeastSteps checks that a budget that is too small for sub-nets takes the time and the room of one net.
+func TestLeastSteps(t *testing.T) {
+	plan := func(leastSteps, variant string) *forecast.StagePlan {
+		r := load(t, "train.rounds={bins: 2, steps: 20}", "split.least_steps="+leastSteps)
+		return &simulate(t, profile(t), forecast.Config{Recipe: r, Images: 10_000, Workers: 2, Stages: []forecast.Stage{inBins(r, variant)}}).Stages[0]
+	}
+	divided, one, unified := plan("2000", train.SDR), plan("2001", train.SDR), plan("2001", recipe.UnifiedSubsetBatches)
+	require.Less(t, one.Seconds, divided.Seconds)
+	require.Less(t, one.Stored, divided.Stored)
+	require.Equal(t, unified.Stored, one.Stored)
+	require.InDelta(t, unified.Seconds, one.Seconds, 1e-9)
+}
+
 func TestUnknownStage(t *testing.T) {
 	_, err := forecast.Simulate(profile(t), forecast.Config{Recipe: load(t), Images: 100, Workers: 1, Stages: []forecast.Stage{{Name: "other"}}})
 	require.EqualError(t, err, "forecast: there is no model of the stage other")

@@ -3,6 +3,7 @@ package forecast
 import (
 	"github.com/sdr-ml/sdr/stages/run/recipe"
 	"github.com/sdr-ml/sdr/stages/train"
+	"github.com/sdr-ml/sdr/transforms/kmeans"
 )
 
 // train is a training of some variants, in rounds or not.
@@ -61,7 +62,7 @@ func (s *simulation) rounds(st Stage, of *StagePlan) error {
 		moved := int64(0)
 		for i, v := range st.Variants {
 			splits := 0
-			if v == train.SDR {
+			if s.divides(v) {
 				splits = steps.Phase
 				if steps.From < s.r.SplitStep(steps.Phase) {
 					splits--
@@ -99,9 +100,12 @@ func (s *simulation) levels() int {
 	return len(branching)
 }
 
+// divides reports whether a variant is divided among sub-nets.
+func (s *simulation) divides(variant string) bool { return variant == train.SDR && s.r.Splits() }
+
 // splits returns the number of splits of a variant at its end.
 func (s *simulation) splits(variant string) int {
-	if variant == train.SDR {
+	if s.divides(variant) {
 		return s.levels()
 	}
 	return 0
@@ -125,7 +129,7 @@ func (s *simulation) steps(variant string) (from, to int) {
 // step returns the time of a step: to compute it, or to read its images if that takes longer.
 func (s *simulation) step(variant string) float64 {
 	seconds := s.p.Step
-	if variant == train.SDR {
+	if s.divides(variant) {
 		seconds = s.p.SubnetStep
 	}
 	return max(seconds, float64(int64(s.r.Train.Batch)*s.pixels)/s.p.Read)
@@ -135,18 +139,15 @@ func (s *simulation) step(variant string) float64 {
 func (s *simulation) nets(variant string, phase int) int64 {
 	last := phase == s.levels()
 	switch {
-	case variant == train.SDR && phase > 0:
-		nets := int64(len(s.r.Train.Norm))
+	case s.divides(variant) && phase > 0:
 		_, branching := s.r.Levels()
-		for _, choices := range branching[:phase] {
-			nets *= int64(choices)
-		}
+		nets := int64(len(s.r.Train.Norm) * kmeans.Leaves(branching[:phase]))
 		if last {
 			nets++ // the root
 		}
 		return nets
 	case variant == train.Phase0 && phase == 0,
-		last && variant != train.SDR && variant != train.Phase0 && variant != train.Joint:
+		last && variant != train.Phase0 && variant != train.Joint:
 		return 1
 	}
 	return 0
