@@ -55,7 +55,7 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (*evaluate.Results, error)
 	dir := resultDir(ctx, folder, "evaluations", models, found, o.Protocols)
 	p, s := beam.NewPipelineWithRoot()
 	nets := createModels(s, models)
-	scores := route.Route(s, nets, route.Config{Tasks: found, Scorers: o.Protocols})
+	scores := route.Route(s, nets, route.Config{Tasks: found, Scorers: evaluate.Scorers(o.Protocols)})
 	results, _ := evaluate.Evaluate(s, nets, evaluate.Config{Tasks: found, Protocols: o.Protocols})
 	arrowio.WriteDir(s, dir, evaluate.Mark(s, results, scores))
 	if err := runOn(ctx, o.Runner, o.Device, p); err != nil {
@@ -99,7 +99,7 @@ func resultDir(ctx context.Context, folder *run.Folder, kind string, models []tr
 	for _, m := range models {
 		identities = append(identities, files.Identity(ctx, m.Path))
 	}
-	return files.Join(folder.StageDir(kind), run.Digest("v2", identities, of, stamps(ctx, of), settings))
+	return files.Join(folder.StageDir(kind), run.Digest("v3", identities, of, stamps(ctx, of), settings))
 }
 
 // createModels creates a collection of models in the form that train emits.

@@ -204,9 +204,9 @@ func (o *PretrainOptions) chain(ctx context.Context, folder *run.Folder, in inpu
 	if len(found) > 0 {
 		judged := []any{o.Protocols, found, stamps(ctx, found)}
 		routed := p.add("route", models, judged, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
-			return route.Route(s, beam.Flatten(s, in...), route.Config{Tasks: found, Scorers: o.Protocols})
+			return route.Route(s, beam.Flatten(s, in...), route.Config{Tasks: found, Scorers: evaluate.Scorers(o.Protocols)})
 		})
-		evaluated := p.add("evaluate", append([]string{routed}, models...), judged, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
+		evaluated := p.add("evaluate", append([]string{routed}, models...), append(judged, "v2"), func(s beam.Scope, in []beam.PCollection) beam.PCollection {
 			results, _ := evaluate.Evaluate(s, beam.Flatten(s, in[1:]...), evaluate.Config{Tasks: found, Protocols: o.Protocols})
 			return evaluate.Mark(s, results, in[0])
 		})

@@ -241,7 +241,7 @@ func (p *studyPlan) route(nets string) string {
 
 // scorers are those of the protocols, and that of customizing.
 func (p *studyPlan) scorers() []string {
-	names := slices.Clone(p.file.Protocols)
+	names := evaluate.Scorers(p.file.Protocols)
 	if p.file.Customize.Images > 0 && !slices.Contains(names, route.KNN) {
 		names = append(names, route.KNN)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -29,9 +30,8 @@ statistics of its training or of the task's images (norm); then all nets are
 measured on its test images. "Unified, best norm" is the unified net with its
 statistics chosen in the same way.
 
-Protocols classify on frozen features: knn is a weighted vote of the 20 nearest
-training images (temperature 0.07); linear is logistic regression, whose
-regularization strength is chosen on part of the training images.`,
+Protocols measure frozen features:
+` + evaluate.Help(),
 		Example: `  sdr evaluate --run runs/first --tasks tasks/
   sdr evaluate --run runs/first --tasks tasks/ --protocol knn,linear --format json > results.json
   sdr evaluate --run runs/first --tasks tasks/ --out figures.parquet`,
@@ -66,7 +66,7 @@ regularization strength is chosen on part of the training images.`,
 	f.StringVar(&o.Run, "run", "", "run folder")
 	f.StringVar(&o.Tasks, "tasks", "", "folder of tasks")
 	addColumns(c, &o.Columns, true)
-	f.StringSliceVar(&o.Protocols, "protocol", []string{"knn"}, "protocols to run: knn, linear")
+	f.StringSliceVar(&o.Protocols, "protocol", []string{"knn"}, "protocols to run: "+strings.Join(evaluate.Protocols(), ", "))
 	f.StringVar(&format, "format", "table", "output format: table, json or csv")
 	f.StringVar(&o.Out, "out", "", "also write the results of every net to this Parquet file")
 	addDevice(c, &o.Device)

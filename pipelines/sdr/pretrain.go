@@ -108,7 +108,7 @@ The operations and their defaults:
 	f.BoolVar(&o.SingleJob, "single-job", false, "run all stages in one Beam pipeline; the weights are the same")
 	addMaxBad(c, &o.MaxBad)
 	f.StringVar(&o.Tasks, "tasks", "", "folder of downstream tasks to route and evaluate after training")
-	f.StringSliceVar(&o.Protocols, "protocol", []string{"knn"}, "protocols for evaluating the tasks: knn, linear")
+	f.StringSliceVar(&o.Protocols, "protocol", []string{"knn"}, "protocols for evaluating the tasks, as for sdr evaluate")
 	addDevice(c, &o.Device)
 	addRunner(c, &o.Runner)
 	return c

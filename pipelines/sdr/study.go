@@ -40,7 +40,7 @@ FILE is YAML:
   data: [$POOL/photos, more.tar]   # images, as for sdr pretrain --data
   tasks: $TASKS                    # folder of tasks, as for sdr evaluate
   halves: true                     # optional, see below
-  protocols: [knn, linear]         # ` + strings.Join(evaluate.Protocols, ", ") + `; default: ` + evaluate.KNN + `
+  protocols: [knn, linear]         # ` + strings.Join(evaluate.Protocols(), ", ") + `; default: ` + evaluate.KNN + `
   recipe: laptop                   # what the arms change; default: ` + recipe.Default + `
   seeds: [1, 2, 3]                 # default: 1
   budgets: [500000, 1000000]       # images seen; default: the recipe's train.images

@@ -14,44 +14,17 @@ import (
 
 	"github.com/sdr-ml/sdr/stages/internal/labeled"
 	"github.com/sdr-ml/sdr/stages/route"
-	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/stages/run/progress"
 	"github.com/sdr-ml/sdr/stages/run/recipe"
-	"github.com/sdr-ml/sdr/transforms/knn"
-	"github.com/sdr-ml/sdr/transforms/probe"
 	"github.com/sdr-ml/sdr/transforms/record"
 	"github.com/sdr-ml/sdr/transforms/tasks"
 )
-
-// Protocols classify on frozen features. The nets of each are chosen by the scorer of the same name.
-const (
-	// KNN is a weighted nearest-neighbor vote.
-	KNN = route.KNN
-	// Linear is logistic regression.
-	Linear = route.Linear
-)
-
-// Protocols lists the protocols.
-var Protocols = []string{KNN, Linear}
-
-// CheckProtocols returns an error if a protocol is unknown or there is none.
-func CheckProtocols(protocols []string) error {
-	if len(protocols) == 0 {
-		return run.Usagef("no protocol given; want one or more of %s", strings.Join(Protocols, ","))
-	}
-	for _, p := range protocols {
-		if !slices.Contains(Protocols, p) {
-			return run.Usagef("there is no protocol %q; want one or more of %s", p, strings.Join(Protocols, ","))
-		}
-	}
-	return nil
-}
 
 // Config says what to evaluate.
 type Config struct {
 	// Tasks are the downstream tasks.
 	Tasks []tasks.Task
-	// Protocols names the protocols to run, each from the list Protocols.
+	// Protocols names the protocols to run, each from Protocols.
 	Protocols []string
 }
 
@@ -63,8 +36,10 @@ type Row struct {
 	Subnet   string `arrow:"subnet"`
 	// Norm says where the net's BatchNorm statistics come from, see route.Norms.
 	Norm string `arrow:"norm"`
-	// Value is the task's metric on its test images, in percent.
+	// Value is the task's metric on its test images, in percent; of an episodic protocol, the mean of the episodes'
+	// accuracies, with a 95 % interval of plus or minus Interval, which is 0 otherwise.
 	Value      float64 `arrow:"value"`
+	Interval   float64 `arrow:"interval"`
 	TestImages int64   `arrow:"test_images"`
 	// Score is the net's routing score, Candidate is true if the router could choose the net, and Routed is true if it
 	// did. Mark sets them.
@@ -97,7 +72,7 @@ func init() {
 // that computes them. Evaluate panics on an unknown protocol.
 //
 // in: *record.Batch of train.Model. out: results, *record.Batch of Row, one row per batch; and predictions,
-// *record.Batch of Prediction, one batch per Row.
+// *record.Batch of Prediction, one batch per Row, but none of episodic protocols.
 func Evaluate(s beam.Scope, models beam.PCollection, cfg Config) (results, predictions beam.PCollection) {
 	s = s.Scope("evaluate.Evaluate")
 	return Measure(s, route.Pairs(s, models, cfg.Tasks, nil), cfg.Protocols)
@@ -110,8 +85,12 @@ func Measure(s beam.Scope, pairs beam.PCollection, protocols []string) (results,
 	s = s.Scope("evaluate.Measure")
 	sets := beam.ParDo(s, &embedFn{}, beam.Reshuffle(s, pairs))
 	var rows, predicted []beam.PCollection
-	for _, protocol := range protocols {
-		r, p := beam.ParDo2(s, &measureFn{Protocol: protocol}, classify(s, sets, protocol))
+	for _, name := range protocols {
+		protocol, ok := named(name)
+		if !ok {
+			panic(fmt.Sprintf("evaluate: unknown protocol %q; want one or more of %v", name, Protocols()))
+		}
+		r, p := protocol.measure(s, sets)
 		rows, predicted = append(rows, r), append(predicted, p)
 	}
 	return beam.Reshuffle(s, beam.Flatten(s, rows...)), beam.Reshuffle(s, beam.Flatten(s, predicted...)) // see compute.ParDo
@@ -123,17 +102,6 @@ func Measure(s beam.Scope, pairs beam.PCollection, protocols []string) (results,
 func Mark(s beam.Scope, results, scores beam.PCollection) beam.PCollection {
 	s = s.Scope("evaluate.Mark")
 	return beam.ParDo(s, &markFn{}, results, beam.SideInput{Input: scores})
-}
-
-// classify predicts the classes of the test images under a protocol.
-func classify(s beam.Scope, sets beam.PCollection, protocol string) beam.PCollection {
-	switch protocol {
-	case KNN:
-		return knn.ClassifySets(s, sets, knn.Default)
-	case Linear:
-		return probe.ClassifySets(s, sets, probe.Config{})
-	}
-	panic(fmt.Sprintf("evaluate: unknown protocol %q; want one or more of %v", protocol, Protocols))
 }
 
 // embedFn computes the features of pairs of one task: for each pair one batch for the training images and one for the
@@ -234,9 +202,9 @@ func (*markFn) ProcessElement(figures *record.Batch, scores func(**record.Batch)
 		return nil, err
 	}
 	for i, row := range rows {
-		best := route.Best(route.Candidates(all, row.Task, row.Protocol))
+		best := route.Best(route.Candidates(all, row.Task, Scorer(row.Protocol)))
 		for _, s := range all {
-			if s.Task == row.Task && s.Scorer == row.Protocol && s.Subnet == row.Subnet && s.Norm == row.Norm {
+			if s.Task == row.Task && s.Scorer == Scorer(row.Protocol) && s.Subnet == row.Subnet && s.Norm == row.Norm {
 				rows[i].Score, rows[i].Candidate, rows[i].Routed = s.Score, s.Candidate, s == best
 			}
 		}
@@ -281,7 +249,7 @@ func Collect(rows []Row, dead []Dead) *Results {
 				}
 			}
 			if r.Routed {
-				t.Routed, t.Subnet, t.Norm = new(r.Value), r.Subnet, r.Norm
+				t.Routed, t.Subnet, t.Norm, t.Interval = new(r.Value), r.Subnet, r.Norm, r.Interval
 			}
 		}
 		if count > 0 {

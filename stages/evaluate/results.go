@@ -37,7 +37,7 @@ type Task struct {
 	Name string `json:"name"`
 	// Metric is "top1" or "mean_per_class".
 	Metric string `json:"metric"`
-	// Protocol is "knn" or "linear".
+	// Protocol is the name of the protocol, such as "knn".
 	Protocol string `json:"protocol"`
 	// Random is the net that is not trained.
 	Random *float64 `json:"random"`
@@ -49,6 +49,8 @@ type Task struct {
 	UnifiedSubsetBatches *float64 `json:"unified_subset_batches"`
 	// Routed is the sub-net that the router chose from the training images.
 	Routed *float64 `json:"routed"`
+	// Interval is half of the 95 % interval of Routed over episodes, 0 if the protocol has none.
+	Interval float64 `json:"interval,omitempty"`
 	// Subnet is that sub-net's name, and Norm says where its BatchNorm statistics come from, see route.Norms.
 	Subnet string `json:"subnet"`
 	Norm   string `json:"norm"`
@@ -147,6 +149,12 @@ func (r *Results) WriteTable(w io.Writer) error {
 		}
 		return figure(f)
 	}
+	interval := func(half float64) string {
+		if half == 0 {
+			return ""
+		}
+		return fmt.Sprintf("±%.1f", half)
+	}
 	for i, task := range r.Tasks {
 		if i > 0 && r.Tasks[i-1].Protocol == task.Protocol {
 			continue
@@ -157,16 +165,16 @@ func (r *Results) WriteTable(w io.Writer) error {
 		t.Style().Format.Header = text.FormatDefault
 		t.Style().Format.Footer = text.FormatDefault
 		t.SetTitle("%s, %% on the test images", task.Protocol)
-		t.AppendHeader(table.Row{"task", "metric", "random", "unified", "unified,\nbest norm", "unified,\none-subset batches", "routed", "sub-net", "norm", "mean of\nsub-nets", "best\nsub-net", "test\nimages"})
+		t.AppendHeader(table.Row{"task", "metric", "random", "unified", "unified,\nbest norm", "unified,\none-subset batches", "routed", "95 %", "sub-net", "norm", "mean of\nsub-nets", "best\nsub-net", "test\nimages"})
 		for _, row := range r.Tasks {
 			if row.Protocol == task.Protocol {
-				t.AppendRow(table.Row{row.Name, row.Metric, random(row.Random), figure(row.Unified), figure(row.UnifiedBestNorm), figure(row.UnifiedSubsetBatches), figure(row.Routed), row.Subnet, row.Norm, figure(row.Mean), figure(row.Oracle), row.TestImages})
+				t.AppendRow(table.Row{row.Name, row.Metric, random(row.Random), figure(row.Unified), figure(row.UnifiedBestNorm), figure(row.UnifiedSubsetBatches), figure(row.Routed), interval(row.Interval), row.Subnet, row.Norm, figure(row.Mean), figure(row.Oracle), row.TestImages})
 			}
 		}
 		m := r.Mean[task.Protocol]
-		t.AppendFooter(table.Row{"mean", "", random(m.Random), figure(m.Unified), figure(m.UnifiedBestNorm), figure(m.UnifiedSubsetBatches), figure(m.Routed), "", "", figure(m.Mean), figure(m.Oracle), ""})
+		t.AppendFooter(table.Row{"mean", "", random(m.Random), figure(m.Unified), figure(m.UnifiedBestNorm), figure(m.UnifiedSubsetBatches), figure(m.Routed), "", "", "", figure(m.Mean), figure(m.Oracle), ""})
 		var configs []table.ColumnConfig
-		for _, n := range []int{3, 4, 5, 6, 7, 10, 11, 12} {
+		for _, n := range []int{3, 4, 5, 6, 7, 8, 11, 12, 13} {
 			configs = append(configs, table.ColumnConfig{Number: n, Align: text.AlignRight, AlignHeader: text.AlignRight, AlignFooter: text.AlignRight})
 		}
 		t.SetColumnConfigs(configs)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
@@ -124,13 +125,14 @@ func TestStages(t *testing.T) {
 			judge(task, m, route.NormTask, labeled.Net{Model: m.Path, Norm: task.Train})
 		}
 	}
+	both := []string{evaluate.KNN, evaluate.Linear}
 	for _, runner := range []string{"prism", "direct"} {
 		dir := t.TempDir()
 		p, s := beam.NewPipelineWithRoot()
 		nets := beam.Create(s, record.Of(models))
-		scores := route.Route(s, nets, route.Config{Tasks: of, Scorers: evaluate.Protocols})
+		scores := route.Route(s, nets, route.Config{Tasks: of, Scorers: evaluate.Scorers(both)})
 		arrowio.WriteDir(s, dir+"/scores", scores)
-		results, predictions := evaluate.Evaluate(s, nets, evaluate.Config{Tasks: of, Protocols: evaluate.Protocols})
+		results, predictions := evaluate.Evaluate(s, nets, evaluate.Config{Tasks: of, Protocols: both})
 		arrowio.WriteDir(s, dir+"/rows", evaluate.Mark(s, results, scores))
 		arrowio.WriteDir(s, dir+"/predictions", predictions)
 		_, err := beam.Run(t.Context(), runner, p)
@@ -162,6 +164,46 @@ func TestStages(t *testing.T) {
 		got = slices.DeleteFunc(got, func(p evaluate.Prediction) bool { return p.Protocol != evaluate.KNN })
 		require.ElementsMatch(t, want, got)
 		require.Equal(t, map[string]int{"fruit": 2, "pets": 2}, routed, "one net per task, for both protocols")
+	}
+}
+
+// TestFewShotAndFractions runs these protocols on both local runners and compares the results with direct calls.
+func TestFewShotAndFractions(t *testing.T) {
+	models := newModels(t)[1:2]
+	of := []tasks.Task{{Name: "fruit", Train: folder + "/train", Test: folder + "/test", Metric: tasks.Top1}}
+	pool := kernels.NewPool(2)
+	defer pool.Close()
+	im, x := features(t, pool, labeled.Net{Model: models[0].Path}, of[0].Train, nil)
+	testIm, y := features(t, pool, labeled.Net{Model: models[0].Path}, of[0].Test, im.Classes)
+	episodes := nearest.DefaultEpisodes
+	episodes.Shots = 5
+	accuracies, err := nearest.FewShot(x, im.Labels, y, testIm.Labels, episodes)
+	require.NoError(t, err)
+	mean, variance := 0., 0.
+	for _, a := range accuracies {
+		mean += a / 600
+	}
+	for _, a := range accuracies {
+		variance += (a - mean) * (a - mean) / 599
+	}
+	for _, runner := range []string{"prism", "direct"} {
+		dir := t.TempDir()
+		p, s := beam.NewPipelineWithRoot()
+		results, predictions := evaluate.Evaluate(s, beam.Create(s, record.Of(models)), evaluate.Config{Tasks: of, Protocols: []string{"fewshot5", "linear1pct"}})
+		arrowio.WriteDir(s, dir+"/rows", results)
+		arrowio.WriteDir(s, dir+"/predictions", predictions)
+		_, err := beam.Run(t.Context(), runner, p)
+		require.NoError(t, err)
+		rows := readRows(t, dir+"/rows", func(r evaluate.Row) string { return r.Norm + r.Protocol })
+		require.Len(t, rows, 4, "each with both statistics")
+		few := rows[slices.IndexFunc(rows, func(r evaluate.Row) bool { return r.Norm == route.NormTraining && r.Protocol == "fewshot5" })]
+		require.InDelta(t, 100*mean, few.Value, 1e-9)
+		require.InDelta(t, 196*math.Sqrt(variance/600), few.Interval, 1e-9)
+		predicted := readRows(t, dir+"/predictions", func(p evaluate.Prediction) string { return fmt.Sprint(p.Norm, p.Image) })
+		require.Len(t, predicted, 2*18)
+		for _, p := range predicted {
+			require.Equal(t, "linear1pct", p.Protocol, "episodes predict no class of an image")
+		}
 	}
 }
 

@@ -111,7 +111,7 @@ func (c *Collector) Add(cell Cell, predictions []evaluate.Prediction, scores []r
 	for _, protocol := range c.protocols {
 		for i, t := range c.tasks {
 			ask := func(v version) answers { return answered[question{protocol, t.Name, v}] }
-			ofTask := slices.DeleteFunc(slices.Clone(scores), func(s route.Score) bool { return s.Task != t.Name || s.Scorer != protocol })
+			ofTask := slices.DeleteFunc(slices.Clone(scores), func(s route.Score) bool { return s.Task != t.Name || s.Scorer != evaluate.Scorer(protocol) })
 			chosen, err := choose(ask, ofTask, t.Metric, c.choosers)
 			if err != nil {
 				return fmt.Errorf("%v, task %s, %s: %w", cell, t.Name, protocol, err)

@@ -145,7 +145,7 @@ func (f *File) check() error {
 	case len(f.Seeds) == 0:
 		return errors.New("seeds: none; want numbers, such as [1, 2, 3]")
 	}
-	if err := evaluate.CheckProtocols(f.Protocols); err != nil {
+	if err := evaluate.CheckPredicting(f.Protocols); err != nil {
 		return fmt.Errorf("protocols: %w", err)
 	}
 	if c := f.Customize; c.Images < 0 || len(c.Rates) == 0 || !(slices.Min(c.Rates) > 0) {

@@ -86,7 +86,7 @@ func TestLoadErrors(t *testing.T) {
 		good + "budgets: [6400.5]\narms: {a: }":                   "budgets: [6400.5] is a list in which 6400.5 is not a whole number",
 		good + "budgets: [10]\narms: {a: }":                       "arms: a: with 10 images (budgets): train.images: 10 is less than one batch of 64",
 		good + "budgets: [-1]\narms: {a: }":                       "train.images: -1 is less than one batch",
-		good + "protocols: [svm]\narms: {a: }":                    `protocols: there is no protocol "svm"; want one or more of knn,linear`,
+		good + "protocols: [svm]\narms: {a: }":                    `protocols: there is no protocol "svm"; want one or more of knn,knn200`,
 		good + "protocols: []\narms: {a: }":                       "protocols: no protocol given",
 		good + "protocols: [knn, knn]\narms: {a: }":               "protocols: knn is listed twice",
 		good + "arms: [a, b]":                                     "arms: not a mapping; want names",

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"gonum.org/v1/gonum/stat"
 	"gorgonia.org/tensor"
 	"pgregory.net/rapid"
 
@@ -26,6 +27,9 @@ type golden struct {
 	Labels, Truth   []int64
 	Index           []int32
 	Similarity      []float32
+	Centroid        float64
+	Episodes        float64
+	Spread          float64
 	Cases           []struct {
 		Temperature  float64
 		Pred         []int64
@@ -63,6 +67,51 @@ func TestAgainstScikitLearn(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, c.LeaveOneOut, pred)
 	}
+}
+
+// TestFewShot compares an episode of all rows with scikit-learn's NearestCentroid, and the distribution over random ones
+// with numpy's.
+func TestFewShot(t *testing.T) {
+	g := load(t)
+	pool := kernels.NewPool(2)
+	defer pool.Close()
+	const shots = 5
+	var first []float32
+	var labels []int64
+	count := map[int64]int{}
+	for i, l := range g.Labels {
+		if count[l]++; count[l] <= shots {
+			first, labels = append(first, g.Train[i*g.Dim:][:g.Dim]...), append(labels, l)
+		}
+	}
+	query := matrix(pool, g.Query, g.Dim)
+	got, err := nearest.FewShot(matrix(pool, first, g.Dim), labels, query, g.Truth, nearest.Episodes{Ways: 9, Shots: shots, Queries: 99, Episodes: 3})
+	require.NoError(t, err)
+	for _, accuracy := range got {
+		require.InDelta(t, g.Centroid, accuracy, 1e-12)
+	}
+	_, err = nearest.FewShot(matrix(pool, first, g.Dim), labels, query, g.Truth, nearest.Episodes{Ways: 5, Shots: shots + 1, Queries: 1, Episodes: 1})
+	require.ErrorContains(t, err, "0 classes have 6 training images and an image to classify; episodes need at least 2")
+
+	train := matrix(pool, g.Train, g.Dim)
+	cfg := nearest.Episodes{Ways: 3, Shots: 2, Queries: 4, Episodes: 4000, Seed: 1}
+	got, err = nearest.FewShot(train, g.Labels, query, g.Truth, cfg)
+	require.NoError(t, err)
+	mean, std := stat.MeanStdDev(got, nil)
+	require.InDelta(t, g.Episodes, mean, 4*g.Spread/math.Sqrt(float64(cfg.Episodes)))
+	require.InDelta(t, g.Spread, std, .02)
+	again, err := nearest.FewShot(train, g.Labels, query, g.Truth, cfg)
+	require.NoError(t, err)
+	require.Equal(t, got, again)
+
+	cfg.Ways = 1
+	_, err = nearest.FewShot(train, g.Labels, query, g.Truth, cfg)
+	require.ErrorContains(t, err, "want at least 2 ways")
+	cfg.Ways = 2
+	_, err = nearest.FewShot(train, g.Labels[1:], query, g.Truth, cfg)
+	require.ErrorContains(t, err, "train has 150 rows but 149 labels")
+	_, err = nearest.FewShot(train, g.Labels, matrix(pool, g.Query, 4), make([]int64, len(g.Query)/4), cfg)
+	require.ErrorContains(t, err, "vectors of 12 values and query of 4")
 }
 
 func TestSearchAgainstNumpy(t *testing.T) {

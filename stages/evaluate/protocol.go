@@ -1,0 +1,109 @@
+package evaluate
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+
+	"github.com/sdr-ml/sdr/stages/run"
+)
+
+// Protocol is a way to measure how well the frozen features of a net suit a task.
+type Protocol struct {
+	// Name is the protocol's name, and Summary describes it in a few words.
+	Name, Summary string
+	// Scorer is the scorer by which the router chooses a net for the protocol.
+	Scorer string
+	// Episodic protocols measure small problems that are drawn from the task. Others predict the class of every test image.
+	Episodic bool
+
+	// measure returns the results and, unless Episodic, the predictions for sets, pairs of the features of a task's training
+	// and test images as embedFn makes them.
+	measure func(s beam.Scope, sets beam.PCollection) (results, predictions beam.PCollection)
+}
+
+// known are all protocols.
+var known = []Protocol{knn20, knn200, linear, linear45, linear1, linear10, fewShot1, fewShot5, fewShot10}
+
+// Protocols lists the names of the protocols.
+func Protocols() (names []string) {
+	for _, p := range known {
+		names = append(names, p.Name)
+	}
+	return names
+}
+
+// Help lists the protocols with their summaries, one per line.
+func Help() string {
+	var b strings.Builder
+	for _, p := range known {
+		b.WriteString("  " + p.Name + strings.Repeat(" ", 12-len(p.Name)) + p.Summary + "\n")
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// named returns the protocol of a name.
+func named(name string) (Protocol, bool) {
+	at := slices.IndexFunc(known, func(p Protocol) bool { return p.Name == name })
+	if at < 0 {
+		return Protocol{}, false
+	}
+	return known[at], true
+}
+
+// CheckProtocols returns an error if a protocol is unknown or there is none.
+func CheckProtocols(protocols []string) error {
+	if len(protocols) == 0 {
+		return run.Usagef("no protocol given; want one or more of %s", strings.Join(Protocols(), ","))
+	}
+	for _, p := range protocols {
+		if _, ok := named(p); !ok {
+			return run.Usagef("there is no protocol %q; want one or more of %s", p, strings.Join(Protocols(), ","))
+		}
+	}
+	return nil
+}
+
+// CheckPredicting is CheckProtocols, and also refuses protocols that do not predict the class of every test image.
+func CheckPredicting(protocols []string) error {
+	if err := CheckProtocols(protocols); err != nil {
+		return err
+	}
+	for _, name := range protocols {
+		if p, _ := named(name); p.Episodic {
+			return run.Usagef("the protocol %s measures episodes and does not predict the class of every test image, as is needed here", name)
+		}
+	}
+	return nil
+}
+
+// Scorer returns the scorer by which the router chooses a net for a protocol.
+func Scorer(protocol string) string {
+	p, _ := named(protocol)
+	return p.Scorer
+}
+
+// Scorers returns the scorers of protocols, each once, in their order.
+func Scorers(protocols []string) (scorers []string) {
+	for _, p := range protocols {
+		if s := Scorer(p); !slices.Contains(scorers, s) {
+			scorers = append(scorers, s)
+		}
+	}
+	return scorers
+}
+
+// classifier returns a protocol that predicts the class of every test image: classify adds the column predicted to the
+// test images of sets, pairs of training and test images.
+func classifier(name, scorer, summary string, classify func(s beam.Scope, sets beam.PCollection) beam.PCollection) Protocol {
+	return Protocol{Name: name, Scorer: scorer, Summary: summary, measure: func(s beam.Scope, sets beam.PCollection) (results, predictions beam.PCollection) {
+		return beam.ParDo2(s, &measureFn{Protocol: name}, classify(s, sets))
+	}}
+}
+
+func init() {
+	beam.RegisterDoFn(reflect.TypeFor[fractionFn]())
+	beam.RegisterDoFn(reflect.TypeFor[fewShotFn]())
+}
