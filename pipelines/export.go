@@ -19,6 +19,19 @@ func Export(ctx context.Context, dir, subnet, out string) error {
 	if err != nil {
 		return err
 	}
+	net, err := named(dir, models, subnet)
+	if err != nil {
+		return err
+	}
+	m, err := inference.Load(ctx, net.Path)
+	if err != nil {
+		return err
+	}
+	return route.Export(ctx, m, out)
+}
+
+// named returns the net of a run that has a name.
+func named(dir string, models []train.Model, subnet string) (train.Model, error) {
 	index := func(name string) int {
 		return slices.IndexFunc(models, func(m train.Model) bool { return m.Subnet == name })
 	}
@@ -31,11 +44,7 @@ func Export(ctx context.Context, dir, subnet, out string) error {
 		for _, m := range models {
 			names = append(names, m.Subnet)
 		}
-		return run.Usagef("%s has no net %q; it has %s", dir, subnet, strings.Join(names, ", "))
+		return train.Model{}, run.Usagef("%s has no net %q; it has %s", dir, subnet, strings.Join(names, ", "))
 	}
-	m, err := inference.Load(ctx, models[at].Path)
-	if err != nil {
-		return err
-	}
-	return route.Export(ctx, m, out)
+	return models[at], nil
 }

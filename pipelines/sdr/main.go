@@ -106,6 +106,8 @@ Scalable Dynamic Routing" (AAAI-22), as Apache Beam pipelines in one binary.
   pretrain   images in, a run folder with sub-nets out
   route      the best sub-net for one task, as an ordinary ResNet
   customize  the same, trained further on the task's own images
+  finetune   a classifier: a sub-net trained on the labels of a task
+  predict    the classes of images by such a classifier
   extend     new images for a run, with sub-nets for what is new in them
   evaluate   a table: unified net, routed sub-net, all sub-nets, task by task
   study      recipes compared, over seeds and budgets, with intervals
@@ -142,7 +144,7 @@ Results go to standard output, logs to standard error. Exit codes: 0 done,
 	root.PersistentPreRunE = func(c *cobra.Command, args []string) error {
 		return cmp.Or(setUpLog(c), checkPaths(c, args), sharePaths(c))
 	}
-	root.AddCommand(newPretrain(), newRoute(), newCustomize(), newExtend(), newEvaluate(), newStudy(), newEmbed(), newExport(), newInspect(), newPlan(), newBench(), newDoctor())
+	root.AddCommand(newPretrain(), newRoute(), newCustomize(), newFinetune(), newExtend(), newEvaluate(), newStudy(), newEmbed(), newPredict(), newExport(), newInspect(), newPlan(), newBench(), newDoctor())
 	return root
 }
 

@@ -207,6 +207,14 @@ func TestPretrain(t *testing.T) {
 		require.True(t, bytes.Equal(a, b), "%s differs from %s", pair[1], pair[0])
 	}
 
+	classifier := filepath.Join(dir, "classifier")
+	finetuned := mustSDR(t, "finetune", "--run", first, "--task", filepath.Join(tasks, "fruit"), "--out", classifier, "--epochs", "2")
+	require.Contains(t, finetuned, "fruit")
+	require.Equal(t, finetuned, mustSDR(t, "finetune", "--run", first, "--task", filepath.Join(tasks, "fruit"), "--out", classifier, "--epochs", "2", "--resume"))
+	mustSDR(t, "finetune", "--run", first, "--subnet", "unified", "--tasks", tasks, "--out", dir+"/classifiers", "--epochs", "2")
+	predicted := mustSDR(t, "predict", "--model", filepath.Join(dir, "classifiers", "fruit", "model.safetensors"), "--data", filepath.Join(tasks, "fruit", "test"), "--out", dir+"/p.parquet")
+	require.Contains(t, predicted, "images with a true class")
+
 	features := filepath.Join(dir, "features.parquet")
 	require.Contains(t, mustSDR(t, "embed", "--model", filepath.Join(routed, "model.safetensors"), "--data", testdata+"/fixtures/odd", "--out", features), "of them could not be read")
 	require.FileExists(t, features)
@@ -394,6 +402,13 @@ func TestUsageErrors(t *testing.T) {
 		{"give either --task or --tasks", []string{"customize", "--run", empty, "--out", out}},
 		{"want a budget above 0", []string{"customize", "--run", empty, "--task", folder, "--out", out, "--seconds", "0"}},
 		{"want learning rates above 0", []string{"customize", "--run", empty, "--task", folder, "--out", out, "--rate", "0.1,0"}},
+		{"give either --model or --run", []string{"finetune", "--task", folder, "--out", out}},
+		{"give either --task or --tasks", []string{"finetune", "--run", empty, "--out", out}},
+		{"--subnet is a net of a run", []string{"finetune", "--model", tiny, "--subnet", "0", "--task", folder, "--out", out}},
+		{"epochs 0", []string{"finetune", "--run", empty, "--task", folder, "--out", out, "--epochs", "0"}},
+		{"holds no run", []string{"finetune", "--run", empty, "--task", folder, "--out", out}},
+		{"no such file", []string{"finetune", "--model", filepath.Join(dir, "none"), "--task", folder, "--out", out}},
+		{"give a name that ends in .parquet", []string{"predict", "--model", tiny, "--data", tiny, "--out", out}},
 		{"--data is missing", []string{"extend", "--run", empty, "--out", out}},
 		{"holds no run", []string{"extend", "--run", empty, "--data", tiny, "--out", out}},
 		{"--far 1: want a fraction", []string{"extend", "--run", empty, "--data", tiny, "--out", out, "--far", "1"}},
@@ -590,7 +605,7 @@ func TestDeadTask(t *testing.T) {
 
 func TestHelp(t *testing.T) {
 	require.Contains(t, mustSDR(t, "--version"), "sdr version")
-	for _, command := range []string{"pretrain", "evaluate", "route", "customize", "extend", "study", "embed", "export", "inspect"} {
+	for _, command := range []string{"pretrain", "evaluate", "route", "customize", "finetune", "extend", "study", "embed", "predict", "export", "inspect"} {
 		out := mustSDR(t, command, "--help")
 		require.Contains(t, out, "Examples:")
 		require.NotContains(t, out, "--environment_type", "Beam's flags are hidden")

@@ -75,6 +75,11 @@ func net(model, norm, train string) labeled.Net {
 	return labeled.Net{Model: model}
 }
 
+// Open returns the pair's backbone with the statistics of its norm. It is shared and must not be modified.
+func (p Pair) Open(ctx context.Context) (*inference.Model, error) {
+	return net(p.Model, p.Norm, p.Train).Open(ctx)
+}
+
 // Features embeds the training images of pairs of one task or, given their classes, its test images, and calls yield with
 // the features of each pair in order.
 func Features(ctx context.Context, pairs []Pair, classes []string, yield func(i int, s *labeled.Set) error) error {
@@ -133,6 +138,7 @@ func init() {
 	beam.RegisterDoFn(reflect.TypeFor[pairFn]())
 	beam.RegisterDoFn(reflect.TypeFor[scoreFn]())
 	beam.RegisterDoFn(reflect.TypeFor[eachFn]())
+	beam.RegisterDoFn(reflect.TypeFor[chosenFn]())
 }
 
 // Route scores the nets on every task; features never leave the worker that computes them. It panics on an unknown

@@ -14,6 +14,7 @@ import (
 	"github.com/sdr-ml/sdr/stages/train"
 	"github.com/sdr-ml/sdr/tensorops/dense"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/transforms/record"
 	"github.com/sdr-ml/sdr/transforms/tasks"
 )
 
@@ -66,6 +67,29 @@ func TestRank(t *testing.T) {
 	}
 	require.Equal(t, []string{"root", "0", "unified", "1", "1"}, got)
 	require.Equal(t, []int64{1, 2, 0, 3, 1}, ranks)
+}
+
+// TestChosen checks that every task is paired with its net of rank 1, with the statistics that were chosen.
+func TestChosen(t *testing.T) {
+	of := []tasks.Task{{Name: "a", Train: "a-train", Test: "a-test", Metric: tasks.MeanPerClass}, {Name: "b", Train: "b-train", Metric: tasks.Top1}}
+	fn := &chosenFn{Tasks: of}
+	var got []Pair
+	for _, scores := range [][]Score{
+		{{Task: "b", Subnet: "root", Rank: 2, Model: "r"}, {Task: "b", Subnet: "0", Norm: NormTask, Rank: 1, Level: 1, Model: "m"}},
+		{{Task: "a", Subnet: "root", Norm: NormTraining, Rank: 1, Model: "r"}, {Task: "a", Subnet: "unified", Model: "u"}},
+		{{Task: "other", Subnet: "root", Rank: 1}},
+		{{Task: "a", Subnet: "unified", Model: "u"}},
+	} {
+		require.NoError(t, fn.ProcessElement(record.Of(scores), func(b *record.Batch) {
+			rows, err := record.Rows[Pair](b)
+			require.NoError(t, err)
+			got = append(got, rows...)
+		}))
+	}
+	require.Equal(t, []Pair{
+		{Task: "b", Metric: tasks.Top1, Train: "b-train", Subnet: "0", Candidate: true, Level: 1, Model: "m", Norm: NormTask},
+		{Task: "a", Metric: tasks.MeanPerClass, Train: "a-train", Test: "a-test", Subnet: "root", Candidate: true, Model: "r", Norm: NormTraining},
+	}, got)
 }
 
 func TestByRun(t *testing.T) {

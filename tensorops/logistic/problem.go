@@ -59,7 +59,7 @@ func newProblem(e dense.Engine, features matrix, labels []int64, classes int) *p
 	p.weight, p.product = newOperand(e, classes, width), newOperand(e, classes, width)
 	p.logits, p.errors = newOperand(e, rows, classes), newOperand(e, rows, classes)
 	p.at, p.gradient = make([]float64, classes*width), make([]float64, classes*width)
-	p.loss = nn.NewCrossEntropy(rows, classes, e.Pool())
+	p.loss = nn.NewCrossEntropy(rows, classes, 0, e.Pool())
 	return p
 }
 

@@ -67,6 +67,9 @@ func (b Backbone) Stages() int {
 //
 // Prototypes are vectors to which a loss compares the projector's output (SwAV, arXiv 2006.09882). They are parameters
 // that no pass of the network reads: the loss does, and computes their gradient; see Swapped.
+//
+// A net that is trained on labels has a classifier instead of these: one linear layer from the features to Classes
+// logits, under torchvision's name, fc.
 type Heads struct {
 	ProjectorHidden int  `json:"projector_hidden"`
 	ProjectorDim    int  `json:"projector_dim"`
@@ -74,15 +77,18 @@ type Heads struct {
 	ProjectorBN     bool `json:"projector_bn"`
 	ProjectorBias   bool `json:"projector_bias,omitempty"`
 	Prototypes      int  `json:"prototypes,omitempty"`
-	PredictorHidden int  `json:"predictor_hidden"` // 0 = no predictor
+	PredictorHidden int  `json:"predictor_hidden"`  // 0 = no predictor
+	Classes         int  `json:"classes,omitempty"` // 0 = no classifier
 }
 
 // Validate returns an error for invalid heads.
 func (h Heads) Validate() error {
 	switch {
-	case h.ProjectorLayers < 0 || h.PredictorHidden < 0 || h.Prototypes < 0:
+	case h.ProjectorLayers < 0 || h.PredictorHidden < 0 || h.Prototypes < 0 || h.Classes < 0:
 		return fmt.Errorf("nn: heads %+v: negative size; use 0 for no head", h)
-	case h.ProjectorLayers == 0 && h != Heads{}:
+	case h.Classes > 0 && h != Heads{Classes: h.Classes}:
+		return fmt.Errorf("nn: heads %+v: a classifier excludes all other heads; clear the other fields", h)
+	case h.ProjectorLayers == 0 && h != Heads{Classes: h.Classes}:
 		return fmt.Errorf("nn: heads %+v: sizes without a projector; set ProjectorLayers or clear the other fields", h)
 	case h.ProjectorLayers > 0 && h.ProjectorDim < 1:
 		return fmt.Errorf("nn: heads %+v: a projector needs a ProjectorDim of at least 1", h)

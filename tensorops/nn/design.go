@@ -33,7 +33,7 @@ type design struct {
 	channels   []int // per operand; operand 0 is the images
 	operations []operation
 	features   operand
-	z, p       operand // outputs of projector and predictor; without one, the preceding operand
+	z, p       operand // outputs of projector or classifier, and predictor; without one, the preceding operand
 }
 
 // operand is the index of an array [batch, height, width, channels] that one operation writes and others read.
@@ -71,7 +71,7 @@ func newDesign(b Backbone, h Heads) *design {
 	a := architectures[b.Arch]
 	d := &design{layout: &Layout{Stages: a.stages()}, part: Stem, channels: []int{3}}
 	d.features = d.pool(avgPoolKind, a.build(d, b, 0))
-	d.z = d.projector(d.features, h)
+	d.z = d.classifier(d.projector(d.features, h), h)
 	d.p = d.predictor(d.z, h)
 	return d
 }
@@ -117,6 +117,17 @@ func (d *design) projector(x operand, h Heads) operand {
 		d.layout.Prototypes = d.layout.addParam("prototypes.weight", d.part, LinearWeight, h.ProjectorDim, h.Prototypes)
 	}
 	return x
+}
+
+// classifier appends the classifier.
+func (d *design) classifier(x operand, h Heads) operand {
+	if h.Classes == 0 {
+		return x
+	}
+	l := Layer{In: d.channels[x], Out: h.Classes, Kernel: 1, Stride: 1, Linear: true}
+	l.Weight = d.layout.addParam("fc.weight", d.part, LinearWeight, l.In, l.Out)
+	l.Norm.Shift = d.layout.addParam("fc.bias", d.part, Bias, l.Out)
+	return d.apply(l, x)
 }
 
 // predictor appends the predictor, numbered likewise.

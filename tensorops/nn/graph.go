@@ -11,7 +11,7 @@ type Graph[M any] struct {
 	Layout *Layout
 
 	Features M // [batch, FeatureDim] of the last Forward
-	Z        M // [batch, ProjectorDim] the projector's output; the features without a projector
+	Z        M // [batch, ProjectorDim] the projector's output or [batch, Classes] the classifier's; else the features
 	P        M // [batch, ProjectorDim] the predictor's output; Z without a predictor
 
 	batch, views int

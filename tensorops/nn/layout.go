@@ -6,7 +6,7 @@ import (
 )
 
 // Part is the part of the network that a parameter belongs to: Stem, a stage of the backbone (1, 2, ...), Projector, to
-// which the prototypes belong, or Predictor. Flat vectors are in this order.
+// which the prototypes and a classifier belong, or Predictor. Flat vectors are in this order.
 type Part int
 
 // The parts other than stages.
@@ -29,7 +29,7 @@ const (
 
 // Param is a parameter tensor in the flat parameter vector.
 type Param struct {
-	Name    string // torchvision's, e.g. layer4.0.conv1.weight; or projector.N.*, prototypes.weight and predictor.N.*
+	Name    string // torchvision's, e.g. layer4.0.conv1.weight; or projector.N.*, prototypes.weight, fc.* and predictor.N.*
 	Shape   []int  // in memory, see Kind
 	Offset  int    // of its first element in the flat vector
 	Size    int    // number of elements

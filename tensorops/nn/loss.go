@@ -206,11 +206,13 @@ func (l *NTXent) symmetrize(_, i int) {
 	}
 }
 
-// CrossEntropy is the softmax cross-entropy. With z a row of logits,
+// CrossEntropy is the softmax cross-entropy with label smoothing ε (arXiv 1512.00567, sec. 7), as in PyTorch: the target
+// of a row of logits z is 1-ε for its label, and besides ε spread over all classes,
 //
-//	loss = -mean over rows of log softmax(z)(label)
+//	loss = -mean over rows of (1-ε) · log softmax(z)(label) + ε · mean over k of log softmax(z)(k)
 type CrossEntropy struct {
 	batch, classes  int
+	smoothing       float64
 	pool            *kernels.Pool
 	values          []float64
 	probabilities   []float32 // [threads, classes]
@@ -220,10 +222,10 @@ type CrossEntropy struct {
 	rowTask         func(worker, i int)
 }
 
-// NewCrossEntropy returns the loss for logits [batch, classes].
-func NewCrossEntropy(batch, classes int, p *kernels.Pool) *CrossEntropy {
+// NewCrossEntropy returns the loss for logits [batch, classes]. The smoothing is from 0, for none, to 1.
+func NewCrossEntropy(batch, classes int, smoothing float64, p *kernels.Pool) *CrossEntropy {
 	l := &CrossEntropy{
-		batch: batch, classes: classes, pool: p,
+		batch: batch, classes: classes, smoothing: smoothing, pool: p,
 		values: make([]float64, batch), probabilities: make([]float32, p.Threads()*classes),
 	}
 	l.rowTask = l.row
@@ -248,16 +250,25 @@ func (l *CrossEntropy) Loss(logits []float32, labels []int64, dlogits []float32,
 	return mean(l.values)
 }
 
-// row computes the loss of one row: ∂loss/∂z = softmax(z) - one-hot(label).
+// row computes the loss of one row: ∂loss/∂z = softmax(z) - target.
 func (l *CrossEntropy) row(worker, i int) {
 	z, dz, label := l.logits[i*l.classes:][:l.classes], l.dlogits[i*l.classes:][:l.classes], l.labels[i]
 	p := l.probabilities[worker*l.classes:][:l.classes]
-	scale := float64(l.weight) / float64(l.batch)
-	l.values[i] = softmax(p, z, 1, scale) - float64(z[label])
+	scale, spread := float64(l.weight)/float64(l.batch), l.smoothing/float64(l.classes)
+	l.values[i] = softmax(p, z, 1, scale) - (1-l.smoothing)*float64(z[label])
 	for k, v := range p {
 		dz[k] += v
 	}
-	dz[label] -= float32(scale)
+	dz[label] -= float32(scale * (1 - l.smoothing))
+	if spread == 0 {
+		return
+	}
+	var sum float64
+	for k, v := range z {
+		sum += float64(v)
+		dz[k] -= float32(scale * spread)
+	}
+	l.values[i] -= spread * sum
 }
 
 // Collapse detects embeddings that have become all alike.

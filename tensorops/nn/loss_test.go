@@ -33,7 +33,10 @@ func TestLossesMatchPyTorch(t *testing.T) {
 			return NewNTXent(batch, dim, 0.005, pool).Loss(x, dx, weight)
 		},
 		"entropy": func(dx []float32, weight float32) float64 {
-			return NewCrossEntropy(batch, dim, pool).Loss(logits, labels, dx, weight)
+			return NewCrossEntropy(batch, dim, 0, pool).Loss(logits, labels, dx, weight)
+		},
+		"smoothed": func(dx []float32, weight float32) float64 {
+			return NewCrossEntropy(batch, dim, 0.3, pool).Loss(logits, labels, dx, weight)
 		},
 	} {
 		grad := make([]float32, batch*dim)
@@ -59,7 +62,7 @@ func TestCrossEntropyGradient(t *testing.T) {
 		size := batch * classes
 		logits := rapid.SliceOfN(rapid.Float32Range(-9, 9), size, size).Draw(t, "logits")
 		labels := rapid.SliceOfN(rapid.Int64Range(0, int64(classes-1)), batch, batch).Draw(t, "labels")
-		l := NewCrossEntropy(batch, classes, pool)
+		l := NewCrossEntropy(batch, classes, rapid.SampledFrom([]float64{0, .1, 1}).Draw(t, "smoothing"), pool)
 		const h, weight, start = 1. / 256, 2, 1
 		grad, unused := make([]float32, size), make([]float32, size)
 		fill(grad, start)
@@ -79,13 +82,13 @@ func TestCrossEntropyAllocatesNothing(t *testing.T) {
 	pool := kernels.NewPool(2)
 	defer pool.Close()
 	const batch, classes = 300, 10
-	l := NewCrossEntropy(batch, classes, pool)
+	l := NewCrossEntropy(batch, classes, .1, pool)
 	logits, grad, labels := make([]float32, batch*classes), make([]float32, batch*classes), make([]int64, batch)
 	require.Zero(t, testing.AllocsPerRun(3, func() { l.Loss(logits, labels, grad, 1) }))
 }
 
 func TestCrossEntropyChecksLabels(t *testing.T) {
-	l := NewCrossEntropy(2, 3, kernels.NewPool(1))
+	l := NewCrossEntropy(2, 3, 0, kernels.NewPool(1))
 	z := make([]float32, 6)
 	require.PanicsWithValue(t, "nn: CrossEntropy.Loss: label 3 of row 1; want labels from 0 to 2",
 		func() { l.Loss(z, []int64{0, 3}, z, 1) })

@@ -120,7 +120,7 @@ func LoadModel(r io.Reader) (*Model, error) {
 func (m *Model) oversized() bool {
 	const most, layers = 1 << 20, 1 << 10
 	h := m.Heads
-	return max(m.Backbone.Width, h.ProjectorHidden, h.ProjectorDim, h.PredictorHidden, h.Prototypes) > most || h.ProjectorLayers > layers
+	return max(m.Backbone.Width, h.ProjectorHidden, h.ProjectorDim, h.PredictorHidden, h.Prototypes, h.Classes) > most || h.ProjectorLayers > layers
 }
 
 // fileShape returns a parameter's shape in a file, with the filters first.

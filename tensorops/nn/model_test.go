@@ -43,6 +43,23 @@ func TestLayoutMatchesTorchvision(t *testing.T) {
 	require.Equal(t, bare.Stats, l.Stats[:len(bare.Stats)])
 }
 
+// A classifier has torchvision's names and shapes, and no other heads beside it.
+func TestClassifier(t *testing.T) {
+	b := Backbone{"resnet18", "imagenet", 64}
+	l := NewLayout(b, Heads{Classes: 1000})
+	require.Equal(t, 11689512, l.NumParams)
+	var names []string
+	for _, p := range l.Params[len(l.Params)-2:] {
+		names = append(names, p.Name)
+		require.Equal(t, Projector, p.Part)
+	}
+	require.Equal(t, []string{"fc.weight", "fc.bias"}, names)
+	weight, _ := l.Param("fc.weight")
+	require.Equal(t, []int{1000, 512}, fileShape(weight))
+	require.ErrorContains(t, Heads{Classes: 2, ProjectorLayers: 1, ProjectorDim: 3}.Validate(), "a classifier excludes all other heads")
+	require.ErrorContains(t, Heads{Classes: -2}.Validate(), "negative size")
+}
+
 func TestInit(t *testing.T) {
 	l := NewLayout(Backbone{"resnet18", "small", 32}, Heads{ProjectorHidden: 64, ProjectorDim: 32, ProjectorLayers: 2})
 	params, stats := make([]float32, l.NumParams), make([]float32, l.NumStats)

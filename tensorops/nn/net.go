@@ -36,7 +36,7 @@ type Net struct {
 	Grads    []float32 // overwritten by Backward; nil in Inference mode
 
 	Features []float32 // [batch, FeatureDim] of the last Forward
-	Z        []float32 // [batch, ProjectorDim] the projector's output; the features without a projector
+	Z        []float32 // [batch, ProjectorDim] the projector's output or [batch, Classes] the classifier's; else the features
 	P        []float32 // [batch, ProjectorDim] the predictor's output; Z without a predictor
 
 	size      int
@@ -93,8 +93,8 @@ func (n *Net) ForwardFrom(from Part, images []float32, mode BNMode) {
 	n.forwarded = true
 }
 
-// Backward overwrites Grads with the gradient of a loss whose gradients with respect to Z and P are dZ and dP, [batch,
-// ProjectorDim]. Either may be nil for zeros; dP must be nil without a predictor. Without heads, dZ is the gradient of
+// Backward overwrites Grads with the gradient of a loss whose gradients with respect to Z and P are dZ and dP, of their
+// shapes. Either may be nil for zeros; dP must be nil without a predictor. Without heads, dZ is the gradient of
 // the features. Backward consumes the activations of the last Forward, so call it once per Forward, with the same
 // Params.
 func (n *Net) Backward(dZ, dP []float32) {

@@ -17,6 +17,7 @@ const (
 	Centroid                   // initial k-means centroids
 	Sample                     // any other random sample of rows
 	Queue                      // initial keys of a queue
+	Mix                        // how strongly a batch is mixed
 )
 
 // New returns the stream for a seed and a key: a purpose, then indices. The same arguments yield the same numbers on

@@ -1,5 +1,6 @@
 // Package inference computes image features with a trained model: as a Beam transform ([Embed]), in DoFns that have
-// their own images ([Open], [Features]), and on the caller's thread pool ([Embedder]).
+// their own images ([Open], [Features]), and on the caller's thread pool ([Embedder]). [Predict] classifies images by a
+// model with a [Classifier].
 //
 // Inputs and outputs. Embed takes a PCollection<*record.Batch> of decoded images, for example from imageio.Read, with
 // the columns width and height (int32) and pixels (binary: rows of red, green, blue bytes). It returns the rows with

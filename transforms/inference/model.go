@@ -59,6 +59,8 @@ type Model struct {
 	nn.Model
 	// Input is the size and normalization of its images.
 	Input Input
+	// Classifier predicts classes from the features; nil if the model has none. Save takes it from the Model's parameters.
+	Classifier *Classifier
 }
 
 // Load reads a model file that [Save] wrote with an [Input] in its metadata.
@@ -77,6 +79,9 @@ func Load(ctx context.Context, path string) (*Model, error) {
 	}
 	if err := m.Input.Validate(); err != nil {
 		return nil, fmt.Errorf("model %s: its metadata %q: %w", path, inputKey, err)
+	}
+	if m.Classifier, err = classifierOf(loaded); err != nil {
+		return nil, fmt.Errorf("model %s: %w", path, err)
 	}
 	return m, nil
 }
@@ -105,8 +110,8 @@ func Save(ctx context.Context, path string, m *nn.Model) error {
 // models caches the models used last, without their heads, up to 512 MiB.
 var models = compute.NewCache[*Model](512 << 20)
 
-// Open is a cached [Load] for DoFns: the process shares one copy of the model's backbone, without its heads. The model
-// must not be modified. A file that has changed since is read again.
+// Open is a cached [Load] for DoFns: the process shares one copy of the model's backbone and classifier, without heads. The
+// model must not be modified. A file that has changed since is read again.
 func Open(ctx context.Context, path string) (*Model, error) {
 	return models.Get(files.Identity(ctx, path), func() (*Model, int, error) {
 		start := time.Now()
@@ -116,7 +121,8 @@ func Open(ctx context.Context, path string) (*Model, error) {
 		}
 		m.Model = *m.WithoutHeads()
 		m.Params, m.Stats = slices.Clone(m.Params), slices.Clone(m.Stats) // frees the heads' memory
+		m.Classifier = m.Classifier.clone()
 		loadLatency.Update(ctx, time.Since(start).Milliseconds())
-		return m, 4 * (len(m.Params) + len(m.Stats)), nil
+		return m, 4*(len(m.Params)+len(m.Stats)) + m.Classifier.bytes(), nil
 	})
 }

@@ -294,6 +294,32 @@ func Open(ctx context.Context, path string) (Task, error) {
 	return t, nil
 }
 
+// TestOf returns the path of the test split that belongs to a task from [Open], where [Find] would find it; empty if there
+// is none.
+func TestOf(ctx context.Context, t Task) (string, error) {
+	clean := func(path string) string {
+		if files.IsLocal(path) {
+			return filepath.Clean(path)
+		}
+		return strings.TrimSuffix(path, "/")
+	}
+	train := clean(t.Train)
+	if !strings.Contains(path.Base(filepath.ToSlash(train)), "train") {
+		return "", nil
+	}
+	found, _, err := find(ctx, files.Dir(train))
+	if err != nil {
+		return "", err
+	}
+	for _, f := range found {
+		if clean(f.Train) == train {
+			standIn(f)
+			return f.Test, nil
+		}
+	}
+	return "", nil
+}
+
 // trainingIn returns the training split in a folder: its only one, or all of it if it has no splits.
 func trainingIn(ctx context.Context, dir string) (string, error) {
 	splits, err := hubSplits(ctx, dir)

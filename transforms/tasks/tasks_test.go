@@ -127,6 +127,30 @@ func TestOpen(t *testing.T) {
 	require.ErrorContains(t, err, "no such file")
 }
 
+func TestTestOf(t *testing.T) {
+	dir := touch(t, "emoji-train.parquet", "emoji-test.tar", "lone-train.parquet", "pets/train/cat/", "pets/test/cat/",
+		"hub/data/train-00000-of-00002.parquet", "hub/data/train-00001-of-00002.parquet", "hub/data/test-00000-of-00001.parquet",
+		"dev/train.parquet", "dev/validation.parquet", "birds/cat/", "twice-train.parquet", "twice-test.tar", "twice-test.zip")
+	for path, want := range map[string]string{
+		"emoji-train.parquet": "emoji-test.tar", "lone-train.parquet": "", "pets": "pets/test", "pets/train": "pets/test", "pets/train/": "pets/test",
+		"hub": "hub/data/test-00000-of-00001.parquet", "hub/data": "hub/data/test-00000-of-00001.parquet", "dev/train.parquet": "dev/validation.parquet",
+		"birds": "", "twice-train.parquet": "",
+	} {
+		task, err := tasks.Open(t.Context(), filepath.Join(dir, path))
+		require.NoError(t, err)
+		got, err := tasks.TestOf(t.Context(), task)
+		require.NoError(t, err)
+		if want != "" {
+			want = filepath.Join(dir, want)
+		}
+		require.Equal(t, want, got, path)
+	}
+	t.Chdir(dir)
+	got, err := tasks.TestOf(t.Context(), tasks.Task{Train: "./emoji-train.parquet"})
+	require.NoError(t, err)
+	require.Equal(t, "emoji-test.tar", got)
+}
+
 // TestFaulty checks that a task that cannot be used does not hide the others.
 func TestFaulty(t *testing.T) {
 	dir := touch(t, "pets-train.parquet", "pets-test.parquet", "flowers-train.parquet", "cars/train-00000-of-00002.parquet", "cars/test.parquet", "other/all/train.parquet", "other/sub/train.parquet")

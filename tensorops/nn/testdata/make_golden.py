@@ -194,8 +194,9 @@ def reference_losses():
         out[name + ".grad"], = torch.autograd.grad(loss, x)
     labels = torch.arange(12) * 5 % 7
     logits = (8 * x).detach().requires_grad_()
-    out["entropy"] = F.cross_entropy(logits, labels)
-    out["entropy.grad"], = torch.autograd.grad(out["entropy"], logits)
+    for name, smoothing in {"entropy": 0, "smoothed": 0.3}.items():
+        out[name] = F.cross_entropy(logits, labels, label_smoothing=smoothing)
+        out[name + ".grad"], = torch.autograd.grad(out[name], logits)
     out["collapse"] = F.normalize(x.detach()).std(dim=0).mean()
     save("losses", out)
 

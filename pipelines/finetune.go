@@ -1,0 +1,249 @@
+package pipelines
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
+
+	"github.com/sdr-ml/sdr/stages/finetune"
+	"github.com/sdr-ml/sdr/stages/route"
+	"github.com/sdr-ml/sdr/stages/run"
+	"github.com/sdr-ml/sdr/stages/train"
+	"github.com/sdr-ml/sdr/tensorops/ssl"
+	"github.com/sdr-ml/sdr/transforms/arrowio"
+	"github.com/sdr-ml/sdr/transforms/files"
+	"github.com/sdr-ml/sdr/transforms/imageio"
+	"github.com/sdr-ml/sdr/transforms/inference"
+	"github.com/sdr-ml/sdr/transforms/record"
+	"github.com/sdr-ml/sdr/transforms/tasks"
+)
+
+// FinetuneOptions are the arguments of Finetune.
+type FinetuneOptions struct {
+	// Model is the model file to start from. Instead, Run is a run folder, and Subnet one of its nets; if that is empty, the
+	// router chooses one for each task.
+	Model, Run, Subnet string
+	// Task holds the labeled training images of one task, as for Route, and its test images where Evaluate would find them;
+	// or Tasks is a folder of tasks.
+	Task, Tasks string
+	// Columns are those of the tasks' Parquet files.
+	Columns imageio.Columns
+	// Out is the folder for model.safetensors, model.json and metrics.jsonl; of several tasks, each gets a subfolder.
+	Out string
+	// Mode says what to do if Out holds a fine-tuning.
+	Mode run.Mode
+	// Config says how to train.
+	Config finetune.Config
+	// Device computes the features of routing and measuring; training is on the CPU.
+	Device ssl.Device
+	// Runner is the name of a registered Beam runner.
+	Runner string
+}
+
+// Finetuned are the results of Finetune, one per task.
+type Finetuned []finetune.Result
+
+// Finetune gives a net a classifier, and trains both on each task's labeled training images.
+func Finetune(ctx context.Context, o FinetuneOptions) (Finetuned, error) {
+	if err := o.Config.Validate(); err != nil {
+		return nil, run.Usage(err)
+	}
+	models, err := o.models(ctx)
+	if err != nil {
+		return nil, err
+	}
+	found, err := o.tasks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	unlock, err := run.Lock(ctx, o.Out)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	inputs, err := o.begin(ctx, models, found)
+	if err != nil {
+		return nil, err
+	}
+	tuning := files.Join(o.Out, "tuning")
+	if folder := runOf(ctx, models[0].Path); folder != nil {
+		tuning = folder.TuningDir()
+	}
+	defer shareTuning(ctx, tuning)()
+
+	p, s := beam.NewPipelineWithRoot()
+	var pairs beam.PCollection
+	if nets := createModels(s, models); o.routes() {
+		pairs = route.Chosen(s, route.Route(s, nets, route.Config{Tasks: found, Scorers: []string{route.KNN}}), found)
+	} else {
+		pairs = route.Pairs(s, nets, found, []string{route.NormTraining})
+	}
+	results := files.Join(o.Out, "results")
+	arrowio.WriteDir(s, results, finetune.Finetune(s, pairs, o.Config, finetune.Output{Dir: o.Out, PerTask: o.Tasks != "", Inputs: inputs}))
+	if err := runOn(ctx, o.Runner, o.Device, p); err != nil {
+		return nil, err
+	}
+	rows, err := readOut[finetune.Result](ctx, results)
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(rows, func(a, b finetune.Result) int { return strings.Compare(a.Task, b.Task) })
+	rows = slices.Compact(rows) // a runner may have emitted one twice
+	if len(rows) < len(found) {
+		return nil, fmt.Errorf("finetune: the job ended with the results of %d of %d tasks: it was canceled or lost its workers; run it again with --resume", len(rows), len(found))
+	}
+	if err := arrowio.SaveParquet(ctx, files.Join(o.Out, "results.parquet"), record.Of(rows).Record); err != nil {
+		return nil, err
+	}
+	return rows, files.RemoveAll(ctx, results)
+}
+
+// routes reports whether the router chooses the nets.
+func (o *FinetuneOptions) routes() bool { return o.Model == "" && o.Subnet == "" }
+
+// models lists the nets to start from: one, or those among which the router chooses.
+func (o *FinetuneOptions) models(ctx context.Context) ([]train.Model, error) {
+	if o.Model != "" {
+		if _, err := inference.Load(ctx, o.Model); err != nil {
+			return nil, run.Usage(err)
+		}
+		return []train.Model{{Subnet: o.Model, Path: o.Model}}, nil
+	}
+	_, models, err := openTrained(ctx, o.Run)
+	if err != nil || o.Subnet == "" {
+		return models, err
+	}
+	m, err := named(o.Run, models, o.Subnet)
+	return []train.Model{m}, err
+}
+
+// tasks lists the tasks.
+func (o *FinetuneOptions) tasks(ctx context.Context) ([]tasks.Task, error) {
+	if o.Tasks != "" {
+		found, _, err := findTasks(ctx, o.Tasks, o.Columns)
+		return found, err
+	}
+	t, err := tasks.Open(ctx, o.Task)
+	if err == nil {
+		t.Test, err = tasks.TestOf(ctx, t)
+	}
+	if err == nil {
+		t = t.With(o.Columns)
+		err = tasks.Check(ctx, t)
+	}
+	if err != nil {
+		return nil, run.Usage(err)
+	}
+	return []tasks.Task{t}, nil
+}
+
+// fineTuning is the content of finetune.json, which is written first: what the folder is, and what its results are made of.
+type fineTuning struct {
+	Model  string          `json:"model,omitempty"`
+	Run    string          `json:"run,omitempty"`
+	Subnet string          `json:"subnet,omitempty"`
+	Tasks  []tasks.Task    `json:"tasks"`
+	Config finetune.Config `json:"config"`
+	Inputs string          `json:"inputs"`
+}
+
+// begin prepares the output folder as the mode says and returns what identifies the inputs.
+func (o *FinetuneOptions) begin(ctx context.Context, models []train.Model, of []tasks.Task) (inputs string, err error) {
+	var identities []string
+	for _, m := range models {
+		identities = append(identities, files.Identity(ctx, m.Path))
+	}
+	now := fineTuning{Model: o.Model, Run: o.Run, Subnet: o.Subnet, Tasks: of, Config: o.Config}
+	now.Inputs = run.Digest("v1", identities, of, stamps(ctx, of), o.Config)
+	path := files.Join(o.Out, "finetune.json")
+	text, err := files.Read(ctx, path)
+	begun := err == nil
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if found, err := files.Exists(ctx, files.Join(o.Out, finetune.Files[0])); err != nil || found {
+			return "", cmp.Or(err, run.Usagef("%s holds a model that is not of a fine-tuning; give another folder", o.Out))
+		}
+	case err != nil:
+		return "", err
+	case o.Mode == run.Fresh:
+		return "", run.Usagef("%s already holds a fine-tuning; --resume continues it, and --overwrite replaces it", o.Out)
+	case o.Mode == run.Resume:
+		var before fineTuning
+		if err := json.Unmarshal(text, &before); err != nil {
+			return "", fmt.Errorf("%s: %w; --overwrite begins anew", path, err)
+		}
+		if before.Inputs != now.Inputs {
+			return "", run.Usagef("%s began with other options, images or nets: compare %s; --overwrite begins anew", o.Out, path)
+		}
+	}
+	if begun && o.Mode == run.Overwrite {
+		if err := o.clear(ctx, of); err != nil {
+			return "", err
+		}
+	}
+	if text, err = json.MarshalIndent(now, "", "  "); err != nil {
+		return "", err
+	}
+	return now.Inputs, files.WriteBytes(ctx, path, append(text, '\n'))
+}
+
+// clear removes what an earlier fine-tuning has made for the tasks.
+func (o *FinetuneOptions) clear(ctx context.Context, of []tasks.Task) error {
+	dirs := []string{o.Out}
+	for _, t := range of {
+		dirs = append(dirs, files.Join(o.Out, t.Name))
+	}
+	for _, dir := range dirs {
+		for _, file := range finetune.Files {
+			if err := files.Remove(ctx, files.Join(dir, file)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// WriteTable writes a human-readable table, and where the models are.
+func (f Finetuned) WriteTable(w io.Writer) error {
+	t := table.NewWriter()
+	t.SetStyle(table.StyleLight)
+	t.SuppressEmptyColumns()
+	t.Style().Format.Header = text.FormatDefault
+	t.SetTitle("fine-tuned, %%")
+	t.AppendHeader(table.Row{"task", "metric", "net", "classes", "images", "epochs", "best\nepoch", "validation", "on\nimages", "test", "on test\nimages"})
+	figure := func(value float64, images int64) (string, string) {
+		if images == 0 {
+			return "", ""
+		}
+		return fmt.Sprintf("%.1f", value), fmt.Sprint(images)
+	}
+	for _, r := range f {
+		validation, held := figure(r.Validation, r.ValidationImages)
+		test, images := figure(r.Test, r.TestImages)
+		t.AppendRow(table.Row{r.Task, r.Metric, r.Subnet, r.Classes, r.Images, r.Epochs, r.Epoch, validation, held, test, images})
+	}
+	var configs []table.ColumnConfig
+	for n := 4; n <= 11; n++ {
+		configs = append(configs, table.ColumnConfig{Number: n, Align: text.AlignRight, AlignHeader: text.AlignRight})
+	}
+	t.SetColumnConfigs(configs)
+	if _, err := fmt.Fprintln(w, t.Render()); err != nil {
+		return err
+	}
+	for _, r := range f {
+		if _, err := fmt.Fprintln(w, r.Model); err != nil {
+			return err
+		}
+	}
+	return nil
+}

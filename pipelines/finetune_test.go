@@ -1,0 +1,110 @@
+package pipelines_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sdr-ml/sdr/pipelines"
+	"github.com/sdr-ml/sdr/stages/finetune"
+	"github.com/sdr-ml/sdr/stages/run"
+	"github.com/sdr-ml/sdr/transforms/arrowio"
+)
+
+// finetuneOptions fine-tunes a small random model on the fruit of the fixtures.
+func finetuneOptions(t *testing.T, runner string) pipelines.FinetuneOptions {
+	o := pipelines.FinetuneOptions{Model: saveModel(t), Task: fixtures + "/folder", Out: filepath.Join(t.TempDir(), "out"), Runner: runner, Config: finetune.Default}
+	o.Config.Epochs, o.Config.Batch, o.Config.HeldOut, o.Config.Scale, o.Config.Smoothing = 100, 18, 0, .8, 0
+	return o
+}
+
+// TestFinetunePredict trains a classifier, which learns its few training images, and predicts the classes of these and of the
+// test images: with the accuracy that the training has measured.
+func TestFinetunePredict(t *testing.T) {
+	for _, runner := range []string{"prism", "direct"} {
+		o := finetuneOptions(t, runner)
+		made, err := pipelines.Finetune(t.Context(), o)
+		require.NoError(t, err)
+		require.Len(t, made, 1)
+		r := made[0]
+		require.Equal(t, "folder", r.Task)
+		require.Positive(t, r.TestImages)
+		rows, err := arrowio.LoadRows[finetune.Result](t.Context(), filepath.Join(o.Out, "results.parquet"))
+		require.NoError(t, err)
+		require.Equal(t, []finetune.Result(made), rows)
+		require.NoDirExists(t, filepath.Join(o.Out, "results"))
+
+		e := pipelines.EmbedOptions{Model: r.Model, Data: []string{fixtures + "/folder/test"}, Out: filepath.Join(o.Out, "p.parquet"), Runner: runner}
+		found, err := pipelines.Predict(t.Context(), e)
+		require.NoError(t, err)
+		require.Equal(t, &pipelines.Predictions{Images: r.TestImages, Labeled: r.TestImages, Accuracy: r.Test}, found)
+		e.Data = []string{fixtures + "/folder/train", fixtures + "/odd"}
+		found, err = pipelines.Predict(t.Context(), e)
+		require.NoError(t, err)
+		require.EqualValues(t, []int64{18 + 5, 2, 18, 3}, []int64{found.Images, found.Bad, found.Labeled, found.Unknown})
+		require.Greater(t, found.Accuracy, 60.)
+		predicted, err := arrowio.LoadRows[pipelines.Predicted](t.Context(), e.Out)
+		require.NoError(t, err)
+		names := []string{"Banana", "Carrots", "Lime"}
+		right := 0
+		for i, p := range predicted {
+			require.Len(t, p.Probabilities, 3)
+			if p.Error != "" {
+				require.Equal(t, pipelines.Predicted{Source: p.Source, Row: p.Row, Label: -1, Predicted: -1, Probabilities: make([]float32, 3), Error: p.Error}, p)
+				continue
+			}
+			require.Equal(t, names[p.Predicted], p.PredictedClass)
+			if i < 18 {
+				require.Equal(t, names[p.Label], p.Class)
+			} else {
+				require.EqualValues(t, -1, p.Label)
+			}
+			if p.Label == p.Predicted {
+				right++
+			}
+		}
+		require.InDelta(t, found.Accuracy, 100*float64(right)/18, 1e-9)
+		embedded, bad, err := pipelines.Embed(t.Context(), e)
+		require.NoError(t, err)
+		require.Equal(t, []int64{23, 2}, []int64{embedded, bad})
+	}
+}
+
+// TestFinetuneModes checks what happens if the folder holds a fine-tuning already.
+func TestFinetuneModes(t *testing.T) {
+	o := finetuneOptions(t, "direct")
+	o.Config.Epochs = 2
+	made, err := pipelines.Finetune(t.Context(), o)
+	require.NoError(t, err)
+	model, err := os.ReadFile(made[0].Model)
+	require.NoError(t, err)
+	_, err = pipelines.Finetune(t.Context(), o)
+	require.ErrorAs(t, err, new(*run.UsageError))
+	require.ErrorContains(t, err, "already holds a fine-tuning; --resume continues it")
+	o.Mode = run.Resume
+	again, err := pipelines.Finetune(t.Context(), o)
+	require.NoError(t, err)
+	require.Equal(t, made, again)
+	o.Config.Seed++
+	_, err = pipelines.Finetune(t.Context(), o)
+	require.ErrorContains(t, err, "began with other options, images or nets")
+	o.Mode = run.Overwrite
+	_, err = pipelines.Finetune(t.Context(), o)
+	require.NoError(t, err)
+	other, err := os.ReadFile(made[0].Model)
+	require.NoError(t, err)
+	require.NotEqual(t, model, other)
+
+	o.Config.LR = 0
+	_, err = pipelines.Finetune(t.Context(), o)
+	require.ErrorAs(t, err, new(*run.UsageError))
+	o = finetuneOptions(t, "direct")
+	require.NoError(t, os.MkdirAll(o.Out, 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(o.Out, "model.safetensors"), nil, 0o644))
+	_, err = pipelines.Finetune(t.Context(), o)
+	require.ErrorContains(t, err, "holds a model that is not of a fine-tuning")
+	_, err = pipelines.Predict(t.Context(), pipelines.EmbedOptions{Model: o.Model, Data: []string{fixtures}, Out: o.Out + ".parquet", Runner: "direct"})
+	require.ErrorContains(t, err, "has no classifier; sdr finetune makes models with one")
+}

@@ -1,0 +1,135 @@
+package pipelines
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+
+	"github.com/apache/arrow/go/v15/arrow"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	"github.com/google/uuid"
+
+	"github.com/sdr-ml/sdr/stages/run"
+	"github.com/sdr-ml/sdr/transforms/arrowio"
+	"github.com/sdr-ml/sdr/transforms/files"
+	"github.com/sdr-ml/sdr/transforms/imageio"
+	"github.com/sdr-ml/sdr/transforms/inference"
+	"github.com/sdr-ml/sdr/transforms/record"
+)
+
+// splitImages is the number of images per split.
+const splitImages = 2048
+
+// perImage is a job that computes one row per image of o.Data with a model and writes them to o.Out.
+type perImage[In, Out any] struct {
+	o EmbedOptions
+	// size is that of the model's input.
+	size int
+	// compute returns rows In, and dead letters.
+	compute func(s beam.Scope, images beam.PCollection, cfg inference.Config) (rows, dead beam.PCollection)
+	// good and bad make the rows of the file.
+	good func(In) imageRow[Out]
+	bad  func(imageio.Dead) Out
+}
+
+// imageRow is a row of the file with what the order of the rows and the summary of their sources need.
+type imageRow[Out any] struct {
+	index         int64
+	labeled, lost bool   // lost is that of a label
+	reason        string // why the image could not be read
+	row           Out
+}
+
+// run runs the job and returns the rows that it wrote, in the order in which the images are found, and how many are of
+// images that could not be read.
+func (j perImage[In, Out]) run(ctx context.Context) (rows []Out, bad int64, err error) {
+	o := j.o
+	splits, sources, err := imageio.Survey(ctx, o.Data, splitImages, o.Columns)
+	if err != nil {
+		return nil, 0, run.Usage(err)
+	}
+	dir := o.Out + ".parts-" + uuid.NewString()
+	defer func() { err = errors.Join(err, files.RemoveAll(context.WithoutCancel(ctx), dir)) }()
+	computed, dead := files.Join(dir, "computed"), files.Join(dir, "dead")
+	tuning := files.Join(dir, "tuning")
+	if folder := runOf(ctx, o.Model); folder != nil {
+		tuning = folder.TuningDir()
+	}
+	defer shareTuning(ctx, tuning)()
+
+	p, s := beam.NewPipelineWithRoot()
+	read, unread := imageio.ReadSplits(s, beam.CreateList(s, splits), imageio.ReadConfig{Size: j.size, Labels: true})
+	made, failed := j.compute(s, read, inference.Config{Model: o.Model})
+	arrowio.WriteDir(s, computed, made)
+	arrowio.WriteDir(s, dead, beam.Flatten(s, unread, failed))
+	if err := runOn(ctx, o.Runner, o.Device, p); err != nil {
+		return nil, 0, err
+	}
+	all, err := j.read(ctx, computed, dead)
+	if err != nil {
+		return nil, 0, err
+	}
+	for _, r := range all {
+		rows = append(rows, r.row)
+		if r.reason != "" {
+			bad++
+		}
+	}
+	summarize(ctx, all, sources)
+	var records []arrow.Record
+	for part := range slices.Chunk(rows, 1<<16) {
+		records = append(records, record.Of(part).Record)
+	}
+	return rows, bad, arrowio.SaveParquet(ctx, o.Out, records...)
+}
+
+// read reads what the pipeline wrote, in the order of the images.
+func (j perImage[In, Out]) read(ctx context.Context, computed, dead string) (all []imageRow[Out], err error) {
+	read, err := readOut[In](ctx, computed)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range read {
+		all = append(all, j.good(r))
+	}
+	letters, err := readOut[imageio.Dead](ctx, dead)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range letters {
+		all = append(all, imageRow[Out]{index: d.Index, reason: d.Reason, row: j.bad(d)})
+	}
+	// A runner may have computed an image twice, in other batches.
+	slices.SortFunc(all, func(a, b imageRow[Out]) int {
+		return cmp.Or(cmp.Compare(a.index, b.index), strings.Compare(a.reason, b.reason))
+	})
+	return slices.CompactFunc(all, func(a, b imageRow[Out]) bool { return a.index == b.index }), nil
+}
+
+// summarize logs a line about each source, a warning if it lost labels.
+func summarize[Out any](ctx context.Context, all []imageRow[Out], sources []imageio.Source) {
+	tallies := make([]imageio.Tally, len(sources))
+	for _, r := range all {
+		t := &tallies[slices.IndexFunc(sources, func(s imageio.Source) bool { return s.Has(imageio.SplitOf(r.index)) })]
+		switch {
+		case r.reason != "":
+			t.Dead++
+			continue
+		case r.lost:
+			t.Lost++
+		case r.labeled:
+			t.Labeled++
+		}
+		t.Images++
+	}
+	for i, s := range sources {
+		level := slog.LevelInfo
+		if tallies[i].Lost > 0 {
+			level = slog.LevelWarn
+		}
+		slog.Log(ctx, level, s.Summary(tallies[i]))
+	}
+}
