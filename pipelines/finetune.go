@@ -83,10 +83,10 @@ func Finetune(ctx context.Context, o FinetuneOptions) (Finetuned, error) {
 
 	p, s := beam.NewPipelineWithRoot()
 	var pairs beam.PCollection
-	if nets := createModels(s, models); o.routes() {
-		pairs = route.Chosen(s, route.Route(s, nets, route.Config{Tasks: found, Scorers: []string{route.KNN}}), found)
+	if o.routes() {
+		pairs = route.Chosen(s, route.Route(s, createModels(s, models), route.Config{Tasks: found, Scorers: []string{route.KNN}}), found)
 	} else {
-		pairs = route.Pairs(s, nets, found, []string{route.NormTraining})
+		pairs = beam.CreateList(s, pairWith(models[0], found))
 	}
 	results := files.Join(o.Out, "results")
 	arrowio.WriteDir(s, results, finetune.Finetune(s, pairs, o.Config, finetune.Output{Dir: o.Out, PerTask: o.Tasks != "", Inputs: inputs}))
@@ -106,6 +106,16 @@ func Finetune(ctx context.Context, o FinetuneOptions) (Finetuned, error) {
 		return nil, err
 	}
 	return rows, files.RemoveAll(ctx, results)
+}
+
+// pairWith pairs every task with a net, each in a batch of its own.
+func pairWith(m train.Model, of []tasks.Task) (pairs []*record.Batch) {
+	for _, t := range of {
+		pairs = append(pairs, record.Of([]route.Pair{{
+			Task: t.Name, Metric: t.Metric, Train: t.Train, Test: t.Test, Subnet: m.Subnet, Model: m.Path, Norm: route.NormTraining,
+		}}))
+	}
+	return pairs
 }
 
 // routes reports whether the router chooses the nets.
@@ -186,10 +196,13 @@ func (o *FinetuneOptions) begin(ctx context.Context, models []train.Model, of []
 			return "", run.Usagef("%s began with other options, images or nets: compare %s; --overwrite begins anew", o.Out, path)
 		}
 	}
-	if begun && o.Mode == run.Overwrite {
+	if begun && o.Mode == run.Overwrite && !DryRun() {
 		if err := o.clear(ctx, of); err != nil {
 			return "", err
 		}
+	}
+	if DryRun() {
+		return now.Inputs, nil
 	}
 	if text, err = json.MarshalIndent(now, "", "  "); err != nil {
 		return "", err

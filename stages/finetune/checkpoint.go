@@ -41,9 +41,6 @@ func (t *trainer) save(ctx context.Context, path string) error {
 
 // restore goes on from a checkpoint, if there is one with the same inputs. One that is damaged is passed over.
 func (t *trainer) restore(ctx context.Context, path string) error {
-	if path == "" {
-		return nil
-	}
 	data, err := files.Read(ctx, path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

@@ -55,20 +55,19 @@ func (fn *finetuneFn) finetune(ctx context.Context, p route.Pair) (*Result, erro
 		return done, err
 	}
 	checkpoint := files.Join(dir, checkpointFile)
-	t, err := Train(ctx, p, fn.Config, fn.Output.Inputs, checkpoint)
+	t, err := fn.train(ctx, p, checkpoint)
 	if err != nil {
 		return nil, err
 	}
-	r := &t.Result
-	r.Model = files.Join(dir, modelFile)
-	if err := t.write(ctx, dir, fn.Config, fn.Output.Inputs); err != nil {
+	t.result.Model = files.Join(dir, modelFile)
+	if err := fn.write(ctx, dir, t); err != nil {
 		return nil, err
 	}
 	err = files.Remove(ctx, checkpoint)
 	if errors.Is(err, fs.ErrNotExist) { // the training was shorter than the time between checkpoints
 		err = nil
 	}
-	return r, err
+	return &t.result, err
 }
 
 // done returns the result of an earlier attempt that has finished; nil if there is none.
@@ -81,25 +80,22 @@ func (fn *finetuneFn) done(ctx context.Context, dir string) (*Result, error) {
 	if err != nil || json.Unmarshal(text, &card) != nil || card.Inputs != fn.Output.Inputs {
 		return nil, err
 	}
-	if _, err := inference.Load(ctx, files.Join(dir, modelFile)); err != nil {
+	card.Model = files.Join(dir, modelFile) // the folder may have been moved
+	if _, err := inference.Load(ctx, card.Model); err != nil {
 		return nil, nil // lost or damaged since
 	}
 	return &card.Result, nil
 }
 
-// Trained is a net that was trained for a task.
-type Trained struct {
-	// Result describes it; its Model is empty.
-	Result Result
-	Net    *inference.Model
-	Epochs []Epoch
-	// Predicted are the classes predicted for the test images, whose true ones are Labels.
-	Predicted, Labels []int64
+// trained is a net that was trained for a task.
+type trained struct {
+	net    *inference.Model
+	result Result
+	epochs []Epoch
 }
 
-// Train trains a net for a task and measures it. It goes on from the checkpoint at a path if that is of the same inputs;
-// with an empty path there are none.
-func Train(ctx context.Context, p route.Pair, cfg Config, inputs, checkpoint string) (*Trained, error) {
+// train trains a net for a task and measures it. It goes on from the checkpoint at a path if that is of the same inputs.
+func (fn *finetuneFn) train(ctx context.Context, p route.Pair, checkpoint string) (*trained, error) {
 	m, err := p.Open(ctx)
 	if err != nil {
 		return nil, err
@@ -113,19 +109,19 @@ func Train(ctx context.Context, p route.Pair, cfg Config, inputs, checkpoint str
 		if err := inference.Release(); err != nil {
 			return err
 		}
-		t = newTrainer(m, images, p.Metric, cfg, inputs, pool)
+		t = newTrainer(m, images, p.Metric, fn.Config, fn.Output.Inputs, pool)
 		return t.run(ctx, checkpoint)
 	})
 	if err != nil {
 		return nil, err
 	}
-	made := &Trained{Net: t.model(), Epochs: t.History, Result: Result{
+	made := &trained{net: t.model(), epochs: t.History, result: Result{
 		Task: p.Task, Metric: p.Metric, Subnet: p.Subnet, Classes: int64(len(images.Classes)), Images: int64(len(t.train)),
 		Epochs: int64(len(t.History)), Epoch: int64(t.Best), ValidationImages: int64(len(t.held)),
 	}}
-	r := &made.Result
+	r := &made.result
 	if r.ValidationImages > 0 {
-		if r.Validation, _, _, err = made.measure(ctx, images, t.held); err != nil {
+		if r.Validation, err = made.measure(ctx, images, t.held); err != nil {
 			return nil, err
 		}
 	}
@@ -141,39 +137,39 @@ func Train(ctx context.Context, p route.Pair, cfg Config, inputs, checkpoint str
 		rows[i] = int32(i)
 	}
 	r.TestImages = int64(len(rows))
-	r.Test, made.Predicted, made.Labels, err = made.measure(ctx, test, rows)
+	r.Test, err = made.measure(ctx, test, rows)
 	return made, err
 }
 
 // measure returns the metric of the net on some of the images, in percent, as Predict would find it.
-func (t *Trained) measure(ctx context.Context, images *tasks.Images, rows []int32) (value float64, predicted, labels []int64, err error) {
-	features, err := inference.Features(ctx, t.Net, len(rows), func(i int) []uint8 { return images.At(int(rows[i])) })
+func (t *trained) measure(ctx context.Context, images *tasks.Images, rows []int32) (percent float64, err error) {
+	features, err := inference.Features(ctx, t.net, len(rows), func(i int) []uint8 { return images.At(int(rows[i])) })
 	if err != nil {
-		return 0, nil, nil, err
+		return 0, err
 	}
 	var p *tensor.Dense
 	err = compute.Run(func(*kernels.Pool) (err error) {
-		p, err = t.Net.Classifier.Probabilities(features)
+		p, err = t.net.Classifier.Probabilities(features)
 		return err
 	})
 	if err != nil {
-		return 0, nil, nil, err
+		return 0, err
 	}
-	predicted, labels = inference.Top(p.Data().([]float32), len(t.Net.Classifier.Classes)), make([]int64, len(rows))
+	predicted, labels := inference.Top(p.Data().([]float32), len(images.Classes)), make([]int64, len(rows))
 	for i, row := range rows {
 		labels[i] = images.Labels[row]
 	}
-	return tasks.Percent(t.Result.Metric, predicted, labels), predicted, labels, nil
+	return tasks.Percent(t.result.Metric, predicted, labels), nil
 }
 
 // write writes the net and what describes it.
-func (t *Trained) write(ctx context.Context, dir string, cfg Config, inputs string) error {
-	if err := inference.Save(ctx, files.Join(dir, modelFile), &t.Net.Model); err != nil {
+func (fn *finetuneFn) write(ctx context.Context, dir string, t *trained) error {
+	if err := inference.Save(ctx, t.result.Model, &t.net.Model); err != nil {
 		return err
 	}
 	var lines bytes.Buffer
 	encoder := json.NewEncoder(&lines)
-	for _, e := range t.Epochs {
+	for _, e := range t.epochs {
 		if err := encoder.Encode(e); err != nil {
 			return err
 		}
@@ -182,8 +178,8 @@ func (t *Trained) write(ctx context.Context, dir string, cfg Config, inputs stri
 		return err
 	}
 	text, err := json.MarshalIndent(Card{
-		Result: t.Result, ClassNames: t.Net.Classifier.Classes, Backbone: t.Net.Backbone, Input: t.Net.Input,
-		Features: t.Net.Backbone.FeatureDim(), Config: cfg, Inputs: inputs,
+		Result: t.result, ClassNames: t.net.Classifier.Classes, Backbone: t.net.Backbone, Input: t.net.Input,
+		Features: t.net.Backbone.FeatureDim(), Config: fn.Config, Inputs: fn.Output.Inputs,
 	}, "", "  ")
 	if err != nil {
 		return err

@@ -150,7 +150,7 @@ func newSmall(t *testing.T, cfg Config, inputs string, threads int) *trainer {
 // with another number of threads.
 func TestResume(t *testing.T) {
 	whole := newSmall(t, small, "x", 2)
-	require.NoError(t, whole.run(t.Context(), ""))
+	require.NoError(t, whole.run(t.Context(), filepath.Join(t.TempDir(), checkpointFile)))
 	defer func(before time.Duration) { checkpointTime = before }(checkpointTime)
 	checkpointTime = 0
 	for steps := range 6 * whole.epochSteps() {
@@ -181,7 +181,7 @@ func TestBestEpoch(t *testing.T) {
 	cfg := small
 	cfg.Epochs, cfg.Patience = 40, 3
 	tr := newSmall(t, cfg, "x", 2)
-	require.NoError(t, tr.run(t.Context(), ""))
+	require.NoError(t, tr.run(t.Context(), filepath.Join(t.TempDir(), checkpointFile)))
 	require.Less(t, len(tr.History), 40)
 	require.Equal(t, tr.Better+3, len(tr.History))
 	best := *tr.History[tr.Best-1].Validation
@@ -195,7 +195,7 @@ func TestBestEpoch(t *testing.T) {
 
 	cfg.HeldOut = 0
 	tr = newSmall(t, cfg, "x", 2)
-	require.NoError(t, tr.run(t.Context(), ""))
+	require.NoError(t, tr.run(t.Context(), filepath.Join(t.TempDir(), checkpointFile)))
 	require.Len(t, tr.History, 40)
 	require.Equal(t, 40, tr.Best)
 	require.Nil(t, tr.History[0].Validation)

@@ -91,7 +91,7 @@ func newTrainer(m *inference.Model, images *tasks.Images, metric string, cfg Con
 // epochSteps returns the number of steps per epoch.
 func (t *trainer) epochSteps() int { return max(1, len(t.train)/t.batch) }
 
-// run trains to the end, from the checkpoint at a path if it has the same inputs. An empty path means no checkpoints.
+// run trains to the end, from the checkpoint at a path if it has the same inputs.
 func (t *trainer) run(ctx context.Context, checkpoint string) error {
 	if err := t.restore(ctx, checkpoint); err != nil {
 		return err
@@ -112,7 +112,7 @@ func (t *trainer) run(ctx context.Context, checkpoint string) error {
 			details = append(details, "validation", fmt.Sprintf("%.1f", *t.History[n-1].Validation))
 		}
 		bar.Add(int64(t.batch), details...)
-		if checkpoint != "" && time.Since(saved) >= checkpointTime {
+		if time.Since(saved) >= checkpointTime {
 			if err := t.save(ctx, checkpoint); err != nil {
 				return err
 			}

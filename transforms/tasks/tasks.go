@@ -14,19 +14,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"unicode"
 
-	"github.com/sdr-ml/sdr/tensorops/metrics"
 	"github.com/sdr-ml/sdr/transforms/files"
 	"github.com/sdr-ml/sdr/transforms/imageio"
-)
-
-// Metrics of a task.
-const (
-	// Top1 is top-1 accuracy: the fraction of images that are classified correctly.
-	Top1 = "top1"
-	// MeanPerClass is the accuracy per class, averaged over the classes.
-	MeanPerClass = "mean_per_class"
 )
 
 // Task is a labeled data set with a train and a test split.
@@ -36,34 +26,9 @@ type Task struct {
 	// Train and Test are the files or folders of the two splits, or globs of files; see [Paths]. Test is empty if the task
 	// is only for routing.
 	Train, Test string
-	// Metric is Top1 or MeanPerClass.
+	// Metric is Top1 or MeanPerClass: what a file task.yaml or NAME.yaml says, such as "metric: mean_per_class", or else the
+	// usual one of a data set of that name, see [MetricOf].
 	Metric string
-}
-
-// meanPerClass lists prefixes of the names of data sets that the literature evaluates by mean per-class accuracy
-// (SimCLR, arXiv 2002.05709, appendix B.8).
-var meanPerClass = []string{"aircraft", "caltech101", "cats_dogs", "flowers", "pets"}
-
-// MetricOf returns the usual metric of a data set, recognized by a word in its name.
-func MetricOf(name string) string {
-	name = strings.ToLower(name)
-	for i := range len(name) {
-		if i > 0 && (unicode.IsLetter(rune(name[i-1])) || unicode.IsDigit(rune(name[i-1]))) {
-			continue // not at the start of a word
-		}
-		if slices.ContainsFunc(meanPerClass, func(m string) bool { return strings.HasPrefix(name[i:], m) }) {
-			return MeanPerClass
-		}
-	}
-	return Top1
-}
-
-// Percent returns a metric of predictions for labeled images, in percent.
-func Percent(metric string, predicted, labels []int64) float64 {
-	if metric == MeanPerClass && len(labels) > 0 {
-		return 100 * metrics.MeanPerClass(predicted, labels, int(slices.Max(labels))+1)
-	}
-	return 100 * metrics.Accuracy(predicted, labels)
 }
 
 // Faulty is a task that cannot be used.
@@ -184,7 +149,11 @@ func find(ctx context.Context, dir string) (found []Task, faulty []Faulty, err e
 		}
 		if splits["train"] != "" && splits["test"] != "" {
 			name, err := nameOf(dir)
-			return []Task{{Name: name, Train: splits["train"], Test: splits["test"], Metric: MetricOf(name)}}, nil, err
+			t := Task{Name: name, Train: splits["train"], Test: splits["test"], Metric: MetricOf(name)}
+			if err == nil {
+				err = t.describe(ctx)
+			}
+			return []Task{t}, nil, err
 		}
 	}
 	entries, err := files.ReadDir(ctx, dir)
@@ -215,9 +184,14 @@ func find(ctx context.Context, dir string) (found []Task, faulty []Faulty, err e
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(byName)) {
-		if byName[name].Train != "" && bad[name] == nil {
-			found = append(found, *byName[name])
+		if byName[name].Train == "" || bad[name] != nil {
+			continue
 		}
+		if err := byName[name].describe(ctx); err != nil {
+			bad[name] = err
+			continue
+		}
+		found = append(found, *byName[name])
 	}
 	for _, name := range slices.Sorted(maps.Keys(bad)) {
 		faulty = append(faulty, Faulty{name, bad[name]})
@@ -291,7 +265,7 @@ func Open(ctx context.Context, path string) (Task, error) {
 		}
 	}
 	t.Metric = MetricOf(t.Name)
-	return t, nil
+	return t, t.describe(ctx)
 }
 
 // TestOf returns the path of the test split that belongs to a task from [Open], where [Find] would find it; empty if there

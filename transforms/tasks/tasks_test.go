@@ -260,6 +260,44 @@ func TestHub(t *testing.T) {
 	require.Equal(t, filepath.Join(one, "a-train.parquet"), got.Train, "never both splits")
 }
 
+// A task's description states its metric, whatever its name.
+func TestDescription(t *testing.T) {
+	dir := touch(t, "pets-train.parquet", "pets-test.parquet", "cars/train/a/", "cars/test/a/", "hub/data/train.parquet", "hub/data/test.parquet",
+		"plain-train.tar", "plain-test.tar", "odd-train.tar", "odd-test.tar")
+	write := func(name, text string) {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644))
+	}
+	write("pets.yaml", "metric: top1\n")
+	write("cars/task.yaml", "metric: mean_per_class\n")
+	write("hub/data/task.yaml", "metric: mean_per_class\n")
+	write("odd.yaml", "metrics: top1\n")
+	found, faulty, err := tasks.Find(t.Context(), dir)
+	require.NoError(t, err)
+	metric := map[string]string{}
+	for _, f := range found {
+		metric[f.Name] = f.Metric
+	}
+	want := map[string]string{"pets": tasks.Top1, "cars": tasks.MeanPerClass, "hub": tasks.MeanPerClass, "plain": tasks.Top1}
+	require.Equal(t, want, metric)
+	require.Len(t, faulty, 1)
+	require.Equal(t, "odd", faulty[0].Name)
+	require.ErrorContains(t, faulty[0].Err, filepath.Join(dir, "odd.yaml")+": ")
+	for name, path := range map[string]string{"pets": "pets-train.parquet", "cars": "cars", "hub": "hub", "plain": "plain-train.tar"} {
+		opened, err := tasks.Open(t.Context(), filepath.Join(dir, path))
+		require.NoError(t, err)
+		require.Equal(t, want[name], opened.Metric)
+	}
+	opened, err := tasks.Open(t.Context(), filepath.Join(dir, "cars", "train")+"/")
+	require.NoError(t, err)
+	require.Equal(t, tasks.MeanPerClass, opened.Metric)
+	one, _, err := tasks.Find(t.Context(), filepath.Join(dir, "cars"))
+	require.NoError(t, err)
+	require.Equal(t, tasks.MeanPerClass, one[0].Metric)
+	write("odd.yaml", "metric: ap\n")
+	_, err = tasks.Open(t.Context(), filepath.Join(dir, "odd-train.tar"))
+	require.ErrorContains(t, err, `odd.yaml: metric "ap": want top1 or mean_per_class`)
+}
+
 func TestMetricOf(t *testing.T) {
 	for name, want := range map[string]string{
 		"flowers5": tasks.MeanPerClass, "caltech101": tasks.MeanPerClass, "cats_dogs": tasks.MeanPerClass, "Pets": tasks.MeanPerClass,
