@@ -111,11 +111,19 @@ func Write(w io.Writer, p *Page) error {
 // protocol is what the page shows for one protocol.
 type protocol struct {
 	Name        string
-	Tasks       []evaluate.Task
+	Tasks       []resultRow
 	Mean        evaluate.Mean
+	MeanGap     *difference
 	Chart       *chart
+	Gains       *chart
 	Comparisons []comparison
 	Chosen      []chosen
+}
+
+// resultRow is a task's row in the table.
+type resultRow struct {
+	evaluate.Task
+	Gap *difference
 }
 
 // protocols groups the results by protocol, in order of first appearance.
@@ -130,16 +138,28 @@ func protocols(r *evaluate.Results) ([]protocol, error) {
 			at = len(ps)
 			ps = append(ps, protocol{Name: t.Protocol, Mean: r.Mean[t.Protocol]})
 		}
-		ps[at].Tasks = append(ps[at].Tasks, t)
+		ps[at].Tasks = append(ps[at].Tasks, resultRow{t, gapOf(r, t)})
 	}
 	for i := range ps {
 		p := &ps[i]
+		var tasks []evaluate.Task
+		var gaps []named[difference]
+		for _, t := range p.Tasks {
+			tasks = append(tasks, t.Task)
+			if t.Gap != nil {
+				gaps = append(gaps, named[difference]{t.Name, *t.Gap})
+			}
+		}
 		var err error
-		if p.Chart, err = resultChart(p.Name, p.Tasks); err != nil {
+		if p.Chart, err = resultChart(p.Name, tasks); err != nil {
 			return nil, err
 		}
-		p.Comparisons = compare(p.Tasks)
-		p.Chosen = choices(p.Tasks)
+		if len(gaps) > 0 {
+			p.Gains = gainChart("task", protocolName(p.Name), gaps)
+			p.MeanGap = gapOf(r, evaluate.Task{Protocol: p.Name})
+		}
+		p.Comparisons = compare(r, p.Name, len(tasks))
+		p.Chosen = choices(tasks)
 	}
 	return ps, nil
 }
