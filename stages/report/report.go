@@ -46,6 +46,12 @@ type Page struct {
 	Sheets []Sheet
 	// Results are the results on the tasks.
 	Results *evaluate.Results
+	// Rows are the results of every net, with what they predict, and Classes the names of the tasks' classes, by task.
+	Rows    []evaluate.Row
+	Classes map[string][]string
+	// Places are images on the map of the pool, and Shares the shares of its directions in the variance.
+	Places []Place
+	Shares [2]float64
 	// Files are the paths of the run's files to list.
 	Files []string
 }
@@ -84,7 +90,9 @@ func Write(w io.Writer, p *Page) error {
 		Loss, Std *chart
 		Protocols []protocol
 		Contact   []contact
-	}{Page: p}
+		Map       *chart
+		TaskMaps  []named[*chart]
+	}{Page: p, Map: poolMap(p.Places, p.Shares), TaskMaps: taskMaps(p.Places)}
 	var err error
 	if d.Loss, err = lossChart(p.Curves); err != nil {
 		return fmt.Errorf("report: %w", err)
@@ -92,7 +100,7 @@ func Write(w io.Writer, p *Page) error {
 	if d.Std, err = stdChart(p.Curves, p.HealthyStd); err != nil {
 		return fmt.Errorf("report: %w", err)
 	}
-	if d.Protocols, err = protocols(p.Results); err != nil {
+	if d.Protocols, err = protocols(p); err != nil {
 		return fmt.Errorf("report: %w", err)
 	}
 	for _, s := range p.Sheets {
@@ -118,6 +126,8 @@ type protocol struct {
 	Gains       *chart
 	Comparisons []comparison
 	Chosen      []chosen
+	Routing     *chart
+	Mistakes    []mistake
 }
 
 // resultRow is a task's row in the table.
@@ -127,7 +137,8 @@ type resultRow struct {
 }
 
 // protocols groups the results by protocol, in order of first appearance.
-func protocols(r *evaluate.Results) ([]protocol, error) {
+func protocols(page *Page) ([]protocol, error) {
+	r := page.Results
 	if r == nil {
 		return nil, nil
 	}
@@ -160,6 +171,8 @@ func protocols(r *evaluate.Results) ([]protocol, error) {
 		}
 		p.Comparisons = compare(r, p.Name, len(tasks))
 		p.Chosen = choices(tasks)
+		p.Routing = routingMap(scores(page.Rows, p.Name))
+		p.Mistakes = mistakes(page.Rows, p.Name, page.Classes)
 	}
 	return ps, nil
 }
