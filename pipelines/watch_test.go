@@ -40,7 +40,7 @@ func TestWatch(t *testing.T) {
 	unlock, err := run.Lock(ctx, dir)
 	require.NoError(t, err)
 	require.Contains(t, get(t, w), "There is no run in "+dir+" yet.", "a lock alone")
-	r, err := recipe.Load("smoke", []string{"train.images=6400", "train.batch=32", "train.baselines=[unified]", "paths=2", "split.least_steps=0"})
+	r, err := recipe.Load("smoke", []string{"train.images=6400", "train.batch=32", "train.baselines=[unified]", "paths=1x1x1x2", "split.least_steps=0"})
 	require.NoError(t, err)
 	folder, err := run.Create(ctx, dir, run.Resume, run.Info{ID: uuid.New(), Version: "v1", Created: time.Now(), Data: []string{"pool"}}, r.Marshal())
 	require.NoError(t, err)

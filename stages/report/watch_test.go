@@ -29,7 +29,7 @@ func TestWriteWatch(t *testing.T) {
 	doc, err := html.Parse(&b)
 	require.NoError(t, err)
 	require.Len(t, all(doc, "script"), 1, "the page's own")
-	sound(t, strings.Replace(source, "<script>", "<p>", 1), doc)
+	sound(t, strings.NewReplacer("<script>", "<pre>", "</script>", "</pre>").Replace(source), doc)
 	require.Equal(t, []string{"Training", "Stages", "Subsets", "Log", "The run"}, texts(all(doc, "h2")))
 	var rows [][]string
 	for _, table := range all(doc, "table")[:2] {
