@@ -89,7 +89,7 @@ func (c *chain) run(ctx context.Context) error {
 		slog.Info("some stages are already done", "done", done, "of", len(c.steps))
 	}
 	if !DryRun() {
-		if err := c.folder.WriteStages(ctx, c.names()); err != nil {
+		if err := c.folder.WriteStages(ctx, c.sure()); err != nil {
 			return err
 		}
 	}
@@ -311,8 +311,8 @@ func (c *chain) job(ctx context.Context, steps []step) error {
 	return nil
 }
 
-// names lists the stages of the chain that are run in any case.
-func (c *chain) names() (all []string) {
+// sure lists the stages of the chain that are run in any case.
+func (c *chain) sure() (all []string) {
 	for _, st := range c.steps {
 		if !st.helper {
 			all = append(all, st.name)

@@ -240,7 +240,7 @@ func (w *Watcher) trainings(ctx context.Context, p *report.WatchPage, r *recipe.
 			if last.Time > latest {
 				latest, speed = last.Time, stepsPerSecond(points)
 			}
-			if time.Since(time.UnixMilli(int64(1000*last.Time))) < recently && at < to {
+			if time.Since(time.UnixMilli(int64(math.Round(1000*last.Time)))) < recently && at < to {
 				t.Speed = stepsPerSecond(points) * float64(r.Train.Batch)
 			}
 		}

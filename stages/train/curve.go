@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"time"
 
 	"github.com/sdr-ml/sdr/stages/run/tensorboard"
@@ -137,7 +138,7 @@ func (c *curve) write(ctx context.Context) error {
 		c.events = events
 	}
 	for _, p := range c.points[c.shown:] {
-		if err := c.events.Add(time.UnixMilli(int64(1000*p.Time)), int64(p.Step), p.scalars()...); err != nil {
+		if err := c.events.Add(time.UnixMilli(int64(math.Round(1000*p.Time))), int64(p.Step), p.scalars()...); err != nil {
 			return err
 		}
 		c.shown++
