@@ -88,6 +88,11 @@ func (c *chain) run(ctx context.Context) error {
 	if done := len(c.steps) - len(todo); done > 0 {
 		slog.Info("some stages are already done", "done", done, "of", len(c.steps))
 	}
+	if !DryRun() {
+		if err := c.folder.WriteStages(ctx, c.sure()); err != nil {
+			return err
+		}
+	}
 	c.begun, c.todo = 0, len(todo)
 	if c.singleJob {
 		return c.job(ctx, todo)
@@ -306,6 +311,16 @@ func (c *chain) job(ctx context.Context, steps []step) error {
 	return nil
 }
 
+// sure lists the stages of the chain that are run in any case.
+func (c *chain) sure() (all []string) {
+	for _, st := range c.steps {
+		if !st.helper {
+			all = append(all, st.name)
+		}
+	}
+	return all
+}
+
 // names lists the names of steps.
 func names(steps []step) string {
 	var all []string
@@ -358,6 +373,7 @@ func runPipeline(ctx context.Context, runner string, p *beam.Pipeline) error {
 	case isNil(result):
 		return ErrNotRun
 	}
+	jobs.add(result)
 	return nil
 }
 

@@ -52,11 +52,11 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (*evaluate.Results, error)
 		return nil, err
 	}
 	defer shareTuning(ctx, folder.TuningDir())()
-	dir := resultDir(ctx, folder, "evaluations", models, found, o.Protocols)
+	dir := resultDir(ctx, folder, "evaluations", models, found, []any{o.Protocols, evaluate.Form})
 	p, s := beam.NewPipelineWithRoot()
 	nets := createModels(s, models)
 	scores := route.Route(s, nets, route.Config{Tasks: found, Scorers: evaluate.Scorers(o.Protocols)})
-	results, _ := evaluate.Evaluate(s, nets, evaluate.Config{Tasks: found, Protocols: o.Protocols})
+	results := evaluate.Evaluate(s, nets, evaluate.Config{Tasks: found, Protocols: o.Protocols})
 	arrowio.WriteDir(s, dir, evaluate.Mark(s, results, scores))
 	if err := runOn(ctx, o.Runner, o.Device, p); err != nil {
 		return nil, err

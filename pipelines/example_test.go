@@ -44,7 +44,7 @@ func Example() {
 	training.Start.Dir = dir
 	models := train.Continue(s, subsets, phase0, training)
 	scores := route.Route(s, models, route.Config{Tasks: of, Scorers: []string{route.KNN}})
-	results, _ := evaluate.Evaluate(s, models, evaluate.Config{Tasks: of, Protocols: []string{evaluate.KNN}})
+	results := evaluate.Evaluate(s, models, evaluate.Config{Tasks: of, Protocols: []string{evaluate.KNN}})
 	route.Deliver(s, scores, route.DeliverConfig{Dir: dir + "/routed"})
 	report.Report(s, subsets, evaluate.Mark(s, results, scores), report.Config{Dir: dir})
 	must(beam.Run(ctx, "prism", p))

@@ -250,10 +250,9 @@ func (p *studyPlan) scorers() []string {
 
 // evaluate adds the step that predicts the classes of the tasks' images with the nets of a training.
 func (p *studyPlan) evaluate(nets string) string {
-	settings := slices.Concat(p.judged, []any{p.file.Protocols})
+	settings := slices.Concat(p.judged, []any{p.file.Protocols, evaluate.Form})
 	return p.add("evaluate", []string{nets}, settings, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
-		_, predictions := evaluate.Evaluate(s, in[0], evaluate.Config{Tasks: p.tasks, Protocols: p.file.Protocols})
-		return predictions
+		return evaluate.Evaluate(s, in[0], evaluate.Config{Tasks: p.tasks, Protocols: p.file.Protocols})
 	})
 }
 
@@ -269,10 +268,9 @@ func (p *studyPlan) customize(c *cell, sdr, unified string) string {
 		})
 	})
 	p.images[customized] = p.file.Customize.Images * int64(2*len(p.tasks))
-	return p.add("evaluate", []string{customized}, []any{p.judged, p.file.Protocols}, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
+	return p.add("evaluate", []string{customized}, []any{p.judged, p.file.Protocols, evaluate.Form}, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
 		names := map[string]string{customize.Routed: study.Customized, recipe.Unified: study.UnifiedCustomized}
-		_, predictions := evaluate.Measure(s, customize.Pairs(s, in[0], p.tasks, names), p.file.Protocols)
-		return predictions
+		return evaluate.Measure(s, customize.Pairs(s, in[0], p.tasks, names), p.file.Protocols)
 	})
 }
 
@@ -280,7 +278,7 @@ func (p *studyPlan) customize(c *cell, sdr, unified string) string {
 func (p *studyPlan) collect(ctx context.Context) (*study.Results, error) {
 	found := study.NewCollector(p.tasks, p.file.Protocols, p.file.Customize.Images > 0)
 	for _, c := range p.cells {
-		predictions, err := readOuts[evaluate.Prediction](ctx, &p.chain, c.evaluated)
+		predictions, err := readOuts[evaluate.Row](ctx, &p.chain, c.evaluated)
 		if err != nil {
 			return nil, err
 		}

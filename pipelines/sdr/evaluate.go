@@ -28,7 +28,8 @@ works in place of .parquet (see sdr pretrain --help). The router chooses a
 sub-net for each task from its training images, and whether it uses the BatchNorm
 statistics of its training or of the task's images (norm); then all nets are
 measured on its test images. "Unified, best norm" is the unified net with its
-statistics chosen in the same way.
+statistics chosen in the same way. Differences are paired, as all nets classify the
+same test images, and have 95 % intervals of a bootstrap over these.
 
 Protocols measure frozen features:
 ` + evaluate.Help(),
@@ -68,7 +69,7 @@ Protocols measure frozen features:
 	addColumns(c, &o.Columns, true)
 	f.StringSliceVar(&o.Protocols, "protocol", []string{"knn"}, "protocols to run: "+strings.Join(evaluate.Protocols(), ", "))
 	f.StringVar(&format, "format", "table", "output format: table, json or csv")
-	f.StringVar(&o.Out, "out", "", "also write the results of every net to this Parquet file")
+	f.StringVar(&o.Out, "out", "", "also write the results of every net, with its predictions, to this Parquet file")
 	addDevice(c, &o.Device)
 	addRunner(c, &o.Runner)
 	return c

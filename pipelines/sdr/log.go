@@ -17,25 +17,47 @@ import (
 	"github.com/sdr-ml/sdr/transforms/files"
 )
 
-// setUpLog sends the log, including Beam's own warnings, to standard error.
+// setUpLog sends the log, including Beam's own warnings, to standard error, and shows progress there.
 func setUpLog(c *cobra.Command) error {
-	text, err := c.Flags().GetString("log-level")
+	level, shown, err := logLevels(c)
 	if err != nil {
 		return err
 	}
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(text)); err != nil {
-		return run.Usagef("--log-level %s: want debug, info, warn or error", text)
-	}
-	logTo(level, os.Stderr)
-	if term.IsTerminal(int(os.Stderr.Fd())) {
+	logTo(level, textHandler(shown, os.Stderr))
+	if shown <= slog.LevelInfo && term.IsTerminal(int(os.Stderr.Fd())) && os.Getenv("TERM") != "dumb" {
 		progress.ShowBars(os.Stderr)
 	}
 	return nil
 }
 
-func logTo(level slog.Level, w io.Writer) {
-	slog.SetDefault(slog.New(&handler{Handler: slog.NewTextHandler(w, &slog.HandlerOptions{
+// logLevels reads the level of the log, and that of what standard error shows of it.
+func logLevels(c *cobra.Command) (level, shown slog.Level, err error) {
+	text, err := c.Flags().GetString("log-level")
+	if err != nil {
+		return 0, 0, err
+	}
+	quiet, err := c.Flags().GetBool("quiet")
+	if err != nil {
+		return 0, 0, err
+	}
+	if err := level.UnmarshalText([]byte(text)); err != nil {
+		return 0, 0, run.Usagef("--log-level %s: want debug, info, warn or error", text)
+	}
+	if shown = level; quiet {
+		shown = max(level, slog.LevelWarn)
+	}
+	return level, shown, nil
+}
+
+// logTo makes handlers that of the log. It gets what Beam logs at or above the level, warnings at least.
+func logTo(level slog.Level, to ...slog.Handler) {
+	slog.SetDefault(slog.New(&handler{slog.NewMultiHandler(to...)}))
+	beamlog.SetLogger(&beamLogger{level: max(level, slog.LevelWarn)})
+}
+
+// textHandler writes lines of text, without colors.
+func textHandler(level slog.Level, w io.Writer) slog.Handler {
+	return slog.NewTextHandler(w, &slog.HandlerOptions{
 		Level: level,
 		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 			if a.Key == slog.TimeKey && a.Value.Kind() == slog.KindTime {
@@ -43,8 +65,7 @@ func logTo(level slog.Level, w io.Writer) {
 			}
 			return a
 		},
-	})}))
-	beamlog.SetLogger(&beamLogger{level: max(level, slog.LevelWarn)})
+	})
 }
 
 // handler drops what Beam's in-process runner logs about itself.
@@ -82,12 +103,11 @@ func keepLog(c *cobra.Command, folder *run.Folder) (close func()) {
 		slog.Warn("the log is not kept", "error", err)
 		return func() {}
 	}
-	text, _ := c.Flags().GetString("log-level")
-	var level slog.Level
-	_ = level.UnmarshalText([]byte(text)) // setUpLog has validated it
-	logTo(level, io.MultiWriter(os.Stderr, f))
+	level, shown, _ := logLevels(c) // setUpLog has validated them
+	terminal := textHandler(shown, os.Stderr)
+	logTo(level, terminal, textHandler(level, f))
 	return func() {
-		logTo(level, os.Stderr)
+		logTo(level, terminal)
 		if err := f.Close(); err != nil {
 			slog.Warn("the end of the log is not kept", "error", err)
 		}

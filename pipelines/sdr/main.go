@@ -111,9 +111,10 @@ Scalable Dynamic Routing" (AAAI-22), as Apache Beam pipelines in one binary.
   extend     new images for a run, with sub-nets for what is new in them
   evaluate   a table: unified net, routed sub-net, all sub-nets, task by task
   study      recipes compared, over seeds and budgets, with intervals
+  watch      a page that follows a run while it trains
   plan       what a run would take, on this machine or on many
 
-Results go to standard output, logs to standard error. Exit codes: 0 done,
+Results go to standard output, logs to standard error, both without colors. Exit codes: 0 done,
 1 failed, 2 fix the command line or the input, 130 interrupted.`,
 		Version:       version,
 		SilenceErrors: true,
@@ -141,10 +142,12 @@ Results go to standard output, logs to standard error. Exit codes: 0 done,
 		return run.Usagef("%w; see `%s --help`", err, c.CommandPath())
 	})
 	root.PersistentFlags().String("log-level", "info", "debug, info, warn or error")
+	root.PersistentFlags().BoolP("quiet", "q", false, "show no progress, only warnings and errors; train.log has it all")
 	root.PersistentPreRunE = func(c *cobra.Command, args []string) error {
 		return cmp.Or(setUpLog(c), checkPaths(c, args), sharePaths(c))
 	}
-	root.AddCommand(newPretrain(), newRoute(), newCustomize(), newFinetune(), newExtend(), newEvaluate(), newStudy(), newEmbed(), newPredict(), newExport(), newInspect(), newPlan(), newBench(), newDoctor())
+	root.AddCommand(newPretrain(), newRoute(), newCustomize(), newFinetune(), newExtend(), newEvaluate(), newStudy(), newEmbed(), newPredict(), newExport(),
+		newInspect(), newWatch(), newPlan(), newBench(), newDoctor())
 	return root
 }
 

@@ -26,6 +26,7 @@ import (
 
 	"github.com/sdr-ml/sdr/pipelines"
 	"github.com/sdr-ml/sdr/stages/run"
+	"github.com/sdr-ml/sdr/stages/train"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
 	"github.com/sdr-ml/sdr/transforms/compute"
 	"github.com/sdr-ml/sdr/transforms/files"
@@ -166,10 +167,17 @@ func (d onDisk) compare(t *testing.T, s store) {
 	}
 	for _, name := range []string{
 		"models/phase0.safetensors", "models/root.safetensors", "models/0.safetensors", "models/1.1.safetensors", "models/unified.safetensors",
-		"results.csv", "routed/fruit/model.safetensors", "routed/emoji/model.safetensors", "metrics/sdr.jsonl",
+		"results.csv", "routed/fruit/model.safetensors", "routed/emoji/model.safetensors",
 	} {
 		sameFile(t, files.Join(d.run, name), files.Join(there.run, name))
 	}
+	points := sameCurve(t, d.run, there.run)
+	events, err := files.List(ctx, files.Join(train.EventsDir(there.run, train.SDR), "*"))
+	require.NoError(t, err)
+	require.Len(t, events, 1)
+	data, err := files.Read(ctx, events[0])
+	require.NoError(t, err)
+	require.Equal(t, points, bytes.Count(data, []byte("loss")), "TensorBoard's event file")
 	sameFile(t, files.Join(d.routed, "model.safetensors"), files.Join(there.routed, "model.safetensors"))
 	sameFile(t, files.Join(d.customized, "model.safetensors"), files.Join(there.customized, "model.safetensors"))
 	want, err := arrowio.LoadRows[pipelines.Embedded](ctx, d.features)
@@ -196,6 +204,24 @@ func (d onDisk) compare(t *testing.T, s store) {
 	_, message, code := s.sdr(t, jobs[0]...)
 	require.Equal(t, exitUsage, code)
 	require.Contains(t, message, "already holds a run")
+}
+
+// sameCurve compares the SDRnet's metrics of a run on disk and of one on a store, without the time that they took, and
+// returns the number of points.
+func sameCurve(t *testing.T, want, got string) int {
+	t.Helper()
+	a, err := train.ReadCurve(t.Context(), want, train.SDR)
+	require.NoError(t, err)
+	b, err := train.ReadCurve(t.Context(), got, train.SDR)
+	require.NoError(t, err)
+	for _, points := range [][]train.Point{a, b} {
+		for i := range points {
+			points[i].Time, points[i].Wait = 0, 0
+		}
+	}
+	require.NotEmpty(t, a)
+	require.Equal(t, a, b)
+	return len(a)
 }
 
 // sameFile compares a file on disk and one on a store.

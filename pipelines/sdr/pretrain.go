@@ -35,6 +35,7 @@ func newPretrain() *cobra.Command {
 	var name string
 	var set []string
 	var mode func() (run.Mode, error)
+	var metrics func() (end func(), err error)
 	var seed uint64
 	c := &cobra.Command{
 		Use:   "pretrain --data PATH [--data PATH ...] --out RUN",
@@ -94,6 +95,11 @@ The operations and their defaults:
 				return err
 			}
 			o.Version, o.Command = version, os.Args
+			end, err := metrics()
+			if err != nil {
+				return err
+			}
+			defer end()
 			return pretrain(c, o)
 		},
 	}
@@ -104,7 +110,7 @@ The operations and their defaults:
 	f.StringVar(&name, "recipe", recipe.Default, "built-in recipe or YAML file")
 	f.StringArrayVar(&set, "set", nil, "key=value, overrides the recipe; can be repeated")
 	f.Uint64Var(&seed, "seed", 1, "seed of every random stream, overrides the recipe's")
-	mode = addMode(c)
+	mode, metrics = addMode(c), addMetrics(c)
 	f.BoolVar(&o.SingleJob, "single-job", false, "run all stages in one Beam pipeline; the weights are the same")
 	addMaxBad(c, &o.MaxBad)
 	f.StringVar(&o.Tasks, "tasks", "", "folder of downstream tasks to route and evaluate after training")

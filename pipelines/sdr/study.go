@@ -20,6 +20,7 @@ func newStudy() *cobra.Command {
 	var o pipelines.StudyOptions
 	var format string
 	var plan bool
+	var metrics func() (end func(), err error)
 	formats := map[string]func(*study.Results, io.Writer) error{
 		"table":    (*study.Results).WriteTable,
 		"markdown": (*study.Results).WriteMarkdown,
@@ -105,6 +106,11 @@ means.parquet and comparisons.parquet have the estimates, in the mean over tasks
 			if err := checkDevice(c, &o.Device, o.Runner); err != nil {
 				return err
 			}
+			end, err := metrics()
+			if err != nil {
+				return err
+			}
+			defer end()
 			closeLog := func() {}
 			defer func() { closeLog() }()
 			o.Started = func(folder *run.Folder) { closeLog = keepLog(c, folder) }
@@ -119,6 +125,7 @@ means.parquet and comparisons.parquet have the estimates, in the mean over tasks
 	f.StringVar(&o.Out, "out", "", "the study's folder, to create or to continue")
 	f.BoolVar(&plan, "plan", false, "only show which trainings there are, and what is done and left")
 	f.StringVar(&format, "format", "table", "output format: "+strings.Join(slices.Sorted(maps.Keys(formats)), ", "))
+	metrics = addMetrics(c)
 	addMaxBad(c, &o.MaxBad)
 	addDevice(c, &o.Device)
 	addRunner(c, &o.Runner)

@@ -28,7 +28,7 @@ type Config struct {
 	Protocols []string
 }
 
-// Row is the schema of Evaluate's results: one net on one task under one protocol.
+// Row is the schema of Evaluate's output: one net on one task under one protocol, and what it predicts.
 type Row struct {
 	Task     string `arrow:"task"`
 	Metric   string `arrow:"metric"`
@@ -46,19 +46,21 @@ type Row struct {
 	Candidate bool    `arrow:"candidate"`
 	Score     float64 `arrow:"score"`
 	Routed    bool    `arrow:"routed"`
+	// Labels and Predicted are the true and the predicted classes of the test images, in the order of the test split.
+	Labels    []int32 `arrow:"labels"`
+	Predicted []int32 `arrow:"predicted"`
 }
 
-// Prediction is the schema of Evaluate's predictions: the class that a net predicts for one test image of a task.
-type Prediction struct {
-	Task     string `arrow:"task"`
-	Protocol string `arrow:"protocol"`
-	Subnet   string `arrow:"subnet"`
-	Norm     string `arrow:"norm"`
-	// Image is the image's index in the test split.
-	Image int32 `arrow:"image"`
-	// Label and Predicted are the true and the predicted class.
-	Label     int32 `arrow:"label"`
-	Predicted int32 `arrow:"predicted"`
+// Form identifies Row's schema for digests of inputs: folders of earlier versions have rows without predictions.
+const Form = "rows with predictions"
+
+// Classes returns Labels and Predicted as package metrics takes them.
+func (r Row) Classes() (labels, predicted []int64) {
+	labels, predicted = make([]int64, len(r.Labels)), make([]int64, len(r.Predicted))
+	for i := range labels {
+		labels[i], predicted[i] = int64(r.Labels[i]), int64(r.Predicted[i])
+	}
+	return labels, predicted
 }
 
 func init() {
@@ -71,9 +73,8 @@ func init() {
 // images and predicts the classes of its test images. The runner fuses these steps, so features never leave the worker
 // that computes them. Evaluate panics on an unknown protocol.
 //
-// in: *record.Batch of train.Model. out: results, *record.Batch of Row, one row per batch; and predictions,
-// *record.Batch of Prediction, one batch per Row, but none of episodic protocols.
-func Evaluate(s beam.Scope, models beam.PCollection, cfg Config) (results, predictions beam.PCollection) {
+// in: *record.Batch of train.Model. out: *record.Batch of Row, one row per batch.
+func Evaluate(s beam.Scope, models beam.PCollection, cfg Config) beam.PCollection {
 	s = s.Scope("evaluate.Evaluate")
 	return Measure(s, route.Pairs(s, models, cfg.Tasks, nil), cfg.Protocols)
 }
@@ -81,19 +82,18 @@ func Evaluate(s beam.Scope, models beam.PCollection, cfg Config) (results, predi
 // Measure is Evaluate for given pairs of a task and a net.
 //
 // in: *record.Batch of route.Pair. out: as of Evaluate.
-func Measure(s beam.Scope, pairs beam.PCollection, protocols []string) (results, predictions beam.PCollection) {
+func Measure(s beam.Scope, pairs beam.PCollection, protocols []string) beam.PCollection {
 	s = s.Scope("evaluate.Measure")
 	sets := beam.ParDo(s, &embedFn{}, beam.Reshuffle(s, pairs))
-	var rows, predicted []beam.PCollection
+	var rows []beam.PCollection
 	for _, name := range protocols {
 		protocol, ok := named(name)
 		if !ok {
 			panic(fmt.Sprintf("evaluate: unknown protocol %q; want one or more of %v", name, Protocols()))
 		}
-		r, p := protocol.measure(s, sets)
-		rows, predicted = append(rows, r), append(predicted, p)
+		rows = append(rows, protocol.measure(s, sets))
 	}
-	return beam.Reshuffle(s, beam.Flatten(s, rows...)), beam.Reshuffle(s, beam.Flatten(s, predicted...)) // see compute.ParDo
+	return beam.Reshuffle(s, beam.Flatten(s, rows...)) // see compute.ParDo
 }
 
 // Mark adds the router's scores and choices to the results of an evaluation.
@@ -150,43 +150,28 @@ func embed(ctx context.Context, pairs []route.Pair, emit func(train, test *recor
 // measureFn computes the task's metric from the predictions for one pair.
 type measureFn struct{ Protocol string }
 
-func (fn *measureFn) ProcessElement(b *record.Batch, emitResult, emitPredictions func(*record.Batch)) error {
+func (fn *measureFn) ProcessElement(b *record.Batch) (*record.Batch, error) {
 	pairs, err := record.Rows[route.Pair](record.New(b.NewSlice(0, 1)))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	p := pairs[0]
-	labels, predicted, err := classes(b)
-	if err != nil {
-		return err
-	}
-	value, predictions := tasks.Percent(p.Metric, predicted, labels), make([]Prediction, len(labels))
-	for i, l := range labels {
-		predictions[i] = Prediction{p.Task, fn.Protocol, p.Subnet, p.Norm, int32(i), int32(l), int32(predicted[i])}
-	}
-	emitPredictions(record.Of(predictions))
-	progress.Note("evaluate", "task", p.Task, "net", p.Subnet, "norm", p.Norm, fn.Protocol, fmt.Sprintf("%.1f", value))
-	emitResult(record.Of([]Row{{
-		Task: p.Task, Metric: p.Metric, Protocol: fn.Protocol, Subnet: p.Subnet, Norm: p.Norm, Value: value, TestImages: b.NumRows(),
-	}}))
-	return nil
-}
-
-// classes returns the columns label and predicted of a batch.
-func classes(b *record.Batch) (labels, predicted []int64, err error) {
-	type row struct {
+	type class struct {
 		Label     int64 `arrow:"label"`
 		Predicted int64 `arrow:"predicted"`
 	}
-	rows, err := record.Rows[row](b)
+	classes, err := record.Rows[class](b)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	labels, predicted = make([]int64, len(rows)), make([]int64, len(rows))
-	for i, r := range rows {
-		labels[i], predicted[i] = r.Label, r.Predicted
+	row := Row{Task: p.Task, Metric: p.Metric, Protocol: fn.Protocol, Subnet: p.Subnet, Norm: p.Norm, TestImages: b.NumRows()}
+	for _, c := range classes {
+		row.Labels, row.Predicted = append(row.Labels, int32(c.Label)), append(row.Predicted, int32(c.Predicted))
 	}
-	return labels, predicted, nil
+	labels, predicted := row.Classes()
+	row.Value = tasks.Percent(p.Metric, predicted, labels)
+	progress.Note("evaluate", "task", p.Task, "net", p.Subnet, "norm", p.Norm, fn.Protocol, fmt.Sprintf("%.1f", row.Value))
+	return record.Of([]Row{row}), nil
 }
 
 // markFn adds the router's score and choice to each net's results.
@@ -212,8 +197,8 @@ func (*markFn) ProcessElement(figures *record.Batch, scores func(**record.Batch)
 	return record.Of(rows), nil
 }
 
-// Collect groups the rows of an evaluation by task and protocol and averages them over the tasks. dead are the tasks
-// that could not be evaluated.
+// Collect groups the rows of an evaluation by task and protocol, averages them over the tasks, and compares the routed
+// sub-nets with the baselines. dead are the tasks that could not be evaluated.
 func Collect(rows []Row, dead []Dead) *Results {
 	type key struct{ protocol, task string }
 	byTask := map[key][]Row{}
@@ -222,25 +207,20 @@ func Collect(rows []Row, dead []Dead) *Results {
 		byTask[k] = append(byTask[k], r)
 	}
 	var list []Task
+	chosen := map[key]map[string]Row{} // by the name of a net, such as Routed
 	for k, rows := range byTask {
 		slices.SortFunc(rows, func(a, b Row) int { // sums do not depend on the order of the rows
 			return cmp.Or(strings.Compare(a.Subnet, b.Subnet), slices.Index(route.Norms, a.Norm)-slices.Index(route.Norms, b.Norm))
 		})
 		t := Task{Name: k.task, Protocol: k.protocol, Metric: rows[0].Metric, TestImages: rows[0].TestImages}
-		var sum, count, unifiedScore float64
+		var sum, count float64
+		of := map[string]Row{}
 		for _, r := range rows {
 			if r.Norm == route.NormTraining {
-				switch r.Subnet {
-				case recipe.Random:
-					t.Random = new(r.Value)
-				case recipe.Unified:
-					t.Unified = new(r.Value)
-				case recipe.UnifiedSubsetBatches:
-					t.UnifiedSubsetBatches = new(r.Value)
-				}
+				of[r.Subnet] = r
 			}
-			if r.Subnet == recipe.Unified && (t.UnifiedBestNorm == nil || r.Score > unifiedScore) {
-				t.UnifiedBestNorm, unifiedScore = new(r.Value), r.Score
+			if best, ok := of[UnifiedBestNorm]; r.Subnet == recipe.Unified && (!ok || r.Score > best.Score) {
+				of[UnifiedBestNorm] = r
 			}
 			if r.Candidate {
 				sum, count = sum+r.Value, count+1
@@ -249,13 +229,33 @@ func Collect(rows []Row, dead []Dead) *Results {
 				}
 			}
 			if r.Routed {
-				t.Routed, t.Subnet, t.Norm, t.Interval = new(r.Value), r.Subnet, r.Norm, r.Interval
+				of[Routed], t.Subnet, t.Norm, t.Interval = r, r.Subnet, r.Norm, r.Interval
 			}
 		}
+		value := func(net string) *float64 {
+			if r, ok := of[net]; ok {
+				return new(r.Value)
+			}
+			return nil
+		}
+		t.Random, t.Unified, t.UnifiedBestNorm = value(recipe.Random), value(recipe.Unified), value(UnifiedBestNorm)
+		t.UnifiedSubsetBatches, t.Routed = value(recipe.UnifiedSubsetBatches), value(Routed)
 		if count > 0 {
 			t.Mean = new(sum / count)
 		}
 		list = append(list, t)
+		chosen[k] = of
 	}
-	return newResults(list, dead)
+	found := newResults(list, dead)
+	for protocol := range found.Mean {
+		of := map[string]map[string]Row{} // by task
+		for k, nets := range chosen {
+			if k.protocol == protocol {
+				of[k.task] = nets
+			}
+		}
+		found.Comparisons = append(found.Comparisons, compare(protocol, of)...)
+	}
+	slices.SortStableFunc(found.Comparisons, func(a, b Comparison) int { return cmp.Compare(a.Protocol, b.Protocol) })
+	return found
 }

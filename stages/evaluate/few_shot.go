@@ -28,22 +28,22 @@ func fewShot(name string, shots int) Protocol {
 	return Protocol{
 		Name: name, Scorer: route.KNN, Episodic: true,
 		Summary: fmt.Sprintf("mean accuracy of %d episodes of %d classes with %d training images each, by the nearest mean", cfg.Episodes, cfg.Ways, shots),
-		measure: func(s beam.Scope, sets beam.PCollection) (results, predictions beam.PCollection) {
-			return beam.ParDo2(s, &fewShotFn{Protocol: name, Episodes: cfg}, sets)
+		measure: func(s beam.Scope, sets beam.PCollection) beam.PCollection {
+			return beam.ParDo(s, &fewShotFn{Protocol: name, Episodes: cfg}, sets)
 		},
 	}
 }
 
-// fewShotFn measures episodes for one pair. It emits no predictions.
+// fewShotFn measures episodes for one pair.
 type fewShotFn struct {
 	Protocol string
 	Episodes nearest.Episodes
 }
 
-func (fn *fewShotFn) ProcessElement(train, test *record.Batch, emit, _ func(*record.Batch)) error {
+func (fn *fewShotFn) ProcessElement(train, test *record.Batch) (*record.Batch, error) {
 	pairs, err := record.Rows[route.Pair](record.New(test.NewSlice(0, 1)))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	type row struct {
 		Label int64 `arrow:"label"`
@@ -52,11 +52,11 @@ func (fn *fewShotFn) ProcessElement(train, test *record.Batch, emit, _ func(*rec
 	var labels [2][]int64
 	for i, b := range []*record.Batch{train, test} {
 		if x[i], err = record.Dense(b, "feature"); err != nil {
-			return err
+			return nil, err
 		}
 		rows, err := record.Rows[row](b)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		for _, r := range rows {
 			labels[i] = append(labels[i], r.Label)
@@ -68,12 +68,11 @@ func (fn *fewShotFn) ProcessElement(train, test *record.Batch, emit, _ func(*rec
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("evaluate: task %s: %w", pairs[0].Task, err)
+		return nil, fmt.Errorf("evaluate: task %s: %w", pairs[0].Task, err)
 	}
 	mean, std := stat.MeanStdDev(accuracies, nil)
-	emit(record.Of([]Row{{
+	return record.Of([]Row{{
 		Task: pairs[0].Task, Metric: "top1", Protocol: fn.Protocol, Subnet: pairs[0].Subnet, Norm: pairs[0].Norm,
 		Value: 100 * mean, Interval: 100 * 1.96 * std / math.Sqrt(float64(len(accuracies))), TestImages: test.NumRows(),
-	}}))
-	return nil
+	}}), nil
 }

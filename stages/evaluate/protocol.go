@@ -19,9 +19,9 @@ type Protocol struct {
 	// Episodic protocols measure small problems that are drawn from the task. Others predict the class of every test image.
 	Episodic bool
 
-	// measure returns the results and, unless Episodic, the predictions for sets, pairs of the features of a task's training
-	// and test images as embedFn makes them.
-	measure func(s beam.Scope, sets beam.PCollection) (results, predictions beam.PCollection)
+	// measure returns a Row for each of sets, pairs of the features of a task's training and test images as embedFn makes
+	// them. It has the predictions unless the protocol is Episodic.
+	measure func(s beam.Scope, sets beam.PCollection) beam.PCollection
 }
 
 // known are all protocols.
@@ -98,8 +98,8 @@ func Scorers(protocols []string) (scorers []string) {
 // classifier returns a protocol that predicts the class of every test image: classify adds the column predicted to the
 // test images of sets, pairs of training and test images.
 func classifier(name, scorer, summary string, classify func(s beam.Scope, sets beam.PCollection) beam.PCollection) Protocol {
-	return Protocol{Name: name, Scorer: scorer, Summary: summary, measure: func(s beam.Scope, sets beam.PCollection) (results, predictions beam.PCollection) {
-		return beam.ParDo2(s, &measureFn{Protocol: name}, classify(s, sets))
+	return Protocol{Name: name, Scorer: scorer, Summary: summary, measure: func(s beam.Scope, sets beam.PCollection) beam.PCollection {
+		return beam.ParDo(s, &measureFn{Protocol: name}, classify(s, sets))
 	}}
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
@@ -19,6 +20,9 @@ type Results struct {
 	Tasks []Task `json:"tasks"`
 	// Mean holds the means over the tasks, by protocol.
 	Mean map[string]Mean `json:"mean"`
+	// Comparisons compare the routed sub-nets with the baselines: for each protocol and baseline first in the mean over the
+	// tasks, then for each.
+	Comparisons []Comparison `json:"comparisons,omitempty"`
 	// Dead lists tasks that could not be evaluated and are not in the means.
 	Dead []Dead `json:"dead,omitempty"`
 }
@@ -134,8 +138,8 @@ func (r *Results) WriteCSV(w io.Writer) error {
 	return c.Error()
 }
 
-// WriteTable writes one human-readable table per protocol, without the random net if there is none, and a line per dead
-// task.
+// WriteTable writes one human-readable table per protocol, without the random net if there is none, with the differences to the
+// baselines, and a line per dead task.
 func (r *Results) WriteTable(w io.Writer) error {
 	figure := func(f *float64) string {
 		if f == nil {
@@ -180,6 +184,14 @@ func (r *Results) WriteTable(w io.Writer) error {
 		t.SetColumnConfigs(configs)
 		if _, err := fmt.Fprintln(w, t.Render()); err != nil {
 			return err
+		}
+		for _, c := range r.Comparisons {
+			if c.Protocol != task.Protocol || c.Task != "" {
+				continue
+			}
+			if _, err := fmt.Fprintf(w, "routed - %s: %s, 95 %% interval over test images, mean of %d tasks\n", strings.ReplaceAll(c.Over, "_", " "), c, c.Tasks); err != nil {
+				return err
+			}
 		}
 	}
 	for _, d := range r.Dead {

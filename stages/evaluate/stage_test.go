@@ -92,7 +92,7 @@ func TestStages(t *testing.T) {
 	pool := kernels.NewPool(2)
 	defer pool.Close()
 	var wantScores, wantRows []string
-	var want []evaluate.Prediction
+	want := map[string][][]int64{} // labels and predictions under kNN
 	judge := func(task tasks.Task, m train.Model, norm string, net labeled.Net) {
 		im, x := features(t, pool, net, task.Train, nil)
 		testIm, y := features(t, pool, net, task.Test, im.Classes)
@@ -108,11 +108,7 @@ func TestStages(t *testing.T) {
 		pred, err = nearest.Classify(x, im.Labels, 3, y, nearest.Default)
 		require.NoError(t, err)
 		wantRows = append(wantRows, fmt.Sprintf("%s %s %s knn %v", task.Name, m.Subnet, norm, percent(pred, testIm.Labels)))
-		for i, class := range pred {
-			want = append(want, evaluate.Prediction{
-				Task: task.Name, Protocol: evaluate.KNN, Subnet: m.Subnet, Norm: norm, Image: int32(i), Label: int32(testIm.Labels[i]), Predicted: int32(class),
-			})
-		}
+		want[task.Name+m.Subnet+norm] = [][]int64{testIm.Labels, pred}
 		fitted, err := logistic.Fit(x, im.Labels, 3, logistic.Default)
 		require.NoError(t, err)
 		pred, err = fitted.Predict(y)
@@ -132,9 +128,8 @@ func TestStages(t *testing.T) {
 		nets := beam.Create(s, record.Of(models))
 		scores := route.Route(s, nets, route.Config{Tasks: of, Scorers: evaluate.Scorers(both)})
 		arrowio.WriteDir(s, dir+"/scores", scores)
-		results, predictions := evaluate.Evaluate(s, nets, evaluate.Config{Tasks: of, Protocols: both})
+		results := evaluate.Evaluate(s, nets, evaluate.Config{Tasks: of, Protocols: both})
 		arrowio.WriteDir(s, dir+"/rows", evaluate.Mark(s, results, scores))
-		arrowio.WriteDir(s, dir+"/predictions", predictions)
 		_, err := beam.Run(t.Context(), runner, p)
 		require.NoError(t, err)
 
@@ -158,11 +153,12 @@ func TestStages(t *testing.T) {
 			if r.Routed {
 				routed[r.Task]++
 			}
+			if r.Protocol == evaluate.KNN {
+				labels, predicted := r.Classes()
+				require.Equal(t, want[r.Task+r.Subnet+r.Norm], [][]int64{labels, predicted})
+			}
 		}
 		require.ElementsMatch(t, wantRows, gotRows)
-		got := readRows(t, dir+"/predictions", func(p evaluate.Prediction) string { return fmt.Sprint(p.Task, p.Protocol, p.Subnet, p.Norm, p.Image) })
-		got = slices.DeleteFunc(got, func(p evaluate.Prediction) bool { return p.Protocol != evaluate.KNN })
-		require.ElementsMatch(t, want, got)
 		require.Equal(t, map[string]int{"fruit": 2, "pets": 2}, routed, "one net per task, for both protocols")
 	}
 }
@@ -189,9 +185,8 @@ func TestFewShotAndFractions(t *testing.T) {
 	for _, runner := range []string{"prism", "direct"} {
 		dir := t.TempDir()
 		p, s := beam.NewPipelineWithRoot()
-		results, predictions := evaluate.Evaluate(s, beam.Create(s, record.Of(models)), evaluate.Config{Tasks: of, Protocols: []string{"fewshot5", "linear1pct"}})
+		results := evaluate.Evaluate(s, beam.Create(s, record.Of(models)), evaluate.Config{Tasks: of, Protocols: []string{"fewshot5", "linear1pct"}})
 		arrowio.WriteDir(s, dir+"/rows", results)
-		arrowio.WriteDir(s, dir+"/predictions", predictions)
 		_, err := beam.Run(t.Context(), runner, p)
 		require.NoError(t, err)
 		rows := readRows(t, dir+"/rows", func(r evaluate.Row) string { return r.Norm + r.Protocol })
@@ -199,10 +194,12 @@ func TestFewShotAndFractions(t *testing.T) {
 		few := rows[slices.IndexFunc(rows, func(r evaluate.Row) bool { return r.Norm == route.NormTraining && r.Protocol == "fewshot5" })]
 		require.InDelta(t, 100*mean, few.Value, 1e-9)
 		require.InDelta(t, 196*math.Sqrt(variance/600), few.Interval, 1e-9)
-		predicted := readRows(t, dir+"/predictions", func(p evaluate.Prediction) string { return fmt.Sprint(p.Norm, p.Image) })
-		require.Len(t, predicted, 2*18)
-		for _, p := range predicted {
-			require.Equal(t, "linear1pct", p.Protocol, "episodes predict no class of an image")
+		for _, r := range rows {
+			want := 18
+			if r.Protocol == "fewshot5" {
+				want = 0 // episodes predict no class of an image
+			}
+			require.Len(t, r.Predicted, want)
 		}
 	}
 }

@@ -6,60 +6,42 @@ import (
 	"math"
 	"slices"
 
+	"github.com/dustin/go-humanize"
+
 	"github.com/sdr-ml/sdr/stages/evaluate"
+	"github.com/sdr-ml/sdr/stages/run/recipe"
 )
 
-// comparison compares the routed sub-nets with a baseline, by the mean over the tasks that have both results.
+// comparison says in words how the routed sub-nets compare with a baseline.
 type comparison struct {
-	// Baseline names the baseline, such as "the unified net".
-	Baseline string
-	// Tasks of the Of tasks have both results.
-	Tasks, Of int
-	// Routed and Base are the two means, in percent.
-	Routed, Base float64
-	// Err is the standard error of the difference of the means in percentage points, from the number of test images;
-	// NaN if a task has none.
-	Err float64
+	evaluate.Comparison
+	// Of is the number of tasks, with or without both results.
+	Of int
 }
 
-// compare returns one comparison per baseline that has results.
-func compare(tasks []evaluate.Task) []comparison {
-	var all []comparison
-	for _, baseline := range []struct {
-		name   string
-		figure func(evaluate.Task) *float64
-	}{
-		{"the unified net", func(t evaluate.Task) *float64 { return t.Unified }},
-		{"the unified net with the BatchNorm statistics that the router chose", func(t evaluate.Task) *float64 { return t.UnifiedBestNorm }},
-		{"the unified net trained on one-subset batches", func(t evaluate.Task) *float64 { return t.UnifiedSubsetBatches }},
-	} {
-		c := comparison{Baseline: baseline.name, Of: len(tasks)}
-		variance := 0.
-		for _, t := range tasks {
-			base := baseline.figure(t)
-			if base == nil || t.Routed == nil {
-				continue
-			}
-			c.Tasks++
-			c.Routed += *t.Routed
-			c.Base += *base
-			// Each result is a proportion p of n images; its variance is p(1-p)/n.
-			for _, p := range []float64{*t.Routed, *base} {
-				variance += p * (100 - p) / float64(t.TestImages)
-			}
-		}
-		if c.Tasks > 0 {
-			n := float64(c.Tasks)
-			c.Routed, c.Base, c.Err = c.Routed/n, c.Base/n, math.Sqrt(variance)/n
-			all = append(all, c)
+// compare returns the comparisons of a protocol in the mean over the tasks, one per baseline that has results.
+func compare(r *evaluate.Results, protocol string, tasks int) (all []comparison) {
+	for _, c := range r.Comparisons {
+		if c.Protocol == protocol && c.Task == "" {
+			all = append(all, comparison{c, tasks})
 		}
 	}
 	return all
 }
 
-// Difference says in words how far the routed sub-nets are above or below the baseline.
-func (c comparison) Difference() string {
-	d := math.Round(10*(c.Routed-c.Base)) / 10
+// baselines names the baselines in sentences.
+var baselines = map[string]string{
+	recipe.Unified:              "the unified net",
+	evaluate.UnifiedBestNorm:    "the unified net with the BatchNorm statistics that the router chose",
+	recipe.UnifiedSubsetBatches: "the unified net trained on one-subset batches",
+}
+
+// Baseline names the baseline, such as "the unified net".
+func (c comparison) Baseline() string { return baselines[c.Over] }
+
+// Words says how far the routed sub-nets are above or below the baseline.
+func (c comparison) Words() string {
+	d := math.Round(10*c.Difference) / 10
 	switch {
 	case d > 0:
 		return fmt.Sprintf("%.1f points above", d)
@@ -78,16 +60,26 @@ func (c comparison) Figures() string {
 	return s
 }
 
-// Verdict says whether the difference is significant, by its standard error.
+// Verdict says whether the difference is significant, and what it consists of.
 func (c comparison) Verdict() string {
-	d := math.Abs(c.Routed - c.Base)
-	switch {
-	case math.IsNaN(c.Err) || math.IsInf(c.Err, 0):
-		return "The number of test images is unknown, and so is the standard error."
-	case d > 2*c.Err:
-		return fmt.Sprintf("The standard error is %.1f: the difference is more than twice that and unlikely to be chance.", c.Err)
+	chance := "does not contain 0, so the difference is unlikely to be chance"
+	if c.Level {
+		chance = "contains 0, so the difference may be chance"
 	}
-	return fmt.Sprintf("The standard error is %.1f: the difference is within twice that and may be chance.", c.Err)
+	return fmt.Sprintf("The 95\u00a0%% interval, %s to %s, %s. Only the routed sub-nets are right about %s test images, only the other net about %s.",
+		signed(c.Low), signed(c.High), chance, humanize.Comma(c.Gained), humanize.Comma(c.Lost))
+}
+
+// gapOf returns the difference of the routed sub-net to the unified net on a task; nil if a result is missing.
+func gapOf(r *evaluate.Results, t evaluate.Task) *difference {
+	at := slices.IndexFunc(r.Comparisons, func(c evaluate.Comparison) bool {
+		return c.Protocol == t.Protocol && c.Task == t.Name && c.Over == recipe.Unified
+	})
+	if at < 0 {
+		return nil
+	}
+	c := r.Comparisons[at]
+	return &difference{c.Difference, c.Low, c.High, c.Level}
 }
 
 // chosen is a sub-net with the tasks that the router chose it for.

@@ -46,6 +46,12 @@ type Page struct {
 	Sheets []Sheet
 	// Results are the results on the tasks.
 	Results *evaluate.Results
+	// Rows are the results of every net, with what they predict, and Classes the names of the tasks' classes, by task.
+	Rows    []evaluate.Row
+	Classes map[string][]string
+	// Places are images on the map of the pool, and Shares the shares of its directions in the variance.
+	Places []Place
+	Shares [2]float64
 	// Files are the paths of the run's files to list.
 	Files []string
 }
@@ -84,7 +90,9 @@ func Write(w io.Writer, p *Page) error {
 		Loss, Std *chart
 		Protocols []protocol
 		Contact   []contact
-	}{Page: p}
+		Map       *chart
+		TaskMaps  []named[*chart]
+	}{Page: p, Map: poolMap(p.Places, p.Shares), TaskMaps: taskMaps(p.Places)}
 	var err error
 	if d.Loss, err = lossChart(p.Curves); err != nil {
 		return fmt.Errorf("report: %w", err)
@@ -92,7 +100,7 @@ func Write(w io.Writer, p *Page) error {
 	if d.Std, err = stdChart(p.Curves, p.HealthyStd); err != nil {
 		return fmt.Errorf("report: %w", err)
 	}
-	if d.Protocols, err = protocols(p.Results); err != nil {
+	if d.Protocols, err = protocols(p); err != nil {
 		return fmt.Errorf("report: %w", err)
 	}
 	for _, s := range p.Sheets {
@@ -111,15 +119,26 @@ func Write(w io.Writer, p *Page) error {
 // protocol is what the page shows for one protocol.
 type protocol struct {
 	Name        string
-	Tasks       []evaluate.Task
+	Tasks       []resultRow
 	Mean        evaluate.Mean
+	MeanGap     *difference
 	Chart       *chart
+	Gains       *chart
 	Comparisons []comparison
 	Chosen      []chosen
+	Routing     *chart
+	Mistakes    []mistake
+}
+
+// resultRow is a task's row in the table.
+type resultRow struct {
+	evaluate.Task
+	Gap *difference
 }
 
 // protocols groups the results by protocol, in order of first appearance.
-func protocols(r *evaluate.Results) ([]protocol, error) {
+func protocols(page *Page) ([]protocol, error) {
+	r := page.Results
 	if r == nil {
 		return nil, nil
 	}
@@ -130,16 +149,30 @@ func protocols(r *evaluate.Results) ([]protocol, error) {
 			at = len(ps)
 			ps = append(ps, protocol{Name: t.Protocol, Mean: r.Mean[t.Protocol]})
 		}
-		ps[at].Tasks = append(ps[at].Tasks, t)
+		ps[at].Tasks = append(ps[at].Tasks, resultRow{t, gapOf(r, t)})
 	}
 	for i := range ps {
 		p := &ps[i]
+		var tasks []evaluate.Task
+		var gaps []named[difference]
+		for _, t := range p.Tasks {
+			tasks = append(tasks, t.Task)
+			if t.Gap != nil {
+				gaps = append(gaps, named[difference]{t.Name, *t.Gap})
+			}
+		}
 		var err error
-		if p.Chart, err = resultChart(p.Name, p.Tasks); err != nil {
+		if p.Chart, err = resultChart(p.Name, tasks); err != nil {
 			return nil, err
 		}
-		p.Comparisons = compare(p.Tasks)
-		p.Chosen = choices(p.Tasks)
+		if len(gaps) > 0 {
+			p.Gains = gainChart("task", protocolName(p.Name), gaps)
+			p.MeanGap = gapOf(r, evaluate.Task{Protocol: p.Name})
+		}
+		p.Comparisons = compare(r, p.Name, len(tasks))
+		p.Chosen = choices(tasks)
+		p.Routing = routingMap(scores(page.Rows, p.Name))
+		p.Mistakes = mistakes(page.Rows, p.Name, page.Classes)
 	}
 	return ps, nil
 }

@@ -16,12 +16,16 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"github.com/sdr-ml/sdr/stages/evaluate"
+	"github.com/sdr-ml/sdr/stages/internal/labeled"
 	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/stages/run/recipe"
 	"github.com/sdr-ml/sdr/stages/run/shards"
 	"github.com/sdr-ml/sdr/stages/train"
+	"github.com/sdr-ml/sdr/tensorops/nn"
 	"github.com/sdr-ml/sdr/transforms/files"
+	"github.com/sdr-ml/sdr/transforms/inference"
 	"github.com/sdr-ml/sdr/transforms/record"
+	"github.com/sdr-ml/sdr/transforms/tasks"
 )
 
 // Sample is the number of images per subset that a report shows.
@@ -31,8 +35,9 @@ const Sample = 32
 type Config struct {
 	// Dir is the run folder, where the files are written.
 	Dir string
-	// Dead are the tasks that could not be evaluated.
-	Dead []evaluate.Dead
+	// Dead are the tasks that could not be evaluated, and Tasks the others.
+	Dead  []evaluate.Dead
+	Tasks []tasks.Task
 }
 
 // File is the schema of Report's output: a file that it wrote.
@@ -85,11 +90,51 @@ func (fn *reportFn) ProcessElement(ctx context.Context, _ []byte, refs, results 
 			return nil, err
 		}
 		page.Files = append(page.Files, "results.json", "results.csv")
+		page.Rows = rows
+	}
+	if err := fn.Config.look(ctx, page, subsets); err != nil {
+		return nil, err
 	}
 	if err := write("report.html", func(w io.Writer) error { return Write(w, page) }); err != nil {
 		return nil, err
 	}
 	return record.Of(written), nil
+}
+
+// look adds what takes a look at the images: the map of the pool, and the names of the tasks' classes.
+func (cfg Config) look(ctx context.Context, page *Page, refs []shards.Ref) error {
+	for _, net := range []string{train.Root, recipe.Unified} { // a recipe without splits has no root
+		path := run.ModelPath(cfg.Dir, net)
+		found, err := files.Exists(ctx, path)
+		if err != nil {
+			return err
+		}
+		if !found || len(refs) == 0 {
+			continue
+		}
+		m, err := inference.Open(ctx, path)
+		if err != nil {
+			return err
+		}
+		millions := 0.
+		for _, c := range nn.Convolutions(m.Backbone, m.Input.Size, 1) {
+			millions += c.Conv.Multiplications() / 1e6
+		}
+		page.Facts = append(page.Facts, [2]string{"every net, unified or routed", fmt.Sprintf("%.2f million parameters, %.0f million multiplications per image", float64(len(m.Params))/1e6, millions)})
+		if page.Places, page.Shares, err = Places(ctx, refs, cfg.Tasks, path); err != nil {
+			return fmt.Errorf("report: map of the pool: %w", err)
+		}
+		page.Classes = map[string][]string{}
+		for _, t := range cfg.Tasks {
+			im, err := labeled.Images(ctx, t.Train, m.Input.Size, nil)
+			if err != nil {
+				return fmt.Errorf("report: task %s: %w", t.Name, err)
+			}
+			page.Classes[t.Name] = im.Classes
+		}
+		return nil
+	}
+	return nil
 }
 
 // readPage fills a page from the contents of a run folder.
@@ -118,6 +163,19 @@ func readPage(ctx context.Context, dir string) (*Page, error) {
 			{"data", strings.Join(folder.Info.Data, ", ")},
 		},
 	}}
+	var times []string
+	for _, stage := range []string{"phase0", "train", "random", "unified", "route"} {
+		m, err := folder.ReadManifest(ctx, stage)
+		if err != nil {
+			return nil, err
+		}
+		if m != nil {
+			times = append(times, stage+" "+duration(m.Seconds))
+		}
+	}
+	if len(times) > 0 {
+		p.Facts = append(p.Facts, [2]string{"time of the stages", strings.Join(times, ", ")})
+	}
 	for _, variant := range slices.Concat([]string{train.SDR, train.Phase0}, r.Train.Baselines) {
 		points, err := train.ReadCurve(ctx, dir, variant)
 		if errors.Is(err, fs.ErrNotExist) {

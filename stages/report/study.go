@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sdr-ml/sdr/stages/evaluate"
 	"github.com/sdr-ml/sdr/stages/study"
 )
 
@@ -109,7 +110,7 @@ func studyProtocols(r *study.Results) (all []studyProtocol) {
 			last = max(last, l.Images)
 		}
 		p.Arms = newStudyTable(fmt.Sprintf("Percent on the test images, %s, mean over tasks and seeds", protocolName(name)), "arm", rows)
-		p.Gains = gainChart("arm", protocolName(name), rows)
+		p.Gains = gainChart("arm", protocolName(name), gains(rows))
 		for _, arm := range arms {
 			if budgets > 1 {
 				p.Budgets = append(p.Budgets, named[*chart]{arm, budgetChart(arm, byArm[arm], lines)})
@@ -123,7 +124,7 @@ func studyProtocols(r *study.Results) (all []studyProtocol) {
 				}
 			}
 			caption := fmt.Sprintf("Percent on the test images, %s, %s after %s images, mean over seeds", protocolName(name), arm, compact(last))
-			p.Tasks = append(p.Tasks, named[armTasks]{arm, armTasks{gainChart("task", arm, rows), newStudyTable(caption, "task", rows)}})
+			p.Tasks = append(p.Tasks, named[armTasks]{arm, armTasks{gainChart("task", arm, gains(rows)), newStudyTable(caption, "task", rows)}})
 		}
 		all = append(all, p)
 	}
@@ -165,7 +166,7 @@ func newStudyTable(caption, of string, rows []named[study.Line]) studyTable {
 }
 
 // signed formats a difference in percentage points.
-func signed(v float64) string { return minus(study.Signed(v)) }
+func signed(v float64) string { return minus(evaluate.Signed(v)) }
 
 // minus replaces hyphens by minus signs where they are signs.
 func minus(text string) string {
@@ -177,7 +178,10 @@ func minus(text string) string {
 }
 
 // gain returns the difference of a line's routed net to the unified one.
-func gain(l study.Line) *study.Comparison { return l.Over[0] }
+func gain(l study.Line) difference {
+	c := l.Over[0]
+	return difference{c.Difference, c.Low, c.High, c.Level}
+}
 
 // duration formats seconds.
 func duration(seconds float64) string {

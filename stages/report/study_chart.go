@@ -66,23 +66,37 @@ func budgetChart(arm string, lines, all []study.Line) *chart {
 	return ch
 }
 
+// difference is one between two nets in percentage points, with the ends of its 95 % interval, and level if that contains 0.
+type difference struct {
+	Difference, Low, High float64
+	Level                 bool
+}
+
+// gains returns those of lines.
+func gains(rows []named[study.Line]) (all []named[difference]) {
+	for _, r := range rows {
+		all = append(all, named[difference]{r.Name, gain(r.Of)})
+	}
+	return all
+}
+
 // gainChart draws the difference of the routed net to the unified one of every row, with its interval.
-func gainChart(of, where string, rows []named[study.Line]) *chart {
+func gainChart(of, where string, rows []named[difference]) *chart {
 	ch := &chart{Alt: fmt.Sprintf("Routed − unified by %s, %s, with 95 %% intervals", of, where)}
 	const height = 22.
 	var x span // contains 0
 	left := 0.
 	for _, r := range rows {
 		left = max(left, 8+textWidth(shorten(r.Name)))
-		x.add(gain(r.Of).Low)
-		x.add(gain(r.Of).High)
+		x.add(r.Of.Low)
+		x.add(r.Of.High)
 	}
 	a := newAxes(50+float64(len(rows))*height, left, x.padded(), span{0, 1})
 	a.xAxis("percentage points", ticks(a.x), func(v float64) string { return minus(a.x.decimals(v)) }, true)
 	zero, _ := a.at(0, 0)
 	a.line("ink", 1, "none", zero, a.top, zero, a.bottom)
 	for i, r := range rows {
-		c, y := gain(r.Of), a.top+height*(float64(i)+.5)
+		c, y := r.Of, a.top+height*(float64(i)+.5)
 		low, _ := a.at(c.Low, 0)
 		at, _ := a.at(c.Difference, 0)
 		high, _ := a.at(c.High, 0)
@@ -97,7 +111,7 @@ func gainChart(of, where string, rows []named[study.Line]) *chart {
 }
 
 // interval formats a difference with its interval.
-func interval(c *study.Comparison) string {
+func interval(c difference) string {
 	text := fmt.Sprintf("%s (%s to %s)", signed(c.Difference), signed(c.Low), signed(c.High))
 	if c.Level {
 		text += ", level"

@@ -4,6 +4,7 @@
 //	.lock                which program is writing to the folder: a lock or, on an object store, a lease; see Lock
 //	run.json             ID, version, command, time of creation; written first
 //	recipe.yaml          the recipe with every key
+//	stages.json          the names of the stages, in order
 //	data.parquet         the files that the images came from, and what identifies their content
 //	train.log            the log; on an object store, uploaded every 30 seconds and at the end
 //	tuning/              which algorithms the convolutions used, and types of machines
@@ -16,6 +17,7 @@
 //	partition/whitening/ the transform of the features before they are clustered
 //	checkpoints/         the state of unfinished trainings
 //	metrics/             losses and collapse watch, one line per measurement
+//	tensorboard/         the same for TensorBoard
 //	models/              one file per net
 //	assigned.parquet     of an extended run, the new images, their subsets and distances
 //	subsets.parquet      of an extended run, the numbers of old and new images of each subset

@@ -74,6 +74,28 @@ func Lock(ctx context.Context, dir string) (unlock func(), err error) {
 	return func() { _ = lock.Close() }, nil
 }
 
+// InUse reports whether a program has reserved the folder by Lock. It asks for a lock itself, for a moment, and so must not
+// be called all the time.
+func InUse(ctx context.Context, dir string) (bool, error) {
+	path := files.Join(dir, lockFile)
+	if !files.IsLocal(dir) {
+		held, err := readLease(ctx, path)
+		return held.Until.After(time.Now()), err
+	}
+	if found, err := files.Exists(ctx, path); err != nil || !found {
+		return false, err
+	}
+	lock := flock.New(path, flock.SetFlag(os.O_RDONLY))
+	free, err := lock.TryRLock()
+	switch {
+	case errors.Is(err, syscall.ENOSYS), errors.Is(err, errors.ErrUnsupported):
+		return false, nil
+	case err != nil:
+		return false, err
+	}
+	return !free, lock.Close()
+}
+
 // heldBy describes who holds a lock, if that can be read.
 func heldBy(path string) string {
 	text, err := os.ReadFile(path)

@@ -57,6 +57,34 @@ func (f *Folder) ReadManifest(ctx context.Context, stage string) (*Manifest, err
 	return &m, nil
 }
 
+// stagesFile lists the stages.
+const stagesFile = "stages.json"
+
+// WriteStages notes the names of the stages that the folder is to have, in order.
+func (f *Folder) WriteStages(ctx context.Context, names []string) error {
+	data, err := json.Marshal(names)
+	if err != nil {
+		return err
+	}
+	return files.WriteBytes(ctx, files.Join(f.Dir, stagesFile), append(data, '\n'))
+}
+
+// ReadStages returns what WriteStages has noted; nothing if that is not there.
+func (f *Folder) ReadStages(ctx context.Context) (names []string, err error) {
+	path := files.Join(f.Dir, stagesFile)
+	data, err := files.Read(ctx, path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(data, &names)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w; resuming the run writes it again", path, err)
+	}
+	return names, nil
+}
+
 // WriteManifest writes a manifest and so marks its stage as done.
 func (f *Folder) WriteManifest(ctx context.Context, m *Manifest) error {
 	data, err := json.MarshalIndent(m, "", "  ")

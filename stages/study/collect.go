@@ -102,7 +102,7 @@ func NewCollector(of []tasks.Task, protocols []string, customized bool) *Collect
 
 // Add adds a training: the predictions of its nets, and the router's scores of its candidates. All groups have the same
 // seeds.
-func (c *Collector) Add(cell Cell, predictions []evaluate.Prediction, scores []route.Score) error {
+func (c *Collector) Add(cell Cell, predictions []evaluate.Row, scores []route.Score) error {
 	g := group{cell.Arm, cell.Images}
 	if !slices.Contains(c.groups, g) {
 		c.groups = append(c.groups, g)
@@ -143,14 +143,12 @@ type question struct {
 // answers are a net's predictions, next to the labels.
 type answers struct{ labels, predicted []int64 }
 
-// gather groups predictions, in the order of the images.
-func gather(predictions []evaluate.Prediction) map[question]answers {
-	sorted := slices.SortedStableFunc(slices.Values(predictions), func(a, b evaluate.Prediction) int { return cmp.Compare(a.Image, b.Image) })
+// gather finds the answers in predictions.
+func gather(predictions []evaluate.Row) map[question]answers {
 	all := map[question]answers{}
-	for _, p := range sorted {
-		q := question{p.Protocol, p.Task, version{p.Subnet, p.Norm}}
-		a := all[q]
-		all[q] = answers{append(a.labels, int64(p.Label)), append(a.predicted, int64(p.Predicted))}
+	for _, p := range predictions {
+		labels, predicted := p.Classes()
+		all[question{p.Protocol, p.Task, version{p.Subnet, p.Norm}}] = answers{labels, predicted}
 	}
 	return all
 }

@@ -3,15 +3,14 @@ package study
 import (
 	"slices"
 
+	"github.com/sdr-ml/sdr/stages/evaluate"
 	"github.com/sdr-ml/sdr/stages/run/recipe"
 )
 
 // What is measured on a task, besides the baselines, which package recipe names.
 const (
-	// UnifiedBestNorm is the unified net with the BatchNorm statistics that the router would choose for it.
-	UnifiedBestNorm = "unified_best_norm"
-	// Routed is the sub-net that the router chooses, from the training images.
-	Routed = "routed"
+	UnifiedBestNorm = evaluate.UnifiedBestNorm
+	Routed          = evaluate.Routed
 	// Customized is the routed net after customizing, and UnifiedCustomized the unified net after the same.
 	Customized        = "customized"
 	UnifiedCustomized = "unified_customized"

@@ -5,7 +5,6 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"math"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -24,34 +23,34 @@ var of = []tasks.Task{{Name: "birds", Metric: tasks.Top1}, {Name: "pets", Metric
 const images = 400
 
 // predict returns predictions that are right for the first share of images of each class.
-func predict(task, subnet, norm string, share float64) (rows []evaluate.Prediction) {
+func predict(task, subnet, norm string, share float64) evaluate.Row {
+	row := evaluate.Row{Task: task, Protocol: "knn", Subnet: subnet, Norm: norm}
 	seen := map[int32]float64{}
 	for i := range int32(images) {
 		label := int32(0)
 		if i%4 == 3 {
 			label = 1
 		}
-		row := evaluate.Prediction{Task: task, Protocol: "knn", Subnet: subnet, Norm: norm, Image: i, Label: label, Predicted: 1 - label}
+		predicted := 1 - label
 		if size := images * []float64{.75, .25}[label]; seen[label] < math.Round(share*size) {
-			row.Predicted = label
+			predicted = label
 		}
 		seen[label]++
-		rows = append(rows, row)
+		row.Labels, row.Predicted = append(row.Labels, label), append(row.Predicted, predicted)
 	}
-	rand.Shuffle(len(rows), func(i, j int) { rows[i], rows[j] = rows[j], rows[i] }) // a runner keeps no order
-	return rows
+	return row
 }
 
 // add adds a training whose routed net is the given share better than the unified net.
 func add(t *testing.T, c *study.Collector, arm string, budget int64, seed uint64, gain float64) {
-	var predictions []evaluate.Prediction
+	var predictions []evaluate.Row
 	var scores []route.Score
 	for _, task := range of {
 		shares := map[string]float64{"random": .25, "unified": .5, "unified_subset_batches": .55, "root": .45, "0": .5 + gain, "1": .7 + gain}
 		for subnet, share := range shares {
-			predictions = append(predictions, predict(task.Name, subnet, route.NormTraining, share)...)
+			predictions = append(predictions, predict(task.Name, subnet, route.NormTraining, share))
 		}
-		predictions = append(predictions, predict(task.Name, "unified", route.NormTask, .6)...)
+		predictions = append(predictions, predict(task.Name, "unified", route.NormTask, .6))
 		for subnet, score := range map[string]float64{"root": 40, "0": 80, "1": 60} {
 			scores = append(scores, route.Score{Scorer: "knn", Task: task.Name, Subnet: subnet, Norm: route.NormTraining, Candidate: true, Score: score})
 		}
@@ -65,11 +64,11 @@ func add(t *testing.T, c *study.Collector, arm string, budget int64, seed uint64
 // TestCustomized adds nets that are customized.
 func TestCustomized(t *testing.T) {
 	c := study.NewCollector(of, []string{"knn"}, true)
-	var predictions []evaluate.Prediction
+	var predictions []evaluate.Row
 	var scores []route.Score
 	for _, task := range of {
 		for subnet, share := range map[string]float64{"random": .25, "unified": .5, "unified_subset_batches": .55, "root": .45, "unified_customized": .6, "customized": .65} {
-			predictions = append(predictions, predict(task.Name, subnet, route.NormTraining, share)...)
+			predictions = append(predictions, predict(task.Name, subnet, route.NormTraining, share))
 		}
 		scores = append(scores,
 			route.Score{Scorer: "knn", Task: task.Name, Subnet: "root", Norm: route.NormTraining, Candidate: true, Score: 1},
@@ -212,11 +211,9 @@ func TestCollectorErrors(t *testing.T) {
 	one := of[:1]
 	cell := study.Cell{Arm: "a", Images: 10, Seed: 3}
 	scores := []route.Score{{Scorer: "knn", Task: "birds", Subnet: "root", Norm: "training", Candidate: true, Score: 1}, {Scorer: "knn", Task: "birds", Subnet: "unified", Norm: "training"}}
-	all := func(labels ...int32) (rows []evaluate.Prediction) {
+	all := func(labels ...int32) (rows []evaluate.Row) {
 		for _, net := range []string{"random", "unified", "unified_subset_batches", "root"} {
-			for i, l := range labels {
-				rows = append(rows, evaluate.Prediction{Task: "birds", Protocol: "knn", Subnet: net, Norm: "training", Image: int32(i), Label: l})
-			}
+			rows = append(rows, evaluate.Row{Task: "birds", Protocol: "knn", Subnet: net, Norm: "training", Labels: labels, Predicted: make([]int32, len(labels))})
 		}
 		return rows
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,6 +13,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
 
+	"github.com/sdr-ml/sdr/stages/evaluate"
 	"github.com/sdr-ml/sdr/stages/run/recipe"
 )
 
@@ -40,15 +40,8 @@ func (d Difference) Title() string {
 
 // String returns the difference with its interval, and whether it is level.
 func (c *Comparison) String() string {
-	level := ""
-	if c.Level {
-		level = " level"
-	}
-	return fmt.Sprintf("%s (%s to %s)%s", Signed(c.Difference), Signed(c.Low), Signed(c.High), level)
+	return evaluate.Comparison{Difference: c.Difference, Low: c.Low, High: c.High, Level: c.Level}.String()
 }
-
-// Signed formats percentage points with their sign; 0 has a plus.
-func Signed(points float64) string { return fmt.Sprintf("%+.1f", math.Round(10*points)/10+0) }
 
 // WriteTable writes one human-readable table per protocol, with a line for each arm and budget.
 func (r *Results) WriteTable(w io.Writer) error { return r.render(w, table.Writer.Render) }

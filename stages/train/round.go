@@ -359,7 +359,7 @@ func (w work) commit(ctx context.Context, variant string, parts, reports func(**
 	if t.step = w.Steps.To; w.Steps.EndsPhase && !w.Steps.Last {
 		t.phase++
 	}
-	if err := t.curve.write(ctx); err != nil {
+	if err := errors.Join(t.curve.write(ctx), t.curve.close()); err != nil {
 		return err
 	}
 	if err := t.save(ctx, w.path(variant, t.step)); err != nil {

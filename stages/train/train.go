@@ -36,6 +36,21 @@ const (
 	SDR = "sdr"
 )
 
+// Range returns the steps of the training that a variant has for itself: from the first one up to to.
+func Range(r *recipe.Recipe, variant string) (from, to int) {
+	switch variant {
+	case Phase0:
+		return 0, r.PhaseStep(1)
+	case Joint:
+		return r.PhaseStep(1), r.Joint()
+	case recipe.Unified:
+		return r.PhaseStep(1), r.Steps()
+	case recipe.Random:
+		return 0, 0
+	}
+	return r.Joint(), r.Steps()
+}
+
 // Root is the name of the sub-net that keeps training on all images.
 const Root = "root"
 
@@ -194,7 +209,7 @@ func trainVariant(ctx context.Context, cfg Config, variant string, refs []shards
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, t.student.Close()) }()
+	defer func() { err = errors.Join(err, t.student.Close(), t.curve.close()) }()
 	if err := t.restore(ctx); err != nil {
 		return nil, err
 	}

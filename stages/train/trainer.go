@@ -58,17 +58,9 @@ type trainer struct {
 	velocity   map[string][]float32
 
 	// What the progress line shows: the numbers, and the slog keys and values around them.
-	loss, std, wait figure
+	loss, std, wait progress.Figure
 	details         []any
 }
-
-// figure is a number that is formatted only when it is shown.
-type figure struct {
-	format string
-	value  float64
-}
-
-func (f *figure) String() string { return fmt.Sprintf(f.format, f.value) }
 
 // span is a range of images of one subset.
 type span struct {
@@ -84,7 +76,7 @@ func newTrainer(cfg Config, r *recipe.Recipe, variant string) (*trainer, error) 
 		last: map[string]measure{}, velocity: map[string][]float32{},
 		curve:  newCurve(cfg.Dir, variant, r.Steps()),
 		random: rng.NewGenerator(),
-		loss:   figure{format: "%.3f"}, std: figure{format: "%.3f"}, wait: figure{format: "%.0f%%"},
+		loss:   progress.Figure{Format: "%.3f"}, std: progress.Figure{Format: "%.3f"}, wait: progress.Figure{Format: "%.0f%%"},
 	}
 	t.details = []any{"loss", &t.loss, "std", &t.std, "data_wait", &t.wait}
 	stages, _ := r.Levels()
@@ -209,7 +201,7 @@ func (t *trainer) run(ctx context.Context) error {
 	batch := int64(t.recipe.Train.Batch)
 	bar := progress.Start("train "+t.variant, "images", int64(t.step-first)*batch, int64(last-first)*batch)
 	defer bar.End()
-	t.saved = time.Now()
+	t.saved, t.curve.written = time.Now(), time.Now()
 	if err := t.student.Load(t.nets, t.teachers); err != nil {
 		return err
 	}
@@ -244,6 +236,11 @@ func (t *trainer) run(ctx context.Context) error {
 			return err
 		}
 		bar.Add(batch, t.details...)
+		if t.curve.due() {
+			if err := t.curve.write(ctx); err != nil {
+				return err
+			}
+		}
 		if save {
 			if err := t.checkpoint(ctx); err != nil {
 				return err
@@ -335,11 +332,14 @@ func (t *trainer) advance(total int, goOn bool) error {
 	if err != nil {
 		return fmt.Errorf("step %d, sub-net %q: %w", t.step, name(net), err)
 	}
-	m := measure{Step: t.step, Variant: t.variant, Subnet: net, Subset: subset, LR: lr, Loss: found.Loss, SSL: found.SSL, Distill: found.Distill, Std: found.Std}
+	m := measure{
+		Step: t.step, Variant: t.variant, Subnet: net, Subset: subset, LR: lr, Loss: found.Loss, SSL: found.SSL, Distill: found.Distill, Std: found.Std,
+		Time: float64(time.Now().UnixMilli()) / 1000, Wait: t.student.Idle(),
+	}
 	if err := t.watch(m); err != nil {
 		return err
 	}
-	t.loss.value, t.std.value, t.wait.value = m.Loss, m.Std, 100*t.student.Idle()
+	t.loss.Value, t.std.Value, t.wait.Value = m.Loss, m.Std, 100*m.Wait
 	t.step += t.stride
 	return nil
 }

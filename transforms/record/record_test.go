@@ -39,6 +39,7 @@ type row struct {
 	Double  float64   `arrow:"double"`
 	Image   []byte    `arrow:"image"`
 	Feature []float32 `arrow:"feature"`
+	Classes []int32   `arrow:"classes"`
 	note    string    // unexported fields are not columns
 }
 
@@ -50,6 +51,7 @@ func rowGen(width int) *rapid.Generator[row] {
 			Single: rapid.Float32().Draw(t, "single"), Double: rapid.Float64().Draw(t, "double"),
 			Image:   rapid.SliceOf(rapid.Byte()).Draw(t, "image"),
 			Feature: rapid.SliceOfN(rapid.Float32(), width, width).Draw(t, "feature"),
+			Classes: rapid.SliceOf(rapid.Int32()).Draw(t, "classes"),
 			note:    "not written",
 		}
 	})
@@ -103,7 +105,7 @@ func TestRowTypesThatCannotBe(t *testing.T) {
 		A uint8 `arrow:"a"`
 	}
 	require.PanicsWithValue(t, "record: field record_test.untagged.A needs a tag `arrow:\"column name\"`", func() { record.Of([]untagged{{}}) })
-	require.PanicsWithValue(t, `record: column "a": Go type uint8 has no column type; use string, bool, int32, int64, float32, float64, []byte or []float32`, func() { record.Of([]unsupported{{}}) })
+	require.PanicsWithValue(t, `record: column "a": Go type uint8 has no column type; use string, bool, int32, int64, float32, float64, []byte, []float32 or []int32`, func() { record.Of([]unsupported{{}}) })
 	require.PanicsWithValue(t, "record: rows must be structs, not int", func() { record.Of([]int{1}) })
 	type vec struct {
 		V []float32 `arrow:"v"`

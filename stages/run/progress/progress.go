@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -38,7 +40,46 @@ type Task struct {
 	logged  int64 // value of done in the last log line
 	shown   time.Time
 	details []any
+	figures map[string]float64 // of the details when they were last shown
 	bar     *progressbar.ProgressBar
+}
+
+// Figure is a number among the details of a task. It is formatted only when it is shown.
+type Figure struct {
+	Format string
+	Value  float64
+}
+
+// String implements [fmt.Stringer].
+func (f *Figure) String() string { return fmt.Sprintf(f.Format, f.Value) }
+
+// State is how far a task is.
+type State struct {
+	// Name and Unit are the task's.
+	Name, Unit string
+	// Done is the number of units that are finished, of Total.
+	Done, Total int64
+	// Figures are the values of the task's details that are a *Figure, as last shown, by their keys.
+	Figures map[string]float64
+}
+
+// running are the tasks that have started and not ended.
+var running = struct {
+	sync.Mutex
+	tasks []*Task
+}{}
+
+// Running returns the states of the tasks of this process that have started and not ended, in the order of their start.
+func Running() (states []State) {
+	running.Lock()
+	tasks := slices.Clone(running.tasks)
+	running.Unlock()
+	for _, t := range tasks {
+		t.mu.Lock()
+		states = append(states, State{t.name, t.unit, t.done, t.total, maps.Clone(t.figures)})
+		t.mu.Unlock()
+	}
+	return states
 }
 
 // Start starts a task of total units, done of which were finished earlier.
@@ -57,6 +98,9 @@ func Start(name, unit string, done, total int64) *Task {
 		)
 		_ = t.bar.Set64(done) // a bar that cannot be drawn is no reason to stop
 	}
+	running.Lock()
+	defer running.Unlock()
+	running.tasks = append(running.tasks, t)
 	return t
 }
 
@@ -75,6 +119,7 @@ func (t *Task) Add(n int64, details ...any) {
 		return
 	}
 	t.shown = time.Now()
+	t.figures = figures(details)
 	if t.bar == nil {
 		t.log()
 		return
@@ -85,6 +130,9 @@ func (t *Task) Add(n int64, details ...any) {
 
 // End ends the task, finished or not.
 func (t *Task) End() {
+	running.Lock()
+	running.tasks = slices.DeleteFunc(running.tasks, func(o *Task) bool { return o == t })
+	running.Unlock()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.bar != nil {
@@ -114,6 +162,17 @@ func (t *Task) speed() []any {
 		args = append(args, "left", left.Round(time.Second).String())
 	}
 	return append(args, t.details...)
+}
+
+// figures returns the values of details that are figures.
+func figures(details []any) map[string]float64 {
+	found := map[string]float64{}
+	for pair := range slices.Chunk(details, 2) {
+		if f, ok := pair[len(pair)-1].(*Figure); ok {
+			found[fmt.Sprint(pair[0])] = f.Value
+		}
+	}
+	return found
 }
 
 // short formats keys and values on one line.

@@ -43,6 +43,23 @@ func capture(t *testing.T, test func()) (lines []string) {
 	return strings.Split(strings.TrimSuffix(log.String(), "\n"), "\n")
 }
 
+// TestRunning starts two tasks, of which one has figures.
+func TestRunning(t *testing.T) {
+	capture(t, func() {
+		loss := &progress.Figure{Format: "%.1f", Value: 2}
+		require.Equal(t, "2.0", loss.String())
+		train, other := progress.Start("train", "images", 10, 100), progress.Start("other", "bins", 0, 2)
+		require.Equal(t, []progress.State{{Name: "train", Unit: "images", Done: 10, Total: 100}, {Name: "other", Unit: "bins", Total: 2}}, progress.Running())
+		time.Sleep(progress.Interval)
+		train.Add(5, "loss", loss, "of", "sdr")
+		loss.Value = 1
+		other.End()
+		require.Equal(t, []progress.State{{Name: "train", Unit: "images", Done: 15, Total: 100, Figures: map[string]float64{"loss": 2}}}, progress.Running())
+		train.End()
+		require.Empty(t, progress.Running())
+	})
+}
+
 func TestLines(t *testing.T) {
 	lines := capture(t, func() {
 		task := progress.Start("train", "images", 0, 100)

@@ -1,0 +1,124 @@
+package pipelines
+
+import (
+	"fmt"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/sdr-ml/sdr/stages/report"
+	"github.com/sdr-ml/sdr/stages/run"
+	"github.com/sdr-ml/sdr/stages/run/recipe"
+	"github.com/sdr-ml/sdr/stages/run/shards"
+	"github.com/sdr-ml/sdr/stages/train"
+	"github.com/sdr-ml/sdr/transforms/arrowio"
+	"github.com/sdr-ml/sdr/transforms/files"
+	"github.com/sdr-ml/sdr/transforms/record"
+)
+
+// get returns the page that a watcher serves.
+func get(t *testing.T, w *Watcher) string {
+	t.Helper()
+	got := httptest.NewRecorder()
+	w.ServeHTTP(got, httptest.NewRequest("GET", "/", nil))
+	require.Equal(t, 200, got.Code, got.Body)
+	return got.Body.String()
+}
+
+// TestWatch follows a run that does not exist yet, begins, trains, is interrupted, goes on and ends.
+func TestWatch(t *testing.T) {
+	ctx := t.Context()
+	dir := filepath.Join(t.TempDir(), "run")
+	w := NewWatcher(dir)
+	require.Contains(t, get(t, w), "There is no run in "+dir+" yet.")
+
+	unlock, err := run.Lock(ctx, dir)
+	require.NoError(t, err)
+	require.Contains(t, get(t, w), "There is no run in "+dir+" yet.", "a lock alone")
+	r, err := recipe.Load("smoke", []string{"train.images=6400", "train.batch=32", "train.baselines=[unified]", "paths=1x1x1x2", "split.least_steps=0"})
+	require.NoError(t, err)
+	folder, err := run.Create(ctx, dir, run.Resume, run.Info{ID: uuid.New(), Version: "v1", Created: time.Now(), Data: []string{"pool"}}, r.Marshal())
+	require.NoError(t, err)
+	require.Contains(t, get(t, w), "The run begins.")
+
+	require.NoError(t, folder.WriteStages(ctx, []string{"ingest", "phase0", "features", "partition", "train", "unified"}))
+	done := func(stage string) {
+		require.NoError(t, folder.WriteManifest(ctx, &run.Manifest{Stage: stage, Inputs: "in", Seconds: 90, Finished: time.Now()}))
+	}
+	done("ingest")
+	// curve writes 20 steps a second, up to the given step.
+	curve := func(variant string, from, to int) {
+		var lines strings.Builder
+		for step := from + 19; step < to; step += train.Every {
+			at := time.Now().Add(time.Duration(step-to) * 50 * time.Millisecond)
+			fmt.Fprintf(&lines, `{"step":%d,"loss":%g,"std":0.1,"time":%.3f,"data_wait":0.25}`+"\n", step, 5-float64(step)/100, float64(at.UnixMilli())/1000)
+		}
+		require.NoError(t, files.WriteBytes(ctx, train.CurvePath(dir, variant), []byte(lines.String())))
+	}
+	_, phase0 := train.Range(r, train.Phase0)
+	require.Greater(t, phase0, 60)
+	curve(train.Phase0, 0, 60)
+	log := strings.Repeat("x", logBytes) + "\nfirst\n" + strings.Repeat("line\n", logLines-1)
+	require.NoError(t, files.WriteBytes(ctx, folder.LogPath(), []byte(log)))
+	p, err := w.Page(ctx)
+	require.NoError(t, err)
+	require.Equal(t, "Stage phase0 runs, 2 of 6.", p.State)
+	own := func(variant string) int { from, to := train.Range(r, variant); return to - from }
+	require.Equal(t, 200-phase0, own(train.SDR))
+	steps := phase0 - 60 + own(train.SDR) + own(recipe.Unified)
+	require.Equal(t, fmt.Sprintf("%v of training left.", time.Duration(steps/20)*time.Second), p.Detail)
+	require.Equal(t, []string{"first", "line"}, p.Log[:2])
+	require.Len(t, p.Log, logLines)
+	require.Equal(t, report.Training{
+		Name: train.Phase0, Images: 60 * 32, Of: int64(phase0) * 32, Speed: p.Trainings[0].Speed, Measured: true, Loss: 4.41, Std: .1, Wait: .25,
+	}, p.Trainings[0])
+	require.InDelta(t, 20*32, p.Trainings[0].Speed, 1)
+	require.Equal(t, report.Stage{Name: "ingest", State: stageDone, Seconds: 90}, p.Stages[0])
+	require.Equal(t, stageRuns, p.Stages[1].State)
+	require.Equal(t, report.Stage{Name: "features", State: stageOpen}, p.Stages[2])
+	require.Contains(t, get(t, w), "phase0: 4.410")
+
+	unlock()
+	p, err = w.Page(ctx)
+	require.NoError(t, err)
+	require.Equal(t, "No program writes to the run, and it is not done.", p.State)
+	require.Contains(t, p.Detail, "--resume")
+
+	refs := []shards.Ref{{Path: "a", Rows: 30, Subset: "0"}, {Path: "b", Rows: 20, Subset: "1"}, {Path: "c", Rows: 7, Subset: "0"}}
+	require.NoError(t, arrowio.WriteFile(ctx, filepath.Join(outDir(folder, "partition", "in"), "x.arrow"), record.Of(refs).Schema(), record.Of(refs).Record))
+	for _, stage := range []string{"phase0", "features", "partition", "train", "unified"} {
+		done(stage)
+	}
+	curve(train.SDR, phase0, 195)
+	p, err = w.Page(ctx)
+	require.NoError(t, err)
+	require.Equal(t, "The run is done.", p.State)
+	require.Equal(t, []report.Subset{{Code: "0", Images: 37}, {Code: "1", Images: 20}}, p.Subsets)
+	for _, training := range p.Trainings {
+		require.Equal(t, training.Of, training.Images, training.Name)
+		require.Zero(t, training.Speed, training.Name)
+	}
+	require.NoError(t, files.WriteBytes(ctx, filepath.Join(dir, "report.html"), nil))
+	require.Contains(t, get(t, w), "report.html")
+
+	require.NoError(t, files.WriteBytes(ctx, filepath.Join(dir, "run.json"), []byte("{")))
+	got := httptest.NewRecorder()
+	w.ServeHTTP(got, httptest.NewRequest("GET", "/", nil))
+	require.Equal(t, 500, got.Code)
+	got = httptest.NewRecorder()
+	w.ServeHTTP(got, httptest.NewRequest("GET", "/favicon.ico", nil))
+	require.Equal(t, 404, got.Code)
+}
+
+// TestStepsPerSecond leaves out an interruption.
+func TestStepsPerSecond(t *testing.T) {
+	require.Zero(t, stepsPerSecond(nil))
+	require.Zero(t, stepsPerSecond([]train.Point{{Step: 19, Time: 5}}))
+	require.Zero(t, stepsPerSecond([]train.Point{{Step: 19}, {Step: 39}}), "of an earlier version, without times")
+	require.InDelta(t, 10, stepsPerSecond([]train.Point{{Step: 19, Time: 2}, {Step: 39, Time: 4}, {Step: 59, Time: 3600}, {Step: 79, Time: 3602}, {Step: 99, Time: 3604.1}}), .6)
+}

@@ -1,0 +1,114 @@
+package evaluate
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+
+	"github.com/sdr-ml/sdr/stages/run/recipe"
+	"github.com/sdr-ml/sdr/tensorops/metrics"
+	"github.com/sdr-ml/sdr/transforms/tasks"
+)
+
+// Nets that are compared, besides the baselines, which package recipe names.
+const (
+	// UnifiedBestNorm is the unified net with the BatchNorm statistics that the router would choose for it.
+	UnifiedBestNorm = "unified_best_norm"
+	// Routed is the sub-net that the router chooses, from the training images.
+	Routed = "routed"
+)
+
+// Baselines lists what the routed sub-nets are compared with.
+var Baselines = []string{recipe.Unified, UnifiedBestNorm, recipe.UnifiedSubsetBatches}
+
+// Comparison compares the routed sub-nets with a baseline on the same test images.
+type Comparison struct {
+	Protocol string `json:"protocol"`
+	// Task is empty for the mean over all tasks that have both results.
+	Task string `json:"task,omitempty"`
+	// Over is one of Baselines.
+	Over string `json:"over"`
+	// Tasks is the number of these tasks.
+	Tasks int `json:"tasks"`
+	// Routed and Base are the two results, in percent.
+	Routed float64 `json:"routed"`
+	Base   float64 `json:"base"`
+	// Difference is by how many percentage points the routed sub-nets are better. Low and High are the ends of its 95 %
+	// interval, see metrics.Bootstrap: what it would be with other test images of these tasks, not with other seeds.
+	Difference float64 `json:"difference"`
+	Low        float64 `json:"low"`
+	High       float64 `json:"high"`
+	// Level is true if the interval contains 0.
+	Level bool `json:"level"`
+	// Gained is the number of test images about which only the routed sub-nets are right, and Lost that of those about
+	// which only the baseline is.
+	Gained int64 `json:"gained"`
+	Lost   int64 `json:"lost"`
+}
+
+// String returns the difference with its interval, and whether it is level.
+func (c Comparison) String() string {
+	level := ""
+	if c.Level {
+		level = " level"
+	}
+	return fmt.Sprintf("%s (%s to %s)%s", Signed(c.Difference), Signed(c.Low), Signed(c.High), level)
+}
+
+// Signed formats percentage points with their sign; 0 has a plus.
+func Signed(points float64) string { return fmt.Sprintf("%+.1f", math.Round(10*points)/10+0) }
+
+// compare compares the nets of the tasks under a protocol: for each baseline the mean over the tasks that have both
+// results, and then each of these. Tasks without predictions are left out.
+func compare(protocol string, of map[string]map[string]Row) (all []Comparison) {
+	for _, over := range Baselines {
+		var names []string
+		for _, name := range slices.Sorted(maps.Keys(of)) {
+			routed, base := of[name][Routed], of[name][over]
+			if len(routed.Labels) > 0 && slices.Equal(routed.Labels, base.Labels) {
+				names = append(names, name)
+			}
+		}
+		if len(names) == 0 {
+			continue
+		}
+		mean := Comparison{Protocol: protocol, Over: over, Tasks: len(names)}
+		var each []Comparison
+		var strata []metrics.Task
+		var routed, base [][][]float32
+		for _, name := range names {
+			a, b := of[name][Routed], of[name][over]
+			labels, predicted := a.Classes()
+			_, others := b.Classes()
+			rightA, rightB := metrics.Right(predicted, labels), metrics.Right(others, labels)
+			strata = append(strata, metrics.Task{Labels: labels, MeanPerClass: a.Metric == tasks.MeanPerClass})
+			routed, base = append(routed, [][]float32{rightA}), append(base, [][]float32{rightB})
+			c := Comparison{Protocol: protocol, Task: name, Over: over, Tasks: 1, Routed: a.Value, Base: b.Value}
+			for i := range rightA {
+				switch {
+				case rightA[i] > rightB[i]:
+					c.Gained++
+				case rightA[i] < rightB[i]:
+					c.Lost++
+				}
+			}
+			mean.Routed, mean.Base = mean.Routed+a.Value/float64(len(names)), mean.Base+b.Value/float64(len(names))
+			mean.Gained, mean.Lost = mean.Gained+c.Gained, mean.Lost+c.Lost
+			each = append(each, c)
+		}
+		boot := metrics.NewBootstrap(strata, 1)
+		ofMean, ofEach := boot.Measure(routed).Minus(boot.Measure(base)).Intervals()
+		mean.set(ofMean)
+		for i := range each {
+			each[i].set(ofEach[i])
+		}
+		all = append(append(all, mean), each...)
+	}
+	return all
+}
+
+// set sets the difference.
+func (c *Comparison) set(i metrics.Interval) {
+	c.Difference, c.Low, c.High, c.Level = 100*i.Mean, 100*i.Low, 100*i.High, i.Level()
+}
