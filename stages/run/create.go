@@ -77,8 +77,8 @@ func check(ctx context.Context, dir string, mode Mode) (begun []string, err erro
 }
 
 // Create creates a run folder, or resumes or replaces the run in it, as the mode says. It saves the recipe in the
-// folder; a run can only be resumed with the recipe, data and initial weights that it was created with. One whose run.json is gone or
-// damaged gets a new one.
+// folder; a run can only be resumed with the recipe, data and initial weights that it was created with. One whose
+// run.json is gone or damaged gets a new one.
 func Create(ctx context.Context, dir string, mode Mode, info Info, recipe []byte) (*Folder, error) {
 	begun, err := check(ctx, dir, mode)
 	if err != nil {
