@@ -86,6 +86,10 @@ func Customize(ctx context.Context, o CustomizeOptions) ([]Customized, error) {
 	if err != nil {
 		return nil, err
 	}
+	origin, err := route.ReadOrigin(ctx, folder)
+	if err != nil {
+		return nil, err
+	}
 	var all []Customized
 	for _, t := range found {
 		c := Customized{Dir: o.Out, Candidates: slices.DeleteFunc(slices.Clone(rows), func(r customize.Candidate) bool { return r.Task != t.Name })}
@@ -95,7 +99,7 @@ func Customize(ctx context.Context, o CustomizeOptions) ([]Customized, error) {
 		if o.Tasks != "" {
 			c.Dir = files.Join(o.Out, t.Name)
 		}
-		if err := c.deliver(ctx, folder.Info.ID.String()); err != nil {
+		if err := c.deliver(ctx, origin); err != nil {
 			return nil, err
 		}
 		all = append(all, c)
@@ -113,7 +117,7 @@ func (o *CustomizeOptions) tasks(ctx context.Context) ([]tasks.Task, error) {
 }
 
 // deliver writes the chosen model without its heads, its card, and the candidates.
-func (c Customized) deliver(ctx context.Context, id string) error {
+func (c Customized) deliver(ctx context.Context, origin route.Origin) error {
 	chosen := c.Chosen()
 	m, err := inference.Load(ctx, chosen.Model)
 	if err != nil {
@@ -128,7 +132,7 @@ func (c Customized) deliver(ctx context.Context, id string) error {
 		Images     int64  `json:"images"`
 	}{route.Card{
 		Task: chosen.Task, Subnet: chosen.Subnet, Scorer: route.KNN, Score: chosen.Score,
-		Backbone: m.Backbone, Input: m.Input, Features: m.Backbone.FeatureDim(), Run: id,
+		Backbone: m.Backbone, Input: m.Input, Features: m.Backbone.FeatureDim(), Origin: origin,
 	}, chosen.Candidate, chosen.Images}
 	return route.Write(ctx, c.Dir, m, card)
 }

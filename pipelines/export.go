@@ -2,36 +2,84 @@ package pipelines
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 
+	"github.com/sdr-ml/sdr/pipelines/export"
+	"github.com/sdr-ml/sdr/stages/evaluate"
 	"github.com/sdr-ml/sdr/stages/route"
 	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/stages/train"
+	"github.com/sdr-ml/sdr/transforms/files"
 	"github.com/sdr-ml/sdr/transforms/inference"
 )
 
-// Export writes the backbone of one of a run's nets as a safetensors file that torchvision's ResNet loads. subnet is
-// "unified", "root", a code, or any other name that Inspect lists. If the run trained no unified baseline, "unified" is
-// the phase 0 net.
-func Export(ctx context.Context, dir, subnet, out string) error {
-	_, models, err := openTrained(ctx, dir)
-	if err != nil {
-		return err
-	}
-	net, err := named(dir, models, subnet)
-	if err != nil {
-		return err
-	}
-	m, err := inference.Load(ctx, net.Path)
-	if err != nil {
-		return err
-	}
-	return route.Export(ctx, m, out)
+// ExportOptions are the arguments of Export.
+type ExportOptions struct {
+	// Run is a run folder, and Subnet one of its nets: "unified", "root", a code, or any other name that Inspect lists. If
+	// the run trained no unified baseline, "unified" is the phase 0 net.
+	Run, Subnet string
+	// Model is a model file instead, such as Route and Customize write. The model.json beside it, if there is one, says
+	// where it comes from.
+	Model string
+	// Format is one of export.Formats, with its options.
+	Format export.Format
+	export.Options
+	// Out is the file or folder to write.
+	Out string
 }
 
-// named returns the net of a run that has a name.
-func named(dir string, models []train.Model, subnet string) (train.Model, error) {
+// Export writes the backbone of a net in a format.
+func Export(ctx context.Context, o ExportOptions) error {
+	m, err := o.open(ctx)
+	if err != nil {
+		return err
+	}
+	return o.Format.Write(ctx, o.Out, m, o.Options)
+}
+
+// open reads the model to export.
+func (o *ExportOptions) open(ctx context.Context) (m *export.Model, err error) {
+	m = &export.Model{}
+	if o.Model != "" {
+		if m.Model, err = inference.Load(ctx, o.Model); err != nil {
+			return nil, run.Usage(err)
+		}
+		if _, known := m.Meta[train.ModelKey]; known {
+			if m.Trained, err = train.ReadModel(ctx, o.Model); err != nil {
+				return nil, err
+			}
+		}
+		m.Card.Subnet = m.Trained.Subnet
+		return m, readCard(ctx, files.Join(files.Dir(o.Model), "model.json"), &m.Card)
+	}
+	folder, models, err := openTrained(ctx, o.Run)
+	if err != nil {
+		return nil, err
+	}
+	if m.Trained, err = findNet(o.Run, models, o.Subnet); err != nil {
+		return nil, err
+	}
+	if m.Model, err = inference.Load(ctx, m.Trained.Path); err != nil {
+		return nil, err
+	}
+	m.Card.Subnet = m.Trained.Subnet
+	if m.Trained.Level > 0 {
+		m.Card.Subset = m.Trained.Subnet
+	}
+	if m.Card.Origin, err = route.ReadOrigin(ctx, folder); err != nil {
+		return nil, err
+	}
+	m.Results, err = resultsOf(ctx, folder, m.Trained.Subnet)
+	return m, err
+}
+
+// findNet returns one of a run's nets by its name.
+func findNet(dir string, models []train.Model, subnet string) (train.Model, error) {
 	index := func(name string) int {
 		return slices.IndexFunc(models, func(m train.Model) bool { return m.Subnet == name })
 	}
@@ -47,4 +95,36 @@ func named(dir string, models []train.Model, subnet string) (train.Model, error)
 		return train.Model{}, run.Usagef("%s has no net %q; it has %s", dir, subnet, strings.Join(names, ", "))
 	}
 	return models[at], nil
+}
+
+// readCard reads the card of a delivered model, if there is one.
+func readCard(ctx context.Context, path string, card *route.Card) error {
+	text, err := files.Read(ctx, path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = json.Unmarshal(text, card)
+	}
+	if err != nil {
+		return run.Usagef("%s, which says where the model comes from: %w; repair or remove it", path, err)
+	}
+	return nil
+}
+
+// resultsOf returns the results of a net in the evaluation that the run ended with, if there was one.
+func resultsOf(ctx context.Context, folder *run.Folder, subnet string) ([]evaluate.Row, error) {
+	done, err := folder.ReadManifest(ctx, "evaluate")
+	if err != nil || done == nil {
+		return nil, err
+	}
+	rows, err := readOut[evaluate.Row](ctx, outDir(folder, done.Stage, done.Inputs))
+	if err != nil {
+		return nil, fmt.Errorf("the run's evaluation: %w", err)
+	}
+	rows = slices.DeleteFunc(rows, func(r evaluate.Row) bool { return r.Subnet != subnet })
+	slices.SortFunc(rows, func(a, b evaluate.Row) int {
+		return strings.Compare(a.Task+"/"+a.Protocol+"/"+a.Norm, b.Task+"/"+b.Protocol+"/"+b.Norm)
+	})
+	return rows, nil
 }

@@ -143,7 +143,8 @@ func Extend(ctx context.Context, o ExtendOptions) (*Extended, error) {
 	}
 	defer unlock()
 	folder, err := run.Create(ctx, o.Out, o.Mode, run.Info{
-		ID: uuid.Must(uuid.NewV7()), Version: o.Version, Created: time.Now(), Command: o.Command, Data: slices.Concat(old.folder.Info.Data, o.Data),
+		ID: uuid.Must(uuid.NewV7()), Version: o.Version, Created: time.Now(), Command: o.Command,
+		Data: slices.Concat(old.folder.Info.Data, o.Data), Init: old.folder.Info.Init,
 	}, old.text)
 	if err != nil {
 		return nil, err

@@ -133,7 +133,7 @@ func (o *FinetuneOptions) models(ctx context.Context) ([]train.Model, error) {
 	if err != nil || o.Subnet == "" {
 		return models, err
 	}
-	m, err := named(o.Run, models, o.Subnet)
+	m, err := findNet(o.Run, models, o.Subnet)
 	return []train.Model{m}, err
 }
 

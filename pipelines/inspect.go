@@ -139,7 +139,6 @@ const listed = 32
 // WriteTable writes the status as tables for people. If there are many subsets or nets, it sums up those of each level,
 // unless all is set.
 func (st *Status) WriteTable(w io.Writer, all bool) error {
-	r := st.Recipe
 	tables := []table.Writer{st.stageTable()}
 	if len(st.Subsets) > 0 {
 		tables = append(tables, st.subsetTable(all || len(st.Subsets) <= listed))
@@ -150,9 +149,8 @@ func (st *Status) WriteTable(w io.Writer, all bool) error {
 	if len(st.HeldOut) > 0 {
 		tables = append(tables, st.heldOutTable(all || len(st.HeldOut) <= listed))
 	}
-	_, err := fmt.Fprintf(w, "run      %s\ncreated  %s by sdr %s\ndata     %v\nrecipe   %s: %s width %d, %s stem, paths %s, %s, %s images\n\n",
-		st.Run.ID, st.Run.Created.Format("2006-01-02 15:04:05"), st.Run.Version, st.Run.Data,
-		r.Name, r.Backbone.Arch, r.Backbone.Width, r.Backbone.Stem, r.Paths, r.SSL.Method, humanize.Comma(r.Train.Images))
+	_, err := fmt.Fprintf(w, "run      %s\ncreated  %s by sdr %s\ndata     %v\nrecipe   %s\ninit     %v\n\n",
+		st.Run.ID, st.Run.Created.Format("2006-01-02 15:04:05"), st.Run.Version, st.Run.Data, st.Recipe.Summary(), st.Run.Init)
 	for _, t := range tables {
 		if err == nil {
 			_, err = fmt.Fprintln(w, t.Render())

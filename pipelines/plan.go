@@ -27,6 +27,7 @@ type plan struct {
 	sources map[int][]imageio.Source // what these splits come from
 	data    string                   // digest of the files with the images
 	maxBad  float64
+	init    *run.Init // of the backbone that trainings begin with; nil for random weights
 	// shared means that the folder holds many trainings: a step's name ends with its digest, it keeps everything in its
 	// own folder, and trainings share the steps that they have in common.
 	shared bool
@@ -69,7 +70,11 @@ func (p *plan) find(name string) *step {
 
 // config configures the training of variants in a step.
 func (p *plan) config(step string, r *recipe.Recipe, variants ...string) train.Config {
-	return train.Config{Dir: p.dir(step), Recipe: string(r.Marshal()), Variants: variants, Inputs: p.find(step).inputs, Device: p.device}
+	cfg := train.Config{Dir: p.dir(step), Recipe: string(r.Marshal()), Variants: variants, Inputs: p.find(step).inputs, Device: p.device}
+	if p.init != nil {
+		cfg.Init = train.InitPath(p.folder.Dir)
+	}
+	return cfg
 }
 
 // dir returns the folder of a step's checkpoints, metrics and models.
@@ -124,6 +129,9 @@ const roundsPerJob = 8
 // train adds a step that trains variants on the images of the last step in needs, continuing another training unless start
 // is "".
 func (p *plan) train(stage string, needs []string, start string, settings any, r *recipe.Recipe, variants ...string) (name string) {
+	if p.init != nil {
+		settings = []any{settings, p.init.Digest}
+	}
 	var after []string
 	if start != "" {
 		after = []string{start}

@@ -1,12 +1,15 @@
 package pipelines
 
 import (
+	"bytes"
 	"context"
+	"fmt"
 	"log/slog"
 	"time"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	"github.com/google/uuid"
+	"github.com/zeebo/xxh3"
 
 	"github.com/sdr-ml/sdr/stages/evaluate"
 	"github.com/sdr-ml/sdr/stages/ingest"
@@ -15,6 +18,7 @@ import (
 	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/stages/run/recipe"
 	"github.com/sdr-ml/sdr/stages/train"
+	"github.com/sdr-ml/sdr/tensorops/nn"
 	"github.com/sdr-ml/sdr/tensorops/ssl"
 	"github.com/sdr-ml/sdr/transforms/files"
 	"github.com/sdr-ml/sdr/transforms/imageio"
@@ -31,6 +35,8 @@ type PretrainOptions struct {
 	Out string
 	// Recipe says what to train.
 	Recipe *recipe.Recipe
+	// Init is a file with a backbone to begin with, as nn.LoadBackbone reads it; empty for random weights.
+	Init string
 	// Runner is the name of a registered Beam runner.
 	Runner string
 	// Mode says what to do if Out already exists.
@@ -81,10 +87,15 @@ func Pretrain(ctx context.Context, o PretrainOptions) (*Pretrained, error) {
 		}
 		defer unlock()
 		folder, err = run.Create(ctx, o.Out, o.Mode, run.Info{
-			ID: uuid.Must(uuid.NewV7()), Version: o.Version, Created: time.Now(), Command: o.Command, Data: o.Data,
+			ID: uuid.Must(uuid.NewV7()), Version: o.Version, Created: time.Now(), Command: o.Command, Data: o.Data, Init: in.init,
 		}, o.Recipe.Marshal())
 		if err != nil {
 			return nil, err
+		}
+		if in.backbone != nil {
+			if err := train.SaveInit(ctx, o.Out, in.backbone); err != nil {
+				return nil, err
+			}
 		}
 		if err := saveData(ctx, folder, in.files); err != nil {
 			return nil, err
@@ -138,6 +149,9 @@ type inputs struct {
 	files   data             // that they are in
 	tasks   []tasks.Task
 	dead    []evaluate.Dead // tasks that cannot be used
+
+	init     *run.Init // of the backbone to begin with; nil, like the backbone, for random weights
+	backbone *nn.Model
 }
 
 // check validates the arguments before anything is written, and lists the inputs.
@@ -147,6 +161,11 @@ func (o *PretrainOptions) check(ctx context.Context) (in inputs, err error) {
 	}
 	if err := run.Check(ctx, o.Out, o.Mode); err != nil {
 		return in, err
+	}
+	if o.Init != "" {
+		if in.init, in.backbone, err = readInit(ctx, o.Init, o.Recipe.Backbone); err != nil {
+			return in, run.Usagef("--init %w", err)
+		}
 	}
 	if in.splits, in.sources, err = imageio.Survey(ctx, o.Data, ingest.ShardRows(o.Recipe.Input.Size), o.Columns); err != nil {
 		return in, run.Usage(err)
@@ -160,6 +179,19 @@ func (o *PretrainOptions) check(ctx context.Context) (in inputs, err error) {
 		in.tasks, in.dead, err = findTasks(ctx, o.Tasks, o.Columns)
 	}
 	return in, err
+}
+
+// readInit reads a backbone to begin with.
+func readInit(ctx context.Context, path string, b nn.Backbone) (*run.Init, *nn.Model, error) {
+	data, err := files.Read(ctx, path)
+	if err != nil {
+		return nil, nil, err
+	}
+	m, err := nn.LoadBackbone(bytes.NewReader(data), b)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return &run.Init{File: path, Digest: fmt.Sprintf("%032x", xxh3.Hash128(data).Bytes())}, m, nil
 }
 
 // findTasks lists the tasks in a folder, with the columns of their Parquet files, without those that cannot be used, which
@@ -198,7 +230,7 @@ func (o *PretrainOptions) chain(ctx context.Context, folder *run.Folder, in inpu
 	p := &plan{
 		chain:  chain{folder: folder, runner: o.Runner, device: o.Device, singleJob: o.SingleJob || DryRun()},
 		splits: map[int][]imageio.Split{rows: in.splits}, sources: map[int][]imageio.Source{rows: in.sources},
-		data: in.files.digest(), maxBad: o.MaxBad,
+		data: in.files.digest(), maxBad: o.MaxBad, init: in.init,
 	}
 	images, models := p.trains(o.Recipe)
 	if len(found) > 0 {

@@ -2,47 +2,78 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/sdr-ml/sdr/pipelines"
+	"github.com/sdr-ml/sdr/pipelines/export"
+	"github.com/sdr-ml/sdr/stages/run"
 )
 
+// formatsHelp describes the formats, with how Python loads each.
+func formatsHelp() string {
+	var b strings.Builder
+	for _, f := range export.Formats() {
+		b.WriteString("\n" + f.Help())
+	}
+	return strings.TrimRight(b.String(), "\n")
+}
+
 func newExport() *cobra.Command {
-	var dir, subnet, out string
+	var o pipelines.ExportOptions
+	var format string
 	c := &cobra.Command{
-		Use:   "export --run RUN --subnet unified|CODE --out FILE.safetensors",
-		Short: "Export one net of a run to PyTorch",
-		Long: `Writes the backbone under torchvision's names and shapes. In Python:
+		Use:   "export (--run RUN --subnet unified|CODE | --model FILE) [--format FORMAT] --out FILE",
+		Short: "Export a net to PyTorch, timm, ONNX or the Hugging Face Hub",
+		Long: `Writes the backbone of one of a run's nets, or of a model file, such as sdr route and
+sdr customize write: of the model.json beside it, the card of --format hub tells.
 
-  model = torchvision.models.resnet18()
-  model.fc = torch.nn.Identity()
-  # if the recipe's backbone.stem is "small":
-  model.conv1 = torch.nn.Conv2d(3, 64, 3, 1, 1, bias=False)
-  model.maxpool = torch.nn.Identity()
-  model.load_state_dict(safetensors.torch.load_file("FILE.safetensors"), strict=True)
-
-A width other than 64 needs a ResNet of that width.`,
+The formats are these, each with the lines of Python that load a ResNet-18 of width 64
+with the small stem. Without that stem, leave out the lines of conv1 and maxpool. For
+an even width W other than 64, timm also needs the arguments
+  channels=[W, 2*W, 4*W, 8*W], stem_type="deep", stem_width=W//2
+and always a new conv1: Conv2d(3, W, 3, 1, 1, bias=False) for the small stem, and
+Conv2d(3, W, 7, 2, 3, bias=False) for the other. The card has the lines for its model.
+` + formatsHelp(),
 		Example: `  sdr export --run runs/first --subnet unified --out unified.safetensors
-  sdr export --run runs/first --subnet 2 --out sub-net-2.safetensors`,
+  sdr export --model flowers/model.safetensors --format onnx --preprocess --out flowers.onnx
+  sdr export --run runs/first --subnet 2 --format hub --license cc-by-4.0 --out hub/`,
 		Args: noArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			if err := required(c, "run", "subnet", "out"); err != nil {
+		RunE: func(c *cobra.Command, _ []string) (err error) {
+			if err := required(c, "out"); err != nil {
 				return err
 			}
-			if err := checkFile("out", out, ".safetensors"); err != nil {
+			switch {
+			case (o.Run == "") == (o.Model == ""):
+				return run.Usagef("give either --run with --subnet, or --model")
+			case o.Run != "" && o.Subnet == "":
+				return run.Usagef("--subnet is missing; see `%s --help`", c.CommandPath())
+			case o.Model != "" && o.Subnet != "":
+				return run.Usagef("--subnet goes with --run; a model file is of one net")
+			}
+			if o.Format, err = export.Find(format, o.Options); err != nil {
 				return err
 			}
-			if err := pipelines.Export(c.Context(), dir, subnet, out); err != nil {
+			if o.Format.Extension != "" {
+				if err := checkFile("out", o.Out, o.Format.Extension); err != nil {
+					return err
+				}
+			}
+			if err := pipelines.Export(c.Context(), o); err != nil {
 				return err
 			}
-			fmt.Fprintln(c.OutOrStdout(), out)
+			fmt.Fprintln(c.OutOrStdout(), o.Out)
 			return nil
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&dir, "run", "", "run folder")
-	f.StringVar(&subnet, "subnet", "", "unified, root, a code, or any other net that sdr inspect lists")
-	f.StringVar(&out, "out", "", "safetensors file to write")
+	f.StringVar(&o.Run, "run", "", "run folder")
+	f.StringVar(&o.Subnet, "subnet", "", "unified, root, a code, or any other net that sdr inspect lists")
+	f.StringVar(&o.Model, "model", "", "model file, instead of --run")
+	f.StringVar(&format, "format", export.Formats()[0].Name, "format to write, see above")
+	f.BoolVar(&o.Preprocess, "preprocess", false, "onnx: take uint8 images of any size, and scale, crop and normalize them in the graph")
+	f.StringVar(&o.License, "license", "", "hub: the license in the card, such as apache-2.0; unknown if not given")
+	f.StringVar(&o.Out, "out", "", "file or, for hub, folder to write")
 	return c
 }

@@ -220,6 +220,24 @@ func TestPretrain(t *testing.T) {
 	require.FileExists(t, features)
 	mustSDR(t, "export", "--run", first, "--subnet", "0.1", "--out", filepath.Join(dir, "01.safetensors"))
 	mustSDR(t, "export", "--run", first, "--subnet", "unified", "--out", filepath.Join(dir, "u.safetensors"))
+	mustSDR(t, "export", "--model", filepath.Join(routed, "model.safetensors"), "--format", "onnx", "--preprocess", "--out", filepath.Join(dir, "routed.onnx"))
+	require.FileExists(t, filepath.Join(dir, "routed.onnx"))
+	for source, want := range map[string][]string{ // of the card
+		first: {"# Sub-net 0.1\n", "| recipe | smoke: resnet18 width 4", "| images seen | 1,920 |", "| subset | 0.1, ", "| fruit | linear, BatchNorm statistics of the "},
+		filepath.Join(routed, "model.safetensors"):     {" for the task fruit\n", "emoji.parquet |", "| recipe | smoke: resnet18 width 4", "| chosen by the router | knn score "},
+		filepath.Join(customized, "model.safetensors"): {" for the task fruit\n", "emoji.parquet |", "| recipe | smoke: resnet18 width 4"},
+	} {
+		args := []string{"export", "--format", "hub", "--out", filepath.Join(dir, "hub"), "--model", source}
+		if source == first {
+			args = append(args[:5], "--run", source, "--subnet", "0.1")
+		}
+		mustSDR(t, args...)
+		text, err := os.ReadFile(filepath.Join(dir, "hub", "README.md"))
+		require.NoError(t, err)
+		for _, w := range want {
+			require.Contains(t, string(text), w)
+		}
+	}
 
 	// on another machine, the run's choices of algorithms are used, and nothing is measured
 	machine := os.Getenv("XDG_CACHE_HOME")
@@ -395,6 +413,17 @@ func TestUsageErrors(t *testing.T) {
 		{"give a name that ends in .parquet", []string{"embed", "--model", tiny, "--data", tiny, "--out", out + ".csv"}},
 		{"give a name that ends in .parquet", []string{"evaluate", "--run", empty, "--tasks", folder, "--out", out}},
 		{"give a name that ends in .safetensors", []string{"export", "--run", empty, "--subnet", "root", "--out", out}},
+		{"give a name that ends in .onnx", []string{"export", "--model", tiny, "--format", "onnx", "--out", out}},
+		{"give either --run with --subnet, or --model", []string{"export", "--out", out}},
+		{"give either --run with --subnet, or --model", []string{"export", "--run", empty, "--model", tiny, "--out", out}},
+		{"--subnet is missing", []string{"export", "--run", empty, "--out", out}},
+		{"--subnet goes with --run", []string{"export", "--model", tiny, "--subnet", "0", "--out", out}},
+		{"want one of torchvision, timm, onnx, hub", []string{"export", "--model", tiny, "--format", "tf", "--out", out}},
+		{"no place for the preparation of images", []string{"export", "--model", tiny, "--format", "hub", "--preprocess", "--out", out}},
+		{"no place for a license", []string{"export", "--model", tiny, "--license", "mit", "--out", out}},
+		{"model " + tiny + ": ", []string{"export", "--model", tiny, "--format", "hub", "--out", out}},
+		{"--init " + tiny + ": nn: load backbone: ", []string{"pretrain", "--data", tiny, "--out", out, "--init", tiny}},
+		{"no such file", []string{"pretrain", "--data", tiny, "--out", out, "--init", filepath.Join(dir, "none")}},
 		{"is a folder", []string{"embed", "--model", tiny, "--data", tiny, "--out", parquet}},
 		{"cannot be written", []string{"embed", "--model", tiny, "--data", tiny, "--out", filepath.Join(tiny, "x.parquet")}},
 		{"holds no run", []string{"evaluate", "--run", empty, "--tasks", folder}},

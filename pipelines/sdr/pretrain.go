@@ -51,6 +51,11 @@ their fraction exceeds --max-bad, the run fails.
 Use --resume to continue a run that was interrupted or killed. It ends with exactly
 the same weights as an uninterrupted run.
 
+--init begins with the weights of a ResNet of torchvision or timm, or of a model file of
+sdr, instead of random ones (arXiv 2103.12718): its architecture, stem and width are
+those of the recipe's backbone, and the heads begin anew. The untrained baseline, random,
+is then this net itself, with the BatchNorm statistics of the file.
+
 Self-supervised methods (ssl.method) and their settings:
 ` + methodsHelp() + `
 Recipes: ` + strings.Join(recipe.Names(), ", ") + `, or a YAML file. Keys for --set:
@@ -66,6 +71,7 @@ The operations and their defaults:
   sdr pretrain --data pool.parquet --data more.tar --out runs/wide --set backbone.width=32 --set train.images=2000000
   sdr pretrain --data photos/ --tasks tasks/ --out runs/judged --recipe mine.yaml --seed 3
   sdr pretrain --data photos/ --out runs/blurred --set input.size=64 --set input.crop=64 --set views.gaussian_blur.p=0.5
+  sdr pretrain --data photos/ --out runs/warm --init resnet50.safetensors --set backbone='{arch: resnet50, stem: imagenet, width: 64}'
   sdr pretrain --data photos/ --out runs/gpu --device cuda --gpu-mem 40GiB --set train.precision=bf16`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -107,6 +113,7 @@ The operations and their defaults:
 	addData(c, &o.Data)
 	addColumns(c, &o.Columns, true)
 	f.StringVar(&o.Out, "out", "", "run folder to create")
+	f.StringVar(&o.Init, "init", "", "safetensors file of torchvision, timm or sdr with the backbone to begin with; random weights if not given")
 	f.StringVar(&name, "recipe", recipe.Default, "built-in recipe or YAML file")
 	f.StringArrayVar(&set, "set", nil, "key=value, overrides the recipe; can be repeated")
 	f.Uint64Var(&seed, "seed", 1, "seed of every random stream, overrides the recipe's")
@@ -133,6 +140,7 @@ var remedies = []struct {
 	{ingest.ErrTooManyBad, "repair or remove them, or raise --max-bad"},
 	{train.ErrOutOfMemory, "reduce the recipe's train.batch, or raise --gpu-mem"},
 	{run.ErrOtherData, "give the same --data, or start over with --overwrite"},
+	{run.ErrOtherInit, "give the same --init, or start over with --overwrite"},
 	{run.ErrOtherVersion, "resume it with these, or start over with --overwrite"},
 }
 

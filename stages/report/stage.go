@@ -161,6 +161,7 @@ func readPage(ctx context.Context, dir string) (*Page, error) {
 			{"images seen by each variant", humanize.Comma(r.Train.Images)},
 			{"views", fmt.Sprintf("%d px from images of %d px, batches of %d", r.Input.Crop, r.Input.Size, r.Train.Batch)},
 			{"data", strings.Join(folder.Info.Data, ", ")},
+			{"began with", folder.Info.Init.String()},
 		},
 	}}
 	var times []string

@@ -11,6 +11,7 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
 	"github.com/sdr-ml/sdr/stages/run"
+	"github.com/sdr-ml/sdr/stages/run/recipe"
 	"github.com/sdr-ml/sdr/tensorops/nn"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
 	"github.com/sdr-ml/sdr/transforms/files"
@@ -34,8 +35,36 @@ type Card struct {
 	Features int `json:"features"`
 	// Subset is the code of the subset that the model was trained on; empty means all images.
 	Subset string `json:"subset"`
-	// Run is the ID of the run that trained the model.
+	Origin
+}
+
+// Origin is what the run that trained a model tells of it.
+type Origin struct {
+	// Run is the run's ID.
 	Run string `json:"run"`
+	// Data are the paths of the images, as they were given.
+	Data []string `json:"data"`
+	// Recipe sums up the recipe.
+	Recipe string `json:"recipe"`
+	// Init is the file of the weights that the training began with; empty for random ones.
+	Init string `json:"init,omitempty"`
+}
+
+// ReadOrigin describes a run.
+func ReadOrigin(ctx context.Context, folder *run.Folder) (o Origin, err error) {
+	text, err := files.Read(ctx, folder.RecipePath())
+	if err != nil {
+		return o, err
+	}
+	r, err := recipe.Parse(text)
+	if err != nil {
+		return o, fmt.Errorf("%s: %w", folder.RecipePath(), err)
+	}
+	o = Origin{Run: folder.Info.ID.String(), Data: folder.Info.Data, Recipe: r.Summary()}
+	if folder.Info.Init != nil {
+		o.Init = folder.Info.Init.File
+	}
+	return o, nil
 }
 
 // Delivery is the schema of Deliver's output: one delivered model.
@@ -102,9 +131,13 @@ func deliver(ctx context.Context, dir string, cfg DeliverConfig, scores []Score)
 	if err != nil {
 		return best, err
 	}
+	origin, err := ReadOrigin(ctx, of)
+	if err != nil {
+		return best, err
+	}
 	card := Card{
 		Task: best.Task, Subnet: best.Subnet, Scorer: best.Scorer, Score: best.Score, Norm: best.Norm,
-		Backbone: m.Backbone, Input: m.Input, Features: m.Backbone.FeatureDim(), Run: of.Info.ID.String(),
+		Backbone: m.Backbone, Input: m.Input, Features: m.Backbone.FeatureDim(), Origin: origin,
 	}
 	if best.Level > 0 {
 		card.Subset = code(best.Subnet)

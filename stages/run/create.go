@@ -22,11 +22,14 @@ var (
 	ErrNoStudy = errors.New("holds no study")
 	// ErrHoldsRun says that the folder already holds a run, which Fresh refuses.
 	ErrHoldsRun = errors.New("already holds a run")
-	// ErrOtherRecipe, ErrOtherData and ErrOtherVersion say that a run cannot be resumed, since its recipe or data differ,
-	// or the program computes something else from them, by its version or by other options.
+	// ErrOtherRecipe, ErrOtherData, ErrOtherInit and ErrOtherVersion say that a run cannot be resumed, since its recipe,
+	// data or initial weights differ, or the program computes something else from them, by its version or by other options.
 	ErrOtherRecipe  = errors.New("began with another recipe")
 	ErrOtherData    = errors.New("began with other data")
+	ErrOtherInit    = errors.New("began with other weights")
 	ErrOtherVersion = errors.New("began with other options, or with another version of the program")
+	// ErrNewer says that a file is of a format that this program does not know yet.
+	ErrNewer = errors.New("is of a newer version of sdr, which has to read it")
 )
 
 // Mode says what to do if the folder already exists.
@@ -54,7 +57,9 @@ func check(ctx context.Context, dir string, mode Mode) (begun []string, err erro
 	if err != nil || len(paths) == 0 {
 		return nil, err
 	}
-	_, err = Open(ctx, dir)
+	if _, err = Open(ctx, dir); errors.Is(err, ErrNewer) {
+		return nil, err
+	}
 	has := func(file string) bool { return slices.Contains(paths, files.Join(dir, file)) }
 	if err != nil && mode == Resume && has(recipeFile) && has(dataFile) {
 		return paths, nil // resume writes run.json again
@@ -72,8 +77,8 @@ func check(ctx context.Context, dir string, mode Mode) (begun []string, err erro
 }
 
 // Create creates a run folder, or resumes or replaces the run in it, as the mode says. It saves the recipe in the
-// folder; a run can only be resumed with the recipe and data that it was created with. One whose run.json is gone or
-// damaged gets a new one.
+// folder; a run can only be resumed with the recipe, data and initial weights that it was created with. One whose
+// run.json is gone or damaged gets a new one.
 func Create(ctx context.Context, dir string, mode Mode, info Info, recipe []byte) (*Folder, error) {
 	begun, err := check(ctx, dir, mode)
 	if err != nil {
@@ -99,6 +104,7 @@ func Create(ctx context.Context, dir string, mode Mode, info Info, recipe []byte
 }
 
 func (f *Folder) writeInfo(ctx context.Context, file string) error {
+	f.Info.Format = Format
 	text, err := json.MarshalIndent(f.Info, "", "  ")
 	if err != nil {
 		return err
@@ -124,6 +130,9 @@ func resume(ctx context.Context, dir string, info Info, recipe []byte) (*Folder,
 	}
 	if !slices.Equal(f.Info.Data, info.Data) {
 		return nil, Usagef("%s %w: %v, not %v", dir, ErrOtherData, f.Info.Data, info.Data)
+	}
+	if !f.Info.Init.same(info.Init) {
+		return nil, Usagef("%s %w: %v, not %v", dir, ErrOtherInit, f.Info.Init, info.Init)
 	}
 	return f, nil
 }

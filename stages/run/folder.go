@@ -7,6 +7,7 @@
 //	stages.json          the names of the stages, in order
 //	data.parquet         the files that the images came from, and what identifies their content
 //	train.log            the log; on an object store, uploaded every 30 seconds and at the end
+//	init.safetensors     the backbone to begin with, unless the weights are random
 //	tuning/              which algorithms the convolutions used, and types of machines
 //	dead-letter.parquet  unreadable images and the reasons
 //	STAGE/manifest.json  written last: the stage is done
@@ -56,6 +57,8 @@ type Folder struct {
 
 // Info identifies a run or study.
 type Info struct {
+	// Format is that of the file; see CheckFormat.
+	Format int `json:"format"`
 	// ID is a version-7 UUID, so IDs sort by time.
 	ID uuid.UUID `json:"id"`
 	// Version is the version of the program that created the folder.
@@ -66,6 +69,29 @@ type Info struct {
 	Command []string `json:"command"`
 	// Data lists the paths that the images came from.
 	Data []string `json:"data"`
+	// Init is the file of the weights that the training begins with; nil for random ones.
+	Init *Init `json:"init,omitempty"`
+}
+
+// Init identifies a file of weights.
+type Init struct {
+	// File is its path, as it was given.
+	File string `json:"file"`
+	// Digest is a hash of its content.
+	Digest string `json:"digest"`
+}
+
+// String describes the file.
+func (i *Init) String() string {
+	if i == nil {
+		return "random weights"
+	}
+	return fmt.Sprintf("%s (digest %s)", i.File, i.Digest)
+}
+
+// same reports whether two files have the same content.
+func (i *Init) same(other *Init) bool {
+	return (i == nil) == (other == nil) && (i == nil || i.Digest == other.Digest)
 }
 
 // UsageError marks an error that the user can fix with other arguments or other input.
@@ -100,6 +126,9 @@ func open(ctx context.Context, dir, file string, none error) (*Folder, error) {
 	f := &Folder{Dir: dir}
 	if err := json.Unmarshal(data, &f.Info); err != nil {
 		return nil, Usagef("%s %w: %s: %w", dir, none, path, err)
+	}
+	if err := CheckFormat(f.Info.Format); err != nil {
+		return nil, Usagef("%s: %w", path, err)
 	}
 	if f.Info.ID == uuid.Nil {
 		return nil, Usagef("%s %w: %s has no id", dir, none, path)

@@ -13,8 +13,23 @@ import (
 	"github.com/sdr-ml/sdr/transforms/files"
 )
 
+// Format is the version of the files of a run folder. It is stated in run.json, manifests, checkpoints and shards, and rises
+// when a program of the version before would read one of them wrongly.
+const Format = 1
+
+// CheckFormat returns ErrNewer for the format of a file that a newer program wrote. 0 means that it states none, which is
+// what the first programs did.
+func CheckFormat(format int) error {
+	if format > Format {
+		return fmt.Errorf("format %d %w (this one reads formats up to %d)", format, ErrNewer, Format)
+	}
+	return nil
+}
+
 // Manifest says that a stage is done and what it was made from. It is the last file that a stage writes.
 type Manifest struct {
+	// Format is that of the file.
+	Format int `json:"format"`
 	// Stage is the stage's name.
 	Stage string `json:"stage"`
 	// Inputs is the Digest of everything that determines the stage's output.
@@ -54,6 +69,9 @@ func (f *Folder) ReadManifest(ctx context.Context, stage string) (*Manifest, err
 	if err := json.Unmarshal(data, &m); err != nil {
 		return nil, fmt.Errorf("%s: %w; remove the folder %s to run the stage again", path, err, f.StageDir(stage))
 	}
+	if err := CheckFormat(m.Format); err != nil {
+		return nil, Usagef("%s: %w", path, err)
+	}
 	return &m, nil
 }
 
@@ -87,6 +105,7 @@ func (f *Folder) ReadStages(ctx context.Context) (names []string, err error) {
 
 // WriteManifest writes a manifest and so marks its stage as done.
 func (f *Folder) WriteManifest(ctx context.Context, m *Manifest) error {
+	m.Format = Format
 	data, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
 		return err

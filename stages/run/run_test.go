@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"testing"
 	"time"
 
@@ -363,6 +364,64 @@ func FuzzFolder(f *testing.F) {
 		require.NoError(t, files.WriteBytes(t.Context(), path, data))
 		if _, err := run.Open(t.Context(), folder.Dir); err != nil {
 			require.ErrorContains(t, err, path)
+		}
+	})
+}
+
+// What a newer program wrote is named and left as it is; what states no format is of the first one.
+func TestFormat(t *testing.T) {
+	each(t, func(t *testing.T, dir string) {
+		f := create(t, dir, run.Fresh)
+		put(t, f.DataPath())
+		require.NoError(t, f.WriteManifest(t.Context(), &run.Manifest{Stage: "ingest"}))
+		manifest, info := files.Join(f.StageDir("ingest"), "manifest.json"), files.Join(dir, "run.json")
+		state := func(path, format string) {
+			data, err := files.Read(t.Context(), path)
+			require.NoError(t, err)
+			text := regexp.MustCompile(`"format": \d+,`).ReplaceAllString(string(data), format)
+			require.NotEqual(t, string(data), text)
+			require.NoError(t, files.WriteBytes(t.Context(), path, []byte(text)))
+		}
+		for _, format := range []string{`"format": 0,`, `"format": 2,`} {
+			state(manifest, format)
+			_, err := f.ReadManifest(t.Context(), "ingest")
+			if format == `"format": 0,` {
+				require.NoError(t, err)
+				continue
+			}
+			require.ErrorIs(t, err, run.ErrNewer)
+			refused(t, err, manifest+": format 2 is of a newer version of sdr")
+		}
+		state(info, `"format": 2,`)
+		_, err := run.Open(t.Context(), dir)
+		refused(t, err, info+": format 2 is of a newer version")
+		for _, mode := range []run.Mode{run.Fresh, run.Resume, run.Overwrite} {
+			_, err = run.Create(t.Context(), dir, mode, newInfo(), recipe)
+			refused(t, err, "newer version")
+		}
+		state(info, ``)
+		create(t, dir, run.Resume)
+	})
+}
+
+// A run that began with weights is resumed with the same ones, wherever their file is now.
+func TestOtherInit(t *testing.T) {
+	each(t, func(t *testing.T, dir string) {
+		with := func(init *run.Init) run.Info {
+			info := newInfo()
+			info.Init = init
+			return info
+		}
+		_, err := run.Create(t.Context(), dir, run.Fresh, with(&run.Init{File: "a", Digest: "12"}), recipe)
+		require.NoError(t, err)
+		put(t, files.Join(dir, "data.parquet"))
+		f, err := run.Create(t.Context(), dir, run.Resume, with(&run.Init{File: "b", Digest: "12"}), recipe)
+		require.NoError(t, err)
+		require.Equal(t, "a (digest 12)", f.Info.Init.String())
+		for text, other := range map[string]*run.Init{"random weights": nil, "a (digest 13)": {File: "a", Digest: "13"}} {
+			_, err = run.Create(t.Context(), dir, run.Resume, with(other), recipe)
+			require.ErrorIs(t, err, run.ErrOtherInit)
+			refused(t, err, dir+" began with other weights: a (digest 12), not "+text)
 		}
 	})
 }

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/stages/run/recipe"
 	"github.com/sdr-ml/sdr/tensorops/safetensors"
 	"github.com/sdr-ml/sdr/transforms/files"
@@ -22,6 +23,7 @@ import (
 // progressState is what a checkpoint holds besides the weights. The random streams and the data order follow from the
 // step and the counts.
 type progressState struct {
+	Format  int                `json:"format"`
 	Inputs  string             `json:"inputs"`
 	Variant string             `json:"variant"`
 	Step    int                `json:"step"`
@@ -74,7 +76,7 @@ func (t *trainer) taken() map[string]int64 {
 // save writes the state of the nets and of the training.
 func (t *trainer) save(ctx context.Context, path string) error {
 	state := progressState{
-		Inputs: t.cfg.Inputs, Variant: t.variant, Step: t.step, Phase: t.phase, Level: t.nets.Level(),
+		Format: run.Format, Inputs: t.cfg.Inputs, Variant: t.variant, Step: t.step, Phase: t.phase, Level: t.nets.Level(),
 		Taken: t.taken(), Last: t.last, Models: t.models, Judged: t.judged,
 		Sum: t.curve.sum, Count: t.curve.count, TakenByBin: t.takenByBin,
 	}
@@ -208,6 +210,9 @@ func readCheckpoint(ctx context.Context, path string) (*safetensors.File, *progr
 	var state progressState
 	if err := json.Unmarshal([]byte(file.Metadata["state"]), &state); err != nil {
 		return nil, nil, fmt.Errorf("%s: %w; remove it to train the variant from scratch", path, err)
+	}
+	if err := run.CheckFormat(state.Format); err != nil {
+		return nil, nil, run.Usagef("%s: %w", path, err)
 	}
 	return file, &state, nil
 }

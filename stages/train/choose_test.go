@@ -22,7 +22,7 @@ func TestDefers(t *testing.T) {
 	// Phases begin at steps 0, 10 and 17 of 30; the sub-nets split at steps 13 and 23.
 	r := tiny(t, "train={images: 480, accumulate: 4, phases: [0.34, 0.57]}", "split.delay=0.5")
 	require.Equal(t, []int{10, 17, 13, 23}, []int{r.PhaseStep(1), r.PhaseStep(2), r.SplitStep(1), r.SplitStep(2)})
-	tr, err := openTrainer(Config{Dir: t.TempDir()}, r, SDR, images, pool)
+	tr, err := openTrainer(t.Context(), Config{Dir: t.TempDir()}, r, SDR, images, pool)
 	require.NoError(t, err)
 	var updates []int
 	for step := 10; step < 30; step++ {
@@ -63,7 +63,7 @@ func TestChoose(t *testing.T) {
 		{recipe.Unified, recipe.Mixed, 0, ""},
 	} {
 		r := tiny(t, "split.delay=0.5", "train.root_batches="+trial.batches, "partition.finer=2", "train.root=0.4")
-		tr, err := openTrainer(Config{Dir: t.TempDir()}, r, trial.variant, images, pool)
+		tr, err := openTrainer(t.Context(), Config{Dir: t.TempDir()}, r, trial.variant, images, pool)
 		require.NoError(t, err)
 		for range trial.level {
 			tr.nets.Split()

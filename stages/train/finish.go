@@ -18,12 +18,12 @@ func Save(ctx context.Context, dir string, m *Model, made *inference.Model) erro
 	}
 	m.Path = run.ModelPath(dir, m.Subnet)
 	key, value := made.Input.Metadata()
-	made.Meta = map[string]string{modelKey: string(row), key: value}
+	made.Meta = map[string]string{ModelKey: string(row), key: value}
 	return inference.Save(ctx, m.Path, &made.Model)
 }
 
-// modelKey is the key of the Model row in a model file's metadata.
-const modelKey = "sdr"
+// ModelKey is the key of the Model row in a model file's metadata.
+const ModelKey = "sdr"
 
 // lost returns the path of the first of finished nets whose file is gone or damaged; "" if there is none.
 func lost(ctx context.Context, dir string, models []Model) (string, error) {
@@ -59,8 +59,8 @@ func ReadModel(ctx context.Context, path string) (m Model, err error) {
 	if err != nil {
 		return m, err
 	}
-	if err := json.Unmarshal([]byte(metadata[modelKey]), &m); err != nil {
-		return m, fmt.Errorf("model %s: its metadata lacks a valid %q entry: %w", path, modelKey, err)
+	if err := json.Unmarshal([]byte(metadata[ModelKey]), &m); err != nil {
+		return m, fmt.Errorf("model %s: its metadata lacks a valid %q entry: %w", path, ModelKey, err)
 	}
 	m.Path = path
 	return m, nil

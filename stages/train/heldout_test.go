@@ -25,7 +25,7 @@ func TestHoldOut(t *testing.T) {
 	r := tiny(t, "split.held_out=0.3", "partition.finer=2")
 	rows := func(variant string, heldOut float64) (map[string][]int32, map[string][]int32) {
 		r.Split.HeldOut = heldOut
-		tr, err := openTrainer(Config{Dir: t.TempDir()}, r, variant, images, pool)
+		tr, err := openTrainer(t.Context(), Config{Dir: t.TempDir()}, r, variant, images, pool)
 		require.NoError(t, err)
 		defer func() { require.NoError(t, tr.student.Close()) }()
 		drawn := map[string][]int32{}

@@ -55,7 +55,7 @@ func Measure(ctx context.Context, cfg Config, variant string, refs []shards.Ref,
 
 // train measures steps and the checkpoint after them.
 func (found *Speed) train(ctx context.Context, cfg Config, r *recipe.Recipe, variant string, images *shards.Images, threads *kernels.Pool, lasting time.Duration) (err error) {
-	t, err := openTrainer(cfg, r, variant, images, threads)
+	t, err := openTrainer(ctx, cfg, r, variant, images, threads)
 	if err != nil {
 		return err
 	}
@@ -96,7 +96,7 @@ func (found *Speed) train(ctx context.Context, cfg Config, r *recipe.Recipe, var
 // resume measures how long it takes to go on.
 func (found *Speed) resume(ctx context.Context, cfg Config, r *recipe.Recipe, variant string, images *shards.Images, threads *kernels.Pool) (err error) {
 	start := time.Now()
-	t, err := openTrainer(cfg, r, variant, images, threads)
+	t, err := openTrainer(ctx, cfg, r, variant, images, threads)
 	if err != nil {
 		return err
 	}
@@ -114,7 +114,7 @@ func (found *Speed) resume(ctx context.Context, cfg Config, r *recipe.Recipe, va
 // Bytes returns the size of a variant's checkpoint in a phase: of what all its sub-nets share, and of what each has for
 // itself, together. Of the latter, one bin trains most.
 func Bytes(r *recipe.Recipe, variant string, phase int) (shared, own int64, err error) {
-	nets, err := newNets(r)
+	nets, err := newNets(r, nil)
 	if err != nil {
 		return 0, 0, err
 	}

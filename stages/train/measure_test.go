@@ -35,7 +35,7 @@ func TestBytes(t *testing.T) {
 		{"ssl.teacher=ema", "train.optimizer=adamw", "train.lr=0.001"},
 	} {
 		r := tiny(t, set...)
-		tr, err := newTrainer(Config{}, r, SDR)
+		tr, err := newTrainer(t.Context(), Config{}, r, SDR)
 		require.NoError(t, err)
 		for phase := range 3 {
 			if phase > 0 {

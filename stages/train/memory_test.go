@@ -19,7 +19,7 @@ func newLastPhase(t *testing.T, set ...string) *trainer {
 	t.Cleanup(func() { require.NoError(t, images.Close()) })
 	pool := kernels.NewPool(2)
 	t.Cleanup(pool.Close)
-	tr, err := openTrainer(Config{Dir: t.TempDir()}, tiny(t, set...), SDR, images, pool)
+	tr, err := openTrainer(t.Context(), Config{Dir: t.TempDir()}, tiny(t, set...), SDR, images, pool)
 	require.NoError(t, err)
 	tr.nets.Split()
 	require.NoError(t, tr.split())

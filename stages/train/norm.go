@@ -17,6 +17,9 @@ import (
 func (t *trainer) model(code, norm string, known map[string][]float32) (*inference.Model, error) {
 	params := make([]float32, t.nets.Layout().NumParams)
 	t.nets.Gather(code, params)
+	if t.variant == recipe.Random && t.init != nil {
+		return t.initial(params), nil
+	}
 	subset := ""
 	switch norm {
 	case recipe.NormPrefix:

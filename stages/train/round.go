@@ -230,7 +230,7 @@ func (w work) train(ctx context.Context, r *recipe.Recipe, shares []Share, threa
 		return nil, nil, err
 	}
 	defer func() { err = errors.Join(err, images.Close()) }()
-	t, err := newTrainer(w.Config, r, shares[0].Variant)
+	t, err := newTrainer(ctx, w.Config, r, shares[0].Variant)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -330,7 +330,7 @@ func (w work) commit(ctx context.Context, variant string, parts, reports func(**
 	if err != nil {
 		return err
 	}
-	t, err := newTrainer(w.Config, r, variant)
+	t, err := newTrainer(ctx, w.Config, r, variant)
 	if err != nil {
 		return err
 	}
@@ -482,7 +482,7 @@ func (w work) finish(ctx context.Context, variant string, refs []shards.Ref, thr
 		return err
 	}
 	defer func() { err = errors.Join(err, images.Close()) }()
-	t, err := newTrainer(w.Config, r, variant)
+	t, err := newTrainer(ctx, w.Config, r, variant)
 	if err != nil {
 		return err
 	}

@@ -349,7 +349,7 @@ func TestFaultyRounds(t *testing.T) {
 	_, err = readReports(reports(0, 0), 2)
 	require.ErrorContains(t, err, "bin 2 are missing or there twice")
 
-	tr, err := newTrainer(Config{}, tiny(t), SDR)
+	tr, err := newTrainer(t.Context(), Config{}, tiny(t), SDR)
 	require.NoError(t, err)
 	once := true
 	err = tr.adopt(func(b **record.Batch) bool {

@@ -5,7 +5,8 @@
 // Each of these is a variant: phase 0, the SDRnet, or a baseline. Variants after phase 0 start from its state and are
 // independent of each other, so a cluster trains them in parallel and a single machine one after the other. The unified
 // net is phase 0 continued to the end of the budget: given the same images, its weights do not depend on when phase 0
-// ended. The random net, which is not trained at all, has the initial weights.
+// ended. The random net, which is not trained at all, has the initial weights, which are random unless Config.Init names
+// others.
 package train
 
 import (
@@ -69,6 +70,9 @@ type Config struct {
 	Inputs string
 	// Start is the training that the variants continue; empty for none.
 	Start Start
+	// Init is the file of the backbone to begin with, as SaveInit writes it; empty for random weights. What it holds is part
+	// of Inputs.
+	Init string
 	// Device computes the training steps; features and BatchNorm statistics are computed on compute.Device. A run may resume on another device.
 	Device ssl.Device
 }
@@ -205,7 +209,7 @@ func trainVariant(ctx context.Context, cfg Config, variant string, refs []shards
 		return nil, err
 	}
 	defer images.Close()
-	t, err := openTrainer(cfg, r, variant, images, threads)
+	t, err := openTrainer(ctx, cfg, r, variant, images, threads)
 	if err != nil {
 		return nil, err
 	}

@@ -34,6 +34,7 @@ type trainer struct {
 	phase   int      // current phase
 	end     int      // one past the last phase
 
+	init     *nn.Model // the backbone to begin with; nil for random weights
 	pool     *kernels.Pool
 	step     int            // steps since the start of phase 0
 	stride   int            // what a step adds to that: the number of bins
@@ -69,7 +70,7 @@ type span struct {
 }
 
 // newTrainer returns a trainer at the start of phase 0, which cannot train before open is called.
-func newTrainer(cfg Config, r *recipe.Recipe, variant string) (*trainer, error) {
+func newTrainer(ctx context.Context, cfg Config, r *recipe.Recipe, variant string) (*trainer, error) {
 	t := &trainer{
 		cfg: cfg, recipe: r, variant: variant, stride: 1,
 		streams: map[string]*learn.Stream{}, held: map[string][]int32{},
@@ -88,15 +89,24 @@ func newTrainer(cfg Config, r *recipe.Recipe, variant string) (*trainer, error) 
 		t.phase, t.end = -1, 0
 	}
 	var err error
-	t.nets, err = newNets(r)
+	if cfg.Init != "" {
+		if t.init, err = readInit(ctx, cfg.Init, r.Backbone); err != nil {
+			return nil, err
+		}
+	}
+	t.nets, err = newNets(r, t.init)
 	return t, err
 }
 
-// newNets returns the nets of a recipe with their initial weights, before they split.
-func newNets(r *recipe.Recipe) (*sdrnet.Net, error) {
+// newNets returns the nets of a recipe with their initial weights, before they split: random ones, with a backbone in
+// their place unless that is nil.
+func newNets(r *recipe.Recipe, backbone *nn.Model) (*sdrnet.Net, error) {
 	layout := nn.NewLayout(r.Backbone, r.Heads())
 	params := make([]float32, layout.NumParams)
 	layout.Init(params, rng.New(r.Seed, rng.Weights))
+	if backbone != nil {
+		copy(params, backbone.Params)
+	}
 	steps := learn.Config(r, layout)
 	stages, branching := r.Levels()
 	return sdrnet.New(layout, sdrnet.Config{
@@ -115,8 +125,8 @@ func spansOf(images *shards.Images) (all []span) {
 }
 
 // openTrainer returns a trainer of all images; close its student after use.
-func openTrainer(cfg Config, r *recipe.Recipe, variant string, images *shards.Images, threads *kernels.Pool) (*trainer, error) {
-	t, err := newTrainer(cfg, r, variant)
+func openTrainer(ctx context.Context, cfg Config, r *recipe.Recipe, variant string, images *shards.Images, threads *kernels.Pool) (*trainer, error) {
+	t, err := newTrainer(ctx, cfg, r, variant)
 	if err != nil {
 		return nil, err
 	}

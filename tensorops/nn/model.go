@@ -30,7 +30,12 @@ func (m *Model) WithoutHeads() *Model {
 const (
 	backboneKey = "backbone"
 	headsKey    = "heads"
+	formatKey   = "sdr.format"
 )
+
+// modelFormat is the version of model files. It rises when a program of the version before would read one wrongly. Files
+// of the first programs state none.
+const modelFormat = "1"
 
 // SaveModel writes a safetensors file with torchvision's names and layouts: convolutions [out, in, height, width],
 // linear layers [out, in], BatchNorm running statistics with num_batches_tracked. It stores the architecture as JSON in
@@ -50,7 +55,7 @@ func SaveModel(w io.Writer, b Backbone, h Heads, params, stats []float32, meta m
 			tensors = append(tensors, safetensors.Tensor{Name: bn + ".num_batches_tracked", I64: []int64{0}})
 		}
 	}
-	metadata := map[string]string{"format": "pt"}
+	metadata := map[string]string{"format": "pt", formatKey: modelFormat}
 	maps.Copy(metadata, meta)
 	for key, value := range map[string]any{backboneKey: b, headsKey: h} {
 		text, err := json.Marshal(value)
@@ -73,6 +78,9 @@ func LoadModel(r io.Reader) (*Model, error) {
 		return nil, fmt.Errorf("nn: load model: %w", err)
 	}
 	m := &Model{Meta: maps.Clone(f.Metadata)}
+	if format := f.Metadata[formatKey]; format != "" && format != modelFormat {
+		return nil, fmt.Errorf("nn: load model: format %s is of a newer version of sdr, which has to read it (this one reads format %s)", format, modelFormat)
+	}
 	for key, value := range map[string]any{backboneKey: &m.Backbone, headsKey: &m.Heads} {
 		if err := json.Unmarshal([]byte(f.Metadata[key]), value); err != nil {
 			return nil, fmt.Errorf("nn: load model: metadata %q is %q, want a JSON object as written by SaveModel", key, f.Metadata[key])
@@ -80,6 +88,7 @@ func LoadModel(r io.Reader) (*Model, error) {
 		delete(m.Meta, key)
 	}
 	delete(m.Meta, "format")
+	delete(m.Meta, formatKey)
 	for _, err := range []error{m.Backbone.Validate(), m.Heads.Validate()} {
 		if err != nil {
 			return nil, fmt.Errorf("nn: load model: metadata: %w", err)

@@ -167,6 +167,7 @@ func TestLoadModelRejects(t *testing.T) {
 	conv := []safetensors.Tensor{{Name: "conv1.weight", Shape: []int{2}, F32: make([]float32, 2)}}
 	for want, file := range map[string]*bytes.Buffer{
 		"truncated":                                    bytes.NewBufferString("x"),
+		`format 2 is of a newer version of sdr`:        write(nil, map[string]string{"sdr.format": "2"}),
 		`metadata "backbone" is ""`:                    write(nil, map[string]string{"heads": "{}"}),
 		`metadata "heads" is "?"`:                      write(nil, map[string]string{"backbone": arch, "heads": "?"}),
 		`unknown architecture ""`:                      write(nil, map[string]string{"backbone": "{}", "heads": "{}"}),

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/dustin/go-humanize"
+
 	"github.com/sdr-ml/sdr/tensorops/nn"
 	"github.com/sdr-ml/sdr/tensorops/sdrnet"
 	"github.com/sdr-ml/sdr/tensorops/ssl"
@@ -241,6 +243,12 @@ func (r *Recipe) Branching() []int {
 		branching = append(branching, r.Partition.Finer)
 	}
 	return branching
+}
+
+// Summary describes the recipe on one line.
+func (r *Recipe) Summary() string {
+	return fmt.Sprintf("%s: %s width %d, %s stem, paths %s, %s, %s images",
+		r.Name, r.Backbone.Arch, r.Backbone.Width, r.Backbone.Stem, r.Paths, r.SSL.Method, humanize.Comma(r.Train.Images))
 }
 
 // Steps returns the number of optimizer steps in the budget.

@@ -44,6 +44,9 @@ func (f *file) inspect() (err error) {
 		return fmt.Errorf("not an Arrow IPC file: %w", err)
 	}
 	schema := f.reader.Schema()
+	if err := checkFormat(schema); err != nil {
+		return err
+	}
 	at := schema.FieldIndices("image")
 	if len(at) != 1 {
 		return errNoImages

@@ -16,6 +16,7 @@ import (
 	"github.com/apache/arrow/go/v15/arrow/array"
 	"github.com/zeebo/xxh3"
 
+	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
 	"github.com/sdr-ml/sdr/transforms/files"
 	"github.com/sdr-ml/sdr/transforms/record"
@@ -33,10 +34,13 @@ type Ref struct {
 	Subset string `arrow:"subset"`
 }
 
+// formatKey is the key of the format in a shard's metadata; see run.CheckFormat.
+const formatKey = "format"
+
 // Schema returns the schema of a shard: each image's source, its row there, its pixels, size x size x 3 bytes, RGB, row by
-// row, and their Sum. The metadata holds the size.
+// row, and their Sum. The metadata holds the size and the format.
 func Schema(size int) *arrow.Schema {
-	meta := arrow.NewMetadata([]string{"size"}, []string{strconv.Itoa(size)})
+	meta := arrow.NewMetadata([]string{"size", formatKey}, []string{strconv.Itoa(size), strconv.Itoa(run.Format)})
 	return arrow.NewSchema([]arrow.Field{
 		{Name: "source", Type: arrow.BinaryTypes.String},
 		{Name: "row", Type: arrow.PrimitiveTypes.Int64},
@@ -185,6 +189,19 @@ func Size(schema *arrow.Schema) (int, error) {
 		return 0, fmt.Errorf("the schema metadata has size %q; want the height of the images in pixels", text)
 	}
 	return size, nil
+}
+
+// checkFormat returns an error unless a shard's format can be read.
+func checkFormat(schema *arrow.Schema) error {
+	text, ok := schema.Metadata().GetValue(formatKey)
+	if !ok {
+		return nil
+	}
+	format, err := strconv.Atoi(text)
+	if err != nil {
+		return fmt.Errorf("the schema metadata has format %q; want a number", text)
+	}
+	return run.CheckFormat(format)
 }
 
 // Len returns the number of images.

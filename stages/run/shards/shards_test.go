@@ -157,6 +157,9 @@ func TestOpenErrors(t *testing.T) {
 	oldMeta := shards.Schema(2).Metadata()
 	old := arrow.NewSchema(fields[:3], &oldMeta)
 	require.NoError(t, arrowio.WriteFile(ctx, file("old.arrow"), old, array.NewRecord(old, record(shards.Schema(2), random(r, 3, 2)).Columns()[:3], 3)))
+	formatted := arrow.NewMetadata([]string{"size", "format"}, []string{"2", "2"})
+	newer := arrow.NewSchema(fields, &formatted)
+	require.NoError(t, arrowio.WriteFile(ctx, file("newer.arrow"), newer, record(newer, random(r, 3, 2))))
 	sized("nonsense.arrow", "two")
 	sized("zero.arrow", "0")
 	sized("wrong.arrow", "3")
@@ -174,6 +177,7 @@ func TestOpenErrors(t *testing.T) {
 		{change(func(r *shards.Ref) { r.Path = file("text.arrow") }), []string{file("text.arrow"), "Arrow IPC file"}},
 		{change(func(r *shards.Ref) { r.Path = file("other.arrow") }), []string{file("other.arrow"), "not a shard: no column image of type fixed_size_binary"}},
 		{change(func(r *shards.Ref) { r.Path = file("old.arrow") }), []string{"older version", "remove the folder " + filepath.Dir(dir) + ","}},
+		{change(func(r *shards.Ref) { r.Path = file("newer.arrow") }), []string{file("newer.arrow"), "format 2 is of a newer version of sdr"}},
 		{change(func(r *shards.Ref) { r.Path = file("nonsense.arrow") }), []string{file("nonsense.arrow"), `size "two"`}},
 		{change(func(r *shards.Ref) { r.Path = file("zero.arrow") }), []string{`size "0"`}},
 		{change(func(r *shards.Ref) { r.Path = file("wrong.arrow") }), []string{"images of 12 bytes; want 3 px x 3 px x 3 = 27 bytes"}},

@@ -1,0 +1,285 @@
+package export
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/io/filesystem/memfs"
+	"github.com/goccy/go-yaml"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/sdr-ml/sdr/stages/evaluate"
+	"github.com/sdr-ml/sdr/stages/route"
+	"github.com/sdr-ml/sdr/stages/run"
+	"github.com/sdr-ml/sdr/stages/train"
+	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/tensorops/nn"
+	"github.com/sdr-ml/sdr/tensorops/onnx"
+	"github.com/sdr-ml/sdr/tensorops/rng"
+	"github.com/sdr-ml/sdr/transforms/files"
+	"github.com/sdr-ml/sdr/transforms/imageio"
+	"github.com/sdr-ml/sdr/transforms/inference"
+)
+
+// newModel returns a model of random weights and statistics.
+func newModel(b nn.Backbone) *Model {
+	l := nn.NewLayout(b, nn.Heads{})
+	m := &inference.Model{
+		Model: nn.Model{Backbone: b, Params: make([]float32, l.NumParams), Stats: make([]float32, l.NumStats)},
+		Input: inference.Input{Size: 16, Mean: [3]float32{.5, .4, .3}, Std: [3]float32{.2, .25, .3}},
+	}
+	random := rng.New(1, rng.Weights)
+	l.Init(m.Params, random)
+	for i := range m.Stats {
+		m.Stats[i] = .5 + random.Float32()
+	}
+	key, value := m.Input.Metadata()
+	m.Meta = map[string]string{key: value}
+	return &Model{Model: m}
+}
+
+// picture returns an image without randomness: waves.
+func picture(width, height int) imageio.RGB {
+	m := imageio.RGB{Width: width, Height: height, Pix: make([]uint8, 3*width*height)}
+	for i := range m.Pix {
+		x, y, c := i/3%width, i/3/width, i%3
+		m.Pix[i] = uint8(128 + 2*(x*y*(c+1)/3%50) - 3*((x+c*y)%40))
+	}
+	return m
+}
+
+// golden are the nets of testdata/make_golden.py.
+var golden = map[string]nn.Backbone{
+	"resnet18": {Arch: "resnet18", Stem: "small", Width: 2},
+	"resnet50": {Arch: "resnet50", Stem: "imagenet", Width: 1},
+}
+
+// The sizes of golden's images: those of the model, then others.
+var sizes = [][2]int{{16, 16}, {40, 23}, {17, 33}, {16, 19}, {9, 14}}
+
+// TestONNX compares the graphs with those in testdata, which onnx.checker has found valid, and the features with those
+// that onnxruntime computed from them. If SDR_EXPORT_OUT is set, it writes the graphs and images there instead, for
+// testdata/make_golden.py.
+func TestONNX(t *testing.T) {
+	pool := kernels.NewPool(2)
+	defer pool.Close()
+	for name, b := range golden {
+		m := newModel(b)
+		for _, prepared := range []bool{false, true} {
+			file := fmt.Sprintf("%s-%v.onnx", name, prepared)
+			path := filepath.Join(t.TempDir(), file)
+			if out := os.Getenv("SDR_EXPORT_OUT"); out != "" {
+				path = filepath.Join(out, file)
+			}
+			require.NoError(t, onnxFormat.Write(t.Context(), path, m, Options{Preprocess: prepared}))
+			requireSameModel(t, filepath.Join("testdata", file), path)
+		}
+
+		var want map[string][][]float32 // by name of the graph, a row per image; the graph of normalized images has one
+		text, err := os.ReadFile("testdata/features.json")
+		require.NoError(t, err)
+		require.NoError(t, json.Unmarshal(text, &want))
+		e := inference.NewEmbedder(m.Model, pool)
+		pictures := make([]imageio.RGB, len(sizes))
+		for i, s := range sizes {
+			pictures[i] = picture(s[0], s[1])
+		}
+		got := e.Embed(len(sizes), func(i int) []uint8 { return pictures[i].Square(16).Pix }).Data().([]float32)
+		for i := range sizes {
+			row := got[i*e.Dim() : (i+1)*e.Dim()]
+			tolerance := 1e-4
+			if i > 0 {
+				tolerance = 2e-2 // Pillow rounds between columns and rows
+			} else {
+				requireClose(t, want[name+"-false"][0], row, tolerance, "normalized")
+			}
+			requireClose(t, want[name+"-true"][i], row, tolerance, fmt.Sprint(sizes[i]))
+		}
+	}
+}
+
+// requireSameModel compares the messages in two files, since protobuf's bytes may change with its version.
+func requireSameModel(t *testing.T, want, got string) {
+	t.Helper()
+	var models [2]onnx.Model
+	for i, path := range []string{want, got} {
+		data, err := os.ReadFile(path)
+		require.NoError(t, err)
+		require.NoError(t, proto.Unmarshal(data, &models[i]))
+	}
+	require.True(t, proto.Equal(&models[0], &models[1]), "%s differs from %s", got, want)
+}
+
+// requireClose compares features, relative to the largest.
+func requireClose(t *testing.T, want, got []float32, tolerance float64, what string) {
+	t.Helper()
+	require.Len(t, got, len(want), what)
+	largest := 0.
+	for _, v := range want {
+		largest = max(largest, float64(v), -float64(v))
+	}
+	for i := range want {
+		require.InDelta(t, want[i], got[i], tolerance*largest, "%s, feature %d", what, i)
+	}
+}
+
+// A graph's shapes and names are those that its users rely on.
+func TestGraph(t *testing.T) {
+	m := newModel(nn.Backbone{Arch: "resnet34", Stem: "imagenet", Width: 4})
+	g := graph(m, false)
+	require.Equal(t, "input", g.Input[0].Name)
+	require.Equal(t, onnx.ElementType_FLOAT, g.Input[0].Type.TensorType.ElemType)
+	require.Equal(t, "batch 3 16 16", dims(g.Input[0]))
+	require.Equal(t, "features", g.Output[0].Name)
+	require.Equal(t, "batch 32", dims(g.Output[0]))
+	operators, outputs := map[string]int{}, map[string]bool{"": true, "input": true}
+	for _, c := range g.Initializer {
+		require.False(t, outputs[c.Name], c.Name)
+		outputs[c.Name] = true
+	}
+	for _, n := range g.Node {
+		operators[n.OpType]++
+		for _, in := range n.Input {
+			require.True(t, outputs[in], "%s reads %s before it is made", n.Name, in)
+		}
+		require.False(t, outputs[n.Output[0]], n.Output[0])
+		outputs[n.Output[0]] = true
+	}
+	require.True(t, outputs["features"])
+	require.Equal(t, map[string]int{"Conv": 36, "BatchNormalization": 36, "Relu": 33, "Add": 16, "MaxPool": 1, "GlobalAveragePool": 1, "Flatten": 1}, operators)
+
+	g = graph(m, true)
+	require.Equal(t, onnx.ElementType_UINT8, g.Input[0].Type.TensorType.ElemType)
+	require.Equal(t, "batch height width 3", dims(g.Input[0]))
+}
+
+func dims(v *onnx.Value) string {
+	var all []string
+	for _, d := range v.Type.TensorType.Shape.Dim {
+		if name := d.GetDimParam(); name != "" {
+			all = append(all, name)
+		} else {
+			all = append(all, fmt.Sprint(d.GetDimValue()))
+		}
+	}
+	return strings.Join(all, " ")
+}
+
+// TestHub checks what timm reads of config.json, and the card with all that can be known and with nothing.
+func TestHub(t *testing.T) {
+	ctx, dir := context.Background(), "memfs://hub"
+	m := newModel(nn.Backbone{Arch: "resnet18", Stem: "small", Width: 4})
+	read := func(name string) string {
+		data, err := files.Read(ctx, files.Join(dir, name))
+		require.NoError(t, err)
+		return string(data)
+	}
+	require.NoError(t, hubFormat.Write(ctx, dir, m, Options{}))
+	var config map[string]any
+	require.NoError(t, json.Unmarshal([]byte(read("config.json")), &config))
+	require.Equal(t, map[string]any{
+		"architecture": "resnet18", "num_classes": 0., "num_features": 32.,
+		"model_args": map[string]any{"channels": []any{4., 8., 16., 32.}, "stem_type": "deep", "stem_width": 2.},
+		"pretrained_cfg": map[string]any{
+			"input_size": []any{3., 16., 16.}, "mean": []any{.5, .4, .3}, "std": []any{.2, .25, .3}, "interpolation": "bicubic",
+			"crop_pct": 1., "crop_mode": "center", "first_conv": "conv1", "classifier": "fc",
+		},
+	}, config)
+	loaded, err := nn.LoadModel(bytes.NewBufferString(read("model.safetensors")))
+	require.NoError(t, err)
+	require.Equal(t, m.Params, loaded.Params)
+	require.Equal(t, m.Stats, loaded.Stats)
+	bare := read("README.md")
+	for _, unknown := range []string{"| data", "| recipe", "| subset", "## Scores", "<no value>"} {
+		require.NotContains(t, bare, unknown)
+	}
+	require.Contains(t, bare, `model = timm.create_model("local-dir:PATH")
+model.conv1 = torch.nn.Conv2d(3, 4, 3, 1, 1, bias=False)`)
+
+	m.Card = route.Card{
+		Task: "pets|dogs", Subnet: "0.1", Subset: "0.1", Scorer: "knn", Score: 61.25, Norm: route.NormTask,
+		Origin: route.Origin{Run: "id", Data: []string{"a/", "b.tar"}, Recipe: "laptop: resnet18", Init: "r.safetensors"},
+	}
+	m.Trained = train.Model{Images: 12345, SubsetImages: 678}
+	m.Results = []evaluate.Row{{Task: "cifar", Protocol: "knn", Metric: "top1", Norm: "training", Value: 43.21, TestImages: 1000}}
+	require.NoError(t, hubFormat.Write(ctx, dir, m, Options{License: "cc-by-4.0"}))
+	text := read("README.md")
+	header := strings.Split(text, "---\n")[1]
+	var front map[string]any
+	require.NoError(t, yaml.Unmarshal([]byte(header), &front))
+	require.Equal(t, "cc-by-4.0", front["license"])
+	require.Equal(t, "timm", front["library_name"])
+	for _, want := range []string{
+		"# Sub-net 0.1 for the task pets|dogs\n", "| data | a/, b.tar |\n", "| recipe | laptop: resnet18 |\n", "| began with the weights of | r.safetensors |\n",
+		"| images seen | 12,345 |\n", "| subset | 0.1, 678 images |\n", "| chosen by the router | knn score 61.2 % on the task's training images, BatchNorm statistics of the task |\n",
+		"| cifar | knn, BatchNorm statistics of the training | top1 | 43.2 | 1,000 |\n",
+	} {
+		require.Contains(t, text, want)
+	}
+}
+
+// The lines of Python say what is needed for every width and stem.
+func TestPython(t *testing.T) {
+	for _, c := range []struct {
+		backbone nn.Backbone
+		format   Format
+		want     string
+	}{
+		{nn.Backbone{Arch: "resnet50", Stem: "imagenet", Width: 64}, torchvisionFormat, `import torch, torchvision
+from safetensors.torch import load_file
+
+model = torchvision.models.resnet50()
+model.fc = torch.nn.Identity()
+model.load_state_dict(load_file("FILE"))
+`},
+		{nn.Backbone{Arch: "resnet18", Stem: "imagenet", Width: 6}, timmFormat, `import timm, torch
+from safetensors.torch import load_file
+
+model = timm.create_model("resnet18", num_classes=0, channels=[6,12,24,48], stem_type="deep", stem_width=3)
+model.conv1 = torch.nn.Conv2d(3, 6, 7, 2, 3, bias=False)  # the width is not 64
+model.load_state_dict(load_file("FILE"))
+`},
+		{nn.Backbone{Arch: "resnet34", Stem: "small", Width: 64}, timmFormat, `import timm, torch
+from safetensors.torch import load_file
+
+model = timm.create_model("resnet34", num_classes=0)
+model.conv1 = torch.nn.Conv2d(3, 64, 3, 1, 1, bias=False)  # the stem is small
+model.maxpool = torch.nn.Identity()
+model.load_state_dict(load_file("FILE"))
+`},
+		{nn.Backbone{Arch: "resnet18", Stem: "imagenet", Width: 64}, hubFormat, `import timm
+
+model = timm.create_model("local-dir:FILE", pretrained=True)
+`},
+	} {
+		require.Equal(t, c.want, c.format.python(c.backbone, "FILE"))
+	}
+}
+
+func TestFind(t *testing.T) {
+	for _, f := range Formats() {
+		found, err := Find(f.Name, Options{})
+		require.NoError(t, err)
+		require.Equal(t, f.Summary, found.Summary)
+		require.Contains(t, f.Help(), f.Name+": "+f.Summary+"\n")
+	}
+	for want, find := range map[string]func() error{
+		`no format "tensorflow"; want one of torchvision, timm, onnx, hub`: func() error { _, err := Find("tensorflow", Options{}); return err },
+		"the format timm has no place for the preparation of images":       func() error { _, err := Find("timm", Options{Preprocess: true}); return err },
+		"the format onnx has no place for a license":                       func() error { _, err := Find("onnx", Options{License: "mit"}); return err },
+		"format hub: timm has no ResNet of an odd width such as 5": func() error {
+			return hubFormat.Write(t.Context(), t.TempDir(), newModel(nn.Backbone{Arch: "resnet18", Stem: "small", Width: 5}), Options{})
+		},
+	} {
+		err := find()
+		require.ErrorContains(t, err, want)
+		require.ErrorAs(t, err, new(*run.UsageError))
+	}
+}

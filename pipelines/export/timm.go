@@ -1,0 +1,60 @@
+package export
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/sdr-ml/sdr/tensorops/nn"
+)
+
+// timmFormat is the model file again, since timm's names are torchvision's.
+var timmFormat = Format{
+	Name: "timm", Extension: ".safetensors",
+	Summary: "the same file, for timm; add features_only=True for feature maps",
+	check:   checkTimm,
+	python:  pythonTimm,
+	write:   writeSafetensors,
+}
+
+func pythonTimm(b nn.Backbone, path string) string {
+	return fmt.Sprintf(`import timm, torch
+from safetensors.torch import load_file
+
+model = timm.create_model(%q, num_classes=0%s)
+%smodel.load_state_dict(load_file(%q))
+`, b.Arch, pythonArguments(timmArguments(b)), pythonStem(b), path)
+}
+
+// timmArguments returns the arguments that give timm's ResNet the width of a backbone. timm has a stem of another width than
+// 64 only if it is deep; the channels after it are right then, and the stem is replaced.
+func timmArguments(b nn.Backbone) map[string]any {
+	if b.Width == 64 {
+		return nil
+	}
+	w := b.Width
+	return map[string]any{"channels": []int{w, 2 * w, 4 * w, 8 * w}, "stem_type": "deep", "stem_width": w / 2}
+}
+
+// checkTimm refuses a width that timm has not.
+func checkTimm(b nn.Backbone) error {
+	if b.Width%2 != 0 {
+		return fmt.Errorf("timm has no ResNet of an odd width such as %d; export to torchvision, for a class of your own, or to onnx", b.Width)
+	}
+	return nil
+}
+
+// pythonArguments formats keyword arguments that follow others.
+func pythonArguments(arguments map[string]any) string {
+	var b strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(arguments)) {
+		value, err := json.Marshal(arguments[name]) // as Python writes these
+		if err != nil {
+			panic(err) // they are numbers, strings and lists
+		}
+		fmt.Fprintf(&b, ", %s=%s", name, value)
+	}
+	return b.String()
+}

@@ -1,0 +1,86 @@
+package nn
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/tensorops/safetensors"
+)
+
+// TestLoadBackbone compares the features of a net of torchvision with those that PyTorch computes.
+func TestLoadBackbone(t *testing.T) {
+	data, err := os.ReadFile("testdata/backbone.safetensors")
+	require.NoError(t, err)
+	b := Backbone{"resnet18", "imagenet", 3}
+	m, err := LoadBackbone(bytes.NewReader(data), b)
+	require.NoError(t, err)
+	require.Equal(t, b, m.Backbone)
+
+	var want [][]float32
+	text, err := os.ReadFile("testdata/backbone_features.json")
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(text, &want))
+	pool := kernels.NewPool(2)
+	defer pool.Close()
+	net := New(b, Heads{}, 32, 2, 1, pool, Inference)
+	net.Params, net.Stats = m.Params, m.Stats
+	net.Forward(hashed32("images", 2*32*32*3), 0)
+	requireClose(t, "features", slices.Concat(want...), net.Features, 1e-5)
+
+	var saved bytes.Buffer
+	require.NoError(t, SaveModel(&saved, b, simSiamHeads, append(slices.Clone(m.Params), make([]float32, NewLayout(b, simSiamHeads).NumParams-len(m.Params))...),
+		append(slices.Clone(m.Stats), make([]float32, NewLayout(b, simSiamHeads).NumStats-len(m.Stats))...), nil))
+	again, err := LoadBackbone(&saved, b)
+	require.NoError(t, err)
+	require.Equal(t, m, again, "the heads are left out")
+}
+
+// What does not fit is named: another stem, width or architecture, also a deeper one that has all the tensors of the other.
+func TestLoadBackboneRejects(t *testing.T) {
+	data, err := os.ReadFile("testdata/backbone.safetensors")
+	require.NoError(t, err)
+	file := func(b Backbone) []byte {
+		l := NewLayout(b, Heads{})
+		var buf bytes.Buffer
+		require.NoError(t, SaveModel(&buf, b, Heads{}, make([]float32, l.NumParams), make([]float32, l.NumStats), nil))
+		return buf.Bytes()
+	}
+	var whole bytes.Buffer
+	require.NoError(t, safetensors.Write(&whole, []safetensors.Tensor{{Name: "conv1.weight", Shape: []int{3, 3, 7, 7}, I64: make([]int64, 441)}}, nil))
+	for _, c := range []struct {
+		data []byte
+		of   Backbone
+		want string
+	}{
+		{data, Backbone{"resnet18", "small", 3}, "the file is not of resnet18 of width 3 with the small stem: conv1.weight has shape [3 3 7 7], not floats of shape [3 3 3 3]"},
+		{data, Backbone{"resnet18", "imagenet", 4}, "bn1.weight has shape [3], not floats of shape [4]; bn1.bias has shape [3], not floats of shape [4]; "},
+		{data, Backbone{"resnet50", "imagenet", 3}, "layer1.0.conv3.weight is missing, and "},
+		{file(Backbone{"resnet34", "imagenet", 3}), Backbone{"resnet18", "imagenet", 3}, "layer1.2.conv1.weight has no place"},
+		{whole.Bytes(), Backbone{"resnet18", "imagenet", 3}, "conv1.weight has shape [3 3 7 7], not floats of shape [3 3 7 7]"},
+		{[]byte("x"), Backbone{"resnet18", "imagenet", 3}, "truncated"},
+	} {
+		_, err := LoadBackbone(bytes.NewReader(c.data), c.of)
+		require.ErrorContains(t, err, c.want)
+	}
+}
+
+// FuzzLoadBackbone: any bytes yield an error, or a model with all weights.
+func FuzzLoadBackbone(f *testing.F) {
+	b := Backbone{"resnet18", "small", 1}
+	l := NewLayout(b, Heads{})
+	var buf bytes.Buffer
+	require.NoError(f, SaveModel(&buf, b, Heads{}, make([]float32, l.NumParams), make([]float32, l.NumStats), nil))
+	f.Add(buf.Bytes())
+	f.Add(bytes.ReplaceAll(buf.Bytes(), []byte("layer4.0"), []byte("layer4.9")))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if m, err := LoadBackbone(bytes.NewReader(data), b); err == nil && (len(m.Params) != l.NumParams || len(m.Stats) != l.NumStats) {
+			t.Fatalf("%d weights and %d statistics", len(m.Params), len(m.Stats))
+		}
+	})
+}

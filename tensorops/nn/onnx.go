@@ -1,0 +1,57 @@
+package nn
+
+import (
+	"strings"
+
+	"github.com/sdr-ml/sdr/tensorops/onnx"
+)
+
+// AppendONNX adds the model's backbone to an ONNX graph: from the value images, normalized, [batch, 3, height, width], to
+// the value features, [batch, FeatureDim], which are those of Inference. The constants have the names of a model file.
+func (m *Model) AppendONNX(g *onnx.Graph, images, features string) {
+	d := newDesign(m.Backbone, Heads{})
+	names := map[int]string{} // of parameters, by offset
+	for _, p := range d.layout.Params {
+		shape, data := toFile(p, m.Params[p.Offset:p.Offset+p.Size])
+		names[p.Offset] = g.Floats(p.Name, shape, data...)
+	}
+	stats := map[int]string{}
+	for _, s := range d.layout.Stats {
+		stats[s.Offset] = g.Floats(s.Name, []int{s.Size}, m.Stats[s.Offset:s.Offset+s.Size]...)
+	}
+	values := []string{images} // per operand
+	for _, o := range d.operations {
+		x := values[o.in]
+		switch o.kind {
+		case layerKind:
+			residual := ""
+			if o.residual != none {
+				residual = values[o.residual]
+			}
+			x = appendLayer(g, o.layer, names, stats, x, residual)
+		case maxPoolKind:
+			x = g.Apply("MaxPool", "maxpool", []string{x}, onnx.Ints("kernel_shape", 3, 3), onnx.Ints("pads", 1, 1, 1, 1), onnx.Ints("strides", 2, 2))
+		case avgPoolKind:
+			x = g.Apply("GlobalAveragePool", "avgpool", []string{x})
+		}
+		values = append(values, x)
+	}
+	g.Apply("Flatten", features, []string{values[d.features]}, onnx.Int("axis", 1))
+}
+
+// appendLayer adds a convolution with BatchNorm, the sum with a residual unless that is "", and ReLU.
+func appendLayer(g *onnx.Graph, l Layer, names, stats map[int]string, x, residual string) string {
+	weight, scale := names[l.Weight.From], names[l.Norm.Scale.From]
+	conv, norm := strings.TrimSuffix(weight, ".weight"), strings.TrimSuffix(scale, ".weight")
+	k, s, p := int64(l.Kernel), int64(l.Stride), int64(l.Pad)
+	x = g.Apply("Conv", conv, []string{x, weight}, onnx.Ints("kernel_shape", k, k), onnx.Ints("pads", p, p, p, p), onnx.Ints("strides", s, s))
+	n := l.Norm
+	x = g.Apply("BatchNormalization", norm, []string{x, scale, names[n.Shift.From], stats[n.RunningMean.From], stats[n.RunningVar.From]}, onnx.Float("epsilon", bnEpsilon))
+	if residual != "" {
+		x = g.Apply("Add", norm+".sum", []string{x, residual})
+	}
+	if l.ReLU {
+		x = g.Apply("Relu", norm+".relu", []string{x})
+	}
+	return x
+}
