@@ -75,7 +75,7 @@ func continuation(c *cobra.Command) string {
 	switch {
 	case c.Flags().Lookup("resume") != nil:
 		return "; the same command with --resume continues"
-	case c.Name() == "study":
+	case c.Name() == "study", c.CommandPath() == "sdr detect train":
 		return "; the same command continues"
 	}
 	return ""
@@ -108,6 +108,7 @@ Scalable Dynamic Routing" (AAAI-22), as Apache Beam pipelines in one binary.
   customize  the same, trained further on the task's own images
   extend     new images for a run, with sub-nets for what is new in them
   evaluate   a table: unified net, routed sub-net, all sub-nets, task by task
+  detect     detectors of objects on backbones, and their average precision
   study      recipes compared, over seeds and budgets, with intervals
   plan       what a run would take, on this machine or on many
 
@@ -142,7 +143,7 @@ Results go to standard output, logs to standard error. Exit codes: 0 done,
 	root.PersistentPreRunE = func(c *cobra.Command, args []string) error {
 		return cmp.Or(setUpLog(c), checkPaths(c, args), sharePaths(c))
 	}
-	root.AddCommand(newPretrain(), newRoute(), newCustomize(), newExtend(), newEvaluate(), newStudy(), newEmbed(), newExport(), newInspect(), newPlan(), newBench(), newDoctor())
+	root.AddCommand(newPretrain(), newRoute(), newCustomize(), newExtend(), newEvaluate(), newDetect(), newStudy(), newEmbed(), newExport(), newInspect(), newPlan(), newBench(), newDoctor())
 	return root
 }
 
