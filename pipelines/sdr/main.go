@@ -75,7 +75,7 @@ func continuation(c *cobra.Command) string {
 	switch {
 	case c.Flags().Lookup("resume") != nil:
 		return "; the same command with --resume continues"
-	case c.Name() == "study":
+	case c.Name() == "study", c.CommandPath() == "sdr detect train":
 		return "; the same command continues"
 	}
 	return ""
@@ -110,6 +110,7 @@ Scalable Dynamic Routing" (AAAI-22), as Apache Beam pipelines in one binary.
   predict    the classes of images by such a classifier
   extend     new images for a run, with sub-nets for what is new in them
   evaluate   a table: unified net, routed sub-net, all sub-nets, task by task
+  detect     detectors of objects on backbones, and their average precision
   study      recipes compared, over seeds and budgets, with intervals
   watch      a page that follows a run while it trains
   plan       what a run would take, on this machine or on many
@@ -146,8 +147,8 @@ Results go to standard output, logs to standard error, both without colors. Exit
 	root.PersistentPreRunE = func(c *cobra.Command, args []string) error {
 		return cmp.Or(setUpLog(c), checkPaths(c, args), sharePaths(c))
 	}
-	root.AddCommand(newPretrain(), newRoute(), newCustomize(), newFinetune(), newExtend(), newEvaluate(), newStudy(), newEmbed(), newPredict(), newExport(),
-		newInspect(), newWatch(), newPlan(), newBench(), newDoctor())
+	root.AddCommand(newPretrain(), newRoute(), newCustomize(), newFinetune(), newExtend(), newEvaluate(), newDetect(), newStudy(), newEmbed(), newPredict(),
+		newExport(), newInspect(), newWatch(), newPlan(), newBench(), newDoctor())
 	return root
 }
 

@@ -153,7 +153,7 @@ func checkFlink() error {
 }
 
 // paths are the flags whose values are paths.
-var paths = []string{"data", "out", "run", "registry", "task", "tasks", "model"}
+var paths = []string{"data", "out", "run", "registry", "task", "tasks", "model", "images", "detectors", "detections"}
 
 // sharePaths makes the paths of a job on other machines absolute, since its workers have other working directories, and
 // refuses those that its workers cannot reach.

@@ -16,7 +16,8 @@ type Backbone struct {
 
 // architecture builds a family of backbones. To add one, implement it in a file of its own that registers it.
 type architecture interface {
-	// build adds the backbone's layers and operations, starting from the images, and returns its last feature maps.
+	// build adds the backbone's layers and operations, starting from the images, and returns its last feature maps. It
+	// appends the outputs of the stages to the design's ends.
 	build(d *design, b Backbone, images operand) operand
 	// stages returns the number of stages that an SDRnet can split.
 	stages() int

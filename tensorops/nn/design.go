@@ -32,6 +32,7 @@ type design struct {
 	part       Part  // of layers created next
 	channels   []int // per operand; operand 0 is the images
 	operations []operation
+	ends       []operand // outputs of the stages
 	features   operand
 	z, p       operand // outputs of projector or classifier, and predictor; without one, the preceding operand
 }
@@ -76,6 +77,18 @@ func newDesign(b Backbone, h Heads) *design {
 	return d
 }
 
+// newMapsDesign describes the backbone up to the feature maps of its last stage.
+func newMapsDesign(b Backbone) *design {
+	if err := b.Validate(); err != nil {
+		panic(err)
+	}
+	a := architectures[b.Arch]
+	d := &design{layout: &Layout{Stages: a.stages()}, part: Stem, channels: []int{3}}
+	d.features = a.build(d, b, 0)
+	d.z, d.p = d.features, d.features
+	return d
+}
+
 // add appends an operation and returns its output.
 func (d *design) add(o operation, channels int) operand {
 	o.out, o.part = operand(len(d.channels)), d.part
@@ -114,7 +127,7 @@ func (d *design) projector(x operand, h Heads) operand {
 		x = d.apply(l, x)
 	}
 	if h.Prototypes > 0 {
-		d.layout.Prototypes = d.layout.addParam("prototypes.weight", d.part, LinearWeight, h.ProjectorDim, h.Prototypes)
+		d.layout.Prototypes = d.layout.AddParam("prototypes.weight", d.part, LinearWeight, h.ProjectorDim, h.Prototypes)
 	}
 	return x
 }
@@ -125,8 +138,8 @@ func (d *design) classifier(x operand, h Heads) operand {
 		return x
 	}
 	l := Layer{In: d.channels[x], Out: h.Classes, Kernel: 1, Stride: 1, Linear: true}
-	l.Weight = d.layout.addParam("fc.weight", d.part, LinearWeight, l.In, l.Out)
-	l.Norm.Shift = d.layout.addParam("fc.bias", d.part, Bias, l.Out)
+	l.Weight = d.layout.AddParam("fc.weight", d.part, LinearWeight, l.In, l.Out)
+	l.Norm.Shift = d.layout.AddParam("fc.bias", d.part, Bias, l.Out)
 	return d.apply(l, x)
 }
 
@@ -149,7 +162,7 @@ type conv struct{ out, kernel, stride int }
 // conv creates a convolution with BatchNorm.
 func (d *design) conv(name, norm string, in int, c conv) Layer {
 	l := Layer{In: in, Out: c.out, Kernel: c.kernel, Stride: c.stride, Pad: c.kernel / 2}
-	l.Weight = d.layout.addParam(name+".weight", d.part, ConvWeight, c.kernel, c.kernel, in, c.out)
+	l.Weight = d.layout.AddParam(name+".weight", d.part, ConvWeight, c.kernel, c.kernel, in, c.out)
 	l.Norm = d.batchNorm(norm, c.out, true)
 	return l
 }
@@ -158,13 +171,13 @@ func (d *design) conv(name, norm string, in int, c conv) Layer {
 func (d *design) linear(head string, module *int, in, out int, batchNorm, scaleShifts bool) Layer {
 	l := Layer{In: in, Out: out, Kernel: 1, Stride: 1, Linear: true}
 	name := fmt.Sprintf("%s.%d", head, *module)
-	l.Weight = d.layout.addParam(name+".weight", d.part, LinearWeight, in, out)
+	l.Weight = d.layout.AddParam(name+".weight", d.part, LinearWeight, in, out)
 	*module++
 	if batchNorm {
 		l.Norm = d.batchNorm(fmt.Sprintf("%s.%d", head, *module), out, scaleShifts)
 		*module++
 	} else {
-		l.Norm.Shift = d.layout.addParam(name+".bias", d.part, Bias, out)
+		l.Norm.Shift = d.layout.AddParam(name+".bias", d.part, Bias, out)
 	}
 	return l
 }
@@ -172,8 +185,8 @@ func (d *design) linear(head string, module *int, in, out int, batchNorm, scaleS
 func (d *design) batchNorm(name string, channels int, scaleShifts bool) Normalization {
 	n := Normalization{Batch: true}
 	if scaleShifts {
-		n.Scale = d.layout.addParam(name+".weight", d.part, Scale, channels)
-		n.Shift = d.layout.addParam(name+".bias", d.part, Shift, channels)
+		n.Scale = d.layout.AddParam(name+".weight", d.part, Scale, channels)
+		n.Shift = d.layout.AddParam(name+".bias", d.part, Shift, channels)
 	}
 	n.RunningMean = d.layout.addStat(name+".running_mean", d.part, channels)
 	n.RunningVar = d.layout.addStat(name+".running_var", d.part, channels)

@@ -24,6 +24,10 @@ type Graph[M any] struct {
 	parts    []Part     // of the steps, ascending
 	z, p     *node[M]
 	dZ, dP   *value[M] // arguments of Backward
+
+	maps  []*node[M]   // outputs of stages that are outputs of the graph
+	dMaps []*value[M]  // arguments of backwardMaps
+	sum   func(x, y M) // adds y to x, if there are maps
 }
 
 // op is an operation that can run.
@@ -41,7 +45,8 @@ type node[M any] struct {
 	producer   *unit[M]  // the unit that computes it without a residual; nil for others
 	recomputed *value[M] // the array, recomputed for the backward pass; nil if the forward pass keeps it
 	grads      [maxReaders]*value[M]
-	received   int // number of grads received in this backward pass
+	received   int       // number of grads received in this backward pass
+	outer      *value[M] // the gradient as an output of the graph; nil for none
 }
 
 // maxReaders is the number of operations that may read an operand. The operation that computed it adds up as many
@@ -56,12 +61,21 @@ func (n *node[M]) receive(gradient *value[M]) {
 
 // gradient returns the terms of the gradient, the newest first. The second may be nil; both are nil if there is no
 // gradient. The first may be overwritten.
-func (n *node[M]) gradient() (g1, g2 *value[M]) {
+func (n *node[M]) gradient(g *Graph[M]) (g1, g2 *value[M]) {
 	g1, g2 = n.grads[0], n.grads[1]
 	if n.received == maxReaders {
 		g1, g2 = g2, g1
 	}
-	n.grads, n.received = [maxReaders]*value[M]{}, 0
+	switch outer := n.outer; {
+	case outer == nil:
+	case g1 == nil:
+		g1 = outer
+	case g2 == nil:
+		g2 = outer
+	case g.arena.touch(g1, outer):
+		g.sum(g1.data, outer.data)
+	}
+	n.grads, n.received, n.outer = [maxReaders]*value[M]{}, 0, nil
 	return g1, g2
 }
 
@@ -79,10 +93,14 @@ func (n *node[M]) restore(g *Graph[M]) *value[M] {
 
 // NewGraph builds a network on a device, for training or for forward passes only. Its other arguments are those of New.
 func NewGraph[M any](b Backbone, h Heads, size, batch, views int, train bool, dev Device[M]) *Graph[M] {
+	return newGraph(newDesign(b, h), nil, size, batch, views, train, dev)
+}
+
+// newGraph builds the network of a design; maps are operands that are outputs besides its features.
+func newGraph[M any](d *design, maps []operand, size, batch, views int, train bool, dev Device[M]) *Graph[M] {
 	if size < 1 || views < 1 || batch < views || batch%views != 0 {
 		panic(fmt.Sprintf("nn: batch of %d images of %d pixels in %d views; use positive numbers and a batch divisible by views", batch, size, views))
 	}
-	d := newDesign(b, h)
 	g := &Graph[M]{Layout: d.layout, batch: batch, views: views, train: train, dev: dev}
 	g.dZ, g.dP = &value[M]{}, &value[M]{}
 	g.arena.byPart = !train
@@ -91,6 +109,9 @@ func NewGraph[M any](b Backbone, h Heads, size, batch, views int, train bool, de
 		g.add(d, o)
 	}
 	g.z, g.p = g.operands[d.z], g.operands[d.p]
+	for _, o := range maps {
+		g.maps, g.dMaps = append(g.maps, g.operands[o]), append(g.dMaps, &value[M]{})
+	}
 	g.recompute()
 	g.place(g.operands[d.features])
 	return g
@@ -137,15 +158,17 @@ func (g *Graph[M]) recompute() {
 func (g *Graph[M]) place(features *node[M]) {
 	g.arena.planning = true
 	g.forward(Stem)
-	if g.train {
-		dP := g.dP
-		if g.p == g.z {
-			dP = nil
-		}
-		g.backward(g.dZ, dP)
+	switch {
+	case !g.train:
+	case g.maps != nil:
+		g.backwardMaps()
+	case g.p == g.z:
+		g.backward(g.dZ, nil)
+	default:
+		g.backward(g.dZ, g.dP)
 	}
 	g.arena.planning = false
-	for _, n := range []*node[M]{features, g.z, g.p} {
+	for _, n := range append([]*node[M]{features, g.z, g.p}, g.maps...) {
 		g.arena.keep(n.value)
 	}
 	g.arena.place(g.dev)
@@ -198,6 +221,19 @@ func (g *Graph[M]) backward(dZ, dP *value[M]) {
 	if dP != nil {
 		g.p.receive(dP)
 	}
+	g.run()
+}
+
+// backwardMaps is backward from the gradients of the maps.
+func (g *Graph[M]) backwardMaps() {
+	for i, n := range g.maps {
+		n.outer = g.dMaps[i]
+	}
+	g.run()
+}
+
+// run runs the backward pass.
+func (g *Graph[M]) run() {
 	for _, s := range slices.Backward(g.steps) {
 		s.backward(g)
 	}

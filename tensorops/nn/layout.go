@@ -88,7 +88,8 @@ func (l *Layout) FirstChange(params, stats, otherParams, otherStats []float32) P
 	return first
 }
 
-func (l *Layout) addParam(name string, part Part, kind Kind, shape ...int) Span {
+// AddParam appends a parameter, and returns where it is in the flat vector.
+func (l *Layout) AddParam(name string, part Part, kind Kind, shape ...int) Span {
 	p := Param{Name: name, Shape: shape, Offset: l.NumParams, Size: 1, Filters: shape[len(shape)-1], Part: part, Kind: kind}
 	for _, d := range shape {
 		p.Size *= d

@@ -44,17 +44,7 @@ func SaveModel(w io.Writer, b Backbone, h Heads, params, stats []float32, meta m
 	l := NewLayout(b, h)
 	mustLen("SaveModel: params", len(params), l.NumParams)
 	mustLen("SaveModel: stats", len(stats), l.NumStats)
-	var tensors []safetensors.Tensor
-	for _, p := range l.Params {
-		shape, data := toFile(p, params[p.Offset:p.Offset+p.Size])
-		tensors = append(tensors, safetensors.Tensor{Name: p.Name, Shape: shape, F32: data})
-	}
-	for _, s := range l.Stats {
-		tensors = append(tensors, safetensors.Tensor{Name: s.Name, Shape: []int{s.Size}, F32: stats[s.Offset : s.Offset+s.Size]})
-		if bn, ok := strings.CutSuffix(s.Name, ".running_var"); ok {
-			tensors = append(tensors, safetensors.Tensor{Name: bn + ".num_batches_tracked", I64: []int64{0}})
-		}
-	}
+	tensors := l.Tensors("", params, stats)
 	metadata := map[string]string{"format": "pt", formatKey: modelFormat}
 	maps.Copy(metadata, meta)
 	for key, value := range map[string]any{backboneKey: b, headsKey: h} {
@@ -68,6 +58,50 @@ func SaveModel(w io.Writer, b Backbone, h Heads, params, stats []float32, meta m
 		return fmt.Errorf("nn: save model: %w", err)
 	}
 	return nil
+}
+
+// Tensors returns parameters and statistics as they are in a model file, with a prefix to their names.
+func (l *Layout) Tensors(prefix string, params, stats []float32) (tensors []safetensors.Tensor) {
+	for _, p := range l.Params {
+		shape, data := toFile(p, params[p.Offset:p.Offset+p.Size])
+		tensors = append(tensors, safetensors.Tensor{Name: prefix + p.Name, Shape: shape, F32: data})
+	}
+	for _, s := range l.Stats {
+		tensors = append(tensors, safetensors.Tensor{Name: prefix + s.Name, Shape: []int{s.Size}, F32: stats[s.Offset : s.Offset+s.Size]})
+		if bn, ok := strings.CutSuffix(s.Name, ".running_var"); ok {
+			tensors = append(tensors, safetensors.Tensor{Name: prefix + bn + ".num_batches_tracked", I64: []int64{0}})
+		}
+	}
+	return tensors
+}
+
+// Load reads parameters and statistics from a file that has them as Tensors returns them.
+func (l *Layout) Load(prefix string, f *safetensors.File) (params, stats []float32, err error) {
+	for _, p := range l.Params {
+		t, err := f.Tensor(prefix + p.Name)
+		if err != nil {
+			return nil, nil, fmt.Errorf("nn: load model: %w", err)
+		}
+		if len(t.F32) != p.Size { // before memory is taken
+			return nil, nil, shapeError(t, fileShape(p))
+		}
+		params = append(params, make([]float32, p.Offset+p.Size-len(params))...)
+		if err := fromFile(p, t, params[p.Offset:]); err != nil {
+			return nil, nil, err
+		}
+	}
+	stats = make([]float32, l.NumStats) // fewer than the parameters
+	for _, s := range l.Stats {
+		t, err := f.Tensor(prefix + s.Name)
+		if err != nil {
+			return nil, nil, fmt.Errorf("nn: load model: %w", err)
+		}
+		if len(t.F32) != s.Size {
+			return nil, nil, shapeError(t, []int{s.Size})
+		}
+		copy(stats[s.Offset:], t.F32)
+	}
+	return params, stats, nil
 }
 
 // LoadModel reads a file that SaveModel wrote, or one with the same names, layouts and metadata. It ignores tensors
@@ -97,30 +131,9 @@ func LoadModel(r io.Reader) (*Model, error) {
 	if m.oversized() {
 		return nil, fmt.Errorf("nn: load model: metadata: %+v and %+v are too large for any net", m.Backbone, m.Heads)
 	}
-	l := NewLayout(m.Backbone, m.Heads)
-	for _, p := range l.Params {
-		t, err := f.Tensor(p.Name)
-		if err != nil {
-			return nil, fmt.Errorf("nn: load model: %w", err)
-		}
-		if len(t.F32) != p.Size { // before memory is taken
-			return nil, shapeError(t, fileShape(p))
-		}
-		m.Params = append(m.Params, make([]float32, p.Offset+p.Size-len(m.Params))...)
-		if err := fromFile(p, t, m.Params[p.Offset:]); err != nil {
-			return nil, err
-		}
-	}
-	m.Stats = make([]float32, l.NumStats) // fewer than the parameters
-	for _, s := range l.Stats {
-		t, err := f.Tensor(s.Name)
-		if err != nil {
-			return nil, fmt.Errorf("nn: load model: %w", err)
-		}
-		if len(t.F32) != s.Size {
-			return nil, shapeError(t, []int{s.Size})
-		}
-		copy(m.Stats[s.Offset:], t.F32)
+	m.Params, m.Stats, err = NewLayout(m.Backbone, m.Heads).Load("", f)
+	if err != nil {
+		return nil, err
 	}
 	return m, nil
 }

@@ -39,6 +39,8 @@ type Net struct {
 	Z        []float32 // [batch, ProjectorDim] the projector's output or [batch, Classes] the classifier's; else the features
 	P        []float32 // [batch, ProjectorDim] the predictor's output; Z without a predictor
 
+	Maps []Map // of a network made by NewMaps, which has no other output: the outputs of its last stages
+
 	size      int
 	mode      Mode
 	pool      *kernels.Pool
@@ -65,14 +67,19 @@ func (n *Net) Part(batch int) *Net {
 func newNet(b Backbone, h Heads, size, batch, views int, p *kernels.Pool, mode Mode, part int) *Net {
 	n := &Net{Backbone: b, Heads: h, size: size, mode: mode, pool: p}
 	n.graph = NewGraph(b, h, size, batch, views, mode.trains(), &cpu{n, part})
-	n.Layout = n.graph.Layout
 	n.Features, n.Z, n.P = n.graph.Features, n.graph.Z, n.graph.P
+	n.allocate()
+	return n
+}
+
+// allocate makes the flat vectors.
+func (n *Net) allocate() {
+	n.Layout = n.graph.Layout
 	n.Params, n.Stats = make([]float32, n.Layout.NumParams), make([]float32, n.Layout.NumStats)
 	n.Layout.InitStats(n.Stats)
-	if mode.trains() {
+	if n.mode.trains() {
 		n.Grads = make([]float32, n.Layout.NumParams)
 	}
-	return n
 }
 
 // Forward computes Features, Z and P for images [batch, size, size, 3]. The images must not change until Backward

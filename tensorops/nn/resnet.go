@@ -42,6 +42,7 @@ func (r resnet) build(d *design, b Backbone, x operand) operand {
 			x = r.residual(d, fmt.Sprintf("layer%d.%d", s+1, i), x, b.Width<<s, stride)
 			stride = 1
 		}
+		d.ends = append(d.ends, x)
 	}
 	return x
 }

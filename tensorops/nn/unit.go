@@ -47,7 +47,7 @@ func (u *unit[M]) forward(g *Graph[M]) {
 }
 
 func (u *unit[M]) backward(g *Graph[M]) {
-	g1, g2 := u.y.gradient()
+	g1, g2 := u.y.gradient(g)
 	if g1 == nil {
 		g.dev.ClearGrads(u.layer)
 		return
@@ -99,7 +99,7 @@ func (p *maxPooling[M]) forward(g *Graph[M]) {
 }
 
 func (p *maxPooling[M]) backward(g *Graph[M]) {
-	g1, g2 := p.y.gradient()
+	g1, g2 := p.y.gradient(g)
 	if g.arena.touch(g1, g2, p.dx) {
 		p.op.Backward(g1.data, g2.get(), p.dx.data)
 	}
@@ -119,7 +119,7 @@ func (p *avgPooling[M]) forward(g *Graph[M]) {
 }
 
 func (p *avgPooling[M]) backward(g *Graph[M]) {
-	g1, _ := p.y.gradient() // features have one reader
+	g1, _ := p.y.gradient(g) // features have one reader
 	if g.arena.touch(g1, p.dx) {
 		p.op.Backward(g1.data, p.dx.data)
 	}

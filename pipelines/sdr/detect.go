@@ -1,0 +1,219 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sdr-ml/sdr/pipelines"
+	"github.com/sdr-ml/sdr/stages/detect"
+	"github.com/sdr-ml/sdr/stages/run"
+	"github.com/sdr-ml/sdr/transforms/annotations"
+)
+
+// The splits to take if none is given, the first that there is.
+var (
+	trainSplits = []string{"trainval", "train", "train*", "all"}
+	testSplits  = []string{"test", "val", "val*", "test*"}
+)
+
+const detectHelp = `--data is a folder or a tar archive of Pascal VOC (Annotations/, JPEGImages/,
+ImageSets/Main/) or COCO (annotations/instances_*.json, or SPLIT/_annotations.coco.json),
+or a JSON file of COCO's. --split names the split.`
+
+func newDetect() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "detect",
+		Short: "Train and measure detectors of objects on backbones",
+		Long: `Compares backbones as detectors of objects: FCOS with a small feature pyramid and
+head, on backbones from sdr route, customize or export.
+
+  crops   the objects of a data set as a classification task, for sdr route
+  train   detectors on one or more backbones, with several seeds
+  eval    average precision, and the difference between backbones
+
+` + detectHelp,
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	c.AddCommand(newDetectCrops(), newDetectTrain(), newDetectEval())
+	return c
+}
+
+// addAnnotations adds the flags of annotated data; read returns the data, with the splits to take if none is given.
+func addAnnotations(c *cobra.Command) (read func(splits []string) annotations.Config) {
+	var cfg annotations.Config
+	var split string
+	f := c.Flags()
+	f.StringVar(&cfg.Path, "data", "", "annotated images: a folder, a tar archive or a JSON file")
+	f.StringVar(&split, "split", "", "the split of the data, such as trainval or val2017")
+	f.StringVar(&cfg.Images, "images", "", "the folder of the images of a JSON file, if they are elsewhere")
+	return func(splits []string) annotations.Config {
+		if cfg.Splits = splits; split != "" {
+			cfg.Splits = []string{split}
+		}
+		return cfg
+	}
+}
+
+func newDetectCrops() *cobra.Command {
+	var most int
+	var out string
+	c := &cobra.Command{
+		Use:   "crops --data PATH --out FILE.parquet",
+		Short: "Cut objects out as a classification task, for the router",
+		Long: `Writes the square around each object as an image with a label, so that sdr route can
+choose the sub-net that tells the objects of a data set apart best.
+
+` + detectHelp,
+		Example: `  sdr detect crops --data fruit.tar --out fruit-train.parquet
+  sdr route --run runs/mine --task fruit-train.parquet --out routed/`,
+		Args: noArgs,
+	}
+	data := addAnnotations(c)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		if err := required(c, "data", "out"); err != nil {
+			return err
+		}
+		if most < 1 {
+			return run.Usagef("--most %d: want at least 1", most)
+		}
+		if err := checkFile("out", out, ".parquet"); err != nil {
+			return err
+		}
+		crops, classes, err := pipelines.DetectCrops(c.Context(), data(trainSplits), most, out)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(c.OutOrStdout(), "%d objects of %d classes in %s\n", crops, classes, out)
+		return nil
+	}
+	c.Flags().IntVar(&most, "most", 500, "the largest number of objects of a class")
+	c.Flags().StringVar(&out, "out", "", "Parquet file to write")
+	return c
+}
+
+func newDetectTrain() *cobra.Command {
+	var o pipelines.DetectTrainOptions
+	cfg := &o.Config
+	c := &cobra.Command{
+		Use:   "train --model FILE [--model FILE ...] --data PATH --out DIR",
+		Short: "Train detectors on backbones",
+		Long: `Trains FCOS (arXiv 1904.01355) on each backbone with each seed, and writes
+DIR/NET/SEED.safetensors. NET is the name of the model file without its extension
+or, for model.safetensors, of its folder. Several files of one name are a net that
+was pre-trained several times, and the detector of each seed is trained on one.
+Detectors that are in DIR already are left as they are, so that the same command
+continues after an interruption, with the same result, and more models or seeds
+can be added.
+
+The backbone stays as it is, and its features are computed once, unless
+--backbone-lr is above 0. Its BatchNorm statistics never change. Images are scaled
+so that their longer side has --size pixels, and half of them are mirrored. They
+are kept in memory. Everything is computed on the CPU.
+
+` + detectHelp,
+		Example: `  sdr detect train --model unified.safetensors --model routed/model.safetensors --data fruit.tar --seeds 3 --out runs/fruit
+  sdr detect train --model routed/model.safetensors --data coco/ --split train2017 --size 320 --backbone-lr 0.0001 --out runs/coco`,
+		Args: noArgs,
+	}
+	data := addAnnotations(c)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		if err := required(c, "model", "data", "out"); err != nil {
+			return err
+		}
+		if o.Seeds < 0 || c.Flags().Changed("seeds") && o.Seeds == 0 {
+			return run.Usagef("--seeds %d: want at least 1", o.Seeds)
+		}
+		if err := checkRunner(o.Runner, false); err != nil {
+			return err
+		}
+		cfg.Data = data(trainSplits)
+		start := time.Now()
+		made, err := pipelines.DetectTrain(c.Context(), o, version)
+		if err != nil {
+			return err
+		}
+		slog.Info("detectors are trained", "took", time.Since(start).Round(100*time.Millisecond))
+		fmt.Fprintf(c.OutOrStdout(), "%d detectors in %s\n", len(made), cfg.Dir)
+		return nil
+	}
+	f := c.Flags()
+	f.StringSliceVar(&o.Models, "model", nil, "model file written by route, customize or export; can be repeated")
+	f.IntVar(&o.Seeds, "seeds", 0, "the number of detectors per net (default the number of its files)")
+	f.StringVar(&cfg.Dir, "out", "", "folder for the detectors")
+	f.IntVar(&cfg.Size, "size", 160, "pixels of an image's longer side, a multiple of 32")
+	f.IntVar(&cfg.Channels, "channels", 32, "features per point of the pyramid and the head")
+	f.IntVar(&cfg.Convs, "convs", 2, "convolutions in each tower of the head")
+	f.IntVar(&cfg.Batch, "batch", 16, "images per step")
+	f.IntVar(&cfg.Epochs, "epochs", 40, "how often each image is seen")
+	f.Float64Var(&cfg.LR, "lr", .002, "peak learning rate of the pyramid and the head")
+	f.Float64Var(&cfg.BackboneLR, "backbone-lr", 0, "peak learning rate of the backbone; 0 leaves it as it is")
+	f.DurationVar(&cfg.Every, "checkpoint", 30*time.Second, "how often a checkpoint is written")
+	addRunner(c, &o.Runner)
+	return c
+}
+
+func newDetectEval() *cobra.Command {
+	var o pipelines.DetectEvalOptions
+	var format string
+	formats := map[string]func(*detect.Results, io.Writer) error{
+		"table": (*detect.Results).WriteTable,
+		"json":  (*detect.Results).WriteJSON,
+		"csv":   (*detect.Results).WriteCSV,
+	}
+	c := &cobra.Command{
+		Use:   "eval --detectors DIR --data PATH",
+		Short: "Measure detectors: COCO's average precision",
+		Long: `Prints COCO's average precision (AP), as pycocotools computes it, for each backbone
+as the mean over its seeds, and for each class; the difference to the first
+backbone; and 95 % intervals of AP and of the difference, over test images and
+seeds. Objects that Pascal VOC marks as difficult count neither as found nor as
+missed.
+
+` + detectHelp,
+		Example: `  sdr detect eval --detectors runs/fruit --data fruit.tar --sheet fruit.html
+  sdr detect eval --detectors runs/coco --data coco/ --split val2017 --format json > coco.json`,
+		Args: noArgs,
+	}
+	data := addAnnotations(c)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		if err := required(c, "detectors", "data"); err != nil {
+			return err
+		}
+		write, ok := formats[format]
+		if !ok {
+			return run.Usagef("--format %s: want table, json or csv", format)
+		}
+		for _, file := range []struct{ flag, path, extension string }{
+			{"out", o.Out, ".parquet"}, {"detections", o.Detections, ".parquet"}, {"sheet", o.Sheet, ".html"},
+		} {
+			if file.path == "" {
+				continue
+			}
+			if err := checkFile(file.flag, file.path, file.extension); err != nil {
+				return err
+			}
+		}
+		if err := checkRunner(o.Runner, false); err != nil {
+			return err
+		}
+		o.Data = data(testSplits)
+		results, err := pipelines.DetectEval(c.Context(), o)
+		if err != nil {
+			return err
+		}
+		return write(results, c.OutOrStdout())
+	}
+	f := c.Flags()
+	f.StringVar(&o.Detectors, "detectors", "", "folder that sdr detect train wrote")
+	f.StringVar(&format, "format", "table", "output format: table, json or csv")
+	f.StringVar(&o.Out, "out", "", "also write the figures of every detector to this Parquet file")
+	f.StringVar(&o.Detections, "detections", "", "also write what was found to this Parquet file")
+	f.StringVar(&o.Sheet, "sheet", "", "also write pictures of what was found to this HTML file")
+	addRunner(c, &o.Runner)
+	return c
+}

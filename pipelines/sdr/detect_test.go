@@ -1,0 +1,124 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"image"
+	_ "image/jpeg"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sdr-ml/sdr/stages/detect"
+	"github.com/sdr-ml/sdr/tensorops/nn"
+	"github.com/sdr-ml/sdr/tensorops/rng"
+	"github.com/sdr-ml/sdr/transforms/arrowio"
+	"github.com/sdr-ml/sdr/transforms/files"
+	"github.com/sdr-ml/sdr/transforms/inference"
+)
+
+// detectionData makes a folder of Pascal VOC of the fixtures' fruit, each with a box around most of the image.
+func detectionData(t *testing.T) string {
+	dir := t.TempDir()
+	for split, list := range map[string]string{"train": "", "test": ""} {
+		images, err := filepath.Glob(filepath.Join(folder, split, "*", "*.jpg"))
+		require.NoError(t, err)
+		require.NotEmpty(t, images)
+		for _, path := range images {
+			data, err := os.ReadFile(path)
+			require.NoError(t, err)
+			f, err := os.Open(path)
+			require.NoError(t, err)
+			size, _, err := image.DecodeConfig(f)
+			require.NoError(t, err)
+			require.NoError(t, f.Close())
+			name := filepath.Base(path[:len(path)-4])
+			list += name + "\n"
+			text := fmt.Sprintf("<annotation><size><width>%[1]d</width><height>%[2]d</height></size><object><name>%[3]s</name>"+
+				"<bndbox><xmin>3</xmin><ymin>3</ymin><xmax>%[1]d</xmax><ymax>%[2]d</ymax></bndbox></object></annotation>",
+				size.Width, size.Height, filepath.Base(filepath.Dir(path)))
+			require.NoError(t, files.WriteBytes(t.Context(), filepath.Join(dir, "JPEGImages", name+".jpg"), data))
+			require.NoError(t, files.WriteBytes(t.Context(), filepath.Join(dir, "Annotations", name+".xml"), []byte(text)))
+		}
+		require.NoError(t, files.WriteBytes(t.Context(), filepath.Join(dir, "ImageSets", "Main", split+".txt"), []byte(list)))
+	}
+	return dir
+}
+
+// writeBackbone writes a random backbone.
+func writeBackbone(t *testing.T, path string, seed uint64) string {
+	b := nn.Backbone{Arch: "resnet18", Stem: "small", Width: 2}
+	layout := nn.NewLayout(b, nn.Heads{})
+	params, stats := make([]float32, layout.NumParams), make([]float32, layout.NumStats)
+	layout.Init(params, rng.New(seed, rng.Weights))
+	layout.InitStats(stats)
+	key, value := inference.Input{Size: 16, Std: [3]float32{1, 1, 1}}.Metadata()
+	require.NoError(t, files.Write(t.Context(), path, func(w io.Writer) error {
+		return nn.SaveModel(w, b, nn.Heads{}, params, stats, map[string]string{key: value})
+	}))
+	return path
+}
+
+// TestDetect compares two nets, one of them pre-trained twice, and adds a third.
+func TestDetect(t *testing.T) {
+	dir, data := t.TempDir(), detectionData(t)
+	crops := filepath.Join(dir, "crops.parquet")
+	require.Contains(t, mustSDR(t, "detect", "crops", "--data", data, "--out", crops), "3 classes")
+	all, err := arrowio.LoadRows[detect.Crop](t.Context(), crops)
+	require.NoError(t, err)
+	require.Greater(t, len(all), 10)
+
+	out := filepath.Join(dir, "out")
+	first := writeBackbone(t, filepath.Join(dir, "1", "unified.safetensors"), 1)
+	second := writeBackbone(t, filepath.Join(dir, "2", "unified.safetensors"), 2)
+	routed := writeBackbone(t, filepath.Join(dir, "routed", "model.safetensors"), 3)
+	train := []string{"detect", "train", "--data", data, "--out", out, "--size", "32", "--epochs", "1", "--channels", "8", "--convs", "1"}
+	with := func(more ...string) []string { return append(append([]string{}, train...), more...) }
+	require.Contains(t, mustSDR(t, with("--model", first, "--model", second)...), "2 detectors in "+out)
+	kept, err := os.ReadFile(filepath.Join(out, "unified", "1.safetensors"))
+	require.NoError(t, err)
+	require.Contains(t, mustSDR(t, with("--model", routed, "--seeds", "2")...), "2 detectors in "+out)
+	same, err := os.ReadFile(filepath.Join(out, "unified", "1.safetensors"))
+	require.NoError(t, err)
+	require.Equal(t, kept, same)
+
+	eval := []string{"detect", "eval", "--detectors", out, "--data", data}
+	figures, sheet := filepath.Join(dir, "figures.parquet"), filepath.Join(dir, "sheet.html")
+	var r detect.Results
+	require.NoError(t, json.Unmarshal([]byte(mustSDR(t, append(eval, "--format", "json", "--out", figures, "--sheet", sheet,
+		"--detections", filepath.Join(dir, "found.parquet"))...)), &r))
+	require.Equal(t, "test", r.Split)
+	require.Len(t, r.Nets, 2)
+	require.Equal(t, "unified", r.Nets[0].Net)
+	require.Equal(t, []int64{1, 2}, r.Nets[1].Seeds)
+	require.NotNil(t, r.Nets[1].Difference)
+	require.Len(t, r.Nets[0].Classes, 3)
+	rows, err := arrowio.LoadRows[detect.Row](t.Context(), figures)
+	require.NoError(t, err)
+	require.Len(t, rows, 2*2*4)
+	require.FileExists(t, sheet)
+	left, err := filepath.Glob(filepath.Join(out, ".parts*"))
+	require.NoError(t, err)
+	require.Empty(t, left)
+
+	for want, args := range map[string][]string{
+		"--model is missing":                 train,
+		"want a multiple of 32":              with("--model", first, "--size", "40"),
+		"trained with other data or setting": with("--model", first, "--model", second, "--epochs", "2"),
+		"another net named unified":          with("--model", second),
+		"2 files of the net unified for 3":   with("--model", first, "--model", second, "--seeds", "3"),
+		"no annotated images":                {"detect", "train", "--model", first, "--data", filepath.Join(folder, "train"), "--out", filepath.Join(dir, "x")},
+		"there is no split val":              {"detect", "eval", "--detectors", out, "--data", data, "--split", "val"},
+		"holds no detectors":                 {"detect", "eval", "--detectors", dir, "--data", data},
+		"want table, json or csv":            {"detect", "eval", "--detectors", out, "--data", data, "--format", "xml"},
+		"ends in .html":                      {"detect", "eval", "--detectors", out, "--data", data, "--sheet", "x.png"},
+		"want at least 1":                    {"detect", "crops", "--data", data, "--out", crops, "--most", "0"},
+	} {
+		_, log, code := sdr(t, args...)
+		require.Equal(t, 2, code, "%v\n%s", args, log)
+		require.Contains(t, log, want)
+	}
+}

@@ -1,0 +1,325 @@
+package detect
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"image"
+	"image/color"
+	"image/draw"
+	"image/png"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	//lint:ignore SA1019 the stage must give the same results on both local runners
+	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/direct"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/testing/ptest"
+	"github.com/stretchr/testify/require"
+
+	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/tensorops/nn"
+	"github.com/sdr-ml/sdr/tensorops/rng"
+	"github.com/sdr-ml/sdr/transforms/annotations"
+	"github.com/sdr-ml/sdr/transforms/arrowio"
+	"github.com/sdr-ml/sdr/transforms/files"
+	"github.com/sdr-ml/sdr/transforms/inference"
+	"github.com/sdr-ml/sdr/transforms/record"
+)
+
+func TestMain(m *testing.M) { ptest.Main(m) }
+
+// newData writes pictures of light and dark squares on gray, as Pascal VOC, and returns the folder.
+func newData(t *testing.T, images int) annotations.Config {
+	dir := t.TempDir()
+	r := rng.New(1)
+	var names []string
+	for i := range images {
+		name := fmt.Sprintf("im%02d", i)
+		names = append(names, name)
+		canvas := image.NewRGBA(image.Rect(0, 0, 64, 48))
+		draw.Draw(canvas, canvas.Rect, image.NewUniform(color.Gray{128}), image.Point{}, draw.Src)
+		var objects strings.Builder
+		for k := range 1 + i%2 {
+			class, shade := "light", uint8(240)
+			if r.IntN(2) == 0 {
+				class, shade = "dark", 10
+			}
+			side := 12 + r.IntN(8)
+			x, y := 32*k+r.IntN(32-side), r.IntN(48-side)
+			draw.Draw(canvas, image.Rect(x, y, x+side, y+side), image.NewUniform(color.Gray{shade}), image.Point{}, draw.Src)
+			fmt.Fprintf(&objects, "<object><name>%s</name><bndbox><xmin>%d</xmin><ymin>%d</ymin><xmax>%d</xmax><ymax>%d</ymax></bndbox></object>",
+				class, x+1, y+1, x+side, y+side)
+		}
+		var b bytes.Buffer
+		require.NoError(t, png.Encode(&b, canvas))
+		text := "<annotation><size><width>64</width><height>48</height></size>" + objects.String() + "</annotation>"
+		for path, data := range map[string][]byte{"JPEGImages/" + name + ".png": b.Bytes(), "Annotations/" + name + ".xml": []byte(text)} {
+			require.NoError(t, files.WriteBytes(t.Context(), filepath.Join(dir, path), data))
+		}
+	}
+	require.NoError(t, files.WriteBytes(t.Context(), filepath.Join(dir, "ImageSets/Main/all.txt"), []byte(strings.Join(names, "\n"))))
+	return annotations.Config{Path: dir, Splits: []string{"all"}}
+}
+
+// newModel writes a random backbone.
+func newModel(t *testing.T) string {
+	b := nn.Backbone{Arch: "resnet18", Stem: "small", Width: 4}
+	layout := nn.NewLayout(b, nn.Heads{})
+	params, stats := make([]float32, layout.NumParams), make([]float32, layout.NumStats)
+	layout.Init(params, rng.New(1, rng.Weights))
+	layout.InitStats(stats)
+	key, value := inference.Input{Size: 32, Mean: [3]float32{.5, .5, .5}, Std: [3]float32{.25, .25, .25}}.Metadata()
+	path := filepath.Join(t.TempDir(), "random.safetensors")
+	require.NoError(t, files.Write(t.Context(), path, func(w io.Writer) error {
+		return nn.SaveModel(w, b, nn.Heads{}, params, stats, map[string]string{key: value})
+	}))
+	return path
+}
+
+func newConfig(t *testing.T, data annotations.Config) Config {
+	return Config{Data: data, Dir: t.TempDir(), Size: 64, Channels: 16, Convs: 1, Batch: 4, Epochs: 2, LR: .005, Every: 1 << 40}
+}
+
+// A detector learns the squares that it sees, and the three composites give the same on both runners.
+func TestStage(t *testing.T) {
+	data, path := newData(t, 16), newModel(t)
+	var first []Row
+	for _, runner := range []string{"prism", "direct"} {
+		cfg := newConfig(t, data)
+		cfg.Epochs, cfg.BackboneLR = 40, .002
+		out := t.TempDir()
+		p, s := beam.NewPipelineWithRoot()
+		detectors := Train(s, beam.Create(s, record.Of([]Job{{Net: "a", Model: path, Seed: 1}})), cfg)
+		detections := Predict(s, detectors, data)
+		arrowio.WriteDir(s, out, Measure(s, detectors, detections, annotations.Read(s, data), []string{"a"}))
+		_, err := beam.Run(t.Context(), runner, p)
+		require.NoError(t, err)
+		rows, err := arrowio.LoadIPC[Row](t.Context(), filepath.Join(out, "*.arrow"))
+		require.NoError(t, err)
+		require.Len(t, rows, 3)
+		require.Greater(t, rows[0].AP50, 60.)
+		require.Equal(t, "dark", rows[1].Class)
+		require.Equal(t, "light", rows[2].Class)
+		require.InDelta(t, rows[0].AP, (rows[1].AP+rows[2].AP)/2, 1e-9)
+		require.EqualValues(t, 24, rows[0].Objects)
+		require.EqualValues(t, 16, rows[0].Images)
+		require.LessOrEqual(t, rows[0].Low, rows[0].AP)
+		require.GreaterOrEqual(t, rows[0].High, rows[0].AP)
+		if first == nil {
+			first = rows
+		}
+		for i := range rows {
+			require.Equal(t, fmt.Sprint(first[i]), fmt.Sprint(rows[i]), runner) // NaN is not equal to itself
+		}
+	}
+}
+
+// countdown is a context that is canceled after so many checks.
+type countdown struct {
+	context.Context
+	left *int
+}
+
+func (c countdown) Err() error {
+	if *c.left--; *c.left < 0 {
+		return context.Canceled
+	}
+	return c.Context.Err()
+}
+
+// A training that was stopped goes on from its checkpoint and ends with the same file, whether the backbone is frozen or
+// not; one that is done is not repeated.
+func TestResume(t *testing.T) {
+	data, path := newData(t, 10), newModel(t)
+	for _, rate := range []float64{0, .001} {
+		var want []byte
+		for _, stopped := range []bool{false, true} {
+			cfg := newConfig(t, data)
+			cfg.BackboneLR, cfg.Epochs = rate, 3
+			job := Job{Net: "net", Model: path, Seed: 3}
+			if stopped {
+				cfg.Every = 0
+				left := 3 // steps
+				_, err := cfg.train(countdown{t.Context(), &left}, job)
+				require.ErrorIs(t, err, context.Canceled)
+				require.FileExists(t, filepath.Join(cfg.Dir, "net/3.safetensors.checkpoint"))
+				require.NoFileExists(t, filepath.Join(cfg.Dir, "net/3.safetensors"))
+			}
+			d, err := cfg.train(t.Context(), job)
+			require.NoError(t, err)
+			require.NoFileExists(t, d.Path+".checkpoint")
+			got, err := os.ReadFile(d.Path)
+			require.NoError(t, err)
+			if want == nil {
+				want = got
+			}
+			require.Equal(t, want, got)
+			before, err := os.Stat(d.Path)
+			require.NoError(t, err)
+			again, err := cfg.train(t.Context(), job)
+			require.NoError(t, err)
+			require.Equal(t, d, again)
+			after, err := os.Stat(d.Path)
+			require.NoError(t, err)
+			require.Equal(t, before.ModTime(), after.ModTime())
+		}
+	}
+}
+
+// Training the backbone changes its weights but not its statistics, and freezing it changes neither.
+func TestFrozen(t *testing.T) {
+	data, path := newData(t, 8), newModel(t)
+	base, err := inference.Load(t.Context(), path)
+	require.NoError(t, err)
+	pool := kernels.NewPool(1)
+	defer pool.Close()
+	for _, rate := range []float64{0, .001} {
+		cfg := newConfig(t, data)
+		cfg.BackboneLR, cfg.Epochs = rate, 1
+		d, err := cfg.train(t.Context(), Job{Net: "net", Model: path, Seed: 1})
+		require.NoError(t, err)
+		m, _, _, err := open(t.Context(), d.Path, 1, pool)
+		require.NoError(t, err)
+		require.Equal(t, rate == 0, slices.Equal(base.Params, m.params))
+		require.Equal(t, base.Stats, m.stats)
+		require.Equal(t, []string{"dark", "light"}, m.Classes)
+		require.Positive(t, m.Loss)
+	}
+}
+
+// A mirrored picture has its pixels and its boxes mirrored.
+func TestPut(t *testing.T) {
+	set, err := annotations.Open(t.Context(), newData(t, 2))
+	require.NoError(t, err)
+	pictures, err := load(t.Context(), set, 32)
+	require.NoError(t, err)
+	p := pictures[1]
+	require.Equal(t, [2]int{32, 24}, [2]int{p.Width, p.Height})
+	require.Len(t, p.objects, 2)
+	in := inference.Input{Mean: [3]float32{.5, .5, .5}, Std: [3]float32{1, 1, 1}}
+	plain, mirrored := make([]float32, 32*32*3), make([]float32, 32*32*3)
+	objects := p.put(plain, 32, in, false)
+	others := p.put(mirrored, 32, in, true)
+	for y := range 32 {
+		for x := range 32 {
+			require.Equal(t, plain[3*(32*y+x):3*(32*y+x)+3], mirrored[3*(32*y+31-x):3*(32*y+31-x)+3])
+		}
+	}
+	require.Zero(t, plain[3*32*24], "beyond the picture")
+	for i, o := range objects {
+		require.InDelta(t, 32, o.Box[0]+others[i].Box[2], 1e-5)
+		require.InDelta(t, 32, o.Box[2]+others[i].Box[0], 1e-5)
+		require.Equal(t, o.Box[1], others[i].Box[1])
+		center := func(values []float32, b [4]float32) float32 {
+			return values[3*(32*int((b[1]+b[3])/2)+int((b[0]+b[2])/2))]
+		}
+		light := center(plain, o.Box) > 0
+		require.Equal(t, light, set.Classes[o.Class] == "light")
+		require.Equal(t, light, center(mirrored, others[i].Box) > 0)
+	}
+}
+
+// Crops are squares around the objects, no more than asked for of each class, from the whole set.
+func TestCrops(t *testing.T) {
+	set, err := annotations.Open(t.Context(), newData(t, 12))
+	require.NoError(t, err)
+	for _, most := range []int{3, 100} {
+		crops, err := Crops(t.Context(), set, most)
+		require.NoError(t, err)
+		count := map[string]int{}
+		for _, c := range crops {
+			count[c.Label]++
+			im, err := png.Decode(bytes.NewReader(c.Image))
+			require.NoError(t, err)
+			require.InDelta(t, im.Bounds().Dx(), im.Bounds().Dy(), 1)
+			gray, _, _, _ := im.At(im.Bounds().Dx()/2, im.Bounds().Dy()/2).RGBA()
+			require.Equal(t, c.Label == "light", gray > 1<<15)
+		}
+		if most == 3 {
+			require.Equal(t, map[string]int{"dark": 3, "light": 3}, count)
+		} else {
+			require.Len(t, crops, 18)
+		}
+	}
+}
+
+// What is measured is written in three forms and drawn.
+func TestResults(t *testing.T) {
+	data := newData(t, 4)
+	set, err := annotations.Open(t.Context(), data)
+	require.NoError(t, err)
+	detectors := []Detector{{Net: "good", Seed: 1}, {Net: "bad", Seed: 1}}
+	var found []Detection
+	for i, im := range set.Images {
+		for _, o := range im.Objects {
+			found = append(found, Detection{
+				Net: "good", Seed: 1, Image: int64(i), Class: set.Classes[o.Class], Score: .9,
+				Left: o.Box[0], Top: o.Box[1], Width: o.Box[2], Height: o.Box[3],
+			}, Detection{Net: "bad", Seed: 1, Image: int64(i), Class: "unknown", Score: .9, Width: 4, Height: 4})
+		}
+	}
+	var rows []annotations.Row
+	for _, o := range set.Objects() {
+		rows = append(rows, annotations.Row{
+			Image: int64(o.Image), Class: int64(o.Class), Name: set.Classes[o.Class],
+			Left: o.Box[0], Top: o.Box[1], Width: o.Box[2], Height: o.Box[3], Area: o.Area,
+		})
+	}
+	r := Collect(measure(detectors, found, newTruth(rows)), "data", set.Split)
+	require.InDelta(t, 100, *r.Nets[0].AP, 1e-9)
+	require.Nil(t, r.Nets[0].Difference)
+	require.Nil(t, r.Nets[0].APLarge)
+	require.Zero(t, *r.Nets[1].AP)
+	require.InDelta(t, -100, *r.Nets[1].Difference, 1e-9)
+	var b bytes.Buffer
+	require.NoError(t, r.WriteTable(&b))
+	require.Contains(t, b.String(), "AP - good")
+	require.Contains(t, b.String(), "-100.0 (-100.0 to -100.0)")
+	b.Reset()
+	require.NoError(t, r.WriteCSV(&b))
+	require.Len(t, strings.Split(strings.TrimSpace(b.String()), "\n"), 7)
+	b.Reset()
+	require.NoError(t, r.WriteJSON(&b))
+	var back Results
+	require.NoError(t, json.Unmarshal(b.Bytes(), &back))
+	require.Equal(t, r.Nets, back.Nets)
+	b.Reset()
+	require.NoError(t, WriteSheet(t.Context(), &b, set, detectors, found))
+	require.Equal(t, 8, strings.Count(b.String(), "data:image/jpeg;base64,"))
+
+	require.NoError(t, Validate(detectors))
+	require.ErrorContains(t, Validate(append(detectors, Detector{Net: "bad", Seed: 2})), "good has the seeds [1] and bad has [1 2]")
+}
+
+// Errors name the image, or the file, and what to do.
+func TestErrors(t *testing.T) {
+	data, path := newData(t, 2), newModel(t)
+	cfg := newConfig(t, data)
+	im := filepath.Join(data.Path, "JPEGImages/im01.png")
+	sound, err := os.ReadFile(im)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(im, []byte("x"), 0o644))
+	_, err = cfg.train(t.Context(), Job{Net: "net", Model: path, Seed: 1})
+	require.ErrorContains(t, err, "im01.png")
+	require.ErrorContains(t, err, "take it out of the split")
+	require.NoError(t, os.WriteFile(im, sound, 0o644))
+	xml := filepath.Join(data.Path, "Annotations/im01.xml")
+	text, err := os.ReadFile(xml)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(xml, bytes.Replace(text, []byte("<width>64"), []byte("<width>640"), 1), 0o644))
+	_, err = cfg.train(t.Context(), Job{Net: "net", Model: path, Seed: 1})
+	require.ErrorContains(t, err, "im01.png has 64 x 48 pixels, but its boxes are for 640 x 48")
+	_, err = ReadCard(t.Context(), path)
+	require.ErrorContains(t, err, "is no detector")
+	for _, bad := range []Config{{}, {Size: 50, Channels: 16, Batch: 1, Epochs: 1, LR: 1}, {Size: 64, Channels: 12, Batch: 1, Epochs: 1, LR: 1}, {Size: 64, Channels: 16, Batch: 1, Epochs: 1, LR: math.NaN()}} {
+		require.Error(t, bad.Validate())
+	}
+	require.NoError(t, cfg.Validate())
+}

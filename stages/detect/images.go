@@ -1,0 +1,109 @@
+package detect
+
+import (
+	"context"
+	"fmt"
+	"image"
+	"runtime"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/sdr-ml/sdr/tensorops/augment"
+	"github.com/sdr-ml/sdr/tensorops/detect"
+	"github.com/sdr-ml/sdr/transforms/annotations"
+	"github.com/sdr-ml/sdr/transforms/imageio"
+	"github.com/sdr-ml/sdr/transforms/inference"
+)
+
+// picture is an image whose longer side has the size of a detector's input.
+type picture struct {
+	imageio.RGB
+	scale   float64 // its pixels per pixel of the image
+	objects []detect.Object
+}
+
+// load decodes and scales the images of a set.
+func load(ctx context.Context, set *annotations.Set, size int) ([]picture, error) {
+	pictures := make([]picture, len(set.Images))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for i := range set.Images {
+		group.Go(func() (err error) {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			pictures[i], err = read(ctx, set, i, size)
+			return err
+		})
+	}
+	return pictures, group.Wait()
+}
+
+// read decodes an image and scales its longer side to size, if that is not 0.
+func read(ctx context.Context, set *annotations.Set, i, size int) (p picture, err error) {
+	im := set.Images[i]
+	data, err := set.Read(ctx, i)
+	if err != nil {
+		return p, err
+	}
+	rgb, err := imageio.Decode(data)
+	if err != nil {
+		return p, fmt.Errorf("%s: %w; take it out of the split", im.Source, err)
+	}
+	if im.Width > 0 && (im.Width != rgb.Width || im.Height != rgb.Height) {
+		return p, fmt.Errorf("%s has %d x %d pixels, but its boxes are for %d x %d; correct the annotation", im.Source, rgb.Width, rgb.Height, im.Width, im.Height)
+	}
+	p.RGB, p.scale = rgb, 1
+	if size > 0 {
+		p.scale = float64(size) / float64(max(rgb.Width, rgb.Height))
+		side := func(n int) int { return min(max(1, int(float64(n)*p.scale+.5)), size) }
+		p.RGB = rgb.Resize(side(rgb.Width), side(rgb.Height))
+	}
+	for _, o := range im.Objects {
+		if o.Crowd || !(o.Box[2] > 0 && o.Box[3] > 0) {
+			continue // nothing to learn
+		}
+		b := o.Box
+		p.objects = append(p.objects, detect.Object{Class: o.Class, Box: detect.Box{
+			float32(b[0] * p.scale), float32(b[1] * p.scale), float32((b[0] + b[2]) * p.scale), float32((b[1] + b[3]) * p.scale),
+		}})
+	}
+	return p, nil
+}
+
+// put writes a normalized picture to the left top of an input of size x size pixels; the rest is zeros. It returns the
+// objects in it. A mirrored picture has left and right exchanged.
+func (p picture) put(dst []float32, size int, in inference.Input, mirrored bool) []detect.Object {
+	clear(dst)
+	row := make([]uint8, 3*p.Width)
+	for y := range p.Height {
+		copy(row, p.Pix[y*3*p.Width:])
+		if mirrored {
+			for a, b := 0, p.Width-1; a < b; a, b = a+1, b-1 {
+				for c := range 3 {
+					row[3*a+c], row[3*b+c] = row[3*b+c], row[3*a+c]
+				}
+			}
+		}
+		augment.Normalize(dst[3*y*size:3*(y*size+p.Width)], row, in.Mean, in.Std)
+	}
+	if !mirrored {
+		return p.objects
+	}
+	objects := make([]detect.Object, len(p.objects))
+	for i, o := range p.objects {
+		width := float32(p.Width)
+		objects[i] = detect.Object{Class: o.Class, Box: detect.Box{width - o.Box[2], o.Box[1], width - o.Box[0], o.Box[3]}}
+	}
+	return objects
+}
+
+// rgba returns a picture for drawing.
+func (p picture) rgba() *image.RGBA {
+	out := image.NewRGBA(image.Rect(0, 0, p.Width, p.Height))
+	for i := range p.Width * p.Height {
+		copy(out.Pix[4*i:], p.Pix[3*i:3*i+3])
+		out.Pix[4*i+3] = 255
+	}
+	return out
+}

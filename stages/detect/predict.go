@@ -1,0 +1,101 @@
+package detect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+
+	"github.com/sdr-ml/sdr/stages/run/progress"
+	"github.com/sdr-ml/sdr/tensorops/detect"
+	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/tensorops/nn"
+	"github.com/sdr-ml/sdr/transforms/annotations"
+	"github.com/sdr-ml/sdr/transforms/compute"
+	"github.com/sdr-ml/sdr/transforms/record"
+)
+
+// predictBatch is the number of images of a forward pass.
+const predictBatch = 16
+
+// Predict detects objects in the images of a split.
+//
+// in: *record.Batch of Detector. out: *record.Batch of Detection, one batch per detector that finds something, in the
+// order of the images and the surest of each first.
+func Predict(s beam.Scope, detectors beam.PCollection, data annotations.Config) beam.PCollection {
+	s = s.Scope("detect.Predict")
+	return compute.ParDo(s, &predictFn{data}, detectors)
+}
+
+type predictFn struct{ Data annotations.Config }
+
+func (fn *predictFn) ProcessElement(ctx context.Context, b *record.Batch, emit func(*record.Batch)) error {
+	detectors, err := record.Rows[Detector](b)
+	if err != nil {
+		return err
+	}
+	set, err := annotations.Open(ctx, fn.Data)
+	if err != nil {
+		return err
+	}
+	for _, d := range detectors {
+		found, err := predict(ctx, set, d)
+		if err != nil {
+			return errors.Join(err, set.Close())
+		}
+		if len(found) > 0 {
+			emit(record.Of(found))
+		}
+	}
+	return set.Close()
+}
+
+// predict detects objects in all images of a set.
+func predict(ctx context.Context, set *annotations.Set, d Detector) (rows []Detection, err error) {
+	card, err := ReadCard(ctx, d.Path)
+	if err != nil {
+		return nil, err
+	}
+	pictures, err := load(ctx, set, card.Input.Size)
+	if err != nil {
+		return nil, err
+	}
+	err = compute.Run(func(pool *kernels.Pool) error {
+		m, backbone, head, err := open(ctx, d.Path, predictBatch, pool)
+		if err != nil {
+			return err
+		}
+		bar := progress.Start(fmt.Sprintf("predict %s/%d", d.Net, d.Seed), "images", 0, int64(len(pictures)))
+		defer bar.End()
+		size := m.Input.Size
+		input := make([]float32, predictBatch*size*size*3)
+		for from := 0; from < len(pictures); from += predictBatch {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			part := pictures[from:min(from+predictBatch, len(pictures))]
+			extents := make([][2]float32, len(part))
+			for i, p := range part {
+				p.put(input[i*size*size*3:(i+1)*size*size*3], size, m.Input, false)
+				extents[i] = [2]float32{float32(p.Width), float32(p.Height)}
+			}
+			backbone.Forward(input, nn.RunningStats)
+			head.Forward(values(backbone))
+			for i, found := range head.Decode(extents, detect.Default) {
+				for _, f := range found {
+					box, scale := f.Box, part[i].scale
+					rows = append(rows, Detection{
+						Net: d.Net, Seed: d.Seed, Image: int64(from + i), Source: set.Images[from+i].Source,
+						Class: m.Classes[f.Class], Score: float64(f.Score),
+						Left: float64(box[0]) / scale, Top: float64(box[1]) / scale,
+						Width: float64(box[2]-box[0]) / scale, Height: float64(box[3]-box[1]) / scale,
+					})
+				}
+			}
+			bar.Add(int64(len(part)))
+		}
+		return nil
+	})
+	return rows, err
+}

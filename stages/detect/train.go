@@ -1,0 +1,376 @@
+package detect
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+	"time"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+
+	"github.com/sdr-ml/sdr/stages/run"
+	"github.com/sdr-ml/sdr/stages/run/progress"
+	"github.com/sdr-ml/sdr/tensorops/detect"
+	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/tensorops/nn"
+	"github.com/sdr-ml/sdr/tensorops/optim"
+	"github.com/sdr-ml/sdr/tensorops/rng"
+	"github.com/sdr-ml/sdr/tensorops/safetensors"
+	"github.com/sdr-ml/sdr/transforms/annotations"
+	"github.com/sdr-ml/sdr/transforms/compute"
+	"github.com/sdr-ml/sdr/transforms/files"
+	"github.com/sdr-ml/sdr/transforms/inference"
+	"github.com/sdr-ml/sdr/transforms/record"
+)
+
+// Config says how to train.
+type Config struct {
+	// Data are the images to train on.
+	Data annotations.Config
+	// Dir is the folder for the detectors: Dir/NET/SEED.safetensors.
+	Dir string
+	// Size is the length in pixels to which the longer side of an image is scaled.
+	Size int
+	// Channels and Convs are those of detect.Config.
+	Channels, Convs int
+	// Batch is the number of images per step, and Epochs how often every image is seen.
+	Batch, Epochs int
+	// LR is the peak learning rate of the pyramid and the head.
+	LR float64
+	// BackboneLR is that of the backbone; 0 leaves it as it is. Its BatchNorm statistics are never changed.
+	BackboneLR float64
+	// Every is how often a checkpoint is written.
+	Every time.Duration `json:"-"`
+}
+
+// Validate returns an error for a value out of range.
+func (c Config) Validate() error {
+	switch {
+	case c.Size < 32 || c.Size > 2048 || c.Size%32 != 0:
+		return fmt.Errorf("a size of %d px; want a multiple of 32 up to 2048", c.Size)
+	case c.Channels < groups || c.Channels%groups != 0 || c.Convs < 0:
+		return fmt.Errorf("%d channels and %d convolutions; want a multiple of %d, and 0 or more", c.Channels, c.Convs, groups)
+	case c.Batch < 1 || c.Epochs < 1:
+		return fmt.Errorf("%d epochs in batches of %d images; want at least 1", c.Epochs, c.Batch)
+	case !(c.LR > 0) || !(c.BackboneLR >= 0):
+		return fmt.Errorf("learning rates of %v and, for the backbone, %v; want numbers above 0, and 0 or more", c.LR, c.BackboneLR)
+	}
+	return nil
+}
+
+const (
+	groups = 8   // of the head's GroupNorms
+	extra  = 1   // levels beyond the backbone's maps
+	warmup = .05 // the fraction of the steps in which the learning rate rises
+)
+
+// optimizer updates all weights.
+var optimizer = optim.AdamW{Beta1: .9, Beta2: .999, Epsilon: 1e-8, WeightDecay: 1e-4}
+
+// Train trains detectors.
+//
+// in: *record.Batch of Job, each detector of one a heavy computation. out: *record.Batch of Detector, in the same batches.
+func Train(s beam.Scope, jobs beam.PCollection, cfg Config) beam.PCollection {
+	s = s.Scope("detect.Train")
+	return compute.ParDo(s, &trainFn{cfg}, jobs)
+}
+
+type trainFn struct{ Config Config }
+
+func (fn *trainFn) ProcessElement(ctx context.Context, b *record.Batch) (*record.Batch, error) {
+	jobs, err := record.Rows[Job](b)
+	if err != nil {
+		return nil, err
+	}
+	var done []Detector
+	for _, j := range jobs {
+		d, err := fn.Config.train(ctx, j)
+		if err != nil {
+			return nil, fmt.Errorf("detect: net %s, seed %d: %w", j.Net, j.Seed, err)
+		}
+		done = append(done, d)
+	}
+	return record.Of(done), nil
+}
+
+// train trains a detector, unless its file is there already.
+func (c Config) train(ctx context.Context, j Job) (d Detector, err error) {
+	base, err := inference.Load(ctx, j.Model)
+	if err != nil {
+		return d, err
+	}
+	set, err := annotations.Open(ctx, c.Data)
+	if err != nil {
+		return d, err
+	}
+	defer func() { err = errors.Join(err, set.Close()) }()
+	t := &trainer{Config: c, Job: j, set: set, path: files.Join(c.Dir, j.Net, fmt.Sprint(j.Seed)+".safetensors")}
+	for _, im := range set.Images {
+		t.objects += len(im.Objects)
+	}
+	if t.objects == 0 {
+		return d, fmt.Errorf("%s: the split %s has no objects to learn", c.Data.Path, set.Split)
+	}
+	backbone := base.WithoutHeads()
+	t.model = &model{params: slices.Clone(backbone.Params), stats: backbone.Stats, Card: Card{
+		Detector: detect.Config{Classes: len(set.Classes), Channels: c.Channels, Convs: c.Convs, Groups: groups, Extra: extra},
+		Classes:  set.Classes, Backbone: base.Backbone, First: firstStage(base.Backbone),
+		Input: inference.Input{Size: c.Size, Mean: base.Input.Mean, Std: base.Input.Std},
+	}}
+	settings := c
+	settings.Dir = ""
+	t.model.Inputs = run.Digest("v1", settings, j.Net, j.Seed, files.Identity(ctx, j.Model), set.Images, set.Classes)
+	d = Detector{Net: j.Net, Seed: j.Seed, Path: t.path}
+	if card, err := ReadCard(ctx, t.path); err == nil && card.Inputs == t.model.Inputs {
+		d.Loss = card.Loss
+		return d, nil
+	}
+	if t.pictures, err = load(ctx, set, c.Size); err != nil {
+		return d, err
+	}
+	if err := compute.Run(func(pool *kernels.Pool) error { return t.run(ctx, pool) }); err != nil {
+		return d, err
+	}
+	d.Loss = t.model.Loss
+	return d, nil
+}
+
+// trainer trains one detector.
+type trainer struct {
+	Config
+	Job
+	set      *annotations.Set
+	objects  int
+	pictures []picture
+	path     string
+	model    *model
+
+	backbone *nn.Net
+	head     *detect.Net
+	states   [2][]float32 // of the optimizer, for backbone and head
+	step     int          // steps done
+	sum      float64      // of the losses of the last epoch so far
+	input    []float32
+	images   *memory
+}
+
+// steps returns the number of steps, and how many are an epoch.
+func (t *trainer) steps() (all, epoch int) {
+	epoch = max(1, len(t.pictures)/t.Batch)
+	return t.Epochs * epoch, epoch
+}
+
+func (t *trainer) run(ctx context.Context, pool *kernels.Pool) error {
+	mode := nn.Inference
+	if t.BackboneLR > 0 {
+		mode = nn.Train
+	}
+	m := t.model
+	t.backbone = nn.NewMaps(m.Backbone, m.First, t.Size, t.Batch, pool, mode)
+	t.head = detect.New(m.Detector, maps(t.backbone, t.Size), t.Batch, pool, nn.Train)
+	t.head.Init(rng.New(uint64(t.Seed), rng.Weights))
+	m.head = t.head.Params
+	for i, size := range []int{len(m.params), len(m.head)} {
+		t.states[i] = make([]float32, optimizer.Vectors()*size)
+	}
+	if err := t.restore(ctx); err != nil {
+		return err
+	}
+	t.backbone.Params, t.backbone.Stats, t.head.Params = m.params, m.stats, m.head
+	t.input = make([]float32, t.Batch*t.Size*t.Size*3)
+	t.images = newMemory(t.backbone.Maps, t.Batch, 2*len(t.pictures))
+	steps, epoch := t.steps()
+	bar := progress.Start(fmt.Sprintf("detect %s/%d", t.Net, t.Seed), "images", int64(t.step*t.Batch), int64(steps*t.Batch))
+	defer bar.End()
+	saved := time.Now()
+	for t.step < steps {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		losses := t.take(steps)
+		t.step++
+		if t.step > steps-epoch {
+			t.sum += losses.Total() / float64(epoch)
+		}
+		bar.Add(int64(t.Batch), "loss", fmt.Sprintf("%.3f", losses.Total()))
+		if t.step < steps && time.Since(saved) >= t.Every {
+			if err := t.checkpoint(ctx); err != nil {
+				return err
+			}
+			saved = time.Now()
+		}
+	}
+	m.Loss = t.sum
+	if err := m.save(ctx, t.path, t.head.Layout); err != nil {
+		return err
+	}
+	return t.discard(ctx)
+}
+
+// take takes a step.
+func (t *trainer) take(steps int) detect.Losses {
+	n := len(t.pictures)
+	objects, views := make([][]detect.Object, t.Batch), make([]int, t.Batch)
+	var order []int
+	for i := range t.Batch {
+		k := t.step*t.Batch + i
+		if i == 0 || k%n == 0 {
+			order = rng.New(uint64(t.Seed), rng.Order, uint64(k/n)).Perm(n)
+		}
+		mirrored := rng.New(uint64(t.Seed), rng.View, uint64(k)).IntN(2)
+		at, size := order[k%n], t.Size*t.Size*3
+		objects[i] = t.pictures[at].put(t.input[i*size:(i+1)*size], t.Size, t.model.Input, mirrored == 1)
+		views[i] = 2*at + mirrored
+	}
+	tuned := t.BackboneLR > 0
+	if tuned || !t.images.recall(views, t.backbone.Maps) {
+		t.backbone.Forward(t.input, nn.RunningStats)
+	}
+	if !tuned {
+		t.images.keep(views, t.backbone.Maps)
+	}
+	t.head.Forward(values(t.backbone))
+	losses := t.head.Loss(objects)
+	grads := t.head.Backward(tuned)
+	rate := func(peak float64) float32 {
+		return float32(optim.Cosine(t.step, steps, int(warmup*float64(steps)), peak))
+	}
+	optimizer.Update(t.model.head, t.head.Grads, t.states[1], rate(t.LR), t.step+1)
+	if tuned {
+		t.backbone.BackwardMaps(grads)
+		optimizer.Update(t.model.params, t.backbone.Grads, t.states[0], rate(t.BackboneLR), t.step+1)
+	}
+	return losses
+}
+
+// memory keeps the maps of a frozen backbone, as long as there is room.
+type memory struct {
+	views [][]float32 // by 2·image + mirrored
+	sizes []int       // of the maps of one image
+	room  int         // floats left
+}
+
+// room is the size of a memory in floats: 1 GiB.
+const room = 1 << 28
+
+func newMemory(maps []nn.Map, batch, views int) *memory {
+	m := &memory{views: make([][]float32, views), room: room}
+	for _, one := range maps {
+		m.sizes = append(m.sizes, len(one.Values)/batch)
+	}
+	return m
+}
+
+// recall writes the maps of some views, and reports whether it knew all of them.
+func (m *memory) recall(views []int, maps []nn.Map) bool {
+	for _, v := range views {
+		if m.views[v] == nil {
+			return false
+		}
+	}
+	for i, v := range views {
+		from := 0
+		for j, size := range m.sizes {
+			copy(maps[j].Values[i*size:(i+1)*size], m.views[v][from:])
+			from += size
+		}
+	}
+	return true
+}
+
+// keep copies the maps of some views.
+func (m *memory) keep(views []int, maps []nn.Map) {
+	total := 0
+	for _, size := range m.sizes {
+		total += size
+	}
+	for i, v := range views {
+		if m.views[v] != nil || m.room < total {
+			continue
+		}
+		m.room -= total
+		for j, size := range m.sizes {
+			m.views[v] = append(m.views[v], maps[j].Values[i*size:(i+1)*size]...)
+		}
+	}
+}
+
+// state is what a checkpoint holds besides weights.
+type state struct {
+	Inputs string  `json:"inputs"`
+	Step   int     `json:"step"`
+	Sum    float64 `json:"sum"`
+}
+
+// The names of the vectors in a checkpoint.
+const (
+	paramsName = "params"
+	headName   = "head"
+	stateName  = "state"
+)
+
+func (t *trainer) checkpointPath() string { return t.path + ".checkpoint" }
+
+// vectors lists what a checkpoint holds.
+func (t *trainer) vectors() map[string]*[]float32 {
+	return map[string]*[]float32{
+		paramsName: &t.model.params, headName: &t.model.head,
+		paramsName + "." + stateName: &t.states[0], headName + "." + stateName: &t.states[1],
+	}
+}
+
+// checkpoint saves the training.
+func (t *trainer) checkpoint(ctx context.Context) error {
+	text, err := json.Marshal(state{t.model.Inputs, t.step, t.sum})
+	if err != nil {
+		return err
+	}
+	var tensors []safetensors.Tensor
+	all := t.vectors()
+	for _, name := range []string{paramsName, headName, paramsName + "." + stateName, headName + "." + stateName} {
+		tensors = append(tensors, safetensors.Tensor{Name: name, Shape: []int{len(*all[name])}, F32: *all[name]})
+	}
+	return files.Write(ctx, t.checkpointPath(), func(w io.Writer) error {
+		return safetensors.Write(w, tensors, map[string]string{stateName: string(text)})
+	})
+}
+
+// restore goes on from the checkpoint, if there is one of this training.
+func (t *trainer) restore(ctx context.Context) error {
+	data, err := files.Read(ctx, t.checkpointPath())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	file, err := safetensors.Read(bytes.NewReader(data))
+	if err != nil {
+		return fmt.Errorf("%s: %w; remove it to train from scratch", t.checkpointPath(), err)
+	}
+	var s state
+	if err := json.Unmarshal([]byte(file.Metadata[stateName]), &s); err != nil || s.Inputs != t.model.Inputs {
+		return nil // of another training
+	}
+	for name, to := range t.vectors() {
+		tensor, err := file.Tensor(name)
+		if err != nil || len(tensor.F32) != len(*to) {
+			return fmt.Errorf("%s: %s is missing or of another size; remove it to train from scratch", t.checkpointPath(), name)
+		}
+		*to = tensor.F32
+	}
+	t.step, t.sum = s.Step, s.Sum
+	return nil
+}
+
+// discard removes the checkpoint.
+func (t *trainer) discard(ctx context.Context) error {
+	if found, err := files.Exists(ctx, t.checkpointPath()); err != nil || !found {
+		return err
+	}
+	return files.Remove(ctx, t.checkpointPath())
+}
