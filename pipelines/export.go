@@ -11,7 +11,7 @@ import (
 	"github.com/sdr-ml/sdr/transforms/inference"
 )
 
-// Export writes the backbone of one of a run's nets as a safetensors file that torchvision's ResNet loads. subnet is
+// Export writes the backbone of one of a run's nets as a safetensors file that torchvision loads. subnet is
 // "unified", "root", a code, or any other name that Inspect lists. If the run trained no unified baseline, "unified" is
 // the phase 0 net.
 func Export(ctx context.Context, dir, subnet, out string) error {

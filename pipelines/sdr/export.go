@@ -22,7 +22,12 @@ func newExport() *cobra.Command {
   model.maxpool = torch.nn.Identity()
   model.load_state_dict(safetensors.torch.load_file("FILE.safetensors"), strict=True)
 
-A width other than 64 needs a ResNet of that width.`,
+A width other than 64 needs a ResNet of that width. For a MobileNetV2:
+
+  model = torchvision.models.mobilenet_v2(width_mult=WIDTH/64)
+  model.classifier = torch.nn.Identity()
+  # if the recipe's backbone.stem is "small":
+  model.features[0][0].stride = (1, 1)`,
 		Example: `  sdr export --run runs/first --subnet unified --out unified.safetensors
   sdr export --run runs/first --subnet 2 --out sub-net-2.safetensors`,
 		Args: noArgs,

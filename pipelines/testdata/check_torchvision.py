@@ -39,6 +39,12 @@ class Narrow(torchvision.models.ResNet):
 
 def build(backbone):
     width = backbone["width"]
+    if backbone["arch"] == "mobilenet_v2":
+        model = torchvision.models.mobilenet_v2(width_mult=width / 64)
+        if backbone["stem"] == "small":
+            model.features[0][0].stride = (1, 1)
+        model.classifier = torch.nn.Identity()
+        return model
     if width == 64:
         model = getattr(torchvision.models, backbone["arch"])()
     elif backbone["arch"] == "resnet18":

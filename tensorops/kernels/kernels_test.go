@@ -373,7 +373,9 @@ func TestWrongSizesPanic(t *testing.T) {
 		"the kernel is larger than the padded image; raise Pad or the image size",
 		func() { NewConvPlan(Conv{N: 1, H: 2, W: 2, Cin: 1, Cout: 1, KH: 3, KW: 3, Stride: 1}, FP32, p) })
 	require.Panics(t, func() { NewConvPlan(Conv{N: 1, H: 2, W: 2, Cin: 1, Cout: 1, KH: 1, KW: 1}, FP32, p) })
-	require.Panics(t, func() { NewConvPlan(Conv{N: 1, H: 2, W: 2, Cin: 2, Cout: 4, KH: 1, KW: 1, Stride: 1, Depthwise: true}, FP32, p) })
+	require.Panics(t, func() {
+		NewConvPlan(Conv{N: 1, H: 2, W: 2, Cin: 2, Cout: 4, KH: 1, KW: 1, Stride: 1, Depthwise: true}, FP32, p)
+	})
 	plan := NewConvPlan(Conv{N: 1, H: 2, W: 2, Cin: 1, Cout: 1, KH: 1, KW: 1, Stride: 1}, FP32, p)
 	require.Panics(t, func() { plan.Forward(make([]float32, 3), make([]float32, 1), make([]float32, 4)) })
 	require.Panics(t, func() { plan.BackwardData(make([]float32, 5), make([]float32, 1), make([]float32, 4)) })
