@@ -41,6 +41,9 @@ func tiny() []benchmark {
 		clustering{50, 6, 4, 3}.benchmark(2),
 		searching{7, 20, 5, 3}.benchmark(2),
 	}
+	mobile := newMobile(2, ssl.FP32)
+	mobile.images, mobile.size = 4, 16
+	cases = append(cases, mobile.benchmark(2))
 	cases = append(cases, layers(nn.Backbone{Arch: "resnet18", Stem: "small", Width: 2}, 8, 4, Options{Threads: 2, BF16: true})...)
 	for _, method := range []string{"simsiam", "ntxent"} {
 		t := newTraining(method, 2, map[string]ssl.Precision{"simsiam": ssl.FP32, "ntxent": ssl.BF16}[method])
@@ -109,6 +112,8 @@ func TestFlops(t *testing.T) {
 	require.Equal(t, 4_087_136_256., count(nn.Backbone{Arch: "resnet50", Stem: "imagenet", Width: 64}, 224))
 	// torchvision's ResNet-18 has 1,814,073,344, including 512 * 1000 for its classifier.
 	require.Equal(t, 1_813_561_344., count(nn.Backbone{Arch: "resnet18", Stem: "imagenet", Width: 64}, 224))
+	// torchvision's MobileNetV2 has 300,774,272, including 1280 * 1000 for its classifier.
+	require.Equal(t, 299_494_272., count(nn.Backbone{Arch: "mobilenet_v2", Stem: "imagenet", Width: 64}, 224))
 	const (
 		stem   = 32 * 32 * 64 * 27
 		stage1 = 4 * 32 * 32 * 64 * 64 * 9

@@ -43,13 +43,22 @@ func newTraining(method string, width int, round ssl.Precision) training {
 	}
 }
 
-// steps are whole training steps on given views. A GPU also gets batches that fill it, and ResNet-50 on photos.
+// newMobile is such a step of MobileNetV2, with the default recipe's small heads.
+func newMobile(width int, round ssl.Precision) training {
+	t := newTraining("ntxent", width, round)
+	t.backbone.Arch = "mobilenet_v2"
+	t.heads = ssl.Lookup(t.method).Heads(ssl.Sizes{Hidden: 128, Dim: 64}, nil)
+	return t
+}
+
+// steps are whole training steps on given views, of ResNet-18 and MobileNetV2. A GPU also gets batches that fill it, and
+// ResNet-50 on photos.
 func steps(o Options, _ *pictures) []benchmark {
 	var cases []benchmark
 	for _, p := range o.precisions() {
 		list := []training{
 			newTraining("simsiam", 16, p), newTraining("simsiam", 32, p), newTraining("simsiam", 64, p),
-			newTraining("ntxent", 16, p),
+			newTraining("ntxent", 16, p), newMobile(16, p), newMobile(64, p),
 		}
 		if o.Device.Name == ssl.CUDA {
 			for _, t := range []training{newTraining("simsiam", 64, p), newTraining("ntxent", 64, p)} {
@@ -94,10 +103,11 @@ func (t training) benchmark(threads int) benchmark {
 
 // name identifies the case.
 func (t training) name() string {
-	name := fmt.Sprintf("%s/width%d", t.method, t.backbone.Width)
+	name := t.method
 	if t.backbone.Arch != "resnet18" {
-		name = fmt.Sprintf("%s/%s", t.method, t.backbone.Arch)
+		name += "/" + t.backbone.Arch
 	}
+	name += fmt.Sprintf("/width%d", t.backbone.Width)
 	if t.images != 64 {
 		name += fmt.Sprintf("/batch%d", t.images)
 	}

@@ -84,7 +84,7 @@ def trainer(torch, q, form, wrap, autocast):
     class Net(nn.Module):
         def __init__(self):
             super().__init__()
-            self.backbone, features = resnet18(torch, q["width"]) if q["arch"] == "resnet18" else resnet50(torch)
+            self.backbone, features = BACKBONES[q["arch"]](torch, q["width"])
             self.projector = projector(nn, features, q)
             self.predictor = nn.Identity()
             if q["predictor_hidden"]:
@@ -141,13 +141,26 @@ def resnet18(torch, width):
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()), channels
 
 
-def resnet50(torch):
-    """torchvision's ResNet-50 without the classifier."""
+def resnet50(torch, width):
+    """torchvision's ResNet-50 without the classifier; its width is 64."""
     from torchvision.models import resnet50
 
     net = resnet50()
     net.fc = torch.nn.Identity()
     return net, 2048
+
+
+def mobilenet_v2(torch, width):
+    """torchvision's MobileNetV2 for small images, whose first stride is 1, without dropout and classifier."""
+    from torchvision.models import mobilenet_v2
+
+    net = mobilenet_v2(width_mult=width / 64)
+    net.features[0][0].stride = (1, 1)
+    net.classifier = torch.nn.Identity()
+    return net, net.last_channel
+
+
+BACKBONES = {"resnet18": resnet18, "resnet50": resnet50, "mobilenet_v2": mobilenet_v2}
 
 
 def projector(nn, features, q):

@@ -254,6 +254,14 @@ model.conv1 = torch.nn.Conv2d(3, 64, 3, 1, 1, bias=False)  # the stem is small
 model.maxpool = torch.nn.Identity()
 model.load_state_dict(load_file("FILE"))
 `},
+		{nn.Backbone{Arch: mobileNet, Stem: "small", Width: 16}, torchvisionFormat, `import torch, torchvision
+from safetensors.torch import load_file
+
+model = torchvision.models.mobilenet_v2(width_mult=0.25)
+model.classifier = torch.nn.Identity()
+model.features[0][0].stride = (1, 1)  # the stem is small
+model.load_state_dict(load_file("FILE"))
+`},
 		{nn.Backbone{Arch: "resnet18", Stem: "imagenet", Width: 64}, hubFormat, `import timm
 
 model = timm.create_model("local-dir:FILE", pretrained=True)
@@ -276,6 +284,9 @@ func TestFind(t *testing.T) {
 		"the format onnx has no place for a license":                       func() error { _, err := Find("onnx", Options{License: "mit"}); return err },
 		"format hub: timm has no ResNet of an odd width such as 5": func() error {
 			return hubFormat.Write(t.Context(), t.TempDir(), newModel(nn.Backbone{Arch: "resnet18", Stem: "small", Width: 5}), Options{})
+		},
+		"format timm: timm has other names for the weights of a MobileNetV2": func() error {
+			return timmFormat.Write(t.Context(), t.TempDir(), newModel(nn.Backbone{Arch: mobileNet, Stem: "small", Width: 8}), Options{})
 		},
 	} {
 		err := find()

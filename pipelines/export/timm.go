@@ -38,8 +38,11 @@ func timmArguments(b nn.Backbone) map[string]any {
 	return map[string]any{"channels": []int{w, 2 * w, 4 * w, 8 * w}, "stem_type": "deep", "stem_width": w / 2}
 }
 
-// checkTimm refuses a width that timm has not.
+// checkTimm refuses backbones that timm has not, or not under these names.
 func checkTimm(b nn.Backbone) error {
+	if b.Arch == mobileNet {
+		return fmt.Errorf("timm has other names for the weights of a MobileNetV2; export to torchvision or to onnx")
+	}
 	if b.Width%2 != 0 {
 		return fmt.Errorf("timm has no ResNet of an odd width such as %d; export to torchvision, for a class of your own, or to onnx", b.Width)
 	}

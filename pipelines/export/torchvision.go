@@ -14,7 +14,10 @@ var torchvisionFormat = Format{
 	Name: "torchvision", Extension: ".safetensors",
 	Summary: "safetensors with torchvision's names and shapes, which sdr reads, too",
 	python: func(b nn.Backbone, path string) string {
-		if b.Width != 64 {
+		switch {
+		case b.Arch == mobileNet:
+			return pythonMobileNet(b, path)
+		case b.Width != 64:
 			return pythonTimm(b, path) // torchvision has no other width
 		}
 		return fmt.Sprintf(`import torch, torchvision
@@ -26,6 +29,23 @@ model.fc = torch.nn.Identity()
 `, b.Arch, pythonStem(b), path)
 	},
 	write: writeSafetensors,
+}
+
+// mobileNet is the architecture that only torchvision has under these names.
+const mobileNet = "mobilenet_v2"
+
+func pythonMobileNet(b nn.Backbone, path string) string {
+	stem := ""
+	if b.Stem == "small" {
+		stem = "model.features[0][0].stride = (1, 1)  # the stem is small\n"
+	}
+	return fmt.Sprintf(`import torch, torchvision
+from safetensors.torch import load_file
+
+model = torchvision.models.mobilenet_v2(width_mult=%v)
+model.classifier = torch.nn.Identity()
+%smodel.load_state_dict(load_file(%q))
+`, float64(b.Width)/64, stem, path)
 }
 
 func writeSafetensors(ctx context.Context, path string, m *Model, _ Options) error {

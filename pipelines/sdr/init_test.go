@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"os"
 	"path/filepath"
 	"testing"
@@ -9,74 +8,60 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sdr-ml/sdr/tensorops/nn"
-	"github.com/sdr-ml/sdr/tensorops/rng"
 )
 
-// writeBackbone writes a model file of random weights and BatchNorm statistics.
-func writeBackbone(t *testing.T, path string, width int, seed uint64) *nn.Model {
-	t.Helper()
-	m := &nn.Model{Backbone: nn.Backbone{Arch: "resnet18", Stem: "small", Width: width}}
-	l := nn.NewLayout(m.Backbone, nn.Heads{})
-	m.Params, m.Stats = make([]float32, l.NumParams), make([]float32, l.NumStats)
-	random := rng.New(seed, rng.Weights)
-	l.Init(m.Params, random)
-	for i := range m.Stats {
-		m.Stats[i] = .5 + random.Float32()
-	}
-	var data bytes.Buffer
-	require.NoError(t, nn.SaveModel(&data, m.Backbone, nn.Heads{}, m.Params, m.Stats, nil))
-	require.NoError(t, os.WriteFile(path, data.Bytes(), 0o644))
-	return m
-}
-
-// A training begins with the weights of --init, on every runner and in bins; the net random is the file's, with its
-// BatchNorm statistics. The run goes on with these weights only.
+// A recipe file is edited, trains a MobileNetV2, and its sub-nets are exported as such.
 func TestInit(t *testing.T) {
 	dir := t.TempDir()
-	file, other, wide := filepath.Join(dir, "a.safetensors"), filepath.Join(dir, "b.safetensors"), filepath.Join(dir, "wide.safetensors")
-	want := writeBackbone(t, file, 4, 7)
-	writeBackbone(t, other, 4, 8)
-	writeBackbone(t, wide, 5, 7)
-	still := []string{"--set", "train.lr=0", "--set", "train.images=640", "--set", "train.baselines=[random, unified]"} // weights stay
-	args := func(out string, more ...string) []string { return quickRun(filepath.Join(dir, out), append(still, more...)...) }
-
-	_, stderr, code := sdr(t, args("run", "--init", wide)...)
+	file, trained := filepath.Join(dir, "mine.yaml"), filepath.Join(dir, "run")
+	args := []string{
+		"init", "--recipe", "smoke", "--out", file, "--set", "backbone.arch=mobilenet_v2", "--set", "backbone.width=4", "--set", "paths=1x1x2x2",
+		"--set", "train.batch=32", "--set", "train.images=1280", "--set", "train.norm_images=128", "--set", "partition.iterations=4",
+	}
+	require.Equal(t, file+"\n", mustSDR(t, args...))
+	_, log, code := sdr(t, args...)
 	require.Equal(t, exitUsage, code)
-	require.Contains(t, stderr, "--init "+wide+": nn: load backbone: the file is not of resnet18 of width 4 with the small stem: conv1.weight has shape [5 3 3 3]")
-	require.NoDirExists(t, filepath.Join(dir, "run"))
-
-	mustSDR(t, args("run", "--init", file)...)
-	run := filepath.Join(dir, "run")
-	begun := weights(t, run)
-	for _, name := range []string{"phase0", "unified", "root", "0.1", "random"} {
-		m, err := nn.LoadModel(bytes.NewReader(begun[name+".safetensors"]))
-		require.NoError(t, err, name)
-		require.Equal(t, want.Params, m.WithoutHeads().Params, name)
-		if name == "random" {
-			require.Equal(t, want.Stats, m.WithoutHeads().Stats)
-		} else {
-			require.NotEqual(t, want.Stats, m.WithoutHeads().Stats, "%s has those of its own images", name)
-		}
-	}
-	require.Contains(t, mustSDR(t, "inspect", run), "init     "+file+" (digest ")
-	mustSDR(t, args("direct", "--init", file, "--runner", "direct")...)
-	sameWeights(t, begun, weights(t, filepath.Join(dir, "direct")))
-	mustSDR(t, args("bins", "--init", file, "--set", "train.rounds.bins=2", "--set", "train.baselines=[]")...)
-	m, err := nn.LoadModel(bytes.NewReader(weights(t, filepath.Join(dir, "bins"))["0.1.safetensors"]))
+	require.Contains(t, log, "mine.yaml exists; replace it with --overwrite, or give another --out")
+	mustSDR(t, append(args, "--overwrite")...)
+	text, err := os.ReadFile(file)
 	require.NoError(t, err)
-	require.Equal(t, want.Params, m.WithoutHeads().Params)
+	require.Contains(t, string(text), "\n  arch: mobilenet_v2  # one of mobilenet_v2, resnet101,")
 
-	for _, more := range [][]string{{"--resume"}, {"--resume", "--init", other}} {
-		_, stderr, code := sdr(t, args("run", more...)...)
-		require.Equal(t, exitUsage, code)
-		require.Contains(t, stderr, "began with other weights: "+file)
-		require.Contains(t, stderr, "give the same --init")
+	mustSDR(t, "pretrain", "--recipe", file, "--data", testdata+"/pool/emoji.parquet", "--out", trained)
+	require.Contains(t, mustSDR(t, "inspect", trained), "1.1")
+	exported := filepath.Join(dir, "net.safetensors")
+	mustSDR(t, "export", "--run", trained, "--subnet", "1.1", "--out", exported)
+	f, err := os.Open(exported)
+	require.NoError(t, err)
+	defer f.Close()
+	m, err := nn.LoadModel(f)
+	require.NoError(t, err)
+	require.Equal(t, nn.Backbone{Arch: "mobilenet_v2", Stem: "small", Width: 4}, m.Backbone)
+	mustSDR(t, "embed", "--model", exported, "--data", folder, "--out", filepath.Join(dir, "features.parquet"))
+}
+
+func TestMan(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "man1")
+	mustSDR(t, "man", "--out", dir)
+	for _, c := range newRoot().Commands() {
+		text, err := os.ReadFile(filepath.Join(dir, "sdr-"+c.Name()+".1"))
+		require.NoError(t, err)
+		require.Contains(t, string(text), `.TH "SDR" "1"`)
 	}
-	moved := filepath.Join(dir, "moved.safetensors")
-	require.NoError(t, os.Rename(file, moved))
-	for _, lost := range []string{"init.safetensors", "random/manifest.json", "models/random.safetensors", "checkpoints/random.safetensors"} {
-		require.NoError(t, os.Remove(filepath.Join(run, lost)))
-	}
-	mustSDR(t, args("run", "--resume", "--init", moved)...)
-	sameWeights(t, begun, weights(t, run))
+	text, err := os.ReadFile(filepath.Join(dir, "sdr-pretrain.1"))
+	require.NoError(t, err)
+	require.Contains(t, string(text), "\n  ssl.temperature ", "lists keep their lines")
+}
+
+func TestCompletion(t *testing.T) {
+	require.Contains(t, mustSDR(t, "__complete", "pretrain", "--set", "backbone.w"), "backbone.width=\t64 for torchvision's number of channels")
+	require.Contains(t, mustSDR(t, "__complete", "init", "--recipe", ""), "laptop\n")
+}
+
+func TestDoctorOfData(t *testing.T) {
+	out := mustSDR(t, "doctor", "--data", testdata+"/fixtures/odd")
+	require.Contains(t, out, "near-duplicates")
+	require.Contains(t, mustSDR(t, "doctor", "--data", folder, "--format", "json"), `"unreadable": 0`)
+	_, log, code := sdr(t, "doctor", "--data", filepath.Join(t.TempDir(), "none"))
+	require.Equal(t, exitUsage, code, log)
 }

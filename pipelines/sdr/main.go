@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
@@ -33,7 +34,7 @@ import (
 	"github.com/sdr-ml/sdr/transforms/files"
 )
 
-// version is set by the linker.
+// version is set by the linker. A program of `go install` has that of its module.
 var version = "dev"
 
 // Exit codes.
@@ -44,6 +45,9 @@ const (
 )
 
 func main() {
+	if built, ok := debug.ReadBuildInfo(); ok && version == "dev" && !slices.Contains([]string{"", "(devel)"}, built.Main.Version) {
+		version = built.Main.Version
+	}
 	compute.Tune(openTuning())
 	serve()
 	if err := flag.CommandLine.Parse(nil); err != nil {
@@ -103,6 +107,7 @@ func newRoot() *cobra.Command {
 sub-net that suits it best: "Task-Customized Self-Supervised Pre-Training with
 Scalable Dynamic Routing" (AAAI-22), as Apache Beam pipelines in one binary.
 
+  init       a recipe file to edit, with every key explained
   pretrain   images in, a run folder with sub-nets out
   route      the best sub-net for one task, as an ordinary ResNet
   customize  the same, trained further on the task's own images
@@ -147,8 +152,11 @@ Results go to standard output, logs to standard error, both without colors. Exit
 	root.PersistentPreRunE = func(c *cobra.Command, args []string) error {
 		return cmp.Or(setUpLog(c), checkPaths(c, args), sharePaths(c))
 	}
-	root.AddCommand(newPretrain(), newRoute(), newCustomize(), newFinetune(), newExtend(), newEvaluate(), newDetect(), newStudy(), newEmbed(), newPredict(),
-		newExport(), newInspect(), newWatch(), newPlan(), newBench(), newDoctor())
+	root.AddCommand(newInit(), newPretrain(), newRoute(), newCustomize(), newFinetune(), newExtend(), newEvaluate(), newDetect(), newStudy(), newEmbed(),
+		newPredict(), newExport(), newInspect(), newWatch(), newPlan(), newBench(), newDoctor(), newMan())
+	for _, c := range root.Commands() {
+		addCompletions(c)
+	}
 	return root
 }
 

@@ -30,6 +30,15 @@ func methodsHelp() string {
 	return b.String()
 }
 
+// keysHelp lists the keys of a recipe. methodsHelp lists those of the methods.
+func keysHelp() string {
+	var b strings.Builder
+	for _, key := range recipe.Keys() {
+		fmt.Fprintf(&b, "  %-24s %s\n", key, recipe.Usage(key))
+	}
+	return b.String()
+}
+
 func newPretrain() *cobra.Command {
 	var o pipelines.PretrainOptions
 	var name string
@@ -58,9 +67,9 @@ is then this net itself, with the BatchNorm statistics of the file.
 
 Self-supervised methods (ssl.method) and their settings:
 ` + methodsHelp() + `
-Recipes: ` + strings.Join(recipe.Names(), ", ") + `, or a YAML file. Keys for --set:
-  ` + strings.Join(recipe.Keys(), "\n  ") + `
-
+Recipes: ` + strings.Join(recipe.Names(), ", ") + `, or a YAML file, which
+` + "`sdr init`" + ` writes. Its keys, also for --set:
+` + keysHelp() + `
 views is a list of operations, such as [random_resized_crop, grayscale: {p: 0.2}],
 or {first: [...], second: [...]}. To change a parameter of an operation in the list,
 set views.OPERATION.PARAMETER, or views.second.OPERATION.PARAMETER for one view only.

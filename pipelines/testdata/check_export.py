@@ -30,6 +30,7 @@ from safetensors.torch import load_file, save_file
 BACKBONES = [
     ("resnet18", "small", 16), ("resnet18", "imagenet", 64), ("resnet18", "small", 64), ("resnet18", "imagenet", 6),
     ("resnet18", "small", 5), ("resnet34", "small", 8), ("resnet50", "small", 16), ("resnet50", "imagenet", 64), ("resnet101", "imagenet", 8),
+    ("mobilenet_v2", "small", 16), ("mobilenet_v2", "imagenet", 64),
 ]
 TOLERANCE = 1e-4  # of the largest feature
 
@@ -49,7 +50,13 @@ class Narrow(torchvision.models.ResNet):
 
 
 def build(arch, stem, width):
-    """torchvision's ResNet for a backbone."""
+    """torchvision's model for a backbone."""
+    if arch == "mobilenet_v2":
+        model = torchvision.models.mobilenet_v2(width_mult=width / 64)
+        if stem == "small":
+            model.features[0][0].stride = (1, 1)
+        model.classifier = torch.nn.Identity()
+        return model
     basic, bottleneck = torchvision.models.resnet.BasicBlock, torchvision.models.resnet.Bottleneck
     block, layers = {
         "resnet18": (basic, [2, 2, 2, 2]), "resnet34": (basic, [3, 4, 6, 3]),
@@ -132,7 +139,7 @@ class Checker:
         self.compare("torchvision", model.eval()(images), want)
 
         self.onnx(paths, images, want)
-        if b["width"] % 2:
+        if b["width"] % 2 or b["arch"] == "mobilenet_v2":
             p = subprocess.run([self.sdr, "export", "--model", self.path, "--format", "timm", "--out", self.tmp / "no.safetensors"], capture_output=True, text=True)
             self.bad |= p.returncode != 2
             print("  timm:", p.stderr.strip())

@@ -9,7 +9,7 @@
 //     driver, cuDNN 9, and cublasLt and NVRTC of CUDA 12 or 13 are opened together with the device.
 //   - device.go, memory.go, queue.go, compile.go: a GPU with one stream, its memory allocator, and its kernels by name.
 //   - kernels: the CUDA C sources, compiled as one translation unit per precision.
-//   - norm.go, pooling.go, loss.go, optimizer.go, conv_kernels.go: operations on those kernels; conv.go chooses between
+//   - norm.go, pooling.go, loss.go, optimizer.go, conv_kernels.go, depthwise.go: operations on those kernels; conv.go chooses between
 //     conv_kernels.go and cuDNN; matmul.go is on cublasLt.
 //   - network.go: these operations as an nn.Device. order.go, store.go: the weights of all sub-nets in device memory.
 //   - learner.go, extractor.go, driver.go, examine.go: ssl.Learner, ssl.Extractor and ssl.Driver; a step is one CUDA graph.

@@ -49,8 +49,8 @@ func (g *gpus) Examine(opts ssl.Device) []ssl.Finding {
 		}
 		off, err := d.examineProduct(pool)
 		ok := judge("matrix product", off, err)
-		off, err = d.examineConvolution(pool)
-		ok = judge("convolution", off, err) && ok
+		off, err = d.examineConvolutions(pool)
+		ok = judge("convolutions", off, err) && ok
 		if err := d.close(); err != nil {
 			add("closing the GPU", "", err)
 		}
@@ -81,16 +81,32 @@ func (d *device) examineProduct(pool *kernels.Pool) (float64, error) {
 	return farthest(want, got), d.wait()
 }
 
-// examineConvolution does the same for the three passes of a convolution.
-func (d *device) examineConvolution(pool *kernels.Pool) (float64, error) {
+// examinedShapes are the convolutions that Examine computes.
+var examinedShapes = []kernels.Conv{
+	{N: 4, H: 14, W: 14, Cin: 16, Cout: 32, KH: 3, KW: 3, Stride: 2, Pad: 1},
+	{N: 4, H: 14, W: 14, Cin: 24, Cout: 24, KH: 3, KW: 3, Stride: 1, Pad: 1, Depthwise: true},
+}
+
+// examineConvolutions does the same for the three passes of convolutions.
+func (d *device) examineConvolutions(pool *kernels.Pool) (worst float64, err error) {
 	leave, err := d.enter()
 	if err != nil {
 		return 0, err
 	}
 	defer leave()
-	s := kernels.Conv{N: 4, H: 14, W: 14, Cin: 16, Cout: 32, KH: 3, KW: 3, Stride: 2, Pad: 1}
+	for _, s := range examinedShapes {
+		off, err := d.examineConvolution(s, pool)
+		if err != nil {
+			return 0, err
+		}
+		worst = max(worst, off)
+	}
+	return worst, nil
+}
+
+func (d *device) examineConvolution(s kernels.Conv, pool *kernels.Pool) (float64, error) {
 	plan := kernels.NewConvPlan(s, kernels.FP32, pool)
-	x, w := numbers(1, s.N*s.H*s.W*s.Cin), numbers(2, s.KH*s.KW*s.Cin*s.Cout)
+	x, w := numbers(1, s.N*s.H*s.W*s.Cin), numbers(2, s.Weights())
 	dy := numbers(3, s.N*s.OutH()*s.OutW()*s.Cout)
 	y, dx, dw := make([]float32, len(dy)), make([]float32, len(x)), make([]float32, len(w))
 	plan.Forward(x, w, y)
@@ -104,7 +120,8 @@ func (d *device) examineConvolution(pool *kernels.Pool) (float64, error) {
 		reordered[i] = w[from]
 	}
 	out, back := d.acts(len(y), "a convolution"), d.acts(len(x), "a convolution")
-	v := newConv(d, s, d.toDevice(reordered), d.acts(len(w), "a convolution"))
+	dwOnGPU := d.acts(len(w), "a convolution")
+	v := d.product(s, d.toDevice(reordered), dwOnGPU)
 	onGPU, dyOnGPU := d.toDevice(x), d.toDevice(dy)
 	v.Forward(onGPU, out)
 	v.BackwardData(dyOnGPU, back)
@@ -114,7 +131,7 @@ func (d *device) examineConvolution(pool *kernels.Pool) (float64, error) {
 		want    []float32
 		got     Buffer
 		weights bool
-	}{{y, out, false}, {dx, back, false}, {dw, v.dw, true}} {
+	}{{y, out, false}, {dx, back, false}, {dw, dwOnGPU, true}} {
 		got, err := d.toHost(pair.got)
 		if err != nil {
 			return 0, err

@@ -64,6 +64,9 @@ const (
 	tile        = 32  // TILE in loss.cu
 	converted   = 4   // CONVERTED in weights.cu
 	convThreads = 128 // CONV_THREADS in conv.cu
+
+	depthwiseTaps = 49 // DEPTHWISE_TAPS in depthwise.cu
+	depthwiseRow  = 3  // DEPTHWISE_ROW in depthwise.cu
 )
 
 // groupsOf returns the number of channel groups that are each handled by one thread.

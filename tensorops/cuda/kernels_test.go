@@ -109,7 +109,8 @@ func TestConvert(t *testing.T) {
 // normReference computes the plain formulas in double precision, for rows of c channels.
 type normReference struct {
 	c, rows, views      int // rows per view
-	batch, relu         bool
+	batch               bool
+	activation          nn.Activation
 	scale, shift        []float32 // nil if the layer has none
 	y, masked, dx       []float64
 	dscale, dshift      []float64
@@ -135,8 +136,11 @@ func (r *normReference) forward() {
 			if r.residual != nil {
 				v += float64(r.residual[at(row)])
 			}
-			if r.relu {
+			switch r.activation {
+			case nn.ReLU:
 				v = max(v, 0)
+			case nn.ReLU6:
+				v = min(max(v, 0), 6)
 			}
 			r.y[at(row)] = v
 		}
@@ -150,7 +154,7 @@ func (r *normReference) backward(y []float32, keep func([]float32) []float32) {
 		if r.g2 != nil {
 			g[i] += r.g2[i]
 		}
-		if r.relu && y[i] == 0 {
+		if r.activation != nn.Identity && y[i] == 0 || r.activation == nn.ReLU6 && y[i] == 6 {
 			g[i] = 0
 		}
 	}
@@ -203,7 +207,7 @@ func (r *normReference) each(f func(at func(row int) int, ch int, mean, variance
 
 // spec copies the reference's parameters to device memory.
 func (r *normReference) spec(s bench) normSpec {
-	l := normSpec{Batch: r.batch, ReLU: r.relu, Channels: r.c}
+	l := normSpec{Batch: r.batch, Activation: r.activation, Channels: r.c}
 	if r.scale != nil {
 		l.Scale, l.DScale = s.floatsOf(r.scale), s.floats(r.c)
 	}
@@ -220,16 +224,19 @@ func TestNorm(t *testing.T) {
 		rapid.Check(t, func(rt *rapid.T) {
 			s := newBench(t, bf16)
 			r := &normReference{
-				c:     rapid.SampledFrom([]int{1, 2, 3, 4, 8, 17, 24, 64, 100, 260}).Draw(rt, "channels"),
-				views: rapid.IntRange(1, 3).Draw(rt, "views"),
-				batch: rapid.SampledFrom([]bool{true, true, true, false}).Draw(rt, "batch"),
-				relu:  rapid.Bool().Draw(rt, "relu"),
+				c:          rapid.SampledFrom([]int{1, 2, 3, 4, 8, 17, 24, 64, 100, 260}).Draw(rt, "channels"),
+				views:      rapid.IntRange(1, 3).Draw(rt, "views"),
+				batch:      rapid.SampledFrom([]bool{true, true, true, false}).Draw(rt, "batch"),
+				activation: rapid.SampledFrom([]nn.Activation{nn.Identity, nn.ReLU, nn.ReLU6}).Draw(rt, "activation"),
 			}
 			r.rows = rapid.IntRange(1, max(3, 40000/r.c/r.views)).Draw(rt, "rows of a view")
 			size := r.views * r.rows * r.c
 			r.x, r.g1 = s.round(noise(1, size)), s.round(noise(2, size))
 			if r.batch && rapid.Bool().Draw(rt, "scale") {
 				r.scale = noise(3, r.c)
+				for i := range r.scale {
+					r.scale[i] *= 4 // to reach ReLU6's limit
+				}
 			}
 			if rapid.Bool().Draw(rt, "shift") {
 				r.shift = noise(4, r.c)
@@ -287,7 +294,7 @@ func TestNorm(t *testing.T) {
 			}
 			n.Backward(g1, g2, x, y, masked, dx)
 			nearTo(rt, r.dx, s.readActs(dx), allowed(bf16)*max(1, r.gain), "dx")
-			if (r.relu || r.g2 != nil) && masked != dx {
+			if (r.activation != nn.Identity || r.g2 != nil) && masked != dx {
 				near(rt, r.masked, s.readActs(masked), 0, "masked")
 			}
 			// Sums are as precise as the rounded operands.

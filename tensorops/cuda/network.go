@@ -43,13 +43,21 @@ func (n *network) Product(l nn.Layer, c kernels.Conv) nn.Product[Buffer] {
 	if l.Linear {
 		return &linear{n.device, c.N, l.In, l.Out, w, dw}
 	}
-	return newConv(n.device, c, w, dw)
+	return n.product(c, w, dw)
+}
+
+// product returns a convolution.
+func (d *device) product(c kernels.Conv, w, dw Buffer) nn.Product[Buffer] {
+	if c.Depthwise {
+		return newDepthwise(d, d, c, w, dw)
+	}
+	return newConv(d, c, w, dw)
 }
 
 // Norm implements nn.Device.
 func (n *network) Norm(l nn.Layer, rows, views int) nn.Norm[Buffer] {
 	spec := normSpec{
-		Batch: l.Norm.Batch, ReLU: l.ReLU, Channels: l.Out,
+		Batch: l.Norm.Batch, Activation: l.Activation, Channels: l.Out,
 		Scale: n.flat.span(n.params, l.Norm.Scale, 4), Shift: n.flat.span(n.params, l.Norm.Shift, 4),
 		DScale: n.flat.span(n.grads, l.Norm.Scale, 4), DShift: n.flat.span(n.grads, l.Norm.Shift, 4),
 	}

@@ -1,5 +1,7 @@
 package cuda
 
+import "github.com/sdr-ml/sdr/tensorops/nn"
+
 // memory allocates arrays that live until the device is closed. They are aligned to 16 bytes.
 type memory interface {
 	floats(n int) Buffer // n float32
@@ -8,9 +10,9 @@ type memory interface {
 
 // normSpec describes a norm.
 type normSpec struct {
-	Batch    bool // BatchNorm; otherwise only Shift is added
-	ReLU     bool
-	Channels int
+	Batch      bool // BatchNorm; otherwise only Shift is added
+	Activation nn.Activation
+	Channels   int
 	// Parameters and their gradients, float32 [Channels] each; zero if the layer does not have them.
 	Scale, Shift, DScale, DShift Buffer
 	// Mean and Variance, float32 [Channels] each, replace the batch statistics in the forward pass where *Running is set.
@@ -28,7 +30,7 @@ const (
 	normColumns = 32   // most threads of a block in x
 )
 
-// norm is nn.Norm on the GPU, fused: BatchNorm with batch statistics or a bias, then an optional residual sum and ReLU.
+// norm is nn.Norm on the GPU, fused: BatchNorm with batch statistics or a bias, then an optional residual sum and an activation.
 // The views are equal consecutive parts of the rows with separate statistics.
 type norm struct {
 	normSpec
@@ -66,7 +68,7 @@ func newNorm(q queue, m memory, l normSpec, rows, views int) *norm {
 	return n
 }
 
-// Forward computes y [views·rows, Channels] from x; residual is added before ReLU and may be zero. y may be x.
+// Forward computes y [views·rows, Channels] from x; residual is added before the activation and may be zero. y may be x.
 func (n *norm) Forward(x, residual, y Buffer) {
 	switch {
 	case n.Batch && n.Running != nil && *n.Running:
@@ -80,25 +82,29 @@ func (n *norm) Forward(x, residual, y Buffer) {
 	n.apply(x, residual, y)
 }
 
+func (n *norm) rectifies() bool { return n.Activation != nn.Identity }
+
 // Reapply computes y from x as the last Forward did, which must have had no residual.
 func (n *norm) Reapply(x, y Buffer) { n.apply(x, Buffer{}, y) }
 
 func (n *norm) apply(x, residual, y Buffer) {
-	n.q.launch("norm_apply", n.grid, n.block, x, residual, y, n.table, n.Shift, n.rows, n.Channels, n.chunkRows, n.ReLU)
+	n.q.launch("norm_apply", n.grid, n.block, x, residual, y, n.table, n.Shift, n.rows, n.Channels, n.chunkRows,
+		n.rectifies(), n.Activation.Top())
 }
 
 // Backward computes dx, the gradient of x, from the gradient g1 (+ g2 unless zero) of y, and the gradients of scale and
-// shift. With ReLU or g2, it writes to masked the gradient before ReLU, which is also the residual's. masked may be g1
-// or dx; dx may be g1, g2, x or masked. x and y are those of the forward pass.
+// shift. With an activation or g2, it writes to masked the gradient before the activation, which is also the residual's.
+// masked may be g1 or dx; dx may be g1, g2, x or masked. x and y are those of the forward pass.
 func (n *norm) Backward(g1, g2, x, y, masked, dx Buffer) {
-	if !n.ReLU {
+	if !n.rectifies() {
 		y = Buffer{}
 	}
 	g := masked
-	if !n.ReLU && g2.Addr == 0 {
+	if !n.rectifies() && g2.Addr == 0 {
 		masked, g = Buffer{}, g1
 	}
-	n.q.launch("norm_grad", n.grid, n.block, g1, g2, x, y, masked, n.parts, n.table, n.rows, n.Channels, n.chunkRows)
+	n.q.launch("norm_grad", n.grid, n.block, g1, g2, x, y, masked, n.parts, n.table, n.rows, n.Channels, n.chunkRows,
+		n.Activation.Top())
 	n.q.launch("norm_gradients", n.reduceGrid, n.reduceBlock, n.parts, n.table, n.DScale, n.DShift, n.rows, n.Channels,
 		n.chunks, n.views)
 	switch {

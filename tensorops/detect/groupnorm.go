@@ -91,7 +91,7 @@ func (g *groupNorm) forward(n *Net) {
 				a[c], b[c] = float32(k), float32(float64(shift[c])-mean*k)
 			}
 		}
-		vecs.ScaleShiftReLU(y, x, a, b)
+		vecs.ScaleShiftReLU(y, x, a, b, nn.ReLU.Top())
 	})
 }
 
@@ -109,7 +109,7 @@ func (g *groupNorm) backward(n *Net) {
 				mean[c] = float32(g.mean[i*g.groups+c*g.groups/g.in.channels])
 			}
 			g.total(i, dshift, dscale, func(s, q []float32, from, to int) {
-				vecs.GradMoments(s, q, dy[from:to], dy[from:to], nil, y[from:to], x[from:to], mean)
+				vecs.GradMoments(s, q, dy[from:to], dy[from:to], nil, y[from:to], x[from:to], mean, nn.ReLU.Top())
 			})
 			for group := range g.groups {
 				from, to := g.group(group)

@@ -23,12 +23,13 @@ func (p pass) String() string {
 	return [...]string{"forward", "backward data", "backward weights"}[p]
 }
 
-// algorithm is a way to compute a pass: Winograd's F(mxm, 3x3) if m is not 0, else gathered or direct.
+// algorithm is a way to compute a pass: Winograd's F(mxm, 3x3) if m is not 0, else gathered, depthwise or direct.
 type algorithm struct {
-	m        int
-	staged   bool // Winograd: all transforms, then all products of many tiles, rather than fused per block
-	gathered bool
-	pairs    bool // multiplies pairs of bfloat16
+	m         int
+	staged    bool // Winograd: all transforms, then all products of many tiles, rather than fused per block
+	gathered  bool
+	depthwise bool
+	pairs     bool // multiplies pairs of bfloat16
 }
 
 func (a algorithm) String() string {
@@ -38,6 +39,8 @@ func (a algorithm) String() string {
 		return a.String() + " bf16"
 	case a.gathered:
 		return "gathered"
+	case a.depthwise:
+		return "depthwise"
 	case a.m == 0:
 		return "direct"
 	}
@@ -46,6 +49,9 @@ func (a algorithm) String() string {
 
 // algorithms lists the algorithms that can compute a pass of c.
 func algorithms(c Conv, p pass, precision Precision) (all []algorithm) {
+	if c.Depthwise { // there is no product of matrices in which to round
+		return []algorithm{{depthwise: true}}
+	}
 	if !c.isLinear() {
 		all = append(all, algorithm{})
 	}
@@ -76,6 +82,10 @@ type computation interface {
 // prepare prepares a pass of c to run on p by this algorithm.
 func (a algorithm) prepare(c Conv, what pass, p *Pool) computation {
 	switch {
+	case a.depthwise && what == backwardWeights:
+		return newDepthwiseGradient(c, p)
+	case a.depthwise:
+		return newDepthwise(c, what, p)
 	case a.m > 0 && what == backwardWeights:
 		return newWinogradGradient(c, a.m, p)
 	case a.m > 0:
@@ -194,7 +204,7 @@ func fastest(all []algorithm, c Conv, what pass, threads int) algorithm {
 	most := slack * all[0].cost(c, what, pool.isa)
 	all = slices.DeleteFunc(slices.Clone(all), func(a algorithm) bool { return a.cost(c, what, pool.isa) > most })
 	in := NewFloats(c.N * c.H * c.W * c.Cin)
-	w := NewFloats(c.KH * c.KW * c.Cin * c.Cout)
+	w := NewFloats(c.Weights())
 	out := NewFloats(c.N * c.OutH() * c.OutW() * c.Cout)
 	operands := [...][3][]float32{{in, w, out}, {out, w, in}, {in, out, w}}[what]
 	passes := make([]computation, len(all))

@@ -74,6 +74,7 @@ func TestAlgorithmsAgainstPlainLoops(t *testing.T) {
 		{N: 2, H: 9, W: 9, Cin: 9, Cout: 5, KH: 7, KW: 7, Stride: 2, Pad: 3},
 		{N: 2, H: 20, W: 17, Cin: 65, Cout: 40, KH: 1, KW: 1, Stride: 1},
 		{N: 2, H: 20, W: 17, Cin: 24, Cout: 40, KH: 1, KW: 1, Stride: 2},
+		{N: 20, H: 14, W: 14, Cin: 72, Cout: 72, KH: 3, KW: 3, Stride: 1, Pad: 1, Depthwise: true},
 	}
 	forEachISA(t, func(t *testing.T) {
 		p := newPool(t, 2)

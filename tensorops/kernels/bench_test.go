@@ -67,12 +67,24 @@ func BenchmarkConv(b *testing.B) {
 	}
 }
 
+// BenchmarkDepthwise measures depthwise convolutions of MobileNetV2 with the small stem, for images of 32 px.
+func BenchmarkDepthwise(b *testing.B) {
+	for _, l := range []struct{ size, channels, stride int }{{32, 32, 1}, {32, 96, 2}, {16, 144, 1}, {8, 192, 1}, {4, 576, 1}, {2, 960, 1}} {
+		c := Conv{N: 128, H: l.size, W: l.size, Cin: l.channels, Cout: l.channels, KH: 3, KW: 3, Stride: l.stride, Pad: 1, Depthwise: true}
+		for _, threads := range []int{1, 2} {
+			b.Run(fmt.Sprintf("%dx%dx%d/stride=%d/threads=%d", l.size, l.size, l.channels, l.stride, threads), func(b *testing.B) {
+				benchmarkConv(b, c, threads)
+			})
+		}
+	}
+}
+
 func benchmarkConv(b *testing.B, c Conv, threads int) {
 	r := rand.New(rand.NewPCG(1, 1))
 	nx, nw, ny := sizes(c)
 	x, w, y := randomFloats(r, nx), randomFloats(r, nw), randomFloats(r, ny)
 	plan := NewConvPlan(c, FP32, newPool(b, threads))
-	multiplyAdds := ny * c.KH * c.KW * c.Cin
+	multiplyAdds := int(c.Multiplications())
 	b.Run("Forward", func(b *testing.B) {
 		for b.Loop() {
 			plan.Forward(x, w, y)

@@ -7,6 +7,8 @@ import "fmt"
 // padded by Pad zeros on every side.
 type Conv struct {
 	N, H, W, Cin, Cout, KH, KW, Stride, Pad int
+	// Depthwise means that a channel of the output depends only on the same channel of the input, so Cin = Cout.
+	Depthwise bool
 }
 
 // OutH returns the height of the output.
@@ -17,13 +19,24 @@ func (c Conv) OutW() int { return (c.W+2*c.Pad-c.KW)/c.Stride + 1 }
 
 // Multiplications returns the number of multiplications of the convolution by its definition.
 func (c Conv) Multiplications() float64 {
-	return float64(c.N*c.OutH()*c.OutW()*c.Cout) * float64(c.KH*c.KW*c.Cin)
+	return float64(c.N*c.OutH()*c.OutW()) * float64(c.Weights())
+}
+
+// Weights returns the number of weights: KH*KW*Cin*Cout, or KH*KW*Cout if the convolution is depthwise.
+func (c Conv) Weights() int {
+	if c.Depthwise {
+		return c.KH * c.KW * c.Cout
+	}
+	return c.KH * c.KW * c.Cin * c.Cout
 }
 
 // check panics if the shape is invalid.
 func (c Conv) check() {
 	if min(c.N, c.H, c.W, c.Cin, c.Cout, c.KH, c.KW, c.Stride) < 1 || c.Pad < 0 {
 		panic(fmt.Sprintf("kernels: convolution %+v: every field must be at least 1, Pad at least 0", c))
+	}
+	if c.Depthwise && c.Cin != c.Cout {
+		panic(fmt.Sprintf("kernels: convolution %+v: a depthwise one has as many output channels as input channels", c))
 	}
 	if c.KH > c.H+2*c.Pad || c.KW > c.W+2*c.Pad {
 		panic(fmt.Sprintf("kernels: convolution %+v: the kernel is larger than the padded image; raise Pad or the image size", c))
@@ -57,8 +70,8 @@ func NewPartPlan(c Conv, whole int, precision Precision, p *Pool) *ConvPlan {
 	return cp
 }
 
-// Forward computes y [N,OutH,OutW,Cout] from x [N,H,W,Cin] and the weights w [KH,KW,Cin,Cout]. It panics if a slice has
-// the wrong length. y must not overlap x or w.
+// Forward computes y [N,OutH,OutW,Cout] from x [N,H,W,Cin] and the weights w [KH,KW,Cin,Cout], or [KH,KW,1,Cout] if
+// the convolution is depthwise. It panics if a slice has the wrong length. y must not overlap x or w.
 func (cp *ConvPlan) Forward(x, w, y []float32) {
 	cp.check(forward, x, w, y)
 	cp.pool.compute(cp.passes[forward], x, w, y)
@@ -86,7 +99,7 @@ func (cp *ConvPlan) check(op pass, in, w, out []float32) {
 		got, want int
 	}{
 		{"x or dx", len(in), c.N * c.H * c.W * c.Cin},
-		{"w or dw", len(w), c.KH * c.KW * c.Cin * c.Cout},
+		{"w or dw", len(w), c.Weights()},
 		{"y or dy", len(out), c.N * c.OutH() * c.OutW() * c.Cout},
 	} {
 		if s.got != s.want {

@@ -1,7 +1,7 @@
 // Package kernels provides dense arithmetic on the CPU: a thread pool, matrix multiplication (GEMM) and 2-D convolution
 // with both gradients, on row-major (NHWC) float32.
 //
-// One micro-kernel does all multiplications, see tile. It multiplies a strided window of A, read in place, by a packed
+// One micro-kernel does all products of matrices, see tile. It multiplies a strided window of A, read in place, by a packed
 // panel of B, and keeps its tile of C in registers. Several algorithms can compute a pass of a convolution:
 //
 //   - direct: copies an image into zero-padded scratch and slides the micro-kernel over it, without im2col
@@ -9,6 +9,9 @@
 //   - Winograd's F(2x2,3x3), F(3x3,3x3) or F(4x4,3x3), for 3x3 kernels with stride 1 on multiples of 8 channels
 //     (winograd.go); the transforms are assembly kernels, too;
 //   - gathered: im2col of a chunk of pixels at a time, then GEMM, for weight gradients and 1x1 kernels (gathered.go).
+//
+// Depthwise convolutions have a micro-kernel and an algorithm of their own (depthwise.go), since they multiply channel by
+// channel.
 //
 // Products multiplies rows with packed rows and hands each block of results to a function while it is in the cache, for
 // searches that keep little of them (products.go).
@@ -30,4 +33,5 @@
 package kernels
 
 //go:generate go run ./gen -kind tiles -out tiles_amd64.s -decls tiles_amd64.go
+//go:generate go run ./gen -kind channels -out channels_amd64.s -decls channels_amd64.go
 //go:generate go run ./gen -kind moves -out moves_amd64.s -decls moves_amd64.go

@@ -37,6 +37,8 @@ func TestNothingOutsideTheSlicesIsTouched(t *testing.T) {
 		{N: 2, H: 9, W: 9, Cin: 5, Cout: 9, KH: 7, KW: 7, Stride: 2, Pad: 3},
 		{N: 2, H: 7, W: 5, Cin: 8, Cout: 24, KH: 3, KW: 3, Stride: 1, Pad: 1},
 		{N: 30, H: 4, W: 4, Cin: 24, Cout: 40, KH: 3, KW: 3, Stride: 1, Pad: 1},
+		{N: 2, H: 7, W: 20, Cin: 53, Cout: 53, KH: 3, KW: 3, Stride: 1, Pad: 1, Depthwise: true},
+		{N: 2, H: 9, W: 9, Cin: 9, Cout: 9, KH: 5, KW: 5, Stride: 2, Pad: 2, Depthwise: true},
 	}, mixedShapes...)
 	forEachISA(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(5, 5))

@@ -15,6 +15,7 @@ type isa struct {
 	pairSpeed float64      // multiply-adds per second of pairs, relative to widths
 	fetch     float64      // cycles to load a vector of packed B
 	winograd  []transforms // in ascending order of m
+	channels  *width       // for depthwise convolutions, see depthwise.go
 
 	// transpose transposes n blocks of 8x8 floats: column i of a block, whose rows are srcRow bytes apart, becomes row
 	// i of its copy, whose rows are dstRow bytes apart. Blocks are consecutive along the rows of src and the columns of
@@ -49,6 +50,7 @@ var portable = &isa{
 	pairSpeed: 0.5,
 	fetch:     0.75,
 	winograd:  portableTransforms(),
+	channels:  &width{tiles: []func(*tile){channelsPortable, channelsPortable, channelsPortable, channelsPortable}},
 }
 
 func portableWidths(f func(*tile)) widths {

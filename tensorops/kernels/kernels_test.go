@@ -87,6 +87,10 @@ func convReference(c Conv, visit func(x, w, y int)) {
 							continue
 						}
 						for ci := range c.Cin {
+							if c.Depthwise {
+								visit(((n*c.H+ih)*c.W+iw)*c.Cin+ci, (kh*c.KW+kw)*c.Cin+ci, ((n*c.OutH()+oh)*c.OutW()+ow)*c.Cin+ci)
+								continue
+							}
 							for co := range c.Cout {
 								visit(((n*c.H+ih)*c.W+iw)*c.Cin+ci,
 									((kh*c.KW+kw)*c.Cin+ci)*c.Cout+co,
@@ -101,7 +105,7 @@ func convReference(c Conv, visit func(x, w, y int)) {
 }
 
 func sizes(c Conv) (x, w, y int) {
-	return c.N * c.H * c.W * c.Cin, c.KH * c.KW * c.Cin * c.Cout, c.N * c.OutH() * c.OutW() * c.Cout
+	return c.N * c.H * c.W * c.Cin, c.Weights(), c.N * c.OutH() * c.OutW() * c.Cout
 }
 
 func checkConv(t require.TestingT, p *Pool, c Conv, seed uint64) {
@@ -148,6 +152,11 @@ func TestConvAgainstPlainLoops(t *testing.T) {
 		{N: 20, H: 4, W: 4, Cin: 32, Cout: 33, KH: 3, KW: 3, Stride: 1, Pad: 1},
 		{N: 25, H: 8, W: 8, Cin: 8, Cout: 16, KH: 7, KW: 7, Stride: 2, Pad: 3},
 		{N: 2, H: 2, W: 8, Cin: 16, Cout: 1, KH: 1, KW: 1, Stride: 2, Pad: 3}, // bands of nothing but padding
+		{N: 3, H: 32, W: 32, Cin: 96, Cout: 96, KH: 3, KW: 3, Stride: 1, Pad: 1, Depthwise: true},
+		{N: 3, H: 9, W: 17, Cin: 41, Cout: 41, KH: 3, KW: 3, Stride: 2, Pad: 1, Depthwise: true},
+		{N: 40, H: 2, W: 2, Cin: 24, Cout: 24, KH: 3, KW: 3, Stride: 1, Pad: 1, Depthwise: true},
+		{N: 2, H: 12, W: 19, Cin: 7, Cout: 7, KH: 5, KW: 9, Stride: 3, Pad: 4, Depthwise: true}, // more taps than rows of a kernel
+		{N: 2, H: 4, W: 5, Cin: 16, Cout: 16, KH: 1, KW: 1, Stride: 2, Pad: 3, Depthwise: true},
 	}
 	forEachISA(t, func(t *testing.T) {
 		p := newPool(t, 2)
@@ -167,6 +176,10 @@ func TestConvRandomShapes(t *testing.T) {
 				Cin: channels.Draw(t, "cin"), Cout: channels.Draw(t, "cout"),
 				KH: rapid.SampledFrom([]int{1, 2, 3, 7}).Draw(t, "kh"), KW: rapid.SampledFrom([]int{1, 2, 3, 7}).Draw(t, "kw"),
 				Stride: rapid.IntRange(1, 3).Draw(t, "stride"), Pad: rapid.IntRange(0, 3).Draw(t, "pad"),
+				Depthwise: rapid.Bool().Draw(t, "depthwise"),
+			}
+			if c.Depthwise {
+				c.Cout = c.Cin
 			}
 			if c.KH > c.H+2*c.Pad || c.KW > c.W+2*c.Pad || c.N*c.H*c.W*c.KH*c.KW*c.Cin*c.Cout > 2e6 {
 				t.Skip("no output, or slow")
@@ -291,6 +304,8 @@ var mixedShapes = []Conv{
 	{N: 70, H: 10, W: 10, Cin: 16, Cout: 32, KH: 1, KW: 1, Stride: 2},
 	{N: 70, H: 3, W: 3, Cin: 64, Cout: 72, KH: 3, KW: 3, Stride: 1, Pad: 1},
 	{N: 1, H: 32, W: 32, Cin: 8, Cout: 100, KH: 1, KW: 1, Stride: 1},
+	{N: 20, H: 8, W: 16, Cin: 48, Cout: 48, KH: 3, KW: 3, Stride: 1, Pad: 1, Depthwise: true},
+	{N: 20, H: 15, W: 15, Cin: 33, Cout: 33, KH: 3, KW: 3, Stride: 2, Pad: 1, Depthwise: true},
 }
 
 func TestBitwiseEqualForAnyNumberOfThreads(t *testing.T) {
@@ -354,10 +369,13 @@ func TestCallsAllocateNothing(t *testing.T) {
 
 func TestWrongSizesPanic(t *testing.T) {
 	p := newPool(t, 1)
-	require.PanicsWithValue(t, "kernels: convolution {N:1 H:2 W:2 Cin:1 Cout:1 KH:3 KW:3 Stride:1 Pad:0}: "+
+	require.PanicsWithValue(t, "kernels: convolution {N:1 H:2 W:2 Cin:1 Cout:1 KH:3 KW:3 Stride:1 Pad:0 Depthwise:false}: "+
 		"the kernel is larger than the padded image; raise Pad or the image size",
 		func() { NewConvPlan(Conv{N: 1, H: 2, W: 2, Cin: 1, Cout: 1, KH: 3, KW: 3, Stride: 1}, FP32, p) })
 	require.Panics(t, func() { NewConvPlan(Conv{N: 1, H: 2, W: 2, Cin: 1, Cout: 1, KH: 1, KW: 1}, FP32, p) })
+	require.Panics(t, func() {
+		NewConvPlan(Conv{N: 1, H: 2, W: 2, Cin: 2, Cout: 4, KH: 1, KW: 1, Stride: 1, Depthwise: true}, FP32, p)
+	})
 	plan := NewConvPlan(Conv{N: 1, H: 2, W: 2, Cin: 1, Cout: 1, KH: 1, KW: 1, Stride: 1}, FP32, p)
 	require.Panics(t, func() { plan.Forward(make([]float32, 3), make([]float32, 1), make([]float32, 4)) })
 	require.Panics(t, func() { plan.BackwardData(make([]float32, 5), make([]float32, 1), make([]float32, 4)) })

@@ -20,6 +20,7 @@ func TestStaleScratch(t *testing.T) {
 		{N: 64, H: 4, W: 4, Cin: 16, Cout: 16, KH: 3, KW: 3, Stride: 1, Pad: 1},
 		{N: 3, H: 7, W: 9, Cin: 20, Cout: 12, KH: 3, KW: 3, Stride: 1, Pad: 1},
 		{N: 2, H: 23, W: 17, Cin: 3, Cout: 8, KH: 7, KW: 7, Stride: 2, Pad: 3},
+		{N: 4, H: 16, W: 16, Cin: 24, Cout: 24, KH: 3, KW: 3, Stride: 2, Pad: 1, Depthwise: true},
 	}
 	forEachISA(t, func(t *testing.T) {
 		for _, c := range shapes {

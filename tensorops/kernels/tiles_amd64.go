@@ -3,14 +3,17 @@
 package kernels
 
 var avx2 = &isa{name: "avx2", widths: avx2Widths, pairs: avx2PairWidths, pairSpeed: 0.6, fetch: 0.25,
+	channels: avx2Channels,
 	winograd: avx2Transforms, transpose: avx2Transpose, copy: avx2Copy,
 	joinVectors: avx2Join, joinNeighbourVectors: avx2JoinNeighbours, transposePairs: avx2TransposePairs}
 
 var avx512 = &isa{name: "avx512", widths: avx512Widths, pairs: avx2PairWidths, pairSpeed: 0.3, fetch: 0.75,
+	channels: avx512Channels,
 	winograd: avx2Transforms, transpose: avx2Transpose, copy: avx2Copy,
 	joinVectors: avx2Join, joinNeighbourVectors: avx2JoinNeighbours, transposePairs: avx2TransposePairs}
 
 var bf16 = &isa{name: "bf16", widths: avx512Widths, pairs: avx512PairWidths, pairSpeed: 1.9, fetch: 0.75,
+	channels: avx512Channels,
 	winograd: avx2Transforms, transpose: avx2Transpose, copy: avx2Copy,
 	joinVectors: avx2Join, joinNeighbourVectors: avx2JoinNeighbours, transposePairs: avx2TransposePairs}
 

@@ -3,8 +3,7 @@ package kernels
 // weightGradient sums x times dy over all pixels. It splits the batch into chunks with a partial sum each, which it
 // then adds in order; the work on a chunk is split into parts of dw.
 type weightGradient struct {
-	pool       *Pool
-	n          int
+	partials
 	pad        padding // of x, as far as it is read
 	top, left  int     // padding that is skipped instead
 	stride     int
@@ -13,15 +12,23 @@ type weightGradient struct {
 	rowLen     int // floats of x for one row of the kernel: KW*Cin
 	cout       int
 	group      int // images in scratch at a time
-	chunk      int // images per chunk
-	chunks     int
 	jobs       []job
 	parts      int // parts that the jobs are divided into
-	one        [1]float32
 
-	x, dy, dw []float32 // of the current call
-	itemFunc  func(worker, i int)
-	sumFunc   func(worker, i int)
+	x, dy    []float32 // of the current call
+	itemFunc func(worker, i int)
+}
+
+// partials are the partial sums of a weight gradient: one of each chunk of the n images, in the pool's shared memory, or
+// dw itself if there is only one.
+type partials struct {
+	pool          *Pool
+	n             int
+	chunk, chunks int // images per chunk, and number of chunks
+	one           [1]float32
+
+	dw      []float32 // of the current call
+	sumFunc func(worker, i int)
 }
 
 // job is one tile of dw: rows [row,row+rows) of kernel row kh, and the columns of panel. It sums over the output pixels
@@ -41,28 +48,48 @@ const (
 
 func newWeightGradient(c Conv, p *Pool) *weightGradient {
 	r := &weightGradient{
-		pool: p, n: c.N, pad: inputPadding(c), stride: c.Stride, outH: c.OutH(), outW: c.OutW(),
-		kh: c.KH, rowLen: c.KW * c.Cin, cout: c.Cout, one: [1]float32{1},
+		pad: inputPadding(c), stride: c.Stride, outH: c.OutH(), outW: c.OutW(),
+		kh: c.KH, rowLen: c.KW * c.Cin, cout: c.Cout,
 	}
+	r.split(c, p)
 	r.top, r.pad.top, r.pad.bottom = r.pad.top, 0, 0
 	r.makeJobs(c)
 
-	size := c.KH * r.rowLen * c.Cout
-	r.chunks = max(1, min(minItems, c.N, c.N*r.outH*r.outW/stepsPerChunk, partialFloats/size))
-	r.chunk = (c.N + r.chunks - 1) / r.chunks
-	r.chunks = (c.N + r.chunk - 1) / r.chunk
 	r.parts = min(len(r.jobs), (minItems+r.chunks-1)/r.chunks)
 	r.group = max(1, min(r.chunk, max(maxScratch/r.pad.size(), pixelsPerTile/(r.outH*r.outW))))
-	shared, scratch := 0, 0
-	if r.chunks > 1 {
-		shared = r.chunks * size
-	}
 	if !r.pad.none() {
-		scratch = r.group * r.pad.size()
+		p.reserve(0, r.group*r.pad.size())
 	}
-	p.reserve(shared, scratch)
-	r.itemFunc, r.sumFunc = r.item, r.sum
+	r.itemFunc = r.item
 	return r
+}
+
+// split chooses the chunks, from the shape alone, and reserves memory.
+func (r *partials) split(c Conv, p *Pool) {
+	r.pool, r.n, r.one = p, c.N, [1]float32{1}
+	r.chunks = max(1, min(minItems, c.N, c.N*c.OutH()*c.OutW()/stepsPerChunk, partialFloats/c.Weights()))
+	r.chunk = (c.N + r.chunks - 1) / r.chunks
+	r.chunks = (c.N + r.chunk - 1) / r.chunk
+	if r.chunks > 1 {
+		p.reserve(r.chunks*c.Weights(), 0)
+	}
+	r.sumFunc = r.sum
+}
+
+// of returns the images of a chunk and its partial sum.
+func (r *partials) of(chunk int) (first, end int, sum []float32) {
+	first, end = chunk*r.chunk, min((chunk+1)*r.chunk, r.n)
+	if r.chunks > 1 {
+		return first, end, r.pool.shared[chunk*len(r.dw) : (chunk+1)*len(r.dw)]
+	}
+	return first, end, r.dw
+}
+
+// add makes dw the total.
+func (r *partials) add() {
+	if r.chunks > 1 {
+		r.pool.run((len(r.dw)+sumFloats-1)/sumFloats, r.chunks*len(r.dw)*packWork, r.sumFunc)
+	}
 }
 
 // makeJobs splits dw into tiles. Tiles of a single kernel column can skip the pixels in the padding; tiles across all
@@ -109,9 +136,7 @@ func outputsInside(start, size, n, stride int) (from, to int) {
 func (r *weightGradient) compute(x, dy, dw []float32) {
 	r.x, r.dy, r.dw = x, dy, dw
 	r.pool.run(r.chunks*r.parts, r.n*r.outH*r.outW*len(dw), r.itemFunc)
-	if r.chunks > 1 {
-		r.pool.run((len(dw)+sumFloats-1)/sumFloats, r.chunks*len(dw)*packWork, r.sumFunc)
-	}
+	r.add()
 	r.x, r.dy, r.dw = nil, nil, nil
 }
 
@@ -121,15 +146,11 @@ func (r *weightGradient) item(worker, item int) {
 	t := &me.tile
 	chunk, part := item/r.parts, item%r.parts
 	jobs := r.jobs[part*len(r.jobs)/r.parts : (part+1)*len(r.jobs)/r.parts]
-	out := r.dw
-	if r.chunks > 1 {
-		out = r.pool.shared[chunk*len(r.dw) : (chunk+1)*len(r.dw)]
-	}
-	end := min((chunk+1)*r.chunk, r.n)
+	begin, end, out := r.of(chunk)
 	row := r.pad.rowLen()
 	t.repeat(1, 0, 0)
 	t.ldc, t.acc = r.cout*f32, 0
-	for first := chunk * r.chunk; first < end; first += r.group {
+	for first := begin; first < end; first += r.group {
 		images := min(r.group, end-first)
 		in := r.x[first*r.pad.rawSize():]
 		if !r.pad.none() {
@@ -158,7 +179,7 @@ func (r *weightGradient) item(worker, item int) {
 }
 
 // sum adds up the partial sums of one range of dw: a row of ones times the matrix of partial sums.
-func (r *weightGradient) sum(worker, i int) {
+func (r *partials) sum(worker, i int) {
 	t := &r.pool.workers[worker].tile
 	start := i * sumFloats
 	end := min(start+sumFloats, len(r.dw))

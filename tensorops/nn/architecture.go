@@ -10,8 +10,8 @@ import (
 // Backbone is a network from images to features.
 type Backbone struct {
 	Arch  string `json:"arch"`  // one of Architectures
-	Stem  string `json:"stem"`  // small: 3x3, stride 1; imagenet: 7x7, stride 2, then 3x3 max-pooling, stride 2
-	Width int    `json:"width"` // channels of the first stage before expansion, 64 = torchvision
+	Stem  string `json:"stem"`  // imagenet: torchvision's; small: a 3x3 convolution of stride 1, without pooling
+	Width int    `json:"width"` // 64 = torchvision's channels, of which others are multiples; ResNets begin with as many
 }
 
 // architecture builds a family of backbones. To add one, implement it in a file of its own that registers it.

@@ -75,7 +75,7 @@ func TestStepReusesMemory(t *testing.T) {
 func TestArenaSize(t *testing.T) {
 	pool := kernels.NewPool(1)
 	defer pool.Close()
-	for _, b := range []Backbone{{"resnet18", "small", 4}, {"resnet50", "imagenet", 2}} {
+	for _, b := range []Backbone{{"resnet18", "small", 4}, {"resnet50", "imagenet", 2}, {"mobilenet_v2", "small", 2}} {
 		for _, mode := range []Mode{Train, Inference} {
 			n := New(b, simSiamHeads, 32, 8, 2, pool, mode)
 			require.Equal(t, n.graph.arena.size, ArenaSize(b, simSiamHeads, 32, 8, 2, mode))

@@ -13,7 +13,7 @@ func (d *cpu) Product(l Layer, c kernels.Conv) Product[[]float32] {
 }
 
 func (d *cpu) Norm(l Layer, rows, views int) Norm[[]float32] {
-	n := newNorm(l.Norm, l.ReLU, l.Out, rows, views, d.net.pool)
+	n := newNorm(l.Norm, l.Activation, l.Out, rows, views, d.net.pool)
 	if l.Norm.Batch {
 		d.net.norms = append(d.net.norms, n)
 	}

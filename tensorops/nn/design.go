@@ -2,19 +2,39 @@ package nn
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 )
 
 // Layer describes a convolution or a linear layer (a 1x1 convolution of single pixels) and what follows it: BatchNorm
-// or a bias, then an optional ReLU.
+// or a bias, then an activation.
 type Layer struct {
 	In, Out             int // channels
 	Kernel, Stride, Pad int
+	Depthwise           bool
 	Linear              bool
 	Weight              Span
 	Norm                Normalization
-	ReLU                bool
+	Activation          Activation
+}
+
+// Activation is the function that ends a layer.
+type Activation int
+
+const (
+	Identity Activation = iota
+	ReLU                // max(v, 0)
+	ReLU6               // min(max(v, 0), 6)
+)
+
+// Top returns the activation's largest value, which may be infinite. Where its output is 0 or Top, its gradient is 0,
+// unless it is Identity.
+func (a Activation) Top() float32 {
+	if a == ReLU6 {
+		return 6
+	}
+	return float32(math.Inf(1))
 }
 
 // Normalization describes what follows a layer's product. Absent parameters have empty spans.
@@ -57,7 +77,7 @@ type operation struct {
 	kind     kind
 	layer    Layer
 	in       operand
-	residual operand // added before the layer's ReLU; may be none
+	residual operand // added before the layer's activation; may be none
 	out      operand
 	part     Part
 }
@@ -105,7 +125,7 @@ func (d *design) pool(k kind, x operand) operand {
 // apply appends a layer.
 func (d *design) apply(l Layer, x operand) operand { return d.applySum(l, x, none) }
 
-// applySum appends a layer with a residual sum before its ReLU.
+// applySum appends a layer with a residual sum before its activation.
 func (d *design) applySum(l Layer, x, residual operand) operand {
 	return d.add(operation{kind: layerKind, layer: l, in: x, residual: residual}, l.Out)
 }
@@ -121,7 +141,8 @@ func (d *design) projector(x operand, h Heads) operand {
 			out = h.ProjectorDim
 		}
 		l := d.linear("projector", &module, d.channels[x], out, h.ProjectorBN && !(last && h.ProjectorBias), !last)
-		if l.ReLU = !last; l.ReLU {
+		if !last {
+			l.Activation = ReLU
 			module++
 		}
 		x = d.apply(l, x)
@@ -151,7 +172,7 @@ func (d *design) predictor(z operand, h Heads) operand {
 	d.part = Predictor
 	module, dim := 0, d.channels[z]
 	hidden := d.linear("predictor", &module, dim, h.PredictorHidden, true, true)
-	hidden.ReLU = true
+	hidden.Activation = ReLU
 	module++
 	return d.apply(d.linear("predictor", &module, h.PredictorHidden, dim, false, false), d.apply(hidden, z))
 }
@@ -160,10 +181,25 @@ func (d *design) predictor(z operand, h Heads) operand {
 type conv struct{ out, kernel, stride int }
 
 // conv creates a convolution with BatchNorm.
-func (d *design) conv(name, norm string, in int, c conv) Layer {
-	l := Layer{In: in, Out: c.out, Kernel: c.kernel, Stride: c.stride, Pad: c.kernel / 2}
-	l.Weight = d.layout.AddParam(name+".weight", d.part, ConvWeight, c.kernel, c.kernel, in, c.out)
-	l.Norm = d.batchNorm(norm, c.out, true)
+func (d *design) conv(name, norm string, in int, c conv, a Activation) Layer {
+	return d.convolution(Layer{In: in, Out: c.out, Kernel: c.kernel, Stride: c.stride, Activation: a}, name, norm)
+}
+
+// depthwise creates a depthwise convolution with BatchNorm, for c.out channels.
+func (d *design) depthwise(name, norm string, c conv, a Activation) Layer {
+	l := Layer{In: c.out, Out: c.out, Kernel: c.kernel, Stride: c.stride, Depthwise: true, Activation: a}
+	return d.convolution(l, name, norm)
+}
+
+// convolution adds the padding and parameters of a convolution with BatchNorm.
+func (d *design) convolution(l Layer, name, norm string) Layer {
+	l.Pad = l.Kernel / 2
+	in := l.In
+	if l.Depthwise {
+		in = 1
+	}
+	l.Weight = d.layout.AddParam(name+".weight", d.part, ConvWeight, l.Kernel, l.Kernel, in, l.Out)
+	l.Norm = d.batchNorm(norm, l.Out, true)
 	return l
 }
 
@@ -208,7 +244,7 @@ func (o operation) pixels(size int) int {
 func (l Layer) conv(batch, size int) kernels.Conv {
 	return kernels.Conv{
 		N: batch, H: size, W: size, Cin: l.In, Cout: l.Out,
-		KH: l.Kernel, KW: l.Kernel, Stride: l.Stride, Pad: l.Pad,
+		KH: l.Kernel, KW: l.Kernel, Stride: l.Stride, Pad: l.Pad, Depthwise: l.Depthwise,
 	}
 }
 

@@ -34,15 +34,15 @@ type Product[M any] interface {
 	BackwardData(dy, dx M)
 }
 
-// Norm is BatchNorm or a bias, then an optional residual sum and ReLU.
+// Norm is BatchNorm or a bias, then an optional residual sum and an activation.
 type Norm[M any] interface {
-	// Forward computes y from x; residual is added before ReLU and may be nil. y may be x.
+	// Forward computes y from x; residual is added before the activation and may be nil. y may be x.
 	Forward(x, residual, y M)
 	// Reapply computes y from x as the last Forward did, which must have had no residual.
 	Reapply(x, y M)
 	// Backward computes dx, the gradient of x, from the gradient g1 (+ g2 unless nil) of y, and the gradients of the
-	// layer's scale and shift. With ReLU or g2, it writes to masked the gradient before ReLU, which is also the
-	// residual's. masked may be g1 or dx; dx may be g1, g2, x or masked. x and y are those of the forward pass.
+	// layer's scale and shift. With an activation or g2, it writes to masked the gradient before the activation, which is
+	// also the residual's. masked may be g1 or dx; dx may be g1, g2, x or masked. x and y are those of the forward pass.
 	Backward(g1, g2, x, y, masked, dx M)
 }
 

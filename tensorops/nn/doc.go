@@ -1,4 +1,4 @@
-// Package nn implements the networks to pre-train: ResNet backbones with projector and predictor heads, their forward
+// Package nn implements the networks to pre-train: ResNet and MobileNetV2 backbones with projector and predictor heads, their forward
 // and backward passes, self-supervised losses, BatchNorm re-estimation and model files.
 //
 // A network's weights are one flat []float32 whose Layout says where each parameter is, so that optimizers, sub-nets

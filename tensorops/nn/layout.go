@@ -20,7 +20,7 @@ const (
 type Kind int
 
 const (
-	ConvWeight   Kind = iota // [KH, KW, Cin, Cout]
+	ConvWeight   Kind = iota // [KH, KW, Cin, Cout]; [KH, KW, 1, Cout] if depthwise
 	LinearWeight             // [In, Out]
 	Bias                     // of a linear layer [Out]
 	Scale                    // of a BatchNorm [C] (its "weight")

@@ -19,6 +19,15 @@ func TestLayoutMatchesTorchvision(t *testing.T) {
 		l := NewLayout(Backbone{arch, "imagenet", 64}, Heads{})
 		require.Equal(t, want, l.NumParams)
 	}
+	// Parameters, statistics and features of mobilenet_v2 without classifier, by 64 times width_mult.
+	for width, want := range map[int][3]int{
+		1: {35728, 5936, 1280}, 16: {238112, 10656, 1280}, 48: {1355424, 26640, 1280}, 64: {2223872, 34112, 1280},
+		90: {4319376, 47952, 1800}, 128: {8697088, 68224, 2560},
+	} {
+		b := Backbone{"mobilenet_v2", "small", width}
+		l := NewLayout(b, Heads{})
+		require.Equal(t, want, [3]int{l.NumParams, l.NumStats, b.FeatureDim()}, width)
+	}
 	require.Equal(t, 512, Backbone{"resnet18", "small", 64}.FeatureDim())
 	require.Equal(t, 2048, Backbone{"resnet50", "small", 64}.FeatureDim())
 

@@ -27,12 +27,12 @@ const (
 )
 
 // norm is what follows a layer's product, fused: BatchNorm (arXiv 1502.03167) or a bias, then an optional residual sum
-// and ReLU. Data are rows of c channels. The views are equal consecutive parts of the rows with separate statistics.
+// and an activation. Data are rows of c channels. The views are equal consecutive parts of the rows with separate statistics.
 // How a view is split into chunks depends on the shape alone; sums are computed within each chunk and then over the
 // chunks, in order and in double precision.
 type norm struct {
 	Normalization
-	relu        bool
+	activation  Activation
 	c           int
 	views, rows int // rows of one view
 	chunkRows   int // rows per chunk; the last of a view may have fewer
@@ -52,8 +52,8 @@ type norm struct {
 	momentsTask, applyTask, gradTask, combineTask func(worker, i int)
 }
 
-func newNorm(spec Normalization, relu bool, channels, rows, views int, p *kernels.Pool) *norm {
-	n := &norm{Normalization: spec, relu: relu, c: channels, views: views, rows: rows / views, pool: p, tile: tileLen(channels)}
+func newNorm(spec Normalization, a Activation, channels, rows, views int, p *kernels.Pool) *norm {
+	n := &norm{Normalization: spec, activation: a, c: channels, views: views, rows: rows / views, pool: p, tile: tileLen(channels)}
 	tileRows := n.tile / channels
 	n.chunkRows = max(1, normChunk/n.tile) * tileRows
 	n.chunks = (n.rows + n.chunkRows - 1) / n.chunkRows
@@ -70,7 +70,7 @@ func newNorm(spec Normalization, relu bool, channels, rows, views int, p *kernel
 	return n
 }
 
-// forward computes y from x; residual is added before ReLU and may be nil. y may be x. params and stats are the flat
+// forward computes y from x; residual is added before the activation and may be nil. y may be x. params and stats are the flat
 // vectors.
 func (n *norm) forward(x, residual, y, params, stats []float32, mode BNMode) {
 	n.x, n.residual, n.y = x, residual, y
@@ -190,23 +190,25 @@ func (n *norm) updateStats(stats []float32) {
 func (n *norm) apply(_, i int) {
 	view, from, to, _, _ := n.chunk(i)
 	a, b := n.k1[view*n.tile:][:n.tile], n.k2[view*n.tile:][:n.tile]
-	x, y := n.x[from:to], n.y[from:to]
-	switch {
+	x, y, top := n.x[from:to], n.y[from:to], n.activation.Top()
+	switch rectified := n.activation != Identity; {
+	case n.residual != nil && rectified:
+		vecs.ScaleShiftAddReLU(y, x, n.residual[from:to], a, b, top)
 	case n.residual != nil:
-		vecs.ScaleShiftAddReLU(y, x, n.residual[from:to], a, b)
-	case n.relu:
-		vecs.ScaleShiftReLU(y, x, a, b)
+		vecs.ScaleShiftAdd(y, x, n.residual[from:to], a, b)
+	case rectified:
+		vecs.ScaleShiftReLU(y, x, a, b, top)
 	default:
 		vecs.ScaleShift(y, x, a, b)
 	}
 }
 
 // backward computes dx, the gradient of x, from the gradient g1 (+ g2 unless nil) of y, and the gradients of scale and
-// shift. With ReLU or g2, it writes to masked the gradient before ReLU, which is also the residual's. masked may be g1
-// or dx; dx may be g1, g2 or masked. x and y are those of the forward pass.
+// shift. With an activation or g2, it writes to masked the gradient before the activation, which is also the residual's.
+// masked may be g1 or dx; dx may be g1, g2 or masked. x and y are those of the forward pass.
 func (n *norm) backward(g1, g2, x, y, masked, dx, params, grads []float32) {
 	n.g1, n.g2, n.x, n.y, n.masked, n.dx = g1, g2, x, y, masked, dx
-	if !n.relu && g2 == nil {
+	if n.activation == Identity && g2 == nil {
 		n.masked = g1
 	}
 	for v := range n.views {
@@ -221,20 +223,20 @@ func (n *norm) backward(g1, g2, x, y, masked, dx, params, grads []float32) {
 	n.pool.For(n.views*n.chunks, n.combineTask)
 }
 
-// grad applies ReLU's mask to a chunk of the gradient and computes its sums.
+// grad applies the activation's mask to a chunk of the gradient and computes its sums.
 func (n *norm) grad(worker, i int) {
 	view, from, to, sum, dot := n.chunk(i)
 	var g2, y []float32
 	if n.g2 != nil {
 		g2 = n.g2[from:to]
 	}
-	if n.relu {
+	if n.activation != Identity {
 		y = n.y[from:to]
 	}
 	scratch := n.scratch[worker]
 	s, q := scratch[:n.tile], scratch[n.tile:2*n.tile]
 	clear(scratch[:2*n.tile])
-	vecs.GradMoments(s, q, n.masked[from:to], n.g1[from:to], g2, y, n.x[from:to], n.center[view*n.tile:][:n.tile])
+	vecs.GradMoments(s, q, n.masked[from:to], n.g1[from:to], g2, y, n.x[from:to], n.center[view*n.tile:][:n.tile], n.activation.Top())
 	fold(s, n.c)
 	fold(q, n.c)
 	for c := range n.c {

@@ -20,9 +20,8 @@ func TestNorm(t *testing.T) {
 		c := rapid.SampledFrom([]int{1, 3, 8, 24, 64, 100}).Draw(t, "channels")
 		views := rapid.IntRange(1, 3).Draw(t, "views")
 		rows := rapid.IntRange(2, 5*normChunk/2/c).Draw(t, "rows of a view")
-		relu, residual := rapid.Bool().Draw(t, "relu"), rapid.Bool().Draw(t, "residual")
-		two := rapid.Bool().Draw(t, "two gradients")
-		relu = relu || residual // a residual sum is always rectified
+		activation := rapid.SampledFrom([]Activation{Identity, ReLU, ReLU6}).Draw(t, "activation")
+		residual, two := rapid.Bool().Draw(t, "residual"), rapid.Bool().Draw(t, "two gradients")
 		offset := rapid.SampledFrom([]float64{0, 50}).Draw(t, "mean")
 
 		size := views * rows * c
@@ -31,9 +30,12 @@ func TestNorm(t *testing.T) {
 			x[i] = float32(offset + v)
 		}
 		params, stats, grads := hashed32("p", 2*c), make([]float32, 2*c), make([]float32, 2*c)
+		for i := range params {
+			params[i] *= 8 // to reach ReLU6's limit
+		}
 		spec := Normalization{Batch: true,
 			Scale: Span{0, c}, Shift: Span{c, 2 * c}, RunningMean: Span{0, c}, RunningVar: Span{c, 2 * c}}
-		n := newNorm(spec, relu, c, views*rows, views, pool)
+		n := newNorm(spec, activation, c, views*rows, views, pool)
 		y, masked, dx := make([]float32, size), make([]float32, size), make([]float32, size)
 		if !residual {
 			res = nil
@@ -69,14 +71,17 @@ func TestNorm(t *testing.T) {
 					if residual {
 						out += float64(res[at(r)])
 					}
-					if relu {
+					switch activation {
+					case ReLU:
 						out = max(0, out)
+					case ReLU6:
+						out = min(max(0, out), 6)
 					}
 					if two {
 						g += float64(g2[at(r)])
 					}
-					if relu && y[at(r)] == 0 { // rounding decides on which side of the kink
-						g = 0
+					if kept := y[at(r)]; activation != Identity && kept == 0 || activation == ReLU6 && kept == 6 {
+						g = 0 // rounding decides on which side of the kink
 					}
 					want.y[at(r)], want.masked[at(r)] = float32(out), float32(g)
 					sum += g
@@ -93,7 +98,7 @@ func TestNorm(t *testing.T) {
 		}
 		tolerance := 2e-5 * (1 + offset)
 		requireClose(t, "y", want.y, y, tolerance)
-		if relu || two {
+		if activation != Identity || two {
 			requireClose(t, "masked", want.masked, masked, 1e-6)
 		}
 		requireClose(t, "statistics", want.stats, stats, 1e-5)

@@ -39,19 +39,26 @@ func (m *Model) AppendONNX(g *onnx.Graph, images, features string) {
 	g.Apply("Flatten", features, []string{values[d.features]}, onnx.Int("axis", 1))
 }
 
-// appendLayer adds a convolution with BatchNorm, the sum with a residual unless that is "", and ReLU.
+// appendLayer adds a convolution with BatchNorm, the sum with a residual unless that is "", and the activation.
 func appendLayer(g *onnx.Graph, l Layer, names, stats map[int]string, x, residual string) string {
 	weight, scale := names[l.Weight.From], names[l.Norm.Scale.From]
 	conv, norm := strings.TrimSuffix(weight, ".weight"), strings.TrimSuffix(scale, ".weight")
 	k, s, p := int64(l.Kernel), int64(l.Stride), int64(l.Pad)
-	x = g.Apply("Conv", conv, []string{x, weight}, onnx.Ints("kernel_shape", k, k), onnx.Ints("pads", p, p, p, p), onnx.Ints("strides", s, s))
+	attributes := []*onnx.Attribute{onnx.Ints("kernel_shape", k, k), onnx.Ints("pads", p, p, p, p), onnx.Ints("strides", s, s)}
+	if l.Depthwise {
+		attributes = append(attributes, onnx.Int("group", int64(l.Out)))
+	}
+	x = g.Apply("Conv", conv, []string{x, weight}, attributes...)
 	n := l.Norm
 	x = g.Apply("BatchNormalization", norm, []string{x, scale, names[n.Shift.From], stats[n.RunningMean.From], stats[n.RunningVar.From]}, onnx.Float("epsilon", bnEpsilon))
 	if residual != "" {
 		x = g.Apply("Add", norm+".sum", []string{x, residual})
 	}
-	if l.ReLU {
+	switch l.Activation {
+	case ReLU:
 		x = g.Apply("Relu", norm+".relu", []string{x})
+	case ReLU6:
+		x = g.Apply("Clip", norm+".relu6", []string{x, g.Floats(norm+".least", nil, 0), g.Floats(norm+".most", nil, 6)})
 	}
 	return x
 }

@@ -53,9 +53,7 @@ func (resnet) stem(d *design, x operand, b Backbone) operand {
 	if b.Stem == "imagenet" {
 		c = conv{b.Width, 7, 2}
 	}
-	l := d.conv("conv1", "bn1", d.channels[x], c)
-	l.ReLU = true
-	x = d.apply(l, x)
+	x = d.apply(d.conv("conv1", "bn1", d.channels[x], c, ReLU), x)
 	if b.Stem == "imagenet" {
 		x = d.pool(maxPoolKind, x)
 	}
@@ -68,12 +66,11 @@ func (r resnet) residual(d *design, name string, x operand, width, stride int) o
 	shortcut, in := x, d.channels[x]
 	var layers []Layer
 	for i, c := range r.block.convs(width, stride) {
-		l := d.conv(fmt.Sprintf("%s.conv%d", name, i+1), fmt.Sprintf("%s.bn%d", name, i+1), in, c)
-		l.ReLU = true
+		l := d.conv(fmt.Sprintf("%s.conv%d", name, i+1), fmt.Sprintf("%s.bn%d", name, i+1), in, c, ReLU)
 		layers, in = append(layers, l), l.Out
 	}
 	if stride != 1 || in != d.channels[x] {
-		shortcut = d.apply(d.conv(name+".downsample.0", name+".downsample.1", d.channels[x], conv{in, 1, stride}), x)
+		shortcut = d.apply(d.conv(name+".downsample.0", name+".downsample.1", d.channels[x], conv{in, 1, stride}, Identity), x)
 	}
 	last := len(layers) - 1
 	for _, l := range layers[:last] {

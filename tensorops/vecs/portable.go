@@ -2,19 +2,22 @@ package vecs
 
 import "math"
 
-// rectify returns max(v, 0) without a branch. NaN stays NaN.
-func rectify(v float32) float32 {
+// rectify returns min(max(v, 0), top) without a branch. NaN stays NaN.
+func rectify(v, top float32) float32 {
 	b := math.Float32bits(v)
 	if b-1<<31 <= 0x7f800000 { // negative, not NaN
 		b = 0
 	}
-	return math.Float32frombits(b)
+	return min(math.Float32frombits(b), top)
 }
 
-// gate returns g if y is not 0, else 0, without a branch.
-func gate(g, y float32) float32 {
+// gate returns g if y is neither 0 nor top, else 0, without a branch.
+func gate(g, y, top float32) float32 {
 	b := math.Float32bits(g)
 	if math.Float32bits(y)<<1 == 0 {
+		b = 0
+	}
+	if y == top {
 		b = 0
 	}
 	return math.Float32frombits(b)
@@ -31,23 +34,34 @@ func scaleShift(y, x, a, b []float32) {
 	}
 }
 
-func scaleShiftReLU(y, x, a, b []float32) {
+func scaleShiftReLU(y, x, a, b []float32, top float32) {
 	for len(x) > 0 {
 		n := min(len(a), len(x))
 		y1, a, b := y[:n], a[:n], b[:n]
 		for i, v := range x[:n] {
-			y1[i] = rectify(a[i]*v + b[i])
+			y1[i] = rectify(a[i]*v+b[i], top)
 		}
 		x, y = x[n:], y[n:]
 	}
 }
 
-func scaleShiftAddReLU(y, x, r, a, b []float32) {
+func scaleShiftAdd(y, x, r, a, b []float32) {
 	for len(x) > 0 {
 		n := min(len(a), len(x))
 		y1, r1, a, b := y[:n], r[:n], a[:n], b[:n]
 		for i, v := range x[:n] {
-			y1[i] = rectify(a[i]*v + b[i] + r1[i])
+			y1[i] = a[i]*v + b[i] + r1[i]
+		}
+		x, y, r = x[n:], y[n:], r[n:]
+	}
+}
+
+func scaleShiftAddReLU(y, x, r, a, b []float32, top float32) {
+	for len(x) > 0 {
+		n := min(len(a), len(x))
+		y1, r1, a, b := y[:n], r[:n], a[:n], b[:n]
+		for i, v := range x[:n] {
+			y1[i] = rectify(a[i]*v+b[i]+r1[i], top)
 		}
 		x, y, r = x[n:], y[n:], r[n:]
 	}
@@ -98,7 +112,7 @@ func moments(s, q, x, pivot []float32) {
 	}
 }
 
-func gradMoments(s, q, _, g, _, _, x, mean []float32) {
+func gradMoments(s, q, _, g, _, _, x, mean []float32, _ float32) {
 	for len(g) > 0 {
 		n := len(mean)
 		x1, s, q := x[:n], s[:n], q[:n]
@@ -110,26 +124,26 @@ func gradMoments(s, q, _, g, _, _, x, mean []float32) {
 	}
 }
 
-func addGradMoments(s, q, d, g, h, _, x, mean []float32) {
+func addGradMoments(s, q, d, g, h, _, x, mean []float32, _ float32) {
 	d, h = d[:len(g)], h[:len(g)]
 	for i, v := range g {
 		d[i] = v + h[i]
 	}
-	gradMoments(s, q, nil, d, nil, nil, x, mean)
+	gradMoments(s, q, nil, d, nil, nil, x, mean, 0)
 }
 
-func gateGradMoments(s, q, d, g, _, y, x, mean []float32) {
+func gateGradMoments(s, q, d, g, _, y, x, mean []float32, top float32) {
 	d, y = d[:len(g)], y[:len(g)]
 	for i, v := range g {
-		d[i] = gate(v, y[i])
+		d[i] = gate(v, y[i], top)
 	}
-	gradMoments(s, q, nil, d, nil, nil, x, mean)
+	gradMoments(s, q, nil, d, nil, nil, x, mean, 0)
 }
 
-func gateAddGradMoments(s, q, d, g, h, y, x, mean []float32) {
+func gateAddGradMoments(s, q, d, g, h, y, x, mean []float32, top float32) {
 	d, h, y = d[:len(g)], h[:len(g)], y[:len(g)]
 	for i, v := range g {
-		d[i] = gate(v+h[i], y[i])
+		d[i] = gate(v+h[i], y[i], top)
 	}
-	gradMoments(s, q, nil, d, nil, nil, x, mean)
+	gradMoments(s, q, nil, d, nil, nil, x, mean, 0)
 }

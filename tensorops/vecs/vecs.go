@@ -9,17 +9,25 @@ func ScaleShift(y, x, a, b []float32) {
 	}
 }
 
-// ScaleShiftReLU computes y = max(a·x + b, 0); a and b are tiles. NaN stays NaN, so that divergence shows. y may be x.
-func ScaleShiftReLU(y, x, a, b []float32) {
+// ScaleShiftReLU computes y = min(max(a·x + b, 0), top); a and b are tiles. NaN stays NaN, so that divergence shows. y may
+// be x.
+func ScaleShiftReLU(y, x, a, b []float32, top float32) {
 	if check("ScaleShiftReLU", y, x) && checkTiles("ScaleShiftReLU", a, b) {
-		active.scaleShiftReLU(y, x, a, b)
+		active.scaleShiftReLU(y, x, a, b, top)
 	}
 }
 
-// ScaleShiftAddReLU computes y = max(a·x + b + r, 0); a and b are tiles. NaN stays NaN. y may be x or r.
-func ScaleShiftAddReLU(y, x, r, a, b []float32) {
+// ScaleShiftAdd computes y = a·x + b + r; a and b are tiles. y may be x or r.
+func ScaleShiftAdd(y, x, r, a, b []float32) {
+	if check("ScaleShiftAdd", y, x, r) && checkTiles("ScaleShiftAdd", a, b) {
+		active.scaleShiftAdd(y, x, r, a, b)
+	}
+}
+
+// ScaleShiftAddReLU computes y = min(max(a·x + b + r, 0), top); a and b are tiles. NaN stays NaN. y may be x or r.
+func ScaleShiftAddReLU(y, x, r, a, b []float32, top float32) {
 	if check("ScaleShiftAddReLU", y, x, r) && checkTiles("ScaleShiftAddReLU", a, b) {
-		active.scaleShiftAddReLU(y, x, r, a, b)
+		active.scaleShiftAddReLU(y, x, r, a, b, top)
 	}
 }
 
@@ -60,10 +68,10 @@ func Moments(s, q, x, pivot []float32) {
 	}
 }
 
-// GradMoments computes d = g + h where y is not 0 and d = 0 where it is, and adds d to the tile s and d·(x-mean) to the
-// tile q; mean is a tile, too. It sums as Moments does. A nil h means zeros, a nil y ones; if both are nil, d is g and
-// is not written. d may be g or h.
-func GradMoments(s, q, d, g, h, y, x, mean []float32) {
+// GradMoments computes d = g + h where y is neither 0 nor top, and d = 0 where it is, and adds d to the tile s and
+// d·(x-mean) to the tile q; mean is a tile, too. It sums as Moments does. A nil h means zeros, and a nil y that nothing is
+// gated; if both are nil, d is g and is not written. d may be g or h.
+func GradMoments(s, q, d, g, h, y, x, mean []float32, top float32) {
 	variant := 0
 	if h != nil {
 		variant |= 1
@@ -86,10 +94,10 @@ func GradMoments(s, q, d, g, h, y, x, mean []float32) {
 	f := active.gradMoments[variant]
 	whole := len(x) - len(x)%len(mean)
 	if whole > 0 {
-		f(s, q, d[:whole], g[:whole], h[:whole], y[:whole], x[:whole], mean)
+		f(s, q, d[:whole], g[:whole], h[:whole], y[:whole], x[:whole], mean, top)
 	}
 	if rest := len(x) - whole; rest > 0 {
-		f(s[:rest], q[:rest], d[whole:], g[whole:], h[whole:], y[whole:], x[whole:], mean[:rest])
+		f(s[:rest], q[:rest], d[whole:], g[whole:], h[whole:], y[whole:], x[whole:], mean[:rest], top)
 	}
 }
 

@@ -8,10 +8,13 @@ package vecs
 func avx2ScaleShift(y []float32, x []float32, a []float32, b []float32)
 
 //go:noescape
-func avx2ScaleShiftReLU(y []float32, x []float32, a []float32, b []float32)
+func avx2ScaleShiftReLU(y []float32, x []float32, a []float32, b []float32, top float32)
 
 //go:noescape
-func avx2ScaleShiftAddReLU(y []float32, x []float32, r []float32, a []float32, b []float32)
+func avx2ScaleShiftAdd(y []float32, x []float32, r []float32, a []float32, b []float32)
+
+//go:noescape
+func avx2ScaleShiftAddReLU(y []float32, x []float32, r []float32, a []float32, b []float32, top float32)
 
 //go:noescape
 func avx2Combine(y []float32, g []float32, x []float32, a []float32, b []float32, c []float32, mean []float32)
@@ -26,16 +29,16 @@ func avx2AdamW(w []float32, g []float32, m []float32, v []float32, keep float32,
 func avx2Moments(s []float32, q []float32, x []float32, mean []float32)
 
 //go:noescape
-func avx2GradMoments(s []float32, q []float32, d []float32, g []float32, h []float32, y []float32, x []float32, mean []float32)
+func avx2GradMoments(s []float32, q []float32, d []float32, g []float32, h []float32, y []float32, x []float32, mean []float32, top float32)
 
 //go:noescape
-func avx2AddGradMoments(s []float32, q []float32, d []float32, g []float32, h []float32, y []float32, x []float32, mean []float32)
+func avx2AddGradMoments(s []float32, q []float32, d []float32, g []float32, h []float32, y []float32, x []float32, mean []float32, top float32)
 
 //go:noescape
-func avx2GateGradMoments(s []float32, q []float32, d []float32, g []float32, h []float32, y []float32, x []float32, mean []float32)
+func avx2GateGradMoments(s []float32, q []float32, d []float32, g []float32, h []float32, y []float32, x []float32, mean []float32, top float32)
 
 //go:noescape
-func avx2GateAddGradMoments(s []float32, q []float32, d []float32, g []float32, h []float32, y []float32, x []float32, mean []float32)
+func avx2GateAddGradMoments(s []float32, q []float32, d []float32, g []float32, h []float32, y []float32, x []float32, mean []float32, top float32)
 
 //go:noescape
 func avx2SquareDistance(x []float32, y []float32) float64
@@ -59,10 +62,13 @@ func avx2Greater(mask []uint64, p []float32, limit float32)
 func avx512ScaleShift(y []float32, x []float32, a []float32, b []float32)
 
 //go:noescape
-func avx512ScaleShiftReLU(y []float32, x []float32, a []float32, b []float32)
+func avx512ScaleShiftReLU(y []float32, x []float32, a []float32, b []float32, top float32)
 
 //go:noescape
-func avx512ScaleShiftAddReLU(y []float32, x []float32, r []float32, a []float32, b []float32)
+func avx512ScaleShiftAdd(y []float32, x []float32, r []float32, a []float32, b []float32)
+
+//go:noescape
+func avx512ScaleShiftAddReLU(y []float32, x []float32, r []float32, a []float32, b []float32, top float32)
 
 //go:noescape
 func avx512Combine(y []float32, g []float32, x []float32, a []float32, b []float32, c []float32, mean []float32)
@@ -77,16 +83,16 @@ func avx512AdamW(w []float32, g []float32, m []float32, v []float32, keep float3
 func avx512Moments(s []float32, q []float32, x []float32, mean []float32)
 
 //go:noescape
-func avx512GradMoments(s []float32, q []float32, d []float32, g []float32, h []float32, y []float32, x []float32, mean []float32)
+func avx512GradMoments(s []float32, q []float32, d []float32, g []float32, h []float32, y []float32, x []float32, mean []float32, top float32)
 
 //go:noescape
-func avx512AddGradMoments(s []float32, q []float32, d []float32, g []float32, h []float32, y []float32, x []float32, mean []float32)
+func avx512AddGradMoments(s []float32, q []float32, d []float32, g []float32, h []float32, y []float32, x []float32, mean []float32, top float32)
 
 //go:noescape
-func avx512GateGradMoments(s []float32, q []float32, d []float32, g []float32, h []float32, y []float32, x []float32, mean []float32)
+func avx512GateGradMoments(s []float32, q []float32, d []float32, g []float32, h []float32, y []float32, x []float32, mean []float32, top float32)
 
 //go:noescape
-func avx512GateAddGradMoments(s []float32, q []float32, d []float32, g []float32, h []float32, y []float32, x []float32, mean []float32)
+func avx512GateAddGradMoments(s []float32, q []float32, d []float32, g []float32, h []float32, y []float32, x []float32, mean []float32, top float32)
 
 //go:noescape
 func avx512SquareDistance(x []float32, y []float32) float64

@@ -89,16 +89,17 @@ restEnd:
 	VZEROUPPER
 	RET
 
-// func avx2ScaleShiftReLU(y []float32, x []float32, a []float32, b []float32)
+// func avx2ScaleShiftReLU(y []float32, x []float32, a []float32, b []float32, top float32)
 // Requires: AVX, AVX2, CMOV, FMA3
-TEXT ·avx2ScaleShiftReLU(SB), NOSPLIT, $0-96
-	MOVQ   y_base+0(FP), AX
-	MOVQ   x_base+24(FP), CX
-	MOVQ   a_base+48(FP), DX
-	MOVQ   b_base+72(FP), BX
-	MOVQ   x_len+32(FP), SI
-	MOVQ   a_len+56(FP), DI
-	VXORPS Y0, Y0, Y0
+TEXT ·avx2ScaleShiftReLU(SB), NOSPLIT, $0-100
+	MOVQ         y_base+0(FP), AX
+	MOVQ         x_base+24(FP), CX
+	MOVQ         a_base+48(FP), DX
+	MOVQ         b_base+72(FP), BX
+	MOVQ         x_len+32(FP), SI
+	MOVQ         a_len+56(FP), DI
+	VXORPS       Y0, Y0, Y0
+	VBROADCASTSS top+96(FP), Y1
 
 tile:
 	MOVQ    DI, R8
@@ -110,26 +111,30 @@ tile:
 	JLT     unrolledEnd
 
 unrolled:
-	VMOVUPS     (BX)(R9*1), Y1
-	VMOVUPS     (CX)(R9*1), Y2
-	VFMADD231PS (DX)(R9*1), Y2, Y1
-	VMAXPS      Y1, Y0, Y1
-	VMOVUPS     Y1, (AX)(R9*1)
-	VMOVUPS     32(BX)(R9*1), Y1
-	VMOVUPS     32(CX)(R9*1), Y2
-	VFMADD231PS 32(DX)(R9*1), Y2, Y1
-	VMAXPS      Y1, Y0, Y1
-	VMOVUPS     Y1, 32(AX)(R9*1)
-	VMOVUPS     64(BX)(R9*1), Y1
-	VMOVUPS     64(CX)(R9*1), Y2
-	VFMADD231PS 64(DX)(R9*1), Y2, Y1
-	VMAXPS      Y1, Y0, Y1
-	VMOVUPS     Y1, 64(AX)(R9*1)
-	VMOVUPS     96(BX)(R9*1), Y1
-	VMOVUPS     96(CX)(R9*1), Y2
-	VFMADD231PS 96(DX)(R9*1), Y2, Y1
-	VMAXPS      Y1, Y0, Y1
-	VMOVUPS     Y1, 96(AX)(R9*1)
+	VMOVUPS     (BX)(R9*1), Y2
+	VMOVUPS     (CX)(R9*1), Y3
+	VFMADD231PS (DX)(R9*1), Y3, Y2
+	VMAXPS      Y2, Y0, Y2
+	VMINPS      Y2, Y1, Y2
+	VMOVUPS     Y2, (AX)(R9*1)
+	VMOVUPS     32(BX)(R9*1), Y2
+	VMOVUPS     32(CX)(R9*1), Y3
+	VFMADD231PS 32(DX)(R9*1), Y3, Y2
+	VMAXPS      Y2, Y0, Y2
+	VMINPS      Y2, Y1, Y2
+	VMOVUPS     Y2, 32(AX)(R9*1)
+	VMOVUPS     64(BX)(R9*1), Y2
+	VMOVUPS     64(CX)(R9*1), Y3
+	VFMADD231PS 64(DX)(R9*1), Y3, Y2
+	VMAXPS      Y2, Y0, Y2
+	VMINPS      Y2, Y1, Y2
+	VMOVUPS     Y2, 64(AX)(R9*1)
+	VMOVUPS     96(BX)(R9*1), Y2
+	VMOVUPS     96(CX)(R9*1), Y3
+	VFMADD231PS 96(DX)(R9*1), Y3, Y2
+	VMAXPS      Y2, Y0, Y2
+	VMINPS      Y2, Y1, Y2
+	VMOVUPS     Y2, 96(AX)(R9*1)
 	ADDQ        $+128, R9
 	SUBQ        $+32, R8
 	JGE         unrolled
@@ -140,11 +145,12 @@ unrolledEnd:
 	JLT  singleEnd
 
 single:
-	VMOVUPS     (BX)(R9*1), Y1
-	VMOVUPS     (CX)(R9*1), Y2
-	VFMADD231PS (DX)(R9*1), Y2, Y1
-	VMAXPS      Y1, Y0, Y1
-	VMOVUPS     Y1, (AX)(R9*1)
+	VMOVUPS     (BX)(R9*1), Y2
+	VMOVUPS     (CX)(R9*1), Y3
+	VFMADD231PS (DX)(R9*1), Y3, Y2
+	VMAXPS      Y2, Y0, Y2
+	VMINPS      Y2, Y1, Y2
+	VMOVUPS     Y2, (AX)(R9*1)
 	ADDQ        $+32, R9
 	SUBQ        $+8, R8
 	JGE         single
@@ -152,15 +158,16 @@ single:
 singleEnd:
 	ADDQ         $+8, R8
 	JZ           restEnd
-	VMOVD        R8, X1
-	VPBROADCASTD X1, Y1
-	VPCMPGTD     lanes<>+0(SB), Y1, Y1
-	VMASKMOVPS   (BX)(R9*1), Y1, Y2
-	VMASKMOVPS   (DX)(R9*1), Y1, Y3
-	VMASKMOVPS   (CX)(R9*1), Y1, Y4
-	VFMADD231PS  Y3, Y4, Y2
-	VMAXPS       Y2, Y0, Y2
-	VMASKMOVPS   Y2, Y1, (AX)(R9*1)
+	VMOVD        R8, X2
+	VPBROADCASTD X2, Y2
+	VPCMPGTD     lanes<>+0(SB), Y2, Y2
+	VMASKMOVPS   (BX)(R9*1), Y2, Y3
+	VMASKMOVPS   (DX)(R9*1), Y2, Y4
+	VMASKMOVPS   (CX)(R9*1), Y2, Y5
+	VFMADD231PS  Y4, Y5, Y3
+	VMAXPS       Y3, Y0, Y3
+	VMINPS       Y3, Y1, Y3
+	VMASKMOVPS   Y3, Y2, (AX)(R9*1)
 
 restEnd:
 	LEAQ  (R9)(R8*4), R9
@@ -171,17 +178,16 @@ restEnd:
 	VZEROUPPER
 	RET
 
-// func avx2ScaleShiftAddReLU(y []float32, x []float32, r []float32, a []float32, b []float32)
+// func avx2ScaleShiftAdd(y []float32, x []float32, r []float32, a []float32, b []float32)
 // Requires: AVX, AVX2, CMOV, FMA3
-TEXT ·avx2ScaleShiftAddReLU(SB), NOSPLIT, $0-120
-	MOVQ   y_base+0(FP), AX
-	MOVQ   x_base+24(FP), CX
-	MOVQ   r_base+48(FP), DX
-	MOVQ   a_base+72(FP), BX
-	MOVQ   b_base+96(FP), SI
-	MOVQ   x_len+32(FP), DI
-	MOVQ   a_len+80(FP), R8
-	VXORPS Y0, Y0, Y0
+TEXT ·avx2ScaleShiftAdd(SB), NOSPLIT, $0-120
+	MOVQ y_base+0(FP), AX
+	MOVQ x_base+24(FP), CX
+	MOVQ r_base+48(FP), DX
+	MOVQ a_base+72(FP), BX
+	MOVQ b_base+96(FP), SI
+	MOVQ x_len+32(FP), DI
+	MOVQ a_len+80(FP), R8
 
 tile:
 	MOVQ    R8, R9
@@ -193,30 +199,26 @@ tile:
 	JLT     unrolledEnd
 
 unrolled:
-	VMOVUPS     (SI)(R10*1), Y1
-	VMOVUPS     (CX)(R10*1), Y2
-	VFMADD231PS (BX)(R10*1), Y2, Y1
-	VADDPS      (DX)(R10*1), Y1, Y1
-	VMAXPS      Y1, Y0, Y1
-	VMOVUPS     Y1, (AX)(R10*1)
-	VMOVUPS     32(SI)(R10*1), Y1
-	VMOVUPS     32(CX)(R10*1), Y2
-	VFMADD231PS 32(BX)(R10*1), Y2, Y1
-	VADDPS      32(DX)(R10*1), Y1, Y1
-	VMAXPS      Y1, Y0, Y1
-	VMOVUPS     Y1, 32(AX)(R10*1)
-	VMOVUPS     64(SI)(R10*1), Y1
-	VMOVUPS     64(CX)(R10*1), Y2
-	VFMADD231PS 64(BX)(R10*1), Y2, Y1
-	VADDPS      64(DX)(R10*1), Y1, Y1
-	VMAXPS      Y1, Y0, Y1
-	VMOVUPS     Y1, 64(AX)(R10*1)
-	VMOVUPS     96(SI)(R10*1), Y1
-	VMOVUPS     96(CX)(R10*1), Y2
-	VFMADD231PS 96(BX)(R10*1), Y2, Y1
-	VADDPS      96(DX)(R10*1), Y1, Y1
-	VMAXPS      Y1, Y0, Y1
-	VMOVUPS     Y1, 96(AX)(R10*1)
+	VMOVUPS     (SI)(R10*1), Y0
+	VMOVUPS     (CX)(R10*1), Y1
+	VFMADD231PS (BX)(R10*1), Y1, Y0
+	VADDPS      (DX)(R10*1), Y0, Y0
+	VMOVUPS     Y0, (AX)(R10*1)
+	VMOVUPS     32(SI)(R10*1), Y0
+	VMOVUPS     32(CX)(R10*1), Y1
+	VFMADD231PS 32(BX)(R10*1), Y1, Y0
+	VADDPS      32(DX)(R10*1), Y0, Y0
+	VMOVUPS     Y0, 32(AX)(R10*1)
+	VMOVUPS     64(SI)(R10*1), Y0
+	VMOVUPS     64(CX)(R10*1), Y1
+	VFMADD231PS 64(BX)(R10*1), Y1, Y0
+	VADDPS      64(DX)(R10*1), Y0, Y0
+	VMOVUPS     Y0, 64(AX)(R10*1)
+	VMOVUPS     96(SI)(R10*1), Y0
+	VMOVUPS     96(CX)(R10*1), Y1
+	VFMADD231PS 96(BX)(R10*1), Y1, Y0
+	VADDPS      96(DX)(R10*1), Y0, Y0
+	VMOVUPS     Y0, 96(AX)(R10*1)
 	ADDQ        $+128, R10
 	SUBQ        $+32, R9
 	JGE         unrolled
@@ -227,12 +229,11 @@ unrolledEnd:
 	JLT  singleEnd
 
 single:
-	VMOVUPS     (SI)(R10*1), Y1
-	VMOVUPS     (CX)(R10*1), Y2
-	VFMADD231PS (BX)(R10*1), Y2, Y1
-	VADDPS      (DX)(R10*1), Y1, Y1
-	VMAXPS      Y1, Y0, Y1
-	VMOVUPS     Y1, (AX)(R10*1)
+	VMOVUPS     (SI)(R10*1), Y0
+	VMOVUPS     (CX)(R10*1), Y1
+	VFMADD231PS (BX)(R10*1), Y1, Y0
+	VADDPS      (DX)(R10*1), Y0, Y0
+	VMOVUPS     Y0, (AX)(R10*1)
 	ADDQ        $+32, R10
 	SUBQ        $+8, R9
 	JGE         single
@@ -240,17 +241,114 @@ single:
 singleEnd:
 	ADDQ         $+8, R9
 	JZ           restEnd
-	VMOVD        R9, X1
-	VPBROADCASTD X1, Y1
-	VPCMPGTD     lanes<>+0(SB), Y1, Y1
-	VMASKMOVPS   (SI)(R10*1), Y1, Y2
-	VMASKMOVPS   (BX)(R10*1), Y1, Y3
-	VMASKMOVPS   (CX)(R10*1), Y1, Y4
-	VFMADD231PS  Y3, Y4, Y2
-	VMASKMOVPS   (DX)(R10*1), Y1, Y3
-	VADDPS       Y3, Y2, Y2
-	VMAXPS       Y2, Y0, Y2
-	VMASKMOVPS   Y2, Y1, (AX)(R10*1)
+	VMOVD        R9, X0
+	VPBROADCASTD X0, Y0
+	VPCMPGTD     lanes<>+0(SB), Y0, Y0
+	VMASKMOVPS   (SI)(R10*1), Y0, Y1
+	VMASKMOVPS   (BX)(R10*1), Y0, Y2
+	VMASKMOVPS   (CX)(R10*1), Y0, Y3
+	VFMADD231PS  Y2, Y3, Y1
+	VMASKMOVPS   (DX)(R10*1), Y0, Y2
+	VADDPS       Y2, Y1, Y1
+	VMASKMOVPS   Y1, Y0, (AX)(R10*1)
+
+restEnd:
+	LEAQ  (R10)(R9*4), R10
+	ADDQ  R10, AX
+	ADDQ  R10, CX
+	ADDQ  R10, DX
+	TESTQ DI, DI
+	JNZ   tile
+	VZEROUPPER
+	RET
+
+// func avx2ScaleShiftAddReLU(y []float32, x []float32, r []float32, a []float32, b []float32, top float32)
+// Requires: AVX, AVX2, CMOV, FMA3
+TEXT ·avx2ScaleShiftAddReLU(SB), NOSPLIT, $0-124
+	MOVQ         y_base+0(FP), AX
+	MOVQ         x_base+24(FP), CX
+	MOVQ         r_base+48(FP), DX
+	MOVQ         a_base+72(FP), BX
+	MOVQ         b_base+96(FP), SI
+	MOVQ         x_len+32(FP), DI
+	MOVQ         a_len+80(FP), R8
+	VXORPS       Y0, Y0, Y0
+	VBROADCASTSS top+120(FP), Y1
+
+tile:
+	MOVQ    R8, R9
+	CMPQ    DI, R9
+	CMOVQLT DI, R9
+	SUBQ    R9, DI
+	XORQ    R10, R10
+	SUBQ    $+32, R9
+	JLT     unrolledEnd
+
+unrolled:
+	VMOVUPS     (SI)(R10*1), Y2
+	VMOVUPS     (CX)(R10*1), Y3
+	VFMADD231PS (BX)(R10*1), Y3, Y2
+	VADDPS      (DX)(R10*1), Y2, Y2
+	VMAXPS      Y2, Y0, Y2
+	VMINPS      Y2, Y1, Y2
+	VMOVUPS     Y2, (AX)(R10*1)
+	VMOVUPS     32(SI)(R10*1), Y2
+	VMOVUPS     32(CX)(R10*1), Y3
+	VFMADD231PS 32(BX)(R10*1), Y3, Y2
+	VADDPS      32(DX)(R10*1), Y2, Y2
+	VMAXPS      Y2, Y0, Y2
+	VMINPS      Y2, Y1, Y2
+	VMOVUPS     Y2, 32(AX)(R10*1)
+	VMOVUPS     64(SI)(R10*1), Y2
+	VMOVUPS     64(CX)(R10*1), Y3
+	VFMADD231PS 64(BX)(R10*1), Y3, Y2
+	VADDPS      64(DX)(R10*1), Y2, Y2
+	VMAXPS      Y2, Y0, Y2
+	VMINPS      Y2, Y1, Y2
+	VMOVUPS     Y2, 64(AX)(R10*1)
+	VMOVUPS     96(SI)(R10*1), Y2
+	VMOVUPS     96(CX)(R10*1), Y3
+	VFMADD231PS 96(BX)(R10*1), Y3, Y2
+	VADDPS      96(DX)(R10*1), Y2, Y2
+	VMAXPS      Y2, Y0, Y2
+	VMINPS      Y2, Y1, Y2
+	VMOVUPS     Y2, 96(AX)(R10*1)
+	ADDQ        $+128, R10
+	SUBQ        $+32, R9
+	JGE         unrolled
+
+unrolledEnd:
+	ADDQ $+32, R9
+	SUBQ $+8, R9
+	JLT  singleEnd
+
+single:
+	VMOVUPS     (SI)(R10*1), Y2
+	VMOVUPS     (CX)(R10*1), Y3
+	VFMADD231PS (BX)(R10*1), Y3, Y2
+	VADDPS      (DX)(R10*1), Y2, Y2
+	VMAXPS      Y2, Y0, Y2
+	VMINPS      Y2, Y1, Y2
+	VMOVUPS     Y2, (AX)(R10*1)
+	ADDQ        $+32, R10
+	SUBQ        $+8, R9
+	JGE         single
+
+singleEnd:
+	ADDQ         $+8, R9
+	JZ           restEnd
+	VMOVD        R9, X2
+	VPBROADCASTD X2, Y2
+	VPCMPGTD     lanes<>+0(SB), Y2, Y2
+	VMASKMOVPS   (SI)(R10*1), Y2, Y3
+	VMASKMOVPS   (BX)(R10*1), Y2, Y4
+	VMASKMOVPS   (CX)(R10*1), Y2, Y5
+	VFMADD231PS  Y4, Y5, Y3
+	VMASKMOVPS   (DX)(R10*1), Y2, Y4
+	VADDPS       Y4, Y3, Y3
+	VMAXPS       Y3, Y0, Y3
+	VMINPS       Y3, Y1, Y3
+	VMASKMOVPS   Y3, Y2, (AX)(R10*1)
 
 restEnd:
 	LEAQ  (R10)(R9*4), R10
@@ -730,9 +828,9 @@ restEnd:
 	VZEROUPPER
 	RET
 
-// func avx2GradMoments(s []float32, q []float32, d []float32, g []float32, h []float32, y []float32, x []float32, mean []float32)
+// func avx2GradMoments(s []float32, q []float32, d []float32, g []float32, h []float32, y []float32, x []float32, mean []float32, top float32)
 // Requires: AVX, AVX2, FMA3
-TEXT ·avx2GradMoments(SB), NOSPLIT, $0-192
+TEXT ·avx2GradMoments(SB), NOSPLIT, $0-196
 	MOVQ s_base+0(FP), AX
 	MOVQ q_base+24(FP), CX
 	MOVQ d_base+48(FP), DX
@@ -870,9 +968,9 @@ restEnd:
 	VZEROUPPER
 	RET
 
-// func avx2AddGradMoments(s []float32, q []float32, d []float32, g []float32, h []float32, y []float32, x []float32, mean []float32)
+// func avx2AddGradMoments(s []float32, q []float32, d []float32, g []float32, h []float32, y []float32, x []float32, mean []float32, top float32)
 // Requires: AVX, AVX2, FMA3
-TEXT ·avx2AddGradMoments(SB), NOSPLIT, $0-192
+TEXT ·avx2AddGradMoments(SB), NOSPLIT, $0-196
 	MOVQ s_base+0(FP), AX
 	MOVQ q_base+24(FP), CX
 	MOVQ d_base+48(FP), DX
@@ -1023,90 +1121,95 @@ restEnd:
 	VZEROUPPER
 	RET
 
-// func avx2GateGradMoments(s []float32, q []float32, d []float32, g []float32, h []float32, y []float32, x []float32, mean []float32)
+// func avx2GateGradMoments(s []float32, q []float32, d []float32, g []float32, h []float32, y []float32, x []float32, mean []float32, top float32)
 // Requires: AVX, AVX2, FMA3
-TEXT ·avx2GateGradMoments(SB), NOSPLIT, $0-192
-	MOVQ   s_base+0(FP), AX
-	MOVQ   q_base+24(FP), CX
-	MOVQ   d_base+48(FP), DX
-	MOVQ   g_base+72(FP), BX
-	MOVQ   h_base+96(FP), SI
-	MOVQ   y_base+120(FP), DI
-	MOVQ   x_base+144(FP), R8
-	MOVQ   mean_base+168(FP), R9
-	MOVQ   x_len+152(FP), R10
-	MOVQ   s_len+8(FP), R11
-	SHLQ   $0x02, R10
-	MOVQ   R11, R12
-	SHLQ   $0x02, R12
-	VXORPS Y0, Y0, Y0
-	SUBQ   $+32, R11
-	JLT    unrolledEnd
+TEXT ·avx2GateGradMoments(SB), NOSPLIT, $0-196
+	MOVQ         s_base+0(FP), AX
+	MOVQ         q_base+24(FP), CX
+	MOVQ         d_base+48(FP), DX
+	MOVQ         g_base+72(FP), BX
+	MOVQ         h_base+96(FP), SI
+	MOVQ         y_base+120(FP), DI
+	MOVQ         x_base+144(FP), R8
+	MOVQ         mean_base+168(FP), R9
+	MOVQ         x_len+152(FP), R10
+	MOVQ         s_len+8(FP), R11
+	SHLQ         $0x02, R10
+	MOVQ         R11, R12
+	SHLQ         $0x02, R12
+	VXORPS       Y0, Y0, Y0
+	VBROADCASTSS top+192(FP), Y1
+	SUBQ         $+32, R11
+	JLT          unrolledEnd
 
 unrolled:
 	XORQ    R13, R13
-	VMOVUPS (AX)(R13*1), Y1
-	VMOVUPS (CX)(R13*1), Y2
-	VMOVUPS (R9)(R13*1), Y3
-	VMOVUPS 32(AX)(R13*1), Y4
-	VMOVUPS 32(CX)(R13*1), Y5
-	VMOVUPS 32(R9)(R13*1), Y6
-	VMOVUPS 64(AX)(R13*1), Y7
-	VMOVUPS 64(CX)(R13*1), Y8
-	VMOVUPS 64(R9)(R13*1), Y9
-	VMOVUPS 96(AX)(R13*1), Y10
-	VMOVUPS 96(CX)(R13*1), Y11
-	VMOVUPS 96(R9)(R13*1), Y12
+	VMOVUPS (AX)(R13*1), Y2
+	VMOVUPS (CX)(R13*1), Y3
+	VMOVUPS (R9)(R13*1), Y4
+	VMOVUPS 32(AX)(R13*1), Y5
+	VMOVUPS 32(CX)(R13*1), Y6
+	VMOVUPS 32(R9)(R13*1), Y7
+	VMOVUPS 64(AX)(R13*1), Y8
+	VMOVUPS 64(CX)(R13*1), Y9
+	VMOVUPS 64(R9)(R13*1), Y10
+	VMOVUPS 96(AX)(R13*1), Y11
+	VMOVUPS 96(CX)(R13*1), Y12
+	VMOVUPS 96(R9)(R13*1), Y13
 
 rowUnrolled:
-	VMOVUPS     (BX)(R13*1), Y13
-	VMOVUPS     (DI)(R13*1), Y14
-	VCMPPS      $0x04, Y0, Y14, Y14
-	VANDPS      Y14, Y13, Y13
-	VMOVUPS     Y13, (DX)(R13*1)
-	VMOVUPS     (R8)(R13*1), Y14
-	VSUBPS      Y3, Y14, Y14
-	VADDPS      Y13, Y1, Y1
-	VFMADD231PS Y13, Y14, Y2
-	VMOVUPS     32(BX)(R13*1), Y13
-	VMOVUPS     32(DI)(R13*1), Y14
-	VCMPPS      $0x04, Y0, Y14, Y14
-	VANDPS      Y14, Y13, Y13
-	VMOVUPS     Y13, 32(DX)(R13*1)
-	VMOVUPS     32(R8)(R13*1), Y14
-	VSUBPS      Y6, Y14, Y14
-	VADDPS      Y13, Y4, Y4
-	VFMADD231PS Y13, Y14, Y5
-	VMOVUPS     64(BX)(R13*1), Y13
-	VMOVUPS     64(DI)(R13*1), Y14
-	VCMPPS      $0x04, Y0, Y14, Y14
-	VANDPS      Y14, Y13, Y13
-	VMOVUPS     Y13, 64(DX)(R13*1)
-	VMOVUPS     64(R8)(R13*1), Y14
-	VSUBPS      Y9, Y14, Y14
-	VADDPS      Y13, Y7, Y7
-	VFMADD231PS Y13, Y14, Y8
-	VMOVUPS     96(BX)(R13*1), Y13
-	VMOVUPS     96(DI)(R13*1), Y14
-	VCMPPS      $0x04, Y0, Y14, Y14
-	VANDPS      Y14, Y13, Y13
-	VMOVUPS     Y13, 96(DX)(R13*1)
-	VMOVUPS     96(R8)(R13*1), Y14
-	VSUBPS      Y12, Y14, Y14
-	VADDPS      Y13, Y10, Y10
-	VFMADD231PS Y13, Y14, Y11
+	VMOVUPS     (BX)(R13*1), Y14
+	VCMPPS      $0x04, (DI)(R13*1), Y0, Y15
+	VANDPS      Y15, Y14, Y14
+	VCMPPS      $0x04, (DI)(R13*1), Y1, Y15
+	VANDPS      Y15, Y14, Y14
+	VMOVUPS     Y14, (DX)(R13*1)
+	VMOVUPS     (R8)(R13*1), Y15
+	VSUBPS      Y4, Y15, Y15
+	VADDPS      Y14, Y2, Y2
+	VFMADD231PS Y14, Y15, Y3
+	VMOVUPS     32(BX)(R13*1), Y14
+	VCMPPS      $0x04, 32(DI)(R13*1), Y0, Y15
+	VANDPS      Y15, Y14, Y14
+	VCMPPS      $0x04, 32(DI)(R13*1), Y1, Y15
+	VANDPS      Y15, Y14, Y14
+	VMOVUPS     Y14, 32(DX)(R13*1)
+	VMOVUPS     32(R8)(R13*1), Y15
+	VSUBPS      Y7, Y15, Y15
+	VADDPS      Y14, Y5, Y5
+	VFMADD231PS Y14, Y15, Y6
+	VMOVUPS     64(BX)(R13*1), Y14
+	VCMPPS      $0x04, 64(DI)(R13*1), Y0, Y15
+	VANDPS      Y15, Y14, Y14
+	VCMPPS      $0x04, 64(DI)(R13*1), Y1, Y15
+	VANDPS      Y15, Y14, Y14
+	VMOVUPS     Y14, 64(DX)(R13*1)
+	VMOVUPS     64(R8)(R13*1), Y15
+	VSUBPS      Y10, Y15, Y15
+	VADDPS      Y14, Y8, Y8
+	VFMADD231PS Y14, Y15, Y9
+	VMOVUPS     96(BX)(R13*1), Y14
+	VCMPPS      $0x04, 96(DI)(R13*1), Y0, Y15
+	VANDPS      Y15, Y14, Y14
+	VCMPPS      $0x04, 96(DI)(R13*1), Y1, Y15
+	VANDPS      Y15, Y14, Y14
+	VMOVUPS     Y14, 96(DX)(R13*1)
+	VMOVUPS     96(R8)(R13*1), Y15
+	VSUBPS      Y13, Y15, Y15
+	VADDPS      Y14, Y11, Y11
+	VFMADD231PS Y14, Y15, Y12
 	ADDQ        R12, R13
 	CMPQ        R13, R10
 	JLT         rowUnrolled
 	XORQ        R13, R13
-	VMOVUPS     Y1, (AX)(R13*1)
-	VMOVUPS     Y2, (CX)(R13*1)
-	VMOVUPS     Y4, 32(AX)(R13*1)
-	VMOVUPS     Y5, 32(CX)(R13*1)
-	VMOVUPS     Y7, 64(AX)(R13*1)
-	VMOVUPS     Y8, 64(CX)(R13*1)
-	VMOVUPS     Y10, 96(AX)(R13*1)
-	VMOVUPS     Y11, 96(CX)(R13*1)
+	VMOVUPS     Y2, (AX)(R13*1)
+	VMOVUPS     Y3, (CX)(R13*1)
+	VMOVUPS     Y5, 32(AX)(R13*1)
+	VMOVUPS     Y6, 32(CX)(R13*1)
+	VMOVUPS     Y8, 64(AX)(R13*1)
+	VMOVUPS     Y9, 64(CX)(R13*1)
+	VMOVUPS     Y11, 96(AX)(R13*1)
+	VMOVUPS     Y12, 96(CX)(R13*1)
 	ADDQ        $+128, AX
 	ADDQ        $+128, CX
 	ADDQ        $+128, DX
@@ -1125,26 +1228,27 @@ unrolledEnd:
 
 single:
 	XORQ    R13, R13
-	VMOVUPS (AX)(R13*1), Y1
-	VMOVUPS (CX)(R13*1), Y2
-	VMOVUPS (R9)(R13*1), Y3
+	VMOVUPS (AX)(R13*1), Y2
+	VMOVUPS (CX)(R13*1), Y3
+	VMOVUPS (R9)(R13*1), Y4
 
 row:
-	VMOVUPS     (BX)(R13*1), Y4
-	VMOVUPS     (DI)(R13*1), Y5
-	VCMPPS      $0x04, Y0, Y5, Y5
-	VANDPS      Y5, Y4, Y4
-	VMOVUPS     Y4, (DX)(R13*1)
-	VMOVUPS     (R8)(R13*1), Y5
-	VSUBPS      Y3, Y5, Y5
-	VADDPS      Y4, Y1, Y1
-	VFMADD231PS Y4, Y5, Y2
+	VMOVUPS     (BX)(R13*1), Y5
+	VCMPPS      $0x04, (DI)(R13*1), Y0, Y6
+	VANDPS      Y6, Y5, Y5
+	VCMPPS      $0x04, (DI)(R13*1), Y1, Y6
+	VANDPS      Y6, Y5, Y5
+	VMOVUPS     Y5, (DX)(R13*1)
+	VMOVUPS     (R8)(R13*1), Y6
+	VSUBPS      Y4, Y6, Y6
+	VADDPS      Y5, Y2, Y2
+	VFMADD231PS Y5, Y6, Y3
 	ADDQ        R12, R13
 	CMPQ        R13, R10
 	JLT         row
 	XORQ        R13, R13
-	VMOVUPS     Y1, (AX)(R13*1)
-	VMOVUPS     Y2, (CX)(R13*1)
+	VMOVUPS     Y2, (AX)(R13*1)
+	VMOVUPS     Y3, (CX)(R13*1)
 	ADDQ        $+32, AX
 	ADDQ        $+32, CX
 	ADDQ        $+32, DX
@@ -1159,123 +1263,131 @@ row:
 singleEnd:
 	ADDQ         $+8, R11
 	JZ           restEnd
-	VMOVD        R11, X1
-	VPBROADCASTD X1, Y1
-	VPCMPGTD     lanes<>+0(SB), Y1, Y1
+	VMOVD        R11, X2
+	VPBROADCASTD X2, Y2
+	VPCMPGTD     lanes<>+0(SB), Y2, Y2
 	XORQ         R13, R13
-	VMASKMOVPS   (AX)(R13*1), Y1, Y2
-	VMASKMOVPS   (CX)(R13*1), Y1, Y3
-	VMASKMOVPS   (R9)(R13*1), Y1, Y4
+	VMASKMOVPS   (AX)(R13*1), Y2, Y3
+	VMASKMOVPS   (CX)(R13*1), Y2, Y4
+	VMASKMOVPS   (R9)(R13*1), Y2, Y5
 
 rowMasked:
-	VMASKMOVPS  (BX)(R13*1), Y1, Y5
-	VMASKMOVPS  (DI)(R13*1), Y1, Y6
-	VCMPPS      $0x04, Y0, Y6, Y6
-	VANDPS      Y6, Y5, Y5
-	VMASKMOVPS  Y5, Y1, (DX)(R13*1)
-	VMASKMOVPS  (R8)(R13*1), Y1, Y6
-	VSUBPS      Y4, Y6, Y6
-	VADDPS      Y5, Y2, Y2
-	VFMADD231PS Y5, Y6, Y3
+	VMASKMOVPS  (BX)(R13*1), Y2, Y6
+	VMASKMOVPS  (DI)(R13*1), Y2, Y7
+	VCMPPS      $0x04, Y7, Y0, Y7
+	VANDPS      Y7, Y6, Y6
+	VMASKMOVPS  (DI)(R13*1), Y2, Y7
+	VCMPPS      $0x04, Y7, Y1, Y7
+	VANDPS      Y7, Y6, Y6
+	VMASKMOVPS  Y6, Y2, (DX)(R13*1)
+	VMASKMOVPS  (R8)(R13*1), Y2, Y7
+	VSUBPS      Y5, Y7, Y7
+	VADDPS      Y6, Y3, Y3
+	VFMADD231PS Y6, Y7, Y4
 	ADDQ        R12, R13
 	CMPQ        R13, R10
 	JLT         rowMasked
 	XORQ        R13, R13
-	VMASKMOVPS  Y2, Y1, (AX)(R13*1)
-	VMASKMOVPS  Y3, Y1, (CX)(R13*1)
+	VMASKMOVPS  Y3, Y2, (AX)(R13*1)
+	VMASKMOVPS  Y4, Y2, (CX)(R13*1)
 
 restEnd:
 	VZEROUPPER
 	RET
 
-// func avx2GateAddGradMoments(s []float32, q []float32, d []float32, g []float32, h []float32, y []float32, x []float32, mean []float32)
+// func avx2GateAddGradMoments(s []float32, q []float32, d []float32, g []float32, h []float32, y []float32, x []float32, mean []float32, top float32)
 // Requires: AVX, AVX2, FMA3
-TEXT ·avx2GateAddGradMoments(SB), NOSPLIT, $0-192
-	MOVQ   s_base+0(FP), AX
-	MOVQ   q_base+24(FP), CX
-	MOVQ   d_base+48(FP), DX
-	MOVQ   g_base+72(FP), BX
-	MOVQ   h_base+96(FP), SI
-	MOVQ   y_base+120(FP), DI
-	MOVQ   x_base+144(FP), R8
-	MOVQ   mean_base+168(FP), R9
-	MOVQ   x_len+152(FP), R10
-	MOVQ   s_len+8(FP), R11
-	SHLQ   $0x02, R10
-	MOVQ   R11, R12
-	SHLQ   $0x02, R12
-	VXORPS Y0, Y0, Y0
-	SUBQ   $+32, R11
-	JLT    unrolledEnd
+TEXT ·avx2GateAddGradMoments(SB), NOSPLIT, $0-196
+	MOVQ         s_base+0(FP), AX
+	MOVQ         q_base+24(FP), CX
+	MOVQ         d_base+48(FP), DX
+	MOVQ         g_base+72(FP), BX
+	MOVQ         h_base+96(FP), SI
+	MOVQ         y_base+120(FP), DI
+	MOVQ         x_base+144(FP), R8
+	MOVQ         mean_base+168(FP), R9
+	MOVQ         x_len+152(FP), R10
+	MOVQ         s_len+8(FP), R11
+	SHLQ         $0x02, R10
+	MOVQ         R11, R12
+	SHLQ         $0x02, R12
+	VXORPS       Y0, Y0, Y0
+	VBROADCASTSS top+192(FP), Y1
+	SUBQ         $+32, R11
+	JLT          unrolledEnd
 
 unrolled:
 	XORQ    R13, R13
-	VMOVUPS (AX)(R13*1), Y1
-	VMOVUPS (CX)(R13*1), Y2
-	VMOVUPS (R9)(R13*1), Y3
-	VMOVUPS 32(AX)(R13*1), Y4
-	VMOVUPS 32(CX)(R13*1), Y5
-	VMOVUPS 32(R9)(R13*1), Y6
-	VMOVUPS 64(AX)(R13*1), Y7
-	VMOVUPS 64(CX)(R13*1), Y8
-	VMOVUPS 64(R9)(R13*1), Y9
-	VMOVUPS 96(AX)(R13*1), Y10
-	VMOVUPS 96(CX)(R13*1), Y11
-	VMOVUPS 96(R9)(R13*1), Y12
+	VMOVUPS (AX)(R13*1), Y2
+	VMOVUPS (CX)(R13*1), Y3
+	VMOVUPS (R9)(R13*1), Y4
+	VMOVUPS 32(AX)(R13*1), Y5
+	VMOVUPS 32(CX)(R13*1), Y6
+	VMOVUPS 32(R9)(R13*1), Y7
+	VMOVUPS 64(AX)(R13*1), Y8
+	VMOVUPS 64(CX)(R13*1), Y9
+	VMOVUPS 64(R9)(R13*1), Y10
+	VMOVUPS 96(AX)(R13*1), Y11
+	VMOVUPS 96(CX)(R13*1), Y12
+	VMOVUPS 96(R9)(R13*1), Y13
 
 rowUnrolled:
-	VMOVUPS     (BX)(R13*1), Y13
-	VADDPS      (SI)(R13*1), Y13, Y13
-	VMOVUPS     (DI)(R13*1), Y14
-	VCMPPS      $0x04, Y0, Y14, Y14
-	VANDPS      Y14, Y13, Y13
-	VMOVUPS     Y13, (DX)(R13*1)
-	VMOVUPS     (R8)(R13*1), Y14
-	VSUBPS      Y3, Y14, Y14
-	VADDPS      Y13, Y1, Y1
-	VFMADD231PS Y13, Y14, Y2
-	VMOVUPS     32(BX)(R13*1), Y13
-	VADDPS      32(SI)(R13*1), Y13, Y13
-	VMOVUPS     32(DI)(R13*1), Y14
-	VCMPPS      $0x04, Y0, Y14, Y14
-	VANDPS      Y14, Y13, Y13
-	VMOVUPS     Y13, 32(DX)(R13*1)
-	VMOVUPS     32(R8)(R13*1), Y14
-	VSUBPS      Y6, Y14, Y14
-	VADDPS      Y13, Y4, Y4
-	VFMADD231PS Y13, Y14, Y5
-	VMOVUPS     64(BX)(R13*1), Y13
-	VADDPS      64(SI)(R13*1), Y13, Y13
-	VMOVUPS     64(DI)(R13*1), Y14
-	VCMPPS      $0x04, Y0, Y14, Y14
-	VANDPS      Y14, Y13, Y13
-	VMOVUPS     Y13, 64(DX)(R13*1)
-	VMOVUPS     64(R8)(R13*1), Y14
-	VSUBPS      Y9, Y14, Y14
-	VADDPS      Y13, Y7, Y7
-	VFMADD231PS Y13, Y14, Y8
-	VMOVUPS     96(BX)(R13*1), Y13
-	VADDPS      96(SI)(R13*1), Y13, Y13
-	VMOVUPS     96(DI)(R13*1), Y14
-	VCMPPS      $0x04, Y0, Y14, Y14
-	VANDPS      Y14, Y13, Y13
-	VMOVUPS     Y13, 96(DX)(R13*1)
-	VMOVUPS     96(R8)(R13*1), Y14
-	VSUBPS      Y12, Y14, Y14
-	VADDPS      Y13, Y10, Y10
-	VFMADD231PS Y13, Y14, Y11
+	VMOVUPS     (BX)(R13*1), Y14
+	VADDPS      (SI)(R13*1), Y14, Y14
+	VCMPPS      $0x04, (DI)(R13*1), Y0, Y15
+	VANDPS      Y15, Y14, Y14
+	VCMPPS      $0x04, (DI)(R13*1), Y1, Y15
+	VANDPS      Y15, Y14, Y14
+	VMOVUPS     Y14, (DX)(R13*1)
+	VMOVUPS     (R8)(R13*1), Y15
+	VSUBPS      Y4, Y15, Y15
+	VADDPS      Y14, Y2, Y2
+	VFMADD231PS Y14, Y15, Y3
+	VMOVUPS     32(BX)(R13*1), Y14
+	VADDPS      32(SI)(R13*1), Y14, Y14
+	VCMPPS      $0x04, 32(DI)(R13*1), Y0, Y15
+	VANDPS      Y15, Y14, Y14
+	VCMPPS      $0x04, 32(DI)(R13*1), Y1, Y15
+	VANDPS      Y15, Y14, Y14
+	VMOVUPS     Y14, 32(DX)(R13*1)
+	VMOVUPS     32(R8)(R13*1), Y15
+	VSUBPS      Y7, Y15, Y15
+	VADDPS      Y14, Y5, Y5
+	VFMADD231PS Y14, Y15, Y6
+	VMOVUPS     64(BX)(R13*1), Y14
+	VADDPS      64(SI)(R13*1), Y14, Y14
+	VCMPPS      $0x04, 64(DI)(R13*1), Y0, Y15
+	VANDPS      Y15, Y14, Y14
+	VCMPPS      $0x04, 64(DI)(R13*1), Y1, Y15
+	VANDPS      Y15, Y14, Y14
+	VMOVUPS     Y14, 64(DX)(R13*1)
+	VMOVUPS     64(R8)(R13*1), Y15
+	VSUBPS      Y10, Y15, Y15
+	VADDPS      Y14, Y8, Y8
+	VFMADD231PS Y14, Y15, Y9
+	VMOVUPS     96(BX)(R13*1), Y14
+	VADDPS      96(SI)(R13*1), Y14, Y14
+	VCMPPS      $0x04, 96(DI)(R13*1), Y0, Y15
+	VANDPS      Y15, Y14, Y14
+	VCMPPS      $0x04, 96(DI)(R13*1), Y1, Y15
+	VANDPS      Y15, Y14, Y14
+	VMOVUPS     Y14, 96(DX)(R13*1)
+	VMOVUPS     96(R8)(R13*1), Y15
+	VSUBPS      Y13, Y15, Y15
+	VADDPS      Y14, Y11, Y11
+	VFMADD231PS Y14, Y15, Y12
 	ADDQ        R12, R13
 	CMPQ        R13, R10
 	JLT         rowUnrolled
 	XORQ        R13, R13
-	VMOVUPS     Y1, (AX)(R13*1)
-	VMOVUPS     Y2, (CX)(R13*1)
-	VMOVUPS     Y4, 32(AX)(R13*1)
-	VMOVUPS     Y5, 32(CX)(R13*1)
-	VMOVUPS     Y7, 64(AX)(R13*1)
-	VMOVUPS     Y8, 64(CX)(R13*1)
-	VMOVUPS     Y10, 96(AX)(R13*1)
-	VMOVUPS     Y11, 96(CX)(R13*1)
+	VMOVUPS     Y2, (AX)(R13*1)
+	VMOVUPS     Y3, (CX)(R13*1)
+	VMOVUPS     Y5, 32(AX)(R13*1)
+	VMOVUPS     Y6, 32(CX)(R13*1)
+	VMOVUPS     Y8, 64(AX)(R13*1)
+	VMOVUPS     Y9, 64(CX)(R13*1)
+	VMOVUPS     Y11, 96(AX)(R13*1)
+	VMOVUPS     Y12, 96(CX)(R13*1)
 	ADDQ        $+128, AX
 	ADDQ        $+128, CX
 	ADDQ        $+128, DX
@@ -1294,27 +1406,28 @@ unrolledEnd:
 
 single:
 	XORQ    R13, R13
-	VMOVUPS (AX)(R13*1), Y1
-	VMOVUPS (CX)(R13*1), Y2
-	VMOVUPS (R9)(R13*1), Y3
+	VMOVUPS (AX)(R13*1), Y2
+	VMOVUPS (CX)(R13*1), Y3
+	VMOVUPS (R9)(R13*1), Y4
 
 row:
-	VMOVUPS     (BX)(R13*1), Y4
-	VADDPS      (SI)(R13*1), Y4, Y4
-	VMOVUPS     (DI)(R13*1), Y5
-	VCMPPS      $0x04, Y0, Y5, Y5
-	VANDPS      Y5, Y4, Y4
-	VMOVUPS     Y4, (DX)(R13*1)
-	VMOVUPS     (R8)(R13*1), Y5
-	VSUBPS      Y3, Y5, Y5
-	VADDPS      Y4, Y1, Y1
-	VFMADD231PS Y4, Y5, Y2
+	VMOVUPS     (BX)(R13*1), Y5
+	VADDPS      (SI)(R13*1), Y5, Y5
+	VCMPPS      $0x04, (DI)(R13*1), Y0, Y6
+	VANDPS      Y6, Y5, Y5
+	VCMPPS      $0x04, (DI)(R13*1), Y1, Y6
+	VANDPS      Y6, Y5, Y5
+	VMOVUPS     Y5, (DX)(R13*1)
+	VMOVUPS     (R8)(R13*1), Y6
+	VSUBPS      Y4, Y6, Y6
+	VADDPS      Y5, Y2, Y2
+	VFMADD231PS Y5, Y6, Y3
 	ADDQ        R12, R13
 	CMPQ        R13, R10
 	JLT         row
 	XORQ        R13, R13
-	VMOVUPS     Y1, (AX)(R13*1)
-	VMOVUPS     Y2, (CX)(R13*1)
+	VMOVUPS     Y2, (AX)(R13*1)
+	VMOVUPS     Y3, (CX)(R13*1)
 	ADDQ        $+32, AX
 	ADDQ        $+32, CX
 	ADDQ        $+32, DX
@@ -1329,32 +1442,35 @@ row:
 singleEnd:
 	ADDQ         $+8, R11
 	JZ           restEnd
-	VMOVD        R11, X1
-	VPBROADCASTD X1, Y1
-	VPCMPGTD     lanes<>+0(SB), Y1, Y1
+	VMOVD        R11, X2
+	VPBROADCASTD X2, Y2
+	VPCMPGTD     lanes<>+0(SB), Y2, Y2
 	XORQ         R13, R13
-	VMASKMOVPS   (AX)(R13*1), Y1, Y2
-	VMASKMOVPS   (CX)(R13*1), Y1, Y3
-	VMASKMOVPS   (R9)(R13*1), Y1, Y4
+	VMASKMOVPS   (AX)(R13*1), Y2, Y3
+	VMASKMOVPS   (CX)(R13*1), Y2, Y4
+	VMASKMOVPS   (R9)(R13*1), Y2, Y5
 
 rowMasked:
-	VMASKMOVPS  (BX)(R13*1), Y1, Y5
-	VMASKMOVPS  (SI)(R13*1), Y1, Y6
-	VADDPS      Y6, Y5, Y5
-	VMASKMOVPS  (DI)(R13*1), Y1, Y6
-	VCMPPS      $0x04, Y0, Y6, Y6
-	VANDPS      Y6, Y5, Y5
-	VMASKMOVPS  Y5, Y1, (DX)(R13*1)
-	VMASKMOVPS  (R8)(R13*1), Y1, Y6
-	VSUBPS      Y4, Y6, Y6
-	VADDPS      Y5, Y2, Y2
-	VFMADD231PS Y5, Y6, Y3
+	VMASKMOVPS  (BX)(R13*1), Y2, Y6
+	VMASKMOVPS  (SI)(R13*1), Y2, Y7
+	VADDPS      Y7, Y6, Y6
+	VMASKMOVPS  (DI)(R13*1), Y2, Y7
+	VCMPPS      $0x04, Y7, Y0, Y7
+	VANDPS      Y7, Y6, Y6
+	VMASKMOVPS  (DI)(R13*1), Y2, Y7
+	VCMPPS      $0x04, Y7, Y1, Y7
+	VANDPS      Y7, Y6, Y6
+	VMASKMOVPS  Y6, Y2, (DX)(R13*1)
+	VMASKMOVPS  (R8)(R13*1), Y2, Y7
+	VSUBPS      Y5, Y7, Y7
+	VADDPS      Y6, Y3, Y3
+	VFMADD231PS Y6, Y7, Y4
 	ADDQ        R12, R13
 	CMPQ        R13, R10
 	JLT         rowMasked
 	XORQ        R13, R13
-	VMASKMOVPS  Y2, Y1, (AX)(R13*1)
-	VMASKMOVPS  Y3, Y1, (CX)(R13*1)
+	VMASKMOVPS  Y3, Y2, (AX)(R13*1)
+	VMASKMOVPS  Y4, Y2, (CX)(R13*1)
 
 restEnd:
 	VZEROUPPER
@@ -1675,16 +1791,17 @@ restEnd:
 	VZEROUPPER
 	RET
 
-// func avx512ScaleShiftReLU(y []float32, x []float32, a []float32, b []float32)
+// func avx512ScaleShiftReLU(y []float32, x []float32, a []float32, b []float32, top float32)
 // Requires: AVX, AVX512F, BMI2, CMOV
-TEXT ·avx512ScaleShiftReLU(SB), NOSPLIT, $0-96
-	MOVQ   y_base+0(FP), AX
-	MOVQ   x_base+24(FP), CX
-	MOVQ   a_base+48(FP), DX
-	MOVQ   b_base+72(FP), BX
-	MOVQ   x_len+32(FP), SI
-	MOVQ   a_len+56(FP), DI
-	VPXORD Z0, Z0, Z0
+TEXT ·avx512ScaleShiftReLU(SB), NOSPLIT, $0-100
+	MOVQ         y_base+0(FP), AX
+	MOVQ         x_base+24(FP), CX
+	MOVQ         a_base+48(FP), DX
+	MOVQ         b_base+72(FP), BX
+	MOVQ         x_len+32(FP), SI
+	MOVQ         a_len+56(FP), DI
+	VPXORD       Z0, Z0, Z0
+	VBROADCASTSS top+96(FP), Z1
 
 tile:
 	MOVQ    DI, R8
@@ -1696,26 +1813,30 @@ tile:
 	JLT     unrolledEnd
 
 unrolled:
-	VMOVUPS     (BX)(R9*1), Z1
-	VMOVUPS     (CX)(R9*1), Z2
-	VFMADD231PS (DX)(R9*1), Z2, Z1
-	VMAXPS      Z1, Z0, Z1
-	VMOVUPS     Z1, (AX)(R9*1)
-	VMOVUPS     64(BX)(R9*1), Z1
-	VMOVUPS     64(CX)(R9*1), Z2
-	VFMADD231PS 64(DX)(R9*1), Z2, Z1
-	VMAXPS      Z1, Z0, Z1
-	VMOVUPS     Z1, 64(AX)(R9*1)
-	VMOVUPS     128(BX)(R9*1), Z1
-	VMOVUPS     128(CX)(R9*1), Z2
-	VFMADD231PS 128(DX)(R9*1), Z2, Z1
-	VMAXPS      Z1, Z0, Z1
-	VMOVUPS     Z1, 128(AX)(R9*1)
-	VMOVUPS     192(BX)(R9*1), Z1
-	VMOVUPS     192(CX)(R9*1), Z2
-	VFMADD231PS 192(DX)(R9*1), Z2, Z1
-	VMAXPS      Z1, Z0, Z1
-	VMOVUPS     Z1, 192(AX)(R9*1)
+	VMOVUPS     (BX)(R9*1), Z2
+	VMOVUPS     (CX)(R9*1), Z3
+	VFMADD231PS (DX)(R9*1), Z3, Z2
+	VMAXPS      Z2, Z0, Z2
+	VMINPS      Z2, Z1, Z2
+	VMOVUPS     Z2, (AX)(R9*1)
+	VMOVUPS     64(BX)(R9*1), Z2
+	VMOVUPS     64(CX)(R9*1), Z3
+	VFMADD231PS 64(DX)(R9*1), Z3, Z2
+	VMAXPS      Z2, Z0, Z2
+	VMINPS      Z2, Z1, Z2
+	VMOVUPS     Z2, 64(AX)(R9*1)
+	VMOVUPS     128(BX)(R9*1), Z2
+	VMOVUPS     128(CX)(R9*1), Z3
+	VFMADD231PS 128(DX)(R9*1), Z3, Z2
+	VMAXPS      Z2, Z0, Z2
+	VMINPS      Z2, Z1, Z2
+	VMOVUPS     Z2, 128(AX)(R9*1)
+	VMOVUPS     192(BX)(R9*1), Z2
+	VMOVUPS     192(CX)(R9*1), Z3
+	VFMADD231PS 192(DX)(R9*1), Z3, Z2
+	VMAXPS      Z2, Z0, Z2
+	VMINPS      Z2, Z1, Z2
+	VMOVUPS     Z2, 192(AX)(R9*1)
 	ADDQ        $+256, R9
 	SUBQ        $+64, R8
 	JGE         unrolled
@@ -1726,11 +1847,12 @@ unrolledEnd:
 	JLT  singleEnd
 
 single:
-	VMOVUPS     (BX)(R9*1), Z1
-	VMOVUPS     (CX)(R9*1), Z2
-	VFMADD231PS (DX)(R9*1), Z2, Z1
-	VMAXPS      Z1, Z0, Z1
-	VMOVUPS     Z1, (AX)(R9*1)
+	VMOVUPS     (BX)(R9*1), Z2
+	VMOVUPS     (CX)(R9*1), Z3
+	VFMADD231PS (DX)(R9*1), Z3, Z2
+	VMAXPS      Z2, Z0, Z2
+	VMINPS      Z2, Z1, Z2
+	VMOVUPS     Z2, (AX)(R9*1)
 	ADDQ        $+64, R9
 	SUBQ        $+16, R8
 	JGE         single
@@ -1741,12 +1863,13 @@ singleEnd:
 	MOVQ        $-1, R10
 	BZHIQ       R8, R10, R10
 	KMOVW       R10, K1
-	VMOVUPS.Z   (BX)(R9*1), K1, Z1
-	VMOVUPS.Z   (DX)(R9*1), K1, Z2
-	VMOVUPS.Z   (CX)(R9*1), K1, Z3
-	VFMADD231PS Z2, Z3, Z1
-	VMAXPS      Z1, Z0, Z1
-	VMOVUPS     Z1, K1, (AX)(R9*1)
+	VMOVUPS.Z   (BX)(R9*1), K1, Z2
+	VMOVUPS.Z   (DX)(R9*1), K1, Z3
+	VMOVUPS.Z   (CX)(R9*1), K1, Z4
+	VFMADD231PS Z3, Z4, Z2
+	VMAXPS      Z2, Z0, Z2
+	VMINPS      Z2, Z1, Z2
+	VMOVUPS     Z2, K1, (AX)(R9*1)
 
 restEnd:
 	LEAQ  (R9)(R8*4), R9
@@ -1757,17 +1880,16 @@ restEnd:
 	VZEROUPPER
 	RET
 
-// func avx512ScaleShiftAddReLU(y []float32, x []float32, r []float32, a []float32, b []float32)
+// func avx512ScaleShiftAdd(y []float32, x []float32, r []float32, a []float32, b []float32)
 // Requires: AVX, AVX512F, BMI2, CMOV
-TEXT ·avx512ScaleShiftAddReLU(SB), NOSPLIT, $0-120
-	MOVQ   y_base+0(FP), AX
-	MOVQ   x_base+24(FP), CX
-	MOVQ   r_base+48(FP), DX
-	MOVQ   a_base+72(FP), BX
-	MOVQ   b_base+96(FP), SI
-	MOVQ   x_len+32(FP), DI
-	MOVQ   a_len+80(FP), R8
-	VPXORD Z0, Z0, Z0
+TEXT ·avx512ScaleShiftAdd(SB), NOSPLIT, $0-120
+	MOVQ y_base+0(FP), AX
+	MOVQ x_base+24(FP), CX
+	MOVQ r_base+48(FP), DX
+	MOVQ a_base+72(FP), BX
+	MOVQ b_base+96(FP), SI
+	MOVQ x_len+32(FP), DI
+	MOVQ a_len+80(FP), R8
 
 tile:
 	MOVQ    R8, R9
@@ -1779,30 +1901,26 @@ tile:
 	JLT     unrolledEnd
 
 unrolled:
-	VMOVUPS     (SI)(R10*1), Z1
-	VMOVUPS     (CX)(R10*1), Z2
-	VFMADD231PS (BX)(R10*1), Z2, Z1
-	VADDPS      (DX)(R10*1), Z1, Z1
-	VMAXPS      Z1, Z0, Z1
-	VMOVUPS     Z1, (AX)(R10*1)
-	VMOVUPS     64(SI)(R10*1), Z1
-	VMOVUPS     64(CX)(R10*1), Z2
-	VFMADD231PS 64(BX)(R10*1), Z2, Z1
-	VADDPS      64(DX)(R10*1), Z1, Z1
-	VMAXPS      Z1, Z0, Z1
-	VMOVUPS     Z1, 64(AX)(R10*1)
-	VMOVUPS     128(SI)(R10*1), Z1
-	VMOVUPS     128(CX)(R10*1), Z2
-	VFMADD231PS 128(BX)(R10*1), Z2, Z1
-	VADDPS      128(DX)(R10*1), Z1, Z1
-	VMAXPS      Z1, Z0, Z1
-	VMOVUPS     Z1, 128(AX)(R10*1)
-	VMOVUPS     192(SI)(R10*1), Z1
-	VMOVUPS     192(CX)(R10*1), Z2
-	VFMADD231PS 192(BX)(R10*1), Z2, Z1
-	VADDPS      192(DX)(R10*1), Z1, Z1
-	VMAXPS      Z1, Z0, Z1
-	VMOVUPS     Z1, 192(AX)(R10*1)
+	VMOVUPS     (SI)(R10*1), Z0
+	VMOVUPS     (CX)(R10*1), Z1
+	VFMADD231PS (BX)(R10*1), Z1, Z0
+	VADDPS      (DX)(R10*1), Z0, Z0
+	VMOVUPS     Z0, (AX)(R10*1)
+	VMOVUPS     64(SI)(R10*1), Z0
+	VMOVUPS     64(CX)(R10*1), Z1
+	VFMADD231PS 64(BX)(R10*1), Z1, Z0
+	VADDPS      64(DX)(R10*1), Z0, Z0
+	VMOVUPS     Z0, 64(AX)(R10*1)
+	VMOVUPS     128(SI)(R10*1), Z0
+	VMOVUPS     128(CX)(R10*1), Z1
+	VFMADD231PS 128(BX)(R10*1), Z1, Z0
+	VADDPS      128(DX)(R10*1), Z0, Z0
+	VMOVUPS     Z0, 128(AX)(R10*1)
+	VMOVUPS     192(SI)(R10*1), Z0
+	VMOVUPS     192(CX)(R10*1), Z1
+	VFMADD231PS 192(BX)(R10*1), Z1, Z0
+	VADDPS      192(DX)(R10*1), Z0, Z0
+	VMOVUPS     Z0, 192(AX)(R10*1)
 	ADDQ        $+256, R10
 	SUBQ        $+64, R9
 	JGE         unrolled
@@ -1813,12 +1931,11 @@ unrolledEnd:
 	JLT  singleEnd
 
 single:
-	VMOVUPS     (SI)(R10*1), Z1
-	VMOVUPS     (CX)(R10*1), Z2
-	VFMADD231PS (BX)(R10*1), Z2, Z1
-	VADDPS      (DX)(R10*1), Z1, Z1
-	VMAXPS      Z1, Z0, Z1
-	VMOVUPS     Z1, (AX)(R10*1)
+	VMOVUPS     (SI)(R10*1), Z0
+	VMOVUPS     (CX)(R10*1), Z1
+	VFMADD231PS (BX)(R10*1), Z1, Z0
+	VADDPS      (DX)(R10*1), Z0, Z0
+	VMOVUPS     Z0, (AX)(R10*1)
 	ADDQ        $+64, R10
 	SUBQ        $+16, R9
 	JGE         single
@@ -1829,14 +1946,111 @@ singleEnd:
 	MOVQ        $-1, R11
 	BZHIQ       R9, R11, R11
 	KMOVW       R11, K1
-	VMOVUPS.Z   (SI)(R10*1), K1, Z1
-	VMOVUPS.Z   (BX)(R10*1), K1, Z2
-	VMOVUPS.Z   (CX)(R10*1), K1, Z3
-	VFMADD231PS Z2, Z3, Z1
-	VMOVUPS.Z   (DX)(R10*1), K1, Z2
-	VADDPS      Z2, Z1, Z1
-	VMAXPS      Z1, Z0, Z1
-	VMOVUPS     Z1, K1, (AX)(R10*1)
+	VMOVUPS.Z   (SI)(R10*1), K1, Z0
+	VMOVUPS.Z   (BX)(R10*1), K1, Z1
+	VMOVUPS.Z   (CX)(R10*1), K1, Z2
+	VFMADD231PS Z1, Z2, Z0
+	VMOVUPS.Z   (DX)(R10*1), K1, Z1
+	VADDPS      Z1, Z0, Z0
+	VMOVUPS     Z0, K1, (AX)(R10*1)
+
+restEnd:
+	LEAQ  (R10)(R9*4), R10
+	ADDQ  R10, AX
+	ADDQ  R10, CX
+	ADDQ  R10, DX
+	TESTQ DI, DI
+	JNZ   tile
+	VZEROUPPER
+	RET
+
+// func avx512ScaleShiftAddReLU(y []float32, x []float32, r []float32, a []float32, b []float32, top float32)
+// Requires: AVX, AVX512F, BMI2, CMOV
+TEXT ·avx512ScaleShiftAddReLU(SB), NOSPLIT, $0-124
+	MOVQ         y_base+0(FP), AX
+	MOVQ         x_base+24(FP), CX
+	MOVQ         r_base+48(FP), DX
+	MOVQ         a_base+72(FP), BX
+	MOVQ         b_base+96(FP), SI
+	MOVQ         x_len+32(FP), DI
+	MOVQ         a_len+80(FP), R8
+	VPXORD       Z0, Z0, Z0
+	VBROADCASTSS top+120(FP), Z1
+
+tile:
+	MOVQ    R8, R9
+	CMPQ    DI, R9
+	CMOVQLT DI, R9
+	SUBQ    R9, DI
+	XORQ    R10, R10
+	SUBQ    $+64, R9
+	JLT     unrolledEnd
+
+unrolled:
+	VMOVUPS     (SI)(R10*1), Z2
+	VMOVUPS     (CX)(R10*1), Z3
+	VFMADD231PS (BX)(R10*1), Z3, Z2
+	VADDPS      (DX)(R10*1), Z2, Z2
+	VMAXPS      Z2, Z0, Z2
+	VMINPS      Z2, Z1, Z2
+	VMOVUPS     Z2, (AX)(R10*1)
+	VMOVUPS     64(SI)(R10*1), Z2
+	VMOVUPS     64(CX)(R10*1), Z3
+	VFMADD231PS 64(BX)(R10*1), Z3, Z2
+	VADDPS      64(DX)(R10*1), Z2, Z2
+	VMAXPS      Z2, Z0, Z2
+	VMINPS      Z2, Z1, Z2
+	VMOVUPS     Z2, 64(AX)(R10*1)
+	VMOVUPS     128(SI)(R10*1), Z2
+	VMOVUPS     128(CX)(R10*1), Z3
+	VFMADD231PS 128(BX)(R10*1), Z3, Z2
+	VADDPS      128(DX)(R10*1), Z2, Z2
+	VMAXPS      Z2, Z0, Z2
+	VMINPS      Z2, Z1, Z2
+	VMOVUPS     Z2, 128(AX)(R10*1)
+	VMOVUPS     192(SI)(R10*1), Z2
+	VMOVUPS     192(CX)(R10*1), Z3
+	VFMADD231PS 192(BX)(R10*1), Z3, Z2
+	VADDPS      192(DX)(R10*1), Z2, Z2
+	VMAXPS      Z2, Z0, Z2
+	VMINPS      Z2, Z1, Z2
+	VMOVUPS     Z2, 192(AX)(R10*1)
+	ADDQ        $+256, R10
+	SUBQ        $+64, R9
+	JGE         unrolled
+
+unrolledEnd:
+	ADDQ $+64, R9
+	SUBQ $+16, R9
+	JLT  singleEnd
+
+single:
+	VMOVUPS     (SI)(R10*1), Z2
+	VMOVUPS     (CX)(R10*1), Z3
+	VFMADD231PS (BX)(R10*1), Z3, Z2
+	VADDPS      (DX)(R10*1), Z2, Z2
+	VMAXPS      Z2, Z0, Z2
+	VMINPS      Z2, Z1, Z2
+	VMOVUPS     Z2, (AX)(R10*1)
+	ADDQ        $+64, R10
+	SUBQ        $+16, R9
+	JGE         single
+
+singleEnd:
+	ADDQ        $+16, R9
+	JZ          restEnd
+	MOVQ        $-1, R11
+	BZHIQ       R9, R11, R11
+	KMOVW       R11, K1
+	VMOVUPS.Z   (SI)(R10*1), K1, Z2
+	VMOVUPS.Z   (BX)(R10*1), K1, Z3
+	VMOVUPS.Z   (CX)(R10*1), K1, Z4
+	VFMADD231PS Z3, Z4, Z2
+	VMOVUPS.Z   (DX)(R10*1), K1, Z3
+	VADDPS      Z3, Z2, Z2
+	VMAXPS      Z2, Z0, Z2
+	VMINPS      Z2, Z1, Z2
+	VMOVUPS     Z2, K1, (AX)(R10*1)
 
 restEnd:
 	LEAQ  (R10)(R9*4), R10
@@ -2316,9 +2530,9 @@ restEnd:
 	VZEROUPPER
 	RET
 
-// func avx512GradMoments(s []float32, q []float32, d []float32, g []float32, h []float32, y []float32, x []float32, mean []float32)
+// func avx512GradMoments(s []float32, q []float32, d []float32, g []float32, h []float32, y []float32, x []float32, mean []float32, top float32)
 // Requires: AVX, AVX512F, BMI2
-TEXT ·avx512GradMoments(SB), NOSPLIT, $0-192
+TEXT ·avx512GradMoments(SB), NOSPLIT, $0-196
 	MOVQ s_base+0(FP), AX
 	MOVQ q_base+24(FP), CX
 	MOVQ d_base+48(FP), DX
@@ -2456,9 +2670,9 @@ restEnd:
 	VZEROUPPER
 	RET
 
-// func avx512AddGradMoments(s []float32, q []float32, d []float32, g []float32, h []float32, y []float32, x []float32, mean []float32)
+// func avx512AddGradMoments(s []float32, q []float32, d []float32, g []float32, h []float32, y []float32, x []float32, mean []float32, top float32)
 // Requires: AVX, AVX512F, BMI2
-TEXT ·avx512AddGradMoments(SB), NOSPLIT, $0-192
+TEXT ·avx512AddGradMoments(SB), NOSPLIT, $0-196
 	MOVQ s_base+0(FP), AX
 	MOVQ q_base+24(FP), CX
 	MOVQ d_base+48(FP), DX
@@ -2609,90 +2823,95 @@ restEnd:
 	VZEROUPPER
 	RET
 
-// func avx512GateGradMoments(s []float32, q []float32, d []float32, g []float32, h []float32, y []float32, x []float32, mean []float32)
+// func avx512GateGradMoments(s []float32, q []float32, d []float32, g []float32, h []float32, y []float32, x []float32, mean []float32, top float32)
 // Requires: AVX, AVX512F, BMI2
-TEXT ·avx512GateGradMoments(SB), NOSPLIT, $0-192
-	MOVQ   s_base+0(FP), AX
-	MOVQ   q_base+24(FP), CX
-	MOVQ   d_base+48(FP), DX
-	MOVQ   g_base+72(FP), BX
-	MOVQ   h_base+96(FP), SI
-	MOVQ   y_base+120(FP), DI
-	MOVQ   x_base+144(FP), R8
-	MOVQ   mean_base+168(FP), R9
-	MOVQ   x_len+152(FP), R10
-	MOVQ   s_len+8(FP), R11
-	SHLQ   $0x02, R10
-	MOVQ   R11, R12
-	SHLQ   $0x02, R12
-	VPXORD Z0, Z0, Z0
-	SUBQ   $+64, R11
-	JLT    unrolledEnd
+TEXT ·avx512GateGradMoments(SB), NOSPLIT, $0-196
+	MOVQ         s_base+0(FP), AX
+	MOVQ         q_base+24(FP), CX
+	MOVQ         d_base+48(FP), DX
+	MOVQ         g_base+72(FP), BX
+	MOVQ         h_base+96(FP), SI
+	MOVQ         y_base+120(FP), DI
+	MOVQ         x_base+144(FP), R8
+	MOVQ         mean_base+168(FP), R9
+	MOVQ         x_len+152(FP), R10
+	MOVQ         s_len+8(FP), R11
+	SHLQ         $0x02, R10
+	MOVQ         R11, R12
+	SHLQ         $0x02, R12
+	VPXORD       Z0, Z0, Z0
+	VBROADCASTSS top+192(FP), Z1
+	SUBQ         $+64, R11
+	JLT          unrolledEnd
 
 unrolled:
 	XORQ    R13, R13
-	VMOVUPS (AX)(R13*1), Z1
-	VMOVUPS (CX)(R13*1), Z2
-	VMOVUPS (R9)(R13*1), Z3
-	VMOVUPS 64(AX)(R13*1), Z4
-	VMOVUPS 64(CX)(R13*1), Z5
-	VMOVUPS 64(R9)(R13*1), Z6
-	VMOVUPS 128(AX)(R13*1), Z7
-	VMOVUPS 128(CX)(R13*1), Z8
-	VMOVUPS 128(R9)(R13*1), Z9
-	VMOVUPS 192(AX)(R13*1), Z10
-	VMOVUPS 192(CX)(R13*1), Z11
-	VMOVUPS 192(R9)(R13*1), Z12
+	VMOVUPS (AX)(R13*1), Z2
+	VMOVUPS (CX)(R13*1), Z3
+	VMOVUPS (R9)(R13*1), Z4
+	VMOVUPS 64(AX)(R13*1), Z5
+	VMOVUPS 64(CX)(R13*1), Z6
+	VMOVUPS 64(R9)(R13*1), Z7
+	VMOVUPS 128(AX)(R13*1), Z8
+	VMOVUPS 128(CX)(R13*1), Z9
+	VMOVUPS 128(R9)(R13*1), Z10
+	VMOVUPS 192(AX)(R13*1), Z11
+	VMOVUPS 192(CX)(R13*1), Z12
+	VMOVUPS 192(R9)(R13*1), Z13
 
 rowUnrolled:
-	VMOVUPS     (BX)(R13*1), Z13
-	VMOVUPS     (DI)(R13*1), Z14
-	VCMPPS      $0x04, Z0, Z14, K1
-	VMOVAPS.Z   Z13, K1, Z13
-	VMOVUPS     Z13, (DX)(R13*1)
-	VMOVUPS     (R8)(R13*1), Z14
-	VSUBPS      Z3, Z14, Z14
-	VADDPS      Z13, Z1, Z1
-	VFMADD231PS Z13, Z14, Z2
-	VMOVUPS     64(BX)(R13*1), Z13
-	VMOVUPS     64(DI)(R13*1), Z14
-	VCMPPS      $0x04, Z0, Z14, K1
-	VMOVAPS.Z   Z13, K1, Z13
-	VMOVUPS     Z13, 64(DX)(R13*1)
-	VMOVUPS     64(R8)(R13*1), Z14
-	VSUBPS      Z6, Z14, Z14
-	VADDPS      Z13, Z4, Z4
-	VFMADD231PS Z13, Z14, Z5
-	VMOVUPS     128(BX)(R13*1), Z13
-	VMOVUPS     128(DI)(R13*1), Z14
-	VCMPPS      $0x04, Z0, Z14, K1
-	VMOVAPS.Z   Z13, K1, Z13
-	VMOVUPS     Z13, 128(DX)(R13*1)
-	VMOVUPS     128(R8)(R13*1), Z14
-	VSUBPS      Z9, Z14, Z14
-	VADDPS      Z13, Z7, Z7
-	VFMADD231PS Z13, Z14, Z8
-	VMOVUPS     192(BX)(R13*1), Z13
-	VMOVUPS     192(DI)(R13*1), Z14
-	VCMPPS      $0x04, Z0, Z14, K1
-	VMOVAPS.Z   Z13, K1, Z13
-	VMOVUPS     Z13, 192(DX)(R13*1)
-	VMOVUPS     192(R8)(R13*1), Z14
-	VSUBPS      Z12, Z14, Z14
-	VADDPS      Z13, Z10, Z10
-	VFMADD231PS Z13, Z14, Z11
+	VMOVUPS     (BX)(R13*1), Z14
+	VCMPPS      $0x04, (DI)(R13*1), Z0, K1
+	VMOVAPS.Z   Z14, K1, Z14
+	VCMPPS      $0x04, (DI)(R13*1), Z1, K1
+	VMOVAPS.Z   Z14, K1, Z14
+	VMOVUPS     Z14, (DX)(R13*1)
+	VMOVUPS     (R8)(R13*1), Z15
+	VSUBPS      Z4, Z15, Z15
+	VADDPS      Z14, Z2, Z2
+	VFMADD231PS Z14, Z15, Z3
+	VMOVUPS     64(BX)(R13*1), Z14
+	VCMPPS      $0x04, 64(DI)(R13*1), Z0, K1
+	VMOVAPS.Z   Z14, K1, Z14
+	VCMPPS      $0x04, 64(DI)(R13*1), Z1, K1
+	VMOVAPS.Z   Z14, K1, Z14
+	VMOVUPS     Z14, 64(DX)(R13*1)
+	VMOVUPS     64(R8)(R13*1), Z15
+	VSUBPS      Z7, Z15, Z15
+	VADDPS      Z14, Z5, Z5
+	VFMADD231PS Z14, Z15, Z6
+	VMOVUPS     128(BX)(R13*1), Z14
+	VCMPPS      $0x04, 128(DI)(R13*1), Z0, K1
+	VMOVAPS.Z   Z14, K1, Z14
+	VCMPPS      $0x04, 128(DI)(R13*1), Z1, K1
+	VMOVAPS.Z   Z14, K1, Z14
+	VMOVUPS     Z14, 128(DX)(R13*1)
+	VMOVUPS     128(R8)(R13*1), Z15
+	VSUBPS      Z10, Z15, Z15
+	VADDPS      Z14, Z8, Z8
+	VFMADD231PS Z14, Z15, Z9
+	VMOVUPS     192(BX)(R13*1), Z14
+	VCMPPS      $0x04, 192(DI)(R13*1), Z0, K1
+	VMOVAPS.Z   Z14, K1, Z14
+	VCMPPS      $0x04, 192(DI)(R13*1), Z1, K1
+	VMOVAPS.Z   Z14, K1, Z14
+	VMOVUPS     Z14, 192(DX)(R13*1)
+	VMOVUPS     192(R8)(R13*1), Z15
+	VSUBPS      Z13, Z15, Z15
+	VADDPS      Z14, Z11, Z11
+	VFMADD231PS Z14, Z15, Z12
 	ADDQ        R12, R13
 	CMPQ        R13, R10
 	JLT         rowUnrolled
 	XORQ        R13, R13
-	VMOVUPS     Z1, (AX)(R13*1)
-	VMOVUPS     Z2, (CX)(R13*1)
-	VMOVUPS     Z4, 64(AX)(R13*1)
-	VMOVUPS     Z5, 64(CX)(R13*1)
-	VMOVUPS     Z7, 128(AX)(R13*1)
-	VMOVUPS     Z8, 128(CX)(R13*1)
-	VMOVUPS     Z10, 192(AX)(R13*1)
-	VMOVUPS     Z11, 192(CX)(R13*1)
+	VMOVUPS     Z2, (AX)(R13*1)
+	VMOVUPS     Z3, (CX)(R13*1)
+	VMOVUPS     Z5, 64(AX)(R13*1)
+	VMOVUPS     Z6, 64(CX)(R13*1)
+	VMOVUPS     Z8, 128(AX)(R13*1)
+	VMOVUPS     Z9, 128(CX)(R13*1)
+	VMOVUPS     Z11, 192(AX)(R13*1)
+	VMOVUPS     Z12, 192(CX)(R13*1)
 	ADDQ        $+256, AX
 	ADDQ        $+256, CX
 	ADDQ        $+256, DX
@@ -2711,26 +2930,27 @@ unrolledEnd:
 
 single:
 	XORQ    R13, R13
-	VMOVUPS (AX)(R13*1), Z1
-	VMOVUPS (CX)(R13*1), Z2
-	VMOVUPS (R9)(R13*1), Z3
+	VMOVUPS (AX)(R13*1), Z2
+	VMOVUPS (CX)(R13*1), Z3
+	VMOVUPS (R9)(R13*1), Z4
 
 row:
-	VMOVUPS     (BX)(R13*1), Z4
-	VMOVUPS     (DI)(R13*1), Z5
-	VCMPPS      $0x04, Z0, Z5, K1
-	VMOVAPS.Z   Z4, K1, Z4
-	VMOVUPS     Z4, (DX)(R13*1)
-	VMOVUPS     (R8)(R13*1), Z5
-	VSUBPS      Z3, Z5, Z5
-	VADDPS      Z4, Z1, Z1
-	VFMADD231PS Z4, Z5, Z2
+	VMOVUPS     (BX)(R13*1), Z5
+	VCMPPS      $0x04, (DI)(R13*1), Z0, K1
+	VMOVAPS.Z   Z5, K1, Z5
+	VCMPPS      $0x04, (DI)(R13*1), Z1, K1
+	VMOVAPS.Z   Z5, K1, Z5
+	VMOVUPS     Z5, (DX)(R13*1)
+	VMOVUPS     (R8)(R13*1), Z6
+	VSUBPS      Z4, Z6, Z6
+	VADDPS      Z5, Z2, Z2
+	VFMADD231PS Z5, Z6, Z3
 	ADDQ        R12, R13
 	CMPQ        R13, R10
 	JLT         row
 	XORQ        R13, R13
-	VMOVUPS     Z1, (AX)(R13*1)
-	VMOVUPS     Z2, (CX)(R13*1)
+	VMOVUPS     Z2, (AX)(R13*1)
+	VMOVUPS     Z3, (CX)(R13*1)
 	ADDQ        $+64, AX
 	ADDQ        $+64, CX
 	ADDQ        $+64, DX
@@ -2749,119 +2969,127 @@ singleEnd:
 	BZHIQ     R11, SI, SI
 	KMOVW     SI, K1
 	XORQ      R13, R13
-	VMOVUPS.Z (AX)(R13*1), K1, Z1
-	VMOVUPS.Z (CX)(R13*1), K1, Z2
-	VMOVUPS.Z (R9)(R13*1), K1, Z3
+	VMOVUPS.Z (AX)(R13*1), K1, Z2
+	VMOVUPS.Z (CX)(R13*1), K1, Z3
+	VMOVUPS.Z (R9)(R13*1), K1, Z4
 
 rowMasked:
-	VMOVUPS.Z   (BX)(R13*1), K1, Z4
-	VMOVUPS.Z   (DI)(R13*1), K1, Z5
-	VCMPPS      $0x04, Z0, Z5, K2
-	VMOVAPS.Z   Z4, K2, Z4
-	VMOVUPS     Z4, K1, (DX)(R13*1)
-	VMOVUPS.Z   (R8)(R13*1), K1, Z5
-	VSUBPS      Z3, Z5, Z5
-	VADDPS      Z4, Z1, Z1
-	VFMADD231PS Z4, Z5, Z2
+	VMOVUPS.Z   (BX)(R13*1), K1, Z5
+	VMOVUPS.Z   (DI)(R13*1), K1, Z6
+	VCMPPS      $0x04, Z6, Z0, K2
+	VMOVAPS.Z   Z5, K2, Z5
+	VMOVUPS.Z   (DI)(R13*1), K1, Z6
+	VCMPPS      $0x04, Z6, Z1, K2
+	VMOVAPS.Z   Z5, K2, Z5
+	VMOVUPS     Z5, K1, (DX)(R13*1)
+	VMOVUPS.Z   (R8)(R13*1), K1, Z6
+	VSUBPS      Z4, Z6, Z6
+	VADDPS      Z5, Z2, Z2
+	VFMADD231PS Z5, Z6, Z3
 	ADDQ        R12, R13
 	CMPQ        R13, R10
 	JLT         rowMasked
 	XORQ        R13, R13
-	VMOVUPS     Z1, K1, (AX)(R13*1)
-	VMOVUPS     Z2, K1, (CX)(R13*1)
+	VMOVUPS     Z2, K1, (AX)(R13*1)
+	VMOVUPS     Z3, K1, (CX)(R13*1)
 
 restEnd:
 	VZEROUPPER
 	RET
 
-// func avx512GateAddGradMoments(s []float32, q []float32, d []float32, g []float32, h []float32, y []float32, x []float32, mean []float32)
+// func avx512GateAddGradMoments(s []float32, q []float32, d []float32, g []float32, h []float32, y []float32, x []float32, mean []float32, top float32)
 // Requires: AVX, AVX512F, BMI2
-TEXT ·avx512GateAddGradMoments(SB), NOSPLIT, $0-192
-	MOVQ   s_base+0(FP), AX
-	MOVQ   q_base+24(FP), CX
-	MOVQ   d_base+48(FP), DX
-	MOVQ   g_base+72(FP), BX
-	MOVQ   h_base+96(FP), SI
-	MOVQ   y_base+120(FP), DI
-	MOVQ   x_base+144(FP), R8
-	MOVQ   mean_base+168(FP), R9
-	MOVQ   x_len+152(FP), R10
-	MOVQ   s_len+8(FP), R11
-	SHLQ   $0x02, R10
-	MOVQ   R11, R12
-	SHLQ   $0x02, R12
-	VPXORD Z0, Z0, Z0
-	SUBQ   $+64, R11
-	JLT    unrolledEnd
+TEXT ·avx512GateAddGradMoments(SB), NOSPLIT, $0-196
+	MOVQ         s_base+0(FP), AX
+	MOVQ         q_base+24(FP), CX
+	MOVQ         d_base+48(FP), DX
+	MOVQ         g_base+72(FP), BX
+	MOVQ         h_base+96(FP), SI
+	MOVQ         y_base+120(FP), DI
+	MOVQ         x_base+144(FP), R8
+	MOVQ         mean_base+168(FP), R9
+	MOVQ         x_len+152(FP), R10
+	MOVQ         s_len+8(FP), R11
+	SHLQ         $0x02, R10
+	MOVQ         R11, R12
+	SHLQ         $0x02, R12
+	VPXORD       Z0, Z0, Z0
+	VBROADCASTSS top+192(FP), Z1
+	SUBQ         $+64, R11
+	JLT          unrolledEnd
 
 unrolled:
 	XORQ    R13, R13
-	VMOVUPS (AX)(R13*1), Z1
-	VMOVUPS (CX)(R13*1), Z2
-	VMOVUPS (R9)(R13*1), Z3
-	VMOVUPS 64(AX)(R13*1), Z4
-	VMOVUPS 64(CX)(R13*1), Z5
-	VMOVUPS 64(R9)(R13*1), Z6
-	VMOVUPS 128(AX)(R13*1), Z7
-	VMOVUPS 128(CX)(R13*1), Z8
-	VMOVUPS 128(R9)(R13*1), Z9
-	VMOVUPS 192(AX)(R13*1), Z10
-	VMOVUPS 192(CX)(R13*1), Z11
-	VMOVUPS 192(R9)(R13*1), Z12
+	VMOVUPS (AX)(R13*1), Z2
+	VMOVUPS (CX)(R13*1), Z3
+	VMOVUPS (R9)(R13*1), Z4
+	VMOVUPS 64(AX)(R13*1), Z5
+	VMOVUPS 64(CX)(R13*1), Z6
+	VMOVUPS 64(R9)(R13*1), Z7
+	VMOVUPS 128(AX)(R13*1), Z8
+	VMOVUPS 128(CX)(R13*1), Z9
+	VMOVUPS 128(R9)(R13*1), Z10
+	VMOVUPS 192(AX)(R13*1), Z11
+	VMOVUPS 192(CX)(R13*1), Z12
+	VMOVUPS 192(R9)(R13*1), Z13
 
 rowUnrolled:
-	VMOVUPS     (BX)(R13*1), Z13
-	VADDPS      (SI)(R13*1), Z13, Z13
-	VMOVUPS     (DI)(R13*1), Z14
-	VCMPPS      $0x04, Z0, Z14, K1
-	VMOVAPS.Z   Z13, K1, Z13
-	VMOVUPS     Z13, (DX)(R13*1)
-	VMOVUPS     (R8)(R13*1), Z14
-	VSUBPS      Z3, Z14, Z14
-	VADDPS      Z13, Z1, Z1
-	VFMADD231PS Z13, Z14, Z2
-	VMOVUPS     64(BX)(R13*1), Z13
-	VADDPS      64(SI)(R13*1), Z13, Z13
-	VMOVUPS     64(DI)(R13*1), Z14
-	VCMPPS      $0x04, Z0, Z14, K1
-	VMOVAPS.Z   Z13, K1, Z13
-	VMOVUPS     Z13, 64(DX)(R13*1)
-	VMOVUPS     64(R8)(R13*1), Z14
-	VSUBPS      Z6, Z14, Z14
-	VADDPS      Z13, Z4, Z4
-	VFMADD231PS Z13, Z14, Z5
-	VMOVUPS     128(BX)(R13*1), Z13
-	VADDPS      128(SI)(R13*1), Z13, Z13
-	VMOVUPS     128(DI)(R13*1), Z14
-	VCMPPS      $0x04, Z0, Z14, K1
-	VMOVAPS.Z   Z13, K1, Z13
-	VMOVUPS     Z13, 128(DX)(R13*1)
-	VMOVUPS     128(R8)(R13*1), Z14
-	VSUBPS      Z9, Z14, Z14
-	VADDPS      Z13, Z7, Z7
-	VFMADD231PS Z13, Z14, Z8
-	VMOVUPS     192(BX)(R13*1), Z13
-	VADDPS      192(SI)(R13*1), Z13, Z13
-	VMOVUPS     192(DI)(R13*1), Z14
-	VCMPPS      $0x04, Z0, Z14, K1
-	VMOVAPS.Z   Z13, K1, Z13
-	VMOVUPS     Z13, 192(DX)(R13*1)
-	VMOVUPS     192(R8)(R13*1), Z14
-	VSUBPS      Z12, Z14, Z14
-	VADDPS      Z13, Z10, Z10
-	VFMADD231PS Z13, Z14, Z11
+	VMOVUPS     (BX)(R13*1), Z14
+	VADDPS      (SI)(R13*1), Z14, Z14
+	VCMPPS      $0x04, (DI)(R13*1), Z0, K1
+	VMOVAPS.Z   Z14, K1, Z14
+	VCMPPS      $0x04, (DI)(R13*1), Z1, K1
+	VMOVAPS.Z   Z14, K1, Z14
+	VMOVUPS     Z14, (DX)(R13*1)
+	VMOVUPS     (R8)(R13*1), Z15
+	VSUBPS      Z4, Z15, Z15
+	VADDPS      Z14, Z2, Z2
+	VFMADD231PS Z14, Z15, Z3
+	VMOVUPS     64(BX)(R13*1), Z14
+	VADDPS      64(SI)(R13*1), Z14, Z14
+	VCMPPS      $0x04, 64(DI)(R13*1), Z0, K1
+	VMOVAPS.Z   Z14, K1, Z14
+	VCMPPS      $0x04, 64(DI)(R13*1), Z1, K1
+	VMOVAPS.Z   Z14, K1, Z14
+	VMOVUPS     Z14, 64(DX)(R13*1)
+	VMOVUPS     64(R8)(R13*1), Z15
+	VSUBPS      Z7, Z15, Z15
+	VADDPS      Z14, Z5, Z5
+	VFMADD231PS Z14, Z15, Z6
+	VMOVUPS     128(BX)(R13*1), Z14
+	VADDPS      128(SI)(R13*1), Z14, Z14
+	VCMPPS      $0x04, 128(DI)(R13*1), Z0, K1
+	VMOVAPS.Z   Z14, K1, Z14
+	VCMPPS      $0x04, 128(DI)(R13*1), Z1, K1
+	VMOVAPS.Z   Z14, K1, Z14
+	VMOVUPS     Z14, 128(DX)(R13*1)
+	VMOVUPS     128(R8)(R13*1), Z15
+	VSUBPS      Z10, Z15, Z15
+	VADDPS      Z14, Z8, Z8
+	VFMADD231PS Z14, Z15, Z9
+	VMOVUPS     192(BX)(R13*1), Z14
+	VADDPS      192(SI)(R13*1), Z14, Z14
+	VCMPPS      $0x04, 192(DI)(R13*1), Z0, K1
+	VMOVAPS.Z   Z14, K1, Z14
+	VCMPPS      $0x04, 192(DI)(R13*1), Z1, K1
+	VMOVAPS.Z   Z14, K1, Z14
+	VMOVUPS     Z14, 192(DX)(R13*1)
+	VMOVUPS     192(R8)(R13*1), Z15
+	VSUBPS      Z13, Z15, Z15
+	VADDPS      Z14, Z11, Z11
+	VFMADD231PS Z14, Z15, Z12
 	ADDQ        R12, R13
 	CMPQ        R13, R10
 	JLT         rowUnrolled
 	XORQ        R13, R13
-	VMOVUPS     Z1, (AX)(R13*1)
-	VMOVUPS     Z2, (CX)(R13*1)
-	VMOVUPS     Z4, 64(AX)(R13*1)
-	VMOVUPS     Z5, 64(CX)(R13*1)
-	VMOVUPS     Z7, 128(AX)(R13*1)
-	VMOVUPS     Z8, 128(CX)(R13*1)
-	VMOVUPS     Z10, 192(AX)(R13*1)
-	VMOVUPS     Z11, 192(CX)(R13*1)
+	VMOVUPS     Z2, (AX)(R13*1)
+	VMOVUPS     Z3, (CX)(R13*1)
+	VMOVUPS     Z5, 64(AX)(R13*1)
+	VMOVUPS     Z6, 64(CX)(R13*1)
+	VMOVUPS     Z8, 128(AX)(R13*1)
+	VMOVUPS     Z9, 128(CX)(R13*1)
+	VMOVUPS     Z11, 192(AX)(R13*1)
+	VMOVUPS     Z12, 192(CX)(R13*1)
 	ADDQ        $+256, AX
 	ADDQ        $+256, CX
 	ADDQ        $+256, DX
@@ -2880,27 +3108,28 @@ unrolledEnd:
 
 single:
 	XORQ    R13, R13
-	VMOVUPS (AX)(R13*1), Z1
-	VMOVUPS (CX)(R13*1), Z2
-	VMOVUPS (R9)(R13*1), Z3
+	VMOVUPS (AX)(R13*1), Z2
+	VMOVUPS (CX)(R13*1), Z3
+	VMOVUPS (R9)(R13*1), Z4
 
 row:
-	VMOVUPS     (BX)(R13*1), Z4
-	VADDPS      (SI)(R13*1), Z4, Z4
-	VMOVUPS     (DI)(R13*1), Z5
-	VCMPPS      $0x04, Z0, Z5, K1
-	VMOVAPS.Z   Z4, K1, Z4
-	VMOVUPS     Z4, (DX)(R13*1)
-	VMOVUPS     (R8)(R13*1), Z5
-	VSUBPS      Z3, Z5, Z5
-	VADDPS      Z4, Z1, Z1
-	VFMADD231PS Z4, Z5, Z2
+	VMOVUPS     (BX)(R13*1), Z5
+	VADDPS      (SI)(R13*1), Z5, Z5
+	VCMPPS      $0x04, (DI)(R13*1), Z0, K1
+	VMOVAPS.Z   Z5, K1, Z5
+	VCMPPS      $0x04, (DI)(R13*1), Z1, K1
+	VMOVAPS.Z   Z5, K1, Z5
+	VMOVUPS     Z5, (DX)(R13*1)
+	VMOVUPS     (R8)(R13*1), Z6
+	VSUBPS      Z4, Z6, Z6
+	VADDPS      Z5, Z2, Z2
+	VFMADD231PS Z5, Z6, Z3
 	ADDQ        R12, R13
 	CMPQ        R13, R10
 	JLT         row
 	XORQ        R13, R13
-	VMOVUPS     Z1, (AX)(R13*1)
-	VMOVUPS     Z2, (CX)(R13*1)
+	VMOVUPS     Z2, (AX)(R13*1)
+	VMOVUPS     Z3, (CX)(R13*1)
 	ADDQ        $+64, AX
 	ADDQ        $+64, CX
 	ADDQ        $+64, DX
@@ -2919,28 +3148,31 @@ singleEnd:
 	BZHIQ     R11, R13, R13
 	KMOVW     R13, K1
 	XORQ      R13, R13
-	VMOVUPS.Z (AX)(R13*1), K1, Z1
-	VMOVUPS.Z (CX)(R13*1), K1, Z2
-	VMOVUPS.Z (R9)(R13*1), K1, Z3
+	VMOVUPS.Z (AX)(R13*1), K1, Z2
+	VMOVUPS.Z (CX)(R13*1), K1, Z3
+	VMOVUPS.Z (R9)(R13*1), K1, Z4
 
 rowMasked:
-	VMOVUPS.Z   (BX)(R13*1), K1, Z4
-	VMOVUPS.Z   (SI)(R13*1), K1, Z5
-	VADDPS      Z5, Z4, Z4
-	VMOVUPS.Z   (DI)(R13*1), K1, Z5
-	VCMPPS      $0x04, Z0, Z5, K2
-	VMOVAPS.Z   Z4, K2, Z4
-	VMOVUPS     Z4, K1, (DX)(R13*1)
-	VMOVUPS.Z   (R8)(R13*1), K1, Z5
-	VSUBPS      Z3, Z5, Z5
-	VADDPS      Z4, Z1, Z1
-	VFMADD231PS Z4, Z5, Z2
+	VMOVUPS.Z   (BX)(R13*1), K1, Z5
+	VMOVUPS.Z   (SI)(R13*1), K1, Z6
+	VADDPS      Z6, Z5, Z5
+	VMOVUPS.Z   (DI)(R13*1), K1, Z6
+	VCMPPS      $0x04, Z6, Z0, K2
+	VMOVAPS.Z   Z5, K2, Z5
+	VMOVUPS.Z   (DI)(R13*1), K1, Z6
+	VCMPPS      $0x04, Z6, Z1, K2
+	VMOVAPS.Z   Z5, K2, Z5
+	VMOVUPS     Z5, K1, (DX)(R13*1)
+	VMOVUPS.Z   (R8)(R13*1), K1, Z6
+	VSUBPS      Z4, Z6, Z6
+	VADDPS      Z5, Z2, Z2
+	VFMADD231PS Z5, Z6, Z3
 	ADDQ        R12, R13
 	CMPQ        R13, R10
 	JLT         rowMasked
 	XORQ        R13, R13
-	VMOVUPS     Z1, K1, (AX)(R13*1)
-	VMOVUPS     Z2, K1, (CX)(R13*1)
+	VMOVUPS     Z2, K1, (AX)(R13*1)
+	VMOVUPS     Z3, K1, (CX)(R13*1)
 
 restEnd:
 	VZEROUPPER

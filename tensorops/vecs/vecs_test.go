@@ -41,7 +41,7 @@ func (o operands) copied() *operands {
 	return &o
 }
 
-// newCase returns random operands: rows tiles, then the first extra elements of another. y is rectified.
+// newCase returns random operands: rows tiles, then the first extra elements of another. y is rectified and capped.
 func newCase(rows, tile, extra int) *operands {
 	r := rand.New(rand.NewPCG(uint64(rows), uint64(tile*1000+extra)))
 	o := &operands{}
@@ -57,7 +57,7 @@ func newCase(rows, tile, extra int) *operands {
 		}
 	})
 	for i, v := range o.y {
-		o.y[i] = max(0, v)
+		o.y[i] = min(max(0, v), top)
 	}
 	return o
 }
@@ -72,6 +72,7 @@ const (
 	scale, decay, momentum = 0.7, 0.01, 0.9 // of Step
 	keep, size, floor      = 0.9, 0.3, 0.5  // of AdamW
 	rateA, rateB           = 0.3, 0.2       // of both
+	top                    = 1.25           // of ReLU
 )
 
 // operations are the exported functions and, for element i of the data and t of the tile, the expected results in
@@ -85,13 +86,17 @@ var operations = []struct {
 		func(o *operands, i, t int) (out, v, s, q float64) {
 			return mul(o.a[t], o.x[i]) + float64(o.b[t]), same(o.v[i]), 0, 0
 		}},
-	{"ScaleShiftReLU", func(o *operands) { ScaleShiftReLU(o.out, o.x, o.a, o.b) },
+	{"ScaleShiftReLU", func(o *operands) { ScaleShiftReLU(o.out, o.x, o.a, o.b, top) },
 		func(o *operands, i, t int) (out, v, s, q float64) {
-			return max(0, mul(o.a[t], o.x[i])+float64(o.b[t])), same(o.v[i]), 0, 0
+			return min(max(0, mul(o.a[t], o.x[i])+float64(o.b[t])), top), same(o.v[i]), 0, 0
 		}},
-	{"ScaleShiftAddReLU", func(o *operands) { ScaleShiftAddReLU(o.out, o.x, o.g, o.a, o.b) },
+	{"ScaleShiftAdd", func(o *operands) { ScaleShiftAdd(o.out, o.x, o.g, o.a, o.b) },
 		func(o *operands, i, t int) (out, v, s, q float64) {
-			return max(0, mul(o.a[t], o.x[i])+float64(o.b[t])+float64(o.g[i])), same(o.v[i]), 0, 0
+			return mul(o.a[t], o.x[i]) + float64(o.b[t]) + float64(o.g[i]), same(o.v[i]), 0, 0
+		}},
+	{"ScaleShiftAddReLU", func(o *operands) { ScaleShiftAddReLU(o.out, o.x, o.g, o.a, o.b, top) },
+		func(o *operands, i, t int) (out, v, s, q float64) {
+			return min(max(0, mul(o.a[t], o.x[i])+float64(o.b[t])+float64(o.g[i])), top), same(o.v[i]), 0, 0
 		}},
 	{"Combine", func(o *operands) { Combine(o.out, o.g, o.x, o.a, o.b, o.c, o.s) },
 		func(o *operands, i, t int) (out, v, s, q float64) {
@@ -118,22 +123,22 @@ var operations = []struct {
 			d := float64(o.x[i]) - float64(o.a[t])
 			return same(o.out[i]), same(o.v[i]), d, d * d
 		}},
-	{"GradMoments", func(o *operands) { GradMoments(o.s, o.q, nil, o.g, nil, nil, o.x, o.a) },
+	{"GradMoments", func(o *operands) { GradMoments(o.s, o.q, nil, o.g, nil, nil, o.x, o.a, top) },
 		func(o *operands, i, t int) (out, v, s, q float64) {
 			_, s, q = o.grad(float64(o.g[i]), i, t)
 			return same(o.out[i]), same(o.v[i]), s, q
 		}},
-	{"GradMoments of a sum", func(o *operands) { GradMoments(o.s, o.q, o.out, o.g, o.h, nil, o.x, o.a) },
+	{"GradMoments of a sum", func(o *operands) { GradMoments(o.s, o.q, o.out, o.g, o.h, nil, o.x, o.a, top) },
 		func(o *operands, i, t int) (out, v, s, q float64) {
 			out, s, q = o.grad(float64(o.g[i])+float64(o.h[i]), i, t)
 			return out, same(o.v[i]), s, q
 		}},
-	{"GradMoments gated", func(o *operands) { copy(o.out, o.g); GradMoments(o.s, o.q, o.out, o.out, nil, o.y, o.x, o.a) },
+	{"GradMoments gated", func(o *operands) { copy(o.out, o.g); GradMoments(o.s, o.q, o.out, o.out, nil, o.y, o.x, o.a, top) },
 		func(o *operands, i, t int) (out, v, s, q float64) {
 			out, s, q = o.grad(open(o.y[i], float64(o.g[i])), i, t)
 			return out, same(o.v[i]), s, q
 		}},
-	{"GradMoments of a gated sum", func(o *operands) { GradMoments(o.s, o.q, o.out, o.g, o.h, o.y, o.x, o.a) },
+	{"GradMoments of a gated sum", func(o *operands) { GradMoments(o.s, o.q, o.out, o.g, o.h, o.y, o.x, o.a, top) },
 		func(o *operands, i, t int) (out, v, s, q float64) {
 			out, s, q = o.grad(open(o.y[i], float64(o.g[i])+float64(o.h[i])), i, t)
 			return out, same(o.v[i]), s, q
@@ -149,7 +154,7 @@ func (o *operands) averages(i int) (m, square float64) {
 func mul(a, b float32) float64 { return float64(a) * float64(b) }
 func same(v float32) float64   { return float64(v) }
 func open(y float32, g float64) float64 {
-	if y == 0 {
+	if y == 0 || y == top {
 		return 0
 	}
 	return g
@@ -224,7 +229,7 @@ func TestSpecialValues(t *testing.T) {
 		const n = 64 + 16 + 8 + 3
 		one, zero, y := constant(n, 1), constant(n, 0), make([]float32, n)
 		for _, c := range []struct{ x, rectified float32 }{
-			{nan, nan}, {inf, inf}, {-inf, 0}, {0, 0}, {float32(math.Copysign(0, -1)), 0}, {-1e-45, 0}, {1e-45, 1e-45},
+			{nan, nan}, {inf, 3}, {3, 3}, {2, 2}, {-inf, 0}, {0, 0}, {float32(math.Copysign(0, -1)), 0}, {-1e-45, 0}, {1e-45, 1e-45},
 		} {
 			x := constant(n, c.x)
 			same := func(want float32) {
@@ -234,13 +239,13 @@ func TestSpecialValues(t *testing.T) {
 			}
 			ScaleShift(y, x, one, zero)
 			same(c.x)
-			ScaleShiftReLU(y, x, one, zero)
+			ScaleShiftReLU(y, x, one, zero, 3)
 			same(c.rectified)
-			ScaleShiftAddReLU(y, zero, x, one, zero)
+			ScaleShiftAddReLU(y, zero, x, one, zero, 3)
 			same(c.rectified)
-			// ReLU passes the gradient where its output is not 0.
-			GradMoments(make([]float32, n), make([]float32, n), y, one, zero, x, one, zero)
-			if c.x == 0 {
+			// ReLU passes the gradient where its output is neither 0 nor the largest.
+			GradMoments(make([]float32, n), make([]float32, n), y, one, zero, x, one, zero, 3)
+			if c.x == 0 || c.x == 3 {
 				same(0)
 			} else {
 				same(1)
@@ -267,7 +272,7 @@ func TestArgumentsAreChecked(t *testing.T) {
 		func() { ScaleShift(four, five, four, four) })
 	require.PanicsWithValue(t, "vecs: Moments: an empty tile; want at least one row",
 		func() { Moments(nil, nil, four, nil) })
-	require.Panics(t, func() { GradMoments(four, four, four, four, five, nil, four, four) })
+	require.Panics(t, func() { GradMoments(four, four, four, four, five, nil, four, four, 6) })
 	require.Panics(t, func() { Combine(four, four, four, four, five, four, four) })
 }
 

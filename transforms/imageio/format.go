@@ -39,6 +39,12 @@ func sniff(data []byte) (format, bool) {
 	return format{}, false
 }
 
+// Format returns the name of an encoded image's format, such as JPEG; empty if it is of none that [Decode] knows.
+func Format(data []byte) string {
+	f, _ := sniff(data)
+	return f.name
+}
+
 // foreigners are files that are often met in place of images, or are images of other formats: errors name them.
 var foreigners = []struct {
 	name  string

@@ -46,11 +46,7 @@ func (v Views) MarshalYAML() (any, error) {
 func Operations() []string {
 	var lines []string
 	for _, o := range augment.Defaults() {
-		line, err := yaml.MarshalWithOptions(map[string]any{o.Name(): o}, yaml.Flow(true))
-		if err != nil {
-			panic(err) // settings are plain values
-		}
-		text := strings.TrimSpace(string(line))
+		text := flow(map[string]any{o.Name(): o})
 		lines = append(lines, text[1:len(text)-1]) // without the outer braces
 	}
 	return lines

@@ -76,8 +76,29 @@ template <int V> __device__ __forceinline__ void stores(act *p, const float (&v)
 	}
 }
 
-// rectify returns max(v, 0). NaN stays NaN.
-__device__ __forceinline__ float rectify(float v) { return v < 0 ? 0 : v; }
+// rectify returns min(max(v, 0), top). NaN stays NaN.
+__device__ __forceinline__ float rectify(float v, float top) { return v < 0 ? 0 : v > top ? top : v; }
+
+// fold adds up v over the threads with the same x, by tree reduction; threads with y = 0 get the sums. shared has
+// LANES·THREADS floats.
+template <int V> __device__ __forceinline__ void fold(float (&v)[V], float *shared) {
+	int at = (int)(threadIdx.y * blockDim.x + threadIdx.x);
+	__syncthreads(); // shared may still be in use
+#pragma unroll
+	for (int i = 0; i < V; i++) {
+		shared[i * THREADS + at] = v[i];
+	}
+	for (int half = (int)blockDim.y / 2; half > 0; half /= 2) {
+		__syncthreads();
+		if ((int)threadIdx.y < half) {
+#pragma unroll
+			for (int i = 0; i < V; i++) {
+				v[i] += shared[i * THREADS + at + half * (int)blockDim.x];
+				shared[i * THREADS + at] = v[i];
+			}
+		}
+	}
+}
 
 // sumBlock returns, to all threads of a one-dimensional block of THREADS, the sum of their v, by tree reduction.
 template <typename T> __device__ T sumBlock(T v, T *shared) {

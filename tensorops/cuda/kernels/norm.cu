@@ -1,4 +1,4 @@
-// BatchNorm or a bias, then an optional residual sum and ReLU, fused. The views are equal parts of the rows with
+// BatchNorm or a bias, then an optional residual sum and ReLU or ReLU6, fused. The views are equal parts of the rows with
 // separate statistics. Each view is split into chunks of rows; the last one may be shorter.
 //
 // Kernels that iterate over rows have blocks of THREADS threads (x, y): x for groups of LANES channels (of one channel
@@ -43,27 +43,6 @@ template <int V> __device__ __forceinline__ range find(int rows, int c, int chun
 	r.to = min(r.from + chunkRows, rows);
 	r.first = (size_t)blockIdx.z * rows * c + r.channel;
 	return r;
-}
-
-// fold adds up v over the threads with the same x, by tree reduction; threads with y = 0 get the sums. shared has
-// LANES·THREADS floats.
-template <int V> __device__ __forceinline__ void fold(float (&v)[V], float *shared) {
-	int at = (int)(threadIdx.y * blockDim.x + threadIdx.x);
-	__syncthreads(); // shared may still be in use
-#pragma unroll
-	for (int i = 0; i < V; i++) {
-		shared[i * THREADS + at] = v[i];
-	}
-	for (int half = (int)blockDim.y / 2; half > 0; half /= 2) {
-		__syncthreads();
-		if ((int)threadIdx.y < half) {
-#pragma unroll
-			for (int i = 0; i < V; i++) {
-				v[i] += shared[i * THREADS + at + half * (int)blockDim.x];
-				shared[i * THREADS + at] = v[i];
-			}
-		}
-	}
 }
 
 // writeParts writes a chunk's two sums of each channel.
@@ -176,7 +155,7 @@ __global__ void norm_running(const float *mean, const float *variance, float *ta
 
 template <int V>
 __device__ __forceinline__ void apply(const act *x, const act *residual, act *y, const float *table, const float *shift,
-		int rows, int c, int chunkRows, int relu) {
+		int rows, int c, int chunkRows, int relu, float top) {
 	range r = find<V>(rows, c, chunkRows);
 	if (r.channel >= c) {
 		return;
@@ -204,27 +183,27 @@ __device__ __forceinline__ void apply(const act *x, const act *residual, act *y,
 #pragma unroll
 		for (int i = 0; i < V; i++) {
 			v[i] = factor[i] * (v[i] - mean[i]) + offset[i] + add[i];
-			v[i] = relu ? rectify(v[i]) : v[i];
+			v[i] = relu ? rectify(v[i], top) : v[i];
 		}
 		stores<V>(y + at, v);
 	}
 }
 
 // norm_apply computes y [views·rows, c] from x. residual may be null. table may be null; shift [c], unless null, is
-// then added instead. y may be x.
+// then added instead. With relu, y is at least 0 and at most top. y may be x.
 extern "C" __launch_bounds__(THREADS)
 __global__ void norm_apply(const act *x, const act *residual, act *y, const float *table,
-		const float *shift, int rows, int c, int chunkRows, int relu) {
+		const float *shift, int rows, int c, int chunkRows, int relu, float top) {
 	if (c % LANES == 0) {
-		apply<LANES>(x, residual, y, table, shift, rows, c, chunkRows, relu);
+		apply<LANES>(x, residual, y, table, shift, rows, c, chunkRows, relu, top);
 	} else {
-		apply<1>(x, residual, y, table, shift, rows, c, chunkRows, relu);
+		apply<1>(x, residual, y, table, shift, rows, c, chunkRows, relu, top);
 	}
 }
 
 template <int V>
 __device__ __forceinline__ void grad(const act *g1, const act *g2, const act *x, const act *y, act *masked,
-		float *parts, const float *table, int rows, int c, int chunkRows, float *shared) {
+		float *parts, const float *table, int rows, int c, int chunkRows, float top, float *shared) {
 	range r = find<V>(rows, c, chunkRows);
 	float mean[V] = {}, s[V] = {}, q[V] = {};
 	if (r.channel < c) {
@@ -239,20 +218,16 @@ __device__ __forceinline__ void grad(const act *g1, const act *g2, const act *x,
 				loads<V>(x + at, v);
 			}
 			if (masked) {
-				float other[V] = {}, out[V];
+				float other[V] = {}, out[V] = {};
 				if (g2) {
 					loads<V>(g2 + at, other);
-				}
-#pragma unroll
-				for (int i = 0; i < V; i++) {
-					out[i] = 1;
 				}
 				if (y) {
 					loads<V>(y + at, out);
 				}
 #pragma unroll
 				for (int i = 0; i < V; i++) {
-					g[i] = out[i] == 0 ? 0 : load(store(g[i] + other[i])); // sum what is stored, after rounding
+					g[i] = y && (out[i] == 0 || out[i] == top) ? 0 : load(store(g[i] + other[i])); // sum what is stored, after rounding
 				}
 				stores<V>(masked + at, g);
 			}
@@ -269,16 +244,16 @@ __device__ __forceinline__ void grad(const act *g1, const act *g2, const act *x,
 }
 
 // norm_grad sums a chunk of the gradient g, and of g·(x - MEAN). If masked is null, g is g1. Otherwise g is g1 + g2
-// where y is not 0, else 0, and is written to masked; g2 may be null for no second gradient, y for no ReLU. All are
-// [views·rows, c]; masked may be any of them.
+// where y is neither 0 nor top, else 0, and is written to masked; g2 may be null for no second gradient, y for no ReLU.
+// All are [views·rows, c]; masked may be any of them.
 extern "C" __launch_bounds__(THREADS)
 __global__ void norm_grad(const act *g1, const act *g2, const act *x, const act *y,
-		act *masked, float *parts, const float *table, int rows, int c, int chunkRows) {
+		act *masked, float *parts, const float *table, int rows, int c, int chunkRows, float top) {
 	__shared__ float shared[LANES * THREADS];
 	if (c % LANES == 0) {
-		grad<LANES>(g1, g2, x, y, masked, parts, table, rows, c, chunkRows, shared);
+		grad<LANES>(g1, g2, x, y, masked, parts, table, rows, c, chunkRows, top, shared);
 	} else {
-		grad<1>(g1, g2, x, y, masked, parts, table, rows, c, chunkRows, shared);
+		grad<1>(g1, g2, x, y, masked, parts, table, rows, c, chunkRows, top, shared);
 	}
 }
 

@@ -92,7 +92,7 @@ const (
 
 func main() {
 	decls := flag.String("decls", "", "file for the Go declarations")
-	kind := flag.String("kind", "tiles", "what to write: tiles or moves")
+	kind := flag.String("kind", "tiles", "what to write: tiles, moves or channels")
 	flag.Parse()
 	ConstraintExpr("amd64")
 	var source []byte
@@ -107,6 +107,13 @@ func main() {
 	case "moves":
 		source = moveDeclarations()
 		writeMoves()
+	case "channels":
+		source = channelDeclarations()
+		for _, c := range channels {
+			for rows := 1; rows <= c.maxRows; rows++ {
+				c.channelKernel(rows)
+			}
+		}
 	}
 	source, err := format.Source(source)
 	if err != nil {
@@ -125,6 +132,7 @@ func declarations() []byte {
 	for _, set := range sets {
 		fmt.Fprintf(&b, "\nvar %s = &isa{name: %q, widths: %sWidths, pairs: %sWidths, pairSpeed: %v, fetch: %v,\n",
 			set.isa, set.isa, set.widths, set.pairs, set.pairSpeed, set.fetch)
+		fmt.Fprintf(&b, "\tchannels: %sChannels,\n", set.widths)
 		b.WriteString("\twinograd: avx2Transforms, transpose: avx2Transpose, copy: avx2Copy,\n")
 		b.WriteString("\tjoinVectors: avx2Join, joinNeighbourVectors: avx2JoinNeighbours, transposePairs: avx2TransposePairs}\n")
 	}

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
+from torchvision.models import MobileNetV2
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 HERE = pathlib.Path(__file__).parent
@@ -60,6 +61,21 @@ class Narrow(ResNet):
         return h, z, self.predictor(z)
 
 
+class SmallMobile(MobileNetV2):
+    """torchvision's MobileNetV2 with a small stem."""
+
+    def __init__(self, width):
+        super().__init__(width_mult=width / 64)
+        self.features[0][0].stride = (1, 1)
+        self.classifier = nn.Identity()
+        self.projector, self.predictor = nn.Sequential(), nn.Sequential()
+
+    def forward(self, x):
+        h = super().forward(x)
+        z = self.projector(h)
+        return h, z, self.predictor(z)
+
+
 def simsiam(width, hidden, dim, predictor):
     """The heads of SimSiam's reference code (facebookresearch/simsiam), without its unused bias before BatchNorm."""
     net = Narrow(BasicBlock, [2, 2, 2, 2], width, small=True)
@@ -74,7 +90,10 @@ def simsiam(width, hidden, dim, predictor):
 
 
 def simclr(block, depths, width, small, features, hidden, dim, norm=False):
-    net = Narrow(block, depths, width, small)
+    return with_projector(Narrow(block, depths, width, small), features, hidden, dim, norm)
+
+
+def with_projector(net, features, hidden, dim, norm=False):
     net.projector = nn.Sequential(nn.Linear(features, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, dim))
     if norm:
         net.projector = nn.Sequential(
@@ -218,6 +237,7 @@ def main():
     reference_net("resnet18", simsiam(4, 16, 12, 8), size=16, batch=8)
     reference_net("resnet34", simclr(BasicBlock, [3, 4, 6, 3], 2, True, 16, 12, 10), size=24, batch=6)
     reference_net("resnet50", simclr(Bottleneck, [3, 4, 6, 3], 4, False, 128, 12, 10), size=40, batch=6)
+    reference_net("mobilenet_v2", with_projector(SmallMobile(16), 1280, 12, 10), size=32, batch=4)
     reference_losses()
     resnet18 = BasicBlock, [2, 2, 2, 2]
     for name, make, loss, lr, steps in (

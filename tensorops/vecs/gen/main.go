@@ -21,18 +21,19 @@ func main() {
 		DATA(4*i, U32(i))
 	}
 	for _, s := range []isa{{"avx2", 8, lanes}, {"avx512", 16, lanes}} {
-		s.tiled("ScaleShift", "y, x", "a, b", func(v vector) {
+		s.tiled("ScaleShift", "y, x", "a, b", "", func(v vector) {
 			v.store(v.scaleShift(), "y")
 		})
-		s.tiled("ScaleShiftReLU", "y, x", "a, b", func(v vector) {
+		s.tiled("ScaleShiftReLU", "y, x", "a, b", "top", func(v vector) {
 			v.store(v.rectify(v.scaleShift()), "y")
 		})
-		s.tiled("ScaleShiftAddReLU", "y, x, r", "a, b", func(v vector) {
-			sum := v.scaleShift()
-			VADDPS(v.operand("r"), sum, sum)
-			v.store(v.rectify(sum), "y")
+		s.tiled("ScaleShiftAdd", "y, x, r", "a, b", "", func(v vector) {
+			v.store(v.scaleShiftAdd(), "y")
 		})
-		s.tiled("Combine", "y, g, x", "a, b, c, mean", func(v vector) {
+		s.tiled("ScaleShiftAddReLU", "y, x, r", "a, b", "top", func(v vector) {
+			v.store(v.rectify(v.scaleShiftAdd()), "y")
+		})
+		s.tiled("Combine", "y, g, x", "a, b, c, mean", "", func(v vector) {
 			sum, deviation := v.load("c"), v.load("x")
 			VSUBPS(v.operand("mean"), deviation, deviation)
 			VFMADD231PS(v.operand("b"), deviation, sum)
@@ -69,7 +70,7 @@ func main() {
 			v.store(w, "w")
 		})
 
-		s.summed("Moments", "s, q, x, mean", func(v vector) (value, deviation VecVirtual) {
+		s.summed("Moments", "s, q, x, mean", "", func(v vector) (value, deviation VecVirtual) {
 			deviation = v.load("x")
 			VSUBPS(v.mean, deviation, deviation)
 			return deviation, deviation
@@ -77,13 +78,13 @@ func main() {
 		for _, gated := range []bool{false, true} {
 			for _, pair := range []bool{false, true} {
 				name := map[bool]string{true: "Gate"}[gated] + map[bool]string{true: "Add"}[pair] + "GradMoments"
-				s.summed(name, "s, q, d, g, h, y, x, mean", func(v vector) (value, deviation VecVirtual) {
+				s.summed(name, "s, q, d, g, h, y, x, mean", "top", func(v vector) (value, deviation VecVirtual) {
 					value = v.load("g")
 					if pair {
 						VADDPS(v.operand("h"), value, value)
 					}
 					if gated {
-						v.gate(value, v.load("y"))
+						v.gate(value)
 					}
 					if gated || pair {
 						v.store(value, "d")
@@ -130,7 +131,8 @@ type loop struct {
 	isa
 	bases  map[string]Register // addresses of the slices
 	offset Register            // of the current element, in bytes
-	zeros  VecVirtual
+	zeros  VecVirtual          // for ReLU
+	top    VecVirtual          // its largest value
 }
 
 // begin starts a function of slices and scalars.
@@ -138,6 +140,20 @@ func (s isa) begin(name, slices, scalars string) *loop {
 	TEXT(s.name+name, NOSPLIT, "func("+slices+" []float32"+scalars+")")
 	Pragma("noescape")
 	return &loop{isa: s, bases: map[string]Register{}}
+}
+
+// relu prepares the limits of ReLU.
+func (l *loop) relu() {
+	l.zeros, l.top = l.zero(), l.vec()
+	VBROADCASTSS(address("top"), l.top)
+}
+
+// scalars declares float32 parameters, if there are any.
+func scalars(names string) string {
+	if names == "" {
+		return ""
+	}
+	return ", " + names + " float32"
 }
 
 // address returns where a parameter is. Broadcasts read it there, since loading it into a register first takes an SSE
@@ -197,12 +213,12 @@ func (l *loop) across(n Register, step func(vecs int, mask Op)) {
 }
 
 // tiled writes an elementwise loop over data and tiles.
-func (s isa) tiled(name, data, tiles string, body func(v vector)) {
-	l := s.begin(name, data+", "+tiles, "")
+func (s isa) tiled(name, data, tiles, limit string, body func(v vector)) {
+	l := s.begin(name, data+", "+tiles, scalars(limit))
 	l.base(data + ", " + tiles)
 	n, tile := Load(Param("x").Len(), GP64()), Load(Param("a").Len(), GP64())
-	if strings.HasSuffix(name, "ReLU") {
-		l.zeros = s.zero()
+	if limit != "" {
+		l.relu()
 	}
 	left := GP64()
 	l.offset = GP64()
@@ -237,7 +253,7 @@ func (l *loop) along(body func(v vector)) func(vecs int, mask Op) {
 
 // flat writes an elementwise loop over data with scalar coefficients.
 func (s isa) flat(name, data, coefficients string, body func(v vector, c map[string]VecVirtual)) {
-	l := s.begin(name, data, ", "+coefficients+" float32")
+	l := s.begin(name, data, scalars(coefficients))
 	l.base(data)
 	n := Load(Param("w").Len(), GP64())
 	c := map[string]VecVirtual{}
@@ -254,15 +270,15 @@ func (s isa) flat(name, data, coefficients string, body func(v vector, c map[str
 
 // summed writes a loop over rows as long as the tiles s, q and mean. body returns the summand of s and the factor that
 // turns it into the summand of q.
-func (s isa) summed(name, args string, body func(v vector) (value, deviation VecVirtual)) {
-	l := s.begin(name, args, "")
+func (s isa) summed(name, args, limit string, body func(v vector) (value, deviation VecVirtual)) {
+	l := s.begin(name, args, scalars(limit))
 	l.base(args)
 	size, cols, row := Load(Param("x").Len(), GP64()), Load(Param("s").Len(), GP64()), GP64()
 	SHLQ(U8(2), size)
 	MOVQ(cols, row)
 	SHLQ(U8(2), row)
 	if strings.HasPrefix(name, "Gate") {
-		l.zeros = s.zero()
+		l.relu()
 	}
 	l.offset = GP64()
 	l.across(cols, func(vecs int, mask Op) {
@@ -357,22 +373,33 @@ func (v vector) scaleShift() VecVirtual {
 	return sum
 }
 
-// rectify computes max(r, 0) in place and returns it. NaN stays NaN: of an unordered pair, VMAXPS takes the first
-// operand.
+// scaleShiftAdd returns a*x + b + r.
+func (v vector) scaleShiftAdd() VecVirtual {
+	sum := v.scaleShift()
+	VADDPS(v.operand("r"), sum, sum)
+	return sum
+}
+
+// rectify computes min(max(r, 0), top) in place and returns it. NaN stays NaN: of an unordered pair, VMAXPS and VMINPS
+// take the first operand.
 func (v vector) rectify(r VecVirtual) VecVirtual {
 	VMAXPS(r, v.zeros, r)
+	VMINPS(r, v.top, r)
 	return r
 }
 
-// gate sets r to 0 where y is 0.
-func (v vector) gate(r, y VecVirtual) {
+// gate sets r to 0 where y is 0 or top.
+func (v vector) gate(r VecVirtual) {
 	const notEqual = 4 // or unordered
-	if v.evex() {
-		k := K()
-		VCMPPS(U8(notEqual), v.zeros, y, k)
-		VMOVAPS_Z(r, k, r)
-		return
+	for _, limit := range []VecVirtual{v.zeros, v.top} {
+		if v.evex() {
+			k := K()
+			VCMPPS(U8(notEqual), v.operand("y"), limit, k)
+			VMOVAPS_Z(r, k, r)
+			continue
+		}
+		open := v.vec()
+		VCMPPS(U8(notEqual), v.operand("y"), limit, open)
+		VANDPS(open, r, r)
 	}
-	VCMPPS(U8(notEqual), v.zeros, y, y)
-	VANDPS(y, r, r)
 }
