@@ -16,7 +16,7 @@ func TestInit(t *testing.T) {
 	file, trained := filepath.Join(dir, "mine.yaml"), filepath.Join(dir, "run")
 	args := []string{
 		"init", "--recipe", "smoke", "--out", file, "--set", "backbone.arch=mobilenet_v2", "--set", "backbone.width=4", "--set", "paths=1x1x2x2",
-		"--set", "train.batch=32", "--set", "train.images=1280", "--set", "train.norm_images=128", "--set", "partition.iterations=4",
+		"--set", "train.batch=32", "--set", "train.images=640", "--set", "train.norm_images=64", "--set", "train.baselines=[]", "--set", "partition.iterations=4",
 	}
 	require.Equal(t, file+"\n", mustSDR(t, args...))
 	_, log, code := sdr(t, args...)

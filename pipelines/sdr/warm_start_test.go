@@ -12,8 +12,8 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/rng"
 )
 
-// writeBackbone writes a model file of random weights and BatchNorm statistics.
-func writeBackbone(t *testing.T, path string, width int, seed uint64) *nn.Model {
+// writeWeights writes a model file of random weights and BatchNorm statistics.
+func writeWeights(t *testing.T, path string, width int, seed uint64) *nn.Model {
 	t.Helper()
 	m := &nn.Model{Backbone: nn.Backbone{Arch: "resnet18", Stem: "small", Width: width}}
 	l := nn.NewLayout(m.Backbone, nn.Heads{})
@@ -34,11 +34,13 @@ func writeBackbone(t *testing.T, path string, width int, seed uint64) *nn.Model 
 func TestWarmStart(t *testing.T) {
 	dir := t.TempDir()
 	file, other, wide := filepath.Join(dir, "a.safetensors"), filepath.Join(dir, "b.safetensors"), filepath.Join(dir, "wide.safetensors")
-	want := writeBackbone(t, file, 4, 7)
-	writeBackbone(t, other, 4, 8)
-	writeBackbone(t, wide, 5, 7)
+	want := writeWeights(t, file, 4, 7)
+	writeWeights(t, other, 4, 8)
+	writeWeights(t, wide, 5, 7)
 	still := []string{"--set", "train.lr=0", "--set", "train.images=640", "--set", "train.baselines=[random, unified]"} // weights stay
-	args := func(out string, more ...string) []string { return quickRun(filepath.Join(dir, out), append(still, more...)...) }
+	args := func(out string, more ...string) []string {
+		return quickRun(filepath.Join(dir, out), append(still, more...)...)
+	}
 
 	_, stderr, code := sdr(t, args("run", "--init", wide)...)
 	require.Equal(t, exitUsage, code)

@@ -57,7 +57,7 @@ func trials() []trial {
 		{"byol", small, byolHeads, 12, 16, ssl.Config{Loss: byolLoss, Distill: 0.5, Optimizer: optim.SGD{Momentum: 0.9, WeightDecay: 5e-4}, Defers: true}, 0.001, phases},
 		{"moco", small, simCLRPredicts, 12, 16, ssl.Config{Loss: mocoLoss, Distill: 0.5, Optimizer: optim.SGD{Momentum: 0.9, WeightDecay: 5e-4}}, 0.001, phases},
 		{"swav", small, swavHeads, 12, 16, ssl.Config{Loss: swavLoss, Optimizer: optim.SGD{Momentum: 0.9, WeightDecay: 5e-4}}, 1e-4, phases},
-		{"mobilenet_v2", nn.Backbone{Arch: "mobilenet_v2", Stem: "small", Width: 8}, simCLR, 20, 8, ssl.Config{Loss: ntxentLoss, Optimizer: optim.SGD{Momentum: 0.9}}, 1e-7, [][]string{{"", ""}, {"1"}, {"0.1"}}},
+		{"mobilenet_v2", nn.Backbone{Arch: "mobilenet_v2", Stem: "small", Width: 8}, simCLR, 12, 8, ssl.Config{Loss: ntxentLoss, Optimizer: optim.SGD{Momentum: 0.9}}, 1e-8, [][]string{{""}, {"1"}, {"0.1"}}},
 		{"resnet50", large, simCLR, 40, 8, ssl.Config{Loss: ntxentLoss, Optimizer: optim.SGD{Momentum: 0.9, Nesterov: true}}, 1e-6, phases},
 	}
 }

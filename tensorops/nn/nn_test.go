@@ -121,11 +121,12 @@ var (
 		heads       Heads
 		size, batch int
 		tolerance   float64
+		grads       float64 // the tolerance of gradients
 	}{
-		{"net_resnet18", Backbone{"resnet18", "small", 4}, simSiamHeads, 16, 8, 1e-4},
-		{"net_resnet34", Backbone{"resnet34", "small", 2}, Heads{ProjectorHidden: 12, ProjectorDim: 10, ProjectorLayers: 2}, 24, 6, 3e-4},
-		{"net_resnet50", Backbone{"resnet50", "imagenet", 4}, Heads{ProjectorHidden: 12, ProjectorDim: 10, ProjectorLayers: 2}, 40, 6, 3e-4}, // PyTorch's own float32 is off by 1.6e-4
-		{"net_mobilenet_v2", Backbone{"mobilenet_v2", "small", 16}, Heads{ProjectorHidden: 12, ProjectorDim: 10, ProjectorLayers: 2}, 32, 4, 3e-4},
+		{"net_resnet18", Backbone{"resnet18", "small", 4}, simSiamHeads, 16, 8, 1e-4, 1e-4},
+		{"net_resnet34", Backbone{"resnet34", "small", 2}, Heads{ProjectorHidden: 12, ProjectorDim: 10, ProjectorLayers: 2}, 24, 6, 3e-4, 3e-4},
+		{"net_resnet50", Backbone{"resnet50", "imagenet", 4}, Heads{ProjectorHidden: 12, ProjectorDim: 10, ProjectorLayers: 2}, 40, 6, 3e-4, 3e-4},       // PyTorch's own float32 is off by 1.6e-4
+		{"net_mobilenet_v2", Backbone{"mobilenet_v2", "small", 16}, Heads{ProjectorHidden: 12, ProjectorDim: 10, ProjectorLayers: 2}, 32, 4, 3e-4, 0.03}, // PyTorch's own float32 is off by 7e-5 and, as rounding decides on which side of a kink some values are, 0.024
 	}
 )
 
@@ -153,7 +154,7 @@ func TestMatchesPyTorch(t *testing.T) {
 				requireClose(t, pass.name+" z", goldenTensor(t, f, pass.name+".z"), n.Z, c.tolerance)
 				requireClose(t, pass.name+" p", goldenTensor(t, f, pass.name+".p"), n.P, c.tolerance)
 				n.Backward(dZ, dP)
-				requireGrads(t, f, pass.name+".grad", n, c.tolerance)
+				requireGrads(t, f, pass.name+".grad", n, c.grads)
 				requireClose(t, "running statistics", statsOf(t, f, "", n.Layout), n.Stats, c.tolerance)
 			}
 			var observed Statistics

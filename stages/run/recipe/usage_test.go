@@ -23,7 +23,7 @@ func TestEveryKeyIsExplained(t *testing.T) {
 func TestCommented(t *testing.T) {
 	second := "views={first: [random_resized_crop], second: [grayscale: {p: 0.3}, random_resized_crop]}"
 	for name, set := range map[string][]string{
-		"default": nil, "laptop": {"split.order=[[4, 3], 2, 1]", "paths=2x2x4x4"}, "smoke": {"ssl.method=byol", second},
+		"default": nil, "laptop": {"split.order=[[4, 3], 2, 1]", "paths=2x2x4x4", "train.phases=[0.5, 0.6, 0.7]"}, "smoke": {"ssl.method=byol", second},
 	} {
 		want, err := recipe.Load(name, set)
 		require.NoError(t, err)
