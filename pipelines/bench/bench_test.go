@@ -162,12 +162,12 @@ func TestChoose(t *testing.T) {
 
 	some, err := choose(Options{Groups: []string{"step"}, Threads: 1, Filter: regexp.MustCompile("width(16|64)$")})
 	require.NoError(t, err)
-	require.Equal(t, []string{"step/simsiam/width16", "step/simsiam/width64", "step/ntxent/width16"}, namesOf(some))
+	require.Equal(t, []string{"step/simsiam/width16", "step/simsiam/width64", "step/ntxent/width16", "step/ntxent/mobilenet_v2/width16", "step/ntxent/mobilenet_v2/width64"}, namesOf(some))
 
 	some, err = choose(Options{Groups: []string{"conv", "step", "loop"}, BF16: true, Filter: regexp.MustCompile("width64/(bf16|layer4.0.conv2/forward/bf16|jpeg)")})
 	require.NoError(t, err)
 	require.Equal(t, []string{
-		"conv/width64/layer4.0.conv2/forward/bf16", "step/simsiam/width64/bf16",
+		"conv/width64/layer4.0.conv2/forward/bf16", "step/simsiam/width64/bf16", "step/ntxent/mobilenet_v2/width64/bf16",
 		"loop/simsiam/width64/jpeg", "loop/simsiam/width64/bf16/jpeg",
 	}, namesOf(some))
 
