@@ -38,7 +38,9 @@ func TestInit(t *testing.T) {
 	writeBackbone(t, other, 4, 8)
 	writeBackbone(t, wide, 5, 7)
 	still := []string{"--set", "train.lr=0", "--set", "train.images=640", "--set", "train.baselines=[random, unified]"} // weights stay
-	args := func(out string, more ...string) []string { return quickRun(filepath.Join(dir, out), append(still, more...)...) }
+	args := func(out string, more ...string) []string {
+		return quickRun(filepath.Join(dir, out), append(still, more...)...)
+	}
 
 	_, stderr, code := sdr(t, args("run", "--init", wide)...)
 	require.Equal(t, exitUsage, code)

@@ -30,7 +30,7 @@ func TestLoadBackbone(t *testing.T) {
 	defer pool.Close()
 	net := New(b, Heads{}, 32, 2, 1, pool, Inference)
 	net.Params, net.Stats = m.Params, m.Stats
-	net.Forward(hashed32("images", 2*32*32*3), 0)
+	net.Forward(hashed32("images", 2*32*32*3), RunningStats)
 	requireClose(t, "features", slices.Concat(want...), net.Features, 1e-5)
 
 	var saved bytes.Buffer
@@ -60,7 +60,7 @@ func TestLoadBackboneRejects(t *testing.T) {
 	}{
 		{data, Backbone{"resnet18", "small", 3}, "the file is not of resnet18 of width 3 with the small stem: conv1.weight has shape [3 3 7 7], not floats of shape [3 3 3 3]"},
 		{data, Backbone{"resnet18", "imagenet", 4}, "bn1.weight has shape [3], not floats of shape [4]; bn1.bias has shape [3], not floats of shape [4]; "},
-		{data, Backbone{"resnet50", "imagenet", 3}, "layer1.0.conv3.weight is missing, and "},
+		{data, Backbone{"resnet50", "imagenet", 3}, "layer1.0.conv3.weight is missing; layer1.0.bn3.weight is missing; layer1.0.bn3.bias is missing, and 184 more"},
 		{file(Backbone{"resnet34", "imagenet", 3}), Backbone{"resnet18", "imagenet", 3}, "layer1.2.conv1.weight has no place"},
 		{whole.Bytes(), Backbone{"resnet18", "imagenet", 3}, "conv1.weight has shape [3 3 7 7], not floats of shape [3 3 7 7]"},
 		{[]byte("x"), Backbone{"resnet18", "imagenet", 3}, "truncated"},
