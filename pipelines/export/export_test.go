@@ -38,8 +38,13 @@ func newModel(b nn.Backbone) *Model {
 	}
 	random := rng.New(1, rng.Weights)
 	l.Init(m.Params, random)
-	for i := range m.Stats {
-		m.Stats[i] = .5 + random.Float32()
+	for _, s := range l.Stats {
+		for i := s.Offset; i < s.Offset+s.Size; i++ {
+			m.Stats[i] = .4*random.Float32() - .2
+			if strings.HasSuffix(s.Name, ".running_var") {
+				m.Stats[i]++
+			}
+		}
 	}
 	key, value := m.Input.Metadata()
 	m.Meta = map[string]string{key: value}
@@ -112,6 +117,7 @@ func requireClose(t *testing.T, want, got []float32, tolerance float64, what str
 	for _, v := range want {
 		largest = max(largest, float64(v), -float64(v))
 	}
+	require.NotZero(t, largest, what)
 	for i := range want {
 		require.InDelta(t, want[i], got[i], tolerance*largest, "%s, feature %d", what, i)
 	}
