@@ -90,7 +90,7 @@ func TestONNX(t *testing.T) {
 		for i, features := range want[name] {
 			tolerance := 1e-4
 			if i > 0 {
-				tolerance = 1e-2 // Pillow rounds between columns and rows, and the graph does not
+				tolerance = 2e-2 // Pillow rounds between columns and rows, and the graph does not
 			}
 			requireClose(t, features, got[i*e.Dim():(i+1)*e.Dim()], tolerance, fmt.Sprint(name, sizes[i]))
 		}
