@@ -289,7 +289,8 @@ func TestTeacherOnFake(t *testing.T) {
 }
 
 // TestGradientOnFake compares each parameter's gradient with the CPU's after one step. The error is below 0.001 unless
-// a value close to 0 falls on the other side of a ReLU, which changes a gradient by about the tolerance.
+// a value close to 0 falls on the other side of a ReLU, which changes a gradient by about the tolerance. Of a shift that the
+// next BatchNorm takes away, the gradient is rounding errors, small next to the whole gradient.
 func TestGradientOnFake(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	for _, c := range trials() {
@@ -300,13 +301,17 @@ func TestGradientOnFake(t *testing.T) {
 			_, got := c.run(t, func(cfg ssl.Config) (ssl.Learner, error) {
 				return (&gpus{newFake(t, ssl.FP32).load}).Open(ssl.Device{Tuning: preferred()}, cfg)
 			})
+			whole := 0.
+			for _, w := range want.State()[1].Values {
+				whole += float64(w * w)
+			}
 			for _, p := range want.Layout().Params {
 				var size, off float64
 				for i := p.Offset; i < p.Offset+p.Size; i++ {
 					w, g := want.State()[1].Values[i], got.State()[1].Values[i]
 					size, off = size+float64(w*w), off+float64((w-g)*(w-g))
 				}
-				require.LessOrEqual(t, math.Sqrt(off), 1e-2*math.Sqrt(size)+1e-7, p.Name)
+				require.LessOrEqual(t, math.Sqrt(off), 1e-2*math.Sqrt(size)+1e-5*math.Sqrt(whole), p.Name)
 			}
 		})
 	}
