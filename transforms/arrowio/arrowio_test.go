@@ -282,3 +282,22 @@ func TestTruncatedFile(t *testing.T) {
 		require.ErrorContains(t, err, "x.arrow as an Arrow IPC file", "%d bytes", n)
 	}
 }
+
+// FuzzFile: any bytes yield an error, or records with the columns of the schema, in bounded memory.
+func FuzzFile(f *testing.F) {
+	good, err := os.ReadFile("testdata/golden.arrow")
+	require.NoError(f, err)
+	f.Add(good)
+	f.Add(good[:len(good)-20])
+	path := f.TempDir() + "/x.arrow"
+	f.Fuzz(func(t *testing.T, data []byte) {
+		require.NoError(t, os.WriteFile(path, data, 0o600))
+		err := arrowio.Each(t.Context(), path, func(b *record.Batch) error {
+			require.Len(t, b.Columns(), b.Schema().NumFields())
+			return nil
+		})
+		if err != nil {
+			require.ErrorContains(t, err, path)
+		}
+	})
+}

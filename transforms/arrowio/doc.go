@@ -13,7 +13,7 @@
 // PCollection that is read has no order.
 //
 // Errors. A damaged or missing file, a glob without a match, and batches with different schemas fail the pipeline with
-// the path. Files must come from a trusted source: Arrow's readers trust the lengths in them when they allocate.
+// the path.
 //
 // Files are written atomically, as in [files.Write]. Paths without a scheme are local; for others (gs://, s3://,
 // memfs://), the program must import the filesystem that is registered for the scheme.

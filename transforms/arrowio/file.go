@@ -13,6 +13,7 @@ import (
 	"github.com/apache/arrow/go/v15/arrow/ipc"
 	"github.com/zeebo/xxh3"
 
+	"github.com/sdr-ml/sdr/transforms/arrowipc"
 	"github.com/sdr-ml/sdr/transforms/files"
 	"github.com/sdr-ml/sdr/transforms/record"
 )
@@ -63,24 +64,26 @@ func (f *memFile) Seek(offset int64, whence int) (int64, error) {
 // File is an Arrow IPC file open for random access. Its methods, except Close, may be called concurrently.
 type File struct {
 	path    string
-	data    []byte
 	reader  *ipc.FileReader
 	release func() error
 }
 
-// OpenFile opens an Arrow IPC file. It maps a local file into memory and reads any other completely. Truncated files
-// are errors, but the content must come from a trusted source: Arrow's reader trusts the lengths in it when it
-// allocates.
+// OpenFile opens an Arrow IPC file. It maps a local file into memory and reads any other completely. A file that
+// [WriteDir] has named is compared with its name. Damaged files are errors, and those that ask for far more memory than
+// they have bytes.
 func OpenFile(ctx context.Context, path string) (*File, error) {
 	data, release, err := files.Map(ctx, path)
 	if err != nil {
 		return nil, fmt.Errorf("arrowio: opening %s: %w", path, err)
 	}
-	reader, err := ipc.NewFileReader(bytes.NewReader(data), ipc.WithAllocator(record.Mem))
-	if err != nil {
+	f := &File{path: path, release: release}
+	if err := f.check(data); err != nil {
+		return nil, errors.Join(err, release())
+	}
+	if f.reader, err = arrowipc.OpenFile(data); err != nil {
 		return nil, errors.Join(fmt.Errorf("arrowio: opening %s as an Arrow IPC file: %w", path, err), release())
 	}
-	return &File{path, data, reader, release}, nil
+	return f, nil
 }
 
 // digestName returns the name of a file by its content.
@@ -89,8 +92,8 @@ func digestName(data []byte) string { return fmt.Sprintf("%016x.arrow", xxh3.Has
 var isDigestName = regexp.MustCompile(`^[0-9a-f]{16}[.]arrow$`).MatchString
 
 // check compares a file that is named by its content with its name.
-func (f *File) check() error {
-	if name := path.Base(f.path); isDigestName(name) && digestName(f.data) != name {
+func (f *File) check(data []byte) error {
+	if name := path.Base(f.path); isDigestName(name) && digestName(data) != name {
 		return fmt.Errorf("arrowio: %s is damaged: its content is not that of its name; remove it, and --resume makes it again", f.path)
 	}
 	return nil
@@ -107,12 +110,11 @@ func (f *File) Record(i int) (rec arrow.Record, err error) {
 	if i < 0 || i >= f.NumRecords() {
 		return nil, fmt.Errorf("arrowio: %s has no record %d, only %d records", f.path, i, f.NumRecords())
 	}
-	defer func() { // the reader panics on damaged content
-		if p := recover(); p != nil {
-			rec, err = nil, fmt.Errorf("arrowio: reading record %d of %s: %v", i, f.path, p)
-		}
-	}()
-	if rec, err = f.reader.RecordAt(i); err != nil {
+	err = arrowipc.Guard(func() error {
+		rec, err = f.reader.RecordAt(i)
+		return err
+	})
+	if err != nil {
 		return nil, fmt.Errorf("arrowio: reading record %d of %s: %w", i, f.path, err)
 	}
 	return rec, nil

@@ -12,6 +12,8 @@ import (
 	"github.com/apache/arrow/go/v15/arrow/ipc"
 	"github.com/apache/arrow/go/v15/arrow/memory"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+
+	"github.com/sdr-ml/sdr/transforms/arrowipc"
 )
 
 func init() {
@@ -62,10 +64,17 @@ func Compact(rec arrow.Record) (arrow.Record, error) {
 }
 
 // Decode decodes the output of [Encode]: an Arrow IPC stream that holds exactly one record. It is the decoder of the
-// Beam coder. Truncated streams are errors, but data must come from a trusted source: Arrow's reader trusts the lengths
-// in it when it allocates.
-func Decode(data []byte) (*Batch, error) {
-	r, err := ipc.NewReader(bytes.NewReader(data), ipc.WithAllocator(Mem))
+// Beam coder. Truncated and damaged streams are errors, but the values are not looked at.
+func Decode(data []byte) (b *Batch, err error) {
+	err = arrowipc.Guard(func() error {
+		b, err = decode(data)
+		return err
+	})
+	return b, err
+}
+
+func decode(data []byte) (*Batch, error) {
+	r, err := arrowipc.OpenStream(data)
 	if err != nil {
 		return nil, fmt.Errorf("record: decoding %d bytes as an Arrow IPC stream: %w", len(data), err)
 	}

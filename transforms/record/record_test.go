@@ -318,3 +318,16 @@ func TestPipeline(t *testing.T) {
 		})
 	}
 }
+
+// FuzzDecode: any bytes yield an error, or a batch with the columns of its schema, in bounded memory.
+func FuzzDecode(f *testing.F) {
+	data, err := record.Encode(record.Of([]row{{Name: "a", Feature: []float32{1}}, {Image: []byte{1}, Feature: []float32{2}}}))
+	require.NoError(f, err)
+	f.Add(data)
+	f.Add(data[:len(data)/2])
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if b, err := record.Decode(data); err == nil {
+			require.Len(t, b.Columns(), b.Schema().NumFields())
+		}
+	})
+}

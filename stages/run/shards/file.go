@@ -1,7 +1,6 @@
 package shards
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -11,11 +10,12 @@ import (
 	"github.com/apache/arrow/go/v15/arrow/ipc"
 	flatbuffers "github.com/google/flatbuffers/go"
 
+	"github.com/sdr-ml/sdr/transforms/arrowipc"
 	"github.com/sdr-ml/sdr/transforms/files"
 )
 
 // file is a shard whose pixels are used in place. Arrow's own reader would copy them, so it only validates the file and
-// reads the schema. It trusts the lengths in the file, so the file must come from a trusted source.
+// reads the schema.
 type file struct {
 	data    []byte
 	release func() error
@@ -39,8 +39,7 @@ func openFile(ctx context.Context, path string) (f *file, err error) {
 
 // inspect finds the image column and the size in the schema.
 func (f *file) inspect() (err error) {
-	defer recovered(&err) // Arrow's reader panics on some damaged files
-	if f.reader, err = ipc.NewFileReader(bytes.NewReader(f.data)); err != nil {
+	if f.reader, err = arrowipc.OpenFile(f.data); err != nil {
 		return fmt.Errorf("not an Arrow IPC file: %w", err)
 	}
 	schema := f.reader.Schema()
