@@ -245,12 +245,13 @@ func (o *PretrainOptions) chain(ctx context.Context, folder *run.Folder, in inpu
 		p.add("deliver", []string{routed}, judged, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
 			return route.Deliver(s, in[0], route.DeliverConfig{Dir: folder.StageDir("routed"), PerTask: true})
 		})
-		p.add("report", []string{images, evaluated}, append(judged, evaluate.Form, in.dead), func(s beam.Scope, from []beam.PCollection) beam.PCollection {
+		p.add("report", append([]string{images, evaluated}, models...), append(judged, evaluate.Form, in.dead), func(s beam.Scope, from []beam.PCollection) beam.PCollection {
 			return report.Report(s, from[0], from[1], report.Config{Dir: folder.Dir, Dead: in.dead, Tasks: found})
 		})
 		p.find("deliver").files = paths(p, "deliver", func(d route.Delivery) string { return files.Join(d.Dir, "model.safetensors") })
 		p.find("report").files = paths(p, "report", func(f report.File) string { return f.Path })
 		p.results = []string{"evaluate", "deliver", "report"}
 	}
+	p.results = append(p.results, models...) // whose nets are listed
 	return &p.chain
 }
