@@ -226,7 +226,7 @@ func firstLost(ctx context.Context, paths []string) (string, error) {
 	return "", nil
 }
 
-// isWhole reports whether a file is there and, if it has a checksum, undamaged.
+// isWhole reports whether a file is there and, as far as its format tells, undamaged.
 func isWhole(ctx context.Context, path string) (bool, error) {
 	if found, err := files.Exists(ctx, path); err != nil || !found {
 		return false, err
@@ -235,6 +235,8 @@ func isWhole(ctx context.Context, path string) (bool, error) {
 	switch {
 	case strings.HasSuffix(path, ".arrow"):
 		err = arrowio.Each(ctx, path, func(*record.Batch) error { return nil })
+	case strings.HasSuffix(path, ".parquet"):
+		_, err = arrowio.LoadParquet(ctx, path)
 	case strings.HasSuffix(path, ".safetensors"):
 		var data []byte
 		if data, err = files.Read(ctx, path); err == nil {

@@ -91,12 +91,21 @@ func saveData(ctx context.Context, folder *run.Folder, d data) error {
 	return arrowio.SaveParquet(ctx, folder.DataPath(), record.Of(d).Record)
 }
 
+// loadData returns what saveData has kept in a folder; nothing if it has not.
+func loadData(ctx context.Context, folder *run.Folder) (data, error) {
+	kept, err := arrowio.LoadRows[files.Fingerprint](ctx, folder.DataPath())
+	if err != nil {
+		return nil, fmt.Errorf("%w; remove it to go on without a comparison of the images with those of the run", err)
+	}
+	return kept, nil
+}
+
 // compareData adds the files with images at some paths to those that are known, and says which are not those that saveData
 // found; empty if all are, or if it has not looked.
 func compareData(ctx context.Context, folder *run.Folder, known data, paths []string) (all data, changes string, err error) {
-	before, err := arrowio.LoadRows[files.Fingerprint](ctx, folder.DataPath())
+	before, err := loadData(ctx, folder)
 	if err != nil {
-		return nil, "", fmt.Errorf("%w; remove it to go on without a comparison of the images with those of the run", err)
+		return nil, "", err
 	}
 	all = slices.Concat(known, identify(ctx, paths, before))
 	if before != nil {

@@ -126,7 +126,7 @@ func Extend(ctx context.Context, o ExtendOptions) (*Extended, error) {
 	if err != nil {
 		return nil, run.Usage(err)
 	}
-	known, err := arrowio.LoadRows[files.Fingerprint](ctx, old.folder.DataPath())
+	known, err := loadData(ctx, old.folder)
 	if err != nil {
 		return nil, err
 	}
@@ -347,6 +347,7 @@ func (e *extension) run(ctx context.Context, splits []imageio.Split, sources []i
 		})
 		return beam.Flatten(s, beam.Create(s, record.Of(e.moved(e.old.ingested, "ingest"))), more)
 	})
+	p.listsDead(ingested, e.folder.DeadLetterPath())
 	extracted := p.add("features", []string{ingested}, nil, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
 		phase0 := train.Model{Subnet: train.Phase0, Path: run.ModelPath(e.folder.Dir, train.Phase0)}
 		return features.Extract(s, extend.New(s, in[0], e.first), createModels(s, []train.Model{phase0}), train.Phase0)
@@ -359,7 +360,7 @@ func (e *extension) run(ctx context.Context, splits []imageio.Split, sources []i
 	assigned := p.add("assign", []string{extracted}, e.Far, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
 		return extend.Assign(s, in[0], e.config(0))
 	})
-	p.results = []string{assigned}
+	p.results = append(p.results, assigned)
 	if err := e.do(ctx, 4); err != nil {
 		return nil, err
 	}

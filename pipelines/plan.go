@@ -118,8 +118,15 @@ func (p *plan) phase0(r *recipe.Recipe, shorter string) training {
 			Subsets: kmeans.Leaves(branching), Sources: p.sources[ingest.ShardRows(r.Input.Size)],
 		})
 	})
+	p.listsDead(t.ingest, p.deadLetter(t))
 	t.phase0 = p.train(train.Phase0, []string{t.ingest}, shorter, []any{string(r.For(recipe.Unified).Marshal()), r.PhaseStep(1)}, r, train.Phase0)
 	return t
+}
+
+// listsDead notes the file in which a step lists unreadable images, which are counted at the end.
+func (p *plan) listsDead(step, path string) {
+	p.find(step).files = func(context.Context) ([]string, error) { return []string{path}, nil }
+	p.results = append(p.results, step)
 }
 
 // roundsPerJob is the number of rounds in one Beam job: many would make a graph that runners are slow with, and each job

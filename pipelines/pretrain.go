@@ -250,7 +250,7 @@ func (o *PretrainOptions) chain(ctx context.Context, folder *run.Folder, in inpu
 		})
 		p.find("deliver").files = paths(p, "deliver", func(d route.Delivery) string { return files.Join(d.Dir, "model.safetensors") })
 		p.find("report").files = paths(p, "report", func(f report.File) string { return f.Path })
-		p.results = []string{"evaluate", "deliver", "report"}
+		p.results = append(p.results, "evaluate", "deliver", "report")
 	}
 	p.results = append(p.results, models...) // whose nets are listed
 	return &p.chain

@@ -542,7 +542,10 @@ func TestDeadLetter(t *testing.T) {
 	last := strings.TrimSpace(stderr[strings.LastIndex(strings.TrimSpace(stderr), "\n")+1:])
 	require.True(t, strings.HasPrefix(last, "sdr: ingest: 1 of 37 images cannot be read"), last)
 	require.Contains(t, mustSDR(t, append(args, "--resume", "--max-bad", "0.1")...), "1 images could not be read")
-	require.FileExists(t, filepath.Join(run, "dead-letter.parquet"))
+	letters := filepath.Join(run, "dead-letter.parquet")
+	require.FileExists(t, letters)
+	require.NoError(t, os.WriteFile(letters, []byte("PAR1"), 0o644))
+	require.Contains(t, mustSDR(t, append(args, "--resume", "--max-bad", "0.1")...), "1 images could not be read")
 }
 
 // Nothing but unreadable images is an error, which says where the reasons are.

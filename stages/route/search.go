@@ -39,7 +39,11 @@ func (c Config) kept(ctx context.Context, pairs []Pair) ([]Score, error) {
 		if err != nil {
 			return nil, err
 		}
-		return arrowio.LoadRows[Score](ctx, path)
+		scores, err := arrowio.LoadRows[Score](ctx, path)
+		if err != nil {
+			return nil, fmt.Errorf("%w; remove it, and the task is scored again", err)
+		}
+		return scores, nil
 	}
 	scores, err := c.search(ctx, pairs)
 	if err != nil {
