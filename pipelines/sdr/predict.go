@@ -1,18 +1,18 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"io"
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
 	"github.com/sdr-ml/sdr/pipelines"
-	"github.com/sdr-ml/sdr/stages/run"
 )
 
 func newPredict() *cobra.Command {
-	var o pipelines.EmbedOptions
-	c := &cobra.Command{
+	return perImage(&cobra.Command{
 		Use:   "predict --model FILE --data PATH --out FILE.parquet",
 		Short: "Classify images with a model from sdr finetune",
 		Long: `Writes one row per image, in the order in which the images are found: source, row,
@@ -23,44 +23,23 @@ accuracy goes to standard output, too.
 
 ` + dataHelp,
 		Example: `  sdr predict --model flowers/model.safetensors --data photos/ --out predictions.parquet`,
-		Args:    noArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			if err := required(c, "model", "data", "out"); err != nil {
-				return err
-			}
-			if err := checkFile("out", o.Out, ".parquet"); err != nil {
-				return err
-			}
-			if err := checkRunner(o.Runner, false); err != nil {
-				return err
-			}
-			if err := checkDevice(c, &o.Device, o.Runner); err != nil {
-				return err
-			}
-			found, err := pipelines.Predict(c.Context(), o)
-			if err != nil {
-				return err
-			}
-			if found.Bad == found.Images {
-				return run.Usagef("none of the %d images could be read; the column error of %s says why", found.Images, o.Out)
-			}
-			out := c.OutOrStdout()
-			fmt.Fprintf(out, "%d images in %s, %d of them could not be read\n", found.Images, o.Out, found.Bad)
-			if found.Labeled > 0 {
-				fmt.Fprintf(out, "accuracy %.2f %% on %s images with a true class\n", found.Accuracy, humanize.Comma(found.Labeled))
-			}
-			if found.Labeled > 0 && found.Unknown > 0 {
-				fmt.Fprintf(out, "%s images have a class that the model does not know\n", humanize.Comma(found.Unknown))
-			}
-			return nil
-		},
+	}, "model file written by finetune", predict)
+}
+
+// predict writes the classes of images, and says how many are right.
+func predict(ctx context.Context, out io.Writer, o pipelines.EmbedOptions) error {
+	found, err := pipelines.Predict(ctx, o)
+	if err != nil {
+		return err
 	}
-	f := c.Flags()
-	f.StringVar(&o.Model, "model", "", "model file written by finetune")
-	addData(c, &o.Data)
-	addColumns(c, &o.Columns, true)
-	f.StringVar(&o.Out, "out", "", "Parquet file to write")
-	addDevice(c, &o.Device)
-	addRunner(c, &o.Runner)
-	return c
+	if err := reportImages(out, o.Out, found.Images, found.Bad); err != nil {
+		return err
+	}
+	if found.Labeled > 0 {
+		fmt.Fprintf(out, "accuracy %.2f %% on %s images with a true class\n", found.Accuracy, humanize.Comma(found.Labeled))
+	}
+	if found.Labeled > 0 && found.Unknown > 0 {
+		fmt.Fprintf(out, "%s images have a class that the model does not know\n", humanize.Comma(found.Unknown))
+	}
+	return nil
 }
