@@ -150,6 +150,7 @@ var remedies = []struct {
 	{train.ErrOutOfMemory, "reduce the recipe's train.batch, or raise --gpu-mem"},
 	{run.ErrOtherData, "give the same --data, or start over with --overwrite"},
 	{run.ErrOtherInit, "give the same --init, or start over with --overwrite"},
+	{run.ErrMoved, "move it back, or start over"},
 	{run.ErrOtherVersion, "resume it with these, or start over with --overwrite"},
 }
 

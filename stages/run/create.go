@@ -28,6 +28,8 @@ var (
 	ErrOtherData    = errors.New("began with other data")
 	ErrOtherInit    = errors.New("began with other weights")
 	ErrOtherVersion = errors.New("began with other options, or with another version of the program")
+	// ErrMoved says that a run or study cannot be resumed, since its stages name their files in another folder.
+	ErrMoved = errors.New("began in another place")
 	// ErrNewer says that a file is of a format that this program does not know yet.
 	ErrNewer = errors.New("is of a newer version of sdr, which has to read it")
 )
@@ -104,7 +106,7 @@ func Create(ctx context.Context, dir string, mode Mode, info Info, recipe []byte
 }
 
 func (f *Folder) writeInfo(ctx context.Context, file string) error {
-	f.Info.Format = Format
+	f.Info.Format, f.Info.Dir = Format, f.Dir
 	text, err := json.MarshalIndent(f.Info, "", "  ")
 	if err != nil {
 		return err
@@ -128,6 +130,9 @@ func resume(ctx context.Context, dir string, info Info, recipe []byte) (*Folder,
 		slog.Warn("the description of the run is gone or damaged, so it is written again", "file", files.Join(dir, infoFile), "error", lost)
 		return f, f.writeInfo(ctx, infoFile)
 	}
+	if err := f.checkMoved(); err != nil {
+		return nil, err
+	}
 	if !slices.Equal(f.Info.Data, info.Data) {
 		return nil, Usagef("%s %w: %v, not %v", dir, ErrOtherData, f.Info.Data, info.Data)
 	}
@@ -135,6 +140,21 @@ func resume(ctx context.Context, dir string, info Info, recipe []byte) (*Folder,
 		return nil, Usagef("%s %w: %v, not %v", dir, ErrOtherInit, f.Info.Init, info.Init)
 	}
 	return f, nil
+}
+
+// checkMoved returns an error if the folder is not the one in which it began.
+func (f *Folder) checkMoved() error {
+	began := f.Info.Dir
+	if began == f.Dir || began == "" { // which the first programs did not note
+		return nil
+	}
+	here, err := os.Stat(f.Dir)
+	if err == nil {
+		if there, err := os.Stat(began); err == nil && os.SameFile(here, there) {
+			return nil
+		}
+	}
+	return Usagef("%s %w, %s, where its stages look for their files", f.Dir, ErrMoved, began)
 }
 
 // list returns what is in a folder: its files and subfolders if it is local, otherwise all files below it. It skips the

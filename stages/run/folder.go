@@ -65,6 +65,8 @@ type Info struct {
 	Version string `json:"version"`
 	// Created is when it was created.
 	Created time.Time `json:"created"`
+	// Dir is the folder's path as it was given then, which the outputs of stages have in the paths of their files.
+	Dir string `json:"dir"`
 	// Command is the command line that created it.
 	Command []string `json:"command"`
 	// Data lists the paths that the images came from.

@@ -255,6 +255,28 @@ func TestKilledInOverwrite(t *testing.T) {
 	})
 }
 
+// TestMoved checks that a run and a study are resumed under every path of their folder, but not in another folder.
+func TestMoved(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	put(t, create(t, "run", run.Fresh).DataPath())
+	create(t, "run", run.Resume)
+	create(t, filepath.Join(dir, "run"), run.Resume)
+	require.NoError(t, os.Symlink("run", "link"))
+	create(t, "link", run.Resume)
+	require.NoError(t, os.CopyFS("copy", os.DirFS("run")))
+	_, err := run.Create(t.Context(), "copy", run.Resume, newInfo(), recipe)
+	require.ErrorIs(t, err, run.ErrMoved)
+	refused(t, err, "copy began in another place, run, where its stages look for their files")
+	create(t, "copy", run.Overwrite)
+
+	_, err = run.CreateStudy(t.Context(), "study", newInfo(), []byte("arms: {}\n"))
+	require.NoError(t, err)
+	require.NoError(t, os.Rename("study", "moved"))
+	_, err = run.CreateStudy(t.Context(), "moved", newInfo(), []byte("arms: {}\n"))
+	require.ErrorIs(t, err, run.ErrMoved)
+}
+
 func TestDamagedInfo(t *testing.T) {
 	each(t, func(t *testing.T, dir string) {
 		create(t, dir, run.Fresh)

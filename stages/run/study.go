@@ -40,9 +40,12 @@ func CreateStudy(ctx context.Context, dir string, info Info, file []byte) (*Fold
 	}
 	if f == nil {
 		f = &Folder{Dir: dir, Info: info}
-		if err := f.writeInfo(ctx, studyInfoFile); err != nil {
-			return nil, err
-		}
+		err = f.writeInfo(ctx, studyInfoFile)
+	} else {
+		err = f.checkMoved()
+	}
+	if err != nil {
+		return nil, err
 	}
 	return f, files.WriteBytes(ctx, f.StudyPath(), file)
 }
