@@ -173,7 +173,7 @@ func (c *chain) left(ctx context.Context) (todo []step, err error) {
 		}
 		done := m != nil && m.Inputs == st.inputs
 		if m != nil && !done && !slices.Contains(ofTasks, st.name) {
-			return nil, run.Usagef("%s %w: its stage %s, of sdr %s, had other inputs", c.folder.Dir, run.ErrOtherVersion, st.name, c.folder.Info.Version)
+			return nil, run.Usagef("%s %w: its stage %s, of sdr %s, had other inputs, as %s says", c.folder.Dir, run.ErrOtherVersion, st.name, c.folder.Info.Version, c.folder.ManifestPath(st.name))
 		}
 		if done && needed[st.name] {
 			lost, err := c.lost(ctx, st, m.Outputs)

@@ -55,9 +55,12 @@ func Digest(values ...any) string {
 	return fmt.Sprintf("%016x", xxh3.Hash(data))
 }
 
+// ManifestPath returns the path of a stage's manifest.
+func (f *Folder) ManifestPath(stage string) string { return files.Join(f.StageDir(stage), "manifest.json") }
+
 // ReadManifest returns a stage's manifest, or nil if the stage is not done.
 func (f *Folder) ReadManifest(ctx context.Context, stage string) (*Manifest, error) {
-	path := files.Join(f.StageDir(stage), "manifest.json")
+	path := f.ManifestPath(stage)
 	data, err := files.Read(ctx, path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -110,5 +113,5 @@ func (f *Folder) WriteManifest(ctx context.Context, m *Manifest) error {
 	if err != nil {
 		return err
 	}
-	return files.WriteBytes(ctx, files.Join(f.StageDir(m.Stage), "manifest.json"), append(data, '\n'))
+	return files.WriteBytes(ctx, f.ManifestPath(m.Stage), append(data, '\n'))
 }
