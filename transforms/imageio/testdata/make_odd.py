@@ -397,6 +397,10 @@ for name, sampling, factors in (("4:2:0", "4:2:0", [2, 2]), ("4:4:4", "4:4:4", [
 for info in ({}, {262: 0}, {266: 2}):
     for comp in ("group3", "group4"):
         add(f"{comp} {info}.tif", save(picture.convert("1"), "TIFF", compression=comp, tiffinfo=info))
+several = lambda number, data: data.replace(struct.pack("<HHI", number, 3, 1), struct.pack("<HHI", number, 3, 2))
+for number, info in ((292, {292: 1}), (262, {262: 0})):  # the second value is 0
+    add(f"group3, two values of {number}.tif", several(number, save(picture.convert("1"), "TIFF", compression="group3", tiffinfo=info)))
+add("two values of 262.tif", several(262, save(picture.convert("L"), "TIFF")))
 # 292 are the options of group 3: 1 is of two dimensions, 4 fills up to whole bytes.
 photo = Image.fromarray(smooth(11, 3000)[:, :, 0]).convert("1", dither=Image.Dither.NONE)
 for info in ({}, {292: 1}, {292: 4}, {292: 5}, {292: 1, 266: 2}):

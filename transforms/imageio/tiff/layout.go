@@ -49,13 +49,17 @@ type layout struct {
 }
 
 func (d *Directory) layout() (layout, error) {
+	value := d.integer
+	if d.integer(tagCompression, raw) != raw {
+		value = d.single
+	}
 	l := layout{
 		photometric: whiteIsZero,
 		samples:     d.integer(tagSamplesPerPixel, 1),
 		extras:      d.integers(tagExtraSamples),
 		kind:        unsigned,
-		planar:      d.integer(tagPlanar, 1) == 2,
-		reversed:    d.integer(tagFillOrder, 1) == 2,
+		planar:      value(tagPlanar, 1) == 2,
+		reversed:    value(tagFillOrder, 1) == 2,
 		order:       d.order,
 	}
 	if v := d.integers(tagPhotometric); len(v) == 1 { // several are none to Pillow
