@@ -323,3 +323,19 @@ func TestErrors(t *testing.T) {
 	}
 	require.NoError(t, cfg.Validate())
 }
+
+// FuzzCard: any text in place of what a detector's file says of it is an error that names the file, or can be used.
+func FuzzCard(f *testing.F) {
+	f.Add(`{"detector": {"classes": 1, "channels": 8, "convolutions": 1}, "classes": ["a"], "backbone": {"arch": "resnet18", "stem": "small", "width": 4}, "input": {"size": 32, "mean": [0, 0, 0], "std": [1, 1, 1]}, "first": 3}`)
+	f.Add(`{"first": -1}`)
+	f.Add("null")
+	f.Fuzz(func(t *testing.T, text string) {
+		c, err := parseCard("x.safetensors", map[string]string{cardKey: text})
+		if err != nil {
+			require.ErrorContains(t, err, "x.safetensors")
+			return
+		}
+		require.Len(t, c.Classes, c.Detector.Classes)
+		require.LessOrEqual(t, c.First, c.Backbone.Stages())
+	})
+}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"strings"
 
 	"github.com/sdr-ml/sdr/tensorops/safetensors"
 	"github.com/sdr-ml/sdr/transforms/files"
@@ -53,6 +54,9 @@ func (t *trainer) restore(ctx context.Context, path string) error {
 	if err == nil {
 		err = json.Unmarshal([]byte(file.Metadata["state"]), &found)
 	}
+	if err == nil && found.Step < 0 {
+		err = fmt.Errorf("step %d", found.Step)
+	}
 	if err != nil {
 		slog.Warn("the checkpoint is damaged, so the training begins anew", "file", path, "error", err)
 		return nil
@@ -65,8 +69,12 @@ func (t *trainer) restore(ctx context.Context, path string) error {
 		if err != nil {
 			continue // no epoch has ended yet
 		}
-		if *v != nil && len(*v) != len(tensor.F32) {
-			return fmt.Errorf("%s: %s has %d values, not %d; remove the file to begin anew", path, name, len(tensor.F32), len(*v))
+		want := len(t.net.Params)
+		if strings.HasSuffix(name, "stats") {
+			want = len(t.net.Stats)
+		}
+		if want != len(tensor.F32) {
+			return fmt.Errorf("%s: %s has %d values, not %d; remove it to begin anew", path, name, len(tensor.F32), want)
 		}
 		*v = tensor.F32
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/sdr-ml/sdr/stages/route"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/tensorops/safetensors"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
 	"github.com/sdr-ml/sdr/transforms/inference"
 	"github.com/sdr-ml/sdr/transforms/record"
@@ -135,7 +136,7 @@ func (c *countdown) Err() error {
 }
 
 // newSmall returns a trainer for the fixtures.
-func newSmall(t *testing.T, cfg Config, inputs string, threads int) *trainer {
+func newSmall(t testing.TB, cfg Config, inputs string, threads int) *trainer {
 	m, err := inference.Load(t.Context(), "testdata/start.safetensors")
 	require.NoError(t, err)
 	images, err := tasks.Load(t.Context(), fixtures+"/train", m.Input.Size, nil)
@@ -215,4 +216,31 @@ func TestValidate(t *testing.T) {
 		change(&c)
 		require.ErrorContains(t, c.Validate(), want)
 	}
+}
+
+// FuzzCheckpoint: any state and weights in a checkpoint are gone on from, or passed over, or an error names the file.
+func FuzzCheckpoint(f *testing.F) {
+	tr := newSmall(f, small, "i", 1)
+	params := tr.net.Params
+	f.Add(`{"inputs": "i", "step": 3, "sum": 2.5, "best": 1, "better": 1, "history": [{}]}`, "params", len(params))
+	f.Add(`{"inputs": "i", "step": -1}`, "best.stats", 3)
+	f.Add(`{"inputs": "i"}`, "velocity", 0)
+	f.Add("null", "x", 1)
+	f.Fuzz(func(t *testing.T, text, name string, n int) {
+		path := filepath.Join(t.TempDir(), "c.safetensors")
+		values := params[:min(max(n, 0), len(params))]
+		var file bytes.Buffer
+		if safetensors.Write(&file, []safetensors.Tensor{{Name: name, Shape: []int{len(values)}, F32: values}}, map[string]string{"state": text}) != nil {
+			t.Skip("not text")
+		}
+		require.NoError(t, os.WriteFile(path, file.Bytes(), 0o644))
+		tr.state = state{Inputs: "i"}
+		if err := tr.restore(t.Context(), path); err != nil {
+			require.ErrorContains(t, err, path)
+			return
+		}
+		require.GreaterOrEqual(t, tr.Step, 0)
+		require.Len(t, tr.net.Params, len(params))
+		require.Len(t, tr.velocity, len(params))
+	})
 }

@@ -223,3 +223,24 @@ func TestParseCount(t *testing.T) {
 		require.ErrorContains(t, err, "want one such as 8154, 1.28M, 100M or 1B", text)
 	}
 }
+
+// FuzzLoad: any bytes in place of a profile are an error that names the file, or a profile that can be compared.
+func FuzzLoad(f *testing.F) {
+	sound, err := os.ReadFile("testdata/plan.json")
+	require.NoError(f, err)
+	f.Add(sound)
+	f.Add([]byte(`{"ingest_seconds_per_image": 1, "step_seconds": 1, "feature_seconds_per_image": 1, "write_bytes_per_second": 1, "read_bytes_per_second": 1, "shuffle_bytes_per_second": 1, "recipe": "paths: [[1]]"}`))
+	f.Add([]byte("{"))
+	r, err := recipe.Load("smoke", nil)
+	require.NoError(f, err)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		path := filepath.Join(t.TempDir(), "profile.json")
+		require.NoError(t, os.WriteFile(path, data, 0o644))
+		p, err := forecast.Load(t.Context(), path)
+		if err != nil {
+			require.ErrorContains(t, err, path)
+			return
+		}
+		_ = p.Check(r)
+	})
+}

@@ -4,8 +4,10 @@ import (
 	"archive/tar"
 	"archive/zip"
 	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"hash/crc32"
 	"image"
@@ -13,7 +15,9 @@ import (
 	"image/png"
 	"log/slog"
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -31,6 +35,7 @@ import (
 	"github.com/sdr-ml/sdr/stages/run/shards"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
 	"github.com/sdr-ml/sdr/transforms/imageio"
+	"github.com/sdr-ml/sdr/transforms/parquet"
 	"github.com/sdr-ml/sdr/transforms/record"
 )
 
@@ -496,4 +501,125 @@ func TestFewImages(t *testing.T) {
 		require.ErrorIs(t, fault.Parse(err), ingest.ErrTooFew)
 		require.ErrorContains(t, err, "only 4 of the 12 images are different, fewer than a mini-batch of 5 has")
 	}
+}
+
+// A thousand sound images in files, archives and tables of all formats, among faults of all kinds, arrive, and each fault is a
+// dead letter or is counted as passed over.
+func TestFaultsAmongSoundFiles(t *testing.T) {
+	text, err := os.ReadFile("../../transforms/imageio/testdata/odd.json")
+	require.NoError(t, err)
+	var odd struct {
+		Files map[string]struct {
+			Data   []byte
+			SHA256 string
+		}
+	}
+	require.NoError(t, json.Unmarshal(text, &odd))
+	dir, sound := t.TempDir(), 0
+	write := func(name string, data []byte) {
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		require.NoError(t, os.WriteFile(path, data, 0o644))
+	}
+	var want []string // sources of dead letters
+	fault := func(name string, data []byte) {
+		write(name, data)
+		want = append(want, name)
+	}
+	for name, file := range odd.Files {
+		if name = "odd/" + name; file.SHA256 == "" {
+			fault(name, file.Data)
+		} else if path.Ext(name) != ".pam" {
+			write(name, file.Data)
+			sound++
+		}
+	}
+	picture := encoded(t, 1, 7, 7)
+	pack := func(n int) []byte {
+		var b bytes.Buffer
+		w := tar.NewWriter(&b)
+		for i := range n {
+			require.NoError(t, w.WriteHeader(&tar.Header{Name: fmt.Sprintf("%d.png", i), Size: int64(len(picture))}))
+			_, err := w.Write(picture)
+			require.NoError(t, err)
+		}
+		require.NoError(t, w.Close())
+		return b.Bytes()
+	}
+	zipped := func(data []byte) []byte {
+		var b bytes.Buffer
+		w := gzip.NewWriter(&b)
+		_, err := w.Write(data)
+		require.NoError(t, err)
+		require.NoError(t, w.Close())
+		return b.Bytes()
+	}
+	write("packed/a.tar", pack(20))
+	write("packed/b.tar.gz", zipped(pack(20)))
+	write("packed/joined.tar", append(pack(20), pack(20)...))
+	fault("packed/cut.tar", pack(11)[:10*1024+512+20]) // in the last image
+	var b bytes.Buffer
+	z := zip.NewWriter(&b)
+	for i := range 20 {
+		f, err := z.Create(fmt.Sprintf("%d.png", i))
+		require.NoError(t, err)
+		_, err = f.Write(picture)
+		require.NoError(t, err)
+	}
+	require.NoError(t, z.Close())
+	write("packed/c.zip", b.Bytes())
+	sound += 20 + 20 + 40 + 10 + 20
+	type row struct {
+		Image []byte `arrow:"image"`
+	}
+	rows := slices.Repeat([]row{{picture}}, 10)
+	b.Reset()
+	require.NoError(t, parquet.Write(&b, record.Of(rows).Record, record.Of(rows[:5]).Record))
+	write("tables/sound.parquet", b.Bytes())
+	damaged := bytes.Clone(b.Bytes())
+	footer := len(damaged) - 8 - int(binary.LittleEndian.Uint32(damaged[len(damaged)-8:]))
+	copy(damaged[footer-40:], make([]byte, 40)) // in the second group
+	write("tables/damaged.parquet", damaged)
+	want = append(want, slices.Repeat([]string{"tables/damaged.parquet"}, 5)...)
+	sound += 15 + 10
+	for i := sound; i < 1000; i++ {
+		write(fmt.Sprintf("%d/%03d.png", i%7, i), picture)
+	}
+	for name, data := range map[string][]byte{
+		"empty.png": nil, "page.jpg": []byte("<html>"), "cut.png": picture[:len(picture)/2], "avif.jpg": []byte("\x00\x00\x00\x20ftypavif\x00\x00\x00\x00"),
+		"lfs.png": []byte("version https://git-lfs.github.com/spec/v1\n"), "packed.png": zipped(picture), "noise.webp": []byte("noise"), "empty.tar": nil,
+		"lfs.parquet": []byte("version https://git-lfs.github.com/spec/v1\n"), "noise.zip": []byte("noise"), "bomb.gif": []byte("GIF89a\xff\xff\xff\xff\x00\x00\x00"),
+	} {
+		fault("3/"+name, data)
+	}
+	for _, name := range []string{"dangling.png", "gone"} {
+		require.NoError(t, os.Symlink("nowhere", filepath.Join(dir, name)))
+		want = append(want, name)
+	}
+	require.NoError(t, os.Symlink(".", filepath.Join(dir, "2", "loop")))
+	write("5/x.heic", []byte("x"))
+	write("5/notes.txt", []byte("x"))
+	write(".DS_Store", []byte("x"))
+
+	splits, sources, err := imageio.Survey(t.Context(), []string{dir}, 100, imageio.Columns{})
+	require.NoError(t, err)
+	require.Equal(t, imageio.Passed{".heic": 1, ".txt": 1, ".pam": 1, "links to folders that are read anyway": 1}, sources[0].Passed)
+	cfg := config(t)
+	cfg.MaxBad, cfg.Sources = .5, sources
+	refs, err := run(t, "prism", splits, cfg)
+	require.NoError(t, err)
+	stored := int64(0)
+	for _, ref := range refs {
+		stored += ref.Rows
+	}
+	dead, err := ingest.ReadDead(t.Context(), cfg.DeadLetter)
+	require.NoError(t, err)
+	var got []string
+	for _, d := range dead {
+		require.NotEmpty(t, d.Reason)
+		source, _, _ := strings.Cut(strings.TrimPrefix(d.Source, dir+"/"), "!")
+		got = append(got, source)
+	}
+	require.ElementsMatch(t, slices.DeleteFunc(want, func(name string) bool { return path.Ext(name) == ".pam" }), got)
+	require.EqualValues(t, 1000, stored)
 }

@@ -382,6 +382,11 @@ func FuzzFolder(f *testing.F) {
 		if _, err := folder.ReadManifest(t.Context(), "ingest"); err != nil {
 			require.ErrorContains(t, err, path)
 		}
+		path = filepath.Join(folder.Dir, "stages.json")
+		require.NoError(t, files.WriteBytes(t.Context(), path, data))
+		if _, err := folder.ReadStages(t.Context()); err != nil {
+			require.ErrorContains(t, err, path)
+		}
 		path = filepath.Join(folder.Dir, "run.json")
 		require.NoError(t, files.WriteBytes(t.Context(), path, data))
 		if _, err := run.Open(t.Context(), folder.Dir); err != nil {

@@ -37,6 +37,8 @@ type progressState struct {
 	Count   int                `json:"count"`
 
 	TakenByBin []map[string]int64 `json:"taken_by_bin,omitempty"` // instead of Taken, with several bins
+
+	path string // of the checkpoint
 }
 
 // teacherPrefix begins the names of the teachers' vectors in a checkpoint, and velocityPrefix those of the outer optimizer.
@@ -167,11 +169,11 @@ func (t *trainer) resume(ctx context.Context, file *safetensors.File, state *pro
 			level = 0
 		}
 		if err := t.teachers.Restore(level, get(teacherPrefix)); err != nil {
-			return err
+			return fmt.Errorf(damagedCheckpoint, state.path, err)
 		}
 	}
 	if err := t.nets.Restore(state.Level, get("")); err != nil {
-		return err
+		return fmt.Errorf(damagedCheckpoint, state.path, err)
 	}
 	t.step = state.Step
 	if own {
@@ -184,6 +186,9 @@ func (t *trainer) resume(ctx context.Context, file *safetensors.File, state *pro
 	if own || t.onAll() { // other variants begin every stream anew
 		of := state.Taken
 		if t.takenByBin = state.TakenByBin; len(t.takenByBin) > 0 {
+			if t.bin >= len(t.takenByBin) {
+				return fmt.Errorf(damagedCheckpoint, state.path, fmt.Errorf("%d bins", len(t.takenByBin)))
+			}
 			of = t.takenByBin[t.bin]
 		}
 		for code, taken := range of {
@@ -198,6 +203,9 @@ func (t *trainer) resume(ctx context.Context, file *safetensors.File, state *pro
 	return t.curve.read(ctx, CurvePath(t.cfg.Dir, t.variant), t.step)
 }
 
+// damagedCheckpoint is the format of an error, with the path and the cause.
+const damagedCheckpoint = "%s: %w; remove it to train the variant from scratch"
+
 func readCheckpoint(ctx context.Context, path string) (*safetensors.File, *progressState, error) {
 	data, err := files.Read(ctx, path)
 	if err != nil {
@@ -205,11 +213,15 @@ func readCheckpoint(ctx context.Context, path string) (*safetensors.File, *progr
 	}
 	file, err := safetensors.Read(bytes.NewReader(data))
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w; remove it to train the variant from scratch", path, err)
+		return nil, nil, fmt.Errorf(damagedCheckpoint, path, err)
 	}
-	var state progressState
-	if err := json.Unmarshal([]byte(file.Metadata["state"]), &state); err != nil {
-		return nil, nil, fmt.Errorf("%s: %w; remove it to train the variant from scratch", path, err)
+	state := progressState{path: path}
+	err = json.Unmarshal([]byte(file.Metadata["state"]), &state)
+	if err == nil && min(state.Step, state.Level, state.Count) < 0 {
+		err = fmt.Errorf("step %d, level %d, %d steps of a point", state.Step, state.Level, state.Count)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf(damagedCheckpoint, path, err)
 	}
 	if err := run.CheckFormat(state.Format); err != nil {
 		return nil, nil, run.Usagef("%s: %w", path, err)

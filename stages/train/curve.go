@@ -186,7 +186,7 @@ func readLines[T any](data []byte, path string) (all []T, err error) {
 	for lines := json.NewDecoder(bytes.NewReader(data)); lines.More(); {
 		var v T
 		if err := lines.Decode(&v); err != nil {
-			return nil, fmt.Errorf("%s: %w; remove it, and what it has is left out of curves and reports", path, err)
+			return nil, fmt.Errorf("%s: %w; remove it, and reports go without", path, err)
 		}
 		all = append(all, v)
 	}

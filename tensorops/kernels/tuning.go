@@ -54,6 +54,9 @@ func (t *Tuning) read() (map[string]string, error) {
 	if err == nil {
 		err = json.Unmarshal(data, &choices)
 	}
+	if err == nil && choices == nil {
+		err = errors.New("it holds no choices")
+	}
 	if err != nil {
 		return nil, fmt.Errorf("kernels: tuning table %s: %w; delete it to measure again", t.path, err)
 	}

@@ -38,3 +38,22 @@ func TestCode(t *testing.T) {
 		}()
 	}
 }
+
+// FuzzCode: any text in place of a code has consistent parts, and codes are in one order.
+func FuzzCode(f *testing.F) {
+	for _, code := range []string{"", "0", "12.3.250", "x", "1..2", ".", "-1.99999999999999999999"} {
+		f.Add(code, "1.2")
+	}
+	f.Fuzz(func(t *testing.T, a, b string) {
+		level := Level(a)
+		if got := len(Choices(a)); got != level {
+			t.Fatalf("%q has level %d and %d choices", a, level, got)
+		}
+		if level > 0 && Prefix(a, level-1) != Parent(a) {
+			t.Fatalf("%q: Prefix is %q, Parent %q", a, Prefix(a, level-1), Parent(a))
+		}
+		if got := Compare(a, b); got != -Compare(b, a) || (got == 0) != (a == b) {
+			t.Fatalf("Compare(%q, %q) is %d, the other way round %d", a, b, got, Compare(b, a))
+		}
+	})
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime/debug"
 
 	"golang.org/x/sync/semaphore"
 )
@@ -75,6 +76,10 @@ func decode(data []byte, enough int, use func(rgb RGB, in box) RGB) (rgb RGB, er
 		return RGB{}, err
 	}
 	defer pixels.Release(weight)
+	if weight == budget { // what a large image leaves, or others before it, is not garbage next to another one
+		debug.FreeOSMemory()
+		defer debug.FreeOSMemory()
+	}
 	scale := 1
 	if f.reduces {
 		scale = draft(width, height, enough)

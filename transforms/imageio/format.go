@@ -3,8 +3,6 @@ package imageio
 import (
 	"bytes"
 	"errors"
-	"image"
-	"io"
 	"path"
 	"slices"
 	"strings"
@@ -56,6 +54,8 @@ var foreigners = []struct {
 	{"JPEG 2000", []string{"\x00\x00\x00\x0cjP  ", "\xff\x4f\xff\x51"}},
 	{"Photoshop", []string{"8BPS"}},
 	{"an icon", []string{"\x00\x00\x01\x00", "icns"}},
+	{"PAM", []string{"P7"}},
+	{"a color PFM", []string{"PF"}},
 	{"QOI", []string{"qoif"}},
 	{"a video", []string{"????ftyp", "\x1aE\xdf\xa3", "RIFF????AVI "}},
 	{"SVG", []string{"<svg", "<?xml"}},
@@ -102,13 +102,6 @@ func isImage(name string) bool {
 
 // extensions are the file name extensions of all formats.
 var extensions = slices.Concat(column(formats, func(f format) []string { return f.extensions })...)
-
-func sizeBy(config func(io.Reader) (image.Config, error)) func([]byte) (width, height int, err error) {
-	return func(data []byte) (width, height int, err error) {
-		c, err := config(bytes.NewReader(data))
-		return c.Width, c.Height, err
-	}
-}
 
 // column returns one cell of every row of a table.
 func column[Row, Cell any](rows []Row, cell func(Row) Cell) (cells []Cell) {

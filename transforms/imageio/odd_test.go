@@ -119,7 +119,7 @@ func TestOddFormats(t *testing.T) {
 	for _, d := range damaged {
 		seen["damaged "+path.Ext(d.Name)]++
 	}
-	for _, extension := range strings.Fields(".jpg .png .gif .bmp .webp .tif") {
+	for _, extension := range strings.Fields(".jpg .png .gif .bmp .webp .tif .pgm") {
 		require.Greater(t, seen[extension], 10, extension)
 		require.Greater(t, seen["damaged "+extension], 10, extension)
 	}

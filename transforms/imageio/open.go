@@ -2,6 +2,7 @@ package imageio
 
 import (
 	"bufio"
+	"bytes"
 	"compress/gzip"
 	"context"
 	"errors"
@@ -67,6 +68,7 @@ func temporary(err error) bool {
 
 // readFile reads an image file. A local one must be regular: a pipe or a device may have no end.
 func readFile(ctx context.Context, name string) ([]byte, error) {
+	size := int64(0)
 	if files.IsLocal(name) {
 		switch info, err := os.Stat(name); {
 		case err != nil:
@@ -75,6 +77,8 @@ func readFile(ctx context.Context, name string) ([]byte, error) {
 			return nil, errSpecial
 		case info.Size() > maxMember:
 			return nil, errLarge
+		default:
+			size = info.Size()
 		}
 	}
 	r, err := open(ctx, name)
@@ -82,7 +86,7 @@ func readFile(ctx context.Context, name string) ([]byte, error) {
 		return nil, err
 	}
 	defer r.Close()
-	return readMember(r)
+	return readMember(r, size)
 }
 
 // randomFile is a file with random access.
@@ -160,14 +164,14 @@ func ignored(name string) bool {
 	})
 }
 
-// readMember reads an image file or a member of an archive.
-func readMember(r io.Reader) ([]byte, error) {
-	data, err := io.ReadAll(io.LimitReader(r, maxMember+1))
-	if err == nil && len(data) > maxMember {
-		err = errLarge
-	}
-	if err != nil {
+// readMember reads an image file or a member of an archive, which is said to be of a size; 0 means unknown.
+func readMember(r io.Reader, size int64) ([]byte, error) {
+	b := bytes.NewBuffer(make([]byte, 0, min(size, maxMember)+bytes.MinRead))
+	if _, err := b.ReadFrom(io.LimitReader(r, maxMember+1)); err != nil {
 		return nil, truncated(err)
 	}
-	return data, nil
+	if b.Len() > maxMember {
+		return nil, errLarge
+	}
+	return b.Bytes(), nil
 }

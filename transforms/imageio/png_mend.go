@@ -11,9 +11,9 @@ import (
 	"io"
 )
 
-// mendPNG decodes a PNG that the standard library refuses for a reason, as leniently as Pillow: the chunks up to the
-// pixels must be intact, but may be in any order, and of the pixels only so much as the image needs. They may even end
-// early, at the end of a row.
+// mendPNG decodes a PNG that the standard library refuses for a reason, or that is too large for it, as leniently as Pillow:
+// the chunks up to the pixels must be intact, but may be in any order, and of the pixels only so much as the image needs.
+// They may even end early, at the end of a row.
 func mendPNG(data []byte, reason error) (RGB, error) {
 	p, err := readPNG(data)
 	if err != nil {
@@ -23,7 +23,9 @@ func mendPNG(data []byte, reason error) (RGB, error) {
 	if err != nil {
 		return RGB{}, err
 	}
-	out.Damage = reason
+	if reason != nil {
+		out.Damage = reason
+	}
 	return out, nil
 }
 
@@ -117,6 +119,7 @@ func (p *pngFile) decode() (out RGB, err error) {
 		for y := top; y < p.height && n > 0; y += down {
 			switch got, err := io.ReadFull(z, row); {
 			case err == io.EOF && got == 0 && out.Pix != nil: // a sound stream that is too short
+				out.Damage = io.ErrUnexpectedEOF
 				return out, nil
 			case err != nil:
 				return RGB{}, err

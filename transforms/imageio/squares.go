@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"runtime/debug"
 	"sync"
 )
 
@@ -52,7 +53,11 @@ func decodeAhead(ctx context.Context, split Split, ahead int, decode func([]byte
 			}
 			d.rgb, d.damage = decode(im.Data)
 		})
-		return nil
+		if bytes > aheadBytes { // a large file is no garbage when the next one is read
+			next()
+			debug.FreeOSMemory()
+		}
+		return failed
 	})
 	for len(queue) > 0 && failed == nil && ctx.Err() == nil {
 		next() // including the images before the damage in a damaged collection

@@ -334,7 +334,7 @@ func scanTar(t *tarball, begin, end int64, yield func(Image) error) error {
 			w := waiting{Image: Image{Source: m.head.Name, Label: -1, Class: parent(m.head.Name)}, size: m.head.Size}
 			if n := s.at + int64(len(s.images)); n >= begin && n < end {
 				var err error
-				if w.Data, err = readMember(m.data); err != nil && temporary(err) {
+				if w.Data, err = readMember(m.data, m.head.Size); err != nil && temporary(err) {
 					return fmt.Errorf("member %s: %w", m.head.Name, err)
 				} else if err != nil {
 					w.Damage = fmt.Sprintf("byte %d: %v", t.at, err)

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 
@@ -259,54 +258,4 @@ func TestNamesThatAreNotText(t *testing.T) {
 		})
 		require.ErrorContains(t, err, `gone\xe9 does not exist`)
 	}
-}
-
-// A thousand sound files among faults of all kinds arrive, and each fault is one dead letter or is counted as passed over.
-func TestFaultsAmongSoundFiles(t *testing.T) {
-	dir := t.TempDir()
-	at := func(name string) string { return filepath.Join(dir, name) }
-	picture := must(os.ReadFile(filepath.Join(fixtures, "odd", "upright.png")))
-	for i := range 960 {
-		write(t, at(fmt.Sprintf("%d/%03d.png", i%7, i)), picture)
-	}
-	var members []member
-	for i := range 40 {
-		members = append(members, member{fmt.Sprintf("%02d.png", i), string(picture)})
-	}
-	write(t, at("3/sound.tar"), archive(members[:20]...))
-	cut := archive(append(members[20:], member{"x.png", string(picture)})...)
-	write(t, at("4/cut.tar"), cut[:len(cut)-1024-512-len(picture)/2/512*512]) // in the last member
-	faults := map[string][]byte{
-		"empty.png": nil, "page.jpg": []byte("<html>"), "cut.png": picture[:len(picture)/2], "avif.jpg": []byte("\x00\x00\x00\x20ftypavif\x00\x00\x00\x00"),
-		"lfs.png": []byte("version https://git-lfs.github.com/spec/v1\n"), "packed.png": packed(picture), "noise.webp": []byte("noise"),
-		"empty.tar": nil, "lfs.parquet": []byte("version https://git-lfs.github.com/spec/v1\n"), "noise.zip": []byte("noise"), "bomb.gif": []byte("GIF89a\xff\xff\xff\xff\x00\x00\x00"),
-	}
-	want := []string{"4/cut.tar", "dangling.png", "gone"}
-	n := 0
-	for name, data := range faults {
-		n++
-		name = fmt.Sprintf("%d/%s", n%7, name)
-		write(t, at(name), data)
-		want = append(want, name)
-	}
-	require.NoError(t, os.Symlink("nowhere", at("dangling.png")))
-	require.NoError(t, os.Symlink("nowhere", at("gone")))
-	require.NoError(t, os.Symlink(".", at("2/loop")))
-	write(t, at("5/x.heic"), []byte("x"))
-	write(t, at("5/notes.txt"), []byte("x"))
-	write(t, at(".DS_Store"), []byte("x"))
-
-	_, sources, err := imageio.Survey(t.Context(), []string{dir}, 100, imageio.Columns{})
-	require.NoError(t, err)
-	require.Equal(t, imageio.Passed{".heic": 1, ".txt": 1, "links to folders that are read anyway": 1}, sources[0].Passed)
-	images, dead, err := run(t, "prism", func(s beam.Scope) (images, dead beam.PCollection) { return imageio.Read(s, dir) })
-	require.NoError(t, err)
-	require.Len(t, rowsOf[imageio.Row](t, images), 1000)
-	var got []string
-	for _, d := range rowsOf[imageio.Dead](t, dead) {
-		require.NotEmpty(t, d.Reason)
-		source, _, _ := strings.Cut(strings.TrimPrefix(d.Source, dir+"/"), "!")
-		got = append(got, source)
-	}
-	require.ElementsMatch(t, want, got)
 }

@@ -143,7 +143,8 @@ func unzip(m *zip.File) ([]byte, error) {
 		return nil, truncated(err)
 	}
 	defer r.Close()
-	return readMember(r)
+	const most = 1032 // bytes that a compressed one may stand for
+	return readMember(r, int64(min(m.UncompressedSize64, most*m.CompressedSize64)))
 }
 
 var errEncrypted = errors.New("encrypted; zip it without a password")

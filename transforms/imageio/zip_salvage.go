@@ -191,7 +191,7 @@ func (m *local) unzip(f *io.SectionReader) ([]byte, error) {
 	default:
 		return nil, fmt.Errorf("compressed by method %d; use deflate (8): %w", m.method, zip.ErrAlgorithm)
 	}
-	data, err := readMember(r)
+	data, err := readMember(r, m.size)
 	if err == nil && crc32.ChecksumIEEE(data) != m.crc {
 		err = zip.ErrChecksum
 	}

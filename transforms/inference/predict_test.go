@@ -3,6 +3,7 @@ package inference_test
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"math"
 	"path/filepath"
 	"testing"
@@ -21,7 +22,7 @@ import (
 var classes = []string{"a", "b", "c"}
 
 // classified returns a random model with a classifier, and its file.
-func classified(t *testing.T) (path string, m *inference.Model) {
+func classified(t testing.TB) (path string, m *inference.Model) {
 	m = newModel("resnet18", "small", 3, nn.Heads{Classes: len(classes)})
 	m = inference.NewClassified(m.Model, input, classes)
 	path = filepath.Join(t.TempDir(), "m.safetensors")
@@ -133,4 +134,31 @@ func TestProbabilities(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []float32{.5, .5, 0}, p.Data())
 	require.Equal(t, []int64{0, 2}, inference.Top([]float32{1, 1, 0, -3, -2, -1}, 3), "the first on ties")
+}
+
+// FuzzLoad: any text in place of a model's metadata is an error that names the file, or a model with names for all classes.
+func FuzzLoad(f *testing.F) {
+	_, m := classified(f)
+	for key, value := range m.Meta {
+		f.Add(key, value)
+		f.Add(key, "null")
+		f.Add(key, `["a", "b", "c", "d"]`)
+		f.Add(key, `{"size": 1e9}`)
+	}
+	f.Fuzz(func(t *testing.T, key, value string) {
+		changed := m.Model
+		changed.Meta = maps.Clone(m.Meta)
+		changed.Meta[key] = value
+		path := filepath.Join(t.TempDir(), "m.safetensors")
+		if inference.Save(t.Context(), path, &changed) != nil {
+			t.Skip("not text")
+		}
+		loaded, err := inference.Load(t.Context(), path)
+		if err != nil {
+			require.ErrorContains(t, err, path)
+			return
+		}
+		require.NoError(t, loaded.Input.Validate())
+		require.Len(t, loaded.Classifier.Classes, len(classes))
+	})
 }

@@ -1,11 +1,14 @@
 package parquet
 
 import (
+	"cmp"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 
 	"github.com/apache/arrow/go/v15/arrow/memory"
+	"github.com/apache/arrow/go/v15/parquet"
 	"github.com/apache/arrow/go/v15/parquet/compress"
 	"github.com/apache/arrow/go/v15/parquet/file"
 	"github.com/apache/arrow/go/v15/parquet/metadata"
@@ -17,7 +20,7 @@ const dictionaryHeader = 100
 
 // pages reads the pages of a leaf column of a row group. The library's own stream
 // would serve bytes behind the end of a damaged column, some of them for ever.
-func (r *Reader) pages(group *metadata.RowGroupMetaData, index int) (file.PageReader, error) {
+func (r *Reader) pages(group *metadata.RowGroupMetaData, index int) (*filled, error) {
 	meta, err := group.ColumnChunk(index)
 	if err != nil {
 		return nil, err
@@ -36,16 +39,17 @@ func (r *Reader) pages(group *metadata.RowGroupMetaData, index int) (file.PageRe
 	if _, err := r.source.ReadAt(data, start); err != nil {
 		return nil, err
 	}
-	most := meta.TotalUncompressedSize() + 1<<16 // buffers are rounded up
+	most := min(meta.TotalUncompressedSize(), maxPage) + 1<<16 // buffers are rounded up
 	codec := meta.Compression()
 	if codec == lz4Raw {
-		if data, err = unpackLZ4(data[:length], most); err != nil {
+		if data, err = unpackLZ4(data[:length], meta.TotalUncompressedSize()+1<<16); err != nil {
 			return nil, fmt.Errorf("LZ4_RAW: %w", err)
 		}
 		codec = compress.Codecs.Uncompressed
 	}
 	pages, err := file.NewPageReader(&stream{wholePages(data)}, meta.NumValues(), codec, bounded{mem, most}, nil)
-	return filled{pages}, err
+	variable := meta.Type() == parquet.Types.ByteArray
+	return &filled{PageReader: pages, variable: variable}, err
 }
 
 // wholePages returns the pages of a column up to the first that is not whole: the library takes memory for what a
@@ -108,16 +112,67 @@ func (s *stream) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// filled passes over data pages without values, which end a column for the library.
-type filled struct{ file.PageReader }
+// maxPage is the size of the largest page that is unpacked, in bytes, and maxLoad what rows that are read together may take:
+// compressed, much more fits into a small file.
+const (
+	maxPage = 1 << 28
+	maxLoad = 1 << 27
+)
+
+// errLoad is the error for rows that take more than maxLoad bytes together.
+var errLoad = fmt.Errorf("rows of more than %d bytes", maxLoad)
+
+// filled passes over data pages without values, which end a column for the library, and bounds what is read at once.
+type filled struct {
+	file.PageReader
+	variable bool // whether values have a variable length
+	longest  int  // value of the dictionary, in bytes, if it is variable
+	loaded   int  // bytes of pages since the last call of begin
+	rows     int64
+	err      error
+}
+
+// begin says that a number of rows will be read.
+func (p *filled) begin(rows int64) error {
+	p.loaded, p.rows = 0, rows
+	return p.check()
+}
+
+// check returns an error if several rows may be too large together.
+func (p *filled) check() error {
+	if p.rows > 1 && (p.loaded > maxLoad || p.rows > maxLoad/int64(max(p.longest, 1))) {
+		p.err = errLoad
+	}
+	return p.err
+}
 
 // Next goes on to the next page with values.
-func (p filled) Next() bool {
+func (p *filled) Next() bool {
 	for p.PageReader.Next() {
-		_, dictionary := p.Page().(*file.DictionaryPage)
-		if dictionary || p.Page().NumValues() > 0 {
+		page := p.Page()
+		p.loaded += len(page.Data())
+		_, dictionary := page.(*file.DictionaryPage)
+		if dictionary && p.variable {
+			p.longest = longest(page.Data())
+		}
+		if p.check() != nil {
+			return false
+		}
+		if dictionary || page.NumValues() > 0 {
 			return true
 		}
 	}
 	return false
+}
+
+// Err returns why there is no next page.
+func (p *filled) Err() error { return cmp.Or(p.err, p.PageReader.Err()) }
+
+// longest returns the length of the longest of values that each follow their length, as those of variable length do.
+func longest(values []byte) (n int) {
+	for len(values) >= 4 {
+		size := int(binary.LittleEndian.Uint32(values))
+		n, values = max(n, size), values[min(4+size, len(values)):]
+	}
+	return n
 }

@@ -108,7 +108,9 @@ func (r *Reader) Groups() []int64 {
 // file was written from, as far as it is known, or where paths are given these
 // leaf columns, named by their paths: a value is null where a struct around it is.
 // A path may also be the name of a whole column, such as one of lists.
-// A dictionary column holds its values. The first error ends the sequence.
+// A dictionary column holds its values. Rows that would take too much memory come
+// one by one, and a page of more than 256 MiB is an error. The first error ends the
+// sequence.
 func (r *Reader) Records(begin, end, size int64, paths ...string) iter.Seq2[arrow.Record, error] {
 	return func(yield func(arrow.Record, error) bool) {
 		cols, err := r.columns(paths)
@@ -168,7 +170,8 @@ type rowGroup struct {
 	columns []*column
 	rows    int64
 	leaves  map[int]file.RecordReader // by the index of their column; nil before the first read
-	at      int64                     // the next row
+	pages   map[int]*filled
+	at      int64 // the next row
 }
 
 // group returns a row group for reading.
@@ -181,6 +184,10 @@ func (r *Reader) group(g int, columns []*column) *rowGroup {
 func (g *rowGroup) records(begin, end, size int64, yield func(arrow.Record, error) bool) bool {
 	for from, to := max(begin, 0), min(end, g.rows); from < to; from += size {
 		rec, err := g.read(from, min(from+size, to), size)
+		if errors.Is(err, errLoad) { // one by one, from the start
+			g.leaves, g.pages, g.at, size = nil, nil, 0, 1
+			rec, err = g.read(from, from+1, 1)
+		}
 		if !yield(rec, err) || err != nil {
 			return false
 		}
@@ -224,7 +231,7 @@ func (g *rowGroup) read(from, to, size int64) (rec arrow.Record, err error) {
 // open begins to read the leaves of all columns.
 func (g *rowGroup) open() error {
 	meta := g.file.file.MetaData().RowGroup(g.index)
-	g.leaves = map[int]file.RecordReader{}
+	g.leaves, g.pages = map[int]file.RecordReader{}, map[int]*filled{}
 	for _, c := range g.columns {
 		for leaf := range c.leaves() {
 			pages, err := g.file.pages(meta, leaf.index)
@@ -233,7 +240,7 @@ func (g *rowGroup) open() error {
 			}
 			r := file.NewRecordReader(leaf.descr, leaf.levels, leaf.field.Type, mem, nil)
 			r.SetPageReader(pages)
-			g.leaves[leaf.index] = r
+			g.leaves[leaf.index], g.pages[leaf.index] = r, pages
 		}
 	}
 	return nil
@@ -245,7 +252,11 @@ func (g *rowGroup) load(n int64) error {
 		for leaf := range c.leaves() {
 			r := g.leaves[leaf.index]
 			discard(r)
-			if err := readRows(r, n); err != nil {
+			err := g.pages[leaf.index].begin(n)
+			if err == nil {
+				err = readRows(r, n)
+			}
+			if err != nil {
 				return fmt.Errorf("column %s: rows %d to %d of a row group of %d: %w", c.field.Name, g.at, g.at+n, g.rows, err)
 			}
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/apache/arrow/go/v15/arrow/ipc"
 	"github.com/apache/arrow/go/v15/arrow/memory"
 	arrowparquet "github.com/apache/arrow/go/v15/parquet"
+	"github.com/apache/arrow/go/v15/parquet/compress"
 	"github.com/apache/arrow/go/v15/parquet/file"
 	"github.com/apache/arrow/go/v15/parquet/schema"
 	"github.com/stretchr/testify/require"
@@ -366,4 +367,39 @@ func FuzzRead(f *testing.F) {
 		f.Add(data)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) { _ = readAll(data, leaves...) })
+}
+
+// Rows that take much memory together, as compressed files may hold them, come one by one.
+func TestLargeRows(t *testing.T) {
+	for _, dictionary := range []bool{false, true} {
+		size, n := 3<<20, 60
+		var b bytes.Buffer
+		node := schema.NewByteArrayNode("image", arrowparquet.Repetitions.Required, -1)
+		w := file.NewParquetWriter(&b, must(schema.NewGroupNode("schema", arrowparquet.Repetitions.Required, schema.FieldList{node}, -1)),
+			file.WithWriterProps(arrowparquet.NewWriterProperties(arrowparquet.WithDictionaryDefault(dictionary), arrowparquet.WithCompression(compress.Codecs.Zstd),
+				arrowparquet.WithDictionaryPageSizeLimit(1<<30))))
+		column := must(w.AppendRowGroup().NextColumn()).(*file.ByteArrayColumnChunkWriter)
+		for range n {
+			_, err := column.WriteBatch([]arrowparquet.ByteArray{make([]byte, size)}, nil, nil)
+			require.NoError(t, err)
+		}
+		require.NoError(t, column.Close())
+		require.NoError(t, w.Close())
+		require.Less(t, b.Len(), 1<<20)
+		rows := 0
+		for rec, err := range open(t, b.Bytes()).Records(1, int64(n), 256) {
+			require.NoError(t, err)
+			require.EqualValues(t, 1, rec.NumRows())
+			require.Len(t, rec.Column(0).(*array.Binary).Value(0), size)
+			rows++
+		}
+		require.Equal(t, n-1, rows)
+	}
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
 }

@@ -342,3 +342,51 @@ func TestObjectStore(t *testing.T) {
 	_, err = tasks.Open(t.Context(), dir+"/none")
 	require.ErrorContains(t, err, "no such file")
 }
+
+// FuzzDescription: any bytes in place of a task's description are an error that names the file, or state a metric.
+func FuzzDescription(f *testing.F) {
+	for _, text := range []string{"metric: top1\n", "metric: mean_per_class\nmetric: top1", "metric: [top1]", "{", "a: &a [*a]", ""} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		dir := t.TempDir()
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "task.yaml"), text, 0o644))
+		require.NoError(t, os.MkdirAll(filepath.Join(dir, "train", "a"), 0o755))
+		require.NoError(t, os.MkdirAll(filepath.Join(dir, "test", "a"), 0o755))
+		found, _, err := tasks.Find(t.Context(), dir)
+		if err != nil {
+			require.ErrorContains(t, err, filepath.Join(dir, "task.yaml"))
+		}
+		for _, task := range found {
+			require.Contains(t, []string{tasks.Top1, tasks.MeanPerClass}, task.Metric)
+		}
+	})
+}
+
+// FuzzNames: tasks are found in a folder of files of any names, or what is wrong is said.
+func FuzzNames(f *testing.F) {
+	f.Add("a-train.parquet", "a-test.parquet", "b/train/x/1.png", "b/test/x/1.png")
+	f.Add("train-00000-of-00002.parquet", "test-00000-of-00001.parquet", "train-00001-of-00002.parquet", "validation-0-of-0.parquet")
+	f.Add("data/train-00000-of-99999.parquet", "-train.tar", "a-train.yaml", "[a]-train.zip")
+	f.Fuzz(func(t *testing.T, a, b, c, d string) {
+		dir := t.TempDir()
+		for _, name := range []string{a, b, c, d} {
+			path := filepath.Join(dir, name)
+			if !filepath.IsLocal(name) || os.MkdirAll(filepath.Dir(path), 0o755) != nil || os.WriteFile(path, nil, 0o644) != nil {
+				t.Skip("no file name")
+			}
+		}
+		found, faulty, err := tasks.Find(t.Context(), dir)
+		for _, task := range found {
+			require.NotEmpty(t, task.Name)
+			require.NotEmpty(t, task.Test)
+		}
+		for _, task := range faulty {
+			require.Error(t, task.Err)
+		}
+		if err == nil {
+			require.NotEmpty(t, len(found)+len(faulty))
+		}
+		_, _, _ = tasks.FindTraining(t.Context(), dir)
+	})
+}

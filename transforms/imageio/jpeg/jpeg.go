@@ -51,9 +51,12 @@ func Decode(data []byte, scale int) (Image, error) {
 		return Image{}, fmt.Errorf("scale is 1/%d; want 1/1, 1/2, 1/4 or 1/8", scale)
 	}
 	d := decoders.Get().(*decoder)
-	defer decoders.Put(d)
+	defer func() {
+		if d.header = (header{}); cap(d.planes[0]) <= maxKept {
+			decoders.Put(d)
+		}
+	}()
 	d.header = header{data: data, dctSize: 8 / scale, known: nothing}
-	defer func() { d.data = nil }()
 	for i := range 4 {
 		d.dc[i].defined, d.ac[i].defined = false, false
 	}
@@ -65,8 +68,11 @@ func Decode(data []byte, scale int) (Image, error) {
 	return m, err
 }
 
-// decoders reuses the memory of decoders and their Huffman tables: many files have the same tables.
+// decoders reuses the memory of decoders and their Huffman tables: many files have the same tables. maxKept is the size of
+// the first plane, above which the memory is given back.
 var decoders = sync.Pool{New: func() any { return new(decoder) }}
+
+const maxKept = 1 << 24
 
 // decoder is the state of decoding one image.
 type decoder struct {

@@ -101,6 +101,8 @@ for name, c in {
     "eXIf": chunk(b"eXIf", exif()), "eXIf with prefix": chunk(b"eXIf", E + exif()), "tEXt": chunk(b"tEXt", raw + hexed(E + exif())),
     "zTXt": chunk(b"zTXt", raw + b"\0" + zlib.compress(hexed(E + exif()))), "broken zTXt": chunk(b"zTXt", raw + b"\0" + zlib.compress(hexed(exif()))[:-2] + b"xx"),
     "iTXt": chunk(b"iTXt", raw + b"\0\0\0\0" + hexed(E + exif())), "zipped iTXt": chunk(b"iTXt", raw + b"\1\0\0\0" + zlib.compress(hexed(exif()))),
+    "iTXt in no language": chunk(b"iTXt", raw + b"\0\0\xe0\0\0" + hexed(exif())), "broken iTXt": chunk(b"iTXt", raw + b"\1\0\0\0" + zlib.compress(hexed(exif()))[:-2] + b"xx"),
+    "broken zTXt behind text": chunk(b"tEXt", raw + hexed(exif())) + chunk(b"zTXt", raw + b"\0x"), "XMP in no language": chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\xe0\0\0" + xmp(SIX)),
     "XMP": chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp(SIX)), "key exif": chunk(b"tEXt", b"exif\0" + exif()), "other text": chunk(b"tEXt", b"Comment\0" + SIX),
 }.items():
     add(f"orientation {name}.png", png(8, 2, 24, before=c))
@@ -147,6 +149,14 @@ for depth, color, bits in ((1, 0, 1), (2, 0, 2), (4, 0, 4), (8, 0, 8), (16, 0, 1
         add(f"interlaced {color} {depth} {w}x{h}.png", png(depth, color, bits, before=p, w=w, h=h, interlace=1, body=rows))
         add(f"interlaced {color} {depth} {w}x{h} without end.png", png(depth, color, bits, before=p, w=w, h=h, interlace=1, body=rows, end=b""))
 
+for depth, color, bits in ((1, 0, 1), (2, 0, 2), (4, 0, 4), (8, 0, 8), (16, 0, 16), (8, 2, 24), (16, 2, 48), (1, 3, 1), (2, 3, 2), (4, 3, 4), (8, 3, 8)):
+    p = chunk(b"PLTE", R(3 << depth)) + chunk(b"tRNS", R(1 << depth)) if color == 3 else chunk(b"tRNS", b"\0\1" if color == 0 else b"\0\1\0\2\0\3")
+    add(f"transparent {color} {depth}.png", png(depth, color, bits, before=p))
+control = lambda i, w=W, h=H: chunk(b"fcTL", struct.pack(">IIIIIHHBB", i, w, h, 0, 0, 1, 10, 0, 0))
+frame = lambda i: control(i) + chunk(b"fdAT", struct.pack(">I", i + 1) + zlib.compress(good[::-1]))
+add("animated.png", png(8, 2, 24, before=chunk(b"acTL", struct.pack(">II", 2, 0)) + control(0), behind=frame(1)))
+add("animated, another picture first.png", png(8, 2, 24, before=chunk(b"acTL", struct.pack(">II", 2, 0)), behind=frame(0) + frame(2)))
+
 # ---- GIF.
 gif = save(Image.fromarray(smooth(H, W)).quantize(16), "GIF")
 at = gif.index(b",\0\0\0\0")
@@ -170,6 +180,22 @@ for top in (1, 15, 100, 254, 256, 1023, 65535):
     add(f"white is {top}.pgm", b"P5 %d %d %d\n" % (W, H, top) + values[: W * H].tobytes())
     add(f"white is {top}.ppm", b"P6 %d %d %d\n" % (W, H, top) + values.tobytes())
     add(f"dark, white is {top}.pgm", b"P5 %d %d %d\n" % (W, H, top) + (values[: W * H] // max(top // 16, 1)).tobytes())
+
+wide = rng.integers(0, 1000, W * H)
+for name, data in {
+    "bits.pbm": b"P4 %d %d\n" % (W, H) + R(2 * H), "bits as text.pbm": b"P1\n%d %d\n" % (W, H) + b"1 0#no pixel\n1\n0" + b"01" * 60,
+    "text.pgm": b"P2\n# by hand\n%d %d 31\n" % (W, H) + b" ".join(b"%d" % (v % 32) for v in wide), "wide text.pgm": b"P2 %d %d 999 " % (W, H) + b"\n".join(b"%d" % v for v in wide),
+    "text.ppm": b"P3 %d %d 255\r" % (W, H) + b"".join(b"%d \t# %d\r\n" % (v % 256, v) for v in list(wide) * 3) + b"more",
+    "floats.pfm": b"Pf\n%d %d\n-1.0\n" % (W, H) + wide.astype("<f4").tobytes(), "big-endian floats.pfm": b"Pf %d %d 2e1 " % (W, H) + (wide / 3 - 20).astype(">f4").tobytes(),
+    "comments.pgm": b"P5 # one\n1#two\r3\x0b%d#\n\n#three\n255\n" % H + R(W * H), "white behind a comment.ppm": b"P6\n%d\n%d\n#25\n25#6\n5\n" % (W, H) + R(3 * W * H),
+}.items():
+    add(name, data)
+for name, data in {
+    "arbitrary.pam": b"P7\nWIDTH 13\nHEIGHT 9\nDEPTH 1\nMAXVAL 255\nENDHDR\n" + R(W * H), "comment in the magic.pgm": b"P5#x\n13 9 255\n" + R(W * H),
+    "RGB floats.pfm": b"PF 13 9 -1 " + R(12 * W * H), "no scale.pfm": b"Pf 13 9 0 " + R(4 * W * H), "text beyond white.pgm": b"P2 2 2 7 1 8 1 1", "no digits.pgm": b"P2 2 2 7 1 x 1 1",
+    "digit 2.pbm": b"P1 2 2 1 2 0 0", "text cut.ppm": b"P3 13 9 255 " + b"1 " * (3 * W * H - 1), "bits cut.pbm": b"P4 13 9 " + R(2 * H - 1), "long number.pgm": b"P5 00000000013 9 255 " + R(W * H),
+}.items():
+    add(name, data, refused=True)
 
 # ---- BMP.
 def bmp(name, bits, pix, pal=b"", comp=0, size=40, masks=b"", colors=0, gap=0, flip=False, **kw):
@@ -371,6 +397,10 @@ for name, sampling, factors in (("4:2:0", "4:2:0", [2, 2]), ("4:4:4", "4:4:4", [
 for info in ({}, {262: 0}, {266: 2}):
     for comp in ("group3", "group4"):
         add(f"{comp} {info}.tif", save(picture.convert("1"), "TIFF", compression=comp, tiffinfo=info))
+several = lambda number, data: data.replace(struct.pack("<HHI", number, 3, 1), struct.pack("<HHI", number, 3, 2))
+for number, info in ((292, {292: 1}), (262, {262: 0})):  # the second value is 0
+    add(f"group3, two values of {number}.tif", several(number, save(picture.convert("1"), "TIFF", compression="group3", tiffinfo=info)))
+add("two values of 262.tif", several(262, save(picture.convert("L"), "TIFF")))
 # 292 are the options of group 3: 1 is of two dimensions, 4 fills up to whole bytes.
 photo = Image.fromarray(smooth(11, 3000)[:, :, 0]).convert("1", dither=Image.Dither.NONE)
 for info in ({}, {292: 1}, {292: 4}, {292: 5}, {292: 1, 266: 2}):

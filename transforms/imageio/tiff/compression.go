@@ -149,7 +149,7 @@ func newPredictor(l *layout, d *Directory, compression int) (func(row []uint8), 
 	if l.planar {
 		apart = 1
 	}
-	predictor := d.integer(tagPredictor, 1)
+	predictor := d.single(tagPredictor, 1)
 	switch {
 	case predictor == 1:
 		return nil, nil

@@ -136,12 +136,16 @@ func (d *Directory) read(data []byte, at uint64, big bool) {
 // numbers returns the values of a tag, nil if it is missing or has no numbers.
 func (d *Directory) numbers(tag uint16) []float64 { return d.values(d.tags[tag]) }
 
+// maxTag is the number of bytes of a tag that are read, whatever more it holds.
+const maxTag = 1 << 23
+
 func (d *Directory) values(f field) []float64 {
 	if f.data == nil || f.kind == typeText {
 		return nil
 	}
-	out := make([]float64, 0, len(f.data)/sizes[f.kind])
-	for b := f.data; len(b) > 0; b = b[sizes[f.kind]:] {
+	data := f.data[:min(len(f.data), maxTag)]
+	out := make([]float64, 0, len(data)/sizes[f.kind])
+	for b := data; len(b) > 0; b = b[sizes[f.kind]:] {
 		var v float64
 		switch f.kind {
 		case typeByte, typeBytes:
@@ -177,10 +181,10 @@ func (d *Directory) values(f field) []float64 {
 
 // faxOptions returns the options of the fax compression of group 3.
 func (d *Directory) faxOptions() int {
-	if v := whole(d.values(d.skipped[tagT4Options])); len(v) > 0 {
+	if v := whole(d.values(d.skipped[tagT4Options])); len(v) == 1 {
 		return v[0]
 	}
-	return d.integer(tagT4Options, 0)
+	return d.single(tagT4Options, 0)
 }
 
 // integers returns the values of a tag as integers, of which those that do not fit are -1.
@@ -199,6 +203,14 @@ func whole(numbers []float64) []int {
 // integer returns the first value of a tag, or another number where it is missing.
 func (d *Directory) integer(tag uint16, missing int) int {
 	if v := d.integers(tag); len(v) > 0 {
+		return v[0]
+	}
+	return missing
+}
+
+// single returns the value of a tag, or another number where it is missing or, as libtiff sees it, has several values.
+func (d *Directory) single(tag uint16, missing int) int {
+	if v := d.integers(tag); len(v) == 1 {
 		return v[0]
 	}
 	return missing

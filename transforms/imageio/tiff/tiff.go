@@ -98,8 +98,16 @@ type block struct {
 // blocks lists the strips or tiles. Loose is how Pillow itself reads those without compression: where some are missing the
 // image stays 0, and further ones begin at the top again, each over those that are before it in the file.
 func (d *Directory) blocks(l *layout, width, height int, loose bool) ([]block, error) {
-	b := block{width: width, height: d.integer(tagRowsPerStrip, height)}
+	b := block{width: width, height: d.single(tagRowsPerStrip, height)}
+	if loose {
+		b.height = d.integer(tagRowsPerStrip, height)
+	}
+	many := false
 	list := func(tag uint16) []int {
+		if len(d.tags[tag].data) > maxTag || len(d.skipped[tag].data) > maxTag {
+			many = true
+			return nil
+		}
 		if f, ok := d.skipped[tag]; ok && !loose {
 			return whole(d.values(f))
 		}
@@ -111,12 +119,15 @@ func (d *Directory) blocks(l *layout, width, height int, loose bool) ([]block, e
 		b.width, b.height = d.integer(tagTileWidth, 0), d.integer(tagTileHeight, 0)
 		starts, counts = list(tagTileOffsets), list(tagTileCounts)
 	}
+	if many {
+		return nil, fmt.Errorf("more than %d bytes of places of strips or tiles", maxTag)
+	}
 	single := b.width == width && b.height == height // then Pillow takes the last one
 	if !tiled {
 		b.height = min(b.height, height)
 	}
-	const most = 1 << 29 // pixels of a tile
-	if len(starts) == 0 || b.width < 1 || b.height < 1 || b.width > most/b.height {
+	const largest = 1 << 29 // pixels of a tile
+	if len(starts) == 0 || b.width < 1 || b.height < 1 || b.width > largest/b.height {
 		return nil, errors.New("no strips or tiles, or of a damaged size")
 	}
 	if single && loose && !l.planar {
