@@ -75,6 +75,9 @@ func Study(ctx context.Context, o StudyOptions) (*study.Results, error) {
 	if err := saveData(ctx, p.folder, p.files); err != nil {
 		return nil, err
 	}
+	if err := p.folder.WriteTrainings(ctx, p.trainings); err != nil {
+		return nil, err
+	}
 	if o.Started != nil {
 		o.Started(p.folder)
 	}
@@ -114,6 +117,8 @@ type studyPlan struct {
 	judged []any // identifies the tasks
 	cells  []*cell
 	images map[string]int64 // that a step trains on
+
+	trainings []run.Training
 }
 
 // cell is a training of a study, with the steps whose outputs are its results.
@@ -228,7 +233,8 @@ func (p *studyPlan) trainAll() {
 // trains notes the steps of the optimizer that a step of the chain takes.
 func (p *studyPlan) trains(step string, r *recipe.Recipe, from, to int) {
 	if _, known := p.images[step]; !known {
-		p.images[step] = int64(to-from) * int64(r.Train.Batch)
+		t := run.Training{Stage: step, Variant: filepath.Dir(step), For: p.of, From: from, To: to, Batch: r.Train.Batch}
+		p.trainings, p.images[step] = append(p.trainings, t), t.Images()
 	}
 }
 
