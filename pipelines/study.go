@@ -26,6 +26,7 @@ import (
 	"github.com/sdr-ml/sdr/stages/study"
 	"github.com/sdr-ml/sdr/stages/train"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/tensorops/nn"
 	"github.com/sdr-ml/sdr/tensorops/ssl"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
 	"github.com/sdr-ml/sdr/transforms/files"
@@ -75,6 +76,11 @@ func Study(ctx context.Context, o StudyOptions) (*study.Results, error) {
 	if err := saveData(ctx, p.folder, p.files); err != nil {
 		return nil, err
 	}
+	if p.backbone != nil {
+		if err := train.SaveInit(ctx, o.Out, p.backbone); err != nil {
+			return nil, err
+		}
+	}
 	if err := p.folder.WriteTrainings(ctx, p.trainings); err != nil {
 		return nil, err
 	}
@@ -119,6 +125,7 @@ type studyPlan struct {
 	images map[string]int64 // that a step trains on
 
 	trainings []run.Training
+	backbone  *nn.Model // that the trainings begin with; nil for random weights
 }
 
 // cell is a training of a study, with the steps whose outputs are its results.
@@ -147,6 +154,11 @@ func newStudyPlan(ctx context.Context, o StudyOptions) (*studyPlan, error) {
 	}
 	for _, c := range file.Cells {
 		rows := ingest.ShardRows(c.Recipe.Input.Size)
+		if file.Init != "" {
+			if p.init, p.backbone, err = readInit(ctx, file.Init, c.Recipe.Backbone); err != nil {
+				return nil, run.Usagef("study %s: init, for the arm %s: %w", o.File, c.Arm, err)
+			}
+		}
 		if p.splits[rows] == nil {
 			if p.splits[rows], p.sources[rows], err = imageio.Survey(ctx, file.Data, rows, imageio.Columns{}); err != nil {
 				return nil, run.Usagef("study %s: data: %w", o.File, err)
@@ -335,6 +347,7 @@ func (p *studyPlan) write(ctx context.Context, o StudyOptions, r *study.Results)
 				{"device", cmp.Or(o.Device.Name, ssl.CPU)},
 				{"trainings", fmt.Sprintf("%d: %d arms, %d budgets, %d seeds", len(p.cells), len(p.file.Arms), len(p.file.Budgets), len(p.file.Seeds))},
 				{"tasks", strings.Join(r.Tasks(), ", ")},
+				{"began with", p.init.String()},
 			},
 		},
 		File: string(p.file.Text), Results: r, Stages: stages, Arms: arms,
