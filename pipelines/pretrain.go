@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
@@ -68,7 +69,7 @@ type Pretrained struct {
 	Models []train.Model
 	// Results are the results of the evaluation; nil without tasks.
 	Results *evaluate.Results
-	// Written are the paths of the report files and the routed models.
+	// Written are the paths of the routed models and the files of the report, of which the page is the last.
 	Written []string
 }
 
@@ -120,19 +121,20 @@ func Pretrain(ctx context.Context, o PretrainOptions) (*Pretrained, error) {
 	if len(in.tasks) == 0 {
 		return made, nil
 	}
-	reports, err := readOut[report.File](ctx, c.out("report"))
-	if err != nil {
-		return nil, err
-	}
-	for _, f := range reports {
-		made.Written = append(made.Written, f.Path)
-	}
 	deliveries, err := readOut[route.Delivery](ctx, c.out("deliver"))
 	if err != nil {
 		return nil, err
 	}
 	for _, d := range deliveries {
 		made.Written = append(made.Written, files.Join(d.Dir, "model.safetensors"))
+	}
+	slices.Sort(made.Written)
+	reports, err := readOut[report.File](ctx, c.out("report"))
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range reports {
+		made.Written = append(made.Written, f.Path)
 	}
 	rows, err := readOut[evaluate.Row](ctx, c.out("evaluate"))
 	if err != nil {

@@ -26,6 +26,7 @@ import (
 	"github.com/sdr-ml/sdr/stages/study"
 	"github.com/sdr-ml/sdr/stages/train"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/tensorops/nn"
 	"github.com/sdr-ml/sdr/tensorops/ssl"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
 	"github.com/sdr-ml/sdr/transforms/files"
@@ -75,6 +76,14 @@ func Study(ctx context.Context, o StudyOptions) (*study.Results, error) {
 	if err := saveData(ctx, p.folder, p.files); err != nil {
 		return nil, err
 	}
+	if p.backbone != nil {
+		if err := train.SaveInit(ctx, o.Out, p.backbone); err != nil {
+			return nil, err
+		}
+	}
+	if err := p.folder.WriteTrainings(ctx, p.trainings); err != nil {
+		return nil, err
+	}
 	if o.Started != nil {
 		o.Started(p.folder)
 	}
@@ -114,6 +123,9 @@ type studyPlan struct {
 	judged []any // identifies the tasks
 	cells  []*cell
 	images map[string]int64 // that a step trains on
+
+	trainings []run.Training
+	backbone  *nn.Model // that the trainings begin with; nil for random weights
 }
 
 // cell is a training of a study, with the steps whose outputs are its results.
@@ -142,6 +154,11 @@ func newStudyPlan(ctx context.Context, o StudyOptions) (*studyPlan, error) {
 	}
 	for _, c := range file.Cells {
 		rows := ingest.ShardRows(c.Recipe.Input.Size)
+		if file.Init != "" {
+			if p.init, p.backbone, err = readInit(ctx, file.Init, c.Recipe.Backbone); err != nil {
+				return nil, run.Usagef("study %s: init, for the arm %s: %w", o.File, c.Arm, err)
+			}
+		}
 		if p.splits[rows] == nil {
 			if p.splits[rows], p.sources[rows], err = imageio.Survey(ctx, file.Data, rows, imageio.Columns{}); err != nil {
 				return nil, run.Usagef("study %s: data: %w", o.File, err)
@@ -228,7 +245,8 @@ func (p *studyPlan) trainAll() {
 // trains notes the steps of the optimizer that a step of the chain takes.
 func (p *studyPlan) trains(step string, r *recipe.Recipe, from, to int) {
 	if _, known := p.images[step]; !known {
-		p.images[step] = int64(to-from) * int64(r.Train.Batch)
+		t := run.Training{Stage: step, Variant: filepath.Dir(step), For: p.of, From: from, To: to, Batch: r.Train.Batch}
+		p.trainings, p.images[step] = append(p.trainings, t), t.Images()
 	}
 }
 
@@ -329,6 +347,7 @@ func (p *studyPlan) write(ctx context.Context, o StudyOptions, r *study.Results)
 				{"device", cmp.Or(o.Device.Name, ssl.CPU)},
 				{"trainings", fmt.Sprintf("%d: %d arms, %d budgets, %d seeds", len(p.cells), len(p.file.Arms), len(p.file.Budgets), len(p.file.Seeds))},
 				{"tasks", strings.Join(r.Tasks(), ", ")},
+				{"began with", p.init.String()},
 			},
 		},
 		File: string(p.file.Text), Results: r, Stages: stages, Arms: arms,

@@ -25,7 +25,7 @@ import (
 	"github.com/sdr-ml/sdr/transforms/files"
 )
 
-// Watcher reads how far a run is, also while another process trains. It only reads the run folder.
+// Watcher reads how far a run or a study is, also while another process trains. It only reads the folder.
 type Watcher struct {
 	dir string
 
@@ -34,10 +34,10 @@ type Watcher struct {
 	subsets []report.Subset
 }
 
-// NewWatcher returns a watcher of a run folder, which need not exist yet.
+// NewWatcher returns a watcher of the folder of a run or a study, which need not exist yet.
 func NewWatcher(dir string) *Watcher { return &Watcher{dir: dir} }
 
-// ServeHTTP implements [http.Handler]: the page on the run.
+// ServeHTTP implements [http.Handler]: the page.
 func (w *Watcher) ServeHTTP(to http.ResponseWriter, r *http.Request) {
 	if r.URL.Path != "/" {
 		http.NotFound(to, r)
@@ -64,7 +64,7 @@ const (
 	logBytes = 8 << 10
 )
 
-// Page reads the state of the run.
+// Page reads the state of the run or study.
 func (w *Watcher) Page(ctx context.Context) (*report.WatchPage, error) {
 	p := &report.WatchPage{About: report.About{Title: "Run " + w.dir}, Refresh: 5}
 	if !files.IsLocal(w.dir) {
@@ -72,7 +72,14 @@ func (w *Watcher) Page(ctx context.Context) (*report.WatchPage, error) {
 	}
 	folder, err := run.Open(ctx, w.dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		p.State, p.Detail = "There is no run in "+w.dir+" yet.", "It is shown as soon as sdr pretrain begins it."
+		study, err := run.OpenStudy(ctx, w.dir)
+		if err == nil {
+			return p, w.study(ctx, p, study)
+		}
+		p.State, p.Detail = "There is no run in "+w.dir+" yet.", "It is shown as soon as sdr pretrain or sdr study begins it."
+		if !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
 		return p, nil
 	}
 	if err != nil {
@@ -226,22 +233,11 @@ func (w *Watcher) trainings(ctx context.Context, p *report.WatchPage, r *recipe.
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return "", err
 		}
-		t := report.Training{Name: variant, Of: int64(to-from) * int64(r.Train.Batch)}
-		c := report.Curve{Name: variant}
-		for _, point := range points {
-			c.Steps, c.Loss, c.Std = append(c.Steps, point.Step), append(c.Loss, point.Loss), append(c.Std, point.Std)
-		}
-		at := from
+		t, at := progressOf(run.Training{Variant: variant, From: from, To: to, Batch: r.Train.Batch}, points)
 		if len(points) > 0 {
-			p.Curves = append(p.Curves, c)
-			last := points[len(points)-1]
-			at = min(max(at, last.Step+1), to)
-			t.Measured, t.Loss, t.Std, t.Wait = true, last.Loss, last.Std, last.Wait
-			if last.Time > latest {
+			p.Curves = append(p.Curves, curveOf(variant, points))
+			if last := points[len(points)-1]; last.Time > latest {
 				latest, speed = last.Time, stepsPerSecond(points)
-			}
-			if time.Since(time.UnixMilli(int64(math.Round(1000*last.Time)))) < recently && at < to {
-				t.Speed = stepsPerSecond(points) * float64(r.Train.Batch)
 			}
 		}
 		stage := variant
@@ -259,6 +255,30 @@ func (w *Watcher) trainings(ctx context.Context, p *report.WatchPage, r *recipe.
 		left = fmt.Sprintf("%s of training left.", (time.Duration(float64(steps)/speed) * time.Second).String())
 	}
 	return left, nil
+}
+
+// progressOf says how far a training is, and at which step.
+func progressOf(of run.Training, points []train.Point) (t report.Training, at int) {
+	t, at = report.Training{Name: of.Variant, Of: of.Images()}, of.From
+	if len(points) > 0 {
+		last := points[len(points)-1]
+		at = min(max(at, last.Step+1), of.To)
+		t.Measured, t.Loss, t.Std, t.Wait = true, last.Loss, last.Std, last.Wait
+		if time.Since(time.UnixMilli(int64(math.Round(1000*last.Time)))) < recently && at < of.To {
+			t.Speed = stepsPerSecond(points) * float64(of.Batch)
+		}
+	}
+	t.Images = int64(at-of.From) * int64(of.Batch)
+	return t, at
+}
+
+// curveOf is the curve of a training.
+func curveOf(name string, points []train.Point) report.Curve {
+	c := report.Curve{Name: name}
+	for _, point := range points {
+		c.Steps, c.Loss, c.Std = append(c.Steps, point.Step), append(c.Loss, point.Loss), append(c.Std, point.Std)
+	}
+	return c
 }
 
 // stepsPerSecond is the speed of a training lately: the median over the last intervals between its points, since there may

@@ -115,6 +115,52 @@ func TestWatch(t *testing.T) {
 	require.Equal(t, 404, got.Code)
 }
 
+// TestWatchStudy follows a study that begins, trains, is interrupted and ends.
+func TestWatchStudy(t *testing.T) {
+	ctx := t.Context()
+	dir := filepath.Join(t.TempDir(), "study")
+	w := NewWatcher(dir)
+	unlock, err := run.Lock(ctx, dir)
+	require.NoError(t, err)
+	folder, err := run.CreateStudy(ctx, dir, run.Info{ID: uuid.New(), Version: "v1", Created: time.Now(), Data: []string{"pool"}}, []byte("arms:"))
+	require.NoError(t, err)
+	require.Contains(t, get(t, w), "The study begins.")
+
+	require.NoError(t, folder.WriteStages(ctx, []string{"ingest/1", "phase0/1", "phase0/2", "evaluate/1", "evaluate/2", "evaluate/3"}))
+	require.NoError(t, folder.WriteTrainings(ctx, []run.Training{
+		{Stage: "phase0/1", Variant: "phase0", For: "a, seed 1", To: 100, Batch: 32}, {Stage: "phase0/2", Variant: "phase0", For: "b, seed 1", From: 100, To: 500, Batch: 32},
+	}))
+	done := func(stage string, seconds float64) {
+		require.NoError(t, folder.WriteManifest(ctx, &run.Manifest{Stage: stage, Inputs: "in", Seconds: seconds, Finished: time.Now()}))
+	}
+	done("ingest/1", 7)
+	done("phase0/1", 50)
+	now := time.Now().UnixMilli()
+	require.NoError(t, files.WriteBytes(ctx, train.CurvePath(folder.StageDir("phase0/2"), "phase0"), []byte(fmt.Sprintf(
+		`{"step":119,"loss":4,"std":0.1,"time":%d.0}`+"\n"+`{"step":139,"loss":3,"std":0.1,"time":%d.0}`+"\n", now/1000-10, now/1000))))
+	p, err := w.Page(ctx)
+	require.NoError(t, err)
+	require.Equal(t, "The study runs: 2 of 6 stages and 1 of 2 trainings are done.", p.State)
+	require.Equal(t, "The rest takes at least 3m20s, if such stages take as long as so far.", p.Detail, "400 steps, if 100 take 50 s")
+	require.Equal(t, []report.Training{
+		{Name: "b, seed 1: phase0", Images: 40 * 32, Of: 400 * 32, Speed: 64, Measured: true, Loss: 3, Std: .1},
+		{Name: "a, seed 1: phase0", Images: 3200, Of: 3200},
+	}, p.Trainings)
+	require.Equal(t, []report.Curve{{Name: "b, seed 1: phase0", Steps: []int{119, 139}, Loss: []float64{4, 3}, Std: []float64{.1, .1}}}, p.Curves)
+	require.Equal(t, report.Stage{Name: "phase0", State: "1 of 2 done", Seconds: 50}, p.Stages[1])
+	done("evaluate/1", 10)
+	require.Contains(t, get(t, w), "The rest takes 3m40s,")
+
+	unlock()
+	require.Contains(t, get(t, w), "No program writes to the study, and it is not done.")
+	for _, stage := range []string{"phase0/2", "evaluate/2", "evaluate/3"} {
+		done(stage, 1)
+	}
+	require.NoError(t, files.WriteBytes(ctx, filepath.Join(dir, "study.html"), nil))
+	require.Contains(t, get(t, w), "study.html")
+	require.Contains(t, get(t, w), "The study is done.")
+}
+
 // TestStepsPerSecond leaves out an interruption.
 func TestStepsPerSecond(t *testing.T) {
 	require.Zero(t, stepsPerSecond(nil))

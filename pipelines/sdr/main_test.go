@@ -148,6 +148,7 @@ func TestPretrain(t *testing.T) {
 	for _, want := range []string{"fruit", "linear", "report.html", "results.json", "routed/fruit/model.safetensors"} {
 		require.Contains(t, out, want)
 	}
+	require.True(t, strings.HasSuffix(out, "\n"+filepath.Join(first, "report.html")+"\n"), "the report is the last line: %s", out)
 	want := weights(t, first)
 	for _, name := range []string{"phase0", "root", "0", "1", "0.0", "1.1", "unified", "unified_subset_batches"} {
 		require.Contains(t, want, name+".safetensors")

@@ -38,7 +38,7 @@ type store struct {
 	sdr  func(t *testing.T, args ...string) (stdout, stderr string, code int) // runs the program where the filesystem is
 }
 
-// TestObjectStores runs the main job with everything on an object store: images, tasks, run folder and what comes out. It is
+// TestObjectStores runs the main job with everything on an object store: images, tasks, the weights to begin with, run folder and what comes out. It is
 // that of the same on disk, bit by bit, and a run that is over has nothing left to do.
 func TestObjectStores(t *testing.T) {
 	onDisk := newOnDisk(t)
@@ -96,11 +96,11 @@ func openMemory(t *testing.T) store {
 }
 
 // onDisk is the main job on the local disk.
-type onDisk struct{ tasks, run, routed, customized, features string }
+type onDisk struct{ tasks, run, routed, customized, features, init string }
 
 // mainJob lists the commands of the main job: with the images in pool, and the tasks and all that is written below a folder.
 func mainJob(pool string, in onDisk) [][]string {
-	first := quickRun(in.run, "--tasks", in.tasks)
+	first := quickRun(in.run, "--tasks", in.tasks, "--init", in.init)
 	first[2] = pool
 	return [][]string{
 		first,
@@ -115,7 +115,7 @@ func mainJob(pool string, in onDisk) [][]string {
 func below(dir string) onDisk {
 	return onDisk{
 		files.Join(dir, "tasks"), files.Join(dir, "runs", "first"), files.Join(dir, "routed"), files.Join(dir, "customized"),
-		files.Join(dir, "features.parquet"),
+		files.Join(dir, "features.parquet"), files.Join(dir, "init.safetensors"),
 	}
 }
 
@@ -127,6 +127,7 @@ func newOnDisk(t *testing.T) onDisk {
 		require.NoError(t, err)
 		require.NoError(t, os.WriteFile(filepath.Join(d.tasks, name), data, 0o644))
 	}
+	writeWeights(t, d.init, 4, 7)
 	for _, args := range mainJob(testdata+"/pool/emoji.parquet", d) {
 		mustSDR(t, args...)
 	}
@@ -149,6 +150,7 @@ func (d onDisk) compare(t *testing.T, s store) {
 	}
 	there := below(s.root)
 	pool := files.Join(s.root, "pool")
+	upload(d.init, there.init)
 	upload(testdata+"/pool/emoji.parquet", files.Join(pool, "emoji.parquet"))
 	require.NoError(t, filepath.WalkDir(d.tasks, func(path string, e fs.DirEntry, err error) error {
 		if err == nil && e.Type().IsRegular() {

@@ -42,6 +42,7 @@ FILE is YAML:
   tasks: $TASKS                    # folder of tasks, as for sdr evaluate
   halves: true                     # optional, see below
   protocols: [knn, linear]         # ` + strings.Join(evaluate.Protocols(), ", ") + `; default: ` + evaluate.KNN + `
+  init: $WEIGHTS                   # optional: weights to begin with, as for --init
   recipe: laptop                   # what the arms change; default: ` + recipe.Default + `
   seeds: [1, 2, 3]                 # default: 1
   budgets: [500000, 1000000]       # images seen; default: the recipe's train.images
@@ -53,7 +54,8 @@ FILE is YAML:
       backbone: {width: 32}
       train: {lr: 0.06}
 
-data, tasks and recipe may contain environment variables. With halves, one half of
+data, tasks, init and recipe may contain environment variables. With init, every arm
+has its backbone, and the net "random" is the file's. With halves, one half of
 each task's training images is classified from the other, and its test images are
 not touched: use it while you choose between arms, and a study without it to report
 on your choice. An arm may change every key of the recipe (see sdr pretrain --help)

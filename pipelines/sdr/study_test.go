@@ -15,6 +15,7 @@ import (
 	"golang.org/x/net/html"
 
 	"github.com/sdr-ml/sdr/stages/study"
+	"github.com/sdr-ml/sdr/tensorops/nn"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
 	"github.com/sdr-ml/sdr/transforms/record"
 )
@@ -174,7 +175,7 @@ func TestStudySizes(t *testing.T) {
 // TestStudyHelp loads the file in the help text, which has every key.
 func TestStudyHelp(t *testing.T) {
 	_, text, _ := strings.Cut(mustSDR(t, "study", "--help"), "FILE is YAML:\n")
-	text, _, found := strings.Cut(text, "\ndata, tasks and recipe")
+	text, _, found := strings.Cut(text, "\ndata, tasks, init and recipe")
 	require.True(t, found)
 	for f := range reflect.TypeFor[study.Keys]().Fields() {
 		require.Contains(t, text, "\n  "+f.Tag.Get("yaml")+":")
@@ -182,8 +183,41 @@ func TestStudyHelp(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "help.yaml")
 	require.NoError(t, os.WriteFile(file, []byte(text), 0o644))
 	t.Setenv("POOL", "pool")
+	t.Setenv("WEIGHTS", "weights.safetensors")
 	t.Setenv("TASKS", "tasks")
 	f, err := study.Load(file)
 	require.NoError(t, err)
 	require.Len(t, f.Cells, 3*2*3)
+}
+
+// TestStudyWarmStart begins the trainings of a study with weights, which the net random keeps, and refuses arms whose backbone
+// is another.
+func TestStudyWarmStart(t *testing.T) {
+	dir := t.TempDir()
+	file, out, weights := writeStudy(t, dir, "small: {train: {lr: 0}}"), filepath.Join(dir, "study"), filepath.Join(dir, "weights.safetensors")
+	want := writeWeights(t, weights, 2, 7)
+	text, err := os.ReadFile(file)
+	require.NoError(t, err)
+	t.Setenv("SDR_TEST_WEIGHTS", weights)
+	text = append([]byte("init: $SDR_TEST_WEIGHTS\n"), text...)
+	require.NoError(t, os.WriteFile(file, text, 0o644))
+	mustSDR(t, "study", file, "--out", out)
+	for _, net := range []string{"random", "unified"} {
+		paths, err := filepath.Glob(filepath.Join(out, net, "*", "models", net+".safetensors"))
+		require.NoError(t, err)
+		require.Len(t, paths, 1)
+		data, err := os.ReadFile(paths[0])
+		require.NoError(t, err)
+		m, err := nn.LoadModel(bytes.NewReader(data))
+		require.NoError(t, err)
+		require.Equal(t, want.Params, m.WithoutHeads().Params, net)
+	}
+	require.Contains(t, mustSDR(t, "study", file, "--out", out, "--plan"), "0 are to do")
+	writeWeights(t, weights, 2, 8)
+	require.NotContains(t, mustSDR(t, "study", file, "--out", out, "--plan"), " 0 are to do", "with other weights")
+
+	require.NoError(t, os.WriteFile(file, append(text, "  wide: {backbone: {width: 3}}\n"...), 0o644))
+	_, stderr, code := sdr(t, "study", file, "--out", out)
+	require.Equal(t, exitUsage, code)
+	require.Contains(t, stderr, "init, for the arm wide: "+weights+": nn: load backbone: the file is not of resnet18 of width 3")
 }

@@ -19,16 +19,18 @@ func newWatch() *cobra.Command {
 	var addr string
 	c := &cobra.Command{
 		Use:   "watch RUN",
-		Short: "Serve a page that follows a run while it trains",
+		Short: "Serve a page that follows a run or a study while it trains",
 		Long: `Serves a page that shows, and updates every few seconds, how far a run is: its
 stages, losses, the collapse watch, images per second, data wait, time left,
-subsets and the end of the log. It only reads the run folder, so the run may be
-another process's, on another machine, done, or not begun yet.`,
+subsets and the end of the log. Of a study, it shows every training, what is done,
+and how long the rest takes if it takes as long as what is done. It only reads the
+folder, so the run may be another process's, on another machine, done, or not
+begun yet.`,
 		Example: `  sdr watch runs/first
   sdr watch gs://bucket/runs/first --addr :8080`,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return run.Usagef("want one run folder; see `%s --help`", c.CommandPath())
+				return run.Usagef("want one folder of a run or a study; see `%s --help`", c.CommandPath())
 			}
 			return nil
 		},

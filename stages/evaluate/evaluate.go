@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
@@ -84,14 +85,18 @@ func Evaluate(s beam.Scope, models beam.PCollection, cfg Config) beam.PCollectio
 // in: *record.Batch of route.Pair. out: as of Evaluate.
 func Measure(s beam.Scope, pairs beam.PCollection, protocols []string) beam.PCollection {
 	s = s.Scope("evaluate.Measure")
-	sets := beam.ParDo(s, &embedFn{}, beam.Reshuffle(s, pairs))
+	sets := sync.OnceValue(func() beam.PCollection { return beam.ParDo(s, &embedFn{}, beam.Reshuffle(s, pairs)) })
 	var rows []beam.PCollection
 	for _, name := range protocols {
 		protocol, ok := named(name)
 		if !ok {
 			panic(fmt.Sprintf("evaluate: unknown protocol %q; want one or more of %v", name, Protocols()))
 		}
-		rows = append(rows, protocol.measure(s, sets))
+		if protocol.train != nil {
+			rows = append(rows, protocol.train(s, pairs))
+			continue
+		}
+		rows = append(rows, protocol.measure(s, sets()))
 	}
 	return beam.Reshuffle(s, beam.Flatten(s, rows...)) // see compute.ParDo
 }
@@ -164,14 +169,22 @@ func (fn *measureFn) ProcessElement(b *record.Batch) (*record.Batch, error) {
 	if err != nil {
 		return nil, err
 	}
-	row := Row{Task: p.Task, Metric: p.Metric, Protocol: fn.Protocol, Subnet: p.Subnet, Norm: p.Norm, TestImages: b.NumRows()}
+	var labels, predicted []int64
 	for _, c := range classes {
-		row.Labels, row.Predicted = append(row.Labels, int32(c.Label)), append(row.Predicted, int32(c.Predicted))
+		labels, predicted = append(labels, c.Label), append(predicted, c.Predicted)
 	}
-	labels, predicted := row.Classes()
+	return record.Of([]Row{newRow(fn.Protocol, p, labels, predicted)}), nil
+}
+
+// newRow measures and notes the predictions of a pair under a protocol.
+func newRow(protocol string, p route.Pair, labels, predicted []int64) Row {
+	row := Row{Task: p.Task, Metric: p.Metric, Protocol: protocol, Subnet: p.Subnet, Norm: p.Norm, TestImages: int64(len(labels))}
+	for i := range labels {
+		row.Labels, row.Predicted = append(row.Labels, int32(labels[i])), append(row.Predicted, int32(predicted[i]))
+	}
 	row.Value = tasks.Percent(p.Metric, predicted, labels)
-	progress.Note("evaluate", "task", p.Task, "net", p.Subnet, "norm", p.Norm, fn.Protocol, fmt.Sprintf("%.1f", row.Value))
-	return record.Of([]Row{row}), nil
+	progress.Note("evaluate", "task", p.Task, "net", p.Subnet, "norm", p.Norm, protocol, fmt.Sprintf("%.1f", row.Value))
+	return row
 }
 
 // markFn adds the router's score and choice to each net's results.

@@ -10,7 +10,7 @@ import (
 	"github.com/sdr-ml/sdr/stages/run"
 )
 
-// Protocol is a way to measure how well the frozen features of a net suit a task.
+// Protocol is a way to measure how well a net suits a task: its frozen features, or what it becomes by fine-tuning.
 type Protocol struct {
 	// Name is the protocol's name, and Summary describes it in a few words.
 	Name, Summary string
@@ -20,12 +20,14 @@ type Protocol struct {
 	Episodic bool
 
 	// measure returns a Row for each of sets, pairs of the features of a task's training and test images as embedFn makes
-	// them. It has the predictions unless the protocol is Episodic.
+	// them. It has the predictions unless the protocol is Episodic. Of a protocol without it, train does the same for
+	// batches of route.Pair.
 	measure func(s beam.Scope, sets beam.PCollection) beam.PCollection
+	train   func(s beam.Scope, pairs beam.PCollection) beam.PCollection
 }
 
 // known are all protocols.
-var known = []Protocol{knn20, knn200, linear, linear45, linear1, linear10, fewShot1, fewShot5, fewShot10}
+var known = []Protocol{knn20, knn200, linear, linear45, linear1, linear10, fewShot1, fewShot5, fewShot10, fineTuned}
 
 // Protocols lists the names of the protocols.
 func Protocols() (names []string) {
@@ -106,4 +108,6 @@ func classifier(name, scorer, summary string, classify func(s beam.Scope, sets b
 func init() {
 	beam.RegisterDoFn(reflect.TypeFor[fractionFn]())
 	beam.RegisterDoFn(reflect.TypeFor[fewShotFn]())
+	beam.RegisterDoFn(reflect.TypeFor[apartFn]())
+	beam.RegisterDoFn(reflect.TypeFor[fineTuneFn]())
 }

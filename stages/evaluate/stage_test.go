@@ -18,6 +18,7 @@ import (
 	"gorgonia.org/tensor"
 
 	"github.com/sdr-ml/sdr/stages/evaluate"
+	"github.com/sdr-ml/sdr/stages/finetune"
 	"github.com/sdr-ml/sdr/stages/internal/labeled"
 	"github.com/sdr-ml/sdr/stages/route"
 	"github.com/sdr-ml/sdr/stages/train"
@@ -223,4 +224,31 @@ func TestStageErrors(t *testing.T) {
 	in := beam.Create(s, record.Of(models))
 	require.Panics(t, func() { route.Route(s, in, route.Config{Scorers: []string{"svm"}}) })
 	require.Panics(t, func() { evaluate.Evaluate(s, in, evaluate.Config{Protocols: []string{"svm"}}) })
+}
+
+// TestFineTuning compares the protocol with the stage that fine-tunes.
+func TestFineTuning(t *testing.T) {
+	models := newModels(t)
+	task := tasks.Task{Name: "fruit", Train: folder + "/train", Test: folder + "/test", Metric: tasks.MeanPerClass}
+	dir := t.TempDir()
+	cfg := finetune.Default
+	cfg.Epochs, cfg.Patience = 20, 10
+	p, s := beam.NewPipelineWithRoot()
+	arrowio.WriteDir(s, dir+"/rows", evaluate.Evaluate(s, beam.Create(s, record.Of(models)), evaluate.Config{Tasks: []tasks.Task{task}, Protocols: []string{"finetune"}}))
+	one := route.Pair{Task: "fruit", Metric: task.Metric, Train: task.Train, Test: task.Test, Subnet: "0", Model: models[2].Path, Norm: route.NormTraining}
+	arrowio.WriteDir(s, dir+"/tuned", finetune.Finetune(s, beam.Create(s, record.Of([]route.Pair{one})), cfg, finetune.Output{Dir: dir + "/model", Inputs: "1"}))
+	_, err := beam.Run(t.Context(), "prism", p)
+	require.NoError(t, err)
+	tuned := readRows(t, dir+"/tuned", func(r finetune.Result) string { return r.Task })[0]
+	rows := readRows(t, dir+"/rows", func(r evaluate.Row) string { return r.Subnet + r.Norm })
+	require.Len(t, rows, 3*2, "three nets with two norms")
+	for i, r := range rows {
+		require.Equal(t, "finetune", r.Protocol)
+		require.EqualValues(t, tuned.TestImages, r.TestImages)
+		require.Len(t, r.Predicted, int(r.TestImages))
+		require.Equal(t, rows[i/2*2].Predicted, r.Predicted, "a net with both norms")
+		if r.Subnet == "0" {
+			require.Equal(t, tuned.Test, r.Value)
+		}
+	}
 }

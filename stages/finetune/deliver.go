@@ -94,7 +94,8 @@ type trained struct {
 	epochs []Epoch
 }
 
-// train trains a net for a task and measures it. It goes on from the checkpoint at a path if that is of the same inputs.
+// train trains a net for a task and measures it. It goes on from the checkpoint at a path if that is of the same inputs; without
+// a path, there are none.
 func (fn *finetuneFn) train(ctx context.Context, p route.Pair, checkpoint string) (*trained, error) {
 	m, err := p.Open(ctx)
 	if err != nil {
@@ -143,9 +144,22 @@ func (fn *finetuneFn) train(ctx context.Context, p route.Pair, checkpoint string
 
 // measure returns the metric of the net on some of the images, in percent, as Predict would find it.
 func (t *trained) measure(ctx context.Context, images *tasks.Images, rows []int32) (percent float64, err error) {
-	features, err := inference.Features(ctx, t.net, len(rows), func(i int) []uint8 { return images.At(int(rows[i])) })
+	predicted, err := t.predict(ctx, len(rows), func(i int) []uint8 { return images.At(int(rows[i])) })
 	if err != nil {
 		return 0, err
+	}
+	labels := make([]int64, len(rows))
+	for i, row := range rows {
+		labels[i] = images.Labels[row]
+	}
+	return tasks.Percent(t.result.Metric, predicted, labels), nil
+}
+
+// predict returns the most probable classes of n images.
+func (t *trained) predict(ctx context.Context, n int, at func(i int) []uint8) ([]int64, error) {
+	features, err := inference.Features(ctx, t.net, n, at)
+	if err != nil {
+		return nil, err
 	}
 	var p *tensor.Dense
 	err = compute.Run(func(*kernels.Pool) (err error) {
@@ -153,13 +167,26 @@ func (t *trained) measure(ctx context.Context, images *tasks.Images, rows []int3
 		return err
 	})
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	predicted, labels := inference.Top(p.Data().([]float32), len(images.Classes)), make([]int64, len(rows))
-	for i, row := range rows {
-		labels[i] = images.Labels[row]
+	return inference.Top(p.Data().([]float32), len(t.net.Classifier.Classes)), nil
+}
+
+// Classify trains a net for a task as Finetune does, but leaves no files. It returns the true and the predicted classes of
+// the test images.
+func Classify(ctx context.Context, p route.Pair, cfg Config) (labels, predicted []int64, err error) {
+	of := p
+	of.Test = "" // is only looked at below
+	t, err := (&finetuneFn{Config: cfg}).train(ctx, of, "")
+	if err != nil {
+		return nil, nil, err
 	}
-	return tasks.Percent(t.result.Metric, predicted, labels), nil
+	test, err := labeled.Images(ctx, p.Test, t.net.Input.Size, t.net.Classifier.Classes)
+	if err != nil {
+		return nil, nil, err
+	}
+	predicted, err = t.predict(ctx, test.Len(), test.At)
+	return test.Labels, predicted, err
 }
 
 // write writes the net and what describes it.

@@ -91,10 +91,12 @@ func newTrainer(m *inference.Model, images *tasks.Images, metric string, cfg Con
 // epochSteps returns the number of steps per epoch.
 func (t *trainer) epochSteps() int { return max(1, len(t.train)/t.batch) }
 
-// run trains to the end, from the checkpoint at a path if it has the same inputs.
+// run trains to the end, from the checkpoint at a path if it has the same inputs. Without a path, there are none.
 func (t *trainer) run(ctx context.Context, checkpoint string) error {
-	if err := t.restore(ctx, checkpoint); err != nil {
-		return err
+	if checkpoint != "" {
+		if err := t.restore(ctx, checkpoint); err != nil {
+			return err
+		}
 	}
 	steps, saved := t.cfg.Epochs*t.epochSteps(), time.Now()
 	bar := progress.Start("finetune", "images", int64(t.Step)*int64(t.batch), int64(steps)*int64(t.batch))
@@ -112,7 +114,7 @@ func (t *trainer) run(ctx context.Context, checkpoint string) error {
 			details = append(details, "validation", fmt.Sprintf("%.1f", *t.History[n-1].Validation))
 		}
 		bar.Add(int64(t.batch), details...)
-		if time.Since(saved) >= checkpointTime {
+		if checkpoint != "" && time.Since(saved) >= checkpointTime {
 			if err := t.save(ctx, checkpoint); err != nil {
 				return err
 			}

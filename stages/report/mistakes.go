@@ -43,6 +43,19 @@ func scores(rows []evaluate.Row, protocol string) (all []scoredTask) {
 	return all
 }
 
+// rivals returns the unified net's and the routed sub-net's first results among those of a task; nil for none.
+func rivals(rows []evaluate.Row) (unified, routed *evaluate.Row) {
+	for i := range slices.Backward(rows) {
+		if rows[i].Subnet == recipe.Unified && rows[i].Norm == route.NormTraining {
+			unified = &rows[i]
+		}
+		if rows[i].Routed {
+			routed = &rows[i]
+		}
+	}
+	return unified, routed
+}
+
 // mistake is a class of a task that is often taken for another.
 type mistake struct {
 	Task, Class, Taken string
@@ -60,15 +73,14 @@ func mistakes(rows []evaluate.Row, protocol string, classes map[string][]string)
 	byTask, tasks := group(ofProtocol, func(r evaluate.Row) string { return r.Task })
 	slices.Sort(tasks)
 	for _, task := range tasks {
-		unified := slices.IndexFunc(byTask[task], func(r evaluate.Row) bool { return r.Subnet == recipe.Unified && r.Norm == route.NormTraining })
-		routed := slices.IndexFunc(byTask[task], func(r evaluate.Row) bool { return r.Routed })
-		if unified < 0 || routed < 0 {
+		unified, routed := rivals(byTask[task])
+		if unified == nil || routed == nil {
 			continue
 		}
 		type pair struct{ class, taken int32 }
 		found := map[pair]*mistake{}
 		names := classes[task]
-		count := func(r evaluate.Row, add func(*mistake)) {
+		count := func(r *evaluate.Row, add func(*mistake)) {
 			for i, label := range r.Labels {
 				p := pair{label, r.Predicted[i]}
 				if p.class == p.taken || int(max(p.class, p.taken)) >= len(names) {
@@ -80,8 +92,8 @@ func mistakes(rows []evaluate.Row, protocol string, classes map[string][]string)
 				add(found[p])
 			}
 		}
-		count(byTask[task][unified], func(m *mistake) { m.Unified++ })
-		count(byTask[task][routed], func(m *mistake) { m.Routed++ })
+		count(unified, func(m *mistake) { m.Unified++ })
+		count(routed, func(m *mistake) { m.Routed++ })
 		var most []mistake
 		for _, m := range found {
 			most = append(most, *m)

@@ -49,6 +49,10 @@ type Page struct {
 	// Rows are the results of every net, with what they predict, and Classes the names of the tasks' classes, by task.
 	Rows    []evaluate.Row
 	Classes map[string][]string
+	// Neighbors are pictures of what is near to a few test images.
+	Neighbors []TaskNeighbors
+	// Costs say what nets cost: names and values, in order.
+	Costs [][2]string
 	// Places are images on the map of the pool, and Shares the shares of its directions in the variance.
 	Places []Place
 	Shares [2]float64

@@ -95,18 +95,27 @@ func newContact(s Sheet) (contact, error) {
 		at := image.Pt(i%columns*(cell+gap), i/columns*(cell+gap))
 		draw.CatmullRom.Scale(sheet, image.Rectangle{at, at.Add(image.Pt(cell, cell))}, rgba(pixels, s.Side), image.Rect(0, 0, s.Side, s.Side), draw.Src, nil)
 	}
-	var b bytes.Buffer
-	if err := jpeg.Encode(&b, sheet, &jpeg.Options{Quality: 92}); err != nil {
+	url, err := jpegURL(sheet, 92)
+	if err != nil {
 		return contact{}, err
 	}
 	return contact{
 		Sheet:  s,
-		Image:  template.URL("data:image/jpeg;base64," + base64.StdEncoding.EncodeToString(b.Bytes())),
+		Image:  url,
 		Width:  sheet.Rect.Dx(),
 		Height: sheet.Rect.Dy(),
 		Shown:  len(s.Pixels),
 		Small:  cell <= largest/2,
 	}, nil
+}
+
+// jpegURL is an image of a quality from 1 to 100 as a data URI.
+func jpegURL(im image.Image, quality int) (template.URL, error) {
+	var b bytes.Buffer
+	if err := jpeg.Encode(&b, im, &jpeg.Options{Quality: quality}); err != nil {
+		return "", err
+	}
+	return template.URL("data:image/jpeg;base64," + base64.StdEncoding.EncodeToString(b.Bytes())), nil
 }
 
 func rgba(pixels []uint8, side int) *image.RGBA {

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
@@ -28,8 +30,8 @@ import (
 	"github.com/sdr-ml/sdr/transforms/tasks"
 )
 
-// Sample is the number of images per subset that a report shows.
-const Sample = 32
+// Sample is the number of images per subset that a report shows, if there are not more than MostSamples in all.
+const Sample, MostSamples = 32, 1024
 
 // Config says what to report on.
 type Config struct {
@@ -75,7 +77,11 @@ func (fn *reportFn) ProcessElement(ctx context.Context, _ []byte, refs, results 
 	if err != nil {
 		return nil, err
 	}
-	if page.Sheets, err = Sheets(ctx, subsets, Sample); err != nil {
+	codes := map[string]bool{}
+	for _, ref := range subsets {
+		codes[ref.Subset] = true
+	}
+	if page.Sheets, err = Sheets(ctx, subsets, max(1, min(Sample, MostSamples/max(1, len(codes))))); err != nil {
 		return nil, err
 	}
 	var written []File
@@ -91,6 +97,11 @@ func (fn *reportFn) ProcessElement(ctx context.Context, _ []byte, refs, results 
 		}
 		page.Files = append(page.Files, "results.json", "results.csv")
 		page.Rows = rows
+		for _, c := range page.Results.Comparisons {
+			if c.Task == "" && c.Over == recipe.Unified {
+				page.Costs = append(page.Costs, [2]string{"gain over the unified net, " + protocolName(c.Protocol), interval(difference{c.Difference, c.Low, c.High, c.Level}) + " percentage points"})
+			}
+		}
 	}
 	if err := fn.Config.look(ctx, page, subsets); err != nil {
 		return nil, err
@@ -120,7 +131,13 @@ func (cfg Config) look(ctx context.Context, page *Page, refs []shards.Ref) error
 		for _, c := range nn.Convolutions(m.Backbone, m.Input.Size, 1) {
 			millions += c.Conv.Multiplications() / 1e6
 		}
-		page.Facts = append(page.Facts, [2]string{"every net, unified or routed", fmt.Sprintf("%.2f million parameters, %.0f million multiplications per image", float64(len(m.Params))/1e6, millions)})
+		each, err := timePerImage(ctx, m)
+		if err != nil {
+			return err
+		}
+		page.Costs = slices.Insert(page.Costs, 0, [2]string{"every net, unified or routed", fmt.Sprintf(
+			"%.2f million parameters; per image %.0f million multiplications, which take %.2g ms on the machine that wrote this page",
+			float64(len(m.Params))/1e6, millions, each)})
 		if page.Places, page.Shares, err = Places(ctx, refs, cfg.Tasks, path); err != nil {
 			return fmt.Errorf("report: map of the pool: %w", err)
 		}
@@ -132,9 +149,31 @@ func (cfg Config) look(ctx context.Context, page *Page, refs []shards.Ref) error
 			}
 			page.Classes[t.Name] = im.Classes
 		}
+		if page.Neighbors, err = findNeighbors(ctx, cfg.Dir, page.Rows, cfg.Tasks, m.Input.Size); err != nil {
+			return fmt.Errorf("report: nearest neighbors: %w", err)
+		}
 		return nil
 	}
 	return nil
+}
+
+// timePerImage measures how many milliseconds a model takes per image, in batches.
+func timePerImage(ctx context.Context, m *inference.Model) (float64, error) {
+	blank := make([]uint8, m.Input.Size*m.Input.Size*3)
+	least := math.Inf(1)
+	for range 3 { // the first time, algorithms may be measured
+		start := time.Now()
+		if _, err := inference.Features(ctx, m, inference.Batch, func(int) []uint8 { return blank }); err != nil {
+			return 0, err
+		}
+		least = min(least, time.Since(start).Seconds())
+	}
+	return least * 1e3 / inference.Batch, nil
+}
+
+// curveNames are names of variants for people.
+var curveNames = map[string]string{
+	train.SDR: "sub-nets", train.Phase0: "phase 0", train.Joint: "begin of sub-nets and one-subset batches", recipe.UnifiedSubsetBatches: "unified, one-subset batches",
 }
 
 // readPage fills a page from the contents of a run folder.
@@ -164,6 +203,8 @@ func readPage(ctx context.Context, dir string) (*Page, error) {
 			{"began with", folder.Info.Init.String()},
 		},
 	}}
+	images := humanize.Comma(r.Train.Images)
+	p.Costs = append(p.Costs, [2]string{"training", fmt.Sprintf("%s images seen by the unified net; %s by all sub-nets together", images, images)})
 	var times []string
 	for _, stage := range []string{"phase0", "train", "random", "unified", "route"} {
 		m, err := folder.ReadManifest(ctx, stage)
@@ -173,11 +214,14 @@ func readPage(ctx context.Context, dir string) (*Page, error) {
 		if m != nil {
 			times = append(times, stage+" "+duration(m.Seconds))
 		}
+		if m != nil && stage == "route" {
+			p.Costs = append(p.Costs, [2]string{"choosing nets for all tasks", duration(m.Seconds)})
+		}
 	}
 	if len(times) > 0 {
 		p.Facts = append(p.Facts, [2]string{"time of the stages", strings.Join(times, ", ")})
 	}
-	for _, variant := range slices.Concat([]string{train.SDR, train.Phase0}, r.Train.Baselines) {
+	for _, variant := range slices.Concat([]string{train.SDR, train.Phase0, train.Joint}, r.Train.Baselines) {
 		points, err := train.ReadCurve(ctx, dir, variant)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
@@ -185,7 +229,7 @@ func readPage(ctx context.Context, dir string) (*Page, error) {
 		if err != nil {
 			return nil, err
 		}
-		c := Curve{Name: variant}
+		c := Curve{Name: cmp.Or(curveNames[variant], variant)}
 		for _, point := range points {
 			c.Steps, c.Loss, c.Std = append(c.Steps, point.Step), append(c.Loss, point.Loss), append(c.Std, point.Std)
 		}

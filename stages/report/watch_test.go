@@ -30,7 +30,7 @@ func TestWriteWatch(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, all(doc, "script"), 1, "the page's own")
 	sound(t, strings.NewReplacer("<script>", "<pre>", "</script>", "</pre>").Replace(source), doc)
-	require.Equal(t, []string{"Training", "Stages", "Subsets", "Log", "The run"}, texts(all(doc, "h2")))
+	require.Equal(t, []string{"Training", "Stages", "Subsets", "Log", "About"}, texts(all(doc, "h2")))
 	var rows [][]string
 	for _, table := range all(doc, "table")[:2] {
 		for _, tr := range all(all(table, "tbody")[0], "tr") {

@@ -27,6 +27,7 @@
 //
 //	study.json           like run.json
 //	study.yaml           the study file, as last given
+//	trainings.json       its trainings, with their numbers of steps
 //	results.parquet      every net on every task
 //	means.parquet        means over seeds, with intervals
 //	comparisons.parquet  differences between nets, with intervals

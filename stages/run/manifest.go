@@ -78,32 +78,53 @@ func (f *Folder) ReadManifest(ctx context.Context, stage string) (*Manifest, err
 	return &m, nil
 }
 
-// stagesFile lists the stages.
-const stagesFile = "stages.json"
+// The lists of the stages, and of a study's trainings.
+const (
+	stagesFile    = "stages.json"
+	trainingsFile = "trainings.json"
+)
 
 // WriteStages notes the names of the stages that the folder is to have, in order.
 func (f *Folder) WriteStages(ctx context.Context, names []string) error {
-	data, err := json.Marshal(names)
-	if err != nil {
-		return err
-	}
-	return files.WriteBytes(ctx, files.Join(f.Dir, stagesFile), append(data, '\n'))
+	return f.writeList(ctx, stagesFile, names)
 }
 
 // ReadStages returns what WriteStages has noted; nothing if that is not there.
-func (f *Folder) ReadStages(ctx context.Context) (names []string, err error) {
-	path := files.Join(f.Dir, stagesFile)
+func (f *Folder) ReadStages(ctx context.Context) ([]string, error) {
+	return readList[string](ctx, f, stagesFile)
+}
+
+// WriteTrainings notes the trainings that a study is to have, in the order of their stages.
+func (f *Folder) WriteTrainings(ctx context.Context, all []Training) error {
+	return f.writeList(ctx, trainingsFile, all)
+}
+
+// ReadTrainings returns what WriteTrainings has noted; nothing if that is not there.
+func (f *Folder) ReadTrainings(ctx context.Context) ([]Training, error) {
+	return readList[Training](ctx, f, trainingsFile)
+}
+
+func (f *Folder) writeList(ctx context.Context, name string, list any) error {
+	data, err := json.Marshal(list)
+	if err != nil {
+		return err
+	}
+	return files.WriteBytes(ctx, files.Join(f.Dir, name), append(data, '\n'))
+}
+
+func readList[T any](ctx context.Context, f *Folder, name string) (list []T, err error) {
+	path := files.Join(f.Dir, name)
 	data, err := files.Read(ctx, path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err == nil {
-		err = json.Unmarshal(data, &names)
+		err = json.Unmarshal(data, &list)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w; resuming the run writes it again", path, err)
+		return nil, fmt.Errorf("%s: %w; resuming writes it again", path, err)
 	}
-	return names, nil
+	return list, nil
 }
 
 // WriteManifest writes a manifest and so marks its stage as done.

@@ -15,13 +15,34 @@ func CheckStudy(ctx context.Context, dir string) error {
 	return err
 }
 
+// OpenStudy opens a study's folder. Without one, the error is also fs.ErrNotExist.
+func OpenStudy(ctx context.Context, dir string) (*Folder, error) {
+	return open(ctx, dir, studyInfoFile, ErrNoStudy)
+}
+
+// Training is a training of a study.
+type Training struct {
+	// Stage is the stage that trains, whose folder has its metrics, and Variant names these.
+	Stage   string `json:"stage"`
+	Variant string `json:"variant"`
+	// For says what needs it: an arm, a budget and a seed.
+	For string `json:"for"`
+	// From and To are its first step and the one after its last, and Batch is the number of images per step.
+	From  int `json:"from"`
+	To    int `json:"to"`
+	Batch int `json:"batch"`
+}
+
+// Images is the number of images that it sees.
+func (t Training) Images() int64 { return int64(t.To-t.From) * int64(t.Batch) }
+
 // openStudy opens a study's folder; it returns nil if a study can begin there.
 func openStudy(ctx context.Context, dir string) (*Folder, error) {
 	paths, err := list(ctx, dir)
 	if err != nil || len(paths) == 0 {
 		return nil, err
 	}
-	f, err := open(ctx, dir, studyInfoFile, ErrNoStudy)
+	f, err := OpenStudy(ctx, dir)
 	switch {
 	case !errors.Is(err, fs.ErrNotExist):
 		return f, err

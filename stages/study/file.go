@@ -16,7 +16,7 @@ import (
 	"github.com/sdr-ml/sdr/stages/run/recipe"
 )
 
-// Keys are the keys of a study file. Environment variables in Data, Tasks and Recipe are expanded.
+// Keys are the keys of a study file. Environment variables in Data, Tasks, Init and Recipe are expanded.
 type Keys struct {
 	// Data are folders and files of images.
 	Data []string `yaml:"data"`
@@ -27,6 +27,8 @@ type Keys struct {
 	Halves bool `yaml:"halves"`
 	// Protocols are the protocols of the evaluation.
 	Protocols []string `yaml:"protocols"`
+	// Init is a file of weights that all trainings begin with, as for sdr pretrain --init; empty for random ones.
+	Init string `yaml:"init"`
 	// Recipe is the recipe that the arms change.
 	Recipe string `yaml:"recipe"`
 	// Seeds are the seeds that every arm is trained with.
@@ -132,7 +134,7 @@ func (f *File) check() error {
 			return err
 		}
 	}
-	if err := cmp.Or(expand("tasks", &f.Tasks), expand("recipe", &f.Recipe)); err != nil {
+	if err := cmp.Or(expand("tasks", &f.Tasks), expand("init", &f.Init), expand("recipe", &f.Recipe)); err != nil {
 		return err
 	}
 	switch {
