@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -31,7 +32,10 @@ func buildOutside(t *testing.T) string {
 	sums, err := os.ReadFile("../go.sum")
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "go.sum"), sums, 0o644))
-	module := fmt.Sprintf("module example.com/outside\n\ngo 1.26.0\n\nrequire github.com/sdr-ml/sdr v0.0.0\n\nreplace github.com/sdr-ml/sdr => %s\n", checkout)
+	ours, err := os.ReadFile("../go.mod") // with the versions of all dependencies, so that nothing has to be looked up
+	require.NoError(t, err)
+	module := strings.Replace(string(ours), "module github.com/sdr-ml/sdr\n", "module example.com/outside\n", 1) +
+		fmt.Sprintf("\nrequire github.com/sdr-ml/sdr v0.0.0\n\nreplace github.com/sdr-ml/sdr => %s\n", checkout)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "go.mod"), []byte(module), 0o644))
 	program := filepath.Join(dir, "outside.exe")
 	build := exec.CommandContext(t.Context(), "go", "build", "-ldflags", "-s -w", "-o", program, ".")
