@@ -56,7 +56,9 @@ func Digest(values ...any) string {
 }
 
 // ManifestPath returns the path of a stage's manifest.
-func (f *Folder) ManifestPath(stage string) string { return files.Join(f.StageDir(stage), "manifest.json") }
+func (f *Folder) ManifestPath(stage string) string {
+	return files.Join(f.StageDir(stage), "manifest.json")
+}
 
 // ReadManifest returns a stage's manifest, or nil if the stage is not done.
 func (f *Folder) ReadManifest(ctx context.Context, stage string) (*Manifest, error) {
