@@ -171,6 +171,18 @@ func TestClassNames(t *testing.T) {
 	}
 }
 
+// A column of type null, which pandas writes where all labels are missing, is one without labels.
+func TestNullLabels(t *testing.T) {
+	splits, _, err := imageio.Survey(t.Context(), []string{"../parquet/testdata/default.parquet"}, 99, imageio.Columns{Image: "image", Label: "null"})
+	require.NoError(t, err)
+	require.NoError(t, imageio.ReadSplit(t.Context(), splits[0], func(im imageio.Image) error {
+		require.EqualValues(t, -1, im.Label)
+		require.Empty(t, im.Class)
+		require.Empty(t, im.LabelError)
+		return nil
+	}))
+}
+
 // A table without images is passed over in a folder, and an error if it is given itself; a damaged one is damaged in both.
 func TestOtherTables(t *testing.T) {
 	path := table(t, arrow.NewSchema([]arrow.Field{{Name: "feature", Type: arrow.ListOf(arrow.PrimitiveTypes.Float32)}}, nil), 3, func(b *array.RecordBuilder, _ int) {
@@ -178,7 +190,8 @@ func TestOtherTables(t *testing.T) {
 	})
 	dir := filepath.Dir(path)
 	_, err := imageio.Plan(t.Context(), []string{dir}, 9)
-	require.ErrorContains(t, err, dir+" holds no images, but passed over 1 tables without images; give")
+	require.ErrorContains(t, err, dir+" holds no images, but passed over 1 tables without images; "+path+" has no column image: ")
+	require.ErrorContains(t, err, "; its columns are feature.list.element: list of float32; give")
 	_, err = imageio.Plan(t.Context(), []string{path}, 9)
 	require.ErrorContains(t, err, "read "+path+": no column image")
 	write(t, filepath.Join(dir, "a.png"), []byte("a"))

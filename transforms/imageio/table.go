@@ -161,6 +161,9 @@ func (t *table) findLabels(leaves []parquet.Leaf, features map[string]feature, b
 			if i < 0 {
 				continue
 			}
+			if leaves[i].Type.ID() == arrow.NULL && !leaves[i].InList && !nested {
+				return true // a column of nothing has no labels
+			}
 			if t.of, t.names = leaves[i].Path, features[leaves[i].Path].Names; nested || !isLabelType(leaves[i]) {
 				t.wrong = fmt.Sprintf(unfit, name, describeColumns(leaves[i:i+1]))
 				t.of = ""
