@@ -426,6 +426,8 @@ func TestUsageErrors(t *testing.T) {
 		{"--init " + tiny + ": nn: load backbone: ", []string{"pretrain", "--data", tiny, "--out", out, "--init", tiny}},
 		{"no such file", []string{"pretrain", "--data", tiny, "--out", out, "--init", filepath.Join(dir, "none")}},
 		{"is a folder", []string{"embed", "--model", tiny, "--data", tiny, "--out", parquet}},
+		{"cannot be written", []string{"route", "--run", empty, "--task", folder, "--out", filepath.Join(tiny, "x")}},
+		{"cannot be written", []string{"customize", "--run", empty, "--task", folder, "--out", filepath.Join(tiny, "x")}},
 		{"cannot be written", []string{"embed", "--model", tiny, "--data", tiny, "--out", filepath.Join(tiny, "x.parquet")}},
 		{"holds no run", []string{"evaluate", "--run", empty, "--tasks", folder}},
 		{"there is no protocol", []string{"evaluate", "--run", empty, "--tasks", folder, "--protocol", "svm"}},
