@@ -39,6 +39,7 @@ type perImage[In, Out any] struct {
 type imageRow[Out any] struct {
 	index         int64
 	labeled, lost bool   // lost is that of a label
+	damaged       bool   // but read
 	reason        string // why the image could not be read
 	row           Out
 }
@@ -125,7 +126,9 @@ func summarize[Out any](ctx context.Context, all []imageRow[Out], sources []imag
 		case r.labeled:
 			t.Labeled++
 		}
-		t.Images++
+		if t.Images++; r.damaged {
+			t.Damaged++
+		}
 	}
 	for i, s := range sources {
 		level := slog.LevelInfo
