@@ -2,6 +2,7 @@ package pipelines
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -56,7 +57,7 @@ func (c Customized) Chosen() customize.Candidate {
 
 // Customize routes each task to a sub-net, goes on with the run's training on the task's unlabeled training images, and
 // delivers the version that suits the task best.
-func Customize(ctx context.Context, o CustomizeOptions) ([]Customized, error) {
+func Customize(ctx context.Context, o CustomizeOptions) (all []Customized, err error) {
 	folder, models, err := openTrained(ctx, o.Run)
 	if err != nil {
 		return nil, err
@@ -70,7 +71,12 @@ func Customize(ctx context.Context, o CustomizeOptions) ([]Customized, error) {
 		return nil, err
 	}
 	defer shareTuning(ctx, folder.TuningDir())()
-	dir := resultDir(ctx, folder, "customizings", models, found, o)
+	place, remove, err := placeFor(folder, "customizings", o.Runner)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, remove()) }()
+	dir := resultDir(ctx, place, "customizings", models, found, o)
 	cfg := customize.Config{
 		Tasks: found, Dir: files.Join(dir, "models"), Recipe: string(text),
 		Rates: o.Rates, Images: o.Images, Seconds: o.Seconds, Device: o.Device,
@@ -90,7 +96,6 @@ func Customize(ctx context.Context, o CustomizeOptions) ([]Customized, error) {
 	if err != nil {
 		return nil, err
 	}
-	var all []Customized
 	for _, t := range found {
 		c := Customized{Dir: o.Out, Candidates: slices.DeleteFunc(slices.Clone(rows), func(r customize.Candidate) bool { return r.Task != t.Name })}
 		if len(c.Candidates) == 0 {

@@ -57,13 +57,14 @@ func Embed(ctx context.Context, o EmbedOptions) (images, bad int64, err error) {
 		Label     int64     `arrow:"label"`
 		Class     string    `arrow:"class"`
 		LabelLost bool      `arrow:"label_lost"`
+		Damage    string    `arrow:"damage"`
 		Feature   []float32 `arrow:"feature"`
 	}
 	rows, bad, err := perImage[good, Embedded]{
 		o: o, size: model.Input.Size, compute: inference.Embed,
 		good: func(r good) imageRow[Embedded] {
 			return imageRow[Embedded]{
-				index: r.Index, labeled: r.Label >= 0 || r.Class != "", lost: r.LabelLost,
+				index: r.Index, labeled: r.Label >= 0 || r.Class != "", lost: r.LabelLost, damaged: r.Damage != "",
 				row: Embedded{Source: r.Source, Row: r.Row, Label: r.Label, Class: r.Class, Feature: r.Feature},
 			}
 		},

@@ -109,6 +109,16 @@ func TestEmbedErrors(t *testing.T) {
 		require.ErrorContains(t, err, want)
 		require.NoFileExists(t, o.Out)
 	}
+	picture, err := os.ReadFile(fixtures + "/folder/train/Banana/Banana_001.jpg")
+	require.NoError(t, err)
+	unlabeled := filepath.Join(dir, "lists.parquet")
+	require.NoError(t, arrowio.SaveParquet(t.Context(), unlabeled, record.Of([]struct {
+		Image []byte  `arrow:"image"`
+		Label []int32 `arrow:"label"`
+	}{{picture, []int32{1}}}).Record))
+	_, _, err = pipelines.Embed(t.Context(), pipelines.EmbedOptions{Model: saveModel(t), Data: []string{unlabeled}, Out: filepath.Join(dir, "out.parquet"), Runner: "prism"})
+	require.ErrorAs(t, err, new(*run.UsageError))
+	require.ErrorContains(t, err, "lists.parquet, row 0: its label cannot be used: column label holds label")
 	broken := filepath.Join(dir, "broken")
 	require.NoError(t, os.Mkdir(broken, 0o755))
 	for i := range 3 {

@@ -2,6 +2,10 @@ package pipelines
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
 	"slices"
 	"strings"
 
@@ -39,7 +43,7 @@ type EvaluateOptions struct {
 
 // Evaluate routes every task to a sub-net, using its training images, and measures every net of the run on its test
 // images.
-func Evaluate(ctx context.Context, o EvaluateOptions) (*evaluate.Results, error) {
+func Evaluate(ctx context.Context, o EvaluateOptions) (results *evaluate.Results, err error) {
 	if err := evaluate.CheckProtocols(o.Protocols); err != nil {
 		return nil, err
 	}
@@ -52,12 +56,17 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (*evaluate.Results, error)
 		return nil, err
 	}
 	defer shareTuning(ctx, folder.TuningDir())()
-	dir := resultDir(ctx, folder, "evaluations", models, found, []any{o.Protocols, evaluate.Form})
+	place, remove, err := placeFor(folder, "evaluations", o.Runner)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, remove()) }()
+	dir := resultDir(ctx, place, "evaluations", models, found, []any{o.Protocols, evaluate.Form})
 	p, s := beam.NewPipelineWithRoot()
 	nets := createModels(s, models)
 	scores := route.Route(s, nets, route.Config{Tasks: found, Scorers: evaluate.Scorers(o.Protocols)})
-	results := evaluate.Evaluate(s, nets, evaluate.Config{Tasks: found, Protocols: o.Protocols})
-	arrowio.WriteDir(s, dir, evaluate.Mark(s, results, scores))
+	measured := evaluate.Evaluate(s, nets, evaluate.Config{Tasks: found, Protocols: o.Protocols})
+	arrowio.WriteDir(s, dir, evaluate.Mark(s, measured, scores))
 	if err := runOn(ctx, o.Runner, o.Device, p); err != nil {
 		return nil, err
 	}
@@ -90,6 +99,24 @@ func openTrained(ctx context.Context, dir string) (*run.Folder, []train.Model, e
 		return nil, nil, run.Usagef("%s has no finished net yet; resume the run", dir)
 	}
 	return folder, models, nil
+}
+
+// placeFor returns where to keep results of some kind about a run: in its folder, or where that cannot be written, such as
+// somebody else's, in a temporary one. remove has to be called when they have been read.
+func placeFor(folder *run.Folder, kind, runner string) (place *run.Folder, remove func() error, err error) {
+	cause := files.CheckWritable(folder.StageDir(kind))
+	if cause == nil {
+		return folder, func() error { return nil }, nil
+	}
+	if !InProcess(runner) {
+		return nil, nil, run.Usagef("the folder of the run cannot be written, where the workers of %s leave their results: %w", runner, cause)
+	}
+	dir, err := os.MkdirTemp("", "sdr-")
+	if err != nil {
+		return nil, nil, fmt.Errorf("neither the folder of the run can be written nor a temporary one: %w", errors.Join(cause, err))
+	}
+	slog.Info("the folder of the run cannot be written, so an interrupted command begins anew", "error", cause)
+	return &run.Folder{Dir: dir}, func() error { return os.RemoveAll(dir) }, nil
 }
 
 // resultDir returns the folder for the results of models on tasks under some settings, in a run folder. It holds no

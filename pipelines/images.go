@@ -39,6 +39,7 @@ type perImage[In, Out any] struct {
 type imageRow[Out any] struct {
 	index         int64
 	labeled, lost bool   // lost is that of a label
+	damaged       bool   // but read
 	reason        string // why the image could not be read
 	row           Out
 }
@@ -65,7 +66,9 @@ func (j perImage[In, Out]) run(ctx context.Context) (rows []Out, bad int64, err 
 	made, failed := j.compute(s, read, inference.Config{Model: o.Model})
 	arrowio.WriteDir(s, computed, made)
 	arrowio.WriteDir(s, dead, beam.Flatten(s, unread, failed))
-	if err := runOn(ctx, o.Runner, o.Device, p); err != nil {
+	if err := runOn(ctx, o.Runner, o.Device, p); err != nil && strings.Contains(err.Error(), imageio.UnusableLabel) {
+		return nil, 0, run.Usage(err)
+	} else if err != nil {
 		return nil, 0, err
 	}
 	all, err := j.read(ctx, computed, dead)
@@ -123,7 +126,9 @@ func summarize[Out any](ctx context.Context, all []imageRow[Out], sources []imag
 		case r.labeled:
 			t.Labeled++
 		}
-		t.Images++
+		if t.Images++; r.damaged {
+			t.Damaged++
+		}
 	}
 	for i, s := range sources {
 		level := slog.LevelInfo

@@ -60,6 +60,7 @@ func Predict(ctx context.Context, o EmbedOptions) (*Predictions, error) {
 		Label          int64     `arrow:"label"`
 		Class          string    `arrow:"class"`
 		LabelLost      bool      `arrow:"label_lost"`
+		Damage         string    `arrow:"damage"`
 		Predicted      int64     `arrow:"predicted"`
 		PredictedClass string    `arrow:"predicted_class"`
 		Probabilities  []float32 `arrow:"probabilities"`
@@ -68,7 +69,7 @@ func Predict(ctx context.Context, o EmbedOptions) (*Predictions, error) {
 		o: o, size: model.Input.Size, compute: inference.Predict,
 		good: func(r good) imageRow[Predicted] {
 			return imageRow[Predicted]{
-				index: r.Index, labeled: r.Label >= 0 || r.Class != "", lost: r.LabelLost,
+				index: r.Index, labeled: r.Label >= 0 || r.Class != "", lost: r.LabelLost, damaged: r.Damage != "",
 				row: Predicted{
 					Source: r.Source, Row: r.Row, Label: labelOf(classes, r.Label, r.Class), Class: r.Class,
 					Predicted: r.Predicted, PredictedClass: r.PredictedClass, Probabilities: r.Probabilities,

@@ -3,6 +3,7 @@ package pipelines
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -60,7 +61,7 @@ type Routed struct {
 
 // Route chooses a sub-net for one task or for many, using their training images, and writes the results to o.Out. A job
 // of many tasks that is run again, or with further tasks, reads the scores that it has already found.
-func Route(ctx context.Context, o RouteOptions) (*Routed, error) {
+func Route(ctx context.Context, o RouteOptions) (made *Routed, err error) {
 	if !slices.Contains(route.Scorers(), o.Scorer) {
 		return nil, run.Usagef("there is no scorer %q; want one of %s", o.Scorer, strings.Join(route.Scorers(), ", "))
 	}
@@ -85,13 +86,18 @@ func Route(ctx context.Context, o RouteOptions) (*Routed, error) {
 		return nil, err
 	}
 	defer shareTuning(ctx, folder.TuningDir())()
+	place, remove, err := placeFor(folder, "routings", o.Runner)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, remove()) }()
 	settings := []any{o.Scorer, o.Norms, o.Beam}
 	cfg.Tasks = of
 	if o.Tasks != "" {
-		cfg.Dir = files.Join(resultDir(ctx, folder, "routings", models, nil, settings), "tasks")
+		cfg.Dir = files.Join(resultDir(ctx, place, "routings", models, nil, settings), "tasks")
 	}
 	start, busy := time.Now(), compute.Busy()
-	dir := resultDir(ctx, folder, "routings", models, of, []any{settings, o.Out, o.Models, start})
+	dir := resultDir(ctx, place, "routings", models, of, []any{settings, o.Out, o.Models, start})
 	p, s := beam.NewPipelineWithRoot()
 	nets := createModels(s, models)
 	var scores, failed beam.PCollection
@@ -109,7 +115,7 @@ func Route(ctx context.Context, o RouteOptions) (*Routed, error) {
 	if err := runOn(ctx, o.Runner, o.Device, p); err != nil {
 		return nil, err
 	}
-	made := &Routed{Dead: dead, Seconds: time.Since(start).Seconds(), Engine: (compute.Busy() - busy).Seconds()}
+	made = &Routed{Dead: dead, Seconds: time.Since(start).Seconds(), Engine: (compute.Busy() - busy).Seconds()}
 	if o.Tasks != "" {
 		found, err := readOut[route.Dead](ctx, files.Join(dir, "dead"))
 		if err != nil {

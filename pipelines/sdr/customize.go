@@ -48,6 +48,9 @@ run has the same result.`,
 					return run.Usagef("--rate %v: want learning rates above 0", rate)
 				}
 			}
+			if err := checkFolder("out", o.Out); err != nil {
+				return err
+			}
 			if err := checkRunner(o.Runner, false); err != nil {
 				return err
 			}

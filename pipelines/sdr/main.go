@@ -188,15 +188,15 @@ func checkFile(flag, path, extension string) error {
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		return run.Usagef("--%s %s is a folder; give the name of a file", flag, path)
 	}
-	dir := filepath.Dir(path)
-	err := os.MkdirAll(dir, 0o755)
-	if err == nil {
-		var probe *os.File
-		if probe, err = os.CreateTemp(dir, ".sdr-*"); err == nil {
-			err = errors.Join(probe.Close(), os.Remove(probe.Name()))
-		}
+	if err := files.CheckWritable(filepath.Dir(path)); err != nil {
+		return run.Usagef("--%s %s cannot be written: %w", flag, path, err)
 	}
-	if err != nil {
+	return nil
+}
+
+// checkFolder makes a folder to write to, and refuses, before any work, one in which no file can be created.
+func checkFolder(flag, path string) error {
+	if err := files.CheckWritable(path); err != nil {
 		return run.Usagef("--%s %s cannot be written: %w", flag, path, err)
 	}
 	return nil

@@ -426,6 +426,8 @@ func TestUsageErrors(t *testing.T) {
 		{"--init " + tiny + ": nn: load backbone: ", []string{"pretrain", "--data", tiny, "--out", out, "--init", tiny}},
 		{"no such file", []string{"pretrain", "--data", tiny, "--out", out, "--init", filepath.Join(dir, "none")}},
 		{"is a folder", []string{"embed", "--model", tiny, "--data", tiny, "--out", parquet}},
+		{"cannot be written", []string{"route", "--run", empty, "--task", folder, "--out", filepath.Join(tiny, "x")}},
+		{"cannot be written", []string{"customize", "--run", empty, "--task", folder, "--out", filepath.Join(tiny, "x")}},
 		{"cannot be written", []string{"embed", "--model", tiny, "--data", tiny, "--out", filepath.Join(tiny, "x.parquet")}},
 		{"holds no run", []string{"evaluate", "--run", empty, "--tasks", folder}},
 		{"there is no protocol", []string{"evaluate", "--run", empty, "--tasks", folder, "--protocol", "svm"}},
@@ -549,7 +551,7 @@ func TestDeadLetter(t *testing.T) {
 	require.Contains(t, mustSDR(t, append(args, "--resume", "--max-bad", "0.1")...), "1 images could not be read")
 }
 
-// Nothing but unreadable images is an error, which says where the reasons are.
+// Nothing but unreadable images is an error, which says where the reasons are. Damage that can be read is counted apart.
 func TestEmbedNothing(t *testing.T) {
 	dir := t.TempDir()
 	run := filepath.Join(dir, "run")
@@ -562,6 +564,13 @@ func TestEmbedNothing(t *testing.T) {
 	require.Equal(t, exitUsage, code)
 	require.Contains(t, stderr, "none of the 1 images could be read; the column error of "+out+" says why")
 	require.FileExists(t, out)
+
+	png, err := os.ReadFile(testdata + "/fixtures/odd/upright.png")
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(data, "b.png"), png[:len(png)-12], 0o644)) // without IEND
+	_, stderr, code = sdr(t, "embed", "--model", filepath.Join(run, "models", "root.safetensors"), "--data", data, "--out", out)
+	require.Zero(t, code)
+	require.Contains(t, stderr, "1 images, 1 of them with labels, and 1 that cannot be read; 1 are damaged, and were read as far as they go")
 }
 
 // What a run has read must not change under it: nothing is trained anew without a word, and no figure of old images is

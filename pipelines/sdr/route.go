@@ -65,6 +65,9 @@ embeds the task's images with one net and scores only the leaves. The scorers ar
 			if o.Models && o.Tasks == "" {
 				return run.Usagef("--models goes with --tasks; --task always writes the model")
 			}
+			if err := checkFolder("out", o.Out); err != nil {
+				return err
+			}
 			if err := checkRunner(o.Runner, false); err != nil {
 				return err
 			}

@@ -95,6 +95,24 @@ func TestRouteMany(t *testing.T) {
 	// the root and the baselines, two children of the root, and two of one of these
 	require.Len(t, visited, 3+2+2)
 
+	// A run whose folder cannot be written is used all the same, and nothing is left behind.
+	foreign, mine := filepath.Join(dir, "foreign"), filepath.Join(dir, "mine")
+	require.NoError(t, os.CopyFS(foreign, os.DirFS(filepath.Join(runs, "a"))))
+	for _, kind := range []string{"routings", "evaluations", "customizings"} {
+		require.NoError(t, os.RemoveAll(filepath.Join(foreign, kind)))
+		require.NoError(t, os.WriteFile(filepath.Join(foreign, kind), nil, 0o644))
+	}
+	t.Setenv("TMPDIR", t.TempDir())
+	mustSDR(t, "route", "--run", foreign, "--task", filepath.Join(tasks, "fruit"), "--out", mine, "--norm", "training")
+	same, err = os.ReadFile(filepath.Join(mine, "model.safetensors"))
+	require.NoError(t, err)
+	require.Equal(t, one, same)
+	mustSDR(t, "customize", "--run", foreign, "--task", filepath.Join(tasks, "fruit"), "--out", mine, "--images", "64")
+	require.Contains(t, mustSDR(t, "evaluate", "--run", foreign, "--tasks", filepath.Dir(folder)), "routed - unified: ")
+	left, err := os.ReadDir(os.TempDir())
+	require.NoError(t, err)
+	require.Empty(t, left)
+
 	registry := filepath.Join(dir, "registry")
 	mustSDR(t, "route", "--registry", runs, "--task", filepath.Join(tasks, "fruit"), "--out", registry)
 	cost := map[string]float64{}

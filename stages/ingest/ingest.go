@@ -63,7 +63,7 @@ func Ingest(s beam.Scope, splits beam.PCollection, cfg Config) beam.PCollection 
 	return beam.Reshuffle(s, checked)
 }
 
-// mostPlain is the fraction of images of a single color above which there is a warning.
+// mostPlain is the fraction of images of a single color, or of clipped ones, above which there is a warning.
 const mostPlain = .05
 
 // checkFn writes the dead-letter file, logs what was read of each source, and passes the references on unless there are
@@ -112,11 +112,11 @@ func (fn *checkFn) ProcessElement(ctx context.Context, _ []byte, refs, tallies, 
 func (fn *checkFn) log(read []tally, bad []imageio.Dead) {
 	for _, source := range fn.Sources {
 		var t imageio.Tally
-		plain := int64(0)
+		plain, clipped := int64(0), int64(0)
 		for _, r := range read {
 			if source.Has(r.Split) {
 				t.Images, t.Labeled, t.Damaged = t.Images+r.Images, t.Labeled+r.Labeled, t.Damaged+r.Damaged
-				plain += r.Plain
+				plain, clipped = plain+r.Plain, clipped+r.Clipped
 			}
 		}
 		for _, d := range bad {
@@ -126,8 +126,11 @@ func (fn *checkFn) log(read []tally, bad []imageio.Dead) {
 		}
 		slog.Info(source.Summary(t))
 		if float64(plain) > mostPlain*float64(t.Images) {
-			slog.Warn("many images are of a single color, so there is nothing to learn from them; gray images of 16 bits are clipped to 255, as by Pillow: scale them to 8 bits",
-				"path", source.Path, "images", plain, "of", t.Images)
+			slog.Warn("many images are of a single color, so there is nothing to learn from them", "path", source.Path, "images", plain, "of", t.Images)
+		}
+		if float64(clipped) > mostPlain*float64(t.Images) {
+			slog.Warn("many images are mostly gray above 255, which is clipped to white, as by Pillow; scale their gray to 8 bits",
+				"path", source.Path, "images", clipped, "of", t.Images)
 		}
 	}
 }

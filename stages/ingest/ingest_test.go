@@ -447,7 +447,7 @@ func logged(t *testing.T) *bytes.Buffer {
 	return lines
 }
 
-// TestSingleColor warns of gray images of 16 bits, which become white squares, as in Pillow.
+// TestSingleColor warns of gray images of 16 bits, which become white squares, as in Pillow, or white with what was black.
 func TestSingleColor(t *testing.T) {
 	dir := t.TempDir()
 	for i := range 12 {
@@ -456,6 +456,9 @@ func TestSingleColor(t *testing.T) {
 			deep := image.NewGray16(image.Rect(0, 0, 7, 7))
 			for at := range deep.Pix {
 				deep.Pix[at] = byte(16 + at)
+			}
+			if i == 0 {
+				clear(deep.Pix[:2*2*7])
 			}
 			var b bytes.Buffer
 			require.NoError(t, png.Encode(&b, deep))
@@ -475,7 +478,8 @@ func TestSingleColor(t *testing.T) {
 	require.ErrorIs(t, fault.Parse(err), ingest.ErrTooFew)
 	require.ErrorContains(t, err, "12 images are fewer than a mini-batch of 13 has")
 	require.NotContains(t, lines.String(), "few images")
-	require.Regexp(t, "level=WARN msg=\"many images are of a single color.* path="+dir+" images=3 of=12", lines.String())
+	require.Regexp(t, "level=WARN msg=\"many images are of a single color.* path="+dir+" images=2 of=12", lines.String())
+	require.Regexp(t, "level=WARN msg=\"many images are mostly gray above 255, which is clipped to white.* path="+dir+" images=3 of=12", lines.String())
 }
 
 // TestFewImages refuses images that are mostly the same, in whatever splits, and warns if there are few for the subsets.

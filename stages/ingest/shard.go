@@ -24,6 +24,7 @@ type tally struct {
 	Labeled int64  `arrow:"labeled"`
 	Damaged int64  `arrow:"damaged"` // but readable
 	Plain   int64  `arrow:"plain"`   // of a single color
+	Clipped int64  `arrow:"clipped"` // mostly gray that is clipped to white
 	Hashes  []byte `arrow:"hashes"`  // of different images, as many as are needed to tell that they are enough
 }
 
@@ -49,12 +50,16 @@ func (fn *shardFn) ProcessElement(ctx context.Context, images *record.Batch, emi
 	}
 	t := tally{Split: split, Images: rows, Plain: plain(pixels), Hashes: different(sums, fn.Least)}
 	labels, classes, damage := column("label").(*array.Int64), column("class").(*array.String), column("damage").(*array.String)
+	clipped := column("clipped").(*array.Boolean)
 	for i := range labels.Len() {
 		if labels.Value(i) >= 0 || classes.Value(i) != "" {
 			t.Labeled++
 		}
 		if damage.Value(i) != "" {
 			t.Damaged++
+		}
+		if clipped.Value(i) {
+			t.Clipped++
 		}
 	}
 	emitRef(record.Of([]shards.Ref{{Path: path, Rows: rows}}))

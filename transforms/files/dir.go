@@ -2,6 +2,7 @@ package files
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -91,4 +92,20 @@ func RemoveAll(ctx context.Context, dir string) error {
 		}
 	}
 	return err
+}
+
+// CheckWritable makes a local folder if there is none, and returns an error if no file can be created in it. Of other
+// filesystems it knows nothing.
+func CheckWritable(dir string) error {
+	if !IsLocal(dir) {
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	probe, err := os.CreateTemp(dir, ".sdr-*")
+	if err != nil {
+		return err
+	}
+	return errors.Join(probe.Close(), os.Remove(probe.Name()))
 }

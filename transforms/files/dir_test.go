@@ -43,3 +43,16 @@ func TestReadDir(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, entries, files.Entry{Name: "link", Folder: true})
 }
+
+// TestCheckWritable makes a folder, leaves nothing in it, and says where there cannot be one.
+func TestCheckWritable(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a", "b")
+	require.NoError(t, files.CheckWritable(dir))
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Empty(t, entries)
+	file := filepath.Join(dir, "file")
+	require.NoError(t, os.WriteFile(file, nil, 0o644))
+	require.ErrorContains(t, files.CheckWritable(filepath.Join(file, "c")), "not a directory")
+	require.NoError(t, files.CheckWritable("memfs://anything"))
+}

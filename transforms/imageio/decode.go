@@ -35,7 +35,7 @@ func Decode(data []byte) (RGB, error) {
 func DecodeSquare(data []byte, size int) (RGB, error) {
 	return decode(data, 2*size, func(rgb RGB, in box) RGB {
 		out := rgb.square(size, in)
-		out.Damage = rgb.Damage
+		out.Damage, out.Clipped = rgb.Damage, rgb.Clipped
 		return out
 	})
 }
@@ -92,9 +92,9 @@ func decode(data []byte, enough int, use func(rgb RGB, in box) RGB) (rgb RGB, er
 		in[2], in[3] = float64(width)/float64(scale), float64(height)/float64(scale)
 	}
 	if f.metadata != nil {
-		damage := rgb.Damage
+		damage, clipped := rgb.Damage, rgb.Clipped
 		rgb, in = rgb.orient(f.metadata(data).orientation(), in)
-		rgb.Damage = damage
+		rgb.Damage, rgb.Clipped = damage, clipped
 	}
 	return use(rgb, in), nil
 }

@@ -95,8 +95,8 @@ func TestColumns(t *testing.T) {
 		{imageio.Columns{Image: "shot.bytes"}, imageio.Image{Data: []byte("shot"), Label: -1, Class: "ant"}, ""},
 		{imageio.Columns{Image: "shot"}, imageio.Image{Data: []byte("shot"), Label: -1, Class: "ant"}, ""},
 		{imageio.Columns{Image: "file"}, imageio.Image{Data: []byte("file"), Label: -1, Class: "ant"}, ""},
-		{imageio.Columns{Label: "tags"}, imageio.Image{Data: []byte("image"), Label: -1, LabelError: "column tags holds tags.list.element: list of int64; want numbers or names of classes; give another column of labels, or - for none"}, ""},
-		{imageio.Columns{Label: "in"}, imageio.Image{Data: []byte("image"), Label: -1, LabelError: "column in holds in.photo: binary; want numbers or names of classes; give another column of labels, or - for none"}, ""},
+		{imageio.Columns{Label: "tags"}, imageio.Image{Data: []byte("image"), Label: -1, LabelError: "column tags holds tags.list.element: list of int64; want numbers or names of classes; give another column by --label-column, or - for none"}, ""},
+		{imageio.Columns{Label: "in"}, imageio.Image{Data: []byte("image"), Label: -1, LabelError: "column in holds in.photo: binary; want numbers or names of classes; give another column by --label-column, or - for none"}, ""},
 		{imageio.Columns{Label: "none"}, imageio.Image{Data: []byte("image"), Label: -1, LabelError: "no column none of labels; the columns are image: binary, label: utf8, mask: binary, tags.list.element: list of int64, in.photo: binary, in.kind: int8, file: utf8, shot.bytes: binary"}, ""},
 		{imageio.Columns{Image: "tags"}, imageio.Image{}, "no column tags of images; the columns are image: binary, label: utf8,"},
 	} {
@@ -171,6 +171,18 @@ func TestClassNames(t *testing.T) {
 	}
 }
 
+// A column of type null, which pandas writes where all labels are missing, is one without labels.
+func TestNullLabels(t *testing.T) {
+	splits, _, err := imageio.Survey(t.Context(), []string{"../parquet/testdata/default.parquet"}, 99, imageio.Columns{Image: "image", Label: "null"})
+	require.NoError(t, err)
+	require.NoError(t, imageio.ReadSplit(t.Context(), splits[0], func(im imageio.Image) error {
+		require.EqualValues(t, -1, im.Label)
+		require.Empty(t, im.Class)
+		require.Empty(t, im.LabelError)
+		return nil
+	}))
+}
+
 // A table without images is passed over in a folder, and an error if it is given itself; a damaged one is damaged in both.
 func TestOtherTables(t *testing.T) {
 	path := table(t, arrow.NewSchema([]arrow.Field{{Name: "feature", Type: arrow.ListOf(arrow.PrimitiveTypes.Float32)}}, nil), 3, func(b *array.RecordBuilder, _ int) {
@@ -178,7 +190,8 @@ func TestOtherTables(t *testing.T) {
 	})
 	dir := filepath.Dir(path)
 	_, err := imageio.Plan(t.Context(), []string{dir}, 9)
-	require.ErrorContains(t, err, dir+" holds no images, but passed over 1 tables without images; give")
+	require.ErrorContains(t, err, dir+" holds no images, but passed over 1 tables without images; "+path+" has no column image: ")
+	require.ErrorContains(t, err, "; its columns are feature.list.element: list of float32; give")
 	_, err = imageio.Plan(t.Context(), []string{path}, 9)
 	require.ErrorContains(t, err, "read "+path+": no column image")
 	write(t, filepath.Join(dir, "a.png"), []byte("a"))

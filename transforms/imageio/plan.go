@@ -1,6 +1,7 @@
 package imageio
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -50,6 +51,7 @@ type planner struct {
 	splits  []Split
 	sources []Source
 	faults  []Split // of the last source
+	table   error   // about its first table without images
 	sound   bool    // whether any source has images that can be read
 	broken  error   // about the first that has none
 }
@@ -60,7 +62,7 @@ func (p *planner) add(path string) error {
 		return err
 	}
 	p.sources = append(p.sources, Source{Path: path, Begin: int64(len(p.splits))})
-	p.faults = nil
+	p.faults, p.table = nil, nil
 	before, seen := len(p.splits), 1
 	if file {
 		err = p.addFile(path, false)
@@ -80,6 +82,8 @@ func (p *planner) add(path string) error {
 	case none && len(p.faults) > 0:
 	case none && seen == 0:
 		return fmt.Errorf("%s is empty or does not exist; %s", path, wanted())
+	case none && p.table != nil:
+		return fmt.Errorf("%s holds no images, but %s; %w; %s", path, source.Passed, p.table, wanted())
 	case none && len(source.Passed) > 0:
 		return fmt.Errorf("%s holds no images, but %s; %s", path, source.Passed, wanted())
 	case none:
@@ -131,6 +135,7 @@ func (p *planner) addFile(file string, found bool) error {
 		return fmt.Errorf("read %s: %w", file, err)
 	case found && errors.Is(err, errNoImages):
 		p.pass(tables)
+		p.table = cmp.Or(p.table, fmt.Errorf("%s has %w", file, err))
 	case err != nil:
 		p.fault(k.name, file, err)
 	}

@@ -28,6 +28,12 @@ var pngFormat = format{
 const maxStandardPNG = 1 << 25
 
 func decodePNG(data []byte, _ int) (RGB, error) {
+	rgb, err := pixelsPNG(data)
+	rgb.Clipped = err == nil && data[24] == 16 && data[25] == 0 && rgb.mostlyWhite() // depth and color type of the header
+	return rgb, err
+}
+
+func pixelsPNG(data []byte) (RGB, error) {
 	width, height, err := pngSize(data)
 	// The standard library takes the memory of all pixels first. No compression is better than 1 to 1032.
 	if err != nil || width*height/8 > 1032*len(data) {

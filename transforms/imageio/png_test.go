@@ -27,7 +27,7 @@ func TestLargePNGEqualsSmall(t *testing.T) {
 		if path.Ext(name) != ".png" {
 			continue
 		}
-		want, err := decodePNG(file.Data, 1)
+		want, err := pixelsPNG(file.Data)
 		if err != nil || want.Damage != nil {
 			continue
 		}
@@ -51,4 +51,30 @@ func TestLargeImageLeavesNothing(t *testing.T) {
 	var memory runtime.MemStats
 	runtime.ReadMemStats(&memory)
 	require.Less(t, memory.HeapAlloc, uint64(budget))
+}
+
+// Gray of 16 bits is clipped as by Pillow; an image is called clipped if that makes most of it white, turned or not.
+func TestClipped(t *testing.T) {
+	for rows, want := range map[int]bool{0: false, 4: false, 5: true, 8: true} { // that are above 255, of 8
+		deep := image.NewGray16(image.Rect(0, 0, 8, 8))
+		flat := image.NewGray(deep.Rect)
+		for i := range 8 * rows {
+			deep.Pix[2*i], flat.Pix[i] = 1, 255
+		}
+		for _, img := range []image.Image{deep, flat} {
+			var b bytes.Buffer
+			require.NoError(t, png.Encode(&b, img))
+			for _, decode := range []func([]byte) (RGB, error){
+				Decode, func(data []byte) (RGB, error) { return DecodeSquare(data, 4) },
+			} {
+				rgb, err := decode(b.Bytes())
+				require.NoError(t, err)
+				require.Equal(t, want && img == image.Image(deep), rgb.Clipped, rows)
+			}
+		}
+		pgm := append([]byte("P5 8 8 65535\n"), deep.Pix...)
+		rgb, err := Decode(pgm)
+		require.NoError(t, err)
+		require.Equal(t, want, rgb.Clipped, rows)
+	}
 }

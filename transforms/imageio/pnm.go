@@ -126,7 +126,9 @@ func decodePNM(data []byte, _ int) (RGB, error) {
 	if err != nil {
 		return RGB{}, err
 	}
-	return fromChannels(f.width, f.height, f.channels, pix), nil
+	rgb := fromChannels(f.width, f.height, f.channels, pix)
+	rgb.Clipped = f.top > 255 && f.channels == 1 && rgb.mostlyWhite()
+	return rgb, nil
 }
 
 // pixels returns the values as 8 bits.

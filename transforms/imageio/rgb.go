@@ -15,6 +15,19 @@ type RGB struct {
 	Pix           []uint8
 	// Damage is what is wrong with the file, if it could be read all the same; nil if it is sound or was not a file.
 	Damage error
+	// Clipped means that most of the file's pixels are gray of more than 8 bits that are clipped to white, as by Pillow.
+	Clipped bool
+}
+
+// mostlyWhite reports whether most of the pixels are white.
+func (m RGB) mostlyWhite() bool {
+	white := 0
+	for i := range m.Width * m.Height {
+		if p := m.Pix[3*i:][:3]; p[0]&p[1]&p[2] == 255 {
+			white++
+		}
+	}
+	return 2*white > m.Width*m.Height
 }
 
 func newRGB(r image.Rectangle) RGB {

@@ -27,6 +27,8 @@ type Row struct {
 	Height int32 `arrow:"height"`
 	// Damage is what is wrong with the file, if it could be read all the same; see [RGB].
 	Damage string `arrow:"damage"`
+	// Clipped means that most of the file's pixels are gray that is clipped to white; see [RGB].
+	Clipped bool `arrow:"clipped"`
 	// Pixels are [Height, Width, 3] bytes: rows of red, green, blue.
 	Pixels []byte `arrow:"pixels"`
 }
@@ -66,7 +68,7 @@ func (r *rows) add(index int64, im Image, rgb RGB) {
 	if rgb.Damage != nil {
 		damage = rgb.Damage.Error()
 	}
-	for i, value := range []any{index, im.Source, im.Row, im.Label, im.Class, im.LabelLost, int32(rgb.Width), int32(rgb.Height), damage} {
+	for i, value := range []any{index, im.Source, im.Row, im.Label, im.Class, im.LabelLost, int32(rgb.Width), int32(rgb.Height), damage, rgb.Clipped} {
 		switch b := r.builder.Field(i).(type) {
 		case *array.Int64Builder:
 			b.Append(value.(int64))

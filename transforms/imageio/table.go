@@ -33,7 +33,7 @@ var (
 )
 
 // unfit says that a column has no labels, given its name and what it has instead.
-const unfit = "column %s holds %v; want numbers or names of classes; give another column of labels, or - for none"
+const unfit = "column %s holds %v; want numbers or names of classes; give another column by --label-column, or - for none"
 
 // errNoImages is the error for a table without a column that may be one of images.
 var errNoImages = errors.New("no column image: struct<bytes: binary, path: string>, as HuggingFace's image datasets have it, nor another of images")
@@ -50,7 +50,7 @@ func findTable(r *parquet.Reader, by Columns) (*table, error) {
 	case !found && by.Image != "":
 		return nil, fmt.Errorf("no column %s of images; the columns are %s", by.Image, columns)
 	case !found:
-		return nil, fmt.Errorf("several columns may be that of images; give one; its columns are %s", columns)
+		return nil, fmt.Errorf("several columns may be that of images; give one by --image-column; its columns are %s", columns)
 	}
 	t.findLabels(r.Leaves(), features, by.Label)
 	return t, nil
@@ -160,6 +160,9 @@ func (t *table) findLabels(leaves []parquet.Leaf, features map[string]feature, b
 			i := slices.IndexFunc(leaves, func(l parquet.Leaf) bool { return name != "" && is(l, name) })
 			if i < 0 {
 				continue
+			}
+			if leaves[i].Type.ID() == arrow.NULL && !leaves[i].InList && !nested {
+				return true // a column of nothing has no labels
 			}
 			if t.of, t.names = leaves[i].Path, features[leaves[i].Path].Names; nested || !isLabelType(leaves[i]) {
 				t.wrong = fmt.Sprintf(unfit, name, describeColumns(leaves[i:i+1]))

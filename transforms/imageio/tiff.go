@@ -17,7 +17,7 @@ func decodeTIFF(data []byte, _ int) (RGB, error) {
 		return RGB{}, err
 	}
 	rgb := fromChannels(img.Width, img.Height, img.Channels, img.Pix)
-	rgb.Damage = img.Damage
+	rgb.Damage, rgb.Clipped = img.Damage, img.Deep && rgb.mostlyWhite()
 	return rgb, nil
 }
 

@@ -58,6 +58,9 @@ type ReadConfig struct {
 	Labels bool
 }
 
+// UnusableLabel is in the error of a transform for a label that cannot be used, of which a runner keeps only the text.
+const UnusableLabel = "its label cannot be used"
+
 // Read reads and decodes the images in files and folders, as [Plan] lists them. It returns two
 // PCollection<*record.Batch>: the images as rows [Row], and those that cannot be decoded as rows [Dead]. Paths are
 // listed when the pipeline runs, and splits are distributed over the workers. A batch of images holds images of one
@@ -146,7 +149,7 @@ func (fn *readFn) ProcessElement(ctx context.Context, split Split, emitImages, e
 		if damage != nil {
 			dead = append(dead, Dead{Index: index, Source: im.Source, Row: im.Row, Reason: damage.Error()})
 		} else if fn.Config.Labels && im.LabelError != "" {
-			return fmt.Errorf("%s, row %d: %s", im.Source, im.Row, im.LabelError)
+			return fmt.Errorf("%s, row %d: %s: %s", im.Source, im.Row, UnusableLabel, im.LabelError)
 		} else {
 			if good.len() > 0 && fn.full(good, len(rgb.Pix)) {
 				flush()

@@ -1,7 +1,9 @@
 package parquet
 
 import (
+	"bytes"
 	"cmp"
+	"compress/gzip"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -47,23 +49,9 @@ func (r *Reader) pages(group *metadata.RowGroupMetaData, index int) (*filled, er
 		}
 		codec = compress.Codecs.Uncompressed
 	}
-	pages, err := file.NewPageReader(&stream{wholePages(data)}, meta.NumValues(), codec, bounded{mem, most}, nil)
+	pages, err := file.NewPageReader(newStream(data, codec == compress.Codecs.Gzip), meta.NumValues(), codec, bounded{mem, most}, nil)
 	variable := meta.Type() == parquet.Types.ByteArray
 	return &filled{PageReader: pages, variable: variable}, err
-}
-
-// wholePages returns the pages of a column up to the first that is not whole: the library takes memory for what a
-// header promises before it looks whether that is there.
-func wholePages(data []byte) []byte {
-	at := 0
-	for at < len(data) {
-		h, err := readPageHeader(data[at:])
-		if err != nil || h.packed < 0 || h.packed > len(data)-at-h.length {
-			break
-		}
-		at += h.length + h.packed
-	}
-	return data[:at]
 }
 
 // bounded is an allocator of buffers no larger than a column, which no page of it
@@ -85,31 +73,72 @@ func (b bounded) Reallocate(size int, data []byte) []byte {
 }
 
 // stream gives the bytes of a column; it is a parquet.BufferedReader.
-type stream struct{ rest []byte }
+type stream struct {
+	data   []byte
+	at     int                // the next byte
+	zipped map[int]pageHeader // the pages that are compressed with gzip, by where their compressed data begin
+}
+
+// newStream returns the pages of a column up to the first that is not whole: the library takes memory for what a
+// header promises before it looks whether that is there.
+func newStream(data []byte, zipped bool) *stream {
+	s := &stream{zipped: map[int]pageHeader{}}
+	end := 0
+	for end < len(data) {
+		h, err := readPageHeader(data[end:])
+		if err != nil || h.packed < 0 || h.packed > len(data)-end-h.length {
+			break
+		}
+		if zipped && h.compressed && h.levels >= 0 && h.levels < h.packed {
+			s.zipped[end+h.length+h.levels] = h
+		}
+		end += h.length + h.packed
+	}
+	s.data = data[:end]
+	return s
+}
 
 // Peek returns the next n bytes, or those that there are and io.EOF.
 func (s *stream) Peek(n int) ([]byte, error) {
-	if n > len(s.rest) {
-		return s.rest, io.EOF
+	if rest := s.data[s.at:]; n > len(rest) {
+		return rest, io.EOF
 	}
-	return s.rest[:n], nil
+	return s.data[s.at : s.at+n], nil
 }
 
 // Discard passes over n bytes.
 func (s *stream) Discard(n int) (int, error) {
 	skipped, err := s.Peek(n)
-	s.rest = s.rest[len(skipped):]
+	s.at += len(skipped)
 	return len(skipped), err
 }
 
 // Read reads the next bytes.
 func (s *stream) Read(p []byte) (int, error) {
-	n := copy(p, s.rest)
-	s.rest = s.rest[n:]
+	if h, ok := s.zipped[s.at]; ok {
+		if err := verify(s.data[s.at:s.at+h.packed-h.levels], h.size); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(p, s.data[s.at:])
+	s.at += n
 	if n == 0 && len(p) > 0 {
 		return 0, io.EOF
 	}
 	return n, nil
+}
+
+// verify compares data of gzip with their checksum, behind at most so many bytes of them. The library leaves the checksum
+// out, and it says what else is wrong.
+func verify(data []byte, most int) error {
+	r, err := gzip.NewReader(bytes.NewReader(data))
+	if err == nil {
+		_, err = io.CopyN(io.Discard, r, int64(most)+1)
+	}
+	if errors.Is(err, gzip.ErrChecksum) {
+		return err
+	}
+	return nil
 }
 
 // maxPage is the size of the largest page that is unpacked, in bytes, and maxLoad what rows that are read together may take:

@@ -397,6 +397,39 @@ func TestLargeRows(t *testing.T) {
 	}
 }
 
+// A page whose data do not have their checksum of gzip is damage, which ends the column, for any version of pages.
+func TestGzipChecksum(t *testing.T) {
+	for _, version := range []arrowparquet.DataPageVersion{arrowparquet.DataPageV1, arrowparquet.DataPageV2} {
+		var b bytes.Buffer
+		node := schema.NewByteArrayNode("image", arrowparquet.Repetitions.Optional, -1)
+		w := file.NewParquetWriter(&b, must(schema.NewGroupNode("schema", arrowparquet.Repetitions.Required, schema.FieldList{node}, -1)),
+			file.WithWriterProps(arrowparquet.NewWriterProperties(arrowparquet.WithDictionaryDefault(false), arrowparquet.WithDataPageVersion(version),
+				arrowparquet.WithDataPageSize(1), arrowparquet.WithCompression(compress.Codecs.Gzip))))
+		column := must(w.AppendRowGroup().NextColumn()).(*file.ByteArrayColumnChunkWriter)
+		for i := range 3 {
+			_, err := column.WriteBatch([]arrowparquet.ByteArray{bytes.Repeat([]byte{byte(i)}, 100)}, []int16{1}, nil)
+			require.NoError(t, err)
+		}
+		require.NoError(t, column.Close())
+		require.NoError(t, w.Close())
+		require.NoError(t, readAll(b.Bytes()))
+
+		data := b.Bytes()
+		chunk := must(must(file.NewParquetReader(bytes.NewReader(data))).MetaData().RowGroup(0).ColumnChunk(0))
+		data[chunk.DataPageOffset()+chunk.TotalCompressedSize()-8] ^= 1 // the checksum is in front of the length, at the end
+		rows := 0
+		for rec, err := range open(t, data).Records(0, 3, 1) {
+			if err != nil {
+				require.ErrorContains(t, err, "column image: rows 2 to 3 of a row group of 3: gzip: invalid checksum")
+				break
+			}
+			require.Equal(t, bytes.Repeat([]byte{byte(rows)}, 100), rec.Column(0).(*array.Binary).Value(0))
+			rows++
+		}
+		require.Equal(t, 2, rows)
+	}
+}
+
 func must[T any](v T, err error) T {
 	if err != nil {
 		panic(err)

@@ -27,7 +27,8 @@ type Images struct {
 	Labels []int64
 	// Classes are the names of all classes of the task. A class without a name has its number as its name.
 	Classes []string
-	// Bad describes the images that could not be read; they are left out.
+	// Bad describes the images that could not be read, and in a folder those that are not in the folder of a class, if these
+	// are fewer than the others; they are left out.
 	Bad []string
 }
 
@@ -100,6 +101,7 @@ func load(ctx context.Context, path string, classes []string, read reader) (*Ima
 	var all, names []string // classes of all images, and of those that are loaded
 	last := int64(-1)       // label of all images
 	base, _, cut := cutPath(path)
+	var stray []error // the images beside the folders of classes
 	at := int64(-1)
 	err := each(ctx, path, func(split imageio.Split) error {
 		first := at + 1
@@ -118,6 +120,10 @@ func load(ctx context.Context, path string, classes []string, read reader) (*Ima
 			if raw.LabelLost {
 				damage = cmp.Or(damage, errors.New("its label is lost in a damaged part of the file"))
 			}
+			if errors.Is(err, errStray) && damage == nil {
+				stray = append(stray, err)
+				return false, nil
+			}
 			if err != nil && damage == nil {
 				return false, err
 			}
@@ -135,6 +141,12 @@ func load(ctx context.Context, path string, classes []string, read reader) (*Ima
 	})
 	if err != nil {
 		return nil, err
+	}
+	if len(stray) > im.Len() {
+		return nil, stray[0]
+	}
+	for _, err := range stray {
+		im.Bad = append(im.Bad, err.Error())
 	}
 	path = base
 	if im.Len() == 0 && len(im.Bad) == 0 {
@@ -274,11 +286,17 @@ func classOf(split imageio.Split, raw imageio.Image) (string, error) {
 	if split.Kind == imageio.Folder {
 		class = folderOf(split.Path, raw.Source)
 	}
-	if raw.Label < 0 && class == "" {
-		return "", fmt.Errorf("%s, row %d has no label; a task needs %s", raw.Source, raw.Row, imageio.LabelSources())
+	switch {
+	case raw.Label >= 0 || class != "":
+		return class, nil
+	case split.Kind == imageio.Folder && split.Path != raw.Source:
+		return "", fmt.Errorf("%s %w; a task needs %s", raw.Source, errStray, imageio.LabelSources())
 	}
-	return class, nil
+	return "", fmt.Errorf("%s, row %d has no label; a task needs %s", raw.Source, raw.Row, imageio.LabelSources())
 }
+
+// errStray is the error for an image that is beside the folders of classes, which torchvision's ImageFolder passes over.
+var errStray = errors.New("has no label, since it is not in the folder of a class")
 
 // folderOf returns the folder directly in root that contains a file at any depth, as in torchvision's ImageFolder;
 // empty for a file in root itself.

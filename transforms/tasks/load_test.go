@@ -273,7 +273,7 @@ func TestLists(t *testing.T) {
 // TestNoLabels checks that unlabeled images from any kind of source are rejected with the file and a remedy.
 func TestNoLabels(t *testing.T) {
 	flat := folder(t, t.TempDir(), "1.png", "2.png")
-	both := folder(t, t.TempDir(), "cat/1.png", "dog/2.png", "loose.png")
+	both := folder(t, t.TempDir(), "cat/1.png", "dog/2.png", "loose.png", "loose2.png", "loose3.png")
 	null := table(t, []int64{0, -1}, nil)
 	loose := archive(t, "a.png", string(pixel(0)))
 	idx := t.TempDir()
@@ -286,7 +286,8 @@ func TestNoLabels(t *testing.T) {
 		filepath.Join(flat, "1.png"): filepath.Join(flat, "1.png"), "../../testdata/pool/emoji.parquet": "emoji.parquet, row 0",
 	} {
 		_, err := tasks.Load(t.Context(), path, 4, nil)
-		require.ErrorContains(t, err, "has no label; a task needs a folder for each class")
+		require.ErrorContains(t, err, "has no label")
+		require.ErrorContains(t, err, "; a task needs a folder for each class")
 		require.ErrorContains(t, err, file)
 		if path != both && path != null { // in these the first image has a label
 			require.ErrorContains(t, tasks.Check(t.Context(), tasks.Task{Train: path}), file)
@@ -441,8 +442,6 @@ func TestCheck(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []int64{0}, test.Labels)
 	for file, problem := range map[string]string{
-		"train/z.jpg":  "z.jpg, row 0 has no label",
-		"test/z.jpg":   "z.jpg, row 0 has no label",
 		"test/d/1.jpg": `class "d" is not among the 3 classes of the training images`,
 	} {
 		files := maps.Clone(sound)
@@ -451,6 +450,12 @@ func TestCheck(t *testing.T) {
 	}
 	for _, split := range []string{"train", "test"} {
 		files := maps.Clone(sound)
+		files[split+"/readme.jpg"] = picture
+		stray := made(files)
+		require.NoError(t, tasks.Check(t.Context(), stray), "a stray image costs itself and no more")
+		path := map[string]string{"train": stray.Train, "test": stray.Test}[split]
+		require.Contains(t, load(t, path, train.Classes).Bad[1], filepath.Join(path, "readme.jpg")+" has no label, since it is not in the folder of a class")
+		files = maps.Clone(sound)
 		for name := range files {
 			if strings.HasPrefix(name, split) {
 				files[name] = broken

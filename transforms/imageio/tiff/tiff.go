@@ -25,6 +25,8 @@ type Image struct {
 	Channels int
 	// Pix is [Height, Width, Channels].
 	Pix []uint8
+	// Deep means that the file has gray of more than 8 bits, which is clipped to 8.
+	Deep bool
 	// Damage is what is wrong with a file that can be read all the same.
 	Damage error
 }
@@ -64,7 +66,7 @@ func Decode(data []byte) (Image, error) {
 	if err != nil {
 		return Image{}, err
 	}
-	m := Image{Width: width, Height: height, Channels: l.kept()}
+	m := Image{Width: width, Height: height, Channels: l.kept(), Deep: l.bits > 8 && l.colors() == 1}
 	m.Pix = make([]uint8, width*height*m.Channels)
 	for _, b := range blocks {
 		if compression == raw {
@@ -220,7 +222,7 @@ func (m Image) paint(colorMap []int) (Image, error) {
 	if n == 0 {
 		return Image{}, errors.New("no color map")
 	}
-	out := Image{m.Width, m.Height, 3, make([]uint8, 3*len(m.Pix)), m.Damage}
+	out := Image{m.Width, m.Height, 3, make([]uint8, 3*len(m.Pix)), m.Deep, m.Damage}
 	for i, v := range m.Pix {
 		for c := range 3 {
 			if int(v) < n {
