@@ -66,9 +66,10 @@ func (j perImage[In, Out]) run(ctx context.Context) (rows []Out, bad int64, err 
 	made, failed := j.compute(s, read, inference.Config{Model: o.Model})
 	arrowio.WriteDir(s, computed, made)
 	arrowio.WriteDir(s, dead, beam.Flatten(s, unread, failed))
-	if err := runOn(ctx, o.Runner, o.Device, p); err != nil && strings.Contains(err.Error(), imageio.UnusableLabel) {
+	switch err := runOn(ctx, o.Runner, o.Device, p); {
+	case errors.Is(err, imageio.ErrLabel):
 		return nil, 0, run.Usage(err)
-	} else if err != nil {
+	case err != nil:
 		return nil, 0, err
 	}
 	all, err := j.read(ctx, computed, dead)

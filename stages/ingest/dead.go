@@ -7,8 +7,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/sdr-ml/sdr/stages/run/fault"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
+	"github.com/sdr-ml/sdr/transforms/fault"
 	"github.com/sdr-ml/sdr/transforms/files"
 	"github.com/sdr-ml/sdr/transforms/imageio"
 )

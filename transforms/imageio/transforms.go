@@ -23,6 +23,7 @@ import (
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
+	"github.com/sdr-ml/sdr/transforms/fault"
 	"github.com/sdr-ml/sdr/transforms/files"
 	"github.com/sdr-ml/sdr/transforms/record"
 )
@@ -58,8 +59,8 @@ type ReadConfig struct {
 	Labels bool
 }
 
-// UnusableLabel is in the error of a transform for a label that cannot be used, of which a runner keeps only the text.
-const UnusableLabel = "its label cannot be used"
+// ErrLabel is the error of a transform for a label that cannot be used; see package fault for how to find it in a runner's.
+var ErrLabel = fault.New("unusable-label")
 
 // Read reads and decodes the images in files and folders, as [Plan] lists them. It returns two
 // PCollection<*record.Batch>: the images as rows [Row], and those that cannot be decoded as rows [Dead]. Paths are
@@ -149,7 +150,7 @@ func (fn *readFn) ProcessElement(ctx context.Context, split Split, emitImages, e
 		if damage != nil {
 			dead = append(dead, Dead{Index: index, Source: im.Source, Row: im.Row, Reason: damage.Error()})
 		} else if fn.Config.Labels && im.LabelError != "" {
-			return fmt.Errorf("%s, row %d: %s: %s", im.Source, im.Row, UnusableLabel, im.LabelError)
+			return fmt.Errorf("%s, row %d: its label cannot be used: %s [%w]", im.Source, im.Row, im.LabelError, ErrLabel)
 		} else {
 			if good.len() > 0 && fn.full(good, len(rgb.Pix)) {
 				flush()

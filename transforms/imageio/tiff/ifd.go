@@ -216,6 +216,15 @@ func (d *Directory) single(tag uint16, missing int) int {
 	return missing
 }
 
+// option returns the value of a tag as single does, or, of an image without compression, which Pillow reads itself, as integer
+// does.
+func (d *Directory) option(tag uint16, missing int) int {
+	if d.integer(tagCompression, raw) == raw {
+		return d.integer(tag, missing)
+	}
+	return d.single(tag, missing)
+}
+
 // Orientation returns how to turn the image, 1 to 8, and whether there is such a tag. As in Pillow, a tag of any numeric
 // type counts and one of bytes or text does not, though it is there: then the orientation is 0.
 func (d *Directory) Orientation() (orientation int, ok bool) {

@@ -49,21 +49,14 @@ type layout struct {
 }
 
 func (d *Directory) layout() (layout, error) {
-	value := d.integer
-	if d.integer(tagCompression, raw) != raw {
-		value = d.single
-	}
 	l := layout{
-		photometric: whiteIsZero,
+		photometric: d.single(tagPhotometric, whiteIsZero),
 		samples:     d.integer(tagSamplesPerPixel, 1),
 		extras:      d.integers(tagExtraSamples),
 		kind:        unsigned,
-		planar:      value(tagPlanar, 1) == 2,
-		reversed:    value(tagFillOrder, 1) == 2,
+		planar:      d.option(tagPlanar, 1) == 2,
+		reversed:    d.option(tagFillOrder, 1) == 2,
 		order:       d.order,
-	}
-	if v := d.integers(tagPhotometric); len(v) == 1 { // several are none to Pillow
-		l.photometric = v[0]
 	}
 	bits, kinds := d.integers(tagBitsPerSample), d.integers(tagSampleFormat)
 	if len(bits) == 0 {

@@ -100,10 +100,7 @@ type block struct {
 // blocks lists the strips or tiles. Loose is how Pillow itself reads those without compression: where some are missing the
 // image stays 0, and further ones begin at the top again, each over those that are before it in the file.
 func (d *Directory) blocks(l *layout, width, height int, loose bool) ([]block, error) {
-	b := block{width: width, height: d.single(tagRowsPerStrip, height)}
-	if loose {
-		b.height = d.integer(tagRowsPerStrip, height)
-	}
+	b := block{width: width, height: d.option(tagRowsPerStrip, height)}
 	many := false
 	list := func(tag uint16) []int {
 		if len(d.tags[tag].data) > maxTag || len(d.skipped[tag].data) > maxTag {

@@ -13,7 +13,7 @@ import (
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/prism"
 	"github.com/stretchr/testify/require"
 
-	"github.com/sdr-ml/sdr/stages/run/fault"
+	"github.com/sdr-ml/sdr/transforms/fault"
 )
 
 var (
