@@ -55,7 +55,8 @@ type Routed struct {
 	Chosen []route.Score
 	// Dead are the tasks that could not be routed.
 	Dead []route.Dead
-	// Seconds is the time the job took, and Engine the part of it in which the tensor engine computed.
+	// Seconds is the time the job took, and Engine the part of it in which the tensor engine computed, if it ran in this
+	// process; otherwise 0.
 	Seconds, Engine float64
 }
 

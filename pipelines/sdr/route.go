@@ -88,8 +88,12 @@ embeds the task's images with one net and scores only the leaves. The scorers ar
 			for _, d := range made.Dead {
 				slog.Warn("a task cannot be routed", "task", d.Task, "reason", d.Reason)
 			}
-			_, err = fmt.Fprintf(out, "%d tasks routed and %d left out in %.1f s (%.0f %% of it in the tensor engine), in %s\n",
-				len(made.Chosen), len(made.Dead), made.Seconds, 100*made.Engine/made.Seconds, o.Out)
+			engine := ""
+			if made.Engine > 0 {
+				engine = fmt.Sprintf(" (%.0f %% of it in the tensor engine)", 100*made.Engine/made.Seconds)
+			}
+			_, err = fmt.Fprintf(out, "%d tasks routed and %d left out in %.1f s%s, in %s\n",
+				len(made.Chosen), len(made.Dead), made.Seconds, engine, o.Out)
 			return err
 		},
 	}
