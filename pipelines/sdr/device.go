@@ -28,6 +28,14 @@ func exists(path string) bool {
 	return err == nil
 }
 
+// checkMachines refuses a runner or a device that cannot be used; see checkRunner and checkDevice.
+func checkMachines(c *cobra.Command, d *ssl.Device, runner string, alone bool) error {
+	if err := checkRunner(runner, alone); err != nil {
+		return err
+	}
+	return checkDevice(c, d, runner)
+}
+
 // checkDevice parses the flags that have a unit, says which device auto means, and fails early if the device cannot be
 // used. What the workers of a remote runner have is not known here.
 func checkDevice(c *cobra.Command, d *ssl.Device, runner string) error {

@@ -41,10 +41,7 @@ func perImage(c *cobra.Command, model string, write func(ctx context.Context, ou
 		if err := checkFile("out", o.Out, ".parquet"); err != nil {
 			return err
 		}
-		if err := checkRunner(o.Runner, false); err != nil {
-			return err
-		}
-		if err := checkDevice(c, &o.Device, o.Runner); err != nil {
+		if err := checkMachines(c, &o.Device, o.Runner, false); err != nil {
 			return err
 		}
 		return write(c.Context(), c.OutOrStdout(), o)

@@ -51,10 +51,7 @@ task, minutes of two cores per net and 10,000 images:
 					return err
 				}
 			}
-			if err := checkRunner(o.Runner, false); err != nil {
-				return err
-			}
-			if err := checkDevice(c, &o.Device, o.Runner); err != nil {
+			if err := checkMachines(c, &o.Device, o.Runner, false); err != nil {
 				return err
 			}
 			results, err := pipelines.Evaluate(c.Context(), o)

@@ -43,13 +43,10 @@ RUN must have its folders ingest, features and partition, and subsets by k-means
 			if err := required(c, "run", "data", "out"); err != nil {
 				return err
 			}
-			if err := checkRunner(o.Runner, false); err != nil {
-				return err
-			}
 			if err := checkMaxBad(o.MaxBad); err != nil {
 				return err
 			}
-			if err := checkDevice(c, &o.Device, o.Runner); err != nil {
+			if err := checkMachines(c, &o.Device, o.Runner, false); err != nil {
 				return err
 			}
 			var err error

@@ -51,10 +51,7 @@ of DIR.`,
 			if o.Mode, err = mode(); err != nil {
 				return err
 			}
-			if err := checkRunner(o.Runner, false); err != nil {
-				return err
-			}
-			if err := checkDevice(c, &o.Device, o.Runner); err != nil {
+			if err := checkMachines(c, &o.Device, o.Runner, false); err != nil {
 				return err
 			}
 			start := time.Now()

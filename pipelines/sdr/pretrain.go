@@ -87,10 +87,7 @@ The operations and their defaults:
 			if err := required(c, "data", "out"); err != nil {
 				return err
 			}
-			if err := checkRunner(o.Runner, o.SingleJob); err != nil {
-				return err
-			}
-			if err := checkDevice(c, &o.Device, o.Runner); err != nil {
+			if err := checkMachines(c, &o.Device, o.Runner, o.SingleJob); err != nil {
 				return err
 			}
 			if err := evaluate.CheckProtocols(o.Protocols); err != nil {

@@ -68,10 +68,7 @@ embeds the task's images with one net and scores only the leaves. The scorers ar
 			if err := checkFolder("out", o.Out); err != nil {
 				return err
 			}
-			if err := checkRunner(o.Runner, false); err != nil {
-				return err
-			}
-			if err := checkDevice(c, &o.Device, o.Runner); err != nil {
+			if err := checkMachines(c, &o.Device, o.Runner, false); err != nil {
 				return err
 			}
 			debug.SetGCPercent(50) // thousands of tasks leave much garbage
