@@ -18,9 +18,10 @@ func init() { beam.RegisterDoFn(reflect.TypeFor[binsFn]()) }
 
 // Share is the schema of what a bin has: images of a record batch.
 type Share struct {
-	// Variant and Bin, counted from 0, say whose share it is.
+	// Variant and Bin, counted from 0, say whose share it is, and Apart in which steps: those after a split, or the others.
 	Variant string `arrow:"variant"`
 	Bin     int64  `arrow:"bin"`
+	Apart   bool   `arrow:"apart"`
 	// Path, Batch, Rows and Subset are the record batch, as in shards.Ref.
 	Path   string `arrow:"path"`
 	Batch  int64  `arrow:"batch"`
@@ -31,10 +32,11 @@ type Share struct {
 	End   int64 `arrow:"end"`
 }
 
-// Bins packs the images into as many bins as the recipe has, for each of cfg.Variants: in the order of their subsets, so
-// that siblings are together and almost all subsets in one bin, and with about as many images in each.
+// Bins packs the images into as many bins as the recipe has, for each of cfg.Variants: a part of every subset in each bin,
+// so that all train the same net on like images; and, for the steps after a split, whole subsets in the order of the tree,
+// so that siblings are together and a sub-net has almost always one bin to itself.
 //
-// in: *record.Batch of shards.Ref. out: *record.Batch of Share, one per variant and bin.
+// in: *record.Batch of shards.Ref. out: *record.Batch of Share, one per variant and bin; two if the variant splits.
 func Bins(s beam.Scope, refs beam.PCollection, cfg Config) beam.PCollection {
 	return beam.ParDo(s.Scope("train.Bins"), &binsFn{cfg}, beam.Impulse(s), beam.SideInput{Input: refs})
 }
@@ -50,31 +52,73 @@ func (fn *binsFn) ProcessElement(_ context.Context, _ []byte, refs func(**record
 	if err != nil {
 		return err
 	}
-	bins, err := pack(rows, r.Train.Rounds.Bins)
+	whole, err := pack(rows, r.Train.Rounds.Bins)
 	if err != nil {
 		return fmt.Errorf("train: %w", err)
 	}
 	for _, variant := range fn.Config.Variants {
-		for b, shares := range bins {
-			for i := range shares {
-				shares[i].Variant, shares[i].Bin = variant, int64(b)
+		for apart, bins := range map[bool][][]Share{false: deal(rows, r.Train.Rounds.Bins), true: whole} {
+			if apart && !divides(r, variant) {
+				continue
 			}
-			emit(record.Of(shares))
+			for b, shares := range bins {
+				for i := range shares {
+					shares[i].Variant, shares[i].Bin, shares[i].Apart = variant, int64(b), apart
+				}
+				emit(record.Of(shares))
+			}
 		}
 	}
 	return nil
+}
+
+// pieces is the number of parts of a subset that a bin has, or more if there are more record batches.
+const pieces = 8
+
+// deal divides images into bins that have about as many of each subset, from all over it.
+func deal(refs []shards.Ref, bins int) [][]Share {
+	refs = inOrder(refs)
+	totals := map[string]int64{}
+	for _, ref := range refs {
+		totals[ref.Subset] += ref.Rows
+	}
+	dealt := make([][]Share, bins)
+	sizes, of := make([]int64, bins), make([]int64, bins) // in all, and of the current subset
+	for i, ref := range refs {
+		if i > 0 && ref.Subset != refs[i-1].Subset {
+			clear(of)
+		}
+		most := max(1, totals[ref.Subset]/int64(pieces*bins))
+		for n, k := (ref.Rows+most-1)/most, int64(0); k < n; k++ {
+			share := Share{Path: ref.Path, Batch: ref.Batch, Rows: ref.Rows, Subset: ref.Subset, Begin: k * ref.Rows / n, End: (k + 1) * ref.Rows / n}
+			least := 0
+			for b := range bins {
+				if cmp.Or(cmp.Compare(of[b], of[least]), cmp.Compare(sizes[b], sizes[least])) < 0 {
+					least = b
+				}
+			}
+			dealt[least] = append(dealt[least], share)
+			of[least] += share.End - share.Begin
+			sizes[least] += share.End - share.Begin
+		}
+	}
+	return dealt
+}
+
+// inOrder returns record batches in the order of their subsets.
+func inOrder(refs []shards.Ref) []shards.Ref {
+	return slices.SortedFunc(slices.Values(refs), func(a, b shards.Ref) int {
+		return cmp.Or(sdrnet.Compare(a.Subset, b.Subset), cmp.Compare(a.Path, b.Path), cmp.Compare(a.Batch, b.Batch))
+	})
 }
 
 // snap is how far, as a fraction of a bin, a bin's end is moved to the end of a subset: a sliver of one would make
 // mini-batches of few images.
 const snap = .1
 
-// pack divides images into bins.
+// pack divides images into bins, in the order of their subsets.
 func pack(refs []shards.Ref, bins int) ([][]Share, error) {
-	refs = slices.Clone(refs)
-	slices.SortFunc(refs, func(a, b shards.Ref) int {
-		return cmp.Or(sdrnet.Compare(a.Subset, b.Subset), cmp.Compare(a.Path, b.Path), cmp.Compare(a.Batch, b.Batch))
-	})
+	refs = inOrder(refs)
 	total := int64(0)
 	var ends []int64 // of subsets
 	for i, ref := range refs {
@@ -112,20 +156,34 @@ func pack(refs []shards.Ref, bins int) ([][]Share, error) {
 	return packed, nil
 }
 
+// ref returns the record batch that the share is of.
+func (s Share) ref() shards.Ref {
+	return shards.Ref{Path: s.Path, Batch: s.Batch, Rows: s.Rows, Subset: s.Subset}
+}
+
 // spansOfShares returns a bin's images among those of the record batches in which it has some.
 func spansOfShares(images *shards.Images, shares []Share) (all []span) {
+	of := map[shards.Ref][]Share{}
+	for _, s := range shares {
+		of[s.ref()] = append(of[s.ref()], s)
+	}
 	for b, ref := range images.Refs {
-		at := slices.IndexFunc(shares, func(s Share) bool { return s.Path == ref.Path && s.Batch == ref.Batch })
 		begin, _ := images.Range(b)
-		all = append(all, span{ref.Subset, begin + int(shares[at].Begin), begin + int(shares[at].End)})
+		for _, s := range of[ref] {
+			all = append(all, span{ref.Subset, begin + int(s.Begin), begin + int(s.End)})
+		}
 	}
 	return all
 }
 
 // refsOfShares returns the record batches in which a bin has images.
 func refsOfShares(shares []Share) (refs []shards.Ref) {
+	seen := map[shards.Ref]bool{}
 	for _, s := range shares {
-		refs = append(refs, shards.Ref{Path: s.Path, Batch: s.Batch, Rows: s.Rows, Subset: s.Subset})
+		if !seen[s.ref()] {
+			refs = append(refs, s.ref())
+		}
+		seen[s.ref()] = true
 	}
 	return refs
 }

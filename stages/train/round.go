@@ -163,12 +163,21 @@ func (w work) restore(ctx context.Context, t *trainer) (err error) {
 	return err
 }
 
+// apart reports whether the bins of a round's steps have whole subsets.
+func (w work) apart(r *recipe.Recipe, variant string) bool {
+	return divides(r, variant) && w.Steps.From >= r.SplitStep(1)
+}
+
 // pendingFn passes on the bins of variants that have the round before them.
 type pendingFn struct{ Work work }
 
 func (fn *pendingFn) ProcessElement(ctx context.Context, shares *record.Batch, _ func(**record.Batch) bool, emit func(*record.Batch)) error {
 	rows, err := record.Rows[Share](shares)
 	if err != nil {
+		return err
+	}
+	r, err := fn.Work.Config.recipe()
+	if err != nil || rows[0].Apart != fn.Work.apart(r, rows[0].Variant) {
 		return err
 	}
 	step, err := fn.Work.latest(ctx, rows[0].Variant)

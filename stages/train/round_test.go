@@ -85,6 +85,55 @@ func TestPack(t *testing.T) {
 	require.Equal(t, int64(26), packed[0][1].End)
 }
 
+// TestDeal checks that every image is in one bin, and that the bins have about as many of each subset, from all over it.
+func TestDeal(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		bins := rapid.IntRange(1, 9).Draw(t, "bins")
+		var refs []shards.Ref
+		totals, most := map[string]int64{}, map[string]int64{}
+		var total int64
+		for i := range rapid.IntRange(1, 40).Draw(t, "batches") {
+			rows := rapid.Int64Range(0, 300).Draw(t, "rows")
+			subset := rapid.SampledFrom([]string{"", "0.0", "0.1", "10.0", "2.0"}).Draw(t, "subset")
+			refs = append(refs, shards.Ref{Path: fmt.Sprint(i % 3), Batch: int64(i), Rows: rows, Subset: subset})
+			totals[subset] += rows
+			total += rows
+		}
+		for subset, n := range totals {
+			most[subset] = max(1, n/int64(pieces*bins))
+		}
+		type image struct {
+			batch, row int64
+		}
+		seen := map[image]bool{}
+		for _, shares := range deal(refs, bins) {
+			if total >= int64(bins) {
+				require.NotEmpty(t, shares)
+			}
+			of := map[string]int64{}
+			for _, s := range shares {
+				require.Less(t, s.Begin, s.End)
+				require.LessOrEqual(t, s.End, s.Rows)
+				require.Contains(t, refs, s.ref())
+				for row := s.Begin; row < s.End; row++ {
+					require.False(t, seen[image{s.Batch, row}])
+					seen[image{s.Batch, row}] = true
+				}
+				of[s.Subset] += s.End - s.Begin
+			}
+			for subset, n := range totals {
+				require.InDelta(t, float64(n)/float64(bins), float64(of[subset]), float64(most[subset]+1))
+			}
+		}
+		require.Len(t, seen, int(total))
+	})
+	// of one long batch, such as a file of one source followed by another, each bin has some of both halves
+	for _, shares := range deal([]shards.Ref{{Rows: 1000}}, 2) {
+		require.Less(t, shares[0].Begin, int64(500))
+		require.Greater(t, shares[len(shares)-1].Begin, int64(500))
+	}
+}
+
 // TestMean compares the mean of bins in any order, with accumulators that travel, to the sum of its definition.
 func TestMean(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

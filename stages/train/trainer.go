@@ -282,8 +282,11 @@ func (t *trainer) splitNets() {
 	t.nets.Split()
 }
 
-// divides reports whether the variant is to split into sub-nets.
-func (t *trainer) divides() bool { return t.variant == SDR && t.recipe.Splits() }
+// divides reports whether the trainer's variant is to split into sub-nets.
+func (t *trainer) divides() bool { return divides(t.recipe, t.variant) }
+
+// divides reports whether a variant is to split into sub-nets.
+func divides(r *recipe.Recipe, variant string) bool { return variant == SDR && r.Splits() }
 
 // onAll reports whether the variant draws all its images from one stream.
 func (t *trainer) onAll() bool {
