@@ -289,6 +289,9 @@ func (c *chain) job(ctx context.Context, steps []step) error {
 		return err
 	}
 	for _, st := range steps {
+		if err := files.RemoveAll(ctx, c.temporary(st.name)); err != nil {
+			return err
+		}
 		out, err := files.List(ctx, files.Join(files.Quote(c.out(st.name)), "*.arrow"))
 		if err != nil {
 			return err
@@ -311,6 +314,19 @@ func (c *chain) job(ctx context.Context, steps []step) error {
 		}
 	}
 	return nil
+}
+
+// temporary returns the folder of files that a step needs until it is done.
+func (c *chain) temporary(step string) string {
+	return files.Join(c.folder.StageDir(step), "temporary")
+}
+
+// gather returns the folder in which a step gathers rows, "" on runners that do without; see kmeans.Config.
+func (c *chain) gather(step string) string {
+	if InProcess(c.runner) {
+		return ""
+	}
+	return c.temporary(step)
 }
 
 // sure lists the stages of the chain that are run in any case.

@@ -320,7 +320,7 @@ func (e *extension) config(clusters int) extend.Config {
 		Shards: files.Join(e.folder.StageDir("ingest"), "shards"), First: e.first, Partition: e.folder.StageDir("partition"),
 		Whiten: r.Partition.Whiten, Level: len(stages), Far: e.Far, Clusters: clusters, Nets: e.old.leaves,
 		Iterations: r.Partition.Iterations, Balance: r.Partition.Balance, Seed: r.Seed,
-		Local: InProcess(e.Runner), Gather: !InProcess(e.Runner),
+		Local: InProcess(e.Runner), Gather: e.plan.gather("partition"),
 	}
 }
 

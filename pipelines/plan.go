@@ -242,7 +242,7 @@ func (p *plan) subsets(t *training) {
 			Shards: files.Join(p.folder.StageDir(t.ingest), "shards"), Dir: p.folder.StageDir(t.partition),
 			Method: r.Partition.Method, Sources: sources, Branching: branching, Whiten: r.Partition.Whiten,
 			Iterations: r.Partition.Iterations, Balance: r.Partition.Balance, Seed: r.Seed,
-			Local: InProcess(p.runner), Gather: !InProcess(p.runner),
+			Local: InProcess(p.runner), Gather: p.gather(t.partition),
 		})
 	})
 }

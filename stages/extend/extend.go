@@ -47,7 +47,8 @@ type Config struct {
 	Balance    float64
 	Seed       uint64
 	// Local and Gather are as in kmeans.Config.
-	Local, Gather bool
+	Local  bool
+	Gather string
 }
 
 // Image is the schema of Assign's output: a new image.

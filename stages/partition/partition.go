@@ -41,8 +41,10 @@ type Config struct {
 	Balance    float64
 	// Seed is the seed of every random choice.
 	Seed uint64
-	// Local and Gather are as in kmeans.Config: faster, for runners with one process, and for others.
-	Local, Gather bool
+	// Local is as in kmeans.Config, for runners with one process; others gather the features in the folder Gather, if it is
+	// given.
+	Local  bool
+	Gather string
 }
 
 // assignment says which subset an image belongs to: the part of kmeans' output that this stage reads.

@@ -15,8 +15,9 @@ func init() {
 	beam.RegisterType(reflect.TypeFor[meanFn]())
 }
 
-// maxPart is the number of elements of the longest part of a vector.
-const maxPart = 1 << 18
+// maxPart is the number of elements of the longest part of a vector. Flink brings those of all bins together in one record,
+// which has to fit in a few MiB.
+const maxPart = 1 << 14
 
 // part is a row of a bin's result, and of the mean of all bins': a part of a vector of the state.
 type part struct {

@@ -3,6 +3,7 @@ package train
 import (
 	"cmp"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,6 +20,7 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 	"github.com/sdr-ml/sdr/tensorops/safetensors"
 	"github.com/sdr-ml/sdr/tensorops/sdrnet"
+	"github.com/sdr-ml/sdr/transforms/arrowio"
 	"github.com/sdr-ml/sdr/transforms/compute"
 	"github.com/sdr-ml/sdr/transforms/files"
 	"github.com/sdr-ml/sdr/transforms/record"
@@ -27,11 +29,11 @@ import (
 func init() {
 	beam.RegisterDoFn(reflect.TypeFor[pendingFn]())
 	beam.RegisterDoFn(reflect.TypeFor[binFn]())
+	beam.RegisterDoFn(reflect.TypeFor[keepFn]())
 	beam.RegisterDoFn(reflect.TypeFor[commitFn]())
 	beam.RegisterDoFn(reflect.TypeFor[finishFn]())
 	beam.RegisterDoFn(reflect.TypeFor[committedFn]())
 	beam.RegisterDoFn(reflect.TypeFor[collectFn]())
-	beam.RegisterFunction(byVariant)
 }
 
 // Steps are the steps of a round: from From on, up to To. Bin b of n takes every n-th of them, beginning with the b-th.
@@ -92,7 +94,7 @@ func Round(s beam.Scope, bins, refs, before beam.PCollection, cfg Config, steps 
 	at := work{cfg, steps}
 	pending := beam.Reshuffle(s, beam.ParDo(s, &pendingFn{at}, bins, beam.SideInput{Input: before}))
 	parts, reports := beam.ParDo2(s, &binFn{at}, pending)
-	means := beam.ParDo(s, byVariant, beam.CombinePerKey(s, &meanFn{}, beam.Reshuffle(s, parts)))
+	means := beam.ParDo(s, &keepFn{Work: at}, beam.CombinePerKey(s, &meanFn{}, beam.Reshuffle(s, parts)))
 	done := beam.ParDo(s, &commitFn{at}, beam.CoGroupByKey(s, means, beam.Reshuffle(s, reports)))
 	if steps.EndsPhase {
 		variants := beam.ParDo(s, &variantsFn{Variants: cfg.Variants}, beam.Impulse(s), beam.SideInput{Input: refs}, beam.SideInput{Input: done})
@@ -312,29 +314,83 @@ func (t *trainer) parts() (all []part) {
 	return all
 }
 
-// byVariant keys parts by their variants, which their keys begin with.
-func byVariant(key string, b *record.Batch) (string, *record.Batch) {
+// keepFn writes means to files, and emits the variants, which their keys begin with, and the paths: together, the means of
+// a large net are more than a record of some runners may be.
+type keepFn struct {
+	Work work
+
+	held map[string][]kept
+	size int // elements held
+}
+
+// kept is a row of a file of means: a part's, little endian, since parts are of several lengths.
+type kept struct {
+	Name   string `arrow:"name"`
+	Part   int64  `arrow:"part"`
+	Values []byte `arrow:"values"`
+}
+
+// maxHeld is the number of elements of means from which they are written to a file.
+const maxHeld = 1 << 24
+
+func (fn *keepFn) ProcessElement(ctx context.Context, key string, b *record.Batch, emit func(variant, path string)) error {
+	rows, err := record.Rows[part](b)
+	if err != nil {
+		return err
+	}
+	if fn.held == nil {
+		fn.held = map[string][]kept{}
+	}
 	variant, _, _ := strings.Cut(key, "/")
-	return variant, b
+	for _, p := range rows {
+		values, err := binary.Append(nil, binary.LittleEndian, p.Values)
+		if err != nil {
+			return err
+		}
+		fn.held[variant] = append(fn.held[variant], kept{p.Name, p.Part, values})
+		fn.size += len(p.Values)
+	}
+	if fn.size < maxHeld {
+		return nil
+	}
+	return fn.FinishBundle(ctx, emit)
+}
+
+// FinishBundle writes what is held.
+func (fn *keepFn) FinishBundle(ctx context.Context, emit func(variant, path string)) error {
+	for variant, parts := range fn.held {
+		path, err := arrowio.WriteBatch(ctx, fn.Work.means(variant), record.Of(parts))
+		if err != nil {
+			return err
+		}
+		emit(variant, path)
+	}
+	fn.held, fn.size = nil, 0
+	return nil
+}
+
+// means returns the folder of the means of a variant's round, until its checkpoint is made.
+func (w work) means(variant string) string {
+	return strings.TrimSuffix(w.path(variant, w.Steps.To), ".safetensors")
 }
 
 // commitFn makes the checkpoint of a variant's round from what the bins have done.
 type commitFn struct{ Work work }
 
-func (fn *commitFn) ProcessElement(ctx context.Context, variant string, parts, reports func(**record.Batch) bool, emit func(*record.Batch)) error {
+func (fn *commitFn) ProcessElement(ctx context.Context, variant string, means func(*string) bool, reports func(**record.Batch) bool, emit func(*record.Batch)) error {
 	w := fn.Work
 	step, err := w.latest(ctx, variant)
 	if err != nil || step >= w.Steps.To { // by an earlier attempt
 		return err
 	}
-	if err := w.commit(ctx, variant, parts, reports); err != nil {
+	if err := w.commit(ctx, variant, means, reports); err != nil {
 		return fmt.Errorf("train %s: %w", variant, err)
 	}
 	emit(record.Of([]Checkpoint{{variant, int64(w.Steps.To), w.path(variant, w.Steps.To)}}))
 	return nil
 }
 
-func (w work) commit(ctx context.Context, variant string, parts, reports func(**record.Batch) bool) error {
+func (w work) commit(ctx context.Context, variant string, means func(*string) bool, reports func(**record.Batch) bool) error {
 	r, err := w.Config.recipe()
 	if err != nil {
 		return err
@@ -350,7 +406,7 @@ func (w work) commit(ctx context.Context, variant string, parts, reports func(**
 	if err != nil {
 		return err
 	}
-	if err := t.adopt(parts); err != nil {
+	if err := t.adopt(ctx, means); err != nil {
 		return err
 	}
 	t.takenByBin = nil
@@ -374,7 +430,7 @@ func (w work) commit(ctx context.Context, variant string, parts, reports func(**
 	if err := t.save(ctx, w.path(variant, t.step)); err != nil {
 		return err
 	}
-	return w.removeBefore(ctx, variant)
+	return errors.Join(files.RemoveAll(ctx, w.means(variant)), w.removeBefore(ctx, variant))
 }
 
 // removeBefore removes the checkpoints of rounds that no attempt can need.
@@ -413,8 +469,8 @@ func readReports(reports func(**record.Batch) bool, bins int) ([]report, error) 
 	return told, nil
 }
 
-// adopt makes the means of the bins the trainer's state.
-func (t *trainer) adopt(parts func(**record.Batch) bool) error {
+// adopt makes the means of the bins, which it reads from files, the trainer's state.
+func (t *trainer) adopt(ctx context.Context, means func(*string) bool) error {
 	vectors := map[string]sdrnet.Vector{}
 	for _, v := range t.nets.State() {
 		vectors[v.Name] = v
@@ -424,18 +480,24 @@ func (t *trainer) adopt(parts func(**record.Batch) bool) error {
 			vectors[teacherPrefix+v.Name] = v
 		}
 	}
-	for b := (*record.Batch)(nil); parts(&b); {
-		rows, err := record.Rows[part](b)
+	for path := ""; means(&path); {
+		err := arrowio.Each(ctx, path, func(b *record.Batch) error {
+			rows, err := record.Rows[kept](b)
+			for _, p := range rows {
+				v, known := vectors[p.Name]
+				at, values := int(p.Part)*maxPart, make([]float32, len(p.Values)/4)
+				if !known || at+len(values) > len(v.Values) {
+					return fmt.Errorf("a bin has trained %q, which this round does not have", p.Name)
+				}
+				if _, err := binary.Decode(p.Values, binary.LittleEndian, values); err != nil {
+					return err
+				}
+				t.outer(p.Name, v, at, values)
+			}
+			return err
+		})
 		if err != nil {
 			return err
-		}
-		for _, p := range rows {
-			v, known := vectors[p.Name]
-			if at := int(p.Part) * maxPart; known && at+len(p.Values) <= len(v.Values) {
-				t.outer(p.Name, v, at, p.Values)
-				continue
-			}
-			return fmt.Errorf("a bin has trained %q, which this round does not have", p.Name)
 		}
 	}
 	return nil

@@ -22,6 +22,7 @@ import (
 	"github.com/sdr-ml/sdr/stages/run/recipe"
 	"github.com/sdr-ml/sdr/stages/run/shards"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/transforms/arrowio"
 	"github.com/sdr-ml/sdr/transforms/record"
 )
 
@@ -295,6 +296,11 @@ func TestBins(t *testing.T) {
 			inRounds(t, "direct", other, refs, r, 2)
 			sameFiles(t, want, modelFiles(t, other))
 			inRounds(t, "prism", other, refs, r, 5) // done
+			left, err := filepath.Glob(filepath.Join(other, "checkpoints", "*", "*"))
+			require.NoError(t, err)
+			for _, path := range left {
+				require.Equal(t, ".safetensors", filepath.Ext(path), "the means of the bins are not kept")
+			}
 			sameFiles(t, want, modelFiles(t, other))
 
 			latest := func(variant string) string {
@@ -345,14 +351,17 @@ func TestRoundIsTheMean(t *testing.T) {
 			require.Contains(t, []string{"", fmt.Sprint(b)}, m.Subnet, "a bin trains the root and its own sub-net")
 		}
 		for _, p := range parts {
-			if sums[p.Name] == nil {
-				sums[p.Name] = make([]float64, len(p.Values))
+			at := int(p.Part) * maxPart
+			if missing := at + len(p.Values) - len(sums[p.Name]); missing > 0 {
+				sums[p.Name] = append(sums[p.Name], make([]float64, missing)...)
 			}
 			for i, v := range p.Values {
-				sums[p.Name][i] += float64(p.Weight) * float64(v)
+				sums[p.Name][at+i] += float64(p.Weight) * float64(v)
 			}
-			weights[p.Name] += float64(p.Weight)
-			owners[p.Name]++
+			if p.Part == 0 {
+				weights[p.Name] += float64(p.Weight)
+				owners[p.Name]++
+			}
 		}
 	}
 	slices.Sort(seen)
@@ -400,11 +409,18 @@ func TestFaultyRounds(t *testing.T) {
 
 	tr, err := newTrainer(t.Context(), Config{}, tiny(t), SDR)
 	require.NoError(t, err)
-	once := true
-	err = tr.adopt(func(b **record.Batch) bool {
-		*b = record.Of([]part{{Name: "0.1", Values: []float32{1}, Weight: 1}})
-		defer func() { once = false }()
-		return once
-	})
-	require.ErrorContains(t, err, `a bin has trained "0.1", which this round does not have`)
+	path, err := arrowio.WriteBatch(t.Context(), t.TempDir(), record.Of([]kept{{Name: "0.1", Values: make([]byte, 4)}}))
+	require.NoError(t, err)
+	adopt := func() error {
+		paths := []string{path}
+		return tr.adopt(t.Context(), func(to *string) (more bool) {
+			if more = len(paths) > 0; more {
+				*to, paths = paths[0], nil
+			}
+			return more
+		})
+	}
+	require.ErrorContains(t, adopt(), `a bin has trained "0.1", which this round does not have`)
+	require.NoError(t, os.Truncate(path, 100))
+	require.ErrorContains(t, adopt(), path)
 }

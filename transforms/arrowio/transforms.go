@@ -54,7 +54,7 @@ func WriteIPC(s beam.Scope, path string, col beam.PCollection) beam.PCollection 
 }
 
 func write(s beam.Scope, f format, path string, col beam.PCollection) beam.PCollection {
-	return beam.ParDo(s, &writeFn{Format: f, Path: path}, beam.GroupByKey(s, beam.AddFixedKey(s, col)))
+	return beam.ParDo(s, &writeFn{Format: f, Path: path}, beam.Impulse(s), beam.SideInput{Input: col}) // grouped by a key, they would be one record of Flink's
 }
 
 // WriteDir writes each batch of col, a PCollection<*record.Batch>, to an Arrow IPC file of its own in dir, and returns
@@ -128,7 +128,7 @@ type writeFn struct {
 	Path   string
 }
 
-func (fn *writeFn) ProcessElement(ctx context.Context, _ int, batches func(**record.Batch) bool) (string, error) {
+func (fn *writeFn) ProcessElement(ctx context.Context, _ []byte, batches func(**record.Batch) bool, emit func(string)) error {
 	type hashed struct {
 		arrow.Record
 		hash uint64
@@ -138,7 +138,7 @@ func (fn *writeFn) ProcessElement(ctx context.Context, _ int, batches func(**rec
 	for batches(&b) {
 		data, err := record.Encode(b)
 		if err != nil {
-			return "", fmt.Errorf("arrowio: writing %s: %w", fn.Path, err)
+			return fmt.Errorf("arrowio: writing %s: %w", fn.Path, err)
 		}
 		all = append(all, hashed{b.Record, xxh3.Hash(data)})
 	}
@@ -147,14 +147,24 @@ func (fn *writeFn) ProcessElement(ctx context.Context, _ int, batches func(**rec
 	for i, h := range all {
 		recs[i] = h.Record
 	}
-	return fn.Path, fn.Format.save(ctx, fn.Path, recs)
+	if len(recs) == 0 {
+		return nil
+	}
+	emit(fn.Path)
+	return fn.Format.save(ctx, fn.Path, recs)
 }
 
 type writeDirFn struct{ Dir string }
 
 func (fn *writeDirFn) ProcessElement(ctx context.Context, b *record.Batch) (string, error) {
+	return WriteBatch(ctx, fn.Dir, b)
+}
+
+// WriteBatch writes a batch to an Arrow IPC file in dir whose name is the hash of its content, and returns its path: what
+// [WriteDir] does for each batch.
+func WriteBatch(ctx context.Context, dir string, b *record.Batch) (string, error) {
 	data, err := encode(b.Schema(), []arrow.Record{b.Record})
-	path := fmt.Sprintf("%s/%s", strings.TrimSuffix(fn.Dir, "/"), digestName(data))
+	path := fmt.Sprintf("%s/%s", strings.TrimSuffix(dir, "/"), digestName(data))
 	if err == nil {
 		err = files.WriteBytes(ctx, path, data)
 	}

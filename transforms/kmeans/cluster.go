@@ -6,6 +6,7 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	"github.com/google/uuid"
 
+	"github.com/sdr-ml/sdr/transforms/arrowio"
 	"github.com/sdr-ml/sdr/transforms/record"
 )
 
@@ -17,6 +18,7 @@ func init() {
 	beam.RegisterCoder(reflect.TypeFor[*model](), encodeModel, decodeModel)
 	beam.RegisterCoder(reflect.TypeFor[*basis](), encodeBasis, decodeBasis)
 	beam.RegisterDoFn(reflect.TypeFor[addFn]())
+	beam.RegisterDoFn(reflect.TypeFor[bundleFn]())
 	beam.RegisterFunction(orEmpty)
 }
 
@@ -55,9 +57,9 @@ func Cluster(s beam.Scope, in beam.PCollection, cfg Config) (assigned, centroids
 	if cfg.Spherical {
 		work = beam.ParDo(s, &sphereFn{Column: cfg.Column}, work)
 	}
-	if cfg.Gather {
-		all := beam.GroupByKey(s, beam.AddFixedKey(s, work))
-		assigned, centroids = beam.ParDo2(s, &gatherFn{Config: cfg}, all, beam.SideInput{Input: m})
+	if cfg.Gather != "" {
+		paths := arrowio.WriteDir(s, cfg.Gather, work)
+		assigned, centroids = beam.ParDo2(s, &gatherFn{Config: cfg}, beam.Impulse(s), beam.SideInput{Input: paths}, beam.SideInput{Input: m})
 		return beam.Reshuffle(s, assigned), beam.Reshuffle(s, centroids)
 	}
 	var levels []beam.PCollection
@@ -112,10 +114,23 @@ func (c Config) passes(level int) []pass {
 	return append(passes, pass{&witnessFn{Config: c}, &silhouetteFn{}})
 }
 
-// total adds up tallies. Without any, the sum is an empty one.
+// total adds up tallies, first those of each bundle, as a runner that lifts combiners does: others, such as Flink, would have
+// all of them in a record. Without any, the sum is an empty one.
 func total(s beam.Scope, tallies beam.PCollection) beam.PCollection {
-	return beam.ParDo(s, orEmpty, beam.Impulse(s), beam.SideInput{Input: beam.Combine(s, &addFn{}, tallies)})
+	sums := beam.ParDo(s, &bundleFn{}, tallies)
+	return beam.ParDo(s, orEmpty, beam.Impulse(s), beam.SideInput{Input: beam.Combine(s, &addFn{}, sums)})
 }
+
+// bundleFn adds up the tallies of a bundle.
+type bundleFn struct{ sum *tally }
+
+func (fn *bundleFn) StartBundle(func(*tally)) { fn.sum = &tally{} }
+
+func (fn *bundleFn) ProcessElement(t *tally, _ func(*tally)) {
+	fn.sum = (&addFn{}).MergeAccumulators(fn.sum, t)
+}
+
+func (fn *bundleFn) FinishBundle(emit func(*tally)) { emit(fn.sum) }
 
 func orEmpty(_ []byte, sum func(**tally) bool) *tally {
 	t := &tally{}

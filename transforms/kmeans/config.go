@@ -51,9 +51,10 @@ type Config struct {
 	// passing them through the runner once per iteration; results are bitwise the same. It is for data that fit and for
 	// runners with one worker process, such as prism and direct; elsewhere the pipeline fails and says so.
 	Local bool
-	// Gather sends all rows to one worker and clusters them there, to the same result bit by bit. It is for data that fit in
-	// a worker's memory, and for runners of several processes that take long to prepare a job of many passes, such as Flink.
-	Gather bool
+	// Gather, if given, is a folder that all workers see: the rows are written there, and one worker reads and clusters them,
+	// to the same result bit by bit. It is for data that fit in a worker's memory, and for runners of several processes that
+	// take long to prepare a job of many passes, such as Flink. Remove the folder when the pipeline has ended.
+	Gather string
 }
 
 // The most clusters of a parent, of a parent with Balance, and altogether.

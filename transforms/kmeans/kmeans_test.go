@@ -323,7 +323,10 @@ func TestSameOnEveryRunner(t *testing.T) {
 				if i > 0 {
 					slices.Reverse(batches)
 				}
-				cfg.Local, cfg.Gather = way.local, way.gather
+				cfg.Local, cfg.Gather = way.local, ""
+				if way.gather {
+					cfg.Gather = t.TempDir()
+				}
 				labels, clusters, err := cluster(t, way.runner, cfg, batches)
 				require.NoError(t, err)
 				if i == 0 {
@@ -540,6 +543,7 @@ func TestManyClusters(t *testing.T) {
 // TestProperties draws small, awkward data sets: duplicates, fewer distinct rows
 // than clusters, empty batches, tight limits.
 func TestProperties(t *testing.T) {
+	dir := t.TempDir()
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.IntRange(0, 60).Draw(t, "rows")
 		width := rapid.IntRange(1, 3).Draw(t, "width")
@@ -561,7 +565,9 @@ func TestProperties(t *testing.T) {
 			Balance:    rapid.SampledFrom([]float64{0, 1, 1.1, 2}).Draw(t, "balance"),
 			Init:       rapid.SampledFrom(kmeans.Inits).Draw(t, "init"),
 			Local:      rapid.Bool().Draw(t, "local"),
-			Gather:     rapid.Bool().Draw(t, "gather"),
+		}
+		if rapid.Bool().Draw(t, "gather") {
+			cfg.Gather = dir
 		}
 		batches := append(beamtest.Split(rows, rapid.IntRange(1, 30).Draw(t, "batch")), record.Of([]feature{}))
 		labels, clusters, err := cluster(t, "direct", cfg, batches)
@@ -575,7 +581,10 @@ func TestProperties(t *testing.T) {
 
 func TestFewRows(t *testing.T) {
 	for _, runner := range runners {
-		cfg := kmeans.Config{Column: "feature", Branching: []int{4, 2}, Iterations: 1, Gather: runner == "direct"}
+		cfg := kmeans.Config{Column: "feature", Branching: []int{4, 2}, Iterations: 1}
+		if runner == "direct" {
+			cfg.Gather = t.TempDir()
+		}
 		labels, clusters, err := cluster(t, runner, cfg, nil)
 		require.NoError(t, err)
 		require.Empty(t, labels)

@@ -1,6 +1,7 @@
 package kmeans
 
 import (
+	"context"
 	"fmt"
 	"reflect"
 	"sync"
@@ -8,6 +9,7 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	"github.com/google/uuid"
 
+	"github.com/sdr-ml/sdr/transforms/arrowio"
 	"github.com/sdr-ml/sdr/transforms/record"
 )
 
@@ -58,13 +60,19 @@ func (fn *localFn) ProcessElement(m *model, assigned, centroids func(*record.Bat
 	return fn.Config.cluster(batches, m, assigned, centroids)
 }
 
-// gatherFn clusters all rows where the runner brings them.
+// gatherFn clusters all rows, which it reads from files.
 type gatherFn struct{ Config Config }
 
-func (fn *gatherFn) ProcessElement(_ int, rows func(**record.Batch) bool, m *model, assigned, centroids func(*record.Batch)) error {
+func (fn *gatherFn) ProcessElement(ctx context.Context, _ []byte, paths func(*string) bool, m *model, assigned, centroids func(*record.Batch)) error {
 	var batches []*record.Batch
-	for b := (*record.Batch)(nil); rows(&b); {
-		batches = append(batches, b)
+	for path := ""; paths(&path); {
+		err := arrowio.Each(ctx, path, func(b *record.Batch) error {
+			batches = append(batches, b)
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("kmeans: Gather: %w", err)
+		}
 	}
 	return fn.Config.cluster(batches, m, assigned, centroids)
 }

@@ -83,7 +83,7 @@ const (
 func Fit(s beam.Scope, train beam.PCollection, cfg Config) beam.PCollection {
 	must(cfg.Validate())
 	s = s.Scope("probe.Fit")
-	return beam.ParDo(s, &fitFn{Config: cfg}, beam.GroupByKey(s, beam.AddFixedKey(s, train)))
+	return beam.ParDo(s, &fitFn{Config: cfg}, beam.Impulse(s), beam.SideInput{Input: train}) // grouped by a key, they would be one record of Flink's
 }
 
 // PredictConfig configures [Predict].
@@ -117,7 +117,7 @@ func must(err error) {
 
 type fitFn struct{ Config Config }
 
-func (fn *fitFn) ProcessElement(_ int, train func(**record.Batch) bool, emit func(*record.Batch)) error {
+func (fn *fitFn) ProcessElement(_ []byte, train func(**record.Batch) bool, emit func(*record.Batch)) error {
 	whole, err := record.Gather(train, fn.Config.column())
 	if err != nil || whole == nil {
 		return wrap(err)
