@@ -153,6 +153,8 @@ func newPredictor(l *layout, d *Directory, compression int) (func(row []uint8), 
 	switch {
 	case predictor == 1:
 		return nil, nil
+	case l.across*l.down > 1: // libtiff's rows are no whole groups
+		return nil, fmt.Errorf("predictor %d with YCbCr in groups of pixels: %w", predictor, ErrUnsupported)
 	case predictor == 2 && l.bits == 8:
 		return func(row []uint8) { accumulate(row, apart) }, nil
 	case predictor == 2 && l.bits == 16:

@@ -31,7 +31,9 @@ const (
 	tagExtraSamples    = 338
 	tagSampleFormat    = 339
 	tagJPEGTables      = 347
+	tagCoefficients    = 529
 	tagSubsampling     = 530
+	tagBlackWhite      = 532
 	tagXMP             = 700
 )
 

@@ -5,7 +5,8 @@
 // golang.org/x/image/tiff reads about half of that, and takes black for white in the fax compressions.
 //
 // It reads correctly what Pillow 13 gets wrong: signed and floating-point samples that are big-endian and compressed, and,
-// of what is not compressed, separate planes of 16 bits or in which 0 is white.
+// of what is not compressed, separate planes of 16 bits or in which 0 is white. Compressed YCbCr that is damaged, of which
+// Pillow shows what is left, is refused.
 package tiff
 
 import (
@@ -59,8 +60,11 @@ func Decode(data []byte) (Image, error) {
 		return Image{}, err
 	}
 	compression := d.integer(tagCompression, raw)
-	if l.photometric == yCbCr && compression != raw && (compression != jpegCompression || l.planar) {
-		return Image{}, fmt.Errorf("YCbCr with compression %d: %w", compression, ErrUnsupported)
+	converts := l.photometric == yCbCr && compression != raw && (compression != jpegCompression || l.planar)
+	if converts {
+		if err := d.subsample(&l, width, height); err != nil {
+			return Image{}, err
+		}
 	}
 	blocks, err := d.blocks(&l, width, height, compression == raw)
 	if err != nil {
@@ -85,6 +89,10 @@ func Decode(data []byte) (Image, error) {
 		return m.paint(d.integers(tagColorMap))
 	case l.photometric == yCbCr && m.Channels == 3 && compression == raw:
 		fromYCbCr(m.Pix)
+	case converts:
+		if err := d.toRGB(m.Pix); err != nil {
+			return Image{}, err
+		}
 	}
 	return m, nil
 }
@@ -196,6 +204,15 @@ func (m *Image) put(b block, l *layout, y int, row []uint8) {
 		l.unpack(m.Pix[at+b.plane:], m.Channels, row, 0, 1, n)
 		return
 	}
+	if l.across*l.down > 1 {
+		luma := l.across * l.down
+		for x := range n {
+			group := row[x/l.across*(luma+2):]
+			pixel := m.Pix[at+3*x:]
+			pixel[0], pixel[1], pixel[2] = group[y%l.down*l.across+x%l.across], group[luma], group[luma+1]
+		}
+		return
+	}
 	if l.bits == 8 && l.samples == m.Channels && l.photometric != whiteIsZero {
 		copy(m.Pix[at:at+n*m.Channels], row)
 		return
@@ -252,11 +269,13 @@ func (m *Image) decode(data []byte, b block, l *layout, d *Directory, compressio
 	}
 	row := make([]uint8, l.rowBytes(b.width))
 	for y := range b.height {
-		if _, err := io.ReadFull(rows, row); err != nil {
-			return fmt.Errorf("row %d of a strip or tile: %w", y, err)
-		}
-		if p != nil {
-			p(row)
+		if y%l.down == 0 {
+			if _, err := io.ReadFull(rows, row); err != nil {
+				return fmt.Errorf("row %d of a strip or tile: %w", y, err)
+			}
+			if p != nil {
+				p(row)
+			}
 		}
 		if b.y+y < m.Height {
 			m.put(b, l, y, row)
