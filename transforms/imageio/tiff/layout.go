@@ -48,6 +48,8 @@ type layout struct {
 	order       binary.ByteOrder
 	// Groups of so many pixels have their colors in common: the luma of each is stored, then blue and red of the group.
 	across, down int
+	// Damaged pixels are shown as far as they go, and then as 0.
+	lenient bool
 }
 
 func (d *Directory) layout() (layout, error) {

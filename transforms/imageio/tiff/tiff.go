@@ -5,11 +5,11 @@
 // golang.org/x/image/tiff reads about half of that, and takes black for white in the fax compressions.
 //
 // It reads correctly what Pillow 13 gets wrong: signed and floating-point samples that are big-endian and compressed, and,
-// of what is not compressed, separate planes of 16 bits or in which 0 is white. Compressed YCbCr that is damaged, of which
-// Pillow shows what is left, is refused.
+// of what is not compressed, separate planes of 16 bits or in which 0 is white.
 package tiff
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -65,6 +65,7 @@ func Decode(data []byte) (Image, error) {
 		if err := d.subsample(&l, width, height); err != nil {
 			return Image{}, err
 		}
+		l.lenient = compression == deflate || compression == oldDeflate || compression == packBits
 	}
 	blocks, err := d.blocks(&l, width, height, compression == raw)
 	if err != nil {
@@ -260,6 +261,9 @@ func (m *Image) decode(data []byte, b block, l *layout, d *Directory, compressio
 		compressed = reversedBits(compressed)
 	}
 	rows, err := decompress(compressed, b, l, d, compression)
+	if err != nil && l.lenient && !errors.Is(err, ErrUnsupported) {
+		rows, err = bytes.NewReader(nil), nil
+	}
 	if err != nil {
 		return err
 	}
@@ -268,10 +272,16 @@ func (m *Image) decode(data []byte, b block, l *layout, d *Directory, compressio
 		return err
 	}
 	row := make([]uint8, l.rowBytes(b.width))
+	var damage error
 	for y := range b.height {
 		if y%l.down == 0 {
-			if _, err := io.ReadFull(rows, row); err != nil {
-				return fmt.Errorf("row %d of a strip or tile: %w", y, err)
+			n, err := io.ReadFull(rows, row)
+			if err != nil {
+				damage = fmt.Errorf("row %d of a strip or tile: %w", y, err)
+				if !l.lenient || p != nil {
+					return damage
+				}
+				clear(row[n:])
 			}
 			if p != nil {
 				p(row)
@@ -281,13 +291,18 @@ func (m *Image) decode(data []byte, b block, l *layout, d *Directory, compressio
 			m.put(b, l, y, row)
 		}
 	}
-	if f, ok := rows.(*fax); ok && f.damage != nil {
-		m.Damage = f.damage
+	if f, ok := rows.(*fax); ok {
+		damage = f.damage
 	}
-	if compression == deflate || compression == oldDeflate { // libtiff checks the sum if the data end here
+	if damage == nil && (compression == deflate || compression == oldDeflate) { // libtiff checks the sum if the data end here
 		if n, err := rows.Read(row[:1]); n == 0 && err != io.EOF {
-			return err
+			if damage = err; !l.lenient || p != nil {
+				return err
+			}
 		}
+	}
+	if damage != nil {
+		m.Damage = damage
 	}
 	return nil
 }

@@ -10,7 +10,7 @@ import (
 // subsample sets how many pixels have their colors in common, in an image that is compressed otherwise than as JPEG.
 func (d *Directory) subsample(l *layout, width, height int) error {
 	l.across, l.down = 2, 2
-	if v := d.integers(tagSubsampling); len(v) == 2 {
+	if v := whole(d.values(d.seen(tagSubsampling))); len(v) == 2 {
 		l.across, l.down = v[0], v[1]
 	}
 	known := slices.Contains([]int{1, 2, 4}, l.across) && slices.Contains([]int{1, 2}, l.down)
@@ -74,13 +74,14 @@ func (d *Directory) toRGB(pix []uint8) error {
 // floats returns the first values of a tag, as many as in missing, which it returns where the tag has fewer. What is divided
 // by 0 is 0.
 func (d *Directory) floats(tag uint16, missing []float32) []float32 {
-	v := d.numbers(tag)
+	value := d.seen(tag)
+	v := d.values(value)
 	if len(v) < len(missing) {
 		return missing
 	}
 	out := make([]float32, len(missing))
 	for i := range out {
-		if f := v[i]; d.tags[tag].kind != typeRational || f-f == 0 {
+		if f := v[i]; value.kind != typeRational || f-f == 0 {
 			out[i] = float32(f)
 		}
 	}
