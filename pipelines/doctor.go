@@ -41,9 +41,11 @@ type DataReport struct {
 	Sides [3]int `json:"sides"`
 	// Elongated counts those more than twice as long as wide or the other way around: cropping to a square loses half.
 	Elongated int64 `json:"elongated"`
-	// Gray counts those whose pixels are all gray, and Flat those of one color.
-	Gray int64 `json:"gray"`
-	Flat int64 `json:"flat"`
+	// Gray counts those whose pixels are all gray, Flat those of one color, and Clipped those that are mostly gray of more than
+	// 8 bits above 255, which is clipped to white.
+	Gray    int64 `json:"gray"`
+	Flat    int64 `json:"flat"`
+	Clipped int64 `json:"clipped"`
 	// Similar are the groups of images that look alike, the largest first. Each lists its images in order.
 	Similar [][]string `json:"similar"`
 }
@@ -60,6 +62,7 @@ type looked struct {
 	height int
 	gray   bool
 	flat   bool
+	clip   bool
 	hash   uint64
 }
 
@@ -131,6 +134,7 @@ func look(im imageio.Image) (looked, error) {
 		return l, nil
 	}
 	l.format, l.damage, l.width, l.height = imageio.Format(im.Data), rgb.Damage != nil, rgb.Width, rgb.Height
+	l.clip = rgb.Clipped
 	l.gray, l.flat = true, true
 	for p := 0; p < len(rgb.Pix) && (l.gray || l.flat); p += 3 {
 		red, green, blue := rgb.Pix[p], rgb.Pix[p+1], rgb.Pix[p+2]
@@ -174,6 +178,7 @@ func sumUp(all []looked) *DataReport {
 		count(&r.Elongated, max(l.width, l.height) > 2*min(l.width, l.height))
 		count(&r.Gray, l.gray)
 		count(&r.Flat, l.flat)
+		count(&r.Clipped, l.clip)
 		sides = append(sides, min(l.width, l.height))
 		if !l.flat {
 			textured = append(textured, l)
@@ -267,6 +272,7 @@ func (r *DataReport) WriteTable(w io.Writer) error {
 	add("unreadable", r.Unreadable, "go to the dead letters; --max-bad limits their share")
 	add("damaged", r.Damaged, "are read as far as they go")
 	add("of one color", r.Flat, "teach nothing")
+	add("clipped", r.Clipped, "mostly gray above 255, which becomes white; scale it to 8 bits")
 	add("gray", r.Gray, "")
 	add("elongated", r.Elongated, "more than 2:1; a square crop loses half or more")
 	extra := int64(0)

@@ -66,27 +66,33 @@ func TestExamineData(t *testing.T) {
 	write("c-again.png", waves(3, 101, 50, true), 0)
 	write("d.png", waves(4, 30, 30, false), 0)
 	write("flat.png", image.NewPaletted(image.Rect(0, 0, 20, 20), color.Palette{color.RGBA{9, 8, 7, 255}}), 0)
+	deep := image.NewGray16(image.Rect(0, 0, 40, 40))
+	for i := range 40 * 40 {
+		deep.SetGray16(i%40, i/40, color.Gray16{Y: uint16(i * 30)})
+	}
+	write("deep.png", deep, 0)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "bad.png"), []byte("no image"), 0o644))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "notes.md"), []byte("no image"), 0o644))
 
 	r, err := ExamineData(t.Context(), []string{dir}, imageio.Columns{})
 	require.NoError(t, err)
-	require.EqualValues(t, 8, r.Images)
+	require.EqualValues(t, 9, r.Images)
 	require.EqualValues(t, 1, r.Unreadable)
 	require.Len(t, r.Reasons, 1)
 	require.Contains(t, r.Reasons[0], "bad.png: decode image of 8 bytes")
-	require.Equal(t, map[string]int64{"PNG": 6, "JPEG": 1}, r.Formats)
+	require.Equal(t, map[string]int64{"PNG": 7, "JPEG": 1}, r.Formats)
 	require.Equal(t, [3]int{20, 50, 50}, r.Sides)
 	require.EqualValues(t, 2, r.Elongated)
-	require.EqualValues(t, 2, r.Gray)
+	require.EqualValues(t, 3, r.Gray)
+	require.EqualValues(t, 1, r.Clipped)
 	require.EqualValues(t, 1, r.Flat)
 	at := func(name string) string { return filepath.Join(dir, name) }
 	require.Equal(t, [][]string{{at("a-smaller.jpg"), at("a.png")}, {at("c-again.png"), at("c.png")}}, r.Similar)
-	require.Equal(t, []string{dir + ": 8 images; passed over 1 .md"}, r.Sources)
+	require.Equal(t, []string{dir + ": 9 images; passed over 1 .md"}, r.Sources)
 
 	var text bytes.Buffer
 	require.NoError(t, r.WriteTable(&text))
-	for _, line := range []string{"near-duplicates │      2 │ 25.00 %", "shorter sides: 20 to 50 px, median 50 px", "2 look alike: " + at("a-smaller.jpg")} {
+	for _, line := range []string{"near-duplicates │      2 │ 22.22 %", "shorter sides: 20 to 50 px, median 50 px", "2 look alike: " + at("a-smaller.jpg")} {
 		require.Contains(t, text.String(), line)
 	}
 	_, err = ExamineData(t.Context(), []string{filepath.Join(dir, "none")}, imageio.Columns{})

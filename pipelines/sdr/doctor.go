@@ -28,8 +28,8 @@ install; and whether a matrix product, a convolution and training steps give the
 same values on the GPU as on the CPU. The exit code is 1 if any GPU check fails.
 
 With --data, it reads images instead and shows how many there are, of which formats
-and sizes, and how many cannot be read, are of one color, or look like another one,
-by a perceptual hash (pHash, of which at most 3 of 64 bits differ).
+and sizes, and how many cannot be read, are of one color or clipped to white, or look
+like another one, by a perceptual hash (pHash, of which at most 3 of 64 bits differ).
 
 ` + dataHelp,
 		Example: `  sdr doctor

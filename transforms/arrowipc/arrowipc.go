@@ -26,7 +26,9 @@ func Guard(work func() error) (err error) {
 func OpenFile(data []byte) (r *ipc.FileReader, err error) {
 	err = Guard(func() error {
 		checkFile(data)
-		r, err = ipc.NewFileReader(bytes.NewReader(data), ipc.WithAllocator(limit(len(data))))
+		if r, err = ipc.NewFileReader(bytes.NewReader(data), ipc.WithAllocator(limit(len(data)))); err == nil {
+			r.NumRecords() // panics here rather than later
+		}
 		return err
 	})
 	return r, err

@@ -2,6 +2,7 @@ package compute
 
 import (
 	"os"
+	"runtime"
 	"sync"
 	"testing"
 
@@ -35,6 +36,10 @@ func TestChoices(t *testing.T) {
 		who, err := Machines(t.Context(), dir)
 		require.NoError(t, err)
 		require.Equal(t, map[string][]string{"processor": {"A / B (R) @ 2 GHz, avx2", "C"}, "GPU": {"C"}}, who)
+	}
+
+	if runtime.GOOS == "linux" {
+		require.NoError(t, choices{"/sys/tuning"}.Join(kernels.Part{Kind: "processor"}), "nothing can be written there")
 	}
 
 	dir := t.TempDir()

@@ -95,8 +95,8 @@ func TestColumns(t *testing.T) {
 		{imageio.Columns{Image: "shot.bytes"}, imageio.Image{Data: []byte("shot"), Label: -1, Class: "ant"}, ""},
 		{imageio.Columns{Image: "shot"}, imageio.Image{Data: []byte("shot"), Label: -1, Class: "ant"}, ""},
 		{imageio.Columns{Image: "file"}, imageio.Image{Data: []byte("file"), Label: -1, Class: "ant"}, ""},
-		{imageio.Columns{Label: "tags"}, imageio.Image{Data: []byte("image"), Label: -1, LabelError: "column tags holds tags.list.element: list of int64; want numbers or names of classes; give another column by --label-column, or - for none"}, ""},
-		{imageio.Columns{Label: "in"}, imageio.Image{Data: []byte("image"), Label: -1, LabelError: "column in holds in.photo: binary; want numbers or names of classes; give another column by --label-column, or - for none"}, ""},
+		{imageio.Columns{Label: "tags"}, imageio.Image{Data: []byte("image"), Label: -1, LabelError: "column tags holds tags.list.element: list of int64; want numbers or names of classes; give another column by Columns.Label, or - for none"}, ""},
+		{imageio.Columns{Label: "in"}, imageio.Image{Data: []byte("image"), Label: -1, LabelError: "column in holds in.photo: binary; want numbers or names of classes; give another column by Columns.Label, or - for none"}, ""},
 		{imageio.Columns{Label: "none"}, imageio.Image{Data: []byte("image"), Label: -1, LabelError: "no column none of labels; the columns are image: binary, label: utf8, mask: binary, tags.list.element: list of int64, in.photo: binary, in.kind: int8, file: utf8, shot.bytes: binary"}, ""},
 		{imageio.Columns{Image: "tags"}, imageio.Image{}, "no column tags of images; the columns are image: binary, label: utf8,"},
 	} {

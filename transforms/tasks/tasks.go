@@ -12,8 +12,10 @@ import (
 	"maps"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/sdr-ml/sdr/transforms/files"
 	"github.com/sdr-ml/sdr/transforms/imageio"
@@ -38,6 +40,9 @@ type Faulty struct {
 	Err  error
 }
 
+// wanted is what a folder of tasks has.
+const wanted = "labeled collections NAME-train.* with NAME-test.*, such as .parquet, or NAME/train/CLASS/* with NAME/test/CLASS/*, or NAME/train-00000-of-00001.parquet with NAME/test-00000-of-00001.parquet"
+
 // Find lists the tasks in a folder, sorted by name, and those that are there but lack a split, or have one twice.
 // The folder may also be that of a single task. It is an error if there is no task at all.
 func Find(ctx context.Context, dir string) (found []Task, faulty []Faulty, err error) {
@@ -54,7 +59,7 @@ func Find(ctx context.Context, dir string) (found []Task, faulty []Faulty, err e
 		found = append(found, t)
 	}
 	if len(found) == 0 && len(faulty) == 0 {
-		return nil, nil, fmt.Errorf("%s holds no tasks: want labeled collections NAME-train.* with NAME-test.*, such as .parquet, or NAME/train/CLASS/* with NAME/test/CLASS/*, or NAME/train-00000-of-00001.parquet with NAME/test-00000-of-00001.parquet", dir)
+		return nil, nil, fmt.Errorf("%s holds no tasks: want %s", dir, wanted)
 	}
 	return found, faulty, nil
 }
@@ -157,6 +162,9 @@ func find(ctx context.Context, dir string) (found []Task, faulty []Faulty, err e
 		}
 	}
 	entries, err := files.ReadDir(ctx, dir)
+	if errors.Is(err, syscall.ENOTDIR) {
+		return nil, nil, fmt.Errorf("%s is a file: want the folder of tasks that it is in, or that of a single task; a folder of tasks has %s", dir, wanted)
+	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("tasks %s: %w", dir, err)
 	}
@@ -228,10 +236,13 @@ func nameOf(dir string) (string, error) {
 	return filepath.Base(absolute), err
 }
 
+var trainWord = regexp.MustCompile(`(?i)train`)
+
 // testFor returns the expected path of the test split for that of the train split.
 func testFor(train string) string {
-	at := strings.LastIndex(train, "train")
-	return train[:at] + "test" + train[at+len("train"):]
+	all := trainWord.FindAllStringIndex(train, -1)
+	at := all[len(all)-1]
+	return train[:at[0]] + "test" + train[at[1]:]
 }
 
 // Open returns the task whose training images are at a path: a file NAME-train of any kind, the folder of a task,

@@ -93,7 +93,7 @@ func TestFindErrors(t *testing.T) {
 	_, err = find(filepath.Join(dir, "none"))
 	require.ErrorContains(t, err, "no such file")
 	_, err = find(filepath.Join(touch(t, "file"), "file"))
-	require.ErrorContains(t, err, "not a directory")
+	require.ErrorContains(t, err, "file is a file: want the folder of tasks that it is in, or that of a single task; a folder of tasks has labeled collections NAME-train.*")
 }
 
 func TestOpen(t *testing.T) {

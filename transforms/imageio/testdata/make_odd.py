@@ -285,7 +285,7 @@ def tif(name, photo, bits, data, comp=1, fmt=None, extra=None, order="<", fill=N
         data = [bytes(int(f"{b:08b}"[::-1], 2) for b in d) for d in data]
 
     def tag(number, kind, values):
-        entries.append((number, kind, len(values), struct.pack(f"{order}{len(values)}{' BsHI'[kind]}", *values)))
+        entries.append((number, kind, len(values) // (2 if kind == 5 else 1), struct.pack(f"{order}{len(values)}{' BsHII'[kind]}", *values)))
 
     tag(256, 4, [w]), tag(257, 4, [h]), tag(258, 3, bits), tag(259, 3, [comp]), tag(262, 3, [photo]), tag(277, 3, [len(bits)])
     for number, value in ((266, fill), (284, planar), (317, predictor), (339, [fmt] * len(bits) if fmt else None), (338, extra), (320, cmap)):
@@ -408,6 +408,58 @@ for info in ({}, {292: 1}, {292: 4}, {292: 5}, {292: 1, 266: 2}):
         for of, im in ("small", picture.convert("1")), ("wide", photo):
             if info or comp == "tiff_ccitt" or of == "wide":
                 add(f"{comp} {of} {info}.tif", save(im, "TIFF", compression=comp, tiffinfo=info))
+
+# YCbCr that is not a JPEG: groups of pixels with their colors in common.
+def packed(data, comp):
+    """What libtiff makes of bytes, as the pixels of a gray image."""
+    if comp == "raw":
+        return data
+    im = Image.open(io.BytesIO(save(Image.frombytes("L", (len(data), 1), data), "TIFF", compression=comp)))
+    at, size = im.tag_v2[273][0], im.tag_v2[279][0]
+    return im.fp.getvalue()[at : at + size]
+
+
+def grouped(name, comp, across, down, w=13, h=9, rows=None, tile=None, tags=(), written=True, **kw):
+    tags = [*tags, *([(530, 3, [across, down])] if written else [])]
+    ceil = lambda a, b: -(-a // b)
+    size = lambda w, h: ceil(w, across) * ceil(h, down) * (across * down + 2)
+    if tile:
+        data = [R(size(tile, tile)) for _ in range(ceil(w, tile) * ceil(h, tile))]
+    else:
+        data = [R(size(w, min(rows or h, h - y))) for y in range(0, h, rows or h)]
+    tif(f"YCbCr {across}x{down}, {name}", 6, [8] * 3, [packed(d, comp) for d in data], comp=codes[comp], rows=rows, tile=tile, w=w, h=h, tags=tags, **kw)
+
+
+codes = {"raw": 1, "tiff_lzw": 5, "jpeg": 7, "tiff_adobe_deflate": 8, "packbits": 32773, "zstd": 50000}
+for comp in ("tiff_lzw", "tiff_adobe_deflate", "packbits", "zstd"):
+    for factors in ((1, 1), (2, 1), (2, 2)):
+        grouped(comp, comp, *factors)
+for factors in ((1, 1), (2, 1), (2, 2), (1, 2), (4, 1), (4, 2)):
+    grouped("strips, deflate", "tiff_adobe_deflate", *factors, rows=5)
+    grouped("tiled, deflate, big-endian", "tiff_adobe_deflate", *factors, tile=16, w=41, h=30, order=">")
+grouped("not said, lzw", "tiff_lzw", 2, 2, written=False)
+grouped("predictor, deflate", "tiff_adobe_deflate", 1, 1, predictor=2)
+grouped("one pixel, packbits", "packbits", 2, 2, w=1, h=1, refused=True)
+grouped("one column, packbits", "packbits", 1, 2, w=1)
+grouped("three values, deflate", "tiff_adobe_deflate", 2, 2, written=False, tags=[(530, 3, [1, 1, 1])])
+for factors in ((3, 1), (2, 4), (0, 0)):
+    tif(f"YCbCr {factors}, deflate", 6, [8] * 3, [zlib.compress(R(4 * W * H))], comp=8, tags=[(530, 3, factors)], refused=True)
+for turn in (3, 6):
+    grouped(f"orientation {turn}, deflate", "tiff_adobe_deflate", 2, 2, tags=[(274, 3, [turn])])
+ratios = lambda *v: [int(x) for f in v for x in (f * 10000, 10000)]
+bt709, studio = ratios(0.2126, 0.7152, 0.0722), ratios(16, 235, 128, 240, 128, 240)
+for name, tags in {
+    "factors": [(529, 5, bt709)], "ranges": [(532, 5, studio)], "both": [(529, 5, bt709), (532, 5, studio)],
+    "few factors": [(529, 5, bt709[:4])], "ranges of nothing": [(532, 5, ratios(9, 9, 9, 9, 9, 9))], "ranges by 0": [(532, 5, [255, 0] * 6)],
+    "wild": [(529, 5, ratios(2.5, 0.01, 0.3)), (532, 5, ratios(235, 16, 0, 1, 255, 254))],
+}.items():
+    grouped(f"{name}, deflate", "tiff_adobe_deflate", 2, 1, tags=tags)
+grouped("no green, deflate", "tiff_adobe_deflate", 2, 1, tags=[(529, 5, ratios(0.3, 0, 0.1))], refused=True)
+for factors in ((1, 1), (2, 2)):
+    planes = [packed(R(W * H), "tiff_adobe_deflate") for _ in range(3)]
+    tif(f"YCbCr {factors} planes, deflate", 6, [8] * 3, planes, comp=8, planar=2, tags=[(530, 3, factors)], refused=factors == (2, 2))
+planes = [save(picture.getchannel(c), "JPEG") for c in range(3)]
+tif("YCbCr planes, jpeg", 6, [8] * 3, planes, comp=7, planar=2, w=41, h=30, tags=[(530, 3, [1, 1])])
 
 # ---- Damage, but not of compressed pixels in TIFFs: what happens there depends on the library of the compression.
 def in_pixels(name, data, at):

@@ -40,13 +40,16 @@ func decompress(data []byte, b block, l *layout, d *Directory, compression int) 
 		}
 		return newFax(data, compression, d.faxOptions(), b.width), nil
 	case lzwCompression:
+		if len(data) > 1 && data[0] == 0 && data[1]&1 == 1 { // by which libtiff knows it
+			return nil, fmt.Errorf("LZW with its bits in the reverse order: %w", ErrUnsupported)
+		}
 		return lzw.NewReader(r, lzw.MSB, 8), nil
 	case jpegCompression:
 		return decodeJPEG(data, b, l, d)
 	case deflate, oldDeflate:
 		return zlib.NewReader(r)
 	case packBits:
-		return &packBitsReader{data: data}, nil
+		return &packBitsReader{data: data, most: l.rowBytes(b.width) * ((b.height + l.down - 1) / l.down)}, nil
 	case zstandard:
 		z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(1<<28))
 		if err != nil {
@@ -62,8 +65,8 @@ func decompress(data []byte, b block, l *layout, d *Directory, compression int) 
 
 // decodeJPEG decodes a block that is a JPEG, whose tables may be in a tag of their own.
 func decodeJPEG(data []byte, b block, l *layout, d *Directory) (io.Reader, error) {
-	if len(data) < 2 {
-		return nil, io.ErrUnexpectedEOF
+	if !bytes.HasPrefix(data, []byte{0xff, 0xd8}) {
+		return nil, errors.New("a strip or tile is no JPEG")
 	}
 	// Tell the decoder by Adobe's marker whether the colors are YCbCr.
 	transform := byte(0)
@@ -98,6 +101,7 @@ func decodeJPEG(data []byte, b block, l *layout, d *Directory) (io.Reader, error
 // packBitsReader decompresses runs of equal bytes.
 type packBitsReader struct {
 	data []byte
+	most int // bytes that are left to be read
 	// left bytes follow: literal ones, or all equal to the next one.
 	left  int
 	equal bool
@@ -116,6 +120,11 @@ func (p *packBitsReader) Read(out []byte) (n int, err error) {
 			}
 			if p.left, p.equal = code+1, code < 0; p.equal {
 				p.left = 1 - code
+			}
+			p.left = min(p.left, p.most)
+			p.most -= p.left
+			if !p.equal && p.left > len(p.data) { // libtiff shows nothing of it
+				p.data = nil
 			}
 		}
 		if len(p.data) == 0 {
@@ -153,6 +162,8 @@ func newPredictor(l *layout, d *Directory, compression int) (func(row []uint8), 
 	switch {
 	case predictor == 1:
 		return nil, nil
+	case l.across*l.down > 1: // libtiff's rows are no whole groups
+		return nil, fmt.Errorf("predictor %d with YCbCr in groups of pixels: %w", predictor, ErrUnsupported)
 	case predictor == 2 && l.bits == 8:
 		return func(row []uint8) { accumulate(row, apart) }, nil
 	case predictor == 2 && l.bits == 16:

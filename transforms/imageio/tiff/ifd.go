@@ -31,7 +31,9 @@ const (
 	tagExtraSamples    = 338
 	tagSampleFormat    = 339
 	tagJPEGTables      = 347
+	tagCoefficients    = 529
 	tagSubsampling     = 530
+	tagBlackWhite      = 532
 	tagXMP             = 700
 )
 
@@ -50,7 +52,7 @@ const (
 type Directory struct {
 	order   binary.ByteOrder
 	tags    map[uint16]field
-	skipped map[uint16]field // by Pillow, since all values together are larger than the file, but not by libtiff
+	skipped map[uint16]field // by Pillow, since values are larger than the file, but not by libtiff
 }
 
 // field is the value of a tag: its type and its bytes, in the file's order.
@@ -107,6 +109,7 @@ func (d *Directory) read(data []byte, at uint64, big bool) {
 	if big {
 		count = d.order.Uint64(rest)
 	}
+	ended := false       // for Pillow, since a value is beyond the end of the file
 	outside := uint64(0) // bytes of values outside the directory, which must not exceed the file together
 	for rest = rest[head:]; count > 0 && uint64(len(rest)) >= entry; count, rest = count-1, rest[entry:] {
 		tag, kind, n := d.order.Uint16(rest), d.order.Uint16(rest[2:]), number(rest[4:])
@@ -123,11 +126,13 @@ func (d *Directory) read(data []byte, at uint64, big bool) {
 			if outside = min(outside+size, 1<<60); outside > uint64(len(data)) {
 				tags = d.skipped
 			}
-			if value = from(number(value)); uint64(len(value)) < size && outside > uint64(len(data)) {
+			if value = from(number(value)); uint64(len(value)) < size {
+				ended = ended || outside <= uint64(len(data))
 				continue
-			} else if uint64(len(value)) < size {
-				return
 			}
+		}
+		if ended {
+			tags = d.skipped
 		}
 		tags[tag] = field{kind, value[:size]}
 	}
@@ -181,10 +186,18 @@ func (d *Directory) values(f field) []float64 {
 
 // faxOptions returns the options of the fax compression of group 3.
 func (d *Directory) faxOptions() int {
-	if v := whole(d.values(d.skipped[tagT4Options])); len(v) == 1 {
+	if v := whole(d.values(d.seen(tagT4Options))); len(v) == 1 {
 		return v[0]
 	}
-	return d.single(tagT4Options, 0)
+	return 0
+}
+
+// seen returns the value of a tag that only libtiff reads.
+func (d *Directory) seen(tag uint16) field {
+	if f, ok := d.skipped[tag]; ok {
+		return f
+	}
+	return d.tags[tag]
 }
 
 // integers returns the values of a tag as integers, of which those that do not fit are -1.

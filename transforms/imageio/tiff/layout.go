@@ -46,6 +46,10 @@ type layout struct {
 	planar      bool
 	reversed    bool // the lowest bit of a byte comes first
 	order       binary.ByteOrder
+	// Groups of so many pixels have their colors in common: the luma of each is stored, then blue and red of the group.
+	across, down int
+	// Damaged pixels are shown as far as they go, and then as 0.
+	lenient bool
 }
 
 func (d *Directory) layout() (layout, error) {
@@ -57,6 +61,8 @@ func (d *Directory) layout() (layout, error) {
 		planar:      d.option(tagPlanar, 1) == 2,
 		reversed:    d.option(tagFillOrder, 1) == 2,
 		order:       d.order,
+		across:      1,
+		down:        1,
 	}
 	bits, kinds := d.integers(tagBitsPerSample), d.integers(tagSampleFormat)
 	if len(bits) == 0 {
@@ -170,8 +176,11 @@ func (l *layout) kept() int {
 	return l.colors()
 }
 
-// rowBytes returns the size of a row of pixels in a strip or tile.
+// rowBytes returns the size of a row of pixels, or of groups of them, in a strip or tile.
 func (l *layout) rowBytes(width int) int {
+	if l.across*l.down > 1 {
+		return (width + l.across - 1) / l.across * (l.across*l.down + 2)
+	}
 	if !l.planar {
 		width *= l.samples
 	}
@@ -249,16 +258,4 @@ func unmultiply(pix []uint8) []uint8 {
 		}
 	}
 	return out
-}
-
-// fromYCbCr converts to RGB like Pillow, with 6 fractional bits.
-func fromYCbCr(pix []uint8) {
-	fraction := func(v uint8, factor float64) int { return int(float64(int(v)-128)*factor*64 + 0.5) }
-	for ; len(pix) >= 3; pix = pix[3:] {
-		luma, blue, red := int(pix[0]), pix[1], pix[2]
-		r := luma + fraction(red, 1.402)>>6
-		g := luma + (fraction(blue, -0.34414)+fraction(red, -0.71414))>>6
-		b := luma + fraction(blue, 1.772)>>6
-		pix[0], pix[1], pix[2] = clip(float64(r)), clip(float64(g)), clip(float64(b))
-	}
 }

@@ -9,6 +9,7 @@
 package tiff
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -59,8 +60,12 @@ func Decode(data []byte) (Image, error) {
 		return Image{}, err
 	}
 	compression := d.integer(tagCompression, raw)
-	if l.photometric == yCbCr && compression != raw && (compression != jpegCompression || l.planar) {
-		return Image{}, fmt.Errorf("YCbCr with compression %d: %w", compression, ErrUnsupported)
+	converts := l.photometric == yCbCr && compression != raw && (compression != jpegCompression || l.planar)
+	if converts {
+		if err := d.subsample(&l, width, height); err != nil {
+			return Image{}, err
+		}
+		l.lenient = compression == deflate || compression == oldDeflate || compression == packBits
 	}
 	blocks, err := d.blocks(&l, width, height, compression == raw)
 	if err != nil {
@@ -85,6 +90,10 @@ func Decode(data []byte) (Image, error) {
 		return m.paint(d.integers(tagColorMap))
 	case l.photometric == yCbCr && m.Channels == 3 && compression == raw:
 		fromYCbCr(m.Pix)
+	case converts:
+		if err := d.toRGB(m.Pix); err != nil {
+			return Image{}, err
+		}
 	}
 	return m, nil
 }
@@ -196,6 +205,15 @@ func (m *Image) put(b block, l *layout, y int, row []uint8) {
 		l.unpack(m.Pix[at+b.plane:], m.Channels, row, 0, 1, n)
 		return
 	}
+	if l.across*l.down > 1 {
+		luma := l.across * l.down
+		for x := range n {
+			group := row[x/l.across*(luma+2):]
+			pixel := m.Pix[at+3*x:]
+			pixel[0], pixel[1], pixel[2] = group[y%l.down*l.across+x%l.across], group[luma], group[luma+1]
+		}
+		return
+	}
 	if l.bits == 8 && l.samples == m.Channels && l.photometric != whiteIsZero {
 		copy(m.Pix[at:at+n*m.Channels], row)
 		return
@@ -243,6 +261,9 @@ func (m *Image) decode(data []byte, b block, l *layout, d *Directory, compressio
 		compressed = reversedBits(compressed)
 	}
 	rows, err := decompress(compressed, b, l, d, compression)
+	if err != nil && l.lenient && !errors.Is(err, ErrUnsupported) {
+		rows, err = bytes.NewReader(nil), nil
+	}
 	if err != nil {
 		return err
 	}
@@ -251,24 +272,37 @@ func (m *Image) decode(data []byte, b block, l *layout, d *Directory, compressio
 		return err
 	}
 	row := make([]uint8, l.rowBytes(b.width))
+	var damage error
 	for y := range b.height {
-		if _, err := io.ReadFull(rows, row); err != nil {
-			return fmt.Errorf("row %d of a strip or tile: %w", y, err)
-		}
-		if p != nil {
-			p(row)
+		if y%l.down == 0 {
+			n, err := io.ReadFull(rows, row)
+			if err != nil {
+				damage = fmt.Errorf("row %d of a strip or tile: %w", y, err)
+				if !l.lenient || p != nil {
+					return damage
+				}
+				clear(row[n:])
+			}
+			if p != nil {
+				p(row)
+			}
 		}
 		if b.y+y < m.Height {
 			m.put(b, l, y, row)
 		}
 	}
-	if f, ok := rows.(*fax); ok && f.damage != nil {
-		m.Damage = f.damage
+	if f, ok := rows.(*fax); ok {
+		damage = f.damage
 	}
-	if compression == deflate || compression == oldDeflate { // libtiff checks the sum if the data end here
+	if damage == nil && (compression == deflate || compression == oldDeflate) { // libtiff checks the sum if the data end here
 		if n, err := rows.Read(row[:1]); n == 0 && err != io.EOF {
-			return err
+			if damage = err; !l.lenient || p != nil {
+				return err
+			}
 		}
+	}
+	if damage != nil {
+		m.Damage = damage
 	}
 	return nil
 }
