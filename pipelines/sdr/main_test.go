@@ -26,6 +26,7 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/runners/prism"
 	"github.com/stretchr/testify/require"
 
+	"github.com/sdr-ml/sdr/pipelines"
 	"github.com/sdr-ml/sdr/transforms/imageio"
 )
 
