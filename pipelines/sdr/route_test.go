@@ -14,12 +14,12 @@ import (
 )
 
 // TestRouteMany routes tasks in one job: as each alone, also one that is added later, with a broken task beside them, with
-// a beam, and among the nets of two runs.
+// a beam, and among the nets of two runs of different architecture and input size.
 func TestRouteMany(t *testing.T) {
 	dir := t.TempDir()
 	runs := filepath.Join(dir, "runs")
 	mustSDR(t, quickRun(filepath.Join(runs, "a"))...)
-	mustSDR(t, quickRun(filepath.Join(runs, "b"), "--set", "backbone.width=2", "--set", "input.size=16")...)
+	mustSDR(t, quickRun(filepath.Join(runs, "b"), "--set", "backbone.arch=mobilenet_v2", "--set", "backbone.width=2", "--set", "input.size=16")...)
 	tasks := filepath.Join(dir, "tasks")
 	copyTo := func(name, from string) {
 		require.NoError(t, os.CopyFS(filepath.Join(tasks, name, "train"), os.DirFS(filepath.Join(folder, from))))
@@ -121,6 +121,9 @@ func TestRouteMany(t *testing.T) {
 	}
 	require.Len(t, cost, 2)
 	require.Less(t, cost["b"], cost["a"]/4)
+	named := filepath.Join(dir, "named")
+	mustSDR(t, with(a, "--run", filepath.Join(runs, "b"), "--task", filepath.Join(tasks, "fruit"), "--out", named)...)
+	require.Equal(t, rows(filepath.Join(registry, "scores.parquet")), rows(filepath.Join(named, "scores.parquet")))
 
 	for want, args := range map[string][]string{
 		"either --task or --tasks": with(a, "--out", out),
