@@ -1,10 +1,12 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -138,6 +140,53 @@ func TestRouteMany(t *testing.T) {
 		require.Equal(t, 2, code, "%v\n%s", args, log)
 		require.Contains(t, log, want)
 	}
+}
+
+// TestRouteKilled kills a job of many tasks. Started again, it computes nothing twice that was done, and ends with the table of
+// a job that was not killed.
+func TestRouteKilled(t *testing.T) {
+	dir := t.TempDir()
+	run, tasks, out := filepath.Join(dir, "run"), filepath.Join(dir, "tasks"), filepath.Join(dir, "out")
+	mustSDR(t, quickRun(run)...)
+	const many = 20
+	for i := range many {
+		require.NoError(t, os.CopyFS(filepath.Join(tasks, fmt.Sprint("fruit", i), "train"), os.DirFS(filepath.Join(folder, "train"))))
+	}
+	done := func() map[string]time.Time {
+		paths, err := filepath.Glob(filepath.Join(run, "routings", "*", "tasks", "*.parquet"))
+		require.NoError(t, err)
+		times := map[string]time.Time{}
+		for _, path := range paths {
+			info, err := os.Stat(path)
+			require.NoError(t, err)
+			times[path] = info.ModTime()
+		}
+		return times
+	}
+	args := []string{"route", "--run", run, "--tasks", tasks, "--out", out}
+	c := program(t, args...)
+	require.NoError(t, c.Start())
+	for len(done()) < 2 {
+		time.Sleep(5 * time.Millisecond)
+	}
+	require.NoError(t, c.Process.Kill())
+	_ = c.Wait()
+	before := done()
+	require.Less(t, len(before), many)
+	table := func() []route.Score {
+		require.Contains(t, mustSDR(t, args...), fmt.Sprintf("%d tasks routed and 0 left out", many))
+		rows, err := arrowio.LoadRows[route.Score](t.Context(), filepath.Join(out, "scores.parquet"))
+		require.NoError(t, err)
+		return rows
+	}
+	resumed := table()
+	after := done()
+	require.Len(t, after, many)
+	for path, at := range before {
+		require.Equal(t, at, after[path])
+	}
+	require.NoError(t, os.RemoveAll(filepath.Join(run, "routings")))
+	require.Equal(t, table(), resumed)
 }
 
 // TestRouteNearest compares the scorer nearest with how sdr extend assigns the same images.
