@@ -38,6 +38,8 @@ type Status struct {
 	Bytes map[string]int64 `json:"bytes"`
 	// Subsets are the numbers of images of the subsets, by their codes.
 	Subsets map[string]int64 `json:"subsets"`
+	// Quality says how good the subsets are as clusters, by their codes; empty unless partition.method is kmeans.
+	Quality map[string]Quality `json:"quality,omitempty"`
 	// Agreement is the adjusted mutual information of the subsets and the files or folders that the images come from; nil
 	// if that is not known.
 	Agreement *float64 `json:"agreement"`
@@ -45,6 +47,12 @@ type Status struct {
 	Nets []Net `json:"nets"`
 	// HeldOut are the comparisons of the sub-nets with the root on held-out images, if there are any.
 	HeldOut []train.Judgment `json:"held_out,omitempty"`
+}
+
+// Quality says how good a cluster is; see kmeans.Centroid.
+type Quality struct {
+	Inertia    float64 `json:"inertia"`
+	Silhouette float64 `json:"silhouette"`
 }
 
 // Net is what is known of a finished net; see train.Model.
@@ -86,6 +94,9 @@ func Inspect(ctx context.Context, dir string) (*Status, error) {
 			if err := st.readSubsets(ctx, outDir(folder, name, m.Inputs)); err != nil {
 				return nil, err
 			}
+			if st.Recipe.Partition.Method == partition.KMeans {
+				st.readQuality(ctx, folder.StageDir(name))
+			}
 		}
 	}
 	for _, part := range slices.Concat(Stages, ofExtension, []string{"checkpoints", "models"}) {
@@ -124,6 +135,19 @@ func (st *Status) readSubsets(ctx context.Context, partitioned string) error {
 	}
 	st.Agreement = &agreement
 	return nil
+}
+
+// readQuality reads what k-means found, from partition's folder.
+func (st *Status) readQuality(ctx context.Context, stage string) {
+	clusters, _, err := partition.ReadSubsets(ctx, stage, false)
+	if err != nil {
+		slog.Debug("the clusters cannot be read", "error", err) // of an older version, or removed
+		return
+	}
+	st.Quality = map[string]Quality{}
+	for _, c := range clusters {
+		st.Quality[c.Code] = Quality{c.Inertia, c.Silhouette}
+	}
 }
 
 // WriteJSON writes the status as indented JSON.
@@ -186,17 +210,34 @@ func (st *Status) stageTable() table.Writer {
 func (st *Status) subsetTable(each bool) table.Writer {
 	codes := slices.SortedFunc(maps.Keys(st.Subsets), sdrnet.Compare)
 	if each {
-		t := newTable("subset", "images")
+		t := newTable("subset", "images", "inertia", "silhouette")
 		for _, code := range codes {
-			t.AppendRow(table.Row{code, humanize.Comma(st.Subsets[code])})
+			t.AppendRow(append(table.Row{code, humanize.Comma(st.Subsets[code])}, st.quality(code)...))
 		}
 		return t
 	}
-	t := newTable("level", "subsets", "images (least, median, most)")
+	t := newTable("level", "subsets", "images (least, median, most)", "inertia", "silhouette")
 	byLevel(codes, func(code string) int64 { return int64(sdrnet.Level(code)) }, func(level int64, codes []string) {
-		t.AppendRow(table.Row{level, len(codes), spread(codes, func(c string) int64 { return st.Subsets[c] })})
+		row := table.Row{level, len(codes), spread(codes, func(c string) int64 { return st.Subsets[c] })}
+		t.AppendRow(append(row, st.quality(codes...)...))
 	})
 	return t
+}
+
+// quality returns the inertia of subsets and the mean silhouette of their images, as cells of a table.
+func (st *Status) quality(codes ...string) table.Row {
+	var inertia, silhouettes float64
+	var images int64
+	for _, code := range codes {
+		if q, known := st.Quality[code]; known {
+			inertia, silhouettes = inertia+q.Inertia, silhouettes+q.Silhouette*float64(st.Subsets[code])
+			images += st.Subsets[code]
+		}
+	}
+	if images == 0 {
+		return table.Row{"-", "-"}
+	}
+	return table.Row{fmt.Sprintf("%.1f", inertia), fmt.Sprintf("%.2f", silhouettes/float64(images))}
 }
 
 func (st *Status) netTable(each bool) table.Writer {

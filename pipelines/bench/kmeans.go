@@ -29,12 +29,16 @@ type clustering struct {
 	iterations     int // of a whole job; 0 for one iteration without a job
 }
 
-// kmeanses are iterations, and whole jobs on prism with the number of iterations that Config.Iterations often has.
+// kmeanses are iterations, also of more and more vectors, and whole jobs on prism with the number of iterations that
+// Config.Iterations often has.
 func kmeanses(o Options, _ *pictures) (cases []benchmark) {
 	for _, iterations := range []int{0, 20} {
 		for _, k := range []int{16, 256, 1024} {
 			cases = append(cases, clustering{100_000, 512, k, iterations}.benchmark(o.Threads))
 		}
+	}
+	for _, rows := range []int{100_000, 300_000, 1_000_000} {
+		cases = append(cases, clustering{rows, 128, 256, 0}.benchmark(o.Threads))
 	}
 	return cases
 }

@@ -26,6 +26,7 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/runners/prism"
 	"github.com/stretchr/testify/require"
 
+	"github.com/sdr-ml/sdr/pipelines"
 	"github.com/sdr-ml/sdr/transforms/imageio"
 )
 
@@ -163,7 +164,14 @@ func TestPretrain(t *testing.T) {
 	require.FileExists(t, filepath.Join(single, "report.html"))
 
 	require.Contains(t, mustSDR(t, "inspect", first), "unified_subset_batches")
-	require.Contains(t, mustSDR(t, "inspect", first, "--format", "json"), `"name": "unified_subset_batches"`)
+	var status pipelines.Status
+	require.NoError(t, json.Unmarshal([]byte(mustSDR(t, "inspect", first, "--format", "json")), &status))
+	require.Len(t, status.Quality, 2+4)
+	for code, q := range status.Quality {
+		require.Positive(t, q.Inertia, code)
+		require.NotZero(t, q.Silhouette, code)
+	}
+	require.NotNil(t, status.Agreement)
 
 	var results struct {
 		Tasks []map[string]any          `json:"tasks"`

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"io/fs"
 	"log/slog"
@@ -34,8 +35,9 @@ import (
 
 // store is a filesystem other than the local one.
 type store struct {
-	root string
-	sdr  func(t *testing.T, args ...string) (stdout, stderr string, code int) // runs the program where the filesystem is
+	root  string
+	tasks string                                                               // if the tasks are not below root
+	sdr   func(t *testing.T, args ...string) (stdout, stderr string, code int) // runs the program where the filesystem is
 }
 
 // TestObjectStores runs the main job with everything on an object store: images, tasks, the weights to begin with, run folder and what comes out. It is
@@ -61,7 +63,7 @@ func openS3(t *testing.T) store {
 	require.NoError(t, err)
 	_, err = s3.NewFromConfig(cfg).CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String("bucket")})
 	require.NoError(t, err)
-	return store{"s3://bucket", sdr}
+	return store{root: "s3://bucket", sdr: sdr}
 }
 
 // openGCS serves Google Cloud Storage.
@@ -71,16 +73,18 @@ func openGCS(t *testing.T) store {
 	t.Cleanup(server.Stop)
 	t.Setenv("STORAGE_EMULATOR_HOST", server.URL())
 	server.CreateBucketWithOpts(fakestorage.CreateBucketOpts{Name: "bucket"})
-	return store{"gs://bucket", sdr}
+	return store{root: "gs://bucket", sdr: sdr}
 }
 
-// openMemory uses Beam's filesystem in the memory of this process, in which the program thus runs.
+// openMemory uses Beam's filesystem in the memory of this process, in which the program thus runs. It fails if anything but
+// the evaluator reads the test images of the tasks.
 func openMemory(t *testing.T) store {
 	before := slog.Default()
 	t.Cleanup(func() { slog.SetDefault(before) })
 	beam.Init()
 	compute.Tune(openTuning())
-	return store{"memfs://bucket", func(t *testing.T, args ...string) (stdout, stderr string, code int) {
+	t.Cleanup(func() { spy.check(t) })
+	return store{root: "memfs://bucket", tasks: "spied://bucket/tasks", sdr: func(t *testing.T, args ...string) (stdout, stderr string, code int) {
 		var out bytes.Buffer
 		c := newRoot()
 		c.SetArgs(args)
@@ -149,6 +153,7 @@ func (d onDisk) compare(t *testing.T, s store) {
 		require.NoError(t, files.WriteBytes(ctx, to, data))
 	}
 	there := below(s.root)
+	there.tasks = cmp.Or(s.tasks, there.tasks)
 	pool := files.Join(s.root, "pool")
 	upload(d.init, there.init)
 	upload(testdata+"/pool/emoji.parquet", files.Join(pool, "emoji.parquet"))

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -14,12 +16,12 @@ import (
 )
 
 // TestRouteMany routes tasks in one job: as each alone, also one that is added later, with a broken task beside them, with
-// a beam, and among the nets of two runs.
+// a beam, and among the nets of two runs of different architecture and input size.
 func TestRouteMany(t *testing.T) {
 	dir := t.TempDir()
 	runs := filepath.Join(dir, "runs")
 	mustSDR(t, quickRun(filepath.Join(runs, "a"))...)
-	mustSDR(t, quickRun(filepath.Join(runs, "b"), "--set", "backbone.width=2", "--set", "input.size=16")...)
+	mustSDR(t, quickRun(filepath.Join(runs, "b"), "--set", "backbone.arch=mobilenet_v2", "--set", "backbone.width=2", "--set", "input.size=16")...)
 	tasks := filepath.Join(dir, "tasks")
 	copyTo := func(name, from string) {
 		require.NoError(t, os.CopyFS(filepath.Join(tasks, name, "train"), os.DirFS(filepath.Join(folder, from))))
@@ -121,6 +123,9 @@ func TestRouteMany(t *testing.T) {
 	}
 	require.Len(t, cost, 2)
 	require.Less(t, cost["b"], cost["a"]/4)
+	named := filepath.Join(dir, "named")
+	mustSDR(t, with(a, "--run", filepath.Join(runs, "b"), "--task", filepath.Join(tasks, "fruit"), "--out", named)...)
+	require.Equal(t, rows(filepath.Join(registry, "scores.parquet")), rows(filepath.Join(named, "scores.parquet")))
 
 	for want, args := range map[string][]string{
 		"either --task or --tasks": with(a, "--out", out),
@@ -135,6 +140,53 @@ func TestRouteMany(t *testing.T) {
 		require.Equal(t, 2, code, "%v\n%s", args, log)
 		require.Contains(t, log, want)
 	}
+}
+
+// TestRouteKilled kills a job of many tasks. Started again, it computes nothing twice that was done, and ends with the table of
+// a job that was not killed.
+func TestRouteKilled(t *testing.T) {
+	dir := t.TempDir()
+	run, tasks, out := filepath.Join(dir, "run"), filepath.Join(dir, "tasks"), filepath.Join(dir, "out")
+	mustSDR(t, quickRun(run)...)
+	const many = 20
+	for i := range many {
+		require.NoError(t, os.CopyFS(filepath.Join(tasks, fmt.Sprint("fruit", i), "train"), os.DirFS(filepath.Join(folder, "train"))))
+	}
+	done := func() map[string]time.Time {
+		paths, err := filepath.Glob(filepath.Join(run, "routings", "*", "tasks", "*.parquet"))
+		require.NoError(t, err)
+		times := map[string]time.Time{}
+		for _, path := range paths {
+			info, err := os.Stat(path)
+			require.NoError(t, err)
+			times[path] = info.ModTime()
+		}
+		return times
+	}
+	args := []string{"route", "--run", run, "--tasks", tasks, "--out", out}
+	c := program(t, args...)
+	require.NoError(t, c.Start())
+	for len(done()) < 2 {
+		time.Sleep(5 * time.Millisecond)
+	}
+	require.NoError(t, c.Process.Kill())
+	_ = c.Wait()
+	before := done()
+	require.Less(t, len(before), many)
+	table := func() []route.Score {
+		require.Contains(t, mustSDR(t, args...), fmt.Sprintf("%d tasks routed and 0 left out", many))
+		rows, err := arrowio.LoadRows[route.Score](t.Context(), filepath.Join(out, "scores.parquet"))
+		require.NoError(t, err)
+		return rows
+	}
+	resumed := table()
+	after := done()
+	require.Len(t, after, many)
+	for path, at := range before {
+		require.Equal(t, at, after[path])
+	}
+	require.NoError(t, os.RemoveAll(filepath.Join(run, "routings")))
+	require.Equal(t, table(), resumed)
 }
 
 // TestRouteNearest compares the scorer nearest with how sdr extend assigns the same images.
