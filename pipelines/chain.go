@@ -375,6 +375,7 @@ func runPipeline(ctx context.Context, runner string, p *beam.Pipeline) error {
 	}
 	if runner == flink {
 		defer setJobName()()
+		defer setOptions()()
 	}
 	result, err := beam.Run(ctx, runner, p)
 	switch {

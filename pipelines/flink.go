@@ -10,14 +10,21 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"regexp"
 	"strings"
 	"time"
 
+	jobpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/jobmanagement_v1"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/options/jobopts"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/util/grpcx"
 	"github.com/google/uuid"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/protobuf/types/known/structpb"
 )
 
 // flinkREST is a flag like Beam's own, which each command has.
@@ -133,6 +140,41 @@ func setJobName() (restore func()) {
 	before := *jobopts.JobName
 	*jobopts.JobName = cmp.Or(before, "sdr") + strings.ReplaceAll(uuid.NewString(), "-", "")
 	return func() { *jobopts.JobName = before }
+}
+
+// keepWorkers is how long the TaskManagers keep a job's worker that has nothing to do: by default they end it at once, which
+// costs every stage of a job, such as those of a round of training, the start of a process.
+const keepWorkers = 10 * time.Second
+
+// setOptions adds to the next jobs the options of Beam's Java runners for which Beam's Go SDK has no flag, until restore is
+// called.
+func setOptions() (restore func()) {
+	before := grpcx.Dial
+	grpcx.Dial = func(ctx context.Context, endpoint string, timeout time.Duration) (*grpc.ClientConn, error) {
+		ctx, cancel := context.WithTimeout(ctx, timeout)
+		defer cancel()
+		cc, err := grpc.NewClient(endpoint, grpc.WithTransportCredentials(insecure.NewCredentials()),
+			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(math.MaxInt32)), grpc.WithUnaryInterceptor(addOptions))
+		if err != nil {
+			return nil, err
+		}
+		cc.Connect()
+		for state := cc.GetState(); state != connectivity.Ready; state = cc.GetState() {
+			if !cc.WaitForStateChange(ctx, state) {
+				return nil, errors.Join(fmt.Errorf("the job server %s does not answer", endpoint), cc.Close())
+			}
+		}
+		return cc, nil
+	}
+	return func() { grpcx.Dial = before }
+}
+
+// addOptions adds the options to a request that prepares a job.
+func addOptions(ctx context.Context, method string, request, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	if prepare, ok := request.(*jobpb.PrepareJobRequest); ok {
+		prepare.PipelineOptions.Fields["beam:option:environment_cache_millis:v1"] = structpb.NewNumberValue(float64(keepWorkers.Milliseconds()))
+	}
+	return invoke(ctx, method, request, reply, cc, opts...)
 }
 
 // cancelTime is the longest that canceling a job may take, and graceTime the longest that it may take to appear.
