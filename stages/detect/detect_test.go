@@ -361,15 +361,28 @@ func TestScore(t *testing.T) {
 	require.NoError(t, err)
 	require.NotEqual(t, m.Stats, stats[0])
 	backbone := nn.NewMaps(m.Backbone, firstStage(m.Backbone), 64, predictBatch, pool, nn.Inference)
+	tuned := *m
+	tuned.Stats = stats[0]
+	last := *m // like m but for its last weights
+	last.Params = slices.Clone(m.Params)
+	last.Params[len(last.Params)-1]++
+	nets := []*inference.Model{m, &tuned, &blind, &last, m}
+	values, err := j.maps(t.Context(), backbone, nets)
+	require.NoError(t, err)
 	var scores []float64
-	for _, c := range []struct{ params, stats []float32 }{{m.Params, m.Stats}, {m.Params, stats[0]}, {blind.Params, m.Stats}} {
-		backbone.Params, backbone.Stats = c.params, c.stats
-		score, without, err := j.score(t.Context(), backbone, m.Input)
+	for i, net := range nets {
+		alone, err := j.maps(t.Context(), backbone, []*inference.Model{net})
+		require.NoError(t, err)
+		require.Equal(t, alone[0], values[i])
+		score, without, err := j.score(maps(backbone, 64), values[i])
 		require.NoError(t, err)
 		require.Len(t, without, parts)
 		require.InDelta(t, score, without[0], 15)
 		scores = append(scores, score)
 	}
+	require.Equal(t, scores[0], scores[4])
+	require.NotEqual(t, values[3], values[4])
+	require.Same(t, &values[3][0][0][0], &values[4][0][0][0], "the same map")
 	require.Greater(t, scores[0], 4.)
 	require.Greater(t, scores[1], 4.)
 	require.Less(t, scores[2], 1.)

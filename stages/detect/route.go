@@ -95,6 +95,7 @@ type candidate struct {
 
 // route scores the nets and delivers the best.
 func (c RouteConfig) route(ctx context.Context, models []train.Model) (scores []route.Score, err error) {
+	slices.SortFunc(models, route.InOrder)
 	models = slices.DeleteFunc(models, func(m train.Model) bool {
 		return !m.Candidate() && (c.SubnetsOnly || m.Variant != recipe.Unified)
 	})
@@ -155,16 +156,28 @@ func (c RouteConfig) candidates(ctx context.Context, models []train.Model, set *
 			if norm == route.NormTask {
 				net.Stats = stats[i]
 			}
-			backbone.Params, backbone.Stats = net.Params, net.Stats
-			score, without, err := j.score(ctx, backbone, net.Input)
-			if err != nil {
+			all = append(all, candidate{Score: route.Score{
+				Task: c.Name, Subnet: m.Subnet, Norm: norm, Candidate: true, Scorer: Scorer,
+				Level: m.Level, Cost: route.Cost(net.Backbone, c.Size), Model: m.Path, Train: c.Data.Path,
+			}, net: &net})
+		}
+	}
+	for some := range slices.Chunk(all, max(1, room/floats/len(j.pictures))) {
+		var together []*inference.Model
+		for _, c := range some {
+			together = append(together, c.net)
+		}
+		values, err := j.maps(ctx, backbone, together)
+		if err != nil {
+			return nil, err
+		}
+		for i := range some {
+			one := &some[i]
+			if one.Score.Score, one.without, err = j.score(maps(backbone, c.Size), values[i]); err != nil {
 				return nil, err
 			}
-			all = append(all, candidate{route.Score{
-				Task: c.Name, Subnet: m.Subnet, Norm: norm, Candidate: true, Scorer: Scorer, Score: score, StdErr: metrics.JackknifeError(without),
-				Level: m.Level, Cost: route.Cost(net.Backbone, c.Size), Model: m.Path, Train: c.Data.Path,
-			}, &net, without})
-			bar.Add(1, "subnet", m.Subnet, "norm", norm, "AP", fmt.Sprintf("%.1f", score))
+			one.StdErr = metrics.JackknifeError(one.without)
+			bar.Add(1, "subnet", one.Subnet, "norm", one.Norm, "AP", fmt.Sprintf("%.1f", one.Score.Score))
 		}
 	}
 	return all, nil

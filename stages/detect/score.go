@@ -9,6 +9,7 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/metrics"
 	"github.com/sdr-ml/sdr/tensorops/nn"
 	"github.com/sdr-ml/sdr/tensorops/rng"
+	"github.com/sdr-ml/sdr/tensorops/ssl"
 	"github.com/sdr-ml/sdr/transforms/annotations"
 	"github.com/sdr-ml/sdr/transforms/inference"
 )
@@ -64,14 +65,10 @@ func (j *judge) statistics(models []*inference.Model) ([][]float32, error) {
 	})
 }
 
-// score returns the average precision with a backbone's maps, in percent, and its values without each group of images.
-// backbone is a network for batches of predictBatch images, with the model's weights.
-func (j *judge) score(ctx context.Context, backbone *nn.Net, input inference.Input) (score float64, without []float64, err error) {
-	values, err := j.maps(ctx, backbone, input)
-	if err != nil {
-		return 0, nil, err
-	}
-	linear := detect.NewLinear(len(j.set.Classes), maps(backbone, j.size), extra, j.pool)
+// score returns the average precision with a backbone's maps of the images, in percent, and its values without each part of
+// the images. shapes are those of the maps.
+func (j *judge) score(shapes []detect.Map, values [][][]float32) (score float64, without []float64, err error) {
+	linear := detect.NewLinear(len(j.set.Classes), shapes, extra, j.pool)
 	var all *detect.Moments
 	var of [folds]*detect.Moments
 	for f := range folds {
@@ -98,10 +95,7 @@ func (j *judge) score(ctx context.Context, backbone *nn.Net, input inference.Inp
 		for _, i := range images {
 			extents = append(extents, [2]float32{float32(j.pictures[i].Width), float32(j.pictures[i].Height)})
 		}
-		decoded, err := linear.Decode(pick(values, images), extents, linearDecoding)
-		if err != nil {
-			return 0, nil, err
-		}
+		decoded := linear.Decode(pick(values, images), extents, linearDecoding)
 		for k, i := range images {
 			for _, d := range decoded[k] {
 				found = append(found, metrics.Detection{
@@ -134,25 +128,38 @@ func pick[T any](values []T, at []int) (some []T) {
 	return some
 }
 
-// maps returns the backbone's maps of each image.
-func (j *judge) maps(ctx context.Context, backbone *nn.Net, in inference.Input) (all [][][]float32, err error) {
+// maps returns the maps of each image under several nets of the same backbone, a network for batches of predictBatch images.
+// What consecutive nets have in common is computed once, and kept once.
+func (j *judge) maps(ctx context.Context, backbone *nn.Net, nets []*inference.Model) (all [][][][]float32, err error) {
 	pixels := 3 * j.size * j.size
-	input := make([]float32, predictBatch*pixels)
+	input, pass := make([]float32, predictBatch*pixels), ssl.LastPass{Layout: backbone.Layout}
+	all = make([][][][]float32, len(nets))
 	for part := range slices.Chunk(j.pictures, predictBatch) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
 		for i, p := range part {
-			p.put(input[i*pixels:(i+1)*pixels], j.size, in, false)
+			p.put(input[i*pixels:(i+1)*pixels], j.size, nets[0].Input, false)
 		}
-		backbone.Forward(input, nn.RunningStats)
-		for i := range part {
-			var of [][]float32
-			for _, m := range backbone.Maps {
-				size := len(m.Values) / predictBatch
-				of = append(of, slices.Clone(m.Values[i*size:(i+1)*size]))
+		pass.Forget()
+		for n, net := range nets {
+			pass.Load(net.Params, net.Stats)
+			backbone.Params, backbone.Stats = net.Params, net.Stats
+			backbone.ForwardFrom(pass.Next(nn.RunningStats), input, nn.RunningStats)
+			pass.Done(nn.RunningStats)
+			for i := range part {
+				of := make([][]float32, len(backbone.Maps))
+				for k, m := range backbone.Maps {
+					size := len(m.Values) / predictBatch
+					of[k] = m.Values[i*size : (i+1)*size]
+					if n > 0 && slices.Equal(of[k], all[n-1][len(all[n])][k]) {
+						of[k] = all[n-1][len(all[n])][k]
+					} else {
+						of[k] = slices.Clone(of[k])
+					}
+				}
+				all[n] = append(all[n], of)
 			}
-			all = append(all, of)
 		}
 	}
 	return all, nil

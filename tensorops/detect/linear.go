@@ -20,7 +20,7 @@ import (
 //	l := detect.NewLinear(classes, maps, extra, pool)
 //	moments, err := l.Moments(values, objects) // per image; those of several parts add up
 //	err = l.Fit(moments, .01)
-//	found, err := l.Decode(values, extents, decoding)
+//	found := l.Decode(values, extents, decoding)
 type Linear struct {
 	classes int
 	maps    []Map
@@ -56,62 +56,71 @@ func NewLinear(classes int, maps []Map, extra int, pool *kernels.Pool) *Linear {
 	return l
 }
 
-// see writes the features of a level's points in an image: of its map and all coarser ones, as in a pyramid, the pixel
-// that the point is in and the mean of the 3x3 pixels around. A further level has the means of the last map's pixels.
-func (l *Linear) see(at linearLevel, values [][]float32, dst []float32) {
-	column := 0
-	for m := at.from; m < len(l.maps); m++ {
-		side, channels, v := l.maps[m].Side, l.maps[m].Channels, values[m]
-		if side > at.side {
-			v, side = pool(v, side, at.side, channels), at.side
-		}
-		around := blur(v, side, channels)
-		for p := range at.side * at.side {
-			y, x := p/at.side*side/at.side, p%at.side*side/at.side
-			q := (y*side + x) * channels
-			to := dst[p*at.features+column:]
-			copy(to, v[q:q+channels])
-			copy(to[channels:], around[q:q+channels])
-		}
-		column += 2 * channels
-	}
+// plane is a map of one image.
+type plane struct {
+	side, channels int
+	values         []float32
 }
 
-// pool returns a smaller map, whose pixels are the means of those that they cover.
-func pool(v []float32, side, to, channels int) []float32 {
-	out, count := make([]float32, to*to*channels), make([]float32, to*to)
-	for p := range side * side {
-		q := p/side*to/side*to + p%side*to/side
-		count[q]++
-		for c, x := range v[p*channels : (p+1)*channels] {
-			out[q*channels+c] += x
+// planes returns what the points of a level see: its map and all coarser ones, as in a pyramid. A further level has the
+// means of the last map's pixels.
+func (l *Linear) planes(at linearLevel, values [][]float32) (all []plane) {
+	for m := at.from; m < len(l.maps); m++ {
+		p := plane{l.maps[m].Side, l.maps[m].Channels, values[m]}
+		if p.side > at.side {
+			p = p.shrink(at.side)
+		}
+		all = append(all, p)
+	}
+	return all
+}
+
+// shrink returns a smaller plane, whose pixels are the means of those that they cover.
+func (p plane) shrink(side int) plane {
+	out, count := plane{side, p.channels, make([]float32, side*side*p.channels)}, make([]float32, side*side)
+	for i := range p.side * p.side {
+		at := i/p.side*side/p.side*side + i%p.side*side/p.side
+		count[at]++
+		for c, v := range p.values[i*p.channels : (i+1)*p.channels] {
+			out.values[at*p.channels+c] += v
 		}
 	}
-	for i := range out {
-		out[i] /= count[i/channels]
+	for i := range out.values {
+		out.values[i] /= count[i/p.channels]
 	}
 	return out
 }
 
-// blur returns the means of 3x3 pixels, of fewer at the border.
-func blur(v []float32, side, channels int) []float32 {
-	out := make([]float32, len(v))
-	for p := range side * side {
-		y, x, n := p/side, p%side, float32(0)
-		to := out[p*channels : (p+1)*channels]
-		for row := max(y-1, 0); row <= min(y+1, side-1); row++ {
-			for column := max(x-1, 0); column <= min(x+1, side-1); column++ {
-				n++
-				for c, w := range v[(row*side+column)*channels:][:channels] {
-					to[c] += w
-				}
+// pixel returns the pixel of a plane that a point of a level is in.
+func (p plane) pixel(at linearLevel, point int) (y, x int) {
+	return point / at.side * p.side / at.side, point % at.side * p.side / at.side
+}
+
+// around writes the mean of the 3x3 pixels around one, of fewer at the border.
+func (p plane) around(y, x int, dst []float32) {
+	clear(dst)
+	n := float32(0)
+	for row := max(y-1, 0); row <= min(y+1, p.side-1); row++ {
+		for column := max(x-1, 0); column <= min(x+1, p.side-1); column++ {
+			n++
+			for c, v := range p.values[(row*p.side+column)*p.channels:][:p.channels] {
+				dst[c] += v
 			}
 		}
-		for c := range to {
-			to[c] /= n
-		}
 	}
-	return out
+	for c := range dst {
+		dst[c] /= n
+	}
+}
+
+// see writes the features of a point: of each plane, the pixel that it is in and the mean of those around.
+func (at linearLevel) see(planes []plane, point int, dst []float32) {
+	for _, p := range planes {
+		y, x := p.pixel(at, point)
+		copy(dst, p.values[(y*p.side+x)*p.channels:][:p.channels])
+		p.around(y, x, dst[p.channels:2*p.channels])
+		dst = dst[2*p.channels:]
+	}
 }
 
 // Moments are the sums over the points of some images that Fit needs.
@@ -148,70 +157,82 @@ func (m moments) combine(o moments, sign float64) moments {
 	return m
 }
 
-// Moments returns those of images, given the maps and objects of each.
+// background is the number of points without an object of a level and image from which the others without are estimated.
+const background = 200
+
+// Moments returns those of images, given the maps and objects of each. Of a level with many points, some of those without an
+// object stand for all of them.
 func (l *Linear) Moments(values [][][]float32, objects [][]Object) (*Moments, error) {
-	assigned := make([][]int32, len(values))
-	l.pool.For(len(values), func(_, i int) { assigned[i] = assign(l.points, objects[i]) })
 	all := &Moments{}
 	for _, at := range l.levels {
-		pixels, x := at.side*at.side, l.seeAll(at, values)
-		y := make([]float32, len(values)*pixels*l.classes)
-		var inside, sides []float32 // features and targets of the points with an object
-		for i, of := range assigned {
-			for p, o := range of[at.first : at.first+pixels] {
-				if o < 0 {
-					continue
-				}
-				row, object := i*pixels+p, objects[i][o]
-				d := l.points[at.first+p].distances(object.Box)
-				y[row*l.classes+object.Class] = float32(centerness(d))
-				inside = append(inside, x[row*at.features:(row+1)*at.features]...)
-				for _, v := range d {
-					sides = append(sides, float32(math.Log(v/float64(at.stride))))
-				}
+		class, box := make([][]float32, len(values)), make([][]float32, len(values))
+		l.pool.For(len(values), func(_, i int) { class[i], box[i] = l.rows(at, values[i], objects[i]) })
+		for _, part := range []struct {
+			to      *[]moments
+			rows    [][]float32
+			targets int
+		}{{&all.class, class, l.classes}, {&all.box, box, 4}} {
+			m, err := l.moments(slices.Concat(part.rows...), at.features, part.targets)
+			if err != nil {
+				return nil, err
 			}
+			*part.to = append(*part.to, m)
 		}
-		class, err := l.moments(x, y, at.features, l.classes)
-		if err != nil {
-			return nil, err
-		}
-		box, err := l.moments(inside, sides, at.features, 4)
-		if err != nil {
-			return nil, err
-		}
-		all.class, all.box = append(all.class, class), append(all.box, box)
 	}
 	return all, nil
 }
 
-// seeAll returns the features of a level's points in all images, as rows.
-func (l *Linear) seeAll(at linearLevel, values [][][]float32) []float32 {
-	size := at.side * at.side * at.features
-	x := make([]float32, len(values)*size)
-	l.pool.For(len(values), func(_, i int) { l.see(at, values[i], x[i*size:(i+1)*size]) })
-	return x
+// rows returns the points of a level in an image as rows (1, x, y): for the classes and, those with an object, for the box.
+// A row that stands for n points is multiplied by √n.
+func (l *Linear) rows(at linearLevel, values [][]float32, objects []Object) (class, box []float32) {
+	planes, pixels := l.planes(at, values), at.side*at.side
+	step := max(1, pixels/background)
+	row := make([]float32, 1+at.features)
+	assigned := assign(l.points[at.first:at.first+pixels], objects)
+	for p, o := range assigned {
+		weight := float32(1)
+		if o < 0 {
+			if (p+p/at.side)%step != 0 { // on diagonals
+				continue
+			}
+			weight = float32(math.Sqrt(float64(step)))
+		}
+		row[0] = 1
+		at.see(planes, p, row[1:])
+		from := len(class)
+		class = append(append(class, row...), make([]float32, l.classes)...)
+		if o < 0 {
+			for i := range class[from:] {
+				class[from+i] *= weight
+			}
+			continue
+		}
+		d := l.points[at.first+p].distances(objects[o].Box)
+		class[from+len(row)+objects[o].Class] = float32(centerness(d))
+		box = append(box, row...)
+		for _, v := range d {
+			box = append(box, float32(math.Log(v/float64(at.stride))))
+		}
+	}
+	return class, box
 }
 
 // momentRows is the number of points whose products are summed in float32.
 const momentRows = 1 << 14
 
-// moments sums the products of points, given their features and targets.
-func (l *Linear) moments(x, y []float32, features, targets int) (moments, error) {
+// moments sums the products of rows (1, x, y) with (1, x).
+func (l *Linear) moments(rows []float32, features, targets int) (moments, error) {
 	wide, width := 1+features+targets, 1+features
 	m := moments{features, targets, make([]float64, wide*width)}
 	engine := dense.NewEngine(l.pool)
-	for len(x) > 0 {
-		n := min(momentRows, len(x)/features)
-		left, right := make([]float32, n*wide), make([]float32, n*width)
+	for some := range slices.Chunk(rows, momentRows*wide) {
+		n := len(some) / wide
+		right := make([]float32, n*width)
 		for i := range n {
-			to := left[i*wide : (i+1)*wide]
-			to[0] = 1
-			copy(to[1:], x[i*features:(i+1)*features])
-			copy(to[width:], y[i*targets:(i+1)*targets])
-			copy(right[i*width:(i+1)*width], to)
+			copy(right[i*width:(i+1)*width], some[i*wide:])
 		}
 		product := engine.Matrix(make([]float32, wide*width), wide, width)
-		transposed, err := engine.Matrix(left, n, wide).SafeT()
+		transposed, err := engine.Matrix(some, n, wide).SafeT()
 		if err != nil {
 			return m, err
 		}
@@ -221,7 +242,6 @@ func (l *Linear) moments(x, y []float32, features, targets int) (moments, error)
 		for i, v := range product.Data().([]float32) {
 			m.products[i] += float64(v)
 		}
-		x, y = x[n*features:], y[n*targets:]
 	}
 	return m, nil
 }
@@ -286,36 +306,21 @@ func (m moments) solve(ridge float64) ([]float32, error) {
 
 // Decode returns what is found in images with these maps, per image and the surest first. A score is a centerness. Extents
 // are the images' widths and heights in pixels.
-func (l *Linear) Decode(values [][][]float32, extents [][2]float32, d Decoding) ([][]Found, error) {
+func (l *Linear) Decode(values [][][]float32, extents [][2]float32, d Decoding) [][]Found {
 	found := make([][]Found, len(values))
-	engine := dense.NewEngine(l.pool)
-	for _, at := range l.levels {
-		pixels, x := at.side*at.side, l.seeAll(at, values)
-		weights := engine.Matrix(at.class[l.classes:], at.features, l.classes)
-		scores := engine.Matrix(make([]float32, len(values)*pixels*l.classes), len(values)*pixels, l.classes)
-		if err := engine.MatMul(engine.Matrix(x, len(values)*pixels, at.features), weights, scores); err != nil {
-			return nil, err
-		}
-		of := func(values []float32, i, columns int) []float32 {
-			return values[i*pixels*columns : (i+1)*pixels*columns]
-		}
-		l.pool.For(len(values), func(_, i int) {
-			s := of(scores.Data().([]float32), i, l.classes)
-			for j := range s {
-				s[j] += at.class[j%l.classes]
-			}
-			found[i] = append(found[i], l.decode(at, s, of(x, i, at.features), extents[i], d)...)
-		})
-	}
 	l.pool.For(len(values), func(_, i int) {
+		for _, at := range l.levels {
+			found[i] = append(found[i], l.decode(at, l.planes(at, values[i]), extents[i], d)...)
+		}
 		found[i] = Suppress(found[i], d.Overlap)
 		found[i] = found[i][:min(len(found[i]), d.Most)]
 	})
-	return found, nil
+	return found
 }
 
 // decode lists the surest objects of a level in an image.
-func (l *Linear) decode(at linearLevel, scores, x []float32, extent [2]float32, d Decoding) (found []Found) {
+func (l *Linear) decode(at linearLevel, planes []plane, extent [2]float32, d Decoding) (found []Found) {
+	scores := l.scores(at, planes)
 	var sure []int
 	for i, s := range scores {
 		if s > d.Score {
@@ -323,10 +328,12 @@ func (l *Linear) decode(at linearLevel, scores, x []float32, extent [2]float32, 
 		}
 	}
 	slices.SortStableFunc(sure, func(a, b int) int { return cmp.Compare(scores[b], scores[a]) })
+	x := make([]float32, at.features)
 	for _, i := range sure[:min(len(sure), d.PerLevel)] {
 		p := i / l.classes
+		at.see(planes, p, x)
 		logs := [4]float32(at.box)
-		for j, v := range x[p*at.features : (p+1)*at.features] {
+		for j, v := range x {
 			for side := range logs {
 				logs[side] += v * at.box[4*(1+j)+side]
 			}
@@ -338,4 +345,39 @@ func (l *Linear) decode(at linearLevel, scores, x []float32, extent [2]float32, 
 		found = append(found, Found{Class: i % l.classes, Score: scores[i], Box: l.points[at.first+p].within(distances, extent)})
 	}
 	return found
+}
+
+// scores returns the centerness of each class at each point of a level. Since all is linear, it is computed once for each
+// pixel of a plane, and the means are taken of that.
+func (l *Linear) scores(at linearLevel, planes []plane) []float32 {
+	scores := slices.Repeat(at.class[:l.classes], at.side*at.side)
+	weights := at.class[l.classes:]
+	around := make([]float32, l.classes)
+	for _, p := range planes {
+		one := plane{p.side, l.classes, p.product(weights, l.classes)}
+		mean := plane{p.side, l.classes, p.product(weights[p.channels*l.classes:], l.classes)}
+		weights = weights[2*p.channels*l.classes:]
+		for i := range at.side * at.side {
+			y, x := p.pixel(at, i)
+			mean.around(y, x, around)
+			for c, v := range one.values[(y*p.side+x)*l.classes:][:l.classes] {
+				scores[i*l.classes+c] += v + around[c]
+			}
+		}
+	}
+	return scores
+}
+
+// product returns the pixels' products with the first of some weights, [channels, columns].
+func (p plane) product(weights []float32, columns int) []float32 {
+	out := make([]float32, p.side*p.side*columns)
+	for i := range p.side * p.side {
+		to := out[i*columns : (i+1)*columns]
+		for c, v := range p.values[i*p.channels : (i+1)*p.channels] {
+			for j, w := range weights[c*columns : (c+1)*columns] {
+				to[j] += v * w
+			}
+		}
+	}
+	return out
 }

@@ -104,8 +104,7 @@ func TestLinearDecode(t *testing.T) {
 		for i := range extents {
 			extents[i] = [2]float32{64, 64}
 		}
-		found, err := l.Decode(values, extents, Decoding{Score: .02, PerLevel: 100, Overlap: .6, Most: 2})
-		require.NoError(t, err)
+		found := l.Decode(values, extents, Decoding{Score: .02, PerLevel: 100, Overlap: .6, Most: 2})
 		for i, f := range found {
 			require.NotEmpty(t, f)
 			require.LessOrEqual(t, len(f), 2)
@@ -117,4 +116,53 @@ func TestLinearDecode(t *testing.T) {
 		}
 		require.Equal(t, first, found)
 	}
+}
+
+// The scores are the products of the features and the weights, on all levels.
+func TestLinearScores(t *testing.T) {
+	l, values, objects := linearScene(t, 1)
+	moments, err := l.Moments(values, objects)
+	require.NoError(t, err)
+	require.NoError(t, l.Fit(moments, .05))
+	for _, at := range l.levels {
+		planes := l.planes(at, values[1])
+		got, x := l.scores(at, planes), make([]float32, at.features)
+		for p := range at.side * at.side {
+			at.see(planes, p, x)
+			want := append([]float32{}, at.class[:3]...)
+			for i, v := range x {
+				for c := range want {
+					want[c] += v * at.class[3*(1+i)+c]
+				}
+			}
+			require.InDeltaSlice(t, want, got[3*p:3*p+3], 1e-5)
+		}
+	}
+}
+
+// Points that stand for others have their weight, and all with an object are there.
+func TestBackground(t *testing.T) {
+	pool := kernels.NewPool(1)
+	defer pool.Close()
+	l := NewLinear(1, []Map{{40, 1, 4}}, 0, pool)
+	m := make([]float32, 1600)
+	for i := range m {
+		m[i] = float32(i%7) - 3
+	}
+	o := []Object{{Box: Box{20, 20, 60, 60}}}
+	moments, err := l.Moments([][][]float32{{m}}, [][]Object{o})
+	require.NoError(t, err)
+	inside, sum := 0, 0.
+	for i, p := range l.points {
+		if p.learns(o[0].Box) {
+			inside++
+			sum += float64(m[i]) * centerness(p.distances(o[0].Box))
+		}
+	}
+	require.Greater(t, inside, 8)
+	products := moments.class[0].products // of (1, pixel, mean around, centerness) with (1, pixel, mean around)
+	require.InDelta(t, 1600, products[0], 40)
+	require.InDelta(t, 4*1600, products[4], 400, "the mean square of -3 to 3 is 4")
+	require.InDelta(t, sum, products[3*3+1], 1e-4)
+	require.InDelta(t, inside, moments.box[0].products[0], 1e-9)
 }
