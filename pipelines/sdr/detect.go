@@ -37,6 +37,7 @@ head, on backbones from sdr route, customize or export.
 
   route   the net of a run that suits a detector best
   crops   the objects of a data set as a classification task, for sdr route
+  tiles   squares of its images as a task, for sdr customize
   train   detectors on one or more backbones, with several seeds
   eval    average precision, and the difference between backbones
 
@@ -44,7 +45,7 @@ head, on backbones from sdr route, customize or export.
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newDetectRoute(), newDetectCrops(), newDetectTrain(), newDetectEval())
+	c.AddCommand(newDetectRoute(), newDetectCrops(), newDetectTiles(), newDetectTrain(), newDetectEval())
 	return c
 }
 
@@ -154,6 +155,45 @@ choose the sub-net that tells the objects of a data set apart best.
 	}
 	c.Flags().IntVar(&most, "most", 500, "the largest number of objects of a class")
 	c.Flags().StringVar(&out, "out", "", "Parquet file to write")
+	return c
+}
+
+func newDetectTiles() *cobra.Command {
+	var cfg detect.TileConfig
+	var out string
+	c := &cobra.Command{
+		Use:   "tiles --data PATH --out FILE.parquet",
+		Short: "Cut images into a task, to customize a backbone for a detector",
+		Long: `Writes squares of the images, from random places and at the scale of a detector's
+input, so that sdr customize can train a backbone on what the detector will see. The
+label is the class of the object over the middle, or background.
+
+` + detectHelp,
+		Example: `  sdr detect tiles --data fruit.tar --out fruit-tiles.parquet
+  sdr customize --run runs/mine --task fruit-tiles.parquet --out customized/ --images 25600`,
+		Args: noArgs,
+	}
+	data := addAnnotations(c)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		if err := required(c, "data", "out"); err != nil {
+			return err
+		}
+		if err := checkFile("out", out, ".parquet"); err != nil {
+			return err
+		}
+		tiles, _, err := pipelines.DetectTiles(c.Context(), data(trainSplits), cfg, out)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(c.OutOrStdout(), "%d tiles in %s\n", tiles, out)
+		return nil
+	}
+	f := c.Flags()
+	f.IntVar(&cfg.Size, "size", detectSize, "pixels of an image's longer side")
+	f.IntVar(&cfg.Side, "side", 32, "least pixels of a tile's side, such as the input size of the backbone; the most are half as many again")
+	f.IntVar(&cfg.PerImage, "per-image", 16, "tiles of an image")
+	f.IntVar(&cfg.Images, "most", 2000, "the largest number of images")
+	f.StringVar(&out, "out", "", "Parquet file to write")
 	return c
 }
 

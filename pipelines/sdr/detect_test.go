@@ -105,6 +105,12 @@ func TestDetect(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, left)
 
+	tiles := filepath.Join(dir, "tiles.parquet")
+	require.Contains(t, mustSDR(t, "detect", "tiles", "--data", data, "--out", tiles, "--size", "64", "--per-image", "2"), " tiles in "+tiles)
+	all, err = arrowio.LoadRows[detect.Crop](t.Context(), tiles)
+	require.NoError(t, err)
+	require.Zero(t, len(all)%2)
+
 	trained, chosen := filepath.Join(dir, "run"), filepath.Join(dir, "chosen")
 	mustSDR(t, quickRun(trained)...)
 	route := []string{"detect", "route", "--run", trained, "--data", data, "--out", chosen, "--size", "32"}
@@ -134,6 +140,7 @@ func TestDetect(t *testing.T) {
 		"holds no detectors":                 {"detect", "eval", "--detectors", dir, "--data", data},
 		"want table, json or csv":            {"detect", "eval", "--detectors", out, "--data", data, "--format", "xml"},
 		"ends in .html":                      {"detect", "eval", "--detectors", out, "--data", data, "--sheet", "x.png"},
+		"want at least 1 of each":            {"detect", "tiles", "--data", data, "--out", tiles, "--per-image", "0"},
 		"there is no norm":                   {"detect", "route", "--run", trained, "--data", data, "--out", filepath.Join(dir, "r"), "--norm", "x"},
 		"want at least 1":                    {"detect", "crops", "--data", data, "--out", crops, "--most", "0"},
 	} {

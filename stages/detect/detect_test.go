@@ -254,6 +254,39 @@ func TestCrops(t *testing.T) {
 	}
 }
 
+// Tiles are squares of the scaled images, from as many as asked for, with the class of what is in the middle.
+func TestTiles(t *testing.T) {
+	set, err := annotations.Open(t.Context(), newData(t, 6))
+	require.NoError(t, err)
+	cfg := TileConfig{Size: 128, Side: 16, PerImage: 40, Images: 5}
+	require.NoError(t, cfg.Validate())
+	tiles, err := Tiles(t.Context(), set, cfg)
+	require.NoError(t, err)
+	require.Len(t, tiles, 200)
+	count := map[string]int{}
+	for _, c := range tiles {
+		count[c.Label]++
+		im, err := png.Decode(bytes.NewReader(c.Image))
+		require.NoError(t, err)
+		side := im.Bounds().Dx()
+		require.Equal(t, side, im.Bounds().Dy())
+		require.True(t, 16 <= side && side <= 24)
+		gray, _, _, _ := im.At(side/2, side/2).RGBA()
+		switch c.Label { // scaling blurs the edges
+		case "light":
+			require.Greater(t, gray>>8, uint32(130))
+		case "dark":
+			require.Less(t, gray>>8, uint32(126))
+		}
+	}
+	require.Len(t, count, 3)
+	require.Greater(t, count[Background], 100)
+	again, err := Tiles(t.Context(), set, cfg)
+	require.NoError(t, err)
+	require.Equal(t, tiles, again)
+	require.Error(t, TileConfig{Size: 16, Side: 32, PerImage: 1, Images: 1}.Validate())
+}
+
 // What is measured is written in three forms and drawn.
 func TestResults(t *testing.T) {
 	data := newData(t, 4)
