@@ -124,6 +124,9 @@ func TestDetect(t *testing.T) {
 	require.Equal(t, 2, nets["unified"], "with either norm")
 	require.Equal(t, 2, nets["root"])
 	mustSDR(t, with("--model", filepath.Join(chosen, "model.safetensors"), "--seeds", "2")...)
+	customized := filepath.Join(dir, "customized")
+	require.Contains(t, mustSDR(t, "customize", "--run", trained, "--task", tiles, "--net", "unified", "--out", customized, "--images", "64"), "sub-net unified")
+	require.FileExists(t, filepath.Join(customized, "model.safetensors"))
 	require.Contains(t, mustSDR(t, append(route, "--subnets", "--norm", "task")...), "norm task")
 	scores, err = arrowio.LoadRows[routing.Score](t.Context(), filepath.Join(chosen, "scores.parquet"))
 	require.NoError(t, err)
@@ -141,6 +144,7 @@ func TestDetect(t *testing.T) {
 		"want table, json or csv":            {"detect", "eval", "--detectors", out, "--data", data, "--format", "xml"},
 		"ends in .html":                      {"detect", "eval", "--detectors", out, "--data", data, "--sheet", "x.png"},
 		"want at least 1 of each":            {"detect", "tiles", "--data", data, "--out", tiles, "--per-image", "0"},
+		"has no net \"x\"":                   {"customize", "--run", trained, "--task", tiles, "--net", "x", "--out", customized},
 		"there is no norm":                   {"detect", "route", "--run", trained, "--data", data, "--out", filepath.Join(dir, "r"), "--norm", "x"},
 		"want at least 1":                    {"detect", "crops", "--data", data, "--out", crops, "--most", "0"},
 	} {
