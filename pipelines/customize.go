@@ -11,6 +11,8 @@ import (
 
 	"github.com/sdr-ml/sdr/stages/customize"
 	"github.com/sdr-ml/sdr/stages/route"
+	"github.com/sdr-ml/sdr/stages/run"
+	"github.com/sdr-ml/sdr/stages/train"
 	"github.com/sdr-ml/sdr/tensorops/ssl"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
 	"github.com/sdr-ml/sdr/transforms/files"
@@ -26,6 +28,8 @@ type CustomizeOptions struct {
 	Run string
 	// Task holds the labeled training images of one task, as for Route; or Tasks is a folder of tasks.
 	Task, Tasks string
+	// Net is the name of a net of the run, such as unified, to customize instead of the one that the router chooses.
+	Net string
 	// Columns are those of the tasks' Parquet files.
 	Columns imageio.Columns
 	// Out is the folder for model.safetensors, model.json and candidates.parquet; of several tasks, each gets a
@@ -55,7 +59,7 @@ func (c Customized) Chosen() customize.Candidate {
 	return c.Candidates[slices.IndexFunc(c.Candidates, func(v customize.Candidate) bool { return v.Chosen })]
 }
 
-// Customize routes each task to a sub-net, goes on with the run's training on the task's unlabeled training images, and
+// Customize routes each task to a sub-net, or takes the net that is named, goes on with the run's training on the task's unlabeled training images, and
 // delivers the version that suits the task best.
 func Customize(ctx context.Context, o CustomizeOptions) (all []Customized, err error) {
 	folder, models, err := openTrained(ctx, o.Run)
@@ -67,6 +71,10 @@ func Customize(ctx context.Context, o CustomizeOptions) (all []Customized, err e
 		return nil, err
 	}
 	found, err := o.tasks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	given, err := o.given(models, found)
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +91,12 @@ func Customize(ctx context.Context, o CustomizeOptions) (all []Customized, err e
 	}
 	p, s := beam.NewPipelineWithRoot()
 	nets := createModels(s, models)
-	scores := route.Route(s, nets, route.Config{Tasks: found, Scorers: []string{route.KNN}})
+	var scores beam.PCollection
+	if o.Net != "" {
+		scores = beam.Create(s, record.Of(given))
+	} else {
+		scores = route.Route(s, nets, route.Config{Tasks: found, Scorers: []string{route.KNN}})
+	}
 	arrowio.WriteDir(s, files.Join(dir, "candidates"), customize.Customize(s, nets, scores, cfg))
 	if err := runOn(ctx, o.Runner, o.Device, p); err != nil {
 		return nil, err
@@ -110,6 +123,21 @@ func Customize(ctx context.Context, o CustomizeOptions) (all []Customized, err e
 		all = append(all, c)
 	}
 	return all, nil
+}
+
+// given returns the net that is named as the choice for each task.
+func (o *CustomizeOptions) given(models []train.Model, of []tasks.Task) (scores []route.Score, err error) {
+	if o.Net == "" {
+		return nil, nil
+	}
+	at := slices.IndexFunc(models, func(m train.Model) bool { return m.Subnet == o.Net })
+	if at < 0 {
+		return nil, run.Usagef("%s has no net %q; sdr inspect lists its nets", o.Run, o.Net)
+	}
+	for _, t := range of {
+		scores = append(scores, route.Score{Task: t.Name, Subnet: o.Net, Candidate: true, Scorer: route.KNN, Level: models[at].Level, Model: models[at].Path})
+	}
+	return scores, nil
 }
 
 // tasks lists the tasks to customize for.

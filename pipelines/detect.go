@@ -17,6 +17,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/sdr-ml/sdr/stages/detect"
+	"github.com/sdr-ml/sdr/stages/route"
 	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/transforms/annotations"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
@@ -304,15 +305,68 @@ func findDetectors(ctx context.Context, dir string, info detectInfo) (all []dete
 	return all, names, nil
 }
 
-// DetectCrops writes the objects of a split as a classification task: a Parquet file with the columns image and label. It
-// returns the number of crops and of classes.
+// DetectRouteOptions are the arguments of DetectRoute.
+type DetectRouteOptions struct {
+	// Run is the run folder.
+	Run string
+	// Config says how to choose; its Name is that of the data.
+	Config detect.RouteConfig
+	// Runner is the name of a registered Beam runner.
+	Runner string
+}
+
+// DetectRoute chooses the net of a run that suits a detector best, and writes it to o.Config.Dir. It returns the scores of
+// all nets, first that of the chosen one.
+func DetectRoute(ctx context.Context, o DetectRouteOptions) (scores []route.Score, err error) {
+	o.Config.Name = netName(o.Config.Data.Path)
+	if err := o.Config.Validate(); err != nil {
+		return nil, run.Usage(err)
+	}
+	folder, models, err := openTrained(ctx, o.Run)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkAnnotations(ctx, o.Config.Data); err != nil {
+		return nil, err
+	}
+	defer shareTuning(ctx, folder.TuningDir())()
+	err = inParts(ctx, o.Config.Dir, func(parts string) error {
+		p, s := beam.NewPipelineWithRoot()
+		arrowio.WriteDir(s, parts, detect.Route(s, createModels(s, models), o.Config))
+		if err := runPipeline(ctx, o.Runner, p); err != nil {
+			return err
+		}
+		scores, err = readOut[route.Score](ctx, parts)
+		return err
+	})
+	if err == nil && len(scores) == 0 {
+		err = errors.New("detect: the job ended without a result; run it again")
+	}
+	return scores, err
+}
+
+// DetectCrops writes the objects of a split as a classification task, at most so many of a class; see writeCrops.
 func DetectCrops(ctx context.Context, data annotations.Config, most int, out string) (crops, classes int, err error) {
+	return writeCrops(ctx, data, out, func(set *annotations.Set) ([]detect.Crop, error) { return detect.Crops(ctx, set, most) })
+}
+
+// DetectTiles writes squares of the images of a split as a task to customize for; see writeCrops.
+func DetectTiles(ctx context.Context, data annotations.Config, cfg detect.TileConfig, out string) (tiles, classes int, err error) {
+	if err := cfg.Validate(); err != nil {
+		return 0, 0, run.Usage(err)
+	}
+	return writeCrops(ctx, data, out, func(set *annotations.Set) ([]detect.Crop, error) { return detect.Tiles(ctx, set, cfg) })
+}
+
+// writeCrops writes parts of the images of a split to a Parquet file with the columns image and label. It returns the number
+// of parts and of the split's classes.
+func writeCrops(ctx context.Context, data annotations.Config, out string, cut func(*annotations.Set) ([]detect.Crop, error)) (crops, classes int, err error) {
 	set, err := annotations.Open(ctx, data)
 	if err != nil {
 		return 0, 0, run.Usage(err)
 	}
 	defer func() { err = errors.Join(err, set.Close()) }()
-	all, err := detect.Crops(ctx, set, most)
+	all, err := cut(set)
 	if err != nil {
 		return 0, 0, run.Usage(err)
 	}

@@ -16,11 +16,12 @@ func newCustomize() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "customize --run RUN --task PATH --out DIR",
 		Short: "Adapt the best sub-net to a task by training on its images",
-		Long: `Chooses a sub-net as sdr route does, then goes on with the run's self-supervised
-training on the task's own training images. Labels only serve to choose, by a
-leave-one-out nearest-neighbor vote on the training images: the best of the rates,
-unless the net as it was, or with BatchNorm statistics of the task's images, is
-better by more than the standard error of the difference.
+		Long: `Chooses a sub-net as sdr route does, or takes the net that --net names, then goes on
+with the run's self-supervised training on the task's own training images. Labels
+only serve to choose, by a leave-one-out nearest-neighbor vote on the training
+images: the best of the rates, unless the net as it was, or with BatchNorm
+statistics of the task's images, is better by more than the standard error of the
+difference.
 
 DIR gets model.safetensors and model.json as from sdr route, and
 candidates.parquet, all versions with their scores. With --tasks, every task in the
@@ -70,6 +71,7 @@ run has the same result.`,
 	f.StringVar(&o.Run, "run", "", "run folder")
 	f.StringVar(&o.Task, "task", "", "labeled training images of the task")
 	f.StringVar(&o.Tasks, "tasks", "", "folder of tasks, instead of --task")
+	f.StringVar(&o.Net, "net", "", "net of the run to customize instead of the one that the router chooses, such as unified")
 	addColumns(c, &o.Columns, true)
 	f.StringVar(&o.Out, "out", "", "folder for the model")
 	f.Float64Var(&o.Seconds, "seconds", 60, "training time per task")

@@ -10,6 +10,7 @@ import (
 
 	"github.com/sdr-ml/sdr/pipelines"
 	"github.com/sdr-ml/sdr/stages/detect"
+	"github.com/sdr-ml/sdr/stages/route"
 	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/transforms/annotations"
 )
@@ -19,6 +20,9 @@ var (
 	trainSplits = []string{"trainval", "train", "train*", "all"}
 	testSplits  = []string{"test", "val", "val*", "test*"}
 )
+
+// detectSize is the length to which the longer side of an image is scaled, unless another is given.
+const detectSize = 160
 
 const detectHelp = `--data is a folder or a tar archive of Pascal VOC (Annotations/, JPEGImages/,
 ImageSets/Main/) or COCO (annotations/instances_*.json, or SPLIT/_annotations.coco.json),
@@ -31,7 +35,9 @@ func newDetect() *cobra.Command {
 		Long: `Compares backbones as detectors of objects: FCOS with a small feature pyramid and
 head, on backbones from sdr route, customize or export.
 
+  route   the net of a run that suits a detector best
   crops   the objects of a data set as a classification task, for sdr route
+  tiles   squares of its images as a task, for sdr customize
   train   detectors on one or more backbones, with several seeds
   eval    average precision, and the difference between backbones
 
@@ -39,7 +45,7 @@ head, on backbones from sdr route, customize or export.
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newDetectCrops(), newDetectTrain(), newDetectEval())
+	c.AddCommand(newDetectRoute(), newDetectCrops(), newDetectTiles(), newDetectTrain(), newDetectEval())
 	return c
 }
 
@@ -57,6 +63,62 @@ func addAnnotations(c *cobra.Command) (read func(splits []string) annotations.Co
 		}
 		return cfg
 	}
+}
+
+func newDetectRoute() *cobra.Command {
+	var o pipelines.DetectRouteOptions
+	cfg := &o.Config
+	c := &cobra.Command{
+		Use:   "route --run RUN --data PATH --out DIR",
+		Short: "Choose the net of a run that suits a detector best",
+		Long: `Scores every sub-net, and the unified net if the run has one, with the BatchNorm
+statistics of its training and with those of the data's images. The score is the
+average precision of a detector that is linear in the net's feature maps and fitted
+in closed form to three quarters of the images, on the others, in turn. Of the nets
+whose score is less than the best one by no more than the standard error of the
+difference, it takes one nearest the root (the unified net is as near as the root),
+and of these the best. It never reads another split.
+
+DIR gets
+  scores.parquet      the score of every net with either statistics, best first
+  model.safetensors   the winner's backbone, under torchvision's names
+  model.json          which net it is
+
+` + detectHelp,
+		Example: `  sdr detect route --run runs/mine --data fruit.tar --out routed/
+  sdr detect route --run runs/mine --data coco/ --split train2017 --size 320 --out routed/`,
+		Args: noArgs,
+	}
+	data := addAnnotations(c)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		if err := required(c, "run", "data", "out"); err != nil {
+			return err
+		}
+		if err := checkFolder("out", cfg.Dir); err != nil {
+			return err
+		}
+		if err := checkRunner(o.Runner, false); err != nil {
+			return err
+		}
+		cfg.Data = data(trainSplits)
+		scores, err := pipelines.DetectRoute(c.Context(), o)
+		if err != nil {
+			return err
+		}
+		first := scores[0]
+		fmt.Fprintf(c.OutOrStdout(), "%s: net %s, norm %s, AP %.1f of a linear detector on held-out images, in %s\n",
+			first.Task, first.Subnet, first.Norm, first.Score, cfg.Dir)
+		return nil
+	}
+	f := c.Flags()
+	f.StringVar(&o.Run, "run", "", "run folder")
+	f.StringVar(&cfg.Dir, "out", "", "folder for the results")
+	f.IntVar(&cfg.Size, "size", detectSize, "pixels of an image's longer side, a multiple of 32")
+	f.IntVar(&cfg.Images, "most", 500, "the largest number of images to score with")
+	f.StringSliceVar(&cfg.Norms, "norm", route.Norms, "BatchNorm statistics to try")
+	f.BoolVar(&cfg.SubnetsOnly, "subnets", false, "leave the unified net out")
+	addRunner(c, &o.Runner)
+	return c
 }
 
 func newDetectCrops() *cobra.Command {
@@ -93,6 +155,45 @@ choose the sub-net that tells the objects of a data set apart best.
 	}
 	c.Flags().IntVar(&most, "most", 500, "the largest number of objects of a class")
 	c.Flags().StringVar(&out, "out", "", "Parquet file to write")
+	return c
+}
+
+func newDetectTiles() *cobra.Command {
+	var cfg detect.TileConfig
+	var out string
+	c := &cobra.Command{
+		Use:   "tiles --data PATH --out FILE.parquet",
+		Short: "Cut images into a task, to customize a backbone for a detector",
+		Long: `Writes squares of the images, from random places and at the scale of a detector's
+input, so that sdr customize can train a backbone on what the detector will see. The
+label is the class of the object over the middle, or background.
+
+` + detectHelp,
+		Example: `  sdr detect tiles --data fruit.tar --out fruit-tiles.parquet
+  sdr customize --run runs/mine --task fruit-tiles.parquet --out customized/ --images 25600`,
+		Args: noArgs,
+	}
+	data := addAnnotations(c)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		if err := required(c, "data", "out"); err != nil {
+			return err
+		}
+		if err := checkFile("out", out, ".parquet"); err != nil {
+			return err
+		}
+		tiles, _, err := pipelines.DetectTiles(c.Context(), data(trainSplits), cfg, out)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(c.OutOrStdout(), "%d tiles in %s\n", tiles, out)
+		return nil
+	}
+	f := c.Flags()
+	f.IntVar(&cfg.Size, "size", detectSize, "pixels of an image's longer side")
+	f.IntVar(&cfg.Side, "side", 32, "least pixels of a tile's side, such as the input size of the backbone; the most are half as many again")
+	f.IntVar(&cfg.PerImage, "per-image", 16, "tiles of an image")
+	f.IntVar(&cfg.Images, "most", 2000, "the largest number of images")
+	f.StringVar(&out, "out", "", "Parquet file to write")
 	return c
 }
 
@@ -145,7 +246,7 @@ are kept in memory. Everything is computed on the CPU.
 	f.StringSliceVar(&o.Models, "model", nil, "model file written by route, customize or export; can be repeated")
 	f.IntVar(&o.Seeds, "seeds", 0, "the number of detectors per net (default the number of its files)")
 	f.StringVar(&cfg.Dir, "out", "", "folder for the detectors")
-	f.IntVar(&cfg.Size, "size", 160, "pixels of an image's longer side, a multiple of 32")
+	f.IntVar(&cfg.Size, "size", detectSize, "pixels of an image's longer side, a multiple of 32")
 	f.IntVar(&cfg.Channels, "channels", 32, "features per point of the pyramid and the head")
 	f.IntVar(&cfg.Convs, "convs", 2, "convolutions in each tower of the head")
 	f.IntVar(&cfg.Batch, "batch", 16, "images per step")

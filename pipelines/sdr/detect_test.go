@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sdr-ml/sdr/stages/detect"
+	routing "github.com/sdr-ml/sdr/stages/route"
 	"github.com/sdr-ml/sdr/tensorops/nn"
 	"github.com/sdr-ml/sdr/tensorops/rng"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
@@ -104,6 +105,33 @@ func TestDetect(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, left)
 
+	tiles := filepath.Join(dir, "tiles.parquet")
+	require.Contains(t, mustSDR(t, "detect", "tiles", "--data", data, "--out", tiles, "--size", "64", "--per-image", "2"), " tiles in "+tiles)
+	all, err = arrowio.LoadRows[detect.Crop](t.Context(), tiles)
+	require.NoError(t, err)
+	require.Zero(t, len(all)%2)
+
+	trained, chosen := filepath.Join(dir, "run"), filepath.Join(dir, "chosen")
+	mustSDR(t, quickRun(trained)...)
+	route := []string{"detect", "route", "--run", trained, "--data", data, "--out", chosen, "--size", "32"}
+	require.Contains(t, mustSDR(t, route...), "of a linear detector on held-out images, in "+chosen)
+	scores, err := arrowio.LoadRows[routing.Score](t.Context(), filepath.Join(chosen, "scores.parquet"))
+	require.NoError(t, err)
+	nets := map[string]int{}
+	for _, s := range scores {
+		nets[s.Subnet]++
+	}
+	require.Equal(t, 2, nets["unified"], "with either norm")
+	require.Equal(t, 2, nets["root"])
+	mustSDR(t, with("--model", filepath.Join(chosen, "model.safetensors"), "--seeds", "2")...)
+	customized := filepath.Join(dir, "customized")
+	require.Contains(t, mustSDR(t, "customize", "--run", trained, "--task", tiles, "--net", "unified", "--out", customized, "--images", "64"), "sub-net unified")
+	require.FileExists(t, filepath.Join(customized, "model.safetensors"))
+	require.Contains(t, mustSDR(t, append(route, "--subnets", "--norm", "task")...), "norm task")
+	scores, err = arrowio.LoadRows[routing.Score](t.Context(), filepath.Join(chosen, "scores.parquet"))
+	require.NoError(t, err)
+	require.Len(t, scores, len(nets)-1)
+
 	for want, args := range map[string][]string{
 		"--model is missing":                 train,
 		"want a multiple of 32":              with("--model", first, "--size", "40"),
@@ -115,6 +143,9 @@ func TestDetect(t *testing.T) {
 		"holds no detectors":                 {"detect", "eval", "--detectors", dir, "--data", data},
 		"want table, json or csv":            {"detect", "eval", "--detectors", out, "--data", data, "--format", "xml"},
 		"ends in .html":                      {"detect", "eval", "--detectors", out, "--data", data, "--sheet", "x.png"},
+		"want at least 1 of each":            {"detect", "tiles", "--data", data, "--out", tiles, "--per-image", "0"},
+		"has no net \"x\"":                   {"customize", "--run", trained, "--task", tiles, "--net", "x", "--out", customized},
+		"there is no norm":                   {"detect", "route", "--run", trained, "--data", data, "--out", filepath.Join(dir, "r"), "--norm", "x"},
 		"want at least 1":                    {"detect", "crops", "--data", data, "--out", crops, "--most", "0"},
 	} {
 		_, log, code := sdr(t, args...)

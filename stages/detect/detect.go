@@ -55,6 +55,7 @@ type Detection struct {
 func (d Detection) box() metrics.Box { return metrics.Box{d.Left, d.Top, d.Width, d.Height} }
 
 func init() {
+	beam.RegisterDoFn(reflect.TypeFor[routeFn]())
 	beam.RegisterDoFn(reflect.TypeFor[trainFn]())
 	beam.RegisterDoFn(reflect.TypeFor[predictFn]())
 	beam.RegisterDoFn(reflect.TypeFor[measureFn]())

@@ -23,6 +23,7 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/testing/ptest"
 	"github.com/stretchr/testify/require"
 
+	"github.com/sdr-ml/sdr/stages/route"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 	"github.com/sdr-ml/sdr/tensorops/nn"
 	"github.com/sdr-ml/sdr/tensorops/rng"
@@ -147,6 +148,9 @@ func TestResume(t *testing.T) {
 			if stopped {
 				cfg.Every = 0
 				left := 3 // steps
+				if rate == 0 {
+					left += 5 // batches of images and mirror images
+				}
 				_, err := cfg.train(countdown{t.Context(), &left}, job)
 				require.ErrorIs(t, err, context.Canceled)
 				require.FileExists(t, filepath.Join(cfg.Dir, "net/3.safetensors.checkpoint"))
@@ -250,6 +254,39 @@ func TestCrops(t *testing.T) {
 	}
 }
 
+// Tiles are squares of the scaled images, from as many as asked for, with the class of what is in the middle.
+func TestTiles(t *testing.T) {
+	set, err := annotations.Open(t.Context(), newData(t, 6))
+	require.NoError(t, err)
+	cfg := TileConfig{Size: 128, Side: 16, PerImage: 40, Images: 5}
+	require.NoError(t, cfg.Validate())
+	tiles, err := Tiles(t.Context(), set, cfg)
+	require.NoError(t, err)
+	require.Len(t, tiles, 200)
+	count := map[string]int{}
+	for _, c := range tiles {
+		count[c.Label]++
+		im, err := png.Decode(bytes.NewReader(c.Image))
+		require.NoError(t, err)
+		side := im.Bounds().Dx()
+		require.Equal(t, side, im.Bounds().Dy())
+		require.True(t, 16 <= side && side <= 24)
+		gray, _, _, _ := im.At(side/2, side/2).RGBA()
+		switch c.Label { // scaling blurs the edges
+		case "light":
+			require.Greater(t, gray>>8, uint32(130))
+		case "dark":
+			require.Less(t, gray>>8, uint32(126))
+		}
+	}
+	require.Len(t, count, 3)
+	require.Greater(t, count[Background], 100)
+	again, err := Tiles(t.Context(), set, cfg)
+	require.NoError(t, err)
+	require.Equal(t, tiles, again)
+	require.Error(t, TileConfig{Size: 16, Side: 32, PerImage: 1, Images: 1}.Validate())
+}
+
 // What is measured is written in three forms and drawn.
 func TestResults(t *testing.T) {
 	data := newData(t, 4)
@@ -338,4 +375,67 @@ func FuzzCard(f *testing.F) {
 		require.Len(t, c.Classes, c.Detector.Classes)
 		require.LessOrEqual(t, c.First, c.Backbone.Stages())
 	})
+}
+
+// A net that shows the squares is better for a detector than one that shows nothing, with statistics of the images, too.
+func TestScore(t *testing.T) {
+	set, err := annotations.Open(t.Context(), newData(t, 24))
+	require.NoError(t, err)
+	m, err := inference.Load(t.Context(), newModel(t))
+	require.NoError(t, err)
+	blind := *m
+	blind.Params = make([]float32, len(m.Params))
+	pool := kernels.NewPool(2)
+	defer pool.Close()
+	j, err := newJudge(t.Context(), set, 64, 20, pool)
+	require.NoError(t, err)
+	require.Len(t, j.pictures, 20)
+	stats, err := j.statistics([]*inference.Model{m, &blind})
+	require.NoError(t, err)
+	require.NotEqual(t, m.Stats, stats[0])
+	backbone := nn.NewMaps(m.Backbone, firstStage(m.Backbone), 64, predictBatch, pool, nn.Inference)
+	tuned := *m
+	tuned.Stats = stats[0]
+	last := *m // like m but for its last weights
+	last.Params = slices.Clone(m.Params)
+	last.Params[len(last.Params)-1]++
+	nets := []*inference.Model{m, &tuned, &blind, &last, m}
+	values, err := j.maps(t.Context(), backbone, nets)
+	require.NoError(t, err)
+	var scores []float64
+	for i, net := range nets {
+		alone, err := j.maps(t.Context(), backbone, []*inference.Model{net})
+		require.NoError(t, err)
+		require.Equal(t, alone[0], values[i])
+		score, without, err := j.score(maps(backbone, 64), values[i])
+		require.NoError(t, err)
+		require.Len(t, without, parts)
+		require.InDelta(t, score, without[0], 15)
+		scores = append(scores, score)
+	}
+	require.Equal(t, scores[0], scores[4])
+	require.NotEqual(t, values[3], values[4])
+	require.Same(t, &values[3][0][0][0], &values[4][0][0][0], "the same map")
+	require.Greater(t, scores[0], 4.)
+	require.Greater(t, scores[1], 4.)
+	require.Less(t, scores[2], 1.)
+}
+
+// Of the nets that are as good as the best one up to the noise of the difference, one nearest the root is taken.
+func TestChoose(t *testing.T) {
+	net := func(name string, level int64, score float64, noise ...float64) candidate {
+		c := candidate{Score: route.Score{Subnet: name, Level: level, Score: score}}
+		for _, v := range noise {
+			c.without = append(c.without, score+v)
+		}
+		return c
+	}
+	leaf := net("0.1", 2, 30, -1, 1, -1, 1)
+	for want, others := range map[string][]candidate{
+		"0.1":     {net("root", 0, 28, -1, 1, -1, 1)},                                        // always worse by 2
+		"unified": {net("root", 0, 28, 1, -1, 1, -1), net("unified", 0, 28.5, 1, -1, 1, -1)}, // worse by 2 up to 1.7
+		"0":       {net("root", 0, 20, -1, 1, -1, 1), net("0", 1, 28.5, 1, -1, -1, 1)},       // the parent
+	} {
+		require.Equal(t, want, choose(append(others, leaf)).Subnet)
+	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/sdr-ml/sdr/tensorops/augment"
 	"github.com/sdr-ml/sdr/tensorops/detect"
+	"github.com/sdr-ml/sdr/tensorops/metrics"
 	"github.com/sdr-ml/sdr/transforms/annotations"
 	"github.com/sdr-ml/sdr/transforms/imageio"
 	"github.com/sdr-ml/sdr/transforms/inference"
@@ -71,6 +72,13 @@ func read(ctx context.Context, set *annotations.Set, i, size int) (p picture, er
 	return p, nil
 }
 
+// original returns a box of the picture in pixels of the image.
+func (p picture) original(b detect.Box) metrics.Box {
+	return metrics.Box{
+		float64(b[0]) / p.scale, float64(b[1]) / p.scale, float64(b[2]-b[0]) / p.scale, float64(b[3]-b[1]) / p.scale,
+	}
+}
+
 // put writes a normalized picture to the left top of an input of size x size pixels; the rest is zeros. It returns the
 // objects in it. A mirrored picture has left and right exchanged.
 func (p picture) put(dst []float32, size int, in inference.Input, mirrored bool) []detect.Object {
@@ -87,6 +95,11 @@ func (p picture) put(dst []float32, size int, in inference.Input, mirrored bool)
 		}
 		augment.Normalize(dst[3*y*size:3*(y*size+p.Width)], row, in.Mean, in.Std)
 	}
+	return p.mirror(mirrored)
+}
+
+// mirror returns the objects of a picture or, if mirrored, of its mirror image.
+func (p picture) mirror(mirrored bool) []detect.Object {
 	if !mirrored {
 		return p.objects
 	}

@@ -84,12 +84,11 @@ func predict(ctx context.Context, set *annotations.Set, d Detector) (rows []Dete
 			head.Forward(values(backbone))
 			for i, found := range head.Decode(extents, detect.Default) {
 				for _, f := range found {
-					box, scale := f.Box, part[i].scale
+					box := part[i].original(f.Box)
 					rows = append(rows, Detection{
 						Net: d.Net, Seed: d.Seed, Image: int64(from + i), Source: set.Images[from+i].Source,
 						Class: m.Classes[f.Class], Score: float64(f.Score),
-						Left: float64(box[0]) / scale, Top: float64(box[1]) / scale,
-						Width: float64(box[2]-box[0]) / scale, Height: float64(box[3]-box[1]) / scale,
+						Left: box[0], Top: box[1], Width: box[2], Height: box[3],
 					})
 				}
 			}

@@ -156,7 +156,7 @@ type trainer struct {
 	step     int          // steps done
 	sum      float64      // of the losses of the last epoch so far
 	input    []float32
-	images   *memory
+	memory   [][]float32 // the maps of a frozen backbone, by view; nil if there is no room
 }
 
 // steps returns the number of steps, and how many are an epoch.
@@ -183,7 +183,11 @@ func (t *trainer) run(ctx context.Context, pool *kernels.Pool) error {
 	}
 	t.backbone.Params, t.backbone.Stats, t.head.Params = m.params, m.stats, m.head
 	t.input = make([]float32, t.Batch*t.Size*t.Size*3)
-	t.images = newMemory(t.backbone.Maps, t.Batch, 2*len(t.pictures))
+	if t.BackboneLR == 0 {
+		if err := t.remember(ctx); err != nil {
+			return err
+		}
+	}
 	steps, epoch := t.steps()
 	bar := progress.Start(fmt.Sprintf("detect %s/%d", t.Net, t.Seed), "images", int64(t.step*t.Batch), int64(steps*t.Batch))
 	defer bar.End()
@@ -212,30 +216,45 @@ func (t *trainer) run(ctx context.Context, pool *kernels.Pool) error {
 	return t.discard(ctx)
 }
 
-// take takes a step.
-func (t *trainer) take(steps int) detect.Losses {
+// order returns the images of a step, and which of them are mirrored.
+func (t *trainer) order(step int) (images []int, mirrored []bool) {
 	n := len(t.pictures)
-	objects, views := make([][]detect.Object, t.Batch), make([]int, t.Batch)
 	var order []int
 	for i := range t.Batch {
-		k := t.step*t.Batch + i
+		k := step*t.Batch + i
 		if i == 0 || k%n == 0 {
 			order = rng.New(uint64(t.Seed), rng.Order, uint64(k/n)).Perm(n)
 		}
-		mirrored := rng.New(uint64(t.Seed), rng.View, uint64(k)).IntN(2)
-		at, size := order[k%n], t.Size*t.Size*3
-		objects[i] = t.pictures[at].put(t.input[i*size:(i+1)*size], t.Size, t.model.Input, mirrored == 1)
-		views[i] = 2*at + mirrored
+		images = append(images, order[k%n])
+		mirrored = append(mirrored, rng.New(uint64(t.Seed), rng.View, uint64(k)).IntN(2) == 1)
 	}
-	tuned := t.BackboneLR > 0
-	if tuned || !t.images.recall(views, t.backbone.Maps) {
+	return images, mirrored
+}
+
+// put writes an image to place i of the input, and returns its objects.
+func (t *trainer) put(i, image int, mirrored bool) []detect.Object {
+	size := t.Size * t.Size * 3
+	return t.pictures[image].put(t.input[i*size:(i+1)*size], t.Size, t.model.Input, mirrored)
+}
+
+// take takes a step.
+func (t *trainer) take(steps int) detect.Losses {
+	images, mirrored := t.order(t.step)
+	objects := make([][]detect.Object, t.Batch)
+	for i, at := range images {
+		if t.memory == nil {
+			objects[i] = t.put(i, at, mirrored[i])
+			continue
+		}
+		objects[i] = t.pictures[at].mirror(mirrored[i])
+		place(t.backbone.Maps, t.Batch, i, t.memory[view(at, mirrored[i])])
+	}
+	if t.memory == nil {
 		t.backbone.Forward(t.input, nn.RunningStats)
-	}
-	if !tuned {
-		t.images.keep(views, t.backbone.Maps)
 	}
 	t.head.Forward(values(t.backbone))
 	losses := t.head.Loss(objects)
+	tuned := t.BackboneLR > 0
 	grads := t.head.Backward(tuned)
 	rate := func(peak float64) float32 {
 		return float32(optim.Cosine(t.step, steps, int(warmup*float64(steps)), peak))
@@ -248,55 +267,73 @@ func (t *trainer) take(steps int) detect.Losses {
 	return losses
 }
 
-// memory keeps the maps of a frozen backbone, as long as there is room.
-type memory struct {
-	views [][]float32 // by 2·image + mirrored
-	sizes []int       // of the maps of one image
-	room  int         // floats left
-}
-
-// room is the size of a memory in floats: 1 GiB.
+// room is the number of floats that the maps of a frozen backbone may take: 1 GiB.
 const room = 1 << 28
 
-func newMemory(maps []nn.Map, batch, views int) *memory {
-	m := &memory{views: make([][]float32, views), room: room}
-	for _, one := range maps {
-		m.sizes = append(m.sizes, len(one.Values)/batch)
+// view numbers the images and their mirror images.
+func view(image int, mirrored bool) int {
+	if mirrored {
+		return 2*image + 1
 	}
-	return m
+	return 2 * image
 }
 
-// recall writes the maps of some views, and reports whether it knew all of them.
-func (m *memory) recall(views []int, maps []nn.Map) bool {
-	for _, v := range views {
-		if m.views[v] == nil {
-			return false
+// remember computes the maps of all images and mirror images that the rest of the training sees, if there is room.
+func (t *trainer) remember(ctx context.Context) error {
+	size := 0
+	for _, m := range t.backbone.Maps {
+		size += len(m.Values) / t.Batch
+	}
+	if 2*len(t.pictures)*size > room {
+		return nil
+	}
+	steps, _ := t.steps()
+	seen := make([]bool, 2*len(t.pictures))
+	for step := t.step; step < steps; step++ {
+		images, mirrored := t.order(step)
+		for i, at := range images {
+			seen[view(at, mirrored[i])] = true
 		}
 	}
-	for i, v := range views {
-		from := 0
-		for j, size := range m.sizes {
-			copy(maps[j].Values[i*size:(i+1)*size], m.views[v][from:])
-			from += size
+	var views []int
+	for v, ok := range seen {
+		if ok {
+			views = append(views, v)
 		}
 	}
-	return true
+	memory := make([][]float32, len(seen))
+	for from := 0; from < len(views); from += t.Batch {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		part := views[from:min(from+t.Batch, len(views))]
+		for i, v := range part {
+			t.put(i, v/2, v%2 == 1)
+		}
+		t.backbone.Forward(t.input, nn.RunningStats)
+		for i, v := range part {
+			memory[v] = cut(t.backbone.Maps, t.Batch, i)
+		}
+	}
+	t.memory = memory
+	return nil
 }
 
-// keep copies the maps of some views.
-func (m *memory) keep(views []int, maps []nn.Map) {
-	total := 0
-	for _, size := range m.sizes {
-		total += size
+// cut copies the maps of image i of a batch.
+func cut(maps []nn.Map, batch, i int) (values []float32) {
+	for _, m := range maps {
+		size := len(m.Values) / batch
+		values = append(values, m.Values[i*size:(i+1)*size]...)
 	}
-	for i, v := range views {
-		if m.views[v] != nil || m.room < total {
-			continue
-		}
-		m.room -= total
-		for j, size := range m.sizes {
-			m.views[v] = append(m.views[v], maps[j].Values[i*size:(i+1)*size]...)
-		}
+	return values
+}
+
+// place is the reverse of cut.
+func place(maps []nn.Map, batch, i int, values []float32) {
+	for _, m := range maps {
+		size := len(m.Values) / batch
+		copy(m.Values[i*size:(i+1)*size], values)
+		values = values[size:]
 	}
 }
 

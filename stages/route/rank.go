@@ -19,7 +19,7 @@ func Best(scores []Score) Score {
 	if len(scores) == 0 {
 		return Score{}
 	}
-	top := slices.MaxFunc(scores, better)
+	top := slices.MaxFunc(scores, Compare)
 	return slices.MaxFunc(scores, func(a, b Score) int {
 		near := func(s Score) int {
 			if s.Score >= top.Score-top.StdErr {
@@ -27,22 +27,27 @@ func Best(scores []Score) Score {
 			}
 			return 0
 		}
-		return cmp.Or(cmp.Compare(near(a), near(b)), near(a)*cmp.Compare(b.Level, a.Level), better(a, b))
+		return cmp.Or(cmp.Compare(near(a), near(b)), near(a)*cmp.Compare(b.Level, a.Level), Compare(a, b))
 	})
 }
 
-// better compares two scores of a task: the higher, then the one nearer the root.
-func better(a, b Score) int {
+// Compare compares two scores of a task: the higher, then the one nearer the root.
+func Compare(a, b Score) int {
 	return cmp.Or(cmp.Compare(a.Score, b.Score), cmp.Compare(b.Level, a.Level), strings.Compare(b.Subnet, a.Subnet), slices.Index(Norms, b.Norm)-slices.Index(Norms, a.Norm))
 }
 
-// rank sorts the scores of a task, those of each scorer together, and numbers the candidates: first the one that is
-// chosen, then by score.
+// rank ranks the scores of a task by each scorer; Best chooses.
 func rank(scores []Score, scorers []string) {
 	chosen := map[string]Score{}
 	for _, scorer := range scorers {
 		chosen[scorer] = Best(Candidates(scores, scores[0].Task, scorer))
 	}
+	Rank(scores, scorers, chosen)
+}
+
+// Rank sorts the scores of a task, those of each scorer together, and numbers the candidates: first the one that is chosen,
+// then by score.
+func Rank(scores []Score, scorers []string, chosen map[string]Score) {
 	first := func(s Score) bool { return s == chosen[s.Scorer] }
 	slices.SortFunc(scores, func(a, b Score) int {
 		switch {
@@ -53,7 +58,7 @@ func rank(scores []Score, scorers []string) {
 		case first(b):
 			return 1
 		}
-		return better(b, a)
+		return Compare(b, a)
 	})
 	ranks := map[string]int64{}
 	for i := range scores {

@@ -204,7 +204,7 @@ func (fn *pairFn) ProcessElement(_ []byte, models func(**record.Batch) bool, emi
 		return err
 	}
 	rows = slices.DeleteFunc(rows, func(m train.Model) bool { return m.Subnet == train.Phase0 })
-	slices.SortFunc(rows, inOrder)
+	slices.SortFunc(rows, InOrder)
 	for _, t := range fn.Tasks {
 		var pairs []Pair
 		for _, norm := range fn.Norms { // nets with the same statistics have the most in common
@@ -222,9 +222,9 @@ func (fn *pairFn) ProcessElement(_ []byte, models func(**record.Batch) bool, emi
 	return nil
 }
 
-// inOrder orders nets so that neighbors have the most in common: by run and level, then by the choices of the last levels,
+// InOrder orders nets so that neighbors have the most in common: by run and level, then by the choices of the last levels,
 // which are those of the first stages (unless split.order is another than the default).
-func inOrder(a, b train.Model) int {
+func InOrder(a, b train.Model) int {
 	x, y := sdrnet.Choices(code(a.Subnet)), sdrnet.Choices(code(b.Subnet))
 	slices.Reverse(x)
 	slices.Reverse(y)

@@ -112,7 +112,7 @@ func TestInOrder(t *testing.T) {
 		{Subnet: "0.0", Level: 2}, {Subnet: "0.1", Level: 2}, {Subnet: "1.0", Level: 2}, {Subnet: "11.0-all", Level: 2}, {Subnet: "1", Level: 1},
 		{Subnet: "root"},
 	}
-	slices.SortStableFunc(models, inOrder)
+	slices.SortStableFunc(models, InOrder)
 	var got []string
 	for _, m := range models {
 		got = append(got, m.Subnet)

@@ -126,7 +126,7 @@ func (c Config) descendOne(ctx context.Context, pairs []Pair) (scores []Score, e
 
 // best returns the codes of the nodes with the best scores, as many as the beam is wide.
 func (c Config) best(scores []Score) (codes []string) {
-	slices.SortFunc(scores, func(a, b Score) int { return better(b, a) })
+	slices.SortFunc(scores, func(a, b Score) int { return Compare(b, a) })
 	for _, s := range scores {
 		if of := code(s.Subnet); len(codes) < c.Beam && !slices.Contains(codes, of) {
 			codes = append(codes, of)
@@ -219,9 +219,15 @@ func cost(ctx context.Context, model string, known map[shape]float64) (millions 
 	if millions, ok := known[of]; ok {
 		return millions, nil
 	}
-	for _, c := range nn.Convolutions(m.Backbone, m.Input.Size, 1) {
-		millions += c.Conv.Multiplications() / 1e6
-	}
+	millions = Cost(m.Backbone, m.Input.Size)
 	known[of] = millions
 	return millions, nil
+}
+
+// Cost returns the number of multiplications of a backbone for an image of size x size pixels, in millions.
+func Cost(b nn.Backbone, size int) (millions float64) {
+	for _, c := range nn.Convolutions(b, size, 1) {
+		millions += c.Conv.Multiplications() / 1e6
+	}
+	return millions
 }

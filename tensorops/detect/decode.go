@@ -68,13 +68,18 @@ func (l *level) decode(n *Net, image int, extent [2]float32, d Decoding) []Found
 	var found []Found
 	for _, c := range all {
 		i := c.at / classes
-		f := Found{Class: c.at % classes, Score: c.score}
-		for side, v := range n.points[l.first+i].box([4]float32(boxes[4*i:])) {
-			f.Box[side] = min(max(float32(v), 0), extent[side%2])
-		}
-		found = append(found, f)
+		box := n.points[l.first+i].within([4]float32(boxes[4*i:]), extent)
+		found = append(found, Found{Class: c.at % classes, Score: c.score, Box: box})
 	}
 	return found
+}
+
+// within returns the part of a box that is in an image.
+func (p point) within(distances [4]float32, extent [2]float32) (b Box) {
+	for side, v := range p.box(distances) {
+		b[side] = min(max(float32(v), 0), extent[side%2])
+	}
+	return b
 }
 
 // Suppress returns the objects, the surest first, without those that overlap a surer one of the same class by more than

@@ -48,9 +48,9 @@ func (p point) learns(b Box) bool {
 }
 
 // assign returns for each point the index of the smallest object that it learns, or -1.
-func (n *Net) assign(objects []Object) []int32 {
-	of := make([]int32, len(n.points))
-	for i, p := range n.points {
+func assign(points []point, objects []Object) []int32 {
+	of := make([]int32, len(points))
+	for i, p := range points {
 		of[i] = -1
 		for j, o := range objects {
 			if p.learns(o.Box) && (of[i] < 0 || o.Box.Area() < objects[of[i]].Box.Area()) {
@@ -81,7 +81,7 @@ func (l Losses) Total() float64 { return l.Class + l.Box + l.Center }
 // Loss returns the losses of the last Forward, given the objects of each image, and prepares Backward.
 func (n *Net) Loss(objects [][]Object) Losses {
 	assigned := make([][]int32, n.batch)
-	n.each(func(i int) { assigned[i] = n.assign(objects[i]) })
+	n.each(func(i int) { assigned[i] = assign(n.points, objects[i]) })
 	var total Losses
 	for _, of := range assigned {
 		for _, o := range of {
