@@ -8,7 +8,9 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"math"
 	"slices"
+	"strings"
 
 	"github.com/dustin/go-humanize"
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -20,6 +22,7 @@ import (
 	"github.com/sdr-ml/sdr/stages/train"
 	"github.com/sdr-ml/sdr/tensorops/sdrnet"
 	"github.com/sdr-ml/sdr/transforms/files"
+	"github.com/sdr-ml/sdr/transforms/imageio"
 )
 
 // Stages lists the stages of a run in order.
@@ -43,10 +46,23 @@ type Status struct {
 	// Agreement is the adjusted mutual information of the subsets and the files or folders that the images come from; nil
 	// if that is not known.
 	Agreement *float64 `json:"agreement"`
+	// Labels compares the subsets with labels; see CompareLabels.
+	Labels *Labels `json:"labels,omitempty"`
 	// Nets are the finished nets.
 	Nets []Net `json:"nets"`
 	// HeldOut are the comparisons of the sub-nets with the root on held-out images, if there are any.
 	HeldOut []train.Judgment `json:"held_out,omitempty"`
+
+	refs []shards.Ref // of the images of the subsets
+}
+
+// Labels compares subsets with the labels of images, which no training reads.
+type Labels struct {
+	// Data are the labeled images, and Images is the number of these that are in a subset.
+	Data   []string `json:"data"`
+	Images int64    `json:"images"`
+	// Agreement is the adjusted mutual information of the subsets and the labels.
+	Agreement float64 `json:"agreement"`
 }
 
 // Quality says how good a cluster is; see kmeans.Centroid.
@@ -120,6 +136,7 @@ func (st *Status) readSubsets(ctx context.Context, partitioned string) error {
 	if err != nil {
 		return err
 	}
+	st.refs = refs
 	for _, ref := range refs {
 		for level := range sdrnet.Level(ref.Subset) {
 			st.Subsets[sdrnet.Prefix(ref.Subset, level+1)] += ref.Rows
@@ -135,6 +152,44 @@ func (st *Status) readSubsets(ctx context.Context, partitioned string) error {
 	}
 	st.Agreement = &agreement
 	return nil
+}
+
+// CompareLabels compares the subsets with the labels of images that the run was trained on: paths are files and folders
+// as they were given to it. The classes of different paths are different ones.
+func (st *Status) CompareLabels(ctx context.Context, paths []string, columns imageio.Columns) error {
+	if len(st.refs) == 0 {
+		return run.Usagef("the run has no subsets yet that could be compared with labels")
+	}
+	labels := map[shards.Source]string{}
+	for i, path := range paths {
+		splits, _, err := imageio.Survey(ctx, []string{path}, math.MaxInt32, columns)
+		if err != nil {
+			return run.Usage(err)
+		}
+		for _, split := range splits {
+			err := imageio.ReadSplit(ctx, split, func(im imageio.Image) error {
+				switch at := (shards.Source{Source: im.Source, Row: im.Row}); {
+				case im.LabelError != "":
+					return run.Usagef("%s: %s", im.Source, im.LabelError)
+				case im.Label >= 0:
+					labels[at] = fmt.Sprintf("%d/%d", i, im.Label)
+				case im.Class != "":
+					labels[at] = fmt.Sprintf("%d/%s", i, im.Class)
+				}
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+		}
+	}
+	st.Labels = &Labels{Data: paths}
+	var err error
+	st.Labels.Agreement, st.Labels.Images, err = partition.LabelAgreement(ctx, st.refs, labels)
+	if err == nil && st.Labels.Images == 0 {
+		err = run.Usagef("%s: no labeled image is one of the run's; give the files and folders as they were given to the run: %v", strings.Join(paths, ", "), st.Run.Data)
+	}
+	return err
 }
 
 // readQuality reads what k-means found, from partition's folder.
@@ -182,6 +237,9 @@ func (st *Status) WriteTable(w io.Writer, all bool) error {
 	}
 	if err == nil && st.Agreement != nil {
 		_, err = fmt.Fprintf(w, "adjusted mutual information of the subsets and the files or folders that the images come from: %.2f\n", *st.Agreement)
+	}
+	if err == nil && st.Labels != nil {
+		_, err = fmt.Fprintf(w, "adjusted mutual information of the subsets and the labels of %d images: %.2f\n", st.Labels.Images, st.Labels.Agreement)
 	}
 	return err
 }

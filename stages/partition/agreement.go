@@ -6,61 +6,100 @@ import (
 	"path"
 	"strings"
 
-	"github.com/apache/arrow/go/v15/arrow/array"
-
 	"github.com/sdr-ml/sdr/stages/run/shards"
 	"github.com/sdr-ml/sdr/tensorops/metrics"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
+	"github.com/sdr-ml/sdr/transforms/record"
 )
 
 // Agreement returns the adjusted mutual information of the subsets and the data sets that the images come from: 1 if
 // each subset is a data set, 0 if they have nothing to do with each other. An image's data set is the file or archive
 // that holds it or, if that holds no other, its folder. No training reads these names.
 func Agreement(ctx context.Context, refs []shards.Ref) (float64, error) {
-	counts := map[string]map[string]int64{} // by source and subset
-	byShard := map[string][]shards.Ref{}
-	for _, ref := range refs {
-		byShard[ref.Path] = append(byShard[ref.Path], ref)
+	sources := counts{}
+	err := each(ctx, refs, func(im shards.Source, subset string) { sources.add(im.Source, subset, 1) })
+	if err != nil {
+		return 0, err
 	}
-	for shard, refs := range byShard {
-		if err := countSources(ctx, shard, refs, counts); err != nil {
-			return 0, err
-		}
-	}
-	sets, subsets := map[string]map[string]int64{}, map[string]int{}
-	for source, of := range counts {
+	sets := counts{}
+	for source, of := range sources {
 		var images int64
-		for subset, n := range of {
+		for _, n := range of {
 			images += n
-			if _, known := subsets[subset]; !known {
-				subsets[subset] = len(subsets)
-			}
 		}
 		if archive, _, ok := strings.Cut(source, "!"); ok {
 			source = archive
 		} else if images == 1 {
 			source = path.Dir(source)
 		}
-		if sets[source] == nil {
-			sets[source] = map[string]int64{}
-		}
 		for subset, n := range of {
-			sets[source][subset] += n
+			sets.add(source, subset, n)
+		}
+	}
+	return sets.agreement(), nil
+}
+
+// LabelAgreement returns the adjusted mutual information of the subsets and the labels of the images that have one, and
+// the number of these.
+func LabelAgreement(ctx context.Context, refs []shards.Ref, labels map[shards.Source]string) (ami float64, images int64, err error) {
+	classes := counts{}
+	err = each(ctx, refs, func(im shards.Source, subset string) {
+		if label, ok := labels[im]; ok {
+			classes.add(label, subset, 1)
+			images++
+		}
+	})
+	return classes.agreement(), images, err
+}
+
+// counts are numbers of images by class and subset.
+type counts map[string]map[string]int64
+
+func (c counts) add(class, subset string, n int64) {
+	of := c[class]
+	if of == nil {
+		of = map[string]int64{}
+		c[strings.Clone(class)] = of // it may be of a file that is mapped
+	}
+	of[subset] += n
+}
+
+// agreement returns the adjusted mutual information of classes and subsets.
+func (c counts) agreement() float64 {
+	subsets := map[string]int{}
+	for _, of := range c {
+		for subset := range of {
+			if _, known := subsets[subset]; !known {
+				subsets[subset] = len(subsets)
+			}
 		}
 	}
 	var table [][]int64
-	for _, of := range sets {
+	for _, of := range c {
 		row := make([]int64, len(subsets))
 		for subset, n := range of {
 			row[subsets[subset]] = n
 		}
 		table = append(table, row)
 	}
-	return metrics.AdjustedMutualInfo(table), nil
+	return metrics.AdjustedMutualInfo(table)
 }
 
-// countSources counts the images of a shard by source and subset.
-func countSources(ctx context.Context, shard string, refs []shards.Ref, counts map[string]map[string]int64) (err error) {
+// each calls yield with every image of shards and its subset.
+func each(ctx context.Context, refs []shards.Ref, yield func(im shards.Source, subset string)) error {
+	byShard := map[string][]shards.Ref{}
+	for _, ref := range refs {
+		byShard[ref.Path] = append(byShard[ref.Path], ref)
+	}
+	for shard, refs := range byShard {
+		if err := eachOf(ctx, shard, refs, yield); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func eachOf(ctx context.Context, shard string, refs []shards.Ref, yield func(im shards.Source, subset string)) (err error) {
 	f, err := arrowio.OpenFile(ctx, shard)
 	if err != nil {
 		return err
@@ -71,14 +110,12 @@ func countSources(ctx context.Context, shard string, refs []shards.Ref, counts m
 		if err != nil {
 			return err
 		}
-		sources := rec.Column(0).(*array.String)
-		for i := range sources.Len() {
-			of := counts[sources.Value(i)]
-			if of == nil {
-				of = map[string]int64{}
-				counts[strings.Clone(sources.Value(i))] = of // the file is unmapped
-			}
-			of[ref.Subset]++
+		rows, err := record.Rows[shards.Source](record.New(rec))
+		if err != nil {
+			return err
+		}
+		for _, im := range rows {
+			yield(im, ref.Subset)
 		}
 	}
 	return nil

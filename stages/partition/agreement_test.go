@@ -30,7 +30,7 @@ func TestAgreement(t *testing.T) {
 		for subset := range sources {
 			b := shards.NewBuilder(2)
 			for i := range each {
-				b.Append(sources[sourceOf(subset, i)](subset*each+i), int64(i), make([]byte, 12))
+				b.Append(sources[sourceOf(subset, i)](subset*each+i), int64(subset*each+i), make([]byte, 12))
 			}
 			refs = append(refs, shards.Ref{Path: path, Batch: int64(len(records)), Rows: each, Subset: strconv.Itoa(subset)})
 			records = append(records, b.NewRecord())
@@ -38,6 +38,19 @@ func TestAgreement(t *testing.T) {
 		require.NoError(t, arrowio.WriteFile(t.Context(), path, shards.Schema(2), records...))
 		found, err := partition.Agreement(t.Context(), refs)
 		require.NoError(t, err)
+
+		labels := map[shards.Source]string{} // of the images of the first two sources, the same as their subsets
+		for subset := range sources {
+			for i := range each {
+				if s := sourceOf(subset, i); s < 2 {
+					labels[shards.Source{Source: sources[s](subset*each + i), Row: int64(subset*each + i)}] = strconv.Itoa(subset)
+				}
+			}
+		}
+		ofLabels, images, err := partition.LabelAgreement(t.Context(), refs, labels)
+		require.NoError(t, err)
+		require.InDelta(t, 1, ofLabels, 1e-9)
+		require.EqualValues(t, len(labels), images)
 		return found
 	}
 	require.InDelta(t, 1, agreement(func(subset, _ int) int { return subset }), 1e-9)
