@@ -135,7 +135,9 @@ func (o *CustomizeOptions) given(models []train.Model, of []tasks.Task) (scores 
 		return nil, run.Usagef("%s has no net %q; sdr inspect lists its nets", o.Run, o.Net)
 	}
 	for _, t := range of {
-		scores = append(scores, route.Score{Task: t.Name, Subnet: o.Net, Candidate: true, Scorer: route.KNN, Level: models[at].Level, Model: models[at].Path})
+		scores = append(scores, route.Score{
+			Task: t.Name, Subnet: o.Net, Candidate: true, Scorer: route.KNN, Level: models[at].Level, Model: models[at].Path,
+		})
 	}
 	return scores, nil
 }

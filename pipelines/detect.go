@@ -345,33 +345,23 @@ func DetectRoute(ctx context.Context, o DetectRouteOptions) (scores []route.Scor
 	return scores, err
 }
 
-// DetectCrops writes the objects of a split as a classification task, at most so many of a class; see writeCrops.
-func DetectCrops(ctx context.Context, data annotations.Config, most int, out string) (crops, classes int, err error) {
-	return writeCrops(ctx, data, out, func(set *annotations.Set) ([]detect.Crop, error) { return detect.Crops(ctx, set, most) })
-}
-
-// DetectTiles writes squares of the images of a split as a task to customize for; see writeCrops.
-func DetectTiles(ctx context.Context, data annotations.Config, cfg detect.TileConfig, out string) (tiles, classes int, err error) {
+// DetectTiles writes squares of the images of a split as a task to customize for: a Parquet file with the columns image and
+// label. It returns their number.
+func DetectTiles(ctx context.Context, data annotations.Config, cfg detect.TileConfig, out string) (n int, err error) {
 	if err := cfg.Validate(); err != nil {
-		return 0, 0, run.Usage(err)
+		return 0, run.Usage(err)
 	}
-	return writeCrops(ctx, data, out, func(set *annotations.Set) ([]detect.Crop, error) { return detect.Tiles(ctx, set, cfg) })
-}
-
-// writeCrops writes parts of the images of a split to a Parquet file with the columns image and label. It returns the number
-// of parts and of the split's classes.
-func writeCrops(ctx context.Context, data annotations.Config, out string, cut func(*annotations.Set) ([]detect.Crop, error)) (crops, classes int, err error) {
 	set, err := annotations.Open(ctx, data)
 	if err != nil {
-		return 0, 0, run.Usage(err)
+		return 0, run.Usage(err)
 	}
 	defer func() { err = errors.Join(err, set.Close()) }()
-	all, err := cut(set)
+	tiles, err := detect.Tiles(ctx, set, cfg)
 	if err != nil {
-		return 0, 0, run.Usage(err)
+		return 0, run.Usage(err)
 	}
-	if len(all) == 0 {
-		return 0, 0, run.Usagef("%s: the split %s has no objects", data.Path, set.Split)
+	if len(tiles) == 0 {
+		return 0, run.Usagef("%s: the split %s has no images", data.Path, set.Split)
 	}
-	return len(all), len(set.Classes), arrowio.SaveParquet(ctx, out, record.Of(all).Record)
+	return len(tiles), arrowio.SaveParquet(ctx, out, record.Of(tiles).Record)
 }

@@ -36,7 +36,6 @@ func newDetect() *cobra.Command {
 head, on backbones from sdr route, customize or export.
 
   route   the net of a run that suits a detector best
-  crops   the objects of a data set as a classification task, for sdr route
   tiles   squares of its images as a task, for sdr customize
   train   detectors on one or more backbones, with several seeds
   eval    average precision, and the difference between backbones
@@ -45,7 +44,7 @@ head, on backbones from sdr route, customize or export.
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newDetectRoute(), newDetectCrops(), newDetectTiles(), newDetectTrain(), newDetectEval())
+	c.AddCommand(newDetectRoute(), newDetectTiles(), newDetectTrain(), newDetectEval())
 	return c
 }
 
@@ -121,43 +120,6 @@ DIR gets
 	return c
 }
 
-func newDetectCrops() *cobra.Command {
-	var most int
-	var out string
-	c := &cobra.Command{
-		Use:   "crops --data PATH --out FILE.parquet",
-		Short: "Cut objects out as a classification task, for the router",
-		Long: `Writes the square around each object as an image with a label, so that sdr route can
-choose the sub-net that tells the objects of a data set apart best.
-
-` + detectHelp,
-		Example: `  sdr detect crops --data fruit.tar --out fruit-train.parquet
-  sdr route --run runs/mine --task fruit-train.parquet --out routed/`,
-		Args: noArgs,
-	}
-	data := addAnnotations(c)
-	c.RunE = func(c *cobra.Command, _ []string) error {
-		if err := required(c, "data", "out"); err != nil {
-			return err
-		}
-		if most < 1 {
-			return run.Usagef("--most %d: want at least 1", most)
-		}
-		if err := checkFile("out", out, ".parquet"); err != nil {
-			return err
-		}
-		crops, classes, err := pipelines.DetectCrops(c.Context(), data(trainSplits), most, out)
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(c.OutOrStdout(), "%d objects of %d classes in %s\n", crops, classes, out)
-		return nil
-	}
-	c.Flags().IntVar(&most, "most", 500, "the largest number of objects of a class")
-	c.Flags().StringVar(&out, "out", "", "Parquet file to write")
-	return c
-}
-
 func newDetectTiles() *cobra.Command {
 	var cfg detect.TileConfig
 	var out string
@@ -181,7 +143,7 @@ label is the class of the object over the middle, or background.
 		if err := checkFile("out", out, ".parquet"); err != nil {
 			return err
 		}
-		tiles, _, err := pipelines.DetectTiles(c.Context(), data(trainSplits), cfg, out)
+		tiles, err := pipelines.DetectTiles(c.Context(), data(trainSplits), cfg, out)
 		if err != nil {
 			return err
 		}

@@ -230,30 +230,6 @@ func TestPut(t *testing.T) {
 	}
 }
 
-// Crops are squares around the objects, no more than asked for of each class, from the whole set.
-func TestCrops(t *testing.T) {
-	set, err := annotations.Open(t.Context(), newData(t, 12))
-	require.NoError(t, err)
-	for _, most := range []int{3, 100} {
-		crops, err := Crops(t.Context(), set, most)
-		require.NoError(t, err)
-		count := map[string]int{}
-		for _, c := range crops {
-			count[c.Label]++
-			im, err := png.Decode(bytes.NewReader(c.Image))
-			require.NoError(t, err)
-			require.InDelta(t, im.Bounds().Dx(), im.Bounds().Dy(), 1)
-			gray, _, _, _ := im.At(im.Bounds().Dx()/2, im.Bounds().Dy()/2).RGBA()
-			require.Equal(t, c.Label == "light", gray > 1<<15)
-		}
-		if most == 3 {
-			require.Equal(t, map[string]int{"dark": 3, "light": 3}, count)
-		} else {
-			require.Len(t, crops, 18)
-		}
-	}
-}
-
 // Tiles are squares of the scaled images, from as many as asked for, with the class of what is in the middle.
 func TestTiles(t *testing.T) {
 	set, err := annotations.Open(t.Context(), newData(t, 6))

@@ -2,6 +2,7 @@ package detect
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -103,7 +104,7 @@ func (c RouteConfig) route(ctx context.Context, models []train.Model) (scores []
 	if err != nil {
 		return nil, err
 	}
-	defer set.Close()
+	defer func() { err = errors.Join(err, set.Close()) }()
 	var all []candidate
 	err = compute.Run(func(pool *kernels.Pool) error {
 		all, err = c.candidates(ctx, models, set, pool)
@@ -135,12 +136,13 @@ func (c RouteConfig) candidates(ctx context.Context, models []train.Model, set *
 	for _, m := range backbone.Maps {
 		floats += len(m.Values) / predictBatch
 	}
-	j, err := newJudge(ctx, set, c.Size, min(c.Images, room/floats), pool)
+	j, err := newJudge(ctx, set, c.Size, min(c.Images, max(folds, room/floats)), pool)
 	if err != nil {
 		return nil, err
 	}
 	if len(j.pictures) < folds || len(j.set.Objects()) == 0 {
-		return nil, run.Usagef("%s: the split %s has %d images with %d objects, too few to compare nets", c.Data.Path, set.Split, len(j.pictures), len(j.set.Objects()))
+		return nil, run.Usagef("%s: the split %s has %d images with %d objects, too few to compare nets; give more",
+			c.Data.Path, set.Split, len(j.pictures), len(j.set.Objects()))
 	}
 	stats := make([][]float32, len(nets))
 	if slices.Contains(c.Norms, route.NormTask) {
