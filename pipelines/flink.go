@@ -143,8 +143,9 @@ func setJobName() (restore func()) {
 }
 
 // keepWorkers is how long the TaskManagers keep a job's worker that has nothing to do: by default they end it at once, which
-// costs every stage of a job, such as those of a round of training, the start of a process.
-const keepWorkers = 10 * time.Second
+// costs every stage of a job, such as those of a round of training, the start of a process. It is shorter than the delay of
+// the restart strategy in flink/config.yaml: a job that restarts because a worker was killed would be given that worker again.
+const keepWorkers = 2 * time.Second
 
 // setOptions adds to the next jobs the options of Beam's Java runners for which Beam's Go SDK has no flag, until restore is
 // called.

@@ -42,7 +42,7 @@ func TestSetOptions(t *testing.T) {
 	require.NoError(t, err)
 	_, err = jobpb.NewJobServiceClient(cc).Prepare(t.Context(), &jobpb.PrepareJobRequest{PipelineOptions: given})
 	require.NoError(t, err)
-	require.Equal(t, map[string]any{"beam:option:app_name:v1": "sdr", "beam:option:environment_cache_millis:v1": 10000.0}, service.options)
+	require.Equal(t, map[string]any{"beam:option:app_name:v1": "sdr", "beam:option:environment_cache_millis:v1": 2000.0}, service.options)
 
 	server.Stop()
 	_, err = grpcx.Dial(t.Context(), listener.Addr().String(), 100*time.Millisecond)
