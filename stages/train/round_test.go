@@ -135,6 +135,22 @@ func TestDeal(t *testing.T) {
 	}
 }
 
+// TestApart checks that bins have whole subsets only where they train sub-nets of their own.
+func TestApart(t *testing.T) {
+	r := tiny(t, "train.rounds.bins=2", "split.delay=0.5")
+	split := r.SplitStep(1)
+	require.Greater(t, split, r.PhaseStep(1))
+	for _, c := range []struct {
+		variant string
+		from    int
+		apart   bool
+	}{
+		{SDR, split - 1, false}, {SDR, split, true}, {SDR, split + 1, true}, {Phase0, 0, false}, {recipe.UnifiedSubsetBatches, split, false},
+	} {
+		require.Equal(t, c.apart, work{Steps: Steps{From: c.from}}.apart(r, c.variant), c)
+	}
+}
+
 // TestMean compares the mean of bins in any order, with accumulators that travel, to the sum of its definition.
 func TestMean(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
