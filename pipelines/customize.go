@@ -59,8 +59,8 @@ func (c Customized) Chosen() customize.Candidate {
 	return c.Candidates[slices.IndexFunc(c.Candidates, func(v customize.Candidate) bool { return v.Chosen })]
 }
 
-// Customize routes each task to a sub-net, or takes the net that is named, goes on with the run's training on the task's unlabeled training images, and
-// delivers the version that suits the task best.
+// Customize routes each task to a sub-net, or takes the net that is named, goes on with the run's training on the task's
+// unlabeled training images, and delivers the version that suits the task best.
 func Customize(ctx context.Context, o CustomizeOptions) (all []Customized, err error) {
 	folder, models, err := openTrained(ctx, o.Run)
 	if err != nil {

@@ -63,9 +63,9 @@ func (c RouteConfig) Validate() error {
 
 // Route chooses the net of a run that a detector can read most from; all nodes of the tree are candidates, and so is the
 // unified net. It scores them by detectors that are linear in their maps (detect.Linear of tensorops), fitted to three
-// quarters of the images and measured on the last, in turn. Of those whose average precision is less than the best one's by no more than the standard
-// error of the difference, it takes one nearest the root, and of these the best. It writes all scores, best first, to
-// scores.parquet, the backbone alone to model.safetensors, and its route.Card to model.json.
+// quarters of the images and measured on the last, in turn. Of those whose average precision is less than the best one's by
+// no more than the standard error of the difference, it takes one nearest the root, and of these the best. It writes all
+// scores, best first, to scores.parquet, the backbone alone to model.safetensors, and its route.Card to model.json.
 //
 // in: *record.Batch of train.Model, the nets of one run in one batch. out: one *record.Batch of route.Score.
 func Route(s beam.Scope, models beam.PCollection, cfg RouteConfig) beam.PCollection {

@@ -51,9 +51,9 @@ func Tiles(ctx context.Context, set *annotations.Set, cfg TileConfig) (tiles []T
 		if err != nil {
 			return nil, err
 		}
-		r := rng.New(0, rng.Sample, rng.Name("tiles"), uint64(i))
+		r, whole := rng.New(0, rng.Sample, rng.Name("tiles"), uint64(i)), p.rgba()
 		for range cfg.PerImage {
-			tile, err := p.tile(min(cfg.Side+r.IntN(cfg.Side/2+1), p.Width, p.Height), set.Classes, r)
+			tile, err := p.tile(whole, min(cfg.Side+r.IntN(cfg.Side/2+1), p.Width, p.Height), set.Classes, r)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", set.Images[i].Source, err)
 			}
@@ -63,8 +63,8 @@ func Tiles(ctx context.Context, set *annotations.Set, cfg TileConfig) (tiles []T
 	return tiles, nil
 }
 
-// tile cuts out a square.
-func (p picture) tile(side int, classes []string, r *rand.Rand) (Tile, error) {
+// tile cuts a square out of the whole picture.
+func (p picture) tile(whole *image.RGBA, side int, classes []string, r *rand.Rand) (Tile, error) {
 	at := image.Pt(r.IntN(p.Width-side+1), r.IntN(p.Height-side+1))
 	x, y := float32(at.X)+float32(side)/2, float32(at.Y)+float32(side)/2
 	label, area := Background, float32(math.Inf(1))
@@ -74,6 +74,6 @@ func (p picture) tile(side int, classes []string, r *rand.Rand) (Tile, error) {
 		}
 	}
 	var b bytes.Buffer
-	err := png.Encode(&b, p.rgba().SubImage(image.Rectangle{Min: at, Max: at.Add(image.Pt(side, side))}))
+	err := png.Encode(&b, whole.SubImage(image.Rectangle{Min: at, Max: at.Add(image.Pt(side, side))}))
 	return Tile{b.Bytes(), label}, err
 }

@@ -59,7 +59,7 @@ func (c counts) add(class, subset string, n int64) {
 	of := c[class]
 	if of == nil {
 		of = map[string]int64{}
-		c[strings.Clone(class)] = of // it may be of a file that is mapped
+		c[class] = of
 	}
 	of[subset] += n
 }

@@ -56,17 +56,19 @@ func (fn *binsFn) ProcessElement(_ context.Context, _ []byte, refs func(**record
 	if err != nil {
 		return fmt.Errorf("train: %w", err)
 	}
+	dealt := deal(rows, r.Train.Rounds.Bins)
 	for _, variant := range fn.Config.Variants {
-		for apart, bins := range map[bool][][]Share{false: deal(rows, r.Train.Rounds.Bins), true: whole} {
-			if apart && !divides(r, variant) {
-				continue
-			}
+		pass := func(bins [][]Share, apart bool) {
 			for b, shares := range bins {
 				for i := range shares {
 					shares[i].Variant, shares[i].Bin, shares[i].Apart = variant, int64(b), apart
 				}
 				emit(record.Of(shares))
 			}
+		}
+		pass(dealt, false)
+		if divides(r, variant) {
+			pass(whole, true)
 		}
 	}
 	return nil
