@@ -76,8 +76,7 @@ func (s *simulation) rounds(st Stage, of *StagePlan) error {
 				taken := max(0, steps.To-steps.From-b+bins-1) / bins
 				work[(i*bins+b)%workers] += s.p.Open + s.scaled(s.p.CheckpointLoad, size) + float64(taken)*s.step(v)
 			}
-			parts := int64(bins)*size.shared + size.own
-			sums := combined * (int64(min(bins, workers))*size.shared + size.own)
+			parts, sums := int64(bins)*size.shared, combined*int64(min(bins, workers))*size.shared
 			moved += parts + sums + size.all()
 			commit[i%workers] += float64(size.all())/s.p.Shuffle + s.scaled(s.p.CheckpointLoad+s.p.CheckpointSave, size)
 			if steps.EndsPhase {

@@ -16,7 +16,8 @@ import (
 
 func init() { beam.RegisterDoFn(reflect.TypeFor[binsFn]()) }
 
-// Share is the schema of what a bin has: images of a record batch.
+// Share is the schema of what a bin has: images of a record batch. Behind its shares are rows without images, for the
+// subsets of the other bins.
 type Share struct {
 	// Variant and Bin, counted from 0, say whose share it is, and Apart in which steps: those after a split, or the others.
 	Variant string `arrow:"variant"`
@@ -63,7 +64,9 @@ func (fn *binsFn) ProcessElement(_ context.Context, _ []byte, refs func(**record
 				for i := range shares {
 					shares[i].Variant, shares[i].Bin, shares[i].Apart = variant, int64(b), apart
 				}
-				emit(record.Of(shares))
+			}
+			for b, shares := range bins {
+				emit(record.Of(slices.Concat(shares, others(bins, b))))
 			}
 		}
 		pass(dealt, false)
@@ -72,6 +75,18 @@ func (fn *binsFn) ProcessElement(_ context.Context, _ []byte, refs func(**record
 		}
 	}
 	return nil
+}
+
+// others returns the subsets of all bins but one.
+func others(bins [][]Share, but int) (all []Share) {
+	for b, shares := range bins {
+		for i, s := range shares {
+			if b != but && (i == 0 || s.Subset != shares[i-1].Subset) {
+				all = append(all, Share{Variant: s.Variant, Bin: s.Bin, Apart: s.Apart, Subset: s.Subset})
+			}
+		}
+	}
+	return all
 }
 
 // pieces is the number of parts of a subset that a bin has, or more if there are more record batches.

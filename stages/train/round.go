@@ -189,9 +189,10 @@ func (fn *pendingFn) ProcessElement(ctx context.Context, shares *record.Batch, _
 	return err
 }
 
-// report is what a bin tells besides its weights.
+// report is what a bin tells besides the weights that others train, too.
 type report struct {
 	Bin      int              `json:"bin"`
+	Own      string           `json:"own"`   // the file of those that it trains alone; empty if there are none
 	Taken    map[string]int64 `json:"taken"` // images drawn, by subset
 	Measures []measure        `json:"measures"`
 }
@@ -214,10 +215,14 @@ func (fn *binFn) ProcessElement(ctx context.Context, shares *record.Batch, emitP
 		return err
 	}
 	variant := rows[0].Variant
+	own := 1 + slices.IndexFunc(rows[1:], func(s Share) bool { return s.Bin != rows[0].Bin })
+	if own == 0 {
+		own = len(rows)
+	}
 	var parts []part
 	var told *report
 	err = compute.Run(func(threads *kernels.Pool) (err error) {
-		parts, told, err = fn.Work.train(ctx, r, rows, threads)
+		parts, told, err = fn.Work.train(ctx, r, rows[:own], rows[own:], threads)
 		return err
 	})
 	if err != nil {
@@ -234,8 +239,8 @@ func (fn *binFn) ProcessElement(ctx context.Context, shares *record.Batch, emitP
 	return nil
 }
 
-// train takes a bin's steps and returns what they have changed.
-func (w work) train(ctx context.Context, r *recipe.Recipe, shares []Share, threads *kernels.Pool) (parts []part, told *report, err error) {
+// train takes a bin's steps and returns what they have changed. others are the subsets of other bins.
+func (w work) train(ctx context.Context, r *recipe.Recipe, shares, others []Share, threads *kernels.Pool) (parts []part, told *report, err error) {
 	images, err := shards.Open(ctx, refsOfShares(shares))
 	if err != nil {
 		return nil, nil, err
@@ -274,44 +279,72 @@ func (w work) train(ctx context.Context, r *recipe.Recipe, shares []Share, threa
 	if err := t.student.Sync(); err != nil {
 		return nil, nil, err
 	}
-	return t.parts(), &report{t.bin, t.taken(), t.measured}, nil
+	parts, own, err := t.parts(others)
+	if err != nil {
+		return nil, nil, err
+	}
+	told = &report{Bin: t.bin, Taken: t.taken(), Measures: t.measured}
+	if len(own) > 0 {
+		told.Own, err = arrowio.WriteBatch(ctx, w.means(t.variant), record.Of(own))
+	}
+	return parts, told, err
 }
 
-// parts returns what the steps of a bin have changed.
-func (t *trainer) parts() (all []part) {
-	weight := func(v sdrnet.Vector, teacher bool) (steps int64) {
-		for _, m := range t.measured {
-			choices := sdrnet.Choices(m.Subnet)
-			switch {
-			case teacher && m.Subnet != "",
-				v.Kind == sdrnet.Memory && (len(choices) != v.Level || t.nets.Index(m.Subnet) != v.Choice),
-				v.Kind != sdrnet.Memory && v.Level >= 0 && (len(choices) <= v.Level || choices[v.Level] != v.Choice):
-				continue
-			}
-			steps++
-		}
-		return steps
+// parts returns what the steps of a bin have changed: what other bins, which have the subsets in others, may have changed,
+// too, and what they cannot have.
+func (t *trainer) parts(others []Share) (shared []part, own []kept, err error) {
+	level := t.nets.Level()
+	alone := func(v sdrnet.Vector) bool {
+		return !slices.ContainsFunc(others, func(s Share) bool { return t.changes("", v) || t.changes(sdrnet.Prefix(s.Subset, level), v) })
 	}
-	add := func(prefix string, v sdrnet.Vector, steps int64) {
+	add := func(prefix string, v sdrnet.Vector, steps int64, alone bool) {
 		number := int64(0)
 		for values := range slices.Chunk(v.Values, maxPart) {
-			all = append(all, part{prefix + v.Name, number, v.Kind == sdrnet.Memory, int64(t.bin), steps, values})
-			number++
+			p := part{prefix + v.Name, number, v.Kind == sdrnet.Memory, int64(t.bin), steps, values}
+			if number++; !alone {
+				shared = append(shared, p)
+				continue
+			}
+			var k kept
+			if k, err = keep(p); err != nil {
+				return
+			}
+			own = append(own, k)
 		}
+	}
+	steps := map[string]int64{} // of each sub-net
+	for _, m := range t.measured {
+		steps[m.Subnet]++
 	}
 	for _, v := range t.nets.State() {
-		if steps := weight(v, false); steps > 0 {
-			add("", v, steps)
-		}
-	}
-	if t.teachers != nil && t.recipe.SSL.Teacher == recipe.EMATeacher {
-		for _, v := range t.teachers.State() {
-			if steps := weight(v, true); steps > 0 {
-				add(teacherPrefix, v, steps)
+		sum := int64(0)
+		for code, n := range steps {
+			if t.changes(code, v) {
+				sum += n
 			}
 		}
+		if sum > 0 {
+			add("", v, sum, alone(v))
+		}
 	}
-	return all
+	if t.teachers != nil && t.recipe.SSL.Teacher == recipe.EMATeacher && steps[""] > 0 {
+		for _, v := range t.teachers.State() {
+			add(teacherPrefix, v, steps[""], false)
+		}
+	}
+	return shared, own, err
+}
+
+// changes reports whether the steps of a sub-net change a vector of the state.
+func (t *trainer) changes(code string, v sdrnet.Vector) bool {
+	choices := sdrnet.Choices(code)
+	switch {
+	case v.Kind == sdrnet.Memory:
+		return len(choices) == v.Level && t.nets.Index(code) == v.Choice
+	case v.Level < 0:
+		return true
+	}
+	return len(choices) > v.Level && choices[v.Level] == v.Choice
 }
 
 // keepFn writes means to files, and emits the variants, which their keys begin with, and the paths: together, the means of
@@ -330,6 +363,12 @@ type kept struct {
 	Values []byte `arrow:"values"`
 }
 
+// keep returns the row of a part.
+func keep(p part) (kept, error) {
+	values, err := binary.Append(nil, binary.LittleEndian, p.Values)
+	return kept{p.Name, p.Part, values}, err
+}
+
 // maxHeld is the number of elements of means from which they are written to a file.
 const maxHeld = 1 << 24
 
@@ -343,11 +382,11 @@ func (fn *keepFn) ProcessElement(ctx context.Context, key string, b *record.Batc
 	}
 	variant, _, _ := strings.Cut(key, "/")
 	for _, p := range rows {
-		values, err := binary.Append(nil, binary.LittleEndian, p.Values)
+		k, err := keep(p)
 		if err != nil {
 			return err
 		}
-		fn.held[variant] = append(fn.held[variant], kept{p.Name, p.Part, values})
+		fn.held[variant] = append(fn.held[variant], k)
 		fn.size += len(p.Values)
 	}
 	if fn.size < maxHeld {
@@ -406,7 +445,16 @@ func (w work) commit(ctx context.Context, variant string, means func(*string) bo
 	if err != nil {
 		return err
 	}
-	if err := t.adopt(ctx, means); err != nil {
+	var paths []string
+	for path := ""; means(&path); {
+		paths = append(paths, path)
+	}
+	for _, of := range told {
+		if of.Own != "" {
+			paths = append(paths, of.Own)
+		}
+	}
+	if err := t.adopt(ctx, paths); err != nil {
 		return err
 	}
 	t.takenByBin = nil
@@ -469,8 +517,8 @@ func readReports(reports func(**record.Batch) bool, bins int) ([]report, error) 
 	return told, nil
 }
 
-// adopt makes the means of the bins, which it reads from files, the trainer's state.
-func (t *trainer) adopt(ctx context.Context, means func(*string) bool) error {
+// adopt makes what the bins have changed, which it reads from files, the trainer's state.
+func (t *trainer) adopt(ctx context.Context, paths []string) error {
 	vectors := map[string]sdrnet.Vector{}
 	for _, v := range t.nets.State() {
 		vectors[v.Name] = v
@@ -480,7 +528,12 @@ func (t *trainer) adopt(ctx context.Context, means func(*string) bool) error {
 			vectors[teacherPrefix+v.Name] = v
 		}
 	}
-	for path := ""; means(&path); {
+	type place struct {
+		name string
+		part int64
+	}
+	adopted := map[place]bool{}
+	for _, path := range paths {
 		err := arrowio.Each(ctx, path, func(b *record.Batch) error {
 			rows, err := record.Rows[kept](b)
 			for _, p := range rows {
@@ -489,6 +542,10 @@ func (t *trainer) adopt(ctx context.Context, means func(*string) bool) error {
 				if !known || at+len(values) > len(v.Values) {
 					return fmt.Errorf("a bin has trained %q, which this round does not have", p.Name)
 				}
+				if adopted[place{p.Name, p.Part}] {
+					return fmt.Errorf("part %d of %q is there twice", p.Part, p.Name)
+				}
+				adopted[place{p.Name, p.Part}] = true
 				if _, err := binary.Decode(p.Values, binary.LittleEndian, values); err != nil {
 					return err
 				}

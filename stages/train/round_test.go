@@ -1,6 +1,7 @@
 package train
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -360,11 +361,22 @@ func TestRoundIsTheMean(t *testing.T) {
 		for i := range shares {
 			shares[i].Variant, shares[i].Bin = SDR, int64(b)
 		}
-		parts, told, err := w.train(t.Context(), r, shares, pool)
+	}
+	for b, shares := range bins {
+		parts, told, err := w.train(t.Context(), r, shares, others(bins, b), pool)
 		require.NoError(t, err)
 		for _, m := range told.Measures {
 			seen = append(seen, m.Step)
 			require.Contains(t, []string{"", fmt.Sprint(b)}, m.Subnet, "a bin trains the root and its own sub-net")
+		}
+		own, err := arrowio.LoadIPC[kept](t.Context(), told.Own)
+		require.NoError(t, err)
+		for _, k := range own {
+			require.Contains(t, k.Name, fmt.Sprintf("0.%d", b), "only the weights of its own sub-net do not pass through the mean")
+			p := part{Name: k.Name, Part: k.Part, Weight: 1, Values: make([]float32, len(k.Values)/4)}
+			_, err := binary.Decode(k.Values, binary.LittleEndian, p.Values)
+			require.NoError(t, err)
+			parts = append(parts, p)
 		}
 		for _, p := range parts {
 			at := int(p.Part) * maxPart
@@ -427,16 +439,10 @@ func TestFaultyRounds(t *testing.T) {
 	require.NoError(t, err)
 	path, err := arrowio.WriteBatch(t.Context(), t.TempDir(), record.Of([]kept{{Name: "0.1", Values: make([]byte, 4)}}))
 	require.NoError(t, err)
-	adopt := func() error {
-		paths := []string{path}
-		return tr.adopt(t.Context(), func(to *string) (more bool) {
-			if more = len(paths) > 0; more {
-				*to, paths = paths[0], nil
-			}
-			return more
-		})
-	}
-	require.ErrorContains(t, adopt(), `a bin has trained "0.1", which this round does not have`)
+	require.ErrorContains(t, tr.adopt(t.Context(), []string{path}), `a bin has trained "0.1", which this round does not have`)
+	base, err := arrowio.WriteBatch(t.Context(), t.TempDir(), record.Of([]kept{{Name: "base", Values: make([]byte, 4)}}))
+	require.NoError(t, err)
+	require.ErrorContains(t, tr.adopt(t.Context(), []string{base, base}), `part 0 of "base" is there twice`)
 	require.NoError(t, os.Truncate(path, 100))
-	require.ErrorContains(t, adopt(), path)
+	require.ErrorContains(t, tr.adopt(t.Context(), []string{path}), path)
 }
