@@ -101,7 +101,11 @@ type training struct {
 func (p *plan) trains(r *recipe.Recipe) (images string, nets []string) {
 	t := p.phase0(r, "")
 	if _, branching := r.Levels(); len(branching) == 0 {
-		return t.ingest, []string{t.phase0}
+		nets = []string{t.phase0}
+		if slices.Contains(r.Train.Baselines, recipe.Random) {
+			nets = append(nets, p.variants(t, recipe.Random)...)
+		}
+		return t.ingest, nets
 	}
 	p.subsets(&t)
 	return t.partition, p.variants(t, append([]string{train.SDR}, r.Train.Baselines...)...)

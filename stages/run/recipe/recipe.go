@@ -158,7 +158,8 @@ type Train struct {
 	// RootBatches says which images a mini-batch of the root has: "mixed", or those of one "subset".
 	RootBatches string `yaml:"root_batches"`
 	// Baselines are unified nets for comparison: "unified" is trained with the same budget on mixed mini-batches,
-	// "unified_subset_batches" on mini-batches that each come from one subset; "random" is not trained.
+	// "unified_subset_batches" on mini-batches that each come from one subset; "random" is not trained. A recipe without
+	// splits has only the last.
 	Baselines []string `yaml:"baselines"`
 	// Norm lists the images on which the BatchNorm statistics of a sub-net are estimated: "subset" for its own subset,
 	// "all" for all images, "prefix" for the statistics of each stage on all subsets whose sub-nets have the same filters up
