@@ -215,8 +215,8 @@ func (fn *binFn) ProcessElement(ctx context.Context, shares *record.Batch, emitP
 		return err
 	}
 	variant := rows[0].Variant
-	own := 1 + slices.IndexFunc(rows[1:], func(s Share) bool { return s.Bin != rows[0].Bin })
-	if own == 0 {
+	own := slices.IndexFunc(rows, func(s Share) bool { return s.Bin != rows[0].Bin })
+	if own < 0 {
 		own = len(rows)
 	}
 	var parts []part
