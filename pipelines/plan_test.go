@@ -12,8 +12,8 @@ import (
 // Without splits there is no SDRnet to compare with the unified net, but the random net is a baseline of that, too.
 func TestWithoutSplits(t *testing.T) {
 	for baselines, want := range map[string][]string{
-		"[]":                                        {"ingest", "phase0"},
-		"[unified, unified_subset_batches]":         {"ingest", "phase0"},
+		"[]":                                {"ingest", "phase0"},
+		"[unified, unified_subset_batches]": {"ingest", "phase0"},
 		"[unified, random, unified_subset_batches]": {"ingest", "phase0", "random"},
 	} {
 		r, err := recipe.Load("quickstart", []string{"paths=1x1x1x1", "train.phases=[]", "train.baselines=" + baselines})
