@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"slices"
 	"strings"
 
@@ -141,6 +142,16 @@ func (o *FinetuneOptions) models(ctx context.Context) ([]train.Model, error) {
 func (o *FinetuneOptions) tasks(ctx context.Context) ([]tasks.Task, error) {
 	if o.Tasks != "" {
 		found, _, err := findTasks(ctx, o.Tasks, o.Columns)
+		found = slices.DeleteFunc(found, func(t tasks.Task) bool {
+			err := finetune.CheckMetric(t.Metric)
+			if err != nil {
+				slog.Warn("a task is left out", "task", t.Name, "reason", err)
+			}
+			return err != nil
+		})
+		if err == nil && len(found) == 0 {
+			err = run.Usagef("%s has no task with one class per image", o.Tasks)
+		}
 		return found, err
 	}
 	t, err := tasks.Open(ctx, o.Task)
@@ -150,6 +161,9 @@ func (o *FinetuneOptions) tasks(ctx context.Context) ([]tasks.Task, error) {
 	if err == nil {
 		t = t.With(o.Columns)
 		err = tasks.Check(ctx, t)
+	}
+	if err == nil {
+		err = finetune.CheckMetric(t.Metric)
 	}
 	if err != nil {
 		return nil, run.Usage(err)

@@ -97,6 +97,21 @@ func TestFinetuneModes(t *testing.T) {
 	require.NoError(t, err)
 	require.NotEqual(t, model, other)
 
+	several := t.TempDir()
+	for _, split := range []string{"train", "test"} {
+		require.NoError(t, os.CopyFS(filepath.Join(several, "street", split), os.DirFS(filepath.Join(fixtures, "folder", split))))
+	}
+	require.NoError(t, os.WriteFile(filepath.Join(several, "street", "task.yaml"), []byte("metric: map11\n"), 0o644))
+	of := finetuneOptions(t, "direct")
+	of.Task = filepath.Join(several, "street")
+	_, err = pipelines.Finetune(t.Context(), of)
+	require.ErrorAs(t, err, new(*run.UsageError))
+	require.ErrorContains(t, err, "but the metric is map11")
+	of.Task, of.Tasks = "", several
+	_, err = pipelines.Finetune(t.Context(), of)
+	require.ErrorContains(t, err, several+" has no task with one class per image")
+	require.NoDirExists(t, of.Out)
+
 	o.Config.LR = 0
 	_, err = pipelines.Finetune(t.Context(), o)
 	require.ErrorAs(t, err, new(*run.UsageError))

@@ -176,6 +176,9 @@ func newStudyPlan(ctx context.Context, o StudyOptions) (*studyPlan, error) {
 	if len(dead) > 0 { // means would not be those of the tasks that the file names
 		return nil, run.Usagef("study %s: task %s: %s", o.File, dead[0].Task, dead[0].Reason)
 	}
+	if i := slices.IndexFunc(p.tasks, func(t tasks.Task) bool { return t.Metric == tasks.MeanAP }); i >= 0 {
+		return nil, run.Usagef("study %s: task %s: its metric is %s, but a study compares accuracies; leave it out", o.File, p.tasks[i].Name, tasks.MeanAP)
+	}
 	stamps := stamps(ctx, p.tasks) // of the files, without slices
 	if file.Halves {
 		for i := range p.tasks {

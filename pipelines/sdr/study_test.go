@@ -165,6 +165,10 @@ func TestStudySizes(t *testing.T) {
 	ingested, err := filepath.Glob(filepath.Join(out, "ingest", "*", "dead-letter.parquet"))
 	require.NoError(t, err)
 	require.Len(t, ingested, 2)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "tasks", "fruit", "task.yaml"), []byte("metric: map11"), 0o644))
+	_, stderr, code := sdr(t, "study", file, "--out", out)
+	require.Equal(t, 2, code)
+	require.Contains(t, stderr, "task fruit: its metric is map11, but a study compares accuracies")
 	for _, r := range studyResults(t, out) {
 		if right := r.Value * 9 / 100; r.Net != study.MeanSubnet {
 			require.InDelta(t, math.Round(right), right, 1e-6, "half of 18 training images")

@@ -4,7 +4,10 @@ import (
 	"context"
 	"math"
 
+	"gorgonia.org/tensor"
+
 	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/tensorops/metrics"
 	"github.com/sdr-ml/sdr/tensorops/nearest"
 	"github.com/sdr-ml/sdr/transforms/compute"
 	"github.com/sdr-ml/sdr/transforms/inference"
@@ -15,27 +18,67 @@ import (
 // the one to take: of those that were trained on the task the best, unless an untrained one is better by more than the
 // standard error of their difference. Training helps more often than the noise of the scores shows on a small task.
 func choose(ctx context.Context, versions []version, images *tasks.Images, start Start) (rows []Candidate, best int, err error) {
-	predicted := make([][]int64, len(versions))
+	if err := tasks.CheckMetric(start.Metric, images.Sets); err != nil {
+		return nil, 0, err
+	}
+	answers := make([]answer, len(versions))
 	for i, v := range versions {
 		x, err := inference.Features(ctx, v.model, images.Len(), images.At)
 		if err != nil {
 			return nil, 0, err
 		}
 		if err := compute.Run(func(*kernels.Pool) (err error) {
-			predicted[i], err = nearest.LeaveOneOut(x, images.Labels, len(images.Classes), nearest.Default)
+			answers[i], err = ask(x, images, start.Metric)
 			return err
 		}); err != nil {
 			return nil, 0, err
 		}
 		rows = append(rows, Candidate{
 			Task: start.Task, Start: start.Start, Subnet: start.Subnet, Candidate: v.name, Images: v.images,
-			Score: tasks.Percent(start.Metric, predicted[i], images.Labels),
-			Error: 100 * pairedError(predicted[i], predicted[0], images.Labels),
+			Score: answers[i].score(start.Metric, images.Labels),
+			Error: answers[i].errorFrom(answers[0], images.Labels),
 		})
 	}
-	best = pick(rows, func(a, b int) float64 { return 100 * pairedError(predicted[a], predicted[b], images.Labels) })
+	best = pick(rows, func(a, b int) float64 { return answers[a].errorFrom(answers[b], images.Labels) })
 	rows[best].Chosen = true
 	return rows, best, nil
+}
+
+// answer is a leave-one-out vote: the predicted classes, or the scores if the metric is tasks.MeanAP.
+type answer struct {
+	predicted []int64
+	ranked    *metrics.Ranked
+}
+
+// ask lets a version's features of the training images vote.
+func ask(x *tensor.Dense, images *tasks.Images, metric string) (a answer, err error) {
+	classes := len(images.Classes)
+	if metric != tasks.MeanAP {
+		a.predicted, err = nearest.LeaveOneOut(x, images.Labels, classes, nearest.Default)
+		return a, err
+	}
+	sets := tasks.Members(images.Labels, images.Sets)
+	scores, err := nearest.LeaveOneOutScores(x, sets, classes, nearest.Default)
+	if err == nil {
+		a.ranked = new(metrics.NewRanked(scores, sets, classes))
+	}
+	return a, err
+}
+
+// score returns the metric in percent.
+func (a answer) score(metric string, labels []int64) float64 {
+	if a.ranked != nil {
+		return 100 * a.ranked.MeanAP()
+	}
+	return tasks.Percent(metric, a.predicted, labels)
+}
+
+// errorFrom returns the standard error of the difference of two scores.
+func (a answer) errorFrom(b answer, labels []int64) float64 {
+	if a.ranked != nil {
+		return 100 * a.ranked.ErrorFrom(*b.ranked)
+	}
+	return 100 * pairedError(a.predicted, b.predicted, labels)
 }
 
 // pick returns the index of the version to take by the rule of choose; margin returns the standard error of the

@@ -120,6 +120,14 @@ func TestCustomize(t *testing.T) {
 		want = got
 	}
 
+	of[0].Metric = tasks.MeanAP
+	ranked, err := run(t, "prism", models, scores, customize.Config{Tasks: of, Dir: t.TempDir(), Recipe: string(r.Marshal()), Rates: []float64{.1}, Images: 16})
+	require.NoError(t, err)
+	require.Len(t, ranked, 3)
+	require.NotEqual(t, want[0].Score, ranked[0].Score)
+	require.Positive(t, ranked[2].Error)
+	of[0].Metric = tasks.Top1
+
 	timed := customize.Config{Tasks: of, Dir: t.TempDir(), Recipe: string(r.Marshal()), Rates: []float64{.01}, Seconds: .05}
 	got, err := run(t, "prism", models, scores, timed)
 	require.NoError(t, err)

@@ -42,7 +42,7 @@ type Comparison struct {
 	// Level is true if the interval contains 0.
 	Level bool `json:"level"`
 	// Gained is the number of test images about which only the routed sub-nets are right, and Lost that of those about
-	// which only the baseline is.
+	// which only the baseline is; of images with several classes, neither is counted.
 	Gained int64 `json:"gained"`
 	Lost   int64 `json:"lost"`
 }
@@ -79,12 +79,19 @@ func compare(protocol string, of map[string]map[string]Row) (all []Comparison) {
 		var routed, base [][][]float32
 		for _, name := range names {
 			a, b := of[name][Routed], of[name][over]
+			c := Comparison{Protocol: protocol, Task: name, Over: over, Tasks: 1, Routed: a.Value, Base: b.Value}
 			labels, predicted := a.Classes()
 			_, others := b.Classes()
-			rightA, rightB := metrics.Right(predicted, labels), metrics.Right(others, labels)
-			strata = append(strata, metrics.Task{Labels: labels, MeanPerClass: a.Metric == tasks.MeanPerClass})
-			routed, base = append(routed, [][]float32{rightA}), append(base, [][]float32{rightB})
-			c := Comparison{Protocol: protocol, Task: name, Over: over, Tasks: 1, Routed: a.Value, Base: b.Value}
+			of := metrics.Task{Labels: labels, MeanPerClass: a.Metric == tasks.MeanPerClass}
+			var rightA, rightB []float32
+			if a.Metric == tasks.MeanAP {
+				of.Classes = a.ranked().Classes
+				routed, base = append(routed, [][]float32{a.ranked().Scores}), append(base, [][]float32{b.ranked().Scores})
+			} else {
+				rightA, rightB = metrics.Right(predicted, labels), metrics.Right(others, labels)
+				routed, base = append(routed, [][]float32{rightA}), append(base, [][]float32{rightB})
+			}
+			strata = append(strata, of)
 			for i := range rightA {
 				switch {
 				case rightA[i] > rightB[i]:

@@ -17,6 +17,7 @@ import (
 	"github.com/sdr-ml/sdr/stages/route"
 	"github.com/sdr-ml/sdr/stages/run/progress"
 	"github.com/sdr-ml/sdr/stages/run/recipe"
+	"github.com/sdr-ml/sdr/tensorops/metrics"
 	"github.com/sdr-ml/sdr/transforms/record"
 	"github.com/sdr-ml/sdr/transforms/tasks"
 )
@@ -47,19 +48,25 @@ type Row struct {
 	Candidate bool    `arrow:"candidate"`
 	Score     float64 `arrow:"score"`
 	Routed    bool    `arrow:"routed"`
-	// Labels and Predicted are the true and the predicted classes of the test images, in the order of the test split.
-	Labels    []int32 `arrow:"labels"`
-	Predicted []int32 `arrow:"predicted"`
+	// Labels and Predicted are the true and the predicted classes of the test images, in the order of the test split. If the
+	// metric is tasks.MeanAP, Labels are instead [TestImages, classes], 1 if an image has a class, else 0, and Scores, of the
+	// same shape, take the place of Predicted.
+	Labels    []int32   `arrow:"labels"`
+	Predicted []int32   `arrow:"predicted"`
+	Scores    []float64 `arrow:"scores"`
 }
 
-// Form identifies Row's schema for digests of inputs: folders of earlier versions have rows without predictions.
-const Form = "rows with predictions"
+// Form identifies Row's schema for digests of inputs: folders of earlier versions have rows without scores.
+const Form = "rows with predictions and scores"
 
 // Classes returns Labels and Predicted as package metrics takes them.
 func (r Row) Classes() (labels, predicted []int64) {
 	labels, predicted = make([]int64, len(r.Labels)), make([]int64, len(r.Predicted))
-	for i := range labels {
-		labels[i], predicted[i] = int64(r.Labels[i]), int64(r.Predicted[i])
+	for i, l := range r.Labels {
+		labels[i] = int64(l)
+	}
+	for i, p := range r.Predicted {
+		predicted[i] = int64(p)
 	}
 	return labels, predicted
 }
@@ -140,11 +147,11 @@ func embed(ctx context.Context, pairs []route.Pair, emit func(train, test *recor
 	}
 	return route.Features(ctx, pairs, training[0].Classes, func(i int, s *labeled.Set) error {
 		of := record.Of(pairs[i : i+1])
-		train, err := training[i].Batch(of)
+		train, err := training[i].Batch(of, pairs[i].Metric)
 		if err != nil {
 			return err
 		}
-		test, err := s.Batch(of)
+		test, err := s.Batch(of, pairs[i].Metric)
 		if err == nil {
 			emit(train, test)
 		}
@@ -161,6 +168,22 @@ func (fn *measureFn) ProcessElement(b *record.Batch) (*record.Batch, error) {
 		return nil, err
 	}
 	p := pairs[0]
+	if p.Metric == tasks.MeanAP {
+		type scored struct {
+			Label  []int32   `arrow:"label"`
+			Scores []float64 `arrow:"scores"`
+		}
+		images, err := record.Rows[scored](b)
+		if err != nil {
+			return nil, err
+		}
+		var sets [][]int32
+		var scores [][]float64
+		for _, im := range images {
+			sets, scores = append(sets, im.Label), append(scores, im.Scores)
+		}
+		return record.Of([]Row{newScores(fn.Protocol, p, sets, scores)}), nil
+	}
 	type class struct {
 		Label     int64 `arrow:"label"`
 		Predicted int64 `arrow:"predicted"`
@@ -183,8 +206,45 @@ func newRow(protocol string, p route.Pair, labels, predicted []int64) Row {
 		row.Labels, row.Predicted = append(row.Labels, int32(labels[i])), append(row.Predicted, int32(predicted[i]))
 	}
 	row.Value = tasks.Percent(p.Metric, predicted, labels)
-	progress.Note("evaluate", "task", p.Task, "net", p.Subnet, "norm", p.Norm, protocol, fmt.Sprintf("%.1f", row.Value))
+	row.note()
 	return row
+}
+
+// newScores is newRow for images that may have several classes. scores are those of the classes up to the highest in the
+// training images; the others have none.
+func newScores(protocol string, p route.Pair, sets [][]int32, scores [][]float64) Row {
+	row := Row{Task: p.Task, Metric: p.Metric, Protocol: protocol, Subnet: p.Subnet, Norm: p.Norm, TestImages: int64(len(sets))}
+	classes := len(scores[0])
+	for _, set := range sets {
+		for _, c := range set {
+			classes = max(classes, int(c)+1)
+		}
+	}
+	row.Labels, row.Scores = make([]int32, len(sets)*classes), make([]float64, len(sets)*classes)
+	for i, set := range sets {
+		for _, c := range set {
+			row.Labels[i*classes+int(c)] = 1
+		}
+		copy(row.Scores[i*classes:], scores[i])
+	}
+	row.Value = 100 * row.ranked().MeanAP()
+	row.note()
+	return row
+}
+
+// ranked returns the scores and the classes of a row with scores.
+func (r Row) ranked() metrics.Ranked {
+	labels, _ := r.Classes()
+	scores := make([]float32, len(r.Scores))
+	for i, s := range r.Scores {
+		scores[i] = float32(s)
+	}
+	return metrics.Ranked{Classes: len(r.Labels) / int(r.TestImages), Scores: scores, Has: labels}
+}
+
+// note says how good the net is.
+func (r Row) note() {
+	progress.Note("evaluate", "task", r.Task, "net", r.Subnet, "norm", r.Norm, r.Protocol, fmt.Sprintf("%.1f", r.Value))
 }
 
 // markFn adds the router's score and choice to each net's results.

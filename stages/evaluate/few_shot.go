@@ -13,6 +13,7 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/nearest"
 	"github.com/sdr-ml/sdr/transforms/compute"
 	"github.com/sdr-ml/sdr/transforms/record"
+	"github.com/sdr-ml/sdr/transforms/tasks"
 )
 
 var (
@@ -40,10 +41,10 @@ type fewShotFn struct {
 	Episodes nearest.Episodes
 }
 
-func (fn *fewShotFn) ProcessElement(train, test *record.Batch) (*record.Batch, error) {
+func (fn *fewShotFn) ProcessElement(train, test *record.Batch, emit func(*record.Batch)) error {
 	pairs, err := record.Rows[route.Pair](record.New(test.NewSlice(0, 1)))
-	if err != nil {
-		return nil, err
+	if err != nil || pairs[0].Metric == tasks.MeanAP { // episodes are of images with one class
+		return err
 	}
 	type row struct {
 		Label int64 `arrow:"label"`
@@ -52,11 +53,11 @@ func (fn *fewShotFn) ProcessElement(train, test *record.Batch) (*record.Batch, e
 	var labels [2][]int64
 	for i, b := range []*record.Batch{train, test} {
 		if x[i], err = record.Dense(b, "feature"); err != nil {
-			return nil, err
+			return err
 		}
 		rows, err := record.Rows[row](b)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		for _, r := range rows {
 			labels[i] = append(labels[i], r.Label)
@@ -68,11 +69,12 @@ func (fn *fewShotFn) ProcessElement(train, test *record.Batch) (*record.Batch, e
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("evaluate: task %s: %w", pairs[0].Task, err)
+		return fmt.Errorf("evaluate: task %s: %w", pairs[0].Task, err)
 	}
 	mean, std := stat.MeanStdDev(accuracies, nil)
-	return record.Of([]Row{{
-		Task: pairs[0].Task, Metric: "top1", Protocol: fn.Protocol, Subnet: pairs[0].Subnet, Norm: pairs[0].Norm,
+	emit(record.Of([]Row{{
+		Task: pairs[0].Task, Metric: tasks.Top1, Protocol: fn.Protocol, Subnet: pairs[0].Subnet, Norm: pairs[0].Norm,
 		Value: 100 * mean, Interval: 100 * 1.96 * std / math.Sqrt(float64(len(accuracies))), TestImages: test.NumRows(),
-	}}), nil
+	}}))
+	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/sdr-ml/sdr/stages/route"
 	"github.com/sdr-ml/sdr/transforms/compute"
 	"github.com/sdr-ml/sdr/transforms/record"
+	"github.com/sdr-ml/sdr/transforms/tasks"
 )
 
 // fineTuned trains every net with a classifier on the training images. The statistics of a net's BatchNorm are soon those
@@ -39,6 +40,9 @@ func (*apartFn) ProcessElement(in *record.Batch, emit func(*record.Batch)) error
 	}
 	nets := map[string][]route.Pair{}
 	for _, p := range pairs {
+		if p.Metric == tasks.MeanAP { // a classifier is of images with one class
+			continue
+		}
 		nets[p.Model] = append(nets[p.Model], p)
 	}
 	for _, of := range nets {

@@ -10,6 +10,7 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/rng"
 	"github.com/sdr-ml/sdr/transforms/probe"
 	"github.com/sdr-ml/sdr/transforms/record"
+	"github.com/sdr-ml/sdr/transforms/tasks"
 )
 
 var (
@@ -28,22 +29,39 @@ func fraction(name string, of float64, summary string) Protocol {
 type fractionFn struct{ Fraction float64 }
 
 func (fn *fractionFn) ProcessElement(train, test *record.Batch, emit func(train, test *record.Batch)) error {
-	type row struct {
-		Label int64 `arrow:"label"`
-	}
-	rows, err := record.Rows[row](train)
+	labels, err := firstLabels(train)
 	if err != nil {
 		return err
-	}
-	labels := make([]int64, len(rows))
-	for i, r := range rows {
-		labels[i] = r.Label
 	}
 	part, err := record.Take(train, sample(labels, fn.Fraction))
 	if err == nil {
 		emit(part, test)
 	}
 	return err
+}
+
+// firstLabels returns the classes of images; of those that may have several, the first.
+func firstLabels(b *record.Batch) (labels []int64, err error) {
+	type single struct {
+		Label int64 `arrow:"label"`
+	}
+	type several struct {
+		Label []int32 `arrow:"label"`
+	}
+	if pair, err := record.Rows[route.Pair](record.New(b.NewSlice(0, 1))); err != nil {
+		return nil, err
+	} else if pair[0].Metric == tasks.MeanAP {
+		rows, err := record.Rows[several](b)
+		for _, r := range rows {
+			labels = append(labels, int64(r.Label[0]))
+		}
+		return labels, err
+	}
+	rows, err := record.Rows[single](b)
+	for _, r := range rows {
+		labels = append(labels, r.Label)
+	}
+	return labels, err
 }
 
 // sample returns the sorted indices of a random fraction of the rows of every class, rounded, and at least one.

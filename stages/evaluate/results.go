@@ -39,7 +39,7 @@ type Dead struct {
 // result is nil if the run has no such net.
 type Task struct {
 	Name string `json:"name"`
-	// Metric is "top1" or "mean_per_class".
+	// Metric is "top1", "mean_per_class" or "map11".
 	Metric string `json:"metric"`
 	// Protocol is the name of the protocol, such as "knn".
 	Protocol string `json:"protocol"`

@@ -1,8 +1,11 @@
 package evaluate_test
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
+	"image"
+	"image/png"
 	"io"
 	"math"
 	"math/rand/v2"
@@ -10,6 +13,8 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/apache/arrow/go/v15/arrow"
+	"github.com/apache/arrow/go/v15/arrow/array"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	//lint:ignore SA1019 the stages must give the same results on both local runners
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/direct"
@@ -203,6 +208,104 @@ func TestFewShotAndFractions(t *testing.T) {
 			require.Len(t, r.Predicted, want)
 		}
 	}
+}
+
+// writeSeveral writes images of the fixtures, each with the classes that its number has.
+func writeSeveral(t *testing.T, path, from string) {
+	im, err := tasks.Load(t.Context(), from, 8, nil)
+	require.NoError(t, err)
+	b := array.NewRecordBuilder(record.Mem, arrow.NewSchema([]arrow.Field{
+		{Name: "image", Type: arrow.BinaryTypes.Binary}, {Name: "label", Type: arrow.ListOf(arrow.PrimitiveTypes.Int64)},
+	}, nil))
+	for i := range im.Len() {
+		picture := image.NewNRGBA(image.Rect(0, 0, 8, 8))
+		for p := range 64 {
+			copy(picture.Pix[4*p:], append(im.At(i)[3*p:3*p+3:3*p+3], 255))
+		}
+		var data bytes.Buffer
+		require.NoError(t, png.Encode(&data, picture))
+		b.Field(0).(*array.BinaryBuilder).Append(data.Bytes())
+		b.Field(1).(*array.ListBuilder).Append(true)
+		set := []int64{im.Labels[i]}
+		if i%2 == 0 {
+			set = append(set, 3) // and some have a class that is not to be seen
+		}
+		b.Field(1).(*array.ListBuilder).ValueBuilder().(*array.Int64Builder).AppendValues(set, nil)
+	}
+	require.NoError(t, arrowio.SaveParquet(t.Context(), path, b.NewRecord()))
+}
+
+// TestSeveralClasses measures a task whose images have several classes, on both local runners, and compares the results with
+// direct calls.
+func TestSeveralClasses(t *testing.T) {
+	models, at := newModels(t)[1:2], t.TempDir()
+	task := tasks.Task{Name: "street", Train: at + "/train.parquet", Test: at + "/test.parquet", Metric: tasks.MeanAP}
+	writeSeveral(t, task.Train, folder+"/train")
+	writeSeveral(t, task.Test, folder+"/test")
+	pool := kernels.NewPool(2)
+	defer pool.Close()
+	im, x := features(t, pool, labeled.Net{Model: models[0].Path}, task.Train, nil)
+	testIm, y := features(t, pool, labeled.Net{Model: models[0].Path}, task.Test, im.Classes)
+	want := map[string]float64{}
+	scores, err := nearest.Scores(x, im.Sets, 4, y, nearest.Default)
+	require.NoError(t, err)
+	want[evaluate.KNN] = 100 * metrics.NewRanked(scores, testIm.Sets, 4).MeanAP()
+	for c := range 4 {
+		has := make([]bool, im.Len())
+		for i, set := range im.Sets {
+			has[i] = slices.Contains(set, int64(c))
+		}
+		of, err := logistic.Probabilities(x, has, y, logistic.Default)
+		require.NoError(t, err)
+		for i, p := range of {
+			scores[4*i+c] = p
+		}
+	}
+	want[evaluate.Linear] = 100 * metrics.NewRanked(scores, testIm.Sets, 4).MeanAP()
+	want["linear10pct"] = -1 // any
+	for _, runner := range []string{"prism", "direct"} {
+		dir := t.TempDir()
+		p, s := beam.NewPipelineWithRoot()
+		nets := beam.Create(s, record.Of(models))
+		protocols := []string{evaluate.KNN, evaluate.Linear, "linear10pct", "fewshot1", "finetune"}
+		found := route.Route(s, nets, route.Config{Tasks: []tasks.Task{task}, Scorers: evaluate.Scorers(protocols)})
+		results := evaluate.Evaluate(s, nets, evaluate.Config{Tasks: []tasks.Task{task}, Protocols: protocols})
+		arrowio.WriteDir(s, dir+"/rows", evaluate.Mark(s, results, found))
+		_, err := beam.Run(t.Context(), runner, p)
+		require.NoError(t, err)
+		rows := readRows(t, dir+"/rows", func(r evaluate.Row) string { return r.Norm + r.Protocol })
+		require.Len(t, rows, 3*2, "episodes and fine-tuning are of images with one class")
+		for _, r := range rows {
+			require.Len(t, r.Labels, 18*4)
+			require.Len(t, r.Scores, 18*4)
+			require.Empty(t, r.Predicted)
+			require.EqualValues(t, 18, r.TestImages)
+			require.Equal(t, tasks.MeanAP, r.Metric)
+			require.Positive(t, r.Score)
+			if w := want[r.Protocol]; r.Norm == route.NormTraining && w >= 0 {
+				require.InDelta(t, w, r.Value, 1e-9, r.Protocol)
+			}
+		}
+		all := evaluate.Collect(slices.Concat(rows, func() []evaluate.Row {
+			baseline := slices.Clone(rows)
+			for i := range baseline {
+				baseline[i].Subnet, baseline[i].Candidate, baseline[i].Routed = "unified", false, false
+			}
+			return baseline
+		}()), nil)
+		require.NotEmpty(t, all.Comparisons)
+		for _, c := range all.Comparisons {
+			require.Zero(t, c.Gained+c.Lost)
+			if c.Over == "unified_best_norm" {
+				require.InDelta(t, c.Routed-c.Base, c.Difference, 1e-4)
+			}
+		}
+	}
+	task.Metric = tasks.Top1
+	p, s := beam.NewPipelineWithRoot()
+	evaluate.Evaluate(s, beam.Create(s, record.Of(models)), evaluate.Config{Tasks: []tasks.Task{task}, Protocols: []string{evaluate.KNN}})
+	_, err = beam.Run(t.Context(), "direct", p)
+	require.ErrorContains(t, err, "evaluate: task street: the images have lists of classes, but the metric is top1")
 }
 
 func TestStageErrors(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 
 	"gorgonia.org/tensor"
@@ -94,6 +95,14 @@ type trained struct {
 	epochs []Epoch
 }
 
+// CheckMetric returns an error if a metric is not of images with one class each, which a classifier is for.
+func CheckMetric(metric string) error {
+	if metric == tasks.MeanAP {
+		return fmt.Errorf("fine-tuning makes a classifier of images with one class each, but the metric is %s; such tasks can be routed, customized and evaluated", metric)
+	}
+	return nil
+}
+
 // train trains a net for a task and measures it. It goes on from the checkpoint at a path if that is of the same inputs; without
 // a path, there are none.
 func (fn *finetuneFn) train(ctx context.Context, p route.Pair, checkpoint string) (*trained, error) {
@@ -104,6 +113,9 @@ func (fn *finetuneFn) train(ctx context.Context, p route.Pair, checkpoint string
 	images, err := labeled.Images(ctx, p.Train, m.Input.Size, nil)
 	if err != nil {
 		return nil, err
+	}
+	if err := CheckMetric(p.Metric); err != nil {
+		return nil, fmt.Errorf("task %s: %w", p.Task, err)
 	}
 	var t *trainer
 	err = compute.Run(func(pool *kernels.Pool) error {

@@ -81,8 +81,8 @@ func mistakes(rows []evaluate.Row, protocol string, classes map[string][]string)
 		found := map[pair]*mistake{}
 		names := classes[task]
 		count := func(r *evaluate.Row, add func(*mistake)) {
-			for i, label := range r.Labels {
-				p := pair{label, r.Predicted[i]}
+			for i, taken := range r.Predicted { // none of images with several classes
+				p := pair{r.Labels[i], taken}
 				if p.class == p.taken || int(max(p.class, p.taken)) >= len(names) {
 					continue
 				}

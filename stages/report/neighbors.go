@@ -7,6 +7,7 @@ import (
 	"html/template"
 	"image"
 	"slices"
+	"strings"
 
 	"golang.org/x/image/draw"
 	"gorgonia.org/tensor"
@@ -117,7 +118,11 @@ func taskNeighbors(ctx context.Context, pairs []route.Pair, size int) ([]Neighbo
 		return nil, err
 	}
 	picture := func(im *tasks.Images, i int) Picture {
-		return Picture{Pixels: im.At(i), Side: size, Class: im.Classes[im.Labels[i]]}
+		var names []string
+		for _, c := range im.ClassesOf(i) {
+			names = append(names, im.Classes[c])
+		}
+		return Picture{Pixels: im.At(i), Side: size, Class: strings.Join(names, ", ")}
 	}
 	tests, n := min(neighborTests, test.Len()), min(neighborSample, training.Len())
 	base := func(i int) int { return i * training.Len() / n }

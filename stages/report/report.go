@@ -214,6 +214,8 @@ func metricName(m string) string {
 		return "top-1"
 	case "mean_per_class":
 		return "mean per class"
+	case "map11":
+		return "mean average precision"
 	}
 	return m
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 	"github.com/sdr-ml/sdr/tensorops/nearest"
 	"github.com/sdr-ml/sdr/tensorops/rng"
+	"github.com/sdr-ml/sdr/transforms/tasks"
 )
 
 // HeldOut scores by the accuracy of a weighted nearest-neighbor vote on a random half of the images, given the other
@@ -31,16 +32,34 @@ func (heldOut) Score(pool *kernels.Pool, s *labeled.Set, metric string) (score, 
 	if err != nil {
 		return 0, 0, err
 	}
-	q, labels, err := rows(pool, s, query)
+	q, asked, err := rows(pool, s, query)
 	if err != nil {
 		return 0, 0, err
 	}
-	predicted, err := nearest.Classify(x, known, len(s.Classes), q, nearest.Default)
+	classes := len(s.Classes)
+	if metric == tasks.MeanAP {
+		scores, err := nearest.Scores(x, known, classes, q, nearest.Default)
+		if err != nil {
+			return 0, 0, err
+		}
+		score, stdErr = ranked(scores, asked, classes)
+		return score, stdErr, nil
+	}
+	labels := firsts(asked)
+	predicted, err := nearest.Classify(x, firsts(known), classes, q, nearest.Default)
 	if err != nil {
 		return 0, 0, err
 	}
 	score, stdErr = accuracy(metric, predicted, labels)
 	return score, stdErr, nil
+}
+
+// firsts returns the only class of each image, or the first one.
+func firsts(sets [][]int64) (labels []int64) {
+	for _, set := range sets {
+		labels = append(labels, set[0])
+	}
+	return labels
 }
 
 // halves divides the images of each class at random into halves, the first of which has one more of an odd number.
@@ -57,15 +76,16 @@ func halves(labels []int64) (base, query []int) {
 	return base, query
 }
 
-// rows returns the features and labels of some images.
-func rows(pool *kernels.Pool, s *labeled.Set, of []int) (*tensor.Dense, []int64, error) {
+// rows returns the features and the classes of some images.
+func rows(pool *kernels.Pool, s *labeled.Set, of []int) (*tensor.Dense, [][]int64, error) {
 	data, _, dim, err := dense.Rows(s.Features)
 	if err != nil {
 		return nil, nil, err
 	}
-	x, labels := make([]float32, 0, len(of)*dim), make([]int64, 0, len(of))
+	x, sets := make([]float32, 0, len(of)*dim), make([][]int64, 0, len(of))
+	all := tasks.Members(s.Labels, s.Sets)
 	for _, i := range of {
-		x, labels = append(x, data[i*dim:(i+1)*dim]...), append(labels, s.Labels[i])
+		x, sets = append(x, data[i*dim:(i+1)*dim]...), append(sets, all[i])
 	}
-	return dense.NewEngine(pool).Matrix(x, len(of), dim), labels, nil
+	return dense.NewEngine(pool).Matrix(x, len(of), dim), sets, nil
 }

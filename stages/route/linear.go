@@ -1,15 +1,16 @@
 package route
 
 import (
-	"math"
+	"slices"
 
 	"github.com/sdr-ml/sdr/stages/internal/labeled"
 	"github.com/sdr-ml/sdr/tensorops/dense"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/transforms/tasks"
 )
 
-// Linear scores by the leave-one-out accuracy of a linear classifier: ridge regression of the one-hot labels, in closed
-// form, with the best of a few regularizations.
+// Linear scores by the leave-one-out accuracy of a linear classifier: ridge regression of the labels, 1 for a class that an
+// image has, in closed form, with the best of a few regularizations.
 const Linear = "linear"
 
 func init() { RegisterScorer(Linear, ridge{}) }
@@ -26,8 +27,14 @@ func (ridge) Score(pool *kernels.Pool, set *labeled.Set, metric string) (score, 
 	if err != nil {
 		return 0, 0, err
 	}
+	measure := func(scores []float32) (score, stdErr float64) {
+		if metric == tasks.MeanAP {
+			return ranked(scores, s.sets, s.classes)
+		}
+		return accuracy(metric, s.winners(scores), set.Labels)
+	}
 	if s.rank == 0 {
-		score, stdErr = accuracy(metric, make([]int64, s.n), set.Labels)
+		score, stdErr = measure(make([]float32, s.n*s.classes))
 		return score, stdErr, nil
 	}
 	total := 0.
@@ -35,11 +42,11 @@ func (ridge) Score(pool *kernels.Pool, set *labeled.Set, metric string) (score, 
 		total += v
 	}
 	for i, r := range ridges {
-		predicted, err := s.leaveOneOut(r*total/float64(s.rank), set.Labels, dense.NewEngine(pool))
+		scores, err := s.leaveOneOut(r*total/float64(s.rank), dense.NewEngine(pool))
 		if err != nil {
 			return 0, 0, err
 		}
-		found, e := accuracy(metric, predicted, set.Labels)
+		found, e := measure(scores)
 		if i == 0 || found > score {
 			score, stdErr = found, e
 		}
@@ -47,10 +54,10 @@ func (ridge) Score(pool *kernels.Pool, set *labeled.Set, metric string) (score, 
 	return score, stdErr, nil
 }
 
-// leaveOneOut predicts the class of each image by ridge regression on the others. With the hat matrix
+// leaveOneOut predicts the labels of each image, [n, classes], by ridge regression on the others. With the hat matrix
 // H = 1/n + U·diag(squares/(squares+penalty))·Uᵀ, the prediction for image i without it is
 // (H·Y - diag(H)·Y)ᵢ / (1 - Hᵢᵢ).
-func (s *spectrum) leaveOneOut(penalty float64, labels []int64, engine dense.Engine) ([]int64, error) {
+func (s *spectrum) leaveOneOut(penalty float64, engine dense.Engine) ([]float32, error) {
 	shrunk, weights := make([]float64, s.rank), make([]float32, s.rank*s.classes)
 	for j, v := range s.squares {
 		shrunk[j] = v / (v + penalty)
@@ -59,30 +66,43 @@ func (s *spectrum) leaveOneOut(penalty float64, labels []int64, engine dense.Eng
 		}
 	}
 	mean := make([]float64, s.classes)
-	for _, l := range labels {
-		mean[l] += 1 / float64(s.n)
+	for _, classes := range s.sets {
+		for _, c := range classes {
+			mean[c] += 1 / float64(s.n)
+		}
 	}
 	fitted := engine.Matrix(make([]float32, s.n*s.classes), s.n, s.classes)
 	if err := engine.MatMul(s.u, engine.Matrix(weights, s.rank, s.classes), fitted); err != nil {
 		return nil, err
 	}
 	u, values := s.u.Data().([]float32), fitted.Data().([]float32)
-	predicted := make([]int64, s.n)
-	for i, l := range labels {
+	for i, classes := range s.sets {
 		own := 1 / float64(s.n)
 		for j, v := range u[i*s.rank:][:s.rank] {
 			own += float64(v) * float64(v) * shrunk[j]
 		}
-		best := math.Inf(-1)
-		for c, v := range values[i*s.classes:][:s.classes] {
+		row := values[i*s.classes:][:s.classes]
+		for c, v := range row {
 			value := float64(v) + mean[c]
-			if c == int(l) {
-				value -= own // the rest of the formula, 1/(1-own), is above 0
+			if slices.Contains(classes, int64(c)) {
+				value -= own
 			}
-			if value > best {
-				best, predicted[i] = value, int64(c)
+			row[c] = float32(value / (1 - own))
+		}
+	}
+	return values, nil
+}
+
+// winners returns the classes with the highest scores, the lowest on ties.
+func (s *spectrum) winners(scores []float32) []int64 {
+	predicted := make([]int64, s.n)
+	for i := range predicted {
+		row := scores[i*s.classes:][:s.classes]
+		for c, v := range row {
+			if v > row[predicted[i]] {
+				predicted[i] = int64(c)
 			}
 		}
 	}
-	return predicted, nil
+	return predicted
 }

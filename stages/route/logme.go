@@ -24,8 +24,10 @@ func (logME) Score(pool *kernels.Pool, set *labeled.Set, _ string) (score, stdEr
 	}
 	dim := set.Features.Shape()[1]
 	sizes := make([]float64, s.classes)
-	for _, l := range set.Labels {
-		sizes[l]++
+	for _, classes := range s.sets {
+		for _, c := range classes {
+			sizes[c]++
+		}
 	}
 	present := 0.
 	for c, size := range sizes {

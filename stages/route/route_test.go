@@ -138,6 +138,8 @@ type golden struct {
 	Classes  int
 	LogME    float64
 	Linear   float64
+	Sets     [][]int64
+	Several  map[string]float64 // by scorer, of images with the classes in Sets
 }
 
 func readGolden(t *testing.T, pool *kernels.Pool) (golden, *labeled.Set) {
@@ -162,6 +164,27 @@ func TestScorersMatchPython(t *testing.T) {
 	require.NoError(t, err)
 	require.InDelta(t, g.Linear, score, 1e-9)
 	require.InDelta(t, 100*math.Sqrt(g.Linear/100*(1-g.Linear/100)/60), stdErr, 1e-9)
+}
+
+// Scorers of images with several classes.
+func TestScorersOfSeveralClasses(t *testing.T) {
+	pool := kernels.NewPool(2)
+	defer pool.Close()
+	g, set := readGolden(t, pool)
+	set.Sets = g.Sets
+	for i, classes := range g.Sets {
+		set.Labels[i] = classes[0]
+	}
+	require.Len(t, g.Several, 3)
+	for name, want := range g.Several {
+		score, stdErr, err := scorers[name].Score(pool, set, tasks.MeanAP)
+		require.NoError(t, err)
+		require.InDelta(t, want, score, 1e-4, name)
+		require.Equal(t, name == LogME, stdErr == 0)
+	}
+	score, stdErr, err := scorers[HeldOut].Score(pool, set, tasks.MeanAP)
+	require.NoError(t, err)
+	require.InDelta(t, g.Several[KNN], score, 3*stdErr)
 }
 
 // Every scorer prefers features that separate the classes to the same features with the labels shuffled.

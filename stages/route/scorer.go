@@ -74,6 +74,12 @@ func check(names []string) error {
 	return nil
 }
 
+// ranked returns the mean average precision of scores, [images, classes], in percent, and its standard error.
+func ranked(scores []float32, sets [][]int64, classes int) (percent, stdErr float64) {
+	r := metrics.NewRanked(scores, sets, classes)
+	return 100 * r.MeanAP(), 100 * r.Error()
+}
+
 // accuracy returns a metric of predictions, in percent, and its standard error.
 func accuracy(metric string, predicted, labels []int64) (percent, stdErr float64) {
 	if metric == tasks.MeanPerClass {

@@ -187,6 +187,9 @@ func (c Config) score(ctx context.Context, pairs []Pair) (scores []Score, err er
 		p := pairs[i]
 		for _, name := range ofFeatures {
 			var score, stdErr float64
+			if err := tasks.CheckMetric(p.Metric, set.Sets); err != nil {
+				return err
+			}
 			err := compute.Run(func(pool *kernels.Pool) (err error) {
 				score, stdErr, err = scorers[name].Score(pool, set, p.Metric)
 				return err

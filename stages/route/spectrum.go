@@ -10,6 +10,7 @@ import (
 	"github.com/sdr-ml/sdr/stages/internal/labeled"
 	"github.com/sdr-ml/sdr/tensorops/dense"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/transforms/tasks"
 )
 
 // spectrum is the singular value decomposition of features, X = U·S·Vᵀ, without the directions in which they do not vary.
@@ -17,7 +18,8 @@ type spectrum struct {
 	n, rank, classes int           // rank is 0 if the features do not vary at all
 	squares          []float64     // of the singular values, [rank]
 	u                *tensor.Dense // [n, rank], with orthonormal columns
-	targets          []float64     // Uᵀ·Y of the one-hot labels Y, [rank, classes]
+	sets             [][]int64     // the classes of each image
+	targets          []float64     // Uᵀ·Y of the labels Y, 1 for a class that an image has, [rank, classes]
 }
 
 // minSquare is the smallest square of a singular value that is kept, as a fraction of the largest: below it is the noise
@@ -67,7 +69,7 @@ func decompose(pool *kernels.Pool, set *labeled.Set, centered bool) (*spectrum, 
 	var v mat.Dense
 	eigen.VectorsTo(&v)
 	top := values[dim-1]
-	s := &spectrum{n: n, classes: len(set.Classes)}
+	s := &spectrum{n: n, classes: len(set.Classes), sets: tasks.Members(set.Labels, set.Sets)}
 	var directions []int
 	for j := dim - 1; j >= 0 && values[j] > minSquare*top; j-- {
 		directions = append(directions, j)
@@ -89,9 +91,11 @@ func decompose(pool *kernels.Pool, set *labeled.Set, centered bool) (*spectrum, 
 	}
 	s.targets = make([]float64, s.rank*s.classes)
 	u := s.u.Data().([]float32)
-	for i, l := range set.Labels {
+	for i, classes := range s.sets {
 		for j, v := range u[i*s.rank:][:s.rank] {
-			s.targets[j*s.classes+int(l)] += float64(v)
+			for _, c := range classes {
+				s.targets[j*s.classes+int(c)] += float64(v)
+			}
 		}
 	}
 	return s, nil

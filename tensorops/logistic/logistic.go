@@ -2,6 +2,7 @@ package logistic
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"gorgonia.org/tensor"
@@ -58,17 +59,83 @@ func Fit(features *tensor.Dense, labels []int64, classes int, cfg Config) (*Mode
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	return fit(e, x, labels, classes, cfg, func(logits []float32, labels []int64) float64 {
+		return metrics.Accuracy(winners(logits, classes), labels)
+	})
+}
+
+// fit fits a model with the C that is best on held-out images.
+func fit(e dense.Engine, x matrix, labels []int64, classes int, cfg Config, better func(logits []float32, labels []int64) float64) (m *Model, err error) {
 	c := cfg.C[0]
 	if len(cfg.C) > 1 {
-		if c, err = choose(e, x, labels, classes, cfg); err != nil {
+		if c, err = choose(e, x, labels, classes, cfg, better); err != nil {
 			return nil, err
 		}
 	}
 	return newProblem(e, x, labels, classes).fit(c, cfg)
 }
 
-// choose returns the best C on held-out images.
-func choose(e dense.Engine, features matrix, labels []int64, classes int, cfg Config) (float64, error) {
+// Probabilities fits a regression to whether rows of features have a class, with the C of the highest average precision on
+// held-out rows, and returns the probability that rows of query have it: 0 or 1 if no row or every row of features has.
+func Probabilities(features *tensor.Dense, has []bool, query *tensor.Dense, cfg Config) ([]float32, error) {
+	e, x, err := check(features)
+	if err != nil {
+		return nil, err
+	}
+	_, q, err := check(query)
+	if err != nil {
+		return nil, err
+	}
+	if q.cols != x.cols {
+		return nil, fmt.Errorf("logistic: the rows to classify have %d values, but the others have %d", q.cols, x.cols)
+	}
+	labels, sum := make([]int64, len(has)), 0
+	for i, h := range has {
+		if h {
+			labels[i] = 1
+			sum++
+		}
+	}
+	if err := checkLabels(x.rows, labels, 2); err != nil {
+		return nil, err
+	}
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	probabilities := make([]float32, q.rows)
+	if sum == 0 || sum == len(has) {
+		for i := range probabilities {
+			probabilities[i] = float32(min(sum, 1))
+		}
+		return probabilities, nil
+	}
+	m, err := fit(e, x, labels, 2, cfg, func(logits []float32, labels []int64) float64 {
+		return metrics.Ranked{Classes: 1, Scores: differences(logits), Has: labels}.MeanAP()
+	})
+	if err != nil {
+		return nil, err
+	}
+	logits, err := m.logits(e, q)
+	if err != nil {
+		return nil, err
+	}
+	for i, z := range differences(logits) {
+		probabilities[i] = float32(1 / (1 + math.Exp(-float64(z))))
+	}
+	return probabilities, nil
+}
+
+// differences returns by how much the second of two classes is more likely.
+func differences(logits []float32) []float32 {
+	d := make([]float32, len(logits)/2)
+	for i := range d {
+		d[i] = logits[2*i+1] - logits[2*i]
+	}
+	return d
+}
+
+// choose returns the C that is best on held-out images.
+func choose(e dense.Engine, features matrix, labels []int64, classes int, cfg Config, better func(logits []float32, labels []int64) float64) (float64, error) {
 	rows := make([]int, len(labels))
 	for i := range rows {
 		rows[i] = i
@@ -93,11 +160,11 @@ func choose(e dense.Engine, features matrix, labels []int64, classes int, cfg Co
 		if err != nil {
 			return 0, err
 		}
-		pred, err := m.predict(e, held)
+		logits, err := m.logits(e, held)
 		if err != nil {
 			return 0, err
 		}
-		if a := metrics.Accuracy(pred, heldY); a > highest {
+		if a := better(logits, heldY); a > highest {
 			best, highest = c, a
 		}
 	}
@@ -113,32 +180,42 @@ func (m *Model) Predict(features *tensor.Dense) ([]int64, error) {
 	if x.cols != m.Dim {
 		return nil, fmt.Errorf("logistic: the features have %d values, but the model was fitted on %d", x.cols, m.Dim)
 	}
-	return m.predict(e, x)
+	logits, err := m.logits(e, x)
+	if err != nil {
+		return nil, err
+	}
+	return winners(logits, m.Classes), nil
 }
 
-func (m *Model) predict(e dense.Engine, features matrix) ([]int64, error) {
-	pred := make([]int64, features.rows)
+// logits returns the scores of all classes, [rows, Classes].
+func (m *Model) logits(e dense.Engine, features matrix) ([]float32, error) {
+	logits := make([]float32, features.rows*m.Classes)
 	if features.rows == 0 {
-		return pred, nil
+		return logits, nil
 	}
 	weight := m.Weight.ShallowClone()
 	if err := weight.T(); err != nil {
 		return nil, fmt.Errorf("logistic: %w", err)
 	}
-	logits := make([]float32, features.rows*m.Classes)
 	x := e.Matrix(m.standardize(features), features.rows, m.Dim+1)
 	if err := e.MatMul(x, weight, e.Matrix(logits, features.rows, m.Classes)); err != nil {
 		return nil, fmt.Errorf("logistic: %w", err)
 	}
+	return logits, nil
+}
+
+// winners returns the classes with the highest scores, the lowest on ties.
+func winners(logits []float32, classes int) []int64 {
+	pred := make([]int64, len(logits)/classes)
 	for i := range pred {
-		row := logits[i*m.Classes:][:m.Classes]
+		row := logits[i*classes:][:classes]
 		for c, z := range row {
 			if z > row[pred[i]] {
 				pred[i] = int64(c)
 			}
 		}
 	}
-	return pred, nil
+	return pred
 }
 
 // Validate returns an error if a field is out of range.

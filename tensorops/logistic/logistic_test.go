@@ -35,7 +35,7 @@ func TestAgainstScikitLearn(t *testing.T) {
 		C, Loss      float64
 		Train, Test  []float32
 		Labels, Pred []int64
-		Weight       []float64
+		Weight, Last []float64
 	}
 	data, err := os.ReadFile("testdata/golden.json")
 	require.NoError(t, err)
@@ -56,7 +56,54 @@ func TestAgainstScikitLearn(t *testing.T) {
 		pred, err := m.Predict(matrix(pool, c.Test, c.Dim))
 		require.NoError(t, err)
 		require.Equal(t, c.Pred, pred)
+		if c.Classes == 2 {
+			has := make([]bool, len(c.Labels))
+			for i, l := range c.Labels {
+				has[i] = l == 1
+			}
+			of, err := logistic.Probabilities(matrix(pool, c.Train, c.Dim), has, matrix(pool, c.Test, c.Dim), at(c.C))
+			require.NoError(t, err)
+			require.InDeltaSlice(t, c.Last, of, 1e-3)
+		}
 	}
+}
+
+// TestProbabilities checks that C is chosen by the ranking, that a class that all or no rows have has no regression, and
+// that bad rows are refused.
+func TestProbabilities(t *testing.T) {
+	pool := kernels.NewPool(1)
+	defer pool.Close()
+	data, labels := clouds(1, 400, 8, 2, 3)
+	x, has := matrix(pool, data, 8), make([]bool, len(labels))
+	for i, l := range labels {
+		has[i] = l == 1 && i%3 == 0 // a rare class, so that predicting it for no row is most accurate
+	}
+	of, err := logistic.Probabilities(x, has, x, logistic.Default)
+	require.NoError(t, err)
+	with, without, n := 0., 0., 0.
+	for i, p := range of {
+		require.True(t, p > 0 && p < 1)
+		if has[i] {
+			with, n = with+float64(p), n+1
+		} else {
+			without += float64(p)
+		}
+	}
+	require.Greater(t, with/n, 1.3*without/(400-n))
+	for want, all := range []bool{false, true} {
+		for i := range has {
+			has[i] = all
+		}
+		of, err := logistic.Probabilities(x, has, x, logistic.Default)
+		require.NoError(t, err)
+		for _, p := range of {
+			require.EqualValues(t, want, p)
+		}
+	}
+	_, err = logistic.Probabilities(x, has[1:], x, logistic.Default)
+	require.ErrorContains(t, err, "400 rows of features but 399 labels")
+	_, err = logistic.Probabilities(x, has, matrix(pool, data, 4), logistic.Default)
+	require.ErrorContains(t, err, "the rows to classify have 4 values, but the others have 8")
 }
 
 // clouds draws rows around one center per class, at the given distance in units of the noise.

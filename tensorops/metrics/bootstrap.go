@@ -14,6 +14,9 @@ type Task struct {
 	Labels []int64
 	// MeanPerClass weights every class alike; otherwise every image counts alike.
 	MeanPerClass bool
+	// Classes, if it is not 0, says that an image may have several of so many classes: Labels are [Ranked].Has, and the
+	// metric is Ranked.MeanAP.
+	Classes int
 }
 
 // Bootstrap estimates confidence intervals of classifiers' metrics and of their differences by the paired percentile
@@ -27,6 +30,7 @@ type Bootstrap struct {
 
 // resampled holds the resampled images of one task.
 type resampled struct {
+	task    Task
 	weights []float64 // of each image in the task's metric
 	counts  [][]uint8 // [resamples][images]: how often each image was drawn
 }
@@ -54,9 +58,11 @@ func NewBootstrap(tasks []Task, seeds int) *Bootstrap {
 func (t Task) resample(random *rand.Rand) resampled {
 	strata := [][]int{}
 	at := map[int64]int{}
-	for i, class := range t.Labels {
-		if !t.MeanPerClass {
-			class = 0
+	images := len(t.Labels) / max(1, t.Classes)
+	for i := range images {
+		class := int64(0)
+		if t.MeanPerClass {
+			class = t.Labels[i]
 		}
 		if _, ok := at[class]; !ok {
 			at[class] = len(strata)
@@ -64,14 +70,14 @@ func (t Task) resample(random *rand.Rand) resampled {
 		}
 		strata[at[class]] = append(strata[at[class]], i)
 	}
-	d := resampled{make([]float64, len(t.Labels)), make([][]uint8, resamples)}
+	d := resampled{t, make([]float64, images), make([][]uint8, resamples)}
 	for _, images := range strata {
 		for _, i := range images {
 			d.weights[i] = 1 / float64(len(strata)) / float64(len(images))
 		}
 	}
 	for r := range d.counts {
-		d.counts[r] = make([]uint8, len(t.Labels))
+		d.counts[r] = make([]uint8, len(d.weights))
 		for _, images := range strata {
 			for range images {
 				d.counts[r][images[random.IntN(len(images))]]++
@@ -100,7 +106,7 @@ type Sample struct {
 }
 
 // Measure returns a classifier's metric on each task. right[task][seed] says how right it is about each image: [Right]
-// of its predictions, or the mean of several classifiers' Right.
+// of its predictions, or the mean of several classifiers' Right. On a task with Classes, it is Ranked.Scores.
 func (b *Bootstrap) Measure(right [][][]float32) Sample {
 	s := Sample{make([]float64, len(right)), make([][]float64, len(right))}
 	for t, seeds := range right {
@@ -122,6 +128,14 @@ func (b *Bootstrap) Measure(right [][][]float32) Sample {
 
 // measure returns the metric on all images and on each of their resamples.
 func (d resampled) measure(right []float32) (found float64, resampled []float64) {
+	if d.task.Classes > 0 {
+		ranked := Ranked{d.task.Classes, right, d.task.Labels}
+		order := ranked.order()
+		for _, counts := range d.counts {
+			resampled = append(resampled, ranked.mean(order, counts))
+		}
+		return ranked.mean(order, nil), resampled
+	}
 	parts := make([]float64, len(right)) // of the metric
 	for i, x := range right {
 		parts[i] = float64(x) * d.weights[i]

@@ -20,6 +20,26 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/nearest"
 )
 
+// TestScores compares the shares of the votes for rows with several classes.
+func TestScores(t *testing.T) {
+	g := load(t)
+	pool := kernels.NewPool(2)
+	defer pool.Close()
+	train, cfg := matrix(pool, g.Train, g.Dim), nearest.Config{K: g.K, Temperature: .07}
+	scores, err := nearest.Scores(train, g.Sets, g.Classes, matrix(pool, g.Query, g.Dim), cfg)
+	require.NoError(t, err)
+	require.InDeltaSlice(t, g.Shares, scores, 2e-5)
+	scores, err = nearest.LeaveOneOutScores(train, g.Sets, g.Classes, cfg)
+	require.NoError(t, err)
+	require.InDeltaSlice(t, g.SharesOfOthers, scores, 2e-5)
+
+	_, err = nearest.Scores(train, g.Sets[1:], g.Classes, train, cfg)
+	require.ErrorContains(t, err, "train has 150 rows but 149 labels")
+	g.Sets[7] = []int64{0, int64(g.Classes)}
+	_, err = nearest.LeaveOneOutScores(train, g.Sets, g.Classes, cfg)
+	require.ErrorContains(t, err, "label of row 7 of features is 5, must be in [0, 5)")
+}
+
 // golden is what testdata/make_golden.py writes.
 type golden struct {
 	Dim, Classes, K int
@@ -29,6 +49,9 @@ type golden struct {
 	Similarity      []float32
 	Centroid        float64
 	Episodes        float64
+	Sets            [][]int64
+	Shares          []float64
+	SharesOfOthers  []float64 `json:"shares_of_others"`
 	Spread          float64
 	Cases           []struct {
 		Temperature  float64

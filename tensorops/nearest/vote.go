@@ -33,7 +33,56 @@ func (c Config) Validate() error {
 // [len(labels), dim] and query [queries, dim]; labels are in [0, classes). It returns one class per query row.
 // Mismatched shapes, labels out of range and non-finite features are errors.
 func Classify(train *tensor.Dense, labels []int64, classes int, query *tensor.Dense, cfg Config) ([]int64, error) {
-	base, err := prepare("train", train, labels, classes, cfg)
+	l := labeled{len(labels), func(i int) []int64 { return labels[i : i+1] }, classes}
+	found, err := l.search(train, query, cfg)
+	if err != nil {
+		return nil, err
+	}
+	return l.winners(found, cfg), nil
+}
+
+// LeaveOneOut predicts the class of every row of features from all other rows, as [Classify] would. features is
+// [len(labels), dim], with at least two rows.
+func LeaveOneOut(features *tensor.Dense, labels []int64, classes int, cfg Config) ([]int64, error) {
+	l := labeled{len(labels), func(i int) []int64 { return labels[i : i+1] }, classes}
+	found, err := l.searchOthers(features, cfg)
+	if err != nil {
+		return nil, err
+	}
+	return l.winners(found, cfg), nil
+}
+
+// Scores is [Classify] for rows that may have several classes, sets, each of which gets a row's vote. It returns the shares
+// of the votes, [queries, classes].
+func Scores(train *tensor.Dense, sets [][]int64, classes int, query *tensor.Dense, cfg Config) ([]float32, error) {
+	l := labeled{len(sets), func(i int) []int64 { return sets[i] }, classes}
+	found, err := l.search(train, query, cfg)
+	if err != nil {
+		return nil, err
+	}
+	return l.shares(found, cfg), nil
+}
+
+// LeaveOneOutScores returns the [Scores] of every row of features from all other rows.
+func LeaveOneOutScores(features *tensor.Dense, sets [][]int64, classes int, cfg Config) ([]float32, error) {
+	l := labeled{len(sets), func(i int) []int64 { return sets[i] }, classes}
+	found, err := l.searchOthers(features, cfg)
+	if err != nil {
+		return nil, err
+	}
+	return l.shares(found, cfg), nil
+}
+
+// labeled says which classes rows have.
+type labeled struct {
+	rows    int
+	of      func(row int) []int64
+	classes int
+}
+
+// search finds the neighbors of the rows of query.
+func (l labeled) search(train, query *tensor.Dense, cfg Config) (*Neighbours, error) {
+	base, err := l.prepare("train", train, cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -41,32 +90,23 @@ func Classify(train *tensor.Dense, labels []int64, classes int, query *tensor.De
 	if err != nil {
 		return nil, fmt.Errorf("nearest: query: %w", err)
 	}
-	found, err := Search(base, q, cfg.K)
-	if err != nil {
-		return nil, err
-	}
-	return vote(found, labels, classes, cfg), nil
+	return Search(base, q, cfg.K)
 }
 
-// LeaveOneOut predicts the class of every row of features from all other rows, as [Classify] would. features is
-// [len(labels), dim], with at least two rows.
-func LeaveOneOut(features *tensor.Dense, labels []int64, classes int, cfg Config) ([]int64, error) {
-	x, err := prepare("features", features, labels, classes, cfg)
+// searchOthers finds the neighbors of each row among the others.
+func (l labeled) searchOthers(features *tensor.Dense, cfg Config) (*Neighbours, error) {
+	x, err := l.prepare("features", features, cfg)
 	if err != nil {
 		return nil, err
 	}
-	if len(labels) < 2 {
-		return nil, fmt.Errorf("nearest: leave-one-out needs at least 2 rows, got %d", len(labels))
+	if l.rows < 2 {
+		return nil, fmt.Errorf("nearest: leave-one-out needs at least 2 rows, got %d", l.rows)
 	}
-	found, err := SearchOthers(x, cfg.K)
-	if err != nil {
-		return nil, err
-	}
-	return vote(found, labels, classes, cfg), nil
+	return SearchOthers(x, cfg.K)
 }
 
 // prepare validates labeled features and normalizes them.
-func prepare(name string, x *tensor.Dense, labels []int64, classes int, cfg Config) (*tensor.Dense, error) {
+func (l labeled) prepare(name string, x *tensor.Dense, cfg Config) (*tensor.Dense, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
@@ -74,23 +114,25 @@ func prepare(name string, x *tensor.Dense, labels []int64, classes int, cfg Conf
 	if err != nil {
 		return nil, fmt.Errorf("nearest: %s: %w", name, err)
 	}
-	if rows := x.Shape()[0]; rows != len(labels) {
-		return nil, fmt.Errorf("nearest: %s has %d rows but %d labels, must be equally many", name, rows, len(labels))
+	if rows := x.Shape()[0]; rows != l.rows {
+		return nil, fmt.Errorf("nearest: %s has %d rows but %d labels, must be equally many", name, rows, l.rows)
 	}
-	for i, l := range labels {
-		if l < 0 || l >= int64(classes) {
-			return nil, fmt.Errorf("nearest: label of row %d of %s is %d, must be in [0, %d)", i, name, l, classes)
+	for i := range l.rows {
+		for _, c := range l.of(i) {
+			if c < 0 || c >= int64(l.classes) {
+				return nil, fmt.Errorf("nearest: label of row %d of %s is %d, must be in [0, %d)", i, name, c, l.classes)
+			}
 		}
 	}
 	return unit, nil
 }
 
-// vote returns the classes that the neighbors vote for.
-func vote(n *Neighbours, labels []int64, classes int, cfg Config) []int64 {
-	pred := make([]int64, len(n.Index)/n.K)
-	votes := make([]float64, classes)
-	for q := range pred {
+// vote calls yield with the votes of each query's neighbors for the classes, and the sum of their weights.
+func (l labeled) vote(n *Neighbours, cfg Config, yield func(query int, votes []float64, total float64)) {
+	votes := make([]float64, l.classes)
+	for q := range len(n.Index) / n.K {
 		clear(votes)
+		total := 0.
 		sims := n.Similarity[q*n.K:][:n.K]
 		for r, i := range n.Index[q*n.K:][:n.K] {
 			if i < 0 {
@@ -101,8 +143,19 @@ func vote(n *Neighbours, labels []int64, classes int, cfg Config) []int64 {
 				// Relative to the nearest one, so that the weights do not overflow at any temperature.
 				weight = math.Exp((float64(sims[r]) - float64(sims[0])) / cfg.Temperature)
 			}
-			votes[labels[i]] += weight
+			for _, c := range l.of(int(i)) {
+				votes[c] += weight
+			}
+			total += weight
 		}
+		yield(q, votes, total)
+	}
+}
+
+// winners returns the classes with the most votes, the lowest on ties.
+func (l labeled) winners(n *Neighbours, cfg Config) []int64 {
+	pred := make([]int64, len(n.Index)/n.K)
+	l.vote(n, cfg, func(q int, votes []float64, _ float64) {
 		best := 0
 		for c, v := range votes {
 			if v > votes[best] {
@@ -110,6 +163,16 @@ func vote(n *Neighbours, labels []int64, classes int, cfg Config) []int64 {
 			}
 		}
 		pred[q] = int64(best)
-	}
+	})
 	return pred
+}
+
+// shares returns the classes' shares of the votes.
+func (l labeled) shares(n *Neighbours, cfg Config) (scores []float32) {
+	l.vote(n, cfg, func(_ int, votes []float64, total float64) {
+		for _, v := range votes {
+			scores = append(scores, float32(v/total))
+		}
+	})
+	return scores
 }

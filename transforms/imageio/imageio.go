@@ -64,10 +64,19 @@ type Image struct {
 	Label int64
 	// Class is the class name from the source, else the name of the parent folder; empty if there is none.
 	Class string
+	// Labels are the classes from a source that has a list of them for each image, in place of Label and Class; nil from
+	// others.
+	Labels []Label
 	// LabelError says why the label that the source has cannot be used; else it is empty.
 	LabelError string
 	// LabelLost means that the label is in a part of the collection that is damaged, so that Label is -1 and Class empty.
 	LabelLost bool
+}
+
+// Label is a class of an image: its number, -1 if it has none, and its name, empty if it has none.
+type Label struct {
+	Number int64
+	Name   string
 }
 
 // ReadSplit calls yield with every image of a split, in order, and stops at yield's first error. What cannot be read of a
@@ -89,6 +98,9 @@ func ReadSplit(ctx context.Context, split Split, yield func(Image) error) error 
 		}
 		for _, text := range []*string{&im.Source, &im.Damage, &im.Class, &im.LabelError} {
 			*text = files.Text(*text)
+		}
+		for i := range im.Labels {
+			im.Labels[i].Name = files.Text(im.Labels[i].Name)
 		}
 		next++
 		stopped = true // in case that yield panics

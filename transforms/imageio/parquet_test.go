@@ -26,13 +26,14 @@ func TestTablesEqualPyarrow(t *testing.T) {
 			Data       []byte
 			Label      int64
 			Class      string
+			Labels     []imageio.Label
 			Damage     string
 			LabelError string `json:"label_error"`
 		}
 		Error string
 	}
 	require.NoError(t, json.Unmarshal(text, &cases))
-	require.Len(t, cases, 72)
+	require.Len(t, cases, 78)
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -55,6 +56,9 @@ func TestTablesEqualPyarrow(t *testing.T) {
 				require.Equal(t, string(want.Data), string(got.Data))
 				require.Equal(t, want.Label, got.Label, "row %d", i)
 				require.Equal(t, want.Class, got.Class)
+				if want.LabelError == "" {
+					require.Equal(t, want.Labels, got.Labels)
+				}
 				require.Contains(t, got.Damage, want.Damage)
 				require.Equal(t, want.Damage == "", got.Damage == "")
 				require.Contains(t, got.LabelError, want.LabelError)
@@ -95,7 +99,7 @@ func TestColumns(t *testing.T) {
 		{imageio.Columns{Image: "shot.bytes"}, imageio.Image{Data: []byte("shot"), Label: -1, Class: "ant"}, ""},
 		{imageio.Columns{Image: "shot"}, imageio.Image{Data: []byte("shot"), Label: -1, Class: "ant"}, ""},
 		{imageio.Columns{Image: "file"}, imageio.Image{Data: []byte("file"), Label: -1, Class: "ant"}, ""},
-		{imageio.Columns{Label: "tags"}, imageio.Image{Data: []byte("image"), Label: -1, LabelError: "column tags holds tags.list.element: list of int64; want numbers or names of classes; give another column by Columns.Label, or - for none"}, ""},
+		{imageio.Columns{Label: "tags"}, imageio.Image{Data: []byte("image"), Label: -1, Labels: []imageio.Label{}}, ""},
 		{imageio.Columns{Label: "in"}, imageio.Image{Data: []byte("image"), Label: -1, LabelError: "column in holds in.photo: binary; want numbers or names of classes; give another column by Columns.Label, or - for none"}, ""},
 		{imageio.Columns{Label: "none"}, imageio.Image{Data: []byte("image"), Label: -1, LabelError: "no column none of labels; the columns are image: binary, label: utf8, mask: binary, tags.list.element: list of int64, in.photo: binary, in.kind: int8, file: utf8, shot.bytes: binary"}, ""},
 		{imageio.Columns{Image: "tags"}, imageio.Image{}, "no column tags of images; the columns are image: binary, label: utf8,"},

@@ -2,6 +2,7 @@ package imageio
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -22,6 +23,7 @@ type table struct {
 	file  string // of paths of image files, for rows without bytes
 	list  string // of lists of images, of which the first is taken
 	of    string // of labels
+	ofs   string // of lists of labels
 	wrong string // why of cannot be used
 	names []string
 }
@@ -60,6 +62,7 @@ func findTable(r *parquet.Reader, by Columns) (*table, error) {
 type feature struct {
 	Type  string   `json:"_type"`
 	Names []string `json:"names"`
+	Of    *feature `json:"feature"` // that of a list's items
 }
 
 func featuresOf(r *parquet.Reader) map[string]feature {
@@ -75,8 +78,11 @@ func featuresOf(r *parquet.Reader) map[string]feature {
 	features := map[string]feature{}
 	for name, raw := range meta.Info.Features {
 		var f feature
-		if json.Unmarshal(raw, &f) == nil { // others are lists and structs of features
+		var list []feature                  // the former way to write a list
+		if json.Unmarshal(raw, &f) == nil { // others are structs of features
 			features[name] = f
+		} else if json.Unmarshal(raw, &list) == nil && len(list) == 1 {
+			features[name] = feature{Of: &list[0]}
 		}
 	}
 	return features
@@ -164,6 +170,12 @@ func (t *table) findLabels(leaves []parquet.Leaf, features map[string]feature, b
 			if leaves[i].Type.ID() == arrow.NULL && !leaves[i].InList && !nested {
 				return true // a column of nothing has no labels
 			}
+			if t.ofs = listOf(leaves[i]); t.ofs != "" {
+				if f := features[t.ofs].Of; f != nil {
+					t.names = f.Names
+				}
+				return true
+			}
 			if t.of, t.names = leaves[i].Path, features[leaves[i].Path].Names; nested || !isLabelType(leaves[i]) {
 				t.wrong = fmt.Sprintf(unfit, name, describeColumns(leaves[i:i+1]))
 				t.of = ""
@@ -180,6 +192,19 @@ func (t *table) findLabels(leaves []parquet.Leaf, features map[string]feature, b
 	if !find(false, exact) && !find(true, within) && by != "" {
 		t.wrong = fmt.Sprintf("no column %s of labels; the columns are %s", by, describeColumns(leaves))
 	}
+}
+
+// listOf returns the column of lists that a column of numbers or names is in; "" if it is in none.
+func listOf(l parquet.Leaf) string {
+	top, _, _ := strings.Cut(l.Path, ".")
+	if !l.InList || strings.Count(l.Path, ".") != 2 {
+		return ""
+	}
+	switch l.Type.ID() {
+	case arrow.INT8, arrow.INT16, arrow.INT32, arrow.INT64, arrow.UINT8, arrow.UINT16, arrow.UINT32, arrow.UINT64, arrow.STRING:
+		return top
+	}
+	return ""
 }
 
 func isLabelType(l parquet.Leaf) bool {
@@ -210,7 +235,7 @@ func describeColumns(leaves []parquet.Leaf) string {
 
 // columns are the columns to read.
 func (t *table) columns() (paths []string) {
-	for _, path := range []string{t.bytes, t.file, t.list, t.of} {
+	for _, path := range []string{t.bytes, t.file, t.list, t.of, t.ofs} {
 		if path != "" {
 			paths = append(paths, path)
 		}
@@ -255,17 +280,39 @@ func (t *table) image(rec arrow.Record, i int) (data []byte, path string) {
 	return data, path
 }
 
-// label sets an image's class as number and name.
+// label sets an image's class as number and name, or its classes.
 func (t *table) label(rec arrow.Record, i int, im *Image) {
 	im.LabelError = t.wrong
-	column := values(rec, t.of)
-	if column == nil || column.IsNull(i) {
+	if list, ok := values(rec, t.ofs).(*array.List); ok {
+		im.Labels = []Label{}
+		if list.IsValid(i) {
+			from, to := list.ValueOffsets(i)
+			for at := from; at < to; at++ {
+				l := t.class(list.ListValues(), int(at), im)
+				if slices.Contains(im.Labels, l) {
+					im.LabelError = fmt.Sprintf("column %s holds the class %s twice; want lists of the classes of an image, each once", t.ofs, cmp.Or(l.Name, fmt.Sprint(l.Number)))
+				}
+				im.Labels = append(im.Labels, l)
+			}
+		}
 		return
 	}
-	wrong := func(v any) {
-		im.LabelError = fmt.Sprintf(unfit, t.of, v)
+	if column := values(rec, t.of); column != nil {
+		l := t.class(column, i, im)
+		im.Label, im.Class = l.Number, l.Name
 	}
-	number := func(v int64) { im.Label = max(v, -1) }
+}
+
+// class returns the class in a row of a column.
+func (t *table) class(column arrow.Array, i int, im *Image) (l Label) {
+	l.Number = -1
+	if column.IsNull(i) {
+		return l
+	}
+	wrong := func(v any) {
+		im.LabelError = fmt.Sprintf(unfit, t.of+t.ofs, v)
+	}
+	number := func(v int64) { l.Number = max(v, -1) }
 	real := func(v float64) {
 		switch {
 		case math.IsNaN(v): // pandas has these where numbers are missing
@@ -305,13 +352,14 @@ func (t *table) label(rec arrow.Record, i int, im *Image) {
 	case *array.Float64:
 		real(c.Value(i))
 	case *array.String:
-		im.Class = c.Value(i)
+		l.Name = c.Value(i)
 	case *array.Binary:
-		im.Class = string(c.Value(i))
+		l.Name = string(c.Value(i))
 	}
-	if im.Label >= 0 && im.Label < int64(len(t.names)) {
-		im.Class = t.names[im.Label]
+	if l.Number >= 0 && l.Number < int64(len(t.names)) {
+		l.Name = t.names[l.Number]
 	}
+	return l
 }
 
 // fromBase64 decodes an image that is stored as text, nil if it is none.

@@ -7,6 +7,7 @@ import (
 	"reflect"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	"gorgonia.org/tensor"
 
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 	"github.com/sdr-ml/sdr/tensorops/nearest"
@@ -50,8 +51,8 @@ const predicted = "predicted"
 
 // Classify predicts the class of every row of queries from the labeled rows of train; both are
 // PCollection<*record.Batch>. It returns a PCollection<*record.Batch> with one batch per batch of queries: its columns
-// except the vectors, and the column predicted, of the labels' type. Every worker holds all of train. Classify panics
-// if cfg is invalid.
+// except the vectors, and the column predicted, of the labels' type, or if the labels are lists, the column scores. Every
+// worker holds all of train. Classify panics if cfg is invalid.
 func Classify(s beam.Scope, queries, train beam.PCollection, cfg Config) beam.PCollection {
 	must(cfg.Validate())
 	return beam.ParDo(s.Scope("knn.Classify"), &classifyFn{Config: cfg}, queries, beam.SideInput{Input: train})
@@ -103,19 +104,24 @@ func (fn *classifySetFn) ProcessElement(train, queries *record.Batch) (*record.B
 
 // classify predicts the classes of a batch.
 func (c Config) classify(train, queries *record.Batch) (*record.Batch, error) {
-	return c.predict(train, queries, func(set *classes.Set, labels []int64) ([]int64, error) {
-		if queries.NumRows() == 0 {
-			return nil, nil
+	features := func() (x, q *tensor.Dense, err error) {
+		if x, err = record.Dense(train, c.column()); err == nil {
+			q, err = record.Dense(queries, c.column())
 		}
-		x, err := record.Dense(train, c.column())
+		return x, q, err
+	}
+	return c.predict(train, queries, func(labels []int64, classes int) ([]int64, error) {
+		x, q, err := features()
 		if err != nil {
 			return nil, err
 		}
-		q, err := record.Dense(queries, c.column())
+		return nearest.Classify(x, labels, classes, q, c.vote())
+	}, func(sets [][]int64, classes int) ([]float32, error) {
+		x, q, err := features()
 		if err != nil {
 			return nil, err
 		}
-		return nearest.Classify(x, labels, set.Len(), q, c.vote())
+		return nearest.Scores(x, sets, classes, q, c.vote())
 	})
 }
 
@@ -123,30 +129,65 @@ type leaveOneOutFn struct{ Config Config }
 
 func (fn *leaveOneOutFn) ProcessElement(b *record.Batch) (*record.Batch, error) {
 	c := fn.Config
-	return c.predict(b, b, func(set *classes.Set, labels []int64) ([]int64, error) {
+	return c.predict(b, b, func(labels []int64, classes int) ([]int64, error) {
 		x, err := record.Dense(b, c.column())
 		if err != nil {
 			return nil, err
 		}
-		return nearest.LeaveOneOut(x, labels, set.Len(), c.vote())
+		return nearest.LeaveOneOut(x, labels, classes, c.vote())
+	}, func(sets [][]int64, classes int) ([]float32, error) {
+		x, err := record.Dense(b, c.column())
+		if err != nil {
+			return nil, err
+		}
+		return nearest.LeaveOneOutScores(x, sets, classes, c.vote())
 	})
 }
 
-// predict adds to queries the classes that vote returns, given the classes and labels of train.
-func (c Config) predict(train, queries *record.Batch, vote func(*classes.Set, []int64) ([]int64, error)) (*record.Batch, error) {
+// predict adds to queries the classes that vote returns for the labels of train, or if these are lists, the scores that
+// score returns.
+func (c Config) predict(train, queries *record.Batch, vote func(labels []int64, classes int) ([]int64, error), score func(sets [][]int64, classes int) ([]float32, error)) (*record.Batch, error) {
+	out, err := c.answer(train, queries, vote, score)
+	if err != nil {
+		return nil, fmt.Errorf("knn: %s: %w", record.Name(queries, c.column()), err)
+	}
+	return out, nil
+}
+
+func (c Config) answer(train, queries *record.Batch, vote func(labels []int64, classes int) ([]int64, error), score func(sets [][]int64, classes int) ([]float32, error)) (*record.Batch, error) {
+	rest, none := record.Without(queries, c.column()), queries.NumRows() == 0
+	sets, number, lists, err := classes.Lists(train, c.label())
+	if err != nil {
+		return nil, err
+	}
+	if lists {
+		var scores []float32
+		err := record.Reserve(queries, classes.Scores)
+		if err == nil && !none {
+			err = compute.Run(func(*kernels.Pool) (err error) {
+				scores, err = score(sets, number)
+				return err
+			})
+		}
+		if err != nil {
+			return nil, err
+		}
+		return classes.WithScores(rest, scores, number), nil
+	}
 	set, labels, err := classes.Of(train, c.label())
-	if err == nil {
-		err = record.Reserve(queries, predicted)
+	if err != nil {
+		return nil, err
 	}
 	var found []int64
-	if err == nil {
+	err = record.Reserve(queries, predicted)
+	if err == nil && !none {
 		err = compute.Run(func(*kernels.Pool) (err error) {
-			found, err = vote(set, labels)
+			found, err = vote(labels, set.Len())
 			return err
 		})
 	}
 	if err != nil {
-		return nil, fmt.Errorf("knn: %s: %w", record.Name(queries, c.column()), err)
+		return nil, err
 	}
-	return record.With(record.Without(queries, c.column()), predicted, set.Column(found)), nil
+	return record.With(rest, predicted, set.Column(found)), nil
 }

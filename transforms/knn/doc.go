@@ -9,8 +9,9 @@
 // report; package tensorops/nearest computes it.
 //
 // Inputs and outputs. PCollections of *record.Batch with a column of vectors: fixed_size_list<float32>, or
-// list<float32> with lists of equal length. Labels are class numbers from 0 (int64) or names (string). All other
-// columns are passed through; the results are added to them.
+// list<float32> with lists of equal length. Labels are class numbers from 0 (int64), names (string), or lists of class
+// numbers (list<int32>) of rows that may have several classes: of these, the result is every class's share of the votes, up
+// to the highest class (list<double>). All other columns are passed through; the results are added to them.
 //
 // Determinism. Results are bitwise identical on every runner, for any bundling and order of the batches and any number
 // of threads. Ties in similarity go to the row whose other columns sort first (in ClassifySets and LeaveOneOut, to the

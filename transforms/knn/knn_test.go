@@ -64,6 +64,9 @@ type golden struct {
 	Dim, Classes, K int
 	Train, Query    []float32
 	Labels, Truth   []int64
+	Sets            [][]int64
+	Shares          []float64
+	SharesOfOthers  []float64 `json:"shares_of_others"`
 	Cases           []struct {
 		Temperature float64
 		Pred        []int64
@@ -151,6 +154,57 @@ func TestSets(t *testing.T) {
 		}
 		require.Equal(t, []prediction{{2000, 4, 2}, {2001, 2, 4}}, got[len(train):])
 	}
+}
+
+// tagged is a point with several classes, and scored what is found for it.
+type tagged struct {
+	ID      int64     `arrow:"id"`
+	Label   []int32   `arrow:"label"`
+	Feature []float32 `arrow:"feature"`
+}
+
+type scored struct {
+	ID     int64     `arrow:"id"`
+	Scores []float64 `arrow:"scores"`
+}
+
+// TestLists compares the scores of rows with lists of labels with the shares of the votes.
+func TestLists(t *testing.T) {
+	g, train, query := load(t)
+	cfg := knn.Config{K: g.K, Temperature: .07}
+	base, asked := make([]tagged, len(train)), make([]tagged, len(query))
+	for i, p := range train {
+		base[i] = tagged{p.ID, nil, p.Feature}
+		for _, c := range g.Sets[i] {
+			base[i].Label = append(base[i].Label, int32(c))
+		}
+	}
+	for i, p := range query {
+		asked[i] = tagged{p.ID, nil, p.Feature}
+	}
+	compare := func(a, b scored) int { return cmp.Compare(a.ID, b.ID) }
+	check := func(want []float64, got []scored, err error) {
+		require.NoError(t, err)
+		require.Len(t, got, len(want)/g.Classes)
+		for i, r := range got {
+			require.InDeltaSlice(t, want[i*g.Classes:][:g.Classes], r.Scores, 2e-5)
+		}
+	}
+	for _, runner := range []string{"prism", "direct"} {
+		got, err := run(t, runner, func(s beam.Scope) beam.PCollection {
+			return knn.Classify(s, beam.Create(s, record.Of(asked[:7]), record.Of(asked[7:]), record.Of(asked[:0])), beam.Create(s, record.Of(base)), cfg)
+		}, compare)
+		check(g.Shares, got, err)
+		got, err = run(t, runner, func(s beam.Scope) beam.PCollection {
+			return knn.LeaveOneOut(s, beam.Create(s, record.Of(base)), cfg)
+		}, compare)
+		check(g.SharesOfOthers, got, err)
+	}
+	base[3].Label[0] = -1
+	_, err := run(t, "direct", func(s beam.Scope) beam.PCollection {
+		return knn.LeaveOneOut(s, beam.Create(s, record.Of(base)), cfg)
+	}, compare)
+	require.ErrorContains(t, err, `column "label": a label of row 3 is -1`)
 }
 
 // TestSearch compares with sorting all similarities. Base holds every vector twice, so ties abound: they are ordered by

@@ -10,7 +10,9 @@
 // tensorops/logistic computes it.
 //
 // Inputs and outputs. PCollections of *record.Batch with a column of vectors: fixed_size_list<float32>, or
-// list<float32> with lists of equal length. Labels are class numbers from 0 (int64) or names (string). A classifier is
+// list<float32> with lists of equal length. Labels are class numbers from 0 (int64) or names (string), and in ClassifySets
+// also lists of class numbers (list<int32>) of rows that may have several classes: then each class has a regression of its
+// own, and the result is every class's probability, up to the highest class (list<double>). A classifier is
 // a batch with one row [Class] per class, so it can be written and read like any other; predictions are added to the
 // columns of their rows.
 //

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	"gorgonia.org/tensor"
@@ -102,8 +103,8 @@ func Predict(s beam.Scope, queries, classifier beam.PCollection, cfg PredictConf
 }
 
 // ClassifySets is [Fit] and [Predict] where each element of sets, a PCollection<KV<*record.Batch, *record.Batch>>, is
-// an independent problem: the labeled rows and the rows to classify. It returns what Predict does, and panics if cfg is
-// invalid.
+// an independent problem: the labeled rows and the rows to classify. It returns what Predict does or, if the labels are
+// lists of class numbers, the probability of every class in the column scores. It panics if cfg is invalid.
 func ClassifySets(s beam.Scope, sets beam.PCollection, cfg Config) beam.PCollection {
 	must(cfg.Validate())
 	return beam.ParDo(s.Scope("probe.ClassifySets"), &classifySetFn{Config: cfg}, sets)
@@ -150,6 +151,14 @@ func (fn *predictFn) ProcessElement(w beam.Window, queries *record.Batch, rows f
 type classifySetFn struct{ Config Config }
 
 func (fn *classifySetFn) ProcessElement(train, queries *record.Batch) (*record.Batch, error) {
+	sets, number, lists, err := classes.Lists(train, cmp.Or(fn.Config.Label, "label"))
+	if lists || err != nil {
+		var out *record.Batch
+		if err == nil {
+			out, err = score(train, sets, number, queries, fn.Config)
+		}
+		return out, wrap(err)
+	}
 	c, err := fit(train, fn.Config)
 	if err != nil {
 		return nil, wrap(err)
@@ -208,6 +217,51 @@ func (c *classifier) predict(b *record.Batch, column string) (*record.Batch, err
 		return nil, fmt.Errorf("%s: %w", record.Name(b, column), err)
 	}
 	return record.With(record.Without(b, column), predicted, c.classes.Column(found)), nil
+}
+
+// score adds to queries the probability of each class, by a regression of its own on rows that may have several.
+func score(train *record.Batch, sets [][]int64, number int, queries *record.Batch, cfg Config) (*record.Batch, error) {
+	column := cfg.column()
+	rest, scores := record.Without(queries, column), make([]float32, int(queries.NumRows())*number)
+	if err := record.Reserve(queries, classes.Scores); err != nil {
+		return nil, err
+	}
+	x, err := record.Dense(train, column)
+	if err != nil {
+		return nil, err
+	}
+	if queries.NumRows() == 0 {
+		return classes.WithScores(rest, scores, number), nil
+	}
+	q, err := record.Dense(queries, column)
+	if err != nil {
+		return nil, err
+	}
+	err = compute.Run(func(*kernels.Pool) error {
+		for c := range number {
+			of, err := logistic.Probabilities(x, indicator(sets, int64(c)), q, cfg.logistic())
+			if err != nil {
+				return fmt.Errorf("%s: class %d: %w", record.Name(train, column), c, err)
+			}
+			for i, p := range of {
+				scores[i*number+c] = p
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return classes.WithScores(rest, scores, number), nil
+}
+
+// indicator returns which rows have a class.
+func indicator(sets [][]int64, class int64) []bool {
+	has := make([]bool, len(sets))
+	for i, set := range sets {
+		has[i] = slices.Contains(set, class)
+	}
+	return has
 }
 
 // batch returns the classifier as rows.

@@ -22,6 +22,7 @@ import (
 
 func init() {
 	beam.RegisterDoFn(reflect.TypeFor[pairFn]())
+	beam.RegisterDoFn(reflect.TypeFor[listsFn]())
 }
 
 func TestMain(m *testing.M) { ptest.Main(m) }
@@ -56,7 +57,7 @@ type golden struct {
 	C, Loss      float64
 	Train, Test  []float32
 	Labels, Pred []int64
-	Weight       []float64
+	Weight, Last []float64
 }
 
 func load(t *testing.T) (cases []golden) {
@@ -158,6 +159,51 @@ func TestClassifySets(t *testing.T) {
 			require.NoError(t, err)
 			require.Len(t, batches, 2)
 			require.Equal(t, g.want(), predictions(t, batches))
+		}
+	}
+}
+
+// listsFn emits rows with lists of labels and rows to classify.
+type listsFn struct{ Cases []golden }
+
+type tagged struct {
+	ID      int64     `arrow:"id"`
+	Label   []int32   `arrow:"label"`
+	Feature []float32 `arrow:"feature"`
+}
+
+func (fn *listsFn) ProcessElement(_ []byte, emit func(train, test *record.Batch)) {
+	g := fn.Cases[0]
+	var rows []tagged
+	for _, p := range g.train() {
+		set := []int32{2} // all have it
+		if p.Label == 1 {
+			set = append(set, 1)
+		}
+		rows = append(rows, tagged{p.ID, set, p.Feature})
+	}
+	emit(record.Of(rows), record.Of(g.test()))
+	emit(record.Of(rows), record.Of(g.test()[:0]))
+}
+
+// TestLists compares the probabilities of rows with lists of labels with scikit-learn's.
+func TestLists(t *testing.T) {
+	two := slices.DeleteFunc(load(t), func(g golden) bool { return g.Classes != 2 })
+	require.Len(t, two, 1)
+	type scored struct {
+		ID     int64     `arrow:"id"`
+		Scores []float64 `arrow:"scores"`
+	}
+	for _, runner := range []string{"prism", "direct"} {
+		batches, err := run(t, runner, func(s beam.Scope) beam.PCollection {
+			return probe.ClassifySets(s, beam.ParDo(s, &listsFn{two}, beam.Impulse(s)), two[0].config())
+		})
+		require.NoError(t, err)
+		require.Len(t, batches, 2)
+		got := beamtest.Rows(t, batches, func(a, b scored) int { return cmp.Compare(a.ID, b.ID) })
+		require.Len(t, got, len(two[0].Last))
+		for i, r := range got {
+			require.InDeltaSlice(t, []float64{0, two[0].Last[i], 1}, r.Scores, 1e-3)
 		}
 	}
 }

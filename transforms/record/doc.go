@@ -8,7 +8,7 @@
 //	string, bool, int32, int64,               utf8, bool, int32, int64,
 //	float32, float64, []byte                  float, double, binary
 //	[]float32                                 fixed_size_list<float>, the same length in all rows
-//	[]int32                                   list<int32>
+//	[]int32, []float64                        list<int32>, list<double>
 //
 // Columns are not nullable. Reading looks up columns by name and ignores others, so a transform can pass through
 // columns it does not know.

@@ -40,6 +40,7 @@ type row struct {
 	Image   []byte    `arrow:"image"`
 	Feature []float32 `arrow:"feature"`
 	Classes []int32   `arrow:"classes"`
+	Scores  []float64 `arrow:"scores"`
 	note    string    // unexported fields are not columns
 }
 
@@ -52,6 +53,7 @@ func rowGen(width int) *rapid.Generator[row] {
 			Image:   rapid.SliceOf(rapid.Byte()).Draw(t, "image"),
 			Feature: rapid.SliceOfN(rapid.Float32(), width, width).Draw(t, "feature"),
 			Classes: rapid.SliceOf(rapid.Int32()).Draw(t, "classes"),
+			Scores:  rapid.SliceOf(rapid.Float64()).Draw(t, "scores"),
 			note:    "not written",
 		}
 	})
@@ -105,7 +107,7 @@ func TestRowTypesThatCannotBe(t *testing.T) {
 		A uint8 `arrow:"a"`
 	}
 	require.PanicsWithValue(t, "record: field record_test.untagged.A needs a tag `arrow:\"column name\"`", func() { record.Of([]untagged{{}}) })
-	require.PanicsWithValue(t, `record: column "a": Go type uint8 has no column type; use string, bool, int32, int64, float32, float64, []byte, []float32 or []int32`, func() { record.Of([]unsupported{{}}) })
+	require.PanicsWithValue(t, `record: column "a": Go type uint8 has no column type; use string, bool, int32, int64, float32, float64, []byte, []float32, []float64 or []int32`, func() { record.Of([]unsupported{{}}) })
 	require.PanicsWithValue(t, "record: rows must be structs, not int", func() { record.Of([]int{1}) })
 	type vec struct {
 		V []float32 `arrow:"v"`

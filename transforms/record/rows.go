@@ -20,6 +20,7 @@ var (
 	bytesType  = reflect.TypeFor[[]byte]()
 	vectorType = reflect.TypeFor[[]float32]()
 	listType   = reflect.TypeFor[[]int32]()
+	scoresType = reflect.TypeFor[[]float64]()
 )
 
 // columns lists the fields of a row struct. It panics on a type that cannot be a row, since that is a mistake in the
@@ -57,6 +58,8 @@ func dataType(c column, width int) arrow.DataType {
 		return arrow.FixedSizeListOf(int32(width), arrow.PrimitiveTypes.Float32)
 	case listType:
 		return arrow.ListOfNonNullable(arrow.PrimitiveTypes.Int32)
+	case scoresType:
+		return arrow.ListOfNonNullable(arrow.PrimitiveTypes.Float64)
 	}
 	switch c.typ.Kind() {
 	case reflect.String:
@@ -72,7 +75,7 @@ func dataType(c column, width int) arrow.DataType {
 	case reflect.Float64:
 		return arrow.PrimitiveTypes.Float64
 	}
-	panic(fmt.Sprintf("record: column %q: Go type %v has no column type; use string, bool, int32, int64, float32, float64, []byte, []float32 or []int32", c.name, c.typ))
+	panic(fmt.Sprintf("record: column %q: Go type %v has no column type; use string, bool, int32, int64, float32, float64, []byte, []float32, []float64 or []int32", c.name, c.typ))
 }
 
 // Schema returns the Arrow schema of rows of type T: one non-nullable column per exported field, named by its `arrow`
@@ -101,9 +104,9 @@ func schema(t reflect.Type, widths []int) *arrow.Schema {
 }
 
 // Of makes a batch from rows, structs whose exported fields have `arrow:"name"` tags and types string, bool, int32,
-// int64, float32, float64, []byte, []float32 or []int32. A []float32 column is a fixed_size_list<float32> as wide as the
-// first row's slice (1 if there are no rows); a []int32 column is a list<int32>, of any length in each row. Of copies
-// everything. It panics if T cannot be a row, or if vectors of one column are empty or differ in length.
+// int64, float32, float64, []byte, []float32, []float64 or []int32. A []float32 column is a fixed_size_list<float32> as
+// wide as the first row's slice (1 if there are no rows); a []int32 or []float64 column is a list, of any length in each
+// row. Of copies everything. It panics if T cannot be a row, or if vectors of one column are empty or differ in length.
 func Of[T any](rows []T) *Batch {
 	b, err := write(reflect.ValueOf(rows))
 	if err != nil {
@@ -172,10 +175,14 @@ func writeColumn(b array.Builder, c column, rows reflect.Value) error {
 			b.Append(append([]byte{}, field(i).Bytes()...)) // never nil, which would become a null
 		}
 	case *array.ListBuilder:
-		values := b.ValueBuilder().(*array.Int32Builder)
 		for i := range n {
 			b.Append(true)
-			values.AppendValues(field(i).Interface().([]int32), nil)
+			switch values := b.ValueBuilder().(type) {
+			case *array.Int32Builder:
+				values.AppendValues(field(i).Interface().([]int32), nil)
+			case *array.Float64Builder:
+				values.AppendValues(field(i).Interface().([]float64), nil)
+			}
 		}
 	case *array.FixedSizeListBuilder:
 		values := b.ValueBuilder().(*array.Float32Builder)
@@ -264,10 +271,14 @@ func readColumn(b *Batch, c column, rows reflect.Value) error {
 			field(i).SetBytes(append([]byte{}, col.Value(i)...))
 		}
 	case *array.List:
-		values := col.ListValues().(*array.Int32).Int32Values()
 		for i := range n {
 			begin, end := col.ValueOffsets(i)
-			field(i).Set(reflect.ValueOf(append([]int32{}, values[begin:end]...)))
+			switch values := col.ListValues().(type) {
+			case *array.Int32:
+				field(i).Set(reflect.ValueOf(append([]int32{}, values.Int32Values()[begin:end]...)))
+			case *array.Float64:
+				field(i).Set(reflect.ValueOf(append([]float64{}, values.Float64Values()[begin:end]...)))
+			}
 		}
 	}
 	return nil

@@ -23,8 +23,10 @@ type Images struct {
 	Size int
 	// Pixels are [len(Labels), Size, Size, 3] bytes.
 	Pixels []uint8
-	// Labels are indices into Classes, one per image.
+	// Labels are indices into Classes, one per image: of an image with several classes, the first.
 	Labels []int64
+	// Sets are all classes of each image, if the images may have several; else nil.
+	Sets [][]int64
 	// Classes are the names of all classes of the task. A class without a name has its number as its name.
 	Classes []string
 	// Bad describes the images that could not be read, and in a folder those that are not in the folder of a class, if these
@@ -35,21 +37,50 @@ type Images struct {
 // Len returns the number of images.
 func (im *Images) Len() int { return len(im.Labels) }
 
+// ClassesOf returns all classes of an image.
+func (im *Images) ClassesOf(i int) []int64 {
+	if im.Sets != nil {
+		return im.Sets[i]
+	}
+	return im.Labels[i : i+1]
+}
+
+// Members returns the classes of each image, also if it has only one.
+func Members(labels []int64, sets [][]int64) [][]int64 {
+	if sets == nil {
+		for i := range labels {
+			sets = append(sets, labels[i:i+1:i+1])
+		}
+	}
+	return sets
+}
+
 // At returns image i, [Size, Size, 3] bytes.
 func (im *Images) At(i int) []uint8 {
 	n := im.Size * im.Size * 3
 	return im.Pixels[i*n : (i+1)*n]
 }
 
-// Check returns an error if a task cannot be used: if an image of either split has no label, if the splits number or
-// name their classes differently, or if no image of a split can be decoded. It reads all labels, but decodes only the
+// Check returns an error if a task cannot be used: if an image of either split has no label, or several and the metric is not
+// MeanAP, if the splits number or name their classes differently, or if no image of a split can be decoded. It reads all labels, but decodes only the
 // first sound image of each split. A task without Test is checked without it.
 func Check(ctx context.Context, t Task) error {
 	train, err := load(ctx, t.Train, nil, labelsOnly())
 	if err == nil && t.Test != "" {
 		_, err = load(ctx, t.Test, train.Classes, labelsOnly())
 	}
+	if err == nil {
+		err = CheckMetric(t.Metric, train.Sets)
+	}
 	return err
+}
+
+// CheckMetric returns an error if a metric is not for images with such sets of classes.
+func CheckMetric(metric string, sets [][]int64) error {
+	if sets != nil && metric != MeanAP {
+		return fmt.Errorf("the images have lists of classes, but the metric is %s; write \"metric: %s\" to a file task.yaml beside the folders train and test, or NAME.yaml beside NAME-train.parquet", metric, MeanAP)
+	}
+	return nil
 }
 
 // Load reads a split and resizes its images to size x size pixels. Numeric labels are used as they are; otherwise
@@ -98,8 +129,11 @@ func labelsOnly() reader {
 // load is Load with any reader.
 func load(ctx context.Context, path string, classes []string, read reader) (*Images, error) {
 	im := &Images{}
+	labels := &Images{}     // of one image each
+	var sizes []int         // of the images' sets of labels
 	var all, names []string // classes of all images, and of those that are loaded
 	last := int64(-1)       // label of all images
+	single, several := "", ""
 	base, _, cut := cutPath(path)
 	var stray []error // the images beside the folders of classes
 	at := int64(-1)
@@ -116,7 +150,7 @@ func load(ctx context.Context, path string, classes []string, read reader) (*Ima
 			if at++; at < cut.start || at >= cut.end || (at-cut.start)%cut.step != 0 {
 				return false, nil
 			}
-			class, err := classOf(split, raw)
+			found, err := classesOf(split, raw)
 			if raw.LabelLost {
 				damage = cmp.Or(damage, errors.New("its label is lost in a damaged part of the file"))
 			}
@@ -128,14 +162,27 @@ func load(ctx context.Context, path string, classes []string, read reader) (*Ima
 				return false, err
 			}
 			if err == nil && !raw.LabelLost {
-				all, last = append(all, class), max(last, raw.Label)
+				for _, l := range found {
+					all, last = append(all, l.Name), max(last, l.Number)
+				}
+				if damage == nil && len(found) == 0 {
+					damage = errors.New("it has no class")
+				}
 			}
 			if damage != nil {
 				im.Bad = append(im.Bad, fmt.Sprintf("%s, row %d: %v", raw.Source, raw.Row, damage))
 				return false, nil
 			}
-			im.Labels = append(im.Labels, raw.Label)
-			names = append(names, class)
+			if raw.Labels != nil {
+				several = raw.Source
+			} else {
+				single = raw.Source
+			}
+			im.Labels = append(im.Labels, 0)
+			sizes = append(sizes, len(found))
+			for _, l := range found {
+				labels.Labels, names = append(labels.Labels, l.Number), append(names, l.Name)
+			}
 			return true, nil
 		})
 	})
@@ -155,18 +202,29 @@ func load(ctx context.Context, path string, classes []string, read reader) (*Ima
 	if im.Len() == 0 {
 		return nil, fmt.Errorf("%s: none of its %d images can be read; first error: %s", path, len(im.Bad), im.Bad[0])
 	}
-	if slices.Min(im.Labels) >= 0 {
-		err = im.byNumber(names, last, classes)
-	} else if slices.Max(im.Labels) < 0 {
-		err = im.byName(names, all, classes)
-	} else {
+	switch {
+	case single != "" && several != "":
+		err = fmt.Errorf("%s has lists of labels, but %s has not", several, single)
+	case slices.Min(labels.Labels) >= 0:
+		err = labels.byNumber(names, last, classes)
+	case slices.Max(labels.Labels) < 0:
+		err = labels.byName(names, all, classes)
+	default:
 		err = errors.New("some images have numeric labels, others only class names")
 	}
-	if err == nil && classes == nil && slices.Min(im.Labels) == slices.Max(im.Labels) {
-		err = fmt.Errorf("all images have the class %q; a task needs at least two classes: %s", im.Classes[im.Labels[0]], imageio.LabelSources())
+	if err == nil && classes == nil && slices.Min(labels.Labels) == slices.Max(labels.Labels) {
+		err = fmt.Errorf("all images have the class %q; a task needs at least two classes: %s", labels.Classes[labels.Labels[0]], imageio.LabelSources())
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	im.Classes = labels.Classes
+	for i, n := range sizes {
+		set := labels.Labels[:n:n]
+		im.Labels[i], labels.Labels = set[0], labels.Labels[n:]
+		if several != "" {
+			im.Sets = append(im.Sets, set)
+		}
 	}
 	return im, nil
 }
@@ -276,11 +334,17 @@ func each(ctx context.Context, path string, visit func(split imageio.Split) erro
 	return nil
 }
 
-// classOf returns the name of an image's class, empty if the image has only a number. An image with neither is an
-// error.
-func classOf(split imageio.Split, raw imageio.Image) (string, error) {
+// classesOf returns an image's class, with a number or a name or both, or all of its classes if it has a list of them. An
+// image with neither is an error.
+func classesOf(split imageio.Split, raw imageio.Image) ([]imageio.Label, error) {
 	if raw.LabelError != "" {
-		return "", fmt.Errorf("%s, row %d: %s", raw.Source, raw.Row, raw.LabelError)
+		return nil, fmt.Errorf("%s, row %d: %s", raw.Source, raw.Row, raw.LabelError)
+	}
+	if raw.Labels != nil {
+		if slices.Contains(raw.Labels, imageio.Label{Number: -1}) {
+			return nil, fmt.Errorf("%s, row %d: one of its labels is missing", raw.Source, raw.Row)
+		}
+		return raw.Labels, nil
 	}
 	class := raw.Class
 	if split.Kind == imageio.Folder {
@@ -288,11 +352,11 @@ func classOf(split imageio.Split, raw imageio.Image) (string, error) {
 	}
 	switch {
 	case raw.Label >= 0 || class != "":
-		return class, nil
+		return []imageio.Label{{Number: raw.Label, Name: class}}, nil
 	case split.Kind == imageio.Folder && split.Path != raw.Source:
-		return "", fmt.Errorf("%s %w; a task needs %s", raw.Source, errStray, imageio.LabelSources())
+		return nil, fmt.Errorf("%s %w; a task needs %s", raw.Source, errStray, imageio.LabelSources())
 	}
-	return "", fmt.Errorf("%s, row %d has no label; a task needs %s", raw.Source, raw.Row, imageio.LabelSources())
+	return nil, fmt.Errorf("%s, row %d has no label; a task needs %s", raw.Source, raw.Row, imageio.LabelSources())
 }
 
 // errStray is the error for an image that is beside the folders of classes, which torchvision's ImageFolder passes over.

@@ -377,7 +377,8 @@ func TestUnusableLabels(t *testing.T) {
 	}, nil)
 	b := array.NewRecordBuilder(memory.DefaultAllocator, schema)
 	b.Field(0).(*array.BinaryBuilder).Append(pixel(0))
-	b.Field(1).AppendEmptyValue()
+	b.Field(1).(*array.ListBuilder).Append(true)
+	b.Field(1).(*array.ListBuilder).ValueBuilder().(*array.Int64Builder).AppendValues([]int64{0, 1, 0}, nil)
 	lists := filepath.Join(t.TempDir(), "lists.parquet")
 	require.NoError(t, arrowio.SaveParquet(t.Context(), lists, b.NewRecord()))
 
@@ -386,7 +387,7 @@ func TestUnusableLabels(t *testing.T) {
 	labels := filepath.Join(filepath.Dir(idx), "train-labels-idx1-ubyte")
 	require.NoError(t, os.WriteFile(labels, []byte("\x00\x00\x08\x01\x00\x00\x00\x03\x00\x01\x02"), 0o644))
 	for path, want := range map[string]string{
-		lists: lists + ", row 0: column label holds label.list.element: list of int64",
+		lists: lists + ", row 0: column label holds the class 0 twice; want lists of the classes of an image, each once",
 		idx:   idx + ", row 0: labels " + labels + ": 3 labels for 2 images",
 	} {
 		require.ErrorContains(t, tasks.Check(t.Context(), tasks.Task{Train: path}), want)

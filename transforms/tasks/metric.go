@@ -25,6 +25,9 @@ const (
 	Top1 = "top1"
 	// MeanPerClass is the accuracy per class, averaged over the classes.
 	MeanPerClass = "mean_per_class"
+	// MeanAP is the average precision per class with 11 points, averaged over the classes, see [metrics.Ranked]: that of tasks
+	// whose images may have several classes.
+	MeanAP = "map11"
 )
 
 // description is the content of a file that describes a task.
@@ -58,8 +61,8 @@ func (t *Task) describe(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", at, err)
 	}
-	if d.Metric != Top1 && d.Metric != MeanPerClass {
-		return fmt.Errorf("%s: metric %q: want %s or %s", at, d.Metric, Top1, MeanPerClass)
+	if d.Metric != Top1 && d.Metric != MeanPerClass && d.Metric != MeanAP {
+		return fmt.Errorf("%s: metric %q: want %s, %s or %s", at, d.Metric, Top1, MeanPerClass, MeanAP)
 	}
 	t.Metric = d.Metric
 	return nil
@@ -83,7 +86,7 @@ func MetricOf(name string) string {
 	return Top1
 }
 
-// Percent returns a metric of predictions for labeled images, in percent.
+// Percent returns a metric of predictions for labeled images, Top1 or MeanPerClass, in percent.
 func Percent(metric string, predicted, labels []int64) float64 {
 	if metric == MeanPerClass && len(labels) > 0 {
 		return 100 * metrics.MeanPerClass(predicted, labels, int(slices.Max(labels))+1)

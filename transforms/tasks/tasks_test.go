@@ -295,7 +295,7 @@ func TestDescription(t *testing.T) {
 	require.Equal(t, tasks.MeanPerClass, one[0].Metric)
 	write("odd.yaml", "metric: ap\n")
 	_, err = tasks.Open(t.Context(), filepath.Join(dir, "odd-train.tar"))
-	require.ErrorContains(t, err, `odd.yaml: metric "ap": want top1 or mean_per_class`)
+	require.ErrorContains(t, err, `odd.yaml: metric "ap": want top1, mean_per_class or map11`)
 }
 
 func TestMetricOf(t *testing.T) {

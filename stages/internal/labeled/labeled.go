@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 
+	"github.com/apache/arrow/go/v15/arrow"
 	"github.com/apache/arrow/go/v15/arrow/array"
 	"gorgonia.org/tensor"
 
@@ -23,8 +24,9 @@ import (
 type Set struct {
 	// Features has shape (len(Labels), features per image).
 	Features *tensor.Dense
-	// Labels are class numbers, indices into Classes.
+	// Labels are class numbers, indices into Classes, and Sets all those of images that may have several, as in tasks.Images.
 	Labels []int64
+	Sets   [][]int64
 	// Classes are the names of the classes.
 	Classes []string
 }
@@ -186,7 +188,7 @@ func splitSome(ctx context.Context, nets []Net, path string, classes []string, i
 		x := features[0]
 		features = features[1:]
 		found[i], err = sets.Get(keys[i], func() (*Set, int, error) {
-			return &Set{Features: x, Labels: im.Labels, Classes: im.Classes}, x.DataSize() * 4, nil
+			return &Set{Features: x, Labels: im.Labels, Sets: im.Sets, Classes: im.Classes}, x.DataSize() * 4, nil
 		})
 		if err != nil {
 			return nil, err
@@ -220,9 +222,12 @@ var (
 	adapted = compute.NewCache[*inference.Model](64 << 20)
 )
 
-// Batch returns the set as one row per image: the columns label (int64) and feature, and the columns of the single-row
-// batch of, repeated. It shares the features' memory.
-func (s *Set) Batch(of *record.Batch) (*record.Batch, error) {
+// Batch returns the set as one row per image: the columns label and feature, and the columns of the single-row batch of,
+// repeated. label is int64, or if the metric is tasks.MeanAP, list<int32>. The batch shares the features' memory.
+func (s *Set) Batch(of *record.Batch, metric string) (*record.Batch, error) {
+	if err := tasks.CheckMetric(metric, s.Sets); err != nil {
+		return nil, err
+	}
 	b := of
 	for b.NumRows() < int64(len(s.Labels)) { // doubles each time
 		var err error
@@ -231,11 +236,24 @@ func (s *Set) Batch(of *record.Batch) (*record.Batch, error) {
 		}
 	}
 	b = record.New(b.NewSlice(0, int64(len(s.Labels))))
-	labels := array.NewInt64Builder(record.Mem)
-	labels.AppendValues(s.Labels, nil)
+	var labels arrow.Array
+	if metric == tasks.MeanAP {
+		lists := array.NewListBuilderWithField(record.Mem, arrow.Field{Name: "item", Type: arrow.PrimitiveTypes.Int32})
+		for _, set := range tasks.Members(s.Labels, s.Sets) {
+			lists.Append(true)
+			for _, c := range set {
+				lists.ValueBuilder().(*array.Int32Builder).Append(int32(c))
+			}
+		}
+		labels = lists.NewArray()
+	} else {
+		numbers := array.NewInt64Builder(record.Mem)
+		numbers.AppendValues(s.Labels, nil)
+		labels = numbers.NewArray()
+	}
 	features, err := record.FromDense("feature", s.Features)
 	if err != nil {
 		return nil, err
 	}
-	return record.With(record.With(b, "label", labels.NewArray()), "feature", features), nil
+	return record.With(record.With(b, "label", labels), "feature", features), nil
 }

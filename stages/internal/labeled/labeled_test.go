@@ -193,7 +193,7 @@ func TestBatch(t *testing.T) {
 			set.Labels = append(set.Labels, int64(n-i))
 			want = append(want, row{"fruit", int64(n - i), []float32{float32(2 * i), float32(2*i + 1)}})
 		}
-		b, err := set.Batch(record.Of([]of{{"fruit"}}))
+		b, err := set.Batch(record.Of([]of{{"fruit"}}), tasks.Top1)
 		require.NoError(t, err)
 		got, err := record.Rows[row](b)
 		require.NoError(t, err)

@@ -35,6 +35,6 @@ for classes, c in ((4, 0.01), (4, 1.0), (4, 100.0), (2, 0.5)):
     golden.append({
         "dim": DIM, "classes": classes, "c": c, "train": train.ravel().tolist(), "labels": labels.tolist(),
         "test": test.ravel().tolist(), "pred": model.predict(test).tolist(), "weight": weight.ravel().tolist(),
-        "loss": log_loss(labels, model.predict_proba(train)),
+        "loss": log_loss(labels, model.predict_proba(train)), "last": model.predict_proba(test)[:, -1].tolist(),
     })
 pathlib.Path(__file__).with_name("golden.json").write_text(json.dumps(golden) + "\n")

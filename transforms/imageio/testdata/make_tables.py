@@ -1,7 +1,7 @@
 """Writes tables.json: small Parquet files as pyarrow writes them, and the images and labels in them.
 
-name -> {file, rows} or {file, error}: file in base64; rows a list of {data, label, class, damage, label_error} in the
-order of the file, where label is -1 if there is none, and of damage and label_error a part that is to be in the message;
+name -> {file, rows} or {file, error}: file in base64; rows a list of {data, label, class, labels, damage, label_error} in
+the order of the file, where label is -1 if there is none, and of damage and label_error a part that is to be in the message;
 error is a part of the message where the file cannot be used.
 Run: python make_tables.py (needs pyarrow)
 """
@@ -42,11 +42,13 @@ def add(name, columns, rows=None, error=None, features=None, **options):
 
 
 def labels(name, values, want, error="", column_name="label", features=None):
-    """A file whose labels are read as want, a number, a name or None."""
+    """A file whose labels are read as want, a number, a name, both, a list of both or None."""
     rows = []
     for data, w in zip(images(len(want)), want):
         row = {"data": data}
-        if isinstance(w, tuple):
+        if isinstance(w, list):
+            row["labels"] = [{"number": n, "name": name} for n, name in w]
+        elif isinstance(w, tuple):
             row |= {"label": w[0], "class": w[1]}
         elif isinstance(w, str):
             row["class"] = w
@@ -72,13 +74,21 @@ for t in (pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int
 labels("dictionary of numbers", pa.array([7, None, 9], pa.int16()).dictionary_encode(), [7, None, 9])
 labels("binary", pa.array([b"ant", None]), ["ant", None])
 for name, values, text in (
-    ("list", pa.array([[0], [1, 2], []]), "column label holds label.list.element: list of int64"),
-    ("fixed list", pa.array([[0, 1], [1, 2]], pa.list_(pa.int8(), 2)), "list of int8"),
+    ("list of floats", pa.array([[0.5], [1.0]]), "column label holds label.list.element: list of float64"),
     ("struct", pa.array([{"a": 1}, {"a": 2}]), "label.a: int64"),
     ("date", pa.array([dt.date(2020, 1, 1)]), "date32"),
     ("decimal", pa.array([decimal.Decimal("1.0")]), "decimal"),
 ):
     labels(name, values, [None] * len(values), text)
+
+# Lists of labels.
+labels("list", pa.array([[0], [2, 1], [], None]), [[(0, "")], [(2, ""), (1, "")], [], []])
+labels("list of names", pa.array([["bee", "ant"], []]), [[(-1, "bee"), (-1, "ant")], []], column_name="labels")
+labels("fixed list", pa.array([[0, 1], [1, 2]], pa.list_(pa.int8(), 2)), [[(0, ""), (1, "")], [(1, ""), (2, "")]])
+labels("vector of zeros and ones", pa.array([[0, 1, 0], [1, 0, 0]]), [None] * 2, "column label holds the class 0 twice")
+labels("nested list", pa.array([[[0]]]), [None], "list of int64")
+for one in ({"feature": {"names": ["ant", "bee"], "_type": "ClassLabel"}, "_type": "Sequence"}, [{"names": ["ant", "bee"], "_type": "ClassLabel"}]):
+    labels(f"list with names in a {type(one).__name__}", pa.array([[1, 0], [1]]), [[(1, "bee"), (0, "ant")], [(1, "bee")]], features={"label": one})
 
 # The names of classes in the metadata of the HuggingFace library.
 names = {"label": {"names": ["ant", "bee"], "_type": "ClassLabel"}, "image": {"_type": "Image"}}

@@ -32,6 +32,40 @@ func TestOf(t *testing.T) {
 	require.Equal(t, `["ant" "dog"]`, set.Column([]int64{0, 1}).String())
 }
 
+type several struct {
+	Label []int32 `arrow:"label"`
+}
+
+func TestLists(t *testing.T) {
+	rows := record.Of([]several{{[]int32{2, 0}}, {nil}, {[]int32{5}}})
+	sets, n, ok, err := classes.Lists(record.New(rows.NewSlice(1, 3)), "label")
+	require.NoError(t, err)
+	require.True(t, ok)
+	require.Equal(t, 6, n)
+	require.Equal(t, [][]int64{nil, {5}}, sets)
+	for _, column := range []string{"other", "none"} {
+		_, _, ok, err = classes.Lists(record.Of([]named{{"a", 1}}), column)
+		require.NoError(t, err)
+		require.False(t, ok)
+	}
+	_, _, ok, err = classes.Lists(record.Of([]several{{[]int32{2, 0}}, {[]int32{3, -1}}}), "label")
+	require.True(t, ok)
+	require.EqualError(t, err, `column "label": a label of row 1 is -1; want numbers from 0`)
+	type odd struct {
+		Label []float64 `arrow:"label"`
+	}
+	_, _, ok, err = classes.Lists(record.Of([]odd{{[]float64{1}}}), "label")
+	require.True(t, ok)
+	require.ErrorContains(t, err, `column "label" holds list<item: float64`)
+
+	type scored struct {
+		Scores []float64 `arrow:"scores"`
+	}
+	got, err := record.Rows[scored](classes.WithScores(rows, []float32{1, 2, 3, 4, 5, 6}, 2))
+	require.NoError(t, err)
+	require.Equal(t, []scored{{[]float64{1, 2}}, {[]float64{3, 4}}, {[]float64{5, 6}}}, got)
+}
+
 func TestErrors(t *testing.T) {
 	_, _, err := classes.Of(record.Of([]numbered{{1}, {-1}}), "label")
 	require.EqualError(t, err, `column "label": the label of row 1 is -1; want numbers from 0, or a column of names`)
