@@ -72,27 +72,62 @@ func (l limited) check(size int) int {
 // k of a table is at slot 4 + 2 k.
 const (
 	messageHeader  = 4 + 2*2
+	messageBody    = 4 + 2*3
 	footerSchema   = 4 + 2*1
+	footerDicts    = 4 + 2*2
+	footerRecords  = 4 + 2*3
 	schemaFields   = 4 + 2*1
 	schemaMetadata = 4 + 2*2
 	fieldChildren  = 4 + 2*5
 	fieldMetadata  = 4 + 2*6
 )
 
-// checkFile panics if the schema in a file's footer is longer than that.
+// The layout of a Block of File.fbs, which says where a message is.
+const (
+	blockSize     = 24
+	blockMetadata = 8  // int32, after the offset in the file, int64
+	blockBody     = 16 // int64
+)
+
+// checkFile panics if the schema in a file's footer is longer than that, or if a message is not within the file.
 func checkFile(data []byte) {
 	tail := len(data) - 10 // 4 bytes footer length, 6 bytes magic
 	footer := root(data[tail-int(binary.LittleEndian.Uint32(data[tail:])) : tail])
 	check(footer, footer.Indirect(slot(footer, footerSchema)))
+	for _, at := range []flatbuffers.VOffsetT{footerDicts, footerRecords} {
+		offset := flatbuffers.UOffsetT(footer.Offset(at))
+		if offset == 0 {
+			continue
+		}
+		begin := footer.Vector(offset)
+		for range footer.VectorLen(offset) {
+			block := footer.Bytes[begin:][:blockSize]
+			rest := data[binary.LittleEndian.Uint64(block):]
+			rest = rest[binary.LittleEndian.Uint32(block[blockMetadata:]):]
+			_ = rest[:binary.LittleEndian.Uint64(block[blockBody:])]
+			begin += blockSize
+		}
+	}
 }
 
-// checkStream panics if the schema in a stream's first message is longer than that.
+// checkStream panics if the schema in a stream's first message is longer than that, or if a message is longer than what is
+// left of the stream.
 func checkStream(data []byte) {
-	if binary.LittleEndian.Uint32(data) == 1<<32-1 { // streams of old versions lack this mark
-		data = data[4:]
+	for first := true; first || len(data) >= 4; first = false {
+		if binary.LittleEndian.Uint32(data) == 1<<32-1 { // streams of old versions lack this mark
+			data = data[4:]
+		}
+		size := binary.LittleEndian.Uint32(data)
+		if data = data[4:]; size == 0 && !first {
+			return // the end, whatever follows
+		}
+		message := root(data[:size])
+		if first {
+			check(message, message.Indirect(slot(message, messageHeader)))
+		}
+		body := message.GetInt64Slot(messageBody, 0)
+		data = data[size:][body:]
 	}
-	message := root(data[4:][:binary.LittleEndian.Uint32(data)])
-	check(message, message.Indirect(slot(message, messageHeader)))
 }
 
 // root returns the root table of a flatbuffer.
