@@ -62,10 +62,10 @@ type Image struct {
 	Damage string
 	// Label is the class number from the source, -1 if it has none.
 	Label int64
-	// Class is the class name from the source, else the name of the parent folder; empty if there is none.
+	// Class is the class name from the source, else the name of the parent folder; empty if there is none. Of an image with
+	// Labels, it has all of these.
 	Class string
-	// Labels are the classes from a source that has a list of them for each image, in place of Label and Class; nil from
-	// others.
+	// Labels are the classes from a source that has a list of them for each image; nil from others.
 	Labels []Label
 	// LabelError says why the label that the source has cannot be used; else it is empty.
 	LabelError string

@@ -285,6 +285,7 @@ func (t *table) label(rec arrow.Record, i int, im *Image) {
 	im.LabelError = t.wrong
 	if list, ok := values(rec, t.ofs).(*array.List); ok {
 		im.Labels = []Label{}
+		var names []string
 		if list.IsValid(i) {
 			from, to := list.ValueOffsets(i)
 			for at := from; at < to; at++ {
@@ -293,7 +294,11 @@ func (t *table) label(rec arrow.Record, i int, im *Image) {
 					im.LabelError = fmt.Sprintf("column %s holds the class %s twice; want lists of the classes of an image, each once", t.ofs, cmp.Or(l.Name, fmt.Sprint(l.Number)))
 				}
 				im.Labels = append(im.Labels, l)
+				names = append(names, cmp.Or(l.Name, fmt.Sprint(l.Number)))
 			}
+		}
+		if im.LabelError == "" {
+			im.Class = strings.Join(names, ", ")
 		}
 		return
 	}

@@ -48,6 +48,7 @@ def labels(name, values, want, error="", column_name="label", features=None):
         row = {"data": data}
         if isinstance(w, list):
             row["labels"] = [{"number": n, "name": name} for n, name in w]
+            row["class"] = ", ".join(name or str(n) for n, name in w)
         elif isinstance(w, tuple):
             row |= {"label": w[0], "class": w[1]}
         elif isinstance(w, str):
