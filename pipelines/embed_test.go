@@ -111,14 +111,23 @@ func TestEmbedErrors(t *testing.T) {
 	}
 	picture, err := os.ReadFile(fixtures + "/folder/train/Banana/Banana_001.jpg")
 	require.NoError(t, err)
-	unlabeled := filepath.Join(dir, "lists.parquet")
-	require.NoError(t, arrowio.SaveParquet(t.Context(), unlabeled, record.Of([]struct {
-		Image []byte  `arrow:"image"`
-		Label []int32 `arrow:"label"`
-	}{{picture, []int32{1}}}).Record))
-	_, _, err = pipelines.Embed(t.Context(), pipelines.EmbedOptions{Model: saveModel(t), Data: []string{unlabeled}, Out: filepath.Join(dir, "out.parquet"), Runner: "prism"})
+	lists := func(labels ...int32) error {
+		data := filepath.Join(dir, "lists.parquet")
+		require.NoError(t, arrowio.SaveParquet(t.Context(), data, record.Of([]struct {
+			Image []byte  `arrow:"image"`
+			Label []int32 `arrow:"label"`
+		}{{picture, labels}}).Record))
+		_, _, err := pipelines.Embed(t.Context(), pipelines.EmbedOptions{Model: saveModel(t), Data: []string{data}, Out: filepath.Join(dir, "out.parquet"), Runner: "prism"})
+		return err
+	}
+	err = lists(1, 1)
 	require.ErrorAs(t, err, new(*run.UsageError))
-	require.ErrorContains(t, err, "lists.parquet, row 0: its label cannot be used: column label holds label")
+	require.ErrorContains(t, err, "lists.parquet, row 0: its label cannot be used: column label holds the class 1 twice")
+	require.NoError(t, lists(1, 0))
+	rows, err := arrowio.LoadRows[pipelines.Embedded](t.Context(), filepath.Join(dir, "out.parquet"))
+	require.NoError(t, err)
+	require.EqualValues(t, -1, rows[0].Label)
+	require.Equal(t, "1, 0", rows[0].Class)
 	broken := filepath.Join(dir, "broken")
 	require.NoError(t, os.Mkdir(broken, 0o755))
 	for i := range 3 {
