@@ -56,8 +56,9 @@ taskmanager() {
 	local params
 	params=$(java -Dlog4j2.configurationFile="$here/log4j2.properties" org.apache.flink.runtime.util.bash.BashJavaUtils GET_TM_RESOURCE_PARAMS \
 		--configDir "$root/conf" | sed -n 's/^BASH_JAVA_UTILS_EXEC_RESULT://p')
+	# The workers compute, and need the cores that Java's collector and compiler would take.
 	# shellcheck disable=SC2046 # the parameters are words
-	start "$1" $(sed -n 1p <<<"$params") org.apache.flink.runtime.taskexecutor.TaskManagerRunner --configDir "$root/conf" \
+	start "$1" -XX:+UseSerialGC -XX:TieredStopAtLevel=1 $(sed -n 1p <<<"$params") org.apache.flink.runtime.taskexecutor.TaskManagerRunner --configDir "$root/conf" \
 		$(sed -n 2p <<<"$params") -D taskmanager.resource-id="$1"
 }
 
