@@ -408,6 +408,10 @@ for info in ({}, {292: 1}, {292: 4}, {292: 5}, {292: 1, 266: 2}):
         for of, im in ("small", picture.convert("1")), ("wide", photo):
             if info or comp == "tiff_ccitt" or of == "wide":
                 add(f"{comp} {of} {info}.tif", save(im, "TIFF", compression=comp, tiffinfo=info))
+data = save(picture.convert("1"), "TIFF", compression="group3", tiffinfo={292: 5})
+at = data.index(struct.pack("<H", 292), 8 + 512) + 2  # its type, in the directory behind the pixels
+for kind in (1, 3, 5, 6, 8, 9, 10, 11, 12):
+    add(f"group3, options of type {kind}.tif", data[:at] + struct.pack("<H", kind) + data[at + 2 :])
 
 # YCbCr that is not a JPEG: groups of pixels with their colors in common.
 def packed(data, comp):

@@ -184,10 +184,15 @@ func (d *Directory) values(f field) []float64 {
 	return out
 }
 
-// faxOptions returns the options of the fax compression of group 3.
+// faxOptions returns the options of the fax compression of group 3, for which libtiff wants an integer.
 func (d *Directory) faxOptions() int {
-	if v := whole(d.values(d.seen(tagT4Options))); len(v) == 1 {
-		return v[0]
+	f := d.seen(tagT4Options)
+	switch f.kind {
+	case typeRational, typeSRational, typeFloat, typeDouble:
+		return 0
+	}
+	if v := whole(d.values(f)); len(v) == 1 {
+		return max(0, v[0])
 	}
 	return 0
 }
