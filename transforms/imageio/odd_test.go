@@ -64,7 +64,7 @@ func TestOddFilesEqualPillow(t *testing.T) {
 
 func TestDamagedFilesEqualPillow(t *testing.T) {
 	_, damaged := odds(t)
-	require.Len(t, damaged, 600)
+	require.Len(t, damaged, 609)
 	for _, d := range damaged {
 		d.check(t)
 	}
