@@ -80,20 +80,13 @@ func compare(protocol string, of map[string]map[string]Row) (all []Comparison) {
 		for _, name := range names {
 			a, b := of[name][Routed], of[name][over]
 			c := Comparison{Protocol: protocol, Task: name, Over: over, Tasks: 1, Routed: a.Value, Base: b.Value}
-			labels, predicted := a.Classes()
-			_, others := b.Classes()
-			of := metrics.Task{Labels: labels, MeanPerClass: a.Metric == tasks.MeanPerClass}
-			var rightA, rightB []float32
-			if a.Metric == tasks.MeanAP {
-				of.Classes = a.ranked().Classes
-				routed, base = append(routed, [][]float32{a.ranked().Scores}), append(base, [][]float32{b.ranked().Scores})
-			} else {
-				rightA, rightB = metrics.Right(predicted, labels), metrics.Right(others, labels)
-				routed, base = append(routed, [][]float32{rightA}), append(base, [][]float32{rightB})
-			}
-			strata = append(strata, of)
+			task, rightA := a.answers()
+			_, rightB := b.answers()
+			strata = append(strata, task)
+			routed, base = append(routed, [][]float32{rightA}), append(base, [][]float32{rightB})
 			for i := range rightA {
 				switch {
+				case task.Classes > 0: // these are scores
 				case rightA[i] > rightB[i]:
 					c.Gained++
 				case rightA[i] < rightB[i]:
@@ -113,6 +106,16 @@ func compare(protocol string, of map[string]map[string]Row) (all []Comparison) {
 		all = append(append(all, mean), each...)
 	}
 	return all
+}
+
+// answers returns the task and what is right about each image, as metrics.Bootstrap takes them.
+func (r Row) answers() (metrics.Task, []float32) {
+	if r.Metric == tasks.MeanAP {
+		ranked := r.ranked()
+		return metrics.Task{Labels: ranked.Has, Classes: ranked.Classes}, ranked.Scores
+	}
+	labels, predicted := r.Classes()
+	return metrics.Task{Labels: labels, MeanPerClass: r.Metric == tasks.MeanPerClass}, metrics.Right(predicted, labels)
 }
 
 // set sets the difference.

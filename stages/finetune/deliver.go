@@ -13,6 +13,7 @@ import (
 	"github.com/sdr-ml/sdr/stages/internal/labeled"
 	"github.com/sdr-ml/sdr/stages/route"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/tensorops/metrics"
 	"github.com/sdr-ml/sdr/tensorops/nn"
 	"github.com/sdr-ml/sdr/transforms/compute"
 	"github.com/sdr-ml/sdr/transforms/files"
@@ -181,7 +182,7 @@ func (t *trained) predict(ctx context.Context, n int, at func(i int) []uint8) ([
 	if err != nil {
 		return nil, err
 	}
-	return inference.Top(p.Data().([]float32), len(t.net.Classifier.Classes)), nil
+	return metrics.Top(p.Data().([]float32), len(t.net.Classifier.Classes)), nil
 }
 
 // Classify trains a net for a task as Finetune does, but leaves no files. It returns the true and the predicted classes of

@@ -12,6 +12,7 @@ import (
 	"github.com/sdr-ml/sdr/stages/run/progress"
 	"github.com/sdr-ml/sdr/tensorops/augment"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/tensorops/metrics"
 	"github.com/sdr-ml/sdr/tensorops/nn"
 	"github.com/sdr-ml/sdr/tensorops/optim"
 	"github.com/sdr-ml/sdr/tensorops/rng"
@@ -204,7 +205,7 @@ func (t *trainer) validate() float64 {
 		t.pool.For(len(rows), func(_, i int) {
 			augment.Normalize(t.learner.images[i*pixels:][:pixels], t.images.At(int(rows[i])), t.input.Mean, t.input.Std)
 		})
-		predicted = append(predicted, inference.Top(t.predict(), classes)[:len(rows)]...)
+		predicted = append(predicted, metrics.Top(t.predict(), classes)[:len(rows)]...)
 	}
 	return tasks.Percent(t.metric, predicted, labels)
 }

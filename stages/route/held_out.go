@@ -3,8 +3,6 @@ package route
 import (
 	"errors"
 
-	"gorgonia.org/tensor"
-
 	"github.com/sdr-ml/sdr/stages/internal/labeled"
 	"github.com/sdr-ml/sdr/tensorops/dense"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
@@ -28,38 +26,29 @@ func (heldOut) Score(pool *kernels.Pool, s *labeled.Set, metric string) (score, 
 	if len(query) == 0 {
 		return 0, 0, errors.New("no class has two images; one of each must be held out")
 	}
-	x, known, err := rows(pool, s, base)
+	known, err := rows(pool, s, base)
 	if err != nil {
 		return 0, 0, err
 	}
-	q, asked, err := rows(pool, s, query)
+	asked, err := rows(pool, s, query)
 	if err != nil {
 		return 0, 0, err
 	}
 	classes := len(s.Classes)
 	if metric == tasks.MeanAP {
-		scores, err := nearest.Scores(x, known, classes, q, nearest.Default)
+		scores, err := nearest.Scores(known.Features, tasks.Members(known.Labels, known.Sets), classes, asked.Features, nearest.Default)
 		if err != nil {
 			return 0, 0, err
 		}
-		score, stdErr = ranked(scores, asked, classes)
+		score, stdErr = ranked(scores, tasks.Members(asked.Labels, asked.Sets), classes)
 		return score, stdErr, nil
 	}
-	labels := firsts(asked)
-	predicted, err := nearest.Classify(x, firsts(known), classes, q, nearest.Default)
+	predicted, err := nearest.Classify(known.Features, known.Labels, classes, asked.Features, nearest.Default)
 	if err != nil {
 		return 0, 0, err
 	}
-	score, stdErr = accuracy(metric, predicted, labels)
+	score, stdErr = accuracy(metric, predicted, asked.Labels)
 	return score, stdErr, nil
-}
-
-// firsts returns the only class of each image, or the first one.
-func firsts(sets [][]int64) (labels []int64) {
-	for _, set := range sets {
-		labels = append(labels, set[0])
-	}
-	return labels
 }
 
 // halves divides the images of each class at random into halves, the first of which has one more of an odd number.
@@ -76,16 +65,20 @@ func halves(labels []int64) (base, query []int) {
 	return base, query
 }
 
-// rows returns the features and the classes of some images.
-func rows(pool *kernels.Pool, s *labeled.Set, of []int) (*tensor.Dense, [][]int64, error) {
+// rows returns some images of a set.
+func rows(pool *kernels.Pool, s *labeled.Set, of []int) (*labeled.Set, error) {
 	data, _, dim, err := dense.Rows(s.Features)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	x, sets := make([]float32, 0, len(of)*dim), make([][]int64, 0, len(of))
-	all := tasks.Members(s.Labels, s.Sets)
+	some := &labeled.Set{Classes: s.Classes}
+	x := make([]float32, 0, len(of)*dim)
 	for _, i := range of {
-		x, sets = append(x, data[i*dim:(i+1)*dim]...), append(sets, all[i])
+		x, some.Labels = append(x, data[i*dim:(i+1)*dim]...), append(some.Labels, s.Labels[i])
+		if s.Sets != nil {
+			some.Sets = append(some.Sets, s.Sets[i])
+		}
 	}
-	return dense.NewEngine(pool).Matrix(x, len(of), dim), sets, nil
+	some.Features = dense.NewEngine(pool).Matrix(x, len(of), dim)
+	return some, nil
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/sdr-ml/sdr/stages/internal/labeled"
 	"github.com/sdr-ml/sdr/tensorops/dense"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/tensorops/metrics"
 	"github.com/sdr-ml/sdr/transforms/tasks"
 )
 
@@ -31,7 +32,7 @@ func (ridge) Score(pool *kernels.Pool, set *labeled.Set, metric string) (score, 
 		if metric == tasks.MeanAP {
 			return ranked(scores, s.sets, s.classes)
 		}
-		return accuracy(metric, s.winners(scores), set.Labels)
+		return accuracy(metric, metrics.Top(scores, s.classes), set.Labels)
 	}
 	if s.rank == 0 {
 		score, stdErr = measure(make([]float32, s.n*s.classes))
@@ -81,28 +82,15 @@ func (s *spectrum) leaveOneOut(penalty float64, engine dense.Engine) ([]float32,
 		for j, v := range u[i*s.rank:][:s.rank] {
 			own += float64(v) * float64(v) * shrunk[j]
 		}
+		rest := max(1-own, 1e-9) // above 0, but for rounding
 		row := values[i*s.classes:][:s.classes]
 		for c, v := range row {
 			value := float64(v) + mean[c]
 			if slices.Contains(classes, int64(c)) {
 				value -= own
 			}
-			row[c] = float32(value / (1 - own))
+			row[c] = float32(value / rest)
 		}
 	}
 	return values, nil
-}
-
-// winners returns the classes with the highest scores, the lowest on ties.
-func (s *spectrum) winners(scores []float32) []int64 {
-	predicted := make([]int64, s.n)
-	for i := range predicted {
-		row := scores[i*s.classes:][:s.classes]
-		for c, v := range row {
-			if v > row[predicted[i]] {
-				predicted[i] = int64(c)
-			}
-		}
-	}
-	return predicted
 }

@@ -185,11 +185,11 @@ func (c Config) score(ctx context.Context, pairs []Pair) (scores []Score, err er
 	}
 	err = Features(ctx, pairs, nil, func(i int, set *labeled.Set) error {
 		p := pairs[i]
+		if err := tasks.CheckMetric(p.Metric, set.Sets); err != nil {
+			return err
+		}
 		for _, name := range ofFeatures {
 			var score, stdErr float64
-			if err := tasks.CheckMetric(p.Metric, set.Sets); err != nil {
-				return err
-			}
 			err := compute.Run(func(pool *kernels.Pool) (err error) {
 				score, stdErr, err = scorers[name].Score(pool, set, p.Metric)
 				return err

@@ -60,7 +60,7 @@ func Fit(features *tensor.Dense, labels []int64, classes int, cfg Config) (*Mode
 		return nil, err
 	}
 	return fit(e, x, labels, classes, cfg, func(logits []float32, labels []int64) float64 {
-		return metrics.Accuracy(winners(logits, classes), labels)
+		return metrics.Accuracy(metrics.Top(logits, classes), labels)
 	})
 }
 
@@ -184,7 +184,7 @@ func (m *Model) Predict(features *tensor.Dense) ([]int64, error) {
 	if err != nil {
 		return nil, err
 	}
-	return winners(logits, m.Classes), nil
+	return metrics.Top(logits, m.Classes), nil
 }
 
 // logits returns the scores of all classes, [rows, Classes].
@@ -202,20 +202,6 @@ func (m *Model) logits(e dense.Engine, features matrix) ([]float32, error) {
 		return nil, fmt.Errorf("logistic: %w", err)
 	}
 	return logits, nil
-}
-
-// winners returns the classes with the highest scores, the lowest on ties.
-func winners(logits []float32, classes int) []int64 {
-	pred := make([]int64, len(logits)/classes)
-	for i := range pred {
-		row := logits[i*classes:][:classes]
-		for c, z := range row {
-			if z > row[pred[i]] {
-				pred[i] = int64(c)
-			}
-		}
-	}
-	return pred
 }
 
 // Validate returns an error if a field is out of range.

@@ -1,7 +1,25 @@
 // Package metrics computes metrics of class predictions and of clusters, and their uncertainty.
 package metrics
 
-import "math"
+import (
+	"math"
+	"slices"
+)
+
+// Top returns the index of the highest score in each row, on ties the first. The scores are [rows, classes].
+func Top(scores []float32, classes int) []int64 {
+	top := make([]int64, 0, len(scores)/classes)
+	for row := range slices.Chunk(scores, classes) {
+		best := 0
+		for k, p := range row {
+			if p > row[best] {
+				best = k
+			}
+		}
+		top = append(top, int64(best))
+	}
+	return top
+}
 
 // Accuracy returns the top-1 accuracy: the fraction of correct predictions, 0 if there are none. pred and labels have
 // the same length.

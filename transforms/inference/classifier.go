@@ -113,20 +113,5 @@ func softmax(z, bias []float32) {
 	}
 }
 
-// Top returns the index of the highest score in each row, on ties the first. The scores are [rows, classes].
-func Top(scores []float32, classes int) []int64 {
-	top := make([]int64, 0, len(scores)/classes)
-	for row := range slices.Chunk(scores, classes) {
-		best := 0
-		for k, p := range row {
-			if p > row[best] {
-				best = k
-			}
-		}
-		top = append(top, int64(best))
-	}
-	return top
-}
-
 // ErrNoClassifier says that a model cannot predict classes.
 var ErrNoClassifier = errors.New("has no classifier; sdr finetune makes models with one")

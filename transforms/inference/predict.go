@@ -10,6 +10,7 @@ import (
 	"gorgonia.org/tensor"
 
 	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/tensorops/metrics"
 	"github.com/sdr-ml/sdr/transforms/compute"
 	"github.com/sdr-ml/sdr/transforms/record"
 )
@@ -66,7 +67,7 @@ func predict(m *Model, b *record.Batch) (*record.Batch, error) {
 	}
 	predicted, names := array.NewInt64Builder(record.Mem), array.NewStringBuilder(record.Mem)
 	classes := m.Classifier.Classes
-	for _, c := range Top(p.Data().([]float32), len(classes)) {
+	for _, c := range metrics.Top(p.Data().([]float32), len(classes)) {
 		predicted.Append(c)
 		names.Append(classes[c])
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/tensorops/metrics"
 	"github.com/sdr-ml/sdr/tensorops/nn"
 	"github.com/sdr-ml/sdr/transforms/imageio"
 	"github.com/sdr-ml/sdr/transforms/inference"
@@ -76,7 +77,7 @@ func TestPredict(t *testing.T) {
 		for i, r := range got {
 			require.Equal(t, good[i].Source, r.Source)
 			logits := net.Z[i*3:][:3]
-			require.Equal(t, inference.Top(logits, 3), []int64{r.Predicted})
+			require.Equal(t, metrics.Top(logits, 3), []int64{r.Predicted})
 			require.Equal(t, classes[r.Predicted], r.Class)
 			var sum float64
 			for _, z := range logits {
@@ -133,7 +134,7 @@ func TestProbabilities(t *testing.T) {
 	p, err := c.Probabilities(x)
 	require.NoError(t, err)
 	require.Equal(t, []float32{.5, .5, 0}, p.Data())
-	require.Equal(t, []int64{0, 2}, inference.Top([]float32{1, 1, 0, -3, -2, -1}, 3), "the first on ties")
+	require.Equal(t, []int64{0, 2}, metrics.Top([]float32{1, 1, 0, -3, -2, -1}, 3), "the first on ties")
 }
 
 // FuzzLoad: any text in place of a model's metadata is an error that names the file, or a model with names for all classes.

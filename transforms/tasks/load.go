@@ -61,9 +61,9 @@ func (im *Images) At(i int) []uint8 {
 	return im.Pixels[i*n : (i+1)*n]
 }
 
-// Check returns an error if a task cannot be used: if an image of either split has no label, or several and the metric is not
-// MeanAP, if the splits number or name their classes differently, or if no image of a split can be decoded. It reads all labels, but decodes only the
-// first sound image of each split. A task without Test is checked without it.
+// Check returns an error if a task cannot be used: if an image of either split has no label, or several and the metric is
+// not MeanAP, if the splits number or name their classes differently, or if no image of a split can be decoded. It reads
+// all labels, but decodes only the first sound image of each split. A task without Test is checked without it.
 func Check(ctx context.Context, t Task) error {
 	train, err := load(ctx, t.Train, nil, labelsOnly())
 	if err == nil && t.Test != "" {

@@ -28,8 +28,8 @@ type Task struct {
 	// Train and Test are the files or folders of the two splits, or globs of files; see [Paths]. Test is empty if the task
 	// is only for routing.
 	Train, Test string
-	// Metric is Top1, MeanPerClass or MeanAP: what a file task.yaml or NAME.yaml says, such as "metric: mean_per_class", or else the
-	// usual one of a data set of that name, see [MetricOf].
+	// Metric is Top1, MeanPerClass or MeanAP: what a file task.yaml or NAME.yaml says, such as "metric: mean_per_class", or
+	// else the usual one of a data set of that name, see [MetricOf].
 	Metric string
 }
 
