@@ -165,7 +165,9 @@ func (p *plan) train(stage string, needs []string, start string, settings any, r
 		rounds = train.Schedule(r, variants)
 	}
 	var parts []part
-	for group := range slices.Chunk(rounds[:max(0, len(rounds)-1)], roundsPerJob) {
+	left := rounds // in the step's last job
+	for ; !p.singleJob && len(left) > roundsPerJob; left = left[roundsPerJob:] {
+		group := left[:roundsPerJob]
 		parts = append(parts, part{
 			done: func(ctx context.Context) (bool, error) { return train.Done(ctx, config(), group[len(group)-1]) },
 			build: func(s beam.Scope, in []beam.PCollection) {
@@ -177,16 +179,9 @@ func (p *plan) train(stage string, needs []string, start string, settings any, r
 		if len(rounds) == 0 {
 			return train.Continue(s, in[0], started(s, in), config())
 		}
-		left := rounds
-		if !p.singleJob {
-			left = rounds[len(rounds)-1:] // the others are done in the parts
-		}
 		return train.Collect(s, train.Rounds(s, in[0], started(s, in), config(), left), config())
 	})
-	p.find(name).variants, p.find(name).rounds = variants, rounds
-	if !p.singleJob {
-		p.find(name).parts = parts
-	}
+	p.find(name).variants, p.find(name).rounds, p.find(name).parts = variants, rounds, parts
 	p.find(name).files = paths(p, name, func(m train.Model) string { return m.Path })
 	p.find(name).memory = func() (most int64, err error) {
 		for _, v := range variants {

@@ -6,7 +6,8 @@
 #   pipelines/flink/flink.sh chaos  kills what takes part in a run there, and compares its weights with those of prism
 #   pipelines/flink/flink.sh down   ends it
 #
-# Everything is in .cache/flink: the jars, logs, and the processes' numbers. GOMAXPROCS=1 gives each worker one core.
+# Everything is in .cache/flink: the jars, logs, and the processes' numbers. PIN=1 gives each TaskManager, with its
+# worker, one core.
 # IMAGES shortens the trainings of the test, which take twice the time of the main job; KILLS is how often chaos kills.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -60,6 +61,7 @@ taskmanager() {
 	# shellcheck disable=SC2046 # the parameters are words
 	start "$1" -XX:+UseSerialGC -XX:TieredStopAtLevel=1 $(sed -n 1p <<<"$params") org.apache.flink.runtime.taskexecutor.TaskManagerRunner --configDir "$root/conf" \
 		$(sed -n 2p <<<"$params") -D taskmanager.resource-id="$1"
+	if [ -n "${PIN:-}" ]; then taskset -acp "$((${1#taskmanager-} - 1))" "$(cat "$root/pid/$1")" >/dev/null; fi
 }
 
 up() {
