@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"math"
 	"slices"
 
 	"github.com/zeebo/xxh3"
@@ -41,14 +40,15 @@ func write(w io.Writer, header []byte, tensors []Tensor) error {
 	binary.LittleEndian.PutUint64(word[:], uint64(len(header)))
 	out.Write(word[:])
 	out.Write(header)
+	var encoded []byte
 	for _, t := range tensors {
-		for _, v := range t.I64 {
-			binary.LittleEndian.PutUint64(word[:], uint64(v))
-			out.Write(word[:])
+		for chunk := range slices.Chunk(t.I64, 1<<12) {
+			encoded, _ = binary.Append(encoded[:0], binary.LittleEndian, chunk) // numbers of a fixed size never fail
+			out.Write(encoded)
 		}
-		for _, v := range t.F32 {
-			binary.LittleEndian.PutUint32(word[:], math.Float32bits(v))
-			out.Write(word[:4])
+		for chunk := range slices.Chunk(t.F32, 1<<12) {
+			encoded, _ = binary.Append(encoded[:0], binary.LittleEndian, chunk)
+			out.Write(encoded)
 		}
 	}
 	if err := out.Flush(); err != nil { // a bufio.Writer keeps its first error
