@@ -487,6 +487,15 @@ for kind in (1, 3, 5, 6, 8, 9, 10, 11, 12):
     to = struct.pack("<H", kind)
     damaged.append({"name": name, "at": at, "to": base64.b64encode(to).decode(), **read(data[:at] + to + data[at + 2 :])})
 
+# Strips of JPEG with other numbers of rows than they should have.
+part = lambda h: save(picture.crop((0, 0, 41, h)), "JPEG", subsampling=0)
+for name, heights, refused in (
+    ("last of the height of the others", (8, 8, 8, 8), False), ("last much taller", (8, 8, 8, 30), False), ("short", (8, 5, 8, 2), False), ("last short", (8, 8, 8, 4), False), ("first taller", (9, 8, 8, 6), True),
+):
+    tif(f"jpeg strips, {name}", 6, [8] * 3, [part(h) for h in heights], comp=7, rows=8, w=41, h=30, tags=[(530, 3, [1, 1])], refused=refused)
+tif("jpeg, short", 6, [8] * 3, [part(22)], comp=7, w=41, h=30, tags=[(530, 3, [1, 1])])
+tif("jpeg, taller", 6, [8] * 3, [part(30)], comp=7, w=41, h=21, tags=[(530, 3, [1, 1])])
+
 for f in files.values():
     f["data"] = base64.b64encode(f["data"]).decode()
 with open("odd.json", "w") as f:

@@ -63,6 +63,9 @@ func decompress(data []byte, b block, l *layout, d *Directory, compression int) 
 	return nil, fmt.Errorf("compression %d: %w", compression, ErrUnsupported)
 }
 
+// maxSurplus is how many pixels the last block, if it is a JPEG, may have below its last row.
+const maxSurplus = 1 << 22
+
 // decodeJPEG decodes a block that is a JPEG, whose tables may be in a tag of their own.
 func decodeJPEG(data []byte, b block, l *layout, d *Directory) (io.Reader, error) {
 	if !bytes.HasPrefix(data, []byte{0xff, 0xd8}) {
@@ -78,7 +81,16 @@ func decodeJPEG(data []byte, b block, l *layout, d *Directory) (io.Reader, error
 	if tables := d.tags[tagJPEGTables].data; len(tables) > 4 {
 		file = append(file, tables[2:len(tables)-2]...) // without the markers of start and end
 	}
-	m, err := jpeg.Decode(append(file, data[2:]...), 1)
+	file = append(file, data[2:]...)
+	width, height, err := jpeg.Size(file)
+	last := b.y+b.height >= d.integer(tagHeight, 0)
+	if err == nil && (width != b.width || height > b.height && !last || width*(height-b.height) > maxSurplus) {
+		err = fmt.Errorf("a JPEG of %d x %d pixels in a strip or tile of %d x %d", width, height, b.width, b.height)
+	}
+	if err != nil {
+		return nil, err
+	}
+	m, err := jpeg.Decode(file, 1)
 	if err != nil {
 		return nil, err
 	}
@@ -86,16 +98,25 @@ func decodeJPEG(data []byte, b block, l *layout, d *Directory) (io.Reader, error
 	if l.planar {
 		samples = 1
 	}
-	if m.Width != b.width || m.Height < b.height || m.Channels != samples || l.bits != 8 {
-		return nil, fmt.Errorf("a JPEG of %d x %d pixels with %d samples in a strip or tile of %d x %d with %d",
-			m.Width, m.Height, m.Channels, b.width, b.height, samples)
+	if m.Channels != samples || l.bits != 8 {
+		return nil, fmt.Errorf("a JPEG with %d samples per pixel in a strip or tile with %d", m.Channels, samples)
 	}
 	if m.Channels == 4 { // the JPEG package takes it for inverted
 		for i, v := range m.Pix {
 			m.Pix[i] = 255 - v
 		}
 	}
-	return bytes.NewReader(m.Pix), nil
+	if missing := b.height - m.Height; missing > 0 { // libtiff leaves them 0
+		m.Pix = append(m.Pix, make([]uint8, missing*m.Width*m.Channels)...)
+		m.Damage = fmt.Errorf("the last %d rows of a strip or tile are missing", missing)
+	}
+	return damaged{bytes.NewReader(m.Pix), m.Damage}, nil
+}
+
+// damaged holds the pixels of a block that could be read, and what is wrong with it; nil if it is sound.
+type damaged struct {
+	io.Reader
+	damage error
 }
 
 // packBitsReader decompresses runs of equal bytes.

@@ -291,8 +291,11 @@ func (m *Image) decode(data []byte, b block, l *layout, d *Directory, compressio
 			m.put(b, l, y, row)
 		}
 	}
-	if f, ok := rows.(*fax); ok {
-		damage = f.damage
+	switch rows := rows.(type) {
+	case *fax:
+		damage = rows.damage
+	case damaged:
+		damage = rows.damage
 	}
 	if damage == nil && (compression == deflate || compression == oldDeflate) { // libtiff checks the sum if the data end here
 		if n, err := rows.Read(row[:1]); n == 0 && err != io.EOF {
