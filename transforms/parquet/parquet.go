@@ -35,6 +35,13 @@ type Reader struct {
 // closes it if it is an io.Closer.
 func NewReader(source parquet.ReaderAtSeeker) (r *Reader, err error) {
 	defer recovered(&err)
+	size, err := source.Seek(0, io.SeekEnd)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkFooter(source, size); err != nil {
+		return nil, fmt.Errorf("not a sound Parquet file: %w", err)
+	}
 	f, err := file.NewParquetReader(source, file.WithReadProps(parquet.NewReaderProperties(mem)))
 	if err != nil {
 		return nil, fmt.Errorf("not a sound Parquet file: %w", err)
@@ -48,8 +55,7 @@ func NewReader(source parquet.ReaderAtSeeker) (r *Reader, err error) {
 	if rows != 0 {
 		return nil, fmt.Errorf("not a sound Parquet file: its row groups have not %d rows", f.NumRows())
 	}
-	size, err := source.Seek(0, io.SeekEnd)
-	return &Reader{f, source, size}, err
+	return &Reader{f, source, size}, nil
 }
 
 // recovered makes an error of a panic.
