@@ -11,6 +11,7 @@ import (
 
 	"github.com/sdr-ml/sdr/pipelines/export"
 	"github.com/sdr-ml/sdr/stages/evaluate"
+	"github.com/sdr-ml/sdr/stages/finetune"
 	"github.com/sdr-ml/sdr/stages/route"
 	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/stages/train"
@@ -33,7 +34,7 @@ type ExportOptions struct {
 	Out string
 }
 
-// Export writes the backbone of a net in a format.
+// Export writes the backbone of a net, with its classifier if it has one, in a format.
 func Export(ctx context.Context, o ExportOptions) error {
 	m, err := o.open(ctx)
 	if err != nil {
@@ -55,7 +56,14 @@ func (o *ExportOptions) open(ctx context.Context) (m *export.Model, err error) {
 			}
 		}
 		m.Card.Subnet = m.Trained.Subnet
-		return m, readCard(ctx, files.Join(files.Dir(o.Model), "model.json"), &m.Card)
+		path := files.Join(files.Dir(o.Model), "model.json")
+		if m.Classifier != nil {
+			m.Finetuned = &finetune.Card{}
+			err = readCard(ctx, path, m.Finetuned)
+			m.Card.Task, m.Card.Subnet = m.Finetuned.Task, m.Finetuned.Subnet
+			return m, err
+		}
+		return m, readCard(ctx, path, &m.Card)
 	}
 	folder, models, err := openTrained(ctx, o.Run)
 	if err != nil {
@@ -98,7 +106,7 @@ func findNet(dir string, models []train.Model, subnet string) (train.Model, erro
 }
 
 // readCard reads the card of a delivered model, if there is one.
-func readCard(ctx context.Context, path string, card *route.Card) error {
+func readCard(ctx context.Context, path string, card any) error {
 	text, err := files.Read(ctx, path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

@@ -1,4 +1,4 @@
-// Package export writes a trained backbone in the formats of other programs. To add a format, describe it in a file of its
+// Package export writes a trained backbone, with its classifier if it has one, in the formats of other programs. To add a format, describe it in a file of its
 // own and list it in Formats.
 package export
 
@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/sdr-ml/sdr/stages/evaluate"
+	"github.com/sdr-ml/sdr/stages/finetune"
 	"github.com/sdr-ml/sdr/stages/route"
 	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/stages/train"
@@ -23,6 +24,8 @@ type Model struct {
 	Card route.Card
 	// Trained describes its training.
 	Trained train.Model
+	// Finetuned describes how it got its classifier; nil if it has none.
+	Finetuned *finetune.Card
 	// Results are those of an evaluation.
 	Results []evaluate.Row
 }
@@ -49,10 +52,19 @@ type Format struct {
 	// check returns an error for a backbone that the format's programs do not have.
 	check func(b nn.Backbone) error
 	// python returns the lines of Python that load what was written to a path.
-	python func(b nn.Backbone, path string) string
+	python func(n net, path string) string
 	// write writes the model to a path.
 	write func(ctx context.Context, path string, m *Model, o Options) error
 }
+
+// net is what the lines of Python depend on: the backbone, and the number of classes; 0 without a classifier.
+type net struct {
+	nn.Backbone
+	classes int
+}
+
+// net returns the model's.
+func (m *Model) net() net { return net{m.Backbone, m.Heads.Classes} }
 
 // Formats lists all formats, the default one first.
 func Formats() []Format { return []Format{torchvisionFormat, timmFormat, onnxFormat, hubFormat} }
@@ -85,7 +97,9 @@ func (f Format) Write(ctx context.Context, path string, m *Model, o Options) err
 			return run.Usagef("format %s: %w", f.Name, err)
 		}
 	}
-	m.Model = &inference.Model{Model: *m.WithoutHeads(), Input: m.Input}
+	if m.Classifier == nil {
+		m.Model = &inference.Model{Model: *m.WithoutHeads(), Input: m.Input}
+	}
 	return f.write(ctx, path, m, o)
 }
 
@@ -93,7 +107,7 @@ func (f Format) Write(ctx context.Context, path string, m *Model, o Options) err
 func (f Format) Help() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s\n", f.Name, f.Summary)
-	for line := range strings.Lines(f.python(nn.Backbone{Arch: "resnet18", Stem: "small", Width: 64}, "OUT"+f.Extension)) {
+	for line := range strings.Lines(f.python(net{Backbone: nn.Backbone{Arch: "resnet18", Stem: "small", Width: 64}}, "OUT"+f.Extension)) {
 		if line != "\n" {
 			line = "  " + line
 		}

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/sdr-ml/sdr/stages/evaluate"
+	"github.com/sdr-ml/sdr/stages/finetune"
 	"github.com/sdr-ml/sdr/stages/route"
 	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/stages/train"
@@ -94,6 +95,55 @@ func TestONNX(t *testing.T) {
 			}
 			requireClose(t, features, got[i*e.Dim():(i+1)*e.Dim()], tolerance, fmt.Sprint(name, sizes[i]))
 		}
+	}
+}
+
+// A classifier is exported with its last layer, which the graph applies to the features.
+func TestClassifier(t *testing.T) {
+	b := nn.Backbone{Arch: mobileNet, Stem: "small", Width: 32}
+	l := nn.NewLayout(b, nn.Heads{Classes: 2})
+	random := nn.Model{Backbone: b, Heads: nn.Heads{Classes: 2}, Params: make([]float32, l.NumParams), Stats: make([]float32, l.NumStats)}
+	l.Init(random.Params, rng.New(1, rng.Weights))
+	l.InitStats(random.Stats)
+	bare := newModel(b)
+	m := &Model{Model: inference.NewClassified(random, bare.Input, []string{"a", "b|c"})}
+	m.Finetuned = &finetune.Card{Result: finetune.Result{Metric: "top1", Images: 1234, Epochs: 9, Epoch: 8, Test: 81.25, TestImages: 1000}}
+
+	g := graph(m, false)
+	require.Len(t, g.Output, 2)
+	require.Equal(t, "logits", g.Output[1].Name)
+	require.Equal(t, "batch 2", dims(g.Output[1]))
+	last := g.Node[len(g.Node)-1]
+	require.Equal(t, "Gemm", last.OpType)
+	require.Equal(t, []string{"features", "classifier.1.weight", "classifier.1.bias"}, last.Input)
+	require.Equal(t, []string{"logits"}, last.Output)
+
+	path := filepath.Join(t.TempDir(), "m.safetensors")
+	require.NoError(t, torchvisionFormat.Write(t.Context(), path, m, Options{}))
+	again, err := inference.Load(t.Context(), path)
+	require.NoError(t, err)
+	require.Equal(t, m.Params, again.Params)
+	require.Equal(t, m.Classifier, again.Classifier)
+
+	random.Backbone = nn.Backbone{Arch: "resnet18", Stem: "small", Width: 4}
+	l = nn.NewLayout(random.Backbone, random.Heads)
+	random.Params, random.Stats = make([]float32, l.NumParams), make([]float32, l.NumStats)
+	m.Model = inference.NewClassified(random, bare.Input, []string{"a", "b|c"})
+	dir := t.TempDir()
+	require.NoError(t, hubFormat.Write(t.Context(), dir, m, Options{}))
+	var config hubConfig
+	text, err := os.ReadFile(filepath.Join(dir, "config.json"))
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(text, &config))
+	require.Equal(t, 2, config.NumClasses)
+	require.Equal(t, []string{"a", "b|c"}, config.LabelNames)
+	text, err = os.ReadFile(filepath.Join(dir, "README.md"))
+	require.NoError(t, err)
+	for _, want := range []string{
+		"pipeline_tag: image-classification\n", "without labels and then fine-tuned to 2 classes by", "logits = model.eval()", "The classes are a, b\\|c.\n",
+		"| fine-tuned | on 1,234 images of the task, for 9 epochs; the weights are those of epoch 8 |\n| top1 | 81.2 % on 1,000 test images |\n",
+	} {
+		require.Contains(t, string(text), want)
 	}
 }
 
@@ -222,24 +272,25 @@ model.conv1 = torch.nn.Conv2d(3, 4, 3, 1, 1, bias=False)`)
 func TestPython(t *testing.T) {
 	for _, c := range []struct {
 		backbone nn.Backbone
+		classes  int
 		format   Format
 		want     string
 	}{
-		{nn.Backbone{Arch: "resnet50", Stem: "imagenet", Width: 64}, torchvisionFormat, `import torch, torchvision
+		{nn.Backbone{Arch: "resnet50", Stem: "imagenet", Width: 64}, 0, torchvisionFormat, `import torch, torchvision
 from safetensors.torch import load_file
 
 model = torchvision.models.resnet50()
 model.fc = torch.nn.Identity()
 model.load_state_dict(load_file("FILE"))
 `},
-		{nn.Backbone{Arch: "resnet18", Stem: "imagenet", Width: 6}, timmFormat, `import timm, torch
+		{nn.Backbone{Arch: "resnet18", Stem: "imagenet", Width: 6}, 0, timmFormat, `import timm, torch
 from safetensors.torch import load_file
 
 model = timm.create_model("resnet18", num_classes=0, channels=[6,12,24,48], stem_type="deep", stem_width=3)
 model.conv1 = torch.nn.Conv2d(3, 6, 7, 2, 3, bias=False)  # the width is not 64
 model.load_state_dict(load_file("FILE"))
 `},
-		{nn.Backbone{Arch: "resnet34", Stem: "small", Width: 64}, timmFormat, `import timm, torch
+		{nn.Backbone{Arch: "resnet34", Stem: "small", Width: 64}, 0, timmFormat, `import timm, torch
 from safetensors.torch import load_file
 
 model = timm.create_model("resnet34", num_classes=0)
@@ -247,7 +298,7 @@ model.conv1 = torch.nn.Conv2d(3, 64, 3, 1, 1, bias=False)  # the stem is small
 model.maxpool = torch.nn.Identity()
 model.load_state_dict(load_file("FILE"))
 `},
-		{nn.Backbone{Arch: mobileNet, Stem: "small", Width: 16}, torchvisionFormat, `import torch, torchvision
+		{nn.Backbone{Arch: mobileNet, Stem: "small", Width: 16}, 0, torchvisionFormat, `import torch, torchvision
 from safetensors.torch import load_file
 
 model = torchvision.models.mobilenet_v2(width_mult=0.25)
@@ -255,12 +306,30 @@ model.classifier = torch.nn.Identity()
 model.features[0][0].stride = (1, 1)  # the stem is small
 model.load_state_dict(load_file("FILE"))
 `},
-		{nn.Backbone{Arch: "resnet18", Stem: "imagenet", Width: 64}, hubFormat, `import timm
+		{nn.Backbone{Arch: "resnet18", Stem: "imagenet", Width: 64}, 0, hubFormat, `import timm
 
 model = timm.create_model("local-dir:FILE", pretrained=True)
 `},
+		{nn.Backbone{Arch: "resnet18", Stem: "imagenet", Width: 64}, 9, torchvisionFormat, `import torch, torchvision
+from safetensors.torch import load_file
+
+model = torchvision.models.resnet18(num_classes=9)
+model.load_state_dict(load_file("FILE"))
+`},
+		{nn.Backbone{Arch: mobileNet, Stem: "imagenet", Width: 32}, 9, torchvisionFormat, `import torch, torchvision
+from safetensors.torch import load_file
+
+model = torchvision.models.mobilenet_v2(width_mult=0.5, num_classes=9)
+model.load_state_dict(load_file("FILE"))
+`},
+		{nn.Backbone{Arch: "resnet18", Stem: "imagenet", Width: 64}, 9, timmFormat, `import timm, torch
+from safetensors.torch import load_file
+
+model = timm.create_model("resnet18", num_classes=9)
+model.load_state_dict(load_file("FILE"))
+`},
 	} {
-		require.Equal(t, c.want, c.format.python(c.backbone, "FILE"))
+		require.Equal(t, c.want, c.format.python(net{c.backbone, c.classes}, "FILE"))
 	}
 }
 

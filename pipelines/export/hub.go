@@ -14,8 +14,6 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/goccy/go-yaml"
 
-	"github.com/sdr-ml/sdr/stages/route"
-	"github.com/sdr-ml/sdr/tensorops/nn"
 	"github.com/sdr-ml/sdr/transforms/files"
 )
 
@@ -29,8 +27,8 @@ var hubFormat = Format{
 }
 
 // pythonHub needs more than a line only for a stem that timm's arguments cannot describe.
-func pythonHub(b nn.Backbone, path string) string {
-	stem := pythonStem(b)
+func pythonHub(n net, path string) string {
+	stem := pythonStem(n.Backbone)
 	if stem == "" {
 		return fmt.Sprintf("import timm\n\nmodel = timm.create_model(\"local-dir:%s\", pretrained=True)\n", path)
 	}
@@ -46,6 +44,7 @@ type hubConfig struct {
 	Architecture string         `json:"architecture"`
 	NumClasses   int            `json:"num_classes"`
 	NumFeatures  int            `json:"num_features"`
+	LabelNames   []string       `json:"label_names,omitempty"`
 	ModelArgs    map[string]any `json:"model_args,omitempty"`
 	Pretrained   hubPretrained  `json:"pretrained_cfg"`
 }
@@ -80,17 +79,22 @@ var card = template.Must(template.New("card").Funcs(template.FuncMap{
 
 func writeHub(ctx context.Context, dir string, m *Model, o Options) error {
 	size := m.Input.Size
+	var classes []string
+	purpose := "image-feature-extraction"
+	if m.Classifier != nil {
+		classes, purpose = m.Classifier.Classes, "image-classification"
+	}
 	config, err := json.MarshalIndent(hubConfig{
-		Architecture: m.Backbone.Arch, NumFeatures: m.Backbone.FeatureDim(), ModelArgs: timmArguments(m.Backbone),
+		Architecture: m.Backbone.Arch, NumClasses: len(classes), LabelNames: classes, NumFeatures: m.Backbone.FeatureDim(), ModelArgs: timmArguments(m.Backbone),
 		Pretrained: hubPretrained{
 			InputSize: [3]int{3, size, size}, Mean: m.Input.Mean, Std: m.Input.Std,
-			Interpolation: "bicubic", CropPct: 1, CropMode: "center", FirstConv: "conv1", Classifier: "fc",
+			Interpolation: "bicubic", CropPct: 1, CropMode: "center", FirstConv: "conv1", Classifier: m.Backbone.Classifier(),
 		},
 	}, "", "  ")
 	if err != nil {
 		return err
 	}
-	header, err := yaml.Marshal(cardHeader{cmp.Or(o.License, "unknown"), "timm", "image-feature-extraction", []string{"timm", "sdr", "self-supervised"}})
+	header, err := yaml.Marshal(cardHeader{cmp.Or(o.License, "unknown"), "timm", purpose, []string{"timm", "sdr", "self-supervised"}})
 	if err != nil {
 		return err
 	}
@@ -98,7 +102,8 @@ func writeHub(ctx context.Context, dir string, m *Model, o Options) error {
 	if err := card.Execute(&text, struct {
 		*Model
 		Header, Python string
-	}{m, string(header), pythonHub(m.Backbone, "PATH")}); err != nil {
+		Double         int // size of images, which the decoder of JPEGs has to leave
+	}{m, string(header), pythonHub(m.net(), "PATH"), 2 * size}); err != nil {
 		return fmt.Errorf("model card: %w", err)
 	}
 	if err := files.WriteBytes(ctx, files.Join(dir, "config.json"), append(config, '\n')); err != nil {
@@ -110,5 +115,5 @@ func writeHub(ctx context.Context, dir string, m *Model, o Options) error {
 	}); err != nil {
 		return err
 	}
-	return route.Export(ctx, m.Model, files.Join(dir, "model.safetensors"))
+	return writeSafetensors(ctx, files.Join(dir, "model.safetensors"), m, o)
 }

@@ -8,24 +8,27 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/sdr-ml/sdr/tensorops/nn"
 	"github.com/sdr-ml/sdr/tensorops/onnx"
 	"github.com/sdr-ml/sdr/transforms/files"
 	"github.com/sdr-ml/sdr/transforms/inference"
 )
 
-// onnxFormat is a graph from input to features, with the backbone and its input in the metadata.
+// onnxFormat is a graph from input to features and, with a classifier, logits, with the backbone and its input in the metadata.
 var onnxFormat = Format{
 	Name: "onnx", Extension: ".onnx", Preprocess: true,
 	Summary: "an ONNX graph, opset 18, of normalized images or, with --preprocess, of uint8 ones",
-	python: func(_ nn.Backbone, path string) string {
+	python: func(n net, path string) string {
+		output, more := featuresName, ""
+		if n.classes > 0 {
+			output, more = logitsName, "; classes names these"
+		}
 		return fmt.Sprintf(`import onnxruntime
 
-session = onnxruntime.InferenceSession(%q)
+session = onnxruntime.InferenceSession(%[1]q)
 # images are float32 [batch, 3, size, size], (pixels / 255 - mean) / std or, with --preprocess,
-# uint8 [batch, height, width, 3]; size, mean and std: session.get_modelmeta().custom_metadata_map
-features = session.run(["features"], {"input": images})[0]
-`, path)
+# uint8 [batch, height, width, 3]; size, mean and std: session.get_modelmeta().custom_metadata_map%[3]s
+%[2]s = session.run(["%[2]s"], {"input": images})[0]
+`, path, output, more)
 	},
 	write: func(ctx context.Context, path string, m *Model, o Options) error {
 		metadata, err := onnxMetadata(m)
@@ -37,10 +40,11 @@ features = session.run(["features"], {"input": images})[0]
 	},
 }
 
-// The names of the graph's input and output.
+// The names of the graph's input and outputs.
 const (
 	inputName    = "input"
 	featuresName = "features"
+	logitsName   = "logits"
 )
 
 // onnxMetadata returns the metadata of a model file, sorted.
@@ -67,8 +71,11 @@ func graph(m *Model, preprocess bool) *onnx.Graph {
 	} else {
 		g.Input = append(g.Input, onnx.NewValue(inputName, onnx.ElementType_FLOAT, "images: (pixels / 255 - mean) / std", "batch", 3, m.Input.Size, m.Input.Size))
 	}
-	m.AppendONNX(g, images, featuresName)
+	m.AppendONNX(g, images, featuresName, logitsName)
 	g.Output = append(g.Output, onnx.NewValue(featuresName, onnx.ElementType_FLOAT, "", "batch", m.Backbone.FeatureDim()))
+	if n := m.Heads.Classes; n > 0 {
+		g.Output = append(g.Output, onnx.NewValue(logitsName, onnx.ElementType_FLOAT, "of the metadata's classes", "batch", n))
+	}
 	return g
 }
 

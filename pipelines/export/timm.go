@@ -19,13 +19,13 @@ var timmFormat = Format{
 	write:   writeSafetensors,
 }
 
-func pythonTimm(b nn.Backbone, path string) string {
+func pythonTimm(n net, path string) string {
 	return fmt.Sprintf(`import timm, torch
 from safetensors.torch import load_file
 
-model = timm.create_model(%q, num_classes=0%s)
+model = timm.create_model(%q, num_classes=%d%s)
 %smodel.load_state_dict(load_file(%q))
-`, b.Arch, pythonArguments(timmArguments(b)), pythonStem(b), path)
+`, n.Arch, n.classes, pythonArguments(timmArguments(n.Backbone)), pythonStem(n.Backbone), path)
 }
 
 // timmArguments returns the arguments that give timm's ResNet the width of a backbone. timm has a stem of another width than

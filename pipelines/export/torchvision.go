@@ -5,51 +5,49 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/sdr-ml/sdr/stages/route"
 	"github.com/sdr-ml/sdr/tensorops/nn"
+	"github.com/sdr-ml/sdr/transforms/inference"
 )
 
 // torchvisionFormat is the model file itself.
 var torchvisionFormat = Format{
 	Name: "torchvision", Extension: ".safetensors",
 	Summary: "safetensors with torchvision's names and shapes, which sdr reads, too",
-	python: func(b nn.Backbone, path string) string {
-		switch {
-		case b.Arch == mobileNet:
-			return pythonMobileNet(b, path)
-		case b.Width != 64:
-			return pythonTimm(b, path) // torchvision has no other width
-		}
-		return fmt.Sprintf(`import torch, torchvision
-from safetensors.torch import load_file
-
-model = torchvision.models.%s()
-model.fc = torch.nn.Identity()
-%smodel.load_state_dict(load_file(%q))
-`, b.Arch, pythonStem(b), path)
-	},
-	write: writeSafetensors,
+	python:  pythonTorchvision,
+	write:   writeSafetensors,
 }
 
 // mobileNet is the architecture that only torchvision has under these names.
 const mobileNet = "mobilenet_v2"
 
-func pythonMobileNet(b nn.Backbone, path string) string {
-	stem := ""
-	if b.Stem == "small" {
-		stem = "model.features[0][0].stride = (1, 1)  # the stem is small\n"
+func pythonTorchvision(n net, path string) string {
+	var arguments []string
+	stem := pythonStem(n.Backbone)
+	switch {
+	case n.Arch == mobileNet:
+		arguments = append(arguments, fmt.Sprintf("width_mult=%v", float64(n.Width)/64))
+		if stem = ""; n.Stem == "small" {
+			stem = "model.features[0][0].stride = (1, 1)  # the stem is small\n"
+		}
+	case n.Width != 64:
+		return pythonTimm(n, path) // torchvision has no other width
+	}
+	if n.classes > 0 {
+		arguments = append(arguments, fmt.Sprintf("num_classes=%d", n.classes))
+	} else {
+		layer, _, _ := strings.Cut(n.Classifier(), ".")
+		stem = fmt.Sprintf("model.%s = torch.nn.Identity()\n", layer) + stem
 	}
 	return fmt.Sprintf(`import torch, torchvision
 from safetensors.torch import load_file
 
-model = torchvision.models.mobilenet_v2(width_mult=%v)
-model.classifier = torch.nn.Identity()
+model = torchvision.models.%s(%s)
 %smodel.load_state_dict(load_file(%q))
-`, float64(b.Width)/64, stem, path)
+`, n.Arch, strings.Join(arguments, ", "), stem, path)
 }
 
 func writeSafetensors(ctx context.Context, path string, m *Model, _ Options) error {
-	return route.Export(ctx, m.Model, path)
+	return inference.Save(ctx, path, &m.Model.Model)
 }
 
 // pythonStem returns the lines of Python that give torchvision's or timm's ResNet the stem of a backbone; none for the

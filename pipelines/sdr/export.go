@@ -27,7 +27,8 @@ func newExport() *cobra.Command {
 		Use:   "export (--run RUN --subnet unified|CODE | --model FILE) [--format FORMAT] --out FILE",
 		Short: "Export a net to PyTorch, timm, ONNX or the Hugging Face Hub",
 		Long: `Writes the backbone of one of a run's nets, or of a model file, such as sdr route and
-sdr customize write: of the model.json beside it, the card of --format hub tells.
+sdr customize write, with the classifier if sdr finetune gave it one. What the
+model.json beside a model file says, the card of --format hub repeats.
 
 The formats are these, each with the lines of Python that load a ResNet-18 of width 64
 with the small stem. Without that stem, leave out the lines of conv1 and maxpool. For

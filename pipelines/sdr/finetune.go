@@ -25,9 +25,9 @@ Each block of the backbone learns more slowly than the one above it by the facto
 have shown no progress for --patience epochs, and the best epoch's weights are
 taken. Training computes on the CPU.
 
-DIR gets model.safetensors, which sdr predict, sdr embed and torchvision's ResNet
-(with fc.weight and fc.bias) read; model.json, which describes it; metrics.jsonl, a
-line per epoch; and results.parquet, the table. If there are test images next to the
+DIR gets model.safetensors, which sdr predict, sdr embed, sdr export and torchvision
+read; model.json, which describes it; metrics.jsonl, a line per epoch; and
+results.parquet, the table. If there are test images next to the
 training images, such as NAME-test.parquet next to NAME-train.parquet, the finished
 model is measured on them. With --tasks, every task in the folder gets a subfolder
 of DIR.`,

@@ -1,4 +1,5 @@
-"""Exports models to every format, opens each with its own program, and compares the features with those of `sdr embed`.
+"""Exports models to every format, opens each with its own program, and compares the features with those of `sdr embed` or,
+of a classifier of `sdr finetune`, the probabilities with those of `sdr predict`.
 
     python check_export.py [MODEL.safetensors ...] [--sdr bin/sdr]
 
@@ -27,10 +28,11 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-BACKBONES = [
+MODELS = [  # arch, stem, width, and the number of classes of a classifier
     ("resnet18", "small", 16), ("resnet18", "imagenet", 64), ("resnet18", "small", 64), ("resnet18", "imagenet", 6),
     ("resnet18", "small", 5), ("resnet34", "small", 8), ("resnet50", "small", 16), ("resnet50", "imagenet", 64), ("resnet101", "imagenet", 8),
     ("mobilenet_v2", "small", 16), ("mobilenet_v2", "imagenet", 64),
+    ("resnet18", "imagenet", 64, 9), ("resnet50", "small", 8, 3), ("mobilenet_v2", "small", 32, 5),
 ]
 TOLERANCE = 1e-4  # of the largest feature
 
@@ -49,13 +51,14 @@ class Narrow(torchvision.models.ResNet):
         self.layer4 = self._make_layer(block, 8 * width, layers[3], stride=2)
 
 
-def build(arch, stem, width):
+def build(arch, stem, width, classes=0):
     """torchvision's model for a backbone."""
     if arch == "mobilenet_v2":
-        model = torchvision.models.mobilenet_v2(width_mult=width / 64)
+        model = torchvision.models.mobilenet_v2(width_mult=width / 64, num_classes=classes)
         if stem == "small":
             model.features[0][0].stride = (1, 1)
-        model.classifier = torch.nn.Identity()
+        if not classes:
+            model.classifier = torch.nn.Identity()
         return model
     basic, bottleneck = torchvision.models.resnet.BasicBlock, torchvision.models.resnet.Bottleneck
     block, layers = {
@@ -66,21 +69,22 @@ def build(arch, stem, width):
     if stem == "small":
         model.conv1 = torch.nn.Conv2d(3, width, 3, 1, 1, bias=False)
         model.maxpool = torch.nn.Identity()
-    model.fc = torch.nn.Identity()
+    model.fc = torch.nn.Linear(model.fc.in_features * width // 64, classes) if classes else torch.nn.Identity()
     return model
 
 
-def make(path, arch, stem, width):
+def make(path, arch, stem, width, classes=0):
     """Writes a model file with random weights and BatchNorm statistics."""
     torch.manual_seed(width)
-    model = build(arch, stem, width)
+    model = build(arch, stem, width, classes)
     for m in model.modules():
         if isinstance(m, torch.nn.BatchNorm2d):
             torch.nn.init.uniform_(m.weight, 0.5, 1), torch.nn.init.normal_(m.bias, 0, 0.2)
             m.running_mean.normal_(0, 0.2), m.running_var.uniform_(0.5, 1.5)
     size = 32 if stem == "small" else 64
     save_file(model.state_dict(), path, {
-        "backbone": json.dumps({"arch": arch, "stem": stem, "width": width}), "heads": "{}",
+        "backbone": json.dumps({"arch": arch, "stem": stem, "width": width}), "heads": json.dumps({"classes": classes}),
+        "classes": json.dumps([f"class {i}" for i in range(classes)]),
         "input": json.dumps({"size": size, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}),
     })
 
@@ -91,19 +95,21 @@ class Checker:
         with safe_open(path, "pt") as f:
             meta = f.metadata()
         self.backbone, self.input = json.loads(meta["backbone"]), json.loads(meta["input"])
+        self.classes = json.loads(meta.get("classes", "[]"))
+        self.output = "logits" if self.classes else "features"
         self.exact = self.pictures("exact", [(self.input["size"],) * 2] * 8)
         self.other = self.pictures("other", [(400, 300), (71, 97), (64, 50), (33, 200), (20, 31), (97, 64)])
 
     def pictures(self, name, sizes):
-        """Makes smooth images and returns their paths and the features that sdr embed computes."""
+        """Makes smooth images and returns their paths and the features that sdr embed computes, or predict's probabilities."""
         folder = self.tmp / name
         folder.mkdir()
         for i, size in enumerate(sizes):
             coarse = np.random.default_rng(i).integers(0, 256, (9, 9, 3), np.uint8)
             Image.fromarray(coarse).resize(size, Image.BICUBIC).save(folder / f"{i}.png")
-        self.run("embed", "--model", self.path, "--data", folder, "--out", f"{folder}.parquet")
+        self.run("predict" if self.classes else "embed", "--model", self.path, "--data", folder, "--out", f"{folder}.parquet")
         rows = pq.read_table(f"{folder}.parquet").to_pylist()
-        return [r["source"] for r in rows], np.array([r["feature"] for r in rows])
+        return [r["source"] for r in rows], np.array([r["probabilities" if self.classes else "feature"] for r in rows])
 
     def run(self, *args):
         p = subprocess.run([self.sdr, *map(str, args)], capture_output=True, text=True)
@@ -116,10 +122,13 @@ class Checker:
         return out
 
     def compare(self, name, got, want, tolerance=TOLERANCE):
-        worst = np.abs(np.asarray(got) - want).max() / np.abs(want).max()
+        got = torch.as_tensor(np.asarray(got))
+        if self.classes:
+            got = got.softmax(1)
+        worst = np.abs(got.numpy() - want).max() / np.abs(want).max()
         ok = worst <= tolerance
         self.bad |= not ok
-        print(f"  {name}: features differ by at most {worst:.1e} of the largest{'' if ok else ', which is too much'}")
+        print(f"  {name}: {'probabilities' if self.classes else 'features'} differ by at most {worst:.1e} of the largest{'' if ok else ', which is too much'}")
 
     def normalized(self, paths):
         mean, std = (torch.tensor(self.input[k]).view(3, 1, 1) for k in ("mean", "std"))
@@ -129,12 +138,12 @@ class Checker:
     @torch.no_grad()
     def check(self):
         b = self.backbone
-        print(b["arch"], b["stem"], b["width"])
+        print(b["arch"], b["stem"], b["width"], *([f"{len(self.classes)} classes"] if self.classes else []))
         paths, want = self.exact
         images = self.normalized(paths)
 
         out = self.export("t.safetensors", "torchvision")
-        model = build(**b)
+        model = build(**b, classes=len(self.classes))
         model.load_state_dict(load_file(out), strict=True)
         self.compare("torchvision", model.eval()(images), want)
 
@@ -152,14 +161,14 @@ class Checker:
         onnx.checker.check_model(onnx.load(out), full_check=True)
         session = onnxruntime.InferenceSession(out)
         for batch in (1, len(paths)):
-            self.compare(f"onnxruntime, batches of {batch}", np.concatenate([session.run(["features"], {"input": x.numpy()})[0] for x in images.split(batch)]), want)
+            self.compare(f"onnxruntime, batches of {batch}", np.concatenate([session.run([self.output], {"input": x.numpy()})[0] for x in images.split(batch)]), want)
         meta = session.get_modelmeta().custom_metadata_map
         self.bad |= json.loads(meta["input"]) != self.input or json.loads(meta["backbone"]) != self.backbone
 
         out = self.export("prepared.onnx", "onnx", "--preprocess")
         onnx.checker.check_model(onnx.load(out), full_check=True)
         session = onnxruntime.InferenceSession(out)
-        features = lambda p: session.run(["features"], {"input": np.asarray(Image.open(p).convert("RGB"))[None]})[0][0]
+        features = lambda p: session.run([self.output], {"input": np.asarray(Image.open(p).convert("RGB"))[None]})[0][0]
         self.compare("onnxruntime, uint8 images", np.stack([features(p) for p in paths]), want)
         paths, want = self.other
         self.compare("onnxruntime, uint8 images of other sizes", np.stack([features(p) for p in paths]), want, 1e-2)
@@ -168,7 +177,7 @@ class Checker:
         b, w = self.backbone, self.backbone["width"]
         weights = load_file(self.export("timm.safetensors", "timm"))
         arguments = {} if w == 64 else {"channels": [w, 2 * w, 4 * w, 8 * w], "stem_type": "deep", "stem_width": w // 2}
-        for options in ({"num_classes": 0}, {"features_only": True}):
+        for options in ({"num_classes": len(self.classes)},) if self.classes else ({"num_classes": 0}, {"features_only": True}):
             model = timm.create_model(b["arch"], **options, **arguments)
             if b["stem"] == "small":
                 model.conv1, model.maxpool = torch.nn.Conv2d(3, w, 3, 1, 1, bias=False), torch.nn.Identity()
@@ -191,7 +200,7 @@ class Checker:
         for p in paths:
             scope = {"image": Image.open(p).convert("RGB")}
             exec(code, scope)
-            features.append(scope["features"][0])
+            features.append(scope[self.output][0].numpy())
         self.compare("the card's lines", np.stack(features), want)
 
 
@@ -206,9 +215,9 @@ def main():
     with tempfile.TemporaryDirectory() as tmp:
         tmp = pathlib.Path(tmp)
         if not args.models:
-            for arch, stem, width in BACKBONES:
-                args.models.append(tmp / f"{arch}-{stem}-{width}.safetensors")
-                make(args.models[-1], arch, stem, width)
+            for net in MODELS:
+                args.models.append(tmp / f"{'-'.join(map(str, net))}.safetensors")
+                make(args.models[-1], *net)
         for i, path in enumerate(args.models):
             (tmp / str(i)).mkdir()
             checker = Checker(args.sdr, path, tmp / str(i))

@@ -21,6 +21,8 @@ type architecture interface {
 	build(d *design, b Backbone, images operand) operand
 	// stages returns the number of stages that an SDRnet can split.
 	stages() int
+	// classifier returns torchvision's name of the last linear layer.
+	classifier() string
 }
 
 var architectures = map[string]architecture{}
@@ -58,6 +60,9 @@ func (b Backbone) Stages() int {
 	return 0
 }
 
+// Classifier returns the name of the linear layer of Heads.Classes, torchvision's: fc, or classifier.1 of a MobileNetV2.
+func (b Backbone) Classifier() string { return architectures[b.Arch].classifier() }
+
 // Heads are the training-only layers on top of a backbone. The zero value is no heads: the network ends with its
 // features.
 //
@@ -70,7 +75,7 @@ func (b Backbone) Stages() int {
 // that no pass of the network reads: the loss does, and computes their gradient; see Swapped.
 //
 // A net that is trained on labels has a classifier instead of these: one linear layer from the features to Classes
-// logits, under torchvision's name, fc.
+// logits, under torchvision's name; see [Backbone.Classifier].
 type Heads struct {
 	ProjectorHidden int  `json:"projector_hidden"`
 	ProjectorDim    int  `json:"projector_dim"`

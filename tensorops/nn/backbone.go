@@ -11,7 +11,7 @@ import (
 
 // notBackbone are the beginnings of the names of tensors that a file may have besides those of a backbone: a classifier, as
 // torchvision and timm name it, and the heads of a file of SaveModel.
-var notBackbone = []string{"fc.", "projector.", "predictor.", "prototypes."}
+var notBackbone = []string{"fc.", "classifier.", "projector.", "predictor.", "prototypes."}
 
 // LoadBackbone reads the weights and BatchNorm statistics of a backbone from a safetensors file with torchvision's names
 // and layouts, such as those of torchvision and timm, or one of SaveModel. Metadata make no difference, and heads and

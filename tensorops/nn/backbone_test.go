@@ -39,6 +39,15 @@ func TestLoadBackbone(t *testing.T) {
 	again, err := LoadBackbone(&saved, b)
 	require.NoError(t, err)
 	require.Equal(t, m, again, "the heads are left out")
+
+	for _, arch := range Architectures() {
+		b := Backbone{arch, "imagenet", 4}
+		l := NewLayout(b, Heads{Classes: 3})
+		saved.Reset()
+		require.NoError(t, SaveModel(&saved, b, Heads{Classes: 3}, make([]float32, l.NumParams), make([]float32, l.NumStats), nil))
+		_, err := LoadBackbone(&saved, b)
+		require.NoError(t, err, "a classifier is left out, too")
+	}
 }
 
 // What does not fit is named: another stem, width or architecture, also a deeper one that has all the tensors of the other.

@@ -92,7 +92,7 @@ func newDesign(b Backbone, h Heads) *design {
 	a := architectures[b.Arch]
 	d := &design{layout: &Layout{Stages: a.stages()}, part: Stem, channels: []int{3}}
 	d.features = d.pool(avgPoolKind, a.build(d, b, 0))
-	d.z = d.classifier(d.projector(d.features, h), h)
+	d.z = d.classifier(d.projector(d.features, h), b, h)
 	d.p = d.predictor(d.z, h)
 	return d
 }
@@ -154,13 +154,13 @@ func (d *design) projector(x operand, h Heads) operand {
 }
 
 // classifier appends the classifier.
-func (d *design) classifier(x operand, h Heads) operand {
+func (d *design) classifier(x operand, b Backbone, h Heads) operand {
 	if h.Classes == 0 {
 		return x
 	}
 	l := Layer{In: d.channels[x], Out: h.Classes, Kernel: 1, Stride: 1, Linear: true}
-	l.Weight = d.layout.AddParam("fc.weight", d.part, LinearWeight, l.In, l.Out)
-	l.Norm.Shift = d.layout.AddParam("fc.bias", d.part, Bias, l.Out)
+	l.Weight = d.layout.AddParam(b.Classifier()+".weight", d.part, LinearWeight, l.In, l.Out)
+	l.Norm.Shift = d.layout.AddParam(b.Classifier()+".bias", d.part, Bias, l.Out)
 	return d.apply(l, x)
 }
 

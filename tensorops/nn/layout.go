@@ -29,7 +29,7 @@ const (
 
 // Param is a parameter tensor in the flat parameter vector.
 type Param struct {
-	Name    string // torchvision's, e.g. layer4.0.conv1.weight; or projector.N.*, prototypes.weight, fc.* and predictor.N.*
+	Name    string // torchvision's, e.g. layer4.0.conv1.weight; or projector.N.*, prototypes.weight and predictor.N.*
 	Shape   []int  // in memory, see Kind
 	Offset  int    // of its first element in the flat vector
 	Size    int    // number of elements

@@ -17,6 +17,8 @@ var invertedResiduals = []struct{ expansion, channels, blocks, stride int }{
 
 func (mobileNetV2) stages() int { return 4 }
 
+func (mobileNetV2) classifier() string { return "classifier.1" } // behind a dropout
+
 func (m mobileNetV2) build(d *design, b Backbone, x operand) operand {
 	stride := 1
 	if b.Stem == "imagenet" {

@@ -63,6 +63,7 @@ func TestClassifier(t *testing.T) {
 		require.Equal(t, Projector, p.Part)
 	}
 	require.Equal(t, []string{"fc.weight", "fc.bias"}, names)
+	require.Equal(t, "classifier.1", Backbone{Arch: "mobilenet_v2"}.Classifier())
 	weight, _ := l.Param("fc.weight")
 	require.Equal(t, []int{1000, 512}, fileShape(weight))
 	require.ErrorContains(t, Heads{Classes: 2, ProjectorLayers: 1, ProjectorDim: 3}.Validate(), "a classifier excludes all other heads")

@@ -1,15 +1,20 @@
 package nn
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/sdr-ml/sdr/tensorops/onnx"
 )
 
-// AppendONNX adds the model's backbone to an ONNX graph: from the value images, normalized, [batch, 3, height, width], to
-// the value features, [batch, FeatureDim], which are those of Inference. The constants have the names of a model file.
-func (m *Model) AppendONNX(g *onnx.Graph, images, features string) {
-	d := newDesign(m.Backbone, Heads{})
+// AppendONNX adds the model's backbone and, if it has one, its classifier to an ONNX graph: from the value images,
+// normalized, [batch, 3, height, width], to the values features, [batch, FeatureDim], which are those of Inference, and logits,
+// [batch, Heads.Classes]. The constants have the names of a model file. It panics if the model has other heads.
+func (m *Model) AppendONNX(g *onnx.Graph, images, features, logits string) {
+	if m.Heads != (Heads{Classes: m.Heads.Classes}) {
+		panic(fmt.Sprintf("nn: AppendONNX of a model with heads %+v", m.Heads))
+	}
+	d := newDesign(m.Backbone, m.Heads)
 	names := map[int]string{} // of parameters, by offset
 	for _, p := range d.layout.Params {
 		shape, data := toFile(p, m.Params[p.Offset:p.Offset+p.Size])
@@ -28,15 +33,19 @@ func (m *Model) AppendONNX(g *onnx.Graph, images, features string) {
 			if o.residual != none {
 				residual = values[o.residual]
 			}
-			x = appendLayer(g, o.layer, names, stats, x, residual)
+			if o.layer.Linear {
+				x = g.Apply("Gemm", logits, []string{x, names[o.layer.Weight.From], names[o.layer.Norm.Shift.From]}, onnx.Int("transB", 1))
+			} else {
+				x = appendLayer(g, o.layer, names, stats, x, residual)
+			}
 		case maxPoolKind:
 			x = g.Apply("MaxPool", "maxpool", []string{x}, onnx.Ints("kernel_shape", 3, 3), onnx.Ints("pads", 1, 1, 1, 1), onnx.Ints("strides", 2, 2))
 		case avgPoolKind:
 			x = g.Apply("GlobalAveragePool", "avgpool", []string{x})
+			x = g.Apply("Flatten", features, []string{x}, onnx.Int("axis", 1))
 		}
 		values = append(values, x)
 	}
-	g.Apply("Flatten", features, []string{values[d.features]}, onnx.Int("axis", 1))
 }
 
 // appendLayer adds a convolution with BatchNorm, the sum with a residual unless that is "", and the activation.

@@ -33,6 +33,8 @@ var bottleneck = block{4, func(width, stride int) []conv {
 
 func (r resnet) stages() int { return len(r.depths) }
 
+func (resnet) classifier() string { return "fc" }
+
 func (r resnet) build(d *design, b Backbone, x operand) operand {
 	x = r.stem(d, x, b)
 	for s, depth := range r.depths {

@@ -51,8 +51,8 @@ func classifierOf(m *nn.Model) (*Classifier, error) {
 	if err := json.Unmarshal([]byte(m.Meta[classesKey]), &c.Classes); err != nil || len(c.Classes) != m.Heads.Classes {
 		return nil, fmt.Errorf("its metadata %q is %q; want the names of its %d classes as a JSON list", classesKey, m.Meta[classesKey], m.Heads.Classes)
 	}
-	for name, to := range map[string]*[]float32{"fc.weight": &c.Weight, "fc.bias": &c.Bias} {
-		p, _ := l.Param(name)
+	for name, to := range map[string]*[]float32{".weight": &c.Weight, ".bias": &c.Bias} {
+		p, _ := l.Param(m.Backbone.Classifier() + name)
 		*to = m.Params[p.Offset:][:p.Size]
 	}
 	return c, nil
