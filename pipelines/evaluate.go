@@ -55,6 +55,10 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (results *evaluate.Results
 	if err != nil {
 		return nil, err
 	}
+	unsuited := evaluate.Unsuited(found, o.Protocols)
+	if len(found) > 0 && len(unsuited) == len(found)*len(o.Protocols) {
+		return nil, run.Usagef("there is nothing to evaluate: task %s: %s", unsuited[0].Task, unsuited[0].Reason)
+	}
 	defer shareTuning(ctx, folder.TuningDir())()
 	place, remove, err := placeFor(folder, "evaluations", o.Runner)
 	if err != nil {
@@ -82,7 +86,7 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (results *evaluate.Results
 			return nil, err
 		}
 	}
-	return evaluate.Collect(rows, dead), nil
+	return evaluate.Collect(rows, append(dead, unsuited...)), nil
 }
 
 // openTrained opens a run and lists its finished nets.

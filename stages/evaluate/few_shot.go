@@ -27,7 +27,7 @@ func fewShot(name string, shots int) Protocol {
 	cfg := nearest.DefaultEpisodes
 	cfg.Shots = shots
 	return Protocol{
-		Name: name, Scorer: route.KNN, Episodic: true,
+		Name: name, Scorer: route.KNN, Episodic: true, OneClass: true,
 		Summary: fmt.Sprintf("mean accuracy of %d episodes of %d classes with %d training images each, by the nearest mean", cfg.Episodes, cfg.Ways, shots),
 		measure: func(s beam.Scope, sets beam.PCollection) beam.PCollection {
 			return beam.ParDo(s, &fewShotFn{Protocol: name, Episodes: cfg}, sets)

@@ -16,7 +16,7 @@ import (
 // fineTuned trains every net with a classifier on the training images. The statistics of a net's BatchNorm are soon those
 // of its training, so it is trained only once for all norms.
 var fineTuned = Protocol{
-	Name: "finetune", Scorer: route.KNN,
+	Name: "finetune", Scorer: route.KNN, OneClass: true,
 	Summary: fmt.Sprintf("fine-tuning as by sdr finetune, for at most %d epochs; slow: trains every net on every task", fineTuning().Epochs),
 	train: func(s beam.Scope, pairs beam.PCollection) beam.PCollection {
 		return compute.ParDo(s, &fineTuneFn{fineTuning()}, beam.ParDo(s, &apartFn{}, pairs))

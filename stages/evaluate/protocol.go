@@ -1,6 +1,7 @@
 package evaluate
 
 import (
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
 	"github.com/sdr-ml/sdr/stages/run"
+	"github.com/sdr-ml/sdr/transforms/tasks"
 )
 
 // Protocol is a way to measure how well a net suits a task: its frozen features, or what it becomes by fine-tuning.
@@ -18,6 +20,8 @@ type Protocol struct {
 	Scorer string
 	// Episodic protocols measure small problems that are drawn from the task. Others predict the class of every test image.
 	Episodic bool
+	// OneClass protocols are for images with one class each: they leave out tasks whose metric is tasks.MeanAP.
+	OneClass bool
 
 	// measure returns a Row for each of sets, pairs of the features of a task's training and test images as embedFn makes
 	// them. It has the predictions unless the protocol is Episodic. Of a protocol without it, train does the same for
@@ -79,6 +83,18 @@ func CheckPredicting(protocols []string) error {
 		}
 	}
 	return nil
+}
+
+// Unsuited returns the tasks that protocols leave out, one entry for each of these.
+func Unsuited(all []tasks.Task, protocols []string) (dead []Dead) {
+	for _, t := range all {
+		for _, name := range protocols {
+			if p, _ := named(name); p.OneClass && t.Metric == tasks.MeanAP {
+				dead = append(dead, Dead{t.Name, fmt.Sprintf("the protocol %s is for images with one class each, and the metric %s for images with several", name, t.Metric)})
+			}
+		}
+	}
+	return dead
 }
 
 // Scorer returns the scorer by which the router chooses a net for a protocol.

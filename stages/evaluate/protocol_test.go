@@ -10,6 +10,7 @@ import (
 
 	"github.com/sdr-ml/sdr/stages/route"
 	"github.com/sdr-ml/sdr/stages/run"
+	"github.com/sdr-ml/sdr/transforms/tasks"
 )
 
 func TestProtocols(t *testing.T) {
@@ -56,4 +57,13 @@ func TestSample(t *testing.T) {
 			require.Equal(t, max(1, math.Round(fraction*n)), some[l])
 		}
 	})
+}
+
+func TestUnsuited(t *testing.T) {
+	all := []tasks.Task{{Name: "pets", Metric: tasks.Top1}, {Name: "street", Metric: tasks.MeanAP}}
+	require.Empty(t, Unsuited(all, []string{KNN, Linear, "linear10pct"}))
+	require.Equal(t, []Dead{
+		{"street", "the protocol fewshot5 is for images with one class each, and the metric map11 for images with several"},
+		{"street", "the protocol finetune is for images with one class each, and the metric map11 for images with several"},
+	}, Unsuited(all, []string{"fewshot5", KNN, "finetune"}))
 }
