@@ -52,6 +52,11 @@ func (j perImage[In, Out]) run(ctx context.Context) (rows []Out, bad int64, err 
 	if err != nil {
 		return nil, 0, run.Usage(err)
 	}
+	for _, split := range splits {
+		if files.Same(split.Path, o.Out) {
+			return nil, 0, run.Usagef("%s is to be read and written; give another file to write", o.Out)
+		}
+	}
 	dir := o.Out + ".parts-" + uuid.NewString()
 	defer func() { err = errors.Join(err, files.RemoveAll(context.WithoutCancel(ctx), dir)) }()
 	computed, dead := files.Join(dir, "computed"), files.Join(dir, "dead")

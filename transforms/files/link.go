@@ -16,7 +16,7 @@ func Link(ctx context.Context, from, to string) error {
 		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 			return err
 		}
-		if same(from, to) {
+		if Same(from, to) {
 			return nil
 		}
 		if err := os.Remove(to); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -37,8 +37,11 @@ func Link(ctx context.Context, from, to string) error {
 	return errors.Join(err, release())
 }
 
-// same reports whether two paths are those of one file.
-func same(a, b string) bool {
+// Same reports whether two paths are those of one file, which exists.
+func Same(a, b string) bool {
+	if !IsLocal(a) || !IsLocal(b) {
+		return a == b
+	}
 	x, errX := os.Stat(a)
 	y, errY := os.Stat(b)
 	return errX == nil && errY == nil && os.SameFile(x, y)

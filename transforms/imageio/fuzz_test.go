@@ -244,12 +244,15 @@ func FuzzList(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte, extension uint) {
 		line, labeled := 0, map[bool]bool{}
-		_ = scanList(bytes.NewReader(data), listKind.suffixes[extension%3], func(e entry) error {
-			if e.path == "" || e.line <= line || !e.labeled && e.label != "" {
+		exists := func(image string) bool { return len(image)%2 == 0 }
+		_ = scanList(bytes.NewReader(data), listKind.suffixes[extension%3], exists, func(e entry) error {
+			if e.path == "" && e.damage == nil || e.line <= line || !e.labeled && e.label != "" {
 				t.Fatalf("%+v after line %d", e, line)
 			}
 			line = e.line
-			labeled[e.labeled] = true
+			if e.damage == nil {
+				labeled[e.labeled] = true
+			}
 			return nil
 		})
 		if lines := bytes.Count(data, []byte("\n")) + 1; line > lines || len(labeled) > 1 {

@@ -3,6 +3,7 @@ package imageio
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/csv"
 	"errors"
@@ -22,7 +23,8 @@ import (
 // paths start at the list's folder. A .csv or .tsv file may have a header that names the columns path (or file,
 // filename, image) and label (or class, target); without a header they are the first and the second column. In a .txt
 // file each line is a path, optionally followed by a space or tab and a label. Without labels the folders of the paths
-// are the classes. Empty lines and lines that begin with # are skipped. A missing image file counts as a damaged image.
+// are the classes. Empty lines are skipped, and so are those that begin with #, unless that begins the name of an image
+// file. A missing image file and a damaged line count as a damaged image each.
 //
 // A list is read only if its own path is given to Plan: such files are skipped in folders, where they may be anything.
 const List = "list"
@@ -38,11 +40,9 @@ var listKind = kind{
 	read:     readList,
 }
 
-// The names of the columns in a header, case-insensitive; earlier names take precedence.
-var (
-	pathColumns  = []string{"path", "file", "filename", "file_name", "filepath", "image"}
-	labelColumns = []string{"label", "class", "target"}
-)
+// pathColumns are the names of the column of paths in a header, case-insensitive, and tableLabels those of the column of
+// labels; earlier names take precedence.
+var pathColumns = []string{"path", "file", "filename", "file_name", "filepath", "image"}
 
 func countList(ctx context.Context, split Split, _ func(string)) (n int64, err error) {
 	err = eachEntry(ctx, split.Path, func(entry) error { n++; return nil })
@@ -89,7 +89,11 @@ func eachEntry(ctx context.Context, name string, visit func(entry) error) error 
 		return err
 	}
 	defer f.Close()
-	return scanList(f, path.Ext(baseName(name)), visit)
+	exists := func(image string) bool {
+		found, err := files.Exists(ctx, beside(name, image))
+		return found || err != nil
+	}
+	return scanList(f, path.Ext(baseName(name)), exists, visit)
 }
 
 // entry is an image in a list.
@@ -98,10 +102,14 @@ type entry struct {
 	path    string
 	label   string
 	labeled bool
+	damage  error // of the line
 }
 
 // image reads the image file.
 func (e entry) image(ctx context.Context, list string) (Image, error) {
+	if e.damage != nil {
+		return Image{Source: list, Label: -1, Damage: fmt.Sprintf("line %d: %v", e.line, e.damage)}, nil
+	}
 	im := Image{Source: beside(list, e.path), Label: -1, Class: parent(e.path)}
 	if e.labeled {
 		im.Label, im.Class = parseLabel(e.label)
@@ -140,27 +148,31 @@ func beside(file, name string) string {
 	return scheme + "://" + path.Join(path.Dir(below), name)
 }
 
-// scanList calls visit with the entries of a list in the format of the file name extension.
-func scanList(r io.Reader, extension string, visit func(entry) error) error {
+// scanList calls visit with the entries of a list in the format of the file name extension. exists tells whether there is an
+// image file of a name.
+func scanList(r io.Reader, extension string, exists func(image string) bool, visit func(entry) error) error {
 	text, err := withoutMark(r)
 	if err != nil {
 		return err
 	}
-	rows := tableRows(text, extension)
+	rows := tableRows(text, extension, exists)
 	if extension == ".txt" {
-		rows = plainRows(text)
+		rows = plainRows(text, exists)
 	}
 	var columns *listColumns
 	for line, row := range rows {
-		err, header, e := row.err, false, entry{line: line}
-		if err == nil && columns == nil {
-			columns, header, err = findColumns(row.fields)
-		}
-		if err == nil && !header {
-			err = columns.fill(&e, row.fields)
+		err, header, e := row.err, false, entry{line: line, damage: row.damage}
+		if columns == nil {
+			err = cmp.Or(err, row.damage)
+			if err == nil {
+				columns, header, err = findColumns(row.fields)
+			}
 		}
 		if err != nil {
 			return fmt.Errorf("line %d: %w", line, err)
+		}
+		if e.damage == nil && !header {
+			e.damage = columns.fill(&e, row.fields)
 		}
 		if header {
 			continue
@@ -188,47 +200,87 @@ func withoutMark(r io.Reader) (io.Reader, error) {
 // row is the fields of a line, without surrounding spaces.
 type row struct {
 	fields []string
-	err    error
+	damage error // of the line
+	err    error // of the file, which ends there
 }
 
 // tableRows iterates over the rows of a .csv or .tsv file and the lines that they begin on.
-func tableRows(r io.Reader, extension string) iter.Seq2[int, row] {
-	table := csv.NewReader(r)
-	table.Comment, table.FieldsPerRecord, table.TrimLeadingSpace = '#', -1, true
+func tableRows(r io.Reader, extension string, exists func(image string) bool) iter.Seq2[int, row] {
+	table := csv.NewReader(&uncommented{lines: bufio.NewReader(r), exists: exists})
+	table.FieldsPerRecord, table.TrimLeadingSpace = -1, true
 	if extension == ".tsv" {
 		table.Comma, table.TrimLeadingSpace = '\t', false // it would trim empty fields, too
 	}
 	return func(yield func(int, row) bool) {
 		for {
 			fields, err := table.Read()
-			line := 0
 			var damage *csv.ParseError
 			switch {
 			case errors.Is(err, io.EOF):
 				return
-			case errors.As(err, &damage):
-				line, err = damage.Line, damage.Err
-			case err == nil:
-				line, _ = table.FieldPos(0)
+			case errors.As(err, &damage): // all lines up to the error
+				for line := damage.StartLine; line <= damage.Line; line++ {
+					if !yield(line, row{damage: damage.Err}) {
+						return
+					}
+				}
+				continue
+			case err != nil:
+				yield(0, row{err: err})
+				return
 			}
 			for i := range fields {
 				fields[i] = strings.TrimSpace(fields[i])
 			}
-			if !yield(line, row{fields, err}) || err != nil {
+			if line, _ := table.FieldPos(0); !yield(line, row{fields: fields}) {
 				return
 			}
 		}
 	}
 }
 
+// uncommented leaves the lines of comments empty.
+type uncommented struct {
+	lines  *bufio.Reader
+	exists func(image string) bool
+	rest   []byte // of a line
+}
+
+func (u *uncommented) Read(p []byte) (int, error) {
+	if len(u.rest) == 0 {
+		line, err := u.lines.ReadBytes('\n')
+		if len(line) == 0 {
+			return 0, err
+		}
+		if u.rest = line; isComment(string(line), u.exists) {
+			u.rest = []byte("\n")
+		}
+	}
+	n := copy(p, u.rest)
+	u.rest = u.rest[n:]
+	return n, nil
+}
+
+// isComment reports whether a line is a comment: it begins with #, and its first field is no image that exists.
+func isComment(line string, exists func(image string) bool) bool {
+	if !strings.HasPrefix(line, "#") {
+		return false
+	}
+	if at := strings.IndexAny(line, ",\t\r\n"); at >= 0 {
+		line = line[:at]
+	}
+	return !exists(plainRow(strings.TrimSpace(line))[0])
+}
+
 // plainRows iterates over the rows of a .txt file and their lines.
-func plainRows(r io.Reader) iter.Seq2[int, row] {
+func plainRows(r io.Reader, exists func(image string) bool) iter.Seq2[int, row] {
 	return func(yield func(int, row) bool) {
 		lines := bufio.NewScanner(r)
+		lines.Buffer(nil, 1<<20)
 		line := 1
 		for ; lines.Scan(); line++ {
 			text := strings.TrimSpace(lines.Text())
-			if text != "" && text[0] != '#' && !yield(line, row{fields: plainRow(text)}) {
+			if text != "" && !isComment(text, exists) && !yield(line, row{fields: plainRow(text)}) {
 				return
 			}
 		}
@@ -268,7 +320,7 @@ func findColumns(first []string) (c *listColumns, header bool, err error) {
 		}
 		return -1
 	}
-	c = &listColumns{len(first), find(pathColumns), find(labelColumns)}
+	c = &listColumns{len(first), find(pathColumns), find(tableLabels)}
 	switch {
 	case slices.ContainsFunc(first, isImage) || c.path < 0 && c.label < 0:
 		if c.path, c.label = 0, 1; len(first) == 1 {

@@ -126,15 +126,9 @@ func TestListsInFolders(t *testing.T) {
 
 func TestListErrors(t *testing.T) {
 	for name, c := range map[string]struct{ text, want string }{
-		"ragged.csv":  {"a.png,1\nb.png\n", "line 2: 1 columns, but the first line has 2"},
-		"comma.csv":   {"a.png\n\nb,c.png\n", "line 3: 2 columns, but the first line has 1"},
-		"quote.csv":   {"path,label\na\".png,1\n", `line 2: bare " in non-quoted-field`},
-		"open.csv":    {"a.png,1\n\"b.png,2\n", `line 2: extraneous or missing " in quoted-field`},
-		"empty.csv":   {"path,label\n,1\n", "line 2: the path is empty"},
-		"spaces.tsv":  {"a.png\t1\n \t1\n", "line 2: the path is empty"},
 		"columns.csv": {"\nid,label\n1,2\n", `line 2: the header ["id" "label"] has no column path, file, filename,`},
-		"some.txt":    {"a.png 1\nb.png\n", "line 2: 1 columns, but the first line has 2"},
-		"long.txt":    {"a.png\n" + strings.Repeat("b", 1<<17), "line 2: bufio.Scanner: token too long"},
+		"first.csv":   {"a\".png,1\n", `line 1: bare " in non-quoted-field`},
+		"long.txt":    {"a.png\n" + strings.Repeat("b", 1<<20), "line 2: bufio.Scanner: token too long"},
 		"utf16.csv":   {"\xff\xfea\x00.\x00p\x00n\x00g\x00", "the text is in UTF-16; save it as UTF-8"},
 	} {
 		list := write(t, filepath.Join(t.TempDir(), name), []byte(c.text))
@@ -143,6 +137,48 @@ func TestListErrors(t *testing.T) {
 	}
 	_, err := imageio.Plan(t.Context(), []string{"none.csv"}, 1)
 	require.ErrorContains(t, err, "none.csv does not exist")
+}
+
+// A damaged line, which costs only itself, is named.
+func TestDamagedLines(t *testing.T) {
+	for name, c := range map[string]struct {
+		text string
+		want []string
+	}{
+		"ragged.csv": {"a.png,1\nb.png\na.png,2\n", []string{"", "line 2: 1 columns, but the first line has 2", ""}},
+		"comma.csv":  {"a.png\n\nb,c.png\n", []string{"", "line 3: 2 columns, but the first line has 1"}},
+		"quote.csv":  {"path,label\na\".png,1\na.png,1\n", []string{`line 2: bare " in non-quoted-field`, ""}},
+		"open.csv":   {"a.png,1\n\"b.png,2\na.png,1\n", []string{"", `line 2: extraneous or missing " in quoted-field`, `line 3: extraneous or missing " in quoted-field`}},
+		"empty.csv":  {"path,label\n,1\na.png,2\n", []string{"line 2: the path is empty", ""}},
+		"spaces.tsv": {"a.png\t1\n \t1\n", []string{"", "line 2: the path is empty"}},
+		"some.txt":   {"a.png 1\nb.png\n", []string{"", "line 2: 1 columns, but the first line has 2"}},
+	} {
+		dir := t.TempDir()
+		write(t, filepath.Join(dir, "a.png"), []byte("a"))
+		list := write(t, filepath.Join(dir, name), []byte(c.text))
+		for rows := 1; rows <= 3; rows++ {
+			var got []string
+			for _, im := range readAll(t, rows, list) {
+				got = append(got, im.Damage)
+				if im.Damage != "" {
+					require.Equal(t, list, im.Source)
+				}
+			}
+			require.Equal(t, c.want, got, name)
+		}
+	}
+}
+
+// A line that begins with # is a comment unless there is such a file.
+func TestNumberSign(t *testing.T) {
+	dir := t.TempDir()
+	first, second := write(t, filepath.Join(dir, "#1.png"), []byte("1")), write(t, filepath.Join(dir, "2.png"), []byte("2"))
+	for name, text := range map[string]string{
+		"list.csv": "# path,label\npath,labels\n#1.png,7\n#2.png,7\n2.png,8\n", "list.txt": "# of these\n#1.png 7\n#2.png 7\n2.png 8\n",
+	} {
+		got := readAll(t, 9, write(t, filepath.Join(dir, name), []byte(text)))
+		require.Equal(t, []imageio.Image{{Source: first, Data: []byte("1"), Label: 7}, {Source: second, Data: []byte("2"), Label: 8}}, got)
+	}
 }
 
 // A list that changed since it was planned is an error, not read wrongly.

@@ -151,7 +151,8 @@ const (
 // errLoad is the error for rows that take more than maxLoad bytes together.
 var errLoad = fmt.Errorf("rows of more than %d bytes", maxLoad)
 
-// filled passes over data pages without values, which end a column for the library, and bounds what is read at once.
+// filled passes over data pages without values, which end a column for the library, and bounds what is read at once and
+// what dictionaries promise.
 type filled struct {
 	file.PageReader
 	variable bool // whether values have a variable length
@@ -181,6 +182,10 @@ func (p *filled) Next() bool {
 		page := p.Page()
 		p.loaded += len(page.Data())
 		_, dictionary := page.(*file.DictionaryPage)
+		if n := int(page.NumValues()); dictionary && n > max(len(page.Data()), 1) { // the library takes memory for all of them
+			p.err = fmt.Errorf("a dictionary of %d values in %d bytes", n, len(page.Data()))
+			return false
+		}
 		if dictionary && p.variable {
 			p.longest = longest(page.Data())
 		}
