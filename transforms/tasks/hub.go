@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"unicode"
 
 	"github.com/sdr-ml/sdr/transforms/files"
 	"github.com/sdr-ml/sdr/transforms/imageio"
@@ -19,7 +20,7 @@ import (
 
 // parts are the names of splits in data sets, by what a task uses them for. Later names stand in for earlier ones.
 var parts = map[string][]string{
-	"train": {"train", "training"},
+	"train": {"train", "training", "trainval"},
 	"test":  {"test", "testing", "validation", "valid", "val", "dev", "eval"},
 }
 
@@ -29,7 +30,7 @@ var shard = regexp.MustCompile(`^([a-z]+)(?:([-_])\d+(?:(-of-)(\d+)(-[0-9a-f]+)?
 
 // hubSplits finds the splits of a data set in a folder that is laid out as on the Hugging Face Hub: files such as
 // train-00000-of-00004.parquet or folders train and test, in the folder itself, in its folder data, or in that of its
-// only configuration. The paths of splits are by the names of their parts, train and test; a split of several files is a
+// only configuration; else those that its README.md names. The paths of splits are by the names of their parts, train and test; a split of several files is a
 // glob.
 func hubSplits(ctx context.Context, dir string) (map[string]string, error) {
 	var configs []string
@@ -49,6 +50,9 @@ func hubSplits(ctx context.Context, dir string) (map[string]string, error) {
 	}
 	if len(configs) > 1 {
 		return nil, fmt.Errorf("%s holds the data sets %s; give one of them, such as %s", dir, strings.Join(configs, ", "), files.Join(dir, configs[0]))
+	}
+	if found == nil {
+		return cardSplits(ctx, dir)
 	}
 	return found, nil
 }
@@ -168,6 +172,11 @@ func standIn(t Task) {
 	}
 }
 
+// words returns the words of a name, in lower case: its longest sequences of letters.
+func words(name string) []string {
+	return strings.FieldsFunc(strings.ToLower(name), func(r rune) bool { return !unicode.IsLetter(r) })
+}
+
 // mixed returns an error if a folder without known splits has entries that look like those of several.
 func mixed(ctx context.Context, dir string) error {
 	entries, err := files.ReadDir(ctx, dir)
@@ -177,11 +186,8 @@ func mixed(ctx context.Context, dir string) error {
 	seen := map[string]string{}
 	for _, e := range entries {
 		for part, names := range parts {
-			for _, name := range names {
-				rest, ok := strings.CutPrefix(strings.ToLower(e.Name), name)
-				if ok && (rest == "" || rest[0] < 'a' || rest[0] > 'z') {
-					seen[part] = e.Name
-				}
+			if slices.ContainsFunc(words(e.Name), func(word string) bool { return slices.Contains(names, word) }) {
+				seen[part] = e.Name
 			}
 		}
 	}

@@ -147,8 +147,12 @@ func openAll(ctx context.Context, glob string) (found []Task, faulty []Faulty, e
 
 // find lists the tasks in a folder, or the folder itself if it is a task's. Test may be empty.
 func find(ctx context.Context, dir string) (found []Task, faulty []Faulty, err error) {
-	for _, of := range []string{dir, files.Join(dir, "data")} {
-		splits, err := splitsOf(ctx, of)
+	for i, of := range []string{dir, files.Join(dir, "data"), dir} {
+		look := splitsOf
+		if i == 2 {
+			look = cardSplits
+		}
+		splits, err := look(ctx, of)
 		if err != nil {
 			return nil, nil, err
 		}

@@ -236,6 +236,10 @@ func TestHub(t *testing.T) {
 		"the split train is in both train.parquet and train.zip; remove one of them":          {"train.parquet", "train.zip", "test.zip"},
 		"is train-0-of-it.tar a file of the split train?":                                     {"train-0.tar", "train-1.tar", "train-0-of-it.tar", "test.tar"},
 		"holds train2014 and val2014, which look like splits; give the training images alone": {"train2014/cat/a.jpg", "val2014/cat/b.jpg"},
+		"holds pets-train-0.tar and pets-test-0.tar, which look like splits":                  {"pets-train-0.tar", "pets-test-0.tar"},
+		"holds data_train.parquet and data_valid.parquet, which look like splits":             {"data_train.parquet", "data_valid.parquet"},
+		"holds mnist.train.parquet and mnist.test.parquet, which look like splits":            {"mnist.train.parquet", "mnist.test.parquet"},
+		"holds seg_train and seg_test, which look like splits":                                {"seg_train/seg_train/cat/1.png", "seg_test/seg_test/cat/1.png"},
 	} {
 		dir := t.TempDir()
 		for _, file := range files {
@@ -258,6 +262,38 @@ func TestHub(t *testing.T) {
 	got, err := tasks.Open(t.Context(), one)
 	require.NoError(t, err)
 	require.Equal(t, filepath.Join(one, "a-train.parquet"), got.Train, "never both splits")
+}
+
+// TestCard checks that the card of a data set tells its splits if the names of its files do not.
+func TestCard(t *testing.T) {
+	dir := touch(t, "pets/data/fit.parquet", "pets/data/holdout-1.parquet", "pets/data/holdout-2.parquet")
+	pets := filepath.Join(dir, "pets")
+	card := func(configs string) {
+		require.NoError(t, os.WriteFile(filepath.Join(pets, "README.md"), []byte("---\nlicense: mit\n"+configs+"---\n# Pets\n"), 0o644))
+	}
+	one := "configs:\n- config_name: all\n  data_files:\n  - split: train\n    path: data/fit.parquet\n  - split: test\n    path: [data/holdout-*]\n"
+	want := tasks.Task{Name: "pets", Train: filepath.Join(pets, "data/fit.parquet"), Test: filepath.Join(pets, "data/holdout-*"), Metric: tasks.MeanPerClass}
+	for _, configs := range []string{one, strings.Replace(one, "config_name: all", "config_name: default", 1) + "- config_name: other\n  data_files:\n  - split: train\n    path: x\n"} {
+		card(configs)
+		for _, of := range []string{dir, pets} {
+			found, faulty, err := tasks.Find(t.Context(), of)
+			require.NoError(t, err)
+			require.Empty(t, faulty)
+			require.Equal(t, []tasks.Task{want}, found)
+		}
+		got, err := tasks.Open(t.Context(), pets)
+		require.NoError(t, err)
+		require.Equal(t, want.Train, got.Train)
+	}
+	card("configs:\n- config_name: all\n  data_files:\n  - split: train\n    path: [data/a, data/b]\n")
+	_, err := tasks.Open(t.Context(), pets)
+	require.ErrorContains(t, err, "README.md gives the split train several paths")
+	for _, other := range []string{"", "configs: 3\n", "configs:\n- data_files: data/*\n", "configs:\n- config_name: a\n- config_name: b\n"} {
+		card(other)
+		got, err := tasks.Open(t.Context(), pets)
+		require.NoError(t, err)
+		require.Equal(t, pets, got.Train)
+	}
 }
 
 // A task's description states its metric, whatever its name.
