@@ -109,6 +109,16 @@ func TestEmbedErrors(t *testing.T) {
 		require.ErrorContains(t, err, want)
 		require.NoFileExists(t, o.Out)
 	}
+	data, err := os.ReadFile(fixtures + "/tiny.parquet")
+	require.NoError(t, err)
+	same := filepath.Join(dir, "same.parquet")
+	require.NoError(t, os.WriteFile(same, data, 0o644))
+	_, _, err = pipelines.Embed(t.Context(), pipelines.EmbedOptions{Model: saveModel(t), Data: []string{dir}, Out: same, Runner: "direct"})
+	require.ErrorAs(t, err, new(*run.UsageError))
+	require.ErrorContains(t, err, "is to be read and written; give another file to write")
+	after, err := os.ReadFile(same)
+	require.NoError(t, err)
+	require.Equal(t, data, after)
 	picture, err := os.ReadFile(fixtures + "/folder/train/Banana/Banana_001.jpg")
 	require.NoError(t, err)
 	lists := func(labels ...int32) error {

@@ -21,7 +21,8 @@ import (
 // open opens a file on any filesystem; a local one can seek.
 func open(ctx context.Context, name string) (io.ReadCloser, error) {
 	if files.IsLocal(name) {
-		return os.Open(name)
+		f, err := os.Open(name)
+		return localFile{f, ctx}, err
 	}
 	fsys, err := filesystem.New(ctx, name)
 	if err != nil {
@@ -33,6 +34,34 @@ func open(ctx context.Context, name string) (io.ReadCloser, error) {
 	}
 	return remoteFile{r, fsys}, nil
 }
+
+// localFile is not read further once its context is canceled: it may be as large as a disk.
+type localFile struct {
+	file *os.File
+	ctx  context.Context
+}
+
+// Read implements [io.Reader].
+func (f localFile) Read(p []byte) (int, error) {
+	if err := f.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return f.file.Read(p)
+}
+
+// ReadAt implements [io.ReaderAt].
+func (f localFile) ReadAt(p []byte, at int64) (int, error) {
+	if err := f.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return f.file.ReadAt(p, at)
+}
+
+// Seek implements [io.Seeker].
+func (f localFile) Seek(offset int64, whence int) (int64, error) { return f.file.Seek(offset, whence) }
+
+// Close implements [io.Closer].
+func (f localFile) Close() error { return f.file.Close() }
 
 // remoteFile closes its filesystem together with the file.
 type remoteFile struct {
@@ -100,7 +129,8 @@ type randomFile interface {
 // only read sequentially.
 func openAt(ctx context.Context, name string) (randomFile, error) {
 	if files.IsLocal(name) {
-		return os.Open(name)
+		f, err := os.Open(name)
+		return localFile{f, ctx}, err
 	}
 	r, err := open(ctx, name)
 	if err != nil {

@@ -33,7 +33,7 @@ func TestTablesEqualPyarrow(t *testing.T) {
 		Error string
 	}
 	require.NoError(t, json.Unmarshal(text, &cases))
-	require.Len(t, cases, 78)
+	require.Len(t, cases, 81)
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()

@@ -25,6 +25,8 @@ type table struct {
 	of    string // of labels
 	ofs   string // of lists of labels
 	wrong string // why of cannot be used
+
+	beside string // the path of the struct that the image is in, with a point at the end
 	names []string
 }
 
@@ -76,16 +78,25 @@ func featuresOf(r *parquet.Reader) map[string]feature {
 		return nil
 	}
 	features := map[string]feature{}
-	for name, raw := range meta.Info.Features {
+	addFeatures(features, "", meta.Info.Features)
+	return features
+}
+
+// addFeatures adds features by the paths of their columns.
+func addFeatures(all map[string]feature, prefix string, raw map[string]json.RawMessage) {
+	for name, text := range raw {
 		var f feature
-		var list []feature                  // the former way to write a list
-		if json.Unmarshal(raw, &f) == nil { // others are structs of features
-			features[name] = f
-		} else if json.Unmarshal(raw, &list) == nil && len(list) == 1 {
-			features[name] = feature{Of: &list[0]}
+		var list []feature // the former way to write a list
+		var inside map[string]json.RawMessage
+		switch {
+		case json.Unmarshal(text, &f) == nil && (f.Type != "" || f.Of != nil):
+			all[prefix+name] = f
+		case json.Unmarshal(text, &list) == nil && len(list) == 1:
+			all[prefix+name] = feature{Of: &list[0]}
+		case json.Unmarshal(text, &inside) == nil:
+			addFeatures(all, prefix+name+".", inside)
 		}
 	}
-	return features
 }
 
 // only returns the column of a type if the metadata has exactly one.
@@ -118,7 +129,7 @@ func candidates(leaves []parquet.Leaf, by string) (all []candidate) {
 		case l.InList:
 			continue
 		case isBinary:
-			c.bytes = l.Path
+			c.bytes, c.beside = l.Path, owner[:strings.LastIndex(owner, ".")+1]
 			if at := owner + ".path"; inStruct && slices.ContainsFunc(leaves, func(l parquet.Leaf) bool { return l.Path == at && l.Type.ID() == arrow.STRING }) {
 				c.file = at
 			}
@@ -184,7 +195,9 @@ func (t *table) findLabels(leaves []parquet.Leaf, features map[string]feature, b
 		}
 		return false
 	}
-	exact := func(l parquet.Leaf, name string) bool { return strings.EqualFold(l.Path, name) }
+	exact := func(l parquet.Leaf, name string) bool {
+		return strings.EqualFold(l.Path, name) || t.beside != "" && strings.EqualFold(l.Path, t.beside+name)
+	}
 	within := func(l parquet.Leaf, name string) bool {
 		top, _, inside := strings.Cut(l.Path, ".")
 		return inside && strings.EqualFold(top, name)
@@ -194,10 +207,10 @@ func (t *table) findLabels(leaves []parquet.Leaf, features map[string]feature, b
 	}
 }
 
-// listOf returns the column of lists that a column of numbers or names is in; "" if it is in none.
+// listOf returns the column of lists that a column of numbers or names is in; "" if it is in none, or in a map.
 func listOf(l parquet.Leaf) string {
 	top, _, _ := strings.Cut(l.Path, ".")
-	if !l.InList || strings.Count(l.Path, ".") != 2 {
+	if !l.InList || strings.Count(l.Path, ".") != 2 || strings.HasSuffix(l.Path, ".key") || strings.HasSuffix(l.Path, ".value") { // of a map
 		return ""
 	}
 	switch l.Type.ID() {

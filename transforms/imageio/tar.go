@@ -135,9 +135,9 @@ func (t *tarball) Seek(offset int64, whence int) (int64, error) {
 // tarBlock is the size of the blocks of an archive.
 const tarBlock = 512
 
-// more passes over the zeros that end an archive and reports whether anything follows.
-func (t *tarball) more() (bool, error) {
-	for {
+// more passes over the zeros that end an archive, up to so many bytes into the file, and reports whether anything follows.
+func (t *tarball) more(most int64) (bool, error) {
+	for t.at < most {
 		block, err := t.r.Peek(tarBlock)
 		zero := len(bytes.Trim(block, "\x00")) == 0
 		switch {
@@ -152,6 +152,7 @@ func (t *tarball) more() (bool, error) {
 			return false, err
 		}
 	}
+	return false, nil
 }
 
 // tarMember is a member of an archive, or damage in its place.
@@ -190,7 +191,11 @@ func (t *tarball) each(visit func(tarMember) error) error {
 		var head *tar.Header
 		more, err, fresh := true, error(nil), r == nil
 		if fresh {
-			more, err = t.more()
+			most := int64(math.MaxInt64)
+			if !sound {
+				most = farBegin + 1
+			}
+			more, err = t.more(most)
 			r = tar.NewReader(t)
 		}
 		if err == nil && more {

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"math"
 )
 
 // The parts of a zip archive (APPNOTE, section 4) that are needed without its central directory.
@@ -34,7 +35,11 @@ type local struct {
 func salvage(f *io.SectionReader, pass func(string)) (images []zipMember, err error) {
 	sound := false
 	for at := int64(0); ; {
-		m, err := nextLocal(f, at)
+		most := int64(math.MaxInt64)
+		if !sound {
+			most = farBegin
+		}
+		m, err := nextLocal(f, at, most)
 		if errors.Is(err, io.EOF) {
 			break
 		} else if err != nil {
@@ -57,10 +62,10 @@ func salvage(f *io.SectionReader, pass func(string)) (images []zipMember, err er
 	return append(images, zipMember{"", func() ([]byte, error) { return nil, lost }}), nil
 }
 
-// nextLocal finds the next member at or behind a position; the error is io.EOF if there is none.
-func nextLocal(f *io.SectionReader, at int64) (*local, error) {
-	for {
-		found, err := findLocal(f, at)
+// nextLocal finds the next member at or behind a position, and before another; the error is io.EOF if there is none.
+func nextLocal(f *io.SectionReader, at, most int64) (*local, error) {
+	for at < most {
+		found, err := findLocal(f, at, most)
 		if err != nil {
 			return nil, err
 		}
@@ -72,12 +77,13 @@ func nextLocal(f *io.SectionReader, at int64) (*local, error) {
 		}
 		at = found + int64(len(localMagic))
 	}
+	return nil, io.EOF
 }
 
-// findLocal finds the signature of a local file header at or behind a position.
-func findLocal(f *io.SectionReader, at int64) (int64, error) {
+// findLocal finds the signature of a local file header, likewise.
+func findLocal(f *io.SectionReader, at, most int64) (int64, error) {
 	buffer := make([]byte, 1<<16)
-	for {
+	for at < most {
 		n, err := f.ReadAt(buffer, at)
 		if i := bytes.Index(buffer[:n], []byte(localMagic)); i >= 0 {
 			return at + int64(i), nil
@@ -87,6 +93,7 @@ func findLocal(f *io.SectionReader, at int64) (int64, error) {
 		}
 		at += int64(n - len(localMagic) + 1)
 	}
+	return 0, io.EOF
 }
 
 // readLocal reads a local file header, and the data where only that tells its size.

@@ -100,6 +100,7 @@ labels("by metadata", pa.array([1, 0]), [(1, "bee"), (0, "ant")], column_name="b
 for other in ("labels", "Label", "cls", "class", "target"):
     labels("column " + other, pa.array([1, 0]), [1, 0], column_name=other)
 labels("CIFAR-100", pa.array([1, 0]), [(1, "bee"), (0, "ant")], column_name="fine_label", features={n: names["label"] for n in ("fine_label", "coarse_label")})
+labels("map", pa.array([[("a", 1)]], pa.map_(pa.string(), pa.int64())), [None], "label.key_value.key: list of utf8")
 labels("none of two", pa.array([1, 0]), [None, None], column_name="shape", features={n: names["label"] for n in ("shape", "color")})
 
 # Images in columns of all kinds.
@@ -112,6 +113,9 @@ add("the only one", {"photo": column(), "caption": pa.array(["x"] * 3)}, plain)
 add("by its type", {"photo": column(), "thumb": pa.array([b"no"] * 3)}, plain, features={"photo": {"_type": "Image"}})
 add("path first", {"image": pa.array([{"path": None, "bytes": b} for b in images(3)], pa.struct([("path", pa.string()), ("bytes", pa.binary())]))}, plain)
 add("nested", {"sample": pa.array([{"image": {"bytes": b, "path": None}} for b in images(3)], pa.struct([("image", IMAGE)]))}, plain)
+inside = pa.array([{"image": {"bytes": b, "path": None}, "label": i} for i, b in enumerate(images(2))], pa.struct([("image", IMAGE), ("label", pa.int64())]))
+add("nested with labels", {"sample": inside}, [r | {"label": i} for i, r in enumerate(plain[:2])])
+add("nested with names", {"sample": inside}, [r | {"label": i, "class": ["ant", "bee"][i]} for i, r in enumerate(plain[:2])], features={"sample": names})
 several = [[{"bytes": b"first", "path": None}, {"bytes": b"second", "path": None}], [], None, [{"bytes": None, "path": "x.png"}]]
 of_several = [{"data": b"first"}, {"damage": "the row has no image"}, {"damage": "the row has no image"}, {"damage": '"x.png": no such file'}]
 add("lists", {"images": pa.array(several, pa.list_(IMAGE)), "label": pa.array([4, 5, 6, 7])}, [r | {"label": 4 + i} for i, r in enumerate(of_several)])
