@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/apache/arrow/go/v15/arrow"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
@@ -58,7 +59,18 @@ func (j perImage[In, Out]) run(ctx context.Context) (rows []Out, bad int64, err 
 		}
 	}
 	dir := o.Out + ".parts-" + uuid.NewString()
-	defer func() { err = errors.Join(err, files.RemoveAll(context.WithoutCancel(ctx), dir)) }()
+	defer func() {
+		ctx := context.WithoutCancel(ctx)
+		removal := files.RemoveAll(ctx, dir)
+		for left := 20; err != nil && left > 0; left-- { // bundles of a failed job may still write there
+			time.Sleep(50 * time.Millisecond)
+			if removal == nil && !files.IsFolder(ctx, dir) {
+				break
+			}
+			removal = files.RemoveAll(ctx, dir)
+		}
+		err = cmp.Or(err, removal)
+	}()
 	computed, dead := files.Join(dir, "computed"), files.Join(dir, "dead")
 	tuning := files.Join(dir, "tuning")
 	if folder := runOf(ctx, o.Model); folder != nil {

@@ -27,7 +27,7 @@ type table struct {
 	wrong string // why of cannot be used
 
 	beside string // the path of the struct that the image is in, with a point at the end
-	names []string
+	names  []string
 }
 
 // The names of columns, case-insensitive; earlier names take precedence.

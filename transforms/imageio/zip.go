@@ -2,6 +2,7 @@ package imageio
 
 import (
 	"archive/zip"
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -88,7 +89,7 @@ func zipImages(f randomFile, pass func(string)) (images []zipMember, err error) 
 		return salvage(io.NewSectionReader(f, 0, size), pass)
 	case err != nil && !errors.Is(err, zip.ErrInsecurePath): // nothing is written to the members' paths
 		return nil, err
-	case joined(f, r):
+	case joined(f, size, r):
 		return nil, errors.New("its central directory lacks the first member: several archives in one file? Extract them and zip all files again")
 	}
 	for _, m := range r.File {
@@ -103,18 +104,42 @@ func zipImages(f randomFile, pass func(string)) (images []zipMember, err error) 
 	return images, nil
 }
 
-// joined reports whether the file begins with a member that the central directory does not list: then another archive,
-// whose members would be lost, precedes this one.
-func joined(f io.ReaderAt, r *zip.Reader) bool {
+// joined reports whether the file begins with a member that the central directory at its end does not list: then another
+// archive, whose members would be lost, precedes this one. If both are equally long, r has the members of the first.
+func joined(f io.ReaderAt, size int64, r *zip.Reader) bool {
 	var head [30]byte // local file header; name and extra field follow
 	if _, err := f.ReadAt(head[:], 0); err != nil || string(head[:4]) != localMagic {
 		return false
+	}
+	if second(f, size) {
+		return true
 	}
 	first := 30 + int64(binary.LittleEndian.Uint16(head[26:])) + int64(binary.LittleEndian.Uint16(head[28:]))
 	return !slices.ContainsFunc(r.File, func(m *zip.File) bool {
 		at, err := m.DataOffset()
 		return err == nil && at == first
 	})
+}
+
+// second reports whether the central directory at the end of the file is further back than it says, as it is in an archive
+// behind another one.
+func second(f io.ReaderAt, size int64) bool {
+	tail := make([]byte, min(size, 1<<16+22)) // the end of the directory and a comment
+	if _, err := f.ReadAt(tail, size-int64(len(tail))); err != nil {
+		return false
+	}
+	at := bytes.LastIndex(tail, []byte("PK\x05\x06"))
+	if at < 0 || len(tail)-at < 22 {
+		return false
+	}
+	u32 := func(i int) int64 { return int64(binary.LittleEndian.Uint32(tail[at+i:])) }
+	begin := size - int64(len(tail)-at) - u32(12)
+	var magic [4]byte
+	if begin <= u32(16) { // where it says
+		return false
+	}
+	_, err := f.ReadAt(magic[:], begin)
+	return err == nil && string(magic[:]) == "PK\x01\x02"
 }
 
 // zipName returns a member's name in UTF-8. Names that are not UTF-8 are in the DOS code page (APPNOTE, appendix D).

@@ -99,6 +99,8 @@ func TestZipInAFolder(t *testing.T) {
 		return images[1].Damage
 	}
 	require.Contains(t, damage(), "its central directory lacks the first member: several archives in one file?")
+	write(t, joined, append(first, first...))
+	require.Contains(t, damage(), "its central directory lacks the first member: several archives in one file?", "also if both are equally long")
 	write(t, joined, []byte("PK\x03\x04 is how it should begin"))
 	require.Contains(t, damage(), "no valid central directory at its end; truncated, or not a zip archive")
 }
