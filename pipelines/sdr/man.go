@@ -30,7 +30,7 @@ func newMan() *cobra.Command {
 			for _, each := range append(root.Commands(), root) {
 				each.Long = preformatted(each.Long)
 			}
-			header := &doc.GenManHeader{Title: "SDR", Section: "1", Source: "sdr " + version, Manual: "sdr"}
+			header := &doc.GenManHeader{Section: "1", Source: "sdr " + version, Manual: "sdr"}
 			if err := doc.GenManTree(root, header, out); err != nil {
 				return fmt.Errorf("man pages: %w", err)
 			}

@@ -35,6 +35,8 @@ func LoadBackbone(r io.Reader, b Backbone) (*Model, error) {
 			misfits = append(misfits, fmt.Sprintf("%s is missing", name))
 		case !slices.Equal(t.Shape, shape) || t.F32 == nil:
 			misfits = append(misfits, fmt.Sprintf("%s has shape %v, not floats of shape %v", name, t.Shape, shape))
+		case slices.ContainsFunc(t.F32, func(v float32) bool { return v-v != 0 }):
+			misfits = append(misfits, fmt.Sprintf("%s has values that are no finite numbers", name))
 		default:
 			return t
 		}

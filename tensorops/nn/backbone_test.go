@@ -3,6 +3,7 @@ package nn
 import (
 	"bytes"
 	"encoding/json"
+	"math"
 	"os"
 	"slices"
 	"testing"
@@ -60,6 +61,11 @@ func TestLoadBackboneRejects(t *testing.T) {
 		require.NoError(t, SaveModel(&buf, b, Heads{}, make([]float32, l.NumParams), make([]float32, l.NumStats), nil))
 		return buf.Bytes()
 	}
+	l := NewLayout(Backbone{"resnet18", "imagenet", 3}, Heads{})
+	diverged, stats := make([]float32, l.NumParams), make([]float32, l.NumStats)
+	diverged[5] = float32(math.NaN())
+	var nan bytes.Buffer
+	require.NoError(t, SaveModel(&nan, Backbone{"resnet18", "imagenet", 3}, Heads{}, diverged, stats, nil))
 	var whole bytes.Buffer
 	require.NoError(t, safetensors.Write(&whole, []safetensors.Tensor{{Name: "conv1.weight", Shape: []int{3, 3, 7, 7}, I64: make([]int64, 441)}}, nil))
 	for _, c := range []struct {
@@ -73,6 +79,7 @@ func TestLoadBackboneRejects(t *testing.T) {
 		{file(Backbone{"resnet34", "imagenet", 3}), Backbone{"resnet18", "imagenet", 3}, "layer1.2.conv1.weight has no place"},
 		{whole.Bytes(), Backbone{"resnet18", "imagenet", 3}, "conv1.weight has shape [3 3 7 7], not floats of shape [3 3 7 7]"},
 		{[]byte("x"), Backbone{"resnet18", "imagenet", 3}, "truncated"},
+		{nan.Bytes(), Backbone{"resnet18", "imagenet", 3}, "conv1.weight has values that are no finite numbers"},
 	} {
 		_, err := LoadBackbone(bytes.NewReader(c.data), c.of)
 		require.ErrorContains(t, err, c.want)

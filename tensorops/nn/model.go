@@ -116,6 +116,9 @@ func LoadModel(r io.Reader) (*Model, error) {
 		return nil, fmt.Errorf("nn: load model: format %s is of a newer version of sdr, which has to read it (this one reads format %s)", format, modelFormat)
 	}
 	for key, value := range map[string]any{backboneKey: &m.Backbone, headsKey: &m.Heads} {
+		if f.Metadata[key] == "" {
+			return nil, fmt.Errorf("nn: load model: the file has no metadata %q, so it is none of sdr; sdr pretrain --init begins with weights of torchvision and timm", key)
+		}
 		if err := json.Unmarshal([]byte(f.Metadata[key]), value); err != nil {
 			return nil, fmt.Errorf("nn: load model: metadata %q is %q, want a JSON object as written by SaveModel", key, f.Metadata[key])
 		}

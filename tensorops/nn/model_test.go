@@ -178,7 +178,7 @@ func TestLoadModelRejects(t *testing.T) {
 	for want, file := range map[string]*bytes.Buffer{
 		"truncated":                                    bytes.NewBufferString("x"),
 		`format 2 is of a newer version of sdr`:        write(nil, map[string]string{"sdr.format": "2"}),
-		`metadata "backbone" is ""`:                    write(nil, map[string]string{"heads": "{}"}),
+		`the file has no metadata "backbone"`:          write(nil, map[string]string{"heads": "{}"}),
 		`metadata "heads" is "?"`:                      write(nil, map[string]string{"backbone": arch, "heads": "?"}),
 		`unknown architecture ""`:                      write(nil, map[string]string{"backbone": "{}", "heads": "{}"}),
 		`no tensor "conv1.weight"`:                     write(nil, map[string]string{"backbone": arch, "heads": "{}"}),

@@ -126,6 +126,9 @@ func readHeader(r io.Reader) ([]byte, error) {
 		return nil, fmt.Errorf("safetensors: read header length: %w; the file is empty or truncated", err)
 	}
 	n := binary.LittleEndian.Uint64(word[:])
+	if bytes.HasPrefix(word[:], []byte("PK\x03\x04")) || word[0] == 0x80 && n > maxHeaderLen { // a zip archive, or a pickle
+		return nil, errors.New("safetensors: the file is one of torch.save, by its beginning; load it in PyTorch and save its state_dict with safetensors.torch.save_file")
+	}
 	if n > maxHeaderLen {
 		return nil, fmt.Errorf("safetensors: header of %d bytes, the limit is %d; is this a safetensors file?", n, maxHeaderLen)
 	}

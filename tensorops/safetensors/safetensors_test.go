@@ -121,7 +121,9 @@ var broken = []struct {
 }{
 	{"empty", nil, "empty or truncated"},
 	{"no header", file("", ""), "does not start with '{'"},
-	{"not safetensors", []byte("PK\x03\x04 some zip archive"), "is this a safetensors file?"},
+	{"not safetensors", []byte("some text of several words"), "is this a safetensors file?"},
+	{"torch.save", []byte("PK\x03\x04\x00\x00\x08\x08 archive/data.pkl"), "save its state_dict with safetensors.torch.save_file"},
+	{"old torch.save", []byte("\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P"), "save its state_dict with safetensors.torch.save_file"},
 	{"huge header", binary.LittleEndian.AppendUint64(nil, 1<<40), "the limit is 100000000"},
 	{"cut header", file(`{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}`, "")[:30], "truncated: 22 of 54 header bytes"},
 	{"cut data", file(`{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}`, "abcd"), "truncated: 4 of 8 data bytes"},

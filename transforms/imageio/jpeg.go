@@ -9,7 +9,7 @@ import (
 
 var jpegFormat = format{
 	name:       "JPEG",
-	extensions: []string{".jpg", ".jpeg", ".jpe", ".jfif"},
+	extensions: []string{".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"},
 	magic:      []string{"\xff\xd8\xff"},
 	size:       jpeg.Size,
 	decode:     decodeJPEG,

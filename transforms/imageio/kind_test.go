@@ -28,7 +28,7 @@ func TestKinds(t *testing.T) {
 		}
 	}
 	require.Nil(t, kindNamed(""))
-	require.Contains(t, Kinds()[0], "folders of images (.jpg, .jpeg, .jpe, .jfif, .png, .gif,")
+	require.Contains(t, Kinds()[0], "folders of images (.jpg, .jpeg, .jpe, .jfif, .mpo, .png, .apng, .gif,")
 	require.Contains(t, LabelSources(), "a folder for each class, a column label in Parquet, a .cls member for each image in tar")
 }
 

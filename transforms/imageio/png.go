@@ -16,7 +16,7 @@ import (
 
 var pngFormat = format{
 	name:       "PNG",
-	extensions: []string{".png"},
+	extensions: []string{".png", ".apng"},
 	magic:      []string{"\x89PNG\r\n\x1a\n"},
 	size:       pngSize,
 	decode:     decodePNG,
