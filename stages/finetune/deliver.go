@@ -202,19 +202,24 @@ func Classify(ctx context.Context, p route.Pair, cfg Config) (labels, predicted 
 	return test.Labels, predicted, err
 }
 
+// writeEpochs writes a line for each epoch so far.
+func writeEpochs(ctx context.Context, dir string, epochs []Epoch) error {
+	var lines bytes.Buffer
+	encoder := json.NewEncoder(&lines)
+	for _, e := range epochs {
+		if err := encoder.Encode(e); err != nil {
+			return err
+		}
+	}
+	return files.WriteBytes(ctx, files.Join(dir, metricsFile), lines.Bytes())
+}
+
 // write writes the net and what describes it.
 func (fn *finetuneFn) write(ctx context.Context, dir string, t *trained) error {
 	if err := inference.Save(ctx, t.result.Model, &t.net.Model); err != nil {
 		return err
 	}
-	var lines bytes.Buffer
-	encoder := json.NewEncoder(&lines)
-	for _, e := range t.epochs {
-		if err := encoder.Encode(e); err != nil {
-			return err
-		}
-	}
-	if err := files.WriteBytes(ctx, files.Join(dir, metricsFile), lines.Bytes()); err != nil {
+	if err := writeEpochs(ctx, dir, t.epochs); err != nil {
 		return err
 	}
 	text, err := json.MarshalIndent(Card{

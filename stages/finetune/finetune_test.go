@@ -159,6 +159,11 @@ func TestResume(t *testing.T) {
 		killed := newSmall(t, small, "x", 1)
 		require.ErrorIs(t, killed.run(&countdown{t.Context(), steps}, path), context.Canceled)
 		require.Equal(t, steps, killed.Step)
+		epochs, err := os.ReadFile(filepath.Join(filepath.Dir(path), metricsFile))
+		if steps >= whole.epochSteps() {
+			require.NoError(t, err)
+		}
+		require.Equal(t, steps/whole.epochSteps(), bytes.Count(epochs, []byte("\n")), "epochs are listed as they end")
 		resumed := newSmall(t, small, "x", 1)
 		require.NoError(t, resumed.run(t.Context(), path))
 		require.Equal(t, whole.state, resumed.state)

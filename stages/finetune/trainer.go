@@ -3,6 +3,7 @@ package finetune
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"math"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/nn"
 	"github.com/sdr-ml/sdr/tensorops/optim"
 	"github.com/sdr-ml/sdr/tensorops/rng"
+	"github.com/sdr-ml/sdr/transforms/files"
 	"github.com/sdr-ml/sdr/transforms/inference"
 	"github.com/sdr-ml/sdr/transforms/tasks"
 )
@@ -92,7 +94,8 @@ func newTrainer(m *inference.Model, images *tasks.Images, metric string, cfg Con
 // epochSteps returns the number of steps per epoch.
 func (t *trainer) epochSteps() int { return max(1, len(t.train)/t.batch) }
 
-// run trains to the end, from the checkpoint at a path if it has the same inputs. Without a path, there are none.
+// run trains to the end, from the checkpoint at a path if it has the same inputs. Without a path, there are none. The epochs are
+// listed beside the checkpoint as they end.
 func (t *trainer) run(ctx context.Context, checkpoint string) error {
 	if checkpoint != "" {
 		if err := t.restore(ctx, checkpoint); err != nil {
@@ -115,12 +118,20 @@ func (t *trainer) run(ctx context.Context, checkpoint string) error {
 			details = append(details, "validation", fmt.Sprintf("%.1f", *t.History[n-1].Validation))
 		}
 		bar.Add(int64(t.batch), details...)
+		if checkpoint != "" && t.Step%t.epochSteps() == 0 {
+			if err := writeEpochs(ctx, files.Dir(checkpoint), t.History); err != nil {
+				return err
+			}
+		}
 		if checkpoint != "" && time.Since(saved) >= checkpointTime {
 			if err := t.save(ctx, checkpoint); err != nil {
 				return err
 			}
 			saved = time.Now()
 		}
+	}
+	if n := len(t.History); t.stopped() && t.Step < steps {
+		slog.Info("fine-tuning ends early, since the held-out images show no more progress", "epoch", n, "of", t.cfg.Epochs, "best", t.Best)
 	}
 	if t.best.params != nil {
 		copy(t.net.Params, t.best.params)
