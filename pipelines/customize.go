@@ -161,15 +161,11 @@ func (c Customized) deliver(ctx context.Context, origin route.Origin) error {
 	if err := arrowio.SaveParquet(ctx, files.Join(c.Dir, "candidates.parquet"), record.Of(c.Candidates).Record); err != nil {
 		return err
 	}
-	card := struct {
-		route.Card
-		Customized string `json:"customized"`
-		Images     int64  `json:"images"`
-	}{route.Card{
+	return route.Write(ctx, c.Dir, m, route.Card{
 		Task: chosen.Task, Subnet: chosen.Subnet, Scorer: route.KNN, Score: chosen.Score,
-		Backbone: m.Backbone, Input: m.Input, Features: m.Backbone.FeatureDim(), Origin: origin,
-	}, chosen.Candidate, chosen.Images}
-	return route.Write(ctx, c.Dir, m, card)
+		Backbone: m.Backbone, Input: m.Input, Features: m.Backbone.FeatureDim(),
+		Customized: chosen.Candidate, Images: chosen.Images, Origin: origin,
+	})
 }
 
 // String describes the result on one line.

@@ -247,7 +247,7 @@ func TestHub(t *testing.T) {
 model.conv1 = torch.nn.Conv2d(3, 4, 3, 1, 1, bias=False)`)
 
 	m.Card = route.Card{
-		Task: "pets|dogs", Subnet: "0.1", Subset: "0.1", Scorer: "knn", Score: 61.25, Norm: route.NormTask,
+		Task: "pets|dogs", Subnet: "0.1", Subset: "0.1", Scorer: "knn", Score: 61.25, Norm: route.NormTask, Customized: "trained at 0.03", Images: 51200,
 		Origin: route.Origin{Run: "id", Data: []string{"a/", "b.tar"}, Recipe: "laptop: resnet18", Init: "r.safetensors"},
 	}
 	m.Trained = train.Model{Images: 12345, SubsetImages: 678}
@@ -261,7 +261,7 @@ model.conv1 = torch.nn.Conv2d(3, 4, 3, 1, 1, bias=False)`)
 	require.Equal(t, "timm", front["library_name"])
 	for _, want := range []string{
 		"# Sub-net 0.1 for the task pets|dogs\n", "| data | a/, b.tar |\n", "| recipe | laptop: resnet18 |\n", "| began with the weights of | r.safetensors |\n",
-		"| images seen | 12,345 |\n", "| subset | 0.1, 678 images |\n", "| chosen by the router | knn score 61.2 % on the task's training images, BatchNorm statistics of the task |\n",
+		"| images seen | 12,345 |\n", "| subset | 0.1, 678 images |\n", "| customized for the task | trained at 0.03, 51,200 images of the task, without their labels |\n", "| chosen by the router | knn score 61.2 % on the task's training images, BatchNorm statistics of the task |\n",
 		"| cifar | knn, BatchNorm statistics of the training | top1 | 43.2 | 1,000 |\n",
 	} {
 		require.Contains(t, text, want)

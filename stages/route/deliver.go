@@ -35,6 +35,10 @@ type Card struct {
 	Features int `json:"features"`
 	// Subset is the code of the subset that the model was trained on; empty means all images.
 	Subset string `json:"subset"`
+	// Customized is the candidate that was chosen if the model was customized for the task, such as "trained at 0.03", and
+	// Images are those that it was trained on for that, as often as they were seen.
+	Customized string `json:"customized,omitempty"`
+	Images     int64  `json:"images,omitempty"`
 	Origin
 }
 
@@ -164,14 +168,14 @@ func link(ctx context.Context, m *inference.Model, shared, path string) error {
 
 // Write writes a model's backbone to model.safetensors in a folder, and its Card, or what has one embedded, to
 // model.json.
-func Write(ctx context.Context, dir string, m *inference.Model, card any) error {
+func Write(ctx context.Context, dir string, m *inference.Model, card Card) error {
 	if err := Export(ctx, m, files.Join(dir, "model.safetensors")); err != nil {
 		return err
 	}
 	return writeCard(ctx, dir, card)
 }
 
-func writeCard(ctx context.Context, dir string, card any) error {
+func writeCard(ctx context.Context, dir string, card Card) error {
 	text, err := json.MarshalIndent(card, "", "  ")
 	if err != nil {
 		return err
