@@ -328,6 +328,13 @@ from safetensors.torch import load_file
 model = timm.create_model("resnet18", num_classes=9)
 model.load_state_dict(load_file("FILE"))
 `},
+		{nn.Backbone{Arch: mobileNet, Stem: "small", Width: 32}, 0, timmFormat, `import timm, torch
+from safetensors.torch import load_file
+
+model = timm.create_model("mobilenetv2_050", num_classes=0)
+model.conv_stem.stride = (1, 1)  # the stem is small
+model.load_state_dict(load_file("FILE"))
+`},
 	} {
 		require.Equal(t, c.want, c.format.python(net{c.backbone, c.classes}, "FILE"))
 	}
@@ -347,7 +354,7 @@ func TestFind(t *testing.T) {
 		"format hub: timm has no ResNet of an odd width such as 5": func() error {
 			return hubFormat.Write(t.Context(), t.TempDir(), newModel(nn.Backbone{Arch: "resnet18", Stem: "small", Width: 5}), Options{})
 		},
-		"format timm: timm has other names for the weights of a MobileNetV2": func() error {
+		"format timm: timm has no MobileNetV2 of width 8, only of 32, 48 and 64": func() error {
 			return timmFormat.Write(t.Context(), t.TempDir(), newModel(nn.Backbone{Arch: mobileNet, Stem: "small", Width: 8}), Options{})
 		},
 	} {

@@ -28,7 +28,7 @@ var hubFormat = Format{
 
 // pythonHub needs more than a line only for a stem that timm's arguments cannot describe.
 func pythonHub(n net, path string) string {
-	stem := pythonStem(n.Backbone)
+	stem := timmStem(n.Backbone)
 	if stem == "" {
 		return fmt.Sprintf("import timm\n\nmodel = timm.create_model(\"local-dir:%s\", pretrained=True)\n", path)
 	}
@@ -84,11 +84,15 @@ func writeHub(ctx context.Context, dir string, m *Model, o Options) error {
 	if m.Classifier != nil {
 		classes, purpose = m.Classifier.Classes, "image-classification"
 	}
+	first, last := "conv1", "fc"
+	if m.Backbone.Arch == mobileNet {
+		first, last = "conv_stem", "classifier"
+	}
 	config, err := json.MarshalIndent(hubConfig{
-		Architecture: m.Backbone.Arch, NumClasses: len(classes), LabelNames: classes, NumFeatures: m.Backbone.FeatureDim(), ModelArgs: timmArguments(m.Backbone),
+		Architecture: timmArch(m.Backbone), NumClasses: len(classes), LabelNames: classes, NumFeatures: m.Backbone.FeatureDim(), ModelArgs: timmArguments(m.Backbone),
 		Pretrained: hubPretrained{
 			InputSize: [3]int{3, size, size}, Mean: m.Input.Mean, Std: m.Input.Std,
-			Interpolation: "bicubic", CropPct: 1, CropMode: "center", FirstConv: "conv1", Classifier: m.Backbone.Classifier(),
+			Interpolation: "bicubic", CropPct: 1, CropMode: "center", FirstConv: first, Classifier: last,
 		},
 	}, "", "  ")
 	if err != nil {
@@ -115,5 +119,5 @@ func writeHub(ctx context.Context, dir string, m *Model, o Options) error {
 	}); err != nil {
 		return err
 	}
-	return writeSafetensors(ctx, files.Join(dir, "model.safetensors"), m, o)
+	return writeTimm(ctx, files.Join(dir, "model.safetensors"), m, o)
 }

@@ -17,7 +17,7 @@ var torchvisionFormat = Format{
 	write:   writeSafetensors,
 }
 
-// mobileNet is the architecture that only torchvision has under these names.
+// mobileNet is the architecture that torchvision and timm have under different names.
 const mobileNet = "mobilenet_v2"
 
 func pythonTorchvision(n net, path string) string {

@@ -31,9 +31,10 @@ from safetensors.torch import load_file, save_file
 MODELS = [  # arch, stem, width, and the number of classes of a classifier
     ("resnet18", "small", 16), ("resnet18", "imagenet", 64), ("resnet18", "small", 64), ("resnet18", "imagenet", 6),
     ("resnet18", "small", 5), ("resnet34", "small", 8), ("resnet50", "small", 16), ("resnet50", "imagenet", 64), ("resnet101", "imagenet", 8),
-    ("mobilenet_v2", "small", 16), ("mobilenet_v2", "imagenet", 64),
+    ("mobilenet_v2", "small", 16), ("mobilenet_v2", "small", 48), ("mobilenet_v2", "imagenet", 64),
     ("resnet18", "imagenet", 64, 9), ("resnet50", "small", 8, 3), ("mobilenet_v2", "small", 32, 5),
 ]
+MOBILE = {32: "mobilenetv2_050", 48: "mobilenetv2_075", 64: "mobilenetv2_100"}  # timm's, by width
 TOLERANCE = 1e-4  # of the largest feature
 
 
@@ -148,7 +149,7 @@ class Checker:
         self.compare("torchvision", model.eval()(images), want)
 
         self.onnx(paths, images, want)
-        if b["width"] % 2 or b["arch"] == "mobilenet_v2":
+        if b["width"] % 2 or b["arch"] == "mobilenet_v2" and b["width"] not in MOBILE:
             p = subprocess.run([self.sdr, "export", "--model", self.path, "--format", "timm", "--out", self.tmp / "no.safetensors"], capture_output=True, text=True)
             self.bad |= p.returncode != 2
             print("  timm:", p.stderr.strip())
@@ -176,10 +177,13 @@ class Checker:
     def timm(self, images, want):
         b, w = self.backbone, self.backbone["width"]
         weights = load_file(self.export("timm.safetensors", "timm"))
-        arguments = {} if w == 64 else {"channels": [w, 2 * w, 4 * w, 8 * w], "stem_type": "deep", "stem_width": w // 2}
-        for options in ({"num_classes": len(self.classes)},) if self.classes else ({"num_classes": 0}, {"features_only": True}):
-            model = timm.create_model(b["arch"], **options, **arguments)
-            if b["stem"] == "small":
+        mobile = b["arch"] == "mobilenet_v2"  # whose features_only leaves out the last convolution
+        arguments = {} if w == 64 or mobile else {"channels": [w, 2 * w, 4 * w, 8 * w], "stem_type": "deep", "stem_width": w // 2}
+        for options in ({"num_classes": len(self.classes)},) if self.classes or mobile else ({"num_classes": 0}, {"features_only": True}):
+            model = timm.create_model(MOBILE[w] if mobile else b["arch"], **options, **arguments)
+            if mobile:
+                model.conv_stem.stride = (1, 1) if b["stem"] == "small" else (2, 2)
+            elif b["stem"] == "small":
                 model.conv1, model.maxpool = torch.nn.Conv2d(3, w, 3, 1, 1, bias=False), torch.nn.Identity()
             elif w != 64:
                 model.conv1 = torch.nn.Conv2d(3, w, 7, 2, 3, bias=False)

@@ -23,6 +23,8 @@ type architecture interface {
 	stages() int
 	// classifier returns torchvision's name of the last linear layer.
 	classifier() string
+	// timmName returns timm's name of a tensor, of which torchvision's is given.
+	timmName(name string) string
 }
 
 var architectures = map[string]architecture{}
@@ -62,6 +64,9 @@ func (b Backbone) Stages() int {
 
 // Classifier returns the name of the linear layer of Heads.Classes, torchvision's: fc, or classifier.1 of a MobileNetV2.
 func (b Backbone) Classifier() string { return architectures[b.Arch].classifier() }
+
+// TimmName returns timm's name of a tensor of a model file, which has torchvision's.
+func (b Backbone) TimmName(name string) string { return architectures[b.Arch].timmName(name) }
 
 // Heads are the training-only layers on top of a backbone. The zero value is no heads: the network ends with its
 // features.

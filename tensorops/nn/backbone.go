@@ -1,6 +1,7 @@
 package nn
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -13,17 +14,24 @@ import (
 // torchvision and timm name it, and the heads of a file of SaveModel.
 var notBackbone = []string{"fc.", "classifier.", "projector.", "predictor.", "prototypes."}
 
-// LoadBackbone reads the weights and BatchNorm statistics of a backbone from a safetensors file with torchvision's names
-// and layouts, such as those of torchvision and timm, or one of SaveModel. Metadata make no difference, and heads and
+// LoadBackbone reads the weights and BatchNorm statistics of a backbone from a safetensors file with the names and layouts of
+// torchvision or timm, or one of SaveModel. Metadata make no difference, and heads and
 // classifiers are left out. If the file is of another backbone, the error lists what does not fit.
 func LoadBackbone(r io.Reader, b Backbone) (*Model, error) {
 	f, err := safetensors.Read(r)
 	if err != nil {
 		return nil, fmt.Errorf("nn: load backbone: %w", err)
 	}
+	l := NewLayout(b, Heads{})
+	names := map[string]string{} // torchvision's, by timm's
+	for _, t := range l.Tensors("", make([]float32, l.NumParams), make([]float32, l.NumStats)) {
+		names[b.TimmName(t.Name)] = t.Name
+	}
 	found := map[string]*safetensors.Tensor{}
-	for i, t := range f.Tensors {
-		found[t.Name] = &f.Tensors[i]
+	for i := range f.Tensors {
+		t := &f.Tensors[i]
+		t.Name = cmp.Or(names[t.Name], t.Name)
+		found[t.Name] = t
 	}
 	var misfits []string
 	// take returns a tensor of a shape; nil if it does not fit.
@@ -42,7 +50,6 @@ func LoadBackbone(r io.Reader, b Backbone) (*Model, error) {
 		}
 		return nil
 	}
-	l := NewLayout(b, Heads{})
 	m := &Model{Backbone: b, Params: make([]float32, l.NumParams), Stats: make([]float32, l.NumStats)}
 	for _, p := range l.Params {
 		if t := take(p.Name, fileShape(p)); t != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/tensorops/rng"
 	"github.com/sdr-ml/sdr/tensorops/safetensors"
 )
 
@@ -48,6 +49,18 @@ func TestLoadBackbone(t *testing.T) {
 		require.NoError(t, SaveModel(&saved, b, Heads{Classes: 3}, make([]float32, l.NumParams), make([]float32, l.NumStats), nil))
 		_, err := LoadBackbone(&saved, b)
 		require.NoError(t, err, "a classifier is left out, too")
+
+		params, stats := make([]float32, l.NumParams), make([]float32, l.NumStats)
+		l.Init(params, rng.New(1, rng.Weights))
+		tensors := l.Tensors("", params, stats)
+		for i := range tensors {
+			tensors[i].Name = b.TimmName(tensors[i].Name)
+		}
+		saved.Reset()
+		require.NoError(t, safetensors.Write(&saved, tensors, nil))
+		m, err := LoadBackbone(&saved, b)
+		require.NoError(t, err, "the names may be timm's")
+		require.Equal(t, params[:len(m.Params)], m.Params)
 	}
 }
 

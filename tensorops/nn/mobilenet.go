@@ -1,6 +1,10 @@
 package nn
 
-import "fmt"
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
 
 // MobileNetV2 (arXiv 1801.04381), under torchvision's names. A backbone of width w has torchvision's width_mult w/64. The
 // small stem differs from torchvision's only in its stride of 1. A stage begins where the resolution is halved: stages 1 to
@@ -18,6 +22,31 @@ var invertedResiduals = []struct{ expansion, channels, blocks, stride int }{
 func (mobileNetV2) stages() int { return 4 }
 
 func (mobileNetV2) classifier() string { return "classifier.1" } // behind a dropout
+
+// timmLayers are timm's names of the layers of a block that expands the channels, and of the one that does not.
+var timmLayers = map[bool]map[string]string{
+	true:  {"0.0": "conv_pw", "0.1": "bn1", "1.0": "conv_dw", "1.1": "bn2", "2": "conv_pwl", "3": "bn3"},
+	false: {"0.0": "conv_dw", "0.1": "bn1", "1": "conv_pw", "2": "bn2"},
+}
+
+func (m mobileNetV2) timmName(name string) string {
+	path, tensor := name[:strings.LastIndexByte(name, '.')], name[strings.LastIndexByte(name, '.'):]
+	layer, ok := map[string]string{
+		"features.0.0": "conv_stem", "features.0.1": "bn1", "features.18.0": "conv_head", "features.18.1": "bn2", m.classifier(): "classifier",
+	}[path]
+	if ok {
+		return layer + tensor
+	}
+	number, layer, _ := strings.Cut(strings.TrimPrefix(path, "features."), ".conv.")
+	at, stage := 0, 0
+	if n, err := strconv.Atoi(number); err == nil {
+		at = n - 1
+	}
+	for ; at >= invertedResiduals[stage].blocks; stage++ {
+		at -= invertedResiduals[stage].blocks
+	}
+	return fmt.Sprintf("blocks.%d.%d.%s%s", stage, at, timmLayers[invertedResiduals[stage].expansion > 1][layer], tensor)
+}
 
 func (m mobileNetV2) build(d *design, b Backbone, x operand) operand {
 	stride := 1

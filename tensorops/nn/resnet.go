@@ -35,6 +35,8 @@ func (r resnet) stages() int { return len(r.depths) }
 
 func (resnet) classifier() string { return "fc" }
 
+func (resnet) timmName(name string) string { return name }
+
 func (r resnet) build(d *design, b Backbone, x operand) operand {
 	x = r.stem(d, x, b)
 	for s, depth := range r.depths {
