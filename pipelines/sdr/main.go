@@ -151,7 +151,7 @@ Results go to standard output, logs to standard error, both without colors. Exit
 		return run.Usagef("%w; see `%s --help`", err, c.CommandPath())
 	})
 	root.PersistentFlags().String("log-level", "info", "debug, info, warn or error")
-	root.PersistentFlags().BoolP("quiet", "q", false, "show no progress, only warnings and errors; train.log has it all")
+	root.PersistentFlags().BoolP("quiet", "q", false, "show no progress, only warnings and errors; a run folder's train.log has it all")
 	root.PersistentPreRunE = func(c *cobra.Command, args []string) error {
 		return cmp.Or(setUpLog(c), checkPaths(c, args), sharePaths(c))
 	}

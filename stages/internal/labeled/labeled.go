@@ -210,7 +210,7 @@ func load(ctx context.Context, path string, size int, classes []string) (*tasks.
 		return nil, 0, err
 	}
 	if len(im.Bad) > 0 {
-		slog.Warn("skipping unreadable images of a task", "path", path, "bad", len(im.Bad), "good", im.Len(), "first", im.Bad[0])
+		slog.Warn("skipping images of a task that cannot be used", "path", path, "bad", len(im.Bad), "good", im.Len(), "first", im.Bad[0])
 	}
 	return im, len(im.Pixels), nil
 }
