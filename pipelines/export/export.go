@@ -1,5 +1,5 @@
-// Package export writes a trained backbone, with its classifier if it has one, in the formats of other programs. To add a format, describe it in a file of its
-// own and list it in Formats.
+// Package export writes a trained backbone, with its classifier if it has one, in the formats of other programs. To add a
+// format, describe it in a file of its own and list it in Formats.
 package export
 
 import (

@@ -35,8 +35,8 @@ type Card struct {
 	Features int `json:"features"`
 	// Subset is the code of the subset that the model was trained on; empty means all images.
 	Subset string `json:"subset"`
-	// Customized is the candidate that was chosen if the model was customized for the task, such as "trained at 0.03", and
-	// Images are those that it was trained on for that, as often as they were seen.
+	// Customized says how the model was customized for the task, such as "trained at 0.03", and Images is the number of
+	// images that it has seen for that; they are zero if it was not.
 	Customized string `json:"customized,omitempty"`
 	Images     int64  `json:"images,omitempty"`
 	Origin

@@ -29,7 +29,7 @@ var Default = Config{C: []float64{1e-4, 1e-3, 1e-2, 1e-1, 1, 10}, MaxIterations:
 // holdOut is the denominator of the fraction of training images that are held out to choose C.
 const holdOut = 5
 
-// leastHeld is the number of held-out images below which they do not choose C: too many would be as good.
+// leastHeld is the number of held-out images below which they do not choose C: most candidates would be equally good.
 const leastHeld = 10
 
 // Model is a fitted regression.
@@ -51,7 +51,8 @@ type Model struct {
 
 // Fit fits a model to features, [len(labels), dim], with labels in [0, classes). With several candidates for C, it
 // holds out every fifth image, sorted by class and then row, and fits all images with the C of highest accuracy there
-// (on ties, the smallest). If these are fewer than 10, it takes the C nearest 1, scikit-learn's default. Mismatched shapes, labels out of range and non-finite features are errors.
+// (on ties, the smallest). If these are fewer than 10, it takes the C nearest 1, scikit-learn's default. Mismatched
+// shapes, labels out of range and non-finite features are errors.
 func Fit(features *tensor.Dense, labels []int64, classes int, cfg Config) (*Model, error) {
 	e, x, err := check(features)
 	if err != nil {

@@ -14,9 +14,8 @@ import (
 // torchvision and timm name it, and the heads of a file of SaveModel.
 var notBackbone = []string{"fc.", "classifier.", "projector.", "predictor.", "prototypes."}
 
-// LoadBackbone reads the weights and BatchNorm statistics of a backbone from a safetensors file with the names and layouts of
-// torchvision or timm, or one of SaveModel. Metadata make no difference, and heads and
-// classifiers are left out. If the file is of another backbone, the error lists what does not fit.
+// LoadBackbone reads the weights and BatchNorm statistics of a backbone from a safetensors file with the names and layouts
+// of torchvision or timm, or one of SaveModel. Metadata make no difference, and heads and classifiers are left out. If the file is of another backbone, the error lists what does not fit.
 func LoadBackbone(r io.Reader, b Backbone) (*Model, error) {
 	f, err := safetensors.Read(r)
 	if err != nil {
