@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -46,7 +47,7 @@ func TestMan(t *testing.T) {
 	for _, c := range newRoot().Commands() {
 		text, err := os.ReadFile(filepath.Join(dir, "sdr-"+c.Name()+".1"))
 		require.NoError(t, err)
-		require.Contains(t, string(text), `.TH "SDR" "1"`)
+		require.Contains(t, string(text), `.TH "SDR-`+strings.ToUpper(c.Name())+`" "1"`)
 	}
 	text, err := os.ReadFile(filepath.Join(dir, "sdr-pretrain.1"))
 	require.NoError(t, err)

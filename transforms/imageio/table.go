@@ -89,7 +89,7 @@ func addFeatures(all map[string]feature, prefix string, raw map[string]json.RawM
 		var list []feature // the former way to write a list
 		var inside map[string]json.RawMessage
 		switch {
-		case json.Unmarshal(text, &f) == nil && (f.Type != "" || f.Of != nil):
+		case json.Unmarshal(text, &f) == nil && (f.Type != "" || f.Names != nil || f.Of != nil):
 			all[prefix+name] = f
 		case json.Unmarshal(text, &list) == nil && len(list) == 1:
 			all[prefix+name] = feature{Of: &list[0]}
