@@ -147,12 +147,11 @@ func openAll(ctx context.Context, glob string) (found []Task, faulty []Faulty, e
 
 // find lists the tasks in a folder, or the folder itself if it is a task's. Test may be empty.
 func find(ctx context.Context, dir string) (found []Task, faulty []Faulty, err error) {
-	for i, of := range []string{dir, files.Join(dir, "data"), dir} {
-		look := splitsOf
-		if i == 2 {
-			look = cardSplits
-		}
-		splits, err := look(ctx, of)
+	for _, place := range []struct {
+		dir    string
+		splits func(ctx context.Context, dir string) (map[string]string, error)
+	}{{dir, splitsOf}, {files.Join(dir, "data"), splitsOf}, {dir, cardSplits}} {
+		splits, err := place.splits(ctx, place.dir)
 		if err != nil {
 			return nil, nil, err
 		}
