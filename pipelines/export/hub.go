@@ -14,6 +14,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/goccy/go-yaml"
 
+	"github.com/sdr-ml/sdr/tensorops/nn"
 	"github.com/sdr-ml/sdr/transforms/files"
 )
 
@@ -84,10 +85,8 @@ func writeHub(ctx context.Context, dir string, m *Model, o Options) error {
 	if m.Classifier != nil {
 		classes, purpose = m.Classifier.Classes, "image-classification"
 	}
-	first, last := "conv1", "fc"
-	if m.Backbone.Arch == mobileNet {
-		first, last = "conv_stem", "classifier"
-	}
+	layer := func(weight string) string { return strings.TrimSuffix(m.Backbone.TimmName(weight), ".weight") }
+	first, last := layer(nn.NewLayout(m.Backbone, nn.Heads{}).Params[0].Name), layer(m.Backbone.Classifier()+".weight")
 	config, err := json.MarshalIndent(hubConfig{
 		Architecture: timmArch(m.Backbone), NumClasses: len(classes), LabelNames: classes, NumFeatures: m.Backbone.FeatureDim(), ModelArgs: timmArguments(m.Backbone),
 		Pretrained: hubPretrained{

@@ -15,7 +15,8 @@ import (
 var notBackbone = []string{"fc.", "classifier.", "projector.", "predictor.", "prototypes."}
 
 // LoadBackbone reads the weights and BatchNorm statistics of a backbone from a safetensors file with the names and layouts
-// of torchvision or timm, or one of SaveModel. Metadata make no difference, and heads and classifiers are left out. If the file is of another backbone, the error lists what does not fit.
+// of torchvision or timm, or one of SaveModel. Metadata make no difference, and heads and classifiers are left out. If the
+// file is of another backbone, the error lists what does not fit.
 func LoadBackbone(r io.Reader, b Backbone) (*Model, error) {
 	f, err := safetensors.Read(r)
 	if err != nil {
@@ -23,8 +24,11 @@ func LoadBackbone(r io.Reader, b Backbone) (*Model, error) {
 	}
 	l := NewLayout(b, Heads{})
 	names := map[string]string{} // torchvision's, by timm's
-	for _, t := range l.Tensors("", make([]float32, l.NumParams), make([]float32, l.NumStats)) {
-		names[b.TimmName(t.Name)] = t.Name
+	for _, p := range l.Params {
+		names[b.TimmName(p.Name)] = p.Name
+	}
+	for _, s := range l.Stats {
+		names[b.TimmName(s.Name)] = s.Name
 	}
 	found := map[string]*safetensors.Tensor{}
 	for i := range f.Tensors {

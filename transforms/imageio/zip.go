@@ -128,7 +128,7 @@ func second(f io.ReaderAt, size int64) bool {
 	if _, err := f.ReadAt(tail, size-int64(len(tail))); err != nil {
 		return false
 	}
-	at := bytes.LastIndex(tail, []byte("PK\x05\x06"))
+	at := bytes.LastIndex(tail, []byte(endMagic))
 	if at < 0 || len(tail)-at < 22 {
 		return false
 	}
@@ -139,7 +139,7 @@ func second(f io.ReaderAt, size int64) bool {
 		return false
 	}
 	_, err := f.ReadAt(magic[:], begin)
-	return err == nil && string(magic[:]) == "PK\x01\x02"
+	return err == nil && string(magic[:]) == entryMagic
 }
 
 // zipName returns a member's name in UTF-8. Names that are not UTF-8 are in the DOS code page (APPNOTE, appendix D).

@@ -13,13 +13,15 @@ import (
 	"math"
 )
 
-// The parts of a zip archive (APPNOTE, section 4) that are needed without its central directory.
+// The parts of a zip archive (APPNOTE, section 4) that are looked for beside archive/zip.
 const (
 	localMagic    = "PK\x03\x04"
-	localSize     = 30     // of a local file header without name and extra field
-	zipEncrypted  = 1      // flag
-	zipDescriptor = 1 << 3 // flag: sizes and checksum follow the data
-	zip64Extra    = 1      // ID of the extra field with sizes of 64 bits
+	entryMagic    = "PK\x01\x02" // of the central directory
+	endMagic      = "PK\x05\x06" // of its end
+	localSize     = 30           // of a local file header without name and extra field
+	zipEncrypted  = 1            // flag
+	zipDescriptor = 1 << 3       // flag: sizes and checksum follow the data
+	zip64Extra    = 1            // ID of the extra field with sizes of 64 bits
 )
 
 // local is a member of an archive as its local file header describes it.
