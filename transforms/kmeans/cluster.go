@@ -50,7 +50,7 @@ func Cluster(s beam.Scope, in beam.PCollection, cfg Config) (assigned, centroids
 	}
 	m := beam.ParDo(s, &startFn{Config: cfg}, total(s, beam.ParDo(s, measure, in)))
 	if cfg.Local { // the Reshuffles keep prism from spinning, see compute.ParDo
-		assigned, centroids = beam.ParDo2(s, &localFn{Config: cfg, Job: measure.Job}, m)
+		assigned, centroids = beam.ParDo2(s, &localFn{Config: cfg, Job: measure.Job}, beam.Reshuffle(s, m))
 		return beam.Reshuffle(s, assigned), beam.Reshuffle(s, centroids)
 	}
 	work := in
