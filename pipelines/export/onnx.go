@@ -80,8 +80,8 @@ func graph(m *Model, preprocess bool) *onnx.Graph {
 }
 
 // prepare adds what imageio.RGB.Square and augment.Normalize do: it scales the shorter side to the model's size, by a
-// bicubic filter that is as wide as the scale asks, crops the central square, and normalizes. Scaling differs from
-// Square's in that only its final result is rounded to whole numbers.
+// bicubic filter that is as wide as the scale asks, in the passes of package resample, crops the central square, and
+// normalizes.
 func prepare(g *onnx.Graph, in inference.Input) string {
 	x := g.Apply("Transpose", "channels_first", []string{inputName}, onnx.Ints("perm", 0, 3, 1, 2))
 	x = g.Apply("Cast", "pixels", []string{x}, onnx.Int("to", int64(onnx.ElementType_FLOAT)))
@@ -90,22 +90,43 @@ func prepare(g *onnx.Graph, in inference.Input) string {
 
 	sides := g.Apply("Shape", "sides", []string{x}, onnx.Int("start", 2))
 	shorter := g.Apply("ReduceMin", "shorter", []string{sides})
-	sides = g.Apply("Mul", "sides_by_size", []string{sides, size})
-	sides = g.Apply("Div", "scaled_sides", []string{sides, shorter}) // rounds down
-	x = g.Apply("Resize", "resized", []string{x, "", "", sides}, onnx.Int("antialias", 1), onnx.Ints("axes", 2, 3),
-		onnx.String("mode", "cubic"), onnx.Float("cubic_coeff_a", -.5), onnx.Int("exclude_outside", 1))
-	x = g.Apply("Clip", "clipped", []string{x, g.Floats("black", nil, 0), g.Floats("white", nil, 255)})
-	x = g.Apply("Round", "rounded", []string{x})
+	scaled := g.Apply("Mul", "sides_by_size", []string{sides, size})
+	scaled = g.Apply("Div", "scaled_sides", []string{scaled, shorter}) // rounds down
 
-	begin := g.Apply("Sub", "margins", []string{sides, size})
+	// One pass per axis; the first pass leaves the height as it is unless it shrinks by more than twice as much as the width.
+	shrinks := g.Apply("Sub", "shrinks", []string{sides, scaled})
+	shrinks = g.Apply("Mul", "shrinks_by", []string{shrinks, g.Ints("once_twice", 1, 2)})
+	shrinks = g.Apply("Max", "shrinks_at_all", []string{shrinks, g.Ints("not", 0)})
+	tall := g.Apply("Greater", "tall", []string{part(g, shrinks, 0), part(g, shrinks, 1)})
+	height, width := part(g, scaled, 0), part(g, scaled, 1)
+	half, black, white := g.Floats("half", nil, .5), g.Floats("black", nil, 0), g.Floats("white", nil, 255)
+	for i, pass := range []struct {
+		axis int64
+		to   string
+	}{{2, g.Apply("Where", "first_height", []string{tall, height, part(g, sides, 0)})}, {3, width}, {2, height}} {
+		name := fmt.Sprintf("_by_pass_%d", i+1)
+		x = g.Apply("Resize", "resized"+name, []string{x, "", "", pass.to}, onnx.Int("antialias", 1), onnx.Ints("axes", pass.axis),
+			onnx.String("mode", "cubic"), onnx.Float("cubic_coeff_a", -.5), onnx.Int("exclude_outside", 1))
+		x = g.Apply("Clip", "clipped"+name, []string{x, black, white})
+		x = g.Apply("Add", "raised"+name, []string{x, half})
+		x = g.Apply("Floor", "rounded"+name, []string{x})
+	}
+
+	begin := g.Apply("Sub", "margins", []string{scaled, size})
 	begin = g.Apply("Cast", "margins_float", []string{begin}, onnx.Int("to", int64(onnx.ElementType_FLOAT)))
-	begin = g.Apply("Mul", "half_margins", []string{begin, g.Floats("half", nil, .5)})
+	begin = g.Apply("Mul", "half_margins", []string{begin, half})
 	begin = g.Apply("Round", "begin_float", []string{begin}) // half to even, as CenterCrop does
 	begin = g.Apply("Cast", "begin", []string{begin}, onnx.Int("to", int64(onnx.ElementType_INT64)))
 	end := g.Apply("Add", "end", []string{begin, size})
 	x = g.Apply("Slice", "square", []string{x, begin, end, axes})
 
-	x = g.Apply("Div", "scaled", []string{x, "white"})
+	x = g.Apply("Div", "scaled", []string{x, white})
 	x = g.Apply("Sub", "centered", []string{x, g.Floats("mean", []int{1, 3, 1, 1}, in.Mean[:]...)})
 	return g.Apply("Div", "normalized", []string{x, g.Floats("std", []int{1, 3, 1, 1}, in.Std[:]...)})
+}
+
+// part picks an element of a vector, as a vector.
+func part(g *onnx.Graph, of string, index int64) string {
+	name := fmt.Sprintf("%s_%d", of, index)
+	return g.Apply("Gather", name, []string{of, g.Ints("index_of_"+name, index)})
 }
