@@ -1,5 +1,5 @@
 # make        builds bin/sdr; with TAGS=local a smaller one, more quickly, without gs://, s3:// and Dataflow (make run takes it, too)
-# make run    the main job on the images in testdata: about 4 minutes on 2 cores
+# make run    the main job on the images in testdata: about 5 minutes on 2 cores
 # make test   the tests
 # make fuzz   fuzzes all parsers, each for EXECUTIONS=10000000 or TIME=20m
 # make mutate   compares 100,000 files that are changed at random with what Pillow makes of them, for NUMBER=100000 SEED=1 PYTHON=python3

@@ -114,7 +114,7 @@ sdr() { "$here/../../bin/sdr" --log-level warn "$@"; }
 running() { curl -fs localhost:8081/overview | grep -q '"jobs-running":[1-9]'; }
 
 run_test() {
-	local images=${IMAGES:-400000} data out compared=0
+	local images=${IMAGES:-500000} data out compared=0
 	data=$(cd "$here/../../testdata" && pwd)
 	out=$(mktemp -d)
 	for runner in prism flink; do

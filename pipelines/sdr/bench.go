@@ -117,7 +117,7 @@ rest, which is Beam's and everything else's, and the seconds of the same work wi
 Beam, which are as many as the engine's where a stage has none. Other programs
 disturb the two sides' processor times, and what is in one job, less than times.`,
 		Example: `  sdr bench pipeline
-  sdr bench pipeline --set train.images=400000 --rounds 3
+  sdr bench pipeline --set train.images=500000 --rounds 3
   sdr bench pipeline --data photos/ --tasks "" --recipe laptop --format json`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) (err error) {
