@@ -29,7 +29,7 @@ type Split struct {
 	// From is the image file with number Begin, relative to the folder Path, so that a reader need not list the files
 	// before it. Empty for other kinds.
 	From string
-	// Columns are those to use of a Parquet file.
+	// Columns are those to use of a Parquet file, and of the metadata files in a folder.
 	Columns Columns `json:",omitzero"`
 	// Damage says why a file or folder cannot be read at all; else it is empty. Such a split is one damaged image.
 	Damage string `json:",omitempty"`
@@ -65,6 +65,9 @@ type Image struct {
 	// Class is the class name from the source, else the name of the parent folder; empty if there is none. Of an image with
 	// Labels, it has all of these.
 	Class string
+	// Folders is the path of the image's folder below that of the split, with slashes, "." for that itself, if the class comes
+	// from there; else it is empty.
+	Folders string
 	// Labels are the classes from a source that has a list of them for each image; nil from others.
 	Labels []Label
 	// LabelError says why the label that the source has cannot be used; else it is empty.
@@ -96,7 +99,7 @@ func ReadSplit(ctx context.Context, split Split, yield func(Image) error) error 
 		if im.Damage != "" {
 			im.Data = nil
 		}
-		for _, text := range []*string{&im.Source, &im.Damage, &im.Class, &im.LabelError} {
+		for _, text := range []*string{&im.Source, &im.Damage, &im.Class, &im.Folders, &im.LabelError} {
 			*text = files.Text(*text)
 		}
 		for i := range im.Labels {

@@ -195,6 +195,18 @@ func (p *planner) addFolder(path string) (seen int, err error) {
 			p.pass(again)
 		case err != nil:
 			p.fault(Folder, join(path, name), err)
+		case isMetadata(name):
+			file := join(path, name)
+			switch err := readMetadata(p.ctx, file, p.columns.Label, func(string, Image) {}); {
+			case err == nil:
+			case temporary(err):
+				return seen, fmt.Errorf("read %s: %w", file, err)
+			case k != nil && k.name == Parquet:
+				collections = append(collections, file)
+			default:
+				p.pass(unused)
+				p.hint(file, err)
+			}
 		case k == nil && isLabels(name):
 		case k == nil || k.direct:
 			p.pass(name)
@@ -202,7 +214,7 @@ func (p *planner) addFolder(path string) (seen int, err error) {
 			collections = append(collections, join(path, name))
 		default:
 			if split.End == split.Begin {
-				split.Path, split.Kind, split.From = path, Folder, name
+				split.Path, split.Kind, split.From, split.Columns.Label = path, Folder, name, p.columns.Label
 			}
 			if split.End++; split.End-split.Begin == p.maxRows {
 				p.emit(split)
@@ -233,6 +245,12 @@ func (p *planner) fault(kind, path string, err error) {
 
 // pass notes a file that is not used.
 func (p *planner) pass(name string) { p.sources[len(p.sources)-1].merge(Passed{passedAs(name): 1}) }
+
+// hint notes why a file has no labels.
+func (p *planner) hint(file string, err error) {
+	source := &p.sources[len(p.sources)-1]
+	source.Hint = cmp.Or(source.Hint, fmt.Sprintf("%s has no labels: %v", file, err))
+}
 
 // join appends a slash-separated relative name to a folder.
 func join(path, name string) string { return files.Join(path, strings.Split(name, "/")...) }

@@ -18,6 +18,8 @@ type Source struct {
 	Begin, End int64
 	// Passed counts the files, and the members of archives, that are not used.
 	Passed Passed
+	// Hint says of the first file that could have labels, but has none that are used, why not; else it is empty.
+	Hint string
 }
 
 // Tally counts the images of a source.
@@ -42,6 +44,9 @@ func (s *Source) Summary(t Tally) string {
 	if len(s.Passed) > 0 {
 		text += "; " + s.Passed.String()
 	}
+	if s.Hint != "" {
+		text += "; " + s.Hint
+	}
 	return text
 }
 
@@ -63,13 +68,14 @@ const (
 	endless = "archives without an end"
 	lists   = "columns of lists"
 	tables  = "tables without images"
+	unused  = "metadata files without labels"
 	again   = "links to folders that are read anyway"
 	special = "pipes and devices"
 	bare    = "files without an extension"
 	others  = "other files"
 )
 
-var kindsPassed = []string{links, endless, lists, tables, again, special}
+var kindsPassed = []string{links, endless, lists, tables, unused, again, special}
 
 // mostPassed limits how many extensions are told apart.
 const mostPassed = 100
@@ -110,6 +116,7 @@ var hints = []struct {
 	{strings.Fields(".mp4 .mov .avi .mkv .webm"), "save videos as images"},
 	{[]string{links}, "pack the files that links point to"},
 	{[]string{lists}, "the first image of each list is taken"},
+	{[]string{unused}, "a metadata file labels the images that its column file_name names, relative to it"},
 	{[]string{endless}, "an archive without an end may be truncated; fetch or pack it again"},
 }
 

@@ -7,13 +7,11 @@ import (
 	"fmt"
 	"math"
 	"net/url"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/sdr-ml/sdr/transforms/files"
 	"github.com/sdr-ml/sdr/transforms/imageio"
 )
 
@@ -29,7 +27,7 @@ type Images struct {
 	Sets [][]int64
 	// Classes are the names of all classes of the task. A class without a name has its number as its name.
 	Classes []string
-	// Bad describes the images that could not be read, and in a folder those that are not in the folder of a class, if these
+	// Bad describes the images that could not be read, and in a folder those without a class, if these
 	// are fewer than the others; they are left out.
 	Bad []string
 }
@@ -347,8 +345,10 @@ func classesOf(split imageio.Split, raw imageio.Image) ([]imageio.Label, error) 
 		return raw.Labels, nil
 	}
 	class := raw.Class
-	if split.Kind == imageio.Folder {
-		class = folderOf(split.Path, raw.Source)
+	if raw.Folders != "" { // the first of them, as in torchvision's ImageFolder
+		if class, _, _ = strings.Cut(raw.Folders, "/"); class == "." {
+			class = ""
+		}
 	}
 	switch {
 	case raw.Label >= 0 || class != "":
@@ -359,19 +359,9 @@ func classesOf(split imageio.Split, raw imageio.Image) ([]imageio.Label, error) 
 	return nil, fmt.Errorf("%s, row %d has no label; a task needs %s", raw.Source, raw.Row, imageio.LabelSources())
 }
 
-// errStray is the error for an image that is beside the folders of classes, which torchvision's ImageFolder passes over.
-var errStray = errors.New("has no label, since it is not in the folder of a class")
-
-// folderOf returns the folder directly in root that contains a file at any depth, as in torchvision's ImageFolder;
-// empty for a file in root itself.
-func folderOf(root, file string) string {
-	below := filepath.ToSlash(strings.TrimPrefix(file, files.Text(files.Join(root))))
-	class, _, found := strings.Cut(strings.TrimPrefix(below, "/"), "/")
-	if !found {
-		return ""
-	}
-	return class
-}
+// errStray is the error for an image that is beside the folders of classes, which torchvision's ImageFolder passes over, or
+// that has no row in a metadata file.
+var errStray = errors.New("has no label, since it is not in the folder of a class, nor named in a metadata file")
 
 // maxClasses exceeds the number of classes of any data set: larger labels are not class numbers.
 const maxClasses = 1 << 20

@@ -506,3 +506,27 @@ func TestColumns(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{path}, paths)
 }
+
+// TestMetadata takes labels from a metadata file of HuggingFace's imagefolder, and leaves out images without a row.
+func TestMetadata(t *testing.T) {
+	dir := folder(t, t.TempDir(), "train/x/1.png", "train/x/2.png", "train/y/3.png", "train/y/4.png", "test/1.png", "test/2.png")
+	metadata := func(split, text string) {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, split, "metadata.csv"), []byte(text), 0o644))
+	}
+	metadata("train", "file_name,label,kind\nx/1.png,dog,0\nx/2.png,cat,1\ny/3.png,dog,1\n")
+	metadata("test", "file_name,label,kind\n2.png,dog,1\n1.png,cat,1\n")
+	found, err := find(dir)
+	require.NoError(t, err)
+	require.Len(t, found, 1)
+	require.NoError(t, tasks.Check(t.Context(), found[0]))
+	train := load(t, found[0].Train, nil)
+	require.Equal(t, []string{"cat", "dog"}, train.Classes)
+	require.Equal(t, []int64{1, 0, 1}, train.Labels)
+	require.Len(t, train.Bad, 1)
+	require.Contains(t, train.Bad[0], filepath.Join(dir, "train/y/4.png")+" has no label, since it is not in the folder of a class, nor named in a metadata file")
+	require.Equal(t, []int64{0, 1}, load(t, found[0].Test, train.Classes).Labels)
+
+	kinds := load(t, found[0].With(imageio.Columns{Label: "kind"}).Train, nil)
+	require.Equal(t, []string{"0", "1"}, kinds.Classes)
+	require.Equal(t, []int64{0, 1, 1}, kinds.Labels)
+}
