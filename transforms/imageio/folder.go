@@ -27,7 +27,7 @@ var folderKind = kind{
 	files:    "folders of images (" + strings.Join(extensions, ", ") + ")",
 	labels:   "a folder for each class, a metadata.csv in a folder",
 	suffixes: extensions,
-	count:    func(context.Context, Split, func(string)) (int64, error) { return 1, nil },
+	count:    func(context.Context, Split, *Source) (int64, error) { return 1, nil },
 	read:     readFolder,
 }
 

@@ -55,7 +55,7 @@ func idxHeader(r io.Reader, dims int) (count int64, height, width int, err error
 	return size[0], int(size[1]), int(size[2]), nil
 }
 
-func countIDX(ctx context.Context, split Split, _ func(string)) (int64, error) {
+func countIDX(ctx context.Context, split Split, _ *Source) (int64, error) {
 	s, err := openStream(ctx, split.Path)
 	if err != nil {
 		return 0, err

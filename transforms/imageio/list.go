@@ -44,7 +44,7 @@ var listKind = kind{
 // labels; earlier names take precedence.
 var pathColumns = []string{"path", "file", "filename", "file_name", "filepath", "image"}
 
-func countList(ctx context.Context, split Split, _ func(string)) (n int64, err error) {
+func countList(ctx context.Context, split Split, _ *Source) (n int64, err error) {
 	err = eachEntry(ctx, split.Path, func(entry) error { n++; return nil })
 	return n, err
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/apache/arrow/go/v15/arrow"
@@ -243,5 +244,36 @@ func TestParquetDamagedGroup(t *testing.T) {
 		write(t, path, sound[:cut])
 		_, err := imageio.Plan(t.Context(), []string{path}, 9)
 		require.ErrorContains(t, err, "read "+path+": not a sound Parquet file")
+	}
+}
+
+// A table without labels is named with the columns that could be that of labels: those of classes, if its metadata tell.
+func TestColumnsOfLabels(t *testing.T) {
+	features := `{"info": {"features": {"coarse": {"_type": "ClassLabel", "names": ["a", "b"]}, "fine": {"_type": "ClassLabel", "names": ["c"]}}}}`
+	one := strings.Replace(features, "ClassLabel", "Value", 1)
+	for _, c := range []struct{ metadata, label, could string }{
+		{features, "", "coarse: int64, fine: int64 could be; give one by Columns.Label"},
+		{"", "", "id: utf8, coarse: int64, fine: int64 could be; give one by Columns.Label"},
+		{one, "", ""},
+		{features, "fine", ""},
+		{features, imageio.NoLabels, ""},
+		{features, "none", ""},
+	} {
+		metadata := arrow.NewMetadata([]string{"huggingface"}, []string{c.metadata})
+		path := table(t, arrow.NewSchema([]arrow.Field{
+			{Name: "id", Type: arrow.BinaryTypes.String},
+			{Name: "image", Type: arrow.StructOf(arrow.Field{Name: "bytes", Type: arrow.BinaryTypes.Binary}, arrow.Field{Name: "path", Type: arrow.BinaryTypes.String})},
+			{Name: "thumbnail", Type: arrow.BinaryTypes.Binary},
+			{Name: "coarse", Type: arrow.PrimitiveTypes.Int64}, {Name: "fine", Type: arrow.PrimitiveTypes.Int64},
+		}, &metadata), 1, func(b *array.RecordBuilder, _ int) {
+			for _, column := range b.Fields() {
+				column.AppendEmptyValue()
+			}
+		})
+		_, source := labelsIn(t, path, imageio.Columns{Label: c.label})
+		if c.could != "" {
+			c.could = path + " has no labels: " + c.could
+		}
+		require.Equal(t, c.could, source.Hint)
 	}
 }

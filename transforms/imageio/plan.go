@@ -69,7 +69,7 @@ func (p *planner) add(path string) error {
 	} else {
 		seen, err = p.addFolder(path)
 	}
-	source := &p.sources[len(p.sources)-1]
+	source := p.source()
 	none := len(p.splits) == before
 	switch {
 	case err != nil:
@@ -122,7 +122,7 @@ func (p *planner) isFile(path string) (bool, error) {
 func (p *planner) addFile(file string, found bool) error {
 	k := kindOf(file)
 	if k == nil {
-		p.pass(file)
+		p.source().pass(file)
 		return nil
 	}
 	split := Split{Path: file, Kind: k.name}
@@ -134,7 +134,7 @@ func (p *planner) addFile(file string, found bool) error {
 	case err != nil && temporary(err):
 		return fmt.Errorf("read %s: %w", file, err)
 	case found && errors.Is(err, errNoImages):
-		p.pass(tables)
+		p.source().pass(tables)
 		p.table = cmp.Or(p.table, fmt.Errorf("%s has %w", file, err))
 	case err != nil:
 		p.fault(k.name, file, err)
@@ -148,16 +148,16 @@ func (p *planner) addFile(file string, found bool) error {
 
 // count returns the number of images in a file.
 func (p *planner) count(k *kind, split Split) (n int64, err error) {
-	passed := Passed{}
+	var seen Source
 	err = guard(func() (err error) {
-		n, err = k.count(p.ctx, split, func(name string) { passed.add(passedAs(name), 1) })
+		n, err = k.count(p.ctx, split, &seen)
 		return err
 	})
 	if size, local := sizeOf(split.Path); local && size == 0 && k.name != Folder {
 		return 0, errors.New("the file is empty")
 	}
 	if err == nil {
-		p.sources[len(p.sources)-1].merge(passed)
+		p.source().merge(seen)
 		return n, nil
 	}
 	if f, no := open(p.ctx, split.Path); no == nil {
@@ -190,9 +190,9 @@ func (p *planner) addFolder(path string) (seen int, err error) {
 		seen++
 		switch k := kindOf(name); {
 		case errors.Is(err, errSpecial):
-			p.pass(special)
+			p.source().pass(special)
 		case errors.Is(err, errAgain):
-			p.pass(again)
+			p.source().pass(again)
 		case err != nil:
 			p.fault(Folder, join(path, name), err)
 		case isMetadata(name):
@@ -204,12 +204,12 @@ func (p *planner) addFolder(path string) (seen int, err error) {
 			case k != nil && k.name == Parquet:
 				collections = append(collections, file)
 			default:
-				p.pass(unused)
-				p.hint(file, err)
+				p.source().pass(unused)
+				p.source().hint(file, err)
 			}
 		case k == nil && isLabels(name):
 		case k == nil || k.direct:
-			p.pass(name)
+			p.source().pass(name)
 		case k.name != Folder:
 			collections = append(collections, join(path, name))
 		default:
@@ -243,14 +243,8 @@ func (p *planner) fault(kind, path string, err error) {
 	p.faults = append(p.faults, Split{Path: path, Kind: kind, End: 1, Damage: files.Text(reason(describe(path, err)).Error())})
 }
 
-// pass notes a file that is not used.
-func (p *planner) pass(name string) { p.sources[len(p.sources)-1].merge(Passed{passedAs(name): 1}) }
-
-// hint notes why a file has no labels.
-func (p *planner) hint(file string, err error) {
-	source := &p.sources[len(p.sources)-1]
-	source.Hint = cmp.Or(source.Hint, fmt.Sprintf("%s has no labels: %v", file, err))
-}
+// source returns that of the path whose images are being added.
+func (p *planner) source() *Source { return &p.sources[len(p.sources)-1] }
 
 // join appends a slash-separated relative name to a folder.
 func join(path, name string) string { return files.Join(path, strings.Split(name, "/")...) }

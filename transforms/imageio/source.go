@@ -50,13 +50,23 @@ func (s *Source) Summary(t Tally) string {
 	return text
 }
 
-func (s *Source) merge(passed Passed) {
+// pass notes a file or a member that is not used.
+func (s *Source) pass(name string) { s.merge(Source{Passed: Passed{passedAs(name): 1}}) }
+
+// hint notes why a file has no labels.
+func (s *Source) hint(file string, err error) {
+	s.Hint = cmp.Or(s.Hint, fmt.Sprintf("%s has no labels: %v", file, err))
+}
+
+// merge adds what was seen of a part of the source.
+func (s *Source) merge(seen Source) {
 	if s.Passed == nil {
 		s.Passed = Passed{}
 	}
-	for as, n := range passed {
+	for as, n := range seen.Passed {
 		s.Passed.add(as, n)
 	}
+	s.Hint = cmp.Or(s.Hint, seen.Hint)
 }
 
 // Passed counts files that are not used, by their extension or by what they are.

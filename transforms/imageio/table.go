@@ -26,6 +26,8 @@ type table struct {
 	ofs   string // of lists of labels
 	wrong string // why of cannot be used
 
+	unlabeled error // says which columns could be of, if none is
+
 	beside string // the path of the struct that the image is in, with a point at the end
 	names  []string
 }
@@ -57,6 +59,9 @@ func findTable(r *parquet.Reader, by Columns) (*table, error) {
 		return nil, fmt.Errorf("several columns may be that of images; give one by Columns.Image; its columns are %s", columns)
 	}
 	t.findLabels(r.Leaves(), features, by.Label)
+	if could := t.couldLabel(r.Leaves(), features); t.of+t.ofs+t.wrong == "" && by.Label == "" && len(could) > 0 {
+		t.unlabeled = fmt.Errorf("%s could be; give one by Columns.Label", describeColumns(could))
+	}
 	return t, nil
 }
 
@@ -205,6 +210,21 @@ func (t *table) findLabels(leaves []parquet.Leaf, features map[string]feature, b
 	if !find(false, exact) && !find(true, within) && by != "" {
 		t.wrong = fmt.Sprintf("no column %s of labels; the columns are %s", by, describeColumns(leaves))
 	}
+}
+
+// couldLabel returns the columns that may be that of labels: those of classes by the metadata, else all of a fitting type.
+func (t *table) couldLabel(leaves []parquet.Leaf, features map[string]feature) (could []parquet.Leaf) {
+	classes := func(l parquet.Leaf) bool { return features[l.Path].Type == "ClassLabel" }
+	for _, l := range leaves {
+		switch {
+		case !isLabelType(l) || l.Type.ID() == arrow.BINARY || l.Path == t.file:
+		case len(could) > 0 && classes(l) && !classes(could[0]):
+			could = []parquet.Leaf{l}
+		case len(could) == 0 || classes(l) == classes(could[0]):
+			could = append(could, l)
+		}
+	}
+	return could
 }
 
 // listOf returns the column of lists that a column of numbers or names is in; "" if it is in none, or in a map.

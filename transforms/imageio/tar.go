@@ -36,7 +36,7 @@ var tarKind = kind{
 	read:     readTar,
 }
 
-func countTar(ctx context.Context, split Split, pass func(string)) (n int64, err error) {
+func countTar(ctx context.Context, split Split, seen *Source) (n int64, err error) {
 	t, err := openTar(ctx, split.Path)
 	if err != nil {
 		return 0, err
@@ -47,14 +47,14 @@ func countTar(ctx context.Context, split Split, pass func(string)) (n int64, err
 		case m.isImage():
 			n++
 		case m.head.Typeflag == tar.TypeLink || m.head.Typeflag == tar.TypeSymlink:
-			pass(links)
+			seen.pass(links)
 		case m.isFile() && !m.isLabel():
-			pass(m.head.Name)
+			seen.pass(m.head.Name)
 		}
 		return nil
 	})
 	if err == nil && t.at > 0 && !t.over && !t.cut {
-		pass(endless)
+		seen.pass(endless)
 	}
 	return n, err
 }

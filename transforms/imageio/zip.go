@@ -30,8 +30,8 @@ var zipKind = kind{
 	read:     readZip,
 }
 
-func countZip(ctx context.Context, split Split, pass func(string)) (int64, error) {
-	members, f, err := openZip(ctx, split.Path, pass)
+func countZip(ctx context.Context, split Split, seen *Source) (int64, error) {
+	members, f, err := openZip(ctx, split.Path, seen.pass)
 	if err != nil {
 		return 0, err
 	}
