@@ -121,16 +121,6 @@ func labelNames(by string) []string {
 	return []string{by}
 }
 
-// named returns the index of the first of some names among columns, case-insensitive; -1 if there is none.
-func named(columns, names []string) int {
-	for _, name := range names {
-		if at := slices.IndexFunc(columns, func(c string) bool { return strings.EqualFold(c, name) }); at >= 0 {
-			return at
-		}
-	}
-	return -1
-}
-
 // unlabeled is the error for a metadata file with these columns.
 func unlabeled(columns []string, label string) error {
 	switch {

@@ -11,6 +11,7 @@ import (
 	"io"
 	"math"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -402,6 +403,9 @@ type waiting struct {
 	decided bool
 }
 
+// whole matches a number that some programs write as a float.
+var whole = regexp.MustCompile(`^\s*(\d+)\.0*\s*$`)
+
 // tarLabel is the content of a .cls member and its name without the extension.
 type tarLabel struct{ stem, text string }
 
@@ -444,7 +448,7 @@ func (s *sample) decide(i int, exact bool) {
 		best = 0
 	}
 	if best >= 0 {
-		w.Label, w.Class = parseLabel(s.labels[best].text)
+		w.Label, w.Class = parseLabel(whole.ReplaceAllString(strings.TrimPrefix(s.labels[best].text, "\ufeff"), "$1"))
 	}
 	w.decided = best >= 0 || !exact
 	if w.LabelLost = best < 0 && !exact && s.lost && s.labeled && w.Damage == ""; w.LabelLost {

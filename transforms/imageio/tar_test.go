@@ -73,6 +73,7 @@ func TestTarKeys(t *testing.T) {
 			[]member{{"a.cls", "1"}, {"a.b.jpg", "x"}, {"a.b.c.jpg", "x"}, {"a.b.cls", "2"}, {"a.c.jpg", "x"}},
 			[]string{"a.b.jpg 2", "a.b.c.jpg 2", "a.c.jpg 1"},
 		},
+		"floats and marks":   {[]member{{"a.jpg", "x"}, {"a.cls", "\ufeff2"}, {"b.jpg", "x"}, {"b.cls", "1.0\n"}}, []string{"a.jpg 2", "b.jpg 1"}},
 		"another name":       {[]member{{"a.input.jpg", "x"}, {"a.target.cls", "3"}, {"b.jpg", "x"}}, []string{"a.input.jpg 3", "b.jpg -1"}},
 		"not its label":      {[]member{{"1.0.png", "x"}, {"1.1.png", "x"}, {"1.1.cls", "3"}, {"1.2.cls", "4"}}, []string{"1.0.png -1", "1.1.png 3"}},
 		"only part of names": {[]member{{"1.1.cls", "3"}, {"1.10.png", "x"}, {"1.11.png", "x"}}, []string{"1.10.png -1", "1.11.png -1"}},
