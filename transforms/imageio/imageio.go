@@ -29,6 +29,8 @@ type Split struct {
 	// From is the image file with number Begin, relative to the folder Path, so that a reader need not list the files
 	// before it. Empty for other kinds.
 	From string
+	// Root is the folder in an archive that all its images are in, below which are those of the classes.
+	Root string `json:",omitempty"`
 	// Columns are those to use of a Parquet file, and of the metadata files in a folder.
 	Columns Columns `json:",omitzero"`
 	// Damage says why a file or folder cannot be read at all; else it is empty. Such a split is one damaged image.
@@ -65,8 +67,8 @@ type Image struct {
 	// Class is the class name from the source, else the name of the parent folder; empty if there is none. Of an image with
 	// Labels, it has all of these.
 	Class string
-	// Folders is the path of the image's folder below that of the split, with slashes, "." for that itself, if the class comes
-	// from there; else it is empty.
+	// Folders is the path of the image's folder below that of the split, or below Root in an archive, with slashes, "." for
+	// that itself, if the class comes from there; else it is empty. The class of a task is the first of these folders.
 	Folders string
 	// Labels are the classes from a source that has a list of them for each image; nil from others.
 	Labels []Label

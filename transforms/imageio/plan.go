@@ -129,7 +129,7 @@ func (p *planner) addFile(file string, found bool) error {
 	if k.name == Parquet {
 		split.Columns = p.columns
 	}
-	n, err := p.count(k, split)
+	n, err := p.count(k, &split)
 	switch {
 	case err != nil && temporary(err):
 		return fmt.Errorf("read %s: %w", file, err)
@@ -146,11 +146,11 @@ func (p *planner) addFile(file string, found bool) error {
 	return nil
 }
 
-// count returns the number of images in a file.
-func (p *planner) count(k *kind, split Split) (n int64, err error) {
+// count returns the number of images in a file, and completes split.
+func (p *planner) count(k *kind, split *Split) (n int64, err error) {
 	var seen Source
 	err = guard(func() (err error) {
-		n, err = k.count(p.ctx, split, &seen)
+		n, err = k.count(p.ctx, *split, &seen)
 		return err
 	})
 	if size, local := sizeOf(split.Path); local && size == 0 && k.name != Folder {
@@ -158,6 +158,7 @@ func (p *planner) count(k *kind, split Split) (n int64, err error) {
 	}
 	if err == nil {
 		p.source().merge(seen)
+		split.Root = seen.folders.root()
 		return n, nil
 	}
 	if f, no := open(p.ctx, split.Path); no == nil {

@@ -20,6 +20,8 @@ type Source struct {
 	Passed Passed
 	// Hint says of the first file that could have labels, but has none that are used, why not; else it is empty.
 	Hint string
+
+	folders folders // of the images in an archive
 }
 
 // Tally counts the images of a source.
@@ -67,6 +69,40 @@ func (s *Source) merge(seen Source) {
 		s.Passed.add(as, n)
 	}
 	s.Hint = cmp.Or(s.Hint, seen.Hint)
+}
+
+// folders are those of the images in an archive.
+type folders struct {
+	shared  []string // the elements of the path that all have in common
+	several bool
+}
+
+// add adds the folder of an image.
+func (f *folders) add(image string) {
+	dir := strings.Split(path.Dir(slashed(image)), "/")
+	if f.shared == nil {
+		f.shared = dir
+		return
+	}
+	n := 0
+	for n < min(len(dir), len(f.shared)) && dir[n] == f.shared[n] {
+		n++
+	}
+	f.several = f.several || n < len(dir) || n < len(f.shared)
+	f.shared = dir[:n]
+}
+
+// root returns the folder that all images are in; if there is but one, that which it is in.
+func (f *folders) root() string {
+	if !f.several && len(f.shared) > 0 {
+		return strings.Join(f.shared[:len(f.shared)-1], "/")
+	}
+	return strings.Join(f.shared, "/")
+}
+
+// below returns the path of the folder of an image below the root.
+func below(root, image string) string {
+	return cmp.Or(strings.TrimPrefix(strings.TrimPrefix(path.Dir(slashed(image)), root), "/"), ".")
 }
 
 // Passed counts files that are not used, by their extension or by what they are.

@@ -47,6 +47,9 @@ func countTar(ctx context.Context, split Split, seen *Source) (n int64, err erro
 		switch {
 		case m.isImage():
 			n++
+			if m.damage == "" {
+				seen.folders.add(m.head.Name)
+			}
 		case m.head.Typeflag == tar.TypeLink || m.head.Typeflag == tar.TypeSymlink:
 			seen.pass(links)
 		case m.isFile() && !m.isLabel():
@@ -67,6 +70,9 @@ func readTar(ctx context.Context, split Split, yield func(Image) error) error {
 	}
 	defer t.file.Close()
 	return scanTar(t, split.Begin, split.End, func(im Image) error {
+		if im.Folders != "" {
+			im.Folders = below(split.Root, im.Source)
+		}
 		im.Source = strings.TrimSuffix(split.Path+"!"+im.Source, "!")
 		return yield(im)
 	})
@@ -337,7 +343,7 @@ func scanTar(t *tarball, begin, end int64, yield func(Image) error) error {
 		}
 		switch {
 		case m.isImage():
-			w := waiting{Image: Image{Source: m.head.Name, Label: -1, Class: parent(m.head.Name)}, size: m.head.Size}
+			w := waiting{Image: Image{Source: m.head.Name, Label: -1, Class: parent(m.head.Name), Folders: "."}, size: m.head.Size}
 			if n := s.at + int64(len(s.images)); n >= begin && n < end {
 				var err error
 				if w.Data, err = readMember(m.data, m.head.Size); err != nil && temporary(err) {
@@ -448,11 +454,12 @@ func (s *sample) decide(i int, exact bool) {
 		best = 0
 	}
 	if best >= 0 {
+		w.Folders = ""
 		w.Label, w.Class = parseLabel(whole.ReplaceAllString(strings.TrimPrefix(s.labels[best].text, "\ufeff"), "$1"))
 	}
 	w.decided = best >= 0 || !exact
 	if w.LabelLost = best < 0 && !exact && s.lost && s.labeled && w.Damage == ""; w.LabelLost {
-		w.Class = ""
+		w.Class, w.Folders = "", ""
 	}
 }
 

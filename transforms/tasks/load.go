@@ -358,7 +358,7 @@ func classesOf(split imageio.Split, raw imageio.Image, hint string) ([]imageio.L
 	switch {
 	case raw.Label >= 0 || class != "":
 		return []imageio.Label{{Number: raw.Label, Name: class}}, nil
-	case split.Kind == imageio.Folder && split.Path != raw.Source:
+	case split.Kind == imageio.Folder || raw.Folders != "":
 		return nil, fmt.Errorf("%s %w; %s", raw.Source, errStray, hint)
 	}
 	return nil, fmt.Errorf("%s, row %d has no label; %s", raw.Source, raw.Row, hint)

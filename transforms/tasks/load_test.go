@@ -191,6 +191,44 @@ func archive(t *testing.T, members ...string) string {
 	return path
 }
 
+// TestNestedFolders takes the same classes from a folder and from archives of it, in which it is inside another one: the first
+// folders below that which all images are in. A class without an image at a depth, or a single class, makes no difference.
+func TestNestedFolders(t *testing.T) {
+	for _, c := range []struct {
+		names   []string
+		classes []string
+		labels  []int64
+		bad     int
+	}{
+		{[]string{"cat/deep/er/1.png", "cat/deep/2.png", "dog/3.png"}, []string{"cat", "dog"}, []int64{0, 0, 1}, 0},
+		{[]string{"cat/a/1.png", "cat/b/2.png", "dog/a/3.png"}, []string{"cat", "dog"}, []int64{0, 0, 1}, 0},
+		{[]string{"1.png", "cat/2.png", "dog/3.png"}, []string{"cat", "dog"}, []int64{0, 1}, 1},
+	} {
+		dir := t.TempDir()
+		paths := []string{folder(t, dir+"/train", c.names...), dir + "/train.zip"}
+		var zipped bytes.Buffer
+		w := zip.NewWriter(&zipped)
+		var members []string
+		for i, name := range c.names {
+			f, err := w.Create("./pets/train/" + name)
+			require.NoError(t, err)
+			_, err = f.Write(pixel(uint8(i)))
+			require.NoError(t, err)
+			members = append(members, "pets/train/"+name, string(pixel(uint8(i))))
+		}
+		require.NoError(t, w.Close())
+		require.NoError(t, os.WriteFile(paths[1], zipped.Bytes(), 0o644))
+		for _, path := range append(paths, archive(t, members...)) {
+			im := load(t, path, nil)
+			require.Equal(t, c.classes, im.Classes, path)
+			require.Equal(t, c.labels, im.Labels, path)
+			require.Len(t, im.Bad, c.bad, path)
+		}
+	}
+	classes := []string{"cat", "dog"}
+	require.Equal(t, []int64{1}, load(t, archive(t, "dog/1.png", string(pixel(1))), classes).Labels)
+}
+
 func TestArchiveNames(t *testing.T) {
 	im := load(t, archive(t, "a.png", string(pixel(0)), "a.cls", "dog", "b.png", string(pixel(1)), "b.cls", "cat"), nil)
 	require.Equal(t, []string{"cat", "dog"}, im.Classes)
@@ -235,7 +273,7 @@ func TestZip(t *testing.T) {
 	require.Contains(t, im.Bad[0], train+"!x/cat/b.png, row 0: ")
 
 	loose := pack("loose.zip", "a.png")
-	require.ErrorContains(t, tasks.Check(t.Context(), tasks.Task{Train: loose}), loose+"!a.png, row 0 has no label; a task needs")
+	require.ErrorContains(t, tasks.Check(t.Context(), tasks.Task{Train: loose}), loose+"!a.png has no label, since it is not in the folder of a class")
 }
 
 // TestLists takes labels from lists, as names or as numbers, and leaves out missing images.
