@@ -41,6 +41,7 @@ type Split struct {
 
 // Columns are the names of columns in Parquet files, or the paths of nested ones, such as sample.image. Those without a
 // name are found by what is usual: images in image, labels in label, or else by the metadata of HuggingFace's library.
+// Messages call them as the flags of sdr, --image-column and --label-column.
 type Columns struct {
 	// Image is the column of images.
 	Image string

@@ -125,11 +125,11 @@ func labelNames(by string) []string {
 func unlabeled(columns []string, label string) error {
 	switch {
 	case label == NoLabels:
-		return errors.New("labels are not wanted: Columns.Label is -")
+		return errors.New("labels are not wanted: --label-column is -")
 	case !slices.Contains(columns, fileColumn):
 		return fmt.Errorf("no column %s; the columns are %s", fileColumn, strings.Join(columns, ", "))
 	}
-	return fmt.Errorf("no column %s; the columns are %s; give that of labels by Columns.Label", either(labelNames(label)), strings.Join(columns, ", "))
+	return fmt.Errorf("no column %s; the columns are %s; give that of labels by --label-column", either(labelNames(label)), strings.Join(columns, ", "))
 }
 
 func scanMetadata(text io.Reader, label string, add func(string, Image)) error {

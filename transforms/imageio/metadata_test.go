@@ -76,7 +76,7 @@ func TestMetadata(t *testing.T) {
 			{"class": null, "file_name": "a/3.png"}
 			{"file_name": "b/4.png", "class": true}`, "", [4]string{"cat", "##", "", "#"}},
 		{"b/metadata.jsonl", `{"file_name": "4.png", "label": [1, 2]}`, "", [4]string{
-			"d", "d", "a", "column label holds [1, 2]; want numbers or names of classes; give another column by Columns.Label, or - for none",
+			"d", "d", "a", "column label holds [1, 2]; want numbers or names of classes; give another column by --label-column, or - for none",
 		}},
 		{"metadata.parquet", string(rows), "", [4]string{"#", "", "", "##"}},
 	} {
@@ -103,13 +103,13 @@ func TestNearestMetadata(t *testing.T) {
 // A metadata file without labels is passed over, and named with its columns.
 func TestMetadataWithoutLabels(t *testing.T) {
 	for _, c := range []struct{ file, text, column, hint string }{
-		{"metadata.csv", "file_name,text\n1.png,cat\n", "", "no column label, labels, cls, class, target or fine_label; the columns are file_name, text; give that of labels by Columns.Label"},
-		{"metadata.csv", "file_name,label\n1.png,cat\n", "kind", "no column kind; the columns are file_name, label; give that of labels by Columns.Label"},
-		{"metadata.csv", "file_name,label\n1.png,cat\n", imageio.NoLabels, "labels are not wanted: Columns.Label is -"},
+		{"metadata.csv", "file_name,text\n1.png,cat\n", "", "no column label, labels, cls, class, target or fine_label; the columns are file_name, text; give that of labels by --label-column"},
+		{"metadata.csv", "file_name,label\n1.png,cat\n", "kind", "no column kind; the columns are file_name, label; give that of labels by --label-column"},
+		{"metadata.csv", "file_name,label\n1.png,cat\n", imageio.NoLabels, "labels are not wanted: --label-column is -"},
 		{"metadata.csv", "path,label\n1.png,cat\n", "", "no column file_name; the columns are path, label"},
 		{"metadata.csv", "", "", "no header"},
 		{"metadata.jsonl", "[1, 2]", "", "no column file_name; the columns are "},
-		{"metadata.jsonl", `{"file_name": "1.png", "text": "cat"}`, "", "no column label, labels, cls, class, target or fine_label; the columns are file_name, text; give that of labels by Columns.Label"},
+		{"metadata.jsonl", `{"file_name": "1.png", "text": "cat"}`, "", "no column label, labels, cls, class, target or fine_label; the columns are file_name, text; give that of labels by --label-column"},
 	} {
 		dir := folder(t, t.TempDir(), c.file, c.text)
 		got, source := labelsIn(t, dir, imageio.Columns{Label: c.column})

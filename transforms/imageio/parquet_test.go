@@ -101,7 +101,7 @@ func TestColumns(t *testing.T) {
 		{imageio.Columns{Image: "shot"}, imageio.Image{Data: []byte("shot"), Label: -1, Class: "ant"}, ""},
 		{imageio.Columns{Image: "file"}, imageio.Image{Data: []byte("file"), Label: -1, Class: "ant"}, ""},
 		{imageio.Columns{Label: "tags"}, imageio.Image{Data: []byte("image"), Label: -1, Labels: []imageio.Label{}}, ""},
-		{imageio.Columns{Label: "in"}, imageio.Image{Data: []byte("image"), Label: -1, LabelError: "column in holds in.photo: binary; want numbers or names of classes; give another column by Columns.Label, or - for none"}, ""},
+		{imageio.Columns{Label: "in"}, imageio.Image{Data: []byte("image"), Label: -1, LabelError: "column in holds in.photo: binary; want numbers or names of classes; give another column by --label-column, or - for none"}, ""},
 		{imageio.Columns{Label: "none"}, imageio.Image{Data: []byte("image"), Label: -1, LabelError: "no column none of labels; the columns are image: binary, label: utf8, mask: binary, tags.list.element: list of int64, in.photo: binary, in.kind: int8, file: utf8, shot.bytes: binary"}, ""},
 		{imageio.Columns{Image: "tags"}, imageio.Image{}, "no column tags of images; the columns are image: binary, label: utf8,"},
 	} {
@@ -252,8 +252,8 @@ func TestColumnsOfLabels(t *testing.T) {
 	features := `{"info": {"features": {"coarse": {"_type": "ClassLabel", "names": ["a", "b"]}, "fine": {"_type": "ClassLabel", "names": ["c"]}}}}`
 	one := strings.Replace(features, "ClassLabel", "Value", 1)
 	for _, c := range []struct{ metadata, label, could string }{
-		{features, "", "coarse: int64, fine: int64 could be; give one by Columns.Label"},
-		{"", "", "id: utf8, coarse: int64, fine: int64 could be; give one by Columns.Label"},
+		{features, "", "coarse: int64, fine: int64 could be; give one by --label-column"},
+		{"", "", "id: utf8, coarse: int64, fine: int64 could be; give one by --label-column"},
 		{one, "", ""},
 		{features, "fine", ""},
 		{features, imageio.NoLabels, ""},

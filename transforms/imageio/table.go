@@ -39,7 +39,7 @@ var (
 )
 
 // unfit says that a column has no labels, given its name and what it has instead.
-const unfit = "column %s holds %v; want numbers or names of classes; give another column by Columns.Label, or - for none"
+const unfit = "column %s holds %v; want numbers or names of classes; give another column by --label-column, or - for none"
 
 // errNoImages is the error for a table without a column that may be one of images.
 var errNoImages = errors.New("no column image: struct<bytes: binary, path: string>, as HuggingFace's image datasets have it, nor another of images")
@@ -56,11 +56,11 @@ func findTable(r *parquet.Reader, by Columns) (*table, error) {
 	case !found && by.Image != "":
 		return nil, fmt.Errorf("no column %s of images; the columns are %s", by.Image, columns)
 	case !found:
-		return nil, fmt.Errorf("several columns may be that of images; give one by Columns.Image; its columns are %s", columns)
+		return nil, fmt.Errorf("several columns may be that of images; give one by --image-column; its columns are %s", columns)
 	}
 	t.findLabels(r.Leaves(), features, by.Label)
 	if could := t.couldLabel(r.Leaves(), features); t.of+t.ofs+t.wrong == "" && by.Label == "" && len(could) > 0 {
-		t.unlabeled = fmt.Errorf("%s could be; give one by Columns.Label", describeColumns(could))
+		t.unlabeled = fmt.Errorf("%s could be; give one by --label-column", describeColumns(could))
 	}
 	return t, nil
 }

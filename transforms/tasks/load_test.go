@@ -570,5 +570,5 @@ func TestMetadata(t *testing.T) {
 
 	metadata("test", "file_name,kind\n2.png,0\n1.png,1\n")
 	_, err = tasks.Load(t.Context(), found[0].Test, 4, train.Classes)
-	require.ErrorContains(t, err, "test/metadata.csv has no labels: no column label, labels, cls, class, target or fine_label; the columns are file_name, kind; give that of labels by Columns.Label")
+	require.ErrorContains(t, err, "test/metadata.csv has no labels: no column label, labels, cls, class, target or fine_label; the columns are file_name, kind; give that of labels by --label-column")
 }
