@@ -155,6 +155,12 @@ func misplaced(data []byte) string {
 		return "a git-lfs pointer, not the file itself; fetch it with git lfs pull"
 	case begins(data, gzipMagic):
 		return "gzip data in spite of its name; unpack it with gunzip"
+	case begins(data, "BZh"):
+		return "bzip2 data in spite of its name; unpack it with bunzip2"
+	case begins(data, "\xfd7zXZ\x00"):
+		return "xz data in spite of its name; unpack it with unxz"
+	case begins(data, "\x28\xb5\x2f\xfd"):
+		return "Zstandard data in spite of its name; unpack it with unzstd"
 	}
 	return ""
 }

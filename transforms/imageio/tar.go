@@ -170,6 +170,15 @@ type tarMember struct {
 	begins bool // whether the end of another archive is right in front of it
 }
 
+// hasData reports whether data follow the header; those of GNU tar's incremental backups have a list of a folder's files.
+func (m tarMember) hasData() bool {
+	switch m.head.Typeflag {
+	case tar.TypeLink, tar.TypeSymlink, tar.TypeChar, tar.TypeBlock, tar.TypeDir, tar.TypeFifo:
+		return false
+	}
+	return true
+}
+
 func (m tarMember) isFile() bool {
 	switch m.head.Typeflag {
 	case tar.TypeReg, tar.TypeCont, tar.TypeGNUSparse:
@@ -257,7 +266,7 @@ var errEnd = errors.New("the archive ends here")
 func (t *tarball) visit(r *tar.Reader, head *tar.Header, visit func(tarMember) error) error {
 	m := tarMember{head: head, data: r, begins: t.over}
 	data := t.at
-	if m.isFile() {
+	if m.hasData() {
 		data += head.Size
 	}
 	if !ignored(head.Name) {
