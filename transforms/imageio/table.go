@@ -400,9 +400,16 @@ func (t *table) class(column arrow.Array, i int, im *Image) (l Label) {
 	return l
 }
 
-// fromBase64 decodes an image that is stored as text, nil if it is none.
+// standardBase64 replaces the characters of the alphabet for URLs.
+var standardBase64 = strings.NewReplacer("-", "+", "_", "/")
+
+// fromBase64 decodes an image that is stored as text, perhaps as a data URI, in either alphabet and with or without padding;
+// nil if it is none.
 func fromBase64(text string) []byte {
-	data, err := base64.StdEncoding.DecodeString(text)
+	if uri, found := strings.CutPrefix(text, "data:"); found {
+		_, text, _ = strings.Cut(uri, ",")
+	}
+	data, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(standardBase64.Replace(text), "=\r\n "))
 	if _, ok := sniff(data); err != nil || !ok {
 		return nil
 	}
