@@ -208,7 +208,7 @@ func readFolder(ctx context.Context, split Split, yield func(Image) error) error
 		im := Image{Source: split.Path, Label: -1, Class: parent(split.Path), Folders: "."}
 		return readImage(ctx, im, yield)
 	}
-	labels := folderLabels{ctx, split, map[string]map[string]Image{}}
+	labels := folderLabels{ctx, split, map[string]metadataRows{}}
 	left := split.End - split.Begin
 	for name, err := range walk(ctx, split.Path, split.From) {
 		if err != nil && name == "" {

@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"path"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/apache/arrow/go/v15/arrow"
 
@@ -31,9 +33,11 @@ const fileColumn = "file_name"
 type folderLabels struct {
 	ctx   context.Context
 	split Split
-	// by has, for each folder in it, the images of its metadata file, with nothing but their labels; nil if it has none.
-	by map[string]map[string]Image
+	by    map[string]metadataRows // of the metadata file of each folder in it; nil if it has none
 }
+
+// metadataRows are the images of a metadata file, with nothing but their labels, by their paths relative to it.
+type metadataRows map[string]*Image
 
 // label labels an image, given by its path relative to the folder, by the metadata file that has a row for it, of several by
 // the nearest. Only an image that has no such file in or above its folder has a class by its folder.
@@ -48,8 +52,8 @@ func (l *folderLabels) label(name string, im *Image) error {
 			}
 			l.by[dir] = rows
 		}
-		if row, ok := rows[name]; ok {
-			im.Label, im.Class, im.Labels, im.LabelError = row.Label, row.Class, row.Labels, row.LabelError
+		if row := rows[strings.TrimPrefix(name, dir+"/")]; row != nil {
+			im.Label, im.Class, im.Labels, im.LabelError = row.Label, row.Class, slices.Clone(row.Labels), row.LabelError
 			return nil
 		}
 		found = found || rows != nil
@@ -63,29 +67,65 @@ func (l *folderLabels) label(name string, im *Image) error {
 	return nil
 }
 
-// read reads the labels of the metadata file of a folder, by the paths of images relative to the root.
-func (l *folderLabels) read(dir string) (map[string]Image, error) {
+// read reads the metadata file of a folder.
+func (l *folderLabels) read(dir string) (metadataRows, error) {
 	for _, base := range metadataFiles {
 		file := join(l.split.Path, path.Join(dir, base))
-		if found, err := files.Exists(l.ctx, file); err != nil || !found {
-			if err != nil {
-				return nil, fmt.Errorf("labels %s: %w", file, err)
-			}
+		if found, err := files.Exists(l.ctx, file); err != nil && !files.IsLocal(file) {
+			return nil, outage{fmt.Errorf("labels %s: %w", file, err)}
+		} else if !found {
 			continue
 		}
-		rows := map[string]Image{}
-		switch err := readMetadata(l.ctx, file, l.split.Columns.Label, func(name string, im Image) { rows[path.Join(dir, slashed(name))] = im }); {
-		case err == nil:
-			return rows, nil
-		case temporary(err):
+		rows, err := openMetadata(l.ctx, file, l.split.Columns.Label)
+		if err != nil && temporary(err) {
 			return nil, fmt.Errorf("labels %s: %w", file, err)
+		} else if err == nil {
+			return rows, nil
 		}
 	}
 	return nil, nil
 }
 
-// readMetadata calls add with the paths of a metadata file and their labels in a given or usual column. An error that is not
-// temporary means that the file cannot be used.
+// lastMetadata is the local metadata file that was read last: that of a large folder is needed for each of its splits.
+var lastMetadata struct {
+	sync.Mutex
+	of   string
+	rows metadataRows
+}
+
+// openMetadata reads a metadata file with labels in a given or usual column. An error that is not temporary means that it
+// cannot be used.
+func openMetadata(ctx context.Context, file, label string) (metadataRows, error) {
+	of := ""
+	if info, err := os.Stat(file); err == nil && files.IsLocal(file) {
+		of = fmt.Sprint(file, " ", label, info.Size(), info.ModTime())
+	}
+	lastMetadata.Lock()
+	defer lastMetadata.Unlock()
+	if of != "" && of == lastMetadata.of {
+		return lastMetadata.rows, nil
+	}
+	rows := metadataRows{}
+	type key struct {
+		number       int64
+		class, wrong string
+	}
+	shared := map[key]*Image{} // there are fewer labels than images
+	err := readMetadata(ctx, file, label, func(name string, im Image) {
+		k := key{im.Label, im.Class, im.LabelError}
+		if im.Labels != nil || shared[k] == nil {
+			shared[k] = &im
+		}
+		rows[path.Clean(slashed(name))] = shared[k]
+	})
+	if err != nil {
+		return nil, err
+	}
+	lastMetadata.of, lastMetadata.rows = of, rows
+	return rows, nil
+}
+
+// readMetadata calls add with the paths of a metadata file and their labels.
 func readMetadata(ctx context.Context, file, label string, add func(name string, im Image)) error {
 	if path.Ext(file) == ".parquet" {
 		r, err := openParquet(ctx, file)
@@ -147,7 +187,7 @@ func scanMetadata(text io.Reader, label string, add func(string, Image)) error {
 		case row.damage == nil && len(row.fields) == len(header):
 			im := Image{}
 			im.Label, im.Class = parseLabel(row.fields[of])
-			add(row.fields[file], im)
+			add(strings.Clone(row.fields[file]), im) // without the rest of the line
 		}
 	}
 	if header == nil {

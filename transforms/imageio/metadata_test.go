@@ -100,6 +100,16 @@ func TestNearestMetadata(t *testing.T) {
 	require.Equal(t, []string{"far", "", "near", "far"}, got)
 }
 
+// A metadata file that has changed is read again.
+func TestMetadataChanged(t *testing.T) {
+	dir := folder(t, t.TempDir(), "metadata.csv", "file_name,label\n1.png,cat\n")
+	for _, label := range []string{"cat", "lion"} {
+		write(t, dir+"/metadata.csv", []byte("file_name,label\n1.png,"+label+"\n"))
+		got, _ := labelsIn(t, dir, imageio.Columns{})
+		require.Equal(t, []string{label, "", "", ""}, got)
+	}
+}
+
 // A metadata file without labels is passed over, and named with its columns.
 func TestMetadataWithoutLabels(t *testing.T) {
 	for _, c := range []struct{ file, text, column, hint string }{

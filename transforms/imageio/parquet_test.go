@@ -252,8 +252,8 @@ func TestColumnsOfLabels(t *testing.T) {
 	features := `{"info": {"features": {"coarse": {"_type": "ClassLabel", "names": ["a", "b"]}, "fine": {"_type": "ClassLabel", "names": ["c"]}}}}`
 	one := strings.Replace(features, "ClassLabel", "Value", 1)
 	for _, c := range []struct{ metadata, label, could string }{
-		{features, "", "coarse: int64, fine: int64 could be; give one by --label-column"},
-		{"", "", "id: utf8, coarse: int64, fine: int64 could be; give one by --label-column"},
+		{features, "", "the columns coarse: int64, fine: int64 could hold them; give one by --label-column"},
+		{"", "", "the columns id: utf8, coarse: int64, fine: int64 could hold them; give one by --label-column"},
 		{one, "", ""},
 		{features, "fine", ""},
 		{features, imageio.NoLabels, ""},

@@ -198,7 +198,7 @@ func (p *planner) addFolder(path string) (seen int, err error) {
 			p.fault(Folder, join(path, name), err)
 		case isMetadata(name):
 			file := join(path, name)
-			switch err := readMetadata(p.ctx, file, p.columns.Label, func(string, Image) {}); {
+			switch _, err := openMetadata(p.ctx, file, p.columns.Label); {
 			case err == nil:
 			case temporary(err):
 				return seen, fmt.Errorf("read %s: %w", file, err)

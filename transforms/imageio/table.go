@@ -60,7 +60,7 @@ func findTable(r *parquet.Reader, by Columns) (*table, error) {
 	}
 	t.findLabels(r.Leaves(), features, by.Label)
 	if could := t.couldLabel(r.Leaves(), features); t.of+t.ofs+t.wrong == "" && by.Label == "" && len(could) > 0 {
-		t.unlabeled = fmt.Errorf("%s could be; give one by --label-column", describeColumns(could))
+		t.unlabeled = fmt.Errorf("the columns %s could hold them; give one by --label-column", describeColumns(could))
 	}
 	return t, nil
 }
