@@ -20,11 +20,12 @@ import (
 )
 
 // List is a text file with the paths of image files and, optionally, their labels, class numbers or names. Relative
-// paths start at the list's folder. The columns of a .csv file are separated by commas, semicolons or tabs. A .csv or .tsv file may have a header that names the columns path (or file,
-// filename, image) and label (or class, target); without a header they are the first and the second column. In a .txt
-// file each line is a path, optionally followed by a space or tab and a label. Without labels the folders of the paths
-// are the classes. Empty lines are skipped, and so are those that begin with #, unless that begins the name of an image
-// file. A missing image file and a damaged line count as a damaged image each.
+// paths start at the list's folder. The columns of a .csv file are separated by commas, semicolons or tabs. A .csv or
+// .tsv file may have a header that names the columns path (or file, filename, image) and label (or class, target);
+// without a header they are the first and the second column. In a .txt file each line is a path, optionally followed by
+// a space or tab and a label. Without labels the folders of the paths are the classes. Empty lines are skipped, and so
+// are those that begin with #, unless that begins the name of an image file. A missing image file and a damaged line
+// count as a damaged image each.
 //
 // A list is read only if its own path is given to Plan: such files are skipped in folders, where they may be anything.
 const List = "list"
@@ -207,15 +208,18 @@ type row struct {
 // tableRows iterates over the rows of a .csv or .tsv file and the lines that they begin on.
 func tableRows(r io.Reader, extension string, exists func(image string) bool) iter.Seq2[int, row] {
 	lines := bufio.NewReader(&uncommented{lines: bufio.NewReader(r), exists: exists})
-	var head string // up to the first row
-	for err := error(nil); err == nil && strings.TrimSpace(head) == ""; {
-		var line string
-		line, err = lines.ReadString('\n')
-		head += line
+	var head, first []byte // what is up to the first row, and that
+	var err error
+	for err == nil && len(bytes.TrimSpace(first)) == 0 {
+		first, err = lines.ReadBytes('\n')
+		head = append(head, first...)
 	}
-	table := csv.NewReader(io.MultiReader(strings.NewReader(head), lines))
+	if err != nil && !errors.Is(err, io.EOF) {
+		return func(yield func(int, row) bool) { yield(0, row{err: err}) }
+	}
+	table := csv.NewReader(io.MultiReader(bytes.NewReader(head), lines))
 	if table.Comma = '\t'; extension == ".csv" {
-		table.Comma = separator(strings.TrimSpace(head), exists)
+		table.Comma = separator(string(bytes.TrimSpace(first)), exists)
 	}
 	table.FieldsPerRecord = -1
 	table.TrimLeadingSpace = table.Comma != '\t' // it would trim empty fields, too

@@ -16,8 +16,8 @@ import (
 	"golang.org/x/text/encoding/charmap"
 )
 
-// Zip is an archive of image files; their folders are the classes (see Image.Folders). Hidden files and folders and macOS's __MACOSX are
-// skipped. A member that is encrypted, damaged, a link or larger than 512 MiB counts as a damaged image. The sound
+// Zip is an archive of image files; their folders are the classes (see Image.Folders). Hidden files and folders and
+// macOS's __MACOSX are skipped. A member that is encrypted, damaged, a link or larger than 512 MiB counts as a damaged image. The sound
 // members of a truncated archive are read, and one damaged image stands for what is lost.
 const Zip = "zip"
 

@@ -27,8 +27,8 @@ type Images struct {
 	Sets [][]int64
 	// Classes are the names of all classes of the task. A class without a name has its number as its name.
 	Classes []string
-	// Bad describes the images that could not be read, and in a folder those without a class, if these
-	// are fewer than the others; they are left out.
+	// Bad describes the images that could not be read, and in a folder or an archive those without a class, if these are
+	// fewer than the others; they are left out.
 	Bad []string
 }
 
