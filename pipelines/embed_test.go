@@ -19,6 +19,7 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/nn"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
 	"github.com/sdr-ml/sdr/transforms/files"
+	"github.com/sdr-ml/sdr/transforms/imageio"
 	"github.com/sdr-ml/sdr/transforms/inference"
 	"github.com/sdr-ml/sdr/transforms/record"
 	"github.com/sdr-ml/sdr/transforms/tasks"
@@ -121,20 +122,33 @@ func TestEmbedErrors(t *testing.T) {
 	require.Equal(t, data, after)
 	picture, err := os.ReadFile(fixtures + "/folder/train/Banana/Banana_001.jpg")
 	require.NoError(t, err)
+	table := filepath.Join(dir, "lists.parquet")
+	embed := func(column string, data ...string) (images, bad int64, err error) {
+		return pipelines.Embed(t.Context(), pipelines.EmbedOptions{
+			Model: saveModel(t), Data: data, Columns: imageio.Columns{Label: column}, Out: filepath.Join(dir, "out.parquet"), Runner: "prism",
+		})
+	}
 	lists := func(labels ...int32) error {
-		data := filepath.Join(dir, "lists.parquet")
-		require.NoError(t, arrowio.SaveParquet(t.Context(), data, record.Of([]struct {
+		require.NoError(t, arrowio.SaveParquet(t.Context(), table, record.Of([]struct {
 			Image []byte  `arrow:"image"`
 			Label []int32 `arrow:"label"`
 		}{{picture, labels}}).Record))
-		_, _, err := pipelines.Embed(t.Context(), pipelines.EmbedOptions{Model: saveModel(t), Data: []string{data}, Out: filepath.Join(dir, "out.parquet"), Runner: "prism"})
+		_, _, err := embed("", table)
 		return err
 	}
 	err = lists(1, 1)
 	require.ErrorAs(t, err, new(*run.UsageError))
 	require.ErrorContains(t, err, "lists.parquet, row 0: its label cannot be used: column label holds the class 1 twice")
-	require.NoError(t, lists(1, 0))
+	_, _, err = embed("label", table, fixtures+"/folder/train")
+	require.ErrorContains(t, err, "column label holds the class 1 twice")
+	images, bad, err := embed("", table, fixtures+"/folder/train")
+	require.NoError(t, err)
+	require.Equal(t, []int64{19, 1}, []int64{images, bad})
 	rows, err := arrowio.LoadRows[pipelines.Embedded](t.Context(), filepath.Join(dir, "out.parquet"))
+	require.NoError(t, err)
+	require.Contains(t, rows[0].Error, "its label cannot be used: column label holds the class 1 twice")
+	require.NoError(t, lists(1, 0))
+	rows, err = arrowio.LoadRows[pipelines.Embedded](t.Context(), filepath.Join(dir, "out.parquet"))
 	require.NoError(t, err)
 	require.EqualValues(t, -1, rows[0].Label)
 	require.Equal(t, "1, 0", rows[0].Class)
@@ -143,7 +157,7 @@ func TestEmbedErrors(t *testing.T) {
 	for i := range 3 {
 		require.NoError(t, os.WriteFile(filepath.Join(broken, fmt.Sprint(i, ".png")), nil, 0o644))
 	}
-	images, bad, err := pipelines.Embed(t.Context(), pipelines.EmbedOptions{Model: saveModel(t), Data: []string{broken}, Out: filepath.Join(dir, "bad.parquet"), Runner: "direct"})
+	images, bad, err = pipelines.Embed(t.Context(), pipelines.EmbedOptions{Model: saveModel(t), Data: []string{broken}, Out: filepath.Join(dir, "bad.parquet"), Runner: "direct"})
 	require.NoError(t, err)
 	require.Equal(t, []int64{3, 3}, []int64{images, bad})
 }

@@ -79,7 +79,10 @@ func (j perImage[In, Out]) run(ctx context.Context) (rows []Out, bad int64, err 
 	defer shareTuning(ctx, tuning)()
 
 	p, s := beam.NewPipelineWithRoot()
-	read, unread := imageio.ReadSplits(s, beam.CreateList(s, splits), imageio.ReadConfig{Size: j.size, Labels: true})
+	elsewhere := slices.ContainsFunc(splits, func(s imageio.Split) bool { return s.Path != splits[0].Path })
+	read, unread := imageio.ReadSplits(s, beam.CreateList(s, splits), imageio.ReadConfig{
+		Size: j.size, Labels: true, Strict: o.Columns.Label != "" || !elsewhere, // the user's own choice, or all there is
+	})
 	made, failed := j.compute(s, read, inference.Config{Model: o.Model})
 	arrowio.WriteDir(s, computed, made)
 	arrowio.WriteDir(s, dead, beam.Flatten(s, unread, failed))

@@ -16,8 +16,9 @@ func newEmbed() *cobra.Command {
 		Use:   "embed --model FILE --data PATH --out FILE.parquet",
 		Short: "Compute the features of images with a model",
 		Long: `Writes one row per image, in the order in which the images are found: source, row,
-label (-1 if there is none), class, feature, and error. If an image could not be
-read, error says why and its features are zeros.
+label (-1 if there is none), class, feature, and error. Where no label is given, the
+class is the name of the folder that the image is in. If an image could not be read,
+error says why and its features are zeros.
 
 ` + dataHelp,
 		Example: `  sdr embed --model pets/model.safetensors --data photos/ --out features.parquet`,

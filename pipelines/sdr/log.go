@@ -60,9 +60,6 @@ func textHandler(level slog.Level, w io.Writer) slog.Handler {
 	return slog.NewTextHandler(w, &slog.HandlerOptions{
 		Level: level,
 		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-			if err, ok := a.Value.Any().(error); ok {
-				a.Value = slog.StringValue(flagNames.Replace(err.Error()))
-			}
 			if a.Key == slog.TimeKey && a.Value.Kind() == slog.KindTime {
 				a.Value = slog.StringValue(a.Value.Time().Format("15:04:05"))
 			}

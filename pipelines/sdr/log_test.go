@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"errors"
 	"log/slog"
 	"strings"
 	"testing"
@@ -19,9 +18,6 @@ func TestLog(t *testing.T) {
 	logTo(slog.LevelInfo, textHandler(slog.LevelInfo, &out))
 	slog.Info("done", "time", 2*time.Second)
 	require.Regexp(t, `^time=\d\d:\d\d:\d\d level=INFO msg=done time=2s\n$`, out.String())
-	out.Reset()
-	slog.Info("left out", "error", errors.New("give it as Columns.Label"))
-	require.Contains(t, out.String(), `error="give it as --label-column"`)
 }
 
 // TestQuiet shows warnings only, and keeps all of the log.

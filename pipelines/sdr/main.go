@@ -66,16 +66,13 @@ func main() {
 	case errors.Is(err, pipelines.ErrNotRun), errors.Is(err, pipelines.ErrSubmitted):
 		fmt.Println(err)
 	case errors.As(err, new(*run.UsageError)):
-		fmt.Fprintln(os.Stderr, "sdr:", flagNames.Replace(err.Error()))
+		fmt.Fprintln(os.Stderr, "sdr:", err)
 		os.Exit(exitUsage)
 	default:
-		fmt.Fprintln(os.Stderr, "sdr:", flagNames.Replace(err.Error()))
+		fmt.Fprintln(os.Stderr, "sdr:", err)
 		os.Exit(exitFailed)
 	}
 }
-
-// flagNames puts flags in place of the fields that errors of the libraries name.
-var flagNames = strings.NewReplacer("Columns.Image", "--image-column", "Columns.Label", "--label-column")
 
 // continuation says how to continue a command that was interrupted.
 func continuation(c *cobra.Command) string {

@@ -8,7 +8,7 @@ import (
 )
 
 // Files iterates over the files that [Plan] finds images and labels in: image files, collections, the labels next to
-// IDX files, and the image files that a list names. Files that cannot be listed are left out; Plan reports them.
+// IDX files, the metadata files in folders, and the image files that a list names. Files that cannot be listed are left out; Plan reports them.
 func Files(ctx context.Context, paths []string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for _, path := range paths {
@@ -30,10 +30,15 @@ func eachFile(ctx context.Context, path string, yield func(string) bool) bool {
 		return eachPart(ctx, path, yield)
 	}
 	for name, err := range walk(ctx, path, "") {
-		if k := kindOf(name); err != nil || k == nil || k.direct {
-			continue
+		more := true
+		switch k := kindOf(name); {
+		case err != nil:
+		case k != nil && !k.direct:
+			more = eachPart(ctx, join(path, name), yield)
+		case isMetadata(name):
+			more = yield(join(path, name))
 		}
-		if !eachPart(ctx, join(path, name), yield) {
+		if !more {
 			return false
 		}
 	}

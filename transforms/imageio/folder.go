@@ -16,15 +16,18 @@ import (
 	"github.com/sdr-ml/sdr/transforms/files"
 )
 
-// Folder is the image files in a folder and its subfolders. The names of the folders are the classes.
+// Folder is the image files in a folder and its subfolders. The names of the folders are the classes, except below a
+// metadata.csv, metadata.jsonl or metadata.parquet as of HuggingFace's imagefolder: its rows have the path of an image,
+// relative to the file, in the column file_name, and the label in the column of Columns or a usual one; an image without a
+// row has no label.
 const Folder = "folder"
 
 var folderKind = kind{
 	name:     Folder,
 	files:    "folders of images (" + strings.Join(extensions, ", ") + ")",
-	labels:   "a folder for each class",
+	labels:   "a folder for each class, a metadata.csv in a folder",
 	suffixes: extensions,
-	count:    func(context.Context, Split, func(string)) (int64, error) { return 1, nil },
+	count:    func(context.Context, Split, *Source) (int64, error) { return 1, nil },
 	read:     readFolder,
 }
 
@@ -202,8 +205,10 @@ func byPath(a, b string) int {
 // readFolder reads image files of a folder, or a single image file.
 func readFolder(ctx context.Context, split Split, yield func(Image) error) error {
 	if split.From == "" {
-		return readImage(ctx, split.Path, yield)
+		im := Image{Source: split.Path, Label: -1, Class: parent(split.Path), Folders: "."}
+		return readImage(ctx, im, yield)
 	}
+	labels := folderLabels{ctx, split, map[string]metadataRows{}}
 	left := split.End - split.Begin
 	for name, err := range walk(ctx, split.Path, split.From) {
 		if err != nil && name == "" {
@@ -212,7 +217,11 @@ func readFolder(ctx context.Context, split Split, yield func(Image) error) error
 		if err != nil || !isImage(name) {
 			continue
 		}
-		if err := readImage(ctx, join(split.Path, name), yield); err != nil {
+		im := Image{Source: join(split.Path, name), Label: -1}
+		if err := labels.label(name, &im); err != nil {
+			return err
+		}
+		if err := readImage(ctx, im, yield); err != nil {
 			return err
 		}
 		if left--; left == 0 {
@@ -222,13 +231,12 @@ func readFolder(ctx context.Context, split Split, yield func(Image) error) error
 	return nil
 }
 
-func readImage(ctx context.Context, file string, yield func(Image) error) error {
-	im := Image{Source: file, Label: -1, Class: parent(file)}
+func readImage(ctx context.Context, im Image, yield func(Image) error) error {
 	var err error
-	if im.Data, err = readFile(ctx, file); err != nil && temporary(err) {
-		return fmt.Errorf("image %s: %w", file, err)
+	if im.Data, err = readFile(ctx, im.Source); err != nil && temporary(err) {
+		return fmt.Errorf("image %s: %w", im.Source, err)
 	} else if err != nil {
-		im.Damage = reason(describe(file, err)).Error()
+		im.Damage = reason(describe(im.Source, err)).Error()
 	}
 	return yield(im)
 }

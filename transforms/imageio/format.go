@@ -114,5 +114,8 @@ func column[Row, Cell any](rows []Row, cell func(Row) Cell) (cells []Cell) {
 // either joins words for a sentence: "a, b or c".
 func either(words []string) string {
 	last := len(words) - 1
+	if last == 0 {
+		return words[0]
+	}
 	return strings.Join(words[:last], ", ") + " or " + words[last]
 }

@@ -161,7 +161,7 @@ func FuzzZip(f *testing.F) {
 		if err := os.WriteFile(path, data, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		n, err := countZip(t.Context(), Split{Path: path}, func(string) {})
+		n, err := countZip(t.Context(), Split{Path: path}, &Source{})
 		if err != nil || n > 100 {
 			return
 		}

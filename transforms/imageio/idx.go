@@ -9,7 +9,9 @@ import (
 	"io"
 	"iter"
 	"path"
+	"regexp"
 	"strings"
+	"unicode"
 
 	"github.com/sdr-ml/sdr/transforms/files"
 )
@@ -55,7 +57,7 @@ func idxHeader(r io.Reader, dims int) (count int64, height, width int, err error
 	return size[0], int(size[1]), int(size[2]), nil
 }
 
-func countIDX(ctx context.Context, split Split, _ func(string)) (int64, error) {
+func countIDX(ctx context.Context, split Split, _ *Source) (int64, error) {
 	s, err := openStream(ctx, split.Path)
 	if err != nil {
 		return 0, err
@@ -135,11 +137,24 @@ func scanIDX(r io.Reader, begin, end int64, yield func(row int64, data []byte) e
 	return nil
 }
 
-// labelFiles returns the names that the labels file next to an IDX file may have.
+var ofImages = regexp.MustCompile(`(?i)images|idx3`)
+
+// labelFiles returns the names that the labels file next to an IDX file may have, in capitals where its name is.
 func labelFiles(images string) []string {
 	base := path.Base(slashed(images))
-	name := images[:len(images)-len(base)] + strings.NewReplacer("images", "labels", "idx3", "idx1").Replace(base)
-	return []string{name, name + ".gz", strings.TrimSuffix(name, ".gz")}
+	name := images[:len(images)-len(base)] + ofImages.ReplaceAllStringFunc(base, func(word string) string {
+		labels := []byte(strings.NewReplacer("images", "labels", "idx3", "idx1").Replace(strings.ToLower(word)))
+		for i := range labels {
+			if unicode.IsUpper(rune(word[i])) {
+				labels[i] = byte(unicode.ToUpper(rune(labels[i])))
+			}
+		}
+		return string(labels)
+	})
+	if strings.HasSuffix(baseName(name), ".gz") {
+		return []string{name, name[:len(name)-len(".gz")]}
+	}
+	return []string{name, name + ".gz"}
 }
 
 // idxLabels reads the labels of a split from the labels file next to the images, of which there are total. It returns

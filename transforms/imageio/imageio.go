@@ -29,7 +29,9 @@ type Split struct {
 	// From is the image file with number Begin, relative to the folder Path, so that a reader need not list the files
 	// before it. Empty for other kinds.
 	From string
-	// Columns are those to use of a Parquet file.
+	// Root is the folder in an archive that all its images are in, below which are those of the classes.
+	Root string `json:",omitempty"`
+	// Columns are those to use of a Parquet file, and of the metadata files in a folder.
 	Columns Columns `json:",omitzero"`
 	// Damage says why a file or folder cannot be read at all; else it is empty. Such a split is one damaged image.
 	Damage string `json:",omitempty"`
@@ -39,6 +41,7 @@ type Split struct {
 
 // Columns are the names of columns in Parquet files, or the paths of nested ones, such as sample.image. Those without a
 // name are found by what is usual: images in image, labels in label, or else by the metadata of HuggingFace's library.
+// Messages call them as the flags of sdr, --image-column and --label-column.
 type Columns struct {
 	// Image is the column of images.
 	Image string
@@ -65,6 +68,9 @@ type Image struct {
 	// Class is the class name from the source, else the name of the parent folder; empty if there is none. Of an image with
 	// Labels, it has all of these.
 	Class string
+	// Folders is the path of the image's folder below that of the split, or below Root in an archive, with slashes, "." for
+	// that itself, if the class comes from there; else it is empty. The class of a task is the first of these folders.
+	Folders string
 	// Labels are the classes from a source that has a list of them for each image; nil from others.
 	Labels []Label
 	// LabelError says why the label that the source has cannot be used; else it is empty.
@@ -96,7 +102,7 @@ func ReadSplit(ctx context.Context, split Split, yield func(Image) error) error 
 		if im.Damage != "" {
 			im.Data = nil
 		}
-		for _, text := range []*string{&im.Source, &im.Damage, &im.Class, &im.LabelError} {
+		for _, text := range []*string{&im.Source, &im.Damage, &im.Class, &im.Folders, &im.LabelError} {
 			*text = files.Text(*text)
 		}
 		for i := range im.Labels {
@@ -149,6 +155,12 @@ func misplaced(data []byte) string {
 		return "a git-lfs pointer, not the file itself; fetch it with git lfs pull"
 	case begins(data, gzipMagic):
 		return "gzip data in spite of its name; unpack it with gunzip"
+	case begins(data, "BZh"):
+		return "bzip2 data in spite of its name; unpack it with bunzip2"
+	case begins(data, "\xfd7zXZ\x00"):
+		return "xz data in spite of its name; unpack it with unxz"
+	case begins(data, "\x28\xb5\x2f\xfd"):
+		return "Zstandard data in spite of its name; unpack it with unzstd"
 	}
 	return ""
 }

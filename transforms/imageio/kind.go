@@ -22,9 +22,9 @@ type kind struct {
 	// files for other purposes.
 	direct bool
 	packed bool // whether a file may be compressed with gzip
-	// count returns the number of images in a file, of which split has the Path and the Columns, and calls pass with the
-	// names of members that are not used.
-	count func(ctx context.Context, split Split, pass func(name string)) (int64, error)
+	// count returns the number of images in a file, of which split has the Path and the Columns, and tells seen of members
+	// that are not used, and of labels.
+	count func(ctx context.Context, split Split, seen *Source) (int64, error)
 	// parts iterates over the files besides the collection's own that it is made of; nil for none.
 	parts func(ctx context.Context, file string) iter.Seq[string]
 	// read calls yield with the images of a split, in order. An error that is not temporary means that the rest of them

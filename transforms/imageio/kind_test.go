@@ -29,7 +29,7 @@ func TestKinds(t *testing.T) {
 	}
 	require.Nil(t, kindNamed(""))
 	require.Contains(t, Kinds()[0], "folders of images (.jpg, .jpeg, .jpe, .jfif, .mpo, .png, .apng, .gif,")
-	require.Contains(t, LabelSources(), "a folder for each class, a column label in Parquet, a .cls member for each image in tar")
+	require.Contains(t, LabelSources(), "a folder for each class, a metadata.csv in a folder, a column label in Parquet, a .cls member for each image in tar")
 }
 
 // The README mentions everything that can be read.

@@ -20,11 +20,12 @@ import (
 )
 
 // List is a text file with the paths of image files and, optionally, their labels, class numbers or names. Relative
-// paths start at the list's folder. A .csv or .tsv file may have a header that names the columns path (or file,
-// filename, image) and label (or class, target); without a header they are the first and the second column. In a .txt
-// file each line is a path, optionally followed by a space or tab and a label. Without labels the folders of the paths
-// are the classes. Empty lines are skipped, and so are those that begin with #, unless that begins the name of an image
-// file. A missing image file and a damaged line count as a damaged image each.
+// paths start at the list's folder. The columns of a .csv file are separated by commas, semicolons or tabs. A .csv or
+// .tsv file may have a header that names the columns path (or file, filename, image) and label (or class, target);
+// without a header they are the first and the second column. In a .txt file each line is a path, optionally followed by
+// a space or tab and a label. Without labels the folders of the paths are the classes. Empty lines are skipped, and so
+// are those that begin with #, unless that begins the name of an image file. A missing image file and a damaged line
+// count as a damaged image each.
 //
 // A list is read only if its own path is given to Plan: such files are skipped in folders, where they may be anything.
 const List = "list"
@@ -44,7 +45,7 @@ var listKind = kind{
 // labels; earlier names take precedence.
 var pathColumns = []string{"path", "file", "filename", "file_name", "filepath", "image"}
 
-func countList(ctx context.Context, split Split, _ func(string)) (n int64, err error) {
+func countList(ctx context.Context, split Split, _ *Source) (n int64, err error) {
 	err = eachEntry(ctx, split.Path, func(entry) error { n++; return nil })
 	return n, err
 }
@@ -155,9 +156,9 @@ func scanList(r io.Reader, extension string, exists func(image string) bool, vis
 	if err != nil {
 		return err
 	}
-	rows := tableRows(text, extension, exists)
-	if extension == ".txt" {
-		rows = plainRows(text, exists)
+	rows := plainRows(text, exists)
+	if extension != ".txt" {
+		rows = tableRows(text, extension, exists)
 	}
 	var columns *listColumns
 	for line, row := range rows {
@@ -206,11 +207,22 @@ type row struct {
 
 // tableRows iterates over the rows of a .csv or .tsv file and the lines that they begin on.
 func tableRows(r io.Reader, extension string, exists func(image string) bool) iter.Seq2[int, row] {
-	table := csv.NewReader(&uncommented{lines: bufio.NewReader(r), exists: exists})
-	table.FieldsPerRecord, table.TrimLeadingSpace = -1, true
-	if extension == ".tsv" {
-		table.Comma, table.TrimLeadingSpace = '\t', false // it would trim empty fields, too
+	lines := bufio.NewReader(&uncommented{lines: bufio.NewReader(r), exists: exists})
+	var head, first []byte // what is up to the first row, and that
+	var err error
+	for err == nil && len(bytes.TrimSpace(first)) == 0 {
+		first, err = lines.ReadBytes('\n')
+		head = append(head, first...)
 	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		return func(yield func(int, row) bool) { yield(0, row{err: err}) }
+	}
+	table := csv.NewReader(io.MultiReader(bytes.NewReader(head), lines))
+	if table.Comma = '\t'; extension == ".csv" {
+		table.Comma = separator(string(bytes.TrimSpace(first)), exists)
+	}
+	table.FieldsPerRecord = -1
+	table.TrimLeadingSpace = table.Comma != '\t' // it would trim empty fields, too
 	return func(yield func(int, row) bool) {
 		for {
 			fields, err := table.Read()
@@ -237,6 +249,27 @@ func tableRows(r io.Reader, extension string, exists func(image string) bool) it
 			}
 		}
 	}
+}
+
+// separator returns what separates the columns of a .csv file, a comma, semicolon or tab, going by its first row: that which
+// makes it a header with paths, else the first that it has, unless that belongs to the name of an image.
+func separator(row string, exists func(image string) bool) rune {
+	const separators = ",;\t"
+	for _, s := range separators {
+		fields := strings.FieldsFunc(row, func(r rune) bool { return r == s })
+		for i := range fields {
+			fields[i] = strings.Trim(fields[i], ` "`)
+		}
+		if len(fields) > 1 && named(fields, pathColumns) >= 0 {
+			return s
+		}
+	}
+	for _, s := range separators {
+		if strings.ContainsRune(row, s) && (s == ',' || !exists(row)) {
+			return s
+		}
+	}
+	return ','
 }
 
 // uncommented leaves the lines of comments empty.
@@ -312,15 +345,7 @@ type listColumns struct{ width, path, label int }
 
 // findColumns reads the columns from the first row, which is a header if it has a column name and no image.
 func findColumns(first []string) (c *listColumns, header bool, err error) {
-	find := func(names []string) int {
-		for _, name := range names {
-			if at := slices.IndexFunc(first, func(f string) bool { return strings.EqualFold(f, name) }); at >= 0 {
-				return at
-			}
-		}
-		return -1
-	}
-	c = &listColumns{len(first), find(pathColumns), find(tableLabels)}
+	c = &listColumns{len(first), named(first, pathColumns), named(first, tableLabels)}
 	switch {
 	case slices.ContainsFunc(first, isImage) || c.path < 0 && c.label < 0:
 		if c.path, c.label = 0, 1; len(first) == 1 {
@@ -331,6 +356,16 @@ func findColumns(first []string) (c *listColumns, header bool, err error) {
 		return nil, true, fmt.Errorf("the header %q has no column %s", first, either(pathColumns))
 	}
 	return c, true, nil
+}
+
+// named returns the index of the first of some names among columns, case-insensitive; -1 if there is none.
+func named(columns, names []string) int {
+	for _, name := range names {
+		if at := slices.IndexFunc(columns, func(c string) bool { return strings.EqualFold(c, name) }); at >= 0 {
+			return at
+		}
+	}
+	return -1
 }
 
 // fill sets the fields of an entry from a row.

@@ -29,7 +29,7 @@ func TestListEqualsPython(t *testing.T) {
 		}
 	}
 	require.NoError(t, json.Unmarshal(text, &cases))
-	require.Len(t, cases, 24)
+	require.Len(t, cases, 29)
 	for _, c := range cases {
 		t.Run(c.Name, func(t *testing.T) {
 			dir := t.TempDir()

@@ -172,9 +172,34 @@ func openStream(ctx context.Context, name string) (*stream, error) {
 		if err != nil {
 			return nil, errors.Join(truncated(err), f.Close())
 		}
-		s.Reader, s.packed = bufio.NewReaderSize(unpacked, 1<<16), true
+		unpacked.Multistream(false)
+		s.Reader, s.packed = bufio.NewReaderSize(gunzip{unpacked, s.Reader}, 1<<16), true
 	}
 	return s, nil
+}
+
+// gunzip unpacks a file of one or several gzip streams. Like gzip(1), it passes over what follows them, such as padding.
+type gunzip struct {
+	unpacked *gzip.Reader
+	packed   *bufio.Reader // below unpacked, which reads no further than the end of a stream
+}
+
+// Read implements [io.Reader].
+func (g gunzip) Read(p []byte) (n int, err error) {
+	for n == 0 && err == nil {
+		if n, err = g.unpacked.Read(p); !errors.Is(err, io.EOF) {
+			continue
+		}
+		var magic []byte
+		if magic, err = g.packed.Peek(2); err == nil && string(magic) != gzipMagic {
+			return n, io.EOF
+		}
+		if err == nil {
+			err = g.unpacked.Reset(g.packed)
+			g.unpacked.Multistream(false)
+		}
+	}
+	return n, err
 }
 
 // Close closes the file.

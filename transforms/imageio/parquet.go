@@ -39,7 +39,7 @@ func openParquet(ctx context.Context, name string) (*parquet.Reader, error) {
 	return r, nil
 }
 
-func countParquet(ctx context.Context, split Split, pass func(string)) (int64, error) {
+func countParquet(ctx context.Context, split Split, seen *Source) (int64, error) {
 	r, err := openParquet(ctx, split.Path)
 	if err != nil {
 		return 0, err
@@ -50,7 +50,10 @@ func countParquet(ctx context.Context, split Split, pass func(string)) (int64, e
 		return 0, err
 	}
 	if t.list != "" {
-		pass(lists)
+		seen.pass(lists)
+	}
+	if t.unlabeled != nil {
+		seen.hint(split.Path, t.unlabeled)
 	}
 	return r.NumRows(), nil
 }

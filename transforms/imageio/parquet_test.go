@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/apache/arrow/go/v15/arrow"
@@ -33,7 +34,7 @@ func TestTablesEqualPyarrow(t *testing.T) {
 		Error string
 	}
 	require.NoError(t, json.Unmarshal(text, &cases))
-	require.Len(t, cases, 81)
+	require.Len(t, cases, 82)
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -100,7 +101,7 @@ func TestColumns(t *testing.T) {
 		{imageio.Columns{Image: "shot"}, imageio.Image{Data: []byte("shot"), Label: -1, Class: "ant"}, ""},
 		{imageio.Columns{Image: "file"}, imageio.Image{Data: []byte("file"), Label: -1, Class: "ant"}, ""},
 		{imageio.Columns{Label: "tags"}, imageio.Image{Data: []byte("image"), Label: -1, Labels: []imageio.Label{}}, ""},
-		{imageio.Columns{Label: "in"}, imageio.Image{Data: []byte("image"), Label: -1, LabelError: "column in holds in.photo: binary; want numbers or names of classes; give another column by Columns.Label, or - for none"}, ""},
+		{imageio.Columns{Label: "in"}, imageio.Image{Data: []byte("image"), Label: -1, LabelError: "column in holds in.photo: binary; want numbers or names of classes; give another column by --label-column, or - for none"}, ""},
 		{imageio.Columns{Label: "none"}, imageio.Image{Data: []byte("image"), Label: -1, LabelError: "no column none of labels; the columns are image: binary, label: utf8, mask: binary, tags.list.element: list of int64, in.photo: binary, in.kind: int8, file: utf8, shot.bytes: binary"}, ""},
 		{imageio.Columns{Image: "tags"}, imageio.Image{}, "no column tags of images; the columns are image: binary, label: utf8,"},
 	} {
@@ -243,5 +244,36 @@ func TestParquetDamagedGroup(t *testing.T) {
 		write(t, path, sound[:cut])
 		_, err := imageio.Plan(t.Context(), []string{path}, 9)
 		require.ErrorContains(t, err, "read "+path+": not a sound Parquet file")
+	}
+}
+
+// A table without labels is named with the columns that could be that of labels: those of classes, if its metadata tell.
+func TestColumnsOfLabels(t *testing.T) {
+	features := `{"info": {"features": {"coarse": {"_type": "ClassLabel", "names": ["a", "b"]}, "fine": {"_type": "ClassLabel", "names": ["c"]}}}}`
+	one := strings.Replace(features, "ClassLabel", "Value", 1)
+	for _, c := range []struct{ metadata, label, could string }{
+		{features, "", "the columns coarse: int64, fine: int64 could hold them; give one by --label-column"},
+		{"", "", "the columns id: utf8, coarse: int64, fine: int64 could hold them; give one by --label-column"},
+		{one, "", ""},
+		{features, "fine", ""},
+		{features, imageio.NoLabels, ""},
+		{features, "none", ""},
+	} {
+		metadata := arrow.NewMetadata([]string{"huggingface"}, []string{c.metadata})
+		path := table(t, arrow.NewSchema([]arrow.Field{
+			{Name: "id", Type: arrow.BinaryTypes.String},
+			{Name: "image", Type: arrow.StructOf(arrow.Field{Name: "bytes", Type: arrow.BinaryTypes.Binary}, arrow.Field{Name: "path", Type: arrow.BinaryTypes.String})},
+			{Name: "thumbnail", Type: arrow.BinaryTypes.Binary},
+			{Name: "coarse", Type: arrow.PrimitiveTypes.Int64}, {Name: "fine", Type: arrow.PrimitiveTypes.Int64},
+		}, &metadata), 1, func(b *array.RecordBuilder, _ int) {
+			for _, column := range b.Fields() {
+				column.AppendEmptyValue()
+			}
+		})
+		_, source := labelsIn(t, path, imageio.Columns{Label: c.label})
+		if c.could != "" {
+			c.could = path + " has no labels: " + c.could
+		}
+		require.Equal(t, c.could, source.Hint)
 	}
 }

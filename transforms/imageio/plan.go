@@ -69,7 +69,7 @@ func (p *planner) add(path string) error {
 	} else {
 		seen, err = p.addFolder(path)
 	}
-	source := &p.sources[len(p.sources)-1]
+	source := p.source()
 	none := len(p.splits) == before
 	switch {
 	case err != nil:
@@ -122,19 +122,19 @@ func (p *planner) isFile(path string) (bool, error) {
 func (p *planner) addFile(file string, found bool) error {
 	k := kindOf(file)
 	if k == nil {
-		p.pass(file)
+		p.source().pass(file)
 		return nil
 	}
 	split := Split{Path: file, Kind: k.name}
 	if k.name == Parquet {
 		split.Columns = p.columns
 	}
-	n, err := p.count(k, split)
+	n, err := p.count(k, &split)
 	switch {
 	case err != nil && temporary(err):
 		return fmt.Errorf("read %s: %w", file, err)
 	case found && errors.Is(err, errNoImages):
-		p.pass(tables)
+		p.source().pass(tables)
 		p.table = cmp.Or(p.table, fmt.Errorf("%s has %w", file, err))
 	case err != nil:
 		p.fault(k.name, file, err)
@@ -146,18 +146,19 @@ func (p *planner) addFile(file string, found bool) error {
 	return nil
 }
 
-// count returns the number of images in a file.
-func (p *planner) count(k *kind, split Split) (n int64, err error) {
-	passed := Passed{}
+// count returns the number of images in a file, and completes split.
+func (p *planner) count(k *kind, split *Split) (n int64, err error) {
+	var seen Source
 	err = guard(func() (err error) {
-		n, err = k.count(p.ctx, split, func(name string) { passed.add(passedAs(name), 1) })
+		n, err = k.count(p.ctx, *split, &seen)
 		return err
 	})
 	if size, local := sizeOf(split.Path); local && size == 0 && k.name != Folder {
 		return 0, errors.New("the file is empty")
 	}
 	if err == nil {
-		p.sources[len(p.sources)-1].merge(passed)
+		p.source().merge(seen)
+		split.Root = seen.folders.root()
 		return n, nil
 	}
 	if f, no := open(p.ctx, split.Path); no == nil {
@@ -190,19 +191,31 @@ func (p *planner) addFolder(path string) (seen int, err error) {
 		seen++
 		switch k := kindOf(name); {
 		case errors.Is(err, errSpecial):
-			p.pass(special)
+			p.source().pass(special)
 		case errors.Is(err, errAgain):
-			p.pass(again)
+			p.source().pass(again)
 		case err != nil:
 			p.fault(Folder, join(path, name), err)
+		case isMetadata(name):
+			file := join(path, name)
+			switch _, err := openMetadata(p.ctx, file, p.columns.Label); {
+			case err == nil:
+			case temporary(err):
+				return seen, fmt.Errorf("read %s: %w", file, err)
+			case k != nil && k.name == Parquet:
+				collections = append(collections, file)
+			default:
+				p.source().pass(unused)
+				p.source().hint(file, err)
+			}
 		case k == nil && isLabels(name):
 		case k == nil || k.direct:
-			p.pass(name)
+			p.source().pass(name)
 		case k.name != Folder:
 			collections = append(collections, join(path, name))
 		default:
 			if split.End == split.Begin {
-				split.Path, split.Kind, split.From = path, Folder, name
+				split.Path, split.Kind, split.From, split.Columns.Label = path, Folder, name, p.columns.Label
 			}
 			if split.End++; split.End-split.Begin == p.maxRows {
 				p.emit(split)
@@ -231,8 +244,8 @@ func (p *planner) fault(kind, path string, err error) {
 	p.faults = append(p.faults, Split{Path: path, Kind: kind, End: 1, Damage: files.Text(reason(describe(path, err)).Error())})
 }
 
-// pass notes a file that is not used.
-func (p *planner) pass(name string) { p.sources[len(p.sources)-1].merge(Passed{passedAs(name): 1}) }
+// source returns that of the path whose images are being added.
+func (p *planner) source() *Source { return &p.sources[len(p.sources)-1] }
 
 // join appends a slash-separated relative name to a folder.
 func join(path, name string) string { return files.Join(path, strings.Split(name, "/")...) }

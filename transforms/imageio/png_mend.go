@@ -9,6 +9,7 @@ import (
 	"hash/crc32"
 	"image"
 	"io"
+	"slices"
 )
 
 // mendPNG decodes a PNG that the standard library refuses for a reason, or that is too large for it, as leniently as Pillow:
@@ -36,6 +37,7 @@ type pngFile struct {
 	interlaced           bool
 	colors               [256][3]uint8
 	pixels               []byte // compressed
+	chunks               []int  // the indices in pixels at which chunks begin
 }
 
 // pngSamples are the numbers of samples of a pixel by color type, 0 for types that do not exist.
@@ -75,6 +77,7 @@ func readPNG(data []byte) (*pngFile, error) {
 		}
 		switch string(name) {
 		case "IDAT":
+			p.chunks = append(p.chunks, len(p.pixels))
 			p.pixels = append(p.pixels, content...)
 		case "IEND":
 			return nil, errors.New("no pixels")
@@ -103,7 +106,8 @@ var adam7 = [7][4]int{{0, 0, 8, 8}, {4, 0, 8, 8}, {0, 4, 4, 8}, {2, 0, 4, 4}, {0
 
 // decode decodes the pixels. Those that are missing are 0.
 func (p *pngFile) decode() (out RGB, err error) {
-	z, err := zlib.NewReader(bytes.NewReader(p.pixels))
+	packed := bytes.NewReader(p.pixels)
+	z, err := zlib.NewReader(packed)
 	if err != nil {
 		return RGB{}, err
 	}
@@ -139,8 +143,23 @@ func (p *pngFile) decode() (out RGB, err error) {
 		}
 	}
 	if n, err := z.Read(make([]byte, 1)); n == 0 && err == zlib.ErrChecksum {
-		return RGB{}, err
+		return p.unchecked(len(p.pixels) - packed.Len())
 	}
+	return out, nil
+}
+
+// unchecked decodes the pixels if Pillow does not come to their wrong checksum, which ends at some index: it reads a chunk at a
+// time, of which at most 64 KiB, and no further than to the last row.
+func (p *pngFile) unchecked(end int) (RGB, error) {
+	next, _ := slices.BinarySearch(p.chunks, end)
+	chunk := p.chunks[next-1] // that the checksum ends in
+	before := *p
+	before.pixels = p.pixels[:chunk+(end-1-chunk)>>16<<16]
+	out, err := before.decode()
+	if err != nil || out.Damage != nil {
+		return RGB{}, zlib.ErrChecksum
+	}
+	out.Damage = zlib.ErrChecksum
 	return out, nil
 }
 

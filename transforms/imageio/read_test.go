@@ -186,7 +186,7 @@ func TestFolderOrder(t *testing.T) {
 
 func TestSingleImage(t *testing.T) {
 	path := write(t, filepath.Join(t.TempDir(), "class/a.png"), []byte("a"))
-	require.Equal(t, []imageio.Image{{Source: path, Data: []byte("a"), Label: -1, Class: "class"}}, readAll(t, 3, path))
+	require.Equal(t, []imageio.Image{{Source: path, Data: []byte("a"), Label: -1, Class: "class", Folders: "."}}, readAll(t, 3, path))
 }
 
 // An object store yields the same as a local folder.
@@ -275,11 +275,13 @@ func TestIDXLabels(t *testing.T) {
 		{"t-images-idx3-ubyte", "t-labels-idx1-ubyte"},
 		{"t-images-idx3-ubyte.gz", "t-labels-idx1-ubyte"},
 		{"t-images.idx3-ubyte", "t-labels.idx1-ubyte.gz"},
+		{"T-IMAGES-IDX3-UBYTE.GZ", "T-LABELS-IDX1-UBYTE"},
+		{"T10K-Images-idx3-ubyte", "T10K-Labels-idx1-ubyte"},
 	} {
 		dir := t.TempDir()
 		for i, name := range names {
 			body := [][]byte{images, labels}[i]
-			if strings.HasSuffix(name, ".gz") {
+			if strings.HasSuffix(strings.ToLower(name), ".gz") {
 				body = packed(body)
 			}
 			write(t, filepath.Join(dir, name), body)

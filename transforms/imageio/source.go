@@ -18,6 +18,10 @@ type Source struct {
 	Begin, End int64
 	// Passed counts the files, and the members of archives, that are not used.
 	Passed Passed
+	// Hint says of the first file that could have labels, but has none that are used, why not; else it is empty.
+	Hint string
+
+	folders folders // of the images in an archive
 }
 
 // Tally counts the images of a source.
@@ -42,16 +46,63 @@ func (s *Source) Summary(t Tally) string {
 	if len(s.Passed) > 0 {
 		text += "; " + s.Passed.String()
 	}
+	if s.Hint != "" {
+		text += "; " + s.Hint
+	}
 	return text
 }
 
-func (s *Source) merge(passed Passed) {
+// pass notes a file or a member that is not used.
+func (s *Source) pass(name string) { s.merge(Source{Passed: Passed{passedAs(name): 1}}) }
+
+// hint notes why a file has no labels.
+func (s *Source) hint(file string, err error) {
+	s.Hint = cmp.Or(s.Hint, fmt.Sprintf("%s has no labels: %v", file, err))
+}
+
+// merge adds what was seen of a part of the source.
+func (s *Source) merge(seen Source) {
 	if s.Passed == nil {
 		s.Passed = Passed{}
 	}
-	for as, n := range passed {
+	for as, n := range seen.Passed {
 		s.Passed.add(as, n)
 	}
+	s.Hint = cmp.Or(s.Hint, seen.Hint)
+}
+
+// folders are those of the images in an archive.
+type folders struct {
+	shared  []string // the elements of the path that all have in common
+	several bool
+}
+
+// add adds the folder of an image.
+func (f *folders) add(image string) {
+	dir := strings.Split(path.Dir(slashed(image)), "/")
+	if f.shared == nil {
+		f.shared = dir
+		return
+	}
+	n := 0
+	for n < min(len(dir), len(f.shared)) && dir[n] == f.shared[n] {
+		n++
+	}
+	f.several = f.several || n < len(dir) || n < len(f.shared)
+	f.shared = dir[:n]
+}
+
+// root returns the folder that all images are in; if there is but one, that which it is in.
+func (f *folders) root() string {
+	if !f.several && len(f.shared) > 0 {
+		return strings.Join(f.shared[:len(f.shared)-1], "/")
+	}
+	return strings.Join(f.shared, "/")
+}
+
+// below returns the path of the folder of an image below the root.
+func below(root, image string) string {
+	return cmp.Or(strings.TrimPrefix(strings.TrimPrefix(path.Dir(slashed(image)), root), "/"), ".")
 }
 
 // Passed counts files that are not used, by their extension or by what they are.
@@ -63,13 +114,14 @@ const (
 	endless = "archives without an end"
 	lists   = "columns of lists"
 	tables  = "tables without images"
+	unused  = "metadata files without labels"
 	again   = "links to folders that are read anyway"
 	special = "pipes and devices"
 	bare    = "files without an extension"
 	others  = "other files"
 )
 
-var kindsPassed = []string{links, endless, lists, tables, again, special}
+var kindsPassed = []string{links, endless, lists, tables, unused, again, special}
 
 // mostPassed limits how many extensions are told apart.
 const mostPassed = 100
@@ -110,6 +162,7 @@ var hints = []struct {
 	{strings.Fields(".mp4 .mov .avi .mkv .webm"), "save videos as images"},
 	{[]string{links}, "pack the files that links point to"},
 	{[]string{lists}, "the first image of each list is taken"},
+	{[]string{unused}, "a metadata file labels the images that its column file_name names, relative to it"},
 	{[]string{endless}, "an archive without an end may be truncated; fetch or pack it again"},
 }
 

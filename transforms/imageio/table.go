@@ -26,6 +26,8 @@ type table struct {
 	ofs   string // of lists of labels
 	wrong string // why of cannot be used
 
+	unlabeled error // says which columns could be of, if none is
+
 	beside string // the path of the struct that the image is in, with a point at the end
 	names  []string
 }
@@ -37,7 +39,7 @@ var (
 )
 
 // unfit says that a column has no labels, given its name and what it has instead.
-const unfit = "column %s holds %v; want numbers or names of classes; give another column by Columns.Label, or - for none"
+const unfit = "column %s holds %v; want numbers or names of classes; give another column by --label-column, or - for none"
 
 // errNoImages is the error for a table without a column that may be one of images.
 var errNoImages = errors.New("no column image: struct<bytes: binary, path: string>, as HuggingFace's image datasets have it, nor another of images")
@@ -54,9 +56,12 @@ func findTable(r *parquet.Reader, by Columns) (*table, error) {
 	case !found && by.Image != "":
 		return nil, fmt.Errorf("no column %s of images; the columns are %s", by.Image, columns)
 	case !found:
-		return nil, fmt.Errorf("several columns may be that of images; give one by Columns.Image; its columns are %s", columns)
+		return nil, fmt.Errorf("several columns may be that of images; give one by --image-column; its columns are %s", columns)
 	}
 	t.findLabels(r.Leaves(), features, by.Label)
+	if could := t.couldLabel(r.Leaves(), features); t.of+t.ofs+t.wrong == "" && by.Label == "" && len(could) > 0 {
+		t.unlabeled = fmt.Errorf("the columns %s could hold them; give one by --label-column", describeColumns(could))
+	}
 	return t, nil
 }
 
@@ -205,6 +210,21 @@ func (t *table) findLabels(leaves []parquet.Leaf, features map[string]feature, b
 	if !find(false, exact) && !find(true, within) && by != "" {
 		t.wrong = fmt.Sprintf("no column %s of labels; the columns are %s", by, describeColumns(leaves))
 	}
+}
+
+// couldLabel returns the columns that may be that of labels: those of classes by the metadata, else all of a fitting type.
+func (t *table) couldLabel(leaves []parquet.Leaf, features map[string]feature) (could []parquet.Leaf) {
+	classes := func(l parquet.Leaf) bool { return features[l.Path].Type == "ClassLabel" }
+	for _, l := range leaves {
+		switch {
+		case !isLabelType(l) || l.Type.ID() == arrow.BINARY || l.Path == t.file:
+		case len(could) > 0 && classes(l) && !classes(could[0]):
+			could = []parquet.Leaf{l}
+		case len(could) == 0 || classes(l) == classes(could[0]):
+			could = append(could, l)
+		}
+	}
+	return could
 }
 
 // listOf returns the column of lists that a column of numbers or names is in; "" if it is in none, or in a map.
@@ -380,9 +400,16 @@ func (t *table) class(column arrow.Array, i int, im *Image) (l Label) {
 	return l
 }
 
-// fromBase64 decodes an image that is stored as text, nil if it is none.
+// standardBase64 replaces the characters of the alphabet for URLs.
+var standardBase64 = strings.NewReplacer("-", "+", "_", "/")
+
+// fromBase64 decodes an image that is stored as text, perhaps as a data URI, in either alphabet and with or without padding;
+// nil if it is none.
 func fromBase64(text string) []byte {
-	data, err := base64.StdEncoding.DecodeString(text)
+	if uri, found := strings.CutPrefix(text, "data:"); found {
+		_, text, _ = strings.Cut(uri, ",")
+	}
+	data, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(standardBase64.Replace(text), "=\r\n "))
 	if _, ok := sniff(data); err != nil || !ok {
 		return nil
 	}

@@ -11,6 +11,7 @@ import (
 	"io"
 	"math"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -36,7 +37,7 @@ var tarKind = kind{
 	read:     readTar,
 }
 
-func countTar(ctx context.Context, split Split, pass func(string)) (n int64, err error) {
+func countTar(ctx context.Context, split Split, seen *Source) (n int64, err error) {
 	t, err := openTar(ctx, split.Path)
 	if err != nil {
 		return 0, err
@@ -46,15 +47,18 @@ func countTar(ctx context.Context, split Split, pass func(string)) (n int64, err
 		switch {
 		case m.isImage():
 			n++
+			if m.damage == "" {
+				seen.folders.add(m.head.Name)
+			}
 		case m.head.Typeflag == tar.TypeLink || m.head.Typeflag == tar.TypeSymlink:
-			pass(links)
+			seen.pass(links)
 		case m.isFile() && !m.isLabel():
-			pass(m.head.Name)
+			seen.pass(m.head.Name)
 		}
 		return nil
 	})
 	if err == nil && t.at > 0 && !t.over && !t.cut {
-		pass(endless)
+		seen.pass(endless)
 	}
 	return n, err
 }
@@ -66,6 +70,9 @@ func readTar(ctx context.Context, split Split, yield func(Image) error) error {
 	}
 	defer t.file.Close()
 	return scanTar(t, split.Begin, split.End, func(im Image) error {
+		if im.Folders != "" {
+			im.Folders = below(split.Root, im.Source)
+		}
 		im.Source = strings.TrimSuffix(split.Path+"!"+im.Source, "!")
 		return yield(im)
 	})
@@ -163,6 +170,15 @@ type tarMember struct {
 	begins bool // whether the end of another archive is right in front of it
 }
 
+// hasData reports whether data follow the header; those of GNU tar's incremental backups have a list of a folder's files.
+func (m tarMember) hasData() bool {
+	switch m.head.Typeflag {
+	case tar.TypeLink, tar.TypeSymlink, tar.TypeChar, tar.TypeBlock, tar.TypeDir, tar.TypeFifo:
+		return false
+	}
+	return true
+}
+
 func (m tarMember) isFile() bool {
 	switch m.head.Typeflag {
 	case tar.TypeReg, tar.TypeCont, tar.TypeGNUSparse:
@@ -250,7 +266,7 @@ var errEnd = errors.New("the archive ends here")
 func (t *tarball) visit(r *tar.Reader, head *tar.Header, visit func(tarMember) error) error {
 	m := tarMember{head: head, data: r, begins: t.over}
 	data := t.at
-	if m.isFile() {
+	if m.hasData() {
 		data += head.Size
 	}
 	if !ignored(head.Name) {
@@ -336,7 +352,7 @@ func scanTar(t *tarball, begin, end int64, yield func(Image) error) error {
 		}
 		switch {
 		case m.isImage():
-			w := waiting{Image: Image{Source: m.head.Name, Label: -1, Class: parent(m.head.Name)}, size: m.head.Size}
+			w := waiting{Image: Image{Source: m.head.Name, Label: -1, Class: parent(m.head.Name), Folders: "."}, size: m.head.Size}
 			if n := s.at + int64(len(s.images)); n >= begin && n < end {
 				var err error
 				if w.Data, err = readMember(m.data, m.head.Size); err != nil && temporary(err) {
@@ -402,6 +418,9 @@ type waiting struct {
 	decided bool
 }
 
+// whole matches a number that some programs write as a float.
+var whole = regexp.MustCompile(`^\s*(\d+)\.0*\s*$`)
+
 // tarLabel is the content of a .cls member and its name without the extension.
 type tarLabel struct{ stem, text string }
 
@@ -444,11 +463,12 @@ func (s *sample) decide(i int, exact bool) {
 		best = 0
 	}
 	if best >= 0 {
-		w.Label, w.Class = parseLabel(s.labels[best].text)
+		w.Folders = ""
+		w.Label, w.Class = parseLabel(whole.ReplaceAllString(strings.TrimPrefix(s.labels[best].text, "\ufeff"), "$1"))
 	}
 	w.decided = best >= 0 || !exact
 	if w.LabelLost = best < 0 && !exact && s.lost && s.labeled && w.Damage == ""; w.LabelLost {
-		w.Class = ""
+		w.Class, w.Folders = "", ""
 	}
 }
 

@@ -73,6 +73,7 @@ func TestTarKeys(t *testing.T) {
 			[]member{{"a.cls", "1"}, {"a.b.jpg", "x"}, {"a.b.c.jpg", "x"}, {"a.b.cls", "2"}, {"a.c.jpg", "x"}},
 			[]string{"a.b.jpg 2", "a.b.c.jpg 2", "a.c.jpg 1"},
 		},
+		"floats and marks":   {[]member{{"a.jpg", "x"}, {"a.cls", "\ufeff2"}, {"b.jpg", "x"}, {"b.cls", "1.0\n"}}, []string{"a.jpg 2", "b.jpg 1"}},
 		"another name":       {[]member{{"a.input.jpg", "x"}, {"a.target.cls", "3"}, {"b.jpg", "x"}}, []string{"a.input.jpg 3", "b.jpg -1"}},
 		"not its label":      {[]member{{"1.0.png", "x"}, {"1.1.png", "x"}, {"1.1.cls", "3"}, {"1.2.cls", "4"}}, []string{"1.0.png -1", "1.1.png 3"}},
 		"only part of names": {[]member{{"1.1.cls", "3"}, {"1.10.png", "x"}, {"1.11.png", "x"}}, []string{"1.10.png -1", "1.11.png -1"}},
@@ -264,5 +265,53 @@ func TestTarDamage(t *testing.T) {
 		path := write(t, filepath.Join(t.TempDir(), "x.tar"), []byte(data))
 		_, err := imageio.Plan(t.Context(), []string{path}, 9)
 		require.ErrorContains(t, err, "read "+path+": ")
+	}
+}
+
+// What follows the streams of a gzip file is passed over, as by gzip(1).
+func TestGzipPadding(t *testing.T) {
+	images := archive(member{"a.png", "a"}, member{"b.png", "b"})
+	for name, data := range map[string][]byte{
+		"zeros": append(packed(images), make([]byte, 1000)...), "junk": append(packed(images), "junk"...), "a byte": append(packed(images), 0x1f),
+		"streams": slices.Concat(packed(images[:700]), packed(nil), packed(images[700:]), []byte("\n")),
+	} {
+		source, got := surveyed(t, write(t, filepath.Join(t.TempDir(), "x.tar.gz"), data))
+		require.Len(t, got, 2, name)
+		require.Empty(t, got[0].Damage+got[1].Damage, name)
+		require.Empty(t, source.Passed)
+	}
+	again := append(packed(images), "\x1f\x8bno stream"...)
+	_, got := surveyed(t, write(t, filepath.Join(t.TempDir(), "x.tgz"), again))
+	require.Len(t, got, 3)
+	require.Contains(t, got[2].Damage, "gzip: invalid header")
+}
+
+// The lists of files in GNU tar's incremental backups are no images, nor damage.
+func TestTarIncremental(t *testing.T) {
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, m := range []tar.Header{{Name: "x/", Typeflag: 'D'}, {Name: "x/a.png", Typeflag: tar.TypeReg}} {
+		m.Size = 9
+		require.NoError(t, w.WriteHeader(&m))
+		_, err := w.Write([]byte("Ya.png\x00\x00\x00"))
+		require.NoError(t, err)
+	}
+	require.NoError(t, w.Close())
+	source, images := surveyed(t, write(t, filepath.Join(t.TempDir(), "x.tar"), b.Bytes()))
+	require.Len(t, images, 1)
+	require.Empty(t, images[0].Damage)
+	require.Empty(t, source.Passed)
+}
+
+// Archives that are compressed otherwise are named.
+func TestOtherCompressions(t *testing.T) {
+	for magic, want := range map[string]string{
+		"BZh9":                 "bzip2 data in spite of its name; unpack it with bunzip2",
+		"\xfd7zXZ\x00":         "xz data in spite of its name; unpack it with unxz",
+		"\x28\xb5\x2f\xfd\x04": "Zstandard data in spite of its name; unpack it with unzstd",
+	} {
+		path := write(t, filepath.Join(t.TempDir(), "x.tar"), []byte(magic+strings.Repeat("x", 2000)))
+		_, err := imageio.Plan(t.Context(), []string{path}, 9)
+		require.EqualError(t, err, "read "+path+": "+want)
 	}
 }

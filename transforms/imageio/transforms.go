@@ -55,8 +55,10 @@ type ReadConfig struct {
 	Size int
 	// Batch is the maximum number of images per batch; 0 means at most 256 images and about 32 MiB.
 	Batch int
-	// Labels makes it an error if a source has a label that cannot be used, such as a list; else the image has none.
+	// Labels makes a dead letter of an image with a label that cannot be used, such as a date; else the image has none.
 	Labels bool
+	// Strict makes it an error where Labels makes a dead letter.
+	Strict bool
 }
 
 // ErrLabel is the error of a transform for a label that cannot be used; see package fault for how to find it in a runner's.
@@ -147,10 +149,13 @@ func (fn *readFn) ProcessElement(ctx context.Context, split Split, emitImages, e
 		}
 	}
 	err := fn.decode(ctx, split, func(im Image, rgb RGB, damage error) error {
+		if damage == nil && fn.Config.Labels && im.LabelError != "" {
+			if damage = fmt.Errorf("its label cannot be used: %s", im.LabelError); fn.Config.Strict {
+				return fmt.Errorf("%s, row %d: %w [%w]", im.Source, im.Row, damage, ErrLabel)
+			}
+		}
 		if damage != nil {
 			dead = append(dead, Dead{Index: index, Source: im.Source, Row: im.Row, Reason: damage.Error()})
-		} else if fn.Config.Labels && im.LabelError != "" {
-			return fmt.Errorf("%s, row %d: its label cannot be used: %s [%w]", im.Source, im.Row, im.LabelError, ErrLabel)
 		} else {
 			if good.len() > 0 && fn.full(good, len(rgb.Pix)) {
 				flush()

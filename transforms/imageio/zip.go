@@ -16,8 +16,8 @@ import (
 	"golang.org/x/text/encoding/charmap"
 )
 
-// Zip is an archive of image files; their folders are the classes. Hidden files and folders and macOS's __MACOSX are
-// skipped. A member that is encrypted, damaged, a link or larger than 512 MiB counts as a damaged image. The sound
+// Zip is an archive of image files; their folders are the classes (see Image.Folders). Hidden files and folders and
+// macOS's __MACOSX are skipped. A member that is encrypted, damaged, a link or larger than 512 MiB counts as a damaged image. The sound
 // members of a truncated archive are read, and one damaged image stands for what is lost.
 const Zip = "zip"
 
@@ -30,10 +30,15 @@ var zipKind = kind{
 	read:     readZip,
 }
 
-func countZip(ctx context.Context, split Split, pass func(string)) (int64, error) {
-	members, f, err := openZip(ctx, split.Path, pass)
+func countZip(ctx context.Context, split Split, seen *Source) (int64, error) {
+	members, f, err := openZip(ctx, split.Path, seen.pass)
 	if err != nil {
 		return 0, err
+	}
+	for _, m := range members {
+		if m.name != "" {
+			seen.folders.add(m.name)
+		}
 	}
 	return int64(len(members)), f.Close()
 }
@@ -46,7 +51,7 @@ func readZip(ctx context.Context, split Split, yield func(Image) error) error {
 	defer f.Close()
 	n := int64(len(members))
 	for _, m := range members[min(split.Begin, n):min(split.End, n)] {
-		im := Image{Source: strings.TrimSuffix(split.Path+"!"+m.name, "!"), Label: -1, Class: parent(m.name)}
+		im := Image{Source: strings.TrimSuffix(split.Path+"!"+m.name, "!"), Label: -1, Class: parent(m.name), Folders: below(split.Root, m.name)}
 		if im.Data, err = m.read(); err != nil && temporary(err) {
 			return fmt.Errorf("member %s: %w", m.name, err)
 		} else if err != nil {

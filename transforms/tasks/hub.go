@@ -18,15 +18,16 @@ import (
 	"github.com/sdr-ml/sdr/transforms/imageio"
 )
 
-// parts are the names of splits in data sets, by what a task uses them for. Later names stand in for earlier ones.
+// parts are the names of splits in data sets, by what a task uses them for; t10k is MNIST's. Later names stand in for earlier
+// ones.
 var parts = map[string][]string{
 	"train": {"train", "training", "trainval"},
-	"test":  {"test", "testing", "validation", "valid", "val", "dev", "eval"},
+	"test":  {"test", "testing", "t10k", "validation", "valid", "val", "dev", "eval"},
 }
 
 // shard matches the name, without its suffix and in lower case, of a split's only file, such as train, or of one of
 // several: train-00000-of-00004, as on the Hugging Face Hub, or train-000000, as in WebDataset.
-var shard = regexp.MustCompile(`^([a-z]+)(?:([-_])\d+(?:(-of-)(\d+)(-[0-9a-f]+)?)?)?$`)
+var shard = regexp.MustCompile(`^([a-z]+|t10k)(?:([-_])\d+(?:(-of-)(\d+)(-[0-9a-f]+)?)?)?$`)
 
 // hubSplits finds the splits of a data set in a folder that is laid out as on the Hugging Face Hub: files such as
 // train-00000-of-00004.parquet or folders train and test, in the folder itself, in its folder data, or in that of its
@@ -113,7 +114,7 @@ func splitsOf(ctx context.Context, dir string) (map[string]string, error) {
 		if m[3] != "" {
 			glob += fmt.Sprintf("-of-%s*", m[4])
 		}
-		if strings.HasSuffix(suffix, ".gz") && slices.ContainsFunc(entries, func(o files.Entry) bool { return o.Name == strings.TrimSuffix(e.Name, ".gz") }) {
+		if packed := strings.ToLower(e.Name); strings.HasSuffix(packed, ".gz") && slices.ContainsFunc(entries, func(o files.Entry) bool { return strings.ToLower(o.Name)+".gz" == packed }) {
 			continue // it is there unpacked, too
 		}
 		add(m[1], glob+suffix, path, of)
@@ -167,7 +168,7 @@ func standIn(t Task) {
 	if stem, collection := imageio.Stem(name); collection {
 		name, _, _ = strings.Cut(stem, "[") // of a glob
 	}
-	if m := shard.FindStringSubmatch(strings.TrimRight(name, "-_")); m != nil && slices.Index(parts["test"], m[1]) > 1 {
+	if m := shard.FindStringSubmatch(strings.TrimRight(name, "-_")); m != nil && slices.Index(parts["test"], m[1]) >= slices.Index(parts["test"], "validation") {
 		slog.Info("there is no test split; another one stands in", "task", t.Name, "split", t.Test)
 	}
 }

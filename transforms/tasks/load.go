@@ -7,13 +7,11 @@ import (
 	"fmt"
 	"math"
 	"net/url"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/sdr-ml/sdr/transforms/files"
 	"github.com/sdr-ml/sdr/transforms/imageio"
 )
 
@@ -29,8 +27,8 @@ type Images struct {
 	Sets [][]int64
 	// Classes are the names of all classes of the task. A class without a name has its number as its name.
 	Classes []string
-	// Bad describes the images that could not be read, and in a folder those that are not in the folder of a class, if these
-	// are fewer than the others; they are left out.
+	// Bad describes the images that could not be read, and in a folder or an archive those without a class, if these are
+	// fewer than the others; they are left out.
 	Bad []string
 }
 
@@ -137,7 +135,7 @@ func load(ctx context.Context, path string, classes []string, read reader) (*Ima
 	base, _, cut := cutPath(path)
 	var stray []error // the images beside the folders of classes
 	at := int64(-1)
-	err := each(ctx, path, func(split imageio.Split) error {
+	err := each(ctx, path, func(split imageio.Split, hint string) error {
 		first := at + 1
 		if split.Kind == imageio.Parquet && split.Damage == "" {
 			rows := split.End - split.Begin
@@ -150,7 +148,7 @@ func load(ctx context.Context, path string, classes []string, read reader) (*Ima
 			if at++; at < cut.start || at >= cut.end || (at-cut.start)%cut.step != 0 {
 				return false, nil
 			}
-			found, err := classesOf(split, raw)
+			found, err := classesOf(split, raw, hint)
 			if raw.LabelLost {
 				damage = cmp.Or(damage, errors.New("its label is lost in a damaged part of the file"))
 			}
@@ -315,28 +313,30 @@ func Halves(t Task) Task {
 	return t
 }
 
-// each visits the splits of a path, in order.
-func each(ctx context.Context, path string, visit func(split imageio.Split) error) error {
+// each visits the splits of a path, in order, with the hint of their source.
+func each(ctx context.Context, path string, visit func(split imageio.Split, hint string) error) error {
 	paths, err := Paths(ctx, path)
 	if err != nil {
 		return err
 	}
 	_, columns, _ := cutPath(path)
-	splits, _, err := imageio.Survey(ctx, paths, 1<<30, columns)
+	splits, sources, err := imageio.Survey(ctx, paths, 1<<30, columns)
 	if err != nil {
 		return err
 	}
-	for _, split := range splits {
-		if err := visit(split); err != nil {
-			return err
+	for _, source := range sources {
+		for _, split := range splits[source.Begin:source.End] {
+			if err := visit(split, source.Hint); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
 // classesOf returns an image's class, with a number or a name or both, or all of its classes if it has a list of them. An
-// image with neither is an error.
-func classesOf(split imageio.Split, raw imageio.Image) ([]imageio.Label, error) {
+// image with neither is an error, with the hint of its source.
+func classesOf(split imageio.Split, raw imageio.Image, hint string) ([]imageio.Label, error) {
 	if raw.LabelError != "" {
 		return nil, fmt.Errorf("%s, row %d: %s", raw.Source, raw.Row, raw.LabelError)
 	}
@@ -347,31 +347,26 @@ func classesOf(split imageio.Split, raw imageio.Image) ([]imageio.Label, error) 
 		return raw.Labels, nil
 	}
 	class := raw.Class
-	if split.Kind == imageio.Folder {
-		class = folderOf(split.Path, raw.Source)
+	if raw.Folders != "" { // the first of them, as in torchvision's ImageFolder
+		if class, _, _ = strings.Cut(raw.Folders, "/"); class == "." {
+			class = ""
+		}
+	}
+	if hint == "" {
+		hint = "a task needs " + imageio.LabelSources()
 	}
 	switch {
 	case raw.Label >= 0 || class != "":
 		return []imageio.Label{{Number: raw.Label, Name: class}}, nil
-	case split.Kind == imageio.Folder && split.Path != raw.Source:
-		return nil, fmt.Errorf("%s %w; a task needs %s", raw.Source, errStray, imageio.LabelSources())
+	case split.Kind == imageio.Folder || raw.Folders != "":
+		return nil, fmt.Errorf("%s %w; %s", raw.Source, errStray, hint)
 	}
-	return nil, fmt.Errorf("%s, row %d has no label; a task needs %s", raw.Source, raw.Row, imageio.LabelSources())
+	return nil, fmt.Errorf("%s, row %d has no label; %s", raw.Source, raw.Row, hint)
 }
 
-// errStray is the error for an image that is beside the folders of classes, which torchvision's ImageFolder passes over.
-var errStray = errors.New("has no label, since it is not in the folder of a class")
-
-// folderOf returns the folder directly in root that contains a file at any depth, as in torchvision's ImageFolder;
-// empty for a file in root itself.
-func folderOf(root, file string) string {
-	below := filepath.ToSlash(strings.TrimPrefix(file, files.Text(files.Join(root))))
-	class, _, found := strings.Cut(strings.TrimPrefix(below, "/"), "/")
-	if !found {
-		return ""
-	}
-	return class
-}
+// errStray is the error for an image that is beside the folders of classes, which torchvision's ImageFolder passes over, or
+// that has no row in a metadata file.
+var errStray = errors.New("has no label, since it is not in the folder of a class, nor named in a metadata file")
 
 // maxClasses exceeds the number of classes of any data set: larger labels are not class numbers.
 const maxClasses = 1 << 20

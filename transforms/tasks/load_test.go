@@ -191,6 +191,44 @@ func archive(t *testing.T, members ...string) string {
 	return path
 }
 
+// TestNestedFolders takes the same classes from a folder and from archives of it, in which it is inside another one: the first
+// folders below that which all images are in. A class without an image at a depth, or a single class, makes no difference.
+func TestNestedFolders(t *testing.T) {
+	for _, c := range []struct {
+		names   []string
+		classes []string
+		labels  []int64
+		bad     int
+	}{
+		{[]string{"cat/deep/er/1.png", "cat/deep/2.png", "dog/3.png"}, []string{"cat", "dog"}, []int64{0, 0, 1}, 0},
+		{[]string{"cat/a/1.png", "cat/b/2.png", "dog/a/3.png"}, []string{"cat", "dog"}, []int64{0, 0, 1}, 0},
+		{[]string{"1.png", "cat/2.png", "dog/3.png"}, []string{"cat", "dog"}, []int64{0, 1}, 1},
+	} {
+		dir := t.TempDir()
+		paths := []string{folder(t, dir+"/train", c.names...), dir + "/train.zip"}
+		var zipped bytes.Buffer
+		w := zip.NewWriter(&zipped)
+		var members []string
+		for i, name := range c.names {
+			f, err := w.Create("./pets/train/" + name)
+			require.NoError(t, err)
+			_, err = f.Write(pixel(uint8(i)))
+			require.NoError(t, err)
+			members = append(members, "pets/train/"+name, string(pixel(uint8(i))))
+		}
+		require.NoError(t, w.Close())
+		require.NoError(t, os.WriteFile(paths[1], zipped.Bytes(), 0o644))
+		for _, path := range append(paths, archive(t, members...)) {
+			im := load(t, path, nil)
+			require.Equal(t, c.classes, im.Classes, path)
+			require.Equal(t, c.labels, im.Labels, path)
+			require.Len(t, im.Bad, c.bad, path)
+		}
+	}
+	classes := []string{"cat", "dog"}
+	require.Equal(t, []int64{1}, load(t, archive(t, "dog/1.png", string(pixel(1))), classes).Labels)
+}
+
 func TestArchiveNames(t *testing.T) {
 	im := load(t, archive(t, "a.png", string(pixel(0)), "a.cls", "dog", "b.png", string(pixel(1)), "b.cls", "cat"), nil)
 	require.Equal(t, []string{"cat", "dog"}, im.Classes)
@@ -235,7 +273,7 @@ func TestZip(t *testing.T) {
 	require.Contains(t, im.Bad[0], train+"!x/cat/b.png, row 0: ")
 
 	loose := pack("loose.zip", "a.png")
-	require.ErrorContains(t, tasks.Check(t.Context(), tasks.Task{Train: loose}), loose+"!a.png, row 0 has no label; a task needs")
+	require.ErrorContains(t, tasks.Check(t.Context(), tasks.Task{Train: loose}), loose+"!a.png has no label, since it is not in the folder of a class")
 }
 
 // TestLists takes labels from lists, as names or as numbers, and leaves out missing images.
@@ -505,4 +543,32 @@ func TestColumns(t *testing.T) {
 	paths, err := tasks.Paths(t.Context(), of.Test)
 	require.NoError(t, err)
 	require.Equal(t, []string{path}, paths)
+}
+
+// TestMetadata takes labels from a metadata file of HuggingFace's imagefolder, and leaves out images without a row.
+func TestMetadata(t *testing.T) {
+	dir := folder(t, t.TempDir(), "train/x/1.png", "train/x/2.png", "train/y/3.png", "train/y/4.png", "test/1.png", "test/2.png")
+	metadata := func(split, text string) {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, split, "metadata.csv"), []byte(text), 0o644))
+	}
+	metadata("train", "file_name,label,kind\nx/1.png,dog,0\nx/2.png,cat,1\ny/3.png,dog,1\n")
+	metadata("test", "file_name,label,kind\n2.png,dog,1\n1.png,cat,1\n")
+	found, err := find(dir)
+	require.NoError(t, err)
+	require.Len(t, found, 1)
+	require.NoError(t, tasks.Check(t.Context(), found[0]))
+	train := load(t, found[0].Train, nil)
+	require.Equal(t, []string{"cat", "dog"}, train.Classes)
+	require.Equal(t, []int64{1, 0, 1}, train.Labels)
+	require.Len(t, train.Bad, 1)
+	require.Contains(t, train.Bad[0], filepath.Join(dir, "train/y/4.png")+" has no label, since it is not in the folder of a class, nor named in a metadata file")
+	require.Equal(t, []int64{0, 1}, load(t, found[0].Test, train.Classes).Labels)
+
+	kinds := load(t, found[0].With(imageio.Columns{Label: "kind"}).Train, nil)
+	require.Equal(t, []string{"0", "1"}, kinds.Classes)
+	require.Equal(t, []int64{0, 1, 1}, kinds.Labels)
+
+	metadata("test", "file_name,kind\n2.png,0\n1.png,1\n")
+	_, err = tasks.Load(t.Context(), found[0].Test, 4, train.Classes)
+	require.ErrorContains(t, err, "test/metadata.csv has no labels: no column label, labels, cls, class, target or fine_label; the columns are file_name, kind; give that of labels by --label-column")
 }

@@ -292,7 +292,7 @@ func TestOf(ctx context.Context, t Task) (string, error) {
 		return strings.TrimSuffix(path, "/")
 	}
 	train := clean(t.Train)
-	if !strings.Contains(path.Base(filepath.ToSlash(train)), "train") {
+	if !trainWord.MatchString(path.Base(filepath.ToSlash(train))) {
 		return "", nil
 	}
 	found, _, err := find(ctx, files.Dir(train))

@@ -232,6 +232,21 @@ func TestHub(t *testing.T) {
 			require.NotContains(t, p, ".gz")
 		}
 	}
+	for _, names := range [][2]string{
+		{"train-images-idx3-ubyte.gz", "t10k-images-idx3-ubyte.gz"}, {"train-images.idx3-ubyte", "t10k-images.idx3-ubyte"}, {"TRAIN-IMAGES-IDX3-UBYTE", "T10K-Images-IDX3-ubyte"},
+	} {
+		dir := touch(t, names[0], "train-labels-idx1-ubyte.gz", names[1], "t10k-labels-idx1-ubyte.gz")
+		found, err := find(dir)
+		require.NoError(t, err)
+		require.Len(t, found, 1)
+		require.Equal(t, []string{filepath.Join(dir, names[0]), filepath.Join(dir, names[1])}, []string{found[0].Train, found[0].Test})
+		opened, err := tasks.Open(t.Context(), dir)
+		require.NoError(t, err)
+		require.Equal(t, found[0].Train, opened.Train)
+		test, err := tasks.TestOf(t.Context(), opened)
+		require.NoError(t, err)
+		require.Equal(t, found[0].Test, test)
+	}
 	for problem, files := range map[string][]string{
 		"the split train is in both train.parquet and train.zip; remove one of them":          {"train.parquet", "train.zip", "test.zip"},
 		"is train-0-of-it.tar a file of the split train?":                                     {"train-0.tar", "train-1.tar", "train-0-of-it.tar", "test.tar"},

@@ -160,11 +160,12 @@ PATHS = {"path", "file", "filename", "file_name", "filepath", "image"}
 LABELS = {"label", "class", "target"}
 
 
-def table(name, text, header, encoding="utf-8"):
+def table(name, text, header, encoding="utf-8", delimiter=None):
     """A .csv or .tsv file, which has a header or not."""
     data = text.encode(encoding)
     rows = [line for line in data.decode("utf-8-sig").splitlines(keepends=True) if line.strip() and line[0] != "#"]
-    rows = csv.reader(rows, delimiter="\t" if name.endswith(".tsv") else ",", skipinitialspace=name.endswith(".csv"))
+    delimiter = delimiter or ("\t" if name.endswith(".tsv") else ",")
+    rows = csv.reader(rows, delimiter=delimiter, skipinitialspace=delimiter != "\t")
     rows = [[f.strip() for f in r] for r in rows]
     at, label = 0, 1
     if header:
@@ -204,6 +205,12 @@ plain("caffe.txt", "n01/x.JPEG 0\nn01/y z.JPEG   12\nn02/u.jpg\t7\n", ["n01/x.JP
 plain("classes.txt", "a b.jpg hot dog\nmy.jpg folder/x.png \tcat\n", ["a b.jpg", "hot dog"], ["my.jpg folder/x.png", "cat"])
 plain("odd names.txt", "no-extension\nhas a space\n.hidden.jpg\na,b.jpg\n\"c.jpg\"\n", ["no-extension"], ["has a space"], [".hidden.jpg"], ["a,b.jpg"], ['"c.jpg"'])
 plain("empty.txt", "\n# nothing\n")
+
+table("semicolons.csv", "id;path;label\n1;a, b.jpg;cat\n2;\"c;d.jpg\";hot, dog\n", True, "utf-8-sig", ";")
+table("comma in a header.csv", '"id, number"; "path";label\n1; a.jpg;1,5\n', True, delimiter=";")
+table("no header.csv", "cat/1.jpg;cat\ndog/2.jpg;dog\n", False, delimiter=";")
+table("tabs.csv", "# tabs\n\nlabel\tpath\n\ta b.jpg\ncat\tc.jpg\n", True, delimiter="\t")
+table("semicolons in names.csv", "a;b.jpg,1\nc.jpg,2\n", False)
 
 with open("lists.json", "w") as f:
     json.dump(lists, f, indent=0)

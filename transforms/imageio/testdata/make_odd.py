@@ -496,6 +496,18 @@ for name, heights, refused in (
 tif("jpeg, short", 6, [8] * 3, [part(22)], comp=7, w=41, h=30, tags=[(530, 3, [1, 1])])
 tif("jpeg, taller", 6, [8] * 3, [part(30)], comp=7, w=41, h=21, tags=[(530, 3, [1, 1])])
 
+# The checksum of a PNG's pixels in a chunk of its own, or in two, which Pillow does not come to.
+pieces = lambda *parts: png(8, 2, 24, idat=b"".join(map(idat, parts)))
+z, wrong, flush = zlib.compress(good), b"none", zlib.compressobj()
+flushed, rest = flush.compress(good) + flush.flush(zlib.Z_SYNC_FLUSH), flush.flush()
+for name, data, refused in (
+    ("wrong Adler alone", pieces(z[:-4], wrong), False), ("Adler alone", pieces(z[:-4], z[-4:]), False), ("part of Adler alone", pieces(z[:-4], z[-4:-2]), False),
+    ("wrong Adler in two chunks", pieces(z[:-4] + wrong[:2], wrong[2:]), False), ("wrong Adler behind nothing", pieces(z[:-4], b"", wrong), False),
+    ("wrong Adler in the last chunk", pieces(z[:50], z[50:-4] + wrong), True), ("wrong Adler behind a byte", pieces(z[:-5], z[-5:-4] + wrong), True),
+    ("wrong Adler behind a flush", pieces(flushed, rest[:-4] + wrong), False), ("wrong Adler with a flush", pieces(flushed + rest[:-4] + wrong), True),
+):
+    add(f"{name}.png", data, refused=refused)
+
 for f in files.values():
     f["data"] = base64.b64encode(f["data"]).decode()
 with open("odd.json", "w") as f:

@@ -138,5 +138,12 @@ add("two columns", {"left": column(1), "right": column(1)}, error="its columns a
 add("numbers", {"image": pa.array([1, 2])}, error="its columns are image: int64")
 add("many columns", {f"c{i}": pa.array([1]) for i in range(30)}, error="c19: int64, and 10 more")
 
+# Images as text in other ways.
+odd = PNG + b"\0\xfb\xef\xbe\xff\xff\xff\0"
+assert len(odd) % 3 and b"-" in base64.urlsafe_b64encode(odd) and b"_" in base64.urlsafe_b64encode(odd)
+ways = [base64.b64encode(odd), base64.urlsafe_b64encode(odd), base64.b64encode(odd).rstrip(b"="), base64.urlsafe_b64encode(odd).rstrip(b"="), base64.encodebytes(odd * 9)]
+ways = [w.decode() for w in ways] + ["data:image/png;base64," + ways[0].decode(), "data:;base64," + ways[3].decode()]
+add("text of many kinds", {"image": pa.array(ways + ["data:image/png,%89PNG"])}, [{"data": odd * (9 if i == 4 else 1)} for i in range(len(ways))] + [{"damage": "no such file"}])
+
 with open("tables.json", "w") as f:
     json.dump(tables, f, indent=0)

@@ -1,0 +1,131 @@
+package imageio_test
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/apache/arrow/go/v15/arrow"
+	"github.com/apache/arrow/go/v15/arrow/array"
+	"github.com/stretchr/testify/require"
+
+	"github.com/sdr-ml/sdr/transforms/files"
+	"github.com/sdr-ml/sdr/transforms/imageio"
+)
+
+// labelsIn returns the labels of the images at a path, and what was found there.
+func labelsIn(t *testing.T, path string, columns imageio.Columns) (all []string, source imageio.Source) {
+	t.Helper()
+	splits, sources, err := imageio.Survey(t.Context(), []string{path}, 2, columns)
+	require.NoError(t, err)
+	for _, split := range splits {
+		require.NoError(t, imageio.ReadSplit(t.Context(), split, func(im imageio.Image) error {
+			all = append(all, labelText(im))
+			return nil
+		}))
+	}
+	return all, sources[0]
+}
+
+// labelText is the name, the number and the error of an image's label.
+func labelText(im imageio.Image) string {
+	text := im.Class
+	if im.Label >= 0 {
+		text += strings.Repeat("#", int(im.Label))
+	}
+	return text + im.LabelError
+}
+
+// folder writes files of the names and texts, and images 1.png, 2.png, a/3.png and b/4.png, to a folder d.
+func folder(t *testing.T, root, name, text string) string {
+	dir := files.Join(root, "d")
+	for _, image := range []string{"1.png", "2.png", "a/3.png", "b/4.png"} {
+		require.NoError(t, files.WriteBytes(t.Context(), files.Join(dir, image), []byte(image)))
+	}
+	require.NoError(t, files.WriteBytes(t.Context(), files.Join(dir, name), []byte(text)))
+	return dir
+}
+
+// Metadata files label the images of their folders and of those below, whatever the folders are named.
+func TestMetadata(t *testing.T) {
+	parquet := table(t, arrow.NewSchema([]arrow.Field{
+		{Name: "label", Type: arrow.PrimitiveTypes.Float64, Nullable: true}, {Name: "file_name", Type: arrow.BinaryTypes.String},
+	}, nil), 3, func(b *array.RecordBuilder, i int) {
+		b.Field(0).(*array.Float64Builder).Append([]float64{1, math.NaN(), 2}[i])
+		b.Field(1).(*array.StringBuilder).Append([]string{"1.png", "a/3.png", "b/4.png"}[i])
+	})
+	rows, err := os.ReadFile(parquet)
+	require.NoError(t, err)
+	for i, c := range []struct {
+		file, text, column string
+		want               [4]string
+	}{
+		{"metadata.csv", "file_name,text,label\n1.png,\"a, b\",cat\nb/4.png,,dog\nmissing.png,,dog\na/3.png,,\nshort\n", "", [4]string{"cat", "", "", "dog"}},
+		{"metadata.csv", "\ufefffile_name,kind,label\r\n1.png,x,cat\r\na/3.png,y,cat\r\n", "kind", [4]string{"x", "", "y", ""}},
+		{"metadata.csv", "label,file_name\n3,1.png\n", "", [4]string{"###", "", "", ""}},
+		{"b/metadata.csv", "file_name,label\n4.png,2\n", "", [4]string{"d", "d", "a", "##"}},
+		{"x/metadata.csv", "file_name,label\n1.png,cat\n", "", [4]string{"d", "d", "a", "b"}},
+		{"metadata.jsonl", `{"file_name": "1.png", "Class": "cat"}
+
+			{damaged
+			{"file_name": "./2.png", "class": 2}
+			{"class": null, "file_name": "a/3.png"}
+			{"file_name": "b/4.png", "class": true}`, "", [4]string{"cat", "##", "", "#"}},
+		{"b/metadata.jsonl", `{"file_name": "4.png", "label": [1, 2]}`, "", [4]string{
+			"d", "d", "a", "column label holds [1, 2]; want numbers or names of classes; give another column by --label-column, or - for none",
+		}},
+		{"metadata.parquet", string(rows), "", [4]string{"#", "", "", "##"}},
+	} {
+		for _, root := range []string{t.TempDir(), fmt.Sprintf("memfs://metadata/%d", i)} {
+			dir := folder(t, root, c.file, c.text)
+			got, source := labelsIn(t, dir, imageio.Columns{Label: c.column})
+			require.Equal(t, c.want[:], got, c.text)
+			require.Empty(t, source.Passed)
+			require.Empty(t, source.Hint)
+			require.Contains(t, slices.Collect(imageio.Files(t.Context(), []string{dir})), files.Join(dir, c.file))
+		}
+	}
+}
+
+// The row in the nearest metadata file counts.
+func TestNearestMetadata(t *testing.T) {
+	dir := folder(t, t.TempDir(), "metadata.csv", "file_name,label\n1.png,far\na/3.png,far\nb/4.png,far\n")
+	write(t, dir+"/a/metadata.jsonl", []byte(`{"file_name": "3.png", "label": "near"}`))
+	write(t, dir+"/b/metadata.csv", []byte("file_name,label\n5.png,near\n"))
+	got, _ := labelsIn(t, dir, imageio.Columns{})
+	require.Equal(t, []string{"far", "", "near", "far"}, got)
+}
+
+// A metadata file that has changed is read again.
+func TestMetadataChanged(t *testing.T) {
+	dir := folder(t, t.TempDir(), "metadata.csv", "file_name,label\n1.png,cat\n")
+	for _, label := range []string{"cat", "lion"} {
+		write(t, dir+"/metadata.csv", []byte("file_name,label\n1.png,"+label+"\n"))
+		got, _ := labelsIn(t, dir, imageio.Columns{})
+		require.Equal(t, []string{label, "", "", ""}, got)
+	}
+}
+
+// A metadata file without labels is passed over, and named with its columns.
+func TestMetadataWithoutLabels(t *testing.T) {
+	for _, c := range []struct{ file, text, column, hint string }{
+		{"metadata.csv", "file_name,text\n1.png,cat\n", "", "no column label, labels, cls, class, target or fine_label; the columns are file_name, text; give that of labels by --label-column"},
+		{"metadata.csv", "file_name,label\n1.png,cat\n", "kind", "no column kind; the columns are file_name, label; give that of labels by --label-column"},
+		{"metadata.csv", "file_name,label\n1.png,cat\n", imageio.NoLabels, "labels are not wanted: --label-column is -"},
+		{"metadata.csv", "path,label\n1.png,cat\n", "", "no column file_name; the columns are path, label"},
+		{"metadata.csv", "", "", "no header"},
+		{"metadata.jsonl", "[1, 2]", "", "no column file_name; the columns are "},
+		{"metadata.jsonl", `{"file_name": "1.png", "text": "cat"}`, "", "no column label, labels, cls, class, target or fine_label; the columns are file_name, text; give that of labels by --label-column"},
+	} {
+		dir := folder(t, t.TempDir(), c.file, c.text)
+		got, source := labelsIn(t, dir, imageio.Columns{Label: c.column})
+		require.Equal(t, []string{"d", "d", "a", "b"}, got)
+		require.Equal(t, filepath.Join(dir, c.file)+" has no labels: "+c.hint, source.Hint)
+		require.Contains(t, source.Summary(imageio.Tally{}), "; passed over 1 metadata files without labels (a metadata file labels the images "+
+			"that its column file_name names, relative to it); "+source.Hint)
+	}
+}
