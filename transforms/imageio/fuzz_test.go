@@ -260,3 +260,25 @@ func FuzzList(f *testing.F) {
 		}
 	})
 }
+
+// FuzzMetadata: any text yields an error, or labels that are a number, names or why there are none.
+func FuzzMetadata(f *testing.F) {
+	f.Add([]byte("file_name,label\na/1.png,3\n\"b,2.png\",cat\n"), true)
+	f.Add([]byte("\ufefflabel;file_name\r\n0.5;1.png\r\n"), true)
+	f.Add([]byte(`{"file_name": "1.png", "label": 3}`+"\n"+`{"file_name": "2.png", "labels": ["a", "b"]}`), false)
+	f.Add([]byte(`{"file_name": "1.png", "label": null, "more": {"x": [true]}}`+"\n\n{"), false)
+	f.Fuzz(func(t *testing.T, data []byte, csv bool) {
+		scan, rows := scanJSONMetadata, 0
+		if csv {
+			scan = scanMetadata
+		}
+		_ = scan(bytes.NewReader(data), "", func(_ string, im Image) {
+			if rows++; im.Label < -1 || im.LabelError != "" && (im.Label >= 0 || im.Class != "") {
+				t.Fatalf("%+v", im)
+			}
+		})
+		if lines := bytes.Count(data, []byte("\n")) + bytes.Count(data, []byte("\r")) + 1; rows > lines {
+			t.Fatalf("%d rows of %d lines", rows, lines)
+		}
+	})
+}
