@@ -41,6 +41,7 @@ type DetectTrainOptions struct {
 
 // detectInfo is the content of detect.json, which says what the detectors in a folder are.
 type detectInfo struct {
+	Format  int           `json:"format"` // see run.CheckFormat
 	Version string        `json:"version"`
 	Config  detect.Config `json:"config"`
 	Nets    []detectNet   `json:"nets"`
@@ -100,7 +101,7 @@ func DetectTrain(ctx context.Context, o DetectTrainOptions, version string) ([]d
 	if err := o.Config.Validate(); err != nil {
 		return nil, run.Usage(err)
 	}
-	info := detectInfo{Version: version, Config: o.Config}
+	info := detectInfo{Format: run.Format, Version: version, Config: o.Config}
 	info.Config.Dir = ""
 	for _, m := range o.Models {
 		if _, err := inference.Load(ctx, m); err != nil {
@@ -196,6 +197,9 @@ func readDetectInfo(ctx context.Context, dir string) (i detectInfo, err error) {
 		return i, fmt.Errorf("%s holds no detectors: %w", dir, err)
 	}
 	if err := json.Unmarshal(text, &i); err != nil {
+		return i, fmt.Errorf("%s: %w", file, err)
+	}
+	if err := run.CheckFormat(i.Format); err != nil {
 		return i, fmt.Errorf("%s: %w", file, err)
 	}
 	return i, nil

@@ -173,6 +173,7 @@ func (o *FinetuneOptions) tasks(ctx context.Context) ([]tasks.Task, error) {
 
 // fineTuning is the content of finetune.json, which is written first: what the folder is, and what its results are made of.
 type fineTuning struct {
+	Format int             `json:"format"` // see run.CheckFormat
 	Model  string          `json:"model,omitempty"`
 	Run    string          `json:"run,omitempty"`
 	Subnet string          `json:"subnet,omitempty"`
@@ -187,11 +188,14 @@ func (o *FinetuneOptions) begin(ctx context.Context, models []train.Model, of []
 	for _, m := range models {
 		identities = append(identities, files.Identity(ctx, m.Path))
 	}
-	now := fineTuning{Model: o.Model, Run: o.Run, Subnet: o.Subnet, Tasks: of, Config: o.Config}
+	now := fineTuning{Format: run.Format, Model: o.Model, Run: o.Run, Subnet: o.Subnet, Tasks: of, Config: o.Config}
 	now.Inputs = run.Digest("v1", identities, of, stamps(ctx, of), o.Config)
 	path := files.Join(o.Out, "finetune.json")
 	text, err := files.Read(ctx, path)
 	begun := err == nil
+	var before fineTuning
+	damaged := json.Unmarshal(text, &before)
+	newer := run.CheckFormat(before.Format)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		if found, err := files.Exists(ctx, files.Join(o.Out, finetune.Files[0])); err != nil || found {
@@ -199,12 +203,13 @@ func (o *FinetuneOptions) begin(ctx context.Context, models []train.Model, of []
 		}
 	case err != nil:
 		return "", err
+	case newer != nil:
+		return "", run.Usagef("%s: %w", path, newer)
 	case o.Mode == run.Fresh:
 		return "", run.Usagef("%s already holds a fine-tuning; --resume continues it, and --overwrite replaces it", o.Out)
 	case o.Mode == run.Resume:
-		var before fineTuning
-		if err := json.Unmarshal(text, &before); err != nil {
-			return "", fmt.Errorf("%s: %w; --overwrite begins anew", path, err)
+		if damaged != nil {
+			return "", fmt.Errorf("%s: %w; --overwrite begins anew", path, damaged)
 		}
 		if before.Inputs != now.Inputs {
 			return "", run.Usagef("%s began with other options, images or nets: compare %s; --overwrite begins anew", o.Out, path)

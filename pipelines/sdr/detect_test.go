@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -145,4 +146,21 @@ func TestDetect(t *testing.T) {
 		require.Equal(t, 2, code, "%v\n%s", args, log)
 		require.Contains(t, log, want)
 	}
+
+	path := filepath.Join(out, "detect.json")
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	state := func(format string) {
+		changed := strings.Replace(string(text), `  "format": 1,`+"\n", format, 1)
+		require.NotEqual(t, string(text), changed)
+		require.NoError(t, os.WriteFile(path, []byte(changed), 0o644))
+	}
+	state(`"format": 2,`)
+	for _, args := range [][]string{eval, with("--model", first, "--model", second)} {
+		_, log, code := sdr(t, args...)
+		require.Equal(t, 2, code, log)
+		require.Contains(t, log, path+": format 2 is of a newer version of sdr")
+	}
+	state("")
+	mustSDR(t, eval...)
 }

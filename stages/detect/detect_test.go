@@ -24,6 +24,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sdr-ml/sdr/stages/route"
+	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 	"github.com/sdr-ml/sdr/tensorops/nn"
 	"github.com/sdr-ml/sdr/tensorops/rng"
@@ -331,6 +332,9 @@ func TestErrors(t *testing.T) {
 	require.ErrorContains(t, err, "im01.png has 64 x 48 pixels, but its boxes are for 640 x 48")
 	_, err = ReadCard(t.Context(), path)
 	require.ErrorContains(t, err, "is no detector")
+	_, err = parseCard("x.safetensors", map[string]string{cardKey: `{"format": 2}`})
+	require.ErrorIs(t, err, run.ErrNewer)
+	require.ErrorContains(t, err, "x.safetensors")
 	for _, bad := range []Config{{}, {Size: 50, Channels: 16, Batch: 1, Epochs: 1, LR: 1}, {Size: 64, Channels: 12, Batch: 1, Epochs: 1, LR: 1}, {Size: 64, Channels: 16, Batch: 1, Epochs: 1, LR: math.NaN()}} {
 		require.Error(t, bad.Validate())
 	}

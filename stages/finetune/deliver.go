@@ -12,6 +12,7 @@ import (
 
 	"github.com/sdr-ml/sdr/stages/internal/labeled"
 	"github.com/sdr-ml/sdr/stages/route"
+	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 	"github.com/sdr-ml/sdr/tensorops/metrics"
 	"github.com/sdr-ml/sdr/tensorops/nn"
@@ -23,6 +24,8 @@ import (
 
 // Card is the content of model.json: it describes a model with a classifier.
 type Card struct {
+	// Format is that of the file; see run.CheckFormat.
+	Format int `json:"format"`
 	Result
 	// ClassNames are the names of the classes, in the order of the classifier's outputs.
 	ClassNames []string `json:"class_names"`
@@ -74,13 +77,20 @@ func (fn *finetuneFn) finetune(ctx context.Context, p route.Pair) (*Result, erro
 
 // done returns the result of an earlier attempt that has finished; nil if there is none.
 func (fn *finetuneFn) done(ctx context.Context, dir string) (*Result, error) {
-	text, err := files.Read(ctx, files.Join(dir, cardFile))
+	path := files.Join(dir, cardFile)
+	text, err := files.Read(ctx, path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	var card Card
-	if err != nil || json.Unmarshal(text, &card) != nil || card.Inputs != fn.Output.Inputs {
+	if err != nil || json.Unmarshal(text, &card) != nil {
 		return nil, err
+	}
+	if err := run.CheckFormat(card.Format); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if card.Inputs != fn.Output.Inputs {
+		return nil, nil
 	}
 	card.Model = files.Join(dir, modelFile) // the folder may have been moved
 	if _, err := inference.Load(ctx, card.Model); err != nil {
@@ -223,7 +233,7 @@ func (fn *finetuneFn) write(ctx context.Context, dir string, t *trained) error {
 		return err
 	}
 	text, err := json.MarshalIndent(Card{
-		Result: t.result, ClassNames: t.net.Classifier.Classes, Backbone: t.net.Backbone, Input: t.net.Input,
+		Format: run.Format, Result: t.result, ClassNames: t.net.Classifier.Classes, Backbone: t.net.Backbone, Input: t.net.Input,
 		Features: t.net.Backbone.FeatureDim(), Config: fn.Config, Inputs: fn.Output.Inputs,
 	}, "", "  ")
 	if err != nil {
