@@ -101,8 +101,7 @@ func DetectTrain(ctx context.Context, o DetectTrainOptions, version string) ([]d
 	if err := o.Config.Validate(); err != nil {
 		return nil, run.Usage(err)
 	}
-	info := detectInfo{Format: run.Format, Version: version, Config: o.Config}
-	info.Config.Dir = ""
+	info := detectInfo{Format: run.Format, Version: version, Config: o.Config.Settings()}
 	for _, m := range o.Models {
 		if _, err := inference.Load(ctx, m); err != nil {
 			return nil, run.Usage(err)

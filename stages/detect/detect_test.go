@@ -178,6 +178,20 @@ func TestResume(t *testing.T) {
 	}
 }
 
+// A runner, which passes a DoFn on as JSON, passes the time between checkpoints on, too; it makes no difference to what
+// a detector is, nor to the digests of those that were trained before.
+func TestEvery(t *testing.T) {
+	cfg := newConfig(t, annotations.Config{Path: "a"})
+	text, err := json.Marshal(trainFn{cfg})
+	require.NoError(t, err)
+	var back trainFn
+	require.NoError(t, json.Unmarshal(text, &back))
+	require.Equal(t, cfg, back.Config)
+	text, err = json.Marshal(cfg.Settings())
+	require.NoError(t, err)
+	require.Equal(t, `{"Data":{"Path":"a","Splits":null,"Images":""},"Dir":"","Size":64,"Channels":16,"Convs":1,"Batch":4,"Epochs":2,"LR":0.005,"BackboneLR":0}`, string(text))
+}
+
 // Training the backbone changes its weights but not its statistics, and freezing it changes neither.
 func TestFrozen(t *testing.T) {
 	data, path := newData(t, 8), newModel(t)

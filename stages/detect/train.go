@@ -45,7 +45,13 @@ type Config struct {
 	// BackboneLR is that of the backbone; 0 leaves it as it is. Its BatchNorm statistics are never changed.
 	BackboneLR float64
 	// Every is how often a checkpoint is written.
-	Every time.Duration `json:"-"`
+	Every time.Duration `json:",omitzero"`
+}
+
+// Settings returns what determines the detectors, whatever folder they are in and however often they are saved.
+func (c Config) Settings() Config {
+	c.Dir, c.Every = "", 0
+	return c
 }
 
 // Validate returns an error for a value out of range.
@@ -122,9 +128,7 @@ func (c Config) train(ctx context.Context, j Job) (d Detector, err error) {
 		Classes:  set.Classes, Backbone: base.Backbone, First: firstStage(base.Backbone),
 		Input: inference.Input{Size: c.Size, Mean: base.Input.Mean, Std: base.Input.Std},
 	}}
-	settings := c
-	settings.Dir = ""
-	t.model.Inputs = run.Digest("v1", settings, j.Net, j.Seed, files.Identity(ctx, j.Model), set.Images, set.Classes)
+	t.model.Inputs = run.Digest("v1", c.Settings(), j.Net, j.Seed, files.Identity(ctx, j.Model), set.Images, set.Classes)
 	d = Detector{Net: j.Net, Seed: j.Seed, Path: t.path}
 	if card, err := ReadCard(ctx, t.path); err == nil && card.Inputs == t.model.Inputs {
 		d.Loss = card.Loss
