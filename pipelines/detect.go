@@ -21,6 +21,7 @@ import (
 	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/transforms/annotations"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
+	"github.com/sdr-ml/sdr/transforms/fault"
 	"github.com/sdr-ml/sdr/transforms/files"
 	"github.com/sdr-ml/sdr/transforms/inference"
 	"github.com/sdr-ml/sdr/transforms/record"
@@ -213,6 +214,8 @@ type DetectEvalOptions struct {
 	// Out is a Parquet file for the figures of every detector, Detections one for what they found, and Sheet an HTML file
 	// with pictures of that; none is written if empty.
 	Out, Detections, Sheet string
+	// Limit says what becomes of images that cannot be used.
+	Limit detect.Limit
 	// Runner is the name of a registered Beam runner.
 	Runner string
 }
@@ -243,9 +246,9 @@ func DetectEval(ctx context.Context, o DetectEvalOptions) (*detect.Results, erro
 		}
 		p, s := beam.NewPipelineWithRoot()
 		detectors := beam.CreateList(s, batches)
-		detections := detect.Predict(s, detectors, o.Data)
+		detections, dead := detect.Predict(s, detectors, o.Data, o.Limit)
 		arrowio.WriteDir(s, foundDir, detections)
-		arrowio.WriteDir(s, rowsDir, detect.Measure(s, detectors, detections, annotations.Read(s, o.Data), names))
+		arrowio.WriteDir(s, rowsDir, detect.Measure(s, detectors, detections, dead, annotations.Read(s, o.Data), names))
 		if err := runPipeline(ctx, o.Runner, p); err != nil {
 			return err
 		}
@@ -361,7 +364,7 @@ func DetectTiles(ctx context.Context, data annotations.Config, cfg detect.TileCo
 	defer func() { err = errors.Join(err, set.Close()) }()
 	tiles, err := detect.Tiles(ctx, set, cfg)
 	if err != nil {
-		return 0, run.Usage(err)
+		return 0, run.Usage(fault.Parse(err))
 	}
 	if len(tiles) == 0 {
 		return 0, run.Usagef("%s: the split %s has no images", data.Path, set.Split)

@@ -163,4 +163,28 @@ func TestDetect(t *testing.T) {
 	}
 	state("")
 	mustSDR(t, eval...)
+
+	annotated, err := filepath.Glob(filepath.Join(data, "Annotations", "*.xml"))
+	require.NoError(t, err)
+	for _, path := range annotated { // of one class of both splits
+		if strings.HasPrefix(filepath.Base(path), "Banana") {
+			require.NoError(t, os.WriteFile(path, []byte("<annotation>"), 0o644))
+		}
+	}
+	for list, command := range map[string][]string{
+		filepath.Join(out, "eval-dead-letter.parquet"):     eval,
+		filepath.Join(dir, "tiles.dead-letter.parquet"):    {"detect", "tiles", "--data", data, "--out", tiles},
+		filepath.Join(dir, "new", "dead-letter.parquet"):   {"detect", "train", "--data", data, "--out", filepath.Join(dir, "new"), "--size", "32", "--epochs", "1", "--model", routed},
+		filepath.Join(dir, "other", "dead-letter.parquet"): {"detect", "route", "--run", trained, "--data", data, "--out", filepath.Join(dir, "other"), "--size", "32"},
+	} {
+		_, log, code := sdr(t, command...)
+		require.Equal(t, 2, code, log)
+		require.Contains(t, log, "images cannot be read, more than the allowed fraction of 0.01")
+		require.Contains(t, log, "all are listed in "+list+"; repair or remove them, or raise --max-bad")
+		out, log, code := sdr(t, append(command, "--max-bad", "0.5")...)
+		require.Zero(t, code, log)
+		require.Contains(t, out+log, list)
+		require.FileExists(t, list)
+	}
+	require.Contains(t, mustSDR(t, append(eval, "--max-bad", "0.5")...), " left out), %")
 }

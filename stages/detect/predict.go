@@ -13,6 +13,7 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/nn"
 	"github.com/sdr-ml/sdr/transforms/annotations"
 	"github.com/sdr-ml/sdr/transforms/compute"
+	"github.com/sdr-ml/sdr/transforms/imageio"
 	"github.com/sdr-ml/sdr/transforms/record"
 )
 
@@ -22,15 +23,20 @@ const predictBatch = 16
 // Predict detects objects in the images of a split.
 //
 // in: *record.Batch of Detector. out: *record.Batch of Detection, one batch per detector that finds something, in the
-// order of the images and the surest of each first.
-func Predict(s beam.Scope, detectors beam.PCollection, data annotations.Config) beam.PCollection {
+// order of the images and the surest of each first; and *record.Batch of imageio.Dead, the images that are left out, once
+// per detector.
+func Predict(s beam.Scope, detectors beam.PCollection, data annotations.Config, limit Limit) (found, dead beam.PCollection) {
 	s = s.Scope("detect.Predict")
-	return compute.ParDo(s, &predictFn{data}, detectors)
+	found, dead = beam.ParDo2(s, &predictFn{data, limit}, beam.Reshuffle(s, detectors))
+	return beam.Reshuffle(s, found), beam.Reshuffle(s, dead) // see compute.ParDo
 }
 
-type predictFn struct{ Data annotations.Config }
+type predictFn struct {
+	Data  annotations.Config
+	Limit Limit
+}
 
-func (fn *predictFn) ProcessElement(ctx context.Context, b *record.Batch, emit func(*record.Batch)) error {
+func (fn *predictFn) ProcessElement(ctx context.Context, b *record.Batch, emit, emitDead func(*record.Batch)) error {
 	detectors, err := record.Rows[Detector](b)
 	if err != nil {
 		return err
@@ -40,9 +46,12 @@ func (fn *predictFn) ProcessElement(ctx context.Context, b *record.Batch, emit f
 		return err
 	}
 	for _, d := range detectors {
-		found, err := predict(ctx, set, d)
+		found, dead, err := fn.predict(ctx, set, d)
 		if err != nil {
-			return errors.Join(err, set.Close())
+			return errors.Join(fmt.Errorf("detect: %w", err), set.Close())
+		}
+		if len(dead) > 0 {
+			emitDead(record.Of(dead))
 		}
 		if len(found) > 0 {
 			emit(record.Of(found))
@@ -51,15 +60,15 @@ func (fn *predictFn) ProcessElement(ctx context.Context, b *record.Batch, emit f
 	return set.Close()
 }
 
-// predict detects objects in all images of a set.
-func predict(ctx context.Context, set *annotations.Set, d Detector) (rows []Detection, err error) {
+// predict detects objects in the images of a set.
+func (fn *predictFn) predict(ctx context.Context, set *annotations.Set, d Detector) (rows []Detection, dead []imageio.Dead, err error) {
 	card, err := ReadCard(ctx, d.Path)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	pictures, err := load(ctx, set, card.Input.Size)
+	pictures, dead, err := fn.Limit.load(ctx, set, card.Input.Size)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	err = compute.Run(func(pool *kernels.Pool) error {
 		m, backbone, head, err := open(ctx, d.Path, predictBatch, pool)
@@ -86,7 +95,7 @@ func predict(ctx context.Context, set *annotations.Set, d Detector) (rows []Dete
 				for _, f := range found {
 					box := part[i].original(f.Box)
 					rows = append(rows, Detection{
-						Net: d.Net, Seed: d.Seed, Image: int64(from + i), Source: set.Images[from+i].Source,
+						Net: d.Net, Seed: d.Seed, Image: part[i].number, Source: set.Images[part[i].number].Source,
 						Class: m.Classes[f.Class], Score: float64(f.Score),
 						Left: box[0], Top: box[1], Width: box[2], Height: box[3],
 					})
@@ -96,5 +105,5 @@ func predict(ctx context.Context, set *annotations.Set, d Detector) (rows []Dete
 		}
 		return nil
 	})
-	return rows, err
+	return rows, dead, err
 }

@@ -33,6 +33,8 @@ type RouteConfig struct {
 	Data   annotations.Config
 	Name   string
 	Images int
+	// Limit says what becomes of images that cannot be used.
+	Limit Limit
 	// Size is the length in pixels to which the longer side of an image is scaled.
 	Size int
 	// Norms are those of route.Norms to try.
@@ -136,7 +138,7 @@ func (c RouteConfig) candidates(ctx context.Context, models []train.Model, set *
 	for _, m := range backbone.Maps {
 		floats += len(m.Values) / predictBatch
 	}
-	j, err := newJudge(ctx, set, c.Size, min(c.Images, max(folds, room/floats)), pool)
+	j, err := newJudge(ctx, set, c.Size, min(c.Images, max(folds, room/floats)), c.Limit, pool)
 	if err != nil {
 		return nil, err
 	}

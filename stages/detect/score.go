@@ -32,7 +32,7 @@ type judge struct {
 }
 
 // newJudge returns a judge by the images of a set, at most so many, drawn at random.
-func newJudge(ctx context.Context, set *annotations.Set, size, most int, pool *kernels.Pool) (*judge, error) {
+func newJudge(ctx context.Context, set *annotations.Set, size, most int, limit Limit, pool *kernels.Pool) (*judge, error) {
 	part := *set
 	part.Images = nil
 	j := &judge{set: &part, size: size, pool: pool}
@@ -40,8 +40,15 @@ func newJudge(ctx context.Context, set *annotations.Set, size, most int, pool *k
 		part.Images = append(part.Images, set.Images[at])
 	}
 	var err error
-	j.pictures, err = load(ctx, &part, size)
-	return j, err
+	if j.pictures, _, err = limit.load(ctx, &part, size); err != nil {
+		return nil, err
+	}
+	var used []annotations.Image
+	for _, p := range j.pictures {
+		used = append(used, part.Images[p.number])
+	}
+	part.Images = used
+	return j, nil
 }
 
 // statistics returns the BatchNorm statistics of models on the images, which are filled up with the mean color.

@@ -5,6 +5,7 @@ import (
 	"context"
 	_ "embed"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"html/template"
 	"image"
@@ -63,7 +64,9 @@ func WriteSheet(ctx context.Context, w io.Writer, set *annotations.Set, detector
 		for i := range n {
 			at := i * len(set.Images) / n
 			p, err := read(ctx, set, at, sheetSize)
-			if err != nil {
+			if errors.As(err, new(*brokenError)) {
+				continue
+			} else if err != nil {
 				return err
 			}
 			own := slices.DeleteFunc(slices.Clone(found), func(f Detection) bool {

@@ -42,15 +42,17 @@ type Config struct {
 	Batch, Epochs int
 	// LR is the peak learning rate of the pyramid and the head.
 	LR float64
+	// Limit says what becomes of images that cannot be used.
+	Limit Limit `json:",omitzero"`
 	// BackboneLR is that of the backbone; 0 leaves it as it is. Its BatchNorm statistics are never changed.
 	BackboneLR float64
 	// Every is how often a checkpoint is written.
 	Every time.Duration `json:",omitzero"`
 }
 
-// Settings returns what determines the detectors, whatever folder they are in and however often they are saved.
+// Settings returns what determines the detectors, but for the images: not what files there are, and when they are written.
 func (c Config) Settings() Config {
-	c.Dir, c.Every = "", 0
+	c.Dir, c.Every, c.Limit = "", 0, Limit{}
 	return c
 }
 
@@ -116,12 +118,6 @@ func (c Config) train(ctx context.Context, j Job) (d Detector, err error) {
 	}
 	defer func() { err = errors.Join(err, set.Close()) }()
 	t := &trainer{Config: c, Job: j, set: set, path: files.Join(c.Dir, j.Net, fmt.Sprint(j.Seed)+".safetensors")}
-	for _, im := range set.Images {
-		t.objects += len(im.Objects)
-	}
-	if t.objects == 0 {
-		return d, fmt.Errorf("%s: the split %s has no objects to learn", c.Data.Path, set.Split)
-	}
 	backbone := base.WithoutHeads()
 	t.model = &model{params: slices.Clone(backbone.Params), stats: backbone.Stats, Card: Card{
 		Detector: detect.Config{Classes: len(set.Classes), Channels: c.Channels, Convs: c.Convs, Groups: groups, Extra: extra},
@@ -134,8 +130,11 @@ func (c Config) train(ctx context.Context, j Job) (d Detector, err error) {
 		d.Loss = card.Loss
 		return d, nil
 	}
-	if t.pictures, err = load(ctx, set, c.Size); err != nil {
+	if t.pictures, _, err = c.Limit.load(ctx, set, c.Size); err != nil {
 		return d, err
+	}
+	if !slices.ContainsFunc(t.pictures, func(p picture) bool { return len(p.objects) > 0 }) {
+		return d, fmt.Errorf("%s: the split %s has no objects to learn", c.Data.Path, set.Split)
 	}
 	if err := compute.Run(func(pool *kernels.Pool) error { return t.run(ctx, pool) }); err != nil {
 		return d, err
@@ -149,7 +148,6 @@ type trainer struct {
 	Config
 	Job
 	set      *annotations.Set
-	objects  int
 	pictures []picture
 	path     string
 	model    *model
