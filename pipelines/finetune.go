@@ -76,11 +76,7 @@ func Finetune(ctx context.Context, o FinetuneOptions) (Finetuned, error) {
 	if err != nil {
 		return nil, err
 	}
-	tuning := files.Join(o.Out, "tuning")
-	if folder := runOf(ctx, models[0].Path); folder != nil {
-		tuning = folder.TuningDir()
-	}
-	defer shareTuning(ctx, tuning)()
+	defer shareTuning(ctx, cmp.Or(tuningOf(ctx, models[0].Path), files.Join(o.Out, "tuning")))()
 
 	p, s := beam.NewPipelineWithRoot()
 	var pairs beam.PCollection

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
 	"github.com/sdr-ml/sdr/pipelines"
@@ -44,12 +45,13 @@ head, on backbones from sdr route, customize or export.
   tiles   squares of its images as a task, for sdr customize
   train   detectors on one or more backbones, with several seeds
   eval    average precision, and the difference between backbones
+  predict the objects in images of your own
 
 ` + detectHelp,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newDetectRoute(), newDetectTiles(), newDetectTrain(), newDetectEval())
+	c.AddCommand(newDetectRoute(), newDetectTiles(), newDetectTrain(), newDetectEval(), newDetectPredict())
 	return c
 }
 
@@ -316,6 +318,61 @@ figures are those of a split without them.
 	f.StringVar(&o.Out, "out", "", "also write the figures of every detector to this Parquet file")
 	f.StringVar(&o.Detections, "detections", "", "also write what was found to this Parquet file")
 	f.StringVar(&o.Sheet, "sheet", "", "also write pictures of what was found to this HTML file")
+	addRunner(c, &o.Runner)
+	return c
+}
+
+func newDetectPredict() *cobra.Command {
+	var o pipelines.DetectPredictOptions
+	c := &cobra.Command{
+		Use:   "predict --model FILE --data PATH --out FILE.parquet",
+		Short: "Find objects in images with a detector from sdr detect train",
+		Long: `Writes one row per object, by the images in the order in which they are found and the
+surest object of each first: source, row, class, score (0 to 1), left, top, width,
+height (the box, in pixels of the image), and error. If an image could not be read,
+it has a row in which error says why and the score is 0; an image in which nothing
+is found has none. The images need no annotations. Everything is computed on the CPU.
+
+` + dataHelp,
+		Example: `  sdr detect predict --model runs/fruit/unified/1.safetensors --data photos/ --out objects.parquet
+  sdr detect predict --model runs/fruit/unified/1.safetensors --data photos/ --min-score 0.5 --out objects.parquet --sheet objects.html`,
+		Args: noArgs,
+	}
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		if err := required(c, "model", "data", "out"); err != nil {
+			return err
+		}
+		if !(o.MinScore >= 0 && o.MinScore <= 1) {
+			return run.Usagef("--min-score %v: want a number from 0 to 1", o.MinScore)
+		}
+		if err := checkFile("out", o.Out, ".parquet"); err != nil {
+			return err
+		}
+		if o.Sheet != "" {
+			if err := checkFile("sheet", o.Sheet, ".html"); err != nil {
+				return err
+			}
+		}
+		if err := checkRunner(o.Runner, false); err != nil {
+			return err
+		}
+		images, bad, objects, err := pipelines.DetectPredict(c.Context(), o)
+		if err != nil {
+			return err
+		}
+		if err := reportImages(c.OutOrStdout(), o.Out, images, bad); err != nil {
+			return err
+		}
+		fmt.Fprintf(c.OutOrStdout(), "%s objects found\n", humanize.Comma(objects))
+		return nil
+	}
+	f := c.Flags()
+	f.StringVar(&o.Model, "model", "", "detector, such as DIR/NET/SEED.safetensors of sdr detect train")
+	addData(c, &o.Data)
+	addColumns(c, &o.Columns, false)
+	f.StringVar(&o.Out, "out", "", "Parquet file to write")
+	f.Float64Var(&o.MinScore, "min-score", .3, "least score of an object; below 0.01 there are none")
+	f.StringVar(&o.Sheet, "sheet", "", "also write pictures of the first images in which something is found to this HTML file")
 	addRunner(c, &o.Runner)
 	return c
 }

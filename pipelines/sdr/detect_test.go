@@ -8,11 +8,14 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/dustin/go-humanize"
 	"github.com/stretchr/testify/require"
 
+	"github.com/sdr-ml/sdr/pipelines"
 	"github.com/sdr-ml/sdr/stages/detect"
 	routing "github.com/sdr-ml/sdr/stages/route"
 	"github.com/sdr-ml/sdr/tensorops/nn"
@@ -187,4 +190,67 @@ func TestDetect(t *testing.T) {
 		require.FileExists(t, list)
 	}
 	require.Contains(t, mustSDR(t, append(eval, "--max-bad", "0.5")...), " left out), %")
+}
+
+// TestDetectPredict finds, in images without annotations, what eval finds in the same images, bit by bit, on both runners.
+func TestDetectPredict(t *testing.T) {
+	dir, data := t.TempDir(), detectionData(t)
+	out, found := filepath.Join(dir, "out"), filepath.Join(dir, "found.parquet")
+	backbone := writeBackbone(t, filepath.Join(dir, "unified.safetensors"), 1)
+	mustSDR(t, "detect", "train", "--model", backbone, "--data", data, "--out", out, "--size", "64", "--epochs", "3", "--channels", "8", "--convs", "1")
+	mustSDR(t, "detect", "eval", "--detectors", out, "--data", data, "--detections", found)
+	rows, err := arrowio.LoadRows[detect.Detection](t.Context(), found)
+	require.NoError(t, err)
+	want := map[string][]pipelines.Detected{}
+	for _, r := range rows {
+		want[r.Source] = append(want[r.Source], pipelines.Detected{
+			Source: r.Source, Class: r.Class, Score: r.Score, Left: r.Left, Top: r.Top, Width: r.Width, Height: r.Height,
+		})
+	}
+	require.NotEmpty(t, want)
+
+	images := filepath.Join(data, "JPEGImages") // of both splits
+	broken := filepath.Join(images, "zz.jpg")
+	require.NoError(t, os.WriteFile(broken, []byte("x"), 0o644))
+	file, sheet := filepath.Join(dir, "objects.parquet"), filepath.Join(dir, "objects.html")
+	predict := func(more ...string) (string, []pipelines.Detected) {
+		text := mustSDR(t, append([]string{"detect", "predict", "--model", filepath.Join(out, "unified", "1.safetensors"), "--data", images, "--out", file}, more...)...)
+		rows, err := arrowio.LoadRows[pipelines.Detected](t.Context(), file)
+		require.NoError(t, err)
+		require.Equal(t, broken, rows[len(rows)-1].Source)
+		require.NotEmpty(t, rows[len(rows)-1].Error)
+		return text, rows[:len(rows)-1]
+	}
+	var all []pipelines.Detected
+	for _, runner := range []string{"prism", "direct"} {
+		var text string
+		text, all = predict("--min-score", "0", "--sheet", sheet, "--runner", runner)
+		require.Contains(t, text, "1 of them could not be read\n")
+		require.Contains(t, text, humanize.Comma(int64(len(all)))+" objects found")
+		got := map[string][]pipelines.Detected{}
+		for _, d := range all {
+			if _, tested := want[d.Source]; tested {
+				got[d.Source] = append(got[d.Source], d)
+			}
+		}
+		require.Equal(t, want, got)
+		page, err := os.ReadFile(sheet)
+		require.NoError(t, err)
+		require.Equal(t, 12, strings.Count(string(page), "data:image/jpeg;base64,"))
+		require.NotContains(t, string(page), "annotated")
+	}
+	least := all[len(all)/2].Score
+	_, surer := predict("--min-score", fmt.Sprint(least))
+	require.Equal(t, slices.DeleteFunc(all, func(d pipelines.Detected) bool { return d.Score < least }), surer)
+
+	for want, args := range map[string][]string{
+		"is no detector":           {"--model", backbone, "--data", images, "--out", file},
+		"--min-score 2":            {"--model", backbone, "--data", images, "--out", file, "--min-score", "2"},
+		"ends in .html":            {"--model", backbone, "--data", images, "--out", file, "--sheet", "x"},
+		"none of the 1 images cou": {"--model", filepath.Join(out, "unified", "1.safetensors"), "--data", broken, "--out", file},
+	} {
+		_, log, code := sdr(t, append([]string{"detect", "predict"}, args...)...)
+		require.Equal(t, 2, code, "%v\n%s", args, log)
+		require.Contains(t, log, want)
+	}
 }

@@ -118,7 +118,7 @@ Scalable Dynamic Routing" (AAAI-22), as Apache Beam pipelines in one binary.
   predict    the classes of images by such a classifier
   extend     new images for a run, with sub-nets for what is new in them
   evaluate   a table: unified net, routed sub-net, all sub-nets, task by task
-  detect     detectors of objects on backbones, and their average precision
+  detect     detectors of objects on backbones: training, average precision, predictions
   study      recipes compared, over seeds and budgets, with intervals
   watch      a page that follows a run while it trains
   plan       what a run would take, on this machine or on many

@@ -491,7 +491,7 @@ func TestScore(t *testing.T) {
 	stats, err := j.statistics([]*inference.Model{m, &blind})
 	require.NoError(t, err)
 	require.NotEqual(t, m.Stats, stats[0])
-	backbone := nn.NewMaps(m.Backbone, firstStage(m.Backbone), 64, predictBatch, pool, nn.Inference)
+	backbone := nn.NewMaps(m.Backbone, firstStage(m.Backbone), 64, finderBatch, pool, nn.Inference)
 	tuned := *m
 	tuned.Stats = stats[0]
 	last := *m // like m but for its last weights

@@ -97,7 +97,7 @@ func ReadCard(ctx context.Context, path string) (c Card, err error) {
 
 func parseCard(path string, metadata map[string]string) (c Card, err error) {
 	if err := json.Unmarshal([]byte(metadata[cardKey]), &c); err != nil {
-		return c, fmt.Errorf("%s is no detector: its metadata %q is %q", path, cardKey, metadata[cardKey])
+		return c, fmt.Errorf("%s is no detector, such as sdr detect train writes to NET/SEED.safetensors: its metadata %q is %q", path, cardKey, metadata[cardKey])
 	}
 	for _, err := range []error{run.CheckFormat(c.Format), c.Detector.Validate(), c.Backbone.Validate(), c.Input.Validate()} {
 		if err != nil {

@@ -4,21 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
 	"github.com/sdr-ml/sdr/stages/run/progress"
-	"github.com/sdr-ml/sdr/tensorops/detect"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
-	"github.com/sdr-ml/sdr/tensorops/nn"
 	"github.com/sdr-ml/sdr/transforms/annotations"
 	"github.com/sdr-ml/sdr/transforms/compute"
 	"github.com/sdr-ml/sdr/transforms/imageio"
 	"github.com/sdr-ml/sdr/transforms/record"
 )
-
-// predictBatch is the number of images of a forward pass.
-const predictBatch = 16
 
 // Predict detects objects in the images of a split.
 //
@@ -71,33 +67,21 @@ func (fn *predictFn) predict(ctx context.Context, set *annotations.Set, d Detect
 		return nil, nil, err
 	}
 	err = compute.Run(func(pool *kernels.Pool) error {
-		m, backbone, head, err := open(ctx, d.Path, predictBatch, pool)
+		f, err := newFinder(ctx, d.Path, pool)
 		if err != nil {
 			return err
 		}
 		bar := progress.Start(fmt.Sprintf("predict %s/%d", d.Net, d.Seed), "images", 0, int64(len(pictures)))
 		defer bar.End()
-		size := m.Input.Size
-		input := make([]float32, predictBatch*size*size*3)
-		for from := 0; from < len(pictures); from += predictBatch {
+		for part := range slices.Chunk(pictures, finderBatch) {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			part := pictures[from:min(from+predictBatch, len(pictures))]
-			extents := make([][2]float32, len(part))
-			for i, p := range part {
-				p.put(input[i*size*size*3:(i+1)*size*size*3], size, m.Input, false)
-				extents[i] = [2]float32{float32(p.Width), float32(p.Height)}
-			}
-			backbone.Forward(input, nn.RunningStats)
-			head.Forward(values(backbone))
-			for i, found := range head.Decode(extents, detect.Default) {
-				for _, f := range found {
-					box := part[i].original(f.Box)
+			for i, objects := range f.find(part) {
+				for _, o := range objects {
 					rows = append(rows, Detection{
 						Net: d.Net, Seed: d.Seed, Image: part[i].number, Source: set.Images[part[i].number].Source,
-						Class: m.Classes[f.Class], Score: float64(f.Score),
-						Left: box[0], Top: box[1], Width: box[2], Height: box[3],
+						Class: f.Classes[o.class], Score: o.score, Left: o.box[0], Top: o.box[1], Width: o.box[2], Height: o.box[3],
 					})
 				}
 			}

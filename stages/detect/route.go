@@ -133,10 +133,10 @@ func (c RouteConfig) candidates(ctx context.Context, models []train.Model, set *
 		}
 		nets = append(nets, net)
 	}
-	backbone := nn.NewMaps(nets[0].Backbone, firstStage(nets[0].Backbone), c.Size, predictBatch, pool, nn.Inference)
+	backbone := nn.NewMaps(nets[0].Backbone, firstStage(nets[0].Backbone), c.Size, finderBatch, pool, nn.Inference)
 	floats := 0
 	for _, m := range backbone.Maps {
-		floats += len(m.Values) / predictBatch
+		floats += len(m.Values) / finderBatch
 	}
 	j, err := newJudge(ctx, set, c.Size, min(c.Images, max(folds, room/floats)), c.Limit, pool)
 	if err != nil {

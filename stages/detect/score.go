@@ -135,13 +135,13 @@ func pick[T any](values []T, at []int) (some []T) {
 	return some
 }
 
-// maps returns the maps of each image under several nets of the same backbone, a network for batches of predictBatch images.
+// maps returns the maps of each image under several nets of the same backbone, a network for batches of finderBatch images.
 // What consecutive nets have in common is computed once, and kept once.
 func (j *judge) maps(ctx context.Context, backbone *nn.Net, nets []*inference.Model) (all [][][][]float32, err error) {
 	pixels := 3 * j.size * j.size
-	input, pass := make([]float32, predictBatch*pixels), ssl.LastPass{Layout: backbone.Layout}
+	input, pass := make([]float32, finderBatch*pixels), ssl.LastPass{Layout: backbone.Layout}
 	all = make([][][][]float32, len(nets))
-	for part := range slices.Chunk(j.pictures, predictBatch) {
+	for part := range slices.Chunk(j.pictures, finderBatch) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
@@ -157,7 +157,7 @@ func (j *judge) maps(ctx context.Context, backbone *nn.Net, nets []*inference.Mo
 			for i := range part {
 				of := make([][]float32, len(backbone.Maps))
 				for k, m := range backbone.Maps {
-					size := len(m.Values) / predictBatch
+					size := len(m.Values) / finderBatch
 					of[k] = m.Values[i*size : (i+1)*size]
 					if n > 0 && slices.Equal(of[k], all[n-1][len(all[n])][k]) {
 						of[k] = all[n-1][len(all[n])][k]
