@@ -178,6 +178,24 @@ type fineTuning struct {
 	Inputs string          `json:"inputs"`
 }
 
+const fineTuningFile = "finetune.json"
+
+// readFineTuning reads what a folder says that it is. If it is none of a fine-tuning, the error wraps fs.ErrNotExist.
+func readFineTuning(ctx context.Context, dir string) (f fineTuning, err error) {
+	path := files.Join(dir, fineTuningFile)
+	text, err := files.Read(ctx, path)
+	if err != nil {
+		return f, err
+	}
+	if err := json.Unmarshal(text, &f); err != nil {
+		return f, fmt.Errorf("%s: %w", path, err)
+	}
+	if err := run.CheckFormat(f.Format); err != nil {
+		return f, fmt.Errorf("%s: %w", path, err)
+	}
+	return f, nil
+}
+
 // begin prepares the output folder as the mode says and returns what identifies the inputs.
 func (o *FinetuneOptions) begin(ctx context.Context, models []train.Model, of []tasks.Task) (inputs string, err error) {
 	var identities []string
@@ -186,30 +204,22 @@ func (o *FinetuneOptions) begin(ctx context.Context, models []train.Model, of []
 	}
 	now := fineTuning{Format: run.Format, Model: o.Model, Run: o.Run, Subnet: o.Subnet, Tasks: of, Config: o.Config}
 	now.Inputs = run.Digest("v1", identities, of, stamps(ctx, of), o.Config)
-	path := files.Join(o.Out, "finetune.json")
-	text, err := files.Read(ctx, path)
-	begun := err == nil
-	var before fineTuning
-	damaged := json.Unmarshal(text, &before)
-	newer := run.CheckFormat(before.Format)
+	before, err := readFineTuning(ctx, o.Out)
+	begun := !errors.Is(err, fs.ErrNotExist)
+	path := files.Join(o.Out, fineTuningFile)
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	case !begun:
 		if found, err := files.Exists(ctx, files.Join(o.Out, finetune.Files[0])); err != nil || found {
 			return "", cmp.Or(err, run.Usagef("%s holds a model that is not of a fine-tuning; give another folder", o.Out))
 		}
-	case err != nil:
-		return "", err
-	case newer != nil:
-		return "", run.Usagef("%s: %w", path, newer)
+	case errors.Is(err, run.ErrNewer):
+		return "", run.Usage(err)
 	case o.Mode == run.Fresh:
 		return "", run.Usagef("%s already holds a fine-tuning; --resume continues it, and --overwrite replaces it", o.Out)
-	case o.Mode == run.Resume:
-		if damaged != nil {
-			return "", fmt.Errorf("%s: %w; --overwrite begins anew", path, damaged)
-		}
-		if before.Inputs != now.Inputs {
-			return "", run.Usagef("%s began with other options, images or nets: compare %s; --overwrite begins anew", o.Out, path)
-		}
+	case o.Mode == run.Resume && err != nil:
+		return "", fmt.Errorf("%w; --overwrite begins anew", err)
+	case o.Mode == run.Resume && before.Inputs != now.Inputs:
+		return "", run.Usagef("%s began with other options, images or nets: compare %s; --overwrite begins anew", o.Out, path)
 	}
 	if begun && o.Mode == run.Overwrite && !DryRun() {
 		if err := o.clear(ctx, of); err != nil {
@@ -219,7 +229,8 @@ func (o *FinetuneOptions) begin(ctx context.Context, models []train.Model, of []
 	if DryRun() {
 		return now.Inputs, nil
 	}
-	if text, err = json.MarshalIndent(now, "", "  "); err != nil {
+	text, err := json.MarshalIndent(now, "", "  ")
+	if err != nil {
 		return "", err
 	}
 	return now.Inputs, files.WriteBytes(ctx, path, append(text, '\n'))

@@ -37,6 +37,10 @@ func TestFinetunePredict(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, []finetune.Result(made), rows)
 		require.NoDirExists(t, filepath.Join(o.Out, "results"))
+		page, err := pipelines.NewWatcher(o.Out).Page(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, "The fine-tuning is done.", page.State)
+		require.Len(t, page.Curves[0].Loss, 100)
 
 		e := pipelines.EmbedOptions{Model: r.Model, Data: []string{fixtures + "/folder/test"}, Out: filepath.Join(o.Out, "p.parquet"), Runner: runner}
 		found, err := pipelines.Predict(t.Context(), e)

@@ -197,7 +197,8 @@ func newDetectTrain() *cobra.Command {
 		Use:   "train --model FILE [--model FILE ...] --data PATH --out DIR",
 		Short: "Train detectors on backbones",
 		Long: `Trains FCOS (arXiv 1904.01355) on each backbone with each seed, and writes
-DIR/NET/SEED.safetensors. NET is the name of the model file without its extension
+DIR/NET/SEED.safetensors, and SEED.metrics.jsonl with a line per epoch, which sdr
+watch draws. NET is the name of the model file without its extension
 or, for model.safetensors, of its folder. Several files of one name are a net that
 was pre-trained several times, and the detector of each seed is trained on one.
 Detectors that are in DIR already are left as they are, so that the same command

@@ -120,7 +120,7 @@ Scalable Dynamic Routing" (AAAI-22), as Apache Beam pipelines in one binary.
   evaluate   a table: unified net, routed sub-net, all sub-nets, task by task
   detect     detectors of objects on backbones: training, average precision, predictions
   study      recipes compared, over seeds and budgets, with intervals
-  watch      a page that follows a run while it trains
+  watch      a page that follows a run, or another training
   plan       what a run would take, on this machine or on many
 
 Results go to standard output, logs to standard error, both without colors. Exit codes: 0 done,

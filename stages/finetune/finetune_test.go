@@ -92,7 +92,7 @@ func TestFinetune(t *testing.T) {
 		require.Equal(t, r, card.Result)
 		require.Equal(t, m.Classifier.Classes, card.ClassNames)
 		require.Equal(t, small, card.Config)
-		lines, err := os.ReadFile(filepath.Join(dir, metricsFile))
+		lines, err := os.ReadFile(filepath.Join(dir, MetricsFile))
 		require.NoError(t, err)
 		require.Equal(t, 6, bytes.Count(lines, []byte("\n")))
 		require.NoFileExists(t, filepath.Join(dir, checkpointFile))
@@ -159,7 +159,7 @@ func TestResume(t *testing.T) {
 		killed := newSmall(t, small, "x", 1)
 		require.ErrorIs(t, killed.run(&countdown{t.Context(), steps}, path), context.Canceled)
 		require.Equal(t, steps, killed.Step)
-		epochs, err := os.ReadFile(filepath.Join(filepath.Dir(path), metricsFile))
+		epochs, err := os.ReadFile(filepath.Join(filepath.Dir(path), MetricsFile))
 		if steps >= whole.epochSteps() {
 			require.NoError(t, err)
 		}
