@@ -79,6 +79,9 @@ func (w *Watcher) Page(ctx context.Context) (*report.WatchPage, error) {
 			}
 		}
 		p.State, p.Detail = "There is no run in "+w.dir+" yet.", "It is shown as soon as sdr pretrain, study, finetune or detect train begins it."
+		if running, err := run.InUse(ctx, w.dir); running || err != nil {
+			return p, err // it begins in a moment
+		}
 		if err := run.Check(ctx, w.dir, run.Fresh); err != nil {
 			return nil, run.Usagef("there is nothing to watch: %w", err)
 		}

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dustin/go-humanize"
+	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
 
 	"github.com/sdr-ml/sdr/pipelines"
@@ -78,7 +78,7 @@ func addAnnotations(c *cobra.Command, limit *detect.Limit) (read func(splits []s
 func reportDead(c *cobra.Command, limit detect.Limit) error {
 	dead, err := ingest.ReadDead(c.Context(), limit.DeadLetter)
 	if len(dead) > 0 {
-		fmt.Fprintf(c.OutOrStdout(), "%d images could not be used: %s\n", len(dead), limit.DeadLetter)
+		fmt.Fprintf(c.OutOrStdout(), "%s could not be used: %s\n", english.Plural(len(dead), "image", ""), limit.DeadLetter)
 	}
 	return err
 }
@@ -178,7 +178,7 @@ out are listed in FILE.dead-letter.parquet.
 		if err != nil {
 			return withRemedy(err)
 		}
-		fmt.Fprintf(c.OutOrStdout(), "%d tiles in %s\n", tiles, out)
+		fmt.Fprintf(c.OutOrStdout(), "%s in %s\n", english.Plural(tiles, "tile", ""), out)
 		return reportDead(c, cfg.Limit)
 	}
 	f := c.Flags()
@@ -186,7 +186,7 @@ out are listed in FILE.dead-letter.parquet.
 	f.IntVar(&cfg.Side, "side", 32, "least pixels of a tile's side, such as the input size of the backbone; the most are half as many again")
 	f.IntVar(&cfg.PerImage, "per-image", 16, "tiles of an image")
 	f.IntVar(&cfg.Images, "most", 2000, "the largest number of images")
-	f.StringVar(&out, "out", "", "Parquet file to write")
+	f.StringVar(&out, "out", "", "Parquet file to write; one that is there is replaced")
 	return c
 }
 
@@ -236,11 +236,11 @@ are kept in memory. Everything is computed on the CPU.
 			return withRemedy(err)
 		}
 		slog.Info("detectors are trained", "took", time.Since(start).Round(100*time.Millisecond))
-		fmt.Fprintf(c.OutOrStdout(), "%d detectors in %s\n", len(made), cfg.Dir)
+		fmt.Fprintf(c.OutOrStdout(), "%s in %s\n", english.Plural(len(made), "detector", ""), cfg.Dir)
 		return reportDead(c, cfg.Limit)
 	}
 	f := c.Flags()
-	f.StringSliceVar(&o.Models, "model", nil, "model file written by route, customize or export; can be repeated")
+	f.StringSliceVar(&o.Models, "model", nil, "model file written by route, customize or export, or its folder; can be repeated")
 	f.IntVar(&o.Seeds, "seeds", 0, "the number of detectors per net (default the number of its files)")
 	f.StringVar(&cfg.Dir, "out", "", "folder for the detectors")
 	f.IntVar(&cfg.Size, "size", detectSize, "pixels of an image's longer side, a multiple of 32")
@@ -316,9 +316,9 @@ figures are those of a split without them.
 	f := c.Flags()
 	f.StringVar(&o.Detectors, "detectors", "", "folder that sdr detect train wrote")
 	f.StringVar(&format, "format", "table", "output format: table, json or csv")
-	f.StringVar(&o.Out, "out", "", "also write the figures of every detector to this Parquet file")
-	f.StringVar(&o.Detections, "detections", "", "also write what was found to this Parquet file")
-	f.StringVar(&o.Sheet, "sheet", "", "also write pictures of what was found to this HTML file")
+	f.StringVar(&o.Out, "out", "", "also write the figures of every detector to this Parquet file, replacing it")
+	f.StringVar(&o.Detections, "detections", "", "also write what was found to this Parquet file, replacing it")
+	f.StringVar(&o.Sheet, "sheet", "", "also write pictures of what was found to this HTML file, replacing it")
 	addRunner(c, &o.Runner)
 	return c
 }
@@ -364,16 +364,16 @@ is found has none. The images need no annotations. Everything is computed on the
 		if err := reportImages(c.OutOrStdout(), o.Out, images, bad); err != nil {
 			return err
 		}
-		fmt.Fprintf(c.OutOrStdout(), "%s objects found\n", humanize.Comma(objects))
+		fmt.Fprintf(c.OutOrStdout(), "%s found\n", english.Plural(int(objects), "object", ""))
 		return nil
 	}
 	f := c.Flags()
 	f.StringVar(&o.Model, "model", "", "detector, such as DIR/NET/SEED.safetensors of sdr detect train")
 	addData(c, &o.Data)
 	addColumns(c, &o.Columns, false)
-	f.StringVar(&o.Out, "out", "", "Parquet file to write")
+	f.StringVar(&o.Out, "out", "", "Parquet file to write; one that is there is replaced")
 	f.Float64Var(&o.MinScore, "min-score", .3, "least score of an object; below 0.01 there are none")
-	f.StringVar(&o.Sheet, "sheet", "", "also write pictures of the first images in which something is found to this HTML file")
+	f.StringVar(&o.Sheet, "sheet", "", "also write pictures of the first images in which something is found to this HTML file, replacing it")
 	addRunner(c, &o.Runner)
 	return c
 }

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/dustin/go-humanize"
+	"github.com/dustin/go-humanize/english"
 	"github.com/stretchr/testify/require"
 
 	"github.com/sdr-ml/sdr/pipelines"
@@ -79,7 +79,7 @@ func TestDetect(t *testing.T) {
 	require.Contains(t, mustSDR(t, with("--model", first, "--model", second)...), "2 detectors in "+out)
 	kept, err := os.ReadFile(filepath.Join(out, "unified", "1.safetensors"))
 	require.NoError(t, err)
-	require.Contains(t, mustSDR(t, with("--model", routed, "--seeds", "2")...), "2 detectors in "+out)
+	require.Contains(t, mustSDR(t, with("--model", filepath.Dir(routed), "--seeds", "2")...), "2 detectors in "+out)
 	same, err := os.ReadFile(filepath.Join(out, "unified", "1.safetensors"))
 	require.NoError(t, err)
 	require.Equal(t, kept, same)
@@ -144,6 +144,8 @@ func TestDetect(t *testing.T) {
 		"want at least 1 of each":            {"detect", "tiles", "--data", data, "--out", tiles, "--per-image", "0"},
 		"has no net \"x\"":                   {"customize", "--run", trained, "--task", tiles, "--net", "x", "--out", customized},
 		"there is nothing to watch":          {"watch", data},
+		"--model " + data + " is a folder w": {"embed", "--model", data, "--data", data, "--out", figures},
+		"--model " + out + " is a folder wi": with("--model", first, "--model", out),
 		"there is no norm":                   {"detect", "route", "--run", trained, "--data", data, "--out", filepath.Join(dir, "r"), "--norm", "x"},
 	} {
 		_, log, code := sdr(t, args...)
@@ -237,7 +239,7 @@ func TestDetectPredict(t *testing.T) {
 		var text string
 		text, all = predict("--min-score", "0", "--sheet", sheet, "--runner", runner)
 		require.Contains(t, text, "1 of them could not be read\n")
-		require.Contains(t, text, humanize.Comma(int64(len(all)))+" objects found")
+		require.Contains(t, text, english.Plural(len(all), "object", "")+" found")
 		got := map[string][]pipelines.Detected{}
 		for _, d := range all {
 			if _, tested := want[d.Source]; tested {
@@ -258,7 +260,7 @@ func TestDetectPredict(t *testing.T) {
 		"is no detector":           {"--model", backbone, "--data", images, "--out", file},
 		"--min-score 2":            {"--model", backbone, "--data", images, "--out", file, "--min-score", "2"},
 		"ends in .html":            {"--model", backbone, "--data", images, "--out", file, "--sheet", "x"},
-		"none of the 1 images cou": {"--model", filepath.Join(out, "unified", "1.safetensors"), "--data", broken, "--out", file},
+		"none of the images could": {"--model", filepath.Join(out, "unified", "1.safetensors"), "--data", broken, "--out", file},
 	} {
 		_, log, code := sdr(t, append([]string{"detect", "predict"}, args...)...)
 		require.Equal(t, 2, code, "%v\n%s", args, log)

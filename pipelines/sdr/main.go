@@ -153,7 +153,7 @@ Results go to standard output, logs to standard error, both without colors. Exit
 	root.PersistentFlags().String("log-level", "info", "debug, info, warn or error")
 	root.PersistentFlags().BoolP("quiet", "q", false, "show no progress, only warnings and errors; a run folder's train.log has it all")
 	root.PersistentPreRunE = func(c *cobra.Command, args []string) error {
-		return cmp.Or(setUpLog(c), checkPaths(c, args), sharePaths(c))
+		return cmp.Or(setUpLog(c), checkPaths(c, args), findModels(c), sharePaths(c))
 	}
 	root.AddCommand(newInit(), newPretrain(), newRoute(), newCustomize(), newFinetune(), newExtend(), newEvaluate(), newDetect(), newStudy(), newEmbed(),
 		newPredict(), newExport(), newInspect(), newWatch(), newPlan(), newBench(), newDoctor(), newMan())

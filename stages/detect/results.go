@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/dustin/go-humanize/english"
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
 )
@@ -153,7 +154,7 @@ func (r *Results) WriteTable(w io.Writer) error {
 	if r.LeftOut > 0 {
 		leftOut = fmt.Sprintf(" (%d left out)", r.LeftOut)
 	}
-	t.SetTitle("%s, %s: %d objects in %d images%s, %%", r.Data, r.Split, r.Objects, r.Images, leftOut)
+	t.SetTitle("%s, %s: %s in %s%s, %%", r.Data, r.Split, english.Plural(int(r.Objects), "object", ""), english.Plural(int(r.Images), "image", ""), leftOut)
 	header := table.Row{"net", "seeds", "AP", "AP50", "AP75", "small", "medium", "large", "AR"}
 	var classes []string
 	for _, row := range r.rows {
