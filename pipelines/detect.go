@@ -1,6 +1,7 @@
 package pipelines
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -21,7 +22,9 @@ import (
 	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/transforms/annotations"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
+	"github.com/sdr-ml/sdr/transforms/fault"
 	"github.com/sdr-ml/sdr/transforms/files"
+	"github.com/sdr-ml/sdr/transforms/imageio"
 	"github.com/sdr-ml/sdr/transforms/inference"
 	"github.com/sdr-ml/sdr/transforms/record"
 )
@@ -41,6 +44,7 @@ type DetectTrainOptions struct {
 
 // detectInfo is the content of detect.json, which says what the detectors in a folder are.
 type detectInfo struct {
+	Format  int           `json:"format"` // see run.CheckFormat
 	Version string        `json:"version"`
 	Config  detect.Config `json:"config"`
 	Nets    []detectNet   `json:"nets"`
@@ -100,8 +104,7 @@ func DetectTrain(ctx context.Context, o DetectTrainOptions, version string) ([]d
 	if err := o.Config.Validate(); err != nil {
 		return nil, run.Usage(err)
 	}
-	info := detectInfo{Version: version, Config: o.Config}
-	info.Config.Dir = ""
+	info := detectInfo{Format: run.Format, Version: version, Config: o.Config.Settings()}
 	for _, m := range o.Models {
 		if _, err := inference.Load(ctx, m); err != nil {
 			return nil, run.Usage(err)
@@ -198,6 +201,9 @@ func readDetectInfo(ctx context.Context, dir string) (i detectInfo, err error) {
 	if err := json.Unmarshal(text, &i); err != nil {
 		return i, fmt.Errorf("%s: %w", file, err)
 	}
+	if err := run.CheckFormat(i.Format); err != nil {
+		return i, fmt.Errorf("%s: %w", file, err)
+	}
 	return i, nil
 }
 
@@ -210,6 +216,8 @@ type DetectEvalOptions struct {
 	// Out is a Parquet file for the figures of every detector, Detections one for what they found, and Sheet an HTML file
 	// with pictures of that; none is written if empty.
 	Out, Detections, Sheet string
+	// Limit says what becomes of images that cannot be used.
+	Limit detect.Limit
 	// Runner is the name of a registered Beam runner.
 	Runner string
 }
@@ -240,9 +248,9 @@ func DetectEval(ctx context.Context, o DetectEvalOptions) (*detect.Results, erro
 		}
 		p, s := beam.NewPipelineWithRoot()
 		detectors := beam.CreateList(s, batches)
-		detections := detect.Predict(s, detectors, o.Data)
+		detections, dead := detect.Predict(s, detectors, o.Data, o.Limit)
 		arrowio.WriteDir(s, foundDir, detections)
-		arrowio.WriteDir(s, rowsDir, detect.Measure(s, detectors, detections, annotations.Read(s, o.Data), names))
+		arrowio.WriteDir(s, rowsDir, detect.Measure(s, detectors, detections, dead, annotations.Read(s, o.Data), names))
 		if err := runPipeline(ctx, o.Runner, p); err != nil {
 			return err
 		}
@@ -358,10 +366,90 @@ func DetectTiles(ctx context.Context, data annotations.Config, cfg detect.TileCo
 	defer func() { err = errors.Join(err, set.Close()) }()
 	tiles, err := detect.Tiles(ctx, set, cfg)
 	if err != nil {
-		return 0, run.Usage(err)
+		return 0, run.Usage(fault.Parse(err))
 	}
 	if len(tiles) == 0 {
 		return 0, run.Usagef("%s: the split %s has no images", data.Path, set.Split)
 	}
 	return len(tiles), arrowio.SaveParquet(ctx, out, record.Of(tiles).Record)
+}
+
+// Detected is the schema of the file that DetectPredict writes: an object in an image, or an image that could not be read. An
+// image in which nothing is found has no row.
+type Detected struct {
+	// Source is the image's file, the file that contains it, or archive!member.
+	Source string `arrow:"source"`
+	// Row is the image's index in a file whose images have no names, otherwise 0.
+	Row int64 `arrow:"row"`
+	// Class is the name of the object's class, and Score how sure the detector is, from 0 to 1.
+	Class string  `arrow:"class"`
+	Score float64 `arrow:"score"`
+	// Left, Top, Width and Height are the box, in pixels of the image.
+	Left   float64 `arrow:"left"`
+	Top    float64 `arrow:"top"`
+	Width  float64 `arrow:"width"`
+	Height float64 `arrow:"height"`
+	// Error says why the image could not be read; otherwise it is empty.
+	Error string `arrow:"error"`
+}
+
+// DetectPredictOptions are the arguments of DetectPredict.
+type DetectPredictOptions struct {
+	// EmbedOptions are those of Embed, with a detector's file as the Model. Detectors compute on the CPU, whatever the Device.
+	EmbedOptions
+	// MinScore is the score of an object below which it is left out.
+	MinScore float64
+	// Sheet is an HTML file with pictures of what was found; none is written if it is empty.
+	Sheet string
+}
+
+// DetectPredict writes the objects that a detector finds in images to a Parquet file, by the images in the order in which
+// these are found, and the surest of each first. It returns the number of images, how many could not be read, and that of the
+// objects.
+func DetectPredict(ctx context.Context, o DetectPredictOptions) (images, bad, objects int64, err error) {
+	card, err := detect.ReadCard(ctx, o.Model)
+	if err != nil {
+		return 0, 0, 0, run.Usage(err)
+	}
+	tuning := ""
+	if dir := files.Dir(files.Dir(o.Model)); files.IsFolder(ctx, dir) {
+		if _, err := readDetectInfo(ctx, dir); err == nil {
+			tuning = files.Join(dir, "tuning") // as in DetectEval
+		}
+	}
+	var found []detect.Found
+	rows, images, bad, err := perImage[detect.Found, Detected]{
+		o: o.EmbedOptions, tuning: tuning,
+		compute: func(s beam.Scope, images beam.PCollection) (rows, dead beam.PCollection) {
+			return detect.Find(s, images, o.Model, o.MinScore), beam.PCollection{}
+		},
+		good: func(r detect.Found) imageRow[Detected] {
+			im := imageRow[Detected]{index: r.Index, labeled: r.Labeled, lost: r.LabelLost, damaged: r.Damage != ""}
+			for _, d := range r.Detections(card.Classes) {
+				im.rows = append(im.rows, Detected{
+					Source: r.Source, Row: r.Row, Class: d.Class, Score: d.Score, Left: d.Left, Top: d.Top, Width: d.Width, Height: d.Height,
+				})
+			}
+			found = append(found, r)
+			return im
+		},
+		bad: func(d imageio.Dead) Detected { return Detected{Source: d.Source, Row: d.Row, Error: d.Reason} },
+	}.run(ctx)
+	if err == nil && o.Sheet != "" {
+		err = o.writeSheet(ctx, card, found)
+	}
+	return images, bad, int64(len(rows)) - bad, err
+}
+
+// writeSheet writes pictures of what was found.
+func (o *DetectPredictOptions) writeSheet(ctx context.Context, card detect.Card, found []detect.Found) error {
+	splits, _, err := imageio.Survey(ctx, o.Data, splitImages, o.Columns)
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(found, func(a, b detect.Found) int { return cmp.Compare(a.Index, b.Index) })
+	found = slices.CompactFunc(found, func(a, b detect.Found) bool { return a.Index == b.Index }) // a runner may have computed one twice
+	return files.Write(ctx, o.Sheet, func(w io.Writer) error {
+		return detect.WriteFound(ctx, w, splits, card, o.MinScore, found)
+	})
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/corona10/goimagehash"
 	"github.com/dustin/go-humanize"
+	"github.com/dustin/go-humanize/english"
 	"github.com/jedib0t/go-pretty/v6/table"
 	"golang.org/x/sync/errgroup"
 
@@ -110,7 +111,7 @@ func ExamineData(ctx context.Context, paths []string, columns imageio.Columns) (
 				n++
 			}
 		}
-		text := fmt.Sprintf("%s: %d images", s.Path, n)
+		text := fmt.Sprintf("%s: %s", s.Path, english.Plural(n, "image", ""))
 		if len(s.Passed) > 0 {
 			text += "; " + s.Passed.String()
 		}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"path/filepath"
 
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+
 	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/tensorops/ssl"
 	"github.com/sdr-ml/sdr/transforms/files"
@@ -60,23 +62,27 @@ func Embed(ctx context.Context, o EmbedOptions) (images, bad int64, err error) {
 		Damage    string    `arrow:"damage"`
 		Feature   []float32 `arrow:"feature"`
 	}
-	rows, bad, err := perImage[good, Embedded]{
-		o: o, size: model.Input.Size, compute: inference.Embed,
+	_, images, bad, err = perImage[good, Embedded]{
+		o: o, tuning: tuningOf(ctx, o.Model), reading: imageio.ReadConfig{Size: model.Input.Size, Labels: true},
+		compute: func(s beam.Scope, images beam.PCollection) (rows, dead beam.PCollection) {
+			return inference.Embed(s, images, inference.Config{Model: o.Model})
+		},
 		good: func(r good) imageRow[Embedded] {
 			return imageRow[Embedded]{
 				index: r.Index, labeled: r.Label >= 0 || r.Class != "", lost: r.LabelLost, damaged: r.Damage != "",
-				row: Embedded{Source: r.Source, Row: r.Row, Label: r.Label, Class: r.Class, Feature: r.Feature},
+				rows: []Embedded{{Source: r.Source, Row: r.Row, Label: r.Label, Class: r.Class, Feature: r.Feature}},
 			}
 		},
 		bad: func(d imageio.Dead) Embedded {
 			return Embedded{Source: d.Source, Row: d.Row, Label: -1, Feature: make([]float32, model.Backbone.FeatureDim()), Error: d.Reason}
 		},
 	}.run(ctx)
-	return int64(len(rows)), bad, err
+	return images, bad, err
 }
 
-// runOf returns the run whose folder has a model's file, such as models/NAME or routed/TASK/NAME; nil if there is none.
-func runOf(ctx context.Context, model string) *run.Folder {
+// tuningOf returns the folder of the choices of algorithms of the run whose folder has a model's file, such as models/NAME or
+// routed/TASK/NAME; empty if there is none.
+func tuningOf(ctx context.Context, model string) string {
 	if files.IsLocal(model) {
 		if absolute, err := filepath.Abs(model); err == nil {
 			model = absolute
@@ -84,8 +90,8 @@ func runOf(ctx context.Context, model string) *run.Folder {
 	}
 	for dir, depth := files.Dir(model), 0; depth < 3 && dir != files.Dir(dir); dir, depth = files.Dir(dir), depth+1 {
 		if folder, err := run.Open(ctx, dir); err == nil {
-			return folder
+			return folder.TuningDir()
 		}
 	}
-	return nil
+	return ""
 }

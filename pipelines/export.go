@@ -59,11 +59,11 @@ func (o *ExportOptions) open(ctx context.Context) (m *export.Model, err error) {
 		path := files.Join(files.Dir(o.Model), "model.json")
 		if m.Classifier != nil {
 			m.Finetuned = &finetune.Card{}
-			err = readCard(ctx, path, m.Finetuned)
+			err = readCard(ctx, path, m.Finetuned, &m.Finetuned.Format)
 			m.Card.Task, m.Card.Subnet = m.Finetuned.Task, m.Finetuned.Subnet
 			return m, err
 		}
-		return m, readCard(ctx, path, &m.Card)
+		return m, readCard(ctx, path, &m.Card, &m.Card.Format)
 	}
 	folder, models, err := openTrained(ctx, o.Run)
 	if err != nil {
@@ -105,14 +105,17 @@ func findNet(dir string, models []train.Model, subnet string) (train.Model, erro
 	return models[at], nil
 }
 
-// readCard reads the card of a delivered model, if there is one.
-func readCard(ctx context.Context, path string, card any) error {
+// readCard reads the card of a delivered model, if there is one, and checks the format that it states.
+func readCard(ctx context.Context, path string, card any, format *int) error {
 	text, err := files.Read(ctx, path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err == nil {
 		err = json.Unmarshal(text, card)
+	}
+	if err == nil {
+		err = run.CheckFormat(*format)
 	}
 	if err != nil {
 		return run.Usagef("%s, which says where the model comes from: %w; repair or remove it", path, err)

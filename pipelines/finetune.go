@@ -76,11 +76,7 @@ func Finetune(ctx context.Context, o FinetuneOptions) (Finetuned, error) {
 	if err != nil {
 		return nil, err
 	}
-	tuning := files.Join(o.Out, "tuning")
-	if folder := runOf(ctx, models[0].Path); folder != nil {
-		tuning = folder.TuningDir()
-	}
-	defer shareTuning(ctx, tuning)()
+	defer shareTuning(ctx, cmp.Or(tuningOf(ctx, models[0].Path), files.Join(o.Out, "tuning")))()
 
 	p, s := beam.NewPipelineWithRoot()
 	var pairs beam.PCollection
@@ -173,6 +169,7 @@ func (o *FinetuneOptions) tasks(ctx context.Context) ([]tasks.Task, error) {
 
 // fineTuning is the content of finetune.json, which is written first: what the folder is, and what its results are made of.
 type fineTuning struct {
+	Format int             `json:"format"` // see run.CheckFormat
 	Model  string          `json:"model,omitempty"`
 	Run    string          `json:"run,omitempty"`
 	Subnet string          `json:"subnet,omitempty"`
@@ -181,34 +178,48 @@ type fineTuning struct {
 	Inputs string          `json:"inputs"`
 }
 
+const fineTuningFile = "finetune.json"
+
+// readFineTuning reads what a folder says that it is. If it is none of a fine-tuning, the error wraps fs.ErrNotExist.
+func readFineTuning(ctx context.Context, dir string) (f fineTuning, err error) {
+	path := files.Join(dir, fineTuningFile)
+	text, err := files.Read(ctx, path)
+	if err != nil {
+		return f, err
+	}
+	if err := json.Unmarshal(text, &f); err != nil {
+		return f, fmt.Errorf("%s: %w", path, err)
+	}
+	if err := run.CheckFormat(f.Format); err != nil {
+		return f, fmt.Errorf("%s: %w", path, err)
+	}
+	return f, nil
+}
+
 // begin prepares the output folder as the mode says and returns what identifies the inputs.
 func (o *FinetuneOptions) begin(ctx context.Context, models []train.Model, of []tasks.Task) (inputs string, err error) {
 	var identities []string
 	for _, m := range models {
 		identities = append(identities, files.Identity(ctx, m.Path))
 	}
-	now := fineTuning{Model: o.Model, Run: o.Run, Subnet: o.Subnet, Tasks: of, Config: o.Config}
+	now := fineTuning{Format: run.Format, Model: o.Model, Run: o.Run, Subnet: o.Subnet, Tasks: of, Config: o.Config}
 	now.Inputs = run.Digest("v1", identities, of, stamps(ctx, of), o.Config)
-	path := files.Join(o.Out, "finetune.json")
-	text, err := files.Read(ctx, path)
-	begun := err == nil
+	before, err := readFineTuning(ctx, o.Out)
+	begun := !errors.Is(err, fs.ErrNotExist)
+	path := files.Join(o.Out, fineTuningFile)
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	case !begun:
 		if found, err := files.Exists(ctx, files.Join(o.Out, finetune.Files[0])); err != nil || found {
 			return "", cmp.Or(err, run.Usagef("%s holds a model that is not of a fine-tuning; give another folder", o.Out))
 		}
-	case err != nil:
-		return "", err
+	case errors.Is(err, run.ErrNewer):
+		return "", run.Usage(err)
 	case o.Mode == run.Fresh:
 		return "", run.Usagef("%s already holds a fine-tuning; --resume continues it, and --overwrite replaces it", o.Out)
-	case o.Mode == run.Resume:
-		var before fineTuning
-		if err := json.Unmarshal(text, &before); err != nil {
-			return "", fmt.Errorf("%s: %w; --overwrite begins anew", path, err)
-		}
-		if before.Inputs != now.Inputs {
-			return "", run.Usagef("%s began with other options, images or nets: compare %s; --overwrite begins anew", o.Out, path)
-		}
+	case o.Mode == run.Resume && err != nil:
+		return "", fmt.Errorf("%w; --overwrite begins anew", err)
+	case o.Mode == run.Resume && before.Inputs != now.Inputs:
+		return "", run.Usagef("%s began with other options, images or nets: compare %s; --overwrite begins anew", o.Out, path)
 	}
 	if begun && o.Mode == run.Overwrite && !DryRun() {
 		if err := o.clear(ctx, of); err != nil {
@@ -218,7 +229,8 @@ func (o *FinetuneOptions) begin(ctx context.Context, models []train.Model, of []
 	if DryRun() {
 		return now.Inputs, nil
 	}
-	if text, err = json.MarshalIndent(now, "", "  "); err != nil {
+	text, err := json.MarshalIndent(now, "", "  ")
+	if err != nil {
 		return "", err
 	}
 	return now.Inputs, files.WriteBytes(ctx, path, append(text, '\n'))

@@ -3,11 +3,13 @@ package pipelines_test
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/sdr-ml/sdr/pipelines"
+	"github.com/sdr-ml/sdr/pipelines/export"
 	"github.com/sdr-ml/sdr/stages/finetune"
 	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
@@ -35,6 +37,10 @@ func TestFinetunePredict(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, []finetune.Result(made), rows)
 		require.NoDirExists(t, filepath.Join(o.Out, "results"))
+		page, err := pipelines.NewWatcher(o.Out).Page(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, "The fine-tuning is done.", page.State)
+		require.Len(t, page.Curves[0].Loss, 100)
 
 		e := pipelines.EmbedOptions{Model: r.Model, Data: []string{fixtures + "/folder/test"}, Out: filepath.Join(o.Out, "p.parquet"), Runner: runner}
 		found, err := pipelines.Predict(t.Context(), e)
@@ -72,6 +78,9 @@ func TestFinetunePredict(t *testing.T) {
 	}
 }
 
+// second returns the last of two values.
+func second[T any](_ T, err error) error { return err }
+
 // TestFinetuneModes checks what happens if the folder holds a fine-tuning already.
 func TestFinetuneModes(t *testing.T) {
 	o := finetuneOptions(t, "direct")
@@ -87,6 +96,34 @@ func TestFinetuneModes(t *testing.T) {
 	again, err := pipelines.Finetune(t.Context(), o)
 	require.NoError(t, err)
 	require.Equal(t, made, again)
+
+	state := func(file, format string) (path string) {
+		path = filepath.Join(o.Out, file)
+		text, err := os.ReadFile(path)
+		require.NoError(t, err)
+		changed := regexp.MustCompile(`  "format": \d+,\n`).ReplaceAllString(string(text), format)
+		require.NotEqual(t, string(text), changed)
+		require.NoError(t, os.WriteFile(path, []byte(changed), 0o644))
+		return path
+	}
+	path := state("model.json", `  "format": 2,`+"\n")
+	export := pipelines.ExportOptions{Model: made[0].Model, Format: export.Formats()[0], Out: filepath.Join(t.TempDir(), "x.safetensors")}
+	for _, err := range []error{second(pipelines.Finetune(t.Context(), o)), pipelines.Export(t.Context(), export)} {
+		require.ErrorContains(t, err, path)
+		require.ErrorContains(t, err, "format 2 is of a newer version of sdr")
+	}
+	state("model.json", "")
+	path = state("finetune.json", `  "format": 2,`+"\n")
+	for _, o.Mode = range []run.Mode{run.Fresh, run.Overwrite, run.Resume} {
+		_, err = pipelines.Finetune(t.Context(), o)
+		require.ErrorAs(t, err, new(*run.UsageError))
+		require.ErrorContains(t, err, path+": format 2 is of a newer version of sdr")
+	}
+	state("finetune.json", "")
+	again, err = pipelines.Finetune(t.Context(), o)
+	require.NoError(t, err)
+	require.Equal(t, made, again, "files of the first format state none")
+
 	o.Config.Seed++
 	_, err = pipelines.Finetune(t.Context(), o)
 	require.ErrorContains(t, err, "began with other options, images or nets")

@@ -17,45 +17,46 @@ import (
 	"github.com/sdr-ml/sdr/transforms/arrowio"
 	"github.com/sdr-ml/sdr/transforms/files"
 	"github.com/sdr-ml/sdr/transforms/imageio"
-	"github.com/sdr-ml/sdr/transforms/inference"
 	"github.com/sdr-ml/sdr/transforms/record"
 )
 
 // splitImages is the number of images per split.
 const splitImages = 2048
 
-// perImage is a job that computes one row per image of o.Data with a model and writes them to o.Out.
+// perImage is a job that computes rows for each image of o.Data with a model and writes them to o.Out.
 type perImage[In, Out any] struct {
 	o EmbedOptions
-	// size is that of the model's input.
-	size int
-	// compute returns rows In, and dead letters.
-	compute func(s beam.Scope, images beam.PCollection, cfg inference.Config) (rows, dead beam.PCollection)
+	// tuning is the folder of the choices of algorithms that belong to the model; if it is empty, the job makes its own.
+	tuning string
+	// reading says how to read the images.
+	reading imageio.ReadConfig
+	// compute returns rows In and, if images can fail, dead letters.
+	compute func(s beam.Scope, images beam.PCollection) (rows, dead beam.PCollection)
 	// good and bad make the rows of the file.
 	good func(In) imageRow[Out]
 	bad  func(imageio.Dead) Out
 }
 
-// imageRow is a row of the file with what the order of the rows and the summary of their sources need.
+// imageRow is the rows of an image, mostly one, with what their order and the summary of their sources need.
 type imageRow[Out any] struct {
 	index         int64
 	labeled, lost bool   // lost is that of a label
 	damaged       bool   // but read
 	reason        string // why the image could not be read
-	row           Out
+	rows          []Out
 }
 
-// run runs the job and returns the rows that it wrote, in the order in which the images are found, and how many are of
-// images that could not be read.
-func (j perImage[In, Out]) run(ctx context.Context) (rows []Out, bad int64, err error) {
+// run runs the job and returns the rows that it wrote, in the order in which the images are found, the number of images, and
+// how many of them could not be read.
+func (j perImage[In, Out]) run(ctx context.Context) (rows []Out, images, bad int64, err error) {
 	o := j.o
 	splits, sources, err := imageio.Survey(ctx, o.Data, splitImages, o.Columns)
 	if err != nil {
-		return nil, 0, run.Usage(err)
+		return nil, 0, 0, run.Usage(err)
 	}
 	for _, split := range splits {
 		if files.Same(split.Path, o.Out) {
-			return nil, 0, run.Usagef("%s is to be read and written; give another file to write", o.Out)
+			return nil, 0, 0, run.Usagef("%s is to be read and written; give another file to write", o.Out)
 		}
 	}
 	dir := o.Out + ".parts-" + uuid.NewString()
@@ -72,32 +73,31 @@ func (j perImage[In, Out]) run(ctx context.Context) (rows []Out, bad int64, err 
 		err = cmp.Or(err, removal)
 	}()
 	computed, dead := files.Join(dir, "computed"), files.Join(dir, "dead")
-	tuning := files.Join(dir, "tuning")
-	if folder := runOf(ctx, o.Model); folder != nil {
-		tuning = folder.TuningDir()
-	}
-	defer shareTuning(ctx, tuning)()
+	defer shareTuning(ctx, cmp.Or(j.tuning, files.Join(dir, "tuning")))()
 
 	p, s := beam.NewPipelineWithRoot()
+	reading := j.reading
 	elsewhere := slices.ContainsFunc(splits, func(s imageio.Split) bool { return s.Path != splits[0].Path })
-	read, unread := imageio.ReadSplits(s, beam.CreateList(s, splits), imageio.ReadConfig{
-		Size: j.size, Labels: true, Strict: o.Columns.Label != "" || !elsewhere, // the user's own choice, or all there is
-	})
-	made, failed := j.compute(s, read, inference.Config{Model: o.Model})
+	reading.Strict = o.Columns.Label != "" || !elsewhere // the user's own choice, or all there is
+	read, unread := imageio.ReadSplits(s, beam.CreateList(s, splits), reading)
+	made, failed := j.compute(s, read)
+	if failed.IsValid() {
+		unread = beam.Flatten(s, unread, failed)
+	}
 	arrowio.WriteDir(s, computed, made)
-	arrowio.WriteDir(s, dead, beam.Flatten(s, unread, failed))
+	arrowio.WriteDir(s, dead, unread)
 	switch err := runOn(ctx, o.Runner, o.Device, p); {
 	case errors.Is(err, imageio.ErrLabel):
-		return nil, 0, run.Usage(err)
+		return nil, 0, 0, run.Usage(err)
 	case err != nil:
-		return nil, 0, err
+		return nil, 0, 0, err
 	}
 	all, err := j.read(ctx, computed, dead)
 	if err != nil {
-		return nil, 0, err
+		return nil, 0, 0, err
 	}
 	for _, r := range all {
-		rows = append(rows, r.row)
+		rows = append(rows, r.rows...)
 		if r.reason != "" {
 			bad++
 		}
@@ -107,7 +107,7 @@ func (j perImage[In, Out]) run(ctx context.Context) (rows []Out, bad int64, err 
 	for part := range slices.Chunk(rows, 1<<16) {
 		records = append(records, record.Of(part).Record)
 	}
-	return rows, bad, arrowio.SaveParquet(ctx, o.Out, records...)
+	return rows, int64(len(all)), bad, arrowio.SaveParquet(ctx, o.Out, records...)
 }
 
 // read reads what the pipeline wrote, in the order of the images.
@@ -124,7 +124,7 @@ func (j perImage[In, Out]) read(ctx context.Context, computed, dead string) (all
 		return nil, err
 	}
 	for _, d := range letters {
-		all = append(all, imageRow[Out]{index: d.Index, reason: d.Reason, row: j.bad(d)})
+		all = append(all, imageRow[Out]{index: d.Index, reason: d.Reason, rows: []Out{j.bad(d)}})
 	}
 	// A runner may have computed an image twice, in other batches.
 	slices.SortFunc(all, func(a, b imageRow[Out]) int {

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+
 	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/tensorops/metrics"
 	"github.com/sdr-ml/sdr/transforms/imageio"
@@ -65,15 +67,18 @@ func Predict(ctx context.Context, o EmbedOptions) (*Predictions, error) {
 		PredictedClass string    `arrow:"predicted_class"`
 		Probabilities  []float32 `arrow:"probabilities"`
 	}
-	rows, bad, err := perImage[good, Predicted]{
-		o: o, size: model.Input.Size, compute: inference.Predict,
+	rows, images, bad, err := perImage[good, Predicted]{
+		o: o, tuning: tuningOf(ctx, o.Model), reading: imageio.ReadConfig{Size: model.Input.Size, Labels: true},
+		compute: func(s beam.Scope, images beam.PCollection) (rows, dead beam.PCollection) {
+			return inference.Predict(s, images, inference.Config{Model: o.Model})
+		},
 		good: func(r good) imageRow[Predicted] {
 			return imageRow[Predicted]{
 				index: r.Index, labeled: r.Label >= 0 || r.Class != "", lost: r.LabelLost, damaged: r.Damage != "",
-				row: Predicted{
+				rows: []Predicted{{
 					Source: r.Source, Row: r.Row, Label: labelOf(classes, r.Label, r.Class), Class: r.Class,
 					Predicted: r.Predicted, PredictedClass: r.PredictedClass, Probabilities: r.Probabilities,
-				},
+				}},
 			}
 		},
 		bad: func(d imageio.Dead) Predicted {
@@ -92,7 +97,7 @@ func Predict(ctx context.Context, o EmbedOptions) (*Predictions, error) {
 			found.Unknown++
 		}
 	}
-	found.Images, found.Bad, found.Labeled = int64(len(rows)), bad, int64(len(labels))
+	found.Images, found.Bad, found.Labeled = images, bad, int64(len(labels))
 	found.Accuracy = 100 * metrics.Accuracy(predicted, labels)
 	return &found, nil
 }

@@ -25,7 +25,8 @@ import (
 	"github.com/sdr-ml/sdr/transforms/files"
 )
 
-// Watcher reads how far a run or a study is, also while another process trains. It only reads the folder.
+// Watcher reads how far a run, a study, a fine-tuning or detectors are, also while another process trains. It only reads the
+// folder.
 type Watcher struct {
 	dir string
 
@@ -34,7 +35,7 @@ type Watcher struct {
 	subsets []report.Subset
 }
 
-// NewWatcher returns a watcher of the folder of a run or a study, which need not exist yet.
+// NewWatcher returns a watcher of such a folder, which need not exist yet.
 func NewWatcher(dir string) *Watcher { return &Watcher{dir: dir} }
 
 // ServeHTTP implements [http.Handler]: the page.
@@ -64,7 +65,7 @@ const (
 	logBytes = 8 << 10
 )
 
-// Page reads the state of the run or study.
+// Page reads the state of what is in the folder. It is an error if nothing that it can show may begin there.
 func (w *Watcher) Page(ctx context.Context) (*report.WatchPage, error) {
 	p := &report.WatchPage{About: report.About{Title: "Run " + w.dir}, Refresh: 5}
 	if !files.IsLocal(w.dir) {
@@ -72,13 +73,17 @@ func (w *Watcher) Page(ctx context.Context) (*report.WatchPage, error) {
 	}
 	folder, err := run.Open(ctx, w.dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		study, err := run.OpenStudy(ctx, w.dir)
-		if err == nil {
-			return p, w.study(ctx, p, study)
+		for _, show := range []func(context.Context, *report.WatchPage) error{w.study, w.fineTuning, w.detectors} {
+			if err := show(ctx, p); !errors.Is(err, fs.ErrNotExist) {
+				return p, err
+			}
 		}
-		p.State, p.Detail = "There is no run in "+w.dir+" yet.", "It is shown as soon as sdr pretrain or sdr study begins it."
-		if !errors.Is(err, fs.ErrNotExist) {
-			return nil, err
+		p.State, p.Detail = "There is no run in "+w.dir+" yet.", "It is shown as soon as sdr pretrain, study, finetune or detect train begins it."
+		if running, err := run.InUse(ctx, w.dir); running || err != nil {
+			return p, err // it begins in a moment
+		}
+		if err := run.Check(ctx, w.dir, run.Fresh); err != nil {
+			return nil, run.Usagef("there is nothing to watch: %w", err)
 		}
 		return p, nil
 	}

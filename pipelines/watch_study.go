@@ -18,7 +18,11 @@ import (
 
 // study fills the page of a study: its stages by kind, each of its trainings, the curve of the one that goes on, and how
 // long the rest will take if such stages take as long as those that are done.
-func (w *Watcher) study(ctx context.Context, p *report.WatchPage, folder *run.Folder) error {
+func (w *Watcher) study(ctx context.Context, p *report.WatchPage) error {
+	folder, err := run.OpenStudy(ctx, w.dir)
+	if err != nil {
+		return err
+	}
 	p.Title, p.ID, p.Created, p.Command = "Study "+w.dir, folder.Info.ID.String(), folder.Info.Created, strings.Join(folder.Info.Command, " ")
 	p.Facts = [][2]string{{"data", strings.Join(folder.Info.Data, ", ")}, {"version", folder.Info.Version}}
 	names, err := folder.ReadStages(ctx)

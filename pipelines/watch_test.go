@@ -11,14 +11,18 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
+	"github.com/sdr-ml/sdr/stages/detect"
+	"github.com/sdr-ml/sdr/stages/finetune"
 	"github.com/sdr-ml/sdr/stages/report"
 	"github.com/sdr-ml/sdr/stages/run"
+	"github.com/sdr-ml/sdr/stages/run/epochs"
 	"github.com/sdr-ml/sdr/stages/run/recipe"
 	"github.com/sdr-ml/sdr/stages/run/shards"
 	"github.com/sdr-ml/sdr/stages/train"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
 	"github.com/sdr-ml/sdr/transforms/files"
 	"github.com/sdr-ml/sdr/transforms/record"
+	"github.com/sdr-ml/sdr/transforms/tasks"
 )
 
 // get returns the page that a watcher serves.
@@ -113,6 +117,60 @@ func TestWatch(t *testing.T) {
 	got = httptest.NewRecorder()
 	w.ServeHTTP(got, httptest.NewRequest("GET", "/favicon.ico", nil))
 	require.Equal(t, 404, got.Code)
+}
+
+// TestWatchOthers: what can never be a run, a study or another training is refused.
+func TestWatchOthers(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "photo.jpg")
+	require.NoError(t, files.WriteBytes(t.Context(), file, nil))
+	for path, want := range map[string]string{file: "not a directory", dir: "there is nothing to watch: " + dir + " is not empty and holds no run"} {
+		_, err := NewWatcher(path).Page(t.Context())
+		require.ErrorAs(t, err, new(*run.UsageError))
+		require.ErrorContains(t, err, want)
+	}
+}
+
+// TestWatchEpochs follows a fine-tuning of several tasks, and detectors, that begin, are interrupted and end.
+func TestWatchEpochs(t *testing.T) {
+	ctx := t.Context()
+	dir := t.TempDir()
+	w := NewWatcher(dir)
+	unlock, err := run.Lock(ctx, dir)
+	require.NoError(t, err)
+	require.Contains(t, get(t, w), "There is no run in "+dir+" yet.")
+	o := FinetuneOptions{Out: dir, Run: "runs/mine", Config: finetune.Config{Epochs: 10, Batch: 8}}
+	_, err = o.begin(ctx, nil, []tasks.Task{{Name: "a"}, {Name: "b"}})
+	require.NoError(t, err)
+	require.Contains(t, get(t, w), "The fine-tuning runs.")
+	validation := 62.5
+	require.NoError(t, epochs.Write(ctx, filepath.Join(dir, "b", finetune.MetricsFile), []epochs.Epoch{
+		{Epoch: 1, Step: 20, Loss: 2, Validation: &validation}, {Epoch: 2, Step: 40, Loss: 1.5, Validation: &validation},
+	}))
+	p, err := w.Page(ctx)
+	require.NoError(t, err)
+	require.Equal(t, []report.Training{{Name: "a"}, {Name: "b", Images: 320, Of: 1600, Measured: true, Loss: 1.5}}, p.Trainings)
+	require.Equal(t, []report.Curve{{Name: "b", Steps: []int{20, 40}, Loss: []float64{2, 1.5}, Validation: []float64{62.5, 62.5}}}, p.Curves)
+	page := get(t, w)
+	require.Contains(t, page, "b: 1.500")
+	require.Contains(t, page, "Held-out images")
+	require.NotContains(t, page, "Collapse watch")
+	unlock()
+	require.Contains(t, get(t, w), "No program writes to the fine-tuning, and it is not done.</strong> The same command with --resume continues it.")
+	require.NoError(t, files.WriteBytes(ctx, filepath.Join(dir, "results.parquet"), nil))
+	require.Contains(t, get(t, w), "The fine-tuning is done.")
+
+	dir = t.TempDir()
+	w = NewWatcher(dir)
+	info := detectInfo{Config: detect.Config{Epochs: 4, Batch: 2}, Nets: []detectNet{{Name: "net"}}}
+	require.NoError(t, info.write(ctx, dir))
+	require.Contains(t, get(t, w), "No program writes to the training of detectors, and it is not done.")
+	require.NoError(t, epochs.Write(ctx, filepath.Join(dir, "net", "1"+detect.MetricsSuffix), []epochs.Epoch{{Epoch: 1, Step: 5, Loss: 3}}))
+	p, err = w.Page(ctx)
+	require.NoError(t, err)
+	require.Equal(t, []report.Training{{Name: "net/1", Images: 10, Of: 40, Measured: true, Loss: 3}}, p.Trainings)
+	require.NoError(t, files.WriteBytes(ctx, filepath.Join(dir, "net", "1.safetensors"), nil))
+	require.Contains(t, get(t, w), "The training of detectors is done.")
 }
 
 // TestWatchStudy follows a study that begins, trains, is interrupted and ends.

@@ -26,7 +26,7 @@ func addColumns(c *cobra.Command, columns *imageio.Columns, labels bool) {
 
 // addMaxBad adds --max-bad.
 func addMaxBad(c *cobra.Command, maxBad *float64) {
-	c.Flags().Float64Var(maxBad, "max-bad", .01, "fraction of unreadable images above which ingest fails")
+	c.Flags().Float64Var(maxBad, "max-bad", .01, "fraction of unreadable images above which the command fails")
 }
 
 func checkMaxBad(maxBad float64) error {

@@ -8,10 +8,14 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
+	"github.com/dustin/go-humanize/english"
 	"github.com/stretchr/testify/require"
 
+	"github.com/sdr-ml/sdr/pipelines"
 	"github.com/sdr-ml/sdr/stages/detect"
 	routing "github.com/sdr-ml/sdr/stages/route"
 	"github.com/sdr-ml/sdr/tensorops/nn"
@@ -75,7 +79,7 @@ func TestDetect(t *testing.T) {
 	require.Contains(t, mustSDR(t, with("--model", first, "--model", second)...), "2 detectors in "+out)
 	kept, err := os.ReadFile(filepath.Join(out, "unified", "1.safetensors"))
 	require.NoError(t, err)
-	require.Contains(t, mustSDR(t, with("--model", routed, "--seeds", "2")...), "2 detectors in "+out)
+	require.Contains(t, mustSDR(t, with("--model", filepath.Dir(routed), "--seeds", "2")...), "2 detectors in "+out)
 	same, err := os.ReadFile(filepath.Join(out, "unified", "1.safetensors"))
 	require.NoError(t, err)
 	require.Equal(t, kept, same)
@@ -139,9 +143,126 @@ func TestDetect(t *testing.T) {
 		"ends in .html":                      {"detect", "eval", "--detectors", out, "--data", data, "--sheet", "x.png"},
 		"want at least 1 of each":            {"detect", "tiles", "--data", data, "--out", tiles, "--per-image", "0"},
 		"has no net \"x\"":                   {"customize", "--run", trained, "--task", tiles, "--net", "x", "--out", customized},
+		"there is nothing to watch":          {"watch", data},
+		"--model " + data + " is a folder w": {"embed", "--model", data, "--data", data, "--out", figures},
+		"--model " + out + " is a folder wi": with("--model", first, "--model", out),
 		"there is no norm":                   {"detect", "route", "--run", trained, "--data", data, "--out", filepath.Join(dir, "r"), "--norm", "x"},
 	} {
 		_, log, code := sdr(t, args...)
+		require.Equal(t, 2, code, "%v\n%s", args, log)
+		require.Contains(t, log, want)
+	}
+
+	path := filepath.Join(out, "detect.json")
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	state := func(format string) {
+		changed := strings.Replace(string(text), `  "format": 1,`+"\n", format, 1)
+		require.NotEqual(t, string(text), changed)
+		require.NoError(t, os.WriteFile(path, []byte(changed), 0o644))
+	}
+	state(`"format": 2,`)
+	for _, args := range [][]string{eval, with("--model", first, "--model", second)} {
+		_, log, code := sdr(t, args...)
+		require.Equal(t, 2, code, log)
+		require.Contains(t, log, path+": format 2 is of a newer version of sdr")
+	}
+	state("")
+	mustSDR(t, eval...)
+
+	annotated, err := filepath.Glob(filepath.Join(data, "Annotations", "*.xml"))
+	require.NoError(t, err)
+	for _, path := range annotated { // of one class of both splits
+		if strings.HasPrefix(filepath.Base(path), "Banana") {
+			require.NoError(t, os.WriteFile(path, []byte("<annotation>"), 0o644))
+		}
+	}
+	for list, command := range map[string][]string{
+		filepath.Join(out, "eval-dead-letter.parquet"):     eval,
+		filepath.Join(dir, "tiles.dead-letter.parquet"):    {"detect", "tiles", "--data", data, "--out", tiles},
+		filepath.Join(dir, "new", "dead-letter.parquet"):   {"detect", "train", "--data", data, "--out", filepath.Join(dir, "new"), "--size", "32", "--epochs", "1", "--model", routed},
+		filepath.Join(dir, "other", "dead-letter.parquet"): {"detect", "route", "--run", trained, "--data", data, "--out", filepath.Join(dir, "other"), "--size", "32"},
+	} {
+		_, log, code := sdr(t, command...)
+		require.Equal(t, 2, code, log)
+		require.Contains(t, log, "images cannot be read, more than the allowed fraction of 0.01")
+		require.Contains(t, log, "all are listed in "+list+"; repair or remove them, or raise --max-bad")
+		out, log, code := sdr(t, append(command, "--max-bad", "0.5")...)
+		require.Zero(t, code, log)
+		require.Contains(t, out+log, list)
+		require.FileExists(t, list)
+		if command[1] == "eval" {
+			require.Contains(t, out, " left out), %")
+		}
+	}
+}
+
+// TestDetectPredict finds, in images without annotations, what eval finds in the same images, bit by bit, on both runners.
+func TestDetectPredict(t *testing.T) {
+	dir, data := t.TempDir(), detectionData(t)
+	out, found := filepath.Join(dir, "out"), filepath.Join(dir, "found.parquet")
+	backbone := writeBackbone(t, filepath.Join(dir, "unified.safetensors"), 1)
+	mustSDR(t, "detect", "train", "--model", backbone, "--data", data, "--out", out, "--size", "64", "--epochs", "3", "--channels", "8", "--convs", "1")
+	page, err := pipelines.NewWatcher(out).Page(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "The training of detectors is done.", page.State)
+	require.Equal(t, "unified/1", page.Curves[0].Name)
+	require.Len(t, page.Curves[0].Loss, 3)
+	card, err := detect.ReadCard(t.Context(), filepath.Join(out, "unified", "1.safetensors"))
+	require.NoError(t, err)
+	require.Equal(t, card.Loss, page.Curves[0].Loss[2])
+	mustSDR(t, "detect", "eval", "--detectors", out, "--data", data, "--detections", found)
+	rows, err := arrowio.LoadRows[detect.Detection](t.Context(), found)
+	require.NoError(t, err)
+	want := map[string][]pipelines.Detected{}
+	for _, r := range rows {
+		want[r.Source] = append(want[r.Source], pipelines.Detected{
+			Source: r.Source, Class: r.Class, Score: r.Score, Left: r.Left, Top: r.Top, Width: r.Width, Height: r.Height,
+		})
+	}
+	require.NotEmpty(t, want)
+
+	images := filepath.Join(data, "JPEGImages") // of both splits
+	broken := filepath.Join(images, "zz.jpg")
+	require.NoError(t, os.WriteFile(broken, []byte("x"), 0o644))
+	file, sheet := filepath.Join(dir, "objects.parquet"), filepath.Join(dir, "objects.html")
+	predict := func(more ...string) (string, []pipelines.Detected) {
+		text := mustSDR(t, append([]string{"detect", "predict", "--model", filepath.Join(out, "unified", "1.safetensors"), "--data", images, "--out", file}, more...)...)
+		rows, err := arrowio.LoadRows[pipelines.Detected](t.Context(), file)
+		require.NoError(t, err)
+		require.Equal(t, broken, rows[len(rows)-1].Source)
+		require.NotEmpty(t, rows[len(rows)-1].Error)
+		return text, rows[:len(rows)-1]
+	}
+	var all []pipelines.Detected
+	for _, runner := range []string{"prism", "direct"} {
+		var text string
+		text, all = predict("--min-score", "0", "--sheet", sheet, "--runner", runner)
+		require.Contains(t, text, "1 of them could not be read\n")
+		require.Contains(t, text, english.Plural(len(all), "object", "")+" found")
+		got := map[string][]pipelines.Detected{}
+		for _, d := range all {
+			if _, tested := want[d.Source]; tested {
+				got[d.Source] = append(got[d.Source], d)
+			}
+		}
+		require.Equal(t, want, got)
+		page, err := os.ReadFile(sheet)
+		require.NoError(t, err)
+		require.Equal(t, 12, strings.Count(string(page), "data:image/jpeg;base64,"))
+		require.NotContains(t, string(page), "annotated")
+	}
+	least := all[len(all)/2].Score
+	_, surer := predict("--min-score", fmt.Sprint(least))
+	require.Equal(t, slices.DeleteFunc(all, func(d pipelines.Detected) bool { return d.Score < least }), surer)
+
+	for want, args := range map[string][]string{
+		"is no detector":           {"--model", backbone, "--data", images, "--out", file},
+		"--min-score 2":            {"--model", backbone, "--data", images, "--out", file, "--min-score", "2"},
+		"ends in .html":            {"--model", backbone, "--data", images, "--out", file, "--sheet", "x"},
+		"none of the images could": {"--model", filepath.Join(out, "unified", "1.safetensors"), "--data", broken, "--out", file},
+	} {
+		_, log, code := sdr(t, append([]string{"detect", "predict"}, args...)...)
 		require.Equal(t, 2, code, "%v\n%s", args, log)
 		require.Contains(t, log, want)
 	}

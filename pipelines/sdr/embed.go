@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
 
 	"github.com/sdr-ml/sdr/pipelines"
@@ -22,7 +23,7 @@ error says why and its features are zeros.
 
 ` + dataHelp,
 		Example: `  sdr embed --model pets/model.safetensors --data photos/ --out features.parquet`,
-	}, "model file written by route or export", func(ctx context.Context, out io.Writer, o pipelines.EmbedOptions) error {
+	}, "model file written by route or export, or its folder", func(ctx context.Context, out io.Writer, o pipelines.EmbedOptions) error {
 		images, bad, err := pipelines.Embed(ctx, o)
 		if err != nil {
 			return err
@@ -51,7 +52,7 @@ func perImage(c *cobra.Command, model string, write func(ctx context.Context, ou
 	f.StringVar(&o.Model, "model", "", model)
 	addData(c, &o.Data)
 	addColumns(c, &o.Columns, true)
-	f.StringVar(&o.Out, "out", "", "Parquet file to write")
+	f.StringVar(&o.Out, "out", "", "Parquet file to write; one that is there is replaced")
 	addDevice(c, &o.Device)
 	addRunner(c, &o.Runner)
 	return c
@@ -60,8 +61,8 @@ func perImage(c *cobra.Command, model string, write func(ctx context.Context, ou
 // reportImages says how many images are in a file, and fails if none of them could be read.
 func reportImages(out io.Writer, path string, images, bad int64) error {
 	if bad == images {
-		return run.Usagef("none of the %d images could be read; the column error of %s says why", images, path)
+		return run.Usagef("none of the images could be read, %d in all; the column error of %s says why", images, path)
 	}
-	_, err := fmt.Fprintf(out, "%d images in %s, %d of them could not be read\n", images, path, bad)
+	_, err := fmt.Fprintf(out, "%s in %s, %d of them could not be read\n", english.Plural(int(images), "image", ""), path, bad)
 	return err
 }

@@ -67,7 +67,7 @@ task, minutes of two cores per net and 10,000 images:
 	addColumns(c, &o.Columns, true)
 	f.StringSliceVar(&o.Protocols, "protocol", []string{"knn"}, "protocols to run: "+strings.Join(evaluate.Protocols(), ", "))
 	f.StringVar(&format, "format", "table", "output format: table, json or csv")
-	f.StringVar(&o.Out, "out", "", "also write the results of every net, with its predictions, to this Parquet file")
+	f.StringVar(&o.Out, "out", "", "also write the results of every net, with its predictions, to this Parquet file, replacing it")
 	addDevice(c, &o.Device)
 	addRunner(c, &o.Runner)
 	return c

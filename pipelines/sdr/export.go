@@ -71,10 +71,10 @@ Conv2d(3, W, 7, 2, 3, bias=False) for the other. The card has the lines for its 
 	f := c.Flags()
 	f.StringVar(&o.Run, "run", "", "run folder")
 	f.StringVar(&o.Subnet, "subnet", "", "unified, root, a code, or any other net that sdr inspect lists")
-	f.StringVar(&o.Model, "model", "", "model file, instead of --run")
+	f.StringVar(&o.Model, "model", "", "model file, or its folder, instead of --run")
 	f.StringVar(&format, "format", export.Formats()[0].Name, "format to write, see above")
 	f.BoolVar(&o.Preprocess, "preprocess", false, "onnx: take uint8 images of any size, and scale, crop and normalize them in the graph")
 	f.StringVar(&o.License, "license", "", "hub: the license in the card, such as apache-2.0; unknown if not given")
-	f.StringVar(&o.Out, "out", "", "file or, for hub, folder to write")
+	f.StringVar(&o.Out, "out", "", "file or, for hub, folder to write; a file that is there is replaced")
 	return c
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
 
 	"github.com/sdr-ml/sdr/pipelines"
@@ -86,8 +87,8 @@ func extendRun(c *cobra.Command, o pipelines.ExtendOptions) error {
 		return err
 	}
 	if made.Dead > 0 {
-		fmt.Fprintf(out, "%d images could not be read: %s\n", made.Dead, made.Folder.DeadLetterPath())
+		fmt.Fprintf(out, "%s could not be read: %s\n", english.Plural(int(made.Dead), "image", ""), made.Folder.DeadLetterPath())
 	}
-	_, err = fmt.Fprintf(out, "%d nets in %s\n", made.Models, made.Folder.Dir)
+	_, err = fmt.Fprintf(out, "%s in %s\n", english.Plural(int(made.Models), "net", ""), made.Folder.Dir)
 	return err
 }

@@ -64,7 +64,7 @@ of DIR.`,
 		},
 	}
 	f, cfg := c.Flags(), &o.Config
-	f.StringVar(&o.Model, "model", "", "model file to start from")
+	f.StringVar(&o.Model, "model", "", "model file to start from, or its folder")
 	f.StringVar(&o.Run, "run", "", "run folder to start from, instead of --model")
 	f.StringVar(&o.Subnet, "subnet", "", "net of the run, as for sdr export; default: the one that the router chooses")
 	f.StringVar(&o.Task, "task", "", "labeled training images of the task")

@@ -115,9 +115,9 @@ Scalable Dynamic Routing" (AAAI-22), as Apache Beam pipelines in one binary.
   predict    the classes of images by such a classifier
   extend     new images for a run, with sub-nets for what is new in them
   evaluate   a table: unified net, routed sub-net, all sub-nets, task by task
-  detect     detectors of objects on backbones, and their average precision
+  detect     detectors of objects on backbones: training, average precision, predictions
   study      recipes compared, over seeds and budgets, with intervals
-  watch      a page that follows a run while it trains
+  watch      a page that follows a run, or another training
   plan       what a run would take, on this machine or on many
 
 Results go to standard output, logs to standard error, both without colors. Exit codes: 0 done,
@@ -150,7 +150,7 @@ Results go to standard output, logs to standard error, both without colors. Exit
 	root.PersistentFlags().String("log-level", "info", "debug, info, warn or error")
 	root.PersistentFlags().BoolP("quiet", "q", false, "show no progress, only warnings and errors; a run folder's train.log has it all")
 	root.PersistentPreRunE = func(c *cobra.Command, args []string) error {
-		return cmp.Or(setUpLog(c), checkPaths(c, args), sharePaths(c))
+		return cmp.Or(setUpLog(c), checkPaths(c, args), findModels(c), sharePaths(c))
 	}
 	root.AddCommand(newInit(), newPretrain(), newRoute(), newCustomize(), newFinetune(), newExtend(), newEvaluate(), newDetect(), newStudy(), newEmbed(),
 		newPredict(), newExport(), newInspect(), newWatch(), newPlan(), newBench(), newDoctor(), newMan())

@@ -226,7 +226,12 @@ func TestPretrain(t *testing.T) {
 
 	features := filepath.Join(dir, "features.parquet")
 	require.Contains(t, mustSDR(t, "embed", "--model", filepath.Join(routed, "model.safetensors"), "--data", testdata+"/fixtures/odd", "--out", features), "of them could not be read")
-	require.FileExists(t, features)
+	file, err := os.ReadFile(features)
+	require.NoError(t, err)
+	mustSDR(t, "embed", "--model", routed, "--data", testdata+"/fixtures/odd", "--out", features)
+	folder, err := os.ReadFile(features)
+	require.NoError(t, err)
+	require.Equal(t, file, folder, "of the same model")
 	mustSDR(t, "export", "--run", first, "--subnet", "0.1", "--out", filepath.Join(dir, "01.safetensors"))
 	mustSDR(t, "export", "--run", first, "--subnet", "unified", "--out", filepath.Join(dir, "u.safetensors"))
 	mustSDR(t, "export", "--model", filepath.Join(routed, "model.safetensors"), "--format", "onnx", "--preprocess", "--out", filepath.Join(dir, "routed.onnx"))
@@ -552,11 +557,11 @@ func TestDeadLetter(t *testing.T) {
 	require.Contains(t, stderr, "--max-bad")
 	last := strings.TrimSpace(stderr[strings.LastIndex(strings.TrimSpace(stderr), "\n")+1:])
 	require.True(t, strings.HasPrefix(last, "sdr: ingest: 1 of 37 images cannot be read"), last)
-	require.Contains(t, mustSDR(t, append(args, "--resume", "--max-bad", "0.1")...), "1 images could not be read")
+	require.Contains(t, mustSDR(t, append(args, "--resume", "--max-bad", "0.1")...), "1 image could not be read")
 	letters := filepath.Join(run, "dead-letter.parquet")
 	require.FileExists(t, letters)
 	require.NoError(t, os.WriteFile(letters, []byte("PAR1"), 0o644))
-	require.Contains(t, mustSDR(t, append(args, "--resume", "--max-bad", "0.1")...), "1 images could not be read")
+	require.Contains(t, mustSDR(t, append(args, "--resume", "--max-bad", "0.1")...), "1 image could not be read")
 }
 
 // Nothing but unreadable images is an error, which says where the reasons are. Damage that can be read is counted apart.
@@ -570,7 +575,7 @@ func TestEmbedNothing(t *testing.T) {
 	out := filepath.Join(dir, "x.parquet")
 	_, stderr, code := sdr(t, "embed", "--model", filepath.Join(run, "models", "root.safetensors"), "--data", data, "--out", out)
 	require.Equal(t, exitUsage, code)
-	require.Contains(t, stderr, "none of the 1 images could be read; the column error of "+out+" says why")
+	require.Contains(t, stderr, "none of the images could be read, 1 in all; the column error of "+out+" says why")
 	require.FileExists(t, out)
 
 	png, err := os.ReadFile(testdata + "/fixtures/odd/upright.png")
@@ -578,7 +583,7 @@ func TestEmbedNothing(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(data, "b.png"), png[:len(png)-12], 0o644)) // without IEND
 	_, stderr, code = sdr(t, "embed", "--model", filepath.Join(run, "models", "root.safetensors"), "--data", data, "--out", out)
 	require.Zero(t, code)
-	require.Contains(t, stderr, "1 images, 1 of them with labels, and 1 that cannot be read; 1 are damaged, and were read as far as they go")
+	require.Contains(t, stderr, "1 image, 1 of them with labels, and 1 that cannot be read; 1 is damaged, and was read as far as it goes")
 }
 
 // What a run has read must not change under it: nothing is trained anew without a word, and no figure of old images is

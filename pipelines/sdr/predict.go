@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/dustin/go-humanize"
+	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
 
 	"github.com/sdr-ml/sdr/pipelines"
@@ -23,7 +23,7 @@ accuracy goes to standard output, too.
 
 ` + dataHelp,
 		Example: `  sdr predict --model flowers/model.safetensors --data photos/ --out predictions.parquet`,
-	}, "model file written by finetune", predict)
+	}, "model file written by finetune, or its folder", predict)
 }
 
 // predict writes the classes of images, and says how many are right.
@@ -36,10 +36,10 @@ func predict(ctx context.Context, out io.Writer, o pipelines.EmbedOptions) error
 		return err
 	}
 	if found.Labeled > 0 {
-		fmt.Fprintf(out, "accuracy %.2f %% on %s images with a true class\n", found.Accuracy, humanize.Comma(found.Labeled))
+		fmt.Fprintf(out, "accuracy %.2f %% on %s with a true class\n", found.Accuracy, english.Plural(int(found.Labeled), "image", ""))
 	}
 	if found.Labeled > 0 && found.Unknown > 0 {
-		fmt.Fprintf(out, "%s images have a class that the model does not know\n", humanize.Comma(found.Unknown))
+		fmt.Fprintf(out, "%s a class that the model does not know\n", english.Plural(int(found.Unknown), "image has", "images have"))
 	}
 	return nil
 }

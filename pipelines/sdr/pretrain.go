@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
 
 	"github.com/sdr-ml/sdr/pipelines"
@@ -177,9 +178,9 @@ func pretrain(c *cobra.Command, o pipelines.PretrainOptions) error {
 		}
 	}
 	if made.Dead > 0 {
-		fmt.Fprintf(out, "%d images could not be read: %s\n", made.Dead, made.Folder.DeadLetterPath())
+		fmt.Fprintf(out, "%s could not be read: %s\n", english.Plural(int(made.Dead), "image", ""), made.Folder.DeadLetterPath())
 	}
-	fmt.Fprintf(out, "%d nets in %s\n", len(made.Models), made.Folder.Dir)
+	fmt.Fprintf(out, "%s in %s\n", english.Plural(len(made.Models), "net", ""), made.Folder.Dir)
 	for _, path := range made.Written {
 		fmt.Fprintln(out, path)
 	}

@@ -6,6 +6,7 @@ import (
 	"runtime/debug"
 	"strings"
 
+	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
 
 	"github.com/sdr-ml/sdr/pipelines"
@@ -89,8 +90,8 @@ embeds the task's images with one net and scores only the leaves. The scorers ar
 			if made.Engine > 0 {
 				engine = fmt.Sprintf(" (%.0f %% of it in the tensor engine)", 100*made.Engine/made.Seconds)
 			}
-			_, err = fmt.Fprintf(out, "%d tasks routed and %d left out in %.1f s%s, in %s\n",
-				len(made.Chosen), len(made.Dead), made.Seconds, engine, o.Out)
+			_, err = fmt.Fprintf(out, "%s routed and %d left out in %.1f s%s, in %s\n",
+				english.Plural(len(made.Chosen), "task", ""), len(made.Dead), made.Seconds, engine, o.Out)
 			return err
 		},
 	}

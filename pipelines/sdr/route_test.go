@@ -42,7 +42,7 @@ func TestRouteMany(t *testing.T) {
 	with := func(args []string, more ...string) []string { return append(append([]string{}, args...), more...) }
 
 	out := filepath.Join(dir, "out")
-	require.Contains(t, mustSDR(t, with(a, "--tasks", tasks, "--out", out, "--models", "--norm", "training")...), "1 tasks routed and 3 left out")
+	require.Contains(t, mustSDR(t, with(a, "--tasks", tasks, "--out", out, "--models", "--norm", "training")...), "1 task routed and 3 left out")
 	dead, err := arrowio.LoadRows[route.Dead](t.Context(), filepath.Join(out, "dead-letter.parquet"))
 	require.NoError(t, err)
 	require.Len(t, dead, 3)

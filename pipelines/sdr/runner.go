@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"flag"
@@ -176,22 +177,43 @@ func sharePaths(c *cobra.Command) error {
 		if f == nil || !f.Changed {
 			continue
 		}
-		values := valuesOf(f)
-		for i := range values {
-			var err error
-			if values[i], err = absolute(values[i]); err != nil {
-				return err
-			}
-		}
-		set := func() error { return f.Value.Set(values[0]) }
-		if list, many := f.Value.(pflag.SliceValue); many {
-			set = func() error { return list.Replace(values) }
-		}
-		if err := set(); err != nil {
+		if err := edit(f, absolute); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// edit changes the values of a flag.
+func edit(f *pflag.Flag, change func(value string) (string, error)) (err error) {
+	values := valuesOf(f)
+	for i := range values {
+		if values[i], err = change(values[i]); err != nil {
+			return err
+		}
+	}
+	if list, many := f.Value.(pflag.SliceValue); many {
+		return list.Replace(values)
+	}
+	return f.Value.Set(values[0])
+}
+
+// findModels takes, for a folder that is given as a model, the model file in it, and refuses one that has none.
+func findModels(c *cobra.Command) error {
+	f := c.Flags().Lookup("model")
+	if f == nil || !f.Changed {
+		return nil
+	}
+	return edit(f, func(path string) (string, error) {
+		if !files.IsFolder(c.Context(), path) {
+			return path, nil
+		}
+		file := files.Join(path, "model.safetensors")
+		if found, err := files.Exists(c.Context(), file); err != nil || !found {
+			return "", cmp.Or(err, run.Usagef("--model %s is a folder without a model.safetensors; give a file", path))
+		}
+		return file, nil
+	})
 }
 
 // valuesOf returns the values of a flag: several if it can be repeated.

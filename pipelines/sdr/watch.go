@@ -19,28 +19,33 @@ func newWatch() *cobra.Command {
 	var addr string
 	c := &cobra.Command{
 		Use:   "watch RUN",
-		Short: "Serve a page that follows a run or a study while it trains",
+		Short: "Serve a page that follows a run, a study or another training",
 		Long: `Serves a page that shows, and updates every few seconds, how far a run is: its
 stages, losses, the collapse watch, images per second, data wait, time left,
 subsets and the end of the log. Of a study, it shows every training, what is done,
-and how long the rest takes if it takes as long as what is done. It only reads the
-folder, so the run may be another process's, on another machine, done, or not
-begun yet.`,
+and how long the rest takes if it takes as long as what is done; of sdr finetune and
+sdr detect train, the curves. It only reads the folder, so the run may be another
+process's, on another machine, done, or not begun yet.`,
 		Example: `  sdr watch runs/first
+  sdr watch classifier/
   sdr watch gs://bucket/runs/first --addr :8080`,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return run.Usagef("want one folder of a run or a study; see `%s --help`", c.CommandPath())
+				return run.Usagef("want one folder of a run, a study or another training; see `%s --help`", c.CommandPath())
 			}
 			return nil
 		},
 		RunE: func(c *cobra.Command, args []string) error {
+			watcher := pipelines.NewWatcher(args[0])
+			if _, err := watcher.Page(c.Context()); err != nil {
+				return err
+			}
 			listener, err := listen("addr", addr)
 			if err != nil {
 				return err
 			}
 			fmt.Fprintf(c.OutOrStdout(), "http://%s shows %s; interrupt to end\n", listener.Addr(), args[0])
-			return serveHTTP(c.Context(), listener, pipelines.NewWatcher(args[0]))
+			return serveHTTP(c.Context(), listener, watcher)
 		},
 	}
 	c.Flags().StringVar(&addr, "addr", "localhost:7878", "address to serve on; :PORT for all of this machine's")

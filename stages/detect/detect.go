@@ -1,5 +1,5 @@
 // Package detect is the stage that trains detectors of objects on backbones, predicts with them, and measures them. Its
-// three composites follow each other: Train, Predict and Measure. What is compared is the backbones: all detectors of a job
+// three composites follow each other: Train, Predict and Measure; Find is for images without annotations. What is compared is the backbones: all detectors of a job
 // have the same data, size and budget.
 //
 // A detector is one safetensors file: the backbone, the pyramid and the head, under torchvision's names for FCOS. Training
@@ -58,5 +58,6 @@ func init() {
 	beam.RegisterDoFn(reflect.TypeFor[routeFn]())
 	beam.RegisterDoFn(reflect.TypeFor[trainFn]())
 	beam.RegisterDoFn(reflect.TypeFor[predictFn]())
+	beam.RegisterDoFn(reflect.TypeFor[findFn]())
 	beam.RegisterDoFn(reflect.TypeFor[measureFn]())
 }

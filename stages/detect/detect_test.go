@@ -13,6 +13,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -23,12 +24,16 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/testing/ptest"
 	"github.com/stretchr/testify/require"
 
+	"github.com/sdr-ml/sdr/stages/ingest"
 	"github.com/sdr-ml/sdr/stages/route"
+	"github.com/sdr-ml/sdr/stages/run"
+	"github.com/sdr-ml/sdr/tensorops/detect"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 	"github.com/sdr-ml/sdr/tensorops/nn"
 	"github.com/sdr-ml/sdr/tensorops/rng"
 	"github.com/sdr-ml/sdr/transforms/annotations"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
+	"github.com/sdr-ml/sdr/transforms/fault"
 	"github.com/sdr-ml/sdr/transforms/files"
 	"github.com/sdr-ml/sdr/transforms/inference"
 	"github.com/sdr-ml/sdr/transforms/record"
@@ -98,8 +103,8 @@ func TestStage(t *testing.T) {
 		out := t.TempDir()
 		p, s := beam.NewPipelineWithRoot()
 		detectors := Train(s, beam.Create(s, record.Of([]Job{{Net: "a", Model: path, Seed: 1}})), cfg)
-		detections := Predict(s, detectors, data)
-		arrowio.WriteDir(s, out, Measure(s, detectors, detections, annotations.Read(s, data), []string{"a"}))
+		detections, dead := Predict(s, detectors, data, Limit{})
+		arrowio.WriteDir(s, out, Measure(s, detectors, detections, dead, annotations.Read(s, data), []string{"a"}))
 		_, err := beam.Run(t.Context(), runner, p)
 		require.NoError(t, err)
 		rows, err := arrowio.LoadIPC[Row](t.Context(), filepath.Join(out, "*.arrow"))
@@ -177,6 +182,20 @@ func TestResume(t *testing.T) {
 	}
 }
 
+// A runner, which passes a DoFn on as JSON, passes the time between checkpoints on, too; it makes no difference to what
+// a detector is, nor to the digests of those that were trained before.
+func TestEvery(t *testing.T) {
+	cfg := newConfig(t, annotations.Config{Path: "a"})
+	text, err := json.Marshal(trainFn{cfg})
+	require.NoError(t, err)
+	var back trainFn
+	require.NoError(t, json.Unmarshal(text, &back))
+	require.Equal(t, cfg, back.Config)
+	text, err = json.Marshal(cfg.Settings())
+	require.NoError(t, err)
+	require.Equal(t, `{"Data":{"Path":"a","Splits":null,"Images":""},"Dir":"","Size":64,"Channels":16,"Convs":1,"Batch":4,"Epochs":2,"LR":0.005,"BackboneLR":0}`, string(text))
+}
+
 // Training the backbone changes its weights but not its statistics, and freezing it changes neither.
 func TestFrozen(t *testing.T) {
 	data, path := newData(t, 8), newModel(t)
@@ -202,7 +221,7 @@ func TestFrozen(t *testing.T) {
 func TestPut(t *testing.T) {
 	set, err := annotations.Open(t.Context(), newData(t, 2))
 	require.NoError(t, err)
-	pictures, err := load(t.Context(), set, 32)
+	pictures, _, err := Limit{}.load(t.Context(), set, 32)
 	require.NoError(t, err)
 	p := pictures[1]
 	require.Equal(t, [2]int{32, 24}, [2]int{p.Width, p.Height})
@@ -285,7 +304,7 @@ func TestResults(t *testing.T) {
 			Left: o.Box[0], Top: o.Box[1], Width: o.Box[2], Height: o.Box[3], Area: o.Area,
 		})
 	}
-	r := Collect(measure(detectors, found, newTruth(rows)), "data", set.Split)
+	r := Collect(measure(detectors, found, newTruth(rows, nil)), "data", set.Split)
 	require.InDelta(t, 100, *r.Nets[0].AP, 1e-9)
 	require.Nil(t, r.Nets[0].Difference)
 	require.Nil(t, r.Nets[0].APLarge)
@@ -311,26 +330,129 @@ func TestResults(t *testing.T) {
 	require.ErrorContains(t, Validate(append(detectors, Detector{Net: "bad", Seed: 2})), "good has the seeds [1] and bad has [1 2]")
 }
 
-// Errors name the image, or the file, and what to do.
+// breakImages breaks an image, or its annotation, of Pascal VOC in each way there is, six in all.
+func breakImages(t *testing.T, dir string) {
+	change := func(name string, edit func(string) string) {
+		path := filepath.Join(dir, name)
+		text, err := os.ReadFile(path)
+		require.NoError(t, err)
+		changed := edit(string(text))
+		require.NotEqual(t, string(text), changed)
+		require.NoError(t, os.WriteFile(path, []byte(changed), 0o644))
+	}
+	change("Annotations/im01.xml", func(s string) string { return s[:len(s)/2] })
+	change("Annotations/im02.xml", func(s string) string {
+		return regexp.MustCompile("<xmax>.*</xmax>").ReplaceAllString(s, "<xmax>0</xmax>")
+	})
+	change("Annotations/im03.xml", func(s string) string {
+		return regexp.MustCompile("<xmin>.*?</xmin>(.*?)<xmax>.*?</xmax>").ReplaceAllString(s, "<xmin>70</xmin>$1<xmax>80</xmax>")
+	})
+	change("Annotations/im04.xml", func(s string) string { return strings.Replace(s, "<width>64", "<width>640", 1) })
+	change("JPEGImages/im05.png", func(s string) string { return s[:len(s)/2] })
+	require.NoError(t, os.Remove(filepath.Join(dir, "JPEGImages/im06.png")))
+}
+
+// Broken images and annotations are left out of all that uses them, and listed with the reason: what is made of the rest is
+// what is made of a split without them, on both runners.
+func TestBroken(t *testing.T) {
+	const images, bad = 20, 6
+	data, path := newData(t, images), newModel(t)
+	breakImages(t, data.Path)
+	rest := annotations.Config{Path: data.Path, Splits: []string{"rest"}}
+	list, err := os.ReadFile(filepath.Join(data.Path, "ImageSets/Main/all.txt"))
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(data.Path, "ImageSets/Main/rest.txt"), regexp.MustCompile(`im0[1-6]\n`).ReplaceAll(list, nil), 0o644))
+
+	limit := Limit{DeadLetter: filepath.Join(t.TempDir(), "dead-letter.parquet"), MaxBad: .3}
+	letters := func() (all []string) {
+		dead, err := ingest.ReadDead(t.Context(), limit.DeadLetter)
+		require.NoError(t, err)
+		for _, d := range dead {
+			all = append(all, fmt.Sprintf("%d %s: %s", d.Index, filepath.Base(d.Source), d.Reason))
+		}
+		return all
+	}
+	pool := kernels.NewPool(2)
+	defer pool.Close()
+	var detectors [2][]byte
+	var rows [2][]Row
+	for i, from := range []annotations.Config{rest, data} {
+		cfg := newConfig(t, from)
+		cfg.Limit = limit
+		d, err := cfg.train(t.Context(), Job{Net: "net", Model: path, Seed: 1})
+		require.NoError(t, err)
+		m, _, _, err := open(t.Context(), d.Path, 1, pool)
+		require.NoError(t, err)
+		m.Inputs = "" // names the split
+		require.NoError(t, m.save(t.Context(), d.Path, detect.New(m.Detector, maps(nn.NewMaps(m.Backbone, m.First, 64, 1, pool, nn.Inference), 64), 1, pool, nn.Inference).Layout))
+		detectors[i], err = os.ReadFile(d.Path)
+		require.NoError(t, err)
+		if from.Splits[0] == "rest" {
+			require.NoFileExists(t, limit.DeadLetter)
+		}
+		for _, runner := range []string{"prism", "direct"} {
+			out := t.TempDir()
+			p, s := beam.NewPipelineWithRoot()
+			all := beam.Create(s, record.Of([]Detector{d}))
+			found, dead := Predict(s, all, from, limit)
+			arrowio.WriteDir(s, out, Measure(s, all, found, dead, annotations.Read(s, from), []string{"net"}))
+			_, err := beam.Run(t.Context(), runner, p)
+			require.NoError(t, err)
+			got, err := arrowio.LoadIPC[Row](t.Context(), filepath.Join(out, "*.arrow"))
+			require.NoError(t, err)
+			for k := range got {
+				require.EqualValues(t, bad*i, got[k].LeftOut)
+				require.EqualValues(t, images-bad, got[k].Images)
+				got[k].LeftOut = 0
+			}
+			if rows[i] == nil {
+				rows[i] = got
+			}
+			require.Equal(t, fmt.Sprint(rows[0]), fmt.Sprint(got), runner)
+		}
+	}
+	require.Equal(t, detectors[0], detectors[1])
+	all := letters()
+	require.Len(t, all, bad)
+	for i, want := range []string{
+		"1 im01.xml: no annotation of Pascal VOC", "2 im02.xml: object 0", "3 im03.png: object 0", "4 im04.png: it has 64 x 48 pixels, but its boxes are for 640 x 48",
+		"5 im05.png: ", "6 im06.xml: it has no image in JPEGImages",
+	} {
+		require.Contains(t, all[i], want)
+	}
+	require.Contains(t, all[2], "is outside the image")
+
+	set, err := annotations.Open(t.Context(), data)
+	require.NoError(t, err)
+	tiles, err := Tiles(t.Context(), set, TileConfig{Size: 64, Side: 16, PerImage: 2, Images: images, Limit: limit})
+	require.NoError(t, err)
+	require.Len(t, tiles, 2*(images-bad))
+	require.Len(t, letters(), bad)
+	j, err := newJudge(t.Context(), set, 64, images, limit, pool)
+	require.NoError(t, err)
+	require.Len(t, j.pictures, images-bad)
+	require.Len(t, j.set.Images, images-bad)
+	require.Len(t, letters(), bad)
+	var b bytes.Buffer
+	require.NoError(t, WriteSheet(t.Context(), &b, set, []Detector{{Net: "net", Seed: 1}}, nil))
+	require.Equal(t, 12-4, strings.Count(b.String(), "data:image/jpeg;base64,"), "of every 20/12th image, the broken 1, 3, 5 and 6 are left out")
+
+	limit.MaxBad = .29
+	_, _, err = limit.load(t.Context(), set, 64)
+	require.ErrorIs(t, fault.Parse(err), ingest.ErrTooManyBad)
+	require.ErrorContains(t, err, "6 of 20 images cannot be read, more than the allowed fraction of 0.29")
+	require.ErrorContains(t, err, "im01.xml")
+	require.Len(t, letters(), bad, "too many are listed, too")
+}
+
+// Errors name the file, and what to do.
 func TestErrors(t *testing.T) {
-	data, path := newData(t, 2), newModel(t)
-	cfg := newConfig(t, data)
-	im := filepath.Join(data.Path, "JPEGImages/im01.png")
-	sound, err := os.ReadFile(im)
-	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(im, []byte("x"), 0o644))
-	_, err = cfg.train(t.Context(), Job{Net: "net", Model: path, Seed: 1})
-	require.ErrorContains(t, err, "im01.png")
-	require.ErrorContains(t, err, "take it out of the split")
-	require.NoError(t, os.WriteFile(im, sound, 0o644))
-	xml := filepath.Join(data.Path, "Annotations/im01.xml")
-	text, err := os.ReadFile(xml)
-	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(xml, bytes.Replace(text, []byte("<width>64"), []byte("<width>640"), 1), 0o644))
-	_, err = cfg.train(t.Context(), Job{Net: "net", Model: path, Seed: 1})
-	require.ErrorContains(t, err, "im01.png has 64 x 48 pixels, but its boxes are for 640 x 48")
-	_, err = ReadCard(t.Context(), path)
+	cfg, path := newConfig(t, annotations.Config{}), newModel(t)
+	_, err := ReadCard(t.Context(), path)
 	require.ErrorContains(t, err, "is no detector")
+	_, err = parseCard("x.safetensors", map[string]string{cardKey: `{"format": 2}`})
+	require.ErrorIs(t, err, run.ErrNewer)
+	require.ErrorContains(t, err, "x.safetensors")
 	for _, bad := range []Config{{}, {Size: 50, Channels: 16, Batch: 1, Epochs: 1, LR: 1}, {Size: 64, Channels: 12, Batch: 1, Epochs: 1, LR: 1}, {Size: 64, Channels: 16, Batch: 1, Epochs: 1, LR: math.NaN()}} {
 		require.Error(t, bad.Validate())
 	}
@@ -363,13 +485,13 @@ func TestScore(t *testing.T) {
 	blind.Params = make([]float32, len(m.Params))
 	pool := kernels.NewPool(2)
 	defer pool.Close()
-	j, err := newJudge(t.Context(), set, 64, 20, pool)
+	j, err := newJudge(t.Context(), set, 64, 20, Limit{}, pool)
 	require.NoError(t, err)
 	require.Len(t, j.pictures, 20)
 	stats, err := j.statistics([]*inference.Model{m, &blind})
 	require.NoError(t, err)
 	require.NotEqual(t, m.Stats, stats[0])
-	backbone := nn.NewMaps(m.Backbone, firstStage(m.Backbone), 64, predictBatch, pool, nn.Inference)
+	backbone := nn.NewMaps(m.Backbone, firstStage(m.Backbone), 64, finderBatch, pool, nn.Inference)
 	tuned := *m
 	tuned.Stats = stats[0]
 	last := *m // like m but for its last weights

@@ -2,11 +2,10 @@ package detect
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"image"
-	"runtime"
-
-	"golang.org/x/sync/errgroup"
+	"io/fs"
 
 	"github.com/sdr-ml/sdr/tensorops/augment"
 	"github.com/sdr-ml/sdr/tensorops/detect"
@@ -19,52 +18,50 @@ import (
 // picture is an image whose longer side has the size of a detector's input.
 type picture struct {
 	imageio.RGB
+	number  int64   // of the image in its set
 	scale   float64 // its pixels per pixel of the image
 	objects []detect.Object
 }
 
-// load decodes and scales the images of a set.
-func load(ctx context.Context, set *annotations.Set, size int) ([]picture, error) {
-	pictures := make([]picture, len(set.Images))
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(runtime.GOMAXPROCS(0))
-	for i := range set.Images {
-		group.Go(func() (err error) {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			pictures[i], err = read(ctx, set, i, size)
-			return err
-		})
-	}
-	return pictures, group.Wait()
+// newPicture scales an image so that its longer side has a size.
+func newPicture(rgb imageio.RGB, size int) picture {
+	scale := float64(size) / float64(max(rgb.Width, rgb.Height))
+	side := func(n int) int { return min(max(1, int(float64(n)*scale+.5)), size) }
+	return picture{RGB: rgb.Resize(side(rgb.Width), side(rgb.Height)), scale: scale}
 }
 
-// read decodes an image and scales its longer side to size, if that is not 0.
+// read decodes and scales an image. The error of one that is broken, or whose annotation is, is a brokenError.
 func read(ctx context.Context, set *annotations.Set, i, size int) (p picture, err error) {
 	im := set.Images[i]
+	because := func(format string, args ...any) error {
+		return &brokenError{Index: int64(i), Source: im.Source, Reason: fmt.Sprintf(format, args...)}
+	}
+	if im.Reason != "" {
+		return p, because("%s", im.Reason)
+	}
 	data, err := set.Read(ctx, i)
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
+		return p, because("there is no such image, though it is annotated")
+	} else if err != nil {
 		return p, err
 	}
 	rgb, err := imageio.Decode(data)
 	if err != nil {
-		return p, fmt.Errorf("%s: %w; take it out of the split", im.Source, err)
+		return p, because("%v", err)
 	}
 	if im.Width > 0 && (im.Width != rgb.Width || im.Height != rgb.Height) {
-		return p, fmt.Errorf("%s has %d x %d pixels, but its boxes are for %d x %d; correct the annotation", im.Source, rgb.Width, rgb.Height, im.Width, im.Height)
+		return p, because("it has %d x %d pixels, but its boxes are for %d x %d", rgb.Width, rgb.Height, im.Width, im.Height)
 	}
-	p.RGB, p.scale = rgb, 1
-	if size > 0 {
-		p.scale = float64(size) / float64(max(rgb.Width, rgb.Height))
-		side := func(n int) int { return min(max(1, int(float64(n)*p.scale+.5)), size) }
-		p.RGB = rgb.Resize(side(rgb.Width), side(rgb.Height))
-	}
-	for _, o := range im.Objects {
+	p = newPicture(rgb, size)
+	p.number = int64(i)
+	for k, o := range im.Objects {
 		if o.Crowd || !(o.Box[2] > 0 && o.Box[3] > 0) {
 			continue // nothing to learn
 		}
 		b := o.Box
+		if b[0] >= float64(rgb.Width) || b[1] >= float64(rgb.Height) || b[0]+b[2] <= 0 || b[1]+b[3] <= 0 {
+			return p, because("object %d, a %s, is outside the image: %v", k, set.Classes[o.Class], b)
+		}
 		p.objects = append(p.objects, detect.Object{Class: o.Class, Box: detect.Box{
 			float32(b[0] * p.scale), float32(b[1] * p.scale), float32((b[0] + b[2]) * p.scale), float32((b[1] + b[3]) * p.scale),
 		}})

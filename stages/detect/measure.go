@@ -10,6 +10,7 @@ import (
 
 	"github.com/sdr-ml/sdr/tensorops/metrics"
 	"github.com/sdr-ml/sdr/transforms/annotations"
+	"github.com/sdr-ml/sdr/transforms/imageio"
 	"github.com/sdr-ml/sdr/transforms/record"
 )
 
@@ -21,9 +22,11 @@ type Row struct {
 	Seed int64  `arrow:"seed"`
 	// Class is the class, or empty for the means over all classes.
 	Class string `arrow:"class"`
-	// Objects is the number of objects that count, and Images that of the images of the split.
+	// Objects is the number of objects that count, and Images that of the images, which are those of the split but for LeftOut.
 	Objects int64 `arrow:"objects"`
 	Images  int64 `arrow:"images"`
+	// LeftOut is the number of images of the split that are left out, since they or their annotations are broken.
+	LeftOut int64 `arrow:"left_out"`
 	// The figures are those of metrics.BoxSummary.
 	AP       float64 `arrow:"ap"`
 	AP50     float64 `arrow:"ap50"`
@@ -46,23 +49,26 @@ type Row struct {
 // Measure compares what detectors found with what is annotated. The intervals are over test images and seeds, see
 // metrics.ResampleBoxes.
 //
-// in: *record.Batch of Detector in any order, *record.Batch of Detection of the same detectors, and *record.Batch of
-// annotations.Row, all as side inputs. nets are the names of the nets; the first is the one to compare with. out: one
-// *record.Batch of Row.
-func Measure(s beam.Scope, detectors, detections, objects beam.PCollection, nets []string) beam.PCollection {
+// in: *record.Batch of Detector in any order, what Predict returned for them, and *record.Batch of annotations.Row, all as
+// side inputs. nets are the names of the nets; the first is the one to compare with. out: one *record.Batch of Row.
+func Measure(s beam.Scope, detectors, detections, dead, objects beam.PCollection, nets []string) beam.PCollection {
 	s = s.Scope("detect.Measure")
-	return beam.ParDo(s, &measureFn{nets}, beam.Impulse(s),
-		beam.SideInput{Input: detectors}, beam.SideInput{Input: detections}, beam.SideInput{Input: objects})
+	return beam.ParDo(s, &measureFn{nets}, beam.Impulse(s), beam.SideInput{Input: detectors},
+		beam.SideInput{Input: detections}, beam.SideInput{Input: dead}, beam.SideInput{Input: objects})
 }
 
 type measureFn struct{ Nets []string }
 
-func (fn *measureFn) ProcessElement(_ []byte, detectors, detections, objects func(**record.Batch) bool) (*record.Batch, error) {
+func (fn *measureFn) ProcessElement(_ []byte, detectors, detections, dead, objects func(**record.Batch) bool) (*record.Batch, error) {
 	all, err := record.All[Detector](detectors)
 	if err != nil {
 		return nil, err
 	}
 	found, err := record.All[Detection](detections)
+	if err != nil {
+		return nil, err
+	}
+	letters, err := record.All[imageio.Dead](dead)
 	if err != nil {
 		return nil, err
 	}
@@ -73,21 +79,30 @@ func (fn *measureFn) ProcessElement(_ []byte, detectors, detections, objects fun
 	slices.SortFunc(all, func(a, b Detector) int {
 		return cmp.Or(cmp.Compare(slices.Index(fn.Nets, a.Net), slices.Index(fn.Nets, b.Net)), cmp.Compare(a.Seed, b.Seed))
 	})
-	return record.Of(measure(all, found, newTruth(annotated))), nil
+	return record.Of(measure(all, found, newTruth(annotated, letters))), nil
 }
 
 // truth is what is annotated.
 type truth struct {
-	images  int
+	images  map[int64]int // of the split to those that are not left out
+	leftOut int64
 	classes []string
 	objects []metrics.Object
 }
 
-// newTruth collects the rows of a split, which may come in any order of its images.
-func newTruth(rows []annotations.Row) (t truth) {
+// newTruth collects the rows of a split, which may come in any order of its images, without those of dead letters.
+func newTruth(rows []annotations.Row, dead []imageio.Dead) truth {
+	t, out := truth{images: map[int64]int{}}, map[int64]bool{}
+	for _, d := range dead {
+		out[d.Index] = true
+	}
+	t.leftOut = int64(len(out))
+	rows = slices.DeleteFunc(rows, func(r annotations.Row) bool { return out[r.Image] })
 	slices.SortStableFunc(rows, func(a, b annotations.Row) int { return cmp.Compare(a.Image, b.Image) })
 	for _, r := range rows {
-		t.images = max(t.images, int(r.Image)+1)
+		if _, known := t.images[r.Image]; !known {
+			t.images[r.Image] = len(t.images)
+		}
 		if r.Class >= 0 && !slices.Contains(t.classes, r.Name) {
 			t.classes = append(t.classes, r.Name)
 		}
@@ -96,7 +111,7 @@ func newTruth(rows []annotations.Row) (t truth) {
 	for _, r := range rows {
 		if r.Class >= 0 {
 			t.objects = append(t.objects, metrics.Object{
-				Image: int(r.Image), Class: slices.Index(t.classes, r.Name), Area: r.Area, Crowd: r.Crowd, Difficult: r.Difficult,
+				Image: t.images[r.Image], Class: slices.Index(t.classes, r.Name), Area: r.Area, Crowd: r.Crowd, Difficult: r.Difficult,
 				Box: metrics.Box{r.Left, r.Top, r.Width, r.Height},
 			})
 		}
@@ -108,11 +123,12 @@ func newTruth(rows []annotations.Row) (t truth) {
 func (t truth) matches(found []Detection) *metrics.Matches {
 	var all []metrics.Detection
 	for _, f := range found {
-		if class := slices.Index(t.classes, f.Class); class >= 0 {
-			all = append(all, metrics.Detection{Image: int(f.Image), Class: class, Box: f.box(), Score: f.Score})
+		image, known := t.images[f.Image]
+		if class := slices.Index(t.classes, f.Class); class >= 0 && known {
+			all = append(all, metrics.Detection{Image: image, Class: class, Box: f.box(), Score: f.Score})
 		}
 	}
-	return metrics.NewMatches(t.objects, all, t.images, len(t.classes))
+	return metrics.NewMatches(t.objects, all, len(t.images), len(t.classes))
 }
 
 // count returns the number of objects of a class that count; of all for -1.
@@ -139,7 +155,7 @@ func measure(detectors []Detector, found []Detection, t truth) (rows []Row) {
 		row := func(class int, name string, s metrics.BoxSummary) {
 			nan := math.NaN()
 			rows = append(rows, Row{
-				Net: d.Net, Seed: d.Seed, Class: name, Objects: t.count(class), Images: int64(t.images),
+				Net: d.Net, Seed: d.Seed, Class: name, Objects: t.count(class), Images: int64(len(t.images)), LeftOut: t.leftOut,
 				AP: 100 * s.AP, AP50: 100 * s.AP50, AP75: 100 * s.AP75, APSmall: 100 * s.APSmall, APMedium: 100 * s.APMedium, APLarge: 100 * s.APLarge,
 				AR1: 100 * s.AR1, AR10: 100 * s.AR10, AR: 100 * s.AR, Low: nan, High: nan, Difference: nan, DifferenceLow: nan, DifferenceHigh: nan,
 			})

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/tensorops/detect"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 	"github.com/sdr-ml/sdr/tensorops/nn"
@@ -17,6 +18,8 @@ import (
 
 // Card describes a detector; it is in the metadata of its file.
 type Card struct {
+	// Format is that of the file; see run.CheckFormat.
+	Format   int             `json:"format"`
 	Detector detect.Config   `json:"detector"`
 	Classes  []string        `json:"classes"`
 	Backbone nn.Backbone     `json:"backbone"`
@@ -73,6 +76,7 @@ func (m *model) tensors(head *nn.Layout) []safetensors.Tensor {
 
 // save writes a detector.
 func (m *model) save(ctx context.Context, path string, head *nn.Layout) error {
+	m.Format = run.Format
 	card, err := json.Marshal(m.Card)
 	if err != nil {
 		return err
@@ -93,9 +97,9 @@ func ReadCard(ctx context.Context, path string) (c Card, err error) {
 
 func parseCard(path string, metadata map[string]string) (c Card, err error) {
 	if err := json.Unmarshal([]byte(metadata[cardKey]), &c); err != nil {
-		return c, fmt.Errorf("%s is no detector: its metadata %q is %q", path, cardKey, metadata[cardKey])
+		return c, fmt.Errorf("%s is no detector, such as sdr detect train writes to NET/SEED.safetensors: its metadata %q is %q", path, cardKey, metadata[cardKey])
 	}
-	for _, err := range []error{c.Detector.Validate(), c.Backbone.Validate(), c.Input.Validate()} {
+	for _, err := range []error{run.CheckFormat(c.Format), c.Detector.Validate(), c.Backbone.Validate(), c.Input.Validate()} {
 		if err != nil {
 			return c, fmt.Errorf("detector %s: %w", path, err)
 		}

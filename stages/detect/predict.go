@@ -4,33 +4,35 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
 	"github.com/sdr-ml/sdr/stages/run/progress"
-	"github.com/sdr-ml/sdr/tensorops/detect"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
-	"github.com/sdr-ml/sdr/tensorops/nn"
 	"github.com/sdr-ml/sdr/transforms/annotations"
 	"github.com/sdr-ml/sdr/transforms/compute"
+	"github.com/sdr-ml/sdr/transforms/imageio"
 	"github.com/sdr-ml/sdr/transforms/record"
 )
-
-// predictBatch is the number of images of a forward pass.
-const predictBatch = 16
 
 // Predict detects objects in the images of a split.
 //
 // in: *record.Batch of Detector. out: *record.Batch of Detection, one batch per detector that finds something, in the
-// order of the images and the surest of each first.
-func Predict(s beam.Scope, detectors beam.PCollection, data annotations.Config) beam.PCollection {
+// order of the images and the surest of each first; and *record.Batch of imageio.Dead, the images that are left out, once
+// per detector.
+func Predict(s beam.Scope, detectors beam.PCollection, data annotations.Config, limit Limit) (found, dead beam.PCollection) {
 	s = s.Scope("detect.Predict")
-	return compute.ParDo(s, &predictFn{data}, detectors)
+	found, dead = beam.ParDo2(s, &predictFn{data, limit}, beam.Reshuffle(s, detectors))
+	return beam.Reshuffle(s, found), beam.Reshuffle(s, dead) // see compute.ParDo
 }
 
-type predictFn struct{ Data annotations.Config }
+type predictFn struct {
+	Data  annotations.Config
+	Limit Limit
+}
 
-func (fn *predictFn) ProcessElement(ctx context.Context, b *record.Batch, emit func(*record.Batch)) error {
+func (fn *predictFn) ProcessElement(ctx context.Context, b *record.Batch, emit, emitDead func(*record.Batch)) error {
 	detectors, err := record.Rows[Detector](b)
 	if err != nil {
 		return err
@@ -40,9 +42,12 @@ func (fn *predictFn) ProcessElement(ctx context.Context, b *record.Batch, emit f
 		return err
 	}
 	for _, d := range detectors {
-		found, err := predict(ctx, set, d)
+		found, dead, err := fn.predict(ctx, set, d)
 		if err != nil {
-			return errors.Join(err, set.Close())
+			return errors.Join(fmt.Errorf("detect: %w", err), set.Close())
+		}
+		if len(dead) > 0 {
+			emitDead(record.Of(dead))
 		}
 		if len(found) > 0 {
 			emit(record.Of(found))
@@ -51,44 +56,32 @@ func (fn *predictFn) ProcessElement(ctx context.Context, b *record.Batch, emit f
 	return set.Close()
 }
 
-// predict detects objects in all images of a set.
-func predict(ctx context.Context, set *annotations.Set, d Detector) (rows []Detection, err error) {
+// predict detects objects in the images of a set.
+func (fn *predictFn) predict(ctx context.Context, set *annotations.Set, d Detector) (rows []Detection, dead []imageio.Dead, err error) {
 	card, err := ReadCard(ctx, d.Path)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	pictures, err := load(ctx, set, card.Input.Size)
+	pictures, dead, err := fn.Limit.load(ctx, set, card.Input.Size)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	err = compute.Run(func(pool *kernels.Pool) error {
-		m, backbone, head, err := open(ctx, d.Path, predictBatch, pool)
+		f, err := newFinder(ctx, d.Path, pool)
 		if err != nil {
 			return err
 		}
 		bar := progress.Start(fmt.Sprintf("predict %s/%d", d.Net, d.Seed), "images", 0, int64(len(pictures)))
 		defer bar.End()
-		size := m.Input.Size
-		input := make([]float32, predictBatch*size*size*3)
-		for from := 0; from < len(pictures); from += predictBatch {
+		for part := range slices.Chunk(pictures, finderBatch) {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			part := pictures[from:min(from+predictBatch, len(pictures))]
-			extents := make([][2]float32, len(part))
-			for i, p := range part {
-				p.put(input[i*size*size*3:(i+1)*size*size*3], size, m.Input, false)
-				extents[i] = [2]float32{float32(p.Width), float32(p.Height)}
-			}
-			backbone.Forward(input, nn.RunningStats)
-			head.Forward(values(backbone))
-			for i, found := range head.Decode(extents, detect.Default) {
-				for _, f := range found {
-					box := part[i].original(f.Box)
+			for i, objects := range f.find(part) {
+				for _, o := range objects {
 					rows = append(rows, Detection{
-						Net: d.Net, Seed: d.Seed, Image: int64(from + i), Source: set.Images[from+i].Source,
-						Class: m.Classes[f.Class], Score: float64(f.Score),
-						Left: box[0], Top: box[1], Width: box[2], Height: box[3],
+						Net: d.Net, Seed: d.Seed, Image: part[i].number, Source: set.Images[part[i].number].Source,
+						Class: f.Classes[o.class], Score: o.score, Left: o.box[0], Top: o.box[1], Width: o.box[2], Height: o.box[3],
 					})
 				}
 			}
@@ -96,5 +89,5 @@ func predict(ctx context.Context, set *annotations.Set, d Detector) (rows []Dete
 		}
 		return nil
 	})
-	return rows, err
+	return rows, dead, err
 }

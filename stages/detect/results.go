@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/dustin/go-humanize/english"
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
 )
@@ -18,8 +19,10 @@ type Results struct {
 	// Data and Split are what the detectors were measured on.
 	Data  string `json:"data"`
 	Split string `json:"split"`
-	// Images and Objects are how many there are.
+	// Images and Objects are how many there are, and LeftOut is the number of images that are not among them, since they or
+	// their annotations are broken.
 	Images  int64 `json:"images"`
+	LeftOut int64 `json:"left_out"`
 	Objects int64 `json:"objects"`
 	// Nets holds one entry per net, in the order in which they were given.
 	Nets []Net `json:"nets"`
@@ -65,7 +68,7 @@ func Collect(rows []Row, data, split string) *Results {
 			n.Classes[row.Class] = means(same)
 			continue
 		}
-		r.Images, r.Objects = row.Images, row.Objects
+		r.Images, r.LeftOut, r.Objects = row.Images, row.LeftOut, row.Objects
 		n.Seeds = append(n.Seeds, row.Seed)
 		n.Figures = means(same)
 		n.AP95 = [2]*float64{figure(row.Low), figure(row.High)}
@@ -147,7 +150,11 @@ func (r *Results) WriteTable(w io.Writer) error {
 	t.SetStyle(table.StyleLight)
 	t.SuppressEmptyColumns()
 	t.Style().Format.Header = text.FormatDefault
-	t.SetTitle("%s, %s: %d objects in %d images, %%", r.Data, r.Split, r.Objects, r.Images)
+	leftOut := ""
+	if r.LeftOut > 0 {
+		leftOut = fmt.Sprintf(" (%d left out)", r.LeftOut)
+	}
+	t.SetTitle("%s, %s: %s in %s%s, %%", r.Data, r.Split, english.Plural(int(r.Objects), "object", ""), english.Plural(int(r.Images), "image", ""), leftOut)
 	header := table.Row{"net", "seeds", "AP", "AP50", "AP75", "small", "medium", "large", "AR"}
 	var classes []string
 	for _, row := range r.rows {

@@ -33,6 +33,8 @@ type RouteConfig struct {
 	Data   annotations.Config
 	Name   string
 	Images int
+	// Limit says what becomes of images that cannot be used.
+	Limit Limit
 	// Size is the length in pixels to which the longer side of an image is scaled.
 	Size int
 	// Norms are those of route.Norms to try.
@@ -131,12 +133,12 @@ func (c RouteConfig) candidates(ctx context.Context, models []train.Model, set *
 		}
 		nets = append(nets, net)
 	}
-	backbone := nn.NewMaps(nets[0].Backbone, firstStage(nets[0].Backbone), c.Size, predictBatch, pool, nn.Inference)
+	backbone := nn.NewMaps(nets[0].Backbone, firstStage(nets[0].Backbone), c.Size, finderBatch, pool, nn.Inference)
 	floats := 0
 	for _, m := range backbone.Maps {
-		floats += len(m.Values) / predictBatch
+		floats += len(m.Values) / finderBatch
 	}
-	j, err := newJudge(ctx, set, c.Size, min(c.Images, max(folds, room/floats)), pool)
+	j, err := newJudge(ctx, set, c.Size, min(c.Images, max(folds, room/floats)), c.Limit, pool)
 	if err != nil {
 		return nil, err
 	}

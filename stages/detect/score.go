@@ -32,7 +32,7 @@ type judge struct {
 }
 
 // newJudge returns a judge by the images of a set, at most so many, drawn at random.
-func newJudge(ctx context.Context, set *annotations.Set, size, most int, pool *kernels.Pool) (*judge, error) {
+func newJudge(ctx context.Context, set *annotations.Set, size, most int, limit Limit, pool *kernels.Pool) (*judge, error) {
 	part := *set
 	part.Images = nil
 	j := &judge{set: &part, size: size, pool: pool}
@@ -40,8 +40,15 @@ func newJudge(ctx context.Context, set *annotations.Set, size, most int, pool *k
 		part.Images = append(part.Images, set.Images[at])
 	}
 	var err error
-	j.pictures, err = load(ctx, &part, size)
-	return j, err
+	if j.pictures, _, err = limit.load(ctx, &part, size); err != nil {
+		return nil, err
+	}
+	var used []annotations.Image
+	for _, p := range j.pictures {
+		used = append(used, part.Images[p.number])
+	}
+	part.Images = used
+	return j, nil
 }
 
 // statistics returns the BatchNorm statistics of models on the images, which are filled up with the mean color.
@@ -128,13 +135,13 @@ func pick[T any](values []T, at []int) (some []T) {
 	return some
 }
 
-// maps returns the maps of each image under several nets of the same backbone, a network for batches of predictBatch images.
+// maps returns the maps of each image under several nets of the same backbone, a network for batches of finderBatch images.
 // What consecutive nets have in common is computed once, and kept once.
 func (j *judge) maps(ctx context.Context, backbone *nn.Net, nets []*inference.Model) (all [][][][]float32, err error) {
 	pixels := 3 * j.size * j.size
-	input, pass := make([]float32, predictBatch*pixels), ssl.LastPass{Layout: backbone.Layout}
+	input, pass := make([]float32, finderBatch*pixels), ssl.LastPass{Layout: backbone.Layout}
 	all = make([][][][]float32, len(nets))
-	for part := range slices.Chunk(j.pictures, predictBatch) {
+	for part := range slices.Chunk(j.pictures, finderBatch) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
@@ -150,7 +157,7 @@ func (j *judge) maps(ctx context.Context, backbone *nn.Net, nets []*inference.Mo
 			for i := range part {
 				of := make([][]float32, len(backbone.Maps))
 				for k, m := range backbone.Maps {
-					size := len(m.Values) / predictBatch
+					size := len(m.Values) / finderBatch
 					of[k] = m.Values[i*size : (i+1)*size]
 					if n > 0 && slices.Equal(of[k], all[n-1][len(all[n])][k]) {
 						of[k] = all[n-1][len(all[n])][k]

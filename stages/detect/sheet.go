@@ -5,6 +5,7 @@ import (
 	"context"
 	_ "embed"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"html/template"
 	"image"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/sdr-ml/sdr/tensorops/detect"
 	"github.com/sdr-ml/sdr/transforms/annotations"
+	"github.com/sdr-ml/sdr/transforms/imageio"
 )
 
 const (
@@ -41,29 +43,37 @@ var sheetText string
 
 var sheetPage = template.Must(template.New("sheet").Parse(sheetText))
 
+// sheet is the content of a page of pictures.
+type sheet struct {
+	Title     string
+	Annotated bool    // whether boxes of annotations are drawn, too
+	Score     float64 // of the objects that are drawn, at least
+	Sections  []section
+}
+
+// section is what a detector found.
+type section struct {
+	Title    string
+	Drawings []drawing
+}
+
+type drawing struct {
+	Source string
+	Image  template.URL
+}
+
 // WriteSheet writes a page of HTML with pictures of what each detector found, in the same images for all of them.
 func WriteSheet(ctx context.Context, w io.Writer, set *annotations.Set, detectors []Detector, found []Detection) error {
-	type drawing struct {
-		Source string
-		Image  template.URL
-	}
-	type section struct {
-		Net      string
-		Seed     int64
-		Drawings []drawing
-	}
-	page := struct {
-		Split    string
-		Score    float64
-		Sections []section
-	}{set.Split, sheetScore, nil}
+	page := sheet{Title: "Detections on " + set.Split, Annotated: true, Score: sheetScore}
 	n := min(sheetImages, len(set.Images))
 	for _, d := range detectors {
-		s := section{Net: d.Net, Seed: d.Seed}
+		s := section{Title: fmt.Sprintf("%s, seed %d", d.Net, d.Seed)}
 		for i := range n {
 			at := i * len(set.Images) / n
 			p, err := read(ctx, set, at, sheetSize)
-			if err != nil {
+			if errors.As(err, new(*brokenError)) {
+				continue
+			} else if err != nil {
 				return err
 			}
 			own := slices.DeleteFunc(slices.Clone(found), func(f Detection) bool {
@@ -78,6 +88,43 @@ func WriteSheet(ctx context.Context, w io.Writer, set *annotations.Set, detector
 		page.Sections = append(page.Sections, s)
 	}
 	return sheetPage.Execute(w, page)
+}
+
+// errDrawn ends the reading of images when there are enough pictures.
+var errDrawn = errors.New("there are enough pictures")
+
+// WriteFound writes a page as WriteSheet does, of the first images of splits in which a detector found something with Find. found
+// is in the order of the images.
+func WriteFound(ctx context.Context, w io.Writer, splits []imageio.Split, card Card, minScore float64, found []Found) error {
+	found = slices.DeleteFunc(slices.Clone(found), func(f Found) bool { return len(f.Classes) == 0 })
+	found = found[:min(len(found), sheetImages)]
+	var s section
+	for _, split := range splits {
+		here := func() bool { return len(found) > 0 && imageio.SplitOf(found[0].Index) == split.Index }
+		if !here() {
+			continue
+		}
+		index := split.Index << 32
+		err := imageio.ReadSplit(ctx, split, func(im imageio.Image) error {
+			if !here() {
+				return errDrawn
+			}
+			if index++; index <= found[0].Index {
+				return nil
+			}
+			rgb, err := imageio.Decode(im.Data)
+			if err != nil {
+				return fmt.Errorf("%s: %w", im.Source, err)
+			}
+			image, err := newPicture(rgb, sheetSize).draw(card.Classes, found[0].Detections(card.Classes))
+			s.Drawings, found = append(s.Drawings, drawing{im.Source, image}), found[1:]
+			return err
+		})
+		if err != nil && !errors.Is(err, errDrawn) {
+			return err
+		}
+	}
+	return sheetPage.Execute(w, sheet{Title: "Detections", Score: minScore, Sections: []section{s}})
 }
 
 // draw returns a picture with its objects and those that were found, the surest on top.

@@ -32,6 +32,8 @@ type TileConfig struct {
 	Side int
 	// PerImage is the number of tiles of an image, and Images the largest number of images, drawn at random.
 	PerImage, Images int
+	// Limit says what becomes of images that cannot be used.
+	Limit Limit
 }
 
 // Validate returns an error for a value out of range.
@@ -46,10 +48,12 @@ func (c TileConfig) Validate() error {
 // Tiles cuts squares out of the scaled images of a set, at random places: what a detector's backbone sees, as images to
 // customize it on.
 func Tiles(ctx context.Context, set *annotations.Set, cfg TileConfig) (tiles []Tile, err error) {
-	for _, i := range rng.New(0, rng.Sample).Perm(len(set.Images))[:min(len(set.Images), cfg.Images)] {
+	drawn := rng.New(0, rng.Sample).Perm(len(set.Images))[:min(len(set.Images), cfg.Images)]
+	var errs []error
+	for _, i := range drawn {
 		p, err := read(ctx, set, i, cfg.Size)
-		if err != nil {
-			return nil, err
+		if errs = append(errs, err); err != nil {
+			continue
 		}
 		r, whole := rng.New(0, rng.Sample, rng.Name("tiles"), uint64(i)), p.rgba()
 		for range cfg.PerImage {
@@ -60,7 +64,8 @@ func Tiles(ctx context.Context, set *annotations.Set, cfg TileConfig) (tiles []T
 			tiles = append(tiles, tile)
 		}
 	}
-	return tiles, nil
+	_, err = cfg.Limit.check(ctx, len(drawn), errs)
+	return tiles, err
 }
 
 // tile cuts a square out of the whole picture.

@@ -9,11 +9,13 @@ import (
 	"io"
 	"io/fs"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
 	"github.com/sdr-ml/sdr/stages/run"
+	"github.com/sdr-ml/sdr/stages/run/epochs"
 	"github.com/sdr-ml/sdr/stages/run/progress"
 	"github.com/sdr-ml/sdr/tensorops/detect"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
@@ -42,10 +44,18 @@ type Config struct {
 	Batch, Epochs int
 	// LR is the peak learning rate of the pyramid and the head.
 	LR float64
+	// Limit says what becomes of images that cannot be used.
+	Limit Limit `json:",omitzero"`
 	// BackboneLR is that of the backbone; 0 leaves it as it is. Its BatchNorm statistics are never changed.
 	BackboneLR float64
 	// Every is how often a checkpoint is written.
-	Every time.Duration `json:"-"`
+	Every time.Duration `json:",omitzero"`
+}
+
+// Settings returns what determines the detectors, but for the images: not what files there are, and when they are written.
+func (c Config) Settings() Config {
+	c.Dir, c.Every, c.Limit = "", 0, Limit{}
+	return c
 }
 
 // Validate returns an error for a value out of range.
@@ -67,6 +77,8 @@ const (
 	groups = 8   // of the head's GroupNorms
 	extra  = 1   // levels beyond the backbone's maps
 	warmup = .05 // the fraction of the steps in which the learning rate rises
+
+	suffix = ".safetensors" // of a detector's file
 )
 
 // optimizer updates all weights.
@@ -109,29 +121,24 @@ func (c Config) train(ctx context.Context, j Job) (d Detector, err error) {
 		return d, err
 	}
 	defer func() { err = errors.Join(err, set.Close()) }()
-	t := &trainer{Config: c, Job: j, set: set, path: files.Join(c.Dir, j.Net, fmt.Sprint(j.Seed)+".safetensors")}
-	for _, im := range set.Images {
-		t.objects += len(im.Objects)
-	}
-	if t.objects == 0 {
-		return d, fmt.Errorf("%s: the split %s has no objects to learn", c.Data.Path, set.Split)
-	}
+	t := &trainer{Config: c, Job: j, set: set, path: files.Join(c.Dir, j.Net, fmt.Sprint(j.Seed)+suffix)}
 	backbone := base.WithoutHeads()
 	t.model = &model{params: slices.Clone(backbone.Params), stats: backbone.Stats, Card: Card{
 		Detector: detect.Config{Classes: len(set.Classes), Channels: c.Channels, Convs: c.Convs, Groups: groups, Extra: extra},
 		Classes:  set.Classes, Backbone: base.Backbone, First: firstStage(base.Backbone),
 		Input: inference.Input{Size: c.Size, Mean: base.Input.Mean, Std: base.Input.Std},
 	}}
-	settings := c
-	settings.Dir = ""
-	t.model.Inputs = run.Digest("v1", settings, j.Net, j.Seed, files.Identity(ctx, j.Model), set.Images, set.Classes)
+	t.model.Inputs = run.Digest("v1", c.Settings(), j.Net, j.Seed, files.Identity(ctx, j.Model), set.Images, set.Classes)
 	d = Detector{Net: j.Net, Seed: j.Seed, Path: t.path}
 	if card, err := ReadCard(ctx, t.path); err == nil && card.Inputs == t.model.Inputs {
 		d.Loss = card.Loss
 		return d, nil
 	}
-	if t.pictures, err = load(ctx, set, c.Size); err != nil {
+	if t.pictures, _, err = c.Limit.load(ctx, set, c.Size); err != nil {
 		return d, err
+	}
+	if !slices.ContainsFunc(t.pictures, func(p picture) bool { return len(p.objects) > 0 }) {
+		return d, fmt.Errorf("%s: the split %s has no objects to learn", c.Data.Path, set.Split)
 	}
 	if err := compute.Run(func(pool *kernels.Pool) error { return t.run(ctx, pool) }); err != nil {
 		return d, err
@@ -145,7 +152,6 @@ type trainer struct {
 	Config
 	Job
 	set      *annotations.Set
-	objects  int
 	pictures []picture
 	path     string
 	model    *model
@@ -154,7 +160,8 @@ type trainer struct {
 	head     *detect.Net
 	states   [2][]float32 // of the optimizer, for backbone and head
 	step     int          // steps done
-	sum      float64      // of the losses of the last epoch so far
+	sum      float64      // of this epoch's losses, each divided by their number
+	history  []epochs.Epoch
 	input    []float32
 	memory   [][]float32 // the maps of a frozen backbone, by view; nil if there is no room
 }
@@ -196,10 +203,14 @@ func (t *trainer) run(ctx context.Context, pool *kernels.Pool) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		losses := t.take(steps)
+		losses, rate := t.take(steps)
 		t.step++
-		if t.step > steps-epoch {
-			t.sum += losses.Total() / float64(epoch)
+		if t.sum += losses.Total() / float64(epoch); t.step%epoch == 0 {
+			t.history = append(t.history, epochs.Epoch{Epoch: t.step / epoch, Step: t.step, LR: rate, Loss: t.sum})
+			t.sum = 0
+			if err := epochs.Write(ctx, strings.TrimSuffix(t.path, suffix)+MetricsSuffix, t.history); err != nil {
+				return err
+			}
 		}
 		bar.Add(int64(t.Batch), "loss", fmt.Sprintf("%.3f", losses.Total()))
 		if t.step < steps && time.Since(saved) >= t.Every {
@@ -209,7 +220,7 @@ func (t *trainer) run(ctx context.Context, pool *kernels.Pool) error {
 			saved = time.Now()
 		}
 	}
-	m.Loss = t.sum
+	m.Loss = t.history[len(t.history)-1].Loss
 	if err := m.save(ctx, t.path, t.head.Layout); err != nil {
 		return err
 	}
@@ -237,8 +248,8 @@ func (t *trainer) put(i, image int, mirrored bool) []detect.Object {
 	return t.pictures[image].put(t.input[i*size:(i+1)*size], t.Size, t.model.Input, mirrored)
 }
 
-// take takes a step.
-func (t *trainer) take(steps int) detect.Losses {
+// take takes a step, and returns its losses and the learning rate of the head.
+func (t *trainer) take(steps int) (losses detect.Losses, lr float64) {
 	images, mirrored := t.order(t.step)
 	objects := make([][]detect.Object, t.Batch)
 	for i, at := range images {
@@ -253,18 +264,17 @@ func (t *trainer) take(steps int) detect.Losses {
 		t.backbone.Forward(t.input, nn.RunningStats)
 	}
 	t.head.Forward(values(t.backbone))
-	losses := t.head.Loss(objects)
+	losses = t.head.Loss(objects)
 	tuned := t.BackboneLR > 0
 	grads := t.head.Backward(tuned)
-	rate := func(peak float64) float32 {
-		return float32(optim.Cosine(t.step, steps, int(warmup*float64(steps)), peak))
-	}
-	optimizer.Update(t.model.head, t.head.Grads, t.states[1], rate(t.LR), t.step+1)
+	rate := func(peak float64) float64 { return optim.Cosine(t.step, steps, int(warmup*float64(steps)), peak) }
+	lr = rate(t.LR)
+	optimizer.Update(t.model.head, t.head.Grads, t.states[1], float32(lr), t.step+1)
 	if tuned {
 		t.backbone.BackwardMaps(grads)
-		optimizer.Update(t.model.params, t.backbone.Grads, t.states[0], rate(t.BackboneLR), t.step+1)
+		optimizer.Update(t.model.params, t.backbone.Grads, t.states[0], float32(rate(t.BackboneLR)), t.step+1)
 	}
-	return losses
+	return losses, lr
 }
 
 // room is the number of floats that the maps of a frozen backbone may take: 1 GiB.
@@ -339,9 +349,10 @@ func place(maps []nn.Map, batch, i int, values []float32) {
 
 // state is what a checkpoint holds besides weights.
 type state struct {
-	Inputs string  `json:"inputs"`
-	Step   int     `json:"step"`
-	Sum    float64 `json:"sum"`
+	Inputs  string         `json:"inputs"`
+	Step    int            `json:"step"`
+	Sum     float64        `json:"sum"`
+	History []epochs.Epoch `json:"history"`
 }
 
 // The names of the vectors in a checkpoint.
@@ -350,6 +361,10 @@ const (
 	headName   = "head"
 	stateName  = "state"
 )
+
+// MetricsSuffix is that of the file SEED.metrics.jsonl beside a detector, which has the epochs of its training so far; see package
+// epochs.
+const MetricsSuffix = ".metrics.jsonl"
 
 func (t *trainer) checkpointPath() string { return t.path + ".checkpoint" }
 
@@ -363,7 +378,7 @@ func (t *trainer) vectors() map[string]*[]float32 {
 
 // checkpoint saves the training.
 func (t *trainer) checkpoint(ctx context.Context) error {
-	text, err := json.Marshal(state{t.model.Inputs, t.step, t.sum})
+	text, err := json.Marshal(state{t.model.Inputs, t.step, t.sum, t.history})
 	if err != nil {
 		return err
 	}
@@ -400,7 +415,7 @@ func (t *trainer) restore(ctx context.Context) error {
 		}
 		*to = tensor.F32
 	}
-	t.step, t.sum = s.Step, s.Sum
+	t.step, t.sum, t.history = s.Step, s.Sum, s.History
 	return nil
 }
 

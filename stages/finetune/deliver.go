@@ -1,7 +1,6 @@
 package finetune
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,6 +11,8 @@ import (
 
 	"github.com/sdr-ml/sdr/stages/internal/labeled"
 	"github.com/sdr-ml/sdr/stages/route"
+	"github.com/sdr-ml/sdr/stages/run"
+	"github.com/sdr-ml/sdr/stages/run/epochs"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 	"github.com/sdr-ml/sdr/tensorops/metrics"
 	"github.com/sdr-ml/sdr/tensorops/nn"
@@ -23,6 +24,8 @@ import (
 
 // Card is the content of model.json: it describes a model with a classifier.
 type Card struct {
+	// Format is that of the file; see run.CheckFormat.
+	Format int `json:"format"`
 	Result
 	// ClassNames are the names of the classes, in the order of the classifier's outputs.
 	ClassNames []string `json:"class_names"`
@@ -36,16 +39,18 @@ type Card struct {
 	Inputs string `json:"inputs"`
 }
 
-// Files of the output folder.
+// MetricsFile is the file of the output folder that has the epochs of the training so far, see package epochs.
+const MetricsFile = "metrics.jsonl"
+
+// The other files of the output folder.
 const (
 	modelFile      = "model.safetensors"
 	cardFile       = "model.json"
-	metricsFile    = "metrics.jsonl"
 	checkpointFile = "checkpoint.safetensors"
 )
 
 // Files lists those that Finetune leaves in a task's folder.
-var Files = []string{modelFile, cardFile, metricsFile, checkpointFile}
+var Files = []string{modelFile, cardFile, MetricsFile, checkpointFile}
 
 // finetune trains a net for a task, unless that is done, and writes the files of the output folder. The card comes last.
 func (fn *finetuneFn) finetune(ctx context.Context, p route.Pair) (*Result, error) {
@@ -74,13 +79,20 @@ func (fn *finetuneFn) finetune(ctx context.Context, p route.Pair) (*Result, erro
 
 // done returns the result of an earlier attempt that has finished; nil if there is none.
 func (fn *finetuneFn) done(ctx context.Context, dir string) (*Result, error) {
-	text, err := files.Read(ctx, files.Join(dir, cardFile))
+	path := files.Join(dir, cardFile)
+	text, err := files.Read(ctx, path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	var card Card
-	if err != nil || json.Unmarshal(text, &card) != nil || card.Inputs != fn.Output.Inputs {
+	if err != nil || json.Unmarshal(text, &card) != nil {
 		return nil, err
+	}
+	if err := run.CheckFormat(card.Format); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if card.Inputs != fn.Output.Inputs {
+		return nil, nil
 	}
 	card.Model = files.Join(dir, modelFile) // the folder may have been moved
 	if _, err := inference.Load(ctx, card.Model); err != nil {
@@ -93,7 +105,7 @@ func (fn *finetuneFn) done(ctx context.Context, dir string) (*Result, error) {
 type trained struct {
 	net    *inference.Model
 	result Result
-	epochs []Epoch
+	epochs []epochs.Epoch
 }
 
 // CheckMetric returns an error if a metric is not of images with one class each, which a classifier is for.
@@ -202,28 +214,16 @@ func Classify(ctx context.Context, p route.Pair, cfg Config) (labels, predicted 
 	return test.Labels, predicted, err
 }
 
-// writeEpochs writes a line for each epoch so far.
-func writeEpochs(ctx context.Context, dir string, epochs []Epoch) error {
-	var lines bytes.Buffer
-	encoder := json.NewEncoder(&lines)
-	for _, e := range epochs {
-		if err := encoder.Encode(e); err != nil {
-			return err
-		}
-	}
-	return files.WriteBytes(ctx, files.Join(dir, metricsFile), lines.Bytes())
-}
-
 // write writes the net and what describes it.
 func (fn *finetuneFn) write(ctx context.Context, dir string, t *trained) error {
 	if err := inference.Save(ctx, t.result.Model, &t.net.Model); err != nil {
 		return err
 	}
-	if err := writeEpochs(ctx, dir, t.epochs); err != nil {
+	if err := epochs.Write(ctx, files.Join(dir, MetricsFile), t.epochs); err != nil {
 		return err
 	}
 	text, err := json.MarshalIndent(Card{
-		Result: t.result, ClassNames: t.net.Classifier.Classes, Backbone: t.net.Backbone, Input: t.net.Input,
+		Format: run.Format, Result: t.result, ClassNames: t.net.Classifier.Classes, Backbone: t.net.Backbone, Input: t.net.Input,
 		Features: t.net.Backbone.FeatureDim(), Config: fn.Config, Inputs: fn.Output.Inputs,
 	}, "", "  ")
 	if err != nil {

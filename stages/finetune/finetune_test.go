@@ -38,8 +38,8 @@ func pair(test string) route.Pair {
 	return route.Pair{Task: "fruit", Metric: tasks.Top1, Train: fixtures + "/train", Test: test, Subnet: "s", Model: "testdata/start.safetensors", Norm: route.NormTraining}
 }
 
-// run runs the stage.
-func run(t *testing.T, runner string, cfg Config, out Output, pairs ...route.Pair) ([]Result, error) {
+// stage runs the stage.
+func stage(t *testing.T, runner string, cfg Config, out Output, pairs ...route.Pair) ([]Result, error) {
 	dir := t.TempDir()
 	p, s := beam.NewPipelineWithRoot()
 	arrowio.WriteDir(s, dir, Finetune(s, beam.Create(s, record.Of(pairs)), cfg, out))
@@ -65,7 +65,7 @@ func TestFinetune(t *testing.T) {
 	var want []byte
 	for _, runner := range []string{"prism", "direct"} {
 		out := Output{Dir: t.TempDir(), PerTask: true, Inputs: "x"}
-		got, err := run(t, runner, small, out, pair(fixtures+"/test"))
+		got, err := stage(t, runner, small, out, pair(fixtures+"/test"))
 		require.NoError(t, err)
 		require.Len(t, got, 1)
 		r, dir := got[0], filepath.Join(out.Dir, "fruit")
@@ -92,16 +92,16 @@ func TestFinetune(t *testing.T) {
 		require.Equal(t, r, card.Result)
 		require.Equal(t, m.Classifier.Classes, card.ClassNames)
 		require.Equal(t, small, card.Config)
-		lines, err := os.ReadFile(filepath.Join(dir, metricsFile))
+		lines, err := os.ReadFile(filepath.Join(dir, MetricsFile))
 		require.NoError(t, err)
 		require.Equal(t, 6, bytes.Count(lines, []byte("\n")))
 		require.NoFileExists(t, filepath.Join(dir, checkpointFile))
 
-		again, err := run(t, runner, Config{}, out, pair(fixtures+"/test")) // a configuration that cannot train
+		again, err := stage(t, runner, Config{}, out, pair(fixtures+"/test")) // a configuration that cannot train
 		require.NoError(t, err)
 		require.Equal(t, got, again)
 		require.NoError(t, os.Truncate(r.Model, 100))
-		again, err = run(t, runner, small, out, pair(fixtures+"/test"))
+		again, err = stage(t, runner, small, out, pair(fixtures+"/test"))
 		require.NoError(t, err)
 		require.Equal(t, got, again)
 		data, err = os.ReadFile(r.Model)
@@ -113,12 +113,12 @@ func TestFinetune(t *testing.T) {
 func TestFinetuneErrors(t *testing.T) {
 	diverging := small
 	diverging.LR = 1e30
-	_, err := run(t, "direct", diverging, Output{Dir: t.TempDir()}, pair(""))
+	_, err := stage(t, "direct", diverging, Output{Dir: t.TempDir()}, pair(""))
 	require.ErrorContains(t, err, "finetune: task fruit: the loss is NaN")
 	require.ErrorContains(t, err, "lower the learning rate (now 1e+30)")
 	missing := pair("")
 	missing.Model = "none.safetensors"
-	_, err = run(t, "direct", small, Output{Dir: t.TempDir()}, missing)
+	_, err = stage(t, "direct", small, Output{Dir: t.TempDir()}, missing)
 	require.ErrorContains(t, err, "none.safetensors")
 }
 
@@ -159,7 +159,7 @@ func TestResume(t *testing.T) {
 		killed := newSmall(t, small, "x", 1)
 		require.ErrorIs(t, killed.run(&countdown{t.Context(), steps}, path), context.Canceled)
 		require.Equal(t, steps, killed.Step)
-		epochs, err := os.ReadFile(filepath.Join(filepath.Dir(path), metricsFile))
+		epochs, err := os.ReadFile(filepath.Join(filepath.Dir(path), MetricsFile))
 		if steps >= whole.epochSteps() {
 			require.NoError(t, err)
 		}

@@ -10,6 +10,7 @@ import (
 	"gonum.org/v1/gonum/stat/distuv"
 
 	"github.com/sdr-ml/sdr/stages/internal/learn"
+	"github.com/sdr-ml/sdr/stages/run/epochs"
 	"github.com/sdr-ml/sdr/stages/run/progress"
 	"github.com/sdr-ml/sdr/tensorops/augment"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
@@ -28,27 +29,15 @@ var checkpointTime = 30 * time.Second
 // warmup is the fraction of the steps over which the learning rate rises.
 const warmup = .05
 
-// Epoch is a line of metrics.jsonl: what an epoch of training has measured.
-type Epoch struct {
-	Epoch int `json:"epoch"`
-	// Step is the number of steps so far, and LR the learning rate of the last one.
-	Step int     `json:"step"`
-	LR   float64 `json:"lr"`
-	// Loss is the mean training loss of the epoch.
-	Loss float64 `json:"loss"`
-	// Validation is the task's metric on the images that are held out, in percent; nil if there are none.
-	Validation *float64 `json:"validation,omitempty"`
-}
-
 // state is what a checkpoint holds besides vectors.
 type state struct {
 	Inputs string  `json:"inputs"`
 	Step   int     `json:"step"`
 	Sum    float64 `json:"sum"` // of the losses of this epoch
 	// Best is the epoch of the best weights, and Better the last epoch that was better than all before it.
-	Best    int     `json:"best"`
-	Better  int     `json:"better"`
-	History []Epoch `json:"history"`
+	Best    int            `json:"best"`
+	Better  int            `json:"better"`
+	History []epochs.Epoch `json:"history"`
 }
 
 // trainer trains one net for one task.
@@ -119,7 +108,7 @@ func (t *trainer) run(ctx context.Context, checkpoint string) error {
 		}
 		bar.Add(int64(t.batch), details...)
 		if checkpoint != "" && t.Step%t.epochSteps() == 0 {
-			if err := writeEpochs(ctx, files.Dir(checkpoint), t.History); err != nil {
+			if err := epochs.Write(ctx, files.Join(files.Dir(checkpoint), MetricsFile), t.History); err != nil {
 				return err
 			}
 		}
@@ -158,7 +147,7 @@ func (t *trainer) advance(steps int) (loss float64, err error) {
 	t.Step++
 	t.Sum += loss
 	if n := t.epochSteps(); t.Step%n == 0 {
-		t.endEpoch(Epoch{Epoch: len(t.History) + 1, Step: t.Step, LR: lr, Loss: t.Sum / float64(n)})
+		t.endEpoch(epochs.Epoch{Epoch: len(t.History) + 1, Step: t.Step, LR: lr, Loss: t.Sum / float64(n)})
 	}
 	return loss, nil
 }
@@ -182,7 +171,7 @@ func (t *trainer) view(thread, i int) {
 }
 
 // endEpoch measures the net on the images that are held out and keeps its weights if none before were better.
-func (t *trainer) endEpoch(e Epoch) {
+func (t *trainer) endEpoch(e epochs.Epoch) {
 	t.Sum = 0
 	if len(t.held) == 0 {
 		t.Best = e.Epoch

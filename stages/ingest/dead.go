@@ -26,16 +26,25 @@ var ErrTooFew = fault.New("too-few-images")
 
 // check returns an error if too many of total images are unreadable, or too few different ones are left.
 func (fn *checkFn) check(total int64, bad []imageio.Dead, read []tally) error {
+	if err := CheckBad(bad, total, fn.MaxBad, fn.DeadLetter); err != nil {
+		return err
+	}
+	return fn.checkFew(total-int64(len(bad)), read)
+}
+
+// CheckBad returns ErrTooManyBad if the dead letters, which are listed in a file, are of all of so many images or of more than
+// a fraction of them.
+func CheckBad(bad []imageio.Dead, total int64, maxBad float64, file string) error {
 	n := int64(len(bad))
-	if n == 0 || n < total && float64(n) <= fn.MaxBad*float64(total) {
-		return fn.checkFew(total-n, read)
+	if n == 0 || n < total && float64(n) <= maxBad*float64(total) {
+		return nil
 	}
 	var first []string
 	for _, d := range bad[:min(n, 3)] {
 		first = append(first, fmt.Sprintf("%s, row %d: %s", d.Source, d.Row, d.Reason))
 	}
 	return fmt.Errorf("%d of %d images cannot be read, more than the allowed fraction of %g [%w]; the first: %s; all are listed in %s",
-		n, total, fn.MaxBad, ErrTooManyBad, strings.Join(first, "; "), files.Text(fn.DeadLetter))
+		n, total, maxBad, ErrTooManyBad, strings.Join(first, "; "), files.Text(file))
 }
 
 // checkFew returns an error if too few of some images are different.

@@ -42,9 +42,22 @@ func lossChart(curves []Curve) (*chart, error) {
 	return curveChart("Training loss by step", "loss", curves, math.NaN(), func(c Curve) []float64 { return c.Loss })
 }
 
+// validationChart draws the metric on held-out images of every curve that has one.
+func validationChart(curves []Curve) (*chart, error) {
+	return curveChart("Metric on held-out images by step", "%", curves, math.NaN(), func(c Curve) []float64 { return orNone(c.Validation, c) })
+}
+
+// orNone returns the values of a curve, or NaN for each if there are none.
+func orNone(values []float64, c Curve) []float64 {
+	if len(values) > 0 {
+		return values
+	}
+	return slices.Repeat([]float64{math.NaN()}, len(c.Steps))
+}
+
 // stdChart draws the collapse watch of every variant and the healthy level.
 func stdChart(curves []Curve, healthy float64) (*chart, error) {
-	c, err := curveChart("Standard deviation of the embedding by step", "std of the embedding", curves, healthy, func(c Curve) []float64 { return c.Std })
+	c, err := curveChart("Standard deviation of the embedding by step", "std of the embedding", curves, healthy, func(c Curve) []float64 { return orNone(c.Std, c) })
 	if c != nil && healthy > 0 {
 		c.Legend = append(c.Legend, series{"dashed", fmt.Sprintf("healthy: %.3f", healthy)})
 		c.Alt += fmt.Sprintf("; the healthy level is %.3f, 0 is collapsed", healthy)

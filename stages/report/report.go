@@ -68,8 +68,11 @@ type Curve struct {
 	Steps []int
 	// Loss is the training loss.
 	Loss []float64
-	// Std is the collapse watch: the standard deviation of the l2-normalized embedding; 0 means collapsed.
+	// Std is the collapse watch: the standard deviation of the l2-normalized embedding; 0 means collapsed. It is empty
+	// if nothing is embedded.
 	Std []float64
+	// Validation is the metric on held-out images, in percent; empty if there are none.
+	Validation []float64
 }
 
 //go:embed *.html style.css

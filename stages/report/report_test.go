@@ -338,7 +338,7 @@ func TestBest(t *testing.T) {
 func TestWriteErrors(t *testing.T) {
 	for want, edit := range map[string]func(*Page){
 		"report: curve sdr: 3 steps and 1 values":                          func(p *Page) { p.Curves[0].Loss = []float64{1} },
-		"report: curve unified: 1 steps and 0 values":                      func(p *Page) { p.Curves[1].Std = nil },
+		"report: curve unified: 1 steps and 2 values":                      func(p *Page) { p.Curves[1].Std = []float64{1, 2} },
 		"report: subset 0: image 1 has 5 bytes; want 4 x 4 x 3":            func(p *Page) { p.Sheets[0].Pixels[1] = make([]byte, 5) },
 		"report: subset 0: a sheet of 0 images of 4 px; want one at least": func(p *Page) { p.Sheets[0].Pixels = nil },
 	} {

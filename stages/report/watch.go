@@ -6,7 +6,7 @@ import (
 	"math"
 )
 
-// WatchPage is the content of the page that follows a run while it trains. Empty parts are left out.
+// WatchPage is the content of the page that follows a run, or another training, while it trains. Empty parts are left out.
 type WatchPage struct {
 	About
 	// State says what the run is doing, and Detail says more.
@@ -34,7 +34,8 @@ type Training struct {
 	Images, Of int64
 	// Speed is how many it sees per second; 0 if it does not train now.
 	Speed float64
-	// Measured says that there is a measurement, of which Loss, Std and Wait, from 0 to 1, are the latest values.
+	// Measured says that there is a measurement, of which Loss, Std and Wait, from 0 to 1, are the latest values. Std is 0 if
+	// the training has neither Std nor Wait.
 	Measured        bool
 	Loss, Std, Wait float64
 }
@@ -65,10 +66,13 @@ type Subset struct {
 func WriteWatch(w io.Writer, p *WatchPage) error {
 	d := struct {
 		*WatchPage
-		Loss, Std, Subsets *chart
+		Loss, Validation, Std, Subsets *chart
 	}{WatchPage: p, Subsets: subsetChart(p.Subsets)}
 	var err error
 	if d.Loss, err = lossChart(p.Curves); err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	if d.Validation, err = validationChart(p.Curves); err != nil {
 		return fmt.Errorf("report: %w", err)
 	}
 	if d.Std, err = stdChart(p.Curves, p.HealthyStd); err != nil {

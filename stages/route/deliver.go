@@ -21,6 +21,8 @@ import (
 
 // Card is the content of model.json: it describes a delivered model.
 type Card struct {
+	// Format is that of the file; see run.CheckFormat.
+	Format int `json:"format"`
 	// Task is the task that the model was chosen for, by its Score under Scorer, in percent.
 	Task   string  `json:"task"`
 	Subnet string  `json:"subnet"`
@@ -176,6 +178,7 @@ func Write(ctx context.Context, dir string, m *inference.Model, card Card) error
 }
 
 func writeCard(ctx context.Context, dir string, card Card) error {
+	card.Format = run.Format
 	text, err := json.MarshalIndent(card, "", "  ")
 	if err != nil {
 		return err

@@ -13,8 +13,9 @@ import (
 	"github.com/sdr-ml/sdr/transforms/files"
 )
 
-// Format is the version of the files of a run folder. It is stated in run.json, manifests, checkpoints and shards, and rises
-// when a program of the version before would read one of them wrongly.
+// Format is the version of the files of a run folder and of what is made from one. It is stated in run.json, manifests,
+// checkpoints, shards, model.json, finetune.json, detect.json and detectors, and rises when a program of the version before
+// would read one of them wrongly.
 const Format = 1
 
 // CheckFormat returns ErrNewer for the format of a file that a newer program wrote. 0 means that it states none, which is

@@ -44,6 +44,8 @@ type Image struct {
 	Width, Height int
 	// Objects are what is annotated.
 	Objects []Object
+	// Reason says why the image or its annotation cannot be used, in which case it has no objects; else it is empty.
+	Reason string `json:",omitempty"`
 }
 
 // Object is an annotated object.

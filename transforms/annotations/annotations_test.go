@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"context"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -120,19 +121,74 @@ func TestCOCO(t *testing.T) {
 	}
 }
 
+const voc07 = "VOCdevkit/VOC2007/"
+
+// with returns files with the text of one changed, or without it if the text is empty.
+func with(content map[string]string, name, text string) map[string]string {
+	changed := maps.Clone(content)
+	if changed[name] = text; text == "" {
+		delete(changed, name)
+	}
+	return changed
+}
+
+// A broken annotation costs its image and nothing else, and the image says why.
+func TestBroken(t *testing.T) {
+	const val = "annotations/instances_val2017.json"
+	for _, c := range []struct {
+		content             map[string]string
+		split, source, want string
+	}{
+		{with(voc, voc07+"Annotations/a.xml", ""), "trainval", "a.xml", "there is no such annotation, though the split trainval lists it"},
+		{with(voc, voc07+"Annotations/a.xml", "<annotation><object><name>x</name></object></annotation>"), "trainval", "a.xml", "object 0 has no name or no bndbox"},
+		{with(voc, voc07+"Annotations/a.xml", "{}"), "trainval", "a.xml", "no annotation of Pascal VOC"},
+		{with(voc, voc07+"Annotations/a.xml", dog[:300]), "trainval", "a.xml", "no annotation of Pascal VOC"},
+		{with(voc, voc07+"Annotations/a.xml", strings.ReplaceAll(dog, "<xmax>50", "<xmax>0")), "trainval", "a.xml", "a box without pixels"},
+		{with(voc, voc07+"JPEGImages/a.jpg", ""), "trainval", "a.xml", "it has no image in JPEGImages"},
+		{with(coco, val, strings.Replace(instances, `"image_id": 3`, `"image_id": 4`, 1)), "val2017", "instances_val2017.json", "annotation 0 is of image 4"},
+		{with(coco, val, strings.ReplaceAll(instances, `"category_id": 17`, `"category_id": 4`)), "val2017", "y.jpg", "annotation 1 is of category 4"},
+		{with(coco, val, strings.ReplaceAll(instances, `[1, 2, 3.5, 4]`, `[1, 2, 3.5]`)), "val2017", "y.jpg", "annotation 0 has the bbox [1 2 3.5]"},
+		{with(coco, val, strings.ReplaceAll(instances, `[0, 0, 2, 2]`, `[0, 0, 2, -2]`)), "val2017", "y.jpg", "annotation 1 has the bbox [0 0 2 -2]"},
+	} {
+		for _, path := range write(t, c.content) {
+			s, err := Open(t.Context(), Config{Path: path, Splits: []string{c.split}})
+			require.NoError(t, err)
+			broken := 0
+			for i, im := range s.Images {
+				if im.Reason == "" {
+					_, err := s.Read(t.Context(), i)
+					require.NoError(t, err)
+					continue
+				}
+				broken++
+				require.Contains(t, im.Reason, c.want)
+				require.Equal(t, c.source, filepath.Base(im.Source))
+				require.Empty(t, im.Objects)
+				for _, r := range s.rows() {
+					require.NotEqual(t, int64(i), r.Image)
+				}
+			}
+			require.Equal(t, 1, broken, c.want)
+			require.NoError(t, s.Close())
+		}
+	}
+}
+
+// Images are found though the first of them is missing.
+func TestFirstMissing(t *testing.T) {
+	for _, path := range write(t, with(coco, "val2017/x.jpg", "")) {
+		s, err := Open(t.Context(), Config{Path: path, Splits: []string{"val2017"}})
+		require.NoError(t, err)
+		_, err = s.Read(t.Context(), 0)
+		require.ErrorIs(t, err, fs.ErrNotExist)
+		_, err = s.Read(t.Context(), 1)
+		require.NoError(t, err)
+		require.NoError(t, s.Close())
+	}
+}
+
 // Errors name what is wrong.
 func TestErrors(t *testing.T) {
-	with := func(content map[string]string, name, text string) map[string]string {
-		changed := map[string]string{}
-		for k, v := range content {
-			changed[k] = v
-		}
-		if changed[name] = text; text == "" {
-			delete(changed, name)
-		}
-		return changed
-	}
-	const voc07 = "VOCdevkit/VOC2007/"
 	for _, c := range []struct {
 		content map[string]string
 		split   string
@@ -140,16 +196,11 @@ func TestErrors(t *testing.T) {
 	}{
 		{voc, "val", "there is no split val; there is test, trainval"},
 		{map[string]string{"a.jpg": "x"}, "val", "no annotated images"},
-		{with(voc, voc07+"Annotations/a.xml", ""), "trainval", "a.xml is missing, though the split trainval lists it"},
-		{with(voc, voc07+"Annotations/a.xml", "<annotation><object><name>x</name></object></annotation>"), "trainval", "a.xml: object 0 has no name or no bndbox"},
-		{with(voc, voc07+"Annotations/a.xml", "{}"), "trainval", "a.xml: no annotation of Pascal VOC"},
-		{with(voc, voc07+"Annotations/a.xml", strings.ReplaceAll(dog, "<xmax>50", "<xmax>0")), "trainval", "a box without pixels"},
-		{with(voc, voc07+"JPEGImages/a.jpg", ""), "trainval", "a.xml has no image in JPEGImages"},
 		{with(voc, voc07+"ImageSets/Main/test.txt", "\n"), "test", "test.txt lists no images"},
 		{with(coco, "annotations/instances_val2017.json", "[]"), "val2017", "no annotations of COCO"},
 		{with(coco, "annotations/instances_val2017.json", "{}"), "val2017", "there are no categories"},
-		{with(coco, "annotations/instances_val2017.json", strings.ReplaceAll(instances, `"image_id": 3`, `"image_id": 4`)), "val2017", "annotation 0 is of image 4"},
-		{with(coco, "val2017/x.jpg", ""), "val2017", "its first image is none of"},
+		{with(coco, "annotations/instances_val2017.json", `{"categories": [{"id": 1, "name": "a"}], "annotations": [{"image_id": 1, "category_id": 1, "bbox": [0, 0, 1, 1]}]}`), "val2017", "lists no images"},
+		{with(with(coco, "val2017/x.jpg", ""), "val2017/y.jpg", ""), "val2017", "its first image is none of"},
 	} {
 		for _, path := range write(t, c.content) {
 			_, err := Open(t.Context(), Config{Path: path, Splits: []string{c.split}})

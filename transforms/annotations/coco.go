@@ -77,7 +77,7 @@ type cocoCategory struct {
 	Name string `json:"name"`
 }
 
-// readCOCO reads an annotation file. Its images are in the folder images, or where there is the first of them.
+// readCOCO reads an annotation file. Its images are in the folder images, or where there is one of the first of them.
 func readCOCO(ctx context.Context, t tree, split, name, images string) (*Set, error) {
 	data, err := t.read(ctx, name)
 	if err != nil {
@@ -88,30 +88,34 @@ func readCOCO(ctx context.Context, t tree, split, name, images string) (*Set, er
 		return nil, fmt.Errorf("%s: %w", t.source(name), err)
 	}
 	s.Split, s.tree = split, t
-	if images != "" {
-		if s.tree, err = openTree(ctx, images); err != nil {
-			return nil, err
-		}
-		for i := range s.Images {
-			s.Images[i].Source = s.tree.source(s.Images[i].Name)
-		}
-		return s, t.close()
+	dir := ""
+	if images == "" {
+		dir, err = cocoImages(ctx, t, split, name, s.Images)
+	} else if s.tree, err = openTree(ctx, images); err == nil {
+		err = t.close()
 	}
-	dir, err := cocoImages(ctx, t, split, name, s.Images)
 	if err != nil {
 		return nil, err
 	}
 	for i := range s.Images {
 		im := &s.Images[i]
+		if im.Name == "" { // it is not listed
+			im.Source = t.source(name)
+			continue
+		}
 		im.Name = path.Join(dir, im.Name)
-		im.Source = t.source(im.Name)
+		im.Source = s.tree.source(im.Name)
 	}
 	return s, nil
 }
 
+// searched is the number of images that are looked for in each folder that may have them, since some may be missing.
+const searched = 10
+
 // cocoImages returns the folder of the images.
 func cocoImages(ctx context.Context, t tree, split, name string, images []Image) (string, error) {
-	if len(images) == 0 {
+	listed := slices.DeleteFunc(slices.Clone(images), func(im Image) bool { return im.Name == "" })
+	if len(listed) == 0 {
 		return "", fmt.Errorf("%s lists no images", t.source(name))
 	}
 	beside := path.Dir(name)
@@ -119,16 +123,20 @@ func cocoImages(ctx context.Context, t tree, split, name string, images []Image)
 	if path.Base(beside) == cocoFolder {
 		root = path.Dir(beside)
 	}
-	var tried []string
-	for _, dir := range []string{path.Join(root, split), path.Join(root, "images", split), path.Join(root, "images"), beside, root} {
-		first := path.Join(dir, images[0].Name)
-		switch _, err := t.read(ctx, first); {
-		case err == nil:
-			return dir, nil
-		case !errors.Is(err, fs.ErrNotExist):
-			return "", err
+	var tried []string // for the first image
+	for i, im := range listed[:min(len(listed), searched)] {
+		for _, dir := range []string{path.Join(root, split), path.Join(root, "images", split), path.Join(root, "images"), beside, root} {
+			file := path.Join(dir, im.Name)
+			switch _, err := t.read(ctx, file); {
+			case err == nil:
+				return dir, nil
+			case !errors.Is(err, fs.ErrNotExist):
+				return "", err
+			}
+			if i == 0 {
+				tried = append(tried, t.source(file))
+			}
 		}
-		tried = append(tried, t.source(first))
 	}
 	return "", fmt.Errorf("%s: its first image is none of %s: %w", t.source(name), strings.Join(tried, ", "), fs.ErrNotExist)
 }
@@ -154,21 +162,30 @@ func parseCOCO(data []byte) (*Set, error) {
 		s.Images = append(s.Images, Image{Name: path.Clean(im.FileName), Width: im.Width, Height: im.Height})
 	}
 	for i, a := range c.Annotations {
-		image, known := images[a.ImageID]
+		at, known := images[a.ImageID]
+		if !known {
+			at, images[a.ImageID] = len(s.Images), len(s.Images)
+			s.Images = append(s.Images, Image{Reason: fmt.Sprintf("annotation %d is of image %d, which is not listed", i, a.ImageID)})
+		}
+		im := &s.Images[at]
 		class, valid := classes[a.CategoryID]
 		switch {
-		case !known:
-			return nil, fmt.Errorf("annotation %d is of image %d, which is not listed", i, a.ImageID)
+		case im.Reason != "":
+			continue
 		case !valid:
-			return nil, fmt.Errorf("annotation %d is of category %d, which is not listed", i, a.CategoryID)
-		case len(a.Box) != 4:
-			return nil, fmt.Errorf("annotation %d has the bbox %v; want left, top, width and height", i, a.Box)
+			im.Reason = fmt.Sprintf("annotation %d is of category %d, which is not listed", i, a.CategoryID)
+		case len(a.Box) != 4 || a.Box[2] < 0 || a.Box[3] < 0:
+			im.Reason = fmt.Sprintf("annotation %d has the bbox %v; want left, top, width and height", i, a.Box)
+		}
+		if im.Reason != "" {
+			im.Objects = nil
+			continue
 		}
 		o := Object{Class: class, Box: metrics.Box(a.Box), Crowd: a.Crowd != 0}
 		if o.Area = o.Box.Area(); a.Area != nil {
 			o.Area = *a.Area
 		}
-		s.Images[image].Objects = append(s.Images[image].Objects, o)
+		im.Objects = append(im.Objects, o)
 	}
 	return s, nil
 }

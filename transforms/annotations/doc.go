@@ -14,5 +14,6 @@
 //
 // Determinism. Images are in the order of the split, classes in the order of COCO's category numbers or VOC's names.
 //
-// Errors. What is missing or malformed is an error that names the file. Archives must not be compressed.
+// Errors. A missing or malformed annotation costs its image, whose [Image.Reason] says why; what is missing or malformed
+// besides is an error that names the file. Archives must not be compressed.
 package annotations

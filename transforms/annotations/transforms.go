@@ -9,7 +9,7 @@ import (
 	"github.com/sdr-ml/sdr/transforms/record"
 )
 
-// Row is the schema of Read's output: an object, or an image without any.
+// Row is the schema of Read's output: an object, or an image without any. An image that cannot be used has no row.
 type Row struct {
 	// Image is the image's number in the split, and Source its path or archive!member.
 	Image  int64  `arrow:"image"`
@@ -60,7 +60,7 @@ func (fn *readFn) ProcessElement(ctx context.Context, _ []byte, emit func(*recor
 // rows lists the objects, and the images without any.
 func (s *Set) rows() (rows []Row) {
 	for i, im := range s.Images {
-		if len(im.Objects) == 0 {
+		if len(im.Objects) == 0 && im.Reason == "" {
 			rows = append(rows, Row{Image: int64(i), Source: im.Source, Class: -1})
 		}
 		for _, o := range im.Objects {

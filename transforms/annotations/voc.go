@@ -75,20 +75,23 @@ func readVOC(ctx context.Context, t tree, dir, split string) (*Set, error) {
 	var classes [][]string // of each image's objects
 	for _, name := range names {
 		file := path.Join(dir, vocFolder, name+".xml")
+		var im Image
+		var of []string
 		data, err := t.read(ctx, file)
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("%s is missing, though the split %s lists it: %w", t.source(file), split, err)
-		} else if err != nil {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			err = fmt.Errorf("there is no such annotation, though the split %s lists it", split)
+		case err != nil:
 			return nil, err
+		case images[name] == "":
+			err = fmt.Errorf("it has no image in %s", vocImages)
+		default:
+			im, of, err = parseVOC(data)
 		}
-		im, of, err := parseVOC(data)
+		im.Name, im.Source = images[name], t.source(images[name])
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", t.source(file), err)
+			im, of = Image{Source: t.source(file), Reason: err.Error()}, nil
 		}
-		if im.Name = images[name]; im.Name == "" {
-			return nil, fmt.Errorf("%s has no image in %s", t.source(file), vocImages)
-		}
-		im.Source = t.source(im.Name)
 		s.Images, classes = append(s.Images, im), append(classes, of)
 	}
 	s.Classes = slices.Compact(slices.Sorted(slices.Values(slices.Concat(classes...))))

@@ -143,7 +143,7 @@ func TestPassedOver(t *testing.T) {
 		total += n
 	}
 	require.EqualValues(t, 450, total)
-	require.Contains(t, source.Summary(imageio.Tally{Images: 1, Labeled: 1}), "1 images, 1 of them with labels, and 0 that cannot be read; passed over 201 other files, 150 .txt, 1 .x0,")
+	require.Contains(t, source.Summary(imageio.Tally{Images: 1, Labeled: 1}), "1 image, 1 of them with labels, and 0 that cannot be read; passed over 201 other files, 150 .txt, 1 .x0,")
 	require.Contains(t, source.Summary(imageio.Tally{Images: 9, Labeled: 5, Lost: 3, Damaged: 2, Dead: 1}), "9 images, 5 of them with labels, and 1 that cannot be read; "+
 		"the labels of 3 are lost in damaged parts of the files; 2 are damaged, and were read as far as they go; passed over")
 	require.Contains(t, source.Summary(imageio.Tally{Images: 1, Labeled: 1}), "93 more (a list of images is read only if its own path is given)")

@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/dustin/go-humanize/english"
 )
 
 // Source is what [Survey] finds in one path.
@@ -36,12 +38,12 @@ func (s *Source) Has(split int64) bool { return split >= s.Begin && split < s.En
 
 // Summary describes in one line what was read of a source, and what was passed over.
 func (s *Source) Summary(t Tally) string {
-	text := fmt.Sprintf("%s: %d images, %d of them with labels, and %d that cannot be read", s.Path, t.Images, t.Labeled, t.Dead)
+	text := fmt.Sprintf("%s: %s, %d of them with labels, and %d that cannot be read", s.Path, english.Plural(int(t.Images), "image", ""), t.Labeled, t.Dead)
 	if t.Lost > 0 {
 		text += fmt.Sprintf("; the labels of %d are lost in damaged parts of the files", t.Lost)
 	}
 	if t.Damaged > 0 {
-		text += fmt.Sprintf("; %d are damaged, and were read as far as they go", t.Damaged)
+		text += "; " + english.Plural(int(t.Damaged), "is damaged, and was read as far as it goes", "are damaged, and were read as far as they go")
 	}
 	if len(s.Passed) > 0 {
 		text += "; " + s.Passed.String()
