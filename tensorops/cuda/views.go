@@ -33,7 +33,9 @@ func newViewMaker(q queue, m memory, of ssl.Views, batch, size int) *viewMaker {
 }
 
 // stepBytes returns the size of the steps of all views.
-func (v *viewMaker) stepBytes() int { return 2 * v.batch * v.of.Steps * int(unsafe.Sizeof(augment.Step{})) }
+func (v *viewMaker) stepBytes() int {
+	return 2 * v.batch * v.of.Steps * int(unsafe.Sizeof(augment.Step{}))
+}
 
 // in returns the sources in host memory that is laid out as in the device's.
 func (v *viewMaker) in(host []byte) ssl.Sources {
@@ -46,13 +48,10 @@ func (v *viewMaker) in(host []byte) ssl.Sources {
 
 // run writes the normalized views to activations [2·batch, size, size, 3].
 func (v *viewMaker) run(to Buffer) {
-	kernel, blocks, n := "views_small", 2*v.batch, v.of
-	args := []any{
-		v.sources.slice(v.stepBytes(), v.sources.Len, 1), v.sources, to, 2 * v.batch, n.Steps, n.Size, v.size,
-		n.Mean[0], n.Mean[1], n.Mean[2], n.Std[0], n.Std[1], n.Std[2],
-	}
+	n, blocks := v.of, 2*v.batch
 	if v.room > 0 {
-		kernel, blocks, args = "views_large", min(blocks, viewBlocks), append(args, v.work, v.room)
+		blocks = min(blocks, viewBlocks)
 	}
-	v.q.launch(kernel, dim1(blocks), dim1(viewThreads), args...)
+	v.q.launch("views", dim1(blocks), dim1(viewThreads), v.sources.slice(v.stepBytes(), v.sources.Len, 1), v.sources, to,
+		2*v.batch, n.Steps, n.Size, v.size, n.Mean[0], n.Mean[1], n.Mean[2], n.Std[0], n.Std[1], n.Std[2], v.work, v.room)
 }

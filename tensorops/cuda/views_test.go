@@ -137,8 +137,8 @@ func TestViews(t *testing.T) {
 			case len(all):
 				operations = all
 			}
-			c := viewCase{20, 32, 25, [2][]augment.Operation{operations, operations}, 3}
-			t.Run(fmt.Sprint(len(operations), i), func(t *testing.T) { c.check(t, s, 4) })
+			c := viewCase{20, 32, 20, [2][]augment.Operation{operations, operations}, 3}
+			t.Run(fmt.Sprint(len(operations), i), func(t *testing.T) { c.check(t, s, 1) })
 		}
 	})
 }

@@ -1,6 +1,6 @@
 // Views of 8-bit RGB images, as package augment makes them on the CPU, byte for byte: all arithmetic is in integers, or in
 // floats that round where augment's do. A block makes one view after another, each by a list of steps, in two buffers of
-// pixels, which are in shared memory if they fit.
+// pixels, which are in shared memory if they fit. Loops that have few rounds are not unrolled, which keeps the code small.
 
 // VIEW_THREADS is the number of threads per block.
 #define VIEW_THREADS 512
@@ -41,18 +41,20 @@ __device__ __forceinline__ double triangle(int pixel, double center, double inve
 
 // planAxis writes, for each of out positions, the first of the in positions that contribute to it, their number and their
 // weights, in 22-bit fixed point. It returns the distance between two positions' lists.
-__device__ __forceinline__ int planAxis(int *to, int in, int out) {
+__device__ int planAxis(int *to, int in, int out) {
 	double scale = (double)in / out, reach = scale < 1 ? 1 : scale, inverse = 1 / reach;
 	int stride = (int)(2 * reach) + 3;
 	for (int i = (int)threadIdx.x; i < out; i += VIEW_THREADS) {
 		int *list = to + i * stride;
 		double center = __dmul_rn(i + 0.5, scale), sum = 0;
 		int first = max((int)(center - reach + 0.5), 0), n = min((int)(center + reach + 0.5), in) - first;
+#pragma unroll 1
 		for (int j = 0; j < n; j++) {
 			sum += triangle(first + j, center, inverse);
 		}
 		list[0] = first;
 		list[1] = n;
+#pragma unroll 1
 		for (int j = 0; j < n; j++) {
 			list[2 + j] = (int)(triangle(first + j, center, inverse) / sum * (1 << 22) + 0.5);
 		}
@@ -62,12 +64,13 @@ __device__ __forceinline__ int planAxis(int *to, int in, int out) {
 
 // scaleAxis makes height x width pixels of others, whose rows are row bytes long: it scales the columns if down is set, else
 // the rows.
-__device__ __forceinline__ void scaleAxis(byte *to, int height, int width, const byte *from, int row, bool down, const int *lists, int stride) {
+__device__ void scaleAxis(byte *to, int height, int width, const byte *from, int row, bool down, const int *lists, int stride) {
 	for (int i = (int)threadIdx.x; i < height * width; i += VIEW_THREADS) {
 		int y = i / width, x = i % width, next = down ? row : 3;
 		const int *list = lists + (down ? y : x) * stride;
 		const byte *p = from + (down ? list[0] * row + 3 * x : y * row + 3 * list[0]);
 		int r = 1 << 21, g = 1 << 21, b = 1 << 21; // rounds to nearest
+#pragma unroll 1
 		for (int j = 0; j < list[1]; j++, p += next) {
 			int weight = list[2 + j];
 			r += p[0] * weight;
@@ -82,30 +85,31 @@ __device__ __forceinline__ void scaleAxis(byte *to, int height, int width, const
 
 // crop makes size x size pixels of a box of height x width pixels, which is part of rows of row bytes. to may be the image
 // that has the box; between is another buffer. Where an axis keeps its length, its pass changes nothing.
-__device__ __forceinline__ void crop(byte *to, byte *between, int size, const byte *box, int height, int width, int row, int *weights,
-		int room) {
-	int strideX = planAxis(weights, width, size), strideY = planAxis(weights + room, height, size);
+__device__ void crop(byte *to, byte *between, int size, const byte *box, int height, int width, int row, int *weightsX,
+		int *weightsY) {
+	int strideX = planAxis(weightsX, width, size), strideY = planAxis(weightsY, height, size);
 	__syncthreads();
 	if (height > size && height - size > 2 * (width - size)) {
-		scaleAxis(between, size, width, box, row, true, weights + room, strideY);
+		scaleAxis(between, size, width, box, row, true, weightsY, strideY);
 		__syncthreads();
-		scaleAxis(to, size, size, between, 3 * width, false, weights, strideX);
+		scaleAxis(to, size, size, between, 3 * width, false, weightsX, strideX);
 	} else {
-		scaleAxis(between, height, size, box, row, false, weights, strideX);
+		scaleAxis(between, height, size, box, row, false, weightsX, strideX);
 		__syncthreads();
-		scaleAxis(to, size, size, between, 3 * size, true, weights + room, strideY);
+		scaleAxis(to, size, size, between, 3 * size, true, weightsY, strideY);
 	}
 }
 
 // boxFilter sets every byte to inner times the sum of the 2r+1 bytes around it, along rows or, if down is set, columns,
 // plus outer times the two beyond them. The first and last one are repeated beyond the edges.
-__device__ __forceinline__ void boxFilter(byte *to, const byte *from, int size, bool down, int r, unsigned inner, unsigned outer) {
+__device__ void boxFilter(byte *to, const byte *from, int size, bool down, int r, unsigned inner, unsigned outer) {
 	int next = down ? 3 * size : 3, last = size - 1;
 	for (int i = (int)threadIdx.x; i < size * size; i += VIEW_THREADS) {
 		int at = down ? i / size : i % size, before = max(r - at, 0), beyond = max(at + r - last, 0);
 		const byte *line = from + 3 * i - at * next;
 		for (int c = 0; c < 3; c++, line++) {
 			unsigned sum = (unsigned)(line[0] * before + line[last * next] * beyond);
+#pragma unroll 1
 			for (int j = at - r + before; j <= at + r - beyond; j++) {
 				sum += line[j * next];
 			}
@@ -116,7 +120,8 @@ __device__ __forceinline__ void boxFilter(byte *to, const byte *from, int size, 
 }
 
 // blur filters three times along the rows and three times along the columns.
-__device__ __forceinline__ void blur(byte *pixels, byte *other, int size, const int *args) {
+__device__ void blur(byte *pixels, byte *other, int size, const int *args) {
+#pragma unroll 1
 	for (int i = 0; i < 6; i++) {
 		boxFilter(i % 2 ? pixels : other, i % 2 ? other : pixels, size, i >= 3, args[0], (unsigned)args[1], (unsigned)args[2]);
 		__syncthreads();
@@ -158,38 +163,30 @@ __device__ __forceinline__ void shiftHue(byte *p, int shift) {
 	p[3 - top - bottom] = middle;
 }
 
-// paint applies a step that changes each pixel by itself. mean is the image's mean luminance.
-__device__ __forceinline__ void paint(byte *p, viewStep s, int mean) {
-	int l = luma(p);
+// paint applies a step that changes each pixel by itself. mean is what brightness and contrast blend with.
+__device__ void paint(byte *p, const viewStep &s, int mean) {
 	if (s.kind == VIEW_HUE) {
 		shiftHue(p, s.args[0]);
 		return;
 	}
-#pragma unroll
+	int gray = luma(p), from = s.kind == VIEW_SATURATION ? gray : mean;
 	for (int c = 0; c < 3; c++) {
+		int v = p[c];
 		switch (s.kind) {
-		case VIEW_BRIGHTNESS:
-			p[c] = blend(0, p[c], s.factor);
-			break;
-		case VIEW_CONTRAST:
-			p[c] = blend(mean, p[c], s.factor);
-			break;
-		case VIEW_SATURATION:
-			p[c] = blend(l, p[c], s.factor);
-			break;
 		case VIEW_GRAY:
-			p[c] = (byte)l;
+			p[c] = (byte)gray;
 			break;
 		case VIEW_SOLARIZE:
-			if (p[c] >= s.args[0]) {
-				p[c] = (byte)(255 - p[c]);
-			}
+			p[c] = (byte)(v >= s.args[0] ? 255 - v : v);
+			break;
+		default:
+			p[c] = blend(from, v, s.factor);
 		}
 	}
 }
 
 // flip flips an image left to right.
-__device__ __forceinline__ void flip(byte *pixels, int size) {
+__device__ void flip(byte *pixels, int size) {
 	int half = size / 2;
 	for (int i = (int)threadIdx.x; i < size * half; i += VIEW_THREADS) {
 		int y = i / half, x = i % half;
@@ -202,28 +199,40 @@ __device__ __forceinline__ void flip(byte *pixels, int size) {
 	}
 }
 
-// makeViews makes the block's views: [views, size, size, 3], normalized, of images [views / 2, side, side, 3]. Each has a list
-// of length steps. pixels and other have room for the pixels of an image or a view, weights for the weights of two axes.
-__device__ __forceinline__ void makeViews(const byte *images, const viewStep *steps, act *to, int views, int length, int side, int size,
-		const float (&mean)[3], const float (&std)[3], byte *pixels, byte *other, int *weights) {
+// views makes views [views, size, size, 3], normalized, of images [views / 2, side, side, 3]. Each has a list of length steps.
+// Blocks make one view after another, in shared memory, or in room bytes each of work unless that is 0: weights, then pixels.
+extern "C" __launch_bounds__(VIEW_THREADS)
+__global__ void views(const byte *images, const viewStep *steps, act *to, int views, int length, int side, int size,
+		float meanR, float meanG, float meanB, float stdR, float stdG, float stdB, byte *work, int room) {
+	__shared__ byte shared[2][3 * VIEW_SIDE * VIEW_SIDE];
+	__shared__ int sharedWeights[2 * VIEW_WEIGHTS(VIEW_SIDE, VIEW_SIDE)];
 	__shared__ unsigned sums[VIEW_THREADS];
-	int own = (int)threadIdx.x, room = VIEW_WEIGHTS(max(side, size), size);
+	const float means[] = {meanR, meanG, meanB}, stds[] = {stdR, stdG, stdB};
+	int own = (int)threadIdx.x, most = max(side, size), *weights = sharedWeights;
+	byte *pixels = shared[0], *other = shared[1];
+	if (work) {
+		weights = (int *)(work + (size_t)blockIdx.x * room);
+		pixels = (byte *)(weights + 2 * VIEW_WEIGHTS(most, size));
+		other = pixels + 3 * most * most;
+	}
 	for (int view = (int)blockIdx.x; view < views; view += (int)gridDim.x) {
 		const byte *at = images + (size_t)(view % (views / 2)) * side * side * 3;
 		const viewStep *list = steps + (size_t)view * length;
 		int now = side; // height and width
 		if (length == 0 || list->kind != VIEW_CROP) {
+#pragma unroll 1
 			for (int i = own; i < 3 * side * side; i += VIEW_THREADS) {
 				pixels[i] = at[i];
 			}
 			at = pixels;
 		}
 		for (int i = 0; i < length && list[i].kind != 0; i++) {
-			viewStep s = list[i];
+			const viewStep &s = list[i];
 			__syncthreads();
 			switch (s.kind) {
 			case VIEW_CROP:
-				crop(pixels, other, size, at + 3 * (s.args[0] * now + s.args[1]), s.args[2], s.args[3], 3 * now, weights, room);
+				crop(pixels, other, size, at + 3 * (s.args[0] * now + s.args[1]), s.args[2], s.args[3], 3 * now, weights,
+					weights + VIEW_WEIGHTS(most, size));
 				now = size;
 				at = pixels;
 				break;
@@ -234,48 +243,29 @@ __device__ __forceinline__ void makeViews(const byte *images, const viewStep *st
 				blur(pixels, other, now, s.args);
 				break;
 			default:
-				int gray = 0;
+				int mean = 0; // black, for brightness
 				if (s.kind == VIEW_CONTRAST) {
 					unsigned sum = 0;
 					for (int p = own; p < now * now; p += VIEW_THREADS) {
 						sum += (unsigned)luma(pixels + 3 * p);
 					}
-					gray = (int)((double)sumBlock<VIEW_THREADS>(sum, sums) / (now * now) + 0.5);
+					mean = (int)((double)sumBlock<VIEW_THREADS>(sum, sums) / (now * now) + 0.5);
 				}
+#pragma unroll 1
 				for (int p = own; p < now * now; p += VIEW_THREADS) {
-					paint(pixels + 3 * p, s, gray);
+					paint(pixels + 3 * p, s, mean);
 				}
 			}
 		}
 		__syncthreads();
 		act *out = to + (size_t)view * size * size * 3;
+#pragma unroll 1
 		for (int p = own; p < size * size; p += VIEW_THREADS) {
 #pragma unroll
 			for (int c = 0; c < 3; c++) {
-				out[3 * p + c] = store(((float)pixels[3 * p + c] / 255 - mean[c]) / std[c]);
+				out[3 * p + c] = store(((float)pixels[3 * p + c] / 255 - means[c]) / stds[c]);
 			}
 		}
 		__syncthreads(); // pixels are free for the next view
 	}
-}
-
-// views_small makes views of at most VIEW_SIDE, from images of at most that.
-extern "C" __launch_bounds__(VIEW_THREADS)
-__global__ void views_small(const byte *images, const viewStep *steps, act *to, int views, int length, int side, int size,
-		float r, float g, float b, float stdR, float stdG, float stdB) {
-	__shared__ byte pixels[3 * VIEW_SIDE * VIEW_SIDE], other[3 * VIEW_SIDE * VIEW_SIDE];
-	__shared__ int weights[2 * VIEW_WEIGHTS(VIEW_SIDE, VIEW_SIDE)];
-	const float mean[] = {r, g, b}, std[] = {stdR, stdG, stdB};
-	makeViews(images, steps, to, views, length, side, size, mean, std, pixels, other, weights);
-}
-
-// views_large makes views of any size. Each block has room bytes of work for its buffers: weights, then pixels.
-extern "C" __launch_bounds__(VIEW_THREADS)
-__global__ void views_large(const byte *images, const viewStep *steps, act *to, int views, int length, int side, int size,
-		float r, float g, float b, float stdR, float stdG, float stdB, byte *work, int room) {
-	const float mean[] = {r, g, b}, std[] = {stdR, stdG, stdB};
-	int most = max(side, size);
-	work += (size_t)blockIdx.x * room;
-	byte *pixels = work + 2 * sizeof(int) * VIEW_WEIGHTS(most, size);
-	makeViews(images, steps, to, views, length, side, size, mean, std, pixels, pixels + 3 * most * most, (int *)work);
 }
