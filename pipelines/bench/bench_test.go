@@ -171,6 +171,15 @@ func TestChoose(t *testing.T) {
 		"loop/simsiam/width64/jpeg", "loop/simsiam/width64/bf16/jpeg",
 	}, namesOf(some))
 
+	some, err = choose(Options{Groups: []string{"step", "loop"}, Device: ssl.Device{Name: ssl.CUDA}, Filter: regexp.MustCompile("width16/tf32")})
+	require.NoError(t, err)
+	require.Equal(t, []string{
+		"step/simsiam/width16/tf32", "step/ntxent/width16/tf32", "step/ntxent/mobilenet_v2/width16/tf32",
+		"loop/simsiam/width16/tf32/jpeg", "loop/simsiam/width16/tf32/png",
+	}, namesOf(some))
+	_, err = choose(Options{Groups: []string{"loop", "conv"}, Device: ssl.Device{Name: ssl.CUDA}})
+	require.EqualError(t, err, "--device cuda measures only the groups step and loop, not conv")
+
 	_, err = choose(Options{Groups: []string{"gem"}, Threads: 1})
 	require.ErrorAs(t, err, new(*run.UsageError))
 	require.EqualError(t, err, `there is no group of cases "gem"; want gemm, conv, step, loop, augment, forward, kmeans, knn`)

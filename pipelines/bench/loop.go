@@ -8,6 +8,7 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/augment"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 	"github.com/sdr-ml/sdr/tensorops/rng"
+	"github.com/sdr-ml/sdr/tensorops/ssl"
 	"github.com/sdr-ml/sdr/transforms/imageio"
 )
 
@@ -19,6 +20,7 @@ func loops(o Options, data *pictures) []benchmark {
 	var cases []benchmark
 	for _, p := range o.precisions() {
 		narrow, wide := newTraining("simsiam", 16, p), newTraining("simsiam", 64, p)
+		narrow.device, wide.device = o.Device, o.Device
 		cases = append(cases,
 			narrow.loop(o.Threads, "jpeg", jpeg), wide.loop(o.Threads, "jpeg", jpeg), narrow.loop(o.Threads, "png", png))
 	}
@@ -42,33 +44,44 @@ func (t training) loop(threads int, format string, encoded source) benchmark {
 	}
 }
 
-// prepareLoop returns the loop as in stages/train: all threads make views, then all threads train.
+// prepareLoop returns the loop as in stages/train: all threads train, and then prepare the next step, or a GPU trains
+// meanwhile, which makes the views.
 func (t training) prepareLoop(p *kernels.Pool, encoded [][]byte) (work, error) {
-	l, err := t.learner(p)
+	operations := augment.SimSiam(t.size)
+	l, err := t.learner(p, &ssl.Views{Size: smallSize, Mean: mean, Std: std, Steps: augment.MaxSteps * len(operations)})
 	if err != nil {
 		return work{}, err
 	}
-	views := newViewer(t.images, t.size, encoded, l.Views(), p)
+	views := newViewer(t.images, t.size, encoded, l, p)
+	views.load()
 	var waited time.Duration
 	return work{
 		run: func() {
 			start := time.Now()
-			views.load()
-			waited += time.Since(start)
-			t.step(l)
+			busy := t.step(l, views.load)
+			waited += time.Since(start) - busy
 		},
-		wait: func() time.Duration { return waited },
+		wait:  func() time.Duration { return waited },
+		close: l.Close,
 	}, nil
 }
 
-// viewer decodes images, batch by batch, and makes two views of each.
+// viewer decodes images, batch by batch, and makes two views of each, or draws them for a device that makes them.
 type viewer struct {
 	encoded [][]byte
 	threads []viewMaker // one per thread
 	pool    *kernels.Pool
-	images  int       // per batch
-	seen    int       // images in previous batches
-	batch   []float32 // [2*images, size, size, 3]: all first views, then all second views
+	images  int // per batch
+	seen    int // images in previous batches
+	to      viewed
+	batch   []float32   // [2*images, size, size, 3]: all first views, then all second views
+	sources ssl.Sources // instead of these
+}
+
+// viewed is the part of an ssl.Learner that takes views.
+type viewed interface {
+	Views() []float32
+	Sources() (ssl.Sources, bool)
 }
 
 // viewMaker makes views on one thread.
@@ -77,10 +90,10 @@ type viewMaker struct {
 	random *rng.Generator
 }
 
-func newViewer(images, size int, encoded [][]byte, batch []float32, p *kernels.Pool) *viewer {
+func newViewer(images, size int, encoded [][]byte, to viewed, p *kernels.Pool) *viewer {
 	v := &viewer{
 		encoded: encoded, pool: p,
-		images: images, batch: batch,
+		images: images, to: to,
 	}
 	for range p.Threads() {
 		v.threads = append(v.threads, viewMaker{newWorker(size), rng.NewGenerator()})
@@ -90,19 +103,42 @@ func newViewer(images, size int, encoded [][]byte, batch []float32, p *kernels.P
 
 // load makes the next batch.
 func (v *viewer) load() {
-	v.pool.For(v.images, v.make)
+	var ok bool
+	if v.sources, ok = v.to.Sources(); ok {
+		v.pool.For(v.images, v.draw)
+	} else {
+		v.batch = v.to.Views()
+		v.pool.For(v.images, v.make)
+	}
 	v.seen += v.images
 }
 
 // make makes the views of one image of the batch.
 func (v *viewer) make(thread, i int) {
+	size := len(v.batch) / (2 * v.images)
+	v.each(thread, i, func(t viewMaker, m imageio.RGB, at int) {
+		t.View(v.batch[at*size:][:size], m.Pix, m.Height, m.Width, t.random)
+	})
+}
+
+// draw copies one image of the batch, which is a small one, and draws its views.
+func (v *viewer) draw(thread, i int) {
+	most := len(v.sources.Steps) / (2 * v.images)
+	v.each(thread, i, func(t viewMaker, m imageio.RGB, at int) {
+		copy(v.sources.Images[i*len(m.Pix):], m.Pix)
+		steps := v.sources.Steps[at*most:][:most]
+		clear(steps[len(t.Plan(steps[:0], m.Height, m.Width, t.random)):])
+	})
+}
+
+// each decodes an image of the batch and calls f for each of its views, with the place of the view.
+func (v *viewer) each(thread, i int, f func(t viewMaker, m imageio.RGB, at int)) {
 	t := v.threads[thread]
 	m := mustDecode(v.encoded[(v.seen+i)%len(v.encoded)])
-	size := len(v.batch) / (2 * v.images)
 	for view := range 2 {
 		at := view*v.images + i
 		t.random.Seek(1, rng.View, uint64(v.seen), uint64(at))
-		t.View(v.batch[at*size:][:size], m.Pix, m.Height, m.Width, t.random)
+		f(t, m, at)
 	}
 }
 
