@@ -227,7 +227,7 @@ __global__ void views(const byte *images, const viewStep *steps, act *to, int vi
 			at = pixels;
 		}
 		for (int i = 0; i < length && list[i].kind != 0; i++) {
-			const viewStep &s = list[i];
+			viewStep s = list[i];
 			__syncthreads();
 			switch (s.kind) {
 			case VIEW_CROP:
