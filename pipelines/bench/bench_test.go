@@ -49,7 +49,7 @@ func tiny() []benchmark {
 		t := newTraining(method, 2, map[string]ssl.Precision{"simsiam": ssl.FP32, "ntxent": ssl.BF16}[method])
 		t.images, t.size = 4, 16
 		t.heads.ProjectorHidden, t.heads.ProjectorDim = 16, 12
-		cases = append(cases, t.benchmark(2), t.loop(2, "jpeg", data.encode("jpeg")))
+		cases = append(cases, t.benchmark(2), t.loop(2, "jpeg", data.encode("jpeg")), t.loop(2, decoded, data.encode("png")))
 	}
 	return append(cases, augments(Options{}, data)...)
 }
@@ -175,7 +175,7 @@ func TestChoose(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{
 		"step/simsiam/width16/tf32", "step/ntxent/width16/tf32", "step/ntxent/mobilenet_v2/width16/tf32",
-		"loop/simsiam/width16/tf32/jpeg", "loop/simsiam/width16/tf32/png",
+		"loop/simsiam/width16/tf32/jpeg", "loop/simsiam/width16/tf32/png", "loop/simsiam/width16/tf32/decoded",
 	}, namesOf(some))
 	_, err = choose(Options{Groups: []string{"loop", "conv"}, Device: ssl.Device{Name: ssl.CUDA}})
 	require.EqualError(t, err, "--device cuda measures only the groups step and loop, not conv")

@@ -14,7 +14,7 @@ import (
 
 // loops are whole training loops over encoded images in memory: decode, two views of each image, training step. The
 // real training decodes its images only once, during ingest; here decoding is part of every step, as in PyTorch's
-// loops.
+// loops. On a GPU, for which the CPU may decode too slowly, there are loops over images that both sides have decoded, too.
 func loops(o Options, data *pictures) []benchmark {
 	jpeg, png := data.encode("jpeg"), data.encode("png")
 	var cases []benchmark
@@ -23,9 +23,15 @@ func loops(o Options, data *pictures) []benchmark {
 		narrow.device, wide.device = o.Device, o.Device
 		cases = append(cases,
 			narrow.loop(o.Threads, "jpeg", jpeg), wide.loop(o.Threads, "jpeg", jpeg), narrow.loop(o.Threads, "png", png))
+		if o.Device.Name == ssl.CUDA {
+			cases = append(cases, narrow.loop(o.Threads, decoded, png), wide.loop(o.Threads, decoded, png))
+		}
 	}
 	return cases
 }
+
+// decoded is the format of images that are decoded before the loop.
+const decoded = "decoded"
 
 func (t training) loop(threads int, format string, encoded source) benchmark {
 	sizes := map[string]any{"format": format}
@@ -40,19 +46,29 @@ func (t training) loop(threads int, format string, encoded source) benchmark {
 		round:   t.round,
 		stretch: 8, // PyTorch's worker processes take a while to get ahead
 		encoded: encoded,
-		prepare: t.prepareLoop,
+		prepare: func(p *kernels.Pool, encoded [][]byte) (work, error) {
+			image := func(i int) imageio.RGB { return mustDecode(encoded[i%len(encoded)]) }
+			if format == decoded {
+				var images []imageio.RGB
+				for i := range encoded {
+					images = append(images, image(i))
+				}
+				image = func(i int) imageio.RGB { return images[i%len(images)] }
+			}
+			return t.prepareLoop(p, image)
+		},
 	}
 }
 
 // prepareLoop returns the loop as in stages/train: all threads train, and then prepare the next step, or a GPU trains
 // meanwhile, which makes the views.
-func (t training) prepareLoop(p *kernels.Pool, encoded [][]byte) (work, error) {
+func (t training) prepareLoop(p *kernels.Pool, image func(i int) imageio.RGB) (work, error) {
 	operations := augment.SimSiam(t.size)
 	l, err := t.learner(p, &ssl.Views{Size: smallSize, Mean: mean, Std: std, Steps: augment.MaxSteps * len(operations)})
 	if err != nil {
 		return work{}, err
 	}
-	views := newViewer(t.images, t.size, encoded, l, p)
+	views := newViewer(t.images, t.size, image, l, p)
 	views.load()
 	var waited time.Duration
 	return work{
@@ -66,9 +82,9 @@ func (t training) prepareLoop(p *kernels.Pool, encoded [][]byte) (work, error) {
 	}, nil
 }
 
-// viewer decodes images, batch by batch, and makes two views of each, or draws them for a device that makes them.
+// viewer makes two views of each image, batch by batch, or draws them for a device that makes them.
 type viewer struct {
-	encoded [][]byte
+	image   func(i int) imageio.RGB
 	threads []viewMaker // one per thread
 	pool    *kernels.Pool
 	images  int // per batch
@@ -90,11 +106,8 @@ type viewMaker struct {
 	random *rng.Generator
 }
 
-func newViewer(images, size int, encoded [][]byte, to viewed, p *kernels.Pool) *viewer {
-	v := &viewer{
-		encoded: encoded, pool: p,
-		images: images, to: to,
-	}
+func newViewer(images, size int, image func(i int) imageio.RGB, to viewed, p *kernels.Pool) *viewer {
+	v := &viewer{image: image, pool: p, images: images, to: to}
 	for range p.Threads() {
 		v.threads = append(v.threads, viewMaker{newWorker(size), rng.NewGenerator()})
 	}
@@ -131,10 +144,10 @@ func (v *viewer) draw(thread, i int) {
 	})
 }
 
-// each decodes an image of the batch and calls f for each of its views, with the place of the view.
+// each takes an image of the batch and calls f for each of its views, with the place of the view.
 func (v *viewer) each(thread, i int, f func(t viewMaker, m imageio.RGB, at int)) {
 	t := v.threads[thread]
-	m := mustDecode(v.encoded[(v.seen+i)%len(v.encoded)])
+	m := v.image(v.seen + i)
 	for view := range 2 {
 		at := view*v.images + i
 		t.random.Seek(1, rng.View, uint64(v.seen), uint64(at))

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/sdr-ml/sdr/transforms/imageio"
 	"github.com/stretchr/testify/require"
 
 	"github.com/sdr-ml/sdr/stages/run"
@@ -71,8 +72,10 @@ func TestViewer(t *testing.T) {
 	defer two.Close()
 	// c draws for a device that makes views.
 	sources := ssl.Sources{Images: make([]uint8, 3*24*18*3), Steps: make([]augment.Step, 2*3*20)}
-	a, b := newViewer(3, 8, files, &taker{views: make([]float32, 2*3*8*8*3)}, one), newViewer(3, 8, files, &taker{views: make([]float32, 2*3*8*8*3)}, two)
-	c := newViewer(3, 8, files, &taker{sources: &sources}, two)
+	image := func(i int) imageio.RGB { return mustDecode(files[i%len(files)]) }
+	views := func() *taker { return &taker{views: make([]float32, 2*3*8*8*3)} }
+	a, b := newViewer(3, 8, image, views(), one), newViewer(3, 8, image, views(), two)
+	c := newViewer(3, 8, image, &taker{sources: &sources}, two)
 	worker, random, want := newWorker(8), rng.NewGenerator(), make([]float32, 8*8*3)
 	for _, images := range [][]int{{0, 1, 2}, {3, 4, 0}} {
 		seen := a.seen

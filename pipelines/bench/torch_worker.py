@@ -183,7 +183,10 @@ def loop(torch, q, notes):
     from lightly.data.multi_view_collate import MultiViewCollate
     from lightly.transforms import SimSiamTransform
 
-    encoded, transform = read(q), SimSiamTransform(input_size=q["size"], gaussian_blur=0.0)
+    images, load = read(q), decode
+    if q["format"] == "decoded":
+        images, load = [decode(data) for data in images], lambda image: image
+    transform = SimSiamTransform(input_size=q["size"], gaussian_blur=0.0)
 
     class Images(torch.utils.data.Dataset):
         batches = 1  # per epoch
@@ -192,22 +195,22 @@ def loop(torch, q, notes):
             return self.batches * q["images"]
 
         def __getitem__(self, i):
-            return transform(decode(encoded[i % len(encoded)])), 0, ""
+            return transform(load(images[i % len(images)])), 0, ""
 
     gpu = q["device"] == "cuda"
 
     def build(form, wrap, autocast, workers):
         train = trainer(torch, q, form, wrap, autocast)
-        images = Images()
+        dataset = Images()
         loader = torch.utils.data.DataLoader(
-            images, q["images"], num_workers=workers, persistent_workers=workers > 0, collate_fn=MultiViewCollate(),
+            dataset, q["images"], num_workers=workers, persistent_workers=workers > 0, collate_fn=MultiViewCollate(),
             pin_memory=gpu,
         )
 
         def take(views):
             train(*(v.to(q["device"], memory_format=form, non_blocking=True) for v in views))
 
-        return Loop(images, loader, take, finisher(torch, q))
+        return Loop(dataset, loader, take, finisher(torch, q))
 
     for workers in (q["threads"],) if gpu else (0, 2):
         for name, make in training_variants(torch, q, notes, lambda *wanted, workers=workers: build(*wanted, workers)):

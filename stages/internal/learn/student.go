@@ -5,6 +5,7 @@ package learn
 import (
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/sdr-ml/sdr/stages/run/recipe"
@@ -78,11 +79,14 @@ func NewStudent(d ssl.Device, c ssl.Config, r *recipe.Recipe, images Images, poo
 	return st, nil
 }
 
+// cpuViews says once in the log that a device does not make views.
+var cpuViews sync.Once
+
 // deviceViews describes a recipe's views of images of a size for a device to make; nil if no device can.
 func deviceViews(d ssl.Device, r *recipe.Recipe, size int) *ssl.Views {
 	if err := augment.CheckPortable(slices.Concat(r.Views.First, r.Views.Second)); err != nil {
 		if d, _ := ssl.Resolve(d); d.Name == ssl.CUDA {
-			slog.Info("the views are made on the CPU", "why", err)
+			cpuViews.Do(func() { slog.Info("the views are made on the CPU", "why", err) })
 		}
 		return nil
 	}

@@ -1,7 +1,10 @@
 package learn
 
 import (
+	"bytes"
+	"log/slog"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -135,8 +138,13 @@ func TestDeviceMakesViews(t *testing.T) {
 	}
 
 	r.Views.Second = append(slices.Clone(r.Views.Second), cpuOnly{augment.Grayscale{}})
+	var log bytes.Buffer
+	defer slog.SetDefault(slog.Default())
+	slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
+	open()
 	st = open()
 	require.Nil(t, m.views)
+	require.Equal(t, 1, strings.Count(log.String(), `msg="the views are made on the CPU" why="augment: only the CPU can apply grayscale"`), log.String())
 	st.Prepare(3, NewStream(1, 1, []int32{3, 1, 4, 0, 6, 2, 5}))
 	require.Len(t, st.views, 2*5*20*20*3)
 }
