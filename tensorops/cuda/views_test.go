@@ -124,7 +124,7 @@ func loud() []augment.Operation {
 	}
 }
 
-// TestViews makes views by each operation alone, and by all of them.
+// TestViews makes views by each operation alone, by all of them, and by none.
 func TestViews(t *testing.T) {
 	both(t, func(t *testing.T, bf16 bool) {
 		s := newBench(t, bf16)
@@ -140,6 +140,7 @@ func TestViews(t *testing.T) {
 			c := viewCase{20, 32, 20, [2][]augment.Operation{operations, operations}, 3}
 			t.Run(fmt.Sprint(len(operations), i), func(t *testing.T) { c.check(t, s, 1) })
 		}
+		viewCase{size: 9, side: 9, batch: 2}.check(t, s, 1)
 	})
 }
 
