@@ -37,8 +37,11 @@ func augments(_ Options, data *pictures) []benchmark {
 
 // newWorker returns a worker for SimSiam's views, with ImageNet's mean and standard deviation.
 func newWorker(size int) *augment.Worker {
-	return augment.NewWorker(augment.SimSiam(size), size, [3]float32{0.485, 0.456, 0.406}, [3]float32{0.229, 0.224, 0.225})
+	return augment.NewWorker(augment.SimSiam(size), size, mean, std)
 }
+
+// ImageNet's mean and standard deviation.
+var mean, std = [3]float32{0.485, 0.456, 0.406}, [3]float32{0.229, 0.224, 0.225}
 
 const photoSize = 224 // height and width in pixels to which a photo is scaled
 

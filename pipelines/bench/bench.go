@@ -45,7 +45,7 @@ type Options struct {
 	BF16 bool
 	// Tuning is our side's tuning table; nil means that a cost model chooses the algorithms.
 	Tuning *kernels.Tuning
-	// Device is where our side takes training steps; PyTorch's side follows. A GPU is measured by steps alone.
+	// Device is where our side takes training steps; PyTorch's side follows. A GPU is measured by steps and loops alone.
 	Device ssl.Device
 	// Data is a collection of images for the loop and augment cases; empty means synthetic images.
 	Data string
@@ -137,8 +137,10 @@ func choose(o Options) ([]benchmark, error) {
 			return nil, run.Usagef("there is no group of cases %q; want %s", name, strings.Join(Groups(), ", "))
 		}
 	}
-	if o.Device.Name == ssl.CUDA && !slices.Equal(o.Groups, []string{"step"}) {
-		return nil, run.Usagef("--device %s measures only the group step, not %s", o.Device.Name, strings.Join(o.Groups, ", "))
+	for _, name := range o.Groups {
+		if o.Device.Name == ssl.CUDA && name != "step" && name != "loop" {
+			return nil, run.Usagef("--device %s measures only the groups step and loop, not %s", o.Device.Name, name)
+		}
 	}
 	data := &pictures{path: o.Data}
 	var cases []benchmark

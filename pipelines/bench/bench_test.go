@@ -49,7 +49,7 @@ func tiny() []benchmark {
 		t := newTraining(method, 2, map[string]ssl.Precision{"simsiam": ssl.FP32, "ntxent": ssl.BF16}[method])
 		t.images, t.size = 4, 16
 		t.heads.ProjectorHidden, t.heads.ProjectorDim = 16, 12
-		cases = append(cases, t.benchmark(2), t.loop(2, "jpeg", data.encode("jpeg")))
+		cases = append(cases, t.benchmark(2), t.loop(2, "jpeg", data.encode("jpeg")), t.loop(2, decoded, data.encode("png")))
 	}
 	return append(cases, augments(Options{}, data)...)
 }
@@ -170,6 +170,15 @@ func TestChoose(t *testing.T) {
 		"conv/width64/layer4.0.conv2/forward/bf16", "step/simsiam/width64/bf16", "step/ntxent/mobilenet_v2/width64/bf16",
 		"loop/simsiam/width64/jpeg", "loop/simsiam/width64/bf16/jpeg",
 	}, namesOf(some))
+
+	some, err = choose(Options{Groups: []string{"step", "loop"}, Device: ssl.Device{Name: ssl.CUDA}, Filter: regexp.MustCompile("width16/tf32")})
+	require.NoError(t, err)
+	require.Equal(t, []string{
+		"step/simsiam/width16/tf32", "step/ntxent/width16/tf32", "step/ntxent/mobilenet_v2/width16/tf32",
+		"loop/simsiam/width16/tf32/jpeg", "loop/simsiam/width16/tf32/png", "loop/simsiam/width16/tf32/decoded",
+	}, namesOf(some))
+	_, err = choose(Options{Groups: []string{"loop", "conv"}, Device: ssl.Device{Name: ssl.CUDA}})
+	require.EqualError(t, err, "--device cuda measures only the groups step and loop, not conv")
 
 	_, err = choose(Options{Groups: []string{"gem"}, Threads: 1})
 	require.ErrorAs(t, err, new(*run.UsageError))

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 	"github.com/sdr-ml/sdr/tensorops/nn"
@@ -91,12 +92,12 @@ func (t training) benchmark(threads int) benchmark {
 		round:   t.round,
 		memory:  t.device.Name != ssl.CUDA, // whose memory is not the process's
 		prepare: func(p *kernels.Pool, _ [][]byte) (work, error) {
-			l, err := t.learner(p)
+			l, err := t.learner(p, nil)
 			if err != nil {
 				return work{}, err
 			}
 			copy(l.Views(), random(len(l.Views())))
-			return work{run: func() { t.step(l) }, close: l.Close}, nil
+			return work{run: func() { t.step(l, func() {}) }, close: l.Close}, nil
 		},
 	}
 }
@@ -143,11 +144,11 @@ func (t training) flops() float64 {
 	return sum
 }
 
-// learner returns a learner to take the steps.
-func (t training) learner(p *kernels.Pool) (ssl.Learner, error) {
+// learner returns a learner to take the steps, whose views a device makes unless views is nil.
+func (t training) learner(p *kernels.Pool, views *ssl.Views) (ssl.Learner, error) {
 	cfg := ssl.Config{
 		Backbone: t.backbone, Heads: t.heads, Size: t.size, Batch: t.images, Precision: t.round, Optimizer: sgd,
-		Loss: ssl.Lookup(t.method).Loss(ssl.Values{"temperature": temperature}),
+		Loss: ssl.Lookup(t.method).Loss(ssl.Values{"temperature": temperature}), Views: views,
 	}
 	layout := nn.NewLayout(t.backbone, t.heads)
 	params := make([]float32, layout.NumParams)
@@ -163,13 +164,16 @@ func (t training) learner(p *kernels.Pool) (ssl.Learner, error) {
 	return l, l.Load(nets, nil)
 }
 
-// step takes a step on the learner's views.
-func (t training) step(l ssl.Learner) {
+// step takes a step on the learner's views, does something else meanwhile, and returns how long the device computed.
+func (t training) step(l ssl.Learner, meanwhile func()) time.Duration {
 	err := l.Submit(ssl.Step{LR: learningRate, Number: 1, Of: 1})
+	var found ssl.Measure
 	if err == nil {
-		_, err = l.Wait()
+		meanwhile()
+		found, err = l.Wait()
 	}
 	if err != nil {
 		panic(err)
 	}
+	return found.Busy
 }

@@ -183,7 +183,10 @@ def loop(torch, q, notes):
     from lightly.data.multi_view_collate import MultiViewCollate
     from lightly.transforms import SimSiamTransform
 
-    encoded, transform = read(q), SimSiamTransform(input_size=q["size"], gaussian_blur=0.0)
+    images, load = read(q), decode
+    if q["format"] == "decoded":
+        images, load = [decode(data) for data in images], lambda image: image
+    transform = SimSiamTransform(input_size=q["size"], gaussian_blur=0.0)
 
     class Images(torch.utils.data.Dataset):
         batches = 1  # per epoch
@@ -192,26 +195,33 @@ def loop(torch, q, notes):
             return self.batches * q["images"]
 
         def __getitem__(self, i):
-            return transform(decode(encoded[i % len(encoded)])), 0, ""
+            return transform(load(images[i % len(images)])), 0, ""
+
+    gpu = q["device"] == "cuda"
 
     def build(form, wrap, autocast, workers):
         train = trainer(torch, q, form, wrap, autocast)
-        images = Images()
+        dataset = Images()
         loader = torch.utils.data.DataLoader(
-            images, q["images"], num_workers=workers, persistent_workers=workers > 0, collate_fn=MultiViewCollate()
+            dataset, q["images"], num_workers=workers, persistent_workers=workers > 0, collate_fn=MultiViewCollate(),
+            pin_memory=gpu,
         )
-        return Loop(images, loader, lambda views: train(*(v.to(memory_format=form) for v in views)))
 
-    for workers in (0, 2):
+        def take(views):
+            train(*(v.to(q["device"], memory_format=form, non_blocking=True) for v in views))
+
+        return Loop(dataset, loader, take, finisher(torch, q))
+
+    for workers in (q["threads"],) if gpu else (0, 2):
         for name, make in training_variants(torch, q, notes, lambda *wanted, workers=workers: build(*wanted, workers)):
             yield f"{name}, {workers} workers", make
 
 
 class Loop:
-    """A loop that trains on batch after batch and records how long it waits for them."""
+    """A loop that trains on batch after batch and records how long it waits for them. finish waits until the device has done it."""
 
-    def __init__(self, images, loader, train):
-        self.images, self.loader, self.train = images, loader, train
+    def __init__(self, images, loader, train, finish):
+        self.images, self.loader, self.train, self.finish = images, loader, train, finish
 
     def run(self, n):
         """Runs n steps of a new epoch of n batches, so that workers make no batch outside the measurement."""
@@ -223,6 +233,7 @@ class Loop:
             views, _, _ = next(batches)
             wait += time.perf_counter() - before
             self.train(views)
+        self.finish()
         return time.perf_counter() - start, wait
 
 
@@ -419,12 +430,16 @@ def prepare(torch, q):
     return best | {"note": "; ".join(notes)}, fastest
 
 
+def finisher(torch, q):
+    """What waits until the device has done all work."""
+    return torch.cuda.synchronize if q["device"] == "cuda" else lambda: None
+
+
 def attempt(torch, name, build, q):
     """Builds and tries one variant."""
     before = start_memory() if q["memory"] else 0
     made = build()
-    finish = torch.cuda.synchronize if q["device"] == "cuda" else lambda: None
-    made = made if hasattr(made, "run") else Once(made, finish)
+    made = made if hasattr(made, "run") else Once(made, finisher(torch, q))
     made.run(1)
     said = {"variant": name, "seconds": trial(made, q["budget"])}
     if before:

@@ -47,7 +47,7 @@ portable, avx2, avx512, bf16.`,
 		Example: `  sdr bench all --format table
   sdr bench gemm conv --threads 1 --filter 'width64/layer4|1024'
   sdr bench step --torch .cache/torch/bin/python --rounds 9
-  sdr bench step --device cuda --torch python3 --compile
+  sdr bench step loop --device cuda --torch python3 --compile
   SDR_CPU=avx2 sdr bench step --filter simsiam/width16`,
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -95,7 +95,7 @@ portable, avx2, avx512, bf16.`,
 	f.StringVar(&o.Data, "data", "testdata/pool", "images for loop and augment; synthetic images if the default is missing")
 	f.StringVar(&o.Python, "torch", "", "`PYTHON` interpreter to compare with, which needs "+bench.Packages+"; make bench-torch installs one")
 	f.BoolVar(&o.Compile, "compile", false, "also let PyTorch try torch.compile for training steps, which takes minutes")
-	f.StringVar(&o.Device.Name, "device", ssl.CPU, "where to take training steps, on both sides: cpu or cuda (the group step alone)")
+	f.StringVar(&o.Device.Name, "device", ssl.CPU, "where to take training steps, on both sides: cpu or cuda (the groups step and loop alone)")
 	f.BoolVar(&o.BF16, "bf16", false, "add convolutions and training in bfloat16, which is less precise; training in bfloat16 is always included if the CPU supports it")
 	c.AddCommand(newBenchPipeline())
 	return c

@@ -185,3 +185,48 @@ func TestBadBuffersPanic(t *testing.T) {
 	}
 	require.Panics(t, func() { Normalize(dst, src, imagenetMean, imagenetStd) })
 }
+
+// A plan draws what a view draws and is empty only if the operation changes nothing.
+func TestPlan(t *testing.T) {
+	src := readGolden(t).Sources[1]
+	for _, o := range slices.Concat(Defaults(), SimSiam(64)) {
+		planned := 0
+		for i := range uint64(200) {
+			m, a, b := src.image(), rng.New(i), rng.New(i)
+			m.Size = 20
+			o.Transform(m, a)
+			steps := o.(Portable).Plan(nil, b, src.Height, src.Width)
+			require.Equal(t, a.Uint64(), b.Uint64(), o.Name())
+			require.LessOrEqual(t, len(steps), MaxSteps)
+			if len(steps) == 0 {
+				require.Equal(t, src.Pixels, m.Pix, o.Name())
+			}
+			planned += len(steps)
+		}
+		require.Positive(t, planned, o.Name())
+	}
+}
+
+// A worker plans with the streams and image sizes of a view: its second crop is one of the first one's result.
+func TestPlanOfWorker(t *testing.T) {
+	operations := []Operation{HorizontalFlip{P: .5}, randomResizedCrop, HorizontalFlip{P: .5}, randomResizedCrop}
+	require.NoError(t, CheckPortable(operations))
+	w, random := newWorker(operations, 20), rng.NewGenerator()
+	random.Seek(1, rng.View, 2)
+	steps := w.Plan(nil, 50, 40, random)
+	var want []Step
+	for i, o := range operations {
+		height, width := 50, 40
+		if i > 1 {
+			height, width = 20, 20
+		}
+		want = o.(Portable).Plan(want, rng.New(1, rng.View, 2, rng.Name(o.Name()), uint64(i/2)), height, width)
+	}
+	require.Equal(t, want, steps)
+	require.Zero(t, testing.AllocsPerRun(100, func() { w.Plan(steps[:0], 50, 40, random) }))
+
+	operations = append(operations, spy{name: "spy"})
+	require.EqualError(t, CheckPortable(operations), "augment: only the CPU can apply spy")
+	w = newWorker([]Operation{HorizontalFlip{}}, 20)
+	require.PanicsWithValue(t, "augment: the operations leave an image of [5 6 3], not the view's [20 20 3]", func() { w.Plan(nil, 5, 6, random) })
+}

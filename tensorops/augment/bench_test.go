@@ -44,6 +44,17 @@ func BenchmarkView(b *testing.B) {
 	}
 }
 
+func BenchmarkPlan(b *testing.B) {
+	w, random, step := newWorker(SimSiam(64), 32), rng.NewGenerator(), uint64(0)
+	var steps []Step
+	b.ReportAllocs()
+	for b.Loop() {
+		random.Seek(1, rng.View, step)
+		steps = w.Plan(steps[:0], 32, 32, random)
+		step++
+	}
+}
+
 func BenchmarkNormalize(b *testing.B) {
 	src := benchImage(b)
 	dst := make([]float32, len(src.Pixels))

@@ -95,6 +95,29 @@ func (o ColorJitter) Transform(m *Image, random *rand.Rand) {
 	o.Apply(m, o.Draw(random, m.Height, m.Width))
 }
 
+// Plan draws the parameters and appends the steps that apply them.
+func (o ColorJitter) Plan(to []Step, random *rand.Rand, height, width int) []Step {
+	j := o.Draw(random, height, width)
+	if !j.On {
+		return to
+	}
+	for _, op := range j.Order {
+		switch op {
+		case OpBrightness:
+			to = append(to, Step{Kind: StepBrightness, Factor: float32(j.Brightness)})
+		case OpContrast:
+			to = append(to, Step{Kind: StepContrast, Factor: float32(j.Contrast)})
+		case OpSaturation:
+			to = append(to, Step{Kind: StepSaturation, Factor: float32(j.Saturation)})
+		case OpHue:
+			if j.Hue != 0 {
+				to = append(to, Step{Kind: StepHue, Args: [4]int32{int32(hueByte(j.Hue))}})
+			}
+		}
+	}
+	return to
+}
+
 // blend is Pillow's Image.blend of two bytes: from for alpha 0, to for alpha 1, interpolated or extrapolated otherwise,
 // truncated and clipped. It computes in float32 like Pillow; the explicit conversion prevents a fused multiply-add,
 // whose result differs between machines.

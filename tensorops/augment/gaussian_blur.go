@@ -45,6 +45,15 @@ func (o GaussianBlur) Transform(m *Image, random *rand.Rand) {
 	o.Apply(m, o.Draw(random, m.Height, m.Width))
 }
 
+// Plan draws the parameters and appends the step that applies them.
+func (o GaussianBlur) Plan(to []Step, random *rand.Rand, height, width int) []Step {
+	if radius := boxRadius(float32(o.Draw(random, height, width))); radius != 0 {
+		r, inner, outer := boxWeights(radius)
+		to = append(to, Step{Kind: StepBlur, Args: [4]int32{int32(r), int32(inner), int32(outer)}})
+	}
+	return to
+}
+
 // blurrer implements Pillow's ImageFilter.GaussianBlur: three extended box filters along x, then three along y (Gwosdek
 // et al., SSVM 2011), in 24-bit fixed point, rounded to 8 bits after each.
 type blurrer struct {
@@ -74,9 +83,7 @@ func (b *blurrer) gaussian(pix []uint8, height, width int, sigma float64) {
 
 // box filters the columns of an image [height, width, 3] three times.
 func (b *blurrer) box(pix []uint8, height, width int, radius float32) {
-	r := int(radius)
-	inner := uint32((1 << 24) / (float32(radius*2) + 1))
-	outer := ((1 << 24) - uint32(2*r+1)*inner) / 2
+	r, inner, outer := boxWeights(radius)
 	sums, stride := b.sums[:3*width], 3*width
 	from, to := pix, b.spare
 	for range blurPasses {
@@ -120,6 +127,13 @@ func boxRadius(sigma float32) float32 {
 	part := (float32(2*whole) + 1) * (float32(whole*(whole+1)) - float32(3*variance))
 	part /= 6 * (variance - float32((whole+1)*(whole+1)))
 	return whole + part
+}
+
+// boxWeights returns how far a box filter reaches with its whole weight, that weight, and that of the two bytes beyond.
+func boxWeights(radius float32) (r int, inner, outer uint32) {
+	r = int(radius)
+	inner = uint32((1 << 24) / (float32(radius*2) + 1))
+	return r, inner, ((1 << 24) - uint32(2*r+1)*inner) / 2
 }
 
 // transpose copies src [height, width, 3] to dst [width, height, 3].

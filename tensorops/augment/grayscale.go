@@ -35,6 +35,14 @@ func (o Grayscale) Transform(m *Image, random *rand.Rand) {
 	o.Apply(m, o.Draw(random, m.Height, m.Width))
 }
 
+// Plan draws the parameters and appends the step that applies them.
+func (o Grayscale) Plan(to []Step, random *rand.Rand, height, width int) []Step {
+	if o.Draw(random, height, width) {
+		to = append(to, Step{Kind: StepGray})
+	}
+	return to
+}
+
 // luma is Pillow's conversion from RGB to L: ITU-R 601-2 in 16-bit fixed point.
 func luma(p *[3]uint8) int32 {
 	return (int32(p[0])*19595 + int32(p[1])*38470 + int32(p[2])*7471 + 0x8000) >> 16

@@ -35,3 +35,11 @@ func (HorizontalFlip) Apply(m *Image, flip bool) {
 func (o HorizontalFlip) Transform(m *Image, random *rand.Rand) {
 	o.Apply(m, o.Draw(random, m.Height, m.Width))
 }
+
+// Plan draws the parameters and appends the step that applies them.
+func (o HorizontalFlip) Plan(to []Step, random *rand.Rand, height, width int) []Step {
+	if o.Draw(random, height, width) {
+		to = append(to, Step{Kind: StepFlip})
+	}
+	return to
+}

@@ -12,7 +12,8 @@ import (
 //	Draw(random *rand.Rand, height, width int) D // draws the parameters for an image of that size
 //	Apply(m *Image, parameters D)                // applies them, deterministically
 //
-// To add an operation, declare it in a file of its own and list it in the table of all operations.
+// To add an operation, declare it in a file of its own and list it in the table of all operations. One that devices can
+// apply, too, also lists its random parameters as steps: see [Portable].
 type Operation interface {
 	// Name is the operation's name in recipes.
 	Name() string

@@ -71,6 +71,12 @@ func (o RandomResizedCrop) Transform(m *Image, random *rand.Rand) {
 	o.Apply(m, o.Draw(random, m.Height, m.Width))
 }
 
+// Plan draws the parameters and appends the step that applies them.
+func (o RandomResizedCrop) Plan(to []Step, random *rand.Rand, height, width int) []Step {
+	b := o.Draw(random, height, width)
+	return append(to, Step{Kind: StepCrop, Args: [4]int32{int32(b.Top), int32(b.Left), int32(b.Height), int32(b.Width)}})
+}
+
 // cut moves the pixels of the box to the front of the image's buffer. Torchvision crops before it resizes, so the
 // resize filter must not see the pixels around the box.
 func cut(m *Image, b Box) []uint8 {

@@ -40,3 +40,11 @@ func (o Solarize) Apply(m *Image, on bool) {
 func (o Solarize) Transform(m *Image, random *rand.Rand) {
 	o.Apply(m, o.Draw(random, m.Height, m.Width))
 }
+
+// Plan draws the parameters and appends the step that applies them.
+func (o Solarize) Plan(to []Step, random *rand.Rand, height, width int) []Step {
+	if o.Draw(random, height, width) {
+		to = append(to, Step{Kind: StepSolarize, Args: [4]int32{int32(o.Threshold)}})
+	}
+	return to
+}

@@ -65,8 +65,20 @@ func (w *Worker) pixels(src []uint8, height, width int, random *rng.Generator) [
 		random.Below(w.streams[i][0], w.streams[i][1])
 		o.Transform(m, random.Rand)
 	}
-	if m.Height != m.Size || m.Width != m.Size {
-		panic(fmt.Sprintf("augment: the operations leave an image of [%d %d 3], not the view's [%d %d 3]", m.Height, m.Width, m.Size, m.Size))
-	}
+	m.check(m.Height, m.Width)
 	return m.Pix
+}
+
+// Plan draws what View would draw for an image of height x width and appends the steps that make the same pixels. It
+// panics if an operation is not [Portable], or if View would for the size.
+func (w *Worker) Plan(to []Step, height, width int, random *rng.Generator) []Step {
+	for i, o := range w.operations {
+		random.Below(w.streams[i][0], w.streams[i][1])
+		to = o.(Portable).Plan(to, random.Rand, height, width)
+		if _, resizes := o.(Resizer); resizes {
+			height, width = w.image.Size, w.image.Size
+		}
+	}
+	w.image.check(height, width)
+	return to
 }

@@ -11,6 +11,7 @@
 //   - kernels: the CUDA C sources, compiled as one translation unit per precision.
 //   - norm.go, pooling.go, loss.go, optimizer.go, conv_kernels.go, depthwise.go: operations on those kernels; conv.go chooses between
 //     conv_kernels.go and cuDNN; matmul.go is on cublasLt.
+//   - views.go: views, from images and what was drawn for each.
 //   - network.go: these operations as an nn.Device. order.go, store.go: the weights of all sub-nets in device memory.
 //   - learner.go, extractor.go, driver.go, examine.go: ssl.Learner, ssl.Extractor and ssl.Driver; a step is one CUDA graph.
 //

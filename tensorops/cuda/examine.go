@@ -6,6 +6,7 @@ import (
 	"math"
 	"unsafe"
 
+	"github.com/sdr-ml/sdr/tensorops/augment"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 	"github.com/sdr-ml/sdr/tensorops/nn"
 	"github.com/sdr-ml/sdr/tensorops/optim"
@@ -17,7 +18,7 @@ import (
 // tolerances are the errors that Examine accepts, relative to the largest value: the accuracy of the operands.
 var tolerances = map[ssl.Precision]float64{ssl.FP32: 1e-4, ssl.TF32: 5e-3, ssl.BF16: 2e-2}
 
-// Examine implements ssl.Driver: it looks at the libraries and the GPU, and compares a matrix product, a convolution
+// Examine implements ssl.Driver: it looks at the libraries and the GPU, and compares a matrix product, a convolution, views
 // and a few training steps with the CPU's.
 func (g *gpus) Examine(opts ssl.Device) []ssl.Finding {
 	found := describe(opts.Libraries)
@@ -51,6 +52,8 @@ func (g *gpus) Examine(opts ssl.Device) []ssl.Finding {
 		ok := judge("matrix product", off, err)
 		off, err = d.examineConvolutions(pool)
 		ok = judge("convolutions", off, err) && ok
+		off, err = d.examineViews()
+		ok = judge("views", off, err) && ok
 		if err := d.close(); err != nil {
 			add("closing the GPU", "", err)
 		}
@@ -145,6 +148,37 @@ func (d *device) examineConvolution(s kernels.Conv, pool *kernels.Pool) (float64
 		worst = max(worst, farthest(pair.want, got))
 	}
 	return worst, nil
+}
+
+// examineViews makes views on GPU and CPU, which should be the same, and returns the largest error, relative to the largest
+// value.
+func (d *device) examineViews() (float64, error) {
+	const batch, side, size = 16, 32, 24
+	leave, err := d.enter()
+	if err != nil {
+		return 0, err
+	}
+	defer leave()
+	operations := append(augment.SimSiam(64), augment.Solarize{P: .2, Threshold: 128})
+	of := ssl.Views{Size: side, Std: [3]float32{1, 1, 1}, Steps: augment.MaxSteps * len(operations)}
+	worker, random := augment.NewWorker(operations, size, of.Mean, of.Std), rng.NewGenerator()
+	maker, want := newViewMaker(d, d, of, batch, size), make([]float32, 2*batch*size*size*3)
+	host := make([]byte, maker.sources.Len)
+	sources := maker.in(host)
+	for i, v := range numbers(4, len(sources.Images)) {
+		sources.Images[i] = uint8(128 + 40*v)
+	}
+	for i := range 2 * batch {
+		random.Seek(1, rng.View, uint64(i))
+		worker.Plan(sources.Steps[i*of.Steps:][:0], side, side, random)
+		random.Seek(1, rng.View, uint64(i))
+		worker.View(want[i*size*size*3:][:size*size*3], sources.Images[i%batch*side*side*3:][:side*side*3], side, side, random)
+	}
+	d.upload(maker.sources, unsafe.Pointer(&host[0]), len(host))
+	out := d.acts(len(want), "an examination")
+	maker.run(out)
+	got, err := d.toHost(out)
+	return farthest(want, got), err
 }
 
 // examineSteps trains a small network on GPU and CPU and returns the largest difference of the losses, which are about

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/sdr-ml/sdr/tensorops/sdrnet"
 	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
@@ -174,6 +175,25 @@ func TestGPUTrains(t *testing.T) {
 				})
 				c.agree(t, want, got, wantNets, gotNets, measure, weights)
 			})
+		}
+	}
+}
+
+// TestGPUMakesViews compares trainings whose views the GPU makes with those whose views the CPU makes, bit by bit. That
+// the kernels' pixels are the CPU's is what TestViews checks, on a GPU, too.
+func TestGPUMakesViews(t *testing.T) {
+	openGPU(t, ssl.FP32)
+	c := watching()
+	for _, p := range []ssl.Precision{ssl.FP32, ssl.TF32, ssl.BF16} {
+		var trained [2]*sdrnet.Net
+		for i, views := range []*ssl.Views{c.views.views(), nil} {
+			_, trained[i] = c.run(t, func(cfg ssl.Config) (ssl.Learner, error) {
+				cfg.Precision, cfg.Views = p, views
+				return (&gpus{load}).Open(ssl.Device{Deterministic: true, Libraries: os.Getenv("SDR_CUDA_LIBS")}, cfg)
+			})
+		}
+		for i, v := range trained[0].State() {
+			require.Equal(t, trained[1].State()[i].Values, v.Values, "%s: %s", p, v.Name)
 		}
 	}
 }

@@ -65,6 +65,9 @@ const (
 	converted   = 4   // CONVERTED in weights.cu
 	convThreads = 128 // CONV_THREADS in conv.cu
 
+	viewThreads = 512 // VIEW_THREADS in views.cu
+	viewSide    = 64  // VIEW_SIDE in views.cu
+
 	depthwiseTaps = 49 // DEPTHWISE_TAPS in depthwise.cu
 	depthwiseRow  = 3  // DEPTHWISE_ROW in depthwise.cu
 )

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"github.com/sdr-ml/sdr/tensorops/augment"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 	"github.com/sdr-ml/sdr/tensorops/nn"
 	"github.com/sdr-ml/sdr/tensorops/optim"
@@ -70,16 +71,18 @@ func allowed(bf16 bool) float64 {
 
 func TestStructsLieAsInCUDA(t *testing.T) {
 	s := newShim(t, ssl.FP32)
-	var got [15]int32
+	var got [18]int32
 	s.lib.layout(&got[0])
 	var p step
-	require.Equal(t, [15]int32{
+	var v augment.Step
+	require.Equal(t, [18]int32{
 		int32(unsafe.Sizeof(chunk{})), int32(unsafe.Sizeof(p)),
 		int32(unsafe.Offsetof(p.LR)),
 		int32(unsafe.Offsetof(p.Size)), int32(unsafe.Offsetof(p.Decay)), int32(unsafe.Offsetof(p.Root)),
 		int32(unsafe.Offsetof(p.Levels)), int32(unsafe.Offsetof(p.Vectors)), int32(unsafe.Offsetof(p.Params)),
 		int32(unsafe.Offsetof(p.Base)), int32(unsafe.Offsetof(p.State)), int32(unsafe.Offsetof(p.Memory)),
 		int32(unsafe.Offsetof(p.Group)), int32(unsafe.Offsetof(p.GroupState)), int32(unsafe.Offsetof(p.GroupSize)),
+		int32(unsafe.Sizeof(v)), int32(unsafe.Offsetof(v.Args)), int32(unsafe.Offsetof(v.Factor)),
 	}, got)
 }
 

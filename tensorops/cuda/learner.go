@@ -13,19 +13,20 @@ import (
 
 // learner is ssl.Learner on a GPU. The weights of all sub-nets stay on the GPU. A step is one CUDA graph, captured in
 // the second step, because algorithms are chosen in the first. Which sub-net is trained, and how, is in a struct
-// step that the kernels read. While a step runs, the next views are written to a second buffer.
+// step that the kernels read. While a step runs, the next views, or what they are made from, are written to a second buffer.
 type learner struct {
 	d   *device
 	cfg ssl.Config
 
-	pinned  unsafe.Pointer // host memory for copies from and to the device: views, steps, measures
-	views   [2][]float32
-	next    int      // index of the buffer for the next step
-	steps   *[2]step // for the student and the teacher
+	pinned  unsafe.Pointer // host memory for copies from and to the device: steps, inputs, measures
+	inputs  [2][]byte      // of a step: its views as float32, or the sources of views
+	next    int            // index of the input of the next step
+	steps   *[2]step       // for the student and the teacher
 	measure []float32
 
-	deviceViews Buffer // float32
-	images      Buffer // the views as activations
+	views       *viewMaker // nil unless the GPU makes the views
+	deviceInput Buffer     // bytes
+	images      Buffer     // the views as activations
 	deviceSteps [2]Buffer
 	measures    Buffer // float32, indexed by the constants below
 
@@ -67,7 +68,13 @@ func newLearner(d *device, c ssl.Config) (*learner, error) {
 	pixels, measures := rows*c.Size*c.Size*3, termMeasures+len(c.Loss.Terms)
 	l.net = newNetwork(d, newFlat(nn.NewLayout(c.Backbone, c.Heads)), true)
 	l.student = nn.NewGraph(c.Backbone, c.Heads, c.Size, rows, 2, true, l.net)
-	l.deviceViews, l.images = d.floats(pixels), d.acts(pixels, "views")
+	l.images = d.acts(pixels, "views")
+	if c.Views != nil {
+		l.views = newViewMaker(d, d, *c.Views, c.Batch, c.Size)
+		l.deviceInput = l.views.sources
+	} else {
+		l.deviceInput = d.bytes(4 * pixels)
+	}
 	l.measures = d.floats(measures)
 	for i := range l.deviceSteps {
 		l.deviceSteps[i] = d.bytes(int(unsafe.Sizeof(step{})))
@@ -88,20 +95,22 @@ func newLearner(d *device, c ssl.Config) (*learner, error) {
 	if d.err != nil {
 		return nil, l.outOfMemory(d.err)
 	}
-	return l, l.pin(pixels, measures)
+	return l, l.pin(measures)
 }
 
 // pin allocates the host memory.
-func (l *learner) pin(pixels, measures int) (err error) {
-	steps := 2 * int(unsafe.Sizeof(step{}))
-	if l.pinned, err = l.d.pin(steps + 4*(2*pixels+measures)); err != nil {
+func (l *learner) pin(measures int) (err error) {
+	steps, input := 2*int(unsafe.Sizeof(step{})), l.deviceInput.Len
+	room := ceil(input, lanes) * lanes // keeps floats aligned
+	if l.pinned, err = l.d.pin(steps + 2*room + 4*measures); err != nil {
 		return err
 	}
 	l.steps = (*[2]step)(l.pinned)
 	*l.steps = [2]step{}
-	floats := unsafe.Slice((*float32)(unsafe.Add(l.pinned, steps)), 2*pixels+measures)
-	l.views = [2][]float32{floats[:pixels:pixels], floats[pixels : 2*pixels : 2*pixels]}
-	l.measure = floats[2*pixels:]
+	for i := range l.inputs {
+		l.inputs[i] = unsafe.Slice((*byte)(unsafe.Add(l.pinned, steps+i*room)), input)
+	}
+	l.measure = unsafe.Slice((*float32)(unsafe.Add(l.pinned, steps+2*room)), measures)
 	return nil
 }
 
@@ -188,7 +197,20 @@ func (l *learner) outOfMemory(err error) error {
 }
 
 // Views implements ssl.Learner.
-func (l *learner) Views() []float32 { return l.views[l.next] }
+func (l *learner) Views() []float32 {
+	if l.views != nil {
+		return nil
+	}
+	return unsafe.Slice((*float32)(unsafe.Pointer(&l.inputs[l.next][0])), l.images.Len)
+}
+
+// Sources implements ssl.Learner.
+func (l *learner) Sources() (s ssl.Sources, ok bool) {
+	if l.views == nil {
+		return s, false
+	}
+	return l.views.in(l.inputs[l.next]), true
+}
 
 // Load implements ssl.Learner.
 func (l *learner) Load(nets, teachers *sdrnet.Net) error {
@@ -265,8 +287,7 @@ func (l *learner) Submit(s ssl.Step) error {
 		}
 	}
 	d.try(d.cuEventRecord(l.begun, d.stream), "cuEventRecord")
-	views := l.Views()
-	d.upload(l.deviceViews, unsafe.Pointer(&views[0]), 4*len(views))
+	d.upload(l.deviceInput, unsafe.Pointer(&l.inputs[l.next][0]), l.deviceInput.Len)
 	l.next = 1 - l.next
 	if l.warm {
 		l.launch()
@@ -323,10 +344,14 @@ func (l *learner) launch() {
 	l.d.replay(l.exec, "a step")
 }
 
-// queue queues the operations of a step on the views in device memory.
+// queue queues the operations of a step on the input in device memory.
 func (l *learner) queue() {
 	d := l.d
-	convert(d, l.deviceViews, l.images)
+	if l.views != nil {
+		l.views.run(l.images)
+	} else {
+		convert(d, Buffer{l.deviceInput.Addr, l.images.Len}, l.images)
+	}
 	l.upload(0)
 	l.gather(0, weightVector, l.net)
 	l.student.Forward(l.images)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/sdr-ml/sdr/tensorops/augment"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 	"github.com/sdr-ml/sdr/tensorops/nn"
 	"github.com/sdr-ml/sdr/tensorops/optim"
@@ -27,6 +28,7 @@ type trial struct {
 	cfg      ssl.Config // only loss, optimizer and its rates are set
 	lr       float32
 	phases   [][]string // sub-nets that the steps of each phase train; each phase splits one more level
+	views    *viewCase  // what the views show; nil for noise
 }
 
 var (
@@ -51,14 +53,14 @@ func trials() []trial {
 	small, large := nn.Backbone{Arch: "resnet18", Stem: "small", Width: 8}, nn.Backbone{Arch: "resnet50", Stem: "imagenet", Width: 4}
 	lars := optim.NewLARS(optim.SGD{Momentum: 0.9, WeightDecay: 1e-4}, 0.01, larsTensors(small, simSiam))
 	return []trial{
-		{"simsiam", small, simSiam, 12, 16, ssl.Config{Loss: simSiamLoss, Distill: 0.5, Optimizer: optim.SGD{Momentum: 0.9, WeightDecay: 5e-4}}, 0.001, phases},
-		{"ntxent", small, simCLRPredicts, 12, 16, ssl.Config{Loss: ntxentLoss, Distill: 0.3, Optimizer: optim.AdamW{Beta1: 0.9, Beta2: 0.99, Epsilon: 1e-4, WeightDecay: 0.01}, GroupLR: 3, Defers: true}, 2e-4, phases},
-		{"lars", small, simSiam, 12, 16, ssl.Config{Loss: simSiamLoss, Distill: 0.5, Optimizer: lars, GroupLR: 3, Defers: true}, 0.01, phases},
-		{"byol", small, byolHeads, 12, 16, ssl.Config{Loss: byolLoss, Distill: 0.5, Optimizer: optim.SGD{Momentum: 0.9, WeightDecay: 5e-4}, Defers: true}, 0.001, phases},
-		{"moco", small, simCLRPredicts, 12, 16, ssl.Config{Loss: mocoLoss, Distill: 0.5, Optimizer: optim.SGD{Momentum: 0.9, WeightDecay: 5e-4}}, 0.001, phases},
-		{"swav", small, swavHeads, 12, 16, ssl.Config{Loss: swavLoss, Optimizer: optim.SGD{Momentum: 0.9, WeightDecay: 5e-4}}, 1e-4, phases},
-		{"mobilenet_v2", nn.Backbone{Arch: "mobilenet_v2", Stem: "small", Width: 8}, simCLR, 12, 8, ssl.Config{Loss: ntxentLoss, Optimizer: optim.SGD{Momentum: 0.9}}, 1e-8, [][]string{{""}, {"1"}, {"0.1"}}},
-		{"resnet50", large, simCLR, 40, 8, ssl.Config{Loss: ntxentLoss, Optimizer: optim.SGD{Momentum: 0.9, Nesterov: true}}, 1e-6, phases},
+		{"simsiam", small, simSiam, 12, 16, ssl.Config{Loss: simSiamLoss, Distill: 0.5, Optimizer: optim.SGD{Momentum: 0.9, WeightDecay: 5e-4}}, 0.001, phases, nil},
+		{"ntxent", small, simCLRPredicts, 12, 16, ssl.Config{Loss: ntxentLoss, Distill: 0.3, Optimizer: optim.AdamW{Beta1: 0.9, Beta2: 0.99, Epsilon: 1e-4, WeightDecay: 0.01}, GroupLR: 3, Defers: true}, 2e-4, phases, nil},
+		{"lars", small, simSiam, 12, 16, ssl.Config{Loss: simSiamLoss, Distill: 0.5, Optimizer: lars, GroupLR: 3, Defers: true}, 0.01, phases, nil},
+		{"byol", small, byolHeads, 12, 16, ssl.Config{Loss: byolLoss, Distill: 0.5, Optimizer: optim.SGD{Momentum: 0.9, WeightDecay: 5e-4}, Defers: true}, 0.001, phases, nil},
+		{"moco", small, simCLRPredicts, 12, 16, ssl.Config{Loss: mocoLoss, Distill: 0.5, Optimizer: optim.SGD{Momentum: 0.9, WeightDecay: 5e-4}}, 0.001, phases, nil},
+		{"swav", small, swavHeads, 12, 16, ssl.Config{Loss: swavLoss, Optimizer: optim.SGD{Momentum: 0.9, WeightDecay: 5e-4}}, 1e-4, phases, nil},
+		{"mobilenet_v2", nn.Backbone{Arch: "mobilenet_v2", Stem: "small", Width: 8}, simCLR, 12, 8, ssl.Config{Loss: ntxentLoss, Optimizer: optim.SGD{Momentum: 0.9}}, 1e-8, [][]string{{""}, {"1"}, {"0.1"}}, nil},
+		{"resnet50", large, simCLR, 40, 8, ssl.Config{Loss: ntxentLoss, Optimizer: optim.SGD{Momentum: 0.9, Nesterov: true}}, 1e-6, phases, nil},
 	}
 }
 
@@ -99,10 +101,7 @@ func (c trial) run(t testing.TB, open func(ssl.Config) (ssl.Learner, error)) (fo
 			require.NoError(t, l.Load(nets, teachers))
 		}
 		for i, code := range subnets {
-			random := rng.New(uint64(n), rng.View)
-			for j := range l.Views() {
-				l.Views()[j] = float32(random.NormFloat64())
-			}
+			c.show(l, n)
 			n++
 			deferred := cfg.Defers && phase > 0 && i != 2 && i+1 < len(subnets) // in phase 2, averages of 3 and 2 steps
 			require.NoError(t, l.Submit(ssl.Step{Code: code, LR: c.lr, Defer: deferred, Number: n, Of: 12}))
@@ -114,6 +113,22 @@ func (c trial) run(t testing.TB, open func(ssl.Config) (ssl.Learner, error)) (fo
 	require.NoError(t, l.Sync())
 	require.NoError(t, l.Close())
 	return found, nets
+}
+
+// show gives a learner the views of a step, or what it makes them from.
+func (c trial) show(l ssl.Learner, step int) {
+	if sources, ok := l.Sources(); ok {
+		c.views.draw(uint64(step), sources)
+		return
+	}
+	if c.views != nil {
+		copy(l.Views(), c.views.onCPU(uint64(step)))
+		return
+	}
+	random := rng.New(uint64(step), rng.View)
+	for j := range l.Views() {
+		l.Views()[j] = float32(random.NormFloat64())
+	}
 }
 
 // onCPU runs the trial on the CPU.
@@ -201,6 +216,47 @@ func (c trial) onFake(t *testing.T, d ssl.Device, used, unused string) {
 	require.Positive(t, f.calls["cuGraphLaunch"])
 	require.Positive(t, f.calls[used])
 	require.Zero(t, f.calls[unused])
+}
+
+// TestViewsOnFake compares a training whose views the simulated GPU makes with the CPU's and, bit by bit, with one on the
+// simulated GPU whose views the CPU makes.
+func TestViewsOnFake(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	c := watching()
+	want, wantNets := c.onCPU(t, false)
+	train := func(views *ssl.Views, run string) ([]ssl.Measure, *sdrnet.Net) {
+		f := newFake(t, ssl.FP32)
+		found, nets := c.run(t, func(cfg ssl.Config) (ssl.Learner, error) {
+			cfg.Views = views
+			return (&gpus{f.load}).Open(ssl.Device{Tuning: preferred()}, cfg)
+		})
+		f.closed()
+		steps := 0
+		for _, subnets := range c.phases {
+			steps += len(subnets)
+		}
+		require.Equal(t, steps, f.calls[run])
+		require.Positive(t, f.calls["cuGraphLaunch"])
+		return found, nets
+	}
+	got, gotNets := train(c.views.views(), "views")
+	c.agree(t, want, got, wantNets, gotNets, 1e-2, 0.3)
+	again, againNets := train(nil, "convert")
+	for i, v := range gotNets.State() {
+		require.Equal(t, againNets.State()[i].Values, v.Values, v.Name)
+	}
+	for i, m := range got {
+		m.Busy, again[i].Busy = 0, 0
+		require.Equal(t, again[i], m)
+	}
+}
+
+// watching is a trial whose views show images.
+func watching() trial {
+	c := trials()[0]
+	c.lr = 1e-4 // images are not as different as noise
+	c.views = &viewCase{c.size, 16, c.batch, [2][]augment.Operation{loud(), augment.SimSiam(64)}, 4}
+	return c
 }
 
 // TestDeferAllOnFake leaves the shared weights as they are, bit by bit, in steps of which none ends the deferral.
@@ -375,7 +431,7 @@ func TestExamine(t *testing.T) {
 			examined++
 		}
 	}
-	require.Equal(t, 9, examined)
+	require.Equal(t, 12, examined)
 }
 
 // TestOldGPU refuses a GPU that lacks the kernels' instructions before anything is compiled.

@@ -122,6 +122,9 @@ func (l *cpu) projections(e Encoder) []float32 {
 
 func (l *cpu) Views() []float32 { return l.views }
 
+// Sources returns none: the caller makes views with all cores.
+func (l *cpu) Sources() (s Sources, ok bool) { return s, false }
+
 func (l *cpu) Load(nets, teachers *sdrnet.Net) error {
 	l.nets, l.teachers = nets, teachers
 	if teachers != nil && l.teacher == nil {

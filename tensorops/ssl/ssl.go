@@ -5,7 +5,7 @@
 //	l, err := ssl.Open(ssl.Device{Name: ssl.Auto}, cfg, pool)
 //	l.Load(nets, nil)
 //	for n := 1; n <= steps; n++ {
-//		... // write two views per image to l.Views()
+//		... // write two views per image to l.Views(), or with Config.Views to l.Sources() what they are made of
 //		l.Submit(ssl.Step{LR: lr, Number: n, Of: steps})
 //		m, err := l.Wait()
 //	}
@@ -16,6 +16,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/sdr-ml/sdr/tensorops/augment"
 	"github.com/sdr-ml/sdr/tensorops/nn"
 	"github.com/sdr-ml/sdr/tensorops/optim"
 	"github.com/sdr-ml/sdr/tensorops/sdrnet"
@@ -54,6 +55,27 @@ type Config struct {
 	GroupLR float64
 	// Defers says whether steps may set Step.Defer.
 	Defers bool
+	// Views, unless nil, lets the device make the views from images if it can: see Learner.Sources.
+	Views *Views
+}
+
+// Views describes how a device is to make views.
+type Views struct {
+	// Size is the height and width of the images in pixels.
+	Size int
+	// Mean and Std normalize R, G and B, scaled to 0..1.
+	Mean, Std [3]float32
+	// Steps is the most steps that make a view.
+	Steps int
+}
+
+// Sources are what a device makes the views of a step from.
+type Sources struct {
+	// Images are the batch's images, [Batch, Views.Size, Views.Size, 3].
+	Images []uint8
+	// Steps are those of each view, [2·Batch, Views.Steps], as drawn by augment.Worker.Plan: of the first view of every
+	// image, then of the second ones. A list that is shorter ends with a zero Step.
+	Steps []augment.Step
 }
 
 // Rates returns the learning rates of a step: that of shared weights and of the root's own ones, and that of a sub-net's
@@ -136,8 +158,11 @@ type Measure struct {
 type Learner interface {
 	// Views returns the buffer for the next step's views, [2·Batch, Size, Size, 3]: the first view of every image, then
 	// the second ones. Submit either switches to another buffer or returns only after reading this one, so that the
-	// next views can be prepared while the device computes.
+	// next views can be prepared while the device computes. It returns nil if Sources are to be written instead.
 	Views() []float32
+	// Sources returns the buffers for what the next step's views are made from, which Submit treats as Views' buffer, if
+	// Config.Views is set and the device makes views; else ok is false. The views are the same, bit by bit.
+	Sources() (s Sources, ok bool)
 	// Load transfers all that nets hold to the learner; call Sync before reading it. It must not follow a step that
 	// defers. It reads the sub-nets' teachers from teachers, which must not change; nil for none. With Config.Teacher,
 	// they change by training, too.

@@ -3,6 +3,9 @@
 package learn
 
 import (
+	"log/slog"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/sdr-ml/sdr/stages/run/recipe"
@@ -21,8 +24,8 @@ type Images struct {
 	At func(i int) []uint8
 }
 
-// Student makes the views of images and has a learner take steps on them. It makes the next step's views while the
-// device computes.
+// Student has a learner take steps on views of images, which it makes, unless the device makes them of the images and of
+// what the student draws. It prepares the next step while the device computes.
 type Student struct {
 	ssl.Learner
 	seed    uint64
@@ -30,11 +33,13 @@ type Student struct {
 	pool    *kernels.Pool
 	viewers []viewer // one per thread
 
-	indices []int32   // of the batch's images
-	views   []float32 // of the batch
-	step    int       // that the views are for
-	ready   bool      // the views are complete
+	indices []int32     // of the batch's images
+	views   []float32   // of the batch, if the student makes them
+	sources ssl.Sources // of the batch's views, otherwise
+	step    int         // that these are for
+	ready   bool        // they are complete
 	view    func(thread, i int)
+	draw    func(thread, i int)
 
 	begun time.Time     // start of the first step
 	busy  time.Duration // time that the device has computed since then
@@ -58,6 +63,7 @@ func NewStudent(d ssl.Device, c ssl.Config, r *recipe.Recipe, images Images, poo
 	if err := inference.Release(); err != nil {
 		return nil, err
 	}
+	c.Views = deviceViews(d, r, images.Size)
 	learner, err := ssl.Open(d, c, pool)
 	if err != nil {
 		return nil, err
@@ -69,11 +75,26 @@ func NewStudent(d ssl.Device, c ssl.Config, r *recipe.Recipe, images Images, poo
 	for range pool.Threads() {
 		st.viewers = append(st.viewers, newViewer(r))
 	}
-	st.view = st.makeView
+	st.view, st.draw = st.makeView, st.drawViews
 	return st, nil
 }
 
-// Prepare draws the images of a step and makes two views of each, unless it already has.
+// cpuViews says once in the log that a device does not make views.
+var cpuViews sync.Once
+
+// deviceViews describes a recipe's views of images of a size for a device to make; nil if no device can.
+func deviceViews(d ssl.Device, r *recipe.Recipe, size int) *ssl.Views {
+	if err := augment.CheckPortable(slices.Concat(r.Views.First, r.Views.Second)); err != nil {
+		if d, _ := ssl.Resolve(d); d.Name == ssl.CUDA {
+			cpuViews.Do(func() { slog.Info("the views are made on the CPU", "why", err) })
+		}
+		return nil
+	}
+	most := max(len(r.Views.First), len(r.Views.Second))
+	return &ssl.Views{Size: size, Mean: r.Input.Mean, Std: r.Input.Std, Steps: augment.MaxSteps * most}
+}
+
+// Prepare draws the images of a step and makes or draws two views of each, unless it already has.
 func (st *Student) Prepare(step int, s *Stream) {
 	if st.ready && st.step == step {
 		return
@@ -81,17 +102,41 @@ func (st *Student) Prepare(step int, s *Stream) {
 	for i := range st.indices {
 		st.indices[i] = s.Next()
 	}
-	st.step, st.views = step, st.Views()
-	st.pool.For(2*len(st.indices), st.view)
+	st.step = step
+	var ok bool
+	if st.sources, ok = st.Sources(); ok {
+		st.pool.For(len(st.indices), st.draw)
+	} else {
+		st.views = st.Views()
+		st.pool.For(2*len(st.indices), st.view)
+	}
 	st.ready = true
 }
 
 // makeView makes view i of the batch.
 func (st *Student) makeView(thread, i int) {
 	v, n, size := st.viewers[thread], len(st.indices), st.images.Size
-	v.random.Seek(st.seed, rng.View, uint64(st.step), uint64(i))
+	st.seek(v, i)
 	pixels := len(st.views) / (2 * n)
 	v.views[i/n].View(st.views[i*pixels:][:pixels], st.images.At(int(st.indices[i%n])), size, size, v.random)
+}
+
+// drawViews copies image i of the batch and draws its views.
+func (st *Student) drawViews(thread, i int) {
+	v, n, size := st.viewers[thread], len(st.indices), st.images.Size
+	copy(st.sources.Images[i*size*size*3:], st.images.At(int(st.indices[i])))
+	most := len(st.sources.Steps) / (2 * n)
+	for which, worker := range v.views {
+		at := which*n + i
+		st.seek(v, at)
+		steps := st.sources.Steps[at*most:][:most]
+		clear(steps[len(worker.Plan(steps[:0], size, size, v.random)):])
+	}
+}
+
+// seek moves to the random stream of view i of the batch.
+func (st *Student) seek(v viewer, i int) {
+	v.random.Seek(st.seed, rng.View, uint64(st.step), uint64(i))
 }
 
 // Start starts a step on the prepared views.

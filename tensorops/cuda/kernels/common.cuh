@@ -100,11 +100,11 @@ template <int V> __device__ __forceinline__ void fold(float (&v)[V], float *shar
 	}
 }
 
-// sumBlock returns, to all threads of a one-dimensional block of THREADS, the sum of their v, by tree reduction.
-template <typename T> __device__ T sumBlock(T v, T *shared) {
+// sumBlock returns, to all threads of a one-dimensional block of N, the sum of their v, by tree reduction.
+template <int N = THREADS, typename T> __device__ T sumBlock(T v, T *shared) {
 	__syncthreads(); // shared may still be in use
 	shared[threadIdx.x] = v;
-	for (unsigned half = THREADS / 2; half > 0; half /= 2) {
+	for (unsigned half = N / 2; half > 0; half /= 2) {
 		__syncthreads();
 		if (threadIdx.x < half) {
 			shared[threadIdx.x] += shared[threadIdx.x + half];

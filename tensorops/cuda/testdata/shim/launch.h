@@ -51,7 +51,7 @@ extern "C" int shim_launch(const char *name, unsigned gx, unsigned gy, unsigned 
 }
 
 // shim_layout returns the layout of the structs that Go fills: the size of chunk, then the size of step and the offsets
-// of its members.
+// of its members, then the same of viewStep.
 extern "C" void shim_layout(int *to) {
 	const int layout[] = {
 		(int)sizeof(chunk),
@@ -69,6 +69,9 @@ extern "C" void shim_layout(int *to) {
 		(int)offsetof(step, group),
 		(int)offsetof(step, groupState),
 		(int)offsetof(step, groupSize),
+		(int)sizeof(viewStep),
+		(int)offsetof(viewStep, args),
+		(int)offsetof(viewStep, factor),
 	};
 	memcpy(to, layout, sizeof layout);
 }
