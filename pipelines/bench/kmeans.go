@@ -69,7 +69,14 @@ func (c clustering) prepare(threads int) (work, error) {
 	}
 	if c.iterations == 0 {
 		l, err := kmeans.NewLloyd(vectors, c.width, start)
-		return work{run: func() { l.Iterate() }}, err
+		if err != nil {
+			return work{}, err
+		}
+		return work{run: func() {
+			if err := l.Iterate(); err != nil {
+				panic(err)
+			}
+		}, close: l.Close}, nil
 	}
 	const batch = 2000
 	var batches []*record.Batch
