@@ -31,7 +31,7 @@ func (v *vectors) Hold(parts [][]float32, width, k int) (_ kernels.Held, done bo
 // hold takes rows to the GPU, or keeps the parts if they would take more than half of the free memory.
 func (v *vectors) hold(parts [][]float32, rows, width int) (_ kernels.Held, done bool, err error) {
 	h := &held{v: v, parts: parts, rows: rows, width: width}
-	done, err = v.use(func(d *device) {
+	done, err = v.use(nil, func(d *device) {
 		h.d = d
 		v.held++
 		if uint64(4*rows*width) > d.memory.available()/2 {
@@ -52,18 +52,12 @@ func (v *vectors) hold(parts [][]float32, rows, width int) (_ kernels.Held, done
 
 // Assign implements kernels.Held. After an error of the device, the rows are no longer on it.
 func (h *held) Assign(a kernels.Assignment) (done bool, err error) {
-	if h.v.d != h.d {
-		return false, nil
-	}
-	return h.v.use(func(d *device) { d.assign(h, a) })
+	return h.v.use(h.d, func(d *device) { d.assign(h, a) })
 }
 
 // Close implements kernels.Held.
 func (h *held) Close() error {
-	if h.v.d != h.d {
-		return nil
-	}
-	_, err := h.v.use(func(d *device) {
+	_, err := h.v.use(h.d, func(d *device) {
 		d.free(h.on)
 		h.v.held--
 	})
@@ -88,8 +82,9 @@ func (h *held) copyRows(to []float32, order []int32, from, n int) {
 	}
 }
 
-// assignBytes is what the arrays of the rows that are assigned at a time take, at most.
-const assignBytes = 256 << 20
+// assignBytes is what the arrays of the rows that are assigned at a time take, at most: about as much as the L2 cache holds, so
+// that products are read from there.
+const assignBytes = 64 << 20
 
 // assign does an assignment, some rows of a parent after the other.
 func (d *device) assign(h *held, a kernels.Assignment) {
@@ -165,7 +160,10 @@ func (d *device) assign(h *held, a kernels.Assignment) {
 				a.Sums.Unit, a.Sums.Square, a.Sums.Weight)
 		}
 	}
-	found, distances := make([]int32, h.rows), make([]float64, len(a.Squares))
+	found, distances := a.Clusters, a.Squares
+	if a.Order != nil {
+		found, distances = make([]int32, h.rows), make([]float64, len(a.Squares))
+	}
 	d.download(unsafe.Pointer(&found[0]), clusters, 4*h.rows)
 	if a.Squares != nil {
 		d.download(unsafe.Pointer(&distances[0]), squares, 8*h.rows)
@@ -175,18 +173,14 @@ func (d *device) assign(h *held, a kernels.Assignment) {
 	}
 	err := d.wait()
 	runtime.KeepAlive([2][]float32{stage, sorted})
-	if err != nil {
+	if err != nil || a.Order == nil {
 		return
 	}
 	for p := range len(a.Starts) - 1 {
-		for i := a.Starts[p]; i < a.Starts[p+1]; i++ {
-			row := i
-			if a.Order != nil {
-				row = int(a.Order[i])
-			}
-			a.Clusters[row] = int32(p*k) + found[i]
+		for i, row := range a.Order[a.Starts[p]:a.Starts[p+1]] {
+			a.Clusters[row] = int32(p*k) + found[a.Starts[p]+i]
 			if a.Squares != nil {
-				a.Squares[row] = distances[i]
+				a.Squares[row] = distances[a.Starts[p]+i]
 			}
 		}
 	}

@@ -375,7 +375,7 @@ func TestExamine(t *testing.T) {
 			examined++
 		}
 	}
-	require.Equal(t, 9, examined)
+	require.Equal(t, 10, examined)
 }
 
 // TestOldGPU refuses a GPU that lacks the kernels' instructions before anything is compiled.

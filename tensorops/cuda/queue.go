@@ -18,8 +18,8 @@ type dim3 [3]uint32
 // queue runs kernels one after the other.
 type queue interface {
 	// launch queues a kernel of the folder kernels. Its arguments are Buffers (pointers in the kernel), ints and bools
-	// (int, 1 for true), float32s (float), float64s (double) and uint64s (unsigned long long). Errors are kept until the queue is waited
-	// for.
+	// (int, 1 for true), float32s (float), float64s (double) and uint64s (unsigned long long). Errors are kept until the
+	// queue is waited for.
 	launch(kernel string, grid, block dim3, args ...any)
 }
 

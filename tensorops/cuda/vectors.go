@@ -23,10 +23,12 @@ type vectors struct {
 	held int     // the number of held that are open
 }
 
-// What pays on a GPU: at least so many multiply-adds, since launching and waiting take about as long as a few processors need
-// for them; and at least so many for each value that has to be copied there, since a processor computes as many meanwhile.
+// What pays on a GPU, by what is known of the hardware: at least so many multiply-adds, since allocating, launching and waiting
+// take some milliseconds, in which a few processors compute as many; and of a search at least so many for each value that is
+// copied to the GPU, which takes as long as a processor with wide vectors needs for them. The rows of a clustering are copied
+// once for many passes.
 const (
-	leastProducts = 1 << 27
+	leastProducts = 1 << 29
 	leastReuse    = 256
 )
 
@@ -34,10 +36,14 @@ const (
 // algorithm does not depend on how much memory is free.
 const vectorWorkspace = 32 << 20
 
-// use calls work with the open device and gives its memory back to the driver. It reports false if there is too little memory.
-func (v *vectors) use(work func(d *device)) (done bool, err error) {
+// use calls work with the open device, which must be the given one unless that is nil, and gives its memory back to the driver.
+// It reports false if there is too little memory or that device was closed.
+func (v *vectors) use(on *device, work func(d *device)) (done bool, err error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if on != nil && v.d != on {
+		return false, nil
+	}
 	if v.d == nil {
 		if v.d, err = onDevice(v.gpus, v.opts, ssl.FP32, func(d *device) (*device, error) { return d, nil }); err != nil {
 			return false, short(err)
@@ -96,7 +102,7 @@ func (v *vectors) Search(s kernels.Search) (done bool, err error) {
 	if s.K > top || rows*queries*s.Width < v.least || rows*queries < v.reuse*(rows+queries) {
 		return false, nil
 	}
-	return v.use(func(d *device) { d.search(s) })
+	return v.use(nil, func(d *device) { d.search(s) })
 }
 
 // search does a search, tile by tile. Operands that do not fit into half of the free memory are copied in parts.

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
@@ -100,11 +101,10 @@ func TestSearch(t *testing.T) {
 // newSearch returns a search with nothing found yet.
 func newSearch(base, query []float32, width, k int, others bool) kernels.Search {
 	n := len(query) / width * k
-	s := kernels.Search{Base: base, Query: query, Width: width, Others: others, K: k, Index: make([]int32, n), Similarity: make([]float32, n)}
-	for i := range n {
-		s.Index[i], s.Similarity[i] = -1, float32(math.Inf(-1))
+	return kernels.Search{
+		Base: base, Query: query, Width: width, Others: others, K: k,
+		Index: slices.Repeat([]int32{-1}, n), Similarity: slices.Repeat([]float32{float32(math.Inf(-1))}, n),
 	}
-	return s
 }
 
 // TestSearchOffload searches real numbers through package nearest: neighbors differ from the CPU's only where products are
@@ -112,7 +112,7 @@ func newSearch(base, query []float32, width, k int, others bool) kernels.Search 
 func TestSearchOffload(t *testing.T) {
 	const rows, width, k = 600, 400, 9
 	v, f := openVectors(t, 1<<30)
-	v.least, v.reuse = leastProducts, leastReuse
+	v.least, v.reuse = 1<<27, leastReuse
 	var found [2]*nearest.Neighbours
 	base := noise(1, rows*width)
 	base[5*width] = float32(math.NaN()) // never found, and finds nothing

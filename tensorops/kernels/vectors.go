@@ -38,7 +38,7 @@ type Search struct {
 // half the cost, less half the row's squared length, is between Low - p - length·Reach and High - p + length·Reach. The rest is
 // decided by distances in float64 that add in the order of vecs.SquareDistance, so the result is exact.
 type Assignment struct {
-	// Order lists the rows by parent; those of parent p are Order[Starts[p]:Starts[p+1]].
+	// Order lists the rows by parent; those of parent p are Order[Starts[p]:Starts[p+1]]. It is nil if there is one parent.
 	Order  []int32
 	Starts []int
 	// Centroids is [parents, K, width]; Low, High, Reach and Prices are [parents, K].
@@ -51,7 +51,7 @@ type Assignment struct {
 	// Clusters becomes each row's centroid, as an index of [parents, K], and Squares, unless nil, its squared distance.
 	Clusters []int32
 	Squares  []float64
-	// Sums, unless nil.
+	// Sums, unless nil, are set.
 	Sums *FixedSums
 }
 

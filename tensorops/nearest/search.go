@@ -112,6 +112,9 @@ func keepLargest(largest []float32, index []int32, row []float32, first int, mas
 	}
 }
 
+// normalizedRows is the number of rows that a thread normalizes at a time.
+const normalizedRows = 256
+
 // Normalize returns the rows of x scaled to unit Euclidean length, on the same engine. Zero rows stay zero. A
 // non-finite value is an error.
 func Normalize(x *tensor.Dense) (*tensor.Dense, error) {
@@ -123,9 +126,14 @@ func Normalize(x *tensor.Dense) (*tensor.Dense, error) {
 	if err != nil {
 		return nil, err
 	}
-	unit := make([]float32, len(data))
-	for i := range rows {
-		if err := normalize(unit[i*cols:][:cols], data[i*cols:][:cols], i); err != nil {
+	unit, errs := make([]float32, len(data)), make([]error, (rows+normalizedRows-1)/normalizedRows)
+	e.Pool().For(len(errs), func(_, part int) {
+		for i := part * normalizedRows; i < min((part+1)*normalizedRows, rows) && errs[part] == nil; i++ {
+			errs[part] = normalize(unit[i*cols:][:cols], data[i*cols:][:cols], i)
+		}
+	})
+	for _, err := range errs {
+		if err != nil {
 			return nil, err
 		}
 	}

@@ -90,8 +90,8 @@ func Open(d Device, c Config, pool *kernels.Pool) (Learner, error) {
 	return driver.Open(d, c)
 }
 
-// OpenVectors returns what a device computes with vectors, for [kernels.Pool.Offload]; nil for the CPU. It takes the device's
-// memory only while it computes.
+// OpenVectors returns what a device computes with vectors, for [kernels.Pool.Offload]; nil for the CPU. It opens the device when
+// there is work that pays.
 func OpenVectors(d Device) (kernels.Vectors, error) {
 	driver, err := d.driver()
 	if driver == nil || err != nil {
