@@ -7,10 +7,12 @@ import (
 	"os"
 	"reflect"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
-	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/direct"
+	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/prism"
 	"github.com/stretchr/testify/require"
 	"gorgonia.org/tensor"
 	"pgregory.net/rapid"
@@ -237,12 +239,19 @@ type assigned struct {
 	Distance float32 `arrow:"distance"`
 }
 
-// keepFn keeps what the last job made.
-type keepFn struct{}
+// keepFn keeps the first or the second collection that the last job made.
+type keepFn struct{ Of int }
 
-var kept []*record.Batch
+var kept struct {
+	sync.Mutex
+	batches [2][]*record.Batch
+}
 
-func (*keepFn) ProcessElement(b *record.Batch) { kept = append(kept, b) }
+func (fn *keepFn) ProcessElement(b *record.Batch) {
+	kept.Lock()
+	defer kept.Unlock()
+	kept.batches[fn.Of] = append(kept.batches[fn.Of], b)
+}
 
 func init() { beam.RegisterDoFn(reflect.TypeFor[keepFn]()) }
 
@@ -265,27 +274,25 @@ func TestClusterings(t *testing.T) {
 				pool.Offload(to)
 				return nil
 			}))
-			var found [2][]*record.Batch
-			for i := range found {
-				kept = nil
-				p, s := beam.NewPipelineWithRoot()
-				in := record.FromStructs[weighted](s, beam.CreateList(s, rows))
-				labels, clusters := kmeans.Cluster(s, in, cfg)
-				beam.ParDo0(s, &keepFn{}, []beam.PCollection{labels, clusters}[i])
-				_, err := beam.Run(t.Context(), "direct", p)
-				require.NoError(t, err)
-				found[i] = kept
-			}
-			for _, b := range found[0] {
+			kept.batches = [2][]*record.Batch{}
+			p, s := beam.NewPipelineWithRoot()
+			labels, clusters := kmeans.Cluster(s, record.FromStructs[weighted](s, beam.CreateList(s, rows)), cfg)
+			beam.ParDo0(s, &keepFn{0}, labels)
+			beam.ParDo0(s, &keepFn{1}, clusters)
+			_, err := beam.Run(t.Context(), "prism", p)
+			require.NoError(t, err)
+			for _, b := range kept.batches[0] {
 				of, err := record.Rows[assigned](b)
 				require.NoError(t, err)
 				all = append(all, of...)
 			}
-			for _, b := range found[1] {
+			for _, b := range kept.batches[1] {
 				of, err := record.Rows[kmeans.Centroid](b)
 				require.NoError(t, err)
 				centroids = append(centroids, of...)
 			}
+			slices.SortFunc(all, func(a, b assigned) int { return int(a.ID - b.ID) })
+			slices.SortFunc(centroids, func(a, b kmeans.Centroid) int { return strings.Compare(a.Code, b.Code) })
 			return all, centroids
 		}
 		want, wantCentroids := job(nil)
