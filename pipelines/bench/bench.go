@@ -21,6 +21,7 @@ import (
 	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 	"github.com/sdr-ml/sdr/tensorops/ssl"
+	"github.com/sdr-ml/sdr/transforms/compute"
 )
 
 // Options says what to measure and how.
@@ -45,7 +46,7 @@ type Options struct {
 	BF16 bool
 	// Tuning is our side's tuning table; nil means that a cost model chooses the algorithms.
 	Tuning *kernels.Tuning
-	// Device is where our side takes training steps; PyTorch's side follows. A GPU is measured by steps and loops alone.
+	// Device is where our side computes; PyTorch's side follows. On a GPU there are only the groups OnGPU.
 	Device ssl.Device
 	// Data is a collection of images for the loop and augment cases; empty means synthetic images.
 	Data string
@@ -88,6 +89,9 @@ func Groups() []string {
 	return names
 }
 
+// OnGPU lists the groups that a GPU can compute.
+var OnGPU = []string{"step", "loop", "forward", "kmeans", "knn"}
+
 // benchmark is one case: work that both sides can run repeatedly.
 type benchmark struct {
 	name    string
@@ -126,7 +130,11 @@ func Run(ctx context.Context, o Options, emit func(Result) error) error {
 	if err != nil {
 		return err
 	}
+	compute.Use(o.Device)
 	m := meter{Options: o, peaks: map[int]float64{}}
+	if m.vectors, err = ssl.OpenVectors(o.Device); err != nil {
+		return err
+	}
 	return m.measureAll(ctx, cases, emit)
 }
 
@@ -138,8 +146,8 @@ func choose(o Options) ([]benchmark, error) {
 		}
 	}
 	for _, name := range o.Groups {
-		if o.Device.Name == ssl.CUDA && name != "step" && name != "loop" {
-			return nil, run.Usagef("--device %s measures only the groups step and loop, not %s", o.Device.Name, name)
+		if o.Device.Name == ssl.CUDA && !slices.Contains(OnGPU, name) {
+			return nil, run.Usagef("--device %s measures only the groups %s, not %s", o.Device.Name, strings.Join(OnGPU, ", "), name)
 		}
 	}
 	data := &pictures{path: o.Data}

@@ -36,7 +36,7 @@ func tiny() []benchmark {
 		matrices{m: 3, k: 5, n: 7}.benchmark(2),
 		matrices{m: 3, k: 5, n: 7, transA: true}.benchmark(1),
 		matrices{m: 3, k: 5, n: 7, transB: true}.benchmark(1),
-		features("forward/tiny", nn.Backbone{Arch: "resnet50", Stem: "imagenet", Width: 2}, 32, 2, 2),
+		features("forward/tiny", nn.Backbone{Arch: "resnet50", Stem: "imagenet", Width: 2}, 32, 2, Options{Threads: 2}),
 		clustering{50, 6, 4, 0}.benchmark(2),
 		clustering{50, 6, 4, 3}.benchmark(2),
 		searching{7, 20, 5, 3}.benchmark(2),
@@ -177,8 +177,12 @@ func TestChoose(t *testing.T) {
 		"step/simsiam/width16/tf32", "step/ntxent/width16/tf32", "step/ntxent/mobilenet_v2/width16/tf32",
 		"loop/simsiam/width16/tf32/jpeg", "loop/simsiam/width16/tf32/png", "loop/simsiam/width16/tf32/decoded",
 	}, namesOf(some))
-	_, err = choose(Options{Groups: []string{"loop", "conv"}, Device: ssl.Device{Name: ssl.CUDA}})
-	require.EqualError(t, err, "--device cuda measures only the groups step and loop, not conv")
+	some, err = choose(Options{Groups: OnGPU, Device: ssl.Device{Name: ssl.CUDA}, Filter: regexp.MustCompile("forward|1280000|knn")})
+	require.NoError(t, err)
+	require.Equal(t, []string{"forward/resnet50/batch256", "kmeans/1280000x2048/k256", "knn/10000x50000x512/k20"}, namesOf(some))
+	_, err = choose(Options{Groups: []string{"knn", "gemm"}, Device: ssl.Device{Name: ssl.CUDA}})
+	require.ErrorAs(t, err, new(*run.UsageError))
+	require.EqualError(t, err, "--device cuda measures only the groups step, loop, forward, kmeans, knn, not gemm")
 
 	_, err = choose(Options{Groups: []string{"gem"}, Threads: 1})
 	require.ErrorAs(t, err, new(*run.UsageError))

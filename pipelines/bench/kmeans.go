@@ -13,6 +13,7 @@ import (
 
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 	"github.com/sdr-ml/sdr/tensorops/rng"
+	"github.com/sdr-ml/sdr/tensorops/ssl"
 	"github.com/sdr-ml/sdr/transforms/compute"
 	"github.com/sdr-ml/sdr/transforms/kmeans"
 	"github.com/sdr-ml/sdr/transforms/record"
@@ -30,7 +31,7 @@ type clustering struct {
 }
 
 // kmeanses are iterations, also of more and more vectors, and whole jobs on prism with the number of iterations that
-// Config.Iterations often has.
+// Config.Iterations often has. In iterations alone, a GPU has the vectors already.
 func kmeanses(o Options, _ *pictures) (cases []benchmark) {
 	for _, iterations := range []int{0, 20} {
 		for _, k := range []int{16, 256, 1024} {
@@ -39,6 +40,9 @@ func kmeanses(o Options, _ *pictures) (cases []benchmark) {
 	}
 	for _, rows := range []int{100_000, 300_000, 1_000_000} {
 		cases = append(cases, clustering{rows, 128, 256, 0}.benchmark(o.Threads))
+	}
+	if o.Device.Name == ssl.CUDA { // ImageNet by the features of a ResNet-50
+		cases = append(cases, clustering{1_280_000, 2048, 256, 0}.benchmark(o.Threads))
 	}
 	return cases
 }
@@ -69,7 +73,14 @@ func (c clustering) prepare(threads int) (work, error) {
 	}
 	if c.iterations == 0 {
 		l, err := kmeans.NewLloyd(vectors, c.width, start)
-		return work{run: func() { l.Iterate() }}, err
+		if err != nil {
+			return work{}, err
+		}
+		return work{run: func() {
+			if err := l.Iterate(); err != nil {
+				panic(err)
+			}
+		}, close: l.Close}, nil
 	}
 	const batch = 2000
 	var batches []*record.Batch

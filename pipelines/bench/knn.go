@@ -8,7 +8,8 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/nearest"
 )
 
-// searching describes an exact search for the k rows with the largest inner products.
+// searching describes an exact search for the k rows with the largest inner products. Vectors and neighbors are in the CPU's
+// memory, on both sides.
 type searching struct{ queries, rows, width, k int }
 
 func knns(o Options, _ *pictures) []benchmark {

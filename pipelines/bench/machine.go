@@ -298,13 +298,17 @@ func (m *machine) kmeans(context.Context) error {
 	if err != nil {
 		return err
 	}
-	l.Iterate()
+	if err := l.Iterate(); err != nil {
+		return err
+	}
 	iterations, begun := 0, time.Now()
 	for ; iterations < 2 || time.Since(begun) < m.Time/4; iterations++ {
-		l.Iterate()
+		if err := l.Iterate(); err != nil {
+			return err
+		}
 	}
 	m.p.KMeans = time.Since(begun).Seconds() / float64(iterations*rows)
-	return nil
+	return l.Close()
 }
 
 // partition measures the stage on random features, and keeps what the other times do not explain.

@@ -24,6 +24,8 @@ type meter struct {
 	dir   string          // for files that PyTorch's side reads
 	peaks map[int]float64 // by number of threads
 	torch *worker         // nil until needed
+
+	vectors kernels.Vectors // of the device; nil on the CPU
 }
 
 // side is one of the two sides of a comparison.
@@ -142,6 +144,7 @@ func (m *meter) measure(ctx context.Context, b benchmark) (r Result, err error) 
 func (m *meter) pool(threads int) *kernels.Pool {
 	p := kernels.NewPool(threads)
 	p.Tune(m.Tuning)
+	p.Offload(m.vectors)
 	return p
 }
 

@@ -285,13 +285,19 @@ def forward(torch, q, notes):
     net = torchvision.models.get_model(q["arch"], weights=None).eval()
     net.fc = torch.nn.Identity()
     x = torch.rand(q["images"], 3, q["size"], q["size"])
+    cuda = q["device"] == "cuda"
 
     def build(form):
-        images, inference = x.to(memory_format=form), copy.deepcopy(net).to(memory_format=form)
-        return torch.inference_mode()(lambda: inference(images))
+        images, inference = x.to(memory_format=form), copy.deepcopy(net).to(q["device"], memory_format=form)
+        if not cuda:
+            return torch.inference_mode()(lambda: inference(images))
+        pinned = images.pin_memory()
+        return torch.inference_mode()(lambda: inference(pinned.to("cuda", non_blocking=True)).cpu())
 
     for name, form in formats(torch):
         yield name, lambda form=form: build(form)
+    if cuda:
+        return
     try:
         session = onnx_session(torch, net, x, q)
         yield "onnxruntime", lambda: (lambda: session.run(None, {"x": x.numpy()}))
@@ -311,6 +317,9 @@ def onnx_session(torch, net, x, q):
 
 def kmeans(torch, q, notes):
     """scikit-learn and faiss, from the first vectors: one iteration, or a whole fit of as many as given."""
+    if q["device"] == "cuda":
+        yield from torch_kmeans(torch, q)
+        return
     import faiss
     import numpy as np
     from sklearn.cluster import KMeans
@@ -332,6 +341,50 @@ def kmeans(torch, q, notes):
     else:
         yield "scikit-learn", lambda: sklearn_iteration(np, x, start, q)
         yield "faiss", lambda: Iterations(fit_faiss)
+
+
+def torch_kmeans(torch, q):
+    """PyTorch on the GPU. A fit begins with vectors in the CPU's memory, and an iteration with vectors on the GPU."""
+    k, iterations, device = q["k"], q["iterations"], q["device"]
+    x = torch.randn(q["rows"], q["width"], device="cpu" if iterations else device)
+
+    def by_product(x, centers):
+        return torch.addmm(centers.square().sum(1), x, centers.t(), alpha=-2).argmin(1)
+
+    def by_distance(x, centers):
+        return torch.cdist(x, centers).argmin(1)
+
+    def by_index(x, labels):
+        return torch.zeros(k, x.shape[1], device=device).index_add_(0, labels, x)
+
+    def by_one_hot(x, labels):
+        return torch.nn.functional.one_hot(labels, k).t().to(x.dtype) @ x
+
+    def build(assign, add):
+        def iterate(x, centers):
+            labels = assign(x, centers)
+            counts = torch.bincount(labels, minlength=k)[:, None]
+            return torch.where(counts > 0, add(x, labels) / counts, centers)
+
+        def fit():
+            on = x.to(device)
+            centers = on[:k].clone()
+            for _ in range(iterations):
+                centers = iterate(on, centers)
+            return assign(on, centers).cpu()
+
+        if iterations:
+            return fit
+        state = [x[:k].clone()]
+
+        def once():
+            state[0] = iterate(x, state[0])
+
+        return once
+
+    for assign in (by_product, by_distance):
+        for add in (by_index, by_one_hot):
+            yield f"{assign.__name__}, {add.__name__}", lambda assign=assign, add=add: build(assign, add)
 
 
 def threads(q):
@@ -372,6 +425,9 @@ class Iterations:
 
 
 def knn(torch, q, notes):
+    if q["device"] == "cuda":
+        yield from torch_knn(torch, q)
+        return
     import faiss
     import numpy as np
 
@@ -381,6 +437,19 @@ def knn(torch, q, notes):
     index = faiss.IndexFlatIP(q["width"])
     index.add(base)
     yield "faiss", lambda: (lambda: index.search(queries, q["k"]))
+
+
+def torch_knn(torch, q):
+    """PyTorch on the GPU, from and to the CPU's memory: all queries at once or some after the other."""
+    base, queries = (torch.randn(n, q["width"]) for n in (q["rows"], q["queries"]))
+
+    def search(some):
+        on = base.to(q["device"])
+        found = [torch.topk(part @ on.t(), q["k"]) for part in queries.to(q["device"]).split(some)]
+        return torch.cat([f.values for f in found]).cpu(), torch.cat([f.indices for f in found]).cpu()
+
+    for some in (q["queries"], 2048):
+        yield f"{some} queries at once", lambda some=some: (lambda: search(some))
 
 
 CASES = {

@@ -39,6 +39,10 @@ PyTorch in that Python; a "ratio" above 1 means that sdr is faster.
   knn       exact nearest neighbors: against faiss
   all       all of these
 
+With --device cuda, step, forward, kmeans and knn are computed on a GPU, on both
+sides: PyTorch is the other one then. Vectors to search begin in the CPU's memory,
+as do those of a job; for an iteration they are on the GPU.
+
 sdr bench pipeline says where the time of a whole main job goes, and what Beam costs.
 
 Nothing else should run on the machine; "neighbours" is the load from other
@@ -47,7 +51,7 @@ portable, avx2, avx512, bf16.`,
 		Example: `  sdr bench all --format table
   sdr bench gemm conv --threads 1 --filter 'width64/layer4|1024'
   sdr bench step --torch .cache/torch/bin/python --rounds 9
-  sdr bench step loop --device cuda --torch python3 --compile
+  sdr bench step loop forward kmeans knn --device cuda --torch python3
   SDR_CPU=avx2 sdr bench step --filter simsiam/width16`,
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -95,7 +99,7 @@ portable, avx2, avx512, bf16.`,
 	f.StringVar(&o.Data, "data", "testdata/pool", "images for loop and augment; synthetic images if the default is missing")
 	f.StringVar(&o.Python, "torch", "", "`PYTHON` interpreter to compare with, which needs "+bench.Packages+"; make bench-torch installs one")
 	f.BoolVar(&o.Compile, "compile", false, "also let PyTorch try torch.compile for training steps, which takes minutes")
-	f.StringVar(&o.Device.Name, "device", ssl.CPU, "where to take training steps, on both sides: cpu or cuda (the groups step and loop alone)")
+	f.StringVar(&o.Device.Name, "device", ssl.CPU, "where to compute, on both sides: cpu or cuda ("+strings.Join(bench.OnGPU, ", ")+")")
 	f.BoolVar(&o.BF16, "bf16", false, "add convolutions and training in bfloat16, which is less precise; training in bfloat16 is always included if the CPU supports it")
 	c.AddCommand(newBenchPipeline())
 	return c

@@ -14,8 +14,9 @@ func init() { ssl.RegisterDriver(ssl.CUDA, distantDriver{}) }
 // distantDriver fakes a device with its own memory: the host's weights are stale until they are asked for.
 type distantDriver struct{}
 
-func (distantDriver) Check(ssl.Device) error           { return nil }
-func (distantDriver) Examine(ssl.Device) []ssl.Finding { return nil }
+func (distantDriver) Check(ssl.Device) error                 { return nil }
+func (distantDriver) Examine(ssl.Device) []ssl.Finding       { return nil }
+func (distantDriver) OpenVectors(ssl.Device) kernels.Vectors { return nil }
 func (distantDriver) Open(_ ssl.Device, c ssl.Config) (ssl.Learner, error) {
 	pool := kernels.NewPool(1)
 	l, err := ssl.Open(ssl.Device{}, c, pool)

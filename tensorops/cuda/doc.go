@@ -1,4 +1,4 @@
-// Package cuda runs the networks of package nn on NVIDIA GPUs, without cgo. Importing it for its side effect makes
+// Package cuda runs the networks of package nn on NVIDIA GPUs, without cgo, searches and clusters there. Importing it for its side effect makes
 // the device "cuda" available to package ssl:
 //
 //	import _ "github.com/sdr-ml/sdr/tensorops/cuda"
@@ -13,6 +13,7 @@
 //     conv_kernels.go and cuDNN; matmul.go is on cublasLt.
 //   - views.go: views, from images and what was drawn for each.
 //   - network.go: these operations as an nn.Device. order.go, store.go: the weights of all sub-nets in device memory.
+//   - vectors.go, held.go: kernels.Vectors and kernels.Held, nearest neighbors and k-means, in float32 without TF32.
 //   - learner.go, extractor.go, driver.go, examine.go: ssl.Learner, ssl.Extractor and ssl.Driver; a step is one CUDA graph.
 //
 // Activations are NHWC, sums and statistics are float32 or wider, and no kernel adds in an order that depends on

@@ -3,6 +3,7 @@ package cuda
 import (
 	"errors"
 
+	"github.com/sdr-ml/sdr/tensorops/kernels"
 	"github.com/sdr-ml/sdr/tensorops/nn"
 	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
@@ -35,6 +36,11 @@ func (g *gpus) Open(opts ssl.Device, c ssl.Config) (ssl.Learner, error) {
 // OpenExtractor implements ssl.Driver.
 func (g *gpus) OpenExtractor(opts ssl.Device, b nn.Backbone, h nn.Heads, size, batch int) (ssl.Extractor, error) {
 	return onDevice(g, opts, ssl.FP32, func(d *device) (ssl.Extractor, error) { return newExtractor(d, b, h, size, batch) })
+}
+
+// OpenVectors implements ssl.Driver.
+func (g *gpus) OpenVectors(opts ssl.Device) kernels.Vectors {
+	return &vectors{gpus: g, opts: opts, least: leastProducts, reuse: leastReuse}
 }
 
 // onDevice returns what is made on a device of its own, which it closes.

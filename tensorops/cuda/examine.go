@@ -4,10 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"unsafe"
 
 	"github.com/sdr-ml/sdr/tensorops/augment"
+	"github.com/sdr-ml/sdr/tensorops/dense"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/tensorops/nearest"
 	"github.com/sdr-ml/sdr/tensorops/nn"
 	"github.com/sdr-ml/sdr/tensorops/optim"
 	"github.com/sdr-ml/sdr/tensorops/rng"
@@ -18,8 +21,8 @@ import (
 // tolerances are the errors that Examine accepts, relative to the largest value: the accuracy of the operands.
 var tolerances = map[ssl.Precision]float64{ssl.FP32: 1e-4, ssl.TF32: 5e-3, ssl.BF16: 2e-2}
 
-// Examine implements ssl.Driver: it looks at the libraries and the GPU, and compares a matrix product, a convolution, views
-// and a few training steps with the CPU's.
+// Examine implements ssl.Driver: it looks at the libraries and the GPU, and compares a matrix product, a convolution, views,
+// a search and a few training steps with the CPU's.
 func (g *gpus) Examine(opts ssl.Device) []ssl.Finding {
 	found := describe(opts.Libraries)
 	add := func(what, detail string, err error) bool {
@@ -54,6 +57,10 @@ func (g *gpus) Examine(opts ssl.Device) []ssl.Finding {
 		ok = judge("convolutions", off, err) && ok
 		off, err = d.examineViews()
 		ok = judge("views", off, err) && ok
+		if precision == ssl.FP32 { // the only one for searches
+			off, err = d.examineSearch(pool)
+			ok = judge("nearest neighbors", off, err) && ok
+		}
 		if err := d.close(); err != nil {
 			add("closing the GPU", "", err)
 		}
@@ -179,6 +186,28 @@ func (d *device) examineViews() (float64, error) {
 	maker.run(out)
 	got, err := d.toHost(out)
 	return farthest(want, got), err
+}
+
+// examineSearch finds nearest neighbors on GPU and CPU and returns the largest error of a similarity.
+func (d *device) examineSearch(pool *kernels.Pool) (float64, error) {
+	const rows, queries, width, k = 1500, 40, 50, 20
+	leave, err := d.enter()
+	if err != nil {
+		return 0, err
+	}
+	defer leave()
+	e, base, query := dense.NewEngine(pool), numbers(1, rows*width), numbers(2, queries*width)
+	want, err := nearest.Search(e.Matrix(base, rows, width), e.Matrix(query, queries, width), k)
+	if err != nil {
+		return 0, err
+	}
+	s := kernels.Search{
+		Base: base, Query: query, Width: width, K: k,
+		Index: slices.Repeat([]int32{-1}, queries*k), Similarity: slices.Repeat([]float32{float32(math.Inf(-1))}, queries*k),
+	}
+	d.search(s)
+	err = d.wait()
+	return farthest(want.Similarity, s.Similarity), err
 }
 
 // examineSteps trains a small network on GPU and CPU and returns the largest difference of the losses, which are about

@@ -9,6 +9,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/sdr-ml/sdr/tensorops/dense"
+	"github.com/sdr-ml/sdr/tensorops/kernels"
+	"github.com/sdr-ml/sdr/tensorops/nearest"
 	"github.com/sdr-ml/sdr/tensorops/sdrnet"
 	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
@@ -245,5 +248,49 @@ func TestGPUExamines(t *testing.T) {
 	for _, f := range (&gpus{load}).Examine(ssl.Device{Libraries: os.Getenv("SDR_CUDA_LIBS")}) {
 		t.Log(f.What, f.Detail)
 		require.NoError(t, f.Err, f.What)
+	}
+}
+
+// TestGPUVectors searches and clusters as much as pays, twice: the results are the CPU's, but for the order of neighbors that
+// are nearly equal, and the second ones bit by bit the first ones.
+func TestGPUVectors(t *testing.T) {
+	openGPU(t, ssl.FP32)
+	const rows, width, k = 50_000, 258, 20
+	v, _ := openVectors(t, 4<<30)
+	v.least, v.reuse = leastProducts, leastReuse
+	pool := kernels.NewPool(0)
+	defer pool.Close()
+	x := noise(1, rows*width)
+	base, err := nearest.Normalize(dense.NewEngine(pool).Matrix(x, rows, width))
+	require.NoError(t, err)
+	want, err := nearest.SearchOthers(base, k)
+	require.NoError(t, err)
+	pool.Offload(v)
+	var found [2]*nearest.Neighbours
+	for i := range found {
+		found[i], err = nearest.SearchOthers(base, k)
+		require.NoError(t, err)
+	}
+	require.Equal(t, found[0], found[1])
+	for i, s := range want.Similarity {
+		require.InDelta(t, s, found[0].Similarity[i], 1e-5, "%d", i)
+	}
+	other := 0
+	for i, n := range want.Index {
+		if n != found[0].Index[i] {
+			other++
+		}
+	}
+	require.Less(t, float64(other), 1e-3*float64(len(want.Index)))
+
+	var start [][]float32
+	for j := range 300 {
+		start = append(start, x[j*width:][:width])
+	}
+	centroids, inertia := lloyd(t, nil, x, width, start)
+	for range 2 {
+		got, gotInertia := lloyd(t, v, x, width, start)
+		require.Equal(t, centroids, got)
+		require.Equal(t, inertia, gotInertia)
 	}
 }

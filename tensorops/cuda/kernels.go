@@ -57,13 +57,16 @@ func kernelNames() []string { return slices.Sorted(maps.Keys(kernelArguments()))
 
 // Constants of the CUDA sources: kernels/common.cuh unless another file is named.
 const (
-	lanes       = 4   // LANES
-	threads     = 256 // THREADS
-	side        = 16  // SIDE
-	poolThreads = 128 // POOL_THREADS in pooling.cu
-	tile        = 32  // TILE in loss.cu
-	converted   = 4   // CONVERTED in weights.cu
-	convThreads = 128 // CONV_THREADS in conv.cu
+	lanes       = 4    // LANES
+	threads     = 256  // THREADS
+	side        = 16   // SIDE
+	poolThreads = 128  // POOL_THREADS in pooling.cu
+	tile        = 32   // TILE in loss.cu
+	converted   = 4    // CONVERTED in weights.cu
+	convThreads = 128  // CONV_THREADS in conv.cu
+	top         = 1024 // TOP in search.cu
+	group       = 16   // GROUP
+	summed      = 128  // SUMMED in kmeans.cu
 
 	viewThreads = 512 // VIEW_THREADS in views.cu
 	viewSide    = 64  // VIEW_SIDE in views.cu

@@ -431,7 +431,7 @@ func TestExamine(t *testing.T) {
 			examined++
 		}
 	}
-	require.Equal(t, 12, examined)
+	require.Equal(t, 13, examined)
 }
 
 // TestOldGPU refuses a GPU that lacks the kernels' instructions before anything is compiled.

@@ -18,8 +18,8 @@ type dim3 [3]uint32
 // queue runs kernels one after the other.
 type queue interface {
 	// launch queues a kernel of the folder kernels. Its arguments are Buffers (pointers in the kernel), ints and bools
-	// (int, 1 for true), float32s (float) and uint64s (unsigned long long). Errors are kept until the queue is waited
-	// for.
+	// (int, 1 for true), float32s (float), float64s (double) and uint64s (unsigned long long). Errors are kept until the
+	// queue is waited for.
 	launch(kernel string, grid, block dim3, args ...any)
 }
 
@@ -40,10 +40,12 @@ func encode(args []any) []unsafe.Pointer {
 			}
 		case float32:
 			*(*float32)(at) = a
+		case float64:
+			*(*float64)(at) = a
 		case uint64:
 			values[i] = a
 		default:
-			panic(fmt.Sprintf("cuda: argument %d of a kernel is a %T; want a Buffer, an int, a bool, a float32 or a uint64", i, a))
+			panic(fmt.Sprintf("cuda: argument %d of a kernel is a %T; want a Buffer, an int, a bool, a float32, a float64 or a uint64", i, a))
 		}
 	}
 	return addresses

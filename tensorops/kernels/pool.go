@@ -12,6 +12,7 @@ type Pool struct {
 	mu      sync.Mutex // held by the current operation
 	isa     *isa
 	tuning  *Tuning // nil: the cost model chooses algorithms
+	vectors Vectors // nil: the threads search
 	workers []worker
 	shared  []float32 // packed weights, panels or partial sums of the current operation
 	gemm    gemm

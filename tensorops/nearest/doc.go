@@ -5,6 +5,7 @@
 // report: the K training images with the highest cosine similarity vote for their class with weight
 // exp(similarity/Temperature).
 //
-// Matrices are tensors of package dense; computation runs on their engine. Results are the same from run to run and for
-// any number of threads: ties in similarity go to the lower index, ties in votes to the lower class.
+// Matrices are tensors of package dense; computation runs on their engine, or on the device of its pool. Results on the CPU
+// are the same from run to run and for any number of threads: ties in similarity go to the lower index, ties in votes to
+// the lower class. A GPU changes similarities in the last bits.
 package nearest

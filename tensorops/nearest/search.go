@@ -28,7 +28,8 @@ const baseFloats = 512 << 10
 
 // Search finds, for every row of query, the k rows of base with the highest inner product, exactly (like faiss's
 // IndexFlatIP). base is [rows, dim] and query [queries, dim]. For cosine similarity, [Normalize] both first. Rows whose
-// similarity is NaN are never neighbors. Mismatched shapes and k < 1 are errors.
+// similarity is NaN are never neighbors. Mismatched shapes and k < 1 are errors. On a device of the engine's pool
+// ([kernels.Pool.Offload]) similarities differ in their last bits, and so may the order of those that are nearly equal.
 func Search(base, query *tensor.Dense, k int) (*Neighbours, error) {
 	return search(base, query, k, false)
 }
@@ -57,6 +58,17 @@ func search(base, query *tensor.Dense, k int, others bool) (*Neighbours, error) 
 	found := &Neighbours{K: k, Index: make([]int32, queries*k), Similarity: make([]float32, queries*k)}
 	for i := range found.Index {
 		found.Index[i], found.Similarity[i] = -1, float32(math.Inf(-1))
+	}
+	if device := e.Pool().Vectors(); device != nil {
+		done, err := device.Search(kernels.Search{
+			Base: b, Query: q, Width: dim, Others: others, K: k, Index: found.Index, Similarity: found.Similarity,
+		})
+		if err != nil {
+			return nil, fmt.Errorf("nearest: %w", err)
+		}
+		if done {
+			return found, nil
+		}
 	}
 	part := max(1, baseFloats/dim)
 	masks := make([][]uint64, e.Pool().Threads())
@@ -100,6 +112,9 @@ func keepLargest(largest []float32, index []int32, row []float32, first int, mas
 	}
 }
 
+// normalizedRows is the number of rows that a thread normalizes at a time.
+const normalizedRows = 256
+
 // Normalize returns the rows of x scaled to unit Euclidean length, on the same engine. Zero rows stay zero. A
 // non-finite value is an error.
 func Normalize(x *tensor.Dense) (*tensor.Dense, error) {
@@ -111,9 +126,14 @@ func Normalize(x *tensor.Dense) (*tensor.Dense, error) {
 	if err != nil {
 		return nil, err
 	}
-	unit := make([]float32, len(data))
-	for i := range rows {
-		if err := normalize(unit[i*cols:][:cols], data[i*cols:][:cols], i); err != nil {
+	unit, errs := make([]float32, len(data)), make([]error, (rows+normalizedRows-1)/normalizedRows)
+	e.Pool().For(len(errs), func(_, part int) {
+		for i := part * normalizedRows; i < min((part+1)*normalizedRows, rows) && errs[part] == nil; i++ {
+			errs[part] = normalize(unit[i*cols:][:cols], data[i*cols:][:cols], i)
+		}
+	})
+	for _, err := range errs {
+		if err != nil {
 			return nil, err
 		}
 	}

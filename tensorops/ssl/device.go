@@ -42,6 +42,8 @@ type Driver interface {
 	Open(d Device, c Config) (Learner, error)
 	// OpenExtractor returns an extractor on the device; see the function OpenExtractor.
 	OpenExtractor(d Device, b nn.Backbone, h nn.Heads, size, batch int) (Extractor, error)
+	// OpenVectors returns what the device computes with vectors; see the function OpenVectors.
+	OpenVectors(d Device) kernels.Vectors
 	// Examine reports which requirements of the device are met and whether its results agree with the CPU's.
 	Examine(d Device) []Finding
 }
@@ -86,6 +88,16 @@ func Open(d Device, c Config, pool *kernels.Pool) (Learner, error) {
 		d.Tuning = pool.Tuning()
 	}
 	return driver.Open(d, c)
+}
+
+// OpenVectors returns what a device computes with vectors, for [kernels.Pool.Offload]; nil for the CPU. It opens the device when
+// there is work that pays.
+func OpenVectors(d Device) (kernels.Vectors, error) {
+	driver, err := d.driver()
+	if driver == nil || err != nil {
+		return nil, err
+	}
+	return driver.OpenVectors(d), nil
 }
 
 // Examine reports which requirements of a device are met and whether it works; for the CPU it reports nothing.

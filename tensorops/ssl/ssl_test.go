@@ -319,6 +319,7 @@ type driver struct{ err error }
 func (d driver) Check(ssl.Device) error                           { return d.err }
 func (d driver) Examine(ssl.Device) []ssl.Finding                 { return []ssl.Finding{{What: "GPU", Err: d.err}} }
 func (d driver) Open(ssl.Device, ssl.Config) (ssl.Learner, error) { return nil, d.err }
+func (d driver) OpenVectors(ssl.Device) kernels.Vectors           { return nil }
 
 func (d driver) OpenExtractor(ssl.Device, nn.Backbone, nn.Heads, int, int) (ssl.Extractor, error) {
 	return nil, d.err
@@ -332,6 +333,11 @@ func TestDevices(t *testing.T) {
 	require.ErrorContains(t, ssl.Check(ssl.Device{Name: "tpu"}), "want cpu, cuda or auto")
 	_, err := ssl.Open(ssl.Device{Name: ssl.Auto}, cfg, pool)
 	require.NoError(t, err)
+	vectors, err := ssl.OpenVectors(ssl.Device{Name: ssl.Auto})
+	require.NoError(t, err)
+	require.Nil(t, vectors, "the CPU's threads search")
+	_, err = ssl.OpenVectors(ssl.Device{Name: "tpu"})
+	require.ErrorContains(t, err, "want cpu, cuda or auto")
 
 	halved := cfg
 	halved.Precision = "fp16"

@@ -4,6 +4,7 @@
 package compute
 
 import (
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,6 +24,11 @@ var (
 		adoptTuning()
 		p := kernels.NewPool(0)
 		p.Tune(tuning)
+		vectors, err := ssl.OpenVectors(device)
+		if err != nil {
+			slog.Warn("the CPU clusters and searches", "error", err)
+		}
+		p.Offload(vectors)
 		return p
 	})
 )
@@ -33,8 +39,8 @@ func Tune(t *kernels.Tuning) { tuning = t }
 // Tuning returns the table that Tune set.
 func Tuning() *kernels.Tuning { return tuning }
 
-// Use sets the device on which this process computes features and BatchNorm statistics; by default it is the CPU. Call it
-// before the first Run.
+// Use sets the device on which this process computes features and BatchNorm statistics, clusters and searches; by default it
+// is the CPU. Call it before the first Run.
 func Use(d ssl.Device) { device = d }
 
 // Device returns the device that Use set.

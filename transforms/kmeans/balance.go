@@ -105,7 +105,10 @@ func (fn *offerFn) ProcessElement(b *record.Batch, m *model) (*tally, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := m.assign(r, true, nil)
+	a, err := m.assign(r, true, nil)
+	if err != nil {
+		return nil, err
+	}
 	offers := make([][]point, len(m.Sizes)*m.K) // by cluster, then by destination sibling
 	for i, key := range keys {
 		p := r.parent(i)

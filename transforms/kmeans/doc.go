@@ -10,9 +10,9 @@
 // Determinism. Results are bitwise identical on every runner, for any bundling and order of the batches. Sums are int64
 // fixed point; their unit is derived from the longest vector and the number of rows, so they are exact and cannot
 // overflow. Products in float32 only exclude clusters; float64, with the same rounding everywhere, decides between the
-// rest, so clustering depends neither on the number of threads nor on the instruction set. Ties go to the lowest cluster.
-// Rows are ordered by a hash of their content. Clustering does not depend on how rows are split into batches either;
-// whitening does, in the last bits.
+// rest, so clustering depends neither on the number of threads nor on the instruction set, nor on whether a GPU does it.
+// Ties go to the lowest cluster. Rows are ordered by a hash of their content. Clustering does not depend on how rows are
+// split into batches either; whitening does, in the last bits.
 //
 // Errors. Vectors of different widths, and a null, a NaN, an infinity or a value above 1e15 fail the pipeline with an
 // error that names the row; so do input columns that have the name of an output column. An invalid configuration panics
@@ -22,5 +22,5 @@
 // model (all centroids) as a side input; a global combine of the sums; and a ParDo that turns them into the next model.
 // All parents of a level are clustered at once. After convergence the remaining iterations cost little. With
 // Config.Local the same passes run as a loop over rows in memory: moving all rows to a worker and back costs a runner
-// more than an iteration computes.
+// more than an iteration computes. If the process has a GPU (compute.Use), the rows of such a loop go there once.
 package kmeans

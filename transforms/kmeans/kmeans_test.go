@@ -132,10 +132,13 @@ func TestLloydAgainstScikitLearn(t *testing.T) {
 		l, err := kmeans.NewLloyd(slices.Concat(g.Vectors...), len(g.Vectors[0]), g.Start)
 		require.NoError(t, err)
 		for range run.Iterations {
-			l.Iterate()
+			require.NoError(t, l.Iterate())
 		}
 		require.InDeltaSlice(t, slices.Concat(run.Centroids...), l.Centroids(), 1e-4)
-		require.InEpsilon(t, run.Inertia, l.Inertia(), 1e-6)
+		inertia, err := l.Inertia()
+		require.NoError(t, err)
+		require.InEpsilon(t, run.Inertia, inertia, 1e-6)
+		require.NoError(t, l.Close())
 	}
 	for want, x := range map[string][]float32{
 		"kmeans: 3 values of vectors of width 2 and 1 centroids":   {1, 2, 3},

@@ -26,7 +26,10 @@ func (fn *labelFn) ProcessElement(b *record.Batch, m *model) (*record.Batch, err
 	if err != nil {
 		return nil, err
 	}
-	a := m.assign(r, true, nil)
+	a, err := m.assign(r, true, nil)
+	if err != nil {
+		return nil, err
+	}
 	if len(m.Moves) > 0 {
 		keys, err := keys(b, fn.Config.Column, fn.Config.Seed)
 		if err != nil {

@@ -49,7 +49,10 @@ func (fn *sumFn) scan(b *record.Batch, m *model, t *tally, s *sums) error {
 	}
 	far := m.donors()
 	squares := fn.Last || len(far) > 0 || fn.Config.Balance > 0 || fn.Config.Tolerance > 0
-	a := m.assign(r, squares, s)
+	a, err := m.assign(r, squares, s)
+	if err != nil {
+		return err
+	}
 	if fn.Last || len(far) == 0 {
 		return nil
 	}

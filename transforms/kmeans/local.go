@@ -2,6 +2,7 @@ package kmeans
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"sync"
@@ -78,10 +79,18 @@ func (fn *gatherFn) ProcessElement(ctx context.Context, _ []byte, paths func(*st
 }
 
 // cluster takes all passes over batches in memory.
-func (c Config) cluster(batches []*record.Batch, m *model, assigned, centroids func(*record.Batch)) error {
+func (c Config) cluster(batches []*record.Batch, m *model, assigned, centroids func(*record.Batch)) (err error) {
 	rows := m.Sizes[0]
+	h, err := c.hold(batches, m.Width)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, h.close()) }()
+	m.held = h
 	for level := range c.Branching {
-		var err error
+		if err := h.sort(batches, len(m.Sizes), c); err != nil {
+			return err
+		}
 		for _, p := range c.passes(level) {
 			if m, err = p.run(batches, rows, m); err != nil {
 				return err

@@ -52,6 +52,8 @@ type model struct {
 	Silhouettes doubles // [P*K] of a finished level
 
 	families families
+	held     *held      // the rows of the clustering, if a device has them
+	all      assignment // of these
 }
 
 // move reassigns one row to another cluster.
@@ -111,7 +113,7 @@ func (m *model) next() *model {
 		Signs:     slices.Clone(m.Signs),
 		Sizes:     slices.Clone(m.Sizes),
 		Inertia:   slices.Clone(m.Inertia),
-		Priced:    m.Priced, Done: m.Done, Moves: m.Moves,
+		Priced:    m.Priced, Done: m.Done, Moves: m.Moves, held: m.held,
 	}
 }
 

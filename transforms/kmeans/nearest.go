@@ -27,25 +27,31 @@ type siblings struct {
 const underflow = 0x1p-100
 
 func newSiblings(pool *kernels.Pool, vectors []float32, width int, norms, prices []float64) *siblings {
-	n := len(norms)
 	s := &siblings{width: width, vectors: vectors, prices: prices}
-	s.low, s.high, s.reach = make([]float32, n), make([]float32, n), make([]float32, n)
+	s.low, s.high, s.reach = bounds(width, norms, prices)
+	pool.Pack(&s.packed, len(norms), width, vectors, width)
+	return s
+}
+
+// bounds returns those of centroids with the given squared lengths; see kernels.Assignment.
+func bounds(width int, norms, prices []float64) (low, high, reach []float32) {
+	n := len(norms)
+	low, high, reach = make([]float32, n), make([]float32, n), make([]float32, n)
 	for j, norm := range norms {
 		half := norm / 2
 		if prices != nil {
 			half += prices[j] / 2
 		}
 		if math.IsInf(half, 1) {
-			s.low[j], s.high[j] = float32(half), float32(half)
+			low[j], high[j] = float32(half), float32(half)
 			continue
 		}
 		slack := math.Abs(half)*0x1p-22 + underflow
-		s.low[j], s.high[j] = float32(half-slack), float32(half+slack)
+		low[j], high[j] = float32(half-slack), float32(half+slack)
 		// A product's sums have a relative error of at most Width·2^-24; 16 more cover the arithmetic of the bounds.
-		s.reach[j] = float32(1.01 * float64(width+16) * 0x1p-24 * math.Sqrt(norm))
+		reach[j] = float32(1.01 * float64(width+16) * 0x1p-24 * math.Sqrt(norm))
 	}
-	pool.Pack(&s.packed, n, width, vectors, width)
-	return s
+	return low, high, reach
 }
 
 // seeking is a search for the nearest centroids of rows.
@@ -61,9 +67,12 @@ type seeking struct {
 // nearest calls found with the number of the nearest centroid of each row and its squared distance, which may be NaN if
 // squares is not set. No row may be longer than longest. The workers of the pool call it, each for other rows.
 func (s *siblings) nearest(pool *kernels.Pool, x []float32, longest float64, squares bool, found func(worker, row, j int, square float64)) {
-	k := &seeking{s, x, float32(longest * (1 + 0x1p-20)), squares, found, make([]seeker, pool.Threads())}
+	k := &seeking{s, x, above(longest), squares, found, make([]seeker, pool.Threads())}
 	pool.Products(len(x)/s.width, x, s.width, &s.packed, k.block)
 }
+
+// above returns a float32 that is not below a length.
+func above(length float64) float32 { return float32(length * (1 + 0x1p-20)) }
 
 // seeker is one worker's state of the rows that it works on.
 type seeker struct {
@@ -183,11 +192,14 @@ type assignment struct {
 }
 
 // assign finds the nearest cluster of the parent of every row, and adds the rows to sums unless these are nil. Without
-// squares, distances may be NaN.
-func (m *model) assign(r rows, squares bool, sums *sums) assignment {
+// squares, distances may be NaN or missing.
+func (m *model) assign(r rows, squares bool, sums *sums) (assignment, error) {
+	if a, done, err := m.held.assign(m, r, squares, sums); done || err != nil {
+		return a, err
+	}
 	n := len(r.vectors) / max(1, m.Width)
 	a := assignment{make([]int32, n), make([]float64, n)}
-	_ = compute.Run(func(pool *kernels.Pool) error {
+	err := compute.Run(func(pool *kernels.Pool) error {
 		for p, list := range r.byParent(n, len(m.Parents)) {
 			if len(list) == 0 {
 				continue
@@ -205,7 +217,7 @@ func (m *model) assign(r rows, squares bool, sums *sums) assignment {
 		}
 		return nil
 	})
-	return a
+	return a, err
 }
 
 // byParent lists the rows of each parent.

@@ -65,7 +65,8 @@ func TestAssignIsExact(t *testing.T) {
 			m.Prices[g] = float64(rapid.IntRange(0, 1).Draw(t, "priced")) * size * size * random.Float64()
 		}
 		sums := m.newSums(true, 1)
-		got := m.assign(r, true, sums)
+		got, err := m.assign(r, true, sums)
+		require.NoError(t, err)
 		for i, g := range got.clusters {
 			p := r.parent(i)
 			want, least := 0, math.Inf(1)
@@ -85,7 +86,8 @@ func TestAssignIsExact(t *testing.T) {
 				one.parents = array.NewSlice(r.parents, int64(i), int64(i+1)).(*array.Int32)
 			}
 			s := m.newSums(true, 1)
-			m.assign(one, true, s)
+			_, err := m.assign(one, true, s)
+			require.NoError(t, err)
 			t := &tally{}
 			t.Clusters, t.Sums = s.total()
 			want = (&addFn{}).MergeAccumulators(t, want)
@@ -114,7 +116,8 @@ func BenchmarkPass(b *testing.B) {
 			}
 			for b.Loop() {
 				s := m.newSums(true, n)
-				m.assign(r, false, s)
+				_, err := m.assign(r, false, s)
+				require.NoError(b, err)
 				s.total()
 			}
 		})

@@ -56,7 +56,9 @@ func (fn *drawFn) ProcessElement(b *record.Batch, m *model) (*tally, error) {
 	}
 	var a assignment
 	if fn.Round > 0 {
-		a = m.assign(r, true, nil)
+		if a, err = m.assign(r, true, nil); err != nil {
+			return nil, err
+		}
 	}
 	random := rng.NewGenerator()
 	byParent := map[int][]point{}

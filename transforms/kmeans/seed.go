@@ -101,7 +101,7 @@ func newModel(like *model, level int, parents []int64, k int) *model {
 	n := len(parents) * k
 	return &model{
 		Level: level, K: k, Width: like.Width, Unit: like.Unit, Square: like.Square, WeightUnit: like.WeightUnit,
-		Weighted: like.Weighted, Longest: like.Longest, Parents: parents,
+		Weighted: like.Weighted, Longest: like.Longest, Parents: parents, held: like.held,
 		Centroids: make([]float32, n*like.Width),
 		Norms:     make([]float64, n),
 		Prices:    make([]float64, n),

@@ -45,7 +45,10 @@ func (fn *witnessFn) ProcessElement(b *record.Batch, m *model) (*tally, error) {
 			t.Points = append(t.Points, point{Key: key, Vector: slices.Clone(r.vector(i))})
 		}
 	}
-	a := m.assign(r.take(chosen), true, nil)
+	a, err := m.assign(r.take(chosen), true, nil)
+	if err != nil {
+		return nil, err
+	}
 	for i := range t.Points {
 		p := &t.Points[i]
 		p.From = int(a.clusters[i])

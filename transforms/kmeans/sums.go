@@ -19,6 +19,7 @@ type sums struct {
 	unit, square, weight float64 // scales
 	expected             int     // clusters that a worker meets
 	workers              []workerSums
+	held                 []int64 // [cluster, stride] of all rows, if a device has added them up
 }
 
 type workerSums struct {
@@ -84,6 +85,14 @@ func (s *sums) add(worker int, cluster int32, x []float32, square, weight float6
 
 // total returns the sums of the clusters that have any, in ascending order of the clusters.
 func (s *sums) total() (clusters []int32, total []int64) {
+	if s.held != nil {
+		for g := range len(s.held) / s.stride() {
+			if of := s.held[g*s.stride():][:s.stride()]; of[s.width+1] > 0 {
+				clusters, total = append(clusters, int32(g)), append(total, of...)
+			}
+		}
+		return clusters, total
+	}
 	first := s.workers[0]
 	for _, w := range s.workers[1:] {
 		for slot, g := range w.clusters {

@@ -15,7 +15,8 @@
 //
 // Determinism. Results are bitwise identical on every runner, for any bundling and order of the batches and any number
 // of threads. Ties in similarity go to the row whose other columns sort first (in ClassifySets and LeaveOneOut, to the
-// earlier row of the batch), ties in votes to the lower class.
+// earlier row of the batch), ties in votes to the lower class. A GPU (compute.Use) changes similarities in the last bits,
+// and with them the order of nearly equal ones.
 //
 // Errors. Vectors of different widths, non-finite values, missing labels, and input columns that have the name of an
 // output column fail the pipeline. An invalid configuration panics at pipeline construction.

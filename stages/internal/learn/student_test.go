@@ -79,6 +79,8 @@ func (m *maker) Sources() (ssl.Sources, bool) { return m.sources, m.views != nil
 func (*maker) Check(ssl.Device) error           { return nil }
 func (*maker) Examine(ssl.Device) []ssl.Finding { return nil }
 
+func (*maker) OpenVectors(ssl.Device) kernels.Vectors { return nil }
+
 func (m *maker) Open(_ ssl.Device, c ssl.Config) (ssl.Learner, error) {
 	if m.views = c.Views; m.views != nil {
 		pixels := c.Batch * m.views.Size * m.views.Size * 3

@@ -161,8 +161,23 @@ __device__ __forceinline__ void storePair(act *p, float a, float b) {
 #endif
 }
 
-// What follows is PTX; the tests have their own.
+// GROUP is the number of threads of a group, half a warp, which exchange values without a barrier of their block. Blocks with
+// groups are one-dimensional.
+#define GROUP 16
+
+// What follows is PTX or exchanges values in a warp; the tests have their own.
 #ifdef __CUDACC_RTC__
+
+// groupMask has the bits of a thread's group in its warp.
+__device__ __forceinline__ unsigned groupMask() { return 0xffffu << (threadIdx.x & GROUP); }
+
+// fromLane returns the v of the thread of the group whose number differs by the bits of lane. All of a group call it together.
+template <typename T> __device__ __forceinline__ T fromLane(T v, int lane) { return __shfl_xor_sync(groupMask(), v, lane, GROUP); }
+
+// votesOfGroup returns a bit for each thread of the group, which is v. All of a group call it together.
+__device__ __forceinline__ unsigned votesOfGroup(bool v) {
+	return (__ballot_sync(groupMask(), v) & groupMask()) >> (threadIdx.x & GROUP);
+}
 
 // tensorMultiply adds to c [16, 8] the product of a [16, 16] and b [16, 8] in bfloat16, or of a [16, 8] and b [8, 8] in
 // TF32, on the tensor cores. All threads of a warp call it together.

@@ -38,10 +38,19 @@ static inline unsigned __float_as_uint(float v) {
 }
 
 static inline float __fmul_rn(float a, float b) { return a * b; }
+static inline double __dadd_rn(double a, double b) { return a + b; }
 static inline double __dmul_rn(double a, double b) { return a * b; }
+static inline long long __double2ll_rn(double v) { return llrint(v); }
+static inline int __ffs(int v) { return __builtin_ffs(v); }
 
 static inline int min(int a, int b) { return a < b ? a : b; }
 static inline int max(int a, int b) { return a > b ? a : b; }
+
+template <typename T> static T atomicAdd(T *p, T v) {
+	T before = *p;
+	*p += v;
+	return before;
+}
 
 // A fiber is a stack; a switch saves the callee-saved registers.
 extern "C" void shim_switch(void **save, void *load);
@@ -73,6 +82,7 @@ static struct fiber {
 	void *at; // saved stack pointer
 	dim3 idx;
 	bool done;
+	bool grouped; // it waits for its group alone
 } fibers[MAX_THREADS];
 
 static void *scheduler; // stack pointer of the code that runs the fibers
@@ -85,6 +95,15 @@ static void __attribute__((noinline)) leave_fiber() { shim_switch(&fibers[runnin
 static void __attribute__((noinline)) __syncthreads() {
 	leave_fiber();
 	asm volatile("" ::: "memory"); // others have run
+}
+
+enum { GROUP_THREADS = 16 };
+
+static void __attribute__((noinline)) sync_group() {
+	fibers[running].grouped = true;
+	leave_fiber();
+	fibers[running].grouped = false;
+	asm volatile("" ::: "memory");
 }
 
 static void fiber_main() {
@@ -144,6 +163,28 @@ template <int N> static void waitAsync() {
 	g.groups -= done;
 }
 
+// run_group runs the threads of a group up to the next __syncthreads, and counts those that end. It returns false if some
+// went on to wait for their group while others did not.
+static bool run_group(unsigned from, unsigned n, bool backwards, unsigned &done) {
+	for (;;) {
+		unsigned grouped = 0, ended = 0;
+		for (unsigned i = 0; i < n; i++) {
+			running = from + (backwards ? n - 1 - i : i);
+			threadIdx = fibers[running].idx;
+			shim_switch(&scheduler, fibers[running].at);
+			grouped += fibers[running].grouped;
+			ended += fibers[running].done;
+		}
+		if (grouped == 0) {
+			done += ended;
+			return true;
+		}
+		if (grouped < n) {
+			return false;
+		}
+	}
+}
+
 // run_block runs a block. It returns false if some threads ended while others waited for them.
 static bool run_block() {
 	unsigned n = 0;
@@ -155,23 +196,47 @@ static bool run_block() {
 				void **top = (void **)(stacks[n] + STACK) - 8;
 				memset(top, 0, 8 * sizeof(void *));
 				top[6] = (void *)fiber_main;
-				fibers[n] = {top, {x, y, z}, false};
+				fibers[n] = {top, {x, y, z}, false, false};
 				async_groups[n].groups = async_groups[n].n[0] = 0;
 			}
 		}
 	}
 	for (bool backwards = false;; backwards = !backwards) { // alternate the order, to expose missing barriers
-		unsigned done = 0;
-		for (unsigned i = 0; i < n; i++) {
-			running = backwards ? n - 1 - i : i;
-			threadIdx = fibers[running].idx;
-			shim_switch(&scheduler, fibers[running].at);
-			done += fibers[running].done;
+		unsigned done = 0, groups = (n + GROUP_THREADS - 1) / GROUP_THREADS;
+		for (unsigned i = 0; i < groups; i++) {
+			unsigned from = (backwards ? groups - 1 - i : i) * GROUP_THREADS;
+			if (!run_group(from, n - from < GROUP_THREADS ? n - from : GROUP_THREADS, backwards, done)) {
+				return false;
+			}
 		}
 		if (done > 0) {
 			return done == n;
 		}
 	}
+}
+
+// Threads of a group exchange values in one of two arrays by turns: nobody is two calls ahead.
+static unsigned char lanes[2][MAX_THREADS][8];
+
+static bool lane_turns[MAX_THREADS];
+
+template <typename T> static T fromLane(T v, int lane) {
+	auto &all = lanes[lane_turns[running] ^= true];
+	memcpy(all[running], &v, sizeof v);
+	sync_group();
+	memcpy(&v, all[running ^ (unsigned)lane], sizeof v);
+	return v;
+}
+
+static unsigned votesOfGroup(bool v) {
+	auto &all = lanes[lane_turns[running] ^= true];
+	all[running][0] = v;
+	sync_group();
+	unsigned votes = 0;
+	for (unsigned i = 0; i < GROUP_THREADS; i++) {
+		votes |= (unsigned)all[running / GROUP_THREADS * GROUP_THREADS + i][0] << i;
+	}
+	return votes;
 }
 
 // tensorMultiply follows the PTX manual: mma.m16n8k16 for bfloat16, mma.m16n8k8 for TF32, which ignores the lowest 13
