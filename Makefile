@@ -46,7 +46,7 @@ run:
 	@echo "The report, to open in a browser: file://$(abspath $(RUN))/report.html"
 
 test:
-	go test -ldflags "-s -w" ./...
+	go test -timeout 20m -ldflags "-s -w" ./...
 
 # That what TAGS=local leaves out is missed with a helpful error.
 test-local: .cache/local.mod
