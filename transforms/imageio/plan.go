@@ -226,7 +226,15 @@ func (p *planner) addFolder(path string) (seen int, err error) {
 	if split.End > split.Begin {
 		p.emit(split)
 	}
+	found := map[string]bool{}
 	for _, file := range collections {
+		found[file] = true
+	}
+	for _, file := range collections {
+		if unpacked, packed := strings.CutSuffix(file, ".gz"); packed && found[unpacked] {
+			p.source().pass(copies)
+			continue
+		}
 		if err := p.addFile(file, true); err != nil {
 			return seen, err
 		}

@@ -298,6 +298,20 @@ func TestIDXLabels(t *testing.T) {
 	require.EqualValues(t, -1, readAll(t, 9, alone)[0].Label)
 }
 
+// A file that is also there packed, as in torchvision's MNIST/raw, is read once.
+func TestPackedCopies(t *testing.T) {
+	images, dir := idx([]uint32{1, 2, 2}, []byte("abcd")), t.TempDir()
+	for name, data := range map[string][]byte{
+		"raw/x-images-idx3-ubyte": images, "raw/x-images-idx3-ubyte.gz": packed(images), "y-images-idx3-ubyte.gz": packed(images),
+	} {
+		write(t, filepath.Join(dir, filepath.FromSlash(name)), data)
+	}
+	splits, sources, err := imageio.Survey(t.Context(), []string{dir}, 10, imageio.Columns{})
+	require.NoError(t, err)
+	require.Len(t, splits, 2)
+	require.Equal(t, imageio.Passed{"packed copies of files that are read": 1}, sources[0].Passed)
+}
+
 // table writes a Parquet file with 3 rows per row group.
 func table(t testing.TB, schema *arrow.Schema, rows int, fill func(*array.RecordBuilder, int)) string {
 	b := array.NewRecordBuilder(memory.DefaultAllocator, schema)

@@ -118,12 +118,13 @@ const (
 	tables  = "tables without images"
 	unused  = "metadata files without labels"
 	again   = "links to folders that are read anyway"
+	copies  = "packed copies of files that are read"
 	special = "pipes and devices"
 	bare    = "files without an extension"
 	others  = "other files"
 )
 
-var kindsPassed = []string{links, endless, lists, tables, unused, again, special}
+var kindsPassed = []string{links, endless, lists, tables, unused, again, copies, special}
 
 // mostPassed limits how many extensions are told apart.
 const mostPassed = 100
