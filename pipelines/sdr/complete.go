@@ -1,15 +1,21 @@
 package main
 
 import (
+	"slices"
+
 	"github.com/spf13/cobra"
 
+	"github.com/sdr-ml/sdr/stages/evaluate"
+	"github.com/sdr-ml/sdr/stages/route"
 	"github.com/sdr-ml/sdr/stages/run/recipe"
+	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
-// addCompletions makes the shell complete the values of the flags --recipe and --set.
+// addCompletions makes the shell complete the values of flags that have a few, and the keys of --set, for a command and all
+// below it.
 func addCompletions(c *cobra.Command) {
 	complete := func(flag string, values func() []cobra.Completion, directive cobra.ShellCompDirective) {
-		if c.Flags().Lookup(flag) == nil {
+		if c.LocalFlags().Lookup(flag) == nil {
 			return
 		}
 		if err := c.RegisterFlagCompletionFunc(flag, func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
@@ -19,10 +25,23 @@ func addCompletions(c *cobra.Command) {
 		}
 	}
 	complete("recipe", recipe.Names, cobra.ShellCompDirectiveDefault) // or a file
+	for flag, values := range map[string][]string{
+		"protocol":  evaluate.Protocols(),
+		"scorer":    route.Scorers(),
+		"norm":      route.Norms,
+		"runner":    slices.Concat([]string{"prism", "direct"}, distant),
+		"device":    {ssl.Auto, ssl.CPU, ssl.CUDA},
+		"log-level": {"debug", "info", "warn", "error"},
+	} {
+		complete(flag, func() []cobra.Completion { return values }, cobra.ShellCompDirectiveNoFileComp)
+	}
 	complete("set", func() (all []cobra.Completion) {
 		for _, key := range recipe.Keys() {
 			all = append(all, cobra.CompletionWithDesc(key+"=", recipe.Usage(key)))
 		}
 		return all
 	}, cobra.ShellCompDirectiveNoSpace|cobra.ShellCompDirectiveNoFileComp)
+	for _, below := range c.Commands() {
+		addCompletions(below)
+	}
 }

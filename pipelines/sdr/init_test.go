@@ -57,6 +57,9 @@ func TestMan(t *testing.T) {
 func TestCompletion(t *testing.T) {
 	require.Contains(t, mustSDR(t, "__complete", "pretrain", "--set", "backbone.w"), "backbone.width=\t64 for torchvision's number of channels")
 	require.Contains(t, mustSDR(t, "__complete", "init", "--recipe", ""), "laptop\n")
+	require.Contains(t, mustSDR(t, "__complete", "evaluate", "--protocol", "few"), "fewshot5\n")
+	require.Contains(t, mustSDR(t, "__complete", "bench", "--device", "c"), "cuda\n")
+	require.Contains(t, mustSDR(t, "__complete", "route", "--log-level", "d"), "debug\n")
 }
 
 func TestDoctorOfData(t *testing.T) {

@@ -154,9 +154,7 @@ Results go to standard output, logs to standard error, both without colors. Exit
 	}
 	root.AddCommand(newInit(), newPretrain(), newRoute(), newCustomize(), newFinetune(), newExtend(), newEvaluate(), newDetect(), newStudy(), newEmbed(),
 		newPredict(), newExport(), newInspect(), newWatch(), newPlan(), newBench(), newDoctor(), newMan())
-	for _, c := range root.Commands() {
-		addCompletions(c)
-	}
+	addCompletions(root)
 	return root
 }
 
