@@ -329,6 +329,6 @@ func Collect(rows []Row, dead []Dead) *Results {
 		}
 		found.Comparisons = append(found.Comparisons, compare(protocol, of)...)
 	}
-	slices.SortStableFunc(found.Comparisons, func(a, b Comparison) int { return cmp.Compare(a.Protocol, b.Protocol) })
+	slices.SortStableFunc(found.Comparisons, func(a, b Comparison) int { return inOrder(a.Protocol, b.Protocol) })
 	return found
 }

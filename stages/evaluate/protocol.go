@@ -41,6 +41,12 @@ func Protocols() (names []string) {
 	return names
 }
 
+// inOrder compares the names of protocols by their order in Protocols.
+func inOrder(a, b string) int {
+	all := Protocols()
+	return slices.Index(all, a) - slices.Index(all, b)
+}
+
 // Help lists the protocols with their summaries, one per line.
 func Help() string {
 	var b strings.Builder

@@ -78,7 +78,7 @@ type Mean struct {
 
 func newResults(tasks []Task, dead []Dead) *Results {
 	slices.SortFunc(tasks, func(a, b Task) int {
-		return cmp.Or(cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.Name, b.Name))
+		return cmp.Or(inOrder(a.Protocol, b.Protocol), cmp.Compare(a.Name, b.Name))
 	})
 	r := &Results{Tasks: tasks, Mean: map[string]Mean{}, Dead: dead}
 	byProtocol := map[string][]Task{}

@@ -60,3 +60,18 @@ func TestCollectUnifiedOnly(t *testing.T) {
 	_, err := json.Marshal(r)
 	require.NoError(t, err)
 }
+
+// Results of several protocols are in the order in which the protocols are listed.
+func TestOrderOfProtocols(t *testing.T) {
+	var rows []evaluate.Row
+	for _, protocol := range []string{"fewshot1", "linear", "finetune", "knn"} {
+		r := row("a", "unified", 50, false, false)
+		r.Protocol = protocol
+		rows = append(rows, r)
+	}
+	var found []string
+	for _, task := range evaluate.Collect(rows, nil).Tasks {
+		found = append(found, task.Protocol)
+	}
+	require.Equal(t, []string{"knn", "linear", "fewshot1", "finetune"}, found)
+}
