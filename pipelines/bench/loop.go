@@ -139,8 +139,7 @@ func (v *viewer) draw(thread, i int) {
 	most := len(v.sources.Steps) / (2 * v.images)
 	v.each(thread, i, func(t viewMaker, m imageio.RGB, at int) {
 		copy(v.sources.Images[i*len(m.Pix):], m.Pix)
-		steps := v.sources.Steps[at*most:][:most]
-		clear(steps[len(t.Plan(steps[:0], m.Height, m.Width, t.random)):])
+		t.Fill(v.sources.Steps[at*most:][:most], m.Height, m.Width, t.random)
 	})
 }
 

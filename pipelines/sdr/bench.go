@@ -39,8 +39,8 @@ PyTorch in that Python; a "ratio" above 1 means that sdr is faster.
   knn       exact nearest neighbors: against faiss
   all       all of these
 
-With --device cuda, step, forward, kmeans and knn are computed on a GPU, on both
-sides: PyTorch is the other one then. Vectors to search begin in the CPU's memory,
+With --device cuda, step, loop, forward, kmeans and knn are computed on a GPU, on
+both sides: PyTorch is the other one then. Vectors to search begin in the CPU's memory,
 as do those of a job; for an iteration they are on the GPU.
 
 sdr bench pipeline says where the time of a whole main job goes, and what Beam costs.

@@ -14,8 +14,9 @@ import (
 // addCompletions makes the shell complete the values of flags that have a few, and the keys of --set, for a command and all
 // below it.
 func addCompletions(c *cobra.Command) {
+	flags := c.LocalFlags()
 	complete := func(flag string, values func() []cobra.Completion, directive cobra.ShellCompDirective) {
-		if c.LocalFlags().Lookup(flag) == nil {
+		if flags.Lookup(flag) == nil {
 			return
 		}
 		if err := c.RegisterFlagCompletionFunc(flag, func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {

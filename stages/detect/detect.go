@@ -1,6 +1,6 @@
 // Package detect is the stage that trains detectors of objects on backbones, predicts with them, and measures them. Its
-// three composites follow each other: Train, Predict and Measure; Find is for images without annotations. What is compared is the backbones: all detectors of a job
-// have the same data, size and budget.
+// three composites follow each other: Train, Predict and Measure; Find is for images without annotations. What is compared
+// is the backbones: all detectors of a job have the same data, size and budget.
 //
 // A detector is one safetensors file: the backbone, the pyramid and the head, under torchvision's names for FCOS. Training
 // writes it last, and checkpoints until then, so that a job that was killed goes on where it was and ends with the same

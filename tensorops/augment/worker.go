@@ -82,3 +82,8 @@ func (w *Worker) Plan(to []Step, height, width int, random *rng.Generator) []Ste
 	w.image.check(height, width)
 	return to
 }
+
+// Fill is Plan for a list of fixed length, which it ends with zero Steps. It panics if the list is too short.
+func (w *Worker) Fill(list []Step, height, width int, random *rng.Generator) {
+	clear(list[len(w.Plan(list[:0], height, width, random)):])
+}

@@ -1,5 +1,5 @@
-// Package cuda runs the networks of package nn on NVIDIA GPUs, without cgo, searches and clusters there. Importing it for its side effect makes
-// the device "cuda" available to package ssl:
+// Package cuda runs the networks of package nn on NVIDIA GPUs, without cgo, and searches and clusters there. Importing it for
+// its side effect makes the device "cuda" available to package ssl:
 //
 //	import _ "github.com/sdr-ml/sdr/tensorops/cuda"
 //

@@ -177,7 +177,7 @@ func (d *device) examineViews() (float64, error) {
 	}
 	for i := range 2 * batch {
 		random.Seek(1, rng.View, uint64(i))
-		worker.Plan(sources.Steps[i*of.Steps:][:0], side, side, random)
+		worker.Fill(sources.Steps[i*of.Steps:][:of.Steps], side, side, random)
 		random.Seek(1, rng.View, uint64(i))
 		worker.View(want[i*size*size*3:][:size*size*3], sources.Images[i%batch*side*side*3:][:side*side*3], side, side, random)
 	}

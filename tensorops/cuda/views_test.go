@@ -89,8 +89,7 @@ func (c viewCase) draw(step uint64, to ssl.Sources) {
 	most := c.views().Steps
 	for i := range 2 * c.batch {
 		c.seek(random, step, i)
-		slot := to.Steps[i*most:][:most]
-		clear(slot[len(w[i/c.batch].Plan(slot[:0], c.side, c.side, random)):])
+		w[i/c.batch].Fill(to.Steps[i*most:][:most], c.side, c.side, random)
 	}
 }
 

@@ -73,7 +73,7 @@ type Views struct {
 type Sources struct {
 	// Images are the batch's images, [Batch, Views.Size, Views.Size, 3].
 	Images []uint8
-	// Steps are those of each view, [2·Batch, Views.Steps], as drawn by augment.Worker.Plan: of the first view of every
+	// Steps are those of each view, [2·Batch, Views.Steps], as drawn by augment.Worker.Fill: of the first view of every
 	// image, then of the second ones. A list that is shorter ends with a zero Step.
 	Steps []augment.Step
 }

@@ -8,7 +8,8 @@ import (
 )
 
 // Files iterates over the files that [Plan] finds images and labels in: image files, collections, the labels next to
-// IDX files, the metadata files in folders, and the image files that a list names. Files that cannot be listed are left out; Plan reports them.
+// IDX files, the metadata files in folders, and the image files that a list names. Files that cannot be listed are left out;
+// Plan reports them.
 func Files(ctx context.Context, paths []string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for _, path := range paths {

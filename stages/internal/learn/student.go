@@ -129,8 +129,7 @@ func (st *Student) drawViews(thread, i int) {
 	for which, worker := range v.views {
 		at := which*n + i
 		st.seek(v, at)
-		steps := st.sources.Steps[at*most:][:most]
-		clear(steps[len(worker.Plan(steps[:0], size, size, v.random)):])
+		worker.Fill(st.sources.Steps[at*most:][:most], size, size, v.random)
 	}
 }
 
