@@ -28,7 +28,7 @@ type taskCollector struct{}
 var (
 	taskDone   = prometheus.NewDesc("sdr_task_done", "Units that a running task has finished.", []string{"task", "unit"}, nil)
 	taskTotal  = prometheus.NewDesc("sdr_task_total", "Units that a running task consists of.", []string{"task", "unit"}, nil)
-	taskFigure = prometheus.NewDesc("sdr_task_figure", "The latest loss, std (of the embedding) and data_wait (0 to 100) of a training.", []string{"task", "figure"}, nil)
+	taskFigure = prometheus.NewDesc("sdr_task_figure", "The latest loss, std (of the embedding), data_wait (0 to 100) and validation (0 to 100) of a training.", []string{"task", "figure"}, nil)
 )
 
 // Describe implements [prometheus.Collector].

@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/sdr-ml/sdr/stages/detect"
-	"github.com/sdr-ml/sdr/stages/finetune"
 	"github.com/sdr-ml/sdr/stages/report"
 	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/stages/run/epochs"
@@ -30,12 +29,12 @@ func (w *Watcher) fineTuning(ctx context.Context, p *report.WatchPage) error {
 		return err
 	}
 	for _, t := range info.Tasks {
-		file := files.Join(w.dir, t.Name, finetune.MetricsFile)
+		file := files.Join(w.dir, t.Name, epochs.File)
 		if len(info.Tasks) == 1 { // given by itself, or in a folder of tasks
 			if found, err := files.Exists(ctx, file); err != nil {
 				return err
 			} else if !found {
-				file = files.Join(w.dir, finetune.MetricsFile)
+				file = files.Join(w.dir, epochs.File)
 			}
 		}
 		if err := addEpochs(ctx, p, t.Name, file, done, info.Config.Epochs, info.Config.Batch); err != nil {

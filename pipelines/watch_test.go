@@ -144,9 +144,13 @@ func TestWatchEpochs(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, get(t, w), "The fine-tuning runs.")
 	validation := 62.5
-	require.NoError(t, epochs.Write(ctx, filepath.Join(dir, "b", finetune.MetricsFile), []epochs.Epoch{
-		{Epoch: 1, Step: 20, Loss: 2, Validation: &validation}, {Epoch: 2, Step: 40, Loss: 1.5, Validation: &validation},
-	}))
+	write := func(path string, all ...epochs.Epoch) {
+		log := epochs.NewLog(path)
+		require.NoError(t, log.Write(ctx, all))
+		require.NoError(t, log.Close())
+	}
+	write(filepath.Join(dir, "b", epochs.File),
+		epochs.Epoch{Epoch: 1, Step: 20, Loss: 2, Validation: &validation}, epochs.Epoch{Epoch: 2, Step: 40, Loss: 1.5, Validation: &validation})
 	p, err := w.Page(ctx)
 	require.NoError(t, err)
 	require.Equal(t, []report.Training{{Name: "a"}, {Name: "b", Images: 320, Of: 1600, Measured: true, Loss: 1.5}}, p.Trainings)
@@ -165,7 +169,7 @@ func TestWatchEpochs(t *testing.T) {
 	info := detectInfo{Config: detect.Config{Epochs: 4, Batch: 2}, Nets: []detectNet{{Name: "net"}}}
 	require.NoError(t, info.write(ctx, dir))
 	require.Contains(t, get(t, w), "No program writes to the training of detectors, and it is not done.")
-	require.NoError(t, epochs.Write(ctx, filepath.Join(dir, "net", "1"+detect.MetricsSuffix), []epochs.Epoch{{Epoch: 1, Step: 5, Loss: 3}}))
+	write(filepath.Join(dir, "net", "1"+detect.MetricsSuffix), epochs.Epoch{Epoch: 1, Step: 5, Loss: 3})
 	p, err = w.Page(ctx)
 	require.NoError(t, err)
 	require.Equal(t, []report.Training{{Name: "net/1", Images: 10, Of: 40, Measured: true, Loss: 3}}, p.Trainings)

@@ -69,16 +69,20 @@ func (m *Model) net() net { return net{m.Backbone, m.Heads.Classes} }
 // Formats lists all formats, the default one first.
 func Formats() []Format { return []Format{torchvisionFormat, timmFormat, onnxFormat, hubFormat} }
 
+// Names lists the names of all formats, the default one first.
+func Names() (names []string) {
+	for _, f := range Formats() {
+		names = append(names, f.Name)
+	}
+	return names
+}
+
 // Find returns the format of a name, if it takes the options.
 func Find(name string, o Options) (Format, error) {
 	all := Formats()
 	at := slices.IndexFunc(all, func(f Format) bool { return f.Name == name })
 	if at < 0 {
-		var names []string
-		for _, f := range all {
-			names = append(names, f.Name)
-		}
-		return Format{}, run.Usagef("there is no format %q; want one of %s", name, strings.Join(names, ", "))
+		return Format{}, run.Usagef("there is no format %q; want one of %s", name, strings.Join(Names(), ", "))
 	}
 	switch f := all[at]; {
 	case o.Preprocess && !f.Preprocess:

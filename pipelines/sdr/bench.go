@@ -20,7 +20,8 @@ import (
 
 func newBench() *cobra.Command {
 	var o bench.Options
-	var filter, format string
+	var filter string
+	var format *string
 	c := &cobra.Command{
 		Use:   "bench GROUP...",
 		Short: "Benchmark the tensor engine, alone or against PyTorch",
@@ -72,22 +73,19 @@ portable, avx2, avx512, bf16.`,
 				return run.Usagef("--filter: %w", err)
 			}
 			out := c.OutOrStdout()
-			switch format {
-			case "json":
+			if *format == "json" {
 				lines := json.NewEncoder(out)
 				return bench.Run(c.Context(), o, func(r bench.Result) error { return lines.Encode(r) })
-			case "table":
-				var results []bench.Result
-				err := bench.Run(c.Context(), o, func(r bench.Result) error {
-					results = append(results, r)
-					return nil
-				})
-				if len(results) > 0 { // including results from before an error
-					fmt.Fprintln(out, bench.Table(results))
-				}
-				return err
 			}
-			return run.Usagef("--format %s: want json or table", format)
+			var results []bench.Result
+			err = bench.Run(c.Context(), o, func(r bench.Result) error {
+				results = append(results, r)
+				return nil
+			})
+			if len(results) > 0 { // including results from before an error
+				fmt.Fprintln(out, bench.Table(results))
+			}
+			return err
 		},
 	}
 	f := c.Flags()
@@ -95,7 +93,7 @@ portable, avx2, avx512, bf16.`,
 	f.IntVar(&o.Rounds, "rounds", 5, "measurements per side; their median is reported")
 	f.DurationVar(&o.Time, "time", 500*time.Millisecond, "duration of a measurement, which repeats a case as often as fits, at least once")
 	f.StringVar(&filter, "filter", "", "`REGEXP` that the names of cases must match")
-	f.StringVar(&format, "format", "json", "json or table")
+	format = addFormat(c, "output format", "json", "table")
 	f.StringVar(&o.Data, "data", "testdata/pool", "images for loop and augment; synthetic images if the default is missing")
 	f.StringVar(&o.Python, "torch", "", "`PYTHON` interpreter to compare with, which needs "+bench.Packages+"; make bench-torch installs one")
 	f.BoolVar(&o.Compile, "compile", false, "also let PyTorch try torch.compile for training steps, which takes minutes")
@@ -107,7 +105,8 @@ portable, avx2, avx512, bf16.`,
 
 func newBenchPipeline() *cobra.Command {
 	var o bench.PipelineOptions
-	var name, format string
+	var name string
+	var format *string
 	var set []string
 	c := &cobra.Command{
 		Use:   "pipeline",
@@ -125,9 +124,6 @@ disturb the two sides' processor times, and what is in one job, less than times.
   sdr bench pipeline --data photos/ --tasks "" --recipe laptop --format json`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) (err error) {
-			if err := checkFormat(format); err != nil {
-				return err
-			}
 			if o.Rounds < 1 {
 				return run.Usagef("--rounds %d: want at least 1", o.Rounds)
 			}
@@ -141,7 +137,7 @@ disturb the two sides' processor times, and what is in one job, less than times.
 			if err != nil {
 				return err
 			}
-			if format == "json" {
+			if *format == "json" {
 				return json.NewEncoder(c.OutOrStdout()).Encode(costs)
 			}
 			return costs.WriteTable(c.OutOrStdout())
@@ -153,7 +149,7 @@ disturb the two sides' processor times, and what is in one job, less than times.
 	f.StringVar(&name, "recipe", "quickstart", "built-in recipe or YAML file")
 	f.StringArrayVar(&set, "set", nil, "key=value, overrides the recipe; can be repeated")
 	f.IntVar(&o.Rounds, "rounds", 1, "measurements of each training on each side; their medians are compared")
-	f.StringVar(&format, "format", "table", "table or json")
+	format = addFormat(c, "output format", "table", "json")
 	addDevice(c, &o.Device)
 	return c
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sdr-ml/sdr/pipelines"
 	"github.com/sdr-ml/sdr/stages/evaluate"
 	"github.com/sdr-ml/sdr/stages/route"
 	"github.com/sdr-ml/sdr/stages/run/recipe"
@@ -42,6 +43,16 @@ func addCompletions(c *cobra.Command) {
 		}
 		return all
 	}, cobra.ShellCompDirectiveNoSpace|cobra.ShellCompDirectiveNoFileComp)
+	complete("subnet", func() (all []cobra.Completion) {
+		status, err := pipelines.Inspect(c.Context(), c.Flag("run").Value.String())
+		if err != nil {
+			return nil // there is no such run
+		}
+		for _, n := range status.Nets {
+			all = append(all, n.Name)
+		}
+		return all
+	}, cobra.ShellCompDirectiveNoFileComp)
 	for _, below := range c.Commands() {
 		addCompletions(below)
 	}

@@ -77,6 +77,7 @@ run has the same result.`,
 	f.Float64Var(&o.Seconds, "seconds", 60, "training time per task")
 	f.Int64Var(&o.Images, "images", 0, "training budget per task as a number of images, instead of --seconds")
 	f.Float64SliceVar(&o.Rates, "rate", []float64{.03}, "peak learning rates to try; they share the budget")
+	addMetrics(c)
 	addDevice(c, &o.Device)
 	addRunner(c, &o.Runner)
 	return c

@@ -198,9 +198,10 @@ func newDetectTrain() *cobra.Command {
 		Short: "Train detectors on backbones",
 		Long: `Trains FCOS (arXiv 1904.01355) on each backbone with each seed, and writes
 DIR/NET/SEED.safetensors, and SEED.metrics.jsonl with a line per epoch, which sdr
-watch draws. NET is the name of the model file without its extension
-or, for model.safetensors, of its folder. Several files of one name are a net that
-was pre-trained several times, and the detector of each seed is trained on one.
+watch draws, and SEED.tensorboard/ with the same for TensorBoard. NET is the name of
+the model file without its extension or, for model.safetensors, of its folder.
+Several files of one name are a net that was pre-trained several times, and the
+detector of each seed is trained on one.
 Detectors that are in DIR already are left as they are, so that the same command
 continues after an interruption, with the same result, and more models or seeds
 can be added. Images that are left out are listed in DIR/dead-letter.parquet.
@@ -251,13 +252,14 @@ are kept in memory. Everything is computed on the CPU.
 	f.Float64Var(&cfg.LR, "lr", .002, "peak learning rate of the pyramid and the head")
 	f.Float64Var(&cfg.BackboneLR, "backbone-lr", 0, "peak learning rate of the backbone; 0 leaves it as it is")
 	f.DurationVar(&cfg.Every, "checkpoint", 30*time.Second, "how often a checkpoint is written")
+	addMetrics(c)
 	addRunner(c, &o.Runner)
 	return c
 }
 
 func newDetectEval() *cobra.Command {
 	var o pipelines.DetectEvalOptions
-	var format string
+	var format *string
 	formats := map[string]func(*detect.Results, io.Writer) error{
 		"table": (*detect.Results).WriteTable,
 		"json":  (*detect.Results).WriteJSON,
@@ -283,10 +285,6 @@ figures are those of a split without them.
 		if err := required(c, "detectors", "data"); err != nil {
 			return err
 		}
-		write, ok := formats[format]
-		if !ok {
-			return run.Usagef("--format %s: want table, json or csv", format)
-		}
 		for _, file := range []struct{ flag, path, extension string }{
 			{"out", o.Out, ".parquet"}, {"detections", o.Detections, ".parquet"}, {"sheet", o.Sheet, ".html"},
 		} {
@@ -311,11 +309,11 @@ figures are those of a split without them.
 		if results.LeftOut > 0 {
 			slog.Warn("images could not be used, so that the figures are of the others", "left_out", results.LeftOut, "of", results.LeftOut+results.Images, "listed_in", o.Limit.DeadLetter)
 		}
-		return write(results, c.OutOrStdout())
+		return formats[*format](results, c.OutOrStdout())
 	}
 	f := c.Flags()
 	f.StringVar(&o.Detectors, "detectors", "", "folder that sdr detect train wrote")
-	f.StringVar(&format, "format", "table", "output format: table, json or csv")
+	format = addFormat(c, "output format", "table", "json", "csv")
 	f.StringVar(&o.Out, "out", "", "also write the figures of every detector to this Parquet file, replacing it")
 	f.StringVar(&o.Detections, "detections", "", "also write what was found to this Parquet file, replacing it")
 	f.StringVar(&o.Sheet, "sheet", "", "also write pictures of what was found to this HTML file, replacing it")

@@ -18,7 +18,7 @@ func newDoctor() *cobra.Command {
 	var d ssl.Device
 	var data []string
 	var columns imageio.Columns
-	var format string
+	var format *string
 	c := &cobra.Command{
 		Use:   "doctor",
 		Short: "Check this machine, with its GPU, or images before a training",
@@ -37,11 +37,8 @@ like another one, by a perceptual hash (pHash, of which at most 3 of 64 bits dif
   sdr doctor --data photos/ --data more.parquet`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if err := checkFormat(format); err != nil {
-				return err
-			}
 			if len(data) > 0 {
-				return examineData(c, data, columns, format)
+				return examineData(c, data, columns, *format)
 			}
 			line := func(verdict, what string, detail any) {
 				text := strings.TrimPrefix(fmt.Sprint(detail), "cuda: ")
@@ -70,7 +67,7 @@ like another one, by a perceptual hash (pHash, of which at most 3 of 64 bits dif
 	}
 	addData(c, &data)
 	addColumns(c, &columns, false)
-	c.Flags().StringVar(&format, "format", "table", "output format with --data: table or json")
+	format = addFormat(c, "output format with --data", "table", "json")
 	c.Flags().StringVar(&d.Libraries, "cuda-libs", "", "folder of CUDA libraries, searched before the usual places")
 	return c
 }

@@ -8,12 +8,11 @@ import (
 
 	"github.com/sdr-ml/sdr/pipelines"
 	"github.com/sdr-ml/sdr/stages/evaluate"
-	"github.com/sdr-ml/sdr/stages/run"
 )
 
 func newEvaluate() *cobra.Command {
 	var o pipelines.EvaluateOptions
-	var format string
+	var format *string
 	formats := map[string]func(*evaluate.Results, io.Writer) error{
 		"table": (*evaluate.Results).WriteTable,
 		"json":  (*evaluate.Results).WriteJSON,
@@ -42,10 +41,6 @@ task, minutes of two cores per net and 10,000 images:
 			if err := required(c, "run", "tasks"); err != nil {
 				return err
 			}
-			write, ok := formats[format]
-			if !ok {
-				return run.Usagef("--format %s: want table, json or csv", format)
-			}
 			if o.Out != "" {
 				if err := checkFile("out", o.Out, ".parquet"); err != nil {
 					return err
@@ -58,7 +53,7 @@ task, minutes of two cores per net and 10,000 images:
 			if err != nil {
 				return err
 			}
-			return write(results, c.OutOrStdout())
+			return formats[*format](results, c.OutOrStdout())
 		},
 	}
 	f := c.Flags()
@@ -66,7 +61,7 @@ task, minutes of two cores per net and 10,000 images:
 	f.StringVar(&o.Tasks, "tasks", "", "folder of tasks")
 	addColumns(c, &o.Columns, true)
 	f.StringSliceVar(&o.Protocols, "protocol", []string{"knn"}, "protocols to run: "+strings.Join(evaluate.Protocols(), ", "))
-	f.StringVar(&format, "format", "table", "output format: table, json or csv")
+	format = addFormat(c, "output format", "table", "json", "csv")
 	f.StringVar(&o.Out, "out", "", "also write the results of every net, with its predictions, to this Parquet file, replacing it")
 	addDevice(c, &o.Device)
 	addRunner(c, &o.Runner)

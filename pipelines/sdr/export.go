@@ -22,7 +22,7 @@ func formatsHelp() string {
 
 func newExport() *cobra.Command {
 	var o pipelines.ExportOptions
-	var format string
+	var format *string
 	c := &cobra.Command{
 		Use:   "export (--run RUN --subnet unified|CODE | --model FILE) [--format FORMAT] --out FILE",
 		Short: "Export a net to PyTorch, timm, ONNX or the Hugging Face Hub",
@@ -53,7 +53,7 @@ Conv2d(3, W, 7, 2, 3, bias=False) for the other. The card has the lines for its 
 			case o.Model != "" && o.Subnet != "":
 				return run.Usagef("--subnet goes with --run; a model file is of one net")
 			}
-			if o.Format, err = export.Find(format, o.Options); err != nil {
+			if o.Format, err = export.Find(*format, o.Options); err != nil {
 				return err
 			}
 			if o.Format.Extension != "" {
@@ -72,7 +72,7 @@ Conv2d(3, W, 7, 2, 3, bias=False) for the other. The card has the lines for its 
 	f.StringVar(&o.Run, "run", "", "run folder")
 	f.StringVar(&o.Subnet, "subnet", "", "unified, root, a code, or any other net that sdr inspect lists")
 	f.StringVar(&o.Model, "model", "", "model file, or its folder, instead of --run")
-	f.StringVar(&format, "format", export.Formats()[0].Name, "format to write, see above")
+	format = addFormat(c, "format to write", export.Names()...)
 	f.BoolVar(&o.Preprocess, "preprocess", false, "onnx: take uint8 images of any size, and scale, crop and normalize them in the graph")
 	f.StringVar(&o.License, "license", "", "hub: the license in the card, such as apache-2.0; unknown if not given")
 	f.StringVar(&o.Out, "out", "", "file or, for hub, folder to write; a file that is there is replaced")

@@ -64,6 +64,7 @@ RUN must have its folders ingest, features and partition, and subsets by k-means
 	addColumns(c, &o.Columns, false)
 	f.StringVar(&o.Out, "out", "", "run folder to create")
 	mode = addMode(c)
+	addMetrics(c)
 	f.Float64Var(&o.Far, "far", .99, "fraction of a subset's old images that are not far from it")
 	f.Int64Var(&o.Images, "images", 25600, "number of images that each new sub-net sees")
 	f.Float64Var(&o.Rate, "rate", .03, "peak learning rate of a new sub-net")

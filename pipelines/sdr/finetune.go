@@ -26,11 +26,11 @@ have shown no progress for --patience epochs, and the best epoch's weights are
 taken. Training computes on the CPU.
 
 DIR gets model.safetensors, which sdr predict, sdr embed, sdr export and torchvision
-read; model.json, which describes it; metrics.jsonl, a line per epoch; and
-results.parquet, the table. If there are test images next to the
-training images, such as NAME-test.parquet next to NAME-train.parquet, the finished
-model is measured on them. With --tasks, every task in the folder gets a subfolder
-of DIR.`,
+read; model.json, which describes it; metrics.jsonl, a line per epoch, and tensorboard/
+with the same for TensorBoard; and results.parquet, the table. If there are test
+images next to the training images, such as NAME-test.parquet next to
+NAME-train.parquet, the finished model is measured on them. With --tasks, every
+task in the folder gets a subfolder of DIR.`,
 		Example: `  sdr finetune --run runs/first --task flowers-train.parquet --out flowers/
   sdr finetune --model pets/model.safetensors --task pets/train/ --out classifier/
   sdr finetune --run runs/first --subnet unified --tasks tasks/ --out classifiers/ --epochs 20`,
@@ -85,6 +85,7 @@ of DIR.`,
 	f.IntVar(&cfg.Patience, "patience", cfg.Patience, "epochs without progress on the held-out images after which training stops")
 	f.Uint64Var(&cfg.Seed, "seed", cfg.Seed, "seed of all random numbers")
 	mode = addMode(c)
+	addMetrics(c)
 	addDevice(c, &o.Device)
 	addRunner(c, &o.Runner)
 	return c

@@ -60,6 +60,7 @@ func TestCompletion(t *testing.T) {
 	require.Contains(t, mustSDR(t, "__complete", "evaluate", "--protocol", "few"), "fewshot5\n")
 	require.Contains(t, mustSDR(t, "__complete", "bench", "--device", "c"), "cuda\n")
 	require.Contains(t, mustSDR(t, "__complete", "route", "--log-level", "d"), "debug\n")
+	require.Contains(t, mustSDR(t, "__complete", "export", "--format", "o"), "onnx\n")
 }
 
 func TestDoctorOfData(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 
 func newInspect() *cobra.Command {
 	var all bool
-	var format string
+	var format *string
 	var labels []string
 	var columns imageio.Columns
 	c := &cobra.Command{
@@ -27,9 +27,6 @@ func newInspect() *cobra.Command {
 			return nil
 		},
 		RunE: func(c *cobra.Command, args []string) error {
-			if err := checkFormat(format); err != nil {
-				return err
-			}
 			status, err := pipelines.Inspect(c.Context(), args[0])
 			if err != nil {
 				return err
@@ -39,7 +36,7 @@ func newInspect() *cobra.Command {
 					return err
 				}
 			}
-			if format == "json" {
+			if *format == "json" {
 				return status.WriteJSON(c.OutOrStdout())
 			}
 			return status.WriteTable(c.OutOrStdout(), all)
@@ -49,6 +46,6 @@ func newInspect() *cobra.Command {
 	f.BoolVar(&all, "all", false, "list every subset and net, however many there are")
 	f.StringArrayVar(&labels, "labels", nil, "labeled images, as given to --data: how well their labels and the subsets agree; may be repeated")
 	addColumns(c, &columns, true)
-	f.StringVar(&format, "format", "table", "output format: table or json")
+	format = addFormat(c, "output format", "table", "json")
 	return c
 }

@@ -166,14 +166,6 @@ func noArgs(c *cobra.Command, args []string) error {
 	return nil
 }
 
-// checkFormat refuses an output format other than table and json.
-func checkFormat(format string) error {
-	if format != "table" && format != "json" {
-		return run.Usagef("--format %s: want table or json", format)
-	}
-	return nil
-}
-
 // checkFile refuses, before any work, the name of a file to write that does not end in the extension of its format, or
 // that cannot be created.
 func checkFile(flag, path, extension string) error {

@@ -166,6 +166,7 @@ func TestPretrain(t *testing.T) {
 	require.Contains(t, mustSDR(t, "inspect", first), "unified_subset_batches")
 	var status pipelines.Status
 	require.NoError(t, json.Unmarshal([]byte(mustSDR(t, "inspect", first, "--format", "json")), &status))
+	require.Contains(t, mustSDR(t, "__complete", "export", "--run", first, "--subnet", "u"), "unified\n")
 	require.Len(t, status.Quality, 2+4)
 	for code, q := range status.Quality {
 		require.Positive(t, q.Inertia, code)

@@ -17,7 +17,8 @@ func newPlan() *cobra.Command {
 	o := pipelines.ForecastOptions{Seed: 1}
 	m := bench.MachineOptions{}
 	var images, set []string
-	var name, profile, save, format string
+	var name, profile, save string
+	var format *string
 	var spread float64
 	c := &cobra.Command{
 		Use:   "plan",
@@ -43,9 +44,6 @@ with runs.`,
   sdr plan --profile worker.json --format json | jq '.plans[] | [.images, .workers, .seconds / 3600]'`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) (err error) {
-			if err := checkFormat(format); err != nil {
-				return err
-			}
 			if o.Images, err = parseCounts(images); err != nil {
 				return err
 			}
@@ -91,7 +89,7 @@ with runs.`,
 			if err != nil {
 				return err
 			}
-			if format == "json" {
+			if *format == "json" {
 				return forecast.WriteJSON(c.OutOrStdout(), o.Profile, plans)
 			}
 			return forecast.WriteTable(c.OutOrStdout(), plans)
@@ -109,7 +107,7 @@ with runs.`,
 	f.DurationVar(&m.Time, "time", 3*time.Second, "duration of a measurement")
 	f.Float64Var(&spread, "spread", 0, "standard deviation of the logarithm of the workers' speeds; default: as measured")
 	f.Uint64Var(&o.Seed, "seed", o.Seed, "seed of the workers' speeds")
-	f.StringVar(&format, "format", "table", "output format: table or json")
+	format = addFormat(c, "output format", "table", "json")
 	addDevice(c, &m.Device)
 	return c
 }

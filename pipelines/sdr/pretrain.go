@@ -45,7 +45,6 @@ func newPretrain() *cobra.Command {
 	var name string
 	var set []string
 	var mode func() (run.Mode, error)
-	var metrics func() (end func(), err error)
 	var seed uint64
 	c := &cobra.Command{
 		Use:   "pretrain --data PATH [--data PATH ...] --out RUN",
@@ -108,11 +107,6 @@ The operations and their defaults:
 				return err
 			}
 			o.Version, o.Command = version, os.Args
-			end, err := metrics()
-			if err != nil {
-				return err
-			}
-			defer end()
 			return pretrain(c, o)
 		},
 	}
@@ -124,7 +118,8 @@ The operations and their defaults:
 	f.StringVar(&name, "recipe", recipe.Default, "built-in recipe or YAML file")
 	f.StringArrayVar(&set, "set", nil, "key=value, overrides the recipe; can be repeated")
 	f.Uint64Var(&seed, "seed", 1, "seed of every random stream, overrides the recipe's")
-	mode, metrics = addMode(c), addMetrics(c)
+	mode = addMode(c)
+	addMetrics(c)
 	f.BoolVar(&o.SingleJob, "single-job", false, "run all stages in one Beam pipeline; the weights are the same")
 	addMaxBad(c, &o.MaxBad)
 	f.StringVar(&o.Tasks, "tasks", "", "folder of downstream tasks to route and evaluate after training")

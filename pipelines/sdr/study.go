@@ -2,9 +2,7 @@ package main
 
 import (
 	"io"
-	"maps"
 	"os"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -18,9 +16,8 @@ import (
 
 func newStudy() *cobra.Command {
 	var o pipelines.StudyOptions
-	var format string
+	var format *string
 	var plan bool
-	var metrics func() (end func(), err error)
 	formats := map[string]func(*study.Results, io.Writer) error{
 		"table":    (*study.Results).WriteTable,
 		"markdown": (*study.Results).WriteMarkdown,
@@ -87,10 +84,6 @@ means.parquet and comparisons.parquet have the estimates, in the mean over tasks
 			if err := required(c, "out"); err != nil {
 				return err
 			}
-			write, ok := formats[format]
-			if !ok {
-				return run.Usagef("--format %s: want one of %s", format, strings.Join(slices.Sorted(maps.Keys(formats)), ", "))
-			}
 			if err := checkRunner(o.Runner, false); err != nil {
 				return err
 			}
@@ -108,11 +101,6 @@ means.parquet and comparisons.parquet have the estimates, in the mean over tasks
 			if err := checkDevice(c, &o.Device, o.Runner); err != nil {
 				return err
 			}
-			end, err := metrics()
-			if err != nil {
-				return err
-			}
-			defer end()
 			closeLog := func() {}
 			defer func() { closeLog() }()
 			o.Started = func(folder *run.Folder) { closeLog = keepLog(c, folder) }
@@ -120,14 +108,14 @@ means.parquet and comparisons.parquet have the estimates, in the mean over tasks
 			if err != nil {
 				return withRemedy(err)
 			}
-			return write(results, c.OutOrStdout())
+			return formats[*format](results, c.OutOrStdout())
 		},
 	}
 	f := c.Flags()
 	f.StringVar(&o.Out, "out", "", "the study's folder, to create or to continue")
 	f.BoolVar(&plan, "plan", false, "only show which trainings there are, and what is done and left")
-	f.StringVar(&format, "format", "table", "output format: "+strings.Join(slices.Sorted(maps.Keys(formats)), ", "))
-	metrics = addMetrics(c)
+	format = addFormat(c, "output format", "table", "markdown", "csv", "json")
+	addMetrics(c)
 	addMaxBad(c, &o.MaxBad)
 	addDevice(c, &o.Device)
 	addRunner(c, &o.Runner)

@@ -61,27 +61,29 @@ func listen(flag, addr string) (net.Listener, error) {
 	return listener, nil
 }
 
-// addMetrics adds the flag for Prometheus, and returns what serves its metrics until end is called, if it is given.
-func addMetrics(c *cobra.Command) (serve func() (end func(), err error)) {
+// addMetrics adds the flag for Prometheus to a command, which then serves its metrics while it runs.
+func addMetrics(c *cobra.Command) {
 	addr := c.Flags().String("metrics", "", "HOST:PORT to serve metrics for Prometheus on, at /metrics")
-	return func() (func(), error) {
+	runE := c.RunE
+	c.RunE = func(c *cobra.Command, args []string) error {
 		if *addr == "" {
-			return func() {}, nil
+			return runE(c, args)
 		}
 		listener, err := listen("metrics", *addr)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		slog.Info("metrics for Prometheus", "url", "http://"+listener.Addr().String()+"/metrics")
 		mux := http.NewServeMux()
 		mux.Handle("/metrics", pipelines.MetricsHandler())
 		ctx, cancel := context.WithCancel(c.Context())
+		defer cancel()
 		go func() {
 			if err := serveHTTP(ctx, listener, mux); err != nil {
 				slog.Warn("metrics are served no more", "error", err)
 			}
 		}()
-		return cancel, nil
+		return runE(c, args)
 	}
 }
 

@@ -172,7 +172,7 @@ func (t *trainer) steps() (all, epoch int) {
 	return t.Epochs * epoch, epoch
 }
 
-func (t *trainer) run(ctx context.Context, pool *kernels.Pool) error {
+func (t *trainer) run(ctx context.Context, pool *kernels.Pool) (err error) {
 	mode := nn.Inference
 	if t.BackboneLR > 0 {
 		mode = nn.Train
@@ -195,6 +195,11 @@ func (t *trainer) run(ctx context.Context, pool *kernels.Pool) error {
 			return err
 		}
 	}
+	log := epochs.NewLog(strings.TrimSuffix(t.path, suffix) + MetricsSuffix)
+	defer func() { err = errors.Join(err, log.Close()) }()
+	if err := log.Write(ctx, t.history); err != nil {
+		return err
+	}
 	steps, epoch := t.steps()
 	bar := progress.Start(fmt.Sprintf("detect %s/%d", t.Net, t.Seed), "images", int64(t.step*t.Batch), int64(steps*t.Batch))
 	defer bar.End()
@@ -206,13 +211,13 @@ func (t *trainer) run(ctx context.Context, pool *kernels.Pool) error {
 		losses, rate := t.take(steps)
 		t.step++
 		if t.sum += losses.Total() / float64(epoch); t.step%epoch == 0 {
-			t.history = append(t.history, epochs.Epoch{Epoch: t.step / epoch, Step: t.step, LR: rate, Loss: t.sum})
+			t.history = append(t.history, epochs.Epoch{Epoch: t.step / epoch, Step: t.step, LR: rate, Loss: t.sum, Time: float64(time.Now().UnixMilli()) / 1000})
 			t.sum = 0
-			if err := epochs.Write(ctx, strings.TrimSuffix(t.path, suffix)+MetricsSuffix, t.history); err != nil {
+			if err := log.Write(ctx, t.history); err != nil {
 				return err
 			}
 		}
-		bar.Add(int64(t.Batch), "loss", fmt.Sprintf("%.3f", losses.Total()))
+		bar.Add(int64(t.Batch), "loss", &progress.Figure{Format: "%.3f", Value: losses.Total()})
 		if t.step < steps && time.Since(saved) >= t.Every {
 			if err := t.checkpoint(ctx); err != nil {
 				return err
@@ -364,7 +369,7 @@ const (
 
 // MetricsSuffix is that of the file SEED.metrics.jsonl beside a detector, which has the epochs of its training so far; see package
 // epochs.
-const MetricsSuffix = ".metrics.jsonl"
+const MetricsSuffix = "." + epochs.File
 
 func (t *trainer) checkpointPath() string { return t.path + ".checkpoint" }
 

@@ -39,18 +39,15 @@ type Card struct {
 	Inputs string `json:"inputs"`
 }
 
-// MetricsFile is the file of the output folder that has the epochs of the training so far, see package epochs.
-const MetricsFile = "metrics.jsonl"
-
-// The other files of the output folder.
+// The files of the output folder.
 const (
 	modelFile      = "model.safetensors"
 	cardFile       = "model.json"
 	checkpointFile = "checkpoint.safetensors"
 )
 
-// Files lists those that Finetune leaves in a task's folder.
-var Files = []string{modelFile, cardFile, MetricsFile, checkpointFile}
+// Files lists those that Finetune leaves in a task's folder, and an event file, which the next training replaces.
+var Files = []string{modelFile, cardFile, epochs.File, checkpointFile}
 
 // finetune trains a net for a task, unless that is done, and writes the files of the output folder. The card comes last.
 func (fn *finetuneFn) finetune(ctx context.Context, p route.Pair) (*Result, error) {
@@ -105,7 +102,6 @@ func (fn *finetuneFn) done(ctx context.Context, dir string) (*Result, error) {
 type trained struct {
 	net    *inference.Model
 	result Result
-	epochs []epochs.Epoch
 }
 
 // CheckMetric returns an error if a metric is not of images with one class each, which a classifier is for.
@@ -141,7 +137,7 @@ func (fn *finetuneFn) train(ctx context.Context, p route.Pair, checkpoint string
 	if err != nil {
 		return nil, err
 	}
-	made := &trained{net: t.model(), epochs: t.History, result: Result{
+	made := &trained{net: t.model(), result: Result{
 		Task: p.Task, Metric: p.Metric, Subnet: p.Subnet, Classes: int64(len(images.Classes)), Images: int64(len(t.train)),
 		Epochs: int64(len(t.History)), Epoch: int64(t.Best), ValidationImages: int64(len(t.held)),
 	}}
@@ -217,9 +213,6 @@ func Classify(ctx context.Context, p route.Pair, cfg Config) (labels, predicted 
 // write writes the net and what describes it.
 func (fn *finetuneFn) write(ctx context.Context, dir string, t *trained) error {
 	if err := inference.Save(ctx, t.result.Model, &t.net.Model); err != nil {
-		return err
-	}
-	if err := epochs.Write(ctx, files.Join(dir, MetricsFile), t.epochs); err != nil {
 		return err
 	}
 	text, err := json.MarshalIndent(Card{

@@ -2,6 +2,7 @@ package finetune
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -84,10 +85,15 @@ func newTrainer(m *inference.Model, images *tasks.Images, metric string, cfg Con
 func (t *trainer) epochSteps() int { return max(1, len(t.train)/t.batch) }
 
 // run trains to the end, from the checkpoint at a path if it has the same inputs. Without a path, there are none. The epochs are
-// listed beside the checkpoint as they end.
-func (t *trainer) run(ctx context.Context, checkpoint string) error {
+// logged beside the checkpoint as they end.
+func (t *trainer) run(ctx context.Context, checkpoint string) (err error) {
+	log := epochs.NewLog(files.Join(files.Dir(checkpoint), epochs.File))
 	if checkpoint != "" {
 		if err := t.restore(ctx, checkpoint); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, log.Close()) }()
+		if err := log.Write(ctx, t.History); err != nil {
 			return err
 		}
 	}
@@ -102,13 +108,13 @@ func (t *trainer) run(ctx context.Context, checkpoint string) error {
 		if err != nil {
 			return err
 		}
-		details := []any{"loss", fmt.Sprintf("%.3f", loss)}
+		details := []any{"loss", &progress.Figure{Format: "%.3f", Value: loss}}
 		if n := len(t.History); n > 0 && t.History[n-1].Validation != nil {
-			details = append(details, "validation", fmt.Sprintf("%.1f", *t.History[n-1].Validation))
+			details = append(details, "validation", &progress.Figure{Format: "%.1f", Value: *t.History[n-1].Validation})
 		}
 		bar.Add(int64(t.batch), details...)
 		if checkpoint != "" && t.Step%t.epochSteps() == 0 {
-			if err := epochs.Write(ctx, files.Join(files.Dir(checkpoint), MetricsFile), t.History); err != nil {
+			if err := log.Write(ctx, t.History); err != nil {
 				return err
 			}
 		}
@@ -147,7 +153,7 @@ func (t *trainer) advance(steps int) (loss float64, err error) {
 	t.Step++
 	t.Sum += loss
 	if n := t.epochSteps(); t.Step%n == 0 {
-		t.endEpoch(epochs.Epoch{Epoch: len(t.History) + 1, Step: t.Step, LR: lr, Loss: t.Sum / float64(n)})
+		t.endEpoch(epochs.Epoch{Epoch: len(t.History) + 1, Step: t.Step, LR: lr, Loss: t.Sum / float64(n), Time: float64(time.Now().UnixMilli()) / 1000})
 	}
 	return loss, nil
 }

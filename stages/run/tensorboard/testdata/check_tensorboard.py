@@ -1,4 +1,4 @@
-"""Checks that TensorBoard reads from a run folder what its metrics files say:
+"""Checks that TensorBoard reads from the folder of a run, a fine-tuning or detectors what its metrics files say:
 
     pip install tensorboard
     python stages/run/tensorboard/testdata/check_tensorboard.py runs/mine
@@ -11,21 +11,27 @@ import sys
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-TAGS = ["loss", "ssl", "distill", "std", "lr", "data_wait"]
-
 
 def single(value):
     return struct.unpack("f", struct.pack("f", value))[0]
 
 
-run = pathlib.Path(sys.argv[1])
+def metrics(folder):
+    """Returns the metrics file of an event file's folder."""
+    if folder.name.endswith("tensorboard"):
+        return folder.with_name(folder.name.removesuffix("tensorboard") + "metrics.jsonl")
+    return folder.parent.parent / "metrics" / f"{folder.name}.jsonl"
+
+
 checked = 0
-for folder in sorted((run / "tensorboard").iterdir()):
+for file in sorted(pathlib.Path(sys.argv[1]).rglob("events.out.tfevents.*")):
+    folder = file.parent
     events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
     events.Reload()
-    points = [json.loads(line) for line in open(run / "metrics" / f"{folder.name}.jsonl")]
-    assert sorted(events.Tags()["scalars"]) == sorted(TAGS if points else []), events.Tags()
-    for tag in TAGS if points else []:
+    points = [json.loads(line) for line in open(metrics(folder))]
+    tags = sorted({tag for p in points for tag in p} - {"step", "time"})
+    assert sorted(events.Tags()["scalars"]) == tags, (events.Tags(), tags)
+    for tag in tags:
         got = [(e.step, e.value, round(e.wall_time, 3)) for e in events.Scalars(tag)]
         want = [(p["step"], single(p[tag]), round(p["time"], 3)) for p in points]
         assert got == want, (folder.name, tag, got[:3], want[:3], len(got), len(want))
