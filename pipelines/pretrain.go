@@ -191,6 +191,9 @@ func readInit(ctx context.Context, path string, b nn.Backbone) (*run.Init, *nn.M
 	}
 	m, err := nn.LoadBackbone(bytes.NewReader(data), b)
 	if err != nil {
+		if is, ok := nn.IdentifyBackbone(bytes.NewReader(data), b.Stem); ok {
+			err = fmt.Errorf("%w; it is of %s: set backbone.arch=%s, backbone.width=%d and backbone.stem=%s", err, is, is.Arch, is.Width, is.Stem)
+		}
 		return nil, nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return &run.Init{File: path, Digest: fmt.Sprintf("%032x", xxh3.Hash128(data).Bytes())}, m, nil

@@ -45,6 +45,7 @@ func TestWarmStart(t *testing.T) {
 	_, stderr, code := sdr(t, args("run", "--init", wide)...)
 	require.Equal(t, exitUsage, code)
 	require.Contains(t, stderr, "--init "+wide+": nn: load backbone: the file is not of resnet18 of width 4 with the small stem: conv1.weight has shape [5 3 3 3]")
+	require.Contains(t, stderr, "; it is of resnet18 of width 5 with the small stem: set backbone.arch=resnet18, backbone.width=5 and backbone.stem=small")
 	require.NoDirExists(t, filepath.Join(dir, "run"))
 
 	mustSDR(t, args("run", "--init", file)...)

@@ -48,6 +48,11 @@ func (b Backbone) Validate() error {
 	return nil
 }
 
+// String describes the backbone in words.
+func (b Backbone) String() string {
+	return fmt.Sprintf("%s of width %d with the %s stem", b.Arch, b.Width, b.Stem)
+}
+
 // FeatureDim returns the number of features per image after global average pooling.
 func (b Backbone) FeatureDim() int {
 	d := newDesign(b, Heads{})

@@ -22,6 +22,51 @@ func LoadBackbone(r io.Reader, b Backbone) (*Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("nn: load backbone: %w", err)
 	}
+	m, misfits := fit(b, f)
+	if n := len(misfits); n > 0 {
+		const shown = 4
+		more := ""
+		if n > shown {
+			more = fmt.Sprintf(", and %d more", n-shown)
+		}
+		return nil, fmt.Errorf("nn: load backbone: the file is not of %s: %s%s", b, strings.Join(misfits[:min(n, shown)], "; "), more)
+	}
+	return m, nil
+}
+
+// IdentifyBackbone returns the backbone that a file for LoadBackbone is of, if it is one. Files of a MobileNetV2 do not tell
+// the stem, for which it then returns the given one.
+func IdentifyBackbone(r io.Reader, stem string) (b Backbone, ok bool) {
+	f, err := safetensors.Read(r)
+	if err != nil {
+		return b, false
+	}
+	channels := map[int]bool{} // that a first convolution of images may have
+	for _, t := range f.Tensors {
+		if len(t.Shape) == 4 && t.Shape[1] == 3 {
+			channels[t.Shape[0]] = true
+		}
+	}
+	stems := slices.DeleteFunc(Stems(), func(s string) bool { return s == stem })
+	for _, b.Arch = range Architectures() {
+		for _, b.Stem = range slices.Insert(stems, 0, stem) {
+			for c := range channels {
+				for b.Width = c; b.Width <= 2*(c+8); b.Width++ { // of a MobileNetV2, half of it, rounded to a multiple of 8
+					if NewLayout(b, Heads{}).Params[0].Filters != c {
+						continue
+					}
+					if _, misfits := fit(b, f); len(misfits) == 0 {
+						return b, true
+					}
+				}
+			}
+		}
+	}
+	return Backbone{}, false
+}
+
+// fit returns a backbone with the weights and statistics of a file, and what does not fit.
+func fit(b Backbone, f *safetensors.File) (m *Model, misfits []string) {
 	l := NewLayout(b, Heads{})
 	names := map[string]string{} // torchvision's, by timm's
 	for _, p := range l.Params {
@@ -30,13 +75,11 @@ func LoadBackbone(r io.Reader, b Backbone) (*Model, error) {
 	for _, s := range l.Stats {
 		names[b.TimmName(s.Name)] = s.Name
 	}
-	found := map[string]*safetensors.Tensor{}
+	found := map[string]*safetensors.Tensor{} // by torchvision's names
 	for i := range f.Tensors {
 		t := &f.Tensors[i]
-		t.Name = cmp.Or(names[t.Name], t.Name)
-		found[t.Name] = t
+		found[cmp.Or(names[t.Name], t.Name)] = t
 	}
-	var misfits []string
 	// take returns a tensor of a shape; nil if it does not fit.
 	take := func(name string, shape []int) *safetensors.Tensor {
 		t := found[name]
@@ -53,7 +96,7 @@ func LoadBackbone(r io.Reader, b Backbone) (*Model, error) {
 		}
 		return nil
 	}
-	m := &Model{Backbone: b, Params: make([]float32, l.NumParams), Stats: make([]float32, l.NumStats)}
+	m = &Model{Backbone: b, Params: make([]float32, l.NumParams), Stats: make([]float32, l.NumStats)}
 	for _, p := range l.Params {
 		if t := take(p.Name, fileShape(p)); t != nil {
 			fileOrder(p, func(file, mem int) { m.Params[p.Offset+mem] = t.F32[file] })
@@ -70,14 +113,5 @@ func LoadBackbone(r io.Reader, b Backbone) (*Model, error) {
 			misfits = append(misfits, t.Name+" has no place")
 		}
 	}
-	if n := len(misfits); n > 0 {
-		const shown = 4
-		more := ""
-		if n > shown {
-			more = fmt.Sprintf(", and %d more", n-shown)
-		}
-		return nil, fmt.Errorf("nn: load backbone: the file is not of %s of width %d with the %s stem: %s%s",
-			b.Arch, b.Width, b.Stem, strings.Join(misfits[:min(n, shown)], "; "), more)
-	}
-	return m, nil
+	return m, misfits
 }

@@ -99,6 +99,24 @@ func TestLoadBackboneRejects(t *testing.T) {
 	}
 }
 
+// What a file is of is found by its tensors.
+func TestIdentifyBackbone(t *testing.T) {
+	for _, arch := range Architectures() {
+		for _, b := range []Backbone{{arch, "imagenet", 16}, {arch, "small", 12}} {
+			l := NewLayout(b, Heads{Classes: 3})
+			var file bytes.Buffer
+			require.NoError(t, SaveModel(&file, b, Heads{Classes: 3}, make([]float32, l.NumParams), make([]float32, l.NumStats), nil))
+			is, ok := IdentifyBackbone(&file, b.Stem)
+			require.True(t, ok)
+			require.Equal(t, b, is)
+		}
+	}
+	var other bytes.Buffer
+	require.NoError(t, safetensors.Write(&other, []safetensors.Tensor{{Name: "conv1.weight", Shape: []int{1, 3, 1, 1}, F32: make([]float32, 3)}}, nil))
+	_, ok := IdentifyBackbone(&other, "small")
+	require.False(t, ok)
+}
+
 // FuzzLoadBackbone: any bytes yield an error, or a model with all weights.
 func FuzzLoadBackbone(f *testing.F) {
 	b := Backbone{"resnet18", "small", 1}
