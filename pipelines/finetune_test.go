@@ -46,7 +46,9 @@ func TestFinetunePredict(t *testing.T) {
 		found, err := pipelines.Predict(t.Context(), e)
 		require.NoError(t, err)
 		require.Equal(t, &pipelines.Predictions{Images: r.TestImages, Labeled: r.TestImages, Accuracy: r.Test}, found)
-		e.Data = []string{fixtures + "/folder/train", fixtures + "/odd"}
+		unknown := t.TempDir()
+		require.NoError(t, os.CopyFS(filepath.Join(unknown, "odd"), os.DirFS(fixtures+"/odd")))
+		e.Data = []string{fixtures + "/folder/train", unknown}
 		found, err = pipelines.Predict(t.Context(), e)
 		require.NoError(t, err)
 		require.EqualValues(t, []int64{18 + 5, 2, 18, 3}, []int64{found.Images, found.Bad, found.Labeled, found.Unknown})

@@ -349,7 +349,7 @@ func TestDamagedSources(t *testing.T) {
 			require.Equal(t, want.Source, dead[i].Source)
 			require.Contains(t, dead[i].Reason, want.Reason)
 		}
-		require.Contains(t, lines.String(), dir+": 12 images, 12 of them with labels, and 2 that cannot be read; 1 is damaged, and was read as far as it goes; passed over 1 .txt, 1 links to folders that are read anyway (")
+		require.Contains(t, lines.String(), dir+": 12 images, 0 of them with labels, and 2 that cannot be read; 1 is damaged, and was read as far as it goes; passed over 1 .txt, 1 links to folders that are read anyway (")
 		require.Contains(t, lines.String(), archive+": 3 images, 3 of them with labels, and 1 that cannot be read\"\n")
 		cfg.MaxBad = .1
 		_, err = run(t, runner, splits, cfg)

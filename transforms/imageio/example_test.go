@@ -18,7 +18,7 @@ func init() {
 }
 
 func printRow(r imageio.Row) {
-	fmt.Printf("%s: %d x %d pixels, class %q\n", filepath.Base(r.Source), r.Width, r.Height, r.Class)
+	fmt.Printf("%s: %d x %d pixels\n", filepath.Base(r.Source), r.Width, r.Height)
 }
 
 func printDead(d imageio.Dead) { fmt.Println(filepath.Base(d.Source), "cannot be read") }
@@ -32,9 +32,9 @@ func ExampleRead() {
 		log.Fatal(err)
 	}
 	// Unordered output:
-	// cmyk.jpg: 32 x 32 pixels, class "odd"
-	// exif_rotated.jpg: 32 x 32 pixels, class "odd"
-	// upright.png: 32 x 32 pixels, class "odd"
+	// cmyk.jpg: 32 x 32 pixels
+	// exif_rotated.jpg: 32 x 32 pixels
+	// upright.png: 32 x 32 pixels
 	// corrupt.jpg cannot be read
 	// truncated.png cannot be read
 }
@@ -49,6 +49,6 @@ func ExampleReadAll() {
 		log.Fatal(err)
 	}
 	// Unordered output:
-	// cmyk.jpg: 8 x 8 pixels, class "odd"
-	// upright.png: 8 x 8 pixels, class "odd"
+	// cmyk.jpg: 8 x 8 pixels
+	// upright.png: 8 x 8 pixels
 }

@@ -205,7 +205,7 @@ func byPath(a, b string) int {
 // readFolder reads image files of a folder, or a single image file.
 func readFolder(ctx context.Context, split Split, yield func(Image) error) error {
 	if split.From == "" {
-		im := Image{Source: split.Path, Label: -1, Class: parent(split.Path), Folders: "."}
+		im := Image{Source: split.Path, Label: -1, Folders: "."}
 		return readImage(ctx, im, yield)
 	}
 	labels := folderLabels{ctx, split, map[string]metadataRows{}}

@@ -117,7 +117,7 @@ func TestFolderWithoutPermission(t *testing.T) {
 	require.NoError(t, os.Mkdir(folder, 0))
 	_, images := surveyed(t, dir)
 	require.Len(t, images, 3)
-	require.Equal(t, imageio.Image{Source: secret, Label: -1, Class: filepath.Base(dir), Damage: "permission denied"}, images[1])
+	require.Equal(t, imageio.Image{Source: secret, Label: -1, Folders: ".", Damage: "permission denied"}, images[1])
 	require.Equal(t, imageio.Image{Source: folder, Label: -1, Damage: "permission denied"}, images[2])
 	_, err := imageio.Plan(t.Context(), []string{folder}, 9)
 	require.ErrorContains(t, err, "list "+folder)

@@ -65,8 +65,8 @@ type Image struct {
 	Damage string
 	// Label is the class number from the source, -1 if it has none.
 	Label int64
-	// Class is the class name from the source, else the name of the parent folder; empty if there is none. Of an image with
-	// Labels, it has all of these.
+	// Class is the class name from the source, else the name of the image's folder, unless that is the split's; empty if
+	// there is none. Of an image with Labels, it has all of these.
 	Class string
 	// Folders is the path of the image's folder below that of the split, or below Root in an archive, with slashes, "." for
 	// that itself, if the class comes from there; else it is empty. The class of a task is the first of these folders.
@@ -77,6 +77,11 @@ type Image struct {
 	LabelError string
 	// LabelLost means that the label is in a part of the collection that is damaged, so that Label is -1 and Class empty.
 	LabelLost bool
+}
+
+// inFolders sets the folders that an image is in, and its class to the last of them.
+func (im *Image) inFolders(folders string) {
+	im.Folders, im.Class = folders, className(folders)
 }
 
 // Label is a class of an image: its number, -1 if it has none, and its name, empty if it has none.

@@ -86,13 +86,13 @@ func baseName(name string) string { return strings.ToLower(path.Base(slashed(nam
 
 func slashed(name string) string { return strings.ReplaceAll(name, "\\", "/") }
 
-// parent returns the name of the folder that contains a file, empty if the path does not include it.
-func parent(file string) string {
-	dir := path.Base(path.Dir(slashed(file)))
-	if dir == "." || dir == ".." || dir == "/" {
+// className returns the name of a folder; empty if its path has none.
+func className(folder string) string {
+	name := path.Base(folder)
+	if name == "." || name == ".." || name == "/" {
 		return ""
 	}
-	return dir
+	return name
 }
 
 // parseLabel parses a label from text: a class number or a class name.

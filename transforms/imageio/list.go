@@ -111,7 +111,7 @@ func (e entry) image(ctx context.Context, list string) (Image, error) {
 	if e.damage != nil {
 		return Image{Source: list, Label: -1, Damage: fmt.Sprintf("line %d: %v", e.line, e.damage)}, nil
 	}
-	im := Image{Source: beside(list, e.path), Label: -1, Class: parent(e.path)}
+	im := Image{Source: beside(list, e.path), Label: -1, Class: className(path.Dir(slashed(e.path)))}
 	if e.labeled {
 		im.Label, im.Class = parseLabel(e.label)
 	}

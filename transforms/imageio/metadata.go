@@ -62,7 +62,7 @@ func (l *folderLabels) label(name string, im *Image) error {
 		}
 	}
 	if !found {
-		im.Class, im.Folders = parent(im.Source), path.Dir(name)
+		im.inFolders(path.Dir(name))
 	}
 	return nil
 }

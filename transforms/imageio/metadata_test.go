@@ -67,8 +67,8 @@ func TestMetadata(t *testing.T) {
 		{"metadata.csv", "file_name,text,label\n1.png,\"a, b\",cat\nb/4.png,,dog\nmissing.png,,dog\na/3.png,,\nshort\n", "", [4]string{"cat", "", "", "dog"}},
 		{"metadata.csv", "\ufefffile_name,kind,label\r\n1.png,x,cat\r\na/3.png,y,cat\r\n", "kind", [4]string{"x", "", "y", ""}},
 		{"metadata.csv", "label,file_name\n3,1.png\n", "", [4]string{"###", "", "", ""}},
-		{"b/metadata.csv", "file_name,label\n4.png,2\n", "", [4]string{"d", "d", "a", "##"}},
-		{"x/metadata.csv", "file_name,label\n1.png,cat\n", "", [4]string{"d", "d", "a", "b"}},
+		{"b/metadata.csv", "file_name,label\n4.png,2\n", "", [4]string{"", "", "a", "##"}},
+		{"x/metadata.csv", "file_name,label\n1.png,cat\n", "", [4]string{"", "", "a", "b"}},
 		{"metadata.jsonl", `{"file_name": "1.png", "Class": "cat"}
 
 			{damaged
@@ -76,7 +76,7 @@ func TestMetadata(t *testing.T) {
 			{"class": null, "file_name": "a/3.png"}
 			{"file_name": "b/4.png", "class": true}`, "", [4]string{"cat", "##", "", "#"}},
 		{"b/metadata.jsonl", `{"file_name": "4.png", "label": [1, 2]}`, "", [4]string{
-			"d", "d", "a", "column label holds [1, 2]; want numbers or names of classes; give another column by --label-column, or - for none",
+			"", "", "a", "column label holds [1, 2]; want numbers or names of classes; give another column by --label-column, or - for none",
 		}},
 		{"metadata.parquet", string(rows), "", [4]string{"#", "", "", "##"}},
 	} {
@@ -123,7 +123,7 @@ func TestMetadataWithoutLabels(t *testing.T) {
 	} {
 		dir := folder(t, t.TempDir(), c.file, c.text)
 		got, source := labelsIn(t, dir, imageio.Columns{Label: c.column})
-		require.Equal(t, []string{"d", "d", "a", "b"}, got)
+		require.Equal(t, []string{"", "", "a", "b"}, got)
 		require.Equal(t, filepath.Join(dir, c.file)+" has no labels: "+c.hint, source.Hint)
 		require.Contains(t, source.Summary(imageio.Tally{}), "; passed over 1 metadata files without labels (a metadata file labels the images "+
 			"that its column file_name names, relative to it); "+source.Hint)

@@ -186,7 +186,7 @@ func TestFolderOrder(t *testing.T) {
 
 func TestSingleImage(t *testing.T) {
 	path := write(t, filepath.Join(t.TempDir(), "class/a.png"), []byte("a"))
-	require.Equal(t, []imageio.Image{{Source: path, Data: []byte("a"), Label: -1, Class: "class", Folders: "."}}, readAll(t, 3, path))
+	require.Equal(t, []imageio.Image{{Source: path, Data: []byte("a"), Label: -1, Folders: "."}}, readAll(t, 3, path))
 }
 
 // An object store yields the same as a local folder.

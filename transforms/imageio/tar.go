@@ -71,7 +71,7 @@ func readTar(ctx context.Context, split Split, yield func(Image) error) error {
 	defer t.file.Close()
 	return scanTar(t, split.Begin, split.End, func(im Image) error {
 		if im.Folders != "" {
-			im.Folders = below(split.Root, im.Source)
+			im.inFolders(below(split.Root, im.Source))
 		}
 		im.Source = strings.TrimSuffix(split.Path+"!"+im.Source, "!")
 		return yield(im)
@@ -352,7 +352,7 @@ func scanTar(t *tarball, begin, end int64, yield func(Image) error) error {
 		}
 		switch {
 		case m.isImage():
-			w := waiting{Image: Image{Source: m.head.Name, Label: -1, Class: parent(m.head.Name), Folders: "."}, size: m.head.Size}
+			w := waiting{Image: Image{Source: m.head.Name, Label: -1, Folders: "."}, size: m.head.Size}
 			if n := s.at + int64(len(s.images)); n >= begin && n < end {
 				var err error
 				if w.Data, err = readMember(m.data, m.head.Size); err != nil && temporary(err) {
@@ -468,7 +468,7 @@ func (s *sample) decide(i int, exact bool) {
 	}
 	w.decided = best >= 0 || !exact
 	if w.LabelLost = best < 0 && !exact && s.lost && s.labeled && w.Damage == ""; w.LabelLost {
-		w.Class, w.Folders = "", ""
+		w.Folders = ""
 	}
 }
 

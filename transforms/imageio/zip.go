@@ -51,7 +51,8 @@ func readZip(ctx context.Context, split Split, yield func(Image) error) error {
 	defer f.Close()
 	n := int64(len(members))
 	for _, m := range members[min(split.Begin, n):min(split.End, n)] {
-		im := Image{Source: strings.TrimSuffix(split.Path+"!"+m.name, "!"), Label: -1, Class: parent(m.name), Folders: below(split.Root, m.name)}
+		im := Image{Source: strings.TrimSuffix(split.Path+"!"+m.name, "!"), Label: -1}
+		im.inFolders(below(split.Root, m.name))
 		if im.Data, err = m.read(); err != nil && temporary(err) {
 			return fmt.Errorf("member %s: %w", m.name, err)
 		} else if err != nil {
