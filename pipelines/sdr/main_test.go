@@ -584,7 +584,7 @@ func TestEmbedNothing(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(data, "b.png"), png[:len(png)-12], 0o644)) // without IEND
 	_, stderr, code = sdr(t, "embed", "--model", filepath.Join(run, "models", "root.safetensors"), "--data", data, "--out", out)
 	require.Zero(t, code)
-	require.Contains(t, stderr, "1 image, 1 of them with labels, and 1 that cannot be read; 1 is damaged, and was read as far as it goes")
+	require.Contains(t, stderr, "1 image, 0 of them with labels, and 1 that cannot be read; 1 is damaged, and was read as far as it goes")
 }
 
 // What a run has read must not change under it: nothing is trained anew without a word, and no figure of old images is
