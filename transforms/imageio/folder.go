@@ -208,7 +208,7 @@ func readFolder(ctx context.Context, split Split, yield func(Image) error) error
 		im := Image{Source: split.Path, Label: -1, Folders: "."}
 		return readImage(ctx, im, yield)
 	}
-	labels := folderLabels{ctx, split, map[string]metadataRows{}}
+	labels := folderMetadata(ctx, split)
 	left := split.End - split.Begin
 	for name, err := range walk(ctx, split.Path, split.From) {
 		if err != nil && name == "" {
@@ -218,8 +218,10 @@ func readFolder(ctx context.Context, split Split, yield func(Image) error) error
 			continue
 		}
 		im := Image{Source: join(split.Path, name), Label: -1}
-		if err := labels.label(name, &im); err != nil {
+		if found, err := labels.label(name, &im); err != nil {
 			return err
+		} else if !found {
+			im.inFolders(path.Dir(name))
 		}
 		if err := readImage(ctx, im, yield); err != nil {
 			return err

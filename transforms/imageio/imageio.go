@@ -31,7 +31,7 @@ type Split struct {
 	From string
 	// Root is the folder in an archive that all its images are in, below which are those of the classes.
 	Root string `json:",omitempty"`
-	// Columns are those to use of a Parquet file, and of the metadata files in a folder.
+	// Columns are those to use of a Parquet file, and of the metadata files in a folder or a zip archive.
 	Columns Columns `json:",omitzero"`
 	// Damage says why a file or folder cannot be read at all; else it is empty. Such a split is one damaged image.
 	Damage string `json:",omitempty"`

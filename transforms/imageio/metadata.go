@@ -2,6 +2,7 @@ package imageio
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,7 +21,7 @@ import (
 	"github.com/sdr-ml/sdr/transforms/parquet"
 )
 
-// metadataFiles are the names of the files that label the images of a folder, as HuggingFace's imagefolder has them: a row
+// metadataFiles are the names of the files that label the images of a folder or a zip archive, as HuggingFace's imagefolder has them: a row
 // has the path of an image, relative to the file, in the column file_name, and its label in a usual column of labels.
 var metadataFiles = []string{"metadata.csv", "metadata.jsonl", "metadata.parquet"}
 
@@ -29,64 +30,65 @@ func isMetadata(name string) bool { return slices.Contains(metadataFiles, path.B
 // fileColumn is the column of the paths of images in a metadata file.
 const fileColumn = "file_name"
 
-// folderLabels are the labels of the images in a folder.
-type folderLabels struct {
-	ctx   context.Context
-	split Split
-	by    map[string]metadataRows // of the metadata file of each folder in it; nil if it has none
+// metadataLabels are the labels that the metadata files of a collection give its images.
+type metadataLabels struct {
+	// read reads the metadata file of a folder in the collection; nil if it has none.
+	read func(dir string) (metadataRows, error)
+	by   map[string]metadataRows // what was read of each folder
+}
+
+func newMetadataLabels(read func(dir string) (metadataRows, error)) *metadataLabels {
+	return &metadataLabels{read, map[string]metadataRows{}}
 }
 
 // metadataRows are the images of a metadata file, with nothing but their labels, by their paths relative to it.
 type metadataRows map[string]*Image
 
-// label labels an image, given by its path relative to the folder, by the metadata file that has a row for it, of several by
-// the nearest. Only an image that has no such file in or above its folder has a class by its folder.
-func (l *folderLabels) label(name string, im *Image) error {
-	found := false
+// label labels an image, given by its path in the collection, by the metadata file that has a row for it, of several by the
+// nearest. Only an image that has no such file in or above its folder has a class by its folder, which found tells.
+func (l *metadataLabels) label(name string, im *Image) (found bool, err error) {
 	for dir := path.Dir(name); ; dir = path.Dir(dir) {
 		rows, known := l.by[dir]
 		if !known {
-			var err error
 			if rows, err = l.read(dir); err != nil {
-				return err
+				return false, err
 			}
 			l.by[dir] = rows
 		}
 		if row := rows[strings.TrimPrefix(name, dir+"/")]; row != nil {
 			im.Label, im.Class, im.Labels, im.LabelError = row.Label, row.Class, slices.Clone(row.Labels), row.LabelError
-			return nil
+			return true, nil
 		}
 		found = found || rows != nil
-		if dir == "." {
-			break
+		if dir == "." || dir == "/" {
+			return found, nil
 		}
 	}
-	if !found {
-		im.inFolders(path.Dir(name))
-	}
-	return nil
 }
 
-// read reads the metadata file of a folder.
-func (l *folderLabels) read(dir string) (metadataRows, error) {
-	for _, base := range metadataFiles {
-		file := join(l.split.Path, path.Join(dir, base))
-		if found, err := files.Exists(l.ctx, file); err != nil && !files.IsLocal(file) {
-			return nil, outage{fmt.Errorf("labels %s: %w", file, err)}
-		} else if !found {
-			continue
+// folderMetadata reads the metadata files of a folder.
+func folderMetadata(ctx context.Context, split Split) *metadataLabels {
+	return newMetadataLabels(func(dir string) (metadataRows, error) {
+		for _, base := range metadataFiles {
+			file := join(split.Path, path.Join(dir, base))
+			if found, err := files.Exists(ctx, file); err != nil && !files.IsLocal(file) {
+				return nil, outage{fmt.Errorf("labels %s: %w", file, err)}
+			} else if !found {
+				continue
+			}
+			rows, err := openMetadata(ctx, file, split.Columns.Label)
+			if err != nil && temporary(err) {
+				return nil, fmt.Errorf("labels %s: %w", file, err)
+			} else if err == nil {
+				return rows, nil
+			}
 		}
-		rows, err := openMetadata(l.ctx, file, l.split.Columns.Label)
-		if err != nil && temporary(err) {
-			return nil, fmt.Errorf("labels %s: %w", file, err)
-		} else if err == nil {
-			return rows, nil
-		}
-	}
-	return nil, nil
+		return nil, nil
+	})
 }
 
-// lastMetadata is the local metadata file that was read last: that of a large folder is needed for each of its splits.
+// lastMetadata is the metadata file that was read last of the local ones: that of a large folder is needed for each of its
+// splits.
 var lastMetadata struct {
 	sync.Mutex
 	of   string
@@ -96,9 +98,50 @@ var lastMetadata struct {
 // openMetadata reads a metadata file with labels in a given or usual column. An error that is not temporary means that it
 // cannot be used.
 func openMetadata(ctx context.Context, file, label string) (metadataRows, error) {
+	return metadataOf(file, "", label, func(add func(string, Image)) error {
+		if path.Ext(file) == ".parquet" {
+			r, err := openParquet(ctx, file)
+			if err != nil {
+				return err
+			}
+			defer r.Close()
+			return guard(func() error { return scanParquetMetadata(r, label, add) })
+		}
+		f, err := open(ctx, file)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		return scanTextMetadata(f, file, label, add)
+	})
+}
+
+// memberMetadata reads a metadata file that is a member of an archive.
+func memberMetadata(archive string, m zipMember, label string) (metadataRows, error) {
+	return metadataOf(archive, m.name, label, func(add func(string, Image)) error {
+		data, err := m.read()
+		if err != nil {
+			return err
+		}
+		if path.Ext(m.name) == ".parquet" {
+			return guard(func() error {
+				r, err := parquet.NewReader(bytes.NewReader(data))
+				if err != nil {
+					return err
+				}
+				defer r.Close()
+				return scanParquetMetadata(r, label, add)
+			})
+		}
+		return scanTextMetadata(bytes.NewReader(data), m.name, label, add)
+	})
+}
+
+// metadataOf returns the rows that scan adds of a file, or of a member of it, unless they are those that it returned last.
+func metadataOf(file, member, label string, scan func(add func(name string, im Image)) error) (metadataRows, error) {
 	of := ""
 	if info, err := os.Stat(file); err == nil && files.IsLocal(file) {
-		of = fmt.Sprint(file, " ", label, info.Size(), info.ModTime())
+		of = fmt.Sprintf("%q %q %q %d %v", file, member, label, info.Size(), info.ModTime())
 	}
 	lastMetadata.Lock()
 	defer lastMetadata.Unlock()
@@ -111,7 +154,7 @@ func openMetadata(ctx context.Context, file, label string) (metadataRows, error)
 		class, wrong string
 	}
 	shared := map[key]*Image{} // there are fewer labels than images
-	err := readMetadata(ctx, file, label, func(name string, im Image) {
+	err := scan(func(name string, im Image) {
 		k := key{im.Label, im.Class, im.LabelError}
 		if im.Labels != nil || shared[k] == nil {
 			shared[k] = &im
@@ -125,26 +168,13 @@ func openMetadata(ctx context.Context, file, label string) (metadataRows, error)
 	return rows, nil
 }
 
-// readMetadata calls add with the paths of a metadata file and their labels.
-func readMetadata(ctx context.Context, file, label string, add func(name string, im Image)) error {
-	if path.Ext(file) == ".parquet" {
-		r, err := openParquet(ctx, file)
-		if err != nil {
-			return err
-		}
-		defer r.Close()
-		return guard(func() error { return scanParquetMetadata(r, label, add) })
-	}
-	f, err := open(ctx, file)
+// scanTextMetadata calls add with the paths of a metadata file and their labels; its name says of which type it is.
+func scanTextMetadata(r io.Reader, name, label string, add func(name string, im Image)) error {
+	text, err := withoutMark(r)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	text, err := withoutMark(f)
-	if err != nil {
-		return err
-	}
-	if path.Ext(file) == ".csv" {
+	if path.Ext(name) == ".csv" {
 		return scanMetadata(text, label, add)
 	}
 	return scanJSONMetadata(text, label, add)

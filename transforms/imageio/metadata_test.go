@@ -1,6 +1,7 @@
 package imageio_test
 
 import (
+	"archive/zip"
 	"fmt"
 	"math"
 	"os"
@@ -50,6 +51,17 @@ func folder(t *testing.T, root, name, text string) string {
 	return dir
 }
 
+// archived returns the path of a zip archive of what is in a folder.
+func archived(t *testing.T, dir string) string {
+	file, err := os.Create(filepath.Join(t.TempDir(), "d.zip"))
+	require.NoError(t, err)
+	w := zip.NewWriter(file)
+	require.NoError(t, w.AddFS(os.DirFS(dir)))
+	require.NoError(t, w.Close())
+	require.NoError(t, file.Close())
+	return file.Name()
+}
+
 // Metadata files label the images of their folders and of those below, whatever the folders are named.
 func TestMetadata(t *testing.T) {
 	parquet := table(t, arrow.NewSchema([]arrow.Field{
@@ -87,6 +99,11 @@ func TestMetadata(t *testing.T) {
 			require.Empty(t, source.Passed)
 			require.Empty(t, source.Hint)
 			require.Contains(t, slices.Collect(imageio.Files(t.Context(), []string{dir})), files.Join(dir, c.file))
+			if files.IsLocal(dir) {
+				got, source := labelsIn(t, archived(t, dir), imageio.Columns{Label: c.column})
+				require.Equal(t, c.want[:], got, c.text)
+				require.Empty(t, source.Passed)
+			}
 		}
 	}
 }
@@ -125,6 +142,10 @@ func TestMetadataWithoutLabels(t *testing.T) {
 		got, source := labelsIn(t, dir, imageio.Columns{Label: c.column})
 		require.Equal(t, []string{"", "", "a", "b"}, got)
 		require.Equal(t, filepath.Join(dir, c.file)+" has no labels: "+c.hint, source.Hint)
+		archive := archived(t, dir)
+		got, inZip := labelsIn(t, archive, imageio.Columns{Label: c.column})
+		require.Equal(t, []string{"", "", "a", "b"}, got)
+		require.Equal(t, archive+"!metadata"+filepath.Ext(c.file)+" has no labels: "+c.hint, inZip.Hint)
 		require.Contains(t, source.Summary(imageio.Tally{}), "; passed over 1 metadata files without labels (a metadata file labels the images "+
 			"that its column file_name names, relative to it); "+source.Hint)
 	}

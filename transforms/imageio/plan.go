@@ -126,8 +126,11 @@ func (p *planner) addFile(file string, found bool) error {
 		return nil
 	}
 	split := Split{Path: file, Kind: k.name}
-	if k.name == Parquet {
+	switch k.name {
+	case Parquet:
 		split.Columns = p.columns
+	case Zip:
+		split.Columns.Label = p.columns.Label
 	}
 	n, err := p.count(k, &split)
 	switch {

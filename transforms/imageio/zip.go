@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"path"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -16,43 +17,70 @@ import (
 	"golang.org/x/text/encoding/charmap"
 )
 
-// Zip is an archive of image files; their folders are the classes (see Image.Folders). Hidden files and folders and
-// macOS's __MACOSX are skipped. A member that is encrypted, damaged, a link or larger than 512 MiB counts as a damaged image. The sound
+// Zip is an archive of image files; their folders are the classes (see Image.Folders), except below a metadata.csv,
+// metadata.jsonl or metadata.parquet, as in a Folder. Hidden files and folders and macOS's __MACOSX are skipped. A member that is encrypted, damaged, a link or larger than 512 MiB counts as a damaged image. The sound
 // members of a truncated archive are read, and one damaged image stands for what is lost.
 const Zip = "zip"
 
 var zipKind = kind{
 	name:     Zip,
 	files:    "zip archives (.zip)",
-	labels:   "a folder for each class in zip",
+	labels:   "a folder for each class or a metadata.csv in zip",
 	suffixes: []string{".zip"},
 	count:    countZip,
 	read:     readZip,
 }
 
 func countZip(ctx context.Context, split Split, seen *Source) (int64, error) {
-	members, f, err := openZip(ctx, split.Path, seen.pass)
+	z, err := openZip(ctx, split.Path, seen.pass)
 	if err != nil {
 		return 0, err
 	}
-	for _, m := range members {
+	defer z.Close()
+	for _, m := range z.images {
 		if m.name != "" {
 			seen.folders.add(m.name)
 		}
 	}
-	return int64(len(members)), f.Close()
+	for _, m := range z.metadata {
+		if _, err := memberMetadata(split.Path, m, split.Columns.Label); err != nil && temporary(err) {
+			return 0, fmt.Errorf("member %s: %w", m.name, err)
+		} else if err != nil {
+			seen.pass(unused)
+			seen.hint(split.Path+"!"+m.name, err)
+		}
+	}
+	return int64(len(z.images)), nil
 }
 
 func readZip(ctx context.Context, split Split, yield func(Image) error) error {
-	members, f, err := openZip(ctx, split.Path, func(string) {})
+	z, err := openZip(ctx, split.Path, func(string) {})
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	n := int64(len(members))
-	for _, m := range members[min(split.Begin, n):min(split.End, n)] {
+	defer z.Close()
+	metadata := map[string]zipMember{}
+	for _, m := range z.metadata {
+		metadata[path.Clean(slashed(m.name))] = m
+	}
+	labels := newMetadataLabels(func(dir string) (metadataRows, error) {
+		for _, base := range metadataFiles {
+			if m, ok := metadata[path.Join(dir, base)]; ok {
+				if rows, err := memberMetadata(split.Path, m, split.Columns.Label); err == nil || temporary(err) {
+					return rows, err
+				}
+			}
+		}
+		return nil, nil
+	})
+	n := int64(len(z.images))
+	for _, m := range z.images[min(split.Begin, n):min(split.End, n)] {
 		im := Image{Source: strings.TrimSuffix(split.Path+"!"+m.name, "!"), Label: -1}
-		im.inFolders(below(split.Root, m.name))
+		if found, err := labels.label(path.Clean(slashed(m.name)), &im); err != nil {
+			return err
+		} else if !found {
+			im.inFolders(below(split.Root, m.name))
+		}
 		if im.Data, err = m.read(); err != nil && temporary(err) {
 			return fmt.Errorf("member %s: %w", m.name, err)
 		} else if err != nil {
@@ -65,49 +93,60 @@ func readZip(ctx context.Context, split Split, yield func(Image) error) error {
 	return nil
 }
 
-// zipMember is an image in an archive, or damage, which has no name.
+// zipFile is an archive that is open.
+type zipFile struct {
+	io.Closer
+	images, metadata []zipMember // in archive order
+}
+
+// zipMember is a file in an archive, or damage, which has no name.
 type zipMember struct {
 	name string
 	read func() ([]byte, error)
 }
 
-// openZip opens an archive and lists its images in archive order. It calls pass with the names of other members.
-func openZip(ctx context.Context, name string, pass func(string)) ([]zipMember, io.Closer, error) {
+// openZip opens an archive and lists its images and metadata files. It calls pass with the names of other members.
+func openZip(ctx context.Context, name string, pass func(string)) (*zipFile, error) {
 	f, err := openAt(ctx, name)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	members, err := zipImages(f, pass)
-	if err != nil {
-		return nil, nil, errors.Join(err, f.Close())
+	z := &zipFile{Closer: f}
+	if err := z.list(f, pass); err != nil {
+		return nil, errors.Join(err, f.Close())
 	}
-	return members, f, nil
+	return z, nil
 }
 
-func zipImages(f randomFile, pass func(string)) (images []zipMember, err error) {
+// list lists the members that are used.
+func (z *zipFile) list(f randomFile, pass func(string)) error {
 	size, err := f.Seek(0, io.SeekEnd)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	r, err := zip.NewReader(f, size)
 	switch {
 	case errors.Is(err, zip.ErrFormat), errors.Is(err, io.ErrUnexpectedEOF):
-		return salvage(io.NewSectionReader(f, 0, size), pass)
+		z.images, err = salvage(io.NewSectionReader(f, 0, size), pass)
+		return err
 	case err != nil && !errors.Is(err, zip.ErrInsecurePath): // nothing is written to the members' paths
-		return nil, err
+		return err
 	case joined(f, size, r):
-		return nil, errors.New("its central directory lacks the first member: several archives in one file? Extract them and zip all files again")
+		return errors.New("its central directory lacks the first member: several archives in one file? Extract them and zip all files again")
 	}
 	for _, m := range r.File {
-		if name := zipName(m.Name); m.Mode().IsDir() || ignored(name) {
-			continue
-		} else if isImage(name) {
-			images = append(images, zipMember{name, func() ([]byte, error) { return unzip(m) }})
-		} else {
-			pass(name)
+		member := zipMember{zipName(m.Name), func() ([]byte, error) { return unzip(m) }}
+		switch {
+		case m.Mode().IsDir() || ignored(member.name):
+		case isImage(member.name):
+			z.images = append(z.images, member)
+		case isMetadata(slashed(member.name)):
+			z.metadata = append(z.metadata, member)
+		default:
+			pass(member.name)
 		}
 	}
-	return images, nil
+	return nil
 }
 
 // joined reports whether the file begins with a member that the central directory at its end does not list: then another
