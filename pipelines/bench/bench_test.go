@@ -177,6 +177,9 @@ func TestChoose(t *testing.T) {
 		"step/simsiam/width16/tf32", "step/ntxent/width16/tf32", "step/ntxent/mobilenet_v2/width16/tf32",
 		"loop/simsiam/width16/tf32/jpeg", "loop/simsiam/width16/tf32/png", "loop/simsiam/width16/tf32/decoded",
 	}, namesOf(some))
+	some, err = choose(Options{Groups: []string{"step"}, Device: ssl.Device{Name: ssl.CUDA}, Filter: regexp.MustCompile("subnets./bf16")})
+	require.NoError(t, err)
+	require.Equal(t, []string{"step/simsiam/width16/subnets4/bf16", "step/simsiam/width16/subnets8/bf16"}, namesOf(some))
 	some, err = choose(Options{Groups: OnGPU, Device: ssl.Device{Name: ssl.CUDA}, Filter: regexp.MustCompile("forward|1280000|knn")})
 	require.NoError(t, err)
 	require.Equal(t, []string{"forward/resnet50/batch256", "kmeans/1280000x2048/k256", "knn/10000x50000x512/k20"}, namesOf(some))
@@ -272,4 +275,19 @@ func cells(line string) (cells []string) {
 		cells = append(cells, strings.TrimSpace(c))
 	}
 	return cells
+}
+
+// A run with sub-nets takes a step of each of them.
+func TestSubnets(t *testing.T) {
+	step := newTraining("ntxent", 4, ssl.FP32)
+	step.images, step.size, step.subnets = 4, 8, 3
+	one := step
+	one.subnets = 0
+	require.InDelta(t, 3*one.flops(), step.flops(), 1)
+	pool := kernels.NewPool(1)
+	defer pool.Close()
+	made, err := step.benchmark(1).prepare(pool, nil)
+	require.NoError(t, err)
+	made.run()
+	require.NoError(t, made.close())
 }

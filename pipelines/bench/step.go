@@ -21,6 +21,7 @@ type training struct {
 	images   int
 	size     int           // height and width of a view in pixels
 	round    ssl.Precision // to which operands of products may be rounded
+	subnets  int           // that take a step between two updates of their shared weights; 0 if there is one net
 	device   ssl.Device
 }
 
@@ -52,8 +53,8 @@ func newMobile(width int, round ssl.Precision) training {
 	return t
 }
 
-// steps are whole training steps on given views, of ResNet-18 and MobileNetV2. A GPU also gets batches that fill it, and
-// ResNet-50 on photos.
+// steps are whole training steps on given views, of ResNet-18 and MobileNetV2. A GPU also gets batches that fill it, several
+// sub-nets for it to compute at a time, which PyTorch takes one after the other, and ResNet-50 on photos.
 func steps(o Options, _ *pictures) []benchmark {
 	var cases []benchmark
 	for _, p := range o.precisions() {
@@ -64,6 +65,11 @@ func steps(o Options, _ *pictures) []benchmark {
 		if o.Device.Name == ssl.CUDA {
 			for _, t := range []training{newTraining("simsiam", 64, p), newTraining("ntxent", 64, p)} {
 				t.images = 512
+				list = append(list, t)
+			}
+			for _, n := range []int{4, 8} {
+				t := newTraining("simsiam", 16, p)
+				t.subnets = n
 				list = append(list, t)
 			}
 			photos := newTraining("simsiam", 64, p)
@@ -88,7 +94,7 @@ func (t training) benchmark(threads int) benchmark {
 		sizes:   t.sizes(),
 		threads: threads,
 		flops:   t.flops(),
-		images:  t.images,
+		images:  t.steps() * t.images,
 		round:   t.round,
 		memory:  t.device.Name != ssl.CUDA, // whose memory is not the process's
 		prepare: func(p *kernels.Pool, _ [][]byte) (work, error) {
@@ -96,7 +102,10 @@ func (t training) benchmark(threads int) benchmark {
 			if err != nil {
 				return work{}, err
 			}
-			copy(l.Views(), random(len(l.Views())))
+			for range t.steps() + 1 { // all buffers for views have some
+				copy(l.Views(), random(len(l.Views())))
+				t.step(l, func() {})
+			}
 			return work{run: func() { t.step(l, func() {}) }, close: l.Close}, nil
 		},
 	}
@@ -112,6 +121,9 @@ func (t training) name() string {
 	if t.images != 64 {
 		name += fmt.Sprintf("/batch%d", t.images)
 	}
+	if t.subnets > 0 {
+		name += fmt.Sprintf("/subnets%d", t.subnets)
+	}
 	if t.round != ssl.FP32 {
 		name += "/" + string(t.round)
 	}
@@ -123,11 +135,14 @@ func (t training) sizes() map[string]any {
 		"method": t.method, "arch": t.backbone.Arch, "width": t.backbone.Width, "images": t.images, "size": t.size,
 		"projector_hidden": t.heads.ProjectorHidden, "projector_dim": t.heads.ProjectorDim,
 		"projector_layers": t.heads.ProjectorLayers, "projector_bn": t.heads.ProjectorBN,
-		"predictor_hidden": t.heads.PredictorHidden,
+		"predictor_hidden": t.heads.PredictorHidden, "steps": t.steps(),
 	}
 }
 
-// flops returns the FLOPs of a step: every layer's forward pass and both gradients, except the gradient of the images.
+// steps returns the number of steps per run.
+func (t training) steps() int { return max(1, t.subnets) }
+
+// flops returns the FLOPs of a run: every layer's forward pass and both gradients, except the gradient of the images.
 func (t training) flops() float64 {
 	sum := 0.0
 	for i, c := range nn.Convolutions(t.backbone, t.size, 2*t.images) {
@@ -141,7 +156,7 @@ func (t training) flops() float64 {
 			sum += 3 * 2 * float64(2*t.images*p.Size)
 		}
 	}
-	return sum
+	return float64(t.steps()) * sum
 }
 
 // learner returns a learner to take the steps, whose views a device makes unless views is nil.
@@ -149,13 +164,21 @@ func (t training) learner(p *kernels.Pool, views *ssl.Views) (ssl.Learner, error
 	cfg := ssl.Config{
 		Backbone: t.backbone, Heads: t.heads, Size: t.size, Batch: t.images, Precision: t.round, Optimizer: sgd,
 		Loss: ssl.Lookup(t.method).Loss(ssl.Values{"temperature": temperature}), Views: views,
+		Defers: t.subnets > 0, Ahead: t.subnets,
 	}
 	layout := nn.NewLayout(t.backbone, t.heads)
 	params := make([]float32, layout.NumParams)
 	layout.Init(params, rng.New(1, rng.Weights))
-	nets, err := sdrnet.New(layout, sdrnet.Config{}, params, cfg.State(params), nil)
+	var split sdrnet.Config
+	if t.subnets > 0 {
+		split = sdrnet.Config{Stages: [][]int{{4}}, Branching: []int{t.subnets}, Shared: .5}
+	}
+	nets, err := sdrnet.New(layout, split, params, cfg.State(params), nil)
 	if err != nil {
 		return nil, err
+	}
+	if t.subnets > 0 {
+		nets.Split()
 	}
 	l, err := ssl.Open(t.device, cfg, p)
 	if err != nil {
@@ -164,16 +187,26 @@ func (t training) learner(p *kernels.Pool, views *ssl.Views) (ssl.Learner, error
 	return l, l.Load(nets, nil)
 }
 
-// step takes a step on the learner's views, does something else meanwhile, and returns how long the device computed.
-func (t training) step(l ssl.Learner, meanwhile func()) time.Duration {
-	err := l.Submit(ssl.Step{LR: learningRate, Number: 1, Of: 1})
-	var found ssl.Measure
-	if err == nil {
-		meanwhile()
-		found, err = l.Wait()
+// step takes a step on the learner's views, or one of each sub-net, does something else meanwhile, and returns how long the
+// device computed.
+func (t training) step(l ssl.Learner, meanwhile func()) (busy time.Duration) {
+	must := func(err error) {
+		if err != nil {
+			panic(err)
+		}
 	}
-	if err != nil {
-		panic(err)
+	for i := range t.steps() {
+		s := ssl.Step{LR: learningRate, Number: 1, Of: 1}
+		if t.subnets > 0 {
+			s.Code, s.Defer = fmt.Sprint(i), i+1 < t.subnets
+		}
+		must(l.Submit(s))
 	}
-	return found.Busy
+	meanwhile()
+	for range t.steps() {
+		found, err := l.Wait()
+		must(err)
+		busy += found.Busy
+	}
+	return busy
 }

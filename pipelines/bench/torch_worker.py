@@ -54,7 +54,12 @@ def step(torch, q, notes):
     def build(form, wrap, autocast):
         train = trainer(torch, q, form, wrap, autocast)
         views = [torch.rand(q["images"], 3, size, size).to(q["device"], memory_format=form) for _ in range(2)]
-        return lambda: train(*views)
+
+        def run():
+            for _ in range(q["steps"]):
+                train(*views)
+
+        return run
 
     yield from training_variants(torch, q, notes, build)
 

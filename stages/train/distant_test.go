@@ -23,8 +23,11 @@ func (distantDriver) Open(_ ssl.Device, c ssl.Config) (ssl.Learner, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := len(l.Views())
-	return &distant{Learner: l, pool: pool, views: [2][]float32{make([]float32, n), make([]float32, n)}}, nil
+	d := &distant{Learner: l, pool: pool}
+	for range max(1, c.Ahead) + 1 {
+		d.views = append(d.views, make([]float32, len(l.Views())))
+	}
+	return d, nil
 }
 
 func (distantDriver) OpenExtractor(_ ssl.Device, b nn.Backbone, h nn.Heads, size, batch int) (ssl.Extractor, error) {
@@ -37,23 +40,23 @@ type distant struct {
 	pool       *kernels.Pool
 	here, copy *sdrnet.Net
 	teachers   [2]*sdrnet.Net // the same; nil if there are none
-	views      [2][]float32
-	next       int // index of the next views
-	step       ssl.Step
+	views      [][]float32 // of the steps ahead, and the next ones
+	steps      []ssl.Step  // that were not waited for
 }
 
-func (d *distant) Views() []float32 { return d.views[d.next] }
+func (d *distant) Views() []float32 { return d.views[len(d.steps)] }
 
 func (d *distant) Submit(s ssl.Step) error {
-	d.step, d.next = s, 1-d.next
+	d.steps = append(d.steps, s)
 	return nil
 }
 
 func (d *distant) Wait() (ssl.Measure, error) {
-	copy(d.Learner.Views(), d.views[1-d.next])
-	if err := d.Learner.Submit(d.step); err != nil {
+	copy(d.Learner.Views(), d.views[0])
+	if err := d.Learner.Submit(d.steps[0]); err != nil {
 		return ssl.Measure{}, err
 	}
+	d.views, d.steps = append(d.views[1:], d.views[0]), d.steps[1:]
 	return d.Learner.Wait()
 }
 

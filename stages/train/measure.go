@@ -3,6 +3,7 @@ package train
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/sdr-ml/sdr/stages/run/recipe"
@@ -68,19 +69,21 @@ func (found *Speed) train(ctx context.Context, cfg Config, r *recipe.Recipe, var
 		return err
 	}
 	begun := time.Now()
-	for i := 0; i < unmeasured+measured || time.Since(begun) < lasting; i++ {
+	for i := 0; i < unmeasured+measured || time.Since(begun) < lasting; {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		start := time.Now()
-		if err := t.advance(max(r.Steps(), t.step+1), true); err != nil {
-			return err
+		start, steps := time.Now(), 0
+		for ; steps == 0 || len(t.begun) > 0; steps++ { // a GPU may take several at a time
+			if err := t.advance(max(r.Steps(), t.step+1), true); err != nil {
+				return err
+			}
 		}
-		if i < unmeasured {
+		if i += steps; i <= unmeasured {
 			begun = time.Now()
-		} else {
-			found.Steps = append(found.Steps, time.Since(start).Seconds())
+			continue
 		}
+		found.Steps = append(found.Steps, slices.Repeat([]float64{time.Since(start).Seconds() / float64(steps)}, steps)...)
 	}
 	start := time.Now()
 	if _, err := t.model("", recipe.NormAll, nil); err != nil {

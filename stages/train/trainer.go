@@ -45,6 +45,7 @@ type trainer struct {
 	streams map[string]*learn.Stream // by subset code; "" is all images
 	held    map[string][]int32       // the images that are held out of them
 	student *learn.Student
+	begun   []measure // of the steps that have begun, as far as it is known
 	curve   *curve
 	models  []Model
 	judged  []Judgment
@@ -328,32 +329,43 @@ func (t *trainer) prepare(step int) {
 	t.student.Prepare(step, t.streams[subset])
 }
 
-// advance takes one of total steps. If goOn is true, it prepares the next step's views meanwhile. It allocates nothing.
+// advance takes one of total steps. If goOn is true, it prepares the next step's views meanwhile. It does not wait for steps
+// that leave the shared weights to a later one, so that a GPU can compute several sub-nets' at a time. It allocates nothing.
 func (t *trainer) advance(total int, goOn bool) error {
 	net, subset := t.choose(t.step)
 	lr := optim.Cosine(t.step, total, int(t.recipe.Train.Warmup*float64(total)), t.recipe.Train.LR)
 	t.prepare(t.step)
 	// AdamW's step count is the run's, since a group that has split off keeps its parent's averages.
-	err := t.student.Start(ssl.Step{Code: net, LR: float32(lr), Defer: t.defers(t.step), Number: t.step + 1, Of: total})
-	if err == nil && goOn {
-		t.prepare(t.step + t.stride)
-	}
-	var found ssl.Measure
-	if err == nil {
-		found, err = t.student.Finish()
-	}
-	if err != nil {
+	step := ssl.Step{Code: net, LR: float32(lr), Defer: t.defers(t.step), Number: t.step + 1, Of: total}
+	if err := t.student.Start(step); err != nil {
 		return fmt.Errorf("step %d, sub-net %q: %w", t.step, name(net), err)
 	}
-	m := measure{
-		Step: t.step, Variant: t.variant, Subnet: net, Subset: subset, LR: lr, Loss: found.Loss, SSL: found.SSL, Distill: found.Distill, Std: found.Std,
-		Time: float64(time.Now().UnixMilli()) / 1000, Wait: t.student.Idle(),
+	t.begun = append(t.begun, measure{Step: t.step, Variant: t.variant, Subnet: net, Subset: subset, LR: lr})
+	if goOn {
+		t.prepare(t.step + t.stride)
 	}
-	if err := t.watch(m); err != nil {
-		return err
-	}
-	t.loss.Value, t.std.Value, t.wait.Value = m.Loss, m.Std, 100*m.Wait
 	t.step += t.stride
+	if step.Defer && goOn && len(t.begun) < learn.Ahead {
+		return nil
+	}
+	return t.finish()
+}
+
+// finish waits for the steps that have begun.
+func (t *trainer) finish() error {
+	for _, m := range t.begun {
+		found, err := t.student.Finish()
+		if err != nil {
+			return fmt.Errorf("step %d, sub-net %q: %w", m.Step, name(m.Subnet), err)
+		}
+		m.Loss, m.SSL, m.Distill, m.Std = found.Loss, found.SSL, found.Distill, found.Std
+		m.Time, m.Wait = float64(time.Now().UnixMilli())/1000, t.student.Idle()
+		if err := t.watch(m); err != nil {
+			return err
+		}
+		t.loss.Value, t.std.Value, t.wait.Value = m.Loss, m.Std, 100*m.Wait
+	}
+	t.begun = t.begun[:0]
 	return nil
 }
 

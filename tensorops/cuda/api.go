@@ -62,6 +62,7 @@ type driver struct {
 	cuStreamCreate       func(queue *stream, flags uint32) status
 	cuStreamDestroy      func(queue stream) status `c:"cuStreamDestroy_v2"`
 	cuStreamSynchronize  func(queue stream) status
+	cuStreamWaitEvent    func(queue stream, e event, flags uint32) status
 	cuStreamBeginCapture func(queue stream, mode int32) status `c:"cuStreamBeginCapture_v2"`
 	cuStreamEndCapture   func(queue stream, captured *graph) status
 

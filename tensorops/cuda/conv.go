@@ -166,6 +166,7 @@ func (v *conv) compute(how algorithm, p pass, a, b, out Buffer) {
 func (v *conv) choose(p pass, a, b, out Buffer) (how algorithm, err error) {
 	d, key := v.d, passKey{v.shape, p}
 	if how, ok := d.algorithms[key]; ok {
+		d.needed = max(d.needed, how.workspace)
 		return how, nil
 	}
 	own := v.kernels(p)

@@ -1,147 +1,80 @@
 package cuda
 
 import (
-	"cmp"
 	"errors"
-	"fmt"
-	"log/slog"
-	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"unsafe"
-
-	"github.com/sdr-ml/sdr/tensorops/kernels"
-	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
-// device is a GPU with its context, a single stream for all work, the kernels and the libraries' handles. Errors are
-// sticky: after the first, which err holds, nothing more is run.
+// device is a stream of work for a GPU, in the order in which it is queued, with what only one stream can use at a time.
+// What several devices queue may run at the same time.
 type device struct {
-	*api
-	precision     ssl.Precision // of products
-	bf16          bool          // whether that is BF16
-	deterministic bool
-	tuning        *kernels.Tuning // nil: algorithms are measured anew
-	name          string
-	id            int32 // the driver's number of the device
-
-	ctx       context
+	*gpu
 	stream    stream
 	clock     [2]event // for time
-	module    module
-	functions map[string]function
-	memory    *allocator
 	dnn       dnnHandle
-	blas      ltHandle
-
-	workspace  Buffer // bytes, for convolutions and products
-	needed     int    // bytes of it that the chosen algorithms use
-	algorithms map[passKey]algorithm
-	products   map[productKey]*product
-	convs      []*conv
-
-	err error
+	convs     []*conv
+	memory    *allocator
+	workspace Buffer // bytes, for convolutions and products
+	needed    int    // bytes of it that the chosen algorithms use
+	closed    bool
 }
 
-// openDevice opens the first GPU that the process sees (see CUDA_VISIBLE_DEVICES), for networks of one precision.
-func openDevice(a *api, opts ssl.Device, p ssl.Precision) (_ *device, err error) {
-	d := &device{
-		api: a, precision: cmp.Or(p, ssl.FP32), bf16: p == ssl.BF16, deterministic: opts.Deterministic, tuning: opts.Tuning,
-		functions: map[string]function{}, algorithms: map[passKey]algorithm{}, products: map[productKey]*product{},
-	}
-	runtime.LockOSThread() // contexts are per thread
-	defer runtime.UnlockOSThread()
+// newDevice returns one more device on a GPU, which is closed with the last of them.
+func newDevice(g *gpu) (_ *device, err error) {
+	d := &device{gpu: g, memory: newAllocator(g.api, g.limit)}
+	g.devices++
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.close())
 		}
 	}()
-	if d.id, err = firstGPU(a); err != nil {
-		return nil, err
-	}
-	if d.name, err = a.gpuName(d.id); err != nil {
-		return nil, err
-	}
-	if d.tuning != nil {
-		d.tuning.Join(kernels.Part{Kind: kernels.GPU, Name: d.name})
-	}
-	major, minor, err := capability(a, d.id)
-	if err != nil {
-		return nil, err
-	}
-	if err := a.check(a.cuDevicePrimaryCtxRetain(&d.ctx, d.id), "cuDevicePrimaryCtxRetain of %s", d.name); err != nil {
-		return nil, err
-	}
-	if err := a.check(a.cuCtxSetCurrent(d.ctx), "cuCtxSetCurrent"); err != nil {
-		return nil, err
-	}
-	if err := a.check(a.cuStreamCreate(&d.stream, streamNonBlocking), "cuStreamCreate"); err != nil {
+	if err := g.check(g.cuStreamCreate(&d.stream, streamNonBlocking), "cuStreamCreate"); err != nil {
 		return nil, err
 	}
 	for i := range d.clock {
-		if err := a.check(a.cuEventCreate(&d.clock[i], 0), "cuEventCreate"); err != nil {
+		if err := g.check(g.cuEventCreate(&d.clock[i], 0), "cuEventCreate"); err != nil {
 			return nil, err
 		}
 	}
-	d.memory = newAllocator(a, opts.Memory)
-	if err := d.load(major, minor); err != nil {
+	if err := g.checkDNN(g.cudnnCreate(&d.dnn), "cudnnCreate"); err != nil {
 		return nil, err
 	}
-	if err := a.checkDNN(a.cudnnCreate(&d.dnn), "cudnnCreate"); err != nil {
-		return nil, err
-	}
-	if err := a.checkDNN(a.cudnnSetStream(d.dnn, d.stream), "cudnnSetStream"); err != nil {
-		return nil, err
-	}
-	return d, a.checkBLAS(a.cublasLtCreate(&d.blas), "cublasLtCreate")
+	return d, g.checkDNN(g.cudnnSetStream(d.dnn, d.stream), "cudnnSetStream")
 }
 
-// load compiles the kernels, or reads them from the user's cache folder, and looks them up by name.
-func (d *device) load(major, minor int) error {
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return fmt.Errorf("cuda: no cache folder for compiled kernels: %w; set HOME or XDG_CACHE_HOME", err)
+// close closes the device, which frees its memory and, if it is the last one, everything on the GPU. It does not report errors
+// of a GPU that had failed before.
+func (d *device) close() error {
+	if d.closed {
+		return nil
 	}
-	cubin, err := compile(&d.nvrtc, source(), d.precision, major, minor, filepath.Join(cache, "sdr", "cuda"))
-	if err != nil {
-		return err
+	d.closed = true
+	var errs []error
+	note := func(err error) { errs = append(errs, err) }
+	for _, v := range d.convs {
+		v.close()
 	}
-	if err := d.check(d.cuModuleLoadData(&d.module, unsafe.Pointer(&cubin[0])), "cuModuleLoadData of the kernels for sm_%d%d", major, minor); err != nil {
-		return err
+	note(d.memory.close())
+	if d.dnn != 0 {
+		note(d.checkDNN(d.cudnnDestroy(d.dnn), "cudnnDestroy"))
 	}
-	for _, name := range kernelNames() {
-		var f function
-		if err := d.check(d.cuModuleGetFunction(&f, d.module, name), "cuModuleGetFunction of %s", name); err != nil {
-			return err
+	for _, e := range d.clock {
+		if e != 0 {
+			note(d.check(d.cuEventDestroy(e), "cuEventDestroy"))
 		}
-		d.functions[name] = f
 	}
-	return nil
-}
-
-// enter makes the device's context current on the goroutine's thread until leave is called.
-func (d *device) enter() (leave func(), err error) {
-	runtime.LockOSThread()
-	if err := d.check(d.cuCtxSetCurrent(d.ctx), "cuCtxSetCurrent"); err != nil {
-		runtime.UnlockOSThread()
-		return nil, err
+	if d.stream != 0 {
+		note(d.check(d.cuStreamDestroy(d.stream), "cuStreamDestroy"))
 	}
-	return runtime.UnlockOSThread, nil
-}
-
-// fail records an error if it is the first.
-func (d *device) fail(err error) {
-	if d.err == nil && err != nil {
-		d.err = err
+	if d.devices--; d.devices == 0 {
+		note(d.gpu.close())
 	}
-}
-
-// try is check for queued work: it records the error.
-func (d *device) try(s status, format string, args ...any) {
-	if s != 0 {
-		d.fail(d.check(s, format, args...))
+	if d.err != nil {
+		return nil
 	}
+	return errors.Join(errs...)
 }
 
 // launch implements queue.
@@ -314,81 +247,4 @@ func (d *device) drop(exec graphExec) {
 	if exec != 0 {
 		d.try(d.cuGraphExecDestroy(exec), "cuGraphExecDestroy")
 	}
-}
-
-// pin allocates pinned host memory.
-func (d *device) pin(bytes int) (host unsafe.Pointer, err error) {
-	err = d.check(d.cuMemHostAlloc(&host, uint64(bytes), 0), "cuMemHostAlloc of %s", size(uint64(bytes)))
-	return host, err
-}
-
-// close frees everything. It does not report errors of a device that had failed before.
-func (d *device) close() error {
-	if d.ctx == 0 {
-		return nil
-	}
-	var errs []error
-	note := func(err error) { errs = append(errs, err) }
-	for _, p := range d.products {
-		p.close(d)
-	}
-	for _, v := range d.convs {
-		v.close()
-	}
-	if d.blas != 0 {
-		note(d.checkBLAS(d.cublasLtDestroy(d.blas), "cublasLtDestroy"))
-	}
-	if d.dnn != 0 {
-		note(d.checkDNN(d.cudnnDestroy(d.dnn), "cudnnDestroy"))
-	}
-	if d.memory != nil {
-		note(d.memory.close())
-	}
-	if d.module != 0 {
-		note(d.check(d.cuModuleUnload(d.module), "cuModuleUnload"))
-	}
-	for _, e := range d.clock {
-		if e != 0 {
-			note(d.check(d.cuEventDestroy(e), "cuEventDestroy"))
-		}
-	}
-	if d.stream != 0 {
-		note(d.check(d.cuStreamDestroy(d.stream), "cuStreamDestroy"))
-	}
-	note(d.check(d.cuDevicePrimaryCtxRelease(d.id), "cuDevicePrimaryCtxRelease"))
-	d.ctx = 0
-	if err := errors.Join(errs...); err != nil && d.err == nil {
-		return err
-	}
-	slog.Debug("closed the GPU", "name", d.name)
-	return nil
-}
-
-// capability returns the compute capability of a GPU; an error if it is too old for the kernels.
-func capability(a *api, id int32) (major, minor int, err error) {
-	var of [2]int32
-	for i, what := range []int32{attributeMajor, attributeMinor} {
-		if err := a.check(a.cuDeviceGetAttribute(&of[i], what, id), "cuDeviceGetAttribute"); err != nil {
-			return 0, 0, err
-		}
-	}
-	if major, minor = int(of[0]), int(of[1]); major < 8 {
-		return 0, 0, fmt.Errorf("cuda: the GPU has compute capability %d.%d, but 8.0 or newer is needed; use --device cpu", major, minor)
-	}
-	return major, minor, nil
-}
-
-// firstGPU initializes the driver and returns the first GPU.
-func firstGPU(a *api) (id int32, err error) {
-	if err := a.check(a.cuInit(0), "cuInit"); err != nil {
-		return 0, err
-	}
-	var count int32
-	if err := a.check(a.cuDeviceGetCount(&count), "cuDeviceGetCount"); err != nil {
-		return 0, err
-	}
-	if count == 0 {
-		return 0, errors.New("cuda: the driver sees no GPU; is one hidden by CUDA_VISIBLE_DEVICES?")
-	}
-	return id, a.check(a.cuDeviceGet(&id, 0), "cuDeviceGet")
 }

@@ -3,6 +3,8 @@ package cuda
 import (
 	"fmt"
 	"math"
+	"math/rand/v2"
+	"slices"
 	"testing"
 	"unsafe"
 
@@ -15,7 +17,7 @@ import (
 // fake is a simulated GPU behind the C functions that the package calls. It runs kernels as compiled by the shim, and
 // computes convolutions and matrix products according to their descriptors. It checks what a real GPU requires: memory
 // is allocated and large enough, nothing is allocated, tuned or waited for while a step is captured, and graphs copy
-// only from and to pinned memory.
+// only from and to pinned memory. Streams run as late as is allowed, and in turns that are drawn.
 type fake struct {
 	t      *testing.T
 	p      ssl.Precision
@@ -27,9 +29,14 @@ type fake struct {
 	pinned map[uint64][]uint64
 	names  []string // of functions; a handle is an index + 1
 
-	described []any // tensors, filters, ...; a handle is an index + 1
-	destroyed int   // number of descriptors destroyed
-	capturing bool
+	described []any                  // tensors, filters, ...; a handle is an index + 1
+	destroyed int                    // number of descriptors destroyed
+	streams   [][]fakeWork           // queued; a handle is an index + 1
+	open      int                    // number of streams that were not destroyed
+	most      int                    // of open at any time
+	handles   []stream               // of cuDNN's handles; a handle is an index + 1
+	random    *rand.Rand             // draws the turns of streams
+	capturing stream                 // that is captured; 0 if none is
 	graph     []func()               // being captured
 	graphs    [][]func()             // captured; a handle is an index + 1
 	dropped   int                    // number of graphs destroyed
@@ -41,7 +48,20 @@ type fake struct {
 
 	costs   map[string]float32 // simulated milliseconds of a kernel or of a convolution's algorithm; 1 if missing
 	now     float32            // simulated milliseconds of work so far
-	records []float32          // now, when an event was last recorded; its handle is an index + 1
+	records []fakeEvent        // a handle is an index + 1
+}
+
+// fakeWork is what a stream does next, once an event has been recorded so many times, if there is one to wait for.
+type fakeWork struct {
+	run   func()
+	after event
+	times int
+}
+
+// fakeEvent is an event: the time when it was last recorded, and how many times that was queued and done.
+type fakeEvent struct {
+	at           float32
+	queued, done int
 }
 
 type (
@@ -60,19 +80,44 @@ func newFake(t *testing.T, p ssl.Precision) *fake {
 	f := &fake{
 		t: t, p: p, bf16: p == ssl.BF16, shim: newShim(t, p), pool: kernels.NewPool(1),
 		arity: kernelArguments(), blocks: map[uint64][]uint64{}, pinned: map[uint64][]uint64{}, calls: map[string]int{},
-		freeBytes: 1 << 30, major: 9, execs: map[graphExec][]func(){},
+		freeBytes: 1 << 30, major: 9, execs: map[graphExec][]func(){}, random: rand.New(rand.NewPCG(1, 2)),
 	}
 	t.Cleanup(f.pool.Close)
 	return f
 }
 
-// do runs stream work, or records it if a graph is captured.
-func (f *fake) do(work func()) {
-	if f.capturing {
+// do queues work, or records it if the stream is captured.
+func (f *fake) do(s stream, work func()) {
+	if f.capturing == s {
 		f.graph = append(f.graph, work)
 		return
 	}
-	work()
+	f.streams[s-1] = append(f.streams[s-1], fakeWork{run: work})
+}
+
+// finish has all streams work, one step at a time, until one of them has nothing to do.
+func (f *fake) finish(s stream) {
+	for len(f.streams[s-1]) > 0 {
+		var able []int
+		for i, queued := range f.streams {
+			if len(queued) > 0 && (queued[0].after == 0 || f.records[queued[0].after-1].done >= queued[0].times) {
+				able = append(able, i)
+			}
+		}
+		require.NotEmpty(f.t, able, "streams wait for each other")
+		i := able[f.random.IntN(len(able))]
+		work := f.streams[i][0]
+		if f.streams[i] = f.streams[i][1:]; work.run != nil {
+			work.run()
+		}
+	}
+}
+
+// finishAll has all streams work until they have nothing to do.
+func (f *fake) finishAll() {
+	for i := range f.streams {
+		f.finish(stream(i + 1))
+	}
 }
 
 // ran counts a kernel or an algorithm of a convolution, and simulates how long it takes.
@@ -90,6 +135,7 @@ func (f *fake) closed() {
 	require.Empty(f.t, f.blocks, "device memory leaks")
 	require.Empty(f.t, f.pinned, "pinned memory leaks")
 	require.Zero(f.t, f.events, "events leak")
+	require.Zero(f.t, f.open, "streams leak")
 	require.Empty(f.t, f.execs, "graphs leak")
 	require.Len(f.t, f.graphs, f.dropped, "captured graphs leak")
 	require.Len(f.t, f.described, f.destroyed, "descriptors leak")
@@ -98,7 +144,7 @@ func (f *fake) closed() {
 // eager counts a call that a captured stream does not allow.
 func (f *fake) eager(what string) {
 	f.calls[what]++
-	require.False(f.t, f.capturing, "%s in a captured step", what)
+	require.Zero(f.t, f.capturing, "%s in a captured step", what)
 }
 
 // memory checks that device memory is allocated, and returns it.
@@ -112,18 +158,16 @@ func (f *fake) memory(addr, bytes uint64, what string) unsafe.Pointer {
 	return nil
 }
 
-// host checks that a graph copies only from and to pinned memory.
-func (f *fake) host(p unsafe.Pointer, bytes uint64) {
-	if !f.capturing {
-		return
-	}
+// host reports whether memory is pinned, and checks that graphs copy only from and to such.
+func (f *fake) host(p unsafe.Pointer, bytes uint64) bool {
 	addr := uint64(uintptr(p))
 	for from, b := range f.pinned {
 		if addr >= from && addr+bytes <= from+8*uint64(len(b)) {
-			return
+			return true
 		}
 	}
-	require.FailNow(f.t, "host memory", "a captured copy of %d bytes is not pinned", bytes)
+	require.Zero(f.t, f.capturing, "a captured copy of %d bytes is not pinned", bytes)
+	return false
 }
 
 func allocate(m map[uint64][]uint64, bytes uint64) uint64 {
@@ -298,6 +342,7 @@ func (f *fake) addDriver(a *driver) {
 		},
 		cuMemFree: func(addr uint64) status {
 			f.eager("cuMemFree")
+			f.finishAll()
 			require.Contains(f.t, f.blocks, addr)
 			f.freeBytes += 8 * uint64(len(f.blocks[addr]))
 			delete(f.blocks, addr)
@@ -310,22 +355,25 @@ func (f *fake) addDriver(a *driver) {
 			return 0
 		},
 		cuMemFreeHost: func(host unsafe.Pointer) status {
+			f.finishAll()
 			require.Contains(f.t, f.pinned, uint64(uintptr(host)))
 			delete(f.pinned, uint64(uintptr(host)))
 			return 0
 		},
-		cuMemcpyHtoDAsync: func(to uint64, from unsafe.Pointer, bytes uint64, _ stream) status {
-			f.host(from, bytes)
-			f.do(func() { copyBytes(f.memory(to, bytes, "upload"), from, bytes) })
+		cuMemcpyHtoDAsync: func(to uint64, from unsafe.Pointer, bytes uint64, s stream) status {
+			if !f.host(from, bytes) { // it has been read when the call returns
+				from = unsafe.Pointer(&slices.Clone(unsafe.Slice((*byte)(from), bytes))[0])
+			}
+			f.do(s, func() { copyBytes(f.memory(to, bytes, "upload"), from, bytes) })
 			return 0
 		},
-		cuMemcpyDtoHAsync: func(to unsafe.Pointer, from uint64, bytes uint64, _ stream) status {
+		cuMemcpyDtoHAsync: func(to unsafe.Pointer, from uint64, bytes uint64, s stream) status {
 			f.host(to, bytes)
-			f.do(func() { copyBytes(to, f.memory(from, bytes, "download"), bytes) })
+			f.do(s, func() { copyBytes(to, f.memory(from, bytes, "download"), bytes) })
 			return 0
 		},
-		cuMemsetD8Async: func(to uint64, value uint8, bytes uint64, _ stream) status {
-			f.do(func() {
+		cuMemsetD8Async: func(to uint64, value uint8, bytes uint64, s stream) status {
+			f.do(s, func() {
 				b := unsafe.Slice((*byte)(f.memory(to, bytes, "memset")), bytes)
 				for i := range b {
 					b[i] = value
@@ -333,34 +381,51 @@ func (f *fake) addDriver(a *driver) {
 			})
 			return 0
 		},
-		cuStreamCreate:  func(s *stream, flags uint32) status { *s = 7; return 0 },
-		cuStreamDestroy: func(stream) status { return 0 },
+		cuStreamCreate: func(s *stream, flags uint32) status {
+			f.streams = append(f.streams, nil)
+			*s = stream(len(f.streams))
+			f.open++
+			f.most = max(f.most, f.open)
+			return 0
+		},
+		cuStreamDestroy: func(s stream) status { f.finish(s); f.open--; return 0 },
 		cuEventCreate: func(e *event, _ uint32) status {
 			f.events++
-			f.records = append(f.records, 0)
+			f.records = append(f.records, fakeEvent{})
 			*e = event(len(f.records))
 			return 0
 		},
-		cuEventRecord: func(e event, _ stream) status {
+		cuEventRecord: func(e event, s stream) status {
 			f.eager("cuEventRecord")
-			f.records[e-1] = f.now
+			f.records[e-1].queued++
+			f.do(s, func() { f.records[e-1].at, f.records[e-1].done = f.now, f.records[e-1].done+1 })
 			return 0
 		},
 		cuEventElapsedTime: func(ms *float32, from, to event) status {
-			*ms = f.records[to-1] - f.records[from-1]
+			for _, e := range []event{from, to} {
+				require.Positive(f.t, f.records[e-1].done)
+				require.Equal(f.t, f.records[e-1].queued, f.records[e-1].done)
+			}
+			*ms = f.records[to-1].at - f.records[from-1].at
 			return 0
 		},
 		cuEventDestroy:      func(event) status { f.events--; return 0 },
-		cuStreamSynchronize: func(stream) status { f.eager("cuStreamSynchronize"); return 0 },
-		cuStreamBeginCapture: func(stream, int32) status {
-			f.eager("cuStreamBeginCapture")
-			f.capturing, f.graph = true, nil
+		cuStreamSynchronize: func(s stream) status { f.eager("cuStreamSynchronize"); f.finish(s); return 0 },
+		cuStreamWaitEvent: func(s stream, e event, flags uint32) status {
+			f.eager("cuStreamWaitEvent")
+			require.Zero(f.t, flags)
+			f.streams[s-1] = append(f.streams[s-1], fakeWork{after: e, times: f.records[e-1].queued})
 			return 0
 		},
-		cuStreamEndCapture: func(_ stream, g *graph) status {
-			require.True(f.t, f.capturing)
+		cuStreamBeginCapture: func(s stream, _ int32) status {
+			f.eager("cuStreamBeginCapture")
+			f.capturing, f.graph = s, nil
+			return 0
+		},
+		cuStreamEndCapture: func(s stream, g *graph) status {
+			require.Equal(f.t, f.capturing, s)
 			f.graphs = append(f.graphs, f.graph)
-			f.capturing, *g = false, graph(len(f.graphs))
+			f.capturing, *g = 0, graph(len(f.graphs))
 			return 0
 		},
 		cuGraphInstantiate: func(exec *graphExec, g graph, _ uint64) status {
@@ -368,11 +433,11 @@ func (f *fake) addDriver(a *driver) {
 			f.execs[*exec] = f.graphs[g-1]
 			return 0
 		},
-		cuGraphLaunch: func(exec graphExec, _ stream) status {
+		cuGraphLaunch: func(exec graphExec, s stream) status {
 			f.eager("cuGraphLaunch")
 			require.Contains(f.t, f.execs, exec, "a graph that was destroyed")
 			for _, work := range f.execs[exec] {
-				work()
+				f.do(s, work)
 			}
 			return 0
 		},
@@ -386,7 +451,7 @@ func (f *fake) addDriver(a *driver) {
 			*fn = function(len(f.names))
 			return 0
 		},
-		cuLaunchKernel: func(fn function, gx, gy, gz, bx, by, bz, shared uint32, _ stream, params, _ unsafe.Pointer) status {
+		cuLaunchKernel: func(fn function, gx, gy, gz, bx, by, bz, shared uint32, s stream, params, _ unsafe.Pointer) status {
 			name := f.names[fn-1]
 			require.LessOrEqual(f.t, bx*by*bz, uint32(1024), name)
 			require.NotZero(f.t, gx*gy*gz*bx*by*bz, name)
@@ -397,7 +462,7 @@ func (f *fake) addDriver(a *driver) {
 				values[i] = *(*uint64)(p)
 				addresses[i] = unsafe.Pointer(&values[i])
 			}
-			f.do(func() {
+			f.do(s, func() {
 				f.ran(name)
 				f.shim.run(name, dim3{gx, gy, gz}, dim3{bx, by, bz}, addresses)
 			})
@@ -411,9 +476,13 @@ func (f *fake) addDNN(a *cudnn) {
 		cudnnGetVersion:         func() uint64 { return 91000 },
 		cudnnGetErrorString:     func(dnnStatus) string { return "CUDNN_FAKE_ERROR" },
 		cudnnGetLastErrorString: func(*byte, uint64) {},
-		cudnnCreate:             func(h *dnnHandle) dnnStatus { *h = 1; return 0 },
-		cudnnDestroy:            func(dnnHandle) dnnStatus { return 0 },
-		cudnnSetStream:          func(_ dnnHandle, s stream) dnnStatus { require.NotZero(f.t, s); return 0 },
+		cudnnCreate: func(h *dnnHandle) dnnStatus {
+			f.handles = append(f.handles, 0)
+			*h = dnnHandle(len(f.handles))
+			return 0
+		},
+		cudnnDestroy:   func(dnnHandle) dnnStatus { return 0 },
+		cudnnSetStream: func(h dnnHandle, s stream) dnnStatus { f.handles[h-1] = s; return 0 },
 		cudnnCreateTensorDescriptor: func(t *tensorDescriptor) dnnStatus {
 			*t = tensorDescriptor(f.describe(&fakeTensor{}))
 			return 0
@@ -495,33 +564,33 @@ func (f *fake) addDNN(a *cudnn) {
 			return 0
 		},
 
-		cudnnConvolutionForward: func(_ dnnHandle, alpha unsafe.Pointer, xd tensorDescriptor, x uint64, wd filterDescriptor, w uint64,
+		cudnnConvolutionForward: func(h dnnHandle, alpha unsafe.Pointer, xd tensorDescriptor, x uint64, wd filterDescriptor, w uint64,
 			c convolutionDescriptor, algo int32, ws, size uint64, beta unsafe.Pointer, yd tensorDescriptor, y uint64) dnnStatus {
-			f.runs(alpha, beta, algo, ws, size)
+			f.runs(h, alpha, beta, algo, ws, size)
 			s := f.shape(uintptr(xd), uintptr(yd), uintptr(wd), uintptr(c))
-			f.do(func() { f.convolve(s, forward, x, w, y) })
+			f.do(f.handles[h-1], func() { f.convolve(s, forward, x, w, y) })
 			return 0
 		},
-		cudnnConvolutionBackwardData: func(_ dnnHandle, alpha unsafe.Pointer, wd filterDescriptor, w uint64, dyd tensorDescriptor, dy uint64,
+		cudnnConvolutionBackwardData: func(h dnnHandle, alpha unsafe.Pointer, wd filterDescriptor, w uint64, dyd tensorDescriptor, dy uint64,
 			c convolutionDescriptor, algo int32, ws, size uint64, beta unsafe.Pointer, dxd tensorDescriptor, dx uint64) dnnStatus {
-			f.runs(alpha, beta, algo, ws, size)
+			f.runs(h, alpha, beta, algo, ws, size)
 			s := f.shape(uintptr(dxd), uintptr(dyd), uintptr(wd), uintptr(c))
-			f.do(func() { f.convolve(s, backwardData, dx, w, dy) })
+			f.do(f.handles[h-1], func() { f.convolve(s, backwardData, dx, w, dy) })
 			return 0
 		},
-		cudnnConvolutionBackwardFilter: func(_ dnnHandle, alpha unsafe.Pointer, xd tensorDescriptor, x uint64, dyd tensorDescriptor, dy uint64,
+		cudnnConvolutionBackwardFilter: func(h dnnHandle, alpha unsafe.Pointer, xd tensorDescriptor, x uint64, dyd tensorDescriptor, dy uint64,
 			c convolutionDescriptor, algo int32, ws, size uint64, beta unsafe.Pointer, dwd filterDescriptor, dw uint64) dnnStatus {
-			f.runs(alpha, beta, algo, ws, size)
+			f.runs(h, alpha, beta, algo, ws, size)
 			s := f.shape(uintptr(xd), uintptr(dyd), uintptr(dwd), uintptr(c))
-			f.do(func() { f.convolve(s, backwardWeights, x, dw, dy) })
+			f.do(f.handles[h-1], func() { f.convolve(s, backwardWeights, x, dw, dy) })
 			return 0
 		},
 	}
 }
 
 // runs checks the arguments of a convolution: factors 1 and 0, and the workspace that its algorithm needs.
-func (f *fake) runs(alpha, beta unsafe.Pointer, algo int32, ws, size uint64) {
-	f.do(func() { f.ran(fmt.Sprintf("algorithm %d", algo)) })
+func (f *fake) runs(h dnnHandle, alpha, beta unsafe.Pointer, algo int32, ws, size uint64) {
+	f.do(f.handles[h-1], func() { f.ran(fmt.Sprintf("algorithm %d", algo)) })
 	require.Equal(f.t, [2]float32{1, 0}, [2]float32{*(*float32)(alpha), *(*float32)(beta)})
 	need := map[int32]uint64{1: 2000, 2: 1000}[algo]
 	require.NotZero(f.t, need, "algorithm %d cannot be used", algo)
@@ -567,7 +636,7 @@ func (f *fake) addBLAS(a *blasLt) {
 			return 0
 		},
 		cublasLtMatmul: func(_ ltHandle, desc matmulDesc, alpha unsafe.Pointer, a uint64, la matrixLayout, b uint64, lb matrixLayout,
-			beta unsafe.Pointer, c uint64, lc matrixLayout, d uint64, ld matrixLayout, algo unsafe.Pointer, ws, size uint64, _ stream) ltStatus {
+			beta unsafe.Pointer, c uint64, lc matrixLayout, d uint64, ld matrixLayout, algo unsafe.Pointer, ws, size uint64, s stream) ltStatus {
 			require.Equal(f.t, [2]float32{1, 0}, [2]float32{*(*float32)(alpha), *(*float32)(beta)})
 			require.EqualValues(f.t, 77, (*matmulAlgo)(algo)[0])
 			require.Equal(f.t, c, d)
@@ -577,7 +646,7 @@ func (f *fake) addBLAS(a *blasLt) {
 			for _, addr := range []uint64{a, b, d} {
 				require.Zero(f.t, addr%256, "cublasLt chooses algorithms for aligned operands")
 			}
-			f.do(func() {
+			f.do(s, func() {
 				f.multiply(*m, a, *get[*fakeLayout](f, uintptr(la)), b, *get[*fakeLayout](f, uintptr(lb)), d, *get[*fakeLayout](f, uintptr(lc)))
 			})
 			return 0

@@ -201,6 +201,26 @@ func TestGPUMakesViews(t *testing.T) {
 	}
 }
 
+// TestGPUSideBySide computes steps of several sub-nets at the same time: the weights are bit by bit those of one after the
+// other.
+func TestGPUSideBySide(t *testing.T) {
+	openGPU(t, ssl.FP32)
+	for _, c := range trials()[1:4] { // those that defer
+		c.phases = inPairs
+		train := func(ahead int) ([]ssl.Measure, *sdrnet.Net) {
+			c.cfg.Ahead = ahead
+			return c.run(t, func(cfg ssl.Config) (ssl.Learner, error) {
+				return (&gpus{load}).Open(ssl.Device{Deterministic: true, Libraries: os.Getenv("SDR_CUDA_LIBS")}, cfg)
+			})
+		}
+		want, wantNets := train(0)
+		for range 5 {
+			got, gotNets := train(4)
+			requireSame(t, want, got, wantNets, gotNets)
+		}
+	}
+}
+
 // TestGPUStaysWithTheCPU runs 200 steps of SimSiam from the same weights and compares the loss curves, averaged over 20
 // steps.
 func TestGPUStaysWithTheCPU(t *testing.T) {

@@ -105,9 +105,11 @@ func (c trial) run(t testing.TB, open func(ssl.Config) (ssl.Learner, error)) (fo
 			n++
 			deferred := cfg.Defers && phase > 0 && i != 2 && i+1 < len(subnets) // in phase 2, averages of 3 and 2 steps
 			require.NoError(t, l.Submit(ssl.Step{Code: code, LR: c.lr, Defer: deferred, Number: n, Of: 12}))
-			m, err := l.Wait()
-			require.NoError(t, err)
-			found = append(found, m)
+			for ahead := cfg.Ahead; len(found) < n && (n-len(found) >= ahead || i+1 == len(subnets)); {
+				m, err := l.Wait()
+				require.NoError(t, err)
+				found = append(found, m)
+			}
 		}
 	}
 	require.NoError(t, l.Sync())
@@ -242,12 +244,54 @@ func TestViewsOnFake(t *testing.T) {
 	got, gotNets := train(c.views.views(), "views")
 	c.agree(t, want, got, wantNets, gotNets, 1e-2, 0.3)
 	again, againNets := train(nil, "convert")
-	for i, v := range gotNets.State() {
-		require.Equal(t, againNets.State()[i].Values, v.Values, v.Name)
+	requireSame(t, again, got, againNets, gotNets)
+}
+
+// inPairs are phases whose steps a GPU can compute side by side, up to three of them.
+var inPairs = [][]string{{""}, {"0", "1", "", "0", "1"}, {"1.0", "0.1", "", "0.1", "1.1"}}
+
+// TestSideBySideOnFake computes several steps at the same time, as far as their sub-nets allow: the measures and the weights
+// are, bit by bit, those of one after the other, however the streams take turns, and also if there is memory for fewer.
+func TestSideBySideOnFake(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	for _, c := range trials()[1:4] { // those that defer
+		c.batch, c.phases = 4, inPairs
+		train := func(ahead int, free uint64) ([]ssl.Measure, *sdrnet.Net, *fake) {
+			f := newFake(t, ssl.FP32)
+			f.freeBytes, c.cfg.Ahead = free, ahead
+			found, nets := c.run(t, func(cfg ssl.Config) (ssl.Learner, error) {
+				return (&gpus{f.load}).Open(ssl.Device{Tuning: preferred()}, cfg)
+			})
+			f.closed()
+			return found, nets, f
+		}
+		want, wantNets, f := train(0, 1<<30)
+		require.Equal(t, 1, f.most)
+		require.Zero(t, f.calls["cuStreamWaitEvent"])
+		for _, at := range []struct {
+			ahead, streams int
+			free           uint64
+		}{{2, 2, 1 << 30}, {4, 4, 1 << 30}, {4, 2, 19 << 20}} {
+			if c.cfg.Loss.Target != nil { // it moves with every step
+				at.streams = 1
+			}
+			got, nets, f := train(at.ahead, at.free)
+			require.Equal(t, at.streams, f.most, "%s, %d ahead, %d bytes", c.name, at.ahead, at.free)
+			require.Equal(t, at.streams > 1, f.calls["cuStreamWaitEvent"] > 0)
+			requireSame(t, want, got, wantNets, nets)
+		}
 	}
+}
+
+// requireSame compares two trainings bit by bit.
+func requireSame(t *testing.T, want, got []ssl.Measure, wantNets, gotNets *sdrnet.Net) {
+	t.Helper()
 	for i, m := range got {
-		m.Busy, again[i].Busy = 0, 0
-		require.Equal(t, again[i], m)
+		m.Busy, want[i].Busy = 0, 0
+		require.Equal(t, want[i], m)
+	}
+	for i, v := range gotNets.State() {
+		require.Equal(t, wantNets.State()[i].Values, v.Values, v.Name)
 	}
 }
 

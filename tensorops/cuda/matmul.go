@@ -35,6 +35,7 @@ func (d *device) multiply(transA, transB bool, m, n, k int, a, b, c Buffer, floa
 		}
 		d.products[key] = p
 	}
+	d.needed = max(d.needed, int(p.best.workspaceSize))
 	one, zero := float32(1), float32(0)
 	s := d.cublasLtMatmul(d.blas, p.desc, unsafe.Pointer(&one), b.Addr, p.a, a.Addr, p.b, unsafe.Pointer(&zero), c.Addr, p.c, c.Addr, p.c,
 		unsafe.Pointer(&p.best.algo), d.workspace.Addr, uint64(d.workspace.Len), d.stream)
@@ -102,15 +103,14 @@ func (d *device) newProduct(key productKey) (*product, error) {
 	if found == 0 || p.best.state != 0 {
 		return nil, fmt.Errorf("cuda: cublasLt has no algorithm for matrix product %+v", key)
 	}
-	d.needed = max(d.needed, int(p.best.workspaceSize))
 	return p, nil
 }
 
 // close destroys the descriptors. It ignores errors: nothing can be done about them.
-func (p *product) close(d *device) {
-	d.cublasLtMatmulDescDestroy(p.desc)
+func (p *product) close(g *gpu) {
+	g.cublasLtMatmulDescDestroy(p.desc)
 	for _, l := range []matrixLayout{p.a, p.b, p.c} {
-		d.cublasLtMatrixLayoutDestroy(l)
+		g.cublasLtMatrixLayoutDestroy(l)
 	}
 }
 

@@ -1,6 +1,7 @@
 package ssl
 
 import (
+	"slices"
 	"time"
 
 	"github.com/sdr-ml/sdr/tensorops/kernels"
@@ -27,9 +28,9 @@ type cpu struct {
 	sums     []float32                         // of the gradients of steps that deferred; nil if unused
 	deferred int                               // number of these steps
 
-	step    Step      // the current one
-	memory  []float32 // of its sub-net
-	measure Measure
+	step     Step      // the current one
+	memory   []float32 // of its sub-net
+	measures []Measure // of the steps that were not waited for
 	update  func(params, state, memory []float32) // learn, bound once so that a step does not allocate
 	teach   func(params, state, memory []float32) // updates the teacher after a step of the root
 }
@@ -40,7 +41,7 @@ func newCPU(c Config, pool *kernels.Pool) (*cpu, error) {
 		cfg: c, pool: pool,
 		net:      nn.New(c.Backbone, c.Heads, c.Size, rows, 2, pool, nn.Train|c.precision()),
 		views:    make([]float32, rows*c.Size*c.Size*3),
-		collapse: nn.NewCollapse(dim),
+		collapse: nn.NewCollapse(dim), measures: make([]Measure, 0, max(1, c.Ahead)),
 	}
 	if c.Heads.PredictorHidden > 0 {
 		l.dp = make([]float32, rows*dim)
@@ -138,11 +139,15 @@ func (l *cpu) Submit(s Step) error {
 	start := time.Now()
 	l.step = s
 	l.nets.Update(s.Code, l.update)
-	l.measure.Busy = time.Since(start)
+	l.measures[len(l.measures)-1].Busy = time.Since(start)
 	return nil
 }
 
-func (l *cpu) Wait() (Measure, error) { return l.measure, nil }
+func (l *cpu) Wait() (m Measure, err error) {
+	m = l.measures[0]
+	l.measures = slices.Delete(l.measures, 0, 1)
+	return m, nil
+}
 
 // learn runs the step on the sub-net's weights, in place.
 func (l *cpu) learn(params, state, memory []float32) {
@@ -176,7 +181,7 @@ func (l *cpu) learn(params, state, memory []float32) {
 	if l.teachers != nil && l.cfg.Teacher != nil && l.step.Code == "" {
 		l.teachers.Update("", l.teach)
 	}
-	l.measure = m
+	l.measures = append(l.measures, m)
 }
 
 // descend updates the weights. What is not updated, or not at the same rate as the rest, takes a copy: the individual

@@ -55,6 +55,9 @@ type Config struct {
 	GroupLR float64
 	// Defers says whether steps may set Step.Defer.
 	Defers bool
+	// Ahead is how many steps may be submitted before the first of them is waited for; 0 means 1. A GPU computes those
+	// side by side that have no weights in common but such as neither changes: see Step.Defer.
+	Ahead int
 	// Views, unless nil, lets the device make the views from images if it can: see Learner.Sources.
 	Views *Views
 }
@@ -167,11 +170,12 @@ type Learner interface {
 	// defers. It reads the sub-nets' teachers from teachers, which must not change; nil for none. With Config.Teacher,
 	// they change by training, too.
 	Load(nets, teachers *sdrnet.Net) error
-	// Submit starts a step: it updates the sub-net by the loss gradient on the views. Call Wait once after each Submit.
+	// Submit starts a step: it updates the sub-net by the loss gradient on the views. The result is that of steps one after
+	// the other, however many are submitted before the first is waited for. Call Wait once for each Submit.
 	Submit(s Step) error
-	// Wait waits for the step and returns its metrics.
+	// Wait waits for the first step that was not waited for and returns its metrics.
 	Wait() (Measure, error)
-	// Sync copies back to nets and teachers all that training has changed.
+	// Sync copies back to nets and teachers all that training has changed. Like Load, it must not come before a Wait.
 	Sync() error
 	// Close releases the device's resources.
 	Close() error

@@ -7,12 +7,15 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
+// Ahead is the most steps that may begin before the first of them is waited for.
+const Ahead = 8
+
 // Config configures the training steps of a recipe, for sub-nets with the given layout.
 func Config(r *recipe.Recipe, layout *nn.Layout) ssl.Config {
 	c := ssl.Config{
 		Backbone: r.Backbone, Heads: r.Heads(), Size: r.Input.Crop, Batch: r.Train.Batch,
 		Loss: r.Loss(), Distill: r.SSL.Distill, Precision: r.Train.Precision,
-		Optimizer: newOptimizer(&r.Train, layout), GroupLR: r.Split.LR, Defers: r.Train.Accumulate > 1,
+		Optimizer: newOptimizer(&r.Train, layout), GroupLR: r.Split.LR, Defers: r.Train.Accumulate > 1, Ahead: min(r.Train.Accumulate, Ahead),
 	}
 	if r.SSL.Teacher == recipe.EMATeacher {
 		c.Teacher = &ssl.EMA{Base: r.SSL.TeacherMomentum, Final: r.SSL.TeacherMomentum}

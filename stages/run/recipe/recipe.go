@@ -148,7 +148,8 @@ type Train struct {
 	Trust float64 `yaml:"trust"`
 	// Accumulate is the number of consecutive steps, of any sub-nets, whose gradients of the shared weights are averaged
 	// for one update of these, at the rate of the last step. Individual weights are updated in every step. The last steps
-	// before a split or the end of a phase may be fewer. Until the first split, and in baselines, nothing is shared.
+	// before a split or the end of a phase may be fewer. Until the first split, and in baselines, nothing is shared. A GPU
+	// computes those of these steps at the same time whose sub-nets have no individual weights in common.
 	Accumulate int `yaml:"accumulate"`
 	// Warmup is the fraction of the budget over which the learning rate rises linearly from zero; then one cosine over
 	// all phases brings it back to zero.

@@ -1,0 +1,357 @@
+package cuda
+
+import (
+	"errors"
+	"fmt"
+	"unsafe"
+
+	"github.com/sdr-ml/sdr/tensorops/nn"
+	"github.com/sdr-ml/sdr/tensorops/ssl"
+)
+
+// track is where a learner's steps run one after the other: a device, networks with their activations, and what the losses
+// need. A step is one CUDA graph, captured in the second one, because algorithms are chosen in the first, or two where other
+// tracks must wait in between. Which sub-net is trained, and how, is in a struct step that the kernels read.
+type track struct {
+	l   *learner
+	d   *device
+	cfg ssl.Config
+
+	pinned  unsafe.Pointer // host memory for steps and measure
+	steps   *[2]step       // for the student and the teacher
+	measure []float32
+
+	views       *viewMaker // nil unless the GPU makes the views
+	input       Buffer     // bytes
+	images      Buffer     // the views as activations
+	deviceSteps [2]Buffer
+	measures    Buffer // float32, indexed by the constants below
+
+	student         *nn.Graph[Buffer]
+	net             *network
+	target, teacher *encoder // nil until used
+	dz, dp          Buffer   // gradients of z and p; zero if unused
+	usesZ, usesP    bool     // which of them the loss terms write
+	terms           []func() // each queues one loss term
+	distill         func()   // the same for SiamKD
+	collapse        *collapse
+	optimizer       *optimizer
+
+	bytes uint64       // of device memory, without the workspace
+	warm  bool         // whether algorithms have been chosen
+	execs [2]graphExec // of the two halves of a step, or the first of both
+}
+
+// encoder is a forward-only network with weights of its own.
+type encoder struct {
+	*nn.Graph[Buffer]
+	net *network
+}
+
+// Indices of the figures in track.measures; those of the loss terms come last.
+const (
+	distillMeasure = iota
+	stdMeasure
+	termMeasures
+)
+
+// newTrack returns one more track of a learner, on a device that it closes with the learner.
+func newTrack(l *learner, d *device, f *flat) (*track, error) {
+	c := l.cfg
+	before := d.memory.inUse
+	t := &track{l: l, d: d, cfg: c}
+	rows, dim := 2*c.Batch, c.Heads.ProjectorDim
+	pixels, measures := rows*c.Size*c.Size*3, termMeasures+len(c.Loss.Terms)
+	t.net = newNetwork(d, f, true)
+	t.student = nn.NewGraph(c.Backbone, c.Heads, c.Size, rows, 2, true, t.net)
+	t.images = d.acts(pixels, "views")
+	if c.Views != nil {
+		t.views = newViewMaker(d, d, *c.Views, c.Batch, c.Size)
+		t.input = t.views.sources
+	} else {
+		t.input = d.bytes(4 * pixels)
+	}
+	t.measures = d.floats(measures)
+	for i := range t.deviceSteps {
+		t.deviceSteps[i] = d.bytes(int(unsafe.Sizeof(step{})))
+	}
+	if c.Heads.PredictorHidden > 0 {
+		t.dp = d.acts(rows*dim, "gradients")
+	}
+	if err := t.newLoss(rows, dim); err != nil {
+		return nil, err
+	}
+	t.collapse = newCollapse(d, d, rows, dim)
+	if l.part != nil {
+		t.load()
+	}
+	if d.err != nil {
+		return nil, t.outOfMemory(d.err)
+	}
+	t.bytes = d.memory.inUse - before
+	return t, t.pin(measures)
+}
+
+// pin allocates the host memory.
+func (t *track) pin(measures int) (err error) {
+	steps := 2 * int(unsafe.Sizeof(step{}))
+	if t.pinned, err = t.d.pin(steps + 4*measures); err != nil {
+		return err
+	}
+	t.steps = (*[2]step)(t.pinned)
+	*t.steps = [2]step{}
+	t.measure = unsafe.Slice((*float32)(unsafe.Add(t.pinned, steps)), measures)
+	return nil
+}
+
+// newLoss creates the loss terms.
+func (t *track) newLoss(rows, dim int) error {
+	c := t.cfg
+	if c.Loss.Target != nil {
+		t.target = t.newEncoder()
+	}
+	for i, term := range c.Loss.Terms {
+		out := t.out(termMeasures + i)
+		switch term := term.(type) {
+		case ssl.NegativeCosine:
+			t.terms = append(t.terms, t.newCosine(term.Target, 1, out))
+			t.usesP = true
+		case ssl.NTXent:
+			ntxent, accumulate := newNTXent(t.d, t.d, t.d, rows, dim, term.Temperature), t.usesZ
+			t.terms = append(t.terms, func() { ntxent.Loss(t.student.Z, t.dz, 1, accumulate, out) })
+			t.usesZ = true
+		case ssl.InfoNCE:
+			infonce, accumulate := newInfoNCE(t.d, t.d, t.d, rows, dim, term.Queue, term.Temperature), t.usesZ
+			t.terms = append(t.terms, func() {
+				infonce.Loss(t.student.Z, t.target.Z, t.deviceSteps[0], t.dz, 1, accumulate, out)
+			})
+			t.usesZ = true
+		case ssl.SwappedPrediction:
+			t.terms = append(t.terms, t.newSwapped(term, out))
+			t.usesZ = true
+		default:
+			return ssl.Unsupported(ssl.CUDA, term)
+		}
+	}
+	if t.usesZ {
+		t.dz = t.d.acts(rows*dim, "gradients")
+	}
+	t.distill = t.newCosine(ssl.Teacher, float32(c.Distill), t.out(distillMeasure))
+	return nil
+}
+
+// newSwapped returns a function that queues the swapped prediction of assignments to prototypes. It normalizes them in
+// the weights that were gathered for the step.
+func (t *track) newSwapped(of ssl.SwappedPrediction, out Buffer) func() {
+	swapped, accumulate := newSwapped(t.d, t.d, t.d, 2*t.cfg.Batch, t.cfg.Heads.ProjectorDim, t.cfg.Heads.Prototypes,
+		of.Temperature, of.Epsilon, of.Iterations), t.usesZ
+	n, at, size := t.net, t.student.Layout.Prototypes, t.d.actSize()
+	params, weights := n.flat.span(n.params, at, 4), n.flat.span(n.weights, at, size)
+	dweights := n.flat.span(n.dweights, at, size)
+	return func() { swapped.Loss(t.student.Z, params, weights, t.dz, dweights, 1, accumulate, out) }
+}
+
+// newCosine returns a function that queues the negative cosine similarity to an encoder. It adds to the gradients of
+// preceding terms.
+func (t *track) newCosine(to ssl.Encoder, weight float32, out Buffer) func() {
+	cosine, accumulate := newNegCosine(t.d, t.d, 2*t.cfg.Batch, t.cfg.Heads.ProjectorDim), t.usesP
+	return func() { cosine.Loss(t.student.P, t.projections(to), t.dp, weight, accumulate, out) }
+}
+
+// newEncoder creates the network of a target or teacher.
+func (t *track) newEncoder() *encoder {
+	c, net := t.cfg, newNetwork(t.d, t.net.flat, false)
+	return &encoder{nn.NewGraph(c.Backbone, c.Heads, c.Size, 2*c.Batch, 2, false, net), net}
+}
+
+// projections returns an encoder's projections of the views.
+func (t *track) projections(e ssl.Encoder) Buffer {
+	switch e {
+	case ssl.Target:
+		return t.target.Z
+	case ssl.Teacher:
+		return t.teacher.Z
+	}
+	return t.student.Z
+}
+
+// outOfMemory adds to an out-of-memory error the largest batch that would fit; activations dominate.
+func (t *track) outOfMemory(err error) error {
+	if !errors.Is(err, ssl.ErrOutOfMemory) || t.net.values == 0 {
+		return err
+	}
+	each := uint64(t.net.values / t.cfg.Batch)
+	fits := t.d.memory.available() / (each + each/8)
+	return fmt.Errorf("%w; activations take %s per image: a batch of about %d would fit instead of %d",
+		err, size(each), min(fits, uint64(t.cfg.Batch-1)), t.cfg.Batch)
+}
+
+// load makes what depends on the nets that the learner has loaded.
+func (t *track) load() {
+	if t.optimizer == nil {
+		t.optimizer = newOptimizer(t.d, t.d, t.cfg.Optimizer, t.l.chunks, t.l.part.chunks, t.l.part.tensors)
+	}
+	if t.l.teachers != nil && t.teacher == nil {
+		t.teacher = t.newEncoder()
+	}
+}
+
+// prepare fills in the structs of a step that averages the gradients of so many.
+func (t *track) prepare(s ssl.Step, averaged int) {
+	l, student, teacher := t.l, &t.steps[0], &t.steps[1]
+	l.nets.point(student, s.Code)
+	student.Steps, student.Defer = int32(averaged), 0
+	if s.Defer {
+		student.Defer = 1
+	}
+	base, groups := t.cfg.Rates(s)
+	t.optimizer.fill(student, base, groups, s.Number)
+	if t.target != nil {
+		student.Momentum = float32(t.cfg.Loss.Target.Momentum(s.Number, s.Of))
+	}
+	if l.teachers != nil {
+		l.teachers.point(teacher, t.cfg.TeacherOf(s.Code))
+		if t.cfg.Teacher != nil {
+			teacher.Momentum = t.cfg.TeacherMomentum(s)
+		}
+	}
+}
+
+// await has what is queued from now on wait for an event.
+func (t *track) await(e event) {
+	if t.d.err == nil {
+		t.d.try(t.d.cuStreamWaitEvent(t.d.stream, e, 0), "cuStreamWaitEvent")
+	}
+}
+
+// run queues the step that was prepared, on an input in pinned memory. The first one runs operation by operation, with a
+// large workspace, so that algorithms are chosen; then the workspace shrinks to what they use. If the update has to wait
+// for what other tracks do, between has it wait, else between is nil.
+func (t *track) run(input []byte, between func()) {
+	d := t.d
+	d.upload(t.input, unsafe.Pointer(&input[0]), t.input.Len)
+	switch {
+	case !t.warm:
+		d.growWorkspace()
+		t.compute()
+		if between != nil {
+			between()
+		}
+		t.update()
+		if d.wait() == nil {
+			d.fitWorkspace()
+		}
+		t.warm = true
+	case between == nil:
+		t.launch(&t.execs[0], func() {
+			t.compute()
+			t.update()
+		})
+	default:
+		t.launch(&t.execs[0], t.compute)
+		between()
+		t.launch(&t.execs[1], t.update)
+	}
+}
+
+// launch runs a part of the step as a graph.
+func (t *track) launch(exec *graphExec, queue func()) {
+	if *exec == 0 {
+		*exec = t.d.capture("a step", queue)
+	}
+	t.d.replay(*exec, "a step")
+}
+
+// dropGraphs destroys the graphs of the step.
+func (t *track) dropGraphs() {
+	for i, exec := range t.execs {
+		t.d.drop(exec)
+		t.execs[i] = 0
+	}
+	t.warm = false
+}
+
+// compute queues the operations that change nothing but the track: from the input in device memory to the gradients.
+func (t *track) compute() {
+	d, l := t.d, t.l
+	if t.views != nil {
+		t.views.run(t.images)
+	} else {
+		convert(d, Buffer{t.input.Addr, t.images.Len}, t.images)
+	}
+	t.upload(0)
+	t.gather(0, weightVector, t.net)
+	t.student.Forward(t.images)
+	if t.target != nil {
+		t.gather(0, t.cfg.Optimizer.Vectors(), t.target.net)
+		t.target.Forward(t.images)
+	}
+	for _, term := range t.terms {
+		term()
+	}
+	if l.teachers != nil {
+		t.upload(1)
+		t.gather(1, weightVector, t.teacher.net)
+		t.teacher.Forward(t.images)
+		t.distill()
+	}
+	t.collapse.Std(t.student.Z, t.out(stdMeasure))
+	given := func(b *Buffer, used bool) *Buffer {
+		if !used {
+			return nil
+		}
+		return b
+	}
+	t.student.Backward(given(&t.dz, t.usesZ), given(&t.dp, t.usesP || l.teachers != nil))
+}
+
+// update queues the operations that change weights and state.
+func (t *track) update() {
+	d, l := t.d, t.l
+	if t.cfg.Defers {
+		average(d, l.chunks, len(l.part.chunks), t.deviceSteps[0], t.net.grads, t.net.dweights, l.sums)
+	}
+	t.optimizer.update(t.net.params, t.net.grads, t.net.dweights, t.deviceSteps[0])
+	if t.target != nil {
+		follow(d, l.chunks, len(l.part.chunks), t.deviceSteps[0], t.cfg.Optimizer.Vectors(), t.deviceSteps[0])
+	}
+	if l.teachers != nil && t.cfg.Teacher != nil {
+		follow(d, l.chunks, len(l.part.chunks), t.deviceSteps[1], weightVector, t.deviceSteps[0])
+	}
+	d.download(unsafe.Pointer(&t.measure[0]), t.measures, 4*t.measures.Len)
+}
+
+// measured returns the metrics of the last step, which has ended.
+func (t *track) measured() (m ssl.Measure) {
+	for _, v := range t.measure[termMeasures:] {
+		m.SSL += float64(v)
+	}
+	m.Loss, m.Std = m.SSL, float64(t.measure[stdMeasure])
+	if t.l.teachers != nil {
+		m.Distill = float64(t.measure[distillMeasure])
+		m.Loss += t.cfg.Distill * m.Distill
+	}
+	return m
+}
+
+// upload copies the student's or the teacher's struct step to the device.
+func (t *track) upload(which int) {
+	t.d.upload(t.deviceSteps[which], unsafe.Pointer(&t.steps[which]), t.deviceSteps[which].Len)
+}
+
+// gather copies to a network the weights that a step names, or a state vector.
+func (t *track) gather(which, vector int, n *network) {
+	gather(t.d, t.l.chunks, len(t.l.part.chunks), t.deviceSteps[which], vector, n.params, n.weights)
+}
+
+// out returns the place of a figure in measures.
+func (t *track) out(figure int) Buffer { return t.measures.slice(figure, figure+1, 4) }
+
+// close waits for what is queued, and frees what is not the device's.
+func (t *track) close() {
+	_ = t.d.wait() // an error is known
+	t.dropGraphs()
+	if t.pinned != nil {
+		t.d.try(t.d.cuMemFreeHost(t.pinned), "cuMemFreeHost")
+	}
+}
