@@ -88,7 +88,8 @@ func (d *device) examineProduct(pool *kernels.Pool) (float64, error) {
 	d.multiply(false, false, m, n, k, d.toDevice(a), d.toDevice(b), c, true)
 	got := make([]float32, m*n)
 	d.download(unsafe.Pointer(&got[0]), c, 4*len(got))
-	return farthest(want, got), d.wait()
+	err = d.wait()
+	return farthest(want, got), err
 }
 
 // examinedShapes are the convolutions that Examine computes.
