@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"path"
 	"slices"
 	"strings"
@@ -87,8 +86,7 @@ func folderMetadata(ctx context.Context, split Split) *metadataLabels {
 	})
 }
 
-// lastMetadata is the metadata file that was read last of the local ones: that of a large folder is needed for each of its
-// splits.
+// lastMetadata is the metadata file that was read last: that of a large folder is needed for each of its splits.
 var lastMetadata struct {
 	sync.Mutex
 	of   string
@@ -98,7 +96,7 @@ var lastMetadata struct {
 // openMetadata reads a metadata file with labels in a given or usual column. An error that is not temporary means that it
 // cannot be used.
 func openMetadata(ctx context.Context, file, label string) (metadataRows, error) {
-	return metadataOf(file, "", label, func(add func(string, Image)) error {
+	return metadataOf(ctx, file, "", label, func(add func(string, Image)) error {
 		if path.Ext(file) == ".parquet" {
 			r, err := openParquet(ctx, file)
 			if err != nil {
@@ -117,8 +115,8 @@ func openMetadata(ctx context.Context, file, label string) (metadataRows, error)
 }
 
 // memberMetadata reads a metadata file that is a member of an archive.
-func memberMetadata(archive string, m zipMember, label string) (metadataRows, error) {
-	return metadataOf(archive, m.name, label, func(add func(string, Image)) error {
+func memberMetadata(ctx context.Context, archive string, m zipMember, label string) (metadataRows, error) {
+	return metadataOf(ctx, archive, m.name, label, func(add func(string, Image)) error {
 		data, err := m.read()
 		if err != nil {
 			return err
@@ -138,10 +136,10 @@ func memberMetadata(archive string, m zipMember, label string) (metadataRows, er
 }
 
 // metadataOf returns the rows that scan adds of a file, or of a member of it, unless they are those that it returned last.
-func metadataOf(file, member, label string, scan func(add func(name string, im Image)) error) (metadataRows, error) {
+func metadataOf(ctx context.Context, file, member, label string, scan func(add func(name string, im Image)) error) (metadataRows, error) {
 	of := ""
-	if info, err := os.Stat(file); err == nil && files.IsLocal(file) {
-		of = fmt.Sprintf("%q %q %q %d %v", file, member, label, info.Size(), info.ModTime())
+	if at, err := files.Modified(ctx, file); err == nil && !at.IsZero() {
+		of = fmt.Sprintf("%q %q %q %v", file, member, label, at)
 	}
 	lastMetadata.Lock()
 	defer lastMetadata.Unlock()

@@ -43,7 +43,7 @@ func countZip(ctx context.Context, split Split, seen *Source) (int64, error) {
 		}
 	}
 	for _, m := range z.metadata {
-		if _, err := memberMetadata(split.Path, m, split.Columns.Label); err != nil && temporary(err) {
+		if _, err := memberMetadata(ctx, split.Path, m, split.Columns.Label); err != nil && temporary(err) {
 			return 0, fmt.Errorf("member %s: %w", m.name, err)
 		} else if err != nil {
 			seen.pass(unused)
@@ -66,7 +66,7 @@ func readZip(ctx context.Context, split Split, yield func(Image) error) error {
 	labels := newMetadataLabels(func(dir string) (metadataRows, error) {
 		for _, base := range metadataFiles {
 			if m, ok := metadata[path.Join(dir, base)]; ok {
-				if rows, err := memberMetadata(split.Path, m, split.Columns.Label); err == nil || temporary(err) {
+				if rows, err := memberMetadata(ctx, split.Path, m, split.Columns.Label); err == nil || temporary(err) {
 					return rows, err
 				}
 			}
