@@ -40,8 +40,8 @@ type distant struct {
 	pool       *kernels.Pool
 	here, copy *sdrnet.Net
 	teachers   [2]*sdrnet.Net // the same; nil if there are none
-	views      [][]float32 // of the steps ahead, and the next ones
-	steps      []ssl.Step  // that were not waited for
+	views      [][]float32    // of the steps ahead, and the next ones
+	steps      []ssl.Step     // that were not waited for
 }
 
 func (d *distant) Views() []float32 { return d.views[len(d.steps)] }

@@ -3,7 +3,6 @@ package train
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/sdr-ml/sdr/stages/run/recipe"
@@ -68,22 +67,25 @@ func (found *Speed) train(ctx context.Context, cfg Config, r *recipe.Recipe, var
 	if err := t.student.Load(t.nets, t.teachers); err != nil {
 		return err
 	}
-	begun := time.Now()
-	for i := 0; i < unmeasured+measured || time.Since(begun) < lasting; {
+	begun, skipped := time.Now(), unmeasured*t.student.Ahead() // as often on each of a GPU's tracks
+	for i := 0; i < skipped+measured || time.Since(begun) < lasting; i++ {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		start, steps := time.Now(), 0
-		for ; steps == 0 || len(t.begun) > 0; steps++ { // a GPU may take several at a time
-			if err := t.advance(max(r.Steps(), t.step+1), true); err != nil {
-				return err
-			}
+		start := time.Now()
+		if err := t.advance(max(r.Steps(), t.step+1), true); err != nil {
+			return err
 		}
-		if i += steps; i <= unmeasured {
+		if i < skipped {
 			begun = time.Now()
-			continue
+		} else {
+			found.Steps = append(found.Steps, time.Since(start).Seconds())
 		}
-		found.Steps = append(found.Steps, slices.Repeat([]float64{time.Since(start).Seconds() / float64(steps)}, steps)...)
+	}
+	for len(t.begun) > 0 {
+		if err := t.finish(); err != nil {
+			return err
+		}
 	}
 	start := time.Now()
 	if _, err := t.model("", recipe.NormAll, nil); err != nil {

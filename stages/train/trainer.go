@@ -45,7 +45,7 @@ type trainer struct {
 	streams map[string]*learn.Stream // by subset code; "" is all images
 	held    map[string][]int32       // the images that are held out of them
 	student *learn.Student
-	begun   []measure // of the steps that have begun, as far as it is known
+	begun   []measure // of the steps that were not waited for, without their results
 	curve   *curve
 	models  []Model
 	judged  []Judgment
@@ -329,8 +329,8 @@ func (t *trainer) prepare(step int) {
 	t.student.Prepare(step, t.streams[subset])
 }
 
-// advance takes one of total steps. If goOn is true, it prepares the next step's views meanwhile. It does not wait for steps
-// that leave the shared weights to a later one, so that a GPU can compute several sub-nets' at a time. It allocates nothing.
+// advance takes one of total steps. If goOn is true, it prepares the next step's views meanwhile, and of sub-nets it only waits
+// for as many steps as the student cannot keep ahead. It allocates nothing.
 func (t *trainer) advance(total int, goOn bool) error {
 	net, subset := t.choose(t.step)
 	lr := optim.Cosine(t.step, total, int(t.recipe.Train.Warmup*float64(total)), t.recipe.Train.LR)
@@ -345,27 +345,32 @@ func (t *trainer) advance(total int, goOn bool) error {
 		t.prepare(t.step + t.stride)
 	}
 	t.step += t.stride
-	if step.Defer && goOn && len(t.begun) < learn.Ahead {
-		return nil
+	ahead := 0
+	if goOn && t.nets.Level() > 0 { // before, each step depends on the last one
+		ahead = t.student.Ahead() - 1
 	}
-	return t.finish()
-}
-
-// finish waits for the steps that have begun.
-func (t *trainer) finish() error {
-	for _, m := range t.begun {
-		found, err := t.student.Finish()
-		if err != nil {
-			return fmt.Errorf("step %d, sub-net %q: %w", m.Step, name(m.Subnet), err)
-		}
-		m.Loss, m.SSL, m.Distill, m.Std = found.Loss, found.SSL, found.Distill, found.Std
-		m.Time, m.Wait = float64(time.Now().UnixMilli())/1000, t.student.Idle()
-		if err := t.watch(m); err != nil {
+	for len(t.begun) > ahead {
+		if err := t.finish(); err != nil {
 			return err
 		}
-		t.loss.Value, t.std.Value, t.wait.Value = m.Loss, m.Std, 100*m.Wait
 	}
-	t.begun = t.begun[:0]
+	return nil
+}
+
+// finish waits for the first step that has begun.
+func (t *trainer) finish() error {
+	m := t.begun[0]
+	t.begun = slices.Delete(t.begun, 0, 1)
+	found, err := t.student.Finish()
+	if err != nil {
+		return fmt.Errorf("step %d, sub-net %q: %w", m.Step, name(m.Subnet), err)
+	}
+	m.Loss, m.SSL, m.Distill, m.Std = found.Loss, found.SSL, found.Distill, found.Std
+	m.Time, m.Wait = float64(time.Now().UnixMilli())/1000, t.student.Idle()
+	if err := t.watch(m); err != nil {
+		return err
+	}
+	t.loss.Value, t.std.Value, t.wait.Value = m.Loss, m.Std, 100*m.Wait
 	return nil
 }
 

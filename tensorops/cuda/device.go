@@ -96,10 +96,10 @@ func (d *device) launch(kernel string, grid, block dim3, args ...any) {
 func (d *device) bytes(n int) Buffer { return d.alloc(n, n, "a step") }
 
 // growWorkspace makes the workspace large enough for almost any algorithm: a quarter of the free memory, up to
-// workspaceLimit.
+// workspaceLimit, and at least what the algorithms need that were chosen before.
 func (d *device) growWorkspace() {
 	d.free(d.workspace)
-	d.workspace = d.bytes(int(min(workspaceLimit, d.memory.available()/4)))
+	d.workspace = d.bytes(max(d.needed, int(min(workspaceLimit, d.memory.available()/4))))
 }
 
 // fitWorkspace shrinks the workspace to what the chosen algorithms need.

@@ -7,14 +7,16 @@
 //
 //   - api.go, library.go, status.go: the C functions, bound by purego; the search for their libraries; their errors. The
 //     driver, cuDNN 9, and cublasLt and NVRTC of CUDA 12 or 13 are opened together with the device.
-//   - device.go, memory.go, queue.go, compile.go: a GPU with one stream, its memory allocator, and its kernels by name.
+//   - gpu.go, device.go, memory.go, queue.go, compile.go: a GPU, a stream of work for it with a memory allocator, and the kernels
+//     by name.
 //   - kernels: the CUDA C sources, compiled as one translation unit per precision.
 //   - norm.go, pooling.go, loss.go, optimizer.go, conv_kernels.go, depthwise.go: operations on those kernels; conv.go chooses between
 //     conv_kernels.go and cuDNN; matmul.go is on cublasLt.
 //   - views.go: views, from images and what was drawn for each.
 //   - network.go: these operations as an nn.Device. order.go, store.go: the weights of all sub-nets in device memory.
 //   - vectors.go, held.go: kernels.Vectors and kernels.Held, nearest neighbors and k-means, in float32 without TF32.
-//   - learner.go, extractor.go, driver.go, examine.go: ssl.Learner, ssl.Extractor and ssl.Driver; a step is one CUDA graph.
+//   - learner.go, track.go, extractor.go, driver.go, examine.go: ssl.Learner, whose steps are CUDA graphs on one or several
+//     streams, ssl.Extractor and ssl.Driver.
 //
 // Activations are NHWC, sums and statistics are float32 or wider, and no kernel adds in an order that depends on
 // timing.

@@ -2,6 +2,8 @@ package cuda
 
 import (
 	"errors"
+	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -12,10 +14,10 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
-// learner is ssl.Learner on a GPU. The weights of all sub-nets stay on the GPU. Steps run on a track, those that are submitted
-// while others run on others, as far as there is memory: the gradients of sub-nets that have no individual weights in common
-// are computed at the same time between two updates of the shared ones, and used in the order of the steps, so that the
-// result is as if one step came after the other.
+// learner is ssl.Learner on a GPU. The weights of all sub-nets stay on the GPU. Each step runs on a track; those submitted while
+// others run get tracks of their own, as memory allows. The gradients of sub-nets that have no individual weights in common are
+// computed at the same time between two updates of the shared ones, and used in the order of the steps, so that the result is
+// as if one step came after the other.
 type learner struct {
 	d   *device
 	cfg ssl.Config
@@ -25,6 +27,7 @@ type learner struct {
 	entries []entry        // in turns: of the steps ahead, and one whose input is being written
 	next    int            // index of that one
 	ahead   []*entry       // of the steps that were not waited for
+	most    int            // number of tracks for which there is memory, as far as it is known
 
 	part           *partition
 	chunks         Buffer
@@ -38,12 +41,13 @@ type entry struct {
 	ssl.Step
 	input       []byte // pinned: the views as float32, or the sources of views
 	begun, done event
+	previous    *entry      // of the step before
 	track       *track      // on which it runs; nil once it has ended
 	measure     ssl.Measure // then
 }
 
 func newLearner(d *device, c ssl.Config) (*learner, error) {
-	l := &learner{d: d, cfg: c, entries: make([]entry, max(1, c.Ahead)+1)}
+	l := &learner{d: d, cfg: c, entries: make([]entry, max(1, c.Ahead)+1), most: max(1, c.Ahead)}
 	t, err := newTrack(l, d, newFlat(nn.NewLayout(c.Backbone, c.Heads)))
 	if err != nil {
 		return nil, err
@@ -54,6 +58,7 @@ func newLearner(d *device, c ssl.Config) (*learner, error) {
 	}
 	room := ceil(t.input.Len, lanes) * lanes // keeps floats aligned
 	if l.pinned, err = d.pin(len(l.entries) * room); err != nil {
+		t.close()
 		return nil, err
 	}
 	for i := range l.entries {
@@ -64,6 +69,9 @@ func newLearner(d *device, c ssl.Config) (*learner, error) {
 	}
 	return l, t.outOfMemory(d.err)
 }
+
+// alone reports whether each step is waited for before the next one is submitted.
+func (l *learner) alone() bool { return len(l.entries) == 2 }
 
 // Views implements ssl.Learner.
 func (l *learner) Views() []float32 {
@@ -88,6 +96,9 @@ func (l *learner) Load(nets, teachers *sdrnet.Net) error {
 		return err
 	}
 	defer leave()
+	if err := l.finishAll(); err != nil {
+		return err
+	}
 	first := l.tracks[0]
 	if l.part == nil {
 		l.part = newPartition(nets)
@@ -104,6 +115,7 @@ func (l *learner) Load(nets, teachers *sdrnet.Net) error {
 	if err := l.closeOthers(); err != nil { // makes room for the nets
 		return err
 	}
+	l.most = len(l.entries) - 1
 	for _, s := range []*store{l.nets, l.teachers} {
 		if s != nil {
 			s.free()
@@ -129,13 +141,16 @@ func (l *learner) Submit(s ssl.Step) error {
 		return err
 	}
 	defer leave()
-	t, err := l.free()
+	if len(l.ahead) == len(l.entries)-1 {
+		return fmt.Errorf("cuda: step %d is submitted while %d were not waited for", s.Number, len(l.ahead))
+	}
+	t, err := l.idleTrack()
 	if err != nil {
 		return err
 	}
 	e := &l.entries[l.next]
+	e.Step, e.track, e.previous = s, t, &l.entries[(l.next+len(l.entries)-1)%len(l.entries)]
 	l.next = (l.next + 1) % len(l.entries)
-	e.Step, e.track = s, t
 	t.prepare(s, l.deferred+1)
 	if l.deferred++; !s.Defer {
 		l.deferred = 0
@@ -146,15 +161,11 @@ func (l *learner) Submit(s ssl.Step) error {
 		}
 	}
 	t.d.try(t.d.cuEventRecord(e.begun, t.d.stream), "cuEventRecord")
-	if len(l.entries) == 2 {
-		t.run(e.input, nil)
-	} else {
-		t.run(e.input, func() {
-			if n := len(l.ahead); n > 0 && l.ahead[n-1].track != nil {
-				t.await(l.ahead[n-1].done)
-			}
-		})
+	var before event
+	if e.previous.track != nil {
+		before = e.previous.done
 	}
+	t.run(e.input, before)
 	t.d.try(t.d.cuEventRecord(e.done, t.d.stream), "cuEventRecord")
 	l.ahead = append(l.ahead, e)
 	return l.d.err
@@ -176,35 +187,50 @@ func collide(a, b string) bool {
 	return false
 }
 
-// free returns a track on which nothing runs: a new one if there is none, and memory for it, or the one that is free first.
-func (l *learner) free() (*track, error) {
+// idleTrack returns a track on which nothing runs: a new one if there is none, and memory for it, or the one that is idle first.
+func (l *learner) idleTrack() (*track, error) {
 	for _, t := range l.tracks {
 		if !slices.ContainsFunc(l.ahead, func(e *entry) bool { return e.track == t }) {
 			return t, nil
 		}
 	}
-	first := l.tracks[0]
 	// What moves with every step makes each wait for the one before.
 	serial := l.cfg.Loss.Target != nil || l.teachers != nil && l.cfg.Teacher != nil
-	if !serial && l.d.memory.available()/2 > first.bytes+uint64(first.d.workspace.Len) {
-		d, err := newDevice(l.d.gpu)
-		if err != nil {
-			return nil, err
+	if !serial && len(l.tracks) < l.most {
+		t, err := l.addTrack()
+		if err == nil || !errors.Is(err, ssl.ErrOutOfMemory) {
+			return t, err
 		}
-		t, err := newTrack(l, d, first.net.flat)
-		if err != nil {
-			return nil, errors.Join(err, d.close())
-		}
-		l.tracks = append(l.tracks, t)
-		return t, nil
+		slog.Debug("fewer steps run at the same time", "tracks", len(l.tracks), "why", err)
+		l.most = len(l.tracks)
 	}
 	at := slices.IndexFunc(l.ahead, func(e *entry) bool { return e.track != nil })
 	t := l.ahead[at].track
-	return t, l.end(l.ahead[at])
+	return t, l.finish(l.ahead[at])
 }
 
-// end waits for a step before which all have ended.
-func (l *learner) end(e *entry) error {
+// addTrack adds a track that needs no more memory than it has then.
+func (l *learner) addTrack() (*track, error) {
+	first := l.tracks[0]
+	d, err := newDevice(l.d.gpu)
+	if err != nil {
+		return nil, err
+	}
+	d.needed = first.d.needed // its algorithms are known
+	d.workspace = d.bytes(d.needed)
+	t, err := newTrack(l, d, first.net.flat)
+	if errors.Is(err, ssl.ErrOutOfMemory) {
+		l.d.err = nil // only the track is lost
+	}
+	if err != nil {
+		return nil, errors.Join(err, d.close())
+	}
+	l.tracks = append(l.tracks, t)
+	return t, nil
+}
+
+// finish waits for a step before which all have ended.
+func (l *learner) finish(e *entry) error {
 	d, t := l.d, e.track
 	if err := t.d.wait(); err != nil {
 		return err
@@ -212,18 +238,24 @@ func (l *learner) end(e *entry) error {
 	e.track, e.measure = nil, t.measured()
 	var ms, since float32
 	d.try(d.cuEventElapsedTime(&ms, e.begun, e.done), "cuEventElapsedTime")
-	if last := l.before(e); last.Number > 0 { // what was computed while that one ran is its time
-		d.try(d.cuEventElapsedTime(&since, last.done, e.done), "cuEventElapsedTime")
+	if e.previous.Number > 0 { // what was computed while that one ran is its time
+		d.try(d.cuEventElapsedTime(&since, e.previous.done, e.done), "cuEventElapsedTime")
 		ms = min(ms, since)
 	}
 	e.measure.Busy = time.Duration(float64(ms) * float64(time.Millisecond))
 	return d.err
 }
 
-// before returns the entry of the step before that of an entry.
-func (l *learner) before(e *entry) *entry {
-	i := slices.IndexFunc(l.entries, func(o entry) bool { return o.done == e.done })
-	return &l.entries[(i+len(l.entries)-1)%len(l.entries)]
+// finishAll waits for all steps.
+func (l *learner) finishAll() error {
+	for _, e := range l.ahead {
+		if e.track != nil {
+			if err := l.finish(e); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // Wait implements ssl.Learner.
@@ -233,9 +265,12 @@ func (l *learner) Wait() (m ssl.Measure, err error) {
 		return m, err
 	}
 	defer leave()
+	if len(l.ahead) == 0 {
+		return m, errors.New("cuda: there is no step to wait for")
+	}
 	e := l.ahead[0]
 	if e.track != nil {
-		if err := l.end(e); err != nil {
+		if err := l.finish(e); err != nil {
 			return m, err
 		}
 	}
@@ -250,6 +285,9 @@ func (l *learner) Sync() error {
 		return err
 	}
 	defer leave()
+	if err := l.finishAll(); err != nil {
+		return err
+	}
 	if l.teachers != nil && l.cfg.Teacher != nil {
 		if err := l.teachers.sync(); err != nil {
 			return err
@@ -260,6 +298,9 @@ func (l *learner) Sync() error {
 
 // Close implements ssl.Learner.
 func (l *learner) Close() error {
+	if l.d.closed {
+		return nil
+	}
 	leave, err := l.d.enter()
 	if err != nil {
 		return err

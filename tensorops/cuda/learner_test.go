@@ -271,7 +271,7 @@ func TestSideBySideOnFake(t *testing.T) {
 		for _, at := range []struct {
 			ahead, streams int
 			free           uint64
-		}{{2, 2, 1 << 30}, {4, 4, 1 << 30}, {4, 2, 19 << 20}} {
+		}{{2, 2, 1 << 30}, {4, 4, 1 << 30}, {4, 3, 19 << 20}} {
 			if c.cfg.Loss.Target != nil { // it moves with every step
 				at.streams = 1
 			}

@@ -19,8 +19,8 @@ const (
 
 // allocator is a caching allocator of device memory. It keeps freed memory for reuse, because the driver's functions
 // are slow and wait for all queued work, and returns it to the driver only when an allocation would fail otherwise.
-// Memory is reused without waiting, since all work is queued in one stream. It must not be used by two goroutines at
-// once.
+// Memory is reused without waiting, since all work is queued in one stream; what others read is freed after they are done. It
+// must not be used by two goroutines at once.
 type allocator struct {
 	*driver
 	limit    uint64 // on what all allocators of the process hold
@@ -97,12 +97,15 @@ func (m *allocator) free(addr uint64) {
 }
 
 // available returns the number of bytes that could be allocated if there were no fragmentation.
-func (m *allocator) available() uint64 {
+func (m *allocator) available() uint64 { return m.held - m.inUse + m.left() }
+
+// left returns the number of bytes that the driver has left for any allocator.
+func (m *allocator) left() uint64 {
 	var free, total uint64
 	if m.cuMemGetInfo(&free, &total) != 0 {
-		free = 0 // the next operation reports the error
+		return 0 // the next operation reports the error
 	}
-	return m.held - m.inUse + min(free, m.room())
+	return min(free, m.room())
 }
 
 // close returns all memory to the driver, even if it is allocated.

@@ -10,8 +10,8 @@ import (
 )
 
 // track is where a learner's steps run one after the other: a device, networks with their activations, and what the losses
-// need. A step is one CUDA graph, captured in the second one, because algorithms are chosen in the first, or two where other
-// tracks must wait in between. Which sub-net is trained, and how, is in a struct step that the kernels read.
+// need. A step is one CUDA graph, captured in the second one, because algorithms are chosen in the first, or two where it has to
+// wait for other tracks in between. Which sub-net is trained, and how, is in a struct step that the kernels read.
 type track struct {
 	l   *learner
 	d   *device
@@ -37,8 +37,7 @@ type track struct {
 	collapse        *collapse
 	optimizer       *optimizer
 
-	bytes uint64       // of device memory, without the workspace
-	warm  bool         // whether algorithms have been chosen
+	warm  bool         // whether it has taken a step
 	execs [2]graphExec // of the two halves of a step, or the first of both
 }
 
@@ -55,10 +54,9 @@ const (
 	termMeasures
 )
 
-// newTrack returns one more track of a learner, on a device that it closes with the learner.
+// newTrack returns a track of a learner on a device.
 func newTrack(l *learner, d *device, f *flat) (*track, error) {
 	c := l.cfg
-	before := d.memory.inUse
 	t := &track{l: l, d: d, cfg: c}
 	rows, dim := 2*c.Batch, c.Heads.ProjectorDim
 	pixels, measures := rows*c.Size*c.Size*3, termMeasures+len(c.Loss.Terms)
@@ -88,7 +86,6 @@ func newTrack(l *learner, d *device, f *flat) (*track, error) {
 	if d.err != nil {
 		return nil, t.outOfMemory(d.err)
 	}
-	t.bytes = d.memory.inUse - before
 	return t, t.pin(measures)
 }
 
@@ -217,39 +214,40 @@ func (t *track) prepare(s ssl.Step, averaged int) {
 	}
 }
 
-// await has what is queued from now on wait for an event.
+// await has what is queued from now on wait for an event, unless it is zero.
 func (t *track) await(e event) {
-	if t.d.err == nil {
+	if t.d.err == nil && e != 0 {
 		t.d.try(t.d.cuStreamWaitEvent(t.d.stream, e, 0), "cuStreamWaitEvent")
 	}
 }
 
-// run queues the step that was prepared, on an input in pinned memory. The first one runs operation by operation, with a
-// large workspace, so that algorithms are chosen; then the workspace shrinks to what they use. If the update has to wait
-// for what other tracks do, between has it wait, else between is nil.
-func (t *track) run(input []byte, between func()) {
+// run queues the step that was prepared, on an input in pinned memory. The learner's first step runs operation by operation,
+// with a large workspace, so that algorithms are chosen; then the workspace shrinks to what they use. The update comes after
+// an event, unless it is zero.
+func (t *track) run(input []byte, after event) {
 	d := t.d
 	d.upload(t.input, unsafe.Pointer(&input[0]), t.input.Len)
 	switch {
 	case !t.warm:
-		d.growWorkspace()
-		t.compute()
-		if between != nil {
-			between()
+		first := t == t.l.tracks[0]
+		if first {
+			d.growWorkspace()
 		}
+		t.compute()
+		t.await(after)
 		t.update()
-		if d.wait() == nil {
+		if first && d.wait() == nil {
 			d.fitWorkspace()
 		}
 		t.warm = true
-	case between == nil:
+	case t.l.alone():
 		t.launch(&t.execs[0], func() {
 			t.compute()
 			t.update()
 		})
 	default:
 		t.launch(&t.execs[0], t.compute)
-		between()
+		t.await(after)
 		t.launch(&t.execs[1], t.update)
 	}
 }
@@ -271,7 +269,8 @@ func (t *track) dropGraphs() {
 	t.warm = false
 }
 
-// compute queues the operations that change nothing but the track: from the input in device memory to the gradients.
+// compute queues the operations that change nothing but the track, from the input in device memory to the gradients, except
+// that a sub-net remembers keys if there is a target network, and thus only one track.
 func (t *track) compute() {
 	d, l := t.d, t.l
 	if t.views != nil {
@@ -349,7 +348,7 @@ func (t *track) out(figure int) Buffer { return t.measures.slice(figure, figure+
 
 // close waits for what is queued, and frees what is not the device's.
 func (t *track) close() {
-	_ = t.d.wait() // an error is known
+	_ = t.d.cuStreamSynchronize(t.d.stream) // an error is known
 	t.dropGraphs()
 	if t.pinned != nil {
 		t.d.try(t.d.cuMemFreeHost(t.pinned), "cuMemFreeHost")

@@ -28,11 +28,11 @@ type cpu struct {
 	sums     []float32                         // of the gradients of steps that deferred; nil if unused
 	deferred int                               // number of these steps
 
-	step     Step      // the current one
-	memory   []float32 // of its sub-net
-	measures []Measure // of the steps that were not waited for
-	update  func(params, state, memory []float32) // learn, bound once so that a step does not allocate
-	teach   func(params, state, memory []float32) // updates the teacher after a step of the root
+	step     Step                                  // the current one
+	memory   []float32                             // of its sub-net
+	measures []Measure                             // of the steps that were not waited for
+	update   func(params, state, memory []float32) // learn, bound once so that a step does not allocate
+	teach    func(params, state, memory []float32) // updates the teacher after a step of the root
 }
 
 func newCPU(c Config, pool *kernels.Pool) (*cpu, error) {

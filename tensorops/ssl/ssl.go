@@ -55,8 +55,8 @@ type Config struct {
 	GroupLR float64
 	// Defers says whether steps may set Step.Defer.
 	Defers bool
-	// Ahead is how many steps may be submitted before the first of them is waited for; 0 means 1. A GPU computes those
-	// side by side that have no weights in common but such as neither changes: see Step.Defer.
+	// Ahead is how many steps may be submitted before the first of them is waited for; 0 means 1. A GPU runs side by side
+	// those that do not change each other's weights; see Step.Defer.
 	Ahead int
 	// Views, unless nil, lets the device make the views from images if it can: see Learner.Sources.
 	Views *Views
@@ -175,7 +175,8 @@ type Learner interface {
 	Submit(s Step) error
 	// Wait waits for the first step that was not waited for and returns its metrics.
 	Wait() (Measure, error)
-	// Sync copies back to nets and teachers all that training has changed. Like Load, it must not come before a Wait.
+	// Sync copies back to nets and teachers all that training has changed. Like Load, it must not be called while a step
+	// has not been waited for.
 	Sync() error
 	// Close releases the device's resources.
 	Close() error

@@ -40,7 +40,7 @@ const warmup = .05
 func (f *Further) open() (*Student, *sdrnet.Net, string, error) {
 	layout := nn.NewLayout(f.Recipe.Backbone, f.Recipe.Heads())
 	cfg := Config(f.Recipe, layout)
-	cfg.Distill, cfg.GroupLR, cfg.Teacher = 0, 0, nil
+	cfg.Distill, cfg.GroupLR, cfg.Teacher, cfg.Ahead = 0, 0, nil, 1 // each step depends on the last one
 	nets, err := sdrnet.New(layout, f.Own, f.Params, cfg.State(f.Params), cfg.Memory(rng.New(f.Recipe.Seed, rng.Queue)))
 	if err != nil {
 		return nil, nil, "", err

@@ -7,18 +7,21 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
-// Ahead is the most steps that may begin before the first of them is waited for.
-const Ahead = 8
+// mostAhead is the most steps that may be submitted before the first of them is waited for.
+const mostAhead = 8
 
 // Config configures the training steps of a recipe, for sub-nets with the given layout.
 func Config(r *recipe.Recipe, layout *nn.Layout) ssl.Config {
 	c := ssl.Config{
 		Backbone: r.Backbone, Heads: r.Heads(), Size: r.Input.Crop, Batch: r.Train.Batch,
 		Loss: r.Loss(), Distill: r.SSL.Distill, Precision: r.Train.Precision,
-		Optimizer: newOptimizer(&r.Train, layout), GroupLR: r.Split.LR, Defers: r.Train.Accumulate > 1, Ahead: min(r.Train.Accumulate, Ahead),
+		Optimizer: newOptimizer(&r.Train, layout), GroupLR: r.Split.LR, Defers: r.Train.Accumulate > 1,
 	}
 	if r.SSL.Teacher == recipe.EMATeacher {
 		c.Teacher = &ssl.EMA{Base: r.SSL.TeacherMomentum, Final: r.SSL.TeacherMomentum}
+	}
+	if c.Loss.Target == nil && c.Teacher == nil { // these move with every step, so that each depends on the last one
+		c.Ahead = min(r.Train.Accumulate, mostAhead)
 	}
 	return c
 }

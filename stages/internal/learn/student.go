@@ -32,6 +32,7 @@ type Student struct {
 	images  Images
 	pool    *kernels.Pool
 	viewers []viewer // one per thread
+	ahead   int
 
 	indices []int32     // of the batch's images
 	views   []float32   // of the batch, if the student makes them
@@ -70,7 +71,7 @@ func NewStudent(d ssl.Device, c ssl.Config, r *recipe.Recipe, images Images, poo
 	}
 	st := &Student{
 		Learner: learner, seed: r.Seed, images: images, pool: pool,
-		indices: make([]int32, r.Train.Batch),
+		indices: make([]int32, r.Train.Batch), ahead: max(1, c.Ahead),
 	}
 	for range pool.Threads() {
 		st.viewers = append(st.viewers, newViewer(r))
@@ -138,6 +139,9 @@ func (st *Student) seek(v viewer, i int) {
 	v.random.Seek(st.seed, rng.View, uint64(st.step), uint64(i))
 }
 
+// Ahead returns how many steps may be started before the first of them is finished.
+func (st *Student) Ahead() int { return st.ahead }
+
 // Start starts a step on the prepared views.
 func (st *Student) Start(step ssl.Step) error {
 	if st.begun.IsZero() {
@@ -147,7 +151,7 @@ func (st *Student) Start(step ssl.Step) error {
 	return st.Submit(step)
 }
 
-// Finish waits for the step and returns its measurements.
+// Finish waits for the first step that has not been finished, and returns its measurements.
 func (st *Student) Finish() (ssl.Measure, error) {
 	found, err := st.Wait()
 	st.busy += found.Busy
