@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -176,6 +177,9 @@ func newStudyPlan(ctx context.Context, o StudyOptions) (*studyPlan, error) {
 	if len(dead) > 0 { // means would not be those of the tasks that the file names
 		return nil, run.Usagef("study %s: task %s: %s", o.File, dead[0].Task, dead[0].Reason)
 	}
+	if err := p.measureBy(file.Metrics); err != nil {
+		return nil, run.Usagef("study %s: metrics: %w", o.File, err)
+	}
 	if i := slices.IndexFunc(p.tasks, func(t tasks.Task) bool { return t.Metric == tasks.MeanAP }); i >= 0 {
 		return nil, run.Usagef("study %s: task %s: its metric is %s, but a study compares accuracies; leave it out", o.File, p.tasks[i].Name, tasks.MeanAP)
 	}
@@ -188,6 +192,20 @@ func newStudyPlan(ctx context.Context, o StudyOptions) (*studyPlan, error) {
 	p.judged = []any{p.tasks, stamps}
 	p.trainAll()
 	return p, nil
+}
+
+// measureBy gives tasks the metrics of the study file.
+func (p *studyPlan) measureBy(metrics map[string]string) (err error) {
+	for _, name := range slices.Sorted(maps.Keys(metrics)) {
+		at := slices.IndexFunc(p.tasks, func(t tasks.Task) bool { return t.Name == name })
+		if at < 0 {
+			return fmt.Errorf("there is no task %s", name)
+		}
+		if p.tasks[at].Metric, err = tasks.ParseMetric(metrics[name]); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return nil
 }
 
 // identify lists the files with images and says so if they have changed since the study last ran. What it trained on the

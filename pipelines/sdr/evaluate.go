@@ -23,12 +23,14 @@ func newEvaluate() *cobra.Command {
 		Short: "Compare the unified net, the routed sub-net and all sub-nets on tasks",
 		Long: `A task in DIR is a pair NAME-train.parquet and NAME-test.parquet, or a pair of
 folders NAME/train/CLASS/* and NAME/test/CLASS/*. Any other format with labels
-works in place of .parquet (see sdr pretrain --help). The router chooses a
-sub-net for each task from its training images, and whether it uses the BatchNorm
-statistics of its training or of the task's images (norm); then all nets are
-measured on its test images. "Unified, best norm" is the unified net with its
-statistics chosen in the same way. Differences are paired, as all nets classify the
-same test images, and have 95 % intervals of a bootstrap over these.
+works in place of .parquet (see sdr pretrain --help). The metric is top-1 accuracy,
+unless NAME.yaml or NAME/task.yaml says metric: mean_per_class or, for images of
+several classes, map11. The router chooses a sub-net for each task from its training
+images, and whether it uses the BatchNorm statistics of its training or of the
+task's images (norm); then all nets are measured on its test images. "Unified, best
+norm" is the unified net with its statistics chosen in the same way. Differences are
+paired, as all nets classify the same test images, and have 95 % intervals of a
+bootstrap over these.
 
 All protocols but finetune measure frozen features. finetune trains each net for each
 task, minutes of two cores per net and 10,000 images:

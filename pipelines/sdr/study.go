@@ -37,6 +37,7 @@ FILE is YAML:
 
   data: [$POOL/photos, more.tar]   # images, as for sdr pretrain --data
   tasks: $TASKS                    # folder of tasks, as for sdr evaluate
+  metrics: {flowers: mean_per_class}  # optional; default: the task's own, see sdr evaluate
   halves: true                     # optional, see below
   protocols: [knn, linear]         # ` + strings.Join(evaluate.Protocols(), ", ") + `; default: ` + evaluate.KNN + `
   init: $WEIGHTS                   # optional: weights to begin with, as for --init

@@ -165,6 +165,18 @@ func TestStudySizes(t *testing.T) {
 	ingested, err := filepath.Glob(filepath.Join(out, "ingest", "*", "dead-letter.parquet"))
 	require.NoError(t, err)
 	require.Len(t, ingested, 2)
+	for metrics, want := range map[string]string{
+		"{fruit: ap}":    `metrics: fruit: metric "ap": want top1, mean_per_class or map11`,
+		"{nuts: top1}":   "metrics: there is no task nuts",
+		"{fruit: map11}": "task fruit: its metric is map11, but a study compares accuracies",
+		"fruit":          "metrics: ",
+	} {
+		require.NoError(t, os.WriteFile(file, append([]byte("metrics: "+metrics+"\n"), text...), 0o644))
+		_, stderr, code := sdr(t, "study", file, "--out", out)
+		require.Equal(t, 2, code, metrics)
+		require.Contains(t, stderr, want)
+	}
+	require.NoError(t, os.WriteFile(file, append([]byte("halves: true\n"), text...), 0o644))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "tasks", "fruit", "task.yaml"), []byte("metric: map11"), 0o644))
 	_, stderr, code := sdr(t, "study", file, "--out", out)
 	require.Equal(t, 2, code)

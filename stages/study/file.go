@@ -22,6 +22,8 @@ type Keys struct {
 	Data []string `yaml:"data"`
 	// Tasks is a folder of tasks.
 	Tasks string `yaml:"tasks"`
+	// Metrics are the metrics of tasks, by their names; others have the metric of [tasks.Task].
+	Metrics map[string]string `yaml:"metrics"`
 	// Halves tests on half of each task's training images, and trains on the other half, to choose between arms
 	// without the test images.
 	Halves bool `yaml:"halves"`

@@ -10,8 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"unicode"
 
+	"github.com/dustin/go-humanize/english"
 	"github.com/goccy/go-yaml"
 
 	"github.com/sdr-ml/sdr/tensorops/metrics"
@@ -36,7 +36,7 @@ type description struct {
 }
 
 // describe gives a task the metric that its description states: NAME.yaml next to NAME-train.*, or task.yaml in the folder
-// that holds the splits train and test. A task without one keeps its metric, the usual one of a data set of its name.
+// that holds the splits train and test. A task without one keeps its metric.
 func (t *Task) describe(ctx context.Context) error {
 	base, _, _ := cutPath(t.Train)
 	if files.IsLocal(base) {
@@ -61,29 +61,18 @@ func (t *Task) describe(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", at, err)
 	}
-	if d.Metric != Top1 && d.Metric != MeanPerClass && d.Metric != MeanAP {
-		return fmt.Errorf("%s: metric %q: want %s, %s or %s", at, d.Metric, Top1, MeanPerClass, MeanAP)
+	if t.Metric, err = ParseMetric(d.Metric); err != nil {
+		return fmt.Errorf("%s: %w", at, err)
 	}
-	t.Metric = d.Metric
 	return nil
 }
 
-// meanPerClass lists prefixes of the names of data sets that the literature evaluates by mean per-class accuracy
-// (SimCLR, arXiv 2002.05709, appendix B.8).
-var meanPerClass = []string{"aircraft", "caltech101", "cats_dogs", "flowers", "pets"}
-
-// MetricOf returns the usual metric of a data set, recognized by a word in its name.
-func MetricOf(name string) string {
-	name = strings.ToLower(name)
-	for i := range len(name) {
-		if i > 0 && (unicode.IsLetter(rune(name[i-1])) || unicode.IsDigit(rune(name[i-1]))) {
-			continue // not at the start of a word
-		}
-		if slices.ContainsFunc(meanPerClass, func(m string) bool { return strings.HasPrefix(name[i:], m) }) {
-			return MeanPerClass
-		}
+// ParseMetric returns the metric of a name.
+func ParseMetric(name string) (metric string, err error) {
+	if all := []string{Top1, MeanPerClass, MeanAP}; !slices.Contains(all, name) {
+		return "", fmt.Errorf("metric %q: want %s", name, english.WordSeries(all, "or"))
 	}
-	return Top1
+	return name, nil
 }
 
 // Percent returns a metric of predictions for labeled images, Top1 or MeanPerClass, in percent.

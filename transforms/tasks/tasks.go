@@ -29,7 +29,7 @@ type Task struct {
 	// is only for routing.
 	Train, Test string
 	// Metric is Top1, MeanPerClass or MeanAP: what a file task.yaml or NAME.yaml says, such as "metric: mean_per_class", or
-	// else the usual one of a data set of that name, see [MetricOf].
+	// else Top1.
 	Metric string
 }
 
@@ -114,7 +114,7 @@ func rowsOf(path string, runs []imageio.Run) (found []Task, faulty []Faulty) {
 			faulty = append(faulty, Faulty{r.Value, fmt.Errorf("%s: the name of the task of row %d is %q; want one that can be the name of a folder", path, r.Begin, r.Value)})
 			continue
 		}
-		found = append(found, Task{Name: r.Value, Train: fmt.Sprintf("%s[%d:%d:1]", path, r.Begin, r.End), Metric: MetricOf(r.Value)})
+		found = append(found, Task{Name: r.Value, Train: fmt.Sprintf("%s[%d:%d:1]", path, r.Begin, r.End), Metric: Top1})
 	}
 	return found, faulty
 }
@@ -157,7 +157,7 @@ func find(ctx context.Context, dir string) (found []Task, faulty []Faulty, err e
 		}
 		if splits["train"] != "" && splits["test"] != "" {
 			name, err := nameOf(dir)
-			t := Task{Name: name, Train: splits["train"], Test: splits["test"], Metric: MetricOf(name)}
+			t := Task{Name: name, Train: splits["train"], Test: splits["test"], Metric: Top1}
 			if err == nil {
 				err = t.describe(ctx)
 			}
@@ -182,7 +182,7 @@ func find(ctx context.Context, dir string) (found []Task, faulty []Faulty, err e
 			continue
 		}
 		if byName[name] == nil {
-			byName[name] = &Task{Name: name, Metric: MetricOf(name)}
+			byName[name] = &Task{Name: name, Metric: Top1}
 		}
 		t := byName[name]
 		for part, to := range map[string]*string{"train": &t.Train, "test": &t.Test} {
@@ -278,7 +278,7 @@ func Open(ctx context.Context, path string) (Task, error) {
 			return Task{}, err
 		}
 	}
-	t.Metric = MetricOf(t.Name)
+	t.Metric = Top1
 	return t, t.describe(ctx)
 }
 

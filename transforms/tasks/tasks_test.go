@@ -49,7 +49,7 @@ func TestFind(t *testing.T) {
 	require.Equal(t, []tasks.Task{
 		{Name: "a", Train: filepath.Join(dir, "a", "train"), Test: filepath.Join(dir, "a", "test"), Metric: tasks.Top1},
 		{Name: "b", Train: filepath.Join(dir, "b-train.parquet"), Test: filepath.Join(dir, "b-test.parquet"), Metric: tasks.Top1},
-		{Name: "flowers", Train: filepath.Join(dir, "flowers", "train"), Test: filepath.Join(dir, "flowers", "test"), Metric: tasks.MeanPerClass},
+		{Name: "flowers", Train: filepath.Join(dir, "flowers", "train"), Test: filepath.Join(dir, "flowers", "test"), Metric: tasks.Top1},
 	}, found)
 
 	found, err = find("../../testdata/tasks")
@@ -100,14 +100,14 @@ func TestOpen(t *testing.T) {
 	dir := touch(t, "emoji-train.parquet", "pets/train/cat/", "pets/test/", "birds/cat/", "web.tar.gz", "my.v2-train.parquet", "mnist/train-images-idx3-ubyte.gz", "mnist-train-images-idx3-ubyte", "-train.parquet", "pets/train.tar", "notes.md")
 	for path, want := range map[string]tasks.Task{
 		"emoji-train.parquet": {Name: "emoji", Train: "emoji-train.parquet", Metric: tasks.Top1},
-		"pets":                {Name: "pets", Train: "pets/train", Metric: tasks.MeanPerClass},
-		"pets/":               {Name: "pets", Train: "pets/train", Metric: tasks.MeanPerClass},
-		"pets/train":          {Name: "pets", Train: "pets/train", Metric: tasks.MeanPerClass},
+		"pets":                {Name: "pets", Train: "pets/train", Metric: tasks.Top1},
+		"pets/":               {Name: "pets", Train: "pets/train", Metric: tasks.Top1},
+		"pets/train":          {Name: "pets", Train: "pets/train", Metric: tasks.Top1},
 		"birds":               {Name: "birds", Train: "birds", Metric: tasks.Top1},
 		"web.tar.gz":          {Name: "web", Train: "web.tar.gz", Metric: tasks.Top1},
 		"my.v2-train.parquet": {Name: "my.v2", Train: "my.v2-train.parquet", Metric: tasks.Top1},
 		"-train.parquet":      {Name: "-train.parquet", Train: "-train.parquet", Metric: tasks.Top1},
-		"pets/train.tar":      {Name: "pets", Train: "pets/train.tar", Metric: tasks.MeanPerClass},
+		"pets/train.tar":      {Name: "pets", Train: "pets/train.tar", Metric: tasks.Top1},
 		"notes.md":            {Name: "notes.md", Train: "notes.md", Metric: tasks.Top1},
 
 		"mnist/train-images-idx3-ubyte.gz": {Name: "mnist", Train: "mnist/train-images-idx3-ubyte.gz", Metric: tasks.Top1},
@@ -121,7 +121,7 @@ func TestOpen(t *testing.T) {
 	t.Chdir(filepath.Join(dir, "pets"))
 	got, err := tasks.Open(t.Context(), ".")
 	require.NoError(t, err)
-	require.Equal(t, tasks.Task{Name: "pets", Train: "train", Metric: tasks.MeanPerClass}, got)
+	require.Equal(t, tasks.Task{Name: "pets", Train: "train", Metric: tasks.Top1}, got)
 	_, err = tasks.Open(t.Context(), "none")
 	require.ErrorContains(t, err, "task none: ")
 	require.ErrorContains(t, err, "no such file")
@@ -197,7 +197,7 @@ func TestHub(t *testing.T) {
 				}
 				return filepath.Join(dir, name)
 			}
-			want := tasks.Task{Name: "pets[1]", Train: path(layout.train), Test: path(layout.test), Metric: tasks.MeanPerClass}
+			want := tasks.Task{Name: "pets[1]", Train: path(layout.train), Test: path(layout.test), Metric: tasks.Top1}
 			for _, of := range []string{dir, filepath.Dir(dir)} {
 				found, err := find(of)
 				require.NoError(t, err)
@@ -287,7 +287,7 @@ func TestCard(t *testing.T) {
 		require.NoError(t, os.WriteFile(filepath.Join(pets, "README.md"), []byte("---\nlicense: mit\n"+configs+"---\n# Pets\n"), 0o644))
 	}
 	one := "configs:\n- config_name: all\n  data_files:\n  - split: train\n    path: data/fit.parquet\n  - split: test\n    path: [data/holdout-*]\n"
-	want := tasks.Task{Name: "pets", Train: filepath.Join(pets, "data/fit.parquet"), Test: filepath.Join(pets, "data/holdout-*"), Metric: tasks.MeanPerClass}
+	want := tasks.Task{Name: "pets", Train: filepath.Join(pets, "data/fit.parquet"), Test: filepath.Join(pets, "data/holdout-*"), Metric: tasks.Top1}
 	for _, configs := range []string{one, strings.Replace(one, "config_name: all", "config_name: default", 1) + "- config_name: other\n  data_files:\n  - split: train\n    path: x\n"} {
 		card(configs)
 		for _, of := range []string{dir, pets} {
@@ -347,16 +347,6 @@ func TestDescription(t *testing.T) {
 	write("odd.yaml", "metric: ap\n")
 	_, err = tasks.Open(t.Context(), filepath.Join(dir, "odd-train.tar"))
 	require.ErrorContains(t, err, `odd.yaml: metric "ap": want top1, mean_per_class or map11`)
-}
-
-func TestMetricOf(t *testing.T) {
-	for name, want := range map[string]string{
-		"flowers5": tasks.MeanPerClass, "caltech101": tasks.MeanPerClass, "cats_dogs": tasks.MeanPerClass, "Pets": tasks.MeanPerClass,
-		"oxford_flowers102": tasks.MeanPerClass, "FGVC-Aircraft": tasks.MeanPerClass, "oxford-iiit-pets": tasks.MeanPerClass,
-		"carpets": tasks.Top1, "cifar10": tasks.Top1, "food101": tasks.Top1, "": tasks.Top1, "1pets": tasks.Top1,
-	} {
-		require.Equal(t, want, tasks.MetricOf(name), name)
-	}
 }
 
 func TestPercent(t *testing.T) {

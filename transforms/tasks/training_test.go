@@ -40,7 +40,7 @@ func TestTaskColumn(t *testing.T) {
 	found, faulty, err := tasks.FindTraining(t.Context(), path)
 	require.NoError(t, err)
 	require.Equal(t, []tasks.Task{
-		{Name: "birds", Train: path + "[0:3:1]", Metric: tasks.Top1}, {Name: "flowers", Train: path + "[5:305:1]", Metric: tasks.MeanPerClass},
+		{Name: "birds", Train: path + "[0:3:1]", Metric: tasks.Top1}, {Name: "flowers", Train: path + "[5:305:1]", Metric: tasks.Top1},
 	}, found)
 	require.Len(t, faulty, 2)
 	require.Equal(t, "torn", faulty[0].Name)

@@ -101,7 +101,7 @@ func overlay(section reflect.Value, keys map[string]any, prefix string, known []
 			return fmt.Errorf("%s: %s is now %s", full, show(value), fmt.Sprintf(moved[full], show(value)))
 		case !field.IsValid() && len(below) == 0:
 			return unknownKey(full, known)
-		case !field.IsValid(), field.Kind() != reflect.Struct && len(below) > 0:
+		case !field.IsValid(), field.Kind() != reflect.Struct && field.Kind() != reflect.Map && len(below) > 0:
 			return unknownKey(full+"."+slices.Sorted(maps.Keys(below))[0], known)
 		case field.Kind() == reflect.Struct && isMap:
 			if err := overlay(field, below, full+".", known); err != nil {
@@ -154,6 +154,8 @@ func assign(field reflect.Value, value any) error {
 		field.SetBool(b)
 	case reflect.Array, reflect.Slice:
 		return assignList(field, value)
+	case reflect.Map:
+		return assignMap(field, value)
 	default:
 		panic(fmt.Sprintf("recipe: a key of type %v", field.Type())) // a bug in the struct Recipe
 	}
@@ -178,6 +180,23 @@ func assignList(field reflect.Value, value any) error {
 		if err := assign(field.Index(i), v); err != nil {
 			return fmt.Errorf("a list in which %s is %w", show(v), err)
 		}
+	}
+	return nil
+}
+
+// assignMap sets a map from names.
+func assignMap(field reflect.Value, value any) error {
+	all, ok := value.(map[string]any)
+	if !ok {
+		return errors.New("not a mapping, such as {name: value}")
+	}
+	field.Set(reflect.MakeMap(field.Type()))
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		v := reflect.New(field.Type().Elem()).Elem()
+		if err := assign(v, all[name]); err != nil {
+			return fmt.Errorf("a mapping in which %s is %w", show(all[name]), err)
+		}
+		field.SetMapIndex(reflect.ValueOf(name), v)
 	}
 	return nil
 }
