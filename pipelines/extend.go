@@ -176,7 +176,7 @@ func (o *ExtendOptions) check() error {
 	case o.Images < 1:
 		return run.Usagef("--images %d: want at least 1", o.Images)
 	case !(o.Rate > 0):
-		return run.Usagef("--rate %v: want a learning rate above 0", o.Rate)
+		return run.Usagef("--lr %v: want a learning rate above 0", o.Rate)
 	}
 	a, errA := os.Stat(o.Run)
 	b, errB := os.Stat(o.Out)

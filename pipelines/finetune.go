@@ -238,6 +238,9 @@ func (o *FinetuneOptions) begin(ctx context.Context, models []train.Model, of []
 
 // clear removes what an earlier fine-tuning has made for the tasks.
 func (o *FinetuneOptions) clear(ctx context.Context, of []tasks.Task) error {
+	if err := files.Remove(ctx, files.Join(o.Out, "results.parquet")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	dirs := []string{o.Out}
 	for _, t := range of {
 		dirs = append(dirs, files.Join(o.Out, t.Name))

@@ -16,7 +16,7 @@ func newCustomize() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "customize --run RUN --task PATH --out DIR",
 		Short: "Adapt the best sub-net to a task by training on its images",
-		Long: `Chooses a sub-net as sdr route does, or takes the net that --net names, then goes on
+		Long: `Chooses a sub-net as sdr route does, or takes the net that --subnet names, then goes on
 with the run's self-supervised training on the task's own training images. Labels
 only serve to choose, by a leave-one-out nearest-neighbor vote on the training
 images: the best of the rates, unless the net as it was, or with BatchNorm
@@ -46,7 +46,7 @@ run has the same result.`,
 			}
 			for _, rate := range o.Rates {
 				if !(rate > 0) {
-					return run.Usagef("--rate %v: want learning rates above 0", rate)
+					return run.Usagef("--lr %v: want learning rates above 0", rate)
 				}
 			}
 			if err := checkFolder("out", o.Out); err != nil {
@@ -71,12 +71,13 @@ run has the same result.`,
 	f.StringVar(&o.Run, "run", "", "run folder")
 	f.StringVar(&o.Task, "task", "", "labeled training images of the task")
 	f.StringVar(&o.Tasks, "tasks", "", "folder of tasks, instead of --task")
-	f.StringVar(&o.Net, "net", "", "net of the run to customize instead of the one that the router chooses, such as unified")
+	f.StringVar(&o.Net, "subnet", "", "net of the run to customize instead of the one that the router chooses, such as unified")
 	addColumns(c, &o.Columns, true)
 	f.StringVar(&o.Out, "out", "", "folder for the model")
 	f.Float64Var(&o.Seconds, "seconds", 60, "training time per task")
 	f.Int64Var(&o.Images, "images", 0, "training budget per task as a number of images, instead of --seconds")
-	f.Float64SliceVar(&o.Rates, "rate", []float64{.03}, "peak learning rates to try; they share the budget")
+	f.Float64SliceVar(&o.Rates, "lr", []float64{.03}, "peak learning `RATES` to try, separated by commas; they share the budget")
+	f.Lookup("lr").DefValue = "0.03"
 	addMetrics(c)
 	addDevice(c, &o.Device)
 	addRunner(c, &o.Runner)

@@ -141,7 +141,7 @@ DIR gets
 	f.IntVar(&cfg.Size, "size", detectSize, "pixels of an image's longer side, a multiple of 32")
 	f.IntVar(&cfg.Images, "most", 500, "the largest number of images to score with")
 	f.StringSliceVar(&cfg.Norms, "norm", route.Norms, "BatchNorm statistics to try")
-	f.BoolVar(&cfg.SubnetsOnly, "subnets", false, "leave the unified net out")
+	f.BoolVar(&cfg.SubnetsOnly, "without-unified", false, "leave the unified net out")
 	addRunner(c, &o.Runner)
 	return c
 }
@@ -241,7 +241,7 @@ are kept in memory. Everything is computed on the CPU.
 		return reportDead(c, cfg.Limit)
 	}
 	f := c.Flags()
-	f.StringSliceVar(&o.Models, "model", nil, "model file written by route, customize or export, or its folder; can be repeated")
+	f.StringArrayVar(&o.Models, "model", nil, "model file written by route, customize or export, or its folder; can be repeated")
 	f.IntVar(&o.Seeds, "seeds", 0, "the number of detectors per net (default the number of its files)")
 	f.StringVar(&cfg.Dir, "out", "", "folder for the detectors")
 	f.IntVar(&cfg.Size, "size", detectSize, "pixels of an image's longer side, a multiple of 32")

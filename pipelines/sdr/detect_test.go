@@ -123,9 +123,9 @@ func TestDetect(t *testing.T) {
 	require.Equal(t, 2, nets["root"])
 	mustSDR(t, with("--model", filepath.Join(chosen, "model.safetensors"), "--seeds", "2")...)
 	customized := filepath.Join(dir, "customized")
-	require.Contains(t, mustSDR(t, "customize", "--run", trained, "--task", tiles, "--net", "unified", "--out", customized, "--images", "64"), "sub-net unified")
+	require.Contains(t, mustSDR(t, "customize", "--run", trained, "--task", tiles, "--subnet", "unified", "--out", customized, "--images", "64"), "sub-net unified")
 	require.FileExists(t, filepath.Join(customized, "model.safetensors"))
-	require.Contains(t, mustSDR(t, append(route, "--subnets", "--norm", "task")...), "norm task")
+	require.Contains(t, mustSDR(t, append(route, "--without-unified", "--norm", "task")...), "norm task")
 	scores, err = arrowio.LoadRows[routing.Score](t.Context(), filepath.Join(chosen, "scores.parquet"))
 	require.NoError(t, err)
 	require.Len(t, scores, len(nets)-1)
@@ -142,7 +142,7 @@ func TestDetect(t *testing.T) {
 		"want table, json or csv":            {"detect", "eval", "--detectors", out, "--data", data, "--format", "xml"},
 		"ends in .html":                      {"detect", "eval", "--detectors", out, "--data", data, "--sheet", "x.png"},
 		"want at least 1 of each":            {"detect", "tiles", "--data", data, "--out", tiles, "--per-image", "0"},
-		"has no net \"x\"":                   {"customize", "--run", trained, "--task", tiles, "--net", "x", "--out", customized},
+		"has no net \"x\"":                   {"customize", "--run", trained, "--task", tiles, "--subnet", "x", "--out", customized},
 		"there is nothing to watch":          {"watch", data},
 		"--model " + data + " is a folder w": {"embed", "--model", data, "--data", data, "--out", figures},
 		"--model " + out + " is a folder wi": with("--model", first, "--model", out),

@@ -14,13 +14,13 @@ import (
 	"github.com/sdr-ml/sdr/transforms/compute"
 )
 
-// addDevice adds the flags that choose the device for training and features.
+// addDevice adds the flags that choose the device.
 func addDevice(c *cobra.Command, d *ssl.Device) {
 	f := c.Flags()
-	f.StringVar(&d.Name, "device", ssl.Auto, "device for training and features: cpu, cuda (an NVIDIA GPU), or auto (cuda if it works)")
+	f.StringVar(&d.Name, "device", ssl.Auto, "device to compute on: cpu, cuda (an NVIDIA GPU), or auto (cuda if it works)")
 	f.String("gpu-mem", "", "limit on GPU memory, such as 40GiB; default: all of it")
 	f.StringVar(&d.Libraries, "cuda-libs", "", "folder of CUDA libraries, searched before the usual places; see sdr doctor")
-	f.BoolVar(&d.Deterministic, "deterministic", false, "bitwise identical weights in every run on the same GPU, but slower (the CPU is always deterministic)")
+	f.BoolVar(&d.Deterministic, "deterministic", false, "bitwise identical results in every run on the same GPU, but slower (the CPU is always deterministic)")
 }
 
 func exists(path string) bool {

@@ -37,6 +37,9 @@ like another one, by a perceptual hash (pHash, of which at most 3 of 64 bits dif
   sdr doctor --data photos/ --data more.parquet`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if len(data) == 0 && c.Flags().Changed("format") {
+				return run.Usagef("--format goes with --data")
+			}
 			if len(data) > 0 {
 				return examineData(c, data, columns, *format)
 			}

@@ -67,7 +67,7 @@ RUN must have its folders ingest, features and partition, and subsets by k-means
 	addMetrics(c)
 	f.Float64Var(&o.Far, "far", .99, "fraction of a subset's old images that are not far from it")
 	f.Int64Var(&o.Images, "images", 25600, "number of images that each new sub-net sees")
-	f.Float64Var(&o.Rate, "rate", .03, "peak learning rate of a new sub-net")
+	f.Float64Var(&o.Rate, "lr", .03, "peak learning rate of a new sub-net")
 	addMaxBad(c, &o.MaxBad)
 	addDevice(c, &o.Device)
 	addRunner(c, &o.Runner)

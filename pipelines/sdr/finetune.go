@@ -87,6 +87,7 @@ task in the folder gets a subfolder of DIR.`,
 	mode = addMode(c)
 	addMetrics(c)
 	addDevice(c, &o.Device)
+	c.Flags().Lookup("device").Usage = "device for the router, not for training: cpu, cuda (an NVIDIA GPU), or auto (cuda if it works)"
 	addRunner(c, &o.Runner)
 	return c
 }

@@ -39,7 +39,7 @@ FILE is YAML:
   tasks: $TASKS                    # folder of tasks, as for sdr evaluate
   metrics: {flowers: mean_per_class}  # optional; default: the task's own, see sdr evaluate
   halves: true                     # optional, see below
-  protocols: [knn, linear]         # ` + strings.Join(evaluate.Protocols(), ", ") + `; default: ` + evaluate.KNN + `
+  protocols: [knn, linear]         # ` + strings.Join(evaluate.Predicting(), ", ") + `; default: ` + evaluate.KNN + `
   init: $WEIGHTS                   # optional: weights to begin with, as for --init
   recipe: laptop                   # what the arms change; default: ` + recipe.Default + `
   seeds: [1, 2, 3]                 # default: 1

@@ -41,6 +41,14 @@ func Protocols() (names []string) {
 	return names
 }
 
+// Predicting lists the names of those that predict the class of every test image.
+func Predicting() []string {
+	return slices.DeleteFunc(Protocols(), func(name string) bool {
+		p, _ := named(name)
+		return p.Episodic
+	})
+}
+
 // inOrder compares the names of protocols by their order in Protocols.
 func inOrder(a, b string) int {
 	all := Protocols()
@@ -85,7 +93,7 @@ func CheckPredicting(protocols []string) error {
 	}
 	for _, name := range protocols {
 		if p, _ := named(name); p.Episodic {
-			return run.Usagef("the protocol %s measures episodes and does not predict the class of every test image, as is needed here", name)
+			return run.Usagef("the protocol %s measures episodes and does not predict the class of every test image, as is needed here; use sdr evaluate", name)
 		}
 	}
 	return nil
