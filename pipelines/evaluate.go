@@ -119,7 +119,7 @@ func placeFor(folder *run.Folder, kind, runner string) (place *run.Folder, remov
 	if err != nil {
 		return nil, nil, fmt.Errorf("neither the folder of the run can be written nor a temporary one: %w", errors.Join(cause, err))
 	}
-	slog.Info("the folder of the run cannot be written, so an interrupted command begins anew", "error", cause)
+	slog.Info("the folder of the run cannot be written, so that nothing is kept in it", "error", cause)
 	return &run.Folder{Dir: dir}, func() error { return os.RemoveAll(dir) }, nil
 }
 

@@ -79,8 +79,10 @@ func continuation(c *cobra.Command) string {
 	switch {
 	case c.Flags().Lookup("resume") != nil:
 		return "; the same command with --resume continues"
-	case c.Name() == "study", c.CommandPath() == "sdr detect train":
+	case c.Name() == "study", c.CommandPath() == "sdr detect train", c.CommandPath() == "sdr route" && c.Flags().Changed("tasks"):
 		return "; the same command continues"
+	case c.Flags().Lookup("runner") != nil:
+		return "; the same command begins anew"
 	}
 	return ""
 }
