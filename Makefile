@@ -16,7 +16,7 @@ RUN     := runs/quickstart
 export CGO_ENABLED := 0
 export GOFLAGS := $(shell go env GOFLAGS) -gcflags=all=-dwarf=false
 
-.PHONY: build run test test-local flink-up flink-test flink-down chaos test-gpu test-nvrtc fuzz mutate bench-torch lint generate generated clean
+.PHONY: build run test test-local flink-up flink-test flink-down chaos test-gpu test-nvrtc test-clients fuzz mutate bench-torch lint generate generated clean
 
 ifneq (,$(findstring local,$(TAGS)))
 MODFILE := .cache/local.mod
@@ -106,9 +106,16 @@ TORCH := .cache/torch
 bench-torch: build $(TORCH)/installed
 	bin/sdr bench all --compile --torch $(TORCH)/bin/python --format table
 
+# Opens what sdr writes with the programs that it is for: torchvision, timm, onnxruntime, the Hub's library and TensorBoard.
+test-clients: build $(TORCH)/installed
+	$(TORCH)/bin/python pipelines/testdata/check_export.py --sdr bin/sdr
+	bin/sdr pretrain --recipe smoke --data testdata/pool --out .cache/clients --overwrite
+	$(TORCH)/bin/python stages/run/tensorboard/testdata/check_tensorboard.py .cache/clients
+
 $(TORCH)/installed:
 	python3 -m venv $(TORCH)
-	$(TORCH)/bin/python -m pip install --quiet torch torchvision lightly pillow onnx onnxscript onnxruntime scikit-learn faiss-cpu
+	$(TORCH)/bin/python -m pip install --quiet torch torchvision lightly timm pillow pyarrow onnx onnxscript onnxruntime tensorboard \
+		scikit-learn faiss-cpu
 	touch $@
 
 # What else guards the project; .ci/run runs it all.
