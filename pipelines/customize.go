@@ -117,7 +117,7 @@ func Customize(ctx context.Context, o CustomizeOptions) (all []Customized, err e
 		if o.Tasks != "" {
 			c.Dir = files.Join(o.Out, t.Name)
 		}
-		if err := c.deliver(ctx, origin); err != nil {
+		if err := c.deliver(ctx, origin, models); err != nil {
 			return nil, err
 		}
 		all = append(all, c)
@@ -152,8 +152,9 @@ func (o *CustomizeOptions) tasks(ctx context.Context) ([]tasks.Task, error) {
 }
 
 // deliver writes the chosen model without its heads, its card, and the candidates.
-func (c Customized) deliver(ctx context.Context, origin route.Origin) error {
+func (c Customized) deliver(ctx context.Context, origin route.Origin, models []train.Model) error {
 	chosen := c.Chosen()
+	start := models[slices.IndexFunc(models, func(m train.Model) bool { return m.Subnet == chosen.Subnet })]
 	m, err := inference.Load(ctx, chosen.Model)
 	if err != nil {
 		return err
@@ -162,8 +163,9 @@ func (c Customized) deliver(ctx context.Context, origin route.Origin) error {
 		return err
 	}
 	return route.Write(ctx, c.Dir, m, route.Card{
-		Task: chosen.Task, Subnet: chosen.Subnet, Scorer: route.KNN, Score: chosen.Score,
+		Task: chosen.Task, Subnet: chosen.Subnet, Scorer: route.KNN, Score: chosen.Score, Norm: chosen.Norm(),
 		Backbone: m.Backbone, Input: m.Input, Features: m.Backbone.FeatureDim(),
+		Subset:     route.Subset(start.Subnet, start.Level),
 		Customized: chosen.Candidate, Images: chosen.Images, Origin: origin,
 	})
 }

@@ -65,7 +65,7 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (results *evaluate.Results
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, remove()) }()
-	dir := resultDir(ctx, place, "evaluations", models, found, []any{o.Protocols, evaluate.Form})
+	dir := resultDir(ctx, place, "evaluations", models, found, []any{o.Protocols, evaluate.Form(o.Protocols)})
 	p, s := beam.NewPipelineWithRoot()
 	nets := createModels(s, models)
 	scores := route.Route(s, nets, route.Config{Tasks: found, Scorers: evaluate.Scorers(o.Protocols)})

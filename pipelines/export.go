@@ -45,45 +45,54 @@ func Export(ctx context.Context, o ExportOptions) error {
 
 // open reads the model to export.
 func (o *ExportOptions) open(ctx context.Context) (m *export.Model, err error) {
-	m = &export.Model{}
 	if o.Model != "" {
-		if m.Model, err = inference.Load(ctx, o.Model); err != nil {
-			return nil, run.Usage(err)
-		}
-		if _, known := m.Meta[train.ModelKey]; known {
-			if m.Trained, err = train.ReadModel(ctx, o.Model); err != nil {
-				return nil, err
-			}
-		}
-		m.Card.Subnet = m.Trained.Subnet
-		path := files.Join(files.Dir(o.Model), "model.json")
-		if m.Classifier != nil {
-			m.Finetuned = &finetune.Card{}
-			err = readCard(ctx, path, m.Finetuned, &m.Finetuned.Format)
-			m.Card.Task, m.Card.Subnet = m.Finetuned.Task, m.Finetuned.Subnet
-			return m, err
-		}
-		return m, readCard(ctx, path, &m.Card, &m.Card.Format)
+		return openModel(ctx, o.Model)
 	}
 	folder, models, err := openTrained(ctx, o.Run)
 	if err != nil {
 		return nil, err
 	}
+	m = &export.Model{}
 	if m.Trained, err = findNet(o.Run, models, o.Subnet); err != nil {
 		return nil, err
 	}
 	if m.Model, err = inference.Load(ctx, m.Trained.Path); err != nil {
 		return nil, err
 	}
-	m.Card.Subnet = m.Trained.Subnet
-	if m.Trained.Level > 0 {
-		m.Card.Subset = m.Trained.Subnet
-	}
-	if m.Card.Origin, err = route.ReadOrigin(ctx, folder); err != nil {
+	if m.Card, err = describeNet(ctx, folder, m.Trained); err != nil {
 		return nil, err
 	}
 	m.Results, err = resultsOf(ctx, folder, m.Trained.Subnet)
 	return m, err
+}
+
+// describeNet says where a net of a run comes from.
+func describeNet(ctx context.Context, folder *run.Folder, m train.Model) (card route.Card, err error) {
+	card = route.Card{Subnet: m.Subnet, Subset: route.Subset(m.Subnet, m.Level), Norm: route.NormTraining}
+	card.Origin, err = route.ReadOrigin(ctx, folder)
+	return card, err
+}
+
+// openModel reads a model file, and what it and the model.json beside it say about where it comes from.
+func openModel(ctx context.Context, path string) (m *export.Model, err error) {
+	m = &export.Model{}
+	if m.Model, err = inference.Load(ctx, path); err != nil {
+		return nil, run.Usage(err)
+	}
+	if _, known := m.Meta[train.ModelKey]; known {
+		if m.Trained, err = train.ReadModel(ctx, path); err != nil {
+			return nil, err
+		}
+	}
+	card := files.Join(files.Dir(path), "model.json")
+	if m.Classifier != nil {
+		m.Finetuned = &finetune.Card{}
+		err = readCard(ctx, card, m.Finetuned, &m.Finetuned.Format)
+		m.Card = m.Finetuned.Start
+		return m, err
+	}
+	m.Card.Subnet, m.Card.Subset = m.Trained.Subnet, route.Subset(m.Trained.Subnet, m.Trained.Level)
+	return m, readCard(ctx, card, &m.Card, &m.Card.Format)
 }
 
 // findNet returns one of a run's nets by its name.

@@ -24,7 +24,6 @@ import (
 	"github.com/sdr-ml/sdr/transforms/arrowio"
 	"github.com/sdr-ml/sdr/transforms/files"
 	"github.com/sdr-ml/sdr/transforms/imageio"
-	"github.com/sdr-ml/sdr/transforms/inference"
 	"github.com/sdr-ml/sdr/transforms/record"
 	"github.com/sdr-ml/sdr/transforms/tasks"
 )
@@ -59,7 +58,7 @@ func Finetune(ctx context.Context, o FinetuneOptions) (Finetuned, error) {
 	if err := o.Config.Validate(); err != nil {
 		return nil, run.Usage(err)
 	}
-	models, err := o.models(ctx)
+	models, start, err := o.models(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +85,7 @@ func Finetune(ctx context.Context, o FinetuneOptions) (Finetuned, error) {
 		pairs = beam.CreateList(s, pairWith(models[0], found))
 	}
 	results := files.Join(o.Out, "results")
-	arrowio.WriteDir(s, results, finetune.Finetune(s, pairs, o.Config, finetune.Output{Dir: o.Out, PerTask: o.Tasks != "", Inputs: inputs}))
+	arrowio.WriteDir(s, results, finetune.Finetune(s, pairs, o.Config, finetune.Output{Dir: o.Out, PerTask: o.Tasks != "", Start: start, Inputs: inputs}))
 	if err := runOn(ctx, o.Runner, o.Device, p); err != nil {
 		return nil, err
 	}
@@ -118,20 +117,29 @@ func pairWith(m train.Model, of []tasks.Task) (pairs []*record.Batch) {
 // routes reports whether the router chooses the nets.
 func (o *FinetuneOptions) routes() bool { return o.Model == "" && o.Subnet == "" }
 
-// models lists the nets to start from: one, or those among which the router chooses.
-func (o *FinetuneOptions) models(ctx context.Context) ([]train.Model, error) {
+// models lists the nets to start from: one, or those among which the router chooses. start says where they come from.
+func (o *FinetuneOptions) models(ctx context.Context) (models []train.Model, start route.Card, err error) {
 	if o.Model != "" {
-		if _, err := inference.Load(ctx, o.Model); err != nil {
-			return nil, run.Usage(err)
+		m, err := openModel(ctx, o.Model)
+		if err != nil {
+			return nil, start, err
 		}
-		return []train.Model{{Subnet: o.Model, Path: o.Model}}, nil
+		return []train.Model{{Subnet: m.Card.Subnet, Path: o.Model}}, m.Card, nil
 	}
-	_, models, err := openTrained(ctx, o.Run)
-	if err != nil || o.Subnet == "" {
-		return models, err
+	folder, models, err := openTrained(ctx, o.Run)
+	if err != nil {
+		return nil, start, err
+	}
+	if o.routes() {
+		start.Origin, err = route.ReadOrigin(ctx, folder)
+		return models, start, err
 	}
 	m, err := findNet(o.Run, models, o.Subnet)
-	return []train.Model{m}, err
+	if err != nil {
+		return nil, start, err
+	}
+	start, err = describeNet(ctx, folder, m)
+	return []train.Model{m}, start, err
 }
 
 // tasks lists the tasks.

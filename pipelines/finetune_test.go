@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -161,4 +162,48 @@ func TestFinetuneModes(t *testing.T) {
 	require.ErrorContains(t, err, "holds a model that is not of a fine-tuning")
 	_, err = pipelines.Predict(t.Context(), pipelines.EmbedOptions{Model: o.Model, Data: []string{fixtures}, Out: o.Out + ".parquet", Runner: "direct"})
 	require.ErrorContains(t, err, "has no classifier; sdr finetune makes models with one")
+}
+
+// TestFinetuneStart checks what the card of a classifier tells of the model that it was trained from: what is beside that, also
+// by way of another classifier, and never its path.
+func TestFinetuneStart(t *testing.T) {
+	hub := slices.IndexFunc(export.Formats(), func(f export.Format) bool { return f.Name == "hub" })
+	card := func(model string) string {
+		out := t.TempDir()
+		require.NoError(t, pipelines.Export(t.Context(), pipelines.ExportOptions{Model: model, Format: export.Formats()[hub], Out: out}))
+		text, err := os.ReadFile(filepath.Join(out, "README.md"))
+		require.NoError(t, err)
+		return string(text)
+	}
+	o := finetuneOptions(t, "direct")
+	o.Config.Epochs = 1
+	tune := func() string {
+		o.Out = filepath.Join(t.TempDir(), "out")
+		made, err := pipelines.Finetune(t.Context(), o)
+		require.NoError(t, err)
+		require.NotContains(t, made[0].Subnet, o.Model)
+		text := card(made[0].Model)
+		require.NotContains(t, text, o.Model)
+		o.Model = made[0].Model
+		return text
+	}
+	start := o.Model
+	require.Contains(t, tune(), "# Backbone for the task folder\n")
+	o.Model = start
+	beside := filepath.Join(filepath.Dir(start), "model.json")
+	require.NoError(t, os.WriteFile(beside, []byte(`{"task": "pets", "subnet": "0.1", "scorer": "knn", "score": 50, "subset": "0.1", "run": "id", "data": ["pool/"], "recipe": "laptop"}`), 0o644))
+	for range 2 { // the second time from the first's classifier
+		text := tune()
+		for _, want := range []string{
+			"# Sub-net 0.1 for the task folder\n", "| data | pool/ |\n| recipe | laptop |\n| subset | 0.1 |\n",
+			"| chosen by the router | knn score 50.0 % on the training images of the task pets |\n", "| run | id |\n| fine-tuned | on 18 images",
+		} {
+			require.Contains(t, text, want)
+		}
+	}
+	require.NoError(t, os.WriteFile(beside, []byte("{"), 0o644))
+	o.Model = start
+	_, err := pipelines.Finetune(t.Context(), o)
+	require.ErrorAs(t, err, new(*run.UsageError))
+	require.ErrorContains(t, err, beside+", which says where the model comes from")
 }

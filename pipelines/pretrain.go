@@ -243,14 +243,14 @@ func (o *PretrainOptions) chain(ctx context.Context, folder *run.Folder, in inpu
 		routed := p.add("route", models, judged, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
 			return route.Route(s, beam.Flatten(s, in...), route.Config{Tasks: found, Scorers: evaluate.Scorers(o.Protocols)})
 		})
-		evaluated := p.add("evaluate", append([]string{routed}, models...), append(judged, evaluate.Form), func(s beam.Scope, in []beam.PCollection) beam.PCollection {
+		evaluated := p.add("evaluate", append([]string{routed}, models...), append(judged, evaluate.Form(o.Protocols)), func(s beam.Scope, in []beam.PCollection) beam.PCollection {
 			results := evaluate.Evaluate(s, beam.Flatten(s, in[1:]...), evaluate.Config{Tasks: found, Protocols: o.Protocols})
 			return evaluate.Mark(s, results, in[0])
 		})
 		p.add("deliver", []string{routed}, judged, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
 			return route.Deliver(s, in[0], route.DeliverConfig{Dir: folder.StageDir("routed"), PerTask: true})
 		})
-		p.add("report", append([]string{images, evaluated}, models...), append(judged, evaluate.Form, in.dead), func(s beam.Scope, from []beam.PCollection) beam.PCollection {
+		p.add("report", append([]string{images, evaluated}, models...), append(judged, evaluate.Form(o.Protocols), in.dead), func(s beam.Scope, from []beam.PCollection) beam.PCollection {
 			return report.Report(s, from[0], from[1], report.Config{Dir: folder.Dir, Dead: in.dead, Tasks: found})
 		})
 		p.find("deliver").files = paths(p, "deliver", func(d route.Delivery) string { return files.Join(d.Dir, "model.safetensors") })

@@ -289,7 +289,7 @@ func (p *studyPlan) scorers() []string {
 
 // evaluate adds the step that predicts the classes of the tasks' images with the nets of a training.
 func (p *studyPlan) evaluate(nets string) string {
-	settings := slices.Concat(p.judged, []any{p.file.Protocols, evaluate.Form})
+	settings := slices.Concat(p.judged, []any{p.file.Protocols, evaluate.Form(p.file.Protocols)})
 	return p.add("evaluate", []string{nets}, settings, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
 		return evaluate.Evaluate(s, in[0], evaluate.Config{Tasks: p.tasks, Protocols: p.file.Protocols})
 	})
@@ -307,7 +307,7 @@ func (p *studyPlan) customize(c *cell, sdr, unified string) string {
 		})
 	})
 	p.images[customized] = p.file.Customize.Images * int64(2*len(p.tasks))
-	return p.add("evaluate", []string{customized}, []any{p.judged, p.file.Protocols, evaluate.Form}, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
+	return p.add("evaluate", []string{customized}, []any{p.judged, p.file.Protocols, evaluate.Form(p.file.Protocols)}, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
 		names := map[string]string{customize.Routed: study.Customized, recipe.Unified: study.UnifiedCustomized}
 		return evaluate.Measure(s, customize.Pairs(s, in[0], p.tasks, names), p.file.Protocols)
 	})

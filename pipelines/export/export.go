@@ -12,6 +12,7 @@ import (
 	"github.com/sdr-ml/sdr/stages/finetune"
 	"github.com/sdr-ml/sdr/stages/route"
 	"github.com/sdr-ml/sdr/stages/run"
+	"github.com/sdr-ml/sdr/stages/run/recipe"
 	"github.com/sdr-ml/sdr/stages/train"
 	"github.com/sdr-ml/sdr/tensorops/nn"
 	"github.com/sdr-ml/sdr/transforms/inference"
@@ -20,7 +21,7 @@ import (
 // Model is a trained backbone, and what is known of it; what is not is zero.
 type Model struct {
 	*inference.Model
-	// Card says where the model comes from.
+	// Card says where the model comes from; of a fine-tuned one, the net that this began with.
 	Card route.Card
 	// Trained describes its training.
 	Trained train.Model
@@ -28,6 +29,25 @@ type Model struct {
 	Finetuned *finetune.Card
 	// Results are those of an evaluation.
 	Results []evaluate.Row
+}
+
+// Title names the model in a few words.
+func (m *Model) Title() string {
+	title, task := "Backbone", m.Card.Task
+	switch name := m.Card.Subnet; name {
+	case "":
+	case train.Phase0, recipe.Random, recipe.Unified, recipe.UnifiedSubsetBatches: // which are of no subset
+		title = "Net " + name
+	default:
+		title = "Sub-net " + name
+	}
+	if m.Finetuned != nil {
+		task = m.Finetuned.Task
+	}
+	if task != "" {
+		title += " for the task " + task
+	}
+	return title
 }
 
 // Options are those of single formats; the others refuse them.

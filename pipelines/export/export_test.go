@@ -103,7 +103,11 @@ func TestClassifier(t *testing.T) {
 	l.InitStats(random.Stats)
 	bare := newModel(b)
 	m := &Model{Model: inference.NewClassified(random, bare.Input, []string{"a", "b|c"})}
-	m.Finetuned = &finetune.Card{Result: finetune.Result{Metric: "top1", Images: 1234, Epochs: 9, Epoch: 8, Test: 81.25, TestImages: 1000}}
+	m.Card = route.Card{
+		Task: "pets", Subnet: "0.1", Subset: "0.1", Scorer: route.LogME, Score: .0625, Norm: route.NormTask,
+		Origin: route.Origin{Run: "id", Data: []string{"a/"}, Recipe: "laptop: resnet18"},
+	}
+	m.Finetuned = &finetune.Card{Result: finetune.Result{Task: "fruit", Metric: "top1", Images: 1234, Epochs: 9, Epoch: 8, Test: 81.25, TestImages: 1000}}
 
 	g := graph(m, false)
 	require.Len(t, g.Output, 2)
@@ -137,6 +141,8 @@ func TestClassifier(t *testing.T) {
 	require.NoError(t, err)
 	for _, want := range []string{
 		"pipeline_tag: image-classification\n", "without labels and then fine-tuned to 2 classes by", "logits = model.eval()", "The classes are a, b\\|c.\n",
+		"# Sub-net 0.1 for the task fruit\n", "| data | a/ |\n| recipe | laptop: resnet18 |\n| subset | 0.1 |\n",
+		"| chosen by the router | logme score 0.062 on the training images of the task pets, BatchNorm statistics of the task |\n| run | id |\n",
 		"| fine-tuned | on 1,234 images of the task, for 9 epochs; the weights are those of epoch 8 |\n| top1 | 81.2 % on 1,000 test images |\n",
 	} {
 		require.Contains(t, string(text), want)
@@ -257,10 +263,20 @@ model.conv1 = torch.nn.Conv2d(3, 4, 3, 1, 1, bias=False)`)
 	require.Equal(t, "timm", front["library_name"])
 	for _, want := range []string{
 		"# Sub-net 0.1 for the task pets|dogs\n", "| data | a/, b.tar |\n", "| recipe | laptop: resnet18 |\n", "| began with the weights of | r.safetensors |\n",
-		"| images seen | 12,345 |\n", "| subset | 0.1, 678 images |\n", "| customized for the task | trained at 0.03, 51,200 images of the task, without their labels |\n", "| chosen by the router | knn score 61.2 % on the task's training images, BatchNorm statistics of the task |\n",
+		"| images seen | 12,345 |\n", "| subset | 0.1, 678 images |\n", "| customized for the task pets\\|dogs | trained at 0.03, 51,200 images of the task, without their labels |\n", "| chosen by the router | knn score 61.2 % on the training images of the task pets\\|dogs, BatchNorm statistics of the task |\n",
 		"| cifar | knn, BatchNorm statistics of the training | top1 | 43.2 | 1,000 |\n",
 	} {
 		require.Contains(t, text, want)
+	}
+}
+
+// Nets that are of no subset of the images are no sub-nets.
+func TestTitle(t *testing.T) {
+	for want, card := range map[string]route.Card{
+		"Backbone": {}, "Backbone for the task pets": {Task: "pets"}, "Net unified": {Subnet: "unified"}, "Net phase0": {Subnet: "phase0"},
+		"Sub-net root": {Subnet: "root"}, "Sub-net 0.1-all for the task pets": {Subnet: "0.1-all", Task: "pets"},
+	} {
+		require.Equal(t, want, (&Model{Card: card}).Title())
 	}
 }
 

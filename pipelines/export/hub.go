@@ -14,6 +14,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/goccy/go-yaml"
 
+	"github.com/sdr-ml/sdr/stages/route"
 	"github.com/sdr-ml/sdr/tensorops/nn"
 	"github.com/sdr-ml/sdr/transforms/files"
 )
@@ -75,6 +76,7 @@ var cardText string
 var card = template.Must(template.New("card").Funcs(template.FuncMap{
 	"comma": humanize.Comma,
 	"join":  strings.Join,
+	"score": route.FormatScore,
 	"cell":  func(text string) string { return strings.ReplaceAll(text, "|", `\|`) }, // of a table
 }).Parse(cardText))
 

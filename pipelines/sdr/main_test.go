@@ -27,6 +27,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sdr-ml/sdr/pipelines"
+	"github.com/sdr-ml/sdr/stages/customize"
+	"github.com/sdr-ml/sdr/stages/route"
 	"github.com/sdr-ml/sdr/transforms/imageio"
 )
 
@@ -199,6 +201,12 @@ func TestPretrain(t *testing.T) {
 	for _, name := range []string{"candidates.parquet", "model.safetensors", "model.json"} {
 		require.FileExists(t, filepath.Join(customized, name))
 	}
+	var card route.Card
+	text, err := os.ReadFile(filepath.Join(customized, "model.json"))
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(text, &card))
+	require.Equal(t, strings.TrimPrefix(card.Subnet, "root"), card.Subset)
+	require.Equal(t, card.Customized == customize.AsIs, card.Norm == route.NormTraining)
 	all := mustSDR(t, "customize", "--run", first, "--tasks", tasks, "--out", dir+"/all", "--images", "256")
 	require.Equal(t, one, strings.Replace(all, dir+"/all/fruit", customized, 1))
 	// test images make no difference to what is chosen, trained and delivered
@@ -239,8 +247,10 @@ func TestPretrain(t *testing.T) {
 	require.FileExists(t, filepath.Join(dir, "routed.onnx"))
 	for source, want := range map[string][]string{ // of the card
 		first: {"# Sub-net 0.1\n", "| recipe | smoke: resnet18 width 4", "| images seen | 1,920 |", "| subset | 0.1, ", "| fruit | linear, BatchNorm statistics of the "},
-		filepath.Join(routed, "model.safetensors"):     {" for the task fruit\n", "emoji.parquet |", "| recipe | smoke: resnet18 width 4", "| chosen by the router | knn score "},
-		filepath.Join(customized, "model.safetensors"): {" for the task fruit\n", "emoji.parquet |", "| recipe | smoke: resnet18 width 4"},
+		filepath.Join(routed, "model.safetensors"):                      {" for the task fruit\n", "emoji.parquet |", "| recipe | smoke: resnet18 width 4", "| chosen by the router | knn score "},
+		filepath.Join(customized, "model.safetensors"):                  {" for the task fruit\n", "emoji.parquet |", "| recipe | smoke: resnet18 width 4", " % on the training images of the task fruit, BatchNorm statistics of the "},
+		filepath.Join(classifier, "model.safetensors"):                  {" for the task fruit\n", "emoji.parquet |", "| recipe | smoke: resnet18 width 4", "| chosen by the router | knn score ", "| run | ", "| fine-tuned | on "},
+		filepath.Join(dir, "classifiers", "fruit", "model.safetensors"): {"# Net unified for the task fruit\n", "emoji.parquet |", "| recipe | smoke: resnet18 width 4", "| run | "},
 	} {
 		args := []string{"export", "--format", "hub", "--out", filepath.Join(dir, "hub"), "--model", source}
 		if source == first {

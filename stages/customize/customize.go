@@ -78,6 +78,15 @@ type Candidate struct {
 	Model  string `arrow:"model"`
 }
 
+// Norm says where the version's BatchNorm statistics come from, see route.Norms: all but the net as it was have those of the
+// task.
+func (c Candidate) Norm() string {
+	if c.Candidate == AsIs {
+		return route.NormTraining
+	}
+	return route.NormTask
+}
+
 // Pairs pairs every task with the version that was chosen for it from each start, as a net of the name that names gives
 // the start.
 //

@@ -97,6 +97,7 @@ func TestCustomize(t *testing.T) {
 			require.Equal(t, []string{customize.Routed, "unified"}[i/4], c.Start)
 			require.Equal(t, []string{customize.AsIs, "statistics of the task", "trained at 0.1", "trained at 0.01"}[i%4], c.Candidate)
 			require.EqualValues(t, []int{0, 0, 48, 48}[i%4], c.Images, "3 steps of 16 images per rate fit into the budget")
+			require.Equal(t, i%4 == 0, c.Norm() == route.NormTraining)
 			require.Equal(t, c.Chosen, c.Model != "")
 			if !c.Chosen {
 				continue

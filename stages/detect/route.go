@@ -217,10 +217,8 @@ func (c RouteConfig) deliver(ctx context.Context, best candidate, scores []route
 	}
 	card := route.Card{
 		Task: best.Task, Subnet: best.Subnet, Scorer: Scorer, Score: best.Score.Score, Norm: best.Norm,
-		Backbone: best.net.Backbone, Input: best.net.Input, Features: best.net.Backbone.FeatureDim(), Origin: origin,
-	}
-	if best.Level > 0 {
-		card.Subset = best.Subnet
+		Backbone: best.net.Backbone, Input: best.net.Input, Features: best.net.Backbone.FeatureDim(),
+		Subset: route.Subset(best.Subnet, best.Level), Origin: origin,
 	}
 	if err := arrowio.SaveParquet(ctx, files.Join(c.Dir, "scores.parquet"), record.Of(scores).Record); err != nil {
 		return err

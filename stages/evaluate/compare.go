@@ -22,7 +22,7 @@ const (
 // Baselines lists what the routed sub-nets are compared with.
 var Baselines = []string{recipe.Unified, UnifiedBestNorm, recipe.UnifiedSubsetBatches}
 
-// Comparison compares the routed sub-nets with a baseline on the same test images.
+// Comparison compares the routed sub-nets with a baseline on the same test images or episodes.
 type Comparison struct {
 	Protocol string `json:"protocol"`
 	// Task is empty for the mean over all tasks that have both results.
@@ -31,18 +31,21 @@ type Comparison struct {
 	Over string `json:"over"`
 	// Tasks is the number of these tasks.
 	Tasks int `json:"tasks"`
+	// Episodes is the number of episodes of each task, 0 if the protocol has none.
+	Episodes int `json:"episodes,omitempty"`
 	// Routed and Base are the two results, in percent.
 	Routed float64 `json:"routed"`
 	Base   float64 `json:"base"`
 	// Difference is by how many percentage points the routed sub-nets are better. Low and High are the ends of its 95 %
-	// interval, see metrics.Bootstrap: what it would be with other test images of these tasks, not with other seeds.
+	// interval, see metrics.Bootstrap: what it would be with other test images of these tasks, or with other episodes of the
+	// same images, not with other seeds.
 	Difference float64 `json:"difference"`
 	Low        float64 `json:"low"`
 	High       float64 `json:"high"`
 	// Level is true if the interval contains 0.
 	Level bool `json:"level"`
 	// Gained is the number of test images about which only the routed sub-nets are right, and Lost that of those about
-	// which only the baseline is; of images with several classes, neither is counted.
+	// which only the baseline is; of images with several classes and of episodes, neither is counted.
 	Gained int64 `json:"gained"`
 	Lost   int64 `json:"lost"`
 }
@@ -60,13 +63,12 @@ func (c Comparison) String() string {
 func Signed(points float64) string { return fmt.Sprintf("%+.1f", math.Round(10*points)/10+0) }
 
 // compare compares the nets of the tasks under a protocol: for each baseline the mean over the tasks that have both
-// results, and then each of these. Tasks without predictions are left out.
+// results, and then each of these. Tasks without predictions or episodes are left out.
 func compare(protocol string, of map[string]map[string]Row) (all []Comparison) {
 	for _, over := range Baselines {
 		var names []string
 		for _, name := range slices.Sorted(maps.Keys(of)) {
-			routed, base := of[name][Routed], of[name][over]
-			if len(routed.Labels) > 0 && slices.Equal(routed.Labels, base.Labels) {
+			if paired(of[name][Routed], of[name][over]) {
 				names = append(names, name)
 			}
 		}
@@ -79,14 +81,14 @@ func compare(protocol string, of map[string]map[string]Row) (all []Comparison) {
 		var routed, base [][][]float32
 		for _, name := range names {
 			a, b := of[name][Routed], of[name][over]
-			c := Comparison{Protocol: protocol, Task: name, Over: over, Tasks: 1, Routed: a.Value, Base: b.Value}
+			c := Comparison{Protocol: protocol, Task: name, Over: over, Tasks: 1, Episodes: a.episodes(), Routed: a.Value, Base: b.Value}
 			task, rightA := a.answers()
 			_, rightB := b.answers()
 			strata = append(strata, task)
 			routed, base = append(routed, [][]float32{rightA}), append(base, [][]float32{rightB})
 			for i := range rightA {
 				switch {
-				case task.Classes > 0: // these are scores
+				case task.Classes > 0 || c.Episodes > 0: // these are scores
 				case rightA[i] > rightB[i]:
 					c.Gained++
 				case rightA[i] < rightB[i]:
@@ -95,6 +97,7 @@ func compare(protocol string, of map[string]map[string]Row) (all []Comparison) {
 			}
 			mean.Routed, mean.Base = mean.Routed+a.Value/float64(len(names)), mean.Base+b.Value/float64(len(names))
 			mean.Gained, mean.Lost = mean.Gained+c.Gained, mean.Lost+c.Lost
+			mean.Episodes = c.Episodes
 			each = append(each, c)
 		}
 		boot := metrics.NewBootstrap(strata, 1)
@@ -108,8 +111,28 @@ func compare(protocol string, of map[string]map[string]Row) (all []Comparison) {
 	return all
 }
 
-// answers returns the task and what is right about each image, as metrics.Bootstrap takes them.
+// paired reports whether two nets have results for the same test images or episodes.
+func paired(a, b Row) bool {
+	return len(a.Labels)+len(a.Scores) > 0 && slices.Equal(a.Labels, b.Labels) && len(a.Scores) == len(b.Scores)
+}
+
+// episodes returns the number of episodes, 0 for test images.
+func (r Row) episodes() int {
+	if len(r.Labels) > 0 {
+		return 0
+	}
+	return len(r.Scores)
+}
+
+// answers returns the task and what is right about each image or episode, as metrics.Bootstrap takes them.
 func (r Row) answers() (metrics.Task, []float32) {
+	if n := r.episodes(); n > 0 {
+		accuracies := make([]float32, n)
+		for i, s := range r.Scores {
+			accuracies[i] = float32(s)
+		}
+		return metrics.Task{Labels: make([]int64, n)}, accuracies // all in one stratum
+	}
 	if r.Metric == tasks.MeanAP {
 		ranked := r.ranked()
 		return metrics.Task{Labels: ranked.Has, Classes: ranked.Classes}, ranked.Scores

@@ -94,3 +94,45 @@ func TestComparisons(t *testing.T) {
 	rows[0].Labels = nil
 	require.Equal(t, 1, evaluate.Collect(rows, nil).Comparisons[0].Tasks, "a task without predictions is left out")
 }
+
+// TestEpisodes compares the paired difference of episodes, which is much more certain than that of two independent means,
+// with the normal approximation.
+func TestEpisodes(t *testing.T) {
+	random := rand.New(rand.NewPCG(7, 8))
+	result := func(net string, candidate bool) evaluate.Row {
+		return evaluate.Row{
+			Task: "birds", Metric: tasks.Top1, Protocol: "fewshot5", Subnet: net, Norm: route.NormTraining,
+			Interval: 1.25, TestImages: 90, Candidate: candidate, Routed: candidate,
+		}
+	}
+	routed, unified := result("2", true), result("unified", false)
+	const n = 600
+	sum, squares := 0., 0.
+	for range n {
+		both := random.Float64() // how hard the episode is
+		gain := .01 + .05*random.NormFloat64()
+		routed.Scores, unified.Scores = append(routed.Scores, both+gain), append(unified.Scores, both)
+		routed.Value, unified.Value = routed.Value+100*(both+gain)/n, unified.Value+100*both/n
+		sum, squares = sum+gain, squares+gain*gain
+	}
+	found := evaluate.Collect([]evaluate.Row{routed, unified}, nil)
+	require.Len(t, found.Comparisons, 2*2, "of the mean and the task, with either baseline, which is the same net")
+	for _, c := range found.Comparisons {
+		require.Equal(t, n, c.Episodes)
+		require.InDelta(t, 100*sum/n, c.Difference, 1e-4)
+		require.InEpsilon(t, 2*1.96*100*math.Sqrt((squares/n-sum/n*sum/n)/n), c.High-c.Low, .05)
+		require.False(t, c.Level)
+		require.Zero(t, c.Gained+c.Lost)
+	}
+	var out bytes.Buffer
+	require.NoError(t, found.WriteTable(&out))
+	require.Contains(t, out.String(), "routed - unified: "+found.Comparisons[0].String()+", 95 % interval over episodes, mean of 1 tasks\n")
+	out.Reset()
+	require.NoError(t, found.WriteCSV(&out))
+	require.Regexp(t, `,routed,interval,subnet,.*\nbirds,top1,fewshot5,(.*,)+1.2500,2,training,`, out.String())
+
+	unified.Scores = nil
+	require.Empty(t, evaluate.Collect([]evaluate.Row{routed, unified}, nil).Comparisons, "there are no episodes to pair")
+	require.Equal(t, evaluate.Form(nil), evaluate.Form([]string{"knn", "finetune"}), "only rows of episodes have changed")
+	require.NotEqual(t, evaluate.Form(nil), evaluate.Form([]string{"knn", "fewshot1"}))
+}

@@ -50,14 +50,22 @@ type Row struct {
 	Routed    bool    `arrow:"routed"`
 	// Labels and Predicted are the true and the predicted classes of the test images, in the order of the test split. If the
 	// metric is tasks.MeanAP, Labels are instead [TestImages, classes], 1 if an image has a class, else 0, and Scores, of the
-	// same shape, take the place of Predicted.
+	// same shape, take the place of Predicted. Of an episodic protocol, there are only Scores: the accuracies of the episodes,
+	// as fractions, which are the same episodes for all nets.
 	Labels    []int32   `arrow:"labels"`
 	Predicted []int32   `arrow:"predicted"`
 	Scores    []float64 `arrow:"scores"`
 }
 
-// Form identifies Row's schema for digests of inputs: folders of earlier versions have rows without scores.
-const Form = "rows with predictions and scores"
+// Form identifies what the rows of protocols hold for digests of inputs: folders of earlier versions have rows without
+// scores, or without those of episodes.
+func Form(protocols []string) string {
+	form := "rows with predictions and scores"
+	if slices.ContainsFunc(protocols, func(name string) bool { p, _ := named(name); return p.Episodic }) {
+		form += " of episodes"
+	}
+	return form
+}
 
 // Classes returns Labels and Predicted as package metrics takes them.
 func (r Row) Classes() (labels, predicted []int64) {

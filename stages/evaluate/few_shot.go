@@ -75,6 +75,7 @@ func (fn *fewShotFn) ProcessElement(train, test *record.Batch, emit func(*record
 	emit(record.Of([]Row{{
 		Task: pairs[0].Task, Metric: tasks.Top1, Protocol: fn.Protocol, Subnet: pairs[0].Subnet, Norm: pairs[0].Norm,
 		Value: 100 * mean, Interval: 100 * 1.96 * std / math.Sqrt(float64(len(accuracies))), TestImages: test.NumRows(),
+		Scores: accuracies,
 	}}))
 	return nil
 }

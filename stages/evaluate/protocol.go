@@ -24,7 +24,7 @@ type Protocol struct {
 	OneClass bool
 
 	// measure returns a Row for each of sets, pairs of the features of a task's training and test images as embedFn makes
-	// them. It has the predictions unless the protocol is Episodic. Of a protocol without it, train does the same for
+	// them. It has the predictions or, if the protocol is Episodic, the accuracies of the episodes. Of a protocol without it, train does the same for
 	// batches of route.Pair.
 	measure func(s beam.Scope, sets beam.PCollection) beam.PCollection
 	train   func(s beam.Scope, pairs beam.PCollection) beam.PCollection

@@ -126,11 +126,17 @@ func (r *Results) WriteCSV(w io.Writer) error {
 		}
 		return strconv.FormatFloat(*f, 'f', 4, 64)
 	}
-	if err := c.Write([]string{"task", "metric", "protocol", "random", "unified", "unified_best_norm", "unified_subset_batches", "routed", "subnet", "norm", "mean", "oracle", "test_images"}); err != nil {
+	interval := func(half float64) string {
+		if half == 0 {
+			return ""
+		}
+		return figure(&half)
+	}
+	if err := c.Write([]string{"task", "metric", "protocol", "random", "unified", "unified_best_norm", "unified_subset_batches", "routed", "interval", "subnet", "norm", "mean", "oracle", "test_images"}); err != nil {
 		return err
 	}
 	for _, t := range r.Tasks {
-		if err := c.Write([]string{t.Name, t.Metric, t.Protocol, figure(t.Random), figure(t.Unified), figure(t.UnifiedBestNorm), figure(t.UnifiedSubsetBatches), figure(t.Routed), t.Subnet, t.Norm, figure(t.Mean), figure(t.Oracle), fmt.Sprint(t.TestImages)}); err != nil {
+		if err := c.Write([]string{t.Name, t.Metric, t.Protocol, figure(t.Random), figure(t.Unified), figure(t.UnifiedBestNorm), figure(t.UnifiedSubsetBatches), figure(t.Routed), interval(t.Interval), t.Subnet, t.Norm, figure(t.Mean), figure(t.Oracle), fmt.Sprint(t.TestImages)}); err != nil {
 			return err
 		}
 	}
@@ -189,7 +195,11 @@ func (r *Results) WriteTable(w io.Writer) error {
 			if c.Protocol != task.Protocol || c.Task != "" {
 				continue
 			}
-			if _, err := fmt.Fprintf(w, "routed - %s: %s, 95 %% interval over test images, mean of %d tasks\n", strings.ReplaceAll(c.Over, "_", " "), c, c.Tasks); err != nil {
+			of := "test images"
+			if c.Episodes > 0 {
+				of = "episodes"
+			}
+			if _, err := fmt.Fprintf(w, "routed - %s: %s, 95 %% interval over %s, mean of %d tasks\n", strings.ReplaceAll(c.Over, "_", " "), c, of, c.Tasks); err != nil {
 				return err
 			}
 		}

@@ -39,7 +39,7 @@ func TestCollect(t *testing.T) {
 
 	out.Reset()
 	require.NoError(t, r.WriteCSV(&out))
-	require.Contains(t, out.String(), "b,top1,knn,15.0000,40.0000,44.0000,,60.0000,0,training,60.0000,70.0000,100\n")
+	require.Contains(t, out.String(), "b,top1,knn,15.0000,40.0000,44.0000,,60.0000,,0,training,60.0000,70.0000,100\n")
 	out.Reset()
 	require.NoError(t, r.WriteTable(&out))
 	require.Contains(t, out.String(), "45.0")

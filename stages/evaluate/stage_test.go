@@ -200,12 +200,14 @@ func TestFewShotAndFractions(t *testing.T) {
 		few := rows[slices.IndexFunc(rows, func(r evaluate.Row) bool { return r.Norm == route.NormTraining && r.Protocol == "fewshot5" })]
 		require.InDelta(t, 100*mean, few.Value, 1e-9)
 		require.InDelta(t, 196*math.Sqrt(variance/600), few.Interval, 1e-9)
+		require.Equal(t, accuracies, few.Scores)
 		for _, r := range rows {
-			want := 18
+			images, episodes := 18, 0
 			if r.Protocol == "fewshot5" {
-				want = 0 // episodes predict no class of an image
+				images, episodes = 0, 600 // episodes predict no class of an image
 			}
-			require.Len(t, r.Predicted, want)
+			require.Len(t, r.Predicted, images)
+			require.Len(t, r.Scores, episodes)
 		}
 	}
 }

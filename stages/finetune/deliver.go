@@ -34,6 +34,8 @@ type Card struct {
 	Input    inference.Input `json:"input"`
 	// Features is the number of features per image.
 	Features int `json:"features"`
+	// Start describes the net that the training began with, as far as that is known.
+	Start route.Card `json:"start,omitzero"`
 	// Config is how it was trained, and Inputs identifies everything that determines it.
 	Config Config `json:"config"`
 	Inputs string `json:"inputs"`
@@ -101,6 +103,7 @@ func (fn *finetuneFn) done(ctx context.Context, dir string) (*Result, error) {
 // trained is a net that was trained for a task.
 type trained struct {
 	net    *inference.Model
+	start  route.Card
 	result Result
 }
 
@@ -137,7 +140,7 @@ func (fn *finetuneFn) train(ctx context.Context, p route.Pair, checkpoint string
 	if err != nil {
 		return nil, err
 	}
-	made := &trained{net: t.model(), result: Result{
+	made := &trained{net: t.model(), start: fn.start(p, m), result: Result{
 		Task: p.Task, Metric: p.Metric, Subnet: p.Subnet, Classes: int64(len(images.Classes)), Images: int64(len(t.train)),
 		Epochs: int64(len(t.History)), Epoch: int64(t.Best), ValidationImages: int64(len(t.held)),
 	}}
@@ -161,6 +164,17 @@ func (fn *finetuneFn) train(ctx context.Context, p route.Pair, checkpoint string
 	r.TestImages = int64(len(rows))
 	r.Test, err = made.measure(ctx, test, rows)
 	return made, err
+}
+
+// start describes the net that a training begins with.
+func (fn *finetuneFn) start(p route.Pair, m *inference.Model) route.Card {
+	card := fn.Output.Start
+	card.Format, card.Backbone, card.Input, card.Features = run.Format, m.Backbone, m.Input, m.Backbone.FeatureDim()
+	if p.Scorer != "" {
+		card.Task, card.Subnet, card.Subset, card.Norm = p.Task, p.Subnet, route.Subset(p.Subnet, p.Level), p.Norm
+		card.Scorer, card.Score = p.Scorer, p.Score
+	}
+	return card
 }
 
 // measure returns the metric of the net on some of the images, in percent, as Predict would find it.
@@ -217,7 +231,7 @@ func (fn *finetuneFn) write(ctx context.Context, dir string, t *trained) error {
 	}
 	text, err := json.MarshalIndent(Card{
 		Format: run.Format, Result: t.result, ClassNames: t.net.Classifier.Classes, Backbone: t.net.Backbone, Input: t.net.Input,
-		Features: t.net.Backbone.FeatureDim(), Config: fn.Config, Inputs: fn.Output.Inputs,
+		Features: t.net.Backbone.FeatureDim(), Start: t.start, Config: fn.Config, Inputs: fn.Output.Inputs,
 	}, "", "  ")
 	if err != nil {
 		return err

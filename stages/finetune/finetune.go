@@ -84,6 +84,7 @@ func (c Config) Validate() error {
 type Result struct {
 	Task   string `arrow:"task" json:"task"`
 	Metric string `arrow:"metric" json:"metric"`
+	// Subnet is the name of the net that the training began with; empty if it is not known.
 	Subnet string `arrow:"subnet" json:"subnet"`
 	// Classes is the number of classes, and Images that of the images trained on.
 	Classes int64 `arrow:"classes" json:"classes"`
@@ -110,6 +111,9 @@ type Output struct {
 	// Dir is the folder for the model and its files; with PerTask, each task gets a subfolder.
 	Dir     string
 	PerTask bool
+	// Start describes the nets that the trainings begin with, as far as it is known and the same for all tasks. What the
+	// router chose for a task is in its route.Pair.
+	Start route.Card
 	// Inputs identifies the nets, images and settings: what another attempt with the same Inputs left in the folder is
 	// continued.
 	Inputs string

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sdr-ml/sdr/stages/route"
+	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/stages/run/epochs"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 	"github.com/sdr-ml/sdr/tensorops/safetensors"
@@ -65,13 +66,15 @@ func stage(t *testing.T, runner string, cfg Config, out Output, pairs ...route.P
 func TestFinetune(t *testing.T) {
 	var want []byte
 	for _, runner := range []string{"prism", "direct"} {
-		out := Output{Dir: t.TempDir(), PerTask: true, Inputs: "x"}
-		got, err := stage(t, runner, small, out, pair(fixtures+"/test"))
+		out := Output{Dir: t.TempDir(), PerTask: true, Start: route.Card{Origin: route.Origin{Run: "id", Data: []string{"pool/"}}}, Inputs: "x"}
+		p := pair(fixtures + "/test")
+		p.Subnet, p.Level, p.Norm, p.Scorer, p.Score = "0.1-all", 2, route.NormTask, route.KNN, 51
+		got, err := stage(t, runner, small, out, p)
 		require.NoError(t, err)
 		require.Len(t, got, 1)
 		r, dir := got[0], filepath.Join(out.Dir, "fruit")
 		require.Equal(t, Result{
-			Task: "fruit", Metric: tasks.Top1, Subnet: "s", Classes: 3, Images: 15, Epochs: 6, Epoch: r.Epoch,
+			Task: "fruit", Metric: tasks.Top1, Subnet: "0.1-all", Classes: 3, Images: 15, Epochs: 6, Epoch: r.Epoch,
 			Validation: r.Validation, ValidationImages: 3, Test: r.Test, TestImages: r.TestImages, Model: filepath.Join(dir, modelFile),
 		}, r)
 		require.Positive(t, r.TestImages)
@@ -93,16 +96,20 @@ func TestFinetune(t *testing.T) {
 		require.Equal(t, r, card.Result)
 		require.Equal(t, m.Classifier.Classes, card.ClassNames)
 		require.Equal(t, small, card.Config)
+		require.Equal(t, route.Card{
+			Format: run.Format, Task: "fruit", Subnet: "0.1-all", Subset: "0.1", Norm: route.NormTask, Scorer: route.KNN, Score: 51,
+			Backbone: m.Backbone, Input: m.Input, Features: m.Backbone.FeatureDim(), Origin: out.Start.Origin,
+		}, card.Start)
 		lines, err := os.ReadFile(filepath.Join(dir, epochs.File))
 		require.NoError(t, err)
 		require.Equal(t, 6, bytes.Count(lines, []byte("\n")))
 		require.NoFileExists(t, filepath.Join(dir, checkpointFile))
 
-		again, err := stage(t, runner, Config{}, out, pair(fixtures+"/test")) // a configuration that cannot train
+		again, err := stage(t, runner, Config{}, out, p) // a configuration that cannot train
 		require.NoError(t, err)
 		require.Equal(t, got, again)
 		require.NoError(t, os.Truncate(r.Model, 100))
-		again, err = stage(t, runner, small, out, pair(fixtures+"/test"))
+		again, err = stage(t, runner, small, out, p)
 		require.NoError(t, err)
 		require.Equal(t, got, again)
 		data, err = os.ReadFile(r.Model)

@@ -66,8 +66,11 @@ func (c comparison) Verdict() string {
 	if c.Level {
 		chance = "contains 0, so the difference may be chance"
 	}
-	return fmt.Sprintf("The 95\u00a0%% interval, %s to %s, %s. Only the routed sub-nets are right about %s test images, only the other net about %s.",
-		signed(c.Low), signed(c.High), chance, humanize.Comma(c.Gained), humanize.Comma(c.Lost))
+	of := fmt.Sprintf("Only the routed sub-nets are right about %s test images, only the other net about %s.", humanize.Comma(c.Gained), humanize.Comma(c.Lost))
+	if c.Episodes > 0 {
+		of = fmt.Sprintf("Both were measured on the same %d episodes of each task.", c.Episodes)
+	}
+	return fmt.Sprintf("The 95\u00a0%% interval, %s to %s, %s. %s", signed(c.Low), signed(c.High), chance, of)
 }
 
 // gapOf returns the difference of the routed sub-net to the unified net on a task; nil if a result is missing.

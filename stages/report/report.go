@@ -137,6 +137,11 @@ type protocol struct {
 	Mistakes    []mistake
 }
 
+// Episodic reports whether results have intervals over episodes.
+func (p protocol) Episodic() bool {
+	return slices.ContainsFunc(p.Tasks, func(t resultRow) bool { return t.Interval > 0 })
+}
+
 // resultRow is a task's row in the table.
 type resultRow struct {
 	evaluate.Task

@@ -248,6 +248,26 @@ func TestWriteRandom(t *testing.T) {
 	require.Equal(t, "random", legends(doc)[2])
 }
 
+// TestWriteEpisodes checks that the results of episodes have their interval and paired differences.
+func TestWriteEpisodes(t *testing.T) {
+	p := fullPage()
+	source, _ := write(t, p)
+	require.NotContains(t, source, "±")
+	of := slices.Clone(rows)
+	for i := range of {
+		r := &of[i]
+		r.Protocol, r.Interval, r.Labels, r.Predicted = "fewshot5", .75, nil, nil
+		r.Scores = []float64{r.Value/100 - .001, r.Value/100 + .001}
+	}
+	p.Results = evaluate.Collect(of, nil)
+	source, doc := write(t, p)
+	sound(t, source, doc)
+	require.Contains(t, text(all(doc, "caption")[0]), "Percent on the test images, fewshot5; ± is the 95 % interval over episodes")
+	require.Equal(t, 2, strings.Count(text(all(doc, "tbody")[0]), "±0.8"), "of the routed net of each task")
+	require.Contains(t, text(doc), "1.0 points above the unified net (66.0 % against 65.0 %). The 95 % interval, +1.0 to +1.0, does not contain 0, so the difference is unlikely to be chance. Both were measured on the same 2 episodes of each task.")
+	require.NotContains(t, text(doc), "No task has both")
+}
+
 func TestWriteIsReproducible(t *testing.T) {
 	a, _ := write(t, fullPage())
 	b, _ := write(t, fullPage())

@@ -31,7 +31,7 @@ func (fn *chosenFn) ProcessElement(b *record.Batch, emit func(*record.Batch)) er
 	t, best := fn.Tasks[of], scores[at]
 	emit(record.Of([]Pair{{
 		Task: t.Name, Metric: t.Metric, Train: t.Train, Test: t.Test, Subnet: best.Subnet,
-		Candidate: true, Level: best.Level, Model: best.Model, Norm: best.Norm,
+		Candidate: true, Level: best.Level, Model: best.Model, Norm: best.Norm, Scorer: best.Scorer, Score: best.Score,
 	}}))
 	return nil
 }

@@ -23,7 +23,7 @@ import (
 type Card struct {
 	// Format is that of the file; see run.CheckFormat.
 	Format int `json:"format"`
-	// Task is the task that the model was chosen for, by its Score under Scorer, in percent.
+	// Task is the task that the model was chosen for, by its Score under Scorer; see FormatScore.
 	Task   string  `json:"task"`
 	Subnet string  `json:"subnet"`
 	Scorer string  `json:"scorer"`
@@ -143,10 +143,8 @@ func deliver(ctx context.Context, dir string, cfg DeliverConfig, scores []Score)
 	}
 	card := Card{
 		Task: best.Task, Subnet: best.Subnet, Scorer: best.Scorer, Score: best.Score, Norm: best.Norm,
-		Backbone: m.Backbone, Input: m.Input, Features: m.Backbone.FeatureDim(), Origin: origin,
-	}
-	if best.Level > 0 {
-		card.Subset = code(best.Subnet)
+		Backbone: m.Backbone, Input: m.Input, Features: m.Backbone.FeatureDim(),
+		Subset: Subset(best.Subnet, best.Level), Origin: origin,
 	}
 	if err := arrowio.SaveParquet(ctx, files.Join(dir, "scores.parquet"), record.Of(scores).Record); err != nil {
 		return best, err

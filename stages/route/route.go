@@ -53,6 +53,9 @@ type Pair struct {
 	Model     string `arrow:"model"`
 	// Norm says where the model's BatchNorm statistics come from, see Norms.
 	Norm string `arrow:"norm"`
+	// Score is the router's under Scorer; empty unless the router chose the pair.
+	Scorer string  `arrow:"scorer"`
+	Score  float64 `arrow:"score"`
 }
 
 // Norms: where the BatchNorm statistics of a net come from.

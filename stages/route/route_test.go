@@ -75,7 +75,7 @@ func TestChosen(t *testing.T) {
 	fn := &chosenFn{Tasks: of}
 	var got []Pair
 	for _, scores := range [][]Score{
-		{{Task: "b", Subnet: "root", Rank: 2, Model: "r"}, {Task: "b", Subnet: "0", Norm: NormTask, Rank: 1, Level: 1, Model: "m"}},
+		{{Task: "b", Subnet: "root", Rank: 2, Model: "r"}, {Task: "b", Subnet: "0", Norm: NormTask, Scorer: KNN, Score: 51, Rank: 1, Level: 1, Model: "m"}},
 		{{Task: "a", Subnet: "root", Norm: NormTraining, Rank: 1, Model: "r"}, {Task: "a", Subnet: "unified", Model: "u"}},
 		{{Task: "other", Subnet: "root", Rank: 1}},
 		{{Task: "a", Subnet: "unified", Model: "u"}},
@@ -87,9 +87,18 @@ func TestChosen(t *testing.T) {
 		}))
 	}
 	require.Equal(t, []Pair{
-		{Task: "b", Metric: tasks.Top1, Train: "b-train", Subnet: "0", Candidate: true, Level: 1, Model: "m", Norm: NormTask},
+		{Task: "b", Metric: tasks.Top1, Train: "b-train", Subnet: "0", Candidate: true, Level: 1, Model: "m", Norm: NormTask, Scorer: KNN, Score: 51},
 		{Task: "a", Metric: tasks.MeanPerClass, Train: "a-train", Test: "a-test", Subnet: "root", Candidate: true, Model: "r", Norm: NormTraining},
 	}, got)
+}
+
+func TestSubset(t *testing.T) {
+	require.Equal(t, []string{"", "", "0.1", "0.1"}, []string{Subset("root", 0), Subset("root-all", 0), Subset("0.1", 2), Subset("0.1-all", 2)})
+}
+
+func TestFormatScore(t *testing.T) {
+	require.Equal(t, "51.2 %", FormatScore(KNN, 51.23))
+	require.Equal(t, "-0.123", FormatScore(LogME, -.1234))
 }
 
 func TestByRun(t *testing.T) {

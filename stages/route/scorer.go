@@ -49,6 +49,14 @@ func Scorers() []string {
 // Summary describes a scorer in a few words.
 func Summary(name string) string { return summaries()[name] }
 
+// FormatScore formats a score: LogME's is the logarithm of an evidence, and all others are in percent.
+func FormatScore(scorer string, score float64) string {
+	if scorer == LogME {
+		return fmt.Sprintf("%.3f", score)
+	}
+	return fmt.Sprintf("%.1f %%", score)
+}
+
 // summaries describes the scorers of both kinds.
 func summaries() map[string]string {
 	all := map[string]string{}

@@ -141,6 +141,14 @@ func code(subnet string) string {
 	return code
 }
 
+// Subset returns the code of the subset that a net of a level was trained on; empty for level 0, which is all images.
+func Subset(subnet string, level int64) string {
+	if level == 0 {
+		return ""
+	}
+	return code(subnet)
+}
+
 // below reports whether a sub-net is below a node, or is it.
 func below(subnet, node string) bool {
 	at := code(subnet)
