@@ -1,6 +1,7 @@
 // Package report is the stage that writes a human-readable report on a run: one self-contained HTML file with the
 // results of every task, how the routed sub-nets compare with the baselines, the loss curves, the collapse watch and a
-// sample of every subset. The same results are written as JSON and CSV. It also writes the page of a study.
+// sample of every subset. The same results are written as JSON and CSV. It also writes the pages of a study and of
+// detections.
 package report
 
 import (
@@ -87,6 +88,7 @@ var pages = template.Must(template.New("").Funcs(template.FuncMap{
 	"signed":   signed,
 	"duration": duration,
 	"total":    total,
+	"jpeg":     dataURL,
 }).ParseFS(templates, "*.html", "style.css"))
 
 // Write writes the page as one HTML document that refers to nothing outside itself. Text is escaped. It fails on curves
