@@ -89,6 +89,7 @@ var pages = template.Must(template.New("").Funcs(template.FuncMap{
 	"duration": duration,
 	"total":    total,
 	"jpeg":     dataURL,
+	"shorten":  shorten,
 }).ParseFS(templates, "*.html", "style.css"))
 
 // Write writes the page as one HTML document that refers to nothing outside itself. Text is escaped. It fails on curves
@@ -136,6 +137,7 @@ type protocol struct {
 	Comparisons []comparison
 	Chosen      []chosen
 	Routing     *chart
+	Confusions  []confusions
 	Mistakes    []mistake
 }
 
@@ -181,7 +183,7 @@ func protocols(page *Page) ([]protocol, error) {
 		p.Comparisons = compare(r, p.Name, len(tasks))
 		p.Chosen = choices(tasks)
 		p.Routing = routingMap(scores(page.Rows, p.Name))
-		p.Mistakes = mistakes(page.Rows, p.Name, page.Classes)
+		p.Confusions, p.Mistakes = mistakes(page.Rows, p.Name, page.Classes)
 	}
 	return ps, nil
 }
