@@ -18,6 +18,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/sdr-ml/sdr/stages/detect"
+	"github.com/sdr-ml/sdr/stages/report"
 	"github.com/sdr-ml/sdr/stages/route"
 	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/transforms/annotations"
@@ -214,7 +215,7 @@ type DetectEvalOptions struct {
 	// Data are the images to measure on.
 	Data annotations.Config
 	// Out is a Parquet file for the figures of every detector, Detections one for what they found, and Sheet an HTML file
-	// with pictures of that; none is written if empty.
+	// with the figures of the nets and pictures of what was found; none is written if empty.
 	Out, Detections, Sheet string
 	// Limit says what becomes of images that cannot be used.
 	Limit detect.Limit
@@ -263,11 +264,12 @@ func DetectEval(ctx context.Context, o DetectEvalOptions) (*detect.Results, erro
 	if err != nil {
 		return nil, err
 	}
-	return detect.Collect(rows, o.Data.Path, set.Split), o.write(ctx, set, all, rows, found)
+	results := detect.Collect(rows, o.Data.Path, set.Split)
+	return results, o.write(ctx, set, all, rows, found, results)
 }
 
 // write writes the files that are asked for.
-func (o *DetectEvalOptions) write(ctx context.Context, set *annotations.Set, detectors []detect.Detector, rows []detect.Row, found []detect.Detection) error {
+func (o *DetectEvalOptions) write(ctx context.Context, set *annotations.Set, detectors []detect.Detector, rows []detect.Row, found []detect.Detection, results *detect.Results) error {
 	var errs []error
 	if o.Out != "" {
 		errs = append(errs, arrowio.SaveParquet(ctx, o.Out, record.Of(rows).Record))
@@ -277,11 +279,27 @@ func (o *DetectEvalOptions) write(ctx context.Context, set *annotations.Set, det
 		errs = append(errs, arrowio.SaveParquet(ctx, o.Detections, record.Of(found).Record))
 	}
 	if o.Sheet != "" {
-		errs = append(errs, files.Write(ctx, o.Sheet, func(w io.Writer) error {
-			return detect.WriteSheet(ctx, w, set, detectors, found)
-		}))
+		errs = append(errs, o.writeSheet(ctx, set, detectors, found, results))
 	}
 	return errors.Join(errs...)
+}
+
+// writeSheet writes the figures and pictures of what was found.
+func (o *DetectEvalOptions) writeSheet(ctx context.Context, set *annotations.Set, detectors []detect.Detector, found []detect.Detection, results *detect.Results) error {
+	drawn, err := detect.Draw(ctx, set, detectors, found)
+	if err != nil {
+		return err
+	}
+	page := &report.DetectionPage{
+		About:     report.About{Title: "Detections on " + set.Split, Facts: [][2]string{{"detectors", o.Detectors}, {"data", o.Data.Path}, {"split", set.Split}}},
+		Results:   results,
+		Annotated: true,
+		Score:     detect.DrawnScore,
+	}
+	for i, d := range detectors {
+		page.Galleries = append(page.Galleries, report.Gallery{Title: fmt.Sprintf("%s, seed %d", d.Net, d.Seed), Drawings: drawn[i]})
+	}
+	return files.Write(ctx, o.Sheet, func(w io.Writer) error { return report.WriteDetections(w, page) })
 }
 
 // findDetectors lists the finished detectors of a folder, in the order of its nets, and the names of these.
@@ -449,7 +467,14 @@ func (o *DetectPredictOptions) writeSheet(ctx context.Context, card detect.Card,
 	}
 	slices.SortFunc(found, func(a, b detect.Found) int { return cmp.Compare(a.Index, b.Index) })
 	found = slices.CompactFunc(found, func(a, b detect.Found) bool { return a.Index == b.Index }) // a runner may have computed one twice
-	return files.Write(ctx, o.Sheet, func(w io.Writer) error {
-		return detect.WriteFound(ctx, w, splits, card, o.MinScore, found)
-	})
+	drawn, err := detect.DrawFound(ctx, splits, card, found)
+	if err != nil {
+		return err
+	}
+	page := &report.DetectionPage{
+		About:     report.About{Title: "Detections", Facts: [][2]string{{"detector", o.Model}, {"data", strings.Join(o.Data, ", ")}}},
+		Score:     o.MinScore,
+		Galleries: []report.Gallery{{Drawings: drawn}},
+	}
+	return files.Write(ctx, o.Sheet, func(w io.Writer) error { return report.WriteDetections(w, page) })
 }

@@ -316,7 +316,7 @@ figures are those of a split without them.
 	format = addFormat(c, "output format", "table", "json", "csv")
 	f.StringVar(&o.Out, "out", "", "also write the figures of every detector to this Parquet file, replacing it")
 	f.StringVar(&o.Detections, "detections", "", "also write what was found to this Parquet file, replacing it")
-	f.StringVar(&o.Sheet, "sheet", "", "also write pictures of what was found to this HTML file, replacing it")
+	f.StringVar(&o.Sheet, "sheet", "", "also write the figures and pictures of what was found to this HTML file, replacing it")
 	addRunner(c, &o.Runner)
 	return c
 }

@@ -98,7 +98,13 @@ func TestDetect(t *testing.T) {
 	rows, err := arrowio.LoadRows[detect.Row](t.Context(), figures)
 	require.NoError(t, err)
 	require.Len(t, rows, 2*2*4)
-	require.FileExists(t, sheet)
+	page, err := os.ReadFile(sheet)
+	require.NoError(t, err)
+	require.Contains(t, string(page), "AP − unified")
+	for _, net := range r.Nets {
+		require.Contains(t, string(page), fmt.Sprintf(`<th scope="row">%s</th><td class="number">%.1f<`, net.Net, *net.AP))
+		require.Contains(t, string(page), "<h3>"+net.Net+", seed 2</h3>")
+	}
 	left, err := filepath.Glob(filepath.Join(out, ".parts*"))
 	require.NoError(t, err)
 	require.Empty(t, left)

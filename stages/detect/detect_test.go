@@ -8,6 +8,7 @@ import (
 	"image"
 	"image/color"
 	"image/draw"
+	"image/jpeg"
 	"image/png"
 	"io"
 	"math"
@@ -322,9 +323,26 @@ func TestResults(t *testing.T) {
 	var back Results
 	require.NoError(t, json.Unmarshal(b.Bytes(), &back))
 	require.Equal(t, r.Nets, back.Nets)
-	b.Reset()
-	require.NoError(t, WriteSheet(t.Context(), &b, set, detectors, found))
-	require.Equal(t, 8, strings.Count(b.String(), "data:image/jpeg;base64,"))
+	drawn, err := Draw(t.Context(), set, detectors, found)
+	require.NoError(t, err)
+	require.Len(t, drawn, len(detectors))
+	for i := range found {
+		found[i].Score = DrawnScore - .01
+	}
+	plain, err := Draw(t.Context(), set, detectors, found)
+	require.NoError(t, err)
+	require.Equal(t, plain[0], plain[1], "nothing is sure enough")
+	require.Len(t, plain[0], len(set.Images))
+	for i, im := range set.Images {
+		for k := range detectors {
+			require.Equal(t, im.Source, drawn[k][i].Source)
+			picture, err := jpeg.Decode(bytes.NewReader(drawn[k][i].JPEG))
+			require.NoError(t, err)
+			require.Equal(t, sheetSize, picture.Bounds().Dx())
+			require.NotEqual(t, plain[k][i], drawn[k][i])
+		}
+		require.NotEqual(t, drawn[0][i], drawn[1][i], "each detector found something else")
+	}
 
 	require.NoError(t, Validate(detectors))
 	require.ErrorContains(t, Validate(append(detectors, Detector{Net: "bad", Seed: 2})), "good has the seeds [1] and bad has [1 2]")
@@ -433,9 +451,9 @@ func TestBroken(t *testing.T) {
 	require.Len(t, j.pictures, images-bad)
 	require.Len(t, j.set.Images, images-bad)
 	require.Len(t, letters(), bad)
-	var b bytes.Buffer
-	require.NoError(t, WriteSheet(t.Context(), &b, set, []Detector{{Net: "net", Seed: 1}}, nil))
-	require.Equal(t, 12-4, strings.Count(b.String(), "data:image/jpeg;base64,"), "of every 20/12th image, the broken 1, 3, 5 and 6 are left out")
+	drawn, err := Draw(t.Context(), set, []Detector{{Net: "net", Seed: 1}}, nil)
+	require.NoError(t, err)
+	require.Len(t, drawn[0], 12-4, "of every 20/12th image, the broken 1, 3, 5 and 6 are left out")
 
 	limit.MaxBad = .29
 	_, _, err = limit.load(t.Context(), set, 64)

@@ -3,16 +3,12 @@ package detect
 import (
 	"bytes"
 	"context"
-	_ "embed"
-	"encoding/base64"
 	"errors"
 	"fmt"
-	"html/template"
 	"image"
 	"image/color"
 	"image/draw"
 	"image/jpeg"
-	"io"
 	"slices"
 
 	"golang.org/x/image/font"
@@ -24,10 +20,12 @@ import (
 	"github.com/sdr-ml/sdr/transforms/imageio"
 )
 
+// DrawnScore is the least score of the objects that Draw draws.
+const DrawnScore = .3
+
 const (
 	sheetImages = 12  // per detector
 	sheetSize   = 320 // of the longer side
-	sheetScore  = .3  // of the objects that are drawn
 )
 
 // The colors of boxes: white for what is annotated, one per class for what was found.
@@ -38,67 +36,49 @@ var (
 	} // Okabe and Ito's, which the color-blind can tell apart
 )
 
-//go:embed sheet.html
-var sheetText string
-
-var sheetPage = template.Must(template.New("sheet").Parse(sheetText))
-
-// sheet is the content of a page of pictures.
-type sheet struct {
-	Title     string
-	Annotated bool    // whether boxes of annotations are drawn, too
-	Score     float64 // of the objects that are drawn, at least
-	Sections  []section
-}
-
-// section is what a detector found.
-type section struct {
-	Title    string
-	Drawings []drawing
-}
-
-type drawing struct {
+// Drawing is a picture of an image with boxes around its objects.
+type Drawing struct {
+	// Source is the image's file, the file that contains it, or archive!member.
 	Source string
-	Image  template.URL
+	// JPEG is the picture.
+	JPEG []byte
 }
 
-// WriteSheet writes a page of HTML with pictures of what each detector found, in the same images for all of them.
-func WriteSheet(ctx context.Context, w io.Writer, set *annotations.Set, detectors []Detector, found []Detection) error {
-	page := sheet{Title: "Detections on " + set.Split, Annotated: true, Score: sheetScore}
+// Draw draws what each detector found with a score of at least DrawnScore, and what is annotated, in the same images for all
+// of them. The images that cannot be used are left out.
+func Draw(ctx context.Context, set *annotations.Set, detectors []Detector, found []Detection) ([][]Drawing, error) {
+	all := make([][]Drawing, len(detectors))
 	n := min(sheetImages, len(set.Images))
-	for _, d := range detectors {
-		s := section{Title: fmt.Sprintf("%s, seed %d", d.Net, d.Seed)}
-		for i := range n {
-			at := i * len(set.Images) / n
-			p, err := read(ctx, set, at, sheetSize)
-			if errors.As(err, new(*brokenError)) {
-				continue
-			} else if err != nil {
-				return err
-			}
-			own := slices.DeleteFunc(slices.Clone(found), func(f Detection) bool {
-				return f.Net != d.Net || f.Seed != d.Seed || f.Image != int64(at) || f.Score < sheetScore
-			})
-			image, err := p.draw(set.Classes, own)
-			if err != nil {
-				return err
-			}
-			s.Drawings = append(s.Drawings, drawing{set.Images[at].Source, image})
+	for i := range n {
+		at := i * len(set.Images) / n
+		p, err := read(ctx, set, at, sheetSize)
+		if errors.As(err, new(*brokenError)) {
+			continue
+		} else if err != nil {
+			return nil, err
 		}
-		page.Sections = append(page.Sections, s)
+		for k, d := range detectors {
+			own := slices.DeleteFunc(slices.Clone(found), func(f Detection) bool {
+				return f.Net != d.Net || f.Seed != d.Seed || f.Image != int64(at) || f.Score < DrawnScore
+			})
+			drawn, err := p.draw(set.Classes, own)
+			if err != nil {
+				return nil, err
+			}
+			all[k] = append(all[k], Drawing{set.Images[at].Source, drawn})
+		}
 	}
-	return sheetPage.Execute(w, page)
+	return all, nil
 }
 
 // errDrawn ends the reading of images when there are enough pictures.
 var errDrawn = errors.New("there are enough pictures")
 
-// WriteFound writes a page as WriteSheet does, of the first images of splits in which a detector found something with Find. found
-// is in the order of the images.
-func WriteFound(ctx context.Context, w io.Writer, splits []imageio.Split, card Card, minScore float64, found []Found) error {
+// DrawFound draws the first images of splits in which a detector found something with Find. found is in the order of the
+// images.
+func DrawFound(ctx context.Context, splits []imageio.Split, card Card, found []Found) (all []Drawing, err error) {
 	found = slices.DeleteFunc(slices.Clone(found), func(f Found) bool { return len(f.Classes) == 0 })
 	found = found[:min(len(found), sheetImages)]
-	var s section
 	for _, split := range splits {
 		here := func() bool { return len(found) > 0 && imageio.SplitOf(found[0].Index) == split.Index }
 		if !here() {
@@ -116,19 +96,19 @@ func WriteFound(ctx context.Context, w io.Writer, splits []imageio.Split, card C
 			if err != nil {
 				return fmt.Errorf("%s: %w", im.Source, err)
 			}
-			image, err := newPicture(rgb, sheetSize).draw(card.Classes, found[0].Detections(card.Classes))
-			s.Drawings, found = append(s.Drawings, drawing{im.Source, image}), found[1:]
+			drawn, err := newPicture(rgb, sheetSize).draw(card.Classes, found[0].Detections(card.Classes))
+			all, found = append(all, Drawing{im.Source, drawn}), found[1:]
 			return err
 		})
 		if err != nil && !errors.Is(err, errDrawn) {
-			return err
+			return nil, err
 		}
 	}
-	return sheetPage.Execute(w, sheet{Title: "Detections", Score: minScore, Sections: []section{s}})
+	return all, nil
 }
 
-// draw returns a picture with its objects and those that were found, the surest on top.
-func (p picture) draw(classes []string, found []Detection) (template.URL, error) {
+// draw returns a JPEG of a picture with its objects and those that were found, the surest on top.
+func (p picture) draw(classes []string, found []Detection) ([]byte, error) {
 	canvas := p.rgba()
 	for _, o := range p.objects {
 		frame(canvas, o.Box, annotatedColor, 1)
@@ -143,10 +123,8 @@ func (p picture) draw(classes []string, found []Detection) (template.URL, error)
 		label(canvas, box, c, fmt.Sprintf("%s %.0f %%", f.Class, 100*f.Score))
 	}
 	var b bytes.Buffer
-	if err := jpeg.Encode(&b, canvas, &jpeg.Options{Quality: 90}); err != nil {
-		return "", err
-	}
-	return template.URL("data:image/jpeg;base64," + base64.StdEncoding.EncodeToString(b.Bytes())), nil
+	err := jpeg.Encode(&b, canvas, &jpeg.Options{Quality: 90})
+	return b.Bytes(), err
 }
 
 // frame draws the sides of a box.

@@ -2,6 +2,7 @@ package report
 
 import (
 	"cmp"
+	"math"
 	"slices"
 
 	"github.com/sdr-ml/sdr/stages/evaluate"
@@ -56,6 +57,43 @@ func rivals(rows []evaluate.Row) (unified, routed *evaluate.Row) {
 	return unified, routed
 }
 
+// confusions are the confusion matrices of the unified net and the routed sub-net on a task.
+type confusions struct {
+	Task string
+	Nets []named[[]trueClass]
+}
+
+// trueClass is a row of a confusion matrix: how many of the test images of a class a net takes for each of the classes.
+type trueClass struct {
+	Class string
+	Taken []int
+}
+
+// Images is the number of the class's test images.
+func (c trueClass) Images() (n int64) {
+	for _, taken := range c.Taken {
+		n += int64(taken)
+	}
+	return n
+}
+
+// Percent is the part of the test images that n of them are.
+func (c trueClass) Percent(n int) int { return int(math.Round(100 * float64(n) / float64(c.Images()))) }
+
+// confusion returns the confusion matrix of a result on a task with these classes.
+func confusion(r *evaluate.Row, classes []string) []trueClass {
+	matrix := make([]trueClass, len(classes))
+	for i, name := range classes {
+		matrix[i] = trueClass{name, make([]int, len(classes))}
+	}
+	for i, taken := range r.Predicted {
+		if class := r.Labels[i]; int(max(class, taken)) < len(classes) {
+			matrix[class].Taken[taken]++
+		}
+	}
+	return matrix
+}
+
 // mistake is a class of a task that is often taken for another.
 type mistake struct {
 	Task, Class, Taken string
@@ -63,45 +101,60 @@ type mistake struct {
 	Unified, Routed int
 }
 
-// mistakesPerTask is the number of mistakes that the page lists for a task.
-const mistakesPerTask = 3
+const (
+	// mostClasses is the number of classes of a task up to which the page shows confusion matrices.
+	mostClasses = 12
+	// mistakesPerTask is the number of mistakes that the page lists for a task of more classes.
+	mistakesPerTask = 3
+)
 
-// mistakes returns the most frequent mistakes under a protocol, by task, of the unified net and the routed sub-net
-// together. Tasks without one of the results or the names of classes are left out.
-func mistakes(rows []evaluate.Row, protocol string, classes map[string][]string) (all []mistake) {
+// mistakes returns what the unified net and the routed sub-net take for what under a protocol, by task: confusion matrices
+// of tasks with few classes, and the most frequent mistakes of both nets together for the others. Tasks without one of the
+// results or the names of classes are left out, and so are those whose images have several classes.
+func mistakes(rows []evaluate.Row, protocol string, classes map[string][]string) (few []confusions, many []mistake) {
 	ofProtocol := slices.DeleteFunc(slices.Clone(rows), func(r evaluate.Row) bool { return r.Protocol != protocol })
 	byTask, tasks := group(ofProtocol, func(r evaluate.Row) string { return r.Task })
 	slices.Sort(tasks)
 	for _, task := range tasks {
 		unified, routed := rivals(byTask[task])
-		if unified == nil || routed == nil {
-			continue
-		}
-		type pair struct{ class, taken int32 }
-		found := map[pair]*mistake{}
 		names := classes[task]
-		count := func(r *evaluate.Row, add func(*mistake)) {
-			for i, taken := range r.Predicted { // none of images with several classes
-				p := pair{r.Labels[i], taken}
-				if p.class == p.taken || int(max(p.class, p.taken)) >= len(names) {
-					continue
-				}
-				if found[p] == nil {
-					found[p] = &mistake{Task: task, Class: names[p.class], Taken: names[p.taken]}
-				}
-				add(found[p])
-			}
+		switch {
+		case unified == nil || routed == nil || len(unified.Predicted) == 0 || len(names) == 0:
+		case len(names) <= mostClasses:
+			few = append(few, confusions{task, []named[[]trueClass]{
+				{"unified", confusion(unified, names)}, {"routed, " + routed.Subnet, confusion(routed, names)},
+			}})
+		default:
+			many = append(many, mostFrequent(task, names, unified, routed)...)
 		}
-		count(unified, func(m *mistake) { m.Unified++ })
-		count(routed, func(m *mistake) { m.Routed++ })
-		var most []mistake
-		for _, m := range found {
-			most = append(most, *m)
-		}
-		slices.SortFunc(most, func(a, b mistake) int {
-			return cmp.Or(cmp.Compare(b.Unified+b.Routed, a.Unified+a.Routed), cmp.Compare(a.Class, b.Class), cmp.Compare(a.Taken, b.Taken))
-		})
-		all = append(all, most[:min(mistakesPerTask, len(most))]...)
 	}
-	return all
+	return few, many
+}
+
+// mostFrequent returns the most frequent mistakes of two nets together on a task with these classes.
+func mostFrequent(task string, classes []string, unified, routed *evaluate.Row) []mistake {
+	type pair struct{ class, taken int32 }
+	found := map[pair]*mistake{}
+	count := func(r *evaluate.Row, add func(*mistake)) {
+		for i, taken := range r.Predicted {
+			p := pair{r.Labels[i], taken}
+			if p.class == p.taken || int(max(p.class, p.taken)) >= len(classes) {
+				continue
+			}
+			if found[p] == nil {
+				found[p] = &mistake{Task: task, Class: classes[p.class], Taken: classes[p.taken]}
+			}
+			add(found[p])
+		}
+	}
+	count(unified, func(m *mistake) { m.Unified++ })
+	count(routed, func(m *mistake) { m.Routed++ })
+	var most []mistake
+	for _, m := range found {
+		most = append(most, *m)
+	}
+	slices.SortFunc(most, func(a, b mistake) int {
+		return cmp.Or(cmp.Compare(b.Unified+b.Routed, a.Unified+a.Routed), cmp.Compare(a.Class, b.Class), cmp.Compare(a.Taken, b.Taken))
+	})
+	return most[:min(mistakesPerTask, len(most))]
 }

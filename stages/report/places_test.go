@@ -74,22 +74,18 @@ func TestMaps(t *testing.T) {
 	require.Contains(t, text(doc), "first principal component (31 % of the variance)")
 }
 
-// TestRoutingMap draws the candidates' better scores, and lists mistakes.
+// TestRoutingMap draws the candidates' better scores.
 func TestRoutingMap(t *testing.T) {
 	p := fullPage()
-	row := func(task, net, norm string, score float64, candidate, routed bool, predicted ...int32) evaluate.Row {
-		return evaluate.Row{
-			Task: task, Protocol: "knn", Subnet: net, Norm: norm, Score: score, Candidate: candidate, Routed: routed,
-			Labels: []int32{0, 0, 0, 1, 1, 2}, Predicted: predicted,
-		}
+	row := func(task, net, norm string, score float64, candidate, routed bool) evaluate.Row {
+		return evaluate.Row{Task: task, Protocol: "knn", Subnet: net, Norm: norm, Score: score, Candidate: candidate, Routed: routed}
 	}
 	p.Rows = []evaluate.Row{
-		row("emoji", "unified", "training", 99, false, false, 1, 1, 0, 1, 2, 2), row("emoji", "unified", "task", 99, false, false, 2, 2, 2, 2, 2, 2),
+		row("emoji", "unified", "training", 99, false, false), row("emoji", "unified", "task", 99, false, false),
 		row("emoji", "10", "task", 60, true, false), row("emoji", "10", "training", 50, true, false),
-		row("emoji", "2", "task", 70, true, false), row("emoji", "2", "training", 80, true, true, 1, 0, 0, 1, 1, 0),
+		row("emoji", "2", "task", 70, true, false), row("emoji", "2", "training", 80, true, true),
 		row("emoji", "root", "training", 40, true, false),
 	}
-	p.Classes = map[string][]string{"emoji": {"cat", "dog", "<owl>"}}
 	source, doc := write(t, p)
 	sound(t, source, doc)
 	label := "Scores of the router by task and net; emoji from 40.0 to 80.0, chosen 2 with 80.0"
@@ -107,8 +103,5 @@ func TestRoutingMap(t *testing.T) {
 		require.Equal(t, []string{"0.54", "1.00;stroke:var(--ink);stroke-width:2", "0.08"}, cells)
 	}
 	require.Equal(t, 1, found)
-	require.Equal(t, []mistake{{"emoji", "cat", "dog", 2, 1}, {"emoji", "<owl>", "cat", 0, 1}, {"emoji", "dog", "<owl>", 1, 0}}, mistakes(p.Rows, "knn", p.Classes))
-	require.Contains(t, text(doc), "emojicatdog21")
-	require.Empty(t, mistakes(p.Rows, "linear", p.Classes))
 	require.Nil(t, routingMap(scores(p.Rows[6:], "knn")), "one net leaves no choice")
 }

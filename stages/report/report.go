@@ -1,6 +1,7 @@
 // Package report is the stage that writes a human-readable report on a run: one self-contained HTML file with the
 // results of every task, how the routed sub-nets compare with the baselines, the loss curves, the collapse watch and a
-// sample of every subset. The same results are written as JSON and CSV. It also writes the page of a study.
+// sample of every subset. The same results are written as JSON and CSV. It also writes the pages of a study and of
+// detections.
 package report
 
 import (
@@ -87,6 +88,8 @@ var pages = template.Must(template.New("").Funcs(template.FuncMap{
 	"signed":   signed,
 	"duration": duration,
 	"total":    total,
+	"jpeg":     dataURL,
+	"shorten":  shorten,
 }).ParseFS(templates, "*.html", "style.css"))
 
 // Write writes the page as one HTML document that refers to nothing outside itself. Text is escaped. It fails on curves
@@ -134,6 +137,7 @@ type protocol struct {
 	Comparisons []comparison
 	Chosen      []chosen
 	Routing     *chart
+	Confusions  []confusions
 	Mistakes    []mistake
 }
 
@@ -184,7 +188,7 @@ func protocols(page *Page) ([]protocol, error) {
 		p.Comparisons = compare(r, p.Name, len(tasks))
 		p.Chosen = choices(tasks)
 		p.Routing = routingMap(scores(page.Rows, p.Name))
-		p.Mistakes = mistakes(page.Rows, p.Name, page.Classes)
+		p.Confusions, p.Mistakes = mistakes(page.Rows, p.Name, page.Classes)
 	}
 	return ps, nil
 }

@@ -115,7 +115,12 @@ func jpegURL(im image.Image, quality int) (template.URL, error) {
 	if err := jpeg.Encode(&b, im, &jpeg.Options{Quality: quality}); err != nil {
 		return "", err
 	}
-	return template.URL("data:image/jpeg;base64," + base64.StdEncoding.EncodeToString(b.Bytes())), nil
+	return dataURL(b.Bytes()), nil
+}
+
+// dataURL is a JPEG as a data URI.
+func dataURL(jpeg []byte) template.URL {
+	return template.URL("data:image/jpeg;base64," + base64.StdEncoding.EncodeToString(jpeg))
 }
 
 func rgba(pixels []uint8, side int) *image.RGBA {
