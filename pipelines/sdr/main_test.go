@@ -443,7 +443,7 @@ func TestUsageErrors(t *testing.T) {
 		{"give either --run with --subnet, or --model", []string{"export", "--run", empty, "--model", tiny, "--out", out}},
 		{"--subnet is missing", []string{"export", "--run", empty, "--out", out}},
 		{"--subnet goes with --run", []string{"export", "--model", tiny, "--subnet", "0", "--out", out}},
-		{"want one of torchvision, timm, onnx, hub", []string{"export", "--model", tiny, "--format", "tf", "--out", out}},
+		{"want torchvision, timm, onnx or hub", []string{"export", "--model", tiny, "--format", "tf", "--out", out}},
 		{"no place for the preparation of images", []string{"export", "--model", tiny, "--format", "hub", "--preprocess", "--out", out}},
 		{"no place for a license", []string{"export", "--model", tiny, "--license", "mit", "--out", out}},
 		{"model " + tiny + ": ", []string{"export", "--model", tiny, "--format", "hub", "--out", out}},
