@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sdr-ml/sdr/stages/route"
-	"github.com/sdr-ml/sdr/stages/run/epochs"
+	"github.com/sdr-ml/sdr/stages/run/curves"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 	"github.com/sdr-ml/sdr/tensorops/safetensors"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
@@ -93,7 +93,7 @@ func TestFinetune(t *testing.T) {
 		require.Equal(t, r, card.Result)
 		require.Equal(t, m.Classifier.Classes, card.ClassNames)
 		require.Equal(t, small, card.Config)
-		lines, err := os.ReadFile(filepath.Join(dir, epochs.File))
+		lines, err := os.ReadFile(filepath.Join(dir, curves.EpochsFile))
 		require.NoError(t, err)
 		require.Equal(t, 6, bytes.Count(lines, []byte("\n")))
 		require.NoFileExists(t, filepath.Join(dir, checkpointFile))
@@ -160,7 +160,7 @@ func TestResume(t *testing.T) {
 		killed := newSmall(t, small, "x", 1)
 		require.ErrorIs(t, killed.run(&countdown{t.Context(), steps}, path), context.Canceled)
 		require.Equal(t, steps, killed.Step)
-		lines, err := os.ReadFile(filepath.Join(filepath.Dir(path), epochs.File))
+		lines, err := os.ReadFile(filepath.Join(filepath.Dir(path), curves.EpochsFile))
 		require.NoError(t, err)
 		require.Equal(t, steps/whole.epochSteps(), bytes.Count(lines, []byte("\n")), "epochs are listed as they end")
 		resumed := newSmall(t, small, "x", 1)
