@@ -158,21 +158,30 @@ func (o *FinetuneOptions) tasks(ctx context.Context) ([]tasks.Task, error) {
 		}
 		return found, err
 	}
-	t, err := tasks.Open(ctx, o.Task)
+	t, err := openTested(ctx, o.Task, o.Columns)
+	if err != nil {
+		return nil, err
+	}
+	if err := finetune.CheckMetric(t.Metric); err != nil {
+		return nil, run.Usage(err)
+	}
+	return []tasks.Task{t}, nil
+}
+
+// openTested opens a task whose training images are given, with its test images where Evaluate would find them.
+func openTested(ctx context.Context, path string, columns imageio.Columns) (tasks.Task, error) {
+	t, err := tasks.Open(ctx, path)
 	if err == nil {
 		t.Test, err = tasks.TestOf(ctx, t)
 	}
 	if err == nil {
-		t = t.With(o.Columns)
+		t = t.With(columns)
 		err = tasks.Check(ctx, t)
 	}
-	if err == nil {
-		err = finetune.CheckMetric(t.Metric)
-	}
 	if err != nil {
-		return nil, run.Usage(err)
+		return t, run.Usage(err)
 	}
-	return []tasks.Task{t}, nil
+	return t, nil
 }
 
 // fineTuning is the content of finetune.json, which is written first: what the folder is, and what its results are made of.

@@ -302,7 +302,7 @@ func (p *studyPlan) customize(c *cell, sdr, unified string) string {
 	var customized string
 	customized = p.add("customize", slices.Concat([]string{sdr, unified}, c.routed), []any{p.judged, p.file.Customize, text}, func(s beam.Scope, in []beam.PCollection) beam.PCollection {
 		return customize.Customize(s, beam.Flatten(s, in[:2]...), beam.Flatten(s, in[2:]...), customize.Config{
-			Tasks: p.tasks, Nets: []string{recipe.Unified}, Dir: files.Join(p.dir(customized), "models"), Recipe: text,
+			Tasks: p.tasks, Nets: []string{recipe.Unified}, Dir: files.Join(p.dir(customized), "models"), Metrics: p.dir(customized), Recipe: text,
 			Images: p.file.Customize.Images, Rates: p.file.Customize.Rates, Device: p.device,
 		})
 	})

@@ -2,6 +2,7 @@ package pipelines
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,13 +12,17 @@ import (
 	"math"
 	"net/http"
 	"os"
+	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/sdr-ml/sdr/stages/extend"
 	"github.com/sdr-ml/sdr/stages/report"
 	"github.com/sdr-ml/sdr/stages/run"
+	"github.com/sdr-ml/sdr/stages/run/curves"
 	"github.com/sdr-ml/sdr/stages/run/recipe"
 	"github.com/sdr-ml/sdr/stages/run/shards"
 	"github.com/sdr-ml/sdr/stages/train"
@@ -25,7 +30,7 @@ import (
 	"github.com/sdr-ml/sdr/transforms/files"
 )
 
-// Watcher reads how far a run, a study, a fine-tuning or detectors are, also while another process trains. It only reads the
+// Watcher reads how far a run, a study, a fine-tuning, a customizing or detectors are, also while another process trains. It only reads the
 // folder.
 type Watcher struct {
 	dir string
@@ -73,12 +78,12 @@ func (w *Watcher) Page(ctx context.Context) (*report.WatchPage, error) {
 	}
 	folder, err := run.Open(ctx, w.dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		for _, show := range []func(context.Context, *report.WatchPage) error{w.study, w.fineTuning, w.detectors} {
+		for _, show := range []func(context.Context, *report.WatchPage) error{w.study, w.fineTuning, w.detectors, w.customizing} {
 			if err := show(ctx, p); !errors.Is(err, fs.ErrNotExist) {
 				return p, err
 			}
 		}
-		p.State, p.Detail = "There is no run in "+w.dir+" yet.", "It is shown as soon as sdr pretrain, study, finetune or detect train begins it."
+		p.State, p.Detail = "There is no run in "+w.dir+" yet.", "It is shown as soon as sdr pretrain, study, finetune, customize or detect train begins it."
 		if running, err := run.InUse(ctx, w.dir); running || err != nil {
 			return p, err // it begins in a moment
 		}
@@ -234,7 +239,7 @@ func (w *Watcher) trainings(ctx context.Context, p *report.WatchPage, r *recipe.
 			continue
 		}
 		from, to := train.Range(r, variant)
-		points, err := train.ReadCurve(ctx, w.dir, variant)
+		points, err := curves.ReadPoints(ctx, w.dir, variant)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return "", err
 		}
@@ -256,6 +261,15 @@ func (w *Watcher) trainings(ctx context.Context, p *report.WatchPage, r *recipe.
 		steps += to - at
 		p.Trainings = append(p.Trainings, t)
 	}
+	added, err := files.List(ctx, curves.Path(files.Quote(w.dir), extend.CurvePrefix+"*"))
+	if err != nil {
+		return "", err
+	}
+	for _, file := range added {
+		if err := addCurve(ctx, p, "", file, 0, r.Train.Batch, done["extend"] != nil); err != nil {
+			return "", err
+		}
+	}
 	if speed > 0 && steps > 0 {
 		left = fmt.Sprintf("%s of training left.", (time.Duration(float64(steps)/speed) * time.Second).String())
 	}
@@ -263,7 +277,7 @@ func (w *Watcher) trainings(ctx context.Context, p *report.WatchPage, r *recipe.
 }
 
 // progressOf says how far a training is, and at which step.
-func progressOf(of run.Training, points []train.Point) (t report.Training, at int) {
+func progressOf(of run.Training, points []curves.Point) (t report.Training, at int) {
 	t, at = report.Training{Name: of.Variant, Of: of.Images()}, of.From
 	if len(points) > 0 {
 		last := points[len(points)-1]
@@ -277,8 +291,30 @@ func progressOf(of run.Training, points []train.Point) (t report.Training, at in
 	return t, at
 }
 
+// addCurve adds a training of so many steps, 0 if that is not known, and its curve. Its name is a prefix and that of the metrics
+// file.
+func addCurve(ctx context.Context, p *report.WatchPage, prefix, file string, steps, batch int, ended bool) error {
+	points, err := curves.Read[curves.Point](ctx, file)
+	if err != nil {
+		return err
+	}
+	name := prefix + strings.TrimSuffix(path.Base(filepath.ToSlash(file)), ".jsonl")
+	t, _ := progressOf(run.Training{Variant: name, To: cmp.Or(steps, math.MaxInt32), Batch: batch}, points)
+	if steps == 0 {
+		t.Of = 0
+	}
+	if ended {
+		t.Of, t.Speed = t.Images, 0
+	}
+	p.Trainings = append(p.Trainings, t)
+	if len(points) > 0 {
+		p.Curves = append(p.Curves, curveOf(name, points))
+	}
+	return nil
+}
+
 // curveOf is the curve of a training.
-func curveOf(name string, points []train.Point) report.Curve {
+func curveOf(name string, points []curves.Point) report.Curve {
 	c := report.Curve{Name: name}
 	for _, point := range points {
 		c.Steps, c.Loss, c.Std = append(c.Steps, point.Step), append(c.Loss, point.Loss), append(c.Std, point.Std)
@@ -288,7 +324,7 @@ func curveOf(name string, points []train.Point) report.Curve {
 
 // stepsPerSecond is the speed of a training lately: the median over the last intervals between its points, since there may
 // be an interruption in one of them.
-func stepsPerSecond(points []train.Point) float64 {
+func stepsPerSecond(points []curves.Point) float64 {
 	const most = 9
 	var all []float64
 	for i := max(1, len(points)-most); i < len(points); i++ {

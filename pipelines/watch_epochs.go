@@ -12,7 +12,7 @@ import (
 	"github.com/sdr-ml/sdr/stages/detect"
 	"github.com/sdr-ml/sdr/stages/report"
 	"github.com/sdr-ml/sdr/stages/run"
-	"github.com/sdr-ml/sdr/stages/run/epochs"
+	"github.com/sdr-ml/sdr/stages/run/curves"
 	"github.com/sdr-ml/sdr/transforms/files"
 )
 
@@ -29,12 +29,12 @@ func (w *Watcher) fineTuning(ctx context.Context, p *report.WatchPage) error {
 		return err
 	}
 	for _, t := range info.Tasks {
-		file := files.Join(w.dir, t.Name, epochs.File)
+		file := files.Join(w.dir, t.Name, curves.EpochsFile)
 		if len(info.Tasks) == 1 { // given by itself, or in a folder of tasks
 			if found, err := files.Exists(ctx, file); err != nil {
 				return err
 			} else if !found {
-				file = files.Join(w.dir, epochs.File)
+				file = files.Join(w.dir, curves.EpochsFile)
 			}
 		}
 		if err := addEpochs(ctx, p, t.Name, file, done, info.Config.Epochs, info.Config.Batch); err != nil {
@@ -77,7 +77,7 @@ func (w *Watcher) detectors(ctx context.Context, p *report.WatchPage) error {
 
 // addEpochs adds a training, which may have ended before all its epochs, and its curve.
 func addEpochs(ctx context.Context, p *report.WatchPage, name, file string, ended bool, all, batch int) error {
-	done, err := epochs.Read(ctx, file)
+	done, err := curves.Read[curves.Epoch](ctx, file)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

@@ -12,7 +12,7 @@ import (
 
 	"github.com/sdr-ml/sdr/stages/report"
 	"github.com/sdr-ml/sdr/stages/run"
-	"github.com/sdr-ml/sdr/stages/train"
+	"github.com/sdr-ml/sdr/stages/run/curves"
 	"github.com/sdr-ml/sdr/transforms/files"
 )
 
@@ -77,9 +77,9 @@ func (w *Watcher) studyTrainings(ctx context.Context, p *report.WatchPage, folde
 		if err != nil {
 			return 0, err
 		}
-		var points []train.Point
+		var points []curves.Point
 		if m == nil {
-			if points, err = train.ReadCurve(ctx, folder.StageDir(of.Stage), of.Variant); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			if points, err = curves.ReadPoints(ctx, folder.StageDir(of.Stage), of.Variant); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return 0, err
 			}
 		}

@@ -15,7 +15,7 @@ import (
 	"github.com/sdr-ml/sdr/stages/finetune"
 	"github.com/sdr-ml/sdr/stages/report"
 	"github.com/sdr-ml/sdr/stages/run"
-	"github.com/sdr-ml/sdr/stages/run/epochs"
+	"github.com/sdr-ml/sdr/stages/run/curves"
 	"github.com/sdr-ml/sdr/stages/run/recipe"
 	"github.com/sdr-ml/sdr/stages/run/shards"
 	"github.com/sdr-ml/sdr/stages/train"
@@ -58,11 +58,11 @@ func TestWatch(t *testing.T) {
 	// curve writes 20 steps a second, up to the given step.
 	curve := func(variant string, from, to int) {
 		var lines strings.Builder
-		for step := from + 19; step < to; step += train.Every {
+		for step := from + 19; step < to; step += curves.Every {
 			at := time.Now().Add(time.Duration(step-to) * 50 * time.Millisecond)
 			fmt.Fprintf(&lines, `{"step":%d,"loss":%g,"std":0.1,"time":%.3f,"data_wait":0.25}`+"\n", step, 5-float64(step)/100, float64(at.UnixMilli())/1000)
 		}
-		require.NoError(t, files.WriteBytes(ctx, train.CurvePath(dir, variant), []byte(lines.String())))
+		require.NoError(t, files.WriteBytes(ctx, curves.Path(dir, variant), []byte(lines.String())))
 	}
 	_, phase0 := train.Range(r, train.Phase0)
 	require.Greater(t, phase0, 60)
@@ -144,13 +144,13 @@ func TestWatchEpochs(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, get(t, w), "The fine-tuning runs.")
 	validation := 62.5
-	write := func(path string, all ...epochs.Epoch) {
-		log := epochs.NewLog(path)
+	write := func(path string, all ...curves.Epoch) {
+		log := curves.NewEpochs(path)
 		require.NoError(t, log.Write(ctx, all))
 		require.NoError(t, log.Close())
 	}
-	write(filepath.Join(dir, "b", epochs.File),
-		epochs.Epoch{Epoch: 1, Step: 20, Loss: 2, Validation: &validation}, epochs.Epoch{Epoch: 2, Step: 40, Loss: 1.5, Validation: &validation})
+	write(filepath.Join(dir, "b", curves.EpochsFile),
+		curves.Epoch{Epoch: 1, Step: 20, Loss: 2, Validation: &validation}, curves.Epoch{Epoch: 2, Step: 40, Loss: 1.5, Validation: &validation})
 	p, err := w.Page(ctx)
 	require.NoError(t, err)
 	require.Equal(t, []report.Training{{Name: "a"}, {Name: "b", Images: 320, Of: 1600, Measured: true, Loss: 1.5}}, p.Trainings)
@@ -169,12 +169,53 @@ func TestWatchEpochs(t *testing.T) {
 	info := detectInfo{Config: detect.Config{Epochs: 4, Batch: 2}, Nets: []detectNet{{Name: "net"}}}
 	require.NoError(t, info.write(ctx, dir))
 	require.Contains(t, get(t, w), "No program writes to the training of detectors, and it is not done.")
-	write(filepath.Join(dir, "net", "1"+detect.MetricsSuffix), epochs.Epoch{Epoch: 1, Step: 5, Loss: 3})
+	write(filepath.Join(dir, "net", "1"+detect.MetricsSuffix), curves.Epoch{Epoch: 1, Step: 5, Loss: 3})
 	p, err = w.Page(ctx)
 	require.NoError(t, err)
 	require.Equal(t, []report.Training{{Name: "net/1", Images: 10, Of: 40, Measured: true, Loss: 3}}, p.Trainings)
 	require.NoError(t, files.WriteBytes(ctx, filepath.Join(dir, "net", "1.safetensors"), nil))
 	require.Contains(t, get(t, w), "The training of detectors is done.")
+}
+
+// TestWatchCustomizing follows a customizing of two tasks that begins, trains and ends, and one whose number of steps is not known.
+func TestWatchCustomizing(t *testing.T) {
+	ctx, r := t.Context(), small(t)
+	dir := t.TempDir()
+	w := NewWatcher(dir)
+	of := []tasks.Task{{Name: "a"}, {Name: "b"}}
+	o := CustomizeOptions{Out: dir, Run: "runs/mine", Images: 640, Rates: []float64{.1, .01}}
+	curve := func(name string) {
+		c := curves.New(dir, name, 40)
+		for step := range 20 {
+			c.Add(curves.Point{Step: step, Loss: 2, Std: .5})
+		}
+		require.NoError(t, c.Write(ctx))
+		require.NoError(t, c.Close())
+	}
+	curve("a/unified-1") // of an earlier one
+	require.NoError(t, o.begin(ctx, r.Marshal(), of))
+	require.Contains(t, get(t, w), "No program writes to the customizing, and it is not done.")
+	curve("b/1.0-0.1")
+	unlock, err := run.Lock(ctx, dir)
+	require.NoError(t, err)
+	p, err := w.Page(ctx)
+	require.NoError(t, err)
+	require.Equal(t, "The customizing runs.", p.State)
+	require.Equal(t, []report.Training{{Name: "a"}, {Name: "b/1.0-0.1", Images: 160, Of: 320, Measured: true, Loss: 2, Std: .5}}, p.Trainings)
+	require.Equal(t, []report.Curve{{Name: "b/1.0-0.1", Steps: []int{19}, Loss: []float64{2}, Std: []float64{.5}}}, p.Curves)
+	require.Contains(t, get(t, w), "Collapse watch")
+	unlock()
+	require.NoError(t, files.WriteBytes(ctx, filepath.Join(dir, customizedFile), nil))
+	require.Contains(t, get(t, w), "The customizing is done.")
+
+	o.Images = 0
+	require.NoError(t, o.begin(ctx, r.Marshal(), of[:1]))
+	require.NoFileExists(t, filepath.Join(dir, customizedFile))
+	curve("a/1.0-0.1")
+	p, err = w.Page(ctx)
+	require.NoError(t, err)
+	require.Equal(t, []report.Training{{Name: "a/1.0-0.1", Images: 160, Measured: true, Loss: 2, Std: .5}}, p.Trainings)
+	require.Contains(t, get(t, w), "<td>160</td>")
 }
 
 // TestWatchStudy follows a study that begins, trains, is interrupted and ends.
@@ -198,7 +239,7 @@ func TestWatchStudy(t *testing.T) {
 	done("ingest/1", 7)
 	done("phase0/1", 50)
 	now := time.Now().UnixMilli()
-	require.NoError(t, files.WriteBytes(ctx, train.CurvePath(folder.StageDir("phase0/2"), "phase0"), []byte(fmt.Sprintf(
+	require.NoError(t, files.WriteBytes(ctx, curves.Path(folder.StageDir("phase0/2"), "phase0"), []byte(fmt.Sprintf(
 		`{"step":119,"loss":4,"std":0.1,"time":%d.0}`+"\n"+`{"step":139,"loss":3,"std":0.1,"time":%d.0}`+"\n", now/1000-10, now/1000))))
 	p, err := w.Page(ctx)
 	require.NoError(t, err)
@@ -226,7 +267,7 @@ func TestWatchStudy(t *testing.T) {
 // TestStepsPerSecond leaves out an interruption.
 func TestStepsPerSecond(t *testing.T) {
 	require.Zero(t, stepsPerSecond(nil))
-	require.Zero(t, stepsPerSecond([]train.Point{{Step: 19, Time: 5}}))
-	require.Zero(t, stepsPerSecond([]train.Point{{Step: 19}, {Step: 39}}), "of an earlier version, without times")
-	require.InDelta(t, 10, stepsPerSecond([]train.Point{{Step: 19, Time: 2}, {Step: 39, Time: 4}, {Step: 59, Time: 3600}, {Step: 79, Time: 3602}, {Step: 99, Time: 3604.1}}), .6)
+	require.Zero(t, stepsPerSecond([]curves.Point{{Step: 19, Time: 5}}))
+	require.Zero(t, stepsPerSecond([]curves.Point{{Step: 19}, {Step: 39}}), "of an earlier version, without times")
+	require.InDelta(t, 10, stepsPerSecond([]curves.Point{{Step: 19, Time: 2}, {Step: 39, Time: 4}, {Step: 59, Time: 3600}, {Step: 79, Time: 3602}, {Step: 99, Time: 3604.1}}), .6)
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"log/slog"
 	"time"
 
@@ -25,7 +24,13 @@ difference.
 
 DIR gets model.safetensors and model.json as from sdr route, and
 candidates.parquet, all versions with their scores. With --tasks, every task in the
-folder gets a subfolder of DIR.
+folder gets a subfolder of DIR. DIR/metrics has the losses of the trainings, which
+sdr watch DIR draws, and DIR/tensorboard the same for TensorBoard.
+
+If there are test images, NAME-test beside NAME-train, the net as it was and the
+delivered one classify them by their nearest neighbors (knn of sdr evaluate). The
+table says by how many percentage points the metric differs, with a 95 % interval,
+what the training cost, and is saved as DIR/customized.parquet.
 
 --seconds bounds the training time per task; it is translated to a number of
 images by timing a few steps. --images gives that number directly, so that another
@@ -61,10 +66,7 @@ run has the same result.`,
 				return err
 			}
 			slog.Info("customized", "tasks", len(made), "took", time.Since(start).Round(100*time.Millisecond))
-			for _, m := range made {
-				fmt.Fprintln(c.OutOrStdout(), m)
-			}
-			return nil
+			return made.WriteTable(c.OutOrStdout())
 		},
 	}
 	f := c.Flags()

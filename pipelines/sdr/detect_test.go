@@ -129,7 +129,7 @@ func TestDetect(t *testing.T) {
 	require.Equal(t, 2, nets["root"])
 	mustSDR(t, with("--model", filepath.Join(chosen, "model.safetensors"), "--seeds", "2")...)
 	customized := filepath.Join(dir, "customized")
-	require.Contains(t, mustSDR(t, "customize", "--run", trained, "--task", tiles, "--subnet", "unified", "--out", customized, "--images", "64"), "sub-net unified")
+	require.Contains(t, mustSDR(t, "customize", "--run", trained, "--task", tiles, "--subnet", "unified", "--out", customized, "--images", "64"), "unified")
 	require.FileExists(t, filepath.Join(customized, "model.safetensors"))
 	require.Contains(t, mustSDR(t, append(route, "--without-unified", "--norm", "task")...), "norm task")
 	scores, err = arrowio.LoadRows[routing.Score](t.Context(), filepath.Join(chosen, "scores.parquet"))

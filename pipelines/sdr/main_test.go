@@ -29,6 +29,7 @@ import (
 	"github.com/sdr-ml/sdr/pipelines"
 	"github.com/sdr-ml/sdr/stages/customize"
 	"github.com/sdr-ml/sdr/stages/route"
+	"github.com/sdr-ml/sdr/transforms/arrowio"
 	"github.com/sdr-ml/sdr/transforms/imageio"
 )
 
@@ -197,8 +198,8 @@ func TestPretrain(t *testing.T) {
 	}
 	customized := filepath.Join(dir, "customized")
 	one := mustSDR(t, "customize", "--run", first, "--task", filepath.Join(tasks, "fruit"), "--out", customized, "--images", "256")
-	require.Contains(t, one, "fruit: sub-net ")
-	for _, name := range []string{"candidates.parquet", "model.safetensors", "model.json"} {
+	require.Contains(t, one, "difference, with")
+	for _, name := range []string{"candidates.parquet", "model.safetensors", "model.json", "customized.parquet"} {
 		require.FileExists(t, filepath.Join(customized, name))
 	}
 	var card route.Card
@@ -207,8 +208,26 @@ func TestPretrain(t *testing.T) {
 	require.NoError(t, json.Unmarshal(text, &card))
 	require.Equal(t, strings.TrimPrefix(card.Subnet, "root"), card.Subset)
 	require.Equal(t, card.Customized == customize.AsIs, card.Norm == route.NormTraining)
-	all := mustSDR(t, "customize", "--run", first, "--tasks", tasks, "--out", dir+"/all", "--images", "256")
-	require.Equal(t, one, strings.Replace(all, dir+"/all/fruit", customized, 1))
+	mustSDR(t, "customize", "--run", first, "--tasks", tasks, "--out", dir+"/all", "--images", "256")
+	outcome := func(out string) pipelines.CustomizeResult {
+		rows, err := arrowio.LoadRows[pipelines.CustomizeResult](t.Context(), filepath.Join(out, "customized.parquet"))
+		require.NoError(t, err)
+		require.Len(t, rows, 1)
+		require.Positive(t, rows[0].Seconds)
+		rows[0].Seconds, rows[0].Dir = 0, ""
+		return rows[0]
+	}
+	result := outcome(customized)
+	require.Equal(t, result, outcome(dir+"/all"))
+	require.Equal(t, "fruit", result.Task)
+	require.EqualValues(t, 256, result.Images)
+	require.Positive(t, result.TestImages)
+	require.InDelta(t, result.Test-result.TestBefore, result.Difference, 1e-4)
+	require.LessOrEqual(t, result.Low, result.Difference)
+	require.GreaterOrEqual(t, result.High, result.Difference)
+	page, err := pipelines.NewWatcher(customized).Page(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "The customizing is done.", page.State)
 	// test images make no difference to what is chosen, trained and delivered
 	blind := filepath.Join(dir, "blind")
 	require.NoError(t, os.CopyFS(blind, os.DirFS(tasks)))
@@ -482,7 +501,7 @@ func TestUsageErrors(t *testing.T) {
 		{"study " + noData + ": data: ", []string{"study", noData, "--out", out}},
 		{"study " + unlabeledFile + ": tasks: ", []string{"study", unlabeledFile, "--out", out}},
 		{"has no label", []string{"study", unlabeledFile, "--out", out, "--plan"}},
-		{"want one of csv, json, markdown, table", []string{"study", file, "--out", out, "--format", "html"}},
+		{"want table, markdown, csv or json", []string{"study", file, "--out", out, "--format", "html"}},
 		{"--max-bad", []string{"study", file, "--out", out, "--max-bad", "-1"}},
 		{"holds no study: it has no study.json; choose another --out", []string{"study", file, "--out", used}},
 		{"holds no study but a run; choose another --out", []string{"study", file, "--out", ordinary}},

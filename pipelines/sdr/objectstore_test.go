@@ -27,6 +27,7 @@ import (
 
 	"github.com/sdr-ml/sdr/pipelines"
 	"github.com/sdr-ml/sdr/stages/run"
+	"github.com/sdr-ml/sdr/stages/run/curves"
 	"github.com/sdr-ml/sdr/stages/train"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
 	"github.com/sdr-ml/sdr/transforms/compute"
@@ -179,7 +180,7 @@ func (d onDisk) compare(t *testing.T, s store) {
 		sameFile(t, files.Join(d.run, name), files.Join(there.run, name))
 	}
 	points := sameCurve(t, d.run, there.run)
-	events, err := files.List(ctx, files.Join(train.EventsDir(there.run, train.SDR), "*"))
+	events, err := files.List(ctx, files.Join(curves.EventsDir(there.run, train.SDR), "*"))
 	require.NoError(t, err)
 	require.Len(t, events, 1)
 	data, err := files.Read(ctx, events[0])
@@ -217,11 +218,11 @@ func (d onDisk) compare(t *testing.T, s store) {
 // returns the number of points.
 func sameCurve(t *testing.T, want, got string) int {
 	t.Helper()
-	a, err := train.ReadCurve(t.Context(), want, train.SDR)
+	a, err := curves.ReadPoints(t.Context(), want, train.SDR)
 	require.NoError(t, err)
-	b, err := train.ReadCurve(t.Context(), got, train.SDR)
+	b, err := curves.ReadPoints(t.Context(), got, train.SDR)
 	require.NoError(t, err)
-	for _, points := range [][]train.Point{a, b} {
+	for _, points := range [][]curves.Point{a, b} {
 		for i := range points {
 			points[i].Time, points[i].Wait = 0, 0
 		}

@@ -23,8 +23,8 @@ func newWatch() *cobra.Command {
 		Long: `Serves a page that shows, and updates every few seconds, how far a run is: its
 stages, losses, the collapse watch, images per second, data wait, time left,
 subsets and the end of the log. Of a study, it shows every training, what is done,
-and how long the rest takes if it takes as long as what is done; of sdr finetune and
-sdr detect train, the curves. It only reads the folder, so the run may be another
+and how long the rest takes if it takes as long as what is done; of sdr customize,
+finetune and detect train, the curves. It only reads the folder, so the run may be another
 process's, on another machine, done, or not begun yet.`,
 		Example: `  sdr watch runs/first
   sdr watch classifier/

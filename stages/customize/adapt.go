@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/sdr-ml/sdr/stages/internal/learn"
+	"github.com/sdr-ml/sdr/stages/run/curves"
 	"github.com/sdr-ml/sdr/stages/run/recipe"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 	"github.com/sdr-ml/sdr/transforms/compute"
@@ -15,9 +17,11 @@ import (
 
 // version is a net that may suit the task.
 type version struct {
-	name   string
-	model  *inference.Model
-	images int64 // that it was trained on beyond the net as it was
+	name  string
+	model *inference.Model
+	// What it was trained on beyond the net as it was, and how long that took.
+	images  int64
+	seconds float64
 }
 
 // AsIs is the version of a net that is not adapted.
@@ -25,7 +29,7 @@ const AsIs = "as is"
 
 // adapt returns the versions of a net: as it is, with BatchNorm statistics of the task's images, and trained on them at
 // each rate.
-func (fn *customizeFn) adapt(ctx context.Context, r *recipe.Recipe, m *inference.Model, of *tasks.Images) ([]version, error) {
+func (fn *customizeFn) adapt(ctx context.Context, r *recipe.Recipe, m *inference.Model, of *tasks.Images, from Start) ([]version, error) {
 	if m.Backbone != r.Backbone || m.Heads != r.Heads() {
 		return nil, errors.New("the model is not of the run's recipe")
 	}
@@ -36,28 +40,31 @@ func (fn *customizeFn) adapt(ctx context.Context, r *recipe.Recipe, m *inference
 	for i := range a.Rows {
 		a.Rows[i] = int32(i)
 	}
-	versions := []version{{AsIs, m, 0}}
+	versions := []version{{name: AsIs, model: m}}
 	return versions, compute.Run(func(pool *kernels.Pool) error {
 		a.Pool = pool
 		same, err := a.with(m.Params)
 		if err != nil {
 			return err
 		}
-		versions = append(versions, version{"statistics of the task", same, 0})
+		versions = append(versions, version{name: "statistics of the task", model: same})
 		steps, err := fn.steps(a)
 		if err != nil {
 			return err
 		}
 		for _, rate := range fn.Config.Rates {
-			params, _, err := a.Train(ctx, steps, rate)
+			curve := curves.New(fn.Config.Metrics, fmt.Sprintf("%s/%s-%g", from.Task, from.Subnet, rate), steps)
+			start := time.Now()
+			params, _, err := a.Train(ctx, steps, rate, curve)
 			if err != nil {
 				return err
 			}
+			seconds := time.Since(start).Seconds()
 			trained, err := a.with(params)
 			if err != nil {
 				return err
 			}
-			versions = append(versions, version{fmt.Sprintf("trained at %g", rate), trained, int64(steps) * int64(r.Train.Batch)})
+			versions = append(versions, version{fmt.Sprintf("trained at %g", rate), trained, int64(steps) * int64(r.Train.Batch), seconds})
 		}
 		return nil
 	})
@@ -65,12 +72,16 @@ func (fn *customizeFn) adapt(ctx context.Context, r *recipe.Recipe, m *inference
 
 // steps returns the number of training steps per rate that the budget allows.
 func (fn *customizeFn) steps(a *adapter) (int, error) {
-	rates, batch := int64(max(len(fn.Config.Rates), 1)), int64(a.Recipe.Train.Batch)
 	if fn.Config.Images > 0 {
-		return int(max(1, fn.Config.Images/rates/batch)), nil
+		return Steps(fn.Config.Images, len(fn.Config.Rates), a.Recipe.Train.Batch), nil
 	}
 	seconds, err := a.SecondsPerStep()
-	return int(max(1, fn.Config.Seconds/float64(rates)/seconds)), err
+	return int(max(1, fn.Config.Seconds/float64(max(len(fn.Config.Rates), 1))/seconds)), err
+}
+
+// Steps returns the number of training steps per rate for a budget of images.
+func Steps(images int64, rates, batch int) int {
+	return int(max(1, images/int64(max(rates, 1))/int64(batch)))
 }
 
 // adapter trains a net on the images of a task.

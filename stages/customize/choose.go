@@ -34,7 +34,7 @@ func choose(ctx context.Context, versions []version, images *tasks.Images, start
 			return nil, 0, err
 		}
 		rows = append(rows, Candidate{
-			Task: start.Task, Start: start.Start, Subnet: start.Subnet, Candidate: v.name, Images: v.images,
+			Task: start.Task, Start: start.Start, Subnet: start.Subnet, Candidate: v.name, Images: v.images, Seconds: v.seconds,
 			Score: answers[i].score(start.Metric, images.Labels),
 			Error: answers[i].errorFrom(answers[0], images.Labels),
 		})

@@ -35,6 +35,8 @@ type Config struct {
 	Nets []string
 	// Dir is the folder for the models: Dir/TASK/START.safetensors.
 	Dir string
+	// Metrics is the folder for the metrics of the trainings, named TASK/NET-RATE; see [curves.Path].
+	Metrics string
 	// Recipe is the run's recipe as YAML, with every key set.
 	Recipe string
 	// Rates are the peak learning rates to try.
@@ -71,8 +73,9 @@ type Candidate struct {
 	// the standard error of its difference to that of the net as it was.
 	Score float64 `arrow:"score"`
 	Error float64 `arrow:"error"`
-	// Images is the number of images that the version was trained on beyond the net as it was.
-	Images int64 `arrow:"images"`
+	// Images is the number of images that the version was trained on beyond the net as it was, and Seconds how long that took.
+	Images  int64   `arrow:"images"`
+	Seconds float64 `arrow:"seconds"`
 	// Chosen is true for one version per task and start; Model is its file, and empty for the others.
 	Chosen bool   `arrow:"chosen"`
 	Model  string `arrow:"model"`
@@ -102,7 +105,13 @@ type pairFn struct {
 }
 
 func (fn *pairFn) ProcessElement(b *record.Batch, emit func(*record.Batch)) error {
-	rows, err := record.Rows[Candidate](b)
+	type version struct { // not all of a Candidate: the seconds are not known of what earlier versions have left in a study
+		Task   string `arrow:"task"`
+		Start  string `arrow:"start"`
+		Chosen bool   `arrow:"chosen"`
+		Model  string `arrow:"model"`
+	}
+	rows, err := record.Rows[version](b)
 	if err != nil {
 		return err
 	}
@@ -204,7 +213,7 @@ func (fn *customizeFn) customize(ctx context.Context, start Start) ([]Candidate,
 	if err != nil {
 		return nil, err
 	}
-	versions, err := fn.adapt(ctx, r, model, images)
+	versions, err := fn.adapt(ctx, r, model, images, start)
 	if err != nil {
 		return nil, err
 	}

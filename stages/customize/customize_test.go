@@ -14,6 +14,7 @@ import (
 
 	"github.com/sdr-ml/sdr/stages/customize"
 	"github.com/sdr-ml/sdr/stages/route"
+	"github.com/sdr-ml/sdr/stages/run/curves"
 	"github.com/sdr-ml/sdr/stages/run/recipe"
 	"github.com/sdr-ml/sdr/stages/train"
 	"github.com/sdr-ml/sdr/tensorops/nn"
@@ -86,7 +87,7 @@ func TestCustomize(t *testing.T) {
 	var want []customize.Candidate
 	saved := map[string][]byte{}
 	for _, runner := range []string{"prism", "direct"} {
-		cfg := customize.Config{Tasks: of, Nets: []string{"unified"}, Dir: t.TempDir(), Recipe: string(r.Marshal()), Rates: []float64{.1, .01}, Images: 100}
+		cfg := customize.Config{Tasks: of, Nets: []string{"unified"}, Dir: t.TempDir(), Metrics: t.TempDir(), Recipe: string(r.Marshal()), Rates: []float64{.1, .01}, Images: 800}
 		got, err := run(t, runner, models, scores, cfg)
 		require.NoError(t, err)
 		require.Len(t, got, 8)
@@ -96,8 +97,10 @@ func TestCustomize(t *testing.T) {
 			require.Equal(t, []string{"1", "unified"}[i/4], c.Subnet)
 			require.Equal(t, []string{customize.Routed, "unified"}[i/4], c.Start)
 			require.Equal(t, []string{customize.AsIs, "statistics of the task", "trained at 0.1", "trained at 0.01"}[i%4], c.Candidate)
-			require.EqualValues(t, []int{0, 0, 48, 48}[i%4], c.Images, "3 steps of 16 images per rate fit into the budget")
+			require.EqualValues(t, []int{0, 0, 400, 400}[i%4], c.Images, "25 steps of 16 images per rate fit into the budget")
 			require.Equal(t, i%4 == 0, c.Norm() == route.NormTraining)
+			require.Equal(t, c.Images > 0, c.Seconds > 0)
+			got[i].Seconds = 0
 			require.Equal(t, c.Chosen, c.Model != "")
 			if !c.Chosen {
 				continue
@@ -115,6 +118,15 @@ func TestCustomize(t *testing.T) {
 			got[i].Model = filepath.Base(c.Model)
 		}
 		require.Equal(t, 2, chosen)
+		for _, name := range []string{"fruit/1-0.1", "fruit/1-0.01", "fruit/unified-0.1", "fruit/unified-0.01"} {
+			points, err := curves.ReadPoints(t.Context(), cfg.Metrics, name)
+			require.NoError(t, err)
+			require.Len(t, points, 1)
+			require.Equal(t, curves.Every-1, points[0].Step)
+			events, err := filepath.Glob(filepath.Join(curves.EventsDir(cfg.Metrics, name), "*"))
+			require.NoError(t, err)
+			require.Len(t, events, 1)
+		}
 		if want != nil {
 			require.Equal(t, want, got)
 		}
@@ -122,14 +134,14 @@ func TestCustomize(t *testing.T) {
 	}
 
 	of[0].Metric = tasks.MeanAP
-	ranked, err := run(t, "prism", models, scores, customize.Config{Tasks: of, Dir: t.TempDir(), Recipe: string(r.Marshal()), Rates: []float64{.1}, Images: 16})
+	ranked, err := run(t, "prism", models, scores, customize.Config{Tasks: of, Dir: t.TempDir(), Metrics: t.TempDir(), Recipe: string(r.Marshal()), Rates: []float64{.1}, Images: 16})
 	require.NoError(t, err)
 	require.Len(t, ranked, 3)
 	require.NotEqual(t, want[0].Score, ranked[0].Score)
 	require.Positive(t, ranked[2].Error)
 	of[0].Metric = tasks.Top1
 
-	timed := customize.Config{Tasks: of, Dir: t.TempDir(), Recipe: string(r.Marshal()), Rates: []float64{.01}, Seconds: .05}
+	timed := customize.Config{Tasks: of, Dir: t.TempDir(), Metrics: t.TempDir(), Recipe: string(r.Marshal()), Rates: []float64{.01}, Seconds: .05}
 	got, err := run(t, "prism", models, scores, timed)
 	require.NoError(t, err)
 	require.Positive(t, got[2].Images)
@@ -140,7 +152,7 @@ func TestErrors(t *testing.T) {
 	r, models := newNets(t, "0")
 	of := []tasks.Task{{Name: "fruit", Train: fixtures + "/train", Metric: tasks.Top1}}
 	scores := []route.Score{{Scorer: "knn", Task: "fruit", Subnet: "0", Candidate: true, Score: 40, Model: models[0].Path}}
-	cfg := customize.Config{Tasks: of, Dir: t.TempDir(), Recipe: string(r.Marshal()), Rates: []float64{.1}, Images: 16}
+	cfg := customize.Config{Tasks: of, Dir: t.TempDir(), Metrics: t.TempDir(), Recipe: string(r.Marshal()), Rates: []float64{.1}, Images: 16}
 	_, err := run(t, "prism", models, nil, cfg)
 	require.ErrorContains(t, err, "the router scored no net for task fruit")
 	named := cfg

@@ -15,7 +15,7 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
 	"github.com/sdr-ml/sdr/stages/run"
-	"github.com/sdr-ml/sdr/stages/run/epochs"
+	"github.com/sdr-ml/sdr/stages/run/curves"
 	"github.com/sdr-ml/sdr/stages/run/progress"
 	"github.com/sdr-ml/sdr/tensorops/detect"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
@@ -161,7 +161,7 @@ type trainer struct {
 	states   [2][]float32 // of the optimizer, for backbone and head
 	step     int          // steps done
 	sum      float64      // of this epoch's losses, each divided by their number
-	history  []epochs.Epoch
+	history  []curves.Epoch
 	input    []float32
 	memory   [][]float32 // the maps of a frozen backbone, by view; nil if there is no room
 }
@@ -195,7 +195,7 @@ func (t *trainer) run(ctx context.Context, pool *kernels.Pool) (err error) {
 			return err
 		}
 	}
-	log := epochs.NewLog(strings.TrimSuffix(t.path, suffix) + MetricsSuffix)
+	log := curves.NewEpochs(strings.TrimSuffix(t.path, suffix) + MetricsSuffix)
 	defer func() { err = errors.Join(err, log.Close()) }()
 	if err := log.Write(ctx, t.history); err != nil {
 		return err
@@ -211,7 +211,7 @@ func (t *trainer) run(ctx context.Context, pool *kernels.Pool) (err error) {
 		losses, rate := t.take(steps)
 		t.step++
 		if t.sum += losses.Total() / float64(epoch); t.step%epoch == 0 {
-			t.history = append(t.history, epochs.Epoch{Epoch: t.step / epoch, Step: t.step, LR: rate, Loss: t.sum, Time: float64(time.Now().UnixMilli()) / 1000})
+			t.history = append(t.history, curves.Epoch{Epoch: t.step / epoch, Step: t.step, LR: rate, Loss: t.sum, Time: float64(time.Now().UnixMilli()) / 1000})
 			t.sum = 0
 			if err := log.Write(ctx, t.history); err != nil {
 				return err
@@ -357,7 +357,7 @@ type state struct {
 	Inputs  string         `json:"inputs"`
 	Step    int            `json:"step"`
 	Sum     float64        `json:"sum"`
-	History []epochs.Epoch `json:"history"`
+	History []curves.Epoch `json:"history"`
 }
 
 // The names of the vectors in a checkpoint.
@@ -368,8 +368,8 @@ const (
 )
 
 // MetricsSuffix is that of the file SEED.metrics.jsonl beside a detector, which has the epochs of its training so far; see package
-// epochs.
-const MetricsSuffix = "." + epochs.File
+// curves.
+const MetricsSuffix = "." + curves.EpochsFile
 
 func (t *trainer) checkpointPath() string { return t.path + ".checkpoint" }
 

@@ -86,15 +86,7 @@ func compare(protocol string, of map[string]map[string]Row) (all []Comparison) {
 			_, rightB := b.answers()
 			strata = append(strata, task)
 			routed, base = append(routed, [][]float32{rightA}), append(base, [][]float32{rightB})
-			for i := range rightA {
-				switch {
-				case task.Classes > 0 || c.Episodes > 0: // these are scores
-				case rightA[i] > rightB[i]:
-					c.Gained++
-				case rightA[i] < rightB[i]:
-					c.Lost++
-				}
-			}
+			c.count(task, rightA, rightB)
 			mean.Routed, mean.Base = mean.Routed+a.Value/float64(len(names)), mean.Base+b.Value/float64(len(names))
 			mean.Gained, mean.Lost = mean.Gained+c.Gained, mean.Lost+c.Lost
 			mean.Episodes = c.Episodes
@@ -109,6 +101,31 @@ func compare(protocol string, of map[string]map[string]Row) (all []Comparison) {
 		all = append(append(all, mean), each...)
 	}
 	return all
+}
+
+// Difference compares two nets' results on the same test images of a task, as if the first were routed.
+func Difference(a, base Row) Comparison {
+	c := Comparison{Protocol: a.Protocol, Task: a.Task, Over: base.Subnet, Tasks: 1, Routed: a.Value, Base: base.Value}
+	task, rightA := a.answers()
+	_, rightB := base.answers()
+	c.count(task, rightA, rightB)
+	boot := metrics.NewBootstrap([]metrics.Task{task}, 1)
+	difference, _ := boot.Measure([][][]float32{{rightA}}).Minus(boot.Measure([][][]float32{{rightB}})).Intervals()
+	c.set(difference)
+	return c
+}
+
+// count counts the images about which only one of two nets is right.
+func (c *Comparison) count(task metrics.Task, routed, base []float32) {
+	for i := range routed {
+		switch {
+		case task.Classes > 0 || c.Episodes > 0: // these are scores
+		case routed[i] > base[i]:
+			c.Gained++
+		case routed[i] < base[i]:
+			c.Lost++
+		}
+	}
 }
 
 // paired reports whether two nets have results for the same test images or episodes.

@@ -81,6 +81,12 @@ func TestComparisons(t *testing.T) {
 		require.Equal(t, c.Task == "", c.Tasks == 2)
 		require.False(t, c.Level)
 	}
+	for i, task := range []string{"birds", "pets"} {
+		c, e := evaluate.Difference(rows[2*i], rows[2*i+1]), want[task]
+		require.InDelta(t, 100*e.difference, c.Difference, 1e-4)
+		require.InEpsilon(t, 2*1.96*100*math.Sqrt(e.variance), c.High-c.Low, .05, "%+v", c)
+		require.Equal(t, []any{task, "unified", int64(e.gained), int64(e.lost)}, []any{c.Task, c.Over, c.Gained, c.Lost})
+	}
 	var out bytes.Buffer
 	require.NoError(t, found.WriteTable(&out))
 	require.Contains(t, out.String(), "routed - unified: "+found.Comparisons[0].String()+", 95 % interval over test images, mean of 2 tasks\n")

@@ -18,6 +18,7 @@ import (
 	"github.com/sdr-ml/sdr/stages/features"
 	"github.com/sdr-ml/sdr/stages/partition"
 	"github.com/sdr-ml/sdr/stages/run"
+	"github.com/sdr-ml/sdr/stages/run/curves"
 	"github.com/sdr-ml/sdr/stages/run/recipe"
 	"github.com/sdr-ml/sdr/stages/run/shards"
 	"github.com/sdr-ml/sdr/stages/train"
@@ -275,6 +276,11 @@ func TestTrain(t *testing.T) {
 			require.Equal(t, m.Stats, made[name].Stats)
 		}
 		before = made
+
+		for _, code := range []string{"0.2", "0.3"} {
+			_, err := curves.ReadPoints(ctx, dir, CurvePrefix+code)
+			require.NoError(t, err)
+		}
 
 		cfg.Rate = 1e30
 		p, s = beam.NewPipelineWithRoot()

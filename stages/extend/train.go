@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"reflect"
 	"slices"
 
@@ -12,6 +11,7 @@ import (
 
 	"github.com/sdr-ml/sdr/stages/internal/learn"
 	"github.com/sdr-ml/sdr/stages/run"
+	"github.com/sdr-ml/sdr/stages/run/curves"
 	"github.com/sdr-ml/sdr/stages/run/recipe"
 	"github.com/sdr-ml/sdr/stages/run/shards"
 	"github.com/sdr-ml/sdr/stages/train"
@@ -27,7 +27,7 @@ import (
 
 // TrainConfig says which sub-nets to train and how.
 type TrainConfig struct {
-	// Dir is the run folder, which has the models of the old sub-nets.
+	// Dir is the run folder, which has the models of the old sub-nets. It also gets the metrics of the trainings.
 	Dir string
 	// Recipe is the run's recipe as YAML, with every key set.
 	Recipe string
@@ -39,6 +39,9 @@ type TrainConfig struct {
 	// Device computes the training steps; BatchNorm statistics are computed on compute.Device.
 	Device ssl.Device
 }
+
+// CurvePrefix begins the names of the metrics of the new sub-nets' trainings; see [curves.Path]. Their codes follow.
+const CurvePrefix = "extend-"
 
 func init() {
 	beam.RegisterDoFn(reflect.TypeFor[refsFn]())
@@ -137,12 +140,9 @@ func (fn *trainFn) train(ctx context.Context, code string, refs []shards.Ref, po
 		}
 	}
 	steps := int(max(1, fn.Config.Images/int64(r.Train.Batch)))
-	params, last, err := a.Train(ctx, steps, fn.Config.Rate)
+	params, last, err := a.Train(ctx, steps, fn.Config.Rate, curves.New(fn.Config.Dir, CurvePrefix+code, steps))
 	if err != nil {
 		return nil, err
-	}
-	if math.IsNaN(last.Loss) || math.IsInf(last.Loss, 0) {
-		return nil, fmt.Errorf("its loss is %v: the training diverged; lower the rate (now %v)", last.Loss, fn.Config.Rate)
 	}
 	for i, norm := range r.Train.Norm {
 		m := train.Model{

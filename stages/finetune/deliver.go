@@ -12,7 +12,7 @@ import (
 	"github.com/sdr-ml/sdr/stages/internal/labeled"
 	"github.com/sdr-ml/sdr/stages/route"
 	"github.com/sdr-ml/sdr/stages/run"
-	"github.com/sdr-ml/sdr/stages/run/epochs"
+	"github.com/sdr-ml/sdr/stages/run/curves"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 	"github.com/sdr-ml/sdr/tensorops/metrics"
 	"github.com/sdr-ml/sdr/tensorops/nn"
@@ -49,7 +49,7 @@ const (
 )
 
 // Files lists those that Finetune leaves in a task's folder, and an event file, which the next training replaces.
-var Files = []string{modelFile, cardFile, epochs.File, checkpointFile}
+var Files = []string{modelFile, cardFile, curves.EpochsFile, checkpointFile}
 
 // finetune trains a net for a task, unless that is done, and writes the files of the output folder. The card comes last.
 func (fn *finetuneFn) finetune(ctx context.Context, p route.Pair) (*Result, error) {

@@ -17,7 +17,7 @@ import (
 
 	"github.com/sdr-ml/sdr/stages/route"
 	"github.com/sdr-ml/sdr/stages/run"
-	"github.com/sdr-ml/sdr/stages/run/epochs"
+	"github.com/sdr-ml/sdr/stages/run/curves"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 	"github.com/sdr-ml/sdr/tensorops/safetensors"
 	"github.com/sdr-ml/sdr/transforms/arrowio"
@@ -100,7 +100,7 @@ func TestFinetune(t *testing.T) {
 			Format: run.Format, Task: "fruit", Subnet: "0.1-all", Subset: "0.1", Norm: route.NormTask, Scorer: route.KNN, Score: 51,
 			Backbone: m.Backbone, Input: m.Input, Features: m.Backbone.FeatureDim(), Origin: out.Start.Origin,
 		}, card.Start)
-		lines, err := os.ReadFile(filepath.Join(dir, epochs.File))
+		lines, err := os.ReadFile(filepath.Join(dir, curves.EpochsFile))
 		require.NoError(t, err)
 		require.Equal(t, 6, bytes.Count(lines, []byte("\n")))
 		require.NoFileExists(t, filepath.Join(dir, checkpointFile))
@@ -167,7 +167,7 @@ func TestResume(t *testing.T) {
 		killed := newSmall(t, small, "x", 1)
 		require.ErrorIs(t, killed.run(&countdown{t.Context(), steps}, path), context.Canceled)
 		require.Equal(t, steps, killed.Step)
-		lines, err := os.ReadFile(filepath.Join(filepath.Dir(path), epochs.File))
+		lines, err := os.ReadFile(filepath.Join(filepath.Dir(path), curves.EpochsFile))
 		require.NoError(t, err)
 		require.Equal(t, steps/whole.epochSteps(), bytes.Count(lines, []byte("\n")), "epochs are listed as they end")
 		resumed := newSmall(t, small, "x", 1)

@@ -11,7 +11,7 @@ import (
 	"gonum.org/v1/gonum/stat/distuv"
 
 	"github.com/sdr-ml/sdr/stages/internal/learn"
-	"github.com/sdr-ml/sdr/stages/run/epochs"
+	"github.com/sdr-ml/sdr/stages/run/curves"
 	"github.com/sdr-ml/sdr/stages/run/progress"
 	"github.com/sdr-ml/sdr/tensorops/augment"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
@@ -38,7 +38,7 @@ type state struct {
 	// Best is the epoch of the best weights, and Better the last epoch that was better than all before it.
 	Best    int            `json:"best"`
 	Better  int            `json:"better"`
-	History []epochs.Epoch `json:"history"`
+	History []curves.Epoch `json:"history"`
 }
 
 // trainer trains one net for one task.
@@ -87,7 +87,7 @@ func (t *trainer) epochSteps() int { return max(1, len(t.train)/t.batch) }
 // run trains to the end, from the checkpoint at a path if it has the same inputs. Without a path, there are none. The epochs are
 // logged beside the checkpoint as they end.
 func (t *trainer) run(ctx context.Context, checkpoint string) (err error) {
-	log := epochs.NewLog(files.Join(files.Dir(checkpoint), epochs.File))
+	log := curves.NewEpochs(files.Join(files.Dir(checkpoint), curves.EpochsFile))
 	if checkpoint != "" {
 		if err := t.restore(ctx, checkpoint); err != nil {
 			return err
@@ -153,7 +153,7 @@ func (t *trainer) advance(steps int) (loss float64, err error) {
 	t.Step++
 	t.Sum += loss
 	if n := t.epochSteps(); t.Step%n == 0 {
-		t.endEpoch(epochs.Epoch{Epoch: len(t.History) + 1, Step: t.Step, LR: lr, Loss: t.Sum / float64(n), Time: float64(time.Now().UnixMilli()) / 1000})
+		t.endEpoch(curves.Epoch{Epoch: len(t.History) + 1, Step: t.Step, LR: lr, Loss: t.Sum / float64(n), Time: float64(time.Now().UnixMilli()) / 1000})
 	}
 	return loss, nil
 }
@@ -177,7 +177,7 @@ func (t *trainer) view(thread, i int) {
 }
 
 // endEpoch measures the net on the images that are held out and keeps its weights if none before were better.
-func (t *trainer) endEpoch(e epochs.Epoch) {
+func (t *trainer) endEpoch(e curves.Epoch) {
 	t.Sum = 0
 	if len(t.held) == 0 {
 		t.Best = e.Epoch

@@ -20,6 +20,7 @@ import (
 	"github.com/sdr-ml/sdr/stages/evaluate"
 	"github.com/sdr-ml/sdr/stages/internal/labeled"
 	"github.com/sdr-ml/sdr/stages/run"
+	"github.com/sdr-ml/sdr/stages/run/curves"
 	"github.com/sdr-ml/sdr/stages/run/recipe"
 	"github.com/sdr-ml/sdr/stages/run/shards"
 	"github.com/sdr-ml/sdr/stages/train"
@@ -222,7 +223,7 @@ func readPage(ctx context.Context, dir string) (*Page, error) {
 		p.Facts = append(p.Facts, [2]string{"time of the stages", strings.Join(times, ", ")})
 	}
 	for _, variant := range slices.Concat([]string{train.SDR, train.Phase0, train.Joint}, r.Train.Baselines) {
-		points, err := train.ReadCurve(ctx, dir, variant)
+		points, err := curves.ReadPoints(ctx, dir, variant)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/sdr-ml/sdr/stages/evaluate"
 	"github.com/sdr-ml/sdr/stages/run"
+	"github.com/sdr-ml/sdr/stages/run/curves"
 	"github.com/sdr-ml/sdr/stages/run/recipe"
 	"github.com/sdr-ml/sdr/stages/run/shards"
 	"github.com/sdr-ml/sdr/stages/train"
@@ -48,7 +49,7 @@ func TestReport(t *testing.T) {
 			out := filepath.Join(dir, "out")
 			_, err = run.Create(ctx, out, run.Fresh, run.Info{ID: uuid.New(), Version: "test"}, r.Marshal())
 			require.NoError(t, err)
-			require.NoError(t, files.WriteBytes(ctx, train.CurvePath(out, train.SDR), []byte("{\"step\":19,\"loss\":4,\"std\":0.1}\n{\"step\":39,\"loss\":3,\"std\":0.2}\n")))
+			require.NoError(t, files.WriteBytes(ctx, curves.Path(out, train.SDR), []byte("{\"step\":19,\"loss\":4,\"std\":0.1}\n{\"step\":39,\"loss\":3,\"std\":0.2}\n")))
 			require.NoError(t, files.WriteBytes(ctx, filepath.Join(out, "metrics", "sdr-held-out.jsonl"), []byte(
 				`{"subnet":"0.0","images":1280,"loss":3.75,"root_loss":3.5,"error":0.0625,"offered":false}`+
 					`{"subnet":"0.1","images":1280,"loss":3.25,"root_loss":3.5,"error":0.0625,"offered":true}`)))

@@ -30,7 +30,7 @@ type WatchPage struct {
 type Training struct {
 	// Name is the variant's name.
 	Name string
-	// Images is the number of images that it has seen of the Of that it will see.
+	// Images is the number of images that it has seen of the Of that it will see; Of is 0 if that is not known.
 	Images, Of int64
 	// Speed is how many it sees per second; 0 if it does not train now.
 	Speed float64

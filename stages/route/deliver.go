@@ -38,10 +38,24 @@ type Card struct {
 	// Subset is the code of the subset that the model was trained on; empty means all images.
 	Subset string `json:"subset"`
 	// Customized says how the model was customized for the task, such as "trained at 0.03", and Images is the number of
-	// images that it has seen for that; they are zero if it was not.
-	Customized string `json:"customized,omitempty"`
-	Images     int64  `json:"images,omitempty"`
+	// images that it has seen for that, in Seconds; they are zero if it was not. Gain is nil, too, if the task has no test images.
+	Customized string  `json:"customized,omitempty"`
+	Images     int64   `json:"images,omitempty"`
+	Seconds    float64 `json:"seconds,omitempty"`
+	Gain       *Gain   `json:"gain,omitempty"`
 	Origin
+}
+
+// Gain is what customizing a net changed on a task's test images under kNN, in percent.
+type Gain struct {
+	TestImages int64 `json:"test_images"`
+	// Before is the metric of the net as it was, and After that of the model.
+	Before float64 `json:"before"`
+	After  float64 `json:"after"`
+	// Difference is After - Before, and Low and High are the ends of its 95 % interval over test images.
+	Difference float64 `json:"difference"`
+	Low        float64 `json:"low"`
+	High       float64 `json:"high"`
 }
 
 // Origin is what the run that trained a model tells of it.

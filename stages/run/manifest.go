@@ -14,8 +14,8 @@ import (
 )
 
 // Format is the version of the files of a run folder and of what is made from one. It is stated in run.json, manifests,
-// checkpoints, shards, model.json, finetune.json, detect.json and detectors, and rises when a program of the version before
-// would read one of them wrongly.
+// checkpoints, shards, model.json, finetune.json, customize.json, detect.json and detectors, and rises when a program of the
+// version before would read one of them wrongly.
 const Format = 1
 
 // CheckFormat returns ErrNewer for the format of a file that a newer program wrote. 0 means that it states none, which is

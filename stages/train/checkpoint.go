@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/sdr-ml/sdr/stages/run"
+	"github.com/sdr-ml/sdr/stages/run/curves"
 	"github.com/sdr-ml/sdr/stages/run/recipe"
 	"github.com/sdr-ml/sdr/tensorops/safetensors"
 	"github.com/sdr-ml/sdr/transforms/files"
@@ -33,7 +34,7 @@ type progressState struct {
 	Last    map[string]measure `json:"last"`
 	Models  []Model            `json:"models"`
 	Judged  []Judgment         `json:"judged,omitempty"`
-	Sum     Point              `json:"sum"` // of the curve's unfinished point
+	Sum     curves.Point       `json:"sum"` // of the curve's unfinished point
 	Count   int                `json:"count"`
 
 	TakenByBin []map[string]int64 `json:"taken_by_bin,omitempty"` // instead of Taken, with several bins
@@ -54,7 +55,7 @@ func CheckpointPath(dir, variant string) string {
 
 // checkpoint saves the complete state of the variant.
 func (t *trainer) checkpoint(ctx context.Context) error {
-	if err := t.curve.write(ctx); err != nil {
+	if err := t.curve.Write(ctx); err != nil {
 		return err
 	}
 	if err := t.writeJudgments(ctx); err != nil {
@@ -80,7 +81,7 @@ func (t *trainer) save(ctx context.Context, path string) error {
 	state := progressState{
 		Format: run.Format, Inputs: t.cfg.Inputs, Variant: t.variant, Step: t.step, Phase: t.phase, Level: t.nets.Level(),
 		Taken: t.taken(), Last: t.last, Models: t.models, Judged: t.judged,
-		Sum: t.curve.sum, Count: t.curve.count, TakenByBin: t.takenByBin,
+		Sum: t.curve.Sum, Count: t.curve.Count, TakenByBin: t.takenByBin,
 	}
 	text, err := json.Marshal(state)
 	if err != nil {
@@ -178,7 +179,7 @@ func (t *trainer) resume(ctx context.Context, file *safetensors.File, state *pro
 	t.step = state.Step
 	if own {
 		t.phase, t.models, t.judged, t.last = state.Phase, state.Models, state.Judged, state.Last
-		t.curve.sum, t.curve.count = state.Sum, state.Count
+		t.curve.Sum, t.curve.Count = state.Sum, state.Count
 	}
 	for !own && t.phase+1 < t.end && t.step > t.recipe.PhaseStep(t.phase+1) {
 		t.phase++ // phase 0 was another recipe's, and longer
@@ -198,9 +199,9 @@ func (t *trainer) resume(ctx context.Context, file *safetensors.File, state *pro
 		}
 	}
 	if state.Variant == Joint && t.variant != Joint {
-		return t.curve.read(ctx, CurvePath(t.cfg.Start.Dir, Joint), t.step)
+		return t.curve.Resume(ctx, t.cfg.Start.Dir, Joint, t.step)
 	}
-	return t.curve.read(ctx, CurvePath(t.cfg.Dir, t.variant), t.step)
+	return t.curve.Resume(ctx, t.cfg.Dir, t.variant, t.step)
 }
 
 // damagedCheckpoint is the format of an error, with the path and the cause.

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sdr-ml/sdr/stages/run"
+	"github.com/sdr-ml/sdr/stages/run/curves"
 	"github.com/sdr-ml/sdr/stages/run/recipe"
 	"github.com/sdr-ml/sdr/tensorops/safetensors"
 	"github.com/sdr-ml/sdr/transforms/files"
@@ -57,13 +58,13 @@ func FuzzLines(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		ctx, dir := context.Background(), t.TempDir()
 		for path, read := range map[string]func() error{
-			CurvePath(dir, SDR): func() error { return newCurve(dir, SDR, 40).read(ctx, CurvePath(dir, SDR), 30) },
-			judgmentsPath(dir):  func() error { _, err := Notes(ctx, dir); return err },
+			curves.Path(dir, SDR): func() error { return curves.New(dir, SDR, 40).Resume(ctx, dir, SDR, 30) },
+			judgmentsPath(dir):    func() error { _, err := Notes(ctx, dir); return err },
 		} {
 			require.NoError(t, files.WriteBytes(ctx, path, data))
 			if err := read(); err != nil {
 				require.ErrorContains(t, err, path)
-				require.ErrorContains(t, err, "; remove it, and reports go without")
+				require.ErrorContains(t, err, "; remove it, and pages go without")
 			}
 		}
 	})

@@ -12,6 +12,7 @@ import (
 	"slices"
 
 	"github.com/sdr-ml/sdr/stages/internal/learn"
+	"github.com/sdr-ml/sdr/stages/run/curves"
 	"github.com/sdr-ml/sdr/tensorops/rng"
 	"github.com/sdr-ml/sdr/tensorops/sdrnet"
 	"github.com/sdr-ml/sdr/tensorops/ssl"
@@ -170,12 +171,9 @@ func Notes(ctx context.Context, dir string) ([]string, error) {
 
 // ReadJudgments reads what an SDRnet's training with held-out images found; nothing if none were held out.
 func ReadJudgments(ctx context.Context, dir string) ([]Judgment, error) {
-	data, err := files.Read(ctx, judgmentsPath(dir))
+	judged, err := curves.Read[Judgment](ctx, judgmentsPath(dir))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	return readLines[Judgment](data, judgmentsPath(dir))
+	return judged, err
 }

@@ -59,7 +59,7 @@ func (found *Speed) train(ctx context.Context, cfg Config, r *recipe.Recipe, var
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, t.student.Close(), t.curve.close()) }()
+	defer func() { err = errors.Join(err, t.student.Close(), t.curve.Close()) }()
 	for t.variant == SDR && t.nets.Level() < t.nets.Levels() {
 		t.phase = t.nets.Level() + 1
 		t.splitNets()

@@ -472,7 +472,7 @@ func (w work) commit(ctx context.Context, variant string, means func(*string) bo
 	if t.step = w.Steps.To; w.Steps.EndsPhase && !w.Steps.Last {
 		t.phase++
 	}
-	if err := errors.Join(t.curve.write(ctx), t.curve.close()); err != nil {
+	if err := errors.Join(t.curve.Write(ctx), t.curve.Close()); err != nil {
 		return err
 	}
 	if err := t.save(ctx, w.path(variant, t.step)); err != nil {

@@ -213,7 +213,7 @@ func trainVariant(ctx context.Context, cfg Config, variant string, refs []shards
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, t.student.Close(), t.curve.close()) }()
+	defer func() { err = errors.Join(err, t.student.Close(), t.curve.Close()) }()
 	if err := t.restore(ctx); err != nil {
 		return nil, err
 	}

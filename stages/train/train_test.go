@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sdr-ml/sdr/stages/run"
+	"github.com/sdr-ml/sdr/stages/run/curves"
 	"github.com/sdr-ml/sdr/stages/run/recipe"
 	"github.com/sdr-ml/sdr/stages/run/shards"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
@@ -395,7 +396,7 @@ func TestStreamKeys(t *testing.T) {
 
 func TestDivergence(t *testing.T) {
 	r := tiny(t)
-	tr := &trainer{recipe: r, last: map[string]measure{}, curve: &curve{}}
+	tr := &trainer{recipe: r, last: map[string]measure{}, curve: &curves.Curve{}}
 	nan := measure{Subnet: "0.1"}
 	nan.Loss = nan.Loss / nan.Loss
 	require.ErrorContains(t, tr.watch(nan), "lower train.lr")
@@ -403,9 +404,9 @@ func TestDivergence(t *testing.T) {
 
 // timeless reads a variant's metrics without the time of the measurements and what they have waited for, and checks that
 // the event file has as many.
-func timeless(t *testing.T, dir, variant string) []Point {
+func timeless(t *testing.T, dir, variant string) []curves.Point {
 	t.Helper()
-	points, err := ReadCurve(t.Context(), dir, variant)
+	points, err := curves.ReadPoints(t.Context(), dir, variant)
 	require.NoError(t, err)
 	for i := range points {
 		p := &points[i]
@@ -413,7 +414,7 @@ func timeless(t *testing.T, dir, variant string) []Point {
 		require.True(t, 0 <= p.Wait && p.Wait <= 1, p.Wait)
 		p.Time, p.Wait = 0, 0
 	}
-	events, err := files.List(t.Context(), filepath.Join(EventsDir(dir, variant), "*"))
+	events, err := files.List(t.Context(), filepath.Join(curves.EventsDir(dir, variant), "*"))
 	require.NoError(t, err)
 	require.Len(t, events, 1)
 	data, err := files.Read(t.Context(), events[0])

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sdr-ml/sdr/stages/internal/learn"
+	"github.com/sdr-ml/sdr/stages/run/curves"
 	"github.com/sdr-ml/sdr/stages/run/progress"
 	"github.com/sdr-ml/sdr/stages/run/recipe"
 	"github.com/sdr-ml/sdr/stages/run/shards"
@@ -46,7 +47,7 @@ type trainer struct {
 	held    map[string][]int32       // the images that are held out of them
 	student *learn.Student
 	begun   []measure // of the steps that were not waited for, without their results
-	curve   *curve
+	curve   *curves.Curve
 	models  []Model
 	judged  []Judgment
 	last    map[string]measure // last measurement of each sub-net
@@ -64,6 +65,22 @@ type trainer struct {
 	details         []any
 }
 
+// measure holds the measurements of one step.
+type measure struct {
+	Step    int     `json:"step"`
+	Own     int     `json:"own"` // steps that the sub-net has taken so far
+	Variant string  `json:"variant"`
+	Subnet  string  `json:"subnet"` // code of the trained sub-net
+	Subset  string  `json:"subset"` // code of the subset that its images came from
+	Loss    float64 `json:"loss"`
+	SSL     float64 `json:"ssl"`
+	Distill float64 `json:"distill"`
+	Std     float64 `json:"std"`
+	LR      float64 `json:"lr"`
+	Time    float64 `json:"time"`
+	Wait    float64 `json:"data_wait"`
+}
+
 // span is a range of images of one subset.
 type span struct {
 	subset     string
@@ -76,7 +93,7 @@ func newTrainer(ctx context.Context, cfg Config, r *recipe.Recipe, variant strin
 		cfg: cfg, recipe: r, variant: variant, stride: 1,
 		streams: map[string]*learn.Stream{}, held: map[string][]int32{},
 		last: map[string]measure{}, velocity: map[string][]float32{},
-		curve:  newCurve(cfg.Dir, variant, r.Steps()),
+		curve:  curves.New(cfg.Dir, variant, r.Steps()),
 		random: rng.NewGenerator(),
 		loss:   progress.Figure{Format: "%.3f"}, std: progress.Figure{Format: "%.3f"}, wait: progress.Figure{Format: "%.0f%%"},
 	}
@@ -212,7 +229,7 @@ func (t *trainer) run(ctx context.Context) error {
 	batch := int64(t.recipe.Train.Batch)
 	bar := progress.Start("train "+t.variant, "images", int64(t.step-first)*batch, int64(last-first)*batch)
 	defer bar.End()
-	t.saved, t.curve.written = time.Now(), time.Now()
+	t.saved = time.Now()
 	if err := t.student.Load(t.nets, t.teachers); err != nil {
 		return err
 	}
@@ -247,8 +264,8 @@ func (t *trainer) run(ctx context.Context) error {
 			return err
 		}
 		bar.Add(batch, t.details...)
-		if t.curve.due() {
-			if err := t.curve.write(ctx); err != nil {
+		if t.curve.Due() {
+			if err := t.curve.Write(ctx); err != nil {
 				return err
 			}
 		}
@@ -394,12 +411,14 @@ func (t *trainer) watch(m measure) error {
 	}
 	m.Own = t.last[m.Subnet].Own + 1
 	t.last[m.Subnet] = m
-	t.curve.add(m)
+	t.curve.Add(curves.Point{
+		Step: m.Step, Loss: m.Loss, SSL: m.SSL, Distill: m.Distill, Std: m.Std, LR: m.LR, Time: m.Time, Wait: m.Wait,
+	})
 	if t.measured != nil {
 		t.measured = append(t.measured, m)
 	}
 	healthy := 1 / math.Sqrt(float64(t.recipe.SSL.Dim))
-	if t.curve.full() && m.Std < healthy/10 {
+	if t.curve.Full() && m.Std < healthy/10 {
 		slog.Warn("the embedding is collapsing", "subnet", name(m.Subnet), "step", m.Step, "std", m.Std, "healthy", healthy)
 	}
 	return nil

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
+	"github.com/sdr-ml/sdr/stages/run/curves"
 	"github.com/sdr-ml/sdr/stages/run/progress"
 	"github.com/sdr-ml/sdr/stages/run/recipe"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
@@ -64,17 +66,20 @@ func (f *Further) open() (*Student, *sdrnet.Net, string, error) {
 }
 
 // Train returns the weights after steps of the recipe's self-supervised training, with the recipe's optimizer, at a
-// learning rate that rises to rate and falls to zero along a cosine, and the measurements of the last step.
-func (f *Further) Train(ctx context.Context, steps int, rate float64) (params []float32, last ssl.Measure, err error) {
+// learning rate that rises to rate and falls to zero along a cosine, and the measurements of the last step. It writes all of
+// these to the curve, which should be new.
+func (f *Further) Train(ctx context.Context, steps int, rate float64, curve *curves.Curve) (params []float32, last ssl.Measure, err error) {
 	st, nets, code, err := f.open()
 	if err != nil {
 		return nil, last, err
 	}
-	defer func() { err = errors.Join(err, st.Close()) }()
+	defer func() { err = errors.Join(err, st.Close(), curve.Close()) }()
 	stream := NewStream(f.Recipe.Seed, rng.Name(f.Name), f.Rows)
 	batch := int64(f.Recipe.Train.Batch)
 	bar := progress.Start(f.Name, "images", 0, int64(steps)*batch)
 	defer bar.End()
+	loss, std, wait := progress.Figure{Format: "%.3f"}, progress.Figure{Format: "%.3f"}, progress.Figure{Format: "%.0f%%"}
+	details := []any{"loss", &loss, "std", &std, "data_wait", &wait}
 	for step := range steps {
 		if err := ctx.Err(); err != nil {
 			return nil, last, err
@@ -84,7 +89,24 @@ func (f *Further) Train(ctx context.Context, steps int, rate float64) (params []
 		if last, err = take(st, stream, ssl.Step{Code: code, LR: float32(lr), Defer: code != "", Number: step + 1, Of: steps}); err != nil {
 			return nil, last, err
 		}
-		bar.Add(batch)
+		if math.IsNaN(last.Loss) || math.IsInf(last.Loss, 0) {
+			return nil, last, fmt.Errorf("the loss is %v at step %d: the training diverged; lower the rate (now %v)", last.Loss, step, rate)
+		}
+		idle := st.Idle()
+		curve.Add(curves.Point{
+			Step: step, Loss: last.Loss, SSL: last.SSL, Distill: last.Distill, Std: last.Std, LR: lr,
+			Time: float64(time.Now().UnixMilli()) / 1000, Wait: idle,
+		})
+		loss.Value, std.Value, wait.Value = last.Loss, last.Std, 100*idle
+		bar.Add(batch, details...)
+		if curve.Due() {
+			if err := curve.Write(ctx); err != nil {
+				return nil, last, err
+			}
+		}
+	}
+	if err := curve.Write(ctx); err != nil {
+		return nil, last, err
 	}
 	if err := st.Sync(); err != nil {
 		return nil, last, err

@@ -5,6 +5,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/sdr-ml/sdr/stages/run/curves"
 	"github.com/sdr-ml/sdr/stages/run/recipe"
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 	"github.com/sdr-ml/sdr/tensorops/nn"
@@ -47,7 +48,7 @@ func TestFurther(t *testing.T) {
 		var before []float32
 		for threads := range 2 {
 			f.Pool = kernels.NewPool(threads + 1)
-			got, last, err := f.Train(t.Context(), 4, .05)
+			got, last, err := f.Train(t.Context(), 4, .05, curves.New(t.TempDir(), "x", 4))
 			require.NoError(t, err)
 			require.NotZero(t, last.Loss)
 			changed := 0
@@ -66,11 +67,19 @@ func TestFurther(t *testing.T) {
 			f.Pool.Close()
 		}
 		f.Own.Shared = 1
-		_, _, err = f.Train(t.Context(), 4, .05)
+		_, _, err = f.Train(t.Context(), 4, .05, nil)
 		require.ErrorContains(t, err, "no individual weights to train (split.shared: 1)")
 		f.Pool, f.Own = kernels.NewPool(2), sdrnet.Config{}
-		got, _, err := f.Train(t.Context(), 4, .05)
+		dir := t.TempDir()
+		got, last, err := f.Train(t.Context(), curves.Every+1, .05, curves.New(dir, "x", curves.Every+1))
 		require.NoError(t, err)
+		points, err := curves.ReadPoints(t.Context(), dir, "x")
+		require.NoError(t, err)
+		require.Len(t, points, 1)
+		require.NotZero(t, points[0].Loss)
+		require.InDelta(t, last.Std, points[0].Std, .1)
+		_, _, err = f.Train(t.Context(), 4, 1e30, curves.New(dir, "x", 4))
+		require.ErrorContains(t, err, "the training diverged")
 		stem := layout.Params[0]
 		require.NotEqual(t, params[:stem.Size], got[:stem.Size])
 		f.Pool.Close()
