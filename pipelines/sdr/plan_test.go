@@ -51,7 +51,7 @@ func TestPlan(t *testing.T) {
 		{"--epochs -1", "--epochs -1: want a number above 0, or 0 for the recipe's train.images"},
 		{"--spread 3", "--spread 3: want 0 to 2"},
 		{"--time -1s", "--time -1s: want 0 or more"},
-		{"--format csv", "--format csv: want table or json"},
+		{"--format csv", `"csv" for "--format" flag: want table or json`},
 		{"--recipe none", "neither a built-in recipe"},
 		{"--data none", "none"},
 		{"--save-profile a.yaml", "give a name that ends in .json"},
@@ -72,7 +72,7 @@ func TestPlan(t *testing.T) {
 
 func TestBenchPipelineErrors(t *testing.T) {
 	for _, c := range []struct{ args, want string }{
-		{"--format csv", "--format csv: want table or json"},
+		{"--format csv", `"csv" for "--format" flag: want table or json`},
 		{"--rounds 0", "--rounds 0: want at least 1"},
 		{"--recipe none", "neither a built-in recipe"},
 		{"--set nothing=1", "nothing"},

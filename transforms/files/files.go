@@ -134,14 +134,20 @@ func Quote(path string) string {
 	return strings.NewReplacer(special...).Replace(path)
 }
 
-// Remove deletes a file.
+// Remove deletes a file. If there is no such file, the error wraps fs.ErrNotExist, unless the filesystem reports none.
 func Remove(ctx context.Context, path string) error {
-	return on(ctx, "remove", path, func(fsys filesystem.Interface) error {
+	err := on(ctx, "remove", path, func(fsys filesystem.Interface) error {
 		if remover, ok := fsys.(filesystem.Remover); ok {
 			return remover.Remove(ctx, path)
 		}
 		return fmt.Errorf("this filesystem cannot remove files: %w", errors.ErrUnsupported)
 	})
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if found, no := Exists(ctx, path); no == nil && !found { // Beam's errors do not tell
+			return fmt.Errorf("%w: %w", err, fs.ErrNotExist)
+		}
+	}
+	return err
 }
 
 // Modified returns the modification time of a file, or the zero time on filesystems that do not provide it.
