@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/sdr-ml/sdr/stages/internal/learn"
@@ -56,6 +57,10 @@ func (fn *customizeFn) adapt(ctx context.Context, r *recipe.Recipe, m *inference
 			curve := curves.New(fn.Config.Metrics, fmt.Sprintf("%s/%s-%g", from.Task, from.Subnet, rate), steps)
 			start := time.Now()
 			params, _, err := a.Train(ctx, steps, rate, curve)
+			if errors.Is(err, learn.ErrDiverged) {
+				slog.Warn("a version is left out", "task", from.Task, "rate", rate, "why", err)
+				continue
+			}
 			if err != nil {
 				return err
 			}

@@ -148,6 +148,21 @@ func TestCustomize(t *testing.T) {
 	require.Zero(t, got[2].Images%16)
 }
 
+// TestDiverged leaves out the version of a rate at which the training diverges, and no other.
+func TestDiverged(t *testing.T) {
+	r, models := newNets(t, "0")
+	got, err := run(t, "direct", models, []route.Score{{Scorer: "knn", Task: "fruit", Subnet: "0", Candidate: true, Model: models[0].Path}}, customize.Config{
+		Tasks: []tasks.Task{{Name: "fruit", Train: fixtures + "/train", Metric: tasks.Top1}}, Dir: t.TempDir(), Metrics: t.TempDir(),
+		Recipe: string(r.Marshal()), Rates: []float64{1e30, .01}, Images: 128,
+	})
+	require.NoError(t, err)
+	var versions []string
+	for _, c := range got {
+		versions = append(versions, c.Candidate)
+	}
+	require.Equal(t, []string{customize.AsIs, "statistics of the task", "trained at 0.01"}, versions)
+}
+
 func TestErrors(t *testing.T) {
 	r, models := newNets(t, "0")
 	of := []tasks.Task{{Name: "fruit", Train: fixtures + "/train", Metric: tasks.Top1}}

@@ -65,6 +65,9 @@ func (f *Further) open() (*Student, *sdrnet.Net, string, error) {
 	return st, nets, code, nil
 }
 
+// ErrDiverged is what errors.Is finds in the error of a training whose loss is no finite number.
+var ErrDiverged = errors.New("the training diverged")
+
 // Train returns the weights after steps of the recipe's self-supervised training, with the recipe's optimizer, at a
 // learning rate that rises to rate and falls to zero along a cosine, and the measurements of the last step. It writes all of
 // these to the curve, which should be new.
@@ -90,7 +93,7 @@ func (f *Further) Train(ctx context.Context, steps int, rate float64, curve *cur
 			return nil, last, err
 		}
 		if math.IsNaN(last.Loss) || math.IsInf(last.Loss, 0) {
-			return nil, last, fmt.Errorf("the loss is %v at step %d: the training diverged; lower the rate (now %v)", last.Loss, step, rate)
+			return nil, last, fmt.Errorf("the loss is %v at step %d: %w; lower the rate (now %v)", last.Loss, step, ErrDiverged, rate)
 		}
 		idle := st.Idle()
 		curve.Add(curves.Point{
