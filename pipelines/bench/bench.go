@@ -102,7 +102,7 @@ type benchmark struct {
 	images  int           // per run; 0 if the case has no rate in images/s
 	stretch int           // multiplies Options.Time; 0 means 1
 	round   ssl.Precision // to which operands may be rounded
-	memory  bool          // memory is measured too, in a fresh PyTorch process
+	memory  bool          // memory is measured too, on a CPU in a fresh PyTorch process
 	encoded source        // the images that the case reads; nil if none
 	prepare func(p *kernels.Pool, encoded [][]byte) (work, error)
 }
@@ -114,6 +114,7 @@ type source func(context.Context) ([][]byte, error)
 type work struct {
 	run   func()
 	wait  func() time.Duration // how long all runs so far have waited for data; nil if the case loads none
+	held  func() uint64        // bytes of a GPU's memory that the runs need; nil for a CPU
 	close func() error         // frees what the case holds; nil if that is only memory
 }
 

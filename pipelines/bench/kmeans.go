@@ -10,6 +10,7 @@ import (
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/prism" // where the jobs run
+	"golang.org/x/sync/errgroup"
 
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 	"github.com/sdr-ml/sdr/tensorops/rng"
@@ -147,9 +148,19 @@ func (*countFn) ProcessElement(*record.Batch) {}
 
 // normal returns n normally distributed random numbers.
 func normal(n int) []float32 {
-	r, s := rng.New(1, rng.Sample, uint64(n)), kernels.NewFloats(n)
-	for i := range s {
-		s[i] = float32(r.NormFloat64())
+	const part = 1 << 20
+	s := kernels.NewFloats(n)
+	var g errgroup.Group
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for i := 0; i < n; i += part {
+		g.Go(func() error {
+			r, to := rng.New(1, rng.Sample, uint64(n), uint64(i)), s[i:min(n, i+part)]
+			for j := range to {
+				to[j] = float32(r.NormFloat64())
+			}
+			return nil
+		})
 	}
+	_ = g.Wait() // of functions that return nil
 	return s
 }

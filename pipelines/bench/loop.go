@@ -74,7 +74,7 @@ func (t training) prepareLoop(p *kernels.Pool, image func(i int) imageio.RGB) (w
 	return work{
 		run: func() {
 			start := time.Now()
-			busy := t.step(l, views.load)
+			busy := t.step(l, views.load).Busy
 			waited += time.Since(start) - busy
 		},
 		wait:  func() time.Duration { return waited },

@@ -82,7 +82,8 @@ func (m *meter) measure(ctx context.Context, b benchmark) (r Result, err error) 
 	r = Result{
 		Case: b.name, Sizes: b.sizes, Threads: b.threads, ISA: kernels.ISA(), Precision: string(cmp.Or(b.round, ssl.FP32)),
 	}
-	if m.Device.Name != ssl.CUDA {
+	onCPU := m.Device.Name != ssl.CUDA
+	if onCPU {
 		r.PeakGFLOPS = m.peak(b.threads)
 	}
 	var images [][]byte
@@ -92,7 +93,7 @@ func (m *meter) measure(ctx context.Context, b benchmark) (r Result, err error) 
 		}
 	}
 	var before memory
-	if b.memory {
+	if b.memory && onCPU {
 		pool := m.pool(b.threads) // autotunes first, which takes memory of its own
 		if _, err := b.prepare(pool, images); err != nil {
 			return r, err
@@ -113,11 +114,14 @@ func (m *meter) measure(ctx context.Context, b benchmark) (r Result, err error) 
 	ours := engine{b.threads, made}
 	length := m.Time * time.Duration(max(1, b.stretch))
 	sides, repeats := []side{ours}, []int{repeat(ours, length)}
-	if b.memory {
+	switch {
+	case b.memory && onCPU:
 		r.MemoryMiB = before.growth()
+	case b.memory:
+		r.MemoryMiB = float64(made.held()) / (1 << 20)
 	}
 	if m.Python != "" {
-		if err := m.startTorch(ctx, b.memory); err != nil {
+		if err := m.startTorch(ctx, b.memory && onCPU); err != nil {
 			return r, err
 		}
 		folder, err := m.write(images)

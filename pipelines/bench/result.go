@@ -27,7 +27,8 @@ type Result struct {
 	ImagesPerSecond float64 `json:"images_per_second,omitempty"`
 	// DataWait is the share of time that the training loop waited for its views.
 	DataWait float64 `json:"data_wait,omitempty"`
-	// MemoryMiB is the growth of the process's peak resident memory from a step and everything it keeps.
+	// MemoryMiB is the growth of the process's peak resident memory from a step and everything it keeps. On a GPU it is what
+	// that needs of the GPU's memory, without the workspaces of algorithms that were only tried.
 	MemoryMiB float64 `json:"memory_mib,omitempty"`
 	// Neighbours is the processor load from other programs in the pauses between measurements, as a share of all
 	// processors. Unless it is near 0, the results mean little.

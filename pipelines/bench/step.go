@@ -2,7 +2,6 @@ package bench
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/sdr-ml/sdr/tensorops/kernels"
 	"github.com/sdr-ml/sdr/tensorops/nn"
@@ -96,7 +95,7 @@ func (t training) benchmark(threads int) benchmark {
 		flops:   t.flops(),
 		images:  t.steps() * t.images,
 		round:   t.round,
-		memory:  t.device.Name != ssl.CUDA, // whose memory is not the process's
+		memory:  true,
 		prepare: func(p *kernels.Pool, _ [][]byte) (work, error) {
 			l, err := t.learner(p, nil)
 			if err != nil {
@@ -106,7 +105,12 @@ func (t training) benchmark(threads int) benchmark {
 				copy(l.Views(), random(len(l.Views())))
 				t.step(l, func() {})
 			}
-			return work{run: func() { t.step(l, func() {}) }, close: l.Close}, nil
+			var held uint64
+			return work{
+				run:   func() { held = t.step(l, func() {}).Memory },
+				held:  func() uint64 { return held },
+				close: l.Close,
+			}, nil
 		},
 	}
 }
@@ -187,9 +191,9 @@ func (t training) learner(p *kernels.Pool, views *ssl.Views) (ssl.Learner, error
 	return l, l.Load(nets, nil)
 }
 
-// step takes a step on the learner's views, or one of each sub-net, does something else meanwhile, and returns how long the
-// device computed.
-func (t training) step(l ssl.Learner, meanwhile func()) (busy time.Duration) {
+// step takes a step on the learner's views, or one of each sub-net, does something else meanwhile, and returns the last step's
+// metrics, with how long the device computed in all.
+func (t training) step(l ssl.Learner, meanwhile func()) (last ssl.Measure) {
 	must := func(err error) {
 		if err != nil {
 			panic(err)
@@ -206,7 +210,8 @@ func (t training) step(l ssl.Learner, meanwhile func()) (busy time.Duration) {
 	for range t.steps() {
 		found, err := l.Wait()
 		must(err)
-		busy += found.Busy
+		found.Busy += last.Busy
+		last = found
 	}
-	return busy
+	return last
 }

@@ -79,6 +79,8 @@ def training_variants(torch, q, notes, build):
     for name, form in formats(torch):
         for cast, autocast in casts:
             for wrapped, wrap in wraps:
+                if wrapped and q["device"] == "cuda" and (name, cast) != ("channels_last", casts[-1][0]):
+                    continue  # takes half a minute, and Inductor chooses the memory format itself
                 yield name + wrapped + cast, lambda form=form, wrap=wrap, autocast=autocast: build(form, wrap, autocast)
 
 
@@ -511,12 +513,14 @@ def finisher(torch, q):
 
 def attempt(torch, name, build, q):
     """Builds and tries one variant."""
-    before = start_memory() if q["memory"] else 0
+    before = start_memory(torch, q) if q["memory"] else None
     made = build()
     made = made if hasattr(made, "run") else Once(made, finisher(torch, q))
     made.run(1)
     said = {"variant": name, "seconds": trial(made, q["budget"])}
-    if before:
+    if q["device"] == "cuda" and before is not None:
+        said["memory_mib"] = torch.cuda.max_memory_reserved() / 2**20 - before
+    elif before:
         said["memory_mib"] = status("VmHWM") - before
     return said, made
 
@@ -549,8 +553,12 @@ def release():
             getattr(libraries, name)(*arguments)
 
 
-def start_memory():
-    """Resets the peak and returns the resident memory in MiB, 0 if unknown."""
+def start_memory(torch, q):
+    """Resets the peak and returns the resident memory in MiB, or what PyTorch has of the GPU's; 0 if unknown."""
+    if q["device"] == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        return torch.cuda.memory_reserved() / 2**20
     release()
     try:
         with open("/proc/self/clear_refs", "w") as f:

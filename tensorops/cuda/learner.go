@@ -242,7 +242,7 @@ func (l *learner) finish(e *entry) error {
 		d.try(d.cuEventElapsedTime(&since, e.previous.done, e.done), "cuEventElapsedTime")
 		ms = min(ms, since)
 	}
-	e.measure.Busy = time.Duration(float64(ms) * float64(time.Millisecond))
+	e.measure.Busy, e.measure.Memory = time.Duration(float64(ms)*float64(time.Millisecond)), heldByAll.Load()
 	return d.err
 }
 

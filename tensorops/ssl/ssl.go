@@ -155,6 +155,8 @@ type Measure struct {
 	Std float64
 	// Busy is the device's compute time.
 	Busy time.Duration
+	// Memory is how much of its own memory the device then held, in bytes; 0 for a CPU.
+	Memory uint64
 }
 
 // Learner runs training steps. It must not be used by two goroutines at once.
