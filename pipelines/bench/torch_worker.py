@@ -519,7 +519,7 @@ def attempt(torch, name, build, q):
     made.run(1)
     said = {"variant": name, "seconds": trial(made, q["budget"])}
     if q["device"] == "cuda" and before is not None:
-        said["memory_mib"] = torch.cuda.max_memory_reserved() / 2**20 - before
+        said["memory_mib"] = torch.cuda.max_memory_allocated() / 2**20 - before
     elif before:
         said["memory_mib"] = status("VmHWM") - before
     return said, made
@@ -554,11 +554,10 @@ def release():
 
 
 def start_memory(torch, q):
-    """Resets the peak and returns the resident memory in MiB, or what PyTorch has of the GPU's; 0 if unknown."""
+    """Resets the peak and returns the resident memory in MiB, or what tensors take of the GPU's; 0 if unknown."""
     if q["device"] == "cuda":
-        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
-        return torch.cuda.memory_reserved() / 2**20
+        return torch.cuda.memory_allocated() / 2**20
     release()
     try:
         with open("/proc/self/clear_refs", "w") as f:

@@ -105,8 +105,10 @@ func (g *gpuBench) acts(n int) Buffer   { return g.keep(g.device.acts(n, "a test
 
 func (g *gpuBench) floatsOf(values []float32) Buffer {
 	b := g.floats(len(values))
-	g.upload(b, unsafe.Pointer(&values[0]), 4*len(values))
-	g.must()
+	if b.Len > 0 {
+		g.upload(b, unsafe.Pointer(&values[0]), 4*len(values))
+		g.must()
+	}
 	return b
 }
 
@@ -131,8 +133,10 @@ func (g *gpuBench) writeActs(b Buffer, values []float32) {
 
 func (g *gpuBench) readFloats(b Buffer) []float32 {
 	out := make([]float32, b.Len)
-	g.download(unsafe.Pointer(&out[0]), b, 4*b.Len)
-	g.must()
+	if b.Len > 0 {
+		g.download(unsafe.Pointer(&out[0]), b, 4*b.Len)
+		g.must()
+	}
 	return out
 }
 
@@ -162,6 +166,9 @@ func (g *gpuBench) must() {
 func TestGPUTrains(t *testing.T) {
 	openGPU(t, ssl.FP32)
 	for _, c := range trials() {
+		if c.name == "mobilenet_v2" {
+			c.size, c.batch = 32, 16 // the last layers would else normalize 8 values, and roundings be all that counts
+		}
 		for _, p := range []ssl.Precision{ssl.FP32, ssl.TF32, ssl.BF16} {
 			t.Run(fmt.Sprintf("%s %s", c.name, p), func(t *testing.T) {
 				measure, weights := 1e-2, 0.3
