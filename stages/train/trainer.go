@@ -346,8 +346,8 @@ func (t *trainer) prepare(step int) {
 	t.student.Prepare(step, t.streams[subset])
 }
 
-// advance takes one of total steps. If goOn is true, it prepares the next step's views meanwhile, and of sub-nets it only waits
-// for as many steps as the student cannot keep ahead. It allocates nothing.
+// advance takes one of total steps. If goOn is true, it prepares the next step's views meanwhile, and only waits for as many
+// steps as the student cannot keep ahead. It allocates nothing.
 func (t *trainer) advance(total int, goOn bool) error {
 	net, subset := t.choose(t.step)
 	lr := optim.Cosine(t.step, total, int(t.recipe.Train.Warmup*float64(total)), t.recipe.Train.LR)
@@ -363,7 +363,7 @@ func (t *trainer) advance(total int, goOn bool) error {
 	}
 	t.step += t.stride
 	ahead := 0
-	if goOn && t.nets.Level() > 0 { // before, each step depends on the last one
+	if goOn {
 		ahead = t.student.Ahead() - 1
 	}
 	for len(t.begun) > ahead {

@@ -68,6 +68,7 @@ type driver struct {
 
 	cuEventCreate      func(e *event, flags uint32) status
 	cuEventRecord      func(e event, queue stream) status
+	cuEventSynchronize func(e event) status
 	cuEventElapsedTime func(ms *float32, from, to event) status // between two events that have completed
 	cuEventDestroy     func(e event) status                     `c:"cuEventDestroy_v2"`
 

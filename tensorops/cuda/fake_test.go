@@ -95,9 +95,12 @@ func (f *fake) do(s stream, work func()) {
 	f.streams[s-1] = append(f.streams[s-1], fakeWork{run: work})
 }
 
-// finish has all streams work, one step at a time, until one of them has nothing to do.
-func (f *fake) finish(s stream) {
-	for len(f.streams[s-1]) > 0 {
+// finish has all streams work until one of them has nothing to do.
+func (f *fake) finish(s stream) { f.work(func() bool { return len(f.streams[s-1]) == 0 }) }
+
+// work has all streams work, one step at a time, until something is so.
+func (f *fake) work(done func() bool) {
+	for !done() {
 		var able []int
 		for i, queued := range f.streams {
 			if len(queued) > 0 && (queued[0].after == 0 || f.records[queued[0].after-1].done >= queued[0].times) {
@@ -399,6 +402,11 @@ func (f *fake) addDriver(a *driver) {
 			f.eager("cuEventRecord")
 			f.records[e-1].queued++
 			f.do(s, func() { f.records[e-1].at, f.records[e-1].done = f.now, f.records[e-1].done+1 })
+			return 0
+		},
+		cuEventSynchronize: func(e event) status {
+			f.eager("cuEventSynchronize")
+			f.work(func() bool { return f.records[e-1].done == f.records[e-1].queued })
 			return 0
 		},
 		cuEventElapsedTime: func(ms *float32, from, to event) status {

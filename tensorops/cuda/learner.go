@@ -14,16 +14,16 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
-// learner is ssl.Learner on a GPU. The weights of all sub-nets stay on the GPU. Each step runs on a track; those submitted while
-// others run get tracks of their own, as memory allows. The gradients of sub-nets that have no individual weights in common are
-// computed at the same time between two updates of the shared ones, and used in the order of the steps, so that the result is
-// as if one step came after the other.
+// learner is ssl.Learner on a GPU. The weights of all sub-nets stay on the GPU. Each step runs on a track: that of a step which
+// it depends on, so that the GPU goes on from one to the other, or else one of its own, as memory allows. The gradients of
+// sub-nets that have no individual weights in common are computed at the same time between two updates of the shared ones, and
+// used in the order of the steps, so that the result is as if one step came after the other.
 type learner struct {
 	d   *device
 	cfg ssl.Config
 
 	tracks  []*track
-	pinned  unsafe.Pointer // host memory for the inputs
+	pinned  unsafe.Pointer // host memory for the entries
 	entries []entry        // in turns: of the steps ahead, and one whose input is being written
 	next    int            // index of that one
 	ahead   []*entry       // of the steps that were not waited for
@@ -39,7 +39,9 @@ type learner struct {
 // entry is a step from when its input is written until it is waited for.
 type entry struct {
 	ssl.Step
-	input       []byte // pinned: the views as float32, or the sources of views
+	input       []byte    // pinned, as the next two: the views as float32, or the sources of views
+	nets        *[2]step  // which sub-net is trained, and its teacher
+	measures    []float32 // see track.measures
 	begun, done event
 	previous    *entry      // of the step before
 	track       *track      // on which it runs; nil once it has ended
@@ -56,22 +58,30 @@ func newLearner(d *device, c ssl.Config) (*learner, error) {
 	if c.Defers {
 		l.sums = d.floats(len(t.net.flat.order))
 	}
-	room := ceil(t.input.Len, lanes) * lanes // keeps floats aligned
+	const align, nets = 16, int(unsafe.Sizeof([2]step{}))
+	measures := ceil(nets+t.input.Len, align) * align // offset
+	room := ceil(measures+4*t.measures.Len, align) * align
 	if l.pinned, err = d.pin(len(l.entries) * room); err != nil {
 		t.close()
 		return nil, err
 	}
 	for i := range l.entries {
-		e := &l.entries[i]
-		e.input = unsafe.Slice((*byte)(unsafe.Add(l.pinned, i*room)), t.input.Len)
+		e, at := &l.entries[i], unsafe.Add(l.pinned, i*room)
+		e.nets = (*[2]step)(at)
+		*e.nets = [2]step{}
+		e.input = unsafe.Slice((*byte)(unsafe.Add(at, nets)), t.input.Len)
+		e.measures = unsafe.Slice((*float32)(unsafe.Add(at, measures)), t.measures.Len)
 		d.try(d.cuEventCreate(&e.begun, 0), "cuEventCreate")
 		d.try(d.cuEventCreate(&e.done, 0), "cuEventCreate")
 	}
 	return l, t.outOfMemory(d.err)
 }
 
-// alone reports whether each step is waited for before the next one is submitted.
-func (l *learner) alone() bool { return len(l.entries) == 2 }
+// serial reports whether each step depends on the one before: the weights that all read, a target network or a teacher move
+// with it.
+func (l *learner) serial() bool {
+	return !l.cfg.Defers || l.cfg.Loss.Target != nil || l.teachers != nil && l.cfg.Teacher != nil
+}
 
 // Views implements ssl.Learner.
 func (l *learner) Views() []float32 {
@@ -144,28 +154,25 @@ func (l *learner) Submit(s ssl.Step) error {
 	if len(l.ahead) == len(l.entries)-1 {
 		return fmt.Errorf("cuda: step %d is submitted while %d were not waited for", s.Number, len(l.ahead))
 	}
-	t, err := l.idleTrack()
+	t, err := l.trackFor(s)
 	if err != nil {
 		return err
 	}
 	e := &l.entries[l.next]
 	e.Step, e.track, e.previous = s, t, &l.entries[(l.next+len(l.entries)-1)%len(l.entries)]
 	l.next = (l.next + 1) % len(l.entries)
-	t.prepare(s, l.deferred+1)
-	if l.deferred++; !s.Defer {
-		l.deferred = 0
-	}
+	l.prepare(e)
 	for _, o := range l.ahead {
-		if o.track != nil && (!o.Defer || collide(o.Code, s.Code)) {
+		if o.track != nil && o.track != t && l.dependent(s, o) {
 			t.await(o.done)
 		}
 	}
 	t.d.try(t.d.cuEventRecord(e.begun, t.d.stream), "cuEventRecord")
 	var before event
-	if e.previous.track != nil {
+	if e.previous.track != nil && e.previous.track != t {
 		before = e.previous.done
 	}
-	t.run(e.input, before)
+	t.run(e, before)
 	t.d.try(t.d.cuEventRecord(e.done, t.d.stream), "cuEventRecord")
 	l.ahead = append(l.ahead, e)
 	return l.d.err
@@ -187,16 +194,55 @@ func collide(a, b string) bool {
 	return false
 }
 
-// idleTrack returns a track on which nothing runs: a new one if there is none, and memory for it, or the one that is idle first.
-func (l *learner) idleTrack() (*track, error) {
+// prepare fills in which nets a step trains and learns from, and how.
+func (l *learner) prepare(e *entry) {
+	s, student, teacher := e.Step, &e.nets[0], &e.nets[1]
+	l.nets.point(student, s.Code)
+	l.deferred++
+	student.Steps, student.Defer = int32(l.deferred), 0
+	if s.Defer {
+		student.Defer = 1
+	} else {
+		l.deferred = 0
+	}
+	base, groups := l.cfg.Rates(s)
+	l.tracks[0].optimizer.fill(student, base, groups, s.Number)
+	if target := l.cfg.Loss.Target; target != nil {
+		student.Momentum = float32(target.Momentum(s.Number, s.Of))
+	}
+	if l.teachers != nil {
+		l.teachers.point(teacher, l.cfg.TeacherOf(s.Code))
+		if l.cfg.Teacher != nil {
+			teacher.Momentum = l.cfg.TeacherMomentum(s)
+		}
+	}
+}
+
+// dependent reports whether a step needs what one before it changes.
+func (l *learner) dependent(s ssl.Step, before *entry) bool {
+	return l.serial() || !before.Defer || collide(before.Code, s.Code)
+}
+
+// trackFor returns the track for a step: that of the last one which it depends on, one on which nothing runs, a new one if there
+// is memory for it, or the one that is idle first.
+func (l *learner) trackFor(s ssl.Step) (*track, error) {
+	var running []*track
+	for _, e := range l.ahead {
+		if e.track != nil {
+			running = append(running, e.track)
+		}
+	}
+	for i := len(l.ahead) - 1; i >= 0; i-- {
+		if e := l.ahead[i]; e.track != nil && l.dependent(s, e) {
+			return e.track, nil
+		}
+	}
 	for _, t := range l.tracks {
-		if !slices.ContainsFunc(l.ahead, func(e *entry) bool { return e.track == t }) {
+		if !slices.Contains(running, t) {
 			return t, nil
 		}
 	}
-	// What moves with every step makes each wait for the one before.
-	serial := l.cfg.Loss.Target != nil || l.teachers != nil && l.cfg.Teacher != nil
-	if !serial && len(l.tracks) < l.most {
+	if len(l.tracks) < l.most {
 		t, err := l.addTrack()
 		if err == nil || !errors.Is(err, ssl.ErrOutOfMemory) {
 			return t, err
@@ -204,9 +250,7 @@ func (l *learner) idleTrack() (*track, error) {
 		slog.Debug("fewer steps run at the same time", "tracks", len(l.tracks), "why", err)
 		l.most = len(l.tracks)
 	}
-	at := slices.IndexFunc(l.ahead, func(e *entry) bool { return e.track != nil })
-	t := l.ahead[at].track
-	return t, l.finish(l.ahead[at])
+	return running[0], nil
 }
 
 // addTrack adds a track that needs no more memory than it has then.
@@ -231,11 +275,11 @@ func (l *learner) addTrack() (*track, error) {
 
 // finish waits for a step before which all have ended.
 func (l *learner) finish(e *entry) error {
-	d, t := l.d, e.track
-	if err := t.d.wait(); err != nil {
-		return err
+	d := l.d
+	if d.try(d.cuEventSynchronize(e.done), "cuEventSynchronize"); d.err != nil {
+		return d.err
 	}
-	e.track, e.measure = nil, t.measured()
+	e.track, e.measure = nil, l.measured(e)
 	var ms, since float32
 	d.try(d.cuEventElapsedTime(&ms, e.begun, e.done), "cuEventElapsedTime")
 	if e.previous.Number > 0 { // what was computed while that one ran is its time
@@ -244,6 +288,19 @@ func (l *learner) finish(e *entry) error {
 	}
 	e.measure.Busy, e.measure.Memory = time.Duration(float64(ms)*float64(time.Millisecond)), heldByAll.Load()
 	return d.err
+}
+
+// measured returns the metrics of a step that has ended.
+func (l *learner) measured(e *entry) (m ssl.Measure) {
+	for _, v := range e.measures[termMeasures:] {
+		m.SSL += float64(v)
+	}
+	m.Loss, m.Std = m.SSL, float64(e.measures[stdMeasure])
+	if l.teachers != nil {
+		m.Distill = float64(e.measures[distillMeasure])
+		m.Loss += l.cfg.Distill * m.Distill
+	}
+	return m
 }
 
 // finishAll waits for all steps.

@@ -17,15 +17,11 @@ type track struct {
 	d   *device
 	cfg ssl.Config
 
-	pinned  unsafe.Pointer // host memory for steps and measure
-	steps   *[2]step       // for the student and the teacher
-	measure []float32
-
-	views       *viewMaker // nil unless the GPU makes the views
-	input       Buffer     // bytes
-	images      Buffer     // the views as activations
-	deviceSteps [2]Buffer
-	measures    Buffer // float32, indexed by the constants below
+	views    *viewMaker // nil unless the GPU makes the views
+	input    Buffer     // bytes
+	images   Buffer     // the views as activations
+	nets     [2]Buffer  // structs step of the student and the teacher
+	measures Buffer     // float32, indexed by the constants below
 
 	student         *nn.Graph[Buffer]
 	net             *network
@@ -70,8 +66,8 @@ func newTrack(l *learner, d *device, f *flat) (*track, error) {
 		t.input = d.bytes(4 * pixels)
 	}
 	t.measures = d.floats(measures)
-	for i := range t.deviceSteps {
-		t.deviceSteps[i] = d.bytes(int(unsafe.Sizeof(step{})))
+	for i := range t.nets {
+		t.nets[i] = d.bytes(int(unsafe.Sizeof(step{})))
 	}
 	if c.Heads.PredictorHidden > 0 {
 		t.dp = d.acts(rows*dim, "gradients")
@@ -86,19 +82,7 @@ func newTrack(l *learner, d *device, f *flat) (*track, error) {
 	if d.err != nil {
 		return nil, t.outOfMemory(d.err)
 	}
-	return t, t.pin(measures)
-}
-
-// pin allocates the host memory.
-func (t *track) pin(measures int) (err error) {
-	steps := 2 * int(unsafe.Sizeof(step{}))
-	if t.pinned, err = t.d.pin(steps + 4*measures); err != nil {
-		return err
-	}
-	t.steps = (*[2]step)(t.pinned)
-	*t.steps = [2]step{}
-	t.measure = unsafe.Slice((*float32)(unsafe.Add(t.pinned, steps)), measures)
-	return nil
+	return t, nil
 }
 
 // newLoss creates the loss terms.
@@ -120,7 +104,7 @@ func (t *track) newLoss(rows, dim int) error {
 		case ssl.InfoNCE:
 			infonce, accumulate := newInfoNCE(t.d, t.d, t.d, rows, dim, term.Queue, term.Temperature), t.usesZ
 			t.terms = append(t.terms, func() {
-				infonce.Loss(t.student.Z, t.target.Z, t.deviceSteps[0], t.dz, 1, accumulate, out)
+				infonce.Loss(t.student.Z, t.target.Z, t.nets[0], t.dz, 1, accumulate, out)
 			})
 			t.usesZ = true
 		case ssl.SwappedPrediction:
@@ -193,27 +177,6 @@ func (t *track) load() {
 	}
 }
 
-// prepare fills in the structs of a step that averages the gradients of so many.
-func (t *track) prepare(s ssl.Step, averaged int) {
-	l, student, teacher := t.l, &t.steps[0], &t.steps[1]
-	l.nets.point(student, s.Code)
-	student.Steps, student.Defer = int32(averaged), 0
-	if s.Defer {
-		student.Defer = 1
-	}
-	base, groups := t.cfg.Rates(s)
-	t.optimizer.fill(student, base, groups, s.Number)
-	if t.target != nil {
-		student.Momentum = float32(t.cfg.Loss.Target.Momentum(s.Number, s.Of))
-	}
-	if l.teachers != nil {
-		l.teachers.point(teacher, t.cfg.TeacherOf(s.Code))
-		if t.cfg.Teacher != nil {
-			teacher.Momentum = t.cfg.TeacherMomentum(s)
-		}
-	}
-}
-
 // await has what is queued from now on wait for an event, unless it is zero.
 func (t *track) await(e event) {
 	if t.d.err == nil && e != 0 {
@@ -221,12 +184,15 @@ func (t *track) await(e event) {
 	}
 }
 
-// run queues the step that was prepared, on an input in pinned memory. The learner's first step runs operation by operation,
-// with a large workspace, so that algorithms are chosen; then the workspace shrinks to what they use. The update comes after
-// an event, unless it is zero.
-func (t *track) run(input []byte, after event) {
+// run queues a step that was prepared. The track's first step runs operation by operation, the learner's with a large
+// workspace, so that algorithms are chosen; then the workspace shrinks to what they use. The update comes after an event, unless
+// it is zero.
+func (t *track) run(e *entry, after event) {
 	d := t.d
-	d.upload(t.input, unsafe.Pointer(&input[0]), t.input.Len)
+	d.upload(t.input, unsafe.Pointer(&e.input[0]), t.input.Len)
+	for i, to := range t.nets {
+		d.upload(to, unsafe.Pointer(&e.nets[i]), to.Len)
+	}
 	switch {
 	case !t.warm:
 		first := t == t.l.tracks[0]
@@ -240,7 +206,7 @@ func (t *track) run(input []byte, after event) {
 			d.fitWorkspace()
 		}
 		t.warm = true
-	case t.l.alone():
+	case t.l.serial():
 		t.launch(&t.execs[0], func() {
 			t.compute()
 			t.update()
@@ -250,6 +216,7 @@ func (t *track) run(input []byte, after event) {
 		t.await(after)
 		t.launch(&t.execs[1], t.update)
 	}
+	d.download(unsafe.Pointer(&e.measures[0]), t.measures, 4*t.measures.Len)
 }
 
 // launch runs a part of the step as a graph.
@@ -278,7 +245,6 @@ func (t *track) compute() {
 	} else {
 		convert(d, Buffer{t.input.Addr, t.images.Len}, t.images)
 	}
-	t.upload(0)
 	t.gather(0, weightVector, t.net)
 	t.student.Forward(t.images)
 	if t.target != nil {
@@ -289,7 +255,6 @@ func (t *track) compute() {
 		term()
 	}
 	if l.teachers != nil {
-		t.upload(1)
 		t.gather(1, weightVector, t.teacher.net)
 		t.teacher.Forward(t.images)
 		t.distill()
@@ -308,39 +273,20 @@ func (t *track) compute() {
 func (t *track) update() {
 	d, l := t.d, t.l
 	if t.cfg.Defers {
-		average(d, l.chunks, len(l.part.chunks), t.deviceSteps[0], t.net.grads, t.net.dweights, l.sums)
+		average(d, l.chunks, len(l.part.chunks), t.nets[0], t.net.grads, t.net.dweights, l.sums)
 	}
-	t.optimizer.update(t.net.params, t.net.grads, t.net.dweights, t.deviceSteps[0])
+	t.optimizer.update(t.net.params, t.net.grads, t.net.dweights, t.nets[0])
 	if t.target != nil {
-		follow(d, l.chunks, len(l.part.chunks), t.deviceSteps[0], t.cfg.Optimizer.Vectors(), t.deviceSteps[0])
+		follow(d, l.chunks, len(l.part.chunks), t.nets[0], t.cfg.Optimizer.Vectors(), t.nets[0])
 	}
 	if l.teachers != nil && t.cfg.Teacher != nil {
-		follow(d, l.chunks, len(l.part.chunks), t.deviceSteps[1], weightVector, t.deviceSteps[0])
+		follow(d, l.chunks, len(l.part.chunks), t.nets[1], weightVector, t.nets[0])
 	}
-	d.download(unsafe.Pointer(&t.measure[0]), t.measures, 4*t.measures.Len)
-}
-
-// measured returns the metrics of the last step, which has ended.
-func (t *track) measured() (m ssl.Measure) {
-	for _, v := range t.measure[termMeasures:] {
-		m.SSL += float64(v)
-	}
-	m.Loss, m.Std = m.SSL, float64(t.measure[stdMeasure])
-	if t.l.teachers != nil {
-		m.Distill = float64(t.measure[distillMeasure])
-		m.Loss += t.cfg.Distill * m.Distill
-	}
-	return m
-}
-
-// upload copies the student's or the teacher's struct step to the device.
-func (t *track) upload(which int) {
-	t.d.upload(t.deviceSteps[which], unsafe.Pointer(&t.steps[which]), t.deviceSteps[which].Len)
 }
 
 // gather copies to a network the weights that a step names, or a state vector.
 func (t *track) gather(which, vector int, n *network) {
-	gather(t.d, t.l.chunks, len(t.l.part.chunks), t.deviceSteps[which], vector, n.params, n.weights)
+	gather(t.d, t.l.chunks, len(t.l.part.chunks), t.nets[which], vector, n.params, n.weights)
 }
 
 // out returns the place of a figure in measures.
@@ -350,7 +296,4 @@ func (t *track) out(figure int) Buffer { return t.measures.slice(figure, figure+
 func (t *track) close() {
 	_ = t.d.cuStreamSynchronize(t.d.stream) // an error is known
 	t.dropGraphs()
-	if t.pinned != nil {
-		t.d.try(t.d.cuMemFreeHost(t.pinned), "cuMemFreeHost")
-	}
 }

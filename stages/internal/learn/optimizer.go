@@ -20,9 +20,7 @@ func Config(r *recipe.Recipe, layout *nn.Layout) ssl.Config {
 	if r.SSL.Teacher == recipe.EMATeacher {
 		c.Teacher = &ssl.EMA{Base: r.SSL.TeacherMomentum, Final: r.SSL.TeacherMomentum}
 	}
-	if c.Loss.Target == nil && c.Teacher == nil { // these move with every step, so that each depends on the last one
-		c.Ahead = min(r.Train.Accumulate, mostAhead)
-	}
+	c.Ahead = max(2, min(r.Train.Accumulate, mostAhead)) // a GPU goes on at once with the next step
 	return c
 }
 
