@@ -223,19 +223,19 @@ func (l *learner) dependent(s ssl.Step, before *entry) bool {
 	return l.serial() || !before.Defer || collide(before.Code, s.Code)
 }
 
-// trackFor returns the track for a step: that of the last one which it depends on, one on which nothing runs, a new one if there
-// is memory for it, or the one that is idle first.
+// trackFor returns the track for a step: one whose last step it has to wait for anyway, one on which nothing runs, a new one if
+// there is memory for it, or the one that is idle first.
 func (l *learner) trackFor(s ssl.Step) (*track, error) {
-	var running []*track
-	for _, e := range l.ahead {
-		if e.track != nil {
-			running = append(running, e.track)
-		}
-	}
+	var running []*track // by their last steps, of which the latest comes first
 	for i := len(l.ahead) - 1; i >= 0; i-- {
-		if e := l.ahead[i]; e.track != nil && l.dependent(s, e) {
+		e := l.ahead[i]
+		if e.track == nil || slices.Contains(running, e.track) {
+			continue
+		}
+		if l.dependent(s, e) {
 			return e.track, nil
 		}
+		running = append(running, e.track)
 	}
 	for _, t := range l.tracks {
 		if !slices.Contains(running, t) {
@@ -250,7 +250,7 @@ func (l *learner) trackFor(s ssl.Step) (*track, error) {
 		slog.Debug("fewer steps run at the same time", "tracks", len(l.tracks), "why", err)
 		l.most = len(l.tracks)
 	}
-	return running[0], nil
+	return running[len(running)-1], nil
 }
 
 // addTrack adds a track that needs no more memory than it has then.

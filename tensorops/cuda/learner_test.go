@@ -287,6 +287,41 @@ func TestAheadOnFake(t *testing.T) {
 	}
 }
 
+// TestTrackFor checks that steps run side by side across updates of the shared weights, except those that depend on each other.
+func TestTrackFor(t *testing.T) {
+	const most = 4
+	var l *learner
+	reset := func(defers bool) {
+		l = &learner{cfg: ssl.Config{Defers: defers}, most: most}
+		for range most {
+			l.tracks = append(l.tracks, &track{})
+		}
+	}
+	submit := func(code string, deferred bool) int {
+		if len(l.ahead) == most { // as the trainer waits
+			l.ahead = l.ahead[1:]
+		}
+		tr, err := l.trackFor(ssl.Step{Code: code, Defer: deferred})
+		require.NoError(t, err)
+		l.ahead = append(l.ahead, &entry{Step: ssl.Step{Code: code, Defer: deferred}, track: tr})
+		return slices.Index(l.tracks, tr)
+	}
+	reset(true)
+	for range 3 {
+		on := []int{submit("0", true), submit("1", true), submit("2", true), submit("", false)}
+		slices.Sort(on)
+		require.Equal(t, []int{0, 1, 2, 3}, on)
+	}
+	reset(true)
+	first := submit("0.1", true)
+	require.NotEqual(t, first, submit("1.2", true))
+	require.Equal(t, first, submit("2.1", true), "has a group in common")
+	reset(false)
+	for range 3 {
+		require.Equal(t, 0, submit("", false), "each step depends on the last one")
+	}
+}
+
 // requireSame compares two trainings bit by bit.
 func requireSame(t *testing.T, want, got []ssl.Measure, wantNets, gotNets *sdrnet.Net) {
 	t.Helper()
