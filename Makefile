@@ -43,7 +43,7 @@ run:
 	$(MAKE) build TAGS=$(or $(TAGS),local)
 	bin/sdr pretrain --recipe quickstart --data testdata/pool --tasks testdata/tasks --out $(RUN) --overwrite
 	bin/sdr customize --run $(RUN) --task testdata/tasks/omniglot-train.parquet --out $(RUN)/customized/omniglot --images 12800
-	@echo "The report, to open in a browser: file://$(abspath $(RUN))/report.html"
+	@echo "To open in a browser: file://$(abspath $(RUN))/report.html and, of the customized net, file://$(abspath $(RUN))/customized/omniglot/customized.html"
 
 test:
 	go test -timeout 20m -ldflags "-s -w" ./...

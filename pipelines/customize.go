@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"slices"
+	"time"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	"github.com/dustin/go-humanize"
@@ -16,6 +18,7 @@ import (
 
 	"github.com/sdr-ml/sdr/stages/customize"
 	"github.com/sdr-ml/sdr/stages/evaluate"
+	"github.com/sdr-ml/sdr/stages/report"
 	"github.com/sdr-ml/sdr/stages/route"
 	"github.com/sdr-ml/sdr/stages/run"
 	"github.com/sdr-ml/sdr/stages/run/curves"
@@ -43,7 +46,8 @@ type CustomizeOptions struct {
 	// Columns are those of the tasks' Parquet files.
 	Columns imageio.Columns
 	// Out is the folder for model.safetensors, model.json and candidates.parquet; of several tasks, each gets a
-	// subfolder. It also gets the metrics of the trainings and customized.parquet, a CustomizeResult per task.
+	// subfolder. It also gets the metrics of the trainings, customized.parquet with a customize.Result per task, and
+	// customized.html, a page of these and all candidates.
 	Out string
 	// Seconds is the time to train per task; Images is the budget as a number of images instead, if it is not 0.
 	Seconds float64
@@ -56,33 +60,8 @@ type CustomizeOptions struct {
 	Runner string
 }
 
-// CustomizeResult is what customizing a net for a task has cost and changed: a row of customized.parquet.
-type CustomizeResult struct {
-	Task   string `arrow:"task"`
-	Metric string `arrow:"metric"`
-	// Subnet is the name of the net, and Version says which version of it was delivered; see customize.Candidate.
-	Subnet  string `arrow:"subnet"`
-	Version string `arrow:"version"`
-	// Images is the number of images that all versions were trained on, and Seconds how long that took.
-	Images  int64   `arrow:"images"`
-	Seconds float64 `arrow:"seconds"`
-	// ScoreBefore and Score are the scores on the training images of the net as it was and of the version, in percent.
-	ScoreBefore float64 `arrow:"score_before"`
-	Score       float64 `arrow:"score"`
-	// TestBefore and Test are those on the TestImages under kNN, and Difference is by how many percentage points the version is
-	// better, with the ends of its 95 % interval, see evaluate.Comparison. Without test images, they have no meaning.
-	TestImages int64   `arrow:"test_images"`
-	TestBefore float64 `arrow:"test_before"`
-	Test       float64 `arrow:"test"`
-	Difference float64 `arrow:"difference"`
-	Low        float64 `arrow:"low"`
-	High       float64 `arrow:"high"`
-	// Dir is the folder that holds the model.
-	Dir string `arrow:"dir"`
-}
-
 // Customized are the results of Customize, one per task.
-type Customized []CustomizeResult
+type Customized []customize.Result
 
 // Customize routes each task to a sub-net, or takes the net that is named, goes on with the run's training on the task's
 // unlabeled training images, and delivers the version that suits the task best. Where there are test images, it measures on these
@@ -167,7 +146,21 @@ func Customize(ctx context.Context, o CustomizeOptions) (all Customized, err err
 		}
 		all = append(all, r)
 	}
-	return all, errors.Join(failed, arrowio.SaveParquet(ctx, files.Join(o.Out, customizedFile), record.Of(all).Record))
+	err = errors.Join(o.writePage(ctx, all, made), arrowio.SaveParquet(ctx, files.Join(o.Out, customizedFile), record.Of(all).Record))
+	return all, errors.Join(failed, err)
+}
+
+// writePage writes the page of the results, one for each task's versions.
+func (o *CustomizeOptions) writePage(ctx context.Context, results Customized, made []versions) error {
+	page := &report.CustomizedPage{
+		About: report.About{Title: "Customized backbones", Created: time.Now(), Facts: [][2]string{{"run", o.Run}, {"folder", o.Out}}},
+	}
+	for i, r := range results {
+		page.Tasks = append(page.Tasks, report.CustomizedTask{Result: r, Versions: made[i]})
+	}
+	path := files.Join(o.Out, "customized.html")
+	slog.Info("the page", "path", path)
+	return files.Write(ctx, path, func(w io.Writer) error { return report.WriteCustomized(w, page) })
 }
 
 // measure classifies the test images of the tasks that have such by the nets as they were and by the versions that were chosen,
@@ -308,9 +301,9 @@ func (v versions) chosen() customize.Candidate {
 }
 
 // result sums up the versions and what was measured for a task.
-func (v versions) result(t tasks.Task, measured []evaluate.Row) CustomizeResult {
+func (v versions) result(t tasks.Task, measured []evaluate.Row) customize.Result {
 	chosen := v.chosen()
-	r := CustomizeResult{
+	r := customize.Result{
 		Task: t.Name, Metric: t.Metric, Subnet: chosen.Subnet, Version: chosen.Candidate, ScoreBefore: v[0].Score, Score: chosen.Score,
 	}
 	for _, c := range v {
@@ -328,7 +321,7 @@ func (v versions) result(t tasks.Task, measured []evaluate.Row) CustomizeResult 
 }
 
 // deliver writes the chosen model without its heads, its card, and the candidates.
-func (v versions) deliver(ctx context.Context, r CustomizeResult, origin route.Origin, models []train.Model) error {
+func (v versions) deliver(ctx context.Context, r customize.Result, origin route.Origin, models []train.Model) error {
 	chosen := v.chosen()
 	start := models[slices.IndexFunc(models, func(m train.Model) bool { return m.Subnet == chosen.Subnet })]
 	m, err := inference.Load(ctx, chosen.Model)

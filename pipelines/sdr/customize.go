@@ -30,7 +30,8 @@ sdr watch DIR draws, and DIR/tensorboard the same for TensorBoard.
 If there are test images, NAME-test beside NAME-train, the net as it was and the
 delivered one classify them by their nearest neighbors (knn of sdr evaluate). The
 table says by how many percentage points the metric differs, with a 95 % interval,
-what the training cost, and is saved as DIR/customized.parquet.
+what the training cost, and is saved as DIR/customized.parquet and, with the scores
+of all versions, as the page DIR/customized.html.
 
 --seconds bounds the training time per task; it is translated to a number of
 images by timing a few steps. --images gives that number directly, so that another

@@ -199,7 +199,7 @@ func TestPretrain(t *testing.T) {
 	customized := filepath.Join(dir, "customized")
 	one := mustSDR(t, "customize", "--run", first, "--task", filepath.Join(tasks, "fruit"), "--out", customized, "--images", "256")
 	require.Contains(t, one, "difference, with")
-	for _, name := range []string{"candidates.parquet", "model.safetensors", "model.json", "customized.parquet"} {
+	for _, name := range []string{"candidates.parquet", "model.safetensors", "model.json", "customized.parquet", "customized.html"} {
 		require.FileExists(t, filepath.Join(customized, name))
 	}
 	var card route.Card
@@ -209,8 +209,8 @@ func TestPretrain(t *testing.T) {
 	require.Equal(t, strings.TrimPrefix(card.Subnet, "root"), card.Subset)
 	require.Equal(t, card.Customized == customize.AsIs, card.Norm == route.NormTraining)
 	mustSDR(t, "customize", "--run", first, "--tasks", tasks, "--out", dir+"/all", "--images", "256")
-	outcome := func(out string) pipelines.CustomizeResult {
-		rows, err := arrowio.LoadRows[pipelines.CustomizeResult](t.Context(), filepath.Join(out, "customized.parquet"))
+	outcome := func(out string) customize.Result {
+		rows, err := arrowio.LoadRows[customize.Result](t.Context(), filepath.Join(out, "customized.parquet"))
 		require.NoError(t, err)
 		require.Len(t, rows, 1)
 		require.Positive(t, rows[0].Seconds)
