@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"slices"
 	"time"
@@ -231,7 +230,7 @@ func (o *CustomizeOptions) begin(ctx context.Context, yaml []byte, of []tasks.Ta
 			return err
 		}
 	}
-	if err := files.Remove(ctx, files.Join(o.Out, customizedFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := files.Discard(ctx, files.Join(o.Out, customizedFile)); err != nil {
 		return err
 	}
 	data, err := json.MarshalIndent(c, "", "  ")

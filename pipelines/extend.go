@@ -276,11 +276,7 @@ type extension struct {
 // training, the images, the centroids and the whitening. Centroids that an earlier attempt added are removed: images are
 // assigned to old subsets only.
 func (e *extension) inherit(ctx context.Context) error {
-	added, err := files.Exists(ctx, e.centroidsPath())
-	if err == nil && added {
-		err = files.Remove(ctx, e.centroidsPath())
-	}
-	if err != nil {
+	if err := files.Discard(ctx, e.centroidsPath()); err != nil {
 		return err
 	}
 	patterns := []string{"models/*", "metrics/*", "tuning/*", "ingest/shards/*", "partition/shards/*", "partition/centroids/*", "partition/whitening/*"}

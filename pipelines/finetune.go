@@ -255,7 +255,7 @@ func (o *FinetuneOptions) begin(ctx context.Context, models []train.Model, of []
 
 // clear removes what an earlier fine-tuning has made for the tasks.
 func (o *FinetuneOptions) clear(ctx context.Context, of []tasks.Task) error {
-	if err := files.Remove(ctx, files.Join(o.Out, "results.parquet")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := files.Discard(ctx, files.Join(o.Out, "results.parquet")); err != nil {
 		return err
 	}
 	dirs := []string{o.Out}
@@ -264,7 +264,7 @@ func (o *FinetuneOptions) clear(ctx context.Context, of []tasks.Task) error {
 	}
 	for _, dir := range dirs {
 		for _, file := range finetune.Files {
-			if err := files.Remove(ctx, files.Join(dir, file)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			if err := files.Discard(ctx, files.Join(dir, file)); err != nil {
 				return err
 			}
 		}

@@ -3,7 +3,6 @@ package detect
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"runtime"
 
 	"golang.org/x/sync/errgroup"
@@ -46,9 +45,7 @@ func (l Limit) check(ctx context.Context, images int, errs []error) (dead []imag
 	case len(dead) > 0:
 		err = arrowio.SaveParquet(ctx, l.DeadLetter, record.Of(dead).Record)
 	default: // those of another time
-		if err = files.Remove(ctx, l.DeadLetter); errors.Is(err, fs.ErrNotExist) {
-			err = nil
-		}
+		err = files.Discard(ctx, l.DeadLetter)
 	}
 	if err == nil {
 		err = ingest.CheckBad(dead, int64(images), l.MaxBad, l.DeadLetter)

@@ -229,7 +229,7 @@ func (t *trainer) run(ctx context.Context, pool *kernels.Pool) (err error) {
 	if err := m.save(ctx, t.path, t.head.Layout); err != nil {
 		return err
 	}
-	return t.discard(ctx)
+	return files.Discard(ctx, t.checkpointPath())
 }
 
 // order returns the images of a step, and which of them are mirrored.
@@ -422,12 +422,4 @@ func (t *trainer) restore(ctx context.Context) error {
 	}
 	t.step, t.sum, t.history = s.Step, s.Sum, s.History
 	return nil
-}
-
-// discard removes the checkpoint.
-func (t *trainer) discard(ctx context.Context) error {
-	if found, err := files.Exists(ctx, t.checkpointPath()); err != nil || !found {
-		return err
-	}
-	return files.Remove(ctx, t.checkpointPath())
 }

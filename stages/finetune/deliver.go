@@ -69,11 +69,7 @@ func (fn *finetuneFn) finetune(ctx context.Context, p route.Pair) (*Result, erro
 	if err := fn.write(ctx, dir, t); err != nil {
 		return nil, err
 	}
-	err = files.Remove(ctx, checkpoint)
-	if errors.Is(err, fs.ErrNotExist) { // the training was shorter than the time between checkpoints
-		err = nil
-	}
-	return &t.result, err
+	return &t.result, files.Discard(ctx, checkpoint) // a short training has none
 }
 
 // done returns the result of an earlier attempt that has finished; nil if there is none.

@@ -150,6 +150,14 @@ func Remove(ctx context.Context, path string) error {
 	return err
 }
 
+// Discard deletes a file if there is one.
+func Discard(ctx context.Context, path string) error {
+	if err := Remove(ctx, path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
 // Modified returns the modification time of a file, or the zero time on filesystems that do not provide it.
 func Modified(ctx context.Context, path string) (at time.Time, err error) {
 	err = on(ctx, "look up", path, func(fsys filesystem.Interface) (err error) {

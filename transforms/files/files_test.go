@@ -1,6 +1,7 @@
 package files_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -143,10 +144,14 @@ func TestRemoveAndModified(t *testing.T) {
 		at, err := files.Modified(t.Context(), path)
 		require.NoError(t, err)
 		require.WithinDuration(t, time.Now(), at, time.Hour)
-		require.NoError(t, files.Remove(t.Context(), path))
-		exists, err := files.Exists(t.Context(), path)
-		require.NoError(t, err)
-		require.False(t, exists)
+		for _, remove := range []func(context.Context, string) error{files.Remove, files.Discard} {
+			require.NoError(t, files.WriteBytes(t.Context(), path, nil))
+			require.NoError(t, remove(t.Context(), path))
+			exists, err := files.Exists(t.Context(), path)
+			require.NoError(t, err)
+			require.False(t, exists)
+		}
+		require.NoError(t, files.Discard(t.Context(), path), "there is none")
 	})
 }
 
