@@ -3,6 +3,8 @@ package report
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 
 	"github.com/sdr-ml/sdr/stages/detect"
 )
@@ -32,12 +34,14 @@ type Gallery struct {
 func WriteDetections(w io.Writer, p *DetectionPage) error {
 	d := struct {
 		*DetectionPage
-		Nets []detectionRow
+		Nets    []detectionRow
+		Classes []classRow
 	}{DetectionPage: p}
 	if p.Results != nil {
 		for _, n := range p.Results.Nets {
 			d.Nets = append(d.Nets, detectionRow{n, detectionGap(n)})
 		}
+		d.Classes = classRows(p.Results.Nets)
 	}
 	if err := pages.ExecuteTemplate(w, "detections.html", d); err != nil {
 		return fmt.Errorf("report: %w", err)
@@ -49,6 +53,30 @@ func WriteDetections(w io.Writer, p *DetectionPage) error {
 type detectionRow struct {
 	detect.Net
 	Gap *difference
+}
+
+// classRow has the AP of a class of each net; nil where no object counts.
+type classRow struct {
+	Class string
+	AP    []*float64
+}
+
+// classRows returns the rows of all classes, sorted by name.
+func classRows(nets []detect.Net) (rows []classRow) {
+	names := map[string]bool{}
+	for _, n := range nets {
+		for name := range n.Classes {
+			names[name] = true
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		row := classRow{Class: name}
+		for _, n := range nets {
+			row.AP = append(row.AP, n.Classes[name].AP)
+		}
+		rows = append(rows, row)
+	}
+	return rows
 }
 
 // detectionGap returns the difference of a net to the first one; nil if there is none.

@@ -27,7 +27,10 @@ func TestWriteDetections(t *testing.T) {
 	p := &DetectionPage{
 		About: About{Title: "Detections on " + evil, Facts: [][2]string{{"data", evil}}},
 		Results: &detect.Results{Objects: 1234, Images: 60, LeftOut: 3, Nets: []detect.Net{
-			{Net: evil, Seeds: []int64{1, 2}, Figures: figures, AP95: [2]*float64{new(27.), new(40.)}},
+			{
+				Net: evil, Seeds: []int64{1, 2}, Figures: figures, AP95: [2]*float64{new(27.), new(40.)},
+				Classes: map[string]detect.Figures{"plum": {AP: new(50.)}, evil: {AP: new(16.28)}},
+			},
 			{Net: "better", Seeds: []int64{1, 2}, Figures: figures, AP95: [2]*float64{new(28.), new(41.)}, Difference: new(2.), Difference95: [2]*float64{new(.5), new(3.)}},
 			{Net: "level", Seeds: []int64{1, 2}, Difference: new(-.5), Difference95: [2]*float64{new(-2.), new(.3)}},
 		}},
@@ -50,6 +53,12 @@ func TestWriteDetections(t *testing.T) {
 		{"better", "33.128.0 to 41.0", "+2.0+0.5 to +3.0", "60.0", "30.0", "2"},
 		{"level", "–", "−0.5 level−2.0 to +0.3", "–", "–", "2"},
 	}, rows)
+	rows = nil
+	for _, tr := range all(all(doc, "table")[1], "tr") {
+		rows = append(rows, append(texts(all(tr, "th")), texts(all(tr, "td"))...))
+	}
+	require.Equal(t, []string{"class", evil, "better", "level"}, rows[0])
+	require.Equal(t, [][]string{{evil, "16.3", "–", "–"}, {"plum", "50.0", "–", "–"}}, rows[1:])
 	pictures := all(doc, "img")
 	require.Len(t, pictures, 2)
 	require.Equal(t, evil, attr(pictures[0], "alt"))
