@@ -96,7 +96,6 @@ func TestJudge(t *testing.T) {
 		require.True(t, slices.Equal(v.Values, tr.nets.State()[i].Values), v.Name)
 	}
 
-	require.NoError(t, tr.finish())
 	erase(tr, "")
 	tr.held["1.1"] = tr.held["1.1"][:7] // one mini-batch
 	require.NoError(t, tr.judge(codes))

@@ -67,7 +67,7 @@ func (found *Speed) train(ctx context.Context, cfg Config, r *recipe.Recipe, var
 	if err := t.student.Load(t.nets, t.teachers); err != nil {
 		return err
 	}
-	begun, skipped := time.Now(), unmeasured*t.student.Ahead() // as often on each of a GPU's tracks
+	begun, skipped := time.Now(), unmeasured*t.student.Ahead() // about as often on each of a GPU's tracks
 	for i := 0; i < skipped+measured || time.Since(begun) < lasting; i++ {
 		if err := ctx.Err(); err != nil {
 			return err

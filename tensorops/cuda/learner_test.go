@@ -255,7 +255,9 @@ var inPairs = [][]string{{""}, {"0", "1", "", "0", "1"}, {"1.0", "0.1", "", "0.1
 // is memory for fewer.
 func TestAheadOnFake(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
-	for _, c := range trials() {
+	taught := trials()[1]
+	taught.name, taught.cfg.Teacher = "taught", &ssl.EMA{Base: 0.6, Final: 0.6}
+	for _, c := range append(trials(), taught) {
 		if c.backbone.Arch != "resnet18" {
 			continue // slow
 		}
@@ -276,12 +278,13 @@ func TestAheadOnFake(t *testing.T) {
 			ahead, streams int
 			free           uint64
 		}{{2, 2, 1 << 30}, {4, 3, 1 << 30}, {4, 3, 18 << 20}} {
-			if !c.cfg.Defers || c.cfg.Loss.Target != nil { // which move with every step
+			if !c.cfg.Defers || c.cfg.Loss.Target != nil || c.cfg.Teacher != nil { // which move with every step
 				at.streams = 1
 			}
 			got, nets, f := train(at.ahead, at.free)
 			require.Equal(t, at.streams, f.most, "%s, %d ahead, %d bytes", c.name, at.ahead, at.free)
 			require.Equal(t, at.streams > 1, f.calls["cuStreamWaitEvent"] > 0)
+			require.Equal(t, at.streams > 1 && at.free < 1<<30, f.calls["out of memory"] > 0)
 			requireSame(t, want, got, wantNets, nets)
 		}
 	}

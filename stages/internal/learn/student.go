@@ -71,7 +71,10 @@ func NewStudent(d ssl.Device, c ssl.Config, r *recipe.Recipe, images Images, poo
 	}
 	st := &Student{
 		Learner: learner, seed: r.Seed, images: images, pool: pool,
-		indices: make([]int32, r.Train.Batch), ahead: max(1, c.Ahead),
+		indices: make([]int32, r.Train.Batch), ahead: 1,
+	}
+	if d, _ := ssl.Resolve(d); d.Name != ssl.CPU { // where a step is done once it has been submitted
+		st.ahead = max(1, c.Ahead)
 	}
 	for range pool.Threads() {
 		st.viewers = append(st.viewers, newViewer(r))
