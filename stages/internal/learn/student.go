@@ -73,7 +73,7 @@ func NewStudent(d ssl.Device, c ssl.Config, r *recipe.Recipe, images Images, poo
 		Learner: learner, seed: r.Seed, images: images, pool: pool,
 		indices: make([]int32, r.Train.Batch), ahead: 1,
 	}
-	if d, _ := ssl.Resolve(d); d.Name != ssl.CPU { // where a step is done once it has been submitted
+	if d, _ := ssl.Resolve(d); d.Name == ssl.CUDA { // a CPU has done a step when it returns from Start
 		st.ahead = max(1, c.Ahead)
 	}
 	for range pool.Threads() {
