@@ -20,7 +20,8 @@ func Config(r *recipe.Recipe, layout *nn.Layout) ssl.Config {
 	if r.SSL.Teacher == recipe.EMATeacher {
 		c.Teacher = &ssl.EMA{Base: r.SSL.TeacherMomentum, Final: r.SSL.TeacherMomentum}
 	}
-	c.Ahead = 2                                   // a GPU goes on at once with the next step
+	// A GPU goes on at once with the next step.
+	c.Ahead = 2
 	if c.Loss.Target == nil && c.Teacher == nil { // with these, each step depends on the last one
 		c.Ahead = max(c.Ahead, min(r.Train.Accumulate, mostAhead))
 	}
