@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"github.com/sdr-ml/sdr/stages/customize"
+	"github.com/sdr-ml/sdr/tensorops/metrics"
 )
 
 // CustomizedPage is the content of a page of what customizing has cost and changed.
@@ -26,7 +27,7 @@ func (t CustomizedTask) Gap() *difference {
 	if t.TestImages == 0 {
 		return nil
 	}
-	return &difference{t.Difference, t.Low, t.High, t.Low <= 0 && t.High >= 0}
+	return &difference{t.Difference, t.Low, t.High, metrics.Interval{Low: t.Low, High: t.High}.Level()}
 }
 
 // WriteCustomized writes the page as one HTML document that refers to nothing outside itself. Text is escaped.

@@ -1,7 +1,7 @@
 package report
 
 import (
-	"bytes"
+	"io"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -23,12 +23,7 @@ func TestWriteCustomized(t *testing.T) {
 			{customize.Result{Task: "untested", Metric: "top1"}, nil},
 		},
 	}
-	var b bytes.Buffer
-	require.NoError(t, WriteCustomized(&b, p))
-	source := b.String()
-	doc, err := html.Parse(&b)
-	require.NoError(t, err)
-	sound(t, source, doc)
+	_, doc := written(t, func(w io.Writer) error { return WriteCustomized(w, p) })
 	require.Empty(t, all(doc, "script"))
 	rows := func(table *html.Node) (out [][]string) {
 		for _, tr := range all(table, "tr")[1:] {

@@ -1,7 +1,7 @@
 package report
 
 import (
-	"bytes"
+	"io"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -12,12 +12,7 @@ import (
 
 func writeDetections(t *testing.T, p *DetectionPage) *html.Node {
 	t.Helper()
-	var b bytes.Buffer
-	require.NoError(t, WriteDetections(&b, p))
-	source := b.String()
-	doc, err := html.Parse(&b)
-	require.NoError(t, err)
-	sound(t, source, doc)
+	_, doc := written(t, func(w io.Writer) error { return WriteDetections(w, p) })
 	return doc
 }
 

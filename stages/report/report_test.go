@@ -146,6 +146,18 @@ var (
 	namespaces = strings.NewReplacer(`xmlns="http://www.w3.org/2000/svg"`, "", `xmlns:xlink="http://www.w3.org/1999/xlink"`, "")
 )
 
+// written returns a page's source and, as it is sound, what it says.
+func written(t *testing.T, write func(w io.Writer) error) (source string, doc *html.Node) {
+	t.Helper()
+	var b bytes.Buffer
+	require.NoError(t, write(&b))
+	source = b.String()
+	doc, err := html.Parse(&b)
+	require.NoError(t, err)
+	sound(t, source, doc)
+	return source, doc
+}
+
 // sound checks what holds for every page.
 func sound(t *testing.T, source string, doc *html.Node) {
 	t.Helper()

@@ -1,7 +1,7 @@
 package report
 
 import (
-	"bytes"
+	"io"
 	"regexp"
 	"strings"
 	"testing"
@@ -49,13 +49,7 @@ func studyResults(arms []string, budgets []int64, protocols ...string) *study.Re
 
 func writeStudy(t *testing.T, p *StudyPage) (string, *html.Node) {
 	t.Helper()
-	var b bytes.Buffer
-	require.NoError(t, WriteStudy(&b, p))
-	source := b.String()
-	doc, err := html.Parse(&b)
-	require.NoError(t, err)
-	sound(t, source, doc)
-	return source, doc
+	return written(t, func(w io.Writer) error { return WriteStudy(w, p) })
 }
 
 func TestWriteStudy(t *testing.T) {
