@@ -190,8 +190,9 @@ func (t *track) await(e event) {
 func (t *track) run(e *entry, after event) {
 	d := t.d
 	d.upload(t.input, unsafe.Pointer(&e.input[0]), t.input.Len)
-	for i, to := range t.nets {
-		d.upload(to, unsafe.Pointer(&e.nets[i]), to.Len)
+	d.upload(t.nets[0], unsafe.Pointer(&e.nets[0]), t.nets[0].Len)
+	if t.l.teachers != nil {
+		d.upload(t.nets[1], unsafe.Pointer(&e.nets[1]), t.nets[1].Len)
 	}
 	switch {
 	case !t.warm:
