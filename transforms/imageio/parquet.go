@@ -45,7 +45,7 @@ func countParquet(ctx context.Context, split Split, seen *Source) (int64, error)
 		return 0, err
 	}
 	defer r.Close()
-	t, err := findTable(r, split.Columns)
+	t, err := findTable(r, split)
 	if err != nil {
 		return 0, err
 	}
@@ -64,7 +64,7 @@ func readParquet(ctx context.Context, split Split, yield func(Image) error) erro
 		return err
 	}
 	defer r.Close()
-	t, err := findTable(r, split.Columns)
+	t, err := findTable(r, split)
 	if err != nil {
 		return err
 	}

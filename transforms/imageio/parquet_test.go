@@ -2,6 +2,7 @@ package imageio_test
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -23,6 +24,7 @@ func TestTablesEqualPyarrow(t *testing.T) {
 	require.NoError(t, err)
 	var cases map[string]struct {
 		File []byte
+		Path string
 		Rows []struct {
 			Data       []byte
 			Label      int64
@@ -34,14 +36,14 @@ func TestTablesEqualPyarrow(t *testing.T) {
 		Error string
 	}
 	require.NoError(t, json.Unmarshal(text, &cases))
-	require.Len(t, cases, 82)
+	require.Len(t, cases, 89)
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			for _, beside := range []string{"beside.png", "sub/beside.png"} {
 				write(t, filepath.Join(dir, beside), []byte(beside))
 			}
-			path := write(t, filepath.Join(dir, "x.parquet"), c.File)
+			path := write(t, filepath.Join(dir, cmp.Or(c.Path, "x.parquet")), c.File)
 			if c.Error != "" {
 				_, err := imageio.Plan(t.Context(), []string{path}, 1)
 				require.ErrorContains(t, err, "read "+path+": ")

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net/url"
+	"path"
 	"slices"
 	"strings"
 
@@ -25,6 +27,7 @@ type table struct {
 	of    string // of labels
 	ofs   string // of lists of labels
 	wrong string // why of cannot be used
+	all   *Label // of all images, by a folder of the file
 
 	unlabeled error // says which columns could be of, if none is
 
@@ -44,9 +47,9 @@ const unfit = "column %s holds %v; want numbers or names of classes; give anothe
 // errNoImages is the error for a table without a column that may be one of images.
 var errNoImages = errors.New("no column image: struct<bytes: binary, path: string>, as HuggingFace's image datasets have it, nor another of images")
 
-// findTable finds the columns of a file, going by the given names.
-func findTable(r *parquet.Reader, by Columns) (*table, error) {
-	features := featuresOf(r)
+// findTable finds the columns of a file, going by the names given for its split.
+func findTable(r *parquet.Reader, split Split) (*table, error) {
+	features, by := featuresOf(r), split.Columns
 	t := &table{}
 	all := candidates(r.Leaves(), by.Image)
 	found, columns := t.findImages(all, features, by.Image), describeColumns(r.Leaves())
@@ -58,8 +61,9 @@ func findTable(r *parquet.Reader, by Columns) (*table, error) {
 	case !found:
 		return nil, fmt.Errorf("several columns may be that of images; give one by --image-column; its columns are %s", columns)
 	}
+	t.all = partition(split.Path, labelNames(by.Label))
 	t.findLabels(r.Leaves(), features, by.Label)
-	if could := t.couldLabel(r.Leaves(), features); t.of+t.ofs+t.wrong == "" && by.Label == "" && len(could) > 0 {
+	if could := t.couldLabel(r.Leaves(), features); t.of+t.ofs+t.wrong == "" && t.all == nil && by.Label == "" && len(could) > 0 {
 		t.unlabeled = fmt.Errorf("the columns %s could hold them; give one by --label-column", describeColumns(could))
 	}
 	return t, nil
@@ -171,11 +175,12 @@ func (t *table) findImages(all []candidate, features map[string]feature, by stri
 
 // findLabels finds the column of labels: by a given or usual name, or by the metadata.
 func (t *table) findLabels(leaves []parquet.Leaf, features map[string]feature, by string) {
-	names := append(slices.Clone(tableLabels), only(features, "ClassLabel"))
 	if by == NoLabels {
 		return
-	} else if by != "" {
-		names = []string{by}
+	}
+	names := labelNames(by)
+	if by == "" {
+		names = append(slices.Clone(names), only(features, "ClassLabel"))
 	}
 	find := func(nested bool, is func(l parquet.Leaf, name string) bool) bool {
 		for _, name := range names {
@@ -207,9 +212,34 @@ func (t *table) findLabels(leaves []parquet.Leaf, features map[string]feature, b
 		top, _, inside := strings.Cut(l.Path, ".")
 		return inside && strings.EqualFold(top, name)
 	}
-	if !find(false, exact) && !find(true, within) && by != "" {
+	if !find(false, exact) && !find(true, within) && t.all == nil && by != "" {
 		t.wrong = fmt.Sprintf("no column %s of labels; the columns are %s", by, describeColumns(leaves))
 	}
+}
+
+// partition returns the label of all images in a file by the name of a folder around it, such as label=cat: as Hive, Spark and
+// pyarrow write a table that is partitioned by a column, which then is in none of the files. It is nil if there is no such folder.
+func partition(file string, names []string) *Label {
+	var columns, values []string
+	for folder := range strings.SplitSeq(path.Dir(slashed(file)), "/") {
+		if column, value, found := strings.Cut(folder, "="); found {
+			columns, values = append(columns, column), append(values, value)
+		}
+	}
+	at := named(columns, names)
+	if at < 0 {
+		return nil
+	}
+	text, err := url.PathUnescape(values[at])
+	if err != nil {
+		text = values[at]
+	}
+	if text == "__HIVE_DEFAULT_PARTITION__" { // of rows without a value
+		return &Label{Number: -1}
+	}
+	l := Label{}
+	l.Number, l.Name = parseLabel(text)
+	return &l
 }
 
 // couldLabel returns the columns that may be that of labels: those of classes by the metadata, else all of a fitting type.
@@ -338,6 +368,8 @@ func (t *table) label(rec arrow.Record, i int, im *Image) {
 	if column := values(rec, t.of); column != nil {
 		l := t.class(column, i, im)
 		im.Label, im.Class = l.Number, l.Name
+	} else if t.all != nil {
+		im.Label, im.Class = t.all.Number, t.all.Name
 	}
 }
 

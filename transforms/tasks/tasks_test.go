@@ -183,6 +183,7 @@ func TestHub(t *testing.T) {
 		"WebDataset":    {[]string{"train-000000.tar", "train-000001.tar", "test-000000.tar"}, "train-[0-9]*.tar", "test-000000.tar"},
 		"capitals":      {[]string{"Train/cat/a.jpg", "Test/cat/b.jpg"}, "Train", "Test"},
 		"folders":       {[]string{"train/0000.parquet", "train/0001.parquet", "test/0000.parquet"}, "train", "test"},
+		"partitioned":   {[]string{"split=train/label=cat/0.parquet", "split=train/label=dog/0.parquet", "split=test/label=cat/0.parquet"}, "split=train", "split=test"},
 		"image folders": {[]string{"train/cat/a.jpg", "val/cat/b.jpg"}, "train", "val"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,6 +1,6 @@
 """Writes tables.json: small Parquet files as pyarrow writes them, and the images and labels in them.
 
-name -> {file, rows} or {file, error}: file in base64; rows a list of {data, label, class, labels, damage, label_error} in
+name -> {file, rows} or {file, error}: file in base64, with the path where it is not x.parquet; rows a list of {data, label, class, labels, damage, label_error} in
 the order of the file, where label is -1 if there is none, and of damage and label_error a part that is to be in the message;
 error is a part of the message where the file cannot be used.
 Run: python make_tables.py (needs pyarrow)
@@ -10,6 +10,8 @@ import datetime as dt
 import decimal
 import io
 import json
+import pathlib
+import tempfile
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -144,6 +146,26 @@ assert len(odd) % 3 and b"-" in base64.urlsafe_b64encode(odd) and b"_" in base64
 ways = [base64.b64encode(odd), base64.urlsafe_b64encode(odd), base64.b64encode(odd).rstrip(b"="), base64.urlsafe_b64encode(odd).rstrip(b"="), base64.encodebytes(odd * 9)]
 ways = [w.decode() for w in ways] + ["data:image/png;base64," + ways[0].decode(), "data:;base64," + ways[3].decode()]
 add("text of many kinds", {"image": pa.array(ways + ["data:image/png,%89PNG"])}, [{"data": odd * (9 if i == 4 else 1)} for i in range(len(ways))] + [{"damage": "no such file"}])
+
+
+# Tables that are partitioned by a column, which is then in none of the files.
+def partition(name, values, want, by=("label",), columns={}):
+    with tempfile.TemporaryDirectory() as root:
+        table = pa.table({"image": column(1), **{b: pa.array([v]) for b, v in zip(by, values)}, **columns})
+        pq.write_to_dataset(table, root, partition_cols=list(by), basename_template="{i}.parquet")
+        (path,) = pathlib.Path(root).rglob("*.parquet")
+        case = {"file": base64.b64encode(path.read_bytes()).decode(), "path": str(path.relative_to(root))}
+    case["rows"] = [{"label": -1} | want | {"data": base64.b64encode(images(1)[0]).decode()}]
+    tables["partition " + name] = case
+
+
+partition("name", ["ant"], {"class": "ant"})
+partition("number", [7], {"label": 7})
+partition("escaped", ["a/b = 50 % ü"], {"class": "a/b = 50 % ü"})
+partition("null", [pa.scalar(None, pa.string())], {})
+partition("several", ["train", "bee", "2022"], {"class": "bee"}, by=("split", "class", "year"))
+partition("other", ["train", 2022], {}, by=("split", "year"))
+partition("column", ["sunny"], {"class": "bee"}, by=("target",), columns={"label": pa.array(["bee"])})
 
 with open("tables.json", "w") as f:
     json.dump(tables, f, indent=0)
