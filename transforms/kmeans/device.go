@@ -112,9 +112,9 @@ func (h *held) assign(m *model, r rows, squares bool, sums *sums) (a assignment,
 		}
 	}
 	n := len(r.vectors) / r.width
-	a.clusters = slices.Clone(m.all.clusters[first : first+n])
+	a.clusters = m.all.clusters[first : first+n]
 	if squares {
-		a.squares = slices.Clone(m.all.squares[first : first+n])
+		a.squares = m.all.squares[first : first+n]
 	}
 	return a, true, nil
 }

@@ -35,6 +35,7 @@ func (fn *labelFn) ProcessElement(b *record.Batch, m *model) (*record.Batch, err
 		if err != nil {
 			return nil, err
 		}
+		a = assignment{slices.Clone(a.clusters), slices.Clone(a.squares)}
 		for i, key := range keys {
 			if to, ok := m.moved(key); ok {
 				a.clusters[i], a.squares[i] = int32(to), m.square(r.vector(i), to)

@@ -187,9 +187,9 @@ func (m *model) mean(sums []int64, spherical bool) []float32 {
 	if n == 0 {
 		return nil
 	}
-	v := make([]float32, m.Width)
+	v, unit := make([]float32, m.Width), scale(-m.Unit)
 	for i, sum := range sums[:m.Width] {
-		v[i] = float32(float(sum, m.Unit) / n)
+		v[i] = float32(float64(sum) * unit / n)
 	}
 	if spherical {
 		normalize(v, v)

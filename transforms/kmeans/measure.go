@@ -8,6 +8,7 @@ import (
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
+	"github.com/apache/arrow/go/v15/arrow"
 	"github.com/apache/arrow/go/v15/arrow/array"
 	"github.com/zeebo/xxh3"
 
@@ -124,10 +125,7 @@ func keys(b *record.Batch, column string, seed uint64) ([]rowKey, error) {
 	keys := make([]rowKey, b.NumRows())
 	var buf, all []byte
 	for i := range keys {
-		buf = buf[:0]
-		if buf, err = binary.Append(buf, binary.LittleEndian, data[i*width:(i+1)*width]); err != nil {
-			return nil, err
-		}
+		buf = append(buf[:0], arrow.Float32Traits.CastToBytes(data[i*width:(i+1)*width])...)
 		for c, col := range b.Columns() {
 			if name := b.ColumnName(c); name != column && name != clusterColumn {
 				value := col.ValueStr(i)

@@ -83,9 +83,10 @@ func (s *sums) add(worker int, cluster int32, x []float32, square, weight float6
 	}
 }
 
-// total returns the sums of the clusters that have any, in ascending order of the clusters.
+// total returns the sums of the clusters that have any, in ascending order of the clusters. It takes them from s.
 func (s *sums) total() (clusters []int32, total []int64) {
 	if s.held != nil {
+		total = s.held[:0]
 		for g := range len(s.held) / s.stride() {
 			if of := s.held[g*s.stride():][:s.stride()]; of[s.width+1] > 0 {
 				clusters, total = append(clusters, int32(g)), append(total, of...)

@@ -131,8 +131,9 @@ __global__ void list_rows(const int *clusters, int *places, int *list, int rows)
 	}
 }
 
-// SUMMED is the number of listed rows that a block adds up.
+// SUMMED is the number of listed rows that a block adds up, LOADED how many of their elements a thread loads before it adds them.
 #define SUMMED 128
+#define LOADED 8
 
 // fixedPoint multiplies by a scale and rounds to the nearest integer, half to even.
 __device__ __forceinline__ long long fixedPoint(double v, double scale) { return __double2ll_rn(__dmul_rn(v, scale)); }
@@ -142,28 +143,42 @@ __device__ __forceinline__ long long fixedPoint(double v, double scale) { return
 extern "C" __launch_bounds__(THREADS)
 __global__ void sum_rows(const float *x, const int *clusters, const double *squares, const float *weights, const int *list,
 		unsigned long long *sums, int rows, int width, int first, int columns, double unit, double square, double weight) {
-	int column = first + (int)(blockIdx.y * THREADS + threadIdx.x), from = (int)blockIdx.x * SUMMED, cluster = -1;
+	__shared__ int listed[SUMMED], clusterOf[SUMMED];
+	int column = first + (int)(blockIdx.y * THREADS + threadIdx.x), from = (int)blockIdx.x * SUMMED, n = min(SUMMED, rows - from);
+	for (int i = (int)threadIdx.x; i < n; i += THREADS) {
+		listed[i] = list[from + i];
+		clusterOf[i] = clusters[listed[i]];
+	}
+	__syncthreads();
 	if (column >= columns) {
 		return;
 	}
 	long long sum = 0;
-	for (int i = from; i < min(from + SUMMED, rows); i++) {
-		int row = list[i];
-		if (clusters[row] != cluster) {
-			if (cluster >= 0) {
-				atomicAdd(&sums[(size_t)cluster * columns + column], (unsigned long long)sum);
-			}
-			cluster = clusters[row];
-			sum = 0;
+	for (int begin = 0; begin < n; begin += LOADED) {
+		float loaded[LOADED];
+#pragma unroll
+		for (int i = 0; i < LOADED; i++) {
+			loaded[i] = begin + i < n && column < width ? x[(size_t)listed[begin + i] * width + column] : 0;
 		}
-		double w = weights ? (double)weights[row] : 1;
-		if (column < width) {
-			sum += fixedPoint(x[(size_t)row * width + column], __dmul_rn(unit, w));
-		} else if (column == width) {
-			sum += squares ? fixedPoint(__dmul_rn(squares[row], w), square) : 0;
-		} else {
-			sum += column == width + 1 ? 1 : fixedPoint(w, weight);
+#pragma unroll
+		for (int i = 0; i < LOADED; i++) {
+			int at = begin + i;
+			if (at >= n) {
+				break;
+			}
+			int row = listed[at];
+			double w = weights ? (double)weights[row] : 1;
+			if (column < width) {
+				sum += fixedPoint(loaded[i], __dmul_rn(unit, w));
+			} else if (column == width) {
+				sum += squares ? fixedPoint(__dmul_rn(squares[row], w), square) : 0;
+			} else {
+				sum += column == width + 1 ? 1 : fixedPoint(w, weight);
+			}
+			if (at + 1 == n || clusterOf[at + 1] != clusterOf[at]) {
+				atomicAdd(&sums[(size_t)clusterOf[at] * columns + column], (unsigned long long)sum);
+				sum = 0;
+			}
 		}
 	}
-	atomicAdd(&sums[(size_t)cluster * columns + column], (unsigned long long)sum);
 }
