@@ -14,7 +14,7 @@
 //     conv_kernels.go and cuDNN; matmul.go is on cublasLt.
 //   - views.go: views, from images and what was drawn for each.
 //   - network.go: these operations as an nn.Device. order.go, store.go: the weights of all sub-nets in device memory.
-//   - vectors.go, held.go: kernels.Vectors and kernels.Held, nearest neighbors and k-means, in float32 without TF32.
+//   - vectors.go, held.go, assign.go: kernels.Vectors and kernels.Held, nearest neighbors and k-means, in float32 without TF32.
 //   - learner.go, track.go, extractor.go, driver.go, examine.go: ssl.Learner, whose steps are CUDA graphs on one or several
 //     streams, ssl.Extractor and ssl.Driver.
 //
