@@ -21,7 +21,7 @@ func FuzzCheckpoint(f *testing.F) {
 	require.NoError(f, err)
 	sound, err := json.Marshal(progressState{
 		Format: run.Format, Inputs: "i", Variant: SDR, Step: 7, Phase: 1, Taken: map[string]int64{"": 9, "1": 2}, Count: 7,
-		Last: map[string]measure{"1": {Step: 7}}, Models: []Model{{Subnet: "1"}},
+		Last: map[string]measure{"1": {Point: curves.Point{Step: 7}}}, Models: []Model{{Subnet: "1"}},
 	})
 	require.NoError(f, err)
 	f.Add(string(sound), 0, uint8(0))

@@ -67,18 +67,11 @@ type trainer struct {
 
 // measure holds the measurements of one step.
 type measure struct {
-	Step    int     `json:"step"`
-	Own     int     `json:"own"` // steps that the sub-net has taken so far
-	Variant string  `json:"variant"`
-	Subnet  string  `json:"subnet"` // code of the trained sub-net
-	Subset  string  `json:"subset"` // code of the subset that its images came from
-	Loss    float64 `json:"loss"`
-	SSL     float64 `json:"ssl"`
-	Distill float64 `json:"distill"`
-	Std     float64 `json:"std"`
-	LR      float64 `json:"lr"`
-	Time    float64 `json:"time"`
-	Wait    float64 `json:"data_wait"`
+	curves.Point
+	Own     int    `json:"own"` // steps that the sub-net has taken so far
+	Variant string `json:"variant"`
+	Subnet  string `json:"subnet"` // code of the trained sub-net
+	Subset  string `json:"subset"` // code of the subset that its images came from
 }
 
 // span is a range of images of one subset.
@@ -357,7 +350,7 @@ func (t *trainer) advance(total int, goOn bool) error {
 	if err := t.student.Start(step); err != nil {
 		return fmt.Errorf("step %d, sub-net %q: %w", t.step, name(net), err)
 	}
-	t.begun = append(t.begun, measure{Step: t.step, Variant: t.variant, Subnet: net, Subset: subset, LR: lr})
+	t.begun = append(t.begun, measure{Point: curves.Point{Step: t.step, LR: lr}, Variant: t.variant, Subnet: net, Subset: subset})
 	if goOn {
 		t.prepare(t.step + t.stride)
 	}
@@ -411,9 +404,7 @@ func (t *trainer) watch(m measure) error {
 	}
 	m.Own = t.last[m.Subnet].Own + 1
 	t.last[m.Subnet] = m
-	t.curve.Add(curves.Point{
-		Step: m.Step, Loss: m.Loss, SSL: m.SSL, Distill: m.Distill, Std: m.Std, LR: m.LR, Time: m.Time, Wait: m.Wait,
-	})
+	t.curve.Add(m.Point)
 	if t.measured != nil {
 		t.measured = append(t.measured, m)
 	}
