@@ -1,6 +1,7 @@
 package pipelines
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strconv"
@@ -11,6 +12,7 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/metrics"
 	"github.com/sdr-ml/sdr/transforms/imageio"
 	"github.com/sdr-ml/sdr/transforms/inference"
+	"github.com/sdr-ml/sdr/transforms/tasks"
 )
 
 // Predicted is the schema of the file that Predict writes: the class of one image.
@@ -102,13 +104,15 @@ func Predict(ctx context.Context, o EmbedOptions) (*Predictions, error) {
 	return &found, nil
 }
 
-// labelOf returns the index of an image's class among a model's classes: by its name, or by its number if either has no
-// name; -1 if the model does not know it.
+// labelOf returns the index of an image's class among a model's classes: by its name, which may be a number, or by its number
+// if either has no name; -1 if the model does not know it.
 func labelOf(classes []string, label int64, class string) int64 {
-	if at := slices.Index(classes, class); at >= 0 {
+	number := strconv.FormatInt(label, 10)
+	if at := slices.Index(classes, cmp.Or(class, number)); at >= 0 {
 		return int64(at)
 	}
-	if label >= 0 && label < int64(len(classes)) && (class == "" || classes[label] == strconv.FormatInt(label, 10)) {
+	switch known := label >= 0 && label < int64(len(classes)); {
+	case known && class == "" && !tasks.Numbered(classes), known && classes[label] == number:
 		return label
 	}
 	return -1

@@ -186,7 +186,8 @@ func FuzzZip(f *testing.F) {
 	})
 }
 
-// FuzzTable: any bytes of a Parquet file yield an error, or as many images as planned, the same for any split into ranges.
+// FuzzTable: any bytes of a Parquet file yield an error, or as many images as planned, the same for any split into ranges; only
+// what is said of a damaged row depends on the rows that it is read with.
 func FuzzTable(f *testing.F) {
 	text, err := os.ReadFile("testdata/tables.json")
 	if err != nil {
@@ -216,7 +217,8 @@ func FuzzTable(f *testing.F) {
 			return all
 		}
 		for i, want := range read(0, splits[0].End) {
-			if im := read(int64(i), int64(i)+1)[0]; !reflect.DeepEqual(im, want) {
+			im := read(int64(i), int64(i)+1)[0]
+			if damaged := im.Damage != "" && want.Damage != ""; !damaged && !reflect.DeepEqual(im, want) {
 				t.Fatalf("image %d is %+v, alone %+v", i, want, im)
 			}
 		}

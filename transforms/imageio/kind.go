@@ -95,10 +95,12 @@ func className(folder string) string {
 	return name
 }
 
-// parseLabel parses a label from text: a class number or a class name.
+// parseLabel parses a label from text: a class number, also as pandas writes it where others are missing (7.0), or a class
+// name.
 func parseLabel(text string) (label int64, class string) {
 	text = strings.TrimSpace(text)
-	if v, err := strconv.ParseInt(text, 10, 64); err == nil {
+	whole, fraction, _ := strings.Cut(text, ".")
+	if v, err := strconv.ParseInt(whole, 10, 64); err == nil && strings.Trim(fraction, "0") == "" {
 		return max(v, -1), ""
 	}
 	return -1, text

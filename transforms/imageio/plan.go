@@ -39,7 +39,7 @@ func Survey(ctx context.Context, paths []string, maxRows int, columns Columns) (
 		}
 	}
 	if !p.sound {
-		return nil, nil, p.broken
+		return nil, nil, cmp.Or(p.broken, p.empty)
 	}
 	return p.splits, p.sources, nil
 }
@@ -54,6 +54,7 @@ type planner struct {
 	table   error   // about its first table without images
 	sound   bool    // whether any source has images that can be read
 	broken  error   // about the first that has none
+	empty   error   // about the first file that is sound, but without a row, such as one of several shards
 }
 
 func (p *planner) add(path string) error {
@@ -86,6 +87,8 @@ func (p *planner) add(path string) error {
 		return fmt.Errorf("%s holds no images, but %s; %w; %s", path, source.Passed, p.table, wanted())
 	case none && len(source.Passed) > 0:
 		return fmt.Errorf("%s holds no images, but %s; %s", path, source.Passed, wanted())
+	case none && file && kindOf(path) != nil:
+		p.empty = cmp.Or(p.empty, fmt.Errorf("%s holds no images; %s", path, wanted()))
 	case none:
 		return fmt.Errorf("%s holds no images; %s", path, wanted())
 	default:

@@ -7,9 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/apache/arrow/go/v15/arrow"
-	"github.com/apache/arrow/go/v15/arrow/array"
-
 	"github.com/sdr-ml/sdr/transforms/parquet"
 )
 
@@ -19,15 +16,15 @@ type Run struct {
 	Begin, End int64
 }
 
-// Runs lists the runs of equal values in a column of strings of a Parquet file, in order; nothing if it has no such column.
-// It reads that column alone.
+// Runs lists the runs of equal values in a column of a Parquet file, as text, in order; nothing if it has no such column. A
+// missing value is empty. It reads that column alone.
 func Runs(ctx context.Context, path, column string) (runs []Run, err error) {
 	r, err := openParquet(ctx, path)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", path, err)
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
-	if !slices.ContainsFunc(r.Leaves(), func(l parquet.Leaf) bool { return l.Path == column && l.Type.ID() == arrow.STRING }) {
+	if !slices.ContainsFunc(r.Leaves(), func(l parquet.Leaf) bool { return l.Path == column && !l.InList }) {
 		return nil, nil
 	}
 	row := int64(0)
@@ -35,9 +32,12 @@ func Runs(ctx context.Context, path, column string) (runs []Run, err error) {
 		if err != nil {
 			return nil, fmt.Errorf("read %s: column %s: %w", path, column, err)
 		}
-		values := rec.Column(0).(*array.String)
+		values := rec.Column(0)
 		for i := range values.Len() {
-			value := values.Value(i)
+			value := ""
+			if values.IsValid(i) {
+				value = values.ValueStr(i)
+			}
 			if len(runs) == 0 || runs[len(runs)-1].Value != value {
 				runs = append(runs, Run{Value: strings.Clone(value), Begin: row})
 			}

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"maps"
 	"math"
 	"net/url"
 	"regexp"
@@ -27,9 +29,11 @@ type Images struct {
 	Sets [][]int64
 	// Classes are the names of all classes of the task. A class without a name has its number as its name.
 	Classes []string
-	// Bad describes the images that could not be read, and in a folder or an archive those without a class, if these are
-	// fewer than the others; they are left out.
+	// Bad describes the images that could not be read, and those without a class, if these are fewer than the others; they
+	// are left out.
 	Bad []string
+
+	byIndex bool // labels count classes that have other names
 }
 
 // Len returns the number of images.
@@ -59,13 +63,16 @@ func (im *Images) At(i int) []uint8 {
 	return im.Pixels[i*n : (i+1)*n]
 }
 
-// Check returns an error if a task cannot be used: if an image of either split has no label, or several and the metric is
-// not MeanAP, if the splits number or name their classes differently, or if no image of a split can be decoded. It reads
+// Check returns an error if a task cannot be used: if most images of either split have no label, or one has several and the
+// metric is not MeanAP, if the splits number or name their classes differently, or if no image of a split can be decoded. It reads
 // all labels, but decodes only the first sound image of each split. A task without Test is checked without it.
 func Check(ctx context.Context, t Task) error {
 	train, err := load(ctx, t.Train, nil, labelsOnly())
 	if err == nil && t.Test != "" {
-		_, err = load(ctx, t.Test, train.Classes, labelsOnly())
+		var test *Images
+		if test, err = load(ctx, t.Test, train.Classes, labelsOnly()); err == nil && test.byIndex {
+			slog.Warn("the test images have numbers as labels, but the training images names: these are counted from 0 in their order", "test", t.Test, "0", train.Classes[0])
+		}
 	}
 	if err == nil {
 		err = CheckMetric(t.Metric, train.Sets)
@@ -133,7 +140,10 @@ func load(ctx context.Context, path string, classes []string, read reader) (*Ima
 	last := int64(-1)       // label of all images
 	single, several := "", ""
 	base, _, cut := cutPath(path)
-	var stray []error // the images beside the folders of classes
+	var stray []error // the images without a label
+	help := ""        // for the first of them
+	kinds := map[string]kindOfLabels{}
+	folders := map[string]bool{} // that are the classes of images
 	at := int64(-1)
 	err := each(ctx, path, func(split imageio.Split, hint string) error {
 		first := at + 1
@@ -148,11 +158,14 @@ func load(ctx context.Context, path string, classes []string, read reader) (*Ima
 			if at++; at < cut.start || at >= cut.end || (at-cut.start)%cut.step != 0 {
 				return false, nil
 			}
-			found, err := classesOf(split, raw, hint)
+			found, err := classesOf(split, raw)
 			if raw.LabelLost {
 				damage = cmp.Or(damage, errors.New("its label is lost in a damaged part of the file"))
 			}
-			if errors.Is(err, errStray) && damage == nil {
+			if errors.Is(err, errUnlabeled) && damage == nil {
+				if len(stray) == 0 {
+					help = cmp.Or(hint, "a task needs "+imageio.LabelSources())
+				}
 				stray = append(stray, err)
 				return false, nil
 			}
@@ -162,6 +175,8 @@ func load(ctx context.Context, path string, classes []string, read reader) (*Ima
 			if err == nil && !raw.LabelLost {
 				for _, l := range found {
 					all, last = append(all, l.Name), max(last, l.Number)
+					kinds[split.Path] |= kindOf(l)
+					folders[l.Name] = folders[l.Name] || raw.Folders != ""
 				}
 				if damage == nil && len(found) == 0 {
 					damage = errors.New("it has no class")
@@ -188,7 +203,7 @@ func load(ctx context.Context, path string, classes []string, read reader) (*Ima
 		return nil, err
 	}
 	if len(stray) > im.Len() {
-		return nil, stray[0]
+		return nil, fmt.Errorf("%w; %s", stray[0], help)
 	}
 	for _, err := range stray {
 		im.Bad = append(im.Bad, err.Error())
@@ -200,7 +215,13 @@ func load(ctx context.Context, path string, classes []string, read reader) (*Ima
 	if im.Len() == 0 {
 		return nil, fmt.Errorf("%s: none of its %d images can be read; first error: %s", path, len(im.Bad), im.Bad[0])
 	}
-	switch {
+	if mixedKinds(kinds) {
+		nameAll(labels.Labels, names)
+		all = append(slices.DeleteFunc(all, func(name string) bool { return name == "" }), names...)
+	}
+	switch train, test := splitAmong(folders, "train"), splitAmong(folders, "test"); {
+	case train != "" && test != "":
+		err = fmt.Errorf("its folders %s and %s look like splits; unpack it, and give the folder that they are in", train, test)
 	case single != "" && several != "":
 		err = fmt.Errorf("%s has lists of labels, but %s has not", several, single)
 	case slices.Min(labels.Labels) >= 0:
@@ -216,7 +237,7 @@ func load(ctx context.Context, path string, classes []string, read reader) (*Ima
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	im.Classes = labels.Classes
+	im.Classes, im.byIndex = labels.Classes, labels.byIndex
 	for i, n := range sizes {
 		set := labels.Labels[:n:n]
 		im.Labels[i], labels.Labels = set[0], labels.Labels[n:]
@@ -225,6 +246,51 @@ func load(ctx context.Context, path string, classes []string, read reader) (*Ima
 		}
 	}
 	return im, nil
+}
+
+// kindOfLabels is whether labels are numbers alone, names alone, or both.
+type kindOfLabels int
+
+const (
+	onlyNumber kindOfLabels = 1 << iota
+	onlyName
+)
+
+func kindOf(l imageio.Label) kindOfLabels {
+	switch {
+	case l.Name == "":
+		return onlyNumber
+	case l.Number < 0:
+		return onlyName
+	}
+	return 0
+}
+
+// mixedKinds reports whether one file has classes such as 7 and B, of which the first are names, too.
+func mixedKinds(kinds map[string]kindOfLabels) bool {
+	for _, kind := range kinds {
+		if kind == onlyNumber|onlyName {
+			return true
+		}
+	}
+	return false
+}
+
+// nameAll makes numbers to names.
+func nameAll(labels []int64, names []string) {
+	for i, l := range labels {
+		names[i], labels[i] = cmp.Or(names[i], strconv.FormatInt(l, 10)), -1
+	}
+}
+
+// splitAmong returns which of some folders has the name of a split, "" if none has.
+func splitAmong(folders map[string]bool, part string) string {
+	for _, name := range slices.Sorted(maps.Keys(folders)) {
+		if folders[name] && slices.Contains(parts[part], strings.ToLower(name)) {
+			return name
+		}
+	}
+	return ""
 }
 
 // slice is every step-th image from start to before end.
@@ -335,8 +401,8 @@ func each(ctx context.Context, path string, visit func(split imageio.Split, hint
 }
 
 // classesOf returns an image's class, with a number or a name or both, or all of its classes if it has a list of them. An
-// image with neither is an error, with the hint of its source.
-func classesOf(split imageio.Split, raw imageio.Image, hint string) ([]imageio.Label, error) {
+// image with neither is an error.
+func classesOf(split imageio.Split, raw imageio.Image) ([]imageio.Label, error) {
 	if raw.LabelError != "" {
 		return nil, fmt.Errorf("%s, row %d: %s", raw.Source, raw.Row, raw.LabelError)
 	}
@@ -352,29 +418,45 @@ func classesOf(split imageio.Split, raw imageio.Image, hint string) ([]imageio.L
 			class = ""
 		}
 	}
-	if hint == "" {
-		hint = "a task needs " + imageio.LabelSources()
-	}
 	switch {
 	case raw.Label >= 0 || class != "":
 		return []imageio.Label{{Number: raw.Label, Name: class}}, nil
+	case split.Kind == imageio.IDX: // if there are fewer labels than images, they may be those of others
+		return nil, fmt.Errorf("%s, row %d %v; a task needs %s", raw.Source, raw.Row, errUnlabeled, imageio.LabelSources())
 	case split.Kind == imageio.Folder || raw.Folders != "":
-		return nil, fmt.Errorf("%s %w; %s", raw.Source, errStray, hint)
+		return nil, fmt.Errorf("%s %w, since it is not in the folder of a class, nor named in a metadata file", raw.Source, errUnlabeled)
 	}
-	return nil, fmt.Errorf("%s, row %d has no label; %s", raw.Source, raw.Row, hint)
+	return nil, fmt.Errorf("%s, row %d %w", raw.Source, raw.Row, errUnlabeled)
 }
 
-// errStray is the error for an image that is beside the folders of classes, which torchvision's ImageFolder passes over, or
-// that has no row in a metadata file.
-var errStray = errors.New("has no label, since it is not in the folder of a class, nor named in a metadata file")
+// errUnlabeled is the error for an image without a label: one that is beside the folders of classes, which torchvision's
+// ImageFolder passes over, or whose label is null.
+var errUnlabeled = errors.New("has no label")
 
 // maxClasses exceeds the number of classes of any data set: larger labels are not class numbers.
 const maxClasses = 1 << 20
 
-// byNumber checks numeric labels up to last, and that a class has the same name, if any, in both splits.
+// dense is the number of classes that may be more than the images: larger numbers are names of classes.
+const dense = 1 << 12
+
+// byNumber checks numeric labels up to last, and that a class has the same name, if any, in both splits. Labels that are the
+// names of classes, such as those of folders, are these, and others indices.
 func (im *Images) byNumber(names []string, last int64, classes []string) error {
-	if last >= maxClasses {
+	named := slices.ContainsFunc(names, func(name string) bool { return name != "" })
+	switch {
+	case named && last >= maxClasses:
 		return fmt.Errorf("label %d; want class numbers from 0", last)
+	case named:
+	case classes == nil && last > max(dense, int64(len(im.Labels))):
+		for _, l := range slices.Compact(slices.Sorted(slices.Values(im.Labels))) {
+			classes = append(classes, strconv.FormatInt(l, 10))
+		}
+		fallthrough
+	case Numbered(classes):
+		nameAll(im.Labels, names)
+		return im.byName(names, names, classes)
+	case classes != nil:
+		im.byIndex = true
 	}
 	im.Classes = classes
 	if classes == nil {
@@ -397,6 +479,14 @@ func (im *Images) byNumber(names []string, last int64, classes []string) error {
 		}
 	}
 	return nil
+}
+
+// Numbered reports whether the names of classes are numbers, so that numeric labels are such names, rather than indices.
+func Numbered(classes []string) bool {
+	return len(classes) > 0 && !slices.ContainsFunc(classes, func(class string) bool {
+		_, err := strconv.ParseInt(class, 10, 64)
+		return err != nil
+	})
 }
 
 // byName numbers images whose classes are known by name. all has the classes of images that cannot be decoded, too.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"image"
 	"image/png"
+	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
@@ -23,6 +24,7 @@ import (
 	"github.com/sdr-ml/sdr/transforms/arrowio"
 	"github.com/sdr-ml/sdr/transforms/files"
 	"github.com/sdr-ml/sdr/transforms/imageio"
+	"github.com/sdr-ml/sdr/transforms/record"
 	"github.com/sdr-ml/sdr/transforms/tasks"
 )
 
@@ -152,9 +154,97 @@ func TestParquetNumbers(t *testing.T) {
 	outside := table(t, []int64{0, 4}, nil)
 	_, err = tasks.Load(t.Context(), outside, 4, train.Classes)
 	require.EqualError(t, err, outside+": label 4; the training images have 0 to 3")
-	ids := table(t, []int64{0, 1 << 40}, nil)
+	ids := table(t, []int64{0, 1 << 40}, []string{"zebra"})
 	_, err = tasks.Load(t.Context(), ids, 4, nil)
 	require.EqualError(t, err, ids+": label 1099511627776; want class numbers from 0")
+
+	train = load(t, table(t, []int64{7 << 40, 9, 10, 9}, nil), nil)
+	require.Equal(t, []string{"9", "10", "7696581394432"}, train.Classes, "numbers far apart are names")
+	require.Equal(t, []int64{2, 0, 1, 0}, train.Labels)
+	require.Equal(t, []int64{1, 0}, load(t, table(t, []int64{10, 9}, nil), train.Classes).Labels)
+}
+
+// TestNumbersAndNames matches the numbers of test images with the names of the training images' classes: these are such
+// numbers, or else numbered in their order.
+func TestNumbersAndNames(t *testing.T) {
+	train := load(t, folder(t, t.TempDir(), "0/1.png", "1/2.png", "10/3.png", "2/4.png"), nil)
+	require.Equal(t, []string{"0", "1", "10", "2"}, train.Classes)
+	require.Equal(t, []int64{2, 3, 0}, load(t, table(t, []int64{10, 2, 0}, nil), train.Classes).Labels)
+	unknown := table(t, []int64{3}, nil)
+	_, err := tasks.Load(t.Context(), unknown, 4, train.Classes)
+	require.EqualError(t, err, unknown+`: class "3" is not among the 4 classes of the training images ("0", ...)`)
+
+	var logged bytes.Buffer
+	before := slog.Default()
+	slog.SetDefault(slog.New(slog.NewTextHandler(&logged, nil)))
+	t.Cleanup(func() { slog.SetDefault(before) })
+	animals := tasks.Task{Train: folder(t, t.TempDir(), "cat/1.png", "dog/2.png"), Test: table(t, []int64{1, 0, 1}, nil)}
+	require.NoError(t, tasks.Check(t.Context(), animals))
+	require.Contains(t, logged.String(), "these are counted from 0 in their order")
+	require.Equal(t, []int64{1, 0, 1}, load(t, animals.Test, load(t, animals.Train, nil).Classes).Labels)
+}
+
+// TestNumbersAmongNames takes numbers for names where the same file has names, too.
+func TestNumbersAmongNames(t *testing.T) {
+	dir := folder(t, t.TempDir(), "1.png", "2.png", "3.png", "4.png")
+	list := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o644))
+		return path
+	}
+	train := load(t, list("train.csv", "1.png,B\n2.png,7\n3.png,10\n4.png,B\n"), nil)
+	require.Equal(t, []string{"10", "7", "B"}, train.Classes)
+	require.Equal(t, []int64{2, 1, 0, 2}, train.Labels)
+	require.Equal(t, []int64{1, 2}, load(t, list("test.csv", "1.png,7\n2.png,B\n"), train.Classes).Labels)
+	floats := load(t, list("floats.csv", "1.png,1.0\n2.png,0.0\n3.png,\n"), nil)
+	require.Equal(t, []int64{1, 0}, floats.Labels)
+	require.Len(t, floats.Bad, 1)
+	require.NoError(t, os.MkdirAll(filepath.Join(dir, "shards"), 0o755))
+	for i, text := range []string{"../1.png,B\n", "../2.png,7\n"} {
+		list(fmt.Sprintf("shards/train-%d.csv", i), text)
+	}
+	_, err := tasks.Load(t.Context(), filepath.Join(dir, "shards/train-*.csv"), 4, nil)
+	require.ErrorContains(t, err, "some images have numeric labels, others only class names", "files that say it differently")
+}
+
+// TestSplitsInOneFile refuses archives and tables that hold the test images, too.
+func TestSplitsInOneFile(t *testing.T) {
+	for _, in := range []string{"", "data/"} {
+		path := archive(t, in+"train/cat/1.png", string(pixel(1)), in+"train/dog/2.png", string(pixel(2)), in+"valid/cat/3.png", string(pixel(3)))
+		_, err := tasks.Load(t.Context(), path, 4, nil)
+		require.EqualError(t, err, path+": its folders train and valid look like splits; unpack it, and give the folder that they are in")
+	}
+	type row struct {
+		Image []byte `arrow:"image"`
+		Label int64  `arrow:"label"`
+		Split string `arrow:"split"`
+	}
+	path := filepath.Join(t.TempDir(), "all.parquet")
+	save := func(splits ...string) {
+		var rows []row
+		for i, split := range splits {
+			rows = append(rows, row{pixel(uint8(i)), int64(i % 2), split})
+		}
+		require.NoError(t, arrowio.SaveParquet(t.Context(), path, record.Of(rows)))
+	}
+	save("train", "train", "test")
+	_, err := tasks.Open(t.Context(), path)
+	require.EqualError(t, err, path+": its column split has rows of train and test; write each split to a file of its own")
+	save("train", "train", "")
+	_, err = tasks.Open(t.Context(), path)
+	require.NoError(t, err)
+}
+
+// TestEmptyShard passes over shards without rows.
+func TestEmptyShard(t *testing.T) {
+	dir := t.TempDir()
+	for name, labels := range map[string][]int64{"train-0.parquet": {0, 1, 0}, "train-1.parquet": {}, "train-2.parquet": {1}} {
+		require.NoError(t, os.Rename(table(t, labels, nil), filepath.Join(dir, name)))
+	}
+	require.Equal(t, []int64{0, 1, 0, 1}, load(t, filepath.Join(dir, "train-*.parquet"), nil).Labels)
+	empty := filepath.Join(dir, "train-1.parquet")
+	_, err := tasks.Load(t.Context(), empty, 4, nil)
+	require.ErrorContains(t, err, empty+" holds no images; give folders")
 }
 
 // TestFolderNames takes classes from the first folder level below the split.
@@ -303,8 +393,11 @@ func TestLists(t *testing.T) {
 	require.Equal(t, []string{"a", "b"}, im.Classes)
 	require.Equal(t, []int64{1, 0}, im.Labels)
 
-	some := list("some.csv", "a/1.png,dog\na/2.png,\n")
-	_, err = tasks.Load(t.Context(), some, 4, nil)
+	some := load(t, list("some.csv", "a/1.png,dog\na/2.png,\nb/3.png,cat\n"), nil)
+	require.Equal(t, []int64{1, 0}, some.Labels)
+	require.Equal(t, []string{filepath.Join(dir, "a/2.png") + ", row 0 has no label"}, some.Bad)
+	none := list("none.csv", "a/1.png,dog\na/2.png,\nb/3.png,\n")
+	_, err = tasks.Load(t.Context(), none, 4, nil)
 	require.ErrorContains(t, err, filepath.Join(dir, "a/2.png")+", row 0 has no label; a task needs a folder for each class")
 }
 
@@ -312,7 +405,7 @@ func TestLists(t *testing.T) {
 func TestNoLabels(t *testing.T) {
 	flat := folder(t, t.TempDir(), "1.png", "2.png")
 	both := folder(t, t.TempDir(), "cat/1.png", "dog/2.png", "loose.png", "loose2.png", "loose3.png")
-	null := table(t, []int64{0, -1}, nil)
+	null := table(t, []int64{0, -1, -1}, nil)
 	loose := archive(t, "a.png", string(pixel(0)))
 	idx := t.TempDir()
 	pixels, err := os.ReadFile(fixtures + "/idx/train-images-idx3-ubyte.gz")
@@ -347,6 +440,9 @@ func TestOneClass(t *testing.T) {
 		require.ErrorContains(t, err, "a task needs at least two")
 	}
 	load(t, table(t, []int64{2, 2}, nil), []string{"a", "b", "c"}) // fine as test images
+	null := load(t, table(t, []int64{0, -1, 1}, nil), nil)
+	require.Equal(t, []int64{0, 1}, null.Labels)
+	require.Len(t, null.Bad, 1, "a row without a label costs itself and no more")
 }
 
 func TestMixedLabels(t *testing.T) {

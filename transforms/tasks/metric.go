@@ -46,8 +46,9 @@ func (t *Task) describe(ctx context.Context) error {
 		return nil // there are no splits
 	}
 	file := "task.yaml"
-	if stem, _ := imageio.Stem(base); strings.HasSuffix(stem, "-train") && stem != "-train" {
-		file = strings.TrimSuffix(stem, "-train") + ".yaml"
+	stem, _ := imageio.Stem(base)
+	if m := splitEnd.FindStringSubmatch(stem); m != nil {
+		file = m[1] + ".yaml"
 	}
 	at := files.Join(files.Dir(strings.TrimSuffix(base, "/")), file)
 	text, err := files.Read(ctx, at)

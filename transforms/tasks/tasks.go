@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"path"
 	"path/filepath"
@@ -46,11 +47,12 @@ const wanted = "labeled collections NAME-train.* with NAME-test.*, such as .parq
 // Find lists the tasks in a folder, sorted by name, and those that are there but lack a split, or have one twice.
 // The folder may also be that of a single task. It is an error if there is no task at all.
 func Find(ctx context.Context, dir string) (found []Task, faulty []Faulty, err error) {
-	all, faulty, err := find(ctx, dir)
+	all, err := find(ctx, dir)
 	if err != nil {
 		return nil, nil, err
 	}
-	for _, t := range all {
+	faulty = all.faulty
+	for _, t := range all.tasks {
 		if t.Test == "" {
 			faulty = append(faulty, Faulty{t.Name, fmt.Errorf("there is %s but no %s; a task needs both", t.Train, testFor(t.Train))})
 			continue
@@ -61,6 +63,7 @@ func Find(ctx context.Context, dir string) (found []Task, faulty []Faulty, err e
 	if len(found) == 0 && len(faulty) == 0 {
 		return nil, nil, fmt.Errorf("%s holds no tasks: want %s", dir, wanted)
 	}
+	all.tell(dir)
 	return found, faulty, nil
 }
 
@@ -68,14 +71,17 @@ func Find(ctx context.Context, dir string) (found []Task, faulty []Faulty, err e
 // a test split, or are the files and folders that a glob matches, see Open, or the rows of a Parquet file with the
 // same name in a column task, which must follow each other.
 func FindTraining(ctx context.Context, path string) (found []Task, faulty []Faulty, err error) {
-	runs, err := tableOf(ctx, path)
+	runs, err := tableOf(ctx, path, "task")
 	switch {
 	case err != nil:
 		return nil, nil, err
 	case len(runs) > 0:
 		found, faulty = rowsOf(path, runs)
 	case files.IsFolder(ctx, path):
-		found, faulty, err = find(ctx, path)
+		var all listing
+		all, err = find(ctx, path)
+		found, faulty = all.tasks, all.faulty
+		all.tell(path)
 	default:
 		found, faulty, err = openAll(ctx, path)
 	}
@@ -85,15 +91,28 @@ func FindTraining(ctx context.Context, path string) (found []Task, faulty []Faul
 	return found, faulty, err
 }
 
-// tableOf returns which rows of a Parquet file belong to which task, or nothing if it is none or does not say.
-func tableOf(ctx context.Context, path string) ([]imageio.Run, error) {
+// tableOf returns which rows of a Parquet file belong to which task or split, or nothing if it is none or has no such column.
+func tableOf(ctx context.Context, path, column string) ([]imageio.Run, error) {
 	if !strings.HasSuffix(path, ".parquet") || files.IsFolder(ctx, path) {
 		return nil, nil
 	}
 	if found, err := files.Exists(ctx, path); err != nil || !found { // a glob
 		return nil, err
 	}
-	return imageio.Runs(ctx, path, "task")
+	return imageio.Runs(ctx, path, column)
+}
+
+// oneSplit returns an error if a Parquet file says in a column split that it has the rows of several.
+func oneSplit(ctx context.Context, path string) error {
+	runs, _ := tableOf(ctx, path, "split") // whoever reads the images says what is wrong with the file
+	splits := map[string]bool{}
+	for _, r := range runs {
+		splits[r.Value] = true
+	}
+	if train, test := splitAmong(splits, "train"), splitAmong(splits, "test"); train != "" && test != "" {
+		return fmt.Errorf("%s: its column split has rows of %s and %s; write each split to a file of its own", path, train, test)
+	}
+	return nil
 }
 
 // rowsOf returns the tasks of a Parquet file.
@@ -145,15 +164,29 @@ func openAll(ctx context.Context, glob string) (found []Task, faulty []Faulty, e
 	return found, faulty, nil
 }
 
-// find lists the tasks in a folder, or the folder itself if it is a task's. Test may be empty.
-func find(ctx context.Context, dir string) (found []Task, faulty []Faulty, err error) {
+// listing is what is in a folder of tasks.
+type listing struct {
+	tasks  []Task // whose Test may be empty
+	faulty []Faulty
+	passed []string // folders and collections of images that belong to no task
+}
+
+// tell logs what is passed over.
+func (l listing) tell(dir string) {
+	if len(l.passed) > 0 {
+		slog.Info("some entries are passed over: a task is NAME-train.* with NAME-test.*, or a folder with train and test", "tasks", dir, "entries", strings.Join(l.passed, ", "))
+	}
+}
+
+// find lists the tasks in a folder, or the folder itself if it is a task's.
+func find(ctx context.Context, dir string) (l listing, err error) {
 	for _, place := range []struct {
 		dir    string
 		splits func(ctx context.Context, dir string) (map[string]string, error)
 	}{{dir, splitsOf}, {files.Join(dir, "data"), splitsOf}, {dir, cardSplits}} {
 		splits, err := place.splits(ctx, place.dir)
 		if err != nil {
-			return nil, nil, err
+			return l, err
 		}
 		if splits["train"] != "" && splits["test"] != "" {
 			name, err := nameOf(dir)
@@ -161,15 +194,15 @@ func find(ctx context.Context, dir string) (found []Task, faulty []Faulty, err e
 			if err == nil {
 				err = t.describe(ctx)
 			}
-			return []Task{t}, nil, err
+			return listing{tasks: []Task{t}}, err
 		}
 	}
 	entries, err := files.ReadDir(ctx, dir)
 	if errors.Is(err, syscall.ENOTDIR) {
-		return nil, nil, fmt.Errorf("%s is a file: want the folder of tasks that it is in, or that of a single task; a folder of tasks has %s", dir, wanted)
+		return l, fmt.Errorf("%s is a file: want the folder of tasks that it is in, or that of a single task; a folder of tasks has %s", dir, wanted)
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("tasks %s: %w", dir, err)
+		return l, fmt.Errorf("tasks %s: %w", dir, err)
 	}
 	byName := map[string]*Task{}
 	bad := map[string]error{}
@@ -179,6 +212,9 @@ func find(ctx context.Context, dir string) (found []Task, faulty []Faulty, err e
 			bad[name] = err
 		}
 		if len(splits) == 0 {
+			if _, collection := imageio.Stem(e.Name); err == nil && !strings.HasPrefix(e.Name, ".") && (e.Folder || collection) {
+				l.passed = append(l.passed, e.Name)
+			}
 			continue
 		}
 		if byName[name] == nil {
@@ -195,23 +231,27 @@ func find(ctx context.Context, dir string) (found []Task, faulty []Faulty, err e
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(byName)) {
-		if byName[name].Train == "" || bad[name] != nil {
+		if bad[name] != nil {
+			continue
+		}
+		if byName[name].Train == "" {
+			l.passed = append(l.passed, path.Base(filepath.ToSlash(byName[name].Test)))
 			continue
 		}
 		if err := byName[name].describe(ctx); err != nil {
 			bad[name] = err
 			continue
 		}
-		found = append(found, *byName[name])
+		l.tasks = append(l.tasks, *byName[name])
 	}
 	for _, name := range slices.Sorted(maps.Keys(bad)) {
-		faulty = append(faulty, Faulty{name, bad[name]})
+		l.faulty = append(l.faulty, Faulty{name, bad[name]})
 	}
-	return found, faulty, nil
+	return l, nil
 }
 
-// splitsIn finds the splits of a task in a directory entry: a file NAME-train or NAME-test of any kind, or those in a
-// folder NAME.
+// splitsIn finds the splits of a task in a directory entry: a file NAME-train or NAME-test of any kind, or NAME_train and
+// NAME_test, or those in a folder NAME.
 func splitsIn(ctx context.Context, dir string, entry files.Entry) (task string, splits map[string]string, err error) {
 	path := files.Join(dir, entry.Name)
 	if strings.HasPrefix(entry.Name, ".") {
@@ -222,13 +262,17 @@ func splitsIn(ctx context.Context, dir string, entry files.Entry) (task string, 
 		return entry.Name, splits, err
 	}
 	stem, _ := imageio.Stem(entry.Name)
-	for part := range parts {
-		if task, ok := strings.CutSuffix(stem, "-"+part); ok && task != "" {
-			return task, map[string]string{part: path}, nil
-		}
+	if m := splitEnd.FindStringSubmatch(stem); m != nil {
+		return m[1], map[string]string{m[2]: path}, nil
 	}
 	return "", nil, nil
 }
+
+// splitEnd matches the name, without its suffix, of a file of a task's split, and trainEnd what follows the name of the task.
+var (
+	splitEnd = regexp.MustCompile(`^(.+)[-_](train|test)$`)
+	trainEnd = regexp.MustCompile(`[-_]train$`)
+)
 
 // nameOf returns the name of a folder.
 func nameOf(dir string) (string, error) {
@@ -266,8 +310,10 @@ func Open(ctx context.Context, path string) (Task, error) {
 		if t.Train, err = trainingIn(ctx, path); err != nil {
 			return Task{}, err
 		}
+	} else if err := oneSplit(ctx, path); err != nil {
+		return Task{}, err
 	} else if stem, _ := imageio.Stem(path); stem != "" {
-		t.Name = cmp.Or(strings.TrimSuffix(stem, "-train"), t.Name)
+		t.Name = cmp.Or(trainEnd.ReplaceAllString(stem, ""), t.Name)
 	}
 	if t.Name == "train" {
 		above := filepath.Join(path, "..")
@@ -295,11 +341,11 @@ func TestOf(ctx context.Context, t Task) (string, error) {
 	if !trainWord.MatchString(path.Base(filepath.ToSlash(train))) {
 		return "", nil
 	}
-	found, _, err := find(ctx, files.Dir(train))
+	all, err := find(ctx, files.Dir(train))
 	if err != nil {
 		return "", err
 	}
-	for _, f := range found {
+	for _, f := range all.tasks {
 		if clean(f.Train) == train {
 			standIn(f)
 			return f.Test, nil
@@ -314,16 +360,16 @@ func trainingIn(ctx context.Context, dir string) (string, error) {
 	if err != nil || splits["train"] != "" {
 		return splits["train"], err
 	}
-	found, faulty, err := find(ctx, dir)
+	all, err := find(ctx, dir)
 	switch {
 	case err != nil:
 		return "", err
-	case len(faulty) > 0:
-		return "", fmt.Errorf("%s: task %s: %w", dir, faulty[0].Name, faulty[0].Err)
-	case len(found) > 1:
-		return "", fmt.Errorf("%s holds %d tasks; give one of them, such as %s", dir, len(found), found[0].Train)
-	case len(found) == 1:
-		return found[0].Train, nil
+	case len(all.faulty) > 0:
+		return "", fmt.Errorf("%s: task %s: %w", dir, all.faulty[0].Name, all.faulty[0].Err)
+	case len(all.tasks) > 1:
+		return "", fmt.Errorf("%s holds %d tasks; give one of them, such as %s", dir, len(all.tasks), all.tasks[0].Train)
+	case len(all.tasks) == 1:
+		return all.tasks[0].Train, nil
 	}
 	return dir, mixed(ctx, dir)
 }

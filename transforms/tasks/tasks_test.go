@@ -1,9 +1,11 @@
 package tasks_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -55,6 +57,16 @@ func TestFind(t *testing.T) {
 	found, err = find("../../testdata/tasks")
 	require.NoError(t, err)
 	require.Len(t, found, 6)
+
+	dir = touch(t, "us_train.parquet", "us_test.parquet", "birds.zip", "fish/cod/1.jpg", "old-test.tar", "README.md", ".cache/", "notes.txt")
+	var logged bytes.Buffer
+	before := slog.Default()
+	slog.SetDefault(slog.New(slog.NewTextHandler(&logged, nil)))
+	t.Cleanup(func() { slog.SetDefault(before) })
+	found, err = find(dir)
+	require.NoError(t, err)
+	require.Equal(t, []tasks.Task{{Name: "us", Train: filepath.Join(dir, "us_train.parquet"), Test: filepath.Join(dir, "us_test.parquet"), Metric: tasks.Top1}}, found)
+	require.Contains(t, logged.String(), `entries="birds.zip, fish, notes.txt, old-test.tar"`)
 }
 
 // Training and test images may be of different kinds, but only one of each.
@@ -253,7 +265,6 @@ func TestHub(t *testing.T) {
 		"is train-0-of-it.tar a file of the split train?":                                     {"train-0.tar", "train-1.tar", "train-0-of-it.tar", "test.tar"},
 		"holds train2014 and val2014, which look like splits; give the training images alone": {"train2014/cat/a.jpg", "val2014/cat/b.jpg"},
 		"holds pets-train-0.tar and pets-test-0.tar, which look like splits":                  {"pets-train-0.tar", "pets-test-0.tar"},
-		"holds data_train.parquet and data_valid.parquet, which look like splits":             {"data_train.parquet", "data_valid.parquet"},
 		"holds mnist.train.parquet and mnist.test.parquet, which look like splits":            {"mnist.train.parquet", "mnist.test.parquet"},
 		"holds seg_train and seg_test, which look like splits":                                {"seg_train/seg_train/cat/1.png", "seg_test/seg_test/cat/1.png"},
 	} {

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sdr-ml/sdr/transforms/arrowio"
+	"github.com/sdr-ml/sdr/transforms/record"
 	"github.com/sdr-ml/sdr/transforms/tasks"
 )
 
@@ -54,6 +55,21 @@ func TestTaskColumn(t *testing.T) {
 	for i := range 300 {
 		require.Equal(t, whole.At(5+i), flowers.At(i), fmt.Sprint(i))
 	}
+
+	type numbered struct {
+		Image []byte `arrow:"image"`
+		Label int64  `arrow:"label"`
+		Task  int32  `arrow:"task"`
+	}
+	numbers := filepath.Join(t.TempDir(), "numbers.parquet")
+	require.NoError(t, arrowio.SaveParquet(t.Context(), numbers, record.Of([]numbered{{pixel(1), 0, 3}, {pixel(2), 1, 3}, {pixel(3), 0, 12}})))
+	found, faulty, err = tasks.FindTraining(t.Context(), numbers)
+	require.NoError(t, err)
+	require.Empty(t, faulty)
+	require.Equal(t, []tasks.Task{
+		{Name: "3", Train: numbers + "[0:2:1]", Metric: tasks.Top1}, {Name: "12", Train: numbers + "[2:3:1]", Metric: tasks.Top1},
+	}, found)
+
 	require.Equal(t, whole.At(7), load(t, path+"[5:10:2]", []string{"0", "1"}).At(1))
 	_, err = tasks.Load(t.Context(), path+"[400:410:1]", 8, nil)
 	require.ErrorContains(t, err, "no images in the slice [400:410:1]; the path has 309")
