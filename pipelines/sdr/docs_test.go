@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -69,4 +70,29 @@ func TestDocumentedCommands(t *testing.T) {
 		}
 	}
 	require.Greater(t, seen, 20)
+}
+
+// Every fuzz target has a row with its figures in the documentation.
+func TestDocumentedFuzzTargets(t *testing.T) {
+	text, err := os.ReadFile("../../docs/inputs.md")
+	require.NoError(t, err)
+	found := 0
+	require.NoError(t, filepath.WalkDir("../..", func(path string, d os.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && strings.HasPrefix(d.Name(), ".") && path != "../..":
+			return filepath.SkipDir
+		case !strings.HasSuffix(path, "_test.go"):
+			return nil
+		}
+		source, err := os.ReadFile(path)
+		require.NoError(t, err)
+		for _, m := range regexp.MustCompile(`(?m)^func (Fuzz\w+)`).FindAllStringSubmatch(string(source), -1) {
+			found++
+			require.Contains(t, string(text), fmt.Sprintf("| %s | %s |", m[1], strings.TrimPrefix(filepath.ToSlash(filepath.Dir(path)), "../../")))
+		}
+		return nil
+	}))
+	require.Greater(t, found, 30)
 }

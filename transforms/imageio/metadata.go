@@ -281,7 +281,7 @@ func scanParquetMetadata(r *parquet.Reader, label string, add func(string, Image
 	t := &table{file: fileColumn}
 	t.findLabels(r.Leaves(), featuresOf(r), label)
 	isFile := func(l parquet.Leaf) bool { return l.Path == fileColumn && l.Type.ID() == arrow.STRING }
-	if t.of == "" && t.ofs == "" || !slices.ContainsFunc(r.Leaves(), isFile) {
+	if !t.labeled() || !slices.ContainsFunc(r.Leaves(), isFile) {
 		if t.wrong != "" {
 			return errors.New(t.wrong)
 		}

@@ -12,7 +12,7 @@ import (
 
 // Parquet is a file with a column of images, as image: struct<bytes, path> of HuggingFace's library, and perhaps one of
 // labels, as label: a class's number, whose name is in the metadata of that library, or its name. Images are numbered by
-// row. The rows of a damaged row group count as damaged images.
+// row. The rows of a damaged row group count as damaged images, or lose their labels if it is these that are damaged.
 const Parquet = "parquet"
 
 var parquetKind = kind{
@@ -81,9 +81,10 @@ func readParquet(ctx context.Context, split Split, yield func(Image) error) erro
 			ctx: ctx, r: r, table: t, file: split.Path, group: g, first: first - n,
 			row: max(split.Begin, first-n), end: min(split.End, first), yield: yield,
 		}
-		damage, err := s.read(parquetBatch)
-		if damage != nil && err == nil {
-			damage, err = s.read(1) // what is in front of the damage, whatever rows come at once
+		damage, err := s.readAll()
+		if damage != nil && err == nil && t.labeled() {
+			s.table, s.lost = t.withoutLabels(), true
+			damage, err = s.readAll() // if it is the labels that are damaged
 		}
 		if err != nil {
 			return err
@@ -107,7 +108,16 @@ type groupReader struct {
 	group    int   // its index
 	first    int64 // row of it
 	row, end int64 // the rows to read
+	lost     bool  // whether their labels are damaged
 	yield    func(Image) error
+}
+
+// readAll yields images up to damage, whatever rows come at once.
+func (s *groupReader) readAll() (damage, err error) {
+	if damage, err = s.read(parquetBatch); damage != nil && err == nil {
+		damage, err = s.read(1)
+	}
+	return damage, err
 }
 
 // read yields images up to damage, or to an error that is not the file's.
@@ -130,7 +140,7 @@ func (s *groupReader) read(size int64) (damage, err error) {
 
 // image yields the image in a row of a record.
 func (s *groupReader) image(rec arrow.Record, i int) error {
-	im := Image{Source: s.file, Row: s.row, Label: -1}
+	im := Image{Source: s.file, Row: s.row, Label: -1, LabelLost: s.lost}
 	data, path := s.table.image(rec, i)
 	if im.Data = data; len(data) == 0 {
 		var err error

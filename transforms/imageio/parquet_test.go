@@ -36,7 +36,7 @@ func TestTablesEqualPyarrow(t *testing.T) {
 		Error string
 	}
 	require.NoError(t, json.Unmarshal(text, &cases))
-	require.Len(t, cases, 89)
+	require.Len(t, cases, 91)
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -59,6 +59,7 @@ func TestTablesEqualPyarrow(t *testing.T) {
 				require.Equal(t, string(want.Data), string(got.Data))
 				require.Equal(t, want.Label, got.Label, "row %d", i)
 				require.Equal(t, want.Class, got.Class)
+				require.False(t, got.LabelLost)
 				if want.LabelError == "" {
 					require.Equal(t, want.Labels, got.Labels)
 				}
@@ -209,6 +210,32 @@ func TestOtherTables(t *testing.T) {
 	_, images = surveyed(t, dir)
 	require.Len(t, images, 2)
 	require.Contains(t, images[1].Damage, "not a sound Parquet file")
+}
+
+// Damaged labels cost no images.
+func TestParquetDamagedLabels(t *testing.T) {
+	schema := arrow.NewSchema([]arrow.Field{{Name: "image", Type: arrow.BinaryTypes.Binary}, {Name: "label", Type: arrow.BinaryTypes.String}}, nil)
+	path := table(t, schema, 11, func(b *array.RecordBuilder, i int) {
+		b.Field(0).(*array.BinaryBuilder).Append(fmt.Appendf(nil, "image %03d", i))
+		b.Field(1).(*array.StringBuilder).Append(fmt.Sprintf("class %03d", i))
+	})
+	data, err := os.ReadFile(path)
+	require.NoError(t, err)
+	at := bytes.Index(data, []byte("class 003"))
+	require.Positive(t, at)
+	for i := at - 20; i < at; i++ { // a header and the start of compressed data
+		data[i] = 0xff
+	}
+	write(t, path, data)
+	_, images := surveyed(t, path)
+	require.Len(t, images, 11)
+	for i, im := range images {
+		require.Equal(t, fmt.Sprintf("image %03d", i), string(im.Data))
+		require.Empty(t, im.Damage)
+		lost := i >= 3 && i < 6 // the second row group
+		require.Equal(t, lost, im.LabelLost)
+		require.Equal(t, lost, im.Class == "", im.Class)
+	}
 }
 
 // A damaged row group costs the rest of its own rows, which are named, and no others.

@@ -63,7 +63,7 @@ func findTable(r *parquet.Reader, split Split) (*table, error) {
 	}
 	t.all = partition(split.Path, labelNames(by.Label))
 	t.findLabels(r.Leaves(), features, by.Label)
-	if could := t.couldLabel(r.Leaves(), features); t.of+t.ofs+t.wrong == "" && t.all == nil && by.Label == "" && len(could) > 0 {
+	if could := t.couldLabel(r.Leaves(), features); !t.labeled() && t.wrong == "" && t.all == nil && by.Label == "" && len(could) > 0 {
 		t.unlabeled = fmt.Errorf("the columns %s could hold them; give one by --label-column", describeColumns(could))
 	}
 	return t, nil
@@ -304,6 +304,16 @@ func (t *table) columns() (paths []string) {
 		}
 	}
 	return paths
+}
+
+// labeled reports whether there is a column of labels.
+func (t *table) labeled() bool { return t.of+t.ofs != "" }
+
+// withoutLabels returns the table without that column.
+func (t *table) withoutLabels() *table {
+	images := *t
+	images.of, images.ofs, images.all = "", "", nil
+	return &images
 }
 
 // values returns a column of a record, nil if it is not read.

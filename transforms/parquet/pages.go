@@ -14,6 +14,7 @@ import (
 	"github.com/apache/arrow/go/v15/parquet/compress"
 	"github.com/apache/arrow/go/v15/parquet/file"
 	"github.com/apache/arrow/go/v15/parquet/metadata"
+	"github.com/apache/arrow/go/v15/parquet/schema"
 )
 
 // dictionaryHeader is how much longer a column may be than its metadata says: old
@@ -50,8 +51,7 @@ func (r *Reader) pages(group *metadata.RowGroupMetaData, index int) (*filled, er
 		codec = compress.Codecs.Uncompressed
 	}
 	pages, err := file.NewPageReader(newStream(data, codec == compress.Codecs.Gzip), meta.NumValues(), codec, bounded{mem, most}, nil)
-	variable := meta.Type() == parquet.Types.ByteArray
-	return &filled{PageReader: pages, variable: variable}, err
+	return &filled{PageReader: pages, column: r.file.MetaData().Schema.Column(index)}, err
 }
 
 // bounded is an allocator of buffers no larger than a column, which no page of it
@@ -152,15 +152,19 @@ const (
 var errLoad = fmt.Errorf("rows of more than %d bytes", maxLoad)
 
 // filled passes over data pages without values, which end a column for the library, and bounds what is read at once and
-// what dictionaries promise.
+// what dictionaries promise. Its pages are in encodings that the library reads.
 type filled struct {
 	file.PageReader
-	variable bool // whether values have a variable length
-	longest  int  // value of the dictionary, in bytes, if it is variable
-	loaded   int  // bytes of pages since the last call of begin
-	rows     int64
-	err      error
+	column  *schema.Column
+	page    file.Page
+	longest int // value of the dictionary, in bytes, if values have a variable length
+	loaded  int // bytes of pages since the last call of begin
+	rows    int64
+	err     error
 }
+
+// Page returns the page that Next went on to.
+func (p *filled) Page() file.Page { return p.page }
 
 // begin says that a number of rows will be read.
 func (p *filled) begin(rows int64) error {
@@ -179,14 +183,18 @@ func (p *filled) check() error {
 // Next goes on to the next page with values.
 func (p *filled) Next() bool {
 	for p.PageReader.Next() {
-		page := p.Page()
+		page := p.PageReader.Page()
+		if page, p.err = plain(page, p.column); p.err != nil {
+			return false
+		}
+		p.page = page
 		p.loaded += len(page.Data())
 		_, dictionary := page.(*file.DictionaryPage)
 		if n := int(page.NumValues()); dictionary && n > max(len(page.Data()), 1) { // the library takes memory for all of them
 			p.err = fmt.Errorf("a dictionary of %d values in %d bytes", n, len(page.Data()))
 			return false
 		}
-		if dictionary && p.variable {
+		if dictionary && p.column.PhysicalType() == parquet.Types.ByteArray {
 			p.longest = longest(page.Data())
 		}
 		if p.check() != nil {

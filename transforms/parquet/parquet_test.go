@@ -107,6 +107,28 @@ func TestGolden(t *testing.T) {
 	}
 }
 
+// Values in any encoding are those of the column beside it, in whatever records.
+func TestEncodings(t *testing.T) {
+	for _, name := range []string{"encoded_v1", "encoded_v2"} {
+		r := open(t, read(t, "testdata/"+name+".parquet"))
+		compared := 0
+		for _, size := range []int64{1, 7, 256} {
+			got := records(t, r, 3, 300, size)
+			var want arrow.Array
+			for i, f := range got.Schema().Fields() {
+				if strings.HasSuffix(f.Name, "_PLAIN") {
+					want = whole(t, got, i)
+					continue
+				}
+				require.EqualValues(t, 297, want.Len())
+				same(t, want, whole(t, got, i), "%s by %d", f.Name, size)
+				compared++
+			}
+		}
+		require.Equal(t, 3*(3*3+2*4*3*2), compared)
+	}
+}
+
 // Without an Arrow schema the values are the same and the types what Parquet says.
 func TestGoldenBare(t *testing.T) {
 	want := golden(t)

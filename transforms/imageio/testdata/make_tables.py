@@ -133,6 +133,9 @@ add("text", {"image": pa.array(text)}, [{"data": PNG}, {"data": b"beside.png"}, 
 add("pointer", {"image": pa.array([b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"])}, [{"damage": "git-lfs pointer"}])
 for codec in ("none", "snappy", "gzip", "zstd", "brotli", "lz4"):
     add("codec " + codec, {"image": column()}, plain, compression=codec, row_group_size=2)
+for encoding in ("DELTA_BINARY_PACKED", "BYTE_STREAM_SPLIT"):
+    add("encoding " + encoding, {"image": column(), "label": pa.array([3, None, 2])},
+        [{"data": b, "label": l} for b, l in zip(images(3), (3, -1, 2))], use_dictionary=False, column_encoding={"label": encoding})
 
 # Files without images.
 add("no images", {"text": pa.array(["a"]), "label": pa.array([1]), "boxes": pa.array([[1.5]])}, error="no column image: struct<bytes: binary, path: string>, as HuggingFace's image datasets have it, nor another of images; its columns are text: utf8, label: int64, boxes.list.element: list of float64")

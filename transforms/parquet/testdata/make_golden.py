@@ -3,6 +3,7 @@ types.arrow, which is what a reader of any of them must give."""
 import datetime as dt
 import decimal
 import os
+import random
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -82,3 +83,29 @@ write("bare", store_schema=False, compression="gzip")
 write("lz4", compression="lz4", data_page_size=1, write_batch_size=2)
 write("lz4_v2", use_dictionary=False, compression="lz4", data_page_version="2.0")
 write("int96", table.select(["stamp"]), use_deprecated_int96_timestamps=True, store_schema=False)
+
+# Numbers in encodings of their own, each beside a column of the same values in PLAIN: without nulls, with some, and lists.
+random.seed(3)
+types = {"int32": pa.int32(), "int64": pa.int64(), "float32": pa.float32(), "float64": pa.float64(), "fixed": pa.binary(5)}
+encoded, encodings = {}, {}
+for name, type_ in types.items():
+    low, high = (-(2**31), 2**31 - 1) if name == "int32" else (-(2**63), 2**63 - 1)
+    for span in (0, 3, 1000, high):
+        value = {
+            "int32": lambda: random.randint(-span - (span == high), span), "int64": lambda: random.randint(-span - (span == high), span),
+            "float32": lambda: random.gauss(0, 1), "float64": lambda: random.gauss(0, 1), "fixed": lambda: random.randbytes(5),
+        }[name]
+        for kind in ("all", "some", "lists"):
+            values = [value() if kind == "all" or random.random() < 0.7 else None for _ in range(300)]
+            if kind == "lists":
+                values = [[value() for _ in range(random.randint(0, 3))] if v is not None else None for v in values]
+            for encoding in ("PLAIN", "BYTE_STREAM_SPLIT") + (("DELTA_BINARY_PACKED",) if name.startswith("int") else ()):
+                column = f"{name}_{span}_{kind}_{encoding}"
+                encoded[column] = pa.array(values, pa.list_(type_) if kind == "lists" else type_)
+                encodings[column + (".list.element" if kind == "lists" else "")] = encoding
+        if not name.startswith("int"):
+            break
+for version in ("1.0", "2.0"):
+    name = os.path.join(here, f"encoded_v{version[0]}.parquet")
+    pq.write_table(pa.table(encoded), name, use_dictionary=False, compression="zstd", column_encoding=encodings,
+                   data_page_version=version, row_group_size=200, data_page_size=600, write_batch_size=50)
