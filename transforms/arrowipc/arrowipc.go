@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/apache/arrow/go/v15/arrow/ipc"
 	"github.com/apache/arrow/go/v15/arrow/memory"
@@ -91,7 +92,8 @@ const (
 
 // checkFile panics if the schema in a file's footer is longer than that, or if a message is not within the file.
 func checkFile(data []byte) {
-	tail := len(data) - 10 // 4 bytes footer length, 6 bytes magic
+	data = slices.Clip(data) // what follows in memory is none of the file's
+	tail := len(data) - 10   // 4 bytes footer length, 6 bytes magic
 	footer := root(data[tail-int(binary.LittleEndian.Uint32(data[tail:])) : tail])
 	check(footer, footer.Indirect(slot(footer, footerSchema)))
 	for _, at := range []flatbuffers.VOffsetT{footerDicts, footerRecords} {
@@ -113,6 +115,7 @@ func checkFile(data []byte) {
 // checkStream panics if the schema in a stream's first message is longer than that, or if a message is longer than what is
 // left of the stream.
 func checkStream(data []byte) {
+	data = slices.Clip(data)
 	for first := true; first || len(data) >= 4; first = false {
 		if binary.LittleEndian.Uint32(data) == 1<<32-1 { // streams of old versions lack this mark
 			data = data[4:]
@@ -144,7 +147,11 @@ func slot(t flatbuffers.Table, at flatbuffers.VOffsetT) flatbuffers.UOffsetT {
 	return t.Pos + offset
 }
 
-// check panics if the vectors of a schema are longer than the buffer that has the schema at a position.
+// maxDepth is how deeply fields may be nested, as in a verifier of flatbuffers: a field may be made its own child.
+const maxDepth = 64
+
+// check panics if the vectors of a schema are longer than the buffer that has the schema at a position, or its fields are
+// nested too deeply.
 func check(in flatbuffers.Table, schema flatbuffers.UOffsetT) {
 	left := len(in.Bytes) // of the buffer, which tables may share
 	length := func(t flatbuffers.Table, at flatbuffers.VOffsetT, size int) (offset flatbuffers.UOffsetT, n int) {
@@ -157,16 +164,19 @@ func check(in flatbuffers.Table, schema flatbuffers.UOffsetT) {
 		left -= n * size
 		return offset, n
 	}
-	var fields func(t flatbuffers.Table, at flatbuffers.VOffsetT)
-	fields = func(t flatbuffers.Table, at flatbuffers.VOffsetT) {
+	var fields func(t flatbuffers.Table, at flatbuffers.VOffsetT, depth int)
+	fields = func(t flatbuffers.Table, at flatbuffers.VOffsetT, depth int) {
+		if depth > maxDepth {
+			panic(fmt.Sprintf("fields are nested in more than %d others", maxDepth))
+		}
 		offset, n := length(t, at, flatbuffers.SizeUOffsetT)
 		for i := range n {
 			field := flatbuffers.Table{Bytes: t.Bytes, Pos: t.Indirect(t.Vector(offset) + flatbuffers.UOffsetT(i*flatbuffers.SizeUOffsetT))}
 			length(field, fieldMetadata, flatbuffers.SizeUOffsetT)
-			fields(field, fieldChildren)
+			fields(field, fieldChildren, depth+1)
 		}
 	}
 	top := flatbuffers.Table{Bytes: in.Bytes, Pos: schema}
 	length(top, schemaMetadata, flatbuffers.SizeUOffsetT)
-	fields(top, schemaFields)
+	fields(top, schemaFields, 0)
 }

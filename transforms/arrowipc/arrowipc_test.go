@@ -83,6 +83,23 @@ func TestLengths(t *testing.T) {
 	require.Greater(t, failed, 100)
 }
 
+// Fields that are nested as deeply as nobody's are, such as one that is its own child, are an error.
+func TestDepth(t *testing.T) {
+	for depth, sound := range map[int]bool{60: true, 70: false} {
+		of := arrow.DataType(arrow.PrimitiveTypes.Int32)
+		for range depth {
+			of = arrow.ListOf(of)
+		}
+		var buf bytes.Buffer
+		require.NoError(t, ipc.NewWriter(&buf, ipc.WithSchema(arrow.NewSchema([]arrow.Field{{Name: "x", Type: of}}, nil))).Close())
+		if _, err := arrowipc.OpenStream(buf.Bytes()); sound {
+			require.NoError(t, err)
+		} else {
+			require.ErrorContains(t, err, "fields are nested in more than 64 others")
+		}
+	}
+}
+
 // FuzzRead: any bytes yield an error, or records in bounded memory.
 func FuzzRead(f *testing.F) {
 	stream, file := written(f)
