@@ -35,7 +35,11 @@ func checkFooter(source io.ReaderAt, size int64) error {
 	return nil
 }
 
-// checkCounts reads a footer, a FileMetaData of parquet.thrift, whose schema is the list of a tree's nodes.
+// maxDepth is how many groups of columns may be inside one another: the library recurses into them, which no recover ends.
+const maxDepth = 128
+
+// checkCounts reads a footer, a FileMetaData of parquet.thrift, whose schema is the list of a tree's nodes, each in front of
+// its children.
 func checkCounts(footer []byte) error {
 	ctx := context.Background()
 	p := thrift.NewTCompactProtocolConf(&thrift.TMemoryBuffer{Buffer: bytes.NewBuffer(footer)}, nil)
@@ -48,19 +52,34 @@ func checkCounts(footer []byte) error {
 			return err
 		}
 		children := 0
+		var around []int // the groups that the next node is in: how many children are still to come
 		for range nodes {
+			own := 0
 			err := eachField(ctx, p, func(id int16, t thrift.TType) error {
 				if id != 5 || t != thrift.I32 {
 					return p.Skip(ctx, t)
 				}
 				n, err := p.ReadI32(ctx)
-				if children += int(n); n < 0 || children >= nodes {
+				own = int(n)
+				if children += own; n < 0 || children >= nodes {
 					return errors.New("more columns in groups than there are")
 				}
 				return err
 			})
 			if err != nil {
 				return err
+			}
+			if len(around) > 0 {
+				around[len(around)-1]--
+			}
+			if own > 0 {
+				around = append(around, own)
+			}
+			if len(around) > maxDepth {
+				return fmt.Errorf("columns in more than %d groups", maxDepth)
+			}
+			for len(around) > 0 && around[len(around)-1] == 0 {
+				around = around[:len(around)-1]
 			}
 		}
 		return p.ReadListEnd(ctx)

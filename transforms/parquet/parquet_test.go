@@ -16,6 +16,7 @@ import (
 	"github.com/apache/arrow/go/v15/parquet/compress"
 	"github.com/apache/arrow/go/v15/parquet/file"
 	"github.com/apache/arrow/go/v15/parquet/schema"
+	"github.com/apache/thrift/lib/go/thrift"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
@@ -389,6 +390,44 @@ func FuzzRead(f *testing.F) {
 		f.Add(data)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) { _ = readAll(data, leaves...) })
+}
+
+// Groups in groups without an end are an error before anything recurses into them.
+func TestDepth(t *testing.T) {
+	ctx := t.Context()
+	for depth, problem := range map[int]string{100: "", 1 << 20: "columns in more than 128 groups"} {
+		buf := thrift.NewTMemoryBuffer()
+		p := thrift.NewTCompactProtocolConf(buf, nil)
+		field := func(id int16, kind thrift.TType, write func() error) {
+			require.NoError(t, p.WriteFieldBegin(ctx, "", kind, id))
+			require.NoError(t, write())
+		}
+		field(1, thrift.I32, func() error { return p.WriteI32(ctx, 1) })
+		field(2, thrift.LIST, func() error { return p.WriteListBegin(ctx, thrift.STRUCT, depth+1) })
+		for i := range depth + 1 {
+			require.NoError(t, p.WriteStructBegin(ctx, ""))
+			if i == depth {
+				field(1, thrift.I32, func() error { return p.WriteI32(ctx, 1) }) // a column of int32
+			}
+			field(4, thrift.STRING, func() error { return p.WriteString(ctx, "x") })
+			if i < depth {
+				field(5, thrift.I32, func() error { return p.WriteI32(ctx, 1) })
+			}
+			require.NoError(t, p.WriteFieldStop(ctx))
+			require.NoError(t, p.WriteStructEnd(ctx))
+		}
+		field(3, thrift.I64, func() error { return p.WriteI64(ctx, 0) })
+		field(4, thrift.LIST, func() error { return p.WriteListBegin(ctx, thrift.STRUCT, 0) })
+		require.NoError(t, p.WriteFieldStop(ctx))
+		data := append([]byte("PAR1"), buf.Bytes()...)
+		data = binary.LittleEndian.AppendUint32(data, uint32(buf.Len()))
+		_, err := parquet.NewReader(bytes.NewReader(append(data, "PAR1"...)))
+		if problem == "" {
+			require.NoError(t, err)
+		} else {
+			require.ErrorContains(t, err, problem)
+		}
+	}
 }
 
 // Rows that take much memory together, as compressed files may hold them, come one by one.
