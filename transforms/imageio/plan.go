@@ -220,6 +220,7 @@ func (p *planner) addFolder(path string) (seen int, err error) {
 			if split.End == split.Begin {
 				split.Path, split.Kind, split.From, split.Columns.Label = path, Folder, name, p.columns.Label
 			}
+			split.Last = name
 			if split.End++; split.End-split.Begin == p.maxRows {
 				p.emit(split)
 				split.Begin = split.End
