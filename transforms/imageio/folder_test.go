@@ -132,6 +132,7 @@ func TestPassedOver(t *testing.T) {
 	write(t, filepath.Join(dir, "a.png"), []byte("a"))
 	write(t, filepath.Join(dir, "train-labels-idx1-ubyte.gz"), []byte("belongs to images"))
 	write(t, filepath.Join(dir, ".hidden.txt"), nil)
+	write(t, filepath.Join(dir, "_temporary", "0", "a.png"), []byte("not completed by Spark"))
 	for i := range 150 {
 		write(t, filepath.Join(dir, fmt.Sprintf("b.x%d", i)), nil)
 		write(t, filepath.Join(dir, fmt.Sprintf("c.%d", i)), nil)
@@ -148,6 +149,7 @@ func TestPassedOver(t *testing.T) {
 	require.Contains(t, source.Summary(imageio.Tally{Images: 1, Labeled: 1}), "1 image, 1 of them with labels, and 0 that cannot be read; passed over 201 other files, 150 .txt, 1 .x0,")
 	require.Contains(t, source.Summary(imageio.Tally{Images: 9, Labeled: 5, Lost: 3, Damaged: 2, Dead: 1}), "9 images, 5 of them with labels, and 1 that cannot be read; "+
 		"the labels of 3 are lost in damaged parts of the files; 2 are damaged, and were read as far as they go; passed over")
+	require.Equal(t, "passed over 2 .json, 1 .arrow (export data sets of HuggingFace's save_to_disk by dataset.to_parquet(...))", imageio.Passed{".arrow": 1, ".json": 2}.String())
 	require.Contains(t, source.Summary(imageio.Tally{Images: 1, Labeled: 1}), "93 more (a list of images is read only if its own path is given)")
 }
 
