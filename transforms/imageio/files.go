@@ -3,6 +3,7 @@ package imageio
 import (
 	"context"
 	"iter"
+	"math"
 
 	"github.com/sdr-ml/sdr/transforms/files"
 )
@@ -18,6 +19,23 @@ func Files(ctx context.Context, paths []string) iter.Seq[string] {
 			}
 		}
 	}
+}
+
+// Reads reports whether [Survey] finds images or labels in a file, which exists, if it is given some paths. It finds none in a
+// table without images, unless that is one of the paths.
+func Reads(ctx context.Context, paths []string, columns Columns, file string) bool {
+	for _, path := range paths {
+		for name := range Files(ctx, []string{path}) {
+			if !files.Same(name, file) {
+				continue
+			}
+			p := planner{ctx: ctx, maxRows: math.MaxInt64, columns: columns, sources: make([]Source, 1)}
+			if name == path || isMetadata(name) || p.addFile(name, true) != nil || len(p.splits)+len(p.faults) > 0 {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // eachFile calls yield with the files of a path until it returns false.
