@@ -54,6 +54,7 @@ func (j perImage[In, Out]) run(ctx context.Context) (rows []Out, images, bad int
 	if err != nil {
 		return nil, 0, 0, run.Usage(err)
 	}
+	warnTwice(o.Data)
 	if err := (reads{o.Data, o.Columns, []string{o.Model}}).spare(ctx, o.Out); err != nil {
 		return nil, 0, 0, err
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"iter"
 	"math"
+	"path/filepath"
+	"strings"
 
 	"github.com/sdr-ml/sdr/transforms/files"
 )
@@ -36,6 +38,39 @@ func Reads(ctx context.Context, paths []string, columns Columns, file string) bo
 		}
 	}
 	return false
+}
+
+// Overlaps iterates over the paths that are the same as another one, or inside it, each with that one: what both have is read
+// twice. Links in local paths are followed.
+func Overlaps(paths []string) iter.Seq2[string, string] {
+	real := make([]string, len(paths))
+	first := map[string]int{} // index of each of these
+	for i, path := range paths {
+		real[i] = path
+		if absolute, err := filepath.Abs(path); files.IsLocal(path) && err == nil {
+			if target, err := filepath.EvalSymlinks(absolute); err == nil {
+				absolute = target
+			}
+			real[i] = filepath.ToSlash(absolute)
+		}
+		real[i] = strings.TrimSuffix(real[i], "/")
+		if _, known := first[real[i]]; !known {
+			first[real[i]] = i
+		}
+	}
+	return func(yield func(string, string) bool) {
+		for i, path := range real {
+			at := first[path]
+			twice := at < i
+			for end := strings.LastIndexByte(path, '/'); end >= 0 && !twice; end = strings.LastIndexByte(path[:end], '/') {
+				at, twice = first[path[:end]]
+				twice = twice && !ignored(path[end+1:])
+			}
+			if twice && !yield(paths[i], paths[at]) {
+				return
+			}
+		}
+	}
 }
 
 // eachFile calls yield with the files of a path until it returns false.
