@@ -1,6 +1,7 @@
 package pipelines
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -76,6 +77,9 @@ func Customize(ctx context.Context, o CustomizeOptions) (all Customized, err err
 	}
 	found, err := o.tasks(ctx)
 	if err != nil {
+		return nil, err
+	}
+	if err := spareTasks(ctx, cmp.Or(o.Tasks, o.Task), o.Columns, models, files.Join(o.Out, "candidates.parquet"), files.Join(o.Out, customizedFile)); err != nil {
 		return nil, err
 	}
 	given, err := o.given(models, found)

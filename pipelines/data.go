@@ -3,6 +3,7 @@ package pipelines
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 
 	"golang.org/x/sync/errgroup"
@@ -45,6 +46,13 @@ func identify(ctx context.Context, paths []string, known data) data {
 	}
 	_ = g.Wait()
 	return found
+}
+
+// warnTwice warns of data that are given twice.
+func warnTwice(paths []string) {
+	for path, in := range imageio.Overlaps(paths) {
+		slog.Warn("data are given twice: what both have counts twice", "data", path, "is_in", in)
+	}
 }
 
 // digest identifies the files and their content.

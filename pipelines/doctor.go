@@ -80,6 +80,7 @@ func ExamineData(ctx context.Context, paths []string, columns imageio.Columns) (
 	if err != nil {
 		return nil, run.Usage(err)
 	}
+	warnTwice(paths)
 	var mu sync.Mutex
 	var all []looked
 	g, ctx := errgroup.WithContext(ctx)

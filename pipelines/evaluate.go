@@ -55,6 +55,11 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (results *evaluate.Results
 	if err != nil {
 		return nil, err
 	}
+	if o.Out != "" {
+		if err := spareTasks(ctx, o.Tasks, o.Columns, models, o.Out); err != nil {
+			return nil, err
+		}
+	}
 	unsuited := evaluate.Unsuited(found, o.Protocols)
 	if len(found) > 0 && len(unsuited) == len(found)*len(o.Protocols) {
 		return nil, run.Usagef("there is nothing to evaluate: task %s: %s", unsuited[0].Task, unsuited[0].Reason)

@@ -1,6 +1,7 @@
 package pipelines
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -38,6 +39,13 @@ type ExportOptions struct {
 func Export(ctx context.Context, o ExportOptions) error {
 	m, err := o.open(ctx)
 	if err != nil {
+		return err
+	}
+	written := o.Out
+	if o.Format.Extension == "" { // a folder
+		written = files.Join(o.Out, "model.safetensors")
+	}
+	if err := (reads{models: []string{cmp.Or(o.Model, m.Trained.Path)}}).spare(ctx, written); err != nil {
 		return err
 	}
 	return o.Format.Write(ctx, o.Out, m, o.Options)

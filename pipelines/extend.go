@@ -126,6 +126,7 @@ func Extend(ctx context.Context, o ExtendOptions) (*Extended, error) {
 	if err != nil {
 		return nil, run.Usage(err)
 	}
+	warnTwice(o.Data)
 	known, err := loadData(ctx, old.folder)
 	if err != nil {
 		return nil, err

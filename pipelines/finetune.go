@@ -66,6 +66,9 @@ func Finetune(ctx context.Context, o FinetuneOptions) (Finetuned, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := spareTasks(ctx, cmp.Or(o.Tasks, o.Task), o.Columns, models, files.Join(o.Out, "results.parquet")); err != nil {
+		return nil, err
+	}
 	unlock, err := run.Lock(ctx, o.Out)
 	if err != nil {
 		return nil, err

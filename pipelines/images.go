@@ -54,10 +54,9 @@ func (j perImage[In, Out]) run(ctx context.Context) (rows []Out, images, bad int
 	if err != nil {
 		return nil, 0, 0, run.Usage(err)
 	}
-	for _, split := range splits {
-		if files.Same(split.Path, o.Out) {
-			return nil, 0, 0, run.Usagef("%s is to be read and written; give another file to write", o.Out)
-		}
+	warnTwice(o.Data)
+	if err := (reads{o.Data, o.Columns, []string{o.Model}}).spare(ctx, o.Out); err != nil {
+		return nil, 0, 0, err
 	}
 	dir := o.Out + ".parts-" + uuid.NewString()
 	defer func() {

@@ -172,6 +172,7 @@ func (o *PretrainOptions) check(ctx context.Context) (in inputs, err error) {
 	if in.splits, in.sources, err = imageio.Survey(ctx, o.Data, ingest.ShardRows(o.Recipe.Input.Size), o.Columns); err != nil {
 		return in, run.Usage(err)
 	}
+	warnTwice(o.Data)
 	if o.Mode == run.Resume {
 		in.files, err = checkData(ctx, o.Out, nil, o.Data)
 	} else {

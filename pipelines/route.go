@@ -86,6 +86,9 @@ func Route(ctx context.Context, o RouteOptions) (made *Routed, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := spareTasks(ctx, cmp.Or(o.Tasks, o.Task), o.Columns, models, o.file("scores.parquet"), o.file("dead-letter.parquet"), o.file("model.safetensors")); err != nil {
+		return nil, err
+	}
 	defer shareTuning(ctx, folder.TuningDir())()
 	place, remove, err := placeFor(folder, "routings", o.Runner)
 	if err != nil {
@@ -130,6 +133,9 @@ func Route(ctx context.Context, o RouteOptions) (made *Routed, err error) {
 	}
 	return made, made.finish(ctx, o, all, len(of))
 }
+
+// file returns the path of a file to write.
+func (o *RouteOptions) file(name string) string { return files.Join(o.Out, name) }
 
 // open opens the runs: the first, for the results, and the nets of all. Baselines are left out of a job of many tasks.
 func (o *RouteOptions) open(ctx context.Context) (first *run.Folder, models []train.Model, err error) {
@@ -200,10 +206,10 @@ func (r *Routed) finish(ctx context.Context, o RouteOptions, all []route.Score, 
 	if o.Tasks == "" {
 		return nil
 	}
-	if err := arrowio.SaveParquet(ctx, files.Join(o.Out, "scores.parquet"), record.Of(all).Record); err != nil {
+	if err := arrowio.SaveParquet(ctx, o.file("scores.parquet"), record.Of(all).Record); err != nil {
 		return err
 	}
-	return arrowio.SaveParquet(ctx, files.Join(o.Out, "dead-letter.parquet"), record.Of(r.Dead).Record)
+	return arrowio.SaveParquet(ctx, o.file("dead-letter.parquet"), record.Of(r.Dead).Record)
 }
 
 // openTask returns the task, alone in a list, whose training images are at a path, and checks that they have labels.

@@ -167,6 +167,7 @@ func newStudyPlan(ctx context.Context, o StudyOptions) (*studyPlan, error) {
 		}
 		p.cells = append(p.cells, &cell{Cell: c})
 	}
+	warnTwice(file.Data)
 	if err := p.identify(ctx); err != nil {
 		return nil, err
 	}

@@ -48,7 +48,7 @@ head, on backbones from sdr route, customize or export.
   predict the objects in images of your own
 
 ` + detectHelp,
-		Args: noArgs,
+		Args: commandArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(newDetectRoute(), newDetectTiles(), newDetectTrain(), newDetectEval(), newDetectPredict())

@@ -69,4 +69,8 @@ func TestDoctorOfData(t *testing.T) {
 	require.Contains(t, mustSDR(t, "doctor", "--data", folder, "--format", "json"), `"unreadable": 0`)
 	_, log, code := sdr(t, "doctor", "--data", filepath.Join(t.TempDir(), "none"))
 	require.Equal(t, exitUsage, code, log)
+	_, log, code = sdr(t, "doctor", "--data", folder+"/train", "--data", folder)
+	require.Zero(t, code)
+	require.Equal(t, 1, strings.Count(log, "level=WARN"))
+	require.Contains(t, log, "data are given twice: what both have counts twice\" data="+folder+"/train is_in="+folder+"\n")
 }

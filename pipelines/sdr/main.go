@@ -127,23 +127,16 @@ Results go to standard output, logs to standard error, both without colors. Exit
 		Version:       version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args: func(c *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return nil
-			}
-			hint := ""
-			if near := c.SuggestionsFor(args[0]); len(near) > 0 {
-				hint = fmt.Sprintf("; did you mean %q?", near[0])
-			}
-			return run.Usagef("there is no command %q%s", args[0], hint)
-		},
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+		Args:          commandArgs,
+		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	if local() {
 		root.Long += "\n\n" + strings.ToUpper(without[:1]) + without[1:] + "."
 	}
-	root.SuggestionsMinimumDistance = 2
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		if before := c.Flags().Args(); len(before) > 0 && c.ValidateArgs(before) != nil {
+			return c.ValidateArgs(before) // such as the name of a command that there is not, which has that flag
+		}
 		if local() && slices.ContainsFunc(os.Args, func(a string) bool { return strings.HasSuffix(a, "dataflow") }) {
 			return checkRunner("dataflow", false) // its flags are not there either
 		}
@@ -158,6 +151,19 @@ Results go to standard output, logs to standard error, both without colors. Exit
 		newPredict(), newExport(), newInspect(), newWatch(), newPlan(), newBench(), newDoctor(), newMan())
 	addCompletions(root)
 	return root
+}
+
+// commandArgs refuses the name of a command that is not below this one.
+func commandArgs(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	hint := ""
+	c.SuggestionsMinimumDistance = 2
+	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+		hint = fmt.Sprintf("; did you mean %q?", near[0])
+	}
+	return run.Usagef("there is no command %q%s", args[0], hint)
 }
 
 // noArgs refuses positional arguments with the usage exit code.

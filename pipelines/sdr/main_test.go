@@ -192,6 +192,22 @@ func TestPretrain(t *testing.T) {
 	require.FileExists(t, filepath.Join(dir, "f.parquet"))
 
 	routed := filepath.Join(dir, "routed")
+	labeled, err := os.ReadFile(tiny)
+	require.NoError(t, err)
+	test, scores := filepath.Join(dir, "pairs", "a-test.parquet"), filepath.Join(dir, "pairs", "scores.parquet")
+	require.NoError(t, os.Mkdir(filepath.Dir(test), 0o755))
+	for _, file := range []string{filepath.Join(dir, "pairs", "a-train.parquet"), test, scores} {
+		require.NoError(t, os.WriteFile(file, labeled, 0o644))
+	}
+	for _, args := range [][]string{
+		{"evaluate", "--tasks", filepath.Dir(test), "--out", test},
+		{"route", "--task", scores, "--out", filepath.Dir(scores)},
+		{"export", "--subnet", "unified", "--out", filepath.Join(first, "models", "unified.safetensors")},
+	} {
+		_, stderr, code := sdr(t, append(args, "--run", first)...)
+		require.Equal(t, exitUsage, code)
+		require.Contains(t, stderr, " is to be read and written; give another file to write")
+	}
 	mustSDR(t, "route", "--run", first, "--task", filepath.Join(tasks, "fruit"), "--out", routed)
 	for _, name := range []string{"scores.parquet", "model.safetensors", "model.json"} {
 		require.FileExists(t, filepath.Join(routed, name))
@@ -453,7 +469,12 @@ func TestUsageErrors(t *testing.T) {
 		{"want cpu, cuda or auto", []string{"pretrain", "--data", tiny, "--out", out, "--device", "tpu"}},
 		{"--max-bad", []string{"pretrain", "--data", tiny, "--out", out, "--max-bad", "2"}},
 		{"unknown flag", []string{"pretrain", "--dta", tiny}},
-		{`did you mean "pretrain"?`, []string{"pretrian"}},
+		{`there is no command "pretrian"; did you mean "pretrain"?`, []string{"pretrian"}},
+		{`there is no command "pretrian"; did you mean "pretrain"?`, []string{"pretrian", "--data", tiny}},
+		{`there is no command "evla"; did you mean "eval"?`, []string{"detect", "evla", "--data", tiny}},
+		{"~/photos: ~ is expanded by the shell", []string{"pretrain", "--data", "~/photos", "--out", out}},
+		{"~/run: ~ is expanded by the shell", []string{"pretrain", "--data", tiny, "--out=~/run"}},
+		{"~/run: ~ is expanded by the shell", []string{"watch", "~/run"}},
 		{"give a name that ends in .parquet", []string{"embed", "--model", tiny, "--data", tiny, "--out", out + ".csv"}},
 		{"give a name that ends in .parquet", []string{"evaluate", "--run", empty, "--tasks", folder, "--out", out}},
 		{"give a name that ends in .safetensors", []string{"export", "--run", empty, "--subnet", "root", "--out", out}},

@@ -227,7 +227,8 @@ func valuesOf(f *pflag.Flag) []string {
 // remote matches paths that are not on this machine.
 var remote = regexp.MustCompile(`^[a-z][a-z0-9+.-]*://`)
 
-// checkPaths refuses arguments and flags of the command's own that are paths of a filesystem that is not there.
+// checkPaths refuses arguments and flags of the command's own that are paths of a filesystem that is not there, or of a home
+// folder that the shell has left as it is written.
 func checkPaths(c *cobra.Command, args []string) (err error) {
 	values := slices.Clone(args)
 	c.Flags().Visit(func(f *pflag.Flag) {
@@ -236,6 +237,9 @@ func checkPaths(c *cobra.Command, args []string) (err error) {
 		}
 	})
 	for _, path := range values {
+		if (path == "~" || strings.HasPrefix(path, "~/")) && !files.IsFolder(c.Context(), "~") {
+			return run.Usagef("%s: ~ is expanded by the shell, if it begins an argument and isn't quoted; leave out the quotes, or write $HOME", path)
+		}
 		if remote.MatchString(path) && !hasFilesystem(path) {
 			scheme, _, _ := strings.Cut(path, "://")
 			if local() {

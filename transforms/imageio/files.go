@@ -3,6 +3,9 @@ package imageio
 import (
 	"context"
 	"iter"
+	"math"
+	"path/filepath"
+	"strings"
 
 	"github.com/sdr-ml/sdr/transforms/files"
 )
@@ -14,6 +17,56 @@ func Files(ctx context.Context, paths []string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for _, path := range paths {
 			if !eachFile(ctx, path, yield) {
+				return
+			}
+		}
+	}
+}
+
+// Reads reports whether [Survey] finds images or labels in a file, which exists, if it is given some paths. It finds none in a
+// table without images, unless that is one of the paths.
+func Reads(ctx context.Context, paths []string, columns Columns, file string) bool {
+	for _, path := range paths {
+		for name := range Files(ctx, []string{path}) {
+			if !files.Same(name, file) {
+				continue
+			}
+			p := planner{ctx: ctx, maxRows: math.MaxInt64, columns: columns, sources: make([]Source, 1)}
+			if name == path || isMetadata(name) || p.addFile(name, true) != nil || len(p.splits)+len(p.faults) > 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Overlaps iterates over the paths that are the same as another one, or inside it, each with that one: what both have is read
+// twice. Links in local paths are followed.
+func Overlaps(paths []string) iter.Seq2[string, string] {
+	real := make([]string, len(paths))
+	first := map[string]int{} // index of each of these
+	for i, path := range paths {
+		real[i] = path
+		if absolute, err := filepath.Abs(path); files.IsLocal(path) && err == nil {
+			if target, err := filepath.EvalSymlinks(absolute); err == nil {
+				absolute = target
+			}
+			real[i] = filepath.ToSlash(absolute)
+		}
+		real[i] = strings.TrimSuffix(real[i], "/")
+		if _, known := first[real[i]]; !known {
+			first[real[i]] = i
+		}
+	}
+	return func(yield func(string, string) bool) {
+		for i, path := range real {
+			at := first[path]
+			twice := at < i
+			for end := strings.LastIndexByte(path, '/'); end >= 0 && !twice; end = strings.LastIndexByte(path[:end], '/') {
+				at, twice = first[path[:end]]
+				twice = twice && !ignored(path[end+1:])
+			}
+			if twice && !yield(paths[i], paths[at]) {
 				return
 			}
 		}

@@ -38,3 +38,30 @@ func TestFiles(t *testing.T) {
 		break
 	}
 }
+
+// TestOverlaps finds what is given twice, under whatever name.
+func TestOverlaps(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"pool/cat", "pool2", "pool/.store", "elsewhere"} {
+		require.NoError(t, os.MkdirAll(filepath.Join(dir, name), 0o755))
+	}
+	write(t, filepath.Join(dir, "pool", "a.tar"), nil)
+	require.NoError(t, os.Symlink(filepath.Join(dir, "pool", "cat"), filepath.Join(dir, "link")))
+	t.Chdir(dir)
+	for _, c := range []struct{ paths, want []string }{
+		{[]string{"pool", "pool2", "elsewhere", "pool/.store", "gs://b/pool", "gs://b/pool2", "none"}, nil},
+		{[]string{"pool", "pool/cat"}, []string{"pool/cat in pool"}},
+		{[]string{"pool/cat", "elsewhere", "./pool/"}, []string{"pool/cat in ./pool/"}},
+		{[]string{"pool/a.tar", "pool/a.tar", filepath.Join(dir, "pool/a.tar")}, []string{"pool/a.tar in pool/a.tar", filepath.Join(dir, "pool/a.tar") + " in pool/a.tar"}},
+		{[]string{"link", "pool"}, []string{"link in pool"}},
+		{[]string{"link", "pool/cat"}, []string{"pool/cat in link"}},
+		{[]string{"/", "pool"}, []string{"pool in /"}},
+		{[]string{"gs://b/pool/", "gs://b/pool/x.tar", "gs://b/pool"}, []string{"gs://b/pool/x.tar in gs://b/pool/", "gs://b/pool in gs://b/pool/"}},
+	} {
+		var got []string
+		for inner, outer := range imageio.Overlaps(c.paths) {
+			got = append(got, inner+" in "+outer)
+		}
+		require.Equal(t, c.want, got)
+	}
+}

@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
+	"log/slog"
 	"os"
 	"path"
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/sdr-ml/sdr/transforms/files"
 )
@@ -33,7 +35,7 @@ var folderKind = kind{
 
 // walk iterates over the files in a folder and its subfolders, starting at from, as slash-separated names relative to
 // the folder. They are sorted by name, component by component. Links are followed; hidden files and folders and
-// macOS's __MACOSX are skipped, and so are the folders of runs and studies inside. What cannot be listed, such as a folder
+// macOS's __MACOSX and Spark's _temporary are skipped, and so are the folders of runs and studies inside. What cannot be listed, such as a folder
 // without permission, comes with an error, and the walk goes on; an error without a name ends it. No folder is entered
 // twice: a link to one that the walk enters anyway comes with errAgain. A link that leads nowhere is a file by its name.
 // On object stores other than Google's the files may be at most three folders deep.
@@ -202,21 +204,21 @@ func byPath(a, b string) int {
 	return cmp.Compare(flat(a), flat(b))
 }
 
+// errRemoved is the error for the images of a split that are no longer there.
+var errRemoved = errors.New("removed or renamed since the folder was listed")
+
 // readFolder reads image files of a folder, or a single image file.
 func readFolder(ctx context.Context, split Split, yield func(Image) error) error {
 	if split.From == "" {
 		im := Image{Source: split.Path, Label: -1, Folders: "."}
 		return readImage(ctx, im, yield)
 	}
+	names, err := planned(ctx, split)
+	if err != nil {
+		return err
+	}
 	labels := folderMetadata(ctx, split)
-	left := split.End - split.Begin
-	for name, err := range walk(ctx, split.Path, split.From) {
-		if err != nil && name == "" {
-			return fmt.Errorf("list: %w", err)
-		}
-		if err != nil || !isImage(name) {
-			continue
-		}
+	for _, name := range names {
 		im := Image{Source: join(split.Path, name), Label: -1}
 		if found, err := labels.label(name, &im); err != nil {
 			return err
@@ -226,11 +228,41 @@ func readFolder(ctx context.Context, split Split, yield func(Image) error) error
 		if err := readImage(ctx, im, yield); err != nil {
 			return err
 		}
-		if left--; left == 0 {
-			return nil
-		}
+	}
+	if int64(len(names)) < split.End-split.Begin {
+		return errRemoved
 	}
 	return nil
+}
+
+// planned lists the image files of a split that are still there. Where there are more files between its first and its last
+// one than were planned, it leaves out the newest: they were added since.
+func planned(ctx context.Context, split Split) (names []string, err error) {
+	for name, err := range walk(ctx, split.Path, split.From) {
+		if err != nil && name == "" {
+			return nil, fmt.Errorf("list: %w", err)
+		}
+		if byPath(name, split.Last) > 0 {
+			break
+		}
+		if err == nil && isImage(name) {
+			names = append(names, name)
+		}
+	}
+	n := int(split.End - split.Begin)
+	if len(names) <= n {
+		return names, nil
+	}
+	modified := map[string]time.Time{}
+	for _, name := range names {
+		modified[name], _ = files.Modified(ctx, join(split.Path, name)) // one that is gone is reported where it is read
+	}
+	byAge := slices.SortedStableFunc(slices.Values(names), func(a, b string) int { return modified[a].Compare(modified[b]) })
+	slog.Warn("images were added to a folder while it is read; they are passed over", "folder", split.Path, "images", len(names)-n, "such_as", byAge[n])
+	for _, added := range byAge[n:] {
+		delete(modified, added)
+	}
+	return slices.DeleteFunc(names, func(name string) bool { _, old := modified[name]; return !old }), nil
 }
 
 func readImage(ctx context.Context, im Image, yield func(Image) error) error {

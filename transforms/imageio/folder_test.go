@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -130,6 +132,7 @@ func TestPassedOver(t *testing.T) {
 	write(t, filepath.Join(dir, "a.png"), []byte("a"))
 	write(t, filepath.Join(dir, "train-labels-idx1-ubyte.gz"), []byte("belongs to images"))
 	write(t, filepath.Join(dir, ".hidden.txt"), nil)
+	write(t, filepath.Join(dir, "_temporary", "0", "a.png"), []byte("not completed by Spark"))
 	for i := range 150 {
 		write(t, filepath.Join(dir, fmt.Sprintf("b.x%d", i)), nil)
 		write(t, filepath.Join(dir, fmt.Sprintf("c.%d", i)), nil)
@@ -146,6 +149,7 @@ func TestPassedOver(t *testing.T) {
 	require.Contains(t, source.Summary(imageio.Tally{Images: 1, Labeled: 1}), "1 image, 1 of them with labels, and 0 that cannot be read; passed over 201 other files, 150 .txt, 1 .x0,")
 	require.Contains(t, source.Summary(imageio.Tally{Images: 9, Labeled: 5, Lost: 3, Damaged: 2, Dead: 1}), "9 images, 5 of them with labels, and 1 that cannot be read; "+
 		"the labels of 3 are lost in damaged parts of the files; 2 are damaged, and were read as far as they go; passed over")
+	require.Equal(t, "passed over 2 .json, 1 .arrow (export data sets of HuggingFace's save_to_disk by dataset.to_parquet(...))", imageio.Passed{".arrow": 1, ".json": 2}.String())
 	require.Contains(t, source.Summary(imageio.Tally{Images: 1, Labeled: 1}), "93 more (a list of images is read only if its own path is given)")
 }
 
@@ -168,5 +172,70 @@ func TestRunsAreNoData(t *testing.T) {
 		require.NoError(t, err)
 		require.Len(t, splits, 1)
 		require.EqualValues(t, 3, splits[0].End)
+	}
+}
+
+// TestFolderChanged checks that of a folder that changes between Plan and ReadSplit, every image that was planned is read, or
+// is a dead letter, and none that was added displaces one.
+func TestFolderChanged(t *testing.T) {
+	planned := []string{"b/1.png", "b/2.png", "c.png", "d/e/1.png", "f.png", "g.png", "h.png"}
+	for _, c := range []struct {
+		name           string
+		added, removed []string
+	}{
+		{name: "begin", added: []string{"a.png", "a/0.png", "b/0.png"}},
+		{name: "middle", added: []string{"b/1a.png", "b/3.png", "d/a.png", "fa.png"}},
+		{name: "end", added: []string{"z.png", "z/1.png"}},
+		{name: "behind a split", added: []string{"b/2a.png", "bc.png"}},
+		{name: "everywhere", added: []string{"0.png", "b/1a.png", "b/9.png", "ca.png", "d/e/0.png", "d/e/2.png", "ga.png", "gb.png", "i.png"}},
+		{name: "first gone", removed: []string{"b/1.png"}},
+		{name: "middle gone", removed: []string{"c.png", "d/e/1.png", "f.png"}},
+		{name: "last gone", removed: []string{"h.png"}},
+		{name: "all gone", removed: planned},
+		{name: "moved away", removed: []string{"b/1.png", "g.png"}, added: []string{"a.png", "z.png"}},
+		{name: "in place", removed: []string{"b/2.png"}, added: []string{"b/2a.png", "b/2b.png"}},
+	} {
+		for _, root := range []string{t.TempDir(), "memfs://changed/" + c.name} {
+			at := func(name string) string { return files.Join(root, strings.Split(name, "/")...) }
+			put := func(name string, age time.Duration) {
+				require.NoError(t, files.WriteBytes(t.Context(), at(name), []byte(name)))
+				if files.IsLocal(root) {
+					require.NoError(t, os.Chtimes(at(name), time.Time{}, time.Now().Add(-age)))
+				}
+			}
+			for maxRows := 1; maxRows <= len(planned)+1; maxRows++ {
+				require.NoError(t, files.RemoveAll(t.Context(), root))
+				for i, name := range planned {
+					put(name, time.Hour*time.Duration(i+1))
+				}
+				splits, err := imageio.Plan(t.Context(), []string{root}, maxRows)
+				require.NoError(t, err)
+				for _, name := range c.removed {
+					require.NoError(t, files.Remove(t.Context(), at(name)))
+				}
+				for _, name := range c.added {
+					put(name, 0)
+				}
+				read := []string{}
+				dead := 0
+				for _, split := range splits {
+					n := 0
+					require.NoError(t, imageio.ReadSplit(t.Context(), split, func(im imageio.Image) error {
+						if n++; im.Damage != "" {
+							dead++
+							require.Regexp(t, "^removed or renamed since|no such file", im.Damage)
+						} else if !slices.Contains(c.added, string(im.Data)) {
+							read = append(read, string(im.Data))
+						}
+						return nil
+					}))
+					require.EqualValues(t, split.End-split.Begin, n)
+				}
+				want := slices.DeleteFunc(slices.Clone(planned), func(name string) bool { return slices.Contains(c.removed, name) })
+				require.Equal(t, want, read, "%s, %d images a split", c.name, maxRows)
+				require.LessOrEqual(t, dead, len(c.removed))
+				require.True(t, dead == len(c.removed) || c.name == "in place")
+			}
+		}
 	}
 }

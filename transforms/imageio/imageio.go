@@ -26,9 +26,10 @@ type Split struct {
 	// Begin and End are the range [Begin, End) of image numbers in the collection: the rows of a file, or indices into
 	// the sorted image files of a folder.
 	Begin, End int64
-	// From is the image file with number Begin, relative to the folder Path, so that a reader need not list the files
-	// before it. Empty for other kinds.
+	// From and Last are the first and the last image file, relative to the folder Path, so that a reader need not list the
+	// files before, and takes none for them that was added behind. Empty for other kinds. The digests of runs have From alone.
 	From string
+	Last string `json:"-"`
 	// Root is the folder in an archive that all its images are in, below which are those of the classes.
 	Root string `json:",omitempty"`
 	// Columns are those to use of a Parquet file, and of the metadata files in a folder or a zip archive.
@@ -92,8 +93,9 @@ type Label struct {
 
 // ReadSplit calls yield with every image of a split, in order, and stops at yield's first error. What cannot be read of a
 // damaged collection counts as damaged images, so that there are as many as planned; an image that [Decode] finds to be
-// damaged is passed on. A collection that changed since it was planned is an error, and so is a failure of the machine
-// or the network, after which reading can be tried again. ReadSplit is safe for concurrent use.
+// damaged is passed on. Of a folder that changed since it was planned, what was added is passed over, and what was removed
+// counts as damaged images. A file that changed since is an error, and so is a failure of the machine or the network, after
+// which reading can be tried again. ReadSplit is safe for concurrent use.
 func ReadSplit(ctx context.Context, split Split, yield func(Image) error) error {
 	next, stopped := split.Begin, false
 	pass := func(im Image) error {

@@ -212,10 +212,11 @@ const maxMember = 1 << 29
 // errLarge is the error for what is larger than maxMember.
 var errLarge = fmt.Errorf("larger than %d bytes", maxMember)
 
-// ignored reports whether a file or folder, or one that it is in, is hidden or metadata that macOS adds to archives.
+// ignored reports whether a file or folder, or one that it is in, is hidden, metadata that macOS adds to archives, or what a
+// job of Spark has not completed.
 func ignored(name string) bool {
 	return slices.ContainsFunc(strings.Split(slashed(name), "/"), func(elem string) bool {
-		return elem == "__MACOSX" || strings.HasPrefix(elem, ".") && strings.Trim(elem, ".") != ""
+		return elem == "__MACOSX" || elem == "_temporary" || strings.HasPrefix(elem, ".") && strings.Trim(elem, ".") != ""
 	})
 }
 

@@ -82,7 +82,7 @@ func (p *planner) add(path string) error {
 		}
 	case none && len(p.faults) > 0:
 	case none && seen == 0:
-		return fmt.Errorf("%s is empty or does not exist; %s", path, wanted())
+		return fmt.Errorf("%s is empty or does not exist%s; %s", path, pattern(path), wanted())
 	case none && p.table != nil:
 		return fmt.Errorf("%s holds no images, but %s; %w; %s", path, source.Passed, p.table, wanted())
 	case none && len(source.Passed) > 0:
@@ -113,11 +113,21 @@ func (p *planner) isFile(path string) (bool, error) {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return false, fmt.Errorf("%s does not exist; %s", path, wanted())
+		return false, fmt.Errorf("%s does not exist%s; %s", path, pattern(path), wanted())
 	case err != nil:
 		return false, fmt.Errorf("plan images: %w", err)
 	}
 	return !info.IsDir(), nil
+}
+
+// pattern says what to give instead of a path that does not exist if it is a pattern of names, which a shell leaves as it is
+// where it is quoted; else it is empty.
+func pattern(path string) string {
+	at := strings.IndexAny(path, "*?[")
+	if at < 0 {
+		return ""
+	}
+	return "; patterns of names are not expanded here: give the folder " + files.Dir(path[:at]) + ", or each of the files"
 }
 
 // addFile adds a collection in a file, or a single image. A table without images is passed over if it was found in a
@@ -223,6 +233,7 @@ func (p *planner) addFolder(path string) (seen int, err error) {
 			if split.End == split.Begin {
 				split.Path, split.Kind, split.From, split.Columns.Label = path, Folder, name, p.columns.Label
 			}
+			split.Last = name
 			if split.End++; split.End-split.Begin == p.maxRows {
 				p.emit(split)
 				split.Begin = split.End

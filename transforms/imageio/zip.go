@@ -18,7 +18,7 @@ import (
 )
 
 // Zip is an archive of image files; their folders are the classes (see Image.Folders), except below a metadata.csv,
-// metadata.jsonl or metadata.parquet, as in a Folder. Hidden files and folders and macOS's __MACOSX are skipped. A member that is encrypted, damaged, a link or larger than 512 MiB counts as a damaged image. The sound
+// metadata.jsonl or metadata.parquet, as in a Folder. Hidden files and folders, macOS's __MACOSX and Spark's _temporary are skipped. A member that is encrypted, damaged, a link or larger than 512 MiB counts as a damaged image. The sound
 // members of a truncated archive are read, and one damaged image stands for what is lost.
 const Zip = "zip"
 
@@ -124,6 +124,10 @@ func (z *zipFile) list(f randomFile, pass func(string)) error {
 	if err != nil {
 		return err
 	}
+	end := endOf(f, size)
+	if end.severed() {
+		return errors.New("the last of several parts; " + joinParts)
+	}
 	r, err := zip.NewReader(f, size)
 	switch {
 	case errors.Is(err, zip.ErrFormat), errors.Is(err, io.ErrUnexpectedEOF):
@@ -131,7 +135,9 @@ func (z *zipFile) list(f randomFile, pass func(string)) error {
 		return err
 	case err != nil && !errors.Is(err, zip.ErrInsecurePath): // nothing is written to the members' paths
 		return err
-	case joined(f, size, r):
+	case end.begin < end.said:
+		return fmt.Errorf("its first %d bytes are missing: one of several parts? Join them: cat x.z01 x.zip > whole.zip", end.said-end.begin)
+	case joined(f, end, r):
 		return errors.New("its central directory lacks the first member: several archives in one file? Extract them and zip all files again")
 	}
 	for _, m := range r.File {
@@ -151,12 +157,12 @@ func (z *zipFile) list(f randomFile, pass func(string)) error {
 
 // joined reports whether the file begins with a member that the central directory at its end does not list: then another
 // archive, whose members would be lost, precedes this one. If both are equally long, r has the members of the first.
-func joined(f io.ReaderAt, size int64, r *zip.Reader) bool {
+func joined(f io.ReaderAt, end zipEnd, r *zip.Reader) bool {
 	var head [30]byte // local file header; name and extra field follow
 	if _, err := f.ReadAt(head[:], 0); err != nil || string(head[:4]) != localMagic {
 		return false
 	}
-	if second(f, size) {
+	if end.begin > end.said { // as in an archive behind another one
 		return true
 	}
 	first := 30 + int64(binary.LittleEndian.Uint16(head[26:])) + int64(binary.LittleEndian.Uint16(head[28:]))
@@ -166,25 +172,42 @@ func joined(f io.ReaderAt, size int64, r *zip.Reader) bool {
 	})
 }
 
-// second reports whether the central directory at the end of the file is further back than it says, as it is in an archive
-// behind another one.
-func second(f io.ReaderAt, size int64) bool {
-	tail := make([]byte, min(size, 1<<16+22)) // the end of the directory and a comment
+// joinParts says how to make one archive of the parts of one.
+const joinParts = "join the parts of a split zip archive: zip -s 0 x.zip --out whole.zip"
+
+// zipEnd is what the end record of a central directory tells.
+type zipEnd struct {
+	// begin is where the directory begins, and said where the record says so; both are 0 where that is not known.
+	begin, said int64
+	disk        uint16 // the number of the part that the record is in, from 0
+	disks       uint32 // the number of parts, of an archive with fields of 64 bits
+}
+
+// severed reports whether the record is in the last of several parts.
+func (e zipEnd) severed() bool { return e.disk > 0 && e.disk < 1<<16-1 || e.disks > 1 }
+
+// endOf reads the end record of a central directory, as far as there is one.
+func endOf(f io.ReaderAt, size int64) (e zipEnd) {
+	const most, locator = 1<<16 + 22, 20 // the record with a comment, and what is in front of it if fields have 64 bits
+	tail := make([]byte, min(size, locator+most))
 	if _, err := f.ReadAt(tail, size-int64(len(tail))); err != nil {
-		return false
+		return e
 	}
 	at := bytes.LastIndex(tail, []byte(endMagic))
 	if at < 0 || len(tail)-at < 22 {
-		return false
+		return e
 	}
-	u32 := func(i int) int64 { return int64(binary.LittleEndian.Uint32(tail[at+i:])) }
-	begin := size - int64(len(tail)-at) - u32(12)
+	u32 := func(i int) uint32 { return binary.LittleEndian.Uint32(tail[i:]) }
+	e.disk = binary.LittleEndian.Uint16(tail[at+4:])
+	if at >= locator && string(tail[at-locator:at-locator+4]) == locatorMagic {
+		e.disks = u32(at - 4)
+	}
 	var magic [4]byte
-	if begin <= u32(16) { // where it says
-		return false
+	begin := size - int64(len(tail)-at) - int64(u32(at+12))
+	if _, err := f.ReadAt(magic[:], begin); err == nil && string(magic[:]) == entryMagic && u32(at+16) < 1<<32-1 {
+		e.begin, e.said = begin, int64(u32(at+16))
 	}
-	_, err := f.ReadAt(magic[:], begin)
-	return err == nil && string(magic[:]) == entryMagic
+	return e
 }
 
 // zipName returns a member's name in UTF-8. Names that are not UTF-8 are in the DOS code page (APPNOTE, appendix D).

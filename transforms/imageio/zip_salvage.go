@@ -18,6 +18,7 @@ const (
 	localMagic    = "PK\x03\x04"
 	entryMagic    = "PK\x01\x02" // of the central directory
 	endMagic      = "PK\x05\x06" // of its end
+	locatorMagic  = "PK\x06\x07" // of what is in front of that in an archive with fields of 64 bits
 	localSize     = 30           // of a local file header without name and extra field
 	zipEncrypted  = 1            // flag
 	zipDescriptor = 1 << 3       // flag: sizes and checksum follow the data

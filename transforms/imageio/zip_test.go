@@ -8,6 +8,7 @@ import (
 	"hash/crc32"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -103,6 +104,36 @@ func TestZipInAFolder(t *testing.T) {
 	require.Contains(t, damage(), "its central directory lacks the first member: several archives in one file?", "also if both are equally long")
 	write(t, joined, []byte("PK\x03\x04 is how it should begin"))
 	require.Contains(t, damage(), "no valid central directory at its end; truncated, or not a zip archive")
+}
+
+// The last part of a split archive says how to join the parts, as does what split(1) leaves at the end.
+func TestZipParts(t *testing.T) {
+	dir := t.TempDir()
+	whole := zipped(member{"x/1.png", strings.Repeat("one", 99)}, member{"x/2.png", "two"})
+	end := bytes.LastIndex(whole, []byte("PK\x05\x06"))
+	last := bytes.Clone(whole)
+	last[end+4], last[end+6] = 2, 2 // the number of the part, and that of the one with the directory
+	large := slices.Insert(bytes.Clone(whole), end, make([]byte, 20)...)
+	copy(large[end:], "PK\x06\x07")
+	large[end+16] = 1
+	write(t, filepath.Join(dir, "1.png"), []byte("1"))
+	write(t, filepath.Join(dir, "x.z01"), whole)
+	path := write(t, filepath.Join(dir, "x.zip"), last)
+	source, images := surveyed(t, dir)
+	const join = "join the parts of a split zip archive: zip -s 0 x.zip --out whole.zip"
+	require.Equal(t, "passed over 1 .z01 ("+join+")", source.Passed.String())
+	require.Equal(t, "the last of several parts; "+join, images[1].Damage)
+	write(t, path, large)
+	require.Len(t, readAll(t, 9, path), 2, "one part with fields of 64 bits")
+	large[end+16], large[end+24], large[end+25] = 2, 0xff, 0xff
+	for want, data := range map[string][]byte{
+		"the last of several parts; join": large,
+		"its first 100 bytes are missing: one of several parts? Join them: cat x.z01 x.zip > whole.zip": whole[100:],
+	} {
+		write(t, path, data)
+		_, err := imageio.Plan(t.Context(), []string{path}, 9)
+		require.ErrorContains(t, err, "read "+path+": "+want)
+	}
 }
 
 // The sound members of a truncated archive are read, also of one that was written to a pipe, so that the sizes of its
