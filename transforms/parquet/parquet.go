@@ -202,7 +202,8 @@ func (g *rowGroup) records(begin, end, size int64, yield func(arrow.Record, erro
 }
 
 // read returns the rows [from, to), which must not lie before what was read, and
-// passes over those before them, at most size at once.
+// passes over those before them, at most size at once. If they are damaged, so that
+// those behind them may be others, it is an error.
 func (g *rowGroup) read(from, to, size int64) (rec arrow.Record, err error) {
 	defer recovered(&err)
 	if g.leaves == nil {
@@ -218,7 +219,15 @@ func (g *rowGroup) read(from, to, size int64) (rec arrow.Record, err error) {
 		if err := g.load(n); err != nil {
 			return nil, err
 		}
+		if rec, err = g.record(n); err != nil {
+			return nil, err
+		}
 	}
+	return rec, nil
+}
+
+// record returns the n rows that were loaded.
+func (g *rowGroup) record(n int64) (arrow.Record, error) {
 	fields := make([]arrow.Field, len(g.columns))
 	arrays := make([]arrow.Array, len(g.columns))
 	for i, c := range g.columns {
@@ -227,11 +236,11 @@ func (g *rowGroup) read(from, to, size int64) (rec arrow.Record, err error) {
 			return nil, fmt.Errorf("column %s: %w", c.field.Name, err)
 		}
 		fields[i], arrays[i] = c.field, array.MakeFromData(data)
-		if int64(data.Len()) != to-from {
-			return nil, fmt.Errorf("column %s: %d rows where there should be %d", c.field.Name, data.Len(), to-from)
+		if int64(data.Len()) != n {
+			return nil, fmt.Errorf("column %s: %d rows where there should be %d", c.field.Name, data.Len(), n)
 		}
 	}
-	return array.NewRecord(arrow.NewSchema(fields, nil), arrays, to-from), nil
+	return array.NewRecord(arrow.NewSchema(fields, nil), arrays, n), nil
 }
 
 // open begins to read the leaves of all columns.
