@@ -247,7 +247,7 @@ func FuzzList(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte, extension uint) {
 		line, labeled := 0, map[bool]bool{}
 		exists := func(image string) bool { return len(image)%2 == 0 }
-		_ = scanList(bytes.NewReader(data), listKind.suffixes[extension%3], exists, func(e entry) error {
+		_, _ = scanList(bytes.NewReader(data), listKind.suffixes[extension%3], Columns{}, exists, func(e entry) error {
 			if e.path == "" && e.damage == nil || e.line <= line || !e.labeled && e.label != "" {
 				t.Fatalf("%+v after line %d", e, line)
 			}

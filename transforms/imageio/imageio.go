@@ -32,7 +32,7 @@ type Split struct {
 	Last string `json:"-"`
 	// Root is the folder in an archive that all its images are in, below which are those of the classes.
 	Root string `json:",omitempty"`
-	// Columns are those to use of a Parquet file, and of the metadata files in a folder or a zip archive.
+	// Columns are those to use of a Parquet file, a list, and the metadata files in a folder or a zip archive.
 	Columns Columns `json:",omitzero"`
 	// Damage says why a file or folder cannot be read at all; else it is empty. Such a split is one damaged image.
 	Damage string `json:",omitempty"`
@@ -40,11 +40,11 @@ type Split struct {
 	Index int64
 }
 
-// Columns are the names of columns in Parquet files, or the paths of nested ones, such as sample.image. Those without a
-// name are found by what is usual: images in image, labels in label, or else by the metadata of HuggingFace's library.
-// Messages call them as the flags of sdr, --image-column and --label-column.
+// Columns are the names of columns in Parquet files, or the paths of nested ones, such as sample.image, and in lists. Those
+// without a name are found by what is usual: images in image, labels in label, or else by the metadata of HuggingFace's
+// library. Messages call them as the flags of sdr, --image-column and --label-column.
 type Columns struct {
-	// Image is the column of images.
+	// Image is the column of images, or of their paths.
 	Image string
 	// Label is the column of labels, or NoLabels.
 	Label string

@@ -182,7 +182,7 @@ func scanTextMetadata(r io.Reader, name, label string, add func(name string, im 
 func labelNames(by string) []string {
 	switch by {
 	case "":
-		return tableLabels
+		return usualLabels
 	case NoLabels:
 		return nil
 	}
@@ -203,7 +203,7 @@ func unlabeled(columns []string, label string) error {
 func scanMetadata(text io.Reader, label string, add func(string, Image)) error {
 	var header []string
 	file, of := -1, -1
-	for line, row := range tableRows(text, ".csv", func(string) bool { return true }) {
+	for line, row := range tableRows(text, ".csv", []string{fileColumn}, func(string) bool { return true }) {
 		switch {
 		case row.err != nil:
 			return fmt.Errorf("line %d: %w", line, row.err)

@@ -130,13 +130,13 @@ func TestMetadataChanged(t *testing.T) {
 // A metadata file without labels is passed over, and named with its columns.
 func TestMetadataWithoutLabels(t *testing.T) {
 	for _, c := range []struct{ file, text, column, hint string }{
-		{"metadata.csv", "file_name,text\n1.png,cat\n", "", "no column label, labels, cls, class, target or fine_label; the columns are file_name, text; give that of labels by --label-column"},
+		{"metadata.csv", "file_name,text\n1.png,cat\n", "", "no column label, labels, cls, class, target, fine_label, class_name, label_name or category; the columns are file_name, text; give that of labels by --label-column"},
 		{"metadata.csv", "file_name,label\n1.png,cat\n", "kind", "no column kind; the columns are file_name, label; give that of labels by --label-column"},
 		{"metadata.csv", "file_name,label\n1.png,cat\n", imageio.NoLabels, "labels are not wanted: --label-column is -"},
 		{"metadata.csv", "path,label\n1.png,cat\n", "", "no column file_name; the columns are path, label"},
 		{"metadata.csv", "", "", "no header"},
 		{"metadata.jsonl", "[1, 2]", "", "no column file_name; the columns are "},
-		{"metadata.jsonl", `{"file_name": "1.png", "text": "cat"}`, "", "no column label, labels, cls, class, target or fine_label; the columns are file_name, text; give that of labels by --label-column"},
+		{"metadata.jsonl", `{"file_name": "1.png", "text": "cat"}`, "", "no column label, labels, cls, class, target, fine_label, class_name, label_name or category; the columns are file_name, text; give that of labels by --label-column"},
 	} {
 		dir := folder(t, t.TempDir(), c.file, c.text)
 		got, source := labelsIn(t, dir, imageio.Columns{Label: c.column})

@@ -140,7 +140,7 @@ func (p *planner) addFile(file string, found bool) error {
 	}
 	split := Split{Path: file, Kind: k.name}
 	switch k.name {
-	case Parquet:
+	case Parquet, List:
 		split.Columns = p.columns
 	case Zip:
 		split.Columns.Label = p.columns.Label

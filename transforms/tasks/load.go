@@ -365,7 +365,7 @@ func withColumns(path string, columns imageio.Columns) string {
 	return base + "[" + named.Encode() + "]" + slice
 }
 
-// With returns the task with the columns to use of its Parquet files, at the end of the paths of its splits:
+// With returns the task with the columns to use of its files, at the end of the paths of its splits:
 // train.parquet[image=photo&label=kind].
 func (t Task) With(columns imageio.Columns) Task {
 	t.Train, t.Test = withColumns(t.Train, columns), withColumns(t.Test, columns)
