@@ -442,7 +442,7 @@ func findColumns(first []string, by Columns) (c *listColumns, header bool, err e
 	case header:
 		other := func(name string) bool { return name == "" || name == first[c.path] }
 		if could := slices.DeleteFunc(slices.Clone(first), other); len(could) > 0 {
-			c.unlabeled = couldBe(could)
+			c.unlabeled = fmt.Errorf("the folders of its paths are the classes; %w", couldBe(could))
 		}
 	}
 	return c, header, nil

@@ -145,7 +145,7 @@ func TestListColumns(t *testing.T) {
 		got, source := labelsIn(t, list, c.by)
 		require.Equal(t, c.want, got, c.text)
 		if c.hint != "" {
-			c.hint = list + " has no labels: " + c.hint
+			c.hint = list + " has no labels: the folders of its paths are the classes; " + c.hint
 		}
 		require.Equal(t, c.hint, source.Hint)
 		splits, _, err := imageio.Survey(t.Context(), []string{list}, 9, c.by)
