@@ -270,15 +270,20 @@ func FuzzMetadata(f *testing.F) {
 	f.Add([]byte(`{"file_name": "1.png", "label": 3}`+"\n"+`{"file_name": "2.png", "labels": ["a", "b"]}`), false)
 	f.Add([]byte(`{"file_name": "1.png", "label": null, "more": {"x": [true]}}`+"\n\n{"), false)
 	f.Fuzz(func(t *testing.T, data []byte, csv bool) {
-		scan, rows := scanJSONMetadata, 0
+		scan, m := scanJSONMetadata, newMetadataTable("")
 		if csv {
 			scan = scanMetadata
 		}
-		_ = scan(bytes.NewReader(data), "", func(_ string, im Image) {
-			if rows++; im.Label < -1 || im.LabelError != "" && (im.Label >= 0 || im.Class != "") {
-				t.Fatalf("%+v", im)
+		_ = scan(bytes.NewReader(data), "", m)
+		for name, im := range m.images {
+			if im.Label < -1 || im.LabelError != "" && (im.Label >= 0 || im.Class != "") {
+				t.Fatalf("%s: %+v", name, im)
 			}
-		})
+			if found, ok := m.find(name); !ok || found != im {
+				t.Fatalf("%s is %+v", name, found)
+			}
+		}
+		rows := len(m.images) + m.damaged.n + m.contradicting.n
 		if lines := bytes.Count(data, []byte("\n")) + bytes.Count(data, []byte("\r")) + 1; rows > lines {
 			t.Fatalf("%d rows of %d lines", rows, lines)
 		}

@@ -14,6 +14,8 @@ import (
 	"context"
 	"fmt"
 
+	"golang.org/x/text/unicode/norm"
+
 	"github.com/sdr-ml/sdr/transforms/files"
 )
 
@@ -85,7 +87,8 @@ func (im *Image) inFolders(folders string) {
 	im.Folders, im.Class = folders, className(folders)
 }
 
-// Label is a class of an image: its number, -1 if it has none, and its name, empty if it has none.
+// Label is a class of an image: its number, -1 if it has none, and its name, empty if it has none. The letters of names are
+// composed (NFC), as in most texts, but not in macOS's names of folders.
 type Label struct {
 	Number int64
 	Name   string
@@ -112,8 +115,9 @@ func ReadSplit(ctx context.Context, split Split, yield func(Image) error) error 
 		for _, text := range []*string{&im.Source, &im.Damage, &im.Class, &im.Folders, &im.LabelError} {
 			*text = files.Text(*text)
 		}
-		for i := range im.Labels {
-			im.Labels[i].Name = files.Text(im.Labels[i].Name)
+		im.Class, im.Folders = norm.NFC.String(im.Class), norm.NFC.String(im.Folders)
+		for i, l := range im.Labels {
+			im.Labels[i].Name = norm.NFC.String(files.Text(l.Name))
 		}
 		next++
 		stopped = true // in case that yield panics

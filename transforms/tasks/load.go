@@ -379,7 +379,7 @@ func Halves(t Task) Task {
 	return t
 }
 
-// each visits the splits of a path, in order, with the hint of their source.
+// each visits the splits of a path, in order, with the hint of their source, or why its metadata files label fewer images.
 func each(ctx context.Context, path string, visit func(split imageio.Split, hint string) error) error {
 	paths, err := Paths(ctx, path)
 	if err != nil {
@@ -392,7 +392,7 @@ func each(ctx context.Context, path string, visit func(split imageio.Split, hint
 	}
 	for _, source := range sources {
 		for _, split := range splits[source.Begin:source.End] {
-			if err := visit(split, source.Hint); err != nil {
+			if err := visit(split, cmp.Or(source.Hint, strings.Join(source.Rows, "; "))); err != nil {
 				return err
 			}
 		}

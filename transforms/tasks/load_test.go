@@ -671,6 +671,10 @@ func TestMetadata(t *testing.T) {
 	require.Equal(t, []string{"0", "1"}, kinds.Classes)
 	require.Equal(t, []int64{0, 1, 1}, kinds.Labels)
 
+	metadata("test", "file_name,label\n2.PNG,dog\n1.png,cat\n")
+	_, err = tasks.Load(t.Context(), found[0].Test+"[1:2:1]", 4, train.Classes)
+	require.ErrorContains(t, err, "test/metadata.csv: 1 row names no image that is there (first: 2.PNG)")
+
 	metadata("test", "file_name,kind\n2.png,0\n1.png,1\n")
 	_, err = tasks.Load(t.Context(), found[0].Test, 4, train.Classes)
 	require.ErrorContains(t, err, "test/metadata.csv has no labels: no column label, labels, cls, class, target, fine_label, class_name, label_name or category; the columns are file_name, kind; give that of labels by --label-column")
