@@ -124,6 +124,7 @@ type Passed map[string]int64
 const (
 	links   = "links in archives"
 	endless = "archives without an end"
+	texts   = ".txt of samples"
 	lists   = "columns of lists"
 	tables  = "tables without images"
 	unused  = "metadata files without labels"
@@ -134,7 +135,7 @@ const (
 	others  = "other files"
 )
 
-var kindsPassed = []string{links, endless, lists, tables, unused, again, copies, special}
+var kindsPassed = []string{links, endless, texts, lists, tables, unused, again, copies, special}
 
 // mostPassed limits how many extensions are told apart.
 const mostPassed = 100
