@@ -18,9 +18,9 @@ func addData(c *cobra.Command, data *[]string) {
 
 // addColumns adds --image-column and, where labels matter, --label-column.
 func addColumns(c *cobra.Command, columns *imageio.Columns, labels bool) {
-	c.Flags().StringVar(&columns.Image, "image-column", "", "column of images in Parquet files, such as sample.photo; default: image or another usual name")
+	c.Flags().StringVar(&columns.Image, "image-column", "", "column of images in Parquet files, such as sample.photo, or of paths in lists; default: image or another usual name")
 	if labels {
-		c.Flags().StringVar(&columns.Label, "label-column", "", "column of labels in Parquet and metadata files, or - for none; default: label or another usual name")
+		c.Flags().StringVar(&columns.Label, "label-column", "", "column of labels in Parquet files, lists and metadata files, or - for none; default: label or another usual name")
 	}
 }
 

@@ -247,7 +247,7 @@ func FuzzList(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte, extension uint) {
 		line, labeled := 0, map[bool]bool{}
 		exists := func(image string) bool { return len(image)%2 == 0 }
-		_ = scanList(bytes.NewReader(data), listKind.suffixes[extension%3], exists, func(e entry) error {
+		_, _ = scanList(bytes.NewReader(data), listKind.suffixes[extension%3], Columns{}, exists, func(e entry) error {
 			if e.path == "" && e.damage == nil || e.line <= line || !e.labeled && e.label != "" {
 				t.Fatalf("%+v after line %d", e, line)
 			}
@@ -270,15 +270,20 @@ func FuzzMetadata(f *testing.F) {
 	f.Add([]byte(`{"file_name": "1.png", "label": 3}`+"\n"+`{"file_name": "2.png", "labels": ["a", "b"]}`), false)
 	f.Add([]byte(`{"file_name": "1.png", "label": null, "more": {"x": [true]}}`+"\n\n{"), false)
 	f.Fuzz(func(t *testing.T, data []byte, csv bool) {
-		scan, rows := scanJSONMetadata, 0
+		scan, m := scanJSONMetadata, newMetadataTable("")
 		if csv {
 			scan = scanMetadata
 		}
-		_ = scan(bytes.NewReader(data), "", func(_ string, im Image) {
-			if rows++; im.Label < -1 || im.LabelError != "" && (im.Label >= 0 || im.Class != "") {
-				t.Fatalf("%+v", im)
+		_ = scan(bytes.NewReader(data), "", m)
+		for name, im := range m.images {
+			if im.Label < -1 || im.LabelError != "" && (im.Label >= 0 || im.Class != "") {
+				t.Fatalf("%s: %+v", name, im)
 			}
-		})
+			if found, ok := m.find(name); !ok || found != im {
+				t.Fatalf("%s is %+v", name, found)
+			}
+		}
+		rows := len(m.images) + m.damaged.n + m.contradicting.n
 		if lines := bytes.Count(data, []byte("\n")) + bytes.Count(data, []byte("\r")) + 1; rows > lines {
 			t.Fatalf("%d rows of %d lines", rows, lines)
 		}

@@ -14,6 +14,8 @@ import (
 	"context"
 	"fmt"
 
+	"golang.org/x/text/unicode/norm"
+
 	"github.com/sdr-ml/sdr/transforms/files"
 )
 
@@ -32,7 +34,7 @@ type Split struct {
 	Last string `json:"-"`
 	// Root is the folder in an archive that all its images are in, below which are those of the classes.
 	Root string `json:",omitempty"`
-	// Columns are those to use of a Parquet file, and of the metadata files in a folder or a zip archive.
+	// Columns are those to use of a Parquet file, a list, and the metadata files in a folder or a zip archive.
 	Columns Columns `json:",omitzero"`
 	// Damage says why a file or folder cannot be read at all; else it is empty. Such a split is one damaged image.
 	Damage string `json:",omitempty"`
@@ -40,11 +42,11 @@ type Split struct {
 	Index int64
 }
 
-// Columns are the names of columns in Parquet files, or the paths of nested ones, such as sample.image. Those without a
-// name are found by what is usual: images in image, labels in label, or else by the metadata of HuggingFace's library.
-// Messages call them as the flags of sdr, --image-column and --label-column.
+// Columns are the names of columns in Parquet files, or the paths of nested ones, such as sample.image, and in lists. Those
+// without a name are found by what is usual: images in image, labels in label, or else by the metadata of HuggingFace's
+// library. Messages call them as the flags of sdr, --image-column and --label-column.
 type Columns struct {
-	// Image is the column of images.
+	// Image is the column of images, or of their paths.
 	Image string
 	// Label is the column of labels, or NoLabels.
 	Label string
@@ -85,7 +87,8 @@ func (im *Image) inFolders(folders string) {
 	im.Folders, im.Class = folders, className(folders)
 }
 
-// Label is a class of an image: its number, -1 if it has none, and its name, empty if it has none.
+// Label is a class of an image: its number, -1 if it has none, and its name, empty if it has none. The letters of names are
+// composed (NFC), as in most texts, but not in macOS's names of folders.
 type Label struct {
 	Number int64
 	Name   string
@@ -112,8 +115,9 @@ func ReadSplit(ctx context.Context, split Split, yield func(Image) error) error 
 		for _, text := range []*string{&im.Source, &im.Damage, &im.Class, &im.Folders, &im.LabelError} {
 			*text = files.Text(*text)
 		}
-		for i := range im.Labels {
-			im.Labels[i].Name = files.Text(im.Labels[i].Name)
+		im.Class, im.Folders = norm.NFC.String(im.Class), norm.NFC.String(im.Folders)
+		for i, l := range im.Labels {
+			im.Labels[i].Name = norm.NFC.String(files.Text(l.Name))
 		}
 		next++
 		stopped = true // in case that yield panics

@@ -16,16 +16,19 @@ import (
 	"strings"
 	"syscall"
 
+	"golang.org/x/text/unicode/norm"
+
 	"github.com/sdr-ml/sdr/transforms/files"
 )
 
 // List is a text file with the paths of image files and, optionally, their labels, class numbers or names. Relative
-// paths start at the list's folder. The columns of a .csv file are separated by commas, semicolons or tabs. A .csv or
-// .tsv file may have a header that names the columns path (or file, filename, image) and label (or class, target);
-// without a header they are the first and the second column. In a .txt file each line is a path, optionally followed by
-// a space or tab and a label. Without labels the folders of the paths are the classes. Empty lines are skipped, and so
-// are those that begin with #, unless that begins the name of an image file. A missing image file and a damaged line
-// count as a damaged image each.
+// paths start at the list's folder; see [spellings] for those that are not quite the name of a file. The columns of a .csv
+// file are separated by commas, semicolons or tabs. A .csv or .tsv file may have a header that names the columns path (or
+// file, filename, image, id, ..., else that of Columns) and label (or class, target, ..., else that of Columns); without a
+// header they are the first and the second column. In a .txt file each line is a path, optionally followed by a space or
+// tab and a label. Without labels the folders of the paths are the classes. Empty lines are skipped, and so are those that
+// begin with #, unless that begins the name of an image file. A missing image file and a damaged line count as a damaged
+// image each.
 //
 // A list is read only if its own path is given to Plan: such files are skipped in folders, where they may be anything.
 const List = "list"
@@ -41,20 +44,37 @@ var listKind = kind{
 	read:     readList,
 }
 
-// pathColumns are the names of the column of paths in a header, case-insensitive, and tableLabels those of the column of
-// labels; earlier names take precedence.
-var pathColumns = []string{"path", "file", "filename", "file_name", "filepath", "image"}
+// pathColumns are the usual names of the column of paths in a header, case-insensitive, as those of the column of labels;
+// earlier names take precedence.
+var pathColumns = strings.Fields("path file filename file_name filepath filepaths image_path img_path image image_name img image_id id")
 
-func countList(ctx context.Context, split Split, _ *Source) (n int64, err error) {
-	err = eachEntry(ctx, split.Path, func(entry) error { n++; return nil })
+// pathNames are the names that a column of paths may have: a given one, else the usual ones.
+func pathNames(by string) []string {
+	if by != "" {
+		return []string{by}
+	}
+	return pathColumns
+}
+
+func countList(ctx context.Context, split Split, seen *Source) (n int64, err error) {
+	columns, err := eachEntry(ctx, split, func(entry) error { n++; return nil })
+	if err == nil && columns != nil && columns.unlabeled != nil {
+		seen.hint(split.Path, columns.unlabeled)
+	}
 	return n, err
 }
 
-// listed iterates over the image files that a list names, as far as it can be read.
+// listed iterates over the image files that a list names in a usual column, as far as it can be read. Where each look takes a
+// request, files are taken to be where the list says.
 func listed(ctx context.Context, name string) iter.Seq[string] {
 	return func(yield func(string) bool) {
-		_ = eachEntry(ctx, name, func(e entry) error {
-			if !yield(beside(name, e.path)) {
+		_, _ = eachEntry(ctx, Split{Path: name}, func(e entry) error {
+			file := beside(name, e.path)
+			if files.IsLocal(file) {
+				found, _ := locate(ctx, name, e.path)
+				file = cmp.Or(found, file)
+			}
+			if !yield(file) {
 				return errEnough
 			}
 			return nil
@@ -64,7 +84,7 @@ func listed(ctx context.Context, name string) iter.Seq[string] {
 
 func readList(ctx context.Context, split Split, yield func(Image) error) error {
 	n := int64(0)
-	err := eachEntry(ctx, split.Path, func(e entry) error {
+	_, err := eachEntry(ctx, split, func(e entry) error {
 		if n++; n <= split.Begin {
 			return nil
 		}
@@ -83,18 +103,18 @@ func readList(ctx context.Context, split Split, yield func(Image) error) error {
 	return err
 }
 
-// eachEntry calls visit with the entries of a list.
-func eachEntry(ctx context.Context, name string, visit func(entry) error) error {
-	f, err := open(ctx, name)
+// eachEntry calls visit with the entries of a list, of which split has the Path and the Columns, and returns its columns.
+func eachEntry(ctx context.Context, split Split, visit func(entry) error) (*listColumns, error) {
+	f, err := open(ctx, split.Path)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer f.Close()
 	exists := func(image string) bool {
-		found, err := files.Exists(ctx, beside(name, image))
+		found, err := files.Exists(ctx, beside(split.Path, image))
 		return found || err != nil
 	}
-	return scanList(f, path.Ext(baseName(name)), exists, visit)
+	return scanList(f, path.Ext(baseName(split.Path)), split.Columns, exists, visit)
 }
 
 // entry is an image in a list.
@@ -103,7 +123,8 @@ type entry struct {
 	path    string
 	label   string
 	labeled bool
-	damage  error // of the line
+	wrong   string // why there is no label that can be used
+	damage  error  // of the line
 }
 
 // image reads the image file.
@@ -111,12 +132,12 @@ func (e entry) image(ctx context.Context, list string) (Image, error) {
 	if e.damage != nil {
 		return Image{Source: list, Label: -1, Damage: fmt.Sprintf("line %d: %v", e.line, e.damage)}, nil
 	}
-	im := Image{Source: beside(list, e.path), Label: -1, Class: className(path.Dir(slashed(e.path)))}
+	im := Image{Label: -1, Class: className(path.Dir(slashed(e.path))), LabelError: e.wrong}
 	if e.labeled {
 		im.Label, im.Class = parseLabel(e.label)
 	}
 	var err error
-	if im.Data, err = readNamed(ctx, im.Source); err != nil && temporary(err) {
+	if im.Source, im.Data, err = readNamed(ctx, list, e.path); err != nil && temporary(err) {
 		return im, fmt.Errorf("line %d: %w", e.line, err)
 	} else if err != nil {
 		im.Damage = fmt.Sprintf("%v; line %d of %s names it", err, e.line, list)
@@ -124,17 +145,61 @@ func (e entry) image(ctx context.Context, list string) (Image, error) {
 	return im, nil
 }
 
-// readNamed reads an image file that a list or a table names. That there is no such file is not a temporary error, also
-// where the file is remote.
-func readNamed(ctx context.Context, name string) ([]byte, error) {
-	data, err := readFile(ctx, name)
-	if err == nil {
-		return data, nil
+// readNamed reads an image file that a list or a table names, and returns where it is. That there is no such file is not a
+// temporary error, also where the file is remote.
+func readNamed(ctx context.Context, list, name string) (file string, data []byte, err error) {
+	file = beside(list, name)
+	if data, err = readFile(ctx, file); err == nil {
+		return file, data, nil
 	}
-	if found, unknown := files.Exists(ctx, name); found || unknown != nil && temporary(err) {
-		return nil, reason(err)
+	switch found, unknown := locate(ctx, list, name); {
+	case found == "" && unknown != nil && temporary(err), found == file:
+		return file, nil, reason(err)
+	case found == "":
+		return file, nil, syscall.ENOENT
+	default:
+		data, err = readFile(ctx, found)
+		return found, data, reason(err)
 	}
-	return nil, syscall.ENOENT
+}
+
+// locate returns the image file that a list or a table names, in the first of the spellings that there is; "" if there is none,
+// with an error if that is not certain.
+func locate(ctx context.Context, list, name string) (file string, err error) {
+	for spelled := range spellings(name) {
+		file := beside(list, spelled)
+		found, unknown := files.Exists(ctx, file)
+		if found {
+			return file, nil
+		}
+		err = cmp.Or(err, unknown)
+	}
+	return "", err
+}
+
+// spellings iterates over the paths that an image file may have that is called by one: that path itself, with slashes for
+// the backslashes of Windows, with letters composed as in most texts, or decomposed as in macOS's names of files; and if
+// the path has no extension of an image, as in many tables from Kaggle, then each of these with one.
+func spellings(name string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		forms := []string{name}
+		for _, form := range []string{slashed(name), norm.NFC.String(slashed(name)), norm.NFD.String(slashed(name))} {
+			if !slices.Contains(forms, form) {
+				forms = append(forms, form)
+			}
+		}
+		endings := []string{""}
+		if !isImage(name) {
+			endings = slices.Concat(endings, extensions, column(extensions, strings.ToUpper))
+		}
+		for _, ending := range endings {
+			for _, form := range forms {
+				if !yield(form + ending) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // beside resolves a name relative to the folder of a file.
@@ -149,28 +214,27 @@ func beside(file, name string) string {
 	return scheme + "://" + path.Join(path.Dir(below), name)
 }
 
-// scanList calls visit with the entries of a list in the format of the file name extension. exists tells whether there is an
-// image file of a name.
-func scanList(r io.Reader, extension string, exists func(image string) bool, visit func(entry) error) error {
+// scanList calls visit with the entries of a list in the format of the file name extension, and returns its columns; nil if it
+// has none. exists tells whether there is an image file of a name.
+func scanList(r io.Reader, extension string, by Columns, exists func(image string) bool, visit func(entry) error) (columns *listColumns, err error) {
 	text, err := withoutMark(r)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	rows := plainRows(text, exists)
 	if extension != ".txt" {
-		rows = tableRows(text, extension, exists)
+		rows = tableRows(text, extension, pathNames(by.Image), exists)
 	}
-	var columns *listColumns
 	for line, row := range rows {
 		err, header, e := row.err, false, entry{line: line, damage: row.damage}
 		if columns == nil {
 			err = cmp.Or(err, row.damage)
 			if err == nil {
-				columns, header, err = findColumns(row.fields)
+				columns, header, err = findColumns(row.fields, by)
 			}
 		}
 		if err != nil {
-			return fmt.Errorf("line %d: %w", line, err)
+			return nil, fmt.Errorf("line %d: %w", line, err)
 		}
 		if e.damage == nil && !header {
 			e.damage = columns.fill(&e, row.fields)
@@ -179,10 +243,10 @@ func scanList(r io.Reader, extension string, exists func(image string) bool, vis
 			continue
 		}
 		if err := visit(e); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	return columns, nil
 }
 
 // withoutMark skips the byte order mark that Windows puts in front of UTF-8.
@@ -205,8 +269,9 @@ type row struct {
 	err    error // of the file, which ends there
 }
 
-// tableRows iterates over the rows of a .csv or .tsv file and the lines that they begin on.
-func tableRows(r io.Reader, extension string, exists func(image string) bool) iter.Seq2[int, row] {
+// tableRows iterates over the rows of a .csv or .tsv file, whose column of paths has one of some names, and the lines that
+// they begin on.
+func tableRows(r io.Reader, extension string, paths []string, exists func(image string) bool) iter.Seq2[int, row] {
 	lines := bufio.NewReader(&uncommented{lines: bufio.NewReader(r), exists: exists})
 	var head, first []byte // what is up to the first row, and that
 	var err error
@@ -219,7 +284,7 @@ func tableRows(r io.Reader, extension string, exists func(image string) bool) it
 	}
 	table := csv.NewReader(io.MultiReader(bytes.NewReader(head), lines))
 	if table.Comma = '\t'; extension == ".csv" {
-		table.Comma = separator(string(bytes.TrimSpace(first)), exists)
+		table.Comma = separator(string(bytes.TrimSpace(first)), paths, exists)
 	}
 	table.FieldsPerRecord = -1
 	table.TrimLeadingSpace = table.Comma != '\t' // it would trim empty fields, too
@@ -252,16 +317,19 @@ func tableRows(r io.Reader, extension string, exists func(image string) bool) it
 }
 
 // separator returns what separates the columns of a .csv file, a comma, semicolon or tab, going by its first row: that which
-// makes it a header with paths, else the first that it has, unless that belongs to the name of an image.
-func separator(row string, exists func(image string) bool) rune {
+// makes it a header with the first of the names of a column of paths, else the first that it has, unless that belongs to the
+// name of an image.
+func separator(row string, paths []string, exists func(image string) bool) rune {
 	const separators = ",;\t"
-	for _, s := range separators {
-		fields := strings.FieldsFunc(row, func(r rune) bool { return r == s })
-		for i := range fields {
-			fields[i] = strings.Trim(fields[i], ` "`)
-		}
-		if len(fields) > 1 && named(fields, pathColumns) >= 0 {
-			return s
+	for i := range paths {
+		for _, s := range separators {
+			fields := strings.FieldsFunc(row, func(r rune) bool { return r == s })
+			for i := range fields {
+				fields[i] = strings.Trim(fields[i], ` "`)
+			}
+			if len(fields) > 1 && named(fields, paths[i:i+1]) >= 0 {
+				return s
+			}
 		}
 	}
 	for _, s := range separators {
@@ -340,22 +408,44 @@ func plainRow(text string) []string {
 	return []string{text}
 }
 
-// listColumns is the number of columns of a list and the indices of path and label; label is -1 if there is none.
-type listColumns struct{ width, path, label int }
+// listColumns are the columns of a list.
+type listColumns struct {
+	width       int    // their number
+	path, label int    // indices; label is -1 if there is none
+	none        bool   // whether without a label the folders of the paths are no classes either
+	wrong       string // why there is no label
+
+	unlabeled error // says which columns could be that of labels, if none is
+}
 
 // findColumns reads the columns from the first row, which is a header if it has a column name and no image.
-func findColumns(first []string) (c *listColumns, header bool, err error) {
-	c = &listColumns{len(first), named(first, pathColumns), named(first, tableLabels)}
-	switch {
-	case slices.ContainsFunc(first, isImage) || c.path < 0 && c.label < 0:
-		if c.path, c.label = 0, 1; len(first) == 1 {
+func findColumns(first []string, by Columns) (c *listColumns, header bool, err error) {
+	paths, labels := pathNames(by.Image), labelNames(by.Label)
+	c = &listColumns{width: len(first), path: named(first, paths), label: named(first, labels), none: by.Label != ""}
+	header = named(first, slices.Concat(paths, labels, pathColumns, usualLabels)) >= 0 && !slices.ContainsFunc(first, isImage)
+	are := "the columns are " + enumerate(first)
+	if !header {
+		are = "the list has no header"
+		c.path, c.label = 0, min(1, len(first)-1)
+		if c.label == 0 || c.none {
 			c.label = -1
 		}
-		return c, false, nil
-	case c.path < 0:
-		return nil, true, fmt.Errorf("the header %q has no column %s", first, either(pathColumns))
 	}
-	return c, true, nil
+	switch {
+	case by.Image != "" && (c.path < 0 || !header):
+		return nil, header, fmt.Errorf("no column %s of paths; %s", by.Image, are)
+	case c.path < 0:
+		return nil, header, fmt.Errorf("no column %s; %s; give that of paths by --image-column", either(paths), are)
+	case c.label >= 0 || by.Label == NoLabels:
+	case c.none:
+		c.wrong = fmt.Sprintf("no column %s of labels; %s", by.Label, are)
+	case header:
+		other := func(name string) bool { return name == "" || name == first[c.path] }
+		if could := slices.DeleteFunc(slices.Clone(first), other); len(could) > 0 {
+			c.unlabeled = fmt.Errorf("the folders of its paths are the classes; %w", couldBe(could))
+		}
+	}
+	return c, header, nil
 }
 
 // named returns the index of the first of some names among columns, case-insensitive; -1 if there is none.
@@ -376,6 +466,7 @@ func (c *listColumns) fill(e *entry, fields []string) error {
 	if e.path = fields[c.path]; e.path == "" {
 		return errors.New("the path is empty")
 	}
+	e.labeled, e.wrong = c.none, c.wrong
 	if c.label >= 0 {
 		e.label, e.labeled = fields[c.label], true
 	}

@@ -2,9 +2,11 @@ package imageio_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -12,7 +14,9 @@ import (
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/io/filesystem/memfs"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/text/unicode/norm"
 
+	"github.com/sdr-ml/sdr/transforms/files"
 	"github.com/sdr-ml/sdr/transforms/imageio"
 )
 
@@ -29,7 +33,7 @@ func TestListEqualsPython(t *testing.T) {
 		}
 	}
 	require.NoError(t, json.Unmarshal(text, &cases))
-	require.Len(t, cases, 29)
+	require.Len(t, cases, 33)
 	for _, c := range cases {
 		t.Run(c.Name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -111,6 +115,87 @@ func TestListOfMissingImages(t *testing.T) {
 	}
 }
 
+// The columns of a list with a header are given ones, or usual ones; what could be that of labels is named.
+func TestListColumns(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "a/1.png"), []byte("1"))
+	write(t, filepath.Join(dir, "b/2.png"), []byte("2"))
+	both := "path,label,,species,photo\na/1.png,1,x,cat,b/2.png\nb/2.png,2,y,,a/1.png\n"
+	headless := "a/1.png,cat\nb/2.png,dog\n"
+	for _, c := range []struct {
+		text   string
+		by     imageio.Columns
+		images string
+		want   []string
+		hint   string
+	}{
+		{both, imageio.Columns{}, "12", []string{"#", "##"}, ""},
+		{both, imageio.Columns{Label: "Species"}, "12", []string{"cat", ""}, ""},
+		{both, imageio.Columns{Label: imageio.NoLabels}, "12", []string{"", ""}, ""},
+		{both, imageio.Columns{Image: "photo", Label: "species"}, "21", []string{"cat", ""}, ""},
+		{both, imageio.Columns{Label: "kind"}, "12", slices.Repeat([]string{"no column kind of labels; the columns are path, label, , species, photo"}, 2), ""},
+		{"photo;species\na/1.png;cat\nb/2.png;dog\n", imageio.Columns{Image: "photo"}, "12", []string{"a", "b"}, "the columns species could hold them; give one by --label-column"},
+		{",path,species,x\n0,a/1.png,cat,1\n1,b/2.png,dog,2\n", imageio.Columns{}, "12", []string{"a", "b"}, "the columns species, x could hold them; give one by --label-column"},
+		{"path\na/1.png\nb/2.png\n", imageio.Columns{}, "12", []string{"a", "b"}, ""},
+		{headless, imageio.Columns{}, "12", []string{"cat", "dog"}, ""},
+		{headless, imageio.Columns{Label: imageio.NoLabels}, "12", []string{"", ""}, ""},
+		{headless, imageio.Columns{Label: "cat"}, "12", slices.Repeat([]string{"no column cat of labels; the list has no header"}, 2), ""},
+	} {
+		list := write(t, filepath.Join(dir, "list.csv"), []byte(c.text))
+		got, source := labelsIn(t, list, c.by)
+		require.Equal(t, c.want, got, c.text)
+		if c.hint != "" {
+			c.hint = list + " has no labels: the folders of its paths are the classes; " + c.hint
+		}
+		require.Equal(t, c.hint, source.Hint)
+		splits, _, err := imageio.Survey(t.Context(), []string{list}, 9, c.by)
+		require.NoError(t, err)
+		images := ""
+		require.NoError(t, imageio.ReadSplit(t.Context(), splits[0], func(im imageio.Image) error {
+			images += string(im.Data)
+			return nil
+		}))
+		require.Equal(t, c.images, images)
+	}
+	for text, want := range map[string]string{
+		both: "no column none of paths; the columns are path, label, , species, photo", headless: "no column none of paths; the list has no header",
+	} {
+		list := write(t, filepath.Join(dir, "list.csv"), []byte(text))
+		_, _, err := imageio.Survey(t.Context(), []string{list}, 9, imageio.Columns{Image: "none"})
+		require.ErrorContains(t, err, "read "+list+": line 1: "+want)
+	}
+}
+
+// A path need not be quite the name of a file: with backslashes, without an extension, or with letters composed otherwise.
+func TestListSpellings(t *testing.T) {
+	composed, decomposed := norm.NFC.String("Äpfel"), norm.NFD.String("Äpfel")
+	for row, file := range map[string]string{
+		`x\1.png`: "x/1.png", "id": "id.jpg", "v1.2": "v1.2.JPEG", `x\y\id`: "x/y/id.tif",
+		composed + "/1.png": decomposed + "/1.png", decomposed + "/1.png": composed + "/1.png", `x\` + composed: "x/" + decomposed + ".png",
+	} {
+		for _, root := range []string{t.TempDir(), fmt.Sprintf("memfs://spellings/%x", row)} {
+			list, image := files.Join(root, "list.csv"), files.Join(root, strings.Split(file, "/")...)
+			require.NoError(t, files.WriteBytes(t.Context(), list, []byte("id,breed\n"+row+",\n")))
+			require.NoError(t, files.WriteBytes(t.Context(), image, []byte(file)))
+			got := readAll(t, 1, list)
+			require.Len(t, got, 1)
+			require.Equal(t, []string{image, file, ""}, []string{got[0].Source, string(got[0].Data), got[0].Damage})
+			if files.IsLocal(root) {
+				require.Equal(t, []string{list, image}, slices.Collect(imageio.Files(t.Context(), []string{list})))
+			}
+			require.NoError(t, files.WriteBytes(t.Context(), files.Join(root, row), []byte("itself")))
+			require.Equal(t, "itself", string(readAll(t, 1, list)[0].Data))
+		}
+	}
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "1.png.jpg"), nil)
+	write(t, filepath.Join(dir, "2.png"), []byte("png"))
+	write(t, filepath.Join(dir, "2.jpg"), []byte("jpg"))
+	got := readAll(t, 1, write(t, filepath.Join(dir, "list.txt"), []byte("1.png\n2\n")))
+	require.Contains(t, got[0].Damage, "no such file or directory; line 1")
+	require.Equal(t, "jpg", string(got[1].Data))
+}
+
 // Files in a folder that look like lists are not collections.
 func TestListsInFolders(t *testing.T) {
 	dir := t.TempDir()
@@ -126,7 +211,7 @@ func TestListsInFolders(t *testing.T) {
 
 func TestListErrors(t *testing.T) {
 	for name, c := range map[string]struct{ text, want string }{
-		"columns.csv": {"\nid,label\n1,2\n", `line 2: the header ["id" "label"] has no column path, file, filename,`},
+		"columns.csv": {"\nkey,label\n1,2\n", "line 2: no column path, file, filename, file_name, filepath, filepaths, image_path, img_path, image, image_name, img, image_id or id; the columns are key, label; give that of paths by --image-column"},
 		"first.csv":   {"a\".png,1\n", `line 1: bare " in non-quoted-field`},
 		"long.txt":    {"a.png\n" + strings.Repeat("b", 1<<20), "line 2: bufio.Scanner: token too long"},
 		"utf16.csv":   {"\xff\xfea\x00.\x00p\x00n\x00g\x00", "the text is in UTF-16; save it as UTF-8"},

@@ -8,13 +8,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"maps"
 	"path"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
 
 	"github.com/apache/arrow/go/v15/arrow"
+	"github.com/dustin/go-humanize/english"
+	"golang.org/x/text/unicode/norm"
 
 	"github.com/sdr-ml/sdr/transforms/files"
 	"github.com/sdr-ml/sdr/transforms/parquet"
@@ -32,42 +36,189 @@ const fileColumn = "file_name"
 // metadataLabels are the labels that the metadata files of a collection give its images.
 type metadataLabels struct {
 	// read reads the metadata file of a folder in the collection; nil if it has none.
-	read func(dir string) (metadataRows, error)
-	by   map[string]metadataRows // what was read of each folder
+	read func(dir string) (*metadataTable, error)
+	by   map[string]*metadataTable // what was read of each folder
 }
 
-func newMetadataLabels(read func(dir string) (metadataRows, error)) *metadataLabels {
-	return &metadataLabels{read, map[string]metadataRows{}}
+func newMetadataLabels(read func(dir string) (*metadataTable, error)) *metadataLabels {
+	return &metadataLabels{read, map[string]*metadataTable{}}
 }
 
-// metadataRows are the images of a metadata file, with nothing but their labels, by their paths relative to it.
-type metadataRows map[string]*Image
+// metadataTable is what a metadata file says.
+type metadataTable struct {
+	file   string
+	images map[string]metadataImage // by their paths relative to the file, as by imageKey
 
-// label labels an image, given by its path in the collection, by the metadata file that has a row for it, of several by the
-// nearest. Only an image that has no such file in or above its folder has a class by its folder, which found tells.
-func (l *metadataLabels) label(name string, im *Image) (found bool, err error) {
-	for dir := path.Dir(name); ; dir = path.Dir(dir) {
-		rows, known := l.by[dir]
-		if !known {
-			if rows, err = l.read(dir); err != nil {
-				return false, err
+	damaged, contradicting rowCount
+
+	shared map[metadataLabel]*Image // one for each label, of which there are fewer than images, while the file is read
+}
+
+// metadataImage is an image of a metadata file.
+type metadataImage struct {
+	*Image     // with nothing but its label
+	number int // among the images of the file
+}
+
+// metadataLabel is a label, unless it is a list.
+type metadataLabel struct {
+	number       int64
+	class, wrong string
+}
+
+func newMetadataTable(file string) *metadataTable {
+	return &metadataTable{file: file, images: map[string]metadataImage{}, shared: map[metadataLabel]*Image{}}
+}
+
+// rowCount counts rows.
+type rowCount struct {
+	n     int
+	first string // what the first is
+}
+
+func (c *rowCount) add(row string) {
+	if c.n++; c.n == 1 {
+		c.first = row
+	}
+}
+
+// imageKey returns the path of an image as it is compared: with slashes, and with its letters composed, as in most texts, but
+// not in macOS's names of files.
+func imageKey(name string) string { return norm.NFC.String(path.Clean(slashed(name))) }
+
+// add adds a row with the label of an image.
+func (m *metadataTable) add(name string, im Image) {
+	label := metadataLabel{im.Label, im.Class, im.LabelError}
+	if im.Labels != nil || m.shared[label] == nil {
+		m.shared[label] = &im
+	}
+	key := imageKey(name)
+	row, again := m.images[key]
+	if !again {
+		row.number = len(m.images)
+	} else if !reflect.DeepEqual(row.Image, m.shared[label]) {
+		m.contradicting.add(key)
+	}
+	row.Image = m.shared[label]
+	m.images[key] = row
+}
+
+// damage notes a row that cannot be read.
+func (m *metadataTable) damage(line int, why error) {
+	m.damaged.add(fmt.Sprintf("line %d: %v", line, why))
+}
+
+// find finds an image by its path relative to the file. A row may leave out its extension.
+func (m *metadataTable) find(name string) (im metadataImage, found bool) {
+	key := imageKey(name)
+	if im, found = m.images[key]; found {
+		return im, true
+	}
+	if stem := strings.TrimSuffix(key, path.Ext(key)); !isImage(stem) {
+		im, found = m.images[stem]
+	}
+	return im, found
+}
+
+// unused says which rows are not used, given for each image whether it is there; "" if all are.
+func (m *metadataTable) unused(there []bool) string {
+	missing, at := rowCount{}, len(there)
+	for name, im := range m.images {
+		if there[im.number] {
+			continue
+		}
+		if missing.n++; im.number < at {
+			missing.first, at = name, im.number
+		}
+	}
+	var all []string
+	for _, rows := range []struct {
+		rowCount
+		one, more string
+	}{
+		{m.damaged, "row is damaged", "rows are damaged"},
+		{missing, "row names no image that is there", "rows name no image that is there"},
+		{m.contradicting, "row contradicts an earlier one of the same image, and is taken", "rows contradict earlier ones of the same images, and are taken"},
+	} {
+		if rows.n > 0 {
+			all = append(all, fmt.Sprintf("%s (first: %s)", english.Plural(rows.n, rows.one, rows.more), rows.first))
+		}
+	}
+	if len(all) == 0 {
+		return ""
+	}
+	text := m.file + ": " + strings.Join(all, ", ")
+	if missing.n > 0 {
+		text += "; paths are relative to the file, and their case matters"
+	}
+	return text
+}
+
+// add adds a metadata file, given by its path in the collection. Of several in a folder, only the first counts.
+func (l *metadataLabels) add(name string, m *metadataTable) {
+	if dir := path.Dir(name); l.by[dir] == nil || m.file < l.by[dir].file {
+		l.by[dir] = m
+	}
+}
+
+// unused says of each metadata file that was added which of its rows are not used, given the images of the collection.
+func (l *metadataLabels) unused(images iter.Seq[string]) (texts []string) {
+	there := map[string][]bool{}
+	for dir, m := range l.by {
+		there[dir] = make([]bool, len(m.images))
+	}
+	for name := range images {
+		for dir := range above(name) {
+			if m := l.by[dir]; m != nil {
+				if im, found := m.find(strings.TrimPrefix(name, dir+"/")); found {
+					there[dir][im.number] = true
+				}
 			}
-			l.by[dir] = rows
 		}
-		if row := rows[strings.TrimPrefix(name, dir+"/")]; row != nil {
-			im.Label, im.Class, im.Labels, im.LabelError = row.Label, row.Class, slices.Clone(row.Labels), row.LabelError
-			return true, nil
+	}
+	for _, dir := range slices.Sorted(maps.Keys(l.by)) {
+		if text := l.by[dir].unused(there[dir]); text != "" {
+			texts = append(texts, text)
 		}
-		found = found || rows != nil
-		if dir == "." || dir == "/" {
-			return found, nil
+	}
+	return texts
+}
+
+// above iterates over the folders that a path is in, from the nearest.
+func above(name string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for dir := path.Dir(name); yield(dir) && dir != "." && dir != "/"; {
+			dir = path.Dir(dir)
 		}
 	}
 }
 
+// label labels an image, given by its path in the collection, by the metadata file that has a row for it, of several by the
+// nearest. Only an image that has no such file in or above its folder has a class by its folder, which found tells.
+func (l *metadataLabels) label(name string, im *Image) (found bool, err error) {
+	for dir := range above(name) {
+		m, known := l.by[dir]
+		if !known {
+			if m, err = l.read(dir); err != nil {
+				return false, err
+			}
+			l.by[dir] = m
+		}
+		if m == nil {
+			continue
+		}
+		if row, ok := m.find(strings.TrimPrefix(name, dir+"/")); ok {
+			im.Label, im.Class, im.Labels, im.LabelError = row.Label, row.Class, slices.Clone(row.Labels), row.LabelError
+			return true, nil
+		}
+		found = true
+	}
+	return found, nil
+}
+
 // folderMetadata reads the metadata files of a folder.
 func folderMetadata(ctx context.Context, split Split) *metadataLabels {
-	return newMetadataLabels(func(dir string) (metadataRows, error) {
+	return newMetadataLabels(func(dir string) (*metadataTable, error) {
 		for _, base := range metadataFiles {
 			file := join(split.Path, path.Join(dir, base))
 			if found, err := files.Exists(ctx, file); err != nil && !files.IsLocal(file) {
@@ -75,11 +226,11 @@ func folderMetadata(ctx context.Context, split Split) *metadataLabels {
 			} else if !found {
 				continue
 			}
-			rows, err := openMetadata(ctx, file, split.Columns.Label)
+			m, err := openMetadata(ctx, file, split.Columns.Label)
 			if err != nil && temporary(err) {
 				return nil, fmt.Errorf("labels %s: %w", file, err)
 			} else if err == nil {
-				return rows, nil
+				return m, nil
 			}
 		}
 		return nil, nil
@@ -89,54 +240,54 @@ func folderMetadata(ctx context.Context, split Split) *metadataLabels {
 // lastMetadata is the metadata file that was read last: that of a large folder is needed for each of its splits.
 var lastMetadata struct {
 	sync.Mutex
-	of   string
-	rows metadataRows
+	of string
+	*metadataTable
 }
 
 // openMetadata reads a metadata file with labels in a given or usual column. An error that is not temporary means that it
 // cannot be used.
-func openMetadata(ctx context.Context, file, label string) (metadataRows, error) {
-	return metadataOf(ctx, file, "", label, func(add func(string, Image)) error {
+func openMetadata(ctx context.Context, file, label string) (*metadataTable, error) {
+	return metadataOf(ctx, file, "", label, func(m *metadataTable) error {
 		if path.Ext(file) == ".parquet" {
 			r, err := openParquet(ctx, file)
 			if err != nil {
 				return err
 			}
 			defer r.Close()
-			return guard(func() error { return scanParquetMetadata(r, label, add) })
+			return guard(func() error { return scanParquetMetadata(r, label, m) })
 		}
 		f, err := open(ctx, file)
 		if err != nil {
 			return err
 		}
 		defer f.Close()
-		return scanTextMetadata(f, file, label, add)
+		return scanTextMetadata(f, file, label, m)
 	})
 }
 
 // memberMetadata reads a metadata file that is a member of an archive.
-func memberMetadata(ctx context.Context, archive string, m zipMember, label string) (metadataRows, error) {
-	return metadataOf(ctx, archive, m.name, label, func(add func(string, Image)) error {
-		data, err := m.read()
+func memberMetadata(ctx context.Context, archive string, member zipMember, label string) (*metadataTable, error) {
+	return metadataOf(ctx, archive, "!"+member.name, label, func(m *metadataTable) error {
+		data, err := member.read()
 		if err != nil {
 			return err
 		}
-		if path.Ext(m.name) == ".parquet" {
+		if path.Ext(member.name) == ".parquet" {
 			return guard(func() error {
 				r, err := parquet.NewReader(bytes.NewReader(data))
 				if err != nil {
 					return err
 				}
 				defer r.Close()
-				return scanParquetMetadata(r, label, add)
+				return scanParquetMetadata(r, label, m)
 			})
 		}
-		return scanTextMetadata(bytes.NewReader(data), m.name, label, add)
+		return scanTextMetadata(bytes.NewReader(data), member.name, label, m)
 	})
 }
 
-// metadataOf returns the rows that scan adds of a file, or of a member of it, unless they are those that it returned last.
-func metadataOf(ctx context.Context, file, member, label string, scan func(add func(name string, im Image)) error) (metadataRows, error) {
+// metadataOf returns what scan finds in a file, or in a member of it, unless that is what it returned last.
+func metadataOf(ctx context.Context, file, member, label string, scan func(m *metadataTable) error) (*metadataTable, error) {
 	of := ""
 	if at, err := files.Modified(ctx, file); err == nil && !at.IsZero() {
 		of = fmt.Sprintf("%q %q %q %v", file, member, label, at)
@@ -144,45 +295,34 @@ func metadataOf(ctx context.Context, file, member, label string, scan func(add f
 	lastMetadata.Lock()
 	defer lastMetadata.Unlock()
 	if of != "" && of == lastMetadata.of {
-		return lastMetadata.rows, nil
+		return lastMetadata.metadataTable, nil
 	}
-	rows := metadataRows{}
-	type key struct {
-		number       int64
-		class, wrong string
-	}
-	shared := map[key]*Image{} // there are fewer labels than images
-	err := scan(func(name string, im Image) {
-		k := key{im.Label, im.Class, im.LabelError}
-		if im.Labels != nil || shared[k] == nil {
-			shared[k] = &im
-		}
-		rows[path.Clean(slashed(name))] = shared[k]
-	})
-	if err != nil {
+	m := newMetadataTable(file + member)
+	if err := scan(m); err != nil {
 		return nil, err
 	}
-	lastMetadata.of, lastMetadata.rows = of, rows
-	return rows, nil
+	m.shared = nil
+	lastMetadata.of, lastMetadata.metadataTable = of, m
+	return m, nil
 }
 
-// scanTextMetadata calls add with the paths of a metadata file and their labels; its name says of which type it is.
-func scanTextMetadata(r io.Reader, name, label string, add func(name string, im Image)) error {
+// scanTextMetadata adds the rows of a metadata file; its name says of which type it is.
+func scanTextMetadata(r io.Reader, name, label string, m *metadataTable) error {
 	text, err := withoutMark(r)
 	if err != nil {
 		return err
 	}
 	if path.Ext(name) == ".csv" {
-		return scanMetadata(text, label, add)
+		return scanMetadata(text, label, m)
 	}
-	return scanJSONMetadata(text, label, add)
+	return scanJSONMetadata(text, label, m)
 }
 
 // labelNames are the names that a column of labels may have: a given one, else the usual ones; earlier names take precedence.
 func labelNames(by string) []string {
 	switch by {
 	case "":
-		return tableLabels
+		return usualLabels
 	case NoLabels:
 		return nil
 	}
@@ -200,22 +340,26 @@ func unlabeled(columns []string, label string) error {
 	return fmt.Errorf("no column %s; the columns are %s; give that of labels by --label-column", either(labelNames(label)), strings.Join(columns, ", "))
 }
 
-func scanMetadata(text io.Reader, label string, add func(string, Image)) error {
+func scanMetadata(text io.Reader, label string, m *metadataTable) error {
 	var header []string
 	file, of := -1, -1
-	for line, row := range tableRows(text, ".csv", func(string) bool { return true }) {
+	for line, row := range tableRows(text, ".csv", []string{fileColumn}, func(string) bool { return true }) {
 		switch {
 		case row.err != nil:
 			return fmt.Errorf("line %d: %w", line, row.err)
-		case row.damage == nil && header == nil:
+		case row.damage != nil:
+			m.damage(line, row.damage)
+		case header == nil:
 			header = row.fields
 			if file, of = slices.Index(header, fileColumn), named(header, labelNames(label)); file < 0 || of < 0 {
 				return unlabeled(header, label)
 			}
-		case row.damage == nil && len(row.fields) == len(header):
+		case len(row.fields) != len(header):
+			m.damage(line, fmt.Errorf("%d columns, but the header has %d", len(row.fields), len(header)))
+		default:
 			im := Image{}
 			im.Label, im.Class = parseLabel(row.fields[of])
-			add(strings.Clone(row.fields[file]), im) // without the rest of the line
+			m.add(strings.Clone(row.fields[file]), im) // without the rest of the line
 		}
 	}
 	if header == nil {
@@ -224,22 +368,27 @@ func scanMetadata(text io.Reader, label string, add func(string, Image)) error {
 	return nil
 }
 
-func scanJSONMetadata(text io.Reader, label string, add func(string, Image)) error {
+func scanJSONMetadata(text io.Reader, label string, m *metadataTable) error {
 	lines := bufio.NewScanner(text)
 	lines.Buffer(nil, 1<<24)
 	columns := map[string]bool{}
 	labeled := false
-	for lines.Scan() {
+	for line := 1; lines.Scan(); line++ {
 		var row map[string]json.RawMessage
 		var name string
-		if json.Unmarshal(lines.Bytes(), &row) != nil {
-			continue // as a damaged line of a list
+		if len(bytes.TrimSpace(lines.Bytes())) == 0 {
+			continue
+		}
+		if err := json.Unmarshal(lines.Bytes(), &row); err != nil {
+			m.damage(line, err)
+			continue
 		}
 		names := slices.Sorted(maps.Keys(row))
 		for _, c := range names {
 			columns[c] = true
 		}
 		if json.Unmarshal(row[fileColumn], &name) != nil {
+			m.damage(line, fmt.Errorf("no text in %s", fileColumn))
 			continue
 		}
 		im := Image{Label: -1}
@@ -247,7 +396,7 @@ func scanJSONMetadata(text io.Reader, label string, add func(string, Image)) err
 			labeled = true
 			im = jsonLabel(names[at], row[names[at]])
 		}
-		add(name, im)
+		m.add(name, im)
 	}
 	if err := lines.Err(); err != nil {
 		return err
@@ -277,7 +426,7 @@ func jsonLabel(column string, value json.RawMessage) (im Image) {
 	return im
 }
 
-func scanParquetMetadata(r *parquet.Reader, label string, add func(string, Image)) error {
+func scanParquetMetadata(r *parquet.Reader, label string, m *metadataTable) error {
 	t := &table{file: fileColumn}
 	t.findLabels(r.Leaves(), featuresOf(r), label)
 	isFile := func(l parquet.Leaf) bool { return l.Path == fileColumn && l.Type.ID() == arrow.STRING }
@@ -295,7 +444,7 @@ func scanParquetMetadata(r *parquet.Reader, label string, add func(string, Image
 			im := Image{Label: -1}
 			_, name := t.image(rec, i)
 			t.label(rec, i, &im)
-			add(name, im)
+			m.add(name, im)
 		}
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 	"github.com/apache/arrow/go/v15/arrow"
 	"github.com/apache/arrow/go/v15/arrow/array"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/text/unicode/norm"
 
 	"github.com/sdr-ml/sdr/transforms/files"
 	"github.com/sdr-ml/sdr/transforms/imageio"
@@ -108,6 +109,85 @@ func TestMetadata(t *testing.T) {
 	}
 }
 
+// Rows that are not used are counted, with the first of them, in folders and zip archives.
+func TestMetadataRows(t *testing.T) {
+	rows := table(t, arrow.NewSchema([]arrow.Field{
+		{Name: "file_name", Type: arrow.BinaryTypes.String, Nullable: true}, {Name: "label", Type: arrow.ListOf(arrow.PrimitiveTypes.Int64)},
+	}, nil), 4, func(b *array.RecordBuilder, i int) {
+		b.Field(0).(*array.StringBuilder).Append([]string{"1.png", "2.png", "1.png", "2.png"}[i])
+		b.Field(1).(*array.ListBuilder).Append(true)
+		b.Field(1).(*array.ListBuilder).ValueBuilder().(*array.Int64Builder).Append(int64(i / 3))
+	})
+	lists, err := os.ReadFile(rows)
+	require.NoError(t, err)
+	for _, c := range []struct{ file, text, want string }{
+		{"metadata.csv", "file_name,label\n1.png,cat\n./2.png,dog\na\\3.png,cat\n1.png,cat\nb/4,\n", ""},
+		{"metadata.csv", "file_name,label,text\n1.png,cat,a nice, sweet one\n2.png,cat,a \"plain\" one\n3.png,cat,one\na/3.png,cat,one\nb/4.png,dog\n",
+			`3 rows are damaged (first: line 2: 4 columns, but the header has 3), 1 row names no image that is there (first: 3.png); paths are relative to the file, and their case matters`},
+		{"metadata.csv", "file_name,label\n1.PNG,cat\n2.PNG,cat\n", "2 rows name no image that is there (first: 1.PNG); paths are relative to the file, and their case matters"},
+		{"metadata.csv", "file_name,label\n1.png,cat\n2.png,cat\n1.png,dog\n2.png,\n2.png,cat\n", "3 rows contradict earlier ones of the same images, and are taken (first: 1.png)"},
+		{"a/metadata.csv", "file_name,label\n3.png,cat\na/3.png,cat\n../1.png,cat\n", "2 rows name no image that is there (first: a/3.png); paths are relative to the file, and their case matters"},
+		{"metadata.jsonl", "{\"file_name\": \"1.png\", \"label\": 1\n\n[]\n{\"label\": 1}\n{\"file_name\": \"2.png\", \"label\": 1}\n",
+			"3 rows are damaged (first: line 1: unexpected end of JSON input)"},
+		{"metadata.parquet", string(lists), "1 row contradicts an earlier one of the same image, and is taken (first: 2.png)"},
+	} {
+		for _, root := range []string{t.TempDir(), "memfs://rows/" + c.want} {
+			dir := folder(t, root, c.file, c.text)
+			paths := []string{dir}
+			if files.IsLocal(dir) {
+				paths = append(paths, archived(t, dir))
+			}
+			for _, path := range paths {
+				_, source := labelsIn(t, path, imageio.Columns{})
+				if c.want == "" {
+					require.Empty(t, source.Rows)
+					continue
+				}
+				separator := "!"
+				if path == dir {
+					separator = "/"
+				}
+				require.Equal(t, []string{path + separator + c.file + ": " + c.want}, source.Rows)
+				require.Contains(t, source.Summary(imageio.Tally{}), "; "+source.Rows[0])
+			}
+		}
+	}
+	dir := folder(t, t.TempDir(), "metadata.csv", "file_name,label\n1.png,cat\n2.png,cat\na/3.png,cat\n")
+	write(t, dir+"/metadata.jsonl", []byte("ignored"))
+	write(t, dir+"/a/metadata.csv", []byte("file_name,label\n3.png,dog\n"))
+	_, source := labelsIn(t, dir, imageio.Columns{})
+	require.Empty(t, source.Rows)
+	for i := range 7 {
+		write(t, fmt.Sprintf("%s/%d/metadata.csv", dir, i), []byte("file_name,label\nnone.png,cat\n"))
+	}
+	_, source = labelsIn(t, dir, imageio.Columns{})
+	require.Len(t, source.Rows, 7)
+	require.Equal(t, 5, strings.Count(source.Summary(imageio.Tally{}), "none.png"))
+	require.Contains(t, source.Summary(imageio.Tally{}), "; and rows of 2 more metadata files")
+}
+
+// Letters may be composed in names of files or not, whatever they are in a metadata file; classes have them composed.
+func TestComposed(t *testing.T) {
+	composed, decomposed := norm.NFC.String("Äpfel"), norm.NFD.String("Äpfel")
+	for i, names := range [][2]string{{composed, decomposed}, {decomposed, composed}} {
+		for _, root := range []string{t.TempDir(), fmt.Sprintf("memfs://composed/%d", i)} {
+			dir := folder(t, root, "metadata.csv", "file_name,label\n"+names[0]+"/5.png,"+names[0]+"\n")
+			require.NoError(t, files.WriteBytes(t.Context(), files.Join(dir, names[1], "5.png"), []byte("5")))
+			classes := files.Join(root, "classes")
+			require.NoError(t, files.WriteBytes(t.Context(), files.Join(classes, names[1], "5.png"), []byte("5")))
+			paths := []string{dir, classes}
+			if files.IsLocal(root) {
+				paths = append(paths, archived(t, dir), archived(t, classes))
+			}
+			for _, path := range paths {
+				got, source := labelsIn(t, path, imageio.Columns{})
+				require.Contains(t, got, composed)
+				require.Empty(t, source.Rows)
+			}
+		}
+	}
+}
+
 // The row in the nearest metadata file counts.
 func TestNearestMetadata(t *testing.T) {
 	dir := folder(t, t.TempDir(), "metadata.csv", "file_name,label\n1.png,far\na/3.png,far\nb/4.png,far\n")
@@ -130,13 +210,13 @@ func TestMetadataChanged(t *testing.T) {
 // A metadata file without labels is passed over, and named with its columns.
 func TestMetadataWithoutLabels(t *testing.T) {
 	for _, c := range []struct{ file, text, column, hint string }{
-		{"metadata.csv", "file_name,text\n1.png,cat\n", "", "no column label, labels, cls, class, target or fine_label; the columns are file_name, text; give that of labels by --label-column"},
+		{"metadata.csv", "file_name,text\n1.png,cat\n", "", "no column label, labels, cls, class, target, fine_label, class_name, label_name or category; the columns are file_name, text; give that of labels by --label-column"},
 		{"metadata.csv", "file_name,label\n1.png,cat\n", "kind", "no column kind; the columns are file_name, label; give that of labels by --label-column"},
 		{"metadata.csv", "file_name,label\n1.png,cat\n", imageio.NoLabels, "labels are not wanted: --label-column is -"},
 		{"metadata.csv", "path,label\n1.png,cat\n", "", "no column file_name; the columns are path, label"},
 		{"metadata.csv", "", "", "no header"},
 		{"metadata.jsonl", "[1, 2]", "", "no column file_name; the columns are "},
-		{"metadata.jsonl", `{"file_name": "1.png", "text": "cat"}`, "", "no column label, labels, cls, class, target or fine_label; the columns are file_name, text; give that of labels by --label-column"},
+		{"metadata.jsonl", `{"file_name": "1.png", "text": "cat"}`, "", "no column label, labels, cls, class, target, fine_label, class_name, label_name or category; the columns are file_name, text; give that of labels by --label-column"},
 	} {
 		dir := folder(t, t.TempDir(), c.file, c.text)
 		got, source := labelsIn(t, dir, imageio.Columns{Label: c.column})

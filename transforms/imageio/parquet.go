@@ -159,12 +159,12 @@ func (s *groupReader) elsewhere(path string) ([]byte, error) {
 	if path == "" {
 		return nil, errors.New("the row has no image")
 	}
-	data, err := readNamed(s.ctx, beside(s.file, path))
-	if err == nil {
-		return data, nil
-	}
 	if data := fromBase64(path); data != nil {
 		return data, nil
 	}
-	return nil, fmt.Errorf("the row has no image, but the path of one, %.200q: %w", path, err)
+	_, data, err := readNamed(s.ctx, s.file, path)
+	if err != nil {
+		return nil, fmt.Errorf("the row has no image, but the path of one, %.200q: %w", path, err)
+	}
+	return data, nil
 }

@@ -306,3 +306,37 @@ func TestColumnsOfLabels(t *testing.T) {
 		require.Equal(t, c.could, source.Hint)
 	}
 }
+
+// Columns such as category are those of labels only where no other column is by its name or by the metadata, and if they fit.
+func TestClassColumns(t *testing.T) {
+	breed := `{"info": {"features": {"breed": {"_type": "ClassLabel", "names": ["ant", "bee"]}}}}`
+	for _, c := range []struct {
+		metadata, name string
+		kind           arrow.DataType
+		want           string
+	}{
+		{"", "category", arrow.BinaryTypes.String, "x"},
+		{"", "class_name", arrow.BinaryTypes.String, "x"},
+		{"", "Label_Name", arrow.BinaryTypes.String, "x"},
+		{"", "category_id", arrow.BinaryTypes.String, ""},
+		{breed, "category", arrow.BinaryTypes.String, "bee#"},
+		{"", "category", arrow.FixedWidthTypes.Date32, ""},
+		{"", "category", arrow.ListOf(arrow.BinaryTypes.String), ""},
+		{"", "category", arrow.StructOf(arrow.Field{Name: "name", Type: arrow.BinaryTypes.String}), ""},
+	} {
+		metadata := arrow.NewMetadata([]string{"huggingface"}, []string{c.metadata})
+		path := table(t, arrow.NewSchema([]arrow.Field{
+			{Name: c.name, Type: c.kind}, {Name: "breed", Type: arrow.PrimitiveTypes.Int64}, {Name: "image", Type: arrow.BinaryTypes.Binary},
+		}, &metadata), 1, func(b *array.RecordBuilder, _ int) {
+			if text, ok := b.Field(0).(*array.StringBuilder); ok {
+				text.Append("x")
+			} else {
+				b.Field(0).AppendEmptyValue()
+			}
+			b.Field(1).(*array.Int64Builder).Append(1)
+			b.Field(2).(*array.BinaryBuilder).Append([]byte("image"))
+		})
+		got, _ := labelsIn(t, path, imageio.Columns{})
+		require.Equal(t, []string{c.want}, got, c)
+	}
+}

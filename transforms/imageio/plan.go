@@ -140,7 +140,7 @@ func (p *planner) addFile(file string, found bool) error {
 	}
 	split := Split{Path: file, Kind: k.name}
 	switch k.name {
-	case Parquet:
+	case Parquet, List:
 		split.Columns = p.columns
 	case Zip:
 		split.Columns.Label = p.columns.Label
@@ -200,6 +200,7 @@ func sizeOf(file string) (size int64, local bool) {
 func (p *planner) addFolder(path string) (seen int, err error) {
 	var collections []string
 	var split Split // of image files, being filled
+	labels := newMetadataLabels(nil)
 	for name, err := range walk(p.ctx, path, "") {
 		if err != nil && (name == "" || temporary(err)) {
 			return seen, fmt.Errorf("list %s: %w", path, err)
@@ -214,8 +215,9 @@ func (p *planner) addFolder(path string) (seen int, err error) {
 			p.fault(Folder, join(path, name), err)
 		case isMetadata(name):
 			file := join(path, name)
-			switch _, err := openMetadata(p.ctx, file, p.columns.Label); {
+			switch m, err := openMetadata(p.ctx, file, p.columns.Label); {
 			case err == nil:
+				labels.add(name, m)
 			case temporary(err):
 				return seen, fmt.Errorf("read %s: %w", file, err)
 			case k != nil && k.name == Parquet:
@@ -242,6 +244,15 @@ func (p *planner) addFolder(path string) (seen int, err error) {
 	}
 	if split.End > split.Begin {
 		p.emit(split)
+	}
+	if len(labels.by) > 0 {
+		p.source().Rows = labels.unused(func(yield func(string) bool) {
+			for name, err := range walk(p.ctx, path, "") { // again, which is cheaper than to keep the names of all folders
+				if err == nil && isImage(name) && !yield(name) {
+					return
+				}
+			}
+		})
 	}
 	found := map[string]bool{}
 	for _, file := range collections {

@@ -22,6 +22,8 @@ type Source struct {
 	Passed Passed
 	// Hint says of the first file that could have labels, but has none that are used, why not; else it is empty.
 	Hint string
+	// Rows says of each metadata file which of its rows are not used, if any are not.
+	Rows []string
 
 	folders folders // of the images in an archive
 }
@@ -51,6 +53,13 @@ func (s *Source) Summary(t Tally) string {
 	if s.Hint != "" {
 		text += "; " + s.Hint
 	}
+	const most = 5
+	for _, rows := range s.Rows[:min(len(s.Rows), most)] {
+		text += "; " + rows
+	}
+	if more := len(s.Rows) - most; more > 0 {
+		text += fmt.Sprintf("; and rows of %d more metadata files", more)
+	}
 	return text
 }
 
@@ -71,6 +80,7 @@ func (s *Source) merge(seen Source) {
 		s.Passed.add(as, n)
 	}
 	s.Hint = cmp.Or(s.Hint, seen.Hint)
+	s.Rows = append(s.Rows, seen.Rows...)
 }
 
 // folders are those of the images in an archive.
@@ -114,6 +124,7 @@ type Passed map[string]int64
 const (
 	links   = "links in archives"
 	endless = "archives without an end"
+	texts   = ".txt of samples"
 	lists   = "columns of lists"
 	tables  = "tables without images"
 	unused  = "metadata files without labels"
@@ -124,7 +135,7 @@ const (
 	others  = "other files"
 )
 
-var kindsPassed = []string{links, endless, lists, tables, unused, again, copies, special}
+var kindsPassed = []string{links, endless, texts, lists, tables, unused, again, copies, special}
 
 // mostPassed limits how many extensions are told apart.
 const mostPassed = 100

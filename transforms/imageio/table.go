@@ -39,6 +39,9 @@ type table struct {
 var (
 	tableImages = append([]string{"image", "img", "images"}, column(extensions, func(e string) string { return e[1:] })...)
 	tableLabels = []string{"label", "labels", "cls", "class", "target", "fine_label"}
+	// In Parquet files, classLabels come after a column that is one of classes by the metadata, and only if they fit.
+	classLabels = []string{"class_name", "label_name", "category"}
+	usualLabels = slices.Concat(tableLabels, classLabels)
 )
 
 // unfit says that a column has no labels, given its name and what it has instead.
@@ -64,7 +67,7 @@ func findTable(r *parquet.Reader, split Split) (*table, error) {
 	t.all = partition(split.Path, labelNames(by.Label))
 	t.findLabels(r.Leaves(), features, by.Label)
 	if could := t.couldLabel(r.Leaves(), features); !t.labeled() && t.wrong == "" && t.all == nil && by.Label == "" && len(could) > 0 {
-		t.unlabeled = fmt.Errorf("the columns %s could hold them; give one by --label-column", describeColumns(could))
+		t.unlabeled = couldBe(described(could))
 	}
 	return t, nil
 }
@@ -180,9 +183,9 @@ func (t *table) findLabels(leaves []parquet.Leaf, features map[string]feature, b
 	}
 	names := labelNames(by)
 	if by == "" {
-		names = append(slices.Clone(names), only(features, "ClassLabel"))
+		names = append(slices.Clone(tableLabels), only(features, "ClassLabel"))
 	}
-	find := func(nested bool, is func(l parquet.Leaf, name string) bool) bool {
+	find := func(names []string, nested bool, is func(l parquet.Leaf, name string) bool) bool {
 		for _, name := range names {
 			i := slices.IndexFunc(leaves, func(l parquet.Leaf) bool { return name != "" && is(l, name) })
 			if i < 0 {
@@ -212,7 +215,12 @@ func (t *table) findLabels(leaves []parquet.Leaf, features map[string]feature, b
 		top, _, inside := strings.Cut(l.Path, ".")
 		return inside && strings.EqualFold(top, name)
 	}
-	if !find(false, exact) && !find(true, within) && t.all == nil && by != "" {
+	fitting := func(l parquet.Leaf, name string) bool { return isLabelType(l) && exact(l, name) }
+	switch {
+	case find(names, false, exact), find(names, true, within):
+	case by == "":
+		find(classLabels, false, fitting)
+	case t.all == nil:
 		t.wrong = fmt.Sprintf("no column %s of labels; the columns are %s", by, describeColumns(leaves))
 	}
 }
@@ -279,21 +287,31 @@ func isLabelType(l parquet.Leaf) bool {
 	return false
 }
 
+// couldBe says which columns could be that of labels.
+func couldBe(columns []string) error {
+	return fmt.Errorf("the columns %s could hold them; give one by --label-column", enumerate(columns))
+}
+
 // describeColumns lists columns with their types.
-func describeColumns(leaves []parquet.Leaf) string {
-	const most = 20
-	var all []string
-	for _, l := range leaves[:min(len(leaves), most)] {
-		text := fmt.Sprintf("%s: %v", l.Path, l.Type)
+func describeColumns(leaves []parquet.Leaf) string { return enumerate(described(leaves)) }
+
+// described are columns with their types.
+func described(leaves []parquet.Leaf) []string {
+	return column(leaves, func(l parquet.Leaf) string {
 		if l.InList {
-			text = fmt.Sprintf("%s: list of %v", l.Path, l.Type)
+			return fmt.Sprintf("%s: list of %v", l.Path, l.Type)
 		}
-		all = append(all, text)
+		return fmt.Sprintf("%s: %v", l.Path, l.Type)
+	})
+}
+
+// enumerate lists columns, of many the first.
+func enumerate(columns []string) string {
+	const most = 20
+	if more := len(columns) - most; more > 0 {
+		columns = append(columns[:most:most], fmt.Sprintf("and %d more", more))
 	}
-	if more := len(leaves) - most; more > 0 {
-		all = append(all, fmt.Sprintf("and %d more", more))
-	}
-	return strings.Join(all, ", ")
+	return strings.Join(columns, ", ")
 }
 
 // columns are the columns to read.

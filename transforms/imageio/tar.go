@@ -52,6 +52,8 @@ func countTar(ctx context.Context, split Split, seen *Source) (n int64, err erro
 			}
 		case m.head.Typeflag == tar.TypeLink || m.head.Typeflag == tar.TypeSymlink:
 			seen.pass(links)
+		case m.isFile() && strings.EqualFold(path.Ext(m.head.Name), ".txt"):
+			seen.pass(texts)
 		case m.isFile() && !m.isLabel():
 			seen.pass(m.head.Name)
 		}

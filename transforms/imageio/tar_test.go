@@ -153,7 +153,7 @@ func TestTarPassedOver(t *testing.T) {
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
 	for _, h := range []tar.Header{
-		{Name: "x/", Typeflag: tar.TypeDir}, {Name: "x/a.jpg"}, {Name: "x/a.cls"}, {Name: "x/a.json"}, {Name: "x/b.HEIC"}, {Name: "x/c.heic"},
+		{Name: "x/", Typeflag: tar.TypeDir}, {Name: "x/a.jpg"}, {Name: "x/a.cls"}, {Name: "x/a.json"}, {Name: "x/a.txt"}, {Name: "x/b.HEIC"}, {Name: "x/c.heic"},
 		{Name: "x/d.jpg", Typeflag: tar.TypeLink, Linkname: "x/a.jpg"}, {Name: "x/e.jpg", Typeflag: tar.TypeSymlink, Linkname: "a.jpg"},
 		{Name: "x/more.tar"}, {Name: "LICENSE"}, {Name: "x/._a.jpg"}, {Name: "__MACOSX/x/._a.jpg"}, {Name: "x/sparse.png", PAXRecords: map[string]string{"k.v": "w"}},
 	} {
@@ -164,10 +164,10 @@ func TestTarPassedOver(t *testing.T) {
 	source, images := surveyed(t, path)
 	require.Len(t, images, 2)
 	require.Equal(t, imageio.Passed{
-		".json": 1, ".heic": 2, ".tar": 1, "links in archives": 2, "files without an extension": 1, "archives without an end": 1,
+		".json": 1, ".txt of samples": 1, ".heic": 2, ".tar": 1, "links in archives": 2, "files without an extension": 1, "archives without an end": 1,
 	}, source.Passed)
 	require.Equal(t, path+": 2 images, 1 of them with labels, and 0 that cannot be read; passed over 2 .heic, 2 links in archives, 1 .json, 1 .tar, "+
-		"1 archives without an end, 1 files without an extension (convert images of other formats to JPEG or PNG; unpack archives in "+
+		"1 .txt of samples, 1 archives without an end, 1 files without an extension (convert images of other formats to JPEG or PNG; unpack archives in "+
 		"archives and those of other kinds; pack the files that links point to; an archive without an end may be truncated; fetch or pack it again)", source.Summary(imageio.Tally{Images: 2, Labeled: 1}))
 }
 

@@ -37,19 +37,26 @@ func countZip(ctx context.Context, split Split, seen *Source) (int64, error) {
 		return 0, err
 	}
 	defer z.Close()
+	var names []string
 	for _, m := range z.images {
 		if m.name != "" {
 			seen.folders.add(m.name)
+			names = append(names, path.Clean(slashed(m.name)))
 		}
 	}
+	labels := newMetadataLabels(nil)
 	for _, m := range z.metadata {
-		if _, err := memberMetadata(ctx, split.Path, m, split.Columns.Label); err != nil && temporary(err) {
+		switch rows, err := memberMetadata(ctx, split.Path, m, split.Columns.Label); {
+		case err == nil:
+			labels.add(path.Clean(slashed(m.name)), rows)
+		case temporary(err):
 			return 0, fmt.Errorf("member %s: %w", m.name, err)
-		} else if err != nil {
+		default:
 			seen.pass(unused)
 			seen.hint(split.Path+"!"+m.name, err)
 		}
 	}
+	seen.Rows = labels.unused(slices.Values(names))
 	return int64(len(z.images)), nil
 }
 
@@ -63,7 +70,7 @@ func readZip(ctx context.Context, split Split, yield func(Image) error) error {
 	for _, m := range z.metadata {
 		metadata[path.Clean(slashed(m.name))] = m
 	}
-	labels := newMetadataLabels(func(dir string) (metadataRows, error) {
+	labels := newMetadataLabels(func(dir string) (*metadataTable, error) {
 		for _, base := range metadataFiles {
 			if m, ok := metadata[path.Join(dir, base)]; ok {
 				if rows, err := memberMetadata(ctx, split.Path, m, split.Columns.Label); err == nil || temporary(err) {

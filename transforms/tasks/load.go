@@ -365,7 +365,7 @@ func withColumns(path string, columns imageio.Columns) string {
 	return base + "[" + named.Encode() + "]" + slice
 }
 
-// With returns the task with the columns to use of its Parquet files, at the end of the paths of its splits:
+// With returns the task with the columns to use of its files, at the end of the paths of its splits:
 // train.parquet[image=photo&label=kind].
 func (t Task) With(columns imageio.Columns) Task {
 	t.Train, t.Test = withColumns(t.Train, columns), withColumns(t.Test, columns)
@@ -379,7 +379,7 @@ func Halves(t Task) Task {
 	return t
 }
 
-// each visits the splits of a path, in order, with the hint of their source.
+// each visits the splits of a path, in order, with the hint of their source, or why its metadata files label fewer images.
 func each(ctx context.Context, path string, visit func(split imageio.Split, hint string) error) error {
 	paths, err := Paths(ctx, path)
 	if err != nil {
@@ -392,7 +392,7 @@ func each(ctx context.Context, path string, visit func(split imageio.Split, hint
 	}
 	for _, source := range sources {
 		for _, split := range splits[source.Begin:source.End] {
-			if err := visit(split, source.Hint); err != nil {
+			if err := visit(split, cmp.Or(source.Hint, strings.Join(source.Rows, "; "))); err != nil {
 				return err
 			}
 		}

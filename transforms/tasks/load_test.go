@@ -393,6 +393,13 @@ func TestLists(t *testing.T) {
 	require.Equal(t, []string{"a", "b"}, im.Classes)
 	require.Equal(t, []int64{1, 0}, im.Labels)
 
+	kinds := tasks.Task{Train: list("kinds.csv", "photo,label,kind\na/1.png,0,dog\na/2.png,1,cat\n") + "[0:2:1]"}
+	im = load(t, kinds.With(imageio.Columns{Image: "photo", Label: "kind"}).Train, nil)
+	require.Equal(t, []string{"cat", "dog"}, im.Classes)
+	require.Equal(t, []int64{1, 0}, im.Labels)
+	_, err = tasks.Load(t.Context(), kinds.With(imageio.Columns{Image: "photo", Label: "none"}).Train, 4, nil)
+	require.ErrorContains(t, err, "no column none of labels; the columns are photo, label, kind")
+
 	some := load(t, list("some.csv", "a/1.png,dog\na/2.png,\nb/3.png,cat\n"), nil)
 	require.Equal(t, []int64{1, 0}, some.Labels)
 	require.Equal(t, []string{filepath.Join(dir, "a/2.png") + ", row 0 has no label"}, some.Bad)
@@ -664,7 +671,11 @@ func TestMetadata(t *testing.T) {
 	require.Equal(t, []string{"0", "1"}, kinds.Classes)
 	require.Equal(t, []int64{0, 1, 1}, kinds.Labels)
 
+	metadata("test", "file_name,label\n2.PNG,dog\n1.png,cat\n")
+	_, err = tasks.Load(t.Context(), found[0].Test+"[1:2:1]", 4, train.Classes)
+	require.ErrorContains(t, err, "test/metadata.csv: 1 row names no image that is there (first: 2.PNG)")
+
 	metadata("test", "file_name,kind\n2.png,0\n1.png,1\n")
 	_, err = tasks.Load(t.Context(), found[0].Test, 4, train.Classes)
-	require.ErrorContains(t, err, "test/metadata.csv has no labels: no column label, labels, cls, class, target or fine_label; the columns are file_name, kind; give that of labels by --label-column")
+	require.ErrorContains(t, err, "test/metadata.csv has no labels: no column label, labels, cls, class, target, fine_label, class_name, label_name or category; the columns are file_name, kind; give that of labels by --label-column")
 }

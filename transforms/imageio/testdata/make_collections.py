@@ -156,8 +156,8 @@ with open("zips.json", "w") as f:
     json.dump(zips, f, indent=0)
 
 lists = []
-PATHS = {"path", "file", "filename", "file_name", "filepath", "image"}
-LABELS = {"label", "class", "target"}
+PATHS = "path file filename file_name filepath filepaths image_path img_path image image_name img image_id id".split()
+LABELS = "label class target class_name label_name category".split()
 
 
 def table(name, text, header, encoding="utf-8", delimiter=None):
@@ -170,8 +170,8 @@ def table(name, text, header, encoding="utf-8", delimiter=None):
     at, label = 0, 1
     if header:
         names = [f.lower() for f in rows.pop(0)]
-        at = next(i for i, n in enumerate(names) if n in PATHS)
-        label = next((i for i, n in enumerate(names) if n in LABELS), len(names))
+        at = next(names.index(p) for p in PATHS if p in names)
+        label = next((names.index(n) for n in LABELS if n in names), len(names))
     images = [{"path": r[at]} | ({"label": r[label]} if label < len(r) else {}) for r in rows]
     lists.append({"name": name, "text": encode(data), "images": images})
 
@@ -211,6 +211,10 @@ table("comma in a header.csv", '"id, number"; "path";label\n1; a.jpg;1,5\n', Tru
 table("no header.csv", "cat/1.jpg;cat\ndog/2.jpg;dog\n", False, delimiter=";")
 table("tabs.csv", "# tabs\n\nlabel\tpath\n\ta b.jpg\ncat\tc.jpg\n", True, delimiter="\t")
 table("semicolons in names.csv", "a;b.jpg,1\nc.jpg,2\n", False)
+table("ids.csv", "id,image_path,class_id,class_name\n1,x/1.jpg,0,cat\n2,x/2.jpg,1,dog\n", True)
+table("id.csv", "id,category\nx/1.jpg,cat\nx/2,dog\n", True)
+table("no header, but names of columns.csv", "img/id.jpg,category\n", False)
+table("comma in a header of ids.csv", "id, of the photo;path;label\n1;a.jpg;cat\n", True, delimiter=";")
 
 with open("lists.json", "w") as f:
     json.dump(lists, f, indent=0)
