@@ -136,6 +136,8 @@ func candidates(leaves []parquet.Leaf, by string) (all []candidate) {
 		owner, inStruct := strings.CutSuffix(l.Path, ".bytes")
 		c := candidate{name: owner[strings.LastIndex(owner, ".")+1:], path: owner, leaf: l.Path}
 		switch isBinary := l.Type.ID() == arrow.BINARY; {
+		case top == "": // a column without a name cannot be asked for
+			continue
 		case isBinary && l.InList && (inStruct || strings.Count(l.Path, ".") == 2):
 			c.name, c.path, c.list = top, top, top
 		case l.InList:

@@ -1,7 +1,6 @@
 package parquet
 
 import (
-	"bytes"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -9,10 +8,11 @@ import (
 	"strings"
 
 	"github.com/apache/arrow/go/v15/arrow"
-	"github.com/apache/arrow/go/v15/arrow/ipc"
 	"github.com/apache/arrow/go/v15/parquet"
 	"github.com/apache/arrow/go/v15/parquet/file"
 	"github.com/apache/arrow/go/v15/parquet/schema"
+
+	"github.com/sdr-ml/sdr/transforms/arrowipc"
 )
 
 // column is an Arrow field and what holds it in a file: a leaf column, or other
@@ -91,7 +91,7 @@ func (r *Reader) arrowSchema() (*arrow.Schema, error) {
 	if err != nil {
 		return nil, fmt.Errorf("metadata %s: %w", schemaKey, err)
 	}
-	stream, err := ipc.NewReader(bytes.NewReader(data), ipc.WithAllocator(mem))
+	stream, err := arrowipc.OpenStream(data)
 	if err != nil {
 		return nil, fmt.Errorf("metadata %s: %w", schemaKey, err)
 	}
