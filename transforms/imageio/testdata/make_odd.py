@@ -508,6 +508,22 @@ for name, data, refused in (
 ):
     add(f"{name}.png", data, refused=refused)
 
+# Strips of JPEG whose markers tell other colors than the TIFF, which libtiff goes by.
+def strip(im, markers=b"", **kw):
+    data = save(im, "JPEG", quality=85, **kw)
+    return data[:2] + markers + data[4 + int.from_bytes(data[4:6], "big") :]  # without the first segment, of JFIF or Adobe
+
+
+jfif, adobe = jpeg[2:20], lambda transform: segment(0xEE, b"Adobe\0\x64\0\0\0\0" + bytes([transform]))
+small = picture.crop((0, 0, 19, 17))
+inks = Image.fromarray(smooth(17, 19, 4), "CMYK")
+for name, im, photo, kw, sampling in (
+    ("RGB", small, 2, {"keep_rgb": True}, None), ("YCbCr", small, 6, {"subsampling": 0}, [1, 1]), ("YCbCr 4:2:0", small, 6, {}, [2, 2]),
+    ("YCbCr as RGB", small, 2, {"subsampling": 0}, None), ("CMYK", inks, 5, {}, None), ("gray", small.convert("L"), 1, {}, None),
+):
+    for of, markers in {"JFIF": jfif, "Adobe 0": adobe(0), "Adobe 1": adobe(1), "Adobe 2": adobe(2)}.items():
+        tif(f"jpeg {name}, {of}", photo, [8] * len(im.mode if photo != 6 else "RGB"), [strip(im, markers, **kw)], comp=7, w=19, h=17, tags=[(530, 3, sampling)] if sampling else [])
+
 for f in files.values():
     f["data"] = base64.b64encode(f["data"]).decode()
 with open("odd.json", "w") as f:

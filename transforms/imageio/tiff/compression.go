@@ -71,13 +71,7 @@ func decodeJPEG(data []byte, b block, l *layout, d *Directory) (io.Reader, error
 	if !bytes.HasPrefix(data, []byte{0xff, 0xd8}) {
 		return nil, errors.New("a strip or tile is no JPEG")
 	}
-	// Tell the decoder by Adobe's marker whether the colors are YCbCr.
-	transform := byte(0)
-	if l.photometric == yCbCr && !l.planar {
-		transform = 1
-	}
-	file := append([]byte{0xff, 0xd8, 0xff, 0xee, 0, 14}, "Adobe\x00\x64\x00\x00\x00\x00"...)
-	file = append(file, transform)
+	file := []byte{0xff, 0xd8}
 	if tables := d.tags[tagJPEGTables].data; len(tables) > 4 {
 		file = append(file, tables[2:len(tables)-2]...) // without the markers of start and end
 	}
@@ -90,7 +84,7 @@ func decodeJPEG(data []byte, b block, l *layout, d *Directory) (io.Reader, error
 	if err != nil {
 		return nil, err
 	}
-	m, err := jpeg.Decode(file, 1)
+	m, err := jpeg.DecodeStrip(file, l.photometric == yCbCr && !l.planar)
 	if err != nil {
 		return nil, err
 	}
@@ -100,11 +94,6 @@ func decodeJPEG(data []byte, b block, l *layout, d *Directory) (io.Reader, error
 	}
 	if m.Channels != samples || l.bits != 8 {
 		return nil, fmt.Errorf("a JPEG with %d samples per pixel in a strip or tile with %d", m.Channels, samples)
-	}
-	if m.Channels == 4 { // the JPEG package takes it for inverted
-		for i, v := range m.Pix {
-			m.Pix[i] = 255 - v
-		}
 	}
 	if missing := b.height - m.Height; missing > 0 { // libtiff leaves them 0
 		m.Pix = append(m.Pix, make([]uint8, missing*m.Width*m.Channels)...)
