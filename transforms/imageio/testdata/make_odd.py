@@ -524,6 +524,14 @@ for name, im, photo, kw, sampling in (
     for of, markers in {"JFIF": jfif, "Adobe 0": adobe(0), "Adobe 1": adobe(1), "Adobe 2": adobe(2)}.items():
         tif(f"jpeg {name}, {of}", photo, [8] * len(im.mode if photo != 6 else "RGB"), [strip(im, markers, **kw)], comp=7, w=19, h=17, tags=[(530, 3, sampling)] if sampling else [])
 
+# Deflated strips without their last bytes: libtiff does without the checksum.
+for name, data, kw in (("noise", R(W * H), {}), ("zeros", bytes(W * H), {}), ("big-endian", R(W * H), {"order": ">"}), ("predictor", smooth(H, W, 1).tobytes(), {"predictor": 2})):
+    for missing in (1, 3, 4, 6):
+        tif(f"deflate without {missing}, {name}", 1, [8], [zlib.compress(data)[:-missing]], comp=8, refused=missing == 6, **kw)
+planes = [zlib.compress(R(W * H))[:-2] for _ in range(3)]
+tif("deflate without 2, planes", 2, [8] * 3, planes, comp=8, planar=2)
+tif("deflate without 2, tiled", 1, [8], [zlib.compress(R(256))[:-2] for _ in range(6)], comp=32946, tile=16, w=40, h=30)
+
 for f in files.values():
     f["data"] = base64.b64encode(f["data"]).decode()
 with open("odd.json", "w") as f:

@@ -297,9 +297,9 @@ func (m *Image) decode(data []byte, b block, l *layout, d *Directory, compressio
 	case damaged:
 		damage = rows.damage
 	}
-	if damage == nil && (compression == deflate || compression == oldDeflate) { // libtiff checks the sum if the data end here
+	if damage == nil && (compression == deflate || compression == oldDeflate) { // libtiff checks the sum if the data end here with all of it
 		if n, err := rows.Read(row[:1]); n == 0 && err != io.EOF {
-			if damage = err; !l.lenient || p != nil {
+			if damage = err; err != io.ErrUnexpectedEOF && (!l.lenient || p != nil) {
 				return err
 			}
 		}
