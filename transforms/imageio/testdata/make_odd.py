@@ -281,7 +281,7 @@ for name, data in {
 # ---- TIFF.
 def tif(name, photo, bits, data, comp=1, fmt=None, extra=None, order="<", fill=None, planar=None, predictor=None, rows=None, tile=None, cmap=None, counts=True, w=W, h=H, tags=(), big=False, refused=False):
     entries = []
-    if fill == 2 and comp != 1:
+    if fill == 2 and comp not in (1, 7):
         data = [bytes(int(f"{b:08b}"[::-1], 2) for b in d) for d in data]
 
     def tag(number, kind, values):
@@ -531,6 +531,16 @@ for name, data, kw in (("noise", R(W * H), {}), ("zeros", bytes(W * H), {}), ("b
 planes = [zlib.compress(R(W * H))[:-2] for _ in range(3)]
 tif("deflate without 2, planes", 2, [8] * 3, planes, comp=8, planar=2)
 tif("deflate without 2, tiled", 1, [8], [zlib.compress(R(256))[:-2] for _ in range(6)], comp=32946, tile=16, w=40, h=30)
+
+# Strips of JPEG without their end, and those whose bits libtiff does not turn.
+halves = [strip(picture.crop((0, y, 41, y + 15))) for y in (0, 15)]
+for name, data in (
+    ("no end", [h[:-2] for h in halves]), ("half an end", [h[:-1] for h in halves]), ("cut short", [halves[0][: len(halves[0]) * 4 // 5], halves[1][:-9]]),
+    ("progressive, cut short", [strip(picture.crop((0, 0, 41, 15)), progressive=True)[:-99], halves[1]]), ("no pixels", [halves[0][: halves[0].index(b"\xff\xda") + 14], halves[1]]),
+):
+    tif(f"jpeg strips, {name}", 6, [8] * 3, data, comp=7, rows=15, w=41, h=30, tags=[(530, 3, [2, 2])])
+for fill in (1, 2):
+    tif(f"jpeg gray, {fill}", 1, [8], [strip(small.convert("L"))], comp=7, w=19, h=17, fill=fill)
 
 for f in files.values():
     f["data"] = base64.b64encode(f["data"]).decode()

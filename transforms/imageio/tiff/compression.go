@@ -76,6 +76,7 @@ func decodeJPEG(data []byte, b block, l *layout, d *Directory) (io.Reader, error
 		file = append(file, tables[2:len(tables)-2]...) // without the markers of start and end
 	}
 	file = append(file, data[2:]...)
+	file = append(file, 0xff, 0xd9) // libtiff ends it if its end is missing
 	width, height, err := jpeg.Size(file)
 	last := b.y+b.height >= d.integer(tagHeight, 0)
 	if err == nil && (width != b.width || height > b.height && !last || width*(height-b.height) > maxSurplus) {

@@ -257,7 +257,7 @@ func (m *Image) decode(data []byte, b block, l *layout, d *Directory, compressio
 	if b.size >= 0 {
 		compressed = compressed[:b.size]
 	}
-	if l.reversed {
+	if l.reversed && compression != jpegCompression { // libtiff does not turn those
 		compressed = reversedBits(compressed)
 	}
 	rows, err := decompress(compressed, b, l, d, compression)
