@@ -542,6 +542,15 @@ for name, data in (
 for fill in (1, 2):
     tif(f"jpeg gray, {fill}", 1, [8], [strip(small.convert("L"))], comp=7, w=19, h=17, fill=fill)
 
+# JPEGs smaller than their tiles, of which those at the edges may end with the image, or their strips.
+for mode, photo in (("RGB", 6), ("L", 1)):
+    im, kw = picture.convert(mode), {"comp": 7, "w": 41, "h": 30, "tags": [(530, 3, [1, 1])] if photo == 6 else []}
+    cut = lambda w, h: [strip(im.crop((x, y, min(x + w, 41), min(y + h, 30))), subsampling=0) for y in (0, 16) for x in (0, 16, 32)]
+    tif(f"jpeg tiles {mode} that end with the image", photo, [8] * len(mode), cut(16, 16), tile=16, **kw)
+    tif(f"jpeg tiles {mode}, small", photo, [8] * len(mode), cut(14, 11), tile=16, **kw)
+    tif(f"jpeg strips {mode}, narrow", photo, [8] * len(mode), [strip(im.crop((0, y, 33, y + 10)), subsampling=0) for y in (0, 10, 20)], rows=10, **kw)
+    tif(f"jpeg strips {mode}, narrow and tall", photo, [8] * len(mode), [strip(im.crop((0, 0, 33, 30)), subsampling=0)], **kw | {"h": 29}, refused=True)
+
 for f in files.values():
     f["data"] = base64.b64encode(f["data"]).decode()
 with open("odd.json", "w") as f:

@@ -273,7 +273,11 @@ func (m *Image) decode(data []byte, b block, l *layout, d *Directory, compressio
 	}
 	row := make([]uint8, l.rowBytes(b.width))
 	var damage error
-	for y := range b.height {
+	height := b.height
+	if compression == jpegCompression { // may end with the image
+		height = min(height, m.Height-b.y)
+	}
+	for y := range height {
 		if y%l.down == 0 {
 			n, err := io.ReadFull(rows, row)
 			if err != nil {
@@ -294,8 +298,8 @@ func (m *Image) decode(data []byte, b block, l *layout, d *Directory, compressio
 	switch rows := rows.(type) {
 	case *fax:
 		damage = rows.damage
-	case damaged:
-		damage = rows.damage
+	case *jpegRows:
+		damage = rows.Damage
 	}
 	if damage == nil && (compression == deflate || compression == oldDeflate) { // libtiff checks the sum if the data end here with all of it
 		if n, err := rows.Read(row[:1]); n == 0 && err != io.EOF {
