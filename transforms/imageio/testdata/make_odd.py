@@ -551,6 +551,16 @@ for mode, photo in (("RGB", 6), ("L", 1)):
     tif(f"jpeg strips {mode}, narrow", photo, [8] * len(mode), [strip(im.crop((0, y, 33, y + 10)), subsampling=0) for y in (0, 10, 20)], rows=10, **kw)
     tif(f"jpeg strips {mode}, narrow and tall", photo, [8] * len(mode), [strip(im.crop((0, 0, 33, 30)), subsampling=0)], **kw | {"h": 29}, refused=True)
 
+# Images of satellites: bands in planes of their own, of which Pillow passes over the unspecified ones.
+for photo, colors in ((1, 1), (2, 3), (5, 4)):
+    for n in (colors + 1, 7, 13):
+        for bits in (8, 16):
+            data = [zlib.compress(R(W * H) if bits == 8 else numbers("<u2", 0, 400)) for _ in range(n)]
+            tif(f"{n} bands, {photo}, {bits}", photo, [bits] * n, data, comp=8, planar=2, extra=[0] * (n - colors))
+tif("7 bands, the bits of one", 2, [8], [zlib.compress(R(W * H)) for _ in range(7)], comp=8, planar=2, extra=[0] * 4, refused=True)
+tif("7 bands, not in planes", 2, [8] * 7, [zlib.compress(R(7 * W * H))], comp=8, extra=[0] * 4, refused=True)
+tif("7 bands with alpha", 2, [8] * 7, [zlib.compress(R(W * H)) for _ in range(7)], comp=8, planar=2, extra=[2, 0, 0, 0], refused=True)
+
 for f in files.values():
     f["data"] = base64.b64encode(f["data"]).decode()
 with open("odd.json", "w") as f:
