@@ -60,6 +60,10 @@ func (d *decoder) reconstructAll(c *component, smooth bool) {
 				smoothed := d.smooth(c, x, y)
 				coeffs = &smoothed
 			}
+			if c.dctSize == 1 {
+				c.dot(coeffs[0], x, y)
+				continue
+			}
 			for k, v := range coeffs {
 				if v != 0 {
 					b[zigzag[k]] = int16(int32(v) * c.quant.factors[k])
