@@ -60,6 +60,10 @@ func (d *decoder) reconstructAll(c *component, smooth bool) {
 				smoothed := d.smooth(c, x, y)
 				coeffs = &smoothed
 			}
+			if c.dctSize == 1 {
+				c.dot(coeffs[0], x, y)
+				continue
+			}
 			for k, v := range coeffs {
 				if v != 0 {
 					b[zigzag[k]] = int16(int32(v) * c.quant.factors[k])
@@ -71,28 +75,41 @@ func (d *decoder) reconstructAll(c *component, smooth bool) {
 	}
 }
 
-// converter returns the conversion of a row of components to pixels. It guesses the color space by libjpeg's rules.
+// colors is what the samples of an image are.
+type colors int
+
+const (
+	guessed colors = iota
+	yCbCr
+	stored // are to be left as they are
+)
+
+// converter returns the conversion of a row of components to pixels. It guesses the color space by libjpeg's rules if it is not
+// known.
 func (d *decoder) converter() func(out []uint8, rows *[4][]uint8) {
-	switch d.n {
-	case 1:
-		return func(out []uint8, rows *[4][]uint8) { copy(out, rows[0]) }
-	case 4:
-		if d.adobe <= 1 {
-			return invert
-		}
+	switch {
+	case d.n == 1, d.colors == stored:
+		return d.interleave
+	case d.n == 4 && d.adobe <= 1:
+		return invert
+	case d.n == 4:
 		return fromYCCK
+	case d.colors == yCbCr:
+		return fromYCC
 	}
 	id := func(i int) uint8 { return d.components[i].id }
 	letters := id(0) == 'R' && id(1) == 'G' && id(2) == 'B'
 	if !d.jfif && (d.adobe == 1 || d.adobe == 0 && letters) {
-		return interleave
+		return d.interleave
 	}
 	return fromYCC
 }
 
-func interleave(out []uint8, rows *[4][]uint8) {
-	for x := range len(out) / 3 {
-		out[3*x], out[3*x+1], out[3*x+2] = rows[0][x], rows[1][x], rows[2][x]
+func (d *decoder) interleave(out []uint8, rows *[4][]uint8) {
+	for c, row := range rows[:d.n] {
+		for x, v := range row[:len(out)/d.n] {
+			out[x*d.n+c] = v
+		}
 	}
 }
 

@@ -45,7 +45,7 @@ func (c *component) reconstruct(b *block, last, x, y int) {
 		b.overflow()
 	}
 	switch {
-	case last == 0 || c.dctSize == 1:
+	case last == 0:
 		v := sample(descale(int32(b[0]), 3))
 		for y := range c.dctSize {
 			row := dst[y*c.stride:][:c.dctSize]
@@ -60,6 +60,13 @@ func (c *component) reconstruct(b *block, last, x, y int) {
 	default:
 		idct2(dst, c.stride, b)
 	}
+}
+
+// dot turns the first coefficient of a block into its only sample. libjpeg, which has no loop for AVX2 here, keeps the low ten
+// bits of what does not fit.
+func (c *component) dot(coeff int16, x, y int) {
+	v := descale(int32(coeff)*c.quant.factors[0], 3)
+	c.pix[y*c.stride+x] = sample(v << 22 >> 22)
 }
 
 // overflow drops the high bits of the first row, if the others are 0: for such blocks libjpeg-turbo has a shortcut that

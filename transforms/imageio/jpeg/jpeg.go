@@ -50,13 +50,28 @@ func Decode(data []byte, scale int) (Image, error) {
 	if scale != 1 && scale != 2 && scale != 4 && scale != 8 {
 		return Image{}, fmt.Errorf("scale is 1/%d; want 1/1, 1/2, 1/4 or 1/8", scale)
 	}
+	return decode(header{data: data, dctSize: 8 / scale})
+}
+
+// DecodeStrip decodes an image that is a strip or tile of a TIFF, which says what its samples are, whatever markers say: YCbCr
+// become red, green and blue, others are left as they are.
+func DecodeStrip(data []byte, ycc bool) (Image, error) {
+	h := header{data: data, dctSize: 8, colors: stored}
+	if ycc {
+		h.colors = yCbCr
+	}
+	return decode(h)
+}
+
+func decode(h header) (Image, error) {
 	d := decoders.Get().(*decoder)
 	defer func() {
 		if d.header = (header{}); cap(d.planes[0]) <= maxKept {
 			decoders.Put(d)
 		}
 	}()
-	d.header = header{data: data, dctSize: 8 / scale, known: nothing}
+	d.header = h
+	d.known = nothing
 	for i := range 4 {
 		d.dc[i].defined, d.ac[i].defined = false, false
 	}
@@ -88,6 +103,7 @@ type header struct {
 	at   int // index of the next byte
 	// dctSize is the width and height in pixels that a luma block decodes to.
 	dctSize int
+	colors  colors
 
 	width, height int
 	progressive   bool

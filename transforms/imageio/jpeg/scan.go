@@ -227,9 +227,15 @@ func (s *scan) block(c *scanComponent, x, y int) {
 		return
 	}
 	var b block
+	var dc int32
 	last := 0
 	if !s.starved {
 		last = s.sequential(c, &b)
+		dc = c.dcValue
+	}
+	if c.dctSize == 1 {
+		c.dot(int16(dc), x, y)
+		return
 	}
 	c.reconstruct(&b, last, x, y)
 }

@@ -281,7 +281,7 @@ for name, data in {
 # ---- TIFF.
 def tif(name, photo, bits, data, comp=1, fmt=None, extra=None, order="<", fill=None, planar=None, predictor=None, rows=None, tile=None, cmap=None, counts=True, w=W, h=H, tags=(), big=False, refused=False):
     entries = []
-    if fill == 2 and comp != 1:
+    if fill == 2 and comp not in (1, 7):
         data = [bytes(int(f"{b:08b}"[::-1], 2) for b in d) for d in data]
 
     def tag(number, kind, values):
@@ -507,6 +507,59 @@ for name, data, refused in (
     ("wrong Adler behind a flush", pieces(flushed, rest[:-4] + wrong), False), ("wrong Adler with a flush", pieces(flushed + rest[:-4] + wrong), True),
 ):
     add(f"{name}.png", data, refused=refused)
+
+# Strips of JPEG whose markers tell other colors than the TIFF, which libtiff goes by.
+def strip(im, markers=b"", **kw):
+    data = save(im, "JPEG", quality=85, **kw)
+    return data[:2] + markers + data[4 + int.from_bytes(data[4:6], "big") :]  # without the first segment, of JFIF or Adobe
+
+
+jfif, adobe = jpeg[2:20], lambda transform: segment(0xEE, b"Adobe\0\x64\0\0\0\0" + bytes([transform]))
+small = picture.crop((0, 0, 19, 17))
+inks = Image.fromarray(smooth(17, 19, 4), "CMYK")
+for name, im, photo, kw, sampling in (
+    ("RGB", small, 2, {"keep_rgb": True}, None), ("YCbCr", small, 6, {"subsampling": 0}, [1, 1]), ("YCbCr 4:2:0", small, 6, {}, [2, 2]),
+    ("YCbCr as RGB", small, 2, {"subsampling": 0}, None), ("CMYK", inks, 5, {}, None), ("gray", small.convert("L"), 1, {}, None),
+):
+    for of, markers in {"JFIF": jfif, "Adobe 0": adobe(0), "Adobe 1": adobe(1), "Adobe 2": adobe(2)}.items():
+        tif(f"jpeg {name}, {of}", photo, [8] * len(im.mode if photo != 6 else "RGB"), [strip(im, markers, **kw)], comp=7, w=19, h=17, tags=[(530, 3, sampling)] if sampling else [])
+
+# Deflated strips without their last bytes: libtiff does without the checksum.
+for name, data, kw in (("noise", R(W * H), {}), ("zeros", bytes(W * H), {}), ("big-endian", R(W * H), {"order": ">"}), ("predictor", smooth(H, W, 1).tobytes(), {"predictor": 2})):
+    for missing in (1, 3, 4, 6):
+        tif(f"deflate without {missing}, {name}", 1, [8], [zlib.compress(data)[:-missing]], comp=8, refused=missing == 6, **kw)
+planes = [zlib.compress(R(W * H))[:-2] for _ in range(3)]
+tif("deflate without 2, planes", 2, [8] * 3, planes, comp=8, planar=2)
+tif("deflate without 2, tiled", 1, [8], [zlib.compress(R(256))[:-2] for _ in range(6)], comp=32946, tile=16, w=40, h=30)
+
+# Strips of JPEG without their end, and those whose bits libtiff does not turn.
+halves = [strip(picture.crop((0, y, 41, y + 15))) for y in (0, 15)]
+for name, data in (
+    ("no end", [h[:-2] for h in halves]), ("half an end", [h[:-1] for h in halves]), ("cut short", [halves[0][: len(halves[0]) * 4 // 5], halves[1][:-9]]),
+    ("progressive, cut short", [strip(picture.crop((0, 0, 41, 15)), progressive=True)[:-99], halves[1]]), ("no pixels", [halves[0][: halves[0].index(b"\xff\xda") + 14], halves[1]]),
+):
+    tif(f"jpeg strips, {name}", 6, [8] * 3, data, comp=7, rows=15, w=41, h=30, tags=[(530, 3, [2, 2])])
+for fill in (1, 2):
+    tif(f"jpeg gray, {fill}", 1, [8], [strip(small.convert("L"))], comp=7, w=19, h=17, fill=fill)
+
+# JPEGs smaller than their tiles, of which those at the edges may end with the image, or their strips.
+for mode, photo in (("RGB", 6), ("L", 1)):
+    im, kw = picture.convert(mode), {"comp": 7, "w": 41, "h": 30, "tags": [(530, 3, [1, 1])] if photo == 6 else []}
+    cut = lambda w, h: [strip(im.crop((x, y, min(x + w, 41), min(y + h, 30))), subsampling=0) for y in (0, 16) for x in (0, 16, 32)]
+    tif(f"jpeg tiles {mode} that end with the image", photo, [8] * len(mode), cut(16, 16), tile=16, **kw)
+    tif(f"jpeg tiles {mode}, small", photo, [8] * len(mode), cut(14, 11), tile=16, **kw)
+    tif(f"jpeg strips {mode}, narrow", photo, [8] * len(mode), [strip(im.crop((0, y, 33, y + 10)), subsampling=0) for y in (0, 10, 20)], rows=10, **kw)
+    tif(f"jpeg strips {mode}, narrow and tall", photo, [8] * len(mode), [strip(im.crop((0, 0, 33, 30)), subsampling=0)], **kw | {"h": 29}, refused=True)
+
+# Images of satellites: bands in planes of their own, of which Pillow passes over the unspecified ones.
+for photo, colors in ((1, 1), (2, 3), (5, 4)):
+    for n in (colors + 1, 7, 13):
+        for bits in (8, 16):
+            data = [zlib.compress(R(W * H) if bits == 8 else numbers("<u2", 0, 400)) for _ in range(n)]
+            tif(f"{n} bands, {photo}, {bits}", photo, [bits] * n, data, comp=8, planar=2, extra=[0] * (n - colors))
+tif("7 bands, the bits of one", 2, [8], [zlib.compress(R(W * H)) for _ in range(7)], comp=8, planar=2, extra=[0] * 4, refused=True)
+tif("7 bands, not in planes", 2, [8] * 7, [zlib.compress(R(7 * W * H))], comp=8, extra=[0] * 4, refused=True)
+tif("7 bands with alpha", 2, [8] * 7, [zlib.compress(R(W * H)) for _ in range(7)], comp=8, planar=2, extra=[2, 0, 0, 0], refused=True)
 
 for f in files.values():
     f["data"] = base64.b64encode(f["data"]).decode()

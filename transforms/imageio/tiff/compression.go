@@ -71,26 +71,23 @@ func decodeJPEG(data []byte, b block, l *layout, d *Directory) (io.Reader, error
 	if !bytes.HasPrefix(data, []byte{0xff, 0xd8}) {
 		return nil, errors.New("a strip or tile is no JPEG")
 	}
-	// Tell the decoder by Adobe's marker whether the colors are YCbCr.
-	transform := byte(0)
-	if l.photometric == yCbCr && !l.planar {
-		transform = 1
-	}
-	file := append([]byte{0xff, 0xd8, 0xff, 0xee, 0, 14}, "Adobe\x00\x64\x00\x00\x00\x00"...)
-	file = append(file, transform)
+	file := []byte{0xff, 0xd8}
 	if tables := d.tags[tagJPEGTables].data; len(tables) > 4 {
 		file = append(file, tables[2:len(tables)-2]...) // without the markers of start and end
 	}
 	file = append(file, data[2:]...)
+	file = append(file, 0xff, 0xd9) // libtiff ends it if its end is missing
 	width, height, err := jpeg.Size(file)
-	last := b.y+b.height >= d.integer(tagHeight, 0)
-	if err == nil && (width != b.width || height > b.height && !last || width*(height-b.height) > maxSurplus) {
-		err = fmt.Errorf("a JPEG of %d x %d pixels in a strip or tile of %d x %d", width, height, b.width, b.height)
-	}
 	if err != nil {
 		return nil, err
 	}
-	m, err := jpeg.Decode(file, 1)
+	right, bottom := d.integer(tagWidth, 0), d.integer(tagHeight, 0)
+	mismatch := fmt.Errorf("a JPEG of %d x %d pixels in a strip or tile of %d x %d", width, height, b.width, b.height)
+	surplus := width == b.width && b.y+b.height >= bottom && width*(height-b.height) <= maxSurplus
+	if width > b.width || b.width > 1<<16 || height > b.height && !surplus {
+		return nil, mismatch
+	}
+	m, err := jpeg.DecodeStrip(file, l.photometric == yCbCr && !l.planar)
 	if err != nil {
 		return nil, err
 	}
@@ -101,22 +98,26 @@ func decodeJPEG(data []byte, b block, l *layout, d *Directory) (io.Reader, error
 	if m.Channels != samples || l.bits != 8 {
 		return nil, fmt.Errorf("a JPEG with %d samples per pixel in a strip or tile with %d", m.Channels, samples)
 	}
-	if m.Channels == 4 { // the JPEG package takes it for inverted
-		for i, v := range m.Pix {
-			m.Pix[i] = 255 - v
-		}
+	if width < min(b.width, right-b.x) || height < min(b.height, bottom-b.y) {
+		m.Damage = mismatch
 	}
-	if missing := b.height - m.Height; missing > 0 { // libtiff leaves them 0
-		m.Pix = append(m.Pix, make([]uint8, missing*m.Width*m.Channels)...)
-		m.Damage = fmt.Errorf("the last %d rows of a strip or tile are missing", missing)
-	}
-	return damaged{bytes.NewReader(m.Pix), m.Damage}, nil
+	return &jpegRows{Image: m}, nil
 }
 
-// damaged holds the pixels of a block that could be read, and what is wrong with it; nil if it is sound.
-type damaged struct {
-	io.Reader
-	damage error
+// jpegRows are the rows of a block that is a JPEG. What a smaller one lacks, such as a tile that ends with the image, is 0.
+type jpegRows struct {
+	jpeg.Image
+	y int
+}
+
+// Read reads a row.
+func (j *jpegRows) Read(row []byte) (n int, err error) {
+	if j.y < j.Height {
+		n = copy(row, j.Pix[j.y*j.Width*j.Channels:][:j.Width*j.Channels])
+	}
+	clear(row[n:])
+	j.y++
+	return len(row), nil
 }
 
 // packBitsReader decompresses runs of equal bytes.

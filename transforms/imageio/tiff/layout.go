@@ -41,7 +41,7 @@ type layout struct {
 	photometric int
 	bits        int // of each sample
 	kind        int
-	samples     int // all that are stored, per pixel
+	samples     int // per pixel: all but unspecified ones in planes of their own
 	extras      []int
 	planar      bool
 	reversed    bool // the lowest bit of a byte comes first
@@ -67,6 +67,11 @@ func (d *Directory) layout() (layout, error) {
 	bits, kinds := d.integers(tagBitsPerSample), d.integers(tagSampleFormat)
 	if len(bits) == 0 {
 		bits = []int{1}
+	}
+	if n := len(l.extras); l.planar && n > 0 && slices.Max(l.extras) == unspecified && l.samples == l.colors()+n { // are not read
+		l.samples -= n
+		bits = bits[:max(0, len(bits)-n)]
+		l.extras = nil
 	}
 	if l.samples < 1 || l.samples > 6 {
 		return l, fmt.Errorf("%d samples per pixel: %w", l.samples, ErrUnsupported)
@@ -96,11 +101,6 @@ func (l *layout) supported() bool {
 	plain := l.kind == unsigned && !l.reversed // what allows extra samples
 	colors := l.colors()
 	switch {
-	case l.planar && len(l.extras) > 0 && slices.Max(l.extras) == unspecified:
-		if l.samples != colors+len(l.extras) {
-			return false
-		}
-		l.extras = nil // are in planes that are not read
 	case l.photometric == rgb && l.samples == 4 && len(l.extras) == 0:
 		l.extras = []int{straight}
 		return plain && (l.bits == 8 || l.bits == 16)

@@ -257,7 +257,7 @@ func (m *Image) decode(data []byte, b block, l *layout, d *Directory, compressio
 	if b.size >= 0 {
 		compressed = compressed[:b.size]
 	}
-	if l.reversed {
+	if l.reversed && compression != jpegCompression { // libtiff does not turn those
 		compressed = reversedBits(compressed)
 	}
 	rows, err := decompress(compressed, b, l, d, compression)
@@ -273,7 +273,11 @@ func (m *Image) decode(data []byte, b block, l *layout, d *Directory, compressio
 	}
 	row := make([]uint8, l.rowBytes(b.width))
 	var damage error
-	for y := range b.height {
+	height := b.height
+	if compression == jpegCompression { // may end with the image
+		height = min(height, m.Height-b.y)
+	}
+	for y := range height {
 		if y%l.down == 0 {
 			n, err := io.ReadFull(rows, row)
 			if err != nil {
@@ -294,12 +298,12 @@ func (m *Image) decode(data []byte, b block, l *layout, d *Directory, compressio
 	switch rows := rows.(type) {
 	case *fax:
 		damage = rows.damage
-	case damaged:
-		damage = rows.damage
+	case *jpegRows:
+		damage = rows.Damage
 	}
-	if damage == nil && (compression == deflate || compression == oldDeflate) { // libtiff checks the sum if the data end here
+	if damage == nil && (compression == deflate || compression == oldDeflate) { // libtiff checks the sum if the data end here with all of it
 		if n, err := rows.Read(row[:1]); n == 0 && err != io.EOF {
-			if damage = err; !l.lenient || p != nil {
+			if damage = err; err != io.ErrUnexpectedEOF && (!l.lenient || p != nil) {
 				return err
 			}
 		}

@@ -111,9 +111,6 @@ for w, h in ((128, 32), (103, 30), (128, 27)):
 for w, h in ((32, 128), (29, 120)):
     add(f"four rows a chroma row {w}x{h}", patch(four, 0x14, w, h))
 
-with open("golden.json", "w") as f:
-    json.dump(out, f, indent=0)
-
 # Damage, mostly in the scans. The first scans of a progressive file are a file with missing scans.
 damaged = []
 pick = random.Random(5)
@@ -132,4 +129,15 @@ while len(damaged) < 800:
         damaged.append({"name": name, "at": at, "to": base64.b64encode(to).decode(), "sha256": sha256})
 with open("damaged.json", "w") as f:
     json.dump(damaged, f)
+
+# Coefficients that overflow, by patching the first factors of the quantization tables.
+for progressive in (False, True):
+    for name, channels, kw in (("grey", 1, {}), ("4:2:0", 3, {"subsampling": "4:2:0"}), ("4:4:4", 3, {"subsampling": "4:4:4"})):
+        data = bytearray(save(picture(67, 45, channels), quality=90, progressive=progressive, **kw))
+        for at in range(2, data.index(b"\xff\xda")):
+            if data[at : at + 2] == b"\xff\xdb":
+                data[at + 5] = 255
+        add(f"{name} overflowing" + ", progressive" * progressive, bytes(data))
+with open("golden.json", "w") as f:
+    json.dump(out, f, indent=0)
 print(len(out), "images")
