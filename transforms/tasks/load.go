@@ -33,7 +33,7 @@ type Images struct {
 	// are left out.
 	Bad []string
 
-	byIndex bool // labels count classes that have other names
+	remark string // about labels that may not be those that are meant
 }
 
 // Len returns the number of images.
@@ -70,14 +70,17 @@ func Check(ctx context.Context, t Task) error {
 	train, err := load(ctx, t.Train, nil, labelsOnly())
 	if err == nil && t.Test != "" {
 		var test *Images
-		if test, err = load(ctx, t.Test, train.Classes, labelsOnly()); err == nil && test.byIndex {
-			slog.Warn("the test images have numbers as labels, but the training images names: these are counted from 0 in their order", "test", t.Test, "0", train.Classes[0])
+		if test, err = load(ctx, t.Test, train.Classes, labelsOnly()); err == nil && test.remark != "" {
+			slog.Warn(test.remark, "test", t.Test)
 		}
 	}
-	if err == nil {
-		err = CheckMetric(t.Metric, train.Sets)
+	if err != nil {
+		return err
 	}
-	return err
+	if train.remark != "" {
+		slog.Warn(train.remark, "train", t.Train)
+	}
+	return CheckMetric(t.Metric, train.Sets)
 }
 
 // CheckMetric returns an error if a metric is not for images with such sets of classes.
@@ -146,6 +149,9 @@ func load(ctx context.Context, path string, classes []string, read reader) (*Ima
 	folders := map[string]bool{} // that are the classes of images
 	at := int64(-1)
 	err := each(ctx, path, func(split imageio.Split, hint string) error {
+		if split.Kind == imageio.List {
+			im.remark = hint // of which columns may be meant instead of the folders
+		}
 		first := at + 1
 		if split.Kind == imageio.Parquet && split.Damage == "" {
 			rows := split.End - split.Begin
@@ -237,7 +243,7 @@ func load(ctx context.Context, path string, classes []string, read reader) (*Ima
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	im.Classes, im.byIndex = labels.Classes, labels.byIndex
+	im.Classes, im.remark = labels.Classes, cmp.Or(labels.remark, im.remark)
 	for i, n := range sizes {
 		set := labels.Labels[:n:n]
 		im.Labels[i], labels.Labels = set[0], labels.Labels[n:]
@@ -456,7 +462,7 @@ func (im *Images) byNumber(names []string, last int64, classes []string) error {
 		nameAll(im.Labels, names)
 		return im.byName(names, names, classes)
 	case classes != nil:
-		im.byIndex = true
+		im.remark = fmt.Sprintf("labels are numbers, but the classes of the training images names: these are counted from 0 (%s) in their order", classes[0])
 	}
 	im.Classes = classes
 	if classes == nil {

@@ -180,8 +180,14 @@ func TestNumbersAndNames(t *testing.T) {
 	t.Cleanup(func() { slog.SetDefault(before) })
 	animals := tasks.Task{Train: folder(t, t.TempDir(), "cat/1.png", "dog/2.png"), Test: table(t, []int64{1, 0, 1}, nil)}
 	require.NoError(t, tasks.Check(t.Context(), animals))
-	require.Contains(t, logged.String(), "these are counted from 0 in their order")
+	require.Contains(t, logged.String(), "these are counted from 0 (cat) in their order")
 	require.Equal(t, []int64{1, 0, 1}, load(t, animals.Test, load(t, animals.Train, nil).Classes).Labels)
+
+	years := folder(t, t.TempDir(), "2019/1.png", "2020/2.png")
+	list := filepath.Join(years, "birds.csv")
+	require.NoError(t, os.WriteFile(list, []byte("path,species\n2019/1.png,cat\n2020/2.png,dog\n"), 0o644))
+	require.NoError(t, tasks.Check(t.Context(), tasks.Task{Train: list}))
+	require.Contains(t, logged.String(), "the folders of its paths are the classes; the columns species could hold them; give one by --label-column")
 }
 
 // TestNumbersAmongNames takes numbers for names where the same file has names, too.
