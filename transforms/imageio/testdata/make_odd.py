@@ -572,6 +572,10 @@ add("transparent in three bytes.gif", gif[:at] + b"!\xf9\3\1\0\0\0" + gif[at:], 
 add("opaque in two bytes.gif", gif[:at] + b"!\xf9\2\0\0\0" + gif[at:], refused=True)
 add("nearly gray, beyond the table.gif", gif[:10] + bytes([gif[10] - 1]) + gif[11:13] + ramp[:-1] + b"\x08" + gif[13 + 48 :])
 
+# A PNG with a palette of more than 256 colors, which it does not need, or needs.
+for depth, color, bits in ((8, 2, 24), (8, 0, 8), (16, 6, 64), (8, 3, 8)):
+    add(f"PLTE of 257 in {color} {depth}.png", png(depth, color, bits, before=chunk(b"PLTE", R(3 * 257))), refused=color == 3)
+
 for f in files.values():
     f["data"] = base64.b64encode(f["data"]).decode()
 with open("odd.json", "w") as f:
