@@ -20,9 +20,9 @@ const maxPixels = 178_956_970
 // Damaged images that Pillow reads are read to the same pixels, and RGB.Damage tells what is wrong: PNGs with wrong
 // checksums, chunks out of order or no end, JPEGs whose scans end early or have wrong codes, GIFs with frames beyond the
 // screen. What Pillow refuses is an error: images that are truncated or damaged otherwise, and those of more than
-// 178,956,970 pixels. So are some sound files that Pillow reads: JPEGs with arithmetic coding, and TIFFs in CIE L*a*b* or
-// with rare compressions. An image whose Exif data are damaged is read, but not turned. Decode never panics. It is safe for
-// concurrent use; large images wait for each other to bound memory.
+// 178,956,970 pixels. So are some sound files that Pillow reads: JPEGs with arithmetic coding or without loss, and TIFFs in
+// CIE L*a*b* or with rare compressions. An image whose Exif data are damaged is read, but not turned. Decode never panics. It
+// is safe for concurrent use; large images wait for each other to bound memory.
 func Decode(data []byte) (RGB, error) {
 	return decode(data, 0, func(rgb RGB, _ box) RGB { return rgb })
 }

@@ -47,7 +47,7 @@ func readGIF(data []byte) (*gifFrame, error) {
 			label := r.take(1)
 			block := r.block()
 			if len(label) == 1 && label[0] == 0xf9 && len(block) > 0 {
-				if len(block) < 4 {
+				if len(block) < 3 || len(block) < 4 && block[0]&1 != 0 {
 					return nil, errGIF
 				}
 				if block[0]&1 != 0 {
@@ -152,7 +152,17 @@ func (r *gifReader) block() []byte {
 	return r.take(int(n[0]))
 }
 
-func (r *gifReader) table(flags byte) []byte { return r.take(3 << (flags&7 + 1)) }
+// table reads a color table. As in Pillow, one of grays that equal their indices is none, so that indices beyond it are gray, too.
+// Pillow then paints with the colors of the screen, if it has some, which we do not.
+func (r *gifReader) table(flags byte) []byte {
+	colors := r.take(3 << (flags&7 + 1))
+	for i, v := range colors {
+		if int(v) != i/3 {
+			return colors
+		}
+	}
+	return nil
+}
 
 // gifPen draws pixels in the order of the file.
 type gifPen struct {

@@ -82,14 +82,15 @@ func readPNG(data []byte) (*pngFile, error) {
 		case "IEND":
 			return nil, errors.New("no pixels")
 		case "PLTE":
-			if len(content)/3 > 256 {
+			if p.color != 3 {
+				break
+			}
+			if len(content)/3 > len(p.colors) {
 				return nil, fmt.Errorf("palette of %d colors", len(content)/3)
 			}
-			if p.color == 3 {
-				clear(p.colors[:])
-				for i := range len(content) / 3 {
-					p.colors[i] = [3]uint8(content[3*i:])
-				}
+			clear(p.colors[:])
+			for i := range len(content) / 3 {
+				p.colors[i] = [3]uint8(content[3*i:])
 			}
 		case "tRNS":
 			if p.color == 0 && n < 2 || p.color == 2 && n < 6 {

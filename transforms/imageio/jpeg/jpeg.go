@@ -2,7 +2,7 @@
 // loaders: it has the same accurate integer DCT, "fancy" chroma upsampling and color conversion. It can decode at 1/2,
 // 1/4 or 1/8 of the size, like Pillow's Image.draft, which takes a fraction of the time for a large photo.
 //
-// It supports what libjpeg supports: baseline, extended and progressive Huffman-coded 8-bit images, gray, YCbCr, RGB,
+// It supports what is common: baseline, extended and progressive Huffman-coded 8-bit images, gray, YCbCr, RGB,
 // CMYK and YCCK, with any integer sampling factors, restart intervals and multiple scans. It guesses like libjpeg where the
 // compressed data are damaged (and says so in Image.Damage), and smooths progressive images whose last scans are missing.
 // Data that end too early are an error, as in Pillow.
@@ -45,7 +45,7 @@ func Size(data []byte) (width, height int, err error) {
 }
 
 // Decode decodes an image at 1/scale of its size, rounded up; scale is 1, 2, 4 or 8. The result does not reference
-// data.
+// data. Arithmetic coding and lossless images, which libjpeg-turbo reads, are errors that wrap [ErrUnsupported].
 func Decode(data []byte, scale int) (Image, error) {
 	if scale != 1 && scale != 2 && scale != 4 && scale != 8 {
 		return Image{}, fmt.Errorf("scale is 1/%d; want 1/1, 1/2, 1/4 or 1/8", scale)
@@ -153,7 +153,9 @@ type quantTable struct {
 // The markers that the decoder knows.
 const (
 	sof0, sof1, sof2 = 0xc0, 0xc1, 0xc2
+	sof3             = 0xc3
 	dht, dac         = 0xc4, 0xcc
+	sof9, sof10      = 0xc9, 0xca
 	sof15            = 0xcf
 	rst0, rst7       = 0xd0, 0xd7
 	soi, eoi, sos    = 0xd8, 0xd9, 0xda
@@ -181,7 +183,7 @@ func (d *decoder) segments(headerOnly bool) error {
 		case marker < sof0 || marker == soi || marker > dri && marker < app0 || marker > app15 && marker != com:
 			return fmt.Errorf("unknown marker %#x", marker)
 		case marker <= sof15 && marker > sof2 && marker != dht && marker != dac:
-			return fmt.Errorf("coding process %#x: %w", marker, ErrUnsupported)
+			return fmt.Errorf("%s: %w", process(marker), ErrUnsupported)
 		case marker <= sof2 && d.n > 0:
 			return errors.New("two frame headers")
 		}
@@ -220,6 +222,17 @@ func (d *decoder) segments(headerOnly bool) error {
 			return err
 		}
 	}
+}
+
+// process names what the marker of a frame header stands for, if the decoder does not know it.
+func process(marker int) string {
+	switch marker {
+	case sof3:
+		return "lossless JPEG"
+	case sof9, sof10:
+		return "arithmetic coding"
+	}
+	return fmt.Sprintf("coding process %#x", marker)
 }
 
 // marker finds the next marker, skipping other bytes.

@@ -561,6 +561,21 @@ tif("7 bands, the bits of one", 2, [8], [zlib.compress(R(W * H)) for _ in range(
 tif("7 bands, not in planes", 2, [8] * 7, [zlib.compress(R(7 * W * H))], comp=8, extra=[0] * 4, refused=True)
 tif("7 bands with alpha", 2, [8] * 7, [zlib.compress(R(W * H)) for _ in range(7)], comp=8, planar=2, extra=[2, 0, 0, 0], refused=True)
 
+# GIFs with indices beyond a table that is all gray.
+ramp = bytes(i // 3 for i in range(24))
+add("gray, beyond the table.gif", gif[:10] + bytes([gif[10] - 1]) + gif[11:13] + ramp + gif[13 + 48 :])
+at = bare.index(b",\0\0\0\0") + 9
+add("gray, beyond the frame's table.gif", bare[:at] + bytes([0x82]) + ramp + bare[at + 1 :])
+at = gif.index(b",\0\0\0\0")
+add("opaque in three bytes.gif", gif[:at] + b"!\xf9\3\0\0\0\0" + gif[at:])
+add("transparent in three bytes.gif", gif[:at] + b"!\xf9\3\1\0\0\0" + gif[at:], refused=True)
+add("opaque in two bytes.gif", gif[:at] + b"!\xf9\2\0\0\0" + gif[at:], refused=True)
+add("nearly gray, beyond the table.gif", gif[:10] + bytes([gif[10] - 1]) + gif[11:13] + ramp[:-1] + b"\x08" + gif[13 + 48 :])
+
+# A PNG with a palette of more than 256 colors, which it does not need, or needs.
+for depth, color, bits in ((8, 2, 24), (8, 0, 8), (16, 6, 64), (8, 3, 8)):
+    add(f"PLTE of 257 in {color} {depth}.png", png(depth, color, bits, before=chunk(b"PLTE", R(3 * 257))), refused=color == 3)
+
 for f in files.values():
     f["data"] = base64.b64encode(f["data"]).decode()
 with open("odd.json", "w") as f:

@@ -5,7 +5,8 @@
 // golang.org/x/image/tiff reads about half of that, and takes black for white in the fax compressions.
 //
 // It reads correctly what Pillow 13 gets wrong: signed and floating-point samples that are big-endian and compressed, and,
-// of what is not compressed, separate planes of 16 bits or in which 0 is white.
+// of what is not compressed, separate planes of 16 bits or in which 0 is white, and gray or indexed images in one strip whose
+// orientation swaps width and height, which Pillow garbles where it maps a file into memory.
 package tiff
 
 import (
