@@ -141,16 +141,21 @@ func (s *groupReader) read(size int64) (damage, err error) {
 // image yields the image in a row of a record.
 func (s *groupReader) image(rec arrow.Record, i int) error {
 	im := Image{Source: s.file, Row: s.row, Label: -1, LabelLost: s.lost}
-	data, path := s.table.image(rec, i)
-	if im.Data = data; len(data) == 0 {
-		var err error
-		if im.Data, err = s.elsewhere(path); err != nil && temporary(err) {
-			return err
-		} else if err != nil {
-			im.Damage = err.Error()
-		}
+	if guard(func() error { s.table.label(rec, i, &im); return nil }) != nil {
+		im = Image{Source: s.file, Row: s.row, Label: -1, LabelLost: true}
 	}
-	s.table.label(rec, i, &im)
+	err := guard(func() (err error) {
+		data, path := s.table.image(rec, i)
+		if im.Data = data; len(data) == 0 {
+			im.Data, err = s.elsewhere(path)
+		}
+		return err
+	})
+	if err != nil && temporary(err) {
+		return err
+	} else if err != nil {
+		im.Damage = err.Error()
+	}
 	return s.yield(im)
 }
 
