@@ -33,10 +33,10 @@ var folderKind = kind{
 	read:     readFolder,
 }
 
-// walk iterates over the files in a folder and its subfolders, starting at from, as slash-separated names relative to
-// the folder. They are sorted by name, component by component. Links are followed; hidden files and folders and
-// macOS's __MACOSX and Spark's _temporary are skipped, and so are the folders of runs and studies inside. What cannot be listed, such as a folder
-// without permission, comes with an error, and the walk goes on; an error without a name ends it. No folder is entered
+// walk iterates over the files in a folder and its subfolders, starting at from, as slash-separated names relative to the
+// folder. They are sorted by name, component by component. Links are followed; hidden files and folders, macOS's __MACOSX
+// and Spark's _temporary are skipped, and so are the folders of runs and studies inside. What cannot be listed, such as a
+// folder without permission, comes with an error, and the walk goes on; an error without a name ends it. No folder is entered
 // twice: a link to one that the walk enters anyway comes with errAgain. A link that leads nowhere is a file by its name.
 // On object stores other than Google's the files may be at most three folders deep.
 func walk(ctx context.Context, root, from string) iter.Seq2[string, error] {

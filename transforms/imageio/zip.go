@@ -18,8 +18,9 @@ import (
 )
 
 // Zip is an archive of image files; their folders are the classes (see Image.Folders), except below a metadata.csv,
-// metadata.jsonl or metadata.parquet, as in a Folder. Hidden files and folders, macOS's __MACOSX and Spark's _temporary are skipped. A member that is encrypted, damaged, a link or larger than 512 MiB counts as a damaged image. The sound
-// members of a truncated archive are read, and one damaged image stands for what is lost.
+// metadata.jsonl or metadata.parquet, as in a Folder. Hidden files and folders, macOS's __MACOSX and Spark's _temporary are
+// skipped. A member that is encrypted, damaged, a link or larger than 512 MiB counts as a damaged image. The sound members of
+// a truncated archive are read, and one damaged image stands for what is lost.
 const Zip = "zip"
 
 var zipKind = kind{

@@ -30,9 +30,9 @@ var parts = map[string][]string{
 var shard = regexp.MustCompile(`^([a-z]+|t10k)(?:([-_])\d+(?:(-of-)(\d+)(-[0-9a-f]+)?)?)?$`)
 
 // hubSplits finds the splits of a data set in a folder that is laid out as on the Hugging Face Hub: files such as
-// train-00000-of-00004.parquet or folders train and test (split=train, if a table is partitioned so), in the folder itself, in its folder data, or in that of its
-// only configuration; else those that its README.md names. The paths of splits are by the names of their parts, train and test; a split of several files is a
-// glob.
+// train-00000-of-00004.parquet or folders train and test (split=train, if a table is partitioned so), in the folder itself,
+// in its folder data, or in that of its only configuration; else those that its README.md names. The paths of splits are by
+// the names of their parts, train and test; a split of several files is a glob.
 func hubSplits(ctx context.Context, dir string) (map[string]string, error) {
 	var configs []string
 	var found map[string]string
