@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 
 	"github.com/apache/arrow/go/v15/arrow/memory"
 	"github.com/apache/arrow/go/v15/parquet"
@@ -15,6 +16,8 @@ import (
 	"github.com/apache/arrow/go/v15/parquet/file"
 	"github.com/apache/arrow/go/v15/parquet/metadata"
 	"github.com/apache/arrow/go/v15/parquet/schema"
+	"github.com/klauspost/compress/snappy"
+	"github.com/klauspost/compress/zstd"
 )
 
 // dictionaryHeader is how much longer a column may be than its metadata says: old
@@ -50,7 +53,7 @@ func (r *Reader) pages(group *metadata.RowGroupMetaData, index int) (*filled, er
 		}
 		codec = compress.Codecs.Uncompressed
 	}
-	pages, err := file.NewPageReader(newStream(data, codec == compress.Codecs.Gzip), meta.NumValues(), codec, bounded{mem, most}, nil)
+	pages, err := file.NewPageReader(newStream(data, codec), meta.NumValues(), codec, bounded{mem, most}, nil)
 	return &filled{PageReader: pages, column: r.file.MetaData().Schema.Column(index)}, err
 }
 
@@ -74,23 +77,24 @@ func (b bounded) Reallocate(size int, data []byte) []byte {
 
 // stream gives the bytes of a column; it is a parquet.BufferedReader.
 type stream struct {
-	data   []byte
-	at     int                // the next byte
-	zipped map[int]pageHeader // the pages that are compressed with gzip, by where their compressed data begin
+	data    []byte
+	at      int // the next byte
+	codec   compress.Compression
+	checked map[int]pageHeader // the compressed pages that are checked, by where their compressed data begin
 }
 
 // newStream returns the pages of a column up to the first that is not whole: the library takes memory for what a
 // header promises before it looks whether that is there.
-func newStream(data []byte, zipped bool) *stream {
-	s := &stream{zipped: map[int]pageHeader{}}
+func newStream(data []byte, codec compress.Compression) *stream {
+	s := &stream{codec: codec, checked: map[int]pageHeader{}}
 	end := 0
 	for end < len(data) {
 		h, err := readPageHeader(data[end:])
 		if err != nil || h.packed < 0 || h.packed > len(data)-end-h.length {
 			break
 		}
-		if zipped && h.compressed && h.levels >= 0 && h.levels < h.packed {
-			s.zipped[end+h.length+h.levels] = h
+		if h.compressed && h.levels >= 0 && h.levels < h.packed {
+			s.checked[end+h.length+h.levels] = h
 		}
 		end += h.length + h.packed
 	}
@@ -115,8 +119,8 @@ func (s *stream) Discard(n int) (int, error) {
 
 // Read reads the next bytes.
 func (s *stream) Read(p []byte) (int, error) {
-	if h, ok := s.zipped[s.at]; ok {
-		if err := verify(s.data[s.at:s.at+h.packed-h.levels], h.size); err != nil {
+	if h, ok := s.checked[s.at]; ok {
+		if err := verify(s.codec, s.data[s.at:s.at+h.packed-h.levels], h.size); err != nil {
 			return 0, err
 		}
 	}
@@ -128,17 +132,67 @@ func (s *stream) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// verify compares data of gzip with their checksum, behind at most so many bytes of them. The library leaves the checksum
-// out, and it says what else is wrong.
-func verify(data []byte, most int) error {
-	r, err := gzip.NewReader(bytes.NewReader(data))
-	if err == nil {
-		_, err = io.CopyN(io.Discard, r, int64(most)+1)
+// verify checks compressed data of at most so many bytes, as far as the library does not: it takes memory for what data of
+// Snappy and Zstandard promise, and leaves out the checksum of gzip. It says itself what else is wrong.
+func verify(codec compress.Compression, data []byte, most int) error {
+	var size int64
+	var err error
+	switch codec {
+	case compress.Codecs.Gzip:
+		var r *gzip.Reader
+		if r, err = gzip.NewReader(bytes.NewReader(data)); err == nil {
+			_, err = io.CopyN(io.Discard, r, int64(most)+1)
+		}
+		if errors.Is(err, gzip.ErrChecksum) {
+			return err
+		}
+	case compress.Codecs.Snappy:
+		var n int
+		n, err = snappy.DecodedLen(data)
+		size = int64(n)
+	case compress.Codecs.Zstd:
+		if size, err = zstdSize(data, most); err != nil {
+			return err
+		}
 	}
-	if errors.Is(err, gzip.ErrChecksum) {
-		return err
+	if err == nil && size > int64(most) {
+		return fmt.Errorf("a page of %d bytes that unpacks to %d", most, size)
 	}
 	return nil
+}
+
+// zstdSize returns what Zstandard data unpack to: what they promise, if they are one frame that does, else what they hold, up
+// to one byte more than most.
+func zstdSize(data []byte, most int) (int64, error) {
+	var h zstd.Header
+	if err := h.Decode(data); err == nil && h.HasFCS && oneFrame(h, data) {
+		return int64(min(h.FrameContentSize, math.MaxInt64)), nil
+	}
+	r, err := zstd.NewReader(bytes.NewReader(data), zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true))
+	if err != nil {
+		return 0, err
+	}
+	defer r.Close()
+	return io.Copy(io.Discard, io.LimitReader(r, int64(most)+1))
+}
+
+// oneFrame reports whether a frame is all there is: its blocks, each behind 3 bytes (RFC 8878, 3.1.1.2), and its checksum.
+func oneFrame(h zstd.Header, data []byte) bool {
+	at := h.HeaderSize
+	for last := false; !last && at+3 <= len(data); {
+		head := int(data[at]) | int(data[at+1])<<8 | int(data[at+2])<<16
+		last = head&1 != 0
+		at += 3
+		if repeated := head>>1&3 == 1; repeated {
+			at++
+		} else {
+			at += head >> 3
+		}
+	}
+	if h.HasCheckSum {
+		at += 4
+	}
+	return at == len(data)
 }
 
 // maxPage is the size of the largest page that is unpacked, in bytes, and maxLoad what rows that are read together may take:
