@@ -212,6 +212,20 @@ func TestOtherTables(t *testing.T) {
 	require.Contains(t, images[1].Damage, "not a sound Parquet file")
 }
 
+// damagePage damages the page of a file that begins with a text, and returns the sound file.
+func damagePage(t *testing.T, path, text string) (sound []byte) {
+	sound, err := os.ReadFile(path)
+	require.NoError(t, err)
+	at := bytes.Index(sound, []byte(text))
+	require.Positive(t, at)
+	data := bytes.Clone(sound)
+	for i := at - 20; i < at; i++ { // a header and the start of compressed data
+		data[i] = 0xff
+	}
+	write(t, path, data)
+	return sound
+}
+
 // Damaged labels cost no images.
 func TestParquetDamagedLabels(t *testing.T) {
 	schema := arrow.NewSchema([]arrow.Field{{Name: "image", Type: arrow.BinaryTypes.Binary}, {Name: "label", Type: arrow.BinaryTypes.String}}, nil)
@@ -219,14 +233,7 @@ func TestParquetDamagedLabels(t *testing.T) {
 		b.Field(0).(*array.BinaryBuilder).Append(fmt.Appendf(nil, "image %03d", i))
 		b.Field(1).(*array.StringBuilder).Append(fmt.Sprintf("class %03d", i))
 	})
-	data, err := os.ReadFile(path)
-	require.NoError(t, err)
-	at := bytes.Index(data, []byte("class 003"))
-	require.Positive(t, at)
-	for i := at - 20; i < at; i++ { // a header and the start of compressed data
-		data[i] = 0xff
-	}
-	write(t, path, data)
+	damagePage(t, path, "class 003")
 	_, images := surveyed(t, path)
 	require.Len(t, images, 11)
 	for i, im := range images {
@@ -246,15 +253,7 @@ func TestParquetDamagedGroup(t *testing.T) {
 		b.Field(0).(*array.BinaryBuilder).Append([]byte(want(i)))
 		b.Field(1).(*array.Int64Builder).Append(int64(i))
 	})
-	sound, err := os.ReadFile(path)
-	require.NoError(t, err)
-	at := bytes.Index(sound, []byte("image 003"))
-	require.Positive(t, at)
-	data := bytes.Clone(sound)
-	for i := at - 20; i < at; i++ { // a header and the start of compressed data
-		data[i] = 0xff
-	}
-	write(t, path, data)
+	sound := damagePage(t, path, "image 003")
 	_, images := surveyed(t, path)
 	require.Len(t, images, 11)
 	for i, im := range images {
