@@ -16,7 +16,7 @@ RUN     := runs/quickstart
 export CGO_ENABLED := 0
 export GOFLAGS := $(shell go env GOFLAGS) -gcflags=all=-dwarf=false
 
-.PHONY: build run test test-local flink-up flink-test flink-down chaos test-gpu test-nvrtc test-clients fuzz mutate bench-torch lint generate generated clean
+.PHONY: build run test test-local flink-up flink-test flink-down chaos test-gpu test-cuda test-clients fuzz mutate bench-torch lint generate generated clean
 
 ifneq (,$(findstring local,$(TAGS)))
 MODFILE := .cache/local.mod
@@ -91,13 +91,14 @@ mutate:
 test-gpu:
 	go test -c -ldflags "-s -w" -o bin/cuda.test ./tensorops/cuda
 
-# Compiles the CUDA kernels, which needs NVIDIA's compiler but no GPU.
-NVRTC := .cache/nvrtc
-test-nvrtc: $(NVRTC)/installed
-	SDR_CUDA_LIBS=$(CURDIR)/$(NVRTC) go test -ldflags "-s -w" -run TestCompile ./tensorops/cuda
+# Compiles the CUDA kernels and has cuDNN plan convolutions, which needs these libraries (1.2 GB) but no GPU. Without one,
+# cuDNN reads what it has to know of a GPU from a description whose format belongs to its version.
+CUDA := .cache/cuda
+test-cuda: $(CUDA)/installed
+	SDR_CUDA_LIBS=$(CURDIR)/$(CUDA) go test -ldflags "-s -w" -run 'TestCompile|TestPlansOfCuDNN' ./tensorops/cuda
 
-$(NVRTC)/installed:
-	python3 -m pip install --quiet --target $(NVRTC) nvidia-cuda-nvrtc
+$(CUDA)/installed:
+	python3 -m pip install --quiet --no-deps --target $(CUDA) nvidia-cuda-nvrtc nvidia-cudnn-cu12==9.14.0.64
 	touch $@
 
 # PyTorch is faster with tcmalloc, which is used where it is installed (Debian: apt-get install libtcmalloc-minimal4),

@@ -109,6 +109,7 @@ type (
 	tensorDescriptor      uintptr // cudnnTensorDescriptor_t
 	filterDescriptor      uintptr // cudnnFilterDescriptor_t
 	convolutionDescriptor uintptr // cudnnConvolutionDescriptor_t
+	descriptor            uintptr // cudnnBackendDescriptor_t, of anything in the graph interface
 )
 
 // algoPerf describes one of cuDNN's algorithms for a convolution. cudnnConvolutionFwdAlgoPerf_t, ...BwdDataAlgoPerf_t
@@ -123,10 +124,12 @@ type algoPerf struct {
 	_           [3]int32
 }
 
-// cudnn has the functions of cuDNN 9's legacy convolution API, libcudnn.so.9. Data types, formats, modes, math types
-// and algorithms are int32. Tensor sizes are in the order n, c, h, w, whatever the format.
+// cudnn has the functions of cuDNN 9's two interfaces to convolutions, libcudnn.so.9: the older one, with a function for
+// each pass, and the graph interface. Data types, formats, modes, math types and algorithms are int32, as are kinds and
+// names of what the graph interface describes. Tensor sizes are in the order n, c, h, w, whatever the format.
 type cudnn struct {
-	cudnnGetVersion func() uint64 // 90800 is 9.8.0
+	cudnnGetVersion       func() uint64 // 90800 is 9.8.0
+	cudnnGetCudartVersion func() uint64 // of the CUDA that it was built for; 12080 is 12.8
 	// cudnnGetLastErrorString writes the thread's last message, empty if there is none.
 	cudnnGetLastErrorString func(message *byte, bytes uint64)
 	cudnnGetErrorString     func(s dnnStatus) string
@@ -181,6 +184,15 @@ type cudnn struct {
 	cudnnConvolutionBackwardFilter func(h dnnHandle, alpha unsafe.Pointer, xd tensorDescriptor, x uint64,
 		dyd tensorDescriptor, dy uint64, c convolutionDescriptor, algo int32, workspace, size uint64, beta unsafe.Pointer,
 		dwd filterDescriptor, dw uint64) dnnStatus
+
+	// The graph interface. An attribute has count values of the C type that belongs to its kind; to read those of kind
+	// descriptor, the list has to consist of empty descriptors.
+	cudnnBackendCreateDescriptor  func(kind int32, d *descriptor) dnnStatus
+	cudnnBackendSetAttribute      func(d descriptor, name, kind int32, count int64, values unsafe.Pointer) dnnStatus
+	cudnnBackendGetAttribute      func(d descriptor, name, kind int32, most int64, count *int64, values unsafe.Pointer) dnnStatus
+	cudnnBackendFinalize          func(d descriptor) dnnStatus
+	cudnnBackendDestroyDescriptor func(d descriptor) dnnStatus
+	cudnnBackendExecute           func(h dnnHandle, plan, operands descriptor) dnnStatus
 }
 
 // Handles of cublasLt.

@@ -35,6 +35,95 @@ const (
 	dnnAllocFailed = 4004 // CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED
 )
 
+// cuDNN's graph interface (cudnn_graph.h).
+const (
+	// Kinds of descriptors.
+	backendConvolution     = 1  // CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR
+	backendEngine          = 2  // CUDNN_BACKEND_ENGINE_DESCRIPTOR
+	backendEngineConfig    = 3  // CUDNN_BACKEND_ENGINECFG_DESCRIPTOR
+	backendHeuristics      = 4  // CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR
+	backendPlan            = 5  // CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR
+	backendKnobChoice      = 7  // CUDNN_BACKEND_KNOB_CHOICE_DESCRIPTOR
+	backendForward         = 10 // CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR
+	backendBackwardWeights = 11 // CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR
+	backendBackwardData    = 12 // CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR
+	backendGraph           = 15 // CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR
+	backendVariantPack     = 16 // CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR
+	backendTensor          = 17 // CUDNN_BACKEND_TENSOR_DESCRIPTOR
+
+	// Kinds of attributes.
+	typeHandle          = 0  // CUDNN_TYPE_HANDLE
+	typeDataType        = 1  // CUDNN_TYPE_DATA_TYPE
+	typeInt64           = 3  // CUDNN_TYPE_INT64
+	typeFloat           = 4  // CUDNN_TYPE_FLOAT
+	typePointer         = 6  // CUDNN_TYPE_VOID_PTR
+	typeConvolutionMode = 7  // CUDNN_TYPE_CONVOLUTION_MODE
+	typeHeuristics      = 8  // CUDNN_TYPE_HEUR_MODE
+	typeKnobType        = 9  // CUDNN_TYPE_KNOB_TYPE
+	typeNumericalNote   = 11 // CUDNN_TYPE_NUMERICAL_NOTE
+	typeDescriptor      = 15 // CUDNN_TYPE_BACKEND_DESCRIPTOR
+	typeBehaviorNote    = 19 // CUDNN_TYPE_BEHAVIOR_NOTE
+
+	// Attributes.
+	convolutionType        = 100  // CUDNN_ATTR_CONVOLUTION_COMP_TYPE
+	convolutionMode        = 101  // CUDNN_ATTR_CONVOLUTION_CONV_MODE
+	convolutionDilations   = 102  // CUDNN_ATTR_CONVOLUTION_DILATIONS
+	convolutionStrides     = 103  // CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES
+	convolutionPostPadding = 104  // CUDNN_ATTR_CONVOLUTION_POST_PADDINGS
+	convolutionPrePadding  = 105  // CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS
+	convolutionDimensions  = 106  // CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS
+	heuristicsMode         = 200  // CUDNN_ATTR_ENGINEHEUR_MODE
+	heuristicsGraph        = 201  // CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH
+	heuristicsResults      = 202  // CUDNN_ATTR_ENGINEHEUR_RESULTS
+	configEngine           = 300  // CUDNN_ATTR_ENGINECFG_ENGINE
+	configKnobs            = 302  // CUDNN_ATTR_ENGINECFG_KNOB_CHOICES
+	planHandle             = 400  // CUDNN_ATTR_EXECUTION_PLAN_HANDLE
+	planConfig             = 401  // CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG
+	planWorkspace          = 402  // CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE
+	knobChoiceType         = 600  // CUDNN_ATTR_KNOB_CHOICE_KNOB_TYPE
+	knobChoiceValue        = 601  // CUDNN_ATTR_KNOB_CHOICE_KNOB_VALUE
+	forwardAlpha           = 700  // CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA
+	forwardBeta            = 701  // CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA
+	forwardConvolution     = 702  // CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC
+	forwardWeights         = 703  // CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W
+	forwardInput           = 704  // CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X
+	forwardOutput          = 705  // CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y
+	dataAlpha              = 706  // CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_ALPHA
+	dataBeta               = 707  // CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_BETA
+	dataConvolution        = 708  // CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC
+	dataWeights            = 709  // CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_W
+	dataInput              = 710  // CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DX
+	dataOutput             = 711  // CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY
+	weightsAlpha           = 712  // CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_ALPHA
+	weightsBeta            = 713  // CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_BETA
+	weightsConvolution     = 714  // CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_CONV_DESC
+	weightsWeights         = 715  // CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DW
+	weightsInput           = 716  // CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_X
+	weightsOutput          = 717  // CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DY
+	graphHandle            = 800  // CUDNN_ATTR_OPERATIONGRAPH_HANDLE
+	graphOperations        = 801  // CUDNN_ATTR_OPERATIONGRAPH_OPS
+	tensorAlignment        = 900  // CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT
+	tensorType             = 901  // CUDNN_ATTR_TENSOR_DATA_TYPE
+	tensorDimensions       = 902  // CUDNN_ATTR_TENSOR_DIMENSIONS
+	tensorStrides          = 903  // CUDNN_ATTR_TENSOR_STRIDES
+	tensorNumber           = 906  // CUDNN_ATTR_TENSOR_UNIQUE_ID
+	packNumbers            = 1000 // CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS
+	packPointers           = 1001 // CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS
+	packWorkspace          = 1003 // CUDNN_ATTR_VARIANT_PACK_WORKSPACE
+	engineGraph            = 1300 // CUDNN_ATTR_ENGINE_OPERATION_GRAPH
+	engineIndex            = 1301 // CUDNN_ATTR_ENGINE_GLOBAL_INDEX
+	engineNumericalNotes   = 1303 // CUDNN_ATTR_ENGINE_NUMERICAL_NOTE
+	engineBehaviorNotes    = 1305 // CUDNN_ATTR_ENGINE_BEHAVIOR_NOTE
+
+	// Values of attributes.
+	heuristicsFallback     = 2 // CUDNN_HEUR_MODE_FALLBACK
+	heuristicsA            = 3 // CUDNN_HEUR_MODE_A
+	noteTensorCore         = 0 // CUDNN_NUMERICAL_NOTE_TENSOR_CORE
+	noteDownConvert        = 1 // CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS
+	noteReducedPrecision   = 2 // CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION
+	noteRuntimeCompilation = 0 // CUDNN_BEHAVIOR_NOTE_RUNTIME_COMPILATION
+)
+
 // cublasLt (cublas_api.h, cublasLt.h), with CUDA's data types (library_types.h).
 const (
 	realFloat    = 0  // CUDA_R_32F

@@ -28,9 +28,11 @@ type passKey struct {
 	pass
 }
 
-// algorithm is a way to compute a pass: a kernel of this package or, if it has no name, one of cuDNN's algorithms.
+// algorithm is a way to compute a pass: a kernel of this package, a plan of cuDNN's graph interface or, if it has neither,
+// an algorithm of cuDNN's older interface.
 type algorithm struct {
-	kernel    convKernel
+	kernel    convKernel // none if it has no name
+	plan      *plan
 	id        int32
 	mathType  int32
 	workspace int // bytes
@@ -38,10 +40,20 @@ type algorithm struct {
 
 // String returns the name by which a tuning table knows the algorithm.
 func (a algorithm) String() string {
-	if a.kernel.name != "" {
+	switch {
+	case a.kernel.name != "":
 		return a.kernel.name
+	case a.plan != nil:
+		return a.plan.engine.String()
 	}
 	return fmt.Sprintf(dnnName, a.id, a.mathType, a.workspace)
+}
+
+// close frees what the algorithm has of cuDNN's.
+func (a algorithm) close() {
+	if a.plan != nil {
+		a.plan.close()
+	}
 }
 
 const dnnName = "cuDNN algorithm %d, math %d, workspace %d"
@@ -137,8 +149,12 @@ func (v *conv) run(p pass, a, b, out Buffer) {
 // compute runs a pass in one way.
 func (v *conv) compute(how algorithm, p pass, a, b, out Buffer) {
 	d := v.d
-	if how.kernel.name != "" {
+	switch {
+	case how.kernel.name != "":
 		how.kernel.run(d, v.shape, p, a, b, out, d.workspace)
+		return
+	case how.plan != nil:
+		d.fail(how.plan.run(d, p, a, b, out))
 		return
 	}
 	if how.mathType != v.mathType {
@@ -212,51 +228,82 @@ func (v *conv) tuned(own []algorithm, p pass, a, b, out Buffer) (algorithm, erro
 	d, s := v.d, v.shape
 	key := fmt.Sprintf("%s, cuDNN %d: %v of %dx%dx%dx%d to %d by %dx%d, stride %d, pad %d, %s", d.name, d.cudnnGetVersion(), p,
 		s.N, s.H, s.W, s.Cin, s.Cout, s.KH, s.KW, s.Stride, s.Pad, d.precision)
-	named := func(name string) (algorithm, bool) {
-		if i := slices.IndexFunc(own, func(how algorithm) bool { return how.String() == name }); i >= 0 {
-			return own[i], true
+	known := map[string]algorithm{} // by name
+	valid := func(name string) bool {
+		if _, ok := known[name]; ok {
+			return true
 		}
-		var how algorithm
-		_, err := fmt.Sscanf(name, dnnName, &how.id, &how.mathType, &how.workspace)
-		return how, err == nil && how.workspace <= d.workspace.Len && (how.mathType == dnnFMAMath) == (d.precision == ssl.FP32)
+		how, ok := v.named(own, p, name)
+		if ok {
+			known[name] = how
+		}
+		return ok
 	}
-	var measured algorithm
+	var measured string
 	var failed error
-	name, err := d.tuning.Choose("", key, func(name string) bool { _, ok := named(name); return ok }, func() (string, error) {
-		measured, failed = v.fastest(own, p, a, b, out)
-		return measured.String(), failed
-	})
-	switch {
-	case failed != nil:
-		return algorithm{}, failed
-	case err != nil:
-		slog.Warn("the choice of a GPU's algorithm is not kept; it will be measured again", "error", err)
-		if measured == (algorithm{}) {
-			return v.fastest(own, p, a, b, out)
-		}
-		return measured, nil
+	measure := func() (string, error) {
+		how, err := v.fastest(own, p, a, b, out)
+		measured, failed = how.String(), err
+		known[measured] = how
+		return measured, err
 	}
-	how, _ := named(name)
-	return how, nil
+	name, err := d.tuning.Choose("", key, valid, measure)
+	if err != nil && failed == nil {
+		slog.Warn("the choice of a GPU's algorithm is not kept; it will be measured again", "error", err)
+		if name = measured; name == "" {
+			name, _ = measure()
+		}
+	}
+	for other, how := range known {
+		if other != name || failed != nil {
+			how.close()
+		}
+	}
+	return known[name], failed
+}
+
+// named returns the algorithm that has a name in the tuning table, if it applies.
+func (v *conv) named(own []algorithm, p pass, name string) (how algorithm, ok bool) {
+	d := v.d
+	if i := slices.IndexFunc(own, func(how algorithm) bool { return how.String() == name }); i >= 0 {
+		return own[i], true
+	}
+	if e, ok := parseEngine(name); ok {
+		how, err := v.planned(p, e)
+		return how, err == nil
+	}
+	_, err := fmt.Sscanf(name, dnnName, &how.id, &how.mathType, &how.workspace)
+	return how, err == nil && how.workspace <= d.workspace.Len && (how.mathType == dnnFMAMath) == (d.precision == ssl.FP32)
 }
 
 // fastest measures all algorithms for a pass.
 func (v *conv) fastest(own []algorithm, p pass, a, b, out Buffer) (best algorithm, err error) {
 	const (
-		tried = 4 // of cuDNN's algorithms: its own measurements are of single runs
+		tried = 4 // of the older interface's algorithms: its own measurements are of single runs
 		slack = 3 // a first run that takes so many times as long rules an algorithm out
 	)
 	d := v.d
+	plans := v.plans(p)
 	found, err := v.measured(p, a, b, out)
-	if err != nil && len(own) == 0 {
+	if err != nil && len(own)+len(plans) == 0 {
 		return algorithm{}, err
 	}
 	least := float32(math.Inf(1))
-	for _, how := range append(own, found[:min(len(found), tried)]...) {
+	for _, how := range slices.Concat(own, plans, found[:min(len(found), tried)]) {
 		ms := d.time(slack*least, func() { v.compute(how, p, a, b, out) })
+		if d.err != nil && how.plan != nil {
+			slog.Debug("an engine that cuDNN suggests does not run", "pass", p, "shape", v.shape, "algorithm", how, "error", d.err)
+			d.err = nil
+			continue
+		}
 		slog.Debug("measured a convolution", "pass", p, "shape", v.shape, "algorithm", how, "ms", ms)
 		if ms < least {
 			best, least = how, ms
+		}
+	}
+	for _, how := range plans {
+		if how != best {
+			how.close()
 		}
 	}
 	return best, d.err

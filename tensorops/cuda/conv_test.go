@@ -16,6 +16,8 @@ func TestChoose(t *testing.T) {
 	c := kernels.Conv{N: 2, H: 5, W: 6, Cin: 8, Cout: 8, KH: 3, KW: 3, Stride: 1, Pad: 1}
 	table, err := kernels.OpenTuning(filepath.Join(t.TempDir(), "tuning.json"))
 	require.NoError(t, err)
+	others, err := kernels.OpenTuning(filepath.Join(t.TempDir(), "tuning.json"))
+	require.NoError(t, err)
 	for _, trial := range []struct {
 		name  string
 		costs map[string]float32
@@ -28,6 +30,9 @@ func TestChoose(t *testing.T) {
 		{"much faster", map[string]float32{"algorithm 2": .01}, nil, "cuDNN algorithm 2, math 3, workspace 1000", 1},
 		{"for the table", map[string]float32{"conv_forward_64x8": .2}, table, "conv_forward_64x8", 1},
 		{"from the table", map[string]float32{"algorithm 2": .2}, table, "conv_forward_64x8", 0},
+		{"an engine", map[string]float32{"cuDNN engine 1 2=5 13=1": .3, "cuDNN engine 7 2=1": .2}, nil, "cuDNN engine 1 2=5 13=1", 1},
+		{"an engine for the table", map[string]float32{"cuDNN engine 1 2=5 13=1": .3}, others, "cuDNN engine 1 2=5 13=1", 1},
+		{"an engine from the table", map[string]float32{"algorithm 2": .2}, others, "cuDNN engine 1 2=5 13=1", 0},
 	} {
 		func() { // the last depends on the one before
 			t.Log(trial.name)
@@ -45,5 +50,25 @@ func TestChoose(t *testing.T) {
 			require.NoError(t, d.close())
 			f.closed()
 		}()
+	}
+}
+
+// TestPlansWithoutCublasLt asks cuDNN's heuristics for nothing if they would not find the cublasLt that they use.
+func TestPlansWithoutCublasLt(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	for cudart, want := range map[uint64]int{13000: 3, 13020: 3, 12080: 0} { // one of the three fails only when it runs
+		f := newFake(t, ssl.FP32)
+		f.cudart = cudart
+		d, err := openDevice(f.api(), ssl.Device{}, ssl.FP32)
+		require.NoError(t, err)
+		d.growWorkspace()
+		v := newConv(d, kernels.Conv{N: 2, H: 5, W: 6, Cin: 8, Cout: 8, KH: 3, KW: 3, Stride: 1, Pad: 1}, Buffer{}, Buffer{})
+		list := v.plans(forward)
+		require.Len(t, list, want)
+		for _, how := range list {
+			how.close()
+		}
+		require.NoError(t, d.close())
+		f.closed()
 	}
 }

@@ -44,7 +44,8 @@ type fake struct {
 	calls     map[string]int
 	freeBytes uint64
 	events    int
-	major     int32 // of the compute capability
+	major     int32  // of the compute capability
+	cudart    uint64 // the version of CUDA that cuDNN was built for
 
 	costs   map[string]float32 // simulated milliseconds of a kernel or of a convolution's algorithm; 1 if missing
 	now     float32            // simulated milliseconds of work so far
@@ -80,7 +81,7 @@ func newFake(t *testing.T, p ssl.Precision) *fake {
 	f := &fake{
 		t: t, p: p, bf16: p == ssl.BF16, shim: newShim(t, p), pool: kernels.NewPool(1),
 		arity: kernelArguments(), blocks: map[uint64][]uint64{}, pinned: map[uint64][]uint64{}, calls: map[string]int{},
-		freeBytes: 1 << 30, major: 9, execs: map[graphExec][]func(){}, random: rand.New(rand.NewPCG(1, 2)),
+		freeBytes: 1 << 30, major: 9, cudart: 13000, execs: map[graphExec][]func(){}, random: rand.New(rand.NewPCG(1, 2)),
 	}
 	t.Cleanup(f.pool.Close)
 	return f
@@ -302,6 +303,7 @@ func (f *fake) api() *api {
 	a := &api{}
 	f.addDriver(&a.driver)
 	f.addDNN(&a.cudnn)
+	f.addGraph(&a.cudnn)
 	f.addBLAS(&a.blasLt)
 	// Nothing is compiled: the "cubin" is never read.
 	a.nvrtc = nvrtc{
@@ -492,6 +494,7 @@ func (f *fake) addDriver(a *driver) {
 func (f *fake) addDNN(a *cudnn) {
 	*a = cudnn{
 		cudnnGetVersion:         func() uint64 { return 91000 },
+		cudnnGetCudartVersion:   func() uint64 { return f.cudart },
 		cudnnGetErrorString:     func(dnnStatus) string { return "CUDNN_FAKE_ERROR" },
 		cudnnGetLastErrorString: func(*byte, uint64) {},
 		cudnnCreate: func(h *dnnHandle) dnnStatus {

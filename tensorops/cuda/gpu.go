@@ -138,6 +138,9 @@ func (g *gpu) close() error {
 	}
 	var errs []error
 	note := func(err error) { errs = append(errs, err) }
+	for _, how := range g.algorithms {
+		how.close()
+	}
 	for _, p := range g.products {
 		p.close(g)
 	}

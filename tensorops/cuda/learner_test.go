@@ -197,6 +197,13 @@ func TestLearnerOnFake(t *testing.T) {
 	}
 }
 
+// TestPlansOnFake trains with plans of cuDNN's graph interface.
+func TestPlansOnFake(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	name := "cuDNN engine 1 2=5 13=1"
+	trials()[0].onFake(t, ssl.Device{Tuning: kernels.Prefer(name)}, name, "algorithm 2")
+}
+
 // TestDeterministicOnFake trains a small batch with the kernels of conv.cu and with cuDNN's deterministic algorithm,
 // which the net with more channels needs.
 func TestDeterministicOnFake(t *testing.T) {
