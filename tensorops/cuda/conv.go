@@ -154,7 +154,9 @@ func (v *conv) compute(how algorithm, p pass, a, b, out Buffer) {
 		how.kernel.run(d, v.shape, p, a, b, out, d.workspace)
 		return
 	case how.plan != nil:
-		d.fail(how.plan.run(d, p, a, b, out))
+		if err := how.plan.run(d, p, a, b, out); err != nil {
+			d.fail(fmt.Errorf("%w, for the %v of convolution %+v", err, p, v.shape))
+		}
 		return
 	}
 	if how.mathType != v.mathType {
@@ -229,28 +231,28 @@ func (v *conv) tuned(own []algorithm, p pass, a, b, out Buffer) (algorithm, erro
 	key := fmt.Sprintf("%s, cuDNN %d: %v of %dx%dx%dx%d to %d by %dx%d, stride %d, pad %d, %s", d.name, d.cudnnGetVersion(), p,
 		s.N, s.H, s.W, s.Cin, s.Cout, s.KH, s.KW, s.Stride, s.Pad, d.precision)
 	known := map[string]algorithm{} // by name
+	var last string                 // of them
 	valid := func(name string) bool {
 		if _, ok := known[name]; ok {
 			return true
 		}
 		how, ok := v.named(own, p, name)
 		if ok {
-			known[name] = how
+			known[name], last = how, name
 		}
 		return ok
 	}
-	var measured string
 	var failed error
 	measure := func() (string, error) {
 		how, err := v.fastest(own, p, a, b, out)
-		measured, failed = how.String(), err
-		known[measured] = how
-		return measured, err
+		last, failed = how.String(), err
+		known[last] = how
+		return last, err
 	}
-	name, err := d.tuning.Choose("", key, valid, measure)
+	name, err := d.tuning.Choose(fmt.Sprintf("cuDNN of CUDA %d", d.cudnnGetCudartVersion()/1000), key, valid, measure)
 	if err != nil && failed == nil {
 		slog.Warn("the choice of a GPU's algorithm is not kept; it will be measured again", "error", err)
-		if name = measured; name == "" {
+		if name = last; name == "" {
 			name, _ = measure()
 		}
 	}
@@ -283,30 +285,34 @@ func (v *conv) fastest(own []algorithm, p pass, a, b, out Buffer) (best algorith
 		slack = 3 // a first run that takes so many times as long rules an algorithm out
 	)
 	d := v.d
+	found, none := v.measured(p, a, b, out)
 	plans := v.plans(p)
-	found, err := v.measured(p, a, b, out)
-	if err != nil && len(own)+len(plans) == 0 {
-		return algorithm{}, err
-	}
+	defer func() {
+		for _, how := range plans {
+			if how != best {
+				how.close()
+			}
+		}
+	}()
 	least := float32(math.Inf(1))
-	for _, how := range slices.Concat(own, plans, found[:min(len(found), tried)]) {
+	for _, how := range slices.Concat(own, found[:min(len(found), tried)], plans) {
 		ms := d.time(slack*least, func() { v.compute(how, p, a, b, out) })
-		if d.err != nil && how.plan != nil {
-			slog.Debug("an engine that cuDNN suggests does not run", "pass", p, "shape", v.shape, "algorithm", how, "error", d.err)
-			d.err = nil
+		if how.plan != nil && d.recovers() {
+			slog.Debug("an engine that cuDNN suggests does not run", "pass", p, "shape", v.shape, "algorithm", how)
 			continue
+		}
+		if d.err != nil {
+			return algorithm{}, d.err
 		}
 		slog.Debug("measured a convolution", "pass", p, "shape", v.shape, "algorithm", how, "ms", ms)
 		if ms < least {
 			best, least = how, ms
 		}
 	}
-	for _, how := range plans {
-		if how != best {
-			how.close()
-		}
+	if math.IsInf(float64(least), 1) {
+		return algorithm{}, none
 	}
-	return best, d.err
+	return best, nil
 }
 
 // measured returns cuDNN's algorithms for a pass as it measures them, the fastest first.

@@ -1,7 +1,9 @@
 package cuda
 
 import (
+	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"slices"
 	"strings"
@@ -10,14 +12,14 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
-// engine is one of the ways in which cuDNN's graph interface can compute a pass, of which it has more than its older
-// interface, with the settings of its knobs. The numbers mean the same for one version of cuDNN and one kind of GPU.
+// engine is one of the ways in which cuDNN's graph interface can compute a pass, with the settings of its knobs. Its number
+// depends on cuDNN's version and on the type of GPU.
 type engine struct {
 	index int64
 	knobs []knob
 }
 
-// knob is a setting of an engine, such as the size of its tiles.
+// knob is a setting of an engine, such as its tile size.
 type knob struct {
 	kind  int32
 	value int64
@@ -57,37 +59,40 @@ func parseEngine(name string) (e engine, ok bool) {
 
 // plan is an engine that is ready to compute a pass.
 type plan struct {
-	*builder  // of all descriptors that the plan consists of
-	engine    engine
-	execution descriptor
-	workspace int // bytes
+	engine      engine
+	descriptors *builder
+	execution   descriptor
+	workspace   int // bytes
 }
 
-// The operands' numbers in a plan.
+// close frees what the plan has of cuDNN's.
+func (m *plan) close() { m.descriptors.close() }
+
+// What an operation graph calls the operands.
 const (
-	planInput int64 = iota + 1
-	planWeights
-	planOutput
+	inputID int64 = iota + 1
+	weightsID
+	outputID
 )
 
-// newPlan has cuDNN prepare an engine for a pass; an error if it is not able to.
-func newPlan(d *device, c kernels.Conv, p pass, e engine) (*plan, error) {
-	b := &builder{cudnn: &d.cudnn}
-	graph := b.pass(d, c, p)
+// newPlan has cuDNN prepare an engine for a pass. It returns an error if cuDNN cannot.
+func newPlan(g *gpu, c kernels.Conv, p pass, e engine) (*plan, error) {
+	b := &builder{cudnn: &g.cudnn}
+	graph := b.describe(g, c, p)
 	var settings []descriptor
 	for _, k := range e.knobs {
-		settings = append(settings, b.add(backendKnobChoice, one(knobChoiceType, typeKnobType, k.kind), ints(knobChoiceValue, k.value)))
+		settings = append(settings, b.add(backendKnobChoice, one(attrKnobType, typeKnobType, k.kind), ints(attrKnobValue, k.value)))
 	}
-	chosen := b.add(backendEngine, refs(engineGraph, graph), ints(engineIndex, e.index))
-	config := b.add(backendEngineConfig, refs(configEngine, chosen), refs(configKnobs, settings...))
-	made := &plan{builder: b, engine: e}
-	made.execution = b.add(backendPlan, one(planHandle, typeHandle, d.dnn), refs(planConfig, config))
-	made.workspace = int(value[int64](b, made.execution, planWorkspace, typeInt64))
+	chosen := b.add(backendEngine, refs(attrEngineGraph, graph), ints(attrEngineIndex, e.index))
+	config := b.add(backendEngineConfig, refs(attrConfigEngine, chosen), refs(attrConfigKnobs, settings...))
+	m := &plan{engine: e, descriptors: b}
+	m.execution = b.add(backendPlan, one(attrPlanHandle, typeHandle, g.planner), refs(attrPlanConfig, config))
+	m.workspace = int(value[int64](b, m.execution, attrPlanWorkspace, typeInt64))
 	if b.err != nil {
-		made.close()
+		m.close()
 		return nil, b.err
 	}
-	return made, nil
+	return m, nil
 }
 
 // run queues the pass, which computes out from its two operands.
@@ -99,33 +104,24 @@ func (m *plan) run(d *device, p pass, a, b, out Buffer) error {
 	case backwardWeights:
 		w, y = out.Addr, b.Addr
 	}
-	pack := &builder{cudnn: m.cudnn}
+	pack := &builder{cudnn: &d.cudnn}
 	defer pack.close()
-	operands := pack.add(backendVariantPack, ints(packNumbers, planInput, planWeights, planOutput),
-		attributeOf(packPointers, typePointer, x, w, y), one(packWorkspace, typePointer, d.workspace.Addr))
+	operands := pack.add(backendVariantPack, ints(attrPackIDs, inputID, weightsID, outputID),
+		attributeOf(attrPackPointers, typePointer, x, w, y), one(attrPackWorkspace, typePointer, d.workspace.Addr))
 	pack.try(func() dnnStatus { return d.cudnnBackendExecute(d.dnn, m.execution, operands) }, "cudnnBackendExecute of %s", m.engine)
 	return pack.err
 }
 
-// plans returns plans for a pass that fit the workspace, in the order in which cuDNN's heuristics suggest their engines. It
-// passes over engines that compute in less precision than the device does, and those that would have to be compiled first.
+// plans returns plans for a pass, in the order in which cuDNN's heuristics suggest their engines.
 func (v *conv) plans(p pass) (list []algorithm) {
 	const (
-		suggested = 32
-		tried     = 8
+		most  = 8
+		alike = 3 // plans whose engines only differ in their knobs
 	)
-	d := v.d
-	if d.cudnnGetCudartVersion()/1000 != d.cublasLtGetVersion()/10000 {
-		return nil // the heuristics end a process in which they find no cublasLt of cuDNN's CUDA version
-	}
-	b := &builder{cudnn: &d.cudnn}
-	defer b.close()
-	graph := b.pass(d, v.shape, p)
-	for _, mode := range []int32{heuristicsA, heuristicsFallback} { // the latter has what does without tensor cores
-		from := b.add(backendHeuristics, refs(heuristicsGraph, graph), one(heuristicsMode, typeHeuristics, mode))
-		for _, config := range b.several(from, heuristicsResults, backendEngineConfig, suggested) {
-			e, ok := b.engine(d, config)
-			if !ok || len(list) == tried || slices.ContainsFunc(list, func(how algorithm) bool { return how.plan.engine.String() == e.String() }) {
+	count := map[int64]int{}                                                // of plans by their engine
+	for _, mode := range []int32{heuristicsModeA, heuristicsModeFallback} { // the latter knows more engines without tensor cores
+		for e := range v.engines(p, mode) {
+			if count[e.index] == alike || slices.ContainsFunc(list, func(how algorithm) bool { return how.String() == e.String() }) {
 				continue
 			}
 			how, err := v.planned(p, e)
@@ -133,83 +129,112 @@ func (v *conv) plans(p pass) (list []algorithm) {
 				slog.Debug("cannot use an engine that cuDNN suggests", "pass", p, "shape", v.shape, "engine", e, "error", err)
 				continue
 			}
-			list = append(list, how)
+			count[e.index]++
+			if list = append(list, how); len(list) == most {
+				return list
+			}
 		}
-	}
-	if b.err != nil {
-		slog.Debug("cuDNN suggests no more engines", "pass", p, "shape", v.shape, "error", b.err)
 	}
 	return list
 }
 
-// planned returns a plan that has an engine compute a pass; an error if it does not fit the workspace, or cuDNN refuses.
+// planned returns a plan that has an engine compute a pass. It returns an error if cuDNN cannot, or not within the workspace.
 func (v *conv) planned(p pass, e engine) (algorithm, error) {
-	made, err := newPlan(v.d, v.shape, p, e)
+	if !v.d.plans() {
+		return algorithm{}, errors.New("cuda: cuDNN's graph interface needs the cublasLt of its own CUDA version")
+	}
+	m, err := newPlan(v.d.gpu, v.shape, p, e)
 	if err != nil {
 		return algorithm{}, err
 	}
-	if made.workspace > v.d.workspace.Len {
-		made.close()
-		return algorithm{}, fmt.Errorf("cuda: the %s needs %s of workspace", e, size(uint64(made.workspace)))
+	if m.workspace > v.d.workspace.Len {
+		m.close()
+		return algorithm{}, fmt.Errorf("cuda: %s needs %s of workspace", e, size(uint64(m.workspace)))
 	}
-	return algorithm{plan: made, workspace: made.workspace}, nil
+	return algorithm{plan: m, workspace: m.workspace}, nil
 }
 
-// engine reads the engine of a configuration that heuristics suggest, and reports whether it suits the device.
-func (b *builder) engine(d *device, config descriptor) (e engine, ok bool) {
-	const most = 64 // notes and knobs
-	described := b.several(config, configEngine, backendEngine, 1)
-	if b.err != nil || len(described) == 0 {
-		return engine{}, false
-	}
-	e.index = value[int64](b, described[0], engineIndex, typeInt64)
-	for _, k := range b.several(config, configKnobs, backendKnobChoice, most) {
-		e.knobs = append(e.knobs, knob{
-			kind:  value[int32](b, k, knobChoiceType, typeKnobType),
-			value: value[int64](b, k, knobChoiceValue, typeInt64),
-		})
-	}
-	unwanted := []int32{noteReducedPrecision}
-	if d.precision == ssl.FP32 {
-		unwanted = append(unwanted, noteTensorCore, noteDownConvert)
-	}
-	for _, note := range read[int32](b, described[0], engineNumericalNotes, typeNumericalNote, most) {
-		if slices.Contains(unwanted, note) {
-			return engine{}, false
+// plans reports whether cuDNN can plan: it aborts the process if an engine needs cublasLt and that of its own CUDA version is
+// not there.
+func (g *gpu) plans() bool { return g.cudnnGetCudartVersion()/1000 == g.cublasLtGetVersion()/10000 }
+
+// engines returns the engines that a mode of cuDNN's heuristics suggests for a pass, the best first. It skips those that are
+// less precise than the device, add in an order that depends on timing, or have to be compiled first.
+func (v *conv) engines(p pass, mode int32) iter.Seq[engine] {
+	const suggested = 64
+	return func(yield func(engine) bool) {
+		d := v.d
+		if !d.plans() {
+			return
+		}
+		b := &builder{cudnn: &d.cudnn}
+		defer b.close()
+		heuristics := b.add(backendHeuristics, refs(attrHeuristicsGraph, b.describe(d.gpu, v.shape, p)), one(attrHeuristicsMode, typeHeuristics, mode))
+		for _, config := range b.several(heuristics, attrHeuristicsResults, backendEngineConfig, suggested) {
+			if e, ok := b.suited(d.precision, config); ok && !yield(e) {
+				return
+			}
+		}
+		if b.err != nil {
+			slog.Debug("cuDNN suggests no more engines", "pass", p, "shape", v.shape, "error", b.err)
 		}
 	}
-	compiled := slices.Contains(read[int32](b, described[0], engineBehaviorNotes, typeBehaviorNote, most), noteRuntimeCompilation)
-	return e, b.err == nil && !compiled
 }
 
-// pass describes a pass of a convolution.
-func (b *builder) pass(d *device, c kernels.Conv, p pass) (graph descriptor) {
+// suited reads the engine of a configuration, and reports whether it suits a device of that precision.
+func (b *builder) suited(precision ssl.Precision, config descriptor) (e engine, ok bool) {
+	const most = 64 // notes and knobs
+	list := b.several(config, attrConfigEngine, backendEngine, 1)
+	if len(list) == 0 {
+		return engine{}, false
+	}
+	unwanted := []int32{noteDownConvert, noteReducedPrecision, noteNondeterministic}
+	if precision == ssl.FP32 {
+		unwanted = append(unwanted, noteTensorCore)
+	}
+	notes := read[int32](b, list[0], attrEngineNumericalNotes, typeNumericalNote, most)
+	behavior := read[int32](b, list[0], attrEngineBehaviorNotes, typeBehaviorNote, most)
+	if slices.Contains(behavior, noteRuntimeCompilation) ||
+		slices.ContainsFunc(notes, func(note int32) bool { return slices.Contains(unwanted, note) }) {
+		return engine{}, false
+	}
+	e.index = value[int64](b, list[0], attrEngineIndex, typeInt64)
+	for _, k := range b.several(config, attrConfigKnobs, backendKnobChoice, most) {
+		e.knobs = append(e.knobs, knob{
+			kind: value[int32](b, k, attrKnobType, typeKnobType), value: value[int64](b, k, attrKnobValue, typeInt64),
+		})
+	}
+	return e, b.err == nil
+}
+
+// describe makes the operation graph of a pass.
+func (b *builder) describe(g *gpu, c kernels.Conv, p pass) (graph descriptor) {
 	kind := int32(dnnFloat)
-	if d.bf16 {
+	if g.bf16 {
 		kind = dnnBFloat16
 	}
 	// The order of the dimensions is n, c, h, w; their strides are those of NHWC.
-	tensor := func(number int64, n, channels, h, w int) descriptor {
+	tensor := func(id int64, n, channels, h, w int) descriptor {
 		ch, row := int64(channels), int64(w)*int64(channels)
-		return b.add(backendTensor, ints(tensorNumber, number), one(tensorType, typeDataType, kind), ints(tensorAlignment, planAlign),
-			ints(tensorDimensions, int64(n), ch, int64(h), int64(w)), ints(tensorStrides, int64(h)*row, 1, row, ch))
+		return b.add(backendTensor, ints(attrTensorID, id), one(attrTensorType, typeDataType, kind), ints(attrTensorAlignment, planAlign),
+			ints(attrTensorDimensions, int64(n), ch, int64(h), int64(w)), ints(attrTensorStrides, int64(h)*row, 1, row, ch))
 	}
+	x := tensor(inputID, c.N, c.Cin, c.H, c.W)
+	w := tensor(weightsID, c.Cout, c.Cin, c.KH, c.KW)
+	y := tensor(outputID, c.N, c.Cout, c.OutH(), c.OutW())
 	both := func(name int32, value int) attribute { return ints(name, int64(value), int64(value)) }
-	x := tensor(planInput, c.N, c.Cin, c.H, c.W)
-	w := tensor(planWeights, c.Cout, c.Cin, c.KH, c.KW)
-	y := tensor(planOutput, c.N, c.Cout, c.OutH(), c.OutW())
-	how := b.add(backendConvolution, ints(convolutionDimensions, 2), one(convolutionType, typeDataType, int32(dnnFloat)),
-		one(convolutionMode, typeConvolutionMode, int32(dnnCrossCorrelation)), both(convolutionStrides, c.Stride),
-		both(convolutionPrePadding, c.Pad), both(convolutionPostPadding, c.Pad), both(convolutionDilations, 1))
-	is := [...]struct{ kind, alpha, beta, how, w, x, y int32 }{
-		forward:         {backendForward, forwardAlpha, forwardBeta, forwardConvolution, forwardWeights, forwardInput, forwardOutput},
-		backwardData:    {backendBackwardData, dataAlpha, dataBeta, dataConvolution, dataWeights, dataInput, dataOutput},
-		backwardWeights: {backendBackwardWeights, weightsAlpha, weightsBeta, weightsConvolution, weightsWeights, weightsInput, weightsOutput},
+	convolution := b.add(backendConvolution, ints(attrConvolutionDimensions, 2), one(attrConvolutionType, typeDataType, int32(dnnFloat)),
+		one(attrConvolutionMode, typeConvolutionMode, int32(dnnCrossCorrelation)), both(attrConvolutionStrides, c.Stride),
+		both(attrConvolutionPrePadding, c.Pad), both(attrConvolutionPostPadding, c.Pad), both(attrConvolutionDilations, 1))
+	names := [...]struct{ kind, alpha, beta, convolution, x, w, y int32 }{
+		forward:         {backendForward, attrForwardAlpha, attrForwardBeta, attrForwardConvolution, attrForwardX, attrForwardW, attrForwardY},
+		backwardData:    {backendBackwardData, attrDataAlpha, attrDataBeta, attrDataConvolution, attrDataDX, attrDataW, attrDataDY},
+		backwardWeights: {backendBackwardFilter, attrFilterAlpha, attrFilterBeta, attrFilterConvolution, attrFilterX, attrFilterDW, attrFilterDY},
 	}[p]
-	op := b.add(is.kind, refs(is.how, how), refs(is.x, x), refs(is.w, w), refs(is.y, y),
-		one(is.alpha, typeFloat, float32(1)), one(is.beta, typeFloat, float32(0)))
-	return b.add(backendGraph, one(graphHandle, typeHandle, d.dnn), refs(graphOperations, op))
+	operation := b.add(names.kind, refs(names.convolution, convolution), refs(names.x, x), refs(names.w, w), refs(names.y, y),
+		one(names.alpha, typeFloat, float32(1)), one(names.beta, typeFloat, float32(0)))
+	return b.add(backendGraph, one(attrGraphHandle, typeHandle, g.planner), refs(attrGraphOperations, operation))
 }
 
-// planAlign is the alignment that operands of plans have at least, in bytes.
+// planAlign is the alignment in bytes that plans expect of their operands.
 const planAlign = 16

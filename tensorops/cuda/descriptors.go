@@ -5,7 +5,7 @@ import (
 	"unsafe"
 )
 
-// builder makes descriptors of cuDNN's graph interface. After the first error it makes no more.
+// builder makes descriptors of cuDNN's graph interface. After an error, which err holds, it makes no more.
 type builder struct {
 	*cudnn
 	made []descriptor
@@ -28,7 +28,7 @@ func (b *builder) create(kind int32) (d descriptor) {
 	return d
 }
 
-// add makes a descriptor with attributes.
+// add makes a descriptor with attributes, except empty ones, such as the knobs of an engine that has none.
 func (b *builder) add(kind int32, attributes ...attribute) descriptor {
 	d := b.create(kind)
 	for _, a := range attributes {
@@ -82,7 +82,8 @@ func read[T any](b *builder, of descriptor, name, kind int32, most int) []T {
 
 // value returns the value of an attribute that has one.
 func value[T any](b *builder, of descriptor, name, kind int32) (v T) {
-	for _, v = range read[T](b, of, name, kind, 1) {
+	if list := read[T](b, of, name, kind, 1); len(list) > 0 {
+		v = list[0]
 	}
 	return v
 }

@@ -183,6 +183,19 @@ func (d *device) wait() error {
 	return d.err
 }
 
+// recovers reports whether work has failed but the GPU goes on, and forgets the error then.
+func (d *device) recovers() bool {
+	failed := d.err
+	if failed == nil {
+		return false
+	}
+	if d.err = nil; d.wait() != nil {
+		d.err = failed
+		return false
+	}
+	return true
+}
+
 // time returns the milliseconds that work takes on the GPU: the median of a few runs in a graph, or of the first run if
 // that takes more than limit. It must not be called while a stream is captured.
 func (d *device) time(limit float32, work func()) float32 {

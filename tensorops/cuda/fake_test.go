@@ -30,7 +30,7 @@ type fake struct {
 	names  []string // of functions; a handle is an index + 1
 
 	described []any                  // tensors, filters, ...; a handle is an index + 1
-	destroyed int                    // number of descriptors destroyed
+	destroyed map[uintptr]bool       // descriptors by handle
 	streams   [][]fakeWork           // queued; a handle is an index + 1
 	open      int                    // number of streams that were not destroyed
 	most      int                    // of open at any time
@@ -46,6 +46,10 @@ type fake struct {
 	events    int
 	major     int32  // of the compute capability
 	cudart    uint64 // the version of CUDA that cuDNN was built for
+	engines   []fakeEngine
+	broken    string // a kernel that cannot be launched
+	dead      bool   // whether the GPU does not work any more
+	few       bool   // whether cuDNN's older interface has no algorithms
 
 	costs   map[string]float32 // simulated milliseconds of a kernel or of a convolution's algorithm; 1 if missing
 	now     float32            // simulated milliseconds of work so far
@@ -81,7 +85,7 @@ func newFake(t *testing.T, p ssl.Precision) *fake {
 	f := &fake{
 		t: t, p: p, bf16: p == ssl.BF16, shim: newShim(t, p), pool: kernels.NewPool(1),
 		arity: kernelArguments(), blocks: map[uint64][]uint64{}, pinned: map[uint64][]uint64{}, calls: map[string]int{},
-		freeBytes: 1 << 30, major: 9, cudart: 13000, execs: map[graphExec][]func(){}, random: rand.New(rand.NewPCG(1, 2)),
+		freeBytes: 1 << 30, major: 9, cudart: 13000, execs: map[graphExec][]func(){}, destroyed: map[uintptr]bool{}, engines: fakeEngines, random: rand.New(rand.NewPCG(1, 2)),
 	}
 	t.Cleanup(f.pool.Close)
 	return f
@@ -151,7 +155,7 @@ func (f *fake) closed() {
 	require.Zero(f.t, f.open, "streams leak")
 	require.Empty(f.t, f.execs, "graphs leak")
 	require.Len(f.t, f.graphs, f.dropped, "captured graphs leak")
-	require.Len(f.t, f.described, f.destroyed, "descriptors leak")
+	require.Len(f.t, f.destroyed, len(f.described), "descriptors leak")
 }
 
 // eager counts a call that a captured stream does not allow.
@@ -229,8 +233,17 @@ func (f *fake) describe(d any) uintptr {
 	return uintptr(len(f.described))
 }
 
+// destroy destroys a descriptor.
+func (f *fake) destroy(handle uintptr) dnnStatus {
+	require.NotZero(f.t, handle)
+	require.False(f.t, f.destroyed[handle], "a descriptor is destroyed twice")
+	f.destroyed[handle] = true
+	return 0
+}
+
 func get[D any](f *fake, handle uintptr) D {
 	require.NotZero(f.t, handle)
+	require.False(f.t, f.destroyed[handle], "a descriptor is used after it was destroyed")
 	return f.described[handle-1].(D)
 }
 
@@ -296,6 +309,9 @@ func (f *fake) perf(list *algoPerf, most int32, n *int32, room uint64) {
 	found[2] = algoPerf{algo: 1, memory: 2000, determinism: dnnDeterministic, mathType: mathType}
 	*n = 3
 	require.GreaterOrEqual(f.t, room, uint64(2000))
+	if f.few {
+		*n = 1
+	}
 }
 
 // api returns the fake's functions.
@@ -429,8 +445,15 @@ func (f *fake) addDriver(a *driver) {
 			*ms = f.records[to-1].at - f.records[from-1].at
 			return 0
 		},
-		cuEventDestroy:      func(event) status { f.events--; return 0 },
-		cuStreamSynchronize: func(s stream) status { f.eager("cuStreamSynchronize"); f.finish(s); return 0 },
+		cuEventDestroy: func(event) status { f.events--; return 0 },
+		cuStreamSynchronize: func(s stream) status {
+			f.eager("cuStreamSynchronize")
+			f.finish(s)
+			if f.dead {
+				return 700
+			}
+			return 0
+		},
 		cuStreamWaitEvent: func(s stream, e event, flags uint32) status {
 			f.eager("cuStreamWaitEvent")
 			require.Zero(f.t, flags)
@@ -473,6 +496,9 @@ func (f *fake) addDriver(a *driver) {
 		},
 		cuLaunchKernel: func(fn function, gx, gy, gz, bx, by, bz, shared uint32, s stream, params, _ unsafe.Pointer) status {
 			name := f.names[fn-1]
+			if name == f.broken {
+				return 1
+			}
 			require.LessOrEqual(f.t, bx*by*bz, uint32(1024), name)
 			require.NotZero(f.t, gx*gy*gz*bx*by*bz, name)
 			require.LessOrEqual(f.t, max(gy, gz), uint32(65535), name)
@@ -513,7 +539,7 @@ func (f *fake) addDNN(a *cudnn) {
 			*get[*fakeTensor](f, uintptr(t)) = fakeTensor{kind, n, c, h, w}
 			return 0
 		},
-		cudnnDestroyTensorDescriptor: func(tensorDescriptor) dnnStatus { f.destroyed++; return 0 },
+		cudnnDestroyTensorDescriptor: func(d tensorDescriptor) dnnStatus { return f.destroy(uintptr(d)) },
 		cudnnCreateFilterDescriptor: func(d *filterDescriptor) dnnStatus {
 			*d = filterDescriptor(f.describe(&fakeFilter{}))
 			return 0
@@ -523,7 +549,7 @@ func (f *fake) addDNN(a *cudnn) {
 			*get[*fakeFilter](f, uintptr(d)) = fakeFilter{kind, k, c, h, w}
 			return 0
 		},
-		cudnnDestroyFilterDescriptor: func(filterDescriptor) dnnStatus { f.destroyed++; return 0 },
+		cudnnDestroyFilterDescriptor: func(d filterDescriptor) dnnStatus { return f.destroy(uintptr(d)) },
 		cudnnCreateConvolutionDescriptor: func(c *convolutionDescriptor) dnnStatus {
 			*c = convolutionDescriptor(f.describe(&fakeConv{}))
 			return 0
@@ -537,7 +563,7 @@ func (f *fake) addDNN(a *cudnn) {
 			get[*fakeConv](f, uintptr(c)).math = math
 			return 0
 		},
-		cudnnDestroyConvolutionDescriptor: func(convolutionDescriptor) dnnStatus { f.destroyed++; return 0 },
+		cudnnDestroyConvolutionDescriptor: func(d convolutionDescriptor) dnnStatus { return f.destroy(uintptr(d)) },
 
 		cudnnFindConvolutionForwardAlgorithmEx: func(_ dnnHandle, xd tensorDescriptor, x uint64, wd filterDescriptor, w uint64,
 			c convolutionDescriptor, yd tensorDescriptor, y uint64, most int32, found *int32, results *algoPerf, ws, size uint64) dnnStatus {
@@ -638,12 +664,12 @@ func (f *fake) addBLAS(a *blasLt) {
 			*to = *(*int32)(value)
 			return 0
 		},
-		cublasLtMatmulDescDestroy: func(matmulDesc) ltStatus { f.destroyed++; return 0 },
+		cublasLtMatmulDescDestroy: func(d matmulDesc) ltStatus { return ltStatus(f.destroy(uintptr(d))) },
 		cublasLtMatrixLayoutCreate: func(l *matrixLayout, kind int32, rows, columns uint64, ld int64) ltStatus {
 			*l = matrixLayout(f.describe(&fakeLayout{kind, rows, columns, ld}))
 			return 0
 		},
-		cublasLtMatrixLayoutDestroy:    func(matrixLayout) ltStatus { f.destroyed++; return 0 },
+		cublasLtMatrixLayoutDestroy:    func(d matrixLayout) ltStatus { return ltStatus(f.destroy(uintptr(d))) },
 		cublasLtMatmulPreferenceCreate: func(p *matmulPreference) ltStatus { *p = 1; return 0 },
 		cublasLtMatmulPreferenceSetAttribute: func(_ matmulPreference, attribute int32, _ unsafe.Pointer, bytes uintptr) ltStatus {
 			require.EqualValues(f.t, [2]uintptr{preferenceWorkspace, 8}, [2]uintptr{uintptr(attribute), bytes})

@@ -30,6 +30,7 @@ type gpu struct {
 	module     module
 	functions  map[string]function
 	blas       ltHandle
+	planner    dnnHandle // with which plans are made
 	algorithms map[passKey]algorithm
 	products   map[productKey]*product
 
@@ -73,6 +74,9 @@ func openDevice(a *api, opts ssl.Device, p ssl.Precision) (_ *device, err error)
 		return nil, err
 	}
 	if err := a.checkBLAS(a.cublasLtCreate(&g.blas), "cublasLtCreate"); err != nil {
+		return nil, err
+	}
+	if err := a.checkDNN(a.cudnnCreate(&g.planner), "cudnnCreate"); err != nil {
 		return nil, err
 	}
 	return newDevice(g)
@@ -140,6 +144,9 @@ func (g *gpu) close() error {
 	note := func(err error) { errs = append(errs, err) }
 	for _, how := range g.algorithms {
 		how.close()
+	}
+	if g.planner != 0 {
+		note(g.checkDNN(g.cudnnDestroy(g.planner), "cudnnDestroy"))
 	}
 	for _, p := range g.products {
 		p.close(g)

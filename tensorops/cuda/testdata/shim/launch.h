@@ -37,14 +37,13 @@ extern "C" int shim_launch(const char *name, unsigned gx, unsigned gy, unsigned 
 	arguments = args;
 	gridDim = {gx, gy, gz};
 	blockDim = {bx, by, bz};
-	for (unsigned z = 0; z < gz; z++) {
-		for (unsigned y = 0; y < gy; y++) {
-			for (unsigned x = 0; x < gx; x++) {
-				blockIdx = {x, y, z};
-				if (!run_block()) {
-					return 3;
-				}
-			}
+	size_t blocks = (size_t)gx * gy * gz;
+	bool backwards = draw();
+	for (size_t i = 0; i < blocks; i++) {
+		size_t b = backwards ? blocks - 1 - i : i;
+		blockIdx = {(unsigned)(b % gx), (unsigned)(b / gx % gy), (unsigned)(b / gx / gy)};
+		if (!run_block()) {
+			return 3;
 		}
 	}
 	return 0;

@@ -1,5 +1,6 @@
 // CUDA C for g++: runs the kernels on the CPU. Blocks run one after the other. The threads of a block are fibers that
-// take turns running up to the next __syncthreads, so everything is deterministic.
+// take turns running up to the next __syncthreads. Whether first to last or last to first is drawn each time, so that what
+// lacks a barrier, or depends on the order of blocks, computes something else; the same from run to run, though.
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -82,8 +83,16 @@ static struct fiber {
 	void *at; // saved stack pointer
 	dim3 idx;
 	bool done;
-	bool grouped; // it waits for its group alone
+	unsigned waits; // for how many threads: those of its group or warp, or 0 for all of the block
 } fibers[MAX_THREADS];
+
+static unsigned drawn = 1;
+
+// draw returns true half of the time.
+static bool draw() {
+	drawn = drawn * 1664525 + 1013904223;
+	return drawn >> 31;
+}
 
 static void *scheduler; // stack pointer of the code that runs the fibers
 static unsigned running;
@@ -97,12 +106,12 @@ static void __attribute__((noinline)) __syncthreads() {
 	asm volatile("" ::: "memory"); // others have run
 }
 
-enum { GROUP_THREADS = 16 };
+enum { GROUP_THREADS = 16, WARP_THREADS = 32 };
 
-static void __attribute__((noinline)) sync_group() {
-	fibers[running].grouped = true;
+static void __attribute__((noinline)) wait_for(unsigned threads) {
+	fibers[running].waits = threads;
 	leave_fiber();
-	fibers[running].grouped = false;
+	fibers[running].waits = 0;
 	asm volatile("" ::: "memory");
 }
 
@@ -163,26 +172,42 @@ template <int N> static void waitAsync() {
 	g.groups -= done;
 }
 
-// run_group runs the threads of a group up to the next __syncthreads, and counts those that end. It returns false if some
-// went on to wait for their group while others did not.
-static bool run_group(unsigned from, unsigned n, bool backwards, unsigned &done) {
-	for (;;) {
-		unsigned grouped = 0, ended = 0;
+// run_warp runs the threads of a warp up to the next __syncthreads, and counts those that end. It returns false if some
+// wait for their group or warp while others do not.
+static bool run_warp(unsigned from, unsigned n, bool backwards, unsigned &done) {
+	bool ready[WARP_THREADS];
+	memset(ready, true, sizeof ready);
+	for (bool any = true; any;) {
 		for (unsigned i = 0; i < n; i++) {
-			running = from + (backwards ? n - 1 - i : i);
-			threadIdx = fibers[running].idx;
-			shim_switch(&scheduler, fibers[running].at);
-			grouped += fibers[running].grouped;
-			ended += fibers[running].done;
+			unsigned thread = backwards ? n - 1 - i : i;
+			if (ready[thread]) {
+				ready[thread] = false;
+				running = from + thread;
+				threadIdx = fibers[running].idx;
+				shim_switch(&scheduler, fibers[running].at);
+			}
 		}
-		if (grouped == 0) {
-			done += ended;
-			return true;
+		any = false;
+		for (unsigned size = GROUP_THREADS; size <= WARP_THREADS; size *= 2) {
+			for (unsigned first = 0; first < n; first += size) {
+				unsigned end = min(first + size, n), waiting = 0;
+				for (unsigned i = first; i < end; i++) {
+					waiting += fibers[from + i].waits == size;
+				}
+				if (waiting == end - first) {
+					memset(ready + first, true, waiting);
+					any = true;
+				}
+			}
 		}
-		if (grouped < n) {
+	}
+	for (unsigned i = from; i < from + n; i++) {
+		done += fibers[i].done;
+		if (fibers[i].waits) {
 			return false;
 		}
 	}
+	return true;
 }
 
 // run_block runs a block. It returns false if some threads ended while others waited for them.
@@ -196,16 +221,17 @@ static bool run_block() {
 				void **top = (void **)(stacks[n] + STACK) - 8;
 				memset(top, 0, 8 * sizeof(void *));
 				top[6] = (void *)fiber_main;
-				fibers[n] = {top, {x, y, z}, false, false};
+				fibers[n] = {top, {x, y, z}, false, 0};
 				async_groups[n].groups = async_groups[n].n[0] = 0;
 			}
 		}
 	}
-	for (bool backwards = false;; backwards = !backwards) { // alternate the order, to expose missing barriers
-		unsigned done = 0, groups = (n + GROUP_THREADS - 1) / GROUP_THREADS;
-		for (unsigned i = 0; i < groups; i++) {
-			unsigned from = (backwards ? groups - 1 - i : i) * GROUP_THREADS;
-			if (!run_group(from, n - from < GROUP_THREADS ? n - from : GROUP_THREADS, backwards, done)) {
+	for (;;) {
+		unsigned done = 0, warps = (n + WARP_THREADS - 1) / WARP_THREADS;
+		bool backwards = draw(), inside = draw();
+		for (unsigned i = 0; i < warps; i++) {
+			unsigned from = (backwards ? warps - 1 - i : i) * WARP_THREADS;
+			if (!run_warp(from, min(n - from, WARP_THREADS), inside, done)) {
 				return false;
 			}
 		}
@@ -223,7 +249,7 @@ static bool lane_turns[MAX_THREADS];
 template <typename T> static T fromLane(T v, int lane) {
 	auto &all = lanes[lane_turns[running] ^= true];
 	memcpy(all[running], &v, sizeof v);
-	sync_group();
+	wait_for(GROUP_THREADS);
 	memcpy(&v, all[running ^ (unsigned)lane], sizeof v);
 	return v;
 }
@@ -231,7 +257,7 @@ template <typename T> static T fromLane(T v, int lane) {
 static unsigned votesOfGroup(bool v) {
 	auto &all = lanes[lane_turns[running] ^= true];
 	all[running][0] = v;
-	sync_group();
+	wait_for(GROUP_THREADS);
 	unsigned votes = 0;
 	for (unsigned i = 0; i < GROUP_THREADS; i++) {
 		votes |= (unsigned)all[running / GROUP_THREADS * GROUP_THREADS + i][0] << i;
@@ -260,7 +286,7 @@ static void tensorMultiply(float (&c)[4], const unsigned (&a)[4], const unsigned
 		to[1] = 0;
 #endif
 	}
-	__syncthreads();
+	wait_for(WARP_THREADS);
 	const exchange *warp = all + running / 32 * 32;
 	int lane = running % 32;
 	for (int i = 0; i < 4; i++) {
