@@ -62,6 +62,7 @@ const (
 	side        = 16   // SIDE
 	poolThreads = 128  // POOL_THREADS in pooling.cu
 	tile        = 32   // TILE in loss.cu
+	chunkLen    = 1024 // CHUNK in weights.cu
 	converted   = 4    // CONVERTED in weights.cu
 	convThreads = 128  // CONV_THREADS in conv.cu
 	top         = 1024 // TOP in search.cu

@@ -896,7 +896,7 @@ func TestOptimizerSaysWhatItCannot(t *testing.T) {
 	require.PanicsWithValue(t, "cuda: newOptimizer: no kernels for cuda.other; "+
 		"use optim.SGD, *optim.LARS or optim.AdamW", making(other{}))
 	require.PanicsWithValue(t, "cuda: newOptimizer: chunk 1 has 4 elements of tensor 1, after one of tensor 2 of 3; "+
-		"sort chunks by tensor, with at most 4096 elements each",
+		"sort chunks by tensor, with at most 1024 elements each",
 		making(optim.SGD{}, chunk{Count: 3, Tensor: 2}, chunk{Count: 4, Tensor: 1}))
 	require.Panics(t, making(optim.SGD{}, chunk{Count: 3, Tensor: 3}))
 	require.Panics(t, making(optim.SGD{}, chunk{Count: chunkLen + 1}))

@@ -7,9 +7,6 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/optim"
 )
 
-// chunkLen is the largest number of elements in a chunk.
-const chunkLen = 4096
-
 // Flags of a chunk.
 const (
 	chunkProduct = 1 << iota // weight of a product, whose gradient is in activations

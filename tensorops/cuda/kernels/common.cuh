@@ -79,8 +79,8 @@ template <int V> __device__ __forceinline__ void stores(act *p, const float (&v)
 // rectify returns min(max(v, 0), top). NaN stays NaN.
 __device__ __forceinline__ float rectify(float v, float top) { return v < 0 ? 0 : v > top ? top : v; }
 
-// fold adds up v over the threads with the same x, by tree reduction; threads with y = 0 get the sums. shared has
-// LANES·THREADS floats.
+// fold adds up each of v over the threads with the same x, by tree reduction; threads with y = 0 get the sums. shared has
+// V·THREADS floats.
 template <int V> __device__ __forceinline__ void fold(float (&v)[V], float *shared) {
 	int at = (int)(threadIdx.y * blockDim.x + threadIdx.x);
 	__syncthreads(); // shared may still be in use
@@ -134,19 +134,30 @@ __device__ __forceinline__ float maxBlock(float v, float *shared) {
 // SIDE: kernels that sum columns have blocks of SIDE x SIDE threads, x for columns and y for the rows to sum.
 #define SIDE 16
 
-// sumColumns returns to each thread the sum over the threads with the same x. shared has SIDE·SIDE doubles.
-__device__ __forceinline__ double sumColumns(double v, double *shared) {
-	int at = (int)(threadIdx.y * SIDE + threadIdx.x);
+// sumColumns replaces each of a thread's N values by their sum over the threads with the same x. shared has N·SIDE·SIDE
+// doubles. All threads add up the same: that takes less time than the barriers of a tree.
+template <int N> __device__ __forceinline__ void sumColumns(double (&v)[N], double *shared) {
 	__syncthreads(); // shared may still be in use
-	shared[at] = v;
-	for (int half = SIDE / 2; half > 0; half /= 2) {
-		__syncthreads();
-		if ((int)threadIdx.y < half) {
-			shared[at] += shared[at + half * SIDE];
-		}
+#pragma unroll
+	for (int i = 0; i < N; i++) {
+		shared[(i * SIDE + threadIdx.y) * SIDE + threadIdx.x] = v[i];
 	}
 	__syncthreads();
-	return shared[threadIdx.x];
+#pragma unroll
+	for (int i = 0; i < N; i++) {
+		v[i] = 0;
+#pragma unroll
+		for (int y = 0; y < SIDE; y++) {
+			v[i] += shared[(i * SIDE + y) * SIDE + threadIdx.x];
+		}
+	}
+}
+
+// sumColumns returns the sum of v over the threads with the same x.
+__device__ __forceinline__ double sumColumns(double v, double *shared) {
+	double all[1] = {v};
+	sumColumns(all, shared);
+	return all[0];
 }
 
 // storePair writes two adjacent activations at an even index.

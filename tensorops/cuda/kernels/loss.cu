@@ -164,17 +164,16 @@ __global__ void collapse_norms(const act *z, float *norms, int dim) {
 // indexed by tile of dimensions.
 extern "C" __launch_bounds__(SIDE * SIDE)
 __global__ void collapse_std(const act *z, const float *norms, float *stds, int n, int dim) {
-	__shared__ double shared[SIDE * SIDE];
+	__shared__ double shared[2 * SIDE * SIDE];
 	int j = (int)(blockIdx.x * SIDE + threadIdx.x);
-	double sum = 0, squares = 0;
+	double sums[2] = {}; // of values, and of their squares
 	for (int i = (int)threadIdx.y; i < n && j < dim; i += SIDE) {
 		double u = (double)load(z[(size_t)i * dim + j]) / norms[i];
-		sum += u;
-		squares += u * u;
+		sums[0] += u;
+		sums[1] += u * u;
 	}
-	sum = sumColumns(sum, shared);
-	squares = sumColumns(squares, shared);
+	sumColumns(sums, shared);
 	if (j < dim && threadIdx.y == 0) {
-		stds[j] = (float)sqrt(fmax(0.0, squares - sum * sum / n) / max(1, n - 1));
+		stds[j] = (float)sqrt(fmax(0.0, sums[1] - sums[0] * sums[0] / n) / max(1, n - 1));
 	}
 }

@@ -45,24 +45,24 @@ template <int V> __device__ __forceinline__ range find(int rows, int c, int chun
 	return r;
 }
 
-// writeParts writes a chunk's two sums of each channel.
+// writeParts writes a chunk's two sums of each of V channels, first those of one kind.
 template <int V>
-__device__ __forceinline__ void writeParts(float *parts, const range &r, int c, const float (&a)[V], const float (&b)[V]) {
+__device__ __forceinline__ void writeParts(float *parts, const range &r, int c, const float (&sums)[2 * V]) {
 	if (r.channel >= c || threadIdx.y > 0) {
 		return;
 	}
 	float *to = parts + ((size_t)blockIdx.z * gridDim.y + blockIdx.y) * 2 * c + r.channel;
 #pragma unroll
 	for (int i = 0; i < V; i++) {
-		to[i] = a[i];
-		to[c + i] = b[i];
+		to[i] = sums[i];
+		to[c + i] = sums[V + i];
 	}
 }
 
 template <int V>
 __device__ __forceinline__ void moments(const act *x, float *parts, int rows, int c, int chunkRows, float *shared) {
 	range r = find<V>(rows, c, chunkRows);
-	float pivot[V], s[V] = {}, q[V] = {};
+	float pivot[V], sums[2 * V] = {}; // of differences from the pivot, and of their squares
 	if (r.channel < c) {
 		loads<V>(x + r.first + (size_t)r.from * c, pivot);
 #pragma unroll 4
@@ -72,29 +72,28 @@ __device__ __forceinline__ void moments(const act *x, float *parts, int rows, in
 #pragma unroll
 			for (int i = 0; i < V; i++) {
 				float d = v[i] - pivot[i];
-				s[i] += d;
-				q[i] += d * d;
+				sums[i] += d;
+				sums[V + i] += d * d;
 			}
 		}
 	}
-	fold<V>(s, shared);
-	fold<V>(q, shared);
+	fold(sums, shared);
 	if (r.channel < c) {
 		float count = (float)(r.to - r.from);
 #pragma unroll
 		for (int i = 0; i < V; i++) {
-			q[i] = fmaxf(0.0f, q[i] - s[i] * s[i] / count);
-			s[i] = pivot[i] + s[i] / count;
+			sums[V + i] = fmaxf(0.0f, sums[V + i] - sums[i] * sums[i] / count);
+			sums[i] = pivot[i] + sums[i] / count;
 		}
 	}
-	writeParts<V>(parts, r, c, s, q);
+	writeParts<V>(parts, r, c, sums);
 }
 
 // norm_moments computes the mean of each channel of a chunk of x [views·rows, c] and the sum of squared deviations from
 // it. It subtracts the chunk's first row, so that a large mean costs no precision.
 extern "C" __launch_bounds__(THREADS)
 __global__ void norm_moments(const act *x, float *parts, int rows, int c, int chunkRows) {
-	__shared__ float shared[LANES * THREADS];
+	__shared__ float shared[2 * LANES * THREADS];
 	if (c % LANES == 0) {
 		moments<LANES>(x, parts, rows, c, chunkRows, shared);
 	} else {
@@ -102,29 +101,28 @@ __global__ void norm_moments(const act *x, float *parts, int rows, int c, int ch
 	}
 }
 
-// norm_statistics combines the chunks' moments (Chan et al. 1979) and fills the table for the forward pass. Blocks are
-// indexed by (tile of channels, 0, view). scale and shift [c] may be null.
+// norm_statistics combines the chunks' moments (Chan et al. 1979) and fills the table for the forward pass. It subtracts
+// the first chunk's mean. Blocks are indexed by (tile of channels, 0, view). scale and shift [c] may be null.
 extern "C" __launch_bounds__(SIDE * SIDE)
 __global__ void norm_statistics(const float *parts, float *table, const float *scale,
 		const float *shift, int rows, int c, int chunkRows, int chunks) {
-	__shared__ double shared[SIDE * SIDE];
+	__shared__ double shared[2 * SIDE * SIDE];
 	int channel = (int)(blockIdx.x * SIDE + threadIdx.x), view = (int)blockIdx.z;
 	int last = channel < c ? chunks : 0;
 	parts += (size_t)view * chunks * 2 * c + channel;
-	double sum = 0;
+	double pivot = last > 0 ? parts[0] : 0, sums[2] = {}; // of differences from the pivot, and of squared ones
+#pragma unroll 4
 	for (int i = (int)threadIdx.y; i < last; i += SIDE) {
-		sum += (double)parts[(size_t)2 * i * c] * min(chunkRows, rows - i * chunkRows);
+		double d = parts[(size_t)2 * i * c] - pivot, count = min(chunkRows, rows - i * chunkRows);
+		sums[0] += d * count;
+		sums[1] += parts[(size_t)(2 * i + 1) * c] + d * d * count;
 	}
-	double mean = sumColumns(sum, shared) / rows;
-	sum = 0;
-	for (int i = (int)threadIdx.y; i < last; i += SIDE) {
-		double d = parts[(size_t)2 * i * c] - mean;
-		sum += parts[(size_t)(2 * i + 1) * c] + d * d * min(chunkRows, rows - i * chunkRows);
-	}
-	double variance = sumColumns(sum, shared) / rows;
+	sumColumns(sums, shared);
 	if (channel >= c || threadIdx.y > 0) {
 		return;
 	}
+	double off = sums[0] / rows, mean = pivot + off;
+	double variance = fmax(0.0, sums[1] / rows - off * off);
 	float center = (float)mean;
 	double rest = mean - center;
 	double factor = (scale ? scale[channel] : 1) / sqrt(variance + EPSILON);
@@ -205,7 +203,7 @@ template <int V>
 __device__ __forceinline__ void grad(const act *g1, const act *g2, const act *x, const act *y, act *masked,
 		float *parts, const float *table, int rows, int c, int chunkRows, float top, float *shared) {
 	range r = find<V>(rows, c, chunkRows);
-	float mean[V] = {}, s[V] = {}, q[V] = {};
+	float mean[V] = {}, sums[2 * V] = {}; // of g, and of g·(x - MEAN)
 	if (r.channel < c) {
 		if (table) {
 			pick<V>(table + r.channel + entry((int)blockIdx.z, MEAN, c), mean);
@@ -233,14 +231,13 @@ __device__ __forceinline__ void grad(const act *g1, const act *g2, const act *x,
 			}
 #pragma unroll
 			for (int i = 0; i < V; i++) {
-				s[i] += g[i];
-				q[i] += g[i] * (v[i] - mean[i]);
+				sums[i] += g[i];
+				sums[V + i] += g[i] * (v[i] - mean[i]);
 			}
 		}
 	}
-	fold<V>(s, shared);
-	fold<V>(q, shared);
-	writeParts<V>(parts, r, c, s, q);
+	fold(sums, shared);
+	writeParts<V>(parts, r, c, sums);
 }
 
 // norm_grad sums a chunk of the gradient g, and of g·(x - MEAN). If masked is null, g is g1. Otherwise g is g1 + g2
@@ -249,7 +246,7 @@ __device__ __forceinline__ void grad(const act *g1, const act *g2, const act *x,
 extern "C" __launch_bounds__(THREADS)
 __global__ void norm_grad(const act *g1, const act *g2, const act *x, const act *y,
 		act *masked, float *parts, const float *table, int rows, int c, int chunkRows, float top) {
-	__shared__ float shared[LANES * THREADS];
+	__shared__ float shared[2 * LANES * THREADS];
 	if (c % LANES == 0) {
 		grad<LANES>(g1, g2, x, y, masked, parts, table, rows, c, chunkRows, top, shared);
 	} else {
@@ -268,19 +265,20 @@ __global__ void norm_grad(const act *g1, const act *g2, const act *x, const act 
 extern "C" __launch_bounds__(SIDE * SIDE)
 __global__ void norm_gradients(const float *parts, float *table, float *dscale,
 		float *dshift, int rows, int c, int chunks, int views) {
-	__shared__ double shared[SIDE * SIDE];
+	__shared__ double shared[2 * SIDE * SIDE];
 	int channel = (int)(blockIdx.x * SIDE + threadIdx.x);
 	int last = channel < c ? chunks : 0;
 	double sumScale = 0, sumShift = 0;
 	for (int view = 0; view < views; view++) {
 		const float *own = parts + (size_t)view * chunks * 2 * c + channel;
-		double sum = 0, dot = 0;
+		double sums[2] = {};
+#pragma unroll 4
 		for (int i = (int)threadIdx.y; i < last; i += SIDE) {
-			sum += own[(size_t)2 * i * c];
-			dot += own[(size_t)(2 * i + 1) * c];
+			sums[0] += own[(size_t)2 * i * c];
+			sums[1] += own[(size_t)(2 * i + 1) * c];
 		}
-		sum = sumColumns(sum, shared);
-		dot = sumColumns(dot, shared);
+		sumColumns(sums, shared);
+		double sum = sums[0], dot = sums[1];
 		sumShift += sum;
 		if (!table || channel >= c || threadIdx.y > 0) {
 			continue;

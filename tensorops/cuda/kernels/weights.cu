@@ -1,9 +1,12 @@
 // Where the weights of sub-nets are stored, and how products and norms get them.
 
+// CHUNK is the largest number of elements of a chunk.
+#define CHUNK 1024
+
 // chunk is a range of a network's flat parameter vector that is contiguous in memory. In Go: chunk.
 struct chunk {
 	int offset; // in the flat vector
-	int count;  // number of elements, at most 4096
+	int count;  // number of elements, at most CHUNK
 	int tensor; // index of its tensor
 	int flags;  // PRODUCT, ADAPT
 	int level;  // level of its group; -1 if shared by all sub-nets
@@ -58,19 +61,35 @@ __device__ __forceinline__ float *vectorOf(const step *s, const chunk &c, int k)
 	return k < 0 ? weightsOf(s, c) : stateOf(s, c, k);
 }
 
+// EACH is the number of elements of a chunk that a thread handles.
+#define EACH (CHUNK / THREADS)
+
+// each calls f with the number and the index of each of a thread's elements of a chunk. Kernels first load all of them, then
+// store, so that a thread waits for memory once.
+template <typename F> __device__ __forceinline__ void each(const chunk &c, const F &f) {
+#pragma unroll
+	for (int j = 0; j < EACH; j++) {
+		int i = j * THREADS + (int)threadIdx.x;
+		if (i < c.count) {
+			f(j, i);
+		}
+	}
+}
+
 // gather copies the sub-net's weights, or state vector 0, 1, ..., to a network: to params, and to weights unless null.
 // Each block copies one chunk.
 extern "C" __launch_bounds__(THREADS)
 __global__ void gather(const chunk *chunks, const step *s, int vector, float *params, act *weights) {
 	chunk c = chunks[blockIdx.x];
 	const float *from = vectorOf(s, c, vector);
-	for (int i = (int)threadIdx.x; i < c.count; i += THREADS) {
-		float v = from[i];
-		params[c.offset + i] = v;
+	float v[EACH];
+	each(c, [&](int j, int i) { v[j] = from[i]; });
+	each(c, [&](int j, int i) {
+		params[c.offset + i] = v[j];
 		if (weights) {
-			weights[c.offset + i] = store(v);
+			weights[c.offset + i] = store(v[j]);
 		}
-	}
+	});
 }
 
 // follow updates a vector of a sub-net by EMA of the weights of another or of the same one. Each block handles one chunk.
@@ -79,9 +98,12 @@ __global__ void follow(const chunk *chunks, const step *s, int vector, const ste
 	chunk c = chunks[blockIdx.x];
 	const float *w = weightsOf(of, c);
 	float *to = vectorOf(s, c, vector);
-	for (int i = (int)threadIdx.x; i < c.count; i += THREADS) {
-		to[i] = s->momentum * to[i] + (1 - s->momentum) * w[i];
-	}
+	float momentum = s->momentum, old[EACH], v[EACH];
+	each(c, [&](int j, int i) {
+		old[j] = to[i];
+		v[j] = w[i];
+	});
+	each(c, [&](int j, int i) { to[i] = momentum * old[j] + (1 - momentum) * v[j]; });
 }
 
 // recall copies the first n elements of the sub-net's memory to activations, from offset on.

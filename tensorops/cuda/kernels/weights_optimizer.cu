@@ -2,8 +2,13 @@
 // weights of products, grads for all others. Each block of THREADS threads handles one chunk unless a kernel says
 // otherwise.
 
-__device__ __forceinline__ float gradOf(const chunk &c, const float *grads, const act *dweights, int i) {
-	return c.flags & PRODUCT ? load(dweights[c.offset + i]) : grads[c.offset + i];
+// gradOf loads the gradient g of a thread's elements of a chunk.
+__device__ __forceinline__ void gradOf(const chunk &c, const float *grads, const act *dweights, float (&g)[EACH]) {
+	if (c.flags & PRODUCT) {
+		each(c, [&](int j, int i) { g[j] = load(dweights[c.offset + i]); });
+	} else {
+		each(c, [&](int j, int i) { g[j] = grads[c.offset + i]; });
+	}
 }
 
 // average averages the gradient of a chunk of shared elements with those of the steps before that deferred, and keeps
@@ -14,19 +19,22 @@ __global__ void average(const chunk *chunks, const step *s, float *grads, act *d
 	if (!isShared(s, c) || (s->steps == 1 && !s->defer)) {
 		return;
 	}
-	for (int i = (int)threadIdx.x; i < c.count; i += THREADS) {
-		float sum = gradOf(c, grads, dweights, i);
-		if (s->steps > 1) {
-			sum += sums[c.offset + i];
-		}
-		if (s->defer) {
+	int steps = s->steps, defer = s->defer;
+	float g[EACH], before[EACH] = {};
+	gradOf(c, grads, dweights, g);
+	if (steps > 1) {
+		each(c, [&](int j, int i) { before[j] = sums[c.offset + i]; });
+	}
+	each(c, [&](int j, int i) {
+		float sum = g[j] + before[j];
+		if (defer) {
 			sums[c.offset + i] = sum;
 		} else if (c.flags & PRODUCT) {
-			dweights[c.offset + i] = store(sum / (float)s->steps);
+			dweights[c.offset + i] = store(sum / (float)steps);
 		} else {
-			grads[c.offset + i] = sum / (float)s->steps;
+			grads[c.offset + i] = sum / (float)steps;
 		}
-	}
+	});
 }
 
 // isDeferred returns whether a step leaves a chunk as it is.
@@ -43,20 +51,25 @@ __device__ __forceinline__ void descend(const chunk &c, const step *s, const flo
 	}
 	float *w = weightsOf(s, c), *velocity = stateOf(s, c, 0);
 	float lr = s->lr[!inBase(s, c)], a = nesterov ? lr * momentum : lr, b = nesterov ? lr : 0;
-	for (int i = (int)threadIdx.x; i < c.count; i += THREADS) {
-		float old = params[c.offset + i];
-		float d = scale * (gradOf(c, grads, dweights, i) + decay * old);
-		float v = momentum * velocity[i] + d;
-		velocity[i] = v;
-		w[i] = old - a * v - b * d;
-	}
+	float g[EACH], old[EACH], v[EACH];
+	gradOf(c, grads, dweights, g);
+	each(c, [&](int j, int i) {
+		old[j] = params[c.offset + i];
+		v[j] = velocity[i];
+	});
+	each(c, [&](int j, int i) {
+		float d = scale * (g[j] + decay * old[j]), next = momentum * v[j] + d;
+		velocity[i] = next;
+		w[i] = old[j] - a * next - b * d;
+	});
 }
 
 // sgd performs a step of SGD.
 extern "C" __launch_bounds__(THREADS)
 __global__ void sgd(const chunk *chunks, const step *s, const float *params,
 		const float *grads, const act *dweights, float momentum, float decay, int nesterov) {
-	descend(chunks[blockIdx.x], s, params, grads, dweights, 1, decay, momentum, nesterov);
+	chunk c = chunks[blockIdx.x]; // a copy, that stores cannot change
+	descend(c, s, params, grads, dweights, 1, decay, momentum, nesterov);
 }
 
 // lars_norms computes the sums of squares of a chunk's weights and gradient, squares [chunks, 2].
@@ -66,11 +79,13 @@ __global__ void lars_norms(const chunk *chunks, const float *params, const float
 	__shared__ float shared[THREADS];
 	chunk c = chunks[blockIdx.x];
 	float weights = 0, gradient = 0;
-	for (int i = (int)threadIdx.x; i < c.count; i += THREADS) {
-		float w = params[c.offset + i], g = gradOf(c, grads, dweights, i);
-		weights += w * w;
-		gradient += g * g;
-	}
+	float g[EACH], w[EACH];
+	gradOf(c, grads, dweights, g);
+	each(c, [&](int j, int i) { w[j] = params[c.offset + i]; });
+	each(c, [&](int j, int) {
+		weights += w[j] * w[j];
+		gradient += g[j] * g[j];
+	});
 	weights = sumBlock(weights, shared);
 	gradient = sumBlock(gradient, shared);
 	if (threadIdx.x == 0) {
@@ -135,13 +150,19 @@ __global__ void adamw(const chunk *chunks, const step *s, const float *params,
 		return;
 	}
 	float *w = weightsOf(s, c), *first = stateOf(s, c, 0), *second = stateOf(s, c, 1);
-	float decay = s->decay[!inBase(s, c)], size = s->size[!inBase(s, c)];
-	for (int i = (int)threadIdx.x; i < c.count; i += THREADS) {
-		float g = gradOf(c, grads, dweights, i), m = first[i], v = second[i];
-		m += a * (g - m);
-		v += b * (g * g - v);
-		first[i] = m;
-		second[i] = v;
-		w[i] = decay * params[c.offset + i] - size * (m / (sqrtf(v) + s->root));
-	}
+	float decay = s->decay[!inBase(s, c)], size = s->size[!inBase(s, c)], root = s->root;
+	float g[EACH], old[EACH], m[EACH], v[EACH];
+	gradOf(c, grads, dweights, g);
+	each(c, [&](int j, int i) {
+		old[j] = params[c.offset + i];
+		m[j] = first[i];
+		v[j] = second[i];
+	});
+	each(c, [&](int j, int i) {
+		m[j] += a * (g[j] - m[j]);
+		v[j] += b * (g[j] * g[j] - v[j]);
+		first[i] = m[j];
+		second[i] = v[j];
+		w[i] = decay * old[j] - size * (m[j] / (sqrtf(v[j]) + root));
+	});
 }
