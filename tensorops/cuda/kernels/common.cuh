@@ -23,37 +23,65 @@ __device__ __forceinline__ float load(unsigned short v) { return __uint_as_float
 
 // store rounds to the nearest activation, ties to even. NaN stays NaN.
 __device__ __forceinline__ act store(float v) {
-#if BF16
+#if !BF16
+	return v;
+#elif defined __CUDACC_RTC__
+	act to;
+	asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(to) : "f"(v));
+	return to;
+#else // the tests
 	unsigned bits = __float_as_uint(v);
 	if ((bits & 0x7fffffffu) > 0x7f800000u) {
 		return (act)(bits >> 16 | 0x40u);
 	}
 	return (act)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+#endif
+}
+
+#if BF16
+// storeTwo returns a word of two activations, the first in its lower half.
+__device__ __forceinline__ unsigned storeTwo(float a, float b) {
+#ifdef __CUDACC_RTC__
+	unsigned to;
+	asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(to) : "f"(b), "f"(a));
+	return to;
 #else
-	return v;
+	return (unsigned)store(a) | (unsigned)store(b) << 16;
+#endif
+}
+#endif
+
+// packed is V adjacent activations, 1 or LANES.
+template <int V> struct packed {
+	act all;
+};
+
+template <> struct packed<LANES> {
+#if BF16
+	uint2 all;
+#else
+	float4 all;
+#endif
+};
+
+__device__ __forceinline__ void unpack(const packed<1> &p, float (&v)[1]) { v[0] = load(p.all); }
+
+__device__ __forceinline__ void unpack(const packed<LANES> &p, float (&v)[LANES]) {
+#if BF16
+	v[0] = __uint_as_float(p.all.x << 16);
+	v[1] = __uint_as_float(p.all.x & 0xffff0000u);
+	v[2] = __uint_as_float(p.all.y << 16);
+	v[3] = __uint_as_float(p.all.y & 0xffff0000u);
+#else
+	v[0] = p.all.x;
+	v[1] = p.all.y;
+	v[2] = p.all.z;
+	v[3] = p.all.w;
 #endif
 }
 
 // loads reads V activations, 1 or LANES.
-template <int V> __device__ __forceinline__ void loads(const act *p, float (&v)[V]) {
-	if constexpr (V == 1) {
-		v[0] = load(*p);
-	} else {
-#if BF16
-		uint2 w = *(const uint2 *)p;
-		v[0] = __uint_as_float(w.x << 16);
-		v[1] = __uint_as_float(w.x & 0xffff0000u);
-		v[2] = __uint_as_float(w.y << 16);
-		v[3] = __uint_as_float(w.y & 0xffff0000u);
-#else
-		float4 w = *(const float4 *)p;
-		v[0] = w.x;
-		v[1] = w.y;
-		v[2] = w.z;
-		v[3] = w.w;
-#endif
-	}
-}
+template <int V> __device__ __forceinline__ void loads(const act *p, float (&v)[V]) { unpack(*(const packed<V> *)p, v); }
 
 // stores writes V activations, 1 or LANES.
 template <int V> __device__ __forceinline__ void stores(act *p, const float (&v)[V]) {
@@ -62,8 +90,8 @@ template <int V> __device__ __forceinline__ void stores(act *p, const float (&v)
 	} else {
 #if BF16
 		uint2 w;
-		w.x = (unsigned)store(v[0]) | (unsigned)store(v[1]) << 16;
-		w.y = (unsigned)store(v[2]) | (unsigned)store(v[3]) << 16;
+		w.x = storeTwo(v[0], v[1]);
+		w.y = storeTwo(v[2], v[3]);
 		*(uint2 *)p = w;
 #else
 		float4 w;
@@ -163,7 +191,7 @@ __device__ __forceinline__ double sumColumns(double v, double *shared) {
 // storePair writes two adjacent activations at an even index.
 __device__ __forceinline__ void storePair(act *p, float a, float b) {
 #if BF16
-	*(unsigned *)p = (unsigned)store(a) | (unsigned)store(b) << 16;
+	*(unsigned *)p = storeTwo(a, b);
 #else
 	uint2 w;
 	w.x = __float_as_uint(a);

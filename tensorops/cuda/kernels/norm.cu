@@ -45,6 +45,34 @@ template <int V> __device__ __forceinline__ range find(int rows, int c, int chun
 	return r;
 }
 
+// number is an int that the compiler knows.
+template <int N> struct number {
+	enum { value = N };
+};
+
+// forRows calls f for a thread's rows of its chunk, N at a time and the rest one at a time, with their number, the index of the
+// first one's element and the distance of the others. f should load all before it stores anything: stores might change what is
+// loaded after them, so the compiler leaves the order as it is, and each row would wait for the one before.
+template <int N, typename F> __device__ __forceinline__ void forRows(const range &r, int c, const F &f) {
+	const int apart = (int)blockDim.y;
+	int row = r.from + (int)threadIdx.y;
+	for (; row + (N - 1) * apart < r.to; row += N * apart) {
+		f(number<N>(), r.first + (size_t)row * c, (size_t)apart * c);
+	}
+	for (; row < r.to; row += apart) {
+		f(number<1>(), r.first + (size_t)row * c, (size_t)0);
+	}
+}
+
+// loadRows reads V channels of N rows.
+template <int V, int N>
+__device__ __forceinline__ void loadRows(const act *p, size_t apart, packed<V> (&v)[N]) {
+#pragma unroll
+	for (int j = 0; j < N; j++) {
+		v[j] = *(const packed<V> *)(p + j * apart);
+	}
+}
+
 // writeParts writes a chunk's two sums of each of V channels, first those of one kind.
 template <int V>
 __device__ __forceinline__ void writeParts(float *parts, const range &r, int c, const float (&sums)[2 * V]) {
@@ -171,20 +199,26 @@ __device__ __forceinline__ void apply(const act *x, const act *residual, act *y,
 		pick<V>(own + entry((int)blockIdx.z, FACTOR, c), factor);
 		pick<V>(own + entry((int)blockIdx.z, OFFSET, c), offset);
 	}
-	for (int row = r.from + (int)threadIdx.y; row < r.to; row += (int)blockDim.y) {
-		size_t at = r.first + (size_t)row * c;
-		float v[V], add[V] = {};
-		loads<V>(x + at, v);
+	forRows<4>(r, c, [&](auto n, size_t at, size_t apart) {
+		const int N = decltype(n)::value;
+		packed<V> in[N], other[N] = {};
+		loadRows(x + at, apart, in);
 		if (residual) {
-			loads<V>(residual + at, add);
+			loadRows(residual + at, apart, other);
 		}
 #pragma unroll
-		for (int i = 0; i < V; i++) {
-			v[i] = factor[i] * (v[i] - mean[i]) + offset[i] + add[i];
-			v[i] = relu ? rectify(v[i], top) : v[i];
+		for (int j = 0; j < N; j++) {
+			float v[V], add[V];
+			unpack(in[j], v);
+			unpack(other[j], add);
+#pragma unroll
+			for (int i = 0; i < V; i++) {
+				v[i] = factor[i] * (v[i] - mean[i]) + offset[i] + add[i];
+				v[i] = relu ? rectify(v[i], top) : v[i];
+			}
+			stores<V>(y + at + j * apart, v);
 		}
-		stores<V>(y + at, v);
-	}
+	});
 }
 
 // norm_apply computes y [views·rows, c] from x. residual may be null. table may be null; shift [c], unless null, is
@@ -208,33 +242,41 @@ __device__ __forceinline__ void grad(const act *g1, const act *g2, const act *x,
 		if (table) {
 			pick<V>(table + r.channel + entry((int)blockIdx.z, MEAN, c), mean);
 		}
-		for (int row = r.from + (int)threadIdx.y; row < r.to; row += (int)blockDim.y) {
-			size_t at = r.first + (size_t)row * c;
-			float g[V], v[V] = {};
-			loads<V>(g1 + at, g);
+		forRows<2>(r, c, [&](auto n, size_t at, size_t apart) {
+			const int N = decltype(n)::value;
+			packed<V> first[N], second[N] = {}, in[N] = {}, out[N] = {};
+			loadRows(g1 + at, apart, first);
 			if (table) {
-				loads<V>(x + at, v);
+				loadRows(x + at, apart, in);
 			}
-			if (masked) {
-				float other[V] = {}, out[V] = {};
-				if (g2) {
-					loads<V>(g2 + at, other);
-				}
-				if (y) {
-					loads<V>(y + at, out);
+			if (g2) {
+				loadRows(g2 + at, apart, second);
+			}
+			if (y) {
+				loadRows(y + at, apart, out);
+			}
+#pragma unroll
+			for (int j = 0; j < N; j++) {
+				float g[V], other[V], v[V], done[V];
+				unpack(first[j], g);
+				unpack(in[j], v);
+				if (masked) {
+					unpack(second[j], other);
+					unpack(out[j], done);
+#pragma unroll
+					for (int i = 0; i < V; i++) {
+						bool off = y && (done[i] == 0 || done[i] == top);
+						g[i] = off ? 0 : load(store(g[i] + other[i])); // sum what is stored, after rounding
+					}
+					stores<V>(masked + at + j * apart, g);
 				}
 #pragma unroll
 				for (int i = 0; i < V; i++) {
-					g[i] = y && (out[i] == 0 || out[i] == top) ? 0 : load(store(g[i] + other[i])); // sum what is stored, after rounding
+					sums[i] += g[i];
+					sums[V + i] += g[i] * (v[i] - mean[i]);
 				}
-				stores<V>(masked + at, g);
 			}
-#pragma unroll
-			for (int i = 0; i < V; i++) {
-				sums[i] += g[i];
-				sums[V + i] += g[i] * (v[i] - mean[i]);
-			}
-		}
+		});
 	}
 	fold(sums, shared);
 	writeParts<V>(parts, r, c, sums);
@@ -317,17 +359,23 @@ __device__ __forceinline__ void combine(const act *g, const act *x, act *dx, con
 	pick<V>(own + entry((int)blockIdx.z, FACTOR, c), factor);
 	pick<V>(own + entry((int)blockIdx.z, SLOPE, c), slope);
 	pick<V>(own + entry((int)blockIdx.z, CONSTANT, c), constant);
-	for (int row = r.from + (int)threadIdx.y; row < r.to; row += (int)blockDim.y) {
-		size_t at = r.first + (size_t)row * c;
-		float v[V], u[V];
-		loads<V>(g + at, v);
-		loads<V>(x + at, u);
+	forRows<4>(r, c, [&](auto n, size_t at, size_t apart) {
+		const int N = decltype(n)::value;
+		packed<V> gradient[N], in[N];
+		loadRows(g + at, apart, gradient);
+		loadRows(x + at, apart, in);
 #pragma unroll
-		for (int i = 0; i < V; i++) {
-			v[i] = factor[i] * v[i] + slope[i] * (u[i] - mean[i]) + constant[i];
+		for (int j = 0; j < N; j++) {
+			float v[V], u[V];
+			unpack(gradient[j], v);
+			unpack(in[j], u);
+#pragma unroll
+			for (int i = 0; i < V; i++) {
+				v[i] = factor[i] * v[i] + slope[i] * (u[i] - mean[i]) + constant[i];
+			}
+			stores<V>(dx + at + j * apart, v);
 		}
-		stores<V>(dx + at, v);
-	}
+	});
 }
 
 // norm_combine computes dx [views·rows, c] from the masked gradient g and x; dx may be either.
