@@ -110,6 +110,27 @@ template <typename Fill, typename Use> __device__ __forceinline__ void stream(in
 	}
 }
 
+// digits is a number that counts with mixed radices, so that what it stands for takes no division again and again.
+struct digits {
+	int low, middle, high;
+};
+
+__device__ __forceinline__ digits digitsOf(int v, int first, int second) {
+	int rest = v / first, high = rest / second;
+	return {v - rest * first, rest - high * second, high};
+}
+
+// add adds to a number.
+__device__ __forceinline__ void add(digits &to, const digits &v, int first, int second) {
+	to.low += v.low;
+	bool carry = to.low >= first;
+	to.low -= carry ? first : 0;
+	to.middle += v.middle + carry;
+	carry = to.middle >= second;
+	to.middle -= carry ? second : 0;
+	to.high += v.high + carry;
+}
+
 // place is a pixel of the result: where in the image its first tap is.
 struct place {
 	int image; // index of the image's first pixel
@@ -162,7 +183,9 @@ __device__ __forceinline__ void convolve(const act *image, const act *weights, a
 		PITCH_B = BACK ? WIDE + GAP : PITCH,
 		SIZE_B = BACK ? DEPTH * PITCH_B : WIDE * PITCH_B,
 		COPIES = DEPTH / VECTOR, // to a row
-		ROWS = CONV_THREADS / COPIES
+		ROWS = CONV_THREADS / COPIES,
+		COPIES_B = WIDE / VECTOR, // to a row of weights, if BACK
+		ROWS_B = CONV_THREADS / COPIES_B
 	};
 	alignas(16) __shared__ act tilesA[STAGES * TILE * PITCH];
 	alignas(16) __shared__ act tilesB[STAGES * SIZE_B];
@@ -175,37 +198,55 @@ __device__ __forceinline__ void convolve(const act *image, const act *weights, a
 	}
 	__syncthreads();
 
+	// What is added up are channels of taps: of the image, the thread copies next, and the rows of weights from nextB on.
+	const digits step = digitsOf(DEPTH, c, kw), stepB = digitsOf(ROWS_B, c, kw);
+	digits next = digitsOf(FLAT ? thread % DEPTH : thread % COPIES * VECTOR, c, kw), nextB = digitsOf(thread / COPIES_B, c, kw);
 	auto fill = [&](int chunk) {
 		act *a = tilesA + chunk % STAGES * TILE * PITCH, *b = tilesB + chunk % STAGES * SIZE_B;
+		const bool some = next.high < kh;
 		if (FLAT) {
-			int k = chunk * DEPTH + thread % DEPTH, tap = k / c, ky = tap / kw;
+			int k = thread % DEPTH;
 			for (int row = thread / DEPTH; row < TILE; row += CONV_THREADS / DEPTH) {
-				int at = k < all ? locate<BACK>(places[row], ky, tap - ky * kw, h, w, shift) : -1;
-				a[row * PITCH + thread % DEPTH] = at < 0 ? (act)0 : image[(size_t)at * c + k - tap * c];
+				int at = some ? locate<BACK>(places[row], next.high, next.middle, h, w, shift) : -1;
+				a[row * PITCH + k] = at < 0 ? (act)0 : image[(size_t)at * c + next.low];
 			}
 			for (int column = thread / DEPTH; column < WIDE; column += CONV_THREADS / DEPTH) {
-				bool there = k < all && firstColumn + column < o;
-				b[column * PITCH + thread % DEPTH] = there ? weights[(size_t)(firstColumn + column) * all + k] : (act)0;
+				bool there = some && firstColumn + column < o;
+				b[column * PITCH + k] = there ? weights[(size_t)(firstColumn + column) * all + chunk * DEPTH + k] : (act)0;
 			}
+			add(next, step, c, kw);
 			return;
 		}
-		const int first = thread % COPIES * VECTOR, k = chunk * DEPTH + first, tap = k / c, ky = tap / kw;
+		const int first = thread % COPIES * VECTOR;
 #pragma unroll
-		for (int row = thread / COPIES; row < TILE; row += ROWS) {
-			int at = k < all ? locate<BACK>(places[row], ky, tap - ky * kw, h, w, shift) : -1;
-			copyAsync(a + row * PITCH + first, image + (size_t)max(at, 0) * c + k - tap * c, at >= 0);
+		for (int j = 0; j < TILE / ROWS; j++) {
+			int row = thread / COPIES + j * ROWS;
+			int at = some ? locate<BACK>(places[row], next.high, next.middle, h, w, shift) : -1;
+			copyAsync(a + row * PITCH + first, image + (size_t)max(at, 0) * c + next.low, at >= 0);
 		}
+		add(next, step, c, kw);
 		if (BACK) {
-			for (int i = thread; i < DEPTH * WIDE / VECTOR; i += CONV_THREADS) {
-				int row = i / (WIDE / VECTOR), column = i % (WIDE / VECTOR) * VECTOR, k = chunk * DEPTH + row, tap = k / c;
-				bool there = k < all && firstColumn + column < o;
-				size_t from = ((size_t)(k - tap * c) * taps + tap) * o + firstColumn + column;
-				copyAsync(b + row * PITCH_B + column, weights + (there ? from : 0), there);
+			const int column = thread % COPIES_B * VECTOR;
+			digits k = nextB;
+#pragma unroll
+			for (int row = 0; row < DEPTH; row += ROWS_B) {
+				if (row + thread / COPIES_B < DEPTH) {
+					bool there = k.high < kh && firstColumn + column < o;
+					size_t from = ((size_t)k.low * taps + k.high * kw + k.middle) * o + firstColumn + column;
+					copyAsync(b + (row + thread / COPIES_B) * PITCH_B + column, weights + (there ? from : 0), there);
+				}
+				add(k, stepB, c, kw);
 			}
-		} else {
-			for (int column = thread / COPIES; column < WIDE; column += ROWS) {
-				bool there = k < all && firstColumn + column < o;
-				copyAsync(b + column * PITCH_B + first, weights + (there ? (size_t)(firstColumn + column) * all + k : 0), there);
+			add(nextB, step, c, kw);
+			return;
+		}
+#pragma unroll
+		for (int from = 0; from < WIDE; from += ROWS) {
+			int column = from + thread / COPIES;
+			if (column < WIDE) {
+				bool there = some && firstColumn + column < o;
+				size_t k = (size_t)(firstColumn + column) * all + chunk * DEPTH + first;
+				copyAsync(b + column * PITCH_B + first, weights + (there ? k : 0), there);
 			}
 		}
 	};
@@ -304,27 +345,41 @@ __device__ __forceinline__ void correlate(const act *image, const act *dy, float
 	const int from = (int)blockIdx.y * partRows, to = min(from + partRows, rows);
 	const int chunks = (to - from + DEPTH - 1) / DEPTH;
 
+	// The thread copies every ROWS-th pixel of the output from next on, and what is under one tap of it.
+	const int apart = FLAT ? CONV_THREADS / SQUARE : ROWS;
+	const digits step = digitsOf(DEPTH, ow, oh), stepRow = digitsOf(apart, ow, oh);
+	digits next = digitsOf(from + thread / (FLAT ? SQUARE : COPIES), ow, oh);
+	const digits flat = digitsOf(firstC + thread % SQUARE, c, kw); // channel and tap, if FLAT
+	auto placeOf = [&](const digits &pixel, bool there) -> place {
+		if (!there) {
+			return {0, NOWHERE, NOWHERE};
+		}
+		return {pixel.high * h * w, (short)((pixel.middle << shift) - pad), (short)((pixel.low << shift) - pad)};
+	};
 	auto fill = [&](int chunk) {
 		act *a = tiles + chunk % STAGES * 2 * SIZE, *b = a + SIZE;
 		const int column = thread % COPIES * VECTOR;
-		for (int i = thread / COPIES; i < DEPTH; i += ROWS) {
-			int row = from + chunk * DEPTH + i;
+		digits pixel = next;
+#pragma unroll
+		for (int j = 0; j < DEPTH / ROWS; j++) {
+			int i = thread / COPIES + j * ROWS, row = from + chunk * DEPTH + i;
 			bool there = row < to && firstO + column < o;
 			copyAsync(a + i * PITCH + column, dy + (there ? (size_t)row * o + firstO + column : 0), there);
 			if (!FLAT) {
-				place p = placeOf<false>(row, to, h, w, oh, ow, shift, pad);
-				int at = firstC + column < c ? locate<false>(p, ky, kx, h, w, shift) : -1;
+				int at = firstC + column < c ? locate<false>(placeOf(pixel, row < to), ky, kx, h, w, shift) : -1;
 				copyAsync(b + i * PITCH + column, image + (size_t)max(at, 0) * c + firstC + column, at >= 0);
+				add(pixel, stepRow, ow, oh);
 			}
 		}
 		if (FLAT) {
-			const int k = firstC + thread % SQUARE, tap = k / c;
 			for (int i = thread / SQUARE; i < DEPTH; i += CONV_THREADS / SQUARE) {
-				place p = placeOf<false>(from + chunk * DEPTH + i, to, h, w, oh, ow, shift, pad);
-				int at = k < columns ? locate<false>(p, tap / kw, tap % kw, h, w, shift) : -1;
-				b[i * PITCH + thread % SQUARE] = at < 0 ? (act)0 : image[(size_t)at * c + k - tap * c];
+				place p = placeOf(pixel, from + chunk * DEPTH + i < to);
+				int at = flat.high < kh ? locate<false>(p, flat.high, flat.middle, h, w, shift) : -1;
+				b[i * PITCH + thread % SQUARE] = at < 0 ? (act)0 : image[(size_t)at * c + flat.low];
+				add(pixel, stepRow, ow, oh);
 			}
 		}
+		add(next, step, ow, oh);
 	};
 
 	float sums[SQUARE / 16][SQUARE / 8][4] = {};
