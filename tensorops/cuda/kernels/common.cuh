@@ -230,6 +230,31 @@ __device__ __forceinline__ void tensorMultiply(float (&c)[4], const unsigned (&a
 		: "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
+// roundTF32 rounds the bits of a float to the nearest TF32, ties away from 0. NaN stays NaN. Tensor cores drop the lowest 13 bits.
+__device__ __forceinline__ unsigned roundTF32(unsigned bits) {
+	unsigned to;
+	asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(to) : "f"(__uint_as_float(bits)));
+	return to;
+}
+
+// loadMatrices reads N matrices, 2 or 4, of 8 rows of 16 bytes from shared memory. row is the address of row lane % 8 of matrix
+// lane / 8 % N. The thread gets word lane % 4 of row lane / 4 of each or, if TRANSPOSED, half-words lane / 4 of the rows
+// lane % 4 · 2 and the next. All threads of a warp call it together.
+template <int N, bool TRANSPOSED> __device__ __forceinline__ void loadMatrices(unsigned (&to)[N], const void *row) {
+	unsigned from = (unsigned)__cvta_generic_to_shared(row);
+	if constexpr (N == 4 && TRANSPOSED) {
+		asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+			: "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "r"(from) : "memory");
+	} else if constexpr (N == 4) {
+		asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+			: "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "r"(from) : "memory");
+	} else if constexpr (TRANSPOSED) {
+		asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0,%1}, [%2];" : "=r"(to[0]), "=r"(to[1]) : "r"(from) : "memory");
+	} else {
+		asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0,%1}, [%2];" : "=r"(to[0]), "=r"(to[1]) : "r"(from) : "memory");
+	}
+}
+
 // copyAsync starts to copy 16 bytes to shared memory, or to fill them with zeros.
 __device__ __forceinline__ void copyAsync(void *to, const void *from, bool there) {
 	unsigned shared = (unsigned)__cvta_generic_to_shared(to);

@@ -27,9 +27,7 @@ template <int W> __device__ __forceinline__ void split(terms<W> &a) {
 #if TF32
 #pragma unroll
 	for (int i = 0; i < W; i++) {
-		if ((a.word[i] & 0x7fffffffu) <= 0x7f800000u) { // NaN stays NaN
-			a.word[i] += 0x1000u; // rounds, as the tensor cores drop the lowest 13 bits
-		}
+		a.word[i] = roundTF32(a.word[i]);
 	}
 #elif FLOAT32
 #pragma unroll
@@ -61,13 +59,9 @@ __device__ __forceinline__ void multiply(float (&c)[4], const terms<4> &a, const
 // adjacentTerms reads the words of rows of a tile whose elements to add up are adjacent: row, and for four words also
 // row + 8.
 template <int W> __device__ __forceinline__ terms<W> adjacentTerms(const act *tile, int pitch, int row, int k) {
-	const int lane = (int)threadIdx.x % 32, rows = W / 2;
+	const int lane = (int)threadIdx.x % 32, rows = W / 2, matrix = lane / 8 % W;
 	terms<W> to;
-#pragma unroll
-	for (int i = 0; i < W; i++) {
-		const act *from = tile + (row + lane / 4 + i % rows * 8) * pitch + k;
-		to.word[i] = ((const unsigned *)from)[lane % 4 + i / rows * 4];
-	}
+	loadMatrices<W, false>(to.word, tile + (row + lane % 8 + matrix % rows * 8) * pitch + k + matrix / rows * VECTOR);
 	split(to);
 	return to;
 }
@@ -76,16 +70,15 @@ template <int W> __device__ __forceinline__ terms<W> adjacentTerms(const act *ti
 template <int W> __device__ __forceinline__ terms<W> columnTerms(const act *tile, int pitch, int column, int k) {
 	const int lane = (int)threadIdx.x % 32, rows = W / 2;
 	terms<W> to;
+#if BF16
+	const int matrix = lane / 8 % W;
+	loadMatrices<W, true>(to.word, tile + (k + lane % 8 + matrix / rows * 8) * pitch + column + matrix % rows * 8);
+#else
 #pragma unroll
 	for (int i = 0; i < W; i++) {
-		const act *from = tile + column + lane / 4 + i % rows * 8;
-#if BF16
-		int row = k + lane % 4 * 2 + i / rows * 8;
-		to.word[i] = (unsigned)from[row * pitch] | (unsigned)from[(row + 1) * pitch] << 16;
-#else
-		to.word[i] = __float_as_uint(from[(k + lane % 4 + i / rows * 4) * pitch]);
-#endif
+		to.word[i] = __float_as_uint(tile[(k + lane % 4 + i / rows * 4) * pitch + column + lane / 4 + i % rows * 8]);
 	}
+#endif
 	split(to);
 	return to;
 }

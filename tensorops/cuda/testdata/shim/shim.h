@@ -300,3 +300,29 @@ static void tensorMultiply(float (&c)[4], const unsigned (&a)[4], const unsigned
 		c[i] = (float)(c[i] + sum);
 	}
 }
+
+static unsigned roundTF32(unsigned bits) { return (bits & 0x7fffffffu) > 0x7f800000u ? bits : bits + 0x1000u; }
+
+// loadMatrices follows the PTX manual: ldmatrix.m8n8.b16.
+static const void *matrices[2][MAX_THREADS];
+
+static bool matrix_turns[MAX_THREADS];
+
+template <int N, bool TRANSPOSED> static void loadMatrices(unsigned (&to)[N], const void *row) {
+	if ((uintptr_t)row % 16 != 0) {
+		__builtin_trap();
+	}
+	const void **all = matrices[matrix_turns[running] ^= true];
+	all[running] = row;
+	wait_for(WARP_THREADS);
+	const void **warp = all + running / 32 * 32;
+	int lane = running % 32;
+	for (int i = 0; i < N; i++) {
+		uint16_t half[2];
+		for (int j = 0; j < 2; j++) {
+			int row = TRANSPOSED ? lane % 4 * 2 + j : lane / 4, column = TRANSPOSED ? lane / 4 : lane % 4 * 2 + j;
+			half[j] = ((const uint16_t *)warp[i * 8 + row])[column];
+		}
+		to[i] = half[0] | (unsigned)half[1] << 16;
+	}
+}
