@@ -339,6 +339,22 @@ func TestNormFarFromZero(t *testing.T) {
 	near(t, r.dx, s.readActs(dx), 1e-4, "dx")
 }
 
+// TestNormShowsNaN computes statistics of a channel with NaN: none of them is a number, so that running statistics show it.
+func TestNormShowsNaN(t *testing.T) {
+	s := newBench(t, false)
+	const c, rows = 8, 200
+	values := noise(1, c*rows)
+	values[3*c+5] = float32(math.NaN())
+	n := newNorm(s, s, normSpec{Batch: true, Channels: c}, rows, 1)
+	n.Forward(s.actsOf(values), Buffer{}, s.acts(len(values)))
+	table := s.readFloats(n.table)
+	for i := range c {
+		for _, row := range []int{0, 2} { // MEAN, VARIANCE
+			require.Equal(t, i == 5, math.IsNaN(float64(table[row*c+i])), "channel %d", i)
+		}
+	}
+}
+
 // TestNormOfShape splits large shapes without computing: each row is in a chunk, and CUDA's limits are kept.
 func TestNormOfShape(t *testing.T) {
 	for _, c := range []int{1, 3, 16, 64, 100, 512, 2048, 4096} {

@@ -22,8 +22,8 @@ type normSpec struct {
 
 // How the rows are split; this depends on their shape alone, because sums must not depend on the GPU.
 const (
-	normBlocks  = 1024 // target number of blocks: about as many as a large GPU runs at once
-	normFewest  = 4    // least rows per thread, unless there are too few
+	normBlocks  = 1024 // target number of blocks: half of them run at once on a large GPU
+	normFewest  = 4    // rows per thread, or a multiple, unless there are too few: forRows in norm.cu takes so many at once
 	normMost    = 1024 // most rows per thread, which limits the loss of precision
 	normTable   = 7    // TABLE in norm.cu
 	normParts   = 2    // values per channel in a chunk
@@ -57,7 +57,7 @@ func newNorm(q queue, m memory, l normSpec, rows, views int) *norm {
 	}
 	y, tiles := threads/x, ceil(groups, x)
 	n.chunks = max(1, min(ceil(normBlocks, tiles*views), ceil(n.rows, normFewest*y)))
-	n.chunkRows = min(ceil(n.rows, n.chunks), normMost*y)
+	n.chunkRows = min(ceil(ceil(n.rows, n.chunks), normFewest*y)*normFewest*y, normMost*y)
 	n.chunks = ceil(n.rows, n.chunkRows)
 	n.grid, n.block = dim3{uint32(tiles), uint32(n.chunks), uint32(views)}, dim3{uint32(x), uint32(y), 1}
 	n.reduceGrid, n.reduceBlock = dim1(ceil(l.Channels, side)), dim3{side, side, 1}

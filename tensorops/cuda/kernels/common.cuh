@@ -51,6 +51,15 @@ __device__ __forceinline__ unsigned storeTwo(float a, float b) {
 }
 #endif
 
+// rounded returns v as it is when it has been stored.
+__device__ __forceinline__ float rounded(float v) {
+#if BF16
+	return __uint_as_float(storeTwo(0, v));
+#else
+	return v;
+#endif
+}
+
 // packed is V adjacent activations, 1 or LANES.
 template <int V> struct packed {
 	act all;
@@ -163,7 +172,7 @@ __device__ __forceinline__ float maxBlock(float v, float *shared) {
 #define SIDE 16
 
 // sumColumns replaces each of a thread's N values by their sum over the threads with the same x. shared has N·SIDE·SIDE
-// doubles. All threads add up the same: that takes less time than the barriers of a tree.
+// doubles.
 template <int N> __device__ __forceinline__ void sumColumns(double (&v)[N], double *shared) {
 	__syncthreads(); // shared may still be in use
 #pragma unroll
@@ -171,13 +180,18 @@ template <int N> __device__ __forceinline__ void sumColumns(double (&v)[N], doub
 		shared[(i * SIDE + threadIdx.y) * SIDE + threadIdx.x] = v[i];
 	}
 	__syncthreads();
-#pragma unroll
-	for (int i = 0; i < N; i++) {
-		v[i] = 0;
+	if (threadIdx.y < N) { // one after the other, which takes less time than the barriers of a tree
+		double *column = shared + threadIdx.y * SIDE * SIDE + threadIdx.x, sum = 0;
 #pragma unroll
 		for (int y = 0; y < SIDE; y++) {
-			v[i] += shared[(i * SIDE + y) * SIDE + threadIdx.x];
+			sum += column[y * SIDE];
 		}
+		column[0] = sum;
+	}
+	__syncthreads();
+#pragma unroll
+	for (int i = 0; i < N; i++) {
+		v[i] = shared[i * SIDE * SIDE + threadIdx.x];
 	}
 }
 

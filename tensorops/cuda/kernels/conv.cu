@@ -83,8 +83,8 @@ template <int W> __device__ __forceinline__ terms<W> columnTerms(const act *tile
 	return to;
 }
 
-// stream has fill start the copies of each chunk to its stage of the ring, and use compute with it when they are there,
-// while those of the next chunks are on their way.
+// stream has fill start the copies of each chunk, once and in order, to its stage of the ring, and use compute with it when they
+// are there, while those of the next chunks are on their way.
 template <typename Fill, typename Use> __device__ __forceinline__ void stream(int chunks, const Fill &fill, const Use &use) {
 	for (int chunk = 0; chunk < STAGES - 1; chunk++) {
 		if (chunk < chunks) {
@@ -103,7 +103,8 @@ template <typename Fill, typename Use> __device__ __forceinline__ void stream(in
 	}
 }
 
-// digits is a number that counts with mixed radices, so that what it stands for takes no division again and again.
+// digits is an index split by two radices, such as a pixel into x, y and its image. It advances by addition, because divisions
+// take long.
 struct digits {
 	int low, middle, high;
 };
@@ -113,8 +114,9 @@ __device__ __forceinline__ digits digitsOf(int v, int first, int second) {
 	return {v - rest * first, rest - high * second, high};
 }
 
-// add adds to a number.
-__device__ __forceinline__ void add(digits &to, const digits &v, int first, int second) {
+// advance adds to an index. Both low digits are below the first radix and both middle ones below the second, so that each
+// carries at most once.
+__device__ __forceinline__ void advance(digits &to, const digits &v, int first, int second) {
 	to.low += v.low;
 	bool carry = to.low >= first;
 	to.low -= carry ? first : 0;
@@ -196,28 +198,43 @@ __device__ __forceinline__ void convolve(const act *image, const act *weights, a
 	digits next = digitsOf(FLAT ? thread % DEPTH : thread % COPIES * VECTOR, c, kw), nextB = digitsOf(thread / COPIES_B, c, kw);
 	auto fill = [&](int chunk) {
 		act *a = tilesA + chunk % STAGES * TILE * PITCH, *b = tilesB + chunk % STAGES * SIZE_B;
-		const bool some = next.high < kh;
+		const bool inside = next.high < kh;
 		if (FLAT) {
-			int k = thread % DEPTH;
-			for (int row = thread / DEPTH; row < TILE; row += CONV_THREADS / DEPTH) {
-				int at = some ? locate<BACK>(places[row], next.high, next.middle, h, w, shift) : -1;
-				a[row * PITCH + k] = at < 0 ? (act)0 : image[(size_t)at * c + next.low];
+			enum { APART = CONV_THREADS / DEPTH, BATCH = 8 };
+			const int k = thread % DEPTH;
+#pragma unroll 1
+			for (int row = thread / DEPTH; row < TILE; row += BATCH * APART) {
+				act v[BATCH];
+#pragma unroll
+				for (int j = 0; j < BATCH; j++) {
+					int at = locate<BACK>(places[row + j * APART], next.high, next.middle, h, w, shift);
+					v[j] = !inside || at < 0 ? (act)0 : image[(size_t)at * c + next.low];
+				}
+#pragma unroll
+				for (int j = 0; j < BATCH; j++) {
+					a[(row + j * APART) * PITCH + k] = v[j];
+				}
 			}
-			for (int column = thread / DEPTH; column < WIDE; column += CONV_THREADS / DEPTH) {
-				bool there = some && firstColumn + column < o;
+			for (int column = thread / DEPTH; column < WIDE; column += APART) {
+				bool there = inside && firstColumn + column < o;
 				b[column * PITCH + k] = there ? weights[(size_t)(firstColumn + column) * all + chunk * DEPTH + k] : (act)0;
 			}
-			add(next, step, c, kw);
+			advance(next, step, c, kw);
 			return;
 		}
 		const int first = thread % COPIES * VECTOR;
+		int under[TILE / ROWS]; // found before any is copied: nothing moves across copies
 #pragma unroll
 		for (int j = 0; j < TILE / ROWS; j++) {
-			int row = thread / COPIES + j * ROWS;
-			int at = some ? locate<BACK>(places[row], next.high, next.middle, h, w, shift) : -1;
-			copyAsync(a + row * PITCH + first, image + (size_t)max(at, 0) * c + next.low, at >= 0);
+			int at = locate<BACK>(places[thread / COPIES + j * ROWS], next.high, next.middle, h, w, shift);
+			under[j] = inside ? at : -1;
 		}
-		add(next, step, c, kw);
+#pragma unroll
+		for (int j = 0; j < TILE / ROWS; j++) {
+			act *to = a + (thread / COPIES + j * ROWS) * PITCH + first;
+			copyAsync(to, image + (size_t)max(under[j], 0) * c + next.low, under[j] >= 0);
+		}
+		advance(next, step, c, kw);
 		if (BACK) {
 			const int column = thread % COPIES_B * VECTOR;
 			digits k = nextB;
@@ -228,16 +245,16 @@ __device__ __forceinline__ void convolve(const act *image, const act *weights, a
 					size_t from = ((size_t)k.low * taps + k.high * kw + k.middle) * o + firstColumn + column;
 					copyAsync(b + (row + thread / COPIES_B) * PITCH_B + column, weights + (there ? from : 0), there);
 				}
-				add(k, stepB, c, kw);
+				advance(k, stepB, c, kw);
 			}
-			add(nextB, step, c, kw);
+			advance(nextB, step, c, kw);
 			return;
 		}
 #pragma unroll
 		for (int from = 0; from < WIDE; from += ROWS) {
 			int column = from + thread / COPIES;
 			if (column < WIDE) {
-				bool there = some && firstColumn + column < o;
+				bool there = inside && firstColumn + column < o;
 				size_t k = (size_t)(firstColumn + column) * all + chunk * DEPTH + first;
 				copyAsync(b + column * PITCH_B + first, weights + (there ? k : 0), there);
 			}
@@ -338,12 +355,12 @@ __device__ __forceinline__ void correlate(const act *image, const act *dy, float
 	const int from = (int)blockIdx.y * partRows, to = min(from + partRows, rows);
 	const int chunks = (to - from + DEPTH - 1) / DEPTH;
 
-	// The thread copies every ROWS-th pixel of the output from next on, and what is under one tap of it.
+	// The thread copies, of every apart-th pixel of the output from next on, what is under a tap.
 	const int apart = FLAT ? CONV_THREADS / SQUARE : ROWS;
 	const digits step = digitsOf(DEPTH, ow, oh), stepRow = digitsOf(apart, ow, oh);
 	digits next = digitsOf(from + thread / (FLAT ? SQUARE : COPIES), ow, oh);
 	const digits flat = digitsOf(firstC + thread % SQUARE, c, kw); // channel and tap, if FLAT
-	auto placeOf = [&](const digits &pixel, bool there) -> place {
+	auto placeAt = [&](const digits &pixel, bool there) -> place {
 		if (!there) {
 			return {0, NOWHERE, NOWHERE};
 		}
@@ -359,20 +376,30 @@ __device__ __forceinline__ void correlate(const act *image, const act *dy, float
 			bool there = row < to && firstO + column < o;
 			copyAsync(a + i * PITCH + column, dy + (there ? (size_t)row * o + firstO + column : 0), there);
 			if (!FLAT) {
-				int at = firstC + column < c ? locate<false>(placeOf(pixel, row < to), ky, kx, h, w, shift) : -1;
+				int at = firstC + column < c ? locate<false>(placeAt(pixel, row < to), ky, kx, h, w, shift) : -1;
 				copyAsync(b + i * PITCH + column, image + (size_t)max(at, 0) * c + firstC + column, at >= 0);
-				add(pixel, stepRow, ow, oh);
+				advance(pixel, stepRow, ow, oh);
 			}
 		}
 		if (FLAT) {
-			for (int i = thread / SQUARE; i < DEPTH; i += CONV_THREADS / SQUARE) {
-				place p = placeOf(pixel, from + chunk * DEPTH + i < to);
-				int at = flat.high < kh ? locate<false>(p, flat.high, flat.middle, h, w, shift) : -1;
-				b[i * PITCH + thread % SQUARE] = at < 0 ? (act)0 : image[(size_t)at * c + flat.low];
-				add(pixel, stepRow, ow, oh);
+			enum { APART = CONV_THREADS / SQUARE, BATCH = 8 };
+#pragma unroll 1
+			for (int i = thread / SQUARE; i < DEPTH; i += BATCH * APART) {
+				act v[BATCH];
+#pragma unroll
+				for (int j = 0; j < BATCH; j++) {
+					place p = placeAt(pixel, from + chunk * DEPTH + i + j * APART < to);
+					int at = locate<false>(p, flat.high, flat.middle, h, w, shift);
+					v[j] = flat.high >= kh || at < 0 ? (act)0 : image[(size_t)at * c + flat.low];
+					advance(pixel, stepRow, ow, oh);
+				}
+#pragma unroll
+				for (int j = 0; j < BATCH; j++) {
+					b[(i + j * APART) * PITCH + thread % SQUARE] = v[j];
+				}
 			}
 		}
-		add(next, step, ow, oh);
+		advance(next, step, ow, oh);
 	};
 
 	float sums[SQUARE / 16][SQUARE / 8][4] = {};

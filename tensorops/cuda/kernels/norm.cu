@@ -110,7 +110,8 @@ __device__ __forceinline__ void moments(const act *x, float *parts, int rows, in
 		float count = (float)(r.to - r.from);
 #pragma unroll
 		for (int i = 0; i < V; i++) {
-			sums[V + i] = fmaxf(0.0f, sums[V + i] - sums[i] * sums[i] / count);
+			float squares = sums[V + i] - sums[i] * sums[i] / count;
+			sums[V + i] = squares < 0 ? 0 : squares; // NaN stays NaN
 			sums[i] = pivot[i] + sums[i] / count;
 		}
 	}
@@ -150,7 +151,8 @@ __global__ void norm_statistics(const float *parts, float *table, const float *s
 		return;
 	}
 	double off = sums[0] / rows, mean = pivot + off;
-	double variance = fmax(0.0, sums[1] / rows - off * off);
+	double variance = sums[1] / rows - off * off;
+	variance = variance < 0 ? 0 : variance; // NaN stays NaN
 	float center = (float)mean;
 	double rest = mean - center;
 	double factor = (scale ? scale[channel] : 1) / sqrt(variance + EPSILON);
@@ -266,7 +268,7 @@ __device__ __forceinline__ void grad(const act *g1, const act *g2, const act *x,
 #pragma unroll
 					for (int i = 0; i < V; i++) {
 						bool off = y && (done[i] == 0 || done[i] == top);
-						g[i] = off ? 0 : load(store(g[i] + other[i])); // sum what is stored, after rounding
+						g[i] = rounded(off ? 0 : g[i] + other[i]); // sum what is stored
 					}
 					stores<V>(masked + at + j * apart, g);
 				}
