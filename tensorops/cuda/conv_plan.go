@@ -118,8 +118,9 @@ func (v *conv) plans(p pass) (list []algorithm) {
 		most  = 8
 		alike = 3 // plans whose engines only differ in their knobs
 	)
-	count := map[int64]int{}                                                // of plans by their engine
-	for _, mode := range []int32{heuristicsModeA, heuristicsModeFallback} { // the latter knows more engines without tensor cores
+	count := map[int64]int{} // of plans by their engine
+	// The second mode knows more engines without tensor cores.
+	for _, mode := range []int32{heuristicsModeA, heuristicsModeFallback} {
 		for e := range v.engines(p, mode) {
 			if count[e.index] == alike || slices.ContainsFunc(list, func(how algorithm) bool { return how.String() == e.String() }) {
 				continue
@@ -140,7 +141,7 @@ func (v *conv) plans(p pass) (list []algorithm) {
 
 // planned returns a plan that has an engine compute a pass. It returns an error if cuDNN cannot, or not within the workspace.
 func (v *conv) planned(p pass, e engine) (algorithm, error) {
-	if !v.d.plans() {
+	if !v.d.canPlan() {
 		return algorithm{}, errors.New("cuda: cuDNN's graph interface needs the cublasLt of its own CUDA version")
 	}
 	m, err := newPlan(v.d.gpu, v.shape, p, e)
@@ -154,9 +155,9 @@ func (v *conv) planned(p pass, e engine) (algorithm, error) {
 	return algorithm{plan: m, workspace: m.workspace}, nil
 }
 
-// plans reports whether cuDNN can plan: it aborts the process if an engine needs cublasLt and that of its own CUDA version is
+// canPlan reports whether cuDNN can plan: it aborts the process if an engine needs cublasLt and that of its own CUDA version is
 // not there.
-func (g *gpu) plans() bool { return g.cudnnGetCudartVersion()/1000 == g.cublasLtGetVersion()/10000 }
+func (g *gpu) canPlan() bool { return g.cudnnGetCudartVersion()/1000 == g.cublasLtGetVersion()/10000 }
 
 // engines returns the engines that a mode of cuDNN's heuristics suggests for a pass, the best first. It skips those that are
 // less precise than the device, add in an order that depends on timing, or have to be compiled first.
@@ -164,7 +165,7 @@ func (v *conv) engines(p pass, mode int32) iter.Seq[engine] {
 	const suggested = 64
 	return func(yield func(engine) bool) {
 		d := v.d
-		if !d.plans() {
+		if !d.canPlan() {
 			return
 		}
 		b := &builder{cudnn: &d.cudnn}
