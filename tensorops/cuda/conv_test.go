@@ -11,10 +11,12 @@ import (
 	"github.com/sdr-ml/sdr/tensorops/ssl"
 )
 
+// chosen is a convolution that all kinds of algorithms can compute.
+var chosen = kernels.Conv{N: 2, H: 5, W: 6, Cin: 8, Cout: 8, KH: 3, KW: 3, Stride: 1, Pad: 1}
+
 // TestChoose has convolutions choose the fastest algorithm, as simulated, and others take over the table's choice.
 func TestChoose(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
-	c := kernels.Conv{N: 2, H: 5, W: 6, Cin: 8, Cout: 8, KH: 3, KW: 3, Stride: 1, Pad: 1}
 	table, err := kernels.OpenTuning(filepath.Join(t.TempDir(), "tuning.json"))
 	require.NoError(t, err)
 	others, err := kernels.OpenTuning(filepath.Join(t.TempDir(), "tuning.json"))
@@ -35,22 +37,13 @@ func TestChoose(t *testing.T) {
 		{"an engine for the table", map[string]float32{"cuDNN engine 1 2=5 13=1": .3}, others, "cuDNN engine 1 2=5 13=1", 1},
 		{"an engine from the table", map[string]float32{"algorithm 2": .2}, others, "cuDNN engine 1 2=5 13=1", 0},
 	} {
-		func() { // the last depends on the one before
-			t.Log(trial.name)
-			f := newFake(t, ssl.FP32)
-			f.costs = trial.costs
-			d, err := openDevice(f.api(), ssl.Device{Tuning: trial.table}, ssl.FP32)
-			require.NoError(t, err)
-			d.growWorkspace()
-			x, w := d.floats(c.N*c.H*c.W*c.Cin), d.floats(c.KH*c.KW*c.Cin*c.Cout)
-			v := newConv(d, c, w, Buffer{})
-			v.Forward(x, d.floats(c.N*c.H*c.W*c.Cout))
-			require.NoError(t, d.wait())
-			require.Equal(t, trial.want, d.algorithms[passKey{c, forward}].String())
-			require.Equal(t, trial.finds, f.calls["cudnnFind"])
-			require.NoError(t, d.close())
-			f.closed()
-		}()
+		t.Log(trial.name) // some depend on the one before
+		f := newFake(t, ssl.FP32)
+		f.costs = trial.costs
+		how, err := chooseOnFake(t, f, trial.table, chosen)
+		require.NoError(t, err)
+		require.Equal(t, trial.want, how.String())
+		require.Equal(t, trial.finds, f.calls["cudnnFind"])
 	}
 }
 
@@ -71,8 +64,7 @@ func chooseOnFake(t *testing.T, f *fake, table *kernels.Tuning, c kernels.Conv) 
 // TestChooseDespiteFailures passes over engines that do not run, but not over what ends all work.
 func TestChooseDespiteFailures(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
-	own := kernels.Conv{N: 2, H: 5, W: 6, Cin: 8, Cout: 8, KH: 3, KW: 3, Stride: 1, Pad: 1}
-	none := own // of this package's kernels
+	none := chosen // of this package's kernels
 	none.Cout = 5
 	for _, trial := range []struct {
 		name   string
@@ -84,8 +76,8 @@ func TestChooseDespiteFailures(t *testing.T) {
 		{"engines that do not run", none, func(f *fake) { f.engines = fakeEngines[:8] }, "cuDNN algorithm 2, math 3, workspace 1000", ""},
 		{"and nothing else", none, func(f *fake) { f.engines, f.few = fakeEngines[:8], true }, "", "cuDNN has no algorithm for the forward of"},
 		{"engines alone", none, func(f *fake) { f.few = true }, "cuDNN engine 1 2=1 13=0", ""},
-		{"a kernel that does not run", own, func(f *fake) { f.broken = "conv_forward_64x8" }, "", "cuLaunchKernel of conv_forward_64x8"},
-		{"an engine that ends all work", own, func(f *fake) { f.engines = []fakeEngine{{engine: engine{1, nil}, kills: true}} }, "", "cuStreamSynchronize"},
+		{"a kernel that does not run", chosen, func(f *fake) { f.broken = "conv_forward_64x8" }, "", "cuLaunchKernel of conv_forward_64x8"},
+		{"an engine that ends all work", chosen, func(f *fake) { f.engines = []fakeEngine{{engine: engine{1, nil}, kills: true}} }, "", "cuStreamSynchronize"},
 	} {
 		for _, keep := range []bool{false, true} {
 			var table *kernels.Tuning
@@ -110,7 +102,6 @@ func TestChooseDespiteFailures(t *testing.T) {
 // TestChooseWithoutTable chooses if the table cannot be written.
 func TestChooseWithoutTable(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
-	c := kernels.Conv{N: 2, H: 5, W: 6, Cin: 8, Cout: 8, KH: 3, KW: 3, Stride: 1, Pad: 1}
 	path := filepath.Join(t.TempDir(), "tuning.json")
 	table, err := kernels.OpenTuning(path)
 	require.NoError(t, err)
@@ -118,7 +109,7 @@ func TestChooseWithoutTable(t *testing.T) {
 	name := "cuDNN engine 1 2=5 13=1"
 	f := newFake(t, ssl.FP32)
 	f.costs = map[string]float32{name: .1}
-	how, err := chooseOnFake(t, f, table, c)
+	how, err := chooseOnFake(t, f, table, chosen)
 	require.NoError(t, err)
 	require.Equal(t, name, how.String())
 }
@@ -127,12 +118,11 @@ func TestChooseWithoutTable(t *testing.T) {
 // table names one of its engines.
 func TestPlansWithoutCublasLt(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
-	c := kernels.Conv{N: 2, H: 5, W: 6, Cin: 8, Cout: 8, KH: 3, KW: 3, Stride: 1, Pad: 1}
 	name := "cuDNN engine 1 2=5 13=1"
 	for cudart, want := range map[uint64]string{13000: name, 13020: name, 12080: "conv_forward_64x8"} {
 		f := newFake(t, ssl.FP32)
 		f.cudart = cudart
-		how, err := chooseOnFake(t, f, kernels.Prefer(name), c)
+		how, err := chooseOnFake(t, f, kernels.Prefer(name), chosen)
 		require.NoError(t, err)
 		require.Equal(t, want, how.String())
 		require.Equal(t, want == name, f.calls[name] > 0)

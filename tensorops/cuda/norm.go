@@ -56,8 +56,9 @@ func newNorm(q queue, m memory, l normSpec, rows, views int) *norm {
 		x *= 2
 	}
 	y, tiles := threads/x, ceil(groups, x)
-	n.chunks = max(1, min(ceil(normBlocks, tiles*views), ceil(n.rows, normFewest*y)))
-	n.chunkRows = min(ceil(ceil(n.rows, n.chunks), normFewest*y)*normFewest*y, normMost*y)
+	fewest := normFewest * y
+	n.chunks = max(1, min(ceil(normBlocks, tiles*views), ceil(n.rows, fewest)))
+	n.chunkRows = min(ceil(ceil(n.rows, n.chunks), fewest)*fewest, normMost*y)
 	n.chunks = ceil(n.rows, n.chunkRows)
 	n.grid, n.block = dim3{uint32(tiles), uint32(n.chunks), uint32(views)}, dim3{uint32(x), uint32(y), 1}
 	n.reduceGrid, n.reduceBlock = dim1(ceil(l.Channels, side)), dim3{side, side, 1}

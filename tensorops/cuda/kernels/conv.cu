@@ -148,17 +148,13 @@ template <bool BACK> __device__ __forceinline__ int locate(const place &p, int k
 	return (unsigned)y < (unsigned)h && (unsigned)x < (unsigned)w ? p.image + y * w + x : -1;
 }
 
-// placeOf returns the place of row of the result's pixels [rows] = [n, oh, ow].
-template <bool BACK>
-__device__ __forceinline__ place placeOf(int row, int rows, int h, int w, int oh, int ow, int shift, int pad) {
-	place p = {0, NOWHERE, NOWHERE};
-	if (row < rows) {
-		int n = row / (oh * ow), in = row - n * oh * ow, y = in / ow, x = in - y * ow;
-		p.image = n * h * w;
-		p.y = (short)(BACK ? y + pad : (y << shift) - pad);
-		p.x = (short)(BACK ? x + pad : (x << shift) - pad);
+// placeOf returns the place of a pixel of the result, which is split by [ow, oh]; nowhere if it is not there.
+template <bool BACK> __device__ __forceinline__ place placeOf(const digits &pixel, bool there, int h, int w, int shift, int pad) {
+	if (!there) {
+		return {0, NOWHERE, NOWHERE};
 	}
-	return p;
+	int y = BACK ? pixel.middle + pad : (pixel.middle << shift) - pad, x = BACK ? pixel.low + pad : (pixel.low << shift) - pad;
+	return {pixel.high * h * w, (short)y, (short)x};
 }
 
 // convolve computes 64·TALL rows and WIDE columns of the matrix product of
@@ -189,11 +185,12 @@ __device__ __forceinline__ void convolve(const act *image, const act *weights, a
 	const int firstRow = (int)blockIdx.x * TILE, firstColumn = (int)blockIdx.y * WIDE;
 	const int taps = kh * kw, all = taps * c, chunks = (all + DEPTH - 1) / DEPTH;
 	for (int i = thread; i < TILE; i += CONV_THREADS) {
-		places[i] = placeOf<BACK>(firstRow + i, rows, h, w, oh, ow, shift, pad);
+		places[i] = placeOf<BACK>(digitsOf(firstRow + i, ow, oh), firstRow + i < rows, h, w, shift, pad);
 	}
 	__syncthreads();
 
-	// What is added up are channels of taps: of the image, the thread copies next, and the rows of weights from nextB on.
+	// The elements to add up are split into channel, and column and row of the tap. next is the first of those of the image that
+	// the thread copies, and nextB of those of the weights, if BACK.
 	const digits step = digitsOf(DEPTH, c, kw), stepB = digitsOf(ROWS_B, c, kw);
 	digits next = digitsOf(FLAT ? thread % DEPTH : thread % COPIES * VECTOR, c, kw), nextB = digitsOf(thread / COPIES_B, c, kw);
 	auto fill = [&](int chunk) {
@@ -360,12 +357,6 @@ __device__ __forceinline__ void correlate(const act *image, const act *dy, float
 	const digits step = digitsOf(DEPTH, ow, oh), stepRow = digitsOf(apart, ow, oh);
 	digits next = digitsOf(from + thread / (FLAT ? SQUARE : COPIES), ow, oh);
 	const digits flat = digitsOf(firstC + thread % SQUARE, c, kw); // channel and tap, if FLAT
-	auto placeAt = [&](const digits &pixel, bool there) -> place {
-		if (!there) {
-			return {0, NOWHERE, NOWHERE};
-		}
-		return {pixel.high * h * w, (short)((pixel.middle << shift) - pad), (short)((pixel.low << shift) - pad)};
-	};
 	auto fill = [&](int chunk) {
 		act *a = tiles + chunk % STAGES * 2 * SIZE, *b = a + SIZE;
 		const int column = thread % COPIES * VECTOR;
@@ -376,7 +367,8 @@ __device__ __forceinline__ void correlate(const act *image, const act *dy, float
 			bool there = row < to && firstO + column < o;
 			copyAsync(a + i * PITCH + column, dy + (there ? (size_t)row * o + firstO + column : 0), there);
 			if (!FLAT) {
-				int at = firstC + column < c ? locate<false>(placeAt(pixel, row < to), ky, kx, h, w, shift) : -1;
+				place p = placeOf<false>(pixel, row < to, h, w, shift, pad);
+				int at = firstC + column < c ? locate<false>(p, ky, kx, h, w, shift) : -1;
 				copyAsync(b + i * PITCH + column, image + (size_t)max(at, 0) * c + firstC + column, at >= 0);
 				advance(pixel, stepRow, ow, oh);
 			}
@@ -388,7 +380,7 @@ __device__ __forceinline__ void correlate(const act *image, const act *dy, float
 				act v[BATCH];
 #pragma unroll
 				for (int j = 0; j < BATCH; j++) {
-					place p = placeAt(pixel, from + chunk * DEPTH + i + j * APART < to);
+					place p = placeOf<false>(pixel, from + chunk * DEPTH + i + j * APART < to, h, w, shift, pad);
 					int at = locate<false>(p, flat.high, flat.middle, h, w, shift);
 					v[j] = flat.high >= kh || at < 0 ? (act)0 : image[(size_t)at * c + flat.low];
 					advance(pixel, stepRow, ow, oh);
